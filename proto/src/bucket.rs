@@ -1,0 +1,70 @@
+//! Token buckets: how many events a second, and how many at once.
+//!
+//! One bucket is one number, the generic cell rate algorithm's theoretical arrival time (ITU-T I.371): a table of them
+//! for hashed sources is fixed in size, however many sources there are.
+
+use std::time::Duration;
+
+/// How often something may happen: `per_second` in the long run, `burst` at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    interval_nanos: u64,
+    tolerance_nanos: u64,
+}
+
+impl Rate {
+    /// At most `burst` events at once and `per_second` in the long run; zero counts as one.
+    pub fn new(per_second: u32, burst: u32) -> Self {
+        let interval_nanos = 1_000_000_000 / u64::from(per_second.max(1));
+        Self { interval_nanos, tolerance_nanos: interval_nanos * u64::from(burst.max(1) - 1) }
+    }
+}
+
+/// One source's bucket, full at first.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Bucket {
+    /// When the next event would be due if events came evenly, in nanoseconds.
+    due_nanos: u64,
+}
+
+impl Bucket {
+    /// Takes one token at time `now` (since any fixed moment), or says how long until there is one.
+    ///
+    /// # Errors
+    /// The wait until the next token; nothing was taken.
+    pub fn take(&mut self, now: Duration, rate: Rate) -> Result<(), Duration> {
+        let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
+        let due = self.due_nanos.max(now);
+        let early = (due - now).saturating_sub(rate.tolerance_nanos);
+        if early > 0 {
+            return Err(Duration::from_nanos(early));
+        }
+        self.due_nanos = due.saturating_add(rate.interval_nanos);
+        Ok(())
+    }
+}
+
+/// A fixed table of buckets. Sources that hash alike share one, which errs on the side of silence.
+#[derive(Debug)]
+pub struct Buckets {
+    table: Box<[Bucket]>,
+    rate: Rate,
+}
+
+impl Buckets {
+    /// A table of `buckets` (8 bytes each), each limited to `rate`.
+    ///
+    /// # Panics
+    /// If `buckets` is zero.
+    pub fn new(buckets: usize, rate: Rate) -> Self {
+        assert!(buckets > 0, "a table has at least one bucket");
+        Self { table: vec![Bucket::default(); buckets].into(), rate }
+    }
+
+    /// Takes a token for the source that hashes to `hash`; whether there was one. Hash with a secret key, so that
+    /// nobody can choose whose bucket to empty.
+    pub fn take(&mut self, hash: u64, now: Duration) -> bool {
+        let index = (hash % self.table.len() as u64) as usize;
+        self.table[index].take(now, self.rate).is_ok()
+    }
+}

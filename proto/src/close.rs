@@ -1,0 +1,118 @@
+//! Why a connection ended. Each one ends for exactly one reason.
+
+use std::fmt;
+
+/// Why a connection ended, as it is logged, counted and, where the transport can, told to the peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+#[repr(u8)]
+pub enum CloseReason {
+    /// The peer finished sending, and what it sent was answered.
+    PeerClosed,
+    /// The handler finished while the peer was still sending.
+    Finished,
+    /// The peer reset the connection.
+    PeerReset,
+    /// The peer vanished: the network reported it unreachable, or keepalive went unanswered.
+    PeerLost,
+    /// No input for the idle timeout.
+    Idle,
+    /// The peer did not read for the write timeout, or its outbox overflowed.
+    SlowConsumer,
+    /// A frame was longer than the limit.
+    FrameTooLong,
+    /// The bytes were not a frame.
+    BadFrame,
+    /// The handler returned an error.
+    HandlerError,
+    /// The handler panicked.
+    HandlerPanic,
+    /// An operator, or the program, closed it.
+    Closed,
+    /// The server drained.
+    Drained,
+    /// The server ended before this connection finished.
+    Aborted,
+    /// All memory for messages was held, and this connection held the most.
+    OutOfMemory,
+    /// Refused: the server has as many connections as it may.
+    TooManyConnections,
+    /// Refused: this address has as many connections as one may.
+    TooManyFromAddress,
+    /// TLS, HTTP or authentication took too long.
+    HandshakeTimeout,
+}
+
+/// What a reason means for bytes that are still queued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// Flush, shut the write side down, read and discard until the peer has finished, close.
+    Polite,
+    /// Reset: the peer is gone, or holds memory that is needed.
+    Abrupt,
+}
+
+impl CloseReason {
+    /// Every reason, in the order of their numbers.
+    pub const ALL: [Self; 17] = [
+        Self::PeerClosed,
+        Self::Finished,
+        Self::PeerReset,
+        Self::PeerLost,
+        Self::Idle,
+        Self::SlowConsumer,
+        Self::FrameTooLong,
+        Self::BadFrame,
+        Self::HandlerError,
+        Self::HandlerPanic,
+        Self::Closed,
+        Self::Drained,
+        Self::Aborted,
+        Self::OutOfMemory,
+        Self::TooManyConnections,
+        Self::TooManyFromAddress,
+        Self::HandshakeTimeout,
+    ];
+
+    /// The stable code, as in logs and metrics.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::PeerClosed => "peer-closed",
+            Self::Finished => "finished",
+            Self::PeerReset => "peer-reset",
+            Self::PeerLost => "peer-lost",
+            Self::Idle => "idle",
+            Self::SlowConsumer => "slow-consumer",
+            Self::FrameTooLong => "frame-too-long",
+            Self::BadFrame => "bad-frame",
+            Self::HandlerError => "handler-error",
+            Self::HandlerPanic => "handler-panic",
+            Self::Closed => "closed",
+            Self::Drained => "drained",
+            Self::Aborted => "aborted",
+            Self::OutOfMemory => "out-of-memory",
+            Self::TooManyConnections => "too-many-connections",
+            Self::TooManyFromAddress => "too-many-from-address",
+            Self::HandshakeTimeout => "handshake-timeout",
+        }
+    }
+
+    /// What happens to bytes still queued.
+    pub fn ending(self) -> Ending {
+        match self {
+            Self::PeerReset | Self::PeerLost | Self::SlowConsumer | Self::Aborted | Self::OutOfMemory => Ending::Abrupt,
+            _ => Ending::Polite,
+        }
+    }
+
+    /// Whether an operator would expect it in the daily course of things; the others are logged at `info`.
+    pub fn is_ordinary(self) -> bool {
+        matches!(self, Self::PeerClosed | Self::Finished | Self::Idle | Self::Closed | Self::Drained)
+    }
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}

@@ -1,0 +1,54 @@
+//! The contract between bytes on a stream and frames.
+//!
+//! A codec sees neither sockets nor time. The connection gives it what was read and hands out what it finds;
+//! for sending, the codec writes into an [`Output`], which the connection's outbox owns.
+
+use crate::Output;
+use bytes::BytesMut;
+
+/// Turns the bytes of a stream into frames and back.
+///
+/// `Default` makes the state of a new connection. The same bytes must give the same frames however they are split.
+pub trait Codec: Default + Send + 'static {
+    /// What one message is.
+    type Frame: Send + 'static;
+
+    /// Takes the next frame from the front of `input`, or `None` when more bytes are needed.
+    ///
+    /// `frame_bytes` is the longest payload to accept. Called again with the same bytes and more behind them, so
+    /// a codec may remember how far it has looked.
+    ///
+    /// # Errors
+    /// The bytes can never become a frame; the stream is not read again.
+    fn decode(&mut self, input: &mut BytesMut, frame_bytes: usize) -> Result<Option<Self::Frame>, FrameError>;
+
+    /// Takes the last frame, once the peer has finished sending and [`decode`](Self::decode) wants more.
+    ///
+    /// # Errors
+    /// [`FrameError::Truncated`], unless overridden, if bytes are left over.
+    fn decode_end(&mut self, input: &mut BytesMut, frame_bytes: usize) -> Result<Option<Self::Frame>, FrameError> {
+        let _ = frame_bytes;
+        if input.is_empty() { Ok(None) } else { Err(FrameError::Truncated) }
+    }
+
+    /// Writes one frame.
+    fn encode(&mut self, frame: Self::Frame, output: &mut Output);
+}
+
+/// Why bytes are not a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FrameError {
+    /// The payload is longer than the limit; nothing of it is delivered.
+    #[error("frame is longer than {limit} bytes")]
+    TooLong {
+        /// The longest payload accepted, in bytes.
+        limit: usize,
+    },
+    /// The peer finished in the middle of a frame.
+    #[error("input ended inside a frame")]
+    Truncated,
+    /// The bytes break the codec's rules.
+    #[error("malformed frame: {0}")]
+    Malformed(&'static str),
+}

@@ -1,0 +1,56 @@
+//! When a connection has waited long enough.
+//!
+//! No timer runs per connection: connections stamp what they do with the second in which it happened, and one sweep
+//! per worker and second asks [`Stamps::expired`]. So a deadline is good to a second, and never early.
+
+use crate::CloseReason;
+use std::time::Duration;
+
+/// Whole seconds since the server started.
+pub type Second = u32;
+
+/// How long a connection may take. Each is rounded up to whole seconds; `None` waits for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Without input while the handler waits for some. At the limit: [`CloseReason::Idle`]. Default: none.
+    pub idle: Option<Duration>,
+    /// Without progress while bytes are queued. At the limit: [`CloseReason::SlowConsumer`]. Default 10 s.
+    pub write: Option<Duration>,
+    /// For the peer to finish after the server did, and for the handler once its connection is closed. Default 2 s.
+    pub linger: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self { idle: None, write: Some(Duration::from_secs(10)), linger: Duration::from_secs(2) }
+    }
+}
+
+/// What a connection waits for, and since which second.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stamps {
+    /// The handler waits for input, and none has come since.
+    pub reading: Option<Second>,
+    /// Bytes are queued that the socket does not take, and it took none since.
+    pub writing: Option<Second>,
+}
+
+impl Stamps {
+    /// The reason to close the connection at second `now`, if a deadline has passed.
+    pub fn expired(&self, now: Second, timeouts: &Timeouts) -> Option<CloseReason> {
+        if passed(self.writing, now, timeouts.write) {
+            return Some(CloseReason::SlowConsumer);
+        }
+        if passed(self.reading, now, timeouts.idle) {
+            return Some(CloseReason::Idle);
+        }
+        None
+    }
+}
+
+/// Whether all of `timeout` has passed since some moment within the second `since`.
+pub fn passed(since: Option<Second>, now: Second, timeout: Option<Duration>) -> bool {
+    let (Some(since), Some(timeout)) = (since, timeout) else { return false };
+    // The moment lay up to a second after the stamp, so one second more keeps the deadline from being early.
+    u64::from(now.saturating_sub(since)) > timeout.as_secs() + u64::from(timeout.subsec_nanos() > 0)
+}

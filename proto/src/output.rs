@@ -1,0 +1,141 @@
+//! Encoded bytes on their way out, in order.
+//!
+//! Small pieces are copied behind each other, so that many small frames leave as one slice; large ones are shared.
+//! Knows nothing of sockets or limits: the outbox bounds it, a sink empties it.
+
+use bytes::{Buf, Bytes};
+use std::collections::VecDeque;
+use std::io::IoSlice;
+
+/// From this size on a shared piece is kept by reference: below it a copy is cheaper than an entry of its own.
+const SHARE_BYTES: usize = 1024;
+
+/// The first allocation for copied pieces: one for most ticks, and small enough to give back each time.
+const FIRST_BYTES: usize = 512;
+
+/// A queue of bytes to be written, filled by [`Codec::encode`](crate::Codec::encode).
+#[derive(Debug, Default)]
+pub struct Output {
+    /// Closed pieces, oldest first; the front one may be partly written.
+    pieces: VecDeque<Bytes>,
+    /// Copied bytes behind `pieces`, still growing.
+    tail: Vec<u8>,
+    /// Bytes of `tail` that are written already; not zero only while `pieces` is empty.
+    tail_written: usize,
+    len: usize,
+}
+
+impl Output {
+    /// Copies `bytes` to the end.
+    pub fn put(&mut self, bytes: &[u8]) {
+        if self.tail.capacity() == 0 {
+            self.tail.reserve(FIRST_BYTES.max(bytes.len()));
+        }
+        self.tail.extend_from_slice(bytes);
+        self.len += bytes.len();
+    }
+
+    /// Appends `bytes` without copying them when they are large enough for that to pay.
+    pub fn share(&mut self, bytes: Bytes) {
+        if bytes.len() < SHARE_BYTES {
+            return self.put(&bytes);
+        }
+        self.len += bytes.len();
+        self.seal_tail();
+        self.pieces.push_back(bytes);
+    }
+
+    /// Bytes not yet written.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether everything is written.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Puts the front of the queue into `slices` and says how many were filled.
+    pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let tail = &self.tail[self.tail_written..];
+        let tail = (!tail.is_empty()).then_some(tail);
+        let all = self.pieces.iter().map(Bytes::as_ref).chain(tail);
+        let mut filled = 0;
+        for (slot, piece) in slices.iter_mut().zip(all) {
+            *slot = IoSlice::new(piece);
+            filled += 1;
+        }
+        filled
+    }
+
+    /// The front of the queue, empty when all is written.
+    pub fn front(&self) -> &[u8] {
+        self.pieces.front().map_or(&self.tail[self.tail_written..], Bytes::as_ref)
+    }
+
+    /// Drops the first `written` bytes. Memory is given back once the queue is empty.
+    ///
+    /// # Panics
+    /// If `written` is more than [`len`](Self::len).
+    pub fn advance(&mut self, mut written: usize) {
+        assert!(written <= self.len, "more written than queued");
+        self.len -= written;
+        if self.len == 0 {
+            *self = Self::default();
+            return;
+        }
+        while let Some(piece) = self.pieces.front_mut() {
+            if written < piece.len() {
+                piece.advance(written);
+                return;
+            }
+            written -= piece.len();
+            self.pieces.pop_front();
+        }
+        self.tail_written += written;
+    }
+
+    /// Drops everything, and its memory.
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Cuts the end off again, back to the length that [`len`](Self::len) gave before; for an encoder that failed.
+    ///
+    /// # Panics
+    /// If `len` is more than there is.
+    pub fn truncate(&mut self, len: usize) {
+        assert!(len <= self.len, "an output grows only at its end");
+        let mut surplus = self.len - len;
+        self.len = len;
+        let from_tail = surplus.min(self.tail.len() - self.tail_written);
+        self.tail.truncate(self.tail.len() - from_tail);
+        surplus -= from_tail;
+        while surplus > 0 {
+            let Some(piece) = self.pieces.back_mut() else { unreachable!("the length counts every piece") };
+            let cut = surplus.min(piece.len());
+            piece.truncate(piece.len() - cut);
+            surplus -= cut;
+            if piece.is_empty() {
+                self.pieces.pop_back();
+            }
+        }
+    }
+
+    fn seal_tail(&mut self) {
+        if self.tail.len() > self.tail_written {
+            let tail = Bytes::from(std::mem::take(&mut self.tail));
+            self.pieces.push_back(tail.slice(self.tail_written..));
+        }
+        self.tail_written = 0;
+        self.tail.clear();
+    }
+}
+
+impl Extend<u8> for Output {
+    fn extend<T: IntoIterator<Item = u8>>(&mut self, bytes: T) {
+        for byte in bytes {
+            self.put(&[byte]);
+        }
+    }
+}

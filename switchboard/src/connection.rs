@@ -1,0 +1,198 @@
+//! One open peer as its handler sees it, and the task that runs the handler and closes the connection after it.
+
+mod drive;
+
+pub(crate) use drive::{Context as ServeContext, serve};
+
+use crate::error::ConnectionError;
+use crate::hub::Source;
+use crate::hub::peer::{ConnectionId, Peer, PeerAddr, ReturnedSource, reason_of};
+use crate::worker::Worker;
+use bytes::BytesMut;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
+use switchboard_proto::{CloseReason, Codec, FrameError};
+use tokio::io::ReadBuf;
+use tokio_util::sync::CancellationToken;
+
+/// One open peer: frames in, frames out.
+///
+/// The handler owns it. The connection is closed once the handler has finished and this is dropped: what is queued is
+/// flushed first, and the peer gets [`Timeouts::linger`](crate::Timeouts::linger) to finish as well.
+pub struct Connection<C: Codec> {
+    peer: Arc<Peer>,
+    worker: Arc<Worker>,
+    drain: CancellationToken,
+    codec: C,
+    /// Received and not yet taken; empty and without memory whenever the peer owes us nothing.
+    input: BytesMut,
+    source: Option<Box<dyn Source>>,
+    /// No more input will come.
+    finished: bool,
+    waker: Option<Waker>,
+}
+
+impl<C: Codec> Connection<C> {
+    pub(crate) fn new(peer: Arc<Peer>, worker: Arc<Worker>, drain: CancellationToken, source: Box<dyn Source>) -> Self {
+        Self {
+            peer,
+            worker,
+            drain,
+            codec: C::default(),
+            input: BytesMut::new(),
+            source: Some(source),
+            finished: false,
+            waker: None,
+        }
+    }
+
+    /// Receives the next frame, or `None` once the peer has finished sending or the server is draining.
+    ///
+    /// Waits at most [`Timeouts::idle`](crate::Timeouts::idle). Frames are at most
+    /// [`Limits::frame_bytes`](crate::Limits::frame_bytes) long.
+    ///
+    /// # Errors
+    /// [`ConnectionError::Frame`] if the bytes are not a frame: the connection cannot be read again, but a last word
+    /// can be sent. [`ConnectionError::Closed`] once it is closed: reset, idle, or by an operator.
+    ///
+    /// # Cancel safety
+    /// Safe: bytes of a partial frame stay for the next call.
+    pub async fn recv(&mut self) -> Result<Option<C::Frame>, ConnectionError> {
+        poll_fn(|cx| self.poll_recv(cx)).await
+    }
+
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<C::Frame>, ConnectionError>> {
+        loop {
+            if let Some(reason) = self.peer.closing() {
+                return Poll::Ready(Err(ConnectionError::Closed(reason)));
+            }
+            if !self.input.is_empty() {
+                // A frame costs budget, or a read of one-byte lines would hold the worker for 32,768 of them.
+                let budget = ready!(tokio::task::coop::poll_proceed(cx));
+                if let Some(frame) = self.decode()? {
+                    budget.made_progress();
+                    self.peer.handling();
+                    return Poll::Ready(Ok(Some(frame)));
+                }
+            }
+            if self.finished {
+                self.input.clear();
+                return Poll::Ready(Ok(None));
+            }
+            ready!(self.poll_read(cx));
+        }
+    }
+
+    fn decode(&mut self) -> Result<Option<C::Frame>, FrameError> {
+        let frame_bytes = self.peer.listener.limits.frame_bytes;
+        let mut frame = self.codec.decode(&mut self.input, frame_bytes);
+        if self.finished && !self.peer.is_draining() && matches!(frame, Ok(None)) {
+            frame = self.codec.decode_end(&mut self.input, frame_bytes);
+        }
+        if let Err(error) = &frame {
+            self.finished = true;
+            self.input = BytesMut::new();
+            self.peer.released_input();
+            self.peer.note(match error {
+                FrameError::TooLong { .. } => CloseReason::FrameTooLong,
+                _ => CloseReason::BadFrame,
+            });
+        }
+        frame
+    }
+
+    /// Reads once. Ready means that there is something new to look at.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(source) = self.source.as_deref_mut() else {
+            unreachable!("the source leaves only with the connection")
+        };
+        let mut shared = self.worker.read_buffer.lock();
+        let mut buffer = ReadBuf::new(&mut shared);
+        let result = match source.poll_read(cx, &mut buffer) {
+            Poll::Ready(result) => result.map(|()| buffer.filled().len()),
+            Poll::Pending if self.peer.is_draining() => {
+                self.finished = true;
+                // The kernel may hold more than the event loop has told us of.
+                match source.read_now(&mut shared) {
+                    Ok(count) => Ok(count),
+                    Err(_) => return Poll::Ready(()),
+                }
+            }
+            Poll::Pending => {
+                drop(shared);
+                self.peer.waiting(cx, &mut self.waker, self.input.len());
+                // A drain or close that came between the first look and the waker.
+                let changed = self.peer.is_draining() || self.peer.closing().is_some();
+                return if changed { Poll::Ready(()) } else { Poll::Pending };
+            }
+        };
+        match result {
+            Ok(0) => self.finished = true,
+            Ok(count) => {
+                self.peer.received(count);
+                if self.input.is_empty() {
+                    // Exactly sized: what a read leaves untaken is all that an idle connection may own.
+                    self.input = BytesMut::with_capacity(count);
+                }
+                self.input.extend_from_slice(&shared[..count]);
+            }
+            Err(error) => {
+                self.finished = true;
+                self.peer.end(reason_of(&error));
+            }
+        }
+        Poll::Ready(())
+    }
+
+    /// Queues a frame; the worker's next tick writes it, together with whatever else is queued by then.
+    ///
+    /// Waits only while the outbox is full ([`Limits::outbox_bytes`](crate::Limits::outbox_bytes)). Done means queued,
+    /// not delivered.
+    ///
+    /// # Errors
+    /// [`ConnectionError::Closed`] once the connection is closed.
+    ///
+    /// # Cancel safety
+    /// Safe, in that a frame is queued whole or not at all; a cancelled call drops its frame.
+    pub async fn send(&mut self, frame: impl Into<C::Frame>) -> Result<(), ConnectionError> {
+        let mut frame = Some(frame.into());
+        poll_fn(|cx| {
+            self.peer.poll_send(cx, |output| {
+                let Some(frame) = frame.take() else { unreachable!("queued once") };
+                self.codec.encode(frame, output);
+            })
+        })
+        .await
+        .map_err(ConnectionError::Closed)
+    }
+
+    /// Closes the connection after what is queued has been flushed; the same as dropping it.
+    pub fn close(self) {}
+
+    /// Where the peer is.
+    pub fn peer(&self) -> &PeerAddr {
+        &self.peer.address
+    }
+
+    /// This connection's number, unique in its server.
+    pub fn id(&self) -> ConnectionId {
+        self.peer.id
+    }
+
+    /// Waits until the server drains. Handlers that sit in [`recv`](Self::recv) need not: it ends by itself.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn draining(&self) {
+        self.drain.cancelled().await;
+    }
+}
+
+impl<C: Codec> Drop for Connection<C> {
+    fn drop(&mut self) {
+        if let Some(source) = self.source.take() {
+            self.peer.give_back(ReturnedSource { source, finished: self.finished });
+        }
+    }
+}

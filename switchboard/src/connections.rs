@@ -1,0 +1,123 @@
+//! The live connections: list, look up, close.
+
+use crate::hub::budget::Budget;
+use crate::hub::peer::{ConnectionId, Peer, PeerAddr};
+use crate::worker::Worker;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use switchboard_proto::CloseReason;
+
+/// The live connections of one server. Cloning is cheap, and shows the same ones.
+#[derive(Clone)]
+pub struct Connections {
+    workers: Arc<[Arc<Worker>]>,
+}
+
+/// One connection at the moment of asking.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ConnectionInfo {
+    /// Its number.
+    pub id: ConnectionId,
+    /// Where the peer is.
+    pub peer: PeerAddr,
+    /// `tcp`, `unix` or `memory`.
+    pub transport: &'static str,
+    /// The listener it came to: `tcp://127.0.0.1:8080`.
+    pub listener: String,
+    /// Since it was accepted.
+    pub age: Duration,
+    /// Since anything was received or sent, in whole seconds.
+    pub quiet: Duration,
+    /// Bytes received.
+    pub bytes_in: u64,
+    /// Bytes that the socket has taken.
+    pub bytes_out: u64,
+    /// Frames given to the handler.
+    pub frames_in: u64,
+    /// Frames queued.
+    pub frames_out: u64,
+}
+
+impl Connections {
+    pub(crate) fn new(workers: Vec<Arc<Worker>>) -> Self {
+        Self { workers: workers.into() }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.workers.iter().map(|worker| worker.peer_count()).sum()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// At most `limit` connections with numbers above `after`, oldest first: the last one's number asks for the next page.
+    pub fn list(&self, after: Option<ConnectionId>, limit: usize) -> Vec<ConnectionInfo> {
+        let mut peers = self.peers();
+        peers.retain(|peer| Some(peer.id) > after);
+        peers.sort_unstable_by_key(|peer| peer.id);
+        peers.truncate(limit);
+        peers.iter().map(|peer| info(peer)).collect()
+    }
+
+    /// One connection, if it is still there.
+    pub fn get(&self, id: ConnectionId) -> Option<ConnectionInfo> {
+        self.find(id).map(|peer| info(&peer))
+    }
+
+    /// Closes a connection politely ([`CloseReason::Closed`]). Says whether it was there.
+    pub fn close(&self, id: ConnectionId) -> bool {
+        let found = self.find(id);
+        if let Some(peer) = &found {
+            peer.end(CloseReason::Closed);
+        }
+        found.is_some()
+    }
+
+    fn find(&self, id: ConnectionId) -> Option<Arc<Peer>> {
+        self.workers.iter().find_map(|worker| worker.peer(id))
+    }
+
+    pub(crate) fn peers(&self) -> Vec<Arc<Peer>> {
+        self.workers.iter().flat_map(|worker| worker.peers()).collect()
+    }
+
+    /// Closes the connections that hold most whenever all together hold more than the budget. Never returns.
+    pub(crate) async fn shed(&self, budget: &Budget) {
+        loop {
+            budget.pressure().await;
+            let mut peers: Vec<_> = self.peers().into_iter().map(|peer| (peer.charged_bytes(), peer)).collect();
+            peers.sort_unstable_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
+            let mut excess = budget.excess();
+            for (bytes, peer) in peers.into_iter().filter(|(bytes, _)| *bytes > 0) {
+                if excess == 0 {
+                    break;
+                }
+                excess = excess.saturating_sub(bytes);
+                peer.abort(CloseReason::OutOfMemory);
+            }
+            // Their tasks give the memory back before anybody else is looked at.
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+fn info(peer: &Peer) -> ConnectionInfo {
+    let traffic = &peer.traffic;
+    ConnectionInfo {
+        id: peer.id,
+        peer: peer.address.clone(),
+        transport: peer.listener.transport,
+        listener: peer.listener.name.clone(),
+        age: peer.opened.elapsed(),
+        quiet: Duration::from_secs(peer.quiet_seconds().into()),
+        bytes_in: traffic.bytes_in.load(Ordering::Relaxed),
+        bytes_out: traffic.bytes_out.load(Ordering::Relaxed),
+        frames_in: traffic.frames_in.load(Ordering::Relaxed),
+        frames_out: traffic.frames_out.load(Ordering::Relaxed),
+    }
+}

@@ -1,0 +1,174 @@
+//! One connection's outbound queue.
+//!
+//! Whoever sends pushes and never writes; a flush takes as much as the socket does. Knows nothing of rooms, tasks or
+//! deadlines: it is told the second, and says what happened. Bounded by its owner, see [`Outbox::is_full`].
+
+use super::Sink;
+use super::budget::Charge;
+use std::io::{self, IoSlice};
+use std::task::{Context, Poll};
+use switchboard_proto::{Output, Second};
+
+/// Slices given to one vectored write: 1 KiB of stack; more pieces take more writes.
+const SLICES: usize = 64;
+
+/// Writes in one flush before others get their turn.
+const WRITES: usize = 16;
+
+/// What is queued for one connection, and where it goes.
+pub(crate) struct Outbox {
+    output: Output,
+    /// Frames queued since the outbox was last empty.
+    frames: usize,
+    sink: Option<Box<dyn Sink>>,
+    /// Whether the worker's tick has been told; it flushes once for all that was queued until then.
+    pub(super) dirty: bool,
+    /// The socket took no more: the connection's task goes on when it does, and since when it has not.
+    blocked_since: Option<Second>,
+    pub(super) charge: Charge,
+}
+
+/// What a flush came to.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Flushed {
+    /// All is written.
+    Clean,
+    /// The socket takes no more now.
+    Blocked,
+    /// The socket takes more, but others want to be written too.
+    Again,
+}
+
+impl Outbox {
+    pub(crate) fn new(sink: Box<dyn Sink>) -> Self {
+        Self {
+            output: Output::default(),
+            frames: 0,
+            sink: Some(sink),
+            dirty: false,
+            blocked_since: None,
+            charge: Charge::default(),
+        }
+    }
+
+    /// Queues one frame, written by `encode`; nothing of it if `encode` unwinds.
+    pub(crate) fn push(&mut self, encode: impl FnOnce(&mut Output)) {
+        struct Whole<'a>(&'a mut Output, Option<usize>);
+        impl Drop for Whole<'_> {
+            fn drop(&mut self) {
+                if let Some(length) = self.1 {
+                    self.0.truncate(length);
+                }
+            }
+        }
+        let length = self.output.len();
+        let mut whole = Whole(&mut self.output, Some(length));
+        encode(whole.0);
+        whole.1 = None;
+        self.frames += 1;
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.output.is_empty()
+    }
+
+    pub(crate) fn queued_bytes(&self) -> usize {
+        self.output.len()
+    }
+
+    pub(crate) fn is_full(&self, bytes: usize, frames: usize) -> bool {
+        self.output.len() >= bytes || self.frames >= frames
+    }
+
+    /// Whether a sender that waited for room should go on: half empty, so that it does not wake for each frame.
+    pub(crate) fn has_room(&self, bytes: usize, frames: usize) -> bool {
+        self.output.len() <= bytes / 2 && self.frames <= frames / 2
+    }
+
+    /// The second of the last progress, if the socket takes no more.
+    pub(crate) fn blocked_since(&self) -> Option<Second> {
+        self.blocked_since
+    }
+
+    /// Writes what the socket takes at once.
+    pub(crate) fn try_flush(&mut self, now: Second, written: &mut u64) -> io::Result<Flushed> {
+        for _ in 0..WRITES {
+            match self.write_some(now, written, |sink, slices| Poll::Ready(sink.try_write(slices))) {
+                Poll::Ready(Ok(())) if self.output.is_empty() => return Ok(Flushed::Clean),
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.blocked_since.get_or_insert(now);
+                    return Ok(Flushed::Blocked);
+                }
+                Poll::Ready(Err(error)) => return Err(error),
+                Poll::Pending => unreachable!("try_write does not wait"),
+            }
+        }
+        Ok(Flushed::Again)
+    }
+
+    /// Writes everything, or wakes the task when the socket takes more.
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>, now: Second, written: &mut u64) -> Poll<io::Result<()>> {
+        while !self.output.is_empty() {
+            match self.write_some(now, written, |sink, slices| sink.poll_write(cx, slices)) {
+                Poll::Ready(result) => result?,
+                Poll::Pending => {
+                    self.blocked_since.get_or_insert(now);
+                    return Poll::Pending;
+                }
+            }
+        }
+        self.blocked_since = None;
+        Poll::Ready(Ok(()))
+    }
+
+    /// One write from the front of the queue. Progress renews the deadline of a blocked outbox.
+    fn write_some(
+        &mut self,
+        now: Second,
+        written: &mut u64,
+        write: impl FnOnce(&mut dyn Sink, &[IoSlice<'_>]) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<()>> {
+        let Some(sink) = self.sink.as_deref_mut() else {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        };
+        let front = self.output.front();
+        let result = if front.len() == self.output.len() {
+            write(sink, &[IoSlice::new(front)])
+        } else {
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let filled = self.output.slices(&mut slices);
+            write(sink, &slices[..filled])
+        };
+        let Poll::Ready(result) = result else { return Poll::Pending };
+        let count = match result {
+            Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            Ok(count) => count,
+            Err(error) => return Poll::Ready(Err(error)),
+        };
+        *written += count as u64;
+        self.output.advance(count);
+        if self.blocked_since.is_some() {
+            self.blocked_since = Some(now);
+        }
+        if self.output.is_empty() {
+            self.frames = 0;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// The sink, until the outbox is closed.
+    pub(crate) fn sink(&mut self) -> Option<&mut (dyn Sink + 'static)> {
+        self.sink.as_deref_mut()
+    }
+
+    /// Drops what is queued, and the socket's write side with it. Says how many bytes were not written.
+    pub(crate) fn close(&mut self) -> usize {
+        let unwritten = self.output.len();
+        self.output.clear();
+        self.frames = 0;
+        self.blocked_since = None;
+        self.sink = None;
+        unwritten
+    }
+}

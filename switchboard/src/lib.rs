@@ -1,0 +1,59 @@
+//! Holds many connections in one process and passes messages between them.
+//!
+//! # Guarantees
+//! - Everything is bounded: connections, frames, outboxes, and the sum of all memory held. See [`Limits`].
+//! - Every connection ends with exactly one [`CloseReason`]: logged once, counted once.
+//! - Drain: listeners refuse at once; [`Connection::recv`] hands over every frame already received, then `None`; what is
+//!   queued is flushed, and the peer has time to read it.
+//! - What one peer sends can end only that peer's connection.
+
+mod config;
+mod connection;
+mod connections;
+mod drain;
+mod error;
+mod hub;
+mod metrics;
+mod server;
+pub mod testing;
+mod transport;
+mod worker;
+
+pub use config::{Limits, Timeouts};
+pub use connection::Connection;
+pub use connections::{ConnectionInfo, Connections};
+pub use drain::Drained;
+pub use error::{BindError, BoxError, ConnectionError, Result};
+pub use hub::peer::{ConnectionId, PeerAddr};
+pub use metrics::{Count, Metrics};
+pub use server::{Bound, Handle, Server};
+pub use switchboard_proto::{CloseReason, Codec, Escaped, FrameError, Length, Line, Lines, Output, Rate, Terminator};
+pub use transport::Transport;
+pub use transport::memory::Memory;
+pub use transport::tcp::Tcp;
+pub use transport::udp::{Datagram, DatagramLimits, RepliesPerSource, Reply, Udp};
+pub use transport::unix::Unix;
+
+/// What most programs need.
+pub mod prelude {
+    pub use crate::{
+        CloseReason, Codec, Connection, Datagram, Drained, Length, Limits, Line, Lines, Reply, Result, Server,
+        Timeouts, ctrl_c,
+    };
+}
+
+/// Waits for SIGINT or SIGTERM, to drain on.
+///
+/// # Panics
+/// Outside a tokio runtime with I/O, or if the process may not handle signals.
+pub async fn ctrl_c() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        panic!("signals cannot be handled")
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+}

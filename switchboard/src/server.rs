@@ -1,0 +1,371 @@
+//! A server: listeners with their handlers, checked and bound together, and drained together.
+
+mod accept;
+mod admission;
+
+use crate::config::{Limits, Timeouts, raise_descriptor_limit};
+use crate::connection::{Connection, ServeContext};
+use crate::connections::Connections;
+use crate::drain::{Drained, Stop};
+use crate::error::{BindError, BoxError};
+use crate::hub::budget::Budget;
+use crate::metrics::Metrics;
+use crate::transport::tcp::Tcp;
+use crate::transport::udp::{Datagram, Reply, Udp};
+use crate::transport::unix::Unix;
+use crate::transport::{Transport, memory::Memory};
+use crate::worker::{Workers, spawn_for_life};
+use accept::{Accepting, BoundEntry, Datagrams, Entry};
+use admission::Admission;
+use std::future::Future;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+use switchboard_proto::{CloseReason, Codec};
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+use tracing::warn;
+
+/// More workers than this rarely help a program that mostly makes system calls; `workers` sets any number.
+const MOST_WORKERS: usize = 4;
+
+/// Listeners and what is done with their connections.
+///
+/// A handler is any `Fn(Connection<C>) -> Future`; the codec follows from its argument. It runs on one worker thread
+/// together with thousands of others: a handler that blocks stalls them all, so blocking work goes to
+/// `tokio::task::spawn_blocking`.
+///
+/// # Examples
+/// ```
+/// use switchboard::prelude::*;
+///
+/// async fn echo(mut conn: Connection<Lines>) -> Result {
+///     while let Some(line) = conn.recv().await? {
+///         conn.send(line).await?;
+///     }
+///     Ok(())
+/// }
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// let bound = Server::new().tcp("127.0.0.1:0", echo).bind().await?;
+/// println!("listening on {}", bound.urls()[0]);
+/// let drained = bound.serve_until(async {}).await;
+/// assert_eq!(drained.aborted, 0);
+/// # Ok::<(), switchboard::BindError>(())
+/// # }).unwrap();
+/// ```
+#[must_use]
+pub struct Server {
+    entries: Vec<Box<dyn Entry>>,
+    limits: Limits,
+    timeouts: Timeouts,
+    grace: Duration,
+    workers: usize,
+}
+
+impl Server {
+    /// A server without listeners, with the default limits, and as many workers as cores but at most 4.
+    pub fn new() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Self {
+            entries: Vec::new(),
+            limits: Limits::default(),
+            timeouts: Timeouts::default(),
+            grace: Duration::from_secs(30),
+            workers: cores.min(MOST_WORKERS),
+        }
+    }
+
+    /// Handles TCP connections to `address`; port 0 takes a free one.
+    pub fn tcp<C, H, F, E>(self, address: impl ToString, handler: H) -> Self
+    where
+        C: Codec,
+        H: Fn(Connection<C>) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: Into<BoxError> + 'static,
+    {
+        self.listen(Tcp::new(address), handler)
+    }
+
+    /// Handles connections to the Unix socket at `path`.
+    pub fn unix<C, H, F, E>(self, path: impl AsRef<Path>, handler: H) -> Self
+    where
+        C: Codec,
+        H: Fn(Connection<C>) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: Into<BoxError> + 'static,
+    {
+        self.listen(Unix::new(path), handler)
+    }
+
+    /// Handles connections within the process.
+    pub fn memory<C, H, F, E>(self, address: &Memory, handler: H) -> Self
+    where
+        C: Codec,
+        H: Fn(Connection<C>) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: Into<BoxError> + 'static,
+    {
+        self.listen(address.clone(), handler)
+    }
+
+    /// Handles the connections of any stream transport, with settings of its own.
+    pub fn listen<T, C, H, F, E>(mut self, transport: T, handler: H) -> Self
+    where
+        T: Transport,
+        C: Codec,
+        H: Fn(Connection<C>) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: Into<BoxError> + 'static,
+    {
+        self.entries.push(accept::entry(transport, handler));
+        self
+    }
+
+    /// Answers datagrams to `address`, one by one and without a connection; port 0 takes a free one.
+    ///
+    /// The handler is called on a worker for each datagram, and writes its answer, if any, into the [`Reply`].
+    pub fn udp<H>(self, address: impl ToString, handler: H) -> Self
+    where
+        H: Fn(Datagram<'_>, &mut Reply<'_>) + Send + Sync + 'static,
+    {
+        self.datagrams(Udp::new(address), handler)
+    }
+
+    /// Answers datagrams, with settings of their own.
+    pub fn datagrams<H>(mut self, udp: Udp, handler: H) -> Self
+    where
+        H: Fn(Datagram<'_>, &mut Reply<'_>) + Send + Sync + 'static,
+    {
+        self.entries.push(Box::new(Datagrams { udp, handler: Arc::new(handler) }));
+        self
+    }
+
+    /// What is held at most.
+    pub fn limits(self, limits: Limits) -> Self {
+        Self { limits, ..self }
+    }
+
+    /// How long connections may take, on listeners without timeouts of their own.
+    pub fn timeouts(self, timeouts: Timeouts) -> Self {
+        Self { timeouts, ..self }
+    }
+
+    /// How long connections may take to finish once the server drains, before they are aborted. Default 30 s.
+    pub fn grace(self, grace: Duration) -> Self {
+        Self { grace, ..self }
+    }
+
+    /// How many threads serve connections; with 0 they are served on the runtime that calls
+    /// [`serve_until`](Bound::serve_until), which may be paused for tests.
+    pub fn workers(self, workers: usize) -> Self {
+        Self { workers, ..self }
+    }
+
+    /// Checks every setting and binds every address. Nobody is accepted before all of that has succeeded.
+    ///
+    /// Raises the process's soft descriptor limit to the hard one.
+    ///
+    /// # Errors
+    /// Everything that is wrong, at once.
+    ///
+    /// # Cancel safety
+    /// Safe: what was bound is released.
+    pub async fn bind(self) -> Result<Bound, BindError> {
+        let faults = self.limits.faults();
+        BindError { faults, listeners: Vec::new() }.check()?;
+        if let Err(error) = raise_descriptor_limit() {
+            warn!(error = %error, "descriptor limit stayed as it was");
+        }
+        let budget = Arc::new(Budget::new(self.limits.memory_bytes));
+        let workers = Workers::start(self.workers, &budget).map_err(|error| BindError {
+            faults: vec![format!("cannot start a worker: {error}")],
+            listeners: Vec::new(),
+        })?;
+
+        let mut errors = BindError { faults: Vec::new(), listeners: Vec::new() };
+        let mut entries: Vec<Box<dyn BoundEntry>> = Vec::new();
+        for entry in self.entries {
+            let url = entry.url();
+            match entry.bind(workers.all().len()).await {
+                Ok(bound) => entries.push(bound),
+                Err(error) => errors.listeners.push((url, error)),
+            }
+        }
+        for entry in &mut entries {
+            if errors.listeners.is_empty()
+                && let Err(error) = entry.listen()
+            {
+                errors.listeners.push((entry.url(), error));
+            }
+        }
+        errors.check()?;
+
+        let metrics = Arc::new(Metrics::new());
+        let connections = Connections::new(workers.all().to_vec());
+        Ok(Bound {
+            entries,
+            workers,
+            budget,
+            metrics,
+            connections,
+            stop: Stop::default(),
+            limits: Arc::new(self.limits),
+            timeouts: self.timeouts,
+            grace: self.grace,
+        })
+    }
+
+    /// Binds, then serves until `drain` is done and the connections have finished.
+    ///
+    /// # Errors
+    /// As [`bind`](Self::bind).
+    pub async fn serve_until(self, drain: impl Future<Output = ()>) -> Result<Drained, BindError> {
+        Ok(self.bind().await?.serve_until(drain).await)
+    }
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A server whose addresses are bound, and which accepts nobody yet. Dropped, it releases them.
+#[must_use]
+pub struct Bound {
+    entries: Vec<Box<dyn BoundEntry>>,
+    workers: Workers,
+    budget: Arc<Budget>,
+    metrics: Arc<Metrics>,
+    connections: Connections,
+    stop: Stop,
+    limits: Arc<Limits>,
+    timeouts: Timeouts,
+    grace: Duration,
+}
+
+/// What accept loops need of their server.
+#[derive(Clone)]
+pub(crate) struct Serving {
+    workers: Vec<Arc<crate::worker::Worker>>,
+    admission: Arc<Admission>,
+    connections: TaskTracker,
+    next_id: Arc<AtomicU64>,
+    context: ServeContext,
+    limits: Arc<Limits>,
+    timeouts: Timeouts,
+}
+
+impl Bound {
+    /// The listeners in the order they were given, with their real ports: `tcp://127.0.0.1:49152`.
+    pub fn urls(&self) -> Vec<String> {
+        self.entries.iter().map(|entry| entry.url()).collect()
+    }
+
+    /// What can be done with the server while it serves.
+    pub fn handle(&self) -> Handle {
+        Handle { stop: self.stop.clone(), connections: self.connections.clone(), metrics: Arc::clone(&self.metrics) }
+    }
+
+    /// Serves until `drain` is done, or [`Handle::drain`] is called; then lets the connections finish, at most for the
+    /// grace period. Cannot fail: whatever happens to a connection happens to that one alone.
+    ///
+    /// # Cancel safety
+    /// Dropped, it ends everything at once.
+    pub async fn serve_until(self, drain: impl Future<Output = ()>) -> Drained {
+        // Dropped with this future, whether it was finished or not.
+        let _stop = self.stop.abort.clone().drop_guard();
+        let _drain = self.stop.drain.clone().drop_guard();
+        let started = Instant::now();
+        for worker in self.workers.all() {
+            spawn_for_life(worker, stoppable(self.stop.clone(), Arc::clone(&worker.tick).run()));
+            spawn_for_life(
+                worker,
+                stoppable(self.stop.clone(), Arc::clone(worker).sweep(started, Arc::clone(&self.metrics))),
+            );
+        }
+        let serving = Serving {
+            workers: self.workers.all().to_vec(),
+            admission: Admission::new(&self.limits),
+            connections: TaskTracker::new(),
+            next_id: Arc::new(AtomicU64::new(1)),
+            context: ServeContext { metrics: Arc::clone(&self.metrics), drain: self.stop.drain.clone() },
+            limits: Arc::clone(&self.limits),
+            timeouts: self.timeouts,
+        };
+        let accepting = Accepting::start(self.entries, &serving);
+
+        let shedding = self.connections.shed(&self.budget);
+        let drain = async {
+            tokio::select! {
+                () = drain => {}
+                () = self.stop.drain.cancelled() => {}
+                () = shedding => {}
+            }
+        };
+        drain.await;
+
+        let began = Instant::now();
+        self.stop.drain.cancel();
+        accepting.stopped().await;
+        serving.connections.close();
+        let open = serving.connections.len();
+        for peer in self.connections.peers() {
+            peer.drain();
+        }
+        let aborted_before = self.metrics.closed(CloseReason::Aborted);
+        tokio::select! {
+            () = serving.connections.wait() => {}
+            () = tokio::time::sleep(self.grace) => {}
+            () = self.stop.abort.cancelled() => {}
+        }
+        for peer in self.connections.peers() {
+            peer.abort(CloseReason::Aborted);
+        }
+        // Aborted tasks end as soon as they run. One that never runs again is left behind with its worker.
+        let ended = tokio::time::timeout(Duration::from_secs(1), serving.connections.wait()).await;
+        let stuck = if ended.is_err() { serving.connections.len() } else { 0 };
+        let aborted = (self.metrics.closed(CloseReason::Aborted) - aborted_before) as usize + stuck;
+        self.workers.stop().await;
+        Drained { finished: open.saturating_sub(aborted), aborted, elapsed: began.elapsed() }
+    }
+}
+
+/// Ends a task of the server's own with its server: on a caller's runtime nothing else would.
+async fn stoppable(stop: Stop, task: impl Future<Output = ()>) {
+    // Done means stopped.
+    let _ = stop.abort.run_until_cancelled(task).await;
+}
+
+/// A running server, for whoever watches or stops it. Cloning is cheap.
+#[derive(Clone)]
+pub struct Handle {
+    stop: Stop,
+    connections: Connections,
+    metrics: Arc<Metrics>,
+}
+
+impl Handle {
+    /// Stops politely: refuses new connections, lets the open ones finish.
+    pub fn drain(&self) {
+        self.stop.drain.cancel();
+    }
+
+    /// Stops now: connections that have not finished are reset.
+    pub fn abort(&self) {
+        self.stop.drain.cancel();
+        self.stop.abort.cancel();
+    }
+
+    /// The live connections.
+    pub fn connections(&self) -> &Connections {
+        &self.connections
+    }
+
+    /// What the server has counted.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+}

@@ -1,0 +1,311 @@
+//! From a bound address to connections on workers.
+//!
+//! An accept loop runs on the first worker and gives each connection to the least loaded one; a connection that stays
+//! on the first costs nothing more, so that a single worker is the cheap case.
+
+use super::Serving;
+use crate::connection::{Connection, serve};
+use crate::error::BoxError;
+use crate::hub::peer::{ConnectionId, ListenerSettings, Peer, PeerAddr};
+use crate::transport::udp::{self, Datagram, Reply, Sockets, Udp};
+use crate::transport::{Stream, StreamListener, StreamTransport, Transport};
+use crate::worker::Assigned;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use switchboard_proto::Codec;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, info, warn};
+
+/// Between two tries to accept when the process has no descriptors, or the kernel no memory.
+const EXHAUSTED_WAIT: Duration = Duration::from_millis(100);
+
+type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// A listener as it was asked for.
+pub(super) trait Entry: Send {
+    fn url(&self) -> String;
+    fn bind(self: Box<Self>, workers: usize) -> BoxFuture<io::Result<Box<dyn BoundEntry>>>;
+}
+
+/// A listener whose address is bound.
+pub(super) trait BoundEntry: Send {
+    fn url(&self) -> String;
+    fn listen(&mut self) -> io::Result<()>;
+    /// What runs for this listener on each worker, from the first one on.
+    fn run(self: Box<Self>, serving: &Serving) -> Vec<BoxFuture<()>>;
+}
+
+/// The tasks that bring in connections and datagrams.
+pub(super) struct Accepting(TaskTracker);
+
+impl Accepting {
+    pub(super) fn start(entries: Vec<Box<dyn BoundEntry>>, serving: &Serving) -> Self {
+        let tasks = TaskTracker::new();
+        for entry in entries {
+            for (worker, task) in serving.workers.iter().zip(entry.run(serving)) {
+                let drain = serving.context.drain.clone();
+                let until_drain = async move {
+                    // Done means that the server drains.
+                    let _ = drain.run_until_cancelled_owned(task).await;
+                };
+                tasks.spawn_on(until_drain, &worker.handle);
+            }
+        }
+        tasks.close();
+        Self(tasks)
+    }
+
+    /// Waits until nobody is accepted any more.
+    pub(super) async fn stopped(self) {
+        self.0.wait().await;
+    }
+}
+
+/// A stream listener and its handler.
+struct Streams<T, H, C, F> {
+    transport: T,
+    handler: Arc<H>,
+    types: Types<C, F>,
+}
+
+/// Types that appear in the handler's signature only.
+type Types<C, F> = std::marker::PhantomData<fn() -> (C, F)>;
+
+pub(super) fn entry<T, C, H, F, E>(transport: T, handler: H) -> Box<dyn Entry>
+where
+    T: Transport,
+    C: Codec,
+    H: Fn(Connection<C>) -> F + Send + Sync + 'static,
+    F: Future<Output = Result<(), E>> + Send + 'static,
+    E: Into<BoxError> + 'static,
+{
+    Box::new(Streams { transport, handler: Arc::new(handler), types: Types::<C, F>::default() })
+}
+
+impl<T, C, H, F, E> Entry for Streams<T, H, C, F>
+where
+    T: StreamTransport,
+    C: Codec,
+    H: Fn(Connection<C>) -> F + Send + Sync + 'static,
+    F: Future<Output = Result<(), E>> + Send + 'static,
+    E: Into<BoxError> + 'static,
+{
+    fn url(&self) -> String {
+        self.transport.url()
+    }
+
+    fn bind(self: Box<Self>, _: usize) -> BoxFuture<io::Result<Box<dyn BoundEntry>>> {
+        Box::pin(async move {
+            let timeouts = self.transport.timeouts();
+            let listener = self.transport.bind().await?;
+            let bound = BoundStreams { listener, timeouts, handler: self.handler, types: self.types };
+            Ok(Box::new(bound) as Box<dyn BoundEntry>)
+        })
+    }
+}
+
+struct BoundStreams<L, H, C, F> {
+    listener: L,
+    timeouts: Option<crate::Timeouts>,
+    handler: Arc<H>,
+    types: Types<C, F>,
+}
+
+impl<L, C, H, F, E> BoundEntry for BoundStreams<L, H, C, F>
+where
+    L: StreamListener,
+    C: Codec,
+    H: Fn(Connection<C>) -> F + Send + Sync + 'static,
+    F: Future<Output = Result<(), E>> + Send + 'static,
+    E: Into<BoxError> + 'static,
+{
+    fn url(&self) -> String {
+        self.listener.url()
+    }
+
+    fn listen(&mut self) -> io::Result<()> {
+        self.listener.listen()
+    }
+
+    fn run(self: Box<Self>, serving: &Serving) -> Vec<BoxFuture<()>> {
+        let serving = serving.clone();
+        vec![Box::pin(async move { self.accept(serving).await })]
+    }
+}
+
+impl<L, C, H, F, E> BoundStreams<L, H, C, F>
+where
+    L: StreamListener,
+    C: Codec,
+    H: Fn(Connection<C>) -> F + Send + Sync + 'static,
+    F: Future<Output = Result<(), E>> + Send + 'static,
+    E: Into<BoxError> + 'static,
+{
+    async fn accept(mut self, serving: Serving) {
+        let settings = Arc::new(ListenerSettings {
+            name: self.listener.url(),
+            transport: L::TRANSPORT,
+            timeouts: self.timeouts.unwrap_or(serving.timeouts),
+            limits: Arc::clone(&serving.limits),
+        });
+        let is_local = self.listener.is_local();
+        if let Err(error) = self.listener.attach() {
+            warn!(listener = settings.name, error = %error, "listener does not work");
+            return;
+        }
+        loop {
+            match poll_fn(|cx| self.listener.poll_accept(cx)).await {
+                Ok((stream, address)) => self.open(stream, address, is_local, &settings, &serving),
+                Err(error) if is_exhaustion(&error) => {
+                    serving.context.metrics.accept_waits.add(1);
+                    if serving.context.metrics.may_log_abnormal().is_some() {
+                        warn!(listener = settings.name, error = %error, "accepting waits");
+                    }
+                    tokio::time::sleep(EXHAUSTED_WAIT).await;
+                }
+                // The peer was gone before it was accepted.
+                Err(error) => {
+                    debug!(listener = settings.name, error = %error, "connection lost before it was accepted");
+                }
+            }
+        }
+    }
+
+    fn open(
+        &self,
+        stream: L::Stream,
+        address: PeerAddr,
+        is_local: bool,
+        settings: &Arc<ListenerSettings>,
+        serving: &Serving,
+    ) {
+        let metrics = &serving.context.metrics;
+        let admitted = match serving.admission.admit(&address, is_local) {
+            Ok(admitted) => admitted,
+            Err(reason) => {
+                metrics.refused.add(1);
+                metrics.count_close(reason);
+                if let Some(withheld) = metrics.may_log_abnormal() {
+                    info!(peer.addr = %address, listener = settings.name, close.reason = %reason, withheld, "connection refused");
+                }
+                return;
+            }
+        };
+        metrics.accepted.add(1);
+        let Some(worker) = serving.workers.iter().min_by_key(|worker| worker.load()) else {
+            unreachable!("a server has a worker")
+        };
+        let assigned = worker.assign();
+        let opening = Opening {
+            // Relaxed: only uniqueness matters.
+            id: ConnectionId(serving.next_id.fetch_add(1, Ordering::Relaxed)),
+            address,
+            settings: Arc::clone(settings),
+            assigned,
+            admitted,
+        };
+        if worker.index == 0 {
+            return self.spawn(stream, opening, serving);
+        }
+        let here = (Arc::clone(&self.handler), serving.clone());
+        let Ok(stream) = stream.detach() else { return };
+        let on_its_worker = async move {
+            let (handler, serving) = here;
+            // A stream that cannot be registered is closed: the worker is ending.
+            if let Ok(stream) = L::Stream::attach(stream) {
+                spawn::<C, H, F, E>(stream, opening, handler, &serving);
+            }
+        };
+        serving.connections.spawn_on(on_its_worker, &worker.handle);
+    }
+
+    fn spawn(&self, stream: L::Stream, opening: Opening, serving: &Serving) {
+        spawn::<C, H, F, E>(stream, opening, Arc::clone(&self.handler), serving);
+    }
+}
+
+/// A connection on its way to its task.
+struct Opening {
+    id: ConnectionId,
+    address: PeerAddr,
+    settings: Arc<ListenerSettings>,
+    assigned: Assigned,
+    admitted: super::admission::Admitted,
+}
+
+/// Starts the task of a connection on the event loop that calls.
+fn spawn<C, H, F, E>(stream: impl Stream, opening: Opening, handler: Arc<H>, serving: &Serving)
+where
+    C: Codec,
+    H: Fn(Connection<C>) -> F + Send + Sync + 'static,
+    F: Future<Output = Result<(), E>> + Send + 'static,
+    E: Into<BoxError> + 'static,
+{
+    let Opening { id, address, settings, assigned, admitted } = opening;
+    let (source, sink) = stream.split();
+    let peer = Peer::new(id, address, settings, sink, Arc::clone(&assigned.tick));
+    let task = serve(peer, source, (assigned, admitted), serving.context.clone(), handler);
+    serving.connections.spawn(task);
+}
+
+/// Whether accepting failed for want of something that may be there again later (accept(2)).
+fn is_exhaustion(error: &io::Error) -> bool {
+    use nix::errno::Errno;
+    let errno = error.raw_os_error().map(Errno::from_raw);
+    matches!(errno, Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM))
+}
+
+/// A datagram listener and its handler.
+pub(super) struct Datagrams<H> {
+    pub(super) udp: Udp,
+    pub(super) handler: Arc<H>,
+}
+
+impl<H> Entry for Datagrams<H>
+where
+    H: Fn(Datagram<'_>, &mut Reply<'_>) + Send + Sync + 'static,
+{
+    fn url(&self) -> String {
+        self.udp.url()
+    }
+
+    fn bind(self: Box<Self>, workers: usize) -> BoxFuture<io::Result<Box<dyn BoundEntry>>> {
+        Box::pin(async move {
+            let sockets = self.udp.bind(workers).await?;
+            Ok(Box::new(BoundDatagrams { sockets, handler: self.handler }) as Box<dyn BoundEntry>)
+        })
+    }
+}
+
+struct BoundDatagrams<H> {
+    sockets: Sockets,
+    handler: Arc<H>,
+}
+
+impl<H> BoundEntry for BoundDatagrams<H>
+where
+    H: Fn(Datagram<'_>, &mut Reply<'_>) + Send + Sync + 'static,
+{
+    fn url(&self) -> String {
+        format!("udp://{}", self.sockets.address)
+    }
+
+    fn listen(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn run(self: Box<Self>, serving: &Serving) -> Vec<BoxFuture<()>> {
+        let Sockets { bound, replies, .. } = self.sockets;
+        let answer = |socket| {
+            let metrics = Arc::clone(&serving.context.metrics);
+            let answering =
+                udp::answer(socket, replies, serving.limits.frame_bytes, Arc::clone(&self.handler), metrics);
+            Box::pin(answering) as BoxFuture<()>
+        };
+        bound.into_iter().map(answer).collect()
+    }
+}

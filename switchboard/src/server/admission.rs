@@ -1,0 +1,74 @@
+//! How many connections there may be, in all and from one address.
+
+use crate::config::Limits;
+use crate::hub::peer::PeerAddr;
+use crate::transport::udp::network;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use switchboard_proto::CloseReason;
+
+/// Connections from one address on a listener open to strangers.
+const PER_ADDRESS: usize = 1024;
+
+#[derive(Debug)]
+pub(crate) struct Admission {
+    open: AtomicUsize,
+    limit: usize,
+    per_address: Option<usize>,
+    addresses: Mutex<HashMap<[u8; 8], usize>>,
+}
+
+/// The right to be connected, until it is dropped.
+pub(crate) struct Admitted {
+    admission: Arc<Admission>,
+    /// Where the connection counts towards a limit per address.
+    network: Option<[u8; 8]>,
+}
+
+impl Admission {
+    pub(crate) fn new(limits: &Limits) -> Arc<Self> {
+        Arc::new(Self {
+            open: AtomicUsize::new(0),
+            limit: limits.connections,
+            per_address: limits.connections_per_address,
+            addresses: Mutex::default(),
+        })
+    }
+
+    /// Admits a connection, or says why not. `is_local`: the listener cannot be reached from other machines.
+    pub(crate) fn admit(self: &Arc<Self>, address: &PeerAddr, is_local: bool) -> Result<Admitted, CloseReason> {
+        // Relaxed: a count that guards no other memory.
+        if self.open.fetch_add(1, Ordering::Relaxed) >= self.limit {
+            self.open.fetch_sub(1, Ordering::Relaxed);
+            return Err(CloseReason::TooManyConnections);
+        }
+        let mut admitted = Admitted { admission: Arc::clone(self), network: None };
+        let per_address = self.per_address.or((!is_local).then_some(PER_ADDRESS));
+        if let (Some(limit), Some(address)) = (per_address, address.ip()) {
+            let network = network(address.ip());
+            let mut addresses = self.addresses.lock();
+            let count = addresses.entry(network).or_insert(0);
+            if *count >= limit {
+                return Err(CloseReason::TooManyFromAddress);
+            }
+            *count += 1;
+            admitted.network = Some(network);
+        }
+        Ok(admitted)
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        self.admission.open.fetch_sub(1, Ordering::Relaxed);
+        let Some(network) = self.network else { return };
+        let mut addresses = self.admission.addresses.lock();
+        let Some(count) = addresses.get_mut(&network) else { unreachable!("counted when it was admitted") };
+        *count -= 1;
+        if *count == 0 {
+            addresses.remove(&network);
+        }
+    }
+}

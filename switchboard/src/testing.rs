@@ -1,0 +1,130 @@
+//! Peers in memory: handlers are tested without sockets and without real time.
+//!
+//! ```
+//! use switchboard::prelude::*;
+//! use switchboard::testing;
+//!
+//! async fn echo(mut conn: Connection<Lines>) -> Result {
+//!     while let Some(line) = conn.recv().await? {
+//!         conn.send(line).await?;
+//!     }
+//!     Ok(())
+//! }
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
+//! let mut peer = testing::serve(echo, Timeouts::default());
+//! peer.send("hello\n").await;
+//! assert_eq!(peer.line().await, "hello\n");
+//! peer.finish();
+//! assert_eq!(peer.closed().await, CloseReason::PeerClosed);
+//! # });
+//! ```
+
+use crate::connection::Connection;
+use crate::error::BoxError;
+use crate::hub::{Sink, Source};
+use crate::server::Server;
+use crate::transport::memory::{End, Memory};
+use std::future::{Future, poll_fn};
+use std::io::{self, IoSlice};
+use std::task::ready;
+use switchboard_proto::{CloseReason, Codec, Timeouts};
+use tokio::io::ReadBuf;
+
+/// Serves one peer with `handler` on this runtime, and returns that peer.
+///
+/// # Panics
+/// Outside a tokio runtime.
+pub fn serve<C, H, F, E>(handler: H, timeouts: Timeouts) -> Peer
+where
+    C: Codec,
+    H: Fn(Connection<C>) -> F + Send + Sync + 'static,
+    F: Future<Output = Result<(), E>> + Send + 'static,
+    E: Into<BoxError> + 'static,
+{
+    let memory = Memory::new();
+    let server = Server::new().workers(0).timeouts(timeouts).listen(memory.clone(), handler);
+    #[expect(clippy::disallowed_methods, reason = "the test's runtime owns the server")]
+    drop(tokio::spawn(async move { server.serve_until(std::future::pending()).await }));
+    Peer::connect(&memory)
+}
+
+/// The other end of a connection in memory.
+pub struct Peer {
+    end: End,
+    received: Vec<u8>,
+}
+
+impl Peer {
+    /// Connects. A server that listens at `address`, or will, accepts it; one that has ended resets it.
+    pub fn connect(address: &Memory) -> Self {
+        Self { end: address.connect(), received: Vec::new() }
+    }
+
+    /// Sends bytes, waiting while the pipe is full; what the server does not take any more is lost, as with a socket.
+    pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        let mut rest = bytes.as_ref();
+        while !rest.is_empty() {
+            match poll_fn(|cx| self.end.writer.poll_write(cx, &[IoSlice::new(rest)])).await {
+                Ok(count) => rest = &rest[count..],
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Receives one line, its terminator included; or what is left, at the end of input or after a reset.
+    pub async fn line(&mut self) -> String {
+        loop {
+            if let Some(end) = self.received.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.received.drain(..=end).collect();
+                return String::from_utf8_lossy(&line).into_owned();
+            }
+            if !matches!(self.receive().await, Ok(1..)) {
+                return String::from_utf8_lossy(&std::mem::take(&mut self.received)).into_owned();
+            }
+        }
+    }
+
+    /// Receives everything until the server ends the connection.
+    ///
+    /// # Errors
+    /// The connection was reset.
+    pub async fn rest(&mut self) -> io::Result<Vec<u8>> {
+        while self.receive().await? > 0 {}
+        Ok(std::mem::take(&mut self.received))
+    }
+
+    async fn receive(&mut self) -> io::Result<usize> {
+        let mut bytes = [0; 4096];
+        let count = poll_fn(|cx| {
+            let mut buffer = ReadBuf::new(&mut bytes);
+            ready!(self.end.reader.poll_read(cx, &mut buffer))?;
+            std::task::Poll::Ready(io::Result::Ok(buffer.filled().len()))
+        })
+        .await?;
+        self.received.extend_from_slice(&bytes[..count]);
+        Ok(count)
+    }
+
+    /// Finishes sending; receiving goes on.
+    pub fn finish(&mut self) {
+        let mut noop = std::task::Context::from_waker(std::task::Waker::noop());
+        // A pipe shuts down at once.
+        let _ = self.end.writer.poll_shutdown(&mut noop);
+    }
+
+    /// Breaks the connection, as a peer that crashes does.
+    pub fn reset(mut self) {
+        self.end.reset();
+    }
+
+    /// Waits until the server has closed the connection, and says for which reason.
+    ///
+    /// # Panics
+    /// If the server ended without giving a reason.
+    pub async fn closed(&mut self) -> CloseReason {
+        let reason = poll_fn(|cx| self.end.reader.poll_left(cx)).await;
+        let Some(reason) = reason else { panic!("the connection ended without a reason") };
+        reason
+    }
+}

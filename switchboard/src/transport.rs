@@ -1,0 +1,68 @@
+//! What a listener needs of a transport. Each transport is one file that implements these.
+
+pub(crate) mod memory;
+pub(crate) mod tcp;
+pub(crate) mod udp;
+pub(crate) mod unix;
+
+use crate::Timeouts;
+use crate::hub::peer::PeerAddr;
+use crate::hub::{Sink, Source};
+use std::future::Future;
+use std::io;
+use std::task::{Context, Poll};
+
+/// A transport of byte streams: [`Tcp`](crate::Tcp), [`Unix`](crate::Unix) or [`Memory`](crate::Memory).
+#[allow(private_bounds, reason = "sealed: a transport needs access to the inside of connections")]
+pub trait Transport: StreamTransport {}
+
+impl<T: StreamTransport> Transport for T {}
+
+/// An address to listen on, not bound yet.
+pub(crate) trait StreamTransport: Send + 'static {
+    type Listener: StreamListener;
+
+    /// The address as it was asked for: `tcp://127.0.0.1:0`.
+    fn url(&self) -> String;
+
+    /// Deadlines of this listener's connections, if not the server's.
+    fn timeouts(&self) -> Option<Timeouts> {
+        None
+    }
+
+    /// Takes the address, without accepting anybody.
+    fn bind(self) -> impl Future<Output = io::Result<Self::Listener>> + Send;
+}
+
+/// A bound address.
+pub(crate) trait StreamListener: Send + Sized + 'static {
+    type Stream: Stream;
+
+    const TRANSPORT: &'static str;
+
+    /// The address as it is: `tcp://127.0.0.1:49152`.
+    fn url(&self) -> String;
+
+    /// Whether only this machine can connect: limits meant for strangers are off.
+    fn is_local(&self) -> bool;
+
+    /// Starts to queue connections. Called once, when all addresses are bound.
+    fn listen(&mut self) -> io::Result<()>;
+
+    /// Ties the listener to the event loop that calls. Called once, before the first accept.
+    fn attach(&mut self) -> io::Result<()>;
+
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Self::Stream, PeerAddr)>>;
+}
+
+/// An accepted stream, tied to the accepting event loop.
+pub(crate) trait Stream: Send + Sized {
+    /// The stream on its way to another event loop.
+    type Detached: Send + 'static;
+
+    fn detach(self) -> io::Result<Self::Detached>;
+
+    fn attach(detached: Self::Detached) -> io::Result<Self>;
+
+    fn split(self) -> (Box<dyn Source>, Box<dyn Sink>);
+}

@@ -1,0 +1,216 @@
+//! TCP, and what it shares with every stream socket of the kernel's.
+
+use super::{Stream, StreamListener, StreamTransport};
+use crate::Timeouts;
+use crate::hub::peer::PeerAddr;
+use crate::hub::{Sink, Source};
+use nix::sys::socket::{MsgFlags, recv};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream, lookup_host};
+
+/// Connections the kernel may queue before they are accepted; it lowers this to `net.core.somaxconn`.
+pub(super) const BACKLOG: i32 = 65_535;
+
+/// A peer that vanished is found after 60 s of silence and 3 probes, 15 s apart; unacknowledged data counts likewise.
+const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_mins(1), Duration::from_secs(15), 3);
+const USER_TIMEOUT: Duration = Duration::from_secs(105);
+
+/// A TCP address to listen on. Port 0 takes a free one.
+#[derive(Debug, Clone)]
+pub struct Tcp {
+    address: String,
+    timeouts: Option<Timeouts>,
+}
+
+impl Tcp {
+    /// Listens on `address`: `HOST:PORT`, `[::1]:PORT`, or a `SocketAddr`.
+    pub fn new(address: impl ToString) -> Self {
+        Self { address: address.to_string(), timeouts: None }
+    }
+
+    /// Deadlines for this listener's connections, in place of the server's.
+    pub fn timeouts(self, timeouts: Timeouts) -> Self {
+        Self { timeouts: Some(timeouts), ..self }
+    }
+}
+
+impl StreamTransport for Tcp {
+    type Listener = Listener;
+
+    fn url(&self) -> String {
+        format!("tcp://{}", self.address)
+    }
+
+    fn timeouts(&self) -> Option<Timeouts> {
+        self.timeouts
+    }
+
+    async fn bind(self) -> io::Result<Listener> {
+        let mut result = Err(io::Error::new(io::ErrorKind::NotFound, "no address for this name"));
+        for address in lookup_host(&self.address).await? {
+            result = bind(address);
+            if result.is_ok() {
+                break;
+            }
+        }
+        let socket = result?;
+        let Some(address) = socket.local_addr()?.as_socket() else { unreachable!("bound to an IP address") };
+        Ok(Listener { address, socket: Some(socket), accepting: None })
+    }
+}
+
+fn bind(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    // Accepted sockets inherit these (tcp(7)), so that accepting costs no further call.
+    socket.set_tcp_nodelay(true)?;
+    let (idle, interval, retries) = KEEPALIVE;
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(retries))?;
+    socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
+    socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+pub(crate) struct Listener {
+    address: SocketAddr,
+    /// Until it is attached.
+    socket: Option<Socket>,
+    accepting: Option<TcpListener>,
+}
+
+impl StreamListener for Listener {
+    type Stream = TcpStream;
+
+    const TRANSPORT: &'static str = "tcp";
+
+    fn url(&self) -> String {
+        format!("tcp://{}", self.address)
+    }
+
+    fn is_local(&self) -> bool {
+        self.address.ip().is_loopback()
+    }
+
+    fn listen(&mut self) -> io::Result<()> {
+        self.socket.as_ref().map_or(Ok(()), |socket| socket.listen(BACKLOG))
+    }
+
+    fn attach(&mut self) -> io::Result<()> {
+        if let Some(socket) = self.socket.take() {
+            self.accepting = Some(TcpListener::from_std(socket.into())?);
+        }
+        Ok(())
+    }
+
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, PeerAddr)>> {
+        let Some(listener) = &self.accepting else { unreachable!("attached before the first accept") };
+        let (stream, address) = ready!(listener.poll_accept(cx))?;
+        Poll::Ready(Ok((stream, PeerAddr::Ip(address))))
+    }
+}
+
+impl Stream for TcpStream {
+    type Detached = std::net::TcpStream;
+
+    fn detach(self) -> io::Result<std::net::TcpStream> {
+        self.into_std()
+    }
+
+    fn attach(detached: std::net::TcpStream) -> io::Result<Self> {
+        Self::from_std(detached)
+    }
+
+    fn split(self) -> (Box<dyn Source>, Box<dyn Sink>) {
+        let (read, write) = self.into_split();
+        (Box::new(read), Box::new(SocketSink { half: Some(write), shutting_down: false }))
+    }
+}
+
+impl Source for OwnedReadHalf {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        AsyncRead::poll_read(Pin::new(self), cx, buffer)
+    }
+
+    fn read_now(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        Ok(recv(self.as_ref().as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT)?)
+    }
+}
+
+/// The write half of a kernel socket.
+pub(super) trait WriteHalf: AsyncWrite + Unpin + Send {
+    fn try_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize>;
+    fn socket(&self) -> SockRef<'_>;
+    /// Drops it without telling the peer.
+    fn forget(self);
+}
+
+impl WriteHalf for OwnedWriteHalf {
+    fn try_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.try_write_vectored(slices)
+    }
+
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.try_write(bytes)
+    }
+
+    fn socket(&self) -> SockRef<'_> {
+        SockRef::from(self.as_ref())
+    }
+
+    fn forget(self) {
+        self.forget();
+    }
+}
+
+/// A kernel socket as a sink.
+pub(super) struct SocketSink<W> {
+    /// Until it is reset.
+    pub(super) half: Option<W>,
+    pub(super) shutting_down: bool,
+}
+
+impl<W: WriteHalf> SocketSink<W> {
+    fn half(&mut self) -> io::Result<&mut W> {
+        self.half.as_mut().ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+}
+
+impl<W: WriteHalf> Sink for SocketSink<W> {
+    fn try_write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match slices {
+            // One piece goes by `send`, which spares the kernel the copy of a vector.
+            [slice] => self.half()?.try_write(slice),
+            _ => self.half()?.try_write_vectored(slices),
+        }
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        Pin::new(self.half()?).poll_write_vectored(cx, slices)
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.shutting_down {
+            return Poll::Ready(Ok(()));
+        }
+        let result = ready!(Pin::new(self.half()?).poll_shutdown(cx));
+        self.shutting_down = true;
+        Poll::Ready(result)
+    }
+
+    fn reset(&mut self) {
+        if let Some(half) = self.half.take() {
+            // Best effort: if it fails the socket is closed the ordinary way.
+            let _ = half.socket().set_linger(Some(Duration::ZERO));
+            half.forget();
+        }
+    }
+}

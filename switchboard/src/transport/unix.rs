@@ -1,0 +1,167 @@
+//! Unix domain stream sockets.
+
+use super::tcp::{BACKLOG, SocketSink, WriteHalf};
+use super::{Stream, StreamListener, StreamTransport};
+use crate::Timeouts;
+use crate::hub::peer::PeerAddr;
+use crate::hub::{Sink, Source};
+use nix::sys::socket::{MsgFlags, recv};
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
+use std::io::{self, IoSlice};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{UnixListener, UnixStream};
+
+/// A path to listen on. The socket is removed at the end; one that nobody listens on any more is replaced.
+#[derive(Debug, Clone)]
+pub struct Unix {
+    path: PathBuf,
+    timeouts: Option<Timeouts>,
+}
+
+impl Unix {
+    /// Listens on a socket at `path`.
+    pub fn new(path: impl AsRef<Path>) -> Self {
+        Self { path: path.as_ref().to_owned(), timeouts: None }
+    }
+
+    /// Deadlines for this listener's connections, in place of the server's.
+    pub fn timeouts(self, timeouts: Timeouts) -> Self {
+        Self { timeouts: Some(timeouts), ..self }
+    }
+}
+
+impl StreamTransport for Unix {
+    type Listener = Listener;
+
+    fn url(&self) -> String {
+        format!("unix://{}", self.path.display())
+    }
+
+    fn timeouts(&self) -> Option<Timeouts> {
+        self.timeouts
+    }
+
+    async fn bind(self) -> io::Result<Listener> {
+        let address = SockAddr::unix(&self.path)?;
+        let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+        if let Err(error) = socket.bind(&address) {
+            if error.kind() != io::ErrorKind::AddrInUse || !is_abandoned(&self.path, &address)? {
+                return Err(error);
+            }
+            std::fs::remove_file(&self.path)?;
+            socket.bind(&address)?;
+        }
+        let inode = std::fs::symlink_metadata(&self.path)?.ino();
+        Ok(Listener { path: self.path, inode, socket: Some(socket), accepting: None })
+    }
+}
+
+/// Whether a socket is left over from a process that ended without removing it.
+fn is_abandoned(path: &Path, address: &SockAddr) -> io::Result<bool> {
+    if !std::fs::symlink_metadata(path)?.file_type().is_socket() {
+        return Ok(false);
+    }
+    let probe = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?.connect(address);
+    Ok(probe.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused))
+}
+
+pub(crate) struct Listener {
+    path: PathBuf,
+    /// The socket file that is ours to remove.
+    inode: u64,
+    /// Until it is attached.
+    socket: Option<Socket>,
+    accepting: Option<UnixListener>,
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        // A successor may have replaced the file.
+        if std::fs::symlink_metadata(&self.path).is_ok_and(|now| now.ino() == self.inode) {
+            // Best effort: a socket left behind is replaced by the next server.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+impl StreamListener for Listener {
+    type Stream = UnixStream;
+
+    const TRANSPORT: &'static str = "unix";
+
+    fn url(&self) -> String {
+        format!("unix://{}", self.path.display())
+    }
+
+    fn is_local(&self) -> bool {
+        true
+    }
+
+    fn listen(&mut self) -> io::Result<()> {
+        self.socket.as_ref().map_or(Ok(()), |socket| socket.listen(BACKLOG))
+    }
+
+    fn attach(&mut self) -> io::Result<()> {
+        if let Some(socket) = self.socket.take() {
+            self.accepting = Some(UnixListener::from_std(socket.into())?);
+        }
+        Ok(())
+    }
+
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(UnixStream, PeerAddr)>> {
+        let Some(listener) = &self.accepting else { unreachable!("attached before the first accept") };
+        let (stream, address) = ready!(listener.poll_accept(cx))?;
+        Poll::Ready(Ok((stream, PeerAddr::Unix(address.as_pathname().map(Path::to_owned)))))
+    }
+}
+
+impl Stream for UnixStream {
+    type Detached = std::os::unix::net::UnixStream;
+
+    fn detach(self) -> io::Result<std::os::unix::net::UnixStream> {
+        self.into_std()
+    }
+
+    fn attach(detached: std::os::unix::net::UnixStream) -> io::Result<Self> {
+        Self::from_std(detached)
+    }
+
+    fn split(self) -> (Box<dyn Source>, Box<dyn Sink>) {
+        let (read, write) = self.into_split();
+        (Box::new(read), Box::new(SocketSink { half: Some(write), shutting_down: false }))
+    }
+}
+
+impl Source for OwnedReadHalf {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        AsyncRead::poll_read(Pin::new(self), cx, buffer)
+    }
+
+    fn read_now(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        Ok(recv(self.as_ref().as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT)?)
+    }
+}
+
+impl WriteHalf for OwnedWriteHalf {
+    fn try_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.try_write_vectored(slices)
+    }
+
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.try_write(bytes)
+    }
+
+    fn socket(&self) -> SockRef<'_> {
+        SockRef::from(self.as_ref())
+    }
+
+    fn forget(self) {
+        self.forget();
+    }
+}

@@ -1,0 +1,183 @@
+//! A thread with its own event loop, and what the connections on it share: a tick, a read buffer, a sweep.
+//!
+//! This state hangs on the connections rather than on the thread, so that a server runs on a caller's runtime as well.
+
+use crate::error::BoxError;
+use crate::hub::budget::Budget;
+use crate::hub::peer::{ConnectionId, Peer};
+use crate::hub::tick::Tick;
+use crate::metrics::Metrics;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, MissedTickBehavior};
+use tracing::warn;
+
+/// One read takes at most this: it drains a socket of a thousand short lines, and fits the second-level cache.
+const READ_BYTES: usize = 64 << 10;
+
+/// A sweep this late means that a handler held the thread.
+const LATE: Duration = Duration::from_millis(100);
+
+pub(crate) struct Worker {
+    pub(crate) index: usize,
+    pub(crate) handle: Handle,
+    pub(crate) tick: Arc<Tick>,
+    pub(crate) read_buffer: Mutex<Box<[u8]>>,
+    peers: Mutex<HashMap<ConnectionId, Arc<Peer>>>,
+    load: AtomicUsize,
+}
+
+impl Worker {
+    fn new(index: usize, handle: Handle, budget: Arc<Budget>) -> Arc<Self> {
+        Arc::new(Self {
+            index,
+            handle,
+            tick: Arc::new(Tick::new(budget)),
+            read_buffer: Mutex::new(vec![0; READ_BYTES].into()),
+            peers: Mutex::default(),
+            load: AtomicUsize::new(0),
+        })
+    }
+
+    /// Connections that this worker has, or is about to have.
+    pub(crate) fn load(&self) -> usize {
+        // Relaxed: balancing needs no exact figure.
+        self.load.load(Ordering::Relaxed)
+    }
+
+    /// Counts a connection from the moment it is assigned.
+    pub(crate) fn assign(self: &Arc<Self>) -> Assigned {
+        self.load.fetch_add(1, Ordering::Relaxed);
+        Assigned(Arc::clone(self))
+    }
+
+    pub(crate) fn enter(&self, peer: Arc<Peer>) {
+        self.peers.lock().insert(peer.id, peer);
+    }
+
+    pub(crate) fn leave(&self, id: ConnectionId) {
+        let mut peers = self.peers.lock();
+        peers.remove(&id);
+        // After a storm the table would keep its size for good.
+        if peers.capacity() > 64 && peers.len() < peers.capacity() / 8 {
+            let fit = peers.len() * 2;
+            peers.shrink_to(fit);
+        }
+    }
+
+    pub(crate) fn peer(&self, id: ConnectionId) -> Option<Arc<Peer>> {
+        self.peers.lock().get(&id).cloned()
+    }
+
+    pub(crate) fn peers(&self) -> Vec<Arc<Peer>> {
+        self.peers.lock().values().cloned().collect()
+    }
+
+    pub(crate) fn peer_count(&self) -> usize {
+        self.peers.lock().len()
+    }
+
+    /// Looks at every connection's deadlines once a second, and steps the worker's clock.
+    pub(crate) async fn sweep(self: Arc<Self>, started: Instant, metrics: Arc<Metrics>) {
+        let mut every_second = tokio::time::interval_at(started + Duration::from_secs(1), Duration::from_secs(1));
+        every_second.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        loop {
+            let due = every_second.tick().await;
+            let late = due.elapsed();
+            if late > LATE {
+                metrics.late_ticks.add(1);
+                warn!(worker = self.index, late_ms = late.as_millis() as u64, "worker was held up");
+            }
+            let now = u32::try_from(started.elapsed().as_secs()).unwrap_or(u32::MAX);
+            self.tick.set_now(now);
+            for peer in self.peers.lock().values() {
+                peer.sweep(now);
+            }
+        }
+    }
+}
+
+/// A place on a worker, held by a connection's task.
+pub(crate) struct Assigned(Arc<Worker>);
+
+impl std::ops::Deref for Assigned {
+    type Target = Arc<Worker>;
+
+    fn deref(&self) -> &Arc<Worker> {
+        &self.0
+    }
+}
+
+impl Drop for Assigned {
+    fn drop(&mut self) {
+        self.0.load.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// All workers of a server: threads of its own, or the caller's runtime as the only one.
+pub(crate) struct Workers {
+    all: Vec<Arc<Worker>>,
+    threads: Vec<(oneshot::Sender<()>, JoinHandle<()>)>,
+}
+
+impl Workers {
+    /// Starts `count` threads; with none, work is done on the runtime that calls.
+    pub(crate) fn start(count: usize, budget: &Arc<Budget>) -> io::Result<Self> {
+        if count == 0 {
+            return Ok(Self { all: vec![Worker::new(0, Handle::current(), Arc::clone(budget))], threads: Vec::new() });
+        }
+        let mut workers = Self { all: Vec::new(), threads: Vec::new() };
+        for index in 0..count {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let (stop, stopped) = oneshot::channel::<()>();
+            workers.all.push(Worker::new(index, runtime.handle().clone(), Arc::clone(budget)));
+            let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+                // The sender being dropped is as good a reason to stop as a message.
+                let _ = runtime.block_on(stopped);
+            })?;
+            workers.threads.push((stop, thread));
+        }
+        Ok(workers)
+    }
+
+    pub(crate) fn all(&self) -> &[Arc<Worker>] {
+        &self.all
+    }
+
+    /// Ends the threads. One that a handler holds is left behind: it cannot be stopped from outside.
+    pub(crate) async fn stop(self) {
+        let mut joins = Vec::new();
+        for (stop, thread) in self.threads {
+            drop(stop);
+            joins.push(thread);
+        }
+        let joined = async {
+            while joins.iter().any(|thread| !thread.is_finished()) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        if tokio::time::timeout(Duration::from_secs(1), joined).await.is_err() {
+            warn!("a handler holds its worker and is left behind");
+        }
+    }
+}
+
+/// Spawns a task that lives as long as its worker.
+pub(crate) fn spawn_for_life(worker: &Worker, task: impl Future<Output = ()> + Send + 'static) {
+    // Detached: the worker's runtime ends it.
+    drop(worker.handle.spawn(task));
+}
+
+/// The text of a panic.
+pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> BoxError {
+    let text = panic.downcast_ref::<&str>().copied().map(str::to_owned);
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "panic".to_owned()).into()
+}
