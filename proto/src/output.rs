@@ -45,6 +45,22 @@ impl Output {
         self.pieces.push_back(bytes);
     }
 
+    /// Moves everything from `other` to the end, in order. `other` keeps the memory of its copied pieces, to be filled
+    /// again.
+    pub fn append(&mut self, other: &mut Self) {
+        for piece in other.pieces.drain(..) {
+            self.len += piece.len();
+            self.seal_tail();
+            self.pieces.push_back(piece);
+        }
+        let tail = &other.tail[other.tail_written..];
+        if !tail.is_empty() {
+            self.put(tail);
+        }
+        other.tail.clear();
+        (other.tail_written, other.len) = (0, 0);
+    }
+
     /// Bytes not yet written.
     pub fn len(&self) -> usize {
         self.len

@@ -170,6 +170,11 @@ impl<C: Codec> Connection<C> {
     /// Closes the connection after what is queued has been flushed; the same as dropping it.
     pub fn close(self) {}
 
+    /// The codec, for what is to be set up per connection; each starts as its type's `Default`.
+    pub fn codec_mut(&mut self) -> &mut C {
+        &mut self.codec
+    }
+
     /// Where the peer is.
     pub fn peer(&self) -> &PeerAddr {
         &self.peer.address

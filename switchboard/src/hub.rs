@@ -7,6 +7,7 @@
 pub(crate) mod budget;
 pub(crate) mod outbox;
 pub(crate) mod peer;
+mod staging;
 pub(crate) mod tick;
 
 use std::io::{self, IoSlice};

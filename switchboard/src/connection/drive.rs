@@ -53,7 +53,7 @@ pub(crate) async fn serve<C, H, F, E>(
             }
             // A panic ends this connection and no other. What the handler shares with others is theirs to keep sound,
             // as it is for any panic in a task.
-            match catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(cx))) {
+            match peer.staged(|| catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(cx)))) {
                 Ok(Poll::Pending) => Poll::Pending,
                 Ok(Poll::Ready(Ok(()))) => Poll::Ready(Outcome::Finished),
                 Ok(Poll::Ready(Err(error))) => Poll::Ready(Outcome::Failed(error)),

@@ -53,19 +53,19 @@ impl Outbox {
 
     /// Queues one frame, written by `encode`; nothing of it if `encode` unwinds.
     pub(crate) fn push(&mut self, encode: impl FnOnce(&mut Output)) {
-        struct Whole<'a>(&'a mut Output, Option<usize>);
-        impl Drop for Whole<'_> {
-            fn drop(&mut self) {
-                if let Some(length) = self.1 {
-                    self.0.truncate(length);
-                }
-            }
-        }
-        let length = self.output.len();
-        let mut whole = Whole(&mut self.output, Some(length));
-        encode(whole.0);
-        whole.1 = None;
+        push_whole(&mut self.output, encode);
         self.frames += 1;
+    }
+
+    /// Queues frames that were encoded elsewhere.
+    pub(crate) fn append(&mut self, output: &mut Output, frames: usize) {
+        self.output.append(output);
+        self.frames += frames;
+    }
+
+    /// Bytes and frames that may still be queued.
+    pub(crate) fn room(&self, bytes: usize, frames: usize) -> (usize, usize) {
+        (bytes.saturating_sub(self.output.len()), frames.saturating_sub(self.frames))
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -171,4 +171,20 @@ impl Outbox {
         self.sink = None;
         unwritten
     }
+}
+
+/// Encodes one frame to the end of `output`, or nothing if `encode` unwinds: half a frame would corrupt all that follow.
+pub(super) fn push_whole(output: &mut Output, encode: impl FnOnce(&mut Output)) {
+    struct Whole<'a>(&'a mut Output, Option<usize>);
+    impl Drop for Whole<'_> {
+        fn drop(&mut self) {
+            if let Some(length) = self.1 {
+                self.0.truncate(length);
+            }
+        }
+    }
+    let length = output.len();
+    let mut whole = Whole(output, Some(length));
+    encode(whole.0);
+    whole.1 = None;
 }

@@ -4,6 +4,7 @@
 //! Whoever wants something of that task sets a flag and wakes it.
 
 use super::outbox::{Flushed, Outbox};
+use super::staging;
 use super::tick::Tick;
 use super::{Sink, Source};
 use crate::config::{Limits, Timeouts};
@@ -177,7 +178,9 @@ impl Peer {
         encode: impl FnOnce(&mut Output),
     ) -> Poll<Result<(), CloseReason>> {
         let limits = &self.listener.limits;
+        let Some(encode) = staging::push(self, encode) else { return Poll::Ready(Ok(())) };
         let mut state = self.state.lock();
+        staging::take(self, |output, frames| self.append(&mut state, output, frames));
         if self.is(CLOSING) {
             return Poll::Ready(Err(state.reason.unwrap_or(CloseReason::Closed)));
         }
@@ -189,7 +192,22 @@ impl Peer {
         state.outbox.push(encode);
         self.queued(&mut state);
         bump(&self.traffic.frames_out, 1);
+        staging::open(self, state.outbox.room(limits.outbox_bytes, limits.outbox_frames));
         Poll::Ready(Ok(()))
+    }
+
+    /// Polls the handler, and queues what it sent meanwhile.
+    pub(crate) fn staged<T>(self: &Arc<Self>, poll: impl FnOnce() -> T) -> T {
+        staging::begin(self);
+        let result = poll();
+        staging::end(self, |output, frames| self.append(&mut self.state.lock(), output, frames));
+        result
+    }
+
+    fn append(self: &Arc<Self>, state: &mut State, output: &mut Output, frames: usize) {
+        state.outbox.append(output, frames);
+        self.queued(state);
+        bump(&self.traffic.frames_out, frames as u64);
     }
 
     /// Tells the tick, unless it knows or the task is writing already.
