@@ -3,6 +3,8 @@
 //! Nothing here opens a socket, reads a clock or spawns a task; time and randomness are arguments. So every rule in
 //! this crate can be tested by calling a function, and fuzzed by feeding it bytes.
 
+#![warn(missing_docs)]
+
 mod bucket;
 mod close;
 mod codec;

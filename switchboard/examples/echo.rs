@@ -1,5 +1,4 @@
-//! A safe echo server: `cargo run --example echo`, then `nc 127.0.0.1 7000`.
-
+// A safe echo server: `cargo run -p switchboard --example echo`, then `nc 127.0.0.1 7000`.
 use switchboard::prelude::*;
 
 async fn echo(mut conn: Connection<Lines>) -> Result {
@@ -9,7 +8,7 @@ async fn echo(mut conn: Connection<Lines>) -> Result {
     Ok(())
 }
 
-#[tokio::main(flavor = "current_thread")]
+#[tokio::main]
 async fn main() -> Result {
     Server::new().tcp("127.0.0.1:7000", echo).serve_until(ctrl_c()).await?;
     Ok(())

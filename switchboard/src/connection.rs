@@ -187,10 +187,12 @@ impl<C: Codec> Connection<C> {
 
     /// Waits until the server drains. Handlers that sit in [`recv`](Self::recv) need not: it ends by itself.
     ///
+    /// Borrows nothing, so that it can be waited for beside `recv`.
+    ///
     /// # Cancel safety
     /// Safe.
-    pub async fn draining(&self) {
-        self.drain.cancelled().await;
+    pub fn draining(&self) -> impl Future<Output = ()> + Send + use<C> {
+        self.drain.clone().cancelled_owned()
     }
 }
 

@@ -7,6 +7,8 @@
 //!   queued is flushed, and the peer has time to read it.
 //! - What one peer sends can end only that peer's connection.
 
+#![warn(missing_docs)]
+
 mod config;
 mod connection;
 mod connections;

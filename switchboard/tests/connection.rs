@@ -1,0 +1,509 @@
+//! Connections over memory, under a paused clock: framing, deadlines, close reasons, drain.
+
+#![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+use switchboard::prelude::*;
+use switchboard::testing::{self, Peer};
+use switchboard::{BoxError, ConnectionError, FrameError, Memory};
+use tokio::sync::Notify;
+use tokio::time::{Instant, advance, sleep};
+
+const fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+async fn echo(mut conn: Connection<Lines>) -> Result {
+    while let Some(line) = conn.recv().await? {
+        conn.send(line).await?;
+    }
+    Ok(())
+}
+
+/// A server in this runtime, with its one listener in memory.
+struct Served {
+    memory: Memory,
+    handle: switchboard::Handle,
+    drained: tokio::task::JoinHandle<Drained>,
+}
+
+async fn start(server: Server, memory: Memory) -> Served {
+    let bound = server.workers(0).bind().await.unwrap();
+    let handle = bound.handle();
+    let drained = tokio::spawn(bound.serve_until(std::future::pending()));
+    Served { memory, handle, drained }
+}
+
+impl Served {
+    fn connect(&self) -> Peer {
+        Peer::connect(&self.memory)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn lines_come_back_with_the_end_they_came_with() {
+    let mut peer = testing::serve(echo, Timeouts::default());
+    peer.send("lf\ncrlf\r\nnone").await;
+    peer.finish();
+    assert_eq!(peer.rest().await.unwrap(), b"lf\ncrlf\r\nnone");
+    assert_eq!(peer.closed().await, CloseReason::PeerClosed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_frame_may_arrive_byte_by_byte() {
+    let mut peer = testing::serve(echo, Timeouts::default());
+    for byte in b"slow\n" {
+        peer.send([*byte]).await;
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(peer.line().await, "slow\n");
+}
+
+#[tokio::test(start_paused = true)]
+async fn recv_is_cancel_safe_in_the_middle_of_a_frame() {
+    let mut peer = testing::serve(
+        async |mut conn: Connection<Lines>| -> Result {
+            let mut cancelled = 0;
+            let line = loop {
+                tokio::select! {
+                    line = conn.recv() => break line?,
+                    () = sleep(secs(1)) => cancelled += 1,
+                }
+            };
+            conn.send(format!("{cancelled} {}", line.unwrap())).await?;
+            Ok(())
+        },
+        Timeouts::default(),
+    );
+    peer.send("half").await;
+    sleep(Duration::from_millis(2500)).await;
+    peer.send(" and half\n").await;
+    assert_eq!(peer.line().await, "2 half and half\n");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_peer_is_closed_at_the_idle_timeout_and_not_before() {
+    let started = Instant::now();
+    let mut peer = testing::serve(echo, Timeouts { idle: Some(secs(60)), ..Timeouts::default() });
+    assert_eq!(peer.closed().await, CloseReason::Idle);
+    let waited = started.elapsed();
+    // The peer never finishes, so it gets its linger time as well.
+    assert!(waited > secs(60) && waited <= secs(61 + 4), "{waited:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn input_renews_the_idle_timeout() {
+    let mut peer = testing::serve(echo, Timeouts { idle: Some(secs(60)), ..Timeouts::default() });
+    for _ in 0..5 {
+        advance(secs(50)).await;
+        peer.send("still here\n").await;
+        assert_eq!(peer.line().await, "still here\n");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_works_is_not_idle() {
+    let mut peer = testing::serve(
+        async |mut conn: Connection<Lines>| -> Result {
+            while let Some(line) = conn.recv().await? {
+                sleep(secs(300)).await;
+                conn.send(line).await?;
+            }
+            Ok(())
+        },
+        Timeouts { idle: Some(secs(60)), ..Timeouts::default() },
+    );
+    peer.send("a long job\n").await;
+    assert_eq!(peer.line().await, "a long job\n");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_never_reads_is_closed_as_a_slow_consumer() {
+    let mut peer = testing::serve(
+        async |mut conn: Connection<Lines>| -> Result {
+            loop {
+                conn.send("x".repeat(1000)).await?;
+            }
+        },
+        Timeouts::default(),
+    );
+    assert_eq!(peer.closed().await, CloseReason::SlowConsumer);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_line_over_the_limit_closes_and_a_last_word_is_still_sent() {
+    let memory = Memory::new();
+    let served = start(
+        Server::new().limits(Limits { frame_bytes: 10, ..Limits::default() }).memory(
+            &memory,
+            async |mut conn: Connection<Lines>| -> Result {
+                loop {
+                    match conn.recv().await {
+                        Ok(Some(line)) => conn.send(line).await?,
+                        Err(ConnectionError::Frame(FrameError::TooLong { limit })) => {
+                            conn.send(format!("at most {limit}")).await?;
+                            return Ok(());
+                        }
+                        _ => return Ok(()),
+                    }
+                }
+            },
+        ),
+        memory.clone(),
+    )
+    .await;
+    let mut peer = served.connect();
+    peer.send("exactly 10\nmore than 10\n").await;
+    assert_eq!(peer.line().await, "exactly 10\n");
+    assert_eq!(peer.line().await, "at most 10\n");
+    peer.finish();
+    assert_eq!(peer.closed().await, CloseReason::FrameTooLong);
+    assert_eq!(served.handle.metrics().closed(CloseReason::FrameTooLong), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reset_ends_the_connection_as_a_reset() {
+    let memory = Memory::new();
+    let served = start(Server::new().memory(&memory, echo), memory.clone()).await;
+    let mut peer = served.connect();
+    peer.send("hello\n").await;
+    assert_eq!(peer.line().await, "hello\n");
+    peer.reset();
+    until(|| served.handle.metrics().closed(CloseReason::PeerReset) == 1).await;
+    assert!(served.handle.connections().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_ends_its_connection_alone() {
+    let memory = Memory::new();
+    let handler = async |mut conn: Connection<Lines>| -> Result {
+        while let Some(line) = conn.recv().await? {
+            assert!(line != "panic", "as asked");
+            conn.send(line).await?;
+        }
+        Ok(())
+    };
+    let served = start(Server::new().memory(&memory, handler), memory.clone()).await;
+    let (mut bystander, mut victim) = (served.connect(), served.connect());
+    victim.send("before\npanic\n").await;
+    assert_eq!(victim.line().await, "before\n");
+    victim.finish();
+    assert_eq!(victim.closed().await, CloseReason::HandlerPanic);
+    bystander.send("fine\n").await;
+    assert_eq!(bystander.line().await, "fine\n");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_of_the_handler_is_its_close_reason() {
+    let mut peer =
+        testing::serve(async |_: Connection<Lines>| -> Result { Err("no luck".into()) }, Timeouts::default());
+    peer.finish();
+    assert_eq!(peer.closed().await, CloseReason::HandlerError);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_queued_at_the_end_all_arrives_although_input_is_unread() {
+    let mut peer = testing::serve(
+        async |mut conn: Connection<Lines>| -> Result {
+            for _ in 0..1024 {
+                conn.send("y".repeat(1023)).await?;
+            }
+            Ok(())
+        },
+        Timeouts::default(),
+    );
+    peer.send("never read by the handler\n").await;
+    peer.finish();
+    assert_eq!(peer.rest().await.unwrap().len(), 1024 * 1024);
+    assert_eq!(peer.closed().await, CloseReason::Finished);
+}
+
+#[tokio::test(start_paused = true)]
+async fn drain_hands_over_what_was_received_and_then_none() {
+    let memory = Memory::new();
+    let gate = Arc::new(Notify::new());
+    let handler = {
+        let gate = Arc::clone(&gate);
+        move |mut conn: Connection<Lines>| {
+            let gate = Arc::clone(&gate);
+            async move {
+                gate.notified().await;
+                while let Some(line) = conn.recv().await? {
+                    conn.send(line).await?;
+                }
+                conn.send("bye").await?;
+                Ok::<(), BoxError>(())
+            }
+        }
+    };
+    let served = start(Server::new().memory(&memory, handler), memory.clone()).await;
+    let mut peer = served.connect();
+    peer.send("one\ntwo\npartial").await;
+    until(|| served.handle.connections().len() == 1).await;
+    served.handle.drain();
+    tokio::task::yield_now().await;
+    gate.notify_one();
+    assert_eq!(peer.rest().await.unwrap(), b"one\ntwo\nbye\n");
+    peer.finish();
+    assert_eq!(peer.closed().await, CloseReason::Drained);
+    let drained = served.drained.await.unwrap();
+    assert_eq!((drained.finished, drained.aborted), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_waits_for_input_drains_by_itself() {
+    let memory = Memory::new();
+    let served = start(Server::new().memory(&memory, echo), memory.clone()).await;
+    let mut peer = served.connect();
+    peer.send("hi\n").await;
+    assert_eq!(peer.line().await, "hi\n");
+    served.handle.drain();
+    assert_eq!(peer.rest().await.unwrap(), b"");
+    peer.finish();
+    assert_eq!(served.drained.await.unwrap().finished, 1);
+    assert!(Peer::connect(&served.memory).rest().await.is_err(), "a drained listener refuses");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_does_not_finish_is_aborted_after_the_grace_period() {
+    let memory = Memory::new();
+    let server = Server::new().grace(secs(30)).memory(&memory, async |conn: Connection<Lines>| -> Result {
+        std::future::pending::<()>().await;
+        drop(conn);
+        Ok(())
+    });
+    let served = start(server, memory.clone()).await;
+    let mut peer = served.connect();
+    until(|| served.handle.connections().len() == 1).await;
+    let began = Instant::now();
+    served.handle.drain();
+    assert_eq!(peer.closed().await, CloseReason::Aborted);
+    let drained = served.drained.await.unwrap();
+    assert_eq!((drained.finished, drained.aborted), (0, 1));
+    assert!(began.elapsed() >= secs(30) && began.elapsed() < secs(32), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn abort_ends_a_drain_now() {
+    let memory = Memory::new();
+    let server = Server::new().memory(&memory, async |conn: Connection<Lines>| -> Result {
+        std::future::pending::<()>().await;
+        drop(conn);
+        Ok(())
+    });
+    let served = start(server, memory.clone()).await;
+    let _peer = served.connect();
+    until(|| served.handle.connections().len() == 1).await;
+    let began = Instant::now();
+    served.handle.drain();
+    tokio::task::yield_now().await;
+    served.handle.abort();
+    assert_eq!(served.drained.await.unwrap().aborted, 1);
+    assert!(began.elapsed() < secs(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_can_wait_for_the_drain() {
+    let memory = Memory::new();
+    let server = Server::new().memory(&memory, async |mut conn: Connection<Lines>| -> Result {
+        conn.draining().await;
+        conn.send("draining").await?;
+        Ok(())
+    });
+    let served = start(server, memory.clone()).await;
+    let mut peer = served.connect();
+    until(|| served.handle.connections().len() == 1).await;
+    served.handle.drain();
+    assert_eq!(peer.line().await, "draining\n");
+}
+
+#[tokio::test(start_paused = true)]
+async fn live_connections_are_listed_looked_up_and_closed() {
+    let memory = Memory::new();
+    let served = start(Server::new().memory(&memory, echo), memory.clone()).await;
+    let (mut first, _second) = (served.connect(), served.connect());
+    let connections = served.handle.connections();
+    until(|| connections.len() == 2).await;
+    advance(secs(10)).await;
+    first.send("12345\n").await;
+    assert_eq!(first.line().await, "12345\n");
+    until(|| connections.list(None, 1)[0].bytes_out == 6).await;
+
+    let page = connections.list(None, 1);
+    let info = connections.get(page[0].id).unwrap();
+    assert_eq!((info.transport, info.listener.as_str()), ("memory", "memory"));
+    assert_eq!((info.bytes_in, info.bytes_out, info.frames_in, info.frames_out), (6, 6, 1, 1));
+    assert!(info.age >= secs(10) && info.quiet <= secs(1));
+    assert_eq!(connections.list(Some(info.id), 10).len(), 1, "the next page");
+
+    assert!(connections.close(info.id));
+    assert_eq!(first.rest().await.unwrap(), b"");
+    first.finish();
+    assert_eq!(first.closed().await, CloseReason::Closed);
+    assert!(!connections.close(info.id), "it is gone");
+    assert_eq!(connections.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_closed_connection_fails_at_once_and_a_deaf_handler_is_dropped() {
+    let (memory, dropped) = (Memory::new(), Arc::new(AtomicBool::new(false)));
+    struct Flag(Arc<AtomicBool>);
+    impl Drop for Flag {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+    let seen = Arc::clone(&dropped);
+    let server = Server::new().memory(&memory, move |conn: Connection<Lines>| {
+        let flag = Flag(Arc::clone(&seen));
+        async move {
+            std::future::pending::<()>().await;
+            drop((conn, flag));
+            Ok::<(), BoxError>(())
+        }
+    });
+    let served = start(server, memory.clone()).await;
+    let mut peer = served.connect();
+    let connections = served.handle.connections().clone();
+    until(|| connections.len() == 1).await;
+    connections.close(connections.list(None, 1)[0].id);
+    assert_eq!(peer.closed().await, CloseReason::Closed);
+    assert!(dropped.load(Ordering::SeqCst));
+}
+
+#[tokio::test(start_paused = true)]
+async fn send_waits_while_the_outbox_is_full_and_goes_on_when_the_peer_reads() {
+    let (memory, sent) = (Memory::new(), Arc::new(AtomicUsize::new(0)));
+    let counter = Arc::clone(&sent);
+    let limits = Limits { outbox_bytes: 10_000, ..Limits::default() };
+    let server = Server::new().limits(limits).memory(&memory, move |mut conn: Connection<Lines>| {
+        let counter = Arc::clone(&counter);
+        async move {
+            for _ in 0..1000 {
+                conn.send("z".repeat(999)).await?;
+                counter.fetch_add(1, Ordering::SeqCst);
+            }
+            Ok::<(), BoxError>(())
+        }
+    });
+    let served = start(server, memory.clone()).await;
+    let mut peer = served.connect();
+    sleep(secs(2)).await;
+    // The pipe takes 64 KiB, the outbox 10 KB and the frame that passed its limit.
+    let stuck_at = sent.load(Ordering::SeqCst);
+    assert!((65..=85).contains(&stuck_at), "{stuck_at}");
+    assert_eq!(peer.rest().await.unwrap().len(), 1_000_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn beyond_the_limit_connections_are_refused() {
+    let memory = Memory::new();
+    let limits = Limits { connections: 2, ..Limits::default() };
+    let served = start(Server::new().limits(limits).memory(&memory, echo), memory.clone()).await;
+    let (first, mut second) = (served.connect(), served.connect());
+    second.send("in\n").await;
+    assert_eq!(second.line().await, "in\n");
+    assert_eq!(served.connect().rest().await.unwrap(), b"", "closed at once");
+    assert_eq!(served.handle.metrics().closed(CloseReason::TooManyConnections), 1);
+    first.reset();
+    until(|| served.handle.connections().len() == 1).await;
+    let mut third = served.connect();
+    third.send("now\n").await;
+    assert_eq!(third.line().await, "now\n");
+}
+
+#[tokio::test(start_paused = true)]
+async fn above_the_memory_budget_the_largest_holder_is_closed() {
+    let memory = Memory::new();
+    let limits = Limits { memory_bytes: 400_000, ..Limits::default() };
+    let handler = async |mut conn: Connection<Lines>| -> Result {
+        while let Some(line) = conn.recv().await? {
+            let bytes: usize = line.to_str_lossy().parse()?;
+            for _ in 0..bytes / 1000 {
+                conn.send("m".repeat(999)).await?;
+            }
+        }
+        Ok(())
+    };
+    let served = start(Server::new().limits(limits).memory(&memory, handler), memory.clone()).await;
+    let (mut small, mut large) = (served.connect(), served.connect());
+    small.send("200000\n").await;
+    large.send("300000\n").await;
+    assert_eq!(large.closed().await, CloseReason::OutOfMemory);
+    assert_eq!(served.handle.connections().len(), 1);
+    let mut got = 0;
+    while got < 200_000 {
+        got += small.line().await.len();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_may_move_to_a_task_of_its_own() {
+    let memory = Memory::new();
+    let served = start(
+        Server::new().memory(&memory, async |conn: Connection<Lines>| -> Result {
+            tokio::spawn(echo(conn));
+            Ok(())
+        }),
+        memory.clone(),
+    )
+    .await;
+    let mut peer = served.connect();
+    peer.send("moved\n").await;
+    assert_eq!(peer.line().await, "moved\n");
+    served.handle.drain();
+    assert_eq!(peer.rest().await.unwrap(), b"");
+    peer.finish();
+    assert_eq!(served.drained.await.unwrap().finished, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn length_delimited_frames_carry_any_bytes() {
+    let handler = async |mut conn: Connection<Length>| -> Result {
+        while let Some(payload) = conn.recv().await? {
+            conn.send(payload).await?;
+        }
+        Ok(())
+    };
+    let mut peer = testing::serve(handler, Timeouts::default());
+    peer.send(b"\0\0\0\x03a\nb\0\0\0\0").await;
+    peer.finish();
+    assert_eq!(peer.rest().await.unwrap(), b"\0\0\0\x03a\nb\0\0\0\0");
+    let mut peer = testing::serve(handler, Timeouts::default());
+    peer.send(b"\0\0\0\x05abc").await;
+    peer.finish();
+    assert_eq!(peer.closed().await, CloseReason::BadFrame);
+    let mut peer = testing::serve(handler, Timeouts::default());
+    peer.send(b"\xff\xff\xff\xff").await;
+    peer.finish();
+    assert_eq!(peer.closed().await, CloseReason::FrameTooLong);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_full_of_short_lines_does_not_hold_the_worker() {
+    let memory = Memory::new();
+    let served = start(Server::new().memory(&memory, echo), memory.clone()).await;
+    let (mut flood, mut other) = (served.connect(), served.connect());
+    other.send("hi\n").await;
+    assert_eq!(other.line().await, "hi\n");
+    flood.send("\n".repeat(60_000)).await;
+    other.send("in between\n").await;
+    // The other's answer comes while most of the flood is still unanswered.
+    assert_eq!(other.line().await, "in between\n");
+    let answered = served.handle.connections().list(None, 1)[0].frames_in;
+    assert!(answered < 60_000, "{answered}");
+    drop(flood);
+}
+
+/// Lets other tasks run until `condition` holds; the clock moves only when nobody has anything to do.
+async fn until(condition: impl Fn() -> bool) {
+    for _ in 0..100_000 {
+        if condition() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    panic!("the condition never came true");
+}

@@ -1,0 +1,76 @@
+//! The examples do what their first lines say, and stay short.
+
+#![allow(clippy::unwrap_used, missing_docs, dead_code, unreachable_pub, reason = "tests")]
+
+use switchboard::testing;
+
+mod echo {
+    include!("../examples/echo.rs");
+
+    #[tokio::test(start_paused = true)]
+    async fn answers_each_line() {
+        let mut peer = super::testing::serve(echo, Timeouts::default());
+        peer.send("hello\n").await;
+        assert_eq!(peer.line().await, "hello\n");
+    }
+}
+
+mod custom_codec {
+    include!("../examples/custom_codec.rs");
+
+    #[tokio::test(start_paused = true)]
+    async fn answers_netstrings_in_capitals() {
+        let mut peer = super::testing::serve(shout, Timeouts::default());
+        for part in ["5:hel", "lo,0", ":,2:,,,"] {
+            peer.send(part).await;
+            tokio::task::yield_now().await;
+        }
+        peer.finish();
+        assert_eq!(peer.rest().await.unwrap(), b"5:HELLO,0:,2:,,,");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn refuses_what_is_no_netstring() {
+        for bad in ["x", ":", "5:helloX", "0123456789:"] {
+            let mut peer = super::testing::serve(shout, Timeouts::default());
+            peer.send(bad).await;
+            peer.finish();
+            assert_eq!(peer.closed().await, CloseReason::BadFrame, "{bad}");
+        }
+    }
+}
+
+mod udp_time {
+    include!("../examples/udp_time.rs");
+
+    #[tokio::test]
+    async fn answers_with_the_time() {
+        let bound = Server::new().workers(0).udp("127.0.0.1:0", time).bind().await.unwrap();
+        let address = bound.urls()[0].replace("udp://", "");
+        let asking = async move {
+            let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+            socket.send_to(b"", address).await.unwrap();
+            let mut answer = [0; 5];
+            assert_eq!(socket.recv(&mut answer).await.unwrap(), 4);
+            let seconds = u64::from(u32::from_be_bytes(answer[..4].try_into().unwrap()));
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+            assert!(now + UNIX_EPOCH_SINCE_1900 - seconds <= 5);
+        };
+        assert_eq!(bound.serve_until(asking).await.aborted, 0);
+    }
+}
+
+#[test]
+fn examples_stay_below_60_lines_and_echo_is_14() {
+    for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/examples")).unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let lines = text.lines().filter(|line| !line.starts_with("//")).count();
+        assert!(lines < 60, "{}: {lines}", path.display());
+        if path.file_stem().unwrap() == "echo" {
+            // The design counts the lines of code, blank ones not.
+            let code = text.lines().filter(|line| !line.is_empty() && !line.starts_with("//")).count();
+            assert!(code <= 14, "{code}");
+        }
+    }
+}
