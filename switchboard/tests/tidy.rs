@@ -1,0 +1,587 @@
+//! The house rules that a machine can check: who may import whom, sizes, names, and what no file may hold.
+//!
+//! Sources are read as text: import paths are found, not compiled, so that the rules fit on a page. The first tests
+//! hold the repository to the rules; the ones behind them plant a violation of each rule and see it found.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+
+/// Modules of the library, lowest first. Each may import those in earlier rows, and none beside or after it.
+const LAYERS: [&[&str]; 7] = [
+    &["config", "drain", "error", "metrics"],
+    &["hub"],
+    &["worker"],
+    &["connection", "connections"],
+    &["transport"],
+    &["server"],
+    &["lib", "testing"],
+];
+
+/// What the sans-IO crate may not touch: clocks, sockets, threads, files, an event loop.
+const IO: [&str; 11] = [
+    "tokio",
+    "mio",
+    "socket2",
+    "std::time::Instant",
+    "std::time::SystemTime",
+    "std::net::TcpListener",
+    "std::net::TcpStream",
+    "std::net::UdpSocket",
+    "std::os",
+    "std::thread",
+    "std::fs",
+];
+
+/// Lines of code in a file, without tests, comments and blank lines.
+const FILE_LINES: usize = 400;
+
+/// Lines from a function's first to its closing brace.
+const FUNCTION_LINES: usize = 70;
+
+/// Names that say nothing of what is inside.
+const EMPTY_NAMES: [&str; 8] = ["util", "utils", "helper", "helpers", "common", "manager", "misc", "stuff"];
+
+/// Hosts of package registries, in two halves, since this file is held to the rule too.
+const REGISTRIES: [(&str, &str); 7] = [
+    ("crates", ".io"),
+    ("docs", ".rs"),
+    ("pypi", ".org"),
+    ("pythonhosted", ".org"),
+    ("npmjs", ".org"),
+    ("npmjs", ".com"),
+    ("deb.debian", ".org"),
+];
+
+/// Folders at the root of a machine in which people keep their checkouts.
+const CHECKOUTS: [&str; 5] = ["home", "root", "Users", "work", "workspace"];
+
+struct Source {
+    /// Relative to the repository: `switchboard/src/hub/outbox.rs`.
+    path: String,
+    text: String,
+}
+
+impl Source {
+    fn new(path: &str, text: &str) -> Self {
+        Self { path: path.to_owned(), text: text.to_owned() }
+    }
+
+    fn is_rust(&self) -> bool {
+        self.has_extension("rs")
+    }
+
+    fn has_extension(&self, extension: &str) -> bool {
+        Path::new(&self.path).extension().is_some_and(|own| own == extension)
+    }
+
+    /// The text without its test module and without lines that are only a comment.
+    fn code(&self) -> String {
+        let tests = self.text.find("#[cfg(test)]\nmod ").unwrap_or(self.text.len());
+        let lines = self.text[..tests].lines().filter(|line| !line.trim_start().starts_with("//"));
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    /// Where a file of the library is among its modules: `["hub", "outbox"]`.
+    fn module(&self) -> Option<Vec<&str>> {
+        Some(self.path.strip_prefix("switchboard/src/")?.strip_suffix(".rs")?.split('/').collect())
+    }
+}
+
+/// Every text file of the repository.
+fn repository() -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut found = Vec::new();
+    collect(&root, "", &mut found);
+    assert!(found.iter().any(|source| source.path == "switchboard/src/lib.rs"), "the sources were not found");
+    found
+}
+
+fn collect(folder: &Path, prefix: &str, found: &mut Vec<Source>) {
+    const SKIPPED: [&str; 5] = ["target", "corpus", "artifacts", ".git", "Cargo.lock"];
+    let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    for entry in entries.map_while(Result::ok) {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if SKIPPED.contains(&name.as_str()) {
+            continue;
+        }
+        let path = format!("{prefix}{name}");
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            collect(&entry.path(), &format!("{path}/"), found);
+        } else if let Ok(text) = fs::read_to_string(entry.path()) {
+            found.push(Source { path, text });
+        }
+    }
+}
+
+fn assert_none(violations: Vec<String>) {
+    assert!(violations.is_empty(), "\n{}\n", violations.join("\n"));
+}
+
+// The rules. Each takes sources and gives a line for each violation.
+
+/// Imports within the library that go up or sideways in [`LAYERS`].
+fn wrong_directions(sources: &[Source]) -> Vec<String> {
+    let root = sources.iter().find(|source| source.path == "switchboard/src/lib.rs");
+    let exported = root.map(exports).unwrap_or_default();
+    let mut wrong = Vec::new();
+    for source in sources {
+        let Some(module) = source.module() else { continue };
+        let code = source.code();
+        let Some(from) = layer(module[0]) else {
+            wrong.push(format!("{}: module `{}` has no layer; give it one in tidy.rs", source.path, module[0]));
+            continue;
+        };
+        for path in paths(&code, "crate").into_iter().chain(paths(&code, "super")) {
+            let Some(target) = target(&module, &path, &exported) else { continue };
+            let allowed = target == module[0] || layer(&target).is_some_and(|to| to < from);
+            if !allowed {
+                wrong.push(format!("{}: `{}` may not import `{target}` (by `{path}`)", source.path, module[0]));
+            }
+        }
+    }
+    wrong
+}
+
+/// What a crate imports although its place forbids it.
+fn forbidden_imports(sources: &[Source]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for source in sources.iter().filter(|source| source.is_rust()) {
+        let forbidden: &[&str] = match source.path.split_once('/') {
+            Some(("proto", rest)) if rest.starts_with("src/") => &IO,
+            Some(("proto", _)) => &["switchboard", "switchboard_cli"],
+            Some(("cli", _)) => &["switchboard_proto"],
+            Some(("switchboard", rest)) if rest.starts_with("examples/") => &["switchboard_proto"],
+            _ => continue,
+        };
+        let code = source.code();
+        for name in forbidden {
+            let root = name.split("::").next().unwrap_or(name);
+            for path in paths(&code, root) {
+                let whole = path.trim_end_matches("::*").trim_end_matches("::self");
+                // The other way round: a module that holds it is imported as a whole.
+                if within(whole, name) || within(name, whole) {
+                    wrong.push(format!("{}: may not import `{path}`", source.path));
+                }
+            }
+        }
+    }
+    wrong
+}
+
+/// Dependencies between the crates that their manifests may not declare.
+fn forbidden_dependencies(sources: &[Source]) -> Vec<String> {
+    let rules: [(&str, &[&str]); 3] = [
+        ("proto/Cargo.toml", &["switchboard", "switchboard-cli", "tokio", "mio", "socket2", "nix"]),
+        ("switchboard/Cargo.toml", &["switchboard-cli", "anyhow"]),
+        ("cli/Cargo.toml", &["switchboard-proto"]),
+    ];
+    let mut wrong = Vec::new();
+    for (path, forbidden) in rules {
+        for source in sources.iter().filter(|source| source.path == path) {
+            let found = dependencies(&source.text).filter(|name| forbidden.contains(name));
+            wrong.extend(found.map(|name| format!("{path}: may not depend on `{name}`")));
+        }
+    }
+    wrong
+}
+
+/// Dependencies that nobody has given a reason for.
+fn unexplained_dependencies(sources: &[Source]) -> Vec<String> {
+    let reasons = sources.iter().find(|source| source.path == "docs/decisions/0001-dependencies.md");
+    let reasons = reasons.map_or("", |source| source.text.as_str());
+    let manifests = ["proto/Cargo.toml", "switchboard/Cargo.toml", "cli/Cargo.toml"];
+    let mut wrong = Vec::new();
+    for source in sources.iter().filter(|source| manifests.contains(&source.path.as_str())) {
+        for name in dependencies(&source.text).filter(|name| !name.starts_with("switchboard")) {
+            if !reasons.contains(&format!("| `{name}` |")) {
+                wrong.push(format!("{}: `{name}` has no line in docs/decisions/0001-dependencies.md", source.path));
+            }
+        }
+    }
+    wrong
+}
+
+fn long_files(sources: &[Source]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for source in sources.iter().filter(|source| is_product(source)) {
+        let lines = source.code().lines().filter(|line| !line.trim().is_empty()).count();
+        if lines > FILE_LINES {
+            wrong.push(format!("{}: {lines} lines of code, above {FILE_LINES}", source.path));
+        }
+    }
+    wrong
+}
+
+fn long_functions(sources: &[Source]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for source in sources.iter().filter(|source| is_product(source)) {
+        let code_ends = source.text.find("#[cfg(test)]\nmod ").unwrap_or(source.text.len());
+        let lines: Vec<&str> = source.text[..code_ends].lines().collect();
+        for (index, line) in lines.iter().enumerate() {
+            let Some(name) = function_name(line) else { continue };
+            let length = function_length(&lines[index..]);
+            if length > FUNCTION_LINES {
+                wrong.push(format!("{}: `{name}` has {length} lines, above {FUNCTION_LINES}", source.path));
+            }
+        }
+    }
+    wrong
+}
+
+fn empty_names(sources: &[Source]) -> Vec<String> {
+    let is_empty = |part: &str| EMPTY_NAMES.contains(&part.split('.').next().unwrap_or(part));
+    let rust = sources.iter().filter(|source| source.is_rust());
+    rust.filter(|source| source.path.split('/').any(is_empty))
+        .map(|source| format!("{}: the name says nothing; its contents belong to their callers", source.path))
+        .collect()
+}
+
+fn foreign_places(sources: &[Source]) -> Vec<String> {
+    let hosts = REGISTRIES.map(|(name, end)| format!("{name}{end}"));
+    let checkouts = CHECKOUTS.map(|folder| format!("/{folder}/"));
+    let mut wrong = Vec::new();
+    for source in sources {
+        for (number, line) in source.text.lines().enumerate() {
+            let named = hosts.iter().any(|host| has_word(line, host, |c| c.is_alphanumeric() || c == '_'));
+            // A path within the repository may have such a folder too: only an absolute one counts.
+            let local = checkouts.iter().any(|folder| has_start(line, folder));
+            if named || local {
+                let what = if named { "names a package registry's host" } else { "holds a path of one machine" };
+                wrong.push(format!("{}:{}: {what}", source.path, number + 1));
+            }
+        }
+    }
+    wrong
+}
+
+/// Work left to do that no issue keeps. Prose may speak of the words.
+fn loose_ends(sources: &[Source]) -> Vec<String> {
+    let words = [concat!("TO", "DO"), concat!("FIX", "ME")];
+    let mut wrong = Vec::new();
+    for source in sources.iter().filter(|source| !source.has_extension("md")) {
+        for (number, line) in source.text.lines().enumerate() {
+            let marked = words.iter().any(|word| has_word(line, word, |c| c.is_alphanumeric() || c == '_'));
+            let has_issue = line.split('#').skip(1).any(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+            if marked && !has_issue {
+                wrong.push(format!("{}:{}: work left to do, without an issue's number", source.path, number + 1));
+            }
+        }
+    }
+    wrong
+}
+
+// Reading text.
+
+/// Code that is shipped or shown, as opposed to tests.
+fn is_product(source: &Source) -> bool {
+    source.is_rust() && source.path.split('/').any(|part| part == "src" || part == "examples")
+}
+
+fn layer(module: &str) -> Option<usize> {
+    LAYERS.iter().position(|modules| modules.contains(&module))
+}
+
+/// The top-level module that `path` leads to from `module`; `None` if it stays within.
+fn target(module: &[&str], path: &str, exported: &HashMap<String, String>) -> Option<String> {
+    let mut parts = path.split("::").peekable();
+    let mut ups = 0;
+    while parts.next_if_eq(&"super").is_some() {
+        ups += 1;
+    }
+    if ups > 0 && ups < module.len() {
+        return None;
+    }
+    let _ = parts.next_if_eq(&"crate");
+    let name = parts.next()?;
+    if layer(name).is_some() {
+        return Some(name.to_owned());
+    }
+    // What the root exports is imported from where it is; what is left is defined in the root.
+    let origin = exported.get(name).map_or("lib", String::as_str);
+    (origin != "proto").then(|| origin.to_owned())
+}
+
+/// Names that the crate's root exports, and the module that each is from.
+fn exports(root: &Source) -> HashMap<String, String> {
+    let code = root.code();
+    let mut found = Vec::new();
+    for (at, start) in code.match_indices("\npub use ") {
+        expand(&code[at + start.len()..], "", &mut found);
+    }
+    let pair = |path: String| {
+        let module = path.split("::").next()?.replace("switchboard_proto", "proto");
+        Some((path.rsplit("::").next()?.to_owned(), module))
+    };
+    found.into_iter().filter_map(pair).collect()
+}
+
+/// Every path in `code` that begins with `root`, in imports and elsewhere: `a::{b, c::d}` gives `a::b` and `a::c::d`.
+fn paths(code: &str, root: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let in_name = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
+    for (at, _) in code.match_indices(root) {
+        let follows = &code[at + root.len()..];
+        let imported = code[..at].ends_with("use ") && !follows.starts_with(in_name);
+        if !code[..at].ends_with(in_name) && (follows.starts_with("::") || imported) {
+            expand(&code[at..], "", &mut found);
+        }
+    }
+    found
+}
+
+/// Takes one tree of paths from the front of `text`, and returns what is behind it.
+fn expand<'a>(text: &'a str, prefix: &str, found: &mut Vec<String>) -> &'a str {
+    let mut text = text.trim_start();
+    if let Some(group) = text.strip_prefix('{') {
+        text = group;
+        loop {
+            text = expand(text, prefix, found);
+            let Some(next) = text.find([',', '}']) else { return "" };
+            let closed = text[next..].starts_with('}');
+            text = text[next + 1..].trim_start();
+            if closed {
+                return text;
+            }
+            if let Some(behind) = text.strip_prefix('}') {
+                return behind;
+            }
+        }
+    }
+    let end = text.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == '*')).unwrap_or(text.len());
+    let path = format!("{prefix}{}", &text[..end]);
+    match text[end..].strip_prefix("::") {
+        Some(rest) if rest.starts_with(|c: char| c.is_alphabetic() || "_*{".contains(c)) => {
+            expand(rest, &format!("{path}::"), found)
+        }
+        _ => {
+            found.push(path);
+            &text[end..]
+        }
+    }
+}
+
+/// Whether `path` is `place` or inside it.
+fn within(path: &str, place: &str) -> bool {
+    path.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+}
+
+/// Names in the `[dependencies]` of a manifest.
+fn dependencies(manifest: &str) -> impl Iterator<Item = &str> {
+    let lines = manifest.lines().skip_while(|line| *line != "[dependencies]").skip(1);
+    let lines = lines.take_while(|line| !line.starts_with('['));
+    lines.filter_map(|line| line.split(['.', ' ', '=']).next()).filter(|name| !name.is_empty() && *name != "#")
+}
+
+fn function_name(line: &str) -> Option<&str> {
+    let (before, after) = line.split_once("fn ")?;
+    let qualifiers = ["pub", "pub(crate)", "pub(super)", "async", "const", "unsafe", "extern", "\"C\""];
+    if !before.split_whitespace().all(|word| qualifiers.contains(&word)) {
+        return None;
+    }
+    after.split(['(', '<']).next()
+}
+
+/// Lines of the function that begins at the first of `lines`, laid out as rustfmt does.
+fn function_length(lines: &[&str]) -> usize {
+    let first = lines[0];
+    let indent = &first[..first.len() - first.trim_start().len()];
+    let closing = format!("{indent}}}");
+    for (index, line) in lines.iter().enumerate() {
+        if line.ends_with(';') || (index == 0 && line.ends_with('}')) {
+            return index + 1;
+        }
+        if line.ends_with('{') {
+            let end = lines.iter().position(|line| *line == closing);
+            return end.map_or(lines.len(), |end| end + 1);
+        }
+    }
+    lines.len()
+}
+
+/// Whether `word` stands in `line` with no `part` of a longer word on either side.
+fn has_word(line: &str, word: &str, part: impl Fn(char) -> bool) -> bool {
+    line.match_indices(word).any(|(at, _)| {
+        let behind = &line[at + word.len()..];
+        !line[..at].ends_with(&part) && !behind.starts_with(&part)
+    })
+}
+
+/// Whether an absolute path in `line` begins with `folder`.
+fn has_start(line: &str, folder: &str) -> bool {
+    let before = |at: usize| line[..at].chars().next_back();
+    line.match_indices(folder).any(|(at, _)| !before(at).is_some_and(|c| c.is_alphanumeric() || "_-./*}>".contains(c)))
+}
+
+// The repository keeps the rules.
+
+#[test]
+fn imports_go_one_way() {
+    assert_none(wrong_directions(&repository()));
+}
+
+#[test]
+fn crates_import_only_what_their_place_allows() {
+    assert_none(forbidden_imports(&repository()));
+}
+
+#[test]
+fn crates_depend_only_on_what_their_place_allows() {
+    assert_none(forbidden_dependencies(&repository()));
+}
+
+#[test]
+fn every_dependency_has_its_reason() {
+    assert_none(unexplained_dependencies(&repository()));
+}
+
+#[test]
+fn files_are_one_idea() {
+    assert_none(long_files(&repository()));
+}
+
+#[test]
+fn functions_fit_on_a_screen() {
+    assert_none(long_functions(&repository()));
+}
+
+#[test]
+fn names_say_what_is_inside() {
+    assert_none(empty_names(&repository()));
+}
+
+#[test]
+fn nothing_points_to_one_machine_or_registry() {
+    assert_none(foreign_places(&repository()));
+}
+
+#[test]
+fn work_left_to_do_has_an_issue() {
+    assert_none(loose_ends(&repository()));
+}
+
+// The rules find what they are for.
+
+const ROOT: &str = "mod config;\n\npub use config::{Limits, Timeouts};\npub use switchboard_proto::Codec;\n";
+
+#[track_caller]
+fn assert_found(rule: fn(&[Source]) -> Vec<String>, path: &str, text: &str) {
+    let found = rule(&[Source::new("switchboard/src/lib.rs", ROOT), Source::new(path, text)]);
+    assert_eq!(found.len(), 1, "{path}: {text}: {found:?}");
+}
+
+#[track_caller]
+fn assert_fine(rule: fn(&[Source]) -> Vec<String>, path: &str, text: &str) {
+    let found = rule(&[Source::new("switchboard/src/lib.rs", ROOT), Source::new(path, text)]);
+    assert_eq!(found, Vec::<String>::new(), "{path}: {text}");
+}
+
+#[test]
+fn a_path_is_found_in_any_form() {
+    let code =
+        "use a::{b, c::{d, e as f}, g::*};\nlet x: Option<a::h::I> = a::j::<K>();\nuse a;\nba::l; a_::m; z::a::n;";
+    assert_eq!(paths(code, "a"), ["a::b", "a::c::d", "a::c::e", "a::g::*", "a::h::I", "a::j", "a"]);
+    assert_eq!(paths("use a::{\n    b,\n    c,\n};\nuse d::e;", "a"), ["a::b", "a::c"]);
+}
+
+#[test]
+fn an_import_against_the_direction_is_found() {
+    assert_found(wrong_directions, "switchboard/src/hub/outbox.rs", "use crate::transport::tcp::Tcp;\n");
+    assert_found(
+        wrong_directions,
+        "switchboard/src/hub/outbox.rs",
+        "use crate::{\n    config::Limits,\n    worker,\n};\n",
+    );
+    assert_found(wrong_directions, "switchboard/src/hub/outbox.rs", "use super::super::server::Server;\n");
+    assert_found(wrong_directions, "switchboard/src/error.rs", "use super::hub::peer::Peer;\n");
+    assert_found(wrong_directions, "switchboard/src/connection.rs", "fn f(_: crate::connections::Connections) {}\n");
+    assert_found(wrong_directions, "switchboard/src/error.rs", "use crate::Limits;\n");
+    assert_found(wrong_directions, "switchboard/src/gossip.rs", "");
+}
+
+#[test]
+fn an_import_along_the_direction_is_fine() {
+    assert_fine(
+        wrong_directions,
+        "switchboard/src/hub/outbox.rs",
+        "use super::{Sink, peer::Peer};\nuse crate::Limits;\n",
+    );
+    assert_fine(wrong_directions, "switchboard/src/hub/outbox.rs", "use crate::Codec;\nuse crate::error::BoxError;\n");
+    assert_fine(wrong_directions, "switchboard/src/hub/outbox.rs", "/// See [`Tcp`](crate::transport::tcp::Tcp).\n");
+    assert_fine(wrong_directions, "switchboard/src/testing.rs", "use crate::server::Server;\n");
+    assert_fine(
+        wrong_directions,
+        "switchboard/src/error.rs",
+        "#[cfg(test)]\nmod tests {\n    use crate::server::Server;\n}\n",
+    );
+}
+
+#[test]
+fn an_import_that_a_crate_may_not_have_is_found() {
+    assert_found(forbidden_imports, "proto/src/lines.rs", "use std::time::{Duration, Instant};\n");
+    assert_found(forbidden_imports, "proto/src/lines.rs", "use tokio::sync::Notify;\n");
+    assert_found(forbidden_imports, "proto/src/lines.rs", "fn f() -> std::net::UdpSocket { todo() }\n");
+    assert_found(forbidden_imports, "proto/tests/lines.rs", "use switchboard::Lines;\n");
+    assert_found(forbidden_imports, "cli/src/serve.rs", "use switchboard_proto::Lines;\n");
+    assert_found(forbidden_imports, "switchboard/examples/chat.rs", "use switchboard_proto::Lines;\n");
+    // Both clocks are within the module.
+    assert_eq!(forbidden_imports(&[Source::new("proto/src/lines.rs", "use std::time;\n")]).len(), 2);
+    assert_fine(forbidden_imports, "proto/src/lines.rs", "use std::net::SocketAddr;\nuse std::time::Duration;\n");
+    assert_fine(forbidden_imports, "cli/src/serve.rs", "use switchboard::Lines;\n");
+}
+
+#[test]
+fn a_dependency_that_a_crate_may_not_have_is_found() {
+    assert_found(forbidden_dependencies, "cli/Cargo.toml", "[dependencies]\nswitchboard-proto.workspace = true\n");
+    assert_found(forbidden_dependencies, "proto/Cargo.toml", "[dependencies]\ntokio = { version = \"1\" }\n");
+    assert_fine(forbidden_dependencies, "cli/Cargo.toml", "[dependencies]\nswitchboard.workspace = true\n");
+    assert_fine(forbidden_dependencies, "proto/Cargo.toml", "[dependencies]\n\n[dev-dependencies]\ntokio = \"1\"\n");
+    assert_found(unexplained_dependencies, "cli/Cargo.toml", "[dependencies]\nleft-pad = \"1\"\n");
+}
+
+#[test]
+fn too_much_code_in_a_file_is_found() {
+    let code = "let x = 1;\n".repeat(FILE_LINES);
+    let tests = "#[cfg(test)]\nmod tests {\n".to_owned() + &code + "}\n";
+    let comments = "// Why.\n\n".repeat(FILE_LINES);
+    assert_fine(long_files, "proto/src/lines.rs", &(code.clone() + &comments + &tests));
+    assert_found(long_files, "proto/src/lines.rs", &(code.clone() + "let y = 2;\n"));
+    assert_fine(long_files, "proto/tests/lines.rs", &(code + "let y = 2;\n"));
+}
+
+#[test]
+fn a_long_function_is_found() {
+    let function = |lines: usize| {
+        let body = "        let x = 1;\n".repeat(lines - 4);
+        format!(
+            "impl A {{\n    fn short() {{}}\n\n    pub(crate) async fn f<T>()\n    where\n    {{\n{body}    }}\n\n    fn g();\n}}\n"
+        )
+    };
+    assert_fine(long_functions, "cli/src/main.rs", &function(FUNCTION_LINES));
+    assert_found(long_functions, "cli/src/main.rs", &function(FUNCTION_LINES + 1));
+    assert_found(long_functions, "switchboard/examples/chat.rs", &function(FUNCTION_LINES + 1));
+    assert_fine(long_functions, "switchboard/tests/chat.rs", &function(FUNCTION_LINES + 1));
+}
+
+#[test]
+fn a_name_that_says_nothing_is_found() {
+    assert_found(empty_names, "cli/src/util.rs", "");
+    assert_found(empty_names, "switchboard/tests/common/mod.rs", "");
+    assert_fine(empty_names, "cli/src/utilisation.rs", "");
+}
+
+#[test]
+fn a_registry_or_a_path_of_one_machine_is_found() {
+    let (name, end) = REGISTRIES[0];
+    assert_found(foreign_places, "README.md", &format!("See https://static.{name}{end}/x.\n"));
+    assert_found(foreign_places, "docs/a.md", &format!("cd /{}/me/code\n", CHECKOUTS[0]));
+    assert_fine(foreign_places, "docs/a.md", "ExecStart=/usr/local/bin/switchboard serve, src/work/in.rs, ../work/\n");
+}
+
+#[test]
+fn work_without_an_issue_is_found() {
+    let word = concat!("TO", "DO");
+    assert_found(loose_ends, "cli/src/main.rs", &format!("// {word}: more\n"));
+    assert_fine(loose_ends, "cli/src/main.rs", &format!("// {word}(#12): more\n"));
+    assert_fine(loose_ends, "CONTRIBUTING.md", &format!("No `{word}` without an issue.\n"));
+}
