@@ -1,2 +1,93 @@
-//! The program.
-fn main() {}
+//! The program `switchboard`: what was typed, what it means, and the exit code that comes of it.
+
+mod args;
+mod config;
+mod endpoint;
+mod logging;
+mod serve;
+mod services;
+mod units;
+
+use args::{Args, Command, ConfigAction, Settings};
+use clap::{CommandFactory as _, Parser as _};
+use config::{Config, Origin};
+use serve::Failure;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+/// An address is taken, or the program failed.
+const FAILED: u8 = 1;
+/// The command line is wrong.
+const USAGE: u8 = 2;
+/// File, environment or limits are wrong (`EX_CONFIG` of sysexits.h).
+const CONFIGURATION: u8 = 78;
+
+fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            // Nobody is left to tell if the output is closed.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { USAGE } else { 0 });
+        }
+    };
+    let result = match args.command {
+        Command::Serve(typed) => load(typed).and_then(serve::serve),
+        Command::Config { action: ConfigAction::Check(typed) } => load(typed).map(drop),
+        Command::Config { action: ConfigAction::Print(typed) } => load(typed).map(|config| print(config.print())),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Args::command(), "switchboard", &mut script);
+            print(script);
+            Ok(())
+        }
+        Command::Man { command } => manual(command.as_deref()),
+    };
+    result.map_or_else(report, |()| ExitCode::SUCCESS)
+}
+
+/// What is in force, if nothing is wrong with it.
+fn load(typed: Settings) -> Result<Config, Failure> {
+    let config = Config::load(typed, |variable| std::env::var_os(variable)).map_err(Failure::Faults)?;
+    serve::check(&config)?;
+    Ok(config)
+}
+
+/// Prints a manual page: of one command, or of all.
+fn manual(name: Option<&str>) -> Result<(), Failure> {
+    let mut all = Args::command();
+    all.build();
+    let command = name.and_then(|name| all.find_subcommand(name)).unwrap_or(&all).clone();
+    let mut page = Vec::new();
+    clap_mangen::Man::new(command).render(&mut page).map_err(|error| Failure::Start(error.into()))?;
+    print(page);
+    Ok(())
+}
+
+/// Writes to stdout; whoever read it may be gone, as `head` is after ten lines.
+fn print(text: impl AsRef<[u8]>) {
+    let mut output = std::io::stdout().lock();
+    let _ = output.write_all(text.as_ref()).and_then(|()| output.flush());
+}
+
+/// Says what is wrong, one line each, and what code that is.
+fn report(failure: Failure) -> ExitCode {
+    let (code, text) = match failure {
+        Failure::Faults(faults) => {
+            let typed = faults.iter().any(|fault| matches!(fault.origin, Origin::Argument | Origin::Flag(_)));
+            let lines: Vec<_> = faults.iter().map(ToString::to_string).collect();
+            (if typed { USAGE } else { CONFIGURATION }, lines.join("\n"))
+        }
+        Failure::Bind(error) => {
+            let code = if error.listeners.is_empty() { CONFIGURATION } else { FAILED };
+            (code, error.to_string())
+        }
+        Failure::Start(error) => (FAILED, format!("{error:#}")),
+    };
+    let mut errors = std::io::stderr().lock();
+    for line in text.lines() {
+        // Nobody is left to tell if stderr is closed.
+        let _ = writeln!(errors, "error: {line}");
+    }
+    ExitCode::from(code)
+}

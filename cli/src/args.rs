@@ -1,0 +1,114 @@
+//! What was typed. What it means, together with the environment and a file, is for `config` to say.
+//!
+//! Values stay text here: clap would report the first fault alone, and all are to be reported at once.
+
+use clap::{ArgAction, Parser, Subcommand};
+use std::path::PathBuf;
+
+const SERVE_HELP: &str = "\
+SERVICE is echo: it answers each line, or each datagram, with a prefix and what it received.
+
+URL is one of
+  tcp://HOST:PORT      port 0 takes a free one; IPv6 as in tcp://[::1]:8080
+  unix:///PATH
+  udp://HOST:PORT
+
+with options behind it, percent-encoded, as in echo=tcp://127.0.0.1:8080?prefix=&idle=5m
+  prefix=TEXT          in front of each answer (`echo: `, on UDP `received: `; empty: RFC 862)
+  idle=DURATION        without input until the connection is closed (30s; off), not on UDP
+
+With none: echo=tcp://127.0.0.1:8080 echo=udp://127.0.0.1:8080
+
+The first SIGINT, SIGTERM or SIGHUP lets connections finish, a second SIGINT or SIGTERM ends them now.";
+
+const SETTINGS_HELP: &str = "\
+Each setting can be given as a flag (--max-frame 1MiB), in the environment (SWITCHBOARD_MAX_FRAME=1MiB) or in the file
+(max-frame = \"1MiB\"); the first of these counts. Listeners: SWITCHBOARD_LISTEN, separated by spaces, and listen = [\"…\"].
+`switchboard config print` shows what is in force and where it came from.
+
+Exit codes: 0 done, 1 an address is taken or the program failed, 2 command line, 78 file, environment or limits.";
+
+/// Holds many connections in one process and passes messages between them.
+#[derive(Debug, Parser)]
+#[command(name = "switchboard", version, max_term_width = 120, arg_required_else_help = true)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve until a signal comes
+    #[command(after_long_help = format!("{SERVE_HELP}\n\n{SETTINGS_HELP}"))]
+    Serve(Settings),
+    /// Show what `serve` would do with the same arguments
+    Config {
+        #[command(subcommand)]
+        action: ConfigAction,
+    },
+    /// Print a completion script for a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Print a manual page
+    Man {
+        /// Of one command
+        #[arg(value_parser = ["serve", "config", "completions"])]
+        command: Option<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigAction {
+    /// Say everything that is wrong, and bind nothing
+    #[command(after_long_help = SETTINGS_HELP)]
+    Check(Settings),
+    /// Show each value in force and where it came from, as a file to start from
+    #[command(after_long_help = SETTINGS_HELP)]
+    Print(Settings),
+}
+
+/// Every setting, as typed.
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct Settings {
+    /// What to serve, and where (see --help)
+    #[arg(value_name = "SERVICE=URL")]
+    pub(crate) listen: Vec<String>,
+    /// Read settings from a TOML file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Threads that serve connections [default: the cores, at most 4]
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub(crate) workers: Option<String>,
+    /// Open connections [default: what the descriptor limit allows]
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub(crate) max_connections: Option<String>,
+    /// Open connections from one address, or off [default: 1024 on addresses open to other machines]
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub(crate) max_connections_per_address: Option<String>,
+    /// Bytes in one line or datagram [default: 64KiB]
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
+    pub(crate) max_frame: Option<String>,
+    /// Bytes queued for one connection [default: 1MiB]
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
+    pub(crate) max_outbox: Option<String>,
+    /// Bytes held for messages in all [default: a quarter of the memory]
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
+    pub(crate) max_memory: Option<String>,
+    /// Without progress until a peer that does not read is closed, or off [default: 10s]
+    #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
+    pub(crate) write_timeout: Option<String>,
+    /// For connections to finish after a signal [default: 30s]
+    #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
+    pub(crate) grace: Option<String>,
+    /// How the log on stderr is written: text or json [default: text]
+    #[arg(long, value_name = "FORMAT", allow_hyphen_values = true)]
+    pub(crate) log_format: Option<String>,
+    /// Log who comes and goes, and why; twice: each frame too
+    #[arg(short, long, action = ArgAction::Count, conflicts_with = "quiet")]
+    pub(crate) verbose: u8,
+    /// Log only what is wrong
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}

@@ -1,0 +1,217 @@
+//! What is in force: each setting's value and where it came from, flag before environment before file before default.
+//!
+//! Everything given is checked, also what a stronger origin overrides, and all faults are reported at once.
+
+mod layers;
+
+pub(crate) use layers::{Fault, Origin};
+
+use crate::args::Settings;
+use crate::endpoint::Endpoint;
+use crate::logging::{Format, check_filter};
+use crate::units::{parse_count, parse_duration, parse_size, parse_timeout, show_duration, show_size, show_timeout};
+use layers::{Given, Layers};
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+use switchboard::{Limits, Timeouts};
+
+/// Without any listener given.
+const DEFAULT_LISTEN: [&str; 2] = ["echo=tcp://127.0.0.1:8080", "echo=udp://127.0.0.1:8080"];
+
+/// By default no more workers than this, nor than cores: the program mostly makes system calls.
+const DEFAULT_MOST_WORKERS: usize = 4;
+
+/// More threads than this are a slip of the finger.
+const MOST_WORKERS: usize = 1024;
+
+/// A value in force and where it came from.
+#[derive(Debug)]
+pub(crate) struct Setting<T> {
+    pub(crate) value: T,
+    pub(crate) origin: Origin,
+}
+
+/// Everything `serve` needs to know.
+#[derive(Debug)]
+pub(crate) struct Config {
+    pub(crate) file: Option<(PathBuf, Origin)>,
+    pub(crate) listen: Setting<Vec<Endpoint>>,
+    pub(crate) workers: Setting<usize>,
+    pub(crate) connections: Setting<usize>,
+    pub(crate) connections_per_address: Setting<PerAddress>,
+    pub(crate) frame_bytes: Setting<usize>,
+    pub(crate) outbox_bytes: Setting<usize>,
+    pub(crate) memory_bytes: Setting<usize>,
+    pub(crate) write_timeout: Setting<Option<Duration>>,
+    pub(crate) grace: Setting<Duration>,
+    pub(crate) log: Setting<String>,
+    pub(crate) log_format: Setting<Format>,
+}
+
+/// How many connections one address may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PerAddress {
+    /// The library's choice, by where a listener can be reached from.
+    Auto,
+    Off,
+    AtMost(usize),
+}
+
+impl Config {
+    /// Puts together what was typed, the environment and the file, or says everything that is wrong.
+    pub(crate) fn load(typed: Settings, environment: impl Fn(&str) -> Option<OsString>) -> Result<Self, Vec<Fault>> {
+        let Layers { given, file, faults } = Layers::collect(typed, environment);
+        let mut choice = Choice { given, faults };
+        let limits = Limits::default();
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let config = Self {
+            file,
+            listen: choice.listeners(),
+            workers: choice.one("workers", cores.min(DEFAULT_MOST_WORKERS), |text| parse_count(text, MOST_WORKERS)),
+            connections: choice.one("max-connections", limits.connections, |text| parse_count(text, usize::MAX)),
+            connections_per_address: choice.one("max-connections-per-address", PerAddress::Auto, parse_per_address),
+            frame_bytes: choice.one("max-frame", limits.frame_bytes, parse_size),
+            outbox_bytes: choice.one("max-outbox", limits.outbox_bytes, parse_size),
+            memory_bytes: choice.one("max-memory", limits.memory_bytes, parse_size),
+            write_timeout: choice.one("write-timeout", Timeouts::default().write, parse_timeout),
+            grace: choice.one("grace", Duration::from_secs(30), parse_duration),
+            log: choice.one("log", "info".to_owned(), check_filter),
+            log_format: choice.one("log-format", Format::Text, Format::parse),
+        };
+        if choice.faults.is_empty() { Ok(config) } else { Err(choice.faults) }
+    }
+
+    pub(crate) fn limits(&self) -> Limits {
+        Limits {
+            connections: self.connections.value,
+            connections_per_address: match self.connections_per_address.value {
+                PerAddress::Auto => None,
+                PerAddress::Off => Some(usize::MAX),
+                PerAddress::AtMost(limit) => Some(limit),
+            },
+            frame_bytes: self.frame_bytes.value,
+            outbox_bytes: self.outbox_bytes.value,
+            memory_bytes: self.memory_bytes.value,
+            ..Limits::default()
+        }
+    }
+
+    pub(crate) fn timeouts(&self) -> Timeouts {
+        Timeouts { write: self.write_timeout.value, ..Timeouts::default() }
+    }
+
+    /// Each value and where it came from, as a file that would set them.
+    pub(crate) fn print(&self) -> String {
+        let endpoints = self.listen.value.iter().map(|endpoint| quoted(&endpoint.typed));
+        let lines = [
+            ("listen", format!("[{}]", endpoints.collect::<Vec<_>>().join(", ")), &self.listen.origin),
+            ("workers", self.workers.value.to_string(), &self.workers.origin),
+            ("max-connections", self.connections.value.to_string(), &self.connections.origin),
+            (
+                "max-connections-per-address",
+                show_per_address(self.connections_per_address.value),
+                &self.connections_per_address.origin,
+            ),
+            ("max-frame", quoted(&show_size(self.frame_bytes.value)), &self.frame_bytes.origin),
+            ("max-outbox", quoted(&show_size(self.outbox_bytes.value)), &self.outbox_bytes.origin),
+            ("max-memory", quoted(&show_size(self.memory_bytes.value)), &self.memory_bytes.origin),
+            ("write-timeout", quoted(&show_timeout(self.write_timeout.value)), &self.write_timeout.origin),
+            ("grace", quoted(&show_duration(self.grace.value)), &self.grace.origin),
+            ("log", quoted(&self.log.value), &self.log.origin),
+            ("log-format", quoted(self.log_format.value.name()), &self.log_format.origin),
+        ];
+        let assignments: Vec<_> = lines.iter().map(|(name, value, _)| format!("{name} = {value}")).collect();
+        // The listeners' line is often much longer than the others, which align without it.
+        let width = assignments[1..].iter().map(String::len).max().unwrap_or(0);
+        let file = self.file.iter();
+        let file = file.map(|(path, origin)| format!("# {} (from {origin})\n", path.display()));
+        let lines = assignments.iter().zip(&lines);
+        let lines = lines.map(|(assignment, (_, _, origin))| format!("{assignment:width$}  # {origin}\n"));
+        file.chain(lines).collect::<Vec<_>>().concat()
+    }
+}
+
+/// What is given, and what was found wrong with it.
+struct Choice {
+    given: Vec<Given>,
+    faults: Vec<Fault>,
+}
+
+impl Choice {
+    /// The strongest value given for `name`; all of them are checked.
+    fn one<T>(&mut self, name: &str, default: T, parse: impl Fn(&str) -> Result<T, String>) -> Setting<T> {
+        let mut chosen = None;
+        for Given { texts, origin, .. } in self.given.iter().filter(|given| given.name == name) {
+            for text in texts {
+                match parse(text) {
+                    Ok(value) if chosen.is_none() => chosen = Some(Setting { value, origin: origin.clone() }),
+                    Ok(_) => {}
+                    Err(fault) => {
+                        let key = if matches!(origin, Origin::File(_)) { format!("{name} = ") } else { String::new() };
+                        let text = format!("{key}`{}` is {fault}", text.escape_debug());
+                        self.faults.push(Fault { origin: origin.clone(), text });
+                    }
+                }
+            }
+        }
+        chosen.unwrap_or(Setting { value: default, origin: Origin::Default })
+    }
+
+    /// The strongest list of listeners given; all of them are checked.
+    fn listeners(&mut self) -> Setting<Vec<Endpoint>> {
+        let mut chosen = None;
+        let mut faults = Vec::new();
+        for Given { texts, origin, .. } in self.given.iter().filter(|given| given.name == "listen") {
+            let mut wrong = Vec::new();
+            let mut endpoints: Vec<Endpoint> = Vec::new();
+            for text in texts {
+                match Endpoint::parse(text) {
+                    Ok(endpoint) => endpoints.push(endpoint),
+                    Err(more) => wrong.extend(more),
+                }
+            }
+            for (index, endpoint) in endpoints.iter().enumerate() {
+                if let Some(first) = endpoints[..index].iter().find(|first| first.collides_with(endpoint)) {
+                    wrong.push(format!("{}: the same listener as {}", endpoint.typed, first.typed));
+                }
+            }
+            if texts.is_empty() {
+                wrong.push("no listeners".to_owned());
+            }
+            faults.extend(wrong.into_iter().map(|text| Fault { origin: origin.clone(), text }));
+            chosen.get_or_insert(Setting { value: endpoints, origin: origin.clone() });
+        }
+        self.faults.extend(faults);
+        chosen.unwrap_or_else(|| {
+            let endpoints = DEFAULT_LISTEN.iter().filter_map(|typed| Endpoint::parse(typed).ok());
+            Setting { value: endpoints.collect(), origin: Origin::Default }
+        })
+    }
+}
+
+fn parse_per_address(text: &str) -> Result<PerAddress, String> {
+    match text {
+        "auto" => Ok(PerAddress::Auto),
+        "off" => Ok(PerAddress::Off),
+        _ => {
+            parse_count(text, usize::MAX).map(PerAddress::AtMost).map_err(|fault| format!("{fault}, nor auto, nor off"))
+        }
+    }
+}
+
+fn show_per_address(limit: PerAddress) -> String {
+    match limit {
+        PerAddress::Auto => quoted("auto"),
+        PerAddress::Off => quoted("off"),
+        PerAddress::AtMost(limit) => limit.to_string(),
+    }
+}
+
+/// A text as TOML.
+fn quoted(text: &str) -> String {
+    toml::Value::from(text).to_string()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,86 @@
+use super::*;
+
+fn faults(typed: &str) -> Vec<String> {
+    Endpoint::parse(typed).expect_err("it is faulty")
+}
+
+fn address(typed: &str) -> Address {
+    Endpoint::parse(typed).expect("it is sound").address
+}
+
+#[test]
+fn a_url_names_transport_and_place() {
+    let host_port = |host: &str, port| HostPort { host: host.to_owned(), port };
+    assert_eq!(address("echo=tcp://127.0.0.1:9000"), Address::Tcp(host_port("127.0.0.1", 9000)));
+    assert_eq!(address("echo=tcp://LocalHost:0/"), Address::Tcp(host_port("localhost", 0)));
+    assert_eq!(address("echo=udp://[::1]:0"), Address::Udp(host_port("[::1]", 0)));
+    assert_eq!(address("echo=unix:///run/x.sock"), Address::Unix("/run/x.sock".into()));
+    assert_eq!(address("echo=unix:///run/a%3Fb%20c?prefix="), Address::Unix("/run/a?b c".into()));
+}
+
+#[test]
+fn each_fault_is_named() {
+    for (typed, fault) in [
+        ("echo", "not SERVICE=URL, as in echo=tcp://127.0.0.1:8080"),
+        ("tcp://127.0.0.1:1", "missing service, as in echo=tcp://127.0.0.1:1"),
+        ("tcp://127.0.0.1:1?prefix=x", "missing service, as in echo=tcp://127.0.0.1:1?prefix=x"),
+        ("chat=tcp://127.0.0.1:1", "unknown service `chat`; known: echo"),
+        ("echo=sctp://127.0.0.1:1", "unknown scheme `sctp`; known: tcp, unix, udp"),
+        ("echo=https://127.0.0.1:1", "https:// is not available yet; use tcp, unix, udp"),
+        ("echo=tcp://127.0.0.1", "missing port, as in 127.0.0.1:8080 (0 takes a free one)"),
+        ("echo=tcp://[::1]", "missing port, as in [::1]:8080 (0 takes a free one)"),
+        ("echo=tcp://127.0.0.1:", "missing port, as in 127.0.0.1:8080 (0 takes a free one)"),
+        ("echo=tcp://127.0.0.1:70000", "bad port `70000`: not from 0 to 65535"),
+        ("echo=tcp://127.0.0.1:+80", "bad port `+80`: not from 0 to 65535"),
+        ("echo=tcp://127.0.0.256:1", "bad host `127.0.0.256`: not an IPv4 address"),
+        ("echo=tcp://[::g]:1", "bad host `[::g]`: not an IPv6 address"),
+        ("echo=tcp://a..b:1", "bad host `a..b`: not a name or an address"),
+        ("echo=tcp://me@host:1", "bad host `me@host`: not a name or an address"),
+        ("echo=tcp://:80", "missing host: 127.0.0.1 is this machine alone, 0.0.0.0 and [::] are open to all"),
+        ("echo=tcp://::1:80", "IPv6 addresses stand in brackets, as in [::1]:8080"),
+        ("echo=tcp://127.0.0.1:1/path", "a host and port take no path"),
+        ("echo=unix://x.sock", "not an absolute path, as in unix:///run/switchboard.sock"),
+        ("echo=unix:///a%00", "a path holds no NUL"),
+        ("echo=unix:///a%0", "a % is followed by two hexadecimal digits (%25 is a % itself)"),
+    ] {
+        assert_eq!(faults(typed), [format!("{typed}: {fault}")]);
+    }
+    assert!(faults(&format!("echo=unix:///{}", "x".repeat(107)))[0].ends_with("the 107 that a socket may have"));
+}
+
+#[test]
+fn options_belong_to_service_and_transport() {
+    for (typed, fault) in [
+        ("echo=tcp://h:1?color=red", "unknown option `color`; known here: prefix, idle"),
+        ("echo=udp://h:1?idle=5s", "unknown option `idle`; known here: prefix"),
+        ("echo=tcp://h:1?idle=soon", "option `idle`: `soon` is not a duration such as 500ms, 30s, 5m or 1h, nor off"),
+        ("echo=tcp://h:1?prefix", "option `prefix` has no value: prefix=…"),
+        ("echo=tcp://h:1?prefix=a&prefix=b", "option `prefix` is given twice"),
+        ("echo=tcp://h:1?prefix=%", "option `prefix`: a % is followed by two hexadecimal digits (%25 is a % itself)"),
+    ] {
+        assert_eq!(faults(typed), [format!("{typed}: {fault}")]);
+    }
+}
+
+#[test]
+fn all_faults_of_an_endpoint_come_at_once() {
+    assert_eq!(faults("chat=gopher://x:1?a").len(), 3);
+    assert_eq!(faults("echo=tcp://x:1?a=1&b=2&idle=c").len(), 3);
+}
+
+#[test]
+fn values_are_percent_decoded() {
+    assert_eq!(percent_decoded("a%20b%ff+%c3%A9"), Ok(b"a b\xff+\xc3\xa9".to_vec()));
+}
+
+#[test]
+fn only_a_fixed_address_collides() {
+    let collide = |one, other| {
+        let parsed = |typed| Endpoint::parse(typed).expect("it is sound");
+        parsed(one).collides_with(&parsed(other))
+    };
+    assert!(collide("echo=tcp://localhost:1?prefix=a", "echo=tcp://LOCALHOST:1?prefix=b"));
+    assert!(collide("echo=unix:///a", "echo=unix:///a"));
+    assert!(!collide("echo=tcp://h:1", "echo=udp://h:1"));
+    assert!(!collide("echo=tcp://h:0", "echo=tcp://h:0"));
+}

@@ -1,0 +1,113 @@
+//! Echo: answers each line, or each datagram, with a prefix and what it received.
+//!
+//! Options: `prefix` (`echo: ` on streams, `received: ` on UDP; empty is RFC 862), and on streams `idle` (30 s).
+
+use super::{Add, Service};
+use crate::endpoint::{Address, Options, Scheme};
+use crate::units::parse_timeout;
+use std::sync::Arc;
+use std::time::Duration;
+use switchboard::prelude::*;
+use switchboard::{DatagramLimits, Escaped, Rate, RepliesPerSource, Tcp, Udp, Unix};
+use tracing::trace;
+
+pub(super) const SERVICE: Service = Service { name: "echo", schemes: &[Scheme::Tcp, Scheme::Unix, Scheme::Udp], parse };
+
+const STREAM_PREFIX: &[u8] = b"echo: ";
+const DATAGRAM_PREFIX: &[u8] = b"received: ";
+
+/// Without input; with the default 30 s a forgotten `nc` does not hold a descriptor for ever.
+const IDLE: Duration = Duration::from_secs(30);
+
+/// Replies a second, and at once, to one source of datagrams when nothing marks a reply as one.
+const UNMARKED_REPLIES: (u32, u32) = (10, 100);
+
+/// Bytes of a frame that are logged: a log line has to end somewhere.
+const LOGGED_BYTES: usize = 1024;
+
+fn parse(address: &Address, options: &mut Options) -> Add {
+    let prefix = options.bytes("prefix");
+    match address.clone() {
+        Address::Tcp(address) => {
+            let (prefix, idle) = stream(prefix, options);
+            Box::new(move |server, timeouts| {
+                let tcp = Tcp::new(address).timeouts(Timeouts { idle, ..timeouts });
+                server.listen(tcp, move |conn| echo(conn, Arc::clone(&prefix)))
+            })
+        }
+        Address::Unix(path) => {
+            let (prefix, idle) = stream(prefix, options);
+            Box::new(move |server, timeouts| {
+                let unix = Unix::new(path).timeouts(Timeouts { idle, ..timeouts });
+                server.listen(unix, move |conn| echo(conn, Arc::clone(&prefix)))
+            })
+        }
+        Address::Udp(address) => {
+            let prefix = prefix.unwrap_or_else(|| DATAGRAM_PREFIX.to_vec());
+            let udp = Udp::new(address).limits(DatagramLimits { replies: replies(&prefix) });
+            Box::new(move |server, _| server.datagrams(udp, move |datagram, reply| answer(&prefix, datagram, reply)))
+        }
+    }
+}
+
+/// The settings of a stream listener.
+fn stream(prefix: Option<Vec<u8>>, options: &mut Options) -> (Arc<[u8]>, Option<Duration>) {
+    let prefix = prefix.unwrap_or_else(|| STREAM_PREFIX.to_vec()).into();
+    (prefix, options.value("idle", parse_timeout).unwrap_or(Some(IDLE)))
+}
+
+async fn echo(mut conn: Connection<Lines>, prefix: Arc<[u8]>) -> Result {
+    while let Some(line) = conn.recv().await? {
+        trace!("Received from {}: {}", conn.peer(), Escaped(&line[..line.len().min(LOGGED_BYTES)]));
+        conn.send(reply(&prefix, line)).await?;
+    }
+    Ok(())
+}
+
+/// The line behind the prefix, ended as it came. Exactly sized, since a `Vec` with room to spare would be copied to
+/// become a frame.
+fn reply(prefix: &[u8], line: Line) -> Line {
+    if prefix.is_empty() {
+        return line;
+    }
+    let mut text = Vec::with_capacity(prefix.len() + line.len());
+    text.extend_from_slice(prefix);
+    text.extend_from_slice(&line);
+    Line::from(text).with_terminator(line.terminator())
+}
+
+/// Another server's answer to us begins with a prefix like ours, and is not answered. Different prefixes end as well:
+/// each answer is longer than the one before, up to the longest datagram there is.
+fn answer(prefix: &[u8], datagram: Datagram<'_>, reply: &mut Reply<'_>) {
+    if !prefix.is_empty() && datagram.payload.starts_with(prefix) {
+        return;
+    }
+    reply.write(prefix);
+    reply.write(datagram.payload);
+}
+
+/// Without a prefix nothing tells an answer from a question, so that only a limit ends an exchange between servers.
+fn replies(prefix: &[u8]) -> RepliesPerSource {
+    let (per_second, burst) = UNMARKED_REPLIES;
+    if prefix.is_empty() { RepliesPerSource::AtMost(Rate::new(per_second, burst)) } else { RepliesPerSource::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use switchboard::Terminator;
+
+    #[test]
+    fn a_reply_keeps_bytes_and_terminator() {
+        let line = Line::from(vec![0xff, b'a']).with_terminator(Terminator::CrLf);
+        let reply = reply(b"echo: ", line);
+        assert_eq!(reply.as_bytes(), b"echo: \xffa");
+        assert_eq!(reply.terminator(), Terminator::CrLf);
+    }
+
+    #[test]
+    fn only_replies_without_a_prefix_are_limited_everywhere() {
+        assert_eq!(replies(b""), RepliesPerSource::AtMost(Rate::new(10, 100)));
+        assert_eq!(replies(b"received: "), RepliesPerSource::Auto);
+    }
+}

@@ -1,0 +1,114 @@
+//! Durations and sizes as people write them: `30s`, `5m`, `500ms`, `64KiB`.
+//!
+//! What is printed can be read back.
+
+use std::time::Duration;
+
+const DURATIONS: &[(&str, u64)] = &[("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)];
+const SIZES: &[(&str, u64)] = &[("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
+
+/// Reads a number and `ms`, `s`, `m` or `h`; a number alone is seconds.
+///
+/// Exact to the millisecond. Deadlines of connections count whole seconds, and the library rounds them up.
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
+    let milliseconds = scaled(text, DURATIONS, 1000).ok_or("not a duration such as 500ms, 30s, 5m or 1h")?;
+    Ok(Duration::from_millis(milliseconds))
+}
+
+/// Reads a duration after which something ends; `off` and zero: never.
+pub(crate) fn parse_timeout(text: &str) -> Result<Option<Duration>, String> {
+    if text == "off" {
+        return Ok(None);
+    }
+    let timeout = parse_duration(text).map_err(|fault| format!("{fault}, nor off"))?;
+    Ok((!timeout.is_zero()).then_some(timeout))
+}
+
+/// Reads a number of bytes, at least 1: alone, or with `B`, `KiB`, `MiB` or `GiB`.
+pub(crate) fn parse_size(text: &str) -> Result<usize, String> {
+    let bytes = scaled(text, SIZES, 1).and_then(|bytes| usize::try_from(bytes).ok());
+    bytes.filter(|bytes| *bytes > 0).ok_or_else(|| "not a size such as 512, 64KiB, 1MiB or 2GiB".to_owned())
+}
+
+/// Reads a number from 1 to `most`.
+pub(crate) fn parse_count(text: &str, most: usize) -> Result<usize, String> {
+    let count = text.parse().ok().filter(|count| (1..=most).contains(count));
+    count.ok_or_else(|| {
+        if most == usize::MAX { "not a number from 1 up".into() } else { format!("not a number from 1 to {most}") }
+    })
+}
+
+/// A duration as it can be typed.
+pub(crate) fn show_duration(duration: Duration) -> String {
+    show(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX), DURATIONS)
+}
+
+/// A duration as it can be typed, or `off`.
+pub(crate) fn show_timeout(timeout: Option<Duration>) -> String {
+    timeout.map_or_else(|| "off".to_owned(), show_duration)
+}
+
+/// A number of bytes as it can be typed.
+pub(crate) fn show_size(bytes: usize) -> String {
+    show(bytes as u64, SIZES)
+}
+
+fn scaled(text: &str, units: &[(&str, u64)], alone: u64) -> Option<u64> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let scale = if unit.is_empty() { alone } else { units.iter().find(|(name, _)| *name == unit)?.1 };
+    number.parse::<u64>().ok()?.checked_mul(scale)
+}
+
+/// The number in the largest unit that needs no fraction.
+fn show(number: u64, units: &[(&str, u64)]) -> String {
+    let whole = units.iter().rev().find(|(_, scale)| number != 0 && number.is_multiple_of(*scale));
+    let (unit, scale) = whole.unwrap_or(&units[0]);
+    format!("{}{unit}", number / scale)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_a_number_and_a_unit() {
+        let read = [("500ms", 500), ("30s", 30_000), ("30", 30_000), ("5m", 300_000), ("1h", 3_600_000), ("0", 0)];
+        for (text, milliseconds) in read {
+            assert_eq!(parse_duration(text), Ok(Duration::from_millis(milliseconds)), "{text}");
+        }
+        for text in ["", "s", "1.5s", "-1s", "1 s", "1d", "99999999999999999999s", "9999999999999999999h", "off"] {
+            assert!(parse_duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_timeout_may_be_off() {
+        assert_eq!(parse_timeout("off"), Ok(None));
+        assert_eq!(parse_timeout("0"), Ok(None));
+        assert_eq!(parse_timeout("1s"), Ok(Some(Duration::from_secs(1))));
+        assert!(parse_timeout("never").is_err());
+    }
+
+    #[test]
+    fn sizes_are_a_number_and_a_binary_unit() {
+        for (text, bytes) in [("512", 512), ("512B", 512), ("64KiB", 65536), ("1MiB", 1 << 20), ("2GiB", 2 << 30)] {
+            assert_eq!(parse_size(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "0", "KiB", "64K", "64kb", "1.5MiB", "-1", "99999999999GiB"] {
+            assert!(parse_size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_shown_can_be_read_back() {
+        for milliseconds in [0, 1, 999, 1000, 90_000, 3_600_000] {
+            let duration = Duration::from_millis(milliseconds);
+            assert_eq!(parse_duration(&show_duration(duration)), Ok(duration));
+        }
+        for bytes in [1, 1023, 1024, 65536, 3 << 20, (1 << 30) + 1] {
+            assert_eq!(parse_size(&show_size(bytes)), Ok(bytes));
+        }
+        assert_eq!((show_size(65536), show_timeout(None)), ("64KiB".to_owned(), "off".to_owned()));
+    }
+}
