@@ -2,49 +2,46 @@
 
 mod drive;
 
-pub(crate) use drive::{Context as ServeContext, serve};
+pub(crate) use drive::{Entered, serve};
 
 use crate::error::ConnectionError;
 use crate::hub::Source;
 use crate::hub::peer::{ConnectionId, Peer, PeerAddr, ReturnedSource, reason_of};
-use crate::worker::Worker;
 use bytes::BytesMut;
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 use switchboard_proto::{CloseReason, Codec, FrameError};
 use tokio::io::ReadBuf;
-use tokio_util::sync::CancellationToken;
 
 /// One open peer: frames in, frames out.
 ///
 /// The handler owns it. The connection is closed once the handler has finished and this is dropped: what is queued is
 /// flushed first, and the peer gets [`Timeouts::linger`](crate::Timeouts::linger) to finish as well.
-pub struct Connection<C: Codec> {
+pub struct Connection<C: Codec>(
+    /// Boxed, because a future holds what it is given once more for each async fn that passes it on.
+    Box<Receiving<C>>,
+);
+
+struct Receiving<C: Codec> {
     peer: Arc<Peer>,
-    worker: Arc<Worker>,
-    drain: CancellationToken,
     codec: C,
     /// Received and not yet taken; empty and without memory whenever the peer owes us nothing.
     input: BytesMut,
     source: Option<Box<dyn Source>>,
     /// No more input will come.
     finished: bool,
-    waker: Option<Waker>,
 }
 
 impl<C: Codec> Connection<C> {
-    pub(crate) fn new(peer: Arc<Peer>, worker: Arc<Worker>, drain: CancellationToken, source: Box<dyn Source>) -> Self {
-        Self {
+    pub(crate) fn new(peer: Arc<Peer>, source: Box<dyn Source>) -> Self {
+        Self(Box::new(Receiving {
             peer,
-            worker,
-            drain,
             codec: C::default(),
             input: BytesMut::new(),
             source: Some(source),
             finished: false,
-            waker: None,
-        }
+        }))
     }
 
     /// Receives the next frame, or `None` once the peer has finished sending or the server is draining.
@@ -58,10 +55,65 @@ impl<C: Codec> Connection<C> {
     ///
     /// # Cancel safety
     /// Safe: bytes of a partial frame stay for the next call.
-    pub async fn recv(&mut self) -> Result<Option<C::Frame>, ConnectionError> {
-        poll_fn(|cx| self.poll_recv(cx)).await
+    pub fn recv(&mut self) -> impl Future<Output = Result<Option<C::Frame>, ConnectionError>> {
+        poll_fn(|cx| self.0.poll_recv(cx))
     }
 
+    /// Queues a frame; the worker's next tick writes it, together with whatever else is queued by then.
+    ///
+    /// Waits only while the outbox is full ([`Limits::outbox_bytes`](crate::Limits::outbox_bytes)). Done means queued,
+    /// not delivered.
+    ///
+    /// # Errors
+    /// [`ConnectionError::Closed`] once the connection is closed.
+    ///
+    /// # Cancel safety
+    /// Safe, in that a frame is queued whole or not at all; a cancelled call drops its frame.
+    pub fn send<T>(&mut self, frame: T) -> impl Future<Output = Result<(), ConnectionError>> + use<'_, C, T>
+    where
+        T: Into<C::Frame>,
+    {
+        let mut frame = Some(frame.into());
+        poll_fn(move |cx| {
+            let Receiving { peer, codec, .. } = &mut *self.0;
+            let queued = peer.poll_send(cx, |output| {
+                let Some(frame) = frame.take() else { unreachable!("queued once") };
+                codec.encode(frame, output);
+            });
+            queued.map_err(ConnectionError::Closed)
+        })
+    }
+
+    /// Closes the connection after what is queued has been flushed; the same as dropping it.
+    pub fn close(self) {}
+
+    /// The codec, for what is to be set up per connection; each starts as its type's `Default`.
+    pub fn codec_mut(&mut self) -> &mut C {
+        &mut self.0.codec
+    }
+
+    /// Where the peer is.
+    pub fn peer(&self) -> &PeerAddr {
+        &self.0.peer.address
+    }
+
+    /// This connection's number, unique in its server.
+    pub fn id(&self) -> ConnectionId {
+        self.0.peer.id
+    }
+
+    /// Waits until the server drains. Handlers that sit in [`recv`](Self::recv) need not: it ends by itself.
+    ///
+    /// Borrows nothing, so that it can be waited for beside `recv`.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub fn draining(&self) -> impl Future<Output = ()> + Send + use<C> {
+        self.0.peer.listener.drain.clone().cancelled_owned()
+    }
+}
+
+impl<C: Codec> Receiving<C> {
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<C::Frame>, ConnectionError>> {
         loop {
             if let Some(reason) = self.peer.closing() {
@@ -107,7 +159,7 @@ impl<C: Codec> Connection<C> {
         let Some(source) = self.source.as_deref_mut() else {
             unreachable!("the source leaves only with the connection")
         };
-        let mut shared = self.worker.read_buffer.lock();
+        let mut shared = self.peer.tick.read_buffer.lock();
         let mut buffer = ReadBuf::new(&mut shared);
         let result = match source.poll_read(cx, &mut buffer) {
             Poll::Ready(result) => result.map(|()| buffer.filled().len()),
@@ -121,7 +173,7 @@ impl<C: Codec> Connection<C> {
             }
             Poll::Pending => {
                 drop(shared);
-                self.peer.waiting(cx, &mut self.waker, self.input.len());
+                self.peer.waiting(cx, self.input.len());
                 // A drain or close that came between the first look and the waker.
                 let changed = self.peer.is_draining() || self.peer.closing().is_some();
                 return if changed { Poll::Ready(()) } else { Poll::Pending };
@@ -144,59 +196,9 @@ impl<C: Codec> Connection<C> {
         }
         Poll::Ready(())
     }
-
-    /// Queues a frame; the worker's next tick writes it, together with whatever else is queued by then.
-    ///
-    /// Waits only while the outbox is full ([`Limits::outbox_bytes`](crate::Limits::outbox_bytes)). Done means queued,
-    /// not delivered.
-    ///
-    /// # Errors
-    /// [`ConnectionError::Closed`] once the connection is closed.
-    ///
-    /// # Cancel safety
-    /// Safe, in that a frame is queued whole or not at all; a cancelled call drops its frame.
-    pub async fn send(&mut self, frame: impl Into<C::Frame>) -> Result<(), ConnectionError> {
-        let mut frame = Some(frame.into());
-        poll_fn(|cx| {
-            self.peer.poll_send(cx, |output| {
-                let Some(frame) = frame.take() else { unreachable!("queued once") };
-                self.codec.encode(frame, output);
-            })
-        })
-        .await
-        .map_err(ConnectionError::Closed)
-    }
-
-    /// Closes the connection after what is queued has been flushed; the same as dropping it.
-    pub fn close(self) {}
-
-    /// The codec, for what is to be set up per connection; each starts as its type's `Default`.
-    pub fn codec_mut(&mut self) -> &mut C {
-        &mut self.codec
-    }
-
-    /// Where the peer is.
-    pub fn peer(&self) -> &PeerAddr {
-        &self.peer.address
-    }
-
-    /// This connection's number, unique in its server.
-    pub fn id(&self) -> ConnectionId {
-        self.peer.id
-    }
-
-    /// Waits until the server drains. Handlers that sit in [`recv`](Self::recv) need not: it ends by itself.
-    ///
-    /// Borrows nothing, so that it can be waited for beside `recv`.
-    ///
-    /// # Cancel safety
-    /// Safe.
-    pub fn draining(&self) -> impl Future<Output = ()> + Send + use<C> {
-        self.drain.clone().cancelled_owned()
-    }
 }
 
-impl<C: Codec> Drop for Connection<C> {
+impl<C: Codec> Drop for Receiving<C> {
     fn drop(&mut self) {
         if let Some(source) = self.source.take() {
             self.peer.give_back(ReturnedSource { source, finished: self.finished });

@@ -4,7 +4,7 @@ mod accept;
 mod admission;
 
 use crate::config::{Limits, Timeouts, raise_descriptor_limit};
-use crate::connection::{Connection, ServeContext};
+use crate::connection::Connection;
 use crate::connections::Connections;
 use crate::drain::{Drained, Stop};
 use crate::error::{BindError, BoxError};
@@ -24,6 +24,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use switchboard_proto::{CloseReason, Codec};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
@@ -253,7 +254,8 @@ pub(crate) struct Serving {
     admission: Arc<Admission>,
     connections: TaskTracker,
     next_id: Arc<AtomicU64>,
-    context: ServeContext,
+    metrics: Arc<Metrics>,
+    drain: CancellationToken,
     limits: Arc<Limits>,
     timeouts: Timeouts,
 }
@@ -291,7 +293,8 @@ impl Bound {
             admission: Admission::new(&self.limits),
             connections: TaskTracker::new(),
             next_id: Arc::new(AtomicU64::new(1)),
-            context: ServeContext { metrics: Arc::clone(&self.metrics), drain: self.stop.drain.clone() },
+            metrics: Arc::clone(&self.metrics),
+            drain: self.stop.drain.clone(),
             limits: Arc::clone(&self.limits),
             timeouts: self.timeouts,
         };

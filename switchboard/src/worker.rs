@@ -20,9 +20,6 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, MissedTickBehavior};
 use tracing::warn;
 
-/// One read takes at most this: it drains a socket of a thousand short lines, and fits the second-level cache.
-const READ_BYTES: usize = 64 << 10;
-
 /// A sweep this late means that a handler held the thread.
 const LATE: Duration = Duration::from_millis(100);
 
@@ -30,7 +27,6 @@ pub(crate) struct Worker {
     pub(crate) index: usize,
     pub(crate) handle: Handle,
     pub(crate) tick: Arc<Tick>,
-    pub(crate) read_buffer: Mutex<Box<[u8]>>,
     peers: Mutex<HashMap<ConnectionId, Arc<Peer>>>,
     load: AtomicUsize,
 }
@@ -41,7 +37,6 @@ impl Worker {
             index,
             handle,
             tick: Arc::new(Tick::new(budget)),
-            read_buffer: Mutex::new(vec![0; READ_BYTES].into()),
             peers: Mutex::default(),
             load: AtomicUsize::new(0),
         })

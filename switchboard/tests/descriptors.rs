@@ -1,6 +1,12 @@
 //! Out of descriptors, accepting waits. Alone in its file, because it lowers the limit of its process.
 
-#![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    clippy::items_after_statements,
+    reason = "tests"
+)]
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::fs::File;

@@ -1,6 +1,12 @@
 //! End to end over the kernel's sockets, with one worker and with four.
 
-#![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    clippy::items_after_statements,
+    reason = "tests"
+)]
 
 use nix::sys::socket::sockopt::RcvBuf;
 use std::net::SocketAddr;
@@ -131,7 +137,7 @@ async fn queued_over_unread_input(workers: usize) {
     let socket = TcpSocket::new_v4().unwrap();
     nix::sys::socket::setsockopt(&socket, RcvBuf, &4096).unwrap();
     let mut peer = socket.connect(served.address(0)).await.unwrap();
-    peer.write_all(&[b'?'; 100_000]).await.unwrap();
+    peer.write_all(&vec![b'?'; 100_000]).await.unwrap();
     let mut got = Vec::new();
     peer.read_to_end(&mut got).await.unwrap();
     assert_eq!(got.len(), 1 << 20);

@@ -4,95 +4,103 @@ use super::Connection;
 use crate::error::{BoxError, ConnectionError};
 use crate::hub::Source;
 use crate::hub::peer::{Peer, ReturnedSource};
-use crate::metrics::Metrics;
-use crate::worker::{Assigned, Worker, panic_text};
+use crate::worker::{Assigned, panic_text};
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Poll, Waker, ready};
+use std::task::{Context, Poll, Waker, ready};
 use switchboard_proto::{CloseReason, Codec, Ending};
 use tokio::io::ReadBuf;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info};
 
-/// What the task of a connection needs besides the connection.
-#[derive(Clone)]
-pub(crate) struct Context {
-    pub(crate) metrics: Arc<Metrics>,
-    pub(crate) drain: CancellationToken,
-}
-
-/// Runs `handler` on the connection and closes it afterwards. Returns once the socket is closed and counted.
-pub(crate) async fn serve<C, H, F, E>(
-    peer: Arc<Peer>,
+/// Runs `handler` on the connection and closes it afterwards. Done once the socket is closed and counted.
+#[expect(clippy::manual_async_fn, reason = "an async fn keeps its arguments twice in each connection's task")]
+pub(crate) fn serve<C, H, F, E>(
+    entered: Entered<impl Send>,
     source: Box<dyn Source>,
-    (worker, admitted): (Assigned, impl Sized),
-    context: Context,
     handler: Arc<H>,
-) where
+) -> impl Future<Output = ()> + Send
+where
     C: Codec,
-    H: Fn(Connection<C>) -> F,
-    F: Future<Output = Result<(), E>>,
+    H: Fn(Connection<C>) -> F + Send + Sync,
+    F: Future<Output = Result<(), E>> + Send,
     E: Into<BoxError>,
 {
-    let entered = Entered::new(&peer, &worker);
-    if context.drain.is_cancelled() {
-        peer.drain();
-    }
-    debug!(conn.id = %peer.id, peer.addr = %peer.address, listener = peer.listener.name, "connection opened");
-
-    let mut known = None;
-    let outcome = {
-        let connection = Connection::new(Arc::clone(&peer), Arc::clone(&worker), context.drain.clone(), source);
-        let mut handler = pin!(async { handler(connection).await.map_err(Into::into) });
-        poll_fn(|cx| {
+    async move {
+        let peer = &entered.peer;
+        let mut known = None;
+        let connection = Connection::new(Arc::clone(peer), source);
+        let outcome = match caught(|| handler(connection)) {
+            Err(panic) => panic,
+            Ok(running) => {
+                let mut running = pin!(running);
+                poll_fn(|cx| {
+                    if peer.poll_drive(cx, &mut known).is_ready() {
+                        return Poll::Ready(Outcome::Dropped);
+                    }
+                    match peer.staged(|| caught(|| running.as_mut().poll(cx))) {
+                        Ok(Poll::Pending) => Poll::Pending,
+                        Ok(Poll::Ready(Ok(()))) => Poll::Ready(Outcome::Finished),
+                        Ok(Poll::Ready(Err(error))) => Poll::Ready(Outcome::Failed(error.into())),
+                        Err(panic) => Poll::Ready(panic),
+                    }
+                })
+                .await
+            }
+        };
+        // The handler may have given the connection to a task of its own.
+        let mut returned = poll_fn(|cx| {
             if peer.poll_drive(cx, &mut known).is_ready() {
-                return Poll::Ready(Outcome::Dropped);
+                return Poll::Ready(None);
             }
-            // A panic ends this connection and no other. What the handler shares with others is theirs to keep sound,
-            // as it is for any panic in a task.
-            match peer.staged(|| catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(cx)))) {
-                Ok(Poll::Pending) => Poll::Pending,
-                Ok(Poll::Ready(Ok(()))) => Poll::Ready(Outcome::Finished),
-                Ok(Poll::Ready(Err(error))) => Poll::Ready(Outcome::Failed(error)),
-                Err(panic) => Poll::Ready(Outcome::Panicked(panic_text(&*panic))),
-            }
+            peer.poll_returned().map(Some)
         })
-        .await
-    };
-    // The handler may have given the connection to a task of its own.
-    let returned = poll_fn(|cx| {
-        if peer.poll_drive(cx, &mut known).is_ready() {
-            return Poll::Ready(None);
+        .await;
+
+        let finished = returned.as_ref().is_some_and(|returned| returned.finished);
+        let reason = peer.start_close(outcome.reason(finished, &peer.listener.drain));
+        let mut sending = true;
+        let politely = poll_fn(|cx| poll_close(peer, cx, reason, &mut returned, &mut sending, &mut known)).await;
+        let unwritten = peer.finish_close(!politely);
+        let peer = Arc::clone(peer);
+        // Out of every list before it is logged and counted as closed.
+        drop(entered);
+        report(&peer, reason, unwritten, outcome);
+    }
+}
+
+/// A connection in its worker's list, for as long as its task lives.
+pub(crate) struct Entered<A> {
+    peer: Arc<Peer>,
+    worker: Assigned,
+    /// Held for what its end gives back.
+    _admitted: A,
+}
+
+impl<A> Entered<A> {
+    pub(crate) fn new(peer: Arc<Peer>, worker: Assigned, admitted: A) -> Self {
+        worker.enter(Arc::clone(&peer));
+        if peer.listener.drain.is_cancelled() {
+            peer.drain();
         }
-        peer.poll_returned().map(Some)
-    })
-    .await;
-
-    let finished = returned.as_ref().is_some_and(|returned| returned.finished);
-    let reason = peer.start_close(outcome.reason(finished, &context));
-    let reset = !close(&peer, &worker, reason, returned, &mut known).await;
-    let unwritten = peer.finish_close(reset);
-    drop((entered, admitted));
-    report(&peer, reason, unwritten, outcome, &context.metrics);
-}
-
-/// The lists that a connection is in, for as long as its task lives.
-struct Entered<'a>(&'a Peer, &'a Worker);
-
-impl<'a> Entered<'a> {
-    fn new(peer: &'a Arc<Peer>, worker: &'a Worker) -> Self {
-        worker.enter(Arc::clone(peer));
-        Self(peer, worker)
+        debug!(conn.id = %peer.id, peer.addr = %peer.address, listener = peer.listener.name, "connection opened");
+        Self { peer, worker, _admitted: admitted }
     }
 }
 
-impl Drop for Entered<'_> {
+impl<A> Drop for Entered<A> {
     fn drop(&mut self) {
-        self.1.leave(self.0.id);
+        self.worker.leave(self.peer.id);
     }
+}
+
+/// Calls the handler's code. A panic ends this connection and no other; what the handler shares with others is theirs to
+/// keep sound, as it is for any panic in a task.
+fn caught<T>(call: impl FnOnce() -> T) -> Result<T, Outcome> {
+    catch_unwind(AssertUnwindSafe(call)).map_err(|panic| Outcome::Panicked(panic_text(&*panic)))
 }
 
 /// How the handler ended.
@@ -105,9 +113,9 @@ enum Outcome {
 
 impl Outcome {
     /// The close reason, if none was noted before.
-    fn reason(&self, peer_finished: bool, context: &Context) -> CloseReason {
+    fn reason(&self, peer_finished: bool, drain: &CancellationToken) -> CloseReason {
         match self {
-            Self::Finished if context.drain.is_cancelled() => CloseReason::Drained,
+            Self::Finished if drain.is_cancelled() => CloseReason::Drained,
             Self::Finished if peer_finished => CloseReason::PeerClosed,
             Self::Finished => CloseReason::Finished,
             Self::Failed(_) => CloseReason::HandlerError,
@@ -119,41 +127,36 @@ impl Outcome {
 
 /// Flushes, shuts down the write side, then reads and discards until the peer has finished: a socket closed over unread
 /// input is reset, and the peer loses what it had not read yet. Says whether all of that came to its end.
-async fn close(
+fn poll_close(
     peer: &Peer,
-    worker: &Worker,
+    cx: &mut Context<'_>,
     reason: CloseReason,
-    returned: Option<ReturnedSource>,
+    returned: &mut Option<ReturnedSource>,
+    sending: &mut bool,
     known: &mut Option<Waker>,
-) -> bool {
-    let Some(mut returned) = returned else { return false };
-    if reason.ending() == Ending::Abrupt {
-        return false;
+) -> Poll<bool> {
+    let Some(returned) = returned else { return Poll::Ready(false) };
+    if reason.ending() == Ending::Abrupt || peer.poll_drive(cx, known).is_ready() {
+        return Poll::Ready(false);
     }
-    let mut sending = true;
-    poll_fn(|cx| {
-        if peer.poll_drive(cx, known).is_ready() {
+    if *sending {
+        if ready!(peer.poll_finish_sending(cx)).is_err() {
             return Poll::Ready(false);
         }
-        if sending {
-            if ready!(peer.poll_finish_sending(cx)).is_err() {
-                return Poll::Ready(false);
-            }
-            sending = false;
-        }
-        while !returned.finished {
-            let mut shared = worker.read_buffer.lock();
-            let mut buffer = ReadBuf::new(&mut shared);
-            let read = ready!(returned.source.poll_read(cx, &mut buffer));
-            returned.finished = read.is_err() || buffer.filled().is_empty();
-        }
-        Poll::Ready(true)
-    })
-    .await
+        *sending = false;
+    }
+    while !returned.finished {
+        let mut shared = peer.tick.read_buffer.lock();
+        let mut buffer = ReadBuf::new(&mut shared);
+        let read = ready!(returned.source.poll_read(cx, &mut buffer));
+        returned.finished = read.is_err() || buffer.filled().is_empty();
+    }
+    Poll::Ready(true)
 }
 
 /// Logs and counts the end, once.
-fn report(peer: &Peer, reason: CloseReason, unwritten: usize, outcome: Outcome, metrics: &Metrics) {
+fn report(peer: &Peer, reason: CloseReason, unwritten: usize, outcome: Outcome) {
+    let metrics = &peer.listener.metrics;
     metrics.count_close(reason);
     let traffic = &peer.traffic;
     let bytes_in = traffic.bytes_in.load(Ordering::Relaxed);

@@ -8,6 +8,7 @@ use super::staging;
 use super::tick::Tick;
 use super::{Sink, Source};
 use crate::config::{Limits, Timeouts};
+use crate::metrics::Metrics;
 use parking_lot::Mutex;
 use std::fmt;
 use std::io;
@@ -18,6 +19,7 @@ use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker, ready};
 use switchboard_proto::{CloseReason, Ending, Output, Second, Stamps, passed};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 /// Identifies a connection among all of a server's, for its whole life and after.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -76,6 +78,8 @@ pub(crate) struct ListenerSettings {
     pub(crate) transport: &'static str,
     pub(crate) timeouts: Timeouts,
     pub(crate) limits: Arc<Limits>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) drain: CancellationToken,
 }
 
 /// The socket takes no more; the task goes on writing.
@@ -100,7 +104,7 @@ pub(crate) struct Peer {
     /// What the task must look at; see the constants.
     attention: AtomicU8,
     reading_since: AtomicU32,
-    tick: Arc<Tick>,
+    pub(crate) tick: Arc<Tick>,
     state: Mutex<State>,
 }
 
@@ -121,8 +125,8 @@ struct State {
     lingering: Option<Second>,
     /// The task that owns the connection.
     driver: Option<Waker>,
-    /// Whoever waits in `recv` or `send`: the same task as a rule.
-    handler: Option<Waker>,
+    /// Whoever waits in `recv` or `send`, if that is another task.
+    handler: Option<Box<Waker>>,
     /// A sender waits for room.
     wants_room: bool,
     /// The read side, given back by the `Connection` when it is dropped.
@@ -185,7 +189,7 @@ impl Peer {
             return Poll::Ready(Err(state.reason.unwrap_or(CloseReason::Closed)));
         }
         if state.outbox.is_full(limits.outbox_bytes, limits.outbox_frames) {
-            set_waker(&mut state.handler, cx);
+            self.register(&mut state, cx);
             state.wants_room = true;
             return Poll::Pending;
         }
@@ -250,7 +254,7 @@ impl Peer {
         let limits = &self.listener.limits;
         if state.wants_room && state.outbox.has_room(limits.outbox_bytes, limits.outbox_frames) {
             state.wants_room = false;
-            wake(state.handler.as_ref());
+            state.wake();
         }
     }
 
@@ -272,19 +276,23 @@ impl Peer {
     }
 
     /// The handler waits for input, and holds `partial` bytes of a frame.
-    pub(crate) fn waiting(&self, cx: &mut Context<'_>, known: &mut Option<Waker>, partial: usize) {
+    pub(crate) fn waiting(self: &Arc<Self>, cx: &mut Context<'_>, partial: usize) {
         if self.reading_since.load(Ordering::Relaxed) == NOT_READING {
             self.reading_since.store(self.tick.now(), Ordering::Relaxed);
         }
-        let same = known.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
-        if same && partial == 0 {
+        if partial == 0 && staging::is_polling(self) {
             return;
         }
         let mut state = self.state.lock();
         state.input_charge.set(partial, &self.tick.budget);
-        if !same {
-            *known = Some(cx.waker().clone());
-            set_waker(&mut state.handler, cx);
+        self.register(&mut state, cx);
+    }
+
+    /// Has whoever waits woken by [`State::wake`]. The connection's own task is in any case.
+    fn register(self: &Arc<Self>, state: &mut State, cx: &Context<'_>) {
+        let known = state.handler.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
+        if !known && !staging::is_polling(self) {
+            state.handler = Some(Box::new(cx.waker().clone()));
         }
     }
 
@@ -337,8 +345,7 @@ impl Peer {
     pub(crate) fn drain(&self) {
         let state = self.state.lock();
         self.attention.fetch_or(DRAINING, Ordering::Release);
-        wake(state.driver.as_ref());
-        wake(state.handler.as_ref());
+        state.wake();
     }
 
     fn end_locked(&self, state: &mut State, reason: CloseReason) {
@@ -346,8 +353,7 @@ impl Peer {
         state.lingering.get_or_insert(self.tick.now());
         // Release: the reason is in place before anybody sees the flag.
         self.attention.fetch_or(CLOSING, Ordering::Release);
-        wake(state.driver.as_ref());
-        wake(state.handler.as_ref());
+        state.wake();
     }
 
     /// Looks at the deadlines; once a second.
@@ -485,14 +491,16 @@ fn bump(counter: &AtomicU64, by: u64) {
     counter.store(counter.load(Ordering::Relaxed) + by, Ordering::Relaxed);
 }
 
-fn set_waker(slot: &mut Option<Waker>, cx: &Context<'_>) {
-    if !slot.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-        *slot = Some(cx.waker().clone());
-    }
-}
-
 fn wake(waker: Option<&Waker>) {
     if let Some(waker) = waker {
         waker.wake_by_ref();
+    }
+}
+
+impl State {
+    /// Wakes everybody who may be waiting: the connection's own task, and the one it was given to.
+    fn wake(&self) {
+        wake(self.driver.as_ref());
+        wake(self.handler.as_deref());
     }
 }

@@ -33,6 +33,14 @@ fn address(peer: &Arc<Peer>) -> usize {
     Arc::as_ptr(peer).addr()
 }
 
+/// Whether it is `peer`'s own task that is being polled.
+pub(super) fn is_polling(peer: &Arc<Peer>) -> bool {
+    let staged = STAGED.take();
+    let polling = staged.as_ref().is_some_and(|staged| staged.owner == address(peer));
+    STAGED.set(staged);
+    polling
+}
+
 /// Starts a poll of `peer`'s task.
 pub(super) fn begin(peer: &Arc<Peer>) {
     let mut staged = STAGED.take().unwrap_or_default();

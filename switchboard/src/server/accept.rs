@@ -4,7 +4,7 @@
 //! on the first costs nothing more, so that a single worker is the cheap case.
 
 use super::Serving;
-use crate::connection::{Connection, serve};
+use crate::connection::{Connection, Entered, serve};
 use crate::error::BoxError;
 use crate::hub::peer::{ConnectionId, ListenerSettings, Peer, PeerAddr};
 use crate::transport::udp::{self, Datagram, Reply, Sockets, Udp};
@@ -47,7 +47,7 @@ impl Accepting {
         let tasks = TaskTracker::new();
         for entry in entries {
             for (worker, task) in serving.workers.iter().zip(entry.run(serving)) {
-                let drain = serving.context.drain.clone();
+                let drain = serving.drain.clone();
                 let until_drain = async move {
                     // Done means that the server drains.
                     let _ = drain.run_until_cancelled_owned(task).await;
@@ -151,6 +151,8 @@ where
             transport: L::TRANSPORT,
             timeouts: self.timeouts.unwrap_or(serving.timeouts),
             limits: Arc::clone(&serving.limits),
+            metrics: Arc::clone(&serving.metrics),
+            drain: serving.drain.clone(),
         });
         let is_local = self.listener.is_local();
         if let Err(error) = self.listener.attach() {
@@ -161,8 +163,8 @@ where
             match poll_fn(|cx| self.listener.poll_accept(cx)).await {
                 Ok((stream, address)) => self.open(stream, address, is_local, &settings, &serving),
                 Err(error) if is_exhaustion(&error) => {
-                    serving.context.metrics.accept_waits.add(1);
-                    if serving.context.metrics.may_log_abnormal().is_some() {
+                    serving.metrics.accept_waits.add(1);
+                    if serving.metrics.may_log_abnormal().is_some() {
                         warn!(listener = settings.name, error = %error, "accepting waits");
                     }
                     tokio::time::sleep(EXHAUSTED_WAIT).await;
@@ -183,7 +185,7 @@ where
         settings: &Arc<ListenerSettings>,
         serving: &Serving,
     ) {
-        let metrics = &serving.context.metrics;
+        let metrics = &serving.metrics;
         let admitted = match serving.admission.admit(&address, is_local) {
             Ok(admitted) => admitted,
             Err(reason) => {
@@ -248,8 +250,7 @@ where
     let Opening { id, address, settings, assigned, admitted } = opening;
     let (source, sink) = stream.split();
     let peer = Peer::new(id, address, settings, sink, Arc::clone(&assigned.tick));
-    let task = serve(peer, source, (assigned, admitted), serving.context.clone(), handler);
-    serving.connections.spawn(task);
+    serving.connections.spawn(serve(Entered::new(peer, assigned, admitted), source, handler));
 }
 
 /// Whether accepting failed for want of something that may be there again later (accept(2)).
@@ -301,7 +302,7 @@ where
     fn run(self: Box<Self>, serving: &Serving) -> Vec<BoxFuture<()>> {
         let Sockets { bound, replies, .. } = self.sockets;
         let answer = |socket| {
-            let metrics = Arc::clone(&serving.context.metrics);
+            let metrics = Arc::clone(&serving.metrics);
             let answering =
                 udp::answer(socket, replies, serving.limits.frame_bytes, Arc::clone(&self.handler), metrics);
             Box::pin(answering) as BoxFuture<()>
