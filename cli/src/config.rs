@@ -59,8 +59,13 @@ pub(crate) enum PerAddress {
 }
 
 impl Config {
-    /// Puts together what was typed, the environment and the file, or says everything that is wrong.
-    pub(crate) fn load(typed: Settings, environment: impl Fn(&str) -> Option<OsString>) -> Result<Self, Vec<Fault>> {
+    /// Puts together what was typed, the environment and the file, or says everything that is wrong; what is with the
+    /// limits is for `limit_faults` to say.
+    pub(crate) fn load(
+        typed: Settings,
+        environment: impl Fn(&str) -> Option<OsString>,
+        limit_faults: impl FnOnce(Limits) -> Vec<String>,
+    ) -> Result<Self, Vec<Fault>> {
         let Layers { given, file, faults } = Layers::collect(typed, environment);
         let mut choice = Choice { given, faults };
         let limits = Limits::default();
@@ -79,6 +84,8 @@ impl Config {
             log: choice.one("log", "info".to_owned(), check_filter),
             log_format: choice.one("log-format", Format::Text, Format::parse),
         };
+        let beyond = limit_faults(config.limits()).into_iter();
+        choice.faults.extend(beyond.map(|text| Fault { origin: Origin::Limits, text }));
         if choice.faults.is_empty() { Ok(config) } else { Err(choice.faults) }
     }
 

@@ -14,6 +14,7 @@ use config::{Config, Origin};
 use serve::Failure;
 use std::io::Write as _;
 use std::process::ExitCode;
+use switchboard::Escaped;
 
 /// An address is taken, or the program failed.
 const FAILED: u8 = 1;
@@ -48,9 +49,7 @@ fn main() -> ExitCode {
 
 /// What is in force, if nothing is wrong with it.
 fn load(typed: Settings) -> Result<Config, Failure> {
-    let config = Config::load(typed, |variable| std::env::var_os(variable)).map_err(Failure::Faults)?;
-    serve::check(&config)?;
-    Ok(config)
+    Config::load(typed, |variable| std::env::var_os(variable), serve::limit_faults).map_err(Failure::Faults)
 }
 
 /// Prints a manual page: of one command, or of all.
@@ -72,22 +71,23 @@ fn print(text: impl AsRef<[u8]>) {
 
 /// Says what is wrong, one line each, and what code that is.
 fn report(failure: Failure) -> ExitCode {
-    let (code, text) = match failure {
+    let (code, lines) = match failure {
         Failure::Faults(faults) => {
             let typed = faults.iter().any(|fault| matches!(fault.origin, Origin::Argument | Origin::Flag(_)));
-            let lines: Vec<_> = faults.iter().map(ToString::to_string).collect();
-            (if typed { USAGE } else { CONFIGURATION }, lines.join("\n"))
+            (if typed { USAGE } else { CONFIGURATION }, faults.iter().map(ToString::to_string).collect())
         }
         Failure::Bind(error) => {
             let code = if error.listeners.is_empty() { CONFIGURATION } else { FAILED };
-            (code, error.to_string())
+            let listeners = error.listeners.iter().map(|(url, error)| format!("cannot listen on {url}: {error}"));
+            (code, error.faults.iter().cloned().chain(listeners).collect())
         }
-        Failure::Start(error) => (FAILED, format!("{error:#}")),
+        Failure::Start(error) => (FAILED, vec![format!("{error:#}")]),
     };
     let mut errors = std::io::stderr().lock();
-    for line in text.lines() {
-        // Nobody is left to tell if stderr is closed.
-        let _ = writeln!(errors, "error: {line}");
+    let lines: Vec<String> = lines;
+    for line in lines {
+        // One line stays one, whatever was typed. Nobody is left to tell if stderr is closed.
+        let _ = writeln!(errors, "error: {}", Escaped(line.as_bytes()));
     }
     ExitCode::from(code)
 }

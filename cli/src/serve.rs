@@ -1,13 +1,15 @@
 //! Serving: bind everything, say where, wait for signals, drain.
 
-use crate::config::{Config, Fault, Origin};
+use crate::config::{Config, Fault};
 use crate::endpoint::{Address, Endpoint};
 use crate::logging::Log;
 use anyhow::Context as _;
 use std::io::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
-use switchboard::{BindError, Drained, Handle, Server};
+use std::time::Duration;
+use switchboard::{BindError, Drained, Escaped, Handle, Limits, Server};
+use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
 
@@ -25,25 +27,23 @@ pub(crate) enum Failure {
 /// Serves until a signal and the drain after it.
 pub(crate) fn serve(config: Config) -> Result<(), Failure> {
     let runtime = runtime().map_err(Failure::Start)?;
-    let log = Log::start(&config.log.value, config.log_format.value);
+    let log = Log::start(&config.log.value, config.log_format.value).context("cannot start to log");
+    let log = log.map_err(Failure::Start)?;
     let result = runtime.block_on(run(config));
     log.finish();
     result
 }
 
-/// Says what is wrong with the limits on this machine.
-pub(crate) fn check(config: &Config) -> Result<(), Failure> {
-    let runtime = runtime().map_err(Failure::Start)?;
+/// What is wrong with limits on this machine, a sentence each.
+pub(crate) fn limit_faults(limits: Limits) -> Vec<String> {
+    let Ok(runtime) = runtime() else { return Vec::new() };
     // A server without listeners and workers checks its limits and does nothing else.
-    let checked = runtime.block_on(Server::new().workers(0).limits(config.limits()).bind());
-    checked.map(drop).map_err(|error| {
-        let fault = |text| Fault { origin: Origin::Limits, text };
-        Failure::Faults(error.faults.into_iter().map(fault).collect())
-    })
+    let checked = runtime.block_on(Server::new().workers(0).limits(limits).bind());
+    checked.map_or_else(|error| error.faults, |_| Vec::new())
 }
 
-fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start an event loop")
+fn runtime() -> anyhow::Result<Runtime> {
+    Builder::new_current_thread().enable_all().build().context("cannot start an event loop")
 }
 
 async fn run(config: Config) -> Result<(), Failure> {
@@ -76,7 +76,8 @@ fn announce(places: &[(&str, Address)], urls: &[String]) {
     let mut output = std::io::stdout().lock();
     for ((name, address), url) in places.iter().zip(urls) {
         // Whoever read the lines may be gone: `switchboard serve | head -1`. The server is not there for them.
-        let _ = writeln!(output, "{name:names$}  {url:width$}  try: {}", command(address, url));
+        let line = format!("{name:names$}  {url:width$}  try: {}", command(address, url));
+        let _ = writeln!(output, "{}", Escaped(line.as_bytes()));
     }
     let _ = output.flush();
 }
@@ -107,7 +108,8 @@ fn quoted(path: &Path) -> String {
 struct Signals {
     interrupt: Signal,
     terminate: Signal,
-    hangup: Signal,
+    /// Unless the program was told to ignore it, by `nohup`.
+    hangup: Option<Signal>,
 }
 
 impl Signals {
@@ -115,22 +117,37 @@ impl Signals {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
-            hangup: signal(SignalKind::hangup())?,
+            hangup: if is_ignored(SIGHUP) { None } else { Some(signal(SignalKind::hangup())?) },
         })
     }
 
     /// Waits for the next one and says its name.
     async fn next(&mut self) -> &'static str {
+        let hangup = async {
+            match &mut self.hangup {
+                Some(hangup) => hangup.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             _ = self.interrupt.recv() => "SIGINT",
             _ = self.terminate.recv() => "SIGTERM",
-            _ = self.hangup.recv() => "SIGHUP",
+            _ = hangup => "SIGHUP",
         }
     }
 }
 
+const SIGHUP: u32 = 1;
+
+/// Whether the process was started with this signal ignored (see proc(5)); it should stay so.
+fn is_ignored(signal: u32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & (1 << (signal - 1)) != 0)
+}
+
 /// Drains at the first signal and aborts at the second. Never returns: the server does.
-async fn stop(mut signals: Signals, handle: &Handle, grace: std::time::Duration) -> std::convert::Infallible {
+async fn stop(mut signals: Signals, handle: &Handle, grace: Duration) -> std::convert::Infallible {
     // With nothing to reload, SIGHUP drains too: a terminal that was closed.
     let signal = signals.next().await;
     let connections = handle.connections().len();

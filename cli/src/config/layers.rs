@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// Every setting by the name it has in the file; `--NAME` is its flag and `SWITCHBOARD_NAME` its variable, but for the
 /// listeners, which are arguments, and `log`, which is -q, -v and -vv.
-const NAMES: [&str; 11] = [
+pub(super) const NAMES: [&str; 11] = [
     "listen",
     "workers",
     "max-connections",
@@ -189,14 +189,10 @@ fn read(path: &Path) -> std::io::Result<String> {
 fn texts(name: &str, value: toml::Value) -> Result<Vec<String>, String> {
     use toml::Value::{Array, Integer, String};
     match value {
+        // What is no text is no SERVICE=URL either, and whoever parses it says so.
         Array(values) if name == "listen" => {
-            let text = |value| match value {
-                String(text) => Ok(text),
-                other => {
-                    Err(format!("`{name}` holds {other}, which is not a text such as \"echo=tcp://127.0.0.1:8080\""))
-                }
-            };
-            values.into_iter().map(text).collect()
+            let text = |value| if let String(text) = value { text } else { value.to_string() };
+            Ok(values.into_iter().map(text).collect())
         }
         _ if name == "listen" => Err(format!("`{name}` is not a list such as [\"echo=tcp://127.0.0.1:8080\"]")),
         String(text) => Ok(vec![text]),

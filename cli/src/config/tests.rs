@@ -1,1 +1,212 @@
+use super::*;
 
+/// A file that is there as long as the test.
+struct File(PathBuf);
+
+impl File {
+    fn new(test: &str, text: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("switchboard-{}-{test}.toml", std::process::id()));
+        std::fs::write(&path, text).expect("the temporary folder takes a file");
+        Self(path)
+    }
+
+    fn typed(&self) -> Settings {
+        Settings { config: Some(self.0.clone()), ..Settings::default() }
+    }
+
+    fn origin(&self) -> Origin {
+        Origin::File(self.0.clone())
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        // Best effort: it is in the temporary folder.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+fn load(typed: Settings, environment: &[(&str, &str)]) -> Result<Config, Vec<String>> {
+    let look_up = |name: &str| environment.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into());
+    let loaded = Config::load(typed, look_up, |_| Vec::new());
+    loaded.map_err(|faults| faults.iter().map(ToString::to_string).collect())
+}
+
+fn typed() -> Settings {
+    Settings::default()
+}
+
+#[test]
+fn without_anything_given_the_defaults_are_in_force() {
+    let config = load(typed(), &[]).expect("the defaults are sound");
+    let listen: Vec<_> = config.listen.value.iter().map(|endpoint| endpoint.typed.as_str()).collect();
+    assert_eq!(listen, DEFAULT_LISTEN);
+    assert_eq!(config.grace.value, Duration::from_secs(30));
+    assert_eq!(config.log.value, "info");
+    assert_eq!(config.workers.origin, Origin::Default);
+    let (limits, defaults) = (config.limits(), Limits::default());
+    assert_eq!((limits.frame_bytes, limits.connections), (defaults.frame_bytes, defaults.connections));
+    assert_eq!(config.timeouts(), Timeouts::default());
+}
+
+#[test]
+fn a_flag_beats_the_environment_which_beats_the_file() {
+    let file = File::new("precedence", "workers = 3\nmax-frame = \"3KiB\"\ngrace = \"3s\"\n");
+    let variables = [("SWITCHBOARD_WORKERS", "2"), ("SWITCHBOARD_MAX_FRAME", "2KiB")];
+    let config = load(Settings { workers: Some("1".to_owned()), ..file.typed() }, &variables).expect("sound");
+    assert_eq!((config.workers.value, config.workers.origin), (1, Origin::Flag("--workers".to_owned())));
+    let variable = Origin::Environment("SWITCHBOARD_MAX_FRAME".to_owned());
+    assert_eq!((config.frame_bytes.value, config.frame_bytes.origin), (2048, variable));
+    assert_eq!((config.grace.value, config.grace.origin), (Duration::from_secs(3), file.origin()));
+    assert_eq!(config.log_format.origin, Origin::Default);
+}
+
+#[test]
+fn the_file_may_be_named_by_the_environment() {
+    let file = File::new("named", "workers = 3\n");
+    let path = file.0.to_str().expect("the path is UTF-8");
+    let config = load(typed(), &[("SWITCHBOARD_CONFIG", path)]).expect("sound");
+    assert_eq!((config.workers.value, config.workers.origin), (3, file.origin()));
+}
+
+#[test]
+fn every_setting_can_come_from_each_origin() {
+    let settings = [
+        ("workers", "7"),
+        ("max-connections", "70"),
+        ("max-connections-per-address", "7"),
+        ("max-frame", "7KiB"),
+        ("max-outbox", "70KiB"),
+        ("max-memory", "7MiB"),
+        ("write-timeout", "7s"),
+        ("grace", "7m"),
+        ("log", "warn"),
+        ("log-format", "json"),
+    ];
+    let lines = settings.map(|(name, value)| format!("{name} = \"{value}\"\n")).concat();
+    let file = File::new("each", &format!("listen = [\"echo=tcp://127.0.0.1:7\"]\n{lines}"));
+    let from_file = load(file.typed(), &[]).expect("sound").print();
+
+    let names = settings.map(|(name, value)| (name.to_uppercase().replace('-', "_"), value));
+    let mut variables: Vec<_> = names.iter().map(|(name, value)| (format!("SWITCHBOARD_{name}"), *value)).collect();
+    variables.push(("SWITCHBOARD_LISTEN".to_owned(), "echo=tcp://127.0.0.1:7"));
+    let variables: Vec<_> = variables.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+    let from_environment = load(typed(), &variables).expect("sound").print();
+
+    let text = |value: &str| Some(value.to_owned());
+    let flags = Settings {
+        listen: vec!["echo=tcp://127.0.0.1:7".to_owned()],
+        config: None,
+        workers: text("7"),
+        max_connections: text("70"),
+        max_connections_per_address: text("7"),
+        max_frame: text("7KiB"),
+        max_outbox: text("70KiB"),
+        max_memory: text("7MiB"),
+        write_timeout: text("7s"),
+        grace: text("7m"),
+        log_format: text("json"),
+        verbose: 0,
+        quiet: true,
+    };
+    let from_flags = load(flags, &[]).expect("sound").print();
+
+    let values = |printed: &str| {
+        let lines = printed.lines().filter_map(|line| line.split_once("  #")).map(|(value, _)| value.trim().to_owned());
+        lines.filter(|line| !line.is_empty()).collect::<Vec<_>>()
+    };
+    assert_eq!(values(&from_file).len(), 11);
+    assert_eq!(values(&from_file), values(&from_environment));
+    assert_eq!(values(&from_file), values(&from_flags));
+    for printed in [from_file, from_environment, from_flags] {
+        assert!(!printed.contains("# default"), "{printed}");
+    }
+}
+
+#[test]
+fn what_is_printed_is_a_file_that_says_the_same() {
+    let variables = [
+        ("SWITCHBOARD_LISTEN", "echo=tcp://127.0.0.1:0?prefix=%22 echo=unix:///run/x.sock"),
+        ("SWITCHBOARD_MAX_CONNECTIONS_PER_ADDRESS", "off"),
+        ("SWITCHBOARD_WRITE_TIMEOUT", "off"),
+        ("SWITCHBOARD_MAX_FRAME", "1000"),
+    ];
+    let values = |printed: String| printed.parse::<toml::Table>().expect("it is TOML");
+    let printed = load(typed(), &variables).expect("sound").print();
+    let file = File::new("again", &printed);
+    let again = load(file.typed(), &[]).expect("sound").print();
+    assert_eq!(values(printed), values(again));
+}
+
+#[test]
+fn all_faults_of_all_origins_come_at_once() {
+    let file = File::new("faults", "wrokers = 3\nmax-frame = true\ngrace = \"soon\"\nlisten = [\"echo=tcp://h\", 5]\n");
+    let settings = Settings {
+        listen: vec!["echo".to_owned(), "echo=tcp://h:1".to_owned(), "echo=tcp://h:1?prefix=".to_owned()],
+        workers: Some("many".to_owned()),
+        ..file.typed()
+    };
+    let mut faults =
+        load(settings, &[("SWITCHBOARD_MAX_OUTBOX", "0"), ("SWITCHBOARD_WORKERS", "")]).expect_err("faulty");
+    faults.sort();
+    let path = file.0.display();
+    let mut expected = [
+        "--workers: `many` is not a number from 1 to 1024".to_owned(),
+        "echo: not SERVICE=URL, as in echo=tcp://127.0.0.1:8080".to_owned(),
+        "echo=tcp://h:1?prefix=: the same listener as echo=tcp://h:1".to_owned(),
+        "environment SWITCHBOARD_MAX_OUTBOX: `0` is not a size such as 512, 64KiB, 1MiB or 2GiB".to_owned(),
+        format!("file {path}: 5: not SERVICE=URL, as in echo=tcp://127.0.0.1:8080"),
+        format!("file {path}: echo=tcp://h: missing port, as in h:8080 (0 takes a free one)"),
+        format!("file {path}: `max-frame` is true, neither a text nor a whole number"),
+        format!("file {path}: grace = `soon` is not a duration such as 500ms, 30s, 5m or 1h"),
+        format!("file {path}: unknown key `wrokers`; known: {}", layers::NAMES.join(", ")),
+    ];
+    expected.sort();
+    assert_eq!(faults, expected);
+}
+
+#[test]
+fn what_a_stronger_origin_overrides_is_checked_too() {
+    let settings = Settings { workers: Some("1".to_owned()), ..typed() };
+    let faults = load(settings, &[("SWITCHBOARD_WORKERS", "x")]).expect_err("faulty");
+    assert_eq!(faults, ["environment SWITCHBOARD_WORKERS: `x` is not a number from 1 to 1024"]);
+}
+
+#[test]
+fn a_file_that_is_no_toml_is_one_line_with_its_place() {
+    let file = File::new("toml", "workers = 1\n\ngrace = = 5\n");
+    let faults = load(file.typed(), &[]).expect_err("faulty");
+    let start = format!("file {}: line 3: ", file.0.display());
+    assert!(faults.len() == 1 && faults[0].starts_with(&start) && !faults[0].contains('\n'), "{faults:?}");
+}
+
+#[test]
+fn a_file_that_is_not_there_is_a_fault() {
+    let settings = Settings { config: Some("/nonexistent/switchboard.toml".into()), ..typed() };
+    let faults = load(settings, &[]).expect_err("faulty");
+    let expected = "file /nonexistent/switchboard.toml: No such file or directory (os error 2) (from flag --config)";
+    assert_eq!(faults, [expected]);
+}
+
+#[test]
+fn limits_beyond_the_machine_are_faults_beside_the_others() {
+    let settings = Settings { workers: Some("x".to_owned()), ..typed() };
+    let faults = Config::load(settings, |_| None, |_| vec!["too many".to_owned()]).expect_err("faulty");
+    assert_eq!(faults.len(), 2);
+    assert_eq!(faults[1], Fault { origin: Origin::Limits, text: "too many".to_owned() });
+}
+
+#[test]
+fn no_listeners_are_a_fault() {
+    let file = File::new("none", "listen = []\n");
+    let faults = load(file.typed(), &[]).expect_err("faulty");
+    assert_eq!(faults, [format!("file {}: no listeners", file.0.display())]);
+}
+
+#[test]
+fn an_address_may_have_as_many_connections_as_is_said() {
+    let limit = |text| load(typed(), &[("SWITCHBOARD_MAX_CONNECTIONS_PER_ADDRESS", text)]).expect("sound");
+    assert_eq!(limit("5").limits().connections_per_address, Some(5));
+    assert_eq!(limit("off").limits().connections_per_address, Some(usize::MAX));
+    assert_eq!(limit("auto").limits().connections_per_address, None);
+}

@@ -5,6 +5,7 @@
 use super::{Add, Service};
 use crate::endpoint::{Address, Options, Scheme};
 use crate::units::parse_timeout;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use switchboard::prelude::*;
@@ -58,7 +59,7 @@ fn stream(prefix: Option<Vec<u8>>, options: &mut Options) -> (Arc<[u8]>, Option<
 
 async fn echo(mut conn: Connection<Lines>, prefix: Arc<[u8]>) -> Result {
     while let Some(line) = conn.recv().await? {
-        trace!("Received from {}: {}", conn.peer(), Escaped(&line[..line.len().min(LOGGED_BYTES)]));
+        trace!("Received from {}: {}", conn.peer(), Logged(&line));
         conn.send(reply(&prefix, line)).await?;
     }
     Ok(())
@@ -74,6 +75,20 @@ fn reply(prefix: &[u8], line: Line) -> Line {
     text.extend_from_slice(prefix);
     text.extend_from_slice(&line);
     Line::from(text).with_terminator(line.terminator())
+}
+
+/// A frame for the log.
+struct Logged<'a>(&'a [u8]);
+
+impl fmt::Display for Logged<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let logged = &self.0[..self.0.len().min(LOGGED_BYTES)];
+        Escaped(logged).fmt(f)?;
+        match self.0.len() - logged.len() {
+            0 => Ok(()),
+            more => write!(f, "… and {more} bytes more"),
+        }
+    }
 }
 
 /// Another server's answer to us begins with a prefix like ours, and is not answered. Different prefixes end as well:
@@ -103,6 +118,13 @@ mod tests {
         let reply = reply(b"echo: ", line);
         assert_eq!(reply.as_bytes(), b"echo: \xffa");
         assert_eq!(reply.terminator(), Terminator::CrLf);
+    }
+
+    #[test]
+    fn a_long_frame_is_logged_in_part() {
+        assert_eq!(Logged(b"a\tb").to_string(), "a\\tb");
+        let logged = Logged(&[b'x'; LOGGED_BYTES + 5]).to_string();
+        assert!(logged.ends_with("x… and 5 bytes more"), "{logged}");
     }
 
     #[test]
