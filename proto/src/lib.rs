@@ -8,17 +8,25 @@
 mod bucket;
 mod close;
 mod codec;
+mod command;
 mod deadlines;
 mod escape;
+mod format;
 mod length;
 mod lines;
+mod message;
+mod name;
 mod output;
 
 pub use bucket::{Bucket, Buckets, Rate};
 pub use close::{CloseReason, Ending};
 pub use codec::{Codec, FrameError};
+pub use command::{Command, Cookie, CookieError, Input, Token, parse};
 pub use deadlines::{Second, Stamps, Timeouts, passed};
 pub use escape::Escaped;
+pub use format::{Format, FormatError};
 pub use length::Length;
 pub use lines::{Line, Lines, Terminator};
+pub use message::{Epoch, ErrorCode, Event, Failure, IdError, Message, MessageId, Notice, Reply};
+pub use name::{NameError, RoomName, UserName};
 pub use output::Output;

@@ -1,0 +1,103 @@
+//! How a member is told things: as text, as JSON, or as payloads alone.
+//!
+//! Each frame is one line, whatever was published. Knows nothing of how frames are delimited.
+
+mod json;
+mod text;
+
+use crate::{Failure, Message, Notice, Reply};
+use bytes::Bytes;
+use std::fmt;
+use std::str::FromStr;
+
+/// The form of what a member is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// For people: `[lobby] alice: hi`, notices and answers behind `*`, errors behind `!`. Control characters and
+    /// what is not UTF-8 are replaced.
+    Text,
+    /// For programs: one object a frame, and nothing of a payload is lost.
+    Json,
+    /// Payloads alone, unchanged. No notices; answers and errors, which only commands cause, are as in text.
+    Raw,
+}
+
+/// A text names no format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a format is text, json or raw")]
+pub struct FormatError;
+
+impl Format {
+    /// Appends a message's frame to `out`, without any terminator.
+    pub fn message(self, message: &Message, out: &mut Vec<u8>) {
+        match self {
+            Self::Text => text::message(message, out),
+            Self::Json => json::message(message, out),
+            Self::Raw => out.extend_from_slice(&message.payload),
+        }
+    }
+
+    /// A notice's frame; `raw` has none.
+    pub fn notice(self, notice: &Notice) -> Option<Bytes> {
+        match self {
+            Self::Text => Some(text::notice(notice)),
+            Self::Json => Some(json::notice(notice)),
+            Self::Raw => None,
+        }
+    }
+
+    /// An answer's frames, which are several only for help. In `raw` a welcome has none, and what somebody sent to
+    /// this connection alone is its payload.
+    pub fn reply(self, reply: &Reply) -> Vec<Bytes> {
+        match (self, reply) {
+            // The same in each format, and without the room: it may not be longer than three times `/join a`.
+            (_, Reply::Challenge { cookie }) => vec![format!("cookie={cookie}").into()],
+            (Self::Raw, Reply::Welcome { .. }) => Vec::new(),
+            (Self::Raw, Reply::Direct { text, .. }) => vec![text.clone()],
+            (Self::Text | Self::Raw, Reply::Help) => text::help(),
+            (Self::Text | Self::Raw, _) => vec![text::reply(reply)],
+            (Self::Json, _) => vec![json::reply(reply)],
+        }
+    }
+
+    /// An error's frame; every format has one.
+    pub fn failure(self, failure: &Failure) -> Option<Bytes> {
+        match self {
+            Self::Text | Self::Raw => Some(text::failure(failure)),
+            Self::Json => Some(json::failure(failure)),
+        }
+    }
+
+    /// The name, as it is typed.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Json => "json",
+            Self::Raw => "raw",
+        }
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Format {
+    type Err = FormatError;
+
+    fn from_str(text: &str) -> Result<Self, FormatError> {
+        [Self::Text, Self::Json, Self::Raw].into_iter().find(|format| format.as_str() == text).ok_or(FormatError)
+    }
+}
+
+/// Whether a character drives terminals, ends lines or reorders what stands around it: C0 but tab, DEL, C1, the line
+/// and paragraph separators, and the bidirectional controls (Unicode UAX #9).
+pub(crate) fn is_forbidden(character: char) -> bool {
+    match character {
+        '\t' => false,
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => true,
+        _ => character.is_control(),
+    }
+}

@@ -1,0 +1,348 @@
+//! What a member is told: messages, notices, answers and errors, before any wire form.
+//!
+//! [`Format`](crate::Format) writes them; the hub makes them.
+
+use crate::{CloseReason, Cookie, Format, RoomName, UserName};
+use bytes::Bytes;
+use std::fmt;
+use std::str::FromStr;
+use std::time::SystemTime;
+
+const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
+
+/// A text is not a message's id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a message id, which looks like k3f9-7")]
+pub struct IdError;
+
+/// One incarnation of a room: its messages are numbered from 1, and its history holds no other's.
+///
+/// Displays in base 36: `k3f9`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Epoch(u32);
+
+impl Epoch {
+    /// An incarnation named by a random number: two of a room are then told apart.
+    pub fn new(random: u32) -> Self {
+        Self(random)
+    }
+}
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // 7 digits hold any u32: 36⁷ > 2³².
+        let mut digits = ['0'; 7];
+        let (mut first, mut left) = (digits.len(), self.0);
+        loop {
+            first -= 1;
+            digits[first] = char::from(DIGITS[(left % 36) as usize]);
+            left /= 36;
+            if left == 0 {
+                break;
+            }
+        }
+        digits[first..].iter().try_for_each(|digit| fmt::Write::write_char(f, *digit))
+    }
+}
+
+impl FromStr for Epoch {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        if !text.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            return Err(IdError);
+        }
+        u32::from_str_radix(text, 36).map(Self).map_err(|_| IdError)
+    }
+}
+
+/// Names one message of a room for ever: the room's incarnation, and the number in it.
+///
+/// Displays as `k3f9-7`. Number 0 is the point before the first message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct MessageId {
+    /// The room's incarnation.
+    pub epoch: Epoch,
+    /// The place in the room's order, from 1.
+    pub seq: u64,
+}
+
+impl fmt::Display for MessageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.epoch, self.seq)
+    }
+}
+
+impl FromStr for MessageId {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        let (epoch, seq) = text.split_once('-').ok_or(IdError)?;
+        if !seq.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(IdError);
+        }
+        Ok(Self { epoch: epoch.parse()?, seq: seq.parse().map_err(|_| IdError)? })
+    }
+}
+
+/// One publication, as every member of its room gets it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// Where it was published.
+    pub room: RoomName,
+    /// Its place in the room's order.
+    pub id: MessageId,
+    /// When it was published.
+    pub time: SystemTime,
+    /// Who published it; `None` if nobody said.
+    pub from: Option<UserName>,
+    /// What was published: any bytes.
+    pub payload: Bytes,
+}
+
+/// What a member is told without having asked. The format `raw` has none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// Another member came.
+    Joined {
+        /// Where.
+        room: RoomName,
+        /// Who.
+        name: UserName,
+    },
+    /// Another member went.
+    Left {
+        /// Where.
+        room: RoomName,
+        /// Who.
+        name: UserName,
+    },
+    /// Many came and went, or a few in a room with many members.
+    Presence {
+        /// Where.
+        room: RoomName,
+        /// How many came since the last such notice.
+        joined: usize,
+        /// How many went since the last such notice.
+        left: usize,
+        /// How many there are now.
+        members: usize,
+    },
+    /// A member took another name.
+    Renamed {
+        /// Where.
+        room: RoomName,
+        /// The name until now.
+        from: UserName,
+        /// The name from now on.
+        to: UserName,
+    },
+    /// This member lost messages.
+    Gap {
+        /// Where.
+        room: RoomName,
+        /// How many.
+        lost: u64,
+        /// The number of the first.
+        from_seq: u64,
+    },
+    /// The id to resume from is of another incarnation of the room: how many messages were lost cannot be known.
+    Reset {
+        /// Where.
+        room: RoomName,
+        /// The incarnation that the room is in now.
+        epoch: Epoch,
+    },
+    /// This connection ends.
+    Closed {
+        /// Why.
+        reason: CloseReason,
+    },
+}
+
+/// An answer to a command, or what a connection is told as itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// The first thing that a connection is told, where it may give commands.
+    Welcome {
+        /// What it is called.
+        name: UserName,
+        /// Where it is.
+        room: Option<RoomName>,
+    },
+    /// Is a member of the room, and the room is its current one.
+    Joined {
+        /// The room.
+        room: RoomName,
+        /// How many members the room has, with this one.
+        members: usize,
+        /// The last message before the join; it gets every one after it.
+        id: MessageId,
+    },
+    /// Is no longer a member of the room.
+    Left {
+        /// The room.
+        room: RoomName,
+        /// The current room from now on.
+        current: Option<RoomName>,
+    },
+    /// Has another name.
+    Named {
+        /// The name from now on.
+        name: UserName,
+    },
+    /// Who is in a room.
+    Who {
+        /// The room.
+        room: RoomName,
+        /// Some of its members, or all.
+        members: Vec<UserName>,
+        /// How many it has.
+        total: usize,
+    },
+    /// Which rooms there are.
+    Rooms {
+        /// Some of them, or all, and how many members each has.
+        rooms: Vec<(RoomName, usize)>,
+        /// How many there are.
+        total: usize,
+    },
+    /// What somebody sent to this connection alone.
+    Direct {
+        /// Who.
+        from: UserName,
+        /// What: any bytes.
+        text: Bytes,
+    },
+    /// How many messages of a room's history follow.
+    History {
+        /// The room.
+        room: RoomName,
+        /// How many.
+        count: usize,
+    },
+    /// Is told everything in this format from now on.
+    Formatted {
+        /// The format.
+        format: Format,
+    },
+    /// The token was right.
+    Authorized,
+    /// The join is to be repeated with this cookie, to show that its sender is where it says.
+    Challenge {
+        /// What to repeat it with.
+        cookie: Cookie,
+    },
+    /// The connection works.
+    Pong,
+    /// What can be typed.
+    Help,
+    /// The server ends the connection, as it was asked to.
+    Bye,
+}
+
+/// Why something that was asked for did not happen. The connection goes on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{code}: {text}")]
+pub struct Failure {
+    /// For programs.
+    pub code: ErrorCode,
+    /// For people: one line, lower case.
+    pub text: String,
+}
+
+impl Failure {
+    /// A failure with its explanation.
+    pub fn new(code: ErrorCode, text: impl Into<String>) -> Self {
+        Self { code, text: text.into() }
+    }
+}
+
+/// The kind of a [`Failure`]. Its code never changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorCode {
+    /// There is no such command.
+    UnknownCommand,
+    /// A command's argument is missing, too many, or malformed.
+    BadArgument,
+    /// Not a name, or a reserved one.
+    BadName,
+    /// Somebody else has the name.
+    NameTaken,
+    /// It is not a member of that room.
+    NotAMember,
+    /// It is in no room, so there is none to publish to.
+    NoRoom,
+    /// There is no such room.
+    NoSuchRoom,
+    /// Nobody has that name.
+    NoSuchMember,
+    /// The connection is in as many rooms as it may, or there are as many rooms as there may be.
+    TooManyRooms,
+    /// The text is longer than a frame may be.
+    FrameTooLong,
+    /// Too much of this in a short time; later it works again.
+    RateLimited,
+    /// The token is wrong, or one is needed.
+    NotAuthorized,
+    /// This listener takes no commands.
+    CommandsOff,
+}
+
+impl ErrorCode {
+    /// Every code.
+    pub const ALL: [Self; 13] = [
+        Self::UnknownCommand,
+        Self::BadArgument,
+        Self::BadName,
+        Self::NameTaken,
+        Self::NotAMember,
+        Self::NoRoom,
+        Self::NoSuchRoom,
+        Self::NoSuchMember,
+        Self::TooManyRooms,
+        Self::FrameTooLong,
+        Self::RateLimited,
+        Self::NotAuthorized,
+        Self::CommandsOff,
+    ];
+
+    /// The stable code, as peers see it.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::UnknownCommand => "unknown-command",
+            Self::BadArgument => "bad-argument",
+            Self::BadName => "bad-name",
+            Self::NameTaken => "name-taken",
+            Self::NotAMember => "not-a-member",
+            Self::NoRoom => "no-room",
+            Self::NoSuchRoom => "no-such-room",
+            Self::NoSuchMember => "no-such-member",
+            Self::TooManyRooms => "too-many-rooms",
+            Self::FrameTooLong => "frame-too-long",
+            Self::RateLimited => "rate-limited",
+            Self::NotAuthorized => "not-authorized",
+            Self::CommandsOff => "commands-off",
+        }
+    }
+}
+
+impl fmt::Display for ErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+/// Anything that a member is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A publication.
+    Message(Message),
+    /// Something about its rooms.
+    Notice(Notice),
+    /// An answer.
+    Reply(Reply),
+    /// An error.
+    Failure(Failure),
+}

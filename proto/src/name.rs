@@ -1,0 +1,197 @@
+//! Names of rooms and of people, parsed once at the edge.
+//!
+//! Knows the form of a name; whether somebody has it already is the hub's.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::str::FromStr;
+use std::sync::Arc;
+
+/// The longest name, in characters, which are bytes too.
+const NAME_BYTES: usize = 64;
+
+/// What an unnamed connection is called, before its number. Nobody may take a name that begins so.
+const GUEST: &str = "guest-";
+
+/// Names of the server's own parts, which nobody may take.
+const UDP: &str = "udp";
+const HTTP: &str = "http";
+const SERVER: &str = "server";
+
+/// Why a text is not a name, or not one to take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NameError {
+    /// There is no character.
+    #[error("a name has at least one character")]
+    Empty,
+    /// There are more than 64 characters.
+    #[error("a name has at most {NAME_BYTES} characters")]
+    TooLong,
+    /// Not an ASCII letter, a digit, `-`, `_` or `.`.
+    #[error("a name has only ASCII letters, digits, '-', '_' and '.'")]
+    BadCharacter,
+    /// One of the server's own: `guest-*`, `udp`, `http`, `server`.
+    #[error("this name is reserved")]
+    Reserved,
+}
+
+/// The one form of all names.
+#[derive(Clone)]
+struct Name(Arc<str>);
+
+impl Name {
+    fn parse(text: &str) -> Result<Self, NameError> {
+        if text.is_empty() {
+            return Err(NameError::Empty);
+        }
+        if !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')) {
+            return Err(NameError::BadCharacter);
+        }
+        if text.len() > NAME_BYTES {
+            return Err(NameError::TooLong);
+        }
+        Ok(Self(text.into()))
+    }
+
+    fn folded(&self) -> impl Iterator<Item = u8> {
+        self.0.bytes().map(|byte| byte.to_ascii_lowercase())
+    }
+}
+
+impl PartialEq for Name {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.eq_ignore_ascii_case(&other.0)
+    }
+}
+
+impl Eq for Name {}
+
+impl Hash for Name {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let mut folded = [0; NAME_BYTES];
+        for (slot, byte) in folded.iter_mut().zip(self.folded()) {
+            *slot = byte;
+        }
+        // One write for the name, with its length as slices have it.
+        folded[..self.0.len()].hash(state);
+    }
+}
+
+impl PartialOrd for Name {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Name {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.folded().cmp(other.folded())
+    }
+}
+
+/// A newtype of [`Name`] with what all of them have; its `parse` is its own.
+macro_rules! name_type {
+    ($(#[$doc:meta])* $type:ident) => {
+        $(#[$doc])*
+        ///
+        /// 1–64 ASCII letters, digits, `-`, `_` and `.`. It keeps its case, and is equal, hashed and ordered without.
+        /// Cheap to clone.
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $type(Name);
+
+        impl $type {
+            /// The name as it was written.
+            pub fn as_str(&self) -> &str {
+                &self.0.0
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+
+        impl fmt::Debug for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}({})", stringify!($type), self.as_str())
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = NameError;
+
+            fn from_str(text: &str) -> Result<Self, NameError> {
+                Self::parse(text)
+            }
+        }
+    };
+}
+
+name_type! {
+    /// The name of a room.
+    RoomName
+}
+
+name_type! {
+    /// The name of somebody in a room.
+    UserName
+}
+
+impl RoomName {
+    /// Parses a room's name.
+    ///
+    /// # Errors
+    /// The text is empty, too long, or holds another character than names have.
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        Name::parse(text).map(Self)
+    }
+}
+
+impl UserName {
+    /// Parses a name that somebody wants to take.
+    ///
+    /// # Errors
+    /// As [`parse_any`](Self::parse_any), and [`NameError::Reserved`] for `guest-*`, `udp`, `http` and `server`.
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        let name = Self::parse_any(text)?;
+        if name.is_reserved() { Err(NameError::Reserved) } else { Ok(name) }
+    }
+
+    /// Parses a name that somebody else may have: reserved ones too, since a guest can be written to.
+    ///
+    /// # Errors
+    /// The text is empty, too long, or holds another character than names have.
+    pub fn parse_any(text: &str) -> Result<Self, NameError> {
+        Name::parse(text).map(Self)
+    }
+
+    /// What connection `n` is called until it takes a name: `guest-n`.
+    pub fn guest(n: u64) -> Self {
+        Self(Name(format!("{GUEST}{n}").into()))
+    }
+
+    /// Who published a datagram that came from no member.
+    pub fn udp() -> Self {
+        Self(Name(UDP.into()))
+    }
+
+    /// Who published an HTTP request that gave no name.
+    pub fn http() -> Self {
+        Self(Name(HTTP.into()))
+    }
+
+    /// The server itself.
+    pub fn server() -> Self {
+        Self(Name(SERVER.into()))
+    }
+
+    /// Whether only the server gives this name.
+    pub fn is_reserved(&self) -> bool {
+        let name = self.as_str();
+        let is_guest = name.get(..GUEST.len()).is_some_and(|start| start.eq_ignore_ascii_case(GUEST));
+        is_guest || [UDP, HTTP, SERVER].iter().any(|reserved| name.eq_ignore_ascii_case(reserved))
+    }
+}
