@@ -268,6 +268,15 @@ fn foreign_places(sources: &[Source]) -> Vec<String> {
     wrong
 }
 
+/// What the README shows of an example, and the example is not.
+fn stale_readme(sources: &[Source]) -> Vec<String> {
+    let text = |path: &str| sources.iter().find(|source| source.path == path).map_or("", |source| source.text.as_str());
+    // The first line of an example says how to run it, which the README says around it.
+    let example = text("switchboard/examples/echo.rs").split_once('\n').map_or("", |(_, code)| code);
+    let shown = !example.is_empty() && text("README.md").contains(&format!("```rust\n{example}```\n"));
+    if shown { Vec::new() } else { vec!["README.md: does not show switchboard/examples/echo.rs as it is".to_owned()] }
+}
+
 /// Work left to do that no issue keeps. Prose may speak of the words.
 fn loose_ends(sources: &[Source]) -> Vec<String> {
     let words = [concat!("TO", "DO"), concat!("FIX", "ME")];
@@ -473,6 +482,11 @@ fn work_left_to_do_has_an_issue() {
     assert_none(loose_ends(&repository()));
 }
 
+#[test]
+fn the_readme_shows_the_example_as_it_is() {
+    assert_none(stale_readme(&repository()));
+}
+
 // The rules find what they are for.
 
 const ROOT: &str = "mod config;\n\npub use config::{Limits, Timeouts};\npub use switchboard_proto::Codec;\n";
@@ -590,6 +604,16 @@ fn a_registry_or_a_path_of_one_machine_is_found() {
     assert_found(foreign_places, "README.md", &format!("See https://static.{name}{end}/x.\n"));
     assert_found(foreign_places, "docs/a.md", &format!("cd /{}/me/code\n", CHECKOUTS[0]));
     assert_fine(foreign_places, "docs/a.md", "ExecStart=/usr/local/bin/switchboard serve, src/work/in.rs, ../work/\n");
+}
+
+#[test]
+fn a_readme_behind_its_example_is_found() {
+    let example = Source::new("switchboard/examples/echo.rs", "// Run it.\nfn main() {}\n");
+    let readme = |code: &str| Source::new("README.md", &format!("# Title\n\n```rust\n{code}```\n"));
+    assert_eq!(stale_readme(&[Source::new("README.md", "")]).len(), 1);
+    assert_eq!(stale_readme(&[example, readme("fn main() { old() }\n")]).len(), 1);
+    let example = Source::new("switchboard/examples/echo.rs", "// Run it.\nfn main() {}\n");
+    assert_eq!(stale_readme(&[example, readme("fn main() {}\n")]), Vec::<String>::new());
 }
 
 #[test]
