@@ -94,7 +94,7 @@ pub struct Message {
     pub id: MessageId,
     /// When it was published.
     pub time: SystemTime,
-    /// Who published it; `None` if nobody said.
+    /// Who published it; `None` if the program itself did.
     pub from: Option<UserName>,
     /// What was published: any bytes.
     pub payload: Bytes,

@@ -1,0 +1,91 @@
+//! Names of rooms and people.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use proptest::prelude::*;
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+use switchboard_proto::{NameError, RoomName, UserName};
+
+fn hash(name: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    name.hash(&mut hasher);
+    hasher.finish()
+}
+
+fn room(name: &str) -> RoomName {
+    RoomName::parse(name).unwrap()
+}
+
+proptest! {
+    #[test]
+    fn a_name_keeps_its_case(text in "[A-Za-z0-9._-]{1,64}") {
+        let name = room(&text);
+        prop_assert_eq!(name.as_str(), &text);
+        prop_assert_eq!(name.to_string(), text.clone());
+        prop_assert_eq!(text.parse::<RoomName>(), Ok(name));
+    }
+
+    #[test]
+    fn names_are_equal_and_hashed_alike_without_case(text in "[A-Za-z0-9._-]{1,64}") {
+        let (name, upper, lower) = (room(&text), room(&text.to_ascii_uppercase()), room(&text.to_ascii_lowercase()));
+        prop_assert_eq!(&name, &upper);
+        prop_assert_eq!(&upper, &lower);
+        prop_assert_eq!(hash(&name), hash(&upper));
+        prop_assert_eq!(hash(&upper), hash(&lower));
+        prop_assert!(name.cmp(&upper).is_eq());
+    }
+
+    #[test]
+    fn names_are_ordered_as_their_lower_case(one in "[A-Za-z0-9._-]{1,8}", other in "[A-Za-z0-9._-]{1,8}") {
+        let order = one.to_ascii_lowercase().cmp(&other.to_ascii_lowercase());
+        prop_assert_eq!(room(&one).cmp(&room(&other)), order);
+        prop_assert_eq!(room(&one) == room(&other), order.is_eq());
+    }
+
+    #[test]
+    fn any_text_is_a_name_by_its_characters_and_length_alone(text in any::<String>()) {
+        let allowed = text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+        prop_assert_eq!(RoomName::parse(&text).is_ok(), allowed && (1..=64).contains(&text.len()));
+    }
+}
+
+#[test]
+fn a_text_that_is_no_name_says_why() {
+    assert_eq!(RoomName::parse(""), Err(NameError::Empty));
+    assert_eq!(RoomName::parse(&"a".repeat(64)).map(|name| name.as_str().len()), Ok(64));
+    assert_eq!(RoomName::parse(&"a".repeat(65)), Err(NameError::TooLong));
+    for bad in ["a b", "a/b", "#a", "é", "a\n", "a\0", "a,b", "\u{212a}"] {
+        assert_eq!(RoomName::parse(bad), Err(NameError::BadCharacter), "{bad:?}");
+    }
+}
+
+#[test]
+fn nobody_takes_a_reserved_name() {
+    for reserved in ["guest-1", "guest-", "GUEST-x", "Guest-7", "udp", "UDP", "http", "Http", "server", "SERVER"] {
+        assert_eq!(UserName::parse(reserved), Err(NameError::Reserved), "{reserved}");
+        assert_eq!(reserved.parse::<UserName>(), Err(NameError::Reserved), "{reserved}");
+        assert_eq!(UserName::parse_any(reserved).map(|name| name.is_reserved()), Ok(true), "{reserved}");
+    }
+    for free in ["guest", "guest_1", "guests-1", "udp2", "https", "servers", "a"] {
+        assert_eq!(UserName::parse(free).map(|name| name.is_reserved()), Ok(false), "{free}");
+    }
+}
+
+#[test]
+fn the_server_gives_the_reserved_names() {
+    let names = [UserName::guest(7), UserName::udp(), UserName::http(), UserName::server()];
+    for (name, text) in names.iter().zip(["guest-7", "udp", "http", "server"]) {
+        assert_eq!(name.as_str(), text);
+        assert!(name.is_reserved());
+        assert_eq!(UserName::parse_any(text).as_ref(), Ok(name));
+    }
+    assert_eq!(UserName::guest(u64::MAX).as_str(), "guest-18446744073709551615");
+}
+
+#[test]
+fn rooms_may_be_called_what_people_may_not() {
+    assert_eq!(room("server").as_str(), "server");
+    assert_eq!(format!("{:?} {:?}", room("Lobby"), UserName::guest(1)), "RoomName(Lobby) UserName(guest-1)");
+    assert_eq!(format!("[{:>7}]", room("Lobby")), "[  Lobby]");
+}
