@@ -31,6 +31,12 @@ pub trait Codec: Default + Send + 'static {
         if input.is_empty() { Ok(None) } else { Err(FrameError::Truncated) }
     }
 
+    /// Whether a frame with this payload comes out at the peer as one frame with this payload.
+    fn carries(payload: &[u8]) -> bool {
+        let _ = payload;
+        true
+    }
+
     /// Writes one frame.
     fn encode(&mut self, frame: Self::Frame, output: &mut Output);
 }

@@ -25,7 +25,9 @@ impl Codec for Lines {
             let text = input.strip_suffix(b"\r").unwrap_or(input);
             return if text.len() > frame_bytes { Err(FrameError::TooLong { limit: frame_bytes }) } else { Ok(None) };
         };
-        let mut text = input.split_to(self.searched + found + 1).freeze();
+        let end = self.searched + found + 1;
+        // The last line takes the memory along, instead of sharing it with nothing.
+        let mut text = if end == input.len() { std::mem::take(input) } else { input.split_to(end) }.freeze();
         self.searched = 0;
         let terminator = if text.ends_with(b"\r\n") { Terminator::CrLf } else { Terminator::Lf };
         text.truncate(text.len() - terminator.as_bytes().len());
@@ -44,6 +46,10 @@ impl Codec for Lines {
             return Err(FrameError::TooLong { limit: frame_bytes });
         }
         Ok(Some(Line { text: input.split().freeze(), terminator: Terminator::None }))
+    }
+
+    fn carries(payload: &[u8]) -> bool {
+        memchr::memchr2(b'\r', b'\n', payload).is_none()
     }
 
     fn encode(&mut self, line: Line, output: &mut Output) {

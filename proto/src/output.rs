@@ -28,8 +28,8 @@ pub struct Output {
 impl Output {
     /// Copies `bytes` to the end.
     pub fn put(&mut self, bytes: &[u8]) {
-        if self.tail.capacity() == 0 {
-            self.tail.reserve(FIRST_BYTES.max(bytes.len()));
+        if self.tail.capacity() - self.tail.len() < bytes.len() {
+            self.make_room(bytes.len());
         }
         self.tail.extend_from_slice(bytes);
         self.len += bytes.len();
@@ -59,6 +59,20 @@ impl Output {
         }
         other.tail.clear();
         (other.tail_written, other.len) = (0, 0);
+    }
+
+    /// Everything as one piece of memory.
+    pub fn into_bytes(mut self) -> Bytes {
+        if self.pieces.is_empty() {
+            return Bytes::from(self.tail).slice(self.tail_written..);
+        }
+        self.seal_tail();
+        if self.pieces.len() == 1 {
+            return self.pieces.swap_remove_front(0).unwrap_or_default();
+        }
+        let mut bytes = Vec::with_capacity(self.len);
+        self.pieces.iter().for_each(|piece| bytes.extend_from_slice(piece));
+        bytes.into()
     }
 
     /// Bytes not yet written.
@@ -117,11 +131,15 @@ impl Output {
     }
 
     /// Cuts the end off again, back to the length that [`len`](Self::len) gave before; for an encoder that failed.
+    /// Memory is given back once the queue is empty.
     ///
     /// # Panics
     /// If `len` is more than there is.
     pub fn truncate(&mut self, len: usize) {
         assert!(len <= self.len, "an output grows only at its end");
+        if len == 0 {
+            return self.clear();
+        }
         let mut surplus = self.len - len;
         self.len = len;
         let from_tail = surplus.min(self.tail.len() - self.tail_written);
@@ -136,6 +154,17 @@ impl Output {
                 self.pieces.pop_back();
             }
         }
+    }
+
+    /// Room for `bytes` more in the tail, in place of what is written of it where that is enough.
+    fn make_room(&mut self, bytes: usize) {
+        // A queue that never empties must not keep all that it ever held. Only from half the tail on, so that each byte
+        // written pays for at most one byte moved.
+        if self.tail_written >= self.tail.len() - self.tail_written {
+            self.tail.drain(..self.tail_written);
+            self.tail_written = 0;
+        }
+        self.tail.reserve(FIRST_BYTES.max(bytes));
     }
 
     fn seal_tail(&mut self) {
@@ -153,5 +182,74 @@ impl Extend<u8> for Output {
         for byte in bytes {
             self.put(&[byte]);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! What memory is held, which nobody outside can see; what bytes are, is in `tests/output.rs`.
+
+    use super::*;
+
+    /// Bytes that stand behind the queue, used or not.
+    fn held_bytes(output: &Output) -> usize {
+        output.tail.capacity() + output.pieces.iter().map(Bytes::len).sum::<usize>()
+    }
+
+    fn filled() -> Output {
+        let mut output = Output::default();
+        output.put(b"copied");
+        output.share(vec![b'x'; SHARE_BYTES].into());
+        output.put(b"copied too");
+        output
+    }
+
+    #[test]
+    fn an_output_that_is_all_written_holds_no_memory() {
+        let mut output = filled();
+        output.advance(output.len());
+        assert_eq!(held_bytes(&output), 0);
+    }
+
+    #[test]
+    fn an_output_that_is_cleared_holds_no_memory() {
+        let mut output = filled();
+        output.clear();
+        assert_eq!(held_bytes(&output), 0);
+    }
+
+    #[test]
+    fn an_output_that_is_cut_to_nothing_holds_no_memory() {
+        let mut output = filled();
+        output.truncate(0);
+        assert_eq!(held_bytes(&output), 0);
+    }
+
+    #[test]
+    fn an_output_that_was_appended_keeps_the_memory_of_its_tail_alone() {
+        let (mut output, mut staged) = (Output::default(), filled());
+        let tail = staged.tail.capacity();
+        output.append(&mut staged);
+        assert_eq!(held_bytes(&staged), tail);
+    }
+
+    #[test]
+    fn nothing_takes_no_memory() {
+        let mut output = Output::default();
+        output.put(b"");
+        output.share(Bytes::new());
+        assert_eq!(held_bytes(&output), 0);
+    }
+
+    /// A peer that reads a little slower than others send never empties its queue; the written part must not pile up.
+    #[test]
+    fn an_output_that_is_never_empty_does_not_grow() {
+        let mut output = Output::default();
+        output.put(&[b'x'; 1000]);
+        for _ in 0..10_000 {
+            output.put(&[b'x'; 100]);
+            output.advance(100);
+        }
+        assert!(held_bytes(&output) <= 4 * 1100, "{} bytes are held for 1000", held_bytes(&output));
     }
 }

@@ -5,13 +5,16 @@ mod drive;
 pub(crate) use drive::{Entered, serve};
 
 use crate::error::ConnectionError;
-use crate::hub::Source;
+use crate::hub::identity::Identity;
+use crate::hub::membership::{Join, JoinError, Membership};
 use crate::hub::peer::{ConnectionId, Peer, PeerAddr, ReturnedSource, reason_of};
-use bytes::BytesMut;
+use crate::hub::room::Room;
+use crate::hub::{Form, Hub, Source};
+use bytes::{Bytes, BytesMut};
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use switchboard_proto::{CloseReason, Codec, FrameError};
+use switchboard_proto::{CloseReason, Codec, Format, FrameError};
 use tokio::io::ReadBuf;
 
 /// One open peer: frames in, frames out.
@@ -84,6 +87,19 @@ impl<C: Codec> Connection<C> {
         })
     }
 
+    /// Becomes a member of `room`: what is published there from now on reaches the peer by itself, as the payload alone.
+    ///
+    /// [`Hub::enter`](crate::Hub::enter) gives the connection a name and a choice of formats first.
+    ///
+    /// # Errors
+    /// The connection is in as many rooms as it may.
+    pub fn join(&self, room: &Room) -> Result<Membership, JoinError>
+    where
+        C::Frame: From<Bytes>,
+    {
+        Membership::new(&room.0, Arc::clone(&self.0.peer), None, Form::of::<C>(Format::Raw), Join::default())
+    }
+
     /// Closes the connection after what is queued has been flushed; the same as dropping it.
     pub fn close(self) {}
 
@@ -113,6 +129,17 @@ impl<C: Codec> Connection<C> {
     }
 }
 
+impl Hub {
+    /// Enters a connection under a name of its own, `guest-N`, to be told things in `format`.
+    pub fn enter<C>(&self, conn: &Connection<C>, format: Format) -> Identity
+    where
+        C: Codec,
+        C::Frame: From<Bytes>,
+    {
+        self.identify(&conn.0.peer, Form::of::<C>(format))
+    }
+}
+
 impl<C: Codec> Receiving<C> {
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<C::Frame>, ConnectionError>> {
         loop {
@@ -123,6 +150,10 @@ impl<C: Codec> Receiving<C> {
                 // A frame costs budget, or a read of one-byte lines would hold the worker for 32,768 of them.
                 let budget = ready!(tokio::task::coop::poll_proceed(cx));
                 if let Some(frame) = self.decode()? {
+                    if self.input.is_empty() {
+                        // Split to its end it would still keep the whole read alive.
+                        self.input = BytesMut::new();
+                    }
                     budget.made_progress();
                     self.peer.handling();
                     return Poll::Ready(Ok(Some(frame)));

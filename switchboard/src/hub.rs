@@ -1,44 +1,231 @@
-//! Connections as the hub sees them: who they are, what is queued for them, how they end.
+//! All rooms of a node, and everybody in them.
 //!
-//! The hub knows no sockets: it declares what it needs of one ([`Sink`], [`Source`]) and transports implement it.
+//! The hub knows no sockets: it declares what it needs of one ([`Sink`], [`Source`]) and transports implement it. It knows
+//! no workers either: a member brings along the tick of the worker that it is on.
 //!
-//! Lock order: a tick's dirty list is only ever taken last, and no other lock is taken under a peer's.
+//! Lock order: the hub's maps, a room, a tick's inbox; or a peer, a tick's dirty list. Nothing is taken behind the last of
+//! each, and no room's lock is held while a peer's is taken.
 
 pub(crate) mod budget;
+mod fanout;
+mod history;
+pub(crate) mod identity;
+pub(crate) mod membership;
 pub(crate) mod outbox;
 pub(crate) mod peer;
+mod posting;
+pub(crate) mod room;
+mod socket;
 mod staging;
 pub(crate) mod tick;
 
-use std::io::{self, IoSlice};
-use std::task::{Context, Poll};
-use tokio::io::ReadBuf;
+pub(crate) use posting::Form;
+pub(crate) use socket::{Sink, Source};
 
-/// The write side of a connection's socket.
-pub(crate) trait Sink: Send {
-    /// Writes what the socket takes now. `WouldBlock` hands the rest to the connection's task, which polls.
-    fn try_write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
+use identity::{Identity, Known};
+use parking_lot::Mutex;
+use room::{Room, RoomInner, RoomOptions};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+use switchboard_proto::{CloseReason, NameError, RoomName, UserName};
+use tokio::time::Instant;
 
-    /// Writes, or wakes the task once the socket takes more. The interest stays registered.
-    fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>>;
+/// A room without members stays this long, with its history, for those who come back.
+const EMPTY_ROOM_STAYS: Duration = Duration::from_mins(10);
 
-    /// Tells the peer that nothing more will come.
-    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+/// Between two searches for rooms that have been empty for too long.
+const PURGE_INTERVAL: Duration = Duration::from_mins(1);
 
-    /// Tells the peer why the connection is about to be closed, where the transport can.
-    fn reason(&mut self, reason: switchboard_proto::CloseReason) {
-        let _ = reason;
-    }
-
-    /// Makes the coming close a reset: what the kernel still holds is thrown away.
-    fn reset(&mut self);
+/// How much a hub holds.
+#[derive(Debug, Clone)]
+pub struct HubLimits {
+    /// Rooms. At the limit no new one is made ([`RoomError::TooManyRooms`]). Default 100,000.
+    pub rooms: usize,
+    /// Rooms that one connection may be in. At the limit it joins no more
+    /// ([`JoinError::TooManyRooms`](crate::JoinError)). Default 128.
+    pub rooms_per_connection: usize,
+    /// Messages that one room keeps. At the limit the oldest go. Default 256.
+    pub history_messages: usize,
+    /// Payload bytes that one room keeps. At the limit the oldest messages go. Default 256 KiB.
+    pub history_bytes: usize,
+    /// Payload bytes that all rooms keep. At the limit the oldest messages of the room published to go.
+    /// Default 256 MiB.
+    pub all_history_bytes: usize,
 }
 
-/// The read side of a connection's socket.
-pub(crate) trait Source: Send {
-    /// Reads into `buffer`; nothing read is the end of input.
-    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>>;
+impl Default for HubLimits {
+    fn default() -> Self {
+        Self {
+            rooms: 100_000,
+            rooms_per_connection: 128,
+            history_messages: 256,
+            history_bytes: 256 << 10,
+            all_history_bytes: 256 << 20,
+        }
+    }
+}
 
-    /// Reads what the kernel has now, whether or not the event loop has heard of it yet.
-    fn read_now(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
+/// Why there is no such room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RoomError {
+    /// The text is not a room's name.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// The hub has as many rooms as it may.
+    #[error("there are already {limit} rooms")]
+    TooManyRooms {
+        /// The limit.
+        limit: usize,
+    },
+}
+
+/// All rooms, and the names of everybody in them. Cloning shares them.
+///
+/// A hub belongs to no server: one may serve several, and the program may publish without any.
+#[derive(Clone, Default)]
+pub struct Hub(Arc<HubInner>);
+
+#[derive(Default)]
+pub(crate) struct HubInner {
+    rooms: Mutex<BTreeMap<RoomName, Arc<RoomInner>>>,
+    names: Mutex<HashMap<UserName, Arc<Known>>>,
+    next_guest: AtomicU64,
+    pub(crate) history_bytes: AtomicUsize,
+    purged: Mutex<Option<Instant>>,
+    pub(crate) limits: HubLimits,
+}
+
+impl Hub {
+    /// A hub without rooms, with the default limits.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A hub with limits of its own.
+    pub fn with_limits(limits: HubLimits) -> Self {
+        Self(Arc::new(HubInner { limits, ..HubInner::default() }))
+    }
+
+    /// The room of that name, which is made if there is none.
+    ///
+    /// A room lives while it has members or somebody holds a [`Room`], and 10 minutes more.
+    ///
+    /// # Errors
+    /// `name` is not a room's name, or there are as many rooms as there may be.
+    pub fn room(&self, name: &str) -> Result<Room, RoomError> {
+        self.room_with(&RoomName::parse(name)?, RoomOptions::default())
+    }
+
+    /// The room of that name; if there is none, it is made with `options`.
+    ///
+    /// # Errors
+    /// There are as many rooms as there may be.
+    pub fn room_with(&self, name: &RoomName, options: RoomOptions) -> Result<Room, RoomError> {
+        self.purge();
+        let mut rooms = self.0.rooms.lock();
+        if let Some(room) = rooms.get(name) {
+            return Ok(Room(Arc::clone(room)));
+        }
+        let limit = self.0.limits.rooms;
+        if rooms.len() >= limit {
+            return Err(RoomError::TooManyRooms { limit });
+        }
+        let room = RoomInner::new(name.clone(), options, Arc::clone(&self.0));
+        rooms.insert(name.clone(), Arc::clone(&room));
+        Ok(Room(room))
+    }
+
+    /// The room of that name, if there is one.
+    pub fn find(&self, name: &RoomName) -> Option<Room> {
+        self.0.rooms.lock().get(name).cloned().map(Room)
+    }
+
+    /// At most `limit` rooms behind `after` by name, how many members each has, and how many rooms there are.
+    pub fn rooms(&self, after: Option<&RoomName>, limit: usize) -> (Vec<(RoomName, usize)>, usize) {
+        use std::ops::Bound::{Excluded, Unbounded};
+        self.purge();
+        let rooms = self.0.rooms.lock();
+        let from = after.map_or(Unbounded, Excluded);
+        let page: Vec<Room> =
+            rooms.range::<RoomName, _>((from, Unbounded)).take(limit).map(|(_, room)| Room(Arc::clone(room))).collect();
+        let total = rooms.len();
+        drop(rooms);
+        (page.iter().map(|room| (room.name().clone(), room.member_count())).collect(), total)
+    }
+
+    /// Closes the connection of that name ([`CloseReason::Closed`]). Says whether there was one.
+    pub fn close(&self, name: &UserName) -> bool {
+        let known = self.0.names.lock().get(name).cloned();
+        if let Some(known) = &known {
+            known.peer.end(CloseReason::Closed);
+        }
+        known.is_some()
+    }
+
+    /// Forgets rooms that have been empty for too long; at most once a minute, since it looks at all of them.
+    fn purge(&self) {
+        let now = Instant::now();
+        let mut purged = self.0.purged.lock();
+        if purged.is_some_and(|last| now - last < PURGE_INTERVAL) {
+            return;
+        }
+        *purged = Some(now);
+        self.0.rooms.lock().retain(|_, room| {
+            // Anybody else who holds it may still publish to it.
+            Arc::strong_count(room) > 1 || room.empty_for(now).is_none_or(|empty| empty < EMPTY_ROOM_STAYS)
+        });
+    }
+}
+
+impl std::fmt::Debug for Hub {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Hub")
+    }
+}
+
+impl HubInner {
+    /// Makes `known` a guest, under the next number.
+    pub(crate) fn name_guest(&self, known: impl FnOnce(UserName) -> Arc<Known>) -> Arc<Known> {
+        // Relaxed: only uniqueness matters. Guests' names are reserved, so nobody else can have taken one.
+        let name = UserName::guest(self.next_guest.fetch_add(1, Ordering::Relaxed) + 1);
+        let known = known(name.clone());
+        self.names.lock().insert(name, Arc::clone(&known));
+        known
+    }
+
+    /// Whoever has this name now.
+    pub(crate) fn known(&self, name: &UserName) -> Option<Arc<Known>> {
+        self.names.lock().get(name).cloned()
+    }
+
+    /// Gives `known` another name, unless somebody else has it.
+    pub(crate) fn rename(&self, known: &Arc<Known>, from: &UserName, to: &UserName) -> bool {
+        let mut names = self.names.lock();
+        if names.get(to).is_some_and(|other| !Arc::ptr_eq(other, known)) {
+            return false;
+        }
+        names.remove(from);
+        names.insert(to.clone(), Arc::clone(known));
+        true
+    }
+
+    pub(crate) fn forget(&self, name: &UserName) {
+        let mut names = self.names.lock();
+        names.remove(name);
+        // After a storm the table would keep its size for good.
+        if names.capacity() > 1024 && names.len() < names.capacity() / 8 {
+            let fit = names.len() * 2;
+            names.shrink_to(fit);
+        }
+    }
+}
+
+impl Hub {
+    /// Enters a connection under a name of its own: `guest-N`.
+    pub(crate) fn identify(&self, peer: &Arc<peer::Peer>, form: Form) -> Identity {
+        Identity::new(Arc::clone(&self.0), Arc::clone(peer), form)
+    }
 }

@@ -26,21 +26,35 @@ pub use connection::Connection;
 pub use connections::{ConnectionInfo, Connections};
 pub use drain::Drained;
 pub use error::{BindError, BoxError, ConnectionError, Result};
+pub use hub::identity::{Identity, NameTaken, TellError};
+pub use hub::membership::{Join, JoinError, Membership};
 pub use hub::peer::{ConnectionId, PeerAddr};
+pub use hub::room::{Overflow, Room, RoomOptions};
+pub use hub::{Hub, HubLimits, RoomError};
 pub use metrics::{Count, Metrics};
 pub use server::{Bound, Handle, Server};
-pub use switchboard_proto::{CloseReason, Codec, Escaped, FrameError, Length, Line, Lines, Output, Rate, Terminator};
+pub use switchboard_proto::{
+    Bucket, CloseReason, Codec, Escaped, Format, FrameError, Length, Line, Lines, Message, MessageId, NameError,
+    Output, Rate, RoomName, Terminator, UserName,
+};
 pub use transport::Transport;
 pub use transport::memory::Memory;
 pub use transport::tcp::Tcp;
 pub use transport::udp::{Datagram, DatagramLimits, RepliesPerSource, Reply, Udp};
 pub use transport::unix::Unix;
 
+/// The grammar that rooms speak: what a frame asks for, and what members are told.
+pub mod grammar {
+    pub use switchboard_proto::{
+        Command, Cookie, Epoch, ErrorCode, Event, Failure, Input, Message, MessageId, Notice, Reply, Token, parse,
+    };
+}
+
 /// What most programs need.
 pub mod prelude {
     pub use crate::{
-        CloseReason, Codec, Connection, Datagram, Drained, Length, Limits, Line, Lines, Reply, Result, Server,
-        Timeouts, ctrl_c,
+        CloseReason, Codec, Connection, Datagram, Drained, Hub, Length, Limits, Line, Lines, Reply, Result, Room,
+        Server, Timeouts, ctrl_c,
     };
 }
 

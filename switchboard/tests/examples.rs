@@ -40,6 +40,33 @@ mod custom_codec {
     }
 }
 
+mod chat {
+    include!("../examples/chat.rs");
+
+    #[tokio::test(start_paused = true)]
+    async fn members_hear_each_other_come_speak_and_leave() {
+        use switchboard::{Memory, testing::Peer};
+        let (lobby, memory) = (Hub::new().room("lobby").unwrap(), Memory::new());
+        let bound =
+            Server::new().workers(0).memory(&memory, move |conn| chat(conn, lobby.clone())).bind().await.unwrap();
+        let talking = async {
+            let (mut alice, mut bob) = (Peer::connect(&memory), Peer::connect(&memory));
+            assert_eq!(alice.line().await, "your name?\n");
+            assert_eq!(bob.line().await, "your name?\n");
+            alice.send("alice\n").await;
+            bob.send("bob\n").await;
+            assert_eq!(alice.line().await, "* bob joined\n");
+            bob.send("hi\n").await;
+            assert_eq!(alice.line().await, "bob: hi\n");
+            bob.finish();
+            assert_eq!(bob.closed().await, CloseReason::PeerClosed);
+            assert_eq!(alice.line().await, "* bob left\n");
+            alice.finish();
+        };
+        assert_eq!(bound.serve_until(talking).await.aborted, 0);
+    }
+}
+
 mod udp_time {
     include!("../examples/udp_time.rs");
 

@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 use switchboard_proto::{CloseReason, Codec, Ending};
 use tokio::io::ReadBuf;
 use tokio_util::sync::CancellationToken;
@@ -31,29 +31,35 @@ where
 {
     async move {
         let peer = &entered.peer;
-        let mut known = None;
         let connection = Connection::new(Arc::clone(peer), source);
-        let outcome = match caught(|| handler(connection)) {
-            Err(panic) => panic,
-            Ok(running) => {
-                let mut running = pin!(running);
-                poll_fn(|cx| {
-                    if peer.poll_drive(cx, &mut known).is_ready() {
-                        return Poll::Ready(Outcome::Dropped);
-                    }
-                    match peer.staged(|| caught(|| running.as_mut().poll(cx))) {
-                        Ok(Poll::Pending) => Poll::Pending,
-                        Ok(Poll::Ready(Ok(()))) => Poll::Ready(Outcome::Finished),
-                        Ok(Poll::Ready(Err(error))) => Poll::Ready(Outcome::Failed(error.into())),
-                        Err(panic) => Poll::Ready(panic),
-                    }
-                })
-                .await
+        // An option that is filled in place, so that the handler's future is not held twice across an await.
+        let mut running = pin!(None);
+        let mut outcome = match caught(|| handler(connection)) {
+            Ok(future) => {
+                running.set(Some(future));
+                None
             }
+            Err(panic) => Some(panic),
         };
+        let outcome = poll_fn(|cx| {
+            let Some(running) = running.as_mut().as_pin_mut() else {
+                return Poll::Ready(outcome.take().unwrap_or(Outcome::Finished));
+            };
+            if peer.poll_drive(cx).is_ready() {
+                return Poll::Ready(Outcome::Dropped);
+            }
+            match peer.staged(|| caught(|| running.poll(cx))) {
+                Ok(Poll::Pending) => Poll::Pending,
+                Ok(Poll::Ready(Ok(()))) => Poll::Ready(Outcome::Finished),
+                Ok(Poll::Ready(Err(error))) => Poll::Ready(Outcome::Failed(error.into())),
+                Err(panic) => Poll::Ready(panic),
+            }
+        })
+        .await;
+        running.set(None);
         // The handler may have given the connection to a task of its own.
         let mut returned = poll_fn(|cx| {
-            if peer.poll_drive(cx, &mut known).is_ready() {
+            if peer.poll_drive(cx).is_ready() {
                 return Poll::Ready(None);
             }
             peer.poll_returned().map(Some)
@@ -63,7 +69,7 @@ where
         let finished = returned.as_ref().is_some_and(|returned| returned.finished);
         let reason = peer.start_close(outcome.reason(finished, &peer.listener.drain));
         let mut sending = true;
-        let politely = poll_fn(|cx| poll_close(peer, cx, reason, &mut returned, &mut sending, &mut known)).await;
+        let politely = poll_fn(|cx| poll_close(peer, cx, reason, &mut returned, &mut sending)).await;
         let unwritten = peer.finish_close(!politely);
         let peer = Arc::clone(peer);
         // Out of every list before it is logged and counted as closed.
@@ -133,10 +139,9 @@ fn poll_close(
     reason: CloseReason,
     returned: &mut Option<ReturnedSource>,
     sending: &mut bool,
-    known: &mut Option<Waker>,
 ) -> Poll<bool> {
     let Some(returned) = returned else { return Poll::Ready(false) };
-    if reason.ending() == Ending::Abrupt || peer.poll_drive(cx, known).is_ready() {
+    if reason.ending() == Ending::Abrupt || peer.poll_drive(cx).is_ready() {
         return Poll::Ready(false);
     }
     if *sending {

@@ -1,10 +1,17 @@
 //! One connection's outbound queue.
 //!
-//! Whoever sends pushes and never writes; a flush takes as much as the socket does. Knows nothing of rooms, tasks or
-//! deadlines: it is told the second, and says what happened. Bounded by its owner, see [`Outbox::is_full`].
+//! Whoever sends pushes and never writes; a flush takes as much as the socket does. What a room publishes waits in
+//! [`Waiting`], where it can still be dropped. Knows nothing of tasks or deadlines: it is told the second, and says what
+//! happened. Bounded by its owner, see [`Outbox::is_full`].
+
+mod waiting;
+
+pub(super) use waiting::{Frame, Full, Gap, Publication, Waiting};
 
 use super::Sink;
 use super::budget::Charge;
+use super::room::Overflow;
+use bytes::Bytes;
 use std::io::{self, IoSlice};
 use std::task::{Context, Poll};
 use switchboard_proto::{Output, Second};
@@ -18,8 +25,10 @@ const WRITES: usize = 16;
 /// What is queued for one connection, and where it goes.
 pub(crate) struct Outbox {
     output: Output,
-    /// Frames queued since the outbox was last empty.
+    /// Frames in `output` since it was last empty.
     frames: usize,
+    /// Behind `output`, if there is anything that a room published.
+    pub(super) waiting: Waiting,
     sink: Option<Box<dyn Sink>>,
     /// Whether the worker's tick has been told; it flushes once for all that was queued until then.
     pub(super) dirty: bool,
@@ -44,6 +53,7 @@ impl Outbox {
         Self {
             output: Output::default(),
             frames: 0,
+            waiting: Waiting::default(),
             sink: Some(sink),
             dirty: false,
             blocked_since: None,
@@ -53,36 +63,93 @@ impl Outbox {
 
     /// Queues one frame, written by `encode`; nothing of it if `encode` unwinds.
     pub(crate) fn push(&mut self, encode: impl FnOnce(&mut Output)) {
-        push_whole(&mut self.output, encode);
-        self.frames += 1;
+        if self.waiting.is_empty() {
+            push_whole(&mut self.output, encode);
+            self.frames += 1;
+        } else {
+            let mut output = Output::default();
+            push_whole(&mut output, encode);
+            self.waiting.keep(output.into_bytes());
+        }
     }
 
     /// Queues frames that were encoded elsewhere.
     pub(crate) fn append(&mut self, output: &mut Output, frames: usize) {
-        self.output.append(output);
-        self.frames += frames;
+        if self.waiting.is_empty() {
+            self.output.append(output);
+            self.frames += frames;
+        } else {
+            self.waiting.keep(std::mem::take(output).into_bytes());
+        }
+    }
+
+    /// Queues a publication behind everything else, within `(bytes, frames)`; else something is dropped as `overflow` says.
+    pub(super) fn publish(
+        &mut self,
+        publication: Publication,
+        overflow: Overflow,
+        (bytes, frames): (usize, usize),
+        gap: impl Fn(u64) -> Gap,
+    ) -> Result<(), Full> {
+        let written = (self.output.len() + publication.bytes.len(), self.frames);
+        let full = |waiting: &Waiting| written.0 + waiting.bytes() > bytes || written.1 + waiting.frames() >= frames;
+        self.waiting.publish(publication, overflow, full, gap)
     }
 
     /// Bytes and frames that may still be queued.
     pub(crate) fn room(&self, bytes: usize, frames: usize) -> (usize, usize) {
-        (bytes.saturating_sub(self.output.len()), frames.saturating_sub(self.frames))
+        (bytes.saturating_sub(self.queued_bytes()), frames.saturating_sub(self.queued_frames()))
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.output.is_empty()
+        self.output.is_empty() && self.waiting.is_empty()
     }
 
     pub(crate) fn queued_bytes(&self) -> usize {
-        self.output.len()
+        self.output.len() + self.waiting.bytes()
+    }
+
+    fn queued_frames(&self) -> usize {
+        self.frames + self.waiting.frames()
     }
 
     pub(crate) fn is_full(&self, bytes: usize, frames: usize) -> bool {
-        self.output.len() >= bytes || self.frames >= frames
+        self.queued_bytes() >= bytes || self.queued_frames() >= frames
     }
 
     /// Whether a sender that waited for room should go on: half empty, so that it does not wake for each frame.
     pub(crate) fn has_room(&self, bytes: usize, frames: usize) -> bool {
-        self.output.len() <= bytes / 2 && self.frames <= frames / 2
+        self.queued_bytes() <= bytes / 2 && self.queued_frames() <= frames / 2
+    }
+
+    /// Whether shared bytes may be written past the queue, because there is nothing in it.
+    pub(crate) fn is_idle(&self) -> bool {
+        !self.dirty && self.blocked_since.is_none() && self.is_empty()
+    }
+
+    /// Writes shared bytes past the empty queue, and says how many the socket took. If not all, it is blocked, and the
+    /// bytes up to `whole(taken)` are queued: the rest of what was cut.
+    pub(crate) fn write_through(
+        &mut self,
+        now: Second,
+        bytes: &Bytes,
+        whole: impl FnOnce(usize) -> usize,
+    ) -> io::Result<usize> {
+        let Some(sink) = self.sink.as_deref_mut() else { return Err(io::ErrorKind::BrokenPipe.into()) };
+        let taken = match sink.try_write(&[IoSlice::new(bytes)]) {
+            Ok(taken) => taken,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+            Err(error) => return Err(error),
+        };
+        if taken < bytes.len() {
+            self.blocked_since = Some(now);
+            let cut = whole(taken);
+            if cut > taken {
+                self.output.share(bytes.slice(taken..cut));
+                self.frames = 1;
+            }
+        }
+        Ok(taken)
     }
 
     /// The second of the last progress, if the socket takes no more.
@@ -94,7 +161,7 @@ impl Outbox {
     pub(crate) fn try_flush(&mut self, now: Second, written: &mut u64) -> io::Result<Flushed> {
         for _ in 0..WRITES {
             match self.write_some(now, written, |sink, slices| Poll::Ready(sink.try_write(slices))) {
-                Poll::Ready(Ok(())) if self.output.is_empty() => return Ok(Flushed::Clean),
+                Poll::Ready(Ok(())) if self.is_empty() => return Ok(Flushed::Clean),
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.blocked_since.get_or_insert(now);
@@ -109,7 +176,7 @@ impl Outbox {
 
     /// Writes everything, or wakes the task when the socket takes more.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>, now: Second, written: &mut u64) -> Poll<io::Result<()>> {
-        while !self.output.is_empty() {
+        while !self.is_empty() {
             match self.write_some(now, written, |sink, slices| sink.poll_write(cx, slices)) {
                 Poll::Ready(result) => result?,
                 Poll::Pending => {
@@ -132,6 +199,12 @@ impl Outbox {
         let Some(sink) = self.sink.as_deref_mut() else {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         };
+        if self.output.is_empty() {
+            self.frames = self.waiting.refill(&mut self.output);
+            if self.output.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+        }
         let front = self.output.front();
         let result = if front.len() == self.output.len() {
             write(sink, &[IoSlice::new(front)])
@@ -164,8 +237,9 @@ impl Outbox {
 
     /// Drops what is queued, and the socket's write side with it. Says how many bytes were not written.
     pub(crate) fn close(&mut self) -> usize {
-        let unwritten = self.output.len();
+        let unwritten = self.queued_bytes();
         self.output.clear();
+        self.waiting = Waiting::default();
         self.frames = 0;
         self.blocked_since = None;
         self.sink = None;

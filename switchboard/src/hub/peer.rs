@@ -3,84 +3,24 @@
 //! Senders, the tick, the sweep, drain and operators all hold an `Arc<Peer>`; only the connection's own task closes it.
 //! Whoever wants something of that task sets a flag and wakes it.
 
+mod deliver;
+mod origin;
+
+pub(crate) use origin::ListenerSettings;
+pub use origin::{ConnectionId, PeerAddr};
+
 use super::outbox::{Flushed, Outbox};
 use super::staging;
 use super::tick::Tick;
 use super::{Sink, Source};
-use crate::config::{Limits, Timeouts};
-use crate::metrics::Metrics;
 use parking_lot::Mutex;
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker, ready};
 use switchboard_proto::{CloseReason, Ending, Output, Second, Stamps, passed};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
-
-/// Identifies a connection among all of a server's, for its whole life and after.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ConnectionId(pub(crate) u64);
-
-impl fmt::Display for ConnectionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl From<u64> for ConnectionId {
-    fn from(number: u64) -> Self {
-        Self(number)
-    }
-}
-
-/// Where a connection comes from.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum PeerAddr {
-    /// An IP address and port.
-    Ip(SocketAddr),
-    /// A Unix socket, by its path if the peer bound one.
-    Unix(Option<PathBuf>),
-    /// The same process.
-    Memory,
-}
-
-impl PeerAddr {
-    /// The IP address and port, if it has one.
-    pub fn ip(&self) -> Option<SocketAddr> {
-        match self {
-            Self::Ip(address) => Some(*address),
-            _ => None,
-        }
-    }
-}
-
-impl fmt::Display for PeerAddr {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Ip(address) => address.fmt(f),
-            Self::Unix(Some(path)) => write!(f, "unix:{}", path.display()),
-            Self::Unix(None) => f.write_str("unix"),
-            Self::Memory => f.write_str("memory"),
-        }
-    }
-}
-
-/// What all connections of one listener have in common.
-#[derive(Debug)]
-pub(crate) struct ListenerSettings {
-    /// As in logs and lists: `tcp://127.0.0.1:8080`.
-    pub(crate) name: String,
-    pub(crate) transport: &'static str,
-    pub(crate) timeouts: Timeouts,
-    pub(crate) limits: Arc<Limits>,
-    pub(crate) metrics: Arc<Metrics>,
-    pub(crate) drain: CancellationToken,
-}
 
 /// The socket takes no more; the task goes on writing.
 const BLOCKED: u8 = 1;
@@ -92,6 +32,8 @@ const DRAINING: u8 = 4;
 const FORCED: u8 = 8;
 /// Ended without any time to finish.
 const ABORTED: u8 = 16;
+/// The task has not run yet.
+const NEW: u8 = 32;
 
 const NOT_READING: Second = Second::MAX;
 
@@ -104,6 +46,8 @@ pub(crate) struct Peer {
     /// What the task must look at; see the constants.
     attention: AtomicU8,
     reading_since: AtomicU32,
+    /// How many rooms it is in.
+    rooms: AtomicU32,
     pub(crate) tick: Arc<Tick>,
     state: Mutex<State>,
 }
@@ -157,8 +101,9 @@ impl Peer {
             listener,
             opened: Instant::now(),
             traffic,
-            attention: AtomicU8::new(0),
+            attention: AtomicU8::new(NEW),
             reading_since: AtomicU32::new(NOT_READING),
+            rooms: AtomicU32::new(0),
             tick,
             state: Mutex::new(State {
                 outbox: Outbox::new(sink),
@@ -381,10 +326,11 @@ impl Peer {
     // The connection's own task.
 
     /// Goes on with a blocked outbox, and says whether the handler's time is over. Called whenever the task runs.
-    pub(crate) fn poll_drive(&self, cx: &mut Context<'_>, known: &mut Option<Waker>) -> Poll<()> {
-        if !known.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-            *known = Some(cx.waker().clone());
-            self.state.lock().driver.clone_from(known);
+    pub(crate) fn poll_drive(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.is(NEW) {
+            // Once is enough: the task is the runtime's own, and its waker stays the same for its life.
+            self.state.lock().driver = Some(cx.waker().clone());
+            self.attention.fetch_and(!NEW, Ordering::Release);
         }
         if self.is(BLOCKED) {
             // An error ends the connection, which the handler hears of.

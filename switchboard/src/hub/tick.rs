@@ -1,40 +1,61 @@
-//! One worker's tick: the outboxes that became dirty since the last one are flushed together.
+//! One worker's tick: what was posted to its rooms since the last one is delivered, and the outboxes that became dirty are
+//! flushed.
 //!
 //! Nobody writes to a socket when a frame is queued. The first dirty outbox notifies the tick, which lets everything
 //! else run and hear of new input first, so that what arrives together leaves in one system call per connection.
 //! Also the worker's clock: whole seconds, stepped by its sweep.
 
 use super::budget::Budget;
+use super::fanout::{Entry, LocalRooms};
 use super::peer::Peer;
+use super::room::{RoomId, RoomInner};
 use parking_lot::Mutex;
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Weak};
 use switchboard_proto::Second;
 use tokio::sync::Notify;
 
 /// Flushes between two yields: about 2 ms of system calls, so that input waits no longer than that.
-const FLUSHES_PER_TURN: usize = 256;
+pub(super) const FLUSHES_PER_TURN: usize = 256;
 
 /// One read takes at most this: it drains a socket of a thousand short lines, and fits the second-level cache.
 const READ_BYTES: usize = 64 << 10;
 
+/// Postings and their bytes that may wait for a worker that a handler holds up; the next ones are lost to its members.
+const INBOX_ENTRIES: usize = 1 << 20;
+const INBOX_BYTES: usize = 64 << 20;
+
 pub(crate) struct Tick {
     dirty: Mutex<Vec<Arc<Peer>>>,
+    inbox: Mutex<Inbox>,
     notify: Notify,
     now: AtomicU32,
     pub(crate) budget: Arc<Budget>,
     /// Where every read of the worker's goes first, so that an idle connection owns no buffer.
     pub(crate) read_buffer: Mutex<Box<[u8]>>,
+    /// Rooms whose members are to be told who came and went.
+    presence: Mutex<Vec<Weak<RoomInner>>>,
+}
+
+#[derive(Default)]
+struct Inbox {
+    entries: Vec<Entry>,
+    bytes: usize,
+    /// Messages that came when it was full: for each room, the number of the first and how many.
+    lost: HashMap<RoomId, (u64, u64)>,
 }
 
 impl Tick {
     pub(crate) fn new(budget: Arc<Budget>) -> Self {
         Self {
             dirty: Mutex::default(),
+            inbox: Mutex::default(),
             notify: Notify::new(),
             now: AtomicU32::new(0),
             budget,
             read_buffer: Mutex::new(vec![0; READ_BYTES].into()),
+            presence: Mutex::default(),
         }
     }
 
@@ -44,8 +65,19 @@ impl Tick {
         self.now.load(Ordering::Relaxed)
     }
 
+    /// Steps the clock, once a second, and lets rooms tell what they gathered in that second.
     pub(crate) fn set_now(&self, now: Second) {
         self.now.store(now, Ordering::Relaxed);
+        for room in std::mem::take(&mut *self.presence.lock()) {
+            if let Some(room) = room.upgrade() {
+                room.tell_presence();
+            }
+        }
+    }
+
+    /// Has `room` tell its members who came and went, at the next sweep.
+    pub(super) fn present_later(&self, room: Weak<RoomInner>) {
+        self.presence.lock().push(room);
     }
 
     /// Has `peer` flushed at the next tick. Called once per peer and tick.
@@ -58,13 +90,44 @@ impl Tick {
         }
     }
 
+    /// Has `entry` applied at the next tick, behind those before it.
+    pub(super) fn post(&self, entry: Entry) {
+        let mut inbox = self.inbox.lock();
+        if let Entry::Post { room, posting } = &entry {
+            let full = inbox.bytes > INBOX_BYTES || inbox.entries.len() > INBOX_ENTRIES;
+            // Once a room has lost one it loses what follows too, or the gap would be told in the wrong place.
+            if full || (!inbox.lost.is_empty() && inbox.lost.contains_key(room)) {
+                if let Some(seq) = posting.seq() {
+                    inbox.lost.entry(*room).or_insert((seq, 0)).1 += 1;
+                }
+                return;
+            }
+            inbox.bytes += posting.bytes();
+        }
+        inbox.entries.push(entry);
+        if inbox.entries.len() == 1 {
+            drop(inbox);
+            self.notify.notify_one();
+        }
+    }
+
     /// Runs for as long as its worker does.
     pub(crate) async fn run(self: Arc<Self>) {
-        let mut batch = Vec::new();
+        let mut rooms = LocalRooms::default();
+        let (mut entries, mut batch) = (Vec::new(), Vec::new());
         loop {
             self.notify.notified().await;
-            // Everything that is ready runs, and the driver is polled, before the first write (DESIGN, "How it runs").
+            // Everything that is ready runs, and the driver is polled, before the first write.
             tokio::task::yield_now().await;
+            let lost = {
+                let mut inbox = self.inbox.lock();
+                inbox.bytes = 0;
+                std::mem::swap(&mut entries, &mut inbox.entries);
+                std::mem::take(&mut inbox.lost)
+            };
+            if !entries.is_empty() {
+                rooms.apply(&mut entries, lost).await;
+            }
             std::mem::swap(&mut batch, &mut self.dirty.lock());
             for (flushed, peer) in batch.drain(..).enumerate() {
                 if flushed % FLUSHES_PER_TURN == FLUSHES_PER_TURN - 1 {

@@ -1,0 +1,260 @@
+//! One worker's members of each room, and the delivery of what was posted to them since the last tick.
+//!
+//! Rooms append to the worker's inbox; the worker's flush task alone owns the lists of members, so nothing here is
+//! locked. Postings that stand behind each other are joined into one batch per wire form, and a member that owes nothing
+//! gets the whole batch in one write, straight from the shared bytes: nothing is queued, allocated or copied for it.
+
+use super::outbox::{Frame, Gap, Publication};
+use super::peer::Peer;
+use super::posting::{Form, MembershipId, Posting, Wire};
+use super::room::{Overflow, RoomId};
+use bytes::{Bytes, BytesMut};
+use std::collections::HashMap;
+use std::sync::Arc;
+use switchboard_proto::{Format, Message, Notice, RoomName};
+
+/// Bytes of a batch: what a socket takes at once, and all that one partial write can leave undivided.
+const BATCH_BYTES: usize = 64 << 10;
+
+/// What happens to a room, in its order, as one worker hears of it.
+pub(super) enum Entry {
+    Post { room: RoomId, posting: Arc<Posting> },
+    Join { room: RoomId, name: RoomName, member: LocalMember, missed: Option<Notice>, replay: Vec<Arc<Message>> },
+    Leave { room: RoomId, member: MembershipId },
+    Reform { room: RoomId, member: MembershipId, format: Format },
+}
+
+impl Entry {
+    fn room(&self) -> RoomId {
+        match self {
+            Self::Post { room, .. }
+            | Self::Join { room, .. }
+            | Self::Leave { room, .. }
+            | Self::Reform { room, .. } => *room,
+        }
+    }
+}
+
+/// A member on the worker that its connection is on.
+pub(super) struct LocalMember {
+    pub(super) id: MembershipId,
+    pub(super) peer: Arc<Peer>,
+    form: Form,
+    overflow: Overflow,
+}
+
+impl LocalMember {
+    pub(super) fn new(id: MembershipId, peer: Arc<Peer>, form: Form, overflow: Overflow) -> Self {
+        Self { id, peer, form, overflow }.with_fitting_overflow()
+    }
+
+    /// Raw payloads leave no place to tell of a gap, so a member that loses one cannot stay.
+    fn with_fitting_overflow(mut self) -> Self {
+        if self.form.format == Format::Raw {
+            self.overflow = Overflow::Disconnect;
+        }
+        self
+    }
+}
+
+/// The rooms that have members on one worker.
+#[derive(Default)]
+pub(super) struct LocalRooms {
+    rooms: HashMap<RoomId, LocalRoom>,
+    /// Rooms with postings to deliver.
+    active: Vec<RoomId>,
+}
+
+struct LocalRoom {
+    name: RoomName,
+    members: Vec<LocalMember>,
+    places: HashMap<MembershipId, u32>,
+    /// Posted and not delivered yet.
+    pending: Vec<Arc<Posting>>,
+}
+
+impl LocalRooms {
+    /// Takes in what was posted since the last tick. Returns once all of it is delivered, having yielded now and then.
+    ///
+    /// `lost`: messages behind those that found the inbox full, as the number of the first and how many.
+    pub(super) async fn apply(&mut self, entries: &mut Vec<Entry>, lost: HashMap<RoomId, (u64, u64)>) {
+        for entry in entries.drain(..) {
+            let id = entry.room();
+            match entry {
+                Entry::Post { posting, .. } => {
+                    if let Some(room) = self.rooms.get_mut(&id) {
+                        if room.pending.is_empty() {
+                            self.active.push(id);
+                        }
+                        room.pending.push(posting);
+                    }
+                }
+                change => self.change(id, change).await,
+            }
+        }
+        for id in std::mem::take(&mut self.active) {
+            if let Some(room) = self.rooms.get_mut(&id) {
+                room.deliver().await;
+            }
+        }
+        for (id, (from_seq, lost)) in lost {
+            if let Some(room) = self.rooms.get(&id) {
+                for member in &room.members {
+                    member.peer.lose(Gap {
+                        member: member.id,
+                        form: member.form,
+                        room: room.name.clone(),
+                        lost,
+                        from_seq,
+                    });
+                }
+            }
+        }
+    }
+
+    /// Changes who is a member and how, behind everything posted before.
+    async fn change(&mut self, id: RoomId, change: Entry) {
+        if let Some(room) = self.rooms.get_mut(&id) {
+            room.deliver().await;
+        }
+        match change {
+            Entry::Join { name, member, missed, replay, .. } => {
+                member.peer.replay(member.form, missed.as_ref(), replay);
+                let room = self.rooms.entry(id).or_insert_with(|| LocalRoom::new(name));
+                room.places.insert(member.id, room.members.len() as u32);
+                room.members.push(member);
+            }
+            Entry::Leave { member, .. } => {
+                let Some(room) = self.rooms.get_mut(&id) else { return };
+                room.remove(member);
+                if room.members.is_empty() {
+                    self.rooms.remove(&id);
+                }
+            }
+            Entry::Reform { member, format, .. } => {
+                let Some(room) = self.rooms.get_mut(&id) else { return };
+                let Some(place) = room.places.get(&member) else { return };
+                let member = &mut room.members[*place as usize];
+                member.form.format = format;
+                if format == Format::Raw {
+                    member.overflow = Overflow::Disconnect;
+                }
+            }
+            Entry::Post { .. } => unreachable!("a posting changes nothing"),
+        }
+    }
+}
+
+impl LocalRoom {
+    fn new(name: RoomName) -> Self {
+        Self { name, members: Vec::new(), places: HashMap::new(), pending: Vec::new() }
+    }
+
+    fn remove(&mut self, id: MembershipId) {
+        let Some(place) = self.places.remove(&id) else { return };
+        self.members.swap_remove(place as usize);
+        if let Some(moved) = self.members.get(place as usize) {
+            self.places.insert(moved.id, place);
+        }
+        if self.members.capacity() > 64 && self.members.len() < self.members.capacity() / 8 {
+            let fit = self.members.len() * 2;
+            self.members.shrink_to(fit);
+            self.places.shrink_to(fit);
+        }
+    }
+
+    async fn deliver(&mut self) {
+        let pending = std::mem::take(&mut self.pending);
+        let mut rest = &pending[..];
+        while !rest.is_empty() {
+            let mut batches: Vec<Batch> = Vec::new();
+            let mut taken = rest.len();
+            for member in &self.members {
+                if !batches.iter().any(|batch| batch.form.is(member.form)) {
+                    // The first form decides how far the batches of this round go.
+                    let batch = Batch::new(member.form, &rest[..taken]);
+                    taken = taken.min(batch.postings);
+                    batches.push(batch);
+                }
+            }
+            for (written, member) in self.members.iter().enumerate() {
+                let Some(batch) = batches.iter().find(|batch| batch.form.is(member.form)) else { continue };
+                member.peer.deliver(member.id, member.overflow, &self.name, batch);
+                if written % super::tick::FLUSHES_PER_TURN == super::tick::FLUSHES_PER_TURN - 1 {
+                    tokio::task::yield_now().await;
+                }
+            }
+            rest = &rest[taken..];
+        }
+        // Its memory serves the next tick, unless it grew in a storm.
+        if pending.capacity() <= 1024 {
+            let mut pending = pending;
+            pending.clear();
+            self.pending = pending;
+        }
+    }
+}
+
+/// Postings in one wire form, as one piece of memory.
+pub(super) struct Batch {
+    pub(super) form: Form,
+    pub(super) bytes: Bytes,
+    pub(super) frames: Vec<Frame>,
+    /// How many postings it covers, those without a frame included.
+    postings: usize,
+    /// Whose own messages are in it.
+    excepted: Vec<MembershipId>,
+    /// Messages that this transport cannot carry.
+    pub(super) uncarried: u64,
+}
+
+impl Batch {
+    /// Joins as many of `postings` as fit, at least one.
+    fn new(form: Form, postings: &[Arc<Posting>]) -> Self {
+        let mut batch =
+            Self { form, bytes: Bytes::new(), frames: Vec::new(), postings: 0, excepted: Vec::new(), uncarried: 0 };
+        let mut pieces: Vec<Bytes> = Vec::new();
+        let mut length = 0;
+        for posting in postings {
+            match posting.wire(form) {
+                Wire::Frame(piece) => {
+                    if !pieces.is_empty() && length + piece.len() > BATCH_BYTES {
+                        break;
+                    }
+                    let frame =
+                        Frame { start: length, end: length + piece.len(), seq: posting.seq(), except: posting.except };
+                    length = frame.end;
+                    batch.frames.push(frame);
+                    pieces.push(piece);
+                }
+                Wire::Silent => {}
+                Wire::Uncarried => batch.uncarried += 1,
+            }
+            batch.postings += 1;
+            batch.excepted.extend(posting.except);
+        }
+        batch.excepted.sort_unstable();
+        batch.excepted.dedup();
+        batch.bytes = if pieces.len() == 1 {
+            pieces.swap_remove(0)
+        } else {
+            let mut bytes = BytesMut::with_capacity(length);
+            bytes.extend(pieces);
+            bytes.freeze()
+        };
+        batch
+    }
+
+    /// Whether `member` gets all of it.
+    pub(super) fn is_whole_for(&self, member: MembershipId) -> bool {
+        self.excepted.binary_search(&member).is_err()
+    }
+
+    /// What a member gets of it, from byte `written` on, as single publications.
+    pub(super) fn publications(&self, member: MembershipId, written: usize) -> impl Iterator<Item = Publication> {
+        self.frames
+            .iter()
+            .filter(move |frame| frame.except != Some(member) && frame.start >= written)
+            .map(move |frame| Publication { bytes: self.bytes.slice(frame.start..frame.end), member, seq: frame.seq })
+    }
+}

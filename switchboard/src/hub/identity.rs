@@ -1,0 +1,114 @@
+//! Who a connection is in a hub: a name of its own, and how it is written to.
+
+use super::HubInner;
+use super::membership::{Join, JoinError, Membership};
+use super::peer::Peer;
+use super::posting::Form;
+use super::room::Room;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use switchboard_proto::{Format, Reply, UserName};
+
+/// The name that somebody else has.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("somebody else is called {0}")]
+pub struct NameTaken(pub UserName);
+
+/// Why somebody was not told.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TellError {
+    /// Nobody has that name.
+    #[error("nobody is called {0}")]
+    NoSuchMember(UserName),
+    /// It does not read what it is sent.
+    #[error("{0} takes no more for now")]
+    Full(UserName),
+}
+
+/// A connection's name in a hub, until it is dropped. Memberships that it made keep the name.
+pub struct Identity {
+    hub: Arc<HubInner>,
+    known: Arc<Known>,
+}
+
+/// A connection as others in the hub know it.
+pub(crate) struct Known {
+    pub(super) peer: Arc<Peer>,
+    state: Mutex<(UserName, Form)>,
+}
+
+impl Known {
+    pub(super) fn name(&self) -> UserName {
+        self.state.lock().0.clone()
+    }
+
+    pub(super) fn form(&self) -> Form {
+        self.state.lock().1
+    }
+}
+
+impl Identity {
+    pub(super) fn new(hub: Arc<HubInner>, peer: Arc<Peer>, form: Form) -> Self {
+        let known = hub.name_guest(|name| Arc::new(Known { peer, state: Mutex::new((name, form)) }));
+        Self { hub, known }
+    }
+
+    /// The name now: `guest-N` at first.
+    pub fn name(&self) -> UserName {
+        self.known.name()
+    }
+
+    /// How this connection is told what is published.
+    pub fn format(&self) -> Format {
+        self.known.form().format
+    }
+
+    /// Takes another name, and returns the one until now. [`Membership::renamed`] tells a room.
+    ///
+    /// # Errors
+    /// Somebody else has it.
+    pub fn rename(&self, to: UserName) -> Result<UserName, NameTaken> {
+        let from = self.name();
+        if !self.hub.rename(&self.known, &from, &to) {
+            return Err(NameTaken(to));
+        }
+        self.known.state.lock().0 = to;
+        Ok(from)
+    }
+
+    /// Changes the format of memberships made from now on. [`Membership::reformed`] changes one that is there.
+    pub fn set_format(&self, format: Format) {
+        self.known.state.lock().1.format = format;
+    }
+
+    /// Becomes a member of `room`.
+    ///
+    /// # Errors
+    /// The connection is in as many rooms as it may.
+    pub fn join(&self, room: &Room, join: Join) -> Result<Membership, JoinError> {
+        Membership::new(&room.0, Arc::clone(&self.known.peer), Some(Arc::clone(&self.known)), self.known.form(), join)
+    }
+
+    /// Sends `text` to whoever is called `to`, and to nobody else. Never waits.
+    ///
+    /// # Errors
+    /// Nobody has that name, or its outbox is full.
+    pub fn tell(&self, to: &UserName, text: Bytes) -> Result<(), TellError> {
+        let known = self.hub.known(to).ok_or_else(|| TellError::NoSuchMember(to.clone()))?;
+        let form = known.form();
+        let mut payloads = form.format.reply(&Reply::Direct { from: self.name(), text }).into_iter();
+        if payloads.all(|payload| known.peer.tell(form.frame(payload))) {
+            Ok(())
+        } else {
+            Err(TellError::Full(to.clone()))
+        }
+    }
+}
+
+impl Drop for Identity {
+    fn drop(&mut self) {
+        self.hub.forget(&self.known.name());
+    }
+}

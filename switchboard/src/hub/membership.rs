@@ -1,0 +1,126 @@
+//! A connection's place in a room.
+//!
+//! A member is a mailbox, not a loop: what others publish goes from the room to the connection's outbox by itself.
+
+use super::fanout::{Entry, LocalMember};
+use super::identity::Known;
+use super::peer::Peer;
+use super::posting::{Form, MembershipId};
+use super::room::{Overflow, Room, RoomInner};
+use bytes::Bytes;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use switchboard_proto::{Format, MessageId, Notice, UserName};
+
+/// How to join.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Join {
+    /// The last message that the member knows: what the room still has of those behind it comes first, and a gap is told.
+    pub since: Option<MessageId>,
+    /// Whether the member gets its own messages too.
+    pub echo: bool,
+    /// In place of the room's.
+    pub overflow: Option<Overflow>,
+}
+
+/// Why a connection is not a member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum JoinError {
+    /// The connection is in as many rooms as it may.
+    #[error("connection is already in {limit} rooms")]
+    TooManyRooms {
+        /// The limit.
+        limit: usize,
+    },
+}
+
+/// A connection's place in a room, until it is dropped.
+#[must_use = "a membership ends when it is dropped"]
+pub struct Membership {
+    room: Room,
+    id: MembershipId,
+    peer: Arc<Peer>,
+    known: Option<Arc<Known>>,
+    joined_at: MessageId,
+    echo: bool,
+    will: Option<Bytes>,
+}
+
+impl Membership {
+    pub(crate) fn new(
+        room: &Arc<RoomInner>,
+        peer: Arc<Peer>,
+        known: Option<Arc<Known>>,
+        form: Form,
+        join: Join,
+    ) -> Result<Self, JoinError> {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let limit = room.hub().limits.rooms_per_connection;
+        if !peer.enter_room(limit) {
+            return Err(JoinError::TooManyRooms { limit });
+        }
+        let id = MembershipId(NEXT.fetch_add(1, Ordering::Relaxed));
+        let overflow = join.overflow.unwrap_or(room.options.overflow);
+        let member = LocalMember::new(id, Arc::clone(&peer), form, overflow);
+        let joined_at = room.join(member, known.clone(), join.since);
+        Ok(Self { room: Room(Arc::clone(room)), id, peer, known, joined_at, echo: join.echo, will: None })
+    }
+
+    /// Publishes `payload` to all other members; to this one too if it asked for that. Never waits, and never fails.
+    pub fn publish(&self, payload: impl Into<Bytes>) -> MessageId {
+        self.room.0.publish(self.name(), payload.into(), (!self.echo).then_some(self.id))
+    }
+
+    /// Publishes `payload` when the membership ends, however it does, unless the server is draining.
+    pub fn will(mut self, payload: impl Into<Bytes>) -> Self {
+        self.will = Some(payload.into());
+        self
+    }
+
+    /// The room.
+    pub fn room(&self) -> &Room {
+        &self.room
+    }
+
+    /// The last message before the join: this member gets every one behind it.
+    pub fn joined_at(&self) -> MessageId {
+        self.joined_at
+    }
+
+    /// Tells the other members that this one was called `from` until now.
+    pub fn renamed(&self, from: UserName) {
+        let Some(to) = self.name() else { return };
+        let notice = Notice::Renamed { room: self.room.name().clone(), from, to };
+        self.room.0.notify(notice, Some(self.id));
+    }
+
+    /// Writes to this member in another format from now on.
+    pub fn reformed(&self, format: Format) {
+        let entry = Entry::Reform { room: self.room.0.id, member: self.id, format };
+        self.room.0.post_to(&self.peer.tick, entry);
+    }
+
+    fn name(&self) -> Option<UserName> {
+        self.known.as_ref().map(|known| known.name())
+    }
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        self.peer.leave_room();
+        let draining = self.peer.is_draining();
+        self.room.0.leave(self.id, &self.peer.tick, draining || self.will.is_some());
+        if let Some(will) = self.will.take()
+            && !draining
+        {
+            self.room.0.publish(self.name(), will, None);
+        }
+    }
+}
+
+impl std::fmt::Debug for Membership {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Membership").field("room", self.room.name()).field("id", &self.id).finish_non_exhaustive()
+    }
+}

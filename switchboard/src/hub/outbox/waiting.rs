@@ -1,0 +1,189 @@
+//! What waits behind the bytes that are being written, frame by frame: publications can still be dropped here.
+//!
+//! Never dropped are answers and notices. Where publications were dropped a gap stands in their place, which is told to
+//! the member when its turn comes: how many, and from which number.
+
+use crate::hub::posting::{Form, MembershipId, Wire};
+use crate::hub::room::Overflow;
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use switchboard_proto::{Message, Notice, Output, RoomName};
+
+/// Bytes moved to the output at a time. What has been moved is no longer dropped, so this is how stale it may get.
+const REFILL_BYTES: usize = 64 << 10;
+
+/// One frame of a batch.
+pub(crate) struct Frame {
+    pub(crate) start: usize,
+    pub(crate) end: usize,
+    /// The message's number; none for a notice.
+    pub(crate) seq: Option<u64>,
+    pub(crate) except: Option<MembershipId>,
+}
+
+/// One frame of a room's for one member.
+pub(crate) struct Publication {
+    pub(crate) bytes: Bytes,
+    pub(crate) member: MembershipId,
+    pub(crate) seq: Option<u64>,
+}
+
+/// Messages that a member lost.
+pub(crate) struct Gap {
+    pub(crate) member: MembershipId,
+    pub(crate) form: Form,
+    pub(crate) room: RoomName,
+    pub(crate) lost: u64,
+    pub(crate) from_seq: u64,
+}
+
+/// The member cannot stay: it lost a message, and nothing may be dropped for it.
+#[derive(Debug)]
+pub(crate) struct Full;
+
+enum Entry {
+    /// An answer, or a notice: never dropped.
+    Kept(Bytes),
+    Publication(Publication),
+    /// A message from the room's history, encoded only when its turn comes.
+    Replay(Arc<Message>, Form),
+    Gap(Box<Gap>),
+}
+
+/// Frames in order.
+#[derive(Default)]
+pub(crate) struct Waiting {
+    entries: VecDeque<Entry>,
+    bytes: usize,
+    /// Replays: the room holds them anyway, so they do not count towards the outbox's bounds.
+    replays: usize,
+}
+
+impl Waiting {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(crate) fn frames(&self) -> usize {
+        self.entries.len() - self.replays
+    }
+
+    /// Queues a frame that is never dropped.
+    pub(crate) fn keep(&mut self, bytes: Bytes) {
+        self.bytes += bytes.len();
+        self.entries.push_back(Entry::Kept(bytes));
+    }
+
+    pub(crate) fn replay(&mut self, message: Arc<Message>, form: Form) {
+        self.replays += 1;
+        self.entries.push_back(Entry::Replay(message, form));
+    }
+
+    /// Queues a publication; if there is no room for it (`full`, asked again after each drop) something is dropped as
+    /// `overflow` says, and counted in a gap.
+    pub(crate) fn publish(
+        &mut self,
+        publication: Publication,
+        overflow: Overflow,
+        full: impl Fn(&Self) -> bool,
+        gap: impl Fn(u64) -> Gap,
+    ) -> Result<(), Full> {
+        let Some(seq) = publication.seq else {
+            self.keep(publication.bytes);
+            return Ok(());
+        };
+        let oldest = |waiting: &Self| {
+            let is_one = |entry: &Entry| matches!(entry, Entry::Publication(other) if other.member == publication.member && other.seq.is_some());
+            waiting.entries.iter().position(is_one)
+        };
+        if overflow == Overflow::Latest {
+            while let Some(place) = oldest(self) {
+                self.drop_at(place, &gap);
+            }
+        }
+        if overflow == Overflow::DropOldest {
+            while full(self) {
+                let Some(place) = oldest(self) else { break };
+                self.drop_at(place, &gap);
+            }
+        }
+        if full(self) {
+            if overflow == Overflow::Disconnect {
+                return Err(Full);
+            }
+            self.lose(gap(seq));
+            return Ok(());
+        }
+        self.bytes += publication.bytes.len();
+        self.entries.push_back(Entry::Publication(publication));
+        Ok(())
+    }
+
+    /// Puts a gap where a publication stood.
+    fn drop_at(&mut self, place: usize, gap: &impl Fn(u64) -> Gap) {
+        let Entry::Publication(Publication { bytes, seq: Some(seq), member }) = &self.entries[place] else {
+            unreachable!("only messages are dropped")
+        };
+        self.bytes -= bytes.len();
+        let (seq, member) = (*seq, *member);
+        // A gap of the same member before it, with nothing of that member's in between, takes it in.
+        let before = self.entries.range_mut(..place).rev().find_map(|entry| match entry {
+            Entry::Gap(gap) if gap.member == member => Some(gap),
+            _ => None,
+        });
+        if let Some(before) = before.filter(|before| before.from_seq + before.lost == seq) {
+            before.lost += 1;
+            self.entries.remove(place);
+        } else {
+            self.entries[place] = Entry::Gap(Box::new(gap(seq)));
+        }
+    }
+
+    /// Counts a message that was not queued.
+    pub(crate) fn lose(&mut self, gap: Gap) {
+        if let Some(Entry::Gap(last)) = self.entries.back_mut()
+            && last.member == gap.member
+            && last.from_seq + last.lost == gap.from_seq
+        {
+            last.lost += gap.lost;
+            return;
+        }
+        self.entries.push_back(Entry::Gap(Box::new(gap)));
+    }
+
+    /// Moves frames to the empty `output`, and says how many.
+    pub(crate) fn refill(&mut self, output: &mut Output) -> usize {
+        let mut frames = 0;
+        while output.len() < REFILL_BYTES {
+            let Some(entry) = self.entries.pop_front() else {
+                self.entries = VecDeque::new();
+                break;
+            };
+            frames += 1;
+            match entry {
+                Entry::Kept(bytes) | Entry::Publication(Publication { bytes, .. }) => {
+                    self.bytes -= bytes.len();
+                    output.share(bytes);
+                }
+                Entry::Replay(message, form) => {
+                    self.replays -= 1;
+                    if let Wire::Frame(bytes) = form.message(&message) {
+                        output.share(bytes);
+                    }
+                }
+                Entry::Gap(gap) => {
+                    let notice = Notice::Gap { room: gap.room, lost: gap.lost, from_seq: gap.from_seq };
+                    if let Some(bytes) = gap.form.notice(&notice) {
+                        output.share(bytes);
+                    }
+                }
+            }
+        }
+        frames
+    }
+}

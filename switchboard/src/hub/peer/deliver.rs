@@ -1,0 +1,108 @@
+//! What rooms and other connections send to a peer. The worker's tick delivers; nothing here waits.
+
+use super::{BLOCKED, CLOSING, Peer, bump, reason_of, wake};
+use crate::hub::fanout::Batch;
+use crate::hub::outbox::Gap;
+use crate::hub::posting::{Form, MembershipId};
+use crate::hub::room::Overflow;
+use bytes::Bytes;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use switchboard_proto::{CloseReason, Format, Message, Notice, RoomName};
+
+impl Peer {
+    /// Delivers a batch of a room's: in one write if nothing is queued, else behind what is.
+    pub(in crate::hub) fn deliver(
+        self: &Arc<Self>,
+        member: MembershipId,
+        overflow: Overflow,
+        room: &RoomName,
+        batch: &Batch,
+    ) {
+        let mut state = self.state.lock();
+        if self.is(CLOSING) || batch.frames.is_empty() {
+            return;
+        }
+        let mut taken = 0;
+        // A member of several rooms may get something from each in this tick, which leaves in one write at its end.
+        if self.rooms.load(Ordering::Relaxed) == 1 && state.outbox.is_idle() && batch.is_whole_for(member) {
+            let whole = |taken| batch.frames.iter().map(|frame| frame.end).find(|end| *end >= taken).unwrap_or(taken);
+            match state.outbox.write_through(self.tick.now(), &batch.bytes, whole) {
+                Ok(count) => taken = count,
+                Err(error) => return self.end_locked(&mut state, reason_of(&error)),
+            }
+            self.wrote(&mut state, taken as u64);
+            if taken == batch.bytes.len() {
+                bump(&self.traffic.frames_out, batch.frames.len() as u64);
+                return;
+            }
+            self.attention.fetch_or(BLOCKED, Ordering::Release);
+            wake(state.driver.as_ref());
+            let cut = whole(taken);
+            bump(&self.traffic.frames_out, batch.frames.iter().filter(|frame| frame.end <= cut).count() as u64);
+            taken = cut;
+        }
+        let limits = &self.listener.limits;
+        for publication in batch.publications(member, taken) {
+            let gap = |from_seq| Gap { member, form: batch.form, room: room.clone(), lost: 1, from_seq };
+            let bounds = (limits.outbox_bytes, limits.outbox_frames);
+            if state.outbox.publish(publication, overflow, bounds, gap).is_err() {
+                return self.end_locked(&mut state, CloseReason::SlowConsumer);
+            }
+            bump(&self.traffic.frames_out, 1);
+        }
+        self.queued(&mut state);
+    }
+
+    /// Queues what a new member missed.
+    pub(in crate::hub) fn replay(self: &Arc<Self>, form: Form, missed: Option<&Notice>, messages: Vec<Arc<Message>>) {
+        let notice = missed.and_then(|missed| form.notice(missed));
+        if notice.is_none() && messages.is_empty() {
+            return;
+        }
+        let mut state = self.state.lock();
+        if let Some(notice) = notice {
+            state.outbox.waiting.keep(notice);
+        }
+        for message in messages {
+            state.outbox.waiting.replay(message, form);
+        }
+        self.queued(&mut state);
+    }
+
+    /// Tells the member of messages that it lost; ends it if that cannot be told.
+    pub(in crate::hub) fn lose(self: &Arc<Self>, gap: Gap) {
+        let mut state = self.state.lock();
+        if gap.form.format == Format::Raw {
+            return self.end_locked(&mut state, CloseReason::SlowConsumer);
+        }
+        state.outbox.waiting.lose(gap);
+        self.queued(&mut state);
+    }
+
+    /// Queues one frame from elsewhere, unless the outbox is full. Says whether it was queued.
+    pub(in crate::hub) fn tell(self: &Arc<Self>, frame: Bytes) -> bool {
+        let limits = &self.listener.limits;
+        let mut state = self.state.lock();
+        if self.is(CLOSING) || state.outbox.is_full(limits.outbox_bytes, limits.outbox_frames) {
+            return false;
+        }
+        state.outbox.push(|output| output.share(frame));
+        self.queued(&mut state);
+        bump(&self.traffic.frames_out, 1);
+        true
+    }
+
+    /// Counts one more room, unless that were more than `limit`.
+    pub(in crate::hub) fn enter_room(&self, limit: usize) -> bool {
+        // Relaxed: a count that guards no other memory.
+        let entered = self.rooms.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |rooms| {
+            ((rooms as usize) < limit).then_some(rooms + 1)
+        });
+        entered.is_ok()
+    }
+
+    pub(in crate::hub) fn leave_room(&self) {
+        self.rooms.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,70 @@
+//! Which connection it is: its number, its address, and the listener that it came to.
+
+use crate::config::{Limits, Timeouts};
+use crate::metrics::Metrics;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// Identifies a connection among all of a server's, for its whole life and after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId(pub(crate) u64);
+
+impl fmt::Display for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl From<u64> for ConnectionId {
+    fn from(number: u64) -> Self {
+        Self(number)
+    }
+}
+
+/// Where a connection comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum PeerAddr {
+    /// An IP address and port.
+    Ip(SocketAddr),
+    /// A Unix socket, by its path if the peer bound one.
+    Unix(Option<PathBuf>),
+    /// The same process.
+    Memory,
+}
+
+impl PeerAddr {
+    /// The IP address and port, if it has one.
+    pub fn ip(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Ip(address) => Some(*address),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for PeerAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(address) => address.fmt(f),
+            Self::Unix(Some(path)) => write!(f, "unix:{}", path.display()),
+            Self::Unix(None) => f.write_str("unix"),
+            Self::Memory => f.write_str("memory"),
+        }
+    }
+}
+
+/// What all connections of one listener have in common.
+#[derive(Debug)]
+pub(crate) struct ListenerSettings {
+    /// As in logs and lists: `tcp://127.0.0.1:8080`.
+    pub(crate) name: String,
+    pub(crate) transport: &'static str,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) drain: CancellationToken,
+}

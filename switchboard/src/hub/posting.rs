@@ -1,0 +1,115 @@
+//! What goes to all members of a room, and its bytes in each wire form, made once and shared by all.
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use switchboard_proto::{Codec, Format, Message, Notice, Output};
+
+/// How a member is written to: its format, and its connection's codec.
+#[derive(Clone, Copy)]
+pub(crate) struct Form {
+    pub(crate) format: Format,
+    encode: fn(Bytes, &mut Output),
+    carries: fn(&[u8]) -> bool,
+}
+
+impl Form {
+    pub(crate) fn of<C>(format: Format) -> Self
+    where
+        C: Codec,
+        C::Frame: From<Bytes>,
+    {
+        Self { format, encode: |payload, output| C::default().encode(payload.into(), output), carries: C::carries }
+    }
+
+    /// Whether two members get the same bytes. Functions that are merged or doubled by the compiler only cost a second
+    /// encoding.
+    pub(super) fn is(self, other: Self) -> bool {
+        self.format == other.format && std::ptr::fn_addr_eq(self.encode, other.encode)
+    }
+
+    /// A frame with this payload.
+    pub(super) fn frame(self, payload: Bytes) -> Bytes {
+        let mut output = Output::default();
+        (self.encode)(payload, &mut output);
+        output.into_bytes()
+    }
+
+    pub(super) fn message(self, message: &Message) -> Wire {
+        let payload = if self.format == Format::Raw {
+            message.payload.clone()
+        } else {
+            let mut text = Vec::new();
+            self.format.message(message, &mut text);
+            Bytes::from(text)
+        };
+        if (self.carries)(&payload) { Wire::Frame(self.frame(payload)) } else { Wire::Uncarried }
+    }
+
+    pub(super) fn notice(self, notice: &Notice) -> Option<Bytes> {
+        self.format.notice(notice).map(|payload| self.frame(payload))
+    }
+}
+
+/// A posting in one wire form.
+#[derive(Clone)]
+pub(super) enum Wire {
+    Frame(Bytes),
+    /// The format has no such notices.
+    Silent,
+    /// The transport cannot carry this payload as one frame.
+    Uncarried,
+}
+
+/// A message or a notice on its way to every member.
+pub(super) struct Posting {
+    pub(super) told: Told,
+    /// The membership that does not get it: the publisher's own, unless it wants its copy.
+    pub(super) except: Option<MembershipId>,
+    wires: Mutex<Vec<(Form, Wire)>>,
+}
+
+pub(super) enum Told {
+    Message(Arc<Message>),
+    Notice(Notice),
+}
+
+/// Identifies a membership among all of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct MembershipId(pub(super) u64);
+
+impl Posting {
+    pub(super) fn new(told: Told, except: Option<MembershipId>) -> Arc<Self> {
+        Arc::new(Self { told, except, wires: Mutex::default() })
+    }
+
+    /// The number in the room's order, of a message.
+    pub(super) fn seq(&self) -> Option<u64> {
+        match &self.told {
+            Told::Message(message) => Some(message.id.seq),
+            Told::Notice(_) => None,
+        }
+    }
+
+    /// Bytes that it keeps alive, about.
+    pub(super) fn bytes(&self) -> usize {
+        match &self.told {
+            Told::Message(message) => message.payload.len() + size_of::<Message>(),
+            Told::Notice(_) => size_of::<Notice>(),
+        }
+    }
+
+    /// Its bytes in this form: encoded by the first worker that asks.
+    pub(super) fn wire(&self, form: Form) -> Wire {
+        let mut wires = self.wires.lock();
+        if let Some((_, wire)) = wires.iter().find(|(known, _)| known.is(form)) {
+            return wire.clone();
+        }
+        let wire = match &self.told {
+            Told::Message(message) => form.message(message),
+            Told::Notice(notice) => form.notice(notice).map_or(Wire::Silent, Wire::Frame),
+        };
+        wires.push((form, wire.clone()));
+        wire
+    }
+}

@@ -1,0 +1,304 @@
+//! A named group: whoever is in it gets what is published to it, everybody in the same order.
+//!
+//! Publishing takes the room's short lock: it gives the message its number, keeps it in the history, and appends one
+//! entry to the inbox of each worker that has members. Joining takes the same lock and goes through the same inboxes, so
+//! that it is a point in the order. The lock covers workers, never members.
+
+use super::HubInner;
+use super::fanout::{Entry, LocalMember};
+use super::history::History;
+use super::identity::Known;
+use super::posting::{MembershipId, Posting, Told};
+use super::tick::Tick;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+use switchboard_proto::{Epoch, Message, MessageId, Notice, RoomName, UserName};
+use tokio::time::Instant;
+
+/// Above this many members notices name nobody: they only count.
+const NAMED_MEMBERS: usize = 50;
+
+/// Join and leave notices come at most this often.
+const NOTICE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What happens to publications for a member whose outbox is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Overflow {
+    /// The member is disconnected ([`SlowConsumer`](crate::CloseReason)); it can come back with `since`.
+    #[default]
+    Disconnect,
+    /// The oldest of this room that are queued go; the member is told of the gap.
+    DropOldest,
+    /// The new ones go; the member is told of the gap.
+    DropNewest,
+    /// Only the newest is ever queued: for states, where an old value is worth nothing.
+    Latest,
+}
+
+/// What is set when a room is made.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RoomOptions {
+    /// For members that do not choose. Members that get raw payloads cannot be told of gaps, so they are disconnected.
+    pub overflow: Overflow,
+    /// Whether nobody is told who comes and goes.
+    pub quiet: bool,
+}
+
+/// A room. Cloning shares it, and keeps it.
+#[derive(Clone)]
+pub struct Room(pub(crate) Arc<RoomInner>);
+
+pub(crate) struct RoomInner {
+    pub(super) id: RoomId,
+    pub(super) name: RoomName,
+    pub(super) options: RoomOptions,
+    epoch: Epoch,
+    hub: Arc<HubInner>,
+    state: Mutex<RoomState>,
+}
+
+/// Identifies a room's incarnation among all of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct RoomId(u64);
+
+struct RoomState {
+    /// The number of the last message.
+    seq: u64,
+    history: History,
+    members: BTreeMap<MembershipId, Option<Arc<Known>>>,
+    /// Workers with members, and how many.
+    ticks: Vec<(Arc<Tick>, usize)>,
+    emptied: Instant,
+    presence: Presence,
+}
+
+/// Who came and went since the last notice.
+#[derive(Default)]
+struct Presence {
+    told: Option<Instant>,
+    joined: usize,
+    left: usize,
+    /// The only one, if it was only one.
+    only: Option<Notice>,
+    /// A sweep will tell.
+    due: bool,
+}
+
+impl RoomInner {
+    pub(super) fn new(name: RoomName, options: RoomOptions, hub: Arc<HubInner>) -> Arc<Self> {
+        // Unique in the process: a worker may serve several hubs.
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        // The hasher's key is random, so an incarnation's name is not repeated after a restart.
+        let random = RandomState::new().hash_one(id);
+        Arc::new(Self {
+            id: RoomId(id),
+            name,
+            options,
+            epoch: Epoch::new((random >> 32) as u32),
+            hub,
+            state: Mutex::new(RoomState {
+                seq: 0,
+                history: History::default(),
+                members: BTreeMap::new(),
+                ticks: Vec::new(),
+                emptied: Instant::now(),
+                presence: Presence::default(),
+            }),
+        })
+    }
+
+    /// Gives `payload` its place in the order, and sends it on its way to every member but `except`.
+    pub(super) fn publish(&self, from: Option<UserName>, payload: Bytes, except: Option<MembershipId>) -> MessageId {
+        let time = SystemTime::now();
+        let limits = &self.hub.limits;
+        let mut state = self.state.lock();
+        state.seq += 1;
+        let id = MessageId { epoch: self.epoch, seq: state.seq };
+        let message = Arc::new(Message { room: self.name.clone(), id, time, from, payload });
+        if limits.history_messages > 0 {
+            // Relaxed: a sum to compare with a limit.
+            let others = self.hub.history_bytes.load(Ordering::Relaxed).saturating_sub(state.history.bytes());
+            let bytes = limits.history_bytes.min(limits.all_history_bytes.saturating_sub(others));
+            let grown = state.history.push(Arc::clone(&message), limits.history_messages, bytes);
+            self.hub.history_bytes.fetch_add(grown.cast_unsigned(), Ordering::Relaxed);
+        }
+        self.post(&state, &Posting::new(Told::Message(message), except));
+        id
+    }
+
+    fn post(&self, state: &RoomState, posting: &Arc<Posting>) {
+        for (tick, _) in &state.ticks {
+            tick.post(Entry::Post { room: self.id, posting: Arc::clone(posting) });
+        }
+    }
+
+    /// Adds a member at this point in the order, with what it missed since the point it knows.
+    pub(super) fn join(
+        self: &Arc<Self>,
+        member: LocalMember,
+        known: Option<Arc<Known>>,
+        since: Option<MessageId>,
+    ) -> MessageId {
+        let (id, tick) = (member.id, Arc::clone(&member.peer.tick));
+        let mut state = self.state.lock();
+        let (missed, replay) = match since {
+            None => (None, Vec::new()),
+            Some(since) if since.epoch != self.epoch || since.seq > state.seq => {
+                let reset = Notice::Reset { room: self.name.clone(), epoch: self.epoch };
+                (Some(reset), state.history.since(0).cloned().collect())
+            }
+            Some(since) => {
+                let replay: Vec<_> = state.history.since(since.seq).cloned().collect();
+                let first = replay.first().map_or(state.seq + 1, |message| message.id.seq);
+                let lost = first - since.seq - 1;
+                let gap = Notice::Gap { room: self.name.clone(), lost, from_seq: since.seq + 1 };
+                ((lost > 0).then_some(gap), replay)
+            }
+        };
+        if let Some(known) = &known {
+            self.present(&mut state, Notice::Joined { room: self.name.clone(), name: known.name() }, &tick);
+        }
+        state.members.insert(id, known);
+        match state.ticks.iter_mut().find(|(known, _)| Arc::ptr_eq(known, &tick)) {
+            Some((_, members)) => *members += 1,
+            None => state.ticks.push((Arc::clone(&tick), 1)),
+        }
+        tick.post(Entry::Join { room: self.id, name: self.name.clone(), member, missed, replay });
+        MessageId { epoch: self.epoch, seq: state.seq }
+    }
+
+    /// Removes a member at this point in the order. `will` is published behind it, `silent` tells nobody.
+    pub(super) fn leave(self: &Arc<Self>, id: MembershipId, tick: &Arc<Tick>, silent: bool) {
+        let mut state = self.state.lock();
+        let Some(known) = state.members.remove(&id) else { return };
+        if let Some(place) = state.ticks.iter().position(|(known, _)| Arc::ptr_eq(known, tick)) {
+            state.ticks[place].1 -= 1;
+            if state.ticks[place].1 == 0 {
+                state.ticks.swap_remove(place);
+            }
+        }
+        tick.post(Entry::Leave { room: self.id, member: id });
+        if state.members.is_empty() {
+            state.emptied = Instant::now();
+        }
+        if let Some(known) = known
+            && !silent
+        {
+            self.present(&mut state, Notice::Left { room: self.name.clone(), name: known.name() }, tick);
+        }
+    }
+
+    /// Tells the members at once that somebody came or went, or notes it for the next sweep.
+    fn present(self: &Arc<Self>, state: &mut RoomState, notice: Notice, tick: &Arc<Tick>) {
+        if self.options.quiet {
+            return;
+        }
+        let now = Instant::now();
+        let recent = state.presence.told.is_some_and(|told| now - told < NOTICE_INTERVAL);
+        if !recent && !state.presence.due && state.members.len() <= NAMED_MEMBERS {
+            state.presence.told = Some(now);
+            return self.post(state, &Posting::new(Told::Notice(notice), None));
+        }
+        let presence = &mut state.presence;
+        match &notice {
+            Notice::Joined { .. } => presence.joined += 1,
+            _ => presence.left += 1,
+        }
+        presence.only = (presence.joined + presence.left == 1).then_some(notice);
+        if !std::mem::replace(&mut presence.due, true) {
+            tick.present_later(Arc::downgrade(self));
+        }
+    }
+
+    /// Tells the members who came and went; called by a sweep, a second or less after it was noted.
+    pub(super) fn tell_presence(&self) {
+        let mut state = self.state.lock();
+        let presence = std::mem::take(&mut state.presence);
+        state.presence.told = Some(Instant::now());
+        let members = state.members.len();
+        let notice = match presence.only {
+            Some(only) if members <= NAMED_MEMBERS => only,
+            _ => Notice::Presence { room: self.name.clone(), joined: presence.joined, left: presence.left, members },
+        };
+        self.post(&state, &Posting::new(Told::Notice(notice), None));
+    }
+
+    /// Tells every member but one something about the room.
+    pub(super) fn notify(&self, notice: Notice, except: Option<MembershipId>) {
+        let state = self.state.lock();
+        self.post(&state, &Posting::new(Told::Notice(notice), except));
+    }
+
+    /// Has a member written to in another form from this point in the order on.
+    pub(super) fn post_to(&self, tick: &Tick, entry: Entry) {
+        let _ordered = self.state.lock();
+        tick.post(entry);
+    }
+
+    /// How long it has had no member, if it has none.
+    pub(super) fn empty_for(&self, now: Instant) -> Option<Duration> {
+        let state = self.state.lock();
+        state.members.is_empty().then(|| now.saturating_duration_since(state.emptied))
+    }
+
+    pub(super) fn hub(&self) -> &Arc<HubInner> {
+        &self.hub
+    }
+}
+
+impl Drop for RoomInner {
+    fn drop(&mut self) {
+        self.hub.history_bytes.fetch_sub(self.state.get_mut().history.bytes(), Ordering::Relaxed);
+    }
+}
+
+impl Room {
+    /// Its name, as it was first written.
+    pub fn name(&self) -> &RoomName {
+        &self.0.name
+    }
+
+    /// Publishes to every member, from nobody. Never waits, and never fails.
+    pub fn publish(&self, payload: impl Into<Bytes>) -> MessageId {
+        self.0.publish(None, payload.into(), None)
+    }
+
+    /// Publishes to every member in somebody's name.
+    pub fn publish_as(&self, from: UserName, payload: impl Into<Bytes>) -> MessageId {
+        self.0.publish(Some(from), payload.into(), None)
+    }
+
+    /// How many members it has, those without a name included.
+    pub fn member_count(&self) -> usize {
+        self.0.state.lock().members.len()
+    }
+
+    /// The names of at most `limit` members, past the first `skip`, in the order in which they came.
+    pub fn members(&self, skip: usize, limit: usize) -> Vec<UserName> {
+        let state = self.0.state.lock();
+        state.members.values().flatten().skip(skip).take(limit).map(|known| known.name()).collect()
+    }
+
+    /// The last `count` messages that it keeps, oldest first.
+    pub fn history(&self, count: usize) -> Vec<Arc<Message>> {
+        self.0.state.lock().history.last(count).cloned().collect()
+    }
+
+    /// The number of its last message, and its incarnation: what to resume from.
+    pub fn last_id(&self) -> MessageId {
+        MessageId { epoch: self.0.epoch, seq: self.0.state.lock().seq }
+    }
+}
+
+impl std::fmt::Debug for Room {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Room").field(&self.0.name).finish()
+    }
+}

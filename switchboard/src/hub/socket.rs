@@ -1,0 +1,34 @@
+//! What the hub needs of a connection's socket; each transport implements it.
+
+use std::io::{self, IoSlice};
+use std::task::{Context, Poll};
+use tokio::io::ReadBuf;
+
+/// The write side of a connection's socket.
+pub(crate) trait Sink: Send {
+    /// Writes what the socket takes now. `WouldBlock` hands the rest to the connection's task, which polls.
+    fn try_write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
+
+    /// Writes, or wakes the task once the socket takes more. The interest stays registered.
+    fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>>;
+
+    /// Tells the peer that nothing more will come.
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Tells the peer why the connection is about to be closed, where the transport can.
+    fn reason(&mut self, reason: switchboard_proto::CloseReason) {
+        let _ = reason;
+    }
+
+    /// Makes the coming close a reset: what the kernel still holds is thrown away.
+    fn reset(&mut self);
+}
+
+/// The read side of a connection's socket.
+pub(crate) trait Source: Send {
+    /// Reads into `buffer`; nothing read is the end of input.
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>>;
+
+    /// Reads what the kernel has now, whether or not the event loop has heard of it yet.
+    fn read_now(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
+}
