@@ -11,7 +11,7 @@ use std::time::Duration;
 use switchboard::{BindError, Drained, Escaped, Handle, Limits, Server};
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 /// Why nothing was served.
 #[derive(Debug)]
@@ -58,6 +58,7 @@ async fn run(config: Config) -> Result<(), Failure> {
     }
     let bound = server.bind().await.map_err(Failure::Bind)?;
     announce(&places, &bound.urls());
+    debug!(listeners = places.len(), workers = config.workers.value, "serving");
     let handle = bound.handle();
     let drained = tokio::select! {
         // It ends by itself once the other has asked the handle for it.
@@ -157,4 +158,22 @@ async fn stop(mut signals: Signals, handle: &Handle, grace: Duration) -> std::co
     warn!("second signal: ending now");
     handle.abort();
     std::future::pending().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_reaches_a_listener_from_this_machine() {
+        let command = |typed: &str, url: &str| {
+            let endpoint = Endpoint::parse(typed).expect("it is sound");
+            command(&endpoint.address, url)
+        };
+        assert_eq!(command("echo=tcp://0.0.0.0:0", "tcp://0.0.0.0:80"), "nc 127.0.0.1 80");
+        assert_eq!(command("echo=udp://[::]:0", "udp://[::]:80"), "nc -u ::1 80");
+        assert_eq!(command("echo=tcp://192.0.2.1:0", "tcp://192.0.2.1:80"), "nc 192.0.2.1 80");
+        assert_eq!(command("echo=unix:///a/b.sock", "unix:///a/b.sock"), "nc -U /a/b.sock");
+        assert_eq!(command("echo=unix:///a%20'b", "unix:///a 'b"), r"nc -U '/a '\''b'");
+    }
 }

@@ -1,0 +1,128 @@
+//! What is typed: faults, exit codes, help.
+
+use crate::process::{Program, command, path, run};
+use std::net::{TcpListener, UdpSocket};
+
+#[test]
+fn all_faults_come_at_once_and_nothing_is_bound() {
+    let socket = path("unbound.sock");
+    let sound = format!("echo=unix://{}", socket.display());
+    let end = run(&[
+        "serve",
+        &sound,
+        "echo=tcp://127.0.0.1",
+        "echo=tcp://256.0.0.1:80",
+        "chat=tcp://127.0.0.1:0",
+        "echo=sctp://127.0.0.1:0",
+        "echo=udp://127.0.0.1:7000?colour=red",
+        "echo=tcp://127.0.0.1:7000",
+        "echo=tcp://127.0.0.1:7000?idle=5m",
+        "--workers",
+        "none",
+        "--grace=-1s",
+    ]);
+    assert_eq!(end.code, Some(2));
+    assert_eq!(end.output, [""; 0]);
+    assert_eq!(
+        end.log,
+        [
+            "error: echo=tcp://127.0.0.1: missing port, as in 127.0.0.1:8080 (0 takes a free one)",
+            "error: echo=tcp://256.0.0.1:80: bad host `256.0.0.1`: not an IPv4 address",
+            "error: chat=tcp://127.0.0.1:0: unknown service `chat`; known: echo",
+            "error: echo=sctp://127.0.0.1:0: unknown scheme `sctp`; known: tcp, unix, udp",
+            "error: echo=udp://127.0.0.1:7000?colour=red: unknown option `colour`; known here: prefix",
+            "error: echo=tcp://127.0.0.1:7000?idle=5m: the same listener as echo=tcp://127.0.0.1:7000",
+            "error: --workers: `none` is not a number from 1 to 1024",
+            "error: --grace: `-1s` is not a duration such as 500ms, 30s, 5m or 1h",
+        ]
+    );
+    assert!(!socket.exists());
+}
+
+#[test]
+fn one_fault_is_one_line_whatever_was_typed() {
+    let end = run(&["serve", "echo=tcp://a\nb\u{1b}[31m:1"]);
+    assert_eq!(end.log.len(), 1);
+    assert!(!end.log[0].contains('\u{1b}'), "{:?}", end.log);
+}
+
+#[test]
+fn what_clap_finds_is_a_fault_of_the_command_line() {
+    for arguments in [&["serve", "--wrokers", "3"][..], &["sevre"], &[], &["serve", "-q", "-v"]] {
+        assert_eq!(run(arguments).code, Some(2), "{arguments:?}");
+    }
+}
+
+#[test]
+fn every_busy_address_is_named_and_nothing_is_accepted() {
+    let stream = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let datagrams = UdpSocket::bind("127.0.0.1:0").expect("a port is free");
+    let socket = path("busy.sock");
+    let tcp = format!("tcp://{}", stream.local_addr().expect("it is bound"));
+    let udp = format!("udp://{}", datagrams.local_addr().expect("it is bound"));
+    let unix = format!("echo=unix://{}", socket.display());
+    for workers in ["1", "4"] {
+        let end = run(&["serve", &format!("echo={tcp}"), &unix, &format!("echo={udp}"), "--workers", workers]);
+        assert_eq!(end.code, Some(1));
+        assert_eq!(end.output, [""; 0]);
+        let busy = |url: &str| format!("error: cannot listen on {url}: Address already in use (os error 98)");
+        assert_eq!(end.log, [busy(&tcp), busy(&udp)]);
+        assert!(!socket.exists());
+    }
+}
+
+#[test]
+fn a_listeners_line_aligns_and_its_command_reaches_this_machine() {
+    let socket = path("aligned.sock");
+    let urls = ["echo=tcp://0.0.0.0:0", "echo=udp://127.0.0.1:0", &format!("echo=unix://{}", socket.display())];
+    let program = Program::serve(&urls);
+    let port = |index: usize| program.listeners[index].address().port();
+    let width = program.listeners.iter().map(|listener| listener.url.len()).max().expect("listeners");
+    let expected = [
+        (format!("tcp://0.0.0.0:{}", port(0)), format!("nc 127.0.0.1 {}", port(0))),
+        (format!("udp://127.0.0.1:{}", port(1)), format!("nc -u 127.0.0.1 {}", port(1))),
+    ];
+    for (listener, (url, command)) in program.listeners.iter().zip(expected) {
+        assert_eq!(listener.line, format!("echo  {url:width$}  try: {command}"));
+    }
+}
+
+#[test]
+fn a_closed_stdout_does_not_matter() {
+    let socket = path("closed.sock");
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let mut command = command(&["serve", "-v", &format!("echo=unix://{}", socket.display())]);
+    command.stdout(writer);
+    let mut program = Program::spawn(command);
+    program.logged("serving");
+    let stream = std::os::unix::net::UnixStream::connect(&socket).expect("it accepts");
+    assert_eq!(crate::process::exchange(stream, b"hi\n"), b"echo: hi\n");
+    assert_eq!(program.stop().code, Some(0));
+}
+
+#[test]
+fn help_says_what_can_be_typed() {
+    let end = run(&["serve", "--help"]);
+    assert_eq!(end.code, Some(0));
+    let text = end.output.join("\n");
+    for word in ["tcp://HOST:PORT", "unix:///PATH", "udp://", "prefix", "--max-frame", "SWITCHBOARD_", "Exit codes"] {
+        assert!(text.contains(word), "{word} is missing in\n{text}");
+    }
+    assert!(run(&["--version"]).output[0].starts_with("switchboard "));
+}
+
+#[test]
+fn completions_and_manual_pages_are_printed() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let end = run(&["completions", shell]);
+        assert_eq!(end.code, Some(0));
+        assert!(end.output.join("\n").contains("max-frame"), "{shell}");
+    }
+    assert_eq!(run(&["completions", "tcsh"]).code, Some(2));
+    for (arguments, title) in [(&["man"][..], ".TH switchboard 1"), (&["man", "serve"], ".TH switchboard-serve 1")] {
+        let end = run(arguments);
+        assert_eq!(end.code, Some(0));
+        assert!(end.output.iter().any(|line| line.starts_with(title)), "{:?}", end.output);
+    }
+}

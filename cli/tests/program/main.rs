@@ -1,0 +1,14 @@
+//! The program as its user sees it: a real process, real sockets, port 0.
+//!
+//! Nothing sleeps: each test waits for what it expects, and fails with what it saw instead.
+
+// Helpers outside of #[test] functions fail a test by panicking as well.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
+
+mod command_line;
+mod datagrams;
+mod echo;
+mod logs;
+mod process;
+mod settings;
+mod stopping;

@@ -1,0 +1,226 @@
+//! One run of the program: its arguments, its output as it comes, its end.
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::io::{BufRead as _, BufReader, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream, UdpSocket};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::Duration;
+
+/// For anything expected to happen; only a failing test waits so long.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A running `switchboard`, killed when the test is over.
+pub(crate) struct Program {
+    child: Child,
+    output: Lines,
+    log: Lines,
+    /// What it listens on, in the order of its arguments.
+    pub(crate) listeners: Vec<Listener>,
+}
+
+/// A line of its output: `echo  tcp://127.0.0.1:8080  try: nc 127.0.0.1 8080`.
+#[derive(Debug, Clone)]
+pub(crate) struct Listener {
+    /// The whole line.
+    pub(crate) line: String,
+    pub(crate) url: String,
+    pub(crate) command: String,
+}
+
+/// How it ended.
+#[derive(Debug)]
+pub(crate) struct End {
+    pub(crate) code: Option<i32>,
+    /// What it wrote to stdout, without the listeners' lines.
+    pub(crate) output: Vec<String>,
+    /// All that it wrote to stderr.
+    pub(crate) log: Vec<String>,
+}
+
+/// How to call the program, with nothing of the test's own environment.
+pub(crate) fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_switchboard"));
+    command.args(arguments).env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Runs the program to its end.
+pub(crate) fn run(arguments: &[&str]) -> End {
+    Program::spawn(command(arguments)).end()
+}
+
+/// A path for a socket or file of this test alone.
+pub(crate) fn path(test: &str) -> PathBuf {
+    std::env::temp_dir().join(format!("switchboard-{}-{test}", std::process::id()))
+}
+
+impl Program {
+    /// Starts `switchboard serve` and waits until it listens on every URL among the arguments.
+    pub(crate) fn serve(arguments: &[&str]) -> Self {
+        let arguments: Vec<_> = ["serve"].iter().chain(arguments).copied().collect();
+        let expected = arguments.iter().filter(|argument| argument.contains("://")).count();
+        Self::listening(command(&arguments), expected)
+    }
+
+    /// Starts a command and waits until it has printed so many listeners.
+    pub(crate) fn listening(command: Command, expected: usize) -> Self {
+        let mut program = Self::spawn(command);
+        for _ in 0..expected {
+            match program.output.next() {
+                Some(line) => program.listeners.push(Listener::parse(&line)),
+                None => panic!("it does not serve: {:?}", program.log.rest()),
+            }
+        }
+        program
+    }
+
+    pub(crate) fn spawn(mut command: Command) -> Self {
+        let mut child = command.spawn().expect("the program starts");
+        let output = child.stdout.take().map(Lines::read).unwrap_or_default();
+        let log = child.stderr.take().map(Lines::read).unwrap_or_default();
+        Self { child, output, log, listeners: Vec::new() }
+    }
+
+    /// Waits for a line of the log that holds `part`.
+    pub(crate) fn logged(&mut self, part: &str) -> String {
+        loop {
+            match self.log.next() {
+                Some(line) if line.contains(part) => return line,
+                Some(_) => {}
+                None => panic!("it ended without logging {part:?}: {:?}", self.log.seen),
+            }
+        }
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let id = Pid::from_raw(self.child.id().try_into().expect("a process number"));
+        kill(id, signal).expect("it runs");
+    }
+
+    /// Waits for its end.
+    pub(crate) fn end(mut self) -> End {
+        let output = self.output.rest();
+        self.log.rest();
+        let status = self.child.wait().expect("it can be waited for");
+        End { code: status.code(), output, log: std::mem::take(&mut self.log.seen) }
+    }
+
+    /// Stops it politely and waits for its end.
+    pub(crate) fn stop(self) -> End {
+        self.signal(Signal::SIGTERM);
+        self.end()
+    }
+
+    /// A TCP connection to a listener.
+    pub(crate) fn tcp(&self, listener: usize) -> TcpStream {
+        let stream = TcpStream::connect(self.listeners[listener].address()).expect("it accepts");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+        stream
+    }
+
+    /// A UDP socket that talks to a listener.
+    pub(crate) fn udp(&self, listener: usize) -> UdpSocket {
+        let target = self.listeners[listener].address();
+        let source = if target.is_ipv4() { "127.0.0.1:0" } else { "[::1]:0" };
+        let socket = UdpSocket::bind(source).expect("a port is free");
+        socket.connect(target).expect("an address of the right family");
+        socket.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+        socket
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // It may have ended before.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Listener {
+    fn parse(line: &str) -> Self {
+        let (place, command) = line.split_once("try: ").unwrap_or_else(|| panic!("not a listener: {line}"));
+        let url = place.split_whitespace().nth(1).expect("a service and a URL");
+        Self { line: line.to_owned(), url: url.to_owned(), command: command.to_owned() }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        let (_, place) = self.url.split_once("://").expect("a URL");
+        place.parse().expect("an address and port")
+    }
+}
+
+/// Lines as they come from a pipe.
+#[derive(Default)]
+struct Lines {
+    coming: Option<Receiver<String>>,
+    seen: Vec<String>,
+}
+
+impl Lines {
+    fn read(pipe: impl Read + Send + 'static) -> Self {
+        let (sender, coming) = channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(pipe).split(b'\n').map_while(Result::ok) {
+                if sender.send(String::from_utf8_lossy(&line).into_owned()).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { coming: Some(coming), seen: Vec::new() }
+    }
+
+    /// The next line, or `None` at the end.
+    fn next(&mut self) -> Option<String> {
+        match self.coming.as_ref()?.recv_timeout(PATIENCE) {
+            Ok(line) => {
+                self.seen.push(line.clone());
+                Some(line)
+            }
+            Err(RecvTimeoutError::Disconnected) => None,
+            Err(RecvTimeoutError::Timeout) => panic!("waited in vain for a line after {:?}", self.seen),
+        }
+    }
+
+    fn rest(&mut self) -> Vec<String> {
+        std::iter::from_fn(|| self.next()).collect()
+    }
+}
+
+/// A stream that can finish sending while it still receives.
+pub(crate) trait HalfClose: Read + Write {
+    fn finish_sending(&self);
+}
+
+impl HalfClose for TcpStream {
+    fn finish_sending(&self) {
+        self.shutdown(Shutdown::Write).expect("it is connected");
+    }
+}
+
+impl HalfClose for UnixStream {
+    fn finish_sending(&self) {
+        self.shutdown(Shutdown::Write).expect("it is connected");
+    }
+}
+
+/// Sends all, finishes sending, and receives all: `printf … | nc -N`.
+pub(crate) fn exchange(mut stream: impl HalfClose, bytes: &[u8]) -> Vec<u8> {
+    stream.write_all(bytes).expect("it takes everything");
+    stream.finish_sending();
+    let mut received = Vec::new();
+    stream.read_to_end(&mut received).expect("it answers and closes");
+    received
+}
+
+/// Sends a line and receives so many bytes, while the connection stays open.
+pub(crate) fn ask(stream: &mut (impl Read + Write), line: &[u8], answer: &[u8]) {
+    stream.write_all(line).expect("it takes a line");
+    let mut received = vec![0; answer.len()];
+    stream.read_exact(&mut received).expect("it answers");
+    assert_eq!(received.escape_ascii().to_string(), answer.escape_ascii().to_string());
+}

@@ -1,0 +1,121 @@
+//! Where settings come from, and what is wrong with them.
+
+use crate::process::{End, Program, command, exchange, path, run};
+use std::path::PathBuf;
+
+/// A file that is there as long as the test.
+struct File(PathBuf);
+
+impl File {
+    fn new(test: &str, text: &str) -> Self {
+        let path = path(test);
+        std::fs::write(&path, text).expect("the temporary folder takes a file");
+        Self(path)
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().expect("the path is UTF-8")
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        // Best effort: it is in the temporary folder.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+fn run_with(variable: (&str, &str), arguments: &[&str]) -> End {
+    let mut command = command(arguments);
+    command.env(variable.0, variable.1);
+    Program::spawn(command).end()
+}
+
+#[test]
+fn listeners_and_settings_come_from_a_file() {
+    let file = File::new("serve.toml", "listen = [\"echo=tcp://127.0.0.1:0?prefix=file%20\"]\nworkers = 1\n");
+    let program = Program::listening(command(&["serve", "--config", file.path()]), 1);
+    assert_eq!(exchange(program.tcp(0), b"hi\n"), b"file hi\n");
+}
+
+#[test]
+fn listeners_come_from_the_environment() {
+    let mut command = command(&["serve"]);
+    command.env("SWITCHBOARD_LISTEN", "echo=tcp://127.0.0.1:0 echo=udp://127.0.0.1:0");
+    let program = Program::listening(command, 2);
+    assert_eq!(exchange(program.tcp(0), b"hi\n"), b"echo: hi\n");
+}
+
+#[test]
+fn print_shows_each_value_and_where_it_came_from() {
+    let file = File::new("print.toml", "max-frame = \"1KiB\"\nworkers = 3\n");
+    let variable = ("SWITCHBOARD_GRACE", "5s");
+    let end = run_with(variable, &["config", "print", "--config", file.path(), "--workers", "2", "-v"]);
+    assert_eq!(end.code, Some(0));
+    let origin = |name: &str| {
+        let line = end.output.iter().find(|line| line.starts_with(&format!("{name} = "))).expect("a line each");
+        let (value, origin) = line.split_once("  # ").expect("an origin");
+        (value.split_once(" = ").expect("a value").1.trim().to_owned(), origin.to_owned())
+    };
+    let expect = |value: &str, origin: &str| (value.to_owned(), origin.to_owned());
+    assert_eq!(origin("workers"), expect("2", "flag --workers"));
+    assert_eq!(origin("grace"), expect("\"5s\"", "environment SWITCHBOARD_GRACE"));
+    assert_eq!(origin("max-frame"), expect("\"1KiB\"", &format!("file {}", file.path())));
+    assert_eq!(origin("max-outbox"), expect("\"1MiB\"", "default"));
+    assert_eq!(origin("log"), expect("\"debug\"", "flag -v"));
+    let listen = "[\"echo=tcp://127.0.0.1:8080\", \"echo=udp://127.0.0.1:8080\"]";
+    assert_eq!(origin("listen"), expect(listen, "default"));
+}
+
+#[test]
+fn check_says_nothing_when_nothing_is_wrong() {
+    let end = run(&["config", "check", "echo=tcp://127.0.0.1:0"]);
+    assert_eq!((end.code, end.output.len(), end.log.len()), (Some(0), 0, 0));
+}
+
+#[test]
+fn a_bad_file_exits_78_with_all_faults() {
+    let file = File::new("bad.toml", "wrokers = 3\ngrace = \"soon\"\n");
+    for arguments in
+        [["serve", "--config", file.path()].to_vec(), ["config", "check", "--config", file.path()].to_vec()]
+    {
+        let end = run(&arguments);
+        assert_eq!(end.code, Some(78));
+        assert_eq!(end.log.len(), 2);
+        assert!(end.log.iter().any(|line| line.contains("unknown key `wrokers`")), "{:?}", end.log);
+        assert!(end.log.iter().any(|line| line.contains("grace = `soon` is not a duration")), "{:?}", end.log);
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_read_exits_78() {
+    for path in ["/nonexistent.toml", "/", "/dev/zero"] {
+        assert_eq!(run(&["serve", "--config", path]).code, Some(78), "{path}");
+    }
+}
+
+#[test]
+fn a_bad_variable_exits_78() {
+    let end = run_with(("SWITCHBOARD_MAX_FRAME", "64K"), &["serve", "echo=tcp://127.0.0.1:0"]);
+    assert_eq!(end.code, Some(78));
+    let expected = "error: environment SWITCHBOARD_MAX_FRAME: `64K` is not a size such as 512, 64KiB, 1MiB or 2GiB";
+    assert_eq!(end.log, [expected]);
+}
+
+#[test]
+fn a_limit_beyond_the_machine_exits_78() {
+    let end = run(&["serve", "echo=tcp://127.0.0.1:0", "--max-connections", "1000000000000"]);
+    assert_eq!(end.code, Some(78));
+    assert!(end.log.len() == 1 && end.log[0].contains("descriptor limit"), "{:?}", end.log);
+}
+
+#[test]
+fn more_connections_than_allowed_are_refused() {
+    for limit in ["--max-connections", "--max-connections-per-address"] {
+        let mut program = Program::serve(&["echo=tcp://127.0.0.1:0", limit, "1"]);
+        let mut first = program.tcp(0);
+        crate::process::ask(&mut first, b"in\n", b"echo: in\n");
+        drop(program.tcp(0));
+        program.logged("connection refused");
+    }
+}

@@ -1,0 +1,99 @@
+//! Signals, drain, and the end.
+
+use crate::process::{End, PATIENCE, Program, ask, path};
+use nix::sys::signal::Signal;
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+
+const TCP: &str = "echo=tcp://127.0.0.1:0";
+
+#[test]
+fn each_signal_drains_and_exits_0() {
+    for (signal, name) in [(Signal::SIGINT, "SIGINT"), (Signal::SIGTERM, "SIGTERM"), (Signal::SIGHUP, "SIGHUP")] {
+        for workers in ["1", "4"] {
+            let mut program = Program::serve(&[TCP, "--workers", workers, "--grace", "20s"]);
+            let mut stream = program.tcp(0);
+            ask(&mut stream, b"hi\n", b"echo: hi\n");
+            program.signal(signal);
+            let line = program.logged("draining");
+            assert!(line.contains(name) && line.contains("at_most=20s") && line.contains("connections=1"), "{line}");
+            assert_eq!(stream.read(&mut [0; 1]).expect("it is closed in order"), 0);
+            drop(stream);
+            let end = program.end();
+            assert_eq!(end.code, Some(0));
+            let last = end.log.last().expect("it says how it went");
+            assert!(last.contains("drained: 1 finished, 0 aborted in "), "{last}");
+        }
+    }
+}
+
+#[test]
+fn a_hangup_stays_ignored_under_nohup() {
+    let mut shell = std::process::Command::new("/bin/sh");
+    let binary = env!("CARGO_BIN_EXE_switchboard");
+    shell.args(["-c", "trap '' HUP; exec \"$@\"", "sh", binary, "serve", TCP]);
+    shell.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let mut program = Program::listening(shell, 1);
+    program.signal(Signal::SIGHUP);
+    ask(&mut program.tcp(0), b"hi\n", b"echo: hi\n");
+    program.signal(Signal::SIGTERM);
+    assert!(program.logged("draining").contains("SIGTERM"));
+}
+
+/// A server with a connection whose peer has sent much and reads nothing, so that it cannot finish.
+fn stuck(test: &str, arguments: &[&str]) -> (Program, UnixStream, PathBuf) {
+    let socket = path(test);
+    let url = format!("echo=unix://{}", socket.display());
+    let program = Program::serve(&[&[&*url, "--write-timeout", "off"], arguments].concat());
+    let mut stream = UnixStream::connect(&socket).expect("it accepts");
+    stream.set_write_timeout(Some(PATIENCE)).expect("a timeout can be set");
+    // The kernel holds about 200 KiB each way: once all this is taken, more than that waits for the peer to read.
+    let line = [b"x".repeat(1023), b"\n".to_vec()].concat();
+    stream.write_all(&line.repeat(1024)).expect("it is taken");
+    (program, stream, socket)
+}
+
+/// The write timeout is off and the peer does not read, so nothing but an abort can have ended it.
+fn assert_ended_early(end: &End) {
+    let last = end.log.last().expect("it says how it went");
+    // The handler had finished or not; what is queued is lost either way.
+    let expected = ["drained: 0 finished, 1 aborted in ", "drained: 1 finished, 0 aborted in "];
+    assert!(expected.iter().any(|part| last.contains(part)), "{last}");
+}
+
+#[test]
+fn the_second_signal_ends_it_now() {
+    for second in [Signal::SIGTERM, Signal::SIGINT] {
+        let (mut program, _peer, _) = stuck("second.sock", &["--grace", "1h"]);
+        program.signal(Signal::SIGTERM);
+        program.logged("draining");
+        program.signal(second);
+        program.logged("second signal");
+        let end = program.end();
+        assert_eq!(end.code, Some(0));
+        assert_ended_early(&end);
+    }
+}
+
+#[test]
+fn the_grace_period_ends_it() {
+    let (program, _peer, socket) = stuck("grace.sock", &["--grace", "100ms"]);
+    let end = program.stop();
+    assert_eq!(end.code, Some(0));
+    assert_ended_early(&end);
+    assert!(!socket.exists());
+}
+
+#[test]
+fn nobody_is_accepted_while_it_drains() {
+    let (mut program, _peer, socket) = stuck("refused.sock", &[]);
+    program.signal(Signal::SIGTERM);
+    program.logged("draining");
+    // The listener is closed a moment after the line; then its socket is gone.
+    while UnixStream::connect(&socket).is_ok() {
+        std::thread::yield_now();
+    }
+    program.signal(Signal::SIGTERM);
+    assert_eq!(program.end().code, Some(0));
+}
