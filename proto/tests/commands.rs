@@ -149,6 +149,7 @@ fn a_command_with_too_many_arguments_is_refused() {
         assert_refused(&format!("{} more", filled(usage, true)), ErrorCode::BadArgument);
     }
     assert_refused("/join lobby since=a-1 since=a-1", ErrorCode::BadArgument);
+    assert_refused("/join lobby cookie=001b2c3d4e5fff cookie=001b2c3d4e5fff", ErrorCode::BadArgument);
     assert_refused("/join lobby Since=a-1", ErrorCode::BadArgument);
 }
 

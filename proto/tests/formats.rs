@@ -121,9 +121,9 @@ fn replies() -> Vec<(Reply, &'static str, &'static str)> {
             r#"{"event":"who","room":"lobby","members":["bob"],"total":5000}"#,
         ),
         (
-            Reply::Who { room: lobby.clone(), members: vec![], total: 0 },
-            "* [lobby] 0 members",
-            r#"{"event":"who","room":"lobby","members":[],"total":0}"#,
+            Reply::Who { room: lobby.clone(), members: vec![], total: 5 },
+            "* [lobby] 5 members",
+            r#"{"event":"who","room":"lobby","members":[],"total":5}"#,
         ),
         (
             Reply::Rooms { rooms: vec![(lobby.clone(), 3), (room("ops"), 1)], total: 2 },
