@@ -277,6 +277,15 @@ fn stale_readme(sources: &[Source]) -> Vec<String> {
     if shown { Vec::new() } else { vec!["README.md: does not show switchboard/examples/echo.rs as it is".to_owned()] }
 }
 
+/// Files that ARCHITECTURE.md sends its reader to, and that are not there.
+fn stale_architecture(sources: &[Source]) -> Vec<String> {
+    let page = sources.iter().find(|source| source.path == "ARCHITECTURE.md").map_or("", |source| source.text.as_str());
+    let quoted = page.split('`').skip(1).step_by(2);
+    let named = quoted.filter(|name| ["proto/", "switchboard/", "cli/"].iter().any(|folder| name.starts_with(folder)));
+    let missing = named.filter(|name| !sources.iter().any(|source| source.path.starts_with(*name)));
+    missing.map(|name| format!("ARCHITECTURE.md: there is no {name}")).collect()
+}
+
 /// Work left to do that no issue keeps. Prose may speak of the words.
 fn loose_ends(sources: &[Source]) -> Vec<String> {
     let words = [concat!("TO", "DO"), concat!("FIX", "ME")];
@@ -487,6 +496,11 @@ fn the_readme_shows_the_example_as_it_is() {
     assert_none(stale_readme(&repository()));
 }
 
+#[test]
+fn the_architecture_names_files_that_exist() {
+    assert_none(stale_architecture(&repository()));
+}
+
 // The rules find what they are for.
 
 const ROOT: &str = "mod config;\n\npub use config::{Limits, Timeouts};\npub use switchboard_proto::Codec;\n";
@@ -614,6 +628,16 @@ fn a_readme_behind_its_example_is_found() {
     assert_eq!(stale_readme(&[example, readme("fn main() { old() }\n")]).len(), 1);
     let example = Source::new("switchboard/examples/echo.rs", "// Run it.\nfn main() {}\n");
     assert_eq!(stale_readme(&[example, readme("fn main() {}\n")]), Vec::<String>::new());
+}
+
+#[test]
+fn an_architecture_that_names_no_file_is_found() {
+    assert_found(
+        stale_architecture,
+        "ARCHITECTURE.md",
+        "Files: `switchboard/src/lib.rs`, `switchboard/src/gone.rs`.\n",
+    );
+    assert_fine(stale_architecture, "ARCHITECTURE.md", "Folders: `switchboard/`, `switchboard/src`. Text: `serve`.\n");
 }
 
 #[test]
