@@ -68,8 +68,8 @@ impl Membership {
     }
 
     /// Publishes `payload` to all other members; to this one too if it asked for that. Never waits, and never fails.
-    pub fn publish(&self, payload: impl Into<Bytes>) -> MessageId {
-        self.room.0.publish(self.name(), payload.into(), (!self.echo).then_some(self.id))
+    pub fn publish(&self, payload: impl AsRef<[u8]>) -> MessageId {
+        self.room.0.publish(self.name(), payload.as_ref(), (!self.echo).then_some(self.id))
     }
 
     /// Publishes `payload` when the membership ends, however it does, unless the server is draining.
@@ -114,7 +114,7 @@ impl Drop for Membership {
         if let Some(will) = self.will.take()
             && !draining
         {
-            self.room.0.publish(self.name(), will, None);
+            self.room.0.publish(self.name(), &will, None);
         }
     }
 }

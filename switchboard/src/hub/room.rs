@@ -115,7 +115,9 @@ impl RoomInner {
     }
 
     /// Gives `payload` its place in the order, and sends it on its way to every member but `except`.
-    pub(super) fn publish(&self, from: Option<UserName>, payload: Bytes, except: Option<MembershipId>) -> MessageId {
+    pub(super) fn publish(&self, from: Option<UserName>, payload: &[u8], except: Option<MembershipId>) -> MessageId {
+        // A received frame shares the memory of the read that it came with, which a history must not keep.
+        let payload = Bytes::copy_from_slice(payload);
         let time = SystemTime::now();
         let limits = &self.hub.limits;
         let mut state = self.state.lock();
@@ -266,13 +268,13 @@ impl Room {
     }
 
     /// Publishes to every member, from nobody. Never waits, and never fails.
-    pub fn publish(&self, payload: impl Into<Bytes>) -> MessageId {
-        self.0.publish(None, payload.into(), None)
+    pub fn publish(&self, payload: impl AsRef<[u8]>) -> MessageId {
+        self.0.publish(None, payload.as_ref(), None)
     }
 
     /// Publishes to every member in somebody's name.
-    pub fn publish_as(&self, from: UserName, payload: impl Into<Bytes>) -> MessageId {
-        self.0.publish(Some(from), payload.into(), None)
+    pub fn publish_as(&self, from: UserName, payload: impl AsRef<[u8]>) -> MessageId {
+        self.0.publish(Some(from), payload.as_ref(), None)
     }
 
     /// How many members it has, those without a name included.
