@@ -13,9 +13,11 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// At most `burst` events at once and `per_second` in the long run; zero counts as one.
+    /// At most `burst` events at once and `per_second` in the long run; zero counts as one. Events are a whole number of
+    /// nanoseconds apart, so that no rate is above one a nanosecond.
     pub fn new(per_second: u32, burst: u32) -> Self {
-        let interval_nanos = 1_000_000_000 / u64::from(per_second.max(1));
+        // Rounded up: rounded down, the rate would be above what was asked for, and from 10^9 a second on unlimited.
+        let interval_nanos = 1_000_000_000_u64.div_ceil(u64::from(per_second.max(1)));
         Self { interval_nanos, tolerance_nanos: interval_nanos * u64::from(burst.max(1) - 1) }
     }
 }

@@ -52,5 +52,5 @@ impl Stamps {
 pub fn passed(since: Option<Second>, now: Second, timeout: Option<Duration>) -> bool {
     let (Some(since), Some(timeout)) = (since, timeout) else { return false };
     // The moment lay up to a second after the stamp, so one second more keeps the deadline from being early.
-    u64::from(now.saturating_sub(since)) > timeout.as_secs() + u64::from(timeout.subsec_nanos() > 0)
+    u64::from(now.saturating_sub(since)) > timeout.as_secs().saturating_add(u64::from(timeout.subsec_nanos() > 0))
 }
