@@ -1,12 +1,12 @@
 //! What is typed: faults, exit codes, help.
 
-use crate::process::{Program, command, path, run};
+use crate::process::{Place, Program, command, run};
 use std::net::{TcpListener, UdpSocket};
 
 #[test]
 fn all_faults_come_at_once_and_nothing_is_bound() {
-    let socket = path("unbound.sock");
-    let sound = format!("echo=unix://{}", socket.display());
+    let socket = Place::new("unbound.sock");
+    let sound = socket.echo();
     let end = run(&[
         "serve",
         &sound,
@@ -57,10 +57,10 @@ fn what_clap_finds_is_a_fault_of_the_command_line() {
 fn every_busy_address_is_named_and_nothing_is_accepted() {
     let stream = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let datagrams = UdpSocket::bind("127.0.0.1:0").expect("a port is free");
-    let socket = path("busy.sock");
+    let socket = Place::new("busy.sock");
     let tcp = format!("tcp://{}", stream.local_addr().expect("it is bound"));
     let udp = format!("udp://{}", datagrams.local_addr().expect("it is bound"));
-    let unix = format!("echo=unix://{}", socket.display());
+    let unix = socket.echo();
     for workers in ["1", "4"] {
         let end = run(&["serve", &format!("echo={tcp}"), &unix, &format!("echo={udp}"), "--workers", workers]);
         assert_eq!(end.code, Some(1));
@@ -73,8 +73,8 @@ fn every_busy_address_is_named_and_nothing_is_accepted() {
 
 #[test]
 fn a_listeners_line_aligns_and_its_command_reaches_this_machine() {
-    let socket = path("aligned.sock");
-    let urls = ["echo=tcp://0.0.0.0:0", "echo=udp://127.0.0.1:0", &format!("echo=unix://{}", socket.display())];
+    let socket = Place::new("aligned.sock");
+    let urls = ["echo=tcp://0.0.0.0:0", "echo=udp://127.0.0.1:0", &socket.echo()];
     let program = Program::serve(&urls);
     let port = |index: usize| program.listeners[index].address().port();
     let width = program.listeners.iter().map(|listener| listener.url.len()).max().expect("listeners");
@@ -89,14 +89,14 @@ fn a_listeners_line_aligns_and_its_command_reaches_this_machine() {
 
 #[test]
 fn a_closed_stdout_does_not_matter() {
-    let socket = path("closed.sock");
+    let socket = Place::new("closed.sock");
     let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);
-    let mut command = command(&["serve", "-v", &format!("echo=unix://{}", socket.display())]);
+    let mut command = command(&["serve", "-v", &socket.echo()]);
     command.stdout(writer);
     let mut program = Program::spawn(command);
     program.logged("serving");
-    let stream = std::os::unix::net::UnixStream::connect(&socket).expect("it accepts");
+    let stream = std::os::unix::net::UnixStream::connect(&*socket).expect("it accepts");
     assert_eq!(crate::process::exchange(stream, b"hi\n"), b"echo: hi\n");
     assert_eq!(program.stop().code, Some(0));
 }

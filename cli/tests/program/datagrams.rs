@@ -1,8 +1,9 @@
 //! Echo over UDP, and servers aimed at each other (CVE-2024-2169).
 
-use crate::process::{PATIENCE, Program};
+use crate::process::Program;
+use std::cell::Cell;
 use std::io::ErrorKind;
-use std::net::UdpSocket;
+use std::net::{Ipv4Addr, UdpSocket};
 use std::time::Duration;
 
 const UDP: &str = "echo=udp://127.0.0.1:0";
@@ -61,8 +62,9 @@ fn servers_without_a_prefix_fall_silent_at_their_limit() {
     let plain = format!("{UDP}?prefix=");
     let program = Program::serve(&[&plain, &plain, "--workers", "1"]);
     let exchanges = Relay::new(&program).exchanges(b"hi");
-    // 100 answers at once from each, and 10 a second while the test takes its time.
-    assert!((200..1000).contains(&exchanges), "{exchanges} exchanges");
+    // 100 answers at once from each, 10 a second while the test takes its time, and a few less where an address that the
+    // relay asks from shares the bucket.
+    assert!((150..1000).contains(&exchanges), "{exchanges} exchanges");
 }
 
 #[test]
@@ -83,12 +85,14 @@ fn a_server_with_a_prefix_silences_one_without() {
 struct Relay<'a> {
     program: &'a Program,
     sockets: Vec<UdpSocket>,
+    /// The next address that has not asked yet.
+    elsewhere: Cell<u32>,
 }
 
 impl<'a> Relay<'a> {
     fn new(program: &'a Program) -> Self {
         let sockets = (0..program.listeners.len()).map(|listener| program.udp(listener)).collect();
-        Self { program, sockets }
+        Self { program, sockets, elsewhere: Cell::new(Ipv4Addr::new(127, 1, 0, 1).to_bits()) }
     }
 
     /// Starts with `payload`, and counts the answers until none comes.
@@ -125,18 +129,21 @@ impl<'a> Relay<'a> {
         }
     }
 
-    /// Asks from another address, whose share of the replies is not used up, until there is an answer.
+    /// Asks from addresses that have not asked yet, until one is answered.
     fn ask_from_elsewhere(&self, listener: usize) {
-        // All of 127/8 is this machine. An address that shares its bucket with a silenced one gets no answer.
-        for last in 2..=254 {
-            let socket = UdpSocket::bind(format!("127.0.0.{last}:0")).expect("a port is free");
-            socket.set_read_timeout(Some(Duration::from_millis(500))).expect("a timeout can be set");
-            let target = self.program.listeners[listener].address();
+        let target = self.program.listeners[listener].address();
+        // A few, since an address may share its bucket with a silenced one.
+        for _ in 0..10 {
+            let number = self.elsewhere.get();
+            self.elsewhere.set(number + 1);
+            // All of 127/8 is this machine.
+            let socket = UdpSocket::bind((Ipv4Addr::from_bits(number), 0)).expect("a port is free");
+            socket.set_read_timeout(Some(Duration::from_secs(1))).expect("a timeout can be set");
             socket.send_to(b"?", target).expect("it is sent");
             if socket.recv(&mut [0; 64]).is_ok() {
                 return;
             }
         }
-        panic!("nobody is answered for {PATIENCE:?}");
+        panic!("nobody is answered");
     }
 }

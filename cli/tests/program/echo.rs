@@ -1,6 +1,6 @@
 //! Echo over streams.
 
-use crate::process::{PATIENCE, Program, ask, exchange, path};
+use crate::process::{PATIENCE, Place, Program, ask, exchange};
 use std::io::Read as _;
 use std::os::unix::net::UnixStream;
 
@@ -57,11 +57,11 @@ fn the_prefix_can_be_changed() {
 
 #[test]
 fn a_unix_socket_is_a_transport_and_is_removed_at_the_end() {
-    let socket = path("echo.sock");
-    let program = Program::serve(&[&format!("echo=unix://{}", socket.display())]);
-    assert_eq!(program.listeners[0].url, format!("unix://{}", socket.display()));
-    assert_eq!(program.listeners[0].command, format!("nc -U {}", socket.display()));
-    let stream = UnixStream::connect(&socket).expect("it accepts");
+    let socket = Place::new("echo.sock");
+    let program = Program::serve(&[&socket.echo()]);
+    assert_eq!(program.listeners[0].url, format!("unix://{socket}"));
+    assert_eq!(program.listeners[0].command, format!("nc -U {socket}"));
+    let stream = UnixStream::connect(&*socket).expect("it accepts");
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
     assert_eq!(exchange(stream, b"hi\nyou"), b"echo: hi\necho: you");
     program.stop();

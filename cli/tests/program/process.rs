@@ -2,10 +2,12 @@
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use std::fmt;
 use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream, UdpSocket};
+use std::ops::Deref;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
@@ -53,9 +55,40 @@ pub(crate) fn run(arguments: &[&str]) -> End {
     Program::spawn(command(arguments)).end()
 }
 
-/// A path for a socket or file of this test alone.
-pub(crate) fn path(test: &str) -> PathBuf {
-    std::env::temp_dir().join(format!("switchboard-{}-{test}", std::process::id()))
+/// A path for a socket or file of this test alone. What is there is removed when the test is over.
+#[derive(Debug)]
+pub(crate) struct Place(PathBuf);
+
+impl Place {
+    pub(crate) fn new(test: &str) -> Self {
+        Self(std::env::temp_dir().join(format!("switchboard-{}-{test}", std::process::id())))
+    }
+
+    /// Echo on a Unix socket at this path.
+    pub(crate) fn echo(&self) -> String {
+        format!("echo=unix://{self}")
+    }
+}
+
+impl Deref for Place {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.display().fmt(f)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // The program removes its sockets itself, unless the test killed it.
+        let _ = std::fs::remove_file(&self.0);
+    }
 }
 
 impl Program {

@@ -1,28 +1,16 @@
 //! Where settings come from, and what is wrong with them.
 
-use crate::process::{End, Program, command, exchange, path, run};
-use std::path::PathBuf;
+use crate::process::{End, Place, Program, command, exchange, run};
+use std::path::Path;
 
-/// A file that is there as long as the test.
-struct File(PathBuf);
-
-impl File {
-    fn new(test: &str, text: &str) -> Self {
-        let path = path(test);
-        std::fs::write(&path, text).expect("the temporary folder takes a file");
-        Self(path)
-    }
-
-    fn path(&self) -> &str {
-        self.0.to_str().expect("the path is UTF-8")
-    }
+fn file(test: &str, text: &str) -> Place {
+    let place = Place::new(test);
+    std::fs::write(&place as &Path, text).expect("the temporary folder takes a file");
+    place
 }
 
-impl Drop for File {
-    fn drop(&mut self) {
-        // Best effort: it is in the temporary folder.
-        let _ = std::fs::remove_file(&self.0);
-    }
+fn typed(place: &Place) -> &str {
+    place.to_str().expect("the path is UTF-8")
 }
 
 fn run_with(variable: (&str, &str), arguments: &[&str]) -> End {
@@ -33,8 +21,8 @@ fn run_with(variable: (&str, &str), arguments: &[&str]) -> End {
 
 #[test]
 fn listeners_and_settings_come_from_a_file() {
-    let file = File::new("serve.toml", "listen = [\"echo=tcp://127.0.0.1:0?prefix=file%20\"]\nworkers = 1\n");
-    let program = Program::listening(command(&["serve", "--config", file.path()]), 1);
+    let file = file("serve.toml", "listen = [\"echo=tcp://127.0.0.1:0?prefix=file%20\"]\nworkers = 1\n");
+    let program = Program::listening(command(&["serve", "--config", typed(&file)]), 1);
     assert_eq!(exchange(program.tcp(0), b"hi\n"), b"file hi\n");
 }
 
@@ -48,9 +36,9 @@ fn listeners_come_from_the_environment() {
 
 #[test]
 fn print_shows_each_value_and_where_it_came_from() {
-    let file = File::new("print.toml", "max-frame = \"1KiB\"\nworkers = 3\n");
+    let file = file("print.toml", "max-frame = \"1KiB\"\nworkers = 3\n");
     let variable = ("SWITCHBOARD_GRACE", "5s");
-    let end = run_with(variable, &["config", "print", "--config", file.path(), "--workers", "2", "-v"]);
+    let end = run_with(variable, &["config", "print", "--config", typed(&file), "--workers", "2", "-v"]);
     assert_eq!(end.code, Some(0));
     let origin = |name: &str| {
         let line = end.output.iter().find(|line| line.starts_with(&format!("{name} = "))).expect("a line each");
@@ -60,7 +48,7 @@ fn print_shows_each_value_and_where_it_came_from() {
     let expect = |value: &str, origin: &str| (value.to_owned(), origin.to_owned());
     assert_eq!(origin("workers"), expect("2", "flag --workers"));
     assert_eq!(origin("grace"), expect("\"5s\"", "environment SWITCHBOARD_GRACE"));
-    assert_eq!(origin("max-frame"), expect("\"1KiB\"", &format!("file {}", file.path())));
+    assert_eq!(origin("max-frame"), expect("\"1KiB\"", &format!("file {}", typed(&file))));
     assert_eq!(origin("max-outbox"), expect("\"1MiB\"", "default"));
     assert_eq!(origin("log"), expect("\"debug\"", "flag -v"));
     let listen = "[\"echo=tcp://127.0.0.1:8080\", \"echo=udp://127.0.0.1:8080\"]";
@@ -75,9 +63,9 @@ fn check_says_nothing_when_nothing_is_wrong() {
 
 #[test]
 fn a_bad_file_exits_78_with_all_faults() {
-    let file = File::new("bad.toml", "wrokers = 3\ngrace = \"soon\"\n");
+    let file = file("bad.toml", "wrokers = 3\ngrace = \"soon\"\n");
     for arguments in
-        [["serve", "--config", file.path()].to_vec(), ["config", "check", "--config", file.path()].to_vec()]
+        [["serve", "--config", typed(&file)].to_vec(), ["config", "check", "--config", typed(&file)].to_vec()]
     {
         let end = run(&arguments);
         assert_eq!(end.code, Some(78));

@@ -1,10 +1,9 @@
 //! Signals, drain, and the end.
 
-use crate::process::{End, PATIENCE, Program, ask, path};
+use crate::process::{End, PATIENCE, Place, Program, ask};
 use nix::sys::signal::Signal;
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
 
 const TCP: &str = "echo=tcp://127.0.0.1:0";
 
@@ -42,11 +41,10 @@ fn a_hangup_stays_ignored_under_nohup() {
 }
 
 /// A server with a connection whose peer has sent much and reads nothing, so that it cannot finish.
-fn stuck(test: &str, arguments: &[&str]) -> (Program, UnixStream, PathBuf) {
-    let socket = path(test);
-    let url = format!("echo=unix://{}", socket.display());
-    let program = Program::serve(&[&[&*url, "--write-timeout", "off"], arguments].concat());
-    let mut stream = UnixStream::connect(&socket).expect("it accepts");
+fn stuck(test: &str, arguments: &[&str]) -> (Program, UnixStream, Place) {
+    let socket = Place::new(test);
+    let program = Program::serve(&[&[&*socket.echo(), "--write-timeout", "off"], arguments].concat());
+    let mut stream = UnixStream::connect(&*socket).expect("it accepts");
     stream.set_write_timeout(Some(PATIENCE)).expect("a timeout can be set");
     // The kernel holds about 200 KiB each way: once all this is taken, more than that waits for the peer to read.
     let line = [b"x".repeat(1023), b"\n".to_vec()].concat();
@@ -91,7 +89,7 @@ fn nobody_is_accepted_while_it_drains() {
     program.signal(Signal::SIGTERM);
     program.logged("draining");
     // The listener is closed a moment after the line; then its socket is gone.
-    while UnixStream::connect(&socket).is_ok() {
+    while UnixStream::connect(&*socket).is_ok() {
         std::thread::yield_now();
     }
     program.signal(Signal::SIGTERM);
