@@ -6,6 +6,8 @@
     reason = "a test that cannot read its corpus, or names a seed, says so"
 )]
 
+#[path = "../../fuzz/bodies/command.rs"]
+mod command;
 #[path = "../../fuzz/bodies/length.rs"]
 mod length;
 #[path = "../../fuzz/bodies/lines.rs"]
@@ -44,4 +46,9 @@ fn length_holds_on_every_seed() {
 #[test]
 fn output_holds_on_every_seed() {
     replay("output", output::run);
+}
+
+#[test]
+fn commands_hold_on_every_seed() {
+    replay("command", command::run);
 }
