@@ -4,7 +4,7 @@
 
 use crate::services::{Add, SERVICES, Service};
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddrV6};
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV6};
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
@@ -48,6 +48,14 @@ pub(crate) struct HostPort {
     /// In lower case, in brackets if it is IPv6.
     host: String,
     port: u16,
+}
+
+impl HostPort {
+    /// Whether only this machine can connect, as far as that shows: a name is looked up when it is bound.
+    pub(crate) fn is_loopback(&self) -> bool {
+        let address = self.host.trim_start_matches('[').trim_end_matches(']');
+        self.host == "localhost" || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    }
 }
 
 impl fmt::Display for HostPort {

@@ -3,6 +3,7 @@
 use crate::config::{Config, Fault};
 use crate::endpoint::{Address, Endpoint};
 use crate::logging::Log;
+use crate::services::Shared;
 use anyhow::Context as _;
 use std::io::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -50,11 +51,11 @@ async fn run(config: Config) -> Result<(), Failure> {
     // Signals that come while addresses are bound drain as well.
     let signals = Signals::install().context("cannot handle signals").map_err(Failure::Start)?;
     let mut server = Server::new().limits(config.limits()).grace(config.grace.value).workers(config.workers.value);
-    let timeouts = config.timeouts();
+    let shared = Shared { timeouts: config.timeouts(), ..Shared::default() };
     let mut places = Vec::new();
     for Endpoint { service, address, add, .. } in config.listen.value {
         places.push((service.name, address));
-        server = add(server, timeouts);
+        server = add(server, &shared);
     }
     let bound = server.bind().await.map_err(Failure::Bind)?;
     announce(&places, &bound.urls());

@@ -1,12 +1,14 @@
 //! What a listener does with its connections: a file for each service, and a line in [`SERVICES`].
 
 mod echo;
+mod received;
+mod rooms;
 
 use crate::endpoint::{Address, Options, Scheme};
-use switchboard::{Server, Timeouts};
+use switchboard::{Hub, Server, Timeouts};
 
 /// Every service there is.
-pub(crate) const SERVICES: &[Service] = &[echo::SERVICE];
+pub(crate) const SERVICES: &[Service] = &[echo::SERVICE, rooms::SERVICE];
 
 /// One kind of service.
 #[derive(Debug)]
@@ -19,5 +21,14 @@ pub(crate) struct Service {
     pub(crate) parse: fn(&Address, &mut Options) -> Add,
 }
 
-/// Adds a listener to a server, with the timeouts that were set for all.
-pub(crate) type Add = Box<dyn FnOnce(Server, Timeouts) -> Server>;
+/// What all listeners of the process share.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    /// Set for all; a listener may have others.
+    pub(crate) timeouts: Timeouts,
+    /// Every room there is, whichever listener its members came to.
+    pub(crate) hub: Hub,
+}
+
+/// Adds a listener to a server.
+pub(crate) type Add = Box<dyn FnOnce(Server, &Shared) -> Server>;

@@ -38,6 +38,15 @@ pub(crate) fn parse_count(text: &str, most: usize) -> Result<usize, String> {
     })
 }
 
+/// Reads `on` or `off`.
+pub(crate) fn parse_switch(text: &str) -> Result<bool, String> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("not on or off".to_owned()),
+    }
+}
+
 /// A duration as it can be typed.
 pub(crate) fn show_duration(duration: Duration) -> String {
     show(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX), DURATIONS)

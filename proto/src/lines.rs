@@ -173,6 +173,12 @@ impl From<Bytes> for Line {
     }
 }
 
+impl From<Line> for Bytes {
+    fn from(line: Line) -> Self {
+        line.text
+    }
+}
+
 impl From<BytesMut> for Line {
     fn from(text: BytesMut) -> Self {
         text.freeze().into()

@@ -2,15 +2,13 @@
 //!
 //! Options: `prefix` (`echo: ` on streams, `received: ` on UDP; empty is RFC 862), and on streams `idle` (30 s).
 
-use super::{Add, Service};
+use super::{Add, Service, received};
 use crate::endpoint::{Address, Options, Scheme};
 use crate::units::parse_timeout;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use switchboard::prelude::*;
-use switchboard::{DatagramLimits, Escaped, Rate, RepliesPerSource, Tcp, Udp, Unix};
-use tracing::trace;
+use switchboard::{DatagramLimits, Rate, RepliesPerSource, Tcp, Udp, Unix};
 
 pub(super) const SERVICE: Service = Service { name: "echo", schemes: &[Scheme::Tcp, Scheme::Unix, Scheme::Udp], parse };
 
@@ -23,23 +21,20 @@ const IDLE: Duration = Duration::from_secs(30);
 /// Replies a second, and at once, to one source of datagrams when nothing marks a reply as one.
 const UNMARKED_REPLIES: (u32, u32) = (10, 100);
 
-/// Bytes of a frame that are logged: a log line has to end somewhere.
-const LOGGED_BYTES: usize = 1024;
-
 fn parse(address: &Address, options: &mut Options) -> Add {
     let prefix = options.bytes("prefix");
     match address.clone() {
         Address::Tcp(address) => {
             let (prefix, idle) = stream(prefix, options);
-            Box::new(move |server, timeouts| {
-                let tcp = Tcp::new(address).timeouts(Timeouts { idle, ..timeouts });
+            Box::new(move |server, shared| {
+                let tcp = Tcp::new(address).timeouts(Timeouts { idle, ..shared.timeouts });
                 server.listen(tcp, move |conn| echo(conn, Arc::clone(&prefix)))
             })
         }
         Address::Unix(path) => {
             let (prefix, idle) = stream(prefix, options);
-            Box::new(move |server, timeouts| {
-                let unix = Unix::new(path).timeouts(Timeouts { idle, ..timeouts });
+            Box::new(move |server, shared| {
+                let unix = Unix::new(path).timeouts(Timeouts { idle, ..shared.timeouts });
                 server.listen(unix, move |conn| echo(conn, Arc::clone(&prefix)))
             })
         }
@@ -59,7 +54,7 @@ fn stream(prefix: Option<Vec<u8>>, options: &mut Options) -> (Arc<[u8]>, Option<
 
 async fn echo(mut conn: Connection<Lines>, prefix: Arc<[u8]>) -> Result {
     while let Some(line) = conn.recv().await? {
-        trace!("Received from {}: {}", conn.peer(), Logged(&line));
+        received::log(conn.peer(), &line);
         conn.send(reply(&prefix, line)).await?;
     }
     Ok(())
@@ -75,20 +70,6 @@ fn reply(prefix: &[u8], line: Line) -> Line {
     text.extend_from_slice(prefix);
     text.extend_from_slice(&line);
     Line::from(text).with_terminator(line.terminator())
-}
-
-/// A frame for the log.
-struct Logged<'a>(&'a [u8]);
-
-impl fmt::Display for Logged<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let logged = &self.0[..self.0.len().min(LOGGED_BYTES)];
-        Escaped(logged).fmt(f)?;
-        match self.0.len() - logged.len() {
-            0 => Ok(()),
-            more => write!(f, "… and {more} bytes more"),
-        }
-    }
 }
 
 /// Another server's answer to us begins with a prefix like ours, and is not answered. Different prefixes end as well:
@@ -118,13 +99,6 @@ mod tests {
         let reply = reply(b"echo: ", line);
         assert_eq!(reply.as_bytes(), b"echo: \xffa");
         assert_eq!(reply.terminator(), Terminator::CrLf);
-    }
-
-    #[test]
-    fn a_long_frame_is_logged_in_part() {
-        assert_eq!(Logged(b"a\tb").to_string(), "a\\tb");
-        let logged = Logged(&[b'x'; LOGGED_BYTES + 5]).to_string();
-        assert!(logged.ends_with("x… and 5 bytes more"), "{logged}");
     }
 
     #[test]

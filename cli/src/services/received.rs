@@ -1,0 +1,39 @@
+//! The log line of a frame that was received.
+
+use std::fmt;
+use switchboard::{Escaped, PeerAddr};
+use tracing::trace;
+
+/// Bytes of a frame that are logged: a log line has to end somewhere.
+const LOGGED_BYTES: usize = 1024;
+
+/// Logs a frame with its sender, escaped, at `-vv`.
+pub(super) fn log(peer: &PeerAddr, frame: &[u8]) {
+    trace!("Received from {peer}: {}", Logged(frame));
+}
+
+/// A frame for the log.
+struct Logged<'a>(&'a [u8]);
+
+impl fmt::Display for Logged<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let logged = &self.0[..self.0.len().min(LOGGED_BYTES)];
+        Escaped(logged).fmt(f)?;
+        match self.0.len() - logged.len() {
+            0 => Ok(()),
+            more => write!(f, "… and {more} bytes more"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_frame_is_logged_in_part() {
+        assert_eq!(Logged(b"a\tb").to_string(), "a\\tb");
+        let logged = Logged(&[b'x'; LOGGED_BYTES + 5]).to_string();
+        assert!(logged.ends_with("x… and 5 bytes more"), "{logged}");
+    }
+}
