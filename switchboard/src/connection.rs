@@ -118,6 +118,11 @@ impl<C: Codec> Connection<C> {
         self.0.peer.id
     }
 
+    /// Whether the server drains; after [`recv`](Self::recv) gave `None`, that is why.
+    pub fn is_draining(&self) -> bool {
+        self.0.peer.is_draining()
+    }
+
     /// Waits until the server drains. Handlers that sit in [`recv`](Self::recv) need not: it ends by itself.
     ///
     /// Borrows nothing, so that it can be waited for beside `recv`.

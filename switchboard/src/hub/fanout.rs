@@ -21,6 +21,7 @@ pub(super) enum Entry {
     Post { room: RoomId, posting: Arc<Posting> },
     Join { room: RoomId, name: RoomName, member: LocalMember, missed: Option<Notice>, replay: Vec<Arc<Message>> },
     Leave { room: RoomId, member: MembershipId },
+    Resume { room: RoomId, member: MembershipId, missed: Option<Notice>, replay: Vec<Arc<Message>> },
     Reform { room: RoomId, member: MembershipId, format: Format },
 }
 
@@ -30,6 +31,7 @@ impl Entry {
             Self::Post { room, .. }
             | Self::Join { room, .. }
             | Self::Leave { room, .. }
+            | Self::Resume { room, .. }
             | Self::Reform { room, .. } => *room,
         }
     }
@@ -131,10 +133,12 @@ impl LocalRooms {
                     self.rooms.remove(&id);
                 }
             }
+            Entry::Resume { member, missed, replay, .. } => {
+                let Some(member) = self.member(id, member) else { return };
+                member.peer.replay(member.form, missed.as_ref(), replay);
+            }
             Entry::Reform { member, format, .. } => {
-                let Some(room) = self.rooms.get_mut(&id) else { return };
-                let Some(place) = room.places.get(&member) else { return };
-                let member = &mut room.members[*place as usize];
+                let Some(member) = self.member(id, member) else { return };
                 member.form.format = format;
                 if format == Format::Raw {
                     member.overflow = Overflow::Disconnect;
@@ -142,6 +146,12 @@ impl LocalRooms {
             }
             Entry::Post { .. } => unreachable!("a posting changes nothing"),
         }
+    }
+
+    fn member(&mut self, room: RoomId, member: MembershipId) -> Option<&mut LocalMember> {
+        let room = self.rooms.get_mut(&room)?;
+        let place = room.places.get(&member)?;
+        room.members.get_mut(*place as usize)
     }
 }
 

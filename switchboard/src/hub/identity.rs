@@ -25,6 +25,9 @@ pub enum TellError {
     /// It does not read what it is sent.
     #[error("{0} takes no more for now")]
     Full(UserName),
+    /// It is on a line transport and gets raw payloads, and this one holds a line end.
+    #[error("{0} cannot be sent more than one line")]
+    Uncarried(UserName),
 }
 
 /// A connection's name in a hub, until it is dropped. Memberships that it made keep the name.
@@ -94,12 +97,15 @@ impl Identity {
     /// Sends `text` to whoever is called `to`, and to nobody else. Never waits.
     ///
     /// # Errors
-    /// Nobody has that name, or its outbox is full.
+    /// Nobody has that name, its outbox is full, or its transport cannot carry `text` as one frame.
     pub fn tell(&self, to: &UserName, text: Bytes) -> Result<(), TellError> {
         let known = self.hub.known(to).ok_or_else(|| TellError::NoSuchMember(to.clone()))?;
         let form = known.form();
-        let mut payloads = form.format.reply(&Reply::Direct { from: self.name(), text }).into_iter();
-        if payloads.all(|payload| known.peer.tell(form.frame(payload))) {
+        let payloads = form.format.reply(&Reply::Direct { from: self.name(), text });
+        if !payloads.iter().all(|payload| form.carries(payload)) {
+            return Err(TellError::Uncarried(to.clone()));
+        }
+        if payloads.into_iter().all(|payload| known.peer.tell(form.frame(payload))) {
             Ok(())
         } else {
             Err(TellError::Full(to.clone()))

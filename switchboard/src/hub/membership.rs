@@ -88,6 +88,12 @@ impl Membership {
         self.joined_at
     }
 
+    /// Repeats to this member what the room still has behind `since`, as a join with it does, and tells of a gap. Returns
+    /// the last message of that: this member gets every one behind it.
+    pub fn resume(&self, since: MessageId) -> MessageId {
+        self.room.0.resume(self.id, &self.peer.tick, since)
+    }
+
     /// Tells the other members that this one was called `from` until now.
     pub fn renamed(&self, from: UserName) {
         let Some(to) = self.name() else { return };

@@ -28,6 +28,11 @@ impl Form {
         self.format == other.format && std::ptr::fn_addr_eq(self.encode, other.encode)
     }
 
+    /// Whether the transport carries this payload as one frame.
+    pub(super) fn carries(self, payload: &[u8]) -> bool {
+        (self.carries)(payload)
+    }
+
     /// A frame with this payload.
     pub(super) fn frame(self, payload: Bytes) -> Bytes {
         let mut output = Output::default();
@@ -43,7 +48,7 @@ impl Form {
             self.format.message(message, &mut text);
             Bytes::from(text)
         };
-        if (self.carries)(&payload) { Wire::Frame(self.frame(payload)) } else { Wire::Uncarried }
+        if self.carries(&payload) { Wire::Frame(self.frame(payload)) } else { Wire::Uncarried }
     }
 
     pub(super) fn notice(self, notice: &Notice) -> Option<Bytes> {

@@ -150,20 +150,7 @@ impl RoomInner {
     ) -> MessageId {
         let (id, tick) = (member.id, Arc::clone(&member.peer.tick));
         let mut state = self.state.lock();
-        let (missed, replay) = match since {
-            None => (None, Vec::new()),
-            Some(since) if since.epoch != self.epoch || since.seq > state.seq => {
-                let reset = Notice::Reset { room: self.name.clone(), epoch: self.epoch };
-                (Some(reset), state.history.since(0).cloned().collect())
-            }
-            Some(since) => {
-                let replay: Vec<_> = state.history.since(since.seq).cloned().collect();
-                let first = replay.first().map_or(state.seq + 1, |message| message.id.seq);
-                let lost = first - since.seq - 1;
-                let gap = Notice::Gap { room: self.name.clone(), lost, from_seq: since.seq + 1 };
-                ((lost > 0).then_some(gap), replay)
-            }
-        };
+        let (missed, replay) = since.map(|since| self.missed(&state, since)).unwrap_or_default();
         if let Some(known) = &known {
             self.present(&mut state, Notice::Joined { room: self.name.clone(), name: known.name() }, &tick);
         }
@@ -173,6 +160,27 @@ impl RoomInner {
             None => state.ticks.push((Arc::clone(&tick), 1)),
         }
         tick.post(Entry::Join { room: self.id, name: self.name.clone(), member, missed, replay });
+        MessageId { epoch: self.epoch, seq: state.seq }
+    }
+
+    /// What somebody missed who knows the messages up to `since`: what it is told of that, and what is still kept.
+    fn missed(&self, state: &RoomState, since: MessageId) -> (Option<Notice>, Vec<Arc<Message>>) {
+        if since.epoch != self.epoch || since.seq > state.seq {
+            let reset = Notice::Reset { room: self.name.clone(), epoch: self.epoch };
+            return (Some(reset), state.history.since(0).cloned().collect());
+        }
+        let replay: Vec<_> = state.history.since(since.seq).cloned().collect();
+        let first = replay.first().map_or(state.seq + 1, |message| message.id.seq);
+        let lost = first - since.seq - 1;
+        let gap = Notice::Gap { room: self.name.clone(), lost, from_seq: since.seq + 1 };
+        ((lost > 0).then_some(gap), replay)
+    }
+
+    /// Repeats to a member what came behind `since`, at this point in the order.
+    pub(super) fn resume(&self, member: MembershipId, tick: &Tick, since: MessageId) -> MessageId {
+        let state = self.state.lock();
+        let (missed, replay) = self.missed(&state, since);
+        tick.post(Entry::Resume { room: self.id, member, missed, replay });
         MessageId { epoch: self.epoch, seq: state.seq }
     }
 
