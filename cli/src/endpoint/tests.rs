@@ -24,7 +24,6 @@ fn each_fault_is_named() {
         ("echo", "not SERVICE=URL, as in echo=tcp://127.0.0.1:8080"),
         ("tcp://127.0.0.1:1", "missing service, as in echo=tcp://127.0.0.1:1"),
         ("tcp://127.0.0.1:1?prefix=x", "missing service, as in echo=tcp://127.0.0.1:1?prefix=x"),
-        ("chat=tcp://127.0.0.1:1", "unknown service `chat`; known: echo"),
         ("echo=sctp://127.0.0.1:1", "unknown scheme `sctp`; known: tcp, unix, udp"),
         ("echo=https://127.0.0.1:1", "https:// is not available yet; use tcp, unix, udp"),
         ("echo=tcp://127.0.0.1", "missing port, as in 127.0.0.1:8080 (0 takes a free one)"),
@@ -45,6 +44,9 @@ fn each_fault_is_named() {
     ] {
         assert_eq!(faults(typed), [format!("{typed}: {fault}")]);
     }
+    assert!(
+        faults("chat=tcp://127.0.0.1:1")[0].starts_with("chat=tcp://127.0.0.1:1: unknown service `chat`; known: echo")
+    );
     assert!(faults(&format!("echo=unix:///{}", "x".repeat(107)))[0].ends_with("the 107 that a socket may have"));
 }
 

@@ -23,12 +23,16 @@ fn all_faults_come_at_once_and_nothing_is_bound() {
     ]);
     assert_eq!(end.code, Some(2));
     assert_eq!(end.output, [""; 0]);
+    // Which services there are is not this test's business.
+    let known = |line: &String| line.split("; known: echo").next().map(str::to_owned).unwrap_or_default();
+    let log: Vec<_> =
+        end.log.iter().map(|line| if line.contains("service") { known(line) } else { line.clone() }).collect();
     assert_eq!(
-        end.log,
+        log,
         [
             "error: echo=tcp://127.0.0.1: missing port, as in 127.0.0.1:8080 (0 takes a free one)",
             "error: echo=tcp://256.0.0.1:80: bad host `256.0.0.1`: not an IPv4 address",
-            "error: chat=tcp://127.0.0.1:0: unknown service `chat`; known: echo",
+            "error: chat=tcp://127.0.0.1:0: unknown service `chat`",
             "error: echo=sctp://127.0.0.1:0: unknown scheme `sctp`; known: tcp, unix, udp",
             "error: echo=udp://127.0.0.1:7000?colour=red: unknown option `colour`; known here: prefix",
             "error: echo=tcp://127.0.0.1:7000?idle=5m: the same listener as echo=tcp://127.0.0.1:7000",
