@@ -3,6 +3,7 @@
 //! Options: `format` (text), `room` (lobby), `commands` (on), `echo` (off), `rate` (1,000 where other machines can
 //! connect), `overflow` (disconnect), `framing` (lines), `idle` (off). All listeners of the process share one hub.
 
+mod commands;
 mod member;
 
 use super::{Add, Service, Shared};
@@ -13,8 +14,8 @@ use member::Member;
 use std::sync::Arc;
 use std::time::Duration;
 use switchboard::{
-    Codec, Connection, Format, Hub, Length, Lines, Overflow, Rate, Room, RoomName, RoomOptions, Server, Tcp, Timeouts,
-    Transport, Unix,
+    Codec, Connection, Format, Hub, Join, Length, Lines, MessageId, Overflow, Rate, Room, RoomName, RoomOptions,
+    Server, Tcp, Timeouts, Transport, Unix,
 };
 use tokio::time::Instant;
 
@@ -96,7 +97,7 @@ where
     C: Codec,
     C::Frame: From<Bytes> + Into<Bytes>,
 {
-    Member::enter(conn, Arc::clone(listener)).serve()
+    Box::new(Member::enter(conn, Arc::clone(listener))).serve()
 }
 
 /// For an address as it was typed: a name is taken for a public one, but for the usual name of this machine.
@@ -113,9 +114,7 @@ impl Settings {
     fn parse(options: &mut Options, default_rate: Option<Rate>) -> Self {
         let format = options.value("format", |text| text.parse().map_err(|_| "not text, json or raw".to_owned()));
         let format = format.unwrap_or(Format::Text);
-        let room = options.value("room", |text| {
-            RoomName::parse(text).map_err(|error| format!("not a room: {error}"))
-        });
+        let room = options.value("room", |text| RoomName::parse(text).map_err(|error| format!("not a room: {error}")));
         let commands = options.value("commands", parse_switch).unwrap_or(true);
         let echo = options.value("echo", parse_switch).unwrap_or(false);
         let rate = options.value("rate", parse_rate).unwrap_or(default_rate);
@@ -165,5 +164,10 @@ impl Listener {
         };
         let Settings { format, commands, echo, rate, overflow, .. } = settings;
         Self { hub, room, _lobby: lobby, format, commands, echo, rate, overflow, started: Instant::now() }
+    }
+
+    /// How its connections join a room.
+    fn join(&self, since: Option<MessageId>) -> Join {
+        Join { since, echo: self.echo, overflow: self.overflow }
     }
 }

@@ -1,19 +1,30 @@
 //! One connection in rooms: what it sends goes to its current room, or is obeyed.
+//!
+//! Nothing here delivers: what is published reaches members by itself.
 
 use super::Listener;
+use super::commands::Answer;
 use crate::services::received;
 use bytes::Bytes;
+use std::ops::ControlFlow;
 use std::sync::Arc;
-use switchboard::{Bucket, Codec, Connection, Identity, Join, JoinError, Membership, Result};
+use switchboard::grammar::{ErrorCode, Failure, Message, Notice, Reply};
+use switchboard::{
+    Bucket, CloseReason, Codec, Connection, ConnectionError, Format, FrameError, Identity, Membership, Rate, Result,
+    RoomName,
+};
 
 /// A connection and its places in rooms.
 pub(super) struct Member<C: Codec> {
-    pub(super) conn: Connection<C>,
+    conn: Connection<C>,
     pub(super) listener: Arc<Listener>,
-    pub(super) _identity: Identity,
-    /// In the order in which it joined them; the last one is the current one.
+    pub(super) identity: Identity,
+    /// The last one is of the current room, the others are in the order in which they were current.
     pub(super) seats: Vec<Membership>,
+    /// What it sends.
     frames: Bucket,
+    /// What it does that others are told of.
+    pub(super) changes: Bucket,
 }
 
 impl<C> Member<C>
@@ -22,37 +33,119 @@ where
     C::Frame: From<Bytes> + Into<Bytes>,
 {
     /// Takes a guest's name and a place in the listener's room.
-    pub(super) fn enter(conn: Connection<C>, listener: Arc<Listener>) -> Box<Self> {
+    pub(super) fn enter(conn: Connection<C>, listener: Arc<Listener>) -> Self {
         let identity = listener.hub.enter(&conn, listener.format);
-        let join = Join { since: None, echo: listener.echo, overflow: listener.overflow };
-        // A vector of one, and not of the four that pushing to an empty one makes. It may be in one room.
-        let seats = identity.join(&listener.room, join).map_or_else(|_: JoinError| Vec::new(), |seat| vec![seat]);
-        Box::new(Self { conn, listener, _identity: identity, seats, frames: Bucket::default() })
+        // Not pushed to an empty vector, which would make place for four. A limit of no room at all leaves it in none.
+        let seats = identity.join(&listener.room, listener.join(None)).map_or_else(|_| Vec::new(), |seat| vec![seat]);
+        Self { conn, listener, identity, seats, frames: Bucket::default(), changes: Bucket::default() }
     }
 
+    /// Serves it to its end. There are thousands of these futures, which wait in `recv`: whatever is rare has a box of
+    /// its own while it lasts, and takes no place in them.
     pub(super) async fn serve(mut self: Box<Self>) -> Result {
+        if self.listener.commands {
+            Box::pin(self.welcome()).await?;
+        }
         loop {
-            // Whatever is rare has a box of its own, so that a connection that waits is small.
             if let Some(rate) = self.listener.rate {
-                while let Err(pause) = self.frames.take(self.listener.started.elapsed(), rate) {
-                    Box::pin(tokio::time::sleep(pause)).await;
-                }
+                self.pause(rate).await;
             }
             let frame: Bytes = match self.conn.recv().await {
                 Ok(Some(frame)) => frame.into(),
-                Ok(None) => return Ok(()),
-                Err(error) => return Err(error.into()),
+                Ok(None) => return Box::pin(self.say_goodbye()).await,
+                Err(error) => return Box::pin(self.explain(error)).await,
             };
             received::log(self.conn.peer(), &frame);
-            if let Some(seat) = self.seats.last() {
-                seat.publish(owned(&frame));
+            let is_command = self.listener.commands && frame.starts_with(b"/");
+            match self.seats.last() {
+                Some(seat) if !is_command => drop(seat.publish(owned(&frame))),
+                _ => {
+                    if Box::pin(self.obey(frame)).await?.is_break() {
+                        return Ok(());
+                    }
+                }
             }
         }
     }
+
+    /// Waits as long as the rate demands, without reading: the peer's own send buffer fills up.
+    async fn pause(&mut self, rate: Rate) {
+        while let Err(pause) = self.frames.take(self.listener.started.elapsed(), rate) {
+            Box::pin(tokio::time::sleep(pause)).await;
+        }
+    }
+
+    async fn welcome(&mut self) -> Result<(), ConnectionError> {
+        let room = self.seats.last().map(|seat| seat.room().name().clone());
+        self.reply(&Reply::Welcome { name: self.identity.name(), room }).await
+    }
+
+    /// Does what a frame asks for, and tells what came of it.
+    async fn obey(&mut self, frame: Bytes) -> Result<ControlFlow<()>, ConnectionError> {
+        match self.answer(frame) {
+            Ok(Answer::Nothing) => {}
+            Ok(Answer::Reply(reply)) => self.reply(&reply).await?,
+            Ok(Answer::History(room, messages)) => self.repeat(room, messages).await?,
+            Ok(Answer::Goodbye) => {
+                self.reply(&Reply::Bye).await?;
+                return Ok(ControlFlow::Break(()));
+            }
+            Err(failure) => self.send(self.identity.format().failure(&failure)).await?,
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Tells messages again, to this member alone; each is written only when there is room for it.
+    async fn repeat(&mut self, room: RoomName, messages: Vec<Arc<Message>>) -> Result<(), ConnectionError> {
+        let format = self.identity.format();
+        self.reply(&Reply::History { room, count: messages.len() }).await?;
+        for message in messages {
+            let mut frame = Vec::new();
+            format.message(&message, &mut frame);
+            self.conn.send(Bytes::from(frame)).await?;
+        }
+        Ok(())
+    }
+
+    /// The end of input: the peer's, or the server's.
+    async fn say_goodbye(&mut self) -> Result {
+        if self.conn.is_draining() {
+            let goodbye = Notice::Closed { reason: CloseReason::Drained };
+            self.send(self.identity.format().notice(&goodbye)).await?;
+        }
+        Ok(())
+    }
+
+    /// Says why the connection ends, if it can still be told.
+    async fn explain(&mut self, error: ConnectionError) -> Result {
+        let format = self.identity.format();
+        let last_word = match error {
+            // Payloads and nothing else is what a relay promises.
+            _ if format == Format::Raw && !self.listener.commands => None,
+            ConnectionError::Frame(error @ FrameError::TooLong { .. }) => {
+                format.failure(&Failure::new(ErrorCode::FrameTooLong, error.to_string()))
+            }
+            ConnectionError::Frame(_) => format.notice(&Notice::Closed { reason: CloseReason::BadFrame }),
+            _ => None,
+        };
+        self.send(last_word).await?;
+        Err(error.into())
+    }
+
+    async fn reply(&mut self, reply: &Reply) -> Result<(), ConnectionError> {
+        self.send(self.identity.format().reply(reply)).await
+    }
+
+    async fn send(&mut self, frames: impl IntoIterator<Item = Bytes>) -> Result<(), ConnectionError> {
+        for frame in frames {
+            self.conn.send(frame).await?;
+        }
+        Ok(())
+    }
 }
 
-/// What others keep is copied: a frame shares the memory of the whole read that it came with, of which a history of short
-/// lines would keep 64 KiB for each. 128 bytes cost 20 ns, once for all members.
-fn owned(payload: &[u8]) -> Bytes {
+/// What others keep is copied: a frame shares the memory of the whole read that it came with, and each short line in a
+/// history would keep up to 64 KiB of it. 128 bytes cost about 20 ns, once for all members.
+pub(super) fn owned(payload: &[u8]) -> Bytes {
     Bytes::copy_from_slice(payload)
 }

@@ -1,0 +1,167 @@
+//! What each command does, and what is answered. `docs/protocol.md` says it to those who type them.
+
+use super::member::{Member, owned};
+use bytes::Bytes;
+use std::sync::Arc;
+use switchboard::grammar::{Command, ErrorCode, Failure, Input, Message, Reply, parse};
+use switchboard::{Codec, Format, Membership, MessageId, Rate, RoomError, RoomName, RoomOptions, TellError, UserName};
+
+/// Names in one answer: with the longest ones, below 16 KiB.
+const LISTED: usize = 100;
+
+/// Joins, leaves and names a second, and at once: others are told of each.
+const CHANGES: (u32, u32) = (5, 20);
+
+/// What is told to whoever asked.
+pub(super) enum Answer {
+    Nothing,
+    Reply(Reply),
+    /// These messages again.
+    History(RoomName, Vec<Arc<Message>>),
+    /// And then the end.
+    Goodbye,
+}
+
+impl<C: Codec> Member<C> {
+    /// Does what `frame` asks for.
+    pub(super) fn answer(&mut self, frame: Bytes) -> Result<Answer, Failure> {
+        match parse(frame)? {
+            Input::Text(text) => self.current()?.publish(owned(&text)),
+            Input::Command(Command::Pub { room, text }) => self.seats[self.place(&room)?].publish(owned(&text)),
+            Input::Command(command) => return self.command(command),
+        };
+        Ok(Answer::Nothing)
+    }
+
+    fn command(&mut self, command: Command) -> Result<Answer, Failure> {
+        let reply = match command {
+            Command::Join { room, since, cookie: _ } => self.join(&room, since)?,
+            Command::Leave { room } => self.leave(room.as_ref())?,
+            Command::Name(name) => self.rename(name)?,
+            Command::Who { room } => self.who(room.as_ref())?,
+            Command::Rooms => {
+                let (rooms, total) = self.listener.hub.rooms(None, LISTED);
+                Reply::Rooms { rooms, total }
+            }
+            Command::Msg { to, text } => {
+                self.identity.tell(&to, owned(&text)).map_err(untold)?;
+                return Ok(Answer::Nothing);
+            }
+            Command::History { count } => return self.history(count.unwrap_or(usize::MAX)),
+            Command::Format(format) => self.reform(format),
+            // Tokens come with TLS: until then no listener wants one, and everybody is allowed.
+            Command::Auth(_) => Reply::Authorized,
+            Command::Ping => Reply::Pong,
+            Command::Help => Reply::Help,
+            Command::Quit => return Ok(Answer::Goodbye),
+            Command::Pub { .. } => unreachable!("it is published like text"),
+        };
+        Ok(Answer::Reply(reply))
+    }
+
+    fn join(&mut self, name: &RoomName, since: Option<MessageId>) -> Result<Reply, Failure> {
+        self.change()?;
+        let (seat, id) = if let Ok(place) = self.place(name) {
+            let seat = self.seats.remove(place);
+            let id = since.map_or_else(|| seat.room().last_id(), |since| seat.resume(since));
+            (seat, id)
+        } else {
+            let room = self.listener.hub.room_with(name, RoomOptions::default()).map_err(unmade)?;
+            let seat = self.identity.join(&room, self.listener.join(since));
+            let seat = seat.map_err(|error| Failure::new(ErrorCode::TooManyRooms, error.to_string()))?;
+            let id = seat.joined_at();
+            (seat, id)
+        };
+        let room = seat.room();
+        let reply = Reply::Joined { room: room.name().clone(), members: room.member_count(), id };
+        self.seats.push(seat);
+        Ok(reply)
+    }
+
+    fn leave(&mut self, room: Option<&RoomName>) -> Result<Reply, Failure> {
+        let place = match room {
+            Some(room) => self.place(room)?,
+            None => self.seats.len().checked_sub(1).ok_or_else(no_room)?,
+        };
+        self.change()?;
+        let room = self.seats.remove(place).room().name().clone();
+        Ok(Reply::Left { room, current: self.seats.last().map(|seat| seat.room().name().clone()) })
+    }
+
+    fn rename(&mut self, name: UserName) -> Result<Reply, Failure> {
+        self.change()?;
+        let taken = |error| Failure::new(ErrorCode::NameTaken, format!("{error}"));
+        let before = self.identity.rename(name.clone()).map_err(taken)?;
+        for seat in &self.seats {
+            seat.renamed(before.clone());
+        }
+        Ok(Reply::Named { name })
+    }
+
+    fn who(&self, name: Option<&RoomName>) -> Result<Reply, Failure> {
+        let room = match name {
+            Some(name) => self.listener.hub.find(name).ok_or_else(|| {
+                Failure::new(ErrorCode::NoSuchRoom, format!("there is no room {name}; /join makes one"))
+            })?,
+            None => self.current()?.room().clone(),
+        };
+        let members = room.members(0, LISTED);
+        // Some may have left meanwhile.
+        let total = room.member_count().max(members.len());
+        Ok(Reply::Who { room: room.name().clone(), members, total })
+    }
+
+    /// The current room's last messages, as far as they can be sent.
+    fn history(&self, count: usize) -> Result<Answer, Failure> {
+        let room = self.current()?.room();
+        let is_raw = self.identity.format() == Format::Raw;
+        let mut messages = room.history(count);
+        messages.retain(|message| !is_raw || C::carries(&message.payload));
+        Ok(Answer::History(room.name().clone(), messages))
+    }
+
+    fn reform(&self, format: Format) -> Reply {
+        self.identity.set_format(format);
+        for seat in &self.seats {
+            seat.reformed(format);
+        }
+        Reply::Formatted { format }
+    }
+
+    /// Takes a token for what others are told of.
+    fn change(&mut self) -> Result<(), Failure> {
+        let (per_second, burst) = CHANGES;
+        let taken = self.changes.take(self.listener.started.elapsed(), Rate::new(per_second, burst));
+        taken.map_err(|wait| {
+            let milliseconds = wait.as_millis().max(1);
+            let text = format!("too many joins, leaves and names; the next one in {milliseconds} ms");
+            Failure::new(ErrorCode::RateLimited, text)
+        })
+    }
+
+    fn current(&self) -> Result<&Membership, Failure> {
+        self.seats.last().ok_or_else(no_room)
+    }
+
+    fn place(&self, room: &RoomName) -> Result<usize, Failure> {
+        let place = self.seats.iter().position(|seat| seat.room().name() == room);
+        place.ok_or_else(|| Failure::new(ErrorCode::NotAMember, format!("you are not in {room}; /join {room} first")))
+    }
+}
+
+fn no_room() -> Failure {
+    Failure::new(ErrorCode::NoRoom, "you are in no room; /join ROOM first")
+}
+
+fn unmade(error: RoomError) -> Failure {
+    Failure::new(ErrorCode::TooManyRooms, error.to_string())
+}
+
+fn untold(error: TellError) -> Failure {
+    let code = match &error {
+        TellError::NoSuchMember(_) => ErrorCode::NoSuchMember,
+        TellError::Uncarried(_) => ErrorCode::BadArgument,
+        _ => ErrorCode::RateLimited,
+    };
+    Failure::new(code, error.to_string())
+}
