@@ -1,6 +1,7 @@
 //! What a server may hold, and for how long. Plain settings with their defaults; who enforces each is said beside it.
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use std::path::{Path, PathBuf};
 
 pub use switchboard_proto::Timeouts;
 
@@ -47,8 +48,8 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// What is wrong with these settings, a sentence each.
-    pub(crate) fn faults(&self) -> Vec<String> {
+    /// What is wrong with these settings, a sentence each; [`Server::bind`](crate::Server::bind) asks first of all.
+    pub fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
         let available = hard_descriptor_limit().saturating_sub(RESERVED_DESCRIPTORS);
         if self.connections > available {
@@ -88,14 +89,18 @@ fn hard_descriptor_limit() -> usize {
 
 /// Bytes of memory this process may use: the cgroup's limit where one is set, else the machine's.
 fn machine_memory() -> usize {
-    let limit = |path| std::fs::read_to_string(path).ok()?.trim().parse::<usize>().ok();
+    let limit = |path: PathBuf| std::fs::read_to_string(path).ok()?.trim().parse::<usize>().ok();
     let machine = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
         let kilobytes = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
         Some(kilobytes.trim().strip_suffix(" kB")?.parse::<usize>().ok()? << 10)
     });
     // 1 GiB where nothing can be read: too careful is a clear close reason, too bold is the kernel's killer.
     let machine = machine.unwrap_or(1 << 30);
-    let version_2 = limit("/sys/fs/cgroup/memory.max");
-    let version_1 = || limit("/sys/fs/cgroup/memory/memory.limit_in_bytes");
-    version_2.or_else(version_1).map_or(machine, |limit| limit.min(machine))
+    // Version 2 of cgroups: each group above ours limits us too. A container sees its own as the root.
+    let ours = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let ours = ours.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
+    let groups = Path::new("/sys/fs/cgroup").join(ours);
+    let version_2 = groups.ancestors().filter_map(|group| limit(group.join("memory.max"))).min();
+    let version_1 = limit("/sys/fs/cgroup/memory/memory.limit_in_bytes".into());
+    version_2.or(version_1).map_or(machine, |limit| limit.min(machine))
 }

@@ -32,8 +32,10 @@ struct Receiving<C: Codec> {
     /// Received and not yet taken; empty and without memory whenever the peer owes us nothing.
     input: BytesMut,
     source: Option<Box<dyn Source>>,
-    /// No more input will come.
+    /// The handler gets no more input.
     finished: bool,
+    /// The peer has finished sending, or is gone.
+    peer_finished: bool,
 }
 
 impl<C: Codec> Connection<C> {
@@ -44,6 +46,7 @@ impl<C: Codec> Connection<C> {
             input: BytesMut::new(),
             source: Some(source),
             finished: false,
+            peer_finished: false,
         }))
     }
 
@@ -216,7 +219,7 @@ impl<C: Codec> Receiving<C> {
             }
         };
         match result {
-            Ok(0) => self.finished = true,
+            Ok(0) => (self.finished, self.peer_finished) = (true, true),
             Ok(count) => {
                 self.peer.received(count);
                 if self.input.is_empty() {
@@ -226,7 +229,7 @@ impl<C: Codec> Receiving<C> {
                 self.input.extend_from_slice(&shared[..count]);
             }
             Err(error) => {
-                self.finished = true;
+                (self.finished, self.peer_finished) = (true, true);
                 self.peer.end(reason_of(&error));
             }
         }
@@ -237,7 +240,7 @@ impl<C: Codec> Receiving<C> {
 impl<C: Codec> Drop for Receiving<C> {
     fn drop(&mut self) {
         if let Some(source) = self.source.take() {
-            self.peer.give_back(ReturnedSource { source, finished: self.finished });
+            self.peer.give_back(ReturnedSource { source, finished: self.peer_finished });
         }
     }
 }

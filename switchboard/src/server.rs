@@ -276,7 +276,7 @@ impl Bound {
     ///
     /// # Cancel safety
     /// Dropped, it ends everything at once.
-    pub async fn serve_until(self, drain: impl Future<Output = ()>) -> Drained {
+    pub async fn serve_until(mut self, drain: impl Future<Output = ()>) -> Drained {
         // Dropped with this future, whether it was finished or not.
         let _stop = self.stop.abort.clone().drop_guard();
         let _drain = self.stop.drain.clone().drop_guard();
@@ -298,39 +298,42 @@ impl Bound {
             limits: Arc::clone(&self.limits),
             timeouts: self.timeouts,
         };
-        let accepting = Accepting::start(self.entries, &serving);
+        let accepting = Accepting::start(std::mem::take(&mut self.entries), &serving);
 
-        let shedding = self.connections.shed(&self.budget);
-        let drain = async {
-            tokio::select! {
-                () = drain => {}
-                () = self.stop.drain.cancelled() => {}
-                () = shedding => {}
-            }
-        };
-        drain.await;
+        let (connections, budget) = (self.connections.clone(), Arc::clone(&self.budget));
+        tokio::select! {
+            drained = self.finish(accepting, serving.connections, drain) => drained,
+            () = connections.shed(&budget) => unreachable!("memory is bounded to the end"),
+        }
+    }
 
+    /// Waits for the drain, and drains.
+    async fn finish(self, accepting: Accepting, tasks: TaskTracker, drain: impl Future<Output = ()>) -> Drained {
+        tokio::select! {
+            () = drain => {}
+            () = self.stop.drain.cancelled() => {}
+        }
         let began = Instant::now();
         self.stop.drain.cancel();
         accepting.stopped().await;
-        serving.connections.close();
-        let open = serving.connections.len();
+        tasks.close();
+        let open = tasks.len();
         for peer in self.connections.peers() {
             peer.drain();
         }
-        let aborted_before = self.metrics.closed(CloseReason::Aborted);
         tokio::select! {
-            () = serving.connections.wait() => {}
+            () = tasks.wait() => {}
             () = tokio::time::sleep(self.grace) => {}
             () = self.stop.abort.cancelled() => {}
         }
+        let aborted = tasks.len();
         for peer in self.connections.peers() {
             peer.abort(CloseReason::Aborted);
         }
         // Aborted tasks end as soon as they run. One that never runs again is left behind with its worker.
-        let ended = tokio::time::timeout(Duration::from_secs(1), serving.connections.wait()).await;
-        let stuck = if ended.is_err() { serving.connections.len() } else { 0 };
-        let aborted = (self.metrics.closed(CloseReason::Aborted) - aborted_before) as usize + stuck;
+        if tokio::time::timeout(Duration::from_secs(1), tasks.wait()).await.is_err() {
+            warn!(connections = tasks.len(), "handlers hold their workers");
+        }
         self.workers.stop().await;
         Drained { finished: open.saturating_sub(aborted), aborted, elapsed: began.elapsed() }
     }

@@ -23,6 +23,9 @@ use tracing::warn;
 /// A sweep this late means that a handler held the thread.
 const LATE: Duration = Duration::from_millis(100);
 
+/// Each polls the event loop for up to 1,024 sockets and lets their tasks run.
+const YIELDS_WHEN_LATE: usize = 16;
+
 pub(crate) struct Worker {
     pub(crate) index: usize,
     pub(crate) handle: Handle,
@@ -87,12 +90,16 @@ impl Worker {
         loop {
             let due = every_second.tick().await;
             let late = due.elapsed();
+            let now = u32::try_from(started.elapsed().as_secs()).unwrap_or(u32::MAX);
+            self.tick.set_now(now);
             if late > LATE {
                 metrics.late_ticks.add(1);
                 warn!(worker = self.index, late_ms = late.as_millis() as u64, "worker was held up");
+                // Input that came meanwhile is stamped before anybody is called idle.
+                for _ in 0..YIELDS_WHEN_LATE {
+                    tokio::task::yield_now().await;
+                }
             }
-            let now = u32::try_from(started.elapsed().as_secs()).unwrap_or(u32::MAX);
-            self.tick.set_now(now);
             for peer in self.peers.lock().values() {
                 peer.sweep(now);
             }

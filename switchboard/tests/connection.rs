@@ -227,6 +227,18 @@ async fn what_is_queued_at_the_end_all_arrives_although_input_is_unread() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_polite_close_leaves_what_was_sent_to_a_peer_that_reads_late() {
+    let handler = async |mut conn: Connection<Lines>| -> Result {
+        conn.send("z".repeat(50_000)).await?;
+        conn.recv().await?;
+        Ok(())
+    };
+    let mut peer = testing::serve(handler, Timeouts { idle: Some(secs(5)), ..Timeouts::default() });
+    assert_eq!(peer.closed().await, CloseReason::Idle);
+    assert_eq!(peer.rest().await.unwrap().len(), 50_001);
+}
+
+#[tokio::test(start_paused = true)]
 async fn drain_hands_over_what_was_received_and_then_none() {
     let memory = Memory::new();
     let gate = Arc::new(Notify::new());

@@ -100,6 +100,7 @@ with_1_and_4_workers! {
     tcp_and_unix_echo => tcp_and_unix;
     all_that_was_queued_arrives_over_unread_input => queued_over_unread_input;
     drain_hands_over_what_the_kernel_had => drain_reads_once_more;
+    drain_flushes_to_a_slow_reader_that_still_sends => drain_with_a_slow_reader;
     many_connections_are_spread_and_all_served => many_connections;
     datagrams_are_answered => datagrams;
     a_reset_is_a_reset => reset;
@@ -161,6 +162,33 @@ async fn drain_reads_once_more(workers: usize) {
     drop(peer);
     let drained = served.drained.await.unwrap();
     assert_eq!((drained.finished, drained.aborted), (1, 0));
+}
+
+async fn drain_with_a_slow_reader(workers: usize) {
+    let handler = async |mut conn: Connection<Lines>| -> Result {
+        while let Some(line) = conn.recv().await? {
+            if line == "flood" {
+                for _ in 0..800 {
+                    conn.send("x".repeat(999)).await?;
+                }
+            }
+        }
+        Ok(())
+    };
+    let served = Served::start(Server::new().workers(workers).tcp("127.0.0.1:0", handler)).await;
+    let socket = TcpSocket::new_v4().unwrap();
+    nix::sys::socket::setsockopt(&socket, RcvBuf, &4096).unwrap();
+    let mut peer = socket.connect(served.address(0)).await.unwrap();
+    peer.write_all(b"flood\n").await.unwrap();
+    until(|| served.handle.connections().list(None, 1).first().is_some_and(|info| info.frames_out == 800)).await;
+    served.handle.drain();
+    // A peer that has not heard of the drain goes on sending: closed over this, the socket would be reset.
+    peer.write_all(b"more\n").await.unwrap();
+    let mut got = Vec::new();
+    peer.read_to_end(&mut got).await.unwrap();
+    assert_eq!(got.len(), 800_000);
+    drop(peer);
+    assert_eq!(served.drained.await.unwrap().finished, 1);
 }
 
 async fn many_connections(workers: usize) {

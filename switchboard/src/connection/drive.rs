@@ -5,9 +5,10 @@ use crate::error::{BoxError, ConnectionError};
 use crate::hub::Source;
 use crate::hub::peer::{Peer, ReturnedSource};
 use crate::worker::{Assigned, panic_text};
-use std::future::{Future, poll_fn};
+use pin_project_lite::pin_project;
+use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
@@ -17,64 +18,108 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info};
 
 /// Runs `handler` on the connection and closes it afterwards. Done once the socket is closed and counted.
-#[expect(clippy::manual_async_fn, reason = "an async fn keeps its arguments twice in each connection's task")]
-pub(crate) fn serve<C, H, F, E>(
-    entered: Entered<impl Send>,
-    source: Box<dyn Source>,
-    handler: Arc<H>,
-) -> impl Future<Output = ()> + Send
+pub(crate) fn serve<C, H, F, E, A>(entered: Entered<A>, source: Box<dyn Source>, handler: &H) -> Serve<F, A>
 where
     C: Codec,
-    H: Fn(Connection<C>) -> F + Send + Sync,
-    F: Future<Output = Result<(), E>> + Send,
+    H: Fn(Connection<C>) -> F,
+    F: Future<Output = Result<(), E>>,
     E: Into<BoxError>,
 {
-    async move {
-        let peer = &entered.peer;
-        let connection = Connection::new(Arc::clone(peer), source);
-        // An option that is filled in place, so that the handler's future is not held twice across an await.
-        let mut running = pin!(None);
-        let mut outcome = match caught(|| handler(connection)) {
-            Ok(future) => {
-                running.set(Some(future));
-                None
-            }
-            Err(panic) => Some(panic),
-        };
-        let outcome = poll_fn(|cx| {
-            let Some(running) = running.as_mut().as_pin_mut() else {
-                return Poll::Ready(outcome.take().unwrap_or(Outcome::Finished));
-            };
-            if peer.poll_drive(cx).is_ready() {
-                return Poll::Ready(Outcome::Dropped);
-            }
-            match peer.staged(|| caught(|| running.poll(cx))) {
-                Ok(Poll::Pending) => Poll::Pending,
-                Ok(Poll::Ready(Ok(()))) => Poll::Ready(Outcome::Finished),
-                Ok(Poll::Ready(Err(error))) => Poll::Ready(Outcome::Failed(error.into())),
-                Err(panic) => Poll::Ready(panic),
-            }
-        })
-        .await;
-        running.set(None);
-        // The handler may have given the connection to a task of its own.
-        let mut returned = poll_fn(|cx| {
-            if peer.poll_drive(cx).is_ready() {
-                return Poll::Ready(None);
-            }
-            peer.poll_returned().map(Some)
-        })
-        .await;
+    let connection = Connection::new(Arc::clone(&entered.peer), source);
+    let (running, phase) = match caught(|| handler(connection)) {
+        Ok(running) => (Some(running), Phase::Handling),
+        Err(panic) => (None, Phase::Handled { outcome: panic }),
+    };
+    Serve { entered: Some(entered), running, phase }
+}
 
-        let finished = returned.as_ref().is_some_and(|returned| returned.finished);
-        let reason = peer.start_close(outcome.reason(finished, &peer.listener.drain));
-        let mut sending = true;
-        let politely = poll_fn(|cx| poll_close(peer, cx, reason, &mut returned, &mut sending)).await;
-        let unwritten = peer.finish_close(!politely);
-        let peer = Arc::clone(peer);
-        // Out of every list before it is logged and counted as closed.
-        drop(entered);
-        report(&peer, reason, unwritten, outcome);
+pin_project! {
+    /// The task of a connection. By hand, because an async fn keeps what it awaits twice, in every connection's memory.
+    pub(crate) struct Serve<F, A> {
+        // Until the connection is closed.
+        entered: Option<Entered<A>>,
+        // The handler, until it has finished.
+        #[pin]
+        running: Option<F>,
+        phase: Phase,
+    }
+}
+
+enum Phase {
+    Handling,
+    /// The handler may have given the connection to a task of its own: it is closed when that drops it.
+    Handled {
+        outcome: Outcome,
+    },
+    Closing {
+        outcome: Outcome,
+        reason: CloseReason,
+        returned: Option<ReturnedSource>,
+        sending: bool,
+    },
+}
+
+impl<F, E, A> Future for Serve<F, A>
+where
+    F: Future<Output = Result<(), E>>,
+    E: Into<BoxError>,
+{
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut this = self.project();
+        let Some(entered) = &*this.entered else { return Poll::Ready(()) };
+        let peer = &entered.peer;
+        loop {
+            match this.phase {
+                Phase::Handling => {
+                    let outcome = ready!(poll_handler(peer, this.running.as_mut(), cx));
+                    // A panic while it is dropped changes nothing: it is over.
+                    let _ = caught(|| this.running.set(None));
+                    *this.phase = Phase::Handled { outcome };
+                }
+                Phase::Handled { outcome } => {
+                    let mut returned = None;
+                    if let Poll::Ready(source) = peer.poll_returned() {
+                        returned = Some(source);
+                    } else {
+                        ready!(peer.poll_drive(cx));
+                    }
+                    let finished = returned.as_ref().is_some_and(|returned| returned.finished);
+                    let reason = peer.start_close(outcome.reason(finished, &peer.listener.drain));
+                    let outcome = std::mem::replace(outcome, Outcome::Finished);
+                    *this.phase = Phase::Closing { outcome, reason, returned, sending: true };
+                }
+                Phase::Closing { outcome, reason, returned, sending } => {
+                    let politely = ready!(poll_close(peer, cx, *reason, returned, sending));
+                    let unwritten = peer.finish_close(!politely);
+                    let (peer, reason) = (Arc::clone(peer), *reason);
+                    let outcome = std::mem::replace(outcome, Outcome::Finished);
+                    // Out of every list before it is logged and counted as closed.
+                    *this.entered = None;
+                    report(&peer, reason, unwritten, outcome);
+                    return Poll::Ready(());
+                }
+            }
+        }
+    }
+}
+
+/// Polls the handler, unless its time is over.
+fn poll_handler<F, E>(peer: &Arc<Peer>, running: Pin<&mut Option<F>>, cx: &mut Context<'_>) -> Poll<Outcome>
+where
+    F: Future<Output = Result<(), E>>,
+    E: Into<BoxError>,
+{
+    if peer.poll_drive(cx).is_ready() {
+        return Poll::Ready(Outcome::Dropped);
+    }
+    let Some(running) = running.as_pin_mut() else { unreachable!("the handler runs in this phase") };
+    match peer.staged(|| caught(|| running.poll(cx))) {
+        Ok(Poll::Pending) => Poll::Pending,
+        Ok(Poll::Ready(Ok(()))) => Poll::Ready(Outcome::Finished),
+        Ok(Poll::Ready(Err(error))) => Poll::Ready(Outcome::Failed(error.into())),
+        Err(panic) => Poll::Ready(panic),
     }
 }
 
@@ -141,8 +186,12 @@ fn poll_close(
     sending: &mut bool,
 ) -> Poll<bool> {
     let Some(returned) = returned else { return Poll::Ready(false) };
-    if reason.ending() == Ending::Abrupt || peer.poll_drive(cx).is_ready() {
+    if reason.ending() == Ending::Abrupt {
         return Poll::Ready(false);
+    }
+    if peer.poll_drive(cx).is_ready() {
+        // Past the shutdown only the peer's own end is missing: the kernel goes on sending what it holds.
+        return Poll::Ready(!*sending && !peer.is_aborted());
     }
     if *sending {
         if ready!(peer.poll_finish_sending(cx)).is_err() {

@@ -24,17 +24,37 @@ const WRITES: usize = 16;
 
 /// What is queued for one connection, and where it goes.
 pub(crate) struct Outbox {
-    output: Output,
-    /// Frames in `output` since it was last empty.
-    frames: usize,
-    /// Behind `output`, if there is anything that a room published.
-    pub(super) waiting: Waiting,
+    /// None while it is empty: most connections owe nothing at any one time.
+    queue: Option<Box<Queue>>,
     sink: Option<Box<dyn Sink>>,
     /// Whether the worker's tick has been told; it flushes once for all that was queued until then.
     pub(super) dirty: bool,
     /// The socket took no more: the connection's task goes on when it does, and since when it has not.
     blocked_since: Option<Second>,
     pub(super) charge: Charge,
+}
+
+#[derive(Default)]
+struct Queue {
+    output: Output,
+    /// Frames in `output`, about.
+    frames: usize,
+    /// Behind `output`, if there is anything that a room published.
+    waiting: Waiting,
+}
+
+impl Queue {
+    fn is_empty(&self) -> bool {
+        self.output.is_empty() && self.waiting.is_empty()
+    }
+
+    fn bytes(&self) -> usize {
+        self.output.len() + self.waiting.bytes()
+    }
+
+    fn frames(&self) -> usize {
+        self.frames + self.waiting.frames()
+    }
 }
 
 /// What a flush came to.
@@ -50,36 +70,34 @@ pub(crate) enum Flushed {
 
 impl Outbox {
     pub(crate) fn new(sink: Box<dyn Sink>) -> Self {
-        Self {
-            output: Output::default(),
-            frames: 0,
-            waiting: Waiting::default(),
-            sink: Some(sink),
-            dirty: false,
-            blocked_since: None,
-            charge: Charge::default(),
-        }
+        Self { queue: None, sink: Some(sink), dirty: false, blocked_since: None, charge: Charge::default() }
+    }
+
+    fn queue(&mut self) -> &mut Queue {
+        self.queue.get_or_insert_default()
     }
 
     /// Queues one frame, written by `encode`; nothing of it if `encode` unwinds.
     pub(crate) fn push(&mut self, encode: impl FnOnce(&mut Output)) {
-        if self.waiting.is_empty() {
-            push_whole(&mut self.output, encode);
-            self.frames += 1;
+        let queue = self.queue();
+        if queue.waiting.is_empty() {
+            push_whole(&mut queue.output, encode);
+            queue.frames += 1;
         } else {
             let mut output = Output::default();
             push_whole(&mut output, encode);
-            self.waiting.keep(output.into_bytes());
+            queue.waiting.keep(output.into_bytes());
         }
     }
 
     /// Queues frames that were encoded elsewhere.
     pub(crate) fn append(&mut self, output: &mut Output, frames: usize) {
-        if self.waiting.is_empty() {
-            self.output.append(output);
-            self.frames += frames;
+        let queue = self.queue();
+        if queue.waiting.is_empty() {
+            queue.output.append(output);
+            queue.frames += frames;
         } else {
-            self.waiting.keep(std::mem::take(output).into_bytes());
+            queue.waiting.keep(std::mem::take(output).into_bytes());
         }
     }
 
@@ -91,9 +109,15 @@ impl Outbox {
         (bytes, frames): (usize, usize),
         gap: impl Fn(u64) -> Gap,
     ) -> Result<(), Full> {
-        let written = (self.output.len() + publication.bytes.len(), self.frames);
+        let queue = self.queue();
+        let written = (queue.output.len() + publication.bytes.len(), queue.frames);
         let full = |waiting: &Waiting| written.0 + waiting.bytes() > bytes || written.1 + waiting.frames() >= frames;
-        self.waiting.publish(publication, overflow, full, gap)
+        queue.waiting.publish(publication, overflow, full, gap)
+    }
+
+    /// What stands behind everything else: kept frames, replays and gaps.
+    pub(super) fn waiting(&mut self) -> &mut Waiting {
+        &mut self.queue().waiting
     }
 
     /// Bytes and frames that may still be queued.
@@ -102,15 +126,15 @@ impl Outbox {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.output.is_empty() && self.waiting.is_empty()
+        self.queue.as_ref().is_none_or(|queue| queue.is_empty())
     }
 
     pub(crate) fn queued_bytes(&self) -> usize {
-        self.output.len() + self.waiting.bytes()
+        self.queue.as_ref().map_or(0, |queue| queue.bytes())
     }
 
     fn queued_frames(&self) -> usize {
-        self.frames + self.waiting.frames()
+        self.queue.as_ref().map_or(0, |queue| queue.frames())
     }
 
     pub(crate) fn is_full(&self, bytes: usize, frames: usize) -> bool {
@@ -145,8 +169,9 @@ impl Outbox {
             self.blocked_since = Some(now);
             let cut = whole(taken);
             if cut > taken {
-                self.output.share(bytes.slice(taken..cut));
-                self.frames = 1;
+                let queue = self.queue();
+                queue.output.share(bytes.slice(taken..cut));
+                queue.frames = 1;
             }
         }
         Ok(taken)
@@ -196,21 +221,23 @@ impl Outbox {
         written: &mut u64,
         write: impl FnOnce(&mut dyn Sink, &[IoSlice<'_>]) -> Poll<io::Result<usize>>,
     ) -> Poll<io::Result<()>> {
-        let Some(sink) = self.sink.as_deref_mut() else {
+        let (Some(sink), Some(queue)) = (self.sink.as_deref_mut(), self.queue.as_deref_mut()) else {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         };
-        if self.output.is_empty() {
-            self.frames = self.waiting.refill(&mut self.output);
-            if self.output.is_empty() {
+        if queue.output.is_empty() {
+            queue.frames = queue.waiting.refill(&mut queue.output);
+            if queue.output.is_empty() {
+                // Nothing that this member's format can tell.
+                self.queue = None;
                 return Poll::Ready(Ok(()));
             }
         }
-        let front = self.output.front();
-        let result = if front.len() == self.output.len() {
+        let front = queue.output.front();
+        let result = if front.len() == queue.output.len() {
             write(sink, &[IoSlice::new(front)])
         } else {
             let mut slices = [IoSlice::new(&[]); SLICES];
-            let filled = self.output.slices(&mut slices);
+            let filled = queue.output.slices(&mut slices);
             write(sink, &slices[..filled])
         };
         let Poll::Ready(result) = result else { return Poll::Pending };
@@ -220,12 +247,16 @@ impl Outbox {
             Err(error) => return Poll::Ready(Err(error)),
         };
         *written += count as u64;
-        self.output.advance(count);
         if self.blocked_since.is_some() {
             self.blocked_since = Some(now);
         }
-        if self.output.is_empty() {
-            self.frames = 0;
+        let before = queue.output.len();
+        queue.output.advance(count);
+        if queue.is_empty() {
+            self.queue = None;
+        } else {
+            // In proportion, since nobody looks for frames in what is written: 0 when the output is empty.
+            queue.frames = (queue.frames * queue.output.len()).div_ceil(before);
         }
         Poll::Ready(Ok(()))
     }
@@ -238,9 +269,7 @@ impl Outbox {
     /// Drops what is queued, and the socket's write side with it. Says how many bytes were not written.
     pub(crate) fn close(&mut self) -> usize {
         let unwritten = self.queued_bytes();
-        self.output.clear();
-        self.waiting = Waiting::default();
-        self.frames = 0;
+        self.queue = None;
         self.blocked_since = None;
         self.sink = None;
         unwritten

@@ -250,6 +250,11 @@ impl Peer {
         self.is(DRAINING)
     }
 
+    /// Whether it was ended without any time to finish.
+    pub(crate) fn is_aborted(&self) -> bool {
+        self.is(ABORTED)
+    }
+
     /// Why receiving and sending fail, if they do.
     pub(crate) fn closing(&self) -> Option<CloseReason> {
         if !self.is(CLOSING) {

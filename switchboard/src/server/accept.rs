@@ -7,7 +7,7 @@ use super::Serving;
 use crate::connection::{Connection, Entered, serve};
 use crate::error::BoxError;
 use crate::hub::peer::{ConnectionId, ListenerSettings, Peer, PeerAddr};
-use crate::transport::udp::{self, Datagram, Reply, Sockets, Udp};
+use crate::transport::udp::{self, Datagram, Gate, Reply, Sockets, Udp};
 use crate::transport::{Stream, StreamListener, StreamTransport, Transport};
 use crate::worker::Assigned;
 use std::future::{Future, poll_fn};
@@ -219,14 +219,14 @@ where
             let (handler, serving) = here;
             // A stream that cannot be registered is closed: the worker is ending.
             if let Ok(stream) = L::Stream::attach(stream) {
-                spawn::<C, H, F, E>(stream, opening, handler, &serving);
+                spawn::<C, H, F, E>(stream, opening, &handler, &serving);
             }
         };
         serving.connections.spawn_on(on_its_worker, &worker.handle);
     }
 
     fn spawn(&self, stream: L::Stream, opening: Opening, serving: &Serving) {
-        spawn::<C, H, F, E>(stream, opening, Arc::clone(&self.handler), serving);
+        spawn::<C, H, F, E>(stream, opening, &self.handler, serving);
     }
 }
 
@@ -240,7 +240,7 @@ struct Opening {
 }
 
 /// Starts the task of a connection on the event loop that calls.
-fn spawn<C, H, F, E>(stream: impl Stream, opening: Opening, handler: Arc<H>, serving: &Serving)
+fn spawn<C, H, F, E>(stream: impl Stream, opening: Opening, handler: &H, serving: &Serving)
 where
     C: Codec,
     H: Fn(Connection<C>) -> F + Send + Sync + 'static,
@@ -301,10 +301,10 @@ where
 
     fn run(self: Box<Self>, serving: &Serving) -> Vec<BoxFuture<()>> {
         let Sockets { bound, replies, .. } = self.sockets;
+        let gate = Arc::new(Gate::new(replies, serving.limits.frame_bytes));
         let answer = |socket| {
             let metrics = Arc::clone(&serving.metrics);
-            let answering =
-                udp::answer(socket, replies, serving.limits.frame_bytes, Arc::clone(&self.handler), metrics);
+            let answering = udp::answer(socket, Arc::clone(&gate), Arc::clone(&self.handler), metrics);
             Box::pin(answering) as BoxFuture<()>
         };
         bound.into_iter().map(answer).collect()

@@ -4,6 +4,7 @@
 //! table of buckets, which is what makes two servers that answer each other fall silent (CVE-2024-2169).
 
 use crate::metrics::Metrics;
+use crate::worker::panic_text;
 use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrLike as _, SockaddrStorage, recvmmsg, sendmmsg};
 use parking_lot::Mutex;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -13,13 +14,14 @@ use std::hash::{BuildHasher, RandomState};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::{Poll, ready};
 use switchboard_proto::{Buckets, Escaped, Rate};
 use tokio::io::Interest;
 use tokio::net::{UdpSocket, lookup_host};
 use tokio::time::Instant;
-use tracing::trace;
+use tracing::{error, trace};
 
 /// Datagrams in one system call.
 const BATCH: usize = 64;
@@ -33,7 +35,10 @@ const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
 /// Sources below this port are services; none of them asked us anything.
 const FIRST_CLIENT_PORT: u16 = 1024;
 
-/// Buckets for sources, 32 KiB a socket.
+/// As much of a datagram as a log line shows.
+const TRACED_BYTES: usize = 1024;
+
+/// Buckets for sources, 32 KiB a listener.
 const BUCKETS: usize = 4096;
 
 /// A UDP address to answer datagrams on. Port 0 takes a free one.
@@ -153,22 +158,16 @@ impl Reply<'_> {
 }
 
 /// Answers what one socket receives until its task is dropped.
-pub(crate) async fn answer<H>(
-    socket: std::net::UdpSocket,
-    replies: Option<Rate>,
-    frame_bytes: usize,
-    handler: Arc<H>,
-    metrics: Arc<Metrics>,
-) where
+pub(crate) async fn answer<H>(socket: std::net::UdpSocket, gate: Arc<Gate>, handler: Arc<H>, metrics: Arc<Metrics>)
+where
     H: Fn(Datagram<'_>, &mut Reply<'_>),
 {
     let Ok(socket) = UdpSocket::from_std(socket) else { unreachable!("the worker's event loop runs") };
-    let mut gate = Gate::new(replies, frame_bytes);
     loop {
         let unsent = poll_fn(|cx| {
             loop {
                 ready!(socket.poll_recv_ready(cx))?;
-                match exchange(&socket, &mut gate, &*handler, &metrics) {
+                match exchange(&socket, &gate, &*handler, &metrics) {
                     Ok(unsent) if unsent.is_empty() => return Poll::Ready(Ok(unsent)),
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                     result => return Poll::Ready(result),
@@ -190,7 +189,7 @@ pub(crate) async fn answer<H>(
 type Unsent = Vec<(Vec<u8>, SocketAddr)>;
 
 /// Receives one batch and sends the replies to it.
-fn exchange<H>(socket: &UdpSocket, gate: &mut Gate, handler: &H, metrics: &Metrics) -> io::Result<Unsent>
+fn exchange<H>(socket: &UdpSocket, gate: &Gate, handler: &H, metrics: &Metrics) -> io::Result<Unsent>
 where
     H: Fn(Datagram<'_>, &mut Reply<'_>),
 {
@@ -211,15 +210,22 @@ where
     for index in 0..received {
         let (length, source) = scratch.sources[index];
         let payload = &scratch.slots[index * SLOT_BYTES..][..length];
-        trace!("Received from {source}: {}", Escaped(payload));
+        trace!("Received from {source}: {}", Escaped(&payload[..length.min(TRACED_BYTES)]));
         if !gate.admits(length, source) {
             metrics.datagrams_refused.add(1);
             continue;
         }
         let start = scratch.text.len();
         let mut reply = Reply { payload: &mut scratch.text, wanted: false };
-        handler(Datagram { payload, source }, &mut reply);
-        if reply.wanted {
+        // A panic costs its datagram the answer, and nobody else anything.
+        let answered = catch_unwind(AssertUnwindSafe(|| handler(Datagram { payload, source }, &mut reply)));
+        if let Err(panic) = answered {
+            scratch.text.truncate(start);
+            metrics.datagrams_refused.add(1);
+            if metrics.may_log_abnormal().is_some() {
+                error!(peer.addr = %source, error = %panic_text(&*panic), "datagram handler panicked");
+            }
+        } else if reply.wanted {
             scratch.replies.push((start..scratch.text.len(), source));
         } else {
             metrics.datagrams_refused.add(1);
@@ -231,8 +237,8 @@ where
     Ok(unsent)
 }
 
-/// Which sources are answered.
-struct Gate {
+/// Which sources are answered, on all sockets of a listener: a source may come to each of them, from different ports.
+pub(crate) struct Gate {
     frame_bytes: usize,
     buckets: Option<Mutex<Buckets>>,
     key: RandomState,
@@ -240,18 +246,18 @@ struct Gate {
 }
 
 impl Gate {
-    fn new(replies: Option<Rate>, frame_bytes: usize) -> Self {
+    pub(crate) fn new(replies: Option<Rate>, frame_bytes: usize) -> Self {
         let buckets = replies.map(|rate| Mutex::new(Buckets::new(BUCKETS, rate)));
         Self { frame_bytes, buckets, key: RandomState::new(), started: Instant::now() }
     }
 
-    fn admits(&mut self, length: usize, source: SocketAddr) -> bool {
+    fn admits(&self, length: usize, source: SocketAddr) -> bool {
         if source.port() < FIRST_CLIENT_PORT || length > self.frame_bytes {
             return false;
         }
-        let Some(buckets) = &mut self.buckets else { return true };
+        let Some(buckets) = &self.buckets else { return true };
         let hash = self.key.hash_one(network(source.ip()));
-        buckets.get_mut().take(hash, self.started.elapsed())
+        buckets.lock().take(hash, self.started.elapsed())
     }
 }
 

@@ -13,6 +13,9 @@ use switchboard_proto::{Message, Notice, Output, RoomName};
 /// Bytes moved to the output at a time. What has been moved is no longer dropped, so this is how stale it may get.
 const REFILL_BYTES: usize = 64 << 10;
 
+/// Notices and answers that a full outbox takes on top; a member that reads so little is disconnected.
+const KEPT_FRAMES: usize = 256;
+
 /// One frame of a batch.
 pub(crate) struct Frame {
     pub(crate) start: usize,
@@ -56,8 +59,9 @@ enum Entry {
 pub(crate) struct Waiting {
     entries: VecDeque<Entry>,
     bytes: usize,
-    /// Replays: the room holds them anyway, so they do not count towards the outbox's bounds.
-    replays: usize,
+    /// Replays, which the room holds anyway, and gaps, which stand for what is not there: neither counts as queued.
+    uncounted: usize,
+    kept: usize,
 }
 
 impl Waiting {
@@ -70,17 +74,18 @@ impl Waiting {
     }
 
     pub(crate) fn frames(&self) -> usize {
-        self.entries.len() - self.replays
+        self.entries.len() - self.uncounted
     }
 
     /// Queues a frame that is never dropped.
     pub(crate) fn keep(&mut self, bytes: Bytes) {
         self.bytes += bytes.len();
+        self.kept += 1;
         self.entries.push_back(Entry::Kept(bytes));
     }
 
     pub(crate) fn replay(&mut self, message: Arc<Message>, form: Form) {
-        self.replays += 1;
+        self.uncounted += 1;
         self.entries.push_back(Entry::Replay(message, form));
     }
 
@@ -94,6 +99,9 @@ impl Waiting {
         gap: impl Fn(u64) -> Gap,
     ) -> Result<(), Full> {
         let Some(seq) = publication.seq else {
+            if self.kept >= KEPT_FRAMES && full(self) {
+                return Err(Full);
+            }
             self.keep(publication.bytes);
             return Ok(());
         };
@@ -141,18 +149,23 @@ impl Waiting {
             self.entries.remove(place);
         } else {
             self.entries[place] = Entry::Gap(Box::new(gap(seq)));
+            self.uncounted += 1;
         }
     }
 
     /// Counts a message that was not queued.
     pub(crate) fn lose(&mut self, gap: Gap) {
-        if let Some(Entry::Gap(last)) = self.entries.back_mut()
-            && last.member == gap.member
+        // The last one of this member, behind which gaps of its other rooms may stand: so there is one gap per run of
+        // losses and room, however the rooms alternate.
+        let last = self.entries.iter_mut().rev().take_while(|entry| matches!(entry, Entry::Gap(_) | Entry::Kept(_)));
+        let last = last.filter_map(|entry| if let Entry::Gap(last) = entry { Some(last) } else { None });
+        if let Some(last) = last.into_iter().find(|last| last.member == gap.member)
             && last.from_seq + last.lost == gap.from_seq
         {
             last.lost += gap.lost;
             return;
         }
+        self.uncounted += 1;
         self.entries.push_back(Entry::Gap(Box::new(gap)));
     }
 
@@ -166,17 +179,23 @@ impl Waiting {
             };
             frames += 1;
             match entry {
-                Entry::Kept(bytes) | Entry::Publication(Publication { bytes, .. }) => {
+                Entry::Kept(bytes) => {
+                    self.kept -= 1;
+                    self.bytes -= bytes.len();
+                    output.share(bytes);
+                }
+                Entry::Publication(Publication { bytes, .. }) => {
                     self.bytes -= bytes.len();
                     output.share(bytes);
                 }
                 Entry::Replay(message, form) => {
-                    self.replays -= 1;
+                    self.uncounted -= 1;
                     if let Wire::Frame(bytes) = form.message(&message) {
                         output.share(bytes);
                     }
                 }
                 Entry::Gap(gap) => {
+                    self.uncounted -= 1;
                     let notice = Notice::Gap { room: gap.room, lost: gap.lost, from_seq: gap.from_seq };
                     if let Some(bytes) = gap.form.notice(&notice) {
                         output.share(bytes);

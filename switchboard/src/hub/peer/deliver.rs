@@ -62,10 +62,10 @@ impl Peer {
         }
         let mut state = self.state.lock();
         if let Some(notice) = notice {
-            state.outbox.waiting.keep(notice);
+            state.outbox.waiting().keep(notice);
         }
         for message in messages {
-            state.outbox.waiting.replay(message, form);
+            state.outbox.waiting().replay(message, form);
         }
         self.queued(&mut state);
     }
@@ -76,7 +76,7 @@ impl Peer {
         if gap.form.format == Format::Raw {
             return self.end_locked(&mut state, CloseReason::SlowConsumer);
         }
-        state.outbox.waiting.lose(gap);
+        state.outbox.waiting().lose(gap);
         self.queued(&mut state);
     }
 
