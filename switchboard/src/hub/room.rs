@@ -84,8 +84,8 @@ struct Presence {
     told: Option<Instant>,
     joined: usize,
     left: usize,
-    /// The only one, if it was only one.
-    only: Option<Notice>,
+    /// The only one, if it was only one, and the membership that it is about.
+    only: Option<(Notice, MembershipId)>,
     /// A sweep will tell.
     due: bool,
 }
@@ -152,7 +152,7 @@ impl RoomInner {
         let mut state = self.state.lock();
         let (missed, replay) = since.map(|since| self.missed(&state, since)).unwrap_or_default();
         if let Some(known) = &known {
-            self.present(&mut state, Notice::Joined { room: self.name.clone(), name: known.name() }, &tick);
+            self.present(&mut state, Notice::Joined { room: self.name.clone(), name: known.name() }, id, &tick);
         }
         state.members.insert(id, known);
         match state.ticks.iter_mut().find(|(known, _)| Arc::ptr_eq(known, &tick)) {
@@ -201,12 +201,12 @@ impl RoomInner {
         if let Some(known) = known
             && !silent
         {
-            self.present(&mut state, Notice::Left { room: self.name.clone(), name: known.name() }, tick);
+            self.present(&mut state, Notice::Left { room: self.name.clone(), name: known.name() }, id, tick);
         }
     }
 
     /// Tells the members at once that somebody came or went, or notes it for the next sweep.
-    fn present(self: &Arc<Self>, state: &mut RoomState, notice: Notice, tick: &Arc<Tick>) {
+    fn present(self: &Arc<Self>, state: &mut RoomState, notice: Notice, member: MembershipId, tick: &Arc<Tick>) {
         if self.options.quiet {
             return;
         }
@@ -221,7 +221,7 @@ impl RoomInner {
             Notice::Joined { .. } => presence.joined += 1,
             _ => presence.left += 1,
         }
-        presence.only = (presence.joined + presence.left == 1).then_some(notice);
+        presence.only = (presence.joined + presence.left == 1).then_some((notice, member));
         if !std::mem::replace(&mut presence.due, true) {
             tick.present_later(Arc::downgrade(self));
         }
@@ -233,11 +233,15 @@ impl RoomInner {
         let presence = std::mem::take(&mut state.presence);
         state.presence.told = Some(Instant::now());
         let members = state.members.len();
-        let notice = match presence.only {
-            Some(only) if members <= NAMED_MEMBERS => only,
-            _ => Notice::Presence { room: self.name.clone(), joined: presence.joined, left: presence.left, members },
+        let (notice, except) = match presence.only {
+            // Nobody is told that he came himself.
+            Some((only, member)) if members <= NAMED_MEMBERS => (only, Some(member)),
+            _ => {
+                let Presence { joined, left, .. } = presence;
+                (Notice::Presence { room: self.name.clone(), joined, left, members }, None)
+            }
         };
-        self.post(&state, &Posting::new(Told::Notice(notice), None));
+        self.post(&state, &Posting::new(Told::Notice(notice), except));
     }
 
     /// Tells every member but one something about the room.
