@@ -187,6 +187,10 @@ impl LocalRoom {
                     batches.push(batch);
                 }
             }
+            // A form that takes more bytes goes less far, and nobody may get what is behind that twice.
+            for batch in batches.iter_mut().filter(|batch| batch.postings > taken) {
+                *batch = Batch::new(batch.form, &rest[..taken]);
+            }
             for (written, member) in self.members.iter().enumerate() {
                 let Some(batch) = batches.iter().find(|batch| batch.form.is(member.form)) else { continue };
                 member.peer.deliver(member.id, member.overflow, &self.name, batch);
