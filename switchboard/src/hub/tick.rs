@@ -68,7 +68,9 @@ impl Tick {
     /// Steps the clock, once a second, and lets rooms tell what they gathered in that second.
     pub(crate) fn set_now(&self, now: Second) {
         self.now.store(now, Ordering::Relaxed);
-        for room in std::mem::take(&mut *self.presence.lock()) {
+        // Not in the head of the loop, where the lock would be held to its end: a room that notes something takes it last.
+        let rooms = std::mem::take(&mut *self.presence.lock());
+        for room in rooms {
             if let Some(room) = room.upgrade() {
                 room.tell_presence();
             }
