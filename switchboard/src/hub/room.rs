@@ -86,8 +86,8 @@ struct Presence {
     left: usize,
     /// The only one, if it was only one, and the membership that it is about.
     only: Option<(Notice, MembershipId)>,
-    /// A sweep will tell.
-    due: bool,
+    /// Since when a sweep is to tell.
+    due: Option<Instant>,
 }
 
 impl RoomInner {
@@ -212,7 +212,7 @@ impl RoomInner {
         }
         let now = Instant::now();
         let recent = state.presence.told.is_some_and(|told| now - told < NOTICE_INTERVAL);
-        if !recent && !state.presence.due && state.members.len() <= NAMED_MEMBERS {
+        if !recent && state.presence.due.is_none() && state.members.len() <= NAMED_MEMBERS {
             state.presence.told = Some(now);
             return self.post(state, &Posting::new(Told::Notice(notice), None));
         }
@@ -222,7 +222,9 @@ impl RoomInner {
             _ => presence.left += 1,
         }
         presence.only = (presence.joined + presence.left == 1).then_some((notice, member));
-        if !std::mem::replace(&mut presence.due, true) {
+        // The sweep that was asked may have ended with its server.
+        if presence.due.is_none_or(|due| now - due > 2 * NOTICE_INTERVAL) {
+            presence.due = Some(now);
             tick.present_later(Arc::downgrade(self));
         }
     }
@@ -230,6 +232,9 @@ impl RoomInner {
     /// Tells the members who came and went; called by a sweep, a second or less after it was noted.
     pub(super) fn tell_presence(&self) {
         let mut state = self.state.lock();
+        if state.presence.due.is_none() {
+            return;
+        }
         let presence = std::mem::take(&mut state.presence);
         state.presence.told = Some(Instant::now());
         let members = state.members.len();
