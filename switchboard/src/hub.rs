@@ -93,9 +93,16 @@ pub(crate) struct HubInner {
     rooms: Mutex<BTreeMap<RoomName, Arc<RoomInner>>>,
     names: Mutex<HashMap<UserName, Arc<Known>>>,
     next_guest: AtomicU64,
-    pub(crate) history_bytes: AtomicUsize,
     purged: Mutex<Option<Instant>>,
+    holding: Arc<Holding>,
+}
+
+/// What all rooms together may hold, and do. Apart from the hub, which has the rooms: if they had it too, neither would
+/// ever be freed.
+#[derive(Default)]
+pub(crate) struct Holding {
     pub(crate) limits: HubLimits,
+    pub(crate) history_bytes: AtomicUsize,
 }
 
 impl Hub {
@@ -106,7 +113,8 @@ impl Hub {
 
     /// A hub with limits of its own.
     pub fn with_limits(limits: HubLimits) -> Self {
-        Self(Arc::new(HubInner { limits, ..HubInner::default() }))
+        let holding = Arc::new(Holding { limits, ..Holding::default() });
+        Self(Arc::new(HubInner { holding, ..HubInner::default() }))
     }
 
     /// The room of that name, which is made if there is none.
@@ -129,11 +137,11 @@ impl Hub {
         if let Some(room) = rooms.get(name) {
             return Ok(Room(Arc::clone(room)));
         }
-        let limit = self.0.limits.rooms;
+        let limit = self.0.holding.limits.rooms;
         if rooms.len() >= limit {
             return Err(RoomError::TooManyRooms { limit });
         }
-        let room = RoomInner::new(name.clone(), options, Arc::clone(&self.0));
+        let room = RoomInner::new(name.clone(), options, Arc::clone(&self.0.holding));
         rooms.insert(name.clone(), Arc::clone(&room));
         Ok(Room(room))
     }

@@ -56,7 +56,7 @@ impl Membership {
         join: Join,
     ) -> Result<Self, JoinError> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        let limit = room.hub().limits.rooms_per_connection;
+        let limit = room.limits().rooms_per_connection;
         if !peer.enter_room(limit) {
             return Err(JoinError::TooManyRooms { limit });
         }

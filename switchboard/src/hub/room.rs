@@ -4,12 +4,12 @@
 //! entry to the inbox of each worker that has members. Joining takes the same lock and goes through the same inboxes, so
 //! that it is a point in the order. The lock covers workers, never members.
 
-use super::HubInner;
 use super::fanout::{Entry, LocalMember};
 use super::history::History;
 use super::identity::Known;
 use super::posting::{MembershipId, Posting, Told};
 use super::tick::Tick;
+use super::{Holding, HubLimits};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -59,7 +59,7 @@ pub(crate) struct RoomInner {
     pub(super) name: RoomName,
     pub(super) options: RoomOptions,
     epoch: Epoch,
-    hub: Arc<HubInner>,
+    holding: Arc<Holding>,
     state: Mutex<RoomState>,
 }
 
@@ -91,7 +91,7 @@ struct Presence {
 }
 
 impl RoomInner {
-    pub(super) fn new(name: RoomName, options: RoomOptions, hub: Arc<HubInner>) -> Arc<Self> {
+    pub(super) fn new(name: RoomName, options: RoomOptions, holding: Arc<Holding>) -> Arc<Self> {
         // Unique in the process: a worker may serve several hubs.
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -102,7 +102,7 @@ impl RoomInner {
             name,
             options,
             epoch: Epoch::new((random >> 32) as u32),
-            hub,
+            holding,
             state: Mutex::new(RoomState {
                 seq: 0,
                 history: History::default(),
@@ -119,17 +119,17 @@ impl RoomInner {
         // A received frame shares the memory of the read that it came with, which a history must not keep.
         let payload = Bytes::copy_from_slice(payload);
         let time = SystemTime::now();
-        let limits = &self.hub.limits;
+        let limits = &self.holding.limits;
         let mut state = self.state.lock();
         state.seq += 1;
         let id = MessageId { epoch: self.epoch, seq: state.seq };
         let message = Arc::new(Message { room: self.name.clone(), id, time, from, payload });
         if limits.history_messages > 0 {
             // Relaxed: a sum to compare with a limit.
-            let others = self.hub.history_bytes.load(Ordering::Relaxed).saturating_sub(state.history.bytes());
+            let others = self.holding.history_bytes.load(Ordering::Relaxed).saturating_sub(state.history.bytes());
             let bytes = limits.history_bytes.min(limits.all_history_bytes.saturating_sub(others));
             let grown = state.history.push(Arc::clone(&message), limits.history_messages, bytes);
-            self.hub.history_bytes.fetch_add(grown.cast_unsigned(), Ordering::Relaxed);
+            self.holding.history_bytes.fetch_add(grown.cast_unsigned(), Ordering::Relaxed);
         }
         self.post(&state, &Posting::new(Told::Message(message), except));
         id
@@ -267,14 +267,14 @@ impl RoomInner {
         state.members.is_empty().then(|| now.saturating_duration_since(state.emptied))
     }
 
-    pub(super) fn hub(&self) -> &Arc<HubInner> {
-        &self.hub
+    pub(super) fn limits(&self) -> &HubLimits {
+        &self.holding.limits
     }
 }
 
 impl Drop for RoomInner {
     fn drop(&mut self) {
-        self.hub.history_bytes.fetch_sub(self.state.get_mut().history.bytes(), Ordering::Relaxed);
+        self.holding.history_bytes.fetch_sub(self.state.get_mut().history.bytes(), Ordering::Relaxed);
     }
 }
 
