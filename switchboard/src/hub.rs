@@ -209,15 +209,17 @@ impl HubInner {
         self.names.lock().get(name).cloned()
     }
 
-    /// Gives `known` another name, unless somebody else has it.
-    pub(crate) fn rename(&self, known: &Arc<Known>, from: &UserName, to: &UserName) -> bool {
+    /// Gives `known` another name, unless somebody else has it. Returns the one until now.
+    pub(crate) fn rename(&self, known: &Arc<Known>, to: &UserName) -> Option<UserName> {
         let mut names = self.names.lock();
         if names.get(to).is_some_and(|other| !Arc::ptr_eq(other, known)) {
-            return false;
+            return None;
         }
-        names.remove(from);
+        // Under the same lock: two renames of one connection at a time must not leave it entered twice.
+        let from = known.take_name(to.clone());
+        names.remove(&from);
         names.insert(to.clone(), Arc::clone(known));
-        true
+        Some(from)
     }
 
     pub(crate) fn forget(&self, name: &UserName) {

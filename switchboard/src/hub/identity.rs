@@ -47,6 +47,11 @@ impl Known {
         self.state.lock().0.clone()
     }
 
+    /// Returns the name until now.
+    pub(super) fn take_name(&self, to: UserName) -> UserName {
+        std::mem::replace(&mut self.state.lock().0, to)
+    }
+
     pub(super) fn form(&self) -> Form {
         self.state.lock().1
     }
@@ -73,12 +78,7 @@ impl Identity {
     /// # Errors
     /// Somebody else has it.
     pub fn rename(&self, to: UserName) -> Result<UserName, NameTaken> {
-        let from = self.name();
-        if !self.hub.rename(&self.known, &from, &to) {
-            return Err(NameTaken(to));
-        }
-        self.known.state.lock().0 = to;
-        Ok(from)
+        self.hub.rename(&self.known, &to).ok_or(NameTaken(to))
     }
 
     /// Changes the format of memberships made from now on. [`Membership::reformed`] changes one that is there.
