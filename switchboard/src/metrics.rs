@@ -76,6 +76,12 @@ impl Metrics {
         self.closed[reason as usize].get()
     }
 
+    /// Connections that have ended, the refused ones not included.
+    pub(crate) fn ended(&self) -> u64 {
+        let refused = [CloseReason::TooManyConnections, CloseReason::TooManyFromAddress];
+        CloseReason::ALL.into_iter().filter(|reason| !refused.contains(reason)).map(|reason| self.closed(reason)).sum()
+    }
+
     pub(crate) fn count_close(&self, reason: CloseReason) {
         self.closed[reason as usize].add(1);
     }

@@ -314,10 +314,10 @@ impl Bound {
             () = self.stop.drain.cancelled() => {}
         }
         let began = Instant::now();
+        let ended_before = self.metrics.ended();
         self.stop.drain.cancel();
         accepting.stopped().await;
         tasks.close();
-        let open = tasks.len();
         for peer in self.connections.peers() {
             peer.drain();
         }
@@ -334,8 +334,9 @@ impl Bound {
         if tokio::time::timeout(Duration::from_secs(1), tasks.wait()).await.is_err() {
             warn!(connections = tasks.len(), "handlers hold their workers");
         }
+        let ended = (self.metrics.ended() - ended_before) as usize + tasks.len();
         self.workers.stop().await;
-        Drained { finished: open.saturating_sub(aborted), aborted, elapsed: began.elapsed() }
+        Drained { finished: ended.saturating_sub(aborted), aborted, elapsed: began.elapsed() }
     }
 }
 
