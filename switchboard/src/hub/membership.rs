@@ -115,7 +115,8 @@ impl Membership {
 impl Drop for Membership {
     fn drop(&mut self) {
         self.peer.leave_room();
-        let draining = self.peer.is_draining();
+        // The server's own word: the connection hears of it a moment later.
+        let draining = self.peer.listener.drain.is_cancelled();
         self.room.0.leave(self.id, &self.peer.tick, draining || self.will.is_some());
         if let Some(will) = self.will.take()
             && !draining
