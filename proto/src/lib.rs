@@ -22,7 +22,7 @@ pub use bucket::{Bucket, Buckets, Rate};
 pub use close::{CloseReason, Ending};
 pub use codec::{Codec, FrameError};
 pub use command::{Command, Cookie, CookieError, Input, Token, parse};
-pub use deadlines::{Second, Stamps, Timeouts, passed};
+pub use deadlines::{Second, Stamp, Stamps, Timeouts, passed};
 pub use escape::Escaped;
 pub use format::{Format, FormatError};
 pub use length::Length;

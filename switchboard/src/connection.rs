@@ -7,7 +7,7 @@ pub(crate) use drive::{Entered, serve};
 use crate::error::ConnectionError;
 use crate::hub::identity::Identity;
 use crate::hub::membership::{Join, JoinError, Membership};
-use crate::hub::peer::{ConnectionId, Peer, PeerAddr, ReturnedSource, reason_of};
+use crate::hub::peer::{ConnectionId, Peer, PeerAddr, reason_of};
 use crate::hub::room::Room;
 use crate::hub::{Form, Hub, Source};
 use bytes::{Bytes, BytesMut};
@@ -240,7 +240,7 @@ impl<C: Codec> Receiving<C> {
 impl<C: Codec> Drop for Receiving<C> {
     fn drop(&mut self) {
         if let Some(source) = self.source.take() {
-            self.peer.give_back(ReturnedSource { source, finished: self.peer_finished });
+            self.peer.give_back(source, self.peer_finished);
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::Connection;
 use crate::error::{BoxError, ConnectionError};
 use crate::hub::Source;
-use crate::hub::peer::{Peer, ReturnedSource};
+use crate::hub::peer::Peer;
 use crate::worker::{Assigned, panic_text};
 use pin_project_lite::pin_project;
 use std::future::Future;
@@ -54,7 +54,8 @@ enum Phase {
     Closing {
         outcome: Outcome,
         reason: CloseReason,
-        returned: Option<ReturnedSource>,
+        /// Until the peer has finished; none if there is nothing to wait for.
+        source: Option<Box<dyn Source>>,
         sending: bool,
     },
 }
@@ -79,19 +80,20 @@ where
                     *this.phase = Phase::Handled { outcome };
                 }
                 Phase::Handled { outcome } => {
-                    let mut returned = None;
-                    if let Poll::Ready(source) = peer.poll_returned() {
-                        returned = Some(source);
-                    } else {
-                        ready!(peer.poll_drive(cx));
-                    }
-                    let finished = returned.as_ref().is_some_and(|returned| returned.finished);
+                    let (source, finished) = match peer.poll_returned() {
+                        Poll::Ready((source, finished)) => (Some(source).filter(|_| !finished), finished),
+                        Poll::Pending => {
+                            ready!(peer.poll_drive(cx));
+                            peer.abort(CloseReason::Aborted);
+                            (None, false)
+                        }
+                    };
                     let reason = peer.start_close(outcome.reason(finished, &peer.listener.drain));
                     let outcome = std::mem::replace(outcome, Outcome::Finished);
-                    *this.phase = Phase::Closing { outcome, reason, returned, sending: true };
+                    *this.phase = Phase::Closing { outcome, reason, source, sending: true };
                 }
-                Phase::Closing { outcome, reason, returned, sending } => {
-                    let politely = ready!(poll_close(peer, cx, *reason, returned, sending));
+                Phase::Closing { outcome, reason, source, sending } => {
+                    let politely = ready!(poll_close(peer, cx, *reason, source, sending));
                     let unwritten = peer.finish_close(!politely);
                     let (peer, reason) = (Arc::clone(peer), *reason);
                     let outcome = std::mem::replace(outcome, Outcome::Finished);
@@ -182,10 +184,9 @@ fn poll_close(
     peer: &Peer,
     cx: &mut Context<'_>,
     reason: CloseReason,
-    returned: &mut Option<ReturnedSource>,
+    source: &mut Option<Box<dyn Source>>,
     sending: &mut bool,
 ) -> Poll<bool> {
-    let Some(returned) = returned else { return Poll::Ready(false) };
     if reason.ending() == Ending::Abrupt {
         return Poll::Ready(false);
     }
@@ -199,11 +200,13 @@ fn poll_close(
         }
         *sending = false;
     }
-    while !returned.finished {
+    while let Some(reading) = source {
         let mut shared = peer.tick.read_buffer.lock();
         let mut buffer = ReadBuf::new(&mut shared);
-        let read = ready!(returned.source.poll_read(cx, &mut buffer));
-        returned.finished = read.is_err() || buffer.filled().is_empty();
+        let read = ready!(reading.poll_read(cx, &mut buffer));
+        if read.is_err() || buffer.filled().is_empty() {
+            *source = None;
+        }
     }
     Poll::Ready(true)
 }

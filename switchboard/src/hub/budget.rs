@@ -20,7 +20,7 @@ pub(crate) struct Budget {
 /// What one connection is charged with in one direction.
 #[derive(Debug, Default)]
 pub(crate) struct Charge {
-    bytes: usize,
+    steps: u32,
 }
 
 impl Budget {
@@ -56,14 +56,15 @@ impl Budget {
 impl Charge {
     /// Charges `bytes` in place of what was charged before, in whole steps; a last partial step is free.
     pub(crate) fn set(&mut self, bytes: usize, budget: &Budget) {
-        let bytes = bytes / STEP_BYTES * STEP_BYTES;
-        if bytes != self.bytes {
-            budget.change(self.bytes, bytes);
-            self.bytes = bytes;
+        let steps = u32::try_from(bytes / STEP_BYTES).unwrap_or(u32::MAX);
+        if steps != self.steps {
+            let before = self.bytes();
+            self.steps = steps;
+            budget.change(before, self.bytes());
         }
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes
+        self.steps as usize * STEP_BYTES
     }
 }

@@ -14,7 +14,7 @@ use super::room::Overflow;
 use bytes::Bytes;
 use std::io::{self, IoSlice};
 use std::task::{Context, Poll};
-use switchboard_proto::{Output, Second};
+use switchboard_proto::{Output, Second, Stamp};
 
 /// Slices given to one vectored write: 1 KiB of stack; more pieces take more writes.
 const SLICES: usize = 64;
@@ -30,7 +30,7 @@ pub(crate) struct Outbox {
     /// Whether the worker's tick has been told; it flushes once for all that was queued until then.
     pub(super) dirty: bool,
     /// The socket took no more: the connection's task goes on when it does, and since when it has not.
-    blocked_since: Option<Second>,
+    blocked_since: Stamp,
     pub(super) charge: Charge,
 }
 
@@ -70,7 +70,7 @@ pub(crate) enum Flushed {
 
 impl Outbox {
     pub(crate) fn new(sink: Box<dyn Sink>) -> Self {
-        Self { queue: None, sink: Some(sink), dirty: false, blocked_since: None, charge: Charge::default() }
+        Self { queue: None, sink: Some(sink), dirty: false, blocked_since: Stamp::NONE, charge: Charge::default() }
     }
 
     fn queue(&mut self) -> &mut Queue {
@@ -148,7 +148,7 @@ impl Outbox {
 
     /// Whether shared bytes may be written past the queue, because there is nothing in it.
     pub(crate) fn is_idle(&self) -> bool {
-        !self.dirty && self.blocked_since.is_none() && self.is_empty()
+        !self.dirty && self.blocked_since.get().is_none() && self.is_empty()
     }
 
     /// Writes shared bytes past the empty queue, and says how many the socket took. If not all, it is blocked, and the
@@ -166,7 +166,7 @@ impl Outbox {
             Err(error) => return Err(error),
         };
         if taken < bytes.len() {
-            self.blocked_since = Some(now);
+            self.blocked_since = Stamp::at(now);
             let cut = whole(taken);
             if cut > taken {
                 let queue = self.queue();
@@ -179,7 +179,13 @@ impl Outbox {
 
     /// The second of the last progress, if the socket takes no more.
     pub(crate) fn blocked_since(&self) -> Option<Second> {
-        self.blocked_since
+        self.blocked_since.get()
+    }
+
+    fn block(&mut self, now: Second) {
+        if self.blocked_since.get().is_none() {
+            self.blocked_since = Stamp::at(now);
+        }
     }
 
     /// Writes what the socket takes at once.
@@ -189,7 +195,7 @@ impl Outbox {
                 Poll::Ready(Ok(())) if self.is_empty() => return Ok(Flushed::Clean),
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.blocked_since.get_or_insert(now);
+                    self.block(now);
                     return Ok(Flushed::Blocked);
                 }
                 Poll::Ready(Err(error)) => return Err(error),
@@ -205,12 +211,12 @@ impl Outbox {
             match self.write_some(now, written, |sink, slices| sink.poll_write(cx, slices)) {
                 Poll::Ready(result) => result?,
                 Poll::Pending => {
-                    self.blocked_since.get_or_insert(now);
+                    self.block(now);
                     return Poll::Pending;
                 }
             }
         }
-        self.blocked_since = None;
+        self.blocked_since = Stamp::NONE;
         Poll::Ready(Ok(()))
     }
 
@@ -247,8 +253,8 @@ impl Outbox {
             Err(error) => return Poll::Ready(Err(error)),
         };
         *written += count as u64;
-        if self.blocked_since.is_some() {
-            self.blocked_since = Some(now);
+        if self.blocked_since.get().is_some() {
+            self.blocked_since = Stamp::at(now);
         }
         let before = queue.output.len();
         queue.output.advance(count);
@@ -270,7 +276,7 @@ impl Outbox {
     pub(crate) fn close(&mut self) -> usize {
         let unwritten = self.queued_bytes();
         self.queue = None;
-        self.blocked_since = None;
+        self.blocked_since = Stamp::NONE;
         self.sink = None;
         unwritten
     }

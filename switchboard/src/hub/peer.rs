@@ -19,7 +19,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker, ready};
-use switchboard_proto::{CloseReason, Ending, Output, Second, Stamps, passed};
+use switchboard_proto::{CloseReason, Ending, Output, Second, Stamp, Stamps, passed};
 use tokio::time::Instant;
 
 /// The socket takes no more; the task goes on writing.
@@ -66,7 +66,7 @@ struct State {
     outbox: Outbox,
     reason: Option<CloseReason>,
     /// Since when the handler, and then the peer, has had its time to finish.
-    lingering: Option<Second>,
+    lingering: Stamp,
     /// The task that owns the connection.
     driver: Option<Waker>,
     /// Whoever waits in `recv` or `send`, if that is another task.
@@ -74,15 +74,10 @@ struct State {
     /// A sender waits for room.
     wants_room: bool,
     /// The read side, given back by the `Connection` when it is dropped.
-    source: Option<ReturnedSource>,
+    source: Option<Box<dyn Source>>,
+    /// The peer has finished sending, or is gone.
+    peer_finished: bool,
     input_charge: super::budget::Charge,
-}
-
-/// What is left of a `Connection` that was dropped.
-pub(crate) struct ReturnedSource {
-    pub(crate) source: Box<dyn Source>,
-    /// The peer has finished sending.
-    pub(crate) finished: bool,
 }
 
 impl Peer {
@@ -108,11 +103,12 @@ impl Peer {
             state: Mutex::new(State {
                 outbox: Outbox::new(sink),
                 reason: None,
-                lingering: None,
+                lingering: Stamp::NONE,
                 driver: None,
                 handler: None,
                 wants_room: false,
                 source: None,
+                peer_finished: false,
                 input_charge: super::budget::Charge::default(),
             }),
         })
@@ -264,11 +260,12 @@ impl Peer {
     }
 
     /// The connection's receiving half is gone.
-    pub(crate) fn give_back(&self, returned: ReturnedSource) {
+    pub(crate) fn give_back(&self, source: Box<dyn Source>, peer_finished: bool) {
         let mut state = self.state.lock();
         state.input_charge.set(0, &self.tick.budget);
         state.handler = None;
-        state.source = Some(returned);
+        state.source = Some(source);
+        state.peer_finished = peer_finished;
         wake(state.driver.as_ref());
     }
 
@@ -300,7 +297,9 @@ impl Peer {
 
     fn end_locked(&self, state: &mut State, reason: CloseReason) {
         state.reason.get_or_insert(reason);
-        state.lingering.get_or_insert(self.tick.now());
+        if state.lingering.get().is_none() {
+            state.lingering = Stamp::at(self.tick.now());
+        }
         // Release: the reason is in place before anybody sees the flag.
         self.attention.fetch_or(CLOSING, Ordering::Release);
         state.wake();
@@ -310,7 +309,7 @@ impl Peer {
     pub(crate) fn sweep(&self, now: Second) {
         let mut state = self.state.lock();
         let timeouts = &self.listener.timeouts;
-        if passed(state.lingering, now, Some(timeouts.linger)) {
+        if passed(state.lingering.get(), now, Some(timeouts.linger)) {
             self.attention.fetch_or(FORCED, Ordering::Release);
             wake(state.driver.as_ref());
         }
@@ -358,8 +357,11 @@ impl Peer {
     }
 
     /// Waits until the `Connection` is dropped: it may outlive the handler in a task of the user's.
-    pub(crate) fn poll_returned(&self) -> Poll<ReturnedSource> {
-        self.state.lock().source.take().map_or(Poll::Pending, Poll::Ready)
+    /// Then gives its source, and whether the peer has finished.
+    pub(crate) fn poll_returned(&self) -> Poll<(Box<dyn Source>, bool)> {
+        let mut state = self.state.lock();
+        let finished = state.peer_finished;
+        state.source.take().map_or(Poll::Pending, |source| Poll::Ready((source, finished)))
     }
 
     /// Starts to close for `reason`, or the one that came first.
@@ -367,7 +369,7 @@ impl Peer {
         let mut state = self.state.lock();
         self.attention.fetch_or(CLOSING, Ordering::Release);
         self.reading_since.store(NOT_READING, Ordering::Relaxed);
-        state.lingering = None;
+        state.lingering = Stamp::NONE;
         let reason = *state.reason.get_or_insert(reason);
         if let Some(sink) = state.outbox.sink() {
             sink.reason(reason);
@@ -388,7 +390,7 @@ impl Peer {
         if let Some(sink) = state.outbox.sink() {
             ready!(sink.poll_shutdown(cx))?;
         }
-        state.lingering = Some(self.tick.now());
+        state.lingering = Stamp::at(self.tick.now());
         Poll::Ready(Ok(()))
     }
 

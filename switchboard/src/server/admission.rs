@@ -5,6 +5,7 @@ use crate::hub::peer::PeerAddr;
 use crate::transport::udp::network;
 use parking_lot::Mutex;
 use std::collections::HashMap;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use switchboard_proto::CloseReason;
@@ -17,14 +18,14 @@ pub(crate) struct Admission {
     open: AtomicUsize,
     limit: usize,
     per_address: Option<usize>,
-    addresses: Mutex<HashMap<[u8; 8], usize>>,
+    addresses: Mutex<HashMap<NonZeroU64, usize>>,
 }
 
 /// The right to be connected, until it is dropped.
 pub(crate) struct Admitted {
     admission: Arc<Admission>,
     /// Where the connection counts towards a limit per address.
-    network: Option<[u8; 8]>,
+    network: Option<NonZeroU64>,
 }
 
 impl Admission {

@@ -13,6 +13,7 @@ use std::future::poll_fn;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU64;
 use std::os::fd::AsRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -261,14 +262,13 @@ impl Gate {
     }
 }
 
-/// The part of an address that one owner has: all of IPv4's, the first 64 bits of IPv6's.
-pub(crate) fn network(address: IpAddr) -> [u8; 8] {
-    let mut network = [0; 8];
-    match address.to_canonical() {
-        IpAddr::V4(address) => network[4..].copy_from_slice(&address.octets()),
-        IpAddr::V6(address) => network.copy_from_slice(&address.octets()[..8]),
-    }
-    network
+/// The part of an address that one owner has: all of IPv4's, the first 64 bits of IPv6's. Nobody has the number zero.
+pub(crate) fn network(address: IpAddr) -> NonZeroU64 {
+    let network = match address.to_canonical() {
+        IpAddr::V4(address) => u64::from(address.to_bits()),
+        IpAddr::V6(address) => (address.to_bits() >> 64) as u64,
+    };
+    NonZeroU64::new(network).unwrap_or(NonZeroU64::MAX)
 }
 
 thread_local! {
