@@ -10,5 +10,6 @@ mod datagrams;
 mod echo;
 mod logs;
 mod process;
+mod rooms;
 mod settings;
 mod stopping;
