@@ -171,3 +171,6 @@ impl Listener {
         Join { since, echo: self.echo, overflow: self.overflow }
     }
 }
+
+#[cfg(test)]
+mod tests;

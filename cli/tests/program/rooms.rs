@@ -21,7 +21,10 @@ struct Peer<S = TcpStream> {
 impl Peer {
     /// Connects; the listener tells nothing of its own accord.
     fn silent(program: &Program, listener: usize) -> Self {
-        Self::over(program.tcp(listener))
+        let stream = program.tcp(listener);
+        // What is not answered would otherwise be acknowledged 40 ms later, and the next line waits for that.
+        stream.set_nodelay(true).expect("it can be set");
+        Self::over(stream)
     }
 
     /// Connects, and waits to be welcomed: from then on it is a member.

@@ -191,12 +191,9 @@ fn a_drain_says_goodbye_and_nobody_left() {
         }
         program.signal(Signal::SIGTERM);
         program.logged("draining");
-        for (peer, goodbye) in peers.iter_mut().zip([
-            Some("* closed: drained"),
-            Some("* closed: drained"),
-            Some(r#"{"event":"closed","reason":"drained"}"#),
-            None,
-        ]) {
+        let json = r#"{"event":"closed","reason":"drained"}"#;
+        let goodbyes = [Some("* closed: drained"), Some("* closed: drained"), Some(json), None];
+        for (mut peer, goodbye) in peers.into_iter().zip(goodbyes) {
             let lines: Vec<_> = std::iter::from_fn(|| peer.line()).collect();
             let lines: Vec<_> = lines.iter().map(|line| String::from_utf8_lossy(line)).collect();
             assert!(!lines.iter().any(|line| line.contains("[quiet]") && line.contains("left")), "{lines:?}");

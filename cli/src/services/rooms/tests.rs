@@ -1,0 +1,95 @@
+use super::*;
+use switchboard::HubLimits;
+use switchboard::testing::{self, Peer};
+
+fn settings(rate: Option<Rate>) -> Settings {
+    Settings {
+        format: Format::Text,
+        room: None,
+        commands: true,
+        echo: true,
+        rate,
+        overflow: None,
+        framing: Framing::Lines,
+        idle: None,
+    }
+}
+
+/// Somebody who was welcomed to a hub of these limits.
+async fn peer(limits: HubLimits, rate: Option<Rate>) -> Peer {
+    let listener = Arc::new(Listener::new(settings(rate), Hub::with_limits(limits)));
+    let mut peer = testing::serve(move |conn| serve::<Lines>(conn, &listener), Timeouts::default());
+    assert!(peer.line().await.starts_with("* you are guest-1 in lobby"));
+    peer
+}
+
+async fn ask(peer: &mut Peer, line: &str) -> String {
+    peer.send(format!("{line}\n")).await;
+    peer.line().await
+}
+
+#[tokio::test(start_paused = true)]
+async fn as_many_rooms_as_one_may_be_in() {
+    let mut peer = peer(HubLimits { rooms_per_connection: 3, ..HubLimits::default() }, None).await;
+    for room in ["a", "b"] {
+        assert!(ask(&mut peer, &format!("/join {room}")).await.starts_with(&format!("* [{room}] you joined")));
+    }
+    assert_eq!(ask(&mut peer, "/join c").await, "! too-many-rooms: connection is already in 3 rooms\n");
+    // The current room is the one that it was.
+    assert_eq!(ask(&mut peer, "hi").await, "[b] guest-1: hi\n");
+    assert_eq!(ask(&mut peer, "/leave a").await, "* [a] you left; now in b\n");
+    assert!(ask(&mut peer, "/join c").await.starts_with("* [c] you joined"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn as_many_rooms_as_there_may_be() {
+    let mut peer = peer(HubLimits { rooms: 2, ..HubLimits::default() }, None).await;
+    assert!(ask(&mut peer, "/join a").await.starts_with("* [a] you joined"));
+    assert_eq!(ask(&mut peer, "/join b").await, "! too-many-rooms: there are already 2 rooms\n");
+    assert!(ask(&mut peer, "/join A").await.starts_with("* [a] you joined"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn changes_are_possible_again_after_a_while() {
+    let mut peer = peer(HubLimits::default(), None).await;
+    for number in 0..20 {
+        assert_eq!(ask(&mut peer, &format!("/name bob-{number}")).await, format!("* you are bob-{number}\n"));
+    }
+    let refused = "! rate-limited: too many joins, leaves and names; the next one in 200 ms\n";
+    for line in ["/name bob", "/join ops", "/leave"] {
+        assert_eq!(ask(&mut peer, line).await, refused);
+    }
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(ask(&mut peer, "/name bob").await, "* you are bob\n");
+    assert_eq!(ask(&mut peer, "/leave").await, refused);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rate_pauses_what_comes_too_fast() {
+    let mut peer = peer(HubLimits::default(), Some(rate(10))).await;
+    let started = Instant::now();
+    peer.send("x\n".repeat(25)).await;
+    for number in 1..=25 {
+        assert_eq!(peer.line().await, "[lobby] guest-1: x\n");
+        // Ten at once, and one each tenth of a second; timers are good to a millisecond.
+        let due = Duration::from_millis(100) * (number - 10_u32.min(number));
+        let late = started.elapsed().checked_sub(due).expect("it is not early");
+        assert!(late < Duration::from_millis(5), "{number}: {late:?} late");
+    }
+}
+
+#[test]
+fn strangers_have_a_rate_and_this_machine_has_none() {
+    let default = |typed: &str| {
+        let Address::Tcp(address) = crate::endpoint::Endpoint::parse(typed).expect("it is sound").address else {
+            panic!("not TCP")
+        };
+        default_rate(&address)
+    };
+    for host in ["127.0.0.1", "127.1.2.3", "[::1]", "localhost", "LOCALHOST"] {
+        assert_eq!(default(&format!("rooms=tcp://{host}:1")), None, "{host}");
+    }
+    for host in ["0.0.0.0", "[::]", "192.0.2.1", "example.org"] {
+        assert_eq!(default(&format!("rooms=tcp://{host}:1")), Some(Rate::new(1000, 1000)), "{host}");
+    }
+}
