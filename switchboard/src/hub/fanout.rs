@@ -47,15 +47,12 @@ pub(super) struct LocalMember {
 
 impl LocalMember {
     pub(super) fn new(id: MembershipId, peer: Arc<Peer>, form: Form, overflow: Overflow) -> Self {
-        Self { id, peer, form, overflow }.with_fitting_overflow()
+        Self { id, peer, form, overflow }
     }
 
     /// Raw payloads leave no place to tell of a gap, so a member that loses one cannot stay.
-    fn with_fitting_overflow(mut self) -> Self {
-        if self.form.format == Format::Raw {
-            self.overflow = Overflow::Disconnect;
-        }
-        self
+    fn overflow(&self) -> Overflow {
+        if self.form.format == Format::Raw { Overflow::Disconnect } else { self.overflow }
     }
 }
 
@@ -140,9 +137,6 @@ impl LocalRooms {
             Entry::Reform { member, format, .. } => {
                 let Some(member) = self.member(id, member) else { return };
                 member.form.format = format;
-                if format == Format::Raw {
-                    member.overflow = Overflow::Disconnect;
-                }
             }
             Entry::Post { .. } => unreachable!("a posting changes nothing"),
         }
@@ -193,7 +187,7 @@ impl LocalRoom {
             }
             for (written, member) in self.members.iter().enumerate() {
                 let Some(batch) = batches.iter().find(|batch| batch.form.is(member.form)) else { continue };
-                member.peer.deliver(member.id, member.overflow, &self.name, batch);
+                member.peer.deliver(member.id, member.overflow(), &self.name, batch);
                 if written % super::tick::FLUSHES_PER_TURN == super::tick::FLUSHES_PER_TURN - 1 {
                     tokio::task::yield_now().await;
                 }
