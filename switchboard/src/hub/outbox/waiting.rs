@@ -32,7 +32,7 @@ pub(crate) struct Publication {
     pub(crate) seq: Option<u64>,
 }
 
-/// Messages that a member lost.
+/// Messages that a member lost: so many of those from a number on that it would have got.
 pub(crate) struct Gap {
     pub(crate) member: MembershipId,
     pub(crate) form: Form,
@@ -139,12 +139,7 @@ impl Waiting {
         };
         self.bytes -= bytes.len();
         let (seq, member) = (*seq, *member);
-        // A gap of the same member before it, with nothing of that member's in between, takes it in.
-        let before = self.entries.range_mut(..place).rev().find_map(|entry| match entry {
-            Entry::Gap(gap) if gap.member == member => Some(gap),
-            _ => None,
-        });
-        if let Some(before) = before.filter(|before| before.from_seq + before.lost == seq) {
+        if let Some(before) = self.gap_before(place, member) {
             before.lost += 1;
             self.entries.remove(place);
         } else {
@@ -155,18 +150,26 @@ impl Waiting {
 
     /// Counts a message that was not queued.
     pub(crate) fn lose(&mut self, gap: Gap) {
-        // The last one of this member, behind which gaps of its other rooms may stand: so there is one gap per run of
-        // losses and room, however the rooms alternate.
-        let last = self.entries.iter_mut().rev().take_while(|entry| matches!(entry, Entry::Gap(_) | Entry::Kept(_)));
-        let last = last.filter_map(|entry| if let Entry::Gap(last) = entry { Some(last) } else { None });
-        if let Some(last) = last.into_iter().find(|last| last.member == gap.member)
-            && last.from_seq + last.lost == gap.from_seq
-        {
+        if let Some(last) = self.gap_before(self.entries.len(), gap.member) {
             last.lost += gap.lost;
             return;
         }
         self.uncounted += 1;
         self.entries.push_back(Entry::Gap(Box::new(gap)));
+    }
+
+    /// The gap that takes in what `member` loses at `place`: its last one, if it gets nothing of the room's in between. So
+    /// there is one for each run of losses, whatever other rooms lose meanwhile and the member publishes itself.
+    fn gap_before(&mut self, place: usize, member: MembershipId) -> Option<&mut Gap> {
+        for entry in self.entries.range_mut(..place).rev() {
+            match entry {
+                Entry::Gap(gap) if gap.member == member => return Some(gap),
+                Entry::Publication(other) if other.member == member => return None,
+                Entry::Replay(..) => return None,
+                _ => {}
+            }
+        }
+        None
     }
 
     /// Moves frames to the empty `output`, and says how many.
