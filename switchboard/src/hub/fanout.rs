@@ -21,16 +21,19 @@ pub(super) enum Entry {
     Post { room: RoomId, posting: Arc<Posting> },
     Join { room: RoomId, name: RoomName, member: LocalMember, missed: Option<Notice>, replay: Vec<Arc<Message>> },
     Leave { room: RoomId, member: MembershipId },
+    /// Messages that found the inbox full.
+    Lost { room: RoomId, from_seq: u64, lost: u64 },
     Resume { room: RoomId, member: MembershipId, missed: Option<Notice>, replay: Vec<Arc<Message>> },
     Reform { room: RoomId, member: MembershipId, format: Format },
 }
 
 impl Entry {
-    fn room(&self) -> RoomId {
+    pub(super) fn room(&self) -> RoomId {
         match self {
             Self::Post { room, .. }
             | Self::Join { room, .. }
             | Self::Leave { room, .. }
+            | Self::Lost { room, .. }
             | Self::Resume { room, .. }
             | Self::Reform { room, .. } => *room,
         }
@@ -97,17 +100,15 @@ impl LocalRooms {
             }
         }
         for (id, (from_seq, lost)) in lost {
-            if let Some(room) = self.rooms.get(&id) {
-                for member in &room.members {
-                    member.peer.lose(Gap {
-                        member: member.id,
-                        form: member.form,
-                        room: room.name.clone(),
-                        lost,
-                        from_seq,
-                    });
-                }
-            }
+            self.lose(id, from_seq, lost);
+        }
+    }
+
+    fn lose(&self, id: RoomId, from_seq: u64, lost: u64) {
+        let Some(room) = self.rooms.get(&id) else { return };
+        for member in &room.members {
+            let gap = Gap { member: member.id, form: member.form, room: room.name.clone(), lost, from_seq };
+            member.peer.lose(gap);
         }
     }
 
@@ -130,6 +131,7 @@ impl LocalRooms {
                     self.rooms.remove(&id);
                 }
             }
+            Entry::Lost { from_seq, lost, .. } => self.lose(id, from_seq, lost),
             Entry::Resume { member, missed, replay, .. } => {
                 let Some(member) = self.member(id, member) else { return };
                 member.peer.replay(member.form, missed.as_ref(), replay);

@@ -105,6 +105,9 @@ impl Tick {
                 return;
             }
             inbox.bytes += posting.bytes();
+        } else if let Some((from_seq, lost)) = inbox.lost.remove(&entry.room()) {
+            // Whoever joins behind a loss is told of none.
+            inbox.entries.push(Entry::Lost { room: entry.room(), from_seq, lost });
         }
         inbox.entries.push(entry);
         if inbox.entries.len() == 1 {
