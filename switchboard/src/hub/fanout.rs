@@ -18,13 +18,38 @@ const BATCH_BYTES: usize = 64 << 10;
 
 /// What happens to a room, in its order, as one worker hears of it.
 pub(super) enum Entry {
-    Post { room: RoomId, posting: Arc<Posting> },
-    Join { room: RoomId, name: RoomName, member: LocalMember, missed: Option<Notice>, replay: Vec<Arc<Message>> },
-    Leave { room: RoomId, member: MembershipId },
+    Post {
+        room: RoomId,
+        posting: Arc<Posting>,
+    },
+    Join {
+        room: RoomId,
+        name: RoomName,
+        member: LocalMember,
+        missed: Option<Notice>,
+        replay: Vec<Arc<Message>>,
+    },
+    Leave {
+        room: RoomId,
+        member: MembershipId,
+    },
     /// Messages that found the inbox full.
-    Lost { room: RoomId, from_seq: u64, lost: u64 },
-    Resume { room: RoomId, member: MembershipId, missed: Option<Notice>, replay: Vec<Arc<Message>> },
-    Reform { room: RoomId, member: MembershipId, format: Format },
+    Lost {
+        room: RoomId,
+        from_seq: u64,
+        lost: u64,
+    },
+    Resume {
+        room: RoomId,
+        member: MembershipId,
+        missed: Option<Notice>,
+        replay: Vec<Arc<Message>>,
+    },
+    Reform {
+        room: RoomId,
+        member: MembershipId,
+        format: Format,
+    },
 }
 
 impl Entry {

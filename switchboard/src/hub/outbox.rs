@@ -39,6 +39,8 @@ struct Queue {
     output: Output,
     /// Frames in `output`, about.
     frames: usize,
+    /// In `output` is a replay and nothing else. The room holds it anyway, so it does not count towards the bounds.
+    replaying: bool,
     /// Behind `output`, if there is anything that a room published.
     waiting: Waiting,
 }
@@ -52,8 +54,15 @@ impl Queue {
         self.output.len() + self.waiting.bytes()
     }
 
-    fn frames(&self) -> usize {
-        self.frames + self.waiting.frames()
+    /// Bytes and frames in `output` that count towards the bounds.
+    fn moved(&self) -> (usize, usize) {
+        if self.replaying { (0, 0) } else { (self.output.len(), self.frames) }
+    }
+
+    /// Bytes and frames that count towards the bounds.
+    fn counted(&self) -> (usize, usize) {
+        let (bytes, frames) = self.moved();
+        (bytes + self.waiting.bytes(), frames + self.waiting.frames())
     }
 }
 
@@ -80,7 +89,7 @@ impl Outbox {
     /// Queues one frame, written by `encode`; nothing of it if `encode` unwinds.
     pub(crate) fn push(&mut self, encode: impl FnOnce(&mut Output)) {
         let queue = self.queue();
-        if queue.waiting.is_empty() {
+        if queue.waiting.is_empty() && !queue.replaying {
             push_whole(&mut queue.output, encode);
             queue.frames += 1;
         } else {
@@ -93,7 +102,7 @@ impl Outbox {
     /// Queues frames that were encoded elsewhere.
     pub(crate) fn append(&mut self, output: &mut Output, frames: usize) {
         let queue = self.queue();
-        if queue.waiting.is_empty() {
+        if queue.waiting.is_empty() && !queue.replaying {
             queue.output.append(output);
             queue.frames += frames;
         } else {
@@ -110,8 +119,8 @@ impl Outbox {
         gap: impl Fn(u64) -> Gap,
     ) -> Result<(), Full> {
         let queue = self.queue();
-        let written = (queue.output.len() + publication.bytes.len(), queue.frames);
-        let full = |waiting: &Waiting| written.0 + waiting.bytes() > bytes || written.1 + waiting.frames() >= frames;
+        let (moved, size) = (queue.moved(), publication.bytes.len());
+        let full = |waiting: &Waiting| moved.0 + waiting.bytes() + size > bytes || moved.1 + waiting.frames() >= frames;
         queue.waiting.publish(publication, overflow, full, gap)
     }
 
@@ -122,7 +131,8 @@ impl Outbox {
 
     /// Bytes and frames that may still be queued.
     pub(crate) fn room(&self, bytes: usize, frames: usize) -> (usize, usize) {
-        (bytes.saturating_sub(self.queued_bytes()), frames.saturating_sub(self.queued_frames()))
+        let counted = self.counted();
+        (bytes.saturating_sub(counted.0), frames.saturating_sub(counted.1))
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -133,17 +143,19 @@ impl Outbox {
         self.queue.as_ref().map_or(0, |queue| queue.bytes())
     }
 
-    fn queued_frames(&self) -> usize {
-        self.queue.as_ref().map_or(0, |queue| queue.frames())
+    fn counted(&self) -> (usize, usize) {
+        self.queue.as_ref().map_or((0, 0), |queue| queue.counted())
     }
 
     pub(crate) fn is_full(&self, bytes: usize, frames: usize) -> bool {
-        self.queued_bytes() >= bytes || self.queued_frames() >= frames
+        let counted = self.counted();
+        counted.0 >= bytes || counted.1 >= frames
     }
 
     /// Whether a sender that waited for room should go on: half empty, so that it does not wake for each frame.
     pub(crate) fn has_room(&self, bytes: usize, frames: usize) -> bool {
-        self.queued_bytes() <= bytes / 2 && self.queued_frames() <= frames / 2
+        let counted = self.counted();
+        counted.0 <= bytes / 2 && counted.1 <= frames / 2
     }
 
     /// Whether shared bytes may be written past the queue, because there is nothing in it.
@@ -231,10 +243,12 @@ impl Outbox {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         };
         if queue.output.is_empty() {
-            queue.frames = queue.waiting.refill(&mut queue.output);
+            (queue.frames, queue.replaying) = queue.waiting.refill(&mut queue.output);
             if queue.output.is_empty() {
                 // Nothing that this member's format can tell.
-                self.queue = None;
+                if queue.waiting.is_empty() {
+                    self.queue = None;
+                }
                 return Poll::Ready(Ok(()));
             }
         }

@@ -172,14 +172,14 @@ impl Waiting {
         None
     }
 
-    /// Moves frames to the empty `output`, and says how many.
-    pub(crate) fn refill(&mut self, output: &mut Output) -> usize {
+    /// Moves frames to the empty `output`, replays or others. Says how many, and whether they are replays.
+    pub(crate) fn refill(&mut self, output: &mut Output) -> (usize, bool) {
+        let is_replay = |entry: &mut Entry| matches!(entry, Entry::Replay(..));
+        let replaying = self.entries.front_mut().is_some_and(is_replay);
         let mut frames = 0;
-        while output.len() < REFILL_BYTES {
-            let Some(entry) = self.entries.pop_front() else {
-                self.entries = VecDeque::new();
-                break;
-            };
+        while output.len() < REFILL_BYTES
+            && let Some(entry) = self.entries.pop_front_if(|entry| is_replay(entry) == replaying)
+        {
             frames += 1;
             match entry {
                 Entry::Kept(bytes) => {
@@ -206,6 +206,9 @@ impl Waiting {
                 }
             }
         }
-        frames
+        if self.entries.is_empty() {
+            self.entries = VecDeque::new();
+        }
+        (frames, replaying)
     }
 }
