@@ -139,7 +139,12 @@ impl Outbox {
         self.queue.as_ref().is_none_or(|queue| queue.is_empty())
     }
 
-    pub(crate) fn queued_bytes(&self) -> usize {
+    /// What the budget counts: the bytes, and an entry for each frame that can still be dropped, each replay and gap.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.queued_bytes() + self.queue.as_ref().map_or(0, |queue| queue.waiting.entry_bytes())
+    }
+
+    fn queued_bytes(&self) -> usize {
         self.queue.as_ref().map_or(0, |queue| queue.bytes())
     }
 

@@ -157,7 +157,7 @@ impl Peer {
 
     /// Tells the tick, unless it knows or the task is writing already.
     fn queued(self: &Arc<Self>, state: &mut State) {
-        state.outbox.charge.set(state.outbox.queued_bytes(), &self.tick.budget);
+        state.outbox.charge.set(state.outbox.held_bytes(), &self.tick.budget);
         if !state.outbox.dirty && state.outbox.blocked_since().is_none() {
             state.outbox.dirty = true;
             self.tick.mark(Arc::clone(self));
@@ -186,12 +186,13 @@ impl Peer {
     }
 
     fn wrote(&self, state: &mut State, written: u64) {
+        // Also if nothing was written: a replay that the transport cannot carry has left the queue all the same.
+        state.outbox.charge.set(state.outbox.held_bytes(), &self.tick.budget);
         if written == 0 {
             return;
         }
         bump(&self.traffic.bytes_out, written);
         self.traffic.last.store(self.tick.now(), Ordering::Relaxed);
-        state.outbox.charge.set(state.outbox.queued_bytes(), &self.tick.budget);
         let limits = &self.listener.limits;
         if state.wants_room && state.outbox.has_room(limits.outbox_bytes, limits.outbox_frames) {
             state.wants_room = false;

@@ -73,6 +73,10 @@ impl Waiting {
         self.bytes
     }
 
+    pub(crate) fn entry_bytes(&self) -> usize {
+        self.entries.len() * size_of::<Entry>()
+    }
+
     pub(crate) fn frames(&self) -> usize {
         self.entries.len() - self.uncounted
     }
