@@ -1,6 +1,6 @@
 //! Rooms over memory, under a paused clock: who gets what, in which order and form, under which name, and for how long.
 //!
-//! The handler hands each connection to the test, which then speaks for both sides.
+//! See `node/mod.rs`: the test speaks for both sides of each connection.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,124 +10,21 @@
     reason = "tests"
 )]
 
+mod node;
+
 use bytes::Bytes;
+use node::{Node, QUIET, heard, secs, told, until, user};
 use serde_json::Value;
 use std::time::Duration;
 use switchboard::grammar::Epoch;
 use switchboard::prelude::*;
 use switchboard::testing::Peer;
 use switchboard::{
-    BoxError, Format, Handle, HubLimits, Identity, Join, JoinError, Membership, Memory, MessageId, NameTaken, Overflow,
-    RoomError, RoomName, RoomOptions, TellError, UserName,
+    BoxError, Format, Handle, HubLimits, Join, JoinError, Memory, MessageId, NameTaken, RoomError, RoomName,
+    RoomOptions, TellError, UserName,
 };
-use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::{advance, sleep, timeout};
-
-const fn secs(seconds: u64) -> Duration {
-    Duration::from_secs(seconds)
-}
-
-const QUIET: RoomOptions = RoomOptions { overflow: Overflow::Disconnect, quiet: true };
-
-/// A server in this runtime whose connections are the test's.
-struct Node {
-    hub: Hub,
-    memory: Memory,
-    handle: Handle,
-    drained: JoinHandle<Drained>,
-    accepted: mpsc::Receiver<Connection<Lines>>,
-}
-
-/// Both sides of a connection, and its place in a room.
-struct Member {
-    peer: Peer,
-    seat: Membership,
-    me: Identity,
-    conn: Connection<Lines>,
-}
-
-impl Node {
-    async fn start() -> Self {
-        Self::on(Hub::new()).await
-    }
-
-    async fn limited(limits: HubLimits) -> Self {
-        Self::on(Hub::with_limits(limits)).await
-    }
-
-    async fn on(hub: Hub) -> Self {
-        let memory = Memory::new();
-        let (hand_over, accepted) = mpsc::channel(1000);
-        let server = Server::new().workers(0).memory(&memory, move |conn: Connection<Lines>| {
-            let hand_over = hand_over.clone();
-            async move { hand_over.send(conn).await.map_err(|_| BoxError::from("the test is over")) }
-        });
-        let bound = server.bind().await.unwrap();
-        let handle = bound.handle();
-        let drained = tokio::spawn(bound.serve_until(std::future::pending()));
-        Self { hub, memory, handle, drained, accepted }
-    }
-
-    async fn connect(&mut self) -> (Peer, Connection<Lines>) {
-        let peer = Peer::connect(&self.memory);
-        (peer, self.accepted.recv().await.unwrap())
-    }
-
-    /// A member of a quiet room who gets lines for people.
-    async fn member(&mut self, room: &str) -> Member {
-        self.join(&self.quiet(room), Format::Text, Join::default()).await
-    }
-
-    async fn join(&mut self, room: &Room, format: Format, join: Join) -> Member {
-        let (peer, conn) = self.connect().await;
-        let me = self.hub.enter(&conn, format);
-        let seat = me.join(room, join).unwrap();
-        Member { peer, seat, me, conn }
-    }
-
-    fn quiet(&self, room: &str) -> Room {
-        self.hub.room_with(&room.parse().unwrap(), QUIET).unwrap()
-    }
-}
-
-impl Member {
-    async fn heard(&mut self) -> Vec<String> {
-        heard(&mut self.peer).await
-    }
-}
-
-/// Every line that has come by the time nobody has anything left to do.
-async fn heard(peer: &mut Peer) -> Vec<String> {
-    let mut lines = Vec::new();
-    while let Ok(line) = timeout(Duration::from_millis(1), peer.line()).await {
-        if line.is_empty() {
-            break;
-        }
-        lines.push(line.trim_end_matches('\n').to_owned());
-    }
-    lines
-}
-
-/// As [`heard`], of objects.
-async fn told(peer: &mut Peer) -> Vec<Value> {
-    heard(peer).await.iter().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
-/// Lets others run until `condition` holds; the clock moves only when nobody has anything to do.
-async fn until(condition: impl Fn() -> bool) {
-    for _ in 0..100_000 {
-        if condition() {
-            return;
-        }
-        sleep(Duration::from_millis(1)).await;
-    }
-    panic!("the condition never came true");
-}
-
-fn user(name: &str) -> UserName {
-    UserName::parse_any(name).unwrap()
-}
+use tokio::time::{advance, sleep};
 
 /// Publishes 1, 2, 3 …, and returns the last one's id.
 fn publish_numbers(room: &Room, last: u64) -> MessageId {
@@ -819,7 +716,7 @@ async fn a_hub_that_is_dropped_gives_its_memory_back() {
 // Who comes and goes.
 
 /// An observer in a room that tells of members, as `format`; two seconds after it came itself.
-async fn observing(node: &mut Node, format: Format) -> (Room, Member) {
+async fn observing(node: &mut Node, format: Format) -> (Room, node::Member) {
     let lobby = node.hub.room("lobby").unwrap();
     let observer = node.join(&lobby, format, Join::default()).await;
     sleep(secs(2)).await;
