@@ -107,11 +107,24 @@ impl Output {
     ///
     /// # Panics
     /// If `written` is more than [`len`](Self::len).
-    pub fn advance(&mut self, mut written: usize) {
+    pub fn advance(&mut self, written: usize) {
+        self.consume(written);
+        if self.len == 0 {
+            self.clear();
+        }
+    }
+
+    /// Drops the first `written` bytes, and keeps the memory of copied pieces for those to come.
+    ///
+    /// # Panics
+    /// If `written` is more than [`len`](Self::len).
+    pub fn consume(&mut self, mut written: usize) {
         assert!(written <= self.len, "more written than queued");
         self.len -= written;
         if self.len == 0 {
-            *self = Self::default();
+            self.pieces.clear();
+            self.tail.clear();
+            self.tail_written = 0;
             return;
         }
         while let Some(piece) = self.pieces.front_mut() {

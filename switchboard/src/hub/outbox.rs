@@ -168,6 +168,36 @@ impl Outbox {
         !self.dirty && self.blocked_since.get().is_none() && self.is_empty()
     }
 
+    /// Writes `output` past the empty queue; what the socket does not take is queued.
+    pub(crate) fn write_staged(
+        &mut self,
+        now: Second,
+        output: &mut Output,
+        frames: usize,
+        written: &mut u64,
+    ) -> io::Result<Flushed> {
+        for _ in 0..WRITES {
+            let Some(sink) = self.sink.as_deref_mut() else { return Err(io::ErrorKind::BrokenPipe.into()) };
+            match write_front(output, |slices| sink.try_write(slices)) {
+                Ok(count) => {
+                    *written += count as u64;
+                    output.consume(count);
+                    if output.is_empty() {
+                        return Ok(Flushed::Clean);
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.append(output, frames);
+                    self.block(now);
+                    return Ok(Flushed::Blocked);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.append(output, frames);
+        Ok(Flushed::Again)
+    }
+
     /// Writes shared bytes past the empty queue, and says how many the socket took. If not all, it is blocked, and the
     /// bytes up to `whole(taken)` are queued: the rest of what was cut.
     pub(crate) fn write_through(
@@ -257,14 +287,7 @@ impl Outbox {
                 return Poll::Ready(Ok(()));
             }
         }
-        let front = queue.output.front();
-        let result = if front.len() == queue.output.len() {
-            write(sink, &[IoSlice::new(front)])
-        } else {
-            let mut slices = [IoSlice::new(&[]); SLICES];
-            let filled = queue.output.slices(&mut slices);
-            write(sink, &slices[..filled])
-        };
+        let result = write_front(&queue.output, |slices| write(sink, slices));
         let Poll::Ready(result) = result else { return Poll::Pending };
         let count = match result {
             Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
@@ -315,4 +338,15 @@ pub(super) fn push_whole(output: &mut Output, encode: impl FnOnce(&mut Output)) 
     let mut whole = Whole(output, Some(length));
     encode(whole.0);
     whole.1 = None;
+}
+
+/// Writes from the front of `output`, as much as one call takes.
+fn write_front<T>(output: &Output, write: impl FnOnce(&[IoSlice<'_>]) -> T) -> T {
+    let front = output.front();
+    if front.len() == output.len() {
+        return write(&[IoSlice::new(front)]);
+    }
+    let mut slices = [IoSlice::new(&[]); SLICES];
+    let filled = output.slices(&mut slices);
+    write(&slices[..filled])
 }

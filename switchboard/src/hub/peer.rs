@@ -141,12 +141,41 @@ impl Peer {
         Poll::Ready(Ok(()))
     }
 
-    /// Polls the handler, and queues what it sent meanwhile.
+    /// Polls the handler, and sends what it sent meanwhile: at once if nothing is queued, else behind what is.
     pub(crate) fn staged<T>(self: &Arc<Self>, poll: impl FnOnce() -> T) -> T {
-        staging::begin(self);
+        let limits = &self.listener.limits;
+        // A socket that took everything until now has an outbox with room, or will have at the next tick.
+        let is_open = !self.is(BLOCKED | CLOSING);
+        let room = if is_open { (limits.outbox_bytes.min(staging::MOST_BYTES), limits.outbox_frames) } else { (0, 0) };
+        staging::begin(self, room);
         let result = poll();
-        staging::end(self, |output, frames| self.append(&mut self.state.lock(), output, frames));
+        staging::end(self, |output, frames| self.write_staged(output, frames));
         result
+    }
+
+    fn write_staged(self: &Arc<Self>, output: &mut Output, frames: usize) {
+        let mut state = self.state.lock();
+        if !state.outbox.is_idle() {
+            return self.append(&mut state, output, frames);
+        }
+        bump(&self.traffic.frames_out, frames as u64);
+        let mut written = 0;
+        let result = state.outbox.write_staged(self.tick.now(), output, frames, &mut written);
+        self.wrote(&mut state, written);
+        self.flushed(&mut state, result);
+    }
+
+    /// Sees to what a flush has left.
+    fn flushed(self: &Arc<Self>, state: &mut State, result: io::Result<Flushed>) {
+        match result {
+            Ok(Flushed::Clean) => {}
+            Ok(Flushed::Again) => self.queued(state),
+            Ok(Flushed::Blocked) => {
+                self.attention.fetch_or(BLOCKED, Ordering::Release);
+                wake(state.driver.as_ref());
+            }
+            Err(error) => self.end_locked(state, reason_of(&error)),
+        }
     }
 
     fn append(self: &Arc<Self>, state: &mut State, output: &mut Output, frames: usize) {
@@ -174,15 +203,7 @@ impl Peer {
         let mut written = 0;
         let result = state.outbox.try_flush(self.tick.now(), &mut written);
         self.wrote(&mut state, written);
-        match result {
-            Ok(Flushed::Clean) => {}
-            Ok(Flushed::Again) => self.queued(&mut state),
-            Ok(Flushed::Blocked) => {
-                self.attention.fetch_or(BLOCKED, Ordering::Release);
-                wake(state.driver.as_ref());
-            }
-            Err(error) => self.end_locked(&mut state, reason_of(&error)),
-        }
+        self.flushed(&mut state, result);
     }
 
     fn wrote(&self, state: &mut State, written: u64) {

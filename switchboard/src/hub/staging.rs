@@ -1,8 +1,8 @@
-//! What a handler sends within one poll, on its way to the outbox.
+//! What a handler sends within one poll.
 //!
-//! The first frame takes the outbox's lock; those that follow in the same poll of the same task are encoded here, and
-//! handed over under one lock when the poll ends, which is before the worker's tick can run. With 16 lines in one read
-//! that is 2 locks instead of 16 (docs/decisions/0003).
+//! Frames are encoded here without a lock, and leave when the poll ends: straight from here to the socket if nothing is
+//! queued before them, else behind what is. A batch of lines costs one lock and one system call, and its bytes are still
+//! in the cache when they are written (docs/decisions/0003).
 //!
 //! The place is per thread, because a task is polled by one thread at a time; nothing outlives a poll but the buffer.
 
@@ -12,8 +12,8 @@ use std::cell::Cell;
 use std::sync::Arc;
 use switchboard_proto::Output;
 
-/// Staged frames are handed over beyond this, so that limits and the memory budget see them.
-const MOST_BYTES: usize = 16 << 10;
+/// Beyond this the outbox is asked, so that limits and the memory budget see what is sent.
+pub(super) const MOST_BYTES: usize = 16 << 10;
 
 thread_local! {
     static STAGED: Cell<Option<Box<Staged>>> = const { Cell::new(None) };
@@ -25,8 +25,29 @@ struct Staged {
     owner: usize,
     output: Output,
     frames: usize,
-    /// Frames and bytes that the outbox had room for when it was last locked; none before the first frame.
+    /// Bytes and frames that may be staged.
     room: (usize, usize),
+}
+
+/// The thread's staging place, taken for one call and put back after it, also if that unwinds.
+struct Taken(Option<Box<Staged>>);
+
+impl Taken {
+    /// Taken, if it is `peer`'s own task that is being polled.
+    fn by(peer: &Arc<Peer>) -> Option<Self> {
+        let taken = Self(STAGED.take());
+        taken.0.as_ref().is_some_and(|staged| staged.owner == address(peer)).then_some(taken)
+    }
+
+    fn staged(&mut self) -> &mut Staged {
+        self.0.get_or_insert_default()
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        STAGED.set(self.0.take());
+    }
 }
 
 fn address(peer: &Arc<Peer>) -> usize {
@@ -35,59 +56,54 @@ fn address(peer: &Arc<Peer>) -> usize {
 
 /// Whether it is `peer`'s own task that is being polled.
 pub(super) fn is_polling(peer: &Arc<Peer>) -> bool {
-    let staged = STAGED.take();
-    let polling = staged.as_ref().is_some_and(|staged| staged.owner == address(peer));
-    STAGED.set(staged);
-    polling
+    Taken::by(peer).is_some()
 }
 
-/// Starts a poll of `peer`'s task.
-pub(super) fn begin(peer: &Arc<Peer>) {
-    let mut staged = STAGED.take().unwrap_or_default();
-    (staged.owner, staged.room) = (address(peer), (0, 0));
-    STAGED.set(Some(staged));
+/// Starts a poll of `peer`'s task, in which `room` bytes and frames may be staged.
+pub(super) fn begin(peer: &Arc<Peer>, room: (usize, usize)) {
+    let mut taken = Taken(STAGED.take());
+    let staged = taken.staged();
+    (staged.owner, staged.room) = (address(peer), room);
 }
 
 /// Ends a poll of `peer`'s task, and hands over what was staged.
 pub(super) fn end(peer: &Arc<Peer>, hand_over: impl FnOnce(&mut Output, usize)) {
     take(peer, hand_over);
-    if let Some(mut staged) = STAGED.take() {
-        staged.owner = 0;
-        STAGED.set(Some(staged));
+    if let Some(mut taken) = Taken::by(peer) {
+        taken.staged().owner = 0;
     }
 }
 
 /// Stages a frame, or gives `encode` back if the outbox must be asked.
 pub(super) fn push<E: FnOnce(&mut Output)>(peer: &Arc<Peer>, encode: E) -> Option<E> {
-    let Some(mut staged) = STAGED.take() else { return Some(encode) };
+    let Some(mut taken) = Taken::by(peer) else { return Some(encode) };
+    let staged = taken.staged();
     let (bytes, frames) = staged.room;
-    let refused = if staged.owner == address(peer) && staged.output.len() < bytes && staged.frames < frames {
-        push_whole(&mut staged.output, encode);
-        staged.frames += 1;
-        None
-    } else {
-        Some(encode)
-    };
-    STAGED.set(Some(staged));
-    refused
+    if staged.output.len() >= bytes || staged.frames >= frames {
+        return Some(encode);
+    }
+    push_whole(&mut staged.output, encode);
+    staged.frames += 1;
+    None
 }
 
-/// Lets the frames that follow in this poll be staged, as far as there is room.
+/// Lets frames that follow in this poll be staged, as far as there is room.
 pub(super) fn open(peer: &Arc<Peer>, (bytes, frames): (usize, usize)) {
-    let Some(mut staged) = STAGED.take() else { return };
-    if staged.owner == address(peer) {
-        staged.room = (bytes.min(MOST_BYTES), frames);
+    if let Some(mut taken) = Taken::by(peer) {
+        taken.staged().room = (bytes.min(MOST_BYTES), frames);
     }
-    STAGED.set(Some(staged));
 }
 
-/// Hands over what was staged for `peer`, if anything.
+/// Hands over what was staged for `peer`, if anything, and lets nothing more be staged.
 pub(super) fn take(peer: &Arc<Peer>, hand_over: impl FnOnce(&mut Output, usize)) {
-    let Some(mut staged) = STAGED.take() else { return };
-    if staged.frames > 0 && staged.owner == address(peer) {
-        hand_over(&mut staged.output, staged.frames);
-        staged.frames = 0;
-    }
+    let Some(mut taken) = Taken::by(peer) else { return };
+    let staged = taken.staged();
     staged.room = (0, 0);
-    STAGED.set(Some(staged));
+    if staged.frames > 0 {
+        let frames = std::mem::take(&mut staged.frames);
+        hand_over(&mut staged.output, frames);
+        // What could not be handed over died with its connection, and must not reach the next one.
+        let rest = staged.output.len();
+        staged.output.consume(rest);
+    }
 }
