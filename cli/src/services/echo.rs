@@ -5,10 +5,11 @@
 use super::{Add, Service, received};
 use crate::endpoint::{Address, Options, Scheme};
 use crate::units::parse_timeout;
+use bytes::BytesMut;
 use std::sync::Arc;
 use std::time::Duration;
 use switchboard::prelude::*;
-use switchboard::{DatagramLimits, Rate, RepliesPerSource, Tcp, Udp, Unix};
+use switchboard::{DatagramLimits, FrameError, Output, Rate, RepliesPerSource, Tcp, Udp, Unix};
 
 pub(super) const SERVICE: Service = Service { name: "echo", schemes: &[Scheme::Tcp, Scheme::Unix, Scheme::Udp], parse };
 
@@ -52,24 +53,37 @@ fn stream(prefix: Option<Vec<u8>>, options: &mut Options) -> (Arc<[u8]>, Option<
     (prefix, options.value("idle", parse_timeout).unwrap_or(Some(IDLE)))
 }
 
-async fn echo(mut conn: Connection<Lines>, prefix: Arc<[u8]>) -> Result {
+async fn echo(mut conn: Connection<PrefixedLines>, prefix: Arc<[u8]>) -> Result {
+    conn.codec_mut().prefix = prefix;
     while let Some(line) = conn.recv().await? {
         received::log(conn.peer(), &line);
-        conn.send(reply(&prefix, line)).await?;
+        conn.send(line).await?;
     }
     Ok(())
 }
 
-/// The line behind the prefix, ended as it came. Exactly sized, since a `Vec` with room to spare would be copied to
-/// become a frame.
-fn reply(prefix: &[u8], line: Line) -> Line {
-    if prefix.is_empty() {
-        return line;
+/// Lines that are sent behind a prefix: in the codec, so that no reply is put together in memory of its own first.
+#[derive(Default)]
+struct PrefixedLines {
+    lines: Lines,
+    prefix: Arc<[u8]>,
+}
+
+impl Codec for PrefixedLines {
+    type Frame = Line;
+
+    fn decode(&mut self, input: &mut BytesMut, frame_bytes: usize) -> Result<Option<Line>, FrameError> {
+        self.lines.decode(input, frame_bytes)
     }
-    let mut text = Vec::with_capacity(prefix.len() + line.len());
-    text.extend_from_slice(prefix);
-    text.extend_from_slice(&line);
-    Line::from(text).with_terminator(line.terminator())
+
+    fn decode_end(&mut self, input: &mut BytesMut, frame_bytes: usize) -> Result<Option<Line>, FrameError> {
+        self.lines.decode_end(input, frame_bytes)
+    }
+
+    fn encode(&mut self, line: Line, output: &mut Output) {
+        output.put(&self.prefix);
+        self.lines.encode(line, output);
+    }
 }
 
 /// Another server's answer to us begins with a prefix like ours, and is not answered. Different prefixes end as well:
@@ -95,10 +109,10 @@ mod tests {
 
     #[test]
     fn a_reply_keeps_bytes_and_terminator() {
-        let line = Line::from(vec![0xff, b'a']).with_terminator(Terminator::CrLf);
-        let reply = reply(b"echo: ", line);
-        assert_eq!(reply.as_bytes(), b"echo: \xffa");
-        assert_eq!(reply.terminator(), Terminator::CrLf);
+        let mut codec = PrefixedLines { prefix: (*b"echo: ").into(), ..PrefixedLines::default() };
+        let mut output = Output::default();
+        codec.encode(Line::from(vec![0xff, b'a']).with_terminator(Terminator::CrLf), &mut output);
+        assert_eq!(output.into_bytes(), &b"echo: \xffa\r\n"[..]);
     }
 
     #[test]

@@ -50,17 +50,24 @@ pub(super) enum Entry {
         member: MembershipId,
         format: Format,
     },
+    /// A frame for one connection alone, behind what was posted before it.
+    Direct {
+        peer: Arc<Peer>,
+        frame: Bytes,
+    },
 }
 
 impl Entry {
-    pub(super) fn room(&self) -> RoomId {
+    /// The room whose order it is a point in.
+    pub(super) fn room(&self) -> Option<RoomId> {
         match self {
+            Self::Direct { .. } => None,
             Self::Post { room, .. }
             | Self::Join { room, .. }
             | Self::Leave { room, .. }
             | Self::Lost { room, .. }
             | Self::Resume { room, .. }
-            | Self::Reform { room, .. } => *room,
+            | Self::Reform { room, .. } => Some(*room),
         }
     }
 }
@@ -106,9 +113,8 @@ impl LocalRooms {
     /// `lost`: messages behind those that found the inbox full, as the number of the first and how many.
     pub(super) async fn apply(&mut self, entries: &mut Vec<Entry>, lost: HashMap<RoomId, (u64, u64)>) {
         for entry in entries.drain(..) {
-            let id = entry.room();
             match entry {
-                Entry::Post { posting, .. } => {
+                Entry::Post { room: id, posting } => {
                     if let Some(room) = self.rooms.get_mut(&id) {
                         if room.pending.is_empty() {
                             self.active.push(id);
@@ -116,16 +122,29 @@ impl LocalRooms {
                         room.pending.push(posting);
                     }
                 }
-                change => self.change(id, change).await,
+                Entry::Direct { peer, frame } => {
+                    self.deliver().await;
+                    peer.queue(frame);
+                }
+                change => {
+                    if let Some(id) = change.room() {
+                        self.change(id, change).await;
+                    }
+                }
             }
         }
+        self.deliver().await;
+        for (id, (from_seq, lost)) in lost {
+            self.lose(id, from_seq, lost);
+        }
+    }
+
+    /// Delivers what is pending, in every room.
+    async fn deliver(&mut self) {
         for id in std::mem::take(&mut self.active) {
             if let Some(room) = self.rooms.get_mut(&id) {
                 room.deliver().await;
             }
-        }
-        for (id, (from_seq, lost)) in lost {
-            self.lose(id, from_seq, lost);
         }
     }
 
@@ -165,7 +184,7 @@ impl LocalRooms {
                 let Some(member) = self.member(id, member) else { return };
                 member.form.format = format;
             }
-            Entry::Post { .. } => unreachable!("a posting changes nothing"),
+            Entry::Post { .. } | Entry::Direct { .. } => unreachable!("a posting changes nothing"),
         }
     }
 

@@ -78,6 +78,14 @@ struct State {
     /// The peer has finished sending, or is gone.
     peer_finished: bool,
     input_charge: super::budget::Charge,
+    told: Told,
+}
+
+/// Frames from elsewhere that are on their way through the tick.
+#[derive(Default)]
+struct Told {
+    bytes: u32,
+    frames: u32,
 }
 
 impl Peer {
@@ -110,6 +118,7 @@ impl Peer {
                 source: None,
                 peer_finished: false,
                 input_charge: super::budget::Charge::default(),
+                told: Told::default(),
             }),
         })
     }
@@ -155,7 +164,7 @@ impl Peer {
 
     fn write_staged(self: &Arc<Self>, output: &mut Output, frames: usize) {
         let mut state = self.state.lock();
-        if !state.outbox.is_idle() {
+        if !state.outbox.is_idle() || self.tick.is_posted() {
             return self.append(&mut state, output, frames);
         }
         bump(&self.traffic.frames_out, frames as u64);

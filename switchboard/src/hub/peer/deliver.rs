@@ -1,7 +1,7 @@
 //! What rooms and other connections send to a peer. The worker's tick delivers; nothing here waits.
 
 use super::{BLOCKED, CLOSING, Peer, bump, reason_of, wake};
-use crate::hub::fanout::Batch;
+use crate::hub::fanout::{Batch, Entry};
 use crate::hub::outbox::Gap;
 use crate::hub::posting::{Form, MembershipId};
 use crate::hub::room::Overflow;
@@ -80,17 +80,33 @@ impl Peer {
         self.queued(&mut state);
     }
 
-    /// Queues one frame from elsewhere, unless the outbox is full. Says whether it was queued.
+    /// Sends one frame from elsewhere, behind what was published before it, unless the outbox is full. Says whether.
     pub(in crate::hub) fn tell(self: &Arc<Self>, frame: Bytes) -> bool {
         let limits = &self.listener.limits;
         let mut state = self.state.lock();
-        if self.is(CLOSING) || state.outbox.is_full(limits.outbox_bytes, limits.outbox_frames) {
+        // What is on its way counts as queued.
+        let (bytes, frames) = state.outbox.room(limits.outbox_bytes, limits.outbox_frames);
+        if self.is(CLOSING) || state.told.bytes as usize >= bytes || state.told.frames as usize >= frames {
             return false;
+        }
+        state.told.bytes += frame.len() as u32;
+        state.told.frames += 1;
+        drop(state);
+        self.tick.post(Entry::Direct { peer: Arc::clone(self), frame });
+        true
+    }
+
+    /// Queues one frame that was told.
+    pub(in crate::hub) fn queue(self: &Arc<Self>, frame: Bytes) {
+        let mut state = self.state.lock();
+        state.told.bytes -= frame.len() as u32;
+        state.told.frames -= 1;
+        if self.is(CLOSING) {
+            return;
         }
         state.outbox.push(|output| output.share(frame));
         self.queued(&mut state);
         bump(&self.traffic.frames_out, 1);
-        true
     }
 
     /// Counts one more room, unless that were more than `limit`.
