@@ -6,7 +6,9 @@ use clap::{ArgAction, Parser, Subcommand};
 use std::path::PathBuf;
 
 const SERVE_HELP: &str = "\
-SERVICE is echo: it answers each line, or each datagram, with a prefix and what it received.
+SERVICE is one of
+  echo                 answers each line, or each datagram, with a prefix and what it received
+  rooms                sends each line to all others in the same room; /help tells more; not on UDP
 
 URL is one of
   tcp://HOST:PORT      port 0 takes a free one; IPv6 as in tcp://[::1]:8080
@@ -14,10 +16,22 @@ URL is one of
   udp://HOST:PORT
 
 with options behind it, percent-encoded, as in echo=tcp://127.0.0.1:8080?prefix=&idle=5m
+
+Options of echo
   prefix=TEXT          in front of each answer (`echo: `, on UDP `received: `; empty: RFC 862)
   idle=DURATION        without input until the connection is closed (30s; off), not on UDP
 
-With none: echo=tcp://127.0.0.1:8080 echo=udp://127.0.0.1:8080
+Options of rooms
+  format=FORMAT        how members are told: text, json, or raw payloads (text)
+  room=ROOM            where new connections are (lobby)
+  commands=on|off      whether a line that begins with / is a command (on)
+  echo=on|off          whether a sender gets its own messages too (off)
+  rate=N               lines a second that are read from a connection (1000 on addresses open to others; off)
+  overflow=POLICY      for members that do not keep up: disconnect, drop-oldest, drop-newest or latest (disconnect)
+  framing=FRAMING      lines, or length: four bytes of length before any bytes (lines)
+  idle=DURATION        without input until the connection is closed (off)
+
+With none: echo=tcp://127.0.0.1:8080 echo=udp://127.0.0.1:8080 rooms=tcp://127.0.0.1:8081
 
 The first SIGINT, SIGTERM or SIGHUP lets connections finish, a second SIGINT or SIGTERM ends them now.";
 
