@@ -280,6 +280,7 @@ impl Bound {
         // Dropped with this future, whether it was finished or not.
         let _stop = self.stop.abort.clone().drop_guard();
         let _drain = self.stop.drain.clone().drop_guard();
+        let _abort = Aborting(self.connections.clone());
         let started = Instant::now();
         for worker in self.workers.all() {
             spawn_for_life(worker, stoppable(self.stop.clone(), Arc::clone(&worker.tick).run()));
@@ -337,6 +338,17 @@ impl Bound {
         let ended = (self.metrics.ended() - ended_before) as usize + tasks.len();
         self.workers.stop().await;
         Drained { finished: ended.saturating_sub(aborted), aborted, elapsed: began.elapsed() }
+    }
+}
+
+/// Ends connections with their server: on a caller's runtime nothing else would.
+struct Aborting(Connections);
+
+impl Drop for Aborting {
+    fn drop(&mut self) {
+        for peer in self.0.peers() {
+            peer.abort(CloseReason::Aborted);
+        }
     }
 }
 

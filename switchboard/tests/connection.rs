@@ -323,6 +323,19 @@ async fn abort_ends_a_drain_now() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_server_that_is_dropped_ends_everything_at_once() {
+    let memory = Memory::new();
+    let served = start(Server::new().memory(&memory, echo), memory.clone()).await;
+    let mut peer = served.connect();
+    peer.send("hello\n").await;
+    assert_eq!(peer.line().await, "hello\n");
+    served.drained.abort();
+    assert_eq!(peer.closed().await, CloseReason::Aborted);
+    assert!(served.handle.connections().is_empty());
+    assert!(served.connect().rest().await.is_err(), "and nobody is accepted");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_handler_can_wait_for_the_drain() {
     let memory = Memory::new();
     let server = Server::new().memory(&memory, async |mut conn: Connection<Lines>| -> Result {
