@@ -189,6 +189,34 @@ async fn members_come_and_go_within_one_tick_and_each_gets_its_part() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_peer_that_has_finished_still_gets_what_came_before_it_left() {
+    let hub = Hub::new();
+    let lobby = hub.room_with(&"lobby".parse().unwrap(), QUIET).unwrap();
+    lobby.publish("before");
+    let handler = {
+        let (hub, lobby) = (hub.clone(), lobby.clone());
+        move |mut conn: Connection<Lines>| {
+            let (hub, lobby) = (hub.clone(), lobby.clone());
+            async move {
+                let me = hub.enter(&conn, Format::Text);
+                let since = MessageId { seq: 0, ..lobby.last_id() };
+                let seat = me.join(&lobby, Join { echo: true, since: Some(since), ..Join::default() })?;
+                while let Some(line) = conn.recv().await? {
+                    seat.publish(line);
+                }
+                Ok::<(), BoxError>(())
+            }
+        }
+    };
+    let mut peer = switchboard::testing::serve(handler, Timeouts::default());
+    peer.send("my own\n").await;
+    peer.finish();
+    let rest = String::from_utf8(peer.rest().await.unwrap()).unwrap();
+    assert_eq!(rest, "[lobby] before\n[lobby] guest-1: my own\n");
+    assert_eq!(peer.closed().await, CloseReason::PeerClosed);
+}
+
+#[tokio::test(start_paused = true)]
 async fn members_in_different_formats_get_large_batches_once() {
     let mut node = Node::start().await;
     let lobby = node.quiet("lobby");

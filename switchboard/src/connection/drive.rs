@@ -47,7 +47,8 @@ pin_project! {
 
 enum Phase {
     Handling,
-    /// The handler may have given the connection to a task of its own: it is closed when that drops it.
+    /// The handler may have given the connection to a task of its own: it is closed when that drops it. And what rooms
+    /// published before it left them is on its way.
     Handled {
         outcome: Outcome,
     },
@@ -80,6 +81,9 @@ where
                     *this.phase = Phase::Handled { outcome };
                 }
                 Phase::Handled { outcome } => {
+                    if peer.is_leaving() {
+                        ready!(peer.poll_drive(cx));
+                    }
                     let (source, finished) = match peer.poll_returned() {
                         Poll::Ready((source, finished)) => (Some(source).filter(|_| !finished), finished),
                         Poll::Pending => {

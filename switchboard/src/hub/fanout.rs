@@ -170,7 +170,9 @@ impl LocalRooms {
             }
             Entry::Leave { member, .. } => {
                 let Some(room) = self.rooms.get_mut(&id) else { return };
-                room.remove(member);
+                if let Some(member) = room.remove(member) {
+                    member.peer.left_room();
+                }
                 if room.members.is_empty() {
                     self.rooms.remove(&id);
                 }
@@ -200,9 +202,9 @@ impl LocalRoom {
         Self { name, members: Vec::new(), places: HashMap::new(), pending: Vec::new() }
     }
 
-    fn remove(&mut self, id: MembershipId) {
-        let Some(place) = self.places.remove(&id) else { return };
-        self.members.swap_remove(place as usize);
+    fn remove(&mut self, id: MembershipId) -> Option<LocalMember> {
+        let place = self.places.remove(&id)?;
+        let member = self.members.swap_remove(place as usize);
         if let Some(moved) = self.members.get(place as usize) {
             self.places.insert(moved.id, place);
         }
@@ -211,6 +213,7 @@ impl LocalRoom {
             self.members.shrink_to(fit);
             self.places.shrink_to(fit);
         }
+        Some(member)
     }
 
     async fn deliver(&mut self) {

@@ -48,6 +48,8 @@ pub(crate) struct Peer {
     reading_since: AtomicU32,
     /// How many rooms it is in.
     rooms: AtomicU32,
+    /// How many it has left that the tick does not know of yet.
+    leaving: AtomicU32,
     pub(crate) tick: Arc<Tick>,
     state: Mutex<State>,
 }
@@ -107,6 +109,7 @@ impl Peer {
             attention: AtomicU8::new(NEW),
             reading_since: AtomicU32::new(NOT_READING),
             rooms: AtomicU32::new(0),
+            leaving: AtomicU32::new(0),
             tick,
             state: Mutex::new(State {
                 outbox: Outbox::new(sink),

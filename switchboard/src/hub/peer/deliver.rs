@@ -120,5 +120,19 @@ impl Peer {
 
     pub(in crate::hub) fn leave_room(&self) {
         self.rooms.fetch_sub(1, Ordering::Relaxed);
+        self.leaving.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Everything that was published before it left a room is delivered.
+    pub(in crate::hub) fn left_room(&self) {
+        // Release: what was delivered is in the outbox before the task sees that nothing more will come.
+        if self.leaving.fetch_sub(1, Ordering::Release) == 1 {
+            wake(self.state.lock().driver.as_ref());
+        }
+    }
+
+    /// Whether something may still be delivered from a room that it has left.
+    pub(crate) fn is_leaving(&self) -> bool {
+        !self.is(CLOSING) && self.leaving.load(Ordering::Acquire) > 0
     }
 }
