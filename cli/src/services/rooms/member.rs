@@ -8,10 +8,10 @@ use crate::services::received;
 use bytes::Bytes;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Duration;
 use switchboard::grammar::{ErrorCode, Failure, Message, Notice, Reply};
 use switchboard::{
-    Bucket, CloseReason, Codec, Connection, ConnectionError, Format, FrameError, Identity, Membership, Rate, Result,
-    RoomName,
+    Bucket, CloseReason, Codec, Connection, ConnectionError, Format, FrameError, Identity, Membership, Result, RoomName,
 };
 
 /// A connection and its places in rooms.
@@ -25,6 +25,13 @@ pub(super) struct Member<C: Codec> {
     frames: Bucket,
     /// What it does that others are told of.
     pub(super) changes: Bucket,
+}
+
+/// What was received, and is not text for a room.
+enum Rest {
+    Frame(Bytes),
+    End,
+    Error(ConnectionError),
 }
 
 impl<C> Member<C>
@@ -47,31 +54,47 @@ where
             Box::pin(self.welcome()).await?;
         }
         loop {
-            if let Some(rate) = self.listener.rate {
-                self.pause(rate).await;
+            // Without reading, so that the peer's own send buffer fills up.
+            while let Some(pause) = self.pause() {
+                Box::pin(tokio::time::sleep(pause)).await;
             }
-            let frame: Bytes = match self.conn.recv().await {
-                Ok(Some(frame)) => frame.into(),
-                Ok(None) => return Box::pin(self.say_goodbye()).await,
-                Err(error) => return Box::pin(self.explain(error)).await,
-            };
-            received::log(self.conn.peer(), &frame);
-            let is_command = self.listener.commands && frame.starts_with(b"/");
-            match self.seats.last() {
-                Some(seat) if !is_command => drop(seat.publish(owned(&frame))),
-                _ => {
-                    if Box::pin(self.obey(frame)).await?.is_break() {
-                        return Ok(());
-                    }
-                }
+            let received = self.conn.recv().await;
+            let Some(rest) = self.publish(received) else { continue };
+            if Box::pin(self.attend(rest)).await?.is_break() {
+                return Ok(());
             }
         }
     }
 
-    /// Waits as long as the rate demands, without reading: the peer's own send buffer fills up.
-    async fn pause(&mut self, rate: Rate) {
-        while let Err(pause) = self.frames.take(self.listener.started.elapsed(), rate) {
-            Box::pin(tokio::time::sleep(pause)).await;
+    /// How long the rate demands to wait.
+    fn pause(&mut self) -> Option<Duration> {
+        self.frames.take(self.listener.started.elapsed(), self.listener.rate?).err()
+    }
+
+    /// Publishes text to the current room, and gives back what is anything else.
+    fn publish(&self, received: Result<Option<C::Frame>, ConnectionError>) -> Option<Rest> {
+        let frame: Bytes = match received {
+            Ok(Some(frame)) => frame.into(),
+            Ok(None) => return Some(Rest::End),
+            Err(error) => return Some(Rest::Error(error)),
+        };
+        received::log(self.conn.peer(), &frame);
+        let is_command = self.listener.commands && frame.starts_with(b"/");
+        match self.seats.last() {
+            Some(seat) if !is_command => {
+                seat.publish(owned(&frame));
+                None
+            }
+            _ => Some(Rest::Frame(frame)),
+        }
+    }
+
+    /// Does what comes seldom.
+    async fn attend(&mut self, rest: Rest) -> Result<ControlFlow<()>> {
+        match rest {
+            Rest::Frame(frame) => Ok(self.obey(frame).await?),
+            Rest::End => self.say_goodbye().await.map(ControlFlow::Break),
+            Rest::Error(error) => self.explain(error).await.map(ControlFlow::Break),
         }
     }
 
