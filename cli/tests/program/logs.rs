@@ -31,7 +31,8 @@ fn by_default_it_tells_of_its_own_life_only() {
     assert_eq!(log.len(), 2, "{log:?}");
     assert!(log[0].contains("INFO draining") && log[0].contains("a second signal ends it now"), "{log:?}");
     assert!(log[0].contains("signal=\"SIGTERM\"") && log[0].contains("at_most=30s"), "{log:?}");
-    assert!(log[1].contains("INFO drained: 0 finished, 0 aborted in 0.0 s"), "{log:?}");
+    // The connection may still have been closing when the drain began.
+    assert!(log[1].contains("INFO drained: ") && log[1].contains(" finished, 0 aborted in 0.0 s"), "{log:?}");
 }
 
 #[test]

@@ -172,8 +172,8 @@ impl Outcome {
     /// The close reason, if none was noted before.
     fn reason(&self, peer_finished: bool, drain: &CancellationToken) -> CloseReason {
         match self {
-            Self::Finished if drain.is_cancelled() => CloseReason::Drained,
             Self::Finished if peer_finished => CloseReason::PeerClosed,
+            Self::Finished if drain.is_cancelled() => CloseReason::Drained,
             Self::Finished => CloseReason::Finished,
             Self::Failed(_) => CloseReason::HandlerError,
             Self::Panicked(_) => CloseReason::HandlerPanic,
