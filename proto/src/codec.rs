@@ -13,6 +13,9 @@ pub trait Codec: Default + Send + 'static {
     /// What one message is.
     type Frame: Send + 'static;
 
+    /// Stands behind a frame that is text for people, where nothing else would end its line on their screens.
+    const TEXT_END: &'static [u8] = b"";
+
     /// Takes the next frame from the front of `input`, or `None` when more bytes are needed.
     ///
     /// `frame_bytes` is the longest payload to accept. Called again with the same bytes and more behind them, so

@@ -4,10 +4,9 @@
 //! nothing of rooms or rights: the hub obeys. `docs/protocol.md` is written from this file.
 
 use crate::format::is_forbidden;
-use crate::{ErrorCode, Failure, Format, MessageId, NameError, RoomName, UserName};
+use crate::{Cookie, ErrorCode, Failure, Format, MessageId, NameError, RoomName, UserName};
 use bytes::{Buf, Bytes};
 use std::fmt;
-use std::str::FromStr;
 
 /// What one frame asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -248,39 +247,5 @@ impl Eq for Token {}
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Token(…)")
-    }
-}
-
-/// What a peer returns to show that it receives at the address it sends from. 14 hexadecimal digits.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Cookie(pub [u8; 7]);
-
-impl fmt::Display for Cookie {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl fmt::Debug for Cookie {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Cookie({self})")
-    }
-}
-
-/// A text is not a cookie.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not a cookie, which has 14 hexadecimal digits")]
-pub struct CookieError;
-
-impl FromStr for Cookie {
-    type Err = CookieError;
-
-    fn from_str(text: &str) -> Result<Self, CookieError> {
-        if text.len() != 14 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Err(CookieError);
-        }
-        // Seven bytes behind a zero one.
-        let [_, bytes @ ..] = u64::from_str_radix(text, 16).map_err(|_| CookieError)?.to_be_bytes();
-        Ok(Self(bytes))
     }
 }
