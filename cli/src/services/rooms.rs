@@ -5,6 +5,7 @@
 
 mod commands;
 mod member;
+mod seats;
 
 use super::{Add, Service, Shared};
 use crate::endpoint::{Address, HostPort, Options, Scheme};

@@ -44,7 +44,8 @@ pub struct Membership {
     known: Option<Arc<Known>>,
     joined_at: MessageId,
     echo: bool,
-    will: Option<Bytes>,
+    /// Boxed, since most have none.
+    will: Option<Box<Bytes>>,
 }
 
 impl Membership {
@@ -74,7 +75,7 @@ impl Membership {
 
     /// Publishes `payload` when the membership ends, however it does, unless the server is draining.
     pub fn will(mut self, payload: impl Into<Bytes>) -> Self {
-        self.will = Some(payload.into());
+        self.will = Some(Box::new(payload.into()));
         self
     }
 

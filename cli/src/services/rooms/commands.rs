@@ -1,6 +1,6 @@
 //! What each command does, and what is answered. `docs/protocol.md` says it to those who type them.
 
-use super::member::{Member, owned};
+use super::member::Member;
 use bytes::Bytes;
 use std::sync::Arc;
 use switchboard::grammar::{Command, ErrorCode, Failure, Input, Message, Reply, parse};
@@ -26,8 +26,8 @@ impl<C: Codec> Member<C> {
     /// Does what `frame` asks for.
     pub(super) fn answer(&mut self, frame: Bytes) -> Result<Answer, Failure> {
         match parse(frame)? {
-            Input::Text(text) => self.current()?.publish(owned(&text)),
-            Input::Command(Command::Pub { room, text }) => self.seats[self.place(&room)?].publish(owned(&text)),
+            Input::Text(text) => self.current()?.publish(&text),
+            Input::Command(Command::Pub { room, text }) => self.seat(&room)?.publish(&text),
             Input::Command(command) => return self.command(command),
         };
         Ok(Answer::Nothing)
@@ -44,7 +44,7 @@ impl<C: Codec> Member<C> {
                 Reply::Rooms { rooms, total }
             }
             Command::Msg { to, text } => {
-                self.identity.tell(&to, owned(&text)).map_err(untold)?;
+                self.identity.tell(&to, text).map_err(untold)?;
                 return Ok(Answer::Nothing);
             }
             Command::History { count } => return self.history(count.unwrap_or(usize::MAX)),
@@ -61,8 +61,7 @@ impl<C: Codec> Member<C> {
 
     fn join(&mut self, name: &RoomName, since: Option<MessageId>) -> Result<Reply, Failure> {
         self.change()?;
-        let (seat, id) = if let Ok(place) = self.place(name) {
-            let seat = self.seats.remove(place);
+        let (seat, id) = if let Some(seat) = self.seats.take(Some(name)) {
             let id = since.map_or_else(|| seat.room().last_id(), |since| seat.resume(since));
             (seat, id)
         } else {
@@ -74,25 +73,27 @@ impl<C: Codec> Member<C> {
         };
         let room = seat.room();
         let reply = Reply::Joined { room: room.name().clone(), members: room.member_count(), id };
-        self.seats.push(seat);
+        self.seats.sit(seat);
         Ok(reply)
     }
 
     fn leave(&mut self, room: Option<&RoomName>) -> Result<Reply, Failure> {
-        let place = match room {
-            Some(room) => self.place(room)?,
-            None => self.seats.len().checked_sub(1).ok_or_else(no_room)?,
+        // Found out before it is counted.
+        match room {
+            Some(room) => self.seat(room)?,
+            None => self.current()?,
         };
         self.change()?;
-        let room = self.seats.remove(place).room().name().clone();
-        Ok(Reply::Left { room, current: self.seats.last().map(|seat| seat.room().name().clone()) })
+        let Some(seat) = self.seats.take(room) else { unreachable!("it was found") };
+        let current = self.seats.current().map(|seat| seat.room().name().clone());
+        Ok(Reply::Left { room: seat.room().name().clone(), current })
     }
 
     fn rename(&mut self, name: UserName) -> Result<Reply, Failure> {
         self.change()?;
         let taken = |error| Failure::new(ErrorCode::NameTaken, format!("{error}"));
         let before = self.identity.rename(name.clone()).map_err(taken)?;
-        for seat in &self.seats {
+        for seat in self.seats.all() {
             seat.renamed(before.clone());
         }
         Ok(Reply::Named { name })
@@ -122,7 +123,7 @@ impl<C: Codec> Member<C> {
 
     fn reform(&self, format: Format) -> Reply {
         self.identity.set_format(format);
-        for seat in &self.seats {
+        for seat in self.seats.all() {
             seat.reformed(format);
         }
         Reply::Formatted { format }
@@ -140,12 +141,12 @@ impl<C: Codec> Member<C> {
     }
 
     fn current(&self) -> Result<&Membership, Failure> {
-        self.seats.last().ok_or_else(no_room)
+        self.seats.current().ok_or_else(no_room)
     }
 
-    fn place(&self, room: &RoomName) -> Result<usize, Failure> {
-        let place = self.seats.iter().position(|seat| seat.room().name() == room);
-        place.ok_or_else(|| Failure::new(ErrorCode::NotAMember, format!("you are not in {room}; /join {room} first")))
+    fn seat(&self, room: &RoomName) -> Result<&Membership, Failure> {
+        let seat = self.seats.of(room);
+        seat.ok_or_else(|| Failure::new(ErrorCode::NotAMember, format!("you are not in {room}; /join {room} first")))
     }
 }
 

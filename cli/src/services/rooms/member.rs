@@ -4,6 +4,7 @@
 
 use super::Listener;
 use super::commands::Answer;
+use super::seats::Seats;
 use crate::services::received;
 use bytes::Bytes;
 use std::ops::ControlFlow;
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use switchboard::grammar::{ErrorCode, Failure, Message, Notice, Reply};
 use switchboard::{
-    Bucket, CloseReason, Codec, Connection, ConnectionError, Format, FrameError, Identity, Membership, Result, RoomName,
+    Bucket, CloseReason, Codec, Connection, ConnectionError, Format, FrameError, Identity, Result, RoomName,
 };
 
 /// A connection and its places in rooms.
@@ -19,8 +20,7 @@ pub(super) struct Member<C: Codec> {
     conn: Connection<C>,
     pub(super) listener: Arc<Listener>,
     pub(super) identity: Identity,
-    /// The last one is of the current room, the others are in the order in which they were current.
-    pub(super) seats: Vec<Membership>,
+    pub(super) seats: Seats,
     /// What it sends.
     frames: Bucket,
     /// What it does that others are told of.
@@ -42,8 +42,11 @@ where
     /// Takes a guest's name and a place in the listener's room.
     pub(super) fn enter(conn: Connection<C>, listener: Arc<Listener>) -> Self {
         let identity = listener.hub.enter(&conn, listener.format);
-        // Not pushed to an empty vector, which would make place for four. A limit of no room at all leaves it in none.
-        let seats = identity.join(&listener.room, listener.join(None)).map_or_else(|_| Vec::new(), |seat| vec![seat]);
+        let mut seats = Seats::default();
+        // Only a limit of no room at all leaves it in none.
+        if let Ok(seat) = identity.join(&listener.room, listener.join(None)) {
+            seats.sit(seat);
+        }
         Self { conn, listener, identity, seats, frames: Bucket::default(), changes: Bucket::default() }
     }
 
@@ -80,9 +83,9 @@ where
         };
         received::log(self.conn.peer(), &frame);
         let is_command = self.listener.commands && frame.starts_with(b"/");
-        match self.seats.last() {
+        match self.seats.current() {
             Some(seat) if !is_command => {
-                seat.publish(owned(&frame));
+                seat.publish(&frame);
                 None
             }
             _ => Some(Rest::Frame(frame)),
@@ -99,7 +102,7 @@ where
     }
 
     async fn welcome(&mut self) -> Result<(), ConnectionError> {
-        let room = self.seats.last().map(|seat| seat.room().name().clone());
+        let room = self.seats.current().map(|seat| seat.room().name().clone());
         self.reply(&Reply::Welcome { name: self.identity.name(), room }).await
     }
 
@@ -165,10 +168,4 @@ where
         }
         Ok(())
     }
-}
-
-/// What others keep is copied: a frame shares the memory of the whole read that it came with, and each short line in a
-/// history would keep up to 64 KiB of it. 128 bytes cost about 20 ns, once for all members.
-pub(super) fn owned(payload: &[u8]) -> Bytes {
-    Bytes::copy_from_slice(payload)
 }
