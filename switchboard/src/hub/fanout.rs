@@ -53,7 +53,8 @@ pub(super) enum Entry {
     /// A frame for one connection alone, behind what was posted before it.
     Direct {
         peer: Arc<Peer>,
-        frame: Bytes,
+        bytes: Bytes,
+        frames: u32,
     },
 }
 
@@ -122,9 +123,9 @@ impl LocalRooms {
                         room.pending.push(posting);
                     }
                 }
-                Entry::Direct { peer, frame } => {
+                Entry::Direct { peer, bytes, frames } => {
                     self.deliver().await;
-                    peer.queue(frame);
+                    peer.queue(bytes, frames);
                 }
                 change => {
                     if let Some(id) = change.room() {
