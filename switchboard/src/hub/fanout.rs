@@ -53,8 +53,7 @@ pub(super) enum Entry {
     /// A frame for one connection alone, behind what was posted before it.
     Direct {
         peer: Arc<Peer>,
-        bytes: Bytes,
-        frames: u32,
+        frame: Bytes,
     },
 }
 
@@ -123,9 +122,9 @@ impl LocalRooms {
                         room.pending.push(posting);
                     }
                 }
-                Entry::Direct { peer, bytes, frames } => {
+                Entry::Direct { peer, frame } => {
                     self.deliver().await;
-                    peer.queue(bytes, frames);
+                    peer.queue(frame);
                 }
                 change => {
                     if let Some(id) = change.room() {

@@ -141,18 +141,10 @@ impl Peer {
         if self.is(CLOSING) {
             return Poll::Ready(Err(state.reason.unwrap_or(CloseReason::Closed)));
         }
-        let (bytes, _) = state.outbox.room(limits.outbox_bytes, limits.outbox_frames);
-        let is_full = state.outbox.is_full(limits.outbox_bytes, limits.outbox_frames);
-        if is_full || state.told.bytes as usize >= bytes {
+        if state.outbox.is_full(limits.outbox_bytes, limits.outbox_frames) {
             self.register(&mut state, cx);
             state.wants_room = true;
             return Poll::Pending;
-        }
-        if self.tick.is_posted() {
-            let mut output = Output::default();
-            encode(&mut output);
-            self.queue_behind_posts(&mut state, output.into_bytes(), 1);
-            return Poll::Ready(Ok(()));
         }
         state.outbox.push(encode);
         self.queued(&mut state);
@@ -198,11 +190,7 @@ impl Peer {
         }
     }
 
-    /// Queues what was staged: an answer overtakes nothing that was published before it, by whomever.
     fn append(self: &Arc<Self>, state: &mut State, output: &mut Output, frames: usize) {
-        if self.tick.is_posted() {
-            return self.queue_behind_posts(state, std::mem::take(output).into_bytes(), frames as u32);
-        }
         state.outbox.append(output, frames);
         self.queued(state);
         bump(&self.traffic.frames_out, frames as u64);

@@ -1,6 +1,6 @@
 //! What rooms and other connections send to a peer. The worker's tick delivers; nothing here waits.
 
-use super::{BLOCKED, CLOSING, Peer, State, bump, reason_of, wake};
+use super::{BLOCKED, CLOSING, Peer, bump, reason_of, wake};
 use crate::hub::fanout::{Batch, Entry};
 use crate::hub::outbox::Gap;
 use crate::hub::posting::{Form, MembershipId};
@@ -89,28 +89,24 @@ impl Peer {
         if self.is(CLOSING) || state.told.bytes as usize >= bytes || state.told.frames as usize >= frames {
             return false;
         }
-        self.queue_behind_posts(&mut state, frame, 1);
+        state.told.bytes += frame.len() as u32;
+        state.told.frames += 1;
+        drop(state);
+        self.tick.post(Entry::Direct { peer: Arc::clone(self), frame });
         true
     }
 
-    /// Queues frames behind everything that rooms have posted until now.
-    pub(super) fn queue_behind_posts(self: &Arc<Self>, state: &mut State, bytes: Bytes, frames: u32) {
-        state.told.bytes += bytes.len() as u32;
-        state.told.frames += frames;
-        self.tick.post(Entry::Direct { peer: Arc::clone(self), bytes, frames });
-    }
-
-    /// Queues frames whose turn has come.
-    pub(in crate::hub) fn queue(self: &Arc<Self>, bytes: Bytes, frames: u32) {
+    /// Queues one frame that was told.
+    pub(in crate::hub) fn queue(self: &Arc<Self>, frame: Bytes) {
         let mut state = self.state.lock();
-        state.told.bytes -= bytes.len() as u32;
-        state.told.frames -= frames;
+        state.told.bytes -= frame.len() as u32;
+        state.told.frames -= 1;
         if self.is(CLOSING) {
             return;
         }
-        state.outbox.push(|output| output.share(bytes));
+        state.outbox.push(|output| output.share(frame));
         self.queued(&mut state);
-        bump(&self.traffic.frames_out, u64::from(frames));
+        bump(&self.traffic.frames_out, 1);
     }
 
     /// Counts one more room, unless that were more than `limit`.
