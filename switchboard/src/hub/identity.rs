@@ -32,13 +32,13 @@ pub enum TellError {
 
 /// A connection's name in a hub, until it is dropped. Memberships that it made keep the name.
 pub struct Identity {
-    hub: Arc<HubInner>,
     known: Arc<Known>,
 }
 
 /// A connection as others in the hub know it.
 pub(crate) struct Known {
     pub(super) peer: Arc<Peer>,
+    hub: Arc<HubInner>,
     state: Mutex<(UserName, Form)>,
 }
 
@@ -59,8 +59,9 @@ impl Known {
 
 impl Identity {
     pub(super) fn new(hub: Arc<HubInner>, peer: Arc<Peer>, form: Form) -> Self {
-        let known = hub.name_guest(|name| Arc::new(Known { peer, state: Mutex::new((name, form)) }));
-        Self { hub, known }
+        let entered = Arc::clone(&hub);
+        let known = entered.name_guest(|name| Arc::new(Known { peer, hub, state: Mutex::new((name, form)) }));
+        Self { known }
     }
 
     /// The name now: `guest-N` at first.
@@ -78,7 +79,7 @@ impl Identity {
     /// # Errors
     /// Somebody else has it.
     pub fn rename(&self, to: UserName) -> Result<UserName, NameTaken> {
-        self.hub.rename(&self.known, &to).ok_or(NameTaken(to))
+        self.known.hub.rename(&self.known, &to).ok_or(NameTaken(to))
     }
 
     /// Changes the format of memberships made from now on. [`Membership::reformed`] changes one that is there.
@@ -99,7 +100,7 @@ impl Identity {
     /// # Errors
     /// Nobody has that name, its outbox is full, or its transport cannot carry `text` as one frame.
     pub fn tell(&self, to: &UserName, text: Bytes) -> Result<(), TellError> {
-        let known = self.hub.known(to).ok_or_else(|| TellError::NoSuchMember(to.clone()))?;
+        let known = self.known.hub.known(to).ok_or_else(|| TellError::NoSuchMember(to.clone()))?;
         let form = known.form();
         let payloads = form.format.reply(&Reply::Direct { from: self.name(), text });
         if !payloads.iter().all(|payload| form.carries(payload)) {
@@ -115,6 +116,6 @@ impl Identity {
 
 impl Drop for Identity {
     fn drop(&mut self) {
-        self.hub.forget(&self.known.name());
+        self.known.hub.forget(&self.known.name());
     }
 }

@@ -42,7 +42,8 @@ pub struct Membership {
     id: MembershipId,
     peer: Arc<Peer>,
     known: Option<Arc<Known>>,
-    joined_at: MessageId,
+    /// The number of the last message before it joined.
+    joined_at: u64,
     echo: bool,
     /// Boxed, since most have none.
     will: Option<Box<Bytes>>,
@@ -65,7 +66,15 @@ impl Membership {
         let overflow = join.overflow.unwrap_or(room.options.overflow);
         let member = LocalMember::new(id, Arc::clone(&peer), form, overflow);
         let joined_at = room.join(member, known.clone(), join.since);
-        Ok(Self { room: Room(Arc::clone(room)), id, peer, known, joined_at, echo: join.echo, will: None })
+        Ok(Self {
+            room: Room(Arc::clone(room)),
+            id,
+            peer,
+            known,
+            joined_at: joined_at.seq,
+            echo: join.echo,
+            will: None,
+        })
     }
 
     /// Publishes `payload` to all other members; to this one too if it asked for that. Never waits, and never fails.
@@ -86,7 +95,7 @@ impl Membership {
 
     /// The last message before the join: this member gets every one behind it.
     pub fn joined_at(&self) -> MessageId {
-        self.joined_at
+        MessageId { epoch: self.room.0.epoch, seq: self.joined_at }
     }
 
     /// Repeats to this member what the room still has behind `since`, as a join with it does, and tells of a gap. Returns

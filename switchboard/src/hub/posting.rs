@@ -9,6 +9,11 @@ use switchboard_proto::{Codec, Format, Message, Notice, Output};
 #[derive(Clone, Copy)]
 pub(crate) struct Form {
     pub(crate) format: Format,
+    /// Behind a reference, since every member has a form.
+    codec: &'static FormCodec,
+}
+
+struct FormCodec {
     encode: fn(Bytes, &mut Output),
     carries: fn(&[u8]) -> bool,
 }
@@ -19,24 +24,28 @@ impl Form {
         C: Codec,
         C::Frame: From<Bytes>,
     {
-        Self { format, encode: |payload, output| C::default().encode(payload.into(), output), carries: C::carries }
+        let codec = const {
+            &FormCodec { encode: |payload, output| C::default().encode(payload.into(), output), carries: C::carries }
+        };
+        Self { format, codec }
     }
 
     /// Whether two members get the same bytes. Functions that are merged or doubled by the compiler only cost a second
     /// encoding.
     pub(super) fn is(self, other: Self) -> bool {
-        self.format == other.format && std::ptr::fn_addr_eq(self.encode, other.encode)
+        let is_same = std::ptr::eq(self.codec, other.codec);
+        self.format == other.format && (is_same || std::ptr::fn_addr_eq(self.codec.encode, other.codec.encode))
     }
 
     /// Whether the transport carries this payload as one frame.
     pub(super) fn carries(self, payload: &[u8]) -> bool {
-        (self.carries)(payload)
+        (self.codec.carries)(payload)
     }
 
     /// A frame with this payload.
     pub(super) fn frame(self, payload: Bytes) -> Bytes {
         let mut output = Output::default();
-        (self.encode)(payload, &mut output);
+        (self.codec.encode)(payload, &mut output);
         output.into_bytes()
     }
 

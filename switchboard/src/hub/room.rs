@@ -58,7 +58,7 @@ pub(crate) struct RoomInner {
     pub(super) id: RoomId,
     pub(super) name: RoomName,
     pub(super) options: RoomOptions,
-    epoch: Epoch,
+    pub(super) epoch: Epoch,
     holding: Arc<Holding>,
     state: Mutex<RoomState>,
 }
