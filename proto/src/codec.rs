@@ -4,7 +4,7 @@
 //! for sending, the codec writes into an [`Output`], which the connection's outbox owns.
 
 use crate::Output;
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
 /// Turns the bytes of a stream into frames and back.
 ///
@@ -40,8 +40,32 @@ pub trait Codec: Default + Send + 'static {
         true
     }
 
+    /// What the protocol does beside its frames. Asked whenever [`decode`](Self::decode) gave `None`; what is done then comes
+    /// before anything else is decoded.
+    fn aside(&mut self) -> Option<Aside> {
+        None
+    }
+
+    /// Bytes of unfinished frames that the codec holds itself, beside what it leaves in the input.
+    fn held_bytes(&self) -> usize {
+        0
+    }
+
     /// Writes one frame.
     fn encode(&mut self, frame: Self::Frame, output: &mut Output);
+}
+
+/// What a protocol does by itself, without the handler's knowledge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Aside {
+    /// These bytes are sent, behind what the handler has sent by now.
+    Answer(Bytes),
+    /// The peer has said that it sends no more frames; it is told this code in turn.
+    Finished {
+        /// As the protocol numbers its ends.
+        code: u16,
+    },
 }
 
 /// Why bytes are not a frame.
@@ -57,6 +81,9 @@ pub enum FrameError {
     /// The peer finished in the middle of a frame.
     #[error("input ended inside a frame")]
     Truncated,
+    /// What is announced as text is not UTF-8.
+    #[error("text is not UTF-8")]
+    NotUtf8,
     /// The bytes break the codec's rules.
     #[error("malformed frame: {0}")]
     Malformed(&'static str),

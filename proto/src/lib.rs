@@ -19,10 +19,11 @@ mod lines;
 mod message;
 mod name;
 mod output;
+mod websocket;
 
 pub use bucket::{Bucket, Buckets, Rate};
 pub use close::{CloseReason, Ending};
-pub use codec::{Codec, FrameError};
+pub use codec::{Aside, Codec, FrameError};
 pub use command::{Command, Input, Token, parse};
 pub use cookie::{Cookie, CookieError, CookieKey, Cookies};
 pub use datagram::{DATAGRAM_BYTES, Datagrams};
@@ -34,3 +35,4 @@ pub use lines::{Line, Lines, Terminator};
 pub use message::{Epoch, ErrorCode, Event, Failure, IdError, Message, MessageId, Notice, Reply};
 pub use name::{NameError, RoomName, UserName};
 pub use output::Output;
+pub use websocket::{WEBSOCKET_PING, WebSocket, WebSocketClient, WebSocketKind, WebSocketMessage};

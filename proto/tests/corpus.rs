@@ -16,6 +16,8 @@ mod lines;
 mod output;
 #[path = "../../fuzz/bodies/stream.rs"]
 mod stream;
+#[path = "../../fuzz/bodies/websocket.rs"]
+mod websocket;
 
 use std::fs;
 use std::path::Path;
@@ -41,6 +43,11 @@ fn lines_hold_on_every_seed() {
 #[test]
 fn length_holds_on_every_seed() {
     replay("length", length::run);
+}
+
+#[test]
+fn websocket_holds_on_every_seed() {
+    replay("websocket", websocket::run);
 }
 
 #[test]
