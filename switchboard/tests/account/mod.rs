@@ -34,7 +34,7 @@ impl Account {
     pub(crate) fn hear(&mut self, object: &Value) -> Option<u64> {
         if let Some(seq) = object["seq"].as_u64() {
             self.skip(0);
-            assert_eq!(seq, self.next, "in place of {object}");
+            assert_eq!(seq, self.next, "in place of {}", object["id"]);
             (self.next, self.got) = (seq + 1, self.got + 1);
             return Some(seq);
         }
@@ -54,6 +54,17 @@ impl Account {
     pub(crate) fn close(&mut self, last: u64) {
         self.skip(0);
         assert_eq!(self.next, last + 1, "{self:?}");
+    }
+
+    /// The last one that it was told of, or has published itself.
+    pub(crate) fn up_to(&mut self) -> u64 {
+        self.skip(0);
+        self.next.saturating_sub(1)
+    }
+
+    /// What it published itself is not told apart any more.
+    pub(crate) fn disown(&mut self) {
+        self.own.clear();
     }
 
     /// Goes past `count` messages of others', and past its own there.
