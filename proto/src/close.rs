@@ -41,6 +41,12 @@ pub enum CloseReason {
     TooManyFromAddress,
     /// TLS, HTTP or authentication took too long.
     HandshakeTimeout,
+    /// TLS could not be agreed on.
+    HandshakeFailed,
+    /// Refused: too many handshakes are under way, or came from this address within a second.
+    TooManyHandshakes,
+    /// A TLS stream ended without `close_notify`: somebody may have cut off what the peer still sent.
+    Truncated,
 }
 
 /// What a reason means for bytes that are still queued.
@@ -54,7 +60,7 @@ pub enum Ending {
 
 impl CloseReason {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 20] = [
         Self::PeerClosed,
         Self::Finished,
         Self::PeerReset,
@@ -72,6 +78,9 @@ impl CloseReason {
         Self::TooManyConnections,
         Self::TooManyFromAddress,
         Self::HandshakeTimeout,
+        Self::HandshakeFailed,
+        Self::TooManyHandshakes,
+        Self::Truncated,
     ];
 
     /// The stable code, as in logs and metrics.
@@ -94,7 +103,15 @@ impl CloseReason {
             Self::TooManyConnections => "too-many-connections",
             Self::TooManyFromAddress => "too-many-from-address",
             Self::HandshakeTimeout => "handshake-timeout",
+            Self::HandshakeFailed => "handshake-failed",
+            Self::TooManyHandshakes => "too-many-handshakes",
+            Self::Truncated => "truncated",
         }
+    }
+
+    /// Whether it says why a connection was never accepted.
+    pub fn is_refusal(self) -> bool {
+        matches!(self, Self::TooManyConnections | Self::TooManyFromAddress | Self::TooManyHandshakes)
     }
 
     /// What happens to bytes still queued.

@@ -35,19 +35,24 @@ pub struct Timeouts {
     pub idle: Option<Duration>,
     /// Without progress while bytes are queued. At the limit: [`CloseReason::SlowConsumer`]. Default 10 s.
     pub write: Option<Duration>,
+    /// For TLS to be agreed on, before the handler runs. At the limit: [`CloseReason::HandshakeTimeout`]. Default 10 s.
+    pub handshake: Option<Duration>,
     /// For the peer to finish after the server did, and for the handler once its connection is closed. Default 2 s.
     pub linger: Duration,
 }
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self { idle: None, write: Some(Duration::from_secs(10)), linger: Duration::from_secs(2) }
+        let seconds = Duration::from_secs;
+        Self { idle: None, write: Some(seconds(10)), handshake: Some(seconds(10)), linger: seconds(2) }
     }
 }
 
 /// What a connection waits for, and since which second.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Stamps {
+    /// It was accepted, and is not open yet.
+    pub opening: Option<Second>,
     /// The handler waits for input, and none has come since.
     pub reading: Option<Second>,
     /// Bytes are queued that the socket does not take, and it took none since.
@@ -57,6 +62,9 @@ pub struct Stamps {
 impl Stamps {
     /// The reason to close the connection at second `now`, if a deadline has passed.
     pub fn expired(&self, now: Second, timeouts: &Timeouts) -> Option<CloseReason> {
+        if passed(self.opening, now, timeouts.handshake) {
+            return Some(CloseReason::HandshakeTimeout);
+        }
         if passed(self.writing, now, timeouts.write) {
             return Some(CloseReason::SlowConsumer);
         }

@@ -18,7 +18,7 @@ fn moment(seconds: std::ops::Range<u64>) -> impl Strategy<Value = Duration> {
 }
 
 fn stamped(reading: Option<Second>, writing: Option<Second>) -> Stamps {
-    Stamps { reading, writing }
+    Stamps { reading, writing, ..Stamps::default() }
 }
 
 proptest! {
@@ -59,13 +59,15 @@ proptest! {
 
     #[test]
     fn what_has_no_timeout_waits_for_ever(reading: Second, writing: Second, now: Second) {
-        let timeouts = Timeouts { idle: None, write: None, ..Timeouts::default() };
-        prop_assert_eq!(stamped(Some(reading), Some(writing)).expired(now, &timeouts), None);
+        let timeouts = Timeouts { idle: None, write: None, handshake: None, ..Timeouts::default() };
+        let stamps = Stamps { opening: Some(reading), ..stamped(Some(reading), Some(writing)) };
+        prop_assert_eq!(stamps.expired(now, &timeouts), None);
     }
 
     #[test]
     fn what_does_not_wait_never_expires(now: Second) {
-        let timeouts = Timeouts { idle: Some(Duration::ZERO), write: Some(Duration::ZERO), linger: Duration::ZERO };
+        let zero = Some(Duration::ZERO);
+        let timeouts = Timeouts { idle: zero, write: zero, handshake: zero, linger: Duration::ZERO };
         prop_assert_eq!(Stamps::default().expired(now, &timeouts), None);
     }
 }
@@ -75,6 +77,14 @@ fn a_peer_that_sends_nothing_is_idle() {
     let timeouts = Timeouts { idle: Some(30 * SECOND), ..Timeouts::default() };
     assert_eq!(stamped(Some(100), None).expired(130, &timeouts), None);
     assert_eq!(stamped(Some(100), None).expired(131, &timeouts), Some(CloseReason::Idle));
+}
+
+#[test]
+fn a_peer_that_does_not_finish_its_handshake_has_its_time() {
+    let timeouts = Timeouts { handshake: Some(10 * SECOND), ..Timeouts::default() };
+    let stamps = Stamps { opening: Some(100), ..Stamps::default() };
+    assert_eq!(stamps.expired(110, &timeouts), None);
+    assert_eq!(stamps.expired(111, &timeouts), Some(CloseReason::HandshakeTimeout));
 }
 
 #[test]

@@ -20,6 +20,12 @@ pub struct Limits {
     /// Open connections from one IPv4 address or IPv6 /64. At the limit new ones are refused
     /// ([`TooManyFromAddress`](crate::CloseReason)). Default: 1,024 on listeners open to other machines, else unlimited.
     pub connections_per_address: Option<usize>,
+    /// TLS handshakes that are under way on one listener. At the limit, accepting waits: a crowd that comes back queues
+    /// in the kernel. Default 4,096, of up to 40 KiB each.
+    pub handshakes: usize,
+    /// TLS handshakes a second from one IPv4 address or IPv6 /64, and as many at once. More are refused
+    /// ([`TooManyHandshakes`](crate::CloseReason)). Default: 100 on listeners open to other machines, else unlimited.
+    pub handshakes_per_address: Option<u32>,
     /// Payload of one frame, terminator or header excluded. At the limit: [`FrameTooLong`](crate::CloseReason).
     /// Default 64 KiB.
     pub frame_bytes: usize,
@@ -39,6 +45,8 @@ impl Default for Limits {
         Self {
             connections: hard_descriptor_limit().saturating_sub(RESERVED_DESCRIPTORS).clamp(1, MOST_CONNECTIONS),
             connections_per_address: None,
+            handshakes: 4096,
+            handshakes_per_address: None,
             frame_bytes: 64 << 10,
             outbox_bytes: 1 << 20,
             outbox_frames: 4096,
@@ -61,6 +69,8 @@ impl Limits {
         let positive = [
             ("connections", self.connections),
             ("connections_per_address", self.connections_per_address.unwrap_or(1)),
+            ("handshakes", self.handshakes),
+            ("handshakes_per_address", self.handshakes_per_address.map_or(1, |limit| limit as usize)),
             ("frame_bytes", self.frame_bytes),
             ("outbox_bytes", self.outbox_bytes),
             ("outbox_frames", self.outbox_frames),

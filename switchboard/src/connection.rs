@@ -1,8 +1,10 @@
 //! One open peer as its handler sees it, and the task that runs the handler and closes the connection after it.
 
 mod drive;
+mod opening;
 
 pub(crate) use drive::{Entered, serve};
+pub(crate) use opening::open;
 
 use crate::error::ConnectionError;
 use crate::hub::identity::Identity;
@@ -211,8 +213,9 @@ impl<C: Codec> Receiving<C> {
                 }
             }
             Poll::Pending => {
+                let held = source.held_bytes();
                 drop(shared);
-                self.peer.waiting(cx, self.input.len());
+                self.peer.waiting(cx, self.input.len() + held);
                 // A drain or close that came between the first look and the waker.
                 let changed = self.peer.is_draining() || self.peer.closing().is_some();
                 return if changed { Poll::Ready(()) } else { Poll::Pending };

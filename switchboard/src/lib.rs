@@ -40,6 +40,7 @@ pub use switchboard_proto::{
 pub use transport::Transport;
 pub use transport::memory::Memory;
 pub use transport::tcp::Tcp;
+pub use transport::tls::{CertificateError, Certificates, Tls};
 pub use transport::udp::{Datagram, DatagramLimits, RepliesPerSource, Reply, Udp};
 pub use transport::unix::Unix;
 

@@ -16,7 +16,7 @@ pub struct Metrics {
     pub accepted: Count,
     /// Connections refused for a limit.
     pub refused: Count,
-    /// Times that accepting had to wait for descriptors or memory.
+    /// Times that accepting had to wait: for descriptors or memory, or for TLS handshakes to end.
     pub accept_waits: Count,
     /// Ticks that came more than 100 ms late: a handler blocked its worker.
     pub late_ticks: Count,
@@ -78,8 +78,7 @@ impl Metrics {
 
     /// Connections that have ended, the refused ones not included.
     pub(crate) fn ended(&self) -> u64 {
-        let refused = [CloseReason::TooManyConnections, CloseReason::TooManyFromAddress];
-        CloseReason::ALL.into_iter().filter(|reason| !refused.contains(reason)).map(|reason| self.closed(reason)).sum()
+        CloseReason::ALL.into_iter().filter(|reason| !reason.is_refusal()).map(|reason| self.closed(reason)).sum()
     }
 
     pub(crate) fn count_close(&self, reason: CloseReason) {

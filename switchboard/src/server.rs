@@ -2,6 +2,7 @@
 
 mod accept;
 mod admission;
+mod handshakes;
 
 use crate::config::{Limits, Timeouts, raise_descriptor_limit};
 use crate::connection::Connection;
@@ -11,6 +12,7 @@ use crate::error::{BindError, BoxError};
 use crate::hub::budget::Budget;
 use crate::metrics::Metrics;
 use crate::transport::tcp::Tcp;
+use crate::transport::tls::{Certificates, Tls};
 use crate::transport::udp::{Datagram, Reply, Udp};
 use crate::transport::unix::Unix;
 use crate::transport::{Transport, memory::Memory};
@@ -87,6 +89,17 @@ impl Server {
         E: Into<BoxError> + 'static,
     {
         self.listen(Tcp::new(address), handler)
+    }
+
+    /// Handles TLS connections to `address`, which see one of `certificates`; port 0 takes a free one.
+    pub fn tls<C, H, F, E>(self, address: impl ToString, certificates: &Certificates, handler: H) -> Self
+    where
+        C: Codec,
+        H: Fn(Connection<C>) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: Into<BoxError> + 'static,
+    {
+        self.listen(Tls::new(address, certificates), handler)
     }
 
     /// Handles connections to the Unix socket at `path`.

@@ -2,6 +2,7 @@
 
 pub(crate) mod memory;
 pub(crate) mod tcp;
+pub(crate) mod tls;
 pub(crate) mod udp;
 pub(crate) mod unix;
 
@@ -12,7 +13,7 @@ use std::future::Future;
 use std::io;
 use std::task::{Context, Poll};
 
-/// A transport of byte streams: [`Tcp`](crate::Tcp), [`Unix`](crate::Unix) or [`Memory`](crate::Memory).
+/// A transport of byte streams: [`Tcp`](crate::Tcp), [`Tls`](crate::Tls), [`Unix`](crate::Unix) or [`Memory`](crate::Memory).
 #[allow(private_bounds, reason = "sealed: a transport needs access to the inside of connections")]
 pub trait Transport: StreamTransport {}
 
@@ -59,6 +60,9 @@ pub(crate) trait StreamListener: Send + Sized + 'static {
 pub(crate) trait Stream: Send + Sized {
     /// The stream on its way to another event loop.
     type Detached: Send + 'static;
+
+    /// Whether something is agreed on before the handler runs: [`Source::poll_open`].
+    const OPENS: bool = false;
 
     fn detach(self) -> io::Result<Self::Detached>;
 

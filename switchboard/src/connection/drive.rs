@@ -33,6 +33,14 @@ where
     Serve { entered: Some(entered), running, phase }
 }
 
+impl<F, A> Serve<F, A> {
+    /// A connection that ends before there was a handler, for the reason that was noted.
+    pub(super) fn unopened(entered: Entered<A>, error: Option<BoxError>) -> Self {
+        let outcome = error.map_or(Outcome::Dropped, Outcome::Unopened);
+        Self { entered: Some(entered), running: None, phase: Phase::Handled { outcome } }
+    }
+}
+
 pin_project! {
     /// The task of a connection. By hand, because an async fn keeps what it awaits twice, in every connection's memory.
     pub(crate) struct Serve<F, A> {
@@ -131,7 +139,7 @@ where
 
 /// A connection in its worker's list, for as long as its task lives.
 pub(crate) struct Entered<A> {
-    peer: Arc<Peer>,
+    pub(super) peer: Arc<Peer>,
     worker: Assigned,
     /// Held for what its end gives back.
     _admitted: A,
@@ -166,6 +174,8 @@ enum Outcome {
     Failed(BoxError),
     Panicked(BoxError),
     Dropped,
+    /// There was no handler: the peer and we did not agree on how to speak.
+    Unopened(BoxError),
 }
 
 impl Outcome {
@@ -178,6 +188,7 @@ impl Outcome {
             Self::Failed(_) => CloseReason::HandlerError,
             Self::Panicked(_) => CloseReason::HandlerPanic,
             Self::Dropped => CloseReason::Aborted,
+            Self::Unopened(_) => CloseReason::HandshakeFailed,
         }
     }
 }
@@ -234,6 +245,10 @@ fn report(peer: &Peer, reason: CloseReason, unwritten: usize, outcome: Outcome) 
         };
     }
     let own_error = match outcome {
+        Outcome::Unopened(error) => {
+            let Some(withheld) = metrics.may_log_abnormal() else { return closed!(debug, error,) };
+            return closed!(info, error, withheld,);
+        }
         Outcome::Panicked(error) => Some(error),
         // A handler that passes on why its connection was closed has found no error of its own.
         Outcome::Failed(error) if !error.is::<ConnectionError>() => Some(error),

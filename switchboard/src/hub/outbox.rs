@@ -229,7 +229,8 @@ impl Outbox {
         self.blocked_since.get()
     }
 
-    fn block(&mut self, now: Second) {
+    /// Notes that the socket takes no more, for the deadline.
+    pub(super) fn block(&mut self, now: Second) {
         if self.blocked_since.get().is_none() {
             self.blocked_since = Stamp::at(now);
         }

@@ -34,6 +34,8 @@ const FORCED: u8 = 8;
 const ABORTED: u8 = 16;
 /// The task has not run yet.
 const NEW: u8 = 32;
+/// The handler does not run yet: the stamp of reading is that of the handshake.
+const OPENING: u8 = 64;
 
 const NOT_READING: Second = Second::MAX;
 
@@ -235,6 +237,18 @@ impl Peer {
 
     // Receiving: what the connection notes here for the sweep and for lists.
 
+    /// A handshake begins, before the handler runs.
+    pub(crate) fn opening(&self) {
+        self.reading_since.store(self.tick.now(), Ordering::Relaxed);
+        self.attention.fetch_or(OPENING, Ordering::Release);
+    }
+
+    /// The handshake is over.
+    pub(crate) fn opened(&self) {
+        self.attention.fetch_and(!OPENING, Ordering::Release);
+        self.reading_since.store(NOT_READING, Ordering::Relaxed);
+    }
+
     /// Bytes came in.
     pub(crate) fn received(&self, bytes: usize) {
         bump(&self.traffic.bytes_in, bytes as u64);
@@ -348,8 +362,9 @@ impl Peer {
             wake(state.driver.as_ref());
         }
         let reading = self.reading_since.load(Ordering::Relaxed);
-        let reading = (reading != NOT_READING).then_some(reading);
-        let stamps = Stamps { reading, writing: state.outbox.blocked_since() };
+        let stamp = (reading != NOT_READING).then_some(reading);
+        let (opening, reading) = if self.is(OPENING) { (stamp, None) } else { (None, stamp) };
+        let stamps = Stamps { opening, reading, writing: state.outbox.blocked_since() };
         match stamps.expired(now, timeouts) {
             None => {}
             // A peer that stopped reading while it was being closed: nothing more will be flushed.
@@ -421,8 +436,12 @@ impl Peer {
     pub(crate) fn poll_finish_sending(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_flush(cx))?;
         let mut state = self.state.lock();
-        if let Some(sink) = state.outbox.sink() {
-            ready!(sink.poll_shutdown(cx))?;
+        if let Some(sink) = state.outbox.sink()
+            && let Poll::Pending = sink.poll_shutdown(cx)?
+        {
+            // A last word of TLS that the socket does not take is due like any other byte.
+            state.outbox.block(self.tick.now());
+            return Poll::Pending;
         }
         state.lingering = Stamp::at(self.tick.now());
         Poll::Ready(Ok(()))
@@ -465,9 +484,12 @@ impl fmt::Debug for Peer {
 
 /// What a socket's error says about the peer.
 pub(crate) fn reason_of(error: &io::Error) -> CloseReason {
-    use io::ErrorKind::{HostUnreachable, NetworkUnreachable, TimedOut};
+    use io::ErrorKind::{HostUnreachable, InvalidData, NetworkUnreachable, TimedOut, UnexpectedEof};
     match error.kind() {
         TimedOut | HostUnreachable | NetworkUnreachable => CloseReason::PeerLost,
+        // What a TLS session says of a record that nobody has agreed to, and of an end that nobody has.
+        InvalidData => CloseReason::BadFrame,
+        UnexpectedEof => CloseReason::Truncated,
         _ => CloseReason::PeerReset,
     }
 }

@@ -1,5 +1,6 @@
 //! What the hub needs of a connection's socket; each transport implements it.
 
+use crate::error::BoxError;
 use std::io::{self, IoSlice};
 use std::task::{Context, Poll};
 use tokio::io::ReadBuf;
@@ -26,9 +27,31 @@ pub(crate) trait Sink: Send {
 
 /// The read side of a connection's socket.
 pub(crate) trait Source: Send {
+    /// Agrees with the peer on how to speak, before the handler runs; at once where there is nothing to agree on.
+    fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), OpenError>> {
+        let _ = cx;
+        Poll::Ready(Ok(()))
+    }
+
     /// Reads into `buffer`; nothing read is the end of input.
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>>;
 
     /// Reads what the kernel has now, whether or not the event loop has heard of it yet.
     fn read_now(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// Bytes that were read from the kernel and are no input yet, which the memory budget counts.
+    fn held_bytes(&self) -> usize {
+        0
+    }
+}
+
+/// Why a connection never opened.
+#[derive(Debug)]
+pub(crate) enum OpenError {
+    /// The peer left without a word, as a probe of the port does.
+    Left,
+    /// The socket broke.
+    Broken(io::Error),
+    /// What the peer said, or that it stopped saying it.
+    Failed(BoxError),
 }

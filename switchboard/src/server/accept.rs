@@ -4,7 +4,8 @@
 //! on the first costs nothing more, so that a single worker is the cheap case.
 
 use super::Serving;
-use crate::connection::{Connection, Entered, serve};
+use super::handshakes::{Handshakes, UnderWay};
+use crate::connection::{Connection, Entered, open, serve};
 use crate::error::BoxError;
 use crate::hub::peer::{ConnectionId, ListenerSettings, Peer, PeerAddr};
 use crate::transport::udp::{self, Datagram, Gate, Reply, Sockets, Udp};
@@ -16,7 +17,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use switchboard_proto::Codec;
+use switchboard_proto::{CloseReason, Codec};
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
@@ -159,9 +160,17 @@ where
             warn!(listener = settings.name, error = %error, "listener does not work");
             return;
         }
+        let handshakes = L::Stream::OPENS.then(|| Handshakes::new(&serving.limits, is_local));
         loop {
+            let under_way = match &handshakes {
+                Some(handshakes) => handshakes.begin(&settings).await,
+                None => None,
+            };
             match poll_fn(|cx| self.listener.poll_accept(cx)).await {
-                Ok((stream, address)) => self.open(stream, address, is_local, &settings, &serving),
+                Ok((_, address)) if handshakes.as_ref().is_some_and(|handshakes| !handshakes.admit(&address)) => {
+                    refuse(&address, CloseReason::TooManyHandshakes, &settings);
+                }
+                Ok((stream, address)) => self.open((stream, under_way), address, is_local, &settings, &serving),
                 Err(error) if is_exhaustion(&error) => {
                     serving.metrics.accept_waits.add(1);
                     if serving.metrics.may_log_abnormal().is_some() {
@@ -179,25 +188,17 @@ where
 
     fn open(
         &self,
-        stream: L::Stream,
+        (stream, under_way): (L::Stream, Option<UnderWay>),
         address: PeerAddr,
         is_local: bool,
         settings: &Arc<ListenerSettings>,
         serving: &Serving,
     ) {
-        let metrics = &serving.metrics;
         let admitted = match serving.admission.admit(&address, is_local) {
             Ok(admitted) => admitted,
-            Err(reason) => {
-                metrics.refused.add(1);
-                metrics.count_close(reason);
-                if let Some(withheld) = metrics.may_log_abnormal() {
-                    info!(peer.addr = %address, listener = settings.name, close.reason = %reason, withheld, "connection refused");
-                }
-                return;
-            }
+            Err(reason) => return refuse(&address, reason, settings),
         };
-        metrics.accepted.add(1);
+        serving.metrics.accepted.add(1);
         let Some(worker) = serving.workers.iter().min_by_key(|worker| worker.load()) else {
             unreachable!("a server has a worker")
         };
@@ -209,6 +210,7 @@ where
             settings: Arc::clone(settings),
             assigned,
             admitted,
+            under_way,
         };
         if worker.index == 0 {
             return self.spawn(stream, opening, serving);
@@ -237,20 +239,38 @@ struct Opening {
     settings: Arc<ListenerSettings>,
     assigned: Assigned,
     admitted: super::admission::Admitted,
+    under_way: Option<UnderWay>,
+}
+
+/// Counts and logs a connection that is closed unserved.
+fn refuse(address: &PeerAddr, reason: CloseReason, settings: &ListenerSettings) {
+    let metrics = &settings.metrics;
+    metrics.refused.add(1);
+    metrics.count_close(reason);
+    if let Some(withheld) = metrics.may_log_abnormal() {
+        info!(peer.addr = %address, listener = settings.name, close.reason = %reason, withheld, "connection refused");
+    }
 }
 
 /// Starts the task of a connection on the event loop that calls.
-fn spawn<C, H, F, E>(stream: impl Stream, opening: Opening, handler: &H, serving: &Serving)
+fn spawn<C, H, F, E>(stream: impl Stream, opening: Opening, handler: &Arc<H>, serving: &Serving)
 where
     C: Codec,
     H: Fn(Connection<C>) -> F + Send + Sync + 'static,
     F: Future<Output = Result<(), E>> + Send + 'static,
     E: Into<BoxError> + 'static,
 {
-    let Opening { id, address, settings, assigned, admitted } = opening;
+    let Opening { id, address, settings, assigned, admitted, under_way } = opening;
     let (source, sink) = stream.split();
     let peer = Peer::new(id, address, settings, sink, Arc::clone(&assigned.tick));
-    serving.connections.spawn(serve(Entered::new(peer, assigned, admitted), source, handler));
+    let entered = Entered::new(peer, assigned, admitted);
+    let Some(under_way) = under_way else {
+        serving.connections.spawn(serve(entered, source, &**handler));
+        return;
+    };
+    let handler = Arc::clone(handler);
+    let begin = move |entered, source| serve::<C, H, F, E, _>(entered, source, &*handler);
+    serving.connections.spawn(open(entered, source, under_way, begin));
 }
 
 /// Whether accepting failed for want of something that may be there again later (accept(2)).

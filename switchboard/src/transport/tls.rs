@@ -1,0 +1,127 @@
+//! TLS over TCP: a listener, and the session of one connection as its source and sink.
+//!
+//! rustls does the cryptography in memory of the thread's, so that an idle session owns no buffer. The connection's own
+//! task writes: what a flush holds becomes full records, in one write.
+
+mod certificates;
+mod records;
+mod session;
+
+pub use certificates::{CertificateError, Certificates};
+
+use super::tcp::{self, Tcp};
+use super::{Stream, StreamListener, StreamTransport};
+use crate::Timeouts;
+use crate::hub::peer::PeerAddr;
+use crate::hub::{Sink, Source};
+use parking_lot::Mutex;
+use rustls::ServerConfig;
+use session::{Reading, Session, Writing};
+use std::io;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use tokio::net::TcpStream;
+
+/// A TCP address to listen on for TLS 1.2 and 1.3. Port 0 takes a free one.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    tcp: Tcp,
+    certificates: Certificates,
+    protocols: Vec<Vec<u8>>,
+}
+
+impl Tls {
+    /// Listens on `address`: `HOST:PORT`, `[::1]:PORT`, or a `SocketAddr`.
+    pub fn new(address: impl ToString, certificates: &Certificates) -> Self {
+        Self { tcp: Tcp::new(address), certificates: certificates.clone(), protocols: Vec::new() }
+    }
+
+    /// Deadlines for this listener's connections, in place of the server's.
+    pub fn timeouts(self, timeouts: Timeouts) -> Self {
+        Self { tcp: self.tcp.timeouts(timeouts), ..self }
+    }
+
+    /// Protocols to choose from by ALPN, the preferred one first, such as `http/1.1`. A peer that offers others alone is
+    /// refused. Default: none, and a peer's offer is passed over.
+    ///
+    /// RFC 7301.
+    pub fn protocols(self, protocols: &[&str]) -> Self {
+        Self { protocols: protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect(), ..self }
+    }
+}
+
+impl StreamTransport for Tls {
+    type Listener = Listener;
+
+    fn url(&self) -> String {
+        self.tcp.url().replacen("tcp", "tls", 1)
+    }
+
+    fn timeouts(&self) -> Option<Timeouts> {
+        StreamTransport::timeouts(&self.tcp)
+    }
+
+    async fn bind(self) -> io::Result<Listener> {
+        let config = self.certificates.config(self.protocols).map_err(io::Error::other)?;
+        Ok(Listener { tcp: self.tcp.bind().await?, config })
+    }
+}
+
+pub(crate) struct Listener {
+    tcp: tcp::Listener,
+    config: Arc<ServerConfig>,
+}
+
+impl StreamListener for Listener {
+    type Stream = TlsStream<TcpStream>;
+
+    const TRANSPORT: &'static str = "tls";
+
+    fn url(&self) -> String {
+        self.tcp.url().replacen("tcp", "tls", 1)
+    }
+
+    fn is_local(&self) -> bool {
+        self.tcp.is_local()
+    }
+
+    fn listen(&mut self) -> io::Result<()> {
+        self.tcp.listen()
+    }
+
+    fn attach(&mut self) -> io::Result<()> {
+        self.tcp.attach()
+    }
+
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Self::Stream, PeerAddr)>> {
+        let (stream, address) = ready!(self.tcp.poll_accept(cx))?;
+        Poll::Ready(Ok((TlsStream { stream, config: Arc::clone(&self.config) }, address)))
+    }
+}
+
+/// An accepted stream on which nothing was said yet.
+pub(crate) struct TlsStream<S> {
+    stream: S,
+    config: Arc<ServerConfig>,
+}
+
+impl Stream for TlsStream<TcpStream> {
+    type Detached = TlsStream<std::net::TcpStream>;
+
+    const OPENS: bool = true;
+
+    fn detach(self) -> io::Result<Self::Detached> {
+        Ok(TlsStream { stream: self.stream.detach()?, config: self.config })
+    }
+
+    fn attach(detached: Self::Detached) -> io::Result<Self> {
+        Ok(Self { stream: TcpStream::attach(detached.stream)?, config: detached.config })
+    }
+
+    fn split(self) -> (Box<dyn Source>, Box<dyn Sink>) {
+        // One lock for both sides, because reading and writing go through one state. It is free but for a connection
+        // that was given to another task.
+        let session = Arc::new(Mutex::new(Session::new(self.stream, self.config)));
+        (Box::new(Reading(Arc::clone(&session))), Box::new(Writing(session)))
+    }
+}

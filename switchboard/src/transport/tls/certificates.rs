@@ -1,0 +1,311 @@
+//! Certificates with their keys: read and checked together, chosen by name, and replaced while connections use them.
+
+use parking_lot::RwLock;
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls::version::{TLS12, TLS13};
+use rustls::{Error, InconsistentKeys, ServerConfig};
+use std::collections::HashMap;
+use std::fmt;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+use x509_cert::certificate::{CertificateInner, Raw};
+use x509_cert::der::Decode as _;
+use x509_cert::ext::pkix::SubjectAltName;
+use x509_cert::ext::pkix::name::GeneralName;
+
+/// The longest file: a device or a wrong path must not fill the memory.
+const FILE_BYTES: u64 = 1 << 20;
+
+/// Certificates and their private keys, from PEM. Clones are the same: what one of them reloads, all have.
+///
+/// A peer that names the host it wants (SNI, RFC 6066 §3) gets the first certificate for that name, a `*.` one included,
+/// whose key it can check; any other gets the first of all.
+///
+/// # Examples
+/// ```no_run
+/// # use switchboard::prelude::*;
+/// # use switchboard::Certificates;
+/// # fn serve(echo: fn(Connection<Lines>) -> std::future::Ready<Result>) -> Result<Server> {
+/// let certificates = Certificates::from_files([("cert.pem", "key.pem")])?;
+/// Ok(Server::new().tls("0.0.0.0:7443", &certificates, echo))
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Certificates(Arc<Inner>);
+
+struct Inner {
+    files: Vec<(PathBuf, PathBuf)>,
+    current: RwLock<Arc<Generation>>,
+}
+
+/// What is in force from one reload to the next.
+struct Generation {
+    /// In the order they were given; at least one.
+    all: Vec<Arc<CertifiedKey>>,
+    /// By the names in them, in lower case.
+    named: HashMap<String, Vec<Arc<CertifiedKey>>>,
+    /// For peers that come back. Replaced along, so that whoever comes back after a reload sees the new certificate.
+    tickets: Arc<dyn ProducesTickets>,
+}
+
+/// What is wrong with certificates and keys: everything, at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CertificateError {
+    /// A sentence each, that begins with the file.
+    pub faults: Vec<String>,
+}
+
+impl fmt::Display for CertificateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.faults.join("\n"))
+    }
+}
+
+impl std::error::Error for CertificateError {}
+
+impl Certificates {
+    /// Reads pairs of files: a certificate with those between it and a root behind it, and its private key.
+    ///
+    /// # Errors
+    /// A file cannot be read, or is longer than 1 MiB; a certificate is not valid now; a key belongs to none, is
+    /// encrypted, or of a kind that cannot sign.
+    pub fn from_files<C, K>(pairs: impl IntoIterator<Item = (C, K)>) -> Result<Self, CertificateError>
+    where
+        C: Into<PathBuf>,
+        K: Into<PathBuf>,
+    {
+        let files: Vec<_> = pairs.into_iter().map(|(certificate, key)| (certificate.into(), key.into())).collect();
+        let generation = read(&files)?;
+        Ok(Self(Arc::new(Inner { files, current: RwLock::new(Arc::new(generation)) })))
+    }
+
+    /// Takes pairs of PEM texts: a certificate with those between it and a root behind it, and its private key.
+    ///
+    /// # Errors
+    /// As [`from_files`](Self::from_files).
+    pub fn from_pem<C, K>(pairs: impl IntoIterator<Item = (C, K)>) -> Result<Self, CertificateError>
+    where
+        C: AsRef<[u8]>,
+        K: AsRef<[u8]>,
+    {
+        let pair = |(number, (certificate, key)): (usize, (C, K))| {
+            let number = number + 1;
+            let certificate = Text { name: format!("certificate {number}"), pem: Ok(certificate.as_ref().to_vec()) };
+            (certificate, Text { name: format!("key {number}"), pem: Ok(key.as_ref().to_vec()) })
+        };
+        let generation = Generation::new(pairs.into_iter().enumerate().map(pair))?;
+        Ok(Self(Arc::new(Inner { files: Vec::new(), current: RwLock::new(Arc::new(generation)) })))
+    }
+
+    /// Reads the files again. Connections that are open stay as they are; new ones get what was read. Certificates that
+    /// did not come from files stay.
+    ///
+    /// # Errors
+    /// As [`from_files`](Self::from_files); the certificates stay as they were.
+    pub fn reload(&self) -> Result<(), CertificateError> {
+        if !self.0.files.is_empty() {
+            let generation = Arc::new(read(&self.0.files)?);
+            *self.0.current.write() = generation;
+        }
+        Ok(())
+    }
+
+    /// The files that [`reload`](Self::reload) reads: certificates and their keys.
+    pub fn files(&self) -> &[(PathBuf, PathBuf)] {
+        &self.0.files
+    }
+
+    /// What rustls needs to serve them, offering `protocols` by ALPN.
+    pub(super) fn config(&self, protocols: Vec<Vec<u8>>) -> Result<Arc<ServerConfig>, Error> {
+        let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
+        let builder = builder.with_protocol_versions(&[&TLS13, &TLS12])?.with_no_client_auth();
+        let mut config = builder.with_cert_resolver(Arc::clone(&self.0) as Arc<dyn ResolvesServerCert>);
+        config.alpn_protocols = protocols;
+        // Who comes back brings a ticket: nothing is remembered here.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.ticketer = Arc::clone(&self.0) as Arc<dyn ProducesTickets>;
+        Ok(Arc::new(config))
+    }
+}
+
+impl fmt::Debug for Certificates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Certificates").field("files", &self.0.files).finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    fn current(&self) -> Arc<Generation> {
+        Arc::clone(&self.current.read())
+    }
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Certificates").field("files", &self.files).finish_non_exhaustive()
+    }
+}
+
+impl ResolvesServerCert for Inner {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.current().choose(hello.server_name(), |key| key.key.choose_scheme(hello.signature_schemes()).is_some())
+    }
+}
+
+impl ProducesTickets for Inner {
+    fn enabled(&self) -> bool {
+        self.current().tickets.enabled()
+    }
+
+    fn lifetime(&self) -> u32 {
+        self.current().tickets.lifetime()
+    }
+
+    fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
+        self.current().tickets.encrypt(plain)
+    }
+
+    fn decrypt(&self, cipher: &[u8]) -> Option<Vec<u8>> {
+        self.current().tickets.decrypt(cipher)
+    }
+}
+
+impl Generation {
+    fn new(pairs: impl Iterator<Item = (Text, Text)>) -> Result<Self, CertificateError> {
+        let provider = ring::default_provider();
+        let mut faults = Vec::new();
+        let (mut all, mut named) = (Vec::new(), HashMap::<String, Vec<_>>::new());
+        for (certificate, key) in pairs {
+            match pair(&certificate, &key, &provider) {
+                Ok((key, names)) => {
+                    let key = Arc::new(key);
+                    for name in names {
+                        named.entry(name).or_default().push(Arc::clone(&key));
+                    }
+                    all.push(key);
+                }
+                Err(more) => faults.extend(more),
+            }
+        }
+        let tickets = ring::Ticketer::new();
+        match tickets {
+            Ok(tickets) if faults.is_empty() && !all.is_empty() => return Ok(Self { all, named, tickets }),
+            Err(error) => faults.push(format!("no keys for tickets: {error}")),
+            Ok(_) if faults.is_empty() => faults.push("no certificate is given".to_owned()),
+            Ok(_) => {}
+        }
+        Err(CertificateError { faults })
+    }
+
+    /// The certificate for `name` whose signature the peer can check; else the first that it can, else the first.
+    fn choose(&self, name: Option<&str>, can_check: impl Fn(&CertifiedKey) -> bool) -> Option<Arc<CertifiedKey>> {
+        let name = name.map(str::to_ascii_lowercase);
+        let parent = name.as_deref().and_then(|name| name.split_once('.')).map(|(_, parent)| format!("*.{parent}"));
+        let named = [name, parent].into_iter().flatten().filter_map(|name| self.named.get(&name)).flatten();
+        let mut candidates = named.chain(&self.all);
+        candidates.find(|key| can_check(key)).or(self.all.first()).cloned()
+    }
+}
+
+/// Where a text came from, and what it is, if it could be read.
+struct Text {
+    name: String,
+    pem: Result<Vec<u8>, String>,
+}
+
+fn read(files: &[(PathBuf, PathBuf)]) -> Result<Generation, CertificateError> {
+    Generation::new(files.iter().map(|(certificate, key)| (Text::read(certificate), Text::read(key))))
+}
+
+impl Text {
+    fn read(path: &Path) -> Self {
+        let mut pem = Vec::new();
+        let result = File::open(path).and_then(|file| file.take(FILE_BYTES + 1).read_to_end(&mut pem));
+        let pem = match result {
+            Ok(length) if length as u64 > FILE_BYTES => Err("longer than 1 MiB".to_owned()),
+            Ok(_) => Ok(pem),
+            Err(error) => Err(error.to_string()),
+        };
+        Self { name: path.display().to_string(), pem }
+    }
+
+    fn fault(&self, what: impl fmt::Display) -> String {
+        format!("{}: {what}", self.name)
+    }
+
+    /// The certificates in it, that of the server first.
+    fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, String> {
+        let pem = self.pem.as_ref().map_err(|fault| self.fault(fault))?;
+        let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+        let certificates = certificates.map_err(|error| self.fault(format!("not PEM: {error}")))?;
+        if certificates.is_empty() {
+            return Err(self.fault("holds no certificate (BEGIN CERTIFICATE)"));
+        }
+        Ok(certificates)
+    }
+
+    fn key(&self) -> Result<PrivateKeyDer<'static>, String> {
+        let pem = self.pem.as_ref().map_err(|fault| self.fault(fault))?;
+        PrivateKeyDer::from_pem_slice(pem).map_err(|error| {
+            let encrypted = pem.windows(9).any(|word| word == b"ENCRYPTED");
+            match error {
+                _ if encrypted => self.fault("the private key is encrypted; it has to be stored without a passphrase"),
+                rustls::pki_types::pem::Error::NoItemsFound => self.fault("holds no private key (BEGIN PRIVATE KEY)"),
+                error => self.fault(format!("not PEM: {error}")),
+            }
+        })
+    }
+}
+
+/// A certificate with its key and the names in it, or everything that is wrong with the two.
+fn pair(certificate: &Text, key: &Text, provider: &CryptoProvider) -> Result<(CertifiedKey, Vec<String>), Vec<String>> {
+    let chain = certificate.certificates().and_then(|chain| {
+        let names = names_if_valid(&chain[0], SystemTime::now()).map_err(|fault| certificate.fault(fault))?;
+        Ok((chain, names))
+    });
+    let signing =
+        key.key().and_then(|der| provider.key_provider.load_private_key(der).map_err(|error| key.fault(error)));
+    match (chain, signing) {
+        (Ok((chain, names)), Ok(signing)) => {
+            let pair = CertifiedKey::new(chain, signing);
+            match pair.keys_match() {
+                // Not every kind of key can tell, and then the first handshake does.
+                Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok((pair, names)),
+                Err(Error::InconsistentKeys(_)) => {
+                    Err(vec![key.fault(format!("not the key of the certificate in {}", certificate.name))])
+                }
+                Err(error) => Err(vec![certificate.fault(error)]),
+            }
+        }
+        (chain, signing) => Err([chain.err(), signing.err()].into_iter().flatten().collect()),
+    }
+}
+
+/// The names that a certificate is for, in lower case, if it is valid at `now`.
+fn names_if_valid(certificate: &CertificateDer<'_>, now: SystemTime) -> Result<Vec<String>, String> {
+    let parsed =
+        CertificateInner::<Raw>::from_der(certificate).map_err(|error| format!("not a certificate: {error}"))?;
+    let certificate = parsed.tbs_certificate();
+    let validity = certificate.validity();
+    if now > validity.not_after.to_system_time() {
+        return Err(format!("the certificate expired at {}", validity.not_after));
+    }
+    if now < validity.not_before.to_system_time() {
+        return Err(format!("the certificate is not valid before {}", validity.not_before));
+    }
+    // Without the extension, or with one that cannot be read, it is for no name, and serves whoever asks for none.
+    let names = certificate.get_extension::<SubjectAltName>().ok().flatten().map(|(_, names)| names.0);
+    let names = names.unwrap_or_default().into_iter().filter_map(|name| match name {
+        GeneralName::DnsName(name) => Some(name.as_str().to_ascii_lowercase()),
+        _ => None,
+    });
+    Ok(names.collect())
+}

@@ -1,0 +1,169 @@
+//! What rustls makes of bytes: records to plaintext and back. Knows no socket.
+
+use rustls::ServerConfig;
+use rustls::server::UnbufferedServerConnection;
+use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus, WriteTraffic};
+use std::io;
+use std::sync::Arc;
+
+/// Bytes of records that are not complete: one record of TLS 1.2 at its longest has 18,437 (RFC 5246 §6.2.3), and a
+/// client's greeting is far shorter. Bounds what a peer costs that never finishes one.
+const INCOMPLETE_BYTES: usize = 24 << 10;
+
+/// What the peer has us queue before it reads: alerts, and the handshake, which is as long as our certificates.
+const ANSWER_BYTES: usize = 256 << 10;
+
+pub(super) struct Records {
+    tls: UnbufferedServerConnection,
+    /// Received, and part of a record; or of a message that spans several, in which case rustls knows places in it.
+    incomplete: Vec<u8>,
+    /// Ciphertext that is to be sent.
+    pub(super) outgoing: Vec<u8>,
+    peer_closed: bool,
+}
+
+impl Records {
+    pub(super) fn new(config: Arc<ServerConfig>) -> Self {
+        let Ok(tls) = UnbufferedServerConnection::new(config) else {
+            unreachable!("only a record size out of bounds is refused, and it is the default")
+        };
+        Self { tls, incomplete: Vec::new(), outgoing: Vec::new(), peer_closed: false }
+    }
+
+    pub(super) fn is_handshaking(&self) -> bool {
+        self.tls.is_handshaking()
+    }
+
+    /// Whether the peer has said that nothing more will come.
+    pub(super) fn is_peer_closed(&self) -> bool {
+        self.peer_closed
+    }
+
+    /// Bytes that are part of a record.
+    pub(super) fn incomplete_bytes(&self) -> usize {
+        self.incomplete.len()
+    }
+
+    /// Copies what belongs in front of the next bytes, and says how much that is; it is less than [`INCOMPLETE_BYTES`].
+    pub(super) fn resume(&self, received: &mut [u8]) -> usize {
+        received[..self.incomplete.len()].copy_from_slice(&self.incomplete);
+        self.incomplete.len()
+    }
+
+    /// Takes what came, behind what [`resume`](Self::resume) gave, and passes on the plaintext in it. Answers are in
+    /// `outgoing` afterwards, also an alert that says what was wrong; after an error nothing more can be taken.
+    pub(super) fn take(&mut self, received: &mut [u8], plaintext: &mut dyn FnMut(&[u8])) -> Result<(), rustls::Error> {
+        let mut taken = 0;
+        loop {
+            let UnbufferedStatus { mut discard, state } = self.tls.process_tls_records(&mut received[taken..]);
+            let goes_on = match state {
+                Ok(ConnectionState::ReadTraffic(mut traffic)) => {
+                    while let Some(record) = traffic.next_record() {
+                        let record = record?;
+                        plaintext(record.payload);
+                        discard += record.discard;
+                    }
+                    true
+                }
+                Ok(ConnectionState::EncodeTlsData(data)) => {
+                    append(&mut self.outgoing, data);
+                    self.outgoing.len() <= ANSWER_BYTES
+                }
+                Ok(ConnectionState::TransmitTlsData(data)) => {
+                    // It is on its way, in order with all that follows.
+                    data.done();
+                    true
+                }
+                Ok(ConnectionState::PeerClosed) => {
+                    self.peer_closed = true;
+                    // What follows is not the peer's.
+                    self.incomplete = Vec::new();
+                    return Ok(());
+                }
+                Ok(_) => false,
+                Err(error) => {
+                    self.alert(&mut received[taken + discard..]);
+                    return Err(error);
+                }
+            };
+            taken += discard;
+            if !goes_on {
+                return self.keep(&received[taken..]);
+            }
+        }
+    }
+
+    /// Keeps what is part of a record until the rest of it comes.
+    fn keep(&mut self, rest: &[u8]) -> Result<(), rustls::Error> {
+        if rest.len() >= INCOMPLETE_BYTES || self.outgoing.len() > ANSWER_BYTES {
+            return Err(rustls::Error::General("the peer's messages are longer than any client's".to_owned()));
+        }
+        if rest.is_empty() {
+            // An idle connection owns no buffer.
+            self.incomplete = Vec::new();
+        } else {
+            self.incomplete.clear();
+            self.incomplete.extend_from_slice(rest);
+        }
+        Ok(())
+    }
+
+    /// Queues the alert that belongs to an error. Asks for nothing else: after an error rustls takes no more records.
+    fn alert(&mut self, rest: &mut [u8]) {
+        while self.tls.wants_write() {
+            match self.tls.process_tls_records(rest).state {
+                Ok(ConnectionState::EncodeTlsData(data)) => append(&mut self.outgoing, data),
+                _ => return,
+            }
+        }
+    }
+
+    /// Makes full records of `plaintext` in `sealed`, which has room for them, and says how long they are.
+    pub(super) fn seal(&mut self, plaintext: &[u8], sealed: &mut [u8]) -> io::Result<usize> {
+        self.write(sealed, |traffic, sealed| traffic.encrypt(plaintext, sealed))
+    }
+
+    /// Queues `close_notify`, with which a stream ends that nobody has cut off.
+    #[expect(clippy::redundant_closure_for_method_calls, reason = "the method is not for any lifetime of its own")]
+    pub(super) fn seal_end(&mut self) -> io::Result<()> {
+        // An alert is 2 bytes, and what a record adds fits as well.
+        let mut sealed = [0; 256];
+        let length = self.write(&mut sealed, |traffic, sealed| traffic.queue_close_notify(sealed))?;
+        self.outgoing.extend_from_slice(&sealed[..length]);
+        Ok(())
+    }
+
+    fn write(
+        &mut self,
+        sealed: &mut [u8],
+        write: impl FnOnce(
+            &mut WriteTraffic<'_, rustls::server::ServerConnectionData>,
+            &mut [u8],
+        ) -> Result<usize, EncryptError>,
+    ) -> io::Result<usize> {
+        let mut length = 0;
+        loop {
+            // With what is incomplete, because rustls may know of places in it.
+            match self.tls.process_tls_records(&mut self.incomplete).state {
+                Ok(ConnectionState::WriteTraffic(mut traffic)) => {
+                    return Ok(length + write(&mut traffic, &mut sealed[length..]).map_err(io::Error::other)?);
+                }
+                Ok(ConnectionState::EncodeTlsData(mut data)) => {
+                    length += data.encode(&mut sealed[length..]).map_err(io::Error::other)?;
+                }
+                Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
+                _ => return Err(io::ErrorKind::BrokenPipe.into()),
+            }
+        }
+    }
+}
+
+/// Appends an answer of rustls' own.
+fn append<D>(outgoing: &mut Vec<u8>, mut data: EncodeTlsData<'_, D>) {
+    let start = outgoing.len();
+    if let Err(EncodeError::InsufficientSize(size)) = data.encode(&mut []) {
+        outgoing.resize(start + size.required_size, 0);
+        // It has room now.
+        let _ = data.encode(&mut outgoing[start..]);
+    }
+}

@@ -1,0 +1,347 @@
+//! One TLS connection: its socket, and records in and out of it through buffers of the thread's.
+//!
+//! Plaintext counts as written when its ciphertext has left, so that limits and deadlines see what a slow peer owes.
+
+use super::records::Records;
+use crate::error::BoxError;
+use crate::hub::{OpenError, Sink, Source};
+use nix::sys::socket::{MsgFlags, recv};
+use parking_lot::Mutex;
+use rustls::ServerConfig;
+use socket2::SockRef;
+use std::cell::Cell;
+use std::io::{self, IoSlice};
+use std::os::fd::AsRawFd;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// One read takes at most this, as it does of any socket.
+const RECEIVED_BYTES: usize = 64 << 10;
+
+/// Plaintext of one write: two full records. Ciphertext that the socket does not take is a copy that the connection keeps.
+const PLAIN_BYTES: usize = 32 << 10;
+
+/// Its records: 5 bytes of header and up to 40 of nonce and tag each, and the update of a key between them.
+const SEALED_BYTES: usize = PLAIN_BYTES + 1024;
+
+/// How the first byte of a client begins that speaks TLS: a record of the handshake (RFC 8446 §5.1).
+const HANDSHAKE_RECORD: u8 = 22;
+
+thread_local! {
+    /// Memory for one call; nothing is remembered from one to the next.
+    static SCRATCH: Cell<Option<Box<Scratch>>> = const { Cell::new(None) };
+}
+
+struct Scratch {
+    received: Box<[u8]>,
+    plain: Vec<u8>,
+    sealed: Box<[u8]>,
+}
+
+impl Default for Box<Scratch> {
+    fn default() -> Self {
+        Self::new(Scratch {
+            received: vec![0; RECEIVED_BYTES].into(),
+            plain: Vec::with_capacity(PLAIN_BYTES),
+            sealed: vec![0; SEALED_BYTES].into(),
+        })
+    }
+}
+
+/// Calls with the thread's scratch memory. If that unwinds, the next call makes another.
+fn with_scratch<T>(call: impl FnOnce(&mut Scratch) -> T) -> T {
+    let mut scratch = SCRATCH.take().unwrap_or_default();
+    let result = call(&mut scratch);
+    SCRATCH.set(Some(scratch));
+    result
+}
+
+pub(super) struct Session {
+    stream: TcpStream,
+    records: Records,
+    /// Plaintext that came together with the end of the handshake.
+    early: Vec<u8>,
+    /// Plaintext bytes in `outgoing` that do not count as written yet: at least one, while there is any of theirs.
+    sealed: usize,
+    progress: Progress,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    /// Nothing came yet.
+    Silent,
+    /// Records went to and fro.
+    Speaking,
+    /// We have said that nothing more will come from us.
+    Ending,
+    /// That has left, and the write side is shut down.
+    Ended,
+    /// What came was not TLS, or not as agreed. What is read is discarded, and nothing is written but an alert.
+    Failed,
+}
+
+/// What went wrong with a read.
+enum Failure {
+    Socket(io::Error),
+    Tls(BoxError),
+}
+
+impl Session {
+    pub(super) fn new(stream: TcpStream, config: Arc<ServerConfig>) -> Self {
+        let records = Records::new(config);
+        Self { stream, records, early: Vec::new(), sealed: 0, progress: Progress::Silent }
+    }
+
+    /// The handshake. Answers go first: from a peer that reads none of them nothing is read either.
+    fn poll_open(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<Result<(), OpenError>> {
+        loop {
+            if let Err(error) = ready!(self.poll_outgoing(cx)) {
+                return Poll::Ready(Err(OpenError::Broken(error)));
+            }
+            if !self.records.is_handshaking() {
+                return Poll::Ready(Ok(()));
+            }
+            let mut early = std::mem::take(&mut self.early);
+            let received = self.receive(
+                &mut scratch.received,
+                &mut |plaintext| early.extend_from_slice(plaintext),
+                |stream, buffer| poll_receive(stream, cx, buffer),
+            );
+            self.early = early;
+            match ready!(received) {
+                Ok(0) if self.progress == Progress::Silent => return Poll::Ready(Err(OpenError::Left)),
+                Ok(0) => return Poll::Ready(Err(OpenError::Failed("the peer left within the handshake".into()))),
+                Ok(_) => {}
+                Err(Failure::Socket(error)) => return Poll::Ready(Err(OpenError::Broken(error))),
+                Err(Failure::Tls(error)) => return Poll::Ready(Err(OpenError::Failed(error))),
+            }
+        }
+    }
+
+    /// Reads once, and passes on the plaintext in what came. Says how many bytes came; none is the end.
+    fn receive(
+        &mut self,
+        received: &mut [u8],
+        plaintext: &mut dyn FnMut(&[u8]),
+        read: impl FnOnce(&mut TcpStream, &mut [u8]) -> Poll<io::Result<usize>>,
+    ) -> Poll<Result<usize, Failure>> {
+        let resumed = self.records.resume(received);
+        let count = ready!(read(&mut self.stream, &mut received[resumed..])).map_err(Failure::Socket)?;
+        if count == 0 {
+            return Poll::Ready(Ok(0));
+        }
+        if self.progress == Progress::Silent && received[0] != HANDSHAKE_RECORD {
+            // No alert: whoever does not speak TLS would see it as rubbish.
+            self.progress = Progress::Failed;
+            return Poll::Ready(Err(Failure::Tls("not TLS: plain text on a TLS port".into())));
+        }
+        if self.progress == Progress::Silent {
+            self.progress = Progress::Speaking;
+        }
+        if let Err(error) = self.records.take(&mut received[..resumed + count], plaintext) {
+            self.progress = Progress::Failed;
+            return Poll::Ready(Err(Failure::Tls(explained(error))));
+        }
+        Poll::Ready(Ok(count))
+    }
+
+    /// Reads until there is plaintext, or the end.
+    fn poll_plaintext(
+        &mut self,
+        buffer: &mut ReadBuf<'_>,
+        scratch: &mut Scratch,
+        mut read: impl FnMut(&mut TcpStream, &mut [u8]) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<()>> {
+        if self.progress == Progress::Failed {
+            let count = ready!(read(&mut self.stream, buffer.initialize_unfilled()))?;
+            buffer.advance(count);
+            return Poll::Ready(Ok(()));
+        }
+        if !self.early.is_empty() {
+            buffer.put_slice(&std::mem::take(&mut self.early));
+        }
+        // Plaintext is shorter than its records.
+        let limit = buffer.remaining().min(RECEIVED_BYTES);
+        while buffer.filled().is_empty() && !self.records.is_peer_closed() {
+            let received = &mut scratch.received[..limit];
+            match ready!(self.receive(received, &mut |plaintext| buffer.put_slice(plaintext), &mut read)) {
+                Ok(0) => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+                Ok(_) => {}
+                Err(Failure::Socket(error)) => return Poll::Ready(Err(error)),
+                Err(Failure::Tls(error)) => {
+                    return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, error)));
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+        scratch: &mut Scratch,
+    ) -> Poll<io::Result<usize>> {
+        if self.progress != Progress::Speaking {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        let counted = ready!(self.poll_sealed(cx))?;
+        if counted > 0 {
+            return Poll::Ready(Ok(counted));
+        }
+        let plain = gathered(slices, &mut scratch.plain);
+        let length = self.records.seal(plain, &mut scratch.sealed)?;
+        let sent = match Pin::new(&mut self.stream).poll_write(cx, &scratch.sealed[..length]) {
+            Poll::Ready(sent) => sent?,
+            Poll::Pending => 0,
+        };
+        if sent == length {
+            return Poll::Ready(Ok(plain.len()));
+        }
+        self.records.outgoing.extend_from_slice(&scratch.sealed[sent..length]);
+        self.sealed = plain.len();
+        match self.count(sent) {
+            0 => self.poll_sealed(cx),
+            counted => Poll::Ready(Ok(counted)),
+        }
+    }
+
+    /// Sends ciphertext that is kept, and says how much plaintext counts as written by that: none if none is kept.
+    fn poll_sealed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        while !self.records.outgoing.is_empty() {
+            let sent = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.records.outgoing))?;
+            if sent == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.records.outgoing.drain(..sent);
+            let counted = self.count(sent);
+            if self.records.outgoing.is_empty() {
+                self.records.outgoing = Vec::new();
+            }
+            if counted > 0 {
+                return Poll::Ready(Ok(counted));
+            }
+        }
+        Poll::Ready(Ok(0))
+    }
+
+    /// Counts plaintext as written: in proportion to the ciphertext that was just sent, and the last byte with the last.
+    fn count(&mut self, sent: usize) -> usize {
+        let rest = self.records.outgoing.len();
+        let counted = match rest {
+            0 => self.sealed,
+            _ => (self.sealed * sent / (sent + rest)).min(self.sealed.saturating_sub(1)),
+        };
+        self.sealed -= counted;
+        counted
+    }
+
+    /// Sends all ciphertext that is kept.
+    fn poll_outgoing(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.records.outgoing.is_empty() {
+            ready!(self.poll_sealed(cx))?;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.progress == Progress::Ended {
+            return Poll::Ready(Ok(()));
+        }
+        if self.progress == Progress::Speaking && !self.records.is_handshaking() {
+            self.records.seal_end()?;
+            self.progress = Progress::Ending;
+        }
+        ready!(self.poll_outgoing(cx))?;
+        let result = ready!(Pin::new(&mut self.stream).poll_shutdown(cx));
+        if self.progress == Progress::Ending {
+            self.progress = Progress::Ended;
+        }
+        Poll::Ready(result)
+    }
+}
+
+fn poll_receive(stream: &mut TcpStream, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+    let mut buffer = ReadBuf::new(buffer);
+    ready!(Pin::new(stream).poll_read(cx, &mut buffer))?;
+    Poll::Ready(Ok(buffer.filled().len()))
+}
+
+/// As much of `slices` as one write takes, in one piece.
+fn gathered<'a>(slices: &'a [IoSlice<'_>], plain: &'a mut Vec<u8>) -> &'a [u8] {
+    if let [slice] = slices {
+        return &slice[..slice.len().min(PLAIN_BYTES)];
+    }
+    plain.clear();
+    for slice in slices {
+        let room = PLAIN_BYTES - plain.len();
+        plain.extend_from_slice(&slice[..slice.len().min(room)]);
+    }
+    plain
+}
+
+/// What an error of rustls' means to whoever reads the log.
+fn explained(error: rustls::Error) -> BoxError {
+    match error {
+        rustls::Error::AlertReceived(alert) => format!("the peer refused: {alert:?}").into(),
+        error => error.into(),
+    }
+}
+
+/// The read side of a session.
+pub(super) struct Reading(pub(super) Arc<Mutex<Session>>);
+
+/// The write side of a session.
+pub(super) struct Writing(pub(super) Arc<Mutex<Session>>);
+
+impl Source for Reading {
+    fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), OpenError>> {
+        with_scratch(|scratch| self.0.lock().poll_open(cx, scratch))
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        with_scratch(|scratch| {
+            self.0.lock().poll_plaintext(buffer, scratch, |stream, received| poll_receive(stream, cx, received))
+        })
+    }
+
+    fn read_now(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut buffer = ReadBuf::new(buffer);
+        let read = |stream: &mut TcpStream, received: &mut [u8]| {
+            Poll::Ready(recv(stream.as_raw_fd(), received, MsgFlags::MSG_DONTWAIT).map_err(io::Error::from))
+        };
+        match with_scratch(|scratch| self.0.lock().poll_plaintext(&mut buffer, scratch, read)) {
+            Poll::Ready(result) => result.map(|()| buffer.filled().len()),
+            Poll::Pending => unreachable!("a read that does not wait"),
+        }
+    }
+
+    fn held_bytes(&self) -> usize {
+        let session = self.0.lock();
+        session.records.incomplete_bytes() + session.early.len()
+    }
+}
+
+impl Sink for Writing {
+    /// Never writes: ciphertext cannot be taken back, as frames that wait behind others can. The task does.
+    fn try_write(&mut self, _: &[IoSlice<'_>]) -> io::Result<usize> {
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        with_scratch(|scratch| self.0.lock().poll_write(cx, slices, scratch))
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.lock().poll_shutdown(cx)
+    }
+
+    fn reset(&mut self) {
+        // Best effort: if it fails the socket is closed the ordinary way.
+        let _ = SockRef::from(&self.0.lock().stream).set_linger(Some(Duration::ZERO));
+    }
+}

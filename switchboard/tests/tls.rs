@@ -1,0 +1,520 @@
+//! TLS over the kernel's sockets, with a client of rustls'.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    clippy::items_after_statements,
+    reason = "tests"
+)]
+
+mod tls_peer;
+
+use rustls::version::{TLS12, TLS13};
+use std::net::SocketAddr;
+use std::time::Duration;
+use switchboard::prelude::*;
+use switchboard::{Certificates, Handle, Tls};
+use tls_peer::{Pair, TlsPeer, client, connect, over, shown};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::task::JoinHandle;
+
+async fn echo(mut conn: Connection<Lines>) -> Result {
+    while let Some(line) = conn.recv().await? {
+        conn.send(line).await?;
+    }
+    Ok(())
+}
+
+/// A server of one listener.
+struct Served {
+    address: SocketAddr,
+    handle: Handle,
+    drained: JoinHandle<Drained>,
+}
+
+impl Served {
+    async fn start(server: Server) -> Self {
+        let bound = server.bind().await.unwrap();
+        let address = bound.urls()[0].strip_prefix("tls://").unwrap().parse().unwrap();
+        let handle = bound.handle();
+        Self { address, handle, drained: tokio::spawn(bound.serve_until(std::future::pending())) }
+    }
+
+    async fn echo(pair: &Pair) -> Self {
+        Self::start(Server::new().workers(0).tls("127.0.0.1:0", &pair.certificates(), echo)).await
+    }
+
+    /// Waits until the only connection has ended, and says for which reason.
+    async fn closed(&self, reason: CloseReason) {
+        until(|| self.handle.metrics().closed(reason) == 1).await;
+    }
+
+    async fn stop(self) -> Drained {
+        self.handle.drain();
+        self.drained.await.unwrap()
+    }
+}
+
+/// Waits for a condition that comes true by work in other threads.
+async fn until(condition: impl Fn() -> bool) {
+    tokio::time::timeout(Duration::from_secs(30), async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await
+    .expect("the condition never came true");
+}
+
+async fn line(stream: &mut (impl AsyncReadExt + Unpin)) -> String {
+    let mut text = Vec::new();
+    while !text.ends_with(b"\n") {
+        text.push(stream.read_u8().await.unwrap());
+    }
+    String::from_utf8(text).unwrap()
+}
+
+async fn says(peer: &mut TlsPeer, text: &str) {
+    peer.write_all(text.as_bytes()).await.unwrap();
+    peer.flush().await.unwrap();
+}
+
+/// A peer whose server has answered once.
+async fn greeted(served: &Served, pair: &Pair) -> TlsPeer {
+    let mut peer = connect(served.address, "localhost", client(&[pair], &[&TLS13])).await.unwrap();
+    says(&mut peer, "hello\n").await;
+    assert_eq!(line(&mut peer).await, "hello\n");
+    peer
+}
+
+macro_rules! with_1_and_4_workers {
+    ($($name:ident => $test:ident;)*) => {$(
+        mod $name {
+            #[tokio::test]
+            async fn with_1_worker() {
+                super::$test(1).await;
+            }
+
+            #[tokio::test]
+            async fn with_4_workers() {
+                super::$test(4).await;
+            }
+
+            #[tokio::test]
+            async fn on_the_callers_runtime() {
+                super::$test(0).await;
+            }
+        }
+    )*};
+}
+
+with_1_and_4_workers! {
+    both_versions_are_spoken => versions;
+    megabytes_arrive_whole_through_full_sockets => megabytes;
+    tcp_and_tls_share_a_room => one_room;
+    all_that_was_queued_arrives_and_then_the_end => queued_at_the_end;
+}
+
+async fn versions(workers: usize) {
+    let pair = Pair::new(&["localhost"]);
+    let served = Served::start(Server::new().workers(workers).tls("127.0.0.1:0", &pair.certificates(), echo)).await;
+    for version in [&TLS12, &TLS13] {
+        let mut peer = connect(served.address, "localhost", client(&[&pair], &[version])).await.unwrap();
+        assert_eq!(peer.get_ref().1.protocol_version(), Some(version.version));
+        for round in 0..10 {
+            let text = format!("round {round}\n");
+            says(&mut peer, &text).await;
+            assert_eq!(line(&mut peer).await, text);
+        }
+        peer.shutdown().await.unwrap();
+        assert_eq!(peer.read(&mut [0; 8]).await.unwrap(), 0);
+    }
+    until(|| served.handle.metrics().closed(CloseReason::PeerClosed) == 2).await;
+    assert_eq!(served.stop().await.aborted, 0);
+}
+
+async fn megabytes(workers: usize) {
+    let pair = Pair::new(&["localhost"]);
+    let served = Served::start(Server::new().workers(workers).tls("127.0.0.1:0", &pair.certificates(), echo)).await;
+    let peer = connect(served.address, "localhost", client(&[&pair], &[&TLS13])).await.unwrap();
+    let lines: Vec<u8> = (0..200_u32).flat_map(|number| format!("{number:0>40000}\n").into_bytes()).collect();
+    let (mut reader, mut writer) = tokio::io::split(peer);
+    let sent = lines.clone();
+    let sending = tokio::spawn(async move {
+        writer.write_all(&sent).await.unwrap();
+        writer.shutdown().await.unwrap();
+        writer
+    });
+    let mut received = Vec::new();
+    reader.read_to_end(&mut received).await.unwrap();
+    assert!(received == lines, "{} bytes of {} came back, or others", received.len(), lines.len());
+    drop(sending.await.unwrap());
+    assert_eq!(served.stop().await.aborted, 0);
+}
+
+async fn one_room(workers: usize) {
+    let pair = Pair::new(&["localhost"]);
+    let lobby = Hub::new().room("lobby").unwrap();
+    let member = move |mut conn: Connection<Lines>| {
+        let lobby = lobby.clone();
+        async move {
+            let seat = conn.join(&lobby)?;
+            conn.send("in").await?;
+            while let Some(line) = conn.recv().await? {
+                seat.publish(line);
+            }
+            Result::<(), switchboard::BoxError>::Ok(())
+        }
+    };
+    let server = Server::new().workers(workers).tls("127.0.0.1:0", &pair.certificates(), member.clone());
+    let bound = server.tcp("127.0.0.1:0", member).bind().await.unwrap();
+    let address = |index: usize| bound.urls()[index].split_once("://").unwrap().1.parse::<SocketAddr>().unwrap();
+    let (secret, open, handle) = (address(0), address(1), bound.handle());
+    let drained = tokio::spawn(bound.serve_until(std::future::pending()));
+    let mut ann = connect(secret, "localhost", client(&[&pair], &[&TLS13])).await.unwrap();
+    assert_eq!(line(&mut ann).await, "in\n");
+    let mut bob = TcpStream::connect(open).await.unwrap();
+    assert_eq!(line(&mut bob).await, "in\n");
+    for round in 0..100 {
+        says(&mut ann, &format!("from ann {round}\n")).await;
+        assert_eq!(line(&mut bob).await, format!("from ann {round}\n"));
+        bob.write_all(format!("from bob {round}\n").as_bytes()).await.unwrap();
+        assert_eq!(line(&mut ann).await, format!("from bob {round}\n"));
+    }
+    handle.drain();
+    assert_eq!(drained.await.unwrap().aborted, 0);
+}
+
+async fn queued_at_the_end(workers: usize) {
+    let handler = async |mut conn: Connection<Lines>| -> Result {
+        for _ in 0..1024 {
+            conn.send("x".repeat(1023)).await?;
+        }
+        Ok(())
+    };
+    let pair = Pair::new(&["localhost"]);
+    let served = Served::start(Server::new().workers(workers).tls("127.0.0.1:0", &pair.certificates(), handler)).await;
+    let mut peer = connect(served.address, "localhost", client(&[&pair], &[&TLS13])).await.unwrap();
+    says(&mut peer, "never read\n").await;
+    let mut received = Vec::new();
+    // An end without close_notify would be an error.
+    peer.read_to_end(&mut received).await.unwrap();
+    assert_eq!(received.len(), 1 << 20);
+    drop(peer);
+    served.closed(CloseReason::Finished).await;
+}
+
+#[tokio::test]
+async fn a_peer_that_is_done_sending_gets_its_answers() {
+    let pair = Pair::new(&["localhost"]);
+    let served = Served::echo(&pair).await;
+    let mut peer = connect(served.address, "localhost", client(&[&pair], &[&TLS13])).await.unwrap();
+    says(&mut peer, "one\ntwo").await;
+    peer.shutdown().await.unwrap();
+    let mut rest = String::new();
+    peer.read_to_string(&mut rest).await.unwrap();
+    assert_eq!(rest, "one\ntwo");
+    served.closed(CloseReason::PeerClosed).await;
+}
+
+#[tokio::test]
+async fn a_stream_that_was_cut_off_is_not_one_that_ended() {
+    let pair = Pair::new(&["localhost"]);
+    let served = Served::echo(&pair).await;
+    let mut peer = greeted(&served, &pair).await;
+    says(&mut peer, "whole\ncut o").await;
+    assert_eq!(line(&mut peer).await, "whole\n");
+    // The end of TCP alone: somebody on the way could have made it.
+    let (mut stream, _) = peer.into_inner();
+    stream.shutdown().await.unwrap();
+    served.closed(CloseReason::Truncated).await;
+}
+
+#[tokio::test]
+async fn bytes_that_are_no_record_end_an_open_connection() {
+    let pair = Pair::new(&["localhost"]);
+    let served = Served::echo(&pair).await;
+    let (mut stream, _) = greeted(&served, &pair).await.into_inner();
+    stream.write_all(b"\x17\x03\x03\x00\x20forged, and not by the same keys").await.unwrap();
+    served.closed(CloseReason::BadFrame).await;
+}
+
+#[tokio::test]
+async fn a_host_name_chooses_its_certificate() {
+    let (first, exact, wild) = (Pair::new(&["localhost"]), Pair::new(&["a.b.test"]), Pair::new(&["*.b.test"]));
+    let pairs = [&first, &exact, &wild];
+    let certificates = Certificates::from_pem(pairs.map(|pair| (&pair.certificate, &pair.key))).unwrap();
+    let served = Served::start(Server::new().workers(0).tls("127.0.0.1:0", &certificates, echo)).await;
+    for (name, expected) in [("localhost", &first), ("a.b.test", &exact), ("A.B.TEST", &exact), ("c.b.test", &wild)] {
+        let peer = connect(served.address, name, client(&pairs, &[&TLS13])).await.unwrap();
+        assert_eq!(shown(&peer), expected.der(), "{name}");
+    }
+    // A name that none of them has: the first, which the client then refuses.
+    let error = connect(served.address, "c.example", client(&pairs, &[&TLS13])).await.unwrap_err();
+    assert!(error.to_string().contains("not valid for name"), "{error}");
+    // The peer closes while we still speak, which may reset the connection before its alert is read.
+    let refused = || {
+        let metrics = served.handle.metrics();
+        metrics.closed(CloseReason::HandshakeFailed) + metrics.closed(CloseReason::PeerReset) == 1
+    };
+    until(refused).await;
+}
+
+#[tokio::test]
+async fn a_reload_is_for_new_connections_alone() {
+    let folder = folder("reload");
+    let (old, new) = (Pair::new(&["localhost"]), Pair::new(&["localhost"]));
+    let files = (folder.join("cert.pem"), folder.join("key.pem"));
+    let store = |pair: &Pair| {
+        std::fs::write(&files.0, &pair.certificate).unwrap();
+        std::fs::write(&files.1, &pair.key).unwrap();
+    };
+    store(&old);
+    let certificates = Certificates::from_files([files.clone()]).unwrap();
+    let served = Served::start(Server::new().workers(0).tls("127.0.0.1:0", &certificates, echo)).await;
+    // One client for all, which brings the ticket of an earlier session.
+    let trusting = client(&[&old, &new], &[&TLS13]);
+    let mut early = connect(served.address, "localhost", trusting.clone()).await.unwrap();
+    says(&mut early, "before\n").await;
+    assert_eq!(line(&mut early).await, "before\n");
+
+    std::fs::write(&files.1, &new.key).unwrap();
+    let error = certificates.reload().unwrap_err();
+    assert_eq!(error.faults.len(), 1, "{error}");
+    assert!(error.faults[0].contains("key.pem: not the key of the certificate in"), "{error}");
+    let meanwhile = connect(served.address, "localhost", trusting.clone()).await.unwrap();
+    assert_eq!(shown(&meanwhile), old.der());
+
+    store(&new);
+    certificates.reload().unwrap();
+    let late = connect(served.address, "localhost", trusting).await.unwrap();
+    assert_eq!(shown(&late), new.der());
+    says(&mut early, "after\n").await;
+    assert_eq!(line(&mut early).await, "after\n");
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[tokio::test]
+async fn a_peer_that_comes_back_need_not_begin_anew() {
+    let pair = Pair::new(&["localhost"]);
+    let served = Served::echo(&pair).await;
+    let config = client(&[&pair], &[&TLS13]);
+    for expected in [rustls::HandshakeKind::Full, rustls::HandshakeKind::Resumed] {
+        let mut peer = connect(served.address, "localhost", config.clone()).await.unwrap();
+        // The tickets come in front of the answer.
+        says(&mut peer, "hello\n").await;
+        assert_eq!(line(&mut peer).await, "hello\n");
+        assert_eq!(peer.get_ref().1.handshake_kind(), Some(expected));
+    }
+}
+
+#[tokio::test]
+async fn a_protocol_is_chosen_where_there_is_a_choice() {
+    let pair = Pair::new(&["localhost"]);
+    let tls = Tls::new("127.0.0.1:0", &pair.certificates()).protocols(&["h2", "http/1.1"]);
+    let served = Served::start(Server::new().workers(0).listen(tls, echo)).await;
+    let offer = |protocols: &[&str]| {
+        let mut config = client(&[&pair], &[&TLS13]);
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+        connect(served.address, "localhost", config)
+    };
+    let chosen = |peer: &TlsPeer| peer.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
+    assert_eq!(chosen(&offer(&["http/1.1", "h2"]).await.unwrap()), Some(b"h2".to_vec()));
+    assert_eq!(chosen(&offer(&[]).await.unwrap()), None);
+    assert!(offer(&["smtp"]).await.is_err());
+    // A listener without a choice takes whatever the peer offers for no choice either.
+    let served = Served::echo(&pair).await;
+    let mut config = client(&[&pair], &[&TLS13]);
+    config.alpn_protocols = vec![b"smtp".to_vec()];
+    assert_eq!(chosen(&connect(served.address, "localhost", config).await.unwrap()), None);
+}
+
+#[tokio::test]
+async fn plain_text_is_turned_away() {
+    let pair = Pair::new(&["localhost"]);
+    let served = Served::echo(&pair).await;
+    let mut peer = TcpStream::connect(served.address).await.unwrap();
+    // Shorter than the head of a record, so that rustls would wait for the rest of it.
+    peer.write_all(b"hi\n").await.unwrap();
+    assert_eq!(peer.read(&mut [0; 64]).await.unwrap(), 0);
+    drop(peer);
+    served.closed(CloseReason::HandshakeFailed).await;
+    // Others are served meanwhile and after it.
+    greeted(&served, &pair).await;
+}
+
+#[tokio::test]
+async fn a_probe_of_the_port_is_an_ordinary_end() {
+    let pair = Pair::new(&["localhost"]);
+    let served = Served::echo(&pair).await;
+    drop(TcpStream::connect(served.address).await.unwrap());
+    served.closed(CloseReason::PeerClosed).await;
+}
+
+#[tokio::test]
+async fn who_leaves_within_the_handshake_has_failed() {
+    let pair = Pair::new(&["localhost"]);
+    let served = Served::echo(&pair).await;
+    let mut peer = half_a_greeting(served.address).await;
+    peer.shutdown().await.unwrap();
+    served.closed(CloseReason::HandshakeFailed).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn half_a_handshake_has_ten_seconds() {
+    let pair = Pair::new(&["localhost"]);
+    let served = Served::echo(&pair).await;
+    let began = tokio::time::Instant::now();
+    let mut peer = half_a_greeting(served.address).await;
+    // Time leaps while all wait for each other.
+    assert_eq!(peer.read(&mut [0; 64]).await.unwrap(), 0);
+    let elapsed = began.elapsed();
+    assert!(elapsed >= Duration::from_secs(10) && elapsed <= Duration::from_secs(13), "{elapsed:?}");
+    drop(peer);
+    served.closed(CloseReason::HandshakeTimeout).await;
+}
+
+#[tokio::test]
+async fn a_drain_does_not_wait_for_handshakes() {
+    let pair = Pair::new(&["localhost"]);
+    let served = Served::echo(&pair).await;
+    let mut peer = half_a_greeting(served.address).await;
+    until(|| served.handle.connections().len() == 1).await;
+    let handle = served.handle.clone();
+    let stopped = tokio::spawn(served.stop());
+    assert_eq!(peer.read(&mut [0; 64]).await.unwrap(), 0);
+    drop(peer);
+    let drained = stopped.await.unwrap();
+    assert_eq!((drained.finished, drained.aborted), (1, 0));
+    assert_eq!(handle.metrics().closed(CloseReason::Drained), 1);
+}
+
+#[tokio::test]
+async fn a_drain_hands_over_what_was_sent_before_it() {
+    let pair = Pair::new(&["localhost"]);
+    let handler = async |mut conn: Connection<Lines>| -> Result {
+        conn.send("open").await?;
+        conn.draining().await;
+        while let Some(line) = conn.recv().await? {
+            conn.send(line).await?;
+        }
+        Ok(())
+    };
+    let served = Served::start(Server::new().workers(0).tls("127.0.0.1:0", &pair.certificates(), handler)).await;
+    let mut peer = connect(served.address, "localhost", client(&[&pair], &[&TLS13])).await.unwrap();
+    assert_eq!(line(&mut peer).await, "open\n");
+    says(&mut peer, "one\ntwo\n").await;
+    let drained = tokio::spawn(served.stop());
+    let mut rest = String::new();
+    peer.read_to_string(&mut rest).await.unwrap();
+    assert_eq!(rest, "one\ntwo\n");
+    drop(peer);
+    assert_eq!(drained.await.unwrap().aborted, 0);
+}
+
+#[tokio::test]
+async fn connections_of_an_address_count_before_they_speak_tls() {
+    let pair = Pair::new(&["localhost"]);
+    let limits = Limits { connections_per_address: Some(2), ..Limits::default() };
+    let server = Server::new().workers(0).limits(limits).tls("127.0.0.1:0", &pair.certificates(), echo);
+    let served = Served::start(server).await;
+    let held = [TcpStream::connect(served.address).await.unwrap(), TcpStream::connect(served.address).await.unwrap()];
+    let mut third = TcpStream::connect(served.address).await.unwrap();
+    assert_eq!(third.read(&mut [0; 8]).await.unwrap(), 0);
+    assert_eq!(served.handle.metrics().closed(CloseReason::TooManyFromAddress), 1);
+    drop(held);
+}
+
+#[tokio::test]
+async fn handshakes_of_one_address_are_limited_and_others_are_not() {
+    let pair = Pair::new(&["localhost"]);
+    let limits = Limits { handshakes_per_address: Some(10), ..Limits::default() };
+    let server = Server::new().workers(1).limits(limits).tls("127.0.0.1:0", &pair.certificates(), echo);
+    let served = Served::start(server).await;
+    for _ in 0..500 {
+        // Refused ones may be reset before they are connected.
+        drop(from("127.0.0.2", served.address).await);
+    }
+    until(|| served.handle.metrics().closed(CloseReason::TooManyHandshakes) > 400).await;
+    let other = from("127.0.0.3", served.address).await.unwrap();
+    let mut other = over(other, "localhost", client(&[&pair], &[&TLS13])).await.unwrap();
+    says(&mut other, "still served\n").await;
+    assert_eq!(line(&mut other).await, "still served\n");
+}
+
+#[tokio::test]
+async fn handshakes_under_way_are_limited_and_the_next_waits() {
+    let pair = Pair::new(&["localhost"]);
+    let limits = Limits { handshakes: 1, ..Limits::default() };
+    let server = Server::new().workers(0).limits(limits).tls("127.0.0.1:0", &pair.certificates(), echo);
+    let served = Served::start(server).await;
+    let first = half_a_greeting(served.address).await;
+    until(|| served.handle.metrics().accept_waits.get() == 1).await;
+    let second = tokio::spawn(connect(served.address, "localhost", client(&[&pair], &[&TLS13])));
+    tokio::task::yield_now().await;
+    assert_eq!(served.handle.metrics().accepted.get(), 1);
+    drop(first);
+    let mut second = second.await.unwrap().unwrap();
+    says(&mut second, "my turn\n").await;
+    assert_eq!(line(&mut second).await, "my turn\n");
+}
+
+#[test]
+fn all_that_is_wrong_with_certificates_is_said_at_once() {
+    let folder = folder("faults");
+    let (good, other) = (Pair::new(&["localhost"]), Pair::new(&["localhost"]));
+    let store = |name: &str, text: &str| std::fs::write(folder.join(name), text).unwrap();
+    store("cert", &good.certificate);
+    store("key", &good.key);
+    store("other", &other.key);
+    store("past", &Pair::of_the_past().certificate);
+    store("future", &Pair::of_the_future().certificate);
+    store("empty", "");
+    store("broken", "-----BEGIN CERTIFICATE-----\nbm90IG9uZQ==\n-----END CERTIFICATE-----\n");
+    store("locked", "-----BEGIN ENCRYPTED PRIVATE KEY-----\nbm90IG9uZQ==\n-----END ENCRYPTED PRIVATE KEY-----\n");
+    let long = std::fs::File::create(folder.join("long")).unwrap();
+    long.set_len((1 << 20) + 1).unwrap();
+    let expected = [
+        (("cert", "missing"), vec!["missing: No such file or directory"]),
+        (("cert", "other"), vec!["other: not the key of the certificate in "]),
+        (("past", "key"), vec!["past: the certificate expired at 2001-02-03T00:00:00Z"]),
+        (("future", "key"), vec!["future: the certificate is not valid before 3001-02-03T00:00:00Z"]),
+        (("key", "cert"), vec!["key: holds no certificate", "cert: holds no private key"]),
+        (("empty", "locked"), vec!["empty: holds no certificate", "locked: the private key is encrypted"]),
+        (("broken", "long"), vec!["broken: not a certificate: ", "long: longer than 1 MiB"]),
+    ];
+    let pairs = expected.iter().map(|((certificate, key), _)| (folder.join(certificate), folder.join(key)));
+    let error = Certificates::from_files(pairs).unwrap_err();
+    let texts: Vec<&str> = expected.iter().flat_map(|(_, texts)| texts.clone()).collect();
+    assert_eq!(error.faults.len(), texts.len(), "{error}");
+    for (fault, text) in error.faults.iter().zip(texts) {
+        let begin = folder.join(text);
+        assert!(fault.starts_with(begin.to_str().unwrap()), "{fault}: not {text}");
+    }
+    let none: [(&str, &str); 0] = [];
+    assert_eq!(Certificates::from_files(none).unwrap_err().faults, ["no certificate is given"]);
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+/// A peer that has sent the beginning of a greeting, and nothing more.
+async fn half_a_greeting(address: SocketAddr) -> TcpStream {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(b"\x16\x03\x01\x01\x00\x01\x00\x00\xfc\x03\x03").await.unwrap();
+    stream
+}
+
+/// Connects from an address of this machine.
+async fn from(address: &str, to: SocketAddr) -> std::io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind(SocketAddr::new(address.parse().unwrap(), 0))?;
+    socket.connect(to).await
+}
+
+/// A folder of its own, to be removed at the end.
+fn folder(name: &str) -> std::path::PathBuf {
+    let folder = std::env::temp_dir().join(format!("switchboard-tls-{name}-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
