@@ -8,7 +8,7 @@ use crate::hub::peer::{ConnectionId, Peer};
 use crate::hub::tick::Tick;
 use crate::metrics::Metrics;
 use parking_lot::Mutex;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
@@ -30,7 +30,8 @@ pub(crate) struct Worker {
     pub(crate) index: usize,
     pub(crate) handle: Handle,
     pub(crate) tick: Arc<Tick>,
-    peers: Mutex<HashMap<ConnectionId, Arc<Peer>>>,
+    /// By number: who came first is looked at first, told of a drain first and listed first.
+    peers: Mutex<BTreeMap<ConnectionId, Arc<Peer>>>,
     load: AtomicUsize,
 }
 
@@ -62,13 +63,7 @@ impl Worker {
     }
 
     pub(crate) fn leave(&self, id: ConnectionId) {
-        let mut peers = self.peers.lock();
-        peers.remove(&id);
-        // After a storm the table would keep its size for good.
-        if peers.capacity() > 64 && peers.len() < peers.capacity() / 8 {
-            let fit = peers.len() * 2;
-            peers.shrink_to(fit);
-        }
+        self.peers.lock().remove(&id);
     }
 
     pub(crate) fn peer(&self, id: ConnectionId) -> Option<Arc<Peer>> {
