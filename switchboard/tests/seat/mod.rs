@@ -12,16 +12,20 @@ use switchboard::grammar::Epoch;
 use switchboard::prelude::*;
 use switchboard::{Format, Identity, Join, Membership, MessageId, Overflow};
 
-/// Serves one member. `join [ID] [OVERFLOW]` and `leave` are answered with numbers, anything else is published.
+/// Serves one member. `join [ID] [OVERFLOW]` and `leave` are answered with numbers; anything else is published, and
+/// answered with its number if no copy comes back.
 pub(crate) async fn seat(mut conn: Connection<Lines>, hub: Hub, room: Room) -> Result {
     let me: Identity = hub.enter(&conn, Format::Json);
     let mut seat: Option<Membership> = None;
+    let mut echo = false;
     while let Some(line) = conn.recv().await? {
         let line = line.to_string();
         let mut words = line.split(' ');
         match words.next() {
             Some("join") => {
-                let joined = me.join(&room, wish(words))?;
+                let wish = wish(words);
+                echo = wish.echo;
+                let joined = me.join(&room, wish)?;
                 conn.send(format!(r#"{{"joined_at":{}}}"#, joined.joined_at().seq)).await?;
                 seat = Some(joined);
             }
@@ -34,14 +38,16 @@ pub(crate) async fn seat(mut conn: Connection<Lines>, hub: Hub, room: Room) -> R
             _ => {
                 let Some(seat) = &seat else { return Err("only members publish".into()) };
                 let published = seat.publish(&line).seq;
-                conn.send(format!(r#"{{"published":{published}}}"#)).await?;
+                if !echo {
+                    conn.send(format!(r#"{{"published":{published}}}"#)).await?;
+                }
             }
         }
     }
     Ok(())
 }
 
-/// Who names an overflow wants its own copies: an answer for each message would fill its outbox otherwise.
+/// Who names an overflow gets its own copies: an answer may stand behind a gap that goes past what it answers.
 fn wish<'a>(words: impl Iterator<Item = &'a str>) -> Join {
     let mut join = Join::default();
     for word in words {
@@ -52,6 +58,7 @@ fn wish<'a>(words: impl Iterator<Item = &'a str>) -> Join {
             id => join.since = Some(id.parse::<MessageId>().unwrap()),
         }
     }
+    join.echo = join.overflow.is_some();
     join
 }
 
@@ -95,11 +102,17 @@ impl Hearing {
 
     /// It is about to join on another connection, to go on behind the last one that it was told of.
     pub(crate) fn resume(&mut self, epoch: Epoch) -> MessageId {
-        (self.resumes, self.answered, self.past) = (true, false, None);
+        self.break_off();
+        (self.resumes, self.answered) = (true, false);
         let id = MessageId { epoch, seq: self.account.up_to() };
         // Those of its own that it knows of, and not of those before, come again.
         self.account.disown();
         id
+    }
+
+    /// Its connection broke: what was to come of a stay before is lost.
+    pub(crate) fn break_off(&mut self) {
+        self.past = None;
     }
 
     /// Takes in one line from the server.
