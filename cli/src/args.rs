@@ -12,10 +12,11 @@ SERVICE is one of
 
 URL is one of
   tcp://HOST:PORT      port 0 takes a free one; IPv6 as in tcp://[::1]:8080
+  tls://HOST:PORT      with ?cert=FILE&key=FILE behind it, PEM, repeated for several host names
   unix:///PATH
   udp://HOST:PORT
 
-with options behind it, percent-encoded, as in echo=tcp://127.0.0.1:8080?prefix=&idle=5m
+with options behind it, percent-encoded, as in 'echo=tcp://127.0.0.1:8080?prefix=&idle=5m'
 
 Options of echo
   prefix=TEXT          in front of each answer (`echo: `, on UDP `received: `; empty: RFC 862)
@@ -33,14 +34,15 @@ Options of rooms
 
 With none: echo=tcp://127.0.0.1:8080 echo=udp://127.0.0.1:8080 rooms=tcp://127.0.0.1:8081
 
-The first SIGINT, SIGTERM or SIGHUP lets connections finish, a second SIGINT or SIGTERM ends them now.";
+The first SIGINT, SIGTERM or SIGHUP lets connections finish, a second SIGINT or SIGTERM ends them now. Where there are
+certificates, SIGHUP reads them again instead; nobody is dropped, and files that are wrong change nothing.";
 
 const SETTINGS_HELP: &str = "\
 Each setting can be given as a flag (--max-frame 1MiB), in the environment (SWITCHBOARD_MAX_FRAME=1MiB) or in the file
 (max-frame = \"1MiB\"); the first of these counts. Listeners: SWITCHBOARD_LISTEN, separated by spaces, and listen = [\"…\"].
 `switchboard config print` shows what is in force and where it came from.
 
-Exit codes: 0 done, 1 an address is taken or the program failed, 2 command line, 78 file, environment or limits.";
+Exit codes: 0 done, 1 an address is taken or the program failed, 2 command line, 78 file, certificates, environment or limits.";
 
 /// Holds many connections in one process and passes messages between them.
 #[derive(Debug, Parser)]

@@ -169,14 +169,17 @@ impl Choice {
     /// The strongest list of listeners given; all of them are checked.
     fn listeners(&mut self) -> Setting<Vec<Endpoint>> {
         let mut chosen = None;
-        let mut faults = Vec::new();
+        let (mut faults, mut files) = (Vec::new(), Vec::new());
         for Given { texts, origin, .. } in self.given.iter().filter(|given| given.name == "listen") {
             let mut wrong = Vec::new();
             let mut endpoints: Vec<Endpoint> = Vec::new();
             for text in texts {
                 match Endpoint::parse(text) {
                     Ok(endpoint) => endpoints.push(endpoint),
-                    Err(more) => wrong.extend(more),
+                    Err(more) => {
+                        wrong.extend(more.typed);
+                        files.extend(more.files);
+                    }
                 }
             }
             for (index, endpoint) in endpoints.iter().enumerate() {
@@ -191,6 +194,13 @@ impl Choice {
             chosen.get_or_insert(Setting { value: endpoints, origin: origin.clone() });
         }
         self.faults.extend(faults);
+        // Listeners that share a file would say the same of it.
+        for text in files {
+            let fault = Fault { origin: Origin::Named, text };
+            if !self.faults.contains(&fault) {
+                self.faults.push(fault);
+            }
+        }
         chosen.unwrap_or_else(|| {
             let endpoints = DEFAULT_LISTEN.iter().filter_map(|typed| Endpoint::parse(typed).ok());
             Setting { value: endpoints.collect(), origin: Origin::Default }

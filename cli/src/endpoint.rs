@@ -1,12 +1,14 @@
 //! What was typed as `SERVICE=URL?options`, parsed once into types.
 //!
-//! Every fault of an endpoint is collected, in words that say what to type instead. Nothing is resolved or bound here.
+//! Every fault of an endpoint is collected, in words that say what to type instead, and so is every fault of the
+//! certificates that it names. Nothing is resolved or bound here.
 
 use crate::services::{Add, SERVICES, Service};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV6};
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
+use switchboard::Certificates;
 
 /// The longest path that fits a Unix socket's address, its final NUL excluded (unix(7)).
 const UNIX_PATH_BYTES: usize = 107;
@@ -15,19 +17,21 @@ const UNIX_PATH_BYTES: usize = 107;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scheme {
     Tcp,
+    Tls,
     Unix,
     Udp,
 }
 
 impl Scheme {
-    const ALL: [Self; 3] = [Self::Tcp, Self::Unix, Self::Udp];
+    const ALL: [Self; 4] = [Self::Tcp, Self::Tls, Self::Unix, Self::Udp];
 
     /// Schemes of later versions.
-    const PLANNED: [&str; 3] = ["tls", "http", "https"];
+    const PLANNED: [&str; 2] = ["http", "https"];
 
     fn name(self) -> &'static str {
         match self {
             Self::Tcp => "tcp",
+            Self::Tls => "tls",
             Self::Unix => "unix",
             Self::Udp => "udp",
         }
@@ -35,11 +39,38 @@ impl Scheme {
 }
 
 /// Where to listen.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) enum Address {
     Tcp(HostPort),
+    Tls(HostPort, Certificates),
     Unix(PathBuf),
     Udp(HostPort),
+}
+
+/// What only one listener can have.
+#[derive(Debug, PartialEq, Eq)]
+enum Socket<'a> {
+    Stream(&'a HostPort),
+    Datagram(&'a HostPort),
+    Path(&'a PathBuf),
+}
+
+impl Address {
+    fn socket(&self) -> Socket<'_> {
+        match self {
+            Self::Tcp(address) | Self::Tls(address, _) => Socket::Stream(address),
+            Self::Udp(address) => Socket::Datagram(address),
+            Self::Unix(path) => Socket::Path(path),
+        }
+    }
+
+    /// What a listener there shows its peers, if it speaks TLS.
+    pub(crate) fn certificates(&self) -> Option<&Certificates> {
+        match self {
+            Self::Tls(_, certificates) => Some(certificates),
+            _ => None,
+        }
+    }
 }
 
 /// A host and a port that are well-formed; whether the host exists is found out by binding.
@@ -75,14 +106,18 @@ pub(crate) struct Endpoint {
 
 impl Endpoint {
     /// Reads `SERVICE=URL?key=value&key=value`, or says everything that is wrong with it.
-    pub(crate) fn parse(typed: &str) -> Result<Self, Vec<String>> {
-        parse(typed).map_err(|faults| faults.into_iter().map(|fault| format!("{typed}: {fault}")).collect())
+    pub(crate) fn parse(typed: &str) -> Result<Self, Faults> {
+        parse(typed).map_err(|Faults { typed: faults, files }| {
+            let faults = faults.into_iter().map(|fault| format!("{typed}: {fault}"));
+            Faults { typed: faults.collect(), files }
+        })
     }
 
     /// Whether both cannot be bound for certain.
     pub(crate) fn collides_with(&self, other: &Self) -> bool {
-        let free = matches!(&self.address, Address::Tcp(address) | Address::Udp(address) if address.port == 0);
-        !free && self.address == other.address
+        let socket = self.address.socket();
+        let free = matches!(socket, Socket::Stream(address) | Socket::Datagram(address) if address.port == 0);
+        !free && socket == other.address.socket()
     }
 }
 
@@ -92,11 +127,21 @@ impl fmt::Debug for Endpoint {
     }
 }
 
-fn parse(typed: &str) -> Result<Endpoint, Vec<String>> {
+/// What is wrong with an endpoint, a sentence each.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Faults {
+    /// As it was typed.
+    pub(crate) typed: Vec<String>,
+    /// In files that it names.
+    pub(crate) files: Vec<String>,
+}
+
+fn parse(typed: &str) -> Result<Endpoint, Faults> {
+    let one = |fault: String| Faults { typed: vec![fault], files: Vec::new() };
     let (before, rest) =
-        typed.split_once("://").ok_or_else(|| one("not SERVICE=URL, as in echo=tcp://127.0.0.1:8080"))?;
+        typed.split_once("://").ok_or_else(|| one("not SERVICE=URL, as in echo=tcp://127.0.0.1:8080".to_owned()))?;
     let Some((service, scheme)) = before.split_once('=') else {
-        return Err(one(&format!("missing service, as in {}={typed}", SERVICES[0].name)));
+        return Err(one(format!("missing service, as in {}={typed}", SERVICES[0].name)));
     };
     let (place, query) = rest.split_once('?').map_or((rest, None), |(place, query)| (place, Some(query)));
 
@@ -104,9 +149,15 @@ fn parse(typed: &str) -> Result<Endpoint, Vec<String>> {
     let service = parse_service(service).map_err(|fault| faults.push(fault)).ok();
     let scheme = parse_scheme(scheme, service).map_err(|fault| faults.push(fault)).ok();
     let mut options = Options::parse(query);
+    let mut files = Vec::new();
     let address = scheme.and_then(|scheme| {
         let address = match scheme {
             Scheme::Tcp => parse_host_port(place).map(Address::Tcp),
+            // The same options as over TCP: with that they are checked also if the certificates are not to be had.
+            Scheme::Tls => parse_host_port(place).map(|address| match options.certificates(&mut files) {
+                Some(certificates) => Address::Tls(address, certificates),
+                None => Address::Tcp(address),
+            }),
             Scheme::Udp => parse_host_port(place).map(Address::Udp),
             Scheme::Unix => parse_path(place).map(Address::Unix),
         };
@@ -116,17 +167,13 @@ fn parse(typed: &str) -> Result<Endpoint, Vec<String>> {
     if let (Some(service), Some(address)) = (service, address) {
         let add = (service.parse)(&address, &mut options);
         faults.extend(options.finish());
-        if faults.is_empty() {
+        if faults.is_empty() && files.is_empty() {
             return Ok(Endpoint { typed: typed.to_owned(), service, address, add });
         }
     } else {
         faults.extend(options.faults);
     }
-    Err(faults)
-}
-
-fn one(fault: &str) -> Vec<String> {
-    vec![fault.to_owned()]
+    Err(Faults { typed: faults, files })
 }
 
 fn parse_service(name: &str) -> Result<&'static Service, String> {
@@ -209,6 +256,9 @@ fn parse_path(place: &str) -> Result<PathBuf, String> {
     Ok(std::ffi::OsString::from_vec(path).into())
 }
 
+/// Options that may be given several times.
+const REPEATABLE: [&str; 2] = ["cert", "key"];
+
 /// The options of one URL. A service takes those that it knows; the others are faults.
 #[derive(Debug)]
 pub(crate) struct Options {
@@ -230,7 +280,7 @@ impl Options {
 
     fn add(&mut self, pair: &str) -> Result<(), String> {
         let (key, value) = pair.split_once('=').ok_or_else(|| format!("option `{pair}` has no value: {pair}=…"))?;
-        if self.given.iter().any(|(given, _)| given == key) {
+        if !REPEATABLE.contains(&key) && self.given.iter().any(|(given, _)| given == key) {
             return Err(format!("option `{key}` is given twice"));
         }
         let value = percent_decoded(value).map_err(|fault| format!("option `{key}`: {fault}"))?;
@@ -251,6 +301,30 @@ impl Options {
         let value = String::from_utf8_lossy(&value);
         let parsed = parse(&value).map_err(|fault| self.faults.push(format!("option `{key}`: `{value}` is {fault}")));
         parsed.ok()
+    }
+
+    /// Takes certificates and their keys, in pairs, and reads them; what is wrong with the files goes to `files`.
+    fn certificates(&mut self, files: &mut Vec<String>) -> Option<Certificates> {
+        let [certificates, keys] = REPEATABLE.map(|option| self.paths(option));
+        if certificates.is_empty() || certificates.len() != keys.len() {
+            let (certs, keys) = (certificates.len(), keys.len());
+            self.faults.push(format!("TLS takes pairs of cert=FILE and key=FILE, and there are {certs} and {keys}"));
+            return None;
+        }
+        match Certificates::from_files(certificates.into_iter().zip(keys)) {
+            Ok(certificates) => Some(certificates),
+            Err(error) => {
+                files.extend(error.faults);
+                None
+            }
+        }
+    }
+
+    /// Takes all that is given for `key`.
+    fn paths(&mut self, key: &'static str) -> Vec<PathBuf> {
+        self.known.push(key);
+        let taken = self.given.extract_if(.., |(given, _)| given == key);
+        taken.map(|(_, value)| std::ffi::OsString::from_vec(value).into()).collect()
     }
 
     /// What was wrong with the options, once the service has taken its own.

@@ -9,10 +9,10 @@ use std::io::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
-use switchboard::{BindError, Drained, Escaped, Handle, Limits, Server};
+use switchboard::{BindError, Certificates, Drained, Escaped, Handle, Limits, Server};
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 /// Why nothing was served.
 #[derive(Debug)]
@@ -58,13 +58,16 @@ async fn run(config: Config) -> Result<(), Failure> {
         server = add(server, &shared);
     }
     let bound = server.bind().await.map_err(Failure::Bind)?;
-    announce(&places, &bound.urls());
+    let urls = bound.urls();
+    announce(&places, &urls);
+    let shown = places.iter().zip(urls).filter_map(|((_, address), url)| Some((url, address.certificates()?.clone())));
+    let shown = Shown(shown.collect());
     debug!(listeners = places.len(), workers = config.workers.value, "serving");
     let handle = bound.handle();
     let drained = tokio::select! {
         // It ends by itself once the other has asked the handle for it.
         drained = bound.serve_until(std::future::pending()) => drained,
-        never = stop(signals, &handle, config.grace.value) => match never {},
+        never = stop(signals, &handle, config.grace.value, &shown) => match never {},
     };
     let Drained { finished, aborted, elapsed } = drained;
     info!("drained: {finished} finished, {aborted} aborted in {:.1} s", elapsed.as_secs_f64());
@@ -88,15 +91,23 @@ fn announce(places: &[(&str, Address)], urls: &[String]) {
 fn command(address: &Address, url: &str) -> String {
     let netcat = match address {
         Address::Unix(path) => return format!("nc -U {}", quoted(path)),
+        Address::Tls(..) => return format!("openssl s_client -quiet -connect {}", reachable(url)),
         Address::Tcp(_) => "nc",
         Address::Udp(_) => "nc -u",
     };
+    let place = reachable(url);
+    let (host, port) = place.rsplit_once(':').unwrap_or((&place, ""));
+    format!("{netcat} {} {port}", host.trim_start_matches('[').trim_end_matches(']'))
+}
+
+/// The address of a listener as it is reached from this machine.
+fn reachable(url: &str) -> String {
     let place = url.split_once("://").map_or(url, |(_, place)| place);
-    let Ok(mut place) = place.parse::<SocketAddr>() else { return format!("{netcat} {}", place.replace(':', " ")) };
-    if place.ip().is_unspecified() {
-        place.set_ip(if place.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
+    let Ok(mut address) = place.parse::<SocketAddr>() else { return place.to_owned() };
+    if address.ip().is_unspecified() {
+        address.set_ip(if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
     }
-    format!("{netcat} {} {}", place.ip(), place.port())
+    address.to_string()
 }
 
 /// A path as a shell takes it.
@@ -148,10 +159,34 @@ fn is_ignored(signal: u32) -> bool {
     mask.is_some_and(|mask| mask & (1 << (signal - 1)) != 0)
 }
 
+/// What listeners show their peers, each with its URL.
+struct Shown(Vec<(String, Certificates)>);
+
+impl Shown {
+    /// Reads all files again. Nobody is dropped, and what is wrong changes nothing.
+    fn reload(&self) {
+        for (listener, certificates) in &self.0 {
+            match certificates.reload() {
+                Ok(()) => info!(listener, "certificates were reloaded"),
+                Err(error) => {
+                    for error in error.faults {
+                        error!(listener, error, "certificates stayed as they were");
+                    }
+                }
+            }
+        }
+    }
+}
+
 /// Drains at the first signal and aborts at the second. Never returns: the server does.
-async fn stop(mut signals: Signals, handle: &Handle, grace: Duration) -> std::convert::Infallible {
-    // With nothing to reload, SIGHUP drains too: a terminal that was closed.
-    let signal = signals.next().await;
+async fn stop(mut signals: Signals, handle: &Handle, grace: Duration, shown: &Shown) -> std::convert::Infallible {
+    let signal = loop {
+        match signals.next().await {
+            "SIGHUP" if !shown.0.is_empty() => shown.reload(),
+            // With nothing to reload, SIGHUP drains too: a terminal that was closed.
+            signal => break signal,
+        }
+    };
     let connections = handle.connections().len();
     info!(signal, connections, at_most = ?grace, "draining; a second signal ends it now");
     handle.drain();

@@ -36,6 +36,8 @@ pub(crate) enum Origin {
     Default,
     /// What the values mean together, or on this machine.
     Limits,
+    /// A file that an endpoint names.
+    Named,
 }
 
 impl fmt::Display for Origin {
@@ -47,6 +49,7 @@ impl fmt::Display for Origin {
             Self::File(path) => write!(f, "file {}", path.display()),
             Self::Default => f.write_str("default"),
             Self::Limits => f.write_str("limits"),
+            Self::Named => f.write_str("named"),
         }
     }
 }
@@ -61,8 +64,8 @@ pub(crate) struct Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.origin {
-            // A SERVICE=URL says itself which it is.
-            Origin::Argument => f.write_str(&self.text),
+            // A SERVICE=URL says itself which it is, and so does what is said of a file.
+            Origin::Argument | Origin::Named => f.write_str(&self.text),
             Origin::Flag(name) => write!(f, "{name}: {}", self.text),
             origin => write!(f, "{origin}: {}", self.text),
         }

@@ -1,21 +1,21 @@
 use super::*;
 
 fn faults(typed: &str) -> Vec<String> {
-    Endpoint::parse(typed).expect_err("it is faulty")
+    Endpoint::parse(typed).expect_err("it is faulty").typed
 }
 
-fn address(typed: &str) -> Address {
-    Endpoint::parse(typed).expect("it is sound").address
+fn assert_is(typed: &str, address: Address) {
+    assert_eq!(Endpoint::parse(typed).expect("it is sound").address.socket(), address.socket());
 }
 
 #[test]
 fn a_url_names_transport_and_place() {
     let host_port = |host: &str, port| HostPort { host: host.to_owned(), port };
-    assert_eq!(address("echo=tcp://127.0.0.1:9000"), Address::Tcp(host_port("127.0.0.1", 9000)));
-    assert_eq!(address("echo=tcp://LocalHost:0/"), Address::Tcp(host_port("localhost", 0)));
-    assert_eq!(address("echo=udp://[::1]:0"), Address::Udp(host_port("[::1]", 0)));
-    assert_eq!(address("echo=unix:///run/x.sock"), Address::Unix("/run/x.sock".into()));
-    assert_eq!(address("echo=unix:///run/a%3Fb%20c?prefix="), Address::Unix("/run/a?b c".into()));
+    assert_is("echo=tcp://127.0.0.1:9000", Address::Tcp(host_port("127.0.0.1", 9000)));
+    assert_is("echo=tcp://LocalHost:0/", Address::Tcp(host_port("localhost", 0)));
+    assert_is("echo=udp://[::1]:0", Address::Udp(host_port("[::1]", 0)));
+    assert_is("echo=unix:///run/x.sock", Address::Unix("/run/x.sock".into()));
+    assert_is("echo=unix:///run/a%3Fb%20c?prefix=", Address::Unix("/run/a?b c".into()));
 }
 
 #[test]
@@ -24,8 +24,8 @@ fn each_fault_is_named() {
         ("echo", "not SERVICE=URL, as in echo=tcp://127.0.0.1:8080"),
         ("tcp://127.0.0.1:1", "missing service, as in echo=tcp://127.0.0.1:1"),
         ("tcp://127.0.0.1:1?prefix=x", "missing service, as in echo=tcp://127.0.0.1:1?prefix=x"),
-        ("echo=sctp://127.0.0.1:1", "unknown scheme `sctp`; known: tcp, unix, udp"),
-        ("echo=https://127.0.0.1:1", "https:// is not available yet; use tcp, unix, udp"),
+        ("echo=sctp://127.0.0.1:1", "unknown scheme `sctp`; known: tcp, tls, unix, udp"),
+        ("echo=https://127.0.0.1:1", "https:// is not available yet; use tcp, tls, unix, udp"),
         ("echo=tcp://127.0.0.1", "missing port, as in 127.0.0.1:8080 (0 takes a free one)"),
         ("echo=tcp://[::1]", "missing port, as in [::1]:8080 (0 takes a free one)"),
         ("echo=tcp://127.0.0.1:", "missing port, as in 127.0.0.1:8080 (0 takes a free one)"),
@@ -58,6 +58,9 @@ fn options_belong_to_service_and_transport() {
         ("echo=tcp://h:1?idle=soon", "option `idle`: `soon` is not a duration such as 500ms, 30s, 5m or 1h, nor off"),
         ("echo=tcp://h:1?prefix", "option `prefix` has no value: prefix=…"),
         ("echo=tcp://h:1?prefix=a&prefix=b", "option `prefix` is given twice"),
+        ("echo=tls://h:1?key=a&key=b&cert=c", "TLS takes pairs of cert=FILE and key=FILE, and there are 1 and 2"),
+        ("echo=tls://h:1", "TLS takes pairs of cert=FILE and key=FILE, and there are 0 and 0"),
+        ("echo=tcp://h:1?cert=a", "unknown option `cert`; known here: prefix, idle"),
         ("echo=tcp://h:1?prefix=%", "option `prefix`: a % is followed by two hexadecimal digits (%25 is a % itself)"),
     ] {
         assert_eq!(faults(typed), [format!("{typed}: {fault}")]);
@@ -68,6 +71,15 @@ fn options_belong_to_service_and_transport() {
 fn all_faults_of_an_endpoint_come_at_once() {
     assert_eq!(faults("chat=gopher://x:1?a").len(), 3);
     assert_eq!(faults("echo=tcp://x:1?a=1&b=2&idle=c").len(), 3);
+}
+
+#[test]
+fn files_that_are_not_there_are_told_apart_from_what_was_typed() {
+    let faults = Endpoint::parse("echo=tls://h:1?cert=/no/a%20b&key=/no/key&idle=soon").expect_err("it is faulty");
+    assert_eq!((faults.typed.len(), faults.files.len()), (1, 2), "{faults:?}");
+    let missing = |file: &str| format!("{file}: No such file or directory (os error 2)");
+    let faults = Endpoint::parse("echo=tls://h:1?cert=/no/a%20b&key=/no/key").expect_err("the files are not there");
+    assert_eq!(faults, Faults { typed: Vec::new(), files: vec![missing("/no/a b"), missing("/no/key")] });
 }
 
 #[test]

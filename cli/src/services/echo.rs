@@ -9,9 +9,10 @@ use bytes::BytesMut;
 use std::sync::Arc;
 use std::time::Duration;
 use switchboard::prelude::*;
-use switchboard::{DatagramLimits, FrameError, Output, Rate, RepliesPerSource, Tcp, Udp, Unix};
+use switchboard::{DatagramLimits, FrameError, Output, Rate, RepliesPerSource, Tcp, Tls, Udp, Unix};
 
-pub(super) const SERVICE: Service = Service { name: "echo", schemes: &[Scheme::Tcp, Scheme::Unix, Scheme::Udp], parse };
+pub(super) const SERVICE: Service =
+    Service { name: "echo", schemes: &[Scheme::Tcp, Scheme::Tls, Scheme::Unix, Scheme::Udp], parse };
 
 const STREAM_PREFIX: &[u8] = b"echo: ";
 const DATAGRAM_PREFIX: &[u8] = b"received: ";
@@ -30,6 +31,13 @@ fn parse(address: &Address, options: &mut Options) -> Add {
             Box::new(move |server, shared| {
                 let tcp = Tcp::new(address).timeouts(Timeouts { idle, ..shared.timeouts });
                 server.listen(tcp, move |conn| echo(conn, Arc::clone(&prefix)))
+            })
+        }
+        Address::Tls(address, certificates) => {
+            let (prefix, idle) = stream(prefix, options);
+            Box::new(move |server, shared| {
+                let tls = Tls::new(address, &certificates).timeouts(Timeouts { idle, ..shared.timeouts });
+                server.listen(tls, move |conn| echo(conn, Arc::clone(&prefix)))
             })
         }
         Address::Unix(path) => {

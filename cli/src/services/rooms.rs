@@ -16,11 +16,12 @@ use std::sync::Arc;
 use std::time::Duration;
 use switchboard::{
     Codec, Connection, Format, Hub, Join, Length, Lines, MessageId, Overflow, Rate, Room, RoomName, RoomOptions,
-    Server, Tcp, Timeouts, Transport, Unix,
+    Server, Tcp, Timeouts, Tls, Transport, Unix,
 };
 use tokio::time::Instant;
 
-pub(super) const SERVICE: Service = Service { name: "rooms", schemes: &[Scheme::Tcp, Scheme::Unix], parse };
+pub(super) const SERVICE: Service =
+    Service { name: "rooms", schemes: &[Scheme::Tcp, Scheme::Tls, Scheme::Unix], parse };
 
 /// Where new connections are, unless the listener has another room for them.
 const LOBBY: &str = "lobby";
@@ -70,6 +71,13 @@ fn parse(address: &Address, options: &mut Options) -> Add {
             Box::new(move |server, shared| {
                 let tcp = Tcp::new(address).timeouts(Timeouts { idle: settings.idle, ..shared.timeouts });
                 listen(server, tcp, settings, shared)
+            })
+        }
+        Address::Tls(address, certificates) => {
+            let settings = Settings::parse(options, default_rate(&address));
+            Box::new(move |server, shared| {
+                let timeouts = Timeouts { idle: settings.idle, ..shared.timeouts };
+                listen(server, Tls::new(address, &certificates).timeouts(timeouts), settings, shared)
             })
         }
         Address::Unix(path) => {

@@ -13,3 +13,4 @@ mod process;
 mod rooms;
 mod settings;
 mod stopping;
+mod tls;

@@ -148,7 +148,7 @@ fn every_wrong_option_is_named() {
         assert!(help.contains(&format!("\n  {option}=")), "{option} is missing in\n{help}");
     }
     let end = run(&["config", "check", "rooms=udp://127.0.0.1:0"]);
-    assert!(end.log[0].ends_with("unknown scheme `udp`; known: tcp, unix"), "{:?}", end.log);
+    assert!(end.log[0].ends_with("unknown scheme `udp`; known: tcp, tls, unix"), "{:?}", end.log);
 }
 
 #[test]
