@@ -1,7 +1,8 @@
-//! How a member is told things: as text, as JSON, or as payloads alone.
+//! How a member is told things: as text, as JSON, as events, or as payloads alone.
 //!
-//! Each frame is one line, whatever was published. Knows nothing of how frames are delimited.
+//! Each frame is one line, or one event, whatever was published. Knows nothing of how frames are delimited.
 
+mod events;
 mod json;
 mod text;
 
@@ -20,6 +21,8 @@ pub enum Format {
     Json,
     /// Payloads alone, unchanged. No notices; answers and errors, which only commands cause, are as in text.
     Raw,
+    /// The objects of JSON as Server-Sent Events. It has no name: only a service that streams them chooses it.
+    Events,
 }
 
 /// A text names no format.
@@ -34,6 +37,7 @@ impl Format {
             Self::Text => text::message(message, out),
             Self::Json => json::message(message, out),
             Self::Raw => out.extend_from_slice(&message.payload),
+            Self::Events => events::message(message, out),
         }
     }
 
@@ -43,6 +47,7 @@ impl Format {
             Self::Text => Some(text::notice(notice)),
             Self::Json => Some(json::notice(notice)),
             Self::Raw => None,
+            Self::Events => Some(events::notice(notice)),
         }
     }
 
@@ -57,6 +62,7 @@ impl Format {
             (Self::Text | Self::Raw, Reply::Help) => text::help(),
             (Self::Text | Self::Raw, _) => vec![text::reply(reply)],
             (Self::Json, _) => vec![json::reply(reply)],
+            (Self::Events, _) => vec![events::reply(reply)],
         }
     }
 
@@ -65,15 +71,17 @@ impl Format {
         match self {
             Self::Text | Self::Raw => Some(text::failure(failure)),
             Self::Json => Some(json::failure(failure)),
+            Self::Events => Some(events::failure(failure)),
         }
     }
 
-    /// The name, as it is typed.
+    /// The name, as it is typed, of one that can be.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Text => "text",
             Self::Json => "json",
             Self::Raw => "raw",
+            Self::Events => "events",
         }
     }
 }

@@ -226,6 +226,15 @@ pub enum Reply {
         /// The format.
         format: Format,
     },
+    /// Was published, by an answer of its own where nobody else tells: to an HTTP request.
+    Published {
+        /// Where.
+        room: RoomName,
+        /// Its name for ever.
+        id: MessageId,
+        /// When.
+        time: SystemTime,
+    },
     /// The token was right.
     Authorized,
     /// The join is to be repeated with this cookie, to show that its sender is where it says.
@@ -288,11 +297,17 @@ pub enum ErrorCode {
     NotAuthorized,
     /// This listener takes no commands.
     CommandsOff,
+    /// Over HTTP: there is nothing at that path.
+    NoSuchPath,
+    /// Over HTTP: what is there is not for that method.
+    BadMethod,
+    /// Over HTTP: a page of another origin asks, or the server is asked for by a name that is not its own.
+    ForbiddenOrigin,
 }
 
 impl ErrorCode {
     /// Every code.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 16] = [
         Self::UnknownCommand,
         Self::BadArgument,
         Self::BadName,
@@ -306,6 +321,9 @@ impl ErrorCode {
         Self::RateLimited,
         Self::NotAuthorized,
         Self::CommandsOff,
+        Self::NoSuchPath,
+        Self::BadMethod,
+        Self::ForbiddenOrigin,
     ];
 
     /// The stable code, as peers see it.
@@ -324,6 +342,9 @@ impl ErrorCode {
             Self::RateLimited => "rate-limited",
             Self::NotAuthorized => "not-authorized",
             Self::CommandsOff => "commands-off",
+            Self::NoSuchPath => "no-such-path",
+            Self::BadMethod => "bad-method",
+            Self::ForbiddenOrigin => "forbidden-origin",
         }
     }
 }

@@ -136,9 +136,14 @@ fn replies() -> Vec<(Reply, &'static str, &'static str)> {
             r#"{"event":"direct","from":"bob","text":"psst"}"#,
         ),
         (
-            Reply::History { room: lobby, count: 1 },
+            Reply::History { room: lobby.clone(), count: 1 },
             "* [lobby] 1 message of history",
             r#"{"event":"history","room":"lobby","count":1}"#,
+        ),
+        (
+            Reply::Published { room: lobby, id: "k3f9-7".parse().unwrap(), time: message("").time },
+            "* [lobby] published as k3f9-7",
+            r#"{"event":"published","room":"lobby","seq":7,"id":"k3f9-7","time":"2026-01-02T03:04:05.678Z"}"#,
         ),
         (Reply::Formatted { format: Format::Json }, "* format is json", r#"{"event":"format","format":"json"}"#),
         (Reply::Authorized, "* authorized", r#"{"event":"authorized"}"#),
@@ -267,6 +272,21 @@ fn a_failure_has_a_line_and_an_object() {
 }
 
 #[test]
+fn an_event_is_the_object_behind_its_id_or_its_name() {
+    let object = frame(Format::Json, &message("a\nb"));
+    assert_eq!(frame(Format::Events, &message("a\nb")), format!("id: k3f9-7\ndata: {object}"));
+    let notice = Notice::Gap { room: room("lobby"), lost: 3, from_seq: 5 };
+    let event = "event: gap\ndata: {\"event\":\"gap\",\"room\":\"lobby\",\"lost\":3,\"from_seq\":5}";
+    assert_eq!(Format::Events.notice(&notice).unwrap(), event);
+    let direct = Reply::Direct { from: user("bob"), text: "psst".into() };
+    let event = "event: direct\ndata: {\"event\":\"direct\",\"from\":\"bob\",\"text\":\"psst\"}";
+    assert_eq!(Format::Events.reply(&direct), [event]);
+    let failure = Failure::new(ErrorCode::NameTaken, "bob is taken");
+    let event = "event: failure\ndata: {\"error\":\"name-taken\",\"text\":\"bob is taken\"}";
+    assert_eq!(Format::Events.failure(&failure).unwrap(), event);
+}
+
+#[test]
 fn help_is_lines_behind_stars_or_one_object() {
     let lines = Format::Text.reply(&Reply::Help);
     assert!(lines.iter().all(|line| line.starts_with(b"* ") && line.len() <= 100), "{lines:?}");
@@ -291,7 +311,10 @@ fn a_format_is_read_as_it_is_written() {
     for format in [Format::Text, Format::Json, Format::Raw] {
         assert_eq!(format.to_string().parse(), Ok(format));
     }
-    assert_eq!("xml".parse::<Format>(), Err(FormatError));
+    // Nobody may ask for events on a transport that does not stream them.
+    for unknown in ["xml", "events"] {
+        assert_eq!(unknown.parse::<Format>(), Err(FormatError));
+    }
 }
 
 /// Any bytes, and text with all that text can have.

@@ -75,6 +75,10 @@ pub(super) fn reply(reply: &Reply) -> Bytes {
             return object.into();
         }
         Reply::History { room, count } => format!(r#"{{"event":"history","room":"{room}","count":{count}}}"#),
+        Reply::Published { room, id, time } => {
+            let (seq, time) = (id.seq, rfc3339(*time));
+            format!(r#"{{"event":"published","room":"{room}","seq":{seq},"id":"{id}","time":"{time}"}}"#)
+        }
         Reply::Formatted { format } => format!(r#"{{"event":"format","format":"{format}"}}"#),
         Reply::Authorized => r#"{"event":"authorized"}"#.to_owned(),
         Reply::Challenge { cookie } => format!("cookie={cookie}"),

@@ -63,6 +63,7 @@ pub(super) fn reply(reply: &Reply) -> Bytes {
             return line.into();
         }
         Reply::History { room, count } => format!("* [{room}] {} of history", counted(*count, "message")),
+        Reply::Published { room, id, .. } => format!("* [{room}] published as {id}"),
         Reply::Formatted { format } => format!("* format is {format}"),
         Reply::Authorized => "* authorized".to_owned(),
         Reply::Challenge { cookie } => format!("cookie={cookie}"),

@@ -1,0 +1,29 @@
+//! The stream of Server-Sent Events, from the side that sends it (WHATWG HTML, "Server-sent events").
+//!
+//! The fields of an event are the format's ([`Format::Events`](crate::Format)); here is only where one ends.
+
+use crate::{Codec, FrameError, Output};
+use bytes::{Bytes, BytesMut};
+
+/// The codec that ends each event with an empty line. Nothing is expected from whoever reads it: input is discarded.
+#[derive(Debug, Default)]
+pub struct EventStream;
+
+impl EventStream {
+    /// A comment: it keeps those between from taking the stream for dead, and is no event.
+    pub const KEEPALIVE: Bytes = Bytes::from_static(b":");
+}
+
+impl Codec for EventStream {
+    type Frame = Bytes;
+
+    fn decode(&mut self, input: &mut BytesMut, _: usize) -> Result<Option<Bytes>, FrameError> {
+        input.clear();
+        Ok(None)
+    }
+
+    fn encode(&mut self, event: Bytes, output: &mut Output) {
+        output.share(event);
+        output.put(b"\n\n");
+    }
+}
