@@ -164,6 +164,11 @@ impl Hub {
         (page.iter().map(|room| (room.name().clone(), room.member_count())).collect(), total)
     }
 
+    /// Whether somebody has that name now.
+    pub fn has(&self, name: &UserName) -> bool {
+        self.0.names.lock().contains_key(name)
+    }
+
     /// Closes the connection of that name ([`CloseReason::Closed`]). Says whether there was one.
     pub fn close(&self, name: &UserName) -> bool {
         let known = self.0.names.lock().get(name).cloned();

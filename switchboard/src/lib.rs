@@ -34,8 +34,8 @@ pub use hub::{Hub, HubLimits, RoomError};
 pub use metrics::{Count, Metrics};
 pub use server::{Bound, Handle, Server};
 pub use switchboard_proto::{
-    Bucket, CloseReason, Codec, Escaped, Format, FrameError, Length, Line, Lines, Message, MessageId, NameError,
-    Output, Rate, RoomName, Terminator, UserName,
+    Bucket, Buckets, CloseReason, Codec, Escaped, EventStream, Format, FrameError, Length, Line, Lines, Message,
+    MessageId, NameError, Output, Rate, RoomName, Terminator, UserName,
 };
 pub use transport::Transport;
 pub use transport::memory::Memory;

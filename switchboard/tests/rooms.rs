@@ -87,6 +87,9 @@ async fn the_program_publishes_from_nobody_or_in_a_name() {
     lobby.publish("maintenance at noon");
     lobby.publish_as(UserName::server(), "or later");
     assert_eq!(alice.heard().await, ["[lobby] maintenance at noon", "[lobby] server: or later"]);
+    let (id, time) = lobby.publish_timed(UserName::server(), "now");
+    let message = &lobby.history(1)[0];
+    assert_eq!((message.id, message.time), (id, time));
 }
 
 #[tokio::test(start_paused = true)]
@@ -513,6 +516,7 @@ async fn a_name_is_taken_in_any_case_until_its_owner_goes() {
     let (alice, bob) = (node.member("lobby").await, node.member("lobby").await);
     assert_eq!(alice.me.rename(user("Alice")), Ok(user("guest-1")));
     assert_eq!(bob.me.rename(user("aLICE")), Err(NameTaken(user("Alice"))));
+    assert!(node.hub.has(&user("ALICE")) && !node.hub.has(&user("guest-1")));
     assert_eq!(bob.me.name(), user("guest-2"), "it keeps the one it has");
     assert_eq!(alice.me.rename(user("ALICE")), Ok(user("Alice")), "one's own, written otherwise");
     assert_eq!(alice.me.name().as_str(), "ALICE");

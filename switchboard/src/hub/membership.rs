@@ -79,7 +79,7 @@ impl Membership {
 
     /// Publishes `payload` to all other members; to this one too if it asked for that. Never waits, and never fails.
     pub fn publish(&self, payload: impl AsRef<[u8]>) -> MessageId {
-        self.room.0.publish(self.name(), payload.as_ref(), (!self.echo).then_some(self.id))
+        self.room.0.publish(self.name(), payload.as_ref(), (!self.echo).then_some(self.id)).0
     }
 
     /// Publishes `payload` when the membership ends, however it does, unless the server is draining.

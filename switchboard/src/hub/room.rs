@@ -115,7 +115,12 @@ impl RoomInner {
     }
 
     /// Gives `payload` its place in the order, and sends it on its way to every member but `except`.
-    pub(super) fn publish(&self, from: Option<UserName>, payload: &[u8], except: Option<MembershipId>) -> MessageId {
+    pub(super) fn publish(
+        &self,
+        from: Option<UserName>,
+        payload: &[u8],
+        except: Option<MembershipId>,
+    ) -> (MessageId, SystemTime) {
         // A received frame shares the memory of the read that it came with, which a history must not keep.
         let payload = Bytes::copy_from_slice(payload);
         let time = SystemTime::now();
@@ -132,7 +137,7 @@ impl RoomInner {
             self.holding.history_bytes.fetch_add(grown.cast_unsigned(), Ordering::Relaxed);
         }
         self.post(&state, &Posting::new(Told::Message(message), except));
-        id
+        (id, time)
     }
 
     fn post(&self, state: &RoomState, posting: &Arc<Posting>) {
@@ -286,11 +291,16 @@ impl Room {
 
     /// Publishes to every member, from nobody. Never waits, and never fails.
     pub fn publish(&self, payload: impl AsRef<[u8]>) -> MessageId {
-        self.0.publish(None, payload.as_ref(), None)
+        self.0.publish(None, payload.as_ref(), None).0
     }
 
     /// Publishes to every member in somebody's name.
     pub fn publish_as(&self, from: UserName, payload: impl AsRef<[u8]>) -> MessageId {
+        self.publish_timed(from, payload).0
+    }
+
+    /// As [`publish_as`](Self::publish_as), and says when that was.
+    pub fn publish_timed(&self, from: UserName, payload: impl AsRef<[u8]>) -> (MessageId, SystemTime) {
         self.0.publish(Some(from), payload.as_ref(), None)
     }
 
