@@ -15,8 +15,8 @@ use member::Member;
 use std::sync::Arc;
 use std::time::Duration;
 use switchboard::{
-    Codec, Connection, Format, Hub, Join, Length, Lines, MessageId, Overflow, Rate, Room, RoomName, RoomOptions,
-    Server, Tcp, Timeouts, Tls, Transport, Unix,
+    Codec, Connection, Format, Hub, Length, Lines, Overflow, Rate, Room, RoomName, RoomOptions, Server, Tcp, Timeouts,
+    Tls, Transport, Unix,
 };
 use tokio::time::Instant;
 
@@ -49,6 +49,17 @@ struct Settings {
     idle: Option<Duration>,
 }
 
+/// What a connection is told, and what it may do.
+#[derive(Debug, Clone, Copy)]
+struct Manner {
+    /// How it is told, until it asks for another.
+    format: Format,
+    /// Whether a frame that begins with `/` is a command.
+    commands: bool,
+    /// Whether it gets its own messages too.
+    echo: bool,
+}
+
 /// What all connections of one listener have in common.
 struct Listener {
     hub: Hub,
@@ -56,9 +67,7 @@ struct Listener {
     room: Room,
     /// Held for the same reason, whoever may be elsewhere.
     _lobby: Room,
-    format: Format,
-    commands: bool,
-    echo: bool,
+    manner: Manner,
     rate: Option<Rate>,
     overflow: Option<Overflow>,
     started: Instant,
@@ -106,7 +115,9 @@ where
     C: Codec,
     C::Frame: From<Bytes> + Into<Bytes>,
 {
-    Box::new(Member::enter(conn, Arc::clone(listener))).serve()
+    let mut member = Box::new(Member::enter(conn, Arc::clone(listener), listener.manner));
+    member.sit(&listener.room, None);
+    member.serve()
 }
 
 /// For an address as it was typed: a name is taken for a public one, but for the usual name of this machine.
@@ -172,12 +183,8 @@ impl Listener {
             unreachable!("there are fewer listeners than there may be rooms")
         };
         let Settings { format, commands, echo, rate, overflow, .. } = settings;
-        Self { hub, room, _lobby: lobby, format, commands, echo, rate, overflow, started: Instant::now() }
-    }
-
-    /// How its connections join a room.
-    fn join(&self, since: Option<MessageId>) -> Join {
-        Join { since, echo: self.echo, overflow: self.overflow }
+        let manner = Manner { format, commands, echo };
+        Self { hub, room, _lobby: lobby, manner, rate, overflow, started: Instant::now() }
     }
 }
 

@@ -66,7 +66,7 @@ impl<C: Codec> Member<C> {
             (seat, id)
         } else {
             let room = self.listener.hub.room_with(name, RoomOptions::default()).map_err(unmade)?;
-            let seat = self.identity.join(&room, self.listener.join(since));
+            let seat = self.identity.join(&room, self.joining(since));
             let seat = seat.map_err(|error| Failure::new(ErrorCode::TooManyRooms, error.to_string()))?;
             let id = seat.joined_at();
             (seat, id)

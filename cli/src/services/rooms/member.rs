@@ -2,9 +2,9 @@
 //!
 //! Nothing here delivers: what is published reaches members by itself.
 
-use super::Listener;
 use super::commands::Answer;
 use super::seats::Seats;
+use super::{Listener, Manner};
 use crate::services::received;
 use bytes::Bytes;
 use std::ops::ControlFlow;
@@ -12,7 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use switchboard::grammar::{ErrorCode, Failure, Message, Notice, Reply};
 use switchboard::{
-    Bucket, CloseReason, Codec, Connection, ConnectionError, Format, FrameError, Identity, Result, RoomName,
+    Bucket, CloseReason, Codec, Connection, ConnectionError, Format, FrameError, Identity, Join, MessageId, Result,
+    Room, RoomName,
 };
 
 /// A connection and its places in rooms.
@@ -21,6 +22,8 @@ pub(super) struct Member<C: Codec> {
     pub(super) listener: Arc<Listener>,
     pub(super) identity: Identity,
     pub(super) seats: Seats,
+    commands: bool,
+    echo: bool,
     /// What it sends.
     frames: Bucket,
     /// What it does that others are told of.
@@ -34,26 +37,38 @@ enum Rest {
     Error(ConnectionError),
 }
 
+impl<C: Codec> Member<C> {
+    /// How it joins a room.
+    pub(super) fn joining(&self, since: Option<MessageId>) -> Join {
+        Join { since, echo: self.echo, overflow: self.listener.overflow }
+    }
+}
+
 impl<C> Member<C>
 where
     C: Codec,
     C::Frame: From<Bytes> + Into<Bytes>,
 {
-    /// Takes a guest's name and a place in the listener's room.
-    pub(super) fn enter(conn: Connection<C>, listener: Arc<Listener>) -> Self {
-        let identity = listener.hub.enter(&conn, listener.format);
-        let mut seats = Seats::default();
+    /// Takes a guest's name, and no place in any room yet.
+    pub(super) fn enter(conn: Connection<C>, listener: Arc<Listener>, manner: Manner) -> Self {
+        let Manner { format, commands, echo } = manner;
+        let identity = listener.hub.enter(&conn, format);
+        let (seats, frames, changes) = Default::default();
+        Self { conn, listener, identity, seats, commands, echo, frames, changes }
+    }
+
+    /// Takes its first place in a room.
+    pub(super) fn sit(&mut self, room: &Room, since: Option<MessageId>) {
         // Only a limit of no room at all leaves it in none.
-        if let Ok(seat) = identity.join(&listener.room, listener.join(None)) {
-            seats.sit(seat);
+        if let Ok(seat) = self.identity.join(room, self.joining(since)) {
+            self.seats.sit(seat);
         }
-        Self { conn, listener, identity, seats, frames: Bucket::default(), changes: Bucket::default() }
     }
 
     /// Serves it to its end. There are thousands of these futures, which wait in `recv`: whatever is rare has a box of
     /// its own while it lasts, and takes no place in them.
     pub(super) async fn serve(mut self: Box<Self>) -> Result {
-        if self.listener.commands {
+        if self.commands {
             Box::pin(self.welcome()).await?;
         }
         loop {
@@ -82,7 +97,7 @@ where
             Err(error) => return Some(Rest::Error(error)),
         };
         received::log(self.conn.peer(), &frame);
-        let is_command = self.listener.commands && frame.starts_with(b"/");
+        let is_command = self.commands && frame.starts_with(b"/");
         match self.seats.current() {
             Some(seat) if !is_command => {
                 seat.publish(&frame);
@@ -147,7 +162,7 @@ where
         let format = self.identity.format();
         let last_word = match error {
             // Payloads and nothing else is what a relay promises.
-            _ if format == Format::Raw && !self.listener.commands => None,
+            _ if format == Format::Raw && !self.commands => None,
             ConnectionError::Frame(error @ FrameError::TooLong { .. }) => {
                 format.failure(&Failure::new(ErrorCode::FrameTooLong, error.to_string()))
             }
