@@ -3,7 +3,7 @@
 //! A codec sees neither sockets nor time. The connection gives it what was read and hands out what it finds;
 //! for sending, the codec writes into an [`Output`], which the connection's outbox owns.
 
-use crate::Output;
+use crate::{CloseReason, Output};
 use bytes::{Bytes, BytesMut};
 
 /// Turns the bytes of a stream into frames and back.
@@ -43,6 +43,13 @@ pub trait Codec: Default + Send + 'static {
     /// What the protocol does beside its frames. Asked whenever [`decode`](Self::decode) gave `None`; what is done then comes
     /// before anything else is decoded.
     fn aside(&mut self) -> Option<Aside> {
+        None
+    }
+
+    /// What tells the peer why its connection ends, behind all frames; `None` where the protocol has no words for it.
+    /// `code` is the one that is due, as the protocol numbers its ends, where it is not for `reason` alone to say.
+    fn farewell(&mut self, reason: CloseReason, code: Option<u16>) -> Option<Bytes> {
+        let _ = (reason, code);
         None
     }
 

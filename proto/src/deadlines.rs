@@ -33,9 +33,13 @@ impl Stamp {
 pub struct Timeouts {
     /// Without input while the handler waits for some. At the limit: [`CloseReason::Idle`]. Default: none.
     pub idle: Option<Duration>,
+    /// Without input from a WebSocket that has no `idle`: then it is pinged, and has as long again to answer. At the
+    /// limit: [`CloseReason::PeerLost`]. Default 30 s.
+    pub ping: Option<Duration>,
     /// Without progress while bytes are queued. At the limit: [`CloseReason::SlowConsumer`]. Default 10 s.
     pub write: Option<Duration>,
-    /// For TLS to be agreed on, before the handler runs. At the limit: [`CloseReason::HandshakeTimeout`]. Default 10 s.
+    /// For TLS to be agreed on, before the handler runs; for the head of a request from its first byte on, and its body.
+    /// At the limit: [`CloseReason::HandshakeTimeout`]. Default 10 s.
     pub handshake: Option<Duration>,
     /// For the peer to finish after the server did, and for the handler once its connection is closed. Default 2 s.
     pub linger: Duration,
@@ -44,7 +48,13 @@ pub struct Timeouts {
 impl Default for Timeouts {
     fn default() -> Self {
         let seconds = Duration::from_secs;
-        Self { idle: None, write: Some(seconds(10)), handshake: Some(seconds(10)), linger: seconds(2) }
+        Self {
+            idle: None,
+            ping: Some(seconds(30)),
+            write: Some(seconds(10)),
+            handshake: Some(seconds(10)),
+            linger: seconds(2),
+        }
     }
 }
 
@@ -55,6 +65,8 @@ pub struct Stamps {
     pub opening: Option<Second>,
     /// The handler waits for input, and none has come since.
     pub reading: Option<Second>,
+    /// It was pinged, and nothing has come since.
+    pub pinged: Option<Second>,
     /// Bytes are queued that the socket does not take, and it took none since.
     pub writing: Option<Second>,
 }
@@ -71,7 +83,15 @@ impl Stamps {
         if passed(self.reading, now, timeouts.idle) {
             return Some(CloseReason::Idle);
         }
+        if passed(self.pinged, now, timeouts.ping) {
+            return Some(CloseReason::PeerLost);
+        }
         None
+    }
+
+    /// Whether a peer that can be pinged is to be, at second `now`.
+    pub fn wants_ping(&self, now: Second, timeouts: &Timeouts) -> bool {
+        timeouts.idle.is_none() && self.pinged.is_none() && passed(self.reading, now, timeouts.ping)
     }
 }
 

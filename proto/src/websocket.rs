@@ -3,6 +3,7 @@
 //! A server's frame is the same for everybody, so that it is encoded once and shared. Control frames never come out as
 //! frames: what they ask for is an [`Aside`]. Knows nothing of the HTTP handshake; no extension is understood.
 
+mod handshake;
 mod header;
 mod mask;
 mod utf8;
@@ -51,6 +52,10 @@ impl Codec for WebSocket {
             Control::Ping(payload) => Some(Aside::Answer(control_frame(Opcode::Pong, &payload))),
             Control::Close(code) => Some(Aside::Finished { code }),
         }
+    }
+
+    fn farewell(&mut self, reason: CloseReason, code: Option<u16>) -> Option<Bytes> {
+        Some(Self::close_frame(reason, code))
     }
 
     fn held_bytes(&self) -> usize {
@@ -122,6 +127,10 @@ impl Codec for WebSocketClient {
             Control::Ping(payload) => Some(Aside::Answer(self.masked(Opcode::Pong, &payload))),
             Control::Close(code) => Some(Aside::Finished { code }),
         }
+    }
+
+    fn farewell(&mut self, reason: CloseReason, code: Option<u16>) -> Option<Bytes> {
+        Some(self.close_frame(code.unwrap_or(close_code(reason)), reason.code()))
     }
 
     fn held_bytes(&self) -> usize {

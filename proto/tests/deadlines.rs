@@ -67,7 +67,7 @@ proptest! {
     #[test]
     fn what_does_not_wait_never_expires(now: Second) {
         let zero = Some(Duration::ZERO);
-        let timeouts = Timeouts { idle: zero, write: zero, handshake: zero, linger: Duration::ZERO };
+        let timeouts = Timeouts { idle: zero, write: zero, ping: zero, handshake: zero, linger: Duration::ZERO };
         prop_assert_eq!(Stamps::default().expired(now, &timeouts), None);
     }
 }

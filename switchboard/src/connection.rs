@@ -9,14 +9,14 @@ pub(crate) use opening::open;
 use crate::error::ConnectionError;
 use crate::hub::identity::Identity;
 use crate::hub::membership::{Join, JoinError, Membership};
-use crate::hub::peer::{ConnectionId, Peer, PeerAddr, reason_of};
+use crate::hub::peer::{ConnectionId, Farewell, Peer, PeerAddr, Returned, reason_of};
 use crate::hub::room::Room;
 use crate::hub::{Form, Hub, Source};
 use bytes::{Bytes, BytesMut};
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use switchboard_proto::{CloseReason, Codec, Format, FrameError};
+use switchboard_proto::{Aside, CloseReason, Codec, Format, FrameError};
 use tokio::io::ReadBuf;
 
 /// One open peer: frames in, frames out.
@@ -38,17 +38,28 @@ struct Receiving<C: Codec> {
     finished: bool,
     /// The peer has finished sending, or is gone.
     peer_finished: bool,
+    /// What the protocol answers by itself, while the outbox is full.
+    answer: Option<Box<Bytes>>,
+    /// What the peer is told at the end, where that is known already.
+    close_code: Option<u16>,
 }
 
 impl<C: Codec> Connection<C> {
     pub(crate) fn new(peer: Arc<Peer>, source: Box<dyn Source>) -> Self {
+        Self::begun(peer, source, BytesMut::new())
+    }
+
+    /// A connection of which `input` was read already.
+    pub(crate) fn begun(peer: Arc<Peer>, source: Box<dyn Source>, input: BytesMut) -> Self {
         Self(Box::new(Receiving {
             peer,
             codec: C::default(),
-            input: BytesMut::new(),
+            input,
             source: Some(source),
             finished: false,
             peer_finished: false,
+            answer: None,
+            close_code: None,
         }))
     }
 
@@ -156,17 +167,30 @@ impl<C: Codec> Receiving<C> {
             if let Some(reason) = self.peer.closing() {
                 return Poll::Ready(Err(ConnectionError::Closed(reason)));
             }
+            if let Some(answer) = &self.answer {
+                // While it waits nothing is read: a peer that asks and does not listen fills its outbox, and no more.
+                ready!(self.peer.poll_send(cx, |output| output.put(answer))).map_err(ConnectionError::Closed)?;
+                self.answer = None;
+            }
             if !self.input.is_empty() {
                 // A frame costs budget, or a read of one-byte lines would hold the worker for 32,768 of them.
                 let budget = ready!(tokio::task::coop::poll_proceed(cx));
-                if let Some(frame) = self.decode()? {
-                    if self.input.is_empty() {
-                        // Split to its end it would still keep the whole read alive.
-                        self.input = BytesMut::new();
+                let decoded = self.decode()?;
+                if self.input.is_empty() {
+                    // Split to its end it would still keep the whole read alive.
+                    self.input = BytesMut::new();
+                }
+                match decoded {
+                    Decoded::Frame(frame) => {
+                        budget.made_progress();
+                        self.peer.handling();
+                        return Poll::Ready(Ok(Some(frame)));
                     }
-                    budget.made_progress();
-                    self.peer.handling();
-                    return Poll::Ready(Ok(Some(frame)));
+                    Decoded::Aside => {
+                        budget.made_progress();
+                        continue;
+                    }
+                    Decoded::Nothing => {}
                 }
             }
             if self.finished {
@@ -177,22 +201,46 @@ impl<C: Codec> Receiving<C> {
         }
     }
 
-    fn decode(&mut self) -> Result<Option<C::Frame>, FrameError> {
+    fn decode(&mut self) -> Result<Decoded<C::Frame>, FrameError> {
         let frame_bytes = self.peer.listener.limits.frame_bytes;
         let mut frame = self.codec.decode(&mut self.input, frame_bytes);
-        if self.finished && !self.peer.is_draining() && matches!(frame, Ok(None)) {
-            frame = self.codec.decode_end(&mut self.input, frame_bytes);
+        if let Ok(None) = frame {
+            if let Some(aside) = self.codec.aside() {
+                self.see_to(aside);
+                return Ok(Decoded::Aside);
+            }
+            if self.finished && !self.peer.is_draining() {
+                frame = self.codec.decode_end(&mut self.input, frame_bytes);
+            }
         }
-        if let Err(error) = &frame {
-            self.finished = true;
-            self.input = BytesMut::new();
-            self.peer.released_input();
-            self.peer.note(match error {
-                FrameError::TooLong { .. } => CloseReason::FrameTooLong,
-                _ => CloseReason::BadFrame,
-            });
+        match frame {
+            Ok(frame) => Ok(frame.map_or(Decoded::Nothing, Decoded::Frame)),
+            Err(error) => {
+                self.finished = true;
+                self.input = BytesMut::new();
+                self.peer.holding_input(0);
+                self.close_code = Some(error.close_code());
+                self.peer.note(match error {
+                    FrameError::TooLong { .. } => CloseReason::FrameTooLong,
+                    _ => CloseReason::BadFrame,
+                });
+                Err(error)
+            }
         }
-        frame
+    }
+
+    /// Does what the protocol asks for beside its frames.
+    fn see_to(&mut self, aside: Aside) {
+        match aside {
+            Aside::Answer(answer) => self.answer = Some(Box::new(answer)),
+            Aside::Finished { code } => {
+                self.finished = true;
+                self.input = BytesMut::new();
+                self.close_code = Some(code);
+                self.peer.note(CloseReason::PeerClosed);
+            }
+            _ => unreachable!("the library knows all that its own protocols ask for"),
+        }
     }
 
     /// Reads once. Ready means that there is something new to look at.
@@ -213,7 +261,7 @@ impl<C: Codec> Receiving<C> {
                 }
             }
             Poll::Pending => {
-                let held = source.held_bytes();
+                let held = source.held_bytes() + self.codec.held_bytes();
                 drop(shared);
                 self.peer.waiting(cx, self.input.len() + held);
                 // A drain or close that came between the first look and the waker.
@@ -243,7 +291,18 @@ impl<C: Codec> Receiving<C> {
 impl<C: Codec> Drop for Receiving<C> {
     fn drop(&mut self) {
         if let Some(source) = self.source.take() {
-            self.peer.give_back(source, self.peer_finished);
+            let (mut codec, code) = (std::mem::take(&mut self.codec), self.close_code);
+            let farewell: Farewell = Box::new(move |reason| codec.farewell(reason, code));
+            self.peer.give_back(Returned { source, peer_finished: self.peer_finished, farewell: Some(farewell) });
         }
     }
+}
+
+/// What came of the input.
+enum Decoded<T> {
+    Frame(T),
+    /// Something that the protocol sees to by itself.
+    Aside,
+    /// More is needed.
+    Nothing,
 }

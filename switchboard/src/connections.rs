@@ -22,7 +22,7 @@ pub struct ConnectionInfo {
     pub id: ConnectionId,
     /// Where the peer is.
     pub peer: PeerAddr,
-    /// `tcp`, `unix` or `memory`.
+    /// `tcp`, `tls`, `unix` or `memory`; `http` or `https`, and `ws` or `wss` once it is a WebSocket.
     pub transport: &'static str,
     /// The listener it came to: `tcp://127.0.0.1:8080`.
     pub listener: String,
@@ -111,7 +111,7 @@ fn info(peer: &Peer) -> ConnectionInfo {
     ConnectionInfo {
         id: peer.id,
         peer: peer.address.clone(),
-        transport: peer.listener.transport,
+        transport: peer.transport(),
         listener: peer.listener.name.clone(),
         age: peer.opened.elapsed(),
         quiet: Duration::from_secs(peer.quiet_seconds().into()),

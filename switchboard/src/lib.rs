@@ -14,6 +14,7 @@ mod connection;
 mod connections;
 mod drain;
 mod error;
+pub mod http;
 mod hub;
 mod metrics;
 mod server;
@@ -34,8 +35,8 @@ pub use hub::{Hub, HubLimits, RoomError};
 pub use metrics::{Count, Metrics};
 pub use server::{Bound, Handle, Server};
 pub use switchboard_proto::{
-    Bucket, Buckets, CloseReason, Codec, Escaped, EventStream, Format, FrameError, Length, Line, Lines, Message,
-    MessageId, NameError, Output, Rate, RoomName, Terminator, UserName,
+    Aside, Bucket, Buckets, CloseReason, Codec, Escaped, EventStream, Format, FrameError, Length, Line, Lines, Message,
+    MessageId, NameError, Output, Rate, RoomName, Terminator, UserName, WebSocket, WebSocketKind, WebSocketMessage,
 };
 pub use transport::Transport;
 pub use transport::memory::Memory;
@@ -55,7 +56,7 @@ pub mod grammar {
 pub mod prelude {
     pub use crate::{
         CloseReason, Codec, Connection, Datagram, Drained, Hub, Length, Limits, Line, Lines, Reply, Result, Room,
-        Server, Timeouts, ctrl_c,
+        Server, Timeouts, WebSocket, WebSocketMessage, ctrl_c,
     };
 }
 

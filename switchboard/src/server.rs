@@ -9,6 +9,7 @@ use crate::connection::Connection;
 use crate::connections::Connections;
 use crate::drain::{Drained, Stop};
 use crate::error::{BindError, BoxError};
+use crate::http::{self, HttpTransport, Opener, Request, Response, Scheme};
 use crate::hub::budget::Budget;
 use crate::metrics::Metrics;
 use crate::transport::tcp::Tcp;
@@ -24,7 +25,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
-use switchboard_proto::{CloseReason, Codec};
+use switchboard_proto::{CloseReason, Codec, WebSocket};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -133,7 +134,82 @@ impl Server {
         F: Future<Output = Result<(), E>> + Send + 'static,
         E: Into<BoxError> + 'static,
     {
-        self.entries.push(accept::entry(transport, handler));
+        let begin = move |peer, source| handler(Connection::new(peer, source));
+        self.entries.push(accept::entry(transport, |_| begin));
+        self
+    }
+
+    /// Answers HTTP requests to `address`; port 0 takes a free one.
+    ///
+    /// A service is any `Fn(Request) -> Future<Output = Response>`: it may also make the connection a WebSocket, by
+    /// [`Request::upgrade`], and stream its answer, by [`Response::stream`].
+    pub fn http<S, F>(self, address: impl ToString, service: S) -> Self
+    where
+        S: Fn(Request) -> F + Send + Sync + 'static,
+        F: Future<Output = Response> + Send + 'static,
+    {
+        self.listen_http(Tcp::new(address), service)
+    }
+
+    /// Answers HTTP requests over TLS, whose clients see one of `certificates`; port 0 takes a free one.
+    pub fn https<S, F>(self, address: impl ToString, certificates: &Certificates, service: S) -> Self
+    where
+        S: Fn(Request) -> F + Send + Sync + 'static,
+        F: Future<Output = Response> + Send + 'static,
+    {
+        self.listen_http(Tls::new(address, certificates).protocols(&["http/1.1"]), service)
+    }
+
+    /// Answers HTTP requests on any stream transport, with settings of its own.
+    pub fn listen_http<T, S, F>(self, transport: T, service: S) -> Self
+    where
+        T: Transport,
+        S: Fn(Request) -> F + Send + Sync + 'static,
+        F: Future<Output = Response> + Send + 'static,
+    {
+        self.requests(HttpTransport::new(transport, Scheme::Http), service)
+    }
+
+    /// Handles WebSockets to `address`, whatever their path; port 0 takes a free one.
+    ///
+    /// A browser's page may be from anywhere: who must know from where uses [`http`](Self::http), looks at `Origin`, and
+    /// calls [`Request::upgrade`].
+    pub fn websocket<H, F, E>(self, address: impl ToString, handler: H) -> Self
+    where
+        H: Fn(Connection<WebSocket>) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: Into<BoxError> + 'static,
+    {
+        self.listen_websocket(Tcp::new(address), handler)
+    }
+
+    /// Handles WebSockets on any stream transport, with settings of its own.
+    pub fn listen_websocket<T, H, F, E>(self, transport: T, handler: H) -> Self
+    where
+        T: Transport,
+        H: Fn(Connection<WebSocket>) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: Into<BoxError> + 'static,
+    {
+        let handler = Arc::new(handler);
+        let service = move |request: Request| {
+            let handler = Arc::clone(&handler);
+            std::future::ready(request.upgrade(&[], move |conn| handler(conn)))
+        };
+        self.requests(HttpTransport::new(transport, Scheme::WebSocket), service)
+    }
+
+    fn requests<T, S, F>(mut self, transport: T, service: S) -> Self
+    where
+        T: Transport,
+        S: Fn(Request) -> F + Send + Sync + 'static,
+        F: Future<Output = Response> + Send + 'static,
+    {
+        let service = Arc::new(service);
+        self.entries.push(accept::entry(transport, move |serving: &Serving| {
+            let opener: Arc<dyn Opener> = Arc::new(serving.clone());
+            move |peer, source| http::serve(peer, source, &service, &opener)
+        }));
         self
     }
 

@@ -85,6 +85,13 @@ impl Peer {
         }
     }
 
+    /// Receives `count` bytes; fewer at the end of input or after a reset.
+    pub async fn bytes(&mut self, count: usize) -> Vec<u8> {
+        while self.received.len() < count && matches!(self.receive().await, Ok(1..)) {}
+        let taken = count.min(self.received.len());
+        self.received.drain(..taken).collect()
+    }
+
     /// Receives everything until the server ends the connection.
     ///
     /// # Errors

@@ -41,6 +41,9 @@ pub(crate) trait StreamListener: Send + Sized + 'static {
 
     const TRANSPORT: &'static str;
 
+    /// Whether nobody on the way can read along.
+    const IS_SECURE: bool = false;
+
     /// The address as it is: `tcp://127.0.0.1:49152`.
     fn url(&self) -> String;
 

@@ -15,6 +15,31 @@ mod echo {
     }
 }
 
+mod websocket {
+    include!("../examples/websocket.rs");
+
+    use switchboard::Memory;
+    use switchboard::testing::Peer;
+
+    #[tokio::test(start_paused = true)]
+    async fn answers_lines_and_messages_alike() {
+        let mut peer = super::testing::serve(echo::<Lines>, Timeouts::default());
+        peer.send("hello\n").await;
+        assert_eq!(peer.line().await, "hello\n");
+
+        let memory = Memory::new();
+        let server = Server::new().workers(0).listen_websocket(memory.clone(), echo::<WebSocket>);
+        #[expect(clippy::disallowed_methods, reason = "the test's runtime owns the server")]
+        drop(tokio::spawn(server.serve_until(std::future::pending())));
+        let mut peer = Peer::connect(&memory);
+        peer.send("GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n").await;
+        peer.send("Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n").await;
+        while peer.line().await != "\r\n" {}
+        peer.send(b"\x81\x85\0\0\0\0hello").await;
+        assert_eq!(peer.bytes(7).await, b"\x81\x05hello");
+    }
+}
+
 mod custom_codec {
     include!("../examples/custom_codec.rs");
 

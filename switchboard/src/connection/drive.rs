@@ -1,9 +1,8 @@
 //! The one task of a connection: it runs the handler, writes when a full socket takes more, and closes.
 
-use super::Connection;
 use crate::error::{BoxError, ConnectionError};
 use crate::hub::Source;
-use crate::hub::peer::Peer;
+use crate::hub::peer::{Peer, Returned};
 use crate::worker::{Assigned, panic_text};
 use pin_project_lite::pin_project;
 use std::future::Future;
@@ -12,21 +11,19 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
-use switchboard_proto::{CloseReason, Codec, Ending};
+use switchboard_proto::{CloseReason, Ending};
 use tokio::io::ReadBuf;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info};
 
 /// Runs `handler` on the connection and closes it afterwards. Done once the socket is closed and counted.
-pub(crate) fn serve<C, H, F, E, A>(entered: Entered<A>, source: Box<dyn Source>, handler: &H) -> Serve<F, A>
-where
-    C: Codec,
-    H: Fn(Connection<C>) -> F,
-    F: Future<Output = Result<(), E>>,
-    E: Into<BoxError>,
-{
-    let connection = Connection::new(Arc::clone(&entered.peer), source);
-    let (running, phase) = match caught(|| handler(connection)) {
+pub(crate) fn serve<F, A>(
+    entered: Entered<A>,
+    source: Box<dyn Source>,
+    handler: impl FnOnce(Arc<Peer>, Box<dyn Source>) -> F,
+) -> Serve<F, A> {
+    let peer = Arc::clone(&entered.peer);
+    let (running, phase) = match caught(|| handler(peer, source)) {
         Ok(running) => (Some(running), Phase::Handling),
         Err(panic) => (None, Phase::Handled { outcome: panic }),
     };
@@ -92,15 +89,17 @@ where
                     if peer.is_leaving() {
                         ready!(peer.poll_drive(cx));
                     }
-                    let (source, finished) = match peer.poll_returned() {
-                        Poll::Ready((source, finished)) => (Some(source).filter(|_| !finished), finished),
+                    let (source, finished, farewell) = match peer.poll_returned() {
+                        Poll::Ready(Returned { source, peer_finished, farewell }) => {
+                            (Some(source).filter(|_| !peer_finished), peer_finished, farewell)
+                        }
                         Poll::Pending => {
                             ready!(peer.poll_drive(cx));
                             peer.abort(CloseReason::Aborted);
-                            (None, false)
+                            (None, false, None)
                         }
                     };
-                    let reason = peer.start_close(outcome.reason(finished, &peer.listener.drain));
+                    let reason = peer.start_close(outcome.reason(finished, &peer.listener.drain), farewell);
                     let outcome = std::mem::replace(outcome, Outcome::Finished);
                     *this.phase = Phase::Closing { outcome, reason, source, sending: true };
                 }

@@ -4,7 +4,7 @@
 
 use super::drive::{Entered, Serve};
 use crate::error::BoxError;
-use crate::hub::peer::{Peer, reason_of};
+use crate::hub::peer::{Peer, Returned, reason_of};
 use crate::hub::{OpenError, Source};
 use pin_project_lite::pin_project;
 use std::future::Future;
@@ -57,7 +57,7 @@ where
             let serve = match opened {
                 Ok(()) => begin(entered, source),
                 Err(Unopened { peer_left, error }) => {
-                    entered.peer.give_back(source, peer_left);
+                    entered.peer.give_back(Returned { source, peer_finished: peer_left, farewell: None });
                     Serve::unopened(entered, error)
                 }
             };

@@ -4,22 +4,24 @@
 //! Whoever wants something of that task sets a flag and wakes it.
 
 mod deliver;
+mod ending;
 mod origin;
 
+pub(crate) use ending::{Farewell, Returned};
 pub(crate) use origin::ListenerSettings;
 pub use origin::{ConnectionId, PeerAddr};
 
+use super::Sink;
 use super::outbox::{Flushed, Outbox};
 use super::staging;
 use super::tick::Tick;
-use super::{Sink, Source};
 use parking_lot::Mutex;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker, ready};
-use switchboard_proto::{CloseReason, Ending, Output, Second, Stamp, Stamps, passed};
+use switchboard_proto::{CloseReason, Output, Second, Stamp};
 use tokio::time::Instant;
 
 /// The socket takes no more; the task goes on writing.
@@ -47,6 +49,8 @@ pub(crate) struct Peer {
     pub(crate) traffic: Traffic,
     /// What the task must look at; see the constants.
     attention: AtomicU8,
+    /// A [`Protocol`].
+    protocol: AtomicU8,
     reading_since: AtomicU32,
     /// How many rooms it is in.
     rooms: AtomicU32,
@@ -54,6 +58,18 @@ pub(crate) struct Peer {
     leaving: AtomicU32,
     pub(crate) tick: Arc<Tick>,
     state: Mutex<State>,
+}
+
+/// What is spoken on a connection, as far as that makes a difference to those who look after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Protocol {
+    /// Frames of a codec, from the first byte on.
+    Frames,
+    /// Requests and answers.
+    Http,
+    /// Messages: it can be pinged, and comes back by itself when it is closed.
+    WebSocket,
 }
 
 /// What went through, and when last.
@@ -77,10 +93,10 @@ struct State {
     handler: Option<Box<Waker>>,
     /// A sender waits for room.
     wants_room: bool,
-    /// The read side, given back by the `Connection` when it is dropped.
-    source: Option<Box<dyn Source>>,
-    /// The peer has finished sending, or is gone.
-    peer_finished: bool,
+    /// What the `Connection` gave back when it was dropped.
+    returned: Option<Box<Returned>>,
+    /// When it was asked for a sign of life.
+    pinged: Stamp,
     input_charge: super::budget::Charge,
     told: Told,
 }
@@ -109,6 +125,7 @@ impl Peer {
             opened: Instant::now(),
             traffic,
             attention: AtomicU8::new(NEW),
+            protocol: AtomicU8::new(Protocol::Frames as u8),
             reading_since: AtomicU32::new(NOT_READING),
             rooms: AtomicU32::new(0),
             leaving: AtomicU32::new(0),
@@ -120,8 +137,8 @@ impl Peer {
                 driver: None,
                 handler: None,
                 wants_room: false,
-                source: None,
-                peer_finished: false,
+                returned: None,
+                pinged: Stamp::NONE,
                 input_charge: super::budget::Charge::default(),
                 told: Told::default(),
             }),
@@ -237,13 +254,32 @@ impl Peer {
 
     // Receiving: what the connection notes here for the sweep and for lists.
 
-    /// A handshake begins, before the handler runs.
+    /// What is spoken from now on.
+    pub(crate) fn speaks(&self, protocol: Protocol) {
+        // Relaxed: for lists, the sweep and a drain, which a moment does not matter to.
+        self.protocol.store(protocol as u8, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_speaking(&self, protocol: Protocol) -> bool {
+        self.protocol.load(Ordering::Relaxed) == protocol as u8
+    }
+
+    /// What it came by, as the scheme of a URL.
+    pub(crate) fn transport(&self) -> &'static str {
+        match (self.is_speaking(Protocol::WebSocket), self.listener.is_secure) {
+            (false, _) => self.listener.transport,
+            (true, false) => "ws",
+            (true, true) => "wss",
+        }
+    }
+
+    /// A handshake begins, or the head of a request.
     pub(crate) fn opening(&self) {
         self.reading_since.store(self.tick.now(), Ordering::Relaxed);
         self.attention.fetch_or(OPENING, Ordering::Release);
     }
 
-    /// The handshake is over.
+    /// The handshake is over, or the head is whole.
     pub(crate) fn opened(&self) {
         self.attention.fetch_and(!OPENING, Ordering::Release);
         self.reading_since.store(NOT_READING, Ordering::Relaxed);
@@ -253,7 +289,7 @@ impl Peer {
     pub(crate) fn received(&self, bytes: usize) {
         bump(&self.traffic.bytes_in, bytes as u64);
         self.traffic.last.store(self.tick.now(), Ordering::Relaxed);
-        if self.reading_since.load(Ordering::Relaxed) != NOT_READING {
+        if self.reading_since.load(Ordering::Relaxed) != NOT_READING && !self.is(OPENING) {
             self.reading_since.store(self.tick.now(), Ordering::Relaxed);
         }
     }
@@ -285,9 +321,9 @@ impl Peer {
         }
     }
 
-    /// No bytes of a partial frame are held any more.
-    pub(crate) fn released_input(&self) {
-        self.state.lock().input_charge.set(0, &self.tick.budget);
+    /// `bytes` of what came are held until it is whole.
+    pub(crate) fn holding_input(&self, bytes: usize) {
+        self.state.lock().input_charge.set(bytes, &self.tick.budget);
     }
 
     pub(crate) fn is_draining(&self) -> bool {
@@ -305,75 +341,6 @@ impl Peer {
             return None;
         }
         self.state.lock().reason
-    }
-
-    /// The connection's receiving half is gone.
-    pub(crate) fn give_back(&self, source: Box<dyn Source>, peer_finished: bool) {
-        let mut state = self.state.lock();
-        state.input_charge.set(0, &self.tick.budget);
-        state.handler = None;
-        state.source = Some(source);
-        state.peer_finished = peer_finished;
-        wake(state.driver.as_ref());
-    }
-
-    // Ending: anybody may ask, the first reason stands.
-
-    /// Notes why the connection will end, without ending it.
-    pub(crate) fn note(&self, reason: CloseReason) {
-        self.state.lock().reason.get_or_insert(reason);
-    }
-
-    /// Ends the connection: receiving and sending fail, and the handler has the linger time to finish.
-    pub(crate) fn end(&self, reason: CloseReason) {
-        self.end_locked(&mut self.state.lock(), reason);
-    }
-
-    /// Ends the connection now, whatever the handler is doing.
-    pub(crate) fn abort(&self, reason: CloseReason) {
-        let mut state = self.state.lock();
-        self.attention.fetch_or(ABORTED, Ordering::Release);
-        self.end_locked(&mut state, reason);
-    }
-
-    /// Ends receiving, after what is there already.
-    pub(crate) fn drain(&self) {
-        let state = self.state.lock();
-        self.attention.fetch_or(DRAINING, Ordering::Release);
-        state.wake();
-    }
-
-    fn end_locked(&self, state: &mut State, reason: CloseReason) {
-        state.reason.get_or_insert(reason);
-        if state.lingering.get().is_none() {
-            state.lingering = Stamp::at(self.tick.now());
-        }
-        // Release: the reason is in place before anybody sees the flag.
-        self.attention.fetch_or(CLOSING, Ordering::Release);
-        state.wake();
-    }
-
-    /// Looks at the deadlines; once a second.
-    pub(crate) fn sweep(&self, now: Second) {
-        let mut state = self.state.lock();
-        let timeouts = &self.listener.timeouts;
-        if passed(state.lingering.get(), now, Some(timeouts.linger)) {
-            self.attention.fetch_or(FORCED, Ordering::Release);
-            wake(state.driver.as_ref());
-        }
-        let reading = self.reading_since.load(Ordering::Relaxed);
-        let stamp = (reading != NOT_READING).then_some(reading);
-        let (opening, reading) = if self.is(OPENING) { (stamp, None) } else { (None, stamp) };
-        let stamps = Stamps { opening, reading, writing: state.outbox.blocked_since() };
-        match stamps.expired(now, timeouts) {
-            None => {}
-            // A peer that stopped reading while it was being closed: nothing more will be flushed.
-            Some(CloseReason::SlowConsumer) if state.reason.is_some() => {
-                self.attention.fetch_or(FORCED, Ordering::Release);
-                self.end_locked(&mut state, CloseReason::SlowConsumer);
-            }
-            Some(reason) => self.end_locked(&mut state, reason),
-        }
     }
 
     // The connection's own task.
@@ -403,60 +370,6 @@ impl Peer {
             self.end_locked(&mut state, reason_of(error));
         }
         Poll::Ready(result)
-    }
-
-    /// Waits until the `Connection` is dropped: it may outlive the handler in a task of the user's.
-    /// Then gives its source, and whether the peer has finished.
-    pub(crate) fn poll_returned(&self) -> Poll<(Box<dyn Source>, bool)> {
-        let mut state = self.state.lock();
-        let finished = state.peer_finished;
-        state.source.take().map_or(Poll::Pending, |source| Poll::Ready((source, finished)))
-    }
-
-    /// Starts to close for `reason`, or the one that came first.
-    pub(crate) fn start_close(&self, reason: CloseReason) -> CloseReason {
-        let mut state = self.state.lock();
-        self.attention.fetch_or(CLOSING, Ordering::Release);
-        self.reading_since.store(NOT_READING, Ordering::Relaxed);
-        state.lingering = Stamp::NONE;
-        let reason = *state.reason.get_or_insert(reason);
-        if let Some(sink) = state.outbox.sink() {
-            sink.reason(reason);
-        }
-        if reason.ending() == Ending::Polite {
-            // The handler's time is over, but the peer's begins only now.
-            self.attention.fetch_and(!FORCED, Ordering::Release);
-        } else {
-            self.attention.fetch_or(FORCED, Ordering::Release);
-        }
-        reason
-    }
-
-    /// Writes what is queued and shuts the write side down; bounded by the write timeout.
-    pub(crate) fn poll_finish_sending(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_flush(cx))?;
-        let mut state = self.state.lock();
-        if let Some(sink) = state.outbox.sink()
-            && let Poll::Pending = sink.poll_shutdown(cx)?
-        {
-            // A last word of TLS that the socket does not take is due like any other byte.
-            state.outbox.block(self.tick.now());
-            return Poll::Pending;
-        }
-        state.lingering = Stamp::at(self.tick.now());
-        Poll::Ready(Ok(()))
-    }
-
-    /// Closes the socket's write side, as a reset if the end was abrupt. Says how many bytes were not written.
-    pub(crate) fn finish_close(&self, reset: bool) -> usize {
-        let mut state = self.state.lock();
-        if reset && let Some(sink) = state.outbox.sink() {
-            sink.reset();
-        }
-        let unwritten = state.outbox.close();
-        state.outbox.charge.set(0, &self.tick.budget);
-        state.driver = None;
-        unwritten
     }
 
     /// Bytes that the budget counts for this connection.

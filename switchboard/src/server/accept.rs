@@ -5,19 +5,23 @@
 
 use super::Serving;
 use super::handshakes::{Handshakes, UnderWay};
-use crate::connection::{Connection, Entered, open, serve};
+use crate::connection::{Entered, open, serve};
 use crate::error::BoxError;
+use crate::http::{Begin, Opener};
+use crate::hub::Source;
 use crate::hub::peer::{ConnectionId, ListenerSettings, Peer, PeerAddr};
+use crate::transport::memory::End;
 use crate::transport::udp::{self, Datagram, Gate, Reply, Sockets, Udp};
 use crate::transport::{Stream, StreamListener, StreamTransport, Transport};
 use crate::worker::Assigned;
+use bytes::BytesMut;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use switchboard_proto::{CloseReason, Codec};
+use switchboard_proto::CloseReason;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
@@ -66,32 +70,29 @@ impl Accepting {
     }
 }
 
-/// A stream listener and its handler.
-struct Streams<T, H, C, F> {
+/// A stream listener, and what serves its connections once the server runs.
+struct Streams<T, M> {
     transport: T,
-    handler: Arc<H>,
-    types: Types<C, F>,
+    make: M,
 }
 
-/// Types that appear in the handler's signature only.
-type Types<C, F> = std::marker::PhantomData<fn() -> (C, F)>;
-
-pub(super) fn entry<T, C, H, F, E>(transport: T, handler: H) -> Box<dyn Entry>
+/// Listens on `transport`, and serves each connection by what `make` makes.
+pub(super) fn entry<T, M, H, F, E>(transport: T, make: M) -> Box<dyn Entry>
 where
     T: Transport,
-    C: Codec,
-    H: Fn(Connection<C>) -> F + Send + Sync + 'static,
+    M: FnOnce(&Serving) -> H + Send + 'static,
+    H: Fn(Arc<Peer>, Box<dyn Source>) -> F + Send + Sync + 'static,
     F: Future<Output = Result<(), E>> + Send + 'static,
     E: Into<BoxError> + 'static,
 {
-    Box::new(Streams { transport, handler: Arc::new(handler), types: Types::<C, F>::default() })
+    Box::new(Streams { transport, make })
 }
 
-impl<T, C, H, F, E> Entry for Streams<T, H, C, F>
+impl<T, M, H, F, E> Entry for Streams<T, M>
 where
     T: StreamTransport,
-    C: Codec,
-    H: Fn(Connection<C>) -> F + Send + Sync + 'static,
+    M: FnOnce(&Serving) -> H + Send + 'static,
+    H: Fn(Arc<Peer>, Box<dyn Source>) -> F + Send + Sync + 'static,
     F: Future<Output = Result<(), E>> + Send + 'static,
     E: Into<BoxError> + 'static,
 {
@@ -103,24 +104,23 @@ where
         Box::pin(async move {
             let timeouts = self.transport.timeouts();
             let listener = self.transport.bind().await?;
-            let bound = BoundStreams { listener, timeouts, handler: self.handler, types: self.types };
+            let bound = BoundStreams { listener, timeouts, make: self.make };
             Ok(Box::new(bound) as Box<dyn BoundEntry>)
         })
     }
 }
 
-struct BoundStreams<L, H, C, F> {
+struct BoundStreams<L, M> {
     listener: L,
     timeouts: Option<crate::Timeouts>,
-    handler: Arc<H>,
-    types: Types<C, F>,
+    make: M,
 }
 
-impl<L, C, H, F, E> BoundEntry for BoundStreams<L, H, C, F>
+impl<L, M, H, F, E> BoundEntry for BoundStreams<L, M>
 where
     L: StreamListener,
-    C: Codec,
-    H: Fn(Connection<C>) -> F + Send + Sync + 'static,
+    M: FnOnce(&Serving) -> H + Send + 'static,
+    H: Fn(Arc<Peer>, Box<dyn Source>) -> F + Send + Sync + 'static,
     F: Future<Output = Result<(), E>> + Send + 'static,
     E: Into<BoxError> + 'static,
 {
@@ -133,23 +133,33 @@ where
     }
 
     fn run(self: Box<Self>, serving: &Serving) -> Vec<BoxFuture<()>> {
-        let serving = serving.clone();
-        vec![Box::pin(async move { self.accept(serving).await })]
+        let Self { listener, timeouts, make } = *self;
+        let accepting = Accept { listener, timeouts, handler: Arc::new(make(serving)), serving: serving.clone() };
+        vec![Box::pin(accepting.run())]
     }
 }
 
-impl<L, C, H, F, E> BoundStreams<L, H, C, F>
+/// An accept loop.
+struct Accept<L, H> {
+    listener: L,
+    timeouts: Option<crate::Timeouts>,
+    handler: Arc<H>,
+    serving: Serving,
+}
+
+impl<L, H, F, E> Accept<L, H>
 where
     L: StreamListener,
-    C: Codec,
-    H: Fn(Connection<C>) -> F + Send + Sync + 'static,
+    H: Fn(Arc<Peer>, Box<dyn Source>) -> F + Send + Sync + 'static,
     F: Future<Output = Result<(), E>> + Send + 'static,
     E: Into<BoxError> + 'static,
 {
-    async fn accept(mut self, serving: Serving) {
+    async fn run(mut self) {
+        let serving = self.serving.clone();
         let settings = Arc::new(ListenerSettings {
             name: self.listener.url(),
             transport: L::TRANSPORT,
+            is_secure: L::IS_SECURE,
             timeouts: self.timeouts.unwrap_or(serving.timeouts),
             limits: Arc::clone(&serving.limits),
             metrics: Arc::clone(&serving.metrics),
@@ -170,7 +180,7 @@ where
                 Ok((_, address)) if handshakes.as_ref().is_some_and(|handshakes| !handshakes.admit(&address)) => {
                     refuse(&address, CloseReason::TooManyHandshakes, &settings);
                 }
-                Ok((stream, address)) => self.open((stream, under_way), address, is_local, &settings, &serving),
+                Ok((stream, address)) => self.open((stream, under_way), address, is_local, &settings),
                 Err(error) if is_exhaustion(&error) => {
                     serving.metrics.accept_waits.add(1);
                     if serving.metrics.may_log_abnormal().is_some() {
@@ -192,8 +202,8 @@ where
         address: PeerAddr,
         is_local: bool,
         settings: &Arc<ListenerSettings>,
-        serving: &Serving,
     ) {
+        let serving = &self.serving;
         let admitted = match serving.admission.admit(&address, is_local) {
             Ok(admitted) => admitted,
             Err(reason) => return refuse(&address, reason, settings),
@@ -203,17 +213,10 @@ where
             unreachable!("a server has a worker")
         };
         let assigned = worker.assign();
-        let opening = Opening {
-            // Relaxed: only uniqueness matters.
-            id: ConnectionId(serving.next_id.fetch_add(1, Ordering::Relaxed)),
-            address,
-            settings: Arc::clone(settings),
-            assigned,
-            admitted,
-            under_way,
-        };
+        let opening =
+            Opening { id: serving.next_id(), address, settings: Arc::clone(settings), assigned, admitted, under_way };
         if worker.index == 0 {
-            return self.spawn(stream, opening, serving);
+            return spawn(stream, opening, &self.handler, serving);
         }
         let here = (Arc::clone(&self.handler), serving.clone());
         let Ok(stream) = stream.detach() else { return };
@@ -221,14 +224,10 @@ where
             let (handler, serving) = here;
             // A stream that cannot be registered is closed: the worker is ending.
             if let Ok(stream) = L::Stream::attach(stream) {
-                spawn::<C, H, F, E>(stream, opening, &handler, &serving);
+                spawn(stream, opening, &handler, &serving);
             }
         };
         serving.connections.spawn_on(on_its_worker, &worker.handle);
-    }
-
-    fn spawn(&self, stream: L::Stream, opening: Opening, serving: &Serving) {
-        spawn::<C, H, F, E>(stream, opening, &self.handler, serving);
     }
 }
 
@@ -253,10 +252,9 @@ fn refuse(address: &PeerAddr, reason: CloseReason, settings: &ListenerSettings) 
 }
 
 /// Starts the task of a connection on the event loop that calls.
-fn spawn<C, H, F, E>(stream: impl Stream, opening: Opening, handler: &Arc<H>, serving: &Serving)
+fn spawn<H, F, E>(stream: impl Stream, opening: Opening, handler: &Arc<H>, serving: &Serving)
 where
-    C: Codec,
-    H: Fn(Connection<C>) -> F + Send + Sync + 'static,
+    H: Fn(Arc<Peer>, Box<dyn Source>) -> F + Send + Sync + 'static,
     F: Future<Output = Result<(), E>> + Send + 'static,
     E: Into<BoxError> + 'static,
 {
@@ -269,8 +267,34 @@ where
         return;
     };
     let handler = Arc::clone(handler);
-    let begin = move |entered, source| serve::<C, H, F, E, _>(entered, source, &*handler);
+    let begin = move |entered, source| serve(entered, source, &*handler);
     serving.connections.spawn(open(entered, source, under_way, begin));
+}
+
+impl Serving {
+    fn next_id(&self) -> ConnectionId {
+        // Relaxed: only uniqueness matters.
+        ConnectionId(self.next_id.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+impl Opener for Serving {
+    fn open(&self, beside: &Arc<Peer>, end: End, begin: Begin) -> Result<(), CloseReason> {
+        // Counted among all, and not once more for its address.
+        let admitted = self.admission.admit(&PeerAddr::Memory, true).inspect_err(|reason| {
+            refuse(&beside.address, *reason, &beside.listener);
+        })?;
+        let Some(worker) = self.workers.iter().find(|worker| Arc::ptr_eq(&worker.tick, &beside.tick)) else {
+            unreachable!("a connection is on one of the workers")
+        };
+        self.metrics.accepted.add(1);
+        let (source, sink) = end.split();
+        let (address, settings) = (beside.address.clone(), Arc::clone(&beside.listener));
+        let peer = Peer::new(self.next_id(), address, settings, sink, Arc::clone(&worker.tick));
+        let entered = Entered::new(peer, worker.assign(), admitted);
+        self.connections.spawn(serve(entered, source, |peer, source| begin(peer, source, BytesMut::new())));
+        Ok(())
+    }
 }
 
 /// Whether accepting failed for want of something that may be there again later (accept(2)).

@@ -77,6 +77,8 @@ impl StreamListener for Listener {
 
     const TRANSPORT: &'static str = "tls";
 
+    const IS_SECURE: bool = true;
+
     fn url(&self) -> String {
         self.tcp.url().replacen("tcp", "tls", 1)
     }

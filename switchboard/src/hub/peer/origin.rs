@@ -63,6 +63,8 @@ pub(crate) struct ListenerSettings {
     /// As in logs and lists: `tcp://127.0.0.1:8080`.
     pub(crate) name: String,
     pub(crate) transport: &'static str,
+    /// Nobody on the way can read along.
+    pub(crate) is_secure: bool,
     pub(crate) timeouts: Timeouts,
     pub(crate) limits: Arc<Limits>,
     pub(crate) metrics: Arc<Metrics>,

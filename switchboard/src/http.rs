@@ -1,0 +1,67 @@
+//! HTTP: requests and their answers, and the WebSockets and streams that they become.
+//!
+//! hyper speaks HTTP, over the source and the outbox of an ordinary connection: limits, deadlines, lists and drain apply
+//! as to any other. When a request becomes a WebSocket hyper is dropped, and the same connection goes on with a codec and
+//! a handler. Knows no rooms and no paths: what is answered is the service's.
+
+mod exchange;
+mod listener;
+mod request;
+mod response;
+mod task;
+mod upgrade;
+mod wire;
+
+pub(crate) use exchange::Opener;
+pub(crate) use listener::{HttpTransport, Scheme};
+pub use request::{BodyError, Request};
+pub use response::Response;
+pub(crate) use task::serve;
+
+use crate::BoxError;
+use crate::connection::Connection;
+use crate::hub::Source;
+use crate::hub::peer::Peer;
+use bytes::BytesMut;
+use pin_project_lite::pin_project;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use switchboard_proto::Codec;
+
+/// A handler that runs.
+pub(crate) type Handling = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>;
+
+/// Starts a handler on a connection, of which some input may have been read already.
+pub(crate) type Begin = Box<dyn FnOnce(Arc<Peer>, Box<dyn Source>, BytesMut) -> Handling + Send>;
+
+/// Erases the types of a handler.
+fn begin<C, F, E>(handler: impl FnOnce(Connection<C>) -> F + Send + 'static) -> Begin
+where
+    C: Codec,
+    F: Future<Output = Result<(), E>> + Send + 'static,
+    E: Into<BoxError> + 'static,
+{
+    Box::new(|peer, source, input| Box::pin(Erased { running: handler(Connection::begun(peer, source, input)) }))
+}
+
+pin_project! {
+    /// By hand, because an async block would hold the handler's future twice.
+    struct Erased<F> {
+        #[pin]
+        running: F,
+    }
+}
+
+impl<F, E> Future for Erased<F>
+where
+    F: Future<Output = Result<(), E>>,
+    E: Into<BoxError>,
+{
+    type Output = Result<(), BoxError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.project().running.poll(cx).map_err(Into::into)
+    }
+}

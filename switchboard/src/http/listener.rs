@@ -1,0 +1,89 @@
+//! A stream transport on which HTTP is spoken: the same but for its name.
+
+use crate::Timeouts;
+use crate::hub::peer::PeerAddr;
+use crate::transport::{StreamListener, StreamTransport, Transport};
+use std::io;
+use std::task::{Context, Poll};
+
+/// What a listener's URL begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    Http,
+    WebSocket,
+}
+
+impl Scheme {
+    /// `tcp://127.0.0.1:80` as `http://127.0.0.1:80`; a Unix socket's path stays a path.
+    fn url(self, url: &str) -> String {
+        let (plain, secure) = match self {
+            Self::Http => ("http", "https"),
+            Self::WebSocket => ("ws", "wss"),
+        };
+        match url.split_once("://") {
+            Some(("tcp", rest)) => format!("{plain}://{rest}"),
+            Some(("tls", rest)) => format!("{secure}://{rest}"),
+            _ => format!("{plain}+{url}"),
+        }
+    }
+}
+
+pub(crate) struct HttpTransport<T> {
+    transport: T,
+    scheme: Scheme,
+}
+
+impl<T: Transport> HttpTransport<T> {
+    pub(crate) fn new(transport: T, scheme: Scheme) -> Self {
+        Self { transport, scheme }
+    }
+}
+
+impl<T: Transport> StreamTransport for HttpTransport<T> {
+    type Listener = Listener<T::Listener>;
+
+    fn url(&self) -> String {
+        self.scheme.url(&self.transport.url())
+    }
+
+    fn timeouts(&self) -> Option<Timeouts> {
+        self.transport.timeouts()
+    }
+
+    async fn bind(self) -> io::Result<Self::Listener> {
+        Ok(Listener { listener: self.transport.bind().await?, scheme: self.scheme })
+    }
+}
+
+pub(crate) struct Listener<L> {
+    listener: L,
+    scheme: Scheme,
+}
+
+impl<L: StreamListener> StreamListener for Listener<L> {
+    type Stream = L::Stream;
+
+    const TRANSPORT: &'static str = if L::IS_SECURE { "https" } else { "http" };
+
+    const IS_SECURE: bool = L::IS_SECURE;
+
+    fn url(&self) -> String {
+        self.scheme.url(&self.listener.url())
+    }
+
+    fn is_local(&self) -> bool {
+        self.listener.is_local()
+    }
+
+    fn listen(&mut self) -> io::Result<()> {
+        self.listener.listen()
+    }
+
+    fn attach(&mut self) -> io::Result<()> {
+        self.listener.attach()
+    }
+
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Self::Stream, PeerAddr)>> {
+        self.listener.poll_accept(cx)
+    }
+}

@@ -1,0 +1,143 @@
+//! A request: its head, who sent it, and its body within a limit and a time.
+
+use super::exchange::Exchange;
+use super::response::Response;
+use crate::hub::peer::{ConnectionId, PeerAddr};
+use bytes::{Bytes, BytesMut};
+use http::request::Parts;
+use http::{HeaderMap, Method, StatusCode, Uri};
+use hyper::body::{Body as _, Incoming};
+use std::fmt;
+use std::future::{pending, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use tokio::time::sleep_until;
+
+/// A request. Its head is whole; its body may still be on its way.
+pub struct Request {
+    pub(super) head: Parts,
+    pub(super) body: Incoming,
+    pub(super) exchange: Arc<Exchange>,
+}
+
+impl Request {
+    /// Method, URI, version and headers.
+    pub fn head(&self) -> &Parts {
+        &self.head
+    }
+
+    /// What is to be done.
+    pub fn method(&self) -> &Method {
+        &self.head.method
+    }
+
+    /// To what, as the client wrote it: as a rule a path and a query.
+    pub fn uri(&self) -> &Uri {
+        &self.head.uri
+    }
+
+    /// At most 100, of 16 KiB in all.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.head.headers
+    }
+
+    /// Where the client is.
+    pub fn peer(&self) -> &PeerAddr {
+        &self.exchange.peer.address
+    }
+
+    /// The number of the connection that it came on.
+    pub fn id(&self) -> ConnectionId {
+        self.exchange.peer.id
+    }
+
+    /// Whether it came by TLS.
+    pub fn is_secure(&self) -> bool {
+        self.exchange.peer.listener.is_secure
+    }
+
+    /// Receives the body, empty if there is none.
+    ///
+    /// Waits at most until [`Timeouts::handshake`](crate::Timeouts::handshake) has passed since the first byte of the head.
+    ///
+    /// # Errors
+    /// It is longer than `limit` bytes, too slow, or broken. The connection ends with the answer, which a [`BodyError`]
+    /// becomes by [`Response::from`].
+    ///
+    /// # Cancel safety
+    /// Not safe: what came is lost.
+    pub async fn body(&mut self, limit: usize) -> Result<Bytes, BodyError> {
+        let deadline = self.exchange.deadline();
+        let late = async {
+            match deadline {
+                Some(deadline) => sleep_until(deadline).await,
+                None => pending().await,
+            }
+        };
+        let body = tokio::select! {
+            body = receive(&mut self.body, limit, &self.exchange) => body,
+            () = late => Err(BodyError::Slow),
+        };
+        if body.is_err() {
+            self.exchange.end_after_answer();
+        }
+        body
+    }
+}
+
+async fn receive(incoming: &mut Incoming, limit: usize, exchange: &Exchange) -> Result<Bytes, BodyError> {
+    let announced = incoming.size_hint().lower();
+    if announced > limit as u64 {
+        return Err(BodyError::TooLong);
+    }
+    let mut body = BytesMut::new();
+    while let Some(frame) = poll_fn(|cx| Pin::new(&mut *incoming).poll_frame(cx)).await {
+        // Trailers are passed over: nobody asked for any.
+        let Ok(bytes) = frame.map_err(|_| BodyError::Broken)?.into_data() else { continue };
+        if bytes.len() > limit - body.len() {
+            return Err(BodyError::TooLong);
+        }
+        body.extend_from_slice(&bytes);
+        exchange.peer.holding_input(body.len());
+    }
+    Ok(body.freeze())
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Parts { method, uri, .. } = &self.head;
+        f.debug_struct("Request").field("method", method).field("uri", uri).finish_non_exhaustive()
+    }
+}
+
+/// Why a body was not received.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BodyError {
+    /// It is longer than the limit.
+    #[error("body is too long")]
+    TooLong,
+    /// It did not come in time.
+    #[error("body took too long")]
+    Slow,
+    /// It is not framed as HTTP says, or the client left.
+    #[error("body is broken")]
+    Broken,
+}
+
+impl BodyError {
+    /// The status that says so.
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Slow => StatusCode::REQUEST_TIMEOUT,
+            Self::Broken => StatusCode::BAD_REQUEST,
+        }
+    }
+}
+
+impl From<BodyError> for Response {
+    fn from(error: BodyError) -> Self {
+        Self::plain(error.status(), &error.to_string())
+    }
+}

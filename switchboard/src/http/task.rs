@@ -1,0 +1,164 @@
+//! What runs on an HTTP connection: hyper, and then perhaps the handler of a WebSocket.
+
+use super::Handling;
+use super::exchange::{Exchange, Opener};
+use super::request::Request;
+use super::response::{Body, Response};
+use super::wire::Wire;
+use crate::hub::Source;
+use crate::hub::peer::{Peer, Protocol};
+use crate::{BoxError, ConnectionError};
+use http::header::HOST;
+use http::{StatusCode, Version};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use switchboard_proto::CloseReason;
+
+/// The head of a request, and what hyper reads or writes at once: two or three times what browsers send.
+const HEAD_BYTES: usize = 16 << 10;
+
+const HEADERS: usize = 100;
+
+/// Serves requests on a connection.
+pub(crate) fn serve<S, F>(
+    peer: Arc<Peer>,
+    source: Box<dyn Source>,
+    service: &Arc<S>,
+    opener: &Arc<dyn Opener>,
+) -> HttpTask
+where
+    S: Fn(Request) -> F + Send + Sync + 'static,
+    F: Future<Output = Response> + Send + 'static,
+{
+    peer.speaks(Protocol::Http);
+    // A client that connects has something to say.
+    peer.opening();
+    let exchange = Exchange::new(peer, Arc::clone(opener));
+    let wire = Wire::new(Arc::clone(&exchange), source);
+    let service = Service { service: Arc::clone(service), exchange: Arc::clone(&exchange) };
+    let mut builder = http1::Builder::new();
+    // Deadlines are ours.
+    builder.header_read_timeout(None).max_buf_size(HEAD_BYTES).max_headers(HEADERS);
+    let hyper = builder.serve_connection(wire, service);
+    HttpTask::Requests(Box::pin(Requests { exchange, hyper: Some(hyper), is_draining: false }))
+}
+
+/// The future of an HTTP connection. What it waits for is boxed, so that a WebSocket does not keep room for hyper.
+pub(crate) enum HttpTask {
+    Requests(Pin<Box<dyn Future<Output = Finished> + Send>>),
+    WebSocket(Handling),
+}
+
+impl Future for HttpTask {
+    type Output = Result<(), BoxError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            match &mut *self {
+                Self::WebSocket(handling) => return handling.as_mut().poll(cx),
+                Self::Requests(requests) => match ready!(requests.as_mut().poll(cx)) {
+                    Finished::Closed(result) => return Poll::Ready(result),
+                    Finished::Upgraded(handling) => *self = Self::WebSocket(handling),
+                },
+            }
+        }
+    }
+}
+
+/// How the last request ended.
+pub(crate) enum Finished {
+    Closed(Result<(), BoxError>),
+    Upgraded(Handling),
+}
+
+/// hyper, until the connection closes or becomes a WebSocket.
+struct Requests<S, F>
+where
+    S: Fn(Request) -> F + Send + Sync + 'static,
+    F: Future<Output = Response> + Send + 'static,
+{
+    exchange: Arc<Exchange>,
+    hyper: Option<http1::Connection<Wire, Service<S>>>,
+    is_draining: bool,
+}
+
+impl<S, F> Future for Requests<S, F>
+where
+    S: Fn(Request) -> F + Send + Sync + 'static,
+    F: Future<Output = Response> + Send + 'static,
+{
+    type Output = Finished;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Finished> {
+        let this = &mut *self;
+        let Some(hyper) = &mut this.hyper else { unreachable!("polled until it is ready") };
+        let peer = &this.exchange.peer;
+        if let Some(reason) = peer.closing() {
+            return Poll::Ready(Finished::Closed(Err(ConnectionError::Closed(reason).into())));
+        }
+        if peer.is_draining() && !this.is_draining {
+            this.is_draining = true;
+            Pin::new(&mut *hyper).graceful_shutdown();
+        }
+        if let Err(error) = ready!(hyper.poll_without_shutdown(cx)) {
+            return Poll::Ready(Finished::Closed(judged(peer, error)));
+        }
+        let Some(begin) = this.exchange.take_next() else { return Poll::Ready(Finished::Closed(Ok(()))) };
+        let parts = this.hyper.take().map(http1::Connection::into_parts);
+        let Some((source, input)) = parts.and_then(|parts| parts.io.into_source(&parts.read_buf)) else {
+            unreachable!("the source leaves only here")
+        };
+        let peer = Arc::clone(&this.exchange.peer);
+        peer.speaks(Protocol::WebSocket);
+        Poll::Ready(Finished::Upgraded(begin(peer, source, input)))
+    }
+}
+
+/// What an error of hyper's says about the client: as a rule it is the client's, and hyper has answered it.
+fn judged(peer: &Peer, error: hyper::Error) -> Result<(), BoxError> {
+    if error.is_parse_too_large() {
+        peer.note(CloseReason::FrameTooLong);
+    } else if error.is_parse() {
+        peer.note(CloseReason::BadFrame);
+    } else if error.is_incomplete_message() && !peer.is_draining() {
+        // It left before it was answered.
+        peer.note(CloseReason::PeerClosed);
+    } else if let Some(reason) = peer.closing() {
+        return Err(ConnectionError::Closed(reason).into());
+    } else if !peer.is_draining() {
+        return Err(error.into());
+    }
+    Ok(())
+}
+
+struct Service<S> {
+    service: Arc<S>,
+    exchange: Arc<Exchange>,
+}
+
+impl<S, F> hyper::service::Service<http::Request<Incoming>> for Service<S>
+where
+    S: Fn(Request) -> F + Send + Sync + 'static,
+    F: Future<Output = Response> + Send + 'static,
+{
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn call(&self, request: http::Request<Incoming>) -> Self::Future {
+        let (exchange, answering) = (Arc::clone(&self.exchange), self.exchange.begin());
+        let (head, body) = request.into_parts();
+        // Behind a proxy, whom it is for is what tells two sites apart (RFC 9112 §3.2).
+        if head.version == Version::HTTP_11 && head.headers.get_all(HOST).iter().count() != 1 {
+            let refusal = Response::plain(StatusCode::BAD_REQUEST, "Host is missing, or there are several");
+            return Box::pin(async move { Ok(exchange.answer(refusal, answering)) });
+        }
+        let responding = (self.service)(Request { head, body, exchange: Arc::clone(&exchange) });
+        Box::pin(async move { Ok(exchange.answer(responding.await, answering)) })
+    }
+}

@@ -1,0 +1,130 @@
+//! From a request to a WebSocket: the opening handshake (RFC 6455 §4.2).
+
+use super::response::{Answer, Response};
+use super::{Request, begin};
+use crate::BoxError;
+use crate::connection::Connection;
+use http::header::{
+    ALLOW, AsHeaderName, CONNECTION, HeaderMap, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
+use http::{Method, StatusCode, Version};
+use hyper::body::Body as _;
+use std::future::Future;
+use switchboard_proto::WebSocket;
+
+impl Request {
+    /// Whether the client asks for a WebSocket, well or badly.
+    pub fn is_websocket(&self) -> bool {
+        self.head.version == Version::HTTP_11 && has_token(&self.head.headers, UPGRADE, "websocket")
+    }
+
+    /// The first of the sub-protocols that the client offers which is among `supported`.
+    ///
+    /// RFC 6455 §1.9.
+    pub fn subprotocol<'a>(&self, supported: &[&'a str]) -> Option<&'a str> {
+        tokens(&self.head.headers, SEC_WEBSOCKET_PROTOCOL)
+            .find_map(|offered| supported.iter().copied().find(|known| *known == offered))
+    }
+
+    /// Makes the connection a WebSocket, handled by `handler` and closed after it; or answers what RFC 6455 §4.2 says:
+    /// 426 if no WebSocket was asked for, or another version of it, and 400 if it was asked for badly.
+    ///
+    /// Of `subprotocols` the one that [`subprotocol`](Self::subprotocol) gives is agreed on, if any. No extension is.
+    /// Who may open one is for the caller to decide before: browsers send cookies from any page, and an `Origin`.
+    pub fn upgrade<F, E>(
+        self,
+        subprotocols: &[&str],
+        handler: impl FnOnce(Connection<WebSocket>) -> F + Send + 'static,
+    ) -> Response
+    where
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: Into<BoxError> + 'static,
+    {
+        let accept = match self.accept() {
+            Ok(accept) => accept,
+            Err(refusal) => return refusal.into(),
+        };
+        let mut head = http::Response::new(());
+        *head.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        let headers = head.headers_mut();
+        headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+        if let Some(agreed) = self.subprotocol(subprotocols)
+            && let Ok(agreed) = HeaderValue::from_str(agreed)
+        {
+            headers.insert(SEC_WEBSOCKET_PROTOCOL, agreed);
+        }
+        Response(Answer::Upgrade(head, begin(handler)))
+    }
+
+    /// The value of `Sec-WebSocket-Accept`, or what is wrong.
+    fn accept(&self) -> Result<HeaderValue, Refusal> {
+        let headers = &self.head.headers;
+        if self.head.method != Method::GET {
+            return Err(Refusal::Method);
+        }
+        if !self.is_websocket() {
+            return Err(Refusal::Wanted("this is a WebSocket"));
+        }
+        if !has_token(headers, CONNECTION, "upgrade") {
+            return Err(Refusal::Bad("Connection does not say upgrade"));
+        }
+        if only(headers, SEC_WEBSOCKET_VERSION) != Some(WebSocket::VERSION.as_bytes()) {
+            return Err(Refusal::Wanted("another version of WebSocket"));
+        }
+        if !self.body.is_end_stream() {
+            return Err(Refusal::Bad("a WebSocket is not opened with a body"));
+        }
+        let accept = only(headers, SEC_WEBSOCKET_KEY).and_then(WebSocket::accept);
+        let accept = accept.and_then(|accept| HeaderValue::from_str(&accept).ok());
+        accept.ok_or(Refusal::Bad("Sec-WebSocket-Key is not 16 bytes in base64"))
+    }
+}
+
+/// Why a request becomes no WebSocket.
+enum Refusal {
+    Method,
+    /// What should have been asked for instead (RFC 9110 §15.5.22, RFC 6455 §4.4).
+    Wanted(&'static str),
+    Bad(&'static str),
+}
+
+impl From<Refusal> for Response {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Method => {
+                let mut response = Self::plain(StatusCode::METHOD_NOT_ALLOWED, "a WebSocket is opened by GET");
+                response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET"));
+                response
+            }
+            Refusal::Wanted(text) => {
+                let mut response = Self::plain(StatusCode::UPGRADE_REQUIRED, text);
+                let headers = response.headers_mut();
+                headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+                headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+                headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static(WebSocket::VERSION));
+                response
+            }
+            Refusal::Bad(text) => Self::plain(StatusCode::BAD_REQUEST, text),
+        }
+    }
+}
+
+/// The value of a header that may be there once only.
+fn only(headers: &HeaderMap, name: impl AsHeaderName) -> Option<&[u8]> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next()?;
+    values.next().is_none().then(|| first.as_bytes())
+}
+
+/// The elements of a header that is a list (RFC 9110 §5.6.1).
+fn tokens(headers: &HeaderMap, name: impl AsHeaderName) -> impl Iterator<Item = &str> {
+    let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).map(str::trim).filter(|token| !token.is_empty())
+}
+
+fn has_token(headers: &HeaderMap, name: impl AsHeaderName, token: &str) -> bool {
+    tokens(headers, name).any(|found| found.eq_ignore_ascii_case(token))
+}

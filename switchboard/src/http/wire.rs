@@ -1,0 +1,147 @@
+//! A connection's source and outbox, as hyper reads and writes.
+
+use super::exchange::Exchange;
+use crate::ConnectionError;
+use crate::hub::Source;
+use crate::hub::peer::{Farewell, Returned, reason_of};
+use bytes::{Buf as _, Bytes, BytesMut};
+use hyper::rt::{Read, ReadBufCursor, Write};
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use switchboard_proto::CloseReason;
+use tokio::io::ReadBuf;
+
+/// Bytes that one write puts into the outbox, whose bound is checked before each.
+const WRITE_BYTES: usize = 64 << 10;
+
+/// The answer to a head that did not come to its end (RFC 9110 §15.5.9).
+const TIMED_OUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+
+pub(super) struct Wire {
+    exchange: Arc<Exchange>,
+    /// Until it is given back, or given on to a handler.
+    source: Option<Box<dyn Source>>,
+    /// Read, and more than hyper wanted at the time.
+    surplus: BytesMut,
+    peer_finished: bool,
+}
+
+impl Wire {
+    pub(super) fn new(exchange: Arc<Exchange>, source: Box<dyn Source>) -> Self {
+        Self { exchange, source: Some(source), surplus: BytesMut::new(), peer_finished: false }
+    }
+
+    /// The source, and what was read from it that is not HTTP any more, behind `read` of hyper's.
+    pub(super) fn into_source(mut self, read: &Bytes) -> Option<(Box<dyn Source>, BytesMut)> {
+        let mut input = BytesMut::with_capacity(read.len() + self.surplus.len());
+        input.extend_from_slice(read);
+        input.extend_from_slice(&self.surplus);
+        Some((self.source.take()?, input))
+    }
+}
+
+impl Read for Wire {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut wanted: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if this.surplus.is_empty() {
+            ready!(this.poll_fill(cx, &mut wanted))?;
+        } else {
+            let count = wanted.remaining().min(this.surplus.len());
+            wanted.put_slice(&this.surplus[..count]);
+            this.surplus.advance(count);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Wire {
+    fn poll_fill(&mut self, cx: &mut Context<'_>, wanted: &mut ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        let Some(source) = self.source.as_deref_mut() else { return Poll::Ready(Ok(())) };
+        let peer = &self.exchange.peer;
+        // All of it: TLS wants room for a whole record.
+        let mut shared = peer.tick.read_buffer.lock();
+        let mut buffer = ReadBuf::new(&mut shared);
+        let result = match source.poll_read(cx, &mut buffer) {
+            Poll::Ready(result) => result.map(|()| buffer.filled().len()),
+            Poll::Pending if peer.is_draining() && self.exchange.is_waiting() => {
+                // The kernel may hold more than the event loop has told us of. A request that is not whole by now never is.
+                source.read_now(&mut shared).or(Ok(0))
+            }
+            Poll::Pending => {
+                drop(shared);
+                self.exchange.waiting(cx);
+                return Poll::Pending;
+            }
+        };
+        match result {
+            Ok(0) => self.peer_finished = !peer.is_draining(),
+            Ok(count) => {
+                self.exchange.received(count);
+                let (now, later) = shared[..count].split_at(count.min(wanted.remaining()));
+                wanted.put_slice(now);
+                self.surplus = BytesMut::from(later);
+            }
+            Err(error) => {
+                self.peer_finished = true;
+                peer.end(reason_of(&error));
+                return Poll::Ready(Err(error));
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Write for Wire {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let mut count = 0;
+        let queued = ready!(self.exchange.peer.poll_send(cx, |output| {
+            for slice in slices {
+                let taken = slice.len().min(WRITE_BYTES - count);
+                output.put(&slice[..taken]);
+                count += taken;
+            }
+        }));
+        let closed = |reason| io::Error::new(io::ErrorKind::BrokenPipe, ConnectionError::Closed(reason));
+        Poll::Ready(queued.map(|()| count).map_err(closed))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    /// Done: what is queued is the outbox's.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    /// Done: closing is the connection's own.
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        let Some(source) = self.source.take() else { return };
+        let is_cut = self.exchange.is_reading_head();
+        let farewell: Farewell = Box::new(move |reason| {
+            (is_cut && reason == CloseReason::HandshakeTimeout).then(|| Bytes::from_static(TIMED_OUT))
+        });
+        let returned = Returned { source, peer_finished: self.peer_finished, farewell: Some(farewell) };
+        self.exchange.peer.give_back(returned);
+    }
+}

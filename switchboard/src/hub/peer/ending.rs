@@ -1,0 +1,161 @@
+//! How a connection ends: who may ask for it, what the sweep finds overdue, and the steps of its close.
+
+use super::{ABORTED, CLOSING, DRAINING, FORCED, NOT_READING, OPENING, Peer, Protocol, State, wake};
+use crate::hub::Source;
+use bytes::Bytes;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use switchboard_proto::{CloseReason, Ending, Second, Stamp, Stamps, WEBSOCKET_PING, passed};
+
+/// A client of HTTP may be silent for this long between two requests, where no idle timeout is set.
+const KEEP_ALIVE: Duration = Duration::from_mins(1);
+
+/// Encodes what tells the peer why the connection ends, if the protocol has words for it.
+pub(crate) type Farewell = Box<dyn FnOnce(CloseReason) -> Option<Bytes> + Send>;
+
+/// What a connection gives back when it is dropped.
+pub(crate) struct Returned {
+    pub(crate) source: Box<dyn Source>,
+    /// The peer has finished sending, or is gone.
+    pub(crate) peer_finished: bool,
+    pub(crate) farewell: Option<Farewell>,
+}
+
+impl Peer {
+    /// The connection's receiving half is gone.
+    pub(crate) fn give_back(&self, returned: Returned) {
+        let mut state = self.state.lock();
+        state.input_charge.set(0, &self.tick.budget);
+        state.handler = None;
+        state.returned = Some(Box::new(returned));
+        wake(state.driver.as_ref());
+    }
+
+    // Ending: anybody may ask, the first reason stands.
+
+    /// Notes why the connection will end, without ending it.
+    pub(crate) fn note(&self, reason: CloseReason) {
+        self.state.lock().reason.get_or_insert(reason);
+    }
+
+    /// Ends the connection: receiving and sending fail, and the handler has the linger time to finish.
+    pub(crate) fn end(&self, reason: CloseReason) {
+        self.end_locked(&mut self.state.lock(), reason);
+    }
+
+    /// Ends the connection now, whatever the handler is doing.
+    pub(crate) fn abort(&self, reason: CloseReason) {
+        let mut state = self.state.lock();
+        self.attention.fetch_or(ABORTED, Ordering::Release);
+        self.end_locked(&mut state, reason);
+    }
+
+    /// Ends receiving, after what is there already.
+    pub(crate) fn drain(&self) {
+        let state = self.state.lock();
+        self.attention.fetch_or(DRAINING, Ordering::Release);
+        state.wake();
+    }
+
+    pub(super) fn end_locked(&self, state: &mut State, reason: CloseReason) {
+        state.reason.get_or_insert(reason);
+        if state.lingering.get().is_none() {
+            state.lingering = Stamp::at(self.tick.now());
+        }
+        // Release: the reason is in place before anybody sees the flag.
+        self.attention.fetch_or(CLOSING, Ordering::Release);
+        state.wake();
+    }
+
+    /// Looks at the deadlines; once a second.
+    pub(crate) fn sweep(self: &Arc<Self>, now: Second) {
+        let mut state = self.state.lock();
+        let mut timeouts = self.listener.timeouts;
+        if self.is_speaking(Protocol::Http) {
+            timeouts.idle = timeouts.idle.or(Some(KEEP_ALIVE));
+        }
+        if passed(state.lingering.get(), now, Some(timeouts.linger)) {
+            self.attention.fetch_or(FORCED, Ordering::Release);
+            wake(state.driver.as_ref());
+        }
+        let reading = self.reading_since.load(Ordering::Relaxed);
+        let stamp = (reading != NOT_READING).then_some(reading);
+        let (opening, reading) = if self.is(OPENING) { (stamp, None) } else { (None, stamp) };
+        // Asked in a later second than that of the last input: in the same one it was answered.
+        let pinged = state.pinged.get().filter(|pinged| reading.is_some_and(|reading| *pinged > reading));
+        let stamps = Stamps { opening, reading, pinged, writing: state.outbox.blocked_since() };
+        match stamps.expired(now, &timeouts) {
+            None if self.is_speaking(Protocol::WebSocket) && stamps.wants_ping(now, &timeouts) => {
+                state.pinged = Stamp::at(now);
+                state.outbox.push(|output| output.put(WEBSOCKET_PING));
+                self.queued(&mut state);
+            }
+            None => {}
+            // A peer that stopped reading while it was being closed: nothing more will be flushed.
+            Some(CloseReason::SlowConsumer) if state.reason.is_some() => {
+                self.attention.fetch_or(FORCED, Ordering::Release);
+                self.end_locked(&mut state, CloseReason::SlowConsumer);
+            }
+            Some(reason) => self.end_locked(&mut state, reason),
+        }
+    }
+
+    // The steps of a close, taken by the connection's own task.
+
+    /// Waits until the `Connection` is dropped: it may outlive the handler in a task of the user's.
+    pub(crate) fn poll_returned(&self) -> Poll<Returned> {
+        self.state.lock().returned.take().map_or(Poll::Pending, |returned| Poll::Ready(*returned))
+    }
+
+    /// Starts to close for `reason`, or the one that came first; says so to the peer if there is a way.
+    pub(crate) fn start_close(&self, reason: CloseReason, farewell: Option<Farewell>) -> CloseReason {
+        let mut state = self.state.lock();
+        self.attention.fetch_or(CLOSING, Ordering::Release);
+        self.reading_since.store(NOT_READING, Ordering::Relaxed);
+        state.lingering = Stamp::NONE;
+        let reason = *state.reason.get_or_insert(reason);
+        if let Some(sink) = state.outbox.sink() {
+            sink.reason(reason);
+        }
+        if reason.ending() == Ending::Polite {
+            // The handler's time is over, but the peer's begins only now.
+            self.attention.fetch_and(!FORCED, Ordering::Release);
+            if let Some(farewell) = farewell.and_then(|farewell| farewell(reason)) {
+                state.outbox.push(|output| output.share(farewell));
+            }
+        } else {
+            self.attention.fetch_or(FORCED, Ordering::Release);
+        }
+        reason
+    }
+
+    /// Writes what is queued and shuts the write side down; bounded by the write timeout.
+    pub(crate) fn poll_finish_sending(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_flush(cx))?;
+        let mut state = self.state.lock();
+        if let Some(sink) = state.outbox.sink()
+            && let Poll::Pending = sink.poll_shutdown(cx)?
+        {
+            // A last word of TLS that the socket does not take is due like any other byte.
+            state.outbox.block(self.tick.now());
+            return Poll::Pending;
+        }
+        state.lingering = Stamp::at(self.tick.now());
+        Poll::Ready(Ok(()))
+    }
+
+    /// Closes the socket's write side, as a reset if the end was abrupt. Says how many bytes were not written.
+    pub(crate) fn finish_close(&self, reset: bool) -> usize {
+        let mut state = self.state.lock();
+        if reset && let Some(sink) = state.outbox.sink() {
+            sink.reset();
+        }
+        let unwritten = state.outbox.close();
+        state.outbox.charge.set(0, &self.tick.budget);
+        state.driver = None;
+        unwritten
+    }
+}
