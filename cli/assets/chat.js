@@ -1,0 +1,243 @@
+/**
+ * The conversations: what is told goes to the one that it belongs to, and what one types goes out.
+ *
+ * Knows what is unread and which conversation is open, and tells the page what has changed. Knows no documents.
+ *
+ * @typedef {import('./switchboard.js').Message} Message
+ * @typedef {import('./conversation.js').Change} Change
+ * @typedef {import('./conversation.js').GapRow | import('./conversation.js').NoteRow} Note
+ *
+ * @typedef {object} View
+ * @property {(talk: Talk | undefined) => void} changed something came to a conversation, or to the lists
+ * @property {(before: Talk | undefined) => void} opened another conversation is active
+ * @property {(talk: Talk) => boolean} sees whether the newest of a conversation is in sight
+ * @property {(words: string) => void} announce
+ * @property {() => void} moved somebody came, went, or took another name
+ */
+
+import { Refusal } from './switchboard.js';
+import { Talk, key } from './talk.js';
+
+/** A connection that is back within this time is not worth a word. */
+const BLINK_MS = 1_500;
+
+export class Chat {
+    /** @type {Map<string, Talk>} */
+    talks = new Map();
+    /** @type {Talk | undefined} */
+    active;
+    /** How often there was a connection. */
+    connections = 0;
+
+    #switchboard;
+    #view;
+    /** Names we have had: what is said under one is ours. */
+    #ownNames = new Set();
+    #awaySince = 0;
+
+    /** @param {import('./switchboard.js').Switchboard} switchboard @param {View} view */
+    constructor(switchboard, view) {
+        this.#switchboard = switchboard;
+        this.#view = view;
+        switchboard.on('state', ({ state }) => this.#connection(state));
+        switchboard.on('named', ({ name }) => this.#ownNames.add(name));
+        switchboard.on('message', (message) => this.#hear(message));
+        switchboard.on('direct', (message) => this.#direct(message));
+        switchboard.on('gap', ({ room, lost, from_seq }) => this.#note('room', room, { kind: 'gap', lost, from_seq }));
+        switchboard.on('reset', ({ room }) => this.#note('room', room, { kind: 'reset' }));
+        switchboard.on('joined', ({ room, name }) => this.#move(room, { joined: [name] }));
+        switchboard.on('left', ({ room, name }) => this.#move(room, { left: [name] }));
+        switchboard.on('presence', ({ room, joined: moreJoined, left: moreLeft }) => {
+            this.#move(room, { moreJoined, moreLeft });
+        });
+        switchboard.on('renamed', (change) => this.#renamed(change));
+        switchboard.on('refused', ({ room, error }) => {
+            if (room) this.#say('room', room, `You are out: ${error.message}`);
+        });
+    }
+
+    /** @param {'room' | 'person'} kind */
+    of(kind) {
+        return [...this.talks.values()].filter((talk) => talk.kind === kind);
+    }
+
+    /** Messages that nobody has seen. */
+    get unread() {
+        return [...this.talks.values()].reduce((sum, { conversation }) => sum + conversation.unread, 0);
+    }
+
+    /** Joins a room, unless we are in it. @param {string} name */
+    async join(name) {
+        if (this.talks.has(key('room', name))) return;
+        const talk = this.#talk('room', name);
+        // Before the first connection, it is the first that brings us there.
+        talk.enteredAt = Math.max(this.connections, 1);
+        try {
+            const { room, members } = await this.#switchboard.join(name, { since: 'start' });
+            [talk.name, talk.members] = [room, members];
+        } catch (error) {
+            this.#forget(talk);
+            throw error;
+        } finally {
+            this.#view.changed(talk);
+        }
+    }
+
+    /** Opens a conversation, which begins if there was none. @param {'room' | 'person'} kind @param {string} name */
+    async open(kind, name) {
+        const joining = kind === 'room' ? this.join(name) : undefined;
+        this.#activate(this.#talk(kind, name));
+        await joining;
+    }
+
+    /** Opens the conversation before or behind this one. @param {1 | -1} by */
+    step(by) {
+        const all = [...this.of('room'), ...this.of('person')];
+        const next = all[(all.findIndex((talk) => talk === this.active) + by + all.length) % all.length];
+        if (next) this.#activate(next);
+    }
+
+    /** @param {Talk} talk */
+    async leave(talk) {
+        this.#forget(talk);
+        if (talk.kind === 'room') await this.#switchboard.leave(talk.name);
+    }
+
+    /** All of the open conversation is seen. */
+    see() {
+        this.active?.conversation.see();
+    }
+
+    /** @param {Talk} talk @param {string} text */
+    async send(talk, text) {
+        /** @type {import('./talk.js').Outgoing} */
+        const outgoing = { text };
+        talk.outgoing.push(outgoing);
+        talk.conversation.mark = -1;
+        this.#view.changed(talk);
+        try {
+            if (talk.kind === 'room') {
+                await this.#switchboard.publish(talk.name, text);
+            } else {
+                await this.#switchboard.tell(talk.name, text);
+                talk.conversation.say({ from: this.#switchboard.name, text, own: true, time: Date.now() });
+            }
+            talk.discard(outgoing);
+        } catch (error) {
+            outgoing.failure = error instanceof Refusal && error.code !== 'disconnected'
+                ? `Not sent: ${error.message}.` : 'The connection was lost: it may not have arrived.';
+        }
+        this.#view.changed(talk);
+    }
+
+    // What is told.
+
+    /** @param {Message} message */
+    #hear({ room, seq, time, from, text, base64, replayed }) {
+        const talk = this.talks.get(key('room', room));
+        if (!talk) return;
+        const own = from !== null && this.#ownNames.has(from);
+        talk.conversation.say({ from, text, base64, seq, own, time: Date.parse(time) });
+        if (own && text !== undefined) talk.heard(text);
+        // What was said before we came is no news, but what was said while we were away is.
+        const isNews = !replayed || this.connections > talk.enteredAt;
+        if (isNews && !own) this.#news(talk, `${from ?? 'server'}: ${text ?? 'not text'}`, this.#calls(text ?? ''));
+        this.#view.changed(talk);
+    }
+
+    /** @param {{ from: string, text?: string, base64?: string }} message */
+    #direct({ from, text, base64 }) {
+        const talk = this.#talk('person', from);
+        talk.conversation.say({ from, text, base64, own: false, time: Date.now() });
+        this.#news(talk, `${from}, in private: ${text ?? 'not text'}`, true);
+        this.#view.changed(talk);
+    }
+
+    /** @param {Talk} talk @param {string} words @param {boolean} called */
+    #news(talk, words, called) {
+        if (!this.#view.sees(talk)) talk.conversation.miss(called);
+        if (talk === this.active || called) this.#view.announce(words);
+    }
+
+    /** Whether a text has our name in it. @param {string} text */
+    #calls(text) {
+        const own = this.#switchboard.name.toLowerCase();
+        const words = text.toLowerCase().split(/[^a-z0-9._-]+/);
+        // What is part of a name may also end a sentence.
+        return words.some((word) => word === own || word.replace(/[._-]+$/, '') === own);
+    }
+
+    /** @param {string} room @param {Partial<Change>} change */
+    #move(room, change) {
+        const talk = this.talks.get(key('room', room));
+        talk?.conversation.move(change);
+        this.#view.moved();
+        this.#view.changed(talk);
+    }
+
+    /** @param {{ room: string, from: string, to: string }} change */
+    #renamed({ room, from, to }) {
+        this.#say('room', room, `${from} is now ${to}`);
+        const talk = this.talks.get(key('person', from));
+        if (talk && !this.talks.has(key('person', to))) {
+            this.talks.delete(talk.key);
+            talk.name = to;
+            this.talks.set(talk.key, talk);
+            this.#say('person', to, `${from} is now ${to}`);
+        }
+        this.#view.moved();
+    }
+
+    /** @param {import('./switchboard.js').State} state */
+    #connection(state) {
+        if (state !== 'open') {
+            this.#awaySince ||= this.connections && Date.now();
+            return;
+        }
+        this.connections += 1;
+        const away = Date.now() - this.#awaySince;
+        if (this.#awaySince && away > BLINK_MS) {
+            // Rooms go on where they were; what is sent to one person is kept nowhere.
+            const text = `You were away for ${Math.round(away / 1000)} s: what was sent to you meanwhile is lost`;
+            for (const { name } of this.of('person')) this.#say('person', name, text);
+        }
+        this.#awaySince = 0;
+    }
+
+    /** @param {'room' | 'person'} kind @param {string} name @param {string} text */
+    #say(kind, name, text) {
+        this.#note(kind, name, { kind: 'note', text });
+    }
+
+    /** @param {'room' | 'person'} kind @param {string} name @param {Note} note */
+    #note(kind, name, note) {
+        const talk = this.talks.get(key(kind, name));
+        talk?.conversation.note(note);
+        this.#view.changed(talk);
+    }
+
+    // Conversations.
+
+    /** @param {'room' | 'person'} kind @param {string} name */
+    #talk(kind, name) {
+        const talk = this.talks.get(key(kind, name)) ?? new Talk(kind, name);
+        this.talks.set(talk.key, talk);
+        return talk;
+    }
+
+    /** @param {Talk | undefined} talk */
+    #activate(talk) {
+        if (talk === this.active) return;
+        const before = this.active;
+        if (before?.conversation.unread === 0) before.conversation.mark = -1;
+        this.active = talk;
+        this.#view.opened(before);
+    }
+
+    /** @param {Talk} talk */
+    #forget(talk) {
+        this.talks.delete(talk.key);
+        if (talk === this.active) this.#activate([...this.talks.values()].at(-1));
+        this.#view.changed(undefined);
+    }
+}

@@ -1,0 +1,139 @@
+/**
+ * What one room, or one person, has told: rows, oldest first, as a log shows them.
+ *
+ * Keeps the last ones only. Rows are found by a number that stays theirs when older ones go. Knows nothing of documents
+ * and connections.
+ *
+ * @typedef {{ kind: 'message', from: string | null, text?: string, base64?: string, time: number, own: boolean,
+ *     seq?: number, continued: boolean }} MessageRow
+ * @typedef {object} Change who came and went: some by name, and how many more
+ * @property {string[]} joined
+ * @property {string[]} left
+ * @property {number} moreJoined
+ * @property {number} moreLeft
+ * @typedef {{ kind: 'presence' } & Change} PresenceRow
+ * @typedef {{ kind: 'day', time: number }} DayRow
+ * @typedef {{ kind: 'gap', lost: number, from_seq: number }} GapRow
+ * @typedef {{ kind: 'reset' } | { kind: 'note', text: string }} NoteRow
+ * @typedef {MessageRow | PresenceRow | DayRow | GapRow | NoteRow} Row
+ */
+
+/** Rows that are kept; when there are more, the oldest tenth goes at once. */
+export const KEPT = 10_000;
+
+/** What one person says within this time stands under one name, but no more than so many messages. */
+const TOGETHER_MS = 5 * 60_000;
+const TOGETHER = 20;
+
+/** Names that a line about who came and went tells; the others are counted. */
+const NAMED = 4;
+
+export class Conversation {
+    /** The number of the oldest row that is kept. */
+    first = 0;
+    /** Messages that nobody has seen. */
+    unread = 0;
+    /** Whether one of them is for the reader in particular. */
+    called = false;
+    /** The row before which the unseen ones begin; -1 if none is unseen. */
+    mark = -1;
+    /** @type {Row[]} */
+    #rows = [];
+    /** @type {MessageRow | undefined} */
+    #lastMessage;
+    /** When the message with the last name was said, and how many stand under it. */
+    #group = { time: 0, size: 0 };
+
+    /** The number behind that of the newest row. */
+    get end() {
+        return this.first + this.#rows.length;
+    }
+
+    /** @param {number} number @returns {Row | undefined} */
+    row(number) {
+        return this.#rows[number - this.first];
+    }
+
+    /** The number, in its room, of the oldest message that is kept. */
+    get oldest() {
+        const row = this.#rows.find((row) => row.kind === 'message');
+        return row?.kind === 'message' ? row.seq : undefined;
+    }
+
+    /** @param {Omit<MessageRow, 'kind' | 'continued'>} message */
+    say(message) {
+        const last = this.#lastMessage;
+        if (!last || day(last.time) !== day(message.time)) this.#push({ kind: 'day', time: message.time });
+        const same = this.#rows.at(-1) === last && last?.from === message.from && last.own === message.own;
+        const continued = same && message.time - this.#group.time < TOGETHER_MS && this.#group.size < TOGETHER;
+        if (!continued) this.#group = { time: message.time, size: 0 };
+        this.#group.size += 1;
+        this.#lastMessage = { kind: 'message', ...message, continued };
+        this.#push(this.#lastMessage);
+    }
+
+    /** Who came and went stands in one line until somebody says something. @param {Partial<Change>} change */
+    move({ joined = [], left = [], moreJoined = 0, moreLeft = 0 }) {
+        const last = this.#rows.at(-1);
+        const before = last?.kind === 'presence' ? last : { joined: [], left: [], moreJoined: 0, moreLeft: 0 };
+        if (last === before) this.#rows.pop();
+        // Somebody who came back at once, as after a reconnection, was hardly away.
+        const row = {
+            joined: [...without(before.joined, left), ...without(joined, before.left)],
+            left: [...without(before.left, joined), ...without(left, before.joined)],
+            moreJoined: before.moreJoined + moreJoined,
+            moreLeft: before.moreLeft + moreLeft,
+        };
+        if (describe(row)) this.#push({ kind: 'presence', ...row });
+    }
+
+    /** @param {GapRow | NoteRow} row */
+    note(row) {
+        this.#push(row);
+    }
+
+    /** One more that was not seen. @param {boolean} called */
+    miss(called) {
+        if (this.unread === 0) this.mark = this.end - 1;
+        this.unread += 1;
+        this.called ||= called;
+    }
+
+    /** All is seen. The mark stays until there is news again. */
+    see() {
+        this.unread = 0;
+        this.called = false;
+    }
+
+    /** @param {Row} row */
+    #push(row) {
+        this.#rows.push(row);
+        if (this.#rows.length > KEPT) this.first += this.#rows.splice(0, KEPT / 10).length;
+    }
+}
+
+/** @param {Change} change */
+export function describe({ joined, left, moreJoined, moreLeft }) {
+    const parts = [list(joined, moreJoined, 'joined'), list(left, moreLeft, 'left')];
+    return parts.filter(Boolean).join(' · ');
+}
+
+/** @param {string[]} names @param {number} more @param {string} did */
+function list(names, more, did) {
+    const told = names.slice(0, NAMED);
+    const rest = names.length - told.length + more;
+    if (rest > 0) told.push(told.length ? `${rest.toLocaleString()} more` : rest.toLocaleString());
+    const last = told.pop();
+    if (last === undefined) return '';
+    return `${told.length ? `${told.join(', ')} and ` : ''}${last} ${did}`;
+}
+
+/** @param {string[]} names @param {string[]} others */
+function without(names, others) {
+    return names.filter((name) => !others.includes(name));
+}
+
+/** @param {number} time */
+function day(time) {
+    return new Date(time).toDateString();
+}

@@ -1,0 +1,288 @@
+/**
+ * Shows a conversation in a scrolling element, with as many rows in the document as are near what one sees.
+ *
+ * Follows what is new while one is at the end, and stays where one is otherwise. What is said is always set as text.
+ *
+ * @typedef {import('./conversation.js').Conversation} Conversation
+ * @typedef {import('./conversation.js').Row} Row
+ */
+
+import { describe } from './conversation.js';
+import { avatar, make, tint } from './elements.js';
+
+/** Rows in the document: at least a few screens, and never more than this. */
+const ROWS = 300;
+
+/** Rows that are added when one comes near an end, and that there are at first: more than fit on a screen. */
+const STEP = 120;
+
+/** What is near an end, in pixels. */
+const NEAR = 800;
+
+/** Within this many pixels of the end, one is at the end. */
+const AT_END = 48;
+
+/** Bytes of a message that is not text which are shown. */
+const SHOWN_BYTES = 64;
+
+const LINK = /https?:\/\/[^\s<>"]*[^\s<>"'.,;:!?)\]]/g;
+
+const clock = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' });
+const date = new Intl.DateTimeFormat(undefined, { weekday: 'long', day: 'numeric', month: 'long' });
+const moment = new Intl.DateTimeFormat(undefined, { dateStyle: 'full', timeStyle: 'medium' });
+
+export class Log {
+    /** Whether the newest row is in sight, and stays there. */
+    atEnd = true;
+
+    #scroller;
+    #list;
+    /** @type {Conversation | undefined} */
+    #conversation;
+    /** Numbers of the rows in the document. */
+    #start = 0;
+    #end = 0;
+    /** The rows that the list's children show. @type {Row[]} */
+    #shown = [];
+    #line = make('span', 'mark', 'New');
+    #changed;
+    #frame = 0;
+
+    /** @param {HTMLElement} scroller @param {HTMLElement} list in it @param {() => void} changed where one is */
+    constructor(scroller, list, changed) {
+        this.#scroller = scroller;
+        this.#list = list;
+        this.#changed = changed;
+        scroller.addEventListener('scroll', () => this.#scrolled(), { passive: true });
+        // What is below may grow, or a keyboard slide in.
+        new ResizeObserver(() => this.atEnd && this.#toEnd()).observe(scroller);
+    }
+
+    /** Shows another conversation, at its end. @param {Conversation} conversation */
+    open(conversation) {
+        this.#conversation = conversation;
+        this.#clear();
+        this.latest();
+    }
+
+    /** Shows what has changed, before the next frame. */
+    refresh() {
+        this.#frame ||= requestAnimationFrame(() => {
+            this.#frame = 0;
+            this.#render();
+        });
+    }
+
+    /** Goes to the newest row. */
+    latest() {
+        const end = this.#conversation?.end ?? 0;
+        this.#window(end - STEP, end);
+        this.#toEnd();
+    }
+
+    /** Goes to the oldest row. */
+    earliest() {
+        const first = this.#conversation?.first ?? 0;
+        this.#window(first, first + STEP);
+        this.#scroller.scrollTop = 0;
+    }
+
+    /** Whether the oldest row that is kept is in the document. */
+    get atStart() {
+        return this.#start === (this.#conversation?.first ?? 0);
+    }
+
+    #clear() {
+        this.#list.replaceChildren();
+        this.#shown = [];
+        this.#start = this.#end = 0;
+    }
+
+    #render() {
+        const conversation = this.#conversation;
+        if (!conversation) return;
+        if (this.atEnd) {
+            const start = Math.max(this.#start, conversation.end - ROWS);
+            // In a flood none of the rows stays, and no more than one sees are worth making.
+            this.#window(start < this.#end ? start : conversation.end - STEP, conversation.end);
+            this.#toEnd();
+        } else {
+            // New rows wait behind the window, unless there is room for them.
+            this.#stay(() => this.#window(this.#start, Math.min(conversation.end, this.#start + ROWS)));
+        }
+        this.#changed();
+    }
+
+    #toEnd() {
+        this.#scroller.scrollTop = this.#scroller.scrollHeight;
+        this.atEnd = true;
+    }
+
+    #scrolled() {
+        const conversation = this.#conversation;
+        if (!conversation) return;
+        const { scrollTop, scrollHeight, clientHeight } = this.#scroller;
+        const below = scrollHeight - clientHeight - scrollTop;
+        // What came meanwhile is in the document with the next frame.
+        if (this.atEnd && below < AT_END) return;
+        if (scrollTop < NEAR && this.#start > conversation.first) {
+            const start = Math.max(conversation.first, this.#start - STEP);
+            this.#stay(() => this.#window(start, Math.min(this.#end, start + ROWS)));
+        } else if (below < NEAR && this.#end < conversation.end) {
+            const end = Math.min(conversation.end, this.#end + STEP);
+            this.#stay(() => this.#window(Math.max(this.#start, end - ROWS), end));
+        }
+        this.atEnd = below < AT_END && this.#end === conversation.end;
+        this.#changed();
+    }
+
+    /** Keeps what one reads in its place while rows change around it. @param {() => void} change */
+    #stay(change) {
+        const top = this.#scroller.getBoundingClientRect().top;
+        const rows = [...this.#list.children];
+        const seen = rows.find((row) => row.getBoundingClientRect().bottom > top);
+        const before = seen?.getBoundingClientRect().top ?? 0;
+        change();
+        if (seen?.isConnected) this.#scroller.scrollTop += seen.getBoundingClientRect().top - before;
+    }
+
+    /** Has the rows of these numbers in the document, and no others. @param {number} start @param {number} end */
+    #window(start, end) {
+        const conversation = this.#conversation;
+        if (!conversation) return;
+        start = Math.max(start, conversation.first);
+        end = Math.min(end, conversation.end);
+        if (start >= this.#end || end <= this.#start) {
+            this.#clear();
+            this.#start = this.#end = start;
+        }
+        while (this.#start < start) this.#remove('shift');
+        while (this.#end > end) this.#remove('pop');
+        // The last row changes when more come and go.
+        while (this.#shown.length && this.#shown.at(-1) !== conversation.row(this.#end - 1)) this.#remove('pop');
+        this.#list.prepend(this.#make(start, this.#start, 'unshift'));
+        this.#list.append(this.#make(this.#end, end, 'push'));
+        this.#start = start;
+        this.#end = end;
+        this.#draw(conversation.mark);
+    }
+
+    /** Draws the line above what is new. @param {number} mark the number of the row below it */
+    #draw(mark) {
+        const row = mark < this.#start ? undefined : this.#list.children[mark - this.#start];
+        if (row?.contains(this.#line)) return;
+        if (row) row.prepend(this.#line);
+        else this.#line.remove();
+    }
+
+    /** @param {'shift' | 'pop'} from */
+    #remove(from) {
+        this.#shown[from]();
+        if (from === 'shift') {
+            this.#list.firstElementChild?.remove();
+            this.#start += 1;
+        } else {
+            this.#list.lastElementChild?.remove();
+            this.#end -= 1;
+        }
+    }
+
+    /** @param {number} start @param {number} end @param {'unshift' | 'push'} to */
+    #make(start, end, to) {
+        const fragment = document.createDocumentFragment();
+        const rows = [];
+        for (let number = start; number < end; number += 1) {
+            const row = this.#conversation?.row(number);
+            if (!row) continue;
+            rows.push(row);
+            fragment.append(show(row));
+        }
+        this.#shown[to](...rows);
+        return fragment;
+    }
+}
+
+/** @param {Row} row */
+function show(row) {
+    switch (row.kind) {
+        case 'message':
+            return message(row);
+        case 'day':
+            return make('li', 'day', date.format(row.time));
+        case 'presence':
+            return make('li', 'note', describe(row));
+        case 'gap':
+            return gap(row);
+        case 'reset':
+            return rupture('This room began anew.',
+                'The server was started again, or had forgotten the room. What was said in between is lost.');
+        case 'note':
+            return make('li', 'note', row.text);
+    }
+}
+
+/** @param {import('./conversation.js').GapRow} row */
+function gap({ lost, from_seq: first }) {
+    if (lost === 1) return rupture('A message is missing here.', `The server has number ${first} no more.`);
+    const which = `${first} to ${first + lost - 1}`;
+    return rupture(`${lost.toLocaleString()} messages are missing here.`, `The server has ${which} no more.`);
+}
+
+/** @param {string} what @param {string} why */
+function rupture(what, why) {
+    const element = make('li', 'rupture');
+    element.append(make('strong', '', what), ' ', make('span', '', why));
+    return element;
+}
+
+/** @param {import('./conversation.js').MessageRow} row */
+function message(row) {
+    const element = make('li', 'message');
+    element.classList.toggle('own', row.own);
+    element.classList.toggle('continued', row.continued);
+    const time = make('time', '', row.continued ? hours(row.time) : clock.format(row.time));
+    time.setAttribute('datetime', new Date(row.time).toISOString());
+    time.title = moment.format(row.time);
+    const from = make('span', row.continued ? 'unseen' : 'from', row.from ?? 'server');
+    tint(from, row.from);
+    if (row.own && !row.continued) from.append(make('span', 'you', 'you'));
+    if (!row.continued) element.append(avatar(row.from));
+    element.append(from, time, body(row));
+    return element;
+}
+
+/** In little space. @param {number} time */
+function hours(time) {
+    const parts = clock.formatToParts(time).filter(({ type }) => type !== 'dayPeriod');
+    return parts.map(({ value }) => value).join('').trim();
+}
+
+/** @param {{ text?: string, base64?: string }} row */
+function body({ text, base64 }) {
+    const element = make('div', 'body');
+    if (base64 === undefined) {
+        element.append(...links(text ?? ''));
+        return element;
+    }
+    const bytes = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
+    const hex = Array.from(bytes.subarray(0, SHOWN_BYTES), (byte) => byte.toString(16).padStart(2, '0')).join(' ');
+    element.classList.add('binary');
+    element.append(make('span', 'size', `${bytes.length.toLocaleString()} bytes, not text`));
+    element.append(make('code', '', bytes.length > SHOWN_BYTES ? `${hex} …` : hex));
+    return element;
+}
+
+/** Text, with what looks like an address as one. @param {string} text */
+function links(text) {
+    const parts = [];
+    let at = 0;
+    for (const { 0: address, index } of text.matchAll(LINK)) {
+        const link = /** @type {HTMLAnchorElement} */ (make('a', '', address));
+        link.href = address;
+        link.target = '_blank';
+        link.rel = 'noopener noreferrer';
+        parts.push(text.slice(at, index), link);
+        at = index + address.length;
+    }
+    return [...parts, text.slice(at)];
+}

@@ -1,0 +1,382 @@
+/**
+ * The page: enters, shows what the chat has, and does what one types and presses.
+ *
+ * What is on the wire is switchboard.js's business, what belongs to which conversation that of chat.js, and how a log
+ * shows thousands of rows that of log.js.
+ */
+
+import { announce } from './announcer.js';
+import { Chat } from './chat.js';
+import { Conversation } from './conversation.js';
+import { avatar, find } from './elements.js';
+import { Log } from './log.js';
+import { People } from './people.js';
+import { Room, following, publishing } from './room.js';
+import { load, save, stayHere, theme, wasHere } from './settings.js';
+import { Sidebar } from './sidebar.js';
+import { Switchboard } from './switchboard.js';
+import { key } from './talk.js';
+
+/** Members whose names are listed, and how many of them one request brings. */
+const LISTED = 5_000;
+const PAGE = 1_000;
+
+/** The least time between two looks at who is there, and at which rooms there are. */
+const PEOPLE_MS = 1_000;
+const ROOMS_MS = 4_000;
+
+const text = find('text', HTMLTextAreaElement);
+
+/** @type {Switchboard} */
+let switchboard;
+/** @type {Chat} */
+let chat;
+/** @type {{ rooms: { room: string, members: number }[], total: number }} */
+let allRooms = { rooms: [], total: 0 };
+let drawing = 0;
+/** The rooms that are remembered. */
+let remembered = '';
+
+const log = new Log(find('log', HTMLElement), find('rows', HTMLElement), look);
+const room = new Room();
+const sidebar = new Sidebar((kind, name) => open(kind, name));
+const people = new People((name) => open('person', name));
+
+/** @type {import('./chat.js').View} */
+const view = {
+    changed(talk) {
+        if (talk && talk === chat.active) log.refresh();
+        show();
+    },
+    opened(before) {
+        if (before) before.draft = text.value;
+        const { active } = chat;
+        text.value = active?.draft ?? '';
+        complain('');
+        log.open(active?.conversation ?? new Conversation());
+        history.replaceState(null, '', active?.kind === 'room' ? `#${active.name}` : location.pathname);
+        countPeople();
+        look();
+    },
+    sees: (talk) => talk === chat.active && log.atEnd && document.visibilityState === 'visible',
+    announce,
+    moved: () => countPeople(),
+};
+
+// Entering.
+
+function start() {
+    theme(find('theme', HTMLButtonElement));
+    const { name = '', rooms = [] } = load();
+    const asked = hash();
+    if (wasHere()) {
+        enter(name, [asked, ...rooms]);
+        return;
+    }
+    const [nameInput, roomInput] = [find('enter-name', HTMLInputElement), find('enter-room', HTMLInputElement)];
+    nameInput.value = name;
+    roomInput.value = asked || rooms[0] || 'lobby';
+    find('enter', HTMLFormElement).addEventListener('submit', (event) => {
+        event.preventDefault();
+        save({ name: nameInput.value });
+        enter(nameInput.value, [roomInput.value, ...rooms]);
+    });
+    find('entrance', HTMLElement).hidden = false;
+    nameInput.focus();
+}
+
+/** @param {string} name @param {string[]} rooms the first is opened */
+function enter(name, rooms) {
+    stayHere();
+    find('entrance', HTMLElement).hidden = true;
+    find('board', HTMLElement).hidden = false;
+    switchboard = new Switchboard('/ws', { name });
+    chat = new Chat(switchboard, view);
+    switchboard.on('state', connection);
+    switchboard.on('named', named);
+    switchboard.on('refused', ({ error, room }) => {
+        // A name that was ours comes back by itself, once the server has noticed that we were gone.
+        if (!room && !switchboard.wanted) askName(error.message);
+    });
+    const [first, ...others] = rooms.filter(Boolean);
+    if (first) open('room', first);
+    for (const other of others) chat.join(other).catch(complain);
+    show();
+    setInterval(countRooms, ROOMS_MS);
+}
+
+/** The room that the address names. */
+function hash() {
+    return /^#([\w.-]{1,64})$/.exec(location.hash)?.[1] ?? '';
+}
+
+/** @param {{ name: string }} named */
+function named({ name }) {
+    find('self-name', HTMLElement).textContent = name;
+    find('self-avatar', HTMLElement).replaceChildren(avatar(name));
+    countPeople();
+}
+
+/** @param {{ state: string, delay?: number }} change */
+function connection({ state, delay = 0 }) {
+    const lamp = find('lamp', HTMLElement);
+    lamp.dataset.state = state;
+    lamp.textContent = { open: 'Connected', connecting: 'Connecting', waiting: 'Offline' }[state] ?? 'Closed';
+    find('banner', HTMLElement).hidden = state === 'open' || (state === 'connecting' && !chat.connections);
+    const seconds = Math.ceil(delay / 1000);
+    const what = chat.connections ? 'The connection is lost.' : 'There is no connection.';
+    const next = state === 'connecting' ? 'Connecting.' : `Trying again ${seconds > 3 ? `in ${seconds} s` : 'now'}.`;
+    find('banner-text', HTMLElement).textContent = `${what} ${next}`;
+    find('retry', HTMLButtonElement).hidden = state !== 'waiting';
+    if (state === 'open') {
+        countRooms();
+        countPeople();
+    }
+    show();
+}
+
+// What one types.
+
+/** @param {'room' | 'person'} kind @param {string} name */
+function open(kind, name) {
+    for (const sheet of ['rooms', 'members']) find(sheet, HTMLElement).hidePopover();
+    chat.open(kind, name).catch(complain);
+    // A keyboard that slides in would hide what was opened.
+    if (matchMedia('(pointer: fine)').matches) text.focus();
+}
+
+/** @param {string} typed */
+function submit(typed) {
+    complain('');
+    const command = /^\/([a-z]*)(?:\s+([^]*))?$/i.exec(typed);
+    if (command) return obey(command[1].toLowerCase(), command[2]?.trim() ?? '');
+    if (switchboard.state !== 'open') return complain('There is no connection. Your text stays here until there is.');
+    send(typed.startsWith('//') ? typed.slice(1) : typed);
+}
+
+/** @param {string} words */
+function send(words) {
+    if (!chat.active) return;
+    text.value = '';
+    log.latest();
+    chat.send(chat.active, words);
+}
+
+/** @param {string} command @param {string} rest */
+function obey(command, rest) {
+    const [first, ...others] = rest.split(/\s+/);
+    text.value = '';
+    if (command === 'join' && first) open('room', first);
+    else if (command === 'leave') leave();
+    else if (command === 'name' && first) takeName(first).catch(complain);
+    else if (command === 'help') help();
+    else if (command === 'msg' && others.length) {
+        open('person', first);
+        send(rest.slice(first.length).trim());
+    } else {
+        text.value = `/${command} ${rest}`.trim();
+        complain('That is no command here. Help lists them; a text that begins with / is written with two: //');
+    }
+}
+
+function leave() {
+    if (chat.active) chat.leave(chat.active).catch(complain);
+}
+
+/** @param {string} name */
+async function takeName(name) {
+    await switchboard.rename(name);
+    save({ name });
+}
+
+/** @param {string} why */
+function askName(why) {
+    find('naming-name', HTMLInputElement).value = load().name ?? '';
+    find('naming-complaint', HTMLElement).textContent = why;
+    const dialog = find('naming', HTMLDialogElement);
+    if (!dialog.open) dialog.showModal();
+    find('naming-name', HTMLInputElement).select();
+}
+
+function help() {
+    const name = chat.active?.kind === 'room' ? chat.active.name : 'lobby';
+    find('help-publish', HTMLElement).textContent = publishing(name);
+    find('help-follow', HTMLElement).textContent = following(name);
+    find('help', HTMLDialogElement).showModal();
+}
+
+/** @param {unknown} what */
+function complain(what) {
+    find('complaint', HTMLElement).textContent = what instanceof Error ? what.message : String(what);
+}
+
+// What one sees.
+
+/** Shows all but the log as it is now, before the next frame. */
+function show() {
+    drawing ||= requestAnimationFrame(() => {
+        drawing = 0;
+        sidebar.show([...chat.talks.values()], chat.active, allRooms);
+        room.show(chat.active, log, {
+            discard(outgoing) {
+                chat.active?.discard(outgoing);
+                show();
+            },
+            again(outgoing) {
+                chat.active?.discard(outgoing);
+                send(outgoing.text);
+            },
+        });
+        remember();
+    });
+    // A page that is not seen draws nothing, but has a title.
+    const title = chat.active ? `${chat.active.title} · switchboard` : 'switchboard';
+    document.title = chat.unread ? `(${chat.unread}) ${title}` : title;
+}
+
+/** For when the page is loaded again. */
+function remember() {
+    const rooms = chat.of('room').map(({ name }) => name);
+    if (rooms.join() !== remembered) save({ rooms });
+    remembered = rooms.join();
+}
+
+/** One has scrolled, or come back. */
+function look() {
+    if (chat?.active && view.sees(chat.active)) chat.see();
+    if (chat) show();
+}
+
+const countRooms = seldom(ROOMS_MS, async () => {
+    if (switchboard.state !== 'open' || document.visibilityState === 'hidden') return false;
+    allRooms = await switchboard.allRooms();
+    for (const { room, members } of allRooms.rooms) {
+        const talk = chat.talks.get(key('room', room));
+        if (talk) talk.members = members;
+    }
+    show();
+});
+
+const countPeople = seldom(PEOPLE_MS, async () => {
+    const talk = chat.active;
+    if (talk?.kind !== 'room' || switchboard.state !== 'open') return false;
+    const { members, total } = await everybody(talk.name);
+    talk.members = total;
+    if (talk === chat.active) people.show(members, switchboard.name, total);
+    show();
+});
+
+/** @param {string} room @returns {Promise<{ members: string[], total: number }>} */
+async function everybody(room) {
+    let { members, total } = await switchboard.who(room);
+    if (members.length === total) return { members, total };
+    members = [];
+    // Whoever comes or goes meanwhile may be listed twice, or not at all: the next look is never far.
+    while (members.length < Math.min(total, LISTED)) {
+        const answer = await fetch(`/rooms/${room}/members?skip=${members.length}&limit=${PAGE}`);
+        const page = answer.ok ? await answer.json() : { members: [], total };
+        if (page.members.length === 0) break;
+        members.push(...page.members);
+        total = page.total;
+    }
+    return { members: [...new Set(members)], total };
+}
+
+/**
+ * A function that does `what` at once, but not again within `pause`: then it does so once behind it.
+ *
+ * @param {number} pause @param {() => Promise<false | void>} what gives false if it has done nothing
+ */
+function seldom(pause, what) {
+    let wanted = false;
+    let busy = false;
+    const again = () => {
+        busy = false;
+        if (wanted) run();
+    };
+    const run = async () => {
+        wanted = busy;
+        if (busy) return;
+        busy = true;
+        // Without a connection there is nothing to know, and the next one asks again.
+        const done = await what().catch(() => false);
+        if (done === false) again();
+        else setTimeout(again, pause);
+    };
+    return run;
+}
+
+// What one presses.
+
+find('composer', HTMLFormElement).addEventListener('submit', (event) => {
+    event.preventDefault();
+    if (text.value.trim()) submit(text.value.trimEnd());
+});
+
+text.addEventListener('keydown', (event) => {
+    // While a word is being composed, as in Japanese, Enter chooses it.
+    if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return;
+    event.preventDefault();
+    find('composer', HTMLFormElement).requestSubmit();
+});
+
+find('join', HTMLFormElement).addEventListener('submit', (event) => {
+    event.preventDefault();
+    const input = find('join-room', HTMLInputElement);
+    open('room', input.value);
+    input.value = '';
+});
+
+find('naming-form', HTMLFormElement).addEventListener('submit', (event) => {
+    event.preventDefault();
+    takeName(find('naming-name', HTMLInputElement).value).then(
+        () => find('naming', HTMLDialogElement).close(),
+        (error) => askName(error.message),
+    );
+});
+
+find('log', HTMLElement).addEventListener('keydown', ({ key }) => {
+    if (key === 'Home') log.earliest();
+    if (key === 'End') log.latest();
+});
+
+document.addEventListener('keydown', (event) => {
+    if (!chat) return;
+    if (event.altKey && (event.key === 'ArrowUp' || event.key === 'ArrowDown')) {
+        event.preventDefault();
+        chat.step(event.key === 'ArrowUp' ? -1 : 1);
+    } else if (event.key === 'Escape' && !document.querySelector('dialog[open], :popover-open')) {
+        text.focus();
+    }
+});
+
+document.addEventListener('visibilitychange', () => {
+    if (!chat || document.visibilityState === 'hidden') return;
+    look();
+    switchboard.retry();
+    countRooms();
+});
+
+addEventListener('hashchange', () => {
+    if (chat && hash()) open('room', hash());
+});
+
+find('rename', HTMLButtonElement).addEventListener('click', () => askName(''));
+find('leave', HTMLButtonElement).addEventListener('click', leave);
+find('retry', HTMLButtonElement).addEventListener('click', () => switchboard.retry());
+find('help-button', HTMLButtonElement).addEventListener('click', help);
+find('latest', HTMLButtonElement).addEventListener('click', () => {
+    log.latest();
+    look();
+});
+for (const button of document.querySelectorAll('[data-close]')) {
+    button.addEventListener('click', () => button.closest('dialog')?.close());
+}
+// What is a sheet on a narrow screen is a column on a wide one.
+for (const width of ['48rem', '72rem']) {
+    matchMedia(`(min-width: ${width})`).addEventListener('change', () => {
+        for (const sheet of ['rooms', 'members']) find(sheet, HTMLElement).hidePopover();
+    });
+}
+
+start();

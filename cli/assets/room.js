@@ -1,0 +1,118 @@
+/** What stands around the log of the conversation that is open: its title, how it began, and what is on its way. */
+
+import { find, make } from './elements.js';
+
+/** @typedef {import('./talk.js').Talk} Talk */
+/** @typedef {import('./talk.js').Outgoing} Outgoing */
+/** @typedef {import('./log.js').Log} Log */
+
+/** What can be done with a text that may not have arrived. */
+/** @typedef {{ discard: (outgoing: Outgoing) => void, again: (outgoing: Outgoing) => void }} Failed */
+
+export class Room {
+    #title = find('title', HTMLElement);
+    #subtitle = find('subtitle', HTMLElement);
+    #leave = find('leave', HTMLButtonElement);
+    #members = find('members', HTMLElement);
+    #membersButton = find('members-button', HTMLButtonElement);
+    #empty = find('empty', HTMLElement);
+    #beginning = find('beginning', HTMLElement);
+    #pending = find('pending', HTMLElement);
+    #latest = find('latest', HTMLButtonElement);
+    #composer = find('composer', HTMLElement);
+    #text = find('text', HTMLTextAreaElement);
+    /** What `#empty` and `#pending` show. */
+    #emptied = '';
+    #sent = '';
+
+    /** @param {Talk | undefined} talk @param {Log} log @param {Failed} failed */
+    show(talk, log, failed) {
+        const isRoom = talk?.kind === 'room';
+        this.#title.textContent = talk?.title ?? 'No room';
+        this.#subtitle.textContent = subtitle(talk);
+        this.#leave.hidden = !talk;
+        this.#leave.textContent = isRoom ? 'Leave' : 'Close';
+        this.#members.hidden = this.#membersButton.hidden = !isRoom;
+        this.#composer.hidden = !talk;
+        this.#text.placeholder = talk ? `Message ${talk.title}` : '';
+        this.#showEmpty(talk);
+        this.#showPending(talk, failed);
+        this.#beginning.textContent = beginning(talk);
+        this.#beginning.hidden = !log.atStart || !this.#beginning.textContent;
+        this.#latest.hidden = log.atEnd;
+        const unread = talk?.conversation.unread ?? 0;
+        this.#latest.textContent = unread ? `${unread.toLocaleString()} new ↓` : 'Latest ↓';
+    }
+
+    /** @param {Talk | undefined} talk */
+    #showEmpty(talk) {
+        this.#empty.hidden = talk !== undefined && talk.conversation.end > 0;
+        const key = talk ? talk.key : '';
+        if (this.#empty.hidden || this.#emptied === key) return;
+        this.#emptied = key;
+        const parts = [make('img')];
+        parts[0].setAttribute('src', 'icon.svg');
+        parts[0].setAttribute('alt', '');
+        if (!talk) {
+            parts.push(make('h2', '', 'You are in no room'), make('p', '', 'Choose one from the list, or start one.'));
+        } else if (talk.kind === 'person') {
+            parts.push(make('h2', '', `Between you and ${talk.name}`));
+            parts.push(make('p', '', 'Nobody else is told, and nothing is kept: who is away misses it.'));
+        } else {
+            parts.push(make('h2', '', 'Nothing was said here yet'));
+            parts.push(make('p', '', 'Say the first word, or let a terminal do it:'));
+            parts.push(make('code', 'snippet', publishing(talk.name)));
+        }
+        this.#empty.replaceChildren(...parts);
+    }
+
+    /** @param {Talk | undefined} talk @param {Failed} failed */
+    #showPending(talk, { discard, again }) {
+        const outgoing = talk?.outgoing ?? [];
+        const state = JSON.stringify([talk?.key, outgoing]);
+        if (state === this.#sent) return;
+        this.#sent = state;
+        this.#pending.replaceChildren(...outgoing.map((one) => {
+            const item = make('li', one.failure ? 'failed' : 'sending');
+            item.append(make('div', 'body', one.text), make('span', 'fate', one.failure ?? 'Sending…'));
+            if (one.failure) item.append(button('Send again', () => again(one)), button('Discard', () => discard(one)));
+            return item;
+        }));
+    }
+}
+
+/** @param {string} room */
+export function publishing(room) {
+    return `curl -d 'hello' ${location.origin}/rooms/${room}`;
+}
+
+/** @param {string} room */
+export function following(room) {
+    return `curl -N '${location.origin}/rooms/${room}/messages?follow=1'`;
+}
+
+/** @param {Talk | undefined} talk */
+function subtitle(talk) {
+    if (!talk) return '';
+    if (talk.kind === 'person') return 'In private';
+    if (talk.members === 0) return 'Joining…';
+    return talk.members === 1 ? 'Only you are here' : `${talk.members.toLocaleString()} here now`;
+}
+
+/** @param {Talk | undefined} talk */
+function beginning(talk) {
+    if (talk?.kind !== 'room') return '';
+    const { first, oldest } = talk.conversation;
+    if (first > 0) return 'What was said earlier is no longer in this page.';
+    if (oldest === undefined) return '';
+    if (oldest === 1) return `This is where ${talk.name} begins.`;
+    return 'The server keeps the latest messages only: what was said earlier is gone.';
+}
+
+/** @param {string} text @param {() => void} act */
+function button(text, act) {
+    const element = make('button', 'quiet', text);
+    element.setAttribute('type', 'button');
+    element.addEventListener('click', act);
+    return element;
+}

@@ -1,0 +1,56 @@
+/** What the browser remembers for us: name, rooms, and whether light or dark. It may refuse to, and that is fine. */
+
+const THEMES = /** @type {const} */ (['system', 'light', 'dark']);
+
+/** @typedef {{ name?: string, rooms?: string[], theme?: typeof THEMES[number] }} Settings */
+
+/** @returns {Settings} */
+export function load() {
+    try {
+        return JSON.parse(localStorage.getItem('switchboard') ?? '{}') ?? {};
+    } catch {
+        return {};
+    }
+}
+
+/** @param {Settings} change */
+export function save(change) {
+    try {
+        localStorage.setItem('switchboard', JSON.stringify({ ...load(), ...change }));
+    } catch {
+        // It is turned off, or full.
+    }
+}
+
+/** Whether this tab was in before it was loaded again. */
+export function wasHere() {
+    try {
+        return sessionStorage.getItem('switchboard') !== null;
+    } catch {
+        return false;
+    }
+}
+
+export function stayHere() {
+    try {
+        sessionStorage.setItem('switchboard', '');
+    } catch {
+        // It is turned off.
+    }
+}
+
+/** Lets a button go round the themes. @param {HTMLButtonElement} button */
+export function theme(button) {
+    const show = () => {
+        const { theme = 'system' } = load();
+        document.documentElement.dataset.theme = theme;
+        button.setAttribute('aria-label', `Theme: ${theme === 'system' ? 'as the system' : theme}`);
+        button.title = button.getAttribute('aria-label') ?? '';
+    };
+    button.addEventListener('click', () => {
+        const { theme = 'system' } = load();
+        save({ theme: THEMES[(THEMES.indexOf(theme) + 1) % THEMES.length] });
+        show();
+    });
+    show();
+}

@@ -1,0 +1,563 @@
+/**
+ * Rooms of a switchboard server, in a browser or wherever there is a WebSocket: one connection, any number of rooms,
+ * and a new connection when it breaks, which goes on where the last one ended. docs/protocol.md has the manual.
+ *
+ * Each message of a room is told once and in order. What was lost on the way is told as a `gap` or a `reset`, never
+ * left out in silence. What you publish is sent at most once: a promise that rejects says that it may not have arrived.
+ *
+ * Shows nothing, keeps no messages, and knows nothing of documents.
+ *
+ * @typedef {object} Message
+ * @property {string} room
+ * @property {number} seq its place in the room's order, from 1
+ * @property {string} id such as `k3f9-7`, never used again
+ * @property {string} time RFC 3339, in UTC
+ * @property {string | null} from `null` if the server's own program published it
+ * @property {string} [text]
+ * @property {string} [base64] in the place of `text`, if it is not UTF-8
+ * @property {boolean} replayed whether it was published before you came, or while you were away
+ *
+ * @typedef {object} Events
+ * @property {Message} message
+ * @property {{ room: string, lost: number, from_seq: number }} gap messages that cannot be had any more
+ * @property {{ room: string, epoch: string }} reset the room began anew: what it had is gone, numbers begin again
+ * @property {{ state: State, delay?: number, reason?: string }} state with milliseconds until the next attempt
+ * @property {{ name: string }} named you are called this from now on
+ * @property {{ room: string, name: string }} joined
+ * @property {{ room: string, name: string }} left
+ * @property {{ room: string, joined: number, left: number, members: number }} presence
+ * @property {{ room: string, from: string, to: string }} renamed
+ * @property {{ from: string, text?: string, base64?: string }} direct to you alone
+ * @property {{ error: Refusal, room?: string }} refused what nobody waits for: your name, or a room when reconnected
+ *
+ * @typedef {'connecting' | 'open' | 'waiting' | 'closed'} State
+ *
+ * @typedef {object} Options
+ * @property {string} [name] to be called by, instead of `guest-N`
+ * @property {typeof WebSocket} [WebSocket] instead of the one that is there
+ * @property {() => number} [random] from 0 to 1, for the jitter
+ *
+ * @typedef {object} Asked a command that waits for its answer
+ * @property {string} event
+ * @property {(answer: any) => void} resolve
+ * @property {(error: Refusal) => void} reject
+ * @property {Refusal} [error] of the command before this ping
+ */
+
+/** After this long without a word the server is asked for one, and after as long again the connection is given up. */
+const SILENCE_MS = 20_000;
+
+/** The longest wait before the first new attempt. It doubles with each one that fails, up to the last. */
+const FIRST_DELAY_MS = 1_000;
+const LAST_DELAY_MS = 30_000;
+
+/** The server allows five joins and names a second. */
+const RATE_LIMITED_MS = 250;
+
+/** An id of no incarnation: whoever resumes from it is told all that the room still has. */
+const START = '0-0';
+
+/** What answers a command, as opposed to what is told without being asked. */
+const ANSWERS = new Set(['you-joined', 'you-left', 'named', 'who', 'rooms', 'pong']);
+
+/** The server's answer to what cannot be done. `code` never changes, the message is for people. */
+export class Refusal extends Error {
+    /** @param {string} code @param {string} text */
+    constructor(code, text) {
+        super(text);
+        this.name = 'Refusal';
+        this.code = code;
+    }
+}
+
+/** @param {number} attempt from 0 @param {number} random from 0 to 1 @returns milliseconds to wait before it */
+export function delay(attempt, random) {
+    return random * Math.min(LAST_DELAY_MS, FIRST_DELAY_MS * 2 ** attempt);
+}
+
+export class Switchboard {
+    /** @type {State} */
+    state = 'connecting';
+    /** What you are called; empty until the server has said so. */
+    name = '';
+    /** What you want to be called, and will be once it is free; empty for what the server gives. */
+    wanted;
+
+    /** @type {Map<string, Set<(event: any) => void>>} */
+    #listeners = new Map();
+    #url;
+    #WebSocket;
+    #random;
+    /** @type {WebSocket | undefined} */
+    #socket;
+    /** Rooms to be in, by their names in small letters. @type {Map<string, Place>} */
+    #places = new Map();
+    /** Commands that are not answered yet, in their order. @type {Asked[]} */
+    #asked = [];
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    #timer;
+    #attempt = 0;
+    #heard = false;
+    /** Whether the name we want was ours already. */
+    #had = false;
+    /** Whether the next connection is asked for under it. */
+    #named = true;
+    /** What the server said of the end that is coming. */
+    #reason = '';
+
+    /**
+     * Connects, and does so again until `close`.
+     *
+     * @param {string | URL} url such as `/ws` or `wss://example.org/ws`
+     * @param {Options} [options]
+     */
+    constructor(url, options = {}) {
+        this.#url = new URL(url, globalThis.location?.href);
+        this.#url.protocol = this.#url.protocol.replace('http', 'ws');
+        this.wanted = options.name ?? '';
+        this.#WebSocket = options.WebSocket ?? globalThis.WebSocket;
+        this.#random = options.random ?? Math.random;
+        globalThis.addEventListener?.('online', this.retry);
+        // Whoever made it can listen first.
+        queueMicrotask(() => this.#connect());
+    }
+
+    /**
+     * Calls `listener` for each event of a type, until the function that it returns is called.
+     *
+     * @template {keyof Events} T
+     * @param {T} type
+     * @param {(event: Events[T]) => void} listener
+     * @returns {() => boolean}
+     */
+    on(type, listener) {
+        const listeners = this.#listeners.get(type) ?? new Set();
+        this.#listeners.set(type, listeners.add(listener));
+        return () => listeners.delete(listener);
+    }
+
+    /** The rooms you are in, or will be once there is a connection. */
+    get rooms() {
+        return [...this.#places.values()].map((place) => place.room);
+    }
+
+    /**
+     * Joins a room, and again after each reconnection. Without a connection it waits for the next one.
+     *
+     * @param {string} room
+     * @param {{ since?: string }} [options] an id, to be told what came behind it; or `start`, to be told all that the
+     *     room still has
+     * @returns {Promise<{ room: string, members: number }>}
+     */
+    join(room, { since } = {}) {
+        let place = this.#places.get(room.toLowerCase());
+        if (!place) {
+            place = new Place(room, since);
+            this.#places.set(room.toLowerCase(), place);
+            if (this.state === 'open') this.#enter(place);
+        }
+        return place.entered.promise;
+    }
+
+    /** Leaves a room, as a connection that is lost does by itself. @param {string} room @returns {Promise<void>} */
+    async leave(room) {
+        this.#places.delete(room.toLowerCase());
+        await this.#change(`/leave ${room}`, 'you-left').catch((error) => {
+            if (error.code !== 'disconnected') throw error;
+        });
+    }
+
+    /**
+     * Publishes to a room that you are in. Resolves when the server has taken it.
+     *
+     * @param {string} room @param {string} text @returns {Promise<void>}
+     */
+    async publish(room, text) {
+        const socket = this.#socket;
+        if (this.state !== 'open') throw disconnected();
+        await this.#places.get(room.toLowerCase())?.entered.promise;
+        // Whoever wrote it may have given up on it meanwhile.
+        if (socket !== this.#socket) throw disconnected();
+        await this.#say(`/pub ${room} ${text}`);
+    }
+
+    /**
+     * Sends to one person alone. Resolves when the server has taken it.
+     *
+     * @param {string} name @param {string} text @returns {Promise<void>}
+     */
+    async tell(name, text) {
+        await this.#say(`/msg ${name} ${text}`);
+    }
+
+    /** Takes another name, and again after each reconnection. @param {string} name @returns {Promise<void>} */
+    async rename(name) {
+        await this.#change(`/name ${name}`, 'named');
+        this.wanted = name;
+        this.#had = true;
+    }
+
+    /**
+     * How many are in a room, and the names of the first hundred.
+     *
+     * @param {string} room @returns {Promise<{ room: string, members: string[], total: number }>}
+     */
+    who(room) {
+        return this.#ask(`/who ${room}`, 'who');
+    }
+
+    /**
+     * How many rooms there are, and the first hundred.
+     *
+     * @returns {Promise<{ rooms: { room: string, members: number }[], total: number }>}
+     */
+    allRooms() {
+        return this.#ask('/rooms', 'rooms');
+    }
+
+    /** Connects now, if it is waiting to. */
+    retry = () => {
+        if (this.state === 'waiting') this.#connect();
+    };
+
+    /** Ends the connection for good. */
+    close() {
+        globalThis.removeEventListener?.('online', this.retry);
+        this.#drop();
+        this.#become('closed');
+    }
+
+    // The connection.
+
+    #connect() {
+        if (this.state === 'closed') return;
+        clearTimeout(this.#timer);
+        this.#reason = '';
+        this.#become('connecting');
+        const url = new URL(this.#url);
+        url.searchParams.set('format', 'json');
+        url.searchParams.set('echo', 'on');
+        // A browser is not told why a connection is refused. If it was for the name, the next one is not.
+        if (this.wanted && this.#named) url.searchParams.set('name', this.wanted);
+        this.#named = !this.#named;
+        const [first] = this.rooms;
+        if (first) url.searchParams.set('room', first);
+        const socket = new this.#WebSocket(url);
+        this.#socket = socket;
+        // One that was given up may still have something to say.
+        socket.onmessage = ({ data }) => socket === this.#socket && this.#receive(JSON.parse(data));
+        socket.onclose = ({ reason }) => socket === this.#socket && this.#lose(reason);
+        this.#watch();
+    }
+
+    /** Gives up a connection in which nothing is heard: it can die without a word. */
+    #watch() {
+        this.#heard = false;
+        this.#timer = setTimeout(() => {
+            if (!this.#heard) return this.#lose('no answer');
+            // It lasts, so the next failure is a first one again.
+            this.#attempt = 0;
+            this.#ask('/ping', 'pong').catch(() => {});
+            if (this.name !== this.wanted) this.#claim();
+            this.#watch();
+        }, SILENCE_MS);
+    }
+
+    /** @param {string} reason */
+    #lose(reason) {
+        this.#drop();
+        const wait = delay(this.#attempt, this.#random());
+        this.#attempt += 1;
+        this.#timer = setTimeout(() => this.#connect(), wait);
+        this.#become('waiting', { delay: wait, reason: this.#reason || reason });
+    }
+
+    #drop() {
+        clearTimeout(this.#timer);
+        const [socket, asked] = [this.#socket, this.#asked];
+        this.#socket = undefined;
+        this.#asked = [];
+        socket?.close();
+        for (const place of this.#places.values()) place.interrupt();
+        for (const { reject, error } of asked) reject(error ?? disconnected());
+    }
+
+    /** @param {State} state @param {object} [more] */
+    #become(state, more) {
+        this.state = state;
+        this.#emit('state', { state, ...more });
+    }
+
+    /** @param {keyof Events} type @param {object} event */
+    #emit(type, event) {
+        for (const listener of this.#listeners.get(type) ?? []) {
+            try {
+                listener(event);
+            } catch (error) {
+                // It is told where it can be seen, and holds up nobody else.
+                queueMicrotask(() => {
+                    throw error;
+                });
+            }
+        }
+    }
+
+    // What is asked. Answers come in the order of the commands.
+
+    /** @param {string} line @param {string} event that answers it @returns {Promise<any>} */
+    #ask(line, event) {
+        return new Promise((resolve, reject) => {
+            if (!this.#socket || this.state !== 'open') return reject(disconnected());
+            this.#asked.push({ event, resolve, reject });
+            this.#socket.send(line);
+        });
+    }
+
+    /** A command that has no answer unless it fails: the one to a ping behind it tells. @param {string} line */
+    async #say(line) {
+        if (this.state === 'open') this.#socket?.send(line);
+        await this.#ask('/ping', 'pong');
+    }
+
+    /** A command that the server allows a few of in a second. @param {string} line @param {string} event */
+    async #change(line, event) {
+        for (;;) {
+            try {
+                return await this.#ask(line, event);
+            } catch (error) {
+                if (!(error instanceof Refusal) || error.code !== 'rate-limited') throw error;
+                await new Promise((resolve) => setTimeout(resolve, RATE_LIMITED_MS));
+            }
+        }
+    }
+
+    /** @param {Place} place */
+    async #enter(place) {
+        const since = place.since ? ` since=${place.since}` : '';
+        try {
+            place.entered.resolve(await this.#change(`/join ${place.room}${since}`, 'you-joined'));
+        } catch (error) {
+            // The next connection tries again.
+            if (!(error instanceof Refusal) || error.code === 'disconnected') return;
+            this.#places.delete(place.room.toLowerCase());
+            place.entered.reject(error);
+            if (place.epoch) this.#emit('refused', { room: place.room, error });
+        }
+    }
+
+    /** Asks for the name that we want. After a reconnection, the server may still know the last one by it. */
+    async #claim() {
+        const wanted = this.wanted;
+        if (!wanted) return;
+        try {
+            await this.#change(`/name ${wanted}`, 'named');
+        } catch (error) {
+            if (!(error instanceof Refusal) || error.code === 'disconnected') return;
+            if (!this.#had) this.wanted = '';
+            this.#emit('refused', { error });
+        }
+    }
+
+    // What is told.
+
+    /** @param {any} frame */
+    #receive(frame) {
+        this.#heard = true;
+        if (frame.seq) return this.#deliver(frame);
+        if (frame.error) return this.#refuse(new Refusal(frame.error, frame.text));
+        if (ANSWERS.has(frame.event)) return this.#answer(frame);
+        switch (frame.event) {
+            case 'welcome':
+                return this.#open(frame);
+            case 'closed':
+                this.#reason = frame.reason;
+                return;
+            case 'gap':
+                return this.#skip(frame);
+            case 'reset':
+                if (this.#place(frame)?.reset(frame.epoch)) this.#emit('reset', frame);
+                return;
+            default:
+                // A room that we are in because every new connection is, and did not ask for, is silent.
+                if (!frame.room || this.#place(frame)) this.#emit(frame.event, frame);
+        }
+    }
+
+    /** @param {{ room: string }} frame */
+    #place({ room }) {
+        return this.#places.get(room.toLowerCase());
+    }
+
+    /** @param {any} message */
+    #deliver(message) {
+        const place = this.#place(message);
+        const lost = place?.take(message);
+        if (!place || lost === undefined) return;
+        if (lost > 0) this.#emit('gap', { room: message.room, lost, from_seq: message.seq - lost });
+        this.#emit('message', { ...message, replayed: message.seq <= place.until });
+    }
+
+    /** @param {{ room: string, lost: number, from_seq: number }} gap */
+    #skip({ room, lost, from_seq }) {
+        const skipped = this.#place({ room })?.skip(from_seq + lost) ?? 0;
+        if (skipped > 0) this.#emit('gap', { room, lost: skipped, from_seq: from_seq + lost - skipped });
+    }
+
+    /** @param {Refusal} error */
+    #refuse(error) {
+        const asked = this.#asked[0];
+        // A ping is never refused: what went before it was.
+        if (asked?.event === 'pong') asked.error ??= error;
+        else this.#asked.shift()?.reject(error);
+    }
+
+    /** @param {any} frame */
+    #answer(frame) {
+        if (this.#asked[0]?.event !== frame.event) return;
+        // At once, since the next frame may be a message already.
+        if (frame.event === 'you-joined') this.#place(frame)?.enter(frame);
+        if (frame.event === 'named') this.#call(frame.name);
+        const asked = this.#asked.shift();
+        if (asked?.error) asked.reject(asked.error);
+        else asked?.resolve(frame);
+    }
+
+    /** @param {string} name */
+    #call(name) {
+        if (name === this.wanted) this.#had = true;
+        if (name === this.name) return;
+        this.name = name;
+        this.#emit('named', { name });
+    }
+
+    /** @param {{ name: string, room: string | null }} welcome */
+    async #open(welcome) {
+        const socket = this.#socket;
+        this.#named = true;
+        this.#become('open');
+        this.#call(welcome.name);
+        if (welcome.name !== this.wanted) this.#claim();
+        const places = [...this.#places.values()];
+        const { room } = welcome;
+        if (room && !this.#place({ room })) this.leave(room).catch(() => {});
+        // One after the other, since there may be more than the server allows at once.
+        for (const place of places) {
+            if (socket !== this.#socket) return;
+            if (this.#place(place) === place) await this.#enter(place);
+        }
+    }
+}
+
+/** How far we got in one room. */
+class Place {
+    /** The room's incarnation; empty before we were in. */
+    epoch = '';
+    /** The number of the last message that was told, or that is lost. */
+    last = 0;
+    /** The number of the last message that was there when we came. */
+    until = 0;
+    /** Settled once we are in. @type {Deferred} */
+    entered = new Deferred();
+
+    #start;
+    /** Nothing was told yet, so nothing is missed. */
+    #fresh;
+    /** We do not know yet how what we have goes with what the room has: what comes until then is not told. */
+    #lost = true;
+    /** The next message may have any number. */
+    #anew = false;
+
+    /** @param {string} room @param {string} [since] */
+    constructor(room, since) {
+        this.room = room;
+        this.#start = since === 'start' ? START : since;
+        this.#fresh = since === 'start';
+    }
+
+    /** From where to go on. */
+    get since() {
+        return this.epoch ? `${this.epoch}-${this.last}` : this.#start;
+    }
+
+    /** @param {{ room: string, id: string }} answer with the id of the room's last message */
+    enter({ room, id }) {
+        const [epoch, seq] = parse(id);
+        const [known, since] = parse(this.since ?? id);
+        this.room = room;
+        this.until = seq;
+        this.#lost = known !== epoch;
+        if (!this.#lost) [this.epoch, this.last] = [epoch, since];
+    }
+
+    /** Whether it is to be told. @param {string} epoch */
+    reset(epoch) {
+        if (!this.#lost) return false;
+        [this.epoch, this.last] = [epoch, 0];
+        this.#lost = false;
+        this.#anew = true;
+        return !this.#fresh;
+    }
+
+    /**
+     * How many were lost before a message that is to be told; nothing for one that is not.
+     *
+     * @param {{ id: string, seq: number }} message
+     */
+    take({ id, seq }) {
+        if (this.#lost || seq <= this.last || parse(id)[0] !== this.epoch) return undefined;
+        const lost = seq - this.last - 1;
+        // Published just before our join was heard, when we were in the room already: it comes again in its place.
+        if (lost > 0 && seq <= this.until && !this.#anew) return undefined;
+        const told = this.#fresh ? 0 : lost;
+        this.last = seq;
+        this.#anew = false;
+        this.#fresh = false;
+        return told;
+    }
+
+    /** How many of the messages before number `to` are lost. @param {number} to */
+    skip(to) {
+        const lost = this.#lost ? 0 : to - 1 - this.last;
+        if (lost <= 0) return 0;
+        this.last = to - 1;
+        return this.#fresh ? 0 : lost;
+    }
+
+    /** The connection is lost. */
+    interrupt() {
+        this.#lost = true;
+        if (this.entered.settled) this.entered = new Deferred();
+    }
+}
+
+/** A promise that others settle. */
+class Deferred {
+    settled = false;
+    /** @type {(value: any) => void} */
+    resolve = () => {};
+    /** @type {(error: Error) => void} */
+    reject = () => {};
+    /** @type {Promise<any>} */
+    promise = new Promise((resolve, reject) => {
+        this.resolve = (value) => {
+            this.settled = true;
+            resolve(value);
+        };
+        this.reject = reject;
+    });
+
+    constructor() {
+        // Nobody has to wait for it.
+        this.promise.catch(() => {});
+    }
+}
+
+/** @param {string} id @returns {[string, number]} */
+function parse(id) {
+    const [epoch, seq] = id.split('-');
+    return [epoch, Number(seq)];
+}
+
+function disconnected() {
+    return new Refusal('disconnected', 'there is no connection');
+}

@@ -1,0 +1,50 @@
+/** One place to talk: a room, or one person alone. Knows what was typed but not sent, and sent but not heard. */
+
+import { Conversation } from './conversation.js';
+
+/**
+ * @typedef {object} Outgoing a text on its way
+ * @property {string} text
+ * @property {string} [failure] why it may not have arrived
+ */
+
+export class Talk {
+    conversation = new Conversation();
+    draft = '';
+    /** @type {Outgoing[]} */
+    outgoing = [];
+    /** How many connections there had been when we came. */
+    enteredAt = 0;
+    /** How many are in the room. */
+    members = 0;
+
+    /** @param {'room' | 'person'} kind @param {string} name */
+    constructor(kind, name) {
+        this.kind = kind;
+        this.name = name;
+    }
+
+    get key() {
+        return key(this.kind, this.name);
+    }
+
+    get title() {
+        return this.kind === 'room' ? this.name : `@${this.name}`;
+    }
+
+    /** A text of ours was heard in the room: it is on its way no more. @param {string} text */
+    heard(text) {
+        const at = this.outgoing.findIndex((outgoing) => outgoing.text === text);
+        if (at >= 0) this.outgoing.splice(at, 1);
+    }
+
+    /** @param {Outgoing} outgoing */
+    discard(outgoing) {
+        this.outgoing = this.outgoing.filter((other) => other !== outgoing);
+    }
+}
+
+/** Names are the same in capital and small letters. @param {'room' | 'person'} kind @param {string} name */
+export function key(kind, name) {
+    return (kind === 'room' ? '#' : '@') + name.toLowerCase();
+}

@@ -1,0 +1,93 @@
+// What a log has to show of what was told.
+
+import assert from 'node:assert/strict';
+import { beforeEach, test } from 'node:test';
+import { load } from './load.mjs';
+
+const { Conversation, KEPT, describe } = await load('conversation.js');
+
+const NOON = Date.parse('2026-01-02T12:00:00');
+const MINUTE = 60_000;
+
+let conversation;
+
+beforeEach(() => {
+    conversation = new Conversation();
+});
+
+function say(from, minutes = 0, more = {}) {
+    conversation.say({ from, text: 'hi', own: false, time: NOON + minutes * MINUTE, ...more });
+}
+
+function rows() {
+    const all = [];
+    for (let number = conversation.first; number < conversation.end; number += 1) all.push(conversation.row(number));
+    return all;
+}
+
+const shape = () => rows().map((row) => (row.kind === 'message' && row.continued ? 'continued' : row.kind));
+
+test('what one person says within five minutes stands under one name', () => {
+    say('bob');
+    say('bob', 4);
+    say('carol', 5);
+    say('bob', 6);
+    say('bob', 11);
+    assert.deepEqual(shape(), ['day', 'message', 'continued', 'message', 'message', 'message']);
+});
+
+test('each day has a line, and what follows a line has a name', () => {
+    say('bob');
+    conversation.note({ kind: 'gap', lost: 1, first: 2 });
+    say('bob');
+    say('bob', 24 * 60);
+    assert.deepEqual(shape(), ['day', 'message', 'gap', 'message', 'day', 'message']);
+});
+
+test('who came and went stands in one line', () => {
+    conversation.move({ joined: ['bob'] });
+    conversation.move({ joined: ['carol'] });
+    conversation.move({ left: ['dave'] });
+    assert.deepEqual(rows().map(describe), ['bob and carol joined · dave left']);
+    say('bob');
+    conversation.move({ left: ['bob'] });
+    assert.deepEqual(shape(), ['presence', 'day', 'message', 'presence']);
+});
+
+test('whoever came back at once was hardly away', () => {
+    conversation.move({ left: ['bob'] });
+    conversation.move({ joined: ['bob'] });
+    assert.deepEqual(rows(), []);
+    conversation.move({ joined: ['bob', 'carol'] });
+    conversation.move({ left: ['bob'] });
+    assert.deepEqual(rows().map(describe), ['carol joined']);
+});
+
+test('of many names only some are told, and those without a name are counted', () => {
+    conversation.move({ joined: ['a', 'b', 'c', 'd', 'e', 'f'] });
+    assert.deepEqual(rows().map(describe), ['a, b, c, d and 2 more joined']);
+    conversation.move({ moreJoined: 1234, moreLeft: 3 });
+    assert.deepEqual(rows().map(describe), [`a, b, c, d and ${(1236).toLocaleString()} more joined · 3 left`]);
+});
+
+test('what is unseen is counted from the first', () => {
+    say('bob');
+    conversation.miss(false);
+    const mark = conversation.end - 1;
+    say('bob');
+    conversation.miss(true);
+    assert.deepEqual([conversation.unread, conversation.called, conversation.mark], [2, true, mark]);
+    conversation.see();
+    assert.deepEqual([conversation.unread, conversation.called, conversation.mark], [0, false, mark]);
+});
+
+test('the oldest go, and the others keep their numbers', () => {
+    for (let seq = 1; seq <= KEPT; seq += 1) say('bob', 0, { seq });
+    const row = conversation.row(KEPT / 2);
+    assert.ok(conversation.end - conversation.first <= KEPT);
+    assert.equal(conversation.first, KEPT / 10);
+    assert.equal(conversation.end, KEPT + 1);
+    assert.equal(row.seq, KEPT / 2);
+    assert.equal(conversation.oldest, KEPT / 10);
+    assert.equal(conversation.row(0), undefined);
+});

@@ -1,0 +1,348 @@
+// What switchboard.js makes of what a server says. The server is a script, and time stands still.
+
+import assert from 'node:assert/strict';
+import { afterEach, beforeEach, mock, test } from 'node:test';
+import { load } from './load.mjs';
+
+const { Refusal, Switchboard, delay } = await load('switchboard.js');
+
+/** The end of a WebSocket that the test holds. */
+class Socket {
+    /** All that were opened, oldest first. @type {Socket[]} */
+    static all = [];
+    static get last() {
+        return Socket.all.at(-1);
+    }
+
+    sent = [];
+    closed = false;
+
+    constructor(url) {
+        this.url = new URL(url);
+        Socket.all.push(this);
+    }
+
+    send(line) {
+        this.sent.push(line);
+    }
+
+    close() {
+        this.closed = true;
+    }
+
+    /** The server says these. */
+    say(...frames) {
+        for (const frame of frames) this.onmessage({ data: JSON.stringify(frame) });
+    }
+
+    /** The connection breaks. */
+    break(reason = '') {
+        this.onclose({ reason });
+    }
+
+    /** What was sent since the last look. */
+    take() {
+        return this.sent.splice(0);
+    }
+}
+
+const message = (seq, epoch = 'a', room = 'ops') =>
+    ({ room, seq, id: `${epoch}-${seq}`, time: '2026-01-02T03:04:05.678Z', from: 'bob', text: `m${seq}` });
+const joined = (id, room = 'ops') => ({ event: 'you-joined', room, members: 2, id });
+const welcome = (name = 'guest-1', room = null) => ({ event: 'welcome', name, room });
+const refusal = (error) => ({ error, text: `it is ${error}` });
+const settled = () => new Promise((resolve) => setImmediate(resolve));
+
+let told;
+let board;
+
+beforeEach(() => {
+    mock.timers.enable({ apis: ['setTimeout'] });
+    Socket.all = [];
+});
+afterEach(() => {
+    board?.close();
+    mock.timers.reset();
+});
+
+/** A board that is connected, and in `ops` after as many messages of `a`. */
+async function inOps(last, options = {}) {
+    start();
+    const join = board.join('ops', options);
+    await settled();
+    Socket.last.say(welcome());
+    await settled();
+    Socket.last.say(joined(`a-${last}`));
+    await join;
+    Socket.last.take();
+}
+
+function start(options = {}) {
+    told = [];
+    board = new Switchboard('http://localhost/ws', { WebSocket: Socket, random: () => 1, ...options });
+    for (const type of ['message', 'gap', 'reset', 'direct', 'joined', 'refused']) {
+        board.on(type, (event) => told.push([type, event]));
+    }
+}
+
+/** The connection breaks, and the next one is there. */
+async function reconnect() {
+    Socket.last.break();
+    board.retry();
+    Socket.last.say(welcome());
+    await settled();
+}
+
+/** Told in short: numbers of messages, and the rest as it is. */
+function short() {
+    const events = told.splice(0);
+    return events.map(([type, event]) => {
+        if (type === 'message') return event.seq;
+        return type === 'gap' ? `lost ${event.lost} from ${event.from_seq}` : type;
+    });
+}
+
+test('it asks for json, its own messages, its name and its first room', async () => {
+    start({ name: 'alice' });
+    board.join('ops');
+    await settled();
+    const { url } = Socket.last;
+    assert.equal(url.protocol, 'ws:');
+    assert.deepEqual(Object.fromEntries(url.searchParams), { format: 'json', echo: 'on', name: 'alice', room: 'ops' });
+});
+
+test('a room is joined once there is a connection', async () => {
+    start();
+    const join = board.join('ops');
+    await settled();
+    assert.deepEqual(Socket.last.sent, []);
+    Socket.last.say(welcome());
+    await settled();
+    assert.deepEqual(Socket.last.take(), ['/join ops']);
+    Socket.last.say(joined('a-7'));
+    assert.equal((await join).members, 2);
+    assert.deepEqual(board.rooms, ['ops']);
+});
+
+test('a room that nobody asked for is left, and silent', async () => {
+    start();
+    await settled();
+    Socket.last.say(welcome('guest-1', 'lobby'), message(1, 'a', 'lobby'), { event: 'joined', room: 'lobby', name: 'bob' });
+    assert.deepEqual(Socket.last.take(), ['/leave lobby']);
+    assert.deepEqual(told, []);
+});
+
+test('messages are told once and in order', async () => {
+    await inOps(7);
+    Socket.last.say(message(7), message(8), message(9), message(9), message(8), message(10));
+    assert.deepEqual(short(), [8, 9, 10]);
+});
+
+test('what the room still has is told from the start', async () => {
+    start();
+    board.join('ops', { since: 'start' });
+    await settled();
+    Socket.last.say(welcome());
+    await settled();
+    assert.deepEqual(Socket.last.take(), ['/join ops since=0-0']);
+    Socket.last.say(joined('a-400'), { event: 'reset', room: 'ops', epoch: 'a' });
+    Socket.last.say(message(399), message(400), message(401));
+    const replayed = told.map(([, event]) => event.replayed);
+    // What was there before we came is nothing that we lost.
+    assert.deepEqual(short(), [399, 400, 401]);
+    assert.deepEqual(replayed, [true, true, false]);
+});
+
+test('a new connection goes on where the last one ended', async () => {
+    await inOps(7);
+    Socket.last.say(message(8));
+    await reconnect();
+    assert.deepEqual(Socket.last.take(), ['/join ops since=a-8']);
+    Socket.last.say(joined('a-10'), message(9), message(10), message(11));
+    const replayed = told.map(([, event]) => event.replayed);
+    assert.deepEqual(short(), [8, 9, 10, 11]);
+    assert.deepEqual(replayed, [false, true, true, false]);
+});
+
+test('what is published before the replay is told in its place', async () => {
+    await inOps(7);
+    await reconnect();
+    // We were in the room before we asked to go on: 10 came to us then, and comes again.
+    Socket.last.say(message(10), joined('a-10'), message(10), message(8), message(9), message(10), message(11));
+    assert.deepEqual(short(), [8, 9, 10, 11]);
+});
+
+test('what the server has no more is a gap', async () => {
+    await inOps(7);
+    await reconnect();
+    Socket.last.say(joined('a-20'), { event: 'gap', room: 'ops', lost: 10, from_seq: 8 }, message(18), message(19));
+    assert.deepEqual(short(), ['lost 10 from 8', 18, 19]);
+});
+
+test('a gap that was not told is a gap all the same', async () => {
+    await inOps(7);
+    Socket.last.say(message(8), message(11));
+    assert.deepEqual(short(), [8, 'lost 2 from 9', 11]);
+});
+
+test('a room that began anew is a reset, and what is missing of it a gap', async () => {
+    await inOps(7);
+    await reconnect();
+    Socket.last.say(joined('b-3'), message(3, 'b'), { event: 'reset', room: 'ops', epoch: 'b' });
+    Socket.last.say(message(2, 'b'), message(3, 'b'));
+    assert.deepEqual(short(), ['reset', 'lost 1 from 1', 2, 3]);
+    await reconnect();
+    assert.deepEqual(Socket.last.take(), ['/join ops since=b-3']);
+});
+
+test('a connection that breaks before the reset is told asks again from the same place', async () => {
+    await inOps(7);
+    await reconnect();
+    Socket.last.take();
+    Socket.last.say(joined('b-3'), message(3, 'b'));
+    await reconnect();
+    assert.deepEqual(Socket.last.take(), ['/join ops since=a-7']);
+    assert.deepEqual(short(), []);
+});
+
+test('a room that was left is not joined again', async () => {
+    await inOps(7);
+    board.leave('OPS');
+    assert.deepEqual(Socket.last.take(), ['/leave OPS']);
+    Socket.last.say(message(8));
+    assert.deepEqual(short(), []);
+    await reconnect();
+    assert.deepEqual(Socket.last.take(), []);
+});
+
+test('a publication resolves once the server has taken it', async () => {
+    await inOps(7);
+    const published = board.publish('ops', 'a\nb');
+    await settled();
+    assert.deepEqual(Socket.last.take(), ['/pub ops a\nb', '/ping']);
+    Socket.last.say({ event: 'pong' });
+    await published;
+});
+
+test('a publication that is refused rejects, and only that one', async () => {
+    await inOps(7);
+    const [one, other] = [board.tell('nobody', 'psst'), board.tell('bob', 'psst')];
+    Socket.last.say(refusal('no-such-member'), { event: 'pong' }, { event: 'pong' });
+    await assert.rejects(one, (error) => error instanceof Refusal && error.code === 'no-such-member');
+    await other;
+});
+
+test('a publication that the connection takes along rejects, and is not sent again', async () => {
+    await inOps(7);
+    const published = board.publish('ops', 'hi');
+    await settled();
+    await Promise.all([assert.rejects(published, { code: 'disconnected' }), reconnect()]);
+    assert.deepEqual(Socket.last.take(), ['/join ops since=a-7']);
+    Socket.last.break();
+    await assert.rejects(board.publish('ops', 'hi'), { code: 'disconnected' });
+});
+
+test('what is asked too often is asked again', async () => {
+    await inOps(7);
+    const renamed = board.rename('alice');
+    Socket.last.say(refusal('rate-limited'));
+    await settled();
+    Socket.last.take();
+    mock.timers.tick(250);
+    await settled();
+    assert.deepEqual(Socket.last.take(), ['/name alice']);
+    Socket.last.say({ event: 'named', name: 'alice' });
+    await renamed;
+    assert.equal(board.name, 'alice');
+});
+
+test('a room that cannot be joined rejects', async () => {
+    start();
+    const join = board.join('b@d');
+    await settled();
+    Socket.last.say(welcome());
+    await settled();
+    Socket.last.say(refusal('bad-name'));
+    await assert.rejects(join, { code: 'bad-name' });
+    assert.deepEqual(board.rooms, []);
+});
+
+test('a name that somebody else has is told, and not asked for again', async () => {
+    start({ name: 'alice' });
+    await settled();
+    Socket.last.say(welcome('guest-1'));
+    assert.deepEqual(Socket.last.take(), ['/name alice']);
+    Socket.last.say(refusal('name-taken'));
+    await settled();
+    assert.deepEqual(short(), ['refused']);
+    assert.equal(board.name, 'guest-1');
+    await reconnect();
+    assert.deepEqual(Socket.last.take(), []);
+});
+
+test('a name that the last connection still has is asked for until it is free', async () => {
+    start({ name: 'alice' });
+    await settled();
+    Socket.last.say(welcome('alice'));
+    await reconnect();
+    Socket.last.say(refusal('name-taken'));
+    await settled();
+    Socket.last.take();
+    mock.timers.tick(20_000);
+    assert.deepEqual(Socket.last.take(), ['/ping', '/name alice']);
+    Socket.last.say({ event: 'pong' }, { event: 'named', name: 'alice' });
+    assert.equal(board.name, 'alice');
+});
+
+test('a connection that is refused is asked for without a name', async () => {
+    start({ name: 'alice' });
+    await settled();
+    Socket.last.break();
+    mock.timers.tick(1_000);
+    assert.equal(Socket.last.url.searchParams.get('name'), null);
+    Socket.last.break();
+    mock.timers.tick(2_000);
+    assert.equal(Socket.last.url.searchParams.get('name'), 'alice');
+});
+
+test('a connection without a word is given up', async () => {
+    await inOps(7);
+    const states = [];
+    board.on('state', ({ state, reason }) => states.push([state, reason]));
+    const silent = Socket.last;
+    mock.timers.tick(20_000);
+    assert.deepEqual(silent.take(), ['/ping']);
+    mock.timers.tick(20_000);
+    assert.deepEqual(states, [['waiting', 'no answer']]);
+    assert.ok(silent.closed);
+    // What it has to say now is of no interest.
+    silent.say(message(8));
+    silent.break();
+    assert.deepEqual(short(), []);
+});
+
+test('attempts are further and further apart, with a jitter', () => {
+    assert.deepEqual([0, 1, 2, 5, 50].map((attempt) => delay(attempt, 1)), [1_000, 2_000, 4_000, 30_000, 30_000]);
+    assert.equal(delay(3, 0.25), 2_000);
+});
+
+test('why a connection ends is told', async () => {
+    await inOps(7);
+    const states = [];
+    board.on('state', (event) => states.push(event));
+    Socket.last.say({ event: 'closed', reason: 'drained' });
+    Socket.last.break('bye');
+    assert.deepEqual(states, [{ state: 'waiting', delay: 1_000, reason: 'drained' }]);
+    board.retry();
+    assert.equal(board.state, 'connecting');
+});
+
+test('what is unknown is skipped, and a closed board stays closed', async () => {
+    await inOps(7);
+    Socket.last.say({ event: 'news', what: 'ever' }, message(8));
+    assert.deepEqual(short(), [8]);
+    board.close();
+    mock.timers.tick(60_000);
+    assert.equal(Socket.all.length, 1);
+    assert.equal(board.state, 'closed');
+});
