@@ -139,9 +139,12 @@ impl Outbox {
         self.queue.as_ref().is_none_or(|queue| queue.is_empty())
     }
 
-    /// What the budget counts: the bytes, and an entry for each frame that can still be dropped, each replay and gap.
+    /// What the budget counts: the bytes, an entry for each frame that can still be dropped, each replay and gap, and
+    /// what the sink has on its way to a socket that takes no more.
     pub(crate) fn held_bytes(&self) -> usize {
-        self.queued_bytes() + self.queue.as_ref().map_or(0, |queue| queue.waiting.entry_bytes())
+        let entries = self.queue.as_ref().map_or(0, |queue| queue.waiting.entry_bytes());
+        let blocked = self.sink.as_ref().filter(|_| self.blocked_since.get().is_some());
+        self.queued_bytes() + entries + blocked.map_or(0, |sink| sink.held_bytes())
     }
 
     fn queued_bytes(&self) -> usize {

@@ -21,6 +21,11 @@ pub(crate) trait Sink: Send {
         let _ = reason;
     }
 
+    /// Bytes that it holds on to beside what is queued, which the memory budget counts while the socket takes no more.
+    fn held_bytes(&self) -> usize {
+        0
+    }
+
     /// Makes the coming close a reset: what the kernel still holds is thrown away.
     fn reset(&mut self);
 }

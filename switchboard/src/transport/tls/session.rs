@@ -80,7 +80,7 @@ enum Progress {
     Ending,
     /// That has left, and the write side is shut down.
     Ended,
-    /// What came was not TLS, or not as agreed. What is read is discarded, and nothing is written but an alert.
+    /// What came was not TLS, not as agreed, or too late. What is read is discarded, and nothing is written but an alert.
     Failed,
 }
 
@@ -252,9 +252,13 @@ impl Session {
         if self.progress == Progress::Ended {
             return Poll::Ready(Ok(()));
         }
-        if self.progress == Progress::Speaking && !self.records.is_handshaking() {
-            self.records.seal_end()?;
-            self.progress = Progress::Ending;
+        match self.progress {
+            Progress::Silent | Progress::Speaking if self.records.is_handshaking() => self.progress = Progress::Failed,
+            Progress::Speaking => {
+                self.records.seal_end()?;
+                self.progress = Progress::Ending;
+            }
+            _ => {}
         }
         ready!(self.poll_outgoing(cx))?;
         let result = ready!(Pin::new(&mut self.stream).poll_shutdown(cx));
@@ -338,6 +342,11 @@ impl Sink for Writing {
 
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.0.lock().poll_shutdown(cx)
+    }
+
+    /// Ciphertext: the plaintext is still queued, so that a slow peer is charged with both.
+    fn held_bytes(&self) -> usize {
+        self.0.lock().records.outgoing.len()
     }
 
     fn reset(&mut self) {
