@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 use switchboard::prelude::*;
 use switchboard::{Certificates, Handle, Tls};
-use tls_peer::{Pair, TlsPeer, client, connect, over, shown};
+use tls_peer::{Pair, Tapped, TlsPeer, client, connect, over, shown};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
@@ -204,6 +204,52 @@ async fn queued_at_the_end(workers: usize) {
     assert_eq!(received.len(), 1 << 20);
     drop(peer);
     served.closed(CloseReason::Finished).await;
+}
+
+#[tokio::test]
+async fn what_is_queued_together_leaves_in_full_records() {
+    let handler = async |mut conn: Connection<Lines>| -> Result {
+        for _ in 0..48 {
+            conn.send("x".repeat(1023)).await?;
+        }
+        Ok(())
+    };
+    let pair = Pair::new(&["localhost"]);
+    let served = Served::start(Server::new().workers(0).tls("127.0.0.1:0", &pair.certificates(), handler)).await;
+    // 2^14 bytes of plaintext; a nonce of 8 and a tag of 16 (RFC 5246 §6.2.3.3), or a type and the tag (RFC 8446 §5.2).
+    for (version, full) in [(&TLS12, 16_384 + 24), (&TLS13, 16_384 + 17)] {
+        let (stream, records) = Tapped::new(TcpStream::connect(served.address).await.unwrap());
+        let mut peer = over(stream, "localhost", client(&[&pair], &[version])).await.unwrap();
+        let mut received = Vec::new();
+        peer.read_to_end(&mut received).await.unwrap();
+        assert_eq!(received.len(), 48 << 10);
+        let lengths = records.lengths();
+        // Behind the handshake, and in front of close_notify.
+        assert_eq!(lengths[lengths.len() - 4..][..3], [full; 3], "{lengths:?}");
+        assert!(lengths[..lengths.len() - 4].iter().all(|length| *length < full), "{lengths:?}");
+    }
+}
+
+#[tokio::test]
+async fn ciphertext_that_a_peer_does_not_take_counts_as_memory() {
+    let handler = async |mut conn: Connection<Lines>| -> Result {
+        loop {
+            conn.send("x".repeat(1023)).await?;
+        }
+    };
+    let pair = Pair::new(&["localhost"]);
+    const PEERS: usize = 8;
+    const OUTBOX: usize = 64 << 10;
+    // Plaintext alone would fit: each may hold an outbox of it, and what its handler sends within one poll (16 KiB).
+    let memory_bytes = PEERS * (OUTBOX + (20 << 10));
+    let limits = Limits { outbox_bytes: OUTBOX, memory_bytes, ..Limits::default() };
+    let server = Server::new().workers(0).limits(limits).tls("127.0.0.1:0", &pair.certificates(), handler);
+    let served = Served::start(server).await;
+    let mut peers = Vec::new();
+    for _ in 0..PEERS {
+        peers.push(connect(served.address, "localhost", client(&[&pair], &[&TLS13])).await.unwrap());
+    }
+    until(|| served.handle.metrics().closed(CloseReason::OutOfMemory) > 0).await;
 }
 
 #[tokio::test]
@@ -428,16 +474,23 @@ async fn connections_of_an_address_count_before_they_speak_tls() {
 }
 
 #[tokio::test]
-async fn handshakes_of_one_address_are_limited_and_others_are_not() {
+async fn ten_thousand_handshakes_of_one_address_are_refused_but_for_100_a_second() {
     let pair = Pair::new(&["localhost"]);
-    let limits = Limits { handshakes_per_address: Some(10), ..Limits::default() };
-    let server = Server::new().workers(1).limits(limits).tls("127.0.0.1:0", &pair.certificates(), echo);
-    let served = Served::start(server).await;
-    for _ in 0..500 {
+    // Open to other machines, where the limit is on by default.
+    let server = Server::new().workers(1).tls("0.0.0.0:0", &pair.certificates(), echo);
+    let mut served = Served::start(server).await;
+    served.address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+    let began = std::time::Instant::now();
+    for _ in 0..10_000 {
         // Refused ones may be reset before they are connected.
         drop(from("127.0.0.2", served.address).await);
     }
-    until(|| served.handle.metrics().closed(CloseReason::TooManyHandshakes) > 400).await;
+    let metrics = served.handle.metrics();
+    until(|| metrics.accepted.get() + metrics.refused.get() == 10_000).await;
+    // 100 at once, and as many in each second.
+    let most = 100 + (began.elapsed().as_secs() + 1) * 100;
+    assert!(metrics.accepted.get() <= most, "{} were begun, of {most}", metrics.accepted.get());
+    assert_eq!(metrics.closed(CloseReason::TooManyHandshakes), metrics.refused.get());
     let other = from("127.0.0.3", served.address).await.unwrap();
     let mut other = over(other, "localhost", client(&[&pair], &[&TLS13])).await.unwrap();
     says(&mut other, "still served\n").await;
