@@ -103,6 +103,9 @@ pub(crate) struct Settings {
     /// Open connections from one address, or off [default: 1024 on addresses open to other machines]
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub(crate) max_connections_per_address: Option<String>,
+    /// TLS handshakes a second from one address, or off [default: 100 on addresses open to other machines]
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub(crate) max_handshakes_per_address: Option<String>,
     /// Bytes in one line or datagram [default: 64KiB]
     #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     pub(crate) max_frame: Option<String>,

@@ -26,6 +26,9 @@ const DEFAULT_MOST_WORKERS: usize = 4;
 /// More threads than this are a slip of the finger.
 const MOST_WORKERS: usize = 1024;
 
+/// Handshakes a second that the library can count.
+const MOST_HANDSHAKES: usize = u32::MAX as usize;
+
 /// A value in force and where it came from.
 #[derive(Debug)]
 pub(crate) struct Setting<T> {
@@ -41,6 +44,7 @@ pub(crate) struct Config {
     pub(crate) workers: Setting<usize>,
     pub(crate) connections: Setting<usize>,
     pub(crate) connections_per_address: Setting<PerAddress>,
+    pub(crate) handshakes_per_address: Setting<PerAddress>,
     pub(crate) frame_bytes: Setting<usize>,
     pub(crate) outbox_bytes: Setting<usize>,
     pub(crate) memory_bytes: Setting<usize>,
@@ -50,13 +54,23 @@ pub(crate) struct Config {
     pub(crate) log_format: Setting<Format>,
 }
 
-/// How many connections one address may have.
+/// How many connections one address may have, or how many handshakes a second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PerAddress {
     /// The library's choice, by where a listener can be reached from.
     Auto,
     Off,
     AtMost(usize),
+}
+
+impl PerAddress {
+    fn limit(self) -> Option<usize> {
+        match self {
+            Self::Auto => None,
+            Self::Off => Some(usize::MAX),
+            Self::AtMost(limit) => Some(limit),
+        }
+    }
 }
 
 impl Config {
@@ -76,7 +90,10 @@ impl Config {
             listen: choice.listeners(),
             workers: choice.one("workers", cores.min(DEFAULT_MOST_WORKERS), |text| parse_count(text, MOST_WORKERS)),
             connections: choice.one("max-connections", limits.connections, |text| parse_count(text, usize::MAX)),
-            connections_per_address: choice.one("max-connections-per-address", PerAddress::Auto, parse_per_address),
+            connections_per_address: choice
+                .one("max-connections-per-address", PerAddress::Auto, |text| parse_per_address(text, usize::MAX)),
+            handshakes_per_address: choice
+                .one("max-handshakes-per-address", PerAddress::Auto, |text| parse_per_address(text, MOST_HANDSHAKES)),
             frame_bytes: choice.one("max-frame", limits.frame_bytes, parse_size),
             outbox_bytes: choice.one("max-outbox", limits.outbox_bytes, parse_size),
             memory_bytes: choice.one("max-memory", limits.memory_bytes, parse_size),
@@ -93,11 +110,13 @@ impl Config {
     pub(crate) fn limits(&self) -> Limits {
         Limits {
             connections: self.connections.value,
-            connections_per_address: match self.connections_per_address.value {
-                PerAddress::Auto => None,
-                PerAddress::Off => Some(usize::MAX),
-                PerAddress::AtMost(limit) => Some(limit),
-            },
+            connections_per_address: self.connections_per_address.value.limit(),
+            // Checked to be no more than the limit can say, but for `off`.
+            handshakes_per_address: self
+                .handshakes_per_address
+                .value
+                .limit()
+                .map(|limit| u32::try_from(limit).unwrap_or(u32::MAX)),
             frame_bytes: self.frame_bytes.value,
             outbox_bytes: self.outbox_bytes.value,
             memory_bytes: self.memory_bytes.value,
@@ -120,6 +139,11 @@ impl Config {
                 "max-connections-per-address",
                 show_per_address(self.connections_per_address.value),
                 &self.connections_per_address.origin,
+            ),
+            (
+                "max-handshakes-per-address",
+                show_per_address(self.handshakes_per_address.value),
+                &self.handshakes_per_address.origin,
             ),
             ("max-frame", quoted(&show_size(self.frame_bytes.value)), &self.frame_bytes.origin),
             ("max-outbox", quoted(&show_size(self.outbox_bytes.value)), &self.outbox_bytes.origin),
@@ -208,13 +232,11 @@ impl Choice {
     }
 }
 
-fn parse_per_address(text: &str) -> Result<PerAddress, String> {
+fn parse_per_address(text: &str, most: usize) -> Result<PerAddress, String> {
     match text {
         "auto" => Ok(PerAddress::Auto),
         "off" => Ok(PerAddress::Off),
-        _ => {
-            parse_count(text, usize::MAX).map(PerAddress::AtMost).map_err(|fault| format!("{fault}, nor auto, nor off"))
-        }
+        _ => parse_count(text, most).map(PerAddress::AtMost).map_err(|fault| format!("{fault}, nor auto, nor off")),
     }
 }
 

@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 
 /// Every setting by the name it has in the file; `--NAME` is its flag and `SWITCHBOARD_NAME` its variable, but for the
 /// listeners, which are arguments, and `log`, which is -q, -v and -vv.
-pub(super) const NAMES: [&str; 11] = [
+pub(super) const NAMES: [&str; 12] = [
     "listen",
     "workers",
     "max-connections",
     "max-connections-per-address",
+    "max-handshakes-per-address",
     "max-frame",
     "max-outbox",
     "max-memory",
@@ -121,6 +122,7 @@ impl Layers {
             ("workers", typed.workers),
             ("max-connections", typed.max_connections),
             ("max-connections-per-address", typed.max_connections_per_address),
+            ("max-handshakes-per-address", typed.max_handshakes_per_address),
             ("max-frame", typed.max_frame),
             ("max-outbox", typed.max_outbox),
             ("max-memory", typed.max_memory),

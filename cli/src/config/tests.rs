@@ -75,6 +75,7 @@ fn every_setting_can_come_from_each_origin() {
         ("workers", "7"),
         ("max-connections", "70"),
         ("max-connections-per-address", "7"),
+        ("max-handshakes-per-address", "7"),
         ("max-frame", "7KiB"),
         ("max-outbox", "70KiB"),
         ("max-memory", "7MiB"),
@@ -100,6 +101,7 @@ fn every_setting_can_come_from_each_origin() {
         workers: text("7"),
         max_connections: text("70"),
         max_connections_per_address: text("7"),
+        max_handshakes_per_address: text("7"),
         max_frame: text("7KiB"),
         max_outbox: text("70KiB"),
         max_memory: text("7MiB"),
@@ -115,7 +117,7 @@ fn every_setting_can_come_from_each_origin() {
         let lines = printed.lines().filter_map(|line| line.split_once("  #")).map(|(value, _)| value.trim().to_owned());
         lines.filter(|line| !line.is_empty()).collect::<Vec<_>>()
     };
-    assert_eq!(values(&from_file).len(), 11);
+    assert_eq!(values(&from_file).len(), 12);
     assert_eq!(values(&from_file), values(&from_environment));
     assert_eq!(values(&from_file), values(&from_flags));
     for printed in [from_file, from_environment, from_flags] {

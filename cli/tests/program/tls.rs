@@ -178,3 +178,14 @@ fn plain_text_is_named_in_the_log() {
     let line = program.logged("connection closed");
     assert!(line.contains("handshake-failed") && line.contains("not TLS: plain text on a TLS port"), "{line}");
 }
+
+#[test]
+fn handshakes_of_one_address_are_limited_where_that_is_asked_for() {
+    let pair = Pair::new("flood", "localhost");
+    let url = format!("echo=tls://127.0.0.1:0?{}", pair.query());
+    let mut program = Program::serve(&[&url, "--max-handshakes-per-address", "1"]);
+    let _first = program.tcp(0);
+    drop(program.tcp(0));
+    let line = program.logged("connection refused");
+    assert!(line.contains("too-many-handshakes"), "{line}");
+}
