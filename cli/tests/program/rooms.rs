@@ -7,6 +7,7 @@ mod options;
 mod talking;
 
 use crate::process::{HalfClose, PATIENCE, Program};
+use std::io::ErrorKind;
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 
@@ -69,7 +70,13 @@ impl<S: HalfClose> Peer<S> {
     /// Receives what has come, and says whether there may be more.
     fn receive(&mut self) -> bool {
         let mut bytes = [0; 16 << 10];
-        let count = self.stream.read(&mut bytes).expect("it is told something, or closed in order");
+        let count = loop {
+            match self.stream.read(&mut bytes) {
+                // A read with a timeout is not begun again when the process was stopped meanwhile (signal(7)).
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                result => break result.expect("it is told something, or closed in order"),
+            }
+        };
         self.received.extend_from_slice(&bytes[..count]);
         count > 0
     }
