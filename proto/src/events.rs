@@ -4,6 +4,7 @@
 
 use crate::{Codec, FrameError, Output};
 use bytes::{Bytes, BytesMut};
+use std::time::Duration;
 
 /// The codec that ends each event with an empty line. Nothing is expected from whoever reads it: input is discarded.
 #[derive(Debug, Default)]
@@ -12,6 +13,11 @@ pub struct EventStream;
 impl EventStream {
     /// A comment: it keeps those between from taking the stream for dead, and is no event.
     pub const KEEPALIVE: Bytes = Bytes::from_static(b":");
+
+    /// Asks the reader to wait so long before it connects again.
+    pub fn retry(wait: Duration) -> Bytes {
+        format!("retry: {}", wait.as_millis()).into()
+    }
 }
 
 impl Codec for EventStream {

@@ -320,6 +320,11 @@ impl Room {
         self.0.state.lock().history.last(count).cloned().collect()
     }
 
+    /// What somebody missed who knows the messages up to `since`: a notice, if some of it is gone, and what it still keeps.
+    pub fn since(&self, since: MessageId) -> (Option<Notice>, Vec<Arc<Message>>) {
+        self.0.missed(&self.0.state.lock(), since)
+    }
+
     /// The number of its last message, and its incarnation: what to resume from.
     pub fn last_id(&self) -> MessageId {
         MessageId { epoch: self.0.epoch, seq: self.0.state.lock().seq }
