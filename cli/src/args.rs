@@ -7,14 +7,17 @@ use std::path::PathBuf;
 
 const SERVE_HELP: &str = "\
 SERVICE is one of
-  echo                 answers each line, or each datagram, with a prefix and what it received
-  rooms                sends each line to all others in the same room; /help tells more; not on UDP
+  echo                 answers each line, datagram or WebSocket message with a prefix and what it received; not on HTTP
+  rooms                sends each line to all others in the same room; /help tells more; not on UDP, WS and WSS
 
 URL is one of
   tcp://HOST:PORT      port 0 takes a free one; IPv6 as in tcp://[::1]:8080
   tls://HOST:PORT      with ?cert=FILE&key=FILE behind it, PEM, repeated for several host names
   unix:///PATH
   udp://HOST:PORT
+  http://HOST:PORT     a page for browsers, and for programs what /openapi.json describes: WebSockets among others
+  https://HOST:PORT    the same, with certificates as for tls://
+  ws://HOST:PORT       WebSockets alone, whatever their path; wss:// with certificates as for tls://
 
 with options behind it, percent-encoded, as in 'echo=tcp://127.0.0.1:8080?prefix=&idle=5m'
 
@@ -23,16 +26,17 @@ Options of echo
   idle=DURATION        without input until the connection is closed (30s; off), not on UDP
 
 Options of rooms
-  format=FORMAT        how members are told: text, json, or raw payloads (text)
+  format=FORMAT        how members are told: text, json, or raw payloads (text; on HTTP json)
   room=ROOM            where new connections are (lobby)
   commands=on|off      whether a line that begins with / is a command (on)
   echo=on|off          whether a sender gets its own messages too (off)
   rate=N               lines a second that are read from a connection (1000 on addresses open to others; off)
   overflow=POLICY      for members that do not keep up: disconnect, drop-oldest, drop-newest or latest (disconnect)
-  framing=FRAMING      lines, or length: four bytes of length before any bytes (lines)
   idle=DURATION        without input until the connection is closed (off)
+  framing=FRAMING      lines, or length: four bytes of length before any bytes (lines), not on HTTP
+  origins=LIST         of whose pages may ask over HTTP, beside its own: https://example.org,… or * for any (none)
 
-With none: echo=tcp://127.0.0.1:8080 echo=udp://127.0.0.1:8080 rooms=tcp://127.0.0.1:8081
+With none: echo=tcp://127.0.0.1:8080 echo=udp://127.0.0.1:8080 rooms=tcp://127.0.0.1:8081 rooms=http://127.0.0.1:8082
 
 The first SIGINT, SIGTERM or SIGHUP lets connections finish, a second SIGINT or SIGTERM ends them now. Where there are
 certificates, SIGHUP reads them again instead; nobody is dropped, and files that are wrong change nothing.";

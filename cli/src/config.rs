@@ -17,8 +17,12 @@ use std::time::Duration;
 use switchboard::{Limits, Timeouts};
 
 /// Without any listener given.
-const DEFAULT_LISTEN: [&str; 3] =
-    ["echo=tcp://127.0.0.1:8080", "echo=udp://127.0.0.1:8080", "rooms=tcp://127.0.0.1:8081"];
+const DEFAULT_LISTEN: [&str; 4] = [
+    "echo=tcp://127.0.0.1:8080",
+    "echo=udp://127.0.0.1:8080",
+    "rooms=tcp://127.0.0.1:8081",
+    "rooms=http://127.0.0.1:8082",
+];
 
 /// By default no more workers than this, nor than cores: the program mostly makes system calls.
 const DEFAULT_MOST_WORKERS: usize = 4;

@@ -20,13 +20,14 @@ pub(crate) enum Scheme {
     Tls,
     Unix,
     Udp,
+    Http,
+    Https,
+    Ws,
+    Wss,
 }
 
 impl Scheme {
-    const ALL: [Self; 4] = [Self::Tcp, Self::Tls, Self::Unix, Self::Udp];
-
-    /// Schemes of later versions.
-    const PLANNED: [&str; 2] = ["http", "https"];
+    const ALL: [Self; 8] = [Self::Tcp, Self::Tls, Self::Unix, Self::Udp, Self::Http, Self::Https, Self::Ws, Self::Wss];
 
     fn name(self) -> &'static str {
         match self {
@@ -34,6 +35,10 @@ impl Scheme {
             Self::Tls => "tls",
             Self::Unix => "unix",
             Self::Udp => "udp",
+            Self::Http => "http",
+            Self::Https => "https",
+            Self::Ws => "ws",
+            Self::Wss => "wss",
         }
     }
 }
@@ -45,6 +50,9 @@ pub(crate) enum Address {
     Tls(HostPort, Certificates),
     Unix(PathBuf),
     Udp(HostPort),
+    /// Of whatever kind: requests in general, or WebSockets alone.
+    Http(HostPort),
+    Https(HostPort, Certificates),
 }
 
 /// What only one listener can have.
@@ -58,7 +66,9 @@ enum Socket<'a> {
 impl Address {
     fn socket(&self) -> Socket<'_> {
         match self {
-            Self::Tcp(address) | Self::Tls(address, _) => Socket::Stream(address),
+            Self::Tcp(address) | Self::Tls(address, _) | Self::Http(address) | Self::Https(address, _) => {
+                Socket::Stream(address)
+            }
             Self::Udp(address) => Socket::Datagram(address),
             Self::Unix(path) => Socket::Path(path),
         }
@@ -67,7 +77,7 @@ impl Address {
     /// What a listener there shows its peers, if it speaks TLS.
     pub(crate) fn certificates(&self) -> Option<&Certificates> {
         match self {
-            Self::Tls(_, certificates) => Some(certificates),
+            Self::Tls(_, certificates) | Self::Https(_, certificates) => Some(certificates),
             _ => None,
         }
     }
@@ -158,6 +168,13 @@ fn parse(typed: &str) -> Result<Endpoint, Faults> {
                 Some(certificates) => Address::Tls(address, certificates),
                 None => Address::Tcp(address),
             }),
+            Scheme::Http | Scheme::Ws => parse_host_port(place).map(Address::Http),
+            Scheme::Https | Scheme::Wss => {
+                parse_host_port(place).map(|address| match options.certificates(&mut files) {
+                    Some(certificates) => Address::Https(address, certificates),
+                    None => Address::Http(address),
+                })
+            }
             Scheme::Udp => parse_host_port(place).map(Address::Udp),
             Scheme::Unix => parse_path(place).map(Address::Unix),
         };
@@ -185,9 +202,6 @@ fn parse_service(name: &str) -> Result<&'static Service, String> {
 fn parse_scheme(name: &str, service: Option<&Service>) -> Result<Scheme, String> {
     let known = service.map_or(&Scheme::ALL[..], |service| service.schemes);
     let names: Vec<_> = known.iter().map(|scheme| scheme.name()).collect();
-    if Scheme::PLANNED.contains(&name) {
-        return Err(format!("{name}:// is not available yet; use {}", names.join(", ")));
-    }
     let found = known.iter().copied().find(|scheme| scheme.name() == name);
     found.ok_or_else(|| format!("unknown scheme `{name}`; known: {}", names.join(", ")))
 }
@@ -336,7 +350,7 @@ impl Options {
     }
 }
 
-fn percent_decoded(text: &str) -> Result<Vec<u8>, String> {
+pub(crate) fn percent_decoded(text: &str) -> Result<Vec<u8>, String> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [first, after @ ..] = rest {

@@ -51,7 +51,8 @@ async fn run(config: Config) -> Result<(), Failure> {
     // Signals that come while addresses are bound drain as well.
     let signals = Signals::install().context("cannot handle signals").map_err(Failure::Start)?;
     let mut server = Server::new().limits(config.limits()).grace(config.grace.value).workers(config.workers.value);
-    let shared = Shared { timeouts: config.timeouts(), ..Shared::default() };
+    let (timeouts, frame_bytes) = (config.timeouts(), config.frame_bytes.value);
+    let shared = Shared { timeouts, frame_bytes, ..Shared::default() };
     let mut places = Vec::new();
     for Endpoint { service, address, add, .. } in config.listen.value {
         places.push((service.name, address));
@@ -92,6 +93,10 @@ fn command(address: &Address, url: &str) -> String {
     let netcat = match address {
         Address::Unix(path) => return format!("nc -U {}", quoted(path)),
         Address::Tls(..) => return format!("openssl s_client -quiet -connect {}", reachable(url)),
+        Address::Http(_) | Address::Https(..) if url.starts_with("ws") => return format!("websocat {url}"),
+        Address::Http(_) => return format!("curl -d hi http://{}/rooms/lobby", reachable(url)),
+        // Its certificate need not be for an address of this machine.
+        Address::Https(..) => return format!("curl -kd hi https://{}/rooms/lobby", reachable(url)),
         Address::Tcp(_) => "nc",
         Address::Udp(_) => "nc -u",
     };
@@ -209,6 +214,10 @@ mod tests {
         assert_eq!(command("echo=tcp://0.0.0.0:0", "tcp://0.0.0.0:80"), "nc 127.0.0.1 80");
         assert_eq!(command("echo=udp://[::]:0", "udp://[::]:80"), "nc -u ::1 80");
         assert_eq!(command("echo=tcp://192.0.2.1:0", "tcp://192.0.2.1:80"), "nc 192.0.2.1 80");
+        assert_eq!(
+            command("rooms=http://0.0.0.0:0", "http://0.0.0.0:80"),
+            "curl -d hi http://127.0.0.1:80/rooms/lobby"
+        );
         assert_eq!(command("echo=unix:///a/b.sock", "unix:///a/b.sock"), "nc -U /a/b.sock");
         assert_eq!(command("echo=unix:///a%20'b", "unix:///a 'b"), r"nc -U '/a '\''b'");
     }

@@ -26,6 +26,8 @@ pub(crate) struct Service {
 pub(crate) struct Shared {
     /// Set for all; a listener may have others.
     pub(crate) timeouts: Timeouts,
+    /// The longest frame.
+    pub(crate) frame_bytes: usize,
     /// Every room there is, whichever listener its members came to.
     pub(crate) hub: Hub,
 }

@@ -1,18 +1,21 @@
-//! Echo: answers each line, or each datagram, with a prefix and what it received.
+//! Echo: answers each line, each datagram, or each message of a WebSocket with a prefix and what it received.
 //!
 //! Options: `prefix` (`echo: ` on streams, `received: ` on UDP; empty is RFC 862), and on streams `idle` (30 s).
 
 use super::{Add, Service, received};
 use crate::endpoint::{Address, Options, Scheme};
 use crate::units::parse_timeout;
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use std::sync::Arc;
 use std::time::Duration;
 use switchboard::prelude::*;
-use switchboard::{DatagramLimits, FrameError, Output, Rate, RepliesPerSource, Tcp, Tls, Udp, Unix};
+use switchboard::{DatagramLimits, FrameError, Output, Rate, RepliesPerSource, Tcp, Tls, Udp, Unix, WebSocketKind};
 
-pub(super) const SERVICE: Service =
-    Service { name: "echo", schemes: &[Scheme::Tcp, Scheme::Tls, Scheme::Unix, Scheme::Udp], parse };
+pub(super) const SERVICE: Service = Service {
+    name: "echo",
+    schemes: &[Scheme::Tcp, Scheme::Tls, Scheme::Unix, Scheme::Udp, Scheme::Ws, Scheme::Wss],
+    parse,
+};
 
 const STREAM_PREFIX: &[u8] = b"echo: ";
 const DATAGRAM_PREFIX: &[u8] = b"received: ";
@@ -47,6 +50,20 @@ fn parse(address: &Address, options: &mut Options) -> Add {
                 server.listen(unix, move |conn| echo(conn, Arc::clone(&prefix)))
             })
         }
+        Address::Http(address) => {
+            let (prefix, idle) = stream(prefix, options);
+            Box::new(move |server, shared| {
+                let tcp = Tcp::new(address).timeouts(Timeouts { idle, ..shared.timeouts });
+                server.listen_websocket(tcp, move |conn| echo_messages(conn, Arc::clone(&prefix)))
+            })
+        }
+        Address::Https(address, certificates) => {
+            let (prefix, idle) = stream(prefix, options);
+            Box::new(move |server, shared| {
+                let tls = Tls::new(address, &certificates).timeouts(Timeouts { idle, ..shared.timeouts });
+                server.listen_websocket(tls, move |conn| echo_messages(conn, Arc::clone(&prefix)))
+            })
+        }
         Address::Udp(address) => {
             let prefix = prefix.unwrap_or_else(|| DATAGRAM_PREFIX.to_vec());
             let udp = Udp::new(address).limits(DatagramLimits { replies: replies(&prefix) });
@@ -68,6 +85,26 @@ async fn echo(mut conn: Connection<PrefixedLines>, prefix: Arc<[u8]>) -> Result 
         conn.send(line).await?;
     }
     Ok(())
+}
+
+async fn echo_messages(mut conn: Connection<WebSocket>, prefix: Arc<[u8]>) -> Result {
+    while let Some(message) = conn.recv().await? {
+        received::log(conn.peer(), &message);
+        conn.send(prefixed(&prefix, message)).await?;
+    }
+    Ok(())
+}
+
+/// A message of the same kind, unless a prefix that is no text is put before one that is.
+fn prefixed(prefix: &[u8], message: WebSocketMessage) -> WebSocketMessage {
+    if prefix.is_empty() {
+        return message;
+    }
+    let bytes = Bytes::from([prefix, &message].concat());
+    match message.kind() {
+        WebSocketKind::Binary => WebSocketMessage::binary(bytes),
+        WebSocketKind::Text => bytes.into(),
+    }
 }
 
 /// Lines that are sent behind a prefix: in the codec, so that no reply is put together in memory of its own first.
@@ -121,6 +158,15 @@ mod tests {
         let mut output = Output::default();
         codec.encode(Line::from(vec![0xff, b'a']).with_terminator(Terminator::CrLf), &mut output);
         assert_eq!(output.into_bytes(), &b"echo: \xffa\r\n"[..]);
+    }
+
+    #[test]
+    fn a_message_keeps_its_kind() {
+        let reply = |prefix: &[u8], message: WebSocketMessage| prefixed(prefix, message);
+        assert_eq!(reply(b"echo: ", "hi".into()), "echo: hi".into());
+        assert_eq!(reply(b"echo: ", WebSocketMessage::binary("hi")), WebSocketMessage::binary("echo: hi"));
+        assert_eq!(reply(b"", WebSocketMessage::binary("hi")), WebSocketMessage::binary("hi"));
+        assert_eq!(reply(b"\xff", "hi".into()), WebSocketMessage::binary(&b"\xffhi"[..]));
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! Rooms: what one connection sends, all others in its room receive.
 //!
 //! Options: `format` (text), `room` (lobby), `commands` (on), `echo` (off), `rate` (1,000 where other machines can
-//! connect), `overflow` (disconnect), `framing` (lines), `idle` (off). All listeners of the process share one hub.
+//! connect), `overflow` (disconnect), `idle` (off), on streams `framing` (lines), and over HTTP `origins` (none). All
+//! listeners of the process share one hub.
 
 mod commands;
 mod member;
 mod seats;
+mod web;
 
 use super::{Add, Service, Shared};
 use crate::endpoint::{Address, HostPort, Options, Scheme};
@@ -19,9 +21,11 @@ use switchboard::{
     Tls, Transport, Unix,
 };
 use tokio::time::Instant;
+use web::Web;
+use web::guard::{Guard, Origins};
 
 pub(super) const SERVICE: Service =
-    Service { name: "rooms", schemes: &[Scheme::Tcp, Scheme::Tls, Scheme::Unix], parse };
+    Service { name: "rooms", schemes: &[Scheme::Tcp, Scheme::Tls, Scheme::Unix, Scheme::Http, Scheme::Https], parse };
 
 /// Where new connections are, unless the listener has another room for them.
 const LOBBY: &str = "lobby";
@@ -45,7 +49,6 @@ struct Settings {
     echo: bool,
     rate: Option<Rate>,
     overflow: Option<Overflow>,
-    framing: Framing,
     idle: Option<Duration>,
 }
 
@@ -76,32 +79,66 @@ struct Listener {
 fn parse(address: &Address, options: &mut Options) -> Add {
     match address.clone() {
         Address::Tcp(address) => {
-            let settings = Settings::parse(options, default_rate(&address));
+            let (settings, framing) = stream(options, default_rate(&address));
             Box::new(move |server, shared| {
-                let tcp = Tcp::new(address).timeouts(Timeouts { idle: settings.idle, ..shared.timeouts });
-                listen(server, tcp, settings, shared)
+                let tcp = Tcp::new(address).timeouts(settings.timeouts(shared));
+                listen(server, tcp, framing, settings, shared)
             })
         }
         Address::Tls(address, certificates) => {
-            let settings = Settings::parse(options, default_rate(&address));
+            let (settings, framing) = stream(options, default_rate(&address));
             Box::new(move |server, shared| {
-                let timeouts = Timeouts { idle: settings.idle, ..shared.timeouts };
-                listen(server, Tls::new(address, &certificates).timeouts(timeouts), settings, shared)
+                let tls = Tls::new(address, &certificates).timeouts(settings.timeouts(shared));
+                listen(server, tls, framing, settings, shared)
             })
         }
         Address::Unix(path) => {
-            let settings = Settings::parse(options, None);
+            let (settings, framing) = stream(options, None);
             Box::new(move |server, shared| {
-                let unix = Unix::new(path).timeouts(Timeouts { idle: settings.idle, ..shared.timeouts });
-                listen(server, unix, settings, shared)
+                let unix = Unix::new(path).timeouts(settings.timeouts(shared));
+                listen(server, unix, framing, settings, shared)
+            })
+        }
+        Address::Http(address) => {
+            let (settings, guard) = http(options, &address);
+            Box::new(move |server, shared| {
+                let tcp = Tcp::new(address).timeouts(settings.timeouts(shared));
+                let web = web(settings, guard, shared);
+                server.listen_http(tcp, move |request| Arc::clone(&web).serve(request))
+            })
+        }
+        Address::Https(address, certificates) => {
+            let (settings, guard) = http(options, &address);
+            let guard = Guard { secure: true, ..guard };
+            Box::new(move |server, shared| {
+                let tls = Tls::new(address, &certificates).timeouts(settings.timeouts(shared)).protocols(&["http/1.1"]);
+                let web = web(settings, guard, shared);
+                server.listen_http(tls, move |request| Arc::clone(&web).serve(request))
             })
         }
         Address::Udp(_) => unreachable!("it is not among the schemes"),
     }
 }
 
-fn listen(server: Server, transport: impl Transport, settings: Settings, shared: &Shared) -> Server {
-    let framing = settings.framing;
+/// The settings of a listener whose connections are streams.
+fn stream(options: &mut Options, default_rate: Option<Rate>) -> (Settings, Framing) {
+    let settings = Settings::parse(options, Format::Text, default_rate);
+    (settings, options.value("framing", parse_framing).unwrap_or(Framing::Lines))
+}
+
+/// The settings of a listener for HTTP, and whom it answers.
+fn http(options: &mut Options, address: &HostPort) -> (Settings, Guard) {
+    let settings = Settings::parse(options, Format::Json, default_rate(address));
+    let origins = options.value("origins", Origins::parse).unwrap_or_default();
+    (settings, Guard { origins, loopback: address.is_loopback(), secure: false })
+}
+
+fn web(settings: Settings, guard: Guard, shared: &Shared) -> Arc<Web> {
+    let listener = Arc::new(Listener::new(settings, shared.hub.clone()));
+    Arc::new(Web::new(listener, guard, shared.frame_bytes))
+}
+
+fn listen(server: Server, transport: impl Transport, framing: Framing, settings: Settings, shared: &Shared) -> Server {
     let listener = Arc::new(Listener::new(settings, shared.hub.clone()));
     match framing {
         Framing::Lines => server.listen(transport, move |conn| serve::<Lines>(conn, &listener)),
@@ -131,17 +168,20 @@ fn rate(per_second: u32) -> Rate {
 }
 
 impl Settings {
-    fn parse(options: &mut Options, default_rate: Option<Rate>) -> Self {
+    fn parse(options: &mut Options, default_format: Format, default_rate: Option<Rate>) -> Self {
         let format = options.value("format", |text| text.parse().map_err(|_| "not text, json or raw".to_owned()));
-        let format = format.unwrap_or(Format::Text);
+        let format = format.unwrap_or(default_format);
         let room = options.value("room", |text| RoomName::parse(text).map_err(|error| format!("not a room: {error}")));
         let commands = options.value("commands", parse_switch).unwrap_or(true);
         let echo = options.value("echo", parse_switch).unwrap_or(false);
         let rate = options.value("rate", parse_rate).unwrap_or(default_rate);
         let overflow = options.value("overflow", |text| parse_overflow(text, format));
-        let framing = options.value("framing", parse_framing).unwrap_or(Framing::Lines);
         let idle = options.value("idle", parse_timeout).unwrap_or(None);
-        Self { format, room, commands, echo, rate, overflow, framing, idle }
+        Self { format, room, commands, echo, rate, overflow, idle }
+    }
+
+    fn timeouts(&self, shared: &Shared) -> Timeouts {
+        Timeouts { idle: self.idle, ..shared.timeouts }
     }
 }
 

@@ -33,7 +33,7 @@ fn all_faults_come_at_once_and_nothing_is_bound() {
             "error: echo=tcp://127.0.0.1: missing port, as in 127.0.0.1:8080 (0 takes a free one)",
             "error: echo=tcp://256.0.0.1:80: bad host `256.0.0.1`: not an IPv4 address",
             "error: chat=tcp://127.0.0.1:0: unknown service `chat`",
-            "error: echo=sctp://127.0.0.1:0: unknown scheme `sctp`; known: tcp, tls, unix, udp",
+            "error: echo=sctp://127.0.0.1:0: unknown scheme `sctp`; known: tcp, tls, unix, udp, ws, wss",
             "error: echo=udp://127.0.0.1:7000?colour=red: unknown option `colour`; known here: prefix",
             "error: echo=tcp://127.0.0.1:7000?idle=5m: the same listener as echo=tcp://127.0.0.1:7000",
             "error: --workers: `none` is not a number from 1 to 1024",

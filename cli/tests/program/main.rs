@@ -8,6 +8,7 @@
 mod command_line;
 mod datagrams;
 mod echo;
+mod http;
 mod logs;
 mod process;
 mod rooms;

@@ -11,10 +11,10 @@ use std::io::ErrorKind;
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 
-const ROOMS: &str = "rooms=tcp://127.0.0.1:0";
+pub(crate) const ROOMS: &str = "rooms=tcp://127.0.0.1:0";
 
 /// Somebody connected to a listener with frames that are lines.
-struct Peer<S = TcpStream> {
+pub(crate) struct Peer<S = TcpStream> {
     stream: S,
     received: Vec<u8>,
 }
@@ -29,7 +29,7 @@ impl Peer {
     }
 
     /// Connects, and waits to be welcomed: from then on it is a member.
-    fn enter(program: &Program, listener: usize) -> Self {
+    pub(crate) fn enter(program: &Program, listener: usize) -> Self {
         let mut peer = Self::silent(program, listener);
         let welcome = peer.next();
         assert!(welcome.starts_with("* you are guest-") || welcome.contains("\"welcome\""), "{welcome}");
@@ -37,7 +37,7 @@ impl Peer {
     }
 
     /// Connects under a name.
-    fn named(program: &Program, listener: usize, name: &str) -> Self {
+    pub(crate) fn named(program: &Program, listener: usize, name: &str) -> Self {
         let mut peer = Self::enter(program, listener);
         peer.say(&format!("/name {name}"));
         let answer = peer.next();
@@ -59,7 +59,7 @@ impl<S: HalfClose> Peer<S> {
         Self { stream, received: Vec::new() }
     }
 
-    fn say(&mut self, line: &str) {
+    pub(crate) fn say(&mut self, line: &str) {
         self.send(format!("{line}\n"));
     }
 
@@ -99,7 +99,7 @@ impl<S: HalfClose> Peer<S> {
     }
 
     /// The next line that does not tell who comes and goes: that is told when time allows.
-    fn next(&mut self) -> String {
+    pub(crate) fn next(&mut self) -> String {
         self.told().expect("the connection is open")
     }
 
@@ -116,7 +116,7 @@ impl<S: HalfClose> Peer<S> {
         }
     }
 
-    fn expect(&mut self, line: &str) {
+    pub(crate) fn expect(&mut self, line: &str) {
         assert_eq!(self.next(), line);
     }
 
@@ -139,7 +139,7 @@ impl<S: HalfClose> Peer<S> {
     }
 
     /// Waits until a room has so many members, for those that are not welcomed.
-    fn wait_for_members(&mut self, room: &str, members: usize) {
+    pub(crate) fn wait_for_members(&mut self, room: &str, members: usize) {
         let expected = format!("* [{room}] {members} member");
         loop {
             self.say(&format!("/who {room}"));
@@ -150,7 +150,7 @@ impl<S: HalfClose> Peer<S> {
     }
 
     /// Nothing has been told that was not asked for.
-    fn expect_nothing(&mut self) {
+    pub(crate) fn expect_nothing(&mut self) {
         self.say("/ping");
         let answer = self.next();
         assert!(["* pong", r#"{"event":"pong"}"#].contains(&&*answer), "{answer}");

@@ -154,7 +154,7 @@ fn no_room() -> Failure {
     Failure::new(ErrorCode::NoRoom, "you are in no room; /join ROOM first")
 }
 
-fn unmade(error: RoomError) -> Failure {
+pub(super) fn unmade(error: RoomError) -> Failure {
     Failure::new(ErrorCode::TooManyRooms, error.to_string())
 }
 

@@ -13,8 +13,11 @@ use std::time::Duration;
 use switchboard::grammar::{ErrorCode, Failure, Message, Notice, Reply};
 use switchboard::{
     Bucket, CloseReason, Codec, Connection, ConnectionError, Format, FrameError, Identity, Join, MessageId, Result,
-    Room, RoomName,
+    Room, RoomName, UserName,
 };
+
+/// Proxies give up on a stream after a minute without a byte, some after half of one.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
 
 /// A connection and its places in rooms.
 pub(super) struct Member<C: Codec> {
@@ -62,6 +65,31 @@ where
         // Only a limit of no room at all leaves it in none.
         if let Ok(seat) = self.identity.join(room, self.joining(since)) {
             self.seats.sit(seat);
+        }
+    }
+
+    /// Takes a name, before others know it by the one that it has.
+    pub(super) fn take_name(&self, name: UserName) -> Result<(), Failure> {
+        let renamed = self.identity.rename(name).map(drop);
+        renamed.map_err(|error| Failure::new(ErrorCode::NameTaken, error.to_string()))
+    }
+
+    /// Tells it what it does not get.
+    pub(super) async fn refuse(&mut self, failure: &Failure) -> Result<(), ConnectionError> {
+        self.send(self.identity.format().failure(failure)).await
+    }
+
+    /// Tells it what is published, to its end, and listens to nothing. `keepalive` is sent now and then, so that those
+    /// between do not take the connection for dead.
+    pub(super) async fn follow(mut self: Box<Self>, keepalive: Option<Bytes>) -> Result {
+        let interval = if keepalive.is_some() { KEEPALIVE_INTERVAL } else { Duration::MAX };
+        loop {
+            match tokio::time::timeout(interval, self.conn.recv()).await {
+                Err(_) => self.send(keepalive.clone()).await?,
+                Ok(Ok(Some(_))) => {}
+                Ok(Ok(None)) => return self.say_goodbye().await,
+                Ok(Err(error)) => return self.explain(error).await,
+            }
         }
     }
 
@@ -131,7 +159,7 @@ where
                 self.reply(&Reply::Bye).await?;
                 return Ok(ControlFlow::Break(()));
             }
-            Err(failure) => self.send(self.identity.format().failure(&failure)).await?,
+            Err(failure) => self.refuse(&failure).await?,
         }
         Ok(ControlFlow::Continue(()))
     }

@@ -1,0 +1,319 @@
+//! Rooms over HTTP: the page, requests that publish and list, and the streams and WebSockets that are members.
+//!
+//! A WebSocket, a stream of events and a stream of messages are connections like any other, and served by the same
+//! [`Member`]. What has no connection in the hub is answered here.
+
+mod answer;
+mod assets;
+pub(super) mod guard;
+mod route;
+
+use super::commands::unmade;
+use super::member::Member;
+use super::{Listener, Manner};
+use crate::services::received;
+use answer::{EVENTS, OBJECTS};
+use bytes::Bytes;
+use guard::{Asker, Guard};
+use http::header::{HeaderValue, LINK};
+use http::{HeaderName, Method, StatusCode};
+use parking_lot::Mutex;
+use route::{Begin, Route, Socket, SocketKind, route};
+use std::hash::{BuildHasher as _, RandomState};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use switchboard::grammar::{ErrorCode, Failure, Message, Notice, Reply};
+use switchboard::http::{BodyError, Request, Response};
+use switchboard::{
+    Buckets, Codec, Connection, ConnectionError, EventStream, Format, Lines, MessageId, PeerAddr, Rate, Result, Room,
+    RoomName, RoomOptions, UserName, WebSocket,
+};
+
+/// Where `EventSource` keeps the id of the last event.
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// What a client may agree on in `Sec-WebSocket-Protocol`. The one thing that there is to speak needs no name.
+const SUBPROTOCOLS: &[&str] = &["switchboard"];
+
+/// Addresses whose requests are counted: 32 KiB for a listener. Two that share a bucket share their rate.
+const BUCKETS: usize = 4096;
+
+/// Browsers come back this long after the end of a stream of events, and up to as much as that later, each at a time of
+/// its own: a server that starts again is not overrun.
+const RETRY: Duration = Duration::from_secs(1);
+const RETRY_SPREAD: Duration = Duration::from_secs(4);
+
+/// One listener's side of HTTP.
+pub(super) struct Web {
+    listener: Arc<Listener>,
+    guard: Guard,
+    /// The longest body: as long as a frame may be elsewhere.
+    frame_bytes: usize,
+    /// What each address may still publish by requests.
+    publications: Option<Mutex<Buckets>>,
+    hasher: RandomState,
+}
+
+impl Web {
+    pub(super) fn new(listener: Arc<Listener>, guard: Guard, frame_bytes: usize) -> Self {
+        let publications = listener.rate.map(|rate: Rate| Mutex::new(Buckets::new(BUCKETS, rate)));
+        Self { listener, guard, frame_bytes, publications, hasher: RandomState::new() }
+    }
+
+    /// Answers a request.
+    pub(super) async fn serve(self: Arc<Self>, request: Request) -> Response {
+        let admitted = self.guard.admit(request.head());
+        let mut response = match &admitted {
+            Ok(asker) => self.respond(asker, request).await,
+            Err(failure) => answer::refusal(failure, None).into(),
+        };
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            answer::protect(response.headers_mut(), admitted.as_ref().ok());
+        }
+        response
+    }
+
+    async fn respond(&self, asker: &Asker, request: Request) -> Response {
+        let uri = request.uri().clone();
+        let route = route(request.method(), uri.path(), uri.query());
+        let outcome = match (asker, route) {
+            (_, Err(failure)) => Err(failure),
+            (Asker::Visitor, Ok(route)) if !matches!(route, Route::Asset(_)) => Err(guard::forbidden_page()),
+            (_, Ok(route)) => self.obey(route, request).await,
+        };
+        outcome.unwrap_or_else(|failure| answer::refusal(&failure, route::allowed(uri.path())).into())
+    }
+
+    async fn obey(&self, route: Route, request: Request) -> Result<Response, Failure> {
+        let is_head = request.method() == Method::HEAD;
+        match route {
+            Route::Asset(asset) => Ok(answer::asset(asset, request.headers()).into()),
+            Route::Options { allow } => Ok(answer::options(allow).into()),
+            Route::Publish { room, name } => self.publish(&room, name, request).await,
+            Route::Rooms { after, limit } => Ok(self.rooms(after.as_ref(), limit)),
+            Route::Members { room, skip, limit } => self.members(&room, skip, limit),
+            Route::Messages { room, since, limit } => {
+                let room = self.find(&room)?;
+                if is_head { Ok(answer::bodiless(OBJECTS)) } else { Ok(messages(&room, since, limit)) }
+            }
+            Route::Follow { .. } if is_head => Ok(answer::bodiless(OBJECTS)),
+            Route::Events { .. } if is_head => Ok(answer::bodiless(EVENTS)),
+            Route::Follow { room, begin } => self.follow(&room, begin),
+            Route::Events { room, since } => self.events(&room, since, &request),
+            Route::Socket(socket) => Ok(self.socket(socket, request)),
+        }
+    }
+
+    async fn publish(
+        &self,
+        room: &RoomName,
+        name: Option<UserName>,
+        mut request: Request,
+    ) -> Result<Response, Failure> {
+        self.take(request.peer())?;
+        let body = match request.body(self.frame_bytes).await {
+            Ok(body) => body,
+            Err(BodyError::TooLong) => {
+                let text = format!("body is longer than {} bytes", self.frame_bytes);
+                return Err(Failure::new(ErrorCode::FrameTooLong, text));
+            }
+            Err(error) => return Ok(error.into()),
+        };
+        received::log(request.peer(), &body);
+        if let Some(name) = name.as_ref().filter(|name| self.listener.hub.has(name)) {
+            return Err(Failure::new(ErrorCode::NameTaken, format!("somebody else is called {name}")));
+        }
+        let room = self.make(room)?;
+        let (id, time) = room.publish_timed(name.unwrap_or_else(UserName::http), &body);
+        Ok(answer::reply(&Reply::Published { room: room.name().clone(), id, time }).into())
+    }
+
+    fn rooms(&self, after: Option<&RoomName>, limit: usize) -> Response {
+        let (rooms, total) = self.listener.hub.rooms(after, limit);
+        let next = rooms.last().filter(|_| rooms.len() == limit);
+        let next = next.map(|(name, _)| format!("/rooms?after={name}&limit={limit}"));
+        paged(&Reply::Rooms { rooms, total }, next)
+    }
+
+    fn members(&self, name: &RoomName, skip: usize, limit: usize) -> Result<Response, Failure> {
+        let room = self.find(name)?;
+        let members = room.members(skip, limit);
+        let end = skip + members.len();
+        let next = (members.len() == limit).then(|| format!("/rooms/{name}/members?skip={end}&limit={limit}"));
+        // Some may have left meanwhile.
+        let total = room.member_count().max(if members.is_empty() { 0 } else { end });
+        Ok(paged(&Reply::Who { room: room.name().clone(), members, total }, next))
+    }
+
+    fn follow(&self, room: &RoomName, begin: Begin) -> Result<Response, Failure> {
+        let room = self.make(room)?;
+        let since = match begin {
+            Begin::Since(since) => Some(since),
+            // What is published meanwhile comes as well; what is lost meanwhile is told.
+            Begin::Last(0) => None,
+            Begin::Last(count) => room.history(count).first().map(|first| before(first.id)),
+        };
+        let listener = Arc::clone(&self.listener);
+        Ok(Response::stream(answer::stream(OBJECTS), move |conn: Connection<Lines>| {
+            Box::new(member(conn, listener, Format::Json, &room, since)).follow(None)
+        }))
+    }
+
+    fn events(&self, room: &RoomName, since: Option<MessageId>, request: &Request) -> Result<Response, Failure> {
+        // What the browser has seen since is newer than what the page asked for.
+        let last = request.headers().get(LAST_EVENT_ID).filter(|last| !last.is_empty());
+        let since = match last.map(|last| last.to_str().map(str::parse)) {
+            None => since,
+            Some(Ok(Ok(last))) => Some(last),
+            Some(_) => return Err(Failure::new(ErrorCode::BadArgument, "Last-Event-ID: not a message id")),
+        };
+        let room = self.make(room)?;
+        let spread = self.hasher.hash_one(request.id()) % RETRY_SPREAD.as_millis() as u64;
+        let retry = EventStream::retry(RETRY + Duration::from_millis(spread));
+        let listener = Arc::clone(&self.listener);
+        Ok(Response::stream(answer::stream(EVENTS), move |mut conn: Connection<EventStream>| async move {
+            conn.send(retry).await?;
+            let member = Box::new(member(conn, listener, Format::Events, &room, since));
+            member.follow(Some(EventStream::KEEPALIVE)).await
+        }))
+    }
+
+    fn socket(&self, socket: Socket, request: Request) -> Response {
+        let listener = Arc::clone(&self.listener);
+        request.upgrade(SUBPROTOCOLS, move |conn| {
+            // Boxed, since it is over soon, and the member stays.
+            let arriving = Box::pin(arrive(conn, listener, socket));
+            async move {
+                match arriving.await? {
+                    Some(member) => member.serve().await,
+                    None => Ok(()),
+                }
+            }
+        })
+    }
+
+    fn find(&self, name: &RoomName) -> Result<Room, Failure> {
+        let found = self.listener.hub.find(name);
+        found.ok_or_else(|| {
+            Failure::new(ErrorCode::NoSuchRoom, format!("there is no room {name}; publishing makes one"))
+        })
+    }
+
+    fn make(&self, name: &RoomName) -> Result<Room, Failure> {
+        self.listener.hub.room_with(name, RoomOptions::default()).map_err(unmade)
+    }
+
+    /// Counts a publication.
+    fn take(&self, peer: &PeerAddr) -> Result<(), Failure> {
+        let (Some(publications), Some(address)) = (&self.publications, peer.ip()) else { return Ok(()) };
+        let source = match address.ip().to_canonical() {
+            IpAddr::V4(address) => u64::from(u32::from(address)),
+            // Who has one address of a /64 has all of them.
+            IpAddr::V6(address) => (u128::from(address) >> 64) as u64,
+        };
+        let hash = self.hasher.hash_one(source);
+        let taken = publications.lock().take(hash, self.listener.started.elapsed());
+        if taken {
+            Ok(())
+        } else {
+            Err(Failure::new(ErrorCode::RateLimited, "too many publications from this address"))
+        }
+    }
+}
+
+/// A member that sends nothing.
+fn member<C>(
+    conn: Connection<C>,
+    listener: Arc<Listener>,
+    format: Format,
+    room: &Room,
+    since: Option<MessageId>,
+) -> Member<C>
+where
+    C: Codec,
+    C::Frame: From<Bytes> + Into<Bytes>,
+{
+    let mut member = Member::enter(conn, listener, Manner { format, commands: false, echo: false });
+    member.sit(room, since);
+    member
+}
+
+/// Gives a WebSocket its name and its room, or tells it why not.
+async fn arrive(
+    conn: Connection<WebSocket>,
+    listener: Arc<Listener>,
+    socket: Socket,
+) -> Result<Option<Box<Member<WebSocket>>>> {
+    let Socket { kind, name, since, format, echo } = socket;
+    let manner = Manner {
+        format: format.unwrap_or(listener.manner.format),
+        commands: listener.manner.commands && matches!(kind, SocketKind::Grammar(_)),
+        echo: echo.unwrap_or(listener.manner.echo),
+    };
+    let room = match &kind {
+        SocketKind::Room(name) | SocketKind::Grammar(Some(name)) => {
+            listener.hub.room_with(name, RoomOptions::default()).map_err(unmade)
+        }
+        SocketKind::Grammar(None) => Ok(listener.room.clone()),
+    };
+    let mut member = Box::new(Member::enter(conn, listener, manner));
+    let named = name.map_or(Ok(()), |name| member.take_name(name));
+    let failures = [named.err(), room.as_ref().err().cloned()];
+    let is_refused = failures.iter().any(Option::is_some);
+    for failure in failures.into_iter().flatten() {
+        member.refuse(&failure).await?;
+    }
+    if let Ok(room) = &room {
+        member.sit(room, since);
+    }
+    // By commands it can still get what it came for; otherwise it would take part under another name.
+    Ok(if is_refused && !manner.commands { None } else { Some(member) })
+}
+
+/// What a room still has: all, the last so many, or the first so many behind a message.
+fn messages(room: &Room, since: Option<MessageId>, limit: Option<usize>) -> Response {
+    let (notice, messages) = match since {
+        Some(since) => {
+            let (notice, mut messages) = room.since(since);
+            messages.truncate(limit.unwrap_or(usize::MAX));
+            (notice, messages)
+        }
+        None => (None, room.history(limit.unwrap_or(usize::MAX))),
+    };
+    // Written as the client reads, so that it holds no memory that is not counted.
+    Response::stream(answer::stream(OBJECTS), move |conn| send(conn, notice, messages))
+}
+
+async fn send(
+    mut conn: Connection<Lines>,
+    notice: Option<Notice>,
+    messages: Vec<Arc<Message>>,
+) -> Result<(), ConnectionError> {
+    if let Some(notice) = notice.and_then(|notice| Format::Json.notice(&notice)) {
+        conn.send(notice).await?;
+    }
+    for message in messages {
+        let mut line = Vec::new();
+        Format::Json.message(&message, &mut line);
+        conn.send(line).await?;
+    }
+    Ok(())
+}
+
+/// The point in front of a message.
+fn before(id: MessageId) -> MessageId {
+    MessageId { seq: id.seq.saturating_sub(1), ..id }
+}
+
+/// A list, and where its next part is.
+fn paged(list: &Reply, next: Option<String>) -> Response {
+    let mut response = answer::reply(list);
+    if let Some(link) = next.and_then(|next| HeaderValue::try_from(format!("<{next}>; rel=\"next\"")).ok()) {
+        response.headers_mut().insert(LINK, link);
+    }
+    response.into()
+}
+
+#[cfg(test)]
+mod tests;

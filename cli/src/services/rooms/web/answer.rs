@@ -1,0 +1,214 @@
+//! What a request is answered with: heads, and the objects that the format `json` writes.
+
+use super::assets::Asset;
+use super::guard::Asker;
+use bytes::Bytes;
+use http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE,
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, REFERRER_POLICY, RETRY_AFTER,
+    VARY, X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use switchboard::Format;
+use switchboard::grammar::{ErrorCode, Failure, Reply};
+
+/// What our own page may do: load our own files, and talk to us. Nobody else may show it in a frame.
+const PAGE_POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+     base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+);
+
+/// What any other answer may do, should somebody take it for a page.
+const POLICY: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
+
+const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
+/// Asks a proxy in front (nginx) to pass on what comes, as it comes.
+const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+pub(super) const OBJECT: &str = "application/json";
+pub(super) const OBJECTS: &str = "application/x-ndjson";
+pub(super) const EVENTS: &str = "text/event-stream";
+
+/// The status that goes with a code.
+pub(super) fn status(code: ErrorCode) -> StatusCode {
+    match code {
+        ErrorCode::NoSuchPath | ErrorCode::NoSuchRoom | ErrorCode::NoSuchMember => StatusCode::NOT_FOUND,
+        ErrorCode::BadMethod => StatusCode::METHOD_NOT_ALLOWED,
+        ErrorCode::ForbiddenOrigin | ErrorCode::CommandsOff => StatusCode::FORBIDDEN,
+        ErrorCode::NotAuthorized => StatusCode::UNAUTHORIZED,
+        ErrorCode::NameTaken | ErrorCode::NotAMember | ErrorCode::NoRoom => StatusCode::CONFLICT,
+        ErrorCode::FrameTooLong => StatusCode::PAYLOAD_TOO_LARGE,
+        ErrorCode::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+        ErrorCode::TooManyRooms => StatusCode::SERVICE_UNAVAILABLE,
+        // Unknown commands and bad arguments and names.
+        _ => StatusCode::BAD_REQUEST,
+    }
+}
+
+/// An answer of this type, of which nobody keeps a copy.
+pub(super) fn head(content_type: &'static str) -> Response<()> {
+    let mut head = Response::new(());
+    let headers = head.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    head
+}
+
+/// The head of a stream without an end.
+pub(super) fn stream(content_type: &'static str) -> Response<()> {
+    let mut head = head(content_type);
+    head.headers_mut().insert(BUFFERING, HeaderValue::from_static("no"));
+    head
+}
+
+/// The head of a stream, for who asks for no more.
+pub(super) fn bodiless(content_type: &'static str) -> switchboard::http::Response {
+    stream(content_type).map(|()| Bytes::new()).into()
+}
+
+/// One object, on a line.
+pub(super) fn reply(reply: &Reply) -> Response<Bytes> {
+    lines(OBJECT, &Format::Json.reply(reply))
+}
+
+/// A line for each object.
+pub(super) fn lines(content_type: &'static str, objects: &[Bytes]) -> Response<Bytes> {
+    let lines = objects.iter().flat_map(|object| [&object[..], b"\n"]);
+    head(content_type).map(|()| lines.collect::<Vec<_>>().concat().into())
+}
+
+/// Why a request was not obeyed. `allow`: what the path takes instead, if that is why.
+pub(super) fn refusal(failure: &Failure, allow: Option<&'static str>) -> Response<Bytes> {
+    let object: Vec<_> = Format::Json.failure(failure).into_iter().collect();
+    let mut response = lines(OBJECT, &object);
+    *response.status_mut() = status(failure.code);
+    let (retry, allow) = match failure.code {
+        ErrorCode::RateLimited => (Some("1"), None),
+        // Rooms go when they have been empty for ten minutes.
+        ErrorCode::TooManyRooms => (Some("60"), None),
+        ErrorCode::BadMethod => (None, allow),
+        _ => (None, None),
+    };
+    for (name, value) in [(RETRY_AFTER, retry), (ALLOW, allow)] {
+        if let Some(value) = value {
+            response.headers_mut().insert(name, HeaderValue::from_static(value));
+        }
+    }
+    response
+}
+
+/// Which methods a path takes.
+pub(super) fn options(allow: &'static str) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+    response
+}
+
+/// A file, unless the browser has it already.
+pub(super) fn asset(asset: &'static Asset, request: &HeaderMap) -> Response<Bytes> {
+    let tags = request.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    let mut tags = tags.flat_map(|value| value.split(',')).map(|tag| tag.trim().trim_start_matches("W/"));
+    let is_known = tags.any(|tag| tag == asset.tag() || tag == "*");
+    let mut response = head(asset.content_type).map(|()| Bytes::from_static(if is_known { b"" } else { asset.body }));
+    if is_known {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+    }
+    let headers = response.headers_mut();
+    // It may be kept, and is asked for each time: the next version of the program may have another.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert(ETAG, HeaderValue::from_static(asset.tag()));
+    headers.insert(CONTENT_SECURITY_POLICY, PAGE_POLICY);
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(OPENER_POLICY, HeaderValue::from_static("same-origin"));
+    response
+}
+
+/// What every answer says to browsers.
+pub(super) fn protect(headers: &mut HeaderMap, asker: Option<&Asker>) {
+    headers.entry(CONTENT_SECURITY_POLICY).or_insert(POLICY);
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
+    headers.insert(VARY, HeaderValue::from_static("Origin"));
+    let Some(Asker::Allowed(origin)) = asker else { return };
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+    let Some(allow) = headers.get(ALLOW).cloned() else { return };
+    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, allow);
+    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("content-type, last-event-id"));
+    // A day: what is allowed changes with a restart at most.
+    headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::services::rooms::web::assets;
+
+    #[test]
+    fn each_code_has_its_status() {
+        let expected = [
+            ("unknown-command", 400),
+            ("bad-argument", 400),
+            ("bad-name", 400),
+            ("name-taken", 409),
+            ("not-a-member", 409),
+            ("no-room", 409),
+            ("no-such-room", 404),
+            ("no-such-member", 404),
+            ("too-many-rooms", 503),
+            ("frame-too-long", 413),
+            ("rate-limited", 429),
+            ("not-authorized", 401),
+            ("commands-off", 403),
+            ("no-such-path", 404),
+            ("bad-method", 405),
+            ("forbidden-origin", 403),
+        ];
+        let statuses = ErrorCode::ALL.map(|code| (code.code(), status(code).as_u16()));
+        assert_eq!(statuses, expected);
+    }
+
+    #[test]
+    fn a_refusal_is_an_object_and_says_when_to_come_back_or_how() {
+        let response = refusal(&Failure::new(ErrorCode::RateLimited, "too much"), Some("POST"));
+        assert_eq!(response.status(), 429);
+        assert_eq!(response.headers()[CONTENT_TYPE], "application/json");
+        assert_eq!(response.headers()[RETRY_AFTER], "1");
+        assert_eq!(response.headers().get(ALLOW), None);
+        assert_eq!(response.body(), "{\"error\":\"rate-limited\",\"text\":\"too much\"}\n");
+        let response = refusal(&Failure::new(ErrorCode::BadMethod, "no"), Some("POST, OPTIONS"));
+        assert_eq!(
+            (response.status().as_u16(), &response.headers()[ALLOW]),
+            (405, &HeaderValue::from_static("POST, OPTIONS"))
+        );
+    }
+
+    #[test]
+    fn a_file_that_the_browser_has_is_not_sent_again() {
+        let page = assets::find("/").expect("there is a page");
+        let get = |tag: Option<&str>| {
+            let tags = tag.map(|tag| (IF_NONE_MATCH, HeaderValue::from_str(tag).expect("a value")));
+            asset(page, &tags.into_iter().collect())
+        };
+        let whole = get(None);
+        assert_eq!((whole.status().as_u16(), &whole.body()[..]), (200, page.body));
+        assert_eq!(whole.headers()[CONTENT_TYPE], "text/html; charset=utf-8");
+        for tag in [page.tag().to_owned(), format!("\"old\", W/{}", page.tag()), "*".to_owned()] {
+            let known = get(Some(&tag));
+            assert_eq!((known.status().as_u16(), known.body().len()), (304, 0), "{tag}");
+            assert_eq!(known.headers()[ETAG], page.tag());
+        }
+        assert_eq!(get(Some("\"old\"")).status(), 200);
+    }
+
+    #[test]
+    fn only_origins_that_are_allowed_are_told_so() {
+        let mut response = options("POST, OPTIONS");
+        protect(response.headers_mut(), Some(&Asker::Own));
+        assert_eq!(response.headers().get(ACCESS_CONTROL_ALLOW_ORIGIN), None);
+        protect(response.headers_mut(), Some(&Asker::Allowed(HeaderValue::from_static("https://example.org"))));
+        assert_eq!(response.headers()[ACCESS_CONTROL_ALLOW_ORIGIN], "https://example.org");
+        assert_eq!(response.headers()[ACCESS_CONTROL_ALLOW_METHODS], "POST, OPTIONS");
+    }
+}

@@ -1,0 +1,414 @@
+//! What a request asks for: its method, path and query, parsed once into one enum.
+//!
+//! A parameter that is unknown, given twice or malformed is an error, so that a slip of the finger is not obeyed in
+//! part. `cli/assets/openapi.json` describes the same to programs; a test holds each to the other.
+
+use super::assets::{self, Asset};
+use crate::endpoint::percent_decoded;
+use http::Method;
+use std::str::FromStr;
+use switchboard::grammar::{ErrorCode, Failure, MessageId};
+use switchboard::{Format, NameError, RoomName, UserName};
+
+/// Entries of a list, if the request does not say.
+const LISTED: usize = 100;
+
+/// The most that one answer lists: with the longest names, below 128 KiB.
+const MOST_LISTED: usize = 1000;
+
+/// What a request asks for.
+#[derive(Debug, PartialEq)]
+pub(super) enum Route {
+    /// A file of the page, or the description of all this.
+    Asset(&'static Asset),
+    Publish {
+        room: RoomName,
+        name: Option<UserName>,
+    },
+    Socket(Socket),
+    /// Server-Sent Events.
+    Events {
+        room: RoomName,
+        since: Option<MessageId>,
+    },
+    /// What a room still has, one object a line.
+    Messages {
+        room: RoomName,
+        since: Option<MessageId>,
+        limit: Option<usize>,
+    },
+    /// And then what is published from now on.
+    Follow {
+        room: RoomName,
+        begin: Begin,
+    },
+    Rooms {
+        after: Option<RoomName>,
+        limit: usize,
+    },
+    Members {
+        room: RoomName,
+        skip: usize,
+        limit: usize,
+    },
+    /// Which methods there are, or whether a page of another origin may ask.
+    Options {
+        allow: &'static str,
+    },
+}
+
+/// Where a follower begins.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Begin {
+    /// Behind this message.
+    Since(MessageId),
+    /// With the last so many, or all, that the room still has.
+    Last(usize),
+}
+
+/// A WebSocket as it is asked for.
+#[derive(Debug, PartialEq)]
+pub(super) struct Socket {
+    pub(super) kind: SocketKind,
+    pub(super) name: Option<UserName>,
+    pub(super) since: Option<MessageId>,
+    /// In place of the listener's.
+    pub(super) format: Option<Format>,
+    /// In place of the listener's.
+    pub(super) echo: Option<bool>,
+}
+
+#[derive(Debug, PartialEq)]
+pub(super) enum SocketKind {
+    /// In one room for good: every frame is text.
+    Room(RoomName),
+    /// Speaks the grammar; its first room, if not the listener's.
+    Grammar(Option<RoomName>),
+}
+
+/// What stands at a path.
+#[derive(Debug, Clone, Copy)]
+enum Resource<'a> {
+    Asset(&'static Asset),
+    Rooms,
+    Room(&'a str),
+    RoomSocket(&'a str),
+    Events(&'a str),
+    Messages(&'a str),
+    Members(&'a str),
+    Socket,
+}
+
+impl Resource<'_> {
+    fn allow(self) -> &'static str {
+        match self {
+            Self::Room(_) => "POST, OPTIONS",
+            Self::Socket | Self::RoomSocket(_) => "GET, OPTIONS",
+            _ => "GET, HEAD, OPTIONS",
+        }
+    }
+}
+
+/// Says what a request asks for.
+pub(super) fn route(method: &Method, path: &str, query: Option<&str>) -> Result<Route, Failure> {
+    let resource =
+        resource(path).ok_or_else(|| Failure::new(ErrorCode::NoSuchPath, "there is nothing at this path"))?;
+    let allow = resource.allow();
+    match *method {
+        Method::OPTIONS => Ok(Route::Options { allow }),
+        Method::POST if allow.starts_with("POST") => parse(resource, query),
+        Method::GET if allow.starts_with("GET") => parse(resource, query),
+        Method::HEAD if allow.contains("HEAD") => parse(resource, query),
+        _ => Err(Failure::new(ErrorCode::BadMethod, format!("this path takes {allow}"))),
+    }
+}
+
+/// Every path that is no file's, as `openapi.json` writes it.
+#[cfg(test)]
+pub(super) const TEMPLATES: [&str; 7] = [
+    "/rooms",
+    "/rooms/{room}",
+    "/rooms/{room}/events",
+    "/rooms/{room}/members",
+    "/rooms/{room}/messages",
+    "/rooms/{room}/ws",
+    "/ws",
+];
+
+/// The methods that a path takes, if there is something.
+pub(super) fn allowed(path: &str) -> Option<&'static str> {
+    resource(path).map(Resource::allow)
+}
+
+fn resource(path: &str) -> Option<Resource<'_>> {
+    if let Some(asset) = assets::find(path) {
+        return Some(Resource::Asset(asset));
+    }
+    let segments: Vec<_> = path.strip_prefix('/')?.splitn(4, '/').collect();
+    Some(match segments[..] {
+        ["ws"] => Resource::Socket,
+        ["rooms"] => Resource::Rooms,
+        ["rooms", room] => Resource::Room(room),
+        ["rooms", room, "ws"] => Resource::RoomSocket(room),
+        ["rooms", room, "events"] => Resource::Events(room),
+        ["rooms", room, "messages"] => Resource::Messages(room),
+        ["rooms", room, "members"] => Resource::Members(room),
+        _ => return None,
+    })
+}
+
+fn parse(resource: Resource<'_>, query: Option<&str>) -> Result<Route, Failure> {
+    if let Resource::Asset(asset) = resource {
+        // A link to the page may carry what others put behind links.
+        return Ok(Route::Asset(asset));
+    }
+    let mut query = Query::parse(query)?;
+    let route = match resource {
+        Resource::Asset(_) => unreachable!("returned above"),
+        Resource::Rooms => Route::Rooms { after: query.take("after", room)?, limit: query.page()? },
+        Resource::Room(name) => Route::Publish { room: segment(name)?, name: query.take("name", user)? },
+        Resource::RoomSocket(name) => Route::Socket(query.socket(SocketKind::Room(segment(name)?))?),
+        Resource::Socket => {
+            let room = query.take("room", room)?;
+            Route::Socket(query.socket(SocketKind::Grammar(room))?)
+        }
+        Resource::Events(name) => Route::Events { room: segment(name)?, since: query.take("since", id)? },
+        Resource::Messages(name) => query.messages(segment(name)?)?,
+        Resource::Members(name) => {
+            let skip = query.take("skip", |text| number(text, 0, u32::MAX as usize))?.unwrap_or(0);
+            Route::Members { room: segment(name)?, skip, limit: query.page()? }
+        }
+    };
+    query.end()?;
+    Ok(route)
+}
+
+/// A room's name as part of a path.
+fn segment(text: &str) -> Result<RoomName, Failure> {
+    let decoded = decoded(text)?;
+    RoomName::parse(&decoded).map_err(bad_name)
+}
+
+fn decoded(text: &str) -> Result<String, Failure> {
+    let bytes = percent_decoded(text).map_err(|fault| Failure::new(ErrorCode::BadArgument, fault))?;
+    String::from_utf8(bytes).map_err(|_| Failure::new(ErrorCode::BadArgument, "what is percent-encoded is not UTF-8"))
+}
+
+/// The parameters of one request, each taken once.
+struct Query(Vec<(String, String)>);
+
+impl Query {
+    fn parse(query: Option<&str>) -> Result<Self, Failure> {
+        let mut given: Vec<(String, String)> = Vec::new();
+        for pair in query.into_iter().flat_map(|query| query.split('&')).filter(|pair| !pair.is_empty()) {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let key = decoded(key)?;
+            if given.iter().any(|(known, _)| *known == key) {
+                return Err(Failure::new(ErrorCode::BadArgument, "a parameter is given twice"));
+            }
+            given.push((key, decoded(value)?));
+        }
+        Ok(Self(given))
+    }
+
+    fn take<T>(
+        &mut self,
+        key: &'static str,
+        parse: impl FnOnce(&str) -> Result<T, Failure>,
+    ) -> Result<Option<T>, Failure> {
+        let Some(place) = self.0.iter().position(|(given, _)| given == key) else { return Ok(None) };
+        let (_, value) = self.0.swap_remove(place);
+        parse(&value).map(Some).map_err(|Failure { code, text }| Failure::new(code, format!("{key}: {text}")))
+    }
+
+    fn page(&mut self) -> Result<usize, Failure> {
+        Ok(self.take("limit", |text| number(text, 1, MOST_LISTED))?.unwrap_or(LISTED))
+    }
+
+    fn socket(&mut self, kind: SocketKind) -> Result<Socket, Failure> {
+        Ok(Socket {
+            kind,
+            name: self.take("name", user)?,
+            since: self.take("since", id)?,
+            format: self.take("format", parsed)?,
+            echo: self.take("echo", |text| one_of(text, [("on", true), ("off", false)]))?,
+        })
+    }
+
+    fn messages(&mut self, room: RoomName) -> Result<Route, Failure> {
+        let since = self.take("since", id)?;
+        let limit = self.take("limit", |text| number(text, 0, u32::MAX as usize))?;
+        let follow = self.take("follow", |text| one_of(text, [("1", true), ("0", false)]))?.unwrap_or(false);
+        match (follow, since, limit) {
+            (false, ..) => Ok(Route::Messages { room, since, limit }),
+            (true, None, _) => Ok(Route::Follow { room, begin: Begin::Last(limit.unwrap_or(usize::MAX)) }),
+            (true, Some(since), None) => Ok(Route::Follow { room, begin: Begin::Since(since) }),
+            // Some messages would be missing between what is limited and what is followed.
+            (true, Some(_), Some(_)) => {
+                Err(Failure::new(ErrorCode::BadArgument, "with follow, either since or limit says where to begin"))
+            }
+        }
+    }
+
+    /// Nothing is left.
+    fn end(self) -> Result<(), Failure> {
+        if self.0.is_empty() {
+            Ok(())
+        } else {
+            Err(Failure::new(ErrorCode::BadArgument, "a parameter is unknown here; see /openapi.json"))
+        }
+    }
+}
+
+fn room(text: &str) -> Result<RoomName, Failure> {
+    RoomName::parse(text).map_err(bad_name)
+}
+
+fn user(text: &str) -> Result<UserName, Failure> {
+    UserName::parse(text).map_err(bad_name)
+}
+
+fn id(text: &str) -> Result<MessageId, Failure> {
+    parsed(text)
+}
+
+fn parsed<T: FromStr<Err: ToString>>(text: &str) -> Result<T, Failure> {
+    text.parse().map_err(|error: T::Err| Failure::new(ErrorCode::BadArgument, error.to_string()))
+}
+
+fn number(text: &str, least: usize, most: usize) -> Result<usize, Failure> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let number = text.parse().ok().filter(|number| digits && (least..=most).contains(number));
+    number.ok_or_else(|| Failure::new(ErrorCode::BadArgument, format!("not a number from {least} to {most}")))
+}
+
+fn one_of<T, const N: usize>(text: &str, values: [(&'static str, T); N]) -> Result<T, Failure> {
+    let names = values.each_ref().map(|(name, _)| *name).join(" or ");
+    let found = values.into_iter().find(|(name, _)| *name == text);
+    found.map(|(_, value)| value).ok_or_else(|| Failure::new(ErrorCode::BadArgument, format!("not {names}")))
+}
+
+fn bad_name(error: NameError) -> Failure {
+    Failure::new(ErrorCode::BadName, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn get(path: &str) -> Result<Route, Failure> {
+        let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
+        route(&Method::GET, path, query)
+    }
+
+    fn room_name(name: &str) -> RoomName {
+        RoomName::parse(name).expect("a name")
+    }
+
+    fn id(text: &str) -> MessageId {
+        text.parse().expect("an id")
+    }
+
+    #[track_caller]
+    fn refused(result: Result<Route, Failure>, code: ErrorCode) {
+        assert_eq!(result.expect_err("it is wrong").code, code);
+    }
+
+    #[test]
+    fn a_path_and_its_parameters_are_one_route() {
+        let ops = || room_name("ops");
+        assert_eq!(get("/rooms"), Ok(Route::Rooms { after: None, limit: 100 }));
+        assert_eq!(get("/rooms?limit=1&after=ops"), Ok(Route::Rooms { after: Some(ops()), limit: 1 }));
+        assert_eq!(get("/rooms/ops/members?skip=7"), Ok(Route::Members { room: ops(), skip: 7, limit: 100 }));
+        assert_eq!(get("/rooms/ops/events?since=k3f9-7"), Ok(Route::Events { room: ops(), since: Some(id("k3f9-7")) }));
+        let name = Some(UserName::parse("alice").expect("a name"));
+        let publish = route(&Method::POST, "/rooms/o%70s", Some("name=%61lice"));
+        assert_eq!(publish, Ok(Route::Publish { room: ops(), name: name.clone() }));
+        let socket = Socket {
+            kind: SocketKind::Room(ops()),
+            name: name.clone(),
+            since: Some(id("k3f9-7")),
+            format: Some(Format::Raw),
+            echo: Some(true),
+        };
+        assert_eq!(get("/rooms/ops/ws?name=alice&since=k3f9-7&format=raw&echo=on"), Ok(Route::Socket(socket)));
+        let (since, format, echo) = (None, None, Some(false));
+        let socket = Socket { kind: SocketKind::Grammar(Some(ops())), name: None, since, format, echo };
+        assert_eq!(get("/ws?room=ops&echo=off"), Ok(Route::Socket(socket)));
+    }
+
+    #[test]
+    fn messages_are_read_to_an_end_or_followed() {
+        let ops = || room_name("ops");
+        assert_eq!(get("/rooms/ops/messages"), Ok(Route::Messages { room: ops(), since: None, limit: None }));
+        let since = Some(id("k3f9-7"));
+        let route = Ok(Route::Messages { room: ops(), since, limit: Some(0) });
+        assert_eq!(get("/rooms/ops/messages?since=k3f9-7&limit=0&follow=0"), route);
+        let follow = |begin| Ok(Route::Follow { room: ops(), begin });
+        assert_eq!(get("/rooms/ops/messages?follow=1"), follow(Begin::Last(usize::MAX)));
+        assert_eq!(get("/rooms/ops/messages?follow=1&limit=5"), follow(Begin::Last(5)));
+        assert_eq!(get("/rooms/ops/messages?follow=1&since=k3f9-7"), follow(Begin::Since(id("k3f9-7"))));
+        refused(get("/rooms/ops/messages?follow=1&since=k3f9-7&limit=5"), ErrorCode::BadArgument);
+    }
+
+    #[test]
+    fn what_is_not_understood_is_refused() {
+        for path in
+            ["/rooms/", "/rooms//ws", "/rooms/a%20b/events", "/ws?name=http", "/ws?room=", "/rooms?after=%C3%A4"]
+        {
+            refused(get(path), if path == "/rooms/" { ErrorCode::BadMethod } else { ErrorCode::BadName });
+        }
+        for path in [
+            "/rooms?limit=0",
+            "/rooms?limit=1001",
+            "/rooms?limit=+1",
+            "/rooms?limit=99999999999999999999",
+            "/rooms?limit=1&limit=1",
+            "/rooms?skip=1",
+            "/rooms?%",
+            "/rooms/%zz/events",
+            "/rooms/%ff/events",
+            "/rooms/ops/events?since=",
+            "/rooms/ops/events?since=7",
+            "/rooms/ops/events?name=alice",
+            "/rooms/ops/messages?follow=yes",
+            "/rooms/ops/ws?room=ops",
+            "/ws?format=events",
+            "/ws?echo=1",
+        ] {
+            refused(get(path), ErrorCode::BadArgument);
+        }
+        for path in ["", "rooms", "/room", "/rooms/a/b", "/rooms/a/ws/b", "/ws/", "//", "/WS", "*"] {
+            refused(get(path), ErrorCode::NoSuchPath);
+        }
+    }
+
+    #[test]
+    fn each_path_takes_its_methods() {
+        let methods = |path: &str| {
+            let all = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS];
+            all.into_iter()
+                .filter(
+                    |method| !matches!(route(method, path, None), Err(failure) if failure.code == ErrorCode::BadMethod),
+                )
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(methods("/rooms/ops"), [Method::POST, Method::OPTIONS]);
+        for path in ["/ws", "/rooms/ops/ws"] {
+            assert_eq!(methods(path), [Method::GET, Method::OPTIONS], "{path}");
+        }
+        for path in ["/", "/rooms", "/rooms/ops/events", "/rooms/ops/messages", "/rooms/ops/members"] {
+            assert_eq!(methods(path), [Method::GET, Method::HEAD, Method::OPTIONS], "{path}");
+        }
+        assert_eq!(allowed("/rooms/ops"), Some("POST, OPTIONS"));
+        assert_eq!(route(&Method::OPTIONS, "/rooms/ops", Some("any")), Ok(Route::Options { allow: "POST, OPTIONS" }));
+        assert_eq!(allowed("/nowhere"), None);
+    }
+
+    #[test]
+    fn the_page_ignores_what_stands_behind_a_link_to_it() {
+        let asset =
+            |route: Result<Route, Failure>| matches!(route, Ok(Route::Asset(asset)) if asset.name == "index.html");
+        assert!(asset(get("/")) && asset(get("/?from=elsewhere")));
+    }
+}

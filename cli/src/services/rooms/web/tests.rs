@@ -1,0 +1,84 @@
+//! `openapi.json` says what the routes are, all of it and nothing else.
+
+use super::*;
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+fn description() -> Value {
+    let asset = assets::find("/openapi.json").expect("it is served");
+    serde_json::from_slice(asset.body).expect("it is JSON")
+}
+
+/// Follows a reference within the document.
+fn resolved<'a>(document: &'a Value, value: &'a Value) -> &'a Value {
+    value["$ref"].as_str().map_or(value, |place| document.pointer(&place[1..]).expect("the reference leads somewhere"))
+}
+
+/// Every operation: its method, its path, and the parameters of its query.
+fn operations(document: &Value) -> Vec<(Method, String, BTreeSet<String>)> {
+    let mut operations = Vec::new();
+    for (path, item) in document["paths"].as_object().expect("there are paths") {
+        for (method, operation) in item.as_object().expect("an item").iter().filter(|(key, _)| *key != "parameters") {
+            let method = method.to_uppercase().parse().expect("a method");
+            let parameters = operation["parameters"].as_array().expect("a list").iter();
+            let parameters = parameters.map(|parameter| resolved(document, parameter));
+            let queries = parameters.filter(|parameter| parameter["in"] == "query");
+            let queries = queries.map(|parameter| parameter["name"].as_str().expect("a name").to_owned());
+            operations.push((method, path.clone(), queries.collect()));
+        }
+    }
+    operations
+}
+
+#[test]
+fn every_path_is_described_and_the_reverse() {
+    let described: BTreeSet<_> = operations(&description()).into_iter().map(|(_, path, _)| path).collect();
+    let mut served: BTreeSet<_> = route::TEMPLATES.iter().map(|template| (*template).to_owned()).collect();
+    // What else the page loads is its own affair.
+    let interface = ["/", "/openapi.json", "/switchboard.js"];
+    served.extend(interface.into_iter().filter(|path| assets::find(path).is_some()).map(str::to_owned));
+    assert_eq!(described, served);
+}
+
+#[test]
+fn every_operation_takes_what_is_described_and_nothing_else() {
+    let values = [
+        ("after", "a"),
+        ("echo", "on"),
+        ("follow", "1"),
+        ("format", "raw"),
+        ("limit", "1"),
+        ("name", "alice"),
+        ("room", "a"),
+        ("since", "k3f9-7"),
+        ("skip", "0"),
+    ];
+    for (method, template, described) in operations(&description()) {
+        let path = template.replace("{room}", "lobby");
+        assert!(route(&method, &path, None).is_ok(), "{method} {template}");
+        let is_taken = |(key, value): &(&str, &str)| route(&method, &path, Some(&format!("{key}={value}"))).is_ok();
+        if assets::find(&path).is_none() {
+            let taken: BTreeSet<_> =
+                values.iter().filter(|pair| is_taken(pair)).map(|(key, _)| (*key).to_owned()).collect();
+            assert_eq!(taken, described, "{method} {template}");
+        }
+    }
+}
+
+#[test]
+fn every_reference_leads_somewhere() {
+    fn visit(document: &Value, value: &Value) {
+        resolved(document, value);
+        match value {
+            Value::Object(fields) => fields.values().for_each(|value| visit(document, value)),
+            Value::Array(items) => items.iter().for_each(|value| visit(document, value)),
+            _ => {}
+        }
+    }
+    visit(&description(), &description());
+}
+
+#[test]
+fn the_description_is_of_this_version() {
+    assert_eq!(description()["info"]["version"], env!("CARGO_PKG_VERSION"));
+}

@@ -1,0 +1,101 @@
+//! What browsers may do here for the pages that are open in them, and what they are told.
+
+use super::{HTTP, ask, get};
+use crate::process::{Program, run};
+
+/// The answer's status to a page of `origin`.
+fn from_page(program: &Program, method: &str, path: &str, origin: &str) -> u16 {
+    ask(program, method, path, &[&format!("origin: {origin}")], "").status
+}
+
+#[test]
+fn a_page_of_another_origin_may_neither_act_nor_read() {
+    let program = Program::serve(&[HTTP]);
+    let upgrade = ["connection: upgrade", "upgrade: websocket", "origin: https://evil.example"];
+    assert_eq!(ask(&program, "GET", "/ws", &upgrade, "").status, 403);
+    for (method, path) in [
+        ("POST", "/rooms/lobby"),
+        ("GET", "/rooms/lobby/messages"),
+        ("GET", "/rooms/lobby/events"),
+        ("OPTIONS", "/rooms/lobby"),
+    ] {
+        assert_eq!(from_page(&program, method, path, "https://evil.example"), 403, "{method} {path}");
+        let hidden = ask(&program, method, path, &["sec-fetch-site: cross-site", "sec-fetch-mode: no-cors"], "");
+        assert_eq!(hidden.status, 403, "{method} {path}");
+        assert!(hidden.body.starts_with("{\"error\":\"forbidden-origin\""), "{}", hidden.body);
+    }
+    assert_eq!(get(&program, "/rooms/lobby/messages").body, "");
+    assert_eq!(from_page(&program, "POST", "/rooms/lobby", "http://localhost"), 200);
+}
+
+#[test]
+fn a_link_on_another_site_leads_to_the_page_and_nowhere_else() {
+    let program = Program::serve(&[HTTP]);
+    let link = ["sec-fetch-site: cross-site", "sec-fetch-mode: navigate"];
+    assert_eq!(ask(&program, "GET", "/", &link, "").status, 200);
+    assert_eq!(ask(&program, "GET", "/rooms/lobby/events", &link, "").status, 403);
+    assert_eq!(ask(&program, "POST", "/rooms/lobby", &link, "").status, 403);
+}
+
+#[test]
+fn origins_that_are_named_may_ask_and_are_told_so() {
+    let program = Program::serve(&[&format!("{HTTP}?origins=https://example.org,https://example.com:8443")]);
+    let answer = ask(&program, "GET", "/rooms", &["origin: https://example.org"], "");
+    assert_eq!(answer.header("access-control-allow-origin"), Some("https://example.org"));
+    assert_eq!(answer.header("vary"), Some("Origin"));
+    let preflight = ["origin: https://example.com:8443", "access-control-request-method: POST"];
+    let answer = ask(&program, "OPTIONS", "/rooms/lobby", &preflight, "");
+    assert_eq!((answer.status, answer.header("access-control-allow-methods")), (204, Some("POST, OPTIONS")));
+    let answer = ask(&program, "GET", "/rooms", &["origin: https://example.net"], "");
+    assert_eq!((answer.status, answer.header("access-control-allow-origin")), (403, None));
+    let any = Program::serve(&[&format!("{HTTP}?origins=*")]);
+    assert_eq!(from_page(&any, "POST", "/rooms/lobby", "https://example.net"), 200);
+}
+
+#[test]
+fn a_name_that_was_made_to_lead_here_is_not_answered() {
+    let program = Program::serve(&[HTTP]);
+    for (host, status) in [("evil.example", 403), ("evil.example:8082", 403), ("127.0.0.1:1", 200), ("[::1]", 200)] {
+        let mut client = super::Client::connect(&program, 0);
+        client.send(format!("GET /rooms HTTP/1.1\r\nhost: {host}\r\n\r\n"));
+        assert_eq!(client.answer().status, status, "{host}");
+    }
+    let mut client = super::Client::connect(&program, 0);
+    client.send("GET /rooms HTTP/1.1\r\n\r\n");
+    assert_eq!(client.answer().status, 400);
+    let mut client = super::Client::connect(&program, 0);
+    client.send("GET /rooms HTTP/1.0\r\n\r\n");
+    assert_eq!(client.answer().status, 200);
+}
+
+#[test]
+fn the_page_loads_nothing_from_elsewhere_and_stands_in_no_frame() {
+    let program = Program::serve(&[HTTP]);
+    let page = get(&program, "/");
+    assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")));
+    let policy = page.header("content-security-policy").expect("it has a policy");
+    for part in ["default-src 'none'", "script-src 'self'", "frame-ancestors 'none'", "base-uri 'none'"] {
+        assert!(policy.contains(part), "{policy}");
+    }
+    assert!(!policy.contains("unsafe") && !policy.contains("http"), "{policy}");
+    assert_eq!(page.header("x-content-type-options"), Some("nosniff"));
+    assert_eq!(page.header("cross-origin-resource-policy"), Some("same-origin"));
+    let tag = page.header("etag").expect("it has a tag");
+    let again = ask(&program, "GET", "/", &[&format!("if-none-match: {tag}")], "");
+    assert_eq!((again.status, &*again.body), (304, ""));
+    let object = get(&program, "/rooms");
+    assert_eq!(object.header("x-content-type-options"), Some("nosniff"));
+    assert_eq!(object.header("content-security-policy"), Some("default-src 'none'; frame-ancestors 'none'"));
+}
+
+#[test]
+fn options_of_the_listener_are_checked() {
+    let end = run(&["serve", &format!("{HTTP}?origins=example.org&framing=lines")]);
+    assert_eq!(end.code, Some(2));
+    let log = end.log.join("\n");
+    assert!(
+        log.contains("option `origins`: `example.org` is not a list of origins, as in https://example.org, nor *"),
+        "{log}"
+    );
+    assert!(log.contains("unknown option `framing`"), "{log}");
+}

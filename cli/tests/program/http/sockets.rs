@@ -1,0 +1,220 @@
+//! WebSockets: in one room, and with the whole grammar.
+
+use super::{Client, HTTP, get, id, post, request};
+use crate::process::Program;
+use crate::rooms::{Peer, ROOMS};
+
+/// A WebSocket whose frames are below 64 KiB.
+struct Socket(Client);
+
+impl Socket {
+    fn open(program: &Program, path: &str) -> Self {
+        let mut client = Client::connect(program, 0);
+        client.send(upgrade(path, &[]));
+        let head = client.head();
+        assert_eq!(head.status, 101, "{path}");
+        // The example of RFC 6455 §1.3.
+        assert_eq!(head.header("sec-websocket-accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
+        Self(client)
+    }
+
+    /// Opens one and waits to be welcomed.
+    fn enter(program: &Program, path: &str) -> Self {
+        let mut socket = Self::open(program, path);
+        let welcome = socket.next();
+        assert!(welcome.starts_with("{\"event\":\"welcome\""), "{welcome}");
+        socket
+    }
+
+    fn say(&mut self, text: &str) {
+        self.frame(0x81, text.as_bytes());
+    }
+
+    fn frame(&mut self, first: u8, payload: &[u8]) {
+        let length = u8::try_from(payload.len()).ok().filter(|length| *length < 126).expect("a short frame");
+        // Masked with zeros.
+        self.0.send([&[first, 0x80 | length, 0, 0, 0, 0], payload].concat());
+    }
+
+    /// The next frame, as its first byte and its payload.
+    fn received(&mut self) -> (u8, Vec<u8>) {
+        let head = self.0.take(2);
+        let length = match head[1] {
+            126 => {
+                let length = self.0.take(2);
+                usize::from(u16::from_be_bytes([length[0], length[1]]))
+            }
+            length => usize::from(length),
+        };
+        (head[0], self.0.take(length))
+    }
+
+    /// The next text that does not tell who comes and goes.
+    fn next(&mut self) -> String {
+        loop {
+            let (first, payload) = self.received();
+            let text = String::from_utf8(payload).expect("it is UTF-8");
+            assert_eq!(first, 0x81, "{text:?}");
+            if !["joined", "left", "presence"].iter().any(|event| text.starts_with(&format!("{{\"event\":\"{event}\"")))
+            {
+                return text;
+            }
+        }
+    }
+
+    /// The close frame's code, and what it says.
+    fn closed(&mut self) -> (u16, String) {
+        loop {
+            let (first, payload) = self.received();
+            if first == 0x88 {
+                let code = u16::from_be_bytes([payload[0], payload[1]]);
+                return (code, String::from_utf8_lossy(&payload[2..]).into_owned());
+            }
+        }
+    }
+}
+
+fn upgrade(path: &str, headers: &[&str]) -> String {
+    let needed = [
+        "connection: Upgrade",
+        "upgrade: websocket",
+        "sec-websocket-version: 13",
+        "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==",
+    ];
+    request("GET", path, &[&needed, headers].concat(), "")
+}
+
+fn wait_for_members(program: &Program, room: &str, members: usize) {
+    while !get(program, &format!("/rooms/{room}/members")).body.ends_with(&format!("\"total\":{members}}}\n")) {}
+}
+
+#[test]
+fn one_room_takes_every_frame_for_text() {
+    let program = Program::serve(&[HTTP, ROOMS]);
+    let mut tcp = Peer::enter(&program, 1);
+    let mut socket = Socket::open(&program, "/rooms/lobby/ws?name=bob");
+    tcp.wait_for_members("lobby", 2);
+    socket.say("/ping");
+    tcp.expect("[lobby] bob: /ping");
+    // Nobody was welcomed, and nobody gets its own messages.
+    tcp.say("hi");
+    let message = socket.next();
+    assert!(message.ends_with("\"from\":\"guest-1\",\"text\":\"hi\"}"), "{message}");
+    // Ping and close are the protocol's own.
+    socket.frame(0x89, b"alive?");
+    assert_eq!(socket.received(), (0x8a, b"alive?".to_vec()));
+    socket.frame(0x88, &1000_u16.to_be_bytes());
+    assert_eq!(socket.closed().0, 1000);
+}
+
+#[test]
+fn raw_is_payloads_alone_and_binary_where_they_are_no_text() {
+    let program = Program::serve(&[HTTP]);
+    let mut socket = Socket::open(&program, "/rooms/lobby/ws?format=raw&echo=on");
+    socket.say("hi");
+    assert_eq!(socket.received(), (0x81, b"hi".to_vec()));
+    socket.frame(0x82, b"\xff\n");
+    assert_eq!(socket.received(), (0x82, b"\xff\n".to_vec()));
+}
+
+#[test]
+fn the_whole_grammar_and_many_rooms_on_one_socket() {
+    let program = Program::serve(&[HTTP, ROOMS]);
+    let mut tcp = Peer::enter(&program, 1);
+    let mut socket = Socket::open(&program, "/ws?name=alice&room=ops&echo=on");
+    assert_eq!(socket.next(), "{\"event\":\"welcome\",\"name\":\"alice\",\"room\":\"ops\"}");
+    socket.say("/join lobby");
+    assert!(socket.next().starts_with("{\"event\":\"you-joined\",\"room\":\"lobby\",\"members\":2,"));
+    socket.say("to all");
+    assert!(socket.next().ends_with("\"from\":\"alice\",\"text\":\"to all\"}"));
+    tcp.expect("[lobby] alice: to all");
+    tcp.say("/msg alice psst");
+    assert_eq!(socket.next(), "{\"event\":\"direct\",\"from\":\"guest-1\",\"text\":\"psst\"}");
+    post(&program, "/rooms/ops", "there too");
+    assert!(socket.next().starts_with("{\"room\":\"ops\",\"seq\":1,"));
+    socket.say("/nonsense");
+    assert!(socket.next().starts_with("{\"error\":\"unknown-command\""));
+    socket.say("/quit");
+    assert_eq!(socket.next(), "{\"event\":\"bye\"}");
+    assert_eq!(socket.closed().0, 1000);
+}
+
+#[test]
+fn since_replays_what_was_missed() {
+    let program = Program::serve(&[HTTP]);
+    let first = post(&program, "/rooms/lobby", "1").body;
+    post(&program, "/rooms/lobby", "2");
+    let query = format!("since={}", id(&first));
+    let mut one = Socket::open(&program, &format!("/rooms/lobby/ws?{query}"));
+    assert!(one.next().ends_with("\"text\":\"2\"}"));
+    let mut many = Socket::open(&program, &format!("/ws?{query}"));
+    // The welcome is an answer, and does not wait for the room.
+    let mut told = [many.next(), many.next()];
+    told.sort();
+    assert!(told[0].starts_with("{\"event\":\"welcome\"") && told[1].ends_with("\"text\":\"2\"}"), "{told:?}");
+}
+
+#[test]
+fn a_name_that_is_taken_is_told() {
+    let program = Program::serve(&[HTTP, ROOMS]);
+    let _alice = Peer::named(&program, 1, "alice");
+    let refused = "{\"error\":\"name-taken\",\"text\":\"somebody else is called alice\"}";
+    // Without commands it could only speak under another name than it wants.
+    let mut socket = Socket::open(&program, "/rooms/lobby/ws?name=alice");
+    assert_eq!(socket.next(), refused);
+    assert_eq!(socket.closed().0, 1000);
+    let mut socket = Socket::open(&program, "/ws?name=alice");
+    assert_eq!(socket.next(), refused);
+    assert!(socket.next().starts_with("{\"event\":\"welcome\",\"name\":\"guest-"));
+}
+
+#[test]
+fn where_commands_are_off_no_socket_has_any() {
+    let program = Program::serve(&[&format!("{HTTP}?commands=off&echo=on&format=raw&room=ops")]);
+    let mut socket = Socket::open(&program, "/ws");
+    wait_for_members(&program, "ops", 1);
+    socket.say("/ping");
+    assert_eq!(socket.received(), (0x81, b"/ping".to_vec()));
+}
+
+#[test]
+fn a_handshake_that_is_none_is_answered() {
+    let program = Program::serve(&[HTTP]);
+    let mut client = Client::connect(&program, 0);
+    client.send(request("GET", "/ws", &[], ""));
+    let answer = client.answer();
+    assert_eq!((answer.status, answer.header("upgrade")), (426, Some("websocket")));
+    let mut client = Client::connect(&program, 0);
+    client.send(request("GET", "/ws", &["connection: upgrade", "upgrade: websocket", "sec-websocket-version: 13"], ""));
+    assert_eq!(client.answer().status, 400);
+    let mut client = Client::connect(&program, 0);
+    client.send(upgrade("/ws?name=a%20b", &[]));
+    assert_eq!(client.answer().status, 400);
+    let mut client = Client::connect(&program, 0);
+    client.send(upgrade("/ws", &["sec-websocket-protocol: chat, switchboard"]));
+    assert_eq!(client.head().header("sec-websocket-protocol"), Some("switchboard"));
+}
+
+#[test]
+fn a_drain_is_told_with_the_code_for_it() {
+    let program = Program::serve(&[HTTP]);
+    let mut socket = Socket::enter(&program, "/ws");
+    program.signal(nix::sys::signal::Signal::SIGTERM);
+    assert_eq!(socket.next(), "{\"event\":\"closed\",\"reason\":\"drained\"}");
+    let (code, reason) = socket.closed();
+    assert!([1001, 1012].contains(&code) && reason == "drained", "{code} {reason}");
+    drop(socket);
+    assert_eq!(program.end().code, Some(0));
+}
+
+#[test]
+fn echo_answers_messages_of_their_kind() {
+    let program = Program::serve(&["echo=ws://127.0.0.1:0"]);
+    let port = program.listeners[0].address().port();
+    assert_eq!(program.listeners[0].command, format!("websocat ws://127.0.0.1:{port}"));
+    let mut socket = Socket::open(&program, "/");
+    socket.say("hi");
+    assert_eq!(socket.received(), (0x81, b"echo: hi".to_vec()));
+    socket.frame(0x82, b"hi");
+    assert_eq!(socket.received(), (0x82, b"echo: hi".to_vec()));
+}
