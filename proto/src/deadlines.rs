@@ -39,7 +39,7 @@ pub struct Timeouts {
     /// Without progress while bytes are queued. At the limit: [`CloseReason::SlowConsumer`]. Default 10 s.
     pub write: Option<Duration>,
     /// For TLS to be agreed on, before the handler runs; for the head of a request from its first byte on, and its body.
-    /// At the limit: [`CloseReason::HandshakeTimeout`]. Default 10 s.
+    /// At the limit: [`CloseReason::HandshakeTimeout`]. For a client to connect too, which gets an error. Default 10 s.
     pub handshake: Option<Duration>,
     /// For the peer to finish after the server did, and for the handler once its connection is closed. Default 2 s.
     pub linger: Duration,

@@ -2,6 +2,7 @@
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 pub use switchboard_proto::Timeouts;
 
@@ -10,6 +11,9 @@ const RESERVED_DESCRIPTORS: usize = 64;
 
 /// More connections than this are not attempted unless asked for, whatever the descriptor limit says.
 const MOST_CONNECTIONS: usize = 1_000_000;
+
+/// How long connections may take to finish once a server or client drains.
+pub(crate) const GRACE: Duration = Duration::from_secs(30);
 
 /// What is held at most. Worst case memory is [`memory_bytes`](Self::memory_bytes) plus about 1 KB per connection.
 #[derive(Debug, Clone)]

@@ -1,9 +1,11 @@
 //! One open peer as its handler sees it, and the task that runs the handler and closes the connection after it.
 
 mod drive;
+mod finished;
 mod opening;
 
-pub(crate) use drive::{Entered, serve};
+pub(crate) use drive::{Entered, keep, serve};
+pub use finished::Finished;
 pub(crate) use opening::open;
 
 use crate::error::ConnectionError;
@@ -42,6 +44,8 @@ struct Receiving<C: Codec> {
     answer: Option<Box<Bytes>>,
     /// What the peer is told at the end, where that is known already.
     close_code: Option<u16>,
+    /// Nothing more is sent, not even by the protocol.
+    has_finished: bool,
 }
 
 impl<C: Codec> Connection<C> {
@@ -60,10 +64,11 @@ impl<C: Codec> Connection<C> {
             peer_finished: false,
             answer: None,
             close_code: None,
+            has_finished: false,
         }))
     }
 
-    /// Receives the next frame, or `None` once the peer has finished sending or the server is draining.
+    /// Receives the next frame, or `None` once the peer has finished sending or the server, or client, is draining.
     ///
     /// Waits at most [`Timeouts::idle`](crate::Timeouts::idle). Frames are at most
     /// [`Limits::frame_bytes`](crate::Limits::frame_bytes) long.
@@ -232,6 +237,7 @@ impl<C: Codec> Receiving<C> {
     /// Does what the protocol asks for beside its frames.
     fn see_to(&mut self, aside: Aside) {
         match aside {
+            Aside::Answer(_) if self.has_finished => {}
             Aside::Answer(answer) => self.answer = Some(Box::new(answer)),
             Aside::Finished { code } => {
                 self.finished = true;
@@ -293,7 +299,8 @@ impl<C: Codec> Drop for Receiving<C> {
         if let Some(source) = self.source.take() {
             let (mut codec, code) = (std::mem::take(&mut self.codec), self.close_code);
             let farewell: Farewell = Box::new(move |reason| codec.farewell(reason, code));
-            self.peer.give_back(Returned { source, peer_finished: self.peer_finished, farewell: Some(farewell) });
+            let farewell = Some(farewell).filter(|_| !self.has_finished);
+            self.peer.give_back(Returned { source, peer_finished: self.peer_finished, farewell });
         }
     }
 }

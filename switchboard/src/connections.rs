@@ -7,6 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use switchboard_proto::CloseReason;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::warn;
 
 /// The live connections of one server. Cloning is cheap, and shows the same ones.
 #[derive(Clone)]
@@ -84,6 +87,28 @@ impl Connections {
 
     pub(crate) fn peers(&self) -> Vec<Arc<Peer>> {
         self.workers.iter().flat_map(|worker| worker.peers()).collect()
+    }
+
+    /// Lets all connections finish, at most for `grace` or until `abort`. Says how many had to be aborted then.
+    pub(crate) async fn drain(&self, tasks: &TaskTracker, grace: Duration, abort: &CancellationToken) -> usize {
+        tasks.close();
+        for peer in self.peers() {
+            peer.drain();
+        }
+        tokio::select! {
+            () = tasks.wait() => {}
+            () = tokio::time::sleep(grace) => {}
+            () = abort.cancelled() => {}
+        }
+        let aborted = tasks.len();
+        for peer in self.peers() {
+            peer.abort(CloseReason::Aborted);
+        }
+        // Aborted tasks end as soon as they run. One that never runs again is left behind with its worker.
+        if tokio::time::timeout(Duration::from_secs(1), tasks.wait()).await.is_err() {
+            warn!(connections = tasks.len(), "handlers hold their workers");
+        }
+        aborted
     }
 
     /// Closes the connections that hold most whenever all together hold more than the budget. Never returns.

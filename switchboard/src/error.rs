@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::time::Duration;
 use switchboard_proto::{CloseReason, FrameError};
 
 /// Any error, as handlers return it to the server.
@@ -20,6 +21,39 @@ pub enum ConnectionError {
     /// The connection is closed. The handler has [`Timeouts::linger`](crate::Timeouts::linger) to finish.
     #[error("connection closed: {0}")]
     Closed(CloseReason),
+}
+
+/// Why a client could not connect.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The client's limits make no sense, a sentence each.
+    #[error("{}", faults.join("\n"))]
+    Limits {
+        /// What is wrong with them.
+        faults: Vec<String>,
+    },
+    /// The client has as many connections as it may.
+    #[error("client already has {limit} connections")]
+    TooManyConnections {
+        /// [`Limits::connections`](crate::Limits::connections).
+        limit: usize,
+    },
+    /// The address is none or has none, nobody listens there, or the network does not reach it.
+    #[error("cannot connect")]
+    Unreachable(#[source] io::Error),
+    /// There was no answer within [`Timeouts::handshake`](crate::Timeouts::handshake).
+    #[error("no answer within {after:?}")]
+    TimedOut {
+        /// That timeout.
+        after: Duration,
+    },
+    /// The server's certificate is not one that the client trusts.
+    #[error("server is not trusted")]
+    Untrusted(#[source] io::Error),
+    /// TLS could not be agreed on.
+    #[error("no agreement on TLS")]
+    Tls(#[source] io::Error),
 }
 
 /// Why a server could not start: everything that is wrong, at once. Nothing was accepted.

@@ -9,6 +9,7 @@
 
 #![warn(missing_docs)]
 
+mod client;
 mod config;
 mod connection;
 mod connections;
@@ -22,11 +23,12 @@ pub mod testing;
 mod transport;
 mod worker;
 
+pub use client::Client;
 pub use config::{Limits, Timeouts};
-pub use connection::Connection;
+pub use connection::{Connection, Finished};
 pub use connections::{ConnectionInfo, Connections};
 pub use drain::Drained;
-pub use error::{BindError, BoxError, ConnectionError, Result};
+pub use error::{BindError, BoxError, ConnectError, ConnectionError, Result};
 pub use hub::identity::{Identity, NameTaken, TellError};
 pub use hub::membership::{Join, JoinError, Membership};
 pub use hub::peer::{ConnectionId, PeerAddr};
@@ -35,13 +37,14 @@ pub use hub::{Hub, HubLimits, RoomError};
 pub use metrics::{Count, Metrics};
 pub use server::{Bound, Handle, Server};
 pub use switchboard_proto::{
-    Aside, Bucket, Buckets, CloseReason, Codec, Escaped, EventStream, Format, FrameError, Length, Line, Lines, Message,
-    MessageId, NameError, Output, Rate, RoomName, Terminator, UserName, WebSocket, WebSocketKind, WebSocketMessage,
+    Aside, Bucket, Buckets, CloseReason, Codec, Datagrams, Escaped, EventStream, Format, FrameError, Length, Line,
+    Lines, Message, MessageId, NameError, Output, Rate, RoomName, Terminator, UserName, WebSocket, WebSocketKind,
+    WebSocketMessage,
 };
 pub use transport::Transport;
 pub use transport::memory::Memory;
 pub use transport::tcp::Tcp;
-pub use transport::tls::{CertificateError, Certificates, Tls};
+pub use transport::tls::{CertificateError, Certificates, Tls, Trust};
 pub use transport::udp::{Datagram, DatagramLimits, RepliesPerSource, Reply, Udp};
 pub use transport::unix::Unix;
 
@@ -55,8 +58,8 @@ pub mod grammar {
 /// What most programs need.
 pub mod prelude {
     pub use crate::{
-        CloseReason, Codec, Connection, Datagram, Drained, Hub, Length, Limits, Line, Lines, Reply, Result, Room,
-        Server, Timeouts, WebSocket, WebSocketMessage, ctrl_c,
+        Client, CloseReason, Codec, Connection, Datagram, Drained, Hub, Length, Limits, Line, Lines, Reply, Result,
+        Room, Server, Timeouts, WebSocket, WebSocketMessage, ctrl_c,
     };
 }
 

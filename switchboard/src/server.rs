@@ -4,7 +4,7 @@ mod accept;
 mod admission;
 mod handshakes;
 
-use crate::config::{Limits, Timeouts, raise_descriptor_limit};
+use crate::config::{GRACE, Limits, Timeouts, raise_descriptor_limit};
 use crate::connection::Connection;
 use crate::connections::Connections;
 use crate::drain::{Drained, Stop};
@@ -76,7 +76,7 @@ impl Server {
             entries: Vec::new(),
             limits: Limits::default(),
             timeouts: Timeouts::default(),
-            grace: Duration::from_secs(30),
+            grace: GRACE,
             workers: cores.min(MOST_WORKERS),
         }
     }
@@ -407,23 +407,7 @@ impl Bound {
         let ended_before = self.metrics.ended();
         self.stop.drain.cancel();
         accepting.stopped().await;
-        tasks.close();
-        for peer in self.connections.peers() {
-            peer.drain();
-        }
-        tokio::select! {
-            () = tasks.wait() => {}
-            () = tokio::time::sleep(self.grace) => {}
-            () = self.stop.abort.cancelled() => {}
-        }
-        let aborted = tasks.len();
-        for peer in self.connections.peers() {
-            peer.abort(CloseReason::Aborted);
-        }
-        // Aborted tasks end as soon as they run. One that never runs again is left behind with its worker.
-        if tokio::time::timeout(Duration::from_secs(1), tasks.wait()).await.is_err() {
-            warn!(connections = tasks.len(), "handlers hold their workers");
-        }
+        let aborted = self.connections.drain(&tasks, self.grace, &self.stop.abort).await;
         let ended = (self.metrics.ended() - ended_before) as usize + tasks.len();
         self.workers.stop().await;
         Drained { finished: ended.saturating_sub(aborted), aborted, elapsed: began.elapsed() }

@@ -46,6 +46,14 @@ impl Worker {
         })
     }
 
+    /// The runtime that calls, as a worker.
+    ///
+    /// # Panics
+    /// Outside a runtime.
+    pub(crate) fn of_caller(budget: &Arc<Budget>) -> Arc<Self> {
+        Self::new(0, Handle::current(), Arc::clone(budget))
+    }
+
     /// Connections that this worker has, or is about to have.
     pub(crate) fn load(&self) -> usize {
         // Relaxed: balancing needs no exact figure.
@@ -129,7 +137,7 @@ impl Workers {
     /// Starts `count` threads; with none, work is done on the runtime that calls.
     pub(crate) fn start(count: usize, budget: &Arc<Budget>) -> io::Result<Self> {
         if count == 0 {
-            return Ok(Self { all: vec![Worker::new(0, Handle::current(), Arc::clone(budget))], threads: Vec::new() });
+            return Ok(Self { all: vec![Worker::of_caller(budget)], threads: Vec::new() });
         }
         let mut workers = Self { all: Vec::new(), threads: Vec::new() };
         for index in 0..count {

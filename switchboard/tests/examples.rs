@@ -92,6 +92,33 @@ mod chat {
     }
 }
 
+mod client {
+    include!("../examples/client.rs");
+
+    async fn answer(mut conn: Connection<Lines>) -> Result {
+        while let Some(line) = conn.recv().await? {
+            conn.send(format!("you said: {line}")).await?;
+        }
+        Ok(())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn hears_the_answers_to_all_that_it_said() {
+        let memory = switchboard::Memory::new();
+        let bound = Server::new().workers(0).memory(&memory, answer).bind().await.unwrap();
+        let (typed, lines) = channel(16);
+        typed.send("hi".to_owned()).await.unwrap();
+        drop(typed);
+        let mut printed = Vec::new();
+        let talking = async {
+            let conn = Client::new().memory(&memory).await.unwrap();
+            talk(conn, "alice", lines, |line| printed.push(line.to_string())).await.unwrap();
+        };
+        assert_eq!(bound.serve_until(talking).await.aborted, 0);
+        assert_eq!(printed, ["you said: alice", "you said: hi"]);
+    }
+}
+
 mod udp_time {
     include!("../examples/udp_time.rs");
 

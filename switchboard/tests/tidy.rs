@@ -15,7 +15,7 @@ const LAYERS: [&[&str]; 8] = [
     &["connection", "connections"],
     &["transport"],
     &["http"],
-    &["server"],
+    &["client", "server"],
     &["lib", "testing"],
 ];
 

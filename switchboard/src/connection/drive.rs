@@ -30,6 +30,11 @@ pub(crate) fn serve<F, A>(
     Serve { entered: Some(entered), running, phase }
 }
 
+/// The task of a connection without a handler: it writes, and closes the connection once whoever has it drops it.
+pub(crate) fn keep<A>(entered: Entered<A>) -> Serve<std::future::Ready<Result<(), BoxError>>, A> {
+    Serve { entered: Some(entered), running: None, phase: Phase::Handled { outcome: Outcome::Finished } }
+}
+
 impl<F, A> Serve<F, A> {
     /// A connection that ends before there was a handler, for the reason that was noted.
     pub(super) fn unopened(entered: Entered<A>, error: Option<BoxError>) -> Self {

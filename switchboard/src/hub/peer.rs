@@ -5,6 +5,7 @@
 
 mod deliver;
 mod ending;
+mod half_close;
 mod origin;
 
 pub(crate) use ending::{Farewell, Returned};
@@ -38,6 +39,8 @@ const ABORTED: u8 = 16;
 const NEW: u8 = 32;
 /// The handler does not run yet: the stamp of reading is that of the handshake.
 const OPENING: u8 = 64;
+/// Nothing more is sent, though receiving goes on.
+const FINISHED: u8 = 128;
 
 const NOT_READING: Second = Second::MAX;
 
@@ -70,6 +73,8 @@ pub(crate) enum Protocol {
     Http,
     /// Messages: it can be pinged, and comes back by itself when it is closed.
     WebSocket,
+    /// Nothing more: the peer was told so in the protocol's own words.
+    Ended,
 }
 
 /// What went through, and when last.
@@ -352,7 +357,9 @@ impl Peer {
             self.state.lock().driver = Some(cx.waker().clone());
             self.attention.fetch_and(!NEW, Ordering::Release);
         }
-        if self.is(BLOCKED) {
+        if self.is(FINISHED) {
+            self.poll_half_close(cx);
+        } else if self.is(BLOCKED) {
             // An error ends the connection, which the handler hears of.
             let _ = self.poll_flush(cx);
         }

@@ -71,12 +71,32 @@ fn bind(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     // Accepted sockets inherit these (tcp(7)), so that accepting costs no further call.
+    prepare(&socket)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+/// Frames leave at once, and a peer that vanished is found.
+fn prepare(socket: &Socket) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
     let (idle, interval, retries) = KEEPALIVE;
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(retries))?;
-    socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
-    socket.bind(&address.into())?;
-    Ok(socket)
+    socket.set_tcp_user_timeout(Some(USER_TIMEOUT))
+}
+
+/// Connects to the first address of `HOST:PORT` that answers.
+pub(crate) async fn connect(address: &str) -> io::Result<(TcpStream, PeerAddr)> {
+    let mut result = Err(io::Error::new(io::ErrorKind::NotFound, "no address for this name"));
+    for address in lookup_host(address).await? {
+        result = TcpStream::connect(address).await;
+        if result.is_ok() {
+            break;
+        }
+    }
+    let stream = result?;
+    prepare(&SockRef::from(&stream))?;
+    let peer = PeerAddr::Ip(stream.peer_addr()?);
+    Ok((stream, peer))
 }
 
 pub(crate) struct Listener {

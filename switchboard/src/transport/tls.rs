@@ -6,16 +6,23 @@
 mod certificates;
 mod records;
 mod session;
+mod trust;
 
 pub use certificates::{CertificateError, Certificates};
+pub use trust::Trust;
 
 use super::tcp::{self, Tcp};
 use super::{Stream, StreamListener, StreamTransport};
 use crate::Timeouts;
+use crate::error::BoxError;
 use crate::hub::peer::PeerAddr;
 use crate::hub::{Sink, Source};
 use parking_lot::Mutex;
+use records::Side;
 use rustls::ServerConfig;
+use rustls::client::UnbufferedClientConnection;
+use rustls::pki_types::ServerName;
+use rustls::server::UnbufferedServerConnection;
 use session::{Reading, Session, Writing};
 use std::io;
 use std::sync::Arc;
@@ -123,7 +130,29 @@ impl Stream for TlsStream<TcpStream> {
     fn split(self) -> (Box<dyn Source>, Box<dyn Sink>) {
         // One lock for both sides, because reading and writing go through one state. It is free but for a connection
         // that was given to another task.
-        let session = Arc::new(Mutex::new(Session::new(self.stream, self.config)));
-        (Box::new(Reading(Arc::clone(&session))), Box::new(Writing(session)))
+        let Ok(tls) = UnbufferedServerConnection::new(self.config) else {
+            unreachable!("only a record size out of bounds is refused, and it is the default")
+        };
+        sides(Session::new(self.stream, tls))
     }
+}
+
+/// Whether a handshake failed because of who the server is.
+pub(crate) fn is_distrust(error: &BoxError) -> bool {
+    matches!(error.downcast_ref(), Some(rustls::Error::InvalidCertificate(_)))
+}
+
+fn sides<S: Side + 'static>(session: Session<S>) -> (Box<dyn Source>, Box<dyn Sink>) {
+    let session = Arc::new(Mutex::new(session));
+    (Box::new(Reading(Arc::clone(&session))), Box::new(Writing(session)))
+}
+
+/// Connects to `HOST:PORT`. What is left is the handshake: [`Source::poll_open`].
+pub(crate) async fn connect(address: &str, trust: &Trust) -> io::Result<((Box<dyn Source>, Box<dyn Sink>), PeerAddr)> {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    let name = ServerName::try_from(host.trim_start_matches('[').trim_end_matches(']').to_owned());
+    let name = name.map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+    let (stream, peer) = tcp::connect(address).await?;
+    let tls = UnbufferedClientConnection::new(trust.config(), name).map_err(io::Error::other)?;
+    Ok((sides(Session::greeting(stream, tls)), peer))
 }

@@ -3,6 +3,8 @@
 //! Whole batches are received and sent with one system call each. Nothing is kept per source but its share of a fixed
 //! table of buckets, which is what makes two servers that answer each other fall silent (CVE-2024-2169).
 
+pub(crate) mod connected;
+
 use crate::metrics::Metrics;
 use crate::worker::panic_text;
 use nix::errno::Errno;

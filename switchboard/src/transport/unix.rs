@@ -62,6 +62,12 @@ impl StreamTransport for Unix {
     }
 }
 
+/// Connects to the socket at `path`.
+pub(crate) async fn connect(path: &Path) -> io::Result<(UnixStream, PeerAddr)> {
+    let stream = UnixStream::connect(path).await?;
+    Ok((stream, PeerAddr::Unix(Some(path.to_owned()))))
+}
+
 /// Whether a socket is left over from a process that ended without removing it.
 fn is_abandoned(path: &Path, address: &SockAddr) -> io::Result<bool> {
     if !std::fs::symlink_metadata(path)?.file_type().is_socket() {

@@ -40,7 +40,7 @@ impl Pair {
         Self::with(&["localhost"], |params| params.not_before = date_time_ymd(3001, 2, 3))
     }
 
-    fn with(names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> Self {
+    pub(crate) fn with(names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> Self {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         let mut params = CertificateParams::new(names).unwrap();
         change(&mut params);

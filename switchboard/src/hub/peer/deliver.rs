@@ -1,6 +1,6 @@
 //! What rooms and other connections send to a peer. The worker's tick delivers; nothing here waits.
 
-use super::{BLOCKED, CLOSING, Peer, bump, reason_of, wake};
+use super::{BLOCKED, CLOSING, FINISHED, Peer, bump, reason_of, wake};
 use crate::hub::fanout::{Batch, Entry};
 use crate::hub::outbox::Gap;
 use crate::hub::posting::{Form, MembershipId};
@@ -20,7 +20,7 @@ impl Peer {
         batch: &Batch,
     ) {
         let mut state = self.state.lock();
-        if self.is(CLOSING) || batch.frames.is_empty() {
+        if self.is(CLOSING | FINISHED) || batch.frames.is_empty() {
             return;
         }
         let mut taken = 0;
@@ -61,6 +61,9 @@ impl Peer {
             return;
         }
         let mut state = self.state.lock();
+        if self.is(FINISHED) {
+            return;
+        }
         if let Some(notice) = notice {
             state.outbox.waiting().keep(notice);
         }
@@ -73,6 +76,9 @@ impl Peer {
     /// Tells the member of messages that it lost; ends it if that cannot be told.
     pub(in crate::hub) fn lose(self: &Arc<Self>, gap: Gap) {
         let mut state = self.state.lock();
+        if self.is(FINISHED) {
+            return;
+        }
         if gap.form.format == Format::Raw {
             return self.end_locked(&mut state, CloseReason::SlowConsumer);
         }
@@ -86,7 +92,7 @@ impl Peer {
         let mut state = self.state.lock();
         // What is on its way counts as queued.
         let (bytes, frames) = state.outbox.room(limits.outbox_bytes, limits.outbox_frames);
-        if self.is(CLOSING) || state.told.bytes as usize >= bytes || state.told.frames as usize >= frames {
+        if self.is(CLOSING | FINISHED) || state.told.bytes as usize >= bytes || state.told.frames as usize >= frames {
             return false;
         }
         state.told.bytes += frame.len() as u32;
@@ -101,7 +107,7 @@ impl Peer {
         let mut state = self.state.lock();
         state.told.bytes -= frame.len() as u32;
         state.told.frames -= 1;
-        if self.is(CLOSING) {
+        if self.is(CLOSING | FINISHED) {
             return;
         }
         state.outbox.push(|output| output.share(frame));

@@ -134,16 +134,8 @@ impl Peer {
 
     /// Writes what is queued and shuts the write side down; bounded by the write timeout.
     pub(crate) fn poll_finish_sending(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_flush(cx))?;
-        let mut state = self.state.lock();
-        if let Some(sink) = state.outbox.sink()
-            && let Poll::Pending = sink.poll_shutdown(cx)?
-        {
-            // A last word of TLS that the socket does not take is due like any other byte.
-            state.outbox.block(self.tick.now());
-            return Poll::Pending;
-        }
-        state.lingering = Stamp::at(self.tick.now());
+        ready!(self.poll_shut_down(cx))?;
+        self.state.lock().lingering = Stamp::at(self.tick.now());
         Poll::Ready(Ok(()))
     }
 

@@ -1,13 +1,14 @@
 //! Certificates with their keys: read and checked together, chosen by name, and replaced while connections use them.
 
 use parking_lot::RwLock;
+use rustls::client::ResolvesClientCert;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
-use rustls::{Error, InconsistentKeys, ServerConfig};
+use rustls::{Error, InconsistentKeys, ServerConfig, SignatureScheme};
 use std::collections::HashMap;
 use std::fmt;
 use std::fs::File;
@@ -123,6 +124,11 @@ impl Certificates {
         &self.0.files
     }
 
+    /// What rustls needs to show them to servers.
+    pub(super) fn resolver(&self) -> Arc<dyn ResolvesClientCert> {
+        Arc::clone(&self.0) as Arc<dyn ResolvesClientCert>
+    }
+
     /// What rustls needs to serve them, offering `protocols` by ALPN.
     pub(super) fn config(&self, protocols: Vec<Vec<u8>>) -> Result<Arc<ServerConfig>, Error> {
         let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
@@ -157,6 +163,16 @@ impl fmt::Debug for Inner {
 impl ResolvesServerCert for Inner {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         self.current().choose(hello.server_name(), |key| key.key.choose_scheme(hello.signature_schemes()).is_some())
+    }
+}
+
+impl ResolvesClientCert for Inner {
+    fn resolve(&self, _authorities: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.current().choose(None, |key| key.key.choose_scheme(schemes).is_some())
+    }
+
+    fn has_certs(&self) -> bool {
+        true
     }
 }
 
@@ -216,9 +232,9 @@ impl Generation {
 }
 
 /// Where a text came from, and what it is, if it could be read.
-struct Text {
-    name: String,
-    pem: Result<Vec<u8>, String>,
+pub(super) struct Text {
+    pub(super) name: String,
+    pub(super) pem: Result<Vec<u8>, String>,
 }
 
 fn read(files: &[(PathBuf, PathBuf)]) -> Result<Generation, CertificateError> {
@@ -226,7 +242,7 @@ fn read(files: &[(PathBuf, PathBuf)]) -> Result<Generation, CertificateError> {
 }
 
 impl Text {
-    fn read(path: &Path) -> Self {
+    pub(super) fn read(path: &Path) -> Self {
         let mut pem = Vec::new();
         let result = File::open(path).and_then(|file| file.take(FILE_BYTES + 1).read_to_end(&mut pem));
         let pem = match result {
@@ -237,12 +253,12 @@ impl Text {
         Self { name: path.display().to_string(), pem }
     }
 
-    fn fault(&self, what: impl fmt::Display) -> String {
+    pub(super) fn fault(&self, what: impl fmt::Display) -> String {
         format!("{}: {what}", self.name)
     }
 
     /// The certificates in it, that of the server first.
-    fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, String> {
+    pub(super) fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, String> {
         let pem = self.pem.as_ref().map_err(|fault| self.fault(fault))?;
         let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
         let certificates = certificates.map_err(|error| self.fault(format!("not PEM: {error}")))?;

@@ -1,10 +1,10 @@
 //! What rustls makes of bytes: records to plaintext and back. Knows no socket.
 
-use rustls::ServerConfig;
-use rustls::server::UnbufferedServerConnection;
+use rustls::CommonState;
+use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
+use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus, WriteTraffic};
 use std::io;
-use std::sync::Arc;
 
 /// Bytes of records that are not complete: one record of TLS 1.2 at its longest has 18,437 (RFC 5246 §6.2.3), and a
 /// client's greeting is far shorter. Bounds what a peer costs that never finishes one.
@@ -13,8 +13,58 @@ const INCOMPLETE_BYTES: usize = 24 << 10;
 /// What the peer has us queue before it reads: alerts, and the handshake, which is as long as our certificates.
 const ANSWER_BYTES: usize = 256 << 10;
 
-pub(super) struct Records {
-    tls: UnbufferedServerConnection,
+const ALERT_RECORD: u8 = 21;
+const HANDSHAKE_RECORD: u8 = 22;
+
+/// One side of a session: rustls has a type of its own for each, and no trait that both have.
+pub(super) trait Side: Send {
+    type Data;
+
+    /// How the first byte begins of a peer that speaks TLS: a type of record (RFC 8446 §5.1).
+    const FIRST_BYTES: &'static [u8];
+
+    /// What a peer did that began otherwise.
+    const NOT_TLS: &'static str;
+
+    fn process<'c, 'i>(&'c mut self, received: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data>;
+
+    fn state(&self) -> &CommonState;
+}
+
+impl Side for UnbufferedServerConnection {
+    type Data = ServerConnectionData;
+
+    const FIRST_BYTES: &'static [u8] = &[HANDSHAKE_RECORD];
+
+    const NOT_TLS: &'static str = "not TLS: plain text on a TLS port";
+
+    fn process<'c, 'i>(&'c mut self, received: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data> {
+        self.process_tls_records(received)
+    }
+
+    fn state(&self) -> &CommonState {
+        self
+    }
+}
+
+impl Side for UnbufferedClientConnection {
+    type Data = ClientConnectionData;
+
+    const FIRST_BYTES: &'static [u8] = &[HANDSHAKE_RECORD, ALERT_RECORD];
+
+    const NOT_TLS: &'static str = "the server does not speak TLS";
+
+    fn process<'c, 'i>(&'c mut self, received: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data> {
+        self.process_tls_records(received)
+    }
+
+    fn state(&self) -> &CommonState {
+        self
+    }
+}
+
+pub(super) struct Records<S> {
+    tls: S,
     /// Received, and part of a record; or of a message that spans several, in which case rustls knows places in it.
     incomplete: Vec<u8>,
     /// Ciphertext that is to be sent.
@@ -22,16 +72,13 @@ pub(super) struct Records {
     peer_closed: bool,
 }
 
-impl Records {
-    pub(super) fn new(config: Arc<ServerConfig>) -> Self {
-        let Ok(tls) = UnbufferedServerConnection::new(config) else {
-            unreachable!("only a record size out of bounds is refused, and it is the default")
-        };
+impl<S: Side> Records<S> {
+    pub(super) fn new(tls: S) -> Self {
         Self { tls, incomplete: Vec::new(), outgoing: Vec::new(), peer_closed: false }
     }
 
     pub(super) fn is_handshaking(&self) -> bool {
-        self.tls.is_handshaking()
+        self.tls.state().is_handshaking()
     }
 
     /// Whether the peer has said that nothing more will come.
@@ -55,7 +102,7 @@ impl Records {
     pub(super) fn take(&mut self, received: &mut [u8], plaintext: &mut dyn FnMut(&[u8])) -> Result<(), rustls::Error> {
         let mut taken = 0;
         loop {
-            let UnbufferedStatus { mut discard, state } = self.tls.process_tls_records(&mut received[taken..]);
+            let UnbufferedStatus { mut discard, state } = self.tls.process(&mut received[taken..]);
             let goes_on = match state {
                 Ok(ConnectionState::ReadTraffic(mut traffic)) => {
                     while let Some(record) = traffic.next_record() {
@@ -110,8 +157,8 @@ impl Records {
 
     /// Queues the alert that belongs to an error. Asks for nothing else: after an error rustls takes no more records.
     fn alert(&mut self, rest: &mut [u8]) {
-        while self.tls.wants_write() {
-            match self.tls.process_tls_records(rest).state {
+        while self.tls.state().wants_write() {
+            match self.tls.process(rest).state {
                 Ok(ConnectionState::EncodeTlsData(data)) => append(&mut self.outgoing, data),
                 _ => return,
             }
@@ -136,15 +183,12 @@ impl Records {
     fn write(
         &mut self,
         sealed: &mut [u8],
-        write: impl FnOnce(
-            &mut WriteTraffic<'_, rustls::server::ServerConnectionData>,
-            &mut [u8],
-        ) -> Result<usize, EncryptError>,
+        write: impl FnOnce(&mut WriteTraffic<'_, S::Data>, &mut [u8]) -> Result<usize, EncryptError>,
     ) -> io::Result<usize> {
         let mut length = 0;
         loop {
             // With what is incomplete, because rustls may know of places in it.
-            match self.tls.process_tls_records(&mut self.incomplete).state {
+            match self.tls.process(&mut self.incomplete).state {
                 Ok(ConnectionState::WriteTraffic(mut traffic)) => {
                     return Ok(length + write(&mut traffic, &mut sealed[length..]).map_err(io::Error::other)?);
                 }

@@ -2,12 +2,11 @@
 //!
 //! Plaintext counts as written when its ciphertext has left, so that limits and deadlines see what a slow peer owes.
 
-use super::records::Records;
+use super::records::{Records, Side};
 use crate::error::BoxError;
 use crate::hub::{OpenError, Sink, Source};
 use nix::sys::socket::{MsgFlags, recv};
 use parking_lot::Mutex;
-use rustls::ServerConfig;
 use socket2::SockRef;
 use std::cell::Cell;
 use std::io::{self, IoSlice};
@@ -27,9 +26,6 @@ const PLAIN_BYTES: usize = 32 << 10;
 
 /// Its records: 5 bytes of header and up to 40 of nonce and tag each, and the update of a key between them.
 const SEALED_BYTES: usize = PLAIN_BYTES + 1024;
-
-/// How the first byte of a client begins that speaks TLS: a record of the handshake (RFC 8446 §5.1).
-const HANDSHAKE_RECORD: u8 = 22;
 
 thread_local! {
     /// Memory for one call; nothing is remembered from one to the next.
@@ -60,9 +56,9 @@ fn with_scratch<T>(call: impl FnOnce(&mut Scratch) -> T) -> T {
     result
 }
 
-pub(super) struct Session {
+pub(super) struct Session<S> {
     stream: TcpStream,
-    records: Records,
+    records: Records<S>,
     /// Plaintext that came together with the end of the handshake.
     early: Vec<u8>,
     /// Plaintext bytes in `outgoing` that do not count as written yet: at least one, while there is any of theirs.
@@ -90,10 +86,17 @@ enum Failure {
     Tls(BoxError),
 }
 
-impl Session {
-    pub(super) fn new(stream: TcpStream, config: Arc<ServerConfig>) -> Self {
-        let records = Records::new(config);
-        Self { stream, records, early: Vec::new(), sealed: 0, progress: Progress::Silent }
+impl<S: Side> Session<S> {
+    pub(super) fn new(stream: TcpStream, tls: S) -> Self {
+        Self { stream, records: Records::new(tls), early: Vec::new(), sealed: 0, progress: Progress::Silent }
+    }
+
+    /// As the side that speaks first.
+    pub(super) fn greeting(stream: TcpStream, tls: S) -> Self {
+        let mut session = Self::new(stream, tls);
+        // Nothing came, so nothing can be wrong with it; what it leaves to send is the greeting.
+        let _ = session.records.take(&mut [], &mut |_| {});
+        session
     }
 
     /// The handshake. Answers go first: from a peer that reads none of them nothing is read either.
@@ -134,10 +137,10 @@ impl Session {
         if count == 0 {
             return Poll::Ready(Ok(0));
         }
-        if self.progress == Progress::Silent && received[0] != HANDSHAKE_RECORD {
+        if self.progress == Progress::Silent && !S::FIRST_BYTES.contains(&received[0]) {
             // No alert: whoever does not speak TLS would see it as rubbish.
             self.progress = Progress::Failed;
-            return Poll::Ready(Err(Failure::Tls("not TLS: plain text on a TLS port".into())));
+            return Poll::Ready(Err(Failure::Tls(S::NOT_TLS.into())));
         }
         if self.progress == Progress::Silent {
             self.progress = Progress::Speaking;
@@ -297,12 +300,12 @@ fn explained(error: rustls::Error) -> BoxError {
 }
 
 /// The read side of a session.
-pub(super) struct Reading(pub(super) Arc<Mutex<Session>>);
+pub(super) struct Reading<S>(pub(super) Arc<Mutex<Session<S>>>);
 
 /// The write side of a session.
-pub(super) struct Writing(pub(super) Arc<Mutex<Session>>);
+pub(super) struct Writing<S>(pub(super) Arc<Mutex<Session<S>>>);
 
-impl Source for Reading {
+impl<S: Side> Source for Reading<S> {
     fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), OpenError>> {
         with_scratch(|scratch| self.0.lock().poll_open(cx, scratch))
     }
@@ -330,7 +333,7 @@ impl Source for Reading {
     }
 }
 
-impl Sink for Writing {
+impl<S: Side> Sink for Writing<S> {
     /// Never writes: ciphertext cannot be taken back, as frames that wait behind others can. The task does.
     fn try_write(&mut self, _: &[IoSlice<'_>]) -> io::Result<usize> {
         Err(io::ErrorKind::WouldBlock.into())

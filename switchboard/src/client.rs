@@ -1,0 +1,276 @@
+//! The same connections from the other end: a client connects, and whoever asked has the `Connection`.
+//!
+//! There is no thread of its own and no handler. A worker on the caller's runtime has the tick and the sweep for all of a
+//! client's connections, and each has a task that writes for it when its socket is full, and closes it.
+
+use crate::config::{GRACE, Limits, Timeouts, raise_descriptor_limit};
+use crate::connection::{Connection, Entered, keep};
+use crate::connections::Connections;
+use crate::drain::{Drained, Stop};
+use crate::error::ConnectError;
+use crate::hub::budget::Budget;
+use crate::hub::peer::{ConnectionId, ListenerSettings, Peer, PeerAddr};
+use crate::hub::{OpenError, Sink, Source};
+use crate::metrics::Metrics;
+use crate::transport::memory::Memory;
+use crate::transport::tls::{self, Trust};
+use crate::transport::udp::connected;
+use crate::transport::{Stream as _, tcp, unix};
+use crate::worker::{Worker, spawn_for_life};
+use std::future::{Future, poll_fn};
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use switchboard_proto::{Codec, Datagrams};
+use tokio::time::Instant;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+use tracing::warn;
+
+/// Connects to servers. The limits and deadlines of its connections are those of a [`Server`](crate::Server).
+///
+/// It works on the runtime that connects first, which has to live as long as the connections do. Dropping the client
+/// changes nothing for its connections; [`drain`](Self::drain) sees that what they have queued leaves before a program
+/// ends.
+///
+/// # Examples
+/// ```no_run
+/// use switchboard::prelude::*;
+///
+/// # async fn ask() -> Result {
+/// let client = Client::new();
+/// let mut conn: Connection<Lines> = client.tcp("127.0.0.1:7000").await?;
+/// conn.send("hello").await?;
+/// while let Some(line) = conn.recv().await? {
+///     println!("{line}");
+/// }
+/// conn.close();
+/// client.drain().await;
+/// # Ok(())
+/// # }
+/// ```
+pub struct Client {
+    limits: Limits,
+    timeouts: Timeouts,
+    grace: Duration,
+    /// From the first connection on.
+    running: OnceLock<Arc<Running>>,
+}
+
+/// What a stream comes to once it is connected.
+type Parts = ((Box<dyn Source>, Box<dyn Sink>), PeerAddr);
+
+impl Client {
+    /// A client with the default limits and timeouts.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// What its connections hold at most. What is meant for strangers, and for many handshakes at once, is not looked at.
+    pub fn limits(self, limits: Limits) -> Self {
+        Self { limits, running: OnceLock::new(), ..self }
+    }
+
+    /// How long connecting may take ([`Timeouts::handshake`]), and what is done on a connection.
+    pub fn timeouts(self, timeouts: Timeouts) -> Self {
+        Self { timeouts, running: OnceLock::new(), ..self }
+    }
+
+    /// How long connections may take to finish in [`drain`](Self::drain), before they are aborted. Default 30 s.
+    pub fn grace(self, grace: Duration) -> Self {
+        Self { grace, ..self }
+    }
+
+    /// Connects to a TCP server at `HOST:PORT`.
+    ///
+    /// # Errors
+    /// All of [`ConnectError`] but those of TLS.
+    ///
+    /// # Cancel safety
+    /// Safe: what was begun is closed. This is so for every transport.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime. This is so for every transport.
+    pub async fn tcp<C: Codec>(&self, address: impl ToString) -> Result<Connection<C>, ConnectError> {
+        let address = address.to_string();
+        let connecting = async {
+            let (stream, peer) = tcp::connect(&address).await?;
+            Ok((stream.split(), peer))
+        };
+        self.connect("tcp", format!("tcp://{address}"), connecting).await
+    }
+
+    /// Connects to a TLS server at `HOST:PORT`, whose certificate has to be for this host and trusted.
+    ///
+    /// # Errors
+    /// All of [`ConnectError`].
+    pub async fn tls<C: Codec>(&self, address: impl ToString, trust: &Trust) -> Result<Connection<C>, ConnectError> {
+        let address = address.to_string();
+        self.connect("tls", format!("tls://{address}"), tls::connect(&address, trust)).await
+    }
+
+    /// Connects to the Unix socket at `path`.
+    ///
+    /// # Errors
+    /// All of [`ConnectError`] but those of TLS.
+    pub async fn unix<C: Codec>(&self, path: impl AsRef<Path>) -> Result<Connection<C>, ConnectError> {
+        let path = path.as_ref();
+        let connecting = async {
+            let (stream, peer) = unix::connect(path).await?;
+            Ok((stream.split(), peer))
+        };
+        self.connect("unix", format!("unix://{}", path.display()), connecting).await
+    }
+
+    /// Connects within the process. A server that listens there, or will, accepts it; one that has ended resets it.
+    ///
+    /// # Errors
+    /// [`ConnectError::Limits`] and [`ConnectError::TooManyConnections`].
+    pub async fn memory<C: Codec>(&self, address: &Memory) -> Result<Connection<C>, ConnectError> {
+        let connecting = async { Ok((address.connect().split(), PeerAddr::Memory)) };
+        self.connect("memory", "memory".to_owned(), connecting).await
+    }
+
+    /// Exchanges datagrams with `HOST:PORT`, and with nobody else. There is no handshake, so it succeeds without a server;
+    /// and no end: nobody says that nothing more will come.
+    ///
+    /// # Errors
+    /// All of [`ConnectError`] but those of TLS.
+    pub async fn udp(&self, address: impl ToString) -> Result<Connection<Datagrams>, ConnectError> {
+        let address = address.to_string();
+        self.connect("udp", format!("udp://{address}"), connected::connect(&address)).await
+    }
+
+    /// Lets all connections finish, at most for the grace period: they receive what has come, and then `None`; what is
+    /// queued leaves.
+    ///
+    /// # Cancel safety
+    /// Safe: the connections go on finishing, and nobody aborts those that do not.
+    pub async fn drain(self) -> Drained {
+        let began = Instant::now();
+        let Some(running) = self.running.get() else {
+            return Drained { finished: 0, aborted: 0, elapsed: Duration::ZERO };
+        };
+        let ended_before = running.metrics.ended();
+        running.stop.drain.cancel();
+        let connections = Connections::new(vec![Arc::clone(&running.worker)]);
+        let aborted = connections.drain(&running.tasks, self.grace, &running.stop.abort).await;
+        let ended = (running.metrics.ended() - ended_before) as usize;
+        Drained { finished: ended.saturating_sub(aborted), aborted, elapsed: began.elapsed() }
+    }
+
+    /// Connects, agrees with the server on how to speak, and hands the connection over.
+    async fn connect<C: Codec>(
+        &self,
+        transport: &'static str,
+        name: String,
+        connecting: impl Future<Output = io::Result<Parts>>,
+    ) -> Result<Connection<C>, ConnectError> {
+        let faults = self.limits.faults();
+        if !faults.is_empty() {
+            return Err(ConnectError::Limits { faults });
+        }
+        let running = self.running.get_or_init(|| Running::start(&self.limits));
+        let place = running.worker.assign();
+        let limit = running.limits.connections;
+        if place.load() > limit {
+            return Err(ConnectError::TooManyConnections { limit });
+        }
+        let opening = async {
+            let ((mut source, sink), address) = connecting.await.map_err(ConnectError::Unreachable)?;
+            poll_fn(|cx| source.poll_open(cx)).await.map_err(unopened)?;
+            Ok((source, sink, address))
+        };
+        let (source, sink, address) = match self.timeouts.handshake {
+            Some(after) => {
+                tokio::time::timeout(after, opening).await.map_err(|_| ConnectError::TimedOut { after })??
+            }
+            None => opening.await?,
+        };
+        let settings = ListenerSettings {
+            name,
+            transport,
+            is_secure: transport == "tls",
+            timeouts: self.timeouts,
+            limits: Arc::clone(&running.limits),
+            metrics: Arc::clone(&running.metrics),
+            drain: running.stop.drain.clone(),
+        };
+        // Relaxed: only uniqueness matters.
+        let id = ConnectionId(running.next_id.fetch_add(1, Ordering::Relaxed));
+        let peer = Peer::new(id, address, Arc::new(settings), sink, Arc::clone(&place.tick));
+        let connection = Connection::new(Arc::clone(&peer), source);
+        let task = keep(Entered::new(peer, place, Arc::clone(running)));
+        // Detached: the tracker counts it.
+        drop(running.tasks.spawn(task));
+        Ok(connection)
+    }
+}
+
+impl Default for Client {
+    fn default() -> Self {
+        Self { limits: Limits::default(), timeouts: Timeouts::default(), grace: GRACE, running: OnceLock::new() }
+    }
+}
+
+/// What became of a handshake.
+fn unopened(error: OpenError) -> ConnectError {
+    match error {
+        OpenError::Left => ConnectError::Unreachable(io::ErrorKind::UnexpectedEof.into()),
+        OpenError::Broken(error) => ConnectError::Unreachable(error),
+        OpenError::Failed(error) if tls::is_distrust(&error) => ConnectError::Untrusted(io::Error::other(error)),
+        OpenError::Failed(error) => ConnectError::Tls(io::Error::other(error)),
+    }
+}
+
+/// What a client's connections have in common. Held by the client and by each of their tasks, and ends with the last.
+struct Running {
+    worker: Arc<Worker>,
+    tasks: TaskTracker,
+    next_id: AtomicU64,
+    metrics: Arc<Metrics>,
+    limits: Arc<Limits>,
+    stop: Stop,
+    /// Ends the tick and the sweep.
+    _ended: DropGuard,
+}
+
+impl Running {
+    /// Starts the tick and the sweep on the runtime that calls.
+    fn start(limits: &Limits) -> Arc<Self> {
+        if let Err(error) = raise_descriptor_limit() {
+            warn!(error = %error, "descriptor limit stayed as it was");
+        }
+        let budget = Arc::new(Budget::new(limits.memory_bytes));
+        let worker = Worker::of_caller(&budget);
+        let (metrics, ended) = (Arc::new(Metrics::new()), CancellationToken::new());
+        let (tick, sweep) = (Arc::clone(&worker.tick).run(), {
+            let (worker, metrics) = (Arc::clone(&worker), Arc::clone(&metrics));
+            async move {
+                let connections = Connections::new(vec![Arc::clone(&worker)]);
+                tokio::select! {
+                    () = worker.sweep(Instant::now(), metrics) => {}
+                    () = connections.shed(&budget) => {}
+                }
+            }
+        });
+        spawn_for_life(&worker, until(ended.clone(), tick));
+        spawn_for_life(&worker, until(ended.clone(), sweep));
+        Arc::new(Self {
+            worker,
+            tasks: TaskTracker::new(),
+            next_id: AtomicU64::new(1),
+            metrics,
+            limits: Arc::new(limits.clone()),
+            stop: Stop::default(),
+            _ended: ended.drop_guard(),
+        })
+    }
+}
+
+async fn until(ended: CancellationToken, task: impl Future<Output = ()>) {
+    // Done means ended.
+    let _ = ended.run_until_cancelled(task).await;
+}

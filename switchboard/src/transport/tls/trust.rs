@@ -1,0 +1,182 @@
+//! Which servers a client believes to be who they say they are, and who it says it is itself.
+
+use super::certificates::{CertificateError, Certificates, Text};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
+use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::version::{TLS12, TLS13};
+use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Whom a client trusts on TLS. Cloning is cheap, and connections made with clones resume each other's sessions.
+///
+/// # Examples
+/// ```no_run
+/// use switchboard::{Client, Connection, Lines, Trust};
+///
+/// # async fn connect() -> switchboard::Result {
+/// let mut conn: Connection<Lines> = Client::new().tls("example.com:7443", &Trust::system()?).await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Trust {
+    verifier: Arc<Verifier>,
+    config: Arc<ClientConfig>,
+}
+
+impl Trust {
+    /// Trusts the authorities that this machine trusts. `SSL_CERT_FILE` and `SSL_CERT_DIR` name others.
+    ///
+    /// Reads about 200 KB of files, so it is kept rather than made for each connection.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn system() -> Result<Self, CertificateError> {
+        let found = rustls_native_certs::load_native_certs();
+        let mut roots = RootCertStore::empty();
+        // Some systems hold certificates that no server uses any more and that cannot be read.
+        let _ = roots.add_parsable_certificates(found.certs);
+        if roots.is_empty() {
+            let faults = found.errors.iter().map(|error| format!("the system's authorities: {error}"));
+            let none = "this machine has no certificates of authorities".to_owned();
+            return Err(CertificateError { faults: std::iter::once(none).chain(faults).collect() });
+        }
+        Self::authorities(roots, Vec::new()).map_err(|fault| CertificateError { faults: vec![fault] })
+    }
+
+    /// Trusts the certificates in a PEM file and no others: authorities', or a server's own.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is longer than 1 MiB; it holds no certificate, or something else.
+    pub fn file(path: impl AsRef<Path>) -> Result<Self, CertificateError> {
+        Self::text(&Text::read(path.as_ref()))
+    }
+
+    /// Trusts the certificates in a PEM text and no others: authorities', or a server's own.
+    ///
+    /// # Errors
+    /// The text holds no certificate, or something else.
+    pub fn pem(text: impl AsRef<[u8]>) -> Result<Self, CertificateError> {
+        Self::text(&Text { name: "certificates".to_owned(), pem: Ok(text.as_ref().to_vec()) })
+    }
+
+    /// Trusts whoever answers. What is sent can be read and changed by anybody on the way: for tests alone.
+    pub fn anybody() -> Self {
+        Self::new(Arc::new(Verifier { signatures: ring::default_provider(), trusted: Trusted::Anybody }))
+    }
+
+    /// Shows one of `certificates` to servers that ask who the client is.
+    pub fn identity(self, certificates: &Certificates) -> Self {
+        let mut config = (*self.config).clone();
+        config.client_auth_cert_resolver = certificates.resolver();
+        Self { config: Arc::new(config), ..self }
+    }
+
+    fn text(text: &Text) -> Result<Self, CertificateError> {
+        let given = text.certificates().map_err(|fault| CertificateError { faults: vec![fault] })?;
+        let mut roots = RootCertStore::empty();
+        let faults = given.iter().filter_map(|certificate| roots.add(certificate.clone()).err());
+        let faults: Vec<_> = faults.map(|error| text.fault(error)).collect();
+        if !faults.is_empty() {
+            return Err(CertificateError { faults });
+        }
+        Self::authorities(roots, given).map_err(|fault| CertificateError { faults: vec![text.fault(fault)] })
+    }
+
+    fn authorities(roots: RootCertStore, own: Vec<CertificateDer<'static>>) -> Result<Self, String> {
+        let provider = Arc::new(ring::default_provider());
+        let web = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
+        let web = web.map_err(|error| error.to_string())?;
+        let trusted = Trusted::Authorities { web, own };
+        Ok(Self::new(Arc::new(Verifier { signatures: ring::default_provider(), trusted })))
+    }
+
+    fn new(verifier: Arc<Verifier>) -> Self {
+        let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
+        let Ok(builder) = builder.with_protocol_versions(&[&TLS13, &TLS12]) else {
+            unreachable!("the provider has suites for both versions")
+        };
+        let dangerous = builder.dangerous();
+        let config = dangerous.with_custom_certificate_verifier(Arc::clone(&verifier) as Arc<dyn ServerCertVerifier>);
+        Self { verifier, config: Arc::new(config.with_no_client_auth()) }
+    }
+
+    pub(super) fn config(&self) -> Arc<ClientConfig> {
+        Arc::clone(&self.config)
+    }
+}
+
+impl fmt::Debug for Trust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Trust").field("verifier", &self.verifier).finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug)]
+struct Verifier {
+    signatures: CryptoProvider,
+    trusted: Trusted,
+}
+
+#[derive(Debug)]
+enum Trusted {
+    Anybody,
+    Authorities {
+        web: Arc<WebPkiServerVerifier>,
+        /// Certificates that were given one by one: trusted as a server's own too, which an authority's never is. What
+        /// `openssl req -x509` makes for a server calls itself an authority.
+        own: Vec<CertificateDer<'static>>,
+    },
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        chain: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        match &self.trusted {
+            Trusted::Anybody => Ok(ServerCertVerified::assertion()),
+            Trusted::Authorities { web, own } => match web.verify_server_cert(certificate, chain, name, ocsp, now) {
+                // It is valid now, and what it lacks to be a server's is that it calls itself an authority.
+                Err(Error::InvalidCertificate(rustls::CertificateError::Other(_)))
+                    if own.iter().any(|trusted| trusted == certificate) =>
+                {
+                    verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
+                    Ok(ServerCertVerified::assertion())
+                }
+                verdict => verdict,
+            },
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, certificate, signed, &self.signatures.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, certificate, signed, &self.signatures.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.signatures.signature_verification_algorithms.supported_schemes()
+    }
+}
