@@ -261,15 +261,12 @@ pub(super) struct Batch {
     postings: usize,
     /// Whose own messages are in it.
     excepted: Vec<MembershipId>,
-    /// Messages that this transport cannot carry.
-    pub(super) uncarried: u64,
 }
 
 impl Batch {
     /// Joins as many of `postings` as fit, at least one.
     fn new(form: Form, postings: &[Arc<Posting>]) -> Self {
-        let mut batch =
-            Self { form, bytes: Bytes::new(), frames: Vec::new(), postings: 0, excepted: Vec::new(), uncarried: 0 };
+        let mut batch = Self { form, bytes: Bytes::new(), frames: Vec::new(), postings: 0, excepted: Vec::new() };
         let mut pieces: Vec<Bytes> = Vec::new();
         let mut length = 0;
         for posting in postings {
@@ -285,7 +282,6 @@ impl Batch {
                     pieces.push(piece);
                 }
                 Wire::Silent => {}
-                Wire::Uncarried => batch.uncarried += 1,
             }
             batch.postings += 1;
             batch.excepted.extend(posting.except);

@@ -103,6 +103,7 @@ impl Identity {
         let known = self.known.hub.known(to).ok_or_else(|| TellError::NoSuchMember(to.clone()))?;
         let form = known.form();
         let payloads = form.format.reply(&Reply::Direct { from: self.name(), text });
+        let payloads: Vec<_> = payloads.into_iter().map(|payload| form.ended(payload)).collect();
         if !payloads.iter().all(|payload| form.carries(payload)) {
             return Err(TellError::Uncarried(to.clone()));
         }

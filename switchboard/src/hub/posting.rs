@@ -16,6 +16,7 @@ pub(crate) struct Form {
 struct FormCodec {
     encode: fn(Bytes, &mut Output),
     carries: fn(&[u8]) -> bool,
+    text_end: &'static [u8],
 }
 
 impl Form {
@@ -25,7 +26,11 @@ impl Form {
         C::Frame: From<Bytes>,
     {
         let codec = const {
-            &FormCodec { encode: |payload, output| C::default().encode(payload.into(), output), carries: C::carries }
+            &FormCodec {
+                encode: |payload, output| C::default().encode(payload.into(), output),
+                carries: C::carries,
+                text_end: C::TEXT_END,
+            }
         };
         Self { format, codec }
     }
@@ -49,19 +54,34 @@ impl Form {
         output.into_bytes()
     }
 
+    /// A message's frame. What the transport cannot carry as one is a gap to whoever can be told of it.
     pub(super) fn message(self, message: &Message) -> Wire {
         let payload = if self.format == Format::Raw {
             message.payload.clone()
         } else {
             let mut text = Vec::new();
             self.format.message(message, &mut text);
+            text.extend_from_slice(self.text_end());
             Bytes::from(text)
         };
-        if self.carries(&payload) { Wire::Frame(self.frame(payload)) } else { Wire::Uncarried }
+        if self.carries(&payload) {
+            return Wire::Frame(self.frame(payload));
+        }
+        let gap = Notice::Gap { room: message.room.clone(), lost: 1, from_seq: message.id.seq };
+        self.notice(&gap).map_or(Wire::Silent, Wire::Frame)
     }
 
     pub(super) fn notice(self, notice: &Notice) -> Option<Bytes> {
-        self.format.notice(notice).map(|payload| self.frame(payload))
+        self.format.notice(notice).map(|payload| self.frame(self.ended(payload)))
+    }
+
+    /// An answer's or a notice's payload as this form's members get it.
+    pub(super) fn ended(self, payload: Bytes) -> Bytes {
+        if self.text_end().is_empty() { payload } else { [&payload, self.text_end()].concat().into() }
+    }
+
+    fn text_end(self) -> &'static [u8] {
+        if self.format == Format::Text { self.codec.text_end } else { b"" }
     }
 }
 
@@ -69,10 +89,8 @@ impl Form {
 #[derive(Clone)]
 pub(super) enum Wire {
     Frame(Bytes),
-    /// The format has no such notices.
+    /// The format has no such notices, or the transport cannot carry this payload and the format cannot tell of it.
     Silent,
-    /// The transport cannot carry this payload as one frame.
-    Uncarried,
 }
 
 /// A message or a notice on its way to every member.
