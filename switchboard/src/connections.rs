@@ -25,7 +25,7 @@ pub struct ConnectionInfo {
     pub id: ConnectionId,
     /// Where the peer is.
     pub peer: PeerAddr,
-    /// `tcp`, `tls`, `unix` or `memory`; `http` or `https`, and `ws` or `wss` once it is a WebSocket.
+    /// `tcp`, `tls`, `unix`, `udp` or `memory`; `http` or `https`, and `ws` or `wss` once it is a WebSocket.
     pub transport: &'static str,
     /// The listener it came to: `tcp://127.0.0.1:8080`.
     pub listener: String,

@@ -20,7 +20,7 @@ mod staging;
 pub(crate) mod tick;
 
 pub(crate) use posting::Form;
-pub(crate) use socket::{OpenError, Sink, Source};
+pub(crate) use socket::{Gathering, OpenError, Sink, Source};
 
 use identity::{Identity, Known};
 use parking_lot::Mutex;

@@ -37,15 +37,15 @@ pub use hub::{Hub, HubLimits, RoomError};
 pub use metrics::{Count, Metrics};
 pub use server::{Bound, Handle, Server};
 pub use switchboard_proto::{
-    Aside, Bucket, Buckets, CloseReason, Codec, Datagrams, Escaped, EventStream, Format, FrameError, Length, Line,
-    Lines, Message, MessageId, NameError, Output, Rate, RoomName, Terminator, UserName, WebSocket, WebSocketKind,
-    WebSocketMessage,
+    Aside, Bucket, Buckets, CloseReason, Codec, DATAGRAM_BYTES, Datagrams, Escaped, EventStream, Format, FrameError,
+    Length, Line, Lines, Message, MessageId, NameError, Output, Rate, RoomName, Terminator, UserName, WebSocket,
+    WebSocketKind, WebSocketMessage,
 };
 pub use transport::Transport;
 pub use transport::memory::Memory;
 pub use transport::tcp::Tcp;
 pub use transport::tls::{CertificateError, Certificates, Tls, Trust};
-pub use transport::udp::{Datagram, DatagramLimits, RepliesPerSource, Reply, Udp};
+pub use transport::udp::{Cookies, Datagram, DatagramLimits, RepliesPerSource, Reply, Udp, Validation};
 pub use transport::unix::Unix;
 
 /// The grammar that rooms speak: what a frame asks for, and what members are told.

@@ -26,8 +26,10 @@ pub struct Metrics {
     pub datagrams_out: Count,
     /// Datagrams that were not answered on purpose: see [`DatagramLimits`](crate::DatagramLimits).
     pub datagrams_refused: Count,
-    /// Replies that the socket did not take.
+    /// Datagrams that the socket did not take.
     pub datagrams_lost: Count,
+    /// Datagrams of peers whose connections did not read the ones before.
+    pub datagrams_dropped: Count,
     closed: [Count; CloseReason::ALL.len()],
     abnormal: Mutex<Lines>,
 }
@@ -66,6 +68,7 @@ impl Metrics {
             datagrams_out: Count::default(),
             datagrams_refused: Count::default(),
             datagrams_lost: Count::default(),
+            datagrams_dropped: Count::default(),
             closed: Default::default(),
             abnormal: Mutex::new(Lines { since: Instant::now(), bucket: Bucket::default(), withheld: 0 }),
         }

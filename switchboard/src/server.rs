@@ -2,6 +2,7 @@
 
 mod accept;
 mod admission;
+mod datagrams;
 mod handshakes;
 
 use crate::config::{GRACE, Limits, Timeouts, raise_descriptor_limit};
@@ -14,18 +15,19 @@ use crate::hub::budget::Budget;
 use crate::metrics::Metrics;
 use crate::transport::tcp::Tcp;
 use crate::transport::tls::{Certificates, Tls};
-use crate::transport::udp::{Datagram, Reply, Udp};
+use crate::transport::udp::{Datagram, Reply, Udp, Validation};
 use crate::transport::unix::Unix;
 use crate::transport::{Transport, memory::Memory};
 use crate::worker::{Workers, spawn_for_life};
-use accept::{Accepting, BoundEntry, Datagrams, Entry};
+use accept::{Accepting, BoundEntry, Entry};
 use admission::Admission;
+use datagrams::{Answering, Connecting};
 use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
-use switchboard_proto::{CloseReason, Codec, WebSocket};
+use switchboard_proto::{CloseReason, Codec, Datagrams, WebSocket};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -228,7 +230,27 @@ impl Server {
     where
         H: Fn(Datagram<'_>, &mut Reply<'_>) + Send + Sync + 'static,
     {
-        self.entries.push(Box::new(Datagrams { udp, handler: Arc::new(handler) }));
+        self.entries.push(Box::new(Answering { udp, handler: Arc::new(handler) }));
+        self
+    }
+
+    /// Handles datagram peers as connections like any other, once each has shown that it receives at the address it sends
+    /// from; each datagram is a frame.
+    ///
+    /// All other datagrams go to `strangers`, which says whether they show that, and for which no state is made: [`Cookies`]
+    /// need none. Its answers are bounded to three times the datagram and 64 bytes, and go to no port below 1024. A
+    /// peer never says that it has gone, so [`Udp::timeouts`] should set [`Timeouts::idle`].
+    ///
+    /// [`Cookies`]: crate::Cookies
+    pub fn udp_peers<S, H, F, E>(mut self, udp: Udp, strangers: S, handler: H) -> Self
+    where
+        S: Fn(Datagram<'_>, &mut Reply<'_>) -> Validation + Send + Sync + 'static,
+        H: Fn(Connection<Datagrams>) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: Into<BoxError> + 'static,
+    {
+        let begin = move |peer, source| handler(Connection::<Datagrams>::new(peer, source));
+        self.entries.push(Box::new(Connecting { udp, strangers: Arc::new(strangers), handler: Arc::new(begin) }));
         self
     }
 

@@ -320,7 +320,7 @@ async fn an_abandoned_unix_socket_is_replaced_and_a_live_one_or_a_file_is_not() 
 
 #[tokio::test]
 async fn replies_to_one_source_are_limited() {
-    let limits = DatagramLimits { replies: RepliesPerSource::AtMost(Rate::new(1, 5)) };
+    let limits = DatagramLimits { replies: RepliesPerSource::AtMost(Rate::new(1, 5)), ..DatagramLimits::default() };
     let server = Server::new().workers(1).datagrams(Udp::new("127.0.0.1:0").limits(limits), received);
     let served = Served::start(server).await;
     let peer = UdpSocket::bind("127.0.0.1:0").await.unwrap();

@@ -66,7 +66,8 @@ fn parse(address: &Address, options: &mut Options) -> Add {
         }
         Address::Udp(address) => {
             let prefix = prefix.unwrap_or_else(|| DATAGRAM_PREFIX.to_vec());
-            let udp = Udp::new(address).limits(DatagramLimits { replies: replies(&prefix) });
+            let udp =
+                Udp::new(address).limits(DatagramLimits { replies: replies(&prefix), ..DatagramLimits::default() });
             Box::new(move |server, _| server.datagrams(udp, move |datagram, reply| answer(&prefix, datagram, reply)))
         }
     }

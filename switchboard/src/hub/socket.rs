@@ -2,6 +2,7 @@
 
 use crate::error::BoxError;
 use std::io::{self, IoSlice};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::io::ReadBuf;
 
@@ -59,4 +60,10 @@ pub(crate) enum OpenError {
     Broken(io::Error),
     /// What the peer said, or that it stopped saying it.
     Failed(BoxError),
+}
+
+/// Where sinks gather what they write, to send it together at the end of a tick.
+pub(crate) trait Gathering: Send + Sync {
+    /// Sends what was gathered.
+    fn flush(self: Arc<Self>);
 }

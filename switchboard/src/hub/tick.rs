@@ -5,6 +5,7 @@
 //! else run and hear of new input first, so that what arrives together leaves in one system call per connection.
 //! Also the worker's clock: whole seconds, stepped by its sweep.
 
+use super::Gathering;
 use super::budget::Budget;
 use super::fanout::{Entry, LocalRooms};
 use super::peer::Peer;
@@ -38,6 +39,8 @@ pub(crate) struct Tick {
     pub(crate) read_buffer: Mutex<Box<[u8]>>,
     /// Rooms whose members are to be told who came and went.
     presence: Mutex<Vec<Weak<RoomInner>>>,
+    /// What sinks have gathered in this tick.
+    gathered: Mutex<Vec<Arc<dyn Gathering>>>,
 }
 
 #[derive(Default)]
@@ -59,6 +62,7 @@ impl Tick {
             budget,
             read_buffer: Mutex::new(vec![0; READ_BYTES].into()),
             presence: Mutex::default(),
+            gathered: Mutex::default(),
         }
     }
 
@@ -93,6 +97,12 @@ impl Tick {
             drop(dirty);
             self.notify.notify_one();
         }
+    }
+
+    /// Has what sinks gather flushed at the end of this tick, or of the next one.
+    pub(crate) fn flush_later(&self, gathering: Arc<dyn Gathering>) {
+        self.gathered.lock().push(gathering);
+        self.notify.notify_one();
     }
 
     /// Has `entry` applied at the next tick, behind those before it.
@@ -153,6 +163,10 @@ impl Tick {
                     tokio::task::yield_now().await;
                 }
                 peer.flush();
+            }
+            let gathered = std::mem::take(&mut *self.gathered.lock());
+            for gathering in gathered {
+                gathering.flush();
             }
         }
     }

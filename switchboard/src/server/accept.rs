@@ -11,7 +11,6 @@ use crate::http::{Begin, Opener};
 use crate::hub::Source;
 use crate::hub::peer::{ConnectionId, ListenerSettings, Peer, PeerAddr};
 use crate::transport::memory::End;
-use crate::transport::udp::{self, Datagram, Gate, Reply, Sockets, Udp};
 use crate::transport::{Stream, StreamListener, StreamTransport, Transport};
 use crate::worker::Assigned;
 use bytes::BytesMut;
@@ -28,7 +27,7 @@ use tracing::{debug, info, warn};
 /// Between two tries to accept when the process has no descriptors, or the kernel no memory.
 const EXHAUSTED_WAIT: Duration = Duration::from_millis(100);
 
-type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+pub(super) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// A listener as it was asked for.
 pub(super) trait Entry: Send {
@@ -242,7 +241,7 @@ struct Opening {
 }
 
 /// Counts and logs a connection that is closed unserved.
-fn refuse(address: &PeerAddr, reason: CloseReason, settings: &ListenerSettings) {
+pub(super) fn refuse(address: &PeerAddr, reason: CloseReason, settings: &ListenerSettings) {
     let metrics = &settings.metrics;
     metrics.refused.add(1);
     metrics.count_close(reason);
@@ -272,7 +271,7 @@ where
 }
 
 impl Serving {
-    fn next_id(&self) -> ConnectionId {
+    pub(super) fn next_id(&self) -> ConnectionId {
         // Relaxed: only uniqueness matters.
         ConnectionId(self.next_id.fetch_add(1, Ordering::Relaxed))
     }
@@ -302,55 +301,4 @@ fn is_exhaustion(error: &io::Error) -> bool {
     use nix::errno::Errno;
     let errno = error.raw_os_error().map(Errno::from_raw);
     matches!(errno, Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM))
-}
-
-/// A datagram listener and its handler.
-pub(super) struct Datagrams<H> {
-    pub(super) udp: Udp,
-    pub(super) handler: Arc<H>,
-}
-
-impl<H> Entry for Datagrams<H>
-where
-    H: Fn(Datagram<'_>, &mut Reply<'_>) + Send + Sync + 'static,
-{
-    fn url(&self) -> String {
-        self.udp.url()
-    }
-
-    fn bind(self: Box<Self>, workers: usize) -> BoxFuture<io::Result<Box<dyn BoundEntry>>> {
-        Box::pin(async move {
-            let sockets = self.udp.bind(workers).await?;
-            Ok(Box::new(BoundDatagrams { sockets, handler: self.handler }) as Box<dyn BoundEntry>)
-        })
-    }
-}
-
-struct BoundDatagrams<H> {
-    sockets: Sockets,
-    handler: Arc<H>,
-}
-
-impl<H> BoundEntry for BoundDatagrams<H>
-where
-    H: Fn(Datagram<'_>, &mut Reply<'_>) + Send + Sync + 'static,
-{
-    fn url(&self) -> String {
-        format!("udp://{}", self.sockets.address)
-    }
-
-    fn listen(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn run(self: Box<Self>, serving: &Serving) -> Vec<BoxFuture<()>> {
-        let Sockets { bound, replies, .. } = self.sockets;
-        let gate = Arc::new(Gate::new(replies, serving.limits.frame_bytes));
-        let answer = |socket| {
-            let metrics = Arc::clone(&serving.metrics);
-            let answering = udp::answer(socket, Arc::clone(&gate), Arc::clone(&self.handler), metrics);
-            Box::pin(answering) as BoxFuture<()>
-        };
-        bound.into_iter().map(answer).collect()
-    }
 }

@@ -1,62 +1,62 @@
-//! Datagrams that are answered one by one, without a connection.
+//! UDP: datagrams that are answered one by one, and peers that have shown that they receive at their address.
 //!
-//! Whole batches are received and sent with one system call each. Nothing is kept per source but its share of a fixed
-//! table of buckets, which is what makes two servers that answer each other fall silent (CVE-2024-2169).
+//! A stranger is whoever has not shown that. Nothing is kept of it but its share of fixed tables of buckets, which is what
+//! makes two servers that answer each other fall silent (CVE-2024-2169).
 
+mod batch;
 pub(crate) mod connected;
+mod cookies;
+mod outgoing;
+mod peers;
 
-use crate::metrics::Metrics;
-use crate::worker::panic_text;
-use nix::errno::Errno;
-use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrLike as _, SockaddrStorage, recvmmsg, sendmmsg};
+pub(crate) use batch::answer;
+pub use cookies::Cookies;
+pub(crate) use peers::{Peers, receive};
+
+use crate::Timeouts;
 use parking_lot::Mutex;
 use socket2::{Domain, Protocol, Socket, Type};
-use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
-use std::io::{self, IoSlice, IoSliceMut};
+use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::num::NonZeroU64;
-use std::os::fd::AsRawFd;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use switchboard_proto::{Buckets, Escaped, Rate};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use switchboard_proto::{Buckets, Rate};
 use tokio::net::lookup_host;
 use tokio::time::Instant;
-use tracing::{error, trace};
-
-/// Datagrams in one system call.
-const BATCH: usize = 64;
-
-/// The largest datagram there is, and a little, so that the buffers of a batch do not share their cache lines' sets.
-const SLOT_BYTES: usize = (64 << 10) + 64;
 
 /// What the kernel holds while we are busy: the default lost hundreds of datagrams a run at 16 × 8 × 1,200 B.
 const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
 
+/// What the kernel holds until the network takes it: a fan-out leaves at once.
+const SEND_BUFFER_BYTES: usize = 4 << 20;
+
 /// Sources below this port are services; none of them asked us anything.
 const FIRST_CLIENT_PORT: u16 = 1024;
 
-/// As much of a datagram as a log line shows.
-const TRACED_BYTES: usize = 1024;
-
-/// Buckets for sources, 32 KiB a listener.
+/// Buckets for sources, 32 KiB a table.
 const BUCKETS: usize = 4096;
 
-/// A UDP address to answer datagrams on. Port 0 takes a free one.
+/// A stranger is answered with at most so many times what it sent, and at most this: whoever forges a source cannot have a
+/// victim sent more.
+const ANSWER_TIMES: usize = 3;
+const ANSWER_BYTES: usize = 64;
+
+/// A UDP address to receive datagrams on. Port 0 takes a free one.
 #[derive(Debug, Clone)]
 pub struct Udp {
     address: String,
     limits: DatagramLimits,
+    timeouts: Option<Timeouts>,
 }
 
-/// Which datagrams are answered. Those that are not are counted
+/// Which datagrams are heard, and which are answered, of sources that are no connections. Those that are not are counted
 /// ([`Metrics::datagrams_refused`](crate::Metrics::datagrams_refused)).
 ///
 /// Sources below port 1024 never get an answer: they are services, and would answer in turn.
 #[derive(Debug, Clone, Default)]
 pub struct DatagramLimits {
+    /// Datagrams from one source address that reach the handler. Default: all.
+    pub received: Option<Rate>,
     /// Replies to one source address. Default: 10 a second, 100 at once, on listeners open to other machines.
     pub replies: RepliesPerSource,
 }
@@ -76,10 +76,15 @@ const DEFAULT_REPLIES: (u32, u32) = (10, 100);
 impl Udp {
     /// Answers on `address`: `HOST:PORT`, `[::1]:PORT`, or a `SocketAddr`.
     pub fn new(address: impl ToString) -> Self {
-        Self { address: address.to_string(), limits: DatagramLimits::default() }
+        Self { address: address.to_string(), limits: DatagramLimits::default(), timeouts: None }
     }
 
-    /// Which datagrams are answered.
+    /// Deadlines for this listener's connections, in place of the server's.
+    pub fn timeouts(self, timeouts: Timeouts) -> Self {
+        Self { timeouts: Some(timeouts), ..self }
+    }
+
+    /// Which datagrams are heard and answered.
     pub fn limits(self, limits: DatagramLimits) -> Self {
         Self { limits, ..self }
     }
@@ -103,7 +108,8 @@ impl Udp {
             RepliesPerSource::Auto if address.ip().is_loopback() => None,
             RepliesPerSource::Auto => Some(Rate::new(DEFAULT_REPLIES.0, DEFAULT_REPLIES.1)),
         };
-        Ok(Sockets { address, bound, replies })
+        let limits = (self.limits.received, replies);
+        Ok(Sockets { address, bound, limits, timeouts: self.timeouts })
     }
 }
 
@@ -125,6 +131,8 @@ fn socket(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     socket.set_reuse_port(shared)?;
     // Best effort: the kernel grants up to `net.core.rmem_max`.
     let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES);
+    // Best effort: up to `net.core.wmem_max`.
+    let _ = socket.set_send_buffer_size(SEND_BUFFER_BYTES);
     socket.bind(&address.into())?;
     Ok(socket)
 }
@@ -133,7 +141,15 @@ fn socket(address: SocketAddr, shared: bool) -> io::Result<Socket> {
 pub(crate) struct Sockets {
     pub(crate) address: SocketAddr,
     pub(crate) bound: Vec<UdpSocket>,
-    pub(crate) replies: Option<Rate>,
+    /// Datagrams received from one source, and answers to it.
+    pub(crate) limits: (Option<Rate>, Option<Rate>),
+    pub(crate) timeouts: Option<Timeouts>,
+}
+
+impl Sockets {
+    pub(crate) fn url(&self) -> String {
+        format!("udp://{}", self.address)
+    }
 }
 
 /// A received datagram.
@@ -145,126 +161,85 @@ pub struct Datagram<'a> {
     pub source: SocketAddr,
 }
 
+/// What a datagram shows of its source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Validation {
+    /// Nothing. It was answered, if at all, and is forgotten.
+    Missing,
+    /// That it receives at the address it sends from: it becomes a connection, and this datagram is its first frame.
+    Given,
+}
+
 /// The answer to one datagram: one datagram to its source, if anything is written, be it nothing.
 #[derive(Debug)]
 pub struct Reply<'a> {
-    payload: &'a mut Vec<u8>,
+    /// Behind earlier answers of its batch.
+    batch: &'a mut Vec<u8>,
+    start: usize,
+    limit: usize,
     wanted: bool,
 }
 
 impl Reply<'_> {
-    /// Appends to the reply. At most 65,507 bytes leave in one datagram over IPv4; a longer reply is lost, and counted.
+    /// Appends to the reply. At most 65,507 bytes leave in one datagram over IPv4, and to a stranger where peers are
+    /// validated at most three times what it sent and 64 bytes; a longer reply is lost, and counted.
     pub fn write(&mut self, bytes: impl AsRef<[u8]>) {
-        self.payload.extend_from_slice(bytes.as_ref());
+        self.batch.extend_from_slice(bytes.as_ref());
         self.wanted = true;
     }
-}
 
-/// Answers what one socket receives until its task is dropped.
-pub(crate) async fn answer<H>(socket: UdpSocket, gate: Arc<Gate>, handler: Arc<H>, metrics: Arc<Metrics>)
-where
-    H: Fn(Datagram<'_>, &mut Reply<'_>),
-{
-    // Interest in reading alone: with interest in writing the kernel wakes the event loop for each datagram that left,
-    // which is 8 % of a reply.
-    let Ok(socket) = watch(socket, Interest::READABLE) else { unreachable!("the worker's event loop runs") };
-    loop {
-        let Ok(mut ready) = socket.readable().await else { return };
-        let (received, unsent) = exchange(socket.get_ref(), &gate, &*handler, &metrics);
-        // A batch that is not full has emptied the socket: the event loop tells of the next datagram.
-        if received < BATCH {
-            ready.clear_ready();
-        }
-        drop(ready);
-        if !unsent.is_empty() {
-            send_later(socket.get_ref(), unsent, &metrics).await;
-        }
-        tokio::task::coop::consume_budget().await;
+    /// Bytes that may still be written.
+    pub fn remaining(&self) -> usize {
+        self.limit.saturating_sub(self.batch.len() - self.start)
+    }
+
+    /// Lets as much be written as goes to somebody who may have forged the source of `received` bytes.
+    fn limit_to_stranger(&mut self, received: usize) {
+        self.limit = (ANSWER_TIMES * received).min(ANSWER_BYTES);
+    }
+
+    fn is_too_long(&self) -> bool {
+        self.batch.len() - self.start > self.limit
+    }
+
+    fn discard(&mut self) {
+        self.batch.truncate(self.start);
+        self.wanted = false;
     }
 }
 
-/// Registers a socket with the event loop, for one interest.
-#[expect(deprecated, reason = "its successor is unsafe for types that may change their descriptor; a socket does not")]
-fn watch(socket: UdpSocket, interest: Interest) -> io::Result<AsyncFd<UdpSocket>> {
-    AsyncFd::with_interest(socket, interest)
-}
-
-/// Sends what the socket did not take at once. Nothing is received meanwhile, so nothing more piles up.
-async fn send_later(socket: &UdpSocket, unsent: Unsent, metrics: &Metrics) {
-    let other = socket.try_clone().and_then(|socket| watch(socket, Interest::WRITABLE));
-    let Ok(writable) = other else {
-        return metrics.datagrams_lost.add(unsent.len() as u64);
-    };
-    for (payload, target) in unsent {
-        match writable.async_io(Interest::WRITABLE, |socket| socket.send_to(&payload, target)).await {
-            Ok(_) => metrics.datagrams_out.add(1),
-            Err(_) => metrics.datagrams_lost.add(1),
-        }
-    }
-}
-
-/// Replies that the socket did not take at once.
-type Unsent = Vec<(Vec<u8>, SocketAddr)>;
-
-/// Receives one batch and sends the replies to it. Says how many were received.
-fn exchange<H>(socket: &UdpSocket, gate: &Gate, handler: &H, metrics: &Metrics) -> (usize, Unsent)
-where
-    H: Fn(Datagram<'_>, &mut Reply<'_>),
-{
-    let mut scratch = SCRATCH.take().unwrap_or_default();
-    // An error belongs to some datagram sent earlier, or there is none to receive.
-    let received = scratch.receive(socket.as_raw_fd()).unwrap_or(0);
-    metrics.datagrams_in.add(received as u64);
-    scratch.replies.clear();
-    for index in 0..received {
-        let (length, source) = scratch.sources[index];
-        let payload = &scratch.slots[index * SLOT_BYTES..][..length];
-        trace!("Received from {source}: {}", Escaped(&payload[..length.min(TRACED_BYTES)]));
-        if !gate.admits(length, source) {
-            metrics.datagrams_refused.add(1);
-            continue;
-        }
-        let start = scratch.text.len();
-        let mut reply = Reply { payload: &mut scratch.text, wanted: false };
-        // A panic costs its datagram the answer, and nobody else anything.
-        let answered = catch_unwind(AssertUnwindSafe(|| handler(Datagram { payload, source }, &mut reply)));
-        if let Err(panic) = answered {
-            scratch.text.truncate(start);
-            metrics.datagrams_refused.add(1);
-            if metrics.may_log_abnormal().is_some() {
-                error!(peer.addr = %source, error = %panic_text(&*panic), "datagram handler panicked");
-            }
-        } else if reply.wanted {
-            scratch.replies.push((start..scratch.text.len(), source));
-        } else {
-            metrics.datagrams_refused.add(1);
-        }
-    }
-    let unsent = scratch.send(socket, metrics);
-    scratch.text.clear();
-    SCRATCH.set(Some(scratch));
-    (received, unsent)
-}
-
-/// Which sources are answered, on all sockets of a listener: a source may come to each of them, from different ports.
+/// Which strangers are heard and answered, on all sockets of a listener: a source may come to each of them, from different
+/// ports.
 pub(crate) struct Gate {
     frame_bytes: usize,
-    buckets: Option<Mutex<Buckets>>,
+    received: Option<Mutex<Buckets>>,
+    answered: Option<Mutex<Buckets>>,
     key: RandomState,
     started: Instant,
 }
 
 impl Gate {
-    pub(crate) fn new(replies: Option<Rate>, frame_bytes: usize) -> Self {
-        let buckets = replies.map(|rate| Mutex::new(Buckets::new(BUCKETS, rate)));
-        Self { frame_bytes, buckets, key: RandomState::new(), started: Instant::now() }
+    pub(crate) fn new((received, replies): (Option<Rate>, Option<Rate>), frame_bytes: usize) -> Self {
+        let buckets = |rate| Mutex::new(Buckets::new(BUCKETS, rate));
+        let (received, answered) = (received.map(buckets), replies.map(buckets));
+        Self { frame_bytes, received, answered, key: RandomState::new(), started: Instant::now() }
     }
 
-    fn admits(&self, length: usize, source: SocketAddr) -> bool {
-        if source.port() < FIRST_CLIENT_PORT || length > self.frame_bytes {
-            return false;
-        }
-        let Some(buckets) = &self.buckets else { return true };
+    /// Whether a datagram may be looked at.
+    fn hears(&self, datagram: &Datagram<'_>) -> bool {
+        let Datagram { payload, source } = datagram;
+        source.port() >= FIRST_CLIENT_PORT
+            && payload.len() <= self.frame_bytes
+            && self.take(self.received.as_ref(), *source)
+    }
+
+    /// Whether it may be answered.
+    fn answers(&self, source: SocketAddr) -> bool {
+        self.take(self.answered.as_ref(), source)
+    }
+
+    fn take(&self, buckets: Option<&Mutex<Buckets>>, source: SocketAddr) -> bool {
+        let Some(buckets) = buckets else { return true };
         let hash = self.key.hash_one(network(source.ip()));
         buckets.lock().take(hash, self.started.elapsed())
     }
@@ -277,90 +252,4 @@ pub(crate) fn network(address: IpAddr) -> NonZeroU64 {
         IpAddr::V6(address) => (address.to_bits() >> 64) as u64,
     };
     NonZeroU64::new(network).unwrap_or(NonZeroU64::MAX)
-}
-
-thread_local! {
-    /// Memory for one batch. The kernel's headers hold addresses of their own and cannot move between threads, so they
-    /// stay here; nothing is remembered from one batch to the next.
-    static SCRATCH: Cell<Option<Box<Scratch>>> = const { Cell::new(None) };
-}
-
-struct Scratch {
-    receive_headers: MultiHeaders<SockaddrStorage>,
-    send_headers: MultiHeaders<SockaddrStorage>,
-    slots: Box<[u8]>,
-    /// Length and source of each datagram received.
-    sources: Vec<(usize, SocketAddr)>,
-    /// Replies, behind each other.
-    text: Vec<u8>,
-    replies: Vec<(std::ops::Range<usize>, SocketAddr)>,
-}
-
-impl Default for Box<Scratch> {
-    fn default() -> Self {
-        Self::new(Scratch {
-            receive_headers: MultiHeaders::preallocate(BATCH, None),
-            send_headers: MultiHeaders::preallocate(BATCH, None),
-            slots: vec![0; BATCH * SLOT_BYTES].into(),
-            sources: Vec::with_capacity(BATCH),
-            text: Vec::new(),
-            replies: Vec::with_capacity(BATCH),
-        })
-    }
-}
-
-impl Scratch {
-    fn receive(&mut self, descriptor: i32) -> io::Result<usize> {
-        self.sources.clear();
-        let mut slices: Vec<[IoSliceMut<'_>; 1]> =
-            self.slots.chunks_exact_mut(SLOT_BYTES).map(|slot| [IoSliceMut::new(slot)]).collect();
-        let received =
-            recvmmsg(descriptor, &mut self.receive_headers, slices.iter_mut(), MsgFlags::MSG_DONTWAIT, None)?;
-        for message in received {
-            // A source without an address cannot be answered, nor a length that was not received.
-            let source = message.address.as_ref().and_then(socket_address).unwrap_or(NO_SOURCE);
-            self.sources.push((message.bytes.min(SLOT_BYTES), source));
-        }
-        Ok(self.sources.len())
-    }
-
-    /// Sends the replies; those that the socket cannot take now are returned.
-    fn send(&mut self, socket: &UdpSocket, metrics: &Metrics) -> Unsent {
-        let mut first = 0;
-        while first < self.replies.len() {
-            let replies = &self.replies[first..];
-            let slices: Vec<[IoSlice<'_>; 1]> =
-                replies.iter().map(|(range, _)| [IoSlice::new(&self.text[range.clone()])]).collect();
-            let targets: Vec<Option<SockaddrStorage>> =
-                replies.iter().map(|(_, target)| Some((*target).into())).collect();
-            let sent =
-                sendmmsg(socket.as_raw_fd(), &mut self.send_headers, &slices, &targets, [], MsgFlags::MSG_DONTWAIT);
-            match sent {
-                Ok(results) => {
-                    let count = results.count();
-                    metrics.datagrams_out.add(count as u64);
-                    first += count;
-                }
-                Err(Errno::EAGAIN) => {
-                    let unsent = replies.iter().map(|(range, target)| (self.text[range.clone()].to_vec(), *target));
-                    return unsent.collect();
-                }
-                Err(_) => {
-                    // The first of them cannot be sent: too long, or nowhere to go.
-                    metrics.datagrams_lost.add(1);
-                    first += 1;
-                }
-            }
-        }
-        Vec::new()
-    }
-}
-
-/// Port 0 is below every client's, so it gets no answer.
-const NO_SOURCE: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);
-
-fn socket_address(address: &SockaddrStorage) -> Option<SocketAddr> {
-    let _ = address.family()?;
-    let v4 = address.as_sockaddr_in().map(|address| SocketAddr::V4((*address).into()));
-    v4.or_else(|| address.as_sockaddr_in6().map(|address| SocketAddr::V6((*address).into())))
 }

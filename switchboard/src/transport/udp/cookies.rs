@@ -1,0 +1,53 @@
+//! Cookies with a clock and with keys from the operating system.
+
+use parking_lot::Mutex;
+use std::net::SocketAddr;
+use std::time::Duration;
+use switchboard_proto::{Cookie, CookieKey, RoomName};
+use tokio::time::Instant;
+
+/// For as long as somebody types it in by hand, twice.
+const PERIOD: Duration = Duration::from_mins(1);
+
+/// What datagram peers return to show that they receive at the address they send from. Nothing is kept for whoever asks.
+///
+/// A cookie is bound to an address, a port and a room, and good for between one and two periods.
+#[derive(Debug)]
+pub struct Cookies {
+    cookies: Mutex<switchboard_proto::Cookies>,
+    started: Instant,
+}
+
+impl Cookies {
+    /// With keys that change each `period`.
+    ///
+    /// # Panics
+    /// If `period` is zero, or the operating system has no randomness to give.
+    pub fn new(period: Duration) -> Self {
+        Self { cookies: Mutex::new(switchboard_proto::Cookies::new(period, fresh)), started: Instant::now() }
+    }
+
+    /// The cookie that `source` is to return when it joins `room`.
+    pub fn cookie(&self, source: SocketAddr, room: &RoomName) -> Cookie {
+        self.cookies.lock().cookie(source, room, self.started.elapsed(), fresh)
+    }
+
+    /// Whether `cookie` is one that `source` was given for `room`, and not too long ago.
+    pub fn knows(&self, cookie: Cookie, source: SocketAddr, room: &RoomName) -> bool {
+        self.cookies.lock().knows(cookie, source, room, self.started.elapsed(), fresh)
+    }
+}
+
+impl Default for Cookies {
+    /// With keys that change each minute.
+    fn default() -> Self {
+        Self::new(PERIOD)
+    }
+}
+
+fn fresh() -> CookieKey {
+    let mut key = CookieKey::default();
+    // getrandom(2) fails for want of the system call alone, and a key that can be guessed is none.
+    let Ok(()) = getrandom::fill(&mut key) else { panic!("the operating system has no randomness") };
+    key
+}

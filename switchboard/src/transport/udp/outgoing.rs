@@ -1,0 +1,229 @@
+//! What is sent to the peers behind one socket: gathered while the tick writes to one after the other, and sent with one
+//! system call for each batch.
+//!
+//! A full socket keeps one batch, and takes nothing more until that has left: then its peers' outboxes fill as those of any
+//! other transport do.
+
+use super::batch::{BATCH, Letters, Sent, watch};
+use super::peers::{Inbox, Peers};
+use crate::hub::{Gathering, Sink};
+use std::collections::BTreeMap;
+use std::io::{self, IoSlice};
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use switchboard_proto::CloseReason;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// Bytes of a batch that is sent before it has all its datagrams.
+const BATCH_BYTES: usize = 64 << 10;
+
+const HEADER_BYTES: usize = 4;
+
+/// What leaves next.
+#[derive(Default)]
+pub(super) struct Outgoing {
+    letters: Letters,
+    /// The tick has been asked to send them.
+    asked: bool,
+    /// The socket takes no more; watched for the time that it does.
+    full: Option<AsyncFd<UdpSocket>>,
+    /// Connections that wait for that.
+    waiting: BTreeMap<SocketAddr, Waker>,
+}
+
+/// The sink of a peer's connection.
+pub(super) struct Writing {
+    peers: Arc<Peers>,
+    inbox: Arc<Inbox>,
+    address: SocketAddr,
+}
+
+impl Writing {
+    pub(super) fn new(peers: Arc<Peers>, inbox: Arc<Inbox>, address: SocketAddr) -> Self {
+        Self { peers, inbox, address }
+    }
+
+    /// Gathers as many whole frames as there are, or as the socket takes.
+    fn write(&self, slices: &[IoSlice<'_>], outgoing: &mut Outgoing) -> io::Result<usize> {
+        if outgoing.full.is_some() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let mut frames = Frames { slices, offset: 0 };
+        let mut taken = 0;
+        while outgoing.full.is_none() {
+            let start = outgoing.letters.text.len();
+            let Some(length) = frames.next(&mut outgoing.letters.text) else { break };
+            outgoing.letters.seal(start, self.address);
+            taken += HEADER_BYTES + length;
+            if outgoing.letters.len() == BATCH || outgoing.letters.text.len() >= BATCH_BYTES {
+                self.peers.send(outgoing);
+            }
+        }
+        if !outgoing.asked && !outgoing.letters.is_empty() && outgoing.full.is_none() {
+            outgoing.asked = true;
+            self.peers.tick.flush_later(Arc::clone(&self.peers) as Arc<dyn Gathering>);
+        }
+        Ok(taken)
+    }
+
+    fn wait(&self, outgoing: &mut Outgoing, cx: &Context<'_>) {
+        outgoing.waiting.insert(self.address, cx.waker().clone());
+    }
+}
+
+impl Sink for Writing {
+    fn try_write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.write(slices, &mut self.peers.outgoing.lock())
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let mut outgoing = self.peers.outgoing.lock();
+        match self.write(slices, &mut outgoing) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.wait(&mut outgoing, cx);
+                Poll::Pending
+            }
+            result => Poll::Ready(result),
+        }
+    }
+
+    /// Waits until the last datagram has left. The peer is told of no end: there is none to a datagram.
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut outgoing = self.peers.outgoing.lock();
+        self.peers.send(&mut outgoing);
+        if outgoing.full.is_some() {
+            self.wait(&mut outgoing, cx);
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// No end comes from the network, so the connection's own is the input's.
+    fn reason(&mut self, _: CloseReason) {
+        self.inbox.end();
+    }
+
+    /// What has left cannot be called back, and nobody is told.
+    fn reset(&mut self) {}
+}
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        self.peers.outgoing.lock().waiting.remove(&self.address);
+    }
+}
+
+impl Peers {
+    /// Sends what was gathered, unless the socket is full already.
+    fn send(self: &Arc<Self>, outgoing: &mut Outgoing) {
+        if outgoing.full.is_none() && outgoing.letters.send(&self.socket, &self.metrics) == Sent::Full {
+            let watched = self.socket.try_clone().and_then(|socket| watch(socket, Interest::WRITABLE));
+            match watched {
+                Ok(socket) => {
+                    outgoing.full = Some(socket);
+                    // The first look at it has the event loop tell of the rest.
+                    Arc::clone(self).wake();
+                }
+                // No descriptor left: these go the way of datagrams.
+                Err(_) => self.metrics.datagrams_lost.add(outgoing.letters.len() as u64),
+            }
+        }
+        if outgoing.full.is_none() {
+            outgoing.letters.clear();
+        }
+    }
+
+    /// Goes on with a batch that the socket did not take. Says whether all of it has left.
+    fn send_rest(self: &Arc<Self>, outgoing: &mut Outgoing) -> bool {
+        let waker = Waker::from(Arc::clone(self));
+        let Outgoing { full, letters, .. } = outgoing;
+        while let Some(socket) = full {
+            let Poll::Ready(ready) = socket.poll_write_ready(&mut Context::from_waker(&waker)) else { return false };
+            // An error is the event loop's end, and the worker's with it.
+            let Ok(mut ready) = ready else { return false };
+            if letters.send(&self.socket, &self.metrics) == Sent::Full {
+                ready.clear_ready();
+            } else {
+                *full = None;
+                letters.clear();
+            }
+        }
+        true
+    }
+}
+
+impl Gathering for Peers {
+    fn flush(self: Arc<Self>) {
+        let mut outgoing = self.outgoing.lock();
+        outgoing.asked = false;
+        if outgoing.full.is_some() && !self.send_rest(&mut outgoing) {
+            return;
+        }
+        self.send(&mut outgoing);
+        // As many as fill a batch, and the others when that has left: each of thousands would find a full socket else.
+        for _ in 0..BATCH {
+            if outgoing.full.is_some() {
+                return;
+            }
+            let Some((_, waiting)) = outgoing.waiting.pop_first() else { return };
+            waiting.wake();
+        }
+        outgoing.asked = true;
+        self.tick.flush_later(Arc::clone(&self) as Arc<dyn Gathering>);
+    }
+}
+
+/// The socket takes more.
+impl Wake for Peers {
+    fn wake(self: Arc<Self>) {
+        self.tick.flush_later(Arc::clone(&self) as Arc<dyn Gathering>);
+    }
+}
+
+/// Frames behind their lengths, in pieces that need not end where frames do.
+struct Frames<'a> {
+    slices: &'a [IoSlice<'a>],
+    /// In the first slice.
+    offset: usize,
+}
+
+impl Frames<'_> {
+    /// Appends the next frame's payload to `text`, if all of it is there.
+    fn next(&mut self, text: &mut Vec<u8>) -> Option<usize> {
+        let mut header = [0; HEADER_BYTES];
+        let mut length = 0;
+        while length < HEADER_BYTES {
+            let piece = self.piece(HEADER_BYTES - length)?;
+            header[length..length + piece.len()].copy_from_slice(piece);
+            length += piece.len();
+        }
+        let payload = u32::from_be_bytes(header) as usize;
+        let start = text.len();
+        while text.len() < start + payload {
+            let missing = start + payload - text.len();
+            let Some(piece) = self.piece(missing) else {
+                text.truncate(start);
+                return None;
+            };
+            text.extend_from_slice(piece);
+        }
+        Some(payload)
+    }
+
+    /// The next bytes that stand together, at most `most`.
+    fn piece(&mut self, most: usize) -> Option<&[u8]> {
+        loop {
+            let (first, rest) = self.slices.split_first()?;
+            let piece = &first[self.offset..];
+            if piece.is_empty() {
+                (self.slices, self.offset) = (rest, 0);
+                continue;
+            }
+            let count = piece.len().min(most);
+            self.offset += count;
+            return Some(&piece[..count]);
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! Datagram peers as connections: one socket, its peers told apart by their addresses, and what each has sent.
+//!
+//! A peer's datagrams wait in its inbox, each behind its length, until its connection reads them; they do not hold up
+//! those of the others, and when there are too many they are lost, as on the network.
+
+use super::batch::{BATCH, Fate, exchange, readable, send_later};
+use super::outgoing::{Outgoing, Writing};
+use super::{Datagram, Gate, Reply, Validation};
+use crate::hub::budget::Charge;
+use crate::hub::tick::Tick;
+use crate::hub::{Sink, Source};
+use crate::metrics::Metrics;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
+use tokio::io::ReadBuf;
+
+/// Bytes that wait for one peer's connection to read them. More than a batch of the datagrams that media send.
+const INBOX_BYTES: usize = 256 << 10;
+
+/// Batches in the last look at a socket when it drains: more than its receive buffer holds of the smallest datagrams.
+const LAST_BATCHES: usize = 128;
+
+/// A worker's socket and its validated peers.
+pub(crate) struct Peers {
+    pub(super) socket: UdpSocket,
+    pub(super) tick: Arc<Tick>,
+    pub(super) metrics: Arc<Metrics>,
+    inboxes: Mutex<HashMap<SocketAddr, Arc<Inbox>>>,
+    pub(super) outgoing: Mutex<Outgoing>,
+}
+
+/// Receives until the task is dropped. Peers' datagrams go to their connections and all others to `strangers`; `open` makes
+/// a connection of whoever is validated.
+pub(crate) async fn receive<S, O>(peers: Arc<Peers>, gate: Arc<Gate>, strangers: Arc<S>, open: O)
+where
+    S: Fn(Datagram<'_>, &mut Reply<'_>) -> Validation,
+    O: Fn(Datagram<'_>),
+{
+    let Ok(socket) = peers.socket.try_clone() else {
+        return tracing::warn!("no descriptor for a datagram listener, which stays deaf");
+    };
+    let socket = readable(socket);
+    loop {
+        let Ok(mut ready) = socket.readable().await else { return };
+        let (received, unsent) = exchange(socket.get_ref(), &peers.metrics, |datagram, reply| {
+            if peers.deliver(&datagram) {
+                return Fate::Taken;
+            }
+            if !gate.hears(&datagram) {
+                return Fate::Refused;
+            }
+            reply.limit_to_stranger(datagram.payload.len());
+            if strangers(datagram, reply) == Validation::Given {
+                reply.discard();
+                open(datagram);
+            } else if reply.wanted && (reply.is_too_long() || !gate.answers(datagram.source)) {
+                reply.discard();
+                return Fate::Refused;
+            }
+            Fate::Taken
+        });
+        if received < BATCH {
+            ready.clear_ready();
+        }
+        drop(ready);
+        send_later(socket.get_ref(), unsent, &peers.metrics).await;
+        // Those who were sent something read it before their inboxes get more.
+        tokio::task::yield_now().await;
+    }
+}
+
+impl Peers {
+    pub(crate) fn new(socket: UdpSocket, tick: Arc<Tick>, metrics: Arc<Metrics>) -> Arc<Self> {
+        let (inboxes, outgoing) = (Mutex::default(), Mutex::default());
+        Arc::new(Self { socket, tick, metrics, inboxes, outgoing })
+    }
+
+    /// Makes a peer of a datagram's source. The datagram is the first that it reads.
+    pub(crate) fn enter(self: &Arc<Self>, datagram: &Datagram<'_>) -> (Box<dyn Source>, Box<dyn Sink>) {
+        let (inbox, address) = (Arc::new(Inbox::default()), datagram.source);
+        self.inboxes.lock().insert(address, Arc::clone(&inbox));
+        self.deliver(datagram);
+        let writing = Writing::new(Arc::clone(self), Arc::clone(&inbox), address);
+        (Box::new(Reading { peers: Arc::clone(self), inbox, address }), Box::new(writing))
+    }
+
+    /// Puts a datagram into its sender's inbox, if it is a peer's.
+    fn deliver(&self, datagram: &Datagram<'_>) -> bool {
+        let inboxes = self.inboxes.lock();
+        let Some(inbox) = inboxes.get(&datagram.source) else { return false };
+        if !inbox.put(datagram.payload, &self.tick) {
+            self.metrics.datagrams_dropped.add(1);
+        }
+        true
+    }
+
+    /// Takes in what the kernel has, for those who are peers already.
+    fn receive_rest(&self) {
+        for _ in 0..LAST_BATCHES {
+            let known = |datagram: Datagram<'_>, _: &mut Reply<'_>| {
+                if self.deliver(&datagram) { Fate::Taken } else { Fate::Refused }
+            };
+            if exchange(&self.socket, &self.metrics, known).0 < BATCH {
+                break;
+            }
+        }
+    }
+
+    fn leave(&self, address: SocketAddr, inbox: &Arc<Inbox>) {
+        let mut inboxes = self.inboxes.lock();
+        if inboxes.get(&address).is_some_and(|known| Arc::ptr_eq(known, inbox)) {
+            inboxes.remove(&address);
+        }
+        // After a storm the table would keep its size for good.
+        if inboxes.capacity() > 1024 && inboxes.len() < inboxes.capacity() / 8 {
+            let fit = inboxes.len() * 2;
+            inboxes.shrink_to(fit);
+        }
+    }
+}
+
+/// What a peer has sent and its connection has not read.
+#[derive(Default)]
+pub(super) struct Inbox(Mutex<InboxState>);
+
+#[derive(Default)]
+struct InboxState {
+    bytes: Vec<u8>,
+    /// Nothing more is wanted: the connection has finished sending, and a datagram peer never says that it has.
+    ended: bool,
+    reader: Option<Waker>,
+    charge: Charge,
+}
+
+impl Inbox {
+    /// Queues one datagram, unless there are too many.
+    fn put(&self, payload: &[u8], tick: &Tick) -> bool {
+        let mut state = self.0.lock();
+        let InboxState { bytes, reader, .. } = &mut *state;
+        let Ok(length) = u32::try_from(payload.len()) else { return false };
+        let is_first = bytes.is_empty();
+        if !is_first && (bytes.len() + payload.len() > INBOX_BYTES || tick.budget.excess() > 0) {
+            return false;
+        }
+        bytes.extend_from_slice(&length.to_be_bytes());
+        bytes.extend_from_slice(payload);
+        if is_first && let Some(reader) = reader {
+            reader.wake_by_ref();
+        }
+        let held = state.bytes.len();
+        state.charge.set(held, &tick.budget);
+        true
+    }
+
+    /// Ends the input behind what is there.
+    pub(super) fn end(&self) {
+        self.0.lock().ended = true;
+    }
+}
+
+/// The source of a peer's connection. Dropped, it makes a stranger of the peer.
+struct Reading {
+    peers: Arc<Peers>,
+    inbox: Arc<Inbox>,
+    address: SocketAddr,
+}
+
+impl Reading {
+    fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut state = self.inbox.0.lock();
+        if state.bytes.is_empty() {
+            return if state.ended { Ok(0) } else { Err(io::ErrorKind::WouldBlock.into()) };
+        }
+        let count = state.bytes.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&state.bytes[..count]);
+        if count == state.bytes.len() {
+            // A peer that owes nothing owns no buffer.
+            state.bytes = Vec::new();
+        } else {
+            state.bytes.drain(..count);
+        }
+        let held = state.bytes.len();
+        state.charge.set(held, &self.peers.tick.budget);
+        Ok(count)
+    }
+}
+
+impl Source for Reading {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let budget = ready!(tokio::task::coop::poll_proceed(cx));
+        match self.read(buffer.initialize_unfilled()) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let mut state = self.inbox.0.lock();
+                if state.reader.as_ref().is_none_or(|reader| !reader.will_wake(cx.waker())) {
+                    state.reader = Some(cx.waker().clone());
+                }
+                if !state.bytes.is_empty() {
+                    // It came between the look and the waker, on another thread than this one.
+                    cx.waker().wake_by_ref();
+                }
+                Poll::Pending
+            }
+            result => {
+                budget.made_progress();
+                buffer.advance(result?);
+                Poll::Ready(Ok(()))
+            }
+        }
+    }
+
+    fn read_now(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.peers.receive_rest();
+        self.read(buffer)
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.peers.leave(self.address, &self.inbox);
+        self.inbox.0.lock().charge.set(0, &self.peers.tick.budget);
+    }
+}

@@ -1,0 +1,466 @@
+//! Datagram peers: who becomes a connection, what strangers get, and that a connection is like any other from there on.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods, reason = "tests")]
+
+use bytes::Bytes;
+use std::net::SocketAddr;
+use std::time::Duration;
+use switchboard::prelude::*;
+use switchboard::{
+    BoxError, ConnectionError, Cookies, DATAGRAM_BYTES, DatagramLimits, Datagrams, Format, Handle, Join, Rate,
+    RepliesPerSource, RoomName, Udp, Validation,
+};
+use tokio::net::UdpSocket;
+use tokio::task::JoinHandle;
+
+/// Lets in who says the word; answers all others with what they sent.
+fn door(datagram: Datagram<'_>, reply: &mut Reply<'_>) -> Validation {
+    if datagram.payload == b"open" {
+        return Validation::Given;
+    }
+    reply.write(datagram.payload);
+    Validation::Missing
+}
+
+async fn shout(mut conn: Connection<Datagrams>) -> Result {
+    while let Some(frame) = conn.recv().await? {
+        conn.send(frame.to_ascii_uppercase()).await?;
+    }
+    conn.send(&b"BYE"[..]).await?;
+    Ok(())
+}
+
+struct Served {
+    address: SocketAddr,
+    handle: Handle,
+    drained: JoinHandle<Drained>,
+}
+
+impl Served {
+    async fn start(server: Server) -> Self {
+        let bound = server.bind().await.unwrap();
+        let address = bound.urls()[0].replace("udp://", "").parse().unwrap();
+        let handle = bound.handle();
+        Self { address, handle, drained: tokio::spawn(bound.serve_until(std::future::pending())) }
+    }
+
+    async fn stranger(&self) -> Mote {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        socket.connect(self.address).await.unwrap();
+        Mote(socket)
+    }
+
+    /// Somebody who was let in.
+    async fn peer(&self) -> Mote {
+        let mote = self.stranger().await;
+        assert_eq!(mote.ask("open").await, "OPEN");
+        mote
+    }
+
+    async fn until(&self, condition: impl Fn(&Handle) -> bool) {
+        patiently(async {
+            while !condition(&self.handle) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        })
+        .await;
+    }
+
+    async fn stop(self) -> Drained {
+        self.handle.drain();
+        self.drained.await.unwrap()
+    }
+}
+
+async fn patiently<T>(wanted: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(30), wanted).await.expect("it never came")
+}
+
+/// A device that speaks in datagrams.
+struct Mote(UdpSocket);
+
+impl Mote {
+    async fn say(&self, payload: impl AsRef<[u8]>) {
+        self.0.send(payload.as_ref()).await.unwrap();
+    }
+
+    async fn bytes(&self) -> Vec<u8> {
+        let mut buffer = vec![0; 1 << 16];
+        let count = patiently(self.0.recv(&mut buffer)).await.unwrap();
+        buffer.truncate(count);
+        buffer
+    }
+
+    async fn next(&self) -> String {
+        String::from_utf8(self.bytes().await).unwrap()
+    }
+
+    async fn ask(&self, payload: impl AsRef<[u8]>) -> String {
+        self.say(payload).await;
+        self.next().await
+    }
+}
+
+macro_rules! with_1_and_4_workers {
+    ($($name:ident => $test:ident;)*) => {$(
+        mod $name {
+            #[tokio::test]
+            async fn with_1_worker() {
+                super::$test(1).await;
+            }
+
+            #[tokio::test]
+            async fn with_4_workers() {
+                super::$test(4).await;
+            }
+
+            #[tokio::test]
+            async fn on_the_callers_runtime() {
+                super::$test(0).await;
+            }
+        }
+    )*};
+}
+
+with_1_and_4_workers! {
+    each_peer_is_a_connection_of_its_own => connections;
+    members_on_all_transports_get_the_same_in_the_same_order => rooms;
+    a_drain_reads_what_the_kernel_has_and_flushes => drain;
+}
+
+async fn connections(workers: usize) {
+    let served = Served::start(Server::new().workers(workers).udp_peers(Udp::new("127.0.0.1:0"), door, shout)).await;
+    let stranger = served.stranger().await;
+    assert_eq!(stranger.ask("hi").await, "hi");
+    assert!(served.handle.connections().is_empty(), "a stranger is no connection");
+
+    let mut motes = Vec::new();
+    for _ in 0..20 {
+        motes.push(served.peer().await);
+    }
+    for (number, mote) in motes.iter().enumerate() {
+        mote.say(format!("n{number}")).await;
+        mote.say("").await;
+        mote.say([0xff, 0, b'\n']).await;
+    }
+    for (number, mote) in motes.iter().enumerate() {
+        assert_eq!(mote.next().await, format!("N{number}"));
+        assert_eq!(mote.bytes().await, b"");
+        assert_eq!(mote.bytes().await, [0xff, 0, b'\n']);
+    }
+    let listed = served.handle.connections().list(None, 100);
+    assert_eq!(listed.len(), 20);
+    for (info, mote) in listed.iter().zip(&motes) {
+        assert_eq!((info.transport, info.peer.ip()), ("udp", mote.0.local_addr().ok()));
+        assert_eq!((info.frames_in, info.frames_out), (4, 4));
+        assert_eq!(info.listener, format!("udp://{}", served.address));
+    }
+    assert_eq!(served.handle.metrics().accepted.get(), 20);
+
+    // One that is closed is a stranger again, and may come back.
+    served.handle.connections().close(listed[0].id);
+    served.until(|handle| handle.metrics().closed(CloseReason::Closed) == 1).await;
+    assert_eq!(motes[0].ask("hi").await, "hi");
+    assert_eq!(motes[0].ask("open").await, "OPEN");
+    assert_eq!(served.handle.connections().len(), 20);
+    assert_eq!(served.stop().await.aborted, 0);
+}
+
+async fn rooms(workers: usize) {
+    let hub = Hub::new();
+    let room = hub.room("lobby").unwrap();
+    let seat = room.clone();
+    let datagrams = move |mut conn: Connection<Datagrams>| {
+        let room = seat.clone();
+        async move {
+            let seat = conn.join(&room)?;
+            while let Some(frame) = conn.recv().await? {
+                seat.publish(frame);
+            }
+            Ok::<(), BoxError>(())
+        }
+    };
+    let seat = room.clone();
+    let lines = move |mut conn: Connection<Lines>| {
+        let room = seat.clone();
+        async move {
+            let seat = conn.join(&room)?;
+            while let Some(line) = conn.recv().await? {
+                seat.publish(line);
+            }
+            Ok::<(), BoxError>(())
+        }
+    };
+    let server = Server::new().workers(workers).udp_peers(Udp::new("127.0.0.1:0"), door, datagrams);
+    let bound = server.tcp("127.0.0.1:0", lines).bind().await.unwrap();
+    let tcp: SocketAddr = bound.urls()[1].replace("tcp://", "").parse().unwrap();
+    let address = bound.urls()[0].replace("udp://", "").parse().unwrap();
+    let (handle, drained) = (bound.handle(), tokio::spawn(bound.serve_until(std::future::pending())));
+    let served = Served { address, handle, drained };
+
+    let mut motes = Vec::new();
+    for _ in 0..100 {
+        let mote = served.stranger().await;
+        mote.say("open").await;
+        motes.push(mote);
+    }
+    let watcher = tokio::net::TcpStream::connect(tcp).await.unwrap();
+    // The joins' own frames are published too: all of them are over once everybody is in and has seen a last one.
+    served.until(|_| room.member_count() == 101 && room.last_id().seq == 100).await;
+    let mark = room.publish("mark").seq;
+    for (number, mote) in motes.iter().enumerate().take(50) {
+        mote.say(format!("from {number}")).await;
+        room.publish(format!("to all {number}"));
+    }
+    served.until(|_| room.last_id().seq == mark + 100).await;
+    let history: Vec<_> = room.history(101);
+    for mote in &motes {
+        let own = format!("from {}", motes.iter().position(|other| std::ptr::eq(other, mote)).unwrap());
+        while mote.bytes().await != b"mark" {}
+        for message in &history[1..] {
+            if message.payload != own.as_bytes() {
+                assert_eq!(mote.bytes().await, message.payload);
+            }
+        }
+    }
+    drop(watcher);
+    assert_eq!(served.stop().await.aborted, 0);
+}
+
+async fn drain(workers: usize) {
+    let (hold, held) = tokio::sync::watch::channel(());
+    let slow = move |mut conn: Connection<Datagrams>| {
+        let mut held = held.clone();
+        async move {
+            let _ = conn.recv().await?;
+            conn.send(&b"in"[..]).await?;
+            // Until the drain has begun: what is sent meanwhile is received by nobody.
+            let _ = held.changed().await;
+            let mut received = Vec::new();
+            while let Some(frame) = conn.recv().await? {
+                received.extend_from_slice(&frame);
+            }
+            conn.send(received).await
+        }
+    };
+    let served = Served::start(Server::new().workers(workers).udp_peers(Udp::new("127.0.0.1:0"), door, slow)).await;
+    let mote = served.stranger().await;
+    assert_eq!(mote.ask("open").await, "in");
+    served.handle.drain();
+    for letter in ["a", "b", "c"] {
+        mote.say(letter).await;
+    }
+    drop(hold);
+    assert_eq!(mote.next().await, "abc");
+    let drained = served.stop().await;
+    assert_eq!((drained.finished, drained.aborted), (1, 0));
+    assert!(drained.elapsed < Duration::from_secs(2), "nobody waits for an end that a datagram peer never tells");
+}
+
+#[tokio::test]
+async fn a_stranger_is_answered_with_three_times_what_it_sent_and_64_bytes_at_most() {
+    let answers = |datagram: Datagram<'_>, reply: &mut Reply<'_>| {
+        assert_eq!(reply.remaining(), (3 * datagram.payload.len()).min(64));
+        let wanted: usize = str::from_utf8(datagram.payload).unwrap().trim().parse().unwrap();
+        reply.write(vec![b'x'; wanted]);
+        Validation::Missing
+    };
+    let served = Served::start(Server::new().workers(1).udp_peers(Udp::new("127.0.0.1:0"), answers, shout)).await;
+    let stranger = served.stranger().await;
+    // Padded with blanks to as many bytes as it is said to send.
+    for (sent, most) in [(1, 3), (2, 6), (21, 63), (22, 64), (100, 64)] {
+        let ask = |wanted: usize| format!("{wanted:sent$}");
+        assert_eq!(ask(most).len(), sent);
+        // One worker answers in order: what is not answered before the next one is not at all.
+        if ask(most + 1).len() == sent {
+            stranger.say(ask(most + 1)).await;
+        }
+        assert_eq!(stranger.ask(ask(most)).await.len(), most);
+    }
+    assert_eq!(served.stop().await.aborted, 0);
+}
+
+#[tokio::test]
+async fn strangers_are_limited_and_peers_are_not() {
+    let limits = DatagramLimits { received: Some(Rate::new(1, 5)), replies: RepliesPerSource::AtMost(Rate::new(1, 3)) };
+    let udp = Udp::new("127.0.0.1:0").limits(limits);
+    let served = Served::start(Server::new().workers(1).udp_peers(udp, door, shout)).await;
+    let (stranger, peer) = (served.stranger().await, served.peer().await);
+    for _ in 0..10 {
+        stranger.say("hi").await;
+    }
+    // Behind them all, and from the same address.
+    for _ in 0..100 {
+        assert_eq!(peer.ask("still here").await, "STILL HERE");
+    }
+    let metrics = served.handle.metrics();
+    // Three answers; the fifth was the peer's own first word, the sixth and all others were not heard.
+    served.until(|_| metrics.datagrams_refused.get() == 7).await;
+    for _ in 0..3 {
+        assert_eq!(stranger.next().await, "hi");
+    }
+    assert!(stranger.0.try_recv(&mut [0; 8]).is_err());
+    assert_eq!(served.stop().await.aborted, 0);
+}
+
+#[tokio::test]
+async fn peers_count_towards_the_limits_of_connections() {
+    let limits = Limits { connections_per_address: Some(2), ..Limits::default() };
+    let server = Server::new().workers(1).limits(limits).udp_peers(Udp::new("127.0.0.1:0"), door, shout);
+    let served = Served::start(server).await;
+    let peers = [served.peer().await, served.peer().await];
+    let third = served.stranger().await;
+    third.say("open").await;
+    served.until(|handle| handle.metrics().closed(CloseReason::TooManyFromAddress) == 1).await;
+    assert_eq!(third.ask("hi").await, "hi", "it is a stranger as before");
+    assert_eq!(peers[1].ask("hi").await, "HI");
+    assert_eq!(served.handle.connections().len(), 2);
+    assert_eq!(served.stop().await.aborted, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_peer_leaves_and_any_datagram_keeps_its_seat() {
+    let minutes = Duration::from_mins;
+    let timeouts = Timeouts { idle: Some(minutes(5)), ..Timeouts::default() };
+    let udp = Udp::new("127.0.0.1:0").timeouts(timeouts);
+    let served = Served::start(Server::new().workers(0).udp_peers(udp, door, shout)).await;
+    let (_silent, talking) = (served.peer().await, served.peer().await);
+    for minute in 1..=6 {
+        tokio::time::sleep(minutes(1)).await;
+        assert_eq!(talking.ask("").await, "");
+        let expected = if minute <= 5 { 2 } else { 1 };
+        assert_eq!(served.handle.connections().len(), expected, "after {minute} minutes");
+    }
+    assert_eq!(served.handle.metrics().closed(CloseReason::Idle), 1);
+    assert_eq!(served.stop().await.aborted, 0);
+}
+
+#[tokio::test]
+async fn a_peer_that_is_not_read_loses_its_own_datagrams_alone() {
+    let (go, gone) = tokio::sync::watch::channel(());
+    let handler = move |mut conn: Connection<Datagrams>| {
+        let mut gone = gone.clone();
+        async move {
+            while let Some(frame) = conn.recv().await? {
+                if frame == "wait" {
+                    let _ = gone.changed().await;
+                }
+                if frame.len() < 1000 {
+                    conn.send(frame).await?;
+                }
+            }
+            Ok::<(), ConnectionError>(())
+        }
+    };
+    let door = |datagram: Datagram<'_>, _: &mut Reply<'_>| {
+        if datagram.payload == b"wait" || datagram.payload == b"go" { Validation::Given } else { Validation::Missing }
+    };
+    let served = Served::start(Server::new().workers(1).udp_peers(Udp::new("127.0.0.1:0"), door, handler)).await;
+    let (waiting, other) = (served.stranger().await, served.stranger().await);
+    waiting.say("wait").await;
+    assert_eq!(other.ask("go").await, "go");
+    for _ in 0..400 {
+        waiting.say(vec![b'x'; 1000]).await;
+        assert_eq!(other.ask("fine").await, "fine");
+    }
+    let dropped = served.handle.metrics().datagrams_dropped.get();
+    assert!((100..200).contains(&dropped), "{dropped} of 400, since 256 KiB wait");
+    drop(go);
+    assert_eq!(waiting.next().await, "wait");
+    let frames_in = 1 + 400 - dropped;
+    served.until(|handle| handle.connections().list(None, 1)[0].frames_in == frames_in).await;
+    assert_eq!(served.stop().await.aborted, 0);
+}
+
+#[tokio::test]
+async fn the_longest_datagram_passes_and_a_longer_frame_is_a_gap() {
+    let hub = Hub::new();
+    let room = hub.room("lobby").unwrap();
+    let seat = room.clone();
+    let handler = move |mut conn: Connection<Datagrams>| {
+        let me = hub.enter(&conn, Format::Text);
+        let seat = me.join(&seat, Join::default());
+        async move {
+            let seat = seat?;
+            while let Some(frame) = conn.recv().await? {
+                seat.publish(frame);
+            }
+            Ok::<(), BoxError>(())
+        }
+    };
+    let served = Served::start(Server::new().workers(1).udp_peers(Udp::new("127.0.0.1:0"), door, handler)).await;
+    let (one, other) = (served.stranger().await, served.stranger().await);
+    one.say("open").await;
+    served.until(|_| room.member_count() == 1).await;
+    other.say("open").await;
+    served.until(|_| room.member_count() == 2 && room.last_id().seq == 2).await;
+    // `[lobby] guest-1: ` before it, and a line end behind it.
+    let longest = vec![b'x'; DATAGRAM_BYTES - 18];
+    one.say(&longest).await;
+    while other.bytes().await.len() != DATAGRAM_BYTES {}
+    one.say([&longest[..], b"x"].concat()).await;
+    assert_eq!(other.next().await, "* [lobby] lost 1 message, from 4\n");
+    one.say("short").await;
+    assert_eq!(other.next().await, "[lobby] guest-1: short\n");
+    assert_eq!(served.stop().await.aborted, 0);
+}
+
+#[tokio::test]
+async fn a_handler_for_strangers_that_panics_costs_its_datagram_the_answer() {
+    let door = |datagram: Datagram<'_>, reply: &mut Reply<'_>| {
+        assert_ne!(datagram.payload, b"panic");
+        door(datagram, reply)
+    };
+    let served = Served::start(Server::new().workers(1).udp_peers(Udp::new("127.0.0.1:0"), door, shout)).await;
+    let stranger = served.stranger().await;
+    stranger.say("panic").await;
+    assert_eq!(stranger.ask("hi").await, "hi");
+    assert_eq!(stranger.ask("open").await, "OPEN");
+    assert_eq!(served.stop().await.aborted, 0);
+}
+
+#[tokio::test]
+async fn no_service_below_port_1024_is_heard() {
+    let served = Served::start(Server::new().workers(1).udp_peers(Udp::new("127.0.0.1:0"), door, shout)).await;
+    // Only root has such a port to send from.
+    let Ok(service) = UdpSocket::bind("127.0.0.1:1007").await else { return };
+    service.connect(served.address).await.unwrap();
+    let service = Mote(service);
+    service.say("hi").await;
+    service.say("open").await;
+    served.until(|handle| handle.metrics().datagrams_refused.get() == 2).await;
+    assert!(served.handle.connections().is_empty());
+    assert!(service.0.try_recv(&mut [0; 8]).is_err());
+    assert_eq!(served.stop().await.aborted, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cookie_is_good_for_its_address_and_room_and_for_a_while() {
+    let minutes = Duration::from_mins;
+    let cookies = Cookies::new(minutes(1));
+    let [here, there]: [SocketAddr; 2] = ["192.0.2.1:7", "192.0.2.1:8"].map(|address| address.parse().unwrap());
+    let [ops, dev] = ["ops", "dev"].map(|name| RoomName::parse(name).unwrap());
+    let cookie = cookies.cookie(here, &ops);
+    assert!(cookies.knows(cookie, here, &ops));
+    assert!(!cookies.knows(cookie, there, &ops));
+    assert!(!cookies.knows(cookie, here, &dev));
+    assert!(!Cookies::new(minutes(1)).knows(cookie, here, &ops), "another server's");
+    tokio::time::sleep(minutes(1)).await;
+    assert!(cookies.knows(cookie, here, &ops));
+    tokio::time::sleep(minutes(1)).await;
+    assert!(!cookies.knows(cookie, here, &ops));
+}
+
+#[tokio::test]
+async fn what_a_stranger_sends_is_the_first_frame() {
+    let first = async |mut conn: Connection<Datagrams>| -> Result {
+        let first: Option<Bytes> = conn.recv().await?;
+        assert_eq!(first.as_deref(), Some(&b"open"[..]));
+        conn.send(&b"seen"[..]).await?;
+        Ok(())
+    };
+    let served = Served::start(Server::new().workers(1).udp_peers(Udp::new("127.0.0.1:0"), door, first)).await;
+    assert_eq!(served.stranger().await.ask("open").await, "seen");
+    served.until(|handle| handle.metrics().closed(CloseReason::Finished) == 1).await;
+    assert_eq!(served.stop().await.aborted, 0);
+}
