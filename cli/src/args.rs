@@ -30,13 +30,15 @@ Options of rooms
   room=ROOM            where new connections are (lobby)
   commands=on|off      whether a line that begins with / is a command (on)
   echo=on|off          whether a sender gets its own messages too (off)
-  rate=N               lines a second that are read from a connection (1000 on addresses open to others; off)
+  rate=N               lines a second that are read from a connection, and datagrams from an address that has not joined
+                       (1000 on addresses open to others; off)
   overflow=POLICY      for members that do not keep up: disconnect, drop-oldest, drop-newest or latest (disconnect)
-  idle=DURATION        without input until the connection is closed (off)
-  framing=FRAMING      lines, or length: four bytes of length before any bytes (lines), not on HTTP
+  idle=DURATION        without input until the connection is closed (off; 5m on UDP)
+  framing=FRAMING      lines, or length: four bytes of length before any bytes (lines), not on HTTP and UDP
   origins=LIST         of whose pages may ask over HTTP, beside its own: https://example.org,… or * for any (none)
 
-With none: echo=tcp://127.0.0.1:8080 echo=udp://127.0.0.1:8080 rooms=tcp://127.0.0.1:8081 rooms=http://127.0.0.1:8082
+With none: echo=tcp://127.0.0.1:8080 echo=udp://127.0.0.1:8080 rooms=tcp://127.0.0.1:8081 rooms=udp://127.0.0.1:8081
+           rooms=http://127.0.0.1:8082
 
 The first SIGINT, SIGTERM or SIGHUP lets connections finish, a second SIGINT or SIGTERM ends them now. Where there are
 certificates, SIGHUP reads them again instead; nobody is dropped, and files that are wrong change nothing.";

@@ -17,10 +17,11 @@ use std::time::Duration;
 use switchboard::{Limits, Timeouts};
 
 /// Without any listener given.
-const DEFAULT_LISTEN: [&str; 4] = [
+const DEFAULT_LISTEN: [&str; 5] = [
     "echo=tcp://127.0.0.1:8080",
     "echo=udp://127.0.0.1:8080",
     "rooms=tcp://127.0.0.1:8081",
+    "rooms=udp://127.0.0.1:8081",
     "rooms=http://127.0.0.1:8082",
 ];
 

@@ -139,6 +139,33 @@ mod udp_time {
     }
 }
 
+mod telemetry {
+    include!("../examples/telemetry.rs");
+
+    #[tokio::test]
+    async fn a_reading_reaches_who_watches() {
+        use tokio::io::AsyncReadExt;
+        let readings = Hub::new().room("readings").unwrap();
+        let (published, watched) = (readings.clone(), readings.clone());
+        let server = Server::new().workers(0).udp("127.0.0.1:0", move |reading, _| measured(reading, &published));
+        let bound = server.tcp("127.0.0.1:0", move |conn| watch(conn, watched.clone())).bind().await.unwrap();
+        let [udp, tcp] = &bound.urls()[..] else { panic!("two listeners") };
+        let (udp, tcp) = (udp.replace("udp://", ""), tcp.replace("tcp://", ""));
+        let measuring = async move {
+            let mut watcher = tokio::net::TcpStream::connect(tcp).await.unwrap();
+            while readings.member_count() == 0 {
+                tokio::task::yield_now().await;
+            }
+            let sensor = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+            sensor.send_to(b"kitchen 21.5\n", udp).await.unwrap();
+            let mut line = [0; 13];
+            watcher.read_exact(&mut line).await.unwrap();
+            assert_eq!(&line, b"kitchen 21.5\n");
+        };
+        assert_eq!(bound.serve_until(measuring).await.aborted, 0);
+    }
+}
+
 #[test]
 fn examples_stay_below_60_lines_and_echo_is_14() {
     for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/examples")).unwrap() {

@@ -1,12 +1,13 @@
 //! Rooms: what one connection sends, all others in its room receive.
 //!
 //! Options: `format` (text), `room` (lobby), `commands` (on), `echo` (off), `rate` (1,000 where other machines can
-//! connect), `overflow` (disconnect), `idle` (off), on streams `framing` (lines), and over HTTP `origins` (none). All
-//! listeners of the process share one hub.
+//! connect), `overflow` (disconnect), `idle` (off; 5 minutes on UDP), on streams `framing` (lines), and over HTTP `origins`
+//! (none). All listeners of the process share one hub.
 
 mod commands;
 mod member;
 mod seats;
+mod strangers;
 mod web;
 
 use super::{Add, Service, Shared};
@@ -17,21 +18,27 @@ use member::Member;
 use std::sync::Arc;
 use std::time::Duration;
 use switchboard::{
-    Codec, Connection, Format, Hub, Length, Lines, Overflow, Rate, Room, RoomName, RoomOptions, Server, Tcp, Timeouts,
-    Tls, Transport, Unix,
+    Codec, Connection, Cookies, DatagramLimits, Datagrams, Format, Hub, Length, Lines, Overflow, Rate, Room, RoomName,
+    RoomOptions, Server, Tcp, Timeouts, Tls, Transport, Udp, Unix,
 };
 use tokio::time::Instant;
 use web::Web;
 use web::guard::{Guard, Origins};
 
-pub(super) const SERVICE: Service =
-    Service { name: "rooms", schemes: &[Scheme::Tcp, Scheme::Tls, Scheme::Unix, Scheme::Http, Scheme::Https], parse };
+pub(super) const SERVICE: Service = Service {
+    name: "rooms",
+    schemes: &[Scheme::Tcp, Scheme::Tls, Scheme::Unix, Scheme::Udp, Scheme::Http, Scheme::Https],
+    parse,
+};
 
 /// Where new connections are, unless the listener has another room for them.
 const LOBBY: &str = "lobby";
 
 /// Frames a second from one connection that may come from another machine.
 const STRANGERS_RATE: u32 = 1000;
+
+/// A datagram peer never says that it has gone.
+const DATAGRAM_IDLE: Duration = Duration::from_mins(5);
 
 /// How frames are told apart on a stream.
 #[derive(Debug, Clone, Copy)]
@@ -49,6 +56,13 @@ struct Settings {
     echo: bool,
     rate: Option<Rate>,
     overflow: Option<Overflow>,
+    idle: Option<Duration>,
+}
+
+/// What a listener has unless something else was typed.
+struct Defaults {
+    format: Format,
+    rate: Option<Rate>,
     idle: Option<Duration>,
 }
 
@@ -73,6 +87,8 @@ struct Listener {
     manner: Manner,
     rate: Option<Rate>,
     overflow: Option<Overflow>,
+    /// Where frames are datagrams: for those who want to join.
+    cookies: Option<Cookies>,
     started: Instant,
 }
 
@@ -116,19 +132,27 @@ fn parse(address: &Address, options: &mut Options) -> Add {
                 server.listen_http(tls, move |request| Arc::clone(&web).serve(request))
             })
         }
-        Address::Udp(_) => unreachable!("it is not among the schemes"),
+        Address::Udp(address) => {
+            let (format, rate) = (Format::Text, default_rate(&address));
+            let settings = Settings::parse(options, Defaults { format, rate, idle: Some(DATAGRAM_IDLE) });
+            Box::new(move |server, shared| {
+                let limits = DatagramLimits { received: settings.rate, ..DatagramLimits::default() };
+                let udp = Udp::new(address).limits(limits).timeouts(settings.timeouts(shared));
+                listen_for_datagrams(server, udp, settings, shared)
+            })
+        }
     }
 }
 
 /// The settings of a listener whose connections are streams.
 fn stream(options: &mut Options, default_rate: Option<Rate>) -> (Settings, Framing) {
-    let settings = Settings::parse(options, Format::Text, default_rate);
+    let settings = Settings::parse(options, Defaults { format: Format::Text, rate: default_rate, idle: None });
     (settings, options.value("framing", parse_framing).unwrap_or(Framing::Lines))
 }
 
 /// The settings of a listener for HTTP, and whom it answers.
 fn http(options: &mut Options, address: &HostPort) -> (Settings, Guard) {
-    let settings = Settings::parse(options, Format::Json, default_rate(address));
+    let settings = Settings::parse(options, Defaults { format: Format::Json, rate: default_rate(address), idle: None });
     let origins = options.value("origins", Origins::parse).unwrap_or_default();
     (settings, Guard { origins, loopback: address.is_loopback(), secure: false })
 }
@@ -144,6 +168,19 @@ fn listen(server: Server, transport: impl Transport, framing: Framing, settings:
         Framing::Lines => server.listen(transport, move |conn| serve::<Lines>(conn, &listener)),
         Framing::Length => server.listen(transport, move |conn| serve::<Length>(conn, &listener)),
     }
+}
+
+fn listen_for_datagrams(server: Server, udp: Udp, settings: Settings, shared: &Shared) -> Server {
+    let listener = Listener { cookies: Some(Cookies::default()), ..Listener::new(settings, shared.hub.clone()) };
+    let listener = Arc::new(listener);
+    let to_strangers = Arc::clone(&listener);
+    server.udp_peers(
+        udp,
+        move |datagram, reply| to_strangers.meet(datagram, reply),
+        move |conn: Connection<Datagrams>| {
+            Box::new(Member::enter(conn, Arc::clone(&listener), listener.manner)).serve()
+        },
+    )
 }
 
 /// The future holds nothing but the member's box, since there are many that wait.
@@ -168,15 +205,15 @@ fn rate(per_second: u32) -> Rate {
 }
 
 impl Settings {
-    fn parse(options: &mut Options, default_format: Format, default_rate: Option<Rate>) -> Self {
+    fn parse(options: &mut Options, defaults: Defaults) -> Self {
         let format = options.value("format", |text| text.parse().map_err(|_| "not text, json or raw".to_owned()));
-        let format = format.unwrap_or(default_format);
+        let format = format.unwrap_or(defaults.format);
         let room = options.value("room", |text| RoomName::parse(text).map_err(|error| format!("not a room: {error}")));
         let commands = options.value("commands", parse_switch).unwrap_or(true);
         let echo = options.value("echo", parse_switch).unwrap_or(false);
-        let rate = options.value("rate", parse_rate).unwrap_or(default_rate);
+        let rate = options.value("rate", parse_rate).unwrap_or(defaults.rate);
         let overflow = options.value("overflow", |text| parse_overflow(text, format));
-        let idle = options.value("idle", parse_timeout).unwrap_or(None);
+        let idle = options.value("idle", parse_timeout).unwrap_or(defaults.idle);
         Self { format, room, commands, echo, rate, overflow, idle }
     }
 
@@ -223,8 +260,22 @@ impl Listener {
             unreachable!("there are fewer listeners than there may be rooms")
         };
         let Settings { format, commands, echo, rate, overflow, .. } = settings;
-        let manner = Manner { format, commands, echo };
-        Self { hub, room, _lobby: lobby, manner, rate, overflow, started: Instant::now() }
+        Self {
+            hub,
+            room,
+            _lobby: lobby,
+            manner: Manner { format, commands, echo },
+            rate,
+            overflow,
+            cookies: None,
+            started: Instant::now(),
+        }
+    }
+
+    /// Whether a frame's line end is none of its text: `nc -u` sends one. A relay's payloads end as they like.
+    fn trims(&self) -> bool {
+        let is_relay = self.manner.format == Format::Raw && !self.manner.commands;
+        self.cookies.is_some() && !is_relay
     }
 }
 

@@ -134,6 +134,13 @@ impl Program {
         kill(id, signal).expect("it runs");
     }
 
+    /// How much memory it has.
+    pub(crate) fn resident_kilobytes(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
+        resident.and_then(|count| count.trim().parse().ok()).expect("a number")
+    }
+
     /// Waits for its end.
     pub(crate) fn end(mut self) -> End {
         let output = self.output.rest();

@@ -1,6 +1,7 @@
 //! Rooms: what peers send and are told.
 
 mod commands;
+mod datagrams;
 mod failures;
 mod history;
 mod options;
@@ -107,10 +108,7 @@ impl<S: HalfClose> Peer<S> {
     fn told(&mut self) -> Option<String> {
         loop {
             let line = String::from_utf8(self.line()?).expect("it is UTF-8");
-            let is_text = line.starts_with("* [") && [" joined", " left"].iter().any(|end| line.ends_with(end));
-            let is_object =
-                ["joined", "left"].iter().any(|event| line.starts_with(&format!("{{\"event\":\"{event}\"")));
-            if !is_text && !is_object && !line.contains(" joined, ") && !line.contains("\"presence\"") {
+            if !tells_who_comes_and_goes(&line) {
                 return Some(line);
             }
         }
@@ -160,4 +158,11 @@ impl<S: HalfClose> Peer<S> {
     fn expect_end(&mut self) {
         assert_eq!(self.told(), None);
     }
+}
+
+/// Whether a line is told when time allows, and not in answer to anything.
+fn tells_who_comes_and_goes(line: &str) -> bool {
+    let is_text = line.starts_with("* [") && [" joined", " left"].iter().any(|end| line.ends_with(end));
+    let is_object = ["joined", "left"].iter().any(|event| line.starts_with(&format!("{{\"event\":\"{event}\"")));
+    is_text || is_object || line.contains(" joined, ") || line.contains("\"presence\"")
 }

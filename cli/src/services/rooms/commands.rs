@@ -150,7 +150,7 @@ impl<C: Codec> Member<C> {
     }
 }
 
-fn no_room() -> Failure {
+pub(super) fn no_room() -> Failure {
     Failure::new(ErrorCode::NoRoom, "you are in no room; /join ROOM first")
 }
 

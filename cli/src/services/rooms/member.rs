@@ -4,6 +4,7 @@
 
 use super::commands::Answer;
 use super::seats::Seats;
+use super::strangers::trimmed;
 use super::{Listener, Manner};
 use crate::services::received;
 use bytes::Bytes;
@@ -96,8 +97,8 @@ where
     /// Serves it to its end. There are thousands of these futures, which wait in `recv`: whatever is rare has a box of
     /// its own while it lasts, and takes no place in them.
     pub(super) async fn serve(mut self: Box<Self>) -> Result {
-        if self.commands {
-            Box::pin(self.welcome()).await?;
+        if Box::pin(self.begin()).await?.is_break() {
+            return Ok(());
         }
         loop {
             // Without reading, so that the peer's own send buffer fills up.
@@ -125,7 +126,9 @@ where
             Err(error) => return Some(Rest::Error(error)),
         };
         received::log(self.conn.peer(), &frame);
-        let is_command = self.commands && frame.starts_with(b"/");
+        let is_repeated = !self.commands && frame.starts_with(b"/") && self.repeats_join(&frame);
+        let frame = if is_repeated || self.listener.trims() { trimmed(frame) } else { frame };
+        let is_command = is_repeated || (self.commands && frame.starts_with(b"/"));
         match self.seats.current() {
             Some(seat) if !is_command => {
                 seat.publish(&frame);
@@ -142,6 +145,40 @@ where
             Rest::End => self.say_goodbye().await.map(ControlFlow::Break),
             Rest::Error(error) => self.explain(error).await.map(ControlFlow::Break),
         }
+    }
+
+    /// Whether a datagram peer joins once more, because it has not heard that it did.
+    fn repeats_join(&self, frame: &Bytes) -> bool {
+        self.conn.peer().ip().is_some_and(|source| self.listener.is_proof(frame.clone(), source))
+    }
+
+    /// What comes before anything else.
+    async fn begin(&mut self) -> Result<ControlFlow<()>, ConnectionError> {
+        if self.listener.cookies.is_some() {
+            return self.arrive().await;
+        }
+        if self.commands {
+            self.welcome().await?;
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Joins the room that a datagram peer has asked for. It is in no other, and gets nothing else.
+    async fn arrive(&mut self) -> Result<ControlFlow<()>, ConnectionError> {
+        let Some(frame) = self.conn.recv().await? else { return Ok(ControlFlow::Break(())) };
+        let joined = match self.answer(trimmed(frame.into())) {
+            Ok(Answer::Reply(joined)) => joined,
+            Ok(_) => unreachable!("it was a join"),
+            Err(failure) => {
+                self.send(self.identity.format().failure(&failure)).await?;
+                return Ok(ControlFlow::Break(()));
+            }
+        };
+        if self.commands {
+            self.welcome().await?;
+        }
+        self.reply(&joined).await?;
+        Ok(ControlFlow::Continue(()))
     }
 
     async fn welcome(&mut self) -> Result<(), ConnectionError> {
@@ -171,7 +208,7 @@ where
         for message in messages {
             let mut frame = Vec::new();
             format.message(&message, &mut frame);
-            self.conn.send(Bytes::from(frame)).await?;
+            self.send([Bytes::from(frame)]).await?;
         }
         Ok(())
     }
@@ -206,7 +243,9 @@ where
     }
 
     async fn send(&mut self, frames: impl IntoIterator<Item = Bytes>) -> Result<(), ConnectionError> {
+        let end = if self.identity.format() == Format::Text { C::TEXT_END } else { b"" };
         for frame in frames {
+            let frame = if end.is_empty() { frame } else { [&frame, end].concat().into() };
             self.conn.send(frame).await?;
         }
         Ok(())
