@@ -61,7 +61,7 @@ impl Peer {
             return;
         }
         let mut state = self.state.lock();
-        if self.is(FINISHED) {
+        if self.is(CLOSING | FINISHED) {
             return;
         }
         if let Some(notice) = notice {
@@ -76,7 +76,7 @@ impl Peer {
     /// Tells the member of messages that it lost; ends it if that cannot be told.
     pub(in crate::hub) fn lose(self: &Arc<Self>, gap: Gap) {
         let mut state = self.state.lock();
-        if self.is(FINISHED) {
+        if self.is(CLOSING | FINISHED) {
             return;
         }
         if gap.form.format == Format::Raw {
