@@ -191,7 +191,7 @@ impl Peer {
 
     fn write_staged(self: &Arc<Self>, output: &mut Output, frames: usize) {
         let mut state = self.state.lock();
-        if !state.outbox.is_idle() || self.tick.is_posted() {
+        if !state.outbox.is_idle() {
             return self.append(&mut state, output, frames);
         }
         bump(&self.traffic.frames_out, frames as u64);

@@ -12,7 +12,7 @@ use super::peer::Peer;
 use super::room::{RoomId, RoomInner};
 use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 use switchboard_proto::Second;
 use tokio::sync::Notify;
@@ -30,8 +30,6 @@ const INBOX_BYTES: usize = 64 << 20;
 pub(crate) struct Tick {
     dirty: Mutex<Vec<Arc<Peer>>>,
     inbox: Mutex<Inbox>,
-    /// Something is in the inbox, or on its way from there to the members.
-    posted: AtomicBool,
     notify: Notify,
     now: AtomicU32,
     pub(crate) budget: Arc<Budget>,
@@ -56,7 +54,6 @@ impl Tick {
         Self {
             dirty: Mutex::default(),
             inbox: Mutex::default(),
-            posted: AtomicBool::new(false),
             notify: Notify::new(),
             now: AtomicU32::new(0),
             budget,
@@ -124,18 +121,11 @@ impl Tick {
             // Whoever joins behind a loss is told of none.
             inbox.entries.push(Entry::Lost { room, from_seq, lost });
         }
-        // Release: whoever sees the flag finds the entry.
-        self.posted.store(true, Ordering::Release);
         inbox.entries.push(entry);
         if inbox.entries.len() == 1 {
             drop(inbox);
             self.notify.notify_one();
         }
-    }
-
-    /// Whether rooms have posted what is not delivered yet: an answer must not overtake what its connection published.
-    pub(super) fn is_posted(&self) -> bool {
-        self.posted.load(Ordering::Acquire)
     }
 
     /// Runs for as long as its worker does.
@@ -154,8 +144,6 @@ impl Tick {
             };
             if !entries.is_empty() {
                 rooms.apply(&mut entries, lost).await;
-                let inbox = self.inbox.lock();
-                self.posted.store(!inbox.entries.is_empty(), Ordering::Release);
             }
             std::mem::swap(&mut batch, &mut self.dirty.lock());
             for (flushed, peer) in batch.drain(..).enumerate() {
