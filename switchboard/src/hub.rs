@@ -22,8 +22,8 @@ pub(crate) mod tick;
 pub(crate) use posting::Form;
 pub(crate) use socket::{Gathering, OpenError, Sink, Source};
 
+use crate::sync::Mutex;
 use identity::{Identity, Known};
-use parking_lot::Mutex;
 use room::{Room, RoomInner, RoomOptions};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

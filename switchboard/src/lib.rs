@@ -19,6 +19,7 @@ pub mod http;
 mod hub;
 mod metrics;
 mod server;
+mod sync;
 pub mod testing;
 mod transport;
 mod worker;
@@ -78,3 +79,6 @@ pub async fn ctrl_c() {
         _ = terminate.recv() => {}
     }
 }
+
+#[cfg(test)]
+mod interleavings;

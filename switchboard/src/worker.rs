@@ -7,7 +7,7 @@ use crate::hub::budget::Budget;
 use crate::hub::peer::{ConnectionId, Peer};
 use crate::hub::tick::Tick;
 use crate::metrics::Metrics;
-use parking_lot::Mutex;
+use crate::sync::Mutex;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;

@@ -8,7 +8,8 @@ use std::fs;
 use std::path::Path;
 
 /// Modules of the library, lowest first. Each may import those in earlier rows, and none beside or after it.
-const LAYERS: [&[&str]; 8] = [
+const LAYERS: [&[&str]; 9] = [
+    &["sync"],
     &["config", "drain", "error", "metrics"],
     &["hub"],
     &["worker"],
@@ -16,7 +17,7 @@ const LAYERS: [&[&str]; 8] = [
     &["transport"],
     &["http"],
     &["client", "server"],
-    &["lib", "testing"],
+    &["lib", "testing", "interleavings"],
 ];
 
 /// What the sans-IO crate may not touch: clocks, sockets, threads, files, an event loop.

@@ -5,8 +5,8 @@ use super::membership::{Join, JoinError, Membership};
 use super::peer::Peer;
 use super::posting::Form;
 use super::room::Room;
+use crate::sync::Mutex;
 use bytes::Bytes;
-use parking_lot::Mutex;
 use std::sync::Arc;
 use switchboard_proto::{Format, Reply, UserName};
 

@@ -16,7 +16,7 @@ use super::Sink;
 use super::outbox::{Flushed, Outbox};
 use super::staging;
 use super::tick::Tick;
-use parking_lot::Mutex;
+use crate::sync::{self, Mutex};
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -51,14 +51,14 @@ pub(crate) struct Peer {
     pub(crate) opened: Instant,
     pub(crate) traffic: Traffic,
     /// What the task must look at; see the constants.
-    attention: AtomicU8,
+    attention: sync::AtomicU8,
     /// A [`Protocol`].
     protocol: AtomicU8,
     reading_since: AtomicU32,
     /// How many rooms it is in.
     rooms: AtomicU32,
     /// How many it has left that the tick does not know of yet.
-    leaving: AtomicU32,
+    leaving: sync::AtomicU32,
     pub(crate) tick: Arc<Tick>,
     state: Mutex<State>,
 }
@@ -129,11 +129,11 @@ impl Peer {
             listener,
             opened: Instant::now(),
             traffic,
-            attention: AtomicU8::new(NEW),
+            attention: sync::AtomicU8::new(NEW),
             protocol: AtomicU8::new(Protocol::Frames as u8),
             reading_since: AtomicU32::new(NOT_READING),
             rooms: AtomicU32::new(0),
-            leaving: AtomicU32::new(0),
+            leaving: sync::AtomicU32::new(0),
             tick,
             state: Mutex::new(State {
                 outbox: Outbox::new(sink),

@@ -1,7 +1,7 @@
 //! What goes to all members of a room, and its bytes in each wire form, made once and shared by all.
 
+use crate::sync::Mutex;
 use bytes::Bytes;
-use parking_lot::Mutex;
 use std::sync::Arc;
 use switchboard_proto::{Codec, Format, Message, Notice, Output};
 

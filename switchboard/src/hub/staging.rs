@@ -15,7 +15,7 @@ use switchboard_proto::Output;
 /// Beyond this the outbox is asked, so that limits and the memory budget see what is sent.
 pub(super) const MOST_BYTES: usize = 16 << 10;
 
-thread_local! {
+crate::sync::thread_local! {
     static STAGED: Cell<Option<Box<Staged>>> = const { Cell::new(None) };
 }
 
@@ -35,7 +35,7 @@ struct Taken(Option<Box<Staged>>);
 impl Taken {
     /// Taken, if it is `peer`'s own task that is being polled.
     fn by(peer: &Arc<Peer>) -> Option<Self> {
-        let taken = Self(STAGED.take());
+        let taken = Self(STAGED.with(Cell::take));
         taken.0.as_ref().is_some_and(|staged| staged.owner == address(peer)).then_some(taken)
     }
 
@@ -46,7 +46,7 @@ impl Taken {
 
 impl Drop for Taken {
     fn drop(&mut self) {
-        STAGED.set(self.0.take());
+        STAGED.with(|place| place.set(self.0.take()));
     }
 }
 
@@ -61,7 +61,7 @@ pub(super) fn is_polling(peer: &Arc<Peer>) -> bool {
 
 /// Starts a poll of `peer`'s task, in which `room` bytes and frames may be staged.
 pub(super) fn begin(peer: &Arc<Peer>, room: (usize, usize)) {
-    let mut taken = Taken(STAGED.take());
+    let mut taken = Taken(STAGED.with(Cell::take));
     let staged = taken.staged();
     (staged.owner, staged.room) = (address(peer), room);
 }

@@ -10,7 +10,7 @@ use super::budget::Budget;
 use super::fanout::{Entry, LocalRooms};
 use super::peer::Peer;
 use super::room::{RoomId, RoomInner};
-use parking_lot::Mutex;
+use crate::sync::Mutex;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};

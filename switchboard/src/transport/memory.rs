@@ -5,7 +5,7 @@
 use super::{Stream, StreamListener, StreamTransport};
 use crate::hub::peer::PeerAddr;
 use crate::hub::{Sink, Source};
-use parking_lot::Mutex;
+use crate::sync::Mutex;
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
