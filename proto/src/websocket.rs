@@ -181,6 +181,12 @@ impl Deref for WebSocketMessage {
     }
 }
 
+impl AsRef<[u8]> for WebSocketMessage {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
 impl From<Bytes> for WebSocketMessage {
     fn from(bytes: Bytes) -> Self {
         let kind = if str::from_utf8(&bytes).is_ok() { WebSocketKind::Text } else { WebSocketKind::Binary };

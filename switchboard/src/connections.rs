@@ -1,5 +1,6 @@
 //! The live connections: list, look up, close.
 
+use crate::drain::{STEP, told_a_step};
 use crate::hub::budget::Budget;
 use crate::hub::peer::{ConnectionId, Peer, PeerAddr};
 use crate::worker::Worker;
@@ -92,11 +93,12 @@ impl Connections {
     /// Lets all connections finish, at most for `grace` or until `abort`. Says how many had to be aborted then.
     pub(crate) async fn drain(&self, tasks: &TaskTracker, grace: Duration, abort: &CancellationToken) -> usize {
         tasks.close();
-        for peer in self.peers() {
-            peer.drain();
-        }
+        let drained = async {
+            self.tell(grace).await;
+            tasks.wait().await;
+        };
         tokio::select! {
-            () = tasks.wait() => {}
+            () = drained => {}
             () = tokio::time::sleep(grace) => {}
             () = abort.cancelled() => {}
         }
@@ -109,6 +111,22 @@ impl Connections {
             warn!(connections = tasks.len(), "handlers hold their workers");
         }
         aborted
+    }
+
+    /// Tells every connection of the drain: at once, but for those whose clients come back by themselves.
+    async fn tell(&self, grace: Duration) {
+        let (coming_back, others): (Vec<_>, Vec<_>) = self.peers().into_iter().partition(|peer| peer.comes_back());
+        for peer in others {
+            peer.drain();
+        }
+        for (step, peers) in coming_back.chunks(told_a_step(coming_back.len(), grace).get()).enumerate() {
+            if step > 0 {
+                tokio::time::sleep(STEP).await;
+            }
+            for peer in peers {
+                peer.drain();
+            }
+        }
     }
 
     /// Closes the connections that hold most whenever all together hold more than the budget. Never returns.

@@ -1,176 +1,421 @@
-//! HTTP in memory, under a paused clock: what a client writes is text here, byte for byte.
+//! HTTP: what a client writes is text here, byte for byte.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use std::time::Duration;
+mod http_peer;
+
+use http::StatusCode;
+use http_peer::{Received, Running, answer, ask, secs};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use switchboard::Limits;
 use switchboard::http::{Request, Response};
 use switchboard::prelude::*;
-use switchboard::testing::Peer;
-use switchboard::{Handle, Memory};
-use tokio::task::JoinHandle;
+use tokio::sync::Notify;
+use tokio::time::Instant;
 
-/// The answer's status line, headers in lower case, and body as text.
-#[derive(Debug)]
-struct Received {
-    status: u16,
-    head: String,
-    body: String,
-}
-
-impl Received {
-    fn header(&self, name: &str) -> Option<&str> {
-        self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
-    }
-}
-
-/// Serves `service` with the server's own defaults, but for `timeouts`.
-fn serve<S, F>(service: S, timeouts: Timeouts) -> (Memory, Handle, JoinHandle<Drained>)
-where
-    S: Fn(Request) -> F + Send + Sync + 'static,
-    F: Future<Output = Response> + Send + 'static,
-{
-    start(Server::new().timeouts(timeouts), |server, memory| server.listen_http(memory, service))
-}
-
-fn start(server: Server, listen: impl FnOnce(Server, Memory) -> Server) -> (Memory, Handle, JoinHandle<Drained>) {
-    let memory = Memory::new();
-    let server = listen(server.workers(0), memory.clone());
-    let mut binding = Box::pin(server.bind());
-    let std::task::Poll::Ready(bound) =
-        binding.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()))
-    else {
-        panic!("binding memory does not wait")
-    };
-    let bound = bound.unwrap();
-    let handle = bound.handle();
-    #[allow(clippy::disallowed_methods, reason = "the test's runtime owns the server")]
-    let running = tokio::spawn(bound.serve_until(std::future::pending()));
-    (memory, handle, running)
-}
-
-async fn ask(peer: &mut Peer, request: &str) -> Received {
-    peer.send(request).await;
-    answer(peer).await
-}
-
-async fn answer(peer: &mut Peer) -> Received {
-    let mut head = String::new();
-    loop {
-        let line = peer.line().await;
-        assert!(line.ends_with('\n'), "the answer was cut: {head:?} {line:?}");
-        if line == "\r\n" {
-            break;
-        }
-        head.push_str(&line.to_lowercase());
-    }
-    let mut received = Received { status: head[9..12].parse().unwrap(), head, body: String::new() };
-    let length: usize = received.header("content-length").map_or(0, |length| length.parse().unwrap());
-    received.body = String::from_utf8(peer.bytes(length).await).unwrap();
-    received
-}
-
-async fn hello(mut request: Request) -> Response {
+/// Answers with the body, or the path if there is none.
+async fn echo(mut request: Request) -> Response {
     match request.body(10).await {
-        Ok(body) if body.is_empty() => http::Response::new(format!("hello {}", request.uri().path())).into(),
+        Ok(body) if body.is_empty() => http::Response::new(request.uri().to_string()).into(),
         Ok(body) => http::Response::new(body).into(),
         Err(error) => error.into(),
     }
 }
 
-/// Several requests on one connection, and a body that comes in pieces.
 #[tokio::test(start_paused = true)]
-async fn answers_requests_one_after_the_other() {
-    let (memory, _, _) = serve(hello, Timeouts::default());
-    let mut peer = Peer::connect(&memory);
-    for path in ["/a", "/b"] {
-        let received = ask(&mut peer, &format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")).await;
-        assert_eq!((received.status, received.body), (200, format!("hello {path}")));
+async fn requests_are_answered_one_after_the_other() {
+    let server = Running::http(echo);
+    let mut peer = server.connect();
+    for path in ["/a", "/b?c"] {
+        let received = ask(&mut peer, format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")).await;
+        assert_eq!((received.status, received.body.as_str()), (200, path));
     }
-    peer.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nab").await;
-    tokio::task::yield_now().await;
-    assert_eq!(ask(&mut peer, "cd").await.body, "abcd");
+    assert_eq!(server.handle.connections().list(None, 9)[0].transport, "http");
     peer.finish();
     assert_eq!(peer.closed().await, CloseReason::PeerClosed);
 }
 
-async fn echo(mut conn: Connection<WebSocket>) -> Result {
-    while let Some(message) = conn.recv().await? {
-        conn.send(message).await?;
+#[tokio::test(start_paused = true)]
+async fn requests_that_come_together_are_answered_in_order() {
+    let server = Running::http(echo);
+    let mut peer = server.connect();
+    let requests: String = (0..500).map(|number| format!("GET /{number} HTTP/1.1\r\nHost: x\r\n\r\n")).collect();
+    peer.send(requests).await;
+    for number in 0..500 {
+        assert_eq!(answer(&mut peer).await.body, format!("/{number}"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_may_come_in_pieces_and_in_chunks() {
+    let server = Running::http(echo);
+    let mut peer = server.connect();
+    peer.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nab").await;
+    tokio::task::yield_now().await;
+    assert_eq!(ask(&mut peer, "cd").await.body, "abcd");
+    let chunks = "2\r\nab\r\n3\r\ncde\r\n0\r\n\r\n";
+    let received = ask(&mut peer, format!("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}"));
+    assert_eq!(received.await.body, "abcde");
+}
+
+/// A body that is announced is refused before any of it is sent, also to a client that asks first.
+#[tokio::test(start_paused = true)]
+async fn a_body_above_the_limit_is_refused() {
+    let head = "POST / HTTP/1.1\r\nHost: x\r\n";
+    for rest in [
+        "Content-Length: 11\r\n\r\n",
+        "Content-Length: 11\r\nExpect: 100-continue\r\n\r\n",
+        "Content-Length: 9223372036854775807\r\n\r\n",
+        "Transfer-Encoding: chunked\r\n\r\n6\r\nabcdef\r\n5\r\nghijk\r\n",
+        "Transfer-Encoding: chunked\r\n\r\nFFFFFFF\r\nabcdefghijk",
+    ] {
+        let server = Running::http(echo);
+        let mut peer = server.connect();
+        let received = ask(&mut peer, format!("{head}{rest}")).await;
+        assert_eq!((received.status, received.header("connection")), (413, Some("close")), "{rest}");
+        assert_eq!(peer.rest().await.unwrap(), b"");
+    }
+}
+
+/// Each gets one answer, and no request behind it is looked at.
+#[tokio::test(start_paused = true)]
+async fn what_is_not_a_request_is_answered_once_and_closed() {
+    let long = "a".repeat(20_000);
+    let many: String = (0..101).map(|number| format!("h{number}: x\r\n")).collect();
+    let follow = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+    let cases: [(u16, CloseReason, String); 11] = [
+        (400, CloseReason::BadFrame, format!("\x16\x03\x01\x02\r\n\r\n{follow}")),
+        (400, CloseReason::BadFrame, format!("GET / HTTP/1.1\r\nno colon\r\n\r\n{follow}")),
+        (400, CloseReason::BadFrame, format!("GET / HTTP/9.9\r\nHost: x\r\n\r\n{follow}")),
+        (400, CloseReason::BadFrame, format!("GET / HTTP/1.1\r\nHost : x\r\n\r\n{follow}")),
+        (
+            400,
+            CloseReason::BadFrame,
+            format!("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n{follow}"),
+        ),
+        (400, CloseReason::BadFrame, format!("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n{follow}")),
+        (400, CloseReason::BadFrame, format!("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n{follow}")),
+        (400, CloseReason::BadFrame, format!("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n{follow}")),
+        (431, CloseReason::FrameTooLong, format!("GET / HTTP/1.1\r\nHost: x\r\nLong: {long}")),
+        (431, CloseReason::FrameTooLong, format!("GET /{long}")),
+        (431, CloseReason::FrameTooLong, format!("GET / HTTP/1.1\r\nHost: x\r\n{many}\r\n{follow}")),
+    ];
+    for (status, reason, request) in cases {
+        let server = Running::http(echo);
+        let mut peer = server.connect();
+        let received = ask(&mut peer, &request).await;
+        let text = &request[..request.len().min(60)];
+        assert_eq!((received.status, received.header("connection")), (status, Some("close")), "{text}");
+        assert_eq!(peer.rest().await.unwrap(), b"", "{text}");
+        peer.finish();
+        assert_eq!(peer.closed().await, reason, "{text}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn exactly_one_host_is_asked_for() {
+    let server = Running::http(echo);
+    let mut peer = server.connect();
+    for (status, request) in [
+        (400, "GET / HTTP/1.1\r\n\r\n"),
+        (400, "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"),
+        (200, "GET / HTTP/1.1\r\nHost: a\r\n\r\n"),
+        (200, "GET / HTTP/1.0\r\n\r\n"),
+    ] {
+        assert_eq!(ask(&mut peer, request).await.status, status, "{request}");
+    }
+    assert_eq!(peer.rest().await.unwrap(), b"", "HTTP/1.0 keeps no connection");
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_says_nothing_is_closed_without_an_answer() {
+    let server = Running::http(echo);
+    let mut peer = server.connect();
+    let began = Instant::now();
+    assert_eq!(peer.rest().await.unwrap(), b"");
+    assert!((secs(10)..secs(13)).contains(&began.elapsed()), "{:?}", began.elapsed());
+    peer.finish();
+    assert_eq!(peer.closed().await, CloseReason::HandshakeTimeout);
+}
+
+/// One byte a second does not renew the deadline.
+#[tokio::test(start_paused = true)]
+async fn a_head_that_comes_slowly_is_answered_408() {
+    let server = Running::http(echo);
+    let mut peer = server.connect();
+    // On a connection that has been answered before.
+    ask(&mut peer, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    tokio::time::sleep(secs(20)).await;
+    let began = Instant::now();
+    for byte in "GET / HTTP/1.1\r\nHos".as_bytes().chunks(1) {
+        peer.send(byte).await;
+        tokio::time::sleep(secs(1)).await;
+        if began.elapsed() > secs(12) {
+            break;
+        }
+    }
+    let received = answer(&mut peer).await;
+    assert_eq!((received.status, received.header("connection")), (408, Some("close")));
+    peer.finish();
+    assert_eq!(peer.closed().await, CloseReason::HandshakeTimeout);
+}
+
+/// Ten seconds for head and body together.
+#[tokio::test(start_paused = true)]
+async fn a_body_that_comes_slowly_is_answered_408() {
+    let server = Running::http(echo);
+    let mut peer = server.connect();
+    let began = Instant::now();
+    peer.send("POST / HTTP/1.1\r\nHost: x\r\n").await;
+    tokio::time::sleep(secs(6)).await;
+    peer.send("Content-Length: 9\r\n\r\nabc").await;
+    tokio::time::sleep(secs(3)).await;
+    let received = ask(&mut peer, "d").await;
+    assert_eq!((received.status, received.header("connection")), (408, Some("close")));
+    assert_eq!(began.elapsed(), secs(10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_may_be_idle_for_a_minute_between_requests() {
+    let server = Running::http(echo);
+    let mut peer = server.connect();
+    for _ in 0..3 {
+        ask(&mut peer, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        tokio::time::sleep(secs(59)).await;
+    }
+    peer.finish();
+    let mut peer = server.connect();
+    ask(&mut peer, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    let began = Instant::now();
+    assert_eq!(peer.rest().await.unwrap(), b"");
+    assert!((secs(60)..secs(63)).contains(&began.elapsed()), "{:?}", began.elapsed());
+    peer.finish();
+    assert_eq!(peer.closed().await, CloseReason::Idle);
+}
+
+/// A service may take its time: only the client's part has a deadline.
+#[tokio::test(start_paused = true)]
+async fn a_service_may_take_as_long_as_it_likes() {
+    let server = Running::http(|mut request: Request| async move {
+        let _ = request.body(10).await;
+        tokio::time::sleep(secs(1_000)).await;
+        StatusCode::NO_CONTENT.into()
+    });
+    let mut peer = server.connect();
+    let began = Instant::now();
+    assert_eq!(ask(&mut peer, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.status, 204);
+    assert_eq!(began.elapsed(), secs(1_000));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_leaves_takes_its_request_along() {
+    let (asked, dropped) = (Arc::new(Notify::new()), Arc::new(AtomicBool::new(false)));
+    struct OnDrop(Arc<AtomicBool>);
+    impl Drop for OnDrop {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    let known = (Arc::clone(&asked), Arc::clone(&dropped));
+    let server = Running::http(move |_| {
+        let (asked, dropped) = known.clone();
+        async move {
+            let _guard = OnDrop(dropped);
+            asked.notify_one();
+            std::future::pending().await
+        }
+    });
+    let mut peer = server.connect();
+    peer.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    asked.notified().await;
+    peer.finish();
+    assert_eq!(peer.closed().await, CloseReason::PeerClosed);
+    assert!(dropped.load(Ordering::Relaxed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_panics_ends_its_own_connection_only() {
+    let server = Running::http(|request: Request| async move {
+        assert_ne!(request.uri().path(), "/panic", "as asked");
+        StatusCode::OK.into()
+    });
+    let (mut bad, mut good) = (server.connect(), server.connect());
+    bad.send("GET /panic HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert_eq!(bad.closed().await, CloseReason::HandlerPanic);
+    assert_eq!(ask(&mut good, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.status, 200);
+}
+
+/// What an answer takes is bounded by the outbox, and a client that does not read it has as long as any other peer.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_read_is_reset() {
+    const BODY: usize = 64 << 20;
+    let limits = Limits { memory_bytes: 4 << 20, ..Limits::default() };
+    let service = |_| async { http::Response::new(bytes::Bytes::from_static(&[0; BODY])).into() };
+    let server = Running::start(Server::new().limits(limits), |server, memory| server.listen_http(memory, service));
+    let mut peer = server.connect();
+    peer.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    let began = Instant::now();
+    assert_eq!(peer.closed().await, CloseReason::SlowConsumer);
+    assert!((secs(10)..secs(13)).contains(&began.elapsed()), "{:?}", began.elapsed());
+}
+
+/// And one that does gets all of it, however long.
+#[tokio::test(start_paused = true)]
+async fn a_long_answer_arrives_whole() {
+    const BODY: usize = 8 << 20;
+    let server = Running::http(|_| async { http::Response::new(vec![b'x'; BODY]).into() });
+    let mut peer = server.connect();
+    assert_eq!(ask(&mut peer, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.body.len(), BODY);
+}
+
+/// One line, then nothing until the client leaves or the server drains.
+async fn one_line(mut conn: Connection<Lines>) -> Result {
+    conn.send("one").await?;
+    assert!(conn.recv().await?.is_none());
+    if conn.is_draining() {
+        conn.send("bye").await?;
     }
     Ok(())
 }
 
-const UPGRADE: &str = "GET /any HTTP/1.1\r\nHost: x\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\
-    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-
-/// A client's frame, masked with zeros.
-fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    let mut frame = vec![first, 0x80 | payload.len() as u8, 0, 0, 0, 0];
-    frame.extend_from_slice(payload);
-    frame
-}
-
-fn websockets(timeouts: Timeouts) -> (Memory, Handle, JoinHandle<Drained>) {
-    start(Server::new().timeouts(timeouts), |server, memory| server.listen_websocket(memory, echo))
-}
-
-async fn upgraded(memory: &Memory) -> Peer {
-    let mut peer = Peer::connect(memory);
-    let received = ask(&mut peer, UPGRADE).await;
-    assert_eq!(received.status, 101);
-    // The key and the answer of RFC 6455 §1.3.
-    assert!(received.head.contains("sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo="));
-    peer
+async fn stream(_: Request) -> Response {
+    Response::stream(http::Response::new(()), one_line)
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_websocket_is_opened_spoken_and_closed() {
-    let (memory, handle, _) = websockets(Timeouts::default());
-    let mut peer = upgraded(&memory).await;
-    peer.send(frame(0x81, b"hi")).await;
-    assert_eq!(peer.bytes(4).await, b"\x81\x02hi");
-    assert_eq!(handle.connections().list(None, 9)[0].transport, "ws");
-    peer.send(frame(0x89, b"?")).await;
-    assert_eq!(peer.bytes(3).await, b"\x8a\x01?");
-    peer.send(frame(0x88, &1000_u16.to_be_bytes())).await;
-    assert_eq!(peer.rest().await.unwrap(), b"\x88\x0d\x03\xe8peer-closed");
-    peer.finish();
-    assert_eq!(peer.closed().await, CloseReason::PeerClosed);
-}
-
-/// A frame may come in one piece with the request.
-#[tokio::test(start_paused = true)]
-async fn what_comes_behind_the_handshake_is_not_lost() {
-    let (memory, _, _) = websockets(Timeouts::default());
-    let mut peer = Peer::connect(&memory);
-    let mut sent = UPGRADE.as_bytes().to_vec();
-    for _ in 0..5_000 {
-        sent.extend(frame(0x82, b"0123456789"));
-    }
-    let sending = async { peer.send(sent).await };
-    sending.await;
-    assert_eq!(answer(&mut peer).await.status, 101);
-    assert_eq!(peer.bytes(5_000 * 12).await, b"\x82\x0a0123456789".repeat(5_000));
-}
-
-/// Lines that a streamed answer sends.
-#[tokio::test(start_paused = true)]
-async fn an_answer_is_streamed_by_a_handler_until_the_client_leaves() {
-    async fn stream(mut conn: Connection<Lines>) -> Result {
-        conn.send("one").await?;
-        assert!(conn.recv().await?.is_none());
-        Ok(())
-    }
-    let service = |_| async { Response::stream(http::Response::new(()), stream) };
-    let (memory, handle, _) = serve(service, Timeouts::default());
-    let mut peer = Peer::connect(&memory);
+async fn an_answer_is_streamed_until_the_client_leaves() {
+    let server = Running::http(stream);
+    let mut peer = server.connect();
     let received = ask(&mut peer, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
     assert_eq!(received.header("transfer-encoding"), Some("chunked"));
     assert_eq!(peer.bytes(9).await, b"4\r\none\n\r\n");
-    assert_eq!(handle.connections().len(), 2);
+    // A client may say nothing for as long as it is answered.
+    tokio::time::sleep(secs(1_000)).await;
+    let listed = server.handle.connections().list(None, 9);
+    assert_eq!(listed.len(), 2);
+    assert_eq!((listed[1].frames_out, listed[1].listener.as_str()), (1, "http+memory"));
     peer.finish();
     assert_eq!(peer.closed().await, CloseReason::PeerClosed);
-    while !handle.connections().is_empty() {
-        tokio::time::sleep(Duration::from_millis(1)).await;
+    server.left(0).await;
+    assert_eq!(server.handle.metrics().closed(CloseReason::PeerClosed), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operator_may_close_a_streamed_answer() {
+    let server = Running::http(stream);
+    let mut peer = server.connect();
+    ask(&mut peer, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert_eq!(peer.bytes(9).await, b"4\r\none\n\r\n");
+    let id = server.handle.connections().list(None, 9)[1].id;
+    assert!(server.handle.connections().close(id));
+    assert_eq!(peer.bytes(5).await, b"0\r\n\r\n", "the answer ends as it should");
+    assert_eq!(ask(&mut peer, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.status, 200, "and the next one begins");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_streamed_answer_counts_towards_the_limit_of_connections() {
+    let limits = Limits { connections: 2, ..Limits::default() };
+    let server = Running::start(Server::new().limits(limits), |server, memory| server.listen_http(memory, stream));
+    let (mut first, mut second) = (server.connect(), server.connect());
+    let received = ask(&mut first, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert_eq!(received.status, 503);
+    second.finish();
+    server.left(1).await;
+    let received = ask(&mut first, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert_eq!(received.status, 200);
+}
+
+/// A follower that does not read is found by its own outbox, or by that of its connection.
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_nobody_reads_is_bounded() {
+    async fn flood(mut conn: Connection<Lines>) -> Result {
+        loop {
+            conn.send("x".repeat(1_000)).await?;
+        }
     }
+    let server = Running::http(|_| async { Response::stream(http::Response::new(()), flood) });
+    let mut peer = server.connect();
+    ask(&mut peer, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    let began = Instant::now();
+    assert_eq!(peer.closed().await, CloseReason::SlowConsumer);
+    assert!(began.elapsed() < secs(13));
+    server.left(0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn head_gets_the_headers_of_a_stream_and_no_body() {
+    let server = Running::http(stream);
+    let mut peer = server.connect();
+    let received = ask(&mut peer, "HEAD / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert_eq!(received.status, 200);
+    assert_eq!(ask(&mut peer, "HEAD / HTTP/1.1\r\nHost: x\r\n\r\n").await.status, 200);
+    server.left(1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn idle_clients_are_closed_at_once_when_the_server_drains() {
+    let server = Running::http(echo);
+    let (mut fresh, mut idle, mut cut) = (server.connect(), server.connect(), server.connect());
+    ask(&mut idle, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    cut.send("GET / HT").await;
+    server.left(3).await;
+    server.handle.drain();
+    for peer in [&mut fresh, &mut idle, &mut cut] {
+        assert_eq!(peer.rest().await.unwrap(), b"");
+        peer.finish();
+        assert_eq!(peer.closed().await, CloseReason::Drained);
+    }
+    let drained = server.drained.await.unwrap();
+    assert_eq!((drained.finished, drained.aborted), (3, 0));
+    assert!(drained.elapsed < secs(1), "{drained:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_an_answer_gets_it_while_the_server_drains() {
+    let asked = Arc::new(Notify::new());
+    let known = Arc::clone(&asked);
+    let server = Running::http(move |mut request: Request| {
+        let asked = Arc::clone(&known);
+        async move {
+            asked.notify_one();
+            let body = request.body(100).await.unwrap();
+            tokio::time::sleep(secs(5)).await;
+            http::Response::new(body).into()
+        }
+    });
+    let mut peer = server.connect();
+    peer.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nab").await;
+    asked.notified().await;
+    server.handle.drain();
+    tokio::time::sleep(secs(2)).await;
+    let received: Received = ask(&mut peer, "cd").await;
+    assert_eq!((received.body.as_str(), received.header("connection")), ("abcd", Some("close")));
+    peer.finish();
+    assert_eq!(peer.closed().await, CloseReason::Drained);
+    assert_eq!(server.drained.await.unwrap().aborted, 0);
+}
+
+/// The request had come, but nobody had looked at it yet.
+#[tokio::test(start_paused = true)]
+async fn a_request_that_has_come_is_answered_although_the_server_drains() {
+    let server = Running::http(echo);
+    let mut peer = server.connect();
+    server.left(1).await;
+    peer.send("GET /last HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    server.handle.drain();
+    assert_eq!(answer(&mut peer).await.body, "/last");
+    assert_eq!(peer.rest().await.unwrap(), b"");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_streamed_answer_ends_when_the_server_drains() {
+    let server = Running::http(stream);
+    let mut peer = server.connect();
+    ask(&mut peer, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    server.handle.drain();
+    assert_eq!(peer.rest().await.unwrap(), b"4\r\none\n\r\n4\r\nbye\n\r\n0\r\n\r\n");
+    peer.finish();
+    assert_eq!(peer.closed().await, CloseReason::Drained);
+    assert_eq!(server.drained.await.unwrap().aborted, 0);
 }

@@ -9,7 +9,6 @@ use http::StatusCode;
 use http::header::{CONNECTION, HeaderValue};
 use parking_lot::Mutex;
 use std::sync::Arc;
-use std::task::Context;
 use switchboard_proto::CloseReason;
 use tokio::time::Instant;
 
@@ -70,13 +69,6 @@ impl Exchange {
         if state.stage == Stage::Waiting {
             (state.stage, state.began) = (Stage::Head, Instant::now());
             self.peer.opening();
-        }
-    }
-
-    /// Nothing is there to read. Between two requests the client may be idle.
-    pub(super) fn waiting(&self, cx: &mut Context<'_>) {
-        if self.is_waiting() {
-            self.peer.waiting(cx, 0);
         }
     }
 
@@ -146,5 +138,7 @@ impl Drop for Answering {
     fn drop(&mut self) {
         self.0.state.lock().stage = Stage::Waiting;
         self.0.peer.holding_input(0);
+        // hyper may have looked for the next request already, and then does not look again before it comes.
+        self.0.peer.idle();
     }
 }

@@ -73,11 +73,7 @@ impl Wire {
                 // The kernel may hold more than the event loop has told us of. A request that is not whole by now never is.
                 source.read_now(&mut shared).or(Ok(0))
             }
-            Poll::Pending => {
-                drop(shared);
-                self.exchange.waiting(cx);
-                return Poll::Pending;
-            }
+            Poll::Pending => return Poll::Pending,
         };
         match result {
             Ok(0) => self.peer_finished = !peer.is_draining(),

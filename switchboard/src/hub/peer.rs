@@ -71,7 +71,9 @@ pub(crate) enum Protocol {
     Frames,
     /// Requests and answers.
     Http,
-    /// Messages: it can be pinged, and comes back by itself when it is closed.
+    /// One answer, for as long as it goes on.
+    Stream,
+    /// Messages in both directions, beside which it can be pinged.
     WebSocket,
     /// Nothing more: the peer was told so in the protocol's own words.
     Ended,
@@ -269,6 +271,11 @@ impl Peer {
         self.protocol.load(Ordering::Relaxed) == protocol as u8
     }
 
+    /// Whether its client connects again when it is closed, as browsers make of WebSockets and event streams.
+    pub(crate) fn comes_back(&self) -> bool {
+        self.is_speaking(Protocol::WebSocket) || self.is_speaking(Protocol::Stream)
+    }
+
     /// What it came by, as the scheme of a URL.
     pub(crate) fn transport(&self) -> &'static str {
         match (self.is_speaking(Protocol::WebSocket), self.listener.is_secure) {
@@ -305,11 +312,16 @@ impl Peer {
         self.reading_since.store(NOT_READING, Ordering::Relaxed);
     }
 
-    /// The handler waits for input, and holds `partial` bytes of a frame.
-    pub(crate) fn waiting(self: &Arc<Self>, cx: &mut Context<'_>, partial: usize) {
+    /// It is for the peer to say something.
+    pub(crate) fn idle(&self) {
         if self.reading_since.load(Ordering::Relaxed) == NOT_READING {
             self.reading_since.store(self.tick.now(), Ordering::Relaxed);
         }
+    }
+
+    /// The handler waits for input, and holds `partial` bytes of a frame.
+    pub(crate) fn waiting(self: &Arc<Self>, cx: &mut Context<'_>, partial: usize) {
+        self.idle();
         if partial == 0 && staging::is_polling(self) {
             return;
         }

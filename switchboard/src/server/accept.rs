@@ -9,7 +9,7 @@ use crate::connection::{Entered, open, serve};
 use crate::error::BoxError;
 use crate::http::{Begin, Opener};
 use crate::hub::Source;
-use crate::hub::peer::{ConnectionId, ListenerSettings, Peer, PeerAddr};
+use crate::hub::peer::{ConnectionId, ListenerSettings, Peer, PeerAddr, Protocol};
 use crate::transport::memory::End;
 use crate::transport::{Stream, StreamListener, StreamTransport, Transport};
 use crate::worker::Assigned;
@@ -290,6 +290,7 @@ impl Opener for Serving {
         let (source, sink) = end.split();
         let (address, settings) = (beside.address.clone(), Arc::clone(&beside.listener));
         let peer = Peer::new(self.next_id(), address, settings, sink, Arc::clone(&worker.tick));
+        peer.speaks(Protocol::Stream);
         let entered = Entered::new(peer, worker.assign(), admitted);
         self.connections.spawn(serve(entered, source, |peer, source| begin(peer, source, BytesMut::new())));
         Ok(())

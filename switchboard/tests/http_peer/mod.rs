@@ -1,0 +1,119 @@
+//! A client of HTTP and WebSocket that writes bytes, well or badly, and reads answers. In memory, under a paused clock.
+
+#![allow(clippy::unwrap_used, dead_code, reason = "tests; each file uses its part")]
+
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+use switchboard::http::{Request, Response};
+use switchboard::prelude::*;
+use switchboard::testing::Peer;
+use switchboard::{Handle, Memory};
+use tokio::task::JoinHandle;
+
+/// An answer: its status line and headers in lower case, and its body.
+#[derive(Debug)]
+pub(crate) struct Received {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
+}
+
+impl Received {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+    }
+}
+
+/// A server on this runtime, with one listener in memory.
+pub(crate) struct Running {
+    pub(crate) memory: Memory,
+    pub(crate) handle: Handle,
+    pub(crate) drained: JoinHandle<Drained>,
+}
+
+impl Running {
+    pub(crate) fn start(server: Server, listen: impl FnOnce(Server, Memory) -> Server) -> Self {
+        let memory = Memory::new();
+        let mut binding = Box::pin(listen(server.workers(0), memory.clone()).bind());
+        let Poll::Ready(bound) = binding.as_mut().poll(&mut Context::from_waker(Waker::noop())) else {
+            panic!("memory is bound at once")
+        };
+        let bound = bound.unwrap();
+        let handle = bound.handle();
+        #[expect(clippy::disallowed_methods, reason = "the test's runtime owns the server")]
+        let drained = tokio::spawn(bound.serve_until(std::future::pending()));
+        Self { memory, handle, drained }
+    }
+
+    pub(crate) fn http<S, F>(service: S) -> Self
+    where
+        S: Fn(Request) -> F + Send + Sync + 'static,
+        F: Future<Output = Response> + Send + 'static,
+    {
+        Self::start(Server::new(), |server, memory| server.listen_http(memory, service))
+    }
+
+    pub(crate) fn connect(&self) -> Peer {
+        Peer::connect(&self.memory)
+    }
+
+    /// Connects, and opens a WebSocket.
+    pub(crate) async fn websocket(&self) -> Peer {
+        let mut peer = self.connect();
+        let received = ask(&mut peer, UPGRADE).await;
+        assert_eq!(received.status, 101, "{received:?}");
+        peer
+    }
+
+    /// Waits until `count` connections are left.
+    pub(crate) async fn left(&self, count: usize) {
+        while self.handle.connections().len() != count {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+}
+
+/// With the key of RFC 6455 §1.3.
+pub(crate) const UPGRADE: &str = "GET /any HTTP/1.1\r\nHost: x\r\nConnection: keep-alive, Upgrade\r\n\
+    Upgrade: WebSocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+pub(crate) async fn ask(peer: &mut Peer, request: impl AsRef<[u8]>) -> Received {
+    peer.send(request).await;
+    answer(peer).await
+}
+
+/// Receives one answer, whose length is given.
+pub(crate) async fn answer(peer: &mut Peer) -> Received {
+    let mut head = String::new();
+    loop {
+        let line = peer.line().await;
+        assert!(line.ends_with('\n'), "the answer was cut: {head:?} {line:?}");
+        if line == "\r\n" {
+            break;
+        }
+        head.push_str(&line.to_lowercase());
+    }
+    let mut received = Received { status: head[9..12].parse().unwrap(), head, body: String::new() };
+    let length: usize = received.header("content-length").map_or(0, |length| length.parse().unwrap());
+    received.body = String::from_utf8(peer.bytes(length).await).unwrap();
+    received
+}
+
+/// A client's frame, masked with zeros: the first byte says what it is.
+pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![first];
+    match payload.len() {
+        length @ 0..126 => frame.push(0x80 | length as u8),
+        length => {
+            frame.push(0x80 | 126);
+            frame.extend(u16::try_from(length).unwrap().to_be_bytes());
+        }
+    }
+    frame.extend([0; 4]);
+    frame.extend(payload);
+    frame
+}
+
+pub(crate) fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}

@@ -1,0 +1,123 @@
+//! HTTP and WebSockets over the kernel's sockets, with and without TLS, on workers of their own.
+
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
+
+mod http_peer;
+mod tls_peer;
+
+use http_peer::{UPGRADE, frame, secs};
+use rustls::version::TLS13;
+use std::net::SocketAddr;
+use switchboard::http::{Request, Response};
+use switchboard::prelude::*;
+use tls_peer::{Pair, TlsPeer, client, connect};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::task::JoinHandle;
+
+/// Says who asked, how, and with which body.
+async fn tell(mut request: Request) -> Response {
+    let body = request.body(1 << 20).await.map(|body| body.len());
+    let (is_local, is_secure) = (request.peer().ip().is_none_or(|peer| peer.ip().is_loopback()), request.is_secure());
+    http::Response::new(format!("{} {is_local} {is_secure} {body:?}", request.method())).into()
+}
+
+async fn echo(mut conn: Connection<WebSocket>) -> Result {
+    while let Some(message) = conn.recv().await? {
+        conn.send(message).await?;
+    }
+    Ok(())
+}
+
+async fn start(server: Server) -> (Vec<String>, switchboard::Handle, JoinHandle<Drained>) {
+    let bound = server.workers(2).bind().await.unwrap();
+    (bound.urls(), bound.handle(), tokio::spawn(bound.serve_until(std::future::pending())))
+}
+
+fn address(url: &str) -> SocketAddr {
+    url.split_once("://").unwrap().1.parse().unwrap()
+}
+
+/// Reads until what came ends as it should.
+async fn read_until(stream: &mut (impl AsyncRead + Unpin), end: &[u8]) -> String {
+    let mut received = Vec::new();
+    while !received.ends_with(end) {
+        received.push(stream.read_u8().await.unwrap());
+    }
+    String::from_utf8_lossy(&received).into_owned()
+}
+
+async fn post(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), length: usize, end: &str) {
+    let head = format!("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n");
+    stream.write_all(&[head.as_bytes(), &vec![b'x'; length]].concat()).await.unwrap();
+    stream.flush().await.unwrap();
+    let answer = read_until(stream, end.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+}
+
+#[tokio::test]
+async fn requests_and_messages_over_tcp_and_unix() {
+    let path = std::env::temp_dir().join(format!("switchboard-http-{}", std::process::id()));
+    let server = Server::new().http("127.0.0.1:0", tell).websocket("127.0.0.1:0", echo);
+    let (urls, handle, drained) = start(server.listen_http(switchboard::Unix::new(&path), tell)).await;
+    assert!(urls[0].starts_with("http://127.0.0.1:") && urls[1].starts_with("ws://127.0.0.1:"), "{urls:?}");
+    assert!(urls[2].starts_with("http+unix:///"), "{urls:?}");
+    for _ in 0..4 {
+        let mut stream = TcpStream::connect(address(&urls[0])).await.unwrap();
+        post(&mut stream, 3, "POST true false Ok(3)").await;
+        post(&mut stream, 300_000, "POST true false Ok(300000)").await;
+        let mut stream = TcpStream::connect(address(&urls[1])).await.unwrap();
+        talk(&mut stream).await;
+    }
+    let mut stream = UnixStream::connect(&path).await.unwrap();
+    post(&mut stream, 3, "POST true false Ok(3)").await;
+    drop(stream);
+    handle.drain();
+    assert_eq!(drained.await.unwrap().aborted, 0);
+}
+
+/// Opens a WebSocket, and has messages of all sizes echoed.
+async fn talk(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
+    stream.write_all(UPGRADE.as_bytes()).await.unwrap();
+    stream.flush().await.unwrap();
+    let head = read_until(stream, b"\r\n\r\n").await;
+    assert!(head.starts_with("HTTP/1.1 101 Switching Protocols\r\n"), "{head}");
+    for length in [0, 1, 125, 126, 65_535] {
+        let sent = frame(0x82, &vec![b'x'; length]);
+        stream.write_all(&sent).await.unwrap();
+        stream.flush().await.unwrap();
+        // The same but for the four bytes of the mask and the bit that announces it.
+        let mut echoed = vec![0; sent.len() - 4];
+        stream.read_exact(&mut echoed).await.unwrap();
+        assert!(echoed[0] == 0x82 && echoed.ends_with(&vec![b'x'; length]), "{length}");
+    }
+}
+
+async fn secure(url: &str, pair: &Pair, offered: &[&str]) -> std::io::Result<TlsPeer> {
+    let mut config = client(&[pair], &[&TLS13]);
+    config.alpn_protocols = offered.iter().map(|name| name.as_bytes().to_vec()).collect();
+    connect(address(url), "localhost", config).await
+}
+
+#[tokio::test]
+async fn requests_and_messages_over_tls() {
+    let pair = Pair::new(&["localhost"]);
+    let certificates = pair.certificates();
+    let wss = switchboard::Tls::new("127.0.0.1:0", &certificates);
+    let server = Server::new().https("127.0.0.1:0", &certificates, tell).listen_websocket(wss, echo);
+    let (urls, handle, drained) = start(server).await;
+    assert!(urls[0].starts_with("https://127.0.0.1:") && urls[1].starts_with("wss://127.0.0.1:"), "{urls:?}");
+    for offered in [&[][..], &["http/1.1"], &["h2", "http/1.1"]] {
+        let mut stream = secure(&urls[0], &pair, offered).await.unwrap();
+        post(&mut stream, 3, "POST true true Ok(3)").await;
+        post(&mut stream, 300_000, "POST true true Ok(300000)").await;
+    }
+    let mut stream = secure(&urls[1], &pair, &[]).await.unwrap();
+    talk(&mut stream).await;
+    let listed = handle.connections().list(None, 99);
+    assert!(listed.iter().any(|info| info.transport == "wss" && info.listener == urls[1]), "{listed:?}");
+    handle.drain();
+    stream.shutdown().await.unwrap();
+    let drained = tokio::time::timeout(secs(20), drained).await.unwrap().unwrap();
+    assert_eq!(drained.aborted, 0);
+}
