@@ -40,8 +40,8 @@ async fn requests_are_answered_one_after_the_other() {
 async fn requests_that_come_together_are_answered_in_order() {
     let server = Running::http(echo);
     let mut peer = server.connect();
-    let requests: String = (0..500).map(|number| format!("GET /{number} HTTP/1.1\r\nHost: x\r\n\r\n")).collect();
-    peer.send(requests).await;
+    let requests: Vec<_> = (0..500).map(|number| format!("GET /{number} HTTP/1.1\r\nHost: x\r\n\r\n")).collect();
+    peer.send(requests.concat()).await;
     for number in 0..500 {
         assert_eq!(answer(&mut peer).await.body, format!("/{number}"));
     }
@@ -82,7 +82,7 @@ async fn a_body_above_the_limit_is_refused() {
 #[tokio::test(start_paused = true)]
 async fn what_is_not_a_request_is_answered_once_and_closed() {
     let long = "a".repeat(20_000);
-    let many: String = (0..101).map(|number| format!("h{number}: x\r\n")).collect();
+    let many = (0..101).map(|number| format!("h{number}: x\r\n")).collect::<Vec<_>>().concat();
     let follow = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
     let cases: [(u16, CloseReason, String); 11] = [
         (400, CloseReason::BadFrame, format!("\x16\x03\x01\x02\r\n\r\n{follow}")),
@@ -208,15 +208,17 @@ async fn a_service_may_take_as_long_as_it_likes() {
     assert_eq!(began.elapsed(), secs(1_000));
 }
 
+struct OnDrop(Arc<AtomicBool>);
+
+impl Drop for OnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_client_that_leaves_takes_its_request_along() {
     let (asked, dropped) = (Arc::new(Notify::new()), Arc::new(AtomicBool::new(false)));
-    struct OnDrop(Arc<AtomicBool>);
-    impl Drop for OnDrop {
-        fn drop(&mut self) {
-            self.0.store(true, Ordering::Relaxed);
-        }
-    }
     let known = (Arc::clone(&asked), Arc::clone(&dropped));
     let server = Running::http(move |_| {
         let (asked, dropped) = known.clone();
@@ -251,7 +253,7 @@ async fn a_service_that_panics_ends_its_own_connection_only() {
 async fn a_client_that_does_not_read_is_reset() {
     const BODY: usize = 64 << 20;
     let limits = Limits { memory_bytes: 4 << 20, ..Limits::default() };
-    let service = |_| async { http::Response::new(bytes::Bytes::from_static(&[0; BODY])).into() };
+    let service = |_| async { http::Response::new(vec![0; BODY]).into() };
     let server = Running::start(Server::new().limits(limits), |server, memory| server.listen_http(memory, service));
     let mut peer = server.connect();
     peer.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
