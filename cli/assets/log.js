@@ -223,9 +223,9 @@ function show(row) {
 
 /** @param {import('./conversation.js').GapRow} row */
 function gap({ lost, from_seq: first }) {
-    if (lost === 1) return rupture('A message is missing here.', `The server has number ${first} no more.`);
-    const which = `${first} to ${first + lost - 1}`;
-    return rupture(`${lost.toLocaleString()} messages are missing here.`, `The server has ${which} no more.`);
+    if (lost === 1) return rupture('A message is missing here.', `The server no longer has number ${first}.`);
+    const numbers = `${first} to ${first + lost - 1}`;
+    return rupture(`${lost.toLocaleString()} messages are missing here.`, `The server no longer has ${numbers}.`);
 }
 
 /** @param {string} what @param {string} why */

@@ -129,6 +129,7 @@ function connection({ state, delay = 0 }) {
     find('banner-text', HTMLElement).textContent = `${what} ${next}`;
     find('retry', HTMLButtonElement).hidden = state !== 'waiting';
     if (state === 'open') {
+        complain('');
         countRooms();
         countPeople();
     }
@@ -142,7 +143,7 @@ function open(kind, name) {
     for (const sheet of ['rooms', 'members']) find(sheet, HTMLElement).hidePopover();
     chat.open(kind, name).catch(complain);
     // A keyboard that slides in would hide what was opened.
-    if (matchMedia('(pointer: fine)').matches) text.focus();
+    if (!matchMedia('(pointer: coarse)').matches) text.focus();
 }
 
 /** @param {string} typed */
