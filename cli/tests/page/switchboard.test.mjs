@@ -1,7 +1,8 @@
 // What switchboard.js makes of what a server says. The server is a script, and time stands still.
 
 import assert from 'node:assert/strict';
-import { afterEach, beforeEach, mock, test } from 'node:test';
+import { afterEach, beforeEach, test } from 'node:test';
+import { Clock } from './clock.mjs';
 import { load } from './load.mjs';
 
 const { Refusal, Switchboard, delay } = await load('switchboard.js');
@@ -56,13 +57,15 @@ const settled = () => new Promise((resolve) => setImmediate(resolve));
 let told;
 let board;
 
+let clock;
+
 beforeEach(() => {
-    mock.timers.enable({ apis: ['setTimeout'] });
+    clock = new Clock();
     Socket.all = [];
 });
 afterEach(() => {
     board?.close();
-    mock.timers.reset();
+    clock.restore();
 });
 
 /** A board that is connected, and in `ops` after as many messages of `a`. */
@@ -248,7 +251,7 @@ test('what is asked too often is asked again', async () => {
     Socket.last.say(refusal('rate-limited'));
     await settled();
     Socket.last.take();
-    mock.timers.tick(250);
+    clock.tick(250);
     await settled();
     assert.deepEqual(Socket.last.take(), ['/name alice']);
     Socket.last.say({ event: 'named', name: 'alice' });
@@ -288,7 +291,7 @@ test('a name that the last connection still has is asked for until it is free', 
     Socket.last.say(refusal('name-taken'));
     await settled();
     Socket.last.take();
-    mock.timers.tick(20_000);
+    clock.tick(20_000);
     assert.deepEqual(Socket.last.take(), ['/ping', '/name alice']);
     Socket.last.say({ event: 'pong' }, { event: 'named', name: 'alice' });
     assert.equal(board.name, 'alice');
@@ -298,10 +301,10 @@ test('a connection that is refused is asked for without a name', async () => {
     start({ name: 'alice' });
     await settled();
     Socket.last.break();
-    mock.timers.tick(1_000);
+    clock.tick(1_000);
     assert.equal(Socket.last.url.searchParams.get('name'), null);
     Socket.last.break();
-    mock.timers.tick(2_000);
+    clock.tick(2_000);
     assert.equal(Socket.last.url.searchParams.get('name'), 'alice');
 });
 
@@ -310,9 +313,9 @@ test('a connection without a word is given up', async () => {
     const states = [];
     board.on('state', ({ state, reason }) => states.push([state, reason]));
     const silent = Socket.last;
-    mock.timers.tick(20_000);
+    clock.tick(20_000);
     assert.deepEqual(silent.take(), ['/ping']);
-    mock.timers.tick(20_000);
+    clock.tick(20_000);
     assert.deepEqual(states, [['waiting', 'no answer']]);
     assert.ok(silent.closed);
     // What it has to say now is of no interest.
@@ -342,7 +345,7 @@ test('what is unknown is skipped, and a closed board stays closed', async () => 
     Socket.last.say({ event: 'news', what: 'ever' }, message(8));
     assert.deepEqual(short(), [8]);
     board.close();
-    mock.timers.tick(60_000);
+    clock.tick(60_000);
     assert.equal(Socket.all.length, 1);
     assert.equal(board.state, 'closed');
 });

@@ -1,0 +1,313 @@
+// The page in a real browser, beside nc and a sensor. Pictures of it stay in target/browser, for a person to look at.
+
+import assert from 'node:assert/strict';
+import { mkdirSync, readFileSync } from 'node:fs';
+import { after, before, test } from 'node:test';
+import { Chromium } from './chromium.mjs';
+import { Netcat, Program, Sensor, Wire, crowd, target } from './program.mjs';
+
+const pictures = `${target}/browser`;
+const DESKTOP = { width: 1280, height: 800 };
+const PHONE = { width: 390, height: 844, touch: true };
+const LISTENERS = [
+    'rooms=http://127.0.0.1:0',
+    'rooms=tcp://127.0.0.1:0?echo=on',
+    'rooms=udp://127.0.0.1:0?echo=on',
+    'rooms=tcp://127.0.0.1:0?room=crowd',
+];
+
+/** @type {Program} */
+let program;
+/** @type {Chromium} */
+let chromium;
+let http;
+let tcp;
+let udp;
+let crowded;
+
+before(async () => {
+    mkdirSync(pictures, { recursive: true });
+    program = await Program.start(LISTENERS);
+    [http, tcp, udp, crowded] = program.ports;
+    chromium = new Chromium();
+});
+
+after(async () => {
+    await chromium?.close();
+    await program?.stop();
+});
+
+/** Opens the page and enters. @param {string} name @param {string} room @param {object} [options] */
+async function enter(name, room, { port = http, ...options } = {}) {
+    const tab = await chromium.open(`http://127.0.0.1:${port}/`, options);
+    await tab.until(() => !document.querySelector('#entrance').hidden);
+    await tab.type('#enter-name', name);
+    await tab.type('#enter-room', room);
+    await tab.press('Enter');
+    await tab.until(connected);
+    await tab.until((name) => document.querySelector('#self-name').textContent === name, name);
+    return tab;
+}
+
+/** @param {import('./chromium.mjs').Tab} tab @param {string} text */
+async function say(tab, text) {
+    await tab.type('#text', text);
+    await tab.press('Enter');
+}
+
+// These run in the page.
+
+const connected = () => document.querySelector('#lamp').dataset.state === 'open';
+const offline = () => document.querySelector('#lamp').dataset.state === 'waiting';
+const texts = () => [...document.querySelectorAll('#rows .message .body')].map((body) => body.textContent);
+const shows = (text) => [...document.querySelectorAll('#rows > li')].some((row) => row.textContent.includes(text));
+const ruptures = () => [...document.querySelectorAll('#rows .rupture strong')].map((row) => row.textContent);
+
+test('two pages, nc and a sensor hear each other in one order', async () => {
+    const [alice, bob] = [await enter('alice-1', 'ops'), await enter('bob-1', 'ops')];
+    const [netcat, sensor] = [new Netcat(tcp), new Sensor(udp)];
+    netcat.say('/join ops');
+    await netcat.until(/^\* \[ops\] you joined/);
+    await sensor.join('ops');
+    const each = 20;
+    const talk = async (who, say) => {
+        for (let number = 0; number < each; number += 1) await say(`${who} ${number}`);
+    };
+    await Promise.all([
+        talk('alice', (text) => say(alice, text)),
+        talk('bob', (text) => say(bob, text)),
+        talk('nc', (text) => netcat.say(text)),
+        talk('sensor', (text) => sensor.say(`/pub ops ${text}`)),
+    ]);
+    const all = 4 * each;
+    const said = /(alice|bob|nc|sensor) \d+$/;
+    const order = (lines) => lines.map((line) => said.exec(line)[0]);
+    const [heard, sensed] = [await netcat.until(said, all), await sensor.until(said, all)].map(order);
+    const count = (all) => document.querySelectorAll('#rows .message').length === all;
+    for (const tab of [alice, bob]) {
+        await tab.until(count, all);
+        assert.deepEqual(await tab.run(texts), heard);
+    }
+    assert.deepEqual(sensed, heard);
+    assert.equal(new Set(heard).size, all);
+    await alice.picture(`${pictures}/one-room.png`);
+    netcat.close();
+    sensor.close();
+});
+
+test('a connection that is cut goes on where it was', async () => {
+    const wire = new Wire(http);
+    const netcat = new Netcat(tcp);
+    netcat.say('/join cut');
+    const tab = await enter('alice-2', 'cut', { port: await wire.start() });
+    netcat.say('before');
+    await tab.until(shows, 'before');
+    wire.cut();
+    await tab.until(offline);
+    await tab.picture(`${pictures}/offline.png`);
+    for (let number = 1; number <= 200; number += 1) netcat.say(`away ${number}`);
+    await netcat.until(/away 200$/);
+    await tab.type('#text', 'typed while away');
+    await tab.press('Enter');
+    await tab.until(() => document.querySelector('#complaint').textContent);
+    wire.whole = true;
+    await tab.until(connected);
+    await tab.until(shows, 'away 200');
+    // All of it, once, in order, and under the same name.
+    await tab.run(() => document.querySelector('#log').focus());
+    await tab.press('Home');
+    await tab.until(shows, 'before');
+    const seen = await tab.run(texts);
+    assert.deepEqual(seen.slice(0, 100), ['before', ...Array.from({ length: 99 }, (_, at) => `away ${at + 1}`)]);
+    assert.deepEqual(await tab.run(ruptures), []);
+    assert.equal(await tab.run(() => document.querySelector('#text').value), 'typed while away');
+    await tab.until(() => document.querySelector('#self-name').textContent === 'alice-2');
+
+    await tab.press('End');
+    // History holds 256: of 300 the first 44 are lost, and that is told.
+    wire.cut();
+    await tab.until(offline);
+    for (let number = 1; number <= 300; number += 1) netcat.say(`long ${number}`);
+    await netcat.until(/long 300$/);
+    wire.whole = true;
+    await tab.until(shows, 'long 300');
+    const gap = await tab.until(async () => {
+        document.querySelector('#log').scrollTop -= 400;
+        return document.querySelector('#rows .rupture')?.textContent;
+    });
+    assert.equal(gap, '44 messages are missing here. The server no longer has 202 to 245.');
+    await tab.run(() => document.querySelector('#rows .rupture').scrollIntoView({ block: 'center' }));
+    await tab.picture(`${pictures}/gap.png`);
+    netcat.close();
+    wire.close();
+});
+
+test('a restart is told, and the page goes on', async () => {
+    const tab = await enter('alice-3', 'again');
+    await say(tab, 'before the restart');
+    await tab.until(shows, 'before the restart');
+    await program.stop();
+    await tab.until(offline);
+    program = await Program.start(LISTENERS.map((listener, at) => listener.replace(':0', `:${program.ports[at]}`)));
+    await tab.until(connected);
+    await tab.until(shows, 'This room began anew.');
+    await say(tab, 'after it');
+    await tab.until(shows, 'after it');
+    assert.deepEqual(await tab.run(texts), ['before the restart', 'after it']);
+    assert.equal(await tab.run(() => document.querySelector('#self-name').textContent), 'alice-3');
+    await tab.picture(`${pictures}/restart.png`);
+});
+
+test('what is said is text, whatever it looks like', async () => {
+    const tab = await enter('alice-4', 'text');
+    const netcat = new Netcat(tcp);
+    netcat.say('/join text');
+    const evil = '<img src=x onerror="alert(1)"><script>alert(2)</script> javascript:alert(3) https://example.org/?a=<b>';
+    netcat.say(evil);
+    netcat.say('\u202egnp.exe and \u0007');
+    await tab.until(shows, 'gnp.exe');
+    assert.equal((await tab.run(texts))[0], evil);
+    const links = () => [...document.querySelectorAll('#rows a')].map((link) => link.href);
+    assert.deepEqual(await tab.run(links), ['https://example.org/?a=']);
+    assert.equal(await tab.run(() => document.querySelectorAll('#rows img, #rows script').length), 0);
+    netcat.close();
+});
+
+test('keys are enough', async () => {
+    const tab = await enter('alice-5', 'keys');
+    const focused = () => document.activeElement.id || document.activeElement.className;
+    assert.equal(await tab.run(focused), 'text');
+    await say(tab, '/join other');
+    await tab.until(() => document.querySelector('#title').textContent === 'other');
+    await tab.press('ArrowUp', { alt: true });
+    await tab.until(() => document.querySelector('#title').textContent === 'keys');
+    await tab.run(() => document.querySelector('#log').focus());
+    await tab.press('Escape');
+    assert.equal(await tab.run(focused), 'text');
+    // Each stop is seen, and large enough for a finger.
+    const stops = [];
+    while (stops.length < 40 && stops.filter((name) => name === 'text').length < 2) {
+        await tab.press('Tab');
+        const outline = await tab.run(() => getComputedStyle(document.activeElement).outlineStyle);
+        const stop = await tab.run(focused);
+        // After the last one it is the browser's turn.
+        if (stop) assert.notEqual(outline, 'none', `${stop} is not seen`);
+        stops.push(stop);
+    }
+    for (const name of ['skip', 'talk', 'join-room', 'rename', 'theme', 'help-button', 'leave', 'log', 'who']) {
+        assert.ok(stops.includes(name), `${name} is no stop: ${stops}`);
+    }
+    const small = await tab.run(() => [...document.querySelectorAll('button, input, textarea')]
+        .filter((element) => element.checkVisibility() && element.getBoundingClientRect().height < 44)
+        .map((element) => element.id || element.className));
+    assert.deepEqual(small, []);
+});
+
+test('private messages reach one, and say when they reach nobody', async () => {
+    const [one, other] = [await enter('alice-6', 'private'), await enter('bob-6', 'private')];
+    await say(one, '/msg bob-6 psst');
+    await other.click('#private button');
+    await other.until(shows, 'psst');
+    await say(other, 'yes?');
+    await one.until(shows, 'yes?');
+    await say(one, '/msg nobody-6 hello?');
+    await one.until(() => document.querySelector('#pending .failed .fate')?.textContent.includes('nobody-6'));
+    await one.picture(`${pictures}/private.png`);
+});
+
+test('a name that somebody has is asked for again', async () => {
+    await enter('alice-7', 'names');
+    const tab = await chromium.open(`http://127.0.0.1:${http}/#names`);
+    await tab.until(() => !document.querySelector('#entrance').hidden);
+    assert.equal(await tab.run(() => document.querySelector('#enter-room').value), 'names');
+    await tab.type('#enter-name', 'alice-7');
+    await tab.press('Enter');
+    await tab.until(() => document.querySelector('#naming').open);
+    assert.notEqual(await tab.run(() => document.querySelector('#naming-complaint').textContent), '');
+    await tab.type('#naming-name', 'carol-7');
+    await tab.press('Enter');
+    await tab.until(() => document.querySelector('#self-name').textContent === 'carol-7');
+});
+
+test('two members, and two thousand', async () => {
+    for (const [kind, size] of Object.entries({ desktop: DESKTOP, phone: PHONE })) {
+        const tab = await enter(`alice-${kind}`, 'crowd', size);
+        const netcat = new Netcat(tcp);
+        netcat.say(`/name bob-${kind}`);
+        netcat.say('/join crowd');
+        netcat.say('Morning! The new sensor is up on the roof.');
+        netcat.say(`alice-${kind}: can you see it?`);
+        await tab.until(shows, 'can you see it?');
+        await say(tab, 'I can. It says what it says in all of them, the browser and the terminal.');
+        await tab.until(shows, 'I can.');
+        await tab.until(() => document.querySelectorAll('#people li').length === 2);
+        await both(tab, `two-${kind}`);
+        netcat.close();
+
+        const leave = await crowd(crowded, 2_000);
+        const listed = () => document.querySelectorAll('#people li').length > 2_000;
+        await tab.until(listed);
+        if (kind === 'phone') await tab.click('#members-button');
+        await both(tab, `two-thousand-${kind}`);
+        leave();
+        await tab.until(() => document.querySelectorAll('#people li').length < 10);
+        await tab.press('Escape');
+        await tab.run(() => document.querySelector('#leave').click());
+    }
+});
+
+test('ten thousand messages', async () => {
+    const tab = await enter('alice-9', 'flood');
+    const netcat = new Netcat(tcp);
+    netcat.say('/name quick');
+    netcat.say('/join flood');
+    const count = 10_000;
+    for (let number = 1; number <= count; number += 1) netcat.say(`Message ${number} of many.`);
+    await tab.until(shows, `Message ${count} of many.`);
+    const rows = () => document.querySelectorAll('#rows > li').length;
+    assert.ok(await tab.run(rows) <= 300);
+    await both(tab, 'ten-thousand-desktop');
+    // It is as quick as before.
+    const started = Date.now();
+    await say(tab, 'still there?');
+    await tab.until(shows, 'still there?');
+    assert.ok(Date.now() - started < 2_000, `${Date.now() - started} ms`);
+    await tab.run(() => document.querySelector('#log').focus());
+    await tab.press('Home');
+    await tab.until(() => document.querySelector('#log').scrollTop === 0);
+    assert.ok(await tab.run(rows) <= 300);
+    assert.ok((await tab.run(texts))[0].startsWith('Message '));
+    // What comes does not move what one reads.
+    const [first] = await tab.run(texts);
+    netcat.say('one more');
+    await tab.until(() => document.querySelector('#latest').textContent.startsWith('1 new'));
+    assert.equal((await tab.run(texts))[0], first);
+    await tab.click('#latest');
+    await tab.until(shows, 'one more');
+    netcat.close();
+});
+
+test('the example of the protocol does what it says', async () => {
+    const text = readFileSync(new URL('../../../docs/protocol.md', import.meta.url), 'utf8');
+    const [, example] = /```js\n([^]*?)```/.exec(text);
+    const netcat = new Netcat(tcp);
+    netcat.say('/join ops');
+    await netcat.until(/^\* \[ops\] you joined/);
+    const tab = await chromium.open(`http://127.0.0.1:${http}/`);
+    const code = example.replace(/import (.*) from (.*);/, 'const $1 = await import($2);');
+    await tab.run(`async () => {${code}}`);
+    await netcat.until(/^\[ops\] alice: hi$/);
+    netcat.close();
+});
+
+test('no page has failed, or asked anybody else', () => {
+    assert.deepEqual(chromium.faults, []);
+});
+
+/** A picture in the light and one in the dark. @param {import('./chromium.mjs').Tab} tab @param {string} name */
+async function both(tab, name) {
+    for (const scheme of ['light', 'dark']) {
+        await tab.scheme(scheme);
+        await tab.picture(`${pictures}/${name}-${scheme}.png`);
+    }
+}
