@@ -57,6 +57,10 @@ const RATE_LIMITED_MS = 250;
 /** An id of no incarnation: whoever resumes from it is told all that the room still has. */
 const START = '0-0';
 
+/** Names of rooms and people, and those that only the server gives. */
+const NAME = /^[A-Za-z0-9._-]{1,64}$/;
+const RESERVED = /^(guest-.*|udp|http|server)$/i;
+
 /** What answers a command, as opposed to what is told without being asked. */
 const ANSWERS = new Set(['you-joined', 'you-left', 'named', 'who', 'rooms', 'pong']);
 
@@ -100,8 +104,6 @@ export class Switchboard {
     #heard = false;
     /** Whether the name we want was ours already. */
     #had = false;
-    /** Whether the next connection is asked for under it. */
-    #named = true;
     /** What the server said of the end that is coming. */
     #reason = '';
 
@@ -149,7 +151,8 @@ export class Switchboard {
      *     room still has
      * @returns {Promise<{ room: string, members: number }>}
      */
-    join(room, { since } = {}) {
+    async join(room, { since } = {}) {
+        check(room);
         let place = this.#places.get(room.toLowerCase());
         if (!place) {
             place = new Place(room, since);
@@ -161,6 +164,7 @@ export class Switchboard {
 
     /** Leaves a room, as a connection that is lost does by itself. @param {string} room @returns {Promise<void>} */
     async leave(room) {
+        check(room);
         this.#places.delete(room.toLowerCase());
         await this.#change(`/leave ${room}`, 'you-left').catch((error) => {
             if (error.code !== 'disconnected') throw error;
@@ -174,6 +178,7 @@ export class Switchboard {
      */
     async publish(room, text) {
         const socket = this.#socket;
+        check(room);
         if (this.state !== 'open') throw disconnected();
         await this.#places.get(room.toLowerCase())?.entered.promise;
         // Whoever wrote it may have given up on it meanwhile.
@@ -187,11 +192,13 @@ export class Switchboard {
      * @param {string} name @param {string} text @returns {Promise<void>}
      */
     async tell(name, text) {
+        check(name);
         await this.#say(`/msg ${name} ${text}`);
     }
 
     /** Takes another name, and again after each reconnection. @param {string} name @returns {Promise<void>} */
     async rename(name) {
+        check(name);
         await this.#change(`/name ${name}`, 'named');
         this.wanted = name;
         this.#had = true;
@@ -202,7 +209,8 @@ export class Switchboard {
      *
      * @param {string} room @returns {Promise<{ room: string, members: string[], total: number }>}
      */
-    who(room) {
+    async who(room) {
+        check(room);
         return this.#ask(`/who ${room}`, 'who');
     }
 
@@ -237,9 +245,8 @@ export class Switchboard {
         const url = new URL(this.#url);
         url.searchParams.set('format', 'json');
         url.searchParams.set('echo', 'on');
-        // A browser is not told why a connection is refused. If it was for the name, the next one is not.
-        if (this.wanted && this.#named) url.searchParams.set('name', this.wanted);
-        this.#named = !this.#named;
+        // A browser is not told why a connection is refused, but why a command is.
+        if (NAME.test(this.wanted) && !RESERVED.test(this.wanted)) url.searchParams.set('name', this.wanted);
         const [first] = this.rooms;
         if (first) url.searchParams.set('room', first);
         const socket = new this.#WebSocket(url);
@@ -433,7 +440,6 @@ export class Switchboard {
     /** @param {{ name: string, room: string | null }} welcome */
     async #open(welcome) {
         const socket = this.#socket;
-        this.#named = true;
         this.#become('open');
         this.#call(welcome.name);
         if (welcome.name !== this.wanted) this.#claim();
@@ -556,6 +562,11 @@ class Deferred {
 function parse(id) {
     const [epoch, seq] = id.split('-');
     return [epoch, Number(seq)];
+}
+
+/** A name with a space in it would make another command of one. @param {string} name */
+function check(name) {
+    if (!NAME.test(name)) throw new Refusal('bad-name', 'a name has 1 to 64 ASCII letters, digits, -, _ and .');
 }
 
 function disconnected() {

@@ -261,12 +261,12 @@ test('what is asked too often is asked again', async () => {
 
 test('a room that cannot be joined rejects', async () => {
     start();
-    const join = board.join('b@d');
+    const join = board.join('ops');
     await settled();
     Socket.last.say(welcome());
     await settled();
-    Socket.last.say(refusal('bad-name'));
-    await assert.rejects(join, { code: 'bad-name' });
+    Socket.last.say(refusal('too-many-rooms'));
+    await assert.rejects(join, { code: 'too-many-rooms' });
     assert.deepEqual(board.rooms, []);
 });
 
@@ -297,15 +297,23 @@ test('a name that the last connection still has is asked for until it is free', 
     assert.equal(board.name, 'alice');
 });
 
-test('a connection that is refused is asked for without a name', async () => {
-    start({ name: 'alice' });
-    await settled();
-    Socket.last.break();
-    clock.tick(1_000);
-    assert.equal(Socket.last.url.searchParams.get('name'), null);
-    Socket.last.break();
-    clock.tick(2_000);
-    assert.equal(Socket.last.url.searchParams.get('name'), 'alice');
+test('a name that no server takes is no reason to refuse the connection', async () => {
+    for (const name of ['al ice', 'guest-7', 'HTTP', '']) {
+        start({ name });
+        await settled();
+        assert.equal(Socket.last.url.searchParams.get('name'), null, name);
+        board.close();
+    }
+});
+
+test('a name cannot make another command', async () => {
+    await inOps(7);
+    for (const name of ['ops psst', 'ops\n/quit', '', 'x'.repeat(65)]) {
+        const asked = [board.join(name), board.leave(name), board.publish(name, 'x'), board.tell(name, 'x'),
+            board.rename(name), board.who(name)];
+        for (const one of asked) await assert.rejects(one, { code: 'bad-name' });
+    }
+    assert.deepEqual(Socket.last.take(), []);
 });
 
 test('a connection without a word is given up', async () => {
