@@ -22,7 +22,7 @@ const LISTED = 5_000;
 const PAGE = 1_000;
 
 /** The least time between two looks at who is there, and at which rooms there are. */
-const PEOPLE_MS = 1_000;
+const PEOPLE_MS = 2_000;
 const ROOMS_MS = 4_000;
 
 const text = find('text', HTMLTextAreaElement);
@@ -90,7 +90,7 @@ function enter(name, rooms) {
     stayHere();
     find('entrance', HTMLElement).hidden = true;
     find('board', HTMLElement).hidden = false;
-    switchboard = new Switchboard('/ws', { name });
+    switchboard = new Switchboard('ws', { name });
     chat = new Chat(switchboard, view);
     switchboard.on('state', connection);
     switchboard.on('named', named);
@@ -270,11 +270,12 @@ const countPeople = seldom(PEOPLE_MS, async () => {
 /** @param {string} room @returns {Promise<{ members: string[], total: number }>} */
 async function everybody(room) {
     let { members, total } = await switchboard.who(room);
-    if (members.length === total) return { members, total };
+    // On a phone they are out of sight most of the time.
+    if (members.length === total || !find('people', HTMLElement).checkVisibility()) return { members, total };
     members = [];
     // Whoever comes or goes meanwhile may be listed twice, or not at all: the next look is never far.
     while (members.length < Math.min(total, LISTED)) {
-        const answer = await fetch(`/rooms/${room}/members?skip=${members.length}&limit=${PAGE}`);
+        const answer = await fetch(`rooms/${room}/members?skip=${members.length}&limit=${PAGE}`);
         const page = answer.ok ? await answer.json() : { members: [], total };
         if (page.members.length === 0) break;
         members.push(...page.members);
@@ -312,6 +313,12 @@ function seldom(pause, what) {
 find('composer', HTMLFormElement).addEventListener('submit', (event) => {
     event.preventDefault();
     if (text.value.trim()) submit(text.value.trimEnd());
+});
+
+text.addEventListener('input', () => {
+    if (CSS.supports('field-sizing', 'content')) return;
+    text.style.height = 'auto';
+    text.style.height = `${text.scrollHeight + 2}px`;
 });
 
 text.addEventListener('keydown', (event) => {
@@ -362,6 +369,7 @@ addEventListener('hashchange', () => {
     if (chat && hash()) open('room', hash());
 });
 
+find('members', HTMLElement).addEventListener('toggle', () => countPeople());
 find('rename', HTMLButtonElement).addEventListener('click', () => askName(''));
 find('leave', HTMLButtonElement).addEventListener('click', leave);
 find('retry', HTMLButtonElement).addEventListener('click', () => switchboard.retry());

@@ -83,12 +83,12 @@ export class Room {
 
 /** @param {string} room */
 export function publishing(room) {
-    return `curl -d 'hello' ${location.origin}/rooms/${room}`;
+    return `curl -d 'hello' ${new URL(`rooms/${room}`, document.baseURI)}`;
 }
 
 /** @param {string} room */
 export function following(room) {
-    return `curl -N '${location.origin}/rooms/${room}/messages?follow=1'`;
+    return `curl -N '${new URL(`rooms/${room}/messages?follow=1`, document.baseURI)}'`;
 }
 
 /** @param {Talk | undefined} talk */

@@ -1,17 +1,17 @@
-// Loads a module of the page. It is no package of Node's, so that it is copied to where Node takes it for a module.
+// Loads a module of the page. They are no package of Node's, so they are copied to where Node takes them for one.
 
-import { copyFileSync, mkdtempSync, rmSync } from 'node:fs';
+import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-/** @param {string} file in cli/assets, which imports no other */
+/** @param {string} file in cli/assets */
 export async function load(file) {
     const folder = mkdtempSync(join(tmpdir(), 'switchboard-'));
-    const copy = join(folder, file.replace(/js$/, 'mjs'));
     try {
-        copyFileSync(fileURLToPath(new URL(`../../assets/${file}`, import.meta.url)), copy);
-        return await import(copy);
+        cpSync(fileURLToPath(new URL('../../assets', import.meta.url)), folder, { recursive: true });
+        writeFileSync(join(folder, 'package.json'), '{ "type": "module" }');
+        return await import(join(folder, file));
     } finally {
         rmSync(folder, { recursive: true });
     }
