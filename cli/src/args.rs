@@ -2,6 +2,7 @@
 //!
 //! Values stay text here: clap would report the first fault alone, and all are to be reported at once.
 
+use crate::bench::arguments as bench;
 use clap::{ArgAction, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -63,6 +64,9 @@ pub(crate) enum Command {
     /// Serve until a signal comes
     #[command(after_long_help = format!("{SERVE_HELP}\n\n{SETTINGS_HELP}"))]
     Serve(Settings),
+    /// Load a server, and say how it kept up
+    #[command(after_long_help = bench::HELP)]
+    Bench(Box<bench::Arguments>),
     /// Show what `serve` would do with the same arguments
     Config {
         #[command(subcommand)]
@@ -76,7 +80,7 @@ pub(crate) enum Command {
     /// Print a manual page
     Man {
         /// Of one command
-        #[arg(value_parser = ["serve", "config", "completions"])]
+        #[arg(value_parser = ["serve", "bench", "config", "completions"])]
         command: Option<String>,
     },
 }

@@ -206,7 +206,7 @@ fn parse_scheme(name: &str, service: Option<&Service>) -> Result<Scheme, String>
     found.ok_or_else(|| format!("unknown scheme `{name}`; known: {}", names.join(", ")))
 }
 
-fn parse_host_port(place: &str) -> Result<HostPort, String> {
+pub(crate) fn parse_host_port(place: &str) -> Result<HostPort, String> {
     let place = place.strip_suffix('/').unwrap_or(place);
     if place.contains('/') {
         return Err("a host and port take no path".to_owned());
@@ -253,7 +253,7 @@ fn check_host(host: &str, port: Option<&str>) -> Result<(), String> {
     }
 }
 
-fn parse_path(place: &str) -> Result<PathBuf, String> {
+pub(crate) fn parse_path(place: &str) -> Result<PathBuf, String> {
     let path = percent_decoded(place)?;
     if !path.starts_with(b"/") || path == b"/" {
         return Err("not an absolute path, as in unix:///run/switchboard.sock".to_owned());

@@ -1,6 +1,7 @@
 //! The program `switchboard`: what was typed, what it means, and the exit code that comes of it.
 
 mod args;
+mod bench;
 mod config;
 mod endpoint;
 mod logging;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
     };
     let result = match args.command {
         Command::Serve(typed) => load(typed).and_then(serve::serve),
+        Command::Bench(typed) => return bench::bench(*typed).unwrap_or_else(report),
         Command::Config { action: ConfigAction::Check(typed) } => load(typed).map(drop),
         Command::Config { action: ConfigAction::Print(typed) } => load(typed).map(|config| print(config.print())),
         Command::Completions { shell } => {

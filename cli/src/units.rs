@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 const DURATIONS: &[(&str, u64)] = &[("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)];
+const LATENCIES: &[(&str, u64)] = &[("us", 1), ("ms", 1000), ("s", 1_000_000)];
 const SIZES: &[(&str, u64)] = &[("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
 
 /// Reads a number and `ms`, `s`, `m` or `h`; a number alone is seconds.
@@ -36,6 +37,18 @@ pub(crate) fn parse_count(text: &str, most: usize) -> Result<usize, String> {
     count.ok_or_else(|| {
         if most == usize::MAX { "not a number from 1 up".into() } else { format!("not a number from 1 to {most}") }
     })
+}
+
+/// Reads a number from 0 up.
+pub(crate) fn parse_number(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| "not a number from 0 up".to_owned())
+}
+
+/// Reads a number and `us`, `ms` or `s`: a time too short for deadlines.
+pub(crate) fn parse_latency(text: &str) -> Result<Duration, String> {
+    let has_unit = text.ends_with('s');
+    let microseconds = scaled(text, LATENCIES, 1).filter(|_| has_unit);
+    microseconds.map(Duration::from_micros).ok_or_else(|| "not a time such as 500us, 20ms or 1s".to_owned())
 }
 
 /// Reads `on` or `off`.
@@ -97,6 +110,17 @@ mod tests {
         assert_eq!(parse_timeout("0"), Ok(None));
         assert_eq!(parse_timeout("1s"), Ok(Some(Duration::from_secs(1))));
         assert!(parse_timeout("never").is_err());
+    }
+
+    #[test]
+    fn latencies_have_a_unit_down_to_microseconds() {
+        for (text, microseconds) in [("500us", 500), ("20ms", 20_000), ("1s", 1_000_000), ("0us", 0)] {
+            assert_eq!(parse_latency(text), Ok(Duration::from_micros(microseconds)), "{text}");
+        }
+        for text in ["", "5", "us", "1m", "1.5ms", "-1us"] {
+            assert!(parse_latency(text).is_err(), "{text}");
+        }
+        assert_eq!((parse_number("0"), parse_number("x").is_err()), (Ok(0), true));
     }
 
     #[test]

@@ -1,0 +1,236 @@
+//! `switchboard bench`: load with honest latencies, for switchboard and for what it is compared with.
+//!
+//! The main thread starts the threads that make the load, shows how it goes, and puts the report together. It shares no code with
+//! the servers: what it speaks is written from the protocols' documents.
+
+pub(crate) mod arguments;
+mod clock;
+mod echo;
+mod idle;
+mod options;
+mod payload;
+mod process;
+mod protocol;
+mod report;
+mod rooms;
+mod schedule;
+mod sequence;
+mod shared;
+mod stream;
+mod tally;
+mod target;
+mod view;
+mod worker;
+
+use crate::serve::Failure;
+use anyhow::{Context as _, anyhow};
+use arguments::Arguments;
+use clock::Clock;
+use echo::Echo;
+use idle::Idle;
+use mio::Waker;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use options::{Plan, Scenario};
+use process::Usage;
+use report::{Finding, Gatherer, Report};
+use rooms::Rooms;
+use schedule::SECOND;
+use shared::Shared;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+use stream::Connector;
+use tally::{Rest, Snapshot};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+use view::View;
+use worker::{Pulse, Worker};
+
+/// Without another connection becoming ready: those that are left never will.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often it is looked how far the connections are.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// From everybody being ready to the beginning, so that all threads have heard of it.
+const HEADWAY: u64 = SECOND / 50;
+
+/// Snapshots on their way, for each thread.
+const SNAPSHOTS: usize = 16;
+
+/// Descriptors besides those of connections.
+const OTHER_DESCRIPTORS: u64 = 64;
+
+/// Runs a load and shows what came of it.
+pub(crate) fn bench(typed: Arguments) -> Result<ExitCode, Failure> {
+    let plan = Arc::new(Plan::parse(typed).map_err(Failure::Faults)?);
+    let report = run(&plan).map_err(Failure::Start)?;
+    if let Some(path) = &plan.html {
+        std::fs::write(path, report.page()).with_context(|| path.display().to_string()).map_err(Failure::Start)?;
+    }
+    crate::print(if plan.json { report.json() } else { report.summary() });
+    match report.broken() {
+        None => Ok(ExitCode::SUCCESS),
+        Some(broken) => Err(Failure::Start(anyhow!(broken))),
+    }
+}
+
+fn run(plan: &Arc<Plan>) -> anyhow::Result<Report> {
+    raise_descriptor_limit(plan.links() as u64 + OTHER_DESCRIPTORS)?;
+    let tls =
+        plan.url.scheme.is_tls().then(|| stream::client_config(plan.ca.as_deref()).map_err(|error| anyhow!(error)));
+    let connector = Connector {
+        url: plan.url.clone(),
+        address: plan.address.clone(),
+        sources: plan.sources,
+        tls: tls.transpose()?,
+        datagrams: plan.scenario == Scenario::Udp,
+    };
+    let (pulses, wakers): (Vec<Pulse>, Vec<Waker>) =
+        (0..plan.threads).map(|_| Pulse::new()).collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
+    let shared = Arc::new(Shared::new(Clock::start(), wakers, plan.rooms, plan.publishers));
+    let before = Usage::now(&plan.server);
+    let (sender, snapshots) = mpsc::channel(SNAPSHOTS * plan.threads);
+    let threads: Vec<_> = pulses
+        .into_iter()
+        .enumerate()
+        .map(|(number, pulse)| spawn(plan, &shared, number, (pulse, connector.clone()), sender.clone()))
+        .collect::<Result<_, _>>()?;
+    drop(sender);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let outcome = runtime.block_on(follow(plan, &shared, snapshots));
+    // Whatever happened, they are to end.
+    shared.stop();
+    let rests: Vec<_> = threads.into_iter().map(join).collect::<Result<_, _>>()?;
+    let Followed { gathered, first, last, opening, stopped_early } = outcome?;
+    let finding = Finding { gathered, rests, usage: [before, first, last], opening, stopped_early };
+    Ok(Report::new(plan, finding))
+}
+
+type Thread = JoinHandle<std::io::Result<(Snapshot, Rest)>>;
+
+fn spawn(
+    plan: &Arc<Plan>,
+    shared: &Arc<Shared>,
+    number: usize,
+    means: (Pulse, Connector),
+    snapshots: mpsc::Sender<(usize, Snapshot)>,
+) -> std::io::Result<Thread> {
+    let (plan, shared) = (Arc::clone(plan), Arc::clone(shared));
+    // Made in the thread: headers of datagram batches do not move between threads.
+    let work = move || match plan.scenario {
+        Scenario::Echo | Scenario::Udp => {
+            let scenario = Echo::new(&plan, number);
+            Worker::new(scenario, plan, shared, number, means, snapshots).run()
+        }
+        Scenario::Rooms => {
+            let scenario = Rooms::new(&plan, &shared, number);
+            Worker::new(scenario, plan, shared, number, means, snapshots).run()
+        }
+        Scenario::Idle => {
+            let scenario = Idle::new(&plan, number);
+            Worker::new(scenario, plan, shared, number, means, snapshots).run()
+        }
+    };
+    thread::Builder::new().name(format!("bench-{number}")).spawn(work)
+}
+
+fn join(thread: Thread) -> anyhow::Result<(Snapshot, Rest)> {
+    let result = thread.join().map_err(|_| anyhow!("a thread of the load panicked"))?;
+    result.context("the event loop failed")
+}
+
+/// What the main thread saw.
+struct Followed {
+    gathered: Gatherer,
+    first: Usage,
+    last: Usage,
+    opening: u64,
+    stopped_early: bool,
+}
+
+/// Waits until all connections are ready, lets the run begin, and gathers until its end.
+async fn follow(
+    plan: &Plan,
+    shared: &Shared,
+    mut snapshots: mpsc::Receiver<(usize, Snapshot)>,
+) -> anyhow::Result<Followed> {
+    let mut view = View::new(plan)?;
+    let mut stopped_early = wait_until_ready(plan, shared, &mut view).await?;
+    let opening = shared.clock.now();
+    shared.begin(opening + HEADWAY);
+    let begins = Instant::now() + Duration::from_nanos(HEADWAY);
+    let measured = plan.phases.measured();
+    let [first_at, last_at] = [measured.start, measured.end].map(|at| begins + Duration::from_nanos(at));
+    let (mut first, mut last) = (None, None);
+    let mut gathered = Gatherer::new(plan);
+    loop {
+        tokio::select! {
+            told = snapshots.recv() => {
+                let Some((thread, snapshot)) = told else { break };
+                if let Some(interval) = gathered.take(thread, snapshot) {
+                    view.interval(interval)?;
+                }
+            }
+            () = sleep_until(first_at), if first.is_none() => first = Some(Usage::now(&plan.server)),
+            () = sleep_until(last_at), if last.is_none() => last = Some(Usage::now(&plan.server)),
+            () = view.asked_to_stop() => {
+                stopped_early = true;
+                last = last.or_else(|| Some(Usage::now(&plan.server)));
+                shared.stop();
+            }
+        }
+    }
+    view.close()?;
+    let last = last.unwrap_or_else(|| Usage::now(&plan.server));
+    Ok(Followed { gathered, first: first.unwrap_or(last), last, opening, stopped_early })
+}
+
+/// Waits for the connections; whether it was stopped meanwhile.
+///
+/// # Errors
+/// No connection is ready, or some are never heard of again.
+async fn wait_until_ready(plan: &Plan, shared: &Shared, view: &mut View) -> anyhow::Result<bool> {
+    let wanted = plan.links();
+    let (mut before, mut since) = ((0, 0), Instant::now());
+    let spread = Duration::from_nanos(plan.opening) / wanted as u32;
+    loop {
+        let (ready, failed) = shared.ready();
+        view.opening(ready, failed, wanted)?;
+        if ready + failed >= wanted && ready > 0 {
+            return Ok(false);
+        }
+        let first_error = || shared.first_error.lock().clone().unwrap_or_else(|| "no answer".to_owned());
+        if failed >= wanted {
+            return Err(anyhow!("{}: {}", plan.url.typed, first_error()));
+        }
+        if (ready, failed) != before {
+            (before, since) = ((ready, failed), Instant::now());
+        }
+        if since.elapsed() > PATIENCE + spread {
+            let silent = wanted - ready - failed;
+            return Err(anyhow!(
+                "{}: {silent} of {wanted} connections heard nothing: {}",
+                plan.url.typed,
+                first_error()
+            ));
+        }
+        tokio::select! {
+            () = tokio::time::sleep(LOOK) => {}
+            () = view.asked_to_stop() => return Err(anyhow!("stopped before all connections were ready")),
+        }
+    }
+}
+
+/// Raises the soft limit of descriptors as far as needed.
+fn raise_descriptor_limit(needed: u64) -> anyhow::Result<()> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    if needed > hard {
+        return Err(anyhow!("{needed} descriptors are needed, and the limit is {hard}: ulimit -n"));
+    }
+    if needed > soft {
+        setrlimit(Resource::RLIMIT_NOFILE, needed, hard)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,389 @@
+//! What a run has found: put together from the threads' snapshots, and shown as text or JSON.
+//!
+//! The fields of [`Report`] are the schema of `--json`, which docs/bench.md describes. What is there stays; new ones may come.
+
+mod gather;
+pub(super) mod text;
+
+pub(super) use gather::{Gatherer, Interval};
+use gather::{Measured, add};
+
+use super::options::{Load, Plan, Scenario};
+use super::process::Usage;
+use super::schedule::SECOND;
+use super::tally::{Count, Counts, Rest, Snapshot, histogram};
+use hdrhistogram::Histogram;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// Of the schema. It rises when a field changes its meaning or goes.
+const SCHEMA: u32 = 1;
+
+/// A thread that is busier than this could not have done much more.
+const BUSY: f64 = 0.9;
+
+/// Messages that leave so late on their own account spoil what is measured.
+const LATE: u64 = 1_000_000;
+
+#[derive(Debug, Serialize)]
+pub(super) struct Report {
+    schema: u32,
+    program: String,
+    scenario: &'static str,
+    url: String,
+    protocol: &'static str,
+    options: Options,
+    /// Whether somebody ended the run before its time.
+    stopped_early: bool,
+    measured_s: f64,
+    /// In the measured time.
+    sent: u64,
+    received: u64,
+    sent_per_s: f64,
+    received_per_s: f64,
+    latency_us: Option<Spread>,
+    lag_us: Option<Spread>,
+    connect_us: Option<Spread>,
+    verified: Verified,
+    connections: Connections,
+    errors: BTreeMap<String, u64>,
+    generator: Generator,
+    server: Option<Server>,
+    machine_busy_share: Option<f64>,
+    intervals: Vec<IntervalReport>,
+    warnings: Vec<String>,
+    broken: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Options {
+    connections: usize,
+    size: usize,
+    /// Null for `max`.
+    rate: Option<u64>,
+    /// Null at a constant rate.
+    in_flight: Option<u32>,
+    duration_s: f64,
+    warmup_s: f64,
+    ramp_s: f64,
+    churn: u64,
+    slow_readers: usize,
+    publishers: usize,
+    rooms: usize,
+    source_addresses: usize,
+    seed: u64,
+    threads: usize,
+}
+
+/// Where times lie, in microseconds.
+#[derive(Debug, Serialize)]
+pub(super) struct Spread {
+    count: u64,
+    min: f64,
+    mean: f64,
+    p50: f64,
+    p90: f64,
+    p99: f64,
+    p999: f64,
+    p9999: f64,
+    max: f64,
+}
+
+/// Over the whole run, warm-up included.
+#[derive(Debug, Serialize)]
+struct Verified {
+    lost: u64,
+    duplicated: u64,
+    reordered: u64,
+    corrupt: u64,
+    gaps_announced: u64,
+    lost_announced: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Connections {
+    wanted: usize,
+    opened: u64,
+    failed: u64,
+    closed_by_server: u64,
+    slow_closed: u64,
+    replaced: u64,
+    silent: u64,
+    opening_s: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct Generator {
+    threads: usize,
+    /// Of one core, by the busiest thread.
+    busiest_share: f64,
+    cpu_us_per_message: Option<f64>,
+    bottleneck: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Server {
+    /// Of one core.
+    cpu_share: f64,
+    cpu_us_per_message: Option<f64>,
+    memory_bytes: u64,
+    /// By how much its memory grew from before the first connection to the end of what was measured.
+    memory_bytes_per_connection: f64,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct IntervalReport {
+    /// Since the run began.
+    from_s: f64,
+    until_s: f64,
+    measured: bool,
+    sent: u64,
+    received: u64,
+    latency_us: Option<Spread>,
+    busiest_share: f64,
+}
+
+impl Spread {
+    pub(super) fn of(times: &Histogram<u64>) -> Option<Self> {
+        let at = |quantile| micros(times.value_at_quantile(quantile));
+        (!times.is_empty()).then(|| Self {
+            count: times.len(),
+            min: micros(times.min()),
+            mean: (times.mean() / 10.0).round() / 100.0,
+            p50: at(0.5),
+            p90: at(0.9),
+            p99: at(0.99),
+            p999: at(0.999),
+            p9999: at(0.9999),
+            max: micros(times.max()),
+        })
+    }
+}
+
+fn micros(nanoseconds: u64) -> f64 {
+    (nanoseconds as f64 / 10.0).round() / 100.0
+}
+
+fn seconds(nanoseconds: u64) -> f64 {
+    nanoseconds as f64 / SECOND as f64
+}
+
+/// What a run leaves.
+#[derive(Debug)]
+pub(super) struct Finding {
+    pub(super) gathered: Gatherer,
+    /// Each thread's part after the last whole interval, and what it leaves.
+    pub(super) rests: Vec<(Snapshot, Rest)>,
+    /// Before the first connection, and when what is measured began and ended.
+    pub(super) usage: [Usage; 3],
+    pub(super) opening: u64,
+    pub(super) stopped_early: bool,
+}
+
+impl Report {
+    pub(super) fn new(plan: &Plan, finding: Finding) -> Self {
+        let Finding { gathered, rests, usage: [before, first, last], opening, stopped_early } = finding;
+        let Measured { mut latency, lag, counts: window, cpu, time, busiest } = gathered.measured();
+        let (mut connect, mut total, mut silent, mut errors) = (histogram(), Counts::default(), 0, BTreeMap::new());
+        for (snapshot, rest) in rests {
+            // What was due in time and came late is measured too.
+            add(&mut latency, &snapshot.latency);
+            add(&mut connect, &rest.connect);
+            total = total + rest.counts;
+            silent += rest.silent;
+            for (error, count) in rest.errors {
+                *errors.entry(error).or_default() += count;
+            }
+        }
+        let messages = window[Count::Received];
+        let per_message = |nanoseconds: u64| (messages > 0).then(|| nanoseconds as f64 / 1000.0 / messages as f64);
+        let server = last.cpu.zip(first.cpu).filter(|_| !plan.server.is_empty()).map(|(last_cpu, first_cpu)| {
+            let spent = last_cpu.saturating_sub(first_cpu);
+            let growth = last.memory as f64 - before.memory as f64;
+            Server {
+                cpu_share: spent as f64 / time.max(1) as f64,
+                cpu_us_per_message: per_message(spent),
+                memory_bytes: last.memory,
+                memory_bytes_per_connection: (growth / plan.links() as f64).max(0.0),
+            }
+        });
+        let mut report = Self {
+            schema: SCHEMA,
+            program: format!("switchboard {}", env!("CARGO_PKG_VERSION")),
+            scenario: plan.scenario.name(),
+            url: plan.url.typed.clone(),
+            protocol: plan.protocol.name(),
+            options: Options::of(plan),
+            stopped_early,
+            measured_s: seconds(time),
+            sent: window[Count::Sent],
+            received: messages,
+            sent_per_s: window[Count::Sent] as f64 / seconds(time.max(1)),
+            received_per_s: messages as f64 / seconds(time.max(1)),
+            latency_us: Spread::of(&latency),
+            lag_us: Spread::of(&lag),
+            connect_us: Spread::of(&connect),
+            verified: Verified::of(&total),
+            connections: Connections::of(plan, &total, silent, opening),
+            errors,
+            generator: Generator {
+                threads: plan.threads,
+                busiest_share: busiest,
+                cpu_us_per_message: per_message(cpu),
+                bottleneck: busiest > BUSY,
+            },
+            server,
+            machine_busy_share: last.machine_since(&first),
+            intervals: gathered.whole.iter().map(IntervalReport::of).collect(),
+            warnings: Vec::new(),
+            broken: Vec::new(),
+        };
+        report.warn(plan, lag.value_at_quantile(0.99));
+        report.judge(plan);
+        report
+    }
+
+    /// One line of JSON.
+    pub(super) fn json(&self) -> String {
+        let Ok(text) = serde_json::to_string(self) else {
+            unreachable!("its keys are texts, and writing to memory does not fail")
+        };
+        text + "\n"
+    }
+
+    /// A page with charts.
+    pub(super) fn page(&self) -> String {
+        self.json()
+    }
+
+    /// Which of the `--max-…` are broken, and by what.
+    pub(super) fn broken(&self) -> Option<String> {
+        (!self.broken.is_empty()).then(|| self.broken.join("; "))
+    }
+
+    /// Says what makes the figures doubtful.
+    fn warn(&mut self, plan: &Plan, lag: u64) {
+        let mut warnings = Vec::new();
+        if self.generator.bottleneck {
+            let share = self.generator.busiest_share * 100.0;
+            warnings.push(format!(
+                "the generator was the bottleneck: its busiest thread used {share:.0} % of a core; try --threads or a lower rate"
+            ));
+        }
+        if lag > LATE {
+            let lag = text::time(micros(lag));
+            warnings.push(format!(
+                "1 % of the messages left {lag} late or later: the generator did not get the CPU in time"
+            ));
+        }
+        let Connections { wanted, failed, closed_by_server, silent, .. } = &self.connections;
+        if *failed > 0 {
+            warnings.push(format!("{failed} of {wanted} connections failed"));
+        }
+        if *closed_by_server > 0 {
+            warnings.push(format!("the server closed {closed_by_server} connections"));
+        }
+        if *silent > 0 {
+            warnings.push(format!("{silent} connections received nothing"));
+        }
+        if self.stopped_early {
+            warnings.push("stopped before its time".to_owned());
+        }
+        if plan.url.scheme.is_tls() && plan.ca.is_none() {
+            warnings.push("the server's certificate was not checked (--ca)".to_owned());
+        }
+        self.warnings = warnings;
+    }
+
+    /// Says which of the `--max-…` are broken.
+    fn judge(&mut self, plan: &Plan) {
+        if let Some(most) = plan.max_p99 {
+            let p99 = self.latency_us.as_ref().map(|spread| spread.p99);
+            let most = micros(super::schedule::nanoseconds(most));
+            match p99 {
+                Some(p99) if p99 <= most => {}
+                Some(p99) => self.broken.push(format!("--max-p99 {}: it is {}", text::time(most), text::time(p99))),
+                None => self.broken.push(format!("--max-p99 {}: nothing was received", text::time(most))),
+            }
+        }
+        if let Some(most) = plan.max_lost {
+            let Verified { lost, duplicated, reordered, corrupt, .. } = &self.verified;
+            // Datagrams may come in any order.
+            let reordered = if plan.scenario == Scenario::Udp { 0 } else { *reordered };
+            if *lost > most || duplicated + reordered + corrupt > 0 {
+                self.broken.push(format!(
+                    "--max-lost {most}: {lost} lost, {duplicated} duplicated, {reordered} reordered, {corrupt} corrupt"
+                ));
+            }
+            if self.connections.failed > 0 {
+                self.broken.push(format!("--max-lost {most}: {} connections failed", self.connections.failed));
+            }
+        }
+    }
+}
+
+impl Options {
+    fn of(plan: &Plan) -> Self {
+        Self {
+            connections: plan.connections,
+            size: plan.size,
+            rate: plan.rate(),
+            in_flight: match plan.load {
+                Load::Closed { in_flight } => Some(in_flight),
+                Load::Open { .. } => None,
+            },
+            duration_s: seconds(plan.phases.duration),
+            warmup_s: seconds(plan.phases.warmup),
+            ramp_s: seconds(plan.phases.ramp.max(plan.opening)),
+            churn: plan.churn,
+            slow_readers: plan.slow_readers,
+            publishers: plan.publishers,
+            rooms: plan.rooms,
+            source_addresses: plan.sources,
+            seed: plan.seed,
+            threads: plan.threads,
+        }
+    }
+}
+
+impl Verified {
+    fn of(counts: &Counts) -> Self {
+        Self {
+            lost: counts.lost(),
+            duplicated: counts[Count::Duplicated],
+            reordered: counts[Count::Reordered],
+            corrupt: counts[Count::Corrupt],
+            gaps_announced: counts[Count::Gaps],
+            lost_announced: counts[Count::Announced],
+        }
+    }
+}
+
+impl Connections {
+    fn of(plan: &Plan, counts: &Counts, silent: u64, opening: u64) -> Self {
+        Self {
+            wanted: plan.links(),
+            opened: counts[Count::Opened],
+            failed: counts[Count::Failed],
+            closed_by_server: counts[Count::Closed],
+            slow_closed: counts[Count::SlowClosed],
+            replaced: counts[Count::Replaced],
+            silent,
+            opening_s: seconds(opening),
+        }
+    }
+}
+
+impl IntervalReport {
+    fn of(interval: &Interval) -> Self {
+        Self {
+            from_s: seconds(interval.from),
+            until_s: seconds(interval.until),
+            measured: interval.measured,
+            sent: interval.counts[Count::Sent],
+            received: interval.counts[Count::Received],
+            latency_us: Spread::of(&interval.latency),
+            busiest_share: interval.busiest,
+        }
+    }
+}

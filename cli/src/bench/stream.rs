@@ -1,0 +1,166 @@
+//! One connection's socket: non-blocking, over TCP, TLS, a Unix socket or UDP.
+
+mod datagrams;
+mod tls;
+
+pub(super) use datagrams::Batch;
+pub(super) use tls::client_config;
+
+use super::target::{Address, Url, source};
+use mio::event::Source;
+use mio::net::{TcpStream, UdpSocket, UnixStream};
+use nix::sys::socket::{setsockopt, sockopt};
+use rustls::ClientConfig;
+use socket2::{Domain, Protocol, Socket, Type};
+use std::io::{self, Read as _, Write as _};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use tls::Tls;
+
+/// What a slow reader's socket holds, so that the server notices soon. The kernel doubles it.
+const SLOW_BUFFER_BYTES: usize = 4096;
+
+/// A datagram socket's receive buffer; the kernel may give less.
+const DATAGRAM_BUFFER_BYTES: usize = 4 << 20;
+
+/// How connections are made.
+#[derive(Debug, Clone)]
+pub(super) struct Connector {
+    pub(super) url: Url,
+    pub(super) address: Address,
+    pub(super) sources: usize,
+    pub(super) tls: Option<Arc<ClientConfig>>,
+    pub(super) datagrams: bool,
+}
+
+#[derive(Debug)]
+pub(super) enum Stream {
+    Tcp(TcpStream),
+    Tls(Box<Tls>),
+    Unix(UnixStream),
+    Udp(UdpSocket),
+}
+
+/// Whether a connection that was begun has come about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Progress {
+    Pending,
+    Open,
+}
+
+impl Connector {
+    /// Begins a connection, which `register` is to watch.
+    pub(super) fn connect(
+        &self,
+        index: usize,
+        slow: bool,
+        register: impl FnOnce(&mut dyn Source) -> io::Result<()>,
+    ) -> io::Result<Stream> {
+        let mut stream = match &self.address {
+            Address::File(path) => Stream::Unix(UnixStream::connect(path)?),
+            Address::Socket(address) if self.datagrams => Stream::Udp(self.datagram_socket(*address, index)?),
+            Address::Socket(address) => {
+                let socket = self.socket(*address, index, Type::STREAM, Protocol::TCP)?;
+                socket.set_tcp_nodelay(true)?;
+                if slow {
+                    socket.set_recv_buffer_size(SLOW_BUFFER_BYTES)?;
+                }
+                match socket.connect(&(*address).into()) {
+                    Err(error) if error.raw_os_error() != Some(nix::errno::Errno::EINPROGRESS as i32) => {
+                        return Err(error);
+                    }
+                    _ => {}
+                }
+                let socket = TcpStream::from_std(socket.into());
+                match &self.tls {
+                    Some(config) => Stream::Tls(Box::new(Tls::new(socket, Arc::clone(config), &self.url.host())?)),
+                    None => Stream::Tcp(socket),
+                }
+            }
+        };
+        register(stream.source())?;
+        Ok(stream)
+    }
+
+    fn datagram_socket(&self, address: SocketAddr, index: usize) -> io::Result<UdpSocket> {
+        let socket = self.socket(address, index, Type::DGRAM, Protocol::UDP)?;
+        // More than the system allows is cut to that: it is a wish.
+        let _ = socket.set_recv_buffer_size(DATAGRAM_BUFFER_BYTES);
+        socket.connect(&address.into())?;
+        Ok(UdpSocket::from_std(socket.into()))
+    }
+
+    fn socket(&self, address: SocketAddr, index: usize, kind: Type, protocol: Protocol) -> io::Result<Socket> {
+        let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
+        socket.set_nonblocking(true)?;
+        if let Some(source) = source(index, self.sources) {
+            // The port is chosen by `connect`, which can give one port to several targets; `bind` could not.
+            setsockopt(&socket, sockopt::IpBindAddressNoPort, &true)?;
+            socket.bind(&SocketAddr::new(IpAddr::V4(source), 0).into())?;
+        }
+        Ok(socket)
+    }
+}
+
+impl Stream {
+    /// What an event loop watches.
+    pub(super) fn source(&mut self) -> &mut dyn Source {
+        match self {
+            Self::Tcp(socket) => socket,
+            Self::Tls(tls) => tls.socket(),
+            Self::Unix(socket) => socket,
+            Self::Udp(socket) => socket,
+        }
+    }
+
+    /// Whether the connection has come about, once its socket is writable.
+    pub(super) fn progress(&mut self) -> io::Result<Progress> {
+        match self {
+            Self::Tcp(socket) => connected(socket),
+            Self::Tls(tls) => tls.progress(),
+            Self::Unix(_) | Self::Udp(_) => Ok(Progress::Open),
+        }
+    }
+
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(socket) => socket.read(buffer),
+            Self::Tls(tls) => tls.read(buffer),
+            Self::Unix(socket) => socket.read(buffer),
+            Self::Udp(socket) => socket.recv(buffer),
+        }
+    }
+
+    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(socket) => socket.write(bytes),
+            Self::Tls(tls) => tls.write(bytes),
+            Self::Unix(socket) => socket.write(bytes),
+            Self::Udp(socket) => socket.send(bytes),
+        }
+    }
+
+    /// Sends what a write has left behind in it.
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Tls(tls) => tls.flush(),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a read that gave less than it could means that nothing more is there: what comes later is a new event.
+    pub(super) fn short_reads_are_last(&self) -> bool {
+        !matches!(self, Self::Tls(_))
+    }
+}
+
+fn connected(socket: &TcpStream) -> io::Result<Progress> {
+    if let Some(error) = socket.take_error()? {
+        return Err(error);
+    }
+    match socket.peer_addr() {
+        Ok(_) => Ok(Progress::Open),
+        Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(Progress::Pending),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,146 @@
+//! Where the load goes: the URL, taken apart and resolved, and from which addresses connections come.
+
+use crate::endpoint::{HostPort, parse_host_port, parse_path};
+use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs as _};
+use std::path::PathBuf;
+
+/// Connections from one address to one port: the ports that Linux gives out by default are 28,232.
+pub(super) const PER_SOURCE: usize = 28_000;
+
+/// Source addresses are 127.1.0.1 to 127.1.250.250.
+pub(super) const MOST_SOURCES: usize = 250 * 251;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scheme {
+    Tcp,
+    Tls,
+    Unix,
+    Udp,
+    Ws,
+    Wss,
+}
+
+impl Scheme {
+    const NAMES: [(&'static str, Self); 6] = [
+        ("tcp", Self::Tcp),
+        ("tls", Self::Tls),
+        ("unix", Self::Unix),
+        ("udp", Self::Udp),
+        ("ws", Self::Ws),
+        ("wss", Self::Wss),
+    ];
+
+    pub(super) fn is_websocket(self) -> bool {
+        matches!(self, Self::Ws | Self::Wss)
+    }
+
+    pub(super) fn is_tls(self) -> bool {
+        matches!(self, Self::Tls | Self::Wss)
+    }
+}
+
+/// A URL that is well-formed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Url {
+    pub(super) typed: String,
+    pub(super) scheme: Scheme,
+    pub(super) place: Place,
+    /// Of a WebSocket, with its query.
+    pub(super) path: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Place {
+    Host(HostPort),
+    File(PathBuf),
+}
+
+/// Where to connect to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Address {
+    Socket(SocketAddr),
+    File(PathBuf),
+}
+
+impl Url {
+    pub(super) fn parse(typed: &str) -> Result<Self, String> {
+        let (scheme, rest) = typed.split_once("://").ok_or("not a URL, as in tcp://127.0.0.1:8080")?;
+        let known = Scheme::NAMES.iter().find(|(name, _)| *name == scheme);
+        let Some((_, scheme)) = known else {
+            let names = Scheme::NAMES.map(|(name, _)| name).join(", ");
+            return Err(format!("unknown scheme `{scheme}`; known: {names}"));
+        };
+        let end = rest.find(['/', '?']).filter(|_| scheme.is_websocket()).unwrap_or(rest.len());
+        let (place, path) = rest.split_at(end);
+        if path.bytes().any(|byte| !byte.is_ascii_graphic()) {
+            return Err("a path holds no spaces, and what is not ASCII is percent-encoded".to_owned());
+        }
+        let place = match scheme {
+            Scheme::Unix => Place::File(parse_path(place)?),
+            _ => Place::Host(parse_host_port(place)?),
+        };
+        let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+        Ok(Self { typed: typed.to_owned(), scheme: *scheme, place, path })
+    }
+
+    /// Looks the host up; the first address it has is taken.
+    pub(super) fn resolve(&self) -> Result<Address, String> {
+        match &self.place {
+            Place::File(path) => Ok(Address::File(path.clone())),
+            Place::Host(host) => {
+                let mut found = host.to_string().to_socket_addrs().map_err(|error| error.to_string())?;
+                found.next().map(Address::Socket).ok_or_else(|| "the host has no address".to_owned())
+            }
+        }
+    }
+
+    /// The host as a URL and an HTTP request name it.
+    pub(super) fn host(&self) -> String {
+        match &self.place {
+            Place::Host(host) => host.to_string(),
+            Place::File(_) => "localhost".to_owned(),
+        }
+    }
+}
+
+impl Address {
+    /// Whether connections can come from 127.1.x.y.
+    pub(super) fn is_loopback(&self) -> bool {
+        matches!(self, Self::Socket(SocketAddr::V4(address)) if address.ip().is_loopback())
+    }
+}
+
+/// The address that connection number `index` comes from, of `sources`; none with one source, where the system chooses.
+pub(super) fn source(index: usize, sources: usize) -> Option<Ipv4Addr> {
+    let number = index.checked_rem(sources).filter(|_| sources > 1)?;
+    Some(Ipv4Addr::new(127, 1, (number / 250) as u8, (number % 250) as u8 + 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_taken_apart() {
+        let url = Url::parse("ws://127.0.0.1:8082/rooms/{room}/ws?format=raw").unwrap();
+        assert_eq!((url.scheme, url.path.as_str()), (Scheme::Ws, "/rooms/{room}/ws?format=raw"));
+        assert_eq!(url.host(), "127.0.0.1:8082");
+        assert_eq!(url.resolve(), Ok(Address::Socket("127.0.0.1:8082".parse().unwrap())));
+        assert!(url.resolve().unwrap().is_loopback());
+        assert_eq!(Url::parse("ws://localhost:1").unwrap().path, "/");
+        assert_eq!(Url::parse("unix:///run/x.sock").unwrap().resolve(), Ok(Address::File("/run/x.sock".into())));
+        for wrong in ["127.0.0.1:1", "http://localhost:1", "tcp://localhost", "tcp://h:1/x", "unix://x", "ws://h:1/a b"]
+        {
+            assert!(Url::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn sources_are_spread_over_loopback() {
+        assert_eq!(source(7, 1), None);
+        assert_eq!(source(0, 300), Some(Ipv4Addr::new(127, 1, 0, 1)));
+        assert_eq!(source(250, 300), Some(Ipv4Addr::new(127, 1, 1, 1)));
+        assert_eq!(source(300, 300), source(0, 300));
+        assert_eq!(source(MOST_SOURCES - 1, MOST_SOURCES), Some(Ipv4Addr::new(127, 1, 250, 250)));
+    }
+}

@@ -1,0 +1,241 @@
+//! `switchboard bench` against servers that are right, wrong, stopped or not there.
+
+mod faulty;
+
+use crate::process::{Program, command, run};
+use faulty::{Chat, Echo};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+/// Runs a load on a server, and reads its JSON. It must end well.
+fn measure(scenario: &str, url: &str, options: &[&str]) -> Value {
+    let end = run(&arguments(scenario, url, options));
+    assert_eq!(end.code, Some(0), "{:?}", end.log);
+    serde_json::from_str(&end.output.join("\n")).expect("JSON")
+}
+
+fn arguments<'a>(scenario: &'a str, url: &'a str, options: &[&'a str]) -> Vec<&'a str> {
+    ["bench", scenario, url, "--json", "--duration", "1s", "--warmup", "0"].iter().chain(options).copied().collect()
+}
+
+/// `lost`, `duplicated`, `reordered`, `corrupt`.
+fn verified(report: &Value) -> [u64; 4] {
+    ["lost", "duplicated", "reordered", "corrupt"].map(|field| report["verified"][field].as_u64().expect(field))
+}
+
+fn count(report: &Value, field: &str) -> u64 {
+    report[field].as_u64().expect(field)
+}
+
+#[test]
+fn every_reply_comes_back_right_at_a_constant_rate() {
+    let server = Program::serve(&["echo=tcp://127.0.0.1:0"]);
+    let url = &server.listeners[0].url;
+    for threads in ["1", "2"] {
+        let report = measure("echo", url, &["--rate", "200", "--connections", "7", "--threads", threads]);
+        assert_eq!(verified(&report), [0; 4]);
+        assert_eq!((report["schema"].as_u64(), report["options"]["rate"].as_u64()), (Some(1), Some(200)));
+        // Each thread looks at the clock by itself: a message that is due at a cut is on either side of it.
+        assert!((190..=210).contains(&count(&report, "sent")), "{report}");
+        assert_eq!(report["connections"]["opened"], 7);
+        assert!(report["latency_us"]["p50"].as_f64() > Some(0.0));
+    }
+}
+
+#[test]
+fn a_closed_loop_sends_as_fast_as_it_is_answered() {
+    let server = Program::serve(&["echo=tcp://127.0.0.1:0"]);
+    let options = ["--rate", "max", "--in-flight", "8", "--connections", "3", "--size", "1KiB"];
+    let report = measure("echo", &server.listeners[0].url, &options);
+    assert_eq!(verified(&report), [0; 4]);
+    assert!(count(&report, "received") > 100, "{report}");
+    assert_eq!(report["options"]["rate"], Value::Null);
+}
+
+#[test]
+fn datagrams_are_answered() {
+    let server = Program::serve(&["echo=udp://127.0.0.1:0"]);
+    for options in [&["--rate", "100"][..], &["--rate", "max", "--in-flight", "4", "--source-addresses", "3"]] {
+        let report = measure("udp", &server.listeners[0].url, options);
+        assert_eq!(verified(&report)[1..], [0; 3]);
+        assert!(count(&report, "received") > 50, "{report}");
+    }
+}
+
+#[test]
+fn members_of_rooms_hear_all_publishers_in_order() {
+    let urls = ["rooms=tcp://127.0.0.1:0", "rooms=tcp://127.0.0.1:0?format=raw&commands=off&room=raw"];
+    let server = Program::serve(&urls);
+    let few = ["--connections", "6", "--publishers", "3", "--rate", "60"];
+    for (listener, options) in
+        [(0, &few[..]), (1, &few), (0, &["--connections", "6", "--publishers", "4", "--rooms", "3"])]
+    {
+        let report = measure("rooms", &server.listeners[listener].url, options);
+        assert_eq!(verified(&report), [0; 4], "{report}");
+        assert!(count(&report, "received") > 50, "{report}");
+    }
+    // Each message goes to 6 members and 2 other publishers.
+    let report = measure("rooms", &server.listeners[1].url, &few);
+    assert_eq!(count(&report, "received") / count(&report, "sent"), 8, "{report}");
+    let closed = ["--connections", "5", "--rate", "max", "--in-flight", "3", "--threads", "2", "--publishers", "2"];
+    let report = measure("rooms", &server.listeners[0].url, &closed);
+    assert_eq!(verified(&report), [0; 4], "{report}");
+    assert!(count(&report, "received") > 500, "{report}");
+}
+
+#[test]
+fn churn_and_slow_readers_cost_the_others_nothing() {
+    let server = Program::serve(&["rooms=tcp://127.0.0.1:0", "echo=tcp://127.0.0.1:0"]);
+    let options = ["--connections", "10", "--churn", "20", "--slow-readers", "1"];
+    for (scenario, listener) in [("rooms", 0), ("echo", 1)] {
+        let report = measure(scenario, &server.listeners[listener].url, &options);
+        assert_eq!(verified(&report), [0; 4], "{report}");
+        assert!(report["connections"]["replaced"].as_u64() > Some(10), "{report}");
+        assert_eq!(report["errors"], serde_json::json!({}));
+    }
+}
+
+#[test]
+fn idle_connections_stay_open() {
+    let server = Program::serve(&["echo=tcp://127.0.0.1:0"]);
+    let end = run(&["bench", "idle", &server.listeners[0].url, "--connections", "50", "--duration", "1s", "--json"]);
+    let report: Value = serde_json::from_str(&end.output.join("\n")).expect("JSON");
+    assert_eq!((end.code, report["connections"]["opened"].as_u64()), (Some(0), Some(50)));
+    assert_eq!(report["connections"]["closed_by_server"], 0);
+}
+
+#[test]
+fn a_planted_loss_duplicate_reorder_and_corruption_are_found() {
+    let server = Echo::start();
+    let options = ["--connections", "1", "--rate", "100"];
+    let report = measure("echo", &server.url, &options);
+    // What comes back corrupt is lost as well.
+    assert_eq!(verified(&report), [2, 1, 1, 1], "{report}");
+    let end = run(&arguments("echo", &server.url, &[&options[..], &["--max-lost", "2"]].concat()));
+    assert_eq!(end.code, Some(1));
+    assert_eq!(end.log.last().unwrap(), "error: --max-lost 2: 2 lost, 1 duplicated, 1 reordered, 1 corrupt");
+}
+
+#[test]
+fn in_rooms_too_for_the_member_that_it_happens_to() {
+    let server = Chat::start();
+    let options = ["--connections", "4", "--rate", "100"];
+    let report = measure("rooms", &server.url, &options);
+    assert_eq!(verified(&report), [2, 1, 1, 1], "{report}");
+    assert_eq!((count(&report["verified"], "gaps_announced"), count(&report["verified"], "lost_announced")), (1, 2));
+}
+
+#[test]
+fn a_server_that_is_stopped_for_a_second_shows_that_second() {
+    let stopped = |options: &[&str]| {
+        let server = Program::serve(&["echo=tcp://127.0.0.1:0"]);
+        let url = server.listeners[0].url.clone();
+        let arguments = ["bench", "echo", &url, "--json", "--duration", "4s", "--warmup", "0"];
+        let mut bench = Program::spawn(command(&[&arguments[..], options].concat()));
+        // A line a second tells the time.
+        bench.logged("1 s");
+        server.signal(Signal::SIGSTOP);
+        bench.logged("2 s");
+        server.signal(Signal::SIGCONT);
+        let end = bench.end();
+        let report: Value = serde_json::from_str(&end.output.join("\n")).expect("JSON");
+        report["latency_us"]["p999"].as_f64().expect("a latency")
+    };
+    let open = stopped(&["--rate", "100"]);
+    assert!(open > 800_000.0, "{open} µs");
+    // One answer in thousands is late there, whatever was not sent meanwhile.
+    let closed = stopped(&["--rate", "max", "--connections", "1"]);
+    assert!(closed < 500_000.0, "{closed} µs");
+}
+
+#[test]
+fn a_latency_above_the_limit_ends_with_1() {
+    let server = Program::serve(&["echo=tcp://127.0.0.1:0"]);
+    let url = &server.listeners[0].url;
+    let end = run(&arguments("echo", url, &["--max-p99", "1us"]));
+    assert_eq!(end.code, Some(1));
+    assert!(end.log.last().unwrap().starts_with("error: --max-p99 1.00 µs: it is "), "{:?}", end.log);
+    let report: Value = serde_json::from_str(&end.output.join("\n")).expect("JSON");
+    assert_eq!(report["broken"].as_array().map(Vec::len), Some(1));
+    measure("echo", url, &["--max-p99", "10s", "--max-lost", "0"]);
+}
+
+#[test]
+fn the_summary_and_the_servers_usage_are_for_people_too() {
+    let server = Program::serve(&["echo=tcp://127.0.0.1:0"]);
+    let process = server.id().to_string();
+    let end = run(&[
+        "bench",
+        "echo",
+        &server.listeners[0].url,
+        "--duration",
+        "1s",
+        "--warmup",
+        "0",
+        "--server-pid",
+        &process,
+    ]);
+    assert_eq!(end.code, Some(0));
+    let text = end.output.join("\n");
+    for row in ["1 s ", "connections", "latency", "verified     0 lost", "generator", "server ", "its memory"] {
+        assert!(text.contains(row), "{row} is missing in\n{text}");
+    }
+}
+
+#[test]
+fn a_server_that_is_not_there_is_one_error() {
+    let address =
+        std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
+    let url = format!("tcp://{address}");
+    let end = run(&["bench", "echo", &url]);
+    assert_eq!(end.code, Some(1));
+    assert_eq!(end.log, [format!("error: {url}: Connection refused (os error 111)")]);
+}
+
+#[test]
+fn all_faults_of_a_load_come_at_once() {
+    let end = run(&[
+        "bench",
+        "idle",
+        "udp://127.0.0.1:1",
+        "--rate=-1",
+        "--size",
+        "1GiB",
+        "--duration",
+        "0",
+        "--rooms",
+        "2",
+        "--protocol",
+        "smtp",
+        "--max-p99",
+        "5",
+        "--server-pid",
+        "x",
+    ]);
+    assert_eq!((end.code, end.output), (Some(2), Vec::new()));
+    assert_eq!(
+        end.log,
+        [
+            "error: --rate: is not for idle",
+            "error: --rate: `-1` is not a number from 1 to 100000000, nor max",
+            "error: --rooms: is not for idle",
+            "error: --protocol: is not for idle",
+            "error: --protocol: `smtp` is not one of lines, nats, resp, mqtt, ws",
+            "error: --size: is not for idle",
+            "error: --size: `1GiB` is not from 16 to 65536 bytes",
+            "error: --server-pid: `x` is not a process number",
+            "error: --max-p99: is not for idle",
+            "error: --max-p99: `5` is not a time such as 500us, 20ms or 1s",
+            "error: --duration: nothing is measured in no time",
+            "error: udp://127.0.0.1:1: udp:// goes with the scenario udp",
+        ]
+    );
+    let end = run(&["bench", "load", "ftp://x"]);
+    assert_eq!(
+        end.log,
+        [
+            "error: unknown scenario `load`; known: echo, rooms, idle, udp",
+            "error: ftp://x: unknown scheme `ftp`; known: tcp, tls, unix, udp, ws, wss",
+        ]
+    );
+}
