@@ -43,7 +43,7 @@ use std::time::Duration;
 use stream::Connector;
 use tally::{Rest, Snapshot};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, sleep, sleep_until};
 use view::View;
 use worker::{Pulse, Worker};
 
@@ -52,6 +52,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How often it is looked how far the connections are.
 const LOOK: Duration = Duration::from_millis(20);
+
+/// How often the live view is drawn.
+const FRAME: Duration = Duration::from_millis(200);
 
 /// From everybody being ready to the beginning, so that all threads have heard of it.
 const HEADWAY: u64 = SECOND / 50;
@@ -118,22 +121,37 @@ fn spawn(
     snapshots: mpsc::Sender<(usize, Snapshot)>,
 ) -> std::io::Result<Thread> {
     let (plan, shared) = (Arc::clone(plan), Arc::clone(shared));
+    let ending = Ending(Arc::clone(&shared));
     // Made in the thread: headers of datagram batches do not move between threads.
-    let work = move || match plan.scenario {
-        Scenario::Echo | Scenario::Udp => {
-            let scenario = Echo::new(&plan, number);
-            Worker::new(scenario, plan, shared, number, means, snapshots).run()
-        }
-        Scenario::Rooms => {
-            let scenario = Rooms::new(&plan, &shared, number);
-            Worker::new(scenario, plan, shared, number, means, snapshots).run()
-        }
-        Scenario::Idle => {
-            let scenario = Idle::new(&plan, number);
-            Worker::new(scenario, plan, shared, number, means, snapshots).run()
+    let work = move || {
+        let _ending = ending;
+        match plan.scenario {
+            Scenario::Echo | Scenario::Udp => {
+                let scenario = Echo::new(&plan, number);
+                Worker::new(scenario, plan, shared, number, means, snapshots).run()
+            }
+            Scenario::Rooms => {
+                let scenario = Rooms::new(&plan, &shared, number);
+                Worker::new(scenario, plan, shared, number, means, snapshots).run()
+            }
+            Scenario::Idle => {
+                let scenario = Idle::new(&plan, number);
+                Worker::new(scenario, plan, shared, number, means, snapshots).run()
+            }
         }
     };
     thread::Builder::new().name(format!("bench-{number}")).spawn(work)
+}
+
+/// A thread that panics ends the run.
+struct Ending(Arc<Shared>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.stop();
+        }
+    }
 }
 
 fn join(thread: Thread) -> anyhow::Result<(Snapshot, Rest)> {
@@ -157,49 +175,59 @@ async fn follow(
     mut snapshots: mpsc::Receiver<(usize, Snapshot)>,
 ) -> anyhow::Result<Followed> {
     let mut view = View::new(plan)?;
-    let mut stopped_early = wait_until_ready(plan, shared, &mut view).await?;
+    wait_until_ready(plan, shared, &mut view).await?;
     let opening = shared.clock.now();
     shared.begin(opening + HEADWAY);
     let begins = Instant::now() + Duration::from_nanos(HEADWAY);
     let measured = plan.phases.measured();
     let [first_at, last_at] = [measured.start, measured.end].map(|at| begins + Duration::from_nanos(at));
-    let (mut first, mut last) = (None, None);
+    let (mut first, mut last, mut stopped_early) = (None, None, false);
+    let mut ticks = tokio::time::interval(FRAME);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut gathered = Gatherer::new(plan);
     loop {
-        tokio::select! {
+        let stopped = tokio::select! {
             told = snapshots.recv() => {
                 let Some((thread, snapshot)) = told else { break };
                 if let Some(interval) = gathered.take(thread, snapshot) {
-                    view.interval(interval)?;
+                    view.interval(interval);
                 }
+                false
             }
-            () = sleep_until(first_at), if first.is_none() => first = Some(Usage::now(&plan.server)),
-            () = sleep_until(last_at), if last.is_none() => last = Some(Usage::now(&plan.server)),
-            () = view.asked_to_stop() => {
-                stopped_early = true;
-                last = last.or_else(|| Some(Usage::now(&plan.server)));
-                shared.stop();
+            _ = ticks.tick() => view.tick(Some(shared.clock.now().saturating_sub(opening + HEADWAY)))?,
+            () = sleep_until(first_at), if first.is_none() => {
+                first = Some(Usage::now(&plan.server));
+                false
             }
+            () = sleep_until(last_at), if last.is_none() => {
+                last = Some(Usage::now(&plan.server));
+                false
+            }
+            () = view.asked_to_stop() => true,
+        };
+        if stopped {
+            stopped_early = true;
+            last = last.or_else(|| Some(Usage::now(&plan.server)));
+            shared.stop();
         }
     }
-    view.close()?;
     let last = last.unwrap_or_else(|| Usage::now(&plan.server));
     Ok(Followed { gathered, first: first.unwrap_or(last), last, opening, stopped_early })
 }
 
-/// Waits for the connections; whether it was stopped meanwhile.
+/// Waits for the connections.
 ///
 /// # Errors
-/// No connection is ready, or some are never heard of again.
-async fn wait_until_ready(plan: &Plan, shared: &Shared, view: &mut View) -> anyhow::Result<bool> {
+/// No connection is ready, some are never heard of again, or somebody ends it.
+async fn wait_until_ready(plan: &Plan, shared: &Shared, view: &mut View) -> anyhow::Result<()> {
     let wanted = plan.links();
     let (mut before, mut since) = ((0, 0), Instant::now());
     let spread = Duration::from_nanos(plan.opening) / wanted as u32;
     loop {
         let (ready, failed) = shared.ready();
-        view.opening(ready, failed, wanted)?;
+        view.opening(ready, failed)?;
         if ready + failed >= wanted && ready > 0 {
-            return Ok(false);
+            return Ok(());
         }
         let first_error = || shared.first_error.lock().clone().unwrap_or_else(|| "no answer".to_owned());
         if failed >= wanted {
@@ -216,9 +244,12 @@ async fn wait_until_ready(plan: &Plan, shared: &Shared, view: &mut View) -> anyh
                 first_error()
             ));
         }
-        tokio::select! {
-            () = tokio::time::sleep(LOOK) => {}
-            () = view.asked_to_stop() => return Err(anyhow!("stopped before all connections were ready")),
+        let stopped = tokio::select! {
+            () = sleep(LOOK) => view.tick(None)?,
+            () = view.asked_to_stop() => true,
+        };
+        if stopped {
+            return Err(anyhow!("stopped before all connections were ready"));
         }
     }
 }

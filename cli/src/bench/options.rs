@@ -78,6 +78,7 @@ pub(super) struct Plan {
     pub(super) max_lost: Option<u64>,
     pub(super) json: bool,
     pub(super) html: Option<PathBuf>,
+    pub(super) tui: bool,
 }
 
 impl Plan {
@@ -305,6 +306,7 @@ impl Numbers {
             max_lost: self.max_lost,
             json: typed.json,
             html: typed.html,
+            tui: !typed.no_tui,
         }
     }
 }

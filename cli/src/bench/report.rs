@@ -3,10 +3,11 @@
 //! The fields of [`Report`] are the schema of `--json`, which docs/bench.md describes. What is there stays; new ones may come.
 
 mod gather;
+mod html;
 pub(super) mod text;
 
-pub(super) use gather::{Gatherer, Interval};
-use gather::{Measured, add};
+use gather::Measured;
+pub(super) use gather::{Gatherer, Interval, add};
 
 use super::options::{Load, Plan, Scenario};
 use super::process::Usage;
@@ -249,11 +250,6 @@ impl Report {
             unreachable!("its keys are texts, and writing to memory does not fail")
         };
         text + "\n"
-    }
-
-    /// A page with charts.
-    pub(super) fn page(&self) -> String {
-        self.json()
     }
 
     /// Which of the `--max-…` are broken, and by what.

@@ -12,10 +12,8 @@ const MOST: u64 = 100 * SECOND;
 const MOST_ERRORS: usize = 20;
 
 /// A histogram of nanoseconds.
-///
-/// Below a microsecond nothing is told apart, which spares half of its memory.
 pub(super) fn histogram() -> Histogram<u64> {
-    let Ok(histogram) = Histogram::new_with_bounds(1000, MOST, 3) else {
+    let Ok(histogram) = Histogram::new_with_bounds(1, MOST, 3) else {
         unreachable!("the bounds are in order, and three digits are few")
     };
     histogram

@@ -1,37 +1,67 @@
-//! How a run is shown while it goes on: a line a second.
+//! How a run is shown while it goes on: live on a terminal, else a line a second.
+
+mod live;
 
 use super::options::Plan;
 use super::report::Interval;
 use super::report::text;
-use std::io::{self, Write as _};
+use live::Live;
+use std::io::{self, IsTerminal as _, Write as _};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 pub(super) struct View {
-    /// Whether stdout is for JSON alone.
-    to_stderr: bool,
+    kind: Kind,
     interrupt: Signal,
     terminate: Signal,
 }
 
+enum Kind {
+    Live(Box<Live>),
+    Lines,
+    /// Lines on stderr, since stdout is for JSON alone.
+    Aside,
+}
+
 impl View {
     pub(super) fn new(plan: &Plan) -> io::Result<Self> {
-        let interrupt = signal(SignalKind::interrupt())?;
-        let terminate = signal(SignalKind::terminate())?;
-        Ok(Self { to_stderr: plan.json, interrupt, terminate })
+        let kind = match (plan.json, plan.tui && io::stdout().is_terminal()) {
+            (true, _) => Kind::Aside,
+            (false, true) => Kind::Live(Box::new(Live::new(plan)?)),
+            (false, false) => Kind::Lines,
+        };
+        Ok(Self { kind, interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
 
-    /// How far the connections are.
-    #[allow(clippy::unused_self, clippy::unnecessary_wraps, reason = "the live view will show it")]
-    pub(super) fn opening(&mut self, _ready: usize, _failed: usize, _wanted: usize) -> io::Result<()> {
+    /// How many connections are ready, and how many never will be.
+    pub(super) fn opening(&mut self, ready: usize, failed: usize) -> io::Result<()> {
+        if let Kind::Live(live) = &mut self.kind {
+            live.opening(ready, failed);
+            live.draw(None)?;
+        }
         Ok(())
     }
 
-    #[allow(clippy::unnecessary_wraps, reason = "the live view will need it")]
-    pub(super) fn interval(&mut self, interval: &Interval) -> io::Result<()> {
-        let line = text::line(interval);
+    pub(super) fn interval(&mut self, interval: &Interval) {
         // Nobody is left to tell if it is closed.
-        let _ = if self.to_stderr { writeln!(io::stderr(), "{line}") } else { writeln!(io::stdout(), "{line}") };
-        Ok(())
+        let _ = match &mut self.kind {
+            Kind::Live(live) => {
+                live.interval(interval);
+                Ok(())
+            }
+            Kind::Lines => writeln!(io::stdout(), "{}", text::line(interval)),
+            Kind::Aside => writeln!(io::stderr(), "{}", text::line(interval)),
+        };
+    }
+
+    /// Shows how far the run is; whether somebody pressed a key to end it.
+    pub(super) fn tick(&mut self, elapsed: Option<u64>) -> io::Result<bool> {
+        match &mut self.kind {
+            Kind::Live(live) => {
+                live.draw(elapsed)?;
+                Live::asked_to_stop()
+            }
+            Kind::Lines | Kind::Aside => Ok(false),
+        }
     }
 
     /// Waits for a signal.
@@ -43,10 +73,5 @@ impl View {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
         }
-    }
-
-    #[allow(clippy::unused_self, clippy::unnecessary_wraps, reason = "the live view will need it")]
-    pub(super) fn close(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }

@@ -2,7 +2,8 @@
 
 mod faulty;
 
-use crate::process::{Program, command, run};
+use crate::process::{Place, Program, command, run};
+use crate::tls::Pair;
 use faulty::{Chat, Echo};
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -81,6 +82,55 @@ fn members_of_rooms_hear_all_publishers_in_order() {
     let report = measure("rooms", &server.listeners[0].url, &closed);
     assert_eq!(verified(&report), [0; 4], "{report}");
     assert!(count(&report, "received") > 500, "{report}");
+}
+
+#[test]
+fn websockets_echo_and_have_rooms() {
+    let server = Program::serve(&["echo=ws://127.0.0.1:0", "rooms=http://127.0.0.1:0"]);
+    let report = measure("echo", &server.listeners[0].url, &["--connections", "5", "--rate", "100"]);
+    assert_eq!(verified(&report), [0; 4]);
+    assert!(count(&report, "received") > 50, "{report}");
+    let address = server.listeners[1].address();
+    for format in ["raw", "json"] {
+        let url = format!("ws://{address}/rooms/{{room}}/ws?format={format}");
+        let options = ["--connections", "6", "--publishers", "3", "--rooms", "3", "--rate", "60", "--churn", "10"];
+        let report = measure("rooms", &url, &options);
+        assert_eq!(verified(&report), [0; 4], "{report}");
+        assert!(count(&report, "received") > 50, "{report}");
+    }
+    let end = run(&arguments("rooms", &format!("ws://{address}/nowhere"), &[]));
+    assert_eq!(end.code, Some(1));
+    assert!(end.log[0].contains("no WebSocket there: HTTP/1.1 404"), "{:?}", end.log);
+}
+
+#[test]
+fn certificates_are_checked_against_those_that_are_given() {
+    let (pair, other) = (Pair::new("bench", "127.0.0.1"), Pair::new("bench", "other.test"));
+    let server = Program::serve(&[&format!("echo=tls://127.0.0.1:0?{}", pair.query())]);
+    let url = server.listeners[0].url.clone();
+    let certificate = pair.certificate.to_string();
+    let few = ["--connections", "5", "--rate", "100"];
+    let report = measure("echo", &url, &[&few[..], &["--ca", &certificate]].concat());
+    assert_eq!((verified(&report), report["warnings"].as_array().map(Vec::len)), ([0; 4], Some(0)), "{report}");
+    let report = measure("echo", &url, &few);
+    assert!(report["warnings"].to_string().contains("not checked"), "{report}");
+    let certificate = other.certificate.to_string();
+    let end = run(&arguments("echo", &url, &["--ca", &certificate]));
+    assert_eq!(end.code, Some(1));
+    assert!(end.log[0].contains("invalid peer certificate"), "{:?}", end.log);
+}
+
+#[test]
+fn a_page_needs_nothing_else() {
+    let server = Program::serve(&["echo=tcp://127.0.0.1:0"]);
+    let place = Place::new("bench.html");
+    measure("echo", &server.listeners[0].url, &["--html", &place.to_string()]);
+    let page = std::fs::read_to_string(&*place).expect("it was written");
+    for part in ["<!doctype html>", "<polyline", "Latency by percentile", "prefers-color-scheme", "0 lost", "</html>"] {
+        assert!(page.contains(part), "{part} is missing in\n{page}");
+    }
+    // Nothing is loaded from anywhere.
+    assert!(!page.contains("<script") && !page.contains("src=") && !page.contains("href="), "{page}");
 }
 
 #[test]

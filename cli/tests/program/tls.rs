@@ -12,13 +12,13 @@ use std::net::TcpStream;
 use std::sync::Arc;
 
 /// A certificate and its key, in files of this test.
-struct Pair {
-    certificate: Place,
+pub(crate) struct Pair {
+    pub(crate) certificate: Place,
     key: Place,
 }
 
 impl Pair {
-    fn new(test: &str, name: &str) -> Self {
+    pub(crate) fn new(test: &str, name: &str) -> Self {
         Self::with(test, name, |_| {})
     }
 
@@ -35,7 +35,7 @@ impl Pair {
         pair
     }
 
-    fn query(&self) -> String {
+    pub(crate) fn query(&self) -> String {
         format!("cert={}&key={}", self.certificate, self.key)
     }
 

@@ -116,6 +116,6 @@ pub(super) struct Measured {
 }
 
 /// Adds times to those that are there.
-pub(super) fn add(sum: &mut Histogram<u64>, part: &Histogram<u64>) {
+pub(in crate::bench) fn add(sum: &mut Histogram<u64>, part: &Histogram<u64>) {
     let Ok(()) = sum.add(part) else { unreachable!("they have the same bounds") };
 }

@@ -1,85 +1,77 @@
 //! A run as a person reads it: a line for each second, and a summary.
 
-use super::{Interval, Report, Spread, micros};
+use super::{Connections, Interval, Report, Spread, Verified, micros};
 use crate::bench::tally::Count;
 use std::fmt::Write as _;
 
 impl Report {
     /// The plain summary.
     pub(in crate::bench) fn summary(&self) -> String {
-        let mut text = String::new();
-        // Writing to memory does not fail, here and below.
-        let _ =
-            writeln!(text, "{} {} over {}, {:.1} s measured", self.scenario, self.url, self.protocol, self.measured_s);
-        let mut row = |name: &str, value: String| {
+        let mut text =
+            format!("{} {} over {}, {:.1} s measured\n", self.scenario, self.url, self.protocol, self.measured_s);
+        for (name, value) in self.rows() {
+            // Writing to memory does not fail, here and below.
             let _ = writeln!(text, "  {name:<13}{value}");
-        };
-        let connections = &self.connections;
-        let mut opened = format!("{} in {:.2} s", number(connections.opened), connections.opening_s);
-        for (count, what) in [
-            (connections.failed, "failed"),
-            (connections.closed_by_server, "closed by the server"),
-            (connections.slow_closed, "slow readers closed by the server"),
-            (connections.replaced, "replaced"),
-        ] {
-            if count > 0 {
-                let _ = write!(opened, ", {} {what}", number(count));
-            }
         }
-        row("connections", opened);
-        if let Some(connect) = &self.connect_us {
-            row("connecting", spread(connect));
-        }
+        text
+    }
+
+    /// What there is to say, each with its name.
+    pub(super) fn rows(&self) -> Vec<(&'static str, String)> {
+        let mut rows = vec![("connections", self.connections.told())];
+        let spread_of = |name, times: &Option<Spread>| times.as_ref().map(|times| (name, spread(times)));
+        rows.extend(spread_of("connecting", &self.connect_us));
         if self.sent > 0 || self.received > 0 {
-            row("sent", format!("{}, {} a second", number(self.sent), rounded(self.sent_per_s)));
-            row("received", format!("{}, {} a second", number(self.received), rounded(self.received_per_s)));
+            rows.push(("sent", format!("{}, {} a second", number(self.sent), rounded(self.sent_per_s))));
+            rows.push(("received", format!("{}, {} a second", number(self.received), rounded(self.received_per_s))));
         }
-        if let Some(latency) = &self.latency_us {
-            row("latency", spread(latency));
-        }
-        let verified = &self.verified;
+        rows.extend(spread_of("latency", &self.latency_us));
         if self.sent > 0 {
-            let mut text = format!(
-                "{} lost, {} duplicated, {} reordered, {} corrupt",
-                number(verified.lost),
-                number(verified.duplicated),
-                number(verified.reordered),
-                number(verified.corrupt)
-            );
-            if verified.gaps_announced > 0 {
-                let _ = write!(
-                    text,
-                    "; {} more in {} gaps that the server announced",
-                    number(verified.lost_announced),
-                    number(verified.gaps_announced)
-                );
-            }
-            row("verified", text);
+            rows.push(("verified", self.verified.told()));
         }
         let generator = &self.generator;
-        row(
-            "generator",
-            usage(generator.busiest_share, generator.cpu_us_per_message, "of a core at most for a thread"),
-        );
+        let each = generator.cpu_us_per_message;
+        rows.push(("generator", usage(generator.busiest_share, each, "of a core, by its busiest thread")));
         if let Some(server) = &self.server {
-            row("server", usage(server.cpu_share, server.cpu_us_per_message, "of a core"));
+            rows.push(("server", usage(server.cpu_share, server.cpu_us_per_message, "of a core")));
+            let mebibytes = server.memory_bytes as f64 / f64::from(1 << 20);
             let each = rounded(server.memory_bytes_per_connection);
-            row(
-                "its memory",
-                format!(
-                    "{:.1} MiB, {each} B more for each connection",
-                    server.memory_bytes as f64 / f64::from(1 << 20)
-                ),
-            );
+            rows.push(("its memory", format!("{mebibytes:.1} MiB, {each} B more for each connection")));
         }
         if let Some(share) = self.machine_busy_share {
-            row("machine", format!("{:.0} % of all cores busy", share * 100.0));
+            rows.push(("machine", format!("{:.0} % of all cores busy", share * 100.0)));
         }
-        for (error, count) in &self.errors {
-            row("error", format!("{} × {error}", number(*count)));
+        rows.extend(self.errors.iter().map(|(error, count)| ("error", format!("{} × {error}", number(*count)))));
+        rows.extend(self.warnings.iter().map(|warning| ("warning", warning.clone())));
+        rows
+    }
+}
+
+impl Connections {
+    fn told(&self) -> String {
+        let mut text = format!("{} in {:.2} s", number(self.opened), self.opening_s);
+        for (count, what) in [
+            (self.failed, "failed"),
+            (self.closed_by_server, "closed by the server"),
+            (self.slow_closed, "slow readers closed by the server"),
+            (self.replaced, "replaced"),
+        ] {
+            if count > 0 {
+                let _ = write!(text, ", {} {what}", number(count));
+            }
         }
-        for warning in &self.warnings {
-            row("warning", warning.clone());
+        text
+    }
+}
+
+impl Verified {
+    fn told(&self) -> String {
+        let [lost, duplicated, reordered, corrupt] =
+            [self.lost, self.duplicated, self.reordered, self.corrupt].map(number);
+        let mut text = format!("{lost} lost, {duplicated} duplicated, {reordered} reordered, {corrupt} corrupt");
+        if self.gaps_announced > 0 {
+            let [lost, gaps] = [self.lost_announced, self.gaps_announced].map(number);
+            let _ = write!(text, "; {lost} more in {gaps} gaps that the server announced");
         }
         text
     }
@@ -122,7 +114,7 @@ fn spread(spread: &Spread) -> String {
 }
 
 fn usage(share: f64, each: Option<f64>, of: &str) -> String {
-    let each = each.map(|each| format!(", {each:.2} µs of CPU for each message received")).unwrap_or_default();
+    let each = each.map(|each| format!("; {each:.2} µs for each message received")).unwrap_or_default();
     format!("{:.0} % {of}{each}", share * 100.0)
 }
 
@@ -143,8 +135,9 @@ pub(in crate::bench) fn time(micros: f64) -> String {
     format!("{value:.digits$} {unit}")
 }
 
+/// A whole number with its thousands apart.
 #[allow(clippy::cast_sign_loss, reason = "nothing here is counted below zero")]
-fn rounded(value: f64) -> String {
+pub(in crate::bench) fn rounded(value: f64) -> String {
     number(value.round() as u64)
 }
 
