@@ -45,7 +45,9 @@ pub(crate) struct End {
 
 /// How to call the program, with nothing of the test's own environment.
 pub(crate) fn command(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_switchboard"));
+    // By way of coreutils' env: under nohup, where tests may run too, the program would ignore a hangup.
+    let mut command = Command::new("/usr/bin/env");
+    command.args(["--default-signal=HUP", env!("CARGO_BIN_EXE_switchboard")]);
     command.args(arguments).env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
