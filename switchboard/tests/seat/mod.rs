@@ -6,7 +6,7 @@
 use crate::account::Account;
 use parking_lot::Mutex;
 use serde_json::Value;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use switchboard::grammar::Epoch;
 use switchboard::prelude::*;
@@ -69,8 +69,8 @@ pub(crate) type Order = Arc<Mutex<HashMap<u64, String>>>;
 #[derive(Default)]
 pub(crate) struct Hearing {
     pub(crate) account: Account,
-    /// The stay before this one, of which something may still come.
-    past: Option<Past>,
+    /// Stays before this one, of which something may still come: an answer may overtake messages.
+    past: VecDeque<Past>,
     /// Whether its last command was answered.
     pub(crate) answered: bool,
     /// How many of its own were answered.
@@ -112,7 +112,7 @@ impl Hearing {
 
     /// Its connection broke: what was to come of a stay before is lost.
     pub(crate) fn break_off(&mut self) {
-        self.past = None;
+        self.past.clear();
     }
 
     /// Takes in one line from the server.
@@ -125,9 +125,8 @@ impl Hearing {
             }
             self.answered = true;
         } else if let Some(left) = object["left_within"].as_array() {
-            self.close_past();
             let left = (left[0].as_u64().unwrap(), left[1].as_u64().unwrap());
-            self.past = Some(Past { account: std::mem::take(&mut self.account), left });
+            self.past.push_back(Past { account: std::mem::take(&mut self.account), left });
             self.answered = true;
         } else if let Some(published) = object["published"].as_u64() {
             self.account.publish(published);
@@ -142,13 +141,12 @@ impl Hearing {
         assert_ne!(object["event"], "reset", "the room was there all the time");
         let number = object["seq"].as_u64().or_else(|| object["from_seq"].as_u64());
         let Some(number) = number else { return };
-        match &mut self.past {
-            Some(past) if number <= past.left.1 => _ = past.account.hear(object),
-            _ => {
-                self.close_past();
-                self.account.hear(object);
-            }
+        // Messages come in order, so what is of a later stay ends those before it.
+        while self.past.front().is_some_and(|past| number > past.left.1) {
+            self.close_first();
         }
+        let account = self.past.front_mut().map_or(&mut self.account, |past| &mut past.account);
+        account.hear(object);
         if object["seq"].is_u64() {
             self.agree(number, object["text"].as_str().unwrap());
         }
@@ -167,10 +165,17 @@ impl Hearing {
         assert_eq!(first, text, "two orders at {number}");
     }
 
-    /// It was told everything of its last stay, and nothing behind that.
+    /// It was told everything of its stays before this one, and nothing behind that.
     #[track_caller]
     pub(crate) fn close_past(&mut self) {
-        let Some(mut past) = self.past.take() else { return };
+        while !self.past.is_empty() {
+            self.close_first();
+        }
+    }
+
+    #[track_caller]
+    fn close_first(&mut self) {
+        let Some(mut past) = self.past.pop_front() else { return };
         let (told, (before, after)) = (past.account.up_to(), past.left);
         assert!((before..=after).contains(&told), "told up to {told} of a stay that ended within {before} to {after}");
         self.got += past.account.got;
