@@ -10,6 +10,7 @@ use crate::transport::udp::{self, Datagram, Gate, Peers, Reply, Sockets, Udp, Va
 use crate::worker::Worker;
 use std::future::Future;
 use std::io;
+use std::net::UdpSocket;
 use std::sync::Arc;
 
 /// A listener that answers datagrams.
@@ -124,8 +125,10 @@ where
         let is_local = self.sockets.address.ip().is_loopback();
         let Sockets { bound, limits, .. } = self.sockets;
         let gate = Arc::new(Gate::new(limits, serving.limits.frame_bytes));
-        let receive = |(socket, worker): (_, &Arc<Worker>)| {
-            let peers = Peers::new(socket, Arc::clone(&worker.tick), Arc::clone(&serving.metrics));
+        let sockets: Arc<[UdpSocket]> = bound.into();
+        let receive = |(index, worker): (usize, &Arc<Worker>)| {
+            let (tick, metrics) = (Arc::clone(&worker.tick), Arc::clone(&serving.metrics));
+            let peers = Peers::new(Arc::clone(&sockets), index, tick, metrics);
             let door = Door {
                 peers: Arc::clone(&peers),
                 worker: Arc::clone(worker),
@@ -138,7 +141,7 @@ where
             let receiving = udp::receive(peers, Arc::clone(&gate), Arc::clone(&self.strangers), open);
             Box::pin(receiving) as BoxFuture<()>
         };
-        bound.into_iter().zip(&serving.workers).map(receive).collect()
+        serving.workers.iter().enumerate().map(receive).collect()
     }
 }
 

@@ -118,8 +118,8 @@ impl Drop for Writing {
 impl Peers {
     /// Sends what was gathered, unless the socket is full already.
     fn send(self: &Arc<Self>, outgoing: &mut Outgoing) {
-        if outgoing.full.is_none() && outgoing.letters.send(&self.socket, &self.metrics) == Sent::Full {
-            let watched = self.socket.try_clone().and_then(|socket| watch(socket, Interest::WRITABLE));
+        if outgoing.full.is_none() && outgoing.letters.send(self.socket(), &self.metrics) == Sent::Full {
+            let watched = self.socket().try_clone().and_then(|socket| watch(socket, Interest::WRITABLE));
             match watched {
                 Ok(socket) => {
                     outgoing.full = Some(socket);
@@ -143,7 +143,7 @@ impl Peers {
             let Poll::Ready(ready) = socket.poll_write_ready(&mut Context::from_waker(&waker)) else { return false };
             // An error is the event loop's end, and the worker's with it.
             let Ok(mut ready) = ready else { return false };
-            if letters.send(&self.socket, &self.metrics) == Sent::Full {
+            if letters.send(self.socket(), &self.metrics) == Sent::Full {
                 ready.clear_ready();
             } else {
                 *full = None;

@@ -26,7 +26,9 @@ const LAST_BATCHES: usize = 128;
 
 /// A worker's socket and its validated peers.
 pub(crate) struct Peers {
-    pub(super) socket: UdpSocket,
+    /// Of all workers. They stay open while one has peers: the kernel chooses by their number which one a source comes to.
+    sockets: Arc<[UdpSocket]>,
+    index: usize,
     pub(super) tick: Arc<Tick>,
     pub(super) metrics: Arc<Metrics>,
     inboxes: Mutex<HashMap<SocketAddr, Arc<Inbox>>>,
@@ -40,7 +42,7 @@ where
     S: Fn(Datagram<'_>, &mut Reply<'_>) -> Validation,
     O: Fn(Datagram<'_>),
 {
-    let Ok(socket) = peers.socket.try_clone() else {
+    let Ok(socket) = peers.socket().try_clone() else {
         return tracing::warn!("no descriptor for a datagram listener, which stays deaf");
     };
     let socket = readable(socket);
@@ -74,9 +76,14 @@ where
 }
 
 impl Peers {
-    pub(crate) fn new(socket: UdpSocket, tick: Arc<Tick>, metrics: Arc<Metrics>) -> Arc<Self> {
+    /// Those who come to one of `sockets`, on the worker with this tick.
+    pub(crate) fn new(sockets: Arc<[UdpSocket]>, index: usize, tick: Arc<Tick>, metrics: Arc<Metrics>) -> Arc<Self> {
         let (inboxes, outgoing) = (Mutex::default(), Mutex::default());
-        Arc::new(Self { socket, tick, metrics, inboxes, outgoing })
+        Arc::new(Self { sockets, index, tick, metrics, inboxes, outgoing })
+    }
+
+    pub(super) fn socket(&self) -> &UdpSocket {
+        &self.sockets[self.index]
     }
 
     /// Makes a peer of a datagram's source. The datagram is the first that it reads.
@@ -104,7 +111,7 @@ impl Peers {
             let known = |datagram: Datagram<'_>, _: &mut Reply<'_>| {
                 if self.deliver(&datagram) { Fate::Taken } else { Fate::Refused }
             };
-            if exchange(&self.socket, &self.metrics, known).0 < BATCH {
+            if exchange(self.socket(), &self.metrics, known).0 < BATCH {
                 break;
             }
         }
