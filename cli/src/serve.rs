@@ -82,14 +82,14 @@ fn announce(places: &[(&str, Address)], urls: &[String]) {
     let mut output = std::io::stdout().lock();
     for ((name, address), url) in places.iter().zip(urls) {
         // Whoever read the lines may be gone: `switchboard serve | head -1`. The server is not there for them.
-        let line = format!("{name:names$}  {url:width$}  try: {}", command(address, url));
+        let line = format!("{name:names$}  {url:width$}  try: {}", command(name, address, url));
         let _ = writeln!(output, "{}", Escaped(line.as_bytes()));
     }
     let _ = output.flush();
 }
 
 /// What to type to try a listener on this machine.
-fn command(address: &Address, url: &str) -> String {
+fn command(service: &str, address: &Address, url: &str) -> String {
     let netcat = match address {
         Address::Unix(path) => return format!("nc -U {}", quoted(path)),
         Address::Tls(..) => return format!("openssl s_client -quiet -connect {}", reachable(url)),
@@ -98,6 +98,8 @@ fn command(address: &Address, url: &str) -> String {
         // Its certificate need not be for an address of this machine.
         Address::Https(..) => return format!("curl -kd hi https://{}/rooms/lobby", reachable(url)),
         Address::Tcp(_) => "nc",
+        // Whoever only types there is a stranger, and told nothing.
+        Address::Udp(_) if service == "rooms" => "printf '/pub lobby hi' | nc -u -w0",
         Address::Udp(_) => "nc -u",
     };
     let place = reachable(url);
@@ -209,10 +211,12 @@ mod tests {
     fn a_command_reaches_a_listener_from_this_machine() {
         let command = |typed: &str, url: &str| {
             let endpoint = Endpoint::parse(typed).expect("it is sound");
-            command(&endpoint.address, url)
+            command(endpoint.service.name, &endpoint.address, url)
         };
         assert_eq!(command("echo=tcp://0.0.0.0:0", "tcp://0.0.0.0:80"), "nc 127.0.0.1 80");
         assert_eq!(command("echo=udp://[::]:0", "udp://[::]:80"), "nc -u ::1 80");
+        let publish = "printf '/pub lobby hi' | nc -u -w0 127.0.0.1 80";
+        assert_eq!(command("rooms=udp://0.0.0.0:0", "udp://0.0.0.0:80"), publish);
         assert_eq!(command("echo=tcp://192.0.2.1:0", "tcp://192.0.2.1:80"), "nc 192.0.2.1 80");
         assert_eq!(
             command("rooms=http://0.0.0.0:0", "http://0.0.0.0:80"),

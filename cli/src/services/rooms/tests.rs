@@ -69,6 +69,28 @@ async fn a_rate_pauses_what_comes_too_fast() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_datagram_member_has_five_minutes() {
+    let endpoint = crate::endpoint::Endpoint::parse("rooms=udp://127.0.0.1:0").expect("it is sound");
+    let server = (endpoint.add)(Server::new().workers(0), &Shared::default());
+    let bound = server.bind().await.expect("a port is free");
+    let (handle, address) = (bound.handle(), bound.urls()[0].replace("udp://", ""));
+    let silence = async move {
+        let mote = tokio::net::UdpSocket::bind("127.0.0.1:0").await.expect("a port is free");
+        mote.connect(address).await.expect("it is an address");
+        mote.send(b"/join a").await.expect("it is sent");
+        let mut cookie = [0; 64];
+        let length = mote.recv(&mut cookie).await.expect("it is answered");
+        mote.send(&[b"/join a ", &cookie[..length]].concat()).await.expect("it is sent");
+        mote.recv(&mut cookie).await.expect("it is welcomed");
+        tokio::time::sleep(Duration::from_mins(5)).await;
+        assert_eq!(handle.connections().len(), 1);
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        assert_eq!(handle.connections().len(), 0);
+    };
+    assert_eq!(bound.serve_until(silence).await.aborted, 0);
+}
+
 #[test]
 fn strangers_have_a_rate_and_this_machine_has_none() {
     let default = |typed: &str| {

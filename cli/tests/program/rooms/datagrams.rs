@@ -360,5 +360,8 @@ fn a_join_that_cannot_be_is_explained() {
 fn the_address_to_try_is_printed() {
     let program = Program::serve(&[UDP]);
     let address: SocketAddr = program.listeners[0].address();
-    assert_eq!(program.listeners[0].command, format!("nc -u 127.0.0.1 {}", address.port()));
+    assert_eq!(
+        program.listeners[0].command,
+        format!("printf '/pub lobby hi' | nc -u -w0 127.0.0.1 {}", address.port())
+    );
 }
