@@ -357,3 +357,22 @@ fn gaps_add_up_whatever_is_dropped_meanwhile() {
         });
     }
 }
+
+#[test]
+fn a_tick_that_has_ended_keeps_nobody() {
+    explore(|stage| {
+        let (Served { peer, task, .. }, me) = introduce(stage, Limits::default());
+        let talker = stage.talker("a", 2);
+        stage.tick.abort();
+        // It may be refused, if its outbox is full.
+        let _ = me.tell(&me.name(), Bytes::from("b"));
+        peer.abort(CloseReason::Aborted);
+        block_on(task).unwrap();
+        join([talker]);
+        while !stage.tick.is_finished() {
+            thread::yield_now();
+        }
+        drop(me);
+        assert_eq!(Arc::strong_count(&peer), 1);
+    });
+}

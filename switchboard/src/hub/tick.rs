@@ -12,7 +12,7 @@ use super::peer::Peer;
 use super::room::{RoomId, RoomInner};
 use crate::sync::Mutex;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 use switchboard_proto::Second;
 use tokio::sync::Notify;
@@ -31,6 +31,8 @@ pub(crate) struct Tick {
     dirty: Mutex<Vec<Arc<Peer>>>,
     inbox: Mutex<Inbox>,
     notify: Notify,
+    /// Nobody delivers or flushes any more. What came now would keep its peers, and they the tick, for ever.
+    ended: AtomicBool,
     now: AtomicU32,
     pub(crate) budget: Arc<Budget>,
     /// Where every read of the worker's goes first, so that an idle connection owns no buffer.
@@ -55,6 +57,7 @@ impl Tick {
             dirty: Mutex::default(),
             inbox: Mutex::default(),
             notify: Notify::new(),
+            ended: AtomicBool::new(false),
             now: AtomicU32::new(0),
             budget,
             read_buffer: Mutex::new(vec![0; READ_BYTES].into()),
@@ -89,6 +92,9 @@ impl Tick {
     /// Has `peer` flushed at the next tick. Called once per peer and tick.
     pub(super) fn mark(&self, peer: Arc<Peer>) {
         let mut dirty = self.dirty.lock();
+        if self.has_ended() {
+            return;
+        }
         dirty.push(peer);
         if dirty.len() == 1 {
             drop(dirty);
@@ -105,6 +111,9 @@ impl Tick {
     /// Has `entry` applied at the next tick, behind those before it.
     pub(super) fn post(&self, entry: Entry) {
         let mut inbox = self.inbox.lock();
+        if self.has_ended() {
+            return;
+        }
         if let Entry::Post { room, posting } = &entry {
             let full = inbox.bytes > INBOX_BYTES || inbox.entries.len() > INBOX_ENTRIES;
             // Once a room has lost one it loses what follows too, or the gap would be told in the wrong place.
@@ -128,16 +137,32 @@ impl Tick {
         }
     }
 
+    fn has_ended(&self) -> bool {
+        // Relaxed: whoever asks holds a lock that the end takes after this is set.
+        self.ended.load(Ordering::Relaxed)
+    }
+
     /// Runs for as long as its worker does.
-    pub(crate) async fn run(self: Arc<Self>) {
+    pub(crate) fn run(self: Arc<Self>) -> impl Future<Output = ()> + Send {
+        // Its end is its end also if it was never polled.
+        Running(self).run()
+    }
+}
+
+/// A tick that has not ended. Dropped, it lets go of what waits for the tick.
+struct Running(Arc<Tick>);
+
+impl Running {
+    async fn run(self) {
+        let tick = &*self.0;
         let mut rooms = LocalRooms::default();
         let (mut entries, mut batch) = (Vec::new(), Vec::new());
         loop {
-            self.notify.notified().await;
+            tick.notify.notified().await;
             // Everything that is ready runs, and the driver is polled, before the first write.
             tokio::task::yield_now().await;
             let lost = {
-                let mut inbox = self.inbox.lock();
+                let mut inbox = tick.inbox.lock();
                 inbox.bytes = 0;
                 std::mem::swap(&mut entries, &mut inbox.entries);
                 std::mem::take(&mut inbox.lost)
@@ -145,17 +170,28 @@ impl Tick {
             if !entries.is_empty() {
                 rooms.apply(&mut entries, lost).await;
             }
-            std::mem::swap(&mut batch, &mut self.dirty.lock());
+            std::mem::swap(&mut batch, &mut tick.dirty.lock());
             for (flushed, peer) in batch.drain(..).enumerate() {
                 if flushed % FLUSHES_PER_TURN == FLUSHES_PER_TURN - 1 {
                     tokio::task::yield_now().await;
                 }
                 peer.flush();
             }
-            let gathered = std::mem::take(&mut *self.gathered.lock());
+            let gathered = std::mem::take(&mut *tick.gathered.lock());
             for gathering in gathered {
                 gathering.flush();
             }
         }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.ended.store(true, Ordering::Relaxed);
+        // Each is dropped without its lock.
+        let dirty = std::mem::take(&mut *self.0.dirty.lock());
+        let inbox = std::mem::take(&mut *self.0.inbox.lock());
+        let gathered = std::mem::take(&mut *self.0.gathered.lock());
+        drop((dirty, inbox, gathered));
     }
 }

@@ -58,6 +58,7 @@ fn run(scheduler: impl Scheduler + 'static, scene: &Arc<impl Fn(&Stage) + Send +
 /// A worker with its tick running, and a room.
 pub(super) struct Stage {
     pub(super) worker: Arc<Worker>,
+    pub(super) tick: JoinHandle<()>,
     pub(super) hub: Hub,
     pub(super) room: Room,
 }
@@ -77,12 +78,12 @@ impl Stage {
             Workers::start(0, &Arc::new(Budget::new(usize::MAX))).unwrap()
         };
         let worker = Arc::clone(&workers.all()[0]);
-        // Detached: it goes on for ever, and an order is over when everybody else has finished.
-        drop(spawn(Arc::clone(&worker.tick).run()));
+        // Goes on for ever, and does not count once this is dropped: an order is over when everybody else has finished.
+        let tick = spawn(Arc::clone(&worker.tick).run());
         let hub = Hub::new();
         let quiet = RoomOptions { quiet: true, ..RoomOptions::default() };
         let room = hub.room_with(&"r".parse().unwrap(), quiet).unwrap();
-        Self { worker, hub, room }
+        Self { worker, tick, hub, room }
     }
 
     pub(super) fn serve<F>(&self, limits: Limits, handler: impl Fn(Connection<Lines>) -> F) -> Served
