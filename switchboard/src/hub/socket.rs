@@ -39,7 +39,7 @@ pub(crate) trait Source: Send {
         Poll::Ready(Ok(()))
     }
 
-    /// Reads into `buffer`; nothing read is the end of input.
+    /// Reads into `buffer`, which has room for as much as a worker reads at once; nothing read is the end of input.
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>>;
 
     /// Reads what the kernel has now, whether or not the event loop has heard of it yet.

@@ -8,7 +8,7 @@ use std::io;
 
 /// Bytes of records that are not complete: one record of TLS 1.2 at its longest has 18,437 (RFC 5246 §6.2.3), and a
 /// client's greeting is far shorter. Bounds what a peer costs that never finishes one.
-const INCOMPLETE_BYTES: usize = 24 << 10;
+pub(super) const INCOMPLETE_BYTES: usize = 24 << 10;
 
 /// What the peer has us queue before it reads: alerts, and the handshake, which is as long as our certificates.
 const ANSWER_BYTES: usize = 256 << 10;

@@ -2,7 +2,7 @@
 //!
 //! Plaintext counts as written when its ciphertext has left, so that limits and deadlines see what a slow peer owes.
 
-use super::records::{Records, Side};
+use super::records::{INCOMPLETE_BYTES, Records, Side};
 use crate::error::BoxError;
 use crate::hub::{OpenError, Sink, Source};
 use nix::sys::socket::{MsgFlags, recv};
@@ -169,6 +169,7 @@ impl<S: Side> Session<S> {
         }
         // Plaintext is shorter than its records.
         let limit = buffer.remaining().min(RECEIVED_BYTES);
+        debug_assert!(!buffer.filled().is_empty() || limit > INCOMPLETE_BYTES, "what is incomplete goes in front");
         while buffer.filled().is_empty() && !self.records.is_peer_closed() {
             let received = &mut scratch.received[..limit];
             match ready!(self.receive(received, &mut |plaintext| buffer.put_slice(plaintext), &mut read)) {
