@@ -1,0 +1,133 @@
+"""Runs switchboard beside what a user would pick instead, and writes what came of it into the documents.
+
+    scripts/compare                    measures everything, then writes
+    scripts/compare echo rooms         measures these, then writes what there is
+    scripts/compare --write            only writes, from what was measured before
+    scripts/compare --list             says what can be measured, and with which peers
+
+Servers take turns, round by round, each alone on one core, with the load on another. What counts is the server's CPU for each
+message (or its memory for each connection), as `switchboard bench --server-pid` tells it. A peer that is not installed is
+skipped, with a line that says how to get it. Results are kept in target/compare; docs/performance.md, its plots and the README's
+one number are written from them.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+from . import figures, measure, plots, tables
+from .servers import REPOSITORY, SWITCHBOARD, TARGET, Trouble, build, missing, version
+from .workloads import WORKLOADS, Workload
+
+RESULTS = TARGET / "compare"
+DOCUMENT = REPOSITORY / "docs" / "performance.md"
+PLOTS = REPOSITORY / "docs" / "performance"
+README = REPOSITORY / "README.md"
+# The README's one number.
+HEADLINE = ("rooms", "1,000, 16")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="compare", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("workload", nargs="*", metavar="WORKLOAD", help=", ".join(one.name for one in WORKLOADS))
+    parser.add_argument("--rounds", type=int, help="instead of each workload's own number")
+    parser.add_argument("--write", action="store_true", help="measure nothing")
+    parser.add_argument("--no-write", action="store_true", help="only measure")
+    parser.add_argument("--list", action="store_true", help="say what can be measured")
+    parser.add_argument("--bench", type=Path, default=SWITCHBOARD, help="another build to make the load with")
+    typed = parser.parse_args()
+    unknown = set(typed.workload) - {one.name for one in WORKLOADS}
+    if unknown:
+        parser.error(f"unknown workload {', '.join(sorted(unknown))}; known: {', '.join(one.name for one in WORKLOADS)}")
+    chosen = [one for one in WORKLOADS if not typed.workload or one.name in typed.workload]
+    try:
+        if typed.list:
+            listed()
+        else:
+            if not typed.write:
+                measured(chosen, typed.rounds, typed.bench)
+            if not typed.no_write:
+                written()
+    except Trouble as trouble:
+        print(f"compare: {trouble}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def listed() -> None:
+    for one in WORKLOADS:
+        print(f"{one.name}: {one.title}; {one.heading}: {'; '.join(row.title for row in one.rows)}")
+        for server in one.servers[1:]:
+            print(f"  {missing(server) or server.title}")
+
+
+def measured(chosen: list[Workload], rounds: int | None, bench: Path) -> None:
+    present = {server.title: server for one in chosen for server in one.servers}
+    for server in present.values():
+        if why := missing(server):
+            print(why, file=sys.stderr)
+    there = [server for server in present.values() if not missing(server)]
+    build({server.needs for server in there})
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    versions = {server.title: version(server.needs) for server in there if server.needs}
+    for one in chosen:
+        results = measure.workload(one, rounds or one.rounds, bench)
+        kept = {"machine": machine(), "commit": commit(), "versions": versions, "rows": results}
+        (RESULTS / f"{one.name}.json").write_text(json.dumps(kept))
+
+
+def machine() -> str:
+    """What it was measured on, in one line."""
+    models = [line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
+    memory = int(Path("/proc/meminfo").read_text().split()[1]) / (1 << 20)
+    kernel = ".".join(platform.release().split(".")[:2])
+    model = models[0] if models else platform.machine()
+    return f"{os.cpu_count()} cores of {model}, {memory:.0f} GiB, Linux {kernel}, {version('rustc')}"
+
+
+def commit() -> str:
+    """The commit that was measured; with a `+` if files were changed."""
+    name = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=REPOSITORY, capture_output=True, text=True)
+    changed = subprocess.run(
+        ["git", "status", "--porcelain", "--untracked-files=no"], cwd=REPOSITORY, capture_output=True, text=True
+    )
+    return name.stdout.strip() + ("+" if changed.stdout.strip() else "")
+
+
+def written() -> None:
+    """Puts what was measured into the documents."""
+    document = DOCUMENT.read_text()
+    PLOTS.mkdir(exist_ok=True)
+    for one in WORKLOADS:
+        path = RESULTS / f"{one.name}.json"
+        if not path.exists():
+            continue
+        kept = json.loads(path.read_text())
+        rows = {title: figures.compared(rounds, one.figure.path) for title, rounds in kept["rows"].items() if rounds}
+        document = tables.replaced(document, one.name, section(one, kept, rows))
+        (PLOTS / f"{one.name}.svg").write_text(plots.plot(one, rows))
+        if one.name == HEADLINE[0] and HEADLINE[1] in rows:
+            README.write_text(tables.replaced(README.read_text(), "number", tables.sentence(rows[HEADLINE[1]])))
+    DOCUMENT.write_text(document)
+
+
+def section(one: Workload, kept: dict, rows: dict) -> str:
+    """A workload's part of the document: how it was measured, the table, and the plot."""
+    rounds = max(len(each) for each in kept["rows"].values())
+    options = " ".join(word.replace("{work}/", "") for word in one.bench)
+    used = [server.title for server in one.servers if any(found.title == server.title for row in rows.values() for found in row)]
+    versions = "; ".join(f"{title}: {kept['versions'][title]}" for title in used if title in kept["versions"])
+    lines = [
+        f"`switchboard bench {one.scenario} URL {options} …`, {rounds} round{'s' * (rounds != 1)}, commit {kept['commit']}.",
+        f"{kept['machine']}.",
+        f"{versions}." if versions else "",
+        "",
+        tables.table(one, rows),
+        "",
+        f"![{one.title}](performance/{one.name}.svg)",
+    ]
+    return "\n".join(line for index, line in enumerate(lines) if line or index > 2)

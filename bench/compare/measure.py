@@ -1,0 +1,94 @@
+"""Runs the rounds of a workload, and keeps what came of them."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from .figures import at, disturbed, order, short
+from .servers import Running, Trouble, alone, certificate, missing
+from .workloads import Row, Server, Workload
+
+# One run, connecting included.
+LONGEST_S = 120
+# A run while others use the machine is made again, so many times at most.
+TRIES = 4
+
+
+def cores() -> tuple[int, int]:
+    """One core for the server and another for the load."""
+    ours = sorted(os.sched_getaffinity(0))
+    if len(ours) < 2:
+        raise Trouble("a comparison needs two cores: one for the server and one for the load")
+    return ours[0], ours[1]
+
+
+def workload(which: Workload, rounds: int, bench: Path) -> dict[str, list[dict[str, dict]]]:
+    """For each row its rounds, in each of them the run of each server by its title."""
+    servers = [server for server in which.servers if not missing(server)]
+    results: dict[str, list[dict[str, dict]]] = {}
+    with tempfile.TemporaryDirectory(prefix="compare-") as folder:
+        work = Path(folder)
+        certificate(work)
+        for row in which.rows:
+            results[row.title] = []
+            for number in range(rounds):
+                runs = {
+                    title: undisturbed(which, row, server, work, bench)
+                    for title in order([server.title for server in servers], number)
+                    for server in servers
+                    if server.title == title
+                }
+                results[row.title].append({server.title: runs[server.title] for server in servers})
+    return results
+
+
+def undisturbed(which: Workload, row: Row, server: Server, work: Path, bench: Path) -> dict:
+    """A run that others left alone, or the last of several; nothing of a peer that failed."""
+    for _ in range(TRIES):
+        try:
+            run = once(which, row, server, work, bench)
+        except Trouble as trouble:
+            if server is which.servers[0]:
+                raise
+            print(trouble, file=sys.stderr)
+            return {}
+        others = disturbed(run, os.cpu_count() or 1)
+        say(which, row, server, run, others)
+        if not others:
+            break
+    return run
+
+
+def once(which: Workload, row: Row, server: Server, work: Path, bench: Path) -> dict:
+    """One run: the server on one core, the load on another."""
+    server_core, load_core = cores()
+    with Running(server, server_core, work) as running:
+        options = [running.filled(word) for word in (*which.bench, *row.bench, *server.bench)]
+        fixed = ["--threads", "1", "--server-pid", str(running.process.pid), "--json", "--no-tui"]
+        command = [str(bench), "bench", which.scenario, running.filled(server.url), *options, *fixed]
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            timeout=LONGEST_S,
+            preexec_fn=lambda: alone(load_core),
+        )
+    if done.returncode != 0 or not done.stdout.strip():
+        raise Trouble(f"{server.title}, {row.title}: {' '.join(command)}\n{done.stderr.strip()}")
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def say(which: Workload, row: Row, server: Server, run: dict, others: float) -> None:
+    """A line for each run, so that whoever waits sees how it goes."""
+    value = at(run, which.figure.path)
+    shown = "no figure" if value is None else f"{short(value)} {which.figure.unit}"
+    # That the load has its core full is meant: it asks for all that the server has.
+    warnings = [warning for warning in run.get("warnings", []) if "bottleneck" not in warning]
+    if others:
+        warnings.append(f"others used {others:.1f} cores meanwhile")
+    shares = [at(run, path) or 0 for path in (("server", "cpu_share"), ("generator", "busiest_share"))]
+    busy = "server {:.0f} %, load {:.0f} % of a core".format(*(100 * share for share in shares))
+    print(f"{which.name}  {row.title}  {server.title}: {shown}", busy, *warnings, sep="  ", file=sys.stderr, flush=True)

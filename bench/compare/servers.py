@@ -1,0 +1,159 @@
+"""Building, starting and stopping what is compared, each pinned to a core."""
+
+import os
+import resource
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+from .workloads import Server
+
+PATIENCE_S = 10
+# For a server to settle, once it listens: Go and redis start threads.
+SETTLING_S = 0.2
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PEERS = REPOSITORY / "bench" / "peers"
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target"))
+SWITCHBOARD = TARGET / "release" / "switchboard"
+BUILT = TARGET / "peers"
+
+
+class Trouble(Exception):
+    """What a person must know, in one sentence."""
+
+
+def missing(server: Server) -> str | None:
+    """Why a server cannot be compared with, if it cannot."""
+    if server.needs and not runs(server.needs):
+        return f"skipped: {server.title}: no {server.needs} ({server.hint})"
+    return None
+
+
+def runs(program: str) -> bool:
+    """Whether a program is there and starts: a shim of a version manager may be neither."""
+    path = shutil.which(program) or shutil.which(program, path="/usr/sbin")
+    if not path:
+        return False
+    version = {"go": "version", "mosquitto": "-h"}.get(program, "--version")
+    return subprocess.run([path, version], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode in (0, 3)
+
+
+def version(program: str) -> str:
+    """The first line of what a program says of its version."""
+    argument = {"go": "version", "mosquitto": "-h"}.get(program, "--version")
+    path = shutil.which(program) or shutil.which(program, path="/usr/sbin") or program
+    output = subprocess.run([path, argument], capture_output=True, text=True).stdout
+    return output.splitlines()[0].strip() if output else program
+
+
+def build(commands_of: set[str]) -> None:
+    """Builds switchboard, and the peers whose programs are among those that are needed."""
+    run(["cargo", "build", "--release", "--quiet", "-p", "switchboard-cli"], REPOSITORY)
+    if "cc" in commands_of:
+        (BUILT / "floor").mkdir(parents=True, exist_ok=True)
+        for source in sorted((PEERS / "floor").glob("*.c")):
+            run(["cc", "-O2", "-Wall", "-Wextra", "-o", str(BUILT / "floor" / source.stem), str(source)], PEERS)
+    if "go" in commands_of:
+        (BUILT / "go").mkdir(parents=True, exist_ok=True)
+        run(["go", "build", "-o", f"{BUILT / 'go'}/", "./..."], PEERS / "go")
+    if "cargo" in commands_of:
+        target = TARGET / "peers-cargo"
+        run(["cargo", "build", "--release", "--quiet", "--target-dir", str(target)], PEERS / "tls_echo")
+        shutil.copy2(target / "release" / "tls_echo", BUILT / "tls_echo")
+
+
+def run(command: list[str], folder: Path) -> None:
+    if subprocess.run(command, cwd=folder).returncode != 0:
+        raise Trouble(f"failed: {' '.join(command)}")
+
+
+def certificate(work: Path) -> None:
+    """Makes a certificate for localhost, and its key."""
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=localhost"
+    names = ["-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=critical,CA:FALSE"]
+    files = ["-keyout", str(work / "key.pem"), "-out", str(work / "cert.pem")]
+    done = subprocess.run([*command.split(), *names, *files], capture_output=True, text=True)
+    if done.returncode != 0:
+        raise Trouble(f"openssl made no certificate: {done.stderr.strip()}")
+
+
+def free_port() -> int:
+    """A port that is free for both TCP and UDP."""
+    while True:
+        with socket.socket() as stream, socket.socket(type=socket.SOCK_DGRAM) as datagrams:
+            stream.bind(("127.0.0.1", 0))
+            port = stream.getsockname()[1]
+            try:
+                datagrams.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
+
+
+def is_bound(table: str, port: int) -> bool:
+    """Whether a table of sockets (/proc/net/tcp or udp) has a server at a port: state 0A listens, 07 is an open datagram socket."""
+    for line in table.splitlines()[1:]:
+        fields = line.split()
+        if int(fields[1].rpartition(":")[2], 16) == port and fields[3] in ("0A", "07"):
+            return True
+    return False
+
+
+def alone(core: int) -> None:
+    """Before a program starts: on one core, with all the descriptors that there are."""
+    os.sched_setaffinity(0, {core})
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+class Running:
+    """A server that runs on one core, until the end of a `with`."""
+
+    def __init__(self, server: Server, core: int, work: Path):
+        self.port = free_port()
+        self.places = {"port": self.port, "built": BUILT, "work": work, "switchboard": SWITCHBOARD}
+        self.server = server
+        (work / "config").write_text("".join(self.filled(line) + "\n" for line in server.config))
+        self.log = open(work / "log", "w+b")
+        self.process = subprocess.Popen(
+            [self.filled(word) for word in server.command],
+            cwd=work,
+            stdin=subprocess.DEVNULL,
+            stdout=self.log,
+            stderr=self.log,
+            env={**os.environ, "PATH": os.environ["PATH"] + ":/usr/sbin"},
+            preexec_fn=lambda: alone(core),
+        )
+
+    def filled(self, text: str) -> str:
+        for name, value in self.places.items():
+            text = text.replace(f"{{{name}}}", str(value))
+        return text
+
+    def __enter__(self) -> "Running":
+        tables = ["/proc/net/udp"] if self.server.url.startswith("udp") else ["/proc/net/tcp", "/proc/net/tcp6"]
+        end = time.monotonic() + PATIENCE_S
+        while time.monotonic() < end and self.process.poll() is None:
+            if any(is_bound(Path(table).read_text(), self.port) for table in tables if Path(table).exists()):
+                time.sleep(SETTLING_S)
+                return self
+            time.sleep(0.02)
+        self.stop()
+        self.log.seek(0)
+        said = self.log.read().decode(errors="replace").strip()
+        raise Trouble(f"{self.server.title} does not listen: {' '.join(self.server.command)}\n{said}")
+
+    def __exit__(self, *_) -> None:
+        self.stop()
+        self.log.close()
+
+    def stop(self) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
