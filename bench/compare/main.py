@@ -17,6 +17,7 @@ import os
 import platform
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from . import figures, measure, plots, tables
@@ -34,6 +35,7 @@ HEADLINE = ("rooms", "1,000, 16")
 def main() -> int:
     parser = argparse.ArgumentParser(prog="compare", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("workload", nargs="*", metavar="WORKLOAD", help=", ".join(one.name for one in WORKLOADS))
+    parser.add_argument("--row", action="append", help="only this row of the tables, as it is titled; others stay as they were")
     parser.add_argument("--rounds", type=int, help="instead of each workload's own number")
     parser.add_argument("--write", action="store_true", help="measure nothing")
     parser.add_argument("--no-write", action="store_true", help="only measure")
@@ -44,6 +46,8 @@ def main() -> int:
     if unknown:
         parser.error(f"unknown workload {', '.join(sorted(unknown))}; known: {', '.join(one.name for one in WORKLOADS)}")
     chosen = [one for one in WORKLOADS if not typed.workload or one.name in typed.workload]
+    if typed.row:
+        chosen = [replace(one, rows=tuple(row for row in one.rows if row.title in typed.row)) for one in chosen]
     try:
         if typed.list:
             listed()
@@ -76,8 +80,13 @@ def measured(chosen: list[Workload], rounds: int | None, bench: Path) -> None:
     versions = {server.title: version(server.needs) for server in there if server.needs}
     for one in chosen:
         results = measure.workload(one, rounds or one.rounds, bench)
-        kept = {"machine": machine(), "commit": commit(), "versions": versions, "rows": results}
-        (RESULTS / f"{one.name}.json").write_text(json.dumps(kept))
+        path = RESULTS / f"{one.name}.json"
+        before = json.loads(path.read_text()) if path.exists() else {}
+        kept = {"machine": machine(), "commit": commit(), "versions": versions}
+        # Rows of another commit or machine are not shown as if they were of this one.
+        same = all(before.get(key) == kept[key] for key in ("machine", "commit"))
+        rows = {**(before["rows"] if same else {}), **results}
+        path.write_text(json.dumps({**kept, "rows": rows}))
 
 
 def machine() -> str:
