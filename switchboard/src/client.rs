@@ -3,6 +3,8 @@
 //! There is no thread of its own and no handler. A worker on the caller's runtime has the tick and the sweep for all of a
 //! client's connections, and each has a task that writes for it when its socket is full, and closes it.
 
+mod websocket;
+
 use crate::config::{GRACE, Limits, Timeouts, raise_descriptor_limit};
 use crate::connection::{Connection, Entered, keep};
 use crate::connections::Connections;
@@ -17,17 +19,19 @@ use crate::transport::tls::{self, Trust};
 use crate::transport::udp::connected;
 use crate::transport::{Stream as _, tcp, unix};
 use crate::worker::{Worker, spawn_for_life};
+use bytes::BytesMut;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use switchboard_proto::{Codec, Datagrams};
+use switchboard_proto::{Codec, Datagrams, WebSocketClient};
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tracing::warn;
+use websocket::Place;
 
 /// Connects to servers. The limits and deadlines of its connections are those of a [`Server`](crate::Server).
 ///
@@ -61,6 +65,15 @@ pub struct Client {
 
 /// What a stream comes to once it is connected.
 type Parts = ((Box<dyn Source>, Box<dyn Sink>), PeerAddr);
+
+/// A stream on which both sides know how to speak.
+struct Opened {
+    source: Box<dyn Source>,
+    sink: Box<dyn Sink>,
+    address: PeerAddr,
+    /// What was read of the first frames.
+    input: BytesMut,
+}
 
 impl Client {
     /// A client with the default limits and timeouts.
@@ -99,7 +112,7 @@ impl Client {
             let (stream, peer) = tcp::connect(&address).await?;
             Ok((stream.split(), peer))
         };
-        self.connect("tcp", format!("tcp://{address}"), connecting).await
+        self.connect("tcp", format!("tcp://{address}"), opened(connecting)).await
     }
 
     /// Connects to a TLS server at `HOST:PORT`, whose certificate has to be for this host and trusted.
@@ -108,7 +121,7 @@ impl Client {
     /// All of [`ConnectError`].
     pub async fn tls<C: Codec>(&self, address: impl ToString, trust: &Trust) -> Result<Connection<C>, ConnectError> {
         let address = address.to_string();
-        self.connect("tls", format!("tls://{address}"), tls::connect(&address, trust)).await
+        self.connect("tls", format!("tls://{address}"), opened(tls::connect(&address, trust))).await
     }
 
     /// Connects to the Unix socket at `path`.
@@ -121,7 +134,7 @@ impl Client {
             let (stream, peer) = unix::connect(path).await?;
             Ok((stream.split(), peer))
         };
-        self.connect("unix", format!("unix://{}", path.display()), connecting).await
+        self.connect("unix", format!("unix://{}", path.display()), opened(connecting)).await
     }
 
     /// Connects within the process. A server that listens there, or will, accepts it; one that has ended resets it.
@@ -130,7 +143,7 @@ impl Client {
     /// [`ConnectError::Limits`] and [`ConnectError::TooManyConnections`].
     pub async fn memory<C: Codec>(&self, address: &Memory) -> Result<Connection<C>, ConnectError> {
         let connecting = async { Ok((address.connect().split(), PeerAddr::Memory)) };
-        self.connect("memory", "memory".to_owned(), connecting).await
+        self.connect("memory", "memory".to_owned(), opened(connecting)).await
     }
 
     /// Exchanges datagrams with `HOST:PORT`, and with nobody else. There is no handshake, so it succeeds without a server;
@@ -140,7 +153,52 @@ impl Client {
     /// All of [`ConnectError`] but those of TLS.
     pub async fn udp(&self, address: impl ToString) -> Result<Connection<Datagrams>, ConnectError> {
         let address = address.to_string();
-        self.connect("udp", format!("udp://{address}"), connected::connect(&address)).await
+        self.connect("udp", format!("udp://{address}"), opened(connected::connect(&address))).await
+    }
+
+    /// Opens the WebSocket at a URL: `ws://HOST:PORT/PATH`.
+    ///
+    /// # Errors
+    /// All of [`ConnectError`] but those of TLS.
+    pub async fn websocket(&self, url: impl AsRef<str>) -> Result<Connection<WebSocketClient>, ConnectError> {
+        let opening = async {
+            let place = Place::parse(url.as_ref(), "ws", 80).map_err(ConnectError::Unreachable)?;
+            let connecting = async {
+                let (stream, peer) = tcp::connect(&place.address).await?;
+                Ok((stream.split(), peer))
+            };
+            upgrade(opened(connecting).await?, &place).await
+        };
+        self.open_websocket("ws", url.as_ref(), opening).await
+    }
+
+    /// Opens the WebSocket at a URL over TLS: `wss://HOST:PORT/PATH`.
+    ///
+    /// # Errors
+    /// All of [`ConnectError`].
+    pub async fn websocket_tls(
+        &self,
+        url: impl AsRef<str>,
+        trust: &Trust,
+    ) -> Result<Connection<WebSocketClient>, ConnectError> {
+        let opening = async {
+            let place = Place::parse(url.as_ref(), "wss", 443).map_err(ConnectError::Unreachable)?;
+            upgrade(opened(tls::connect(&place.address, trust)).await?, &place).await
+        };
+        self.open_websocket("wss", url.as_ref(), opening).await
+    }
+
+    async fn open_websocket(
+        &self,
+        transport: &'static str,
+        url: &str,
+        opening: impl Future<Output = Result<Opened, ConnectError>>,
+    ) -> Result<Connection<WebSocketClient>, ConnectError> {
+        // A query may hold what is nobody else's business, and names are for logs.
+        let name = url.split('?').next().unwrap_or(url).to_owned();
+        let mut connection: Connection<WebSocketClient> = self.connect(transport, name, opening).await?;
+        *connection.codec_mut() = WebSocketClient::seeded(random());
+        Ok(connection)
     }
 
     /// Lets all connections finish, at most for the grace period: they receive what has come, and then `None`; what is
@@ -166,7 +224,7 @@ impl Client {
         &self,
         transport: &'static str,
         name: String,
-        connecting: impl Future<Output = io::Result<Parts>>,
+        opening: impl Future<Output = Result<Opened, ConnectError>>,
     ) -> Result<Connection<C>, ConnectError> {
         let faults = self.limits.faults();
         if !faults.is_empty() {
@@ -178,12 +236,7 @@ impl Client {
         if place.load() > limit {
             return Err(ConnectError::TooManyConnections { limit });
         }
-        let opening = async {
-            let ((mut source, sink), address) = connecting.await.map_err(ConnectError::Unreachable)?;
-            poll_fn(|cx| source.poll_open(cx)).await.map_err(unopened)?;
-            Ok((source, sink, address))
-        };
-        let (source, sink, address) = match self.timeouts.handshake {
+        let Opened { source, sink, address, input } = match self.timeouts.handshake {
             Some(after) => {
                 tokio::time::timeout(after, opening).await.map_err(|_| ConnectError::TimedOut { after })??
             }
@@ -192,7 +245,7 @@ impl Client {
         let settings = ListenerSettings {
             name,
             transport,
-            is_secure: transport == "tls",
+            is_secure: matches!(transport, "tls" | "wss"),
             timeouts: self.timeouts,
             limits: Arc::clone(&running.limits),
             metrics: Arc::clone(&running.metrics),
@@ -201,7 +254,7 @@ impl Client {
         // Relaxed: only uniqueness matters.
         let id = ConnectionId(running.next_id.fetch_add(1, Ordering::Relaxed));
         let peer = Peer::new(id, address, Arc::new(settings), sink, Arc::clone(&place.tick));
-        let connection = Connection::new(Arc::clone(&peer), source);
+        let connection = Connection::begun(Arc::clone(&peer), source, input);
         let task = keep(Entered::new(peer, place, Arc::clone(running)));
         // Detached: the tracker counts it.
         drop(running.tasks.spawn(task));
@@ -213,6 +266,28 @@ impl Default for Client {
     fn default() -> Self {
         Self { limits: Limits::default(), timeouts: Timeouts::default(), grace: GRACE, running: OnceLock::new() }
     }
+}
+
+/// Connects, and agrees on TLS where that is spoken.
+async fn opened(connecting: impl Future<Output = io::Result<Parts>>) -> Result<Opened, ConnectError> {
+    let ((mut source, sink), address) = connecting.await.map_err(ConnectError::Unreachable)?;
+    poll_fn(|cx| source.poll_open(cx)).await.map_err(unopened)?;
+    Ok(Opened { source, sink, address, input: BytesMut::new() })
+}
+
+async fn upgrade(opened: Opened, place: &Place) -> Result<Opened, ConnectError> {
+    let Opened { source, sink, address, .. } = opened;
+    let key = WebSocketClient::key(random());
+    let (source, sink, input) = websocket::upgrade(source, sink, place, &key).await?;
+    Ok(Opened { source, sink, address, input })
+}
+
+/// Bytes that nobody can foresee; without any from the system they are known, which keeps nothing secret from anybody.
+fn random() -> [u8; 16] {
+    let mut bytes = [0; 16];
+    // Keys of handshake and masks keep proxies from mistaking one protocol for another, and protect nothing else.
+    let _ = getrandom::fill(&mut bytes);
+    bytes
 }
 
 /// What became of a handshake.

@@ -54,6 +54,12 @@ pub enum ConnectError {
     /// TLS could not be agreed on.
     #[error("no agreement on TLS")]
     Tls(#[source] io::Error),
+    /// The server speaks HTTP, and there is no WebSocket at this URL.
+    #[error("no WebSocket there: status {status}")]
+    NotUpgraded {
+        /// The status of its answer: 404 where there is nothing, 401 or 403 where it refuses.
+        status: u16,
+    },
 }
 
 /// Why a server could not start: everything that is wrong, at once. Nothing was accepted.

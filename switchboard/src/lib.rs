@@ -40,7 +40,7 @@ pub use server::{Bound, Handle, Server};
 pub use switchboard_proto::{
     Aside, Bucket, Buckets, CloseReason, Codec, DATAGRAM_BYTES, Datagrams, Escaped, EventStream, Format, FrameError,
     Length, Line, Lines, Message, MessageId, NameError, Output, Rate, RoomName, Terminator, UserName, WebSocket,
-    WebSocketKind, WebSocketMessage,
+    WebSocketClient, WebSocketKind, WebSocketMessage,
 };
 pub use transport::Transport;
 pub use transport::memory::Memory;

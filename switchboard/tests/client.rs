@@ -8,6 +8,7 @@ use rcgen::{BasicConstraints, IsCa};
 use std::error::Error as _;
 use std::io::ErrorKind;
 use std::time::Duration;
+use switchboard::http::Request;
 use switchboard::prelude::*;
 use switchboard::{ConnectError, ConnectionError, Memory, Trust};
 use tls_peer::Pair;
@@ -404,4 +405,70 @@ async fn the_end_of_a_server_is_the_end_of_input_and_a_reset_is_an_error() {
     // Closed over unread input.
     drop(peer);
     assert_eq!(conn.recv().await.unwrap_err(), ConnectionError::Closed(CloseReason::PeerReset));
+}
+
+async fn echo_messages(mut conn: Connection<WebSocket>) -> Result {
+    while let Some(message) = conn.recv().await? {
+        conn.send(message).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn websockets_are_opened_in_the_clear_and_by_tls() {
+    let pair = Pair::new(&["localhost"]);
+    let trust = Trust::pem(&pair.certificate).unwrap();
+    let ws = serve(Server::new().websocket("127.0.0.1:0", echo_messages)).await;
+    let upgrade = |request: Request| std::future::ready(request.upgrade(&[], echo_messages));
+    let wss = serve(Server::new().https("127.0.0.1:0", &pair.certificates(), upgrade)).await;
+    let wss = wss.replace("127.0.0.1", "localhost");
+    let client = Client::new();
+    let plain = client.websocket(format!("ws://{ws}/some/path?room=x")).await.unwrap();
+    let secure = client.websocket_tls(format!("wss://{wss}"), &trust).await.unwrap();
+    for mut conn in [plain, secure] {
+        for text in [String::new(), "hello".to_owned(), "x".repeat(60_000)] {
+            conn.send(text.as_str()).await.unwrap();
+            assert_eq!(conn.recv().await.unwrap().unwrap(), text.as_str().into());
+        }
+        conn.send("the last").await.unwrap();
+        let mut conn = conn.finish();
+        assert_eq!(conn.recv().await.unwrap().unwrap(), "the last".into());
+        assert_eq!(conn.recv().await.unwrap(), None);
+    }
+    assert_eq!(client.drain().await.aborted, 0);
+}
+
+#[tokio::test]
+async fn what_comes_right_behind_the_handshake_is_not_lost() {
+    async fn greet(mut conn: Connection<WebSocket>) -> Result {
+        conn.send("first").await?;
+        conn.recv().await?;
+        Ok(())
+    }
+    let address = serve(Server::new().websocket("127.0.0.1:0", greet)).await;
+    for _ in 0..20 {
+        let mut conn = Client::new().websocket(format!("ws://{address}/")).await.unwrap();
+        assert_eq!(conn.recv().await.unwrap().unwrap(), "first".into());
+    }
+}
+
+#[tokio::test]
+async fn a_server_without_a_websocket_there_says_its_status() {
+    let missing = |_: Request| async {
+        let mut response = http::Response::new(bytes::Bytes::from_static(b"nothing here"));
+        *response.status_mut() = http::StatusCode::NOT_FOUND;
+        response.into()
+    };
+    let address = serve(Server::new().http("127.0.0.1:0", missing)).await;
+    let client = Client::new();
+    let error = client.websocket(format!("ws://{address}/")).await.err().unwrap();
+    assert!(matches!(error, ConnectError::NotUpgraded { status: 404 }), "{error:?}");
+    // A server that speaks something else.
+    let echo = serve(Server::new().tcp("127.0.0.1:0", echo)).await;
+    let error = client.websocket(format!("ws://{echo}/")).await.err().unwrap();
+    assert!(matches!(error, ConnectError::Unreachable(_)), "{error:?}");
+    for wrong in ["http://localhost/", "ws:///", "not a url", "ws://localhost/ x"] {
+        let ConnectError::Unreachable(error) = client.websocket(wrong).await.err().unwrap() else { panic!("{wrong}") };
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{wrong}");
+    }
 }

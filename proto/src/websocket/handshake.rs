@@ -1,6 +1,6 @@
 //! The two headers of the handshake that are computed (RFC 6455 §4).
 
-use super::WebSocket;
+use super::{WebSocket, WebSocketClient};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest as _, Sha1};
@@ -20,5 +20,12 @@ impl WebSocket {
         let bytes = STANDARD.decode(key).ok()?;
         let digest = Sha1::new().chain_update(key).chain_update(GUID).finalize();
         (bytes.len() == KEY_BYTES).then(|| STANDARD.encode(digest))
+    }
+}
+
+impl WebSocketClient {
+    /// A `Sec-WebSocket-Key`, of random bytes.
+    pub fn key(random: [u8; KEY_BYTES]) -> String {
+        STANDARD.encode(random)
     }
 }

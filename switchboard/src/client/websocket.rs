@@ -1,0 +1,178 @@
+//! From a connected stream to a WebSocket: the client's side of the opening handshake (RFC 6455 §4.1).
+
+use crate::error::ConnectError;
+use crate::hub::{Sink, Source};
+use bytes::{Buf as _, Bytes, BytesMut};
+use http::header::{CONNECTION, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
+use http::{HeaderValue, Request, Response, StatusCode, Uri};
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper::rt::{Read, ReadBufCursor, Write};
+use std::convert::Infallible;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use switchboard_proto::WebSocket;
+use tokio::io::ReadBuf;
+
+/// One read takes at most this: a TLS record and what is incomplete before it has to fit.
+const READ_BYTES: usize = 64 << 10;
+
+/// Where a WebSocket is.
+#[derive(Debug)]
+pub(super) struct Place {
+    /// As a header names it.
+    authority: HeaderValue,
+    /// `HOST:PORT`.
+    pub(super) address: String,
+    path: Uri,
+}
+
+impl Place {
+    /// Takes a URL apart whose scheme is `scheme`.
+    pub(super) fn parse(url: &str, scheme: &str, default_port: u16) -> io::Result<Self> {
+        let invalid = |text: &str| io::Error::new(io::ErrorKind::InvalidInput, format!("{url}: {text}"));
+        let uri: Uri = url.parse().map_err(|_| invalid("not a URL"))?;
+        if uri.scheme_str() != Some(scheme) {
+            return Err(invalid(&format!("does not begin with {scheme}://")));
+        }
+        let (Some(host), Some(authority)) = (uri.host(), uri.authority()) else {
+            return Err(invalid("without a host"));
+        };
+        let address = format!("{host}:{}", uri.port_u16().unwrap_or(default_port));
+        // Names and passwords belong to no server's name.
+        let authority = authority.as_str().rsplit_once('@').map_or(authority.as_str(), |(_, authority)| authority);
+        let authority = HeaderValue::from_str(authority).map_err(|_| invalid("not a host"))?;
+        let path = uri.path_and_query().map_or("/", |path| path.as_str());
+        let path = path.parse().map_err(|_| invalid("not a path"))?;
+        Ok(Self { authority, address, path })
+    }
+}
+
+/// Asks for a WebSocket, and gives the stream back with what has come behind the answer.
+pub(super) async fn upgrade(
+    source: Box<dyn Source>,
+    sink: Box<dyn Sink>,
+    place: &Place,
+    key: &str,
+) -> Result<(Box<dyn Source>, Box<dyn Sink>, BytesMut), ConnectError> {
+    let wire = Wire { source, sink, surplus: BytesMut::new() };
+    let (mut sender, connection) = http1::handshake(wire).await.map_err(broken)?;
+    let asked = async {
+        let response = sender.send_request(request(place, key)).await.map_err(broken)?;
+        check(&response, key)?;
+        hyper::upgrade::on(response).await.map_err(broken)
+    };
+    let upgraded = tokio::select! {
+        upgraded = asked => upgraded?,
+        // It ends with the upgrade, which the other one then has; or with an error, which it has too.
+        () = async {
+            let _ = connection.with_upgrades().await;
+            std::future::pending::<()>().await;
+        } => unreachable!("it waits for ever"),
+    };
+    let Ok(parts) = upgraded.downcast::<Wire>() else { unreachable!("it is what was given") };
+    let mut input = BytesMut::from(&parts.read_buf[..]);
+    input.extend_from_slice(&parts.io.surplus);
+    Ok((parts.io.source, parts.io.sink, input))
+}
+
+fn request(place: &Place, key: &str) -> Request<Nothing> {
+    let mut request = Request::new(Nothing);
+    *request.uri_mut() = place.path.clone();
+    let headers = request.headers_mut();
+    headers.insert(HOST, place.authority.clone());
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static(WebSocket::VERSION));
+    let Ok(key) = HeaderValue::from_str(key) else { unreachable!("base64 is a header's text") };
+    headers.insert(SEC_WEBSOCKET_KEY, key);
+    request
+}
+
+/// Whether the server has understood (RFC 6455 §4.1): a server of another protocol would repeat anything.
+fn check(response: &Response<Incoming>, key: &str) -> Result<(), ConnectError> {
+    let status = response.status();
+    if status != StatusCode::SWITCHING_PROTOCOLS {
+        return Err(ConnectError::NotUpgraded { status: status.as_u16() });
+    }
+    let accept = response.headers().get(SEC_WEBSOCKET_ACCEPT).map(HeaderValue::as_bytes);
+    let upgrade =
+        response.headers().get(UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
+    if upgrade && accept == WebSocket::accept(key.as_bytes()).as_ref().map(String::as_bytes) {
+        return Ok(());
+    }
+    Err(ConnectError::NotUpgraded { status: status.as_u16() })
+}
+
+fn broken(error: hyper::Error) -> ConnectError {
+    ConnectError::Unreachable(io::Error::new(io::ErrorKind::InvalidData, error))
+}
+
+/// A body without anything in it.
+struct Nothing;
+
+impl hyper::body::Body for Nothing {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<hyper::body::Frame<Bytes>, Infallible>>> {
+        Poll::Ready(None)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        true
+    }
+
+    fn size_hint(&self) -> hyper::body::SizeHint {
+        hyper::body::SizeHint::with_exact(0)
+    }
+}
+
+/// A stream as hyper reads and writes.
+struct Wire {
+    source: Box<dyn Source>,
+    sink: Box<dyn Sink>,
+    /// Read, and more than hyper wanted at the time.
+    surplus: BytesMut,
+}
+
+impl Read for Wire {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut wanted: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if this.surplus.is_empty() {
+            this.surplus.resize(READ_BYTES, 0);
+            let mut buffer = ReadBuf::new(&mut this.surplus);
+            let read = this.source.poll_read(cx, &mut buffer);
+            let count = buffer.filled().len();
+            this.surplus.truncate(count);
+            ready!(read)?;
+        }
+        let count = wanted.remaining().min(this.surplus.len());
+        wanted.put_slice(&this.surplus[..count]);
+        this.surplus.advance(count);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Write for Wire {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.sink.poll_write(cx, &[IoSlice::new(bytes)])
+    }
+
+    /// Done: nothing is held back.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.sink.poll_shutdown(cx)
+    }
+}
