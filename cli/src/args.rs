@@ -3,6 +3,7 @@
 //! Values stay text here: clap would report the first fault alone, and all are to be reported at once.
 
 use crate::bench::arguments as bench;
+use crate::connect;
 use clap::{ArgAction, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -64,6 +65,9 @@ pub(crate) enum Command {
     /// Serve until a signal comes
     #[command(after_long_help = format!("{SERVE_HELP}\n\n{SETTINGS_HELP}"))]
     Serve(Settings),
+    /// Talk to a server, from a terminal or in a pipe
+    #[command(after_long_help = connect::HELP)]
+    Connect(connect::Arguments),
     /// Load a server, and say how it kept up
     #[command(after_long_help = bench::HELP)]
     Bench(Box<bench::Arguments>),
@@ -80,7 +84,7 @@ pub(crate) enum Command {
     /// Print a manual page
     Man {
         /// Of one command
-        #[arg(value_parser = ["serve", "bench", "config", "completions"])]
+        #[arg(value_parser = ["serve", "connect", "bench", "config", "completions"])]
         command: Option<String>,
     },
 }

@@ -3,11 +3,13 @@
 mod args;
 mod bench;
 mod config;
+mod connect;
 mod endpoint;
 mod logging;
 mod serve;
 mod services;
 mod units;
+mod url;
 
 use args::{Args, Command, ConfigAction, Settings};
 use clap::{CommandFactory as _, Parser as _};
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
     let result = match args.command {
         Command::Serve(typed) => load(typed).and_then(serve::serve),
         Command::Bench(typed) => return bench::bench(*typed).unwrap_or_else(report),
+        Command::Connect(typed) => return connect::connect(typed).unwrap_or_else(report),
         Command::Config { action: ConfigAction::Check(typed) } => load(typed).map(drop),
         Command::Config { action: ConfigAction::Print(typed) } => load(typed).map(|config| print(config.print())),
         Command::Completions { shell } => {

@@ -7,6 +7,7 @@
 
 mod bench;
 mod command_line;
+mod connect;
 mod datagrams;
 mod echo;
 mod http;

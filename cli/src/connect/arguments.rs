@@ -1,0 +1,122 @@
+//! What was typed behind `switchboard connect`, and what it means.
+
+use crate::config::{Fault, Origin};
+use crate::units::parse_duration;
+use crate::url::Url;
+use bytes::Bytes;
+use std::path::PathBuf;
+use std::time::Duration;
+use switchboard::{CertificateError, Certificates, RoomName, Trust, UserName};
+
+pub(crate) const HELP: &str = "\
+URL is one of
+  tcp://HOST:PORT    tls://HOST:PORT    ws://HOST:PORT/PATH    wss://HOST:PORT/PATH    udp://HOST:PORT    unix:///PATH
+
+In a pipe it is a pipe: stdin goes to the server and what comes goes to stdout, byte for byte, until both have ended; over UDP and
+WebSocket each line is a datagram or message. On a terminal there is a line editor with history, and nothing that comes can drive the terminal.
+Ctrl-D finishes and waits for the last answers; Ctrl-C leaves.
+
+Over UDP a join is answered with a cookie, which is returned by itself.
+
+Exit codes: 0 done, 1 the server cannot be reached, is not trusted, or the connection broke, 2 command line,
+78 files, 130 left by Ctrl-C.";
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Where the server is (see --help)
+    pub(super) url: String,
+    /// Take a name in rooms
+    #[arg(long, value_name = "NAME")]
+    pub(super) name: Option<String>,
+    /// Join a room
+    #[arg(long, value_name = "ROOM")]
+    pub(super) room: Option<String>,
+    /// After the end of input, without an answer until it is over [default: 1s on UDP, else when the server ends]
+    #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
+    pub(super) wait: Option<String>,
+    /// Trust the certificates in this file, authorities' or the server's own, in place of the system's
+    #[arg(long, value_name = "FILE", conflicts_with = "insecure")]
+    pub(super) ca: Option<PathBuf>,
+    /// Show the server this certificate
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub(super) cert: Option<PathBuf>,
+    /// The private key of --cert
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub(super) key: Option<PathBuf>,
+    /// Trust whoever answers: anybody on the way can read and change what is said
+    #[arg(long)]
+    pub(super) insecure: bool,
+}
+
+/// Over UDP nobody says that nothing more will come.
+const UDP_WAIT: Duration = Duration::from_secs(1);
+
+/// What to do.
+pub(super) struct Plan {
+    pub(super) url: Url,
+    pub(super) trust: Option<Trust>,
+    /// Commands that are sent before anything else.
+    pub(super) greeting: Vec<Bytes>,
+    pub(super) wait: Option<Duration>,
+}
+
+impl Plan {
+    /// Reads all that was typed, or says everything that is wrong with it.
+    pub(super) fn parse(typed: Arguments) -> Result<Self, Vec<Fault>> {
+        let mut faults = Faults::default();
+        let url =
+            faults.check(Origin::Argument, Url::parse(&typed.url).map_err(|fault| format!("{}: {fault}", typed.url)));
+        let name = typed.name.as_ref().map(|name| UserName::parse(name).map_err(|error| format!("`{name}`: {error}")));
+        let name = name.and_then(|name| faults.flag("--name", name));
+        let room = typed.room.as_ref().map(|room| RoomName::parse(room).map_err(|error| format!("`{room}`: {error}")));
+        let room = room.and_then(|room| faults.flag("--room", room));
+        let wait = typed.wait.as_ref().map(|wait| parse_duration(wait).map_err(|fault| format!("`{wait}` is {fault}")));
+        let wait = wait.and_then(|wait| faults.flag("--wait", wait));
+        let is_tls = url.as_ref().is_some_and(|url| url.scheme.is_tls());
+        let flags = [("--ca", typed.ca.is_some()), ("--cert", typed.cert.is_some()), ("--insecure", typed.insecure)];
+        for (flag, _) in flags.into_iter().filter(|(_, given)| *given && url.is_some() && !is_tls) {
+            faults.flag::<()>(flag, Err("is for tls:// and wss:// only".to_owned()));
+        }
+        let trust = if is_tls { faults.trust(&typed) } else { None };
+        let Faults(faults) = faults;
+        let (Some(url), true) = (url, faults.is_empty()) else { return Err(faults) };
+        // Over UDP a member alone may take a name.
+        let join = room.map(|room| format!("/join {room}").into());
+        let greeting = join.into_iter().chain(name.map(|name| format!("/name {name}").into())).collect();
+        let wait = wait.or_else(|| url.is_datagrams().then_some(UDP_WAIT));
+        Ok(Self { url, trust, greeting, wait })
+    }
+}
+
+#[derive(Default)]
+struct Faults(Vec<Fault>);
+
+impl Faults {
+    fn check<T>(&mut self, origin: Origin, result: Result<T, String>) -> Option<T> {
+        result.map_err(|text| self.0.push(Fault { origin, text })).ok()
+    }
+
+    fn flag<T>(&mut self, flag: &str, result: Result<T, String>) -> Option<T> {
+        self.check(Origin::Flag(flag.to_owned()), result)
+    }
+
+    fn trust(&mut self, typed: &Arguments) -> Option<Trust> {
+        let trust = match &typed.ca {
+            _ if typed.insecure => Ok(Trust::anybody()),
+            Some(file) => Trust::file(file),
+            None => Trust::system(),
+        };
+        let identity = typed.cert.as_ref().zip(typed.key.as_ref()).map(|pair| Certificates::from_files([pair]));
+        let trust = self.files(trust);
+        match identity {
+            Some(identity) => self.files(identity).zip(trust).map(|(identity, trust)| trust.identity(&identity)),
+            None => trust,
+        }
+    }
+
+    fn files<T>(&mut self, result: Result<T, CertificateError>) -> Option<T> {
+        let faults =
+            |error: CertificateError| error.faults.into_iter().map(|text| Fault { origin: Origin::Named, text });
+        result.map_err(|error| self.0.extend(faults(error))).ok()
+    }
+}

@@ -1,0 +1,57 @@
+//! Where what comes goes: bytes to a pipe, or lines to a screen that they cannot drive.
+
+use super::paint::Colours;
+use super::terminal::Terminal;
+use super::wire::Wire;
+use std::io::{self, IsTerminal as _, Write as _};
+
+pub(super) enum Output {
+    /// Byte for byte.
+    Verbatim,
+    /// A line for each frame, byte for byte.
+    Lines,
+    /// A line for each frame, in which nothing drives the terminal; with an editor, above the line that is typed.
+    Screen(Colours, Option<Terminal>),
+}
+
+impl Output {
+    /// For a pipe; what reaches a terminal behind it is to be harmless there.
+    pub(super) fn choose<C: Wire>() -> Self {
+        match io::stdout().is_terminal() {
+            true => Self::Screen(Colours::from_environment(), None),
+            false if C::IS_VERBATIM => Self::Verbatim,
+            false => Self::Lines,
+        }
+    }
+
+    /// Writes a frame at once.
+    pub(super) fn frame(&mut self, payload: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Verbatim => write(&[payload]),
+            Self::Lines => write(&[payload, b"\n"]),
+            Self::Screen(colours, None) => write(&[colours.line(payload).as_bytes(), b"\n"]),
+            Self::Screen(colours, Some(terminal)) => terminal.print(colours.line(payload)),
+        }
+    }
+
+    /// Lets the terminal be as it was found, below all that was shown.
+    pub(super) async fn leave(&mut self) {
+        if let Self::Screen(_, Some(terminal)) = self {
+            terminal.leave().await;
+        }
+    }
+
+    /// Says how it is with the connection, to a person at the terminal alone.
+    pub(super) fn status(&mut self, text: &str) -> io::Result<()> {
+        match self {
+            Self::Screen(colours, Some(terminal)) => terminal.print(colours.status(text)),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn write(parts: &[&[u8]]) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    parts.iter().try_for_each(|part| stdout.write_all(part))?;
+    stdout.flush()
+}

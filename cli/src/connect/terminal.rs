@@ -1,0 +1,102 @@
+//! A line editor on the terminal: what is typed stays whole while lines come in above it.
+
+use super::input::{Input, PIECES};
+use anyhow::Context as _;
+use nix::sys::signal::{Signal, raise};
+use nix::sys::termios::{SetArg, Termios, tcgetattr, tcsetattr};
+use rustyline::error::ReadlineError;
+use rustyline::{ColorMode, Config, DefaultEditor, ExternalPrinter};
+use std::io::{self, Write as _};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+
+const PROMPT: &str = "> ";
+
+/// Lines that the up arrow brings back. They are kept in memory alone: some hold tokens.
+const HISTORY: usize = 1000;
+
+/// Ends the mode in which the terminal marks what is pasted, and clears the line of the prompt.
+const CLEAR: &str = "\x1b[?2004l\r\x1b[K";
+
+/// Moves up and down again: a line that shows nothing.
+const NOTHING: &str = "\x1b[A";
+
+/// Times that the editor is asked to end, and how long it has each time: a moment between two lines hides one.
+const REQUESTS: usize = 200;
+const REQUEST: Duration = Duration::from_millis(5);
+
+/// The terminal while the editor has it. Dropped, it is as it was found, whatever the editor is doing.
+pub(super) struct Terminal {
+    found: Termios,
+    printer: Box<dyn ExternalPrinter + Send>,
+    editor: JoinHandle<()>,
+}
+
+impl Terminal {
+    /// Starts to edit lines, in a thread of its own.
+    pub(super) fn open() -> anyhow::Result<(Self, Receiver<Input>)> {
+        let found = tcgetattr(io::stdin()).context("cannot use the terminal")?;
+        let config =
+            Config::builder().auto_add_history(true).max_history_size(HISTORY)?.color_mode(ColorMode::Disabled);
+        let mut editor = DefaultEditor::with_config(config.build())?;
+        let printer = Box::new(editor.create_external_printer()?);
+        let (sender, receiver) = channel(PIECES);
+        let edit = move || edit(&mut editor, &sender);
+        let editor = std::thread::Builder::new().name("editor".to_owned()).spawn(edit)?;
+        Ok((Self { found, printer, editor }, receiver))
+    }
+
+    /// Prints a line above the one that is being typed, or below all if none is.
+    pub(super) fn print(&mut self, mut line: String) -> io::Result<()> {
+        line.push('\n');
+        self.printer.print(line).map_err(io::Error::other)
+    }
+
+    /// Ends the editor, when it has shown all that was printed.
+    pub(super) async fn leave(&mut self) {
+        if !self.editor.is_finished() {
+            // It takes one line at a time: once this one is its to take, it has taken those before. What it shows of this
+            // one is nothing.
+            let _ = self.print(NOTHING.to_owned());
+        }
+        for _ in 0..REQUESTS {
+            if self.editor.is_finished() {
+                return;
+            }
+            // It handles this one signal while it waits for a key, and shows first what it has taken.
+            let _ = raise(Signal::SIGINT);
+            tokio::time::sleep(REQUEST).await;
+        }
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        // Nobody is left to tell if the terminal is gone.
+        let _ = tcsetattr(io::stdin(), SetArg::TCSADRAIN, &self.found);
+        let _ = io::stdout().write_all(CLEAR.as_bytes()).and_then(|()| io::stdout().flush());
+    }
+}
+
+fn edit(editor: &mut DefaultEditor, sender: &Sender<Input>) {
+    loop {
+        let input = match editor.readline(PROMPT) {
+            Ok(lines) => {
+                // What was pasted may be several.
+                for line in lines.split('\n') {
+                    if sender.blocking_send(Input::Frame(line.to_owned().into())).is_err() {
+                        return;
+                    }
+                }
+                continue;
+            }
+            Err(ReadlineError::Eof) => return,
+            Err(ReadlineError::Interrupted | ReadlineError::Signal(_)) => Input::Interrupted,
+            Err(error) => Input::Broken(error.to_string()),
+        };
+        // Nobody is left to tell if the connection is over.
+        let _ = sender.blocking_send(input);
+        return;
+    }
+}
