@@ -37,6 +37,25 @@ async fn requests_are_answered_one_after_the_other() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_stops_sending_behind_a_request_is_answered() {
+    let server = Running::http(async |request| {
+        tokio::time::sleep(secs(1)).await;
+        echo(request).await
+    });
+    for body in ["", "abcd"] {
+        let mut peer = server.connect();
+        peer.send(format!("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{body}", body.len())).await;
+        peer.finish();
+        assert_eq!(answer(&mut peer).await.status, 200);
+        assert_eq!(peer.closed().await, CloseReason::PeerClosed);
+    }
+    let mut peer = server.connect();
+    peer.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nab").await;
+    peer.finish();
+    assert_eq!(peer.closed().await, CloseReason::PeerClosed);
+}
+
+#[tokio::test(start_paused = true)]
 async fn requests_that_come_together_are_answered_in_order() {
     let server = Running::http(echo);
     let mut peer = server.connect();

@@ -6,12 +6,14 @@ use crate::hub::Source;
 use crate::hub::peer::{Farewell, Returned, reason_of};
 use bytes::{Buf as _, Bytes, BytesMut};
 use hyper::rt::{Read, ReadBufCursor, Write};
+use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use switchboard_proto::CloseReason;
 use tokio::io::ReadBuf;
+use tokio::time::{Sleep, sleep};
 
 /// Bytes that one write puts into the outbox, whose bound is checked before each.
 const WRITE_BYTES: usize = 64 << 10;
@@ -26,11 +28,13 @@ pub(super) struct Wire {
     /// Read, and more than hyper wanted at the time.
     surplus: BytesMut,
     peer_finished: bool,
+    /// Until then the client, which has stopped sending, is answered.
+    end: Option<Pin<Box<Sleep>>>,
 }
 
 impl Wire {
     pub(super) fn new(exchange: Arc<Exchange>, source: Box<dyn Source>) -> Self {
-        Self { exchange, source: Some(source), surplus: BytesMut::new(), peer_finished: false }
+        Self { exchange, source: Some(source), surplus: BytesMut::new(), peer_finished: false, end: None }
     }
 
     /// The source, and what was read from it that is not HTTP any more, behind `read` of hyper's.
@@ -76,7 +80,11 @@ impl Wire {
             Poll::Pending => return Poll::Pending,
         };
         match result {
-            Ok(0) => self.peer_finished = !peer.is_draining(),
+            Ok(0) => {
+                self.peer_finished = !peer.is_draining();
+                drop(shared);
+                return self.poll_end(cx);
+            }
             Ok(count) => {
                 self.exchange.received(count);
                 let (now, later) = shared[..count].split_at(count.min(wanted.remaining()));
@@ -88,6 +96,17 @@ impl Wire {
                 peer.end(reason_of(&error));
                 return Poll::Ready(Err(error));
             }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Hands on that the client has stopped sending. `printf … | nc -N` does so at once, and is to be answered; who is really
+    /// gone looks the same. So hyper, which would drop the request, hears of it a little later.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.exchange.is_waiting() {
+            let linger = self.exchange.peer.listener.timeouts.linger;
+            let end = self.end.get_or_insert_with(|| Box::pin(sleep(linger)));
+            ready!(end.as_mut().poll(cx));
         }
         Poll::Ready(Ok(()))
     }
