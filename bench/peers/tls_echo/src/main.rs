@@ -21,20 +21,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let [address, cert, key] = &words[..] else {
         return Err("tls_echo ADDRESS CERT KEY".into());
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(serve(address, cert, key))
 }
 
 async fn serve(address: &str, cert: &str, key: &str) -> Result<(), Box<dyn Error>> {
-    let (chain, key) = (
-        vec![CertificateDer::from_pem_file(cert)?],
-        PrivateKeyDer::from_pem_file(key)?,
-    );
-    let config = ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(chain, key)?;
+    let (chain, key) = (vec![CertificateDer::from_pem_file(cert)?], PrivateKeyDer::from_pem_file(key)?);
+    let config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key)?;
     let acceptor = TlsAcceptor::from(Arc::new(config));
     let listener = TcpListener::bind(address).await?;
     loop {
