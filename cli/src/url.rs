@@ -27,7 +27,7 @@ impl Scheme {
         matches!(self, Self::Tls | Self::Wss)
     }
 
-    fn is_websocket(self) -> bool {
+    pub(crate) fn is_websocket(self) -> bool {
         matches!(self, Self::Ws | Self::Wss)
     }
 }
@@ -38,6 +38,8 @@ pub(crate) struct Url {
     pub(crate) typed: String,
     pub(crate) scheme: Scheme,
     pub(crate) place: Place,
+    /// Of a WebSocket, with its query.
+    pub(crate) path: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,7 +77,8 @@ impl Url {
             Scheme::Unix => Place::File(parse_path(place)?),
             _ => Place::Host(parse_host_port(place)?),
         };
-        Ok(Self { typed: typed.to_owned(), scheme: *scheme, place })
+        let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+        Ok(Self { typed: typed.to_owned(), scheme: *scheme, place, path })
     }
 }
 

@@ -115,7 +115,7 @@ impl Echo {
             senders: plan.connections as u64,
             mask: Mask::new(random.next() as u32),
             random,
-            host: plan.url.host(),
+            host: plan.url.http_host(),
             path: plan.url.path.clone(),
             ready: 0,
             begun: false,

@@ -27,7 +27,7 @@ impl Idle {
             websocket: plan.protocol == Protocol::Ws,
             links: (number..plan.connections).step_by(plan.threads).map(|_| State::Closed).collect(),
             random: Random::new(plan.seed ^ number as u64),
-            host: plan.url.host(),
+            host: plan.url.http_host(),
             path: plan.url.path.clone(),
             ready: 0,
         }

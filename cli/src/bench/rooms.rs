@@ -269,7 +269,7 @@ impl Scenario for Rooms {
             Protocol::Ws => {
                 let handshake = Handshake::new(self.random.nonce());
                 let path = self.plan.url.path.replace("{room}", room);
-                output.extend_from_slice(handshake.request(&self.plan.url.host(), &path).as_bytes());
+                output.extend_from_slice(handshake.request(&self.plan.url.http_host(), &path).as_bytes());
                 State::Upgrading(handshake)
             }
             Protocol::Lines if self.plan.join => State::Waiting { until: u64::MAX },

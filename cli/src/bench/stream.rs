@@ -73,7 +73,7 @@ impl Connector {
                 }
                 let socket = TcpStream::from_std(socket.into());
                 match &self.tls {
-                    Some(config) => Stream::Tls(Box::new(Tls::new(socket, Arc::clone(config), &self.url.host())?)),
+                    Some(config) => Stream::Tls(Box::new(Tls::new(socket, Arc::clone(config), &self.url.http_host())?)),
                     None => Stream::Tcp(socket),
                 }
             }

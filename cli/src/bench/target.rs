@@ -1,6 +1,7 @@
 //! Where the load goes: the URL, taken apart and resolved, and from which addresses connections come.
 
-use crate::endpoint::{HostPort, parse_host_port, parse_path};
+use crate::url::Place;
+pub(super) use crate::url::{Scheme, Url};
 use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
 
@@ -10,51 +11,6 @@ pub(super) const PER_SOURCE: usize = 28_000;
 /// Source addresses are 127.1.0.1 to 127.1.250.250.
 pub(super) const MOST_SOURCES: usize = 250 * 251;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Scheme {
-    Tcp,
-    Tls,
-    Unix,
-    Udp,
-    Ws,
-    Wss,
-}
-
-impl Scheme {
-    const NAMES: [(&'static str, Self); 6] = [
-        ("tcp", Self::Tcp),
-        ("tls", Self::Tls),
-        ("unix", Self::Unix),
-        ("udp", Self::Udp),
-        ("ws", Self::Ws),
-        ("wss", Self::Wss),
-    ];
-
-    pub(super) fn is_websocket(self) -> bool {
-        matches!(self, Self::Ws | Self::Wss)
-    }
-
-    pub(super) fn is_tls(self) -> bool {
-        matches!(self, Self::Tls | Self::Wss)
-    }
-}
-
-/// A URL that is well-formed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Url {
-    pub(super) typed: String,
-    pub(super) scheme: Scheme,
-    pub(super) place: Place,
-    /// Of a WebSocket, with its query.
-    pub(super) path: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Place {
-    Host(HostPort),
-    File(PathBuf),
-}
-
 /// Where to connect to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Address {
@@ -63,26 +19,6 @@ pub(super) enum Address {
 }
 
 impl Url {
-    pub(super) fn parse(typed: &str) -> Result<Self, String> {
-        let (scheme, rest) = typed.split_once("://").ok_or("not a URL, as in tcp://127.0.0.1:8080")?;
-        let known = Scheme::NAMES.iter().find(|(name, _)| *name == scheme);
-        let Some((_, scheme)) = known else {
-            let names = Scheme::NAMES.map(|(name, _)| name).join(", ");
-            return Err(format!("unknown scheme `{scheme}`; known: {names}"));
-        };
-        let end = rest.find(['/', '?']).filter(|_| scheme.is_websocket()).unwrap_or(rest.len());
-        let (place, path) = rest.split_at(end);
-        if path.bytes().any(|byte| !byte.is_ascii_graphic()) {
-            return Err("a path holds no spaces, and what is not ASCII is percent-encoded".to_owned());
-        }
-        let place = match scheme {
-            Scheme::Unix => Place::File(parse_path(place)?),
-            _ => Place::Host(parse_host_port(place)?),
-        };
-        let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
-        Ok(Self { typed: typed.to_owned(), scheme: *scheme, place, path })
-    }
-
     /// Looks the host up; the first address it has is taken.
     pub(super) fn resolve(&self) -> Result<Address, String> {
         match &self.place {
@@ -95,7 +31,7 @@ impl Url {
     }
 
     /// The host as a URL and an HTTP request name it.
-    pub(super) fn host(&self) -> String {
+    pub(super) fn http_host(&self) -> String {
         match &self.place {
             Place::Host(host) => host.to_string(),
             Place::File(_) => "localhost".to_owned(),
@@ -124,7 +60,7 @@ mod tests {
     fn urls_are_taken_apart() {
         let url = Url::parse("ws://127.0.0.1:8082/rooms/{room}/ws?format=raw").unwrap();
         assert_eq!((url.scheme, url.path.as_str()), (Scheme::Ws, "/rooms/{room}/ws?format=raw"));
-        assert_eq!(url.host(), "127.0.0.1:8082");
+        assert_eq!(url.http_host(), "127.0.0.1:8082");
         assert_eq!(url.resolve(), Ok(Address::Socket("127.0.0.1:8082".parse().unwrap())));
         assert!(url.resolve().unwrap().is_loopback());
         assert_eq!(Url::parse("ws://localhost:1").unwrap().path, "/");
