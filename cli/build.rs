@@ -1,8 +1,9 @@
 //! Lists the files of `assets`, each of which becomes part of the program.
+//!
+//! By their names alone: with a target directory that checkouts share, another one may use the list.
 
 #![allow(clippy::print_stdout, reason = "this is how cargo is told")]
 
-use std::ffi::OsStr;
 use std::path::Path;
 use std::{env, fs, io};
 
@@ -12,16 +13,13 @@ fn main() -> io::Result<()> {
     let folder = Path::new(&variable("CARGO_MANIFEST_DIR")?).join("assets");
     let mut files = Vec::new();
     for entry in fs::read_dir(&folder)? {
-        let path = entry?.path();
-        let [name, path] = [path.file_name().unwrap_or_default(), path.as_os_str()].map(literal);
-        files.push(format!("asset({name}, include_bytes!({path}))"));
+        let name = entry?.file_name();
+        let name = name.to_string_lossy();
+        files.push(format!(
+            "asset({name:?}, include_bytes!(concat!(env!(\"CARGO_MANIFEST_DIR\"), \"/assets/\", {name:?})))"
+        ));
     }
     files.sort();
     let list = format!("&[{}]", files.join(",\n"));
     fs::write(Path::new(&variable("OUT_DIR")?).join("assets.rs"), list)
-}
-
-/// A text as source code.
-fn literal(text: &OsStr) -> String {
-    format!("{:?}", text.to_string_lossy())
 }
