@@ -94,9 +94,11 @@ fn command(service: &str, address: &Address, url: &str) -> String {
         Address::Unix(path) => return format!("nc -U {}", quoted(path)),
         Address::Tls(..) => return format!("openssl s_client -quiet -connect {}", reachable(url)),
         Address::Http(_) | Address::Https(..) if url.starts_with("ws") => return format!("websocat {url}"),
-        Address::Http(_) => return format!("curl -d hi http://{}/rooms/lobby", reachable(url)),
+        Address::Http(_) => return format!("open http://{0}/ or curl -d hi {0}/rooms/lobby", reachable(url)),
         // Its certificate need not be for an address of this machine.
-        Address::Https(..) => return format!("curl -kd hi https://{}/rooms/lobby", reachable(url)),
+        Address::Https(..) => {
+            return format!("open https://{0}/ or curl -kd hi https://{0}/rooms/lobby", reachable(url));
+        }
         Address::Tcp(_) => "nc",
         // Whoever only types there is a stranger, and told nothing.
         Address::Udp(_) if service == "rooms" => "printf '/pub lobby hi' | nc -u -w0",
@@ -220,7 +222,7 @@ mod tests {
         assert_eq!(command("echo=tcp://192.0.2.1:0", "tcp://192.0.2.1:80"), "nc 192.0.2.1 80");
         assert_eq!(
             command("rooms=http://0.0.0.0:0", "http://0.0.0.0:80"),
-            "curl -d hi http://127.0.0.1:80/rooms/lobby"
+            "open http://127.0.0.1:80/ or curl -d hi 127.0.0.1:80/rooms/lobby"
         );
         assert_eq!(command("echo=unix:///a/b.sock", "unix:///a/b.sock"), "nc -U /a/b.sock");
         assert_eq!(command("echo=unix:///a%20'b", "unix:///a 'b"), r"nc -U '/a '\''b'");

@@ -25,7 +25,8 @@ fn a_request_publishes_to_whoever_is_in_the_room() {
 fn its_line_says_how_to_try_it() {
     let program = Program::serve(&[HTTP]);
     let port = program.listeners[0].address().port();
-    assert_eq!(program.listeners[0].command, format!("curl -d hi http://127.0.0.1:{port}/rooms/lobby"));
+    let place = format!("127.0.0.1:{port}");
+    assert_eq!(program.listeners[0].command, format!("open http://{place}/ or curl -d hi {place}/rooms/lobby"));
 }
 
 #[test]
