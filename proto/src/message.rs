@@ -303,11 +303,15 @@ pub enum ErrorCode {
     BadMethod,
     /// Over HTTP: a page of another origin asks, or the server is asked for by a name that is not its own.
     ForbiddenOrigin,
+    /// Over HTTP: what is there is a WebSocket, and no handshake of a version that is spoken asks for it.
+    UpgradeRequired,
+    /// Over HTTP: the body did not come in time.
+    TooSlow,
 }
 
 impl ErrorCode {
     /// Every code.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::UnknownCommand,
         Self::BadArgument,
         Self::BadName,
@@ -324,6 +328,8 @@ impl ErrorCode {
         Self::NoSuchPath,
         Self::BadMethod,
         Self::ForbiddenOrigin,
+        Self::UpgradeRequired,
+        Self::TooSlow,
     ];
 
     /// The stable code, as peers see it.
@@ -345,6 +351,8 @@ impl ErrorCode {
             Self::NoSuchPath => "no-such-path",
             Self::BadMethod => "bad-method",
             Self::ForbiddenOrigin => "forbidden-origin",
+            Self::UpgradeRequired => "upgrade-required",
+            Self::TooSlow => "too-slow",
         }
     }
 }

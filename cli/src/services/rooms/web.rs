@@ -114,11 +114,7 @@ impl Web {
         self.take(request.peer())?;
         let body = match request.body(self.frame_bytes).await {
             Ok(body) => body,
-            Err(BodyError::TooLong) => {
-                let text = format!("body is longer than {} bytes", self.frame_bytes);
-                return Err(Failure::new(ErrorCode::FrameTooLong, text));
-            }
-            Err(error) => return Ok(error.into()),
+            Err(error) => return Err(self.without_body(error)),
         };
         received::log(request.peer(), &body);
         if let Some(name) = name.as_ref().filter(|name| self.listener.hub.has(name)) {
@@ -127,6 +123,18 @@ impl Web {
         let room = self.make(room)?;
         let (id, time) = room.publish_timed(name.unwrap_or_else(UserName::http), &body);
         Ok(answer::reply(&Reply::Published { room: room.name().clone(), id, time }).into())
+    }
+
+    fn without_body(&self, error: BodyError) -> Failure {
+        let code = match error {
+            BodyError::TooLong => {
+                let text = format!("body is longer than {} bytes", self.frame_bytes);
+                return Failure::new(ErrorCode::FrameTooLong, text);
+            }
+            BodyError::Slow => ErrorCode::TooSlow,
+            _ => ErrorCode::BadArgument,
+        };
+        Failure::new(code, error.to_string())
     }
 
     fn rooms(&self, after: Option<&RoomName>, limit: usize) -> Response {
@@ -181,7 +189,7 @@ impl Web {
 
     fn socket(&self, socket: Socket, request: Request) -> Response {
         let listener = Arc::clone(&self.listener);
-        request.upgrade(SUBPROTOCOLS, move |conn| {
+        let mut response = request.upgrade(SUBPROTOCOLS, move |conn| {
             // Boxed, since it is over soon, and the member stays.
             let arriving = Box::pin(arrive(conn, listener, socket));
             async move {
@@ -190,7 +198,11 @@ impl Web {
                     None => Ok(()),
                 }
             }
-        })
+        });
+        match response.status() {
+            StatusCode::SWITCHING_PROTOCOLS => response,
+            status => answer::no_websocket(response.headers_mut(), status).into(),
+        }
     }
 
     fn find(&self, name: &RoomName) -> Result<Room, Failure> {
@@ -317,3 +329,5 @@ fn paged(list: &Reply, next: Option<String>) -> Response {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod waits;

@@ -1,6 +1,6 @@
 //! WebSockets: in one room, and with the whole grammar.
 
-use super::{Client, HTTP, get, id, post, request};
+use super::{Client, HTTP, ask, get, id, post, request};
 use crate::process::Program;
 use crate::rooms::{Peer, ROOMS};
 
@@ -180,13 +180,20 @@ fn where_commands_are_off_no_socket_has_any() {
 #[test]
 fn a_handshake_that_is_none_is_answered() {
     let program = Program::serve(&[HTTP]);
-    let mut client = Client::connect(&program, 0);
-    client.send(request("GET", "/ws", &[], ""));
-    let answer = client.answer();
-    assert_eq!((answer.status, answer.header("upgrade")), (426, Some("websocket")));
-    let mut client = Client::connect(&program, 0);
-    client.send(request("GET", "/ws", &["connection: upgrade", "upgrade: websocket", "sec-websocket-version: 13"], ""));
-    assert_eq!(client.answer().status, 400);
+    let asked = ["connection: upgrade", "upgrade: websocket"];
+    let key = "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==";
+    for (headers, status, code) in [
+        (vec![], 426, "upgrade-required"),
+        ([&asked[..], &[key, "sec-websocket-version: 8"]].concat(), 426, "upgrade-required"),
+        ([&asked[..], &["sec-websocket-version: 13"]].concat(), 400, "bad-argument"),
+        ([&asked[1..], &[key, "sec-websocket-version: 13"]].concat(), 400, "bad-argument"),
+    ] {
+        let answer = ask(&program, "GET", "/rooms/lobby/ws", &headers, "");
+        assert_eq!((answer.status, answer.header("content-type")), (status, Some("application/json")), "{headers:?}");
+        assert!(answer.body.starts_with(&format!("{{\"error\":\"{code}\",")), "{}", answer.body);
+        let upgrade = (answer.header("upgrade"), answer.header("sec-websocket-version"));
+        assert_eq!(upgrade, if status == 426 { (Some("websocket"), Some("13")) } else { (None, None) });
+    }
     let mut client = Client::connect(&program, 0);
     client.send(upgrade("/ws?name=a%20b", &[]));
     assert_eq!(client.answer().status, 400);

@@ -5,8 +5,8 @@ use super::guard::Asker;
 use bytes::Bytes;
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE,
-    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, REFERRER_POLICY, RETRY_AFTER,
-    VARY, X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, REFERRER_POLICY,
+    RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use switchboard::Format;
@@ -41,6 +41,8 @@ pub(super) fn status(code: ErrorCode) -> StatusCode {
         ErrorCode::FrameTooLong => StatusCode::PAYLOAD_TOO_LARGE,
         ErrorCode::RateLimited => StatusCode::TOO_MANY_REQUESTS,
         ErrorCode::TooManyRooms => StatusCode::SERVICE_UNAVAILABLE,
+        ErrorCode::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
+        ErrorCode::TooSlow => StatusCode::REQUEST_TIMEOUT,
         // Unknown commands and bad arguments and names.
         _ => StatusCode::BAD_REQUEST,
     }
@@ -93,6 +95,24 @@ pub(super) fn refusal(failure: &Failure, allow: Option<&'static str>) -> Respons
     for (name, value) in [(RETRY_AFTER, retry), (ALLOW, allow)] {
         if let Some(value) = value {
             response.headers_mut().insert(name, HeaderValue::from_static(value));
+        }
+    }
+    response
+}
+
+/// Why a request opened no WebSocket. What its headers say is the library's, which knows why.
+pub(super) fn no_websocket(headers: &HeaderMap, status: StatusCode) -> Response<Bytes> {
+    let failure = if status == StatusCode::UPGRADE_REQUIRED {
+        Failure::new(ErrorCode::UpgradeRequired, "this is a WebSocket, of version 13")
+    } else {
+        let text =
+            "not the handshake of a WebSocket: it says `Connection: upgrade`, has a key of 16 bytes, and no body";
+        Failure::new(ErrorCode::BadArgument, text)
+    };
+    let mut response = refusal(&failure, None);
+    for name in [CONNECTION, UPGRADE, SEC_WEBSOCKET_VERSION] {
+        if let Some(value) = headers.get(&name) {
+            response.headers_mut().insert(name, value.clone());
         }
     }
     response
@@ -164,6 +184,8 @@ mod tests {
             ("no-such-path", 404),
             ("bad-method", 405),
             ("forbidden-origin", 403),
+            ("upgrade-required", 426),
+            ("too-slow", 408),
         ];
         let statuses = ErrorCode::ALL.map(|code| (code.code(), status(code).as_u16()));
         assert_eq!(statuses, expected);

@@ -1,0 +1,74 @@
+//! What takes time: bodies that come late or never, and streams in which nobody says anything.
+
+use super::*;
+use crate::services::rooms::Settings;
+use switchboard::testing::Peer;
+use switchboard::{Hub, Memory, Server};
+
+/// A client of rooms over HTTP, under the test's clock.
+fn client() -> Peer {
+    let settings = Settings {
+        format: Format::Json,
+        room: None,
+        commands: true,
+        echo: false,
+        rate: None,
+        overflow: None,
+        idle: None,
+    };
+    let listener = Arc::new(Listener::new(settings, Hub::new()));
+    let guard = Guard { origins: guard::Origins::default(), loopback: true, secure: false };
+    let web = Arc::new(Web::new(listener, guard, 64));
+    let memory = Memory::new();
+    let server = Server::new().workers(0).listen_http(memory.clone(), move |request| Arc::clone(&web).serve(request));
+    #[expect(clippy::disallowed_methods, reason = "the test's runtime owns the server")]
+    drop(tokio::spawn(server.serve_until(std::future::pending())));
+    Peer::connect(&memory)
+}
+
+/// Receives up to an empty line.
+async fn paragraph(peer: &mut Peer) -> String {
+    let mut paragraph = String::new();
+    while !paragraph.ends_with("\n\n") && !paragraph.ends_with("\n\r\n") {
+        let line = peer.line().await;
+        assert!(!line.is_empty(), "ended behind {paragraph:?}");
+        paragraph += &line;
+    }
+    paragraph
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_does_not_come_or_is_broken_is_an_object_too() {
+    for (rest, status, object) in [
+        (
+            "content-length: 4\r\n\r\nab",
+            "408 Request Timeout",
+            "{\"error\":\"too-slow\",\"text\":\"body took too long\"}\n",
+        ),
+        (
+            "transfer-encoding: chunked\r\n\r\nzz\r\n",
+            "400 Bad Request",
+            "{\"error\":\"bad-argument\",\"text\":\"body is broken\"}\n",
+        ),
+    ] {
+        let mut peer = client();
+        peer.send(format!("POST /rooms/lobby HTTP/1.1\r\nhost: localhost\r\n{rest}")).await;
+        let head = paragraph(&mut peer).await;
+        assert!(head.starts_with(&format!("HTTP/1.1 {status}\r\ncontent-type: application/json\r\n")), "{head}");
+        assert_eq!(String::from_utf8(peer.rest().await.expect("it is closed in order")).expect("it is UTF-8"), object);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_are_kept_alive_by_comments() {
+    let mut peer = client();
+    peer.send("GET /rooms/lobby/events HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
+    let began = tokio::time::Instant::now();
+    paragraph(&mut peer).await;
+    assert!(paragraph(&mut peer).await.contains("retry: "));
+    for keepalives in 1..=3 {
+        assert!(paragraph(&mut peer).await.contains(":\n\n"));
+        let passed = began.elapsed().as_secs();
+        assert!((20 * keepalives..=20 * keepalives + keepalives).contains(&passed), "{passed} s");
+    }
+}
