@@ -12,7 +12,7 @@ use crate::drain::{Drained, Stop};
 use crate::error::ConnectError;
 use crate::hub::budget::Budget;
 use crate::hub::peer::{ConnectionId, ListenerSettings, Peer, PeerAddr};
-use crate::hub::{OpenError, Sink, Source};
+use crate::hub::{Envelope, OpenError, Sink, Source};
 use crate::metrics::Metrics;
 use crate::transport::memory::Memory;
 use crate::transport::tls::{self, Trust};
@@ -254,7 +254,7 @@ impl Client {
         // Relaxed: only uniqueness matters.
         let id = ConnectionId(running.next_id.fetch_add(1, Ordering::Relaxed));
         let peer = Peer::new(id, address, Arc::new(settings), sink, Arc::clone(&place.tick));
-        let connection = Connection::begun(Arc::clone(&peer), source, input);
+        let connection = Connection::begun(Arc::clone(&peer), source, input, Envelope::Bare);
         let task = keep(Entered::new(peer, place, Arc::clone(running)));
         // Detached: the tracker counts it.
         drop(running.tasks.spawn(task));

@@ -13,7 +13,7 @@ use crate::hub::identity::Identity;
 use crate::hub::membership::{Join, JoinError, Membership};
 use crate::hub::peer::{ConnectionId, Farewell, Peer, PeerAddr, Returned, reason_of};
 use crate::hub::room::Room;
-use crate::hub::{Form, Hub, Source};
+use crate::hub::{Envelope, Form, Hub, Source};
 use bytes::{Bytes, BytesMut};
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -33,6 +33,7 @@ pub struct Connection<C: Codec>(
 struct Receiving<C: Codec> {
     peer: Arc<Peer>,
     codec: C,
+    envelope: Envelope,
     /// Received and not yet taken; empty and without memory whenever the peer owes us nothing.
     input: BytesMut,
     source: Option<Box<dyn Source>>,
@@ -50,14 +51,15 @@ struct Receiving<C: Codec> {
 
 impl<C: Codec> Connection<C> {
     pub(crate) fn new(peer: Arc<Peer>, source: Box<dyn Source>) -> Self {
-        Self::begun(peer, source, BytesMut::new())
+        Self::begun(peer, source, BytesMut::new(), Envelope::Bare)
     }
 
-    /// A connection of which `input` was read already.
-    pub(crate) fn begun(peer: Arc<Peer>, source: Box<dyn Source>, input: BytesMut) -> Self {
+    /// A connection of which `input` was read already, and whose frames go out in `envelope`.
+    pub(crate) fn begun(peer: Arc<Peer>, source: Box<dyn Source>, input: BytesMut, envelope: Envelope) -> Self {
         Self(Box::new(Receiving {
             peer,
             codec: C::default(),
+            envelope,
             input,
             source: Some(source),
             finished: false,
@@ -99,10 +101,10 @@ impl<C: Codec> Connection<C> {
     {
         let mut frame = Some(frame.into());
         poll_fn(move |cx| {
-            let Receiving { peer, codec, .. } = &mut *self.0;
+            let Receiving { peer, codec, envelope, .. } = &mut *self.0;
             let queued = peer.poll_send(cx, |output| {
                 let Some(frame) = frame.take() else { unreachable!("queued once") };
-                codec.encode(frame, output);
+                envelope.put(output, |output| codec.encode(frame, output));
             });
             queued.map_err(ConnectionError::Closed)
         })
@@ -118,7 +120,14 @@ impl<C: Codec> Connection<C> {
     where
         C::Frame: From<Bytes>,
     {
-        Membership::new(&room.0, Arc::clone(&self.0.peer), None, Form::of::<C>(Format::Raw), Join::default())
+        Membership::new(&room.0, Arc::clone(&self.0.peer), None, self.form(Format::Raw), Join::default())
+    }
+
+    fn form(&self, format: Format) -> Form
+    where
+        C::Frame: From<Bytes>,
+    {
+        Form::of::<C>(format, self.0.envelope)
     }
 
     /// Closes the connection after what is queued has been flushed; the same as dropping it.
@@ -162,7 +171,7 @@ impl Hub {
         C: Codec,
         C::Frame: From<Bytes>,
     {
-        self.identify(&conn.0.peer, Form::of::<C>(format))
+        self.identify(&conn.0.peer, conn.form(format))
     }
 }
 
@@ -223,7 +232,7 @@ impl<C: Codec> Receiving<C> {
             Err(error) => {
                 self.finished = true;
                 self.input = BytesMut::new();
-                self.peer.holding_input(0);
+                self.peer.holding(0);
                 self.close_code = Some(error.close_code());
                 self.peer.note(match error {
                     FrameError::TooLong { .. } => CloseReason::FrameTooLong,
@@ -297,8 +306,8 @@ impl<C: Codec> Receiving<C> {
 impl<C: Codec> Drop for Receiving<C> {
     fn drop(&mut self) {
         if let Some(source) = self.source.take() {
-            let (mut codec, code) = (std::mem::take(&mut self.codec), self.close_code);
-            let farewell: Farewell = Box::new(move |reason| codec.farewell(reason, code));
+            let (mut codec, envelope, code) = (std::mem::take(&mut self.codec), self.envelope, self.close_code);
+            let farewell: Farewell = Box::new(move |reason| envelope.end(codec.farewell(reason, code), reason));
             let farewell = Some(farewell).filter(|_| !self.has_finished);
             self.peer.give_back(Returned { source, peer_finished: self.peer_finished, farewell });
         }

@@ -1,18 +1,18 @@
 //! HTTP: requests and their answers, and the WebSockets and streams that they become.
 //!
 //! hyper speaks HTTP, over the source and the outbox of an ordinary connection: limits, deadlines, lists and drain apply
-//! as to any other. When a request becomes a WebSocket hyper is dropped, and the same connection goes on with a codec and
-//! a handler. Knows no rooms and no paths: what is answered is the service's.
+//! as to any other. When a request becomes a WebSocket, or its answer a stream, hyper is dropped, and the same connection
+//! goes on with a codec and a handler. Knows no rooms and no paths: what is answered is the service's.
 
 mod exchange;
 mod listener;
 mod request;
 mod response;
+mod stream;
 mod task;
 mod upgrade;
 mod wire;
 
-pub(crate) use exchange::Opener;
 pub(crate) use listener::{HttpTransport, Scheme};
 pub use request::{BodyError, Request};
 pub use response::Response;
@@ -20,8 +20,8 @@ pub(crate) use task::serve;
 
 use crate::BoxError;
 use crate::connection::Connection;
-use crate::hub::Source;
 use crate::hub::peer::Peer;
+use crate::hub::{Envelope, Source};
 use bytes::BytesMut;
 use pin_project_lite::pin_project;
 use std::future::Future;
@@ -34,7 +34,7 @@ use switchboard_proto::Codec;
 pub(crate) type Handling = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>;
 
 /// Starts a handler on a connection, of which some input may have been read already.
-pub(crate) type Begin = Box<dyn FnOnce(Arc<Peer>, Box<dyn Source>, BytesMut) -> Handling + Send>;
+type Begin = Box<dyn FnOnce(Arc<Peer>, Box<dyn Source>, BytesMut, Envelope) -> Handling + Send>;
 
 /// Erases the types of a handler.
 fn begin<C, F, E>(handler: impl FnOnce(Connection<C>) -> F + Send + 'static) -> Begin
@@ -43,7 +43,9 @@ where
     F: Future<Output = Result<(), E>> + Send + 'static,
     E: Into<BoxError> + 'static,
 {
-    Box::new(|peer, source, input| Box::pin(Erased { running: handler(Connection::begun(peer, source, input)) }))
+    Box::new(|peer, source, input, envelope| {
+        Box::pin(Erased { running: handler(Connection::begun(peer, source, input, envelope)) })
+    })
 }
 
 pin_project! {

@@ -7,6 +7,7 @@
 //! each, and no room's lock is held while a peer's is taken.
 
 pub(crate) mod budget;
+mod envelope;
 mod fanout;
 mod history;
 pub(crate) mod identity;
@@ -19,6 +20,7 @@ mod socket;
 mod staging;
 pub(crate) mod tick;
 
+pub(crate) use envelope::Envelope;
 pub(crate) use posting::Form;
 pub(crate) use socket::{Gathering, OpenError, Sink, Source};
 

@@ -2,28 +2,17 @@
 
 use super::Begin;
 use super::response::{Answer, Body, Response};
+use crate::hub::Envelope;
 use crate::hub::peer::Peer;
-use crate::transport::memory::End;
 use bytes::Bytes;
-use http::StatusCode;
-use http::header::{CONNECTION, HeaderValue};
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
+use http::{StatusCode, Version};
 use parking_lot::Mutex;
 use std::sync::Arc;
-use switchboard_proto::CloseReason;
 use tokio::time::Instant;
-
-/// Bytes of a streamed answer that hyper has not taken yet; the stream's own outbox comes before them.
-const PIPE_BYTES: usize = 16 << 10;
-
-/// Opens a connection beside another, for a streamed answer.
-pub(crate) trait Opener: Send + Sync {
-    /// Serves `end` by `begin`, on the worker and the listener of `beside`; or says why not.
-    fn open(&self, beside: &Arc<Peer>, end: End, begin: Begin) -> Result<(), CloseReason>;
-}
 
 pub(super) struct Exchange {
     pub(super) peer: Arc<Peer>,
-    opener: Arc<dyn Opener>,
     state: Mutex<State>,
 }
 
@@ -33,8 +22,25 @@ struct State {
     began: Instant,
     /// Behind the current answer nothing more is read.
     is_last: bool,
-    /// What the connection becomes once it has been answered.
-    next: Option<Begin>,
+    /// hyper holds nothing that is not in the outbox.
+    is_flushed: bool,
+    /// What the connection becomes once what hyper writes has left.
+    next: Option<Next>,
+}
+
+/// What of a request decides how it is answered.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked {
+    pub(super) version: Version,
+    /// For the headers alone.
+    pub(super) for_head: bool,
+}
+
+/// What follows the last request.
+pub(super) enum Next {
+    WebSocket(Begin),
+    /// hyper has written the head of the answer; the body is the handler's.
+    Stream(Begin, Envelope),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,9 +54,10 @@ enum Stage {
 }
 
 impl Exchange {
-    pub(super) fn new(peer: Arc<Peer>, opener: Arc<dyn Opener>) -> Arc<Self> {
-        let state = State { stage: Stage::Waiting, began: Instant::now(), is_last: false, next: None };
-        Arc::new(Self { peer, opener, state: Mutex::new(state) })
+    pub(super) fn new(peer: Arc<Peer>) -> Arc<Self> {
+        let (stage, began) = (Stage::Waiting, Instant::now());
+        let state = State { stage, began, is_last: false, is_flushed: true, next: None };
+        Arc::new(Self { peer, state: Mutex::new(state) })
     }
 
     /// Whether no request is whole.
@@ -97,20 +104,25 @@ impl Exchange {
     }
 
     /// Takes what the service has answered, as hyper sends it.
-    pub(super) fn answer(&self, response: Response, answering: Answering) -> http::Response<Body> {
+    pub(super) fn answer(&self, response: Response, asked: Asked, answering: Answering) -> http::Response<Body> {
         let mut sent = match response.0 {
-            Answer::Whole(response) => response.map(|bytes| Body::whole(bytes, answering)),
+            Answer::Whole(response) => {
+                self.peer.holding(response.body().len());
+                response.map(|bytes| Body::whole(bytes, answering))
+            }
             Answer::Upgrade(..) | Answer::Stream(..) if self.peer.is_draining() => refusal(answering),
             Answer::Upgrade(head, begin) => {
-                self.state.lock().next = Some(begin);
+                self.become_next(Next::WebSocket(begin));
                 head.map(|()| Body::whole(Bytes::new(), answering))
             }
-            Answer::Stream(head, begin) => {
-                let (here, there) = End::pair(PIPE_BYTES);
-                match self.opener.open(&self.peer, there, begin) {
-                    Ok(()) => head.map(|()| Body::stream(here, answering)),
-                    Err(_) => refusal(answering),
-                }
+            Answer::Stream(head, _) if asked.for_head => head.map(|()| Body::whole(Bytes::new(), answering)),
+            Answer::Stream(mut head, begin) => {
+                self.end_after_answer();
+                // hyper frames it as it does a body of unknown length, and so does what follows hyper.
+                let envelope = if asked.version == Version::HTTP_11 { Envelope::Chunks } else { Envelope::Bare };
+                head.headers_mut().remove(CONTENT_LENGTH);
+                head.headers_mut().remove(TRANSFER_ENCODING);
+                head.map(|()| Body::stream(Next::Stream(begin, envelope), answering))
             }
         };
         if self.state.lock().is_last {
@@ -119,12 +131,28 @@ impl Exchange {
         sent
     }
 
-    pub(super) fn take_next(&self) -> Option<Begin> {
-        self.state.lock().next.take()
+    /// Goes on with `next` once what hyper has written has left.
+    fn become_next(&self, next: Next) {
+        self.state.lock().next = Some(next);
+    }
+
+    /// hyper has written to the outbox, and may have more to write.
+    pub(super) fn writing(&self) {
+        self.state.lock().is_flushed = false;
+    }
+
+    /// hyper has written all that it holds.
+    pub(super) fn flushed(&self) {
+        self.state.lock().is_flushed = true;
+    }
+
+    /// What follows, if it is time for it.
+    pub(super) fn take_next(&self) -> Option<Next> {
+        let mut state = self.state.lock();
+        if state.is_flushed { state.next.take() } else { None }
     }
 }
 
-/// No more connections, of whatever kind.
 fn refusal(answering: Answering) -> http::Response<Body> {
     let mut response = http::Response::new(Body::whole(Bytes::new(), answering));
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
@@ -134,10 +162,17 @@ fn refusal(answering: Answering) -> http::Response<Body> {
 /// A request that is not answered yet, until it is dropped.
 pub(super) struct Answering(Arc<Exchange>);
 
+impl Answering {
+    /// hyper asks for the body, so it has written the head.
+    pub(super) fn hand_over(&self, next: Next) {
+        self.0.become_next(next);
+    }
+}
+
 impl Drop for Answering {
     fn drop(&mut self) {
         self.0.state.lock().stage = Stage::Waiting;
-        self.0.peer.holding_input(0);
+        self.0.peer.holding(0);
         // hyper may have looked for the next request already, and then does not look again before it comes.
         self.0.peer.idle();
     }

@@ -98,7 +98,7 @@ async fn receive(incoming: &mut Incoming, limit: usize, exchange: &Exchange) -> 
             return Err(BodyError::TooLong);
         }
         body.extend_from_slice(&bytes);
-        exchange.peer.holding_input(body.len());
+        exchange.peer.holding(body.len());
     }
     Ok(body.freeze())
 }

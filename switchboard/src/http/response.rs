@@ -1,25 +1,19 @@
 //! An answer: whole, streamed by a handler, or the start of a WebSocket.
 
-use super::exchange::Answering;
+use super::exchange::{Answering, Next};
 use super::{Begin, begin};
 use crate::BoxError;
 use crate::connection::Connection;
-use crate::hub::Source as _;
-use crate::transport::memory::End;
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use hyper::body::{Frame, SizeHint};
+use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
-use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use switchboard_proto::Codec;
-use tokio::io::ReadBuf;
-
-/// Bytes of a streamed answer that become one chunk.
-const CHUNK_BYTES: usize = 8 << 10;
 
 /// The answer to a [`Request`](super::Request).
 ///
@@ -36,9 +30,9 @@ pub(super) enum Answer {
 impl Response {
     /// An answer whose body is the frames that `handler` sends, for as long as it runs.
     ///
-    /// It is a connection of its own: numbered, listed, limited, drained, and a member of rooms if it joins. It receives
-    /// nothing; [`recv`](Connection::recv) gives `None` once the client is gone. A client that must know where the answer
-    /// ends speaks HTTP/1.1.
+    /// The client's connection becomes the handler's, which may join rooms with it, and is closed after it.
+    /// [`recv`](Connection::recv) gives nothing but `None`, once the client is gone. A client of HTTP/1.1 can tell the end
+    /// of the answer from a failure; of an answer to HEAD there is no body, and `handler` is dropped.
     pub fn stream<C, F, E>(head: http::Response<()>, handler: impl FnOnce(Connection<C>) -> F + Send + 'static) -> Self
     where
         C: Codec,
@@ -96,39 +90,42 @@ impl fmt::Debug for Response {
 /// A body as hyper sends it. The request counts as answered when it is dropped.
 pub(super) struct Body {
     content: Content,
-    _answering: Answering,
+    answering: Answering,
 }
 
 enum Content {
     Whole(Bytes),
-    Stream(End),
+    /// Until hyper asks for it.
+    Stream(Option<Next>),
 }
 
 impl Body {
     pub(super) fn whole(bytes: Bytes, answering: Answering) -> Self {
-        Self { content: Content::Whole(bytes), _answering: answering }
+        Self { content: Content::Whole(bytes), answering }
     }
 
-    pub(super) fn stream(end: End, answering: Answering) -> Self {
-        Self { content: Content::Stream(end), _answering: answering }
+    /// A body that `next` will send in place of hyper.
+    pub(super) fn stream(next: Next, answering: Answering) -> Self {
+        Self { content: Content::Stream(Some(next)), answering }
     }
 }
 
 impl hyper::body::Body for Body {
     type Data = Bytes;
-    type Error = io::Error;
+    type Error = Infallible;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        let bytes = match &mut self.content {
-            Content::Whole(bytes) => std::mem::take(bytes),
-            Content::Stream(end) => {
-                let mut chunk = [0; CHUNK_BYTES];
-                let mut buffer = ReadBuf::new(&mut chunk);
-                ready!(end.reader.poll_read(cx, &mut buffer))?;
-                Bytes::copy_from_slice(buffer.filled())
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let this = &mut *self;
+        match &mut this.content {
+            Content::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Content::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Content::Stream(next) => {
+                if let Some(next) = next.take() {
+                    this.answering.hand_over(next);
+                }
+                Poll::Pending
             }
-        };
-        Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
+        }
     }
 
     fn is_end_stream(&self) -> bool {

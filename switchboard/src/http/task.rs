@@ -1,15 +1,17 @@
-//! What runs on an HTTP connection: hyper, and then perhaps the handler of a WebSocket.
+//! What runs on an HTTP connection: hyper, and then perhaps the handler of a WebSocket or a stream.
 
 use super::Handling;
-use super::exchange::{Exchange, Opener};
+use super::exchange::{Asked, Exchange, Next};
 use super::request::Request;
 use super::response::{Body, Response};
+use super::stream::Deaf;
 use super::wire::Wire;
-use crate::hub::Source;
 use crate::hub::peer::{Peer, Protocol};
+use crate::hub::{Envelope, Source};
 use crate::{BoxError, ConnectionError};
+use bytes::BytesMut;
 use http::header::HOST;
-use http::{StatusCode, Version};
+use http::{Method, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use std::convert::Infallible;
@@ -25,12 +27,7 @@ const HEAD_BYTES: usize = 16 << 10;
 const HEADERS: usize = 100;
 
 /// Serves requests on a connection.
-pub(crate) fn serve<S, F>(
-    peer: Arc<Peer>,
-    source: Box<dyn Source>,
-    service: &Arc<S>,
-    opener: &Arc<dyn Opener>,
-) -> HttpTask
+pub(crate) fn serve<S, F>(peer: Arc<Peer>, source: Box<dyn Source>, service: &Arc<S>) -> HttpTask
 where
     S: Fn(Request) -> F + Send + Sync + 'static,
     F: Future<Output = Response> + Send + 'static,
@@ -38,7 +35,7 @@ where
     peer.speaks(Protocol::Http);
     // A client that connects has something to say.
     peer.opening();
-    let exchange = Exchange::new(peer, Arc::clone(opener));
+    let exchange = Exchange::new(peer);
     let wire = Wire::new(Arc::clone(&exchange), source);
     let service = Service { service: Arc::clone(service), exchange: Arc::clone(&exchange) };
     let mut builder = http1::Builder::new();
@@ -51,7 +48,8 @@ where
 /// The future of an HTTP connection. What it waits for is boxed, so that a WebSocket does not keep room for hyper.
 pub(crate) enum HttpTask {
     Requests(Pin<Box<dyn Future<Output = Finished> + Send>>),
-    WebSocket(Handling),
+    /// Of a WebSocket or a streamed answer.
+    Handler(Handling),
 }
 
 impl Future for HttpTask {
@@ -60,10 +58,10 @@ impl Future for HttpTask {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         loop {
             match &mut *self {
-                Self::WebSocket(handling) => return handling.as_mut().poll(cx),
+                Self::Handler(handling) => return handling.as_mut().poll(cx),
                 Self::Requests(requests) => match ready!(requests.as_mut().poll(cx)) {
                     Finished::Closed(result) => return Poll::Ready(result),
-                    Finished::Upgraded(handling) => *self = Self::WebSocket(handling),
+                    Finished::Upgraded(handling) => *self = Self::Handler(handling),
                 },
             }
         }
@@ -76,7 +74,7 @@ pub(crate) enum Finished {
     Upgraded(Handling),
 }
 
-/// hyper, until the connection closes or becomes a WebSocket.
+/// hyper, until the connection closes or goes on without it.
 struct Requests<S, F>
 where
     S: Fn(Request) -> F + Send + Sync + 'static,
@@ -105,17 +103,27 @@ where
             this.is_draining = true;
             Pin::new(&mut *hyper).graceful_shutdown();
         }
-        if let Err(error) = ready!(hyper.poll_without_shutdown(cx)) {
+        let polled = hyper.poll_without_shutdown(cx);
+        if let Poll::Ready(Err(error)) = polled {
             return Poll::Ready(Finished::Closed(judged(peer, error)));
         }
-        let Some(begin) = this.exchange.take_next() else { return Poll::Ready(Finished::Closed(Ok(()))) };
+        let Some(next) = this.exchange.take_next() else { return polled.map(|_| Finished::Closed(Ok(()))) };
         let parts = this.hyper.take().map(http1::Connection::into_parts);
         let Some((source, input)) = parts.and_then(|parts| parts.io.into_source(&parts.read_buf)) else {
             unreachable!("the source leaves only here")
         };
         let peer = Arc::clone(&this.exchange.peer);
-        peer.speaks(Protocol::WebSocket);
-        Poll::Ready(Finished::Upgraded(begin(peer, source, input)))
+        Poll::Ready(Finished::Upgraded(match next {
+            Next::WebSocket(begin) => {
+                peer.speaks(Protocol::WebSocket);
+                begin(peer, source, input, Envelope::Bare)
+            }
+            Next::Stream(begin, envelope) => {
+                peer.speaks(Protocol::Stream);
+                let linger = peer.listener.timeouts.linger;
+                begin(peer, Box::new(Deaf::new(source, linger)), BytesMut::new(), envelope)
+            }
+        }))
     }
 }
 
@@ -153,12 +161,13 @@ where
     fn call(&self, request: http::Request<Incoming>) -> Self::Future {
         let (exchange, answering) = (Arc::clone(&self.exchange), self.exchange.begin());
         let (head, body) = request.into_parts();
+        let asked = Asked { version: head.version, for_head: head.method == Method::HEAD };
         // Behind a proxy, whom it is for is what tells two sites apart (RFC 9112 §3.2).
         if head.version == Version::HTTP_11 && head.headers.get_all(HOST).iter().count() != 1 {
             let refusal = Response::plain(StatusCode::BAD_REQUEST, "Host is missing, or there are several");
-            return Box::pin(async move { Ok(exchange.answer(refusal, answering)) });
+            return Box::pin(async move { Ok(exchange.answer(refusal, asked, answering)) });
         }
         let responding = (self.service)(Request { head, body, exchange: Arc::clone(&exchange) });
-        Box::pin(async move { Ok(exchange.answer(responding.await, answering)) })
+        Box::pin(async move { Ok(exchange.answer(responding.await, asked, answering)) })
     }
 }

@@ -122,6 +122,7 @@ impl Write for Wire {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.exchange.writing();
         let mut count = 0;
         let queued = ready!(self.exchange.peer.poll_send(cx, |output| {
             for slice in slices {
@@ -140,6 +141,7 @@ impl Write for Wire {
 
     /// Done: what is queued is the outbox's.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.exchange.flushed();
         Poll::Ready(Ok(()))
     }
 

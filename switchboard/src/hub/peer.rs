@@ -338,8 +338,8 @@ impl Peer {
         }
     }
 
-    /// `bytes` of what came are held until it is whole.
-    pub(crate) fn holding_input(&self, bytes: usize) {
+    /// `bytes` are held beside the outbox: of input that is not whole yet, or of an answer that is not queued yet.
+    pub(crate) fn holding(&self, bytes: usize) {
         self.state.lock().input_charge.set(bytes, &self.tick.budget);
     }
 

@@ -1,5 +1,6 @@
 //! What goes to all members of a room, and its bytes in each wire form, made once and shared by all.
 
+use super::Envelope;
 use crate::sync::Mutex;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -20,16 +21,29 @@ struct FormCodec {
 }
 
 impl Form {
-    pub(crate) fn of<C>(format: Format) -> Self
+    pub(crate) fn of<C>(format: Format, envelope: Envelope) -> Self
     where
         C: Codec,
         C::Frame: From<Bytes>,
     {
-        let codec = const {
-            &FormCodec {
-                encode: |payload, output| C::default().encode(payload.into(), output),
-                carries: C::carries,
-                text_end: C::TEXT_END,
+        fn encode<C>(payload: Bytes, output: &mut Output)
+        where
+            C: Codec,
+            C::Frame: From<Bytes>,
+        {
+            C::default().encode(payload.into(), output);
+        }
+        fn encode_chunk<C>(payload: Bytes, output: &mut Output)
+        where
+            C: Codec,
+            C::Frame: From<Bytes>,
+        {
+            Envelope::Chunks.put(output, |output| encode::<C>(payload, output));
+        }
+        let codec: &FormCodec = match envelope {
+            Envelope::Bare => const { &FormCodec { encode: encode::<C>, carries: C::carries, text_end: C::TEXT_END } },
+            Envelope::Chunks => {
+                const { &FormCodec { encode: encode_chunk::<C>, carries: C::carries, text_end: C::TEXT_END } }
             }
         };
         Self { format, codec }

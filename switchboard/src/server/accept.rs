@@ -7,13 +7,10 @@ use super::Serving;
 use super::handshakes::{Handshakes, UnderWay};
 use crate::connection::{Entered, open, serve};
 use crate::error::BoxError;
-use crate::http::{Begin, Opener};
 use crate::hub::Source;
-use crate::hub::peer::{ConnectionId, ListenerSettings, Peer, PeerAddr, Protocol};
-use crate::transport::memory::End;
+use crate::hub::peer::{ConnectionId, ListenerSettings, Peer, PeerAddr};
 use crate::transport::{Stream, StreamListener, StreamTransport, Transport};
 use crate::worker::Assigned;
-use bytes::BytesMut;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
@@ -274,26 +271,6 @@ impl Serving {
     pub(super) fn next_id(&self) -> ConnectionId {
         // Relaxed: only uniqueness matters.
         ConnectionId(self.next_id.fetch_add(1, Ordering::Relaxed))
-    }
-}
-
-impl Opener for Serving {
-    fn open(&self, beside: &Arc<Peer>, end: End, begin: Begin) -> Result<(), CloseReason> {
-        // Counted among all, and not once more for its address.
-        let admitted = self.admission.admit(&PeerAddr::Memory, true).inspect_err(|reason| {
-            refuse(&beside.address, *reason, &beside.listener);
-        })?;
-        let Some(worker) = self.workers.iter().find(|worker| Arc::ptr_eq(&worker.tick, &beside.tick)) else {
-            unreachable!("a connection is on one of the workers")
-        };
-        self.metrics.accepted.add(1);
-        let (source, sink) = end.split();
-        let (address, settings) = (beside.address.clone(), Arc::clone(&beside.listener));
-        let peer = Peer::new(self.next_id(), address, settings, sink, Arc::clone(&worker.tick));
-        peer.speaks(Protocol::Stream);
-        let entered = Entered::new(peer, worker.assign(), admitted);
-        self.connections.spawn(serve(entered, source, |peer, source| begin(peer, source, BytesMut::new())));
-        Ok(())
     }
 }
 

@@ -23,11 +23,11 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use switchboard::grammar::{ErrorCode, Failure, Message, Notice, Reply};
+use switchboard::grammar::{ErrorCode, Failure, Reply};
 use switchboard::http::{BodyError, Request, Response};
 use switchboard::{
-    Buckets, Codec, Connection, ConnectionError, EventStream, Format, Lines, MessageId, PeerAddr, Rate, Result, Room,
-    RoomName, RoomOptions, UserName, WebSocket,
+    Buckets, Codec, Connection, EventStream, Format, Lines, MessageId, PeerAddr, Rate, Result, Room, RoomName,
+    RoomOptions, UserName, WebSocket,
 };
 
 /// Where `EventSource` keeps the id of the last event.
@@ -293,24 +293,16 @@ fn messages(room: &Room, since: Option<MessageId>, limit: Option<usize>) -> Resp
         }
         None => (None, room.history(limit.unwrap_or(usize::MAX))),
     };
-    // Written as the client reads, so that it holds no memory that is not counted.
-    Response::stream(answer::stream(OBJECTS), move |conn| send(conn, notice, messages))
-}
-
-async fn send(
-    mut conn: Connection<Lines>,
-    notice: Option<Notice>,
-    messages: Vec<Arc<Message>>,
-) -> Result<(), ConnectionError> {
+    let mut lines = Vec::new();
     if let Some(notice) = notice.and_then(|notice| Format::Json.notice(&notice)) {
-        conn.send(notice).await?;
+        lines.extend_from_slice(&notice);
+        lines.push(b'\n');
     }
     for message in messages {
-        let mut line = Vec::new();
-        Format::Json.message(&message, &mut line);
-        conn.send(line).await?;
+        Format::Json.message(&message, &mut lines);
+        lines.push(b'\n');
     }
-    Ok(())
+    answer::stream(OBJECTS).map(|()| lines).into()
 }
 
 /// The point in front of a message.

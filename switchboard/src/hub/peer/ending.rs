@@ -76,6 +76,9 @@ impl Peer {
         let mut timeouts = self.listener.timeouts;
         if self.is_speaking(Protocol::Http) {
             timeouts.idle = timeouts.idle.or(Some(KEEP_ALIVE));
+        } else if self.is_speaking(Protocol::Stream) {
+            // It is not for the client to say anything.
+            timeouts.idle = None;
         }
         if passed(state.lingering.get(), now, Some(timeouts.linger)) {
             self.attention.fetch_or(FORCED, Ordering::Release);
