@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use switchboard::Limits;
 use switchboard::http::{Request, Response};
 use switchboard::prelude::*;
+use switchboard::testing::Peer;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -267,18 +268,98 @@ async fn a_service_that_panics_ends_its_own_connection_only() {
     assert_eq!(ask(&mut good, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.status, 200);
 }
 
-/// What an answer takes is bounded by the outbox, and a client that does not read it has as long as any other peer.
+/// What an answer takes is bounded and counted, and a client that does not read it has as long as any other peer.
 #[tokio::test(start_paused = true)]
 async fn a_client_that_does_not_read_is_reset() {
-    const BODY: usize = 64 << 20;
-    let limits = Limits { memory_bytes: 4 << 20, ..Limits::default() };
-    let service = |_| async { http::Response::new(vec![0; BODY]).into() };
-    let server = Running::start(Server::new().limits(limits), |server, memory| server.listen_http(memory, service));
-    let mut peer = server.connect();
+    const BODY: usize = 8 << 20;
+    for (memory_bytes, reason) in [(16 << 20, CloseReason::SlowConsumer), (4 << 20, CloseReason::OutOfMemory)] {
+        let limits = Limits { memory_bytes, ..Limits::default() };
+        let service = |_| async { http::Response::new(vec![0; BODY]).into() };
+        let server = Running::start(Server::new().limits(limits), |server, memory| server.listen_http(memory, service));
+        let mut peer = server.connect();
+        peer.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        let began = Instant::now();
+        assert_eq!(peer.closed().await, reason);
+        assert!(began.elapsed() < secs(13), "{:?}", began.elapsed());
+    }
+}
+
+/// Asks for an answer of `length` bytes, and reads `parts` hundredths of it, one every two seconds.
+async fn read_slowly(peer: &mut Peer, length: usize, parts: usize) {
     peer.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
-    let began = Instant::now();
-    assert_eq!(peer.closed().await, CloseReason::SlowConsumer);
-    assert!((secs(10)..secs(13)).contains(&began.elapsed()), "{:?}", began.elapsed());
+    while peer.line().await != "\r\n" {}
+    for _ in 0..parts {
+        assert_eq!(peer.bytes(length / 100).await.len(), length / 100);
+        tokio::time::sleep(secs(2)).await;
+    }
+}
+
+/// More than the socket holds, more than the outbox does, and more than hyper would like to.
+const LENGTHS: [usize; 3] = [200_000, 1 << 20, 4 << 20];
+
+fn answering(length: usize) -> Running {
+    Running::http(move |_| async move { http::Response::new(vec![b'x'; length]).into() })
+}
+
+/// Who takes minutes for its answer is neither idle nor late with the request that it has begun to send meanwhile.
+#[tokio::test(start_paused = true)]
+async fn a_client_may_read_slowly() {
+    for length in LENGTHS {
+        let server = answering(length);
+        let mut peer = server.connect();
+        read_slowly(&mut peer, length, 50).await;
+        peer.send("GET / HT").await;
+        let rest = peer.bytes(length - length / 100 * 50).await;
+        assert_eq!(rest.len(), length - length / 100 * 50);
+        tokio::time::sleep(secs(5)).await;
+        assert_eq!(ask(&mut peer, "TP/1.1\r\nHost: x\r\n\r\n").await.body.len(), length);
+        tokio::time::sleep(secs(50)).await;
+        assert_eq!(ask(&mut peer, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.body.len(), length);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_may_stop_sending_and_read_slowly() {
+    for length in LENGTHS {
+        let server = answering(length);
+        let mut peer = server.connect();
+        read_slowly(&mut peer, length, 10).await;
+        peer.finish();
+        for _ in 10..99 {
+            assert_eq!(peer.bytes(length / 100).await.len(), length / 100);
+            tokio::time::sleep(secs(2)).await;
+        }
+        assert_eq!(peer.rest().await.unwrap().len(), length - length / 100 * 99);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_waits_for_a_client_that_reads_slowly() {
+    for length in LENGTHS {
+        let server = answering(length);
+        let mut peer = server.connect();
+        read_slowly(&mut peer, length, 90).await;
+        server.handle.drain();
+        for _ in 90..99 {
+            assert_eq!(peer.bytes(length / 100).await.len(), length / 100);
+            tokio::time::sleep(secs(2)).await;
+        }
+        assert_eq!(peer.rest().await.unwrap().len(), length - length / 100 * 99);
+        peer.finish();
+        assert_eq!(server.drained.await.unwrap().aborted, 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_stops_reading_is_reset() {
+    for length in LENGTHS {
+        let server = answering(length);
+        let mut peer = server.connect();
+        read_slowly(&mut peer, length, 10).await;
+        let stopped = Instant::now();
+        assert_eq!(peer.closed().await, CloseReason::SlowConsumer);
+        assert!(stopped.elapsed() < secs(13), "{:?}", stopped.elapsed());
+    }
 }
 
 /// And one that does gets all of it, however long.

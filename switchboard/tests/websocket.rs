@@ -139,6 +139,28 @@ async fn what_comes_behind_the_handshake_is_not_lost() {
     assert_eq!(peer.bytes(3_000 * 12).await, b"\x82\x0a0123456789".repeat(3_000));
 }
 
+/// The answer to the handshake waits for room like any other.
+#[tokio::test(start_paused = true)]
+async fn a_handshake_may_stand_behind_an_answer_that_fills_the_outbox() {
+    for excess in [0, 1 << 10, 60 << 10, 1 << 20] {
+        let body = (1 << 20) + (64 << 10) + excess;
+        let server = Running::http(move |request: Request| async move {
+            if request.is_websocket() {
+                request.upgrade(&[], echo)
+            } else {
+                http::Response::new(vec![b'x'; body]).into()
+            }
+        });
+        let mut peer = server.connect();
+        peer.send(format!("GET / HTTP/1.1\r\nHost: x\r\n\r\n{UPGRADE}")).await;
+        peer.send(frame(0x81, b"hi")).await;
+        tokio::time::sleep(secs(5)).await;
+        assert_eq!(http_peer::answer(&mut peer).await.body.len(), body);
+        assert_eq!(http_peer::answer(&mut peer).await.status, 101);
+        assert_eq!(peer.bytes(4).await, b"\x81\x02hi");
+    }
+}
+
 /// What no client may send: the code of RFC 6455 §7.4 for it, and only this connection ends.
 #[tokio::test(start_paused = true)]
 async fn a_bad_frame_ends_its_own_connection_with_its_code() {

@@ -22,8 +22,8 @@ struct State {
     began: Instant,
     /// Behind the current answer nothing more is read.
     is_last: bool,
-    /// hyper holds nothing that is not in the outbox.
-    is_flushed: bool,
+    /// hyper has something to write that is not in the outbox.
+    is_writing: bool,
     /// What the connection becomes once what hyper writes has left.
     next: Option<Next>,
 }
@@ -49,20 +49,27 @@ enum Stage {
     Waiting,
     /// Something of its head has.
     Head,
-    /// The service has it, or the client is being answered.
+    /// The service has it, or is answering.
     Answering,
+    /// hyper has all of the answer, and not all of that has left.
+    Answered,
 }
 
 impl Exchange {
     pub(super) fn new(peer: Arc<Peer>) -> Arc<Self> {
         let (stage, began) = (Stage::Waiting, Instant::now());
-        let state = State { stage, began, is_last: false, is_flushed: true, next: None };
+        let state = State { stage, began, is_last: false, is_writing: false, next: None };
         Arc::new(Self { peer, state: Mutex::new(state) })
     }
 
     /// Whether no request is whole.
     pub(super) fn is_waiting(&self) -> bool {
-        self.state.lock().stage != Stage::Answering
+        matches!(self.state.lock().stage, Stage::Waiting | Stage::Head)
+    }
+
+    /// Whether only the client can keep the current answer from its end.
+    pub(super) fn is_answered(&self) -> bool {
+        self.state.lock().stage == Stage::Answered
     }
 
     pub(super) fn is_reading_head(&self) -> bool {
@@ -133,23 +140,30 @@ impl Exchange {
 
     /// Goes on with `next` once what hyper has written has left.
     fn become_next(&self, next: Next) {
-        self.state.lock().next = Some(next);
+        let mut state = self.state.lock();
+        (state.next, state.is_writing) = (Some(next), true);
     }
 
-    /// hyper has written to the outbox, and may have more to write.
-    pub(super) fn writing(&self) {
-        self.state.lock().is_flushed = false;
-    }
-
-    /// hyper has written all that it holds.
+    /// All that hyper has written is in the outbox.
     pub(super) fn flushed(&self) {
-        self.state.lock().is_flushed = true;
+        let mut state = self.state.lock();
+        state.is_writing = false;
+        if state.stage == Stage::Answered {
+            state.stage = Stage::Waiting;
+            self.peer.holding(0);
+            // hyper may have looked for the next request already, and then does not look again before it comes.
+            self.peer.idle();
+        }
     }
 
     /// What follows, if it is time for it.
     pub(super) fn take_next(&self) -> Option<Next> {
         let mut state = self.state.lock();
-        if state.is_flushed { state.next.take() } else { None }
+        if state.is_writing { None } else { state.next.take() }
+    }
+
+    pub(super) fn has_next(&self) -> bool {
+        self.state.lock().next.is_some()
     }
 }
 
@@ -159,7 +173,7 @@ fn refusal(answering: Answering) -> http::Response<Body> {
     response
 }
 
-/// A request that is not answered yet, until it is dropped.
+/// A request, until hyper has all of the answer.
 pub(super) struct Answering(Arc<Exchange>);
 
 impl Answering {
@@ -171,9 +185,6 @@ impl Answering {
 
 impl Drop for Answering {
     fn drop(&mut self) {
-        self.0.state.lock().stage = Stage::Waiting;
-        self.0.peer.holding(0);
-        // hyper may have looked for the next request already, and then does not look again before it comes.
-        self.0.peer.idle();
+        self.0.state.lock().stage = Stage::Answered;
     }
 }

@@ -87,7 +87,7 @@ impl fmt::Debug for Response {
     }
 }
 
-/// A body as hyper sends it. The request counts as answered when it is dropped.
+/// A body as hyper takes it. When it is dropped, all of the answer is hyper's.
 pub(super) struct Body {
     content: Content,
     answering: Answering,

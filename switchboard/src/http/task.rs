@@ -103,7 +103,13 @@ where
             this.is_draining = true;
             Pin::new(&mut *hyper).graceful_shutdown();
         }
-        let polled = hyper.poll_without_shutdown(cx);
+        // Ready before a WebSocket's handshake has left; polled again, it writes that first.
+        let mut polled = Pin::new(&mut *hyper).poll(cx);
+        if let Poll::Ready(Ok(())) = polled
+            && this.exchange.has_next()
+        {
+            polled = Pin::new(&mut *hyper).poll(cx);
+        }
         if let Poll::Ready(Err(error)) = polled {
             return Poll::Ready(Finished::Closed(judged(peer, error)));
         }

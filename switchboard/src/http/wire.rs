@@ -103,6 +103,10 @@ impl Wire {
     /// Hands on that the client has stopped sending. `printf … | nc -N` does so at once, and is to be answered; who is really
     /// gone looks the same. So hyper, which would drop the request, hears of it a little later.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.exchange.is_answered() {
+            // Whoever is gone does not read either. hyper looks again when it has written.
+            return Poll::Pending;
+        }
         if !self.exchange.is_waiting() {
             let linger = self.exchange.peer.listener.timeouts.linger;
             let end = self.end.get_or_insert_with(|| Box::pin(sleep(linger)));
@@ -122,7 +126,6 @@ impl Write for Wire {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.exchange.writing();
         let mut count = 0;
         let queued = ready!(self.exchange.peer.poll_send(cx, |output| {
             for slice in slices {

@@ -76,6 +76,13 @@ impl Peer {
         let mut timeouts = self.listener.timeouts;
         if self.is_speaking(Protocol::Http) {
             timeouts.idle = timeouts.idle.or(Some(KEEP_ALIVE));
+            if !state.outbox.is_empty()
+                && !self.is(OPENING)
+                && self.reading_since.load(Ordering::Relaxed) != NOT_READING
+            {
+                // It is for the client to say something once it has all of its answer.
+                self.reading_since.store(now, Ordering::Relaxed);
+            }
         } else if self.is_speaking(Protocol::Stream) {
             // It is not for the client to say anything.
             timeouts.idle = None;
