@@ -7,50 +7,68 @@ use crate::connect;
 use clap::{ArgAction, Parser, Subcommand};
 use std::path::PathBuf;
 
+/// Within 80 columns, or narrow terminals break the lists.
 const SERVE_HELP: &str = "\
 SERVICE is one of
-  echo                 answers each line, datagram or WebSocket message with a prefix and what it received; not on HTTP
-  rooms                sends each line to all others in the same room; /help tells more; not on UDP, WS and WSS
+  echo             answers each line, datagram or WebSocket message with a
+                   prefix and what it received; not on HTTP
+  rooms            sends each line to all others in the same room; not on ws://
+                   and wss://, since http:// has WebSockets too
 
 URL is one of
-  tcp://HOST:PORT      port 0 takes a free one; IPv6 as in tcp://[::1]:8080
-  tls://HOST:PORT      with ?cert=FILE&key=FILE behind it, PEM, repeated for several host names
+  tcp://HOST:PORT  port 0 takes a free one; IPv6 as in tcp://[::1]:8080
+  tls://HOST:PORT  with ?cert=FILE&key=FILE behind it, PEM, repeated for several
+                   host names
   unix:///PATH
   udp://HOST:PORT
-  http://HOST:PORT     a page for browsers, and for programs what /openapi.json describes: WebSockets among others
-  https://HOST:PORT    the same, with certificates as for tls://
-  ws://HOST:PORT       WebSockets alone, whatever their path; wss:// with certificates as for tls://
+  http://…         a page for browsers, and for programs what /openapi.json
+                   describes: WebSockets among others
+  https://…        the same, with certificates as for tls://
+  ws://…           WebSockets alone, whatever their path; wss:// by TLS
 
-with options behind it, percent-encoded, as in 'echo=tcp://127.0.0.1:8080?prefix=&idle=5m'
+with options behind it, percent-encoded, as in
+'echo=tcp://127.0.0.1:8080?prefix=&idle=5m'
 
 Options of echo
-  prefix=TEXT          in front of each answer (`echo: `, on UDP `received: `; empty: RFC 862)
-  idle=DURATION        without input until the connection is closed (30s; off), not on UDP
+  prefix=TEXT      in front of each answer (`echo: `, on UDP `received: `;
+                   empty: RFC 862)
+  idle=DURATION    without input until the connection is closed (30s; off),
+                   not on UDP
 
 Options of rooms
-  format=FORMAT        how members are told: text, json, or raw payloads (text; on HTTP json)
-  room=ROOM            where new connections are (lobby)
-  commands=on|off      whether a line that begins with / is a command (on)
-  echo=on|off          whether a sender gets its own messages too (off)
-  rate=N               lines a second that are read from a connection, and datagrams from an address that has not joined
-                       (1000 on addresses open to others; off)
-  overflow=POLICY      for members that do not keep up: disconnect, drop-oldest, drop-newest or latest (disconnect)
-  idle=DURATION        without input until the connection is closed (off; 5m on UDP)
-  framing=FRAMING      lines, or length: four bytes of length before any bytes (lines), not on HTTP and UDP
-  origins=LIST         of whose pages may ask over HTTP, beside its own: https://example.org,… or * for any (none)
+  format=FORMAT    how members are told: text, json, or raw payloads (text;
+                   on HTTP json)
+  room=ROOM        where new connections are (lobby)
+  commands=on|off  whether a line that begins with / is a command (on)
+  echo=on|off      whether a sender gets its own messages too (off)
+  rate=N           lines a second that are read from a connection, and datagrams
+                   from an address that has not joined (1000 on addresses open
+                   to others; off)
+  overflow=POLICY  for members that do not keep up: disconnect, drop-oldest,
+                   drop-newest or latest (disconnect)
+  idle=DURATION    without input until the connection is closed (off; 5m on UDP)
+  framing=FRAMING  lines, or length: four bytes of length before any bytes
+                   (lines), not on HTTP and UDP
+  origins=LIST     of whose pages may ask over HTTP, beside its own:
+                   https://example.org,… or * for any (none)
 
-With none: echo=tcp://127.0.0.1:8080 echo=udp://127.0.0.1:8080 rooms=tcp://127.0.0.1:8081 rooms=udp://127.0.0.1:8081
+With none: echo=tcp://127.0.0.1:8080 echo=udp://127.0.0.1:8080
+           rooms=tcp://127.0.0.1:8081 rooms=udp://127.0.0.1:8081
            rooms=http://127.0.0.1:8082
 
-The first SIGINT, SIGTERM or SIGHUP lets connections finish, a second SIGINT or SIGTERM ends them now. Where there are
-certificates, SIGHUP reads them again instead; nobody is dropped, and files that are wrong change nothing.";
+The first SIGINT, SIGTERM or SIGHUP lets connections finish, a second SIGINT or
+SIGTERM ends them now. Where there are certificates, SIGHUP reads them again
+instead; nobody is dropped, and files that are wrong change nothing.";
 
 const SETTINGS_HELP: &str = "\
-Each setting can be given as a flag (--max-frame 1MiB), in the environment (SWITCHBOARD_MAX_FRAME=1MiB) or in the file
-(max-frame = \"1MiB\"); the first of these counts. Listeners: SWITCHBOARD_LISTEN, separated by spaces, and listen = [\"…\"].
-`switchboard config print` shows what is in force and where it came from.
+Each setting can be given as a flag (--max-frame 1MiB), in the environment
+(SWITCHBOARD_MAX_FRAME=1MiB) or in the file (max-frame = \"1MiB\"); the first of
+these counts. Listeners: SWITCHBOARD_LISTEN, separated by spaces, and
+listen = [\"…\"]. `switchboard config print` shows what is in force and where it
+came from.
 
-Exit codes: 0 done, 1 an address is taken or the program failed, 2 command line, 78 file, certificates, environment or limits.";
+Exit codes: 0 done, 1 an address is taken or the program failed, 2 command line,
+78 file, certificates, environment or limits.";
 
 /// Holds many connections in one process and passes messages between them.
 #[derive(Debug, Parser)]

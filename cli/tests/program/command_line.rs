@@ -113,6 +113,9 @@ fn help_says_what_can_be_typed() {
     for word in ["tcp://HOST:PORT", "unix:///PATH", "udp://", "prefix", "--max-frame", "SWITCHBOARD_", "Exit codes"] {
         assert!(text.contains(word), "{word} is missing in\n{text}");
     }
+    // The lists below the flags are laid out by hand.
+    let lists = end.output.iter().skip_while(|line| !line.starts_with("SERVICE is one of"));
+    assert_eq!(lists.filter(|line| line.chars().count() > 80).collect::<Vec<_>>(), Vec::<&String>::new());
     assert!(run(&["--version"]).output[0].starts_with("switchboard "));
 }
 
