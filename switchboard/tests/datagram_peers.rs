@@ -2,18 +2,21 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods, clippy::print_stderr, reason = "tests")]
 
+#[macro_use]
+mod served;
+
 use bytes::Bytes;
+use served::{Served, address, patiently};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use switchboard::prelude::*;
 use switchboard::{
-    BoxError, ConnectionError, Cookies, DATAGRAM_BYTES, DatagramLimits, Datagrams, Format, Handle, Join, Rate,
+    BoxError, ConnectionError, Cookies, DATAGRAM_BYTES, DatagramLimits, Datagrams, Format, Join, Rate,
     RepliesPerSource, RoomName, Udp, Validation,
 };
 use tokio::net::UdpSocket;
-use tokio::task::JoinHandle;
 
 /// Lets in who says the word; answers all others with what they sent.
 fn door(datagram: Datagram<'_>, reply: &mut Reply<'_>) -> Validation {
@@ -32,50 +35,17 @@ async fn shout(mut conn: Connection<Datagrams>) -> Result {
     Ok(())
 }
 
-struct Served {
-    address: SocketAddr,
-    handle: Handle,
-    drained: JoinHandle<Drained>,
+async fn stranger(served: &Served) -> Mote {
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    socket.connect(served.address).await.unwrap();
+    Mote(socket)
 }
 
-impl Served {
-    async fn start(server: Server) -> Self {
-        let bound = server.bind().await.unwrap();
-        let address = bound.urls()[0].replace("udp://", "").parse().unwrap();
-        let handle = bound.handle();
-        Self { address, handle, drained: tokio::spawn(bound.serve_until(std::future::pending())) }
-    }
-
-    async fn stranger(&self) -> Mote {
-        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        socket.connect(self.address).await.unwrap();
-        Mote(socket)
-    }
-
-    /// Somebody who was let in.
-    async fn peer(&self) -> Mote {
-        let mote = self.stranger().await;
-        assert_eq!(mote.ask("open").await, "OPEN");
-        mote
-    }
-
-    async fn until(&self, condition: impl Fn(&Handle) -> bool) {
-        patiently(async {
-            while !condition(&self.handle) {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-        })
-        .await;
-    }
-
-    async fn stop(self) -> Drained {
-        self.handle.drain();
-        self.drained.await.unwrap()
-    }
-}
-
-async fn patiently<T>(wanted: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(30), wanted).await.expect("it never came")
+/// Somebody who was let in.
+async fn peer(served: &Served) -> Mote {
+    let mote = stranger(served).await;
+    assert_eq!(mote.ask("open").await, "OPEN");
+    mote
 }
 
 /// A device that speaks in datagrams.
@@ -103,27 +73,6 @@ impl Mote {
     }
 }
 
-macro_rules! with_1_and_4_workers {
-    ($($name:ident => $test:ident;)*) => {$(
-        mod $name {
-            #[tokio::test]
-            async fn with_1_worker() {
-                super::$test(1).await;
-            }
-
-            #[tokio::test]
-            async fn with_4_workers() {
-                super::$test(4).await;
-            }
-
-            #[tokio::test]
-            async fn on_the_callers_runtime() {
-                super::$test(0).await;
-            }
-        }
-    )*};
-}
-
 with_1_and_4_workers! {
     each_peer_is_a_connection_of_its_own => connections;
     members_on_all_transports_get_the_same_in_the_same_order => rooms;
@@ -132,13 +81,13 @@ with_1_and_4_workers! {
 
 async fn connections(workers: usize) {
     let served = Served::start(Server::new().workers(workers).udp_peers(Udp::new("127.0.0.1:0"), door, shout)).await;
-    let stranger = served.stranger().await;
+    let stranger = stranger(&served).await;
     assert_eq!(stranger.ask("hi").await, "hi");
     assert!(served.handle.connections().is_empty(), "a stranger is no connection");
 
     let mut motes = Vec::new();
     for _ in 0..20 {
-        motes.push(served.peer().await);
+        motes.push(peer(&served).await);
     }
     for (number, mote) in motes.iter().enumerate() {
         mote.say(format!("n{number}")).await;
@@ -194,19 +143,15 @@ async fn rooms(workers: usize) {
         }
     };
     let server = Server::new().workers(workers).udp_peers(Udp::new("127.0.0.1:0"), door, datagrams);
-    let bound = server.tcp("127.0.0.1:0", lines).bind().await.unwrap();
-    let tcp: SocketAddr = bound.urls()[1].replace("tcp://", "").parse().unwrap();
-    let address = bound.urls()[0].replace("udp://", "").parse().unwrap();
-    let (handle, drained) = (bound.handle(), tokio::spawn(bound.serve_until(std::future::pending())));
-    let served = Served { address, handle, drained };
+    let served = Served::start(server.tcp("127.0.0.1:0", lines)).await;
 
     let mut motes = Vec::new();
     for _ in 0..100 {
-        let mote = served.stranger().await;
+        let mote = stranger(&served).await;
         mote.say("open").await;
         motes.push(mote);
     }
-    let watcher = tokio::net::TcpStream::connect(tcp).await.unwrap();
+    let watcher = tokio::net::TcpStream::connect(address(&served.urls[1])).await.unwrap();
     // The joins' own frames are published too: all of them are over once everybody is in and has seen a last one.
     served.until(|_| room.member_count() == 101 && room.last_id().seq == 100).await;
     let mark = room.publish("mark").seq;
@@ -246,7 +191,7 @@ async fn drain(workers: usize) {
         }
     };
     let served = Served::start(Server::new().workers(workers).udp_peers(Udp::new("127.0.0.1:0"), door, slow)).await;
-    let mote = served.stranger().await;
+    let mote = stranger(&served).await;
     assert_eq!(mote.ask("open").await, "in");
     served.handle.drain();
     for letter in ["a", "b", "c"] {
@@ -268,7 +213,7 @@ async fn a_stranger_is_answered_with_three_times_what_it_sent_and_64_bytes_at_mo
         Validation::Missing
     };
     let served = Served::start(Server::new().workers(1).udp_peers(Udp::new("127.0.0.1:0"), answers, shout)).await;
-    let stranger = served.stranger().await;
+    let stranger = stranger(&served).await;
     // Padded with blanks to as many bytes as it is said to send.
     for (sent, most) in [(1, 3), (2, 6), (21, 63), (22, 64), (100, 64)] {
         let ask = |wanted: usize| format!("{wanted:sent$}");
@@ -287,7 +232,7 @@ async fn strangers_are_limited_and_peers_are_not() {
     let limits = DatagramLimits { received: Some(Rate::new(1, 5)), replies: RepliesPerSource::AtMost(Rate::new(1, 3)) };
     let udp = Udp::new("127.0.0.1:0").limits(limits);
     let served = Served::start(Server::new().workers(1).udp_peers(udp, door, shout)).await;
-    let (stranger, peer) = (served.stranger().await, served.peer().await);
+    let (stranger, peer) = (stranger(&served).await, peer(&served).await);
     for _ in 0..10 {
         stranger.say("hi").await;
     }
@@ -310,8 +255,8 @@ async fn peers_count_towards_the_limits_of_connections() {
     let limits = Limits { connections_per_address: Some(2), ..Limits::default() };
     let server = Server::new().workers(1).limits(limits).udp_peers(Udp::new("127.0.0.1:0"), door, shout);
     let served = Served::start(server).await;
-    let peers = [served.peer().await, served.peer().await];
-    let third = served.stranger().await;
+    let peers = [peer(&served).await, peer(&served).await];
+    let third = stranger(&served).await;
     third.say("open").await;
     served.until(|handle| handle.metrics().closed(CloseReason::TooManyFromAddress) == 1).await;
     assert_eq!(third.ask("hi").await, "hi", "it is a stranger as before");
@@ -326,7 +271,7 @@ async fn a_silent_peer_leaves_and_any_datagram_keeps_its_seat() {
     let timeouts = Timeouts { idle: Some(minutes(5)), ..Timeouts::default() };
     let udp = Udp::new("127.0.0.1:0").timeouts(timeouts);
     let served = Served::start(Server::new().workers(0).udp_peers(udp, door, shout)).await;
-    let (_silent, talking) = (served.peer().await, served.peer().await);
+    let (_silent, talking) = (peer(&served).await, peer(&served).await);
     for minute in 1..=6 {
         tokio::time::sleep(minutes(1)).await;
         assert_eq!(talking.ask("").await, "");
@@ -358,7 +303,7 @@ async fn a_peer_that_is_not_read_loses_its_own_datagrams_alone() {
         if datagram.payload == b"wait" || datagram.payload == b"go" { Validation::Given } else { Validation::Missing }
     };
     let served = Served::start(Server::new().workers(1).udp_peers(Udp::new("127.0.0.1:0"), door, handler)).await;
-    let (waiting, other) = (served.stranger().await, served.stranger().await);
+    let (waiting, other) = (stranger(&served).await, stranger(&served).await);
     waiting.say("wait").await;
     assert_eq!(other.ask("go").await, "go");
     for _ in 0..400 {
@@ -416,7 +361,7 @@ async fn fan_out_over_a_slow_network() {
     let mut members = tokio::task::JoinSet::new();
     let received = Arc::new(AtomicUsize::new(0));
     for _ in 0..MEMBERS {
-        let (mote, received) = (served.stranger().await, Arc::clone(&received));
+        let (mote, received) = (stranger(&served).await, Arc::clone(&received));
         mote.say("open").await;
         members.spawn(async move {
             let mut next = 0;
@@ -462,7 +407,7 @@ async fn the_longest_datagram_passes_and_a_longer_frame_is_a_gap() {
         }
     };
     let served = Served::start(Server::new().workers(1).udp_peers(Udp::new("127.0.0.1:0"), door, handler)).await;
-    let (one, other) = (served.stranger().await, served.stranger().await);
+    let (one, other) = (stranger(&served).await, stranger(&served).await);
     one.say("open").await;
     served.until(|_| room.member_count() == 1).await;
     other.say("open").await;
@@ -485,7 +430,7 @@ async fn a_handler_for_strangers_that_panics_costs_its_datagram_the_answer() {
         door(datagram, reply)
     };
     let served = Served::start(Server::new().workers(1).udp_peers(Udp::new("127.0.0.1:0"), door, shout)).await;
-    let stranger = served.stranger().await;
+    let stranger = stranger(&served).await;
     stranger.say("panic").await;
     assert_eq!(stranger.ask("hi").await, "hi");
     assert_eq!(stranger.ask("open").await, "OPEN");
@@ -533,7 +478,7 @@ async fn what_a_stranger_sends_is_the_first_frame() {
         Ok(())
     };
     let served = Served::start(Server::new().workers(1).udp_peers(Udp::new("127.0.0.1:0"), door, first)).await;
-    assert_eq!(served.stranger().await.ask("open").await, "seen");
+    assert_eq!(stranger(&served).await.ask("open").await, "seen");
     served.until(|handle| handle.metrics().closed(CloseReason::Finished) == 1).await;
     assert_eq!(served.stop().await.aborted, 0);
 }

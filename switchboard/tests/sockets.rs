@@ -8,92 +8,24 @@
     reason = "tests"
 )]
 
+#[macro_use]
+mod served;
+
 use nix::sys::socket::sockopt::RcvBuf;
-use std::net::SocketAddr;
+use served::{Served, echo, line};
 use std::time::Duration;
 use switchboard::prelude::*;
-use switchboard::{BoxError, DatagramLimits, Handle, Rate, RepliesPerSource, Udp};
+use switchboard::{BoxError, DatagramLimits, Rate, RepliesPerSource, Udp};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream, UdpSocket, UnixStream};
-use tokio::task::JoinHandle;
-
-async fn echo(mut conn: Connection<Lines>) -> Result {
-    while let Some(line) = conn.recv().await? {
-        conn.send(line).await?;
-    }
-    Ok(())
-}
 
 fn received(datagram: Datagram<'_>, reply: &mut Reply<'_>) {
     reply.write("received: ");
     reply.write(datagram.payload);
 }
 
-struct Served {
-    urls: Vec<String>,
-    handle: Handle,
-    drained: JoinHandle<Drained>,
-}
-
-impl Served {
-    async fn start(server: Server) -> Self {
-        let bound = server.bind().await.unwrap();
-        let (urls, handle) = (bound.urls(), bound.handle());
-        Self { urls, handle, drained: tokio::spawn(bound.serve_until(std::future::pending())) }
-    }
-
-    fn address(&self, index: usize) -> SocketAddr {
-        self.urls[index].split_once("://").unwrap().1.parse().unwrap()
-    }
-
-    async fn connect(&self) -> TcpStream {
-        TcpStream::connect(self.address(0)).await.unwrap()
-    }
-
-    async fn stop(self) -> Drained {
-        self.handle.drain();
-        self.drained.await.unwrap()
-    }
-}
-
-/// Waits for a condition that comes true by work in other threads.
-async fn until(condition: impl Fn() -> bool) {
-    tokio::time::timeout(Duration::from_secs(30), async {
-        while !condition() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    })
-    .await
-    .expect("the condition never came true");
-}
-
-async fn line(stream: &mut (impl AsyncReadExt + Unpin)) -> String {
-    let mut text = Vec::new();
-    while !text.ends_with(b"\n") {
-        text.push(stream.read_u8().await.unwrap());
-    }
-    String::from_utf8(text).unwrap()
-}
-
-macro_rules! with_1_and_4_workers {
-    ($($name:ident => $test:ident;)*) => {$(
-        mod $name {
-            #[tokio::test]
-            async fn with_1_worker() {
-                super::$test(1).await;
-            }
-
-            #[tokio::test]
-            async fn with_4_workers() {
-                super::$test(4).await;
-            }
-
-            #[tokio::test]
-            async fn on_the_callers_runtime() {
-                super::$test(0).await;
-            }
-        }
-    )*};
+async fn connect(served: &Served) -> TcpStream {
+    TcpStream::connect(served.address).await.unwrap()
 }
 
 with_1_and_4_workers! {
@@ -111,7 +43,7 @@ async fn tcp_and_unix(workers: usize) {
     let directory = tempfile(&format!("echo-{workers}"));
     let path = directory.join("echo.sock");
     let served = Served::start(Server::new().workers(workers).tcp("127.0.0.1:0", echo).unix(&path, echo)).await;
-    let mut tcp = served.connect().await;
+    let mut tcp = connect(&served).await;
     let mut unix = UnixStream::connect(&path).await.unwrap();
     for round in 0..10 {
         let text = format!("round {round}\n");
@@ -137,19 +69,19 @@ async fn queued_over_unread_input(workers: usize) {
     let served = Served::start(Server::new().workers(workers).tcp("127.0.0.1:0", handler)).await;
     let socket = TcpSocket::new_v4().unwrap();
     nix::sys::socket::setsockopt(&socket, RcvBuf, &4096).unwrap();
-    let mut peer = socket.connect(served.address(0)).await.unwrap();
+    let mut peer = socket.connect(served.address).await.unwrap();
     peer.write_all(&vec![b'?'; 100_000]).await.unwrap();
     let mut got = Vec::new();
     peer.read_to_end(&mut got).await.unwrap();
     assert_eq!(got.len(), 1 << 20);
     drop(peer);
-    until(|| served.handle.metrics().closed(CloseReason::Finished) == 1).await;
+    served.until(|handle| handle.metrics().closed(CloseReason::Finished) == 1).await;
     assert_eq!(served.stop().await.aborted, 0);
 }
 
 async fn drain_reads_once_more(workers: usize) {
     let served = Served::start(Server::new().workers(workers).tcp("127.0.0.1:0", echo)).await;
-    let mut peer = served.connect().await;
+    let mut peer = connect(&served).await;
     peer.write_all(b"before\n").await.unwrap();
     assert_eq!(line(&mut peer).await, "before\n");
     // In the kernel's buffer when the drain begins: loopback delivers within the call.
@@ -158,7 +90,7 @@ async fn drain_reads_once_more(workers: usize) {
     let mut rest = String::new();
     peer.read_to_string(&mut rest).await.unwrap();
     assert_eq!(rest, "last\n");
-    assert!(TcpStream::connect(served.address(0)).await.is_err(), "a drained listener refuses");
+    assert!(TcpStream::connect(served.address).await.is_err(), "a drained listener refuses");
     drop(peer);
     let drained = served.drained.await.unwrap();
     assert_eq!((drained.finished, drained.aborted), (1, 0));
@@ -178,9 +110,9 @@ async fn drain_with_a_slow_reader(workers: usize) {
     let served = Served::start(Server::new().workers(workers).tcp("127.0.0.1:0", handler)).await;
     let socket = TcpSocket::new_v4().unwrap();
     nix::sys::socket::setsockopt(&socket, RcvBuf, &4096).unwrap();
-    let mut peer = socket.connect(served.address(0)).await.unwrap();
+    let mut peer = socket.connect(served.address).await.unwrap();
     peer.write_all(b"flood\n").await.unwrap();
-    until(|| served.handle.connections().list(None, 1).first().is_some_and(|info| info.frames_out == 800)).await;
+    served.until(|handle| handle.connections().list(None, 1).first().is_some_and(|info| info.frames_out == 800)).await;
     served.handle.drain();
     // A peer that has not heard of the drain goes on sending: closed over this, the socket would be reset.
     peer.write_all(b"more\n").await.unwrap();
@@ -195,7 +127,7 @@ async fn many_connections(workers: usize) {
     let served = Served::start(Server::new().workers(workers).tcp("127.0.0.1:0", echo)).await;
     let mut peers = Vec::new();
     for _ in 0..200 {
-        peers.push(served.connect().await);
+        peers.push(connect(&served).await);
     }
     for peer in &mut peers {
         peer.write_all(b"hello\n").await.unwrap();
@@ -205,7 +137,7 @@ async fn many_connections(workers: usize) {
     }
     assert_eq!(served.handle.metrics().accepted.get(), 200);
     drop(peers);
-    until(|| served.handle.connections().is_empty()).await;
+    served.until(|handle| handle.connections().is_empty()).await;
     let drained = served.stop().await;
     assert_eq!((drained.finished, drained.aborted), (0, 0));
 }
@@ -214,7 +146,7 @@ async fn datagrams(workers: usize) {
     let served = Served::start(Server::new().workers(workers).udp("127.0.0.1:0", received)).await;
     for _ in 0..10 {
         let peer = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        peer.connect(served.address(0)).await.unwrap();
+        peer.connect(served.address).await.unwrap();
         for payload in [&b"hi"[..], b"", b"\xff\0\n", &[b'x'; 9000]] {
             peer.send(payload).await.unwrap();
             let mut buffer = vec![0; 65536];
@@ -223,30 +155,30 @@ async fn datagrams(workers: usize) {
         }
     }
     let metrics = served.handle.metrics();
-    until(|| (metrics.datagrams_in.get(), metrics.datagrams_out.get()) == (40, 40)).await;
+    served.until(|_| (metrics.datagrams_in.get(), metrics.datagrams_out.get()) == (40, 40)).await;
     assert_eq!(served.stop().await.aborted, 0);
 }
 
 async fn reset(workers: usize) {
     let served = Served::start(Server::new().workers(workers).tcp("127.0.0.1:0", echo)).await;
-    let mut peer = served.connect().await;
+    let mut peer = connect(&served).await;
     peer.write_all(b"hello\n").await.unwrap();
     assert_eq!(line(&mut peer).await, "hello\n");
     peer.set_zero_linger().unwrap();
     drop(peer);
-    until(|| served.handle.metrics().closed(CloseReason::PeerReset) == 1).await;
+    served.until(|handle| handle.metrics().closed(CloseReason::PeerReset) == 1).await;
     assert_eq!(served.stop().await.aborted, 0);
 }
 
 async fn half_close(workers: usize) {
     let served = Served::start(Server::new().workers(workers).tcp("127.0.0.1:0", echo)).await;
-    let mut peer = served.connect().await;
+    let mut peer = connect(&served).await;
     peer.write_all(b"one\ntwo").await.unwrap();
     peer.shutdown().await.unwrap();
     let mut rest = String::new();
     peer.read_to_string(&mut rest).await.unwrap();
     assert_eq!(rest, "one\ntwo");
-    until(|| served.handle.metrics().closed(CloseReason::PeerClosed) == 1).await;
+    served.until(|handle| handle.metrics().closed(CloseReason::PeerClosed) == 1).await;
     assert_eq!(served.stop().await.aborted, 0);
 }
 
@@ -265,9 +197,9 @@ async fn a_peer_that_does_not_read_is_cut_off_while_others_go_on() {
     };
     let timeouts = Timeouts { write: Some(Duration::from_secs(1)), ..Timeouts::default() };
     let served = Served::start(Server::new().workers(1).timeouts(timeouts).tcp("127.0.0.1:0", handler)).await;
-    let (mut slow, mut other) = (served.connect().await, served.connect().await);
+    let (mut slow, mut other) = (connect(&served).await, connect(&served).await);
     slow.write_all(b"flood\n").await.unwrap();
-    until(|| served.handle.metrics().closed(CloseReason::SlowConsumer) == 1).await;
+    served.until(|handle| handle.metrics().closed(CloseReason::SlowConsumer) == 1).await;
     other.write_all(b"fine\n").await.unwrap();
     assert_eq!(line(&mut other).await, "fine\n");
     drop((slow, other));
@@ -325,10 +257,10 @@ async fn replies_to_one_source_are_limited() {
     let served = Served::start(server).await;
     let peer = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     for _ in 0..100 {
-        peer.send_to(b"again", served.address(0)).await.unwrap();
+        peer.send_to(b"again", served.address).await.unwrap();
     }
     let metrics = served.handle.metrics();
-    until(|| metrics.datagrams_in.get() == 100).await;
+    served.until(|_| metrics.datagrams_in.get() == 100).await;
     assert!((5..=8).contains(&metrics.datagrams_out.get()), "{}", metrics.datagrams_out.get());
     assert_eq!(metrics.datagrams_refused.get(), 100 - metrics.datagrams_out.get());
     assert_eq!(served.stop().await.aborted, 0);
@@ -340,14 +272,14 @@ async fn datagrams_over_the_limit_and_from_service_ports_get_no_answer() {
     let served = Served::start(Server::new().workers(1).limits(limits).udp("127.0.0.1:0", received)).await;
     let metrics = served.handle.metrics();
     let peer = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    peer.send_to(&[0; 101], served.address(0)).await.unwrap();
-    until(|| metrics.datagrams_refused.get() == 1).await;
-    peer.send_to(&[0; 100], served.address(0)).await.unwrap();
-    until(|| metrics.datagrams_out.get() == 1).await;
+    peer.send_to(&[0; 101], served.address).await.unwrap();
+    served.until(|_| metrics.datagrams_refused.get() == 1).await;
+    peer.send_to(&[0; 100], served.address).await.unwrap();
+    served.until(|_| metrics.datagrams_out.get() == 1).await;
     // Ports below 1024 need a privilege; without it this half is covered by the gate's own test.
     if let Ok(service) = UdpSocket::bind("127.0.0.1:1023").await {
-        service.send_to(b"hi", served.address(0)).await.unwrap();
-        until(|| metrics.datagrams_refused.get() == 2).await;
+        service.send_to(b"hi", served.address).await.unwrap();
+        served.until(|_| metrics.datagrams_refused.get() == 2).await;
     }
     assert_eq!(served.stop().await.aborted, 0);
 }
@@ -358,14 +290,14 @@ async fn connections_from_one_address_are_limited_where_asked() {
     let served = Served::start(Server::new().workers(1).limits(limits).tcp("127.0.0.1:0", echo)).await;
     let mut peers = Vec::new();
     for _ in 0..3 {
-        peers.push(served.connect().await);
+        peers.push(connect(&served).await);
     }
-    let mut fourth = served.connect().await;
+    let mut fourth = connect(&served).await;
     assert_eq!(fourth.read(&mut [0]).await.unwrap_or(0), 0);
     assert_eq!(served.handle.metrics().closed(CloseReason::TooManyFromAddress), 1);
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
-    let mut elsewhere = socket.connect(served.address(0)).await.unwrap();
+    let mut elsewhere = socket.connect(served.address).await.unwrap();
     elsewhere.write_all(b"hi\n").await.unwrap();
     assert_eq!(line(&mut elsewhere).await, "hi\n");
     drop((peers, elsewhere));

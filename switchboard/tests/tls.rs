@@ -8,72 +8,22 @@
     reason = "tests"
 )]
 
+#[macro_use]
+mod served;
 mod tls_peer;
 
 use rustls::version::{TLS12, TLS13};
+use served::{Served, address, echo, line};
 use std::net::SocketAddr;
 use std::time::Duration;
 use switchboard::prelude::*;
-use switchboard::{Certificates, Handle, Tls};
+use switchboard::{Certificates, Tls};
 use tls_peer::{Pair, Tapped, TlsPeer, client, connect, over, shown};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::task::JoinHandle;
 
-async fn echo(mut conn: Connection<Lines>) -> Result {
-    while let Some(line) = conn.recv().await? {
-        conn.send(line).await?;
-    }
-    Ok(())
-}
-
-/// A server of one listener.
-struct Served {
-    address: SocketAddr,
-    handle: Handle,
-    drained: JoinHandle<Drained>,
-}
-
-impl Served {
-    async fn start(server: Server) -> Self {
-        let bound = server.bind().await.unwrap();
-        let address = bound.urls()[0].strip_prefix("tls://").unwrap().parse().unwrap();
-        let handle = bound.handle();
-        Self { address, handle, drained: tokio::spawn(bound.serve_until(std::future::pending())) }
-    }
-
-    async fn echo(pair: &Pair) -> Self {
-        Self::start(Server::new().workers(0).tls("127.0.0.1:0", &pair.certificates(), echo)).await
-    }
-
-    /// Waits until the only connection has ended, and says for which reason.
-    async fn closed(&self, reason: CloseReason) {
-        until(|| self.handle.metrics().closed(reason) == 1).await;
-    }
-
-    async fn stop(self) -> Drained {
-        self.handle.drain();
-        self.drained.await.unwrap()
-    }
-}
-
-/// Waits for a condition that comes true by work in other threads.
-async fn until(condition: impl Fn() -> bool) {
-    tokio::time::timeout(Duration::from_secs(30), async {
-        while !condition() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    })
-    .await
-    .expect("the condition never came true");
-}
-
-async fn line(stream: &mut (impl AsyncReadExt + Unpin)) -> String {
-    let mut text = Vec::new();
-    while !text.ends_with(b"\n") {
-        text.push(stream.read_u8().await.unwrap());
-    }
-    String::from_utf8(text).unwrap()
+async fn serve(pair: &Pair) -> Served {
+    Served::start(Server::new().workers(0).tls("127.0.0.1:0", &pair.certificates(), echo)).await
 }
 
 async fn says(peer: &mut TlsPeer, text: &str) {
@@ -87,27 +37,6 @@ async fn greeted(served: &Served, pair: &Pair) -> TlsPeer {
     says(&mut peer, "hello\n").await;
     assert_eq!(line(&mut peer).await, "hello\n");
     peer
-}
-
-macro_rules! with_1_and_4_workers {
-    ($($name:ident => $test:ident;)*) => {$(
-        mod $name {
-            #[tokio::test]
-            async fn with_1_worker() {
-                super::$test(1).await;
-            }
-
-            #[tokio::test]
-            async fn with_4_workers() {
-                super::$test(4).await;
-            }
-
-            #[tokio::test]
-            async fn on_the_callers_runtime() {
-                super::$test(0).await;
-            }
-        }
-    )*};
 }
 
 with_1_and_4_workers! {
@@ -131,7 +60,7 @@ async fn versions(workers: usize) {
         peer.shutdown().await.unwrap();
         assert_eq!(peer.read(&mut [0; 8]).await.unwrap(), 0);
     }
-    until(|| served.handle.metrics().closed(CloseReason::PeerClosed) == 2).await;
+    served.until(|handle| handle.metrics().closed(CloseReason::PeerClosed) == 2).await;
     assert_eq!(served.stop().await.aborted, 0);
 }
 
@@ -169,13 +98,10 @@ async fn one_room(workers: usize) {
         }
     };
     let server = Server::new().workers(workers).tls("127.0.0.1:0", &pair.certificates(), member.clone());
-    let bound = server.tcp("127.0.0.1:0", member).bind().await.unwrap();
-    let address = |index: usize| bound.urls()[index].split_once("://").unwrap().1.parse::<SocketAddr>().unwrap();
-    let (secret, open, handle) = (address(0), address(1), bound.handle());
-    let drained = tokio::spawn(bound.serve_until(std::future::pending()));
-    let mut ann = connect(secret, "localhost", client(&[&pair], &[&TLS13])).await.unwrap();
+    let served = Served::start(server.tcp("127.0.0.1:0", member)).await;
+    let mut ann = connect(served.address, "localhost", client(&[&pair], &[&TLS13])).await.unwrap();
     assert_eq!(line(&mut ann).await, "in\n");
-    let mut bob = TcpStream::connect(open).await.unwrap();
+    let mut bob = TcpStream::connect(address(&served.urls[1])).await.unwrap();
     assert_eq!(line(&mut bob).await, "in\n");
     for round in 0..100 {
         says(&mut ann, &format!("from ann {round}\n")).await;
@@ -183,8 +109,7 @@ async fn one_room(workers: usize) {
         bob.write_all(format!("from bob {round}\n").as_bytes()).await.unwrap();
         assert_eq!(line(&mut ann).await, format!("from bob {round}\n"));
     }
-    handle.drain();
-    assert_eq!(drained.await.unwrap().aborted, 0);
+    assert_eq!(served.stop().await.aborted, 0);
 }
 
 async fn queued_at_the_end(workers: usize) {
@@ -265,7 +190,7 @@ async fn ciphertext_that_a_peer_does_not_take_counts_as_memory() {
 #[tokio::test]
 async fn a_peer_that_is_done_sending_gets_its_answers() {
     let pair = Pair::new(&["localhost"]);
-    let served = Served::echo(&pair).await;
+    let served = serve(&pair).await;
     let mut peer = connect(served.address, "localhost", client(&[&pair], &[&TLS13])).await.unwrap();
     says(&mut peer, "one\ntwo").await;
     peer.shutdown().await.unwrap();
@@ -278,7 +203,7 @@ async fn a_peer_that_is_done_sending_gets_its_answers() {
 #[tokio::test]
 async fn a_stream_that_was_cut_off_is_not_one_that_ended() {
     let pair = Pair::new(&["localhost"]);
-    let served = Served::echo(&pair).await;
+    let served = serve(&pair).await;
     let mut peer = greeted(&served, &pair).await;
     says(&mut peer, "whole\ncut o").await;
     assert_eq!(line(&mut peer).await, "whole\n");
@@ -291,7 +216,7 @@ async fn a_stream_that_was_cut_off_is_not_one_that_ended() {
 #[tokio::test]
 async fn bytes_that_are_no_record_end_an_open_connection() {
     let pair = Pair::new(&["localhost"]);
-    let served = Served::echo(&pair).await;
+    let served = serve(&pair).await;
     let (mut stream, _) = greeted(&served, &pair).await.into_inner();
     stream.write_all(b"\x17\x03\x03\x00\x20forged, and not by the same keys").await.unwrap();
     served.closed(CloseReason::BadFrame).await;
@@ -311,11 +236,12 @@ async fn a_host_name_chooses_its_certificate() {
     let error = connect(served.address, "c.example", client(&pairs, &[&TLS13])).await.unwrap_err();
     assert!(error.to_string().contains("not valid for name"), "{error}");
     // The peer closes while we still speak, which may reset the connection before its alert is read.
-    let refused = || {
-        let metrics = served.handle.metrics();
-        metrics.closed(CloseReason::HandshakeFailed) + metrics.closed(CloseReason::PeerReset) == 1
-    };
-    until(refused).await;
+    served
+        .until(|handle| {
+            let metrics = handle.metrics();
+            metrics.closed(CloseReason::HandshakeFailed) + metrics.closed(CloseReason::PeerReset) == 1
+        })
+        .await;
 }
 
 #[tokio::test]
@@ -355,7 +281,7 @@ async fn a_reload_is_for_new_connections_alone() {
 #[tokio::test]
 async fn a_peer_that_comes_back_need_not_begin_anew() {
     let pair = Pair::new(&["localhost"]);
-    let served = Served::echo(&pair).await;
+    let served = serve(&pair).await;
     let config = client(&[&pair], &[&TLS13]);
     for expected in [rustls::HandshakeKind::Full, rustls::HandshakeKind::Resumed] {
         let mut peer = connect(served.address, "localhost", config.clone()).await.unwrap();
@@ -381,7 +307,7 @@ async fn a_protocol_is_chosen_where_there_is_a_choice() {
     assert_eq!(chosen(&offer(&[]).await.unwrap()), None);
     assert!(offer(&["smtp"]).await.is_err());
     // A listener without a choice takes whatever the peer offers for no choice either.
-    let served = Served::echo(&pair).await;
+    let served = serve(&pair).await;
     let mut config = client(&[&pair], &[&TLS13]);
     config.alpn_protocols = vec![b"smtp".to_vec()];
     assert_eq!(chosen(&connect(served.address, "localhost", config).await.unwrap()), None);
@@ -390,7 +316,7 @@ async fn a_protocol_is_chosen_where_there_is_a_choice() {
 #[tokio::test]
 async fn plain_text_is_turned_away() {
     let pair = Pair::new(&["localhost"]);
-    let served = Served::echo(&pair).await;
+    let served = serve(&pair).await;
     let mut peer = TcpStream::connect(served.address).await.unwrap();
     // Shorter than the head of a record, so that rustls would wait for the rest of it.
     peer.write_all(b"hi\n").await.unwrap();
@@ -404,7 +330,7 @@ async fn plain_text_is_turned_away() {
 #[tokio::test]
 async fn a_probe_of_the_port_is_an_ordinary_end() {
     let pair = Pair::new(&["localhost"]);
-    let served = Served::echo(&pair).await;
+    let served = serve(&pair).await;
     drop(TcpStream::connect(served.address).await.unwrap());
     served.closed(CloseReason::PeerClosed).await;
 }
@@ -412,7 +338,7 @@ async fn a_probe_of_the_port_is_an_ordinary_end() {
 #[tokio::test]
 async fn who_leaves_within_the_handshake_has_failed() {
     let pair = Pair::new(&["localhost"]);
-    let served = Served::echo(&pair).await;
+    let served = serve(&pair).await;
     let mut peer = half_a_greeting(served.address).await;
     peer.shutdown().await.unwrap();
     served.closed(CloseReason::HandshakeFailed).await;
@@ -421,7 +347,7 @@ async fn who_leaves_within_the_handshake_has_failed() {
 #[tokio::test(start_paused = true)]
 async fn half_a_handshake_has_ten_seconds() {
     let pair = Pair::new(&["localhost"]);
-    let served = Served::echo(&pair).await;
+    let served = serve(&pair).await;
     let began = tokio::time::Instant::now();
     let mut peer = half_a_greeting(served.address).await;
     // Time leaps while all wait for each other.
@@ -435,9 +361,9 @@ async fn half_a_handshake_has_ten_seconds() {
 #[tokio::test]
 async fn a_drain_does_not_wait_for_handshakes() {
     let pair = Pair::new(&["localhost"]);
-    let served = Served::echo(&pair).await;
+    let served = serve(&pair).await;
     let mut peer = half_a_greeting(served.address).await;
-    until(|| served.handle.connections().len() == 1).await;
+    served.until(|handle| handle.connections().len() == 1).await;
     let handle = served.handle.clone();
     let stopped = tokio::spawn(served.stop());
     assert_eq!(peer.read(&mut [0; 64]).await.unwrap(), 0);
@@ -496,7 +422,7 @@ async fn ten_thousand_handshakes_of_one_address_are_refused_but_for_100_a_second
         drop(from("127.0.0.2", served.address).await);
     }
     let metrics = served.handle.metrics();
-    until(|| metrics.accepted.get() + metrics.refused.get() == 10_000).await;
+    served.until(|_| metrics.accepted.get() + metrics.refused.get() == 10_000).await;
     // 100 at once, and as many in each second.
     let most = 100 + (began.elapsed().as_secs() + 1) * 100;
     assert!(metrics.accepted.get() <= most, "{} were begun, of {most}", metrics.accepted.get());
@@ -514,7 +440,7 @@ async fn handshakes_under_way_are_limited_and_the_next_waits() {
     let server = Server::new().workers(0).limits(limits).tls("127.0.0.1:0", &pair.certificates(), echo);
     let served = Served::start(server).await;
     let first = half_a_greeting(served.address).await;
-    until(|| served.handle.metrics().accept_waits.get() == 1).await;
+    served.until(|handle| handle.metrics().accept_waits.get() == 1).await;
     let second = tokio::spawn(connect(served.address, "localhost", client(&[&pair], &[&TLS13])));
     tokio::task::yield_now().await;
     assert_eq!(served.handle.metrics().accepted.get(), 1);
