@@ -15,6 +15,7 @@ pub(crate) mod membership;
 pub(crate) mod outbox;
 pub(crate) mod peer;
 mod posting;
+mod presence;
 pub(crate) mod room;
 mod socket;
 mod staging;

@@ -805,6 +805,88 @@ async fn many_who_come_and_go_are_one_notice_a_second() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_comes_is_told_of_the_others_that_came_and_not_of_itself() {
+    let mut node = Node::start().await;
+    let (lobby, mut observer) = observing(&mut node, Format::Text).await;
+    let mut first = node.join(&lobby, Format::Text, Join::default()).await;
+    let mut second = node.join(&lobby, Format::Text, Join::default()).await;
+    let mut third = node.join(&lobby, Format::Json, Join::default()).await;
+    sleep(secs(1)).await;
+    let told = "* [lobby] 2 joined, 0 left: 4 members";
+    assert_eq!(observer.heard().await, ["* [lobby] guest-2 joined", told]);
+    assert_eq!(first.heard().await, [told]);
+    assert_eq!(second.heard().await, ["* [lobby] 1 joined, 0 left: 4 members"]);
+    let own = r#"{"event":"presence","room":"lobby","joined":1,"left":0,"members":4}"#;
+    assert_eq!(third.heard().await, [own]);
+}
+
+/// Somebody who comes a moment after another, so that it is told later, and is called `name` by then.
+async fn renamed_guest(node: &mut Node, lobby: &Room, name: &str) -> node::Member {
+    let guest = node.join(lobby, Format::Text, Join::default()).await;
+    let from = guest.me.rename(user(name)).unwrap();
+    guest.seat.renamed(from);
+    guest
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_takes_a_name_before_others_were_told_of_it_is_told_by_that_name_alone() {
+    let mut node = Node::start().await;
+    let (lobby, mut observer) = observing(&mut node, Format::Text).await;
+    let _first = renamed_guest(&mut node, &lobby, "alice").await;
+    assert_eq!(observer.heard().await, ["* [lobby] guest-2 joined", "* [lobby] guest-2 is now alice"]);
+    let mut bob = renamed_guest(&mut node, &lobby, "bob").await;
+    let from = bob.me.rename(user("robert")).unwrap();
+    bob.seat.renamed(from);
+    sleep(secs(1)).await;
+    assert_eq!(observer.heard().await, ["* [lobby] robert joined"]);
+    assert_eq!(bob.heard().await, [""; 0], "not of itself");
+    // From now on they know it.
+    let from = bob.me.rename(user("bob")).unwrap();
+    bob.seat.renamed(from);
+    assert_eq!(observer.heard().await, ["* [lobby] robert is now bob"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_takes_a_name_before_it_was_counted_is_only_counted() {
+    let mut node = Node::start().await;
+    let (lobby, mut observer) = observing(&mut node, Format::Text).await;
+    let _first = node.join(&lobby, Format::Text, Join::default()).await;
+    let _bob = renamed_guest(&mut node, &lobby, "bob").await;
+    let _eve = renamed_guest(&mut node, &lobby, "eve").await;
+    sleep(secs(1)).await;
+    assert_eq!(observer.heard().await, ["* [lobby] guest-2 joined", "* [lobby] 2 joined, 0 left: 4 members"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_goes_untold_is_told_by_its_last_name_and_not_mixed_up_with_who_takes_that() {
+    let mut node = Node::start().await;
+    let (lobby, mut observer) = observing(&mut node, Format::Text).await;
+    let alice = renamed_guest(&mut node, &lobby, "alice").await;
+    let bob = renamed_guest(&mut node, &lobby, "bob").await;
+    let eve = renamed_guest(&mut node, &lobby, "eve").await;
+    sleep(secs(3)).await;
+    observer.heard().await;
+
+    drop(bob);
+    assert_eq!(observer.heard().await, ["* [lobby] bob left"]);
+    let from = alice.me.rename(user("anna")).unwrap();
+    alice.seat.renamed(from);
+    drop(alice);
+    sleep(secs(2)).await;
+    assert_eq!(observer.heard().await, ["* [lobby] alice is now anna", "* [lobby] anna left"]);
+
+    let carol = node.join(&lobby, Format::Text, Join::default()).await;
+    let from = eve.me.rename(user("anna")).unwrap();
+    eve.seat.renamed(from);
+    drop(eve);
+    let from = carol.me.rename(user("anna")).unwrap();
+    carol.seat.renamed(from);
+    sleep(secs(1)).await;
+    let told = ["guest-5 joined", "eve is now anna", "guest-5 is now anna", "0 joined, 1 left: 2 members"];
+    assert_eq!(observer.heard().await, told.map(|told| format!("* [lobby] {told}")));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_large_room_only_counts() {
     let mut node = Node::start().await;
     let (lobby, mut observer) = observing(&mut node, Format::Text).await;

@@ -160,9 +160,10 @@ impl<S: HalfClose> Peer<S> {
     }
 }
 
-/// Whether a line is told when time allows, and not in answer to anything.
+/// Whether a line is told when time allows, and not in answer to anything. That a guest takes a name is told if its coming was.
 fn tells_who_comes_and_goes(line: &str) -> bool {
+    let is_named = line.contains("] guest-") && line.contains(" is now ");
     let is_text = line.starts_with("* [") && [" joined", " left"].iter().any(|end| line.ends_with(end));
     let is_object = ["joined", "left"].iter().any(|event| line.starts_with(&format!("{{\"event\":\"{event}\"")));
-    is_text || is_object || line.contains(" joined, ") || line.contains("\"presence\"")
+    is_text || is_object || is_named || line.contains(" joined, ") || line.contains("\"presence\"")
 }

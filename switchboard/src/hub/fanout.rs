@@ -9,7 +9,7 @@ use super::peer::Peer;
 use super::posting::{Form, MembershipId, Posting, Wire};
 use super::room::{Overflow, RoomId};
 use bytes::{Bytes, BytesMut};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use switchboard_proto::{Format, Message, Notice, RoomName};
 
@@ -32,6 +32,13 @@ pub(super) enum Entry {
     Leave {
         room: RoomId,
         member: MembershipId,
+    },
+    /// Who came and went: those who came are not told of themselves.
+    Presence {
+        room: RoomId,
+        joined: Arc<HashSet<MembershipId>>,
+        to_others: Arc<Posting>,
+        to_joined: Option<Arc<Posting>>,
     },
     /// Messages that found the inbox full.
     Lost {
@@ -65,6 +72,7 @@ impl Entry {
             Self::Post { room, .. }
             | Self::Join { room, .. }
             | Self::Leave { room, .. }
+            | Self::Presence { room, .. }
             | Self::Lost { room, .. }
             | Self::Resume { room, .. }
             | Self::Reform { room, .. } => Some(*room),
@@ -177,6 +185,13 @@ impl LocalRooms {
                     self.rooms.remove(&id);
                 }
             }
+            Entry::Presence { joined, to_others, to_joined, .. } => {
+                let Some(room) = self.rooms.get(&id) else { return };
+                room.deliver_to(|member| !joined.contains(&member), &[to_others]).await;
+                if let Some(to_joined) = to_joined {
+                    room.deliver_to(|member| joined.contains(&member), &[to_joined]).await;
+                }
+            }
             Entry::Lost { from_seq, lost, .. } => self.lose(id, from_seq, lost),
             Entry::Resume { member, missed, replay, .. } => {
                 let Some(member) = self.member(id, member) else { return };
@@ -218,7 +233,18 @@ impl LocalRoom {
 
     async fn deliver(&mut self) {
         let pending = std::mem::take(&mut self.pending);
-        let mut rest = &pending[..];
+        self.deliver_to(|_| true, &pending).await;
+        // Its memory serves the next tick, unless it grew in a storm.
+        if pending.capacity() <= 1024 {
+            let mut pending = pending;
+            pending.clear();
+            self.pending = pending;
+        }
+    }
+
+    /// Delivers `postings` to the members that `is_one` takes.
+    async fn deliver_to(&self, is_one: impl Fn(MembershipId) -> bool, postings: &[Arc<Posting>]) {
+        let mut rest = postings;
         while !rest.is_empty() {
             let mut batches: Vec<Batch> = Vec::new();
             let mut taken = rest.len();
@@ -234,7 +260,7 @@ impl LocalRoom {
             for batch in batches.iter_mut().filter(|batch| batch.postings > taken) {
                 *batch = Batch::new(batch.form, &rest[..taken]);
             }
-            for (written, member) in self.members.iter().enumerate() {
+            for (written, member) in self.members.iter().filter(|member| is_one(member.id)).enumerate() {
                 let Some(batch) = batches.iter().find(|batch| batch.form.is(member.form)) else { continue };
                 member.peer.deliver(member.id, member.overflow(), &self.name, batch);
                 if written % super::tick::FLUSHES_PER_TURN == super::tick::FLUSHES_PER_TURN - 1 {
@@ -242,12 +268,6 @@ impl LocalRoom {
                 }
             }
             rest = &rest[taken..];
-        }
-        // Its memory serves the next tick, unless it grew in a storm.
-        if pending.capacity() <= 1024 {
-            let mut pending = pending;
-            pending.clear();
-            self.pending = pending;
         }
     }
 }

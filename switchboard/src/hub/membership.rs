@@ -10,7 +10,7 @@ use super::room::{Overflow, Room, RoomInner};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use switchboard_proto::{Format, MessageId, Notice, UserName};
+use switchboard_proto::{Format, MessageId, UserName};
 
 /// How to join.
 #[derive(Debug, Clone, Copy, Default)]
@@ -104,11 +104,12 @@ impl Membership {
         self.room.0.resume(self.id, &self.peer.tick, since)
     }
 
-    /// Tells the other members that this one was called `from` until now.
+    /// Tells the other members that this one was called `from` until now. If they were not told yet that it came, they are
+    /// told its new name when they are.
     pub fn renamed(&self, from: UserName) {
-        let Some(to) = self.name() else { return };
-        let notice = Notice::Renamed { room: self.room.name().clone(), from, to };
-        self.room.0.notify(notice, Some(self.id));
+        if let Some(to) = self.name() {
+            self.room.0.renamed(self.id, from, to);
+        }
     }
 
     /// Writes to this member in another format from now on.

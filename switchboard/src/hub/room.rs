@@ -8,6 +8,7 @@ use super::fanout::{Entry, LocalMember};
 use super::history::History;
 use super::identity::Known;
 use super::posting::{MembershipId, Posting, Told};
+use super::presence::{Presence, When};
 use super::tick::Tick;
 use super::{Holding, HubLimits};
 use crate::sync::Mutex;
@@ -19,12 +20,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 use switchboard_proto::{Epoch, Message, MessageId, Notice, RoomName, UserName};
 use tokio::time::Instant;
-
-/// Above this many members notices name nobody: they only count.
-const NAMED_MEMBERS: usize = 50;
-
-/// Join and leave notices come at most this often.
-const NOTICE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What happens to publications for a member whose outbox is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -76,18 +71,6 @@ struct RoomState {
     ticks: Vec<(Arc<Tick>, usize)>,
     emptied: Instant,
     presence: Presence,
-}
-
-/// Who came and went since the last notice.
-#[derive(Default)]
-struct Presence {
-    told: Option<Instant>,
-    joined: usize,
-    left: usize,
-    /// The only one, if it was only one, and the membership that it is about.
-    only: Option<(Notice, MembershipId)>,
-    /// Since when a sweep is to tell.
-    due: Option<Instant>,
 }
 
 impl RoomInner {
@@ -215,49 +198,34 @@ impl RoomInner {
         if self.options.quiet {
             return;
         }
-        let now = Instant::now();
-        let recent = state.presence.told.is_some_and(|told| now - told < NOTICE_INTERVAL);
-        if !recent && state.presence.due.is_none() && state.members.len() <= NAMED_MEMBERS {
-            state.presence.told = Some(now);
-            return self.post(state, &Posting::new(Told::Notice(notice), None));
-        }
-        let presence = &mut state.presence;
-        match &notice {
-            Notice::Joined { .. } => presence.joined += 1,
-            _ => presence.left += 1,
-        }
-        presence.only = (presence.joined + presence.left == 1).then_some((notice, member));
-        // The sweep that was asked may have ended with its server.
-        if presence.due.is_none_or(|due| now - due > 2 * NOTICE_INTERVAL) {
-            presence.due = Some(now);
-            tick.present_later(Arc::downgrade(self));
+        match state.presence.note(notice, member, state.members.len(), Instant::now()) {
+            When::Now(notice) => self.post(state, &Posting::new(Told::Notice(notice), None)),
+            When::AtSweep => tick.present_later(Arc::downgrade(self)),
+            When::Later => {}
         }
     }
 
     /// Tells the members who came and went; called by a sweep, a second or less after it was noted.
     pub(super) fn tell_presence(&self) {
         let mut state = self.state.lock();
-        if state.presence.due.is_none() {
-            return;
-        }
-        let presence = std::mem::take(&mut state.presence);
-        state.presence.told = Some(Instant::now());
         let members = state.members.len();
-        let (notice, except) = match presence.only {
-            // Nobody is told that he came himself.
-            Some((only, member)) if members <= NAMED_MEMBERS => (only, Some(member)),
-            _ => {
-                let Presence { joined, left, .. } = presence;
-                (Notice::Presence { room: self.name.clone(), joined, left, members }, None)
-            }
-        };
-        self.post(&state, &Posting::new(Told::Notice(notice), except));
+        let Some(summary) = state.presence.take(&self.name, members, Instant::now()) else { return };
+        let posting = |notice| Posting::new(Told::Notice(notice), None);
+        let (joined, to_others) = (Arc::new(summary.joined), posting(summary.to_others));
+        let to_joined = summary.to_joined.map(posting);
+        for (tick, _) in &state.ticks {
+            let (joined, to_others, to_joined) = (Arc::clone(&joined), Arc::clone(&to_others), to_joined.clone());
+            tick.post(Entry::Presence { room: self.id, joined, to_others, to_joined });
+        }
     }
 
-    /// Tells every member but one something about the room.
-    pub(super) fn notify(&self, notice: Notice, except: Option<MembershipId>) {
-        let state = self.state.lock();
-        self.post(&state, &Posting::new(Told::Notice(notice), except));
+    /// Tells the others that a member has another name, if they know it by the one until now.
+    pub(super) fn renamed(&self, member: MembershipId, from: UserName, to: UserName) {
+        let mut state = self.state.lock();
+        if state.presence.rename(member, &to) {
+            let notice = Notice::Renamed { room: self.name.clone(), from, to };
+            self.post(&state, &Posting::new(Told::Notice(notice), Some(member)));
+        }
     }
 
     /// Has a member written to in another form from this point in the order on.

@@ -1,0 +1,93 @@
+//! Who came to a room and who went since its members were last told of it: the first is told at once, and those who follow
+//! within a second together at its end.
+//!
+//! Knows no clock and no members: it is told the time, and says what whom is to be told.
+
+use super::posting::MembershipId;
+use std::collections::HashSet;
+use std::time::Duration;
+use switchboard_proto::{Notice, RoomName, UserName};
+use tokio::time::Instant;
+
+/// Above this many members notices name nobody: they only count.
+const NAMED_MEMBERS: usize = 50;
+
+/// Join and leave notices come at most this often.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// What nobody was told yet, and when somebody was last.
+#[derive(Default)]
+pub(super) struct Presence {
+    told: Option<Instant>,
+    joined: HashSet<MembershipId>,
+    left: usize,
+    /// The only one, if it was only one.
+    only: Option<Notice>,
+    /// Since when a sweep is to tell.
+    due: Option<Instant>,
+}
+
+/// When it is told that somebody came or went.
+pub(super) enum When {
+    Now(Notice),
+    /// By a sweep that is to be asked for it.
+    AtSweep,
+    /// By one that has been asked.
+    Later,
+}
+
+/// What a sweep tells.
+pub(super) struct Summary {
+    /// Those who came themselves.
+    pub(super) joined: HashSet<MembershipId>,
+    pub(super) to_others: Notice,
+    /// What those who came are told of all but themselves, if there was anything else.
+    pub(super) to_joined: Option<Notice>,
+}
+
+impl Presence {
+    /// Somebody came or went, as `notice` says; there are so many `members` then.
+    pub(super) fn note(&mut self, notice: Notice, member: MembershipId, members: usize, now: Instant) -> When {
+        let recent = self.told.is_some_and(|told| now - told < INTERVAL);
+        if !recent && self.due.is_none() && members <= NAMED_MEMBERS {
+            self.told = Some(now);
+            return When::Now(notice);
+        }
+        match &notice {
+            Notice::Joined { .. } => _ = self.joined.insert(member),
+            _ => self.left += 1,
+        }
+        self.only = (self.joined.len() + self.left == 1).then_some(notice);
+        // The sweep that was asked may have ended with its server.
+        if self.due.is_none_or(|due| now - due > 2 * INTERVAL) {
+            self.due = Some(now);
+            return When::AtSweep;
+        }
+        When::Later
+    }
+
+    /// A member is called `to` from now on. Says whether the others know it by the name until now: if they were not told
+    /// yet that it came, they will be by its new one.
+    pub(super) fn rename(&mut self, member: MembershipId, to: &UserName) -> bool {
+        let is_known = !self.joined.contains(&member);
+        match &mut self.only {
+            Some(Notice::Joined { name, .. }) if !is_known => name.clone_from(to),
+            // Told behind this, it would seem to be this one who left: so it is only counted.
+            Some(Notice::Left { name, .. }) if name == to => self.only = None,
+            _ => {}
+        }
+        is_known
+    }
+
+    /// Gives out what is to be told, if anything is, to so many `members` of `room`.
+    pub(super) fn take(&mut self, room: &RoomName, members: usize, now: Instant) -> Option<Summary> {
+        self.due?;
+        let Self { joined, left, only, .. } = std::mem::take(self);
+        self.told = Some(now);
+        let count = |joined| Notice::Presence { room: room.clone(), joined, left, members };
+        let to_others = only.filter(|_| members <= NAMED_MEMBERS).unwrap_or_else(|| count(joined.len()));
+        let others = joined.len().saturating_sub(1);
+        let to_joined = (!joined.is_empty() && others + left > 0).then(|| count(others));
+        Some(Summary { joined, to_others, to_joined })
+    }
+}
