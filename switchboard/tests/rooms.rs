@@ -573,6 +573,29 @@ async fn one_member_is_told_alone_and_in_its_own_format() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_finishes_within_the_tick_gets_what_it_was_told_before() {
+    let mut node = Node::start().await;
+    let mut alice = node.member("lobby").await;
+    let (mut peer, conn) = node.connect().await;
+    let me = node.hub.enter(&conn, Format::Text);
+    // Nothing is on its way that the tick would be awake for.
+    alice.heard().await;
+    alice.me.tell(&user("guest-2"), "first".into()).unwrap();
+    alice.me.tell(&user("guest-2"), "second".into()).unwrap();
+    drop((conn, me));
+    assert_eq!(alice.me.tell(&user("guest-2"), "late".into()), Err(TellError::NoSuchMember(user("guest-2"))));
+    assert_eq!(peer.rest().await.unwrap(), b"@guest-1: first\n@guest-1: second\n");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_being_closed_is_told_nothing_and_the_sender_knows() {
+    let mut node = Node::start().await;
+    let (alice, _bob) = (node.member("lobby").await, node.member("lobby").await);
+    assert!(node.hub.close(&user("guest-2")));
+    assert_eq!(alice.me.tell(&user("guest-2"), "psst".into()), Err(TellError::NoSuchMember(user("guest-2"))));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_full_outbox_is_told_nothing_more_until_it_is_read() {
     let mut node = Node::start().await;
     let (alice, mut bob) = (node.member("lobby").await, node.member("lobby").await);

@@ -58,7 +58,7 @@ pin_project! {
 enum Phase {
     Handling,
     /// The handler may have given the connection to a task of its own: it is closed when that drops it. And what rooms
-    /// published before it left them is on its way.
+    /// published before it left them is on its way, as is what it was told.
     Handled {
         outcome: Outcome,
     },
@@ -91,7 +91,7 @@ where
                     *this.phase = Phase::Handled { outcome };
                 }
                 Phase::Handled { outcome } => {
-                    if peer.is_leaving() {
+                    if peer.is_owed() {
                         ready!(peer.poll_drive(cx));
                     }
                     let (source, finished, farewell) = match peer.poll_returned() {

@@ -2,7 +2,7 @@
 
 use super::HubInner;
 use super::membership::{Join, JoinError, Membership};
-use super::peer::Peer;
+use super::peer::{Peer, Untold};
 use super::posting::Form;
 use super::room::Room;
 use crate::sync::Mutex;
@@ -107,11 +107,11 @@ impl Identity {
         if !payloads.iter().all(|payload| form.carries(payload)) {
             return Err(TellError::Uncarried(to.clone()));
         }
-        if payloads.into_iter().all(|payload| known.peer.tell(form.frame(payload))) {
-            Ok(())
-        } else {
-            Err(TellError::Full(to.clone()))
-        }
+        let told = payloads.into_iter().try_for_each(|payload| known.peer.tell(form.frame(payload)));
+        told.map_err(|untold| match untold {
+            Untold::Closing => TellError::NoSuchMember(to.clone()),
+            Untold::Full => TellError::Full(to.clone()),
+        })
     }
 }
 

@@ -8,6 +8,7 @@ mod ending;
 mod half_close;
 mod origin;
 
+pub(in crate::hub) use deliver::Untold;
 pub(crate) use ending::{Farewell, Returned};
 pub(crate) use origin::ListenerSettings;
 pub use origin::{ConnectionId, PeerAddr};

@@ -10,6 +10,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use switchboard_proto::{CloseReason, Format, Message, Notice, RoomName};
 
+/// Why a frame from elsewhere was not taken.
+pub(in crate::hub) enum Untold {
+    /// The connection is as good as gone.
+    Closing,
+    /// The outbox is.
+    Full,
+}
+
 impl Peer {
     /// Delivers a batch of a room's: in one write if nothing is queued, else behind what is.
     pub(in crate::hub) fn deliver(
@@ -86,20 +94,24 @@ impl Peer {
         self.queued(&mut state);
     }
 
-    /// Sends one frame from elsewhere, behind what was published before it, unless the outbox is full. Says whether.
-    pub(in crate::hub) fn tell(self: &Arc<Self>, frame: Bytes) -> bool {
+    /// Sends one frame from elsewhere, behind what was published before it. What is taken is sent, however soon the handler
+    /// finishes.
+    pub(in crate::hub) fn tell(self: &Arc<Self>, frame: Bytes) -> Result<(), Untold> {
         let limits = &self.listener.limits;
         let mut state = self.state.lock();
+        if self.is(CLOSING) {
+            return Err(Untold::Closing);
+        }
         // What is on its way counts as queued.
         let (bytes, frames) = state.outbox.room(limits.outbox_bytes, limits.outbox_frames);
-        if self.is(CLOSING | FINISHED) || state.told.bytes as usize >= bytes || state.told.frames as usize >= frames {
-            return false;
+        if self.is(FINISHED) || state.told.bytes as usize >= bytes || state.told.frames as usize >= frames {
+            return Err(Untold::Full);
         }
         state.told.bytes += frame.len() as u32;
         state.told.frames += 1;
         drop(state);
         self.tick.post(Entry::Direct { peer: Arc::clone(self), frame });
-        true
+        Ok(())
     }
 
     /// Queues one frame that was told.
@@ -113,6 +125,9 @@ impl Peer {
         state.outbox.push(|output| output.share(frame));
         self.queued(&mut state);
         bump(&self.traffic.frames_out, 1);
+        if state.told.frames == 0 {
+            wake(state.driver.as_ref());
+        }
     }
 
     /// Counts one more room, unless that were more than `limit`.
@@ -137,8 +152,8 @@ impl Peer {
         }
     }
 
-    /// Whether something may still be delivered from a room that it has left.
-    pub(crate) fn is_leaving(&self) -> bool {
-        !self.is(CLOSING) && self.leaving.load(Ordering::Acquire) > 0
+    /// Whether something may still be delivered: from a room that it has left, or from somebody who was told that it will be.
+    pub(crate) fn is_owed(&self) -> bool {
+        !self.is(CLOSING) && (self.leaving.load(Ordering::Acquire) > 0 || self.state.lock().told.frames > 0)
     }
 }
