@@ -14,7 +14,7 @@
  * @property {string} time RFC 3339, in UTC
  * @property {string | null} from `null` if the server's own program published it
  * @property {string} [text]
- * @property {string} [base64] in the place of `text`, if it is not UTF-8
+ * @property {string} [base64] in the place of `text`, if it is not UTF-8: `bytes` gives either as it was sent
  * @property {boolean} replayed whether it was published before you came, or while you were away
  *
  * @typedef {object} Events
@@ -28,12 +28,16 @@
  * @property {{ room: string, joined: number, left: number, members: number }} presence
  * @property {{ room: string, from: string, to: string }} renamed
  * @property {{ from: string, text?: string, base64?: string }} direct to you alone
- * @property {{ error: Refusal, room?: string }} refused what nobody waits for: your name, or a room when reconnected
+ * @property {{ error: Refusal, room?: string }} refused what nobody waits for: your name or your token, or a room when
+ *     reconnected
  *
  * @typedef {'connecting' | 'open' | 'waiting' | 'closed'} State
  *
+ * @typedef {string | ArrayBuffer | ArrayBufferView | Blob} Payload what is published: a text, or bytes
+ *
  * @typedef {object} Options
  * @property {string} [name] to be called by, instead of `guest-N`
+ * @property {string} [token] to prove with, on each connection, that you are allowed
  * @property {typeof WebSocket} [WebSocket] instead of the one that is there
  * @property {() => number} [random] from 0 to 1, for the jitter
  *
@@ -61,8 +65,11 @@ const START = '0-0';
 const NAME = /^[A-Za-z0-9._-]{1,64}$/;
 const RESERVED = /^(guest-.*|udp|http|server)$/i;
 
+/** What would make another command, or none, of one. */
+const TOKEN = /^[^\s\p{Cc}]+$/u;
+
 /** What answers a command, as opposed to what is told without being asked. */
-const ANSWERS = new Set(['you-joined', 'you-left', 'named', 'who', 'rooms', 'pong']);
+const ANSWERS = new Set(['you-joined', 'you-left', 'named', 'who', 'rooms', 'authorized', 'pong']);
 
 /** The server's answer to what cannot be done. `code` never changes, the message is for people. */
 export class Refusal extends Error {
@@ -77,6 +84,16 @@ export class Refusal extends Error {
 /** @param {number} attempt from 0 @param {number} random from 0 to 1 @returns milliseconds to wait before it */
 export function delay(attempt, random) {
     return random * Math.min(LAST_DELAY_MS, FIRST_DELAY_MS * 2 ** attempt);
+}
+
+/**
+ * The bytes of a message, whether it came as text or not.
+ *
+ * @param {{ text?: string, base64?: string }} message @returns {Uint8Array}
+ */
+export function bytes({ text, base64 }) {
+    if (base64 === undefined) return new TextEncoder().encode(text);
+    return Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
 }
 
 export class Switchboard {
@@ -104,6 +121,7 @@ export class Switchboard {
     #heard = false;
     /** Whether the name we want was ours already. */
     #had = false;
+    #token;
     /** What the server said of the end that is coming. */
     #reason = '';
 
@@ -117,6 +135,7 @@ export class Switchboard {
         this.#url = new URL(url, globalThis.location?.href);
         this.#url.protocol = this.#url.protocol.replace('http', 'ws');
         this.wanted = options.name ?? '';
+        this.#token = options.token ?? '';
         this.#WebSocket = options.WebSocket ?? globalThis.WebSocket;
         this.#random = options.random ?? Math.random;
         globalThis.addEventListener?.('online', this.retry);
@@ -174,26 +193,33 @@ export class Switchboard {
     /**
      * Publishes to a room that you are in. Resolves when the server has taken it.
      *
-     * @param {string} room @param {string} text @returns {Promise<void>}
+     * @param {string} room @param {Payload} payload at most 64 KiB, unless the server says otherwise
+     * @returns {Promise<void>}
      */
-    async publish(room, text) {
-        const socket = this.#socket;
+    async publish(room, payload) {
         check(room);
-        if (this.state !== 'open') throw disconnected();
-        await this.#places.get(room.toLowerCase())?.entered.promise;
-        // Whoever wrote it may have given up on it meanwhile.
-        if (socket !== this.#socket) throw disconnected();
-        await this.#say(`/pub ${room} ${text}`);
+        await this.#send(`/pub ${room} `, payload, this.#places.get(room.toLowerCase()));
     }
 
     /**
      * Sends to one person alone. Resolves when the server has taken it.
      *
-     * @param {string} name @param {string} text @returns {Promise<void>}
+     * @param {string} name @param {Payload} payload @returns {Promise<void>}
      */
-    async tell(name, text) {
+    async tell(name, payload) {
         check(name);
-        await this.#say(`/msg ${name} ${text}`);
+        await this.#send(`/msg ${name} `, payload);
+    }
+
+    /**
+     * Proves that you are allowed, and again after each reconnection. A server that wants no proof takes any.
+     *
+     * @param {string} token @returns {Promise<void>}
+     */
+    async authorize(token) {
+        if (!TOKEN.test(token)) throw new Refusal('bad-argument', 'a token is a word');
+        this.#token = token;
+        await this.#change(`/auth ${token}`, 'authorized');
     }
 
     /** Takes another name, and again after each reconnection. @param {string} name @returns {Promise<void>} */
@@ -320,9 +346,19 @@ export class Switchboard {
         });
     }
 
-    /** A command that has no answer unless it fails: the one to a ping behind it tells. @param {string} line */
-    async #say(line) {
-        if (this.state === 'open') this.#socket?.send(line);
+    /**
+     * A command that has no answer unless it fails: the one to a ping behind it tells.
+     *
+     * @param {string} head @param {Payload} payload @param {Place} [place] to be in before
+     */
+    async #send(head, payload, place) {
+        const socket = this.#socket;
+        if (!socket || this.state !== 'open') throw disconnected();
+        const frame = framed(head, payload instanceof Blob ? await payload.arrayBuffer() : payload);
+        if (place) await place.entered.promise;
+        // Whoever wrote it may have given up on it meanwhile.
+        if (socket !== this.#socket) throw disconnected();
+        socket.send(frame);
         await this.#ask('/ping', 'pong');
     }
 
@@ -359,10 +395,14 @@ export class Switchboard {
         try {
             await this.#change(`/name ${wanted}`, 'named');
         } catch (error) {
-            if (!(error instanceof Refusal) || error.code === 'disconnected') return;
-            if (!this.#had) this.wanted = '';
-            this.#emit('refused', { error });
+            if (!this.#had && error.code !== 'disconnected') this.wanted = '';
+            this.#complain(error);
         }
+    }
+
+    /** Tells what nobody waits for. @param {any} error */
+    #complain(error) {
+        if (error.code !== 'disconnected') this.#emit('refused', { error });
     }
 
     // What is told.
@@ -440,6 +480,9 @@ export class Switchboard {
     /** @param {{ name: string, room: string | null }} welcome */
     async #open(welcome) {
         const socket = this.#socket;
+        // Before whatever those ask who hear of it.
+        this.state = 'open';
+        if (this.#token) this.authorize(this.#token).catch((error) => this.#complain(error));
         this.#become('open');
         this.#call(welcome.name);
         if (welcome.name !== this.wanted) this.#claim();
@@ -562,6 +605,21 @@ class Deferred {
 function parse(id) {
     const [epoch, seq] = id.split('-');
     return [epoch, Number(seq)];
+}
+
+/**
+ * A command and what it brings, in one frame, which is binary if that is.
+ *
+ * @param {string} head @param {string | ArrayBuffer | ArrayBufferView} payload
+ */
+function framed(head, payload) {
+    if (typeof payload === 'string') return head + payload;
+    const { buffer, byteOffset, byteLength } = ArrayBuffer.isView(payload) ? payload : new Uint8Array(payload);
+    const start = new TextEncoder().encode(head);
+    const frame = new Uint8Array(start.length + byteLength);
+    frame.set(start);
+    frame.set(new Uint8Array(buffer, byteOffset, byteLength), start.length);
+    return frame;
 }
 
 /** A name with a space in it would make another command of one. @param {string} name */

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, test } from 'node:test';
 import { Clock } from './clock.mjs';
 import { load } from './load.mjs';
 
-const { Refusal, Switchboard, delay } = await load('switchboard.js');
+const { Refusal, Switchboard, bytes, delay } = await load('switchboard.js');
 
 /** The end of a WebSocket that the test holds. */
 class Socket {
@@ -356,4 +356,46 @@ test('what is unknown is skipped, and a closed board stays closed', async () => 
     clock.tick(60_000);
     assert.equal(Socket.all.length, 1);
     assert.equal(board.state, 'closed');
+});
+
+test('bytes are published in a binary frame, as they were', async () => {
+    await inOps(7);
+    const view = Uint8Array.of(0, 47, 10, 255).subarray(1);
+    const sent = [board.publish('ops', view), board.publish('ops', view.slice().buffer), board.tell('bob', view)];
+    // It may be used for something else at once.
+    view.fill(0);
+    sent.push(board.publish('ops', new Blob([Uint8Array.of(255)])));
+    for (let pongs = 0; pongs < 8 && Socket.last.sent.length < 8; pongs += 1) await settled();
+    const frames = Socket.last.take().filter((frame) => frame !== '/ping');
+    const shown = frames.map((frame) => frame instanceof Uint8Array && Buffer.from(frame).toString('latin1')).sort();
+    assert.deepEqual(shown, ['/msg bob /\n\xff', '/pub ops /\n\xff', '/pub ops /\n\xff', '/pub ops \xff']);
+    Socket.last.say(...Array.from({ length: 4 }, () => ({ event: 'pong' })));
+    await Promise.all(sent);
+});
+
+test('bytes come back as they were, from text and from base64', () => {
+    assert.deepEqual([...bytes({ text: 'hé' })], [104, 0xc3, 0xa9]);
+    assert.deepEqual([...bytes({ base64: '/y8K' })], [255, 47, 10]);
+});
+
+test('a token is given on each connection, before anything else', async () => {
+    start({ token: 's3cret' });
+    board.on('state', ({ state }) => state === 'open' && board.allRooms().catch(() => {}));
+    await settled();
+    Socket.last.say(welcome());
+    assert.deepEqual(Socket.last.take(), ['/auth s3cret', '/rooms']);
+    Socket.last.say({ event: 'authorized' });
+    await reconnect();
+    assert.deepEqual(Socket.last.take(), ['/auth s3cret', '/rooms']);
+    Socket.last.say(refusal('not-authorized'));
+    await settled();
+    assert.deepEqual(short(), ['refused']);
+    const authorized = board.authorize('better');
+    assert.equal(Socket.last.take()[0], '/auth better');
+    Socket.last.say({ event: 'rooms', rooms: [], total: 0 }, { event: 'authorized' });
+    await authorized;
+    for (const token of ['', 'two words', 'a\n/quit']) {
+        await assert.rejects(board.authorize(token), { code: 'bad-argument' });
+    }
+    assert.deepEqual(Socket.last.take(), []);
 });
