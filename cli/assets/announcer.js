@@ -13,15 +13,28 @@ const TOGETHER_MS = 1_000;
 const TOLD = 3;
 
 /** @type {string[]} */
-let waiting = [];
+let messages = [];
+/** @type {string[]} */
+let notices = [];
+/** @type {ReturnType<typeof setTimeout> | undefined} */
+let timer;
 
-/** @param {string} words */
+/** Somebody said something. @param {string} words */
 export function announce(words) {
-    waiting.push(words);
-    if (waiting.length > 1) return;
-    setTimeout(() => {
-        const told = waiting.length > TOLD ? `${waiting.length} new messages` : waiting.join('. ');
-        waiting = [];
-        find('announcer', HTMLElement).textContent = told;
+    messages.push(words);
+    tellSoon();
+}
+
+/** What is never only counted. @param {string} words */
+export function notice(words) {
+    notices.push(words);
+    tellSoon();
+}
+
+function tellSoon() {
+    timer ??= setTimeout(() => {
+        const told = messages.length > TOLD ? [`${messages.length} new messages`] : messages;
+        find('announcer', HTMLElement).textContent = [...notices, ...told].join('. ');
+        [messages, notices, timer] = [[], [], undefined];
     }, TOGETHER_MS);
 }

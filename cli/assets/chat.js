@@ -137,11 +137,12 @@ export class Chat {
         const talk = this.talks.get(key('room', room));
         if (!talk) return;
         const own = from !== null && this.#ownNames.has(from);
-        talk.conversation.say({ from, text, base64, seq, own, time: Date.parse(time) });
+        const called = !own && this.#calls(text ?? '');
+        talk.conversation.say({ from, text, base64, seq, own, called, time: Date.parse(time) });
         if (own && text !== undefined) talk.heard(text);
         // What was said before we came is no news, but what was said while we were away is.
         const isNews = !replayed || this.connections > talk.enteredAt;
-        if (isNews && !own) this.#news(talk, `${from ?? 'server'}: ${text ?? 'not text'}`, this.#calls(text ?? ''));
+        if (isNews && !own) this.#news(talk, `${from ?? 'server'}: ${text ?? 'not text'}`, called);
         this.#view.changed(talk);
     }
 

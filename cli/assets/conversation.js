@@ -5,7 +5,7 @@
  * and connections.
  *
  * @typedef {{ kind: 'message', from: string | null, text?: string, base64?: string, time: number, own: boolean,
- *     seq?: number, continued: boolean }} MessageRow
+ *     called?: boolean, seq?: number, continued: boolean }} MessageRow `called`: it is for the reader in particular
  * @typedef {object} Change who came and went: some by name, and how many more
  * @property {string[]} joined
  * @property {string[]} left

@@ -9,6 +9,7 @@
 
 import { describe } from './conversation.js';
 import { avatar, make, tint } from './elements.js';
+import { bytes } from './switchboard.js';
 
 /** Rows in the document: at least a few screens, and never more than this. */
 const ROWS = 300;
@@ -239,6 +240,7 @@ function rupture(what, why) {
 function message(row) {
     const element = make('li', 'message');
     element.classList.toggle('own', row.own);
+    element.classList.toggle('called', row.called ?? false);
     element.classList.toggle('continued', row.continued);
     const time = make('time', '', row.continued ? hours(row.time) : clock.format(row.time));
     time.setAttribute('datetime', new Date(row.time).toISOString());
@@ -264,11 +266,11 @@ function body({ text, base64 }) {
         element.append(...links(text ?? ''));
         return element;
     }
-    const bytes = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
-    const hex = Array.from(bytes.subarray(0, SHOWN_BYTES), (byte) => byte.toString(16).padStart(2, '0')).join(' ');
+    const raw = bytes({ base64 });
+    const hex = Array.from(raw.subarray(0, SHOWN_BYTES), (byte) => byte.toString(16).padStart(2, '0')).join(' ');
     element.classList.add('binary');
-    element.append(make('span', 'size', `${bytes.length.toLocaleString()} bytes, not text`));
-    element.append(make('code', '', bytes.length > SHOWN_BYTES ? `${hex} …` : hex));
+    element.append(make('span', 'size', `${raw.length.toLocaleString()} bytes, not text`));
+    element.append(make('code', '', raw.length > SHOWN_BYTES ? `${hex} …` : hex));
     return element;
 }
 

@@ -5,7 +5,7 @@
  * shows thousands of rows that of log.js.
  */
 
-import { announce } from './announcer.js';
+import { announce, notice } from './announcer.js';
 import { Chat } from './chat.js';
 import { Conversation } from './conversation.js';
 import { avatar, find } from './elements.js';
@@ -34,6 +34,8 @@ let chat;
 /** @type {{ rooms: { room: string, members: number }[], total: number }} */
 let allRooms = { rooms: [], total: 0 };
 let drawing = 0;
+/** Whether there was a connection, and is none. */
+let lost = false;
 /** The rooms that are remembered. */
 let remembered = '';
 
@@ -55,7 +57,8 @@ const view = {
         complain('');
         log.open(active?.conversation ?? new Conversation());
         history.replaceState(null, '', active?.kind === 'room' ? `#${active.name}` : location.pathname);
-        countPeople();
+        people.show(active?.names ?? [], switchboard.name, active?.names.length ?? 0);
+        countPeople(true);
         look();
     },
     sees: (talk) => talk === chat.active && log.atEnd && document.visibilityState === 'visible',
@@ -128,6 +131,10 @@ function connection({ state, delay = 0 }) {
     const next = state === 'connecting' ? 'Connecting.' : `Trying again ${seconds > 3 ? `in ${seconds} s` : 'now'}.`;
     find('banner-text', HTMLElement).textContent = `${what} ${next}`;
     find('retry', HTMLButtonElement).hidden = state !== 'waiting';
+    // Told once, and not with each attempt.
+    const isLost = state !== 'open' && chat.connections > 0;
+    if (isLost !== lost) notice(isLost ? 'The connection is lost' : 'Connected again');
+    lost = isLost;
     if (state === 'open') {
         complain('');
         countRooms();
@@ -262,7 +269,7 @@ const countPeople = seldom(PEOPLE_MS, async () => {
     const talk = chat.active;
     if (talk?.kind !== 'room' || switchboard.state !== 'open') return false;
     const { members, total } = await everybody(talk.name);
-    talk.members = total;
+    [talk.names, talk.members] = [members, total];
     if (talk === chat.active) people.show(members, switchboard.name, total);
     show();
 });
@@ -285,25 +292,31 @@ async function everybody(room) {
 }
 
 /**
- * A function that does `what` at once, but not again within `pause`: then it does so once behind it.
+ * A function that does `what` at once, but not again within `pause`: then it does so once behind it, or without a pause
+ * if that is urgent.
  *
  * @param {number} pause @param {() => Promise<false | void>} what gives false if it has done nothing
  */
 function seldom(pause, what) {
-    let wanted = false;
     let busy = false;
-    const again = () => {
-        busy = false;
-        if (wanted) run();
-    };
-    const run = async () => {
-        wanted = busy;
-        if (busy) return;
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    let pausing;
+    /** What is asked for meanwhile. */
+    let wanted = { at: false, soon: false };
+    const run = async (soon = false) => {
+        wanted = { at: true, soon: soon || wanted.soon };
+        if (busy || (pausing && !wanted.soon)) return;
+        clearTimeout(pausing);
         busy = true;
+        wanted = { at: false, soon: false };
         // Without a connection there is nothing to know, and the next one asks again.
         const done = await what().catch(() => false);
-        if (done === false) again();
-        else setTimeout(again, pause);
+        busy = false;
+        const again = () => {
+            pausing = undefined;
+            if (wanted.at) run();
+        };
+        pausing = setTimeout(again, done === false || wanted.soon ? 0 : pause);
     };
     return run;
 }
@@ -370,6 +383,7 @@ addEventListener('hashchange', () => {
 });
 
 find('members', HTMLElement).addEventListener('toggle', () => countPeople());
+find('rooms', HTMLElement).addEventListener('toggle', () => sidebar.follow());
 find('rename', HTMLButtonElement).addEventListener('click', () => askName(''));
 find('leave', HTMLButtonElement).addEventListener('click', leave);
 find('retry', HTMLButtonElement).addEventListener('click', () => switchboard.retry());

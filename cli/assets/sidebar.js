@@ -14,6 +14,8 @@ export class Sidebar {
     #others = find('others', HTMLUListElement);
     #rest = find('others-rest', HTMLElement);
     #button = find('rooms-button', HTMLButtonElement);
+    /** The conversation that was brought into sight. @type {string | undefined} */
+    #followed;
 
     /** @param {(kind: 'room' | 'person', name: string) => void} choose */
     constructor(choose) {
@@ -50,9 +52,19 @@ export class Sidebar {
         this.#rest.hidden = rest <= 0;
         this.#rest.textContent = `and ${rest.toLocaleString()} more`;
 
+        if (active && active.key !== this.#followed) this.follow();
+        this.#followed = active?.key;
+
         const news = talks.some(({ conversation }) => conversation.unread > 0);
         this.#button.classList.toggle('news', news);
         this.#button.setAttribute('aria-label', news ? 'Rooms, with news' : 'Rooms');
+    }
+
+    /** Brings the conversation that is open into sight. */
+    follow() {
+        for (const list of [this.#yours, this.#private]) {
+            list.querySelector('[aria-current]')?.scrollIntoView({ block: 'nearest' });
+        }
     }
 }
 

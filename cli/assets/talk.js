@@ -17,6 +17,8 @@ export class Talk {
     enteredAt = 0;
     /** How many are in the room. */
     members = 0;
+    /** Those of them whose names are known. @type {string[]} */
+    names = [];
 
     /** @param {'room' | 'person'} kind @param {string} name */
     constructor(kind, name) {

@@ -4,7 +4,8 @@ import assert from 'node:assert/strict';
 import { mkdirSync, readFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 import { Chromium } from './chromium.mjs';
-import { Netcat, Program, Sensor, Wire, crowd, target } from './program.mjs';
+import { faint } from './legible.mjs';
+import { Netcat, Program, Sensor, Wire, closeAll, crowd, target } from './program.mjs';
 
 const pictures = `${target}/browser`;
 const DESKTOP = { width: 1280, height: 800 };
@@ -33,6 +34,7 @@ before(async () => {
 });
 
 after(async () => {
+    closeAll();
     await chromium?.close();
     await program?.stop();
 });
@@ -55,12 +57,33 @@ async function say(tab, text) {
     await tab.press('Enter');
 }
 
+/** A picture in the light, of what can be read. @param {import('./chromium.mjs').Tab} tab @param {string} name */
+async function picture(tab, name) {
+    assert.deepEqual(await faint(tab), []);
+    await tab.picture(`${pictures}/${name}.png`);
+}
+
+/** And one in the dark. @param {import('./chromium.mjs').Tab} tab @param {string} name */
+async function both(tab, name) {
+    await picture(tab, `${name}-light`);
+    await tab.scheme('dark');
+    await tab.picture(`${pictures}/${name}-dark.png`);
+    await tab.scheme('light');
+}
+
 // These run in the page.
 
 const connected = () => document.querySelector('#lamp').dataset.state === 'open';
 const offline = () => document.querySelector('#lamp').dataset.state === 'waiting';
+/** Connected, as soon as one can be. */
+const impatient = () => {
+    document.querySelector('#retry').click();
+    return document.querySelector('#lamp').dataset.state === 'open';
+};
 const texts = () => [...document.querySelectorAll('#rows .message .body')].map((body) => body.textContent);
 const shows = (text) => [...document.querySelectorAll('#rows > li')].some((row) => row.textContent.includes(text));
+const title = (text) => document.querySelector('#title').textContent === text;
+const announced = (text) => document.querySelector('#announcer').textContent.includes(text);
 const ruptures = () => [...document.querySelectorAll('#rows .rupture strong')].map((row) => row.textContent);
 
 test('two pages, nc and a sensor hear each other in one order', async () => {
@@ -90,7 +113,7 @@ test('two pages, nc and a sensor hear each other in one order', async () => {
     }
     assert.deepEqual(sensed, heard);
     assert.equal(new Set(heard).size, all);
-    await alice.picture(`${pictures}/one-room.png`);
+    await picture(alice, 'one-room');
     netcat.close();
     sensor.close();
 });
@@ -104,7 +127,8 @@ test('a connection that is cut goes on where it was', async () => {
     await tab.until(shows, 'before');
     wire.cut();
     await tab.until(offline);
-    await tab.picture(`${pictures}/offline.png`);
+    await tab.until(announced, 'The connection is lost');
+    await picture(tab, 'offline');
     for (let number = 1; number <= 200; number += 1) netcat.say(`away ${number}`);
     await netcat.until(/away 200$/);
     await tab.type('#text', 'typed while away');
@@ -112,6 +136,7 @@ test('a connection that is cut goes on where it was', async () => {
     await tab.until(() => document.querySelector('#complaint').textContent);
     wire.whole = true;
     await tab.until(connected);
+    await tab.until(announced, 'Connected again');
     await tab.until(shows, 'away 200');
     // All of it, once, in order, and under the same name.
     await tab.run(() => document.querySelector('#log').focus());
@@ -137,25 +162,43 @@ test('a connection that is cut goes on where it was', async () => {
     });
     assert.equal(gap, '44 messages are missing here. The server no longer has 202 to 245.');
     await tab.run(() => document.querySelector('#rows .rupture').scrollIntoView({ block: 'center' }));
-    await tab.picture(`${pictures}/gap.png`);
+    await picture(tab, 'gap');
     netcat.close();
     wire.close();
 });
 
-test('a restart is told, and the page goes on', async () => {
-    const tab = await enter('alice-3', 'again');
-    await say(tab, 'before the restart');
-    await tab.until(shows, 'before the restart');
+test('a restart is told, and nothing that history holds is lost', async () => {
+    const wire = new Wire(http);
+    const [tab, near] = [await enter('alice-3', 'again', { port: await wire.start() }), await enter('bob-3', 'again')];
+    let netcat = new Netcat(tcp);
+    netcat.say('/join again');
+    const lines = (what) => Array.from({ length: 50 }, (_, at) => `${what} ${at + 1}`);
+    const say = (all) => all.forEach((line) => netcat.say(line));
+    say(lines('before'));
+    await netcat.until(/before 50$/);
+    // What it has taken is told before it goes.
     await program.stop();
-    await tab.until(offline);
+    wire.cut();
+    netcat.close();
+    await Promise.all([tab.until(offline), near.until(offline)]);
     program = await Program.start(LISTENERS.map((listener, at) => listener.replace(':0', `:${program.ports[at]}`)));
-    await tab.until(connected);
-    await tab.until(shows, 'This room began anew.');
-    await say(tab, 'after it');
-    await tab.until(shows, 'after it');
-    assert.deepEqual(await tab.run(texts), ['before the restart', 'after it']);
+    netcat = new Netcat(tcp);
+    netcat.say('/join again');
+    say(lines('meanwhile'));
+    await netcat.until(/meanwhile 50$/);
+    wire.whole = true;
+    for (const one of [tab, near]) {
+        await one.until(impatient);
+        await one.until(shows, 'This room began anew.');
+        await one.until(shows, 'meanwhile 50');
+        assert.deepEqual(await one.run(texts), [...lines('before'), ...lines('meanwhile')]);
+        assert.deepEqual(await one.run(ruptures), ['This room began anew.']);
+    }
     assert.equal(await tab.run(() => document.querySelector('#self-name').textContent), 'alice-3');
-    await tab.picture(`${pictures}/restart.png`);
+    await tab.run(() => document.querySelector('#rows .rupture').scrollIntoView({ block: 'center' }));
+    await picture(tab, 'restart');
+    netcat.close();
+    wire.close();
 });
 
 test('what is said is text, whatever it looks like', async () => {
@@ -178,9 +221,9 @@ test('keys are enough', async () => {
     const focused = () => document.activeElement.id || document.activeElement.className;
     assert.equal(await tab.run(focused), 'text');
     await say(tab, '/join other');
-    await tab.until(() => document.querySelector('#title').textContent === 'other');
+    await tab.until(title, 'other');
     await tab.press('ArrowUp', { alt: true });
-    await tab.until(() => document.querySelector('#title').textContent === 'keys');
+    await tab.until(title, 'keys');
     await tab.run(() => document.querySelector('#log').focus());
     await tab.press('Escape');
     assert.equal(await tab.run(focused), 'text');
@@ -201,6 +244,75 @@ test('keys are enough', async () => {
         .filter((element) => element.checkVisibility() && element.getBoundingClientRect().height < 44)
         .map((element) => element.id || element.className));
     assert.deepEqual(small, []);
+    await tab.click('#help-button');
+    await picture(tab, 'help');
+});
+
+test('the entrance fits, and is the same to programs that read it out', async () => {
+    for (const [kind, size] of Object.entries({ desktop: DESKTOP, phone: PHONE })) {
+        const tab = await chromium.open(`http://127.0.0.1:${http}/`, size);
+        await tab.until(() => !document.querySelector('#entrance').hidden);
+        const over = await tab.run(() => {
+            const { scrollWidth, scrollHeight, clientWidth, clientHeight } = document.documentElement;
+            return [scrollWidth - clientWidth, scrollHeight - clientHeight];
+        });
+        assert.deepEqual(over, [0, 0], kind);
+        const unnamed = await tab.run(() => [...document.querySelectorAll('input, button, textarea')]
+            .filter((element) => !element.labels?.length && !element.ariaLabel && !element.textContent.trim())
+            .map((element) => element.id));
+        assert.deepEqual(unnamed, ['theme', 'rename', 'latest'].filter((id) => unnamed.includes(id)));
+        await both(tab, `entrance-${kind}`);
+    }
+});
+
+test('long names, long words and many rooms keep their places', async () => {
+    for (const [kind, size] of Object.entries({ desktop: DESKTOP, phone: PHONE })) {
+        const tab = await enter(`alice-8-${kind}`, `long-${kind}`, size);
+        await both(tab, `empty-${kind}`);
+        const netcat = new Netcat(tcp);
+        netcat.say(`/name ${'W'.repeat(50)}-${kind}`);
+        netcat.say(`/join long-${kind}`);
+        netcat.say(`alice-8-${kind}: what a name, and ${'what-a-word-'.repeat(30)}`);
+        netcat.say(`https://example.org/${'path/'.repeat(40)}`);
+        await tab.until(shows, 'path/path');
+        const measured = await tab.run(() => {
+            const time = document.querySelector('#rows .message time');
+            const log = document.querySelector('#log');
+            return {
+                lines: Math.round(time.getBoundingClientRect().height / parseFloat(getComputedStyle(time).lineHeight)),
+                wider: log.scrollWidth - log.clientWidth,
+                called: document.querySelectorAll('#rows .called').length,
+            };
+        });
+        assert.deepEqual(measured, { lines: 1, wider: 0, called: 1 });
+        await both(tab, `long-${kind}`);
+        for (let number = 1; number <= 20; number += 1) {
+            const name = `${kind}-${String(number).padStart(2, '0')}${number % 5 ? '' : `-${'long-name-'.repeat(5)}`}`;
+            await fetch(`http://127.0.0.1:${http}/rooms/${name}`, { method: 'POST', body: 'One.' });
+            await say(tab, `/join ${name}`);
+        }
+        await tab.until(title, `${kind}-20-${'long-name-'.repeat(5)}`);
+        await tab.until(shows, 'One.');
+        await fetch(`http://127.0.0.1:${http}/rooms/${kind}-07?name=bob`, { method: 'POST', body: 'News.' });
+        await fetch(`http://127.0.0.1:${http}/rooms/${kind}-08`, { method: 'POST', body: `Look, alice-8-${kind}!` });
+        for (let number = 0; number < 100; number += 1) {
+            await fetch(`http://127.0.0.1:${http}/rooms/${kind}-09`, { method: 'POST', body: 'More.' });
+        }
+        const unread = () => [...document.querySelectorAll('#yours .news .count')].map((count) => count.textContent);
+        await tab.until(() => document.querySelectorAll('#yours .news').length === 3
+            && document.querySelectorAll('#yours .called').length === 1);
+        await tab.until(() => document.querySelector('#yours .news:nth-child(10) .count')?.textContent.startsWith('99+'));
+        assert.deepEqual(await tab.run(unread), ['1 unread', '1 unread, for you', '99+ unread']);
+        // Who is there is told at once, and of this room alone.
+        await tab.until(() => document.querySelectorAll('#people li').length === 1);
+        if (kind === 'phone') await tab.click('#rooms-button');
+        await tab.until(() => {
+            const [list, item] = ['.lists', '[aria-current]'].map((what) => document.querySelector(what).getBoundingClientRect());
+            return item.top >= list.top && item.bottom <= list.bottom;
+        });
+        await both(tab, `many-rooms-${kind}`);
+        netcat.close();
+    }
 });
 
 test('private messages reach one, and say when they reach nobody', async () => {
@@ -212,7 +324,7 @@ test('private messages reach one, and say when they reach nobody', async () => {
     await one.until(shows, 'yes?');
     await say(one, '/msg nobody-6 hello?');
     await one.until(() => document.querySelector('#pending .failed .fate')?.textContent.includes('nobody-6'));
-    await one.picture(`${pictures}/private.png`);
+    await picture(one, 'private');
 });
 
 test('a name that somebody has is asked for again', async () => {
@@ -300,14 +412,41 @@ test('the example of the protocol does what it says', async () => {
     netcat.close();
 });
 
+test('many rooms on one socket, and bytes as they were', async () => {
+    const tab = await chromium.open(`http://127.0.0.1:${http}/`);
+    const seen = await tab.run(async () => {
+        const { Switchboard, bytes } = await import('/switchboard.js');
+        let sockets = 0;
+        class Counted extends WebSocket {
+            constructor(url) {
+                super(url);
+                sockets += 1;
+            }
+        }
+        const switchboard = new Switchboard('/ws', { name: 'carol', token: 'any', WebSocket: Counted });
+        const told = [];
+        // Between answers and messages there is no order.
+        const all = new Promise((resolve) => switchboard.on('message', (message) => {
+            if (told.push([message.room, ...bytes(message)]) === 4) resolve();
+        }));
+        const rooms = ['one-1', 'two-2', 'three-3'];
+        await Promise.all(rooms.map((room) => switchboard.join(room)));
+        await switchboard.authorize('another');
+        const payload = Uint8Array.of(0, 13, 10, 255, 128);
+        for (const sent of [payload, payload.buffer, new Blob([payload])]) await switchboard.publish(rooms.shift(), sent);
+        await switchboard.publish('one-1', new TextEncoder().encode('text'));
+        await all;
+        switchboard.close();
+        return { told, sockets };
+    });
+    const payload = [0, 13, 10, 255, 128];
+    const text = [...Buffer.from('text')];
+    const told = [['one-1', ...payload], ['two-2', ...payload], ['three-3', ...payload], ['one-1', ...text]];
+    assert.deepEqual(seen, { told, sockets: 1 });
+    const kept = await fetch(`http://127.0.0.1:${http}/rooms/two-2/messages`).then((answer) => answer.json());
+    assert.equal(kept.base64, 'AA0K/4A=');
+});
+
 test('no page has failed, or asked anybody else', () => {
     assert.deepEqual(chromium.faults, []);
 });
-
-/** A picture in the light and one in the dark. @param {import('./chromium.mjs').Tab} tab @param {string} name */
-async function both(tab, name) {
-    for (const scheme of ['light', 'dark']) {
-        await tab.scheme(scheme);
-        await tab.picture(`${pictures}/${name}-${scheme}.png`);
-    }
-}

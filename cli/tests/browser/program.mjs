@@ -20,7 +20,7 @@ export class Program {
     /** @param {string[]} listeners such as `rooms=tcp://127.0.0.1:0` */
     static async start(listeners) {
         const program = new Program();
-        program.#process = spawn(path, ['serve', ...listeners], { stdio: ['ignore', 'pipe', 'inherit'] });
+        program.#process = spawn(path, ['serve', '--grace', '4s', ...listeners], { stdio: ['ignore', 'pipe', 'inherit'] });
         for await (const line of createInterface({ input: program.#process.stdout })) {
             const port = /:\/\/127\.0\.0\.1:(\d+)/.exec(line)?.[1];
             if (port) program.ports.push(Number(port));
@@ -34,6 +34,13 @@ export class Program {
         this.#process.kill('SIGTERM');
         await exited;
     }
+}
+
+/** What is to be closed at the end, should a test have failed before it did so. @type {Set<{ close: () => void }>} */
+const open = new Set();
+
+export function closeAll() {
+    for (const one of open) one.close();
 }
 
 /** Lines that came, and whoever waits for some. */
@@ -63,6 +70,7 @@ export class Netcat extends Heard {
     /** @param {number} port */
     constructor(port) {
         super();
+        open.add(this);
         this.#process = spawn('nc', ['127.0.0.1', String(port)], { stdio: ['pipe', 'pipe', 'inherit'] });
         createInterface({ input: this.#process.stdout }).on('line', (line) => this.add(line));
     }
@@ -73,6 +81,7 @@ export class Netcat extends Heard {
     }
 
     close() {
+        open.delete(this);
         this.#process.kill();
     }
 }
@@ -85,6 +94,7 @@ export class Sensor extends Heard {
     /** @param {number} port */
     constructor(port) {
         super();
+        open.add(this);
         this.#port = port;
         this.#socket.on('message', (datagram) => this.add(String(datagram).trimEnd()));
     }
@@ -103,6 +113,7 @@ export class Sensor extends Heard {
     }
 
     close() {
+        open.delete(this);
         this.#socket.close();
     }
 }
@@ -116,6 +127,7 @@ export class Wire {
 
     /** @param {number} to */
     constructor(to) {
+        open.add(this);
         this.#server = createServer((near) => {
             if (!this.whole) return near.destroy();
             const far = connect(to, '127.0.0.1');
@@ -143,6 +155,7 @@ export class Wire {
     }
 
     close() {
+        open.delete(this);
         this.cut();
         this.#server.close();
     }
