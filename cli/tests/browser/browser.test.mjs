@@ -412,6 +412,27 @@ test('the example of the protocol does what it says', async () => {
     netcat.close();
 });
 
+test('events are resumed by the browser itself', async () => {
+    const wire = new Wire(http);
+    const tab = await chromium.open(`http://127.0.0.1:${await wire.start()}/`);
+    const publish = (text) => fetch(`http://127.0.0.1:${http}/rooms/events`, { method: 'POST', body: text });
+    await publish('before');
+    await tab.run(() => {
+        globalThis.told = [];
+        const source = new EventSource('/rooms/events/events?since=0-0');
+        source.onmessage = ({ data }) => globalThis.told.push(JSON.parse(data).text);
+    });
+    const told = (last) => globalThis.told.at(-1) === last;
+    await tab.until(told, 'before');
+    wire.cut();
+    await publish('away 1');
+    await publish('away 2');
+    wire.whole = true;
+    await tab.until(told, 'away 2');
+    assert.deepEqual(await tab.run(() => globalThis.told), ['before', 'away 1', 'away 2']);
+    wire.close();
+});
+
 test('many rooms on one socket, and bytes as they were', async () => {
     const tab = await chromium.open(`http://127.0.0.1:${http}/`);
     const seen = await tab.run(async () => {

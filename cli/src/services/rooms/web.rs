@@ -320,6 +320,6 @@ fn paged(list: &Reply, next: Option<String>) -> Response {
 }
 
 #[cfg(test)]
-mod tests;
+mod served;
 #[cfg(test)]
-mod waits;
+mod tests;

@@ -1,12 +1,16 @@
-//! What takes time: bodies that come late or never, and streams in which nobody says anything.
+//! What a client gets, in memory: what takes time, and limits that the program has no setting for.
 
 use super::*;
 use crate::services::rooms::Settings;
 use switchboard::testing::Peer;
-use switchboard::{Hub, Memory, Server};
+use switchboard::{Hub, HubLimits, Memory, Server};
 
 /// A client of rooms over HTTP, under the test's clock.
 fn client() -> Peer {
+    client_of(Hub::new())
+}
+
+fn client_of(hub: Hub) -> Peer {
     let settings = Settings {
         format: Format::Json,
         room: None,
@@ -16,7 +20,7 @@ fn client() -> Peer {
         overflow: None,
         idle: None,
     };
-    let listener = Arc::new(Listener::new(settings, Hub::new()));
+    let listener = Arc::new(Listener::new(settings, hub));
     let guard = Guard { origins: guard::Origins::default(), loopback: true, secure: false };
     let web = Arc::new(Web::new(listener, guard, 64));
     let memory = Memory::new();
@@ -70,5 +74,18 @@ async fn events_are_kept_alive_by_comments() {
         assert!(paragraph(&mut peer).await.contains(":\n\n"));
         let passed = began.elapsed().as_secs();
         assert!((20 * keepalives..=20 * keepalives + keepalives).contains(&passed), "{passed} s");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn as_many_rooms_as_there_may_be() {
+    for path in ["POST /rooms/ops", "GET /rooms/ops/events", "GET /rooms/ops/messages?follow=1"] {
+        // The lobby is there.
+        let mut peer = client_of(Hub::with_limits(HubLimits { rooms: 1, ..HubLimits::default() }));
+        peer.send(format!("{path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")).await;
+        let head = paragraph(&mut peer).await;
+        assert!(head.starts_with("HTTP/1.1 503 ") && head.contains("\r\nretry-after: 60\r\n"), "{path}: {head}");
+        let object = "{\"error\":\"too-many-rooms\",\"text\":\"there are already 1 rooms\"}\n";
+        assert_eq!(String::from_utf8(peer.rest().await.expect("it is closed in order")).expect("it is UTF-8"), object);
     }
 }
