@@ -1,17 +1,12 @@
-// The floor of a UDP fan-out: one thread, no checks. Who sends "/join…" is a member from then on, and is told "joined";
+// The floor of a fan-out by datagram: one thread, no checks. Who sends "/join…" is a member from then on, and is told "joined";
 // anything else that a member sends goes to all others, in as few sendmmsg calls as there can be.
-// cc -O2 -o udp_fan udp_fan.c; ./udp_fan PORT
-#define _GNU_SOURCE
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
+#include "server.h"
 
-#define RECEIVED 64   // datagrams taken with one call
-#define SENT 1024     // the most that one call sends (UIO_MAXIOV)
-#define MEMBERS 65536
+enum {
+  RECEIVED = 64, // datagrams taken with one call
+  SENT = 1024,   // the most that one call sends (UIO_MAXIOV)
+  MEMBERS = 65536,
+};
 
 static char text[RECEIVED][65536];
 static struct sockaddr_in from[RECEIVED], members[MEMBERS];
@@ -28,13 +23,11 @@ static void flush(int s) {
   queued = 0;
 }
 
-int main(int c, char **v) {
-  int s = socket(AF_INET, SOCK_DGRAM, 0), size = 4 << 20;
+int main(int count, char **arguments) {
+  if (count != 2) return fprintf(stderr, "datagram_fanout PORT\n"), 2;
+  int s = bound(SOCK_DGRAM, arguments[1]), size = 4 << 20;
   setsockopt(s, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
   setsockopt(s, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
-  struct sockaddr_in a = {
-      .sin_family = AF_INET, .sin_port = htons(atoi(v[1])), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-  if (bind(s, (void *)&a, sizeof a)) return perror("bind"), 1;
   for (;;) {
     for (int i = 0; i < RECEIVED; i++) {
       taken[i] = (struct iovec){text[i], sizeof text[i]};

@@ -1,6 +1,5 @@
-// The load of a UDP fan-out: MEMBERS sockets join room r and one more publishes WINDOW datagrams at once, until all members
-// have all of them. Checks order and loss, and prints the server's CPU time for each delivery.
-// cc -O2 -o udp_fan_load udp_fan_load.c; ./udp_fan_load PORT MEMBERS WINDOW BYTES SECONDS PID
+// The load of a fan-out by datagram: MEMBERS sockets join room r and one more publishes WINDOW datagrams at once, until all members
+// have all of them. Checks order and loss, and prints JSON, of which the fields are `switchboard bench`'s.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <dirent.h>
@@ -12,6 +11,7 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <time.h>
+#include <unistd.h>
 
 #define MOST 64
 
@@ -38,6 +38,23 @@ static double ran(int pid) {
   return sum;
 }
 
+// What all cores together were busy, and in all, in ticks.
+static void read_machine(double ticks[2]) {
+  double of[8] = {0};
+  FILE *file = fopen("/proc/stat", "r");
+  if (file && fscanf(file, "cpu %lf %lf %lf %lf %lf %lf %lf %lf", of, of + 1, of + 2, of + 3, of + 4, of + 5, of + 6, of + 7) < 0)
+    memset(of, 0, sizeof of);
+  if (file) fclose(file);
+  ticks[0] = ticks[1] = 0;
+  for (int i = 0; i < 8; i++) ticks[1] += of[i], ticks[0] += i == 3 || i == 4 ? 0 : of[i];
+}
+
+static double busy_share(const double before[2]) {
+  double after[2];
+  read_machine(after);
+  return after[1] > before[1] ? (after[0] - before[0]) / (after[1] - before[1]) : 0;
+}
+
 static int member(int port) {
   int s = socket(AF_INET, SOCK_DGRAM, 0);
   struct timeval patience = {.tv_sec = 1};
@@ -58,8 +75,8 @@ static int member(int port) {
 }
 
 int main(int c, char **v) {
-  if (c != 7) return fprintf(stderr, "PORT MEMBERS WINDOW BYTES SECONDS PID\n"), 2;
-  int port = atoi(v[1]), members = atoi(v[2]), window = atoi(v[3]), bytes = atoi(v[4]), pid = atoi(v[6]);
+  if (c != 7) return fprintf(stderr, "datagram_load PORT PID MEMBERS BYTES SECONDS WINDOW\n"), 2;
+  int port = atoi(v[1]), pid = atoi(v[2]), members = atoi(v[3]), bytes = atoi(v[4]), window = atoi(v[6]);
   double seconds = atof(v[5]);
   struct rlimit r;
   getrlimit(RLIMIT_NOFILE, &r);
@@ -80,10 +97,10 @@ int main(int c, char **v) {
     got[i].msg_hdr = (struct msghdr){.msg_iov = &to[i], .msg_iovlen = 1};
   }
   long number = 0, rounds = 0, lost = 0;
-  double began = now(), measured = 0, cpu = 0;
+  double began = now(), measured = 0, cpu = 0, own = 0, machine[2] = {0};
   while (!measured || now() < measured + seconds) {
     // Half a second of warming up.
-    if (!measured && now() > began + 0.5) measured = now(), cpu = ran(pid), rounds = lost = 0;
+    if (!measured && now() > began + 0.5) measured = now(), cpu = ran(pid), own = ran(getpid()), read_machine(machine), rounds = lost = 0;
     for (int i = 0; i < window; i++) sprintf(out[i], "%015ld", number + i);
     sendmmsg(publisher, sent, window, 0);
     for (int m = 0; m < members; m++)
@@ -94,7 +111,7 @@ int main(int c, char **v) {
           break;
         }
         for (int i = 0; i < n; i++) {
-          if (got[i].msg_len != bytes || atol(in[i]) != number + have)
+          if (got[i].msg_len != (unsigned)bytes || atol(in[i]) != number + have)
             return fprintf(stderr, "member %d: %ld bytes, %.15s in place of %ld\n", m, (long)got[i].msg_len, in[i],
                            number + have),
                    1;
@@ -104,7 +121,10 @@ int main(int c, char **v) {
     number += window;
     rounds++;
   }
-  double deliveries = (double)rounds * window * members;
-  printf("%d members, %d at once, %d B: %.3f us a delivery, %.0f deliveries/s, %ld lost\n", members, window, bytes,
-         (ran(pid) - cpu) / 1000 / deliveries, deliveries / (now() - measured), lost);
+  double deliveries = (double)rounds * window * members, took = now() - measured;
+  cpu = ran(pid) - cpu;
+  printf("{\"received_per_s\":%.0f,\"server\":{\"cpu_us_per_message\":%.4f,\"cpu_share\":%.3f},"
+         "\"generator\":{\"threads\":1,\"busiest_share\":%.3f},\"verified\":{\"lost\":%ld},\"machine_busy_share\":%.3f}\n",
+         deliveries / took, cpu / 1000 / deliveries, cpu / 1e9 / took, (ran(getpid()) - own) / 1e9 / took, lost,
+         busy_share(machine));
 }
