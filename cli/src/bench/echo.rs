@@ -10,6 +10,7 @@ use super::schedule::{Pace, Random, SECOND, Turns};
 use super::sequence::{Arrival, Sequences};
 use super::tally::Count;
 use super::worker::{End, Moment, Phase, Scenario};
+use std::ops::Range;
 
 /// Bytes that one write carries, about.
 const BATCH_BYTES: usize = 64 << 10;
@@ -137,18 +138,22 @@ impl Echo {
         if self.protocol == Protocol::Datagrams && input.len() != length {
             return 0;
         }
-        let mut used = 0;
+        let first = self.sequences.next(link);
+        let (mut used, mut number) = (0, first);
         while let Some(reply) = input.get(used..used + length) {
-            let number = self.sequences.next(link);
             let (front, rest) = reply.split_at(head.len());
             let (payload, end) = rest.split_at(size);
             let expected = front == *head && end == *tail && self.payloads.is_echo(payload, one.connection, number);
             if !expected || number == 0 || number > one.sent {
                 break;
             }
-            self.sequences.arrive(link, number);
-            one.resolve(number, 1, &self.pace, self.senders, moment);
+            number += 1;
             used += length;
+        }
+        if number > first {
+            self.sequences.arrive_in_order(link, number - first);
+            one.resolve(number - first, moment.now);
+            one.measure(first..number, &self.pace, self.senders, moment);
         }
         used
     }
@@ -159,23 +164,27 @@ impl Echo {
         let Some(Around { head, prefix, .. }) = &self.frame else { return };
         let payload = text.strip_prefix(&head[head.len() - prefix..]);
         let number = payload.and_then(|payload| self.payloads.echo_number(payload, one.connection));
-        match number {
+        let Some(number) = number.filter(|number| *number <= one.sent) else {
+            return moment.tally.counts[Count::Corrupt] += 1;
+        };
+        if number == 0 {
             // The first message, which over UDP may be sent and answered more than once.
-            Some(0) => {}
-            Some(number) if number <= one.sent => match self.sequences.arrive(link, number) {
-                Arrival::Expected => one.resolve(number, 1, &self.pace, self.senders, moment),
-                Arrival::Ahead(missing) => {
-                    moment.tally.counts[Count::Skipped] += u64::from(missing);
-                    one.resolve(number, missing + 1, &self.pace, self.senders, moment);
-                }
-                Arrival::Late => {
-                    moment.tally.counts[Count::Reordered] += 1;
-                    one.resolve(number, 0, &self.pace, self.senders, moment);
-                }
-                Arrival::Duplicate => moment.tally.counts[Count::Duplicated] += 1,
-            },
-            _ => moment.tally.counts[Count::Corrupt] += 1,
+            return;
         }
+        let resolved = match self.sequences.arrive(link, number) {
+            Arrival::Expected => 1,
+            Arrival::Ahead(missing) => {
+                moment.tally.counts[Count::Skipped] += u64::from(missing);
+                missing + 1
+            }
+            Arrival::Late => {
+                moment.tally.counts[Count::Reordered] += 1;
+                0
+            }
+            Arrival::Duplicate => return moment.tally.counts[Count::Duplicated] += 1,
+        };
+        one.resolve(resolved, moment.now);
+        one.measure(number..number + 1, &self.pace, self.senders, moment);
     }
 
     /// Finds out from the first reply what stands around the payload.
@@ -205,22 +214,40 @@ impl Link {
         pace.due(u64::from(number - 1) * senders + self.place)
     }
 
-    /// A reply came, and so many messages are not waited for any more.
-    fn resolve(&mut self, number: u32, count: u32, pace: &Pace, senders: u64, moment: &mut Moment<'_>) {
+    /// So many messages are not waited for any more.
+    fn resolve(&mut self, count: u32, now: u64) {
         self.resolved = (self.resolved + count).min(self.sent);
-        self.heard = moment.now;
-        if self.is_slow {
-            return moment.tally.counts[Count::Received] += 1;
+        self.heard = now;
+    }
+
+    /// Counts replies that came. Those whose messages left together are one entry of the histogram: an entry costs as much as verifying.
+    fn measure(&self, replies: Range<u32>, pace: &Pace, senders: u64, moment: &mut Moment<'_>) {
+        let mut replies = replies.map(|number| self.due_of(number, pace, senders)).peekable();
+        while let Some(due) = replies.next() {
+            let mut count = 1;
+            while replies.next_if_eq(&due).is_some() {
+                count += 1;
+            }
+            match due {
+                Some(due) => moment.tally.received(due, moment.now, count),
+                None => moment.tally.counts[Count::Received] += count,
+            }
         }
-        let due = match self.in_flight.len() {
-            0 => self.due(number, pace, senders),
-            window => match self.in_flight[number as usize % window] {
-                (same, at) if same == number => at,
-                // Its place was given to another: nobody knows when it was sent.
-                _ => return moment.tally.counts[Count::Received] += 1,
-            },
-        };
-        moment.tally.received(due, moment.now);
+    }
+
+    /// When a message was due; none if that does not count, or is not known any more.
+    fn due_of(&self, number: u32, pace: &Pace, senders: u64) -> Option<u64> {
+        if self.is_slow {
+            return None;
+        }
+        match self.in_flight.len() {
+            0 => Some(self.due(number, pace, senders)),
+            window => {
+                let (same, at) = self.in_flight[number as usize % window];
+                // Unless its place was given to another.
+                (same == number).then_some(at)
+            }
+        }
     }
 }
 

@@ -199,7 +199,7 @@ impl Rooms {
                 return 0;
             }
         }
-        moment.tally.received(stamp.due, moment.now);
+        moment.tally.received(stamp.due, moment.now, 1);
         match arrival {
             Arrival::Expected => 1,
             Arrival::Ahead(missing) => missing + 1,

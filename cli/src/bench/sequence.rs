@@ -75,6 +75,11 @@ impl Sequences {
         if self.recall(stream, number) { Arrival::Late } else { Arrival::Duplicate }
     }
 
+    /// So many arrive that are expected.
+    pub(super) fn arrive_in_order(&mut self, stream: usize, count: u32) {
+        self.next[stream] += count;
+    }
+
     /// How many of the `sent` messages of a stream have not come although none after them did either.
     pub(super) fn outstanding(&self, stream: usize, sent: u32) -> u32 {
         let next = self.next[stream];

@@ -138,12 +138,12 @@ impl Tally {
         Self { counts: Counts::default(), connect, latency, lag, errors: BTreeMap::new(), measured }
     }
 
-    /// A message that was due then has come now.
-    pub(super) fn received(&mut self, due: u64, now: u64) {
-        self.counts[Count::Received] += 1;
+    /// So many messages that were due then have come now.
+    pub(super) fn received(&mut self, due: u64, now: u64, count: u64) {
+        self.counts[Count::Received] += count;
         let begun = now >= self.measured.start;
         if !begun || self.measured.contains(&due) {
-            self.latency.saturating_record(now.saturating_sub(due));
+            self.latency.saturating_record_n(now.saturating_sub(due), count);
         }
     }
 
@@ -177,13 +177,13 @@ mod tests {
     #[test]
     fn only_what_was_due_in_the_window_is_measured() {
         let mut tally = Tally::new(100_000..200_000);
-        tally.received(50_000, 60_000);
+        tally.received(50_000, 60_000, 1);
         assert_eq!(tally.cut(100_000, 0).latency.len(), 1);
-        tally.received(90_000, 110_000);
-        tally.received(199_999, 400_000);
-        tally.received(200_000, 400_000);
+        tally.received(90_000, 110_000, 1);
+        tally.received(199_999, 400_000, 3);
+        tally.received(200_000, 400_000, 1);
         let snapshot = tally.cut(200_000, 0);
-        assert_eq!((snapshot.latency.len(), snapshot.counts[Count::Received]), (1, 4));
+        assert_eq!((snapshot.latency.len(), snapshot.counts[Count::Received]), (3, 6));
         assert!(snapshot.latency.max() >= 200_000);
     }
 

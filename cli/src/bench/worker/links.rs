@@ -381,13 +381,13 @@ impl<S: Scenario> Worker<S> {
 
     /// Sends what the scenario has for a link. `prompt` if nothing but this thread can have delayed it.
     pub(super) fn send(&mut self, link: usize, prompt: bool) {
+        let now = self.now();
         loop {
             let one = &mut self.links.all[link];
             one.is_dirty = false;
             if !matches!(one.state, State::Open(_)) || !one.unsent.is_empty() || one.leaving {
                 return;
             }
-            let now = self.now();
             self.output.clear();
             let moment = &mut Moment { now, phase: self.phase, prompt, tally: &mut self.tally };
             self.scenario.send(link, moment, &mut self.output);
