@@ -1,8 +1,8 @@
 //! What a load generator costs that is written the usual way: a task for each connection, a write for each message, a line at a time.
 //!
-//! Only to measure `switchboard bench` against (docs/bench.md):
+//! Only to measure `switchboard bench` against, by `scripts/compare generator`:
 //! `cargo run --release -p switchboard-cli --example naive -- 127.0.0.1:8080 50 16 5` keeps 16 lines in flight on each of 50
-//! connections for 5 s, on one thread, and verifies each reply.
+//! connections for 5 s, on one thread, and verifies each reply. Prints JSON, of which the fields are `switchboard bench`'s.
 
 #![allow(clippy::print_stdout, reason = "its result is what it prints")]
 
@@ -20,16 +20,16 @@ fn main() -> Result<(), Error> {
     let [address, connections, in_flight, seconds] = &arguments[..] else {
         return Err("ADDRESS CONNECTIONS IN_FLIGHT SECONDS".into());
     };
-    let (connections, in_flight, seconds): (usize, usize, u64) =
+    let (connections, in_flight, seconds): (usize, usize, f64) =
         (connections.parse()?, in_flight.parse()?, seconds.parse()?);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let replies = runtime.block_on(async {
-        let end = Instant::now() + Duration::from_secs(seconds);
+        let end = Instant::now() + Duration::from_secs_f64(seconds);
         let mut tasks = JoinSet::new();
         for connection in 0..connections {
             tasks.spawn(converse(address.clone(), connection, in_flight, end));
         }
-        let mut replies = 0;
+        let mut replies: u64 = 0;
         while let Some(done) = tasks.join_next().await {
             replies += done??;
         }
@@ -37,8 +37,12 @@ fn main() -> Result<(), Error> {
     })?;
     let usage = getrusage(UsageWho::RUSAGE_SELF)?;
     let spent = usage.user_time() + usage.system_time();
-    let spent = spent.tv_sec() as f64 * 1e6 + spent.tv_usec() as f64;
-    println!("{replies} replies, {} a second, {:.2} µs of CPU for each", replies / seconds, spent / replies as f64);
+    let spent = spent.tv_sec() as f64 + spent.tv_usec() as f64 / 1e6;
+    let result = serde_json::json!({
+        "received_per_s": replies as f64 / seconds,
+        "generator": { "threads": 1, "busiest_share": spent / seconds, "cpu_us_per_message": spent * 1e6 / replies as f64 },
+    });
+    println!("{result}");
     Ok(())
 }
 
