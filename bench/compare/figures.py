@@ -6,6 +6,8 @@ A run is the JSON of `switchboard bench`; a round is a run of each server, one a
 from dataclasses import dataclass
 from statistics import median
 
+from .workloads import Figure
+
 # CPU of others, in cores, that makes a run doubtful.
 DISTURBED = 0.25
 
@@ -25,7 +27,7 @@ class Compared:
     """What came of one server in one row."""
 
     title: str
-    # The median over the rounds; none if it failed in all.
+    # The median over the rounds, or what else the figure takes of them; none if it failed in all.
     figure: float | None
     # switchboard's figure over this server's, in each round.
     ratios: tuple[float, ...]
@@ -44,20 +46,28 @@ def at(run: dict, path: tuple[str, ...]) -> float | None:
     return run
 
 
-def compared(rounds: list[dict[str, dict]], figure: tuple[str, ...]) -> list[Compared]:
+def compared(rounds: list[dict[str, dict]], figure: Figure) -> list[Compared]:
     """What came of each server, switchboard first. Each round holds each server's run by its title."""
     first = next(iter(rounds[0]))
     rows = []
     for title in rounds[0]:
-        pairs = [(at(round[first], figure), at(round[title], figure)) for round in rounds]
+        pairs = [(at(round[first], figure.path), at(round[title], figure.path)) for round in rounds]
         pairs = [(ours, theirs) for ours, theirs in pairs if ours is not None and theirs is not None]
         if not pairs:
             rows.append(Compared(title, None, (), {}))
             continue
         # A floor that keeps nothing for a connection has no ratio.
         ratios = tuple(ours / theirs if theirs else float("inf") for ours, theirs in pairs)
-        rows.append(Compared(title, median(theirs for _, theirs in pairs), ratios, wrong(rounds, title)))
+        rows.append(Compared(title, figure.of_rounds([theirs for _, theirs in pairs]), ratios, wrong(rounds, title)))
     return rows
+
+
+def cost(rounds: list[dict[str, dict]], title: str) -> tuple[float, float] | None:
+    """What a message costs who makes the load for a server: in times of what it costs that server, and in µs."""
+    paths = (("generator", "cpu_us_per_message"), ("server", "cpu_us_per_message"))
+    pairs = [[at(round.get(title, {}), path) for path in paths] for round in rounds]
+    pairs = [(ours, theirs) for ours, theirs in pairs if ours and theirs]
+    return (median(ours / theirs for ours, theirs in pairs), median(ours for ours, _ in pairs)) if pairs else None
 
 
 def wrong(rounds: list[dict[str, dict]], title: str) -> dict[str, int]:

@@ -7,14 +7,15 @@
 
 Servers take turns, round by round, each alone on one core, with the load on another. What counts is the server's CPU for each
 message (or its memory for each connection), as `switchboard bench --server-pid` tells it. A peer that is not installed is
-skipped, with a line that says how to get it. Results are kept in target/compare; docs/performance.md, its plots and the README's
-one number are written from them.
+skipped, with a line that says how to get it. Results are kept in target/compare; the tables of docs/performance.md and docs/bench.md,
+their plots and the README's one number are written from them.
 """
 
 import argparse
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -25,11 +26,14 @@ from .servers import REPOSITORY, SWITCHBOARD, TARGET, Trouble, build, missing, v
 from .workloads import WORKLOADS, Workload
 
 RESULTS = TARGET / "compare"
-DOCUMENT = REPOSITORY / "docs" / "performance.md"
+BENCH = REPOSITORY / "docs" / "bench.md"
 PLOTS = REPOSITORY / "docs" / "performance"
 README = REPOSITORY / "README.md"
 # The README's one number.
 HEADLINE = ("rooms", "1,000, 16")
+PLACES = {"port": "PORT", "pid": "PID"}
+# Of these it is shown what they cost who makes the load.
+COSTS = ("echo", "datagrams", "rooms", "tls")
 
 
 def main() -> int:
@@ -48,6 +52,7 @@ def main() -> int:
     chosen = [one for one in WORKLOADS if not typed.workload or one.name in typed.workload]
     if typed.row:
         chosen = [replace(one, rows=tuple(row for row in one.rows if row.title in typed.row)) for one in chosen]
+        chosen = [one for one in chosen if one.rows]
     try:
         if typed.list:
             listed()
@@ -78,7 +83,8 @@ def measured(chosen: list[Workload], rounds: int | None, bench: Path) -> None:
     build({server.needs for server in there})
     RESULTS.mkdir(parents=True, exist_ok=True)
     versions = {server.title: version(server.needs) for server in there if server.needs}
-    for one in chosen:
+    for number, one in enumerate(chosen, 1):
+        print(f"{number} of {len(chosen)}: {one.title}", file=sys.stderr, flush=True)
         results = measure.workload(one, rounds or one.rounds, bench)
         path = RESULTS / f"{one.name}.json"
         before = json.loads(path.read_text()) if path.exists() else {}
@@ -109,34 +115,55 @@ def commit() -> str:
 
 def written() -> None:
     """Puts what was measured into the documents."""
-    document = DOCUMENT.read_text()
     PLOTS.mkdir(exist_ok=True)
+    every: dict[str, dict] = {}
     for one in WORKLOADS:
         path = RESULTS / f"{one.name}.json"
         if not path.exists():
             continue
-        kept = json.loads(path.read_text())
-        rows = {title: figures.compared(rounds, one.figure.path) for title, rounds in kept["rows"].items() if rounds}
-        document = tables.replaced(document, one.name, section(one, kept, rows))
-        (PLOTS / f"{one.name}.svg").write_text(plots.plot(one, rows))
+        kept = every[one.name] = json.loads(path.read_text())
+        runs = {row.title: kept["rows"].get(row.of or row.title) for row in one.rows}
+        rows = {row.title: figures.compared(runs[row.title], one.figure_of(row)) for row in one.rows if runs[row.title]}
+        put(REPOSITORY / one.document, one.name, section(one, kept, rows))
+        if one.plotted:
+            (PLOTS / f"{one.name}.svg").write_text(plots.plot(one, rows))
         if one.name == HEADLINE[0] and HEADLINE[1] in rows:
-            README.write_text(tables.replaced(README.read_text(), "number", tables.sentence(rows[HEADLINE[1]])))
-    DOCUMENT.write_text(document)
+            put(README, "number", tables.sentence(rows[HEADLINE[1]]))
+    if loads := {name: every[name] for name in COSTS if name in every}:
+        commits = ", ".join(sorted({kept["commit"] for kept in loads.values()}))
+        put(BENCH, "costs", f"Commit {commits}.\n\n{tables.costs(loads)}")
+
+
+def put(document: Path, name: str, text: str) -> None:
+    document.write_text(tables.replaced(document.read_text(), name, text))
 
 
 def section(one: Workload, kept: dict, rows: dict) -> str:
     """A workload's part of the document: how it was measured, the table, and the plot."""
     rounds = max(len(each) for each in kept["rows"].values())
-    options = " ".join(word.replace("{work}/", "") for word in one.bench)
-    used = [server.title for server in one.servers if any(found.title == server.title for row in rows.values() for found in row)]
-    versions = "; ".join(f"{title}: {kept['versions'][title]}" for title in used if title in kept["versions"])
+    used = [server for server in one.servers if any(found.title == server.title for row in rows.values() for found in row)]
+    versions = {server.title: kept["versions"][server.title] for server in used if server.title in kept["versions"]}
+    said = "; ".join(f"{title}: {version}" for title, version in versions.items())
     lines = [
-        f"`switchboard bench {one.scenario} URL {options} …`, {rounds} round{'s' * (rounds != 1)}, commit {kept['commit']}.",
+        f"{', '.join(f'`{load}`' for load in loads(one))}, {rounds} round{'s' * (rounds != 1)}, commit {kept['commit']}.",
         f"{kept['machine']}.",
-        f"{versions}." if versions else "",
+        f"{said}." if said else "",
         "",
         tables.table(one, rows),
-        "",
-        f"![{one.title}](performance/{one.name}.svg)",
     ]
+    if one.plotted:
+        relative = os.path.relpath(PLOTS, (REPOSITORY / one.document).parent)
+        lines += ["", f"![{one.title}]({relative}/{one.name}.svg)"]
     return "\n".join(line for index, line in enumerate(lines) if line or index > 2)
+
+
+def loads(one: Workload) -> list[str]:
+    """What makes the load, as it can be typed."""
+    bench = " ".join(word.replace("{work}/", "") for word in one.bench)
+    typed = [f"switchboard bench {one.scenario} URL {bench} …" if any(not server.load for server in one.servers) else ""]
+    # What a row adds comes last.
+    more = " …" if any(row.bench for row in one.rows) else ""
+    others = [" ".join(server.load) + more for server in one.servers if server.load]
+    named = (re.sub(r"{built}/floor/|127\.0\.0\.1:", "", other) for other in others)
+    typed += [re.sub(r"{(\w+)}", lambda found: PLACES.get(found[1], found[1]), other) for other in named]
+    return list(dict.fromkeys(filter(None, typed)))

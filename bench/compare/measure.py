@@ -1,18 +1,15 @@
 """Runs the rounds of a workload, and keeps what came of them."""
 
-import json
 import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 from .figures import at, disturbed, order, short
-from .servers import Running, Trouble, alone, certificate, missing
+from .probes import PROBES, Load
+from .servers import Running, Trouble, certificate, missing
 from .workloads import Row, Server, Workload
 
-# One run, connecting included.
-LONGEST_S = 120
 # A run while others use the machine is made again, so many times at most.
 TRIES = 4
 
@@ -32,7 +29,7 @@ def workload(which: Workload, rounds: int, bench: Path) -> dict[str, list[dict[s
     with tempfile.TemporaryDirectory(prefix="compare-") as folder:
         work = Path(folder)
         certificate(work)
-        for row in which.rows:
+        for row in (row for row in which.rows if not row.of):
             results[row.title] = []
             for number in range(rounds):
                 runs = {
@@ -66,25 +63,26 @@ def once(which: Workload, row: Row, server: Server, work: Path, bench: Path) -> 
     """One run: the server on one core, the load on another."""
     server_core, load_core = cores()
     with Running(server, server_core, work) as running:
-        options = [running.filled(word) for word in (*which.bench, *row.bench, *server.bench)]
-        fixed = ["--threads", "1", "--server-pid", str(running.process.pid), "--json", "--no-tui"]
-        command = [str(bench), "bench", which.scenario, running.filled(server.url), *options, *fixed]
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            timeout=LONGEST_S,
-            preexec_fn=lambda: alone(load_core),
-        )
-    if done.returncode != 0 or not done.stdout.strip():
-        raise Trouble(f"{server.title}, {row.title}: {' '.join(command)}\n{done.stderr.strip()}")
-    return json.loads(done.stdout.strip().splitlines()[-1])
+        command = [*server.load, *row.bench]
+        if not server.load:
+            fixed = ("--threads", "1", "--server-pid", "{pid}", "--json", "--no-tui")
+            command = [str(bench), "bench", which.scenario, server.url, *which.bench, *row.bench, *server.bench, *fixed]
+        load = Load([running.filled(word) for word in command], load_core, f"{server.title}, {row.title}")
+        if not which.probe:
+            return load.run()
+        # The probe is beside the load.
+        os.sched_setaffinity(0, {load_core})
+        try:
+            return PROBES[which.probe](running, load)
+        finally:
+            os.sched_setaffinity(0, {server_core, load_core})
 
 
 def say(which: Workload, row: Row, server: Server, run: dict, others: float) -> None:
     """A line for each run, so that whoever waits sees how it goes."""
-    value = at(run, which.figure.path)
-    shown = "no figure" if value is None else f"{short(value)} {which.figure.unit}"
+    figures = [which.figure_of(other) for other in which.rows if other is row or other.of == row.title]
+    found = [(at(run, figure.path), figure.unit) for figure in figures]
+    shown = ", ".join("no figure" if value is None else f"{short(value)} {unit}" for value, unit in found)
     # That the load has its core full is meant: it asks for all that the server has.
     warnings = [warning for warning in run.get("warnings", []) if "bottleneck" not in warning]
     if others:

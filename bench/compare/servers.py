@@ -18,6 +18,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 PEERS = REPOSITORY / "bench" / "peers"
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target"))
 SWITCHBOARD = TARGET / "release" / "switchboard"
+NAIVE = TARGET / "release" / "examples" / "naive"
 BUILT = TARGET / "peers"
 
 
@@ -51,7 +52,7 @@ def version(program: str) -> str:
 
 def build(commands_of: set[str]) -> None:
     """Builds switchboard, and the peers whose programs are among those that are needed."""
-    run(["cargo", "build", "--release", "--quiet", "-p", "switchboard-cli"], REPOSITORY)
+    run(["cargo", "build", "--release", "--quiet", "-p", "switchboard-cli", "--bins", "--example", "naive"], REPOSITORY)
     if "cc" in commands_of:
         (BUILT / "floor").mkdir(parents=True, exist_ok=True)
         for source in sorted((PEERS / "floor").glob("*.c")):
@@ -61,8 +62,10 @@ def build(commands_of: set[str]) -> None:
         run(["go", "build", "-o", f"{BUILT / 'go'}/", "./..."], PEERS / "go")
     if "cargo" in commands_of:
         target = TARGET / "peers-cargo"
-        run(["cargo", "build", "--release", "--quiet", "--target-dir", str(target)], PEERS / "tls_echo")
-        shutil.copy2(target / "release" / "tls_echo", BUILT / "tls_echo")
+        BUILT.mkdir(parents=True, exist_ok=True)
+        for name in ("tls_echo", "websocket"):
+            run(["cargo", "build", "--release", "--quiet", "--target-dir", str(target)], PEERS / name)
+            shutil.copy2(target / "release" / name, BUILT / name)
 
 
 def run(command: list[str], folder: Path) -> None:
@@ -114,7 +117,7 @@ class Running:
 
     def __init__(self, server: Server, core: int, work: Path):
         self.port = free_port()
-        self.places = {"port": self.port, "built": BUILT, "work": work, "switchboard": SWITCHBOARD}
+        self.places = {"port": self.port, "built": BUILT, "work": work, "switchboard": SWITCHBOARD, "naive": NAIVE}
         self.server = server
         (work / "config").write_text("".join(self.filled(line) + "\n" for line in server.config))
         self.log = open(work / "log", "w+b")
@@ -127,6 +130,7 @@ class Running:
             env={**os.environ, "PATH": os.environ["PATH"] + ":/usr/sbin"},
             preexec_fn=lambda: alone(core),
         )
+        self.places["pid"] = self.process.pid
 
     def filled(self, text: str) -> str:
         for name, value in self.places.items():

@@ -2,8 +2,9 @@
 
 import re
 
+from . import figures
 from .figures import Compared, short
-from .workloads import Workload
+from .workloads import Figure, Workload
 
 # Less than this is no difference that a second run would show again.
 EQUAL = 0.02
@@ -12,30 +13,68 @@ EQUAL = 0.02
 def table(workload: Workload, rows: dict[str, list[Compared]]) -> str:
     """One line for each load: switchboard's figure, then for each peer the ratio to it and its figure."""
     titles = [server.title for server in workload.servers]
+    to = "to " if workload.ratios else ""
     lines = [
-        f"| {workload.heading} | switchboard | " + " | ".join(f"to {title}" for title in titles[1:]) + " |",
+        f"| {workload.heading} | switchboard | " + " | ".join(f"{to}{title}" for title in titles[1:]) + " |",
         "|---" * (len(titles) + 1) + "|",
     ]
-    for row in workload.rows:
-        if row.title not in rows:
-            continue
+    for row in (row for row in workload.rows if row.title in rows):
         found = {one.title: one for one in rows[row.title]}
-        ours = f"{short(found[titles[0]].figure)} {workload.figure.unit}" if titles[0] in found else "–"
-        cells = [cell(found.get(title), workload.figure.unit) for title in titles[1:]]
-        lines.append(f"| {row.title} | {ours} | " + " | ".join(cells) + " |")
-    notes = [note(title, one) for title, row in rows.items() for one in row if one.wrong]
+        figure = workload.figure_of(row)
+        cells = [own(found.get(title), figure, row.aims.get(title)) for title in titles]
+        if workload.ratios:
+            cells[1:] = [cell(found.get(title), figure, row.aims.get(title)) for title in titles[1:]]
+        lines.append(f"| {row.title} | " + " | ".join(cells) + " |")
+    loads = {row.title for row in workload.rows if not row.of}
+    notes = [note(title, one) for title, row in rows.items() if title in loads for one in row if one.wrong]
     return "\n".join(lines + [""] * bool(notes) + notes)
 
 
-def cell(one: Compared | None, unit: str) -> str:
-    """`0.63 (0.373 µs)`; bold where switchboard is behind."""
+def own(one: Compared | None, figure: Figure, aim: float | None) -> str:
+    """`1,418 B`, and what is aimed at."""
+    if one is None:
+        return "not run"
+    if one.figure is None:
+        return "failed"
+    aimed = f" ({aim_of(one.figure, aim, figure.rises)})" if aim else ""
+    return f"{short(one.figure)} {figure.unit}{aimed}"
+
+
+def cell(one: Compared | None, figure: Figure, aim: float | None = None) -> str:
+    """`0.63 (0.373 µs)`, and what is aimed at; bold where switchboard is behind."""
     if one is None:
         return "not run"
     if one.figure is None:
         return "failed"
     ratio = short(one.ratio)
-    ratio = f"**{ratio}**" if one.ratio > 1 + EQUAL and one.ratio != float("inf") else ratio
-    return f"{ratio} ({short(one.figure)} {unit})"
+    behind = one.ratio < 1 - EQUAL if figure.rises else one.ratio > 1 + EQUAL
+    ratio = f"**{ratio}**" if behind and one.ratio != float("inf") else ratio
+    aimed = f"; {aim_of(one.ratio, aim, figure.rises)}" if aim else ""
+    return f"{ratio} ({short(one.figure)} {figure.unit}{aimed})"
+
+
+def aim_of(value: float, aim: float, rises: bool) -> str:
+    """What is aimed at, and whether it is missed, as far as the digits that are shown."""
+    # 1.148 is shown as 1.15, and so is what it is compared with.
+    shown = float(short(value).replace(",", "")) if value != float("inf") else value
+    missed = shown < aim if rises else shown > aim
+    return f"aim {'≥' if rises else '≤'} {aim:,g}{', missed' * missed}"
+
+
+def costs(kept: dict[str, dict]) -> str:
+    """What a message costs `switchboard bench`, in times of what it costs the server. `kept` holds the results of workloads."""
+    found = [
+        (f"{name}: {row}", {title: cost for title in rounds[0] if (cost := figures.cost(rounds, title))})
+        for name, each in kept.items()
+        for row, rounds in each["rows"].items()
+        if rounds
+    ]
+    titles = list(dict.fromkeys(title for _, row in found for title in row))
+    lines = ["| load | " + " | ".join(titles) + " |", "|---" * (len(titles) + 1) + "|"]
+    for name, row in found:
+        cells = [f"{short(row[title][0])} ({short(row[title][1])} µs)" if title in row else "" for title in titles]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
 
 
 def note(row: str, one: Compared) -> str:

@@ -1,10 +1,12 @@
 """What is compared: the servers, the load that each of them gets, and which figure of it counts.
 
 A new peer or load is a few lines here. `{port}`, `{built}` (where peers are built to) and `{work}` (a folder of the run's
-own) are filled in.
+own) are filled in, and `{pid}`, the server's, in what makes the load.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from statistics import median
 
 
 @dataclass(frozen=True)
@@ -21,14 +23,8 @@ class Server:
     hint: str = ""
     # Lines of `{work}/config`.
     config: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Row:
-    """One load, as it stands at the beginning of a line of the table."""
-
-    title: str
-    bench: tuple[str, ...]
+    # Makes the load in place of `switchboard bench`, and prints the same JSON; what a row adds comes last.
+    load: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -39,6 +35,24 @@ class Figure:
     path: tuple[str, ...]
     unit: str
     what: str
+    # More is better.
+    rises: bool = False
+    # From those of the rounds to the one that is shown.
+    of_rounds: Callable[[list[float]], float] = median
+
+
+@dataclass(frozen=True)
+class Row:
+    """One load, as it stands at the beginning of a line of the table."""
+
+    title: str
+    bench: tuple[str, ...] = ()
+    # What is aimed at: for switchboard its figure, for a peer the ratio to it.
+    aims: dict[str, float] = field(default_factory=dict)
+    # In place of the workload's.
+    figure: Figure | None = None
+    # Another figure of the runs of that row; nothing is run for this one.
+    of: str = ""
 
 
 @dataclass(frozen=True)
@@ -54,10 +68,24 @@ class Workload:
     servers: tuple[Server, ...]
     rows: tuple[Row, ...]
     rounds: int = 5
+    # What is done in place of running the load once; see probes.py.
+    probe: str = ""
+    # Whether a peer's figure is shown as a ratio.
+    ratios: bool = True
+    # A plot shows ratios.
+    plotted: bool = True
+    document: str = "docs/performance.md"
+
+    def figure_of(self, row: Row) -> Figure:
+        return row.figure or self.figure
 
 
 CPU = Figure(("server", "cpu_us_per_message"), "µs", "CPU of the server for each message")
 MEMORY = Figure(("server", "memory_bytes_per_connection"), "B", "memory of the server for each connection")
+RATE = Figure(("received_per_s",), "/s", "replies a second", rises=True)
+WORST = Figure(("probe", "worst_ms"), "ms", "longest time to an answer", of_rounds=max)
+OTHERS = Figure(("probe", "latency_ratio"), "×", "99th percentile of the others' latency, in times of what it was before")
+GROWTH = Figure(("probe", "growth_bytes"), "B", "peak memory of the server, above what it was before")
 TCP = "tcp://127.0.0.1:{port}"
 UDP = "udp://127.0.0.1:{port}"
 # By name: certificates are for names.
@@ -86,7 +114,7 @@ def go(program: str, url: str = TCP) -> Server:
 
 REDIS = Server(
     "redis",
-    ("redis-server", "--port", "{port}", "--bind", "127.0.0.1", "--save", "", "--maxclients", "15000"),
+    ("redis-server", "--port", "{port}", "--bind", "127.0.0.1", "--save", "", "--maxclients", "19900"),
     TCP,
     ("--protocol", "resp"),
     "redis-server",
@@ -110,6 +138,8 @@ MOSQUITTO = Server(
     ("listener {port} 127.0.0.1", "allow_anonymous true", "set_tcp_nodelay true"),
 )
 RELAY = switchboard("rooms=tcp://127.0.0.1:{port}?format=raw&commands=off", TCP)
+# As text: raw payloads come without a welcome, and so without the rooms that it says one can join.
+ROOMS = switchboard("rooms=tcp://127.0.0.1:{port}", TCP)
 TLS_PEER = Server(
     "tokio-rustls",
     ("{built}/tls_echo", "127.0.0.1:{port}", "{work}/cert.pem", "{work}/key.pem"),
@@ -117,10 +147,25 @@ TLS_PEER = Server(
     needs="cargo",
     hint="Rust",
 )
+MANY = ("--rooms", "100", "--publishers", "100")
+# What a row adds is how many are in flight.
+DATAGRAM_FAN = ("{built}/floor/datagram_load", "{port}", "{pid}", "1000", "128", "1.5")
 
 
-def load(connections: str, in_flight: str) -> Row:
-    return Row(f"{connections}, {in_flight}", ("--connections", connections.replace(",", ""), "--in-flight", in_flight))
+def websocket_peer(mode: str, buffer: str) -> Server:
+    """One on tokio-tungstenite, with a read buffer of so many bytes for each connection; 131,072 by default."""
+    title = "tokio-tungstenite" if buffer == "131072" else f"with {int(buffer):,} B buffers"
+    return Server(title, ("{built}/websocket", "127.0.0.1:{port}", mode, buffer), "ws://127.0.0.1:{port}/", needs="cargo", hint="Rust")
+
+
+def as_peer(title: str, server: Server, *bench: str) -> Server:
+    """switchboard itself under another load, to compare it with."""
+    return replace(server, title=title, bench=bench)
+
+
+def load(connections: str, in_flight: str, **aims: float) -> Row:
+    aimed = {name.replace("_", " "): aim for name, aim in aims.items()}
+    return Row(f"{connections}, {in_flight}", ("--connections", connections.replace(",", ""), "--in-flight", in_flight), aimed)
 
 
 WORKLOADS = (
@@ -132,7 +177,12 @@ WORKLOADS = (
         figure=CPU,
         bench=("--rate", "max", "--size", "64", *MEASURED),
         servers=(switchboard("echo=tcp://127.0.0.1:{port}", TCP), floor("echo"), go("echo")),
-        rows=(load("50", "1"), load("1,000", "1"), load("50", "16"), load("1,000", "16")),
+        rows=(
+            load("50", "1", C_epoll=1.2, Go_tutorial=0.77),
+            load("1,000", "1", C_epoll=1.2, Go_tutorial=0.77),
+            load("50", "16", C_epoll=1.15, Go_tutorial=0.1),
+            load("1,000", "16", C_epoll=1.15, Go_tutorial=0.1),
+        ),
     ),
     Workload(
         name="datagrams",
@@ -142,7 +192,10 @@ WORKLOADS = (
         figure=CPU,
         bench=("--rate", "max", "--connections", "16", "--in-flight", "8", *MEASURED),
         servers=(switchboard("echo=udp://127.0.0.1:{port}", UDP), floor("datagrams", UDP), go("udp", UDP)),
-        rows=(Row("64", ("--size", "64")), Row("1,200", ("--size", "1200"))),
+        rows=(
+            Row("64", ("--size", "64"), {"C epoll": 1.1, "Go tutorial": 0.59}),
+            Row("1,200", ("--size", "1200"), {"C epoll": 1.1, "Go tutorial": 0.59}),
+        ),
     ),
     Workload(
         name="rooms",
@@ -153,32 +206,69 @@ WORKLOADS = (
         bench=("--rate", "max", "--size", "128", *MEASURED),
         servers=(RELAY, floor("fanout"), REDIS, NATS, MOSQUITTO, go("chat")),
         rows=(
-            load("1,000", "1"),
-            load("1,000", "16"),
-            load("5,000", "16"),
-            Row("1,000, 20 from 20 publishers", ("--connections", "1000", "--in-flight", "20", "--publishers", "20")),
+            load("1,000", "1", C_epoll=1.12, redis=1, nats=0.5),
+            load("1,000", "16", C_epoll=1.1, redis=1, nats=0.5),
+            load("5,000", "16", C_epoll=1.15, redis=0.7, nats=0.2),
+            Row(
+                "1,000, 20 from 20 publishers",
+                ("--connections", "1000", "--in-flight", "20", "--publishers", "20"),
+                {"redis": 0.8},
+            ),
         ),
-        rounds=3,
     ),
     Workload(
         name="many-rooms",
-        title="Many rooms, 128 bytes, 16 in flight in each",
-        heading="rooms, members of each",
+        title="100 rooms of 100 members, one publisher each, 128 bytes",
+        heading="in flight in each room",
         scenario="rooms",
         figure=CPU,
-        bench=("--rate", "max", "--size", "128", "--in-flight", "16", *MEASURED),
+        bench=("--rate", "max", "--size", "128", "--connections", "10000", *MEASURED),
         servers=(
-            # As text: raw payloads come without a welcome, and so without the rooms that it says one can join.
-            switchboard("rooms=tcp://127.0.0.1:{port}", TCP),
-            REDIS,
-            NATS,
-            MOSQUITTO,
+            replace(ROOMS, bench=MANY),
+            as_peer("one room of 10,000", ROOMS),
+            replace(REDIS, bench=(*REDIS.bench, *MANY)),
+            replace(NATS, bench=(*NATS.bench, *MANY)),
         ),
         rows=(
-            Row("1, 10,000", ("--connections", "10000")),
-            Row("100, 100", ("--connections", "10000", "--rooms", "100", "--publishers", "100")),
+            Row("1", ("--in-flight", "1"), {"one room of 10,000": 1.2}),
+            Row("16", ("--in-flight", "16"), {"one room of 10,000": 1.2}),
         ),
-        rounds=3,
+    ),
+    Workload(
+        name="websockets",
+        title="One message to 1,000 WebSockets in a room, 128 bytes",
+        heading="in flight",
+        scenario="rooms",
+        figure=CPU,
+        bench=("--rate", "max", "--size", "128", "--connections", "1000", *MEASURED),
+        servers=(
+            switchboard("rooms=http://127.0.0.1:{port}", "ws://127.0.0.1:{port}/rooms/bench/ws?format=raw"),
+            as_peer("itself over TCP", RELAY),
+            websocket_peer("fanout", "131072"),
+            websocket_peer("fanout", "512"),
+        ),
+        rows=(
+            Row("1", ("--in-flight", "1"), {"itself over TCP": 1.15}),
+            Row("16", ("--in-flight", "16"), {"itself over TCP": 1.15}),
+        ),
+    ),
+    Workload(
+        name="datagram-rooms",
+        title="One datagram to all members of a room, 1,000 members, 128 bytes",
+        heading="in flight",
+        scenario="rooms",
+        figure=CPU,
+        bench=(),
+        servers=(
+            replace(
+                switchboard("rooms=udp://127.0.0.1:{port}?format=raw&commands=off&room=r", UDP), load=DATAGRAM_FAN
+            ),
+            Server("C sendmmsg", ("{built}/floor/datagram_fanout", "{port}"), UDP, needs="cc", hint="Debian: gcc libc6-dev", load=DATAGRAM_FAN),
+        ),
+        rows=(
+            Row("1", ("1",), {"C sendmmsg": 1.15}),
+            Row("16", ("16",), {"C sendmmsg": 1.15}),
+        ),
     ),
     Workload(
         name="tls",
@@ -191,7 +281,48 @@ WORKLOADS = (
             switchboard("echo=tls://127.0.0.1:{port}?cert={work}/cert.pem&key={work}/key.pem&prefix=", TLS),
             TLS_PEER,
         ),
-        rows=(load("50", "1"), load("50", "16")),
+        rows=(load("50", "1"), load("50", "16", **{"tokio-rustls": 1.15})),
+    ),
+    Workload(
+        name="vanishing",
+        title="A new connection while 5,000 of 10,000 members vanish at once",
+        heading="what",
+        scenario="rooms",
+        figure=WORST,
+        bench=("--rate", "1", "--size", "128", "--connections", "5000", "--warmup", "0s", "--duration", "60s"),
+        servers=(ROOMS, REDIS, NATS, MOSQUITTO),
+        rows=(Row("longest time to an answer", aims={"switchboard": 50}),),
+        rounds=3,
+        probe="vanishing",
+        ratios=False,
+        plotted=False,
+    ),
+    Workload(
+        name="unread",
+        title="One member of 1,000 never reads, 4 KiB, 16 in flight",
+        heading="what",
+        scenario="rooms",
+        figure=OTHERS,
+        bench=("--rate", "max", "--size", "4096", "--connections", "999", "--in-flight", "16", "--warmup", "500ms", "--duration", "4s"),
+        servers=(
+            ROOMS,
+            replace(switchboard("rooms=tcp://127.0.0.1:{port}?overflow=drop-oldest", TCP), title="the same, drop-oldest"),
+            REDIS,
+            NATS,
+        ),
+        rows=(
+            Row("the others' p99, in times of before", aims={"switchboard": 2, "the same, drop-oldest": 2}),
+            Row(
+                "peak memory, above before",
+                aims={"switchboard": 1 << 20, "the same, drop-oldest": 1 << 20},
+                figure=GROWTH,
+                of="the others' p99, in times of before",
+            ),
+        ),
+        rounds=3,
+        probe="unread",
+        ratios=False,
+        plotted=False,
     ),
     Workload(
         name="members",
@@ -200,8 +331,8 @@ WORKLOADS = (
         scenario="rooms",
         figure=MEMORY,
         bench=("--rate", "1", "--size", "128", "--warmup", "1s", "--duration", "2s"),
-        servers=(RELAY, REDIS, NATS, MOSQUITTO, go("chat")),
-        rows=(Row("10,000", ("--connections", "10000")),),
+        servers=(ROOMS, REDIS, NATS, go("chat")),
+        rows=(Row("15,000", ("--connections", "15000"), {"switchboard": 1500}),),
         rounds=1,
     ),
     Workload(
@@ -211,8 +342,8 @@ WORKLOADS = (
         scenario="idle",
         figure=MEMORY,
         bench=("--duration", "3s"),
-        servers=(switchboard("echo=tcp://127.0.0.1:{port}", TCP), go("echo")),
-        rows=(Row("10,000", ("--connections", "10000")),),
+        servers=(switchboard("echo=tcp://127.0.0.1:{port}?idle=off", TCP), go("echo")),
+        rows=(Row("10,000", ("--connections", "10000"), {"switchboard": 1200}),),
         rounds=1,
     ),
     Workload(
@@ -226,7 +357,38 @@ WORKLOADS = (
             switchboard("echo=tls://127.0.0.1:{port}?cert={work}/cert.pem&key={work}/key.pem&idle=off", TLS),
             TLS_PEER,
         ),
-        rows=(Row("5,000", ("--connections", "5000")),),
+        rows=(Row("5,000", ("--connections", "5000"), {"switchboard": 12000}),),
         rounds=1,
+    ),
+    Workload(
+        name="idle-websockets",
+        title="Memory of an idle WebSocket",
+        heading="connections",
+        scenario="idle",
+        figure=MEMORY,
+        bench=("--duration", "3s"),
+        servers=(
+            switchboard("rooms=http://127.0.0.1:{port}", "ws://127.0.0.1:{port}/rooms/bench/ws"),
+            replace(switchboard("echo=ws://127.0.0.1:{port}?idle=off", "ws://127.0.0.1:{port}/"), title="its echo"),
+            websocket_peer("echo", "131072"),
+            websocket_peer("echo", "512"),
+        ),
+        rows=(Row("10,000", ("--connections", "10000"), {"switchboard": 1500}),),
+        rounds=1,
+    ),
+    Workload(
+        name="generator",
+        title="Replies a second on one core, lines of 64 bytes",
+        heading="connections, in flight",
+        scenario="echo",
+        figure=RATE,
+        bench=("--rate", "max", "--size", "64", "--connections", "50", "--in-flight", "16", *MEASURED),
+        servers=(
+            replace(floor("echo"), title="switchboard"),
+            replace(floor("echo"), title="naive", load=("{naive}", "127.0.0.1:{port}", "50", "16", "1.5")),
+        ),
+        rows=(Row("50, 16", aims={"naive": 3}),),
+        plotted=False,
+        document="docs/bench.md",
     ),
 )
