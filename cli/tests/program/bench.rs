@@ -28,6 +28,11 @@ fn count(report: &Value, field: &str) -> u64 {
     report[field].as_u64().expect(field)
 }
 
+/// Whether others had the machine: then less is sent than was due, and the report says why.
+fn is_starved(report: &Value) -> bool {
+    report["warnings"].to_string().contains("did not get the CPU in time")
+}
+
 #[test]
 fn every_reply_comes_back_right_at_a_constant_rate() {
     let server = Program::serve(&["echo=tcp://127.0.0.1:0"]);
@@ -37,7 +42,8 @@ fn every_reply_comes_back_right_at_a_constant_rate() {
         assert_eq!(verified(&report), [0; 4]);
         assert_eq!((report["schema"].as_u64(), report["options"]["rate"].as_u64()), (Some(1), Some(200)));
         // Each thread looks at the clock by itself: a message that is due at a cut is on either side of it.
-        assert!((190..=210).contains(&count(&report, "sent")), "{report}");
+        let least = if is_starved(&report) { 1 } else { 190 };
+        assert!((least..=210).contains(&count(&report, "sent")), "{report}");
         assert_eq!(report["connections"]["opened"], 7);
         assert!(report["latency_us"]["p50"].as_f64() > Some(0.0));
     }
@@ -111,7 +117,8 @@ fn certificates_are_checked_against_those_that_are_given() {
     let certificate = pair.certificate.to_string();
     let few = ["--connections", "5", "--rate", "100"];
     let report = measure("echo", &url, &[&few[..], &["--ca", &certificate]].concat());
-    assert_eq!((verified(&report), report["warnings"].as_array().map(Vec::len)), ([0; 4], Some(0)), "{report}");
+    assert_eq!(verified(&report), [0; 4], "{report}");
+    assert!(!report["warnings"].to_string().contains("not checked"), "{report}");
     let report = measure("echo", &url, &few);
     assert!(report["warnings"].to_string().contains("not checked"), "{report}");
     let certificate = other.certificate.to_string();
