@@ -84,15 +84,13 @@ impl Entry {
 pub(super) struct LocalMember {
     pub(super) id: MembershipId,
     pub(super) peer: Arc<Peer>,
-    form: Form,
-    overflow: Overflow,
+    pub(super) form: Form,
+    pub(super) overflow: Overflow,
+    /// It left in this tick, and gets nothing any more.
+    pub(super) has_left: bool,
 }
 
 impl LocalMember {
-    pub(super) fn new(id: MembershipId, peer: Arc<Peer>, form: Form, overflow: Overflow) -> Self {
-        Self { id, peer, form, overflow }
-    }
-
     /// Raw payloads leave no place to tell of a gap, so a member that loses one cannot stay.
     fn overflow(&self) -> Overflow {
         if self.form.format == Format::Raw { Overflow::Disconnect } else { self.overflow }
@@ -105,12 +103,14 @@ pub(super) struct LocalRooms {
     rooms: HashMap<RoomId, LocalRoom>,
     /// Rooms with postings to deliver.
     active: Vec<RoomId>,
+    /// Rooms that members have left in this tick.
+    left: HashSet<RoomId>,
 }
 
 struct LocalRoom {
     name: RoomName,
+    /// In the order of their numbers, since that is the one in which they come.
     members: Vec<LocalMember>,
-    places: HashMap<MembershipId, u32>,
     /// Posted and not delivered yet.
     pending: Vec<Arc<Posting>>,
 }
@@ -145,6 +145,11 @@ impl LocalRooms {
         for (id, (from_seq, lost)) in lost {
             self.lose(id, from_seq, lost);
         }
+        for id in self.left.drain() {
+            if self.rooms.get_mut(&id).is_some_and(LocalRoom::forget_left) {
+                self.rooms.remove(&id);
+            }
+        }
     }
 
     /// Delivers what is pending, in every room.
@@ -158,7 +163,7 @@ impl LocalRooms {
 
     fn lose(&self, id: RoomId, from_seq: u64, lost: u64) {
         let Some(room) = self.rooms.get(&id) else { return };
-        for member in &room.members {
+        for member in room.present() {
             let gap = Gap { member: member.id, form: member.form, room: room.name.clone(), lost, from_seq };
             member.peer.lose(gap);
         }
@@ -173,17 +178,13 @@ impl LocalRooms {
             Entry::Join { name, member, missed, replay, .. } => {
                 member.peer.replay(member.form, missed.as_ref(), replay);
                 let room = self.rooms.entry(id).or_insert_with(|| LocalRoom::new(name));
-                room.places.insert(member.id, room.members.len() as u32);
                 room.members.push(member);
             }
             Entry::Leave { member, .. } => {
-                let Some(room) = self.rooms.get_mut(&id) else { return };
-                if let Some(member) = room.remove(member) {
-                    member.peer.left_room();
-                }
-                if room.members.is_empty() {
-                    self.rooms.remove(&id);
-                }
+                let Some(member) = self.member(id, member) else { return };
+                member.has_left = true;
+                member.peer.left_room();
+                self.left.insert(id);
             }
             Entry::Presence { joined, to_others, to_joined, .. } => {
                 let Some(room) = self.rooms.get(&id) else { return };
@@ -206,29 +207,28 @@ impl LocalRooms {
     }
 
     fn member(&mut self, room: RoomId, member: MembershipId) -> Option<&mut LocalMember> {
-        let room = self.rooms.get_mut(&room)?;
-        let place = room.places.get(&member)?;
-        room.members.get_mut(*place as usize)
+        let members = &mut self.rooms.get_mut(&room)?.members;
+        let place = members.binary_search_by_key(&member, |member| member.id).ok()?;
+        members.get_mut(place)
     }
 }
 
 impl LocalRoom {
     fn new(name: RoomName) -> Self {
-        Self { name, members: Vec::new(), places: HashMap::new(), pending: Vec::new() }
+        Self { name, members: Vec::new(), pending: Vec::new() }
     }
 
-    fn remove(&mut self, id: MembershipId) -> Option<LocalMember> {
-        let place = self.places.remove(&id)?;
-        let member = self.members.swap_remove(place as usize);
-        if let Some(moved) = self.members.get(place as usize) {
-            self.places.insert(moved.id, place);
-        }
+    fn present(&self) -> impl Iterator<Item = &LocalMember> {
+        self.members.iter().filter(|member| !member.has_left)
+    }
+
+    /// Forgets who has left: at the end of a tick, since thousands may leave in one. Says whether nobody is left.
+    fn forget_left(&mut self) -> bool {
+        self.members.retain(|member| !member.has_left);
         if self.members.capacity() > 64 && self.members.len() < self.members.capacity() / 8 {
-            let fit = self.members.len() * 2;
-            self.members.shrink_to(fit);
-            self.places.shrink_to(fit);
+            self.members.shrink_to(self.members.len() * 2);
         }
-        Some(member)
+        self.members.is_empty()
     }
 
     async fn deliver(&mut self) {
@@ -248,7 +248,7 @@ impl LocalRoom {
         while !rest.is_empty() {
             let mut batches: Vec<Batch> = Vec::new();
             let mut taken = rest.len();
-            for member in &self.members {
+            for member in self.present() {
                 if !batches.iter().any(|batch| batch.form.is(member.form)) {
                     // The first form decides how far the batches of this round go.
                     let batch = Batch::new(member.form, &rest[..taken]);
@@ -260,7 +260,7 @@ impl LocalRoom {
             for batch in batches.iter_mut().filter(|batch| batch.postings > taken) {
                 *batch = Batch::new(batch.form, &rest[..taken]);
             }
-            for (written, member) in self.members.iter().filter(|member| is_one(member.id)).enumerate() {
+            for (written, member) in self.present().filter(|member| is_one(member.id)).enumerate() {
                 let Some(batch) = batches.iter().find(|batch| batch.form.is(member.form)) else { continue };
                 member.peer.deliver(member.id, member.overflow(), &self.name, batch);
                 if written % super::tick::FLUSHES_PER_TURN == super::tick::FLUSHES_PER_TURN - 1 {

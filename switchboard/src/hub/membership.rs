@@ -2,14 +2,13 @@
 //!
 //! A member is a mailbox, not a loop: what others publish goes from the room to the connection's outbox by itself.
 
-use super::fanout::{Entry, LocalMember};
+use super::fanout::Entry;
 use super::identity::Known;
 use super::peer::Peer;
 use super::posting::{Form, MembershipId};
 use super::room::{Overflow, Room, RoomInner};
 use bytes::Bytes;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use switchboard_proto::{Format, MessageId, UserName};
 
 /// How to join.
@@ -41,7 +40,6 @@ pub struct Membership {
     room: Room,
     id: MembershipId,
     peer: Arc<Peer>,
-    known: Option<Arc<Known>>,
     /// The number of the last message before it joined.
     joined_at: u64,
     echo: bool,
@@ -57,29 +55,17 @@ impl Membership {
         form: Form,
         join: Join,
     ) -> Result<Self, JoinError> {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
         let limit = room.limits().rooms_per_connection;
         if !peer.enter_room(limit) {
             return Err(JoinError::TooManyRooms { limit });
         }
-        let id = MembershipId(NEXT.fetch_add(1, Ordering::Relaxed));
-        let overflow = join.overflow.unwrap_or(room.options.overflow);
-        let member = LocalMember::new(id, Arc::clone(&peer), form, overflow);
-        let joined_at = room.join(member, known.clone(), join.since);
-        Ok(Self {
-            room: Room(Arc::clone(room)),
-            id,
-            peer,
-            known,
-            joined_at: joined_at.seq,
-            echo: join.echo,
-            will: None,
-        })
+        let (id, joined_at) = room.join(&peer, form, known, join);
+        Ok(Self { room: Room(Arc::clone(room)), id, peer, joined_at, echo: join.echo, will: None })
     }
 
     /// Publishes `payload` to all other members; to this one too if it asked for that. Never waits, and never fails.
     pub fn publish(&self, payload: impl AsRef<[u8]>) -> MessageId {
-        self.room.0.publish(self.name(), payload.as_ref(), (!self.echo).then_some(self.id)).0
+        self.room.0.publish_as_member(self.id, payload.as_ref(), self.echo)
     }
 
     /// Publishes `payload` when the membership ends, however it does, unless the server is draining.
@@ -107,19 +93,13 @@ impl Membership {
     /// Tells the other members that this one was called `from` until now. If they were not told yet that it came, they are
     /// told its new name when they are.
     pub fn renamed(&self, from: UserName) {
-        if let Some(to) = self.name() {
-            self.room.0.renamed(self.id, from, to);
-        }
+        self.room.0.renamed(self.id, from);
     }
 
     /// Writes to this member in another format from now on.
     pub fn reformed(&self, format: Format) {
         let entry = Entry::Reform { room: self.room.0.id, member: self.id, format };
         self.room.0.post_to(&self.peer.tick, entry);
-    }
-
-    fn name(&self) -> Option<UserName> {
-        self.known.as_ref().map(|known| known.name())
     }
 }
 
@@ -128,11 +108,11 @@ impl Drop for Membership {
         self.peer.leave_room();
         // The server's own word: the connection hears of it a moment later.
         let draining = self.peer.listener.drain.is_cancelled();
-        self.room.0.leave(self.id, &self.peer.tick, draining || self.will.is_some());
+        let name = self.room.0.leave(self.id, &self.peer.tick, draining || self.will.is_some());
         if let Some(will) = self.will.take()
             && !draining
         {
-            self.room.0.publish(self.name(), &will, None);
+            self.room.0.publish(name, &will, None);
         }
     }
 }

@@ -7,7 +7,9 @@
 use super::fanout::{Entry, LocalMember};
 use super::history::History;
 use super::identity::Known;
-use super::posting::{MembershipId, Posting, Told};
+use super::membership::Join;
+use super::peer::Peer;
+use super::posting::{Form, MembershipId, Posting, Told};
 use super::presence::{Presence, When};
 use super::tick::Tick;
 use super::{Holding, HubLimits};
@@ -106,9 +108,26 @@ impl RoomInner {
     ) -> (MessageId, SystemTime) {
         // A received frame shares the memory of the read that it came with, which a history must not keep.
         let payload = Bytes::copy_from_slice(payload);
+        self.publish_locked(&mut self.state.lock(), from, payload, except)
+    }
+
+    /// Publishes in the name that a member has now, to all the others; to itself too if it wants an echo.
+    pub(super) fn publish_as_member(&self, member: MembershipId, payload: &[u8], echo: bool) -> MessageId {
+        let payload = Bytes::copy_from_slice(payload);
+        let mut state = self.state.lock();
+        let from = state.name(member);
+        self.publish_locked(&mut state, from, payload, (!echo).then_some(member)).0
+    }
+
+    fn publish_locked(
+        &self,
+        state: &mut RoomState,
+        from: Option<UserName>,
+        payload: Bytes,
+        except: Option<MembershipId>,
+    ) -> (MessageId, SystemTime) {
         let time = SystemTime::now();
         let limits = &self.holding.limits;
-        let mut state = self.state.lock();
         state.seq += 1;
         let id = MessageId { epoch: self.epoch, seq: state.seq };
         let message = Arc::new(Message { room: self.name.clone(), id, time, from, payload });
@@ -119,7 +138,7 @@ impl RoomInner {
             let grown = state.history.push(Arc::clone(&message), limits.history_messages, bytes);
             self.holding.history_bytes.fetch_add(grown.cast_unsigned(), Ordering::Relaxed);
         }
-        self.post(&state, &Posting::new(Told::Message(message), except));
+        self.post(state, &Posting::new(Told::Message(message), except));
         (id, time)
     }
 
@@ -129,26 +148,34 @@ impl RoomInner {
         }
     }
 
-    /// Adds a member at this point in the order, with what it missed since the point it knows.
+    /// Adds a member at this point in the order, with what it missed since the point it knows. Returns the number of the
+    /// last message before it.
     pub(super) fn join(
         self: &Arc<Self>,
-        member: LocalMember,
+        peer: &Arc<Peer>,
+        form: Form,
         known: Option<Arc<Known>>,
-        since: Option<MessageId>,
-    ) -> MessageId {
-        let (id, tick) = (member.id, Arc::clone(&member.peer.tick));
+        join: Join,
+    ) -> (MembershipId, u64) {
+        // Unique in the process: a worker may serve several hubs.
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let tick = &peer.tick;
         let mut state = self.state.lock();
-        let (missed, replay) = since.map(|since| self.missed(&state, since)).unwrap_or_default();
+        // Under the lock, so that a room's members come in the order of their numbers.
+        let id = MembershipId(NEXT.fetch_add(1, Ordering::Relaxed));
+        let (missed, replay) = join.since.map(|since| self.missed(&state, since)).unwrap_or_default();
         if let Some(known) = &known {
-            self.present(&mut state, Notice::Joined { room: self.name.clone(), name: known.name() }, id, &tick);
+            self.present(&mut state, Notice::Joined { room: self.name.clone(), name: known.name() }, id, tick);
         }
         state.members.insert(id, known);
-        match state.ticks.iter_mut().find(|(known, _)| Arc::ptr_eq(known, &tick)) {
+        match state.ticks.iter_mut().find(|(known, _)| Arc::ptr_eq(known, tick)) {
             Some((_, members)) => *members += 1,
-            None => state.ticks.push((Arc::clone(&tick), 1)),
+            None => state.ticks.push((Arc::clone(tick), 1)),
         }
+        let overflow = join.overflow.unwrap_or(self.options.overflow);
+        let member = LocalMember { id, peer: Arc::clone(peer), form, overflow, has_left: false };
         tick.post(Entry::Join { room: self.id, name: self.name.clone(), member, missed, replay });
-        MessageId { epoch: self.epoch, seq: state.seq }
+        (id, state.seq)
     }
 
     /// What somebody missed who knows the messages up to `since`: what it is told of that, and what is still kept.
@@ -172,10 +199,10 @@ impl RoomInner {
         MessageId { epoch: self.epoch, seq: state.seq }
     }
 
-    /// Removes a member at this point in the order. `will` is published behind it, `silent` tells nobody.
-    pub(super) fn leave(self: &Arc<Self>, id: MembershipId, tick: &Arc<Tick>, silent: bool) {
+    /// Removes a member at this point in the order; `silent` tells nobody. Returns its name.
+    pub(super) fn leave(self: &Arc<Self>, id: MembershipId, tick: &Arc<Tick>, silent: bool) -> Option<UserName> {
         let mut state = self.state.lock();
-        let Some(known) = state.members.remove(&id) else { return };
+        let name = state.members.remove(&id)?.map(|known| known.name());
         if let Some(place) = state.ticks.iter().position(|(known, _)| Arc::ptr_eq(known, tick)) {
             state.ticks[place].1 -= 1;
             if state.ticks[place].1 == 0 {
@@ -186,11 +213,12 @@ impl RoomInner {
         if state.members.is_empty() {
             state.emptied = Instant::now();
         }
-        if let Some(known) = known
+        if let Some(name) = name.clone()
             && !silent
         {
-            self.present(&mut state, Notice::Left { room: self.name.clone(), name: known.name() }, id, tick);
+            self.present(&mut state, Notice::Left { room: self.name.clone(), name }, id, tick);
         }
+        name
     }
 
     /// Tells the members at once that somebody came or went, or notes it for the next sweep.
@@ -220,8 +248,9 @@ impl RoomInner {
     }
 
     /// Tells the others that a member has another name, if they know it by the one until now.
-    pub(super) fn renamed(&self, member: MembershipId, from: UserName, to: UserName) {
+    pub(super) fn renamed(&self, member: MembershipId, from: UserName) {
         let mut state = self.state.lock();
+        let Some(to) = state.name(member) else { return };
         if state.presence.rename(member, &to) {
             let notice = Notice::Renamed { room: self.name.clone(), from, to };
             self.post(&state, &Posting::new(Told::Notice(notice), Some(member)));
@@ -242,6 +271,12 @@ impl RoomInner {
 
     pub(super) fn limits(&self) -> &HubLimits {
         &self.holding.limits
+    }
+}
+
+impl RoomState {
+    fn name(&self, member: MembershipId) -> Option<UserName> {
+        self.members.get(&member)?.as_ref().map(|known| known.name())
     }
 }
 
