@@ -287,7 +287,7 @@ impl<C: Codec> Receiving<C> {
         match result {
             Ok(0) => (self.finished, self.peer_finished) = (true, true),
             Ok(count) => {
-                self.peer.received(count);
+                self.peer.received(count - source.framing_bytes(count));
                 if self.input.is_empty() {
                     // Exactly sized: what a read leaves untaken is all that an idle connection may own.
                     self.input = BytesMut::with_capacity(count);

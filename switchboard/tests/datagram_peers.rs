@@ -104,6 +104,9 @@ async fn connections(workers: usize) {
     for (info, mote) in listed.iter().zip(&motes) {
         assert_eq!((info.transport, info.peer.ip()), ("udp", mote.0.local_addr().ok()));
         assert_eq!((info.frames_in, info.frames_out), (4, 4));
+        // The payloads alone: 4 of OPEN, the number with its letter, nothing, and 3.
+        let number = info.bytes_in - 7;
+        assert!((2..=3).contains(&number) && info.bytes_out == info.bytes_in, "{info:?}");
         assert_eq!(info.listener, format!("udp://{}", served.address));
     }
     assert_eq!(served.handle.metrics().accepted.get(), 20);

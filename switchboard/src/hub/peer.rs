@@ -251,7 +251,8 @@ impl Peer {
         if written == 0 {
             return;
         }
-        bump(&self.traffic.bytes_out, written);
+        let framing = state.outbox.sink().map_or(0, Sink::framing_bytes);
+        bump(&self.traffic.bytes_out, written - framing as u64);
         self.traffic.last.store(self.tick.now(), Ordering::Relaxed);
         let limits = &self.listener.limits;
         if state.wants_room && state.outbox.has_room(limits.outbox_bytes, limits.outbox_frames) {

@@ -22,6 +22,11 @@ pub(crate) trait Sink: Send {
         let _ = reason;
     }
 
+    /// How many of the bytes that it took since this was last asked only told frames apart, and stayed here.
+    fn framing_bytes(&mut self) -> usize {
+        0
+    }
+
     /// Bytes that it holds on to beside what is queued, which the memory budget counts while the socket takes no more.
     fn held_bytes(&self) -> usize {
         0
@@ -44,6 +49,12 @@ pub(crate) trait Source: Send {
 
     /// Reads what the kernel has now, whether or not the event loop has heard of it yet.
     fn read_now(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// How many of the `count` bytes that were just read tell frames apart, and did not come from the peer.
+    fn framing_bytes(&mut self, count: usize) -> usize {
+        let _ = count;
+        0
+    }
 
     /// Bytes that were read from the kernel and are no input yet, which the memory budget counts.
     fn held_bytes(&self) -> usize {

@@ -6,6 +6,7 @@
 mod batch;
 pub(crate) mod connected;
 mod cookies;
+mod framed;
 mod outgoing;
 mod peers;
 

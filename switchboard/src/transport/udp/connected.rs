@@ -1,14 +1,12 @@
-//! A socket that exchanges datagrams with one address, as a source and a sink of [`Datagrams`](switchboard_proto::Datagrams).
-//!
-//! Between the socket and the codec each datagram stands behind its length, four bytes, so that it keeps its ends.
+//! A socket that exchanges datagrams with one address, as a client has it.
 
 use super::RECEIVE_BUFFER_BYTES;
+use super::framed::{self, Frames, HEADER_BYTES};
 use crate::hub::peer::PeerAddr;
 use crate::hub::{Sink, Source};
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv};
 use socket2::SockRef;
-use std::borrow::Cow;
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -19,8 +17,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use tokio::io::{Interest, ReadBuf};
 use tokio::net::{UdpSocket, lookup_host};
-
-const HEADER_BYTES: usize = 4;
 
 struct Connected {
     socket: UdpSocket,
@@ -41,7 +37,7 @@ pub(crate) async fn connect(address: &str) -> io::Result<((Box<dyn Source>, Box<
     let connected = Arc::new(Connected { socket, closing: AtomicBool::new(false) });
     let refused = Box::pin(refused(Arc::clone(&connected)));
     let source = Receiving { connected: Arc::clone(&connected), refused };
-    Ok(((Box::new(source), Box::new(Sending(connected))), PeerAddr::Ip(address)))
+    Ok(((Box::new(source), Box::new(Sending { connected, framing_bytes: 0 })), PeerAddr::Ip(address)))
 }
 
 /// Waits until the network says that what was sent did not arrive: nobody listens there. Waiting for datagrams does not
@@ -90,27 +86,36 @@ impl Source for Receiving {
             Poll::Pending => return self.refused.as_mut().poll(cx).map(Err),
         }
         let length = payload.filled().len();
-        header.copy_from_slice(&(length as u32).to_be_bytes());
+        header.copy_from_slice(&framed::header(length));
         buffer.advance(HEADER_BYTES + length);
         Poll::Ready(Ok(()))
+    }
+
+    /// Each read is one datagram.
+    fn framing_bytes(&mut self, _: usize) -> usize {
+        HEADER_BYTES
     }
 
     fn read_now(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let (header, payload) = buffer.split_at_mut(HEADER_BYTES);
         let length = recv(self.connected.socket.as_raw_fd(), payload, MsgFlags::MSG_DONTWAIT)?;
-        header.copy_from_slice(&(length as u32).to_be_bytes());
+        header.copy_from_slice(&framed::header(length));
         Ok(HEADER_BYTES + length)
     }
 }
 
-struct Sending(Arc<Connected>);
+struct Sending {
+    connected: Arc<Connected>,
+    /// See [`Sink::framing_bytes`].
+    framing_bytes: usize,
+}
 
 impl Sink for Sending {
     fn try_write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        let mut pieces = slices.to_vec();
-        let (mut rest, mut written) = (&mut pieces[..], 0);
-        while let Some(datagram) = first_datagram(rest) {
-            match self.0.socket.try_send(&datagram) {
+        let mut frames = Frames::new(slices);
+        let (mut datagram, mut written) = (Vec::new(), 0);
+        while let Some(length) = frames.next(&mut datagram) {
+            match self.connected.socket.try_send(&datagram) {
                 Ok(_) => {}
                 // It fits no datagram. It is lost, as one is that the network drops.
                 Err(error) if error.raw_os_error() == Some(Errno::EMSGSIZE as i32) => {}
@@ -118,17 +123,16 @@ impl Sink for Sending {
                 // The next call has the same one.
                 Err(_) => break,
             }
-            let length = HEADER_BYTES + datagram.len();
-            drop(datagram);
-            IoSlice::advance_slices(&mut rest, length);
-            written += length;
+            datagram.clear();
+            written += HEADER_BYTES + length;
+            self.framing_bytes += HEADER_BYTES;
         }
         Ok(written)
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         loop {
-            ready!(self.0.socket.poll_send_ready(cx))?;
+            ready!(self.connected.socket.poll_send_ready(cx))?;
             match self.try_write(slices) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 result => return Poll::Ready(result),
@@ -141,33 +145,13 @@ impl Sink for Sending {
         Poll::Ready(Ok(()))
     }
 
+    fn framing_bytes(&mut self) -> usize {
+        std::mem::take(&mut self.framing_bytes)
+    }
+
     fn reason(&mut self, _: switchboard_proto::CloseReason) {
-        self.0.closing.store(true, Ordering::Relaxed);
+        self.connected.closing.store(true, Ordering::Relaxed);
     }
 
     fn reset(&mut self) {}
-}
-
-/// The payload of the first frame, if all of it is there.
-fn first_datagram<'a>(pieces: &'a [IoSlice<'_>]) -> Option<Cow<'a, [u8]>> {
-    let header = front(pieces, HEADER_BYTES)?;
-    let length = u32::from_be_bytes(header.first_chunk().copied()?) as usize;
-    match pieces.split_first() {
-        // Large payloads are pieces of their own.
-        Some((first, others)) if first.len() == HEADER_BYTES => front(others, length),
-        Some((first, _)) if first.len() >= HEADER_BYTES + length => Some((&first[HEADER_BYTES..][..length]).into()),
-        _ => front(pieces, HEADER_BYTES + length).map(|frame| frame[HEADER_BYTES..].to_vec().into()),
-    }
-}
-
-/// The first `length` bytes, copied if they are in several pieces.
-fn front<'a>(pieces: &'a [IoSlice<'_>], length: usize) -> Option<Cow<'a, [u8]>> {
-    match pieces.first() {
-        None => (length == 0).then_some(Cow::Borrowed(&[])),
-        Some(first) if first.len() >= length => Some(Cow::Borrowed(&first[..length])),
-        Some(_) => {
-            let bytes: Vec<u8> = pieces.iter().flat_map(|piece| piece.iter().copied()).take(length).collect();
-            (bytes.len() == length).then_some(bytes.into())
-        }
-    }
 }

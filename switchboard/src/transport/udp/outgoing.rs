@@ -5,6 +5,7 @@
 //! other transport do.
 
 use super::batch::{BATCH, Letters, Sent, watch};
+use super::framed::{Frames, HEADER_BYTES};
 use super::peers::{Inbox, Peers};
 use crate::hub::{Gathering, Sink};
 use std::collections::BTreeMap;
@@ -18,8 +19,6 @@ use tokio::io::unix::AsyncFd;
 
 /// Bytes of a batch that is sent before it has all its datagrams.
 const BATCH_BYTES: usize = 64 << 10;
-
-const HEADER_BYTES: usize = 4;
 
 /// What leaves next.
 #[derive(Default)]
@@ -38,25 +37,28 @@ pub(super) struct Writing {
     peers: Arc<Peers>,
     inbox: Arc<Inbox>,
     address: SocketAddr,
+    /// See [`Sink::framing_bytes`].
+    framing_bytes: usize,
 }
 
 impl Writing {
     pub(super) fn new(peers: Arc<Peers>, inbox: Arc<Inbox>, address: SocketAddr) -> Self {
-        Self { peers, inbox, address }
+        Self { peers, inbox, address, framing_bytes: 0 }
     }
 
     /// Gathers as many whole frames as there are, or as the socket takes.
-    fn write(&self, slices: &[IoSlice<'_>], outgoing: &mut Outgoing) -> io::Result<usize> {
+    fn write(&mut self, slices: &[IoSlice<'_>], outgoing: &mut Outgoing) -> io::Result<usize> {
         if outgoing.full.is_some() {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        let mut frames = Frames { slices, offset: 0 };
+        let mut frames = Frames::new(slices);
         let mut taken = 0;
         while outgoing.full.is_none() {
             let start = outgoing.letters.text.len();
             let Some(length) = frames.next(&mut outgoing.letters.text) else { break };
             outgoing.letters.seal(start, self.address);
             taken += HEADER_BYTES + length;
+            self.framing_bytes += HEADER_BYTES;
             if outgoing.letters.len() == BATCH || outgoing.letters.text.len() >= BATCH_BYTES {
                 self.peers.send(outgoing);
             }
@@ -75,11 +77,13 @@ impl Writing {
 
 impl Sink for Writing {
     fn try_write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.write(slices, &mut self.peers.outgoing.lock())
+        let peers = Arc::clone(&self.peers);
+        self.write(slices, &mut peers.outgoing.lock())
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        let mut outgoing = self.peers.outgoing.lock();
+        let peers = Arc::clone(&self.peers);
+        let mut outgoing = peers.outgoing.lock();
         match self.write(slices, &mut outgoing) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.wait(&mut outgoing, cx);
@@ -98,6 +102,10 @@ impl Sink for Writing {
             return Poll::Pending;
         }
         Poll::Ready(Ok(()))
+    }
+
+    fn framing_bytes(&mut self) -> usize {
+        std::mem::take(&mut self.framing_bytes)
     }
 
     /// No end comes from the network, so the connection's own is the input's.
@@ -179,51 +187,5 @@ impl Gathering for Peers {
 impl Wake for Peers {
     fn wake(self: Arc<Self>) {
         self.tick.flush_later(Arc::clone(&self) as Arc<dyn Gathering>);
-    }
-}
-
-/// Frames behind their lengths, in pieces that need not end where frames do.
-struct Frames<'a> {
-    slices: &'a [IoSlice<'a>],
-    /// In the first slice.
-    offset: usize,
-}
-
-impl Frames<'_> {
-    /// Appends the next frame's payload to `text`, if all of it is there.
-    fn next(&mut self, text: &mut Vec<u8>) -> Option<usize> {
-        let mut header = [0; HEADER_BYTES];
-        let mut length = 0;
-        while length < HEADER_BYTES {
-            let piece = self.piece(HEADER_BYTES - length)?;
-            header[length..length + piece.len()].copy_from_slice(piece);
-            length += piece.len();
-        }
-        let payload = u32::from_be_bytes(header) as usize;
-        let start = text.len();
-        while text.len() < start + payload {
-            let missing = start + payload - text.len();
-            let Some(piece) = self.piece(missing) else {
-                text.truncate(start);
-                return None;
-            };
-            text.extend_from_slice(piece);
-        }
-        Some(payload)
-    }
-
-    /// The next bytes that stand together, at most `most`.
-    fn piece(&mut self, most: usize) -> Option<&[u8]> {
-        loop {
-            let (first, rest) = self.slices.split_first()?;
-            let piece = &first[self.offset..];
-            if piece.is_empty() {
-                (self.slices, self.offset) = (rest, 0);
-                continue;
-            }
-            let count = piece.len().min(most);
-            self.offset += count;
-            return Some(&piece[..count]);
-        }
     }
 }

@@ -4,6 +4,7 @@
 //! those of the others, and when there are too many they are lost, as on the network.
 
 use super::batch::{BATCH, Fate, exchange, readable, send_later};
+use super::framed::{self, HEADER_BYTES};
 use super::outgoing::{Outgoing, Writing};
 use super::{Datagram, Gate, Reply, Validation};
 use crate::hub::budget::Charge;
@@ -137,6 +138,8 @@ pub(super) struct Inbox(Mutex<InboxState>);
 #[derive(Default)]
 struct InboxState {
     bytes: Vec<u8>,
+    /// See [`Source::framing_bytes`].
+    framing_bytes: usize,
     /// Nothing more is wanted: the connection has finished sending, and a datagram peer never says that it has.
     ended: bool,
     reader: Option<Waker>,
@@ -147,14 +150,14 @@ impl Inbox {
     /// Queues one datagram, unless there are too many.
     fn put(&self, payload: &[u8], tick: &Tick) -> bool {
         let mut state = self.0.lock();
-        let InboxState { bytes, reader, .. } = &mut *state;
-        let Ok(length) = u32::try_from(payload.len()) else { return false };
+        let InboxState { bytes, framing_bytes, reader, .. } = &mut *state;
         let is_first = bytes.is_empty();
         if !is_first && (bytes.len() + payload.len() > INBOX_BYTES || tick.budget.excess() > 0) {
             return false;
         }
-        bytes.extend_from_slice(&length.to_be_bytes());
+        bytes.extend_from_slice(&framed::header(payload.len()));
         bytes.extend_from_slice(payload);
+        *framing_bytes += HEADER_BYTES;
         if is_first && let Some(reader) = reader {
             reader.wake_by_ref();
         }
@@ -217,6 +220,14 @@ impl Source for Reading {
                 Poll::Ready(Ok(()))
             }
         }
+    }
+
+    fn framing_bytes(&mut self, count: usize) -> usize {
+        let mut state = self.inbox.0.lock();
+        // A read may end anywhere in a datagram; what is more than it can hold is the next one's.
+        let framing = state.framing_bytes.min(count);
+        state.framing_bytes -= framing;
+        framing
     }
 
     fn read_now(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
