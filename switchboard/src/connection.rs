@@ -110,6 +110,14 @@ impl<C: Codec> Connection<C> {
         })
     }
 
+    /// Queues a last frame, also on a connection that is closed already, where [`send`](Self::send) fails: for telling the peer
+    /// why. It is not sent if the close is a reset, or the outbox is full. Never waits.
+    pub fn last_word(&mut self, frame: impl Into<C::Frame>) {
+        let Receiving { peer, codec, envelope, .. } = &mut *self.0;
+        let (frame, envelope) = (frame.into(), *envelope);
+        peer.send_last(|output| envelope.put(output, |output| codec.encode(frame, output)));
+    }
+
     /// Becomes a member of `room`: what is published there from now on reaches the peer by itself, as the payload alone.
     ///
     /// [`Hub::enter`](crate::Hub::enter) gives the connection a name and a choice of formats first.

@@ -90,6 +90,20 @@ async fn recv_is_cancel_safe_in_the_middle_of_a_frame() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_peer_is_told_why_it_is_closed_by_a_handler_that_has_a_last_word() {
+    let handler = async |mut conn: Connection<Lines>| -> Result {
+        while let Some(line) = conn.recv().await.inspect_err(|error| conn.last_word(error.to_string()))? {
+            conn.send(line).await?;
+        }
+        Ok(())
+    };
+    let mut peer = testing::serve(handler, Timeouts { idle: Some(secs(60)), ..Timeouts::default() });
+    peer.send("hi\n").await;
+    assert_eq!(peer.rest().await.unwrap(), b"hi\nconnection closed: idle\n");
+    assert_eq!(peer.closed().await, CloseReason::Idle);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_idle_peer_is_closed_at_the_idle_timeout_and_not_before() {
     let started = Instant::now();
     let mut peer = testing::serve(echo, Timeouts { idle: Some(secs(60)), ..Timeouts::default() });

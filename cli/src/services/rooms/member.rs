@@ -89,7 +89,7 @@ where
                 Err(_) => self.send(keepalive.clone()).await?,
                 Ok(Ok(Some(_))) => {}
                 Ok(Ok(None)) => return self.say_goodbye().await,
-                Ok(Err(error)) => return self.explain(error).await,
+                Ok(Err(error)) => return self.explain(error),
             }
         }
     }
@@ -143,7 +143,7 @@ where
         match rest {
             Rest::Frame(frame) => Ok(self.obey(frame).await?),
             Rest::End => self.say_goodbye().await.map(ControlFlow::Break),
-            Rest::Error(error) => self.explain(error).await.map(ControlFlow::Break),
+            Rest::Error(error) => self.explain(error).map(ControlFlow::Break),
         }
     }
 
@@ -223,7 +223,7 @@ where
     }
 
     /// Says why the connection ends, if it can still be told.
-    async fn explain(&mut self, error: ConnectionError) -> Result {
+    fn explain(&mut self, error: ConnectionError) -> Result {
         let format = self.identity.format();
         let last_word = match error {
             // Payloads and nothing else is what a relay promises.
@@ -232,9 +232,13 @@ where
                 format.failure(&Failure::new(ErrorCode::FrameTooLong, error.to_string()))
             }
             ConnectionError::Frame(_) => format.notice(&Notice::Closed { reason: CloseReason::BadFrame }),
+            ConnectionError::Closed(reason) => format.notice(&Notice::Closed { reason }),
             _ => None,
         };
-        self.send(last_word).await?;
+        if let Some(last_word) = last_word {
+            let last_word = self.ended(last_word);
+            self.conn.last_word(last_word);
+        }
         Err(error.into())
     }
 
@@ -243,11 +247,16 @@ where
     }
 
     async fn send(&mut self, frames: impl IntoIterator<Item = Bytes>) -> Result<(), ConnectionError> {
-        let end = if self.identity.format() == Format::Text { C::TEXT_END } else { b"" };
         for frame in frames {
-            let frame = if end.is_empty() { frame } else { [&frame, end].concat().into() };
+            let frame = self.ended(frame);
             self.conn.send(frame).await?;
         }
         Ok(())
+    }
+
+    /// A frame that tells it something, with the end that a line has where nothing else gives it one.
+    fn ended(&self, frame: Bytes) -> Bytes {
+        let end = if self.identity.format() == Format::Text { C::TEXT_END } else { b"" };
+        if end.is_empty() { frame } else { [&frame, end].concat().into() }
     }
 }

@@ -87,6 +87,10 @@ async fn a_datagram_member_has_five_minutes() {
         assert_eq!(handle.connections().len(), 1);
         tokio::time::sleep(Duration::from_secs(3)).await;
         assert_eq!(handle.connections().len(), 0);
+        let length = mote.recv(&mut cookie).await.expect("it is joined");
+        assert!(cookie[..length].starts_with(b"* [a] you joined"));
+        let length = mote.recv(&mut cookie).await.expect("it is told");
+        assert_eq!(&cookie[..length], b"* closed: idle\n");
     };
     assert_eq!(bound.serve_until(silence).await.aborted, 0);
 }

@@ -331,6 +331,7 @@ fn a_silent_member_leaves_and_a_ping_keeps_its_seat() {
         closed
     });
     assert!(closed.contains(&format!("peer.addr={address}")), "{closed}");
+    assert_eq!(silent.next(), "* closed: idle");
     assert!(silent.ask("/who").starts_with("! no-room"), "it is a stranger");
     assert!(silent.ask("/join lobby").starts_with("cookie="), "and may come back");
 }

@@ -84,6 +84,7 @@ fn a_silent_connection_stays_unless_its_listener_says_otherwise() {
     let mut program = Program::serve(&[ROOMS, &format!("{ROOMS}?idle=1s"), "-v"]);
     let mut patient = Peer::enter(&program, 0);
     let mut idle = Peer::enter(&program, 1);
+    idle.expect("* closed: idle");
     idle.expect_end();
     assert!(program.logged("connection closed").contains("close.reason=idle"));
     patient.expect_nothing();

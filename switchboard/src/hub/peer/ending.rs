@@ -1,14 +1,14 @@
 //! How a connection ends: who may ask for it, what the sweep finds overdue, and the steps of its close.
 
-use super::{ABORTED, CLOSING, DRAINING, FORCED, NOT_READING, OPENING, Peer, Protocol, State, wake};
-use crate::hub::Source;
+use super::{ABORTED, CLOSING, DRAINING, FINISHED, FORCED, NOT_READING, OPENING, Peer, Protocol, State, bump, wake};
+use crate::hub::{Source, staging};
 use bytes::Bytes;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use switchboard_proto::{CloseReason, Ending, Second, Stamp, Stamps, WEBSOCKET_PING, passed};
+use switchboard_proto::{CloseReason, Ending, Output, Second, Stamp, Stamps, WEBSOCKET_PING, passed};
 
 /// A client of HTTP may be silent for this long between two requests, where no idle timeout is set.
 const KEEP_ALIVE: Duration = Duration::from_mins(1);
@@ -111,6 +111,20 @@ impl Peer {
             }
             Some(reason) => self.end_locked(&mut state, reason),
         }
+    }
+
+    /// Queues a last frame, also once the connection is closed; not if that is a reset, or if there is no room.
+    pub(crate) fn send_last(self: &Arc<Self>, encode: impl FnOnce(&mut Output)) {
+        let limits = &self.listener.limits;
+        let mut state = self.state.lock();
+        staging::take(self, |output, frames| self.append(&mut state, output, frames));
+        let is_reset = state.reason.is_some_and(|reason| reason.ending() == Ending::Abrupt);
+        if is_reset || self.is(FINISHED) || state.outbox.is_full(limits.outbox_bytes, limits.outbox_frames) {
+            return;
+        }
+        state.outbox.push(encode);
+        self.queued(&mut state);
+        bump(&self.traffic.frames_out, 1);
     }
 
     // The steps of a close, taken by the connection's own task.
