@@ -381,7 +381,7 @@ export class Switchboard {
             place.entered.resolve(await this.#change(`/join ${place.room}${since}`, 'you-joined'));
         } catch (error) {
             // The next connection tries again.
-            if (!(error instanceof Refusal) || error.code === 'disconnected') return;
+            if (!isRefused(error)) return;
             this.#places.delete(place.room.toLowerCase());
             place.entered.reject(error);
             if (place.epoch) this.#emit('refused', { room: place.room, error });
@@ -395,14 +395,10 @@ export class Switchboard {
         try {
             await this.#change(`/name ${wanted}`, 'named');
         } catch (error) {
-            if (!this.#had && error.code !== 'disconnected') this.wanted = '';
-            this.#complain(error);
+            if (!isRefused(error)) return;
+            if (!this.#had) this.wanted = '';
+            this.#emit('refused', { error });
         }
-    }
-
-    /** Tells what nobody waits for. @param {any} error */
-    #complain(error) {
-        if (error.code !== 'disconnected') this.#emit('refused', { error });
     }
 
     // What is told.
@@ -482,7 +478,9 @@ export class Switchboard {
         const socket = this.#socket;
         // Before whatever those ask who hear of it.
         this.state = 'open';
-        if (this.#token) this.authorize(this.#token).catch((error) => this.#complain(error));
+        if (this.#token) {
+            this.authorize(this.#token).catch((error) => isRefused(error) && this.#emit('refused', { error }));
+        }
         this.#become('open');
         this.#call(welcome.name);
         if (welcome.name !== this.wanted) this.#claim();
@@ -625,6 +623,11 @@ function framed(head, payload) {
 /** A name with a space in it would make another command of one. @param {string} name */
 function check(name) {
     if (!NAME.test(name)) throw new Refusal('bad-name', 'a name has 1 to 64 ASCII letters, digits, -, _ and .');
+}
+
+/** By the server, and not by chance. @param {unknown} error @returns {error is Refusal} */
+function isRefused(error) {
+    return error instanceof Refusal && error.code !== 'disconnected';
 }
 
 function disconnected() {

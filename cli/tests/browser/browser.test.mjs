@@ -245,8 +245,27 @@ test('keys are enough', async () => {
         .filter((element) => element.checkVisibility() && element.getBoundingClientRect().height < 44)
         .map((element) => element.id || element.className));
     assert.deepEqual(small, []);
-    await tab.click('#help-button');
+    await tab.run(() => document.querySelector('#help-button').focus());
+    await tab.press('Enter');
+    await tab.until(() => document.querySelector('#help').open);
     await picture(tab, 'help');
+    await tab.press('Escape');
+    await tab.until(() => !document.querySelector('#help').open);
+    assert.equal(await tab.run(focused), 'help-button');
+});
+
+test('help begins at its beginning, also where it is longer than the screen', async () => {
+    const tab = await enter('alice-10', 'small', { width: 320, height: 568, touch: true });
+    await tab.click('#rooms-button');
+    await tab.click('#help-button');
+    const place = () => {
+        const { scrollTop, scrollHeight, clientHeight } = document.querySelector('#help');
+        return [scrollTop, scrollHeight > clientHeight];
+    };
+    assert.deepEqual(await tab.run(place), [0, true]);
+    // Nothing is as wide that one has to go sideways (WCAG 2.2, reflow).
+    assert.equal(await tab.run(() => document.documentElement.scrollWidth), 320);
+    await picture(tab, 'small');
 });
 
 test('the entrance fits, and is the same to programs that read it out', async () => {

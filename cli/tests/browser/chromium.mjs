@@ -26,7 +26,9 @@ export class Chromium {
         const name = NAMES.find((name) => spawnSync(name, ['--version']).status === 0);
         if (!name) throw new Error(`there is none of ${NAMES.join(', ')}`);
         const flags = ['--headless=new', '--remote-debugging-pipe', `--user-data-dir=${this.#profile}`, '--no-first-run',
-            '--disable-background-networking', '--disable-component-update', '--hide-scrollbars'];
+            '--disable-background-networking', '--disable-component-update', '--hide-scrollbars',
+            // Containers have little shared memory.
+            '--disable-dev-shm-usage'];
         // Its sandbox cannot be used by root, as in a container.
         if (process.getuid?.() === 0) flags.push('--no-sandbox');
         this.#process = spawn(name, flags, { stdio: ['ignore', 'ignore', 'ignore', 'pipe', 'pipe'] });
