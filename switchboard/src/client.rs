@@ -246,6 +246,7 @@ impl Client {
             name,
             transport,
             is_secure: matches!(transport, "tls" | "wss"),
+            is_local: false,
             timeouts: self.timeouts,
             limits: Arc::clone(&running.limits),
             metrics: Arc::clone(&running.metrics),

@@ -5,14 +5,17 @@
 //! goes on with a codec and a handler. Knows no rooms and no paths: what is answered is the service's.
 
 mod exchange;
+mod http2;
 mod listener;
 mod request;
 mod response;
 mod stream;
 mod task;
+mod tunnel;
 mod upgrade;
 mod wire;
 
+pub(crate) use exchange::Opener;
 pub(crate) use listener::{HttpTransport, Scheme};
 pub use request::{BodyError, Request};
 pub use response::Response;
@@ -30,11 +33,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use switchboard_proto::Codec;
 
+/// What TLS may agree on, the preferred one first.
+pub(crate) const PROTOCOLS: &[&str] = &["h2", "http/1.1"];
+
 /// A handler that runs.
 pub(crate) type Handling = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>;
 
 /// Starts a handler on a connection, of which some input may have been read already.
-type Begin = Box<dyn FnOnce(Arc<Peer>, Box<dyn Source>, BytesMut, Envelope) -> Handling + Send>;
+pub(crate) type Begin = Box<dyn FnOnce(Arc<Peer>, Box<dyn Source>, BytesMut, Envelope) -> Handling + Send>;
 
 /// Erases the types of a handler.
 fn begin<C, F, E>(handler: impl FnOnce(Connection<C>) -> F + Send + 'static) -> Begin

@@ -10,7 +10,7 @@ use crate::connection::Connection;
 use crate::connections::Connections;
 use crate::drain::{Drained, Stop};
 use crate::error::{BindError, BoxError};
-use crate::http::{self, HttpTransport, Request, Response, Scheme};
+use crate::http::{self, HttpTransport, Opener, Request, Response, Scheme};
 use crate::hub::budget::Budget;
 use crate::metrics::Metrics;
 use crate::transport::tcp::Tcp;
@@ -159,7 +159,7 @@ impl Server {
         S: Fn(Request) -> F + Send + Sync + 'static,
         F: Future<Output = Response> + Send + 'static,
     {
-        self.listen_http(Tls::new(address, certificates).protocols(&["http/1.1"]), service)
+        self.listen_http(Tls::new(address, certificates).protocols(http::PROTOCOLS), service)
     }
 
     /// Answers HTTP requests on any stream transport, with settings of its own.
@@ -208,7 +208,10 @@ impl Server {
         F: Future<Output = Response> + Send + 'static,
     {
         let service = Arc::new(service);
-        self.entries.push(accept::entry(transport, |_| move |peer, source| http::serve(peer, source, &service)));
+        self.entries.push(accept::entry(transport, move |serving: &Serving| {
+            let opener: Arc<dyn Opener> = Arc::new(serving.clone());
+            move |peer, source| http::serve(peer, source, &service, &opener)
+        }));
         self
     }
 

@@ -92,6 +92,20 @@ impl Peer {
         self.received.drain(..taken).collect()
     }
 
+    /// Receives what comes next: nothing at the end of input.
+    ///
+    /// # Errors
+    /// The connection was reset.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn chunk(&mut self) -> io::Result<Vec<u8>> {
+        if self.received.is_empty() {
+            self.receive().await?;
+        }
+        Ok(std::mem::take(&mut self.received))
+    }
+
     /// Receives everything until the server ends the connection.
     ///
     /// # Errors

@@ -127,7 +127,8 @@ fn parse(address: &Address, options: &mut Options) -> Add {
             let (settings, guard) = http(options, &address);
             let guard = Guard { secure: true, ..guard };
             Box::new(move |server, shared| {
-                let tls = Tls::new(address, &certificates).timeouts(settings.timeouts(shared)).protocols(&["http/1.1"]);
+                let tls =
+                    Tls::new(address, &certificates).timeouts(settings.timeouts(shared)).protocols(&["h2", "http/1.1"]);
                 let web = web(settings, guard, shared);
                 server.listen_http(tls, move |request| Arc::clone(&web).serve(request))
             })

@@ -1,18 +1,42 @@
-//! What the parts of one HTTP connection share: how far it is with the current request, and what comes after it.
+//! What the parts of one HTTP connection share: how far it is with its requests, and what comes after them.
 
 use super::Begin;
 use super::response::{Answer, Body, Response};
-use crate::hub::Envelope;
-use crate::hub::peer::Peer;
+use super::tunnel;
+use crate::hub::peer::{Peer, Protocol};
+use crate::hub::{Envelope, Sink, Source};
+use crate::transport::Stream as _;
+use crate::transport::memory::End;
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
 use http::{StatusCode, Version};
+use hyper::upgrade::OnUpgrade;
 use parking_lot::Mutex;
+use std::ops::Deref;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use switchboard_proto::CloseReason;
+use tokio::task::AbortHandle;
 use tokio::time::Instant;
+
+/// Bytes of a streamed answer of HTTP/2 that hyper has not taken yet; the stream's own outbox comes before them.
+const PIPE_BYTES: usize = 16 << 10;
+
+/// Opens a connection beside another, for a WebSocket or a streamed answer within a connection of HTTP/2.
+pub(crate) trait Opener: Send + Sync {
+    /// Serves `(source, sink)` by `begin`, on the worker and the listener of `beside`; or says why not.
+    fn open(
+        &self,
+        beside: &Arc<Peer>,
+        stream: (Box<dyn Source>, Box<dyn Sink>),
+        protocol: Protocol,
+        begin: Begin,
+    ) -> Result<(), CloseReason>;
+}
 
 pub(super) struct Exchange {
     pub(super) peer: Arc<Peer>,
+    opener: Arc<dyn Opener>,
     state: Mutex<State>,
 }
 
@@ -26,6 +50,12 @@ struct State {
     is_writing: bool,
     /// What the connection becomes once what hyper writes has left.
     next: Option<Next>,
+    /// Requests under way.
+    open: usize,
+    /// Bytes that they and their answers hold.
+    held: usize,
+    /// The request that came last, whose task hyper is about to start.
+    latest: Option<Arc<Underway>>,
 }
 
 /// What of a request decides how it is answered.
@@ -53,13 +83,28 @@ enum Stage {
     Answering,
     /// hyper has all of the answer, and not all of that has left.
     Answered,
+    /// HTTP/2: requests come and go beside each other.
+    Streams,
 }
 
 impl Exchange {
-    pub(super) fn new(peer: Arc<Peer>) -> Arc<Self> {
-        let (stage, began) = (Stage::Waiting, Instant::now());
-        let state = State { stage, began, is_last: false, is_writing: false, next: None };
-        Arc::new(Self { peer, state: Mutex::new(state) })
+    pub(super) fn new(peer: Arc<Peer>, opener: Arc<dyn Opener>) -> Arc<Self> {
+        let state = State {
+            stage: Stage::Waiting,
+            began: Instant::now(),
+            is_last: false,
+            is_writing: false,
+            next: None,
+            open: 0,
+            held: 0,
+            latest: None,
+        };
+        Arc::new(Self { peer, opener, state: Mutex::new(state) })
+    }
+
+    /// From now on HTTP/2 is spoken.
+    pub(super) fn multiplex(&self) {
+        self.state.lock().stage = Stage::Streams;
     }
 
     /// Whether no request is whole.
@@ -67,19 +112,37 @@ impl Exchange {
         matches!(self.state.lock().stage, Stage::Waiting | Stage::Head)
     }
 
+    pub(super) fn is_reading_head(&self) -> bool {
+        self.state.lock().stage == Stage::Head
+    }
+
+    /// Whether the service is answering the one request that there is.
+    pub(super) fn is_answering(&self) -> bool {
+        self.state.lock().stage == Stage::Answering
+    }
+
     /// Whether only the client can keep the current answer from its end.
     pub(super) fn is_answered(&self) -> bool {
         self.state.lock().stage == Stage::Answered
     }
 
-    pub(super) fn is_reading_head(&self) -> bool {
-        self.state.lock().stage == Stage::Head
+    pub(super) fn is_multiplexed(&self) -> bool {
+        self.state.lock().stage == Stage::Streams
+    }
+
+    /// How many requests are under way.
+    pub(super) fn open(&self) -> usize {
+        self.state.lock().open
     }
 
     /// Bytes came. The first ones of a request start its deadline.
     pub(super) fn received(&self, bytes: usize) {
-        self.peer.received(bytes);
         let mut state = self.state.lock();
+        if state.stage == Stage::Streams {
+            // Not every frame is a request: who only acknowledges is idle.
+            return self.peer.heard(bytes);
+        }
+        self.peer.received(bytes);
         if state.stage == Stage::Waiting {
             (state.stage, state.began) = (Stage::Head, Instant::now());
             self.peer.opening();
@@ -89,20 +152,36 @@ impl Exchange {
     /// The head is whole; the deadline of what is missing yet is kept by who waits for it.
     pub(super) fn begin(self: &Arc<Self>) -> Answering {
         let mut state = self.state.lock();
-        if state.stage == Stage::Waiting {
-            // It came together with the one before it.
+        if state.stage != Stage::Head {
+            // It came together with the one before it, or beside others.
             state.began = Instant::now();
         }
-        state.stage = Stage::Answering;
+        if state.stage != Stage::Streams {
+            state.stage = Stage::Answering;
+        }
+        state.open += 1;
+        let underway = Arc::new(Underway {
+            exchange: Arc::clone(self),
+            began: state.began,
+            held: AtomicUsize::new(0),
+            pieces: AtomicUsize::new(0),
+            is_owed: AtomicBool::new(false),
+            task: Mutex::new(None),
+        });
+        state.latest = Some(Arc::clone(&underway)).filter(|_| state.stage == Stage::Streams);
         drop(state);
         self.peer.opened();
         self.peer.handling();
-        Answering(Arc::clone(self))
+        Answering(underway)
     }
 
-    /// When the current request has to be whole.
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        self.peer.listener.timeouts.handshake.map(|timeout| self.state.lock().began + timeout)
+    /// The request whose task is about to be started.
+    pub(super) fn latest(&self) -> Option<Arc<Underway>> {
+        self.state.lock().latest.clone()
+    }
+
+    pub(super) fn forget_latest(&self) {
+        self.state.lock().latest = None;
     }
 
     /// Reads nothing behind the current answer: where the next request begins is not known.
@@ -114,15 +193,17 @@ impl Exchange {
     pub(super) fn answer(&self, response: Response, asked: Asked, answering: Answering) -> http::Response<Body> {
         let mut sent = match response.0 {
             Answer::Whole(response) => {
-                self.peer.holding(response.body().len());
+                answering.holding(response.body().len());
                 response.map(|bytes| Body::whole(bytes, answering))
             }
-            Answer::Upgrade(..) | Answer::Stream(..) if self.peer.is_draining() => refusal(answering),
-            Answer::Upgrade(head, begin) => {
+            Answer::Upgrade(..) | Answer::Stream(..) if self.peer.is_draining() => refusal(Some(answering)),
+            Answer::Stream(head, _) if asked.for_head => head.map(|()| Body::whole(Bytes::new(), answering)),
+            Answer::Upgrade(head, begin, Some(tunnel)) => self.tunnel(head, begin, tunnel, answering),
+            Answer::Stream(head, begin) if asked.version == Version::HTTP_2 => self.pipe(head, begin, answering),
+            Answer::Upgrade(head, begin, None) => {
                 self.become_next(Next::WebSocket(begin));
                 head.map(|()| Body::whole(Bytes::new(), answering))
             }
-            Answer::Stream(head, _) if asked.for_head => head.map(|()| Body::whole(Bytes::new(), answering)),
             Answer::Stream(mut head, begin) => {
                 self.end_after_answer();
                 // hyper frames it as it does a body of unknown length, and so does what follows hyper.
@@ -138,6 +219,33 @@ impl Exchange {
         sent
     }
 
+    /// A WebSocket within a connection of HTTP/2 (RFC 8441): a connection of its own, whose stream this is.
+    fn tunnel(
+        &self,
+        mut head: http::Response<()>,
+        begin: Begin,
+        tunnel: OnUpgrade,
+        answering: Answering,
+    ) -> http::Response<Body> {
+        match self.opener.open(&self.peer, tunnel::sides(tunnel, answering), Protocol::WebSocket, begin) {
+            Ok(()) => {
+                *head.status_mut() = StatusCode::OK;
+                head.map(|()| Body::empty())
+            }
+            Err(_) => refusal(None),
+        }
+    }
+
+    /// An answer that is streamed within a connection of HTTP/2: a connection of its own, whose frames are the body.
+    fn pipe(&self, mut head: http::Response<()>, begin: Begin, answering: Answering) -> http::Response<Body> {
+        let (here, there) = End::pair(PIPE_BYTES);
+        head.headers_mut().remove(CONTENT_LENGTH);
+        match self.opener.open(&self.peer, there.split(), Protocol::Stream, begin) {
+            Ok(()) => head.map(|()| Body::piped(here, answering)),
+            Err(_) => refusal(Some(answering)),
+        }
+    }
+
     /// Goes on with `next` once what hyper has written has left.
     fn become_next(&self, next: Next) {
         let mut state = self.state.lock();
@@ -150,6 +258,7 @@ impl Exchange {
         state.is_writing = false;
         if state.stage == Stage::Answered {
             state.stage = Stage::Waiting;
+            (state.open, state.held) = (0, 0);
             self.peer.holding(0);
             // hyper may have looked for the next request already, and then does not look again before it comes.
             self.peer.idle();
@@ -165,26 +274,103 @@ impl Exchange {
     pub(super) fn has_next(&self) -> bool {
         self.state.lock().next.is_some()
     }
+
+    /// What requests and answers hold has changed from `before` to `now` bytes.
+    fn held(&self, before: usize, now: usize) {
+        let mut state = self.state.lock();
+        state.held = (state.held + now).saturating_sub(before);
+        self.peer.holding(state.held);
+    }
 }
 
-fn refusal(answering: Answering) -> http::Response<Body> {
-    let mut response = http::Response::new(Body::whole(Bytes::new(), answering));
+fn refusal(answering: Option<Answering>) -> http::Response<Body> {
+    let body = answering.map_or_else(Body::empty, |answering| Body::whole(Bytes::new(), answering));
+    let mut response = http::Response::new(body);
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     response
 }
 
+/// A request and its answer, for all who have to do with them.
+pub(super) struct Underway {
+    pub(super) exchange: Arc<Exchange>,
+    began: Instant,
+    /// Bytes of it that are held.
+    held: AtomicUsize,
+    /// Pieces of the answer that hyper has taken, of HTTP/2.
+    pieces: AtomicUsize,
+    /// hyper has one that the client has not made room for.
+    is_owed: AtomicBool,
+    task: Mutex<Option<AbortHandle>>,
+}
+
+impl Underway {
+    /// When the request has to be whole.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.exchange.peer.listener.timeouts.handshake.map(|timeout| self.began + timeout)
+    }
+
+    pub(super) fn holding(&self, bytes: usize) {
+        // Relaxed: one task after the other has it.
+        let before = self.held.swap(bytes, Ordering::Relaxed);
+        self.exchange.held(before, bytes);
+    }
+
+    /// How many pieces of the answer hyper has taken, if the client is to make room for the last one.
+    pub(super) fn owed(&self) -> Option<usize> {
+        self.is_owed.load(Ordering::Relaxed).then(|| self.pieces.load(Ordering::Relaxed))
+    }
+
+    /// It is `task` that writes to the client from now on.
+    pub(super) fn written_by(&self, task: AbortHandle) {
+        *self.task.lock() = Some(task);
+    }
+
+    /// Ends the stream, whatever it has left to send.
+    pub(super) fn abort(&self) {
+        if let Some(task) = self.task.lock().take() {
+            task.abort();
+        }
+    }
+}
+
 /// A request, until hyper has all of the answer.
-pub(super) struct Answering(Arc<Exchange>);
+pub(super) struct Answering(Arc<Underway>);
 
 impl Answering {
     /// hyper asks for the body, so it has written the head.
     pub(super) fn hand_over(&self, next: Next) {
-        self.0.become_next(next);
+        self.0.exchange.become_next(next);
+    }
+
+    /// hyper has a piece of the answer, or waits for one.
+    pub(super) fn gave(&self, is_piece: bool) {
+        // Relaxed: the task that writes to the client is the one that asks.
+        self.0.pieces.fetch_add(usize::from(is_piece), Ordering::Relaxed);
+        self.0.is_owed.store(is_piece, Ordering::Relaxed);
+    }
+}
+
+impl Deref for Answering {
+    type Target = Arc<Underway>;
+
+    fn deref(&self) -> &Arc<Underway> {
+        &self.0
     }
 }
 
 impl Drop for Answering {
     fn drop(&mut self) {
-        self.0.state.lock().stage = Stage::Answered;
+        let exchange = &self.0.exchange;
+        let mut state = exchange.state.lock();
+        if state.stage != Stage::Streams {
+            state.stage = Stage::Answered;
+            return;
+        }
+        state.open -= 1;
+        if state.open == 0 {
+            exchange.peer.idle();
+        }
+        drop(state);
+        self.0.holding(0);
     }
 }

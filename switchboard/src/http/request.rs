@@ -1,12 +1,13 @@
 //! A request: its head, who sent it, and its body within a limit and a time.
 
-use super::exchange::Exchange;
+use super::exchange::Underway;
 use super::response::Response;
 use crate::hub::peer::{ConnectionId, PeerAddr};
 use bytes::{Bytes, BytesMut};
 use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode, Uri};
 use hyper::body::{Body as _, Incoming};
+use hyper::upgrade::OnUpgrade;
 use std::fmt;
 use std::future::{pending, poll_fn};
 use std::pin::Pin;
@@ -17,7 +18,9 @@ use tokio::time::sleep_until;
 pub struct Request {
     pub(super) head: Parts,
     pub(super) body: Incoming,
-    pub(super) exchange: Arc<Exchange>,
+    pub(super) underway: Arc<Underway>,
+    /// Where it asks for a WebSocket over HTTP/2, what its stream becomes.
+    pub(super) tunnel: Option<OnUpgrade>,
 }
 
 impl Request {
@@ -26,7 +29,7 @@ impl Request {
         &self.head
     }
 
-    /// What is to be done.
+    /// What is to be done. `GET` for a WebSocket, also where HTTP/2 says `CONNECT`.
     pub fn method(&self) -> &Method {
         &self.head.method
     }
@@ -43,17 +46,17 @@ impl Request {
 
     /// Where the client is.
     pub fn peer(&self) -> &PeerAddr {
-        &self.exchange.peer.address
+        &self.underway.exchange.peer.address
     }
 
     /// The number of the connection that it came on.
     pub fn id(&self) -> ConnectionId {
-        self.exchange.peer.id
+        self.underway.exchange.peer.id
     }
 
     /// Whether it came by TLS.
     pub fn is_secure(&self) -> bool {
-        self.exchange.peer.listener.is_secure
+        self.underway.exchange.peer.listener.is_secure
     }
 
     /// Receives the body, empty if there is none.
@@ -67,7 +70,7 @@ impl Request {
     /// # Cancel safety
     /// Not safe: what came is lost.
     pub async fn body(&mut self, limit: usize) -> Result<Bytes, BodyError> {
-        let deadline = self.exchange.deadline();
+        let deadline = self.underway.deadline();
         let late = async {
             match deadline {
                 Some(deadline) => sleep_until(deadline).await,
@@ -75,17 +78,17 @@ impl Request {
             }
         };
         let body = tokio::select! {
-            body = receive(&mut self.body, limit, &self.exchange) => body,
+            body = receive(&mut self.body, limit, &self.underway) => body,
             () = late => Err(BodyError::Slow),
         };
         if body.is_err() {
-            self.exchange.end_after_answer();
+            self.underway.exchange.end_after_answer();
         }
         body
     }
 }
 
-async fn receive(incoming: &mut Incoming, limit: usize, exchange: &Exchange) -> Result<Bytes, BodyError> {
+async fn receive(incoming: &mut Incoming, limit: usize, underway: &Underway) -> Result<Bytes, BodyError> {
     let announced = incoming.size_hint().lower();
     if announced > limit as u64 {
         return Err(BodyError::TooLong);
@@ -98,7 +101,7 @@ async fn receive(incoming: &mut Incoming, limit: usize, exchange: &Exchange) -> 
             return Err(BodyError::TooLong);
         }
         body.extend_from_slice(&bytes);
-        exchange.peer.holding(body.len());
+        underway.holding(body.len());
     }
     Ok(body.freeze())
 }

@@ -1,7 +1,8 @@
 //! What runs on an HTTP connection: hyper, and then perhaps the handler of a WebSocket or a stream.
 
 use super::Handling;
-use super::exchange::{Asked, Exchange, Next};
+use super::exchange::{Asked, Exchange, Next, Opener};
+use super::http2;
 use super::request::Request;
 use super::response::{Body, Response};
 use super::stream::Deaf;
@@ -22,12 +23,17 @@ use std::task::{Context, Poll, ready};
 use switchboard_proto::CloseReason;
 
 /// The head of a request, and what hyper reads or writes at once: two or three times what browsers send.
-const HEAD_BYTES: usize = 16 << 10;
+pub(super) const HEAD_BYTES: usize = 16 << 10;
 
 const HEADERS: usize = 100;
 
 /// Serves requests on a connection.
-pub(crate) fn serve<S, F>(peer: Arc<Peer>, source: Box<dyn Source>, service: &Arc<S>) -> HttpTask
+pub(crate) fn serve<S, F>(
+    peer: Arc<Peer>,
+    source: Box<dyn Source>,
+    service: &Arc<S>,
+    opener: &Arc<dyn Opener>,
+) -> HttpTask
 where
     S: Fn(Request) -> F + Send + Sync + 'static,
     F: Future<Output = Response> + Send + 'static,
@@ -35,19 +41,55 @@ where
     peer.speaks(Protocol::Http);
     // A client that connects has something to say.
     peer.opening();
-    let exchange = Exchange::new(peer);
+    let exchange = Exchange::new(peer, Arc::clone(opener));
     let wire = Wire::new(Arc::clone(&exchange), source);
     let service = Service { service: Arc::clone(service), exchange: Arc::clone(&exchange) };
+    HttpTask::Requests(Box::pin(Greeting(Some((wire, service)))))
+}
+
+/// The first bytes, which say whether HTTP/2 is spoken: by TLS it was agreed on, and is said all the same.
+struct Greeting<S>(Option<(Wire, Service<S>)>);
+
+impl<S, F> Future for Greeting<S>
+where
+    S: Fn(Request) -> F + Send + Sync + 'static,
+    F: Future<Output = Response> + Send + 'static,
+{
+    type Output = Finished;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Finished> {
+        let Some((wire, service)) = &mut self.0 else { unreachable!("polled until it is ready") };
+        if let Some(reason) = service.exchange.peer.closing() {
+            return Poll::Ready(Finished::Closed(Err(ConnectionError::Closed(reason).into())));
+        }
+        let begins = match ready!(wire.poll_begins(cx, http2::PREFACE)) {
+            Ok(begins) => begins,
+            Err(error) => return Poll::Ready(Finished::Closed(Err(error.into()))),
+        };
+        let Some((wire, service)) = self.0.take() else { unreachable!("looked at above") };
+        Poll::Ready(Finished::Greeted(if begins { http2::serve(wire, service) } else { requests(wire, service) }))
+    }
+}
+
+fn requests<S, F>(wire: Wire, service: Service<S>) -> Speaking
+where
+    S: Fn(Request) -> F + Send + Sync + 'static,
+    F: Future<Output = Response> + Send + 'static,
+{
+    let exchange = Arc::clone(&service.exchange);
     let mut builder = http1::Builder::new();
     // Deadlines are ours.
     builder.header_read_timeout(None).max_buf_size(HEAD_BYTES).max_headers(HEADERS);
     let hyper = builder.serve_connection(wire, service);
-    HttpTask::Requests(Box::pin(Requests { exchange, hyper: Some(hyper), is_draining: false }))
+    Box::pin(Requests { exchange, hyper: Some(hyper), is_draining: false })
 }
+
+/// hyper, with what it speaks.
+pub(super) type Speaking = Pin<Box<dyn Future<Output = Finished> + Send>>;
 
 /// The future of an HTTP connection. What it waits for is boxed, so that a WebSocket does not keep room for hyper.
 pub(crate) enum HttpTask {
-    Requests(Pin<Box<dyn Future<Output = Finished> + Send>>),
+    Requests(Speaking),
     /// Of a WebSocket or a streamed answer.
     Handler(Handling),
 }
@@ -61,6 +103,7 @@ impl Future for HttpTask {
                 Self::Handler(handling) => return handling.as_mut().poll(cx),
                 Self::Requests(requests) => match ready!(requests.as_mut().poll(cx)) {
                     Finished::Closed(result) => return Poll::Ready(result),
+                    Finished::Greeted(speaking) => *requests = speaking,
                     Finished::Upgraded(handling) => *self = Self::Handler(handling),
                 },
             }
@@ -72,6 +115,8 @@ impl Future for HttpTask {
 pub(crate) enum Finished {
     Closed(Result<(), BoxError>),
     Upgraded(Handling),
+    /// The first request comes.
+    Greeted(Speaking),
 }
 
 /// hyper, until the connection closes or goes on without it.
@@ -150,9 +195,9 @@ fn judged(peer: &Peer, error: hyper::Error) -> Result<(), BoxError> {
     Ok(())
 }
 
-struct Service<S> {
+pub(super) struct Service<S> {
     service: Arc<S>,
-    exchange: Arc<Exchange>,
+    pub(super) exchange: Arc<Exchange>,
 }
 
 impl<S, F> hyper::service::Service<http::Request<Incoming>> for Service<S>
@@ -164,16 +209,21 @@ where
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
-    fn call(&self, request: http::Request<Incoming>) -> Self::Future {
+    fn call(&self, mut request: http::Request<Incoming>) -> Self::Future {
         let (exchange, answering) = (Arc::clone(&self.exchange), self.exchange.begin());
+        let tunnel = http2::as_http_1(&mut request);
         let (head, body) = request.into_parts();
         let asked = Asked { version: head.version, for_head: head.method == Method::HEAD };
         // Behind a proxy, whom it is for is what tells two sites apart (RFC 9112 §3.2).
-        if head.version == Version::HTTP_11 && head.headers.get_all(HOST).iter().count() != 1 {
+        if head.version >= Version::HTTP_11 && head.headers.get_all(HOST).iter().count() != 1 {
             let refusal = Response::plain(StatusCode::BAD_REQUEST, "Host is missing, or there are several");
             return Box::pin(async move { Ok(exchange.answer(refusal, asked, answering)) });
         }
-        let responding = (self.service)(Request { head, body, exchange: Arc::clone(&exchange) });
+        if head.headers.len() > HEADERS {
+            let refusal = Response::plain(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "too many headers");
+            return Box::pin(async move { Ok(exchange.answer(refusal, asked, answering)) });
+        }
+        let responding = (self.service)(Request { head, body, underway: Arc::clone(&answering), tunnel });
         Box::pin(async move { Ok(exchange.answer(responding.await, asked, answering)) })
     }
 }

@@ -16,7 +16,8 @@ use switchboard_proto::WebSocket;
 impl Request {
     /// Whether the client asks for a WebSocket, well or badly.
     pub fn is_websocket(&self) -> bool {
-        self.head.version == Version::HTTP_11 && has_token(&self.head.headers, UPGRADE, "websocket")
+        self.tunnel.is_some()
+            || self.head.version == Version::HTTP_11 && has_token(&self.head.headers, UPGRADE, "websocket")
     }
 
     /// The first of the sub-protocols that the client offers which is among `supported`.
@@ -28,12 +29,13 @@ impl Request {
     }
 
     /// Makes the connection a WebSocket, handled by `handler` and closed after it; or answers what RFC 6455 §4.2 says:
-    /// 426 if no WebSocket was asked for, or another version of it, and 400 if it was asked for badly.
+    /// 426 if no WebSocket was asked for, or another version of it, and 400 if it was asked for badly. Over HTTP/2 the
+    /// WebSocket is a connection beside the client's (RFC 8441), and the client is answered 200 where this says 101.
     ///
     /// Of `subprotocols` the one that [`subprotocol`](Self::subprotocol) gives is agreed on, if any. No extension is.
     /// Who may open one is for the caller to decide before: browsers send cookies from any page, and an `Origin`.
     pub fn upgrade<F, E>(
-        self,
+        mut self,
         subprotocols: &[&str],
         handler: impl FnOnce(Connection<WebSocket>) -> F + Send + 'static,
     ) -> Response
@@ -48,19 +50,21 @@ impl Request {
         let mut head = http::Response::new(());
         *head.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         let headers = head.headers_mut();
-        headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-        headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+        if let Some(accept) = accept {
+            headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+            headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+            headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+        }
         if let Some(agreed) = self.subprotocol(subprotocols)
             && let Ok(agreed) = HeaderValue::from_str(agreed)
         {
             headers.insert(SEC_WEBSOCKET_PROTOCOL, agreed);
         }
-        Response(Answer::Upgrade(head, begin(handler)))
+        Response(Answer::Upgrade(head, begin(handler), self.tunnel.take()))
     }
 
-    /// The value of `Sec-WebSocket-Accept`, or what is wrong.
-    fn accept(&self) -> Result<HeaderValue, Refusal> {
+    /// The value of `Sec-WebSocket-Accept`, which HTTP/2 has none of, or what is wrong.
+    fn accept(&self) -> Result<Option<HeaderValue>, Refusal> {
         let headers = &self.head.headers;
         if self.head.method != Method::GET {
             return Err(Refusal::Method);
@@ -68,7 +72,8 @@ impl Request {
         if !self.is_websocket() {
             return Err(Refusal::Wanted("this is a WebSocket"));
         }
-        if !has_token(headers, CONNECTION, "upgrade") {
+        let is_tunnel = self.tunnel.is_some();
+        if !is_tunnel && !has_token(headers, CONNECTION, "upgrade") {
             return Err(Refusal::Bad("Connection does not say upgrade"));
         }
         if only(headers, SEC_WEBSOCKET_VERSION) != Some(WebSocket::VERSION.as_bytes()) {
@@ -77,9 +82,12 @@ impl Request {
         if !self.body.is_end_stream() {
             return Err(Refusal::Bad("a WebSocket is not opened with a body"));
         }
+        if is_tunnel {
+            return Ok(None);
+        }
         let accept = only(headers, SEC_WEBSOCKET_KEY).and_then(WebSocket::accept);
         let accept = accept.and_then(|accept| HeaderValue::from_str(&accept).ok());
-        accept.ok_or(Refusal::Bad("Sec-WebSocket-Key is not 16 bytes in base64"))
+        accept.map(Some).ok_or(Refusal::Bad("Sec-WebSocket-Key is not 16 bytes in base64"))
     }
 }
 

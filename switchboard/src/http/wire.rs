@@ -21,6 +21,9 @@ const WRITE_BYTES: usize = 64 << 10;
 /// The answer to a head that did not come to its end (RFC 9110 §15.5.9).
 const TIMED_OUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
 
+/// That no more requests are answered, of those that may be on their way: RFC 9113 §6.8.
+const GO_AWAY: &[u8] = b"\0\0\x08\x07\0\0\0\0\0\x7f\xff\xff\xff\0\0\0\0";
+
 pub(super) struct Wire {
     exchange: Arc<Exchange>,
     /// Until it is given back, or given on to a handler.
@@ -53,19 +56,37 @@ impl Read for Wire {
         mut wanted: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if this.surplus.is_empty() {
-            ready!(this.poll_fill(cx, &mut wanted))?;
-        } else {
+        if !this.surplus.is_empty() {
             let count = wanted.remaining().min(this.surplus.len());
             wanted.put_slice(&this.surplus[..count]);
             this.surplus.advance(count);
+            return Poll::Ready(Ok(()));
         }
-        Poll::Ready(Ok(()))
+        this.poll_fill(cx, |bytes| {
+            let (now, later) = bytes.split_at(bytes.len().min(wanted.remaining()));
+            wanted.put_slice(now);
+            later
+        })
     }
 }
 
 impl Wire {
-    fn poll_fill(&mut self, cx: &mut Context<'_>, wanted: &mut ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+    /// Whether the client begins with `preface`: waits until it has said enough to tell.
+    pub(super) fn poll_begins(&mut self, cx: &mut Context<'_>, preface: &[u8]) -> Poll<io::Result<bool>> {
+        loop {
+            let count = self.surplus.len().min(preface.len());
+            if self.surplus[..count] != preface[..count] || count == preface.len() {
+                return Poll::Ready(Ok(count == preface.len() && self.surplus.starts_with(preface)));
+            }
+            ready!(self.poll_fill(cx, |bytes| bytes))?;
+            if self.surplus.len() == count {
+                return Poll::Ready(Ok(false));
+            }
+        }
+    }
+
+    /// Reads once. What `take` leaves of it is surplus.
+    fn poll_fill(&mut self, cx: &mut Context<'_>, take: impl FnOnce(&[u8]) -> &[u8]) -> Poll<io::Result<()>> {
         let Some(source) = self.source.as_deref_mut() else { return Poll::Ready(Ok(())) };
         let peer = &self.exchange.peer;
         // All of it: TLS wants room for a whole record.
@@ -87,9 +108,7 @@ impl Wire {
             }
             Ok(count) => {
                 self.exchange.received(count);
-                let (now, later) = shared[..count].split_at(count.min(wanted.remaining()));
-                wanted.put_slice(now);
-                self.surplus = BytesMut::from(later);
+                self.surplus.extend_from_slice(take(&shared[..count]));
             }
             Err(error) => {
                 self.peer_finished = true;
@@ -107,7 +126,7 @@ impl Wire {
             // Whoever is gone does not read either. hyper looks again when it has written.
             return Poll::Pending;
         }
-        if !self.exchange.is_waiting() {
+        if self.exchange.is_answering() {
             let linger = self.exchange.peer.listener.timeouts.linger;
             let end = self.end.get_or_insert_with(|| Box::pin(sleep(linger)));
             ready!(end.as_mut().poll(cx));
@@ -158,8 +177,11 @@ impl Drop for Wire {
     fn drop(&mut self) {
         let Some(source) = self.source.take() else { return };
         let is_cut = self.exchange.is_reading_head();
-        let farewell: Farewell = Box::new(move |reason| {
-            (is_cut && reason == CloseReason::HandshakeTimeout).then(|| Bytes::from_static(TIMED_OUT))
+        let is_multiplexed = self.exchange.is_multiplexed();
+        let farewell: Farewell = Box::new(move |reason| match reason {
+            CloseReason::HandshakeTimeout if is_cut => Some(Bytes::from_static(TIMED_OUT)),
+            CloseReason::Idle if is_multiplexed => Some(Bytes::from_static(GO_AWAY)),
+            _ => None,
         });
         let returned = Returned { source, peer_finished: self.peer_finished, farewell: Some(farewell) };
         self.exchange.peer.give_back(returned);

@@ -299,10 +299,15 @@ impl Peer {
         self.reading_since.store(NOT_READING, Ordering::Relaxed);
     }
 
-    /// Bytes came in.
-    pub(crate) fn received(&self, bytes: usize) {
+    /// Bytes came in that are not what the handler waits for.
+    pub(crate) fn heard(&self, bytes: usize) {
         bump(&self.traffic.bytes_in, bytes as u64);
         self.traffic.last.store(self.tick.now(), Ordering::Relaxed);
+    }
+
+    /// Bytes came in.
+    pub(crate) fn received(&self, bytes: usize) {
+        self.heard(bytes);
         if self.reading_since.load(Ordering::Relaxed) != NOT_READING && !self.is(OPENING) {
             self.reading_since.store(self.tick.now(), Ordering::Relaxed);
         }

@@ -96,6 +96,7 @@ impl Stage {
             name: String::new(),
             transport: "memory",
             is_secure: false,
+            is_local: true,
             timeouts: Timeouts::default(),
             limits: Arc::new(limits),
             metrics: Arc::new(Metrics::new()),

@@ -7,10 +7,12 @@ use super::Serving;
 use super::handshakes::{Handshakes, UnderWay};
 use crate::connection::{Entered, open, serve};
 use crate::error::BoxError;
-use crate::hub::Source;
-use crate::hub::peer::{ConnectionId, ListenerSettings, Peer, PeerAddr};
+use crate::http::{Begin, Opener};
+use crate::hub::peer::{ConnectionId, ListenerSettings, Peer, PeerAddr, Protocol};
+use crate::hub::{Envelope, Sink, Source};
 use crate::transport::{Stream, StreamListener, StreamTransport, Transport};
 use crate::worker::Assigned;
+use bytes::BytesMut;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
@@ -156,6 +158,7 @@ where
             name: self.listener.url(),
             transport: L::TRANSPORT,
             is_secure: L::IS_SECURE,
+            is_local: self.listener.is_local(),
             timeouts: self.timeouts.unwrap_or(serving.timeouts),
             limits: Arc::clone(&serving.limits),
             metrics: Arc::clone(&serving.metrics),
@@ -271,6 +274,31 @@ impl Serving {
     pub(super) fn next_id(&self) -> ConnectionId {
         // Relaxed: only uniqueness matters.
         ConnectionId(self.next_id.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+impl Opener for Serving {
+    fn open(
+        &self,
+        beside: &Arc<Peer>,
+        (source, sink): (Box<dyn Source>, Box<dyn Sink>),
+        protocol: Protocol,
+        begin: Begin,
+    ) -> Result<(), CloseReason> {
+        let (address, settings) = (beside.address.clone(), Arc::clone(&beside.listener));
+        let admitted = self.admission.admit(&address, settings.is_local).inspect_err(|reason| {
+            refuse(&address, *reason, &settings);
+        })?;
+        let Some(worker) = self.workers.iter().find(|worker| Arc::ptr_eq(&worker.tick, &beside.tick)) else {
+            unreachable!("a connection is on one of the workers")
+        };
+        self.metrics.accepted.add(1);
+        let peer = Peer::new(self.next_id(), address, settings, sink, Arc::clone(&worker.tick));
+        peer.speaks(protocol);
+        let entered = Entered::new(peer, worker.assign(), admitted);
+        let begin = |peer, source| begin(peer, source, BytesMut::new(), Envelope::Bare);
+        self.connections.spawn_on(serve(entered, source, begin), &worker.handle);
+        Ok(())
     }
 }
 

@@ -113,16 +113,17 @@ where
     }
 
     fn run(self: Box<Self>, serving: &Serving) -> Vec<BoxFuture<()>> {
+        let is_local = self.sockets.address.ip().is_loopback();
         let settings = Arc::new(ListenerSettings {
             name: self.sockets.url(),
             transport: "udp",
             is_secure: false,
+            is_local,
             timeouts: self.sockets.timeouts.unwrap_or(serving.timeouts),
             limits: Arc::clone(&serving.limits),
             metrics: Arc::clone(&serving.metrics),
             drain: serving.drain.clone(),
         });
-        let is_local = self.sockets.address.ip().is_loopback();
         let Sockets { bound, limits, .. } = self.sockets;
         let gate = Arc::new(Gate::new(limits, serving.limits.frame_bytes));
         let sockets: Arc<[UdpSocket]> = bound.into();
@@ -134,7 +135,6 @@ where
                 worker: Arc::clone(worker),
                 serving: serving.clone(),
                 settings: Arc::clone(&settings),
-                is_local,
             };
             let handler = Arc::clone(&self.handler);
             let open = move |datagram: Datagram<'_>| door.open::<H, F, E>(&datagram, &handler);
@@ -151,7 +151,6 @@ struct Door {
     worker: Arc<Worker>,
     serving: Serving,
     settings: Arc<ListenerSettings>,
-    is_local: bool,
 }
 
 impl Door {
@@ -162,9 +161,9 @@ impl Door {
         F: Future<Output = Result<(), E>> + Send + 'static,
         E: Into<BoxError> + 'static,
     {
-        let Self { peers, worker, serving, settings, is_local } = self;
+        let Self { peers, worker, serving, settings } = self;
         let address = PeerAddr::Ip(datagram.source);
-        let admitted = match serving.admission.admit(&address, *is_local) {
+        let admitted = match serving.admission.admit(&address, settings.is_local) {
             Ok(admitted) => admitted,
             Err(reason) => return refuse(&address, reason, settings),
         };

@@ -192,10 +192,19 @@ impl Reader {
             };
         }
         let count = io::Read::read(&mut state.bytes, buffer)?;
+        if state.bytes.is_empty() {
+            // Idle, it owns no memory.
+            state.bytes = VecDeque::new();
+        }
         if let Some(waker) = state.writer.take() {
             waker.wake();
         }
         Ok(count)
+    }
+
+    /// Why the writer is about to go, or has gone, if it said so.
+    pub(crate) fn reason(&self) -> Option<CloseReason> {
+        self.0.0.lock().reason
     }
 
     /// Waits until the writer is gone, and says what reason it gave.

@@ -65,6 +65,8 @@ pub(crate) struct ListenerSettings {
     pub(crate) transport: &'static str,
     /// Nobody on the way can read along.
     pub(crate) is_secure: bool,
+    /// Only this machine can connect.
+    pub(crate) is_local: bool,
     pub(crate) timeouts: Timeouts,
     pub(crate) limits: Arc<Limits>,
     pub(crate) metrics: Arc<Metrics>,

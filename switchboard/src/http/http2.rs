@@ -1,0 +1,264 @@
+//! HTTP/2 on a connection: hyper, the tasks of its streams, and what a client may ask of both.
+//!
+//! A request is answered by a task of its own. A WebSocket or a streamed answer is a connection beside this one, whose bytes
+//! go through it. All end with it.
+
+use super::Request;
+use super::exchange::{Exchange, Underway};
+use super::response::Response;
+use super::task::{Finished, HEAD_BYTES, Service, Speaking};
+use super::wire::Wire;
+use crate::hub::peer::Peer;
+use crate::worker::panic_text;
+use crate::{BoxError, ConnectionError};
+use http::header::{HOST, HeaderValue};
+use http::{Method, Version};
+use hyper::ext::Protocol;
+use hyper::rt::Executor;
+use hyper::server::conn::http2;
+use hyper::upgrade::OnUpgrade;
+use parking_lot::Mutex;
+use pin_project_lite::pin_project;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+use switchboard_proto::CloseReason;
+use tokio::task::JoinSet;
+use tokio::time::{Sleep, sleep};
+use tracing::error;
+
+/// What a client says first (RFC 9113 §3.4).
+pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Requests at a time: as many as browsers and RFC 9113 §5.1.2 ask for.
+const STREAMS: u32 = 100;
+
+/// Bytes of bodies that may come before anybody has asked for them: of one request, and of all. hyper holds them.
+const STREAM_WINDOW: u32 = 64 << 10;
+const CONNECTION_WINDOW: u32 = 256 << 10;
+
+/// Bytes of an answer that hyper takes before the client has made room.
+const SEND_BYTES: usize = 64 << 10;
+
+/// Requests that a client took back before they were looked at, and that were answered by a reset, before the connection
+/// ends (CVE-2023-44487, RUSTSEC-2024-0003). h2's own defaults are 20 and 1,024.
+const RESETS: usize = 20;
+const ERROR_RESETS: usize = 100;
+
+/// Serves requests on a connection whose client has sent the preface.
+pub(super) fn serve<S, F>(wire: Wire, service: Service<S>) -> Speaking
+where
+    S: Fn(Request) -> F + Send + Sync + 'static,
+    F: Future<Output = Response> + Send + 'static,
+{
+    let exchange = Arc::clone(&service.exchange);
+    exchange.multiplex();
+    let tasks = Tasks { shared: Arc::new((Arc::clone(&exchange), Mutex::default())), underway: None };
+    let mut builder = http2::Builder::new(tasks.clone());
+    builder
+        .enable_connect_protocol()
+        .max_concurrent_streams(STREAMS)
+        .max_header_list_size(HEAD_BYTES as u32)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(SEND_BYTES)
+        .max_pending_accept_reset_streams(RESETS)
+        .max_local_error_reset_streams(ERROR_RESETS);
+    if let Some(ping) = exchange.peer.listener.timeouts.ping {
+        builder.timer(Timer).keep_alive_interval(ping).keep_alive_timeout(ping);
+    }
+    let hyper = Box::pin(builder.serve_connection(wire, service));
+    Box::pin(Streams { exchange, hyper, tasks, is_draining: false, end: None })
+}
+
+/// hyper, until the connection closes.
+struct Streams<S, F>
+where
+    S: Fn(Request) -> F + Send + Sync + 'static,
+    F: Future<Output = Response> + Send + 'static,
+{
+    exchange: Arc<Exchange>,
+    hyper: Pin<Box<http2::Connection<Wire, Service<S>, Tasks>>>,
+    tasks: Tasks,
+    is_draining: bool,
+    /// Until then the client may confirm that it sends no more requests.
+    end: Option<Pin<Box<Sleep>>>,
+}
+
+impl<S, F> Future for Streams<S, F>
+where
+    S: Fn(Request) -> F + Send + Sync + 'static,
+    F: Future<Output = Response> + Send + 'static,
+{
+    type Output = Finished;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Finished> {
+        let this = &mut *self;
+        let peer = &this.exchange.peer;
+        if let Some(reason) = peer.closing() {
+            return Poll::Ready(Finished::Closed(Err(ConnectionError::Closed(reason).into())));
+        }
+        if peer.is_draining() && !this.is_draining {
+            this.is_draining = true;
+            this.hyper.as_mut().graceful_shutdown();
+        }
+        this.tasks.poll_ended(cx);
+        if let Poll::Ready(result) = this.hyper.as_mut().poll(cx) {
+            return Poll::Ready(Finished::Closed(result.or_else(|error| judged(peer, error))));
+        }
+        if this.is_draining && this.exchange.open() == 0 {
+            let linger = peer.listener.timeouts.linger;
+            let end = this.end.get_or_insert_with(|| Box::pin(sleep(linger)));
+            ready!(end.as_mut().poll(cx));
+            return Poll::Ready(Finished::Closed(Ok(())));
+        }
+        Poll::Pending
+    }
+}
+
+impl<S, F> Drop for Streams<S, F>
+where
+    S: Fn(Request) -> F + Send + Sync + 'static,
+    F: Future<Output = Response> + Send + 'static,
+{
+    fn drop(&mut self) {
+        self.tasks.shared.1.lock().abort_all();
+    }
+}
+
+/// Makes a request of HTTP/2 look like one of HTTP/1.1: it is for a `Host`, asks for a path, and gets a WebSocket. Then its
+/// stream becomes what is returned.
+pub(super) fn as_http_1<B>(request: &mut http::Request<B>) -> Option<OnUpgrade> {
+    if request.version() != Version::HTTP_2 {
+        return None;
+    }
+    if let Some(authority) = request.uri().authority()
+        && let Ok(host) = HeaderValue::from_str(authority.as_str())
+        && request.headers().get(HOST) != Some(&host)
+    {
+        // A second one is a fault, as in HTTP/1.1.
+        request.headers_mut().append(HOST, host);
+    }
+    if let Some(path) = request.uri().path_and_query() {
+        *request.uri_mut() = path.clone().into();
+    }
+    let is_websocket = request.extensions().get::<Protocol>().is_some_and(|protocol| protocol.as_str() == "websocket");
+    (*request.method() == Method::CONNECT && is_websocket).then(|| {
+        *request.method_mut() = Method::GET;
+        hyper::upgrade::on(request)
+    })
+}
+
+/// What an error of hyper's says about the client.
+fn judged(peer: &Peer, error: hyper::Error) -> Result<(), BoxError> {
+    if let Some(reason) = peer.closing() {
+        return Err(ConnectionError::Closed(reason).into());
+    }
+    peer.note(if error.is_timeout() { CloseReason::PeerLost } else { CloseReason::BadFrame });
+    Ok(())
+}
+
+/// The tasks of a connection's streams.
+struct Tasks {
+    shared: Arc<(Arc<Exchange>, Mutex<JoinSet<()>>)>,
+    /// Whose they are, of the clone that a stream has.
+    underway: Option<Arc<Underway>>,
+}
+
+/// hyper clones it for each stream, after it has given the request to the service and before it starts the task.
+impl Clone for Tasks {
+    fn clone(&self) -> Self {
+        let underway = self.underway.clone().or_else(|| self.shared.0.latest());
+        Self { shared: Arc::clone(&self.shared), underway }
+    }
+}
+
+impl Tasks {
+    fn poll_ended(&self, cx: &mut Context<'_>) {
+        let (exchange, tasks) = &*self.shared;
+        while let Poll::Ready(Some(ended)) = tasks.lock().poll_join_next(cx) {
+            if let Err(error) = ended
+                && let Ok(panic) = error.try_into_panic()
+            {
+                let (peer, error) = (&exchange.peer, panic_text(&*panic));
+                error!(conn.id = %peer.id, peer.addr = %peer.address, error, "request handler panicked");
+            }
+        }
+    }
+}
+
+impl<T: Future<Output = ()> + Send + 'static> Executor<T> for Tasks {
+    fn execute(&self, stream: T) {
+        let (exchange, tasks) = &*self.shared;
+        let underway = self.underway.clone().or_else(|| exchange.latest());
+        exchange.forget_latest();
+        let Some(underway) = underway else { unreachable!("a request was begun before its task") };
+        let write = exchange.peer.listener.timeouts.write;
+        let task = Task { stream, underway: Arc::clone(&underway), write, pieces: 0, end: None };
+        underway.written_by(tasks.lock().spawn(task));
+    }
+}
+
+pin_project! {
+    /// hyper's task of a stream, for as long as the client goes on reading.
+    struct Task<T> {
+        #[pin]
+        stream: T,
+        underway: Arc<Underway>,
+        write: Option<Duration>,
+        // How many the client had made room for when `end` was set.
+        pieces: usize,
+        end: Option<Pin<Box<Sleep>>>,
+    }
+}
+
+impl<T: Future<Output = ()>> Future for Task<T> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        if this.stream.poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        let (Some(pieces), Some(write)) = (this.underway.owed(), *this.write) else {
+            *this.end = None;
+            return Poll::Pending;
+        };
+        if *this.pieces != pieces {
+            (*this.pieces, *this.end) = (pieces, None);
+        }
+        this.end.get_or_insert_with(|| Box::pin(sleep(write))).as_mut().poll(cx)
+    }
+}
+
+/// tokio's clock, for hyper.
+#[derive(Clone, Copy)]
+struct Timer;
+
+impl hyper::rt::Timer for Timer {
+    fn sleep(&self, duration: Duration) -> Pin<Box<dyn hyper::rt::Sleep>> {
+        Box::pin(Slept(Box::pin(sleep(duration))))
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn hyper::rt::Sleep>> {
+        Box::pin(Slept(Box::pin(tokio::time::sleep_until(deadline.into()))))
+    }
+
+    fn now(&self) -> Instant {
+        tokio::time::Instant::now().into_std()
+    }
+}
+
+struct Slept(Pin<Box<Sleep>>);
+
+impl Future for Slept {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+impl hyper::rt::Sleep for Slept {}

@@ -1,0 +1,104 @@
+//! A stream of HTTP/2 as the source and sink of a WebSocket's connection (RFC 8441).
+//!
+//! What is written here is framed by hyper and leaves by the outbox of the connection that all streams share. Like TLS it
+//! takes nothing from the tick: the connection's own task writes, when the client has made room.
+
+use super::exchange::Answering;
+use crate::hub::{Sink, Source};
+use hyper::rt::{Read as _, ReadBuf as HyperBuf, Write as _};
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use parking_lot::Mutex;
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
+use tokio::io::ReadBuf;
+
+/// Bytes of one write, which becomes one frame of HTTP/2. Up to three of them are on their way within hyper.
+const WRITE_BYTES: usize = 16 << 10;
+
+enum Tunnel {
+    /// hyper has not sent the head of the answer yet.
+    Opening(OnUpgrade),
+    Open(Upgraded),
+    Broken,
+}
+
+impl Tunnel {
+    fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Pin<&mut Upgraded>>> {
+        if let Self::Opening(opening) = self {
+            *self = ready!(Pin::new(opening).poll(cx)).map_or(Self::Broken, Self::Open);
+        }
+        Poll::Ready(match self {
+            Self::Open(upgraded) => Ok(Pin::new(upgraded)),
+            _ => Err(io::ErrorKind::ConnectionReset.into()),
+        })
+    }
+}
+
+/// Both sides of the stream that `opening` becomes. The request is under way until both are dropped.
+pub(super) fn sides(opening: OnUpgrade, answering: Answering) -> (Box<dyn Source>, Box<dyn Sink>) {
+    let tunnel = Arc::new(Shared { tunnel: Mutex::new(Tunnel::Opening(opening)), answering });
+    (Box::new(Reading(Arc::clone(&tunnel))), Box::new(Writing(tunnel)))
+}
+
+struct Shared {
+    tunnel: Mutex<Tunnel>,
+    answering: Answering,
+}
+
+struct Reading(Arc<Shared>);
+
+impl Source for Reading {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let mut tunnel = self.0.tunnel.lock();
+        let upgraded = ready!(tunnel.poll_open(cx))?;
+        let mut unfilled = HyperBuf::new(buffer.initialize_unfilled());
+        ready!(upgraded.poll_read(cx, unfilled.unfilled()))?;
+        let count = unfilled.filled().len();
+        buffer.advance(count);
+        Poll::Ready(Ok(()))
+    }
+
+    fn read_now(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut buffer = ReadBuf::new(buffer);
+        match self.poll_read(&mut Context::from_waker(Waker::noop()), &mut buffer) {
+            Poll::Ready(result) => result.map(|()| buffer.filled().len()),
+            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+}
+
+struct Writing(Arc<Shared>);
+
+impl Sink for Writing {
+    fn try_write(&mut self, _: &[IoSlice<'_>]) -> io::Result<usize> {
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let mut tunnel = self.0.tunnel.lock();
+        let upgraded = ready!(tunnel.poll_open(cx))?;
+        match slices {
+            [slice] => upgraded.poll_write(cx, &slice[..slice.len().min(WRITE_BYTES)]),
+            slices => {
+                let mut joined = Vec::new();
+                for slice in slices {
+                    joined.extend_from_slice(&slice[..slice.len().min(WRITE_BYTES - joined.len())]);
+                }
+                upgraded.poll_write(cx, &joined)
+            }
+        }
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut tunnel = self.0.tunnel.lock();
+        ready!(tunnel.poll_open(cx))?.poll_shutdown(cx)
+    }
+
+    fn reset(&mut self) {
+        *self.0.tunnel.lock() = Tunnel::Broken;
+        self.0.answering.abort();
+    }
+}
