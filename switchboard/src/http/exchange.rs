@@ -130,6 +130,12 @@ impl Exchange {
         self.state.lock().stage == Stage::Streams
     }
 
+    /// Whether the client owes nothing, and is owed nothing.
+    pub(super) fn is_between(&self) -> bool {
+        let state = self.state.lock();
+        state.open == 0 && state.stage != Stage::Head
+    }
+
     /// How many requests are under way.
     pub(super) fn open(&self) -> usize {
         self.state.lock().open

@@ -93,6 +93,10 @@ impl Wire {
         let mut shared = peer.tick.read_buffer.lock();
         let mut buffer = ReadBuf::new(&mut shared);
         let result = match source.poll_read(cx, &mut buffer) {
+            // Where nothing is under way nothing was cut off: many clients leave TLS without a word.
+            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof && self.exchange.is_between() => {
+                Ok(0)
+            }
             Poll::Ready(result) => result.map(|()| buffer.filled().len()),
             Poll::Pending if peer.is_draining() && self.exchange.is_waiting() => {
                 // The kernel may hold more than the event loop has told us of. A request that is not whole by now never is.

@@ -172,13 +172,14 @@ pub(crate) async fn pump(mut peer: Peer, mut stream: DuplexStream) -> CloseReaso
     let mut is_open = true;
     loop {
         tokio::select! {
-            count = stream.read(&mut bytes), if is_open => match count {
-                Ok(count @ 1..) => peer.send(&bytes[..count]).await,
-                _ => {
-                    is_open = false;
+            count = stream.read(&mut bytes), if is_open => {
+                let count = count.unwrap_or(0);
+                peer.send(&bytes[..count]).await;
+                is_open = count > 0;
+                if !is_open {
                     peer.finish();
                 }
-            },
+            }
             chunk = peer.chunk() => match chunk {
                 // Nobody reads it any more.
                 Ok(chunk) if !chunk.is_empty() => drop(stream.write_all(&chunk).await),
