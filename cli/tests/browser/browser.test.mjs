@@ -1,20 +1,23 @@
 // The page in a real browser, beside nc and a sensor. Pictures of it stay in target/browser, for a person to look at.
 
 import assert from 'node:assert/strict';
-import { mkdirSync, readFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { after, before, test } from 'node:test';
 import { Chromium } from './chromium.mjs';
 import { faint } from './legible.mjs';
-import { Netcat, Program, Sensor, Wire, closeAll, crowd, target } from './program.mjs';
+import { Netcat, Program, Sensor, Wire, certificate, closeAll, crowd, target } from './program.mjs';
 
 const pictures = `${target}/browser`;
 const DESKTOP = { width: 1280, height: 800 };
 const PHONE = { width: 390, height: 844, touch: true };
+const secrets = mkdtempSync(`${tmpdir()}/switchboard-`);
 const LISTENERS = [
     'rooms=http://127.0.0.1:0',
     'rooms=tcp://127.0.0.1:0?echo=on',
     'rooms=udp://127.0.0.1:0?echo=on',
     'rooms=tcp://127.0.0.1:0?room=crowd',
+    `rooms=https://127.0.0.1:0?${certificate(secrets)}`,
 ];
 
 /** @type {Program} */
@@ -25,11 +28,12 @@ let http;
 let tcp;
 let udp;
 let crowded;
+let https;
 
 before(async () => {
     mkdirSync(pictures, { recursive: true });
     program = await Program.start(LISTENERS);
-    [http, tcp, udp, crowded] = program.ports;
+    [http, tcp, udp, crowded, https] = program.ports;
     chromium = new Chromium();
 });
 
@@ -37,11 +41,12 @@ after(async () => {
     closeAll();
     await chromium?.close();
     await program?.stop();
+    rmSync(secrets, { recursive: true });
 });
 
 /** Opens the page and enters. @param {string} name @param {string} room @param {object} [options] */
-async function enter(name, room, { port = http, ...options } = {}) {
-    const tab = await chromium.open(`http://127.0.0.1:${port}/`, options);
+async function enter(name, room, { port = http, secure = false, ...options } = {}) {
+    const tab = await chromium.open(`http${secure ? 's' : ''}://127.0.0.1:${port}/`, options);
     await tab.until(() => !document.querySelector('#entrance').hidden);
     await tab.type('#enter-name', name);
     await tab.type('#enter-room', room);
@@ -200,6 +205,23 @@ test('a restart is told, and nothing that history holds is lost', async () => {
     await picture(tab, 'restart');
     netcat.close();
     wire.close();
+});
+
+test('by TLS it is the same', async () => {
+    const [tab, clear] = [await enter('alice-11', 'tls', { port: https, secure: true }), await enter('bob-11', 'tls')];
+    await say(tab, 'by TLS');
+    await clear.until(shows, 'by TLS');
+    await say(clear, 'in the clear');
+    await tab.until(shows, 'in the clear');
+    // What was fetched, and how, is for a person to know: HTTP/2 is the browser's choice.
+    const told = await tab.run(async () => {
+        const { nextHopProtocol } = performance.getEntriesByType('navigation')[0];
+        const answer = await fetch('rooms/tls?name=carol-11', { method: 'POST', body: 'by a request' });
+        return { nextHopProtocol, status: answer.status };
+    });
+    await clear.until(shows, 'by a request');
+    assert.equal(told.status, 200);
+    assert.match(told.nextHopProtocol, /^(h2|http\/1\.1)$/);
 });
 
 test('what is said is text, whatever it looks like', async () => {

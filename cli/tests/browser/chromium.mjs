@@ -28,7 +28,9 @@ export class Chromium {
         const flags = ['--headless=new', '--remote-debugging-pipe', `--user-data-dir=${this.#profile}`, '--no-first-run',
             '--disable-background-networking', '--disable-component-update', '--hide-scrollbars',
             // Containers have little shared memory.
-            '--disable-dev-shm-usage'];
+            '--disable-dev-shm-usage',
+            // A test's certificate is signed by nobody.
+            '--ignore-certificate-errors'];
         // Its sandbox cannot be used by root, as in a container.
         if (process.getuid?.() === 0) flags.push('--no-sandbox');
         this.#process = spawn(name, flags, { stdio: ['ignore', 'ignore', 'ignore', 'pipe', 'pipe'] });

@@ -1,6 +1,6 @@
 // The program, and those who talk to it without a browser: nc, a sensor that sends datagrams, and a wire to cut.
 
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
@@ -10,6 +10,15 @@ import { fileURLToPath } from 'node:url';
 const root = fileURLToPath(new URL('../../..', import.meta.url));
 export const target = process.env.CARGO_TARGET_DIR ?? `${root}/target`;
 const path = process.env.SWITCHBOARD ?? `${target}/release/switchboard`;
+
+/** A certificate and its key, for an hour's work. @param {string} folder @returns the options of a listener */
+export function certificate(folder) {
+    const [cert, key] = [`${folder}/cert.pem`, `${folder}/key.pem`];
+    const made = spawnSync('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes',
+        '-days', '1', '-subj', '/CN=localhost', '-addext', 'subjectAltName=IP:127.0.0.1', '-keyout', key, '-out', cert]);
+    if (made.status !== 0) throw new Error(String(made.stderr));
+    return `cert=${encodeURIComponent(cert)}&key=${encodeURIComponent(key)}`;
+}
 
 /** A running `switchboard serve`. */
 export class Program {
