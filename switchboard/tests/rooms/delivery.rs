@@ -1,0 +1,258 @@
+//! Who gets a message, and which: joining and leaving are points in the order, in each of several rooms.
+
+use crate::node::{Node, QUIET, heard, user};
+use crate::numbered;
+use switchboard::prelude::*;
+use switchboard::{BoxError, Format, Join, MessageId, UserName};
+
+// Who gets a message.
+
+#[tokio::test(start_paused = true)]
+async fn a_message_reaches_everybody_but_its_publisher() {
+    let mut node = Node::start().await;
+    let (mut alice, mut bob, mut eve) =
+        (node.member("lobby").await, node.member("lobby").await, node.member("lobby").await);
+    alice.seat.publish("hi");
+    assert_eq!(bob.heard().await, ["[lobby] guest-1: hi"]);
+    assert_eq!(eve.heard().await, ["[lobby] guest-1: hi"]);
+    assert_eq!(alice.heard().await, [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asked_for_its_own_copy_gets_it_in_its_place() {
+    let mut node = Node::start().await;
+    let lobby = node.quiet("lobby");
+    let mut alice = node.join(&lobby, Format::Text, Join { echo: true, ..Join::default() }).await;
+    let mut bob = node.member("lobby").await;
+    bob.seat.publish("1");
+    alice.seat.publish("2");
+    bob.seat.publish("3");
+    assert_eq!(alice.heard().await, ["[lobby] guest-2: 1", "[lobby] guest-1: 2", "[lobby] guest-2: 3"]);
+    assert_eq!(bob.heard().await, ["[lobby] guest-1: 2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn members_publish_between_each_other_and_nobody_gets_its_own() {
+    let mut node = Node::start().await;
+    let (mut alice, mut bob) = (node.member("lobby").await, node.member("lobby").await);
+    for number in 0..6 {
+        if number % 2 == 0 {
+            alice.seat.publish(number.to_string())
+        } else {
+            bob.seat.publish(number.to_string())
+        };
+    }
+    assert_eq!(alice.heard().await, ["[lobby] guest-2: 1", "[lobby] guest-2: 3", "[lobby] guest-2: 5"]);
+    assert_eq!(bob.heard().await, ["[lobby] guest-1: 0", "[lobby] guest-1: 2", "[lobby] guest-1: 4"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_program_publishes_from_nobody_or_in_a_name() {
+    let mut node = Node::start().await;
+    let mut alice = node.member("lobby").await;
+    let lobby = node.quiet("lobby");
+    lobby.publish("maintenance at noon");
+    lobby.publish_as(UserName::server(), "or later");
+    assert_eq!(alice.heard().await, ["[lobby] maintenance at noon", "[lobby] server: or later"]);
+    let (id, time) = lobby.publish_timed(UserName::server(), "now");
+    let message = &lobby.history(1)[0];
+    assert_eq!((message.id, message.time), (id, time));
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_are_numbered_from_1_in_one_epoch() {
+    let mut node = Node::start().await;
+    let alice = node.member("lobby").await;
+    let lobby = node.quiet("lobby");
+    assert_eq!(lobby.last_id().seq, 0);
+    let ids = [alice.seat.publish("a"), lobby.publish("b"), lobby.publish_as(UserName::http(), "c")];
+    assert_eq!(ids.map(|id| id.seq), [1, 2, 3]);
+    assert!(ids.iter().all(|id| id.epoch == lobby.last_id().epoch));
+    assert_eq!(lobby.last_id(), ids[2]);
+    assert_ne!(node.quiet("other").last_id().epoch, lobby.last_id().epoch);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_joins_without_a_name_and_gets_payloads() {
+    let mut node = Node::start().await;
+    let lobby = node.quiet("lobby");
+    let (mut peer, conn) = node.connect().await;
+    let seat = conn.join(&lobby).unwrap();
+    let mut alice = node.member("lobby").await;
+    lobby.publish("raw");
+    seat.publish("from nobody");
+    assert_eq!(heard(&mut peer).await, ["raw"]);
+    assert_eq!(alice.heard().await, ["[lobby] raw", "[lobby] from nobody"]);
+    assert_eq!((lobby.member_count(), lobby.members(0, 9)), (2, vec![user("guest-1")]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_handler_sends_and_what_rooms_publish_share_one_queue() {
+    let mut node = Node::start().await;
+    let mut alice = node.member("lobby").await;
+    let lobby = node.quiet("lobby");
+    for number in 0..3 {
+        alice.conn.send(format!("reply {number}")).await.unwrap();
+        lobby.publish(number.to_string());
+    }
+    let mut lines = alice.heard().await;
+    lines.sort();
+    assert_eq!(lines, ["[lobby] 0", "[lobby] 1", "[lobby] 2", "reply 0", "reply 1", "reply 2"]);
+}
+
+// Joining and leaving are points in the order.
+
+#[tokio::test(start_paused = true)]
+async fn a_member_gets_every_message_behind_its_join_and_none_before() {
+    let mut node = Node::start().await;
+    let lobby = node.quiet("lobby");
+    let (mut peer, conn) = node.connect().await;
+    let me = node.hub.enter(&conn, Format::Text);
+    lobby.publish("1");
+    // All of it within one tick.
+    lobby.publish("2");
+    let seat = me.join(&lobby, Join::default()).unwrap();
+    lobby.publish("3");
+    lobby.publish("4");
+    assert_eq!(seat.joined_at().seq, 2);
+    assert_eq!(heard(&mut peer).await, numbered(3..=4));
+    assert_eq!(seat.room().name().as_str(), "lobby");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_that_left_gets_what_came_before_that_and_nothing_behind() {
+    let mut node = Node::start().await;
+    let lobby = node.quiet("lobby");
+    let mut alice = node.member("lobby").await;
+    lobby.publish("1");
+    drop(alice.seat);
+    lobby.publish("2");
+    let again = alice.me.join(&lobby, Join::default()).unwrap();
+    lobby.publish("3");
+    drop(again);
+    lobby.publish("4");
+    assert_eq!(heard(&mut alice.peer).await, ["[lobby] 1", "[lobby] 3"]);
+    assert_eq!(lobby.member_count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn members_come_and_go_within_one_tick_and_each_gets_its_part() {
+    let mut node = Node::start().await;
+    let lobby = node.quiet("lobby");
+    let mut members = Vec::new();
+    for _ in 0..20 {
+        let (peer, conn) = node.connect().await;
+        members.push((peer, node.hub.enter(&conn, Format::Text), conn));
+    }
+    let mut seats = std::collections::VecDeque::new();
+    for (_, me, _) in &members {
+        lobby.publish((lobby.last_id().seq + 1).to_string());
+        seats.push_back(me.join(&lobby, Join::default()).unwrap());
+        if seats.len() > 5 {
+            seats.pop_front();
+        }
+    }
+    // Member n joined behind message n, and left behind message n + 5.
+    for (number, (peer, ..)) in (1..).zip(&mut members) {
+        assert_eq!(heard(peer).await, numbered(number + 1..=(number + 5).min(20)), "{number}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_has_finished_still_gets_what_came_before_it_left() {
+    let hub = Hub::new();
+    let lobby = hub.room_with(&"lobby".parse().unwrap(), QUIET).unwrap();
+    lobby.publish("before");
+    let handler = {
+        let (hub, lobby) = (hub.clone(), lobby.clone());
+        move |mut conn: Connection<Lines>| {
+            let (hub, lobby) = (hub.clone(), lobby.clone());
+            async move {
+                let me = hub.enter(&conn, Format::Text);
+                let since = MessageId { seq: 0, ..lobby.last_id() };
+                let seat = me.join(&lobby, Join { echo: true, since: Some(since), ..Join::default() })?;
+                while let Some(line) = conn.recv().await? {
+                    seat.publish(line);
+                }
+                Ok::<(), BoxError>(())
+            }
+        }
+    };
+    let mut peer = switchboard::testing::serve(handler, Timeouts::default());
+    peer.send("my own\n").await;
+    peer.finish();
+    let rest = String::from_utf8(peer.rest().await.unwrap()).unwrap();
+    assert_eq!(rest, "[lobby] before\n[lobby] guest-1: my own\n");
+    assert_eq!(peer.closed().await, CloseReason::PeerClosed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn members_in_different_formats_get_large_batches_once() {
+    let mut node = Node::start().await;
+    let lobby = node.quiet("lobby");
+    let mut raw = node.join(&lobby, Format::Raw, Join::default()).await;
+    let mut text = node.join(&lobby, Format::Text, Join::default()).await;
+    let mut json = node.join(&lobby, Format::Json, Join::default()).await;
+    // Within one tick: less than a write takes as they are, and more with what JSON puts around them.
+    for number in 0..60_u32 {
+        lobby.publish(format!("{number:01000}"));
+    }
+    let counts = [raw.heard().await.len(), text.heard().await.len(), json.heard().await.len()];
+    assert_eq!(counts, [60, 60, 60]);
+}
+
+// Several of each.
+
+#[tokio::test(start_paused = true)]
+async fn one_connection_is_in_several_rooms_and_gets_each_in_order() {
+    let mut node = Node::start().await;
+    let rooms = ["a", "b", "c"].map(|name| node.quiet(name));
+    let (mut peer, conn) = node.connect().await;
+    let me = node.hub.enter(&conn, Format::Text);
+    let mut seats = rooms.each_ref().map(|room| Some(me.join(room, Join::default()).unwrap()));
+    let mut bystander = node.member("b").await;
+    for number in 1..=3 {
+        for room in &rooms {
+            room.publish(number.to_string());
+        }
+    }
+    let lines = heard(&mut peer).await;
+    for room in ["a", "b", "c"] {
+        let start = format!("[{room}] ");
+        let own: Vec<_> = lines.iter().filter(|line| line.starts_with(&start)).collect();
+        assert_eq!(own, [1, 2, 3].map(|number| format!("{start}{number}")).each_ref());
+    }
+    assert_eq!(lines.len(), 9);
+    assert_eq!(bystander.heard().await, ["[b] 1", "[b] 2", "[b] 3"]);
+    seats[1] = None;
+    for room in &rooms {
+        room.publish("4");
+    }
+    let mut lines = heard(&mut peer).await;
+    lines.sort();
+    assert_eq!(lines, ["[a] 4", "[c] 4"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn several_servers_share_a_hub() {
+    let hub = Hub::new();
+    let (mut one, mut two) = (Node::on(hub.clone()).await, Node::on(hub.clone()).await);
+    let lobby = one.quiet("lobby");
+    let (mut alice, mut bob) = (one.member("lobby").await, two.member("lobby").await);
+    assert_eq!((alice.me.name(), bob.me.name()), (user("guest-1"), user("guest-2")));
+    alice.seat.publish("from one");
+    bob.seat.publish("from two");
+    bob.me.tell(&user("guest-1"), "across".into()).unwrap();
+    assert_eq!(bob.heard().await, ["[lobby] guest-1: from one"]);
+    let mut lines = alice.heard().await;
+    lines.sort();
+    assert_eq!(lines, ["@guest-2: across", "[lobby] guest-2: from two"]);
+
+    one.handle.drain();
+    drop((alice.seat, alice.me, alice.conn));
+    alice.peer.finish();
+    assert_eq!(one.drained.await.unwrap().finished, 1);
+    lobby.publish("still here");
+    assert_eq!(bob.heard().await, ["[lobby] still here"]);
+    assert_eq!(lobby.member_count(), 1);
+}

@@ -1,0 +1,37 @@
+//! Rooms over memory, under a paused clock: who gets what, in which order and form, under which name, and for how long.
+//!
+//! See `../node/mod.rs`: the test speaks for both sides of each connection.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    clippy::items_after_statements,
+    reason = "tests"
+)]
+
+mod delivery;
+mod formats;
+mod lifetimes;
+mod lists;
+mod names;
+#[path = "../node/mod.rs"]
+mod node;
+mod presence;
+mod resuming;
+mod wills;
+
+use switchboard::MessageId;
+use switchboard::prelude::*;
+
+/// Publishes 1, 2, 3 …, and returns the last one's id.
+fn publish_numbers(room: &Room, last: u64) -> MessageId {
+    for number in 1..=last {
+        room.publish(number.to_string());
+    }
+    room.last_id()
+}
+
+fn numbered(range: std::ops::RangeInclusive<u64>) -> Vec<String> {
+    range.map(|number| format!("[lobby] {number}")).collect()
+}

@@ -1,0 +1,178 @@
+//! What those who come back are told, and what a room keeps for them.
+
+use crate::node::{Node, heard, secs, told};
+use crate::{numbered, publish_numbers};
+use switchboard::grammar::Epoch;
+use switchboard::prelude::*;
+use switchboard::{Format, HubLimits, Join, MessageId, UserName};
+use tokio::time::advance;
+
+// Coming back.
+
+#[tokio::test(start_paused = true)]
+async fn since_brings_what_was_missed_and_then_what_comes() {
+    for (since, first) in [(0, 1), (3, 4), (5, 6)] {
+        let mut node = Node::start().await;
+        let lobby = node.quiet("lobby");
+        let last = publish_numbers(&lobby, 5);
+        let since = Some(MessageId { seq: since, ..last });
+        let mut member = node.join(&lobby, Format::Text, Join { since, ..Join::default() }).await;
+        lobby.publish("6");
+        assert_eq!(member.seat.joined_at(), last);
+        assert_eq!(member.heard().await, numbered(first..=6), "since {since:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn since_within_a_tick_brings_nothing_twice() {
+    let mut node = Node::start().await;
+    let lobby = node.quiet("lobby");
+    let other = node.member("lobby").await;
+    let (mut peer, conn) = node.connect().await;
+    let me = node.hub.enter(&conn, Format::Text);
+    let first = lobby.publish("1");
+    lobby.publish("2");
+    let seat = me.join(&lobby, Join { since: Some(first), ..Join::default() }).unwrap();
+    lobby.publish("3");
+    assert_eq!(heard(&mut peer).await, numbered(2..=3));
+    drop((seat, other));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gap_that_the_history_does_not_fill_is_told_first() {
+    let mut node = Node::limited(HubLimits { history_messages: 3, ..HubLimits::default() }).await;
+    let lobby = node.quiet("lobby");
+    let last = publish_numbers(&lobby, 10);
+    let join = |seq| Join { since: Some(MessageId { seq, ..last }), ..Join::default() };
+    let mut member = node.join(&lobby, Format::Text, join(4)).await;
+    let mut expected = vec!["* [lobby] lost 3 messages, from 5".to_owned()];
+    expected.extend(numbered(8..=10));
+    assert_eq!(member.heard().await, expected);
+    let mut member = node.join(&lobby, Format::Json, join(6)).await;
+    let objects = told(&mut member.peer).await;
+    assert_eq!(
+        (&objects[0]["event"], &objects[0]["lost"], &objects[0]["from_seq"]),
+        (&"gap".into(), &1.into(), &7.into())
+    );
+    assert_eq!(objects[1..].iter().map(|object| object["seq"].as_u64().unwrap()).collect::<Vec<_>>(), [8, 9, 10]);
+    let mut exactly = node.join(&lobby, Format::Text, join(7)).await;
+    assert_eq!(exactly.heard().await, numbered(8..=10), "nothing is lost");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_history_all_that_was_missed_is_a_gap() {
+    let mut node = Node::limited(HubLimits { history_messages: 0, ..HubLimits::default() }).await;
+    let lobby = node.quiet("lobby");
+    let first = lobby.publish("1");
+    lobby.publish("2");
+    let mut member = node.join(&lobby, Format::Text, Join { since: Some(first), ..Join::default() }).await;
+    lobby.publish("3");
+    assert_eq!(member.heard().await, ["* [lobby] lost 1 message, from 2", "[lobby] 3"]);
+    assert!(lobby.history(9).is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_id_of_another_epoch_or_of_the_future_is_a_reset_and_brings_what_there_is() {
+    let mut node = Node::start().await;
+    let lobby = node.quiet("lobby");
+    lobby.publish("1");
+    let last = lobby.publish("2");
+    let reset = format!("* [lobby] began anew as {}: earlier messages are gone", last.epoch);
+    let strange = [
+        MessageId { epoch: Epoch::new(1), seq: 1 },
+        MessageId { seq: 3, ..last },
+        MessageId { seq: u64::MAX, ..last },
+        MessageId { epoch: Epoch::new(1), seq: u64::MAX },
+    ];
+    for since in strange {
+        let mut member = node.join(&lobby, Format::Text, Join { since: Some(since), ..Join::default() }).await;
+        assert_eq!(member.heard().await, [reset.as_str(), "[lobby] 1", "[lobby] 2"], "since {since}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_raw_member_comes_back_to_payloads_and_is_told_of_no_gap() {
+    let mut node = Node::limited(HubLimits { history_messages: 3, ..HubLimits::default() }).await;
+    let lobby = node.quiet("lobby");
+    let first = lobby.publish("1");
+    for payload in ["2", "3", "two\nlines", "5"] {
+        lobby.publish(payload);
+    }
+    let mut member = node.join(&lobby, Format::Raw, Join { since: Some(first), ..Join::default() }).await;
+    lobby.publish("6");
+    assert_eq!(member.heard().await, ["3", "5", "6"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_resumes_where_it_is() {
+    let mut node = Node::limited(HubLimits { history_messages: 2, ..HubLimits::default() }).await;
+    let lobby = node.quiet("lobby");
+    let mut member = node.member("lobby").await;
+    let first = lobby.publish("1");
+    for number in 2..=4 {
+        lobby.publish(number.to_string());
+    }
+    assert_eq!(member.heard().await, numbered(1..=4));
+    assert_eq!(member.seat.resume(first), lobby.last_id());
+    lobby.publish("5");
+    assert_eq!(member.heard().await, ["* [lobby] lost 1 message, from 2", "[lobby] 3", "[lobby] 4", "[lobby] 5"]);
+}
+
+// The history.
+
+#[tokio::test(start_paused = true)]
+async fn a_history_keeps_the_last_messages() {
+    let hub = Hub::with_limits(HubLimits { history_messages: 3, ..HubLimits::default() });
+    let lobby = hub.room("lobby").unwrap();
+    for number in 1..=5 {
+        lobby.publish_as(UserName::http(), number.to_string());
+    }
+    let kept = |count| lobby.history(count).iter().map(|message| message.id.seq).collect::<Vec<_>>();
+    assert_eq!(kept(99), [3, 4, 5]);
+    assert_eq!(kept(2), [4, 5]);
+    assert_eq!(kept(0), [0; 0]);
+    let last = &lobby.history(1)[0];
+    assert_eq!(
+        (last.room.as_str(), &last.payload[..], last.from.clone()),
+        ("lobby", &b"5"[..], Some(UserName::http()))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_history_is_bounded_in_bytes() {
+    let hub = Hub::with_limits(HubLimits { history_bytes: 100, ..HubLimits::default() });
+    let lobby = hub.room("lobby").unwrap();
+    let kept = || lobby.history(99).iter().map(|message| message.payload.len()).collect::<Vec<_>>();
+    for size in [40, 40, 20] {
+        lobby.publish(vec![b'x'; size]);
+    }
+    assert_eq!(kept(), [40, 40, 20], "exactly the bound");
+    lobby.publish("x");
+    assert_eq!(kept(), [40, 20, 1]);
+    lobby.publish(vec![b'x'; 101]);
+    assert_eq!(kept(), [0; 0], "one message alone is more");
+    lobby.publish("");
+    assert_eq!(kept(), [0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_histories_together_are_bounded_and_a_room_that_goes_makes_room() {
+    let hub = Hub::with_limits(HubLimits { history_bytes: 80, all_history_bytes: 100, ..HubLimits::default() });
+    let publish = |room: &str, count| {
+        let room = hub.room(room).unwrap();
+        for _ in 0..count {
+            room.publish([b'x'; 10]);
+        }
+        room.history(99).len()
+    };
+    assert_eq!(publish("full", 20), 8);
+    assert_eq!(publish("late", 20), 2, "what the other leaves");
+    assert_eq!(publish("full", 1), 8, "the other keeps what it has");
+    assert_eq!(publish("none", 1), 0);
+    advance(secs(5 * 60)).await;
+    let held = [hub.room("late").unwrap(), hub.room("none").unwrap()];
+    advance(secs(5 * 60 + 1)).await;
+    assert_eq!(hub.rooms(None, 9).1, 2, "one room went, with its history");
+    assert_eq!(publish("late", 20), 8);
+    drop(held);
+}
