@@ -193,10 +193,8 @@ impl Web {
             // Boxed, since it is over soon, and the member stays.
             let arriving = Box::pin(arrive(conn, listener, socket));
             async move {
-                match arriving.await? {
-                    Some(member) => member.serve().await,
-                    None => Ok(()),
-                }
+                let Some(member) = arriving.await? else { return Ok(()) };
+                member.serve().await
             }
         });
         match response.status() {
