@@ -1,7 +1,9 @@
 //! A URL that a client was given, taken apart. Whether anybody is there is found out by connecting.
 
 use crate::endpoint::{HostPort, parse_host_port, parse_path};
+use std::borrow::Cow;
 use std::path::PathBuf;
+use switchboard::MessageId;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scheme {
@@ -61,6 +63,18 @@ impl Url {
         self.scheme == Scheme::Udp
     }
 
+    /// What was typed; of a room's own WebSocket, to go on behind a message.
+    pub(crate) fn behind(&self, since: Option<MessageId>) -> Cow<'_, str> {
+        let (path, query) = self.path.split_once('?').unwrap_or((&self.path, ""));
+        let (Some(since), true) = (since, path.starts_with("/rooms/") && path.ends_with("/ws")) else {
+            return Cow::Borrowed(&self.typed);
+        };
+        let others = query.split('&').filter(|part| !part.is_empty() && !part.starts_with("since="));
+        let query: Vec<_> = others.map(str::to_owned).chain([format!("since={since}")]).collect();
+        let base = self.typed.strip_suffix(self.path.as_str()).unwrap_or(&self.typed);
+        Cow::Owned(format!("{base}{path}?{}", query.join("&")))
+    }
+
     pub(crate) fn parse(typed: &str) -> Result<Self, String> {
         let (scheme, rest) = typed.split_once("://").ok_or("not a URL, as in tcp://127.0.0.1:8081")?;
         let known = Scheme::NAMES.iter().find(|(name, _)| *name == scheme);
@@ -92,6 +106,19 @@ mod tests {
         let Place::Host(host) = &url.place else { panic!("{url:?}") };
         assert_eq!((url.scheme, host.to_string()), (Scheme::Tcp, "localhost:8081".to_owned()));
         assert_eq!(Url::parse("unix:///run/x.sock").unwrap().place, Place::File("/run/x.sock".into()));
+    }
+
+    #[test]
+    fn the_websocket_of_one_room_goes_on_behind_a_message() {
+        let since = Some("k3f9-7".parse().unwrap());
+        for (typed, again) in [
+            ("ws://h:1/rooms/ops/ws", "ws://h:1/rooms/ops/ws?since=k3f9-7"),
+            ("ws://h:1/rooms/ops/ws?since=k3f9-2&name=a", "ws://h:1/rooms/ops/ws?name=a&since=k3f9-7"),
+            ("ws://h:1/ws?room=ops", "ws://h:1/ws?room=ops"),
+        ] {
+            assert_eq!(Url::parse(typed).unwrap().behind(since), again);
+            assert_eq!(Url::parse(typed).unwrap().behind(None), typed);
+        }
     }
 
     #[test]

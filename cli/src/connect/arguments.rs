@@ -16,7 +16,10 @@ In a pipe it is a pipe: stdin goes to the server and what comes goes to stdout, 
 WebSocket each line is a datagram or message. On a terminal there is a line editor with history, and nothing that comes can drive the terminal.
 Ctrl-D finishes and waits for the last answers; Ctrl-C leaves.
 
-Over UDP a join is answered with a cookie, which is returned by itself.
+Over UDP a join is answered with a cookie, which is returned by itself; it is repeated every 20 s, since a silent member loses its seat.
+
+With --reconnect a lost connection is made again, after up to 1 s at first and up to 30 s later, until the end of input, Ctrl-C or /quit. Name,
+rooms and format are as before, and rooms tell what was missed. Lines that are typed meanwhile are sent afterwards; none is sent twice.
 
 Exit codes: 0 done, 1 the server cannot be reached, is not trusted, or the connection broke, 2 command line,
 78 files, 130 left by Ctrl-C.";
@@ -34,6 +37,9 @@ pub(crate) struct Arguments {
     /// After the end of input, without an answer until it is over [default: 1s on UDP, else when the server ends]
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
     pub(super) wait: Option<String>,
+    /// Connect again when the connection is lost, and get what rooms have said meanwhile
+    #[arg(long)]
+    pub(super) reconnect: bool,
     /// Trust the certificates in this file, authorities' or the server's own, in place of the system's
     #[arg(long, value_name = "FILE", conflicts_with = "insecure")]
     pub(super) ca: Option<PathBuf>,
@@ -58,6 +64,8 @@ pub(super) struct Plan {
     /// Commands that are sent before anything else.
     pub(super) greeting: Vec<Bytes>,
     pub(super) wait: Option<Duration>,
+    /// Whether a lost connection is made again.
+    pub(super) reconnect: bool,
 }
 
 impl Plan {
@@ -84,7 +92,7 @@ impl Plan {
         let join = room.map(|room| format!("/join {room}").into());
         let greeting = join.into_iter().chain(name.map(|name| format!("/name {name}").into())).collect();
         let wait = wait.or_else(|| url.is_datagrams().then_some(UDP_WAIT));
-        Ok(Self { url, trust, greeting, wait })
+        Ok(Self { url, trust, greeting, wait, reconnect: typed.reconnect })
     }
 }
 

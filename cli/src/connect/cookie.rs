@@ -23,6 +23,11 @@ struct Join {
     patience: Instant,
 }
 
+/// Whether it is the answer to a stranger's join.
+pub(super) fn is_cookie(frame: &[u8]) -> bool {
+    frame.strip_prefix(b"cookie=").is_some_and(|cookie| cookie.iter().all(u8::is_ascii_hexdigit))
+}
+
 impl Joining {
     /// Notes a frame that is sent.
     pub(super) fn sent(&mut self, frame: &Bytes, now: Instant) {
@@ -33,8 +38,7 @@ impl Joining {
 
     /// What to send in return for a frame that is a cookie, and is not to be shown.
     pub(super) fn answer(&mut self, received: &[u8]) -> Option<Bytes> {
-        let cookie = received.strip_prefix(b"cookie=").filter(|cookie| cookie.iter().all(u8::is_ascii_hexdigit));
-        let (Some(_), Some(join)) = (cookie, &mut self.0) else {
+        let (true, Some(join)) = (is_cookie(received), &mut self.0) else {
             self.0 = None;
             return None;
         };
@@ -48,9 +52,9 @@ impl Joining {
         Some(answer.into())
     }
 
-    /// Waits until what is typed next may be sent: at once, unless a join has not been answered at all.
+    /// Waits until what is typed next may be sent: at once, unless a join has not been answered.
     pub(super) fn answered(&self) -> impl Future<Output = ()> + use<> {
-        let patience = self.0.as_ref().filter(|join| join.cookies == 0).map(|join| join.patience);
+        let patience = self.0.as_ref().map(|join| join.patience);
         async move {
             if let Some(patience) = patience {
                 tokio::time::sleep_until(patience).await;
@@ -86,12 +90,13 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_typed_behind_a_join_waits_for_its_cookie_a_second_at_most() {
+    async fn what_is_typed_behind_a_join_waits_for_its_answer_a_second_at_most() {
         let (mut joining, started) = (Joining::default(), Instant::now());
         joining.answered().await;
         joining.sent(&Bytes::from_static(b"/join ops"), started);
-        let waiting = joining.answered();
         joining.answer(b"cookie=00");
+        let waiting = joining.answered();
+        joining.answer(b"* you are guest-7 in ops");
         joining.answered().await;
         assert_eq!(started.elapsed(), Duration::ZERO);
         waiting.await;

@@ -1,5 +1,6 @@
 //! `switchboard connect` in a pipe, over each transport, and what it says when it cannot.
 
+mod reconnect;
 mod terminal;
 
 use crate::process::{Place, Program, command};

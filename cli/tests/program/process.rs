@@ -131,6 +131,33 @@ impl Program {
         }
     }
 
+    /// Waits for a line of its output that holds `part`.
+    pub(crate) fn printed(&mut self, part: &str) -> String {
+        loop {
+            match self.output.next() {
+                Some(line) if line.contains(part) => return line,
+                Some(_) => {}
+                None => panic!("it ended without printing {part:?}: {:?}, {:?}", self.output.seen, self.log.rest()),
+            }
+        }
+    }
+
+    /// All that was waited for of its output.
+    pub(crate) fn seen(&self) -> &[String] {
+        &self.output.seen
+    }
+
+    /// Types into its input, which is a pipe.
+    pub(crate) fn types(&mut self, text: &str) {
+        let input = self.child.stdin.as_mut().expect("a pipe that is open");
+        input.write_all(text.as_bytes()).expect("it reads");
+    }
+
+    /// Closes its input.
+    pub(crate) fn finish(&mut self) {
+        drop(self.child.stdin.take());
+    }
+
     /// Its process number.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()

@@ -2,7 +2,9 @@
 
 use crate::process::{PATIENCE, Program, command};
 use nix::pty::{Winsize, openpty};
+use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::{LocalFlags, tcgetattr};
+use nix::unistd::Pid;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::process::{Child, Stdio};
@@ -10,18 +12,18 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
 /// A program on a terminal of 80 columns and 24 lines.
-struct Session {
+pub(super) struct Session {
     child: Child,
     keys: File,
     coming: Receiver<Vec<u8>>,
     /// All that the terminal was sent.
-    seen: String,
+    pub(super) seen: String,
     /// How much of it was waited for.
     waited: usize,
 }
 
 impl Session {
-    fn start(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+    pub(super) fn start(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
         let terminal = openpty(&size, None).unwrap();
         let arguments: Vec<_> = ["connect"].iter().chain(arguments).copied().collect();
@@ -43,12 +45,12 @@ impl Session {
         Self { child, keys: File::from(terminal.master), coming, seen: String::new(), waited: 0 }
     }
 
-    fn press(&mut self, keys: &str) {
+    pub(super) fn press(&mut self, keys: &str) {
         self.keys.write_all(keys.as_bytes()).unwrap();
     }
 
     /// Waits until the terminal was sent `text`, behind what was waited for before.
-    fn shows(&mut self, text: &str) {
+    pub(super) fn shows(&mut self, text: &str) {
         loop {
             if let Some(found) = self.seen[self.waited..].find(text) {
                 self.waited += found + text.len();
@@ -61,8 +63,13 @@ impl Session {
         }
     }
 
+    /// What Ctrl-C does on a terminal that has no editor.
+    pub(super) fn interrupt(&self) {
+        kill(Pid::from_raw(self.child.id().try_into().unwrap()), Signal::SIGINT).unwrap();
+    }
+
     /// Waits for the end, and says its code.
-    fn code(&mut self) -> Option<i32> {
+    pub(super) fn code(&mut self) -> Option<i32> {
         self.child.wait().unwrap().code()
     }
 

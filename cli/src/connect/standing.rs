@@ -1,0 +1,704 @@
+//! What we are on a server with rooms: a name, and places in rooms. It is what another connection takes up again.
+//!
+//! Ids are told in `json` alone, so that is what rooms are asked for, as soon as they greet; it is shown as what they would
+//! have told. Lines of any other server pass as they are. Knows of no connection: it says what to send, and when.
+
+use super::beat::Beat;
+use super::cookie::is_cookie;
+use super::said::Said;
+use super::seat::{News, Seat};
+use super::told;
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::time::Duration;
+use switchboard::grammar::{Command, ErrorCode, Event, Input, Message, MessageId, Notice, Reply, parse};
+use switchboard::{Format, RoomName, UserName};
+use tokio::time::Instant;
+
+/// How long a server has to greet as rooms do, before it is taken for another kind.
+const GREETING: Duration = Duration::from_secs(1);
+
+/// How long rooms have to answer. A datagram may have been lost.
+const ANSWER: Duration = Duration::from_secs(10);
+const DATAGRAM_ANSWER: Duration = Duration::from_secs(2);
+
+/// Rooms take five joins and names a second.
+const RATE_LIMITED: Duration = Duration::from_millis(250);
+
+/// Between two attempts to get a name back: a server may take the lost connection for alive for a while.
+const NAME_INTERVAL: Duration = Duration::from_secs(20);
+
+/// What the server is, and what is wanted of it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Manner {
+    /// To be taken up again.
+    pub(super) resumes: bool,
+    pub(super) is_datagrams: bool,
+    /// Objects are shown as lines.
+    pub(super) is_for_people: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Standing {
+    manner: Manner,
+    /// As what it is shown; `None` as it comes.
+    shown: Option<Format>,
+    /// Formats that were typed, and are shown once the server has come to them.
+    formats: VecDeque<Format>,
+    /// What we are called, and what we called ourselves.
+    name: Option<UserName>,
+    wanted: Option<UserName>,
+    token: Option<Bytes>,
+    /// The current one is the last.
+    seats: Vec<Seat>,
+    /// It has greeted as rooms do, now or before.
+    has_rooms: bool,
+    /// Of a room that takes no commands.
+    followed: Option<MessageId>,
+    /// Our own messages are no news.
+    said: Said,
+    /// Our own messages come to us too.
+    echoes: bool,
+    is_leaving: bool,
+    on: Link,
+}
+
+/// What is so on this connection.
+#[derive(Debug)]
+struct Link {
+    /// Until then a greeting is waited for.
+    greeted_by: Instant,
+    has_greeted: bool,
+    /// We are again what we were before, if we were anything.
+    is_settled: bool,
+    /// Commands that nobody has typed, one after the other, and the one that is not answered.
+    todo: VecDeque<Bytes>,
+    asked: Option<(Bytes, Instant)>,
+    not_before: Option<Instant>,
+    beat: Beat,
+    /// It is over: a datagram's end comes in words.
+    end: Option<Step>,
+    /// When to ask for our name again.
+    claim: Option<Instant>,
+    is_claiming: bool,
+}
+
+impl Link {
+    fn new(now: Instant, patience: Duration) -> Self {
+        Self {
+            greeted_by: now + patience,
+            has_greeted: false,
+            is_settled: true,
+            todo: VecDeque::new(),
+            asked: None,
+            not_before: None,
+            beat: Beat::new(now),
+            end: None,
+            claim: None,
+            is_claiming: false,
+        }
+    }
+
+    fn is_taking_up(&self) -> bool {
+        self.asked.is_some() || !self.todo.is_empty()
+    }
+}
+
+/// What to do now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Step {
+    Send(Bytes),
+    /// Nothing that is typed is sent; look again then, or when something has come.
+    Wait(Instant),
+    /// What is typed is sent; look again then.
+    Go(Option<Instant>),
+    /// The server has finished.
+    Left,
+    /// The connection is of no use.
+    Lost(&'static str),
+}
+
+/// What came of a frame.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Heard {
+    pub(super) shown: Vec<Bytes>,
+    pub(super) status: Option<String>,
+}
+
+impl Standing {
+    pub(super) fn new(manner: Manner, now: Instant) -> Self {
+        Self {
+            manner,
+            shown: manner.is_for_people.then_some(Format::Text),
+            formats: VecDeque::new(),
+            name: None,
+            wanted: None,
+            token: None,
+            seats: Vec::new(),
+            has_rooms: false,
+            followed: None,
+            said: Said::default(),
+            echoes: false,
+            is_leaving: false,
+            on: Link::new(now, if manner.resumes && !manner.is_datagrams { GREETING } else { Duration::ZERO }),
+        }
+    }
+
+    /// We said that we go.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.is_leaving
+    }
+
+    /// Behind which message to go on in a room that takes no commands.
+    pub(super) fn followed(&self) -> Option<MessageId> {
+        self.followed
+    }
+
+    /// There is another connection. Whatever was asked on the one before is not answered any more.
+    pub(super) fn begin_again(&mut self, now: Instant) -> Option<String> {
+        self.on = Link::new(now, if self.has_rooms { ANSWER } else { Duration::ZERO });
+        self.shown = self.formats.drain(..).next_back().or(self.shown);
+        self.seats.iter_mut().for_each(Seat::interrupt);
+        let opening = self.seats.last().filter(|_| self.manner.is_datagrams).map(|seat| format!("/join {}", seat.room));
+        self.on.is_settled = if self.manner.is_datagrams { opening.is_none() } else { !self.has_rooms };
+        self.on.todo.extend(opening.map(Bytes::from));
+        self.on.is_settled.then(|| "connected again".to_owned())
+    }
+
+    /// What to do, and when to ask again.
+    pub(super) fn step(&mut self, now: Instant) -> Step {
+        if let Some(end) = &self.on.end {
+            return end.clone();
+        }
+        if let Some((_, asked_at)) = self.on.asked {
+            let until = asked_at + if self.manner.is_datagrams { DATAGRAM_ANSWER } else { ANSWER };
+            if now < until {
+                return Step::Wait(until);
+            }
+            if !self.on.is_settled {
+                return Step::Lost("no answer");
+            }
+            // It may be no server with rooms after all.
+            (self.on.asked, self.on.todo) = (None, VecDeque::new());
+        }
+        if let Some(until) = self.on.not_before.filter(|until| now < *until) {
+            return Step::Wait(until);
+        }
+        if let Some(command) = self.on.todo.pop_front() {
+            self.on.asked = Some((command.clone(), now));
+            return Step::Send(command);
+        }
+        if self.manner.is_datagrams { self.beat(now) } else { self.greeted(now) }
+    }
+
+    fn greeted(&mut self, now: Instant) -> Step {
+        if !self.on.has_greeted {
+            if now < self.on.greeted_by {
+                return Step::Wait(self.on.greeted_by);
+            }
+            if !self.on.is_settled {
+                return Step::Lost("no greeting");
+            }
+        }
+        match (self.on.claim, &self.wanted) {
+            (Some(due), Some(name)) if now >= due => {
+                (self.on.claim, self.on.is_claiming) = (Some(now + NAME_INTERVAL), true);
+                Step::Send(format!("/name {name}").into())
+            }
+            (claim, _) => Step::Go(claim),
+        }
+    }
+
+    fn beat(&mut self, now: Instant) -> Step {
+        let Some(seat) = self.seats.last() else { return Step::Go(None) };
+        let beat = &mut self.on.beat;
+        if now >= beat.due {
+            if beat.is_silent() {
+                return Step::Lost("no answer");
+            }
+            beat.asked(now);
+            return Step::Send(format!("/join {}", seat.room).into());
+        }
+        if beat.is_asking() && self.manner.resumes { Step::Wait(beat.due) } else { Step::Go(Some(beat.due)) }
+    }
+
+    /// Whether a cookie that comes now is an answer to nothing that was typed.
+    pub(super) fn is_probing(&self) -> bool {
+        self.on.beat.is_asking()
+    }
+
+    /// Whether what was typed waits until it is known that somebody hears it.
+    pub(super) fn holds_back(&mut self, now: Instant) -> bool {
+        self.manner.resumes && self.manner.is_datagrams && !self.seats.is_empty() && self.on.beat.doubts(now)
+    }
+
+    /// What to send for a frame that was typed.
+    pub(super) fn typed(&mut self, frame: Bytes) -> Bytes {
+        if !self.manner.resumes || !self.on.has_greeted {
+            return frame;
+        }
+        match parse(frame.clone()) {
+            Ok(Input::Text(text)) => {
+                if let Some(seat) = self.seats.last() {
+                    self.said.note(&seat.room, self.name.as_ref(), &text);
+                }
+            }
+            Ok(Input::Command(Command::Pub { room, text })) => self.said.note(&room, self.name.as_ref(), &text),
+            Ok(Input::Command(Command::Format(format))) => {
+                self.formats.push_back(format);
+                return Bytes::from_static(b"/format json");
+            }
+            Ok(Input::Command(Command::Auth(_))) => self.token = Some(frame.clone()),
+            Ok(Input::Command(Command::Quit)) => self.is_leaving = true,
+            _ => {}
+        }
+        frame
+    }
+
+    /// Takes a frame.
+    pub(super) fn hear(&mut self, frame: Bytes, now: Instant) -> Heard {
+        self.on.beat.hear(now);
+        if self.is_probing() && is_cookie(&frame) {
+            self.on.end = Some(Step::Lost("the server does not know us any more"));
+            return Heard::default();
+        }
+        let object = told::object(&frame);
+        let is_object = object.is_some();
+        let Some(mut event) = object.or_else(|| told::line(&frame)) else {
+            // A message that comes again, as an object.
+            let is_hidden = !self.on.is_settled && self.on.is_taking_up() && frame.starts_with(b"[");
+            return Heard { shown: if is_hidden { Vec::new() } else { vec![frame] }, status: None };
+        };
+        let (is_shown, status) = match &mut event {
+            Event::Message(message) => (self.takes(message), None),
+            Event::Notice(notice) => (self.notice(notice), None),
+            Event::Reply(Reply::Welcome { name, room }) => (self.greet(name, room.as_ref(), is_object, now), None),
+            Event::Reply(reply) => self.reply(reply, now),
+            Event::Failure(failure) => self.refused(failure.code, now),
+        };
+        let shown = match self.shown {
+            _ if !is_shown => Vec::new(),
+            Some(format) if is_object && format != Format::Json => told::frames(&event, format),
+            _ => vec![frame],
+        };
+        Heard { shown, status: status.or_else(|| self.settled()) }
+    }
+
+    fn takes(&mut self, message: &Message) -> bool {
+        let is_own = message.from == self.name;
+        let Some(seat) = self.seat(&message.room) else {
+            if !self.on.has_greeted {
+                self.followed = Some(message.id);
+            }
+            return self.on.is_settled;
+        };
+        match seat.take(message.id) {
+            News::None => false,
+            News::Repeated => true,
+            News::Live => {
+                self.echoes |= is_own;
+                true
+            }
+            News::Missed => {
+                let Message { room, from, payload, .. } = message;
+                !self.said.knows(room, from.as_ref(), payload) || self.echoes
+            }
+        }
+    }
+
+    fn notice(&mut self, notice: &Notice) -> bool {
+        match notice {
+            Notice::Gap { room, lost, from_seq } => {
+                if let Some(seat) = self.seat(room) {
+                    seat.skip(*from_seq, *lost);
+                }
+            }
+            Notice::Reset { room, epoch } => {
+                if let Some(seat) = self.seat(room) {
+                    seat.reset(*epoch);
+                }
+            }
+            Notice::Closed { .. } => self.says_goodbye(),
+            _ => {}
+        }
+        true
+    }
+
+    /// Rooms have put us into `room`. Says whether to show it.
+    fn greet(&mut self, name: &UserName, room: Option<&RoomName>, is_object: bool, now: Instant) -> bool {
+        let is_late = now > self.on.greeted_by;
+        (self.has_rooms, self.on.has_greeted) = (true, true);
+        self.name = Some(name.clone());
+        if !self.manner.resumes {
+            return true;
+        }
+        let mut todo = Vec::new();
+        if !is_object {
+            todo.push("/format json".to_owned());
+        }
+        if self.on.is_settled {
+            if !is_object {
+                self.shown = Some(Format::Text);
+            }
+            // In it already: that tells the id of the last message. What was typed may have led elsewhere meanwhile.
+            if let Some(room) = room.filter(|_| !is_late) {
+                self.seats.push(Seat::new(room.clone()));
+                todo.push(format!("/join {room}"));
+            }
+        } else {
+            if let Some(name) = self.wanted.as_ref().filter(|wanted| *wanted != name) {
+                todo.push(format!("/name {name}"));
+            }
+            if let Some(room) = room.filter(|room| self.seats.iter().all(|seat| seat.room != **room)) {
+                todo.push(format!("/leave {room}"));
+            }
+            todo.extend(self.seats.iter().map(Seat::join));
+        }
+        let token = self.token.clone().filter(|_| !self.on.is_settled);
+        self.on.todo.extend(token.into_iter().chain(todo.into_iter().map(Bytes::from)));
+        self.on.is_settled
+    }
+
+    /// An answer. Says whether to show it, and what to say of it.
+    fn reply(&mut self, reply: &mut Reply, now: Instant) -> (bool, Option<String>) {
+        let asked = self.on.asked.take_if(|(command, _)| answers(reply, command)).map(|(command, _)| command);
+        let mut is_shown = asked.is_none();
+        let mut status = None;
+        match reply {
+            Reply::Joined { room, id, .. } => {
+                if self.on.beat.is_asking() {
+                    self.on.beat.answered(now);
+                    is_shown = false;
+                }
+                self.sit(room, *id, asked);
+            }
+            Reply::Left { room, current } => {
+                self.seats.retain(|seat| seat.room != *room);
+                if let Some(at) = self.seats.iter().position(|seat| Some(&seat.room) == current.as_ref()) {
+                    let seat = self.seats.remove(at);
+                    self.seats.push(seat);
+                }
+            }
+            Reply::Named { name } => {
+                if std::mem::take(&mut self.on.is_claiming) {
+                    (is_shown, status) = (false, Some(format!("{name} again")));
+                }
+                (self.name, self.wanted, self.on.claim) = (Some(name.clone()), Some(name.clone()), None);
+            }
+            Reply::History { room, count } => {
+                let count = *count;
+                if let Some(seat) = self.seat(room) {
+                    seat.repeat(count);
+                }
+            }
+            Reply::Formatted { format } if is_shown => {
+                // It was asked for `json` in the place of what was typed.
+                *format = self.formats.pop_front().unwrap_or(*format);
+                self.shown = Some(*format);
+            }
+            Reply::Bye => {
+                self.is_leaving = true;
+                self.says_goodbye();
+            }
+            _ => {}
+        }
+        (is_shown, status)
+    }
+
+    fn says_goodbye(&mut self) {
+        self.on.end = self.manner.is_datagrams.then_some(Step::Left);
+    }
+
+    fn sit(&mut self, room: &RoomName, id: MessageId, asked: Option<Bytes>) {
+        let known = self.seats.iter().position(|seat| seat.room == *room);
+        let mut seat = known.map_or_else(|| Seat::new(room.clone()), |at| self.seats.remove(at));
+        // With a cookie alone we came to be a member at all, and not to go on.
+        if seat.last().is_none() || asked.is_none_or(|command| command.contains(&b'=')) {
+            seat.enter(id);
+        }
+        self.seats.push(seat);
+    }
+
+    /// Something cannot be done. Says whether to show it, and what to say of it.
+    fn refused(&mut self, code: ErrorCode, now: Instant) -> (bool, Option<String>) {
+        if let Some((command, _)) = self.on.asked.take() {
+            match (code, &self.wanted) {
+                (ErrorCode::RateLimited, _) => {
+                    self.on.todo.push_front(command);
+                    self.on.not_before = Some(now + RATE_LIMITED);
+                    return (false, None);
+                }
+                (ErrorCode::NameTaken, Some(wanted)) => {
+                    self.on.claim = Some(now + NAME_INTERVAL);
+                    return (false, Some(format!("{wanted} is taken; it will be asked for again")));
+                }
+                _ => self.seats.retain(|seat| command != seat.join()),
+            }
+            return (true, None);
+        }
+        let is_own = matches!(code, ErrorCode::NameTaken | ErrorCode::RateLimited) && self.on.is_claiming;
+        self.on.is_claiming &= !is_own;
+        (!is_own, None)
+    }
+
+    /// What to say once all is taken up again.
+    fn settled(&mut self) -> Option<String> {
+        let is_greeted = self.on.has_greeted || self.manner.is_datagrams;
+        if self.on.is_settled || !is_greeted || self.on.is_taking_up() {
+            return None;
+        }
+        // Once.
+        self.on.is_settled = true;
+        let rooms: Vec<_> = self.seats.iter().rev().map(|seat| seat.room.to_string()).collect();
+        let rooms = if rooms.is_empty() { "no room".to_owned() } else { rooms.join(", ") };
+        let name = self.name.as_ref().map_or(String::new(), |name| format!(" as {name}"));
+        Some(format!("connected again{name}, in {rooms}"))
+    }
+
+    fn seat(&mut self, room: &RoomName) -> Option<&mut Seat> {
+        self.seats.iter_mut().find(|seat| seat.room == *room)
+    }
+}
+
+/// Whether an answer is one to this command.
+fn answers(reply: &Reply, command: &[u8]) -> bool {
+    let name: &[u8] = match reply {
+        Reply::Joined { .. } => b"/join ",
+        Reply::Left { .. } => b"/leave ",
+        Reply::Named { .. } => b"/name ",
+        Reply::Formatted { .. } => b"/format ",
+        Reply::Authorized => b"/auth ",
+        _ => return false,
+    };
+    command.starts_with(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WELCOME: &str = "* you are guest-1 in lobby; /help lists the commands";
+    const FORMAT: &str = r#"{"event":"format","format":"json"}"#;
+
+    const RESUMES: Manner = Manner { resumes: true, is_datagrams: false, is_for_people: false };
+
+    /// A standing, and a clock that others move.
+    struct Server(Standing, Instant);
+
+    impl Server {
+        fn new(manner: Manner) -> Self {
+            let now = Instant::now();
+            Self(Standing::new(manner, now), now)
+        }
+
+        /// What is shown of a frame.
+        fn tells(&mut self, frame: &str) -> Vec<String> {
+            let heard = self.0.hear(Bytes::copy_from_slice(frame.as_bytes()), self.1);
+            let shown = heard.shown.iter().map(|line| String::from_utf8_lossy(line).into_owned());
+            shown.chain(heard.status.map(|status| format!("-- {status}"))).collect()
+        }
+
+        fn joined(&mut self, room: &str, id: &str) -> Vec<String> {
+            self.tells(&format!(r#"{{"event":"you-joined","room":"{room}","members":1,"id":"{id}"}}"#))
+        }
+
+        fn says(&mut self, room: &str, seq: u64, from: &str, text: &str) -> Vec<String> {
+            let id = format!("k3f9-{seq}");
+            self.tells(&format!(
+                r#"{{"room":"{room}","seq":{seq},"id":"{id}","time":"","from":"{from}","text":"{text}"}}"#
+            ))
+        }
+
+        fn step(&mut self) -> Step {
+            self.0.step(self.1)
+        }
+
+        /// The command that it is sent next.
+        fn is_sent(&mut self) -> String {
+            match self.step() {
+                Step::Send(command) => String::from_utf8_lossy(&command).into_owned(),
+                step => panic!("{step:?}"),
+            }
+        }
+
+        fn is_lost(&mut self) {
+            assert_eq!(self.0.begin_again(self.1), None);
+        }
+
+        fn after(&mut self, seconds: u64) -> &mut Self {
+            self.1 += Duration::from_secs(seconds);
+            self
+        }
+
+        /// In the lobby as alice, where 7 was the last message.
+        fn of_alice() -> Self {
+            let mut server = Self::new(RESUMES);
+            assert_eq!(server.tells(WELCOME), [WELCOME]);
+            assert_eq!(server.is_sent(), "/format json");
+            assert!(server.tells(FORMAT).is_empty());
+            assert_eq!(server.is_sent(), "/join lobby");
+            assert!(server.joined("lobby", "k3f9-5").is_empty());
+            assert_eq!(server.says("lobby", 7, "bob", "hi"), ["[lobby] bob: hi"]);
+            assert_eq!(server.tells(r#"{"event":"named","name":"alice"}"#), ["* you are alice"]);
+            server
+        }
+    }
+
+    fn nothing() -> Vec<String> {
+        Vec::new()
+    }
+
+    #[test]
+    fn what_was_is_taken_up_one_after_the_other_and_told_at_the_end() {
+        let mut server = Server::of_alice();
+        server.0.typed(Bytes::from_static(b"/auth s3cret"));
+        assert_eq!(server.joined("ops", "k3f9-3"), ["* [ops] you joined at k3f9-3: 1 member"]);
+        server.is_lost();
+        assert!(matches!(server.step(), Step::Wait(_)));
+        assert_eq!(server.tells(WELCOME), nothing());
+        // It comes again in its place.
+        assert_eq!(server.tells("[lobby] bob: early"), nothing());
+        for (command, answer) in [
+            ("/auth s3cret", r#"{"event":"authorized"}"#),
+            ("/format json", FORMAT),
+            ("/name alice", r#"{"event":"named","name":"alice"}"#),
+            ("/join lobby since=k3f9-7", r#"{"event":"you-joined","room":"lobby","members":2,"id":"k3f9-8"}"#),
+        ] {
+            assert_eq!(server.is_sent(), command);
+            assert!(matches!(server.step(), Step::Wait(_)));
+            assert_eq!(server.tells(answer), nothing());
+        }
+        assert_eq!(server.says("lobby", 8, "bob", "early"), ["[lobby] bob: early"]);
+        assert_eq!(server.is_sent(), "/join ops since=k3f9-3");
+        assert_eq!(server.joined("ops", "k3f9-3"), ["-- connected again as alice, in ops, lobby"]);
+        assert_eq!(server.step(), Step::Go(None));
+    }
+
+    #[test]
+    fn our_own_messages_are_no_news() {
+        let mut server = Server::of_alice();
+        for text in ["one", "/pub lobby two"] {
+            assert_eq!(server.0.typed(Bytes::from(text)), text);
+        }
+        server.is_lost();
+        server.tells(WELCOME);
+        for answer in [FORMAT, r#"{"event":"named","name":"alice"}"#] {
+            server.is_sent();
+            server.tells(answer);
+        }
+        assert_eq!(server.is_sent(), "/join lobby since=k3f9-7");
+        server.joined("lobby", "k3f9-11");
+        assert_eq!(server.says("lobby", 8, "alice", "one"), nothing());
+        assert_eq!(server.says("lobby", 9, "alice", "two"), nothing());
+        assert_eq!(server.says("lobby", 10, "alice", "one"), ["[lobby] alice: one"], "said by another alice");
+        assert_eq!(server.says("lobby", 11, "bob", "one"), ["[lobby] bob: one"]);
+    }
+
+    #[test]
+    fn too_much_at_once_and_a_name_that_is_taken_are_asked_for_again() {
+        let mut server = Server::of_alice();
+        server.is_lost();
+        server.tells(WELCOME);
+        server.is_sent();
+        server.tells(FORMAT);
+        assert_eq!(server.is_sent(), "/name alice");
+        assert_eq!(server.tells(r#"{"error":"rate-limited","text":""}"#), nothing());
+        assert!(matches!(server.step(), Step::Wait(_)));
+        assert_eq!(server.after(1).is_sent(), "/name alice");
+        let taken = r#"{"error":"name-taken","text":""}"#;
+        assert_eq!(server.tells(taken), ["-- alice is taken; it will be asked for again"]);
+        assert_eq!(server.is_sent(), "/join lobby since=k3f9-7");
+        assert_eq!(server.joined("lobby", "k3f9-7"), ["-- connected again as guest-1, in lobby"]);
+        assert!(matches!(server.step(), Step::Go(Some(_))));
+        assert_eq!(server.after(20).is_sent(), "/name alice");
+        assert_eq!(server.tells(taken), nothing());
+        assert_eq!(server.tells(taken), ["! name-taken: "], "this is not ours");
+        assert_eq!(server.after(20).is_sent(), "/name alice");
+        assert_eq!(server.tells(r#"{"event":"named","name":"alice"}"#), ["-- alice again"]);
+        assert_eq!(server.after(100).step(), Step::Go(None));
+    }
+
+    #[test]
+    fn rooms_that_do_not_answer_are_lost_and_another_server_is_asked_nothing() {
+        let mut server = Server::of_alice();
+        server.is_lost();
+        assert_eq!(server.after(10).step(), Step::Lost("no greeting"));
+        let mut server = Server::of_alice();
+        server.is_lost();
+        server.tells(WELCOME);
+        server.is_sent();
+        assert_eq!(server.after(10).step(), Step::Lost("no answer"));
+        let mut server = Server::new(RESUMES);
+        assert!(matches!(server.step(), Step::Wait(_)));
+        for line in ["echo: hi", "", "* you are here", "{", "[1] x", r#"{"some":"object"}"#] {
+            assert_eq!(server.tells(line), [line]);
+        }
+        assert_eq!(server.after(1).step(), Step::Go(None));
+        assert_eq!(server.0.typed(Bytes::from_static(b"/format text")), "/format text");
+        assert_eq!(server.0.begin_again(server.1).as_deref(), Some("connected again"));
+        assert_eq!(server.step(), Step::Go(None));
+    }
+
+    #[test]
+    fn a_person_is_shown_lines_and_a_pipe_what_comes() {
+        let object = r#"{"event":"you-joined","room":"lobby","members":1,"id":"k3f9-5"}"#;
+        let mut server = Server::new(Manner { is_for_people: true, ..Manner::default() });
+        assert_eq!(server.tells(object), ["* [lobby] you joined at k3f9-5: 1 member"]);
+        assert_eq!(server.tells(FORMAT), [FORMAT], "a person who asks for objects gets them");
+        assert_eq!(server.tells(object), [object]);
+        let mut server = Server::new(RESUMES);
+        assert_eq!(server.tells(r#"{"event":"welcome","name":"guest-1","room":null}"#).len(), 1);
+        assert_eq!(server.tells(object), [object]);
+    }
+
+    /// A member over UDP, in a room that tells text.
+    fn datagrams(resumes: bool) -> Server {
+        let mut server = Server::new(Manner { resumes, is_datagrams: true, is_for_people: false });
+        assert_eq!(server.step(), Step::Go(None));
+        assert_eq!(server.tells("* [ops] you joined at k3f9-3: 1 member").len(), 1);
+        server
+    }
+
+    #[test]
+    fn a_seat_over_udp_is_kept_however_long_nothing_is_said() {
+        let mut server = datagrams(false);
+        for _ in 0..30 {
+            assert!(matches!(server.step(), Step::Go(Some(_))));
+            assert_eq!(server.after(20).is_sent(), "/join ops");
+            assert_eq!(server.tells("* [ops] you joined at k3f9-9: 1 member"), nothing());
+        }
+        // Once it is left there is none to keep.
+        server.tells("* [ops] you left; now in no room");
+        assert_eq!(server.after(1000).step(), Step::Go(None));
+    }
+
+    #[test]
+    fn a_server_that_has_forgotten_a_seat_or_says_nothing_is_lost() {
+        let mut server = datagrams(false);
+        server.after(20).is_sent();
+        assert_eq!(server.tells("cookie=5ee47a1cd3b099"), nothing());
+        assert_eq!(server.step(), Step::Lost("the server does not know us any more"));
+        let mut server = datagrams(false);
+        server.after(20).is_sent();
+        for _ in 0..3 {
+            assert_eq!(server.after(2).is_sent(), "/join ops");
+        }
+        assert_eq!(server.after(2).step(), Step::Lost("no answer"));
+        let mut server = datagrams(false);
+        assert_eq!(server.tells("* closed: drained"), ["* closed: drained"]);
+        assert_eq!(server.step(), Step::Left);
+    }
+
+    #[test]
+    fn before_something_is_said_over_udp_it_is_made_sure_that_it_is_heard() {
+        let mut server = datagrams(true);
+        assert!(!server.0.holds_back(server.1));
+        server.after(2);
+        assert!(server.0.holds_back(server.1));
+        assert_eq!(server.is_sent(), "/join ops");
+        assert!(matches!(server.step(), Step::Wait(_)));
+        assert_eq!(server.tells("* [ops] you joined at k3f9-9: 1 member"), nothing());
+        assert!(!server.0.holds_back(server.1));
+        assert!(matches!(server.step(), Step::Go(_)));
+    }
+}
