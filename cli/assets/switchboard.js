@@ -191,7 +191,8 @@ export class Switchboard {
     }
 
     /**
-     * Publishes to a room that you are in. Resolves when the server has taken it.
+     * Publishes to a room that you are in. Resolves when the server has taken it. A `Blob` is read first, so what is
+     * published behind it may come before it.
      *
      * @param {string} room @param {Payload} payload at most 64 KiB, unless the server says otherwise
      * @returns {Promise<void>}

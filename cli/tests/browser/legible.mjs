@@ -1,5 +1,8 @@
-// Whether all that a page shows can be read: the contrast of WCAG 2.2, level AA, measured as it is painted.
+// Whether all that a page shows can be read, or read out: the contrast of WCAG 2.2, level AA, measured as it is painted,
+// and names as the browser tells them to programs.
 // https://www.w3.org/TR/WCAG22/#contrast-minimum, https://www.w3.org/TR/WCAG22/#non-text-contrast
+
+import assert from 'node:assert/strict';
 
 /** What is too faint in a page, in its light and in its dark. @param {import('./chromium.mjs').Tab} tab */
 export async function faint(tab) {
@@ -9,6 +12,15 @@ export async function faint(tab) {
         found.push(...(await tab.run(measure)).map((what) => `${scheme}: ${what}`));
     }
     return found;
+}
+
+/** What can be used, and has no name to be told of. @param {import('./chromium.mjs').Tab} tab */
+export async function nameless(tab) {
+    const { nodes } = await tab.send('Accessibility.getFullAXTree');
+    const used = nodes.filter(({ ignored, properties = [] }) => !ignored
+        && properties.some(({ name, value }) => name === 'focusable' && value.value));
+    assert.ok(used.length > 0);
+    return used.filter(({ name }) => !name?.value?.trim()).map(({ role }) => role.value);
 }
 
 // Runs in the page.
