@@ -1,13 +1,15 @@
 //! The live connections: list, look up, close.
 
-use crate::drain::{STEP, told_a_step};
+use crate::drain::{STEP, steps};
 use crate::hub::budget::Budget;
 use crate::hub::peer::{ConnectionId, Peer, PeerAddr};
 use crate::worker::Worker;
+use std::hash::RandomState;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use switchboard_proto::CloseReason;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
@@ -119,13 +121,16 @@ impl Connections {
         for peer in others {
             peer.drain();
         }
-        for (step, peers) in coming_back.chunks(told_a_step(coming_back.len(), grace).get()).enumerate() {
+        let chance = RandomState::new();
+        let steps = steps(coming_back.len(), grace, &chance);
+        let mut told: Vec<_> = steps.zip(coming_back).collect();
+        told.sort_unstable_by_key(|(step, _)| *step);
+        let began = Instant::now();
+        for (step, peer) in told {
             if step > 0 {
-                tokio::time::sleep(STEP).await;
+                tokio::time::sleep_until(began + STEP * step).await;
             }
-            for peer in peers {
-                peer.drain();
-            }
+            peer.drain();
         }
     }
 

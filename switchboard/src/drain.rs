@@ -1,6 +1,6 @@
 //! Stopping politely: what has to be told, and what came of it.
 
-use std::num::NonZeroUsize;
+use std::hash::BuildHasher;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -27,15 +27,38 @@ pub(crate) struct Stop {
 /// Between two steps of a spread drain.
 pub(crate) const STEP: Duration = Duration::from_millis(50);
 
-/// Of each step at least: a thousand a second come back without harm.
-const LEAST_A_STEP: usize = 50;
+/// For each client that comes back by itself: a thousand a second do so without harm.
+const EACH: Duration = Duration::from_millis(1);
 
-/// Part of the grace period in which clients that come back by themselves are told of the drain.
+/// Part of the grace period in which such clients are told of the drain.
 const SPREAD_PART: u32 = 4;
 
-/// How many of `count` such clients are told in each step, so that they do not all come back at once.
-pub(crate) fn told_a_step(count: usize, grace: Duration) -> NonZeroUsize {
-    let steps = (grace / SPREAD_PART).as_millis() / STEP.as_millis();
-    let steps = usize::try_from(steps).unwrap_or(usize::MAX).max(1);
-    NonZeroUsize::MIN.saturating_add(count.div_ceil(steps).max(LEAST_A_STEP) - 1)
+/// In which of the steps of a drain each of `count` such clients is told: by chance, so that they do not come back together,
+/// nor in the order in which they came. The same `chance` gives the same steps.
+pub(crate) fn steps(count: usize, grace: Duration, chance: &impl BuildHasher) -> impl Iterator<Item = u32> {
+    let spread = EACH.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX)).min(grace / SPREAD_PART);
+    let steps = spread.as_millis().div_ceil(STEP.as_millis()).max(1);
+    (0..count).map(move |index| (u128::from(chance.hash_one(index)) % steps) as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Duration, steps};
+    use std::hash::{BuildHasherDefault, DefaultHasher};
+
+    #[test]
+    fn few_are_told_at_once_and_many_by_chance_within_a_quarter_of_the_grace_period() {
+        let chance = BuildHasherDefault::<DefaultHasher>::default();
+        let grace = Duration::from_secs(20);
+        assert!(steps(50, grace, &chance).all(|step| step == 0));
+        assert!(steps(50_000, Duration::ZERO, &chance).all(|step| step == 0));
+        let mut told = [0; 100];
+        for step in steps(50_000, grace, &chance) {
+            told[step as usize] += 1;
+        }
+        assert!(told.iter().all(|told| (400..600).contains(told)), "{told:?}");
+        let fewer: Vec<_> = steps(1_000, grace, &chance).collect();
+        assert!(fewer.iter().all(|step| *step < 20) && !fewer.is_sorted(), "{fewer:?}");
+        assert!(steps(1_000, grace, &chance).eq(fewer));
+    }
 }

