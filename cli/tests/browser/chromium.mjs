@@ -90,7 +90,9 @@ export class Chromium {
             else asked?.resolve(result);
             return;
         }
-        const origin = this.#tabs.get(sessionId)?.origin;
+        const tab = this.#tabs.get(sessionId);
+        const origin = tab?.origin;
+        if (method === 'Network.webSocketHandshakeResponseReceived') tab?.handshakes.push(params.response.status);
         if (method === 'Runtime.exceptionThrown') this.faults.push(params.exceptionDetails.exception?.description);
         // Violations of the page's own policy are among them. A server that is gone is part of the test.
         const { level, source, text, url } = params?.entry ?? {};
@@ -110,6 +112,8 @@ export class Tab {
         this.#chromium = chromium;
         this.#session = session;
         this.origin = origin;
+        /** The status of each answer that opened a WebSocket. @type {number[]} */
+        this.handshakes = [];
     }
 
     /** @param {string} method @param {object} [params] */
