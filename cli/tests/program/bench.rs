@@ -7,6 +7,9 @@ use crate::tls::Pair;
 use faulty::{Chat, Echo};
 use nix::sys::signal::Signal;
 use serde_json::Value;
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::thread;
 
 /// Runs a load on a server, and reads its JSON. It must end well.
 fn measure(scenario: &str, url: &str, options: &[&str]) -> Value {
@@ -57,6 +60,28 @@ fn a_closed_loop_sends_as_fast_as_it_is_answered() {
     assert_eq!(verified(&report), [0; 4]);
     assert!(count(&report, "received") > 100, "{report}");
     assert_eq!(report["options"]["rate"], Value::Null);
+}
+
+/// What its speed comes from: neither side has a system call for each message.
+#[test]
+fn all_that_is_in_flight_on_a_connection_takes_one_write() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let url = format!("tcp://{}", listener.local_addr().expect("it is bound"));
+    let server = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a connection");
+        let (mut buffer, mut lines) = (vec![0; 64 << 10], Vec::new());
+        while let Ok(read @ 1..) = stream.read(&mut buffer) {
+            lines.push(memchr::memchr_iter(b'\n', &buffer[..read]).count());
+            stream.write_all(&buffer[..read]).expect("it is read");
+        }
+        lines
+    });
+    let report = measure("echo", &url, &["--rate", "max", "--in-flight", "16", "--connections", "1"]);
+    assert_eq!(verified(&report), [0; 4]);
+    let lines = server.join().expect("no panic");
+    // The first line finds out what stands before a reply.
+    assert_eq!(lines[0], 1);
+    assert!(lines.len() > 10 && lines[1..].iter().all(|lines| *lines == 16), "{lines:?}");
 }
 
 #[test]
