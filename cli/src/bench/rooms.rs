@@ -215,6 +215,8 @@ impl Rooms {
                 output.extend_from_slice(format!("/leave\n/join {}\n", self.names[one.room]).as_bytes());
                 one.state = State::Joining;
             }
+            // It was taken for a server without rooms, and is told what is none of theirs.
+            Some(Notice::Welcome) => self.shared.report("the welcome came late: --room waits for it".to_owned()),
             Some(Notice::Joined) if matches!(one.state, State::Joining) => {
                 one.state = State::Joined;
                 self.note_ready(link);
