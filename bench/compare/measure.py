@@ -43,15 +43,17 @@ def workload(which: Workload, rounds: int, bench: Path) -> dict[str, list[dict[s
 
 
 def undisturbed(which: Workload, row: Row, server: Server, work: Path, bench: Path) -> dict:
-    """A run that others left alone, or the last of several; nothing of a peer that failed."""
+    """A run that others left alone, or the last of several; nothing if all of them failed."""
+    run = {}
     for _ in range(TRIES):
         try:
             run = once(which, row, server, work, bench)
         except Trouble as trouble:
+            print(trouble, file=sys.stderr, flush=True)
             if server is which.servers[0]:
-                raise
-            print(trouble, file=sys.stderr)
-            return {}
+                continue
+            # A peer that cannot do it once is not asked again.
+            break
         others = disturbed(run, os.cpu_count() or 1)
         say(which, row, server, run, others)
         if not others:

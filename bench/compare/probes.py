@@ -67,7 +67,12 @@ class Load:
 
     def run(self) -> dict:
         process = self.start()
-        said, complaints = process.communicate(timeout=LONGEST_S)
+        try:
+            said, complaints = process.communicate(timeout=LONGEST_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            raise Trouble(f"{self.title}: no end after {LONGEST_S} s: {' '.join(self.command)}") from None
         if process.returncode != 0 or not said.strip():
             raise Trouble(f"{self.title}: {' '.join(self.command)}\n{complaints.strip()}")
         return json.loads(said.strip().splitlines()[-1])

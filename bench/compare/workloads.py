@@ -139,7 +139,8 @@ MOSQUITTO = Server(
 )
 RELAY = switchboard("rooms=tcp://127.0.0.1:{port}?format=raw&commands=off", TCP)
 # As text: raw payloads come without a welcome, and so without the rooms that it says one can join.
-ROOMS = switchboard("rooms=tcp://127.0.0.1:{port}", TCP)
+JOIN = ("--room", "bench")
+ROOMS = switchboard("rooms=tcp://127.0.0.1:{port}", TCP, *JOIN)
 TLS_PEER = Server(
     "tokio-rustls",
     ("{built}/tls_echo", "127.0.0.1:{port}", "{work}/cert.pem", "{work}/key.pem"),
@@ -156,11 +157,6 @@ def websocket_peer(mode: str, buffer: str) -> Server:
     """One on tokio-tungstenite, with a read buffer of so many bytes for each connection; 131,072 by default."""
     title = "tokio-tungstenite" if buffer == "131072" else f"with {int(buffer):,} B buffers"
     return Server(title, ("{built}/websocket", "127.0.0.1:{port}", mode, buffer), "ws://127.0.0.1:{port}/", needs="cargo", hint="Rust")
-
-
-def as_peer(title: str, server: Server, *bench: str) -> Server:
-    """switchboard itself under another load, to compare it with."""
-    return replace(server, title=title, bench=bench)
 
 
 def load(connections: str, in_flight: str, **aims: float) -> Row:
@@ -224,8 +220,8 @@ WORKLOADS = (
         figure=CPU,
         bench=("--rate", "max", "--size", "128", "--connections", "10000", *MEASURED),
         servers=(
-            replace(ROOMS, bench=MANY),
-            as_peer("one room of 10,000", ROOMS),
+            replace(ROOMS, bench=(*JOIN, *MANY)),
+            replace(ROOMS, title="one room of 10,000"),
             replace(REDIS, bench=(*REDIS.bench, *MANY)),
             replace(NATS, bench=(*NATS.bench, *MANY)),
         ),
@@ -243,7 +239,7 @@ WORKLOADS = (
         bench=("--rate", "max", "--size", "128", "--connections", "1000", *MEASURED),
         servers=(
             switchboard("rooms=http://127.0.0.1:{port}", "ws://127.0.0.1:{port}/rooms/bench/ws?format=raw"),
-            as_peer("itself over TCP", RELAY),
+            replace(RELAY, title="itself over TCP"),
             websocket_peer("fanout", "131072"),
             websocket_peer("fanout", "512"),
         ),
@@ -306,7 +302,9 @@ WORKLOADS = (
         bench=("--rate", "max", "--size", "4096", "--connections", "999", "--in-flight", "16", "--warmup", "500ms", "--duration", "4s"),
         servers=(
             ROOMS,
-            replace(switchboard("rooms=tcp://127.0.0.1:{port}?overflow=drop-oldest", TCP), title="the same, drop-oldest"),
+            replace(
+                switchboard("rooms=tcp://127.0.0.1:{port}?overflow=drop-oldest", TCP, *JOIN), title="the same, drop-oldest"
+            ),
             REDIS,
             NATS,
         ),
