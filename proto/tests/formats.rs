@@ -72,11 +72,7 @@ fn notices() -> Vec<(Notice, &'static str, &'static str)> {
             "* [lobby] began anew as p01z: earlier messages are gone",
             r#"{"event":"reset","room":"lobby","epoch":"p01z"}"#,
         ),
-        (
-            Notice::Closed { reason: CloseReason::SlowConsumer },
-            "* closed: slow-consumer",
-            r#"{"event":"closed","reason":"slow-consumer"}"#,
-        ),
+        (Notice::Closed { reason: CloseReason::Idle }, "* closed: idle", r#"{"event":"closed","reason":"idle"}"#),
     ]
 }
 
