@@ -140,7 +140,7 @@ impl Stream for UnixStream {
 
     fn split(self) -> (Box<dyn Source>, Box<dyn Sink>) {
         let (read, write) = self.into_split();
-        (Box::new(read), Box::new(SocketSink { half: Some(write), shutting_down: false }))
+        (Box::new(read), Box::new(SocketSink::new(write)))
     }
 }
 
@@ -157,10 +157,6 @@ impl Source for OwnedReadHalf {
 impl WriteHalf for OwnedWriteHalf {
     fn try_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         self.try_write_vectored(slices)
-    }
-
-    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.try_write(bytes)
     }
 
     fn socket(&self) -> SockRef<'_> {
