@@ -14,6 +14,8 @@ const READ_BYTES: usize = 64 << 10;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Input {
     Frame(Bytes),
+    /// Of a person at a terminal: one, or what was pasted.
+    Lines(Vec<Bytes>),
     /// The person at the terminal leaves.
     Interrupted,
     /// stdin could not be read.

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use std::collections::VecDeque;
 use std::error::Error;
 use std::fmt;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, Write as _};
 use switchboard::grammar::MessageId;
 use switchboard::{ConnectError, Connection, ConnectionError, Finished, ctrl_c};
 use tokio::sync::mpsc::Receiver;
@@ -86,7 +86,7 @@ pub(super) async fn talk<C: Wire>(
     connect: impl AsyncFn(Option<MessageId>) -> Result<Connection<C>, ConnectError>,
 ) -> anyhow::Result<Over> {
     let conn = connect(None).await?;
-    let is_interactive = io::stdin().is_terminal() && io::stdout().is_terminal();
+    let is_interactive = Terminal::is_there();
     let (output, input) = if is_interactive {
         let (terminal, input) = Terminal::open()?;
         (Output::Screen(Colours::from_environment(), Some(terminal)), input)
@@ -184,10 +184,8 @@ impl Talk<'_> {
                 typed = self.input.recv(), if self.is_interactive && !self.has_ended => typed,
             };
             match typed {
-                Some(Input::Frame(_)) if self.waiting.len() >= MOST_WAITING => {
-                    self.say(&format!("not kept: {MOST_WAITING} lines wait for a connection already"))?;
-                }
-                Some(Input::Frame(line)) => self.waiting.push_back(line),
+                Some(Input::Frame(line)) => self.keep_lines(vec![line])?,
+                Some(Input::Lines(lines)) => self.keep_lines(lines)?,
                 Some(Input::Interrupted) => return Ok(Err(Over::Interrupted)),
                 Some(Input::Broken(error)) => bail!("cannot read: {error}"),
                 None if self.waiting.is_empty() => return Ok(Err(Over::Finished)),
@@ -198,6 +196,15 @@ impl Talk<'_> {
                 }
             }
         }
+    }
+
+    fn keep_lines(&mut self, lines: Vec<Bytes>) -> io::Result<()> {
+        let (count, room) = (lines.len(), MOST_WAITING.saturating_sub(self.waiting.len()));
+        self.waiting.extend(lines.into_iter().take(room));
+        if count > room {
+            self.say(&format!("not kept: {MOST_WAITING} lines wait for a connection already"))?;
+        }
+        Ok(())
     }
 
     /// Sends what is typed and shows what comes, until both sides have finished.
@@ -283,13 +290,17 @@ impl Talk<'_> {
     /// # Cancel safety
     /// As of [`next`](Self::next).
     async fn typed<C: Wire>(&mut self) -> Next {
-        self.joining.answered().await;
-        if let Some(line) = self.waiting.pop_front() {
-            return Next::Typed(C::command(line));
-        }
-        if !self.has_ended {
+        loop {
+            self.joining.answered().await;
+            if let Some(line) = self.waiting.pop_front() {
+                return Next::Typed(C::command(line));
+            }
+            if self.has_ended {
+                break;
+            }
             match self.input.recv().await {
                 Some(Input::Frame(line)) => return Next::Typed(line),
+                Some(Input::Lines(lines)) => self.waiting.extend(lines),
                 Some(Input::Interrupted) => return Next::Interrupted,
                 Some(Input::Broken(error)) => return Next::Broken(error),
                 None => (self.has_ended, self.shown) = (true, Instant::now()),

@@ -6,15 +6,19 @@ use nix::sys::signal::{Signal, raise};
 use nix::sys::termios::{SetArg, Termios, tcgetattr, tcsetattr};
 use rustyline::error::ReadlineError;
 use rustyline::{ColorMode, Config, DefaultEditor, ExternalPrinter};
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::thread::JoinHandle;
 use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 const PROMPT: &str = "> ";
 
 /// Lines that the up arrow brings back. They are kept in memory alone: some hold tokens.
 const HISTORY: usize = 1000;
+
+/// Those that no line editor can use, as Emacs's shells are: they edit their lines themselves.
+const PLAIN: [&str; 3] = ["dumb", "cons25", "emacs"];
 
 /// Ends the mode in which the terminal marks what is pasted, and clears the line of the prompt.
 const CLEAR: &str = "\x1b[?2004l\r\x1b[K";
@@ -34,9 +38,17 @@ pub(super) struct Terminal {
 }
 
 impl Terminal {
+    /// Whether somebody is at one that lines can be edited on.
+    pub(super) fn is_there() -> bool {
+        let is_plain = std::env::var("TERM").is_ok_and(|kind| PLAIN.contains(&kind.as_str()));
+        io::stdin().is_terminal() && io::stdout().is_terminal() && !is_plain
+    }
+
     /// Starts to edit lines, in a thread of its own.
     pub(super) fn open() -> anyhow::Result<(Self, Receiver<Input>)> {
         let found = tcgetattr(io::stdin()).context("cannot use the terminal")?;
+        // Handled from here on, so that this is what the editor puts back behind each line: the default ends the process.
+        drop(signal(SignalKind::interrupt())?);
         let config =
             Config::builder().auto_add_history(true).max_history_size(HISTORY)?.color_mode(ColorMode::Disabled);
         let mut editor = DefaultEditor::with_config(config.build())?;
@@ -83,11 +95,11 @@ fn edit(editor: &mut DefaultEditor, sender: &Sender<Input>) {
     loop {
         let input = match editor.readline(PROMPT) {
             Ok(lines) => {
-                // What was pasted may be several.
-                for line in lines.split('\n') {
-                    if sender.blocking_send(Input::Frame(line.to_owned().into())).is_err() {
-                        return;
-                    }
+                // What was pasted may be several: all at once, since nothing is shown while this waits for its turn, and
+                // whoever takes it may wait for that.
+                let lines = lines.split('\n').map(|line| line.to_owned().into()).collect();
+                if sender.blocking_send(Input::Lines(lines)).is_err() {
+                    return;
                 }
                 continue;
             }

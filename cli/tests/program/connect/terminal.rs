@@ -6,7 +6,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::{LocalFlags, tcgetattr};
 use nix::unistd::Pid;
 use std::fs::File;
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{Shutdown, TcpListener};
 use std::process::{Child, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
@@ -118,6 +119,42 @@ fn what_is_typed_stays_whole_while_others_speak() {
 }
 
 #[test]
+fn what_is_pasted_is_sent_however_much_comes_meanwhile() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("tcp://{}", listener.local_addr().unwrap());
+    let server = thread::spawn(move || {
+        let stream = listener.accept().unwrap().0;
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let (mut flooded, mut lines) = (stream.try_clone().unwrap(), BufReader::new(&stream).lines());
+        let flood = thread::spawn(move || while flooded.write_all(b"flood\n").is_ok() {});
+        let heard: Vec<_> = lines.by_ref().map(Result::unwrap).take_while(|line| line != "last").collect();
+        stream.shutdown(Shutdown::Both).unwrap();
+        flood.join().unwrap();
+        heard
+    });
+    let mut session = Session::start(&[&url], &[]);
+    session.shows("flood");
+    let lines: Vec<_> = (0..60).map(|number| number.to_string()).collect();
+    // As a terminal marks what is pasted.
+    session.press(&format!("\x1b[200~{}\x1b[201~\r", lines.join("\n")));
+    session.shows("59");
+    session.press("last\r");
+    assert_eq!(server.join().unwrap(), lines);
+}
+
+#[test]
+fn a_terminal_without_an_editor_edits_its_lines_itself() {
+    let program = Program::serve(&["rooms=tcp://127.0.0.1:0"]);
+    let mut session = Session::start(&[&program.listeners[0].url], &[("TERM", "dumb")]);
+    session.shows("* you are guest-1");
+    session.press("/ping\n");
+    session.shows("* pong");
+    session.press("\x04");
+    assert_eq!(session.code(), Some(0));
+    assert!(!session.seen.contains('\x1b'), "{:?}", session.seen);
+}
+
+#[test]
 fn nothing_that_comes_drives_the_terminal_and_without_colours_there_are_none() {
     let program = Program::serve(&["rooms=tcp://127.0.0.1:0?format=raw"]);
     let mut session = Session::start(&[&program.listeners[0].url], &[("NO_COLOR", "1")]);
@@ -134,6 +171,8 @@ fn ctrl_c_leaves_at_once_and_the_terminal_is_as_it_was_found() {
     let program = Program::serve(&["rooms=tcp://127.0.0.1:0"]);
     let mut session = Session::start(&[&program.listeners[0].url], &[]);
     session.shows("* you are guest-1");
+    // Before that, it is the terminal that takes Ctrl-C for a signal.
+    session.shows("> ");
     session.press("not sent\x03");
     assert_eq!(session.code(), Some(130));
     assert!(session.is_as_found());
