@@ -92,6 +92,10 @@ pub(crate) struct HostPort {
 }
 
 impl HostPort {
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Whether only this machine can connect, as far as that shows: a name is looked up when it is bound.
     pub(crate) fn is_loopback(&self) -> bool {
         let address = self.host.trim_start_matches('[').trim_end_matches(']');

@@ -32,6 +32,15 @@ impl Scheme {
     pub(crate) fn is_websocket(self) -> bool {
         matches!(self, Self::Ws | Self::Wss)
     }
+
+    /// The port of a URL without one (RFC 6455 §3).
+    fn default_port(self) -> Option<u16> {
+        match self {
+            Self::Ws => Some(80),
+            Self::Wss => Some(443),
+            Self::Tcp | Self::Tls | Self::Unix | Self::Udp => None,
+        }
+    }
 }
 
 /// A URL that is well-formed.
@@ -89,11 +98,22 @@ impl Url {
         }
         let place = match scheme {
             Scheme::Unix => Place::File(parse_path(place)?),
-            _ => Place::Host(parse_host_port(place)?),
+            _ => Place::Host(parse_place(place, *scheme)?),
         };
         let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
         Ok(Self { typed: typed.to_owned(), scheme: *scheme, place, path })
     }
+}
+
+/// Where a server is: it has a port, and that is not 0, which listeners may have.
+fn parse_place(place: &str, scheme: Scheme) -> Result<HostPort, String> {
+    let has_port = place.rsplit(']').next().is_some_and(|rest| rest.contains(':'));
+    let place = match scheme.default_port() {
+        Some(port) if !has_port && !place.is_empty() => parse_host_port(&format!("{place}:{port}"))?,
+        None if !has_port && !place.contains('/') => return Err(format!("missing port, as in {place}:8081")),
+        _ => parse_host_port(place)?,
+    };
+    if place.port() == 0 { Err("port 0 is no server's".to_owned()) } else { Ok(place) }
 }
 
 #[cfg(test)]
@@ -106,6 +126,13 @@ mod tests {
         let Place::Host(host) = &url.place else { panic!("{url:?}") };
         assert_eq!((url.scheme, host.to_string()), (Scheme::Tcp, "localhost:8081".to_owned()));
         assert_eq!(Url::parse("unix:///run/x.sock").unwrap().place, Place::File("/run/x.sock".into()));
+    }
+
+    #[test]
+    fn a_websocket_has_a_port_of_its_own() {
+        for (typed, host) in [("ws://h/x", "h:80"), ("wss://[::1]?x", "[::1]:443"), ("wss://h:1", "h:1")] {
+            assert_eq!(Url::parse(typed).unwrap().host(), host, "{typed}");
+        }
     }
 
     #[test]
@@ -126,7 +153,9 @@ mod tests {
         for (typed, fault) in [
             ("127.0.0.1:1", "not a URL, as in tcp://127.0.0.1:8081"),
             ("gopher://localhost:1", "unknown scheme `gopher`; known: tcp, tls, unix, udp, ws, wss"),
-            ("tcp://localhost", "missing port, as in localhost:8080 (0 takes a free one)"),
+            ("tcp://localhost", "missing port, as in localhost:8081"),
+            ("tcp://[::1]", "missing port, as in [::1]:8081"),
+            ("tcp://localhost:0", "port 0 is no server's"),
             ("tcp://h:1/x", "a host and port take no path"),
             ("ws://h:1/a b", "a path holds no spaces, and what is not ASCII is percent-encoded"),
             ("unix://x", "not an absolute path, as in unix:///run/switchboard.sock"),
