@@ -7,6 +7,7 @@ use super::schedule::{Phases, nanoseconds};
 use super::target::{self, Address, Scheme, Url};
 use crate::config::{Fault, Origin};
 use crate::units::{parse_count, parse_duration, parse_latency, parse_number, parse_size};
+use std::fs::OpenOptions;
 use std::path::PathBuf;
 use std::time::Duration;
 use switchboard::RoomName;
@@ -244,6 +245,12 @@ impl Numbers {
         }
         if closed && !self.ramp.is_zero() && typed.scenario != "idle" {
             faults.flag("--ramp", "needs a rate to rise to, and it is max".to_owned());
+        }
+        // Found out before the run, not behind it; what is there stays until then.
+        if let Some(path) = &typed.html
+            && let Err(error) = OpenOptions::new().append(true).create(true).open(path)
+        {
+            faults.flag("--html", format!("{}: {error}", path.display()));
         }
         if let Some(url) = url {
             self.check_url(url, typed, faults);

@@ -2,14 +2,18 @@
 
 use crate::url::Place;
 pub(super) use crate::url::{Scheme, Url};
-use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Connections from one address to one port: the ports that Linux gives out by default are 28,232.
 pub(super) const PER_SOURCE: usize = 28_000;
 
 /// Source addresses are 127.1.0.1 to 127.1.250.250.
 pub(super) const MOST_SOURCES: usize = 250 * 251;
+
+/// For an address to answer, where a host has several.
+const ANSWER: Duration = Duration::from_secs(3);
 
 /// Where to connect to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,13 +23,15 @@ pub(super) enum Address {
 }
 
 impl Url {
-    /// Looks the host up; the first address it has is taken.
+    /// Looks the host up.
     pub(super) fn resolve(&self) -> Result<Address, String> {
         match &self.place {
             Place::File(path) => Ok(Address::File(path.clone())),
             Place::Host(host) => {
-                let mut found = host.to_string().to_socket_addrs().map_err(|error| error.to_string())?;
-                found.next().map(Address::Socket).ok_or_else(|| "the host has no address".to_owned())
+                let found = host.to_string().to_socket_addrs().map_err(|error| error.to_string())?;
+                let found: Vec<_> = found.collect();
+                let chosen = if self.scheme == Scheme::Udp { found.first() } else { first_to_answer(&found) };
+                chosen.copied().map(Address::Socket).ok_or_else(|| "the host has no address".to_owned())
             }
         }
     }
@@ -37,6 +43,14 @@ impl Url {
             Place::File(_) => "localhost".to_owned(),
         }
     }
+}
+
+/// Of several addresses the first at which somebody listens, or else the first: `localhost` is often `::1` as well, and few
+/// servers are there.
+fn first_to_answer(addresses: &[SocketAddr]) -> Option<&SocketAddr> {
+    let answers = |address: &&SocketAddr| TcpStream::connect_timeout(address, ANSWER).is_ok();
+    let found = if addresses.len() > 1 { addresses.iter().find(answers) } else { None };
+    found.or(addresses.first())
 }
 
 impl Address {
@@ -55,6 +69,7 @@ pub(super) fn source(index: usize, sources: usize) -> Option<Ipv4Addr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::TcpListener;
 
     #[test]
     fn urls_are_taken_apart() {
@@ -69,6 +84,21 @@ mod tests {
         {
             assert!(Url::parse(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn of_several_addresses_the_one_with_a_server_is_taken() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let server = listener.local_addr().unwrap();
+        let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        assert_eq!(first_to_answer(&[nobody, server]), Some(&server));
+        assert_eq!(first_to_answer(&[nobody, nobody]), Some(&nobody));
+        // One is not tried out.
+        listener.set_nonblocking(true).unwrap();
+        listener.accept().unwrap();
+        assert_eq!(first_to_answer(&[server]), Some(&server));
+        assert!(listener.accept().is_err());
+        assert_eq!(first_to_answer(&[]), None);
     }
 
     #[test]

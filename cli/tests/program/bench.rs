@@ -293,6 +293,8 @@ fn all_faults_of_a_load_come_at_once() {
         "5",
         "--server-pid",
         "x",
+        "--html",
+        "/nonexistent/page.html",
     ]);
     assert_eq!((end.code, end.output), (Some(2), Vec::new()));
     assert_eq!(
@@ -309,6 +311,7 @@ fn all_faults_of_a_load_come_at_once() {
             "error: --max-p99: is not for idle",
             "error: --max-p99: `5` is not a time such as 500us, 20ms or 1s",
             "error: --duration: nothing is measured in no time",
+            "error: --html: /nonexistent/page.html: No such file or directory (os error 2)",
             "error: udp://127.0.0.1:1: udp:// goes with the scenario udp",
         ]
     );
