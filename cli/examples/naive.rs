@@ -7,6 +7,7 @@
 #![allow(clippy::print_stdout, reason = "its result is what it prints")]
 
 use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike as _;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
@@ -20,14 +21,30 @@ fn main() -> Result<(), Error> {
     let [address, connections, in_flight, seconds] = &arguments[..] else {
         return Err("ADDRESS CONNECTIONS IN_FLIGHT SECONDS".into());
     };
-    let (connections, in_flight, seconds): (usize, usize, f64) =
-        (connections.parse()?, in_flight.parse()?, seconds.parse()?);
+    let seconds: f64 = seconds.parse()?;
+    let Loaded { replies, cpu } = load(address, connections.parse()?, in_flight.parse()?, seconds)?;
+    let result = serde_json::json!({
+        "received_per_s": replies as f64 / seconds,
+        "generator": { "threads": 1, "busiest_share": cpu / seconds, "cpu_us_per_message": cpu * 1e6 / replies as f64 },
+    });
+    println!("{result}");
+    Ok(())
+}
+
+pub(crate) struct Loaded {
+    pub(crate) replies: u64,
+    /// Seconds of this thread.
+    pub(crate) cpu: f64,
+}
+
+/// Loads a server from this thread for so many seconds.
+pub(crate) fn load(address: &str, connections: usize, in_flight: usize, seconds: f64) -> Result<Loaded, Error> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let replies = runtime.block_on(async {
         let end = Instant::now() + Duration::from_secs_f64(seconds);
         let mut tasks = JoinSet::new();
         for connection in 0..connections {
-            tasks.spawn(converse(address.clone(), connection, in_flight, end));
+            tasks.spawn(converse(address.to_owned(), connection, in_flight, end));
         }
         let mut replies: u64 = 0;
         while let Some(done) = tasks.join_next().await {
@@ -35,15 +52,9 @@ fn main() -> Result<(), Error> {
         }
         Ok::<_, Error>(replies)
     })?;
-    let usage = getrusage(UsageWho::RUSAGE_SELF)?;
-    let spent = usage.user_time() + usage.system_time();
-    let spent = spent.tv_sec() as f64 + spent.tv_usec() as f64 / 1e6;
-    let result = serde_json::json!({
-        "received_per_s": replies as f64 / seconds,
-        "generator": { "threads": 1, "busiest_share": spent / seconds, "cpu_us_per_message": spent * 1e6 / replies as f64 },
-    });
-    println!("{result}");
-    Ok(())
+    let usage = getrusage(UsageWho::RUSAGE_THREAD)?;
+    let cpu = (usage.user_time() + usage.system_time()).num_nanoseconds() as f64 / 1e9;
+    Ok(Loaded { replies, cpu })
 }
 
 /// Keeps so many lines in flight until the end, and counts the replies.

@@ -1,5 +1,6 @@
 //! `switchboard bench` against servers that are right, wrong, stopped or not there.
 
+mod cost;
 mod faulty;
 
 use crate::process::{Place, Program, command, run};
