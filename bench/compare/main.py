@@ -23,7 +23,7 @@ from pathlib import Path
 
 from . import figures, measure, plots, tables
 from .servers import REPOSITORY, SWITCHBOARD, TARGET, Trouble, build, missing, version
-from .workloads import WORKLOADS, Workload
+from .workloads import WORKLOADS, Server, Workload
 
 RESULTS = TARGET / "compare"
 BENCH = REPOSITORY / "docs" / "bench.md"
@@ -142,7 +142,7 @@ def section(one: Workload, kept: dict, rows: dict) -> str:
     """A workload's part of the document: how it was measured, the table, and the plot."""
     rounds = max(len(each) for each in kept["rows"].values())
     used = [server for server in one.servers if any(found.title == server.title for row in rows.values() for found in row)]
-    versions = {server.title: kept["versions"][server.title] for server in used if server.title in kept["versions"]}
+    versions = {server.title: kept["versions"][server.title] for server in used if is_of_others(server)}
     said = "; ".join(f"{title}: {version}" for title, version in versions.items())
     lines = [
         f"{', '.join(f'`{load}`' for load in loads(one))}, {rounds} round{'s' * (rounds != 1)}, commit {kept['commit']}.",
@@ -155,6 +155,11 @@ def section(one: Workload, kept: dict, rows: dict) -> str:
         relative = os.path.relpath(PLOTS, (REPOSITORY / one.document).parent)
         lines += ["", f"![{one.title}]({relative}/{one.name}.svg)"]
     return "\n".join(line for index, line in enumerate(lines) if line or index > 2)
+
+
+def is_of_others(server: Server) -> bool:
+    """Whether it is a program with a version of its own: not this one, nor what is built here by the same compiler."""
+    return bool(server.needs) and server.needs != "cargo" and server.title not in ("switchboard", "naive")
 
 
 def loads(one: Workload) -> list[str]:

@@ -58,7 +58,7 @@ def aim_of(value: float, aim: float, rises: bool) -> str:
     # 1.148 is shown as 1.15, and so is what it is compared with.
     shown = float(short(value).replace(",", "")) if value != float("inf") else value
     missed = shown < aim if rises else shown > aim
-    return f"aim {'≥' if rises else '≤'} {aim:,g}{', missed' * missed}"
+    return f"aim {'≥' if rises else '≤'} {aim:,.12g}{', missed' * missed}"
 
 
 def costs(kept: dict[str, dict]) -> str:
