@@ -17,7 +17,7 @@ use bytes::Bytes;
 use std::collections::VecDeque;
 use std::error::Error;
 use std::fmt;
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use switchboard::grammar::MessageId;
 use switchboard::{ConnectError, Connection, ConnectionError, Finished, ctrl_c};
 use tokio::sync::mpsc::Receiver;
@@ -209,11 +209,20 @@ impl Talk<'_> {
 
     /// Sends what is typed and shows what comes, until both sides have finished.
     async fn hold<C: Wire>(&mut self, mut conn: Connection<C>) -> anyhow::Result<Over> {
+        // Whoever has finished may still take what comes out of a pipe, as one does that only receives a file.
+        let outlasts = C::HALF_CLOSES && !self.plan.reconnect && !io::stdin().is_terminal();
+        let mut has_left = false;
         loop {
             let writable = conn.writable();
             tokio::select! {
-                received = conn.recv() => {
-                    let Some(frame) = received? else { return Ok(Over::Left) };
+                received = conn.recv(), if !has_left => {
+                    let Some(frame) = received? else {
+                        has_left = outlasts;
+                        if has_left {
+                            continue;
+                        }
+                        return Ok(Over::Left);
+                    };
                     if let Some(answer) = self.show::<C>(frame)? {
                         conn.send(C::frame(answer)).await?;
                     }

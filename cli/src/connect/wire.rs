@@ -8,6 +8,9 @@ pub(super) trait Wire: Codec {
     /// Whether a join is answered with a cookie.
     const TAKES_COOKIES: bool = false;
 
+    /// Whether a side that has finished goes on hearing the other.
+    const HALF_CLOSES: bool = false;
+
     /// Whether frames are bytes as they come, line ends among them.
     const IS_VERBATIM: bool = false;
 
@@ -23,6 +26,8 @@ pub(super) trait Wire: Codec {
 }
 
 impl Wire for Lines {
+    const HALF_CLOSES: bool = true;
+
     fn frame(text: Bytes) -> Line {
         text.into()
     }
@@ -74,6 +79,7 @@ impl Codec for Verbatim {
 }
 
 impl Wire for Verbatim {
+    const HALF_CLOSES: bool = true;
     const IS_VERBATIM: bool = true;
 
     fn frame(bytes: Bytes) -> Bytes {

@@ -136,6 +136,22 @@ fn the_end_of_the_server_is_the_end_and_a_reset_is_a_failure() {
 }
 
 #[test]
+fn a_server_that_finishes_first_still_gets_what_is_in_the_pipe() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("tcp://{}", listener.local_addr().unwrap());
+    // As `nc -l -N < /dev/null > file` does.
+    let server = thread::spawn(move || {
+        let mut stream = listener.accept().unwrap().0;
+        stream.shutdown(Shutdown::Write).unwrap();
+        let mut bytes = Vec::new();
+        stream.read_to_end(&mut bytes).unwrap();
+        bytes.len()
+    });
+    let ran = pipe(&[&url], &vec![b'x'; 3_000_000]);
+    assert_eq!((ran.code, ran.errors.as_str(), server.join().unwrap()), (Some(0), "", 3_000_000));
+}
+
+#[test]
 fn whoever_has_read_enough_ends_it_quietly() {
     let program = Program::serve(&["echo=tcp://127.0.0.1:0"]);
     let mut child = start(&[&program.listeners[0].url]);
