@@ -23,7 +23,7 @@ use anyhow::{Context as _, anyhow};
 use arguments::Plan;
 use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
-use switchboard::{Client, ConnectError, Connection, Limits, Lines, Timeouts};
+use switchboard::{Client, CloseReason, ConnectError, Connection, ConnectionError, Limits, Lines, Timeouts};
 use talk::{Over, talk};
 use wire::{Verbatim, Wire};
 
@@ -38,7 +38,7 @@ pub(crate) fn connect(typed: Arguments) -> Result<ExitCode, Failure> {
     let plan = Plan::parse(typed).map_err(Failure::Faults)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("cannot start").map_err(Failure::Start)?;
-    match runtime.block_on(run(&plan)).map_err(advised).with_context(|| plan.url.typed.clone()) {
+    match runtime.block_on(run(&plan)).map_err(|error| advised(error, &plan)).with_context(|| plan.url.typed.clone()) {
         Ok(Over::Interrupted) => Ok(ExitCode::from(INTERRUPTED)),
         Ok(Over::Finished | Over::Left) => Ok(ExitCode::SUCCESS),
         Err(error) => Err(Failure::Start(error)),
@@ -46,11 +46,17 @@ pub(crate) fn connect(typed: Arguments) -> Result<ExitCode, Failure> {
 }
 
 /// Says what to type, where that is known.
-fn advised(error: anyhow::Error) -> anyhow::Error {
-    match error.downcast_ref() {
-        Some(ConnectError::Untrusted(_)) => anyhow!("{error:#} (--ca FILE says whom to trust)"),
-        _ => error,
-    }
+fn advised(error: anyhow::Error, plan: &Plan) -> anyhow::Error {
+    let advice = match (error.downcast_ref(), error.downcast_ref()) {
+        (Some(ConnectError::Untrusted(cause)), _) if cause.to_string().ends_with("UnknownIssuer") => {
+            "--ca FILE says whom to trust"
+        }
+        (_, Some(ConnectionError::Closed(CloseReason::HandshakeFailed))) if !plan.has_identity => {
+            "the server may want a certificate: --cert FILE"
+        }
+        _ => return error,
+    };
+    anyhow!("{error:#} ({advice})")
 }
 
 async fn run(plan: &Plan) -> anyhow::Result<Over> {

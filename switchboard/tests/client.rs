@@ -5,8 +5,13 @@
 mod tls_peer;
 
 use rcgen::{BasicConstraints, IsCa};
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::server::WebPkiClientVerifier;
+use rustls::version::TLS13;
 use std::error::Error as _;
 use std::io::ErrorKind;
+use std::sync::Arc;
 use std::time::Duration;
 use switchboard::http::Request;
 use switchboard::prelude::*;
@@ -14,6 +19,7 @@ use switchboard::{ConnectError, ConnectionError, Memory, Trust};
 use tls_peer::Pair;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UdpSocket};
+use tokio_rustls::TlsAcceptor;
 
 async fn echo(mut conn: Connection<Lines>) -> Result {
     while let Some(line) = conn.recv().await? {
@@ -327,9 +333,42 @@ async fn a_servers_own_certificate_is_trusted_also_if_it_calls_itself_an_authori
     let address = serve(Server::new().tls("127.0.0.1:0", &pair.certificates(), echo)).await;
     let named = address.replace("127.0.0.1", "localhost");
     let (client, trust) = (Client::new(), Trust::pem(&pair.certificate).unwrap());
-    assert_eq!(said(client.tls(named, &trust).await.unwrap(), "hi").await, "hi");
+    assert_eq!(said(client.tls(&named, &trust).await.unwrap(), "hi").await, "hi");
+    let other = Trust::pem(&Pair::new(&["localhost"]).certificate).unwrap();
+    let error = client.tls::<Lines>(named, &other).await.err().unwrap().source().unwrap().to_string();
+    assert_eq!(error, "invalid peer certificate: UnknownIssuer");
     // For its own names only.
     assert!(matches!(client.tls::<Lines>(address, &trust).await.err().unwrap(), ConnectError::Untrusted(_)));
+}
+
+#[tokio::test]
+async fn a_server_that_asks_is_shown_a_certificate_and_says_if_it_takes_none() {
+    let (pair, own) = (Pair::new(&["localhost"]), Pair::new(&["me"]));
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(own.der()).unwrap();
+    let asking = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build().unwrap();
+    let config = rustls::ServerConfig::builder_with_provider(provider).with_protocol_versions(&[&TLS13]).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).unwrap();
+    let config = config.with_client_cert_verifier(asking).with_single_cert(vec![pair.der()], key).unwrap();
+    let (acceptor, listener) = (TlsAcceptor::from(Arc::new(config)), TcpListener::bind("127.0.0.1:0").await.unwrap());
+    let address = format!("localhost:{}", listener.local_addr().unwrap().port());
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            if let Ok(mut stream) = acceptor.accept(stream).await {
+                stream.write_all(b"hello\n").await.unwrap();
+            }
+        }
+    });
+    let client = Client::new();
+    let trust = Trust::pem(&pair.certificate).unwrap();
+    let mut stranger: Connection<Lines> = client.tls(&address, &trust).await.unwrap();
+    // A client of TLS 1.3 is done before the server has looked at it.
+    assert_eq!(stranger.recv().await.unwrap_err(), ConnectionError::Closed(CloseReason::HandshakeFailed));
+    let trust = trust.identity(&own.certificates());
+    let mut known: Connection<Lines> = client.tls(&address, &trust).await.unwrap();
+    assert_eq!(known.recv().await.unwrap().unwrap(), "hello");
 }
 
 #[tokio::test]

@@ -44,9 +44,9 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE", conflicts_with = "insecure")]
     pub(super) ca: Option<PathBuf>,
     /// Show the server this certificate
-    #[arg(long, value_name = "FILE", requires = "key")]
+    #[arg(long, value_name = "FILE")]
     pub(super) cert: Option<PathBuf>,
-    /// The private key of --cert
+    /// The private key of --cert [default: in the same file]
     #[arg(long, value_name = "FILE", requires = "cert")]
     pub(super) key: Option<PathBuf>,
     /// Trust whoever answers: anybody on the way can read and change what is said
@@ -61,6 +61,8 @@ const UDP_WAIT: Duration = Duration::from_secs(1);
 pub(super) struct Plan {
     pub(super) url: Url,
     pub(super) trust: Option<Trust>,
+    /// Whether it shows who we are.
+    pub(super) has_identity: bool,
     /// Commands that are sent before anything else.
     pub(super) greeting: Vec<Bytes>,
     pub(super) wait: Option<Duration>,
@@ -92,7 +94,7 @@ impl Plan {
         let join = room.map(|room| format!("/join {room}").into());
         let greeting = join.into_iter().chain(name.map(|name| format!("/name {name}").into())).collect();
         let wait = wait.or_else(|| url.is_datagrams().then_some(UDP_WAIT));
-        Ok(Self { url, trust, greeting, wait, reconnect: typed.reconnect })
+        Ok(Self { url, trust, has_identity: typed.cert.is_some(), greeting, wait, reconnect: typed.reconnect })
     }
 }
 
@@ -114,7 +116,8 @@ impl Faults {
             Some(file) => Trust::file(file),
             None => Trust::system(),
         };
-        let identity = typed.cert.as_ref().zip(typed.key.as_ref()).map(|pair| Certificates::from_files([pair]));
+        let pair = typed.cert.as_ref().map(|cert| (cert, typed.key.as_ref().unwrap_or(cert)));
+        let identity = pair.map(|pair| Certificates::from_files([pair]));
         let trust = self.files(trust);
         match identity {
             Some(identity) => self.files(identity).zip(trust).map(|(identity, trust)| trust.identity(&identity)),

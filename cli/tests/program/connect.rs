@@ -1,5 +1,6 @@
 //! `switchboard connect` in a pipe, over each transport, and what it says when it cannot.
 
+mod identity;
 mod reconnect;
 mod terminal;
 
@@ -207,7 +208,8 @@ fn what_cannot_be_reached_or_trusted_is_one_line_and_1() {
         (vec![format!("tcp://{free}")], "cannot connect: Connection refused (os error 111)"),
         (vec![format!("udp://{free}")], "connection closed: peer-reset"),
         (vec!["unix:///nonexistent/socket".to_owned()], "cannot connect: No such file or directory (os error 2)"),
-        (vec![tls.clone(), "--ca".to_owned(), certificate], "(--ca FILE says whom to trust)"),
+        (vec![tls.clone()], "invalid peer certificate: UnknownIssuer (--ca FILE says whom to trust)"),
+        (vec![tls.clone(), "--ca".to_owned(), certificate], "certificate is only valid for DnsName(\"localhost\")"),
         (
             vec![plain.replace("tcp", "tls"), "--insecure".to_owned()],
             "no agreement on TLS: the server does not speak TLS",

@@ -14,7 +14,7 @@ use std::sync::Arc;
 /// A certificate and its key, in files of this test.
 pub(crate) struct Pair {
     pub(crate) certificate: Place,
-    key: Place,
+    pub(crate) key: Place,
 }
 
 impl Pair {
@@ -39,7 +39,7 @@ impl Pair {
         format!("cert={}&key={}", self.certificate, self.key)
     }
 
-    fn der(&self) -> CertificateDer<'static> {
+    pub(crate) fn der(&self) -> CertificateDer<'static> {
         CertificateDer::from_pem_file(&*self.certificate).unwrap()
     }
 

@@ -423,11 +423,13 @@ impl fmt::Debug for Peer {
 
 /// What a socket's error says about the peer.
 pub(crate) fn reason_of(error: &io::Error) -> CloseReason {
-    use io::ErrorKind::{HostUnreachable, InvalidData, NetworkUnreachable, TimedOut, UnexpectedEof};
+    use io::ErrorKind::{HostUnreachable, InvalidData, NetworkUnreachable, PermissionDenied, TimedOut, UnexpectedEof};
     match error.kind() {
         TimedOut | HostUnreachable | NetworkUnreachable => CloseReason::PeerLost,
         // What a TLS session says of a record that nobody has agreed to, and of an end that nobody has.
         InvalidData => CloseReason::BadFrame,
+        // And of a peer that does not take our certificate; a firewall says the same of its own, with nothing in it.
+        PermissionDenied if error.get_ref().is_some() => CloseReason::HandshakeFailed,
         UnexpectedEof => CloseReason::Truncated,
         _ => CloseReason::PeerReset,
     }

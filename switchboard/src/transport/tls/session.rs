@@ -7,6 +7,7 @@ use crate::error::BoxError;
 use crate::hub::{OpenError, Sink, Source};
 use nix::sys::socket::{MsgFlags, recv};
 use parking_lot::Mutex;
+use rustls::AlertDescription;
 use socket2::SockRef;
 use std::cell::Cell;
 use std::io::{self, IoSlice};
@@ -83,6 +84,8 @@ enum Progress {
 /// What went wrong with a read.
 enum Failure {
     Socket(io::Error),
+    /// The peer does not take us for whom it wants. In TLS 1.3 a client hears so when its own handshake is over.
+    Refused(BoxError),
     Tls(BoxError),
 }
 
@@ -120,7 +123,9 @@ impl<S: Side> Session<S> {
                 Ok(0) => return Poll::Ready(Err(OpenError::Failed("the peer left within the handshake".into()))),
                 Ok(_) => {}
                 Err(Failure::Socket(error)) => return Poll::Ready(Err(OpenError::Broken(error))),
-                Err(Failure::Tls(error)) => return Poll::Ready(Err(OpenError::Failed(error))),
+                Err(Failure::Refused(error) | Failure::Tls(error)) => {
+                    return Poll::Ready(Err(OpenError::Failed(error)));
+                }
             }
         }
     }
@@ -147,7 +152,7 @@ impl<S: Side> Session<S> {
         }
         if let Err(error) = self.records.take(&mut received[..resumed + count], plaintext) {
             self.progress = Progress::Failed;
-            return Poll::Ready(Err(Failure::Tls(explained(error))));
+            return Poll::Ready(Err(explained(error)));
         }
         Poll::Ready(Ok(count))
     }
@@ -176,6 +181,9 @@ impl<S: Side> Session<S> {
                 Ok(0) => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
                 Ok(_) => {}
                 Err(Failure::Socket(error)) => return Poll::Ready(Err(error)),
+                Err(Failure::Refused(error)) => {
+                    return Poll::Ready(Err(io::Error::new(io::ErrorKind::PermissionDenied, error)));
+                }
                 Err(Failure::Tls(error)) => {
                     return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, error)));
                 }
@@ -293,10 +301,23 @@ fn gathered<'a>(slices: &'a [IoSlice<'_>], plain: &'a mut Vec<u8>) -> &'a [u8] {
 }
 
 /// What an error of rustls' means to whoever reads the log.
-fn explained(error: rustls::Error) -> BoxError {
-    match error {
-        rustls::Error::AlertReceived(alert) => format!("the peer refused: {alert:?}").into(),
-        error => error.into(),
+fn explained(error: rustls::Error) -> Failure {
+    use AlertDescription::{
+        AccessDenied, BadCertificate, CertificateExpired, CertificateRequired, CertificateRevoked, CertificateUnknown,
+        UnknownCA, UnsupportedCertificate,
+    };
+    let rustls::Error::AlertReceived(alert) = error else { return Failure::Tls(error.into()) };
+    let explained = format!("the peer refused: {alert:?}").into();
+    match alert {
+        AccessDenied
+        | BadCertificate
+        | CertificateExpired
+        | CertificateRequired
+        | CertificateRevoked
+        | CertificateUnknown
+        | UnknownCA
+        | UnsupportedCertificate => Failure::Refused(explained),
+        _ => Failure::Tls(explained),
     }
 }
 

@@ -147,9 +147,10 @@ impl ServerCertVerifier for Verifier {
             Trusted::Anybody => Ok(ServerCertVerified::assertion()),
             Trusted::Authorities { web, own } => match web.verify_server_cert(certificate, chain, name, ocsp, now) {
                 // It is valid now, and what it lacks to be a server's is that it calls itself an authority.
-                Err(Error::InvalidCertificate(rustls::CertificateError::Other(_)))
-                    if own.iter().any(|trusted| trusted == certificate) =>
-                {
+                Err(Error::InvalidCertificate(rustls::CertificateError::Other(_))) => {
+                    if !own.iter().any(|trusted| trusted == certificate) {
+                        return Err(rustls::CertificateError::UnknownIssuer.into());
+                    }
                     verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
                     Ok(ServerCertVerified::assertion())
                 }
