@@ -2,30 +2,20 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods, clippy::print_stderr, reason = "tests")]
 
+mod mote;
 #[macro_use]
 mod served;
 
 use bytes::Bytes;
-use served::{Served, address, patiently};
+use mote::{Mote, door, stranger};
+use served::{Served, address};
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use switchboard::prelude::*;
 use switchboard::{
-    BoxError, ConnectionError, Cookies, DATAGRAM_BYTES, DatagramLimits, Datagrams, Format, Join, Rate,
-    RepliesPerSource, RoomName, Udp, Validation,
+    BoxError, ConnectionError, Cookies, DatagramLimits, Datagrams, Rate, RepliesPerSource, RoomName, Udp, Validation,
 };
 use tokio::net::UdpSocket;
-
-/// Lets in who says the word; answers all others with what they sent.
-fn door(datagram: Datagram<'_>, reply: &mut Reply<'_>) -> Validation {
-    if datagram.payload == b"open" {
-        return Validation::Given;
-    }
-    reply.write(datagram.payload);
-    Validation::Missing
-}
 
 async fn shout(mut conn: Connection<Datagrams>) -> Result {
     while let Some(frame) = conn.recv().await? {
@@ -35,42 +25,11 @@ async fn shout(mut conn: Connection<Datagrams>) -> Result {
     Ok(())
 }
 
-async fn stranger(served: &Served) -> Mote {
-    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    socket.connect(served.address).await.unwrap();
-    Mote(socket)
-}
-
 /// Somebody who was let in.
 async fn peer(served: &Served) -> Mote {
     let mote = stranger(served).await;
     assert_eq!(mote.ask("open").await, "OPEN");
     mote
-}
-
-/// A device that speaks in datagrams.
-struct Mote(UdpSocket);
-
-impl Mote {
-    async fn say(&self, payload: impl AsRef<[u8]>) {
-        self.0.send(payload.as_ref()).await.unwrap();
-    }
-
-    async fn bytes(&self) -> Vec<u8> {
-        let mut buffer = vec![0; 1 << 16];
-        let count = patiently(self.0.recv(&mut buffer)).await.unwrap();
-        buffer.truncate(count);
-        buffer
-    }
-
-    async fn next(&self) -> String {
-        String::from_utf8(self.bytes().await).unwrap()
-    }
-
-    async fn ask(&self, payload: impl AsRef<[u8]>) -> String {
-        self.say(payload).await;
-        self.next().await
-    }
 }
 
 with_1_and_4_workers! {
@@ -319,110 +278,6 @@ async fn a_peer_that_is_not_read_loses_its_own_datagrams_alone() {
     assert_eq!(waiting.next().await, "wait");
     let frames_in = 1 + 400 - dropped;
     served.until(|handle| handle.connections().list(None, 1)[0].frames_in == frames_in).await;
-    assert_eq!(served.stop().await.aborted, 0);
-}
-
-/// Tells the test in a network of its own that it is there.
-const SLOW_NETWORK: &str = "SWITCHBOARD_TEST_SLOW_NETWORK";
-
-/// Runs itself once more where the loopback takes 200 Mbit/s and its queue is the sending socket's to fill. Skipped where
-/// nobody may make such a network, or where there is no `tc`.
-#[test]
-fn a_full_socket_holds_back_its_peers_and_loses_nothing() {
-    const SET_UP: &str =
-        "ip link set lo up && tc qdisc add dev lo root tbf rate 200mbit burst 32k limit 100mb || exit 77";
-    if std::env::var_os(SLOW_NETWORK).is_some() {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        return runtime.block_on(fan_out_over_a_slow_network());
-    }
-    let name = "a_full_socket_holds_back_its_peers_and_loses_nothing";
-    let again = format!("{SET_UP}; exec \"$0\" --exact {name} --nocapture");
-    let mut command = std::process::Command::new("unshare");
-    command.args(["-Urn", "sh", "-c", &again]).arg(std::env::current_exe().unwrap()).env(SLOW_NETWORK, "1");
-    match command.output() {
-        Ok(output) if output.status.success() => {}
-        Ok(output) if output.status.code() == Some(101) => panic!("{}", String::from_utf8_lossy(&output.stderr)),
-        skipped => eprintln!("skipped: {skipped:?}"),
-    }
-}
-
-async fn fan_out_over_a_slow_network() {
-    const MEMBERS: usize = 100;
-    /// As many as a member's receive buffer holds, whenever it reads them.
-    const MESSAGES: usize = 80;
-    let room = Hub::new().room("stage").unwrap();
-    let seat = room.clone();
-    let listen = move |mut conn: Connection<Datagrams>| {
-        let seat = conn.join(&seat);
-        async move {
-            let _seat = seat?;
-            while conn.recv().await?.is_some() {}
-            Ok::<(), BoxError>(())
-        }
-    };
-    let served = Served::start(Server::new().workers(1).udp_peers(Udp::new("127.0.0.1:0"), door, listen)).await;
-    let mut members = tokio::task::JoinSet::new();
-    let received = Arc::new(AtomicUsize::new(0));
-    for _ in 0..MEMBERS {
-        let (mote, received) = (stranger(&served).await, Arc::clone(&received));
-        mote.say("open").await;
-        members.spawn(async move {
-            let mut next = 0;
-            while next < MESSAGES {
-                let payload = mote.next().await;
-                let number: usize = payload[..4].parse().unwrap();
-                assert!(number >= next && payload.len() == 1000, "{number} in place of {next}");
-                next = number + 1;
-                received.fetch_add(1, Ordering::Relaxed);
-            }
-        });
-    }
-    served.until(|_| room.member_count() == MEMBERS).await;
-    for number in 0..MESSAGES {
-        room.publish(format!("{number:04}{}", "x".repeat(996)));
-    }
-    // The kernel was given each of them once. It may lose some on a machine that is short of time.
-    let total = MEMBERS * MESSAGES;
-    let metrics = served.handle.metrics();
-    served.until(|_| metrics.datagrams_out.get() == total as u64).await;
-    assert_eq!(metrics.datagrams_lost.get(), 0);
-    served.until(|_| received.load(Ordering::Relaxed) > total * 9 / 10).await;
-    while let Some(done) = members.try_join_next() {
-        done.unwrap();
-    }
-    assert_eq!(served.stop().await.aborted, 0);
-}
-
-#[tokio::test]
-async fn the_longest_datagram_passes_and_a_longer_frame_is_a_gap() {
-    let hub = Hub::new();
-    let room = hub.room("lobby").unwrap();
-    let seat = room.clone();
-    let handler = move |mut conn: Connection<Datagrams>| {
-        let me = hub.enter(&conn, Format::Text);
-        let seat = me.join(&seat, Join::default());
-        async move {
-            let seat = seat?;
-            while let Some(frame) = conn.recv().await? {
-                seat.publish(frame);
-            }
-            Ok::<(), BoxError>(())
-        }
-    };
-    let served = Served::start(Server::new().workers(1).udp_peers(Udp::new("127.0.0.1:0"), door, handler)).await;
-    let (one, other) = (stranger(&served).await, stranger(&served).await);
-    one.say("open").await;
-    served.until(|_| room.member_count() == 1).await;
-    other.say("open").await;
-    served.until(|_| room.member_count() == 2 && room.last_id().seq == 2).await;
-    // `[lobby] guest-1: ` before it, and a line end behind it.
-    let longest = vec![b'x'; DATAGRAM_BYTES - 18];
-    one.say(&longest).await;
-    while other.bytes().await.len() != DATAGRAM_BYTES {}
-    one.say([&longest[..], b"x"].concat()).await;
-    assert_eq!(other.next().await, "* [lobby] lost 1 message, from 4\n");
-    one.say("short").await;
-    assert_eq!(other.next().await, "[lobby] guest-1: short\n");
     assert_eq!(served.stop().await.aborted, 0);
 }
 
