@@ -7,6 +7,7 @@ mod batch;
 pub(crate) mod connected;
 mod cookies;
 mod framed;
+mod letters;
 mod outgoing;
 mod peers;
 

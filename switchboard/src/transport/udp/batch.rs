@@ -1,15 +1,14 @@
 //! Whole batches of datagrams, received and sent with one system call each, and the loop of a listener without
 //! connections.
 
+use super::letters::{Letters, Sent};
 use super::{Datagram, Gate, Reply};
 use crate::metrics::Metrics;
 use crate::worker::panic_text;
-use nix::errno::Errno;
-use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrLike as _, SockaddrStorage, recvmmsg, sendmmsg};
+use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrLike as _, SockaddrStorage, recvmmsg};
 use std::cell::Cell;
-use std::io::{self, IoSlice, IoSliceMut};
+use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
-use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -101,7 +100,7 @@ pub(super) fn exchange(
     metrics: &Metrics,
     mut handler: impl FnMut(Datagram<'_>, &mut Reply<'_>) -> Fate,
 ) -> (usize, Unsent) {
-    let mut scratch = SCRATCH.take().unwrap_or_default();
+    let mut scratch = SCRATCH.take().unwrap_or_else(|| Scratch::new(socket));
     // An error belongs to some datagram sent earlier, or there is none to receive.
     let received = scratch.receive(socket.as_raw_fd()).unwrap_or(0);
     metrics.datagrams_in.add(received as u64);
@@ -109,7 +108,7 @@ pub(super) fn exchange(
         let (length, source) = scratch.sources[index];
         let payload = &scratch.slots[index * SLOT_BYTES..][..length];
         trace!("Received from {source}: {}", Escaped(&payload[..length.min(TRACED_BYTES)]));
-        let Letters { text, .. } = &mut scratch.replies;
+        let text = &mut scratch.replies.text;
         let start = text.len();
         let mut reply = Reply { batch: text, start, limit: DATAGRAM_BYTES, wanted: false };
         // A panic costs its datagram the answer, and nobody else anything.
@@ -129,98 +128,17 @@ pub(super) fn exchange(
         }
     }
     let full = scratch.replies.send(socket, metrics) == Sent::Full;
-    let unsent = if full { scratch.replies.unsent() } else { Unsent::new() };
+    let unsent = |(payload, target): (&[u8], SocketAddr)| (payload.to_vec(), target);
+    let unsent = if full { scratch.replies.datagrams().map(unsent).collect() } else { Unsent::new() };
     scratch.replies.clear();
     SCRATCH.set(Some(scratch));
     (received, unsent)
-}
-
-/// Datagrams to be sent together.
-#[derive(Default)]
-pub(super) struct Letters {
-    /// Their payloads, behind each other.
-    pub(super) text: Vec<u8>,
-    ranges: Vec<Range<usize>>,
-    targets: Vec<Option<SockaddrStorage>>,
-}
-
-/// What sending came to.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Sent {
-    All,
-    /// The socket takes no more for now; the rest stays.
-    Full,
-}
-
-impl Letters {
-    /// Makes a datagram of all text from `start` on.
-    pub(super) fn seal(&mut self, start: usize, target: SocketAddr) {
-        self.ranges.push(start..self.text.len());
-        self.targets.push(Some(target.into()));
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.ranges.len()
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.ranges.is_empty()
-    }
-
-    pub(super) fn clear(&mut self) {
-        self.text.clear();
-        self.ranges.clear();
-        self.targets.clear();
-    }
-
-    /// Sends as much as the socket takes, with one system call for each batch. What cannot be sent at all is counted.
-    pub(super) fn send(&mut self, socket: &UdpSocket, metrics: &Metrics) -> Sent {
-        if self.is_empty() {
-            return Sent::All;
-        }
-        let mut headers = HEADERS.take().unwrap_or_else(|| Box::new(MultiHeaders::preallocate(BATCH, None)));
-        let slices: Vec<[IoSlice<'_>; 1]> =
-            self.ranges.iter().map(|range| [IoSlice::new(&self.text[range.clone()])]).collect();
-        let mut first = 0;
-        let mut result = Sent::All;
-        while first < slices.len() {
-            let (slices, targets) = (&slices[first..], &self.targets[first..]);
-            let sent = sendmmsg(socket.as_raw_fd(), &mut headers, slices, targets, [], MsgFlags::MSG_DONTWAIT);
-            match sent {
-                Ok(results) => {
-                    let count = results.count();
-                    metrics.datagrams_out.add(count as u64);
-                    first += count;
-                }
-                Err(Errno::EAGAIN) => {
-                    result = Sent::Full;
-                    break;
-                }
-                Err(_) => {
-                    // The first of them cannot be sent: too long, or nowhere to go.
-                    metrics.datagrams_lost.add(1);
-                    first += 1;
-                }
-            }
-        }
-        drop(slices);
-        self.ranges.drain(..first);
-        self.targets.drain(..first);
-        HEADERS.set(Some(headers));
-        result
-    }
-
-    fn unsent(&self) -> Unsent {
-        let targets = self.targets.iter().map(|target| target.as_ref().and_then(socket_address).unwrap_or(NO_SOURCE));
-        self.ranges.iter().map(|range| self.text[range.clone()].to_vec()).zip(targets).collect()
-    }
 }
 
 thread_local! {
     /// Memory for one batch. The kernel's headers hold addresses of their own and cannot move between threads, so they
     /// stay here; nothing is remembered from one batch to the next.
     static SCRATCH: Cell<Option<Box<Scratch>>> = const { Cell::new(None) };
-    static HEADERS: Cell<Option<Box<MultiHeaders<SockaddrStorage>>>> = const { Cell::new(None) };
 }
 
 struct Scratch {
@@ -231,18 +149,16 @@ struct Scratch {
     replies: Letters,
 }
 
-impl Default for Box<Scratch> {
-    fn default() -> Self {
-        Self::new(Scratch {
+impl Scratch {
+    fn new(socket: &UdpSocket) -> Box<Self> {
+        Box::new(Self {
             headers: MultiHeaders::preallocate(BATCH, None),
             slots: vec![0; BATCH * SLOT_BYTES].into(),
             sources: Vec::with_capacity(BATCH),
-            replies: Letters::default(),
+            replies: Letters::new(socket),
         })
     }
-}
 
-impl Scratch {
     fn receive(&mut self, descriptor: i32) -> io::Result<usize> {
         self.sources.clear();
         let mut slices: Vec<[IoSliceMut<'_>; 1]> =

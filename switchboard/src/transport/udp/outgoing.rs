@@ -4,8 +4,9 @@
 //! A full socket keeps one batch, and takes nothing more until that has left: then its peers' outboxes fill as those of any
 //! other transport do.
 
-use super::batch::{BATCH, Letters, Sent, watch};
+use super::batch::{BATCH, watch};
 use super::framed::{Frames, HEADER_BYTES};
+use super::letters::{Letters, Sent};
 use super::peers::{Inbox, Peers};
 use crate::hub::{Gathering, Sink};
 use std::collections::BTreeMap;
@@ -21,7 +22,6 @@ use tokio::io::unix::AsyncFd;
 const BATCH_BYTES: usize = 64 << 10;
 
 /// What leaves next.
-#[derive(Default)]
 pub(super) struct Outgoing {
     letters: Letters,
     /// The tick has been asked to send them.
@@ -30,6 +30,13 @@ pub(super) struct Outgoing {
     full: Option<AsyncFd<UdpSocket>>,
     /// Connections that wait for that.
     waiting: BTreeMap<SocketAddr, Waker>,
+}
+
+impl Outgoing {
+    /// Nothing yet, of what this socket sends.
+    pub(super) fn new(socket: &UdpSocket) -> Self {
+        Self { letters: Letters::new(socket), asked: false, full: None, waiting: BTreeMap::new() }
+    }
 }
 
 /// The sink of a peer's connection.
@@ -59,9 +66,13 @@ impl Writing {
             outgoing.letters.seal(start, self.address);
             taken += HEADER_BYTES + length;
             self.framing_bytes += HEADER_BYTES;
-            if outgoing.letters.len() == BATCH || outgoing.letters.text.len() >= BATCH_BYTES {
+            if outgoing.letters.len() >= 2 * BATCH || outgoing.letters.text.len() >= BATCH_BYTES {
                 self.peers.send(outgoing);
             }
+        }
+        // Behind all that this peer gets, which may go as one.
+        if outgoing.letters.len() >= BATCH {
+            self.peers.send(outgoing);
         }
         if !outgoing.asked && !outgoing.letters.is_empty() && outgoing.full.is_none() {
             outgoing.asked = true;
@@ -135,7 +146,7 @@ impl Peers {
                     Arc::clone(self).wake();
                 }
                 // No descriptor left: these go the way of datagrams.
-                Err(_) => self.metrics.datagrams_lost.add(outgoing.letters.len() as u64),
+                Err(_) => self.metrics.datagrams_lost.add(outgoing.letters.datagrams().count() as u64),
             }
         }
         if outgoing.full.is_none() {

@@ -79,7 +79,7 @@ where
 impl Peers {
     /// Those who come to one of `sockets`, on the worker with this tick.
     pub(crate) fn new(sockets: Arc<[UdpSocket]>, index: usize, tick: Arc<Tick>, metrics: Arc<Metrics>) -> Arc<Self> {
-        let (inboxes, outgoing) = (Mutex::default(), Mutex::default());
+        let (inboxes, outgoing) = (Mutex::default(), Mutex::new(Outgoing::new(&sockets[index])));
         Arc::new(Self { sockets, index, tick, metrics, inboxes, outgoing })
     }
 
