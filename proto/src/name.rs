@@ -173,6 +173,15 @@ impl UserName {
         Self(Name(format!("{GUEST}{n}").into()))
     }
 
+    /// The number of whom [`guest`](Self::guest) calls so.
+    pub fn guest_number(&self) -> Option<u64> {
+        let (guest, number) = self.as_str().split_at_checked(GUEST.len())?;
+        // `guest-07` is nobody's name, and not that of number 7.
+        let is_one = guest.eq_ignore_ascii_case(GUEST) && number.bytes().all(|byte| byte.is_ascii_digit());
+        let number = Some(number).filter(|number| is_one && (*number == "0" || !number.starts_with('0')));
+        number?.parse().ok()
+    }
+
     /// Who published a datagram that came from no member.
     pub fn udp() -> Self {
         Self(Name(UDP.into()))

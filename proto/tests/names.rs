@@ -81,6 +81,13 @@ fn the_server_gives_the_reserved_names() {
         assert_eq!(UserName::parse_any(text).as_ref(), Ok(name));
     }
     assert_eq!(UserName::guest(u64::MAX).as_str(), "guest-18446744073709551615");
+    for number in [0, 7, 100, u64::MAX] {
+        assert_eq!(UserName::guest(number).guest_number(), Some(number));
+    }
+    assert_eq!(UserName::parse_any("GUEST-7").unwrap().guest_number(), Some(7), "names have no case");
+    for nobody in ["guest-07", "guest-00", "guest-", "guest-7a", "guest-18446744073709551616", "guest", "bob"] {
+        assert_eq!(UserName::parse_any(nobody).unwrap().guest_number(), None, "{nobody}");
+    }
 }
 
 #[test]

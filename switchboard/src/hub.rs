@@ -12,11 +12,13 @@ mod fanout;
 mod history;
 pub(crate) mod identity;
 pub(crate) mod membership;
+mod names;
 pub(crate) mod outbox;
 pub(crate) mod peer;
 mod posting;
 mod presence;
 pub(crate) mod room;
+pub(crate) mod roster;
 mod socket;
 mod staging;
 pub(crate) mod tick;
@@ -27,8 +29,9 @@ pub(crate) use socket::{Gathering, OpenError, Sink, Source};
 
 use crate::sync::Mutex;
 use identity::{Identity, Known};
+use names::Names;
 use room::{Room, RoomInner, RoomOptions};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -94,7 +97,7 @@ pub struct Hub(Arc<HubInner>);
 #[derive(Default)]
 pub(crate) struct HubInner {
     rooms: Mutex<BTreeMap<RoomName, Arc<RoomInner>>>,
-    names: Mutex<HashMap<UserName, Arc<Known>>>,
+    names: Mutex<Names>,
     next_guest: AtomicU64,
     purged: Mutex<Option<Instant>>,
     holding: Arc<Holding>,
@@ -169,7 +172,7 @@ impl Hub {
 
     /// Whether somebody has that name now.
     pub fn has(&self, name: &UserName) -> bool {
-        self.0.names.lock().contains_key(name)
+        self.0.names.lock().get(name).is_some()
     }
 
     /// Closes the connection of that name ([`CloseReason::Closed`]). Says whether there was one.
@@ -231,13 +234,7 @@ impl HubInner {
     }
 
     pub(crate) fn forget(&self, name: &UserName) {
-        let mut names = self.names.lock();
-        names.remove(name);
-        // After a storm the table would keep its size for good.
-        if names.capacity() > 1024 && names.len() < names.capacity() / 8 {
-            let fit = names.len() * 2;
-            names.shrink_to(fit);
-        }
+        self.names.lock().remove(name);
     }
 }
 

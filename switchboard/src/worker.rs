@@ -5,10 +5,10 @@
 use crate::error::BoxError;
 use crate::hub::budget::Budget;
 use crate::hub::peer::{ConnectionId, Peer};
+use crate::hub::roster::Roster;
 use crate::hub::tick::Tick;
 use crate::metrics::Metrics;
 use crate::sync::Mutex;
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ pub(crate) struct Worker {
     pub(crate) handle: Handle,
     pub(crate) tick: Arc<Tick>,
     /// By number: who came first is looked at first, told of a drain first and listed first.
-    peers: Mutex<BTreeMap<ConnectionId, Arc<Peer>>>,
+    peers: Mutex<Roster<ConnectionId, Arc<Peer>>>,
     load: AtomicUsize,
 }
 
@@ -71,11 +71,11 @@ impl Worker {
     }
 
     pub(crate) fn leave(&self, id: ConnectionId) {
-        self.peers.lock().remove(&id);
+        self.peers.lock().remove(id);
     }
 
     pub(crate) fn peer(&self, id: ConnectionId) -> Option<Arc<Peer>> {
-        self.peers.lock().get(&id).cloned()
+        self.peers.lock().get(id).cloned()
     }
 
     pub(crate) fn peers(&self) -> Vec<Arc<Peer>> {

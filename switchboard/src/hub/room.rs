@@ -11,11 +11,11 @@ use super::membership::Join;
 use super::peer::Peer;
 use super::posting::{Form, MembershipId, Posting, Told};
 use super::presence::{Presence, When};
+use super::roster::Roster;
 use super::tick::Tick;
 use super::{Holding, HubLimits};
 use crate::sync::Mutex;
 use bytes::Bytes;
-use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -68,7 +68,7 @@ struct RoomState {
     /// The number of the last message.
     seq: u64,
     history: History,
-    members: BTreeMap<MembershipId, Option<Arc<Known>>>,
+    members: Roster<MembershipId, Option<Arc<Known>>>,
     /// Workers with members, and how many.
     ticks: Vec<(Arc<Tick>, usize)>,
     emptied: Instant,
@@ -91,7 +91,7 @@ impl RoomInner {
             state: Mutex::new(RoomState {
                 seq: 0,
                 history: History::default(),
-                members: BTreeMap::new(),
+                members: Roster::default(),
                 ticks: Vec::new(),
                 emptied: Instant::now(),
                 presence: Presence::default(),
@@ -202,7 +202,7 @@ impl RoomInner {
     /// Removes a member at this point in the order; `silent` tells nobody. Returns its name.
     pub(super) fn leave(self: &Arc<Self>, id: MembershipId, tick: &Arc<Tick>, silent: bool) -> Option<UserName> {
         let mut state = self.state.lock();
-        let name = state.members.remove(&id)?.map(|known| known.name());
+        let name = state.members.remove(id)?.map(|known| known.name());
         if let Some(place) = state.ticks.iter().position(|(known, _)| Arc::ptr_eq(known, tick)) {
             state.ticks[place].1 -= 1;
             if state.ticks[place].1 == 0 {
@@ -276,7 +276,7 @@ impl RoomInner {
 
 impl RoomState {
     fn name(&self, member: MembershipId) -> Option<UserName> {
-        self.members.get(&member)?.as_ref().map(|known| known.name())
+        self.members.get(member)?.as_ref().map(|known| known.name())
     }
 }
 

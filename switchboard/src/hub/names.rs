@@ -1,0 +1,44 @@
+//! Who is called what in a hub.
+//!
+//! Guests are found by their numbers: 16 bytes each, where a name in a hash table takes up to 56.
+
+use super::identity::Known;
+use super::roster::Roster;
+use std::collections::HashMap;
+use std::sync::Arc;
+use switchboard_proto::UserName;
+
+/// Everybody by name; each has one.
+#[derive(Default)]
+pub(super) struct Names {
+    guests: Roster<u64, Arc<Known>>,
+    taken: HashMap<UserName, Arc<Known>>,
+}
+
+impl Names {
+    pub(super) fn get(&self, name: &UserName) -> Option<&Arc<Known>> {
+        match name.guest_number() {
+            Some(number) => self.guests.get(number),
+            None => self.taken.get(name),
+        }
+    }
+
+    /// Enters a name that nobody has.
+    pub(super) fn insert(&mut self, name: UserName, known: Arc<Known>) {
+        match name.guest_number() {
+            Some(number) => self.guests.insert(number, known),
+            None => drop(self.taken.insert(name, known)),
+        }
+    }
+
+    pub(super) fn remove(&mut self, name: &UserName) {
+        match name.guest_number() {
+            Some(number) => drop(self.guests.remove(number)),
+            None => drop(self.taken.remove(name)),
+        }
+        // After a storm the table would keep its size for good.
+        if self.taken.capacity() > 1024 && self.taken.len() < self.taken.capacity() / 8 {
+            self.taken.shrink_to(self.taken.len() * 2);
+        }
+    }
+}
