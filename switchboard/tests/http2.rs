@@ -92,6 +92,19 @@ async fn requests_are_answered_beside_each_other() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn head_gets_the_headers_of_an_answer_and_no_body() {
+    let server = Running::http(serve);
+    let mut client = Client::connect(&server).await;
+    for (path, length) in [("/long", Some(LONG)), ("/stream", None)] {
+        let head = http::Request::head(format!("http://x{path}")).body(Whole::default()).unwrap();
+        let response = client.send(head).await.unwrap();
+        let told = response.headers().get("content-length").map(|length| length.to_str().unwrap().parse().unwrap());
+        assert_eq!((response.status().as_u16(), told), (200, length), "{path}");
+        assert!(hyper::body::Body::is_end_stream(response.body()), "{path}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_body_above_the_limit_ends_its_request_alone() {
     let server = Running::http(serve);
     let mut client = Client::connect(&server).await;

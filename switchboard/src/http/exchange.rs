@@ -198,7 +198,14 @@ impl Exchange {
     /// Takes what the service has answered, as hyper sends it.
     pub(super) fn answer(&self, response: Response, asked: Asked, answering: Answering) -> http::Response<Body> {
         let mut sent = match response.0 {
-            Answer::Whole(response) => {
+            Answer::Whole(mut response) => {
+                if asked.for_head {
+                    // Over HTTP/2 hyper sends whatever body there is.
+                    let length = std::mem::take(response.body_mut()).len();
+                    if length > 0 {
+                        response.headers_mut().entry(CONTENT_LENGTH).or_insert(length.into());
+                    }
+                }
                 answering.holding(response.body().len());
                 response.map(|bytes| Body::whole(bytes, answering))
             }
