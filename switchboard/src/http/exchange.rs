@@ -190,9 +190,10 @@ impl Exchange {
         self.state.lock().latest = None;
     }
 
-    /// Reads nothing behind the current answer: where the next request begins is not known.
+    /// Reads nothing behind the current answer: where the next request begins is not known, but over HTTP/2.
     pub(super) fn end_after_answer(&self) {
-        self.state.lock().is_last = true;
+        let mut state = self.state.lock();
+        state.is_last = state.stage != Stage::Streams;
     }
 
     /// Takes what the service has answered, as hyper sends it.
