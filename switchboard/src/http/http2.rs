@@ -35,9 +35,12 @@ pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Requests at a time: as many as browsers and RFC 9113 §5.1.2 ask for.
 const STREAMS: u32 = 100;
 
-/// Bytes of bodies that may come before anybody has asked for them: of one request, and of all. hyper holds them.
-const STREAM_WINDOW: u32 = 64 << 10;
-const CONNECTION_WINDOW: u32 = 256 << 10;
+/// Bytes of a body, or of a WebSocket, that may come before anybody has asked for them. hyper holds them.
+const STREAM_WINDOW: u32 = 32 << 10;
+
+/// The same of all streams. Also twice what h2 lets frames that wait fall short of 256 bytes each, in all, before it takes
+/// them for a flood: that much a WebSocket does whose window is full of the smallest frames, six bytes with their masks.
+const CONNECTION_WINDOW: u32 = STREAM_WINDOW / 6 * (256 - 6) * 2;
 
 /// Bytes of an answer that hyper takes before the client has made room.
 const SEND_BYTES: usize = 64 << 10;
