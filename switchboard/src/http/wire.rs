@@ -60,6 +60,10 @@ impl Read for Wire {
             let count = wanted.remaining().min(this.surplus.len());
             wanted.put_slice(&this.surplus[..count]);
             this.surplus.advance(count);
+            if this.surplus.is_empty() {
+                // Who is idle next owns no buffer.
+                this.surplus = BytesMut::new();
+            }
             return Poll::Ready(Ok(()));
         }
         this.poll_fill(cx, |bytes| {
