@@ -3,6 +3,7 @@
 //! Every fault of an endpoint is collected, in words that say what to type instead, and so is every fault of the
 //! certificates that it names. Nothing is resolved or bound here.
 
+use crate::percent::percent_decoded;
 use crate::services::{Add, SERVICES, Service};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV6};
@@ -352,23 +353,6 @@ impl Options {
         self.faults.extend(unknown);
         self.faults
     }
-}
-
-pub(crate) fn percent_decoded(text: &str) -> Result<Vec<u8>, String> {
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, after @ ..] = rest {
-        rest = after;
-        if *first != b'%' {
-            decoded.push(*first);
-            continue;
-        }
-        let digits = rest.first_chunk::<2>().filter(|digits| digits.iter().all(u8::is_ascii_hexdigit));
-        let byte = digits.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok());
-        decoded.push(byte.ok_or("a % is followed by two hexadecimal digits (%25 is a % itself)")?);
-        rest = &rest[2..];
-    }
-    Ok(decoded)
 }
 
 #[cfg(test)]

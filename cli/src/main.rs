@@ -6,6 +6,7 @@ mod config;
 mod connect;
 mod endpoint;
 mod logging;
+mod percent;
 mod serve;
 mod services;
 mod units;

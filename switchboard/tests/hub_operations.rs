@@ -3,33 +3,19 @@
 //! The steps and the model are the fuzz target's, and so are the sequences that are replayed here: an input once found
 //! interesting, or failing, stays a test.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::disallowed_methods,
-    clippy::print_stdout,
-    reason = "tests; the name of a sequence that fails is told"
-)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
 #[path = "../../fuzz/bodies/hub.rs"]
 mod body;
 #[path = "../../fuzz/bodies/hub_model.rs"]
 mod hub_model;
+mod seeds;
 
 use proptest::prelude::*;
-use std::fs;
-use std::path::Path;
 
 #[test]
 fn the_model_holds_on_every_seed() {
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/hub");
-    let mut seeds: Vec<_> = fs::read_dir(&corpus).unwrap().map(|entry| entry.unwrap().path()).collect();
-    assert!(!seeds.is_empty(), "{} holds nothing to replay", corpus.display());
-    seeds.sort();
-    for seed in seeds {
-        // Captured unless the test fails.
-        println!("{}", seed.display());
-        body::run(&fs::read(seed).unwrap());
-    }
+    seeds::replay("hub", body::run);
 }
 
 /// Steps that mostly do something: everybody connects and joins first, and most of what follows is talk.

@@ -83,11 +83,6 @@ fn files_that_are_not_there_are_told_apart_from_what_was_typed() {
 }
 
 #[test]
-fn values_are_percent_decoded() {
-    assert_eq!(percent_decoded("a%20b%ff+%c3%A9"), Ok(b"a b\xff+\xc3\xa9".to_vec()));
-}
-
-#[test]
 fn only_a_fixed_address_collides() {
     let collide = |one, other| {
         let parsed = |typed| Endpoint::parse(typed).expect("it is sound");

@@ -318,6 +318,9 @@ fn paged(list: &Reply, next: Option<String>) -> Response {
 }
 
 #[cfg(test)]
+#[path = "../../../../fuzz/bodies/request.rs"]
+mod body;
+#[cfg(test)]
 mod served;
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,7 @@
 
 use http::header::{HOST, ORIGIN};
 use http::request::Parts;
+use http::uri::Authority;
 use http::{HeaderName, HeaderValue, Version};
 use std::net::IpAddr;
 use switchboard::grammar::{ErrorCode, Failure};
@@ -115,7 +116,7 @@ impl Guard {
             "http" if !self.secure => ":80",
             _ => return false,
         };
-        place.eq_ignore_ascii_case(host.strip_suffix(port).unwrap_or(host))
+        !place.is_empty() && place.eq_ignore_ascii_case(host.strip_suffix(port).unwrap_or(host))
     }
 
     fn allows(&self, origin: &HeaderValue) -> bool {
@@ -130,18 +131,22 @@ impl Guard {
 
 /// By which name and port the server is asked for, in small letters.
 fn host(head: &Parts) -> Result<String, Failure> {
-    if let Some(authority) = head.uri.authority() {
-        return Ok(authority.as_str().to_ascii_lowercase());
-    }
     let mut hosts = head.headers.get_all(HOST).iter();
-    let host = match (hosts.next(), hosts.next()) {
-        (Some(host), None) => host.to_str().ok(),
+    let host = match (head.uri.authority(), hosts.next(), hosts.next()) {
+        (Some(authority), ..) => Some(authority.as_str()),
+        (None, Some(host), None) => host.to_str().ok(),
         // The first version of HTTP had no names; browsers speak later ones.
-        (None, None) if head.version == Version::HTTP_10 => Some(""),
+        (None, None, None) if head.version == Version::HTTP_10 => Some(""),
         _ => None,
     };
-    host.map(str::to_ascii_lowercase)
-        .ok_or_else(|| Failure::new(ErrorCode::BadArgument, "a request has one Host, which is ASCII"))
+    host.filter(|host| is_place(host)).map(str::to_ascii_lowercase).ok_or_else(|| {
+        Failure::new(ErrorCode::BadArgument, "a request has one Host: a name or an address, and perhaps a port")
+    })
+}
+
+/// Whether it is what RFC 9110 §7.2 has as a Host, which may be empty but holds nobody's name and password.
+fn is_place(host: &str) -> bool {
+    host.is_empty() || (!host.contains('@') && host.parse::<Authority>().is_ok())
 }
 
 /// What a page of another origin is told.
@@ -217,6 +222,7 @@ mod tests {
         ] {
             assert_eq!(refused(&guard, &[host, ("origin", origin)]), ErrorCode::ForbiddenOrigin, "{origin}");
         }
+        assert_eq!(refused(&guard, &[("host", ":80"), ("origin", "http://")]), ErrorCode::ForbiddenOrigin);
         for site in ["cross-site", "same-site", "anything"] {
             assert_eq!(refused(&guard, &[host, ("sec-fetch-site", site)]), ErrorCode::ForbiddenOrigin);
         }
@@ -280,6 +286,9 @@ mod tests {
         let guard = Guard { loopback: false, ..guard("") };
         assert_eq!(refused(&guard, &[]), ErrorCode::BadArgument);
         assert_eq!(refused(&guard, &[("host", "localhost"), ("host", "localhost")]), ErrorCode::BadArgument);
+        for host in ["localhost:80@evil.example", "evil.example@localhost", "local host", "a:1:2", "[::1", "a/b"] {
+            assert_eq!(refused(&guard, &[("host", host)]), ErrorCode::BadArgument, "{host}");
+        }
         let mut head = head(&[]);
         head.version = Version::HTTP_10;
         assert_eq!(guard.admit(&head).expect("it may ask"), Asker::Own);

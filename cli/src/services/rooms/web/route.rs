@@ -4,7 +4,7 @@
 //! part. `cli/assets/openapi.json` describes the same to programs; a test holds each to the other.
 
 use super::assets::{self, Asset};
-use crate::endpoint::percent_decoded;
+use crate::percent::percent_decoded;
 use http::Method;
 use std::str::FromStr;
 use switchboard::grammar::{ErrorCode, Failure, MessageId};

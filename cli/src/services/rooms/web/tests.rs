@@ -1,6 +1,7 @@
-//! `openapi.json` says what the routes are, all of it and nothing else.
+//! `openapi.json` says what the routes are, all of it and nothing else; and what a client asks for means one thing.
 
 use super::*;
+use proptest::prelude::*;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -81,4 +82,45 @@ fn every_reference_leads_somewhere() {
 #[test]
 fn the_description_is_of_this_version() {
     assert_eq!(description()["info"]["version"], env!("CARGO_PKG_VERSION"));
+}
+
+#[test]
+#[expect(clippy::print_stdout, reason = "the name of an input that fails is told")]
+fn requests_mean_one_thing_and_pages_of_others_none_on_every_seed() {
+    let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/corpus/request");
+    let seeds: Vec<_> = std::fs::read_dir(corpus).expect("it is there").map_while(Result::ok).collect();
+    assert!(!seeds.is_empty(), "{corpus} holds nothing to replay");
+    for seed in seeds {
+        // Captured unless the test fails.
+        println!("{}", seed.path().display());
+        body::run(&std::fs::read(seed.path()).expect("it can be read"));
+    }
+}
+
+/// Requests of which the parts are mostly right.
+fn requests() -> impl Strategy<Value = String> {
+    let path = "/(rooms|ws|rooms/(o%70s|[a-z.%]{0,4})(/(ws|events|messages|members)?)?)?";
+    let pair =
+        "(after|echo|follow|format|limit|name|room|since|skip|[a-z%]{1,3})=(1|on|raw|k3f9-7|ops|%6fps|[ -~]{0,6})";
+    let place = "(localhost|127.0.0.1|\\[::1\\]|evil.example|example.org|[a-z.@\\[\\]]{0,9})(:(80|443|3000|8082|x))?";
+    let site = "(none|same-origin|same-site|cross-site)?\n(navigate|cors)?";
+    (
+        "(GET|GET|GET|HEAD|POST|POST|PUT|OPTIONS)",
+        path,
+        prop::collection::vec(pair, 0..4),
+        (place, "((https?|ftp)://)?", place, prop::bool::ANY),
+        site,
+    )
+        .prop_map(|(method, path, pairs, (host, scheme, other, is_own), site)| {
+            let from = if is_own { &host } else { &other };
+            format!("{method}\n{path}?{}\n{host}\n{scheme}{from}\n{site}", pairs.join("&"))
+        })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn requests_mean_one_thing_and_pages_of_others_none(request in requests()) {
+        body::run(request.as_bytes());
+    }
 }

@@ -1,0 +1,156 @@
+//! Requests to rooms over HTTP: what one asks for can be written in one plain way and then means the same, only POST
+//! changes anything, and no page but our own and those that are named is answered.
+//!
+//! Beside `cli/src/services/rooms/web/`, whose parts it is included with.
+
+use super::guard::{Asker, Guard, Origins};
+use super::route::{Begin, Route, Socket, SocketKind, allowed, route};
+use http::request::Parts;
+use http::uri::Authority;
+use http::{Method, Request, Uri};
+use std::net::IpAddr;
+
+/// Pages of these may ask, where any may.
+const NAMED: &str = "https://example.org,http://[::1]:3000";
+
+/// Panics if a rule is broken on `data`: text, of which a line each is the method, path and query, and, where it is not
+/// empty, the value of `Host`, `Origin`, `Sec-Fetch-Site` and `Sec-Fetch-Mode`.
+pub(crate) fn run(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let mut lines = text.split('\n');
+    let mut line = || lines.next().unwrap_or_default();
+    let (Ok(method), target) = (line().parse::<Method>(), line()) else { return };
+    understand(&method, target);
+    let mut request = Request::builder().method(method).uri("/rooms");
+    for name in ["host", "origin", "sec-fetch-site", "sec-fetch-mode"] {
+        request = match line() {
+            "" => request,
+            value => request.header(name, value),
+        };
+    }
+    let Ok(request) = request.body(()) else { return };
+    let (head, ()) = request.into_parts();
+    for (loopback, secure) in [(true, false), (true, true), (false, false), (false, true)] {
+        for origins in [Origins::default(), Origins::parse(NAMED).expect("they are sound")] {
+            admit(&Guard { origins, loopback, secure }, &head);
+        }
+    }
+}
+
+fn understand(method: &Method, target: &str) {
+    let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
+    match route(method, path, query) {
+        Ok(understood) => {
+            assert_eq!(matches!(understood, Route::Publish { .. }), *method == Method::POST);
+            let turned: Option<String> = query.map(|query| query.rsplit('&').collect::<Vec<_>>().join("&"));
+            assert_eq!(route(method, path, turned.as_deref()).as_ref(), Ok(&understood), "parameters have no order");
+            if let Some((path, query)) = written(&understood) {
+                assert_eq!(route(method, &path, Some(&query)), Ok(understood), "{path}?{query}");
+            }
+        }
+        Err(failure) => {
+            // An explanation is short, and is none of the client's words.
+            let is_ours = failure.text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
+            assert!(failure.text.len() < 120 && is_ours, "{failure}");
+            assert!(allowed(path).is_none_or(|methods| methods.contains("OPTIONS")));
+        }
+    }
+}
+
+/// The plain way to write a route: each parameter, and each of its bytes percent-encoded.
+fn written(route: &Route) -> Option<(String, String)> {
+    let mut query = String::new();
+    let mut put = |key: &str, value: Option<String>| {
+        let Some(value) = value else { return };
+        query.extend(["&", key, "="]);
+        query.extend(value.bytes().map(|byte| format!("%{byte:02x}")));
+    };
+    let path = match route {
+        Route::Asset(_) | Route::Options { .. } => return None,
+        Route::Publish { room, name } => {
+            put("name", name.as_ref().map(ToString::to_string));
+            format!("/rooms/{room}")
+        }
+        Route::Socket(Socket { kind, name, since, format, echo }) => {
+            put("name", name.as_ref().map(ToString::to_string));
+            put("since", since.map(|id| id.to_string()));
+            put("format", format.map(|format| format.to_string()));
+            put("echo", echo.map(|echo| if echo { "on" } else { "off" }.to_owned()));
+            match kind {
+                SocketKind::Room(room) => format!("/rooms/{room}/ws"),
+                SocketKind::Grammar(room) => {
+                    put("room", room.as_ref().map(ToString::to_string));
+                    "/ws".to_owned()
+                }
+            }
+        }
+        Route::Events { room, since } => {
+            put("since", since.map(|id| id.to_string()));
+            format!("/rooms/{room}/events")
+        }
+        Route::Messages { room, since, limit } => {
+            put("since", since.map(|id| id.to_string()));
+            put("limit", limit.map(|limit| limit.to_string()));
+            format!("/rooms/{room}/messages")
+        }
+        Route::Follow { room, begin } => {
+            put("follow", Some("1".to_owned()));
+            match begin {
+                Begin::Since(id) => put("since", Some(id.to_string())),
+                Begin::Last(usize::MAX) => {}
+                Begin::Last(count) => put("limit", Some(count.to_string())),
+            }
+            format!("/rooms/{room}/messages")
+        }
+        Route::Rooms { after, limit } => {
+            put("after", after.as_ref().map(ToString::to_string));
+            put("limit", Some(limit.to_string()));
+            "/rooms".to_owned()
+        }
+        Route::Members { room, skip, limit } => {
+            put("skip", Some(skip.to_string()));
+            put("limit", Some(limit.to_string()));
+            format!("/rooms/{room}/members")
+        }
+    };
+    Some((path, query))
+}
+
+/// Who is admitted may be: the rules again, by way of another parser.
+fn admit(guard: &Guard, head: &Parts) {
+    let value = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
+    let Ok(asker) = guard.admit(head) else { return };
+    let host = value("host").expect("without a Host nobody is admitted").to_ascii_lowercase();
+    let named: Vec<_> = if guard.origins == Origins::default() { Vec::new() } else { NAMED.split(',').collect() };
+    if guard.loopback
+        && let Ok(authority) = host.parse::<Authority>()
+    {
+        let is_named = named.iter().any(|origin| origin.ends_with(&format!("://{host}")));
+        assert!(is_local(authority.host()) || is_named, "{host} is no name of this machine");
+    }
+    match (asker, value("origin")) {
+        (Asker::Own, Some(origin)) => {
+            let origin: Uri = origin.parse().expect("our own origin is a URL");
+            let (Some(scheme), Some(from)) = (origin.scheme_str(), origin.authority()) else { panic!("{origin}") };
+            assert!(scheme == "https" || (scheme == "http" && !guard.secure), "{origin}");
+            let port = if scheme == "https" { 443 } else { 80 };
+            let to: Authority = host.parse().expect("what an origin is like is a name");
+            assert!(from.host().eq_ignore_ascii_case(to.host()), "{origin} is not {host}");
+            assert_eq!(from.port_u16().unwrap_or(port), to.port_u16().unwrap_or(port), "{origin} is not {host}");
+        }
+        (Asker::Allowed(allowed), Some(origin)) => {
+            assert!(allowed == origin && named.iter().any(|named| named.eq_ignore_ascii_case(origin)), "{origin}");
+        }
+        (Asker::Own, None) => {
+            assert!(matches!(value("sec-fetch-site"), None | Some("same-origin" | "none")), "another site's page");
+        }
+        (Asker::Visitor, None) => assert_eq!(value("sec-fetch-mode"), Some("navigate")),
+        (asker, origin) => panic!("{asker:?} of {origin:?}"),
+    }
+}
+
+fn is_local(name: &str) -> bool {
+    let address = name.trim_start_matches('[').trim_end_matches(']');
+    let is_loopback = address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    is_loopback || name.is_empty() || name == "localhost" || name.ends_with(".localhost")
+}
