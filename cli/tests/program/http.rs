@@ -1,6 +1,7 @@
 //! Rooms over HTTP: what clients send and get, byte for byte, and who is answered at all.
 
 mod browsers;
+mod hostile;
 mod publishing;
 mod sockets;
 mod streams;
