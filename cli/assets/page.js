@@ -36,6 +36,8 @@ let allRooms = { rooms: [], total: 0 };
 let drawing = 0;
 /** Whether there was a connection, and is none. */
 let lost = false;
+/** Counts down to the next attempt. @type {ReturnType<typeof setInterval> | undefined} */
+let counting;
 /** The rooms that are remembered. */
 let remembered = '';
 
@@ -126,10 +128,7 @@ function connection({ state, delay = 0 }) {
     lamp.dataset.state = state;
     lamp.textContent = { open: 'Connected', connecting: 'Connecting', waiting: 'Offline' }[state] ?? 'Closed';
     find('banner', HTMLElement).hidden = state === 'open' || (state === 'connecting' && !chat.connections);
-    const seconds = Math.ceil(delay / 1000);
-    const what = chat.connections ? 'The connection is lost.' : 'There is no connection.';
-    const next = state === 'connecting' ? 'Connecting.' : `Trying again ${seconds > 3 ? `in ${seconds} s` : 'now'}.`;
-    find('banner-text', HTMLElement).textContent = `${what} ${next}`;
+    tellNext(state, delay);
     find('retry', HTMLButtonElement).hidden = state !== 'waiting';
     // Told once, and not with each attempt.
     const isLost = state !== 'open' && chat.connections > 0;
@@ -141,6 +140,20 @@ function connection({ state, delay = 0 }) {
         countPeople();
     }
     show();
+}
+
+/** Says what comes next, and counts the seconds until then. @param {string} state @param {number} delay */
+function tellNext(state, delay) {
+    clearInterval(counting);
+    const what = chat.connections ? 'The connection is lost.' : 'There is no connection.';
+    const ends = Date.now() + delay;
+    const tell = () => {
+        const seconds = Math.ceil((ends - Date.now()) / 1000);
+        const next = state === 'connecting' ? 'Connecting.' : `Trying again ${seconds > 1 ? `in ${seconds} s` : 'now'}.`;
+        find('banner-text', HTMLElement).textContent = `${what} ${next}`;
+    };
+    tell();
+    if (state === 'waiting') counting = setInterval(tell, 1_000);
 }
 
 // What one types.
