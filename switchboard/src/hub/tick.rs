@@ -27,6 +27,9 @@ const READ_BYTES: usize = 64 << 10;
 const INBOX_ENTRIES: usize = 1 << 20;
 const INBOX_BYTES: usize = 64 << 20;
 
+/// Memory that a list keeps from one tick to the next; what it grew by in a storm is given back.
+const KEPT_BYTES: usize = 64 << 10;
+
 pub(crate) struct Tick {
     dirty: Mutex<Vec<Arc<Peer>>>,
     inbox: Mutex<Inbox>,
@@ -169,6 +172,7 @@ impl Running {
             };
             if !entries.is_empty() {
                 rooms.apply(&mut entries, lost).await;
+                entries.shrink_to(KEPT_BYTES / size_of::<Entry>());
             }
             std::mem::swap(&mut batch, &mut tick.dirty.lock());
             for (flushed, peer) in batch.drain(..).enumerate() {
@@ -177,6 +181,7 @@ impl Running {
                 }
                 peer.flush();
             }
+            batch.shrink_to(KEPT_BYTES / size_of::<Arc<Peer>>());
             let gathered = std::mem::take(&mut *tick.gathered.lock());
             for gathering in gathered {
                 gathering.flush();
