@@ -206,12 +206,12 @@ impl std::fmt::Debug for Hub {
 }
 
 impl HubInner {
-    /// Makes `known` a guest, under the next number.
-    pub(crate) fn name_guest(&self, known: impl FnOnce(UserName) -> Arc<Known>) -> Arc<Known> {
+    /// Enters whom `known` makes of the next number as the guest of that number.
+    pub(crate) fn enter_guest(&self, known: impl FnOnce(u64) -> Arc<Known>) -> Arc<Known> {
         // Relaxed: only uniqueness matters. Guests' names are reserved, so nobody else can have taken one.
-        let name = UserName::guest(self.next_guest.fetch_add(1, Ordering::Relaxed) + 1);
-        let known = known(name.clone());
-        self.names.lock().insert(name, Arc::clone(&known));
+        let number = self.next_guest.fetch_add(1, Ordering::Relaxed) + 1;
+        let known = known(number);
+        self.names.lock().enter_guest(number, Arc::clone(&known));
         known
     }
 

@@ -39,17 +39,32 @@ pub struct Identity {
 pub(crate) struct Known {
     pub(super) peer: Arc<Peer>,
     hub: Arc<HubInner>,
-    state: Mutex<(UserName, Form)>,
+    state: Mutex<(Called, Form)>,
+}
+
+enum Called {
+    /// By its number, which is made a name when somebody asks: most of those who only listen are guests for good.
+    Guest(u64),
+    Name(UserName),
+}
+
+impl Called {
+    fn name(&self) -> UserName {
+        match self {
+            Self::Guest(number) => UserName::guest(*number),
+            Self::Name(name) => name.clone(),
+        }
+    }
 }
 
 impl Known {
     pub(super) fn name(&self) -> UserName {
-        self.state.lock().0.clone()
+        self.state.lock().0.name()
     }
 
     /// Returns the name until now.
     pub(super) fn take_name(&self, to: UserName) -> UserName {
-        std::mem::replace(&mut self.state.lock().0, to)
+        std::mem::replace(&mut self.state.lock().0, Called::Name(to)).name()
     }
 
     pub(super) fn form(&self) -> Form {
@@ -60,7 +75,8 @@ impl Known {
 impl Identity {
     pub(super) fn new(hub: Arc<HubInner>, peer: Arc<Peer>, form: Form) -> Self {
         let entered = Arc::clone(&hub);
-        let known = entered.name_guest(|name| Arc::new(Known { peer, hub, state: Mutex::new((name, form)) }));
+        let called = |number| Mutex::new((Called::Guest(number), form));
+        let known = entered.enter_guest(|number| Arc::new(Known { peer, hub, state: called(number) }));
         Self { known }
     }
 

@@ -23,10 +23,14 @@ impl Names {
         }
     }
 
+    pub(super) fn enter_guest(&mut self, number: u64, known: Arc<Known>) {
+        self.guests.insert(number, known);
+    }
+
     /// Enters a name that nobody has.
     pub(super) fn insert(&mut self, name: UserName, known: Arc<Known>) {
         match name.guest_number() {
-            Some(number) => self.guests.insert(number, known),
+            Some(number) => self.enter_guest(number, known),
             None => drop(self.taken.insert(name, known)),
         }
     }
