@@ -229,19 +229,20 @@ async fn wait_until_ready(plan: &Plan, shared: &Shared, view: &mut View) -> anyh
         if ready + failed >= wanted && ready > 0 {
             return Ok(());
         }
-        let first_error = || shared.first_error.lock().clone().unwrap_or_else(|| "no answer".to_owned());
+        let first_error = shared.first_error.lock().clone();
         if failed >= wanted {
-            return Err(anyhow!("{}: {}", plan.url.typed, first_error()));
+            return Err(anyhow!("{}: {}", plan.url.typed, first_error.as_deref().unwrap_or("no connection")));
         }
         if (ready, failed) != before {
             (before, since) = ((ready, failed), Instant::now());
         }
         if since.elapsed() > PATIENCE + spread {
             let silent = wanted - ready - failed;
+            let error = first_error.map_or(String::new(), |error| format!(": {error}"));
             return Err(anyhow!(
-                "{}: {silent} of {wanted} connections heard nothing: {}",
+                "{}: {silent} of {wanted} connections {}{error}",
                 plan.url.typed,
-                first_error()
+                unheard(plan.scenario)
             ));
         }
         let stopped = tokio::select! {
@@ -251,6 +252,15 @@ async fn wait_until_ready(plan: &Plan, shared: &Shared, view: &mut View) -> anyh
         if stopped {
             return Err(anyhow!("stopped before all connections were ready"));
         }
+    }
+}
+
+/// What a connection lacks that is never ready.
+fn unheard(scenario: Scenario) -> &'static str {
+    match scenario {
+        Scenario::Echo | Scenario::Udp => "were not answered with what they had sent",
+        Scenario::Rooms => "heard nothing of what was published",
+        Scenario::Idle => "did not come about",
     }
 }
 

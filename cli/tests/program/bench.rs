@@ -3,9 +3,11 @@
 mod cost;
 mod faulty;
 
+use crate::connect::terminal::Session;
 use crate::process::{Place, Program, command, run};
 use crate::tls::Pair;
 use faulty::{Chat, Echo};
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::io::{Read as _, Write as _};
@@ -136,6 +138,74 @@ fn websockets_echo_and_have_rooms() {
 }
 
 #[test]
+fn connections_come_from_as_many_addresses_as_are_asked_for() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let url = format!("tcp://{}", listener.local_addr().expect("it is bound"));
+    // They stay open until the run is over.
+    let server = thread::spawn(move || listener.incoming().take(7).collect::<Result<Vec<_>, _>>());
+    let options = ["--connections", "7", "--source-addresses", "3", "--duration", "1s"];
+    assert_eq!(run(&[&["bench", "idle", &url][..], &options].concat()).code, Some(0));
+    let streams = server.join().expect("no panic").expect("connections");
+    let sources: Vec<_> =
+        streams.iter().map(|stream| stream.peer_addr().expect("it was connected").ip().to_string()).collect();
+    let counts =
+        ["127.1.0.1", "127.1.0.2", "127.1.0.3"].map(|source| sources.iter().filter(|one| *one == source).count());
+    assert_eq!(counts, [3, 2, 2], "{sources:?}");
+}
+
+#[test]
+fn the_rate_rises_before_it_is_measured() {
+    let server = Program::serve(&["echo=tcp://127.0.0.1:0"]);
+    let url = &server.listeners[0].url;
+    let end = run(&["bench", "echo", url, "--json", "--duration", "1s", "--rate", "200", "--ramp", "1s"]);
+    let report: Value = serde_json::from_str(&end.output.join("\n")).expect("JSON");
+    let intervals = report["intervals"].as_array().expect("a list");
+    let sent: Vec<_> =
+        intervals.iter().map(|interval| (interval["measured"] == true, count(interval, "sent"))).collect();
+    assert_eq!(sent.iter().map(|(measured, _)| *measured).collect::<Vec<_>>(), [false, false, true]);
+    if !is_starved(&report) {
+        assert!((90..=110).contains(&sent[0].1) && (190..=210).contains(&sent[1].1), "{sent:?}");
+    }
+}
+
+#[test]
+fn on_a_terminal_there_is_a_live_view_or_a_line_a_second() {
+    let server = Program::serve(&["echo=tcp://127.0.0.1:0"]);
+    let arguments = ["bench", "echo", &server.listeners[0].url, "--duration", "1s", "--warmup", "0"];
+    let mut live = Session::open(&arguments, &[]);
+    live.shows("measuring: 0 of 1 s");
+    // The screen is given back before the summary comes.
+    live.shows("\x1b[?1049l");
+    live.shows("0 lost, 0 duplicated");
+    assert_eq!(live.code(), Some(0));
+    let mut plain = Session::open(&[&arguments[..], &["--no-tui"]].concat(), &[]);
+    plain.shows("    1 s  ");
+    plain.shows("0 lost, 0 duplicated");
+    assert_eq!((plain.code(), plain.seen.contains('\x1b')), (Some(0), false), "{:?}", plain.seen);
+}
+
+#[test]
+fn a_key_ends_a_run_early_with_what_was_seen() {
+    let server = Program::serve(&["echo=tcp://127.0.0.1:0"]);
+    let url = &server.listeners[0].url;
+    let mut live = Session::open(&["bench", "echo", url, "--duration", "1h", "--warmup", "0"], &[]);
+    live.shows("measuring: 0 of 3600 s");
+    live.press("q");
+    live.shows("stopped before its time");
+    assert_eq!(live.code(), Some(0));
+}
+
+#[test]
+fn more_connections_than_descriptors_are_too_many() {
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit");
+    let connections = most.min(5_000_000).to_string();
+    let end = run(&["bench", "idle", "tcp://127.0.0.1:1", "--connections", &connections, "--source-addresses", "1"]);
+    let needed = most + 64;
+    let error = format!("error: {needed} descriptors are needed, and the limit is {most}: ulimit -n");
+    assert_eq!((end.code, end.log), (Some(1), vec![error]));
+}
+
+#[test]
 fn certificates_are_checked_against_those_that_are_given() {
     let (pair, other) = (Pair::new("bench", "127.0.0.1"), Pair::new("bench", "other.test"));
     let server = Program::serve(&[&format!("echo=tls://127.0.0.1:0?{}", pair.query())]);
@@ -151,6 +221,10 @@ fn certificates_are_checked_against_those_that_are_given() {
     let end = run(&arguments("echo", &url, &["--ca", &certificate]));
     assert_eq!(end.code, Some(1));
     assert!(end.log[0].contains("invalid peer certificate"), "{:?}", end.log);
+    let plain = Program::serve(&["echo=tcp://127.0.0.1:0"]);
+    let url = plain.listeners[0].url.replace("tcp", "tls");
+    let end = run(&arguments("echo", &url, &[]));
+    assert_eq!(end.log, [format!("error: {url}: the server does not speak TLS")]);
 }
 
 #[test]
@@ -159,7 +233,15 @@ fn a_page_needs_nothing_else() {
     let place = Place::new("bench.html");
     measure("echo", &server.listeners[0].url, &["--html", &place.to_string()]);
     let page = std::fs::read_to_string(&*place).expect("it was written");
-    for part in ["<!doctype html>", "<polyline", "Latency by percentile", "prefers-color-scheme", "0 lost", "</html>"] {
+    for part in [
+        "<!doctype html>",
+        "<polyline",
+        ">0.6 s<",
+        "Latency by percentile",
+        "prefers-color-scheme",
+        "0 lost",
+        "</html>",
+    ] {
         assert!(page.contains(part), "{part} is missing in\n{page}");
     }
     // Nothing is loaded from anywhere.

@@ -2,7 +2,7 @@
 
 mod identity;
 mod reconnect;
-mod terminal;
+pub(crate) mod terminal;
 
 use crate::process::{Place, Program, command};
 use crate::tls::Pair;

@@ -116,7 +116,12 @@ impl Tls {
         if let Err(error) = self.session.process_new_packets() {
             // The peer is told why, if it still listens.
             let _ = self.session.write_tls(&mut self.socket);
-            return Err(io::Error::other(error));
+            return Err(match error {
+                Error::InvalidMessage(_) if self.session.is_handshaking() => {
+                    io::Error::other("the server does not speak TLS")
+                }
+                error => io::Error::other(error),
+            });
         }
         Ok(read)
     }

@@ -13,22 +13,26 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
 /// A program on a terminal of 80 columns and 24 lines.
-pub(super) struct Session {
+pub(crate) struct Session {
     child: Child,
     keys: File,
     coming: Receiver<Vec<u8>>,
     /// All that the terminal was sent.
-    pub(super) seen: String,
+    pub(crate) seen: String,
     /// How much of it was waited for.
     waited: usize,
 }
 
 impl Session {
+    /// Of `switchboard connect`.
     pub(super) fn start(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+        Self::open(&[&["connect"], arguments].concat(), environment)
+    }
+
+    pub(crate) fn open(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
         let terminal = openpty(&size, None).unwrap();
-        let arguments: Vec<_> = ["connect"].iter().chain(arguments).copied().collect();
-        let mut program = command(&arguments);
+        let mut program = command(arguments);
         program.env("TERM", "xterm-256color").envs(environment.iter().copied());
         program.stdin(Stdio::from(terminal.slave.try_clone().unwrap())).stdout(terminal.slave);
         let child = program.spawn().unwrap();
@@ -46,12 +50,12 @@ impl Session {
         Self { child, keys: File::from(terminal.master), coming, seen: String::new(), waited: 0 }
     }
 
-    pub(super) fn press(&mut self, keys: &str) {
+    pub(crate) fn press(&mut self, keys: &str) {
         self.keys.write_all(keys.as_bytes()).unwrap();
     }
 
     /// Waits until the terminal was sent `text`, behind what was waited for before.
-    pub(super) fn shows(&mut self, text: &str) {
+    pub(crate) fn shows(&mut self, text: &str) {
         loop {
             if let Some(found) = self.seen[self.waited..].find(text) {
                 self.waited += found + text.len();
@@ -70,7 +74,7 @@ impl Session {
     }
 
     /// Waits for the end, and says its code.
-    pub(super) fn code(&mut self) -> Option<i32> {
+    pub(crate) fn code(&mut self) -> Option<i32> {
         self.child.wait().unwrap().code()
     }
 
