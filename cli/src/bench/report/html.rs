@@ -13,10 +13,11 @@ table{border-collapse:collapse}th,td{text-align:left;padding:.2rem 1rem .2rem 0;
 th{font-weight:600;white-space:nowrap}td{overflow-wrap:anywhere}
 .broken{color:var(--c);font-weight:600}
 svg{width:100%;height:auto}svg text{font:12px system-ui,sans-serif;fill:var(--faint)}
-.grid{stroke:var(--line)}.s{fill:none;stroke-width:2}
+@media(max-width:40rem){svg text{font-size:18px}}
+.grid{stroke:var(--line)}.early{fill:var(--line);opacity:.4}.s{fill:none;stroke-width:2}
 .a{stroke:var(--a)}.b{stroke:var(--b)}.c{stroke:var(--c)}.d{stroke:var(--d)}
-.key{display:inline-block;width:1rem;border-top:3px solid;vertical-align:middle;margin:0 .3rem 0 1rem}
-.key.a{border-color:var(--a)}.key.b{border-color:var(--b)}.key.c{border-color:var(--c)}.key.d{border-color:var(--d)}
+.name{white-space:nowrap}.key{display:inline-block;width:1rem;border-top:3px solid;vertical-align:middle;margin:0 .3rem 0 1rem}
+.key.a{border-color:var(--a)}.key.b{border-color:var(--b)}.key.c{border-color:var(--c)}.key.d{border-color:var(--d)}.key.early{border-color:var(--line)}
 ";
 
 /// Where a chart's lines are in its picture.
@@ -59,22 +60,18 @@ impl Report {
 
     fn put_rate(&self, page: &mut String) {
         let rate = |of: fn(&IntervalReport) -> u64| {
-            let each = self.intervals.iter();
-            each.map(|one| (one.until_s, of(one) as f64 / (one.until_s - one.from_s).max(1e-9))).collect::<Vec<_>>()
+            self.over_time(|one| Some(of(one) as f64 / (one.until_s - one.from_s).max(1e-9)))
         };
         let series =
             [("received a second", "a", rate(|one| one.received)), ("sent a second", "b", rate(|one| one.sent))];
         let most = series.iter().flat_map(|(.., points)| points).map(|(_, rate)| *rate).fold(1.0, f64::max);
         let (step, steps) = round_steps(most);
         let lines: Vec<_> = (0..=steps).map(|line| f64::from(line) * step).map(|rate| (rate, shown(rate))).collect();
-        put_chart(page, "Rate", &series, &lines, &self.seconds());
+        put_chart(page, "Rate", &series, &lines, &self.seconds(), self.early());
     }
 
     fn put_latency(&self, page: &mut String) {
-        let at = |of: fn(&Spread) -> f64| {
-            let each = self.intervals.iter().filter_map(|one| Some((one.until_s, log(of(one.latency_us.as_ref()?)))));
-            each.collect::<Vec<_>>()
-        };
+        let at = |of: fn(&Spread) -> f64| self.over_time(|one| Some(log(of(one.latency_us.as_ref()?))));
         let series = [
             ("p50", "d", at(|spread| spread.p50)),
             ("p99", "a", at(|spread| spread.p99)),
@@ -82,7 +79,7 @@ impl Report {
             ("max", "c", at(|spread| spread.max)),
         ];
         let lines = decades(series.iter().flat_map(|(.., points)| points));
-        put_chart(page, "Latency over time", &series, &lines, &self.seconds());
+        put_chart(page, "Latency over time", &series, &lines, &self.seconds(), self.early());
     }
 
     /// Latency by percentile, where each step to the right is a ten times rarer message.
@@ -98,9 +95,9 @@ impl Report {
         ];
         let points: Vec<_> = points.into_iter().map(|(rarity, latency)| (rarity, log(latency))).collect();
         let lines = decades(points.iter());
-        let names = ["0 %", "90 %", "99 %", "99.9 %", "99.99 %"];
-        let columns: Vec<_> = names.iter().enumerate().map(|(at, name)| (at as f64, (*name).to_owned())).collect();
-        put_chart(page, "Latency by percentile", &[("latency", "a", points)], &lines, &columns);
+        let names = ["0 %", "50 %", "90 %", "99 %", "99.9 %", "99.99 %"];
+        let columns: Vec<_> = points.iter().zip(names).map(|((rarity, _), name)| (*rarity, name.to_owned())).collect();
+        put_chart(page, "Latency by percentile", &[("latency", "a", points)], &lines, &columns, None);
     }
 
     fn put_options(&self, page: &mut String) {
@@ -112,6 +109,20 @@ impl Report {
         page.push_str("</table>\n");
     }
 
+    /// A point for each second, at its end, and one where the first begins.
+    fn over_time(&self, of: impl Fn(&IntervalReport) -> Option<f64>) -> Vec<(f64, f64)> {
+        let mut points: Vec<_> = self.intervals.iter().filter_map(|one| Some((one.until_s, of(one)?))).collect();
+        let begin = self.intervals.first().and_then(|one| Some((one.from_s, of(one)?)));
+        points.splice(0..0, begin);
+        points
+    }
+
+    /// Until when nothing is measured.
+    fn early(&self) -> Option<f64> {
+        let begin = self.intervals.iter().find(|one| one.measured).or(self.intervals.last())?.from_s;
+        (begin > 0.0).then_some(begin)
+    }
+
     /// A column for each end of time.
     fn seconds(&self) -> Vec<(f64, String)> {
         let until = self.intervals.last().map_or(1.0, |one| one.until_s);
@@ -119,7 +130,7 @@ impl Report {
         (0..=steps)
             .map(|column| f64::from(column) * step)
             .filter(|at| *at <= until)
-            .map(|at| (at, format!("{at} s")))
+            .map(|at| (at, format!("{at:.*} s", decimals(step))))
             .collect()
     }
 }
@@ -146,18 +157,24 @@ fn round_steps(most: f64) -> (f64, u32) {
     (step, steps)
 }
 
+/// Digits behind the point that tell steps apart.
+fn decimals(step: f64) -> usize {
+    std::iter::successors(Some(step), |step| Some(step * 10.0)).take(9).take_while(|step| *step < 0.99).count()
+}
+
 fn shown(rate: f64) -> String {
     if rate.fract() == 0.0 { rounded(rate) } else { format!("{rate:.1}") }
 }
 
 /// Draws lines over a grid. `lines` and `columns` are where the grid is, and what is written there; the first and the last are the
-/// edges.
+/// edges. Until `early` nothing is measured.
 fn put_chart(
     page: &mut String,
     title: &str,
     series: &[Series<'_>],
     lines: &[(f64, String)],
     columns: &[(f64, String)],
+    early: Option<f64>,
 ) {
     let edges =
         |marks: &[(f64, String)]| (marks.first().map_or(0.0, |mark| mark.0), marks.last().map_or(1.0, |mark| mark.0));
@@ -167,10 +184,16 @@ fn put_chart(
     let x = |value: f64| LEFT + (value - left) / (right - left) * (RIGHT - LEFT);
     let y = |value: f64| BOTTOM - (value - bottom) / (top - bottom).max(1e-9) * (BOTTOM - TOP);
     let _ = write!(page, "<h2>{title}");
-    for (name, class, _) in series {
-        let _ = write!(page, "<span class=\"key {class}\"></span><small>{name}</small>");
+    let keys = series.iter().map(|(name, class, _)| (*name, *class)).chain(early.map(|_| ("warm-up", "early")));
+    for (name, class) in keys {
+        let _ = write!(page, " <span class=\"name\"><span class=\"key {class}\"></span><small>{name}</small></span>");
     }
     let _ = writeln!(page, "</h2>\n<svg viewBox=\"0 0 750 250\" role=\"img\" aria-label=\"{title}\">");
+    if let Some(until) = early {
+        let (width, height) = (x(until) - LEFT, BOTTOM - TOP);
+        let _ =
+            writeln!(page, "<rect class=\"early\" x=\"{LEFT}\" y=\"{TOP}\" width=\"{width:.1}\" height=\"{height}\"/>");
+    }
     for (value, name) in lines {
         let at = y(*value);
         let _ = writeln!(
@@ -182,7 +205,9 @@ fn put_chart(
     }
     for (value, name) in columns {
         let at = x(*value);
-        let _ = writeln!(page, "<text x=\"{at:.1}\" y=\"{}\" text-anchor=\"middle\">{name}</text>", BOTTOM + 20.0);
+        // The last one would stand out over the edge.
+        let anchor = if at > RIGHT - 10.0 { "end" } else { "middle" };
+        let _ = writeln!(page, "<text x=\"{at:.1}\" y=\"{}\" text-anchor=\"{anchor}\">{name}</text>", BOTTOM + 20.0);
     }
     for (name, class, points) in series.iter().filter(|(.., points)| !points.is_empty()) {
         let points: Vec<_> = points.iter().map(|(one, other)| format!("{:.1},{:.1}", x(*one), y(*other))).collect();
@@ -207,6 +232,11 @@ mod tests {
     #[test]
     fn steps_are_round_and_few() {
         assert_eq!([7.0, 10.0, 1234.0, 1.0].map(round_steps), [(2.0, 4), (2.0, 5), (500.0, 3), (0.2, 5)]);
+    }
+
+    #[test]
+    fn steps_are_told_apart() {
+        assert_eq!([2.0, 1.0, 0.5, 0.2, 0.02].map(decimals), [0, 0, 1, 1, 2]);
     }
 
     #[test]
