@@ -226,6 +226,43 @@ fn ten_thousand_forged_joins_get_little_and_leave_nothing() {
 }
 
 #[test]
+fn a_public_address_answers_a_flood_of_joins_a_hundred_times_and_members_are_not_held_up() {
+    let program = one_worker(&["rooms=udp://0.0.0.0:0"]);
+    let member = Mote::member(&program, 0, "lobby");
+    #[expect(clippy::disallowed_methods, reason = "the program's clock cannot be stopped")]
+    let started = std::time::Instant::now();
+    let strangers: Vec<_> = (0..50).map(|_| Mote::new(&program, 0)).collect();
+    for _ in 0..10 {
+        for stranger in &strangers {
+            stranger.say("/join lobby");
+        }
+    }
+    // Behind all of them.
+    member.expect_nothing();
+    let most = 100 + 10 * (started.elapsed().as_secs() as usize + 1);
+    let mut answers = 0;
+    for stranger in &strangers {
+        stranger.0.set_nonblocking(true).expect("a socket");
+        while stranger.0.recv(&mut [0; 64]).is_ok() {
+            answers += 1;
+        }
+    }
+    assert!((90..=most).contains(&answers), "{answers} answers, and {most} at most");
+    assert_eq!(member.ask("/who"), "* [lobby] 1 member: guest-1");
+}
+
+#[test]
+fn a_member_that_joins_over_and_over_is_limited_as_by_any_transport() {
+    let program = one_worker(&[UDP]);
+    let member = Mote::member(&program, 0, "lobby");
+    let limited = |command: &str| member.ask(command).starts_with("! rate-limited: too many joins, leaves and names");
+    // More than come at once, with enough to spare for those that time allows meanwhile.
+    let refused = (0..100).filter(|_| limited("/join lobby")).count();
+    assert!(refused > 10, "{refused}");
+    member.expect_nothing();
+}
+
+#[test]
 fn strange_datagrams_harm_nobody() {
     let program = one_worker(&[ROOMS, &format!("{UDP}?format=json")]);
     let mut watcher = Peer::enter(&program, 0);
