@@ -257,7 +257,7 @@ async fn a_bad_frame_ends_its_own_websocket_with_its_code() {
 /// Small messages are what a chat is made of: a browser sends each in a frame of its own, and as many as the window takes.
 #[tokio::test(start_paused = true)]
 async fn many_small_messages_at_once_are_no_flood() {
-    const COUNT: usize = (32 << 10) / 6;
+    const COUNT: usize = (64 << 10) / 6;
     let server = Running::http(serve);
     let mut peer = server.connect();
     // CONNECT of /ws of http at x, by the protocol of WebSockets, in HPACK.

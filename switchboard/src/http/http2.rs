@@ -36,7 +36,7 @@ pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const STREAMS: u32 = 100;
 
 /// Bytes of a body, or of a WebSocket, that may come before anybody has asked for them. hyper holds them.
-const STREAM_WINDOW: u32 = 32 << 10;
+const STREAM_WINDOW: u32 = 64 << 10;
 
 /// The same of all streams. Also twice what h2 lets frames that wait fall short of 256 bytes each, in all, before it takes
 /// them for a flood: that much a WebSocket does whose window is full of the smallest frames, six bytes with their masks.
