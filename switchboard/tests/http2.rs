@@ -12,6 +12,7 @@ use std::sync::Arc;
 use switchboard::Limits;
 use switchboard::http::{Request, Response};
 use switchboard::prelude::*;
+use switchboard::testing::Peer;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -111,6 +112,45 @@ async fn a_body_above_the_limit_ends_its_request_alone() {
     let post = http::Request::post("http://x/body").body(Whole(Bytes::from(vec![b'x'; 1 << 20]))).unwrap();
     assert_eq!(client.send(post).await.unwrap().status(), 413);
     assert_eq!(client.get("/").await.status(), 200);
+}
+
+/// The kind and the flags of each frame of stream 1 that has come.
+async fn frames(peer: &mut Peer) -> Vec<(u8, u8)> {
+    let bytes = peer.chunk().await.unwrap();
+    let mut rest = &bytes[..];
+    let mut frames = Vec::new();
+    while let [high, middle, low, kind, flags, stream @ ..] = rest.get(..9).unwrap_or_default() {
+        if stream == [0, 0, 0, 1] {
+            frames.push((*kind, *flags));
+        }
+        rest = &rest[9 + usize::from(*high) * 65_536 + usize::from(*middle) * 256 + usize::from(*low)..];
+    }
+    frames
+}
+
+/// What is still on its way is passed over for a moment: some clients take a reset for the answer.
+#[tokio::test(start_paused = true)]
+async fn who_is_refused_may_send_its_body_to_the_end() {
+    const DATA: &[u8] = b"\0\x03\xe8\0\0\0\0\0\x01";
+    let data = [DATA, &[b'x'; 1_000]].concat();
+    for goes_on in [true, false] {
+        let server = Running::http(serve);
+        let mut peer = server.connect();
+        // POST of /body of http at x, in HPACK, and a part of the body.
+        let head = b"\0\0\x0c\x01\x04\0\0\0\x01\x83\x04\x05/body\x86\x41\x01x";
+        peer.send([HELLO, head, &data].concat()).await;
+        tokio::time::sleep(secs(1)).await;
+        assert_eq!(frames(&mut peer).await, [(1, 4), (0, 0)], "the answer, which has no end yet");
+        if goes_on {
+            peer.send(data.repeat(100)).await;
+            peer.send(b"\0\0\0\0\x01\0\0\0\x01").await;
+            tokio::time::sleep(secs(1)).await;
+            assert!(frames(&mut peer).await.ends_with(&[(0, 1)]), "its end, and no reset");
+        } else {
+            tokio::time::sleep(secs(2)).await;
+            assert_eq!(frames(&mut peer).await, [(0, 1), (3, 0)], "its end and a reset");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,6 +1,7 @@
 //! What the parts of one HTTP connection share: how far it is with its requests, and what comes after them.
 
 use super::Begin;
+use super::request::Unread;
 use super::response::{Answer, Body, Response};
 use super::tunnel;
 use crate::hub::peer::{Peer, Protocol};
@@ -15,6 +16,7 @@ use parking_lot::Mutex;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
 use switchboard_proto::CloseReason;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -173,6 +175,7 @@ impl Exchange {
             pieces: AtomicUsize::new(0),
             is_owed: AtomicBool::new(false),
             task: Mutex::new(None),
+            unread: Mutex::new(None),
         });
         state.latest = Some(Arc::clone(&underway)).filter(|_| state.stage == Stage::Streams);
         drop(state);
@@ -315,6 +318,8 @@ pub(super) struct Underway {
     /// hyper has one that the client has not made room for.
     is_owed: AtomicBool,
     task: Mutex<Option<AbortHandle>>,
+    /// What is still to come of its body, once nobody wants it any more.
+    unread: Mutex<Option<Unread>>,
 }
 
 impl Underway {
@@ -337,6 +342,24 @@ impl Underway {
     /// It is `task` that writes to the client from now on.
     pub(super) fn written_by(&self, task: AbortHandle) {
         *self.task.lock() = Some(task);
+    }
+
+    pub(super) fn leave_unread(&self, unread: Unread) {
+        *self.unread.lock() = Some(unread);
+    }
+
+    pub(super) fn has_unread(&self) -> bool {
+        self.unread.lock().is_some()
+    }
+
+    /// Waits until what nobody wants has come, or for a moment at most.
+    pub(super) fn poll_unread(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut unread = self.unread.lock();
+        if let Some(rest) = &mut *unread {
+            ready!(rest.poll_over(cx));
+            *unread = None;
+        }
+        Poll::Ready(())
     }
 
     /// Ends the stream, whatever it has left to send.

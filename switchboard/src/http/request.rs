@@ -5,19 +5,24 @@ use super::response::Response;
 use crate::hub::peer::{ConnectionId, PeerAddr};
 use bytes::{Bytes, BytesMut};
 use http::request::Parts;
-use http::{HeaderMap, Method, StatusCode, Uri};
+use http::{HeaderMap, Method, StatusCode, Uri, Version};
 use hyper::body::{Body as _, Incoming};
 use hyper::upgrade::OnUpgrade;
 use std::fmt;
-use std::future::{pending, poll_fn};
+use std::future::{Future, pending, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
-use tokio::time::sleep_until;
+use std::task::{Context, Poll};
+use tokio::time::{Sleep, sleep, sleep_until};
+
+/// Bytes of a body that nobody wanted which are passed over: who sends more is not waited for.
+const UNWANTED_BYTES: usize = 1 << 20;
 
 /// A request. Its head is whole; its body may still be on its way.
 pub struct Request {
     pub(super) head: Parts,
-    pub(super) body: Incoming,
+    /// Until the request is dropped.
+    pub(super) body: Option<Incoming>,
     pub(super) underway: Arc<Underway>,
     /// Where it asks for a WebSocket over HTTP/2, what its stream becomes.
     pub(super) tunnel: Option<OnUpgrade>,
@@ -78,7 +83,7 @@ impl Request {
             }
         };
         let body = tokio::select! {
-            body = receive(&mut self.body, limit, &self.underway) => body,
+            body = receive(self.body.as_mut(), limit, &self.underway) => body,
             () = late => Err(BodyError::Slow),
         };
         if body.is_err() {
@@ -88,7 +93,8 @@ impl Request {
     }
 }
 
-async fn receive(incoming: &mut Incoming, limit: usize, underway: &Underway) -> Result<Bytes, BodyError> {
+async fn receive(incoming: Option<&mut Incoming>, limit: usize, underway: &Underway) -> Result<Bytes, BodyError> {
+    let Some(incoming) = incoming else { unreachable!("it is taken when nobody can ask any more") };
     let announced = incoming.size_hint().lower();
     if announced > limit as u64 {
         return Err(BodyError::TooLong);
@@ -104,6 +110,42 @@ async fn receive(incoming: &mut Incoming, limit: usize, underway: &Underway) -> 
         underway.holding(body.len());
     }
     Ok(body.freeze())
+}
+
+impl Drop for Request {
+    /// Of HTTP/2, what the client still sends is passed over while it is answered: one whose stream is reset may take that for
+    /// the answer, as curl 7.88 does. Of HTTP/1.1, hyper and the end of the connection do the same.
+    fn drop(&mut self) {
+        let unread = self.body.take().filter(|body| self.head.version == Version::HTTP_2 && !body.is_end_stream());
+        if let Some(body) = unread {
+            let linger = self.underway.exchange.peer.listener.timeouts.linger;
+            self.underway.leave_unread(Unread { body, left: UNWANTED_BYTES, end: Box::pin(sleep(linger)) });
+        }
+    }
+}
+
+/// What is still to come of a body that nobody wants.
+pub(super) struct Unread {
+    body: Incoming,
+    left: usize,
+    end: Pin<Box<Sleep>>,
+}
+
+impl Unread {
+    /// Waits until the client has sent it, or for a moment at most.
+    pub(super) fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while self.left > 0 {
+            match Pin::new(&mut self.body).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    let bytes = frame.data_ref().map_or(0, Bytes::len);
+                    self.left = self.left.saturating_sub(bytes);
+                }
+                Poll::Ready(_) => break,
+                Poll::Pending => return self.end.as_mut().poll(cx),
+            }
+        }
+        Poll::Ready(())
+    }
 }
 
 impl fmt::Debug for Request {

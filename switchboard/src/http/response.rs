@@ -133,6 +133,9 @@ impl Body {
         let answering = self.answering.as_ref();
         match &mut self.content {
             Content::Whole(bytes) if answering.is_some_and(|answering| answering.exchange.is_multiplexed()) => {
+                if let (true, Some(answering)) = (bytes.is_empty(), answering) {
+                    ready!(answering.poll_unread(cx));
+                }
                 Poll::Ready(Ok(bytes.split_to(bytes.len().min(PIECE_BYTES))))
             }
             Content::Whole(bytes) => Poll::Ready(Ok(std::mem::take(bytes))),
@@ -170,7 +173,8 @@ impl hyper::body::Body for Body {
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(&self.content, Content::Whole(bytes) if bytes.is_empty())
+        let has_unread = self.answering.as_ref().is_some_and(|answering| answering.has_unread());
+        matches!(&self.content, Content::Whole(bytes) if bytes.is_empty()) && !has_unread
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -223,7 +223,7 @@ where
             let refusal = Response::plain(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "too many headers");
             return Box::pin(async move { Ok(exchange.answer(refusal, asked, answering)) });
         }
-        let responding = (self.service)(Request { head, body, underway: Arc::clone(&answering), tunnel });
+        let responding = (self.service)(Request { head, body: Some(body), underway: Arc::clone(&answering), tunnel });
         Box::pin(async move { Ok(exchange.answer(responding.await, asked, answering)) })
     }
 }

@@ -79,7 +79,7 @@ impl Request {
         if only(headers, SEC_WEBSOCKET_VERSION) != Some(WebSocket::VERSION.as_bytes()) {
             return Err(Refusal::Wanted("another version of WebSocket"));
         }
-        if !self.body.is_end_stream() {
+        if self.body.as_ref().is_some_and(|body| !body.is_end_stream()) {
             return Err(Refusal::Bad("a WebSocket is not opened with a body"));
         }
         if is_tunnel {
