@@ -331,7 +331,7 @@ WORKLOADS = (
         bench=("--rate", "1", "--size", "128", "--warmup", "1s", "--duration", "2s"),
         servers=(ROOMS, REDIS, NATS, go("chat")),
         rows=(Row("15,000", ("--connections", "15000"), {"switchboard": 1500}),),
-        rounds=1,
+        rounds=3,
     ),
     Workload(
         name="idle",
@@ -342,7 +342,7 @@ WORKLOADS = (
         bench=("--duration", "3s"),
         servers=(switchboard("echo=tcp://127.0.0.1:{port}?idle=off", TCP), go("echo")),
         rows=(Row("10,000", ("--connections", "10000"), {"switchboard": 1200}),),
-        rounds=1,
+        rounds=3,
     ),
     Workload(
         name="idle-tls",
@@ -356,7 +356,7 @@ WORKLOADS = (
             TLS_PEER,
         ),
         rows=(Row("5,000", ("--connections", "5000"), {"switchboard": 12000}),),
-        rounds=1,
+        rounds=3,
     ),
     Workload(
         name="idle-websockets",
@@ -372,7 +372,7 @@ WORKLOADS = (
             websocket_peer("echo", "512"),
         ),
         rows=(Row("10,000", ("--connections", "10000"), {"switchboard": 1500}),),
-        rounds=1,
+        rounds=3,
     ),
     Workload(
         name="generator",
