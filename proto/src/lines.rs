@@ -27,14 +27,14 @@ impl Codec for Lines {
         };
         let end = self.searched + found + 1;
         // The last line takes the memory along, instead of sharing it with nothing.
-        let mut text = if end == input.len() { std::mem::take(input) } else { input.split_to(end) }.freeze();
+        let bytes = if end == input.len() { std::mem::take(input) } else { input.split_to(end) }.freeze();
         self.searched = 0;
-        let terminator = if text.ends_with(b"\r\n") { Terminator::CrLf } else { Terminator::Lf };
-        text.truncate(text.len() - terminator.as_bytes().len());
-        if text.len() > frame_bytes {
+        let terminator = if bytes.ends_with(b"\r\n") { Terminator::CrLf } else { Terminator::Lf };
+        let line = Line { bytes, behind: terminator.len(), terminator };
+        if line.as_bytes().len() > frame_bytes {
             return Err(FrameError::TooLong { limit: frame_bytes });
         }
-        Ok(Some(Line { text, terminator }))
+        Ok(Some(line))
     }
 
     fn decode_end(&mut self, input: &mut BytesMut, frame_bytes: usize) -> Result<Option<Line>, FrameError> {
@@ -45,7 +45,7 @@ impl Codec for Lines {
         if input.len() > frame_bytes {
             return Err(FrameError::TooLong { limit: frame_bytes });
         }
-        Ok(Some(Line { text: input.split().freeze(), terminator: Terminator::None }))
+        Ok(Some(Line { bytes: input.split().freeze(), behind: 0, terminator: Terminator::None }))
     }
 
     fn carries(payload: &[u8]) -> bool {
@@ -53,8 +53,12 @@ impl Codec for Lines {
     }
 
     fn encode(&mut self, line: Line, output: &mut Output) {
-        output.share(line.text);
-        output.put(line.terminator.as_bytes());
+        let terminator = line.terminator;
+        if line.behind == terminator.len() {
+            return output.share(line.bytes);
+        }
+        output.share(line.into_bytes());
+        output.put(terminator.as_bytes());
     }
 }
 
@@ -79,6 +83,11 @@ impl Terminator {
             Self::CrLf => b"\r\n",
         }
     }
+
+    /// Bytes on the wire, which tell one from another.
+    fn len(self) -> u8 {
+        self.as_bytes().len() as u8
+    }
 }
 
 /// One line: bytes, and how they ended. Cloning and passing on copy no text.
@@ -89,24 +98,29 @@ impl Terminator {
 /// A received line shares the memory of the read that it came with: to keep one for long, copy it.
 #[derive(Clone, Default)]
 pub struct Line {
-    text: Bytes,
+    /// The text, and if it was received what it ended with: most lines are sent on as they came.
+    bytes: Bytes,
+    /// Bytes behind the text.
+    behind: u8,
+    /// What it is sent with.
     terminator: Terminator,
 }
 
 impl Line {
     /// The text, terminator excluded.
     pub fn as_bytes(&self) -> &[u8] {
-        &self.text
+        &self.bytes[..self.bytes.len() - usize::from(self.behind)]
     }
 
     /// The text, terminator excluded, without a copy.
-    pub fn into_bytes(self) -> Bytes {
-        self.text
+    pub fn into_bytes(mut self) -> Bytes {
+        self.bytes.truncate(self.bytes.len() - usize::from(self.behind));
+        self.bytes
     }
 
     /// The text, with U+FFFD for what is not UTF-8.
     pub fn to_str_lossy(&self) -> Cow<'_, str> {
-        String::from_utf8_lossy(&self.text)
+        String::from_utf8_lossy(self)
     }
 
     /// How it ended, or will end.
@@ -124,13 +138,13 @@ impl Deref for Line {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &self.text
+        self.as_bytes()
     }
 }
 
 impl AsRef<[u8]> for Line {
     fn as_ref(&self) -> &[u8] {
-        &self.text
+        self.as_bytes()
     }
 }
 
@@ -142,13 +156,13 @@ impl fmt::Display for Line {
 
 impl fmt::Debug for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Line({:?}, {:?})", self.text, self.terminator)
+        write!(f, "Line({:?}, {:?})", self.bytes.slice_ref(self), self.terminator)
     }
 }
 
 impl PartialEq<str> for Line {
     fn eq(&self, other: &str) -> bool {
-        self.text == other.as_bytes()
+        self.as_bytes() == other.as_bytes()
     }
 }
 
@@ -161,7 +175,7 @@ impl PartialEq<&str> for Line {
 /// Lines are equal when their texts are: how they ended is transport.
 impl PartialEq for Line {
     fn eq(&self, other: &Self) -> bool {
-        self.text == other.text
+        self.as_bytes() == other.as_bytes()
     }
 }
 
@@ -169,13 +183,13 @@ impl Eq for Line {}
 
 impl From<Bytes> for Line {
     fn from(text: Bytes) -> Self {
-        Self { text, terminator: Terminator::Lf }
+        Self { bytes: text, behind: 0, terminator: Terminator::Lf }
     }
 }
 
 impl From<Line> for Bytes {
     fn from(line: Line) -> Self {
-        line.text
+        line.into_bytes()
     }
 }
 

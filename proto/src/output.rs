@@ -27,6 +27,7 @@ pub struct Output {
 
 impl Output {
     /// Copies `bytes` to the end.
+    #[inline]
     pub fn put(&mut self, bytes: &[u8]) {
         if self.tail.capacity() - self.tail.len() < bytes.len() {
             self.make_room(bytes.len());
