@@ -17,11 +17,11 @@ svg{width:100%;height:auto}svg text{font:12px system-ui,sans-serif;fill:var(--fa
 .grid{stroke:var(--line)}.early{fill:var(--line);opacity:.4}.s{fill:none;stroke-width:2}
 .a{stroke:var(--a)}.b{stroke:var(--b)}.c{stroke:var(--c)}.d{stroke:var(--d)}
 .name{white-space:nowrap}.key{display:inline-block;width:1rem;border-top:3px solid;vertical-align:middle;margin:0 .3rem 0 1rem}
-.key.a{border-color:var(--a)}.key.b{border-color:var(--b)}.key.c{border-color:var(--c)}.key.d{border-color:var(--d)}.key.early{border-color:var(--line)}
+.key.a{border-color:var(--a)}.key.b{border-color:var(--b)}.key.c{border-color:var(--c)}.key.d{border-color:var(--d)}.key.early{border-color:var(--line);opacity:1}
 ";
 
 /// Where a chart's lines are in its picture.
-const LEFT: f64 = 70.0;
+const LEFT: f64 = 90.0;
 const RIGHT: f64 = 730.0;
 const TOP: f64 = 10.0;
 const BOTTOM: f64 = 220.0;
