@@ -9,7 +9,9 @@ use bytes::{Bytes, BytesMut};
 use std::sync::Arc;
 use std::time::Duration;
 use switchboard::prelude::*;
-use switchboard::{DatagramLimits, FrameError, Output, Rate, RepliesPerSource, Tcp, Tls, Udp, Unix, WebSocketKind};
+use switchboard::{
+    ConnectionError, DatagramLimits, FrameError, Output, Rate, RepliesPerSource, Tcp, Tls, Udp, Unix, WebSocketKind,
+};
 
 pub(super) const SERVICE: Service = Service {
     name: "echo",
@@ -33,21 +35,21 @@ fn parse(address: &Address, options: &mut Options) -> Add {
             let (prefix, idle) = stream(prefix, options);
             Box::new(move |server, shared| {
                 let tcp = Tcp::new(address).timeouts(Timeouts { idle, ..shared.timeouts });
-                server.listen(tcp, move |conn| echo(conn, Arc::clone(&prefix)))
+                server.listen(tcp, move |conn| echo(conn, &prefix))
             })
         }
         Address::Tls(address, certificates) => {
             let (prefix, idle) = stream(prefix, options);
             Box::new(move |server, shared| {
                 let tls = Tls::new(address, &certificates).timeouts(Timeouts { idle, ..shared.timeouts });
-                server.listen(tls, move |conn| echo(conn, Arc::clone(&prefix)))
+                server.listen(tls, move |conn| echo(conn, &prefix))
             })
         }
         Address::Unix(path) => {
             let (prefix, idle) = stream(prefix, options);
             Box::new(move |server, shared| {
                 let unix = Unix::new(path).timeouts(Timeouts { idle, ..shared.timeouts });
-                server.listen(unix, move |conn| echo(conn, Arc::clone(&prefix)))
+                server.listen(unix, move |conn| echo(conn, &prefix))
             })
         }
         Address::Http(address) => {
@@ -79,13 +81,25 @@ fn stream(prefix: Option<Vec<u8>>, options: &mut Options) -> (Arc<[u8]>, Option<
     (prefix, options.value("idle", parse_timeout).unwrap_or(Some(IDLE)))
 }
 
-async fn echo(mut conn: Connection<PrefixedLines>, prefix: Arc<[u8]>) -> Result {
-    conn.codec_mut().prefix = prefix;
-    while let Some(line) = conn.recv().await? {
-        received::log(conn.peer(), &line);
-        conn.send(line).await?;
+fn echo(mut conn: Connection<PrefixedLines>, prefix: &Arc<[u8]>) -> impl Future<Output = Result> + use<> {
+    conn.codec_mut().prefix = Arc::clone(prefix);
+    async move {
+        loop {
+            let received = conn.recv().await;
+            let Some(sending) = reply(&mut conn, received)? else { return Ok(()) };
+            sending.await?;
+        }
     }
-    Ok(())
+}
+
+/// Apart, since a future keeps room for all that is looked at in it, and there are thousands that wait.
+fn reply(
+    conn: &mut Connection<PrefixedLines>,
+    received: Result<Option<Line>, ConnectionError>,
+) -> Result<Option<impl Future<Output = Result<(), ConnectionError>>>, ConnectionError> {
+    let Some(line) = received? else { return Ok(None) };
+    received::log(conn.peer(), &line);
+    Ok(Some(conn.send(line)))
 }
 
 async fn echo_messages(mut conn: Connection<WebSocket>, prefix: Arc<[u8]>) -> Result {

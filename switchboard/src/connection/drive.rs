@@ -62,13 +62,16 @@ enum Phase {
     Handled {
         outcome: Outcome,
     },
-    Closing {
-        outcome: Outcome,
-        reason: CloseReason,
-        /// Until the peer has finished; none if there is nothing to wait for.
-        source: Option<Box<dyn Source>>,
-        sending: bool,
-    },
+    /// Boxed, since it is over soon, and all that are open would have room for it.
+    Closing(Box<Closing>),
+}
+
+struct Closing {
+    outcome: Outcome,
+    reason: CloseReason,
+    /// Until the peer has finished; none if there is nothing to wait for.
+    source: Option<Box<dyn Source>>,
+    sending: bool,
 }
 
 impl<F, E, A> Future for Serve<F, A>
@@ -106,13 +109,13 @@ where
                     };
                     let reason = peer.start_close(outcome.reason(finished, &peer.listener.drain), farewell);
                     let outcome = std::mem::replace(outcome, Outcome::Finished);
-                    *this.phase = Phase::Closing { outcome, reason, source, sending: true };
+                    *this.phase = Phase::Closing(Box::new(Closing { outcome, reason, source, sending: true }));
                 }
-                Phase::Closing { outcome, reason, source, sending } => {
-                    let politely = ready!(poll_close(peer, cx, *reason, source, sending));
+                Phase::Closing(closing) => {
+                    let politely = ready!(poll_close(peer, cx, closing));
                     let unwritten = peer.finish_close(!politely);
-                    let (peer, reason) = (Arc::clone(peer), *reason);
-                    let outcome = std::mem::replace(outcome, Outcome::Finished);
+                    let (peer, reason) = (Arc::clone(peer), closing.reason);
+                    let outcome = std::mem::replace(&mut closing.outcome, Outcome::Finished);
                     // Out of every list before it is logged and counted as closed.
                     *this.entered = None;
                     report(&peer, reason, unwritten, outcome);
@@ -199,32 +202,26 @@ impl Outcome {
 
 /// Flushes, shuts down the write side, then reads and discards until the peer has finished: a socket closed over unread
 /// input is reset, and the peer loses what it had not read yet. Says whether all of that came to its end.
-fn poll_close(
-    peer: &Peer,
-    cx: &mut Context<'_>,
-    reason: CloseReason,
-    source: &mut Option<Box<dyn Source>>,
-    sending: &mut bool,
-) -> Poll<bool> {
-    if reason.ending() == Ending::Abrupt {
+fn poll_close(peer: &Peer, cx: &mut Context<'_>, closing: &mut Closing) -> Poll<bool> {
+    if closing.reason.ending() == Ending::Abrupt {
         return Poll::Ready(false);
     }
     if peer.poll_drive(cx).is_ready() {
         // Past the shutdown only the peer's own end is missing: the kernel goes on sending what it holds.
-        return Poll::Ready(!*sending && !peer.is_aborted());
+        return Poll::Ready(!closing.sending && !peer.is_aborted());
     }
-    if *sending {
+    if closing.sending {
         if ready!(peer.poll_finish_sending(cx)).is_err() {
             return Poll::Ready(false);
         }
-        *sending = false;
+        closing.sending = false;
     }
-    while let Some(reading) = source {
+    while let Some(reading) = &mut closing.source {
         let mut shared = peer.tick.read_buffer.lock();
         let mut buffer = ReadBuf::new(&mut shared);
         let read = ready!(reading.poll_read(cx, &mut buffer));
         if read.is_err() || buffer.filled().is_empty() {
-            *source = None;
+            closing.source = None;
         }
     }
     Poll::Ready(true)
