@@ -223,6 +223,20 @@ test('by TLS it is the same, on one connection', async () => {
     assert.deepEqual(told, { nextHopProtocol: 'h2', status: 200 });
     // RFC 8441 has another answer than RFC 6455: the WebSocket is within the connection that the page came by.
     assert.deepEqual([tab.handshakes, clear.handshakes], [[200], [101]]);
+    // It sends each message in a frame of its own, and many at once are no flood.
+    const heard = await tab.run(() => new Promise((resolve, reject) => {
+        const socket = new WebSocket(`wss://${location.host}/rooms/burst/ws?format=raw&echo=on`);
+        let heard = 0;
+        socket.onopen = () => {
+            for (let number = 0; number < 2_000; number += 1) socket.send('!');
+        };
+        socket.onmessage = () => {
+            heard += 1;
+            if (heard === 2_000) resolve(heard);
+        };
+        socket.onclose = ({ code }) => reject(new Error(`closed by ${code} behind ${heard}`));
+    }));
+    assert.equal(heard, 2_000);
 });
 
 test('what is said is text, whatever it looks like', async () => {
