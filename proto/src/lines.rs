@@ -108,6 +108,7 @@ pub struct Line {
 
 impl Line {
     /// The text, terminator excluded.
+    #[inline]
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..self.bytes.len() - usize::from(self.behind)]
     }
@@ -137,6 +138,7 @@ impl Line {
 impl Deref for Line {
     type Target = [u8];
 
+    #[inline]
     fn deref(&self) -> &[u8] {
         self.as_bytes()
     }
