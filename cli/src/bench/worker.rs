@@ -115,6 +115,7 @@ pub(super) struct Worker<S> {
     phase: Phase,
     /// The clock's time at which the run began.
     began: u64,
+    last_cut: u64,
     next_cut: u64,
     /// Links with something to send.
     dirty: Vec<usize>,
@@ -147,6 +148,7 @@ impl<S: Scenario> Worker<S> {
             links: Links::new(links.map(|index| (index, index < plan.slow_readers)), connector),
             churn: Churn::new(plan.connections, plan.churn, plan.seed),
             tally: Tally::new(plan.phases.measured()),
+            last_cut: 0,
             next_cut: plan.phases.next_cut(0),
             // Room for the longest prefix that anybody puts in front of a reply.
             batch: Batch::new(plan.size + 512),
@@ -210,14 +212,22 @@ impl<S: Scenario> Worker<S> {
             }
         }
         let now = self.now();
-        if self.phase != Phase::Draining && self.shared.stops().is_some_and(|stop| now >= stop) {
+        if self.phase != Phase::Draining
+            && let Some(stop) = self.shared.stops().filter(|stop| now >= *stop)
+        {
             self.tally.end(now);
+            if self.phase == Phase::Running {
+                // All threads cut there, so that what was seen of the last second counts too.
+                let last = stop.min(end);
+                self.cut_until(last);
+                if self.last_cut < last {
+                    self.cut(last);
+                }
+            }
             self.drain();
         }
         if self.phase == Phase::Running {
-            while self.next_cut <= now && self.next_cut <= end {
-                self.cut();
-            }
+            self.cut_until(now.min(end) + 1);
             wake.at(Some(self.next_cut));
             if now >= end {
                 self.drain();
@@ -234,9 +244,17 @@ impl<S: Scenario> Worker<S> {
         self.shared.finish_sending();
     }
 
-    fn cut(&mut self) {
-        let snapshot = self.tally.cut(self.next_cut, thread_time());
-        self.next_cut = self.plan.phases.next_cut(self.next_cut);
+    /// Cuts where it is time to, before `limit`.
+    fn cut_until(&mut self, limit: u64) {
+        while self.next_cut < limit {
+            self.cut(self.next_cut);
+            self.next_cut = self.plan.phases.next_cut(self.next_cut);
+        }
+    }
+
+    fn cut(&mut self, at: u64) {
+        self.last_cut = at;
+        let snapshot = self.tally.cut(at, thread_time());
         // Nobody counts any more if the main thread is gone.
         let _ = self.snapshots.blocking_send((self.number, snapshot));
     }

@@ -191,6 +191,7 @@ fn a_key_ends_a_run_early_with_what_was_seen() {
     let mut live = Session::open(&["bench", "echo", url, "--duration", "1h", "--warmup", "0"], &[]);
     live.shows("measuring: 0 of 3600 s");
     live.press("q");
+    live.shows("0 lost, 0 duplicated");
     live.shows("stopped before its time");
     assert_eq!(live.code(), Some(0));
 }
