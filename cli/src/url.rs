@@ -88,6 +88,10 @@ impl Url {
         let (scheme, rest) = typed.split_once("://").ok_or("not a URL, as in tcp://127.0.0.1:8081")?;
         let known = Scheme::NAMES.iter().find(|(name, _)| *name == scheme);
         let Some((_, scheme)) = known else {
+            if let "http" | "https" = scheme {
+                let (web, place) = (scheme.replace("http", "ws"), rest.split('/').next().unwrap_or(rest));
+                return Err(format!("{scheme} is for browsers and curl; rooms have a WebSocket at {web}://{place}/ws"));
+            }
             let names = Scheme::NAMES.map(|(name, _)| name).join(", ");
             return Err(format!("unknown scheme `{scheme}`; known: {names}"));
         };
@@ -153,6 +157,7 @@ mod tests {
         for (typed, fault) in [
             ("127.0.0.1:1", "not a URL, as in tcp://127.0.0.1:8081"),
             ("gopher://localhost:1", "unknown scheme `gopher`; known: tcp, tls, unix, udp, ws, wss"),
+            ("http://h:1/", "http is for browsers and curl; rooms have a WebSocket at ws://h:1/ws"),
             ("tcp://localhost", "missing port, as in localhost:8081"),
             ("tcp://[::1]", "missing port, as in [::1]:8081"),
             ("tcp://localhost:0", "port 0 is no server's"),
