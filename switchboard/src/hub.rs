@@ -208,7 +208,7 @@ impl std::fmt::Debug for Hub {
 impl HubInner {
     /// Enters whom `known` makes of the next number as the guest of that number.
     pub(crate) fn enter_guest(&self, known: impl FnOnce(u64) -> Arc<Known>) -> Arc<Known> {
-        // Relaxed: only uniqueness matters. Guests' names are reserved, so nobody else can have taken one.
+        // Relaxed: only uniqueness matters. Nobody can take a guest's name.
         let number = self.next_guest.fetch_add(1, Ordering::Relaxed) + 1;
         let known = known(number);
         self.names.lock().enter_guest(number, Arc::clone(&known));
@@ -223,7 +223,12 @@ impl HubInner {
     /// Gives `known` another name, unless somebody else has it. Returns the one until now.
     pub(crate) fn rename(&self, known: &Arc<Known>, to: &UserName) -> Option<UserName> {
         let mut names = self.names.lock();
-        if names.get(to).is_some_and(|other| !Arc::ptr_eq(other, known)) {
+        let is_free = match names.get(to) {
+            Some(other) => Arc::ptr_eq(other, known),
+            // A guest's is for whoever gets its number.
+            None => to.guest_number().is_none(),
+        };
+        if !is_free {
             return None;
         }
         // Under the same lock: two renames of one connection at a time must not leave it entered twice.

@@ -93,7 +93,7 @@ impl Identity {
     /// Takes another name, and returns the one until now. [`Membership::renamed`] tells a room.
     ///
     /// # Errors
-    /// Somebody else has it.
+    /// Somebody else has it, or it is a guest's.
     pub fn rename(&self, to: UserName) -> Result<UserName, NameTaken> {
         self.known.hub.rename(&self.known, &to).ok_or(NameTaken(to))
     }

@@ -4,7 +4,7 @@ use crate::node::{Node, user};
 use bytes::Bytes;
 use std::time::Duration;
 use switchboard::prelude::*;
-use switchboard::{Format, Join, NameTaken, TellError};
+use switchboard::{Format, Join, NameTaken, TellError, UserName};
 use tokio::time::sleep;
 
 // Names.
@@ -15,6 +15,10 @@ async fn guests_are_numbered_and_a_number_does_not_come_back() {
     let (alice, bob) = (node.member("lobby").await, node.member("lobby").await);
     assert_eq!((alice.me.name(), bob.me.name()), (user("guest-1"), user("guest-2")));
     drop(bob);
+    for number in [2, 3] {
+        let guest = UserName::guest(number);
+        assert_eq!(alice.me.rename(guest.clone()), Err(NameTaken(guest)), "it is another's, or will be");
+    }
     assert_eq!(node.member("lobby").await.me.name(), user("guest-3"));
 }
 
