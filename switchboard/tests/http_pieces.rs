@@ -6,6 +6,7 @@
 
 #[path = "../../fuzz/bodies/http.rs"]
 mod body;
+#[path = "../../fuzz/bodies/seeds.rs"]
 mod seeds;
 #[path = "../../fuzz/bodies/stream.rs"]
 #[expect(dead_code, reason = "only how a stream is split")]

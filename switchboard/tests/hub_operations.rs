@@ -9,6 +9,7 @@
 mod body;
 #[path = "../../fuzz/bodies/hub_model.rs"]
 mod hub_model;
+#[path = "../../fuzz/bodies/seeds.rs"]
 mod seeds;
 
 use proptest::prelude::*;

@@ -321,6 +321,9 @@ fn paged(list: &Reply, next: Option<String>) -> Response {
 #[path = "../../../../fuzz/bodies/request.rs"]
 mod body;
 #[cfg(test)]
+#[path = "../../../../fuzz/bodies/seeds.rs"]
+mod seeds;
+#[cfg(test)]
 mod served;
 #[cfg(test)]
 mod tests;

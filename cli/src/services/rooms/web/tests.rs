@@ -85,16 +85,8 @@ fn the_description_is_of_this_version() {
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "the name of an input that fails is told")]
 fn requests_mean_one_thing_and_pages_of_others_none_on_every_seed() {
-    let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/corpus/request");
-    let seeds: Vec<_> = std::fs::read_dir(corpus).expect("it is there").map_while(Result::ok).collect();
-    assert!(!seeds.is_empty(), "{corpus} holds nothing to replay");
-    for seed in seeds {
-        // Captured unless the test fails.
-        println!("{}", seed.path().display());
-        body::run(&std::fs::read(seed.path()).expect("it can be read"));
-    }
+    seeds::replay("request", body::run);
 }
 
 /// Requests of which the parts are mostly right.
