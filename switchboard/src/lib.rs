@@ -22,6 +22,7 @@ mod server;
 mod sync;
 pub mod testing;
 mod transport;
+mod turn;
 mod worker;
 
 pub use client::Client;
@@ -48,6 +49,7 @@ pub use transport::tcp::Tcp;
 pub use transport::tls::{CertificateError, Certificates, Tls, Trust};
 pub use transport::udp::{Cookies, Datagram, DatagramLimits, RepliesPerSource, Reply, Udp, Validation};
 pub use transport::unix::Unix;
+pub use turn::Turn;
 
 /// The grammar that rooms speak: what a frame asks for, and what members are told.
 pub mod grammar {

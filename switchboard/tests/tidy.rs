@@ -10,7 +10,7 @@ use std::path::Path;
 /// Modules of the library, lowest first. Each may import those in earlier rows, and none beside or after it.
 const LAYERS: [&[&str]; 9] = [
     &["sync"],
-    &["config", "drain", "error", "metrics"],
+    &["config", "drain", "error", "metrics", "turn"],
     &["hub"],
     &["worker"],
     &["connection", "connections"],

@@ -8,6 +8,7 @@ use super::outbox::{Frame, Gap, Publication};
 use super::peer::Peer;
 use super::posting::{Form, MembershipId, Posting, Wire};
 use super::room::{Overflow, RoomId};
+use crate::turn::{CALL_BYTES, Turn};
 use bytes::{Bytes, BytesMut};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -119,8 +120,9 @@ impl LocalRooms {
     /// Takes in what was posted since the last tick. Returns once all of it is delivered, having yielded now and then.
     ///
     /// `lost`: messages behind those that found the inbox full, as the number of the first and how many.
-    pub(super) async fn apply(&mut self, entries: &mut Vec<Entry>, lost: HashMap<RoomId, (u64, u64)>) {
+    pub(super) async fn apply(&mut self, entries: &mut Vec<Entry>, lost: HashMap<RoomId, (u64, u64)>, turn: &mut Turn) {
         for entry in entries.drain(..) {
+            turn.spend(size_of::<Entry>()).await;
             match entry {
                 Entry::Post { room: id, posting } => {
                     if let Some(room) = self.rooms.get_mut(&id) {
@@ -131,48 +133,51 @@ impl LocalRooms {
                     }
                 }
                 Entry::Direct { peer, frame } => {
-                    self.deliver().await;
+                    self.deliver(turn).await;
                     peer.queue(frame);
                 }
                 change => {
                     if let Some(id) = change.room() {
-                        self.change(id, change).await;
+                        self.change(id, change, turn).await;
                     }
                 }
             }
         }
-        self.deliver().await;
+        self.deliver(turn).await;
         for (id, (from_seq, lost)) in lost {
-            self.lose(id, from_seq, lost);
+            self.lose(id, from_seq, lost, turn).await;
         }
         for id in self.left.drain() {
-            if self.rooms.get_mut(&id).is_some_and(LocalRoom::forget_left) {
+            let Some(room) = self.rooms.get_mut(&id) else { continue };
+            turn.spend(room.members.len() * size_of::<LocalMember>()).await;
+            if room.forget_left() {
                 self.rooms.remove(&id);
             }
         }
     }
 
     /// Delivers what is pending, in every room.
-    async fn deliver(&mut self) {
+    async fn deliver(&mut self, turn: &mut Turn) {
         for id in std::mem::take(&mut self.active) {
             if let Some(room) = self.rooms.get_mut(&id) {
-                room.deliver().await;
+                room.deliver(turn).await;
             }
         }
     }
 
-    fn lose(&self, id: RoomId, from_seq: u64, lost: u64) {
+    async fn lose(&self, id: RoomId, from_seq: u64, lost: u64, turn: &mut Turn) {
         let Some(room) = self.rooms.get(&id) else { return };
         for member in room.present() {
             let gap = Gap { member: member.id, form: member.form, room: room.name.clone(), lost, from_seq };
             member.peer.lose(gap);
+            turn.spend(CALL_BYTES).await;
         }
     }
 
     /// Changes who is a member and how, behind everything posted before.
-    async fn change(&mut self, id: RoomId, change: Entry) {
+    async fn change(&mut self, id: RoomId, change: Entry, turn: &mut Turn) {
         if let Some(room) = self.rooms.get_mut(&id) {
-            room.deliver().await;
+            room.deliver(turn).await;
         }
         match change {
             Entry::Join { name, member, missed, replay, .. } => {
@@ -188,12 +193,12 @@ impl LocalRooms {
             }
             Entry::Presence { joined, to_others, to_joined, .. } => {
                 let Some(room) = self.rooms.get(&id) else { return };
-                room.deliver_to(|member| !joined.contains(&member), &[to_others]).await;
+                room.deliver_to(|member| !joined.contains(&member), &[to_others], turn).await;
                 if let Some(to_joined) = to_joined {
-                    room.deliver_to(|member| joined.contains(&member), &[to_joined]).await;
+                    room.deliver_to(|member| joined.contains(&member), &[to_joined], turn).await;
                 }
             }
-            Entry::Lost { from_seq, lost, .. } => self.lose(id, from_seq, lost),
+            Entry::Lost { from_seq, lost, .. } => self.lose(id, from_seq, lost, turn).await,
             Entry::Resume { member, missed, replay, .. } => {
                 let Some(member) = self.member(id, member) else { return };
                 member.peer.replay(member.form, missed.as_ref(), replay);
@@ -231,9 +236,9 @@ impl LocalRoom {
         self.members.is_empty()
     }
 
-    async fn deliver(&mut self) {
+    async fn deliver(&mut self, turn: &mut Turn) {
         let pending = std::mem::take(&mut self.pending);
-        self.deliver_to(|_| true, &pending).await;
+        self.deliver_to(|_| true, &pending, turn).await;
         // Its memory serves the next tick, unless it grew in a storm.
         if pending.capacity() <= 1024 {
             let mut pending = pending;
@@ -243,7 +248,7 @@ impl LocalRoom {
     }
 
     /// Delivers `postings` to the members that `is_one` takes.
-    async fn deliver_to(&self, is_one: impl Fn(MembershipId) -> bool, postings: &[Arc<Posting>]) {
+    async fn deliver_to(&self, is_one: impl Fn(MembershipId) -> bool, postings: &[Arc<Posting>], turn: &mut Turn) {
         let mut rest = postings;
         while !rest.is_empty() {
             let mut batches: Vec<Batch> = Vec::new();
@@ -253,19 +258,19 @@ impl LocalRoom {
                     // The first form decides how far the batches of this round go.
                     let batch = Batch::new(member.form, &rest[..taken]);
                     taken = taken.min(batch.postings);
+                    turn.spend(batch.work()).await;
                     batches.push(batch);
                 }
             }
             // A form that takes more bytes goes less far, and nobody may get what is behind that twice.
             for batch in batches.iter_mut().filter(|batch| batch.postings > taken) {
                 *batch = Batch::new(batch.form, &rest[..taken]);
+                turn.spend(batch.work()).await;
             }
-            for (written, member) in self.present().filter(|member| is_one(member.id)).enumerate() {
+            for member in self.present().filter(|member| is_one(member.id)) {
                 let Some(batch) = batches.iter().find(|batch| batch.form.is(member.form)) else { continue };
                 member.peer.deliver(member.id, member.overflow(), &self.name, batch);
-                if written % super::tick::FLUSHES_PER_TURN == super::tick::FLUSHES_PER_TURN - 1 {
-                    tokio::task::yield_now().await;
-                }
+                turn.spend(CALL_BYTES + batch.bytes.len()).await;
             }
             rest = &rest[taken..];
         }
@@ -316,6 +321,11 @@ impl Batch {
             bytes.freeze()
         };
         batch
+    }
+
+    /// What it took to make, as a turn counts it.
+    fn work(&self) -> usize {
+        self.bytes.len() + self.postings * size_of::<Posting>()
     }
 
     /// Whether `member` gets all of it.

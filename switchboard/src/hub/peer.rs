@@ -232,17 +232,18 @@ impl Peer {
         }
     }
 
-    /// Writes what is queued without waiting; the worker's tick calls it.
-    pub(crate) fn flush(self: &Arc<Self>) {
+    /// Writes what is queued without waiting, and says how much; the worker's tick calls it.
+    pub(crate) fn flush(self: &Arc<Self>) -> usize {
         let mut state = self.state.lock();
         state.outbox.dirty = false;
         if state.outbox.blocked_since().is_some() || state.outbox.is_empty() {
-            return;
+            return 0;
         }
         let mut written = 0;
         let result = state.outbox.try_flush(self.tick.now(), &mut written);
         self.wrote(&mut state, written);
         self.flushed(&mut state, result);
+        written as usize
     }
 
     fn wrote(&self, state: &mut State, written: u64) {

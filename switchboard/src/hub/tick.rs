@@ -11,14 +11,12 @@ use super::fanout::{Entry, LocalRooms};
 use super::peer::Peer;
 use super::room::{RoomId, RoomInner};
 use crate::sync::Mutex;
+use crate::turn::{CALL_BYTES, Turn};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 use switchboard_proto::Second;
 use tokio::sync::Notify;
-
-/// Flushes between two yields: about 2 ms of system calls, so that input waits no longer than that.
-pub(super) const FLUSHES_PER_TURN: usize = 256;
 
 /// One read takes at most this: it drains a socket of a thousand short lines, and fits the second-level cache.
 const READ_BYTES: usize = 64 << 10;
@@ -164,6 +162,7 @@ impl Running {
             tick.notify.notified().await;
             // Everything that is ready runs, and the driver is polled, before the first write.
             tokio::task::yield_now().await;
+            let mut turn = Turn::default();
             let lost = {
                 let mut inbox = tick.inbox.lock();
                 inbox.bytes = 0;
@@ -171,20 +170,18 @@ impl Running {
                 std::mem::take(&mut inbox.lost)
             };
             if !entries.is_empty() {
-                rooms.apply(&mut entries, lost).await;
+                rooms.apply(&mut entries, lost, &mut turn).await;
                 entries.shrink_to(KEPT_BYTES / size_of::<Entry>());
             }
             std::mem::swap(&mut batch, &mut tick.dirty.lock());
-            for (flushed, peer) in batch.drain(..).enumerate() {
-                if flushed % FLUSHES_PER_TURN == FLUSHES_PER_TURN - 1 {
-                    tokio::task::yield_now().await;
-                }
-                peer.flush();
+            for peer in batch.drain(..) {
+                turn.spend(CALL_BYTES + peer.flush()).await;
             }
             batch.shrink_to(KEPT_BYTES / size_of::<Arc<Peer>>());
             let gathered = std::mem::take(&mut *tick.gathered.lock());
             for gathering in gathered {
                 gathering.flush();
+                turn.spend(CALL_BYTES).await;
             }
         }
     }

@@ -256,3 +256,23 @@ async fn several_servers_share_a_hub() {
     assert_eq!(bob.heard().await, ["[lobby] still here"]);
     assert_eq!(lobby.member_count(), 1);
 }
+
+// What it costs the others on the worker.
+
+#[tokio::test(start_paused = true)]
+async fn a_room_that_is_hard_to_encode_gives_way_to_others_meanwhile() {
+    let limits = Limits { outbox_bytes: 16 << 20, ..Limits::default() };
+    let mut node = Node::with(Hub::new(), Server::new().limits(limits)).await;
+    let lobby = node.quiet("lobby");
+    let reader = node.join(&lobby, Format::Json, Join::default()).await;
+    // Each byte becomes six, and a turn is over by what is done where the clock stands still.
+    for _ in 0..16 {
+        lobby.publish(vec![1; 64 << 10]);
+    }
+    let mut turns = 0;
+    while node.handle.connections().get(reader.conn.id()).unwrap().frames_out < 16 {
+        tokio::task::yield_now().await;
+        turns += 1;
+    }
+    assert!(turns >= 6, "6 MiB were encoded in {turns} turns");
+}

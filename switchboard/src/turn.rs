@@ -1,0 +1,104 @@
+//! How long one piece of work keeps its worker from everybody else's.
+
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// A hundred of these in a row are still no delay that a person notices, and what starting another costs (a few µs) is little
+/// beside one.
+const TURN: Duration = Duration::from_millis(1);
+
+/// How often the clock is read: 64 KiB take 30 to 100 µs to encode or to write, and a reading 25 ns.
+const BYTES_PER_LOOK: usize = 64 << 10;
+
+/// A turn is over when so much is done, whatever the clock says: one that stands still in a test must not make it endless.
+const MOST_BYTES: usize = 1 << 20;
+
+/// What a system call or a wake counts as, beside the bytes that it carries: it takes as long as encoding so many.
+pub(crate) const CALL_BYTES: usize = 4 << 10;
+
+/// One turn of a long piece of work, on a thread that many others share.
+///
+/// All connections of a worker take turns: what one of them does between two `.await`s, the others wait for. A handler that
+/// lists, encodes or searches much of anything counts what it does here, and gives way about every millisecond.
+///
+/// ```
+/// # use switchboard::{Hub, Turn};
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// # let room = Hub::new().room("lobby").unwrap();
+/// let (mut turn, mut payloads) = (Turn::default(), Vec::new());
+/// for message in room.history(1000) {
+///     payloads.extend_from_slice(&message.payload);
+///     turn.spend(message.payload.len()).await;
+/// }
+/// # });
+/// ```
+#[derive(Debug, Default)]
+pub struct Turn {
+    /// Set at the first look: less than that much is no turn to speak of, and costs no look.
+    began: Option<Instant>,
+    looked_at: usize,
+    bytes: usize,
+}
+
+impl Turn {
+    /// Counts work on so many bytes, and lets everybody else run if the turn is over by that. Work that is not on bytes counts
+    /// as some: about 100 for each entry of a list.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn spend(&mut self, bytes: usize) {
+        if self.is_over(bytes) {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// As [`spend`](Self::spend), for who is polled: if it says so the turn is over, and the next one begins with the next
+    /// call. The poll should wake itself and return.
+    #[inline]
+    pub fn is_over(&mut self, bytes: usize) -> bool {
+        self.bytes += bytes;
+        self.bytes - self.looked_at >= BYTES_PER_LOOK && self.look()
+    }
+
+    fn look(&mut self) -> bool {
+        let now = Instant::now();
+        let began = *self.began.get_or_insert(now);
+        self.looked_at = self.bytes;
+        let is_over = self.bytes >= MOST_BYTES || now - began >= TURN;
+        if is_over {
+            *self = Self::default();
+        }
+        is_over
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes_until_over(turn: &mut Turn, step: usize, between: impl Fn()) -> usize {
+        let mut bytes = step;
+        while !turn.is_over(step) {
+            bytes += step;
+            between();
+        }
+        bytes
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_turn_is_over_when_its_millisecond_or_its_work_is() {
+        let mut turn = Turn::default();
+        // Where time stands still, at a fixed amount of work; and so is the next one.
+        assert_eq!(bytes_until_over(&mut turn, 1000, || {}), MOST_BYTES.next_multiple_of(1000));
+        assert_eq!(bytes_until_over(&mut turn, MOST_BYTES * 2, || {}), MOST_BYTES * 2);
+        // Slow work: 0.5 ms for each 64 KiB.
+        tokio::time::pause();
+        let mut turn = Turn::default();
+        let mut looks = 0;
+        while !turn.is_over(BYTES_PER_LOOK) {
+            looks += 1;
+            tokio::time::advance(TURN / 2).await;
+        }
+        assert_eq!(looks, 2);
+    }
+}
