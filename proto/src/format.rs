@@ -4,6 +4,7 @@
 
 mod events;
 mod json;
+mod runs;
 mod text;
 
 use crate::{Failure, Message, Notice, Reply};

@@ -405,3 +405,20 @@ mod protocol {
         }
     }
 }
+
+/// A peer chooses what has to be escaped: it costs one allocation, and no more than it takes.
+#[test]
+fn a_message_is_written_into_memory_that_was_sized_before() {
+    let payloads =
+        [vec![1; 5000], vec![b'"'; 5000], vec![b'a'; 5000], vec![0xff; 5000], "\u{2028}".repeat(2000).into()];
+    for (format, payload) in
+        [Format::Json, Format::Text].into_iter().flat_map(|format| payloads.clone().map(|payload| (format, payload)))
+    {
+        let mut out = Vec::new();
+        format.message(&message(payload.clone()), &mut out);
+        let slack = out.capacity() - out.len();
+        // Text gets shorter where something is cleaned away, and is not counted before.
+        let spare = if format == Format::Text { payload.len() } else { 160 };
+        assert!(slack <= spare, "{format}: {slack} bytes are spare behind {} of {:?}", out.len(), payload[0]);
+    }
+}

@@ -3,7 +3,7 @@
 //! Field order is part of the form: a message begins with `room`, a notice or answer with `event`, an error with
 //! `error`. Names and codes need no escape; what peers and errors say is quoted.
 
-use super::is_forbidden;
+use super::runs::Table;
 use crate::{Command, Failure, Message, Notice, Reply, RoomName};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -16,8 +16,10 @@ const LAST_SECOND: u64 = 253_402_300_799;
 
 pub(super) fn message(message: &Message, out: &mut Vec<u8>) {
     let Message { room, id, time, from, payload } = message;
+    let shown = Shown::of(payload);
     // The fields' names and fixed-size values come to less than 160 bytes.
-    out.reserve(160 + room.as_str().len() + payload.len());
+    let names = room.as_str().len() + from.as_ref().map_or(0, |from| from.as_str().len());
+    out.reserve(160 + names + shown.bytes());
     let time = rfc3339(*time);
     // Writing to a Vec cannot fail.
     let _ = write!(out, r#"{{"room":"{room}","seq":{},"id":"{id}","time":"{time}","from":"#, id.seq);
@@ -25,7 +27,7 @@ pub(super) fn message(message: &Message, out: &mut Vec<u8>) {
         Some(from) => quote(from.as_str(), out),
         None => out.extend_from_slice(b"null"),
     }
-    put_payload(payload, out);
+    shown.put(out);
     out.push(b'}');
 }
 
@@ -70,7 +72,9 @@ pub(super) fn reply(reply: &Reply) -> Bytes {
         }
         Reply::Direct { from, text } => {
             let mut object = format!(r#"{{"event":"direct","from":"{from}""#).into_bytes();
-            put_payload(text, &mut object);
+            let shown = Shown::of(text);
+            object.reserve(shown.bytes() + 16);
+            shown.put(&mut object);
             object.push(b'}');
             return object.into();
         }
@@ -100,38 +104,108 @@ pub(super) fn failure(failure: &Failure) -> Bytes {
     object.into()
 }
 
-/// The last field of an object: a payload's text, or its bytes if they are not UTF-8.
-fn put_payload(payload: &[u8], out: &mut Vec<u8>) {
-    if let Ok(text) = str::from_utf8(payload) {
-        out.extend_from_slice(br#","text":"#);
-        quote(text, out);
-    } else {
-        out.extend_from_slice(br#","base64":""#);
-        out.extend_from_slice(STANDARD.encode(payload).as_bytes());
-        out.push(b'"');
+/// Characters of a string that are written in another way: those that drive terminals, too, though JSON would let some of
+/// them pass, since the line may be read in one.
+const ESCAPED: Table = Table::new(b"\"\\\t");
+
+/// The escape of each ASCII character that has one, and its length.
+const ESCAPES: [([u8; 6], u8); 128] = {
+    let mut escapes = [([0; 6], 6); 128];
+    let mut byte = 0;
+    while byte < 128 {
+        escapes[byte].0 = escape(byte as u16);
+        byte += 1;
+    }
+    let short = [(b'"', b'"'), (b'\\', b'\\'), (b'\t', b't'), (b'\n', b'n'), (b'\r', b'r')];
+    let mut at = 0;
+    while at < short.len() {
+        escapes[short[at].0 as usize] = ([b'\\', short[at].1, 0, 0, 0, 0], 2);
+        at += 1;
+    }
+    escapes
+};
+
+const fn escape(code: u16) -> [u8; 6] {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let digits = [code >> 12, code >> 8 & 15, code >> 4 & 15, code & 15];
+    let [first, second, third, fourth] = digits;
+    [b'\\', b'u', HEX[first as usize], HEX[second as usize], HEX[third as usize], HEX[fourth as usize]]
+}
+
+/// How much longer a string gets at most by each of its bytes.
+const LONGER: [u8; 256] = {
+    let mut longer = [0; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        if byte < b' ' as usize || byte == b'"' as usize || byte == b'\\' as usize || byte == 0x7f {
+            longer[byte] = ESCAPES[byte].1 - 1;
+        }
+        byte += 1;
+    }
+    // The first bytes of the others, of which each has two or three, and six in their place.
+    (longer[0xc2], longer[0xd8], longer[0xe2]) = (4, 4, 3);
+    longer
+};
+
+/// A payload as an object has it: its text, or its bytes if they are not UTF-8.
+enum Shown<'a> {
+    Text(&'a str),
+    Base64(&'a [u8]),
+}
+
+impl<'a> Shown<'a> {
+    fn of(payload: &'a [u8]) -> Self {
+        str::from_utf8(payload).map_or(Self::Base64(payload), Self::Text)
+    }
+
+    /// Bytes that it takes at most, without its quotes.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Text(text) => {
+                text.len() + text.bytes().map(|byte| usize::from(LONGER[usize::from(byte)])).sum::<usize>()
+            }
+            Self::Base64(payload) => payload.len().div_ceil(3) * 4,
+        }
+    }
+
+    /// Appends the last field of an object.
+    fn put(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Text(text) => {
+                out.extend_from_slice(br#","text":"#);
+                quote(text, out);
+            }
+            Self::Base64(payload) => {
+                out.extend_from_slice(br#","base64":""#);
+                let at = out.len();
+                out.resize(at + self.bytes(), 0);
+                let Ok(_) = STANDARD.encode_slice(payload, &mut out[at..]) else { unreachable!("4 bytes for each 3") };
+                out.push(b'"');
+            }
+        }
     }
 }
 
-/// Appends a JSON string. What `text` replaces is escaped here, though JSON would let some of it pass: the line may
-/// be read in a terminal.
+/// Appends a JSON string.
 fn quote(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
-    let mut copied = 0;
-    for (at, character) in text.char_indices() {
-        let escape = match character {
-            '"' | '\\' => format!("\\{character}"),
-            '\t' => "\\t".to_owned(),
-            '\n' => "\\n".to_owned(),
-            '\r' => "\\r".to_owned(),
-            // None of them is above U+FFFF.
-            _ if is_forbidden(character) => format!("\\u{:04x}", u32::from(character)),
-            _ => continue,
-        };
-        out.extend_from_slice(&text.as_bytes()[copied..at]);
-        out.extend_from_slice(escape.as_bytes());
-        copied = at + character.len_utf8();
-    }
-    out.extend_from_slice(&text.as_bytes()[copied..]);
+    ESCAPED.split(text, |run, special| {
+        if !run.is_empty() {
+            out.extend_from_slice(run);
+        }
+        match special {
+            [] => {}
+            [byte] => {
+                let (escape, length) = &ESCAPES[usize::from(*byte & 0x7f)];
+                out.extend_from_slice(&escape[..usize::from(*length)]);
+            }
+            _ => {
+                let characters = str::from_utf8(special).unwrap_or_default().chars();
+                // None of them is above U+FFFF.
+                characters.for_each(|character| out.extend_from_slice(&escape(character as u16)));
+            }
+        }
+    });
     out.push(b'"');
 }
 

@@ -3,7 +3,7 @@
 //! The first character tells what a line is: `[` a message, `@` a message to you alone, `*` a notice or an answer,
 //! `!` an error.
 
-use super::is_forbidden;
+use super::runs::Table;
 use crate::{Command, Failure, Message, Notice, Reply, RoomName};
 use bytes::Bytes;
 use std::fmt::Display;
@@ -86,17 +86,20 @@ pub(super) fn failure(failure: &Failure) -> Bytes {
     line.into()
 }
 
+/// What a peer's text may not hold.
+const CLEANED: Table = Table::new(b"");
+
 /// Appends a peer's bytes as text: U+FFFD for what is not UTF-8, a space for each forbidden character.
 fn clean(bytes: &[u8], out: &mut Vec<u8>) {
-    // Most payloads, in one copy.
-    if bytes.iter().all(|byte| matches!(byte, b'\t' | b' '..=b'~')) {
-        return out.extend_from_slice(bytes);
-    }
+    // A replacement has three bytes, and stands for one or more.
+    out.reserve(if str::from_utf8(bytes).is_ok() { bytes.len() } else { bytes.len() * 3 });
     for chunk in bytes.utf8_chunks() {
-        for character in chunk.valid().chars() {
-            let character = if is_forbidden(character) { ' ' } else { character };
-            out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
-        }
+        CLEANED.split(chunk.valid(), |run, special| {
+            out.extend_from_slice(run);
+            if !special.is_empty() {
+                out.push(b' ');
+            }
+        });
         if !chunk.invalid().is_empty() {
             out.extend_from_slice("\u{fffd}".as_bytes());
         }
