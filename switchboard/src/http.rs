@@ -4,6 +4,7 @@
 //! as to any other. When a request becomes a WebSocket, or its answer a stream, hyper is dropped, and the same connection
 //! goes on with a codec and a handler. Knows no rooms and no paths: what is answered is the service's.
 
+mod body;
 mod exchange;
 mod http2;
 mod listener;

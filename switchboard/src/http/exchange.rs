@@ -1,8 +1,9 @@
 //! What the parts of one HTTP connection share: how far it is with its requests, and what comes after them.
 
 use super::Begin;
+use super::body::Body;
 use super::request::Unread;
-use super::response::{Answer, Body, Response};
+use super::response::{Answer, Response};
 use super::tunnel;
 use crate::hub::peer::{Peer, Protocol};
 use crate::hub::{Envelope, Sink, Source};
@@ -214,7 +215,14 @@ impl Exchange {
                 response.map(|bytes| Body::whole(bytes, answering))
             }
             Answer::Upgrade(..) | Answer::Stream(..) if self.peer.is_draining() => refusal(Some(answering)),
-            Answer::Stream(head, _) if asked.for_head => head.map(|()| Body::whole(Bytes::new(), answering)),
+            Answer::Pages(head, _) | Answer::Stream(head, _) if asked.for_head => {
+                head.map(|()| Body::whole(Bytes::new(), answering))
+            }
+            Answer::Pages(mut head, pages) => {
+                head.headers_mut().remove(CONTENT_LENGTH);
+                head.headers_mut().remove(TRANSFER_ENCODING);
+                head.map(|()| Body::paged(pages, answering))
+            }
             Answer::Upgrade(head, begin, Some(tunnel)) => self.tunnel(head, begin, tunnel, answering),
             Answer::Stream(head, begin) if asked.version == Version::HTTP_2 => self.pipe(head, begin, answering),
             Answer::Upgrade(head, begin, None) => {

@@ -1,10 +1,11 @@
 //! What runs on an HTTP connection: hyper, and then perhaps the handler of a WebSocket or a stream.
 
 use super::Handling;
+use super::body::Body;
 use super::exchange::{Asked, Exchange, Next, Opener};
 use super::http2;
 use super::request::Request;
-use super::response::{Body, Response};
+use super::response::Response;
 use super::stream::Deaf;
 use super::wire::Wire;
 use crate::hub::peer::{Peer, Protocol};

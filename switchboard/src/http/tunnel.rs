@@ -15,8 +15,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use tokio::io::ReadBuf;
 
-/// Bytes of one write, which becomes one frame of HTTP/2. Up to three of them are on their way within hyper.
+/// Bytes of one write, which becomes one frame of HTTP/2.
 const WRITE_BYTES: usize = 16 << 10;
+
+/// How many of those are on their way within hyper when the client makes no room.
+const WRITES: usize = 3;
 
 enum Tunnel {
     /// hyper has not sent the head of the answer yet.
@@ -40,7 +43,7 @@ impl Tunnel {
 /// Both sides of the stream that `opening` becomes. The request is under way until both are dropped.
 pub(super) fn sides(opening: OnUpgrade, answering: Answering) -> (Box<dyn Source>, Box<dyn Sink>) {
     let tunnel = Arc::new(Shared { tunnel: Mutex::new(Tunnel::Opening(opening)), answering });
-    (Box::new(Reading(Arc::clone(&tunnel))), Box::new(Writing(tunnel)))
+    (Box::new(Reading(Arc::clone(&tunnel))), Box::new(Writing { shared: tunnel, written: 0 }))
 }
 
 struct Shared {
@@ -70,15 +73,15 @@ impl Source for Reading {
     }
 }
 
-struct Writing(Arc<Shared>);
+struct Writing {
+    shared: Arc<Shared>,
+    /// As far as it may still be within hyper.
+    written: usize,
+}
 
-impl Sink for Writing {
-    fn try_write(&mut self, _: &[IoSlice<'_>]) -> io::Result<usize> {
-        Err(io::ErrorKind::WouldBlock.into())
-    }
-
-    fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        let mut tunnel = self.0.tunnel.lock();
+impl Writing {
+    fn poll_some(&self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let mut tunnel = self.shared.tunnel.lock();
         let upgraded = ready!(tunnel.poll_open(cx))?;
         match slices {
             [slice] => upgraded.poll_write(cx, &slice[..slice.len().min(WRITE_BYTES)]),
@@ -91,14 +94,30 @@ impl Sink for Writing {
             }
         }
     }
+}
+
+impl Sink for Writing {
+    fn try_write(&mut self, _: &[IoSlice<'_>]) -> io::Result<usize> {
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let count = ready!(self.poll_some(cx, slices))?;
+        self.written = (self.written + count).min(WRITES * WRITE_BYTES);
+        Poll::Ready(Ok(count))
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.written
+    }
 
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut tunnel = self.0.tunnel.lock();
+        let mut tunnel = self.shared.tunnel.lock();
         ready!(tunnel.poll_open(cx))?.poll_shutdown(cx)
     }
 
     fn reset(&mut self) {
-        *self.0.tunnel.lock() = Tunnel::Broken;
-        self.0.answering.abort();
+        *self.shared.tunnel.lock() = Tunnel::Broken;
+        self.shared.answering.abort();
     }
 }

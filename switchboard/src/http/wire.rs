@@ -18,6 +18,10 @@ use tokio::time::{Sleep, sleep};
 /// Bytes that one write puts into the outbox, whose bound is checked before each.
 const WRITE_BYTES: usize = 64 << 10;
 
+/// Bytes of answers that wait in the outbox before more is made: enough for one write, and not for a client that does not
+/// read.
+const WAITING_BYTES: usize = 64 << 10;
+
 /// The answer to a head that did not come to its end (RFC 9110 §15.5.9).
 const TIMED_OUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
 
@@ -153,6 +157,7 @@ impl Write for Wire {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.exchange.peer.poll_below(cx, WAITING_BYTES));
         let mut count = 0;
         let queued = ready!(self.exchange.peer.poll_send(cx, |output| {
             for slice in slices {

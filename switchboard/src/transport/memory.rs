@@ -294,6 +294,10 @@ impl Sink for Writer {
         self.0.0.lock().reason = Some(reason);
     }
 
+    fn held_bytes(&self) -> usize {
+        self.0.0.lock().bytes.len()
+    }
+
     fn reset(&mut self) {
         self.0.reset();
     }

@@ -45,6 +45,17 @@ impl Peer {
         Poll::Pending
     }
 
+    /// Waits until fewer than `bytes` are queued, or nothing is queued ever again.
+    pub(crate) fn poll_below(self: &Arc<Self>, cx: &Context<'_>, bytes: usize) -> Poll<()> {
+        let mut state = self.state.lock();
+        if self.is(CLOSING) || !state.outbox.is_full(bytes, usize::MAX) {
+            return Poll::Ready(());
+        }
+        self.register(&mut state, cx);
+        state.wants_room = true;
+        Poll::Pending
+    }
+
     /// Writes what is queued and shuts the write side down; at once if that is done.
     pub(super) fn poll_shut_down(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_flush(cx))?;

@@ -1,0 +1,159 @@
+//! The body of an answer, as hyper takes it: no more of it than the client has made room for.
+
+use super::exchange::{Answering, Next};
+use super::response::Pages;
+use crate::hub::Source as _;
+use crate::transport::memory::End;
+use bytes::Bytes;
+use hyper::body::{Frame, SizeHint};
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use switchboard_proto::CloseReason;
+use tokio::io::ReadBuf;
+
+/// Bytes of an answer over HTTP/2 that hyper takes at a time: it goes on when the client has made room for one more, and
+/// the client has as long for each as for any other progress.
+const PIECE_BYTES: usize = 4 << 10;
+
+/// A body. When it is dropped, all of the answer is hyper's.
+pub(super) struct Body {
+    content: Content,
+    answering: Option<Answering>,
+}
+
+enum Content {
+    Whole(Bytes),
+    Pages(Paging),
+    /// Until hyper asks for it.
+    Stream(Option<Next>),
+    /// What the connection at the other end writes.
+    Pipe(End),
+}
+
+/// A body that is made as it is taken.
+struct Paging {
+    /// What is left of the current page.
+    page: Bytes,
+    /// Until they have come to their end.
+    behind: Option<Pages>,
+    /// Others had their turn since the last page was made.
+    is_rested: bool,
+}
+
+impl Body {
+    pub(super) fn empty() -> Self {
+        Self { content: Content::Whole(Bytes::new()), answering: None }
+    }
+
+    pub(super) fn whole(bytes: Bytes, answering: Answering) -> Self {
+        Self { content: Content::Whole(bytes), answering: Some(answering) }
+    }
+
+    pub(super) fn paged(pages: Pages, answering: Answering) -> Self {
+        let paging = Paging { page: Bytes::new(), behind: Some(pages), is_rested: true };
+        Self { content: Content::Pages(paging), answering: Some(answering) }
+    }
+
+    /// A body that `next` will send in place of hyper.
+    pub(super) fn stream(next: Next, answering: Answering) -> Self {
+        Self { content: Content::Stream(Some(next)), answering: Some(answering) }
+    }
+
+    pub(super) fn piped(end: End, answering: Answering) -> Self {
+        Self { content: Content::Pipe(end), answering: Some(answering) }
+    }
+
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+        let answering = self.answering.as_ref();
+        let is_multiplexed = answering.is_some_and(|answering| answering.exchange.is_multiplexed());
+        let bytes = match &mut self.content {
+            Content::Whole(bytes) => bytes,
+            Content::Pages(paging) => {
+                ready!(paging.poll_page(cx, answering, usize::from(is_multiplexed)));
+                &mut paging.page
+            }
+            Content::Stream(next) => {
+                if let (Some(next), Some(answering)) = (next.take(), answering) {
+                    answering.hand_over(next);
+                }
+                return Poll::Pending;
+            }
+            Content::Pipe(end) => return poll_pipe(end, cx),
+        };
+        if !is_multiplexed {
+            return Poll::Ready(Ok(std::mem::take(bytes)));
+        }
+        if let (true, Some(answering)) = (bytes.is_empty(), answering) {
+            ready!(answering.poll_unread(cx));
+        }
+        Poll::Ready(Ok(bytes.split_to(piece(bytes.len()))))
+    }
+}
+
+/// How many of the last `length` bytes go next. hyper gives a piece away as soon as there is room for one byte of it, and
+/// looks after what it gave away no more once it has the last one. So the last byte goes alone: there is room for it once
+/// the client has made room for all before it, and until then the answer is under way, and counted, and has its deadline.
+fn piece(length: usize) -> usize {
+    if length > 1 { (length - 1).min(PIECE_BYTES) } else { length }
+}
+
+impl Paging {
+    /// Waits until more than `kept` bytes of a page are there, or all that there will be. What was kept comes first.
+    fn poll_page(&mut self, cx: &mut Context<'_>, answering: Option<&Answering>, kept: usize) -> Poll<()> {
+        while let (true, Some(pages)) = (self.page.len() <= kept, &mut self.behind) {
+            if !self.is_rested {
+                self.is_rested = true;
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            self.is_rested = false;
+            match pages.next() {
+                Some(page) if self.page.is_empty() => self.page = page,
+                Some(page) => self.page = [&self.page[..], &page].concat().into(),
+                None => self.behind = None,
+            }
+            if let Some(answering) = answering {
+                answering.holding(self.page.len());
+            }
+        }
+        Poll::Ready(())
+    }
+}
+
+fn poll_pipe(end: &mut End, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+    let mut piece = [0; PIECE_BYTES];
+    let mut buffer = ReadBuf::new(&mut piece);
+    ready!(end.reader.poll_read(cx, &mut buffer))?;
+    if buffer.filled().is_empty() && !end.reader.reason().is_some_and(CloseReason::is_ordinary) {
+        // A client must not take half an answer for a whole one.
+        return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+    }
+    Poll::Ready(Ok(Bytes::copy_from_slice(buffer.filled())))
+}
+
+impl hyper::body::Body for Body {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let polled = self.poll_piece(cx);
+        if let Some(answering) = &self.answering {
+            answering.gave(polled.is_ready());
+        }
+        let piece = ready!(polled)?;
+        Poll::Ready((!piece.is_empty()).then(|| Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        let has_unread = self.answering.as_ref().is_some_and(|answering| answering.has_unread());
+        matches!(&self.content, Content::Whole(bytes) if bytes.is_empty()) && !has_unread
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            _ => SizeHint::default(),
+        }
+    }
+}

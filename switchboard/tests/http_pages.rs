@@ -1,0 +1,167 @@
+//! What an answer costs before its client has taken it: of pages one, of a whole one its bytes for as long as the client goes
+//! on making room for them.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod http2_client;
+mod http_peer;
+
+use bytes::Bytes;
+use http_peer::{Running, answer, secs};
+use http2_client::{Client, piece, whole};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use switchboard::http::Response;
+
+const PAGE: usize = 16 << 10;
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+
+/// A server of so many pages, and how many it has made.
+fn paged(count: usize) -> (Running, Arc<AtomicUsize>) {
+    let made = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&made);
+    let server = Running::http(move |_| {
+        let counted = Arc::clone(&counted);
+        let pages = (0..count).map(move |_| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            vec![b'-'; PAGE].into()
+        });
+        async move { Response::pages(http::Response::new(()), pages) }
+    });
+    (server, made)
+}
+
+#[tokio::test(start_paused = true)]
+async fn pages_are_made_as_the_client_takes_them() {
+    let (server, made) = paged(200);
+    let mut peer = server.connect();
+    peer.send(GET).await;
+    tokio::time::sleep(secs(1)).await;
+    // What the pipe and the outbox take, and one with hyper.
+    assert!((1..=12).contains(&made.load(Ordering::Relaxed)), "{made:?}");
+    let answer = String::from_utf8(peer.rest().await.unwrap()).unwrap();
+    assert!(
+        answer.contains("\r\ntransfer-encoding: chunked\r\n") && answer.ends_with("\r\n0\r\n\r\n"),
+        "{answer:.200}"
+    );
+    let body = answer.split("\r\n").filter(|line| line.starts_with('-')).map(str::len).sum::<usize>();
+    assert_eq!((body, made.load(Ordering::Relaxed)), (200 * PAGE, 200));
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_an_answer_to_head_no_page_is_made() {
+    let (server, made) = paged(200);
+    let mut peer = server.connect();
+    peer.send(GET.replace("GET", "HEAD")).await;
+    assert!(peer.rest().await.unwrap().ends_with(b"\r\n\r\n"));
+    assert_eq!(made.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn pages_end_with_the_client() {
+    let (server, made) = paged(200);
+    let mut peer = server.connect();
+    peer.send(GET).await;
+    peer.bytes(100).await;
+    drop(peer);
+    server.left(0).await;
+    assert!(made.load(Ordering::Relaxed) < 20, "{made:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn others_have_their_turn_between_two_pages() {
+    let (server, made) = paged(10_000);
+    let mut reader = server.connect();
+    reader.send(GET).await;
+    let mut other = server.connect();
+    other.send(GET.replace("GET", "HEAD")).await;
+    let reading = async {
+        loop {
+            reader.chunk().await.unwrap();
+        }
+    };
+    tokio::select! {
+        biased;
+        received = answer(&mut other) => assert_eq!(received.status, 200),
+        () = reading => unreachable!("it goes on"),
+    }
+    assert!(made.load(Ordering::Relaxed) < 20, "{made:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn pages_arrive_whole_over_http_2() {
+    let (server, made) = paged(200);
+    let mut client = Client::connect(&server).await;
+    let body = whole(client.get("/").await.into_body()).await;
+    assert_eq!((body.len(), made.load(Ordering::Relaxed)), (200 * PAGE, 200));
+}
+
+/// A hundred requests are a kilobyte, and what they ask for is made once there is room for it.
+#[tokio::test(start_paused = true)]
+async fn behind_a_closed_window_one_page_is_made() {
+    let (server, made) = paged(200);
+    let mut peer = server.connect();
+    // Settings with a window of nothing for each stream, and GET of / of http at x, in HPACK.
+    let mut hello = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\x06\x04\0\0\0\0\0\0\x04\0\0\0\0".to_vec();
+    for stream in (1..200_u32).step_by(2) {
+        hello.extend(b"\0\0\x06\x01\x05");
+        hello.extend(stream.to_be_bytes());
+        hello.extend(b"\x82\x84\x86\x41\x01x");
+    }
+    peer.send(hello).await;
+    tokio::time::sleep(secs(1)).await;
+    assert_eq!(made.load(Ordering::Relaxed), 100);
+}
+
+/// Bytes that say when they are gone.
+struct Watched(Vec<u8>, Arc<AtomicUsize>);
+
+impl AsRef<[u8]> for Watched {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.1.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The last bytes of an answer for which the client makes no room have the deadline of all others: they would hold the whole
+/// of it for as long as the connection lasts.
+#[tokio::test(start_paused = true)]
+async fn what_is_left_of_an_answer_is_reset_as_all_of_it_would_be() {
+    // In the middle of what hyper takes at once.
+    const WINDOW: usize = (60 << 10) + 1_000;
+    for left in [1, 50, 5_000] {
+        let held = Arc::new(AtomicUsize::new(0));
+        let known = Arc::clone(&held);
+        let server = Running::http(move |request| {
+            let known = Arc::clone(&known);
+            async move {
+                if request.uri() != "/long" {
+                    return http::StatusCode::OK.into();
+                }
+                known.fetch_add(1, Ordering::Relaxed);
+                http::Response::new(Bytes::from_owner(Watched(vec![b'-'; WINDOW + left], known))).into()
+            }
+        });
+        let mut client = Client::with(&server, WINDOW as u32).await;
+        let mut body = client.get("/long").await.into_body();
+        for _ in 0..12 {
+            assert_eq!(client.get("/").await.status(), 200, "others go on");
+            tokio::time::sleep(secs(1)).await;
+        }
+        assert_eq!(held.load(Ordering::Relaxed), 0, "{left}");
+        let end = loop {
+            match piece(&mut body).await {
+                Some(Ok(_)) => {}
+                end => break end,
+            }
+        };
+        assert!(end.is_some_and(|end| end.is_err()), "{left}");
+        assert_eq!(client.get("/").await.status(), 200);
+    }
+}
