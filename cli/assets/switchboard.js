@@ -168,10 +168,19 @@ export class Switchboard {
      * @param {string} room
      * @param {{ since?: string }} [options] an id, to be told what came behind it; or `start`, to be told all that the
      *     room still has
-     * @returns {Promise<{ room: string, members: number }>}
+     * @returns {Promise<{ room: string, members: number }>} which need not be waited for: one that is rejected and has
+     *     nobody to hear it ends no program
      */
-    async join(room, { since } = {}) {
+    join(room, options = {}) {
+        const entered = this.#join(room, options);
+        entered.catch(() => {});
+        return entered;
+    }
+
+    /** @param {string} room @param {{ since?: string }} options @returns {Promise<any>} */
+    async #join(room, { since }) {
         check(room);
+        if (this.state === 'closed') throw closed();
         let place = this.#places.get(room.toLowerCase());
         if (!place) {
             place = new Place(room, since);
@@ -184,6 +193,7 @@ export class Switchboard {
     /** Leaves a room, as a connection that is lost does by itself. @param {string} room @returns {Promise<void>} */
     async leave(room) {
         check(room);
+        this.#places.get(room.toLowerCase())?.entered.reject(new Refusal('left', `you left ${room}`));
         this.#places.delete(room.toLowerCase());
         await this.#change(`/leave ${room}`, 'you-left').catch((error) => {
             if (error.code !== 'disconnected') throw error;
@@ -255,10 +265,13 @@ export class Switchboard {
         if (this.state === 'waiting') this.#connect();
     };
 
-    /** Ends the connection for good. */
+    /** Ends the connection for good. Whatever waits for an answer is rejected with `closed` or `disconnected`. */
     close() {
+        if (this.state === 'closed') return;
         globalThis.removeEventListener?.('online', this.retry);
         this.#drop();
+        for (const place of this.#places.values()) place.entered.reject(closed());
+        this.#places.clear();
         this.#become('closed');
     }
 
@@ -281,6 +294,9 @@ export class Switchboard {
         // One that was given up may still have something to say.
         socket.onmessage = ({ data }) => socket === this.#socket && this.#receive(JSON.parse(data));
         socket.onclose = ({ reason }) => socket === this.#socket && this.#lose(reason);
+        // Always there: `ws` throws an error that nobody listens to, and Node's own WebSocket says nothing else when it
+        // cannot connect.
+        socket.onerror = () => socket === this.#socket && this.#lose('no connection');
         this.#watch();
     }
 
@@ -633,4 +649,8 @@ function isRefused(error) {
 
 function disconnected() {
     return new Refusal('disconnected', 'there is no connection');
+}
+
+function closed() {
+    return new Refusal('closed', 'this connection was closed for good');
 }

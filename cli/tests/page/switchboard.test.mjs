@@ -36,6 +36,11 @@ class Socket {
         for (const frame of frames) this.onmessage({ data: JSON.stringify(frame) });
     }
 
+    /** There never was a connection, and that is all that is said. */
+    fail() {
+        this.onerror({});
+    }
+
     /** The connection breaks. */
     break(reason = '') {
         this.onclose({ reason });
@@ -398,4 +403,32 @@ test('a token is given on each connection, before anything else', async () => {
         await assert.rejects(board.authorize(token), { code: 'bad-argument' });
     }
     assert.deepEqual(Socket.last.take(), []);
+});
+
+test('an attempt that fails is one whether or not a close follows, and nobody has to listen for errors', async () => {
+    start();
+    await settled();
+    const first = Socket.last;
+    first.fail();
+    first.break();
+    assert.equal(board.state, 'waiting');
+    clock.tick(1_000);
+    await settled();
+    assert.equal(Socket.all.length, 2);
+    // `ws` says so after a close that came too early.
+    board.close();
+    Socket.last.fail();
+    assert.equal(board.state, 'closed');
+});
+
+test('a join that waits at the end, and one after it, are told so', async () => {
+    start();
+    const waiting = board.join('ops');
+    const left = board.join('gone');
+    board.leave('gone');
+    await assert.rejects(left, { code: 'left' });
+    board.close();
+    await assert.rejects(waiting, { code: 'closed' });
+    await assert.rejects(board.join('ops'), { code: 'closed' });
+    board.close();
 });
