@@ -164,8 +164,9 @@ export class Chat {
     #calls(text) {
         const own = this.#switchboard.name.toLowerCase();
         const words = text.toLowerCase().split(/[^a-z0-9._-]+/);
-        // What is part of a name may also end a sentence.
-        return words.some((word) => word === own || word.replace(/[._-]+$/, '') === own);
+        // What is part of a name may also end a sentence. A word that is much longer is no name, and is not looked through:
+        // a message may be one word of 64 KiB.
+        return own !== '' && words.some((word) => word.startsWith(own) && /^[._-]{0,8}$/.test(word.slice(own.length)));
     }
 
     /** @param {string} room @param {Partial<Change>} change */

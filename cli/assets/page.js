@@ -348,8 +348,9 @@ text.addEventListener('input', () => {
 });
 
 text.addEventListener('keydown', (event) => {
-    // While a word is being composed, as in Japanese, Enter chooses it.
-    if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return;
+    // While a word is being composed, as in Japanese, Enter chooses it. Safari says that it is no longer being composed,
+    // and gives the key away by 229 alone (UI Events, "keyCode").
+    if (event.key !== 'Enter' || event.shiftKey || event.isComposing || event.keyCode === 229) return;
     event.preventDefault();
     find('composer', HTMLFormElement).requestSubmit();
 });

@@ -102,6 +102,18 @@ test('what was said before we came is no news, but what was said while we were a
     assert.equal(chat.unread, 1);
 });
 
+test('a message of 64,000 characters that look like part of a name takes no time', async () => {
+    await chat.open('room', 'ops');
+    const words = ['-'.repeat(64_000) + 'a', 'alice' + '-'.repeat(64_000) + 'a', 'alice.'.repeat(10_000)];
+    const before = performance.now();
+    words.forEach((text, at) => {
+        switchboard.tells('message', { room: 'ops', seq: at + 1, time: '2026-01-02T03:04:05Z', from: 'bob', text });
+    });
+    // Each took seconds, and takes less than one now however slow the machine is.
+    assert.ok(performance.now() - before < 1_000);
+    assert.equal(chat.active.conversation.end > 0, true);
+});
+
 test('whoever is called by name is told so', async () => {
     await chat.open('room', 'ops');
     await chat.open('room', 'lobby');
