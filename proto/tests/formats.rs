@@ -274,6 +274,14 @@ fn an_event_is_the_object_behind_its_id_or_its_name() {
     let notice = Notice::Gap { room: room("lobby"), lost: 3, from_seq: 5 };
     let event = "event: gap\ndata: {\"event\":\"gap\",\"room\":\"lobby\",\"lost\":3,\"from_seq\":5}";
     assert_eq!(Format::Events.notice(&notice).unwrap(), event);
+    // Behind these a reader goes on too, though no message has come.
+    let reset = Notice::Reset { room: room("lobby"), epoch: message("").id.epoch };
+    let event = "id: k3f9-0\nevent: reset\ndata: {\"event\":\"reset\",\"room\":\"lobby\",\"epoch\":\"k3f9\"}";
+    assert_eq!(Format::Events.notice(&reset).unwrap(), event);
+    let joined = Reply::Joined { room: room("lobby"), members: 1, id: message("").id };
+    let event = "id: k3f9-7\nevent: you-joined\ndata: \
+        {\"event\":\"you-joined\",\"room\":\"lobby\",\"members\":1,\"id\":\"k3f9-7\"}";
+    assert_eq!(Format::Events.reply(&joined), [event]);
     let direct = Reply::Direct { from: user("bob"), text: "psst".into() };
     let event = "event: direct\ndata: {\"event\":\"direct\",\"from\":\"bob\",\"text\":\"psst\"}";
     assert_eq!(Format::Events.reply(&direct), [event]);

@@ -273,6 +273,10 @@ impl Standing {
             Event::Message(message) => (self.takes(message), None),
             Event::Notice(notice) => (self.notice(notice), None),
             Event::Reply(Reply::Welcome { name, room }) => (self.greet(name, room.as_ref(), is_object, now), None),
+            Event::Reply(Reply::Joined { id, .. }) if is_object && self.is_following() => {
+                // It is told each time that we come, and is where to go on until a message has come.
+                (self.followed.replace(*id).is_none(), None)
+            }
             Event::Reply(reply) => self.reply(reply, now),
             Event::Failure(failure) => self.refused(failure.code, now),
         };
@@ -282,6 +286,11 @@ impl Standing {
             _ => vec![frame],
         };
         Heard { shown, status: status.or_else(|| self.settled()) }
+    }
+
+    /// Whether this is a room that takes no commands, and greets nobody.
+    fn is_following(&self) -> bool {
+        self.manner.resumes && !self.manner.is_datagrams && !self.on.has_greeted
     }
 
     fn takes(&mut self, message: &Message) -> bool {
@@ -649,6 +658,24 @@ mod tests {
         let mut server = Server::new(RESUMES);
         assert_eq!(server.tells(r#"{"event":"welcome","name":"guest-1","room":null}"#).len(), 1);
         assert_eq!(server.tells(object), [object]);
+    }
+
+    #[test]
+    fn a_room_that_takes_no_commands_is_followed_from_where_it_took_us() {
+        let mut server = Server::new(RESUMES);
+        let joined = |id: &str| format!(r#"{{"event":"you-joined","room":"ops","members":1,"id":"{id}"}}"#);
+        let message = |id: &str| format!(r#"{{"room":"ops","seq":1,"id":"{id}","time":"","from":null,"text":"hi"}}"#);
+        let followed = |server: &Server| server.0.followed().expect("it is known").to_string();
+        assert_eq!(server.tells(&joined("k3f9-0")), [joined("k3f9-0")]);
+        assert_eq!(followed(&server), "k3f9-0");
+        // Cut off before the first message, and again behind one; then the room began anew.
+        for (id, next) in [("k3f9-0", "k3f9-1"), ("k3f9-1", "k3f9-2"), ("p01z-0", "p01z-1")] {
+            server.0.begin_again(server.1);
+            assert_eq!(server.tells(&joined(id)), nothing());
+            assert_eq!(followed(&server), id);
+            assert_eq!(server.tells(&message(next)).len(), 1);
+            assert_eq!(followed(&server), next);
+        }
     }
 
     /// A member over UDP, in a room that tells text.

@@ -1,10 +1,10 @@
 //! Server-Sent Events: the objects of `json`, each behind the fields that a browser's `EventSource` reads.
 //!
-//! A message has its id, so that `Last-Event-ID` resumes; whatever else is told has the name of its event instead, and
-//! leaves the id as it was. The empty line that ends an event is the codec's ([`EventStream`](crate::EventStream)).
+//! A message has its id, so that `Last-Event-ID` resumes; whatever else is told has the name of its event instead. The id
+//! to go on from also comes with a join and with a reset, of which there may be no message for long; all others leave it. The empty line that ends an event is the codec's ([`EventStream`](crate::EventStream)).
 
 use super::json;
-use crate::{Failure, Message, Notice, Reply};
+use crate::{Failure, Message, MessageId, Notice, Reply};
 use bytes::Bytes;
 use std::io::Write as _;
 
@@ -18,16 +18,29 @@ pub(super) fn message(message: &Message, out: &mut Vec<u8>) {
 }
 
 pub(super) fn notice(notice: &Notice) -> Bytes {
-    event(&json::notice(notice))
+    let event = event(&json::notice(notice));
+    match notice {
+        Notice::Reset { epoch, .. } => at(MessageId { epoch: *epoch, seq: 0 }, &event),
+        _ => event,
+    }
 }
 
 pub(super) fn reply(reply: &Reply) -> Bytes {
-    event(&json::reply(reply))
+    let event = event(&json::reply(reply));
+    match reply {
+        Reply::Joined { id, .. } => at(*id, &event),
+        _ => event,
+    }
 }
 
 pub(super) fn failure(failure: &Failure) -> Bytes {
     // Not `error`, which `EventSource` calls its own.
     named(b"failure", &json::failure(failure))
+}
+
+/// An event behind which the reader goes on.
+fn at(id: MessageId, event: &[u8]) -> Bytes {
+    [format!("id: {id}\n").as_bytes(), event].concat().into()
 }
 
 fn event(object: &[u8]) -> Bytes {

@@ -82,11 +82,10 @@ where
 
     /// Tells it what is published, to its end, and listens to nothing. `keepalive` is sent now and then, so that those
     /// between do not take the connection for dead.
-    pub(super) async fn follow(mut self: Box<Self>, keepalive: Option<Bytes>) -> Result {
-        let interval = if keepalive.is_some() { KEEPALIVE_INTERVAL } else { Duration::MAX };
+    pub(super) async fn follow(mut self: Box<Self>, keepalive: Bytes) -> Result {
         loop {
-            match tokio::time::timeout(interval, self.conn.recv()).await {
-                Err(_) => self.send(keepalive.clone()).await?,
+            match tokio::time::timeout(KEEPALIVE_INTERVAL, self.conn.recv()).await {
+                Err(_) => self.send([keepalive.clone()]).await?,
                 Ok(Ok(Some(_))) => {}
                 Ok(Ok(None)) => return self.say_goodbye().await,
                 Ok(Err(error)) => return self.explain(error),
@@ -242,7 +241,7 @@ where
         Err(error.into())
     }
 
-    async fn reply(&mut self, reply: &Reply) -> Result<(), ConnectionError> {
+    pub(super) async fn reply(&mut self, reply: &Reply) -> Result<(), ConnectionError> {
         self.send(self.identity.format().reply(reply)).await
     }
 

@@ -7,42 +7,34 @@ mod answer;
 mod assets;
 pub(super) mod guard;
 mod route;
+mod streams;
 
 use super::commands::unmade;
 use super::member::Member;
 use super::{Listener, Manner};
 use crate::services::received;
-use answer::{EVENTS, OBJECTS};
+use answer::{EVENTS, OBJECTS, bodiless, endless};
 use bytes::Bytes;
 use guard::{Asker, Guard};
 use http::header::{HeaderValue, LINK};
-use http::{HeaderName, Method, StatusCode};
+use http::{Method, StatusCode};
 use parking_lot::Mutex;
-use route::{Begin, Route, Socket, SocketKind, route};
+use route::{Route, Socket, SocketKind, route};
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use streams::beginning;
 use switchboard::grammar::{ErrorCode, Failure, Reply};
 use switchboard::http::{BodyError, Request, Response};
 use switchboard::{
-    Buckets, Codec, Connection, EventStream, Format, Lines, MessageId, PeerAddr, Rate, Result, Room, RoomName,
-    RoomOptions, UserName, WebSocket,
+    Buckets, Connection, Format, MessageId, PeerAddr, Rate, Result, Room, RoomName, RoomOptions, UserName, WebSocket,
 };
-
-/// Where `EventSource` keeps the id of the last event.
-const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// What a client may agree on in `Sec-WebSocket-Protocol`. The one thing that there is to speak needs no name.
 const SUBPROTOCOLS: &[&str] = &["switchboard"];
 
 /// Addresses whose requests are counted: 32 KiB for a listener. Two that share a bucket share their rate.
 const BUCKETS: usize = 4096;
-
-/// Browsers come back this long after the end of a stream of events, and up to as much as that later, each at a time of
-/// its own: a server that starts again is not overrun.
-const RETRY: Duration = Duration::from_secs(1);
-const RETRY_SPREAD: Duration = Duration::from_secs(4);
 
 /// One listener's side of HTTP.
 pub(super) struct Web {
@@ -95,10 +87,10 @@ impl Web {
             Route::Members { room, skip, limit } => self.members(&room, skip, limit),
             Route::Messages { room, since, limit } => {
                 let room = self.find(&room)?;
-                if is_head { Ok(answer::bodiless(OBJECTS)) } else { Ok(messages(&room, since, limit)) }
+                if is_head { Ok(bodiless(answer::stream(OBJECTS))) } else { Ok(messages(&room, since, limit)) }
             }
-            Route::Follow { .. } if is_head => Ok(answer::bodiless(OBJECTS)),
-            Route::Events { .. } if is_head => Ok(answer::bodiless(EVENTS)),
+            Route::Follow { .. } if is_head => Ok(bodiless(endless(OBJECTS))),
+            Route::Events { .. } if is_head => Ok(bodiless(endless(EVENTS))),
             Route::Follow { room, begin } => self.follow(&room, begin),
             Route::Events { room, since } => self.events(&room, since, &request),
             Route::Socket(socket) => Ok(self.socket(socket, request)),
@@ -154,39 +146,6 @@ impl Web {
         Ok(paged(&Reply::Who { room: room.name().clone(), members, total }, next))
     }
 
-    fn follow(&self, room: &RoomName, begin: Begin) -> Result<Response, Failure> {
-        let room = self.make(room)?;
-        let since = match begin {
-            Begin::Since(since) => Some(since),
-            // What is published meanwhile comes as well; what is lost meanwhile is told.
-            Begin::Last(0) => None,
-            Begin::Last(count) => room.history(count).first().map(|first| before(first.id)),
-        };
-        let listener = Arc::clone(&self.listener);
-        Ok(Response::stream(answer::stream(OBJECTS), move |conn: Connection<Lines>| {
-            Box::new(member(conn, listener, Format::Json, &room, since)).follow(None)
-        }))
-    }
-
-    fn events(&self, room: &RoomName, since: Option<MessageId>, request: &Request) -> Result<Response, Failure> {
-        // What the browser has seen since is newer than what the page asked for.
-        let last = request.headers().get(LAST_EVENT_ID).filter(|last| !last.is_empty());
-        let since = match last.map(|last| last.to_str().map(str::parse)) {
-            None => since,
-            Some(Ok(Ok(last))) => Some(last),
-            Some(_) => return Err(Failure::new(ErrorCode::BadArgument, "Last-Event-ID: not a message id")),
-        };
-        let room = self.make(room)?;
-        let spread = self.hasher.hash_one(request.id()) % RETRY_SPREAD.as_millis() as u64;
-        let retry = EventStream::retry(RETRY + Duration::from_millis(spread));
-        let listener = Arc::clone(&self.listener);
-        Ok(Response::stream(answer::stream(EVENTS), move |mut conn: Connection<EventStream>| async move {
-            conn.send(retry).await?;
-            let member = Box::new(member(conn, listener, Format::Events, &room, since));
-            member.follow(Some(EventStream::KEEPALIVE)).await
-        }))
-    }
-
     fn socket(&self, socket: Socket, request: Request) -> Response {
         let listener = Arc::clone(&self.listener);
         let mut response = request.upgrade(SUBPROTOCOLS, move |conn| {
@@ -232,23 +191,6 @@ impl Web {
     }
 }
 
-/// A member that sends nothing.
-fn member<C>(
-    conn: Connection<C>,
-    listener: Arc<Listener>,
-    format: Format,
-    room: &Room,
-    since: Option<MessageId>,
-) -> Member<C>
-where
-    C: Codec,
-    C::Frame: From<Bytes> + Into<Bytes>,
-{
-    let mut member = Member::enter(conn, listener, Manner { format, commands: false, echo: false });
-    member.sit(room, since);
-    member
-}
-
 /// Gives a WebSocket its name and its room, or tells it why not.
 async fn arrive(
     conn: Connection<WebSocket>,
@@ -275,6 +217,15 @@ async fn arrive(
         member.refuse(&failure).await?;
     }
     if let Ok(room) = &room {
+        let since = match &kind {
+            // Whoever gives no commands cannot ask where it is.
+            SocketKind::Room(_) if member.identity.format() != Format::Raw => {
+                let (since, joined) = beginning(room, since);
+                member.reply(&joined).await?;
+                Some(since)
+            }
+            _ => since,
+        };
         member.sit(room, since);
     }
     // By commands it can still get what it came for; otherwise it would take part under another name.
@@ -283,6 +234,8 @@ async fn arrive(
 
 /// What a room still has: all, the last so many, or the first so many behind a message.
 fn messages(room: &Room, since: Option<MessageId>, limit: Option<usize>) -> Response {
+    // Before the rest is looked at: what is published meanwhile comes twice rather than never.
+    let last = room.last_id();
     let (notice, messages) = match since {
         Some(since) => {
             let (notice, mut messages) = room.since(since);
@@ -290,6 +243,12 @@ fn messages(room: &Room, since: Option<MessageId>, limit: Option<usize>) -> Resp
             (notice, messages)
         }
         None => (None, room.history(limit.unwrap_or(usize::MAX))),
+    };
+    let next = match (messages.last(), since) {
+        (Some(message), _) => message.id,
+        // None was wanted.
+        (None, Some(since)) if limit == Some(0) => since,
+        _ => last,
     };
     let mut lines = Vec::new();
     if let Some(notice) = notice.and_then(|notice| Format::Json.notice(&notice)) {
@@ -300,17 +259,20 @@ fn messages(room: &Room, since: Option<MessageId>, limit: Option<usize>) -> Resp
         Format::Json.message(&message, &mut lines);
         lines.push(b'\n');
     }
-    answer::stream(OBJECTS).map(|()| lines).into()
-}
-
-/// The point in front of a message.
-fn before(id: MessageId) -> MessageId {
-    MessageId { seq: id.seq.saturating_sub(1), ..id }
+    let limit = limit.filter(|limit| *limit > 0).map(|limit| format!("&limit={limit}")).unwrap_or_default();
+    linked(
+        answer::stream(OBJECTS).map(|()| lines),
+        Some(format!("/rooms/{}/messages?since={next}{limit}", room.name())),
+    )
 }
 
 /// A list, and where its next part is.
 fn paged(list: &Reply, next: Option<String>) -> Response {
-    let mut response = answer::reply(list);
+    linked(answer::reply(list), next)
+}
+
+/// An answer, and where to go on behind it.
+fn linked<B: Into<Bytes>>(mut response: http::Response<B>, next: Option<String>) -> Response {
     if let Some(link) = next.and_then(|next| HeaderValue::try_from(format!("<{next}>; rel=\"next\"")).ok()) {
         response.headers_mut().insert(LINK, link);
     }

@@ -46,6 +46,23 @@ fn origins_that_are_named_may_ask_and_are_told_so() {
     let preflight = ["origin: https://example.com:8443", "access-control-request-method: POST"];
     let answer = ask(&program, "OPTIONS", "/rooms/lobby", &preflight, "");
     assert_eq!((answer.status, answer.header("access-control-allow-methods")), (204, Some("POST, OPTIONS")));
+    let headers = answer.header("access-control-allow-headers").expect("it says which").split(", ");
+    assert_eq!(headers.collect::<Vec<_>>(), ["authorization", "cache-control", "content-type", "last-event-id"]);
+    // What goes wrong is told to them too.
+    for (method, path, status) in [
+        ("GET", "/rooms?limit=0", 400),
+        ("GET", "/rooms/nothing/messages", 404),
+        ("GET", "/nowhere", 404),
+        ("PUT", "/rooms/lobby", 405),
+        ("GET", "/ws", 426),
+    ] {
+        let answer = ask(&program, method, path, &["origin: https://example.org"], "");
+        assert_eq!(
+            (answer.status, answer.header("access-control-allow-origin")),
+            (status, Some("https://example.org"))
+        );
+        assert_eq!(answer.header("access-control-expose-headers"), Some("allow, etag, link, retry-after"));
+    }
     let answer = ask(&program, "GET", "/rooms", &["origin: https://example.net"], "");
     assert_eq!((answer.status, answer.header("access-control-allow-origin")), (403, None));
     let any = Program::serve(&[&format!("{HTTP}?origins=*")]);

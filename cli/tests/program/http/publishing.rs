@@ -115,6 +115,18 @@ fn messages_are_read_from_where_the_reader_was() {
     assert_eq!(read(&format!("?since={}", id(&ids[1]))), "3 4 5");
     assert_eq!(read(&format!("?since={}&limit=2", id(&ids[1]))), "3 4");
     assert_eq!(read(&format!("?since={}", id(&ids[4]))), "");
+    // Where to go on is told, also by an answer that holds nothing yet.
+    let next = |path: &str| {
+        let link = get(&program, path).header("link").expect("it says where to go on").to_owned();
+        let path = link.strip_prefix('<').and_then(|link| link.strip_suffix(">; rel=\"next\""));
+        path.unwrap_or_else(|| panic!("{link}")).to_owned()
+    };
+    assert_eq!(next("/rooms/lobby/messages"), format!("/rooms/lobby/messages?since={}", id(&ids[4])));
+    assert_eq!(next("/rooms/lobby/messages?limit=0"), format!("/rooms/lobby/messages?since={}", id(&ids[4])));
+    let page = format!("/rooms/lobby/messages?since={}&limit=2", id(&ids[0]));
+    assert_eq!(next(&page), format!("/rooms/lobby/messages?since={}&limit=2", id(&ids[2])));
+    let at_the_end = format!("/rooms/lobby/messages?since={}", id(&ids[4]));
+    assert_eq!(next(&at_the_end), at_the_end);
     // Of another incarnation: all there is, and a word about it.
     let answer = get(&program, "/rooms/lobby/messages?since=0-9");
     assert!(answer.lines()[0].starts_with("{\"event\":\"reset\",\"room\":\"lobby\""), "{}", answer.body);

@@ -96,7 +96,9 @@ fn one_room_takes_every_frame_for_text() {
     tcp.wait_for_members("lobby", 2);
     socket.say("/ping");
     tcp.expect("[lobby] bob: /ping");
-    // Nobody was welcomed, and nobody gets its own messages.
+    // It is told where it is and not welcomed, and nobody gets its own messages.
+    let joined = socket.next();
+    assert!(joined.starts_with("{\"event\":\"you-joined\",\"room\":\"lobby\",\"members\":2,"), "{joined}");
     tcp.say("hi");
     let message = socket.next();
     assert!(message.ends_with("\"from\":\"guest-1\",\"text\":\"hi\"}"), "{message}");
@@ -146,12 +148,29 @@ fn since_replays_what_was_missed() {
     post(&program, "/rooms/lobby", "2");
     let query = format!("since={}", id(&first));
     let mut one = Socket::open(&program, &format!("/rooms/lobby/ws?{query}"));
+    assert_eq!(id(&one.next()), id(&first));
     assert!(one.next().ends_with("\"text\":\"2\"}"));
     let mut many = Socket::open(&program, &format!("/ws?{query}"));
     // The welcome is an answer, and does not wait for the room.
     let mut told = [many.next(), many.next()];
     told.sort();
     assert!(told[0].starts_with("{\"event\":\"welcome\"") && told[1].ends_with("\"text\":\"2\"}"), "{told:?}");
+}
+
+#[test]
+fn a_socket_that_was_cut_off_before_the_first_message_goes_on() {
+    let program = Program::serve(&[HTTP]);
+    let mut cut = Socket::open(&program, "/rooms/alerts/ws");
+    let joined = cut.next();
+    assert!(joined.starts_with("{\"event\":\"you-joined\",\"room\":\"alerts\",\"members\":1,"), "{joined}");
+    drop(cut);
+    let missed = post(&program, "/rooms/alerts", "disk full").body;
+    let mut socket = Socket::open(&program, &format!("/rooms/alerts/ws?since={}", id(&joined)));
+    assert_eq!(id(&socket.next()), id(&joined));
+    assert_eq!(id(&socket.next()), id(&missed));
+    // Payloads alone are told nothing else.
+    let mut raw = Socket::open(&program, &format!("/rooms/alerts/ws?since={}&format=raw", id(&joined)));
+    assert_eq!(raw.received(), (0x81, b"disk full".to_vec()));
 }
 
 #[test]

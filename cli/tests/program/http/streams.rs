@@ -1,6 +1,6 @@
 //! Answers without an end: events, and messages that are followed.
 
-use super::{Client, HTTP, ask, get, id, post, request};
+use super::{Client, HTTP, get, id, post, request};
 use crate::process::Program;
 use crate::rooms::{Peer, ROOMS};
 
@@ -11,16 +11,34 @@ fn open(program: &Program, path: &str, headers: &[&str]) -> Client {
     let head = client.head();
     assert_eq!(head.status, 200, "{path}");
     assert_eq!(head.header("x-accel-buffering"), Some("no"));
-    assert_eq!(head.header("cache-control"), Some("no-store"));
+    // Who compresses it would hold back what has come.
+    assert_eq!(head.header("cache-control"), Some("no-cache, no-transform"));
     client
+}
+
+/// Begins to follow messages, and says behind which it begins.
+fn follow(program: &Program, path: &str) -> (Client, String) {
+    let mut client = open(program, path, &[]);
+    let joined = client.streamed("\n");
+    assert!(joined.starts_with("{\"event\":\"you-joined\",\"room\":\""), "{joined}");
+    (client, id(&joined).to_owned())
 }
 
 /// Begins to read events, and waits until it is a member.
 fn events(program: &Program, path: &str, headers: &[&str]) -> Client {
+    begin(program, path, headers).0
+}
+
+/// As [`events`], and says what a browser would come back with.
+fn begin(program: &Program, path: &str, headers: &[&str]) -> (Client, String) {
     let mut client = open(program, path, headers);
-    let retry = client.streamed("\n\n");
+    let first = client.streamed("\n\n");
+    let lines: Vec<_> = first.lines().collect();
+    let [retry, last, "event: you-joined", joined, ""] = lines[..] else { panic!("{first}") };
     assert!(retry.starts_with("retry: "), "{retry}");
-    client
+    let last = last.strip_prefix("id: ").expect("it has an id");
+    assert_eq!(id(joined), last);
+    (client, last.to_owned())
 }
 
 /// Waits until so many are in a room.
@@ -49,8 +67,57 @@ fn events_have_the_ids_that_a_browser_comes_back_with() {
         let mut reader = events(&program, &format!("/rooms/lobby/events{query}"), &[&header]);
         assert!(reader.streamed("\n\n").starts_with(&format!("id: {}\ndata: ", id(&second))));
     }
-    let answer = ask(&program, "GET", "/rooms/lobby/events", &["last-event-id: 7"], "");
-    assert_eq!(answer.status, 400);
+}
+
+#[test]
+fn events_that_were_cut_off_before_the_first_message_go_on() {
+    let program = Program::serve(&[HTTP]);
+    // A room without messages, and one with some.
+    for room in ["/rooms/alerts", "/rooms/alerts"] {
+        let (reader, last) = begin(&program, &format!("{room}/events"), &[]);
+        drop(reader);
+        let missed = post(&program, room, "disk full").body;
+        for (query, header) in [
+            (String::new(), format!("last-event-id: {last}")),
+            // As libraries do in the place of `EventSource`.
+            (format!("?lastEventId={last}"), "cache-control: no-cache".to_owned()),
+        ] {
+            let (mut reader, again) = begin(&program, &format!("{room}/events{query}"), &[&header]);
+            assert_eq!(again, last);
+            assert!(reader.streamed("\n\n").starts_with(&format!("id: {}\ndata: ", id(&missed))));
+        }
+    }
+}
+
+#[test]
+fn followed_messages_that_were_cut_off_before_the_first_go_on() {
+    let program = Program::serve(&[HTTP]);
+    for (room, query) in [("/rooms/a", ""), ("/rooms/b", "&limit=0"), ("/rooms/c", "&limit=5")] {
+        let (reader, last) = follow(&program, &format!("{room}/messages?follow=1{query}"));
+        drop(reader);
+        let missed = post(&program, room, "disk full").body;
+        let (mut reader, again) = follow(&program, &format!("{room}/messages?follow=1&since={last}"));
+        assert_eq!(again, last);
+        assert_eq!(id(&reader.streamed("\n")), id(&missed));
+        // What is kept came before: it begins in front of that.
+        assert_eq!(follow(&program, &format!("{room}/messages?follow=1")).1, last);
+    }
+}
+
+#[test]
+fn a_reader_of_a_room_that_began_anew_is_told_so_and_can_be_cut_off_again() {
+    let program = Program::serve(&[HTTP]);
+    let epoch = id(&post(&program, "/rooms/lobby", "hi").body).split('-').next().expect("an epoch").to_owned();
+    // Of another incarnation; no id of ours at all.
+    for last in ["p01z-7", "0-0", "7", "k3f9-99999999999999999999", "\u{e4}"] {
+        let (mut reader, again) = begin(&program, "/rooms/lobby/events", &[&format!("last-event-id: {last}")]);
+        assert_eq!(again, format!("{epoch}-0"), "{last}");
+        let reset = reader.streamed("\n\n");
+        let data = format!("{{\"event\":\"reset\",\"room\":\"lobby\",\"epoch\":\"{epoch}\"}}");
+        assert_eq!(reset, format!("id: {epoch}-0\nevent: reset\ndata: {data}\n\n"), "{last}");
+        assert!(reader.streamed("\n\n").starts_with(&format!("id: {epoch}-1\n")), "{last}");
+    }
+    assert_eq!(follow(&program, "/rooms/lobby/messages?follow=1&since=p01z-7").1, format!("{epoch}-0"));
 }
 
 #[test]
@@ -59,7 +126,7 @@ fn what_is_no_message_is_an_event_with_a_name() {
     post(&program, "/rooms/lobby", "hi");
     let mut reader = events(&program, "/rooms/lobby/events?since=0-9", &[]);
     let reset = reader.streamed("\n\n");
-    assert!(reset.starts_with("event: reset\ndata: {\"event\":\"reset\",\"room\":\"lobby\",\"epoch\":\""), "{reset}");
+    assert!(reset.contains("\nevent: reset\ndata: {\"event\":\"reset\",\"room\":\"lobby\",\"epoch\":\""), "{reset}");
     let _guest = Peer::enter(&program, 1);
     reader.streamed("event: joined\ndata: {\"event\":\"joined\",\"room\":\"lobby\",\"name\":\"guest-2\"}\n\n");
 }
@@ -75,7 +142,7 @@ fn messages_are_followed_behind_those_that_are_kept() {
             3 => format!("&since={}", id(&ids[1])),
             _ => format!("&limit={}", 4 - first),
         };
-        let mut reader = open(&program, &format!("{room}/messages?follow=1{query}"), &[]);
+        let (mut reader, _) = follow(&program, &format!("{room}/messages?follow=1{query}"));
         let kept = if first < 4 { reader.streamed("\"text\":\"3\"}\n") } else { String::new() };
         wait_for_members(&program, &room, 1);
         post(&program, &room, "and on");
@@ -120,6 +187,7 @@ fn who_asks_for_the_head_of_a_stream_joins_nothing() {
         client.send(request("HEAD", &format!("/rooms/ops/{path}"), &[], ""));
         let head = client.head();
         assert_eq!((head.status, head.header("content-type")), (200, Some(kind)));
+        assert_eq!(head.header("cache-control"), Some("no-cache, no-transform"));
     }
     assert!(!get(&program, "/rooms").body.contains("ops"));
 }

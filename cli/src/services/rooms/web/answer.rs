@@ -4,9 +4,10 @@ use super::assets::Asset;
 use super::guard::Asker;
 use bytes::Bytes;
 use http::header::{
-    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE,
-    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, REFERRER_POLICY,
-    RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE, VARY, X_CONTENT_TYPE_OPTIONS,
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY,
+    CONTENT_TYPE, ETAG, IF_NONE_MATCH, REFERRER_POLICY, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE, VARY,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use switchboard::Format;
@@ -23,6 +24,12 @@ const POLICY: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-
 
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
+/// What pages of other origins may send beside what CORS always allows: libraries for events send all but the last.
+const ALLOWED_HEADERS: HeaderValue =
+    HeaderValue::from_static("authorization, cache-control, content-type, last-event-id");
+/// What they may read of an answer beside what CORS always shows.
+const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static("allow, etag, link, retry-after");
+
 /// Asks a proxy in front (nginx) to pass on what comes, as it comes.
 const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
@@ -57,16 +64,23 @@ pub(super) fn head(content_type: &'static str) -> Response<()> {
     head
 }
 
-/// The head of a stream without an end.
+/// The head of an answer that comes bit by bit.
 pub(super) fn stream(content_type: &'static str) -> Response<()> {
     let mut head = head(content_type);
     head.headers_mut().insert(BUFFERING, HeaderValue::from_static("no"));
     head
 }
 
-/// The head of a stream, for who asks for no more.
-pub(super) fn bodiless(content_type: &'static str) -> switchboard::http::Response {
-    stream(content_type).map(|()| Bytes::new()).into()
+/// The head of one without an end. Who compresses it on the way would hold back what has come.
+pub(super) fn endless(content_type: &'static str) -> Response<()> {
+    let mut head = stream(content_type);
+    head.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
+    head
+}
+
+/// A head, for who asks for no more.
+pub(super) fn bodiless(head: Response<()>) -> switchboard::http::Response {
+    head.map(|()| Bytes::new()).into()
 }
 
 /// One object, on a line.
@@ -153,9 +167,10 @@ pub(super) fn protect(headers: &mut HeaderMap, asker: Option<&Asker>) {
     headers.insert(VARY, HeaderValue::from_static("Origin"));
     let Some(Asker::Allowed(origin)) = asker else { return };
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+    headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED_HEADERS);
     let Some(allow) = headers.get(ALLOW).cloned() else { return };
     headers.insert(ACCESS_CONTROL_ALLOW_METHODS, allow);
-    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("content-type, last-event-id"));
+    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED_HEADERS);
     // A day: what is allowed changes with a restart at most.
     headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"));
 }

@@ -7,7 +7,7 @@ use super::assets::{self, Asset};
 use crate::percent::percent_decoded;
 use http::Method;
 use std::str::FromStr;
-use switchboard::grammar::{ErrorCode, Failure, MessageId};
+use switchboard::grammar::{Epoch, ErrorCode, Failure, MessageId};
 use switchboard::{Format, NameError, RoomName, UserName};
 
 /// Entries of a list, if the request does not say.
@@ -15,6 +15,9 @@ const LISTED: usize = 100;
 
 /// The most that one answer lists: with the longest names, below 128 KiB.
 const MOST_LISTED: usize = 1000;
+
+/// More than any path takes.
+const MOST_PARAMETERS: usize = 16;
 
 /// What a request asks for.
 #[derive(Debug, PartialEq)]
@@ -172,7 +175,12 @@ fn parse(resource: Resource<'_>, query: Option<&str>) -> Result<Route, Failure> 
             let room = query.take("room", room)?;
             Route::Socket(query.socket(SocketKind::Grammar(room))?)
         }
-        Resource::Events(name) => Route::Events { room: segment(name)?, since: query.take("since", id)? },
+        Resource::Events(name) => {
+            let since = query.take("since", id)?;
+            // Where libraries in the place of `EventSource` put what it has a header for.
+            let last = query.take("lastEventId", |text| Ok(Some(last_event(text)).filter(|_| !text.is_empty())))?;
+            Route::Events { room: segment(name)?, since: last.flatten().or(since) }
+        }
         Resource::Messages(name) => query.messages(segment(name)?)?,
         Resource::Members(name) => {
             let skip = query.take("skip", |text| number(text, 0, u32::MAX as usize))?.unwrap_or(0);
@@ -203,6 +211,10 @@ impl Query {
         for pair in query.into_iter().flat_map(|query| query.split('&')).filter(|pair| !pair.is_empty()) {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
             let key = decoded(key)?;
+            // Each is compared with all before it.
+            if given.len() == MOST_PARAMETERS {
+                return Err(Failure::new(ErrorCode::BadArgument, "there are more parameters than any path takes"));
+            }
             if given.iter().any(|(known, _)| *known == key) {
                 return Err(Failure::new(ErrorCode::BadArgument, "a parameter is given twice"));
             }
@@ -272,6 +284,12 @@ fn id(text: &str) -> Result<MessageId, Failure> {
     parsed(text)
 }
 
+/// The message that somebody saw last, as libraries keep it. What is no id of ours is of an incarnation that nobody knows
+/// any more: who sends it cannot do better, and would ask for ever.
+pub(super) fn last_event(text: &str) -> MessageId {
+    text.parse().unwrap_or(MessageId { epoch: Epoch::new(0), seq: 0 })
+}
+
 fn parsed<T: FromStr<Err: ToString>>(text: &str) -> Result<T, Failure> {
     text.parse().map_err(|error: T::Err| Failure::new(ErrorCode::BadArgument, error.to_string()))
 }
@@ -321,6 +339,16 @@ mod tests {
         assert_eq!(get("/rooms?limit=1&after=ops"), Ok(Route::Rooms { after: Some(ops()), limit: 1 }));
         assert_eq!(get("/rooms/ops/members?skip=7"), Ok(Route::Members { room: ops(), skip: 7, limit: 100 }));
         assert_eq!(get("/rooms/ops/events?since=k3f9-7"), Ok(Route::Events { room: ops(), since: Some(id("k3f9-7")) }));
+        for (query, since) in [
+            ("lastEventId=k3f9-7", Some("k3f9-7")),
+            ("since=k3f9-1&lastEventId=k3f9-7", Some("k3f9-7")),
+            ("since=k3f9-1&lastEventId=", Some("k3f9-1")),
+            ("lastEventId=", None),
+            ("lastEventId=7", Some("0-0")),
+        ] {
+            let since = since.map(id);
+            assert_eq!(get(&format!("/rooms/ops/events?{query}")), Ok(Route::Events { room: ops(), since }), "{query}");
+        }
         let name = Some(UserName::parse("alice").expect("a name"));
         let publish = route(&Method::POST, "/rooms/o%70s", Some("name=%61lice"));
         assert_eq!(publish, Ok(Route::Publish { room: ops(), name: name.clone() }));
@@ -371,6 +399,7 @@ mod tests {
             "/rooms/ops/events?since=",
             "/rooms/ops/events?since=7",
             "/rooms/ops/events?name=alice",
+            "/rooms/ops/messages?lastEventId=k3f9-7",
             "/rooms/ops/messages?follow=yes",
             "/rooms/ops/ws?room=ops",
             "/ws?format=events",
@@ -378,6 +407,8 @@ mod tests {
         ] {
             refused(get(path), ErrorCode::BadArgument);
         }
+        let many: Vec<_> = (0..20_000).map(|number| number.to_string()).collect();
+        refused(get(&format!("/rooms?{}", many.join("&"))), ErrorCode::BadArgument);
         for path in ["", "rooms", "/room", "/rooms/a/b", "/rooms/a/ws/b", "/ws/", "//", "/WS", "*"] {
             refused(get(path), ErrorCode::NoSuchPath);
         }

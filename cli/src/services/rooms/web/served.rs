@@ -78,6 +78,20 @@ async fn events_are_kept_alive_by_comments() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn followed_messages_are_kept_alive_by_objects() {
+    let mut peer = client();
+    peer.send("GET /rooms/lobby/messages?follow=1 HTTP/1.0\r\nhost: localhost\r\n\r\n").await;
+    let began = tokio::time::Instant::now();
+    paragraph(&mut peer).await;
+    assert!(peer.line().await.starts_with("{\"event\":\"you-joined\""));
+    for keepalives in 1..=3 {
+        assert_eq!(peer.line().await, "{\"event\":\"pong\"}\n");
+        let passed = began.elapsed().as_secs();
+        assert!((20 * keepalives..=20 * keepalives + keepalives).contains(&passed), "{passed} s");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn as_many_rooms_as_there_may_be() {
     for path in ["POST /rooms/ops", "GET /rooms/ops/events", "GET /rooms/ops/messages?follow=1"] {
         // The lobby is there.

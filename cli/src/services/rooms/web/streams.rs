@@ -1,0 +1,96 @@
+//! Answers without an end: events, and messages that are followed. Whoever reads one is a member that says nothing.
+//!
+//! The first thing that is told is from where on messages come, so that who is cut off before the first one can go on there.
+
+use super::answer::{self, EVENTS, OBJECTS};
+use super::route::{Begin, last_event};
+use super::{Listener, Manner, Member, Web};
+use bytes::Bytes;
+use http::HeaderName;
+use std::hash::BuildHasher as _;
+use std::sync::Arc;
+use std::time::Duration;
+use switchboard::grammar::{Failure, Reply};
+use switchboard::http::{Request, Response};
+use switchboard::{Codec, Connection, EventStream, Format, Lines, MessageId, Room, RoomName};
+
+/// Where `EventSource` keeps the id of the last event.
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// Browsers come back this long after the end of a stream of events, and up to as much as that later, each at a time of
+/// its own: a server that starts again is not overrun.
+const RETRY: Duration = Duration::from_secs(1);
+const RETRY_SPREAD: Duration = Duration::from_secs(4);
+
+impl Web {
+    pub(super) fn follow(&self, room: &RoomName, begin: Begin) -> Result<Response, Failure> {
+        let room = self.make(room)?;
+        let since = match begin {
+            Begin::Since(since) => since,
+            Begin::Last(count) => {
+                // Before the history is looked at: what is published meanwhile comes as well, and what is lost is told.
+                let last = room.last_id();
+                room.history(count).first().map_or(last, |first| before(first.id))
+            }
+        };
+        let listener = Arc::clone(&self.listener);
+        Ok(Response::stream(answer::endless(OBJECTS), move |mut conn: Connection<Lines>| async move {
+            let (since, joined) = beginning(&room, Some(since));
+            conn.send(object(&joined)).await?;
+            Box::new(member(conn, listener, Format::Json, &room, since)).follow(object(&Reply::Pong)).await
+        }))
+    }
+
+    pub(super) fn events(
+        &self,
+        room: &RoomName,
+        since: Option<MessageId>,
+        request: &Request,
+    ) -> Result<Response, Failure> {
+        // What the browser has seen since is newer than what the page asked for.
+        let last = request.headers().get(LAST_EVENT_ID).filter(|last| !last.is_empty());
+        let since = last.map(|last| last_event(last.to_str().unwrap_or_default())).or(since);
+        let room = self.make(room)?;
+        let spread = self.hasher.hash_one(request.id()) % RETRY_SPREAD.as_millis() as u64;
+        let retry = EventStream::retry(RETRY + Duration::from_millis(spread));
+        let listener = Arc::clone(&self.listener);
+        Ok(Response::stream(answer::endless(EVENTS), move |mut conn: Connection<EventStream>| async move {
+            let (since, joined) = beginning(&room, since);
+            // One event, so that whoever has read the one field has read the other.
+            let first: Vec<_> = [retry].into_iter().chain(Format::Events.reply(&joined)).collect();
+            conn.send(Bytes::from(first.join(&b'\n'))).await?;
+            let member = Box::new(member(conn, listener, Format::Events, &room, since));
+            member.follow(EventStream::KEEPALIVE).await
+        }))
+    }
+}
+
+/// Behind which message somebody begins who is about to join, and how it is told.
+pub(super) fn beginning(room: &Room, since: Option<MessageId>) -> (MessageId, Reply) {
+    let last = room.last_id();
+    let since = since.unwrap_or(last);
+    let is_known = since.epoch == last.epoch && since.seq <= last.seq;
+    // Otherwise it is about to be told that the room has begun anew, and gets all that is kept.
+    let id = if is_known { since } else { MessageId { seq: 0, ..last } };
+    (since, Reply::Joined { room: room.name().clone(), members: room.member_count() + 1, id })
+}
+
+fn object(reply: &Reply) -> Bytes {
+    Format::Json.reply(reply).concat().into()
+}
+
+/// A member that sends nothing.
+fn member<C>(conn: Connection<C>, listener: Arc<Listener>, format: Format, room: &Room, since: MessageId) -> Member<C>
+where
+    C: Codec,
+    C::Frame: From<Bytes> + Into<Bytes>,
+{
+    let mut member = Member::enter(conn, listener, Manner { format, commands: false, echo: false });
+    member.sit(room, Some(since));
+    member
+}
+
+/// The point in front of a message.
+fn before(id: MessageId) -> MessageId {
+    MessageId { seq: id.seq.saturating_sub(1), ..id }
+}
