@@ -7,16 +7,18 @@ mod connect;
 mod endpoint;
 mod logging;
 mod percent;
+mod print;
 mod serve;
 mod services;
 mod units;
 mod url;
 
+use anyhow::Context as _;
 use args::{Args, Command, ConfigAction, Settings};
 use clap::{CommandFactory as _, Parser as _};
 use config::{Config, Origin};
 use serve::Failure;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 use switchboard::Escaped;
 
@@ -30,10 +32,15 @@ const CONFIGURATION: u8 = 78;
 fn main() -> ExitCode {
     let args = match Args::try_parse() {
         Ok(args) => args,
-        Err(error) => {
-            // Nobody is left to tell if the output is closed.
+        Err(error) if error.use_stderr() => {
+            // Nobody is left to tell if stderr is closed.
             let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { USAGE } else { 0 });
+            return ExitCode::from(USAGE);
+        }
+        // Help, or the version. Coloured where that is wanted.
+        Err(error) => {
+            let printed = error.print().and_then(|()| io::stdout().flush());
+            return unless_nobody_reads(printed).map_or_else(report, |()| ExitCode::SUCCESS);
         }
     };
     let result = match args.command {
@@ -41,12 +48,11 @@ fn main() -> ExitCode {
         Command::Bench(typed) => return bench::bench(*typed).unwrap_or_else(report),
         Command::Connect(typed) => return connect::connect(typed).unwrap_or_else(report),
         Command::Config { action: ConfigAction::Check(typed) } => load(typed).map(drop),
-        Command::Config { action: ConfigAction::Print(typed) } => load(typed).map(|config| print(config.print())),
+        Command::Config { action: ConfigAction::Print(typed) } => load(typed).and_then(|config| print(config.print())),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Args::command(), "switchboard", &mut script);
-            print(script);
-            Ok(())
+            print(script)
         }
         Command::Man { command } => manual(command.as_deref()),
     };
@@ -65,14 +71,22 @@ fn manual(name: Option<&str>) -> Result<(), Failure> {
     let command = name.and_then(|name| all.find_subcommand(name)).unwrap_or(&all).clone();
     let mut page = Vec::new();
     clap_mangen::Man::new(command).render(&mut page).map_err(|error| Failure::Start(error.into()))?;
-    print(page);
-    Ok(())
+    print(page)
 }
 
-/// Writes to stdout; whoever read it may be gone, as `head` is after ten lines.
-fn print(text: impl AsRef<[u8]>) {
-    let mut output = std::io::stdout().lock();
-    let _ = output.write_all(text.as_ref()).and_then(|()| output.flush());
+/// Writes to stdout.
+fn print(text: impl AsRef<[u8]>) -> Result<(), Failure> {
+    unless_nobody_reads(print::write(text.as_ref()))
+}
+
+/// Whoever read what was printed may have enough of it, as `head` has after ten lines.
+fn unless_nobody_reads(printed: io::Result<()>) -> Result<(), Failure> {
+    match printed {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(error).context("cannot print").map_err(Failure::Start)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Says what is wrong, one line each, and what code that is.

@@ -5,6 +5,7 @@ mod live;
 use super::options::Plan;
 use super::report::Interval;
 use super::report::text;
+use crate::print;
 use live::Live;
 use std::io::{self, IsTerminal as _, Write as _};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -48,7 +49,7 @@ impl View {
                 live.interval(interval);
                 Ok(())
             }
-            Kind::Lines => writeln!(io::stdout(), "{}", text::line(interval)),
+            Kind::Lines => print::write(format!("{}\n", text::line(interval)).as_bytes()),
             Kind::Aside => writeln!(io::stderr(), "{}", text::line(interval)),
         };
     }

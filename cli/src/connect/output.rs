@@ -3,7 +3,8 @@
 use super::paint::Colours;
 use super::terminal::Terminal;
 use super::wire::Wire;
-use std::io::{self, IsTerminal as _, Write as _};
+use crate::print;
+use std::io::{self, IsTerminal as _};
 
 pub(super) enum Output {
     /// Byte for byte.
@@ -51,7 +52,8 @@ impl Output {
 }
 
 fn write(parts: &[&[u8]]) -> io::Result<()> {
-    let mut stdout = io::stdout().lock();
-    parts.iter().try_for_each(|part| stdout.write_all(part))?;
-    stdout.flush()
+    match parts {
+        [one] => print::write(one),
+        several => print::write(&several.concat()),
+    }
 }

@@ -1,6 +1,7 @@
 //! What is typed: faults, exit codes, help.
 
 use crate::process::{Place, Program, command, run};
+use std::fs::File;
 use std::net::{TcpListener, UdpSocket};
 
 #[test]
@@ -117,6 +118,24 @@ fn help_says_what_can_be_typed() {
     let lists = end.output.iter().skip_while(|line| !line.starts_with("SERVICE is one of"));
     assert_eq!(lists.filter(|line| line.chars().count() > 80).collect::<Vec<_>>(), Vec::<&String>::new());
     assert!(run(&["--version"]).output[0].starts_with("switchboard "));
+}
+
+#[test]
+fn what_could_not_be_printed_is_no_success() {
+    for arguments in [
+        &["--help"][..],
+        &["--version"],
+        &["connect", "--help"],
+        &["config", "print"],
+        &["completions", "bash"],
+        &["man", "bench"],
+    ] {
+        let mut full = command(arguments);
+        full.stdout(File::options().write(true).open("/dev/full").unwrap());
+        let end = Program::spawn(full).end();
+        let error = "error: cannot print: No space left on device (os error 28)";
+        assert_eq!((end.code, end.log), (Some(1), vec![error.to_owned()]), "{arguments:?}");
+    }
 }
 
 #[test]
