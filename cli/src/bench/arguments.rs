@@ -89,6 +89,9 @@ pub(crate) struct Arguments {
     /// End with 1 if more messages than this are lost, or any is duplicated, reordered or corrupt
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub(super) max_lost: Option<String>,
+    /// End with 1 if more connections than this could not be opened, or were closed by the server [default: 0]
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub(super) max_failed: Option<String>,
     /// Print the result as JSON (docs/bench.md) instead of text
     #[arg(long)]
     pub(super) json: bool,

@@ -57,6 +57,8 @@ struct Link {
     is_slow: bool,
     due: u32,
     sent: u32,
+    /// Nobody is there to send to any more.
+    is_gone: bool,
     /// Of those that were sent, the ones that are not waited for any more.
     resolved: u32,
     /// In a closed loop: number and time of what is in flight, by number.
@@ -95,6 +97,7 @@ impl Echo {
                 is_slow: index < plan.slow_readers,
                 due: 0,
                 sent: 0,
+                is_gone: false,
                 resolved: 0,
                 in_flight: vec![(0, 0); window],
                 heard: 0,
@@ -174,11 +177,11 @@ impl Echo {
         let resolved = match self.sequences.arrive(link, number) {
             Arrival::Expected => 1,
             Arrival::Ahead(missing) => {
-                moment.tally.counts[Count::Skipped] += u64::from(missing);
+                moment.tally.skipped(missing, moment.now);
                 missing + 1
             }
             Arrival::Late => {
-                moment.tally.counts[Count::Reordered] += 1;
+                moment.tally.reordered(moment.now);
                 0
             }
             Arrival::Duplicate => return moment.tally.counts[Count::Duplicated] += 1,
@@ -312,6 +315,12 @@ impl Scenario for Echo {
         self.links[link].due += 1;
     }
 
+    fn all_is_due(&mut self) {}
+
+    fn has_sent_all(&self) -> bool {
+        self.links.iter().all(|one| one.sent >= one.due || one.is_gone || one.is_slow)
+    }
+
     fn send(&mut self, link: usize, moment: &mut Moment<'_>, output: &mut Vec<u8>) {
         match &mut self.links[link].state {
             State::Probing { probe_due } => {
@@ -321,6 +330,7 @@ impl Scenario for Echo {
                 return;
             }
             State::Ready if moment.phase == Phase::Running => {}
+            State::Ready if moment.phase == Phase::Draining && matches!(self.load, Load::Open { .. }) => {}
             _ => return,
         }
         loop {
@@ -391,8 +401,8 @@ impl Scenario for Echo {
         }
         one.state = State::Closed;
         if end == End::Lost {
-            // What is in flight is lost, and nothing more is waited for.
-            one.resolved = one.sent;
+            // What is in flight is lost, as is what will be due, and nothing more is waited for.
+            (one.resolved, one.is_gone) = (one.sent, true);
         }
     }
 
@@ -406,13 +416,27 @@ impl Scenario for Echo {
     }
 
     fn is_complete(&self) -> bool {
-        self.links.iter().all(|one| one.resolved == one.sent || one.is_slow)
+        self.has_sent_all() && self.links.iter().all(|one| one.resolved == one.sent || one.is_slow)
     }
 
     fn finish(&mut self, moment: &mut Moment<'_>) -> u64 {
         let mut silent = 0;
         for (link, one) in self.links.iter().enumerate().filter(|(_, one)| !one.is_slow) {
-            moment.tally.counts[Count::Unanswered] += u64::from(self.sequences.outstanding(link, one.sent));
+            let due = |number| one.due(number, &self.pace, self.senders);
+            let unanswered = self.sequences.next(link)..one.sent + 1;
+            match self.load {
+                Load::Open { .. } => {
+                    moment.tally.missed(Count::Unanswered, unanswered, due);
+                    moment.tally.missed(Count::Unsent, one.sent + 1..one.due + 1, due);
+                }
+                Load::Closed { .. } => {
+                    for number in unanswered {
+                        let at = one.due_of(number, &self.pace, self.senders);
+                        let at = at.unwrap_or(moment.tally.measured_from());
+                        moment.tally.missed(Count::Unanswered, number..number + 1, |_| at);
+                    }
+                }
+            }
             silent += u64::from(one.sent > 0 && self.sequences.next(link) <= 1);
         }
         silent

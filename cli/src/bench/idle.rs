@@ -80,6 +80,12 @@ impl Scenario for Idle {
 
     fn due(&mut self, _: usize) {}
 
+    fn all_is_due(&mut self) {}
+
+    fn has_sent_all(&self) -> bool {
+        true
+    }
+
     fn send(&mut self, _: usize, _: &mut Moment<'_>, _: &mut Vec<u8>) {}
 
     fn turn(&mut self, _: &mut Moment<'_>, _: &mut Vec<usize>) -> Option<u64> {

@@ -77,6 +77,7 @@ pub(super) struct Plan {
     pub(super) ca: Option<PathBuf>,
     pub(super) max_p99: Option<Duration>,
     pub(super) max_lost: Option<u64>,
+    pub(super) max_failed: u64,
     pub(super) json: bool,
     pub(super) html: Option<PathBuf>,
     pub(super) tui: bool,
@@ -154,6 +155,7 @@ struct Numbers {
     server: Vec<u32>,
     max_p99: Option<Duration>,
     max_lost: Option<u64>,
+    max_failed: u64,
 }
 
 impl Numbers {
@@ -221,6 +223,7 @@ impl Numbers {
             server: one.take("--server-pid", typed.server_pid.as_ref(), &[], parse_processes).unwrap_or_default(),
             max_p99: one.take("--max-p99", typed.max_p99.as_ref(), &sending, parse_latency),
             max_lost: one.take("--max-lost", typed.max_lost.as_ref(), &sending, parse_number),
+            max_failed: one.take("--max-failed", typed.max_failed.as_ref(), &[], parse_number).unwrap_or(0),
         }
     }
 
@@ -311,6 +314,7 @@ impl Numbers {
             ca: typed.ca,
             max_p99: self.max_p99,
             max_lost: self.max_lost,
+            max_failed: self.max_failed,
             json: typed.json,
             html: typed.html,
             tui: !typed.no_tui,

@@ -5,26 +5,22 @@
 mod gather;
 mod html;
 pub(super) mod text;
+mod verdict;
 
 use gather::Measured;
 pub(super) use gather::{Gatherer, Interval, add};
 
-use super::options::{Load, Plan, Scenario};
+use super::options::{Load, Plan};
 use super::process::Usage;
 use super::schedule::SECOND;
 use super::tally::{Count, Counts, Rest, Snapshot, histogram};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 use std::collections::BTreeMap;
+use verdict::{BUSY, Limits};
 
 /// Of the schema. It rises when a field changes its meaning or goes.
 const SCHEMA: u32 = 1;
-
-/// A thread that is busier than this could not have done much more.
-const BUSY: f64 = 0.9;
-
-/// Messages that leave so late on their own account spoil what is measured.
-const LATE: u64 = 1_000_000;
 
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
@@ -42,6 +38,8 @@ pub(super) struct Report {
     received: u64,
     sent_per_s: f64,
     received_per_s: f64,
+    /// What was due in the measured time and never came.
+    unanswered: u64,
     latency_us: Option<Spread>,
     lag_us: Option<Spread>,
     connect_us: Option<Spread>,
@@ -53,6 +51,8 @@ pub(super) struct Report {
     machine_busy_share: Option<f64>,
     intervals: Vec<IntervalReport>,
     warnings: Vec<String>,
+    limits: Limits,
+    passed: bool,
     broken: Vec<String>,
 }
 
@@ -94,6 +94,8 @@ pub(super) struct Spread {
 #[derive(Debug, Serialize)]
 struct Verified {
     lost: u64,
+    /// Of those, the ones that could not be sent; in rooms, times those that were to hear them.
+    unsent: u64,
     duplicated: u64,
     reordered: u64,
     corrupt: u64,
@@ -221,6 +223,7 @@ impl Report {
             received: messages,
             sent_per_s: window[Count::Sent] as f64 / seconds(time.max(1)),
             received_per_s: messages as f64 / seconds(time.max(1)),
+            unanswered: total.lost_in_measured(),
             latency_us: Spread::of(&latency),
             lag_us: Spread::of(&lag),
             connect_us: Spread::of(&connect),
@@ -237,10 +240,12 @@ impl Report {
             machine_busy_share: last.machine_since(&first),
             intervals: gathered.whole.iter().map(IntervalReport::of).collect(),
             warnings: Vec::new(),
+            limits: Limits::of(plan),
+            passed: true,
             broken: Vec::new(),
         };
         report.warn(plan, lag.value_at_quantile(0.99));
-        report.judge(plan);
+        report.judge(plan, &latency);
         report
     }
 
@@ -250,71 +255,6 @@ impl Report {
             unreachable!("its keys are texts, and writing to memory does not fail")
         };
         text + "\n"
-    }
-
-    /// Which of the `--max-…` are broken, and by what.
-    pub(super) fn broken(&self) -> Option<String> {
-        (!self.broken.is_empty()).then(|| self.broken.join("; "))
-    }
-
-    /// Says what makes the figures doubtful.
-    fn warn(&mut self, plan: &Plan, lag: u64) {
-        let mut warnings = Vec::new();
-        if self.generator.bottleneck {
-            let share = self.generator.busiest_share * 100.0;
-            warnings.push(format!(
-                "the generator was the bottleneck: its busiest thread used {share:.0} % of a core; try --threads or a lower rate"
-            ));
-        }
-        if lag > LATE {
-            let lag = text::time(micros(lag));
-            warnings.push(format!(
-                "1 % of the messages left {lag} late or later: the generator did not get the CPU in time"
-            ));
-        }
-        let Connections { wanted, failed, closed_by_server, silent, .. } = &self.connections;
-        if *failed > 0 {
-            warnings.push(format!("{failed} of {wanted} connections failed"));
-        }
-        if *closed_by_server > 0 {
-            warnings.push(format!("the server closed {closed_by_server} connections"));
-        }
-        if *silent > 0 {
-            warnings.push(format!("{silent} connections received nothing"));
-        }
-        if self.stopped_early {
-            warnings.push("stopped before its time".to_owned());
-        }
-        if plan.url.scheme.is_tls() && plan.ca.is_none() {
-            warnings.push("the server's certificate was not checked (--ca)".to_owned());
-        }
-        self.warnings = warnings;
-    }
-
-    /// Says which of the `--max-…` are broken.
-    fn judge(&mut self, plan: &Plan) {
-        if let Some(most) = plan.max_p99 {
-            let p99 = self.latency_us.as_ref().map(|spread| spread.p99);
-            let most = micros(super::schedule::nanoseconds(most));
-            match p99 {
-                Some(p99) if p99 <= most => {}
-                Some(p99) => self.broken.push(format!("--max-p99 {}: it is {}", text::time(most), text::time(p99))),
-                None => self.broken.push(format!("--max-p99 {}: nothing was received", text::time(most))),
-            }
-        }
-        if let Some(most) = plan.max_lost {
-            let Verified { lost, duplicated, reordered, corrupt, .. } = &self.verified;
-            // Datagrams may come in any order.
-            let reordered = if plan.scenario == Scenario::Udp { 0 } else { *reordered };
-            if *lost > most || duplicated + reordered + corrupt > 0 {
-                self.broken.push(format!(
-                    "--max-lost {most}: {lost} lost, {duplicated} duplicated, {reordered} reordered, {corrupt} corrupt"
-                ));
-            }
-            if self.connections.failed > 0 {
-                self.broken.push(format!("--max-lost {most}: {} connections failed", self.connections.failed));
-            }
-        }
     }
 }
 
@@ -346,6 +286,7 @@ impl Verified {
     fn of(counts: &Counts) -> Self {
         Self {
             lost: counts.lost(),
+            unsent: counts[Count::Unsent],
             duplicated: counts[Count::Duplicated],
             reordered: counts[Count::Reordered],
             corrupt: counts[Count::Corrupt],

@@ -3,13 +3,14 @@
 //! Before the run, publishers send messages without a number until each member has heard one: so all are there when it begins,
 //! whatever a server says or does not say of a subscription.
 
+mod missed;
 mod notice;
 mod window;
 
 use super::options::{Load, Plan};
 use super::payload::{MARK, Payloads, Stamp};
 use super::protocol::{Handshake, Mask, Protocol, Step};
-use super::schedule::{Pace, Random, Turns};
+use super::schedule::{Pace, Random, SECOND, Turns};
 use super::sequence::{Arrival, Sequences};
 use super::shared::Shared;
 use super::tally::Count;
@@ -23,6 +24,9 @@ const BATCH_BYTES: usize = 64 << 10;
 
 /// For a server of lines to welcome whoever may give commands. Without a welcome, a line is a message and nothing else.
 const WELCOME: u64 = 300_000_000;
+
+/// For a server to take in whoever comes anew: what is due from then on must be heard.
+const SETTLING: u64 = SECOND;
 
 /// Between the messages that are sent until all have heard one.
 const MARKERS: u64 = 100_000_000;
@@ -38,6 +42,8 @@ pub(super) struct Rooms {
     publishers: Vec<usize>,
     sequences: Sequences,
     pace: Pace,
+    /// Where each publisher, of any thread, stands in a round of the schedule.
+    places: Vec<u64>,
     mask: Mask,
     random: Random,
     ready: usize,
@@ -56,21 +62,24 @@ struct Link {
     /// Whether it counts as ready.
     is_ready: bool,
     has_heard: bool,
+    /// What was due before is not missed by whoever was not there yet.
+    hears_from: u64,
     /// Its first stream; there is one for each publisher in its room.
     streams: usize,
 }
 
 struct Publisher {
     number: usize,
-    /// Its place in a round of the schedule.
-    place: u64,
     due: u32,
     sent: u32,
     marker_due: bool,
 }
 
 enum State {
+    /// It is opened anew.
     Closed,
+    /// Nobody is there to speak or to hear any more.
+    Gone,
     /// The upgrade of a WebSocket.
     Upgrading(Handshake),
     /// Whether the server welcomes it is seen by then.
@@ -86,13 +95,12 @@ impl Rooms {
     pub(super) fn new(plan: &Arc<Plan>, shared: &Arc<Shared>, number: usize) -> Self {
         let threads = plan.threads;
         let mut sequences = Sequences::default();
-        let mut links: Vec<_> = (number..plan.links())
+        let links: Vec<_> = (number..plan.links())
             .step_by(threads)
             .map(|index| {
                 let publisher = index.checked_sub(plan.connections);
                 let room = publisher.unwrap_or(index) % plan.rooms;
-                let publisher =
-                    publisher.map(|number| Publisher { number, place: 0, due: 0, sent: 0, marker_due: false });
+                let publisher = publisher.map(|number| Publisher { number, due: 0, sent: 0, marker_due: false });
                 let hears = publisher.is_none() || plan.protocol.publishers_are_members();
                 let streams = if hears { publishers_in(plan, room) } else { 0 };
                 Link {
@@ -103,18 +111,14 @@ impl Rooms {
                     state: State::Closed,
                     is_ready: false,
                     has_heard: false,
+                    hears_from: 0,
                     streams: sequences.add(streams),
                 }
             })
             .collect();
-        let own = |sender: usize| {
-            let index = plan.connections + sender;
-            (index % threads == number).then_some(index / threads)
-        };
-        for (link, place) in Turns::new(plan.publishers, plan.seed, own).places() {
-            if let Some(publisher) = &mut links[link].publisher {
-                publisher.place = place;
-            }
+        let mut places = vec![0; plan.publishers];
+        for (publisher, place) in Turns::new(plan.publishers, plan.seed, Some).places() {
+            places[publisher] = place;
         }
         let mut random = Random::new(plan.seed ^ number as u64);
         Self {
@@ -125,6 +129,7 @@ impl Rooms {
             links,
             sequences,
             pace: Pace { rate: plan.rate().unwrap_or(1), ramp: plan.phases.ramp },
+            places,
             mask: Mask::new(random.next() as u32),
             random,
             ready: 0,
@@ -192,8 +197,8 @@ impl Rooms {
         }
         match arrival {
             Arrival::Expected => {}
-            Arrival::Ahead(missing) => moment.tally.counts[Count::Skipped] += u64::from(missing),
-            Arrival::Late => moment.tally.counts[Count::Reordered] += 1,
+            Arrival::Ahead(missing) => moment.tally.skipped(missing, moment.now),
+            Arrival::Late => moment.tally.reordered(moment.now),
             Arrival::Duplicate => {
                 moment.tally.counts[Count::Duplicated] += 1;
                 return 0;
@@ -236,19 +241,6 @@ impl Rooms {
         }
     }
 
-    /// Messages that a link should have heard and has not, of each publisher in its room.
-    fn outstanding(&self, link: usize) -> impl Iterator<Item = u32> {
-        let one = &self.links[link];
-        let own = one.publisher.as_ref().map(|publisher| publisher.number);
-        let heard = if self.hears(link) && !one.is_slow { self.plan.publishers } else { 0 };
-        (one.room..heard).step_by(self.plan.rooms).filter(move |publisher| Some(*publisher) != own).map(
-            move |publisher| {
-                let sent = self.shared.published[publisher].load(Ordering::Relaxed);
-                self.sequences.outstanding(one.streams + publisher / self.plan.rooms, sent)
-            },
-        )
-    }
-
     fn put(&self, link: usize, stamp: Stamp, output: &mut Vec<u8>) {
         let room = &self.names[self.links[link].room];
         let put = |output: &mut Vec<u8>| self.payloads.put_stamped(stamp, output);
@@ -265,7 +257,7 @@ impl Scenario for Rooms {
     fn opened(&mut self, link: usize, moment: &mut Moment<'_>, output: &mut Vec<u8>) {
         let hears = self.hears(link);
         let one = &mut self.links[link];
-        one.has_heard = false;
+        (one.has_heard, one.hears_from) = (false, moment.now + SETTLING);
         let room = &self.names[one.room];
         one.state = match self.protocol {
             Protocol::Ws => {
@@ -324,7 +316,31 @@ impl Scenario for Rooms {
         }
     }
 
+    fn all_is_due(&mut self) {
+        for publisher in self.links.iter().filter_map(|one| one.publisher.as_ref()) {
+            let owed = match self.plan.load {
+                Load::Open { .. } => publisher.due,
+                Load::Closed { .. } => publisher.sent,
+            };
+            self.shared.owed[publisher.number].store(owed, Ordering::Relaxed);
+        }
+    }
+
+    fn has_sent_all(&self) -> bool {
+        let has_sent = |publisher: &Publisher| publisher.sent >= publisher.due;
+        if matches!(self.plan.load, Load::Closed { .. }) {
+            return true;
+        }
+        let mut left = self.links.iter().filter(|one| !matches!(one.state, State::Gone));
+        left.all(|one| one.publisher.as_ref().is_none_or(has_sent))
+    }
+
     fn send(&mut self, link: usize, moment: &mut Moment<'_>, output: &mut Vec<u8>) {
+        let is_time = match moment.phase {
+            Phase::Opening => false,
+            Phase::Running => true,
+            Phase::Draining => matches!(self.plan.load, Load::Open { .. }),
+        };
         loop {
             let one = &mut self.links[link];
             let Some(publisher) = one.publisher.as_mut().filter(|_| matches!(one.state, State::Joined)) else { return };
@@ -333,23 +349,21 @@ impl Scenario for Rooms {
                 self.put(link, Stamp { publisher: number, number: 0, due: 0 }, output);
                 return;
             }
-            if moment.phase != Phase::Running || publisher.sent >= publisher.due || output.len() >= BATCH_BYTES {
+            if !is_time || publisher.sent >= publisher.due || output.len() >= BATCH_BYTES {
                 return;
             }
             publisher.sent += 1;
             moment.tally.counts[Count::Sent] += 1;
-            self.shared.published[publisher.number].store(publisher.sent, Ordering::Relaxed);
+            let sent = publisher.sent;
+            self.shared.published[publisher.number].store(sent, Ordering::Relaxed);
             let due = match self.plan.load {
                 Load::Closed { .. } => moment.now,
-                Load::Open { .. } => {
-                    let index = u64::from(publisher.sent - 1) * self.plan.publishers as u64 + publisher.place;
-                    self.pace.due(index)
-                }
+                Load::Open { .. } => self.due_at(number as usize, sent),
             };
             if moment.prompt {
                 moment.tally.left(due, moment.now);
             }
-            let stamp = Stamp { publisher: number, number: publisher.sent, due };
+            let stamp = Stamp { publisher: number, number: sent, due };
             self.put(link, stamp, output);
         }
     }
@@ -381,17 +395,19 @@ impl Scenario for Rooms {
         Some(self.next_markers)
     }
 
-    fn closed(&mut self, link: usize, end: End, _: &mut Moment<'_>) {
+    fn closed(&mut self, link: usize, end: End, moment: &mut Moment<'_>) {
         let waited_for: u32 = self.outstanding(link).sum();
         let streams = if self.hears(link) { publishers_in(&self.plan, self.links[link].room) } else { 0 };
         let one = &mut self.links[link];
-        one.state = State::Closed;
+        let is_lost = end == End::Lost;
+        one.state = if is_lost { State::Gone } else { State::Closed };
         if std::mem::take(&mut one.is_ready) {
             self.ready -= 1;
             if streams > 0 && !one.is_slow {
                 self.shared.rooms[one.room].members.fetch_sub(1, Ordering::Relaxed);
             }
         }
+        one.hears_from = if is_lost { one.hears_from.min(moment.now) } else { moment.now };
         if end == End::Replaced {
             self.sequences.begin_anew(one.streams..one.streams + streams);
         } else {
@@ -409,14 +425,14 @@ impl Scenario for Rooms {
     }
 
     fn is_complete(&self) -> bool {
-        let open = |link: &usize| !matches!(self.links[*link].state, State::Closed);
+        let open = |link: &usize| !matches!(self.links[*link].state, State::Closed | State::Gone);
         (0..self.links.len()).filter(open).all(|link| self.outstanding(link).all(|count| count == 0))
     }
 
     fn finish(&mut self, moment: &mut Moment<'_>) -> u64 {
         let mut silent = 0;
         for link in 0..self.links.len() {
-            moment.tally.counts[Count::Unanswered] += self.outstanding(link).map(u64::from).sum::<u64>();
+            self.count_missed(link, moment);
             let one = &self.links[link];
             let streams = one.streams..one.streams + publishers_in(&self.plan, one.room);
             let is_silent = one.publisher.is_none() && !one.is_slow && self.sequences.are_new(streams);

@@ -21,8 +21,9 @@ pub(super) struct Shared {
     sending: AtomicUsize,
     wakers: Vec<Waker>,
     pub(super) rooms: Vec<RoomState>,
-    /// Messages that each publisher has sent.
+    /// Messages that each publisher has sent, and, once nothing more becomes due, those that it was to send.
     pub(super) published: Vec<AtomicU32>,
+    pub(super) owed: Vec<AtomicU32>,
     /// The first thing that went wrong, to be told if nothing goes right.
     pub(super) first_error: Mutex<Option<String>>,
 }
@@ -54,6 +55,7 @@ impl Shared {
             wakers,
             rooms: (0..rooms).map(|_| RoomState::default()).collect(),
             published: (0..publishers).map(|_| AtomicU32::new(0)).collect(),
+            owed: (0..publishers).map(|_| AtomicU32::new(0)).collect(),
             first_error: Mutex::new(None),
         }
     }

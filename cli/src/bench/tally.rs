@@ -34,6 +34,11 @@ pub(super) enum Count {
     Corrupt,
     /// Had not come at the end, nor any after them.
     Unanswered,
+    /// Was due, and there was nobody to send it to, or who took it.
+    Unsent,
+    /// Of what was skipped, unanswered or unsent, what counts in the measured time; and of that, what came after all.
+    Missing,
+    MissingCame,
     /// Notices of the server that it dropped something.
     Gaps,
     /// Messages that it said it dropped.
@@ -90,8 +95,13 @@ impl Sub for Counts {
 impl Counts {
     /// Messages that did not come, and of which the server said nothing.
     pub(super) fn lost(&self) -> u64 {
-        let missing = self[Count::Skipped] + self[Count::Unanswered];
+        let missing = self[Count::Skipped] + self[Count::Unanswered] + self[Count::Unsent];
         missing.saturating_sub(self[Count::Reordered] + self[Count::Announced])
+    }
+
+    /// Of those, the ones that belong to the measured time.
+    pub(super) fn lost_in_measured(&self) -> u64 {
+        self[Count::Missing].saturating_sub(self[Count::MissingCame] + self[Count::Announced]).min(self.lost())
     }
 }
 
@@ -147,6 +157,29 @@ impl Tally {
         }
     }
 
+    /// A message came, and so many before it did not.
+    pub(super) fn skipped(&mut self, count: u32, now: u64) {
+        self.counts[Count::Skipped] += u64::from(count);
+        if now >= self.measured.start {
+            self.counts[Count::Missing] += u64::from(count);
+        }
+    }
+
+    /// One of those came after all.
+    pub(super) fn reordered(&mut self, now: u64) {
+        self.counts[Count::Reordered] += 1;
+        if now >= self.measured.start {
+            self.counts[Count::MissingCame] += 1;
+        }
+    }
+
+    /// These messages of one sender never came: unanswered, or not even sent. Their times rise with their numbers.
+    pub(super) fn missed(&mut self, what: Count, numbers: Range<u32>, due: impl Fn(u32) -> u64) {
+        self.counts[what] += numbers.len() as u64;
+        let before = |time| first(numbers.clone(), |number| due(number) >= time);
+        self.counts[Count::Missing] += u64::from(before(self.measured.end) - before(self.measured.start));
+    }
+
     /// A message that was due then leaves now, and nothing but this thread kept it.
     pub(super) fn left(&mut self, due: u64, now: u64) {
         self.lag.saturating_record(now.saturating_sub(due));
@@ -162,12 +195,31 @@ impl Tally {
         self.measured.end = self.measured.end.min(at);
     }
 
+    /// When the measured time begins.
+    pub(super) fn measured_from(&self) -> u64 {
+        self.measured.start
+    }
+
     /// What came since the last snapshot.
     pub(super) fn cut(&mut self, until: u64, cpu: u64) -> Snapshot {
         let latency = std::mem::replace(&mut self.latency, histogram());
         let lag = std::mem::replace(&mut self.lag, histogram());
         Snapshot { until, counts: self.counts, latency, lag, cpu }
     }
+}
+
+/// The first of the numbers for which something is so that stays so for all behind it; their end if it is so for none.
+pub(super) fn first(numbers: Range<u32>, is_so: impl Fn(u32) -> bool) -> u32 {
+    let Range { mut start, mut end } = numbers;
+    while start < end {
+        let middle = start + (end - start) / 2;
+        if is_so(middle) {
+            end = middle;
+        } else {
+            start = middle + 1;
+        }
+    }
+    start
 }
 
 #[cfg(test)]
@@ -195,6 +247,29 @@ mod tests {
         counts[Count::Announced] = 4;
         counts[Count::Unanswered] = 2;
         assert_eq!(counts.lost(), 5);
+    }
+
+    #[test]
+    fn what_never_came_is_lost_and_is_measured_by_when_it_was_due() {
+        let mut tally = Tally::new(100..200);
+        let due = |number: u32| u64::from(number) * 10;
+        tally.missed(Count::Unanswered, 8..13, due);
+        tally.missed(Count::Unsent, 13..23, due);
+        assert_eq!((tally.counts.lost(), tally.counts.lost_in_measured()), (15, 10));
+        tally.missed(Count::Unsent, 23..23, due);
+        // What comes late was not lost.
+        tally.skipped(2, 90);
+        tally.skipped(3, 150);
+        tally.reordered(160);
+        assert_eq!((tally.counts.lost(), tally.counts.lost_in_measured()), (19, 12));
+    }
+
+    #[test]
+    fn the_first_number_is_found() {
+        for at in 3..=9 {
+            assert_eq!(first(3..9, |number| number >= at), at);
+        }
+        assert_eq!(first(3..3, |_| true), 3);
     }
 
     #[test]

@@ -50,13 +50,19 @@ pub(super) trait Scenario {
     /// One more message of this link is due.
     fn due(&mut self, link: usize);
 
+    /// All that will ever be due is.
+    fn all_is_due(&mut self);
+
+    /// Whether all that was due is sent, but for what nobody is left to send to.
+    fn has_sent_all(&self) -> bool;
+
     /// Adds what this link is to send now, a batch at most.
     fn send(&mut self, link: usize, moment: &mut Moment<'_>, output: &mut Vec<u8>);
 
     /// Once in each turn of the loop: links that have something to send go to `dirty`. The time to look again at the latest.
     fn turn(&mut self, moment: &mut Moment<'_>, dirty: &mut Vec<usize>) -> Option<u64>;
 
-    /// A link is closed.
+    /// A link is closed, or could not be opened.
     fn closed(&mut self, link: usize, end: End, moment: &mut Moment<'_>);
 
     /// Whether a link waits for nothing, so that it can be replaced.
@@ -97,7 +103,7 @@ pub(super) enum Phase {
     /// Connections are opened.
     Opening,
     Running,
-    /// All is sent, and answers are waited for.
+    /// Nothing more becomes due. What was is sent, and answers are waited for.
     Draining,
 }
 
@@ -115,6 +121,10 @@ pub(super) struct Worker<S> {
     phase: Phase,
     /// The clock's time at which the run began.
     began: u64,
+    /// CPU time of this thread until then: what connecting has cost is not the load's.
+    cpu_before: u64,
+    /// Whether the others know that this thread has sent all.
+    has_told: bool,
     last_cut: u64,
     next_cut: u64,
     /// Links with something to send.
@@ -154,6 +164,8 @@ impl<S: Scenario> Worker<S> {
             batch: Batch::new(plan.size + 512),
             phase: Phase::Opening,
             began: 0,
+            cpu_before: 0,
+            has_told: false,
             dirty: Vec::new(),
             output: Vec::new(),
             scenario,
@@ -176,7 +188,7 @@ impl<S: Scenario> Worker<S> {
             self.open_links(&mut wake);
             if self.phase == Phase::Running {
                 self.replace_links(&mut wake);
-                self.collect_due(&mut wake);
+                self.collect_due(self.now(), &mut wake);
             }
             let (mut dirty, now) = (std::mem::take(&mut self.dirty), self.now());
             let moment = &mut Moment { now, phase: self.phase, prompt: true, tally: &mut self.tally };
@@ -187,6 +199,10 @@ impl<S: Scenario> Worker<S> {
             self.dirty = dirty;
             self.read_slowly(&mut wake);
             self.tell();
+            if self.phase == Phase::Draining && !self.has_told && self.scenario.has_sent_all() {
+                self.has_told = true;
+                self.shared.finish_sending();
+            }
             if self.phase == Phase::Draining && self.is_done() {
                 return Ok(self.finish());
             }
@@ -207,7 +223,9 @@ impl<S: Scenario> Worker<S> {
         let end = self.plan.phases.measured().end;
         if self.phase == Phase::Opening {
             match self.shared.begins() {
-                Some(start) if self.shared.clock.now() >= start => (self.phase, self.began) = (Phase::Running, start),
+                Some(start) if self.shared.clock.now() >= start => {
+                    (self.phase, self.began, self.cpu_before) = (Phase::Running, start, thread_time());
+                }
                 start => wake.at(start),
             }
         }
@@ -223,6 +241,7 @@ impl<S: Scenario> Worker<S> {
                 if self.last_cut < last {
                     self.cut(last);
                 }
+                self.collect_due(stop, &mut wake);
             }
             self.drain();
         }
@@ -230,6 +249,7 @@ impl<S: Scenario> Worker<S> {
             self.cut_until(now.min(end) + 1);
             wake.at(Some(self.next_cut));
             if now >= end {
+                self.collect_due(now, &mut wake);
                 self.drain();
             }
         }
@@ -241,7 +261,12 @@ impl<S: Scenario> Worker<S> {
 
     fn drain(&mut self) {
         self.phase = Phase::Draining;
-        self.shared.finish_sending();
+        self.scenario.all_is_due();
+        for link in self.links.stay() {
+            if self.links.mark(link) {
+                self.dirty.push(link);
+            }
+        }
     }
 
     /// Cuts where it is time to, before `limit`.
@@ -254,9 +279,14 @@ impl<S: Scenario> Worker<S> {
 
     fn cut(&mut self, at: u64) {
         self.last_cut = at;
-        let snapshot = self.tally.cut(at, thread_time());
+        let snapshot = self.tally.cut(at, self.cpu());
         // Nobody counts any more if the main thread is gone.
         let _ = self.snapshots.blocking_send((self.number, snapshot));
+    }
+
+    /// CPU time of this thread since the run began.
+    fn cpu(&self) -> u64 {
+        thread_time().saturating_sub(self.cpu_before)
     }
 
     fn is_done(&self) -> bool {
@@ -272,7 +302,8 @@ impl<S: Scenario> Worker<S> {
         let now = self.now();
         let moment = &mut Moment { now, phase: self.phase, prompt: false, tally: &mut self.tally };
         let silent = self.scenario.finish(moment);
-        let snapshot = self.tally.cut(now, thread_time());
+        let cpu = self.cpu();
+        let snapshot = self.tally.cut(now, cpu);
         let Tally { counts, connect, errors, .. } = self.tally;
         (snapshot, Rest { counts, connect, errors, silent })
     }
@@ -284,11 +315,12 @@ impl<S: Scenario> Worker<S> {
         progress.failed.store(self.links.failed, Ordering::Relaxed);
     }
 
-    fn collect_due(&mut self, wake: &mut Wake) {
+    /// Hands out what is due by `until`; what was due before the end is, however late this thread looks.
+    fn collect_due(&mut self, until: u64, wake: &mut Wake) {
         let Some((turns, pace)) = &mut self.turns else { return };
-        let now = self.shared.clock.now().saturating_sub(self.began);
+        let until = until.min(self.plan.phases.measured().end - 1);
         while let Some(due) = turns.next_due(pace) {
-            if due > now {
+            if due > until {
                 wake.at(Some(due));
                 return;
             }

@@ -2,6 +2,7 @@
 
 mod cost;
 mod faulty;
+mod gate;
 
 use crate::connect::terminal::Session;
 use crate::process::{Place, Program, command, run};

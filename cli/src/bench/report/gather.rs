@@ -68,7 +68,7 @@ impl Gatherer {
         add(&mut interval.lag, &lag);
         let spent = cpu.saturating_sub(before.cpu);
         interval.cpu += spent;
-        interval.busiest = interval.busiest.max(spent as f64 / (until - from).max(1) as f64);
+        interval.busiest = interval.busiest.max(busy(spent, until - from));
         *before = Thread { until, counts, cpu };
         if *told < threads {
             return None;
@@ -100,6 +100,11 @@ impl Gatherer {
         sum.busiest /= sum.time.max(1) as f64;
         sum
     }
+}
+
+/// The share of a core that a thread had. It may have looked at the clock late, and no thread has more than one.
+fn busy(spent: u64, time: u64) -> f64 {
+    (spent as f64 / time.max(1) as f64).min(1.0)
 }
 
 /// All intervals that were measured, together.

@@ -26,8 +26,11 @@ impl Report {
             rows.push(("received", format!("{}, {} a second", number(self.received), rounded(self.received_per_s))));
         }
         rows.extend(spread_of("latency", &self.latency_us));
-        if self.sent > 0 {
+        if self.scenario != "idle" {
             rows.push(("verified", self.verified.told()));
+        }
+        if self.unanswered > 0 {
+            rows.push(("unanswered", format!("{} of what was due in the measured time", number(self.unanswered))));
         }
         let generator = &self.generator;
         let each = generator.cpu_us_per_message;
@@ -43,6 +46,7 @@ impl Report {
         }
         rows.extend(self.errors.iter().map(|(error, count)| ("error", format!("{} × {error}", number(*count)))));
         rows.extend(self.warnings.iter().map(|warning| ("warning", warning.clone())));
+        rows.push(("verdict", self.verdict()));
         rows
     }
 }

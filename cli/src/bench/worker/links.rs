@@ -1,5 +1,7 @@
 //! The connections of one thread: opened, read, written, replaced, closed.
 
+mod writing;
+
 use super::pulse::happened;
 use super::{End, Moment, Phase, Scenario, Wake, Worker};
 use crate::bench::protocol::FRAME_BYTES;
@@ -61,8 +63,19 @@ struct Link {
     is_dirty: bool,
     /// To be replaced as soon as it waits for nothing.
     leaving: bool,
+    /// How far to read.
+    read: Until,
     /// When it was begun to be opened.
     since: u64,
+}
+
+/// How far a link is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Until {
+    /// To the first read that gives less than it could: more is a new event.
+    Short,
+    /// To the end, which the server has set behind what can be read. No event tells it once more.
+    End,
 }
 
 enum State {
@@ -82,6 +95,7 @@ impl Links {
             is_slow,
             is_dirty: false,
             leaving: false,
+            read: Until::Short,
             since: 0,
         };
         let all: Vec<_> = links.map(link).collect();
@@ -99,6 +113,12 @@ impl Links {
         }
     }
 
+    /// Nobody is replaced any more; those that were to be, and may have something to send.
+    pub(super) fn stay(&mut self) -> Vec<usize> {
+        let all = self.all.iter_mut().enumerate();
+        all.filter_map(|(link, one)| std::mem::take(&mut one.leaving).then_some(link)).collect()
+    }
+
     /// Notes that a link has something to send; whether it had nothing before.
     pub(super) fn mark(&mut self, link: usize) -> bool {
         !std::mem::replace(&mut self.all[link].is_dirty, true)
@@ -109,7 +129,8 @@ impl<S: Scenario> Worker<S> {
     /// Begins to open what it is time for.
     pub(super) fn open_links(&mut self, wake: &mut Wake) {
         let now = self.now();
-        if self.phase == Phase::Draining {
+        // Who is being replaced at the end has still to send what was due; in a closed loop nothing was.
+        if self.phase == Phase::Draining && (self.turns.is_none() || self.shared.begins().is_none()) {
             return;
         }
         for _ in self.links.opening.len()..OPENING {
@@ -146,7 +167,7 @@ impl<S: Scenario> Worker<S> {
         let register = |source: &mut dyn Source| registry.register(source, Token(link), interest);
         match links.connector.connect(one.index, one.is_slow, register) {
             Ok(stream) => {
-                (one.state, one.since) = (State::Opening(stream), now);
+                (one.state, one.since, one.read) = (State::Opening(stream), now, Until::Short);
                 links.opening.push_back(link);
                 self.progress(link);
             }
@@ -192,6 +213,8 @@ impl<S: Scenario> Worker<S> {
         self.tally.counts[Count::Failed] += 1;
         self.shared.report(error.clone());
         self.tally.error(error);
+        let moment = &mut Moment { now: self.now(), phase: self.phase, prompt: false, tally: &mut self.tally };
+        self.scenario.closed(link, End::Lost, moment);
     }
 
     /// An open link is lost: the server ended it, or says what it must not.
@@ -257,6 +280,9 @@ impl<S: Scenario> Worker<S> {
         }
         let events = std::mem::replace(&mut self.pulse.events, Events::with_capacity(1));
         for (link, happened) in happened(&events) {
+            if happened.ended {
+                self.links.all[link].read = Until::End;
+            }
             match &self.links.all[link].state {
                 State::Closed => {}
                 State::Opening(_) => self.progress(link),
@@ -327,7 +353,8 @@ impl<S: Scenario> Worker<S> {
                 return false;
             }
         };
-        let more = (read == limit - held || !stream.short_reads_are_last()) && !one.is_slow;
+        let may_be_more = read == limit - held || one.read == Until::End || !stream.short_reads_are_last();
+        let more = may_be_more && !one.is_slow;
         self.tally.counts[Count::BytesReceived] += read as u64;
         let now = self.shared.clock.now().saturating_sub(self.began);
         self.output.clear();
@@ -371,88 +398,5 @@ impl<S: Scenario> Worker<S> {
         }
         self.send(link, false);
         more
-    }
-
-    /// An error on a datagram socket is about an earlier datagram; others may get through.
-    fn refused(&mut self, error: &io::Error) {
-        self.shared.report(error.to_string());
-        self.tally.error(error.to_string());
-    }
-
-    /// Sends what the scenario has for a link. `prompt` if nothing but this thread can have delayed it.
-    pub(super) fn send(&mut self, link: usize, prompt: bool) {
-        let now = self.now();
-        loop {
-            let one = &mut self.links.all[link];
-            one.is_dirty = false;
-            if !matches!(one.state, State::Open(_)) || !one.unsent.is_empty() || one.leaving {
-                return;
-            }
-            self.output.clear();
-            let moment = &mut Moment { now, phase: self.phase, prompt, tally: &mut self.tally };
-            self.scenario.send(link, moment, &mut self.output);
-            if self.output.is_empty() {
-                return;
-            }
-            self.write(link);
-        }
-    }
-
-    /// Writes the output; what the socket does not take waits.
-    fn write(&mut self, link: usize) {
-        if !self.links.all[link].unsent.is_empty() {
-            self.links.all[link].unsent.extend_from_slice(&self.output);
-            return;
-        }
-        let output = std::mem::take(&mut self.output);
-        let sent = self.write_some(link, &output);
-        self.links.all[link].unsent.extend_from_slice(&output[sent..]);
-        self.output = output;
-    }
-
-    /// A socket takes something again.
-    fn resume(&mut self, link: usize) {
-        let one = &mut self.links.all[link];
-        if let State::Open(stream) = &mut one.state
-            && let Err(error) = stream.flush()
-        {
-            return self.lose(link, &error.to_string());
-        }
-        if one.unsent.is_empty() {
-            return;
-        }
-        let mut unsent = std::mem::take(&mut one.unsent);
-        let sent = self.write_some(link, &unsent);
-        unsent.drain(..sent);
-        self.links.all[link].unsent = unsent;
-        self.send(link, false);
-    }
-
-    /// Writes until all is written or the socket takes no more. How much is done with.
-    fn write_some(&mut self, link: usize, bytes: &[u8]) -> usize {
-        let mut sent = 0;
-        while sent < bytes.len() {
-            let State::Open(stream) = &mut self.links.all[link].state else { return bytes.len() };
-            let result = match stream {
-                Stream::Udp(socket) => self.batch.send(socket, &bytes[sent..], self.plan.size),
-                stream => stream.write(&bytes[sent..]),
-            };
-            match result {
-                Ok(written) => sent += written,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if matches!(self.links.all[link].state, State::Open(Stream::Udp(_))) => {
-                    // What was refused counts as sent, and is found to be lost.
-                    self.refused(&error);
-                    sent += self.plan.size;
-                }
-                Err(error) => {
-                    self.lose(link, &error.to_string());
-                    return bytes.len();
-                }
-            }
-        }
-        self.tally.counts[Count::BytesSent] += sent as u64;
-        sent
     }
 }

@@ -58,8 +58,9 @@ impl Pulse {
 pub(super) fn happened(events: &Events) -> impl Iterator<Item = (usize, Happened)> + '_ {
     let links = events.iter().filter(|event| event.token() < WAKER);
     links.map(|event| {
-        let readable = event.is_readable() || event.is_read_closed() || event.is_error();
-        (event.token().0, Happened { readable, writable: event.is_writable() || event.is_error() })
+        let ended = event.is_read_closed() || event.is_error();
+        let (readable, writable) = (event.is_readable() || ended, event.is_writable() || event.is_error());
+        (event.token().0, Happened { readable, writable, ended })
     })
 }
 
@@ -67,4 +68,6 @@ pub(super) fn happened(events: &Events) -> impl Iterator<Item = (usize, Happened
 pub(super) struct Happened {
     pub(super) readable: bool,
     pub(super) writable: bool,
+    /// Nothing comes behind what can be read: no other event tells it.
+    pub(super) ended: bool,
 }
