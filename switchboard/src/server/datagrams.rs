@@ -6,7 +6,7 @@ use crate::connection::{Entered, serve};
 use crate::error::BoxError;
 use crate::hub::Source;
 use crate::hub::peer::{ListenerSettings, Peer, PeerAddr};
-use crate::transport::udp::{self, Datagram, Gate, Peers, Reply, Sockets, Udp, Validation};
+use crate::transport::udp::{self, Datagram, Ends, Family, Gate, Peers, Reply, Sockets, Udp, Validation};
 use crate::worker::Worker;
 use std::future::Future;
 use std::io;
@@ -53,11 +53,12 @@ where
     }
 
     fn run(self: Box<Self>, serving: &Serving) -> Vec<BoxFuture<()>> {
-        let Sockets { bound, limits, .. } = self.sockets;
+        let Sockets { address, bound, limits, .. } = self.sockets;
         let gate = Arc::new(Gate::new(limits, serving.limits.frame_bytes));
         let answer = |socket| {
             let metrics = Arc::clone(&serving.metrics);
-            let answering = udp::answer(socket, Arc::clone(&gate), Arc::clone(&self.handler), metrics);
+            let answering =
+                udp::answer((socket, Family::of(address)), Arc::clone(&gate), Arc::clone(&self.handler), metrics);
             Box::pin(answering) as BoxFuture<()>
         };
         bound.into_iter().map(answer).collect()
@@ -124,12 +125,12 @@ where
             metrics: Arc::clone(&serving.metrics),
             drain: serving.drain.clone(),
         });
-        let Sockets { bound, limits, .. } = self.sockets;
+        let Sockets { address, bound, limits, .. } = self.sockets;
         let gate = Arc::new(Gate::new(limits, serving.limits.frame_bytes));
         let sockets: Arc<[UdpSocket]> = bound.into();
         let receive = |(index, worker): (usize, &Arc<Worker>)| {
             let (tick, metrics) = (Arc::clone(&worker.tick), Arc::clone(&serving.metrics));
-            let peers = Peers::new(Arc::clone(&sockets), index, tick, metrics);
+            let peers = Peers::new((Arc::clone(&sockets), Family::of(address)), index, tick, metrics);
             let door = Door {
                 peers: Arc::clone(&peers),
                 worker: Arc::clone(worker),
@@ -137,7 +138,7 @@ where
                 settings: Arc::clone(&settings),
             };
             let handler = Arc::clone(&self.handler);
-            let open = move |datagram: Datagram<'_>| door.open::<H, F, E>(&datagram, &handler);
+            let open = move |datagram: Datagram<'_>, ends: Ends| door.open::<H, F, E>(&datagram, ends, &handler);
             let receiving = udp::receive(peers, Arc::clone(&gate), Arc::clone(&self.strangers), open);
             Box::pin(receiving) as BoxFuture<()>
         };
@@ -155,7 +156,7 @@ struct Door {
 
 impl Door {
     /// Makes a connection of a datagram's source, unless there are too many.
-    fn open<H, F, E>(&self, datagram: &Datagram<'_>, handler: &H)
+    fn open<H, F, E>(&self, datagram: &Datagram<'_>, ends: Ends, handler: &H)
     where
         H: Fn(Arc<Peer>, Box<dyn Source>) -> F,
         F: Future<Output = Result<(), E>> + Send + 'static,
@@ -169,7 +170,7 @@ impl Door {
         };
         serving.metrics.accepted.add(1);
         let assigned = worker.assign();
-        let (source, sink) = peers.enter(datagram);
+        let (source, sink) = peers.enter(datagram, ends);
         let peer = Peer::new(serving.next_id(), address, Arc::clone(settings), sink, Arc::clone(&assigned.tick));
         serving.connections.spawn(serve(Entered::new(peer, assigned, admitted), source, handler));
     }

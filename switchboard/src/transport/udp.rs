@@ -6,13 +6,16 @@
 mod batch;
 pub(crate) mod connected;
 mod cookies;
+mod ends;
 mod framed;
+mod incoming;
 mod letters;
 mod outgoing;
 mod peers;
 
 pub(crate) use batch::answer;
 pub use cookies::Cookies;
+pub(crate) use ends::{Ends, Family};
 pub(crate) use peers::{Peers, receive};
 
 use crate::Timeouts;
@@ -135,6 +138,7 @@ fn socket(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES);
     // Best effort: up to `net.core.wmem_max`.
     let _ = socket.set_send_buffer_size(SEND_BUFFER_BYTES);
+    Family::of(address).ask(&socket)?;
     socket.bind(&address.into())?;
     Ok(socket)
 }

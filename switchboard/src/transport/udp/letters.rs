@@ -5,12 +5,17 @@
 //! cost 0.93 µs of CPU each so, and 3.2 µs alone. What it does not take so goes alone, and all from then on if it never will.
 
 use super::batch::BATCH;
+use super::ends::{Ends, Local, Origin};
 use crate::metrics::Metrics;
+use nix::cmsg_space;
 use nix::errno::Errno;
-use nix::sys::socket::{ControlMessage, MsgFlags, MultiHeaders, SockaddrStorage, getsockopt, sendmmsg, sockopt};
+use nix::libc::{in_pktinfo, in6_pktinfo};
+use nix::sys::socket::{
+    ControlMessage, MsgFlags, MultiHeaders, SockaddrStorage, getsockopt, sendmmsg, sendmsg, sockopt,
+};
 use std::cell::Cell;
 use std::io::IoSlice;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::UdpSocket;
 use std::ops::Range;
 use std::os::fd::AsRawFd;
 use switchboard_proto::DATAGRAM_BYTES;
@@ -27,6 +32,8 @@ pub(super) struct Letters {
     /// Their payloads, behind each other.
     pub(super) text: Vec<u8>,
     sealed: Vec<Letter>,
+    /// They leave from more than one of our addresses, and those that leave from the same one do not stand together.
+    mixed: bool,
     /// The kernel takes them apart.
     joins: bool,
 }
@@ -35,7 +42,7 @@ pub(super) struct Letters {
 struct Letter {
     range: Range<usize>,
     part: usize,
-    target: SocketAddr,
+    ends: Ends,
 }
 
 /// What sending came to.
@@ -50,15 +57,17 @@ impl Letters {
     /// None yet, of those that this socket sends.
     pub(super) fn new(socket: &UdpSocket) -> Self {
         let joins = getsockopt(socket, sockopt::UdpGsoSegment).is_ok();
-        Self { text: Vec::new(), sealed: Vec::new(), joins }
+        Self { text: Vec::new(), sealed: Vec::new(), mixed: false, joins }
     }
 
     /// Makes a datagram of all text from `start` on.
-    pub(super) fn seal(&mut self, start: usize, target: SocketAddr) {
+    pub(super) fn seal(&mut self, start: usize, ends: Ends) {
         let range = start..self.text.len();
-        match self.sealed.last_mut().filter(|last| self.joins && last.target == target) {
+        let last = self.sealed.last_mut();
+        self.mixed |= last.as_ref().is_some_and(|last| last.ends.local != ends.local);
+        match last.filter(|last| self.joins && last.ends == ends) {
             Some(last) if last.range.end == start && last.has_place_for(range.len()) => last.range.end = range.end,
-            _ => self.sealed.push(Letter { part: range.len(), range, target }),
+            _ => self.sealed.push(Letter { part: range.len(), range, ends }),
         }
     }
 
@@ -74,16 +83,21 @@ impl Letters {
     pub(super) fn clear(&mut self) {
         self.text.clear();
         self.sealed.clear();
+        self.mixed = false;
     }
 
     /// Each datagram, and where it goes.
-    pub(super) fn datagrams(&self) -> impl Iterator<Item = (&[u8], SocketAddr)> {
-        let parts = |letter: &Letter| letter.parts().map(|part| (&self.text[part], letter.target)).collect::<Vec<_>>();
+    pub(super) fn datagrams(&self) -> impl Iterator<Item = (&[u8], Ends)> {
+        let parts = |letter: &Letter| letter.parts().map(|part| (&self.text[part], letter.ends)).collect::<Vec<_>>();
         self.sealed.iter().flat_map(parts)
     }
 
     /// Sends as much as the socket takes, with one system call for each batch. What cannot be sent at all is counted.
     pub(super) fn send(&mut self, socket: &UdpSocket, metrics: &Metrics) -> Sent {
+        if std::mem::take(&mut self.mixed) {
+            // One system call sends from one address. What goes to one peer stays in order: it leaves from the same one.
+            self.sealed.sort_by_key(|letter| letter.ends.local);
+        }
         let mut first = 0;
         while first < self.sealed.len() {
             let letters = &self.sealed[first..];
@@ -100,6 +114,8 @@ impl Letters {
                     self.joins &= !matches!(error, Errno::EIO | Errno::EINVAL | Errno::EMSGSIZE);
                     self.take_apart(first);
                 }
+                // The address is not ours any more: then from the one that there is.
+                Err(_) if letters[0].ends.local.is_some() => self.sealed[first].ends.local = None,
                 Err(_) => {
                     // The first of them cannot be sent: too long, or nowhere to go.
                     metrics.datagrams_lost.add(letters[0].count());
@@ -112,9 +128,9 @@ impl Letters {
     }
 
     fn take_apart(&mut self, place: usize) {
-        let Letter { target, .. } = self.sealed[place];
+        let Letter { ends, .. } = self.sealed[place];
         let parts: Vec<_> = self.sealed[place].parts().collect();
-        let letters = parts.into_iter().map(|range| Letter { part: range.len(), range, target });
+        let letters = parts.into_iter().map(|range| Letter { part: range.len(), range, ends });
         self.sealed.splice(place..=place, letters);
     }
 }
@@ -141,39 +157,65 @@ impl Letter {
     }
 }
 
+/// Headers of one batch.
+type Headers = Option<Box<MultiHeaders<SockaddrStorage>>>;
+
 thread_local! {
-    /// Memory for the headers of one batch, and for one whose letters are joined. It cannot move between threads, so it stays
-    /// here; nothing is remembered from one batch to the next.
-    static ALONE: Cell<Option<Box<MultiHeaders<SockaddrStorage>>>> = const { Cell::new(None) };
-    static JOINED: Cell<Option<Box<MultiHeaders<SockaddrStorage>>>> = const { Cell::new(None) };
+    /// Memory for the headers of batches whose letters are alone, and of those that are joined, with room for no origin, for
+    /// one of IPv4 and for one of IPv6: the kernel takes no header that has more room than is used. It cannot move between
+    /// threads, so it stays here; nothing is remembered from one batch to the next.
+    static HEADERS: [[Cell<Headers>; 3]; 2] = const { [const { [const { Cell::new(None) }; 3] }; 2] };
 }
 
-/// Sends the first letters that can go together: none joined, or all in parts of one length. Says how many left.
+/// Sends the first letters that can go together: from the same address, and none joined, or all in parts of one length. Says
+/// how many left.
 fn transmit(socket: &UdpSocket, text: &[u8], letters: &[Letter]) -> nix::Result<usize> {
-    let part = |letter: &Letter| letter.is_joined().then_some(letter.part as u16);
+    let manner = |letter: &Letter| (letter.ends.local, letter.is_joined().then_some(letter.part as u16));
     let Some(first) = letters.first() else { return Ok(0) };
-    let of_first = part(first);
-    let together = letters.iter().take(BATCH).take_while(|letter| part(letter) == of_first);
+    let of_first = manner(first);
+    let together = letters.iter().take(BATCH).take_while(|letter| manner(letter) == of_first);
     let (slices, targets): (Vec<[IoSlice<'_>; 1]>, Vec<Option<SockaddrStorage>>) =
-        together.map(|letter| ([IoSlice::new(&text[letter.range.clone()])], Some(letter.target.into()))).unzip();
-    let (descriptor, flags) = (socket.as_raw_fd(), MsgFlags::MSG_DONTWAIT);
-    let Some(part) = of_first else {
-        let mut headers = ALONE.take().unwrap_or_else(|| Box::new(MultiHeaders::preallocate(BATCH, None)));
-        let sent = sendmmsg(descriptor, &mut headers, &slices, targets, [], flags).map(Iterator::count);
-        ALONE.set(Some(headers));
-        return sent;
+        together.map(|letter| ([IoSlice::new(&text[letter.range.clone()])], Some(letter.ends.peer.into()))).unzip();
+    let (local, part) = of_first;
+    let origin = local.map(Origin::from);
+    let (of_origin, room) = match &origin {
+        None => (0, Vec::new()),
+        Some(Origin::V4(_)) => (1, cmsg_space!(in_pktinfo)),
+        Some(Origin::V6(_)) => (2, cmsg_space!(in6_pktinfo)),
     };
-    let room = || Box::new(MultiHeaders::preallocate(BATCH, Some(nix::cmsg_space!(u16))));
-    let mut headers = JOINED.take().unwrap_or_else(room);
-    let parts = [ControlMessage::UdpGsoSegments(&part)];
-    let sent = sendmmsg(descriptor, &mut headers, &slices, targets, parts, flags).map(Iterator::count);
-    JOINED.set(Some(headers));
-    sent
+    let mut controls = Vec::new();
+    controls.extend(origin.as_ref().map(Origin::message));
+    controls.extend(part.as_ref().map(ControlMessage::UdpGsoSegments));
+    let (of_part, room) = if part.is_some() { (1, [room, cmsg_space!(u16)].concat()) } else { (0, room) };
+    let new = || Box::new(MultiHeaders::preallocate(BATCH, Some(room).filter(|room| !room.is_empty())));
+    HEADERS.with(|headers| {
+        let kept = &headers[of_part][of_origin];
+        let mut headers = kept.take().unwrap_or_else(new);
+        let (descriptor, flags) = (socket.as_raw_fd(), MsgFlags::MSG_DONTWAIT);
+        let sent = sendmmsg(descriptor, &mut headers, &slices, targets, controls, flags).map(Iterator::count);
+        kept.set(Some(headers));
+        sent
+    })
+}
+
+/// Sends one datagram.
+pub(super) fn send_alone(socket: &UdpSocket, payload: &[u8], ends: Ends) -> nix::Result<()> {
+    let send = |local: Option<Local>| {
+        let (origin, target) = (local.map(Origin::from), SockaddrStorage::from(ends.peer));
+        let controls: Vec<_> = origin.iter().map(Origin::message).collect();
+        let payload = [IoSlice::new(payload)];
+        sendmsg(socket.as_raw_fd(), &payload, &controls, MsgFlags::MSG_DONTWAIT, Some(&target)).map(drop)
+    };
+    match send(ends.local) {
+        // The address is not ours any more.
+        Err(error) if error != Errno::EAGAIN && ends.local.is_some() => send(None),
+        result => result,
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{BATCH, DATAGRAM_BYTES, Letters, PART_BYTES, PARTS, Sent};
+    use super::{BATCH, DATAGRAM_BYTES, Ends, Letters, PART_BYTES, PARTS, Sent};
     use crate::metrics::Metrics;
     use std::net::UdpSocket;
 
@@ -187,7 +229,7 @@ mod tests {
         for (number, length) in lengths.iter().enumerate() {
             let start = letters.text.len();
             letters.text.resize(start + length, number as u8);
-            letters.seal(start, to.local_addr().unwrap());
+            letters.seal(start, Ends { peer: to.local_addr().unwrap(), local: None });
         }
         letters.len()
     }
@@ -232,7 +274,7 @@ mod tests {
             if !other {
                 sent.push(letters.text[start..].to_vec());
             }
-            letters.seal(start, to.local_addr().unwrap());
+            letters.seal(start, Ends { peer: to.local_addr().unwrap(), local: None });
         }
         assert_eq!(letters.send(&here, &metrics), Sent::All);
         assert!(letters.is_empty());

@@ -5,13 +5,14 @@
 //! other transport do.
 
 use super::batch::{BATCH, watch};
+use super::ends::Ends;
 use super::framed::{Frames, HEADER_BYTES};
 use super::letters::{Letters, Sent};
 use super::peers::{Inbox, Peers};
 use crate::hub::{Gathering, Sink};
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
-use std::net::{SocketAddr, UdpSocket};
+use std::net::UdpSocket;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use switchboard_proto::CloseReason;
@@ -29,7 +30,7 @@ pub(super) struct Outgoing {
     /// The socket takes no more; watched for the time that it does.
     full: Option<AsyncFd<UdpSocket>>,
     /// Connections that wait for that.
-    waiting: BTreeMap<SocketAddr, Waker>,
+    waiting: BTreeMap<Ends, Waker>,
 }
 
 impl Outgoing {
@@ -43,14 +44,14 @@ impl Outgoing {
 pub(super) struct Writing {
     peers: Arc<Peers>,
     inbox: Arc<Inbox>,
-    address: SocketAddr,
+    ends: Ends,
     /// See [`Sink::framing_bytes`].
     framing_bytes: usize,
 }
 
 impl Writing {
-    pub(super) fn new(peers: Arc<Peers>, inbox: Arc<Inbox>, address: SocketAddr) -> Self {
-        Self { peers, inbox, address, framing_bytes: 0 }
+    pub(super) fn new(peers: Arc<Peers>, inbox: Arc<Inbox>, ends: Ends) -> Self {
+        Self { peers, inbox, ends, framing_bytes: 0 }
     }
 
     /// Gathers as many whole frames as there are, or as the socket takes.
@@ -63,7 +64,7 @@ impl Writing {
         while outgoing.full.is_none() {
             let start = outgoing.letters.text.len();
             let Some(length) = frames.next(&mut outgoing.letters.text) else { break };
-            outgoing.letters.seal(start, self.address);
+            outgoing.letters.seal(start, self.ends);
             taken += HEADER_BYTES + length;
             self.framing_bytes += HEADER_BYTES;
             if outgoing.letters.len() >= 2 * BATCH || outgoing.letters.text.len() >= BATCH_BYTES {
@@ -82,7 +83,7 @@ impl Writing {
     }
 
     fn wait(&self, outgoing: &mut Outgoing, cx: &Context<'_>) {
-        outgoing.waiting.insert(self.address, cx.waker().clone());
+        outgoing.waiting.insert(self.ends, cx.waker().clone());
     }
 }
 
@@ -130,7 +131,7 @@ impl Sink for Writing {
 
 impl Drop for Writing {
     fn drop(&mut self) {
-        self.peers.outgoing.lock().waiting.remove(&self.address);
+        self.peers.outgoing.lock().waiting.remove(&self.ends);
     }
 }
 

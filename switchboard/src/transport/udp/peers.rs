@@ -1,9 +1,11 @@
-//! Datagram peers as connections: one socket, its peers told apart by their addresses, and what each has sent.
+//! Datagram peers as connections: one socket, its peers told apart by their addresses and by the one of ours that they speak
+//! to, and what each has sent. An address translator may give two hosts one address if they speak to two of ours.
 //!
 //! A peer's datagrams wait in its inbox, each behind its length, until its connection reads them; they do not hold up
 //! those of the others, and when there are too many they are lost, as on the network.
 
 use super::batch::{BATCH, Fate, exchange, readable, send_later};
+use super::ends::{Ends, Family};
 use super::framed::{self, HEADER_BYTES};
 use super::outgoing::{Outgoing, Writing};
 use super::{Datagram, Gate, Reply, Validation};
@@ -12,9 +14,11 @@ use crate::hub::tick::Tick;
 use crate::hub::{Sink, Source};
 use crate::metrics::Metrics;
 use parking_lot::Mutex;
-use std::collections::HashMap;
+use std::borrow::Borrow;
+use std::collections::HashSet;
+use std::hash::{Hash, Hasher};
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::UdpSocket;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use tokio::io::ReadBuf;
@@ -30,9 +34,10 @@ pub(crate) struct Peers {
     /// Of all workers. They stay open while one has peers: the kernel chooses by their number which one a source comes to.
     sockets: Arc<[UdpSocket]>,
     index: usize,
+    family: Family,
     pub(super) tick: Arc<Tick>,
     pub(super) metrics: Arc<Metrics>,
-    inboxes: Mutex<HashMap<SocketAddr, Arc<Inbox>>>,
+    inboxes: Mutex<HashSet<Known>>,
     pub(super) outgoing: Mutex<Outgoing>,
 }
 
@@ -41,7 +46,7 @@ pub(crate) struct Peers {
 pub(crate) async fn receive<S, O>(peers: Arc<Peers>, gate: Arc<Gate>, strangers: Arc<S>, open: O)
 where
     S: Fn(Datagram<'_>, &mut Reply<'_>) -> Validation,
-    O: Fn(Datagram<'_>),
+    O: Fn(Datagram<'_>, Ends),
 {
     let Ok(socket) = peers.socket().try_clone() else {
         return tracing::warn!("no descriptor for a datagram listener, which stays deaf");
@@ -49,8 +54,8 @@ where
     let socket = readable(socket);
     loop {
         let Ok(mut ready) = socket.readable().await else { return };
-        let (received, unsent) = exchange(socket.get_ref(), &peers.metrics, |datagram, reply| {
-            if peers.deliver(&datagram) {
+        let (received, unsent) = exchange((socket.get_ref(), peers.family), &peers.metrics, |datagram, ends, reply| {
+            if peers.deliver(&datagram, ends) {
                 return Fate::Taken;
             }
             if !gate.hears(&datagram) {
@@ -59,7 +64,7 @@ where
             reply.limit_to_stranger(datagram.payload.len());
             if strangers(datagram, reply) == Validation::Given {
                 reply.discard();
-                open(datagram);
+                open(datagram, ends);
             } else if reply.wanted && (reply.is_too_long() || !gate.answers(datagram.source)) {
                 reply.discard();
                 return Fate::Refused;
@@ -78,9 +83,14 @@ where
 
 impl Peers {
     /// Those who come to one of `sockets`, on the worker with this tick.
-    pub(crate) fn new(sockets: Arc<[UdpSocket]>, index: usize, tick: Arc<Tick>, metrics: Arc<Metrics>) -> Arc<Self> {
+    pub(crate) fn new(
+        (sockets, family): (Arc<[UdpSocket]>, Family),
+        index: usize,
+        tick: Arc<Tick>,
+        metrics: Arc<Metrics>,
+    ) -> Arc<Self> {
         let (inboxes, outgoing) = (Mutex::default(), Mutex::new(Outgoing::new(&sockets[index])));
-        Arc::new(Self { sockets, index, tick, metrics, inboxes, outgoing })
+        Arc::new(Self { sockets, index, family, tick, metrics, inboxes, outgoing })
     }
 
     pub(super) fn socket(&self) -> &UdpSocket {
@@ -88,18 +98,18 @@ impl Peers {
     }
 
     /// Makes a peer of a datagram's source. The datagram is the first that it reads.
-    pub(crate) fn enter(self: &Arc<Self>, datagram: &Datagram<'_>) -> (Box<dyn Source>, Box<dyn Sink>) {
-        let (inbox, address) = (Arc::new(Inbox::default()), datagram.source);
-        self.inboxes.lock().insert(address, Arc::clone(&inbox));
-        self.deliver(datagram);
-        let writing = Writing::new(Arc::clone(self), Arc::clone(&inbox), address);
-        (Box::new(Reading { peers: Arc::clone(self), inbox, address }), Box::new(writing))
+    pub(crate) fn enter(self: &Arc<Self>, datagram: &Datagram<'_>, ends: Ends) -> (Box<dyn Source>, Box<dyn Sink>) {
+        let inbox = Arc::new(Inbox { ends, state: Mutex::default() });
+        self.inboxes.lock().replace(Known(Arc::clone(&inbox)));
+        self.deliver(datagram, ends);
+        let writing = Writing::new(Arc::clone(self), Arc::clone(&inbox), ends);
+        (Box::new(Reading { peers: Arc::clone(self), inbox }), Box::new(writing))
     }
 
     /// Puts a datagram into its sender's inbox, if it is a peer's.
-    fn deliver(&self, datagram: &Datagram<'_>) -> bool {
+    fn deliver(&self, datagram: &Datagram<'_>, ends: Ends) -> bool {
         let inboxes = self.inboxes.lock();
-        let Some(inbox) = inboxes.get(&datagram.source) else { return false };
+        let Some(Known(inbox)) = inboxes.get(&ends) else { return false };
         if !inbox.put(datagram.payload, &self.tick) {
             self.metrics.datagrams_dropped.add(1);
         }
@@ -109,19 +119,19 @@ impl Peers {
     /// Takes in what the kernel has, for those who are peers already.
     fn receive_rest(&self) {
         for _ in 0..LAST_BATCHES {
-            let known = |datagram: Datagram<'_>, _: &mut Reply<'_>| {
-                if self.deliver(&datagram) { Fate::Taken } else { Fate::Refused }
+            let known = |datagram: Datagram<'_>, ends: Ends, _: &mut Reply<'_>| {
+                if self.deliver(&datagram, ends) { Fate::Taken } else { Fate::Refused }
             };
-            if exchange(self.socket(), &self.metrics, known).0 < BATCH {
+            if exchange((self.socket(), self.family), &self.metrics, known).0 < BATCH {
                 break;
             }
         }
     }
 
-    fn leave(&self, address: SocketAddr, inbox: &Arc<Inbox>) {
+    fn leave(&self, inbox: &Arc<Inbox>) {
         let mut inboxes = self.inboxes.lock();
-        if inboxes.get(&address).is_some_and(|known| Arc::ptr_eq(known, inbox)) {
-            inboxes.remove(&address);
+        if inboxes.get(&inbox.ends).is_some_and(|Known(known)| Arc::ptr_eq(known, inbox)) {
+            inboxes.remove(&inbox.ends);
         }
         // After a storm the table would keep its size for good.
         if inboxes.capacity() > 1024 && inboxes.len() < inboxes.capacity() / 8 {
@@ -132,8 +142,33 @@ impl Peers {
 }
 
 /// What a peer has sent and its connection has not read.
-#[derive(Default)]
-pub(super) struct Inbox(Mutex<InboxState>);
+pub(super) struct Inbox {
+    ends: Ends,
+    state: Mutex<InboxState>,
+}
+
+/// An inbox that is found by its peer's ends, which stand nowhere else.
+struct Known(Arc<Inbox>);
+
+impl Borrow<Ends> for Known {
+    fn borrow(&self) -> &Ends {
+        &self.0.ends
+    }
+}
+
+impl Hash for Known {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.ends.hash(state);
+    }
+}
+
+impl PartialEq for Known {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ends == other.0.ends
+    }
+}
+
+impl Eq for Known {}
 
 #[derive(Default)]
 struct InboxState {
@@ -149,7 +184,7 @@ struct InboxState {
 impl Inbox {
     /// Queues one datagram, unless there are too many.
     fn put(&self, payload: &[u8], tick: &Tick) -> bool {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         let InboxState { bytes, framing_bytes, reader, .. } = &mut *state;
         let is_first = bytes.is_empty();
         if !is_first && (bytes.len() + payload.len() > INBOX_BYTES || tick.budget.excess() > 0) {
@@ -168,7 +203,7 @@ impl Inbox {
 
     /// Ends the input behind what is there.
     pub(super) fn end(&self) {
-        self.0.lock().ended = true;
+        self.state.lock().ended = true;
     }
 }
 
@@ -176,12 +211,11 @@ impl Inbox {
 struct Reading {
     peers: Arc<Peers>,
     inbox: Arc<Inbox>,
-    address: SocketAddr,
 }
 
 impl Reading {
     fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut state = self.inbox.0.lock();
+        let mut state = self.inbox.state.lock();
         if state.bytes.is_empty() {
             return if state.ended { Ok(0) } else { Err(io::ErrorKind::WouldBlock.into()) };
         }
@@ -204,7 +238,7 @@ impl Source for Reading {
         let budget = ready!(tokio::task::coop::poll_proceed(cx));
         match self.read(buffer.initialize_unfilled()) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                let mut state = self.inbox.0.lock();
+                let mut state = self.inbox.state.lock();
                 if state.reader.as_ref().is_none_or(|reader| !reader.will_wake(cx.waker())) {
                     state.reader = Some(cx.waker().clone());
                 }
@@ -223,7 +257,7 @@ impl Source for Reading {
     }
 
     fn framing_bytes(&mut self, count: usize) -> usize {
-        let mut state = self.inbox.0.lock();
+        let mut state = self.inbox.state.lock();
         // A read may end anywhere in a datagram; what is more than it can hold is the next one's.
         let framing = state.framing_bytes.min(count);
         state.framing_bytes -= framing;
@@ -238,7 +272,7 @@ impl Source for Reading {
 
 impl Drop for Reading {
     fn drop(&mut self) {
-        self.peers.leave(self.address, &self.inbox);
-        self.inbox.0.lock().charge.set(0, &self.peers.tick.budget);
+        self.peers.leave(&self.inbox);
+        self.inbox.state.lock().charge.set(0, &self.peers.tick.budget);
     }
 }
