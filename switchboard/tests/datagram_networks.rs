@@ -8,7 +8,7 @@ mod mote;
 mod netns;
 mod served;
 
-use mote::{door, stranger};
+use mote::{Mote, door, stranger};
 use netns::in_a_network_of_its_own;
 use served::Served;
 use std::sync::Arc;
@@ -55,6 +55,43 @@ fn what_cannot_be_joined_is_sent_alone() {
             for number in 0..20 {
                 assert_eq!(mote.next().await, format!("{number:1000}"));
             }
+        }
+        assert_eq!(served.handle.metrics().datagrams_lost.get(), 0);
+        assert_eq!(served.stop().await.aborted, 0);
+    });
+}
+
+/// What is told to a member on such a way goes alone, and nobody else is sent more datagrams for it.
+#[test]
+fn a_member_on_a_narrow_way_costs_the_others_nothing() {
+    let name = "a_member_on_a_narrow_way_costs_the_others_nothing";
+    let set_up = "ip link set lo up && ip route add local 127.0.0.2 dev lo table local mtu 600";
+    in_a_network_of_its_own(name, set_up, async {
+        let shout = async |mut conn: Connection<Datagrams>| -> Result {
+            while conn.recv().await?.is_some() {
+                for number in 0..20 {
+                    conn.send(format!("{number:1000}").into_bytes()).await?;
+                }
+            }
+            Ok(())
+        };
+        let served = Served::start(Server::new().workers(1).udp_peers(Udp::new("0.0.0.0:0"), door, shout)).await;
+        let port = served.address.port();
+        let member = async |address: &str| {
+            let socket = tokio::net::UdpSocket::bind((address, 0)).await.unwrap();
+            socket.connect((address, port)).await.unwrap();
+            Mote(socket)
+        };
+        let (wide, narrow) = (member("127.0.0.1").await, member("127.0.0.2").await);
+        // What was joined comes joined.
+        nix::sys::socket::setsockopt(&wide.0, nix::sys::socket::sockopt::UdpGroSegment, &true).unwrap();
+        for round in 0..3 {
+            narrow.say("open").await;
+            for number in 0..20 {
+                assert_eq!(narrow.next().await, format!("{number:1000}"), "in round {round}");
+            }
+            wide.say("open").await;
+            assert_eq!(wide.bytes().await.len(), 20_000, "in round {round}");
         }
         assert_eq!(served.handle.metrics().datagrams_lost.get(), 0);
         assert_eq!(served.stop().await.aborted, 0);

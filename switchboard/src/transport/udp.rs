@@ -10,6 +10,7 @@ mod ends;
 mod framed;
 mod incoming;
 mod letters;
+mod narrow;
 mod outgoing;
 mod peers;
 
