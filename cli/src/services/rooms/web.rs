@@ -203,33 +203,43 @@ async fn arrive(
         commands: listener.manner.commands && matches!(kind, SocketKind::Grammar(_)),
         echo: echo.unwrap_or(listener.manner.echo),
     };
+    let mut member = Box::new(Member::enter(conn, Arc::clone(&listener), manner));
+    let named = name.map_or(Ok(()), |name| member.take_name(name));
+    if let Err(failure) = named {
+        member.refuse(&failure).await?;
+        if !manner.commands {
+            // It would take part under another name than it wants.
+            return Ok(turned_away(&member));
+        }
+    }
     let room = match &kind {
         SocketKind::Room(name) | SocketKind::Grammar(Some(name)) => {
             listener.hub.room_with(name, RoomOptions::default()).map_err(unmade)
         }
         SocketKind::Grammar(None) => Ok(listener.room.clone()),
     };
-    let mut member = Box::new(Member::enter(conn, listener, manner));
-    let named = name.map_or(Ok(()), |name| member.take_name(name));
-    let failures = [named.err(), room.as_ref().err().cloned()];
-    let is_refused = failures.iter().any(Option::is_some);
-    for failure in failures.into_iter().flatten() {
-        member.refuse(&failure).await?;
-    }
-    if let Ok(room) = &room {
-        let since = match &kind {
-            // Whoever gives no commands cannot ask where it is.
-            SocketKind::Room(_) if member.identity.format() != Format::Raw => {
-                let (since, joined) = beginning(room, since);
-                member.reply(&joined).await?;
-                Some(since)
+    match (room, &kind) {
+        (Err(failure), _) => {
+            member.refuse(&failure).await?;
+            if !manner.commands {
+                return Ok(turned_away(&member));
             }
-            _ => since,
-        };
-        member.sit(room, since);
+        }
+        // Whoever gives no commands cannot ask where it is.
+        (Ok(room), SocketKind::Room(_)) if member.identity.format() != Format::Raw => {
+            let (since, joined) = beginning(&room, since);
+            member.reply(&joined).await?;
+            member.sit(&room, Some(since));
+        }
+        (Ok(room), _) => member.sit(&room, since),
     }
-    // By commands it can still get what it came for; otherwise it would take part under another name.
-    Ok(if is_refused && !manner.commands { None } else { Some(member) })
+    Ok(Some(member))
+}
+
+/// Ends a WebSocket that does not get what it came for, in a way that does not look as if it had.
+fn turned_away(member: &Member<WebSocket>) -> Option<Box<Member<WebSocket>>> {
+    member.listener.hub.close(&member.identity.name());
+    None
 }
 
 /// What a room still has: all, the last so many, or the first so many behind a message.

@@ -176,12 +176,17 @@ fn a_socket_that_was_cut_off_before_the_first_message_goes_on() {
 #[test]
 fn a_name_that_is_taken_is_told() {
     let program = Program::serve(&[HTTP, ROOMS]);
-    let _alice = Peer::named(&program, 1, "alice");
+    let mut alice = Peer::named(&program, 1, "alice");
     let refused = "{\"error\":\"name-taken\",\"text\":\"somebody else is called alice\"}";
-    // Without commands it could only speak under another name than it wants.
-    let mut socket = Socket::open(&program, "/rooms/lobby/ws?name=alice");
-    assert_eq!(socket.next(), refused);
-    assert_eq!(socket.closed().0, 1000);
+    post(&program, "/rooms/lobby", "kept");
+    alice.expect("[lobby] http: kept");
+    // Without commands it could only take part under another name than it wants: it does not, and nobody hears of it.
+    let mut socket = Socket::open(&program, "/rooms/lobby/ws?name=alice&since=0-0");
+    assert_eq!(socket.received(), (0x81, refused.as_bytes().to_vec()));
+    let (first, payload) = socket.received();
+    assert_eq!((first, &payload[..2]), (0x88, &1008_u16.to_be_bytes()[..]), "{}", payload.escape_ascii());
+    Socket::open(&program, "/rooms/nowhere/ws?name=alice").closed();
+    assert_eq!(get(&program, "/rooms/nowhere/members").status, 404, "no room is made for it");
     let mut socket = Socket::open(&program, "/ws?name=alice");
     assert_eq!(socket.next(), refused);
     assert!(socket.next().starts_with("{\"event\":\"welcome\",\"name\":\"guest-"));

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::services::rooms::Settings;
+use std::time::Duration;
 use switchboard::testing::Peer;
 use switchboard::{Hub, HubLimits, Memory, Server};
 
@@ -102,4 +103,48 @@ async fn as_many_rooms_as_there_may_be() {
         let object = "{\"error\":\"too-many-rooms\",\"text\":\"there are already 1 rooms\"}\n";
         assert_eq!(String::from_utf8(peer.rest().await.expect("it is closed in order")).expect("it is UTF-8"), object);
     }
+}
+
+/// Opens a WebSocket, whose frames come next.
+async fn socket(hub: &Hub, path: &str) -> Peer {
+    let mut peer = client_of(hub.clone());
+    let key = "sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==";
+    let upgrade = "connection: upgrade\r\nupgrade: websocket";
+    peer.send(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n{upgrade}\r\n{key}\r\n\r\n")).await;
+    assert!(paragraph(&mut peer).await.starts_with("HTTP/1.1 101 "));
+    peer
+}
+
+/// The next frame, which is shorter than 64 KiB.
+async fn frame(peer: &mut Peer) -> (u8, Vec<u8>) {
+    let head = peer.bytes(2).await;
+    let length = match head[1] {
+        126 => usize::from(u16::from_be_bytes(peer.bytes(2).await.try_into().expect("two bytes"))),
+        length => usize::from(length),
+    };
+    (head[0], peer.bytes(length).await)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_socket_that_is_turned_away_joins_nothing_and_nobody_is_told() {
+    let hub = Hub::with_limits(HubLimits { rooms: 1, ..HubLimits::default() });
+    let mut alice = socket(&hub, "/ws?name=alice").await;
+    assert!(frame(&mut alice).await.1.starts_with(b"{\"event\":\"welcome\",\"name\":\"alice\""));
+    let lobby = hub.room("lobby").expect("it is there");
+    for (path, code) in [
+        ("/rooms/lobby/ws?name=alice&since=0-0", "name-taken"),
+        // There is one room, and there may be no more.
+        ("/rooms/ops/ws", "too-many-rooms"),
+    ] {
+        let mut other = socket(&hub, path).await;
+        let (kind, told) = frame(&mut other).await;
+        assert!(kind == 0x81 && told.starts_with(format!("{{\"error\":\"{code}\"").as_bytes()), "{path}");
+        assert_eq!(frame(&mut other).await, (0x88, [&1008_u16.to_be_bytes()[..], b"closed"].concat()), "{path}");
+        assert_eq!(lobby.member_count(), 1, "{path}");
+    }
+    // Who comes and goes is told once a second.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    lobby.publish("and on");
+    let (_, told) = frame(&mut alice).await;
+    assert!(told.ends_with(b"\"text\":\"and on\"}"), "{}", told.escape_ascii());
 }
