@@ -35,14 +35,19 @@ impl Bucket {
     /// # Errors
     /// The wait until the next token; nothing was taken.
     pub fn take(&mut self, now: Duration, rate: Rate) -> Result<(), Duration> {
-        let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
-        let due = self.due_nanos.max(now);
-        let early = (due - now).saturating_sub(rate.tolerance_nanos);
+        let nanos = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
+        let early = self.due_nanos.max(nanos).saturating_sub(nanos).saturating_sub(rate.tolerance_nanos);
         if early > 0 {
             return Err(Duration::from_nanos(early));
         }
-        self.due_nanos = due.saturating_add(rate.interval_nanos);
+        self.owe(now, rate, 1);
         Ok(())
+    }
+
+    /// Takes `tokens` whether or not there are so many: those to come make up for it first.
+    pub fn owe(&mut self, now: Duration, rate: Rate, tokens: u64) {
+        let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
+        self.due_nanos = self.due_nanos.max(now).saturating_add(rate.interval_nanos.saturating_mul(tokens));
     }
 }
 
@@ -66,7 +71,18 @@ impl Buckets {
     /// Takes a token for the source that hashes to `hash`; whether there was one. Hash with a secret key, so that
     /// nobody can choose whose bucket to empty.
     pub fn take(&mut self, hash: u64, now: Duration) -> bool {
+        let rate = self.rate;
+        self.bucket(hash).take(now, rate).is_ok()
+    }
+
+    /// Takes `tokens` for that source whether or not there are so many: those to come make up for it first.
+    pub fn owe(&mut self, hash: u64, now: Duration, tokens: u64) {
+        let rate = self.rate;
+        self.bucket(hash).owe(now, rate, tokens);
+    }
+
+    fn bucket(&mut self, hash: u64) -> &mut Bucket {
         let index = (hash % self.table.len() as u64) as usize;
-        self.table[index].take(now, self.rate).is_ok()
+        &mut self.table[index]
     }
 }

@@ -6,18 +6,20 @@
 mod answer;
 mod assets;
 pub(super) mod guard;
+mod messages;
 mod route;
 mod streams;
+mod work;
 
 use super::commands::unmade;
 use super::member::Member;
 use super::{Listener, Manner};
 use crate::services::received;
 use answer::{EVENTS, OBJECTS, bodiless, endless};
-use bytes::Bytes;
 use guard::{Asker, Guard};
 use http::header::{HeaderValue, LINK};
-use http::{Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
+use messages::Pages;
 use parking_lot::Mutex;
 use route::{Route, Socket, SocketKind, route};
 use std::hash::{BuildHasher as _, RandomState};
@@ -27,8 +29,9 @@ use streams::beginning;
 use switchboard::grammar::{ErrorCode, Failure, Reply};
 use switchboard::http::{BodyError, Request, Response};
 use switchboard::{
-    Buckets, Connection, Format, MessageId, PeerAddr, Rate, Result, Room, RoomName, RoomOptions, UserName, WebSocket,
+    Buckets, Connection, Format, PeerAddr, Rate, Result, Room, RoomName, RoomOptions, UserName, WebSocket,
 };
+use work::{Account, Work};
 
 /// What a client may agree on in `Sec-WebSocket-Protocol`. The one thing that there is to speak needs no name.
 const SUBPROTOCOLS: &[&str] = &["switchboard"];
@@ -44,21 +47,24 @@ pub(super) struct Web {
     frame_bytes: usize,
     /// What each address may still publish by requests.
     publications: Option<Mutex<Buckets>>,
+    work: Work,
     hasher: RandomState,
 }
 
 impl Web {
     pub(super) fn new(listener: Arc<Listener>, guard: Guard, frame_bytes: usize) -> Self {
         let publications = listener.rate.map(|rate: Rate| Mutex::new(Buckets::new(BUCKETS, rate)));
-        Self { listener, guard, frame_bytes, publications, hasher: RandomState::new() }
+        let work = if listener.rate.is_some() { Work::bounded() } else { Work::unbounded() };
+        Self { listener, guard, frame_bytes, publications, work, hasher: RandomState::new() }
     }
 
     /// Answers a request.
     pub(super) async fn serve(self: Arc<Self>, request: Request) -> Response {
         let admitted = self.guard.admit(request.head());
-        let mut response = match &admitted {
-            Ok(asker) => self.respond(asker, request).await,
-            Err(failure) => answer::refusal(failure, None).into(),
+        let begun = self.work.account(request.peer()).begin().await;
+        let mut response = match (&begun, &admitted) {
+            (Ok(()), Ok(asker)) => self.respond(asker, request).await,
+            (Err(failure), _) | (_, Err(failure)) => answer::refusal(failure, None).into(),
         };
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             answer::protect(response.headers_mut(), admitted.as_ref().ok());
@@ -79,15 +85,22 @@ impl Web {
 
     async fn obey(&self, route: Route, request: Request) -> Result<Response, Failure> {
         let is_head = request.method() == Method::HEAD;
+        let account = self.work.account(request.peer());
         match route {
             Route::Asset(asset) => Ok(answer::asset(asset, request.headers()).into()),
             Route::Options { allow } => Ok(answer::options(allow).into()),
             Route::Publish { room, name } => self.publish(&room, name, request).await,
-            Route::Rooms { after, limit } => Ok(self.rooms(after.as_ref(), limit)),
-            Route::Members { room, skip, limit } => self.members(&room, skip, limit),
+            Route::Rooms { after, limit } => Ok(self.rooms(after.as_ref(), limit, &account)),
+            Route::Members { room, skip, limit } => self.members(&room, skip, limit, &account),
             Route::Messages { room, since, limit } => {
                 let room = self.find(&room)?;
-                if is_head { Ok(bodiless(answer::stream(OBJECTS))) } else { Ok(messages(&room, since, limit)) }
+                if is_head {
+                    return Ok(bodiless(answer::stream(OBJECTS)));
+                }
+                let pages = Pages::new(room, since, limit, account);
+                let mut head = answer::stream(OBJECTS);
+                link(head.headers_mut(), Some(pages.next_path()));
+                Ok(Response::pages(head, pages))
             }
             Route::Follow { .. } if is_head => Ok(bodiless(endless(OBJECTS))),
             Route::Events { .. } if is_head => Ok(bodiless(endless(EVENTS))),
@@ -129,21 +142,21 @@ impl Web {
         Failure::new(code, error.to_string())
     }
 
-    fn rooms(&self, after: Option<&RoomName>, limit: usize) -> Response {
+    fn rooms(&self, after: Option<&RoomName>, limit: usize, account: &Account) -> Response {
         let (rooms, total) = self.listener.hub.rooms(after, limit);
         let next = rooms.last().filter(|_| rooms.len() == limit);
         let next = next.map(|(name, _)| format!("/rooms?after={name}&limit={limit}"));
-        paged(&Reply::Rooms { rooms, total }, next)
+        paged(&Reply::Rooms { rooms, total }, next, account)
     }
 
-    fn members(&self, name: &RoomName, skip: usize, limit: usize) -> Result<Response, Failure> {
+    fn members(&self, name: &RoomName, skip: usize, limit: usize, account: &Account) -> Result<Response, Failure> {
         let room = self.find(name)?;
         let members = room.members(skip, limit);
         let end = skip + members.len();
         let next = (members.len() == limit).then(|| format!("/rooms/{name}/members?skip={end}&limit={limit}"));
         // Some may have left meanwhile.
         let total = room.member_count().max(if members.is_empty() { 0 } else { end });
-        Ok(paged(&Reply::Who { room: room.name().clone(), members, total }, next))
+        Ok(paged(&Reply::Who { room: room.name().clone(), members, total }, next, account))
     }
 
     fn socket(&self, socket: Socket, request: Request) -> Response {
@@ -242,51 +255,19 @@ fn turned_away(member: &Member<WebSocket>) -> Option<Box<Member<WebSocket>>> {
     None
 }
 
-/// What a room still has: all, the last so many, or the first so many behind a message.
-fn messages(room: &Room, since: Option<MessageId>, limit: Option<usize>) -> Response {
-    // Before the rest is looked at: what is published meanwhile comes twice rather than never.
-    let last = room.last_id();
-    let (notice, messages) = match since {
-        Some(since) => {
-            let (notice, mut messages) = room.since(since);
-            messages.truncate(limit.unwrap_or(usize::MAX));
-            (notice, messages)
-        }
-        None => (None, room.history(limit.unwrap_or(usize::MAX))),
-    };
-    let next = match (messages.last(), since) {
-        (Some(message), _) => message.id,
-        // None was wanted.
-        (None, Some(since)) if limit == Some(0) => since,
-        _ => last,
-    };
-    let mut lines = Vec::new();
-    if let Some(notice) = notice.and_then(|notice| Format::Json.notice(&notice)) {
-        lines.extend_from_slice(&notice);
-        lines.push(b'\n');
-    }
-    for message in messages {
-        Format::Json.message(&message, &mut lines);
-        lines.push(b'\n');
-    }
-    let limit = limit.filter(|limit| *limit > 0).map(|limit| format!("&limit={limit}")).unwrap_or_default();
-    linked(
-        answer::stream(OBJECTS).map(|()| lines),
-        Some(format!("/rooms/{}/messages?since={next}{limit}", room.name())),
-    )
-}
-
 /// A list, and where its next part is.
-fn paged(list: &Reply, next: Option<String>) -> Response {
-    linked(answer::reply(list), next)
+fn paged(list: &Reply, next: Option<String>, account: &Account) -> Response {
+    let mut response = answer::reply(list);
+    account.owe(response.body().len());
+    link(response.headers_mut(), next);
+    response.into()
 }
 
-/// An answer, and where to go on behind it.
-fn linked<B: Into<Bytes>>(mut response: http::Response<B>, next: Option<String>) -> Response {
+/// Says where to go on behind an answer.
+fn link(headers: &mut HeaderMap, next: Option<String>) {
     if let Some(link) = next.and_then(|next| HeaderValue::try_from(format!("<{next}>; rel=\"next\"")).ok()) {
-        response.headers_mut().insert(LINK, link);
+        headers.insert(LINK, link);
     }
-    response.into()
 }
 
 #[cfg(test)]

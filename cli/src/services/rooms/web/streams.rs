@@ -3,6 +3,7 @@
 //! The first thing that is told is from where on messages come, so that who is cut off before the first one can go on there.
 
 use super::answer::{self, EVENTS, OBJECTS};
+use super::messages::before;
 use super::route::{Begin, last_event};
 use super::{Listener, Manner, Member, Web};
 use bytes::Bytes;
@@ -88,9 +89,4 @@ where
     let mut member = Member::enter(conn, listener, Manner { format, commands: false, echo: false });
     member.sit(room, Some(since));
     member
-}
-
-/// The point in front of a message.
-fn before(id: MessageId) -> MessageId {
-    MessageId { seq: id.seq.saturating_sub(1), ..id }
 }
