@@ -9,10 +9,10 @@ use bytes::Bytes;
 use http_peer::{Running, ask, frame, secs};
 use http2_client::{Client, Whole, connect, get, piece, pump, whole};
 use std::sync::Arc;
-use switchboard::Limits;
 use switchboard::http::{Request, Response};
 use switchboard::prelude::*;
 use switchboard::testing::Peer;
+use switchboard::{Format, Join, Limits, RoomOptions};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -252,6 +252,58 @@ async fn a_websocket_is_a_connection_like_any_other() {
     drop(socket);
     server.left(1).await;
     assert_eq!(client.get("/").await.status(), 200);
+}
+
+/// A member of the room, told in `text`.
+async fn listen<C>(mut conn: Connection<C>, room: Room) -> Result
+where
+    C: Codec<Frame: From<Bytes> + Into<Bytes>>,
+{
+    let me = Hub::new().enter(&conn, Format::Text);
+    let _seat = me.join(&room, Join::default())?;
+    while conn.recv().await?.is_some() {}
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn members_that_read_get_all_that_one_tick_brings() {
+    let room =
+        Hub::new().room_with(&"r".parse().unwrap(), RoomOptions { quiet: true, ..RoomOptions::default() }).unwrap();
+    let serving = room.clone();
+    let serve = move |request: Request| {
+        let room = serving.clone();
+        async move {
+            match request.uri().path() {
+                "/ws" => request.upgrade(&[], move |conn| listen(conn, room.clone())),
+                _ => {
+                    Response::stream(http::Response::new(()), move |conn: Connection<Lines>| listen(conn, room.clone()))
+                }
+            }
+        }
+    };
+    let limits = Limits { outbox_frames: 16, outbox_bytes: 10_000, ..Limits::default() };
+    let server = Running::start(Server::new().limits(limits), |server, memory| server.listen_http(memory, serve));
+    let mut client = Client::connect(&server).await;
+    let mut socket = client.websocket("/ws").await.unwrap();
+    let mut body = client.get("/stream").await.into_body();
+    while room.member_count() < 2 {
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+    let texts: Vec<String> = (0..100).map(|number| format!("{number:0>100}")).collect();
+    for text in &texts {
+        room.publish(text);
+    }
+    let expected = |end: &str| texts.iter().flat_map(|text| ["[r] ", text, end]).collect::<String>();
+    let mut streamed = String::new();
+    while streamed.len() < expected("\n").len() {
+        streamed += std::str::from_utf8(&piece(&mut body).await.unwrap().unwrap()).unwrap();
+    }
+    assert_eq!(streamed, expected("\n"));
+    let messages = socket.bytes(expected("--").len()).await;
+    assert!(
+        messages
+            == expected("").as_bytes().chunks(104).flat_map(|text| [b"\x81\x68", text].concat()).collect::<Vec<_>>()
+    );
 }
 
 #[tokio::test(start_paused = true)]

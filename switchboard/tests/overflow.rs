@@ -68,6 +68,50 @@ async fn read(member: &mut Member, account: &mut Account) -> Vec<Value> {
     objects
 }
 
+// What a tick brings.
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_dropped_that_the_socket_takes_however_much_comes_at_once() {
+    // Ten times what an outbox holds, in frames, and five times in bytes.
+    const COUNT: usize = 10 * FRAMES;
+    for overflow in [Overflow::Disconnect].into_iter().chain(DROPPING) {
+        let mut node = node().await;
+        let (lobby, other) = (node.quiet("lobby"), node.quiet("other"));
+        let of_one = node.join(&lobby, Format::Json, dropping(overflow)).await;
+        let of_two = node.join(&lobby, Format::Json, dropping(overflow)).await;
+        let _second = of_two.me.join(&other, dropping(overflow)).unwrap();
+        let mut speaking = node.join(&lobby, Format::Json, dropping(overflow)).await;
+        speaking.conn.send(r#"{"event":"an answer"}"#).await.unwrap();
+        let mut accounts = [(); 3].map(|()| Account::behind(0));
+        accounts[2].publish(speaking.seat.publish("mine").seq);
+        for _ in 0..COUNT {
+            lobby.publish("x".repeat(200));
+        }
+        for (mut member, mut account) in [of_one, of_two, speaking].into_iter().zip(accounts) {
+            read(&mut member, &mut account).await;
+            account.close(COUNT as u64 + 1);
+            assert_eq!(account.lost, 0, "{overflow:?} {account:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_no_outbox_holds_is_told_if_the_socket_takes_it() {
+    for overflow in [Overflow::Disconnect].into_iter().chain(DROPPING) {
+        let mut node = node().await;
+        let (lobby, other) = (node.quiet("lobby"), node.quiet("other"));
+        let mut member = node.join(&lobby, Format::Json, dropping(overflow)).await;
+        let _second = member.me.join(&other, dropping(overflow)).unwrap();
+        for size in [10, BYTES + 1, 10] {
+            lobby.publish("x".repeat(size));
+        }
+        let mut account = Account::behind(0);
+        read(&mut member, &mut account).await;
+        account.close(3);
+        assert_eq!(account.lost, 0, "{overflow:?}");
+    }
+}
+
 // Disconnecting.
 
 #[tokio::test(start_paused = true)]
@@ -393,7 +437,7 @@ async fn each_room_of_a_connection_has_its_own_gap_however_they_alternate() {
                 for account in &mut accounts {
                     account.close(stall * 300);
                     assert!(account.lost > 0, "{first:?} {second:?} {account:?}");
-                    // Of what comes within one tick the latest is kept, and the member told.
+                    // A tick may bring several that wait together, of which the latest is kept once the socket takes no more.
                     let latest = [first, second].contains(&Overflow::Latest);
                     assert!(latest || account.gaps == stall, "{first:?} {second:?} {account:?}");
                 }
@@ -419,7 +463,7 @@ async fn a_member_that_publishes_and_does_not_read_has_one_gap_around_its_own() 
         }
         read(&mut slow, &mut account).await;
         account.close(1000);
-        // Of what comes within one tick the latest is kept, and the member told.
+        // As above.
         assert!(account.gaps == 1 || overflow == Overflow::Latest, "{overflow:?} {account:?}");
         assert_eq!(account.got + account.lost, 500);
     }

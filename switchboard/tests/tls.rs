@@ -17,7 +17,7 @@ use served::{Served, address, echo, line};
 use std::net::SocketAddr;
 use std::time::Duration;
 use switchboard::prelude::*;
-use switchboard::{Certificates, Tls};
+use switchboard::{Certificates, Format, Join, Overflow, Tls};
 use tls_peer::{Pair, Tapped, TlsPeer, client, connect, over, shown};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
@@ -110,6 +110,94 @@ async fn one_room(workers: usize) {
         assert_eq!(line(&mut ann).await, format!("from bob {round}\n"));
     }
     assert_eq!(served.stop().await.aborted, 0);
+}
+
+#[tokio::test]
+async fn a_member_that_reads_gets_all_that_one_tick_brings() {
+    let pair = Pair::new(&["localhost"]);
+    for overflow in [Overflow::Disconnect, Overflow::DropOldest, Overflow::DropNewest, Overflow::Latest] {
+        let hub = Hub::new();
+        let lobby = hub.room("lobby").unwrap();
+        let member = {
+            let lobby = lobby.clone();
+            move |mut conn: Connection<Lines>| {
+                let me = hub.enter(&conn, Format::Text);
+                let lobby = lobby.clone();
+                async move {
+                    let _seat = me.join(&lobby, Join { overflow: Some(overflow), ..Join::default() })?;
+                    conn.send("in").await?;
+                    assert!(conn.recv().await?.is_none());
+                    Result::<(), switchboard::BoxError>::Ok(())
+                }
+            }
+        };
+        let limits = Limits { outbox_frames: 16, outbox_bytes: 10_000, ..Limits::default() };
+        let server = Server::new().workers(0).limits(limits).tls("127.0.0.1:0", &pair.certificates(), member);
+        let served = Served::start(server).await;
+        let mut peer = connect(served.address, "localhost", client(&[&pair], &[&TLS13])).await.unwrap();
+        while line(&mut peer).await != "in\n" {}
+        // Nobody else runs meanwhile, so that all of it is one tick's: more frames, and more bytes, than an outbox holds.
+        let texts: Vec<String> = (0..500).map(|number| format!("{number:0>200}")).collect();
+        for text in &texts {
+            lobby.publish(text);
+        }
+        for text in &texts {
+            assert_eq!(line(&mut peer).await, format!("[lobby] {text}\n"), "{overflow:?}");
+        }
+        drop(peer);
+        served.stop().await;
+    }
+}
+
+/// What was sealed for a socket that then took no more is not dropped, and what is behind it is in whole lines.
+#[tokio::test]
+async fn a_member_that_does_not_read_loses_whole_messages() {
+    let pair = Pair::new(&["localhost"]);
+    let hub = Hub::new();
+    let lobby = hub.room("lobby").unwrap();
+    let member = {
+        let lobby = lobby.clone();
+        move |mut conn: Connection<Lines>| {
+            let me = hub.enter(&conn, Format::Text);
+            let lobby = lobby.clone();
+            async move {
+                let _seat = me.join(&lobby, Join { overflow: Some(Overflow::DropNewest), ..Join::default() })?;
+                conn.send("in").await?;
+                assert!(conn.recv().await?.is_none());
+                Result::<(), switchboard::BoxError>::Ok(())
+            }
+        }
+    };
+    let limits = Limits { outbox_frames: 16, outbox_bytes: 100_000, ..Limits::default() };
+    let server = Server::new().workers(0).limits(limits).tls("127.0.0.1:0", &pair.certificates(), member);
+    let served = Served::start(server).await;
+    let mut peer = connect(served.address, "localhost", client(&[&pair], &[&TLS13])).await.unwrap();
+    while line(&mut peer).await != "in\n" {}
+    for round in 0..3 {
+        let first = round * 1000 + 1;
+        for number in first..first + 1000 {
+            lobby.publish(format!("{number} {}", "x".repeat(number * 37 % 20_000)));
+            if number % 10 == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+        let (mut next, mut lost) = (first, 0);
+        while next < first + 1000 {
+            let line = line(&mut peer).await;
+            if let Some(gap) = line.strip_prefix("* [lobby] lost ") {
+                let (count, from) = gap.trim_end().split_once(" messages, from ").unwrap();
+                assert_eq!(from, next.to_string());
+                lost += count.parse::<usize>().unwrap();
+                next += count.parse::<usize>().unwrap();
+            } else {
+                assert_eq!(line, format!("[lobby] {next} {}\n", "x".repeat(next * 37 % 20_000)));
+                next += 1;
+            }
+        }
+        assert!(lost > 0, "the sockets took all of it");
+    }
+    drop(peer);
+    served.stop().await;
 }
 
 async fn queued_at_the_end(workers: usize) {

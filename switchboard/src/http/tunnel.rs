@@ -1,7 +1,6 @@
 //! A stream of HTTP/2 as the source and sink of a WebSocket's connection (RFC 8441).
 //!
-//! What is written here is framed by hyper and leaves by the outbox of the connection that all streams share. Like TLS it
-//! takes nothing from the tick: the connection's own task writes, when the client has made room.
+//! What is written here is framed by hyper and leaves by the outbox of the connection that all streams share.
 
 use super::exchange::Answering;
 use crate::hub::{Sink, Source};
@@ -43,7 +42,7 @@ impl Tunnel {
 /// Both sides of the stream that `opening` becomes. The request is under way until both are dropped.
 pub(super) fn sides(opening: OnUpgrade, answering: Answering) -> (Box<dyn Source>, Box<dyn Sink>) {
     let tunnel = Arc::new(Shared { tunnel: Mutex::new(Tunnel::Opening(opening)), answering });
-    (Box::new(Reading(Arc::clone(&tunnel))), Box::new(Writing { shared: tunnel, written: 0 }))
+    (Box::new(Reading(Arc::clone(&tunnel))), Box::new(Writing { shared: tunnel, written: 0, task: None }))
 }
 
 struct Shared {
@@ -77,34 +76,52 @@ struct Writing {
     shared: Arc<Shared>,
     /// As far as it may still be within hyper.
     written: usize,
+    /// Whom hyper wakes when it takes more. It knows only whoever asked last, so that the tick asks for this one.
+    task: Option<Waker>,
 }
 
 impl Writing {
-    fn poll_some(&self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        let mut tunnel = self.shared.tunnel.lock();
-        let upgraded = ready!(tunnel.poll_open(cx))?;
-        match slices {
-            [slice] => upgraded.poll_write(cx, &slice[..slice.len().min(WRITE_BYTES)]),
-            slices => {
-                let mut joined = Vec::new();
-                for slice in slices {
-                    joined.extend_from_slice(&slice[..slice.len().min(WRITE_BYTES - joined.len())]);
-                }
-                upgraded.poll_write(cx, &joined)
+    fn wrote(&mut self, count: usize) -> usize {
+        self.written = (self.written + count).min(WRITES * WRITE_BYTES);
+        count
+    }
+}
+
+fn write(upgraded: Pin<&mut Upgraded>, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    match slices {
+        [slice] => upgraded.poll_write(cx, &slice[..slice.len().min(WRITE_BYTES)]),
+        slices => {
+            let mut joined = Vec::new();
+            for slice in slices {
+                joined.extend_from_slice(&slice[..slice.len().min(WRITE_BYTES - joined.len())]);
             }
+            upgraded.poll_write(cx, &joined)
         }
     }
 }
 
 impl Sink for Writing {
-    fn try_write(&mut self, _: &[IoSlice<'_>]) -> io::Result<usize> {
-        Err(io::ErrorKind::WouldBlock.into())
+    fn try_write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let written = match &mut *self.shared.tunnel.lock() {
+            Tunnel::Open(upgraded) => {
+                let mut cx = Context::from_waker(self.task.as_ref().unwrap_or(Waker::noop()));
+                write(Pin::new(upgraded), &mut cx, slices)
+            }
+            // The reading side may be waiting for it.
+            _ => Poll::Pending,
+        };
+        match written {
+            Poll::Ready(count) => Ok(self.wrote(count?)),
+            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+        }
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        let count = ready!(self.poll_some(cx, slices))?;
-        self.written = (self.written + count).min(WRITES * WRITE_BYTES);
-        Poll::Ready(Ok(count))
+        if self.task.as_ref().is_none_or(|task| !task.will_wake(cx.waker())) {
+            self.task = Some(cx.waker().clone());
+        }
+        let count = ready!(write(ready!(self.shared.tunnel.lock().poll_open(cx))?, cx, slices))?;
+        Poll::Ready(Ok(self.wrote(count)))
     }
 
     fn held_bytes(&self) -> usize {

@@ -1,8 +1,9 @@
 //! One connection's outbound queue.
 //!
 //! Whoever sends pushes and never writes; a flush takes as much as the socket does. What a room publishes waits in
-//! [`Waiting`], where it can still be dropped. Knows nothing of tasks or deadlines: it is told the second, and says what
-//! happened. Bounded by its owner, see [`Outbox::is_full`].
+//! [`Waiting`], where it can still be dropped. Its bounds are for what the socket does not take: whoever finds that
+//! something would be dropped ([`Outbox::overflows`]) flushes first, and looks again. Knows nothing of tasks or deadlines:
+//! it is told the second, and says what happened. Bounded by its owner, see [`Outbox::is_full`].
 
 mod waiting;
 
@@ -110,7 +111,18 @@ impl Outbox {
         }
     }
 
+    /// Whether something would be dropped, or the member be disconnected, for one more publication of `size` bytes. Nothing
+    /// is as long as the socket may take what is queued, however much that is.
+    pub(super) fn overflows(&self, size: usize, overflow: Overflow, (bytes, frames): (usize, usize)) -> bool {
+        let is_blocked = self.blocked_since.get().is_some();
+        let Some(queue) = &self.queue else { return is_blocked && size > bytes };
+        let counted = queue.counted();
+        let is_replaced = overflow == Overflow::Latest && is_blocked && !queue.waiting.is_empty();
+        is_replaced || counted.0 + size > bytes || counted.1 >= frames
+    }
+
     /// Queues a publication behind everything else, within `(bytes, frames)`; else something is dropped as `overflow` says.
+    /// What a socket may take at once has room.
     pub(super) fn publish(
         &mut self,
         publication: Publication,
@@ -118,9 +130,15 @@ impl Outbox {
         (bytes, frames): (usize, usize),
         gap: impl Fn(u64) -> Gap,
     ) -> Result<(), Full> {
+        let is_blocked = self.blocked_since.get().is_some();
         let queue = self.queue();
         let (moved, size) = (queue.moved(), publication.bytes.len());
-        let full = |waiting: &Waiting| moved.0 + waiting.bytes() + size > bytes || moved.1 + waiting.frames() >= frames;
+        let is_first = !is_blocked && queue.is_empty();
+        let full = |waiting: &Waiting| {
+            !is_first && (moved.0 + waiting.bytes() + size > bytes || moved.1 + waiting.frames() >= frames)
+        };
+        // What is old goes for what is new once the socket takes no more, and not before.
+        let overflow = if is_blocked || overflow != Overflow::Latest { overflow } else { Overflow::DropOldest };
         queue.waiting.publish(publication, overflow, full, gap)
     }
 
@@ -201,30 +219,42 @@ impl Outbox {
         Ok(Flushed::Again)
     }
 
-    /// Writes shared bytes past the empty queue, and says how many the socket took. If not all, it is blocked, and the
-    /// bytes up to `whole(taken)` are queued: the rest of what was cut.
+    /// Writes shared bytes past the empty queue, and says how many are taken, and whether the socket takes more. If they are
+    /// not all, those up to `whole(taken)` count as taken too, and are queued: the rest of what was cut.
     pub(crate) fn write_through(
         &mut self,
         now: Second,
         bytes: &Bytes,
+        written: &mut u64,
         whole: impl FnOnce(usize) -> usize,
-    ) -> io::Result<usize> {
+    ) -> io::Result<(usize, Flushed)> {
         let Some(sink) = self.sink.as_deref_mut() else { return Err(io::ErrorKind::BrokenPipe.into()) };
-        let taken = match sink.try_write(&[IoSlice::new(bytes)]) {
-            Ok(taken) => taken,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-            Err(error) => return Err(error),
-        };
-        if taken < bytes.len() {
-            self.blocked_since = Stamp::at(now);
-            let cut = whole(taken);
-            if cut > taken {
-                let queue = self.queue();
-                queue.output.share(bytes.slice(taken..cut));
-                queue.frames = 1;
+        let (mut taken, mut flushed) = (0, Flushed::Again);
+        for _ in 0..WRITES {
+            match sink.try_write(&[IoSlice::new(&bytes[taken..])]) {
+                Ok(count) => taken += count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    flushed = Flushed::Blocked;
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
+            if taken == bytes.len() {
+                *written += taken as u64;
+                return Ok((taken, Flushed::Clean));
             }
         }
-        Ok(taken)
+        *written += taken as u64;
+        let cut = whole(taken + sink.committed_bytes());
+        if flushed == Flushed::Blocked {
+            self.block(now);
+        }
+        if cut > taken {
+            let queue = self.queue();
+            queue.output.share(bytes.slice(taken..cut));
+            queue.frames = 1;
+        }
+        Ok((cut, flushed))
     }
 
     /// The second of the last progress, if the socket takes no more.
@@ -243,7 +273,10 @@ impl Outbox {
     pub(crate) fn try_flush(&mut self, now: Second, written: &mut u64) -> io::Result<Flushed> {
         for _ in 0..WRITES {
             match self.write_some(now, written, |sink, slices| Poll::Ready(sink.try_write(slices))) {
-                Poll::Ready(Ok(())) if self.is_empty() => return Ok(Flushed::Clean),
+                Poll::Ready(Ok(())) if self.is_empty() => {
+                    self.blocked_since = Stamp::NONE;
+                    return Ok(Flushed::Clean);
+                }
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.block(now);

@@ -23,7 +23,7 @@ use std::time::{Duration, SystemTime};
 use switchboard_proto::{Epoch, Message, MessageId, Notice, RoomName, UserName};
 use tokio::time::Instant;
 
-/// What happens to publications for a member whose outbox is full.
+/// What happens to publications for a member whose socket takes no more, once its outbox is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Overflow {
@@ -34,7 +34,7 @@ pub enum Overflow {
     DropOldest,
     /// The new ones go; the member is told of the gap.
     DropNewest,
-    /// Only the newest is ever queued: for states, where an old value is worth nothing.
+    /// The newest takes the place of those that wait: for states, where an old value is worth nothing.
     Latest,
 }
 

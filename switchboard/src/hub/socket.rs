@@ -11,6 +11,12 @@ pub(crate) trait Sink: Send {
     /// Writes what the socket takes now. `WouldBlock` hands the rest to the connection's task, which polls.
     fn try_write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
 
+    /// How many bytes, of those that the last write was given and did not say that it took, cannot be taken back: they were
+    /// made part of something whole. They must come first in the next write.
+    fn committed_bytes(&self) -> usize {
+        0
+    }
+
     /// Writes, or wakes the task once the socket takes more. The interest stays registered.
     fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>>;
 

@@ -1,11 +1,12 @@
 //! What rooms and other connections send to a peer. The worker's tick delivers; nothing here waits.
 
-use super::{BLOCKED, CLOSING, FINISHED, Peer, bump, reason_of, wake};
+use super::{CLOSING, FINISHED, Peer, State, bump, reason_of, wake};
 use crate::hub::fanout::{Batch, Entry};
-use crate::hub::outbox::Gap;
+use crate::hub::outbox::{Flushed, Gap};
 use crate::hub::posting::{Form, MembershipId};
 use crate::hub::room::Overflow;
 use bytes::Bytes;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use switchboard_proto::{CloseReason, Format, Message, Notice, RoomName};
@@ -31,35 +32,68 @@ impl Peer {
         if self.is(CLOSING | FINISHED) || batch.frames.is_empty() {
             return;
         }
-        let mut taken = 0;
+        let (mut taken, mut offered) = (0, false);
         // A member of several rooms may get something from each in this tick, which leaves in one write at its end.
         if self.rooms.load(Ordering::Relaxed) == 1 && state.outbox.is_idle() && batch.is_whole_for(member) {
             let whole = |taken| batch.frames.iter().map(|frame| frame.end).find(|end| *end >= taken).unwrap_or(taken);
-            match state.outbox.write_through(self.tick.now(), &batch.bytes, whole) {
-                Ok(count) => taken = count,
+            let mut written = 0;
+            let flushed = match state.outbox.write_through(self.tick.now(), &batch.bytes, &mut written, whole) {
+                Ok((cut, flushed)) => {
+                    taken = cut;
+                    flushed
+                }
                 Err(error) => return self.end_locked(&mut state, reason_of(&error)),
-            }
-            self.wrote(&mut state, taken as u64);
-            if taken == batch.bytes.len() {
+            };
+            self.wrote(&mut state, written);
+            if flushed == Flushed::Clean {
                 bump(&self.traffic.frames_out, batch.frames.len() as u64);
                 return;
             }
-            self.attention.fetch_or(BLOCKED, Ordering::Release);
-            wake(state.driver.as_ref());
-            let cut = whole(taken);
-            bump(&self.traffic.frames_out, batch.frames.iter().filter(|frame| frame.end <= cut).count() as u64);
-            taken = cut;
+            bump(&self.traffic.frames_out, batch.frames.iter().filter(|frame| frame.end <= taken).count() as u64);
+            offered = flushed == Flushed::Blocked;
+            self.flushed(&mut state, Ok(flushed));
         }
         let limits = &self.listener.limits;
+        let bounds = (limits.outbox_bytes, limits.outbox_frames);
         for publication in batch.publications(member, taken) {
+            if !offered && state.outbox.overflows(publication.bytes.len(), overflow, bounds) {
+                match self.make_room(&mut state, publication.bytes.len(), overflow, bounds) {
+                    Ok(has_room) => offered = !has_room,
+                    Err(error) => return self.end_locked(&mut state, reason_of(&error)),
+                }
+            }
             let gap = |from_seq| Gap { member, form: batch.form, room: room.clone(), lost: 1, from_seq };
-            let bounds = (limits.outbox_bytes, limits.outbox_frames);
             if state.outbox.publish(publication, overflow, bounds, gap).is_err() {
                 return self.end_locked(&mut state, CloseReason::SlowConsumer);
             }
             bump(&self.traffic.frames_out, 1);
         }
         self.queued(&mut state);
+    }
+
+    /// Offers the socket what is queued, since something would be dropped else: overflow is for members whose socket takes no
+    /// more. Says whether there is room for `size` bytes now; if not, it need not be asked again in this call.
+    fn make_room(
+        self: &Arc<Self>,
+        state: &mut State,
+        size: usize,
+        overflow: Overflow,
+        bounds: (usize, usize),
+    ) -> io::Result<bool> {
+        while state.outbox.overflows(size, overflow, bounds) {
+            let was_blocked = state.outbox.blocked_since().is_some();
+            let mut written = 0;
+            let flushed = state.outbox.try_flush(self.tick.now(), &mut written)?;
+            self.wrote(state, written);
+            if flushed == Flushed::Blocked {
+                // The task of one that was blocked before waits for the socket already.
+                if !was_blocked {
+                    self.flushed(state, Ok(flushed));
+                }
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Queues what a new member missed.

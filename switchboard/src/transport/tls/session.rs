@@ -192,22 +192,23 @@ impl<S: Side> Session<S> {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_write(
+    /// Sends what is kept, else makes records of what there is and sends those, with calls of `send`.
+    fn write(
         &mut self,
-        cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
         scratch: &mut Scratch,
+        mut send: impl FnMut(&mut TcpStream, &[u8]) -> Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
         if self.progress != Progress::Speaking {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        let counted = ready!(self.poll_sealed(cx))?;
+        let counted = ready!(self.send_sealed(&mut send))?;
         if counted > 0 {
             return Poll::Ready(Ok(counted));
         }
         let plain = gathered(slices, &mut scratch.plain);
         let length = self.records.seal(plain, &mut scratch.sealed)?;
-        let sent = match Pin::new(&mut self.stream).poll_write(cx, &scratch.sealed[..length]) {
+        let sent = match send(&mut self.stream, &scratch.sealed[..length]) {
             Poll::Ready(sent) => sent?,
             Poll::Pending => 0,
         };
@@ -217,15 +218,18 @@ impl<S: Side> Session<S> {
         self.records.outgoing.extend_from_slice(&scratch.sealed[sent..length]);
         self.sealed = plain.len();
         match self.count(sent) {
-            0 => self.poll_sealed(cx),
+            0 => self.send_sealed(&mut send),
             counted => Poll::Ready(Ok(counted)),
         }
     }
 
     /// Sends ciphertext that is kept, and says how much plaintext counts as written by that: none if none is kept.
-    fn poll_sealed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    fn send_sealed(
+        &mut self,
+        send: &mut impl FnMut(&mut TcpStream, &[u8]) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
         while !self.records.outgoing.is_empty() {
-            let sent = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.records.outgoing))?;
+            let sent = ready!(send(&mut self.stream, &self.records.outgoing))?;
             if sent == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -255,7 +259,7 @@ impl<S: Side> Session<S> {
     /// Sends all ciphertext that is kept.
     fn poll_outgoing(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.records.outgoing.is_empty() {
-            ready!(self.poll_sealed(cx))?;
+            ready!(self.send_sealed(&mut |stream, bytes| Pin::new(stream).poll_write(cx, bytes)))?;
         }
         Poll::Ready(Ok(()))
     }
@@ -356,13 +360,25 @@ impl<S: Side> Source for Reading<S> {
 }
 
 impl<S: Side> Sink for Writing<S> {
-    /// Never writes: ciphertext cannot be taken back, as frames that wait behind others can. The task does.
-    fn try_write(&mut self, _: &[IoSlice<'_>]) -> io::Result<usize> {
-        Err(io::ErrorKind::WouldBlock.into())
+    fn try_write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let send = |stream: &mut TcpStream, bytes: &[u8]| match stream.try_write(bytes) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+            sent => Poll::Ready(sent),
+        };
+        match with_scratch(|scratch| self.0.lock().write(slices, scratch, send)) {
+            Poll::Ready(counted) => counted,
+            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    /// Ciphertext cannot be taken back, as frames that wait behind others can.
+    fn committed_bytes(&self) -> usize {
+        self.0.lock().sealed
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        with_scratch(|scratch| self.0.lock().poll_write(cx, slices, scratch))
+        let send = |stream: &mut TcpStream, bytes: &[u8]| Pin::new(stream).poll_write(cx, bytes);
+        with_scratch(|scratch| self.0.lock().write(slices, scratch, send))
     }
 
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
