@@ -47,6 +47,8 @@ pub enum CloseReason {
     TooManyHandshakes,
     /// A TLS stream ended without `close_notify`: somebody may have cut off what the peer still sent.
     Truncated,
+    /// What came first was another protocol's: of a browser, or of somebody who has mistaken the port.
+    WrongProtocol,
 }
 
 /// What a reason means for bytes that are still queued.
@@ -60,7 +62,7 @@ pub enum Ending {
 
 impl CloseReason {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::PeerClosed,
         Self::Finished,
         Self::PeerReset,
@@ -81,6 +83,7 @@ impl CloseReason {
         Self::HandshakeFailed,
         Self::TooManyHandshakes,
         Self::Truncated,
+        Self::WrongProtocol,
     ];
 
     /// The stable code, as in logs and metrics.
@@ -106,6 +109,7 @@ impl CloseReason {
             Self::HandshakeFailed => "handshake-failed",
             Self::TooManyHandshakes => "too-many-handshakes",
             Self::Truncated => "truncated",
+            Self::WrongProtocol => "wrong-protocol",
         }
     }
 

@@ -85,6 +85,12 @@ pub enum FrameError {
         /// The longest payload accepted, in bytes.
         limit: usize,
     },
+    /// The first frame is how another protocol begins: see [`GuardedLines`](crate::GuardedLines).
+    #[error("this begins like {protocol}, which is not spoken here")]
+    Foreign {
+        /// What it is taken for.
+        protocol: &'static str,
+    },
     /// The peer finished in the middle of a frame.
     #[error("input ended inside a frame")]
     Truncated,

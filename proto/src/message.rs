@@ -307,11 +307,13 @@ pub enum ErrorCode {
     UpgradeRequired,
     /// Over HTTP: the body did not come in time.
     TooSlow,
+    /// What came first was another protocol's; this one ends the connection.
+    WrongProtocol,
 }
 
 impl ErrorCode {
     /// Every code.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::UnknownCommand,
         Self::BadArgument,
         Self::BadName,
@@ -330,6 +332,7 @@ impl ErrorCode {
         Self::ForbiddenOrigin,
         Self::UpgradeRequired,
         Self::TooSlow,
+        Self::WrongProtocol,
     ];
 
     /// The stable code, as peers see it.
@@ -353,6 +356,7 @@ impl ErrorCode {
             Self::ForbiddenOrigin => "forbidden-origin",
             Self::UpgradeRequired => "upgrade-required",
             Self::TooSlow => "too-slow",
+            Self::WrongProtocol => "wrong-protocol",
         }
     }
 }

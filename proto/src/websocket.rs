@@ -413,7 +413,7 @@ impl FrameError {
         match self {
             Self::TooLong { .. } => 1009,
             Self::NotUtf8 => 1007,
-            Self::Truncated | Self::Malformed(_) => 1002,
+            Self::Truncated | Self::Malformed(_) | Self::Foreign { .. } => 1002,
         }
     }
 }

@@ -244,6 +244,7 @@ impl<C: Codec> Receiving<C> {
                 self.close_code = Some(error.close_code());
                 self.peer.note(match error {
                     FrameError::TooLong { .. } => CloseReason::FrameTooLong,
+                    FrameError::Foreign { .. } => CloseReason::WrongProtocol,
                     _ => CloseReason::BadFrame,
                 });
                 Err(error)

@@ -40,8 +40,8 @@ pub use metrics::{Count, Metrics};
 pub use server::{Bound, Handle, Server};
 pub use switchboard_proto::{
     Aside, Bucket, Buckets, CloseReason, Codec, DATAGRAM_BYTES, Datagrams, Escaped, EventStream, Format, FrameError,
-    Length, Line, Lines, Message, MessageId, NameError, Output, Rate, RoomName, Terminator, UserName, WebSocket,
-    WebSocketClient, WebSocketKind, WebSocketMessage,
+    GuardedLines, Length, Line, Lines, Message, MessageId, NameError, Output, Rate, RoomName, Terminator, UserName,
+    WebSocket, WebSocketClient, WebSocketKind, WebSocketMessage,
 };
 pub use transport::Transport;
 pub use transport::memory::Memory;

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use switchboard::prelude::*;
 use switchboard::{
-    ConnectionError, DatagramLimits, FrameError, Output, Rate, RepliesPerSource, Tcp, Tls, Udp, Unix, WebSocketKind,
+    ConnectionError, DatagramLimits, FrameError, GuardedLines, Output, Rate, RepliesPerSource, Tcp, Tls, Udp, Unix,
+    WebSocketKind,
 };
 
 pub(super) const SERVICE: Service = Service {
@@ -82,7 +83,10 @@ fn stream(prefix: Option<Vec<u8>>, options: &mut Options) -> (Arc<[u8]>, Option<
 }
 
 fn echo(mut conn: Connection<PrefixedLines>, prefix: &Arc<[u8]>) -> impl Future<Output = Result> + use<> {
-    conn.codec_mut().prefix = Arc::clone(prefix);
+    let codec = conn.codec_mut();
+    codec.prefix = Arc::clone(prefix);
+    // What is no text comes back as it came.
+    codec.lines.carry_bytes();
     async move {
         loop {
             let received = conn.recv().await;
@@ -97,7 +101,17 @@ fn reply(
     conn: &mut Connection<PrefixedLines>,
     received: Result<Option<Line>, ConnectionError>,
 ) -> Result<Option<impl Future<Output = Result<(), ConnectionError>>>, ConnectionError> {
-    let Some(line) = received? else { return Ok(None) };
+    let line = match received {
+        Ok(Some(line)) => line,
+        Ok(None) => return Ok(None),
+        Err(error) => {
+            if let ConnectionError::Frame(FrameError::Foreign { .. }) = error {
+                conn.codec_mut().prefix = Arc::default();
+                conn.last_word(format!("! {}: {error}", CloseReason::WrongProtocol));
+            }
+            return Err(error);
+        }
+    };
     received::log(conn.peer(), &line);
     Ok(Some(conn.send(line)))
 }
@@ -122,10 +136,11 @@ fn prefixed(prefix: &[u8], message: WebSocketMessage) -> WebSocketMessage {
     }
 }
 
-/// Lines that are sent behind a prefix: in the codec, so that no reply is put together in memory of its own first.
+/// Lines that are sent behind a prefix, but none that a browser was made to send, which would be shown what a page has put
+/// into it. In the codec, so that no reply is put together in memory of its own first.
 #[derive(Default)]
 struct PrefixedLines {
-    lines: Lines,
+    lines: GuardedLines,
     prefix: Arc<[u8]>,
 }
 
@@ -165,7 +180,7 @@ fn replies(prefix: &[u8]) -> RepliesPerSource {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use switchboard::Terminator;
+    use switchboard::{Terminator, testing};
 
     #[test]
     fn a_reply_keeps_bytes_and_terminator() {
@@ -173,6 +188,22 @@ mod tests {
         let mut output = Output::default();
         codec.encode(Line::from(vec![0xff, b'a']).with_terminator(Terminator::CrLf), &mut output);
         assert_eq!(output.into_bytes(), &b"echo: \xffa\r\n"[..]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_page_has_a_browser_send_is_not_shown_to_it() {
+        let serve = || testing::serve(|conn| echo(conn, &(*b"echo: ").into()), Timeouts::default());
+        let mut peer = serve();
+        peer.send("POST / HTTP/1.1\r\nHost: localhost\r\n\r\n<script>alert(1)</script>\n").await;
+        let rest = peer.rest().await.unwrap();
+        assert_eq!(rest, b"! wrong-protocol: this begins like HTTP, which is not spoken here\n");
+        assert_eq!(peer.closed().await, CloseReason::WrongProtocol);
+
+        let mut peer = serve();
+        peer.send(b"\xff\xfb\x01\0\nGET well soon\nGET / HTTP/1.1\n").await;
+        peer.finish();
+        let expected = b"echo: \xff\xfb\x01\0\necho: GET well soon\necho: GET / HTTP/1.1\n";
+        assert_eq!(peer.rest().await.unwrap(), expected);
     }
 
     #[test]

@@ -18,8 +18,8 @@ use member::Member;
 use std::sync::Arc;
 use std::time::Duration;
 use switchboard::{
-    Codec, Connection, Cookies, DatagramLimits, Datagrams, Format, Hub, Length, Lines, Overflow, Rate, Room, RoomName,
-    RoomOptions, Server, Tcp, Timeouts, Tls, Transport, Udp, Unix,
+    Codec, Connection, Cookies, DatagramLimits, Datagrams, Format, GuardedLines, Hub, Length, Overflow, Rate, Room,
+    RoomName, RoomOptions, Server, Tcp, Timeouts, Tls, Transport, Udp, Unix,
 };
 use tokio::time::Instant;
 use web::Web;
@@ -166,7 +166,12 @@ fn web(settings: Settings, guard: Guard, shared: &Shared) -> Arc<Web> {
 fn listen(server: Server, transport: impl Transport, framing: Framing, settings: Settings, shared: &Shared) -> Server {
     let listener = Arc::new(Listener::new(settings, shared.hub.clone()));
     match framing {
-        Framing::Lines => server.listen(transport, move |conn| serve::<Lines>(conn, &listener)),
+        Framing::Lines => server.listen(transport, move |mut conn: Connection<GuardedLines>| {
+            if listener.is_relay() {
+                conn.codec_mut().carry_bytes();
+            }
+            serve(conn, &listener)
+        }),
         Framing::Length => server.listen(transport, move |conn| serve::<Length>(conn, &listener)),
     }
 }
@@ -275,8 +280,12 @@ impl Listener {
 
     /// Whether a frame's line end is none of its text: `nc -u` sends one. A relay's payloads end as they like.
     fn trims(&self) -> bool {
-        let is_relay = self.manner.format == Format::Raw && !self.manner.commands;
-        self.cookies.is_some() && !is_relay
+        self.cookies.is_some() && !self.is_relay()
+    }
+
+    /// Whether payloads are all there is, to be passed on byte for byte.
+    fn is_relay(&self) -> bool {
+        self.manner.format == Format::Raw && !self.manner.commands
     }
 }
 

@@ -4,7 +4,7 @@
 
 use super::commands::Answer;
 use super::seats::Seats;
-use super::strangers::trimmed;
+use super::strangers::{trimmed, unmarked};
 use super::{Listener, Manner};
 use crate::services::received;
 use bytes::Bytes;
@@ -28,6 +28,8 @@ pub(super) struct Member<C: Codec> {
     pub(super) seats: Seats,
     commands: bool,
     echo: bool,
+    /// It has sent nothing yet.
+    is_new: bool,
     /// What it sends.
     frames: Bucket,
     /// What it does that others are told of.
@@ -58,7 +60,7 @@ where
         let Manner { format, commands, echo } = manner;
         let identity = listener.hub.enter(&conn, format);
         let (seats, frames, changes) = Default::default();
-        Self { conn, listener, identity, seats, commands, echo, frames, changes }
+        Self { conn, listener, identity, seats, commands, echo, is_new: true, frames, changes }
     }
 
     /// Takes its first place in a room.
@@ -118,13 +120,14 @@ where
     }
 
     /// Publishes text to the current room, and gives back what is anything else.
-    fn publish(&self, received: Result<Option<C::Frame>, ConnectionError>) -> Option<Rest> {
+    fn publish(&mut self, received: Result<Option<C::Frame>, ConnectionError>) -> Option<Rest> {
         let frame: Bytes = match received {
             Ok(Some(frame)) => frame.into(),
             Ok(None) => return Some(Rest::End),
             Err(error) => return Some(Rest::Error(error)),
         };
         received::log(self.conn.peer(), &frame);
+        let frame = if self.is_new { self.first(frame) } else { frame };
         let is_repeated = !self.commands && frame.starts_with(b"/") && self.repeats_join(&frame);
         let frame = if is_repeated || self.listener.trims() { trimmed(frame) } else { frame };
         let is_command = is_repeated || (self.commands && frame.starts_with(b"/"));
@@ -135,6 +138,12 @@ where
             }
             _ => Some(Rest::Frame(frame)),
         }
+    }
+
+    /// The first frame, without what editors and shells put before a text.
+    fn first(&mut self, frame: Bytes) -> Bytes {
+        self.is_new = false;
+        if self.listener.is_relay() { frame } else { unmarked(frame) }
     }
 
     /// Does what comes seldom.
@@ -165,7 +174,7 @@ where
     /// Joins the room that a datagram peer has asked for. It is in no other, and gets nothing else.
     async fn arrive(&mut self) -> Result<ControlFlow<()>, ConnectionError> {
         let Some(frame) = self.conn.recv().await? else { return Ok(ControlFlow::Break(())) };
-        let joined = match self.answer(trimmed(frame.into())) {
+        let joined = match self.answer(unmarked(trimmed(frame.into()))) {
             Ok(Answer::Reply(joined)) => joined,
             Ok(_) => unreachable!("it was a join"),
             Err(failure) => {
@@ -229,6 +238,9 @@ where
             _ if format == Format::Raw && !self.commands => None,
             ConnectionError::Frame(error @ FrameError::TooLong { .. }) => {
                 format.failure(&Failure::new(ErrorCode::FrameTooLong, error.to_string()))
+            }
+            ConnectionError::Frame(error @ FrameError::Foreign { .. }) => {
+                format.failure(&Failure::new(ErrorCode::WrongProtocol, error.to_string()))
             }
             ConnectionError::Frame(_) => format.notice(&Notice::Closed { reason: CloseReason::BadFrame }),
             ConnectionError::Closed(reason) => format.notice(&Notice::Closed { reason }),

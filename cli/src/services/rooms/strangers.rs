@@ -4,7 +4,7 @@
 
 use super::Listener;
 use super::commands::no_room;
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 use std::net::SocketAddr;
 use switchboard::grammar::{Command, ErrorCode, Failure, Input, parse};
 use switchboard::grammar::{Cookie, Reply as Answer};
@@ -25,10 +25,11 @@ impl Listener {
     /// Does what a stranger may want, and says whether it has shown that it receives at its address.
     pub(super) fn meet(&self, datagram: Datagram<'_>, reply: &mut Reply<'_>) -> Validation {
         // No answer of ours begins like that, so two servers that are aimed at each other have nothing to say.
-        if !datagram.payload.starts_with(b"/") {
+        let payload = datagram.payload.strip_prefix(MARK).unwrap_or(datagram.payload);
+        if !payload.starts_with(b"/") {
             return Validation::Missing;
         }
-        let answer = match self.hear(trimmed(Bytes::copy_from_slice(datagram.payload)), datagram.source) {
+        let answer = match self.hear(trimmed(Bytes::copy_from_slice(payload)), datagram.source) {
             Ok(Heard::Proof) => return Validation::Given,
             Ok(Heard::Published) => return Validation::Missing,
             Ok(Heard::Ping) => Format::Text.reply(&Answer::Pong),
@@ -54,7 +55,7 @@ impl Listener {
             Input::Command(Command::Join { room, cookie, .. }) => Some((room, cookie?)),
             _ => None,
         };
-        let join = parse(trimmed(frame)).ok().and_then(joins);
+        let join = parse(unmarked(trimmed(frame))).ok().and_then(joins);
         join.is_some_and(|(room, cookie)| self.knows(cookie, source, &room))
     }
 
@@ -90,6 +91,17 @@ impl Listener {
     fn offers(&self, room: &RoomName) -> bool {
         self.manner.commands || self.room.name() == room
     }
+}
+
+/// U+FEFF, by which some editors and shells say that a text is UTF-8.
+const MARK: &[u8] = "\u{feff}".as_bytes();
+
+/// A frame without the mark that some texts begin with.
+pub(super) fn unmarked(mut frame: Bytes) -> Bytes {
+    if frame.starts_with(MARK) {
+        frame.advance(MARK.len());
+    }
+    frame
 }
 
 /// A frame without the line end that `nc -u` sends.

@@ -9,7 +9,7 @@ fn settings(rate: Option<Rate>) -> Settings {
 /// Somebody who was welcomed to a hub of these limits.
 async fn peer(limits: HubLimits, rate: Option<Rate>) -> Peer {
     let listener = Arc::new(Listener::new(settings(rate), Hub::with_limits(limits)));
-    let mut peer = testing::serve(move |conn| serve::<Lines>(conn, &listener), Timeouts::default());
+    let mut peer = testing::serve(move |conn| serve::<GuardedLines>(conn, &listener), Timeouts::default());
     assert!(peer.line().await.starts_with("* you are guest-1 in lobby"));
     peer
 }
@@ -108,5 +108,36 @@ fn strangers_have_a_rate_and_this_machine_has_none() {
     }
     for host in ["0.0.0.0", "[::]", "192.0.2.1", "example.org"] {
         assert_eq!(default(&format!("rooms=tcp://{host}:1")), Some(Rate::new(1000, 1000)), "{host}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_another_protocol_begins_with_is_not_published() {
+    let hub = Hub::new();
+    let watcher = hub.room("lobby").unwrap();
+    for (sent, protocol) in
+        [("POST / HTTP/1.1\r\nHost: x\r\n\r\n/name admin\nhi\n", "HTTP"), ("\u{16}\u{3}\n/name admin\nhi\n", "TLS")]
+    {
+        let listener = Arc::new(Listener::new(settings(None), hub.clone()));
+        let mut peer = testing::serve(move |conn| serve::<GuardedLines>(conn, &listener), Timeouts::default());
+        peer.line().await;
+        peer.send(sent).await;
+        let told = String::from_utf8(peer.rest().await.unwrap()).unwrap();
+        assert_eq!(told, format!("! wrong-protocol: this begins like {protocol}, which is not spoken here\n"));
+        assert_eq!(peer.closed().await, switchboard::CloseReason::WrongProtocol);
+    }
+    assert_eq!(watcher.last_id().seq, 0);
+    assert!(!hub.has(&switchboard::UserName::parse("admin").unwrap()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_command_behind_a_mark_or_telnet_is_a_command() {
+    for begin in [&b"\xef\xbb\xbf"[..], b"\xff\xfb\x1f\xff\xfc\x20", b"\xff\xfc\x20\xef\xbb\xbf"] {
+        let mut peer = peer(HubLimits::default(), None).await;
+        peer.send([begin, b"/name bob\r\n"].concat()).await;
+        let expected = [if begin.contains(&0xfb) { &b"\xff\xfe\x1f"[..] } else { b"" }, b"* you are bob\n"].concat();
+        assert_eq!(peer.bytes(expected.len()).await, expected);
+        // No other frame is touched.
+        assert_eq!(ask(&mut peer, "\u{feff}/ping").await, "[lobby] bob: \u{feff}/ping\n");
     }
 }

@@ -50,7 +50,7 @@ pub(super) fn status(code: ErrorCode) -> StatusCode {
         ErrorCode::TooManyRooms => StatusCode::SERVICE_UNAVAILABLE,
         ErrorCode::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
         ErrorCode::TooSlow => StatusCode::REQUEST_TIMEOUT,
-        // Unknown commands and bad arguments and names.
+        // Unknown commands, bad arguments and names, and what is not said over HTTP.
         _ => StatusCode::BAD_REQUEST,
     }
 }
@@ -201,6 +201,7 @@ mod tests {
             ("forbidden-origin", 403),
             ("upgrade-required", 426),
             ("too-slow", 408),
+            ("wrong-protocol", 400),
         ];
         let statuses = ErrorCode::ALL.map(|code| (code.code(), status(code).as_u16()));
         assert_eq!(statuses, expected);
