@@ -3,8 +3,8 @@
 //! The hub knows no sockets: it declares what it needs of one ([`Sink`], [`Source`]) and transports implement it. It knows
 //! no workers either: a member brings along the tick of the worker that it is on.
 //!
-//! Lock order: the hub's maps, a room, a tick's inbox; or a peer, a tick's dirty list. Nothing is taken behind the last of
-//! each, and no room's lock is held while a peer's is taken.
+//! Lock order: the hub's maps, a room, a tick's inbox; or a peer, then a tick's dirty list, or a room whose past it is told.
+//! Nothing is taken behind the last of each, and no room's lock is held while a peer's is taken.
 
 pub(crate) mod budget;
 mod envelope;
@@ -17,6 +17,7 @@ pub(crate) mod outbox;
 pub(crate) mod peer;
 mod posting;
 mod presence;
+mod replay;
 pub(crate) mod room;
 pub(crate) mod roster;
 mod socket;

@@ -95,6 +95,31 @@ fn reach_a_slow_reader(stage: &Stage, rooms: usize) {
 }
 
 #[test]
+fn a_past_is_told_once_and_in_order_while_others_publish() {
+    explore(|stage| {
+        let first = stage.room.publish("0");
+        let talkers = [stage.talker("a", 3), stage.talker("b", 3)];
+        let Served { heard, mut says, task, .. } = stage.serve(Limits::default(), {
+            let (hub, room) = (stage.hub.clone(), stage.room.clone());
+            move |mut conn| {
+                let me = hub.enter(&conn, Format::Raw);
+                let seat = me.join(&room, Join { since: Some(first), ..Join::default() }).unwrap();
+                async move {
+                    while conn.recv().await?.is_some() {}
+                    drop(seat);
+                    Ok(())
+                }
+            }
+        });
+        let heard = spawn(listen(heard));
+        join(talkers);
+        finish(&mut says);
+        block_on(task).unwrap();
+        assert_eq!(block_on(heard).unwrap(), stage.published(1));
+    });
+}
+
+#[test]
 fn answers_come_in_their_order_and_messages_in_theirs() {
     explore(|stage| {
         let Served { heard, mut says, task, .. } = stage.serve(Limits::default(), {

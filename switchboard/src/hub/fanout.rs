@@ -7,12 +7,13 @@
 use super::outbox::{Frame, Gap, Publication};
 use super::peer::Peer;
 use super::posting::{Form, MembershipId, Posting, Wire};
+use super::replay::Replay;
 use super::room::{Overflow, RoomId};
 use crate::turn::{CALL_BYTES, Turn};
 use bytes::{Bytes, BytesMut};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use switchboard_proto::{Format, Message, Notice, RoomName};
+use switchboard_proto::{Format, Notice, RoomName};
 
 /// Bytes of a batch: what a socket takes at once, and all that one partial write can leave undivided.
 const BATCH_BYTES: usize = 64 << 10;
@@ -28,7 +29,7 @@ pub(super) enum Entry {
         name: RoomName,
         member: LocalMember,
         missed: Option<Notice>,
-        replay: Vec<Arc<Message>>,
+        replay: Option<Replay>,
     },
     Leave {
         room: RoomId,
@@ -51,7 +52,7 @@ pub(super) enum Entry {
         room: RoomId,
         member: MembershipId,
         missed: Option<Notice>,
-        replay: Vec<Arc<Message>>,
+        replay: Option<Replay>,
     },
     Reform {
         room: RoomId,
@@ -66,6 +67,17 @@ pub(super) enum Entry {
 }
 
 impl Entry {
+    /// Bytes that it keeps alive, about.
+    pub(super) fn bytes(&self) -> usize {
+        let behind = match self {
+            Self::Post { posting, .. } => posting.bytes(),
+            Self::Join { replay, .. } | Self::Resume { replay, .. } => replay.as_ref().map_or(0, Replay::held_bytes),
+            Self::Direct { frame, .. } => frame.len(),
+            _ => 0,
+        };
+        size_of::<Self>() + behind
+    }
+
     /// The room whose order it is a point in.
     pub(super) fn room(&self) -> Option<RoomId> {
         match self {

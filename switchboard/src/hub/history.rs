@@ -25,11 +25,16 @@ impl History {
     }
 
     /// The messages behind number `seq`.
-    pub(super) fn since(&self, seq: u64) -> impl DoubleEndedIterator<Item = &Arc<Message>> {
+    pub(super) fn since(&self, seq: u64) -> impl Iterator<Item = &Arc<Message>> {
         // Numbers have no holes, so the place of one follows from the first.
         let first = self.messages.front().map_or(0, |message| message.id.seq);
         let skip = usize::try_from((seq + 1).saturating_sub(first)).unwrap_or(usize::MAX);
         self.messages.iter().skip(skip)
+    }
+
+    /// The number of the first message that it keeps, where `seq` is that of the last one published.
+    pub(super) fn first(&self, seq: u64) -> u64 {
+        self.messages.front().map_or(seq + 1, |message| message.id.seq)
     }
 
     /// The last `count` messages.
@@ -40,4 +45,11 @@ impl History {
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
+}
+
+/// Bytes that a message keeps alive, with what its allocations and its place in a list take beside it, and a name of its own.
+pub(super) fn kept_bytes(message: &Message) -> usize {
+    /// Two counters each, for the message and its payload, and the heads of their allocations; a place in a list.
+    const BESIDE: usize = 2 * (2 * size_of::<usize>() + 16) + size_of::<usize>();
+    size_of::<Message>() + BESIDE + message.payload.len()
 }

@@ -12,6 +12,7 @@ pub(super) use waiting::{Frame, Full, Gap, Publication, Waiting};
 use super::Sink;
 use super::budget::Charge;
 use super::room::Overflow;
+use crate::turn::{CALL_BYTES, Turn};
 use bytes::Bytes;
 use std::io::{self, IoSlice};
 use std::task::{Context, Poll};
@@ -20,8 +21,9 @@ use switchboard_proto::{Output, Second, Stamp};
 /// Slices given to one vectored write: 1 KiB of stack; more pieces take more writes.
 const SLICES: usize = 64;
 
-/// Writes in one flush before others get their turn.
+/// Writes, and bytes, in one flush before others get their turn.
 const WRITES: usize = 16;
+const FLUSH_BYTES: u64 = 256 << 10;
 
 /// What is queued for one connection, and where it goes.
 pub(crate) struct Outbox {
@@ -277,6 +279,7 @@ impl Outbox {
                     self.blocked_since = Stamp::NONE;
                     return Ok(Flushed::Clean);
                 }
+                Poll::Ready(Ok(())) if *written >= FLUSH_BYTES => break,
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.block(now);
@@ -291,13 +294,20 @@ impl Outbox {
 
     /// Writes everything, or wakes the task when the socket takes more.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>, now: Second, written: &mut u64) -> Poll<io::Result<()>> {
+        let mut turn = Turn::default();
         while !self.is_empty() {
+            let before = *written;
             match self.write_some(now, written, |sink, slices| sink.poll_write(cx, slices)) {
                 Poll::Ready(result) => result?,
                 Poll::Pending => {
                     self.block(now);
                     return Poll::Pending;
                 }
+            }
+            // A reader that is as fast as we are would have the worker for itself.
+            if turn.is_over(CALL_BYTES + (*written - before) as usize) && !self.is_empty() {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
             }
         }
         self.blocked_since = Stamp::NONE;
@@ -315,7 +325,11 @@ impl Outbox {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         };
         if queue.output.is_empty() {
-            (queue.frames, queue.replaying) = queue.waiting.refill(&mut queue.output);
+            // What cannot be told ends the connection, as an outbox that is full does.
+            (queue.frames, queue.replaying) = match queue.waiting.refill(&mut queue.output) {
+                Ok(refilled) => refilled,
+                Err(Full) => return Poll::Ready(Err(io::ErrorKind::QuotaExceeded.into())),
+            };
             if queue.output.is_empty() {
                 // Nothing that this member's format can tell.
                 if queue.waiting.is_empty() {

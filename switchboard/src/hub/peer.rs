@@ -424,7 +424,9 @@ impl fmt::Debug for Peer {
 
 /// What a socket's error says about the peer.
 pub(crate) fn reason_of(error: &io::Error) -> CloseReason {
-    use io::ErrorKind::{HostUnreachable, InvalidData, NetworkUnreachable, PermissionDenied, TimedOut, UnexpectedEof};
+    use io::ErrorKind::{
+        HostUnreachable, InvalidData, NetworkUnreachable, PermissionDenied, QuotaExceeded, TimedOut, UnexpectedEof,
+    };
     match error.kind() {
         TimedOut | HostUnreachable | NetworkUnreachable => CloseReason::PeerLost,
         // What a TLS session says of a record that nobody has agreed to, and of an end that nobody has.
@@ -432,6 +434,8 @@ pub(crate) fn reason_of(error: &io::Error) -> CloseReason {
         // And of a peer that does not take our certificate; a firewall says the same of its own, with nothing in it.
         PermissionDenied if error.get_ref().is_some() => CloseReason::HandshakeFailed,
         UnexpectedEof => CloseReason::Truncated,
+        // No socket's: messages are gone before it took them, and it cannot be told.
+        QuotaExceeded => CloseReason::SlowConsumer,
         _ => CloseReason::PeerReset,
     }
 }

@@ -5,17 +5,19 @@
 //! that it is a point in the order. The lock covers workers, never members.
 
 use super::fanout::{Entry, LocalMember};
-use super::history::History;
+use super::history::{History, kept_bytes};
 use super::identity::Known;
 use super::membership::Join;
 use super::peer::Peer;
 use super::posting::{Form, MembershipId, Posting, Told};
 use super::presence::{Presence, When};
+use super::replay::Replay;
 use super::roster::Roster;
 use super::tick::Tick;
 use super::{Holding, HubLimits};
 use crate::sync::Mutex;
 use bytes::Bytes;
+use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -163,7 +165,7 @@ impl RoomInner {
         let mut state = self.state.lock();
         // Under the lock, so that a room's members come in the order of their numbers.
         let id = MembershipId(NEXT.fetch_add(1, Ordering::Relaxed));
-        let (missed, replay) = join.since.map(|since| self.missed(&state, since)).unwrap_or_default();
+        let (missed, replay) = join.since.map(|since| self.replay(&state, since)).unwrap_or_default();
         if let Some(known) = &known {
             self.present(&mut state, Notice::Joined { room: self.name.clone(), name: known.name() }, id, tick);
         }
@@ -178,23 +180,42 @@ impl RoomInner {
         (id, state.seq)
     }
 
-    /// What somebody missed who knows the messages up to `since`: what it is told of that, and what is still kept.
-    fn missed(&self, state: &RoomState, since: MessageId) -> (Option<Notice>, Vec<Arc<Message>>) {
+    /// Where what is still kept begins for somebody who knows the messages up to `since`: behind which number, and what it is
+    /// told of those that are gone.
+    fn missed(&self, state: &RoomState, since: MessageId) -> (u64, Option<Notice>) {
+        let known = state.history.first(state.seq) - 1;
         if since.epoch != self.epoch || since.seq > state.seq {
-            let reset = Notice::Reset { room: self.name.clone(), epoch: self.epoch };
-            return (Some(reset), state.history.since(0).cloned().collect());
+            return (known, Some(Notice::Reset { room: self.name.clone(), epoch: self.epoch }));
         }
-        let replay: Vec<_> = state.history.since(since.seq).cloned().collect();
-        let first = replay.first().map_or(state.seq + 1, |message| message.id.seq);
-        let lost = first - since.seq - 1;
+        let lost = known.saturating_sub(since.seq);
         let gap = Notice::Gap { room: self.name.clone(), lost, from_seq: since.seq + 1 };
-        ((lost > 0).then_some(gap), replay)
+        (known.max(since.seq), (lost > 0).then_some(gap))
+    }
+
+    /// What a member is told that knows the messages up to `since`, up to the last one there is.
+    fn replay(self: &Arc<Self>, state: &RoomState, since: MessageId) -> (Option<Notice>, Option<Replay>) {
+        let (after, notice) = self.missed(state, since);
+        let held = || state.history.since(after).cloned().collect();
+        (notice, (after < state.seq).then(|| Replay::new(Arc::clone(self), held(), after, state.seq)))
+    }
+
+    /// The messages behind number `after` up to `until` that it still keeps: at least one if there is any, and no more than
+    /// have about `bytes`.
+    pub(super) fn draw(&self, after: u64, until: u64, bytes: usize) -> VecDeque<Arc<Message>> {
+        let state = self.state.lock();
+        let mut drawn = 0;
+        let within = |message: &&Arc<Message>| {
+            let is_within = message.id.seq <= until && drawn <= bytes;
+            drawn += kept_bytes(message);
+            is_within
+        };
+        state.history.since(after).take_while(within).cloned().collect()
     }
 
     /// Repeats to a member what came behind `since`, at this point in the order.
-    pub(super) fn resume(&self, member: MembershipId, tick: &Tick, since: MessageId) -> MessageId {
+    pub(super) fn resume(self: &Arc<Self>, member: MembershipId, tick: &Tick, since: MessageId) -> MessageId {
         let state = self.state.lock();
-        let (missed, replay) = self.missed(&state, since);
+        let (missed, replay) = self.replay(&state, since);
         tick.post(Entry::Resume { room: self.id, member, missed, replay });
         MessageId { epoch: self.epoch, seq: state.seq }
     }
@@ -325,7 +346,39 @@ impl Room {
 
     /// What somebody missed who knows the messages up to `since`: a notice, if some of it is gone, and what it still keeps.
     pub fn since(&self, since: MessageId) -> (Option<Notice>, Vec<Arc<Message>>) {
-        self.0.missed(&self.0.state.lock(), since)
+        self.page(since, usize::MAX)
+    }
+
+    /// As [`since`](Self::since), but at most `limit` messages: the last one's id asks for the next page. What is asked for by
+    /// pages is not kept alive by whoever is slow to take it, and may be gone by then, which the notice tells.
+    ///
+    /// ```
+    /// # use switchboard::Hub;
+    /// # let room = Hub::new().room("lobby").unwrap();
+    /// # for number in 1..=5 { room.publish(number.to_string()); }
+    /// let mut at = room.before_last(4);
+    /// let mut numbers = Vec::new();
+    /// loop {
+    ///     let (gap, page) = room.page(at, 3);
+    ///     assert_eq!(gap, None);
+    ///     let Some(last) = page.last() else { break };
+    ///     at = last.id;
+    ///     numbers.extend(page.iter().map(|message| message.id.seq));
+    /// }
+    /// assert_eq!(numbers, [2, 3, 4, 5]);
+    /// ```
+    pub fn page(&self, since: MessageId, limit: usize) -> (Option<Notice>, Vec<Arc<Message>>) {
+        let state = self.0.state.lock();
+        let (after, notice) = self.0.missed(&state, since);
+        (notice, state.history.since(after).take(limit).cloned().collect())
+    }
+
+    /// The point before the last `count` messages that it keeps, from which a [`page`](Self::page) brings them.
+    pub fn before_last(&self, count: usize) -> MessageId {
+        let state = self.0.state.lock();
+        let first = state.history.first(state.seq) - 1;
+        let seq = state.seq.saturating_sub(u64::try_from(count).unwrap_or(u64::MAX)).max(first);
+        MessageId { epoch: self.0.epoch, seq }
     }
 
     /// The number of its last message, and its incarnation: what to resume from.

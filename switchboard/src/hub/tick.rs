@@ -124,13 +124,13 @@ impl Tick {
                 }
                 return;
             }
-            inbox.bytes += posting.bytes();
         } else if let Some(room) = entry.room()
             && let Some((from_seq, lost)) = inbox.lost.remove(&room)
         {
             // Whoever joins behind a loss is told of none.
             inbox.entries.push(Entry::Lost { room, from_seq, lost });
         }
+        inbox.bytes += entry.bytes();
         inbox.entries.push(entry);
         if inbox.entries.len() == 1 {
             drop(inbox);

@@ -2,7 +2,8 @@
 
 use crate::node::{Node, heard, secs, told};
 use crate::{numbered, publish_numbers};
-use switchboard::grammar::Epoch;
+use std::sync::Arc;
+use switchboard::grammar::{Epoch, Message, Notice};
 use switchboard::prelude::*;
 use switchboard::{Format, HubLimits, Join, MessageId, UserName};
 use tokio::time::advance;
@@ -175,4 +176,56 @@ async fn all_histories_together_are_bounded_and_a_room_that_goes_makes_room() {
     assert_eq!(hub.rooms(None, 9).1, 2, "one room went, with its history");
     assert_eq!(publish("late", 20), 8);
     drop(held);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replay_keeps_nothing_alive_and_what_was_turned_over_meanwhile_is_a_gap() {
+    let mut node = Node::limited(HubLimits { history_messages: 4, ..HubLimits::default() }).await;
+    let lobby = node.quiet("lobby");
+    // More than a pipe takes: the reader has the first, and the rest waits.
+    let publish = |round: u64| (0..4).for_each(|number| _ = lobby.publish(format!("{round}{number}").repeat(20_000)));
+    publish(1);
+    let since = Some(lobby.before_last(4));
+    let mut slow = node.join(&lobby, Format::Text, Join { since, ..Join::default() }).await;
+    let raw = node.join(&lobby, Format::Raw, Join { since, ..Join::default() }).await;
+    tokio::time::sleep(secs(1)).await;
+    let last = Arc::downgrade(&lobby.history(1)[0]);
+    drop(slow.seat);
+    publish(2);
+    assert!(last.upgrade().is_none(), "the past is kept alive by whoever does not read it");
+    let heard = heard(&mut slow.peer).await;
+    let shown: Vec<_> = heard.iter().map(|line| &line[..line.len().min(34)]).collect();
+    let got = shown.iter().filter(|line| line.starts_with("[lobby] 1")).count();
+    assert_eq!(
+        shown[got..],
+        [format!("* [lobby] lost {} message{}, from {}", 4 - got, if got == 3 { "" } else { "s" }, got + 1)]
+    );
+    // Payloads alone leave no place to tell of that.
+    let mut peer = raw.peer;
+    peer.rest().await.unwrap_err();
+    assert_eq!(node.handle.metrics().closed(CloseReason::SlowConsumer), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_past_by_pages_is_the_past() {
+    let node = Node::limited(HubLimits { history_messages: 6, ..HubLimits::default() }).await;
+    let lobby = node.quiet("lobby");
+    assert_eq!(lobby.before_last(9), lobby.last_id());
+    assert!(lobby.page(lobby.last_id(), 9).1.is_empty());
+    let last = publish_numbers(&lobby, 10);
+    let numbers = |page: &[Arc<Message>]| page.iter().map(|message| message.id.seq).collect::<Vec<_>>();
+    assert_eq!([0, 1, 6, 7, usize::MAX].map(|count| lobby.before_last(count).seq), [10, 9, 4, 4, 4]);
+    let (gap, page) = lobby.page(MessageId { seq: 2, ..last }, 3);
+    assert_eq!(
+        (gap, numbers(&page)),
+        (Some(Notice::Gap { room: lobby.name().clone(), lost: 2, from_seq: 3 }), vec![5, 6, 7])
+    );
+    let (gap, page) = lobby.page(page[2].id, 9);
+    assert_eq!((gap, numbers(&page)), (None, vec![8, 9, 10]));
+    assert_eq!(lobby.page(last, 9), (None, Vec::new()));
+    let (reset, page) = lobby.page(MessageId { seq: 11, ..last }, 2);
+    assert_eq!(
+        (reset, numbers(&page)),
+        (Some(Notice::Reset { room: lobby.name().clone(), epoch: last.epoch }), vec![5, 6])
+    );
 }

@@ -2,9 +2,10 @@
 
 use super::member::Member;
 use bytes::Bytes;
-use std::sync::Arc;
-use switchboard::grammar::{Command, ErrorCode, Failure, Input, Message, Reply, parse};
-use switchboard::{Codec, Format, Membership, MessageId, Rate, RoomError, RoomName, RoomOptions, TellError, UserName};
+use switchboard::grammar::{Command, ErrorCode, Failure, Input, Reply, parse};
+use switchboard::{
+    Codec, Format, Membership, MessageId, Rate, Room, RoomError, RoomName, RoomOptions, TellError, UserName,
+};
 
 /// Names in one answer: with the longest ones, below 16 KiB.
 const LISTED: usize = 100;
@@ -16,10 +17,17 @@ const CHANGES: (u32, u32) = (5, 20);
 pub(super) enum Answer {
     Nothing,
     Reply(Reply),
-    /// These messages again.
-    History(RoomName, Vec<Arc<Message>>),
+    History(Past),
     /// And then the end.
     Goodbye,
+}
+
+/// Messages of a room to be told again: so many, from behind one up to another.
+pub(super) struct Past {
+    pub(super) room: Room,
+    pub(super) count: usize,
+    pub(super) after: MessageId,
+    pub(super) until: u64,
 }
 
 impl<C: Codec> Member<C> {
@@ -114,11 +122,14 @@ impl<C: Codec> Member<C> {
 
     /// The current room's last messages, as far as they can be sent.
     fn history(&self, count: usize) -> Result<Answer, Failure> {
-        let room = self.current()?.room();
+        let room = self.current()?.room().clone();
         let is_raw = self.identity.format() == Format::Raw;
-        let mut messages = room.history(count);
-        messages.retain(|message| !is_raw || C::carries(&message.payload));
-        Ok(Answer::History(room.name().clone(), messages))
+        let messages = room.history(count);
+        let (first, last) = (messages.first().map(|first| first.id), messages.last().map(|last| last.id));
+        let until = last.unwrap_or(room.last_id());
+        let after = first.map_or(until, |first| MessageId { seq: first.seq - 1, ..first });
+        let count = messages.iter().filter(|message| !is_raw || C::carries(&message.payload)).count();
+        Ok(Answer::History(Past { room, count, after, until: until.seq }))
     }
 
     fn reform(&self, format: Format) -> Reply {

@@ -2,7 +2,7 @@
 //!
 //! Nothing here delivers: what is published reaches members by itself.
 
-use super::commands::Answer;
+use super::commands::{Answer, Past};
 use super::seats::Seats;
 use super::strangers::{trimmed, unmarked};
 use super::{Listener, Manner};
@@ -11,14 +11,17 @@ use bytes::Bytes;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
-use switchboard::grammar::{ErrorCode, Failure, Message, Notice, Reply};
+use switchboard::grammar::{ErrorCode, Failure, Notice, Reply};
 use switchboard::{
     Bucket, CloseReason, Codec, Connection, ConnectionError, Format, FrameError, Identity, Join, MessageId, Result,
-    Room, RoomName, UserName,
+    Room, Turn, UserName,
 };
 
 /// Proxies give up on a stream after a minute without a byte, some after half of one.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
+
+/// Messages of a past that are held at a time, by a reader that may be slow.
+const PAGE: usize = 4;
 
 /// A connection and its places in rooms.
 pub(super) struct Member<C: Codec> {
@@ -199,7 +202,7 @@ where
         match self.answer(frame) {
             Ok(Answer::Nothing) => {}
             Ok(Answer::Reply(reply)) => self.reply(&reply).await?,
-            Ok(Answer::History(room, messages)) => self.repeat(room, messages).await?,
+            Ok(Answer::History(past)) => self.repeat(past).await?,
             Ok(Answer::Goodbye) => {
                 self.reply(&Reply::Bye).await?;
                 return Ok(ControlFlow::Break(()));
@@ -209,14 +212,32 @@ where
         Ok(ControlFlow::Continue(()))
     }
 
-    /// Tells messages again, to this member alone; each is written only when there is room for it.
-    async fn repeat(&mut self, room: RoomName, messages: Vec<Arc<Message>>) -> Result<(), ConnectionError> {
+    /// Tells messages again, to this member alone; each is written only when there is room for it, and what the room has
+    /// turned over by then is a gap.
+    async fn repeat(&mut self, past: Past) -> Result<(), ConnectionError> {
+        let Past { room, count, mut after, until } = past;
         let format = self.identity.format();
-        self.reply(&Reply::History { room, count: messages.len() }).await?;
-        for message in messages {
-            let mut frame = Vec::new();
-            format.message(&message, &mut frame);
-            self.send([Bytes::from(frame)]).await?;
+        self.reply(&Reply::History { room: room.name().clone(), count }).await?;
+        let mut turn = Turn::default();
+        while after.seq < until {
+            let (_, page) = room.page(after, PAGE);
+            let next = page.first().map_or(u64::MAX, |message| message.id.seq).min(until + 1);
+            let lost = next - after.seq - 1;
+            if lost > 0 {
+                let gap = Notice::Gap { room: room.name().clone(), lost, from_seq: after.seq + 1 };
+                self.send(format.notice(&gap)).await?;
+            }
+            after.seq = next - 1;
+            for message in page.into_iter().filter(|message| message.id.seq <= until) {
+                after = message.id;
+                if format == Format::Raw && !C::carries(&message.payload) {
+                    continue;
+                }
+                let mut frame = Vec::new();
+                format.message(&message, &mut frame);
+                turn.spend(frame.len()).await;
+                self.send([Bytes::from(frame)]).await?;
+            }
         }
         Ok(())
     }

@@ -3,12 +3,12 @@
 //! Never dropped are answers and notices. Where publications were dropped a gap stands in their place, which is told to
 //! the member when its turn comes: how many, and from which number.
 
-use crate::hub::posting::{Form, MembershipId, Wire};
+use crate::hub::posting::{Form, MembershipId};
+use crate::hub::replay::Replay;
 use crate::hub::room::Overflow;
 use bytes::Bytes;
 use std::collections::VecDeque;
-use std::sync::Arc;
-use switchboard_proto::{Message, Notice, Output, RoomName};
+use switchboard_proto::{Notice, Output, RoomName};
 
 /// Bytes moved to the output at a time. What has been moved is no longer dropped, so this is how stale it may get.
 const REFILL_BYTES: usize = 64 << 10;
@@ -49,8 +49,8 @@ enum Entry {
     /// An answer, or a notice: never dropped.
     Kept(Bytes),
     Publication(Publication),
-    /// A message from the room's history, encoded only when its turn comes.
-    Replay(Arc<Message>, Form),
+    /// Messages from the room's history, drawn and encoded only when their turn comes.
+    Replay(Replay, Form),
     Gap(Box<Gap>),
 }
 
@@ -88,9 +88,9 @@ impl Waiting {
         self.entries.push_back(Entry::Kept(bytes));
     }
 
-    pub(crate) fn replay(&mut self, message: Arc<Message>, form: Form) {
+    pub(crate) fn replay(&mut self, replay: Replay, form: Form) {
         self.uncounted += 1;
-        self.entries.push_back(Entry::Replay(message, form));
+        self.entries.push_back(Entry::Replay(replay, form));
     }
 
     /// Queues a publication; if there is no room for it (`full`, asked again after each drop) something is dropped as
@@ -176,13 +176,27 @@ impl Waiting {
         None
     }
 
-    /// Moves frames to the empty `output`, replays or others. Says how many, and whether they are replays.
-    pub(crate) fn refill(&mut self, output: &mut Output) -> (usize, bool) {
-        let is_replay = |entry: &mut Entry| matches!(entry, Entry::Replay(..));
-        let replaying = self.entries.front_mut().is_some_and(is_replay);
+    /// Moves frames to the empty `output`, replays or others. Says how many, and whether they are replays; or that the member
+    /// cannot stay, since some are gone and it cannot be told.
+    pub(crate) fn refill(&mut self, output: &mut Output) -> Result<(usize, bool), Full> {
         let mut frames = 0;
+        while let Some(Entry::Replay(replay, form)) = self.entries.front_mut() {
+            frames += replay.draw(*form, REFILL_BYTES, output).map_err(|_| Full)?;
+            if replay.is_over() {
+                self.uncounted -= 1;
+                self.entries.pop_front();
+            }
+            if output.len() >= REFILL_BYTES {
+                break;
+            }
+        }
+        if !output.is_empty() {
+            self.give_back();
+            return Ok((frames, true));
+        }
+        let is_replay = |entry: &mut Entry| matches!(entry, Entry::Replay(..));
         while output.len() < REFILL_BYTES
-            && let Some(entry) = self.entries.pop_front_if(|entry| is_replay(entry) == replaying)
+            && let Some(entry) = self.entries.pop_front_if(|entry| !is_replay(entry))
         {
             frames += 1;
             match entry {
@@ -195,12 +209,7 @@ impl Waiting {
                     self.bytes -= bytes.len();
                     output.share(bytes);
                 }
-                Entry::Replay(message, form) => {
-                    self.uncounted -= 1;
-                    if let Wire::Frame(bytes) = form.message(&message) {
-                        output.share(bytes);
-                    }
-                }
+                Entry::Replay(..) => unreachable!("it is not taken here"),
                 Entry::Gap(gap) => {
                     self.uncounted -= 1;
                     let notice = Notice::Gap { room: gap.room, lost: gap.lost, from_seq: gap.from_seq };
@@ -210,9 +219,13 @@ impl Waiting {
                 }
             }
         }
+        self.give_back();
+        Ok((frames, false))
+    }
+
+    fn give_back(&mut self) {
         if self.entries.is_empty() {
             self.entries = VecDeque::new();
         }
-        (frames, replaying)
     }
 }

@@ -4,12 +4,13 @@ use super::{CLOSING, FINISHED, Peer, State, bump, reason_of, wake};
 use crate::hub::fanout::{Batch, Entry};
 use crate::hub::outbox::{Flushed, Gap};
 use crate::hub::posting::{Form, MembershipId};
+use crate::hub::replay::Replay;
 use crate::hub::room::Overflow;
 use bytes::Bytes;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use switchboard_proto::{CloseReason, Format, Message, Notice, RoomName};
+use switchboard_proto::{CloseReason, Format, Notice, RoomName};
 
 /// Why a frame from elsewhere was not taken.
 pub(in crate::hub) enum Untold {
@@ -97,9 +98,9 @@ impl Peer {
     }
 
     /// Queues what a new member missed.
-    pub(in crate::hub) fn replay(self: &Arc<Self>, form: Form, missed: Option<&Notice>, messages: Vec<Arc<Message>>) {
+    pub(in crate::hub) fn replay(self: &Arc<Self>, form: Form, missed: Option<&Notice>, replay: Option<Replay>) {
         let notice = missed.and_then(|missed| form.notice(missed));
-        if notice.is_none() && messages.is_empty() {
+        if notice.is_none() && replay.is_none() {
             return;
         }
         let mut state = self.state.lock();
@@ -109,8 +110,12 @@ impl Peer {
         if let Some(notice) = notice {
             state.outbox.waiting().keep(notice);
         }
-        for message in messages {
-            state.outbox.waiting().replay(message, form);
+        if let Some(mut replay) = replay {
+            // Its turn will not come soon.
+            if state.outbox.blocked_since().is_some() {
+                replay.let_go();
+            }
+            state.outbox.waiting().replay(replay, form);
         }
         self.queued(&mut state);
     }

@@ -1,0 +1,74 @@
+//! What a member is still to get of a room's past. It is drawn from the room when the member's socket takes it, and what the
+//! room has turned over by then is a gap: whoever reads slowly keeps nothing alive.
+
+use super::history::kept_bytes;
+use super::posting::{Form, Wire};
+use super::room::RoomInner;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use switchboard_proto::{Message, Notice, Output};
+
+/// Bytes that are drawn at once: little is kept alive, and the room is locked for a moment only.
+const DRAWN_BYTES: usize = 16 << 10;
+
+/// A place in a room's past, and where it ends.
+pub(crate) struct Replay {
+    room: Arc<RoomInner>,
+    /// What the room kept when it was asked for, until the member's socket has had a first chance to take it: else a lively
+    /// room would have turned it over before the next tick.
+    held: VecDeque<Arc<Message>>,
+    /// The number of the last message that was drawn, or told to be lost.
+    after: u64,
+    until: u64,
+}
+
+/// Messages are gone of which the member cannot be told.
+pub(crate) struct Untellable;
+
+impl Replay {
+    pub(super) fn new(room: Arc<RoomInner>, held: VecDeque<Arc<Message>>, after: u64, until: u64) -> Self {
+        Self { room, held, after, until }
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.after >= self.until
+    }
+
+    /// What it keeps alive, about.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.held.iter().map(|message| kept_bytes(message)).sum()
+    }
+
+    /// Keeps nothing alive any more.
+    pub(crate) fn let_go(&mut self) {
+        self.held = VecDeque::new();
+    }
+
+    /// Moves what comes next to `output`, until that has `full` bytes. Says how many frames that was.
+    pub(crate) fn draw(&mut self, form: Form, full: usize, output: &mut Output) -> Result<usize, Untellable> {
+        let mut frames = 0;
+        while !self.is_over() && output.len() < full {
+            if self.held.is_empty() {
+                self.held = self.room.draw(self.after, self.until, DRAWN_BYTES);
+            }
+            let message = self.held.pop_front();
+            let next = message.as_ref().map_or(self.until + 1, |message| message.id.seq);
+            let lost = next - self.after - 1;
+            if lost > 0 {
+                let gap = Notice::Gap { room: self.room.name.clone(), lost, from_seq: self.after + 1 };
+                output.share(form.notice(&gap).ok_or(Untellable)?);
+                frames += 1;
+                self.after += lost;
+            }
+            let Some(message) = message else { continue };
+            self.after = message.id.seq;
+            if let Wire::Frame(bytes) = form.message(&message) {
+                output.share(bytes);
+            }
+            frames += 1;
+        }
+        // The rest has had its chance.
+        self.let_go();
+        Ok(frames)
+    }
+}
