@@ -12,6 +12,9 @@ const TOGETHER_MS = 1_000;
 /** Messages that are told one by one; of more, only how many. */
 const TOLD = 3;
 
+/** Characters of one that are told. */
+const TOLD_CHARACTERS = 300;
+
 /** @type {string[]} */
 let messages = [];
 /** @type {string[]} */
@@ -21,7 +24,7 @@ let timer;
 
 /** Somebody said something. @param {string} words */
 export function announce(words) {
-    messages.push(words);
+    messages.push(words.length > TOLD_CHARACTERS ? `${words.slice(0, TOLD_CHARACTERS)} …` : words);
     tellSoon();
 }
 

@@ -12,6 +12,8 @@
  * @property {(before: Talk | undefined) => void} opened another conversation is active
  * @property {(talk: Talk) => boolean} sees whether the newest of a conversation is in sight
  * @property {(words: string) => void} announce
+ * @property {(words: string) => void} notice what is told even if much else is
+ * @property {(talk: Talk, words: string) => void} called something is for the reader in particular
  * @property {() => void} moved somebody came, went, or took another name
  */
 
@@ -97,7 +99,7 @@ export class Chat {
         if (next) this.#activate(next);
     }
 
-    /** @param {Talk} talk */
+    /** Leaves a room, or closes a private conversation. @param {Talk} talk */
     async leave(talk) {
         this.#forget(talk);
         if (talk.kind === 'room') await this.#switchboard.leave(talk.name);
@@ -126,6 +128,7 @@ export class Chat {
         } catch (error) {
             outgoing.failure = error instanceof Refusal && error.code !== 'disconnected'
                 ? `Not sent: ${error.message}.` : 'The connection was lost: it may not have arrived.';
+            this.#view.notice(`Your message to ${talk.title}: ${outgoing.failure}`);
         }
         this.#view.changed(talk);
     }
@@ -158,6 +161,7 @@ export class Chat {
     #news(talk, words, called) {
         if (!this.#view.sees(talk)) talk.conversation.miss(called);
         if (talk === this.active || called) this.#view.announce(words);
+        if (called) this.#view.called(talk, words);
     }
 
     /** Whether a text has our name in it. @param {string} text */

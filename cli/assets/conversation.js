@@ -5,7 +5,8 @@
  * and connections.
  *
  * @typedef {{ kind: 'message', from: string | null, text?: string, base64?: string, time: number, own: boolean,
- *     called?: boolean, seq?: number, continued: boolean }} MessageRow `called`: it is for the reader in particular
+ *     called?: boolean, seq?: number, continued: boolean, whole?: boolean }} MessageRow `called`: it is for the reader in
+ *     particular; `whole`: the reader wants to see all of a long one
  * @typedef {object} Change who came and went: some by name, and how many more
  * @property {string[]} joined
  * @property {string[]} left
@@ -20,6 +21,9 @@
 
 /** Rows that are kept; when there are more, the oldest tenth goes at once. */
 export const KEPT = 10_000;
+
+/** Characters of them that are kept, about: long messages are fewer. */
+const KEPT_CHARACTERS = 16 << 20;
 
 /** What one person says within this time stands under one name, but no more than so many messages. */
 const TOGETHER_MS = 5 * 60_000;
@@ -39,6 +43,7 @@ export class Conversation {
     mark = -1;
     /** @type {Row[]} */
     #rows = [];
+    #characters = 0;
     /** @type {MessageRow | undefined} */
     #lastMessage;
     /** When the message with the last name was said, and how many stand under it. */
@@ -92,6 +97,20 @@ export class Conversation {
         this.#push(row);
     }
 
+    /**
+     * The numbers of the messages that hold `words`, in capital or small letters, or come from somebody with that in the
+     * name; oldest first.
+     *
+     * @param {string} words
+     */
+    search(words) {
+        const sought = words.toLowerCase();
+        if (!sought) return [];
+        const holds = (/** @type {Row} */ row) => row.kind === 'message'
+            && `${row.from ?? ''}\n${row.text ?? ''}`.toLowerCase().includes(sought);
+        return this.#rows.flatMap((row, at) => (holds(row) ? [this.first + at] : []));
+    }
+
     /** One more that was not seen. @param {boolean} called */
     miss(called) {
         if (this.unread === 0) this.mark = this.end - 1;
@@ -108,8 +127,22 @@ export class Conversation {
     /** @param {Row} row */
     #push(row) {
         this.#rows.push(row);
-        if (this.#rows.length > KEPT) this.first += this.#rows.splice(0, KEPT / 10).length;
+        this.#characters += size(row);
+        if (this.#rows.length > KEPT) this.#forget(KEPT / 10);
+        while (this.#characters > KEPT_CHARACTERS) this.#forget(Math.ceil(this.#rows.length / 10));
     }
+
+    /** @param {number} count */
+    #forget(count) {
+        const gone = this.#rows.splice(0, count);
+        this.first += gone.length;
+        for (const row of gone) this.#characters -= size(row);
+    }
+}
+
+/** Characters that a row keeps. @param {Row} row */
+function size(row) {
+    return row.kind === 'message' ? (row.text ?? row.base64 ?? '').length : 0;
 }
 
 /** @param {Change} change */

@@ -9,6 +9,7 @@
 
 import { describe } from './conversation.js';
 import { avatar, make, tint } from './elements.js';
+import { addresses } from './links.js';
 import { bytes } from './switchboard.js';
 
 /** Rows in the document: at least a few screens, and never more than this. */
@@ -26,7 +27,9 @@ const AT_END = 48;
 /** Bytes of a message that is not text which are shown. */
 const SHOWN_BYTES = 64;
 
-const LINK = /https?:\/\/[^\s<>"]*[^\s<>"'.,;:!?)\]]/g;
+/** Characters and lines of a message that are shown until one asks for all of it. */
+const SHOWN_CHARACTERS = 1_500;
+const SHOWN_LINES = 20;
 
 const clock = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' });
 const date = new Intl.DateTimeFormat(undefined, { weekday: 'long', day: 'numeric', month: 'long' });
@@ -86,6 +89,16 @@ export class Log {
         const first = this.#conversation?.first ?? 0;
         this.#window(first, first + STEP);
         this.#scroller.scrollTop = 0;
+    }
+
+    /** Shows one row in the middle, and says which element it is. @param {number} number */
+    reveal(number) {
+        this.atEnd = false;
+        this.#window(number - STEP / 2, number + STEP / 2);
+        const element = this.#list.children[number - this.#start];
+        element?.scrollIntoView({ block: 'center' });
+        this.#scrolled();
+        return element;
     }
 
     /** Whether the oldest row that is kept is in the document. */
@@ -259,11 +272,16 @@ function hours(time) {
     return parts.map(({ value }) => value).join('').trim();
 }
 
-/** @param {{ text?: string, base64?: string }} row */
-function body({ text, base64 }) {
+/** @param {import('./conversation.js').MessageRow} row */
+function body(row) {
+    const { text = '', base64 } = row;
     const element = make('div', 'body');
     if (base64 === undefined) {
-        element.append(...links(text ?? ''));
+        // Whoever writes from right to left is read so.
+        element.dir = 'auto';
+        const shown = row.whole ? text.length : beginning(text);
+        element.append(...links(text.slice(0, shown)));
+        if (shown < text.length) element.append('…', whole(row, element));
         return element;
     }
     const raw = bytes({ base64 });
@@ -274,11 +292,35 @@ function body({ text, base64 }) {
     return element;
 }
 
+/** How much of a text is shown at first. @param {string} text */
+function beginning(text) {
+    let end = -1;
+    for (let line = 0; line < SHOWN_LINES; line += 1) {
+        end = text.indexOf('\n', end + 1);
+        if (end < 0) break;
+    }
+    const shown = Math.min(end < 0 ? text.length : end, SHOWN_CHARACTERS);
+    // A button for a few characters is more than they are; and no character is cut in two.
+    if (text.length - shown < 200) return text.length;
+    return /[\uD800-\uDBFF]/.test(text[shown - 1] ?? '') ? shown - 1 : shown;
+}
+
+/** Shows all of a long message. @param {import('./conversation.js').MessageRow} row @param {HTMLElement} element */
+function whole(row, element) {
+    const button = make('button', 'whole', `Show all ${row.text?.length.toLocaleString()} characters`);
+    button.setAttribute('type', 'button');
+    button.addEventListener('click', () => {
+        row.whole = true;
+        element.replaceChildren(...links(row.text ?? ''));
+    });
+    return button;
+}
+
 /** Text, with what looks like an address as one. @param {string} text */
 function links(text) {
     const parts = [];
     let at = 0;
-    for (const { 0: address, index } of text.matchAll(LINK)) {
+    for (const { address, index } of addresses(text)) {
         const link = /** @type {HTMLAnchorElement} */ (make('a', '', address));
         link.href = address;
         link.target = '_blank';

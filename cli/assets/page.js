@@ -5,13 +5,16 @@
  * shows thousands of rows that of log.js.
  */
 
+import { Alerts } from './alerts.js';
 import { announce, notice } from './announcer.js';
 import { Chat } from './chat.js';
 import { Conversation } from './conversation.js';
+import { Drafts } from './drafts.js';
 import { avatar, find } from './elements.js';
 import { Log } from './log.js';
 import { People } from './people.js';
 import { Room, following, publishing } from './room.js';
+import { Search } from './search.js';
 import { load, save, stayHere, theme, wasHere } from './settings.js';
 import { Sidebar } from './sidebar.js';
 import { Switchboard } from './switchboard.js';
@@ -24,6 +27,16 @@ const PAGE = 1_000;
 /** The least time between two looks at who is there, and at which rooms there are. */
 const PEOPLE_MS = 2_000;
 const ROOMS_MS = 4_000;
+
+/** The longest message: a frame of the server's, less the command and the longest name in front of it. */
+const MESSAGE_BYTES = (64 << 10) - 80;
+
+/** How long one can come back to what one has left. */
+const UNDO_MS = 10_000;
+
+/** A timer that is this late tells that the machine was asleep. */
+const PULSE_MS = 2_000;
+const ASLEEP_MS = 4_000;
 
 const text = find('text', HTMLTextAreaElement);
 
@@ -40,11 +53,16 @@ let lost = false;
 let counting;
 /** The rooms that are remembered. */
 let remembered = '';
+const drafts = new Drafts();
+/** What is offered in the place of the complaint. @type {ReturnType<typeof setTimeout> | undefined} */
+let undoing;
 
 const log = new Log(find('log', HTMLElement), find('rows', HTMLElement), look);
 const room = new Room();
 const sidebar = new Sidebar((kind, name) => open(kind, name));
 const people = new People((name) => open('person', name));
+const alerts = new Alerts();
+const search = new Search(log, () => chat?.active, () => text.focus());
 
 /** @type {import('./chat.js').View} */
 const view = {
@@ -53,10 +71,13 @@ const view = {
         show();
     },
     opened(before) {
-        if (before) before.draft = text.value;
+        if (before) drafts.set(before.key, text.value);
         const { active } = chat;
-        text.value = active?.draft ?? '';
+        text.value = active ? drafts.of(active.key) : '';
+        grow();
         complain('');
+        search.close();
+        if (active) notice(`${active.title}${unread(active)}`);
         log.open(active?.conversation ?? new Conversation());
         history.replaceState(null, '', active?.kind === 'room' ? `#${active.name}` : location.pathname);
         people.show(active?.names ?? [], switchboard.name, active?.names.length ?? 0);
@@ -65,6 +86,8 @@ const view = {
     },
     sees: (talk) => talk === chat.active && log.atEnd && document.visibilityState === 'visible',
     announce,
+    notice,
+    called: (talk, words) => alerts.call(talk, words, () => open(talk.kind, talk.name)),
     moved: () => countPeople(),
 };
 
@@ -100,14 +123,26 @@ function enter(name, rooms) {
     switchboard.on('state', connection);
     switchboard.on('named', named);
     switchboard.on('refused', ({ error, room }) => {
-        // A name that was ours comes back by itself, once the server has noticed that we were gone.
-        if (!room && !switchboard.wanted) askName(error.message);
+        if (room) return;
+        if (switchboard.wanted) waitForName();
+        else askName(error.message);
     });
     const [first, ...others] = rooms.filter(Boolean);
     if (first) open('room', first);
     for (const other of others) chat.join(other).catch(complain);
     show();
     setInterval(countRooms, ROOMS_MS);
+    wakeUp();
+}
+
+/** Looks at the connection when the machine was asleep: it may be long dead, and nobody has said so. */
+function wakeUp() {
+    let before = Date.now();
+    setInterval(() => {
+        const now = Date.now();
+        if (now - before > ASLEEP_MS) switchboard.wake();
+        before = now;
+    }, PULSE_MS);
 }
 
 /** The room that the address names. */
@@ -119,7 +154,18 @@ function hash() {
 function named({ name }) {
     find('self-name', HTMLElement).textContent = name;
     find('self-avatar', HTMLElement).replaceChildren(avatar(name));
+    if (find('name-note', HTMLElement).textContent && name === switchboard.wanted) notice(`You are ${name} again`);
+    find('name-note', HTMLElement).textContent = '';
     countPeople();
+}
+
+/** A name that was ours comes back by itself, once the server has noticed that the last connection is gone. */
+function waitForName() {
+    const note = find('name-note', HTMLElement);
+    const words = `${switchboard.wanted} is still taken by your last connection. Until it is free you are ${switchboard.name}.`;
+    if (note.textContent === words) return;
+    note.textContent = words;
+    notice(words);
 }
 
 /** @param {{ state: string, delay?: number }} change */
@@ -172,6 +218,11 @@ function submit(typed) {
     const command = /^\/([a-z]*)(?:\s+([^]*))?$/i.exec(typed);
     if (command) return obey(command[1].toLowerCase(), command[2]?.trim() ?? '');
     if (switchboard.state !== 'open') return complain('There is no connection. Your text stays here until there is.');
+    const bytes = new TextEncoder().encode(typed).length;
+    if (bytes > MESSAGE_BYTES) {
+        const [most, has] = [MESSAGE_BYTES, bytes].map((count) => count.toLocaleString());
+        return complain(`A message has at most ${most} bytes, and this one has ${has}. Send it in parts.`);
+    }
     send(typed.startsWith('//') ? typed.slice(1) : typed);
 }
 
@@ -179,6 +230,8 @@ function submit(typed) {
 function send(words) {
     if (!chat.active) return;
     text.value = '';
+    drafts.set(chat.active.key, '');
+    grow();
     log.latest();
     chat.send(chat.active, words);
 }
@@ -200,8 +253,23 @@ function obey(command, rest) {
     }
 }
 
+/** Leaves what is open, and offers to come back. */
 function leave() {
-    if (chat.active) chat.leave(chat.active).catch(complain);
+    const left = chat.active;
+    if (!left) return;
+    chat.leave(left).catch(complain);
+    find('undo-text', HTMLElement).textContent = left.kind === 'room' ? `You left ${left.name}.` : `${left.title} is closed.`;
+    const undo = find('undo', HTMLElement);
+    undo.hidden = false;
+    find('undo-button', HTMLButtonElement).onclick = () => {
+        undo.hidden = true;
+        open(left.kind, left.name);
+    };
+    clearTimeout(undoing);
+    undoing = setTimeout(() => {
+        undo.hidden = true;
+    }, UNDO_MS);
+    notice(`${find('undo-text', HTMLElement).textContent} Undo is above the message field.`);
 }
 
 /** @param {string} name */
@@ -238,6 +306,7 @@ function show() {
     drawing ||= requestAnimationFrame(() => {
         drawing = 0;
         sidebar.show([...chat.talks.values()], chat.active, allRooms);
+        showMute();
         room.show(chat.active, log, {
             discard(outgoing) {
                 chat.active?.discard(outgoing);
@@ -251,8 +320,23 @@ function show() {
         remember();
     });
     // A page that is not seen draws nothing, but has a title.
-    const title = chat.active ? `${chat.active.title} · switchboard` : 'switchboard';
-    document.title = chat.unread ? `(${chat.unread}) ${title}` : title;
+    alerts.show([...chat.talks.values()], chat.active);
+}
+
+function showMute() {
+    const button = find('mute', HTMLButtonElement);
+    const { active } = chat;
+    button.hidden = find('search-button', HTMLButtonElement).hidden = !active;
+    if (!active) return;
+    const muted = alerts.isMuted(active);
+    button.setAttribute('aria-pressed', String(muted));
+    button.setAttribute('aria-label', `Mute ${active.title}`);
+    button.title = muted ? 'Muted: nothing here calls you back' : 'Mute';
+}
+
+/** @param {import('./talk.js').Talk} talk */
+function unread({ conversation }) {
+    return conversation.unread ? `, ${conversation.unread.toLocaleString()} unread` : '';
 }
 
 /** For when the page is loaded again. */
@@ -342,10 +426,19 @@ find('composer', HTMLFormElement).addEventListener('submit', (event) => {
 });
 
 text.addEventListener('input', () => {
+    if (chat?.active) drafts.set(chat.active.key, text.value);
+    grow();
+});
+
+/** As high as what is typed, where the style sheet cannot say so. */
+function grow() {
     if (CSS.supports('field-sizing', 'content')) return;
     text.style.height = 'auto';
     text.style.height = `${text.scrollHeight + 2}px`;
-});
+}
+
+// Also on its way into the background, from which a phone may never bring it back.
+for (const end of ['pagehide', 'visibilitychange']) addEventListener(end, () => chat && drafts.keep(chat.talks.values()));
 
 text.addEventListener('keydown', (event) => {
     // While a word is being composed, as in Japanese, Enter chooses it. Safari says that it is no longer being composed,
@@ -377,7 +470,10 @@ find('log', HTMLElement).addEventListener('keydown', ({ key }) => {
 
 document.addEventListener('keydown', (event) => {
     if (!chat) return;
-    if (event.altKey && (event.key === 'ArrowUp' || event.key === 'ArrowDown')) {
+    if ((event.ctrlKey || event.metaKey) && event.key === 'f' && chat.active) {
+        event.preventDefault();
+        search.open();
+    } else if (event.altKey && (event.key === 'ArrowUp' || event.key === 'ArrowDown')) {
         event.preventDefault();
         chat.step(event.key === 'ArrowUp' ? -1 : 1);
     } else if (event.key === 'Escape' && !document.querySelector('dialog[open], :popover-open')) {
@@ -388,8 +484,12 @@ document.addEventListener('keydown', (event) => {
 document.addEventListener('visibilitychange', () => {
     if (!chat || document.visibilityState === 'hidden') return;
     look();
-    switchboard.retry();
+    switchboard.wake();
     countRooms();
+});
+
+addEventListener('pageshow', ({ persisted }) => {
+    if (persisted) switchboard?.wake();
 });
 
 addEventListener('hashchange', () => {
@@ -400,6 +500,11 @@ find('members', HTMLElement).addEventListener('toggle', () => countPeople());
 find('rooms', HTMLElement).addEventListener('toggle', () => sidebar.follow());
 find('rename', HTMLButtonElement).addEventListener('click', () => askName(''));
 find('leave', HTMLButtonElement).addEventListener('click', leave);
+find('search-button', HTMLButtonElement).addEventListener('click', () => search.open());
+find('mute', HTMLButtonElement).addEventListener('click', () => {
+    if (chat.active) alerts.toggle(chat.active);
+    show();
+});
 find('retry', HTMLButtonElement).addEventListener('click', () => switchboard.retry());
 find('help-button', HTMLButtonElement).addEventListener('click', help);
 find('latest', HTMLButtonElement).addEventListener('click', () => {
@@ -408,6 +513,10 @@ find('latest', HTMLButtonElement).addEventListener('click', () => {
 });
 for (const button of document.querySelectorAll('[data-close]')) {
     button.addEventListener('click', () => button.closest('dialog')?.close());
+}
+for (const input of /** @type {NodeListOf<HTMLInputElement>} */ (document.querySelectorAll('input[pattern]'))) {
+    const rule = 'Use letters from A to Z, digits, -, _ and . alone: no spaces, and no accents.';
+    input.addEventListener('input', () => input.setCustomValidity(input.validity.patternMismatch ? rule : ''));
 }
 // What is a sheet on a narrow screen is a column on a wide one.
 for (const width of ['48rem', '72rem']) {

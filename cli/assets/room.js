@@ -31,7 +31,11 @@ export class Room {
         this.#title.textContent = talk?.title ?? 'No room';
         this.#subtitle.textContent = subtitle(talk);
         this.#leave.hidden = !talk;
-        this.#leave.textContent = isRoom ? 'Leave' : 'Close';
+        const leaves = `${isRoom ? 'Leave' : 'Close'} ${talk?.title ?? ''}`.trim();
+        if (this.#leave.title !== leaves) {
+            this.#leave.title = leaves;
+            this.#leave.setAttribute('aria-label', leaves);
+        }
         this.#members.hidden = this.#membersButton.hidden = !isRoom;
         this.#composer.hidden = !talk;
         this.#text.placeholder = talk ? `Message ${talk.title}` : '';

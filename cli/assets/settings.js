@@ -1,8 +1,8 @@
-/** What the browser remembers for us: name, rooms, and whether light or dark. It may refuse to, and that is fine. */
+/** What the browser remembers for us: name, rooms, whether light or dark, what is muted. It may refuse to, and that is fine. */
 
 const THEMES = /** @type {const} */ (['system', 'light', 'dark']);
 
-/** @typedef {{ name?: string, rooms?: string[], theme?: typeof THEMES[number] }} Settings */
+/** @typedef {{ name?: string, rooms?: string[], theme?: typeof THEMES[number], muted?: string[] }} Settings `muted` by key */
 
 /** @returns {Settings} */
 export function load() {

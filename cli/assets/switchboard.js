@@ -55,6 +55,12 @@ const SILENCE_MS = 20_000;
 const FIRST_DELAY_MS = 1_000;
 const LAST_DELAY_MS = 30_000;
 
+/** How long a connection has to show that it lives, when there is reason to doubt it. */
+const DOUBT_MS = 3_000;
+
+/** How often a name is asked for again that was ours, and that the server still knows the last connection by. */
+const CLAIM_MS = 5_000;
+
 /** The server allows five joins and names a second. */
 const RATE_LIMITED_MS = 250;
 
@@ -117,6 +123,10 @@ export class Switchboard {
     #asked = [];
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     #timer;
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    #doubting;
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    #claiming;
     #attempt = 0;
     #heard = false;
     /** Whether the name we want was ours already. */
@@ -138,7 +148,7 @@ export class Switchboard {
         this.#token = options.token ?? '';
         this.#WebSocket = options.WebSocket ?? globalThis.WebSocket;
         this.#random = options.random ?? Math.random;
-        globalThis.addEventListener?.('online', this.retry);
+        globalThis.addEventListener?.('online', this.wake);
         // Whoever made it can listen first.
         queueMicrotask(() => this.#connect());
     }
@@ -265,10 +275,25 @@ export class Switchboard {
         if (this.state === 'waiting') this.#connect();
     };
 
+    /**
+     * Looks whether the connection is still alive, and makes another one soon if it is not: for when the network has
+     * changed, or the machine was asleep. Connects now, if it is waiting to.
+     */
+    wake = () => {
+        this.retry();
+        if (this.state !== 'open' || this.#doubting) return;
+        this.#heard = false;
+        this.#ask('/ping', 'pong').catch(() => {});
+        this.#doubting = setTimeout(() => {
+            this.#doubting = undefined;
+            if (!this.#heard) this.#lose('no answer');
+        }, DOUBT_MS);
+    };
+
     /** Ends the connection for good. Whatever waits for an answer is rejected with `closed` or `disconnected`. */
     close() {
         if (this.state === 'closed') return;
-        globalThis.removeEventListener?.('online', this.retry);
+        globalThis.removeEventListener?.('online', this.wake);
         this.#drop();
         for (const place of this.#places.values()) place.entered.reject(closed());
         this.#places.clear();
@@ -308,7 +333,6 @@ export class Switchboard {
             // It lasts, so the next failure is a first one again.
             this.#attempt = 0;
             this.#ask('/ping', 'pong').catch(() => {});
-            if (this.name !== this.wanted) this.#claim();
             this.#watch();
         }, SILENCE_MS);
     }
@@ -323,7 +347,8 @@ export class Switchboard {
     }
 
     #drop() {
-        clearTimeout(this.#timer);
+        for (const timer of [this.#timer, this.#doubting, this.#claiming]) clearTimeout(timer);
+        this.#doubting = undefined;
         const [socket, asked] = [this.#socket, this.#asked];
         this.#socket = undefined;
         this.#asked = [];
@@ -413,7 +438,8 @@ export class Switchboard {
             await this.#change(`/name ${wanted}`, 'named');
         } catch (error) {
             if (!isRefused(error)) return;
-            if (!this.#had) this.wanted = '';
+            if (this.#had) this.#claiming = setTimeout(() => this.#claim(), CLAIM_MS);
+            else this.wanted = '';
             this.#emit('refused', { error });
         }
     }

@@ -1,4 +1,4 @@
-/** One place to talk: a room, or one person alone. Knows what was typed but not sent, and sent but not heard. */
+/** One place to talk: a room, or one person alone. Knows what was sent but not heard. */
 
 import { Conversation } from './conversation.js';
 
@@ -10,7 +10,6 @@ import { Conversation } from './conversation.js';
 
 export class Talk {
     conversation = new Conversation();
-    draft = '';
     /** @type {Outgoing[]} */
     outgoing = [];
     /** How many connections there had been when we came. */

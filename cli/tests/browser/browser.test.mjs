@@ -523,6 +523,72 @@ test('many rooms on one socket, and bytes as they were', async () => {
     assert.equal(kept.base64, 'AA0K/4A=');
 });
 
+test('a long message is folded, and what is out of sight is found', async () => {
+    const netcat = new Netcat(tcp);
+    netcat.say('/join folded');
+    netcat.say('the needle');
+    for (let number = 1; number <= 200; number += 1) netcat.say(`hay ${number}`);
+    // Beyond these, a mention was looked for by an expression that took seconds.
+    netcat.say(`${'-'.repeat(60_000)}a`);
+    await netcat.until(/you joined/);
+    const tab = await enter('erin', 'folded');
+    await tab.until(shows, 'Show all 60,001 characters');
+    const height = () => [...document.querySelectorAll('#rows .message')].at(-1).getBoundingClientRect().height;
+    assert.ok((await tab.run(height)) < 2_000);
+    await tab.click('.whole');
+    await tab.until((text) => !document.querySelector('.whole') && text, true);
+    assert.ok((await tab.run(height)) > 2_000);
+    await tab.click('#search-button');
+    await tab.type('#search-words', 'needle');
+    await tab.until(() => document.querySelector('.found')?.textContent.includes('the needle'));
+    assert.equal(await tab.run(() => document.querySelector('#search-count').textContent), '1 of 1');
+    await picture(tab, 'search');
+    netcat.close();
+});
+
+test('what was typed outlives the page, and a room that was left is one click away', async () => {
+    const tab = await enter('frank', 'drafts');
+    await tab.type('#text', 'half a thought');
+    await tab.click('#leave');
+    await tab.until(title, 'No room');
+    await picture(tab, 'left');
+    await tab.click('#undo-button');
+    await tab.until(title, 'drafts');
+    assert.equal(await tab.run(() => document.querySelector('#text').value), 'half a thought');
+    await tab.send('Page.reload');
+    await tab.until(() => document.querySelector('#lamp')?.dataset.state === 'open');
+    await tab.until(() => document.querySelector('#text').value === 'half a thought');
+    const long = () => {
+        document.querySelector('#text').value = 'é'.repeat(40_000);
+        document.querySelector('#composer').requestSubmit();
+        return [document.querySelector('#text').value.length, document.querySelector('#complaint').textContent];
+    };
+    const [kept, complaint] = await tab.run(long);
+    assert.equal(kept, 40_000);
+    assert.match(complaint, /at most .* bytes, and this one has 80,000/);
+});
+
+test('who is called sees it in the title, unless the room is muted', async () => {
+    const netcat = new Netcat(tcp);
+    netcat.say('/join calls');
+    const tab = await enter('grace', 'calls');
+    await tab.type('#text', '/join elsewhere');
+    await tab.press('Enter');
+    await tab.until(title, 'elsewhere');
+    await tab.until(announced, 'elsewhere');
+    netcat.say('grace: look');
+    await tab.until(() => document.title.startsWith('(1!)'));
+    assert.match(await tab.run(() => document.querySelector('link[rel=icon]').href), /icon-news\.svg$/);
+    await tab.click('.talk[value="calls"]');
+    await tab.until(() => !document.title.startsWith('('));
+    await tab.click('#mute');
+    await tab.click('.talk[value="elsewhere"]');
+    netcat.say('grace: and again');
+    await tab.until(() => document.querySelector('.talk[value="calls"] .count').textContent.includes('unread'));
+    assert.equal(await tab.run(() => document.title), 'elsewhere · switchboard');
+    netcat.close();
+});
+
 test('no page has failed, or asked anybody else', () => {
     assert.deepEqual(chromium.faults, []);
 });

@@ -44,10 +44,12 @@ let switchboard;
 let chat;
 let seen;
 let announced;
+let called;
 
 beforeEach(() => {
     switchboard = new Switchboard();
     announced = [];
+    called = [];
     seen = true;
     chat = new Chat(switchboard, {
         changed() {},
@@ -55,6 +57,8 @@ beforeEach(() => {
         moved() {},
         sees: (talk) => seen && talk === chat.active,
         announce: (words) => announced.push(words),
+        notice: (words) => announced.push(words),
+        called: (talk, words) => called.push([talk.key, words]),
     });
     switchboard.tells('named', { name: 'alice' });
     switchboard.tells('state', { state: 'open' });

@@ -91,3 +91,23 @@ test('the oldest go, and the others keep their numbers', () => {
     assert.equal(conversation.oldest, KEPT / 10);
     assert.equal(conversation.row(0), undefined);
 });
+
+test('messages are found by their words or by who said them', () => {
+    const conversation = new Conversation();
+    ['one two', 'Two three', 'four'].forEach((text, at) => {
+        conversation.say({ from: at === 2 ? 'Bob' : 'alice', text, own: false, time: 1_000 + at });
+    });
+    const [day, first, second, third] = [0, 1, 2, 3];
+    assert.deepEqual(conversation.search('TWO'), [first, second]);
+    assert.deepEqual(conversation.search('bob'), [third]);
+    assert.deepEqual(conversation.search(''), []);
+    assert.equal(conversation.row(day).kind, 'day');
+});
+
+test('long messages are kept as long as all of them together are not too long', () => {
+    const conversation = new Conversation();
+    const text = 'x'.repeat(64 << 10);
+    for (let number = 0; number < 400; number += 1) conversation.say({ from: 'bob', text, own: false, time: 1_000 });
+    assert.ok(conversation.end - conversation.first <= 256);
+    assert.ok(conversation.end - conversation.first > 200);
+});

@@ -296,10 +296,34 @@ test('a name that the last connection still has is asked for until it is free', 
     Socket.last.say(refusal('name-taken'));
     await settled();
     Socket.last.take();
-    clock.tick(20_000);
-    assert.deepEqual(Socket.last.take(), ['/ping', '/name alice']);
-    Socket.last.say({ event: 'pong' }, { event: 'named', name: 'alice' });
+    for (let attempt = 0; attempt < 2; attempt += 1) {
+        clock.tick(5_000);
+        assert.deepEqual(Socket.last.take(), ['/name alice']);
+        Socket.last.say(refusal('name-taken'));
+        await settled();
+    }
+    clock.tick(5_000);
+    Socket.last.say({ event: 'named', name: 'alice' });
     assert.equal(board.name, 'alice');
+    Socket.last.take();
+    clock.tick(5_000);
+    assert.deepEqual(Socket.last.take().filter((line) => line !== '/ping'), []);
+});
+
+test('a connection that is doubted has three seconds to show that it lives', async () => {
+    await inOps(7);
+    board.wake();
+    assert.deepEqual(Socket.last.take(), ['/ping']);
+    Socket.last.say({ event: 'pong' });
+    clock.tick(3_000);
+    assert.equal(board.state, 'open');
+    board.wake();
+    board.wake();
+    assert.deepEqual(Socket.last.take(), ['/ping']);
+    clock.tick(3_000);
+    assert.equal(board.state, 'waiting');
+    board.wake();
+    assert.equal(board.state, 'connecting');
 });
 
 test('a name that no server takes is no reason to refuse the connection', async () => {
