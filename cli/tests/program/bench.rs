@@ -230,6 +230,24 @@ fn certificates_are_checked_against_those_that_are_given() {
 }
 
 #[test]
+fn a_servers_own_certificate_is_trusted_as_connect_trusts_it() {
+    let (pair, other) = ["127.0.0.1", "other.test"].map(|name| Pair::of_its_own_authority("bench-own", name)).into();
+    let server = Program::serve(
+        &[&pair, &other].map(|pair| format!("echo=tls://127.0.0.1:0?{}", pair.query())).each_ref().map(String::as_str),
+    );
+    let options = ["--connections", "2", "--rate", "100", "--ca"];
+    let certificate = pair.certificate.to_string();
+    measure("echo", &server.listeners[0].url, &[&options[..], &[&certificate]].concat());
+    // It is not for another host, and nobody else's.
+    let certificates = [other.certificate.to_string(), certificate];
+    for certificate in &certificates {
+        let end = run(&arguments("echo", &server.listeners[1].url, &[&options[..], &[certificate]].concat()));
+        assert_eq!(end.code, Some(1));
+        assert!(end.log[0].contains("invalid peer certificate"), "{:?}", end.log);
+    }
+}
+
+#[test]
 fn a_page_needs_nothing_else() {
     let server = Program::serve(&["echo=tcp://127.0.0.1:0"]);
     let place = Place::new("bench.html");

@@ -2,7 +2,7 @@
 
 use crate::process::{PATIENCE, Place, Program, ask, run};
 use nix::sys::signal::Signal;
-use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, date_time_ymd};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -20,6 +20,11 @@ pub(crate) struct Pair {
 impl Pair {
     pub(crate) fn new(test: &str, name: &str) -> Self {
         Self::with(test, name, |_| {})
+    }
+
+    /// As `openssl req -x509` makes it: the server's own, and an authority's.
+    pub(crate) fn of_its_own_authority(test: &str, name: &str) -> Self {
+        Self::with(test, name, |params| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained))
     }
 
     fn with(test: &str, name: &str, change: impl FnOnce(&mut CertificateParams)) -> Self {
