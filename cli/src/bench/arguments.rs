@@ -68,7 +68,7 @@ pub(crate) struct Arguments {
     /// In rooms: lines, nats, resp, mqtt or ws [default: lines, or ws by the URL]
     #[arg(long, value_name = "PROTOCOL", allow_hyphen_values = true)]
     pub(super) protocol: Option<String>,
-    /// Connect from so many addresses 127.1.x.y, as one has 28,000 ports [default: as many as needed]
+    /// Connect from so many addresses 127.1.x.y, as one has 28,232 ports by default [default: as many as needed]
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub(super) source_addresses: Option<String>,
     /// What the order of senders and replacements follows from [default: 1]

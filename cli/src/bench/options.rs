@@ -286,7 +286,7 @@ impl Numbers {
     fn plan(self, scenario: Scenario, url: Url, address: Address, typed: Arguments) -> Plan {
         let idle = scenario == Scenario::Idle;
         let links = self.connections + self.publishers;
-        let needed = if address.is_loopback() { links.div_ceil(target::PER_SOURCE) } else { 1 };
+        let needed = if address.is_loopback() { target::sources_for(links) } else { 1 };
         Plan {
             scenario,
             url,

@@ -2,11 +2,13 @@
 //!
 //! The fields of [`Report`] are the schema of `--json`, which docs/bench.md describes. What is there stays; new ones may come.
 
+mod circumstances;
 mod gather;
 mod html;
 pub(super) mod text;
 mod verdict;
 
+use circumstances::Circumstances;
 use gather::Measured;
 pub(super) use gather::{Gatherer, Interval, add};
 
@@ -25,7 +27,8 @@ const SCHEMA: u32 = 1;
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
     schema: u32,
-    program: String,
+    #[serde(flatten)]
+    circumstances: Circumstances,
     scenario: &'static str,
     url: String,
     protocol: &'static str,
@@ -84,9 +87,10 @@ pub(super) struct Spread {
     mean: f64,
     p50: f64,
     p90: f64,
-    p99: f64,
-    p999: f64,
-    p9999: f64,
+    /// These only of enough times that one of them lies above it.
+    p99: Option<f64>,
+    p999: Option<f64>,
+    p9999: Option<f64>,
     max: f64,
 }
 
@@ -149,15 +153,16 @@ pub(super) struct IntervalReport {
 impl Spread {
     pub(super) fn of(times: &Histogram<u64>) -> Option<Self> {
         let at = |quantile| micros(times.value_at_quantile(quantile));
+        let rare = |quantile, one_of| (times.len() >= one_of).then(|| at(quantile));
         (!times.is_empty()).then(|| Self {
             count: times.len(),
             min: micros(times.min()),
             mean: (times.mean() / 10.0).round() / 100.0,
             p50: at(0.5),
             p90: at(0.9),
-            p99: at(0.99),
-            p999: at(0.999),
-            p9999: at(0.9999),
+            p99: rare(0.99, 100),
+            p999: rare(0.999, 1000),
+            p9999: rare(0.9999, 10_000),
             max: micros(times.max()),
         })
     }
@@ -212,7 +217,7 @@ impl Report {
         });
         let mut report = Self {
             schema: SCHEMA,
-            program: format!("switchboard {}", env!("CARGO_PKG_VERSION")),
+            circumstances: Circumstances::now(),
             scenario: plan.scenario.name(),
             url: plan.url.typed.clone(),
             protocol: plan.protocol.name(),

@@ -6,9 +6,10 @@ mod tls;
 pub(super) use datagrams::Batch;
 pub(super) use tls::client_config;
 
-use super::target::{Address, Url, source};
+use super::target::{self, Address, Url, source};
 use mio::event::Source;
 use mio::net::{TcpStream, UdpSocket, UnixStream};
+use nix::errno::Errno;
 use nix::sys::socket::{setsockopt, sockopt};
 use rustls::ClientConfig;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -66,8 +67,8 @@ impl Connector {
                     socket.set_recv_buffer_size(SLOW_BUFFER_BYTES)?;
                 }
                 match socket.connect(&(*address).into()) {
-                    Err(error) if error.raw_os_error() != Some(nix::errno::Errno::EINPROGRESS as i32) => {
-                        return Err(error);
+                    Err(error) if error.raw_os_error() != Some(Errno::EINPROGRESS as i32) => {
+                        return Err(self.explained(error));
                     }
                     _ => {}
                 }
@@ -82,11 +83,28 @@ impl Connector {
         Ok(stream)
     }
 
+    /// Says which addresses are meant, where the system says that it cannot assign one.
+    fn explained(&self, error: io::Error) -> io::Error {
+        // A datagram socket without a port is told to try again.
+        let none = if self.datagrams { Errno::EAGAIN } else { Errno::EADDRNOTAVAIL };
+        if error.raw_os_error() != Some(none as i32) {
+            return error;
+        }
+        let ports = target::ports();
+        let (from, more) = (self.sources, self.sources + 1);
+        let advice = if self.address.is_loopback() {
+            format!("--source-addresses {more} connects from more than {from}")
+        } else {
+            "net.ipv4.ip_local_port_range may hold more (sysctl)".to_owned()
+        };
+        io::Error::other(format!("all {ports} ports that connections to this server can come from are taken; {advice}"))
+    }
+
     fn datagram_socket(&self, address: SocketAddr, index: usize) -> io::Result<UdpSocket> {
         let socket = self.socket(address, index, Type::DGRAM, Protocol::UDP)?;
         // More than the system allows is cut to that: it is a wish.
         let _ = socket.set_recv_buffer_size(DATAGRAM_BUFFER_BYTES);
-        socket.connect(&address.into())?;
+        socket.connect(&address.into()).map_err(|error| self.explained(error))?;
         Ok(UdpSocket::from_std(socket.into()))
     }
 
@@ -162,5 +180,30 @@ fn connected(socket: &TcpStream) -> io::Result<Progress> {
         Ok(_) => Ok(Progress::Open),
         Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(Progress::Pending),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_no_port_left_is_told_how_to_get_more() {
+        let connector = |address: &str, datagrams| Connector {
+            url: Url::parse("tcp://127.0.0.1:1").unwrap(),
+            address: Address::Socket(address.parse().unwrap()),
+            sources: 2,
+            tls: None,
+            datagrams,
+        };
+        for (address, datagrams, error, advice) in [
+            ("127.0.0.1:1", false, Errno::EADDRNOTAVAIL, "--source-addresses 3 connects from more than 2"),
+            ("127.0.0.1:1", true, Errno::EAGAIN, "--source-addresses 3 connects from more than 2"),
+            ("192.0.2.1:1", false, Errno::EADDRNOTAVAIL, "net.ipv4.ip_local_port_range may hold more (sysctl)"),
+            ("192.0.2.1:1", false, Errno::ECONNREFUSED, "Connection refused (os error 111)"),
+        ] {
+            let explained = connector(address, datagrams).explained(error.into()).to_string();
+            assert!(explained.ends_with(advice), "{explained}");
+        }
     }
 }

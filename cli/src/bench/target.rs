@@ -6,8 +6,11 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Connections from one address to one port: the ports that Linux gives out by default are 28,232.
-pub(super) const PER_SOURCE: usize = 28_000;
+/// Ports that Linux gives out by default to whoever connects from one address.
+const PORTS: usize = 28_232;
+
+/// Ports of those that others may have.
+const SPARE: usize = 200;
 
 /// Source addresses are 127.1.0.1 to 127.1.250.250.
 pub(super) const MOST_SOURCES: usize = 250 * 251;
@@ -58,6 +61,18 @@ impl Address {
     pub(super) fn is_loopback(&self) -> bool {
         matches!(self, Self::Socket(SocketAddr::V4(address)) if address.ip().is_loopback())
     }
+}
+
+/// Ports that the system gives out to whoever connects from one address.
+pub(super) fn ports() -> usize {
+    let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let ends: Vec<usize> = range.split_whitespace().filter_map(|end| end.parse().ok()).collect();
+    if let [first, last] = ends[..] { (last + 1).saturating_sub(first) } else { PORTS }
+}
+
+/// Source addresses that so many connections need.
+pub(super) fn sources_for(connections: usize) -> usize {
+    connections.div_ceil(ports().saturating_sub(SPARE).max(1))
 }
 
 /// The address that connection number `index` comes from, of `sources`; none with one source, where the system chooses.

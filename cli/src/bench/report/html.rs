@@ -53,8 +53,12 @@ impl Report {
             self.put_distribution(&mut page);
         }
         self.put_options(&mut page);
-        let _ =
-            writeln!(page, "<p>{}, measured for {:.1} s</p>\n</body></html>", escaped(&self.program), self.measured_s);
+        let _ = writeln!(
+            page,
+            "<p>{}, measured for {:.1} s</p>\n</body></html>",
+            escaped(&self.circumstances.rows()[1].1),
+            self.measured_s
+        );
         page
     }
 
@@ -71,12 +75,12 @@ impl Report {
     }
 
     fn put_latency(&self, page: &mut String) {
-        let at = |of: fn(&Spread) -> f64| self.over_time(|one| Some(log(of(one.latency_us.as_ref()?))));
+        let at = |of: fn(&Spread) -> Option<f64>| self.over_time(|one| Some(log(of(one.latency_us.as_ref()?)?)));
         let series = [
-            ("p50", "d", at(|spread| spread.p50)),
+            ("p50", "d", at(|spread| Some(spread.p50))),
             ("p99", "a", at(|spread| spread.p99)),
             ("p99.9", "b", at(|spread| spread.p999)),
-            ("max", "c", at(|spread| spread.max)),
+            ("max", "c", at(|spread| Some(spread.max))),
         ];
         let lines = decades(series.iter().flat_map(|(.., points)| points));
         put_chart(page, "Latency over time", &series, &lines, &self.seconds(), self.early());
@@ -86,14 +90,14 @@ impl Report {
     fn put_distribution(&self, page: &mut String) {
         let Some(spread) = &self.latency_us else { return };
         let points = [
-            (0.0, spread.min),
-            (0.301, spread.p50),
-            (1.0, spread.p90),
+            (0.0, Some(spread.min)),
+            (0.301, Some(spread.p50)),
+            (1.0, Some(spread.p90)),
             (2.0, spread.p99),
             (3.0, spread.p999),
             (4.0, spread.p9999),
         ];
-        let points: Vec<_> = points.into_iter().map(|(rarity, latency)| (rarity, log(latency))).collect();
+        let points: Vec<_> = points.into_iter().filter_map(|(rarity, latency)| Some((rarity, log(latency?)))).collect();
         let lines = decades(points.iter());
         let names = ["0 %", "50 %", "90 %", "99 %", "99.9 %", "99.99 %"];
         let columns: Vec<_> = points.iter().zip(names).map(|((rarity, _), name)| (*rarity, name.to_owned())).collect();

@@ -1,6 +1,6 @@
 //! A run as a person reads it: a line for each second, and a summary.
 
-use super::{Connections, Interval, Report, Spread, Verified, micros};
+use super::{Connections, Interval, Report, Spread, Verified};
 use crate::bench::tally::Count;
 use std::fmt::Write as _;
 
@@ -18,7 +18,8 @@ impl Report {
 
     /// What there is to say, each with its name.
     pub(super) fn rows(&self) -> Vec<(&'static str, String)> {
-        let mut rows = vec![("connections", self.connections.told())];
+        let mut rows = Vec::from(self.circumstances.rows());
+        rows.push(("connections", self.connections.told()));
         let spread_of = |name, times: &Option<Spread>| times.as_ref().map(|times| (name, spread(times)));
         rows.extend(spread_of("connecting", &self.connect_us));
         if self.sent > 0 || self.received > 0 {
@@ -85,15 +86,16 @@ impl Verified {
 pub(in crate::bench) fn line(interval: &Interval) -> String {
     let length = (interval.until - interval.from).max(1) as f64 / 1e9;
     let each = |count| rounded(interval.counts[count] as f64 / length);
-    let at = |quantile| time(micros(interval.latency.value_at_quantile(quantile)));
     let mut line = format!(
         "{:>5.0} s  {:>9} sent/s  {:>11} received/s",
         interval.until as f64 / 1e9,
         each(Count::Sent),
         each(Count::Received)
     );
-    if !interval.latency.is_empty() {
-        let _ = write!(line, "  p50 {:>7}  p99 {:>7}  max {:>7}", at(0.5), at(0.99), at(1.0));
+    if let Some(Spread { p50, p99, max, .. }) = Spread::of(&interval.latency) {
+        let [p50, max] = [p50, max].map(time);
+        let p99 = p99.map(|p99| format!("  p99 {:>7}", time(p99))).unwrap_or_default();
+        let _ = write!(line, "  p50 {p50:>7}{p99}  max {max:>7}");
     }
     let lost = interval.counts.lost();
     if lost > 0 {
@@ -105,16 +107,14 @@ pub(in crate::bench) fn line(interval: &Interval) -> String {
     line
 }
 
-fn spread(spread: &Spread) -> String {
-    format!(
-        "p50 {}  p90 {}  p99 {}  p99.9 {}  p99.99 {}  max {}",
-        time(spread.p50),
-        time(spread.p90),
-        time(spread.p99),
-        time(spread.p999),
-        time(spread.p9999),
-        time(spread.max)
-    )
+/// Where times lie.
+pub(in crate::bench) fn spread(spread: &Spread) -> String {
+    let Spread { p50, p90, p99, p999, p9999, max, .. } = *spread;
+    [("p50", Some(p50)), ("p90", Some(p90)), ("p99", p99), ("p99.9", p999), ("p99.99", p9999), ("max", Some(max))]
+        .iter()
+        .filter_map(|(name, value)| Some(format!("{name} {}", time((*value)?))))
+        .collect::<Vec<_>>()
+        .join("  ")
 }
 
 fn usage(share: f64, each: Option<f64>, of: &str) -> String {

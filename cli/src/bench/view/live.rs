@@ -1,8 +1,8 @@
 //! The live view of a run: progress, rate and latency over time, errors. Restores the terminal however it ends.
 
 use crate::bench::options::{Load, Plan};
-use crate::bench::report::Interval;
-use crate::bench::report::text::{number, rounded, time};
+use crate::bench::report::text::{number, rounded, spread, time};
+use crate::bench::report::{Interval, Spread};
 use crate::bench::schedule::{Phases, SECOND};
 use crate::bench::tally::{Count, Counts, histogram};
 use hdrhistogram::Histogram;
@@ -235,17 +235,11 @@ impl Picture {
     }
 
     fn figures(&self) -> Vec<Line<'_>> {
-        let at = |quantile: f64| time(self.latency.value_at_quantile(quantile) as f64 / 1000.0);
         let last = self.points.back();
         let rates = last.map_or_else(String::new, |point| {
             format!("{} sent/s  {} received/s", rounded(point.sent), rounded(point.received))
         });
-        let latency = if self.latency.is_empty() {
-            String::new()
-        } else {
-            let [p50, p90, p99, p999, max] = [0.5, 0.9, 0.99, 0.999, 1.0].map(at);
-            format!("p50 {p50}  p90 {p90}  p99 {p99}  p99.9 {p999}  max {max}")
-        };
+        let latency = Spread::of(&self.latency).as_ref().map(spread).unwrap_or_default();
         let count = |count: Count| self.counts[count];
         let wrong = [
             (self.counts.lost(), "lost"),
