@@ -131,7 +131,7 @@ fn split_line(input: &[u8]) -> Option<(&[u8], usize)> {
 }
 
 /// What a peer says, fit to be shown and counted.
-fn shown(text: &[u8]) -> String {
+pub(super) fn shown(text: &[u8]) -> String {
     const MOST: usize = 120;
     switchboard::Escaped(&text[..text.len().min(MOST)]).to_string()
 }

@@ -235,7 +235,7 @@ impl Rooms {
             Some(Notice::Complaint(text)) => {
                 moment.tally.counts[Count::Complaints] += 1;
                 self.shared.report(text.clone());
-                moment.tally.error(text);
+                moment.tally.error(&text);
             }
             _ => {}
         }

@@ -4,6 +4,7 @@ use super::schedule::SECOND;
 use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
 use std::ops::{Add, Index, IndexMut, Range, Sub};
+use switchboard::Escaped;
 
 /// Latencies are kept to three digits up to this; more counts as this.
 const MOST: u64 = 100 * SECOND;
@@ -185,7 +186,9 @@ impl Tally {
         self.lag.saturating_record(now.saturating_sub(due));
     }
 
-    pub(super) fn error(&mut self, text: String) {
+    /// Counts an error. A server may have worded it, so that it is escaped.
+    pub(super) fn error(&mut self, text: &str) {
+        let text = Escaped(text.as_bytes()).to_string();
         let known = self.errors.len() < MOST_ERRORS || self.errors.contains_key(&text);
         *self.errors.entry(if known { text } else { "others".to_owned() }).or_default() += 1;
     }
@@ -275,11 +278,13 @@ mod tests {
     #[test]
     fn errors_are_told_apart_up_to_a_bound() {
         let mut tally = Tally::new(0..1);
+        tally.error("\u{1b}[2J");
         for number in 0..100 {
-            tally.error(format!("error {number}"));
-            tally.error("error 0".to_owned());
+            tally.error(&format!("error {number}"));
+            tally.error("error 0");
         }
+        assert!(tally.errors.keys().all(|error| !error.contains('\u{1b}')));
         assert_eq!(tally.errors.len(), MOST_ERRORS + 1);
-        assert_eq!((tally.errors["error 0"], tally.errors["others"]), (101, 80));
+        assert_eq!((tally.errors["error 0"], tally.errors["others"]), (101, 81));
     }
 }

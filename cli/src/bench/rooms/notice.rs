@@ -1,5 +1,6 @@
 //! What switchboard's rooms tell a member besides messages (docs/protocol.md), as text and as JSON. Other servers say none of it.
 
+use crate::bench::protocol::shown;
 use std::str;
 
 #[derive(Debug, PartialEq, Eq)]
@@ -18,7 +19,7 @@ pub(super) fn parse(text: &[u8]) -> Option<Notice> {
     let text = str::from_utf8(text).ok()?;
     match text.split_at_checked(2)? {
         ("* ", rest) => told(rest),
-        ("! ", rest) => Some(Notice::Complaint(rest.to_owned())),
+        ("! ", rest) => Some(Notice::Complaint(shown(rest.as_bytes()))),
         ("{\"", _) => object(text),
         _ => None,
     }
@@ -39,7 +40,8 @@ fn told(text: &str) -> Option<Notice> {
 fn object(text: &str) -> Option<Notice> {
     let object: serde_json::Value = serde_json::from_str(text).ok()?;
     if let Some(error) = object["error"].as_str() {
-        return Some(Notice::Complaint(format!("{error}: {}", object["text"].as_str().unwrap_or_default())));
+        let told = format!("{error}: {}", object["text"].as_str().unwrap_or_default());
+        return Some(Notice::Complaint(shown(told.as_bytes())));
     }
     match object["event"].as_str()? {
         "gap" => Some(Notice::Gap { lost: object["lost"].as_u64()? }),
@@ -62,6 +64,8 @@ mod tests {
             ("* you are bob", None),
             ("! rate-limited: too fast", Some(Notice::Complaint("rate-limited: too fast".to_owned()))),
             (r#"{"event":"gap","room":"lobby","lost":3,"from_seq":5}"#, Some(Notice::Gap { lost: 3 })),
+            ("! \u{1b}]0;x\u{7}", Some(Notice::Complaint("\\u{1b}]0;x\\u{7}".to_owned()))),
+            (r#"{"error":"x","text":"\u001b[2J\u202e"}"#, Some(Notice::Complaint("x: \\u{1b}[2J\\u{202e}".to_owned()))),
             (r#"{"error":"no-room","text":"none"}"#, Some(Notice::Complaint("no-room: none".to_owned()))),
             (r#"{"event":"joined","room":"lobby","name":"bob"}"#, None),
             ("hello", None),

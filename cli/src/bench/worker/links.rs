@@ -211,8 +211,8 @@ impl<S: Scenario> Worker<S> {
         self.links.all[link].state = State::Closed;
         self.links.failed += 1;
         self.tally.counts[Count::Failed] += 1;
-        self.shared.report(error.clone());
-        self.tally.error(error);
+        self.tally.error(&error);
+        self.shared.report(error);
         let moment = &mut Moment { now: self.now(), phase: self.phase, prompt: false, tally: &mut self.tally };
         self.scenario.closed(link, End::Lost, moment);
     }
@@ -226,7 +226,7 @@ impl<S: Scenario> Worker<S> {
         let count = if one.is_slow { Count::SlowClosed } else { Count::Closed };
         self.tally.counts[count] += 1;
         if !one.is_slow {
-            self.tally.error(error.to_owned());
+            self.tally.error(error);
             self.shared.report(error.to_owned());
         }
         self.close(link, End::Lost);

@@ -10,7 +10,7 @@ impl<S: Scenario> Worker<S> {
     /// An error on a datagram socket is about an earlier datagram; others may get through.
     pub(super) fn refused(&mut self, error: &io::Error) {
         self.shared.report(error.to_string());
-        self.tally.error(error.to_string());
+        self.tally.error(&error.to_string());
     }
 
     /// Sends what the scenario has for a link. `prompt` if nothing but this thread can have delayed it.
