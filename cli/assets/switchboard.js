@@ -25,7 +25,7 @@
  * @property {{ name: string }} named you are called this from now on
  * @property {{ room: string, name: string }} joined
  * @property {{ room: string, name: string }} left
- * @property {{ room: string, joined: number, left: number, members: number }} presence
+ * @property {{ room: string, joined: number, left: number, renamed?: number, members: number }} presence
  * @property {{ room: string, from: string, to: string }} renamed
  * @property {{ from: string, text?: string, base64?: string }} direct to you alone
  * @property {{ error: Refusal, room?: string }} refused what nobody waits for: your name or your token, or a room when

@@ -117,7 +117,7 @@ pub enum Notice {
         /// Who.
         name: UserName,
     },
-    /// Many came and went, or a few in a room with many members.
+    /// Many came, went or took other names, or a few in a room with many members.
     Presence {
         /// Where.
         room: RoomName,
@@ -125,6 +125,8 @@ pub enum Notice {
         joined: usize,
         /// How many went since the last such notice.
         left: usize,
+        /// How many took other names that nobody was told of.
+        renamed: usize,
         /// How many there are now.
         members: usize,
     },

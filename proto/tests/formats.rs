@@ -53,9 +53,14 @@ fn notices() -> Vec<(Notice, &'static str, &'static str)> {
             r#"{"event":"left","room":"lobby","name":"bob"}"#,
         ),
         (
-            Notice::Presence { room: lobby.clone(), joined: 12, left: 3, members: 60 },
+            Notice::Presence { room: lobby.clone(), joined: 12, left: 3, renamed: 0, members: 60 },
             "* [lobby] 12 joined, 3 left: 60 members",
             r#"{"event":"presence","room":"lobby","joined":12,"left":3,"members":60}"#,
+        ),
+        (
+            Notice::Presence { room: lobby.clone(), joined: 0, left: 1, renamed: 30, members: 60 },
+            "* [lobby] 0 joined, 1 left, 30 renamed: 60 members",
+            r#"{"event":"presence","room":"lobby","joined":0,"left":1,"renamed":30,"members":60}"#,
         ),
         (
             Notice::Renamed { room: lobby.clone(), from: UserName::guest(7), to: user("bob") },

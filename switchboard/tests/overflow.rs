@@ -19,7 +19,7 @@ use node::{Member, Node, QUIET, heard, secs, told, until, user};
 use serde_json::Value;
 use std::time::Duration;
 use switchboard::prelude::*;
-use switchboard::{Format, HubLimits, Join, MessageId, Overflow, RoomOptions};
+use switchboard::{Format, HubLimits, Join, MessageId, Overflow, RoomOptions, TellError};
 use tokio::time::sleep;
 
 /// What the memory transport takes, and a member's outbox: 16 frames, 10,000 bytes.
@@ -337,8 +337,9 @@ async fn notices_and_what_one_is_told_alone_are_not_dropped() {
             other.seat.renamed(from);
             expected.push(format!("renamed name-{number}"));
             lobby.publish("x".repeat(500));
-            tick().await;
-            // Refused while the outbox is full, but never lost.
+            // More often, they would be counted.
+            sleep(Duration::from_millis(101)).await;
+            // Refused while there is too much of it, but never lost.
             if other.me.tell(&slow.me.name(), Bytes::from(number.to_string())).is_ok() {
                 expected.push(format!("direct {number}"));
             }
@@ -395,22 +396,87 @@ async fn what_the_handler_sends_waits_and_is_not_dropped() {
     }
 }
 
+/// Four times what a member is told by name while it does not read.
+const RENAMES: u64 = 1024;
+
 #[tokio::test(start_paused = true)]
-async fn a_member_that_reads_nothing_and_would_pile_up_notices_is_disconnected() {
-    let mut node = node().await;
-    let lobby = node.quiet("lobby");
-    let mut slow = node.join(&lobby, Format::Json, dropping(Overflow::DropNewest)).await;
-    let other = node.join(&lobby, Format::Json, Join::default()).await;
-    lobby.publish("x".repeat(PIPE_BYTES));
-    for number in 0..1000 {
-        let from = other.me.rename(user(&format!("name-{number}"))).unwrap();
-        other.seat.renamed(from);
-        if number % 10 == 0 {
+async fn notices_that_are_not_read_are_counted_and_end_nobody() {
+    for overflow in [Overflow::Disconnect].into_iter().chain(DROPPING) {
+        let mut node = serve(HubLimits::default(), Limits { outbox_frames: FRAMES, ..Limits::default() }).await;
+        let lobbies = ["one", "two"].map(|name| node.quiet(name));
+        let mut slow = node.join(&lobbies[0], Format::Json, dropping(overflow)).await;
+        let _second = slow.me.join(&lobbies[1], dropping(overflow)).unwrap();
+        let other = node.join(&lobbies[0], Format::Json, Join::default()).await;
+        let second = other.me.join(&lobbies[1], Join::default()).unwrap();
+        lobbies[0].publish("x".repeat(PIPE_BYTES));
+        for number in 0..RENAMES / 2 {
+            let from = other.me.rename(user(&format!("name-{number}"))).unwrap();
+            other.seat.renamed(from.clone());
+            second.renamed(from);
+            sleep(Duration::from_millis(101)).await;
+        }
+        let mut counted = [0, 0];
+        for object in told(&mut slow.peer).await {
+            let room = usize::from(object["room"] == "two");
+            match object["event"].as_str() {
+                Some("renamed") => assert_eq!(object["to"], format!("name-{}", counted[room])),
+                Some("presence") => {
+                    assert_eq!(
+                        (&object["joined"], &object["left"], &object["members"]),
+                        (&0.into(), &0.into(), &2.into())
+                    );
+                    counted[room] += object["renamed"].as_u64().unwrap() - 1;
+                }
+                _ => continue,
+            }
+            counted[room] += 1;
+        }
+        assert_eq!(counted, [RENAMES / 2; 2], "{overflow:?}");
+        // It reads again, and is told by name.
+        let from = other.me.rename(user("last")).unwrap();
+        second.renamed(from);
+        assert_eq!(told(&mut slow.peer).await[0]["to"], "last", "{overflow:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_one_says_alone_leaves_room_for_messages_and_for_what_others_say() {
+    for overflow in [Overflow::Disconnect].into_iter().chain(DROPPING) {
+        let mut node = node().await;
+        let lobby = node.quiet("lobby");
+        let mut slow = node.join(&lobby, Format::Json, dropping(overflow)).await;
+        let mut senders = Vec::new();
+        for _ in 0..3 {
+            senders.push(node.join(&lobby, Format::Json, Join::default()).await);
+        }
+        lobby.publish("x".repeat(PIPE_BYTES));
+        tick().await;
+        let mut expected = Vec::new();
+        for (sender, may) in senders.iter().zip([2, 1, 1]) {
+            let text = Bytes::from(sender.me.name().to_string());
+            let tell = || sender.me.tell(&slow.me.name(), text.clone());
+            for _ in 0..may {
+                assert_eq!(tell(), Ok(()));
+                expected.push(sender.me.name().to_string());
+            }
+            for _ in 0..100 {
+                assert_eq!(tell(), Err(TellError::Full(slow.me.name())));
+            }
             tick().await;
         }
+        // All that the outbox has room for, but for the rest of the first.
+        for _ in 0..FRAMES - 1 {
+            lobby.publish("x");
+            tick().await;
+        }
+        let objects = told(&mut slow.peer).await;
+        let alone: Vec<_> = objects.iter().filter(|object| object["event"] == "direct").collect();
+        assert_eq!(alone.iter().map(|object| object["from"].as_str().unwrap()).collect::<Vec<_>>(), expected);
+        let lost = objects.iter().filter(|object| object["event"] == "gap").count();
+        assert_eq!(lost, usize::from(overflow == Overflow::Latest), "{overflow:?}");
+        assert_eq!(senders[0].me.tell(&slow.me.name(), "now".into()), Ok(()));
+        assert_eq!(told(&mut slow.peer).await[0]["text"], "now", "{overflow:?}");
     }
-    drop((slow.seat, slow.me, slow.conn));
-    assert_eq!(slow.peer.closed().await, CloseReason::SlowConsumer);
 }
 
 // Gaps of several rooms, and of a member that publishes.

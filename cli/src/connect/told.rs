@@ -125,6 +125,8 @@ impl Object {
                 room: self.room()?,
                 joined: self.count("joined")?,
                 left: self.count("left")?,
+                // Only where there were any.
+                renamed: self.count("renamed").unwrap_or(0),
                 members: self.count("members")?,
             },
             "renamed" => Notice::Renamed { room: self.room()?, from: self.name("from")?, to: self.name("to")? },
@@ -209,7 +211,8 @@ mod tests {
         let notices = [
             Notice::Joined { room: room(), name: name("bob") },
             Notice::Left { room: room(), name: name("bob") },
-            Notice::Presence { room: room(), joined: 12, left: 3, members: 60 },
+            Notice::Presence { room: room(), joined: 12, left: 3, renamed: 0, members: 60 },
+            Notice::Presence { room: room(), joined: 0, left: 1, renamed: 2, members: 60 },
             Notice::Renamed { room: room(), from: name("guest-7"), to: name("bob") },
             Notice::Gap { room: room(), lost: 1, from_seq: 5 },
             Notice::Reset { room: room(), epoch: id().epoch },

@@ -35,8 +35,10 @@ pub(super) fn notice(notice: &Notice) -> Bytes {
     let object = match notice {
         Notice::Joined { room, name } => format!(r#"{{"event":"joined","room":"{room}","name":"{name}"}}"#),
         Notice::Left { room, name } => format!(r#"{{"event":"left","room":"{room}","name":"{name}"}}"#),
-        Notice::Presence { room, joined, left, members } => {
-            format!(r#"{{"event":"presence","room":"{room}","joined":{joined},"left":{left},"members":{members}}}"#)
+        Notice::Presence { room, joined, left, renamed, members } => {
+            let renamed = if *renamed > 0 { format!(r#","renamed":{renamed}"#) } else { String::new() };
+            let counts = format!(r#""joined":{joined},"left":{left}{renamed},"members":{members}"#);
+            format!(r#"{{"event":"presence","room":"{room}",{counts}}}"#)
         }
         Notice::Renamed { room, from, to } => {
             format!(r#"{{"event":"renamed","room":"{room}","from":"{from}","to":"{to}"}}"#)

@@ -26,8 +26,9 @@ pub(super) fn notice(notice: &Notice) -> Bytes {
     let line = match notice {
         Notice::Joined { room, name } => format!("* [{room}] {name} joined"),
         Notice::Left { room, name } => format!("* [{room}] {name} left"),
-        Notice::Presence { room, joined, left, members } => {
-            format!("* [{room}] {joined} joined, {left} left: {}", counted(*members, "member"))
+        Notice::Presence { room, joined, left, renamed, members } => {
+            let renamed = if *renamed > 0 { format!(", {renamed} renamed") } else { String::new() };
+            format!("* [{room}] {joined} joined, {left} left{renamed}: {}", counted(*members, "member"))
         }
         Notice::Renamed { room, from, to } => format!("* [{room}] {from} is now {to}"),
         Notice::Gap { room, lost, from_seq } => {

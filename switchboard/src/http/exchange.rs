@@ -2,7 +2,6 @@
 
 use super::Begin;
 use super::body::Body;
-use super::heads::Heads;
 use super::request::Unread;
 use super::response::{Answer, Response};
 use super::tunnel;
@@ -48,11 +47,6 @@ struct State {
     stage: Stage,
     /// When the first byte of the current request came.
     began: Instant,
-    heads: Heads,
-    /// The number of the request that gives two lengths.
-    doubtful: Option<u32>,
-    /// Requests that were begun.
-    asked: u32,
     /// Behind the current answer nothing more is read.
     is_last: bool,
     /// hyper has something to write that is not in the outbox.
@@ -101,9 +95,6 @@ impl Exchange {
         let state = State {
             stage: Stage::Waiting,
             began: Instant::now(),
-            heads: Heads::default(),
-            doubtful: None,
-            asked: 0,
             is_last: false,
             is_writing: false,
             next: None,
@@ -154,15 +145,13 @@ impl Exchange {
     }
 
     /// Bytes came. The first ones of a request start its deadline.
-    pub(super) fn received(&self, bytes: &[u8]) {
+    pub(super) fn received(&self, bytes: usize) {
         let mut state = self.state.lock();
         if state.stage == Stage::Streams {
             // Not every frame is a request: who only acknowledges is idle.
-            return self.peer.heard(bytes.len());
+            return self.peer.heard(bytes);
         }
-        self.peer.received(bytes.len());
-        let doubtful = state.heads.read(bytes);
-        state.doubtful = state.doubtful.or(doubtful);
+        self.peer.received(bytes);
         if state.stage == Stage::Waiting {
             (state.stage, state.began) = (Stage::Head, Instant::now());
             self.peer.opening();
@@ -180,7 +169,6 @@ impl Exchange {
             state.stage = Stage::Answering;
         }
         state.open += 1;
-        state.asked = state.asked.saturating_add(1);
         let underway = Arc::new(Underway {
             exchange: Arc::clone(self),
             began: state.began,
@@ -195,12 +183,6 @@ impl Exchange {
         self.peer.opened();
         self.peer.handling();
         Answering(underway)
-    }
-
-    /// Whether the length of the body of the request that was begun last is given in two ways, of which hyper says one.
-    pub(super) fn is_doubtful(&self) -> bool {
-        let state = self.state.lock();
-        state.stage != Stage::Streams && state.doubtful == Some(state.asked)
     }
 
     /// The request whose task is about to be started.
@@ -257,9 +239,7 @@ impl Exchange {
             }
         };
         if self.state.lock().is_last {
-            let is_upgrade = sent.headers().get(CONNECTION).is_some_and(|value| value == "Upgrade");
-            let close = HeaderValue::from_static(if is_upgrade { "Upgrade, close" } else { "close" });
-            sent.headers_mut().insert(CONNECTION, close);
+            sent.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         sent
     }

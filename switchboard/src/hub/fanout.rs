@@ -4,9 +4,9 @@
 //! locked. Postings that stand behind each other are joined into one batch per wire form, and a member that owes nothing
 //! gets the whole batch in one write, straight from the shared bytes: nothing is queued, allocated or copied for it.
 
-use super::outbox::{Frame, Gap, Publication};
-use super::peer::Peer;
-use super::posting::{Form, MembershipId, Posting, Wire};
+use super::outbox::{Frame, Gap};
+use super::peer::{ConnectionId, Peer};
+use super::posting::{Form, Kind, MembershipId, Posting, Wire};
 use super::replay::Replay;
 use super::room::{Overflow, RoomId};
 use crate::turn::{CALL_BYTES, Turn};
@@ -62,6 +62,7 @@ pub(super) enum Entry {
     /// A frame for one connection alone, behind what was posted before it.
     Direct {
         peer: Arc<Peer>,
+        from: ConnectionId,
         frame: Bytes,
     },
 }
@@ -144,9 +145,9 @@ impl LocalRooms {
                         room.pending.push(posting);
                     }
                 }
-                Entry::Direct { peer, frame } => {
+                Entry::Direct { peer, from, frame } => {
                     self.deliver(turn).await;
-                    peer.queue(frame);
+                    peer.queue(from, frame);
                 }
                 change => {
                     if let Some(id) = change.room() {
@@ -312,8 +313,12 @@ impl Batch {
                     if !pieces.is_empty() && length + piece.len() > BATCH_BYTES {
                         break;
                     }
-                    let frame =
-                        Frame { start: length, end: length + piece.len(), seq: posting.seq(), except: posting.except };
+                    let frame = Frame {
+                        start: length,
+                        end: length + piece.len(),
+                        kind: posting.kind(),
+                        except: posting.except,
+                    };
                     length = frame.end;
                     batch.frames.push(frame);
                     pieces.push(piece);
@@ -345,11 +350,11 @@ impl Batch {
         self.excepted.binary_search(&member).is_err()
     }
 
-    /// What a member gets of it, from byte `written` on, as single publications.
-    pub(super) fn publications(&self, member: MembershipId, written: usize) -> impl Iterator<Item = Publication> {
+    /// What a member gets of it, from byte `written` on, as single frames.
+    pub(super) fn frames_for(&self, member: MembershipId, written: usize) -> impl Iterator<Item = (Kind, Bytes)> {
         self.frames
             .iter()
             .filter(move |frame| frame.except != Some(member) && frame.start >= written)
-            .map(move |frame| Publication { bytes: self.bytes.slice(frame.start..frame.end), member, seq: frame.seq })
+            .map(move |frame| (frame.kind, self.bytes.slice(frame.start..frame.end)))
     }
 }

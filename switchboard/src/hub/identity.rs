@@ -114,7 +114,8 @@ impl Identity {
     /// Sends `text` to whoever is called `to`, and to nobody else. Never waits.
     ///
     /// # Errors
-    /// Nobody has that name, its outbox is full, or its transport cannot carry `text` as one frame.
+    /// Nobody has that name, it has not read as much of this one's as it keeps, or its transport cannot carry `text` as one
+    /// frame.
     pub fn tell(&self, to: &UserName, text: Bytes) -> Result<(), TellError> {
         let known = self.known.hub.known(to).ok_or_else(|| TellError::NoSuchMember(to.clone()))?;
         let form = known.form();
@@ -123,7 +124,8 @@ impl Identity {
         if !payloads.iter().all(|payload| form.carries(payload)) {
             return Err(TellError::Uncarried(to.clone()));
         }
-        let told = payloads.into_iter().try_for_each(|payload| known.peer.tell(form.frame(payload)));
+        let told =
+            payloads.into_iter().try_for_each(|payload| known.peer.tell(self.known.peer.id, form.frame(payload)));
         told.map_err(|untold| match untold {
             Untold::Closing => TellError::NoSuchMember(to.clone()),
             Untold::Full => TellError::Full(to.clone()),

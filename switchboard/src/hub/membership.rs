@@ -91,9 +91,9 @@ impl Membership {
     }
 
     /// Tells the other members that this one was called `from` until now. If they were not told yet that it came, they are
-    /// told its new name when they are.
+    /// told its new name when they are. Many new names in a second are counted together, as all are in a room with many members.
     pub fn renamed(&self, from: UserName) {
-        self.room.0.renamed(self.id, from);
+        self.room.0.renamed(self.id, from, &self.peer.tick);
     }
 
     /// Writes to this member in another format from now on.

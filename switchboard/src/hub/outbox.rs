@@ -5,15 +5,19 @@
 //! something would be dropped ([`Outbox::overflows`]) flushes first, and looks again. Knows nothing of tasks or deadlines:
 //! it is told the second, and says what happened. Bounded by its owner, see [`Outbox::is_full`].
 
+mod shares;
 mod waiting;
 
-pub(super) use waiting::{Frame, Full, Gap, Publication, Waiting};
+pub(super) use waiting::{Frame, Full, Gap, Publication, Summary, Waiting};
 
 use super::Sink;
 use super::budget::Charge;
+use super::peer::ConnectionId;
+use super::posting::Kind;
 use super::room::Overflow;
 use crate::turn::{CALL_BYTES, Turn};
 use bytes::Bytes;
+use shares::Shares;
 use std::io::{self, IoSlice};
 use std::task::{Context, Poll};
 use switchboard_proto::{Output, Second, Stamp};
@@ -35,15 +39,22 @@ pub(crate) struct Outbox {
     /// The socket took no more: the connection's task goes on when it does, and since when it has not.
     blocked_since: Stamp,
     pub(super) charge: Charge,
+    /// What others said to this one alone, as long as any of it waits.
+    told: Option<Box<Told>>,
+}
+
+#[derive(Default)]
+struct Told {
+    shares: Shares,
+    /// Frames that are on their way through the tick.
+    under_way: usize,
 }
 
 #[derive(Default)]
 struct Queue {
     output: Output,
-    /// Frames in `output`, about.
-    frames: usize,
-    /// In `output` is a replay and nothing else. The room holds it anyway, so it does not count towards the bounds.
-    replaying: bool,
+    /// Bytes and frames in `output` that count towards the bounds, about.
+    counted: (usize, usize),
     /// Behind `output`, if there is anything that a room published.
     waiting: Waiting,
 }
@@ -57,15 +68,10 @@ impl Queue {
         self.output.len() + self.waiting.bytes()
     }
 
-    /// Bytes and frames in `output` that count towards the bounds.
-    fn moved(&self) -> (usize, usize) {
-        if self.replaying { (0, 0) } else { (self.output.len(), self.frames) }
-    }
-
     /// Bytes and frames that count towards the bounds.
     fn counted(&self) -> (usize, usize) {
-        let (bytes, frames) = self.moved();
-        (bytes + self.waiting.bytes(), frames + self.waiting.frames())
+        let waiting = self.waiting.counted();
+        (self.counted.0 + waiting.0, self.counted.1 + waiting.1)
     }
 }
 
@@ -82,7 +88,14 @@ pub(crate) enum Flushed {
 
 impl Outbox {
     pub(crate) fn new(sink: Box<dyn Sink>) -> Self {
-        Self { queue: None, sink: Some(sink), dirty: false, blocked_since: Stamp::NONE, charge: Charge::default() }
+        Self {
+            queue: None,
+            sink: Some(sink),
+            dirty: false,
+            blocked_since: Stamp::NONE,
+            charge: Charge::default(),
+            told: None,
+        }
     }
 
     fn queue(&mut self) -> &mut Queue {
@@ -92,9 +105,11 @@ impl Outbox {
     /// Queues one frame, written by `encode`; nothing of it if `encode` unwinds.
     pub(crate) fn push(&mut self, encode: impl FnOnce(&mut Output)) {
         let queue = self.queue();
-        if queue.waiting.is_empty() && !queue.replaying {
+        if queue.waiting.is_empty() {
+            let before = queue.output.len();
             push_whole(&mut queue.output, encode);
-            queue.frames += 1;
+            queue.counted.0 += queue.output.len() - before;
+            queue.counted.1 += 1;
         } else {
             let mut output = Output::default();
             push_whole(&mut output, encode);
@@ -105,26 +120,37 @@ impl Outbox {
     /// Queues frames that were encoded elsewhere.
     pub(crate) fn append(&mut self, output: &mut Output, frames: usize) {
         let queue = self.queue();
-        if queue.waiting.is_empty() && !queue.replaying {
+        if queue.waiting.is_empty() {
+            queue.counted.0 += output.len();
+            queue.counted.1 += frames;
             queue.output.append(output);
-            queue.frames += frames;
         } else {
             queue.waiting.keep(std::mem::take(output).into_bytes());
         }
     }
 
-    /// Whether something would be dropped, or the member be disconnected, for one more publication of `size` bytes. Nothing
-    /// is as long as the socket may take what is queued, however much that is.
-    pub(super) fn overflows(&self, size: usize, overflow: Overflow, (bytes, frames): (usize, usize)) -> bool {
+    /// Whether something would be dropped, or the member be disconnected, for one more frame of `size` bytes. Nothing is as long
+    /// as the socket may take what is queued, however much that is.
+    pub(super) fn overflows(
+        &self,
+        kind: &Kind,
+        size: usize,
+        overflow: Overflow,
+        (bytes, frames): (usize, usize),
+    ) -> bool {
         let is_blocked = self.blocked_since.get().is_some();
-        let Some(queue) = &self.queue else { return is_blocked && size > bytes };
+        let is_message = matches!(kind, Kind::Message(_));
+        let Some(queue) = &self.queue else { return is_message && is_blocked && size > bytes };
+        if !is_message {
+            return !queue.waiting.takes_notice(size);
+        }
         let counted = queue.counted();
         let is_replaced = overflow == Overflow::Latest && is_blocked && !queue.waiting.is_empty();
         is_replaced || counted.0 + size > bytes || counted.1 >= frames
     }
 
-    /// Queues a publication behind everything else, within `(bytes, frames)`; else something is dropped as `overflow` says.
-    /// What a socket may take at once has room.
+    /// Queues a message behind everything else, within `(bytes, frames)`; else something is dropped as `overflow` says. What a
+    /// socket may take at once has room.
     pub(super) fn publish(
         &mut self,
         publication: Publication,
@@ -134,14 +160,41 @@ impl Outbox {
     ) -> Result<(), Full> {
         let is_blocked = self.blocked_since.get().is_some();
         let queue = self.queue();
-        let (moved, size) = (queue.moved(), publication.bytes.len());
+        let (moved, size) = (queue.counted, publication.bytes.len());
         let is_first = !is_blocked && queue.is_empty();
         let full = |waiting: &Waiting| {
-            !is_first && (moved.0 + waiting.bytes() + size > bytes || moved.1 + waiting.frames() >= frames)
+            let counted = waiting.counted();
+            !is_first && (moved.0 + counted.0 + size > bytes || moved.1 + counted.1 >= frames)
         };
         // What is old goes for what is new once the socket takes no more, and not before.
         let overflow = if is_blocked || overflow != Overflow::Latest { overflow } else { Overflow::DropOldest };
         queue.waiting.publish(publication, overflow, full, gap)
+    }
+
+    /// Counts a frame of `length` bytes that `from` says to this one alone, unless it has as much waiting as it may have of
+    /// `bounds`.
+    pub(super) fn expect(&mut self, from: ConnectionId, length: usize, bounds: (usize, usize)) -> bool {
+        let told = self.told.get_or_insert_default();
+        let is_taken = told.shares.take(from, length, bounds);
+        told.under_way += usize::from(is_taken);
+        is_taken
+    }
+
+    /// Queues a frame that was expected, if any more is.
+    pub(super) fn tell(&mut self, from: ConnectionId, frame: Bytes, is_open: bool) {
+        // None if it was closed meanwhile.
+        let Some(told) = &mut self.told else { return };
+        told.under_way -= 1;
+        if is_open {
+            self.queue().waiting.tell(frame, from);
+        } else {
+            give_back(&mut self.told, from, frame.len());
+        }
+    }
+
+    /// Whether a frame that was expected is still on its way.
+    pub(super) fn expects(&self) -> bool {
+        self.told.as_ref().is_some_and(|told| told.under_way > 0)
     }
 
     /// What stands behind everything else: kept frames, replays and gaps.
@@ -254,7 +307,7 @@ impl Outbox {
         if cut > taken {
             let queue = self.queue();
             queue.output.share(bytes.slice(taken..cut));
-            queue.frames = 1;
+            queue.counted = (cut - taken, 1);
         }
         Ok((cut, flushed))
     }
@@ -326,8 +379,10 @@ impl Outbox {
         };
         if queue.output.is_empty() {
             // What cannot be told ends the connection, as an outbox that is full does.
-            (queue.frames, queue.replaying) = match queue.waiting.refill(&mut queue.output) {
-                Ok(refilled) => refilled,
+            let told = &mut self.told;
+            queue.counted = match queue.waiting.refill(&mut queue.output, |from, length| give_back(told, from, length))
+            {
+                Ok(counted) => counted,
                 Err(Full) => return Poll::Ready(Err(io::ErrorKind::QuotaExceeded.into())),
             };
             if queue.output.is_empty() {
@@ -355,7 +410,8 @@ impl Outbox {
             self.queue = None;
         } else {
             // In proportion, since nobody looks for frames in what is written: 0 when the output is empty.
-            queue.frames = (queue.frames * queue.output.len()).div_ceil(before);
+            let rest = |counted: usize| (counted * queue.output.len()).div_ceil(before);
+            queue.counted = (rest(queue.counted.0), rest(queue.counted.1));
         }
         Poll::Ready(Ok(()))
     }
@@ -371,7 +427,18 @@ impl Outbox {
         self.queue = None;
         self.blocked_since = Stamp::NONE;
         self.sink = None;
+        self.told = None;
         unwritten
+    }
+}
+
+/// Takes a frame of `from` off again.
+fn give_back(told: &mut Option<Box<Told>>, from: ConnectionId, length: usize) {
+    if let Some(known) = told {
+        known.shares.give_back(from, length);
+        if known.shares.is_empty() {
+            *told = None;
+        }
     }
 }
 

@@ -106,14 +106,6 @@ struct State {
     /// When it was asked for a sign of life.
     pinged: Stamp,
     input_charge: super::budget::Charge,
-    told: Told,
-}
-
-/// Frames from elsewhere that are on their way through the tick.
-#[derive(Default)]
-struct Told {
-    bytes: u32,
-    frames: u32,
 }
 
 impl Peer {
@@ -148,7 +140,6 @@ impl Peer {
                 returned: None,
                 pinged: Stamp::NONE,
                 input_charge: super::budget::Charge::default(),
-                told: Told::default(),
             }),
         })
     }

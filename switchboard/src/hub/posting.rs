@@ -1,6 +1,7 @@
 //! What goes to all members of a room, and its bytes in each wire form, made once and shared by all.
 
 use super::Envelope;
+use super::presence::Change;
 use crate::sync::Mutex;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -117,7 +118,17 @@ pub(super) struct Posting {
 
 pub(super) enum Told {
     Message(Arc<Message>),
-    Notice(Notice),
+    /// Of who came, went or took another name, and how many members there are then.
+    Notice(Notice, usize),
+}
+
+/// What a posting is to a member.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Kind {
+    /// A message, of this number.
+    Message(u64),
+    /// A notice of a change among the members.
+    Notice(Change),
 }
 
 /// Identifies a membership among all of a process.
@@ -133,7 +144,15 @@ impl Posting {
     pub(super) fn seq(&self) -> Option<u64> {
         match &self.told {
             Told::Message(message) => Some(message.id.seq),
-            Told::Notice(_) => None,
+            Told::Notice(..) => None,
+        }
+    }
+
+    /// What it is to a member.
+    pub(super) fn kind(&self) -> Kind {
+        match &self.told {
+            Told::Message(message) => Kind::Message(message.id.seq),
+            Told::Notice(notice, members) => Kind::Notice(Change::of(notice, *members)),
         }
     }
 
@@ -141,7 +160,7 @@ impl Posting {
     pub(super) fn bytes(&self) -> usize {
         match &self.told {
             Told::Message(message) => message.payload.len() + size_of::<Message>(),
-            Told::Notice(_) => size_of::<Notice>(),
+            Told::Notice(..) => size_of::<Notice>(),
         }
     }
 
@@ -153,7 +172,7 @@ impl Posting {
         }
         let wire = match &self.told {
             Told::Message(message) => form.message(message),
-            Told::Notice(notice) => form.notice(notice).map_or(Wire::Silent, Wire::Frame),
+            Told::Notice(notice, _) => form.notice(notice).map_or(Wire::Silent, Wire::Frame),
         };
         wires.push((form, wire.clone()));
         wire

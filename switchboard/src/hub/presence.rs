@@ -1,5 +1,5 @@
-//! Who came to a room and who went since its members were last told of it: the first is told at once, and those who follow
-//! within a second together at its end.
+//! Who came to a room, went, or took another name since its members were last told of it: the first is told at once, and those
+//! who follow within a second together at its end.
 //!
 //! Knows no clock and no members: it is told the time, and says what whom is to be told.
 
@@ -15,14 +15,56 @@ const NAMED_MEMBERS: usize = 50;
 /// Join and leave notices come at most this often.
 const INTERVAL: Duration = Duration::from_secs(1);
 
+/// And within that time, at most so many of other names: what follows is counted.
+const NAMED_RENAMES: u32 = 10;
+
+/// How many came, went and took other names, and how many there were then.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Change {
+    joined: usize,
+    left: usize,
+    renamed: usize,
+    members: usize,
+}
+
+impl Change {
+    /// What `notice` tells, when there were so many `members`.
+    pub(super) fn of(notice: &Notice, members: usize) -> Self {
+        let (joined, left, renamed) = match notice {
+            Notice::Joined { .. } => (1, 0, 0),
+            Notice::Left { .. } => (0, 1, 0),
+            Notice::Renamed { .. } => (0, 0, 1),
+            Notice::Presence { joined, left, renamed, .. } => (*joined, *left, *renamed),
+            Notice::Gap { .. } | Notice::Reset { .. } | Notice::Closed { .. } => (0, 0, 0),
+        };
+        Self { joined, left, renamed, members }
+    }
+
+    /// Counts what came after it too.
+    pub(super) fn add(&mut self, later: Self) {
+        self.joined += later.joined;
+        self.left += later.left;
+        self.renamed += later.renamed;
+        self.members = later.members;
+    }
+
+    pub(super) fn notice(self, room: RoomName) -> Notice {
+        let Self { joined, left, renamed, members } = self;
+        Notice::Presence { room, joined, left, renamed, members }
+    }
+}
+
 /// What nobody was told yet, and when somebody was last.
 #[derive(Default)]
 pub(super) struct Presence {
     told: Option<Instant>,
     joined: HashSet<MembershipId>,
     left: usize,
+    renamed: usize,
     /// The only one, if it was only one.
     only: Option<Notice>,
+    /// Since when names are counted, and how many others were told at once.
+    naming: Option<(Instant, u32)>,
     /// Since when a sweep is to tell.
     due: Option<Instant>,
 }
@@ -57,7 +99,12 @@ impl Presence {
             Notice::Joined { .. } => _ = self.joined.insert(member),
             _ => self.left += 1,
         }
-        self.only = (self.joined.len() + self.left == 1).then_some(notice);
+        self.only = (self.joined.len() + self.left + self.renamed == 1).then_some(notice);
+        self.later(now)
+    }
+
+    /// What was noted is told by a sweep.
+    fn later(&mut self, now: Instant) -> When {
         // The sweep that was asked may have ended with its server.
         if self.due.is_none_or(|due| now - due > 2 * INTERVAL) {
             self.due = Some(now);
@@ -66,9 +113,16 @@ impl Presence {
         When::Later
     }
 
-    /// A member is called `to` from now on. Says whether the others know it by the name until now: if they were not told
-    /// yet that it came, they will be by its new one.
-    pub(super) fn rename(&mut self, member: MembershipId, to: &UserName) -> bool {
+    /// A member took another name, as `notice` says that has `to`; there are so many `members` then. None if the others were
+    /// not told yet that it came: they will be by its new one.
+    pub(super) fn rename(
+        &mut self,
+        notice: Notice,
+        to: &UserName,
+        member: MembershipId,
+        members: usize,
+        now: Instant,
+    ) -> Option<When> {
         let is_known = !self.joined.contains(&member);
         match &mut self.only {
             Some(Notice::Joined { name, .. }) if !is_known => name.clone_from(to),
@@ -76,18 +130,28 @@ impl Presence {
             Some(Notice::Left { name, .. }) if name == to => self.only = None,
             _ => {}
         }
-        is_known
+        if !is_known {
+            return None;
+        }
+        let (since, named) = self.naming.filter(|(since, _)| now - *since < INTERVAL).unwrap_or((now, 0));
+        if members <= NAMED_MEMBERS && named < NAMED_RENAMES {
+            self.naming = Some((since, named + 1));
+            return Some(When::Now(notice));
+        }
+        self.renamed += 1;
+        self.only = None;
+        Some(self.later(now))
     }
 
     /// Gives out what is to be told, if anything is, to so many `members` of `room`.
     pub(super) fn take(&mut self, room: &RoomName, members: usize, now: Instant) -> Option<Summary> {
         self.due?;
-        let Self { joined, left, only, .. } = std::mem::take(self);
-        self.told = Some(now);
-        let count = |joined| Notice::Presence { room: room.clone(), joined, left, members };
+        let Self { joined, left, renamed, only, naming, .. } = std::mem::take(self);
+        (self.told, self.naming) = (Some(now), naming);
+        let count = |joined| Notice::Presence { room: room.clone(), joined, left, renamed, members };
         let to_others = only.filter(|_| members <= NAMED_MEMBERS).unwrap_or_else(|| count(joined.len()));
         let others = joined.len().saturating_sub(1);
-        let to_joined = (!joined.is_empty() && others + left > 0).then(|| count(others));
+        let to_joined = (!joined.is_empty() && others + left + renamed > 0).then(|| count(others));
         Some(Summary { joined, to_others, to_joined })
     }
 }

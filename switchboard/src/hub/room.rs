@@ -248,7 +248,10 @@ impl RoomInner {
             return;
         }
         match state.presence.note(notice, member, state.members.len(), Instant::now()) {
-            When::Now(notice) => self.post(state, &Posting::new(Told::Notice(notice), None)),
+            When::Now(notice) => {
+                let members = state.members.len();
+                self.post(state, &Posting::new(Told::Notice(notice, members), None));
+            }
             When::AtSweep => tick.present_later(Arc::downgrade(self)),
             When::Later => {}
         }
@@ -259,7 +262,7 @@ impl RoomInner {
         let mut state = self.state.lock();
         let members = state.members.len();
         let Some(summary) = state.presence.take(&self.name, members, Instant::now()) else { return };
-        let posting = |notice| Posting::new(Told::Notice(notice), None);
+        let posting = |notice| Posting::new(Told::Notice(notice, members), None);
         let (joined, to_others) = (Arc::new(summary.joined), posting(summary.to_others));
         let to_joined = summary.to_joined.map(posting);
         for (tick, _) in &state.ticks {
@@ -269,12 +272,15 @@ impl RoomInner {
     }
 
     /// Tells the others that a member has another name, if they know it by the one until now.
-    pub(super) fn renamed(&self, member: MembershipId, from: UserName) {
+    pub(super) fn renamed(self: &Arc<Self>, member: MembershipId, from: UserName, tick: &Tick) {
         let mut state = self.state.lock();
         let Some(to) = state.name(member) else { return };
-        if state.presence.rename(member, &to) {
-            let notice = Notice::Renamed { room: self.name.clone(), from, to };
-            self.post(&state, &Posting::new(Told::Notice(notice), Some(member)));
+        let (members, now) = (state.members.len(), Instant::now());
+        let notice = Notice::Renamed { room: self.name.clone(), from, to: to.clone() };
+        match state.presence.rename(notice, &to, member, members, now) {
+            Some(When::Now(notice)) => self.post(&state, &Posting::new(Told::Notice(notice, members), Some(member))),
+            Some(When::AtSweep) => tick.present_later(Arc::downgrade(self)),
+            Some(When::Later) | None => {}
         }
     }
 

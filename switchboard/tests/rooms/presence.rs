@@ -146,6 +146,30 @@ async fn who_goes_untold_is_told_by_its_last_name_and_not_mixed_up_with_who_take
 }
 
 #[tokio::test(start_paused = true)]
+async fn many_new_names_in_a_second_are_counted_together() {
+    let mut node = Node::start().await;
+    let (lobby, mut observer) = observing(&mut node, Format::Text).await;
+    let eve = node.join(&lobby, Format::Text, Join::default()).await;
+    sleep(secs(2)).await;
+    observer.heard().await;
+    let rename = |number: u32| {
+        let from = eve.me.rename(user(&format!("eve-{number}"))).unwrap();
+        eve.seat.renamed(from);
+    };
+    (0..25).for_each(rename);
+    let notices = observer.heard().await;
+    assert_eq!((notices.len(), notices[9].as_str()), (10, "* [lobby] eve-8 is now eve-9"));
+    sleep(secs(1)).await;
+    assert_eq!(observer.heard().await, ["* [lobby] 0 joined, 0 left, 15 renamed: 2 members"]);
+    rename(25);
+    assert_eq!(observer.heard().await, ["* [lobby] eve-24 is now eve-25"]);
+    (26..40).for_each(rename);
+    drop(eve);
+    sleep(secs(2)).await;
+    assert_eq!(observer.heard().await.last().unwrap(), "* [lobby] 0 joined, 1 left, 5 renamed: 1 member");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_large_room_only_counts() {
     let mut node = Node::start().await;
     let (lobby, mut observer) = observing(&mut node, Format::Text).await;
@@ -159,6 +183,10 @@ async fn a_large_room_only_counts() {
     assert_eq!(observer.heard().await, [""; 0]);
     sleep(secs(1)).await;
     assert_eq!(observer.heard().await, ["* [lobby] 1 joined, 0 left: 52 members"]);
+    let renamed = members.last().unwrap();
+    renamed.seat.renamed(renamed.me.rename(user("bob")).unwrap());
+    sleep(secs(1)).await;
+    assert_eq!(observer.heard().await, ["* [lobby] 0 joined, 0 left, 1 renamed: 52 members"]);
     members.pop();
     sleep(secs(1)).await;
     assert_eq!(observer.heard().await, ["* [lobby] 0 joined, 1 left: 51 members"]);

@@ -1,9 +1,13 @@
 //! What waits behind the bytes that are being written, frame by frame: publications can still be dropped here.
 //!
-//! Never dropped are answers and notices. Where publications were dropped a gap stands in their place, which is told to
-//! the member when its turn comes: how many, and from which number.
+//! Where messages were dropped a gap stands in their place, which is told to the member when its turn comes: how many, and from
+//! which number. Notices of who came and went are counted instead of queued where there are many, and what others said to this
+//! one alone is bounded by whoever queues it. Neither takes room from messages, so that neither ends a member that stays for
+//! what it loses. Answers are never dropped.
 
-use crate::hub::posting::{Form, MembershipId};
+use crate::hub::peer::ConnectionId;
+use crate::hub::posting::{Form, Kind, MembershipId};
+use crate::hub::presence::Change;
 use crate::hub::replay::Replay;
 use crate::hub::room::Overflow;
 use bytes::Bytes;
@@ -13,23 +17,22 @@ use switchboard_proto::{Notice, Output, RoomName};
 /// Bytes moved to the output at a time. What has been moved is no longer dropped, so this is how stale it may get.
 const REFILL_BYTES: usize = 64 << 10;
 
-/// Notices and answers that a full outbox takes on top; a member that reads so little is disconnected.
-const KEPT_FRAMES: usize = 256;
+/// Notices that wait, and their bytes; those that follow are counted.
+const NOTICES: (usize, usize) = (256, 32 << 10);
 
 /// One frame of a batch.
 pub(crate) struct Frame {
     pub(crate) start: usize,
     pub(crate) end: usize,
-    /// The message's number; none for a notice.
-    pub(crate) seq: Option<u64>,
+    pub(crate) kind: Kind,
     pub(crate) except: Option<MembershipId>,
 }
 
-/// One frame of a room's for one member.
+/// One message of a room's for one member.
 pub(crate) struct Publication {
     pub(crate) bytes: Bytes,
     pub(crate) member: MembershipId,
-    pub(crate) seq: Option<u64>,
+    pub(crate) seq: u64,
 }
 
 /// Messages that a member lost: so many of those from a number on that it would have got.
@@ -41,17 +44,29 @@ pub(crate) struct Gap {
     pub(crate) from_seq: u64,
 }
 
+/// What a member was not told of who came and went.
+pub(crate) struct Summary {
+    pub(crate) member: MembershipId,
+    pub(crate) form: Form,
+    pub(crate) room: RoomName,
+    pub(crate) change: Change,
+}
+
 /// The member cannot stay: it lost a message, and nothing may be dropped for it.
 #[derive(Debug)]
 pub(crate) struct Full;
 
 enum Entry {
-    /// An answer, or a notice: never dropped.
+    /// An answer: never dropped.
     Kept(Bytes),
+    /// What another connection said to this one alone.
+    Told(Bytes, ConnectionId),
     Publication(Publication),
     /// Messages from the room's history, drawn and encoded only when their turn comes.
-    Replay(Replay, Form),
+    Replay(Box<(Replay, Form)>),
     Gap(Box<Gap>),
+    Notice(Bytes),
+    Summary(Box<Summary>),
 }
 
 /// Frames in order.
@@ -59,9 +74,12 @@ enum Entry {
 pub(crate) struct Waiting {
     entries: VecDeque<Entry>,
     bytes: usize,
-    /// Replays, which the room holds anyway, and gaps, which stand for what is not there: neither counts as queued.
-    uncounted: usize,
-    kept: usize,
+    /// Entries, and bytes of theirs, that do not count towards the outbox's bounds: replays, which the room holds anyway, gaps
+    /// and summaries, which stand for what is not there, and what has bounds of its own.
+    uncounted: (usize, usize),
+    /// Notices, and their bytes.
+    notices: (usize, usize),
+    summaries: usize,
 }
 
 impl Waiting {
@@ -77,20 +95,62 @@ impl Waiting {
         self.entries.len() * size_of::<Entry>()
     }
 
-    pub(crate) fn frames(&self) -> usize {
-        self.entries.len() - self.uncounted
+    /// Bytes and frames that count towards the outbox's bounds.
+    pub(crate) fn counted(&self) -> (usize, usize) {
+        (self.bytes - self.uncounted.1, self.entries.len() - self.uncounted.0)
     }
 
     /// Queues a frame that is never dropped.
     pub(crate) fn keep(&mut self, bytes: Bytes) {
         self.bytes += bytes.len();
-        self.kept += 1;
         self.entries.push_back(Entry::Kept(bytes));
     }
 
+    pub(crate) fn tell(&mut self, bytes: Bytes, from: ConnectionId) {
+        let length = bytes.len();
+        self.push_uncounted(Entry::Told(bytes, from), length);
+    }
+
     pub(crate) fn replay(&mut self, replay: Replay, form: Form) {
-        self.uncounted += 1;
-        self.entries.push_back(Entry::Replay(replay, form));
+        self.push_uncounted(Entry::Replay(Box::new((replay, form))), 0);
+    }
+
+    fn push_uncounted(&mut self, entry: Entry, bytes: usize) {
+        self.bytes += bytes;
+        self.uncounted.0 += 1;
+        self.uncounted.1 += bytes;
+        self.entries.push_back(entry);
+    }
+
+    /// Whether one more notice is queued rather than counted.
+    pub(crate) fn takes_notice(&self, size: usize) -> bool {
+        self.notices.0 < NOTICES.0 && self.notices.1 + size <= NOTICES.1
+    }
+
+    /// Queues a notice, or counts it, if there are too many; and those behind it too, until that is told, or they would seem to
+    /// come after it.
+    pub(crate) fn notify(&mut self, bytes: Bytes, summary: Summary) {
+        if let Some(earlier) = self.summary_of(summary.member) {
+            return earlier.change.add(summary.change);
+        }
+        let length = bytes.len();
+        if self.takes_notice(length) {
+            self.notices.0 += 1;
+            self.notices.1 += length;
+            return self.push_uncounted(Entry::Notice(bytes), length);
+        }
+        self.summaries += 1;
+        self.push_uncounted(Entry::Summary(Box::new(summary)), 0);
+    }
+
+    fn summary_of(&mut self, member: MembershipId) -> Option<&mut Summary> {
+        if self.summaries == 0 {
+            return None;
+        }
+        self.entries.iter_mut().rev().find_map(|entry| match entry {
+            Entry::Summary(summary) if summary.member == member => Some(&mut **summary),
+            _ => None,
+        })
     }
 
     /// Queues a publication; if there is no room for it (`full`, asked again after each drop) something is dropped as
@@ -102,15 +162,9 @@ impl Waiting {
         full: impl Fn(&Self) -> bool,
         gap: impl Fn(u64) -> Gap,
     ) -> Result<(), Full> {
-        let Some(seq) = publication.seq else {
-            if self.kept >= KEPT_FRAMES && full(self) {
-                return Err(Full);
-            }
-            self.keep(publication.bytes);
-            return Ok(());
-        };
         let oldest = |waiting: &Self| {
-            let is_one = |entry: &Entry| matches!(entry, Entry::Publication(other) if other.member == publication.member && other.seq.is_some());
+            let is_one =
+                |entry: &Entry| matches!(entry, Entry::Publication(other) if other.member == publication.member);
             waiting.entries.iter().position(is_one)
         };
         if overflow == Overflow::Latest {
@@ -128,7 +182,7 @@ impl Waiting {
             if overflow == Overflow::Disconnect {
                 return Err(Full);
             }
-            self.lose(gap(seq));
+            self.lose(gap(publication.seq));
             return Ok(());
         }
         self.bytes += publication.bytes.len();
@@ -138,7 +192,7 @@ impl Waiting {
 
     /// Puts a gap where a publication stood.
     fn drop_at(&mut self, place: usize, gap: &impl Fn(u64) -> Gap) {
-        let Entry::Publication(Publication { bytes, seq: Some(seq), member }) = &self.entries[place] else {
+        let Entry::Publication(Publication { bytes, seq, member }) = &self.entries[place] else {
             unreachable!("only messages are dropped")
         };
         self.bytes -= bytes.len();
@@ -148,7 +202,7 @@ impl Waiting {
             self.entries.remove(place);
         } else {
             self.entries[place] = Entry::Gap(Box::new(gap(seq)));
-            self.uncounted += 1;
+            self.uncounted.0 += 1;
         }
     }
 
@@ -158,8 +212,7 @@ impl Waiting {
             last.lost += gap.lost;
             return;
         }
-        self.uncounted += 1;
-        self.entries.push_back(Entry::Gap(Box::new(gap)));
+        self.push_uncounted(Entry::Gap(Box::new(gap)), 0);
     }
 
     /// The gap that takes in what `member` loses at `place`: its last one, if it gets nothing of the room's in between. So
@@ -176,56 +229,83 @@ impl Waiting {
         None
     }
 
-    /// Moves frames to the empty `output`, replays or others. Says how many, and whether they are replays; or that the member
-    /// cannot stay, since some are gone and it cannot be told.
-    pub(crate) fn refill(&mut self, output: &mut Output) -> Result<(usize, bool), Full> {
-        let mut frames = 0;
-        while let Some(Entry::Replay(replay, form)) = self.entries.front_mut() {
-            frames += replay.draw(*form, REFILL_BYTES, output).map_err(|_| Full)?;
-            if replay.is_over() {
-                self.uncounted -= 1;
-                self.entries.pop_front();
-            }
-            if output.len() >= REFILL_BYTES {
-                break;
-            }
-        }
-        if !output.is_empty() {
-            self.give_back();
-            return Ok((frames, true));
-        }
-        let is_replay = |entry: &mut Entry| matches!(entry, Entry::Replay(..));
+    /// Moves frames to the empty `output`. Says how many bytes and frames of them count towards the outbox's bounds, and calls
+    /// `told` with whose was said to this one alone, and how long it was. Or the member cannot stay, since messages are gone and
+    /// it cannot be told.
+    pub(crate) fn refill(
+        &mut self,
+        output: &mut Output,
+        mut told: impl FnMut(ConnectionId, usize),
+    ) -> Result<(usize, usize), Full> {
+        let mut counted = (0, 0);
         while output.len() < REFILL_BYTES
-            && let Some(entry) = self.entries.pop_front_if(|entry| !is_replay(entry))
+            && let Some(entry) = self.entries.front_mut()
         {
-            frames += 1;
-            match entry {
-                Entry::Kept(bytes) => {
-                    self.kept -= 1;
-                    self.bytes -= bytes.len();
-                    output.share(bytes);
-                }
-                Entry::Publication(Publication { bytes, .. }) => {
-                    self.bytes -= bytes.len();
-                    output.share(bytes);
-                }
-                Entry::Replay(..) => unreachable!("it is not taken here"),
-                Entry::Gap(gap) => {
-                    self.uncounted -= 1;
-                    let notice = Notice::Gap { room: gap.room, lost: gap.lost, from_seq: gap.from_seq };
-                    if let Some(bytes) = gap.form.notice(&notice) {
-                        output.share(bytes);
-                    }
+            if let Entry::Replay(behind) = entry {
+                let (replay, form) = &mut **behind;
+                replay.draw(*form, REFILL_BYTES, output).map_err(|_| Full)?;
+                if !replay.is_over() {
+                    break;
                 }
             }
+            let Some(entry) = self.entries.pop_front() else { break };
+            let length = self.move_out(entry, output, &mut told);
+            if let Some(length) = length {
+                counted = (counted.0 + length, counted.1 + 1);
+            }
         }
-        self.give_back();
-        Ok((frames, false))
-    }
-
-    fn give_back(&mut self) {
         if self.entries.is_empty() {
             self.entries = VecDeque::new();
         }
+        Ok(counted)
+    }
+
+    /// Moves one frame to `output`, and says how long it is if it counts.
+    fn move_out(
+        &mut self,
+        entry: Entry,
+        output: &mut Output,
+        told: &mut impl FnMut(ConnectionId, usize),
+    ) -> Option<usize> {
+        let (bytes, is_counted) = match entry {
+            Entry::Kept(bytes) | Entry::Publication(Publication { bytes, .. }) => (Some(bytes), true),
+            Entry::Told(bytes, from) => {
+                told(from, bytes.len());
+                (Some(bytes), false)
+            }
+            Entry::Notice(bytes) => {
+                self.notices.0 -= 1;
+                self.notices.1 -= bytes.len();
+                (Some(bytes), false)
+            }
+            Entry::Summary(summary) => {
+                self.summaries -= 1;
+                return self.move_notice(summary.form, &summary.change.notice(summary.room), output);
+            }
+            Entry::Gap(gap) => {
+                let notice = Notice::Gap { room: gap.room, lost: gap.lost, from_seq: gap.from_seq };
+                return self.move_notice(gap.form, &notice, output);
+            }
+            Entry::Replay(_) => (None, false),
+        };
+        let length = bytes.as_ref().map_or(0, Bytes::len);
+        self.bytes -= length;
+        if !is_counted {
+            self.uncounted.0 -= 1;
+            self.uncounted.1 -= length;
+        }
+        if let Some(bytes) = bytes {
+            output.share(bytes);
+        }
+        is_counted.then_some(length)
+    }
+
+    /// Moves what stands for something that is not there.
+    fn move_notice(&mut self, form: Form, notice: &Notice, output: &mut Output) -> Option<usize> {
+        self.uncounted.0 -= 1;
+        if let Some(bytes) = form.notice(notice) {
+            output.share(bytes);
+        }
+        None
     }
 }

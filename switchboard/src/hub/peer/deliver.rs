@@ -1,9 +1,9 @@
 //! What rooms and other connections send to a peer. The worker's tick delivers; nothing here waits.
 
-use super::{CLOSING, FINISHED, Peer, State, bump, reason_of, wake};
+use super::{CLOSING, ConnectionId, FINISHED, Peer, State, bump, reason_of, wake};
 use crate::hub::fanout::{Batch, Entry};
-use crate::hub::outbox::{Flushed, Gap};
-use crate::hub::posting::{Form, MembershipId};
+use crate::hub::outbox::{Flushed, Gap, Outbox, Publication, Summary};
+use crate::hub::posting::{Form, Kind, MembershipId};
 use crate::hub::replay::Replay;
 use crate::hub::room::Overflow;
 use bytes::Bytes;
@@ -11,6 +11,9 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use switchboard_proto::{CloseReason, Format, Notice, RoomName};
+
+/// Of the outbox's bounds, the part that is for what others say to one connection alone.
+const TOLD_PART: usize = 4;
 
 /// Why a frame from elsewhere was not taken.
 pub(in crate::hub) enum Untold {
@@ -56,32 +59,36 @@ impl Peer {
         }
         let limits = &self.listener.limits;
         let bounds = (limits.outbox_bytes, limits.outbox_frames);
-        for publication in batch.publications(member, taken) {
-            if !offered && state.outbox.overflows(publication.bytes.len(), overflow, bounds) {
-                match self.make_room(&mut state, publication.bytes.len(), overflow, bounds) {
+        let form = batch.form;
+        for (kind, bytes) in batch.frames_for(member, taken) {
+            let overflows = |outbox: &Outbox| outbox.overflows(&kind, bytes.len(), overflow, bounds);
+            if !offered && overflows(&state.outbox) {
+                match self.make_room(&mut state, overflows) {
                     Ok(has_room) => offered = !has_room,
                     Err(error) => return self.end_locked(&mut state, reason_of(&error)),
                 }
             }
-            let gap = |from_seq| Gap { member, form: batch.form, room: room.clone(), lost: 1, from_seq };
-            if state.outbox.publish(publication, overflow, bounds, gap).is_err() {
-                return self.end_locked(&mut state, CloseReason::SlowConsumer);
-            }
             bump(&self.traffic.frames_out, 1);
+            match kind {
+                Kind::Notice(change) => {
+                    state.outbox.waiting().notify(bytes, Summary { member, form, room: room.clone(), change });
+                }
+                Kind::Message(seq) => {
+                    let gap = |from_seq| Gap { member, form, room: room.clone(), lost: 1, from_seq };
+                    let publication = Publication { bytes, member, seq };
+                    if state.outbox.publish(publication, overflow, bounds, gap).is_err() {
+                        return self.end_locked(&mut state, CloseReason::SlowConsumer);
+                    }
+                }
+            }
         }
         self.queued(&mut state);
     }
 
     /// Offers the socket what is queued, since something would be dropped else: overflow is for members whose socket takes no
-    /// more. Says whether there is room for `size` bytes now; if not, it need not be asked again in this call.
-    fn make_room(
-        self: &Arc<Self>,
-        state: &mut State,
-        size: usize,
-        overflow: Overflow,
-        bounds: (usize, usize),
-    ) -> io::Result<bool> {
-        while state.outbox.overflows(size, overflow, bounds) {
+    /// more. Says whether the outbox does not overflow now; if it does, the socket need not be asked again in this call.
+    fn make_room(self: &Arc<Self>, state: &mut State, overflows: impl Fn(&Outbox) -> bool) -> io::Result<bool> {
+        while overflows(&state.outbox) {
             let was_blocked = state.outbox.blocked_since().is_some();
             let mut written = 0;
             let flushed = state.outbox.try_flush(self.tick.now(), &mut written)?;
@@ -133,38 +140,35 @@ impl Peer {
         self.queued(&mut state);
     }
 
-    /// Sends one frame from elsewhere, behind what was published before it. What is taken is sent, however soon the handler
-    /// finishes.
-    pub(in crate::hub) fn tell(self: &Arc<Self>, frame: Bytes) -> Result<(), Untold> {
+    /// Sends one frame of another connection's, behind what was published before it. What is taken is sent, however soon the
+    /// handler finishes. All that is said so has a part of the outbox's bounds for itself: it ends nobody, and takes the place
+    /// of no message.
+    pub(in crate::hub) fn tell(self: &Arc<Self>, from: ConnectionId, frame: Bytes) -> Result<(), Untold> {
         let limits = &self.listener.limits;
+        let bounds = (limits.outbox_bytes.div_ceil(TOLD_PART), limits.outbox_frames.div_ceil(TOLD_PART));
         let mut state = self.state.lock();
         if self.is(CLOSING) {
             return Err(Untold::Closing);
         }
-        // What is on its way counts as queued.
-        let (bytes, frames) = state.outbox.room(limits.outbox_bytes, limits.outbox_frames);
-        if self.is(FINISHED) || state.told.bytes as usize >= bytes || state.told.frames as usize >= frames {
+        if self.is(FINISHED) || !state.outbox.expect(from, frame.len(), bounds) {
             return Err(Untold::Full);
         }
-        state.told.bytes += frame.len() as u32;
-        state.told.frames += 1;
         drop(state);
-        self.tick.post(Entry::Direct { peer: Arc::clone(self), frame });
+        self.tick.post(Entry::Direct { peer: Arc::clone(self), from, frame });
         Ok(())
     }
 
     /// Queues one frame that was told.
-    pub(in crate::hub) fn queue(self: &Arc<Self>, frame: Bytes) {
+    pub(in crate::hub) fn queue(self: &Arc<Self>, from: ConnectionId, frame: Bytes) {
         let mut state = self.state.lock();
-        state.told.bytes -= frame.len() as u32;
-        state.told.frames -= 1;
-        if self.is(CLOSING | FINISHED) {
+        let is_open = !self.is(CLOSING | FINISHED);
+        state.outbox.tell(from, frame, is_open);
+        if !is_open {
             return;
         }
-        state.outbox.push(|output| output.share(frame));
         self.queued(&mut state);
         bump(&self.traffic.frames_out, 1);
-        if state.told.frames == 0 {
+        if !state.outbox.expects() {
             wake(state.driver.as_ref());
         }
     }
@@ -193,6 +197,6 @@ impl Peer {
 
     /// Whether something may still be delivered: from a room that it has left, or from somebody who was told that it will be.
     pub(crate) fn is_owed(&self) -> bool {
-        !self.is(CLOSING) && (self.leaving.load(Ordering::Acquire) > 0 || self.state.lock().told.frames > 0)
+        !self.is(CLOSING) && (self.leaving.load(Ordering::Acquire) > 0 || self.state.lock().outbox.expects())
     }
 }
