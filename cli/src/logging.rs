@@ -1,10 +1,19 @@
 //! The log on stderr: which events, in which form, through a bounded writer that never makes a worker wait.
+//!
+//! Here every value is escaped, whoever it came from: nothing that is logged drives a terminal or forges a line.
 
 mod writer;
 
-use std::io::{IsTerminal as _, Write as _};
+use std::fmt;
+use std::io::{self, IsTerminal as _};
 use std::sync::Arc;
+use switchboard::Escaped;
+use tracing::field::Field;
+use tracing_subscriber::field::MakeExt as _;
 use tracing_subscriber::filter::{EnvFilter, LevelFilter};
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::{Writer, debug_fn};
+use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use writer::Lines;
@@ -61,27 +70,115 @@ pub(crate) struct Log {
 
 impl Log {
     /// Starts to log. `filter` has passed [`check_filter`].
-    pub(crate) fn start(filter: &str, format: Format) -> std::io::Result<Self> {
-        let lines = Lines::start(std::io::stderr())?;
+    pub(crate) fn start(filter: &str, format: Format) -> io::Result<Self> {
+        let told = match format {
+            Format::Text => lost_text,
+            Format::Json => lost_json,
+        };
+        let lines = Lines::start(io::stderr(), told)?;
         // no-color.org: set to anything but nothing.
         let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        let colours = !plain && std::io::stderr().is_terminal();
-        let layer = tracing_subscriber::fmt::layer().with_writer(Arc::clone(&lines));
+        let colours = !plain && io::stderr().is_terminal();
+        let layer = tracing_subscriber::fmt::layer();
         let registry = tracing_subscriber::registry().with(EnvFilter::new(directives(filter)));
         match format {
-            Format::Text => registry.with(layer.with_ansi(colours).with_target(false).compact()).init(),
-            Format::Json => registry.with(layer.json().flatten_event(true)).init(),
+            Format::Text => {
+                let layer = layer.with_ansi(colours).with_target(false).compact();
+                let layer = layer.fmt_fields(debug_fn(field).delimited(" "));
+                registry.with(layer.with_writer(Arc::clone(&lines))).init();
+            }
+            Format::Json => {
+                let layer = layer.json().flatten_event(true);
+                registry.with(layer.with_writer(Objects(Arc::clone(&lines)))).init();
+            }
         }
         Ok(Self { lines })
     }
 
-    /// Writes what waits, and says how much was never written.
+    /// Writes what waits.
     pub(crate) fn finish(self) {
-        if let Some(dropped @ 1..) = self.lines.finish() {
-            // Nobody is left to tell if stderr is closed.
-            let _ = writeln!(std::io::stderr(), "{dropped} log lines were dropped: stderr did not take them in time");
+        // Lines that nobody could be told of were refused by stderr, which would refuse to say so as well.
+        let _ = self.lines.finish();
+    }
+}
+
+/// A field as text.
+fn field(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
+    let value = format!("{value:?}");
+    let value = Escaped(value.as_bytes());
+    match field.name() {
+        "message" => write!(writer, "{value}"),
+        name if writer.has_ansi_escapes() => write!(writer, "\u{1b}[3m{name}\u{1b}[0m\u{1b}[2m=\u{1b}[0m{value}"),
+        name => write!(writer, "{name}={value}"),
+    }
+}
+
+/// Lines that are objects.
+struct Objects(Arc<Lines>);
+
+impl<'a> MakeWriter<'a> for Objects {
+    type Writer = Object<'a>;
+
+    fn make_writer(&'a self) -> Object<'a> {
+        Object(&self.0)
+    }
+}
+
+/// A line that is an object. JSON has only the first 32 control characters escaped.
+struct Object<'a>(&'a Lines);
+
+impl io::Write for Object<'_> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        if line.iter().all(|byte| (b' '..=b'~').contains(byte) || *byte == b'\n') {
+            return self.0.write(line);
+        }
+        let count = line.len();
+        let (line, end) = line.strip_suffix(b"\n").map_or((line, ""), |line| (line, "\n"));
+        let escaped = escaped_object(&String::from_utf8_lossy(line));
+        self.0.write_all((escaped + end).as_bytes()).map(|()| count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The same object without a character that is escaped for a log. Such ones stand within its strings alone.
+fn escaped_object(object: &str) -> String {
+    let mut escaped = String::with_capacity(object.len() + 16);
+    let mut units = [0; 2];
+    for character in object.chars() {
+        let text = character.encode_utf8(&mut [0; 4]).to_owned();
+        if character.is_ascii_graphic() || character == ' ' || Escaped(text.as_bytes()).to_string() == text {
+            escaped.push(character);
+        } else {
+            let units = character.encode_utf16(&mut units).iter();
+            escaped.extend(units.map(|unit| format!("\\u{unit:04x}")));
         }
     }
+    escaped
+}
+
+const LOST: &str = "log lines were lost: stderr did not take them in time";
+
+fn lost_text(lost: usize) -> String {
+    format!("{}  WARN {LOST} lost={lost}\n", now())
+}
+
+fn lost_json(lost: usize) -> String {
+    let target = module_path!();
+    format!(
+        "{{\"timestamp\":\"{}\",\"level\":\"WARN\",\"message\":\"{LOST}\",\"lost\":{lost},\"target\":\"{target}\"}}\n",
+        now()
+    )
+}
+
+/// The time as events have it.
+fn now() -> String {
+    let mut text = String::new();
+    // Into memory.
+    let _ = SystemTime.format_time(&mut Writer::new(&mut text));
+    text
 }
 
 #[cfg(test)]
@@ -96,6 +193,22 @@ mod tests {
         for text in ["", "loud", "info,loud", "switchboard=loud"] {
             assert!(check_filter(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn an_object_drives_no_terminal() {
+        let object = "{\"a\":\"é\u{7f}\u{9b}\u{202e}\u{2066}\u{2028}\u{1f600}\\n\"}";
+        let escaped = escaped_object(object);
+        assert_eq!(escaped, "{\"a\":\"é\\u007f\\u009b\\u202e\\u2066\\u2028\u{1f600}\\n\"}");
+        let parsed = |text| serde_json::from_str::<serde_json::Value>(text).expect("it is an object");
+        assert_eq!(parsed(&escaped), parsed(&object.replace('\u{7f}', "\\u007f")));
+    }
+
+    #[test]
+    fn lost_lines_are_told_as_others_are() {
+        let object: serde_json::Value = serde_json::from_str(&lost_json(7)).expect("it is an object");
+        assert_eq!((&object["lost"], &object["level"], &object["message"]), (&7.into(), &"WARN".into(), &LOST.into()));
+        assert!(lost_text(7).ends_with(&format!("Z  WARN {LOST} lost=7\n")), "{}", lost_text(7));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::time::Duration;
 use switchboard::{BindError, Certificates, Drained, Escaped, Handle, Limits, Server};
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing::{debug, error, info, warn};
+use tracing::{error, info, warn};
 
 /// Why nothing was served.
 #[derive(Debug)]
@@ -61,9 +61,12 @@ async fn run(config: Config) -> Result<(), Failure> {
     let bound = server.bind().await.map_err(Failure::Bind)?;
     let urls = bound.urls();
     announce(&places, &urls);
-    let shown = places.iter().zip(urls).filter_map(|((_, address), url)| Some((url, address.certificates()?.clone())));
+    let shown =
+        places.iter().zip(urls.clone()).filter_map(|((_, address), url)| Some((url, address.certificates()?.clone())));
     let shown = Shown(shown.collect());
-    debug!(listeners = places.len(), workers = config.workers.value, "serving");
+    let listeners = places.iter().zip(&urls).map(|((name, _), url)| format!("{name}={url}"));
+    let listeners = listeners.collect::<Vec<_>>().join(" ");
+    info!(version = env!("CARGO_PKG_VERSION"), workers = config.workers.value, listeners, "serving");
     let handle = bound.handle();
     let drained = tokio::select! {
         // It ends by itself once the other has asked the handle for it.
@@ -71,7 +74,7 @@ async fn run(config: Config) -> Result<(), Failure> {
         never = stop(signals, &handle, config.grace.value, &shown) => match never {},
     };
     let Drained { finished, aborted, elapsed } = drained;
-    info!("drained: {finished} finished, {aborted} aborted in {:.1} s", elapsed.as_secs_f64());
+    info!(finished, aborted, elapsed_ms = elapsed.as_millis() as u64, "drained");
     Ok(())
 }
 
@@ -197,7 +200,8 @@ async fn stop(mut signals: Signals, handle: &Handle, grace: Duration, shown: &Sh
         }
     };
     let connections = handle.connections().len();
-    info!(signal, connections, at_most = ?grace, "draining; a second signal ends it now");
+    let grace_ms = grace.as_millis() as u64;
+    info!(signal, connections, grace_ms, "draining; a second signal ends it now");
     handle.drain();
     while signals.next().await == "SIGHUP" {}
     warn!("second signal: ending now");

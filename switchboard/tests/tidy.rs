@@ -46,6 +46,30 @@ const FUNCTION_LINES: usize = 70;
 /// Names that say nothing of what is inside.
 const EMPTY_NAMES: [&str; 8] = ["util", "utils", "helper", "helpers", "common", "manager", "misc", "stuff"];
 
+/// How bytes become text, which a peer may have chosen. Whatever is shown of a peer goes through `Escaped`.
+const AS_TEXT: [&str; 4] = [".display()", "_lossy(", "eprint", "tracing_subscriber::fmt::layer"];
+
+/// Where that is done all the same: with what the operator typed, with frames that a program gets, or because what comes of it
+/// is escaped there.
+const MAKES_TEXT: [&str; 16] = [
+    "cli/src/bench.rs",
+    "cli/src/bench/options.rs",
+    "cli/src/bench/protocol/websocket.rs",
+    "cli/src/bench/stream/tls.rs",
+    "cli/src/config.rs",
+    "cli/src/config/layers.rs",
+    "cli/src/connect/standing.rs",
+    "cli/src/endpoint.rs",
+    "cli/src/logging.rs",
+    "cli/src/serve.rs",
+    "cli/src/url.rs",
+    "proto/src/lines.rs",
+    "switchboard/src/client.rs",
+    "switchboard/src/testing.rs",
+    "switchboard/src/transport/tls/certificates.rs",
+    "switchboard/src/transport/unix.rs",
+];
+
 /// Hosts of package registries, in two halves, since this file is held to the rule too.
 const REGISTRIES: [(&str, &str); 7] = [
     ("crates", ".io"),
@@ -394,6 +418,23 @@ fn expand<'a>(text: &'a str, prefix: &str, found: &mut Vec<String>) -> &'a str {
     }
 }
 
+/// Ways for a peer's bytes to a log or a terminal, beside the one.
+fn unescaped(sources: &[Source]) -> Vec<String> {
+    let shipped = sources.iter().filter(|source| source.is_rust() && source.path.contains("/src/"));
+    let elsewhere = shipped.filter(|source| {
+        let crates = ["cli/", "proto/", "switchboard/"];
+        crates.iter().any(|name| source.path.starts_with(name)) && !MAKES_TEXT.contains(&source.path.as_str())
+    });
+    let mut wrong = Vec::new();
+    for source in elsewhere {
+        let code = source.code();
+        for way in AS_TEXT.iter().filter(|way| code.contains(**way)) {
+            wrong.push(format!("{}: `{way}`: what a peer chose is shown by `Escaped`", source.path));
+        }
+    }
+    wrong
+}
+
 /// Whether `path` is `place` or inside it.
 fn within(path: &str, place: &str) -> bool {
     path.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
@@ -491,6 +532,11 @@ fn nothing_points_to_one_machine_or_registry() {
 #[test]
 fn work_left_to_do_has_an_issue() {
     assert_none(loose_ends(&repository()));
+}
+
+#[test]
+fn what_a_peer_chose_is_escaped_where_it_is_shown() {
+    assert_none(unescaped(&repository()));
 }
 
 #[test]
@@ -605,6 +651,15 @@ fn a_long_function_is_found() {
     assert_found(long_functions, "cli/src/main.rs", &function(FUNCTION_LINES + 1));
     assert_found(long_functions, "switchboard/examples/chat.rs", &function(FUNCTION_LINES + 1));
     assert_fine(long_functions, "switchboard/tests/chat.rs", &function(FUNCTION_LINES + 1));
+}
+
+#[test]
+fn another_way_of_a_peers_bytes_to_a_terminal_is_found() {
+    let display = "            Self::Unix(Some(path)) => write!(f, \"unix:{}\", path.display()),\n";
+    assert_found(unescaped, "switchboard/src/hub/peer/origin.rs", display);
+    assert_found(unescaped, "cli/src/services/received.rs", "let text = String::from_utf8_lossy(frame);\n");
+    assert_found(unescaped, "cli/src/services/echo.rs", "eprintln!(\"{peer}\");\n");
+    assert_fine(unescaped, "switchboard/src/hub/peer/origin.rs", "write!(f, \"unix:{}\", Escaped(path))\n");
 }
 
 #[test]

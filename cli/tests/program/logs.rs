@@ -28,11 +28,16 @@ fn count(log: &[String], part: &str) -> usize {
 #[test]
 fn by_default_it_tells_of_its_own_life_only() {
     let (log, ..) = logged(&[], &[]);
-    assert_eq!(log.len(), 2, "{log:?}");
-    assert!(log[0].contains("INFO draining") && log[0].contains("a second signal ends it now"), "{log:?}");
-    assert!(log[0].contains("signal=\"SIGTERM\"") && log[0].contains("at_most=30s"), "{log:?}");
+    assert_eq!(log.len(), 3, "{log:?}");
+    assert!(log[0].contains(&format!("INFO serving version=\"{}\"", env!("CARGO_PKG_VERSION"))), "{log:?}");
+    assert!(
+        log[0].contains("listeners=\"echo=tcp://127.0.0.1:") && log[0].contains(" echo=udp://127.0.0.1:"),
+        "{log:?}"
+    );
+    assert!(log[1].contains("INFO draining") && log[1].contains("a second signal ends it now"), "{log:?}");
+    assert!(log[1].contains("signal=\"SIGTERM\"") && log[1].contains("grace_ms=30000"), "{log:?}");
     // The connection may still have been closing when the drain began.
-    assert!(log[1].contains("INFO drained: ") && log[1].contains(" finished, 0 aborted in 0.0 s"), "{log:?}");
+    assert!(log[2].contains("INFO drained finished=") && log[2].contains(" aborted=0 elapsed_ms="), "{log:?}");
 }
 
 #[test]
@@ -46,7 +51,7 @@ fn verbose_tells_who_comes_and_goes_and_why() {
     let opened = log.iter().find(|line| line.contains("connection opened")).expect("it is logged");
     assert!(opened.contains("DEBUG") && opened.contains(&format!("peer.addr={peer}")), "{opened}");
     let closed = log.iter().find(|line| line.contains("connection closed")).expect("it is logged");
-    for field in [&format!("peer.addr={peer}"), "close.reason=peer-closed", "age=", "bytes_in=8", "bytes_out=14"] {
+    for field in [&format!("peer.addr={peer}"), "close.reason=peer-closed", "age_us=", "bytes_in=8", "bytes_out=14"] {
         assert!(closed.contains(field), "{field} is missing in {closed}");
     }
     assert_eq!(count(&log, "Received from"), 0, "{log:?}");
@@ -77,7 +82,13 @@ fn json_is_an_object_a_line() {
         let (log, peer, _) = logged(arguments, variables);
         assert!(log.iter().all(|line| line.starts_with('{') && line.ends_with('}')), "{log:?}");
         let closed = log.iter().find(|line| line.contains("\"message\":\"connection closed\"")).expect("it is logged");
-        for field in [&format!("\"peer.addr\":\"{peer}\""), "\"level\":\"DEBUG\"", "\"bytes_in\":8", "\"timestamp\":"] {
+        for field in [
+            &format!("\"peer.addr\":\"{peer}\""),
+            "\"level\":\"DEBUG\"",
+            "\"conn.id\":1,",
+            "\"bytes_in\":8",
+            "\"timestamp\":",
+        ] {
             assert!(closed.contains(field), "{field} is missing in {closed}");
         }
     }
@@ -93,9 +104,10 @@ fn colours_are_for_terminals_that_want_them() {
         command.stderr(terminal.slave).envs(variables.iter().copied());
         let program = Program::listening(command, 1);
         assert_eq!(program.stop().code, Some(0));
-        let mut shown = [0; 4096];
-        let length = std::fs::File::from(terminal.master).read(&mut shown).expect("it was written");
-        let shown = String::from_utf8_lossy(&shown[..length]).into_owned();
+        let mut shown = Vec::new();
+        // A terminal that nobody writes to any more has no end, but an error (EIO).
+        let _ = std::fs::File::from(terminal.master).read_to_end(&mut shown);
+        let shown = String::from_utf8_lossy(&shown);
         assert!(shown.contains("draining"), "{shown}");
         assert_eq!(shown.contains('\u{1b}'), coloured, "{shown}");
     }
@@ -124,9 +136,9 @@ fn a_log_that_nobody_reads_holds_up_nobody() {
 }
 
 #[test]
-fn lines_that_were_dropped_are_counted_at_the_end() {
+fn lines_that_were_lost_are_counted_in_the_form_of_the_others() {
     let (reader, writer) = std::io::pipe().expect("a pipe");
-    let mut command = command(&["serve", BOTH[0], "-vv"]);
+    let mut command = command(&["serve", BOTH[0], "-vv", "--log-format", "json"]);
     command.stderr(writer);
     let program = Program::listening(command, 1);
     flood(program.tcp(0));
@@ -134,7 +146,46 @@ fn lines_that_were_dropped_are_counted_at_the_end() {
     std::thread::spawn(move || sender.send(std::io::read_to_string(reader)));
     assert_eq!(program.stop().code, Some(0));
     let log = log.recv_timeout(PATIENCE).expect("it ends").expect("it is UTF-8");
-    let last = log.lines().last().expect("something was logged");
-    let dropped = last.split_once(" log lines were dropped").and_then(|(number, _)| number.parse::<usize>().ok());
-    assert!(dropped.is_some_and(|number| (1000..5000).contains(&number)), "{last}");
+    let lines: Vec<serde_json::Value> =
+        log.lines().map(|line| serde_json::from_str(line).expect("each line is an object")).collect();
+    let lost: u64 = lines.iter().filter_map(|line| line["lost"].as_u64()).sum();
+    assert!((1000..5000).contains(&lost), "{lost}");
+    let frames = lines.iter().filter(|line| line["level"] == "TRACE").count() as u64;
+    assert!(frames <= 5000 && frames + lost >= 5000, "{frames} and {lost}");
+}
+
+/// A Unix client may bind any path, and a balancer connects and resets all day.
+#[test]
+fn a_peer_neither_forges_a_line_nor_drives_a_terminal_by_its_path() {
+    let place = crate::process::Place::new("forging");
+    std::fs::create_dir_all(&*place).expect("a folder");
+    let (socket, path) = (place.join("s"), place.join("a\n2026 ERROR forged\u{1b}]0;x\u{7}\u{202e}"));
+    for format in ["text", "json"] {
+        let mut program = Program::serve(&[&format!("echo=unix://{}", socket.display()), "-v", "--log-format", format]);
+        let client = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).expect("a socket");
+        client.bind(&socket2::SockAddr::unix(&path).expect("a path")).expect("it is free");
+        client.connect(&socket2::SockAddr::unix(&socket).expect("a path")).expect("it accepts");
+        drop(client);
+        std::fs::remove_file(&path).expect("it was bound");
+        let line = program.logged("forged");
+        let log = [vec![line], program.stop().log].concat();
+        assert!(log.iter().all(|line| !line.contains(['\u{1b}', '\u{7}', '\u{202e}'])), "{log:?}");
+        assert!(log.iter().all(|line| line.starts_with("20") || line.starts_with("{\"timestamp")), "{log:?}");
+        assert!(log.iter().all(|line| !line.starts_with("2026 ERROR")), "{log:?}");
+    }
+    std::fs::remove_dir_all(&*place).expect("it is empty");
+}
+
+#[test]
+fn whoever_connects_and_resets_is_not_worth_a_line() {
+    let mut program = Program::serve(&[BOTH[0]]);
+    let probe = program.tcp(0);
+    socket2::SockRef::from(&probe).set_linger(Some(std::time::Duration::ZERO)).expect("it resets");
+    drop(probe);
+    let mut talker = program.tcp(0);
+    ask(&mut talker, b"hi\n", b"echo: hi\n");
+    socket2::SockRef::from(&talker).set_linger(Some(std::time::Duration::ZERO)).expect("it resets");
+    drop(talker);
+    let line = program.logged("connection closed");
+    assert!(line.contains("close.reason=peer-reset") && line.contains("bytes_in=3"), "{line}");
 }

@@ -16,13 +16,13 @@ fn each_signal_drains_and_exits_0() {
             ask(&mut stream, b"hi\n", b"echo: hi\n");
             program.signal(signal);
             let line = program.logged("draining");
-            assert!(line.contains(name) && line.contains("at_most=20s") && line.contains("connections=1"), "{line}");
+            assert!(line.contains(name) && line.contains("grace_ms=20000") && line.contains("connections=1"), "{line}");
             assert_eq!(stream.read(&mut [0; 1]).expect("it is closed in order"), 0);
             drop(stream);
             let end = program.end();
             assert_eq!(end.code, Some(0));
             let last = end.log.last().expect("it says how it went");
-            assert!(last.contains("drained: 1 finished, 0 aborted in "), "{last}");
+            assert!(last.contains("drained finished=1 aborted=0 "), "{last}");
         }
     }
 }
@@ -56,7 +56,7 @@ fn stuck(test: &str, arguments: &[&str]) -> (Program, UnixStream, Place) {
 fn assert_ended_early(end: &End) {
     let last = end.log.last().expect("it says how it went");
     // The handler had finished or not; what is queued is lost either way.
-    let expected = ["drained: 0 finished, 1 aborted in ", "drained: 1 finished, 0 aborted in "];
+    let expected = ["drained finished=0 aborted=1 ", "drained finished=1 aborted=0 "];
     assert!(expected.iter().any(|part| last.contains(part)), "{last}");
 }
 

@@ -158,7 +158,7 @@ impl<A> Entered<A> {
         if peer.listener.drain.is_cancelled() {
             peer.drain();
         }
-        debug!(conn.id = %peer.id, peer.addr = %peer.address, listener = peer.listener.name, "connection opened");
+        debug!(conn.id = peer.id.0, peer.addr = %peer.address, listener = peer.listener.name, "connection opened");
         Self { peer, worker, _admitted: admitted }
     }
 }
@@ -236,15 +236,20 @@ fn report(peer: &Peer, reason: CloseReason, unwritten: usize, outcome: Outcome) 
     let bytes_out = traffic.bytes_out.load(Ordering::Relaxed);
     let frames_in = traffic.frames_in.load(Ordering::Relaxed);
     let frames_out = traffic.frames_out.load(Ordering::Relaxed);
-    let age = peer.opened.elapsed();
+    let age_us = peer.opened.elapsed().as_micros() as u64;
     macro_rules! closed {
         ($log:ident, $($field:tt)*) => {
             $log!(
-                conn.id = %peer.id, peer.addr = %peer.address, close.reason = %reason, $($field)*
-                ?age, bytes_in, bytes_out, frames_in, frames_out, unwritten, "connection closed"
+                conn.id = peer.id.0, peer.addr = %peer.address, close.reason = %reason, $($field)*
+                age_us, bytes_in, bytes_out, frames_in, frames_out, unwritten, "connection closed"
             )
         };
     }
+    // What the peer was taken for.
+    let foreign = match &outcome {
+        Outcome::Failed(error) if reason == CloseReason::WrongProtocol => Some(error.to_string()),
+        _ => None,
+    };
     let own_error = match outcome {
         Outcome::Unopened(error) => {
             let Some(withheld) = metrics.may_log_abnormal() else { return closed!(debug, error,) };
@@ -255,12 +260,14 @@ fn report(peer: &Peer, reason: CloseReason, unwritten: usize, outcome: Outcome) 
         Outcome::Failed(error) if !error.is::<ConnectionError>() => Some(error),
         _ => None,
     };
-    if own_error.is_none() && reason.is_ordinary() {
+    // A balancer looks like that: it connects to see whether it can, and resets.
+    let is_probe = reason == CloseReason::PeerReset && bytes_in == 0;
+    if own_error.is_none() && (reason.is_ordinary() || is_probe) {
         return closed!(debug,);
     }
     match (metrics.may_log_abnormal(), own_error) {
         (Some(withheld), Some(error)) => closed!(error, error, withheld,),
-        (Some(withheld), None) => closed!(info, withheld,),
+        (Some(withheld), None) => closed!(info, error = foreign.as_deref(), withheld,),
         (None, _) => closed!(debug,),
     }
 }

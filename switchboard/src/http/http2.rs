@@ -186,7 +186,7 @@ impl Tasks {
                 && let Ok(panic) = error.try_into_panic()
             {
                 let (peer, error) = (&exchange.peer, panic_text(&*panic));
-                error!(conn.id = %peer.id, peer.addr = %peer.address, error, "request handler panicked");
+                error!(conn.id = peer.id.0, peer.addr = %peer.address, error, "request handler panicked");
             }
         }
     }

@@ -380,7 +380,7 @@ fn a_drain_says_goodbye_to_datagram_members() {
     let end = program.stop();
     assert_eq!(end.code, Some(0));
     assert_eq!(mote.next(), "* closed: drained");
-    assert!(end.log.iter().any(|line| line.contains("drained: 1 finished, 0 aborted")), "{:?}", end.log);
+    assert!(end.log.iter().any(|line| line.contains("drained finished=1 aborted=0")), "{:?}", end.log);
 }
 
 #[test]

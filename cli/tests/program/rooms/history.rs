@@ -203,6 +203,6 @@ fn a_drain_says_goodbye_and_nobody_left() {
         }
         let end = program.end();
         assert_eq!(end.code, Some(0));
-        assert!(end.log.last().is_some_and(|line| line.contains("drained: 4 finished, 0 aborted")), "{:?}", end.log);
+        assert!(end.log.last().is_some_and(|line| line.contains("drained finished=4 aborted=0")), "{:?}", end.log);
     }
 }

@@ -4,8 +4,10 @@ use crate::config::{Limits, Timeouts};
 use crate::metrics::Metrics;
 use std::fmt;
 use std::net::SocketAddr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
+use switchboard_proto::Escaped;
 use tokio_util::sync::CancellationToken;
 
 /// Identifies a connection among all of a server's, for its whole life and after.
@@ -46,11 +48,13 @@ impl PeerAddr {
     }
 }
 
+/// As it is logged: what a peer chose of it is escaped.
 impl fmt::Display for PeerAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ip(address) => address.fmt(f),
-            Self::Unix(Some(path)) => write!(f, "unix:{}", path.display()),
+            // Any bytes that the peer chose to bind.
+            Self::Unix(Some(path)) => write!(f, "unix:{}", Escaped(path.as_os_str().as_bytes())),
             Self::Unix(None) => f.write_str("unix"),
             Self::Memory => f.write_str("memory"),
         }
