@@ -32,22 +32,22 @@ class Attack:
     memory: int
     # The server's limit of descriptors, if not this machine's.
     files: int
-    # Whether the attack stops the server for a while, so that delays say nothing.
-    freezes: bool
+    # Whether strangers must wait, as when the server is frozen or has no descriptor left.
+    excused: bool
 
 
 ALL: list[Attack] = []
 
 
 def attack(
-    *listeners: str, options: tuple[str, ...] = (), seconds: float = 4, memory: int = 0, files: int = 0, freezes: bool = False
+    *listeners: str, options: tuple[str, ...] = (), seconds: float = 4, memory: int = 0, files: int = 0, excused: bool = False
 ) -> Callable[[Act], Act]:
     """Lists a function as an attack on a server with these listeners. Its name and its first sentence are what is shown."""
 
     def listed(act: Act) -> Act:
         what = " ".join((act.__doc__ or "").split())
         name = act.__name__.replace("_", " ")
-        ALL.append(Attack(name, what, act, (ECHO, *listeners), options, seconds, memory, files, freezes))
+        ALL.append(Attack(name, what, act, (ECHO, *listeners), options, seconds, memory, files, excused))
         return act
 
     return listed

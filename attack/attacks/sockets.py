@@ -30,7 +30,7 @@ def connections_that_come_and_go(server: Server, end: float) -> list[str]:
     return []
 
 
-@attack(TCP, seconds=5, files=600)
+@attack(TCP, seconds=5, files=600, excused=True)
 def descriptors_run_out(server: Server, end: float) -> list[str]:
     """More connections than there are descriptors: known ones are served, and newcomers once there is room again."""
     known = member(server, "/ping")
@@ -81,7 +81,7 @@ def handshakes_of_one_network(server: Server, end: float) -> list[str]:
     return [f"a stranger's handshake took {slowest:.1f} s"] if slowest > 0.5 else []
 
 
-@attack(TCP, seconds=5, freezes=True)
+@attack(TCP, seconds=5, excused=True)
 def a_process_that_is_frozen(server: Server, end: float) -> list[str]:
     """The server stands still for longer than its deadlines, while what was asked lies in its sockets: all of it is answered."""
     asked = [connect(server.port("echo=tcp"), timeout=5) for _ in range(50)]
