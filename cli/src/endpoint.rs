@@ -322,6 +322,11 @@ impl Options {
         parsed.ok()
     }
 
+    /// Notes what is wrong with an option that is well-formed by itself.
+    pub(crate) fn refuse(&mut self, key: &'static str, fault: &str) {
+        self.faults.push(format!("option `{key}`: {fault}"));
+    }
+
     /// Takes certificates and their keys, in pairs, and reads them; what is wrong with the files goes to `files`.
     fn certificates(&mut self, files: &mut Vec<String>) -> Option<Certificates> {
         let [certificates, keys] = REPEATABLE.map(|option| self.paths(option));

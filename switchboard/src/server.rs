@@ -238,8 +238,8 @@ impl Server {
     /// from; each datagram is a frame.
     ///
     /// All other datagrams go to `strangers`, which says whether they show that, and for which no state is made: [`Cookies`]
-    /// need none. Its answers are bounded to three times the datagram and 64 bytes, and go to no port below 1024. A
-    /// peer never says that it has gone, so [`Udp::timeouts`] should set [`Timeouts::idle`].
+    /// need none. Its answers are bounded to three times the datagram and 64 bytes, and go to no port below 1024; what it writes
+    /// beside [`Validation::Given`] is sent if there are too many connections to make another. A peer never says that it has gone, so [`Udp::timeouts`] should set [`Timeouts::idle`].
     ///
     /// [`Cookies`]: crate::Cookies
     pub fn udp_peers<S, H, F, E>(mut self, udp: Udp, strangers: S, handler: H) -> Self

@@ -7,7 +7,7 @@ mod mote;
 mod served;
 
 use bytes::Bytes;
-use mote::{Mote, door, stranger};
+use mote::{Mote, door, stranger, stranger_of};
 use served::{Served, address};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -212,15 +212,67 @@ async fn strangers_are_limited_and_peers_are_not() {
     assert_eq!(served.stop().await.aborted, 0);
 }
 
+/// What may be an answer to an answer is told apart by kind, address and port, on loopback too.
+#[tokio::test(start_paused = true)]
+async fn a_seldom_answer_leaves_ten_times_at_once_and_once_a_second() {
+    let seldom = |datagram: Datagram<'_>, reply: &mut Reply<'_>| {
+        if datagram.payload != b"often" {
+            reply.seldom(datagram.payload);
+        }
+        reply.write(datagram.payload);
+    };
+    let seldom_to_strangers = move |datagram: Datagram<'_>, reply: &mut Reply<'_>| {
+        seldom(datagram, reply);
+        Validation::Missing
+    };
+    let server = Server::new().workers(0).udp("127.0.0.1:0", seldom);
+    let server = server.udp_peers(Udp::new("127.0.0.1:0"), seldom_to_strangers, shout);
+    let served = Served::start(server).await;
+    for url in &served.urls {
+        let strangers = [stranger_of(address(url)).await, stranger_of(address(url)).await];
+        for stranger in &strangers {
+            for kind in ["one", "other", "sixteen bytes and more", "often"] {
+                for _ in 0..20 {
+                    stranger.say(kind).await;
+                }
+                // Behind them all.
+                stranger.say("often").await;
+                let mut answered = 0;
+                while answered < 20 && stranger.next().await == kind {
+                    answered += 1;
+                }
+                assert_eq!(answered, if kind == "often" { 20 } else { 10 }, "{kind}");
+                if kind == "often" {
+                    assert_eq!(stranger.next().await, "often");
+                }
+            }
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let [stranger, _] = strangers;
+        for kind in ["one", "one", "sixteen bytes and so on", "sixteen bytes and others", "often"] {
+            stranger.say(kind).await;
+        }
+        assert_eq!([stranger.next().await, stranger.next().await], ["one", "sixteen bytes and so on"]);
+        assert_eq!(stranger.next().await, "often");
+    }
+    assert_eq!(served.stop().await.aborted, 0);
+}
+
 #[tokio::test]
 async fn peers_count_towards_the_limits_of_connections() {
     let limits = Limits { connections_per_address: Some(2), ..Limits::default() };
+    let door = |datagram: Datagram<'_>, reply: &mut Reply<'_>| {
+        if datagram.payload == b"open" {
+            reply.write("full");
+        }
+        door(datagram, reply)
+    };
     let server = Server::new().workers(1).limits(limits).udp_peers(Udp::new("127.0.0.1:0"), door, shout);
     let served = Served::start(server).await;
     let peers = [peer(&served).await, peer(&served).await];
     let third = stranger(&served).await;
-    third.say("open").await;
-    served.until(|handle| handle.metrics().closed(CloseReason::TooManyFromAddress) == 1).await;
+    assert_eq!(third.ask("open").await, "full");
+    assert_eq!(served.handle.metrics().closed(CloseReason::TooManyFromAddress), 1);
     assert_eq!(third.ask("hi").await, "hi", "it is a stranger as before");
     assert_eq!(peers[1].ask("hi").await, "HI");
     assert_eq!(served.handle.connections().len(), 2);

@@ -54,6 +54,7 @@ fn each_fault_is_named() {
 fn options_belong_to_service_and_transport() {
     for (typed, fault) in [
         ("echo=tcp://h:1?color=red", "unknown option `color`; known here: prefix, idle"),
+        ("echo=udp://h:1?prefix=/ping", "option `prefix`: on UDP none that begins with `/`, since rooms would obey it"),
         ("echo=udp://h:1?idle=5s", "unknown option `idle`; known here: prefix"),
         ("echo=tcp://h:1?idle=soon", "option `idle`: `soon` is not a duration such as 500ms, 30s, 5m or 1h, nor off"),
         ("echo=tcp://h:1?prefix", "option `prefix` has no value: prefix=…"),

@@ -6,6 +6,7 @@ use super::{Add, Service, received};
 use crate::endpoint::{Address, Options, Scheme};
 use crate::units::parse_timeout;
 use bytes::{Bytes, BytesMut};
+use memchr::memmem::Finder;
 use std::sync::Arc;
 use std::time::Duration;
 use switchboard::prelude::*;
@@ -22,6 +23,9 @@ pub(super) const SERVICE: Service = Service {
 
 const STREAM_PREFIX: &[u8] = b"echo: ";
 const DATAGRAM_PREFIX: &[u8] = b"received: ";
+
+/// A prefix that is as long is not found by chance.
+const TELLING_PREFIX: usize = 4;
 
 /// Without input; with the default 30 s a forgotten `nc` does not hold a descriptor for ever.
 const IDLE: Duration = Duration::from_secs(30);
@@ -69,8 +73,12 @@ fn parse(address: &Address, options: &mut Options) -> Add {
         }
         Address::Udp(address) => {
             let prefix = prefix.unwrap_or_else(|| DATAGRAM_PREFIX.to_vec());
+            if prefix.starts_with(b"/") {
+                options.refuse("prefix", "on UDP none that begins with `/`, since rooms would obey it");
+            }
             let udp =
                 Udp::new(address).limits(DatagramLimits { replies: replies(&prefix), ..DatagramLimits::default() });
+            let prefix = Finder::new(&prefix).into_owned();
             Box::new(move |server, _| server.datagrams(udp, move |datagram, reply| answer(&prefix, datagram, reply)))
         }
     }
@@ -161,14 +169,19 @@ impl Codec for PrefixedLines {
     }
 }
 
-/// Another server's answer to us begins with a prefix like ours, and is not answered. Different prefixes end as well:
-/// each answer is longer than the one before, up to the longest datagram there is.
-fn answer(prefix: &[u8], datagram: Datagram<'_>, reply: &mut Reply<'_>) {
-    if !prefix.is_empty() && datagram.payload.starts_with(prefix) {
-        return;
+/// Another server's answer to us begins with a prefix like ours, and is not answered. Where its prefix is another, or somebody
+/// stands between who has one, ours is further in: few of those are answered, so that two or more servers that are aimed at
+/// each other fall silent. A short prefix is found in much that is no answer; then only those that begin alike count together.
+fn answer(prefix: &Finder<'_>, datagram: Datagram<'_>, reply: &mut Reply<'_>) {
+    let Datagram { payload, .. } = datagram;
+    match prefix.find(payload).filter(|_| !prefix.needle().is_empty()) {
+        Some(0) => return,
+        Some(_) if prefix.needle().len() >= TELLING_PREFIX => reply.seldom(b""),
+        Some(_) => reply.seldom(payload),
+        None => {}
     }
-    reply.write(prefix);
-    reply.write(datagram.payload);
+    reply.write(prefix.needle());
+    reply.write(payload);
 }
 
 /// Without a prefix nothing tells an answer from a question, so that only a limit ends an exchange between servers.

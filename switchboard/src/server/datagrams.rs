@@ -155,8 +155,8 @@ struct Door {
 }
 
 impl Door {
-    /// Makes a connection of a datagram's source, unless there are too many.
-    fn open<H, F, E>(&self, datagram: &Datagram<'_>, ends: Ends, handler: &H)
+    /// Makes a connection of a datagram's source, unless there are too many. Says whether it did.
+    fn open<H, F, E>(&self, datagram: &Datagram<'_>, ends: Ends, handler: &H) -> bool
     where
         H: Fn(Arc<Peer>, Box<dyn Source>) -> F,
         F: Future<Output = Result<(), E>> + Send + 'static,
@@ -166,12 +166,16 @@ impl Door {
         let address = PeerAddr::Ip(datagram.source);
         let admitted = match serving.admission.admit(&address, settings.is_local) {
             Ok(admitted) => admitted,
-            Err(reason) => return refuse(&address, reason, settings),
+            Err(reason) => {
+                refuse(&address, reason, settings);
+                return false;
+            }
         };
         serving.metrics.accepted.add(1);
         let assigned = worker.assign();
         let (source, sink) = peers.enter(datagram, ends);
         let peer = Peer::new(serving.next_id(), address, Arc::clone(settings), sink, Arc::clone(&assigned.tick));
         serving.connections.spawn(serve(Entered::new(peer, assigned, admitted), source, handler));
+        true
     }
 }

@@ -1,13 +1,14 @@
 //! UDP: datagrams that are answered one by one, and peers that have shown that they receive at their address.
 //!
-//! A stranger is whoever has not shown that. Nothing is kept of it but its share of fixed tables of buckets, which is what
-//! makes two servers that answer each other fall silent (CVE-2024-2169).
+//! A stranger is whoever has not shown that. Two servers that answer each other fall silent (CVE-2024-2169): `udp/gate.rs`
+//! answers only so much, and handlers say of which answers there are to be few ([`Reply::seldom`]).
 
 mod batch;
 pub(crate) mod connected;
 mod cookies;
 mod ends;
 mod framed;
+mod gate;
 mod incoming;
 mod letters;
 mod narrow;
@@ -17,30 +18,22 @@ mod peers;
 pub(crate) use batch::answer;
 pub use cookies::Cookies;
 pub(crate) use ends::{Ends, Family};
+pub(crate) use gate::Gate;
 pub(crate) use peers::{Peers, receive};
 
 use crate::Timeouts;
-use parking_lot::Mutex;
 use socket2::{Domain, Protocol, Socket, Type};
-use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::num::NonZeroU64;
-use switchboard_proto::{Buckets, Rate};
+use switchboard_proto::{DATAGRAM_BYTES, Rate};
 use tokio::net::lookup_host;
-use tokio::time::Instant;
 
 /// What the kernel holds while we are busy: the default lost hundreds of datagrams a run at 16 × 8 × 1,200 B.
 const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
 
 /// What the kernel holds until the network takes it: a fan-out leaves at once.
 const SEND_BUFFER_BYTES: usize = 4 << 20;
-
-/// Sources below this port are services; none of them asked us anything.
-const FIRST_CLIENT_PORT: u16 = 1024;
-
-/// Buckets for sources, 32 KiB a table.
-const BUCKETS: usize = 4096;
 
 /// A stranger is answered with at most so many times what it sent, and at most this: whoever forges a source cannot have a
 /// victim sent more.
@@ -173,7 +166,8 @@ pub struct Datagram<'a> {
 pub enum Validation {
     /// Nothing. It was answered, if at all, and is forgotten.
     Missing,
-    /// That it receives at the address it sends from: it becomes a connection, and this datagram is its first frame.
+    /// That it receives at the address it sends from: it becomes a connection, and this datagram is its first frame. A reply is
+    /// for somebody for whom there is no place then: there are too many connections.
     Given,
 }
 
@@ -185,6 +179,17 @@ pub struct Reply<'a> {
     start: usize,
     limit: usize,
     wanted: bool,
+    seldom: Option<Kind>,
+}
+
+/// Answers that are counted together.
+type Kind = [u8; 16];
+
+impl<'a> Reply<'a> {
+    /// None yet, behind those that `batch` holds.
+    fn behind(batch: &'a mut Vec<u8>) -> Self {
+        Self { start: batch.len(), batch, limit: DATAGRAM_BYTES, wanted: false, seldom: None }
+    }
 }
 
 impl Reply<'_> {
@@ -200,6 +205,16 @@ impl Reply<'_> {
         self.limit.saturating_sub(self.batch.len() - self.start)
     }
 
+    /// Has this answer leave only if few of its kind did lately to this address and port, on loopback too: one a second, and
+    /// ten at once. For what answers a datagram that may have been an answer: two servers that are aimed at each other would
+    /// go on for ever else. Of `kind`, the first 16 bytes count.
+    pub fn seldom(&mut self, kind: &[u8]) {
+        let mut first = Kind::default();
+        let count = kind.len().min(first.len());
+        first[..count].copy_from_slice(&kind[..count]);
+        self.seldom = Some(first);
+    }
+
     /// Lets as much be written as goes to somebody who may have forged the source of `received` bytes.
     fn limit_to_stranger(&mut self, received: usize) {
         self.limit = (ANSWER_TIMES * received).min(ANSWER_BYTES);
@@ -211,44 +226,7 @@ impl Reply<'_> {
 
     fn discard(&mut self) {
         self.batch.truncate(self.start);
-        self.wanted = false;
-    }
-}
-
-/// Which strangers are heard and answered, on all sockets of a listener: a source may come to each of them, from different
-/// ports.
-pub(crate) struct Gate {
-    frame_bytes: usize,
-    received: Option<Mutex<Buckets>>,
-    answered: Option<Mutex<Buckets>>,
-    key: RandomState,
-    started: Instant,
-}
-
-impl Gate {
-    pub(crate) fn new((received, replies): (Option<Rate>, Option<Rate>), frame_bytes: usize) -> Self {
-        let buckets = |rate| Mutex::new(Buckets::new(BUCKETS, rate));
-        let (received, answered) = (received.map(buckets), replies.map(buckets));
-        Self { frame_bytes, received, answered, key: RandomState::new(), started: Instant::now() }
-    }
-
-    /// Whether a datagram may be looked at.
-    fn hears(&self, datagram: &Datagram<'_>) -> bool {
-        let Datagram { payload, source } = datagram;
-        source.port() >= FIRST_CLIENT_PORT
-            && payload.len() <= self.frame_bytes
-            && self.take(self.received.as_ref(), *source)
-    }
-
-    /// Whether it may be answered.
-    fn answers(&self, source: SocketAddr) -> bool {
-        self.take(self.answered.as_ref(), source)
-    }
-
-    fn take(&self, buckets: Option<&Mutex<Buckets>>, source: SocketAddr) -> bool {
-        let Some(buckets) = buckets else { return true };
-        let hash = self.key.hash_one(network(source.ip()));
-        buckets.lock().take(hash, self.started.elapsed())
+        (self.wanted, self.seldom) = (false, None);
     }
 }
 

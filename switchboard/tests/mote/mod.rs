@@ -18,8 +18,12 @@ pub(crate) fn door(datagram: Datagram<'_>, reply: &mut Reply<'_>) -> Validation 
 }
 
 pub(crate) async fn stranger(served: &Served) -> Mote {
-    let socket = UdpSocket::bind(SocketAddr::new(served.address.ip(), 0)).await.unwrap();
-    socket.connect(served.address).await.unwrap();
+    stranger_of(served.address).await
+}
+
+pub(crate) async fn stranger_of(address: SocketAddr) -> Mote {
+    let socket = UdpSocket::bind(SocketAddr::new(address.ip(), 0)).await.unwrap();
+    socket.connect(address).await.unwrap();
     Mote(socket)
 }
 

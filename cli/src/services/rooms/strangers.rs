@@ -21,29 +21,49 @@ enum Heard {
     Published,
 }
 
+/// Answers a ping, as no member's: whoever takes itself for one finds out. As long as three times the question allows.
+const PONG: &[u8] = b"* pong no-room";
+
+/// For whom there is no place: there are too many connections, or too many from its address.
+const NO_PLACE: &[u8] = b"* closed: too-many-connections";
+
+/// How all begins that is said in rooms over UDP: notices, errors, messages, and cookies.
+const OURS: [&[u8]; 6] = [b"*", b"!", b"[", b"@", b"{", b"cookie="];
+
 impl Listener {
     /// Does what a stranger may want, and says whether it has shown that it receives at its address.
+    ///
+    /// What may be an answer is answered seldom or never, so that servers that are aimed at each other fall silent.
     pub(super) fn meet(&self, datagram: Datagram<'_>, reply: &mut Reply<'_>) -> Validation {
-        // No answer of ours begins like that, so two servers that are aimed at each other have nothing to say.
-        let payload = datagram.payload.strip_prefix(MARK).unwrap_or(datagram.payload);
-        if !payload.starts_with(b"/") {
+        let Datagram { payload, source } = datagram;
+        let payload = payload.strip_prefix(MARK).unwrap_or(payload);
+        if OURS.iter().any(|ours| payload.starts_with(ours)) {
             return Validation::Missing;
         }
-        let answer = match self.hear(trimmed(Bytes::copy_from_slice(payload)), datagram.source) {
-            Ok(Heard::Proof) => return Validation::Given,
-            Ok(Heard::Published) => return Validation::Missing,
-            Ok(Heard::Ping) => Format::Text.reply(&Answer::Pong),
-            Ok(Heard::Challenge(cookie)) => Format::Text.reply(&Answer::Challenge { cookie }),
-            Err(failure) => {
-                let code = Bytes::from(format!("! {}", failure.code));
-                Format::Text.failure(&failure).into_iter().chain([code]).collect()
+        match self.hear(trimmed(Bytes::copy_from_slice(payload)), source) {
+            Ok(Heard::Proof) => {
+                answer(reply, NO_PLACE);
+                return Validation::Given;
             }
-        };
-        // The whole error, or its code, or nothing.
-        if let Some(answer) = answer.into_iter().find(|answer| answer.len() <= reply.remaining()) {
-            reply.write(answer);
-            if reply.remaining() > 0 {
-                reply.write("\n");
+            Ok(Heard::Published) => {}
+            // An echo would send it to us as it is, or behind something of its own.
+            Ok(Heard::Ping) if holds(payload, PONG) => {}
+            Ok(Heard::Ping) => answer(reply, PONG),
+            Ok(Heard::Challenge(cookie)) => {
+                Format::Text.reply(&Answer::Challenge { cookie }).iter().for_each(|cookie| answer(reply, cookie));
+            }
+            Err(failure) => {
+                let code = format!("! {}", failure.code);
+                if holds(payload, code.as_bytes()) {
+                    return Validation::Missing;
+                }
+                if !payload.starts_with(b"/") {
+                    // Not an answer to each of thousands, as media are.
+                    reply.seldom(b"");
+                }
+                // The whole error, or its code, or nothing.
+                let whole = Format::Text.failure(&failure).filter(|whole| whole.len() <= reply.remaining());
+                answer(reply, whole.as_deref().unwrap_or(code.as_bytes()));
             }
         }
         Validation::Missing
@@ -102,6 +122,20 @@ pub(super) fn unmarked(mut frame: Bytes) -> Bytes {
         frame.advance(MARK.len());
     }
     frame
+}
+
+/// Writes a line if there is room for it, be it without its end.
+fn answer(reply: &mut Reply<'_>, line: &[u8]) {
+    if line.len() <= reply.remaining() {
+        reply.write(line);
+        if reply.remaining() > 0 {
+            reply.write("\n");
+        }
+    }
+}
+
+fn holds(payload: &[u8], answer: &[u8]) -> bool {
+    memchr::memmem::find(payload, answer).is_some()
 }
 
 /// A frame without the line end that `nc -u` sends.

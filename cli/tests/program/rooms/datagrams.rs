@@ -53,9 +53,14 @@ impl Mote {
         self.next()
     }
 
-    /// Nothing has come that was not asked for. One worker answers in order.
+    /// Nothing has come that a member did not ask for. One worker answers in order.
     fn expect_nothing(&self) {
         assert_eq!(self.ask("/ping"), "* pong");
+    }
+
+    /// Nor that a stranger did not.
+    fn expect_nothing_strange(&self) {
+        assert_eq!(self.ask("/ping"), "* pong no-room");
     }
 }
 
@@ -76,7 +81,7 @@ fn a_sensor_needs_nothing_but_a_datagram() {
     for text in ["21.5", "22", "23", " 24 "] {
         watcher.expect(&format!("[sensors] udp: {text}"));
     }
-    assert_eq!(sensor.ask("/ping\n"), "* pong");
+    assert_eq!(sensor.ask("/ping\n"), "* pong no-room");
 }
 
 #[test]
@@ -180,10 +185,33 @@ fn a_stranger_makes_nothing() {
     for silent in ["", "hi", "* pong", "! no-room", "cookie=00000000000000", "{\"event\":\"pong\"}", "/", "/x"] {
         stranger.say(silent);
     }
-    stranger.expect_nothing();
+    stranger.expect_nothing_strange();
     assert!(stranger.ask("/join somewhere").starts_with("cookie="));
     watcher.ask("/rooms", "* 1 room: lobby (1)");
     watcher.ask("/who", "* [lobby] 1 member: guest-1");
+    watcher.expect_nothing();
+}
+
+#[test]
+fn who_takes_itself_for_a_member_is_told_that_it_is_none() {
+    let program = one_worker(&[ROOMS, UDP]);
+    let mut watcher = Peer::enter(&program, 0);
+    let (sensor, other) = (Mote::member(&program, 1, "lobby"), Mote::new(&program, 1));
+    assert_eq!(sensor.ask("/quit"), "* bye");
+    for told in ["/ping", "/ping\n", "/ping\r\n"] {
+        assert_eq!(sensor.ask(told), "* pong no-room");
+    }
+    assert_eq!(sensor.ask("21\n"), "! no-room", "the code alone, where no more fits");
+    assert_eq!(sensor.ask("temperature 21.5\n"), "! no-room: you are in no room; /join ROOM first");
+    // Media at full speed are answered a few times, and then once a second.
+    for _ in 0..1000 {
+        other.say("\x02 a frame of somebody's camera");
+    }
+    other.say("/ping");
+    let told = std::iter::repeat_with(|| other.next()).take_while(|told| told != "* pong no-room");
+    let count = told.inspect(|told| assert!(told.starts_with("! no-room"), "{told}")).count();
+    assert!((10..100).contains(&count), "{count}");
+    sensor.expect_nothing_strange();
     watcher.expect_nothing();
 }
 
@@ -305,14 +333,16 @@ fn servers_that_are_aimed_at_each_other_fall_silent() {
             let sockets = [Mote::new(&program, here), Mote::new(&program, there)];
             let mut payload = start.as_bytes().to_vec();
             for turn in 0.. {
-                assert!(turn < 4, "{start} between {here} and {there}: {}", payload.escape_ascii());
+                assert!(turn < 6, "{start} between {here} and {there}: {}", payload.escape_ascii());
                 let mote = &sockets[turn % 2];
                 mote.say(&payload);
                 let is_rooms = [here, there][turn % 2] < 2;
                 // Behind it, a question that is answered in any case.
                 mote.say(if is_rooms { "/ping" } else { "?" });
                 let answer = mote.bytes();
-                if [&b"* pong\n"[..], b"received: ?", b"?"].contains(&&*answer) && payload != b"/ping" {
+                if [&b"* pong no-room\n"[..], &b"* pong no-room"[..], b"received: ?", b"?"].contains(&&*answer)
+                    && payload != b"/ping"
+                {
                     break;
                 }
                 mote.bytes();
@@ -335,6 +365,10 @@ fn a_relay_passes_payloads_as_they_are() {
     let stranger = Mote::new(&program, 0);
     assert_eq!(stranger.ask("/join lobby"), "! commands-off");
     assert_eq!(stranger.ask("/ping           "), "! commands-off: this listener takes no commands");
+    assert_eq!(
+        stranger.ask(b"\x80 media of somebody who is given up on"),
+        "! no-room: you are in no room; /join ROOM first"
+    );
     let (one, other) = (Mote::new(&program, 0), Mote::new(&program, 0));
     let proof = join(&one);
     join(&other);
@@ -390,7 +424,8 @@ fn a_join_that_cannot_be_is_explained() {
     let second = Mote::new(&program, 0);
     let cookie = second.ask("/join lobby");
     second.say(format!("/join lobby {cookie}"));
-    assert_eq!(second.ask("/ping"), "* pong", "refused, and a stranger as before");
+    assert_eq!(second.next(), "* closed: too-many-connections");
+    assert_eq!(second.ask("/ping"), "* pong no-room", "a stranger as before");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::io;
 use std::net::UdpSocket;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use switchboard_proto::{DATAGRAM_BYTES, Escaped};
+use switchboard_proto::Escaped;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tracing::{error, trace};
@@ -39,7 +39,7 @@ pub(crate) async fn answer<H>(
                 return Fate::Refused;
             }
             handler(datagram, reply);
-            if reply.wanted { Fate::Taken } else { Fate::Refused }
+            if reply.wanted && gate.lets_out(reply, datagram.source) { Fate::Taken } else { Fate::Refused }
         });
         // A batch that is not full has emptied the socket: the event loop tells of the next datagram.
         if received < BATCH {
@@ -110,16 +110,18 @@ pub(super) fn exchange(
         let (payload, ends) = incoming.datagram(index);
         let source = ends.peer;
         trace!("Received from {source}: {}", Escaped(&payload[..payload.len().min(TRACED_BYTES)]));
-        let text = &mut replies.text;
-        let start = text.len();
-        let mut reply = Reply { batch: text, start, limit: DATAGRAM_BYTES, wanted: false };
+        let start = replies.text.len();
+        let mut reply = Reply::behind(&mut replies.text);
         // A panic costs its datagram the answer, and nobody else anything.
         let handled = catch_unwind(AssertUnwindSafe(|| handler(Datagram { payload, source }, ends, &mut reply)));
         let wanted = reply.wanted;
         match handled {
             Ok(Fate::Taken) if wanted => replies.seal(start, ends),
             Ok(Fate::Taken) => {}
-            Ok(Fate::Refused) => metrics.datagrams_refused.add(1),
+            Ok(Fate::Refused) => {
+                replies.text.truncate(start);
+                metrics.datagrams_refused.add(1);
+            }
             Err(panic) => {
                 replies.text.truncate(start);
                 metrics.datagrams_refused.add(1);

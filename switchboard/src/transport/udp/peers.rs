@@ -42,11 +42,11 @@ pub(crate) struct Peers {
 }
 
 /// Receives until the task is dropped. Peers' datagrams go to their connections and all others to `strangers`; `open` makes
-/// a connection of whoever is validated.
+/// a connection of whoever is validated, if there is a place, and says whether it did.
 pub(crate) async fn receive<S, O>(peers: Arc<Peers>, gate: Arc<Gate>, strangers: Arc<S>, open: O)
 where
     S: Fn(Datagram<'_>, &mut Reply<'_>) -> Validation,
-    O: Fn(Datagram<'_>, Ends),
+    O: Fn(Datagram<'_>, Ends) -> bool,
 {
     let Ok(socket) = peers.socket().try_clone() else {
         return tracing::warn!("no descriptor for a datagram listener, which stays deaf");
@@ -62,14 +62,13 @@ where
                 return Fate::Refused;
             }
             reply.limit_to_stranger(datagram.payload.len());
-            if strangers(datagram, reply) == Validation::Given {
+            if strangers(datagram, reply) == Validation::Given && open(datagram, ends) {
+                // What was written is for somebody for whom there is no place.
                 reply.discard();
-                open(datagram, ends);
-            } else if reply.wanted && (reply.is_too_long() || !gate.answers(datagram.source)) {
-                reply.discard();
-                return Fate::Refused;
             }
-            Fate::Taken
+            let leaves =
+                || !reply.is_too_long() && gate.lets_out(reply, datagram.source) && gate.answers(datagram.source);
+            if reply.wanted && !leaves() { Fate::Refused } else { Fate::Taken }
         });
         if received < BATCH {
             ready.clear_ready();
