@@ -196,3 +196,64 @@ async fn fan_out_over_a_slow_network() {
     }
     assert_eq!(served.stop().await.aborted, 0);
 }
+
+/// A stream is reset then, and its peer can be told nothing. Here the network between is full, and not the peer.
+#[test]
+fn who_is_given_up_on_is_told_so_once() {
+    let set_up = "ip link set lo up && tc qdisc add dev lo root tbf rate 50mbit burst 32k limit 100mb";
+    in_a_network_of_its_own("who_is_given_up_on_is_told_so_once", set_up, give_up_on_many());
+}
+
+async fn give_up_on_many() {
+    const MEMBERS: usize = 50;
+    let room = Hub::new().room("stage").unwrap();
+    let seat = room.clone();
+    let listen = move |mut conn: Connection<Datagrams>| {
+        let seat = conn.join(&seat);
+        async move {
+            let _seat = seat?;
+            loop {
+                match conn.recv().await {
+                    Ok(Some(_)) => {}
+                    Ok(None) => return Ok::<(), BoxError>(()),
+                    Err(error) => {
+                        conn.last_word(format!("given up: {error}").into_bytes());
+                        return Err(error.into());
+                    }
+                }
+            }
+        }
+    };
+    let limits = Limits { outbox_bytes: 20_000, ..Limits::default() };
+    let server = Server::new().workers(1).limits(limits);
+    let served = Served::start(server.udp_peers(Udp::new("127.0.0.1:0"), door, listen)).await;
+    let mut members = tokio::task::JoinSet::new();
+    for _ in 0..MEMBERS {
+        let mote = stranger(&served).await;
+        mote.say("open").await;
+        members.spawn(async move {
+            let mut told = mote.next().await;
+            while !told.starts_with("given up") {
+                told = mote.next().await;
+            }
+            (told, mote)
+        });
+    }
+    served.until(|_| room.member_count() == MEMBERS).await;
+    while room.member_count() > 0 {
+        room.publish("x".repeat(1000));
+        tokio::task::yield_now().await;
+    }
+    let mut motes = Vec::new();
+    while let Some(member) = members.join_next().await {
+        let (told, mote) = member.unwrap();
+        assert_eq!(told, "given up: connection closed: slow-consumer");
+        motes.push(mote);
+    }
+    assert_eq!(served.handle.metrics().closed(CloseReason::SlowConsumer), MEMBERS as u64);
+    // Nothing comes behind it.
+    for mote in motes {
+        assert_eq!(mote.ask("hi").await, "hi");
+    }
+    assert_eq!(served.stop().await.aborted, 0);
+}

@@ -28,6 +28,11 @@ pub(crate) trait Sink: Send {
         let _ = reason;
     }
 
+    /// Sends one frame past all that is queued, which is thrown away, where the transport can.
+    fn last_frame(&mut self, frame: &[u8]) {
+        let _ = frame;
+    }
+
     /// How many of the bytes that it took since this was last asked only told frames apart, and stayed here.
     fn framing_bytes(&mut self) -> usize {
         0

@@ -113,13 +113,22 @@ impl Peer {
         }
     }
 
-    /// Queues a last frame, also once the connection is closed; not if that is a reset, or if there is no room.
+    /// Queues a last frame, also once the connection is closed; not if there is no room. If the close is a reset, only a
+    /// transport can tell it whose frames need nothing of what is queued before them.
     pub(crate) fn send_last(self: &Arc<Self>, encode: impl FnOnce(&mut Output)) {
         let limits = &self.listener.limits;
         let mut state = self.state.lock();
         staging::take(self, |output, frames| self.append(&mut state, output, frames));
         let is_reset = state.reason.is_some_and(|reason| reason.ending() == Ending::Abrupt);
-        if is_reset || self.is(FINISHED) || state.outbox.is_full(limits.outbox_bytes, limits.outbox_frames) {
+        if is_reset && !self.is(FINISHED) {
+            let mut output = Output::default();
+            encode(&mut output);
+            if let Some(sink) = state.outbox.sink() {
+                sink.last_frame(&output.into_bytes());
+            }
+            return;
+        }
+        if self.is(FINISHED) || state.outbox.is_full(limits.outbox_bytes, limits.outbox_frames) {
             return;
         }
         state.outbox.push(encode);

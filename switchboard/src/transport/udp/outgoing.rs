@@ -31,12 +31,20 @@ pub(super) struct Outgoing {
     full: Option<AsyncFd<UdpSocket>>,
     /// Connections that wait for that.
     waiting: BTreeMap<Ends, Waker>,
+    /// What those are told first then who are given up on: one each.
+    farewells: Vec<(Vec<u8>, Ends)>,
 }
 
 impl Outgoing {
     /// Nothing yet, of what this socket sends.
     pub(super) fn new(socket: &UdpSocket) -> Self {
-        Self { letters: Letters::new(socket), asked: false, full: None, waiting: BTreeMap::new() }
+        Self {
+            letters: Letters::new(socket),
+            asked: false,
+            full: None,
+            waiting: BTreeMap::new(),
+            farewells: Vec::new(),
+        }
     }
 }
 
@@ -75,9 +83,8 @@ impl Writing {
         if outgoing.letters.len() >= BATCH {
             self.peers.send(outgoing);
         }
-        if !outgoing.asked && !outgoing.letters.is_empty() && outgoing.full.is_none() {
-            outgoing.asked = true;
-            self.peers.tick.flush_later(Arc::clone(&self.peers) as Arc<dyn Gathering>);
+        if !outgoing.letters.is_empty() {
+            self.peers.ask_for_flush(outgoing);
         }
         Ok(taken)
     }
@@ -116,6 +123,15 @@ impl Sink for Writing {
         Poll::Ready(Ok(()))
     }
 
+    fn last_frame(&mut self, frame: &[u8]) {
+        let (slices, mut text) = ([IoSlice::new(frame)], Vec::new());
+        if Frames::new(&slices).next(&mut text).is_some() {
+            let mut outgoing = self.peers.outgoing.lock();
+            outgoing.farewells.push((text, self.ends));
+            self.peers.ask_for_flush(&mut outgoing);
+        }
+    }
+
     fn framing_bytes(&mut self) -> usize {
         std::mem::take(&mut self.framing_bytes)
     }
@@ -136,6 +152,14 @@ impl Drop for Writing {
 }
 
 impl Peers {
+    /// Has the tick send what was gathered. A full socket has it do so by itself.
+    fn ask_for_flush(self: &Arc<Self>, outgoing: &mut Outgoing) {
+        if !outgoing.asked && outgoing.full.is_none() {
+            outgoing.asked = true;
+            self.tick.flush_later(Arc::clone(self) as Arc<dyn Gathering>);
+        }
+    }
+
     /// Sends what was gathered, unless the socket is full already.
     fn send(self: &Arc<Self>, outgoing: &mut Outgoing) {
         if outgoing.full.is_none() && outgoing.letters.send(self.socket(), &self.metrics) == Sent::Full {
@@ -180,6 +204,11 @@ impl Gathering for Peers {
         outgoing.asked = false;
         if outgoing.full.is_some() && !self.send_rest(&mut outgoing) {
             return;
+        }
+        for (text, ends) in std::mem::take(&mut outgoing.farewells) {
+            let start = outgoing.letters.text.len();
+            outgoing.letters.text.extend_from_slice(&text);
+            outgoing.letters.seal(start, ends);
         }
         self.send(&mut outgoing);
         // As many as fill a batch, and the others when that has left: each of thousands would find a full socket else.
