@@ -21,6 +21,9 @@ use std::task::{Context, Poll, ready};
 use switchboard_proto::{Aside, CloseReason, Codec, Format, FrameError};
 use tokio::io::ReadBuf;
 
+/// Of tokio's 128 steps one for so many bytes: 512 KiB before others get their turn, below 1 ms of copying.
+const BYTES_PER_BUDGET: usize = 4 << 10;
+
 /// One open peer: frames in, frames out.
 ///
 /// The handler owns it. The connection is closed once the handler has finished and this is dropped: what is queued is
@@ -194,10 +197,16 @@ impl<C: Codec> Receiving<C> {
                 ready!(self.peer.poll_send(cx, |output| output.put(answer))).map_err(ConnectionError::Closed)?;
                 self.answer = None;
             }
+            // What it sends may be published, and be more than the workers can deliver.
+            if !(self.finished && self.input.is_empty()) {
+                ready!(self.peer.poll_caught_up(cx));
+            }
             if !self.input.is_empty() {
                 // A frame costs budget, or a read of one-byte lines would hold the worker for 32,768 of them.
                 let budget = ready!(tokio::task::coop::poll_proceed(cx));
+                let before = self.input.len();
                 let decoded = self.decode()?;
+                spend(cx, before - self.input.len());
                 if self.input.is_empty() {
                     // Split to its end it would still keep the whole read alive.
                     self.input = BytesMut::new();
@@ -320,6 +329,15 @@ impl<C: Codec> Drop for Receiving<C> {
             let farewell = Some(farewell).filter(|_| !self.has_finished);
             self.peer.give_back(Returned { source, peer_finished: self.peer_finished, farewell });
         }
+    }
+}
+
+/// Bytes cost budget too, or frames of 64 KiB would hold the worker for 128 of them.
+fn spend(cx: &mut Context<'_>, bytes: usize) {
+    for _ in 0..bytes / BYTES_PER_BUDGET {
+        // If there is none left, the next frame waits.
+        let Poll::Ready(budget) = tokio::task::coop::poll_proceed(cx) else { return };
+        budget.made_progress();
     }
 }
 

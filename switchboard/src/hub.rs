@@ -6,6 +6,7 @@
 //! Lock order: the hub's maps, a room, a tick's inbox; or a peer, then a tick's dirty list, or a room whose past it is told.
 //! Nothing is taken behind the last of each, and no room's lock is held while a peer's is taken.
 
+mod backlog;
 pub(crate) mod budget;
 mod envelope;
 mod fanout;

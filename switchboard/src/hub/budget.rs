@@ -28,6 +28,20 @@ impl Budget {
         Self { held: AtomicUsize::new(0), limit, pressure: Notify::new() }
     }
 
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Counts what waits in a worker's inbox.
+    pub(crate) fn post(&self, bytes: usize) {
+        self.change(0, bytes);
+    }
+
+    /// Takes off what an inbox held no more.
+    pub(crate) fn delivered(&self, bytes: usize) {
+        self.change(bytes, 0);
+    }
+
     fn held(&self) -> usize {
         // Relaxed: a sum to compare with a limit; it guards no other memory.
         self.held.load(Ordering::Relaxed)

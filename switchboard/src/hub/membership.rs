@@ -65,7 +65,7 @@ impl Membership {
 
     /// Publishes `payload` to all other members; to this one too if it asked for that. Never waits, and never fails.
     pub fn publish(&self, payload: impl AsRef<[u8]>) -> MessageId {
-        self.room.0.publish_as_member(self.id, payload.as_ref(), self.echo)
+        self.room.0.publish_as_member(self.id, &self.peer, payload.as_ref(), self.echo)
     }
 
     /// Publishes `payload` when the membership ends, however it does, unless the server is draining.

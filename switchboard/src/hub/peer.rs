@@ -3,6 +3,7 @@
 //! Senders, the tick, the sweep, drain and operators all hold an `Arc<Peer>`; only the connection's own task closes it.
 //! Whoever wants something of that task sets a flag and wakes it.
 
+mod behind;
 mod deliver;
 mod ending;
 mod half_close;
@@ -21,7 +22,7 @@ use crate::sync::{self, Mutex};
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker, ready};
 use switchboard_proto::{CloseReason, Output, Second, Stamp};
 use tokio::time::Instant;
@@ -55,6 +56,8 @@ pub(crate) struct Peer {
     attention: sync::AtomicU8,
     /// A [`Protocol`].
     protocol: AtomicU8,
+    /// It may have to wait for another worker; see [`State::behind`].
+    falls_behind: AtomicBool,
     reading_since: AtomicU32,
     /// How many rooms it is in.
     rooms: AtomicU32,
@@ -106,6 +109,10 @@ struct State {
     /// When it was asked for a sign of life.
     pinged: Stamp,
     input_charge: super::budget::Charge,
+    /// Another worker that was behind when it published to it.
+    behind: Option<Arc<Tick>>,
+    /// It is among those who go on once a worker has caught up.
+    waits_for_worker: bool,
 }
 
 impl Peer {
@@ -126,6 +133,7 @@ impl Peer {
             traffic,
             attention: sync::AtomicU8::new(NEW),
             protocol: AtomicU8::new(Protocol::Frames as u8),
+            falls_behind: AtomicBool::new(false),
             reading_since: AtomicU32::new(NOT_READING),
             rooms: AtomicU32::new(0),
             leaving: sync::AtomicU32::new(0),
@@ -140,6 +148,8 @@ impl Peer {
                 returned: None,
                 pinged: Stamp::NONE,
                 input_charge: super::budget::Charge::default(),
+                behind: None,
+                waits_for_worker: false,
             }),
         })
     }

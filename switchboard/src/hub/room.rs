@@ -18,9 +18,11 @@ use super::{Holding, HubLimits};
 use crate::sync::Mutex;
 use bytes::Bytes;
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
 use std::time::{Duration, SystemTime};
 use switchboard_proto::{Epoch, Message, MessageId, Notice, RoomName, UserName};
 use tokio::time::Instant;
@@ -110,24 +112,39 @@ impl RoomInner {
     ) -> (MessageId, SystemTime) {
         // A received frame shares the memory of the read that it came with, which a history must not keep.
         let payload = Bytes::copy_from_slice(payload);
-        self.publish_locked(&mut self.state.lock(), from, payload, except)
+        let (id, time, _) = self.publish_locked(&mut self.state.lock(), from, payload, except);
+        (id, time)
     }
 
-    /// Publishes in the name that a member has now, to all the others; to itself too if it wants an echo.
-    pub(super) fn publish_as_member(&self, member: MembershipId, payload: &[u8], echo: bool) -> MessageId {
+    /// Publishes in the name that a member has now, to all the others; to itself too if it wants an echo. `peer` is its
+    /// connection's, which may have to wait for others afterwards.
+    pub(super) fn publish_as_member(
+        &self,
+        member: MembershipId,
+        peer: &Arc<Peer>,
+        payload: &[u8],
+        echo: bool,
+    ) -> MessageId {
         let payload = Bytes::copy_from_slice(payload);
         let mut state = self.state.lock();
         let from = state.name(member);
-        self.publish_locked(&mut state, from, payload, (!echo).then_some(member)).0
+        let (id, _, behind) = self.publish_locked(&mut state, from, payload, (!echo).then_some(member));
+        // Its own worker it looks at anyway.
+        let behind = behind.filter(|tick| !Arc::ptr_eq(tick, &peer.tick)).cloned();
+        drop(state);
+        if let Some(tick) = behind {
+            peer.fall_behind(tick);
+        }
+        id
     }
 
-    fn publish_locked(
+    fn publish_locked<'a>(
         &self,
-        state: &mut RoomState,
+        state: &'a mut RoomState,
         from: Option<UserName>,
         payload: Bytes,
         except: Option<MembershipId>,
-    ) -> (MessageId, SystemTime) {
+    ) -> (MessageId, SystemTime, Option<&'a Arc<Tick>>) {
         let time = SystemTime::now();
         let limits = &self.holding.limits;
         state.seq += 1;
@@ -140,14 +157,25 @@ impl RoomInner {
             let grown = state.history.push(Arc::clone(&message), limits.history_messages, bytes);
             self.holding.history_bytes.fetch_add(grown.cast_unsigned(), Ordering::Relaxed);
         }
-        self.post(state, &Posting::new(Told::Message(message), except));
-        (id, time)
+        let behind = self.post(state, &Posting::new(Told::Message(message), except));
+        (id, time, behind)
     }
 
-    fn post(&self, state: &RoomState, posting: &Arc<Posting>) {
+    /// Posts to each worker with members. Gives one that is behind by that, if there is any.
+    fn post<'a>(&self, state: &'a RoomState, posting: &Arc<Posting>) -> Option<&'a Arc<Tick>> {
+        let mut behind = None;
         for (tick, _) in &state.ticks {
-            tick.post(Entry::Post { room: self.id, posting: Arc::clone(posting) });
+            if tick.post(Entry::Post { room: self.id, posting: Arc::clone(posting) }) {
+                behind = Some(tick);
+            }
         }
+        behind
+    }
+
+    /// A worker that is behind with delivering what was published here, if there is any.
+    fn behind(&self) -> Option<Arc<Tick>> {
+        let state = self.state.lock();
+        state.ticks.iter().map(|(tick, _)| tick).find(|tick| tick.backlog.is_behind()).cloned()
     }
 
     /// Adds a member at this point in the order, with what it missed since the point it knows. Returns the number of the
@@ -278,7 +306,9 @@ impl RoomInner {
         let (members, now) = (state.members.len(), Instant::now());
         let notice = Notice::Renamed { room: self.name.clone(), from, to: to.clone() };
         match state.presence.rename(notice, &to, member, members, now) {
-            Some(When::Now(notice)) => self.post(&state, &Posting::new(Told::Notice(notice, members), Some(member))),
+            Some(When::Now(notice)) => {
+                self.post(&state, &Posting::new(Told::Notice(notice, members), Some(member)));
+            }
             Some(When::AtSweep) => tick.present_later(Arc::downgrade(self)),
             Some(When::Later) | None => {}
         }
@@ -319,7 +349,8 @@ impl Room {
         &self.0.name
     }
 
-    /// Publishes to every member, from nobody. Never waits, and never fails.
+    /// Publishes to every member, from nobody. Never waits, and never fails; who publishes for others that send without end asks
+    /// [`ready`](Self::ready) first.
     pub fn publish(&self, payload: impl AsRef<[u8]>) -> MessageId {
         self.0.publish(None, payload.as_ref(), None).0
     }
@@ -332,6 +363,28 @@ impl Room {
     /// As [`publish_as`](Self::publish_as), and says when that was.
     pub fn publish_timed(&self, from: UserName, payload: impl AsRef<[u8]>) -> (MessageId, SystemTime) {
         self.0.publish(Some(from), payload.as_ref(), None)
+    }
+
+    /// Waits while a worker is behind with delivering what was published here: what is published nevertheless waits in memory,
+    /// and is lost to members when too much does. Connections do so in [`recv`](crate::Connection::recv) once they are members:
+    /// this is for who publishes in another way. Slow members are not waited for.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn ready(&self) {
+        while let Some(tick) = self.0.behind() {
+            let mut asked = false;
+            poll_fn(|cx| {
+                let waits = !std::mem::replace(&mut asked, true) && tick.backlog.wait_in_task(cx.waker());
+                if waits { Poll::Pending } else { Poll::Ready(()) }
+            })
+            .await;
+        }
+    }
+
+    /// Whether [`ready`](Self::ready) does not wait.
+    pub fn is_ready(&self) -> bool {
+        self.0.behind().is_none()
     }
 
     /// How many members it has, those without a name included.

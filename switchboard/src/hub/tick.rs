@@ -6,6 +6,7 @@
 //! Also the worker's clock: whole seconds, stepped by its sweep.
 
 use super::Gathering;
+use super::backlog::Backlog;
 use super::budget::Budget;
 use super::fanout::{Entry, LocalRooms};
 use super::peer::Peer;
@@ -21,9 +22,10 @@ use tokio::sync::Notify;
 /// One read takes at most this: it drains a socket of a thousand short lines, and fits the second-level cache.
 const READ_BYTES: usize = 64 << 10;
 
-/// Postings and their bytes that may wait for a worker that a handler holds up; the next ones are lost to its members.
-const INBOX_ENTRIES: usize = 1 << 20;
+/// Bytes of postings that may wait for a worker that a handler holds up, and their share of the memory for messages; the next
+/// ones are lost to its members. Whoever publishes by way of a connection waits long before.
 const INBOX_BYTES: usize = 64 << 20;
+const INBOX_SHARE: usize = 4;
 
 /// Memory that a list keeps from one tick to the next; what it grew by in a storm is given back.
 const KEPT_BYTES: usize = 64 << 10;
@@ -31,6 +33,7 @@ const KEPT_BYTES: usize = 64 << 10;
 pub(crate) struct Tick {
     dirty: Mutex<Vec<Arc<Peer>>>,
     inbox: Mutex<Inbox>,
+    pub(super) backlog: Backlog,
     notify: Notify,
     /// Nobody delivers or flushes any more. What came now would keep its peers, and they the tick, for ever.
     ended: AtomicBool,
@@ -47,7 +50,6 @@ pub(crate) struct Tick {
 #[derive(Default)]
 struct Inbox {
     entries: Vec<Entry>,
-    bytes: usize,
     /// Messages that came when it was full: for each room, the number of the first and how many.
     lost: HashMap<RoomId, (u64, u64)>,
 }
@@ -57,6 +59,7 @@ impl Tick {
         Self {
             dirty: Mutex::default(),
             inbox: Mutex::default(),
+            backlog: Backlog::default(),
             notify: Notify::new(),
             ended: AtomicBool::new(false),
             now: AtomicU32::new(0),
@@ -109,20 +112,20 @@ impl Tick {
         self.notify.notify_one();
     }
 
-    /// Has `entry` applied at the next tick, behind those before it.
-    pub(super) fn post(&self, entry: Entry) {
+    /// Has `entry` applied at the next tick, behind those before it. Says whether the worker is behind by that.
+    pub(super) fn post(&self, entry: Entry) -> bool {
         let mut inbox = self.inbox.lock();
         if self.has_ended() {
-            return;
+            return false;
         }
         if let Entry::Post { room, posting } = &entry {
-            let full = inbox.bytes > INBOX_BYTES || inbox.entries.len() > INBOX_ENTRIES;
+            let full = self.backlog.bytes() > INBOX_BYTES.min(self.budget.limit() / INBOX_SHARE);
             // Once a room has lost one it loses what follows too, or the gap would be told in the wrong place.
             if full || (!inbox.lost.is_empty() && inbox.lost.contains_key(room)) {
                 if let Some(seq) = posting.seq() {
                     inbox.lost.entry(*room).or_insert((seq, 0)).1 += 1;
                 }
-                return;
+                return true;
             }
         } else if let Some(room) = entry.room()
             && let Some((from_seq, lost)) = inbox.lost.remove(&room)
@@ -130,12 +133,15 @@ impl Tick {
             // Whoever joins behind a loss is told of none.
             inbox.entries.push(Entry::Lost { room, from_seq, lost });
         }
-        inbox.bytes += entry.bytes();
+        let bytes = entry.bytes();
+        self.budget.post(bytes);
+        let is_behind = self.backlog.add(bytes);
         inbox.entries.push(entry);
         if inbox.entries.len() == 1 {
             drop(inbox);
             self.notify.notify_one();
         }
+        is_behind
     }
 
     fn has_ended(&self) -> bool {
@@ -163,15 +169,16 @@ impl Running {
             // Everything that is ready runs, and the driver is polled, before the first write.
             tokio::task::yield_now().await;
             let mut turn = Turn::default();
-            let lost = {
+            let (posted, lost) = {
                 let mut inbox = tick.inbox.lock();
-                inbox.bytes = 0;
                 std::mem::swap(&mut entries, &mut inbox.entries);
-                std::mem::take(&mut inbox.lost)
+                (tick.backlog.bytes(), std::mem::take(&mut inbox.lost))
             };
             if !entries.is_empty() {
                 rooms.apply(&mut entries, lost, &mut turn).await;
                 entries.shrink_to(KEPT_BYTES / size_of::<Entry>());
+                tick.budget.delivered(posted);
+                turn.spend(CALL_BYTES * tick.backlog.delivered(posted)).await;
             }
             std::mem::swap(&mut batch, &mut tick.dirty.lock());
             for peer in batch.drain(..) {
@@ -195,5 +202,7 @@ impl Drop for Running {
         let inbox = std::mem::take(&mut *self.0.inbox.lock());
         let gathered = std::mem::take(&mut *self.0.gathered.lock());
         drop((dirty, inbox, gathered));
+        self.0.budget.delivered(self.0.backlog.bytes());
+        self.0.backlog.end();
     }
 }

@@ -3,7 +3,8 @@
 use crate::node::{Node, QUIET, heard, user};
 use crate::numbered;
 use switchboard::prelude::*;
-use switchboard::{BoxError, Format, Join, MessageId, UserName};
+use switchboard::testing::Peer;
+use switchboard::{BoxError, Format, Join, Memory, MessageId, Overflow, UserName};
 
 // Who gets a message.
 
@@ -275,4 +276,79 @@ async fn a_room_that_is_hard_to_encode_gives_way_to_others_meanwhile() {
         turns += 1;
     }
     assert!(turns >= 6, "6 MiB were encoded in {turns} turns");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_publishes_more_than_a_worker_delivers_is_not_read_meanwhile() {
+    let (hub, memory) = (Hub::new(), Memory::new());
+    let lobby = hub.room_with(&"lobby".parse().unwrap(), QUIET).unwrap();
+    let limits = Limits { outbox_bytes: 1 << 30, memory_bytes: 1 << 40, ..Limits::default() };
+    let bound = Server::new().workers(0).limits(limits).memory(&memory, {
+        let (hub, lobby) = (hub.clone(), lobby.clone());
+        move |mut conn: Connection<Lines>| {
+            let (hub, lobby) = (hub.clone(), lobby.clone());
+            async move {
+                // Each form is encoded once more, and six bytes for one.
+                let form = if conn.id().to_string().ends_with('1') { Format::Json } else { Format::Events };
+                let me = hub.enter(&conn, form);
+                let seat = me.join(&lobby, Join { overflow: Some(Overflow::Latest), ..Join::default() })?;
+                while let Some(line) = conn.recv().await? {
+                    seat.publish(&line);
+                }
+                drop(seat);
+                Ok::<(), BoxError>(())
+            }
+        }
+    });
+    let bound = bound.bind().await.unwrap();
+    let handle = bound.handle();
+    let _serving = tokio::spawn(bound.serve_until(std::future::pending()));
+    let listener = Peer::connect(&memory);
+    const PUBLISHERS: u64 = 8;
+    const LINES: u64 = 15;
+    for _ in 0..PUBLISHERS {
+        let mut peer = Peer::connect(&memory);
+        tokio::spawn(async move {
+            let line = "\u{1}".repeat(64 << 10) + "\n";
+            for _ in 0..LINES {
+                peer.send(&line).await;
+            }
+            std::future::pending::<()>().await;
+        });
+    }
+    let mut most = 0;
+    let first = loop {
+        tokio::task::yield_now().await;
+        if let Some(first) = handle.connections().list(None, 1).pop() {
+            break first.id;
+        }
+    };
+    loop {
+        let delivered = handle.connections().get(first).unwrap().frames_out;
+        most = most.max(lobby.last_id().seq - delivered);
+        if delivered == PUBLISHERS * LINES {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    assert!(most <= 2 * 16 + PUBLISHERS, "{most} messages waited for the worker");
+    drop(listener);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_room_is_ready_for_more_unless_a_worker_is_behind() {
+    let mut node = Node::start().await;
+    let lobby = node.quiet("lobby");
+    let publish = |messages| (0..messages).for_each(|_| _ = lobby.publish(vec![b'x'; 64 << 10]));
+    publish(100);
+    assert!(lobby.is_ready(), "nobody is there");
+    let slow = node.join(&lobby, Format::Text, Join { overflow: Some(Overflow::DropOldest), ..Join::default() }).await;
+    lobby.ready().await;
+    publish(20);
+    assert!(!lobby.is_ready());
+    assert!(node.quiet("another").is_ready());
+    lobby.ready().await;
+    assert!(lobby.is_ready(), "a member that does not read is not waited for");
+    let info = node.handle.connections().get(slow.conn.id()).unwrap();
+    assert_eq!(info.frames_out, 20);
 }

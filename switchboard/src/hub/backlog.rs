@@ -1,0 +1,106 @@
+//! What was posted to a worker and is not delivered yet, and who publishes no more until it is.
+//!
+//! Publishing never waits and never fails. But whoever makes a worker's work, by sending more than it can deliver, is not read
+//! from until the worker has caught up: a connection in its next `recv`, an HTTP request before it publishes. Only the worker
+//! decides that, never a member that reads slowly.
+
+use super::peer::Peer;
+use crate::sync::{AtomicUsize, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Waker;
+
+/// A worker with more than this to deliver is behind: some ms of work, or 16 of the longest frames. A message or two where
+/// threads are to meet in it.
+const BEHIND_BYTES: usize = if cfg!(test) { 512 } else { 1 << 20 };
+
+/// One worker's backlog.
+#[derive(Default)]
+pub(super) struct Backlog {
+    bytes: AtomicUsize,
+    waiting: Mutex<Waiting>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    publishers: Vec<Waiter>,
+    /// Where the next round begins, so that nobody is always the last.
+    round: usize,
+}
+
+enum Waiter {
+    Connection(Arc<Peer>),
+    Task(Waker),
+}
+
+impl Backlog {
+    /// Bytes that are not delivered yet.
+    pub(super) fn bytes(&self) -> usize {
+        // Relaxed: a sum to compare with a limit. Who would wait because of it looks again behind a lock.
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    pub(super) fn is_behind(&self) -> bool {
+        self.bytes() > BEHIND_BYTES
+    }
+
+    /// Counts what was posted. Says whether the worker is behind now.
+    pub(super) fn add(&self, bytes: usize) -> bool {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > BEHIND_BYTES
+    }
+
+    /// Takes off what was delivered, and lets those go on who waited for that, if it was enough. Says how many.
+    pub(super) fn delivered(&self, bytes: usize) -> usize {
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        let publishers = {
+            let mut waiting = self.waiting.lock();
+            if self.is_behind() || waiting.publishers.is_empty() {
+                return 0;
+            }
+            let mut publishers = std::mem::take(&mut waiting.publishers);
+            // The first ones make it behind again, and the others have to wait once more.
+            waiting.round = (waiting.round + 1) % publishers.len();
+            publishers.rotate_left(waiting.round);
+            publishers
+        };
+        let count = publishers.len();
+        publishers.into_iter().for_each(Waiter::go_on);
+        count
+    }
+
+    /// Has a connection go on once the worker has caught up. Says whether it has to wait for that.
+    pub(super) fn wait(&self, peer: &Arc<Peer>) -> bool {
+        self.wait_as(|| Waiter::Connection(Arc::clone(peer)))
+    }
+
+    /// As [`wait`](Self::wait), for a task.
+    pub(super) fn wait_in_task(&self, waker: &Waker) -> bool {
+        self.wait_as(|| Waiter::Task(waker.clone()))
+    }
+
+    fn wait_as(&self, waiter: impl FnOnce() -> Waiter) -> bool {
+        let mut waiting = self.waiting.lock();
+        // Under the lock, which whoever delivers takes behind its count: either it is seen here, or the waiter there.
+        let is_behind = self.is_behind();
+        if is_behind {
+            waiting.publishers.push(waiter());
+        }
+        is_behind
+    }
+
+    /// Nobody delivers any more, and nobody need wait for it.
+    pub(super) fn end(&self) {
+        self.bytes.store(0, Ordering::Relaxed);
+        self.delivered(0);
+    }
+}
+
+impl Waiter {
+    fn go_on(self) {
+        match self {
+            Self::Connection(peer) => peer.caught_up(),
+            Self::Task(waker) => waker.wake(),
+        }
+    }
+}
