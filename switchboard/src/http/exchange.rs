@@ -2,6 +2,7 @@
 
 use super::Begin;
 use super::body::Body;
+use super::heads::Heads;
 use super::request::Unread;
 use super::response::{Answer, Response};
 use super::tunnel;
@@ -47,6 +48,11 @@ struct State {
     stage: Stage,
     /// When the first byte of the current request came.
     began: Instant,
+    heads: Heads,
+    /// The number of the request that gives two lengths.
+    doubtful: Option<u32>,
+    /// Requests that were begun.
+    asked: u32,
     /// Behind the current answer nothing more is read.
     is_last: bool,
     /// hyper has something to write that is not in the outbox.
@@ -95,6 +101,9 @@ impl Exchange {
         let state = State {
             stage: Stage::Waiting,
             began: Instant::now(),
+            heads: Heads::default(),
+            doubtful: None,
+            asked: 0,
             is_last: false,
             is_writing: false,
             next: None,
@@ -145,13 +154,15 @@ impl Exchange {
     }
 
     /// Bytes came. The first ones of a request start its deadline.
-    pub(super) fn received(&self, bytes: usize) {
+    pub(super) fn received(&self, bytes: &[u8]) {
         let mut state = self.state.lock();
         if state.stage == Stage::Streams {
             // Not every frame is a request: who only acknowledges is idle.
-            return self.peer.heard(bytes);
+            return self.peer.heard(bytes.len());
         }
-        self.peer.received(bytes);
+        self.peer.received(bytes.len());
+        let doubtful = state.heads.read(bytes);
+        state.doubtful = state.doubtful.or(doubtful);
         if state.stage == Stage::Waiting {
             (state.stage, state.began) = (Stage::Head, Instant::now());
             self.peer.opening();
@@ -169,6 +180,7 @@ impl Exchange {
             state.stage = Stage::Answering;
         }
         state.open += 1;
+        state.asked = state.asked.saturating_add(1);
         let underway = Arc::new(Underway {
             exchange: Arc::clone(self),
             began: state.began,
@@ -183,6 +195,12 @@ impl Exchange {
         self.peer.opened();
         self.peer.handling();
         Answering(underway)
+    }
+
+    /// Whether the length of the body of the request that was begun last is given in two ways, of which hyper says one.
+    pub(super) fn is_doubtful(&self) -> bool {
+        let state = self.state.lock();
+        state.stage != Stage::Streams && state.doubtful == Some(state.asked)
     }
 
     /// The request whose task is about to be started.
@@ -239,7 +257,9 @@ impl Exchange {
             }
         };
         if self.state.lock().is_last {
-            sent.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            let is_upgrade = sent.headers().get(CONNECTION).is_some_and(|value| value == "Upgrade");
+            let close = HeaderValue::from_static(if is_upgrade { "Upgrade, close" } else { "close" });
+            sent.headers_mut().insert(CONNECTION, close);
         }
         sent
     }

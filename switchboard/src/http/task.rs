@@ -12,7 +12,8 @@ use crate::hub::peer::{Peer, Protocol};
 use crate::hub::{Envelope, Source};
 use crate::{BoxError, ConnectionError};
 use bytes::BytesMut;
-use http::header::HOST;
+use http::header::{HOST, TRANSFER_ENCODING};
+use http::request::Parts;
 use http::{Method, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -172,8 +173,7 @@ where
             }
             Next::Stream(begin, envelope) => {
                 peer.speaks(Protocol::Stream);
-                let linger = peer.listener.timeouts.linger;
-                begin(peer, Box::new(Deaf::new(source, linger)), BytesMut::new(), envelope)
+                begin(peer, Box::new(Deaf(source)), BytesMut::new(), envelope)
             }
         }))
     }
@@ -215,16 +215,35 @@ where
         let tunnel = http2::as_http_1(&mut request);
         let (head, body) = request.into_parts();
         let asked = Asked { version: head.version, for_head: head.method == Method::HEAD };
-        // Behind a proxy, whom it is for is what tells two sites apart (RFC 9112 §3.2).
-        if head.version >= Version::HTTP_11 && head.headers.get_all(HOST).iter().count() != 1 {
-            let refusal = Response::plain(StatusCode::BAD_REQUEST, "Host is missing, or there are several");
-            return Box::pin(async move { Ok(exchange.answer(refusal, asked, answering)) });
-        }
-        if head.headers.len() > HEADERS {
-            let refusal = Response::plain(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "too many headers");
+        if let Some(refusal) = refusal(&head, exchange.is_doubtful()) {
+            exchange.end_after_answer();
             return Box::pin(async move { Ok(exchange.answer(refusal, asked, answering)) });
         }
         let responding = (self.service)(Request { head, body: Some(body), underway: Arc::clone(&answering), tunnel });
         Box::pin(async move { Ok(exchange.answer(responding.await, asked, answering)) })
     }
+}
+
+/// The answer to a request that no service is asked about.
+fn refusal(head: &Parts, is_doubtful: bool) -> Option<Response> {
+    if is_doubtful {
+        // RFC 9112 §6.1: one of two programs in a row may take what follows for another request.
+        return Some(Response::plain(StatusCode::BAD_REQUEST, "Content-Length and Transfer-Encoding"));
+    }
+    let codings = head.headers.get_all(TRANSFER_ENCODING);
+    if head.version < Version::HTTP_2
+        && codings.iter().any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
+    {
+        // What we do not decode is not the body that was meant (RFC 9112 §6.1).
+        return Some(Response::plain(StatusCode::NOT_IMPLEMENTED, "the one transfer coding is chunked"));
+    }
+    if codings.iter().count() > 1 {
+        return Some(Response::plain(StatusCode::BAD_REQUEST, "chunked twice"));
+    }
+    // Behind a proxy, whom it is for is what tells two sites apart (RFC 9112 §3.2).
+    if head.version >= Version::HTTP_11 && head.headers.get_all(HOST).iter().count() != 1 {
+        return Some(Response::plain(StatusCode::BAD_REQUEST, "Host is missing, or there are several"));
+    }
+    let has_many = head.headers.len() > HEADERS;
+    has_many.then(|| Response::plain(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "too many headers"))
 }

@@ -45,7 +45,11 @@ impl Request {
     {
         let accept = match self.accept() {
             Ok(accept) => accept,
-            Err(refusal) => return refusal.into(),
+            Err(refusal) => {
+                // What follows may be the frames of a WebSocket that the client believes in.
+                self.underway.exchange.end_after_answer();
+                return refusal.into();
+            }
         };
         let mut head = http::Response::new(());
         *head.status_mut() = StatusCode::SWITCHING_PROTOCOLS;

@@ -119,7 +119,7 @@ impl Wire {
                 return self.poll_end(cx);
             }
             Ok(count) => {
-                self.exchange.received(count);
+                self.exchange.received(&shared[..count]);
                 self.surplus.extend_from_slice(take(&shared[..count]));
             }
             Err(error) => {
