@@ -116,8 +116,11 @@ async fn requests_and_messages_over_tls() {
     while handle.metrics().closed(CloseReason::PeerClosed) < 2 {
         tokio::time::sleep(std::time::Duration::from_millis(1)).await;
     }
-    let stream = secure(&urls[0], &pair, &["http/1.1", "h2"]).await.unwrap();
-    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+    for (offered, agreed) in [(&["http/1.1", "h2"][..], "h2"), (&["http/1.0"], "http/1.0")] {
+        let stream = secure(&urls[0], &pair, offered).await.unwrap();
+        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(agreed.as_bytes()));
+    }
+    assert!(secure(&urls[0], &pair, &["ftp"]).await.is_err(), "another server is meant");
     let mut stream = secure(&urls[1], &pair, &[]).await.unwrap();
     talk(&mut stream).await;
     let listed = handle.connections().list(None, 99);

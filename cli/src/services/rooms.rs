@@ -34,6 +34,9 @@ pub(super) const SERVICE: Service = Service {
 /// Where new connections are, unless the listener has another room for them.
 const LOBBY: &str = "lobby";
 
+/// What may be agreed on by ALPN over HTTPS: curl says `http/1.0` where it is told to speak that.
+const PROTOCOLS: &[&str] = &["h2", "http/1.1", "http/1.0"];
+
 /// Frames a second from one connection that may come from another machine.
 const STRANGERS_RATE: u32 = 1000;
 
@@ -127,8 +130,7 @@ fn parse(address: &Address, options: &mut Options) -> Add {
             let (settings, guard) = http(options, &address);
             let guard = Guard { secure: true, ..guard };
             Box::new(move |server, shared| {
-                let tls =
-                    Tls::new(address, &certificates).timeouts(settings.timeouts(shared)).protocols(&["h2", "http/1.1"]);
+                let tls = Tls::new(address, &certificates).timeouts(settings.timeouts(shared)).protocols(PROTOCOLS);
                 let web = web(settings, guard, shared);
                 server.listen_http(tls, move |request| Arc::clone(&web).serve(request))
             })
