@@ -8,6 +8,7 @@ mod tls_peer;
 use http_peer::{UPGRADE, frame, secs};
 use rustls::version::TLS13;
 use std::net::SocketAddr;
+use std::time::Duration;
 use switchboard::http::{Request, Response};
 use switchboard::prelude::*;
 use tls_peer::{Pair, TlsPeer, client, connect};
@@ -91,6 +92,69 @@ async fn talk(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
         stream.read_exact(&mut echoed).await.unwrap();
         assert!(echoed[0] == 0x82 && echoed.ends_with(&vec![b'x'; length]), "{length}");
     }
+}
+
+/// A worker that is held up, as by a machine that sleeps or is moved: it looks at its sockets and its clock when it is over.
+async fn held_up(request: Request) -> Response {
+    if request.uri() == "/hold" {
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    tell(request).await
+}
+
+async fn hold(url: &str) {
+    let mut stream = TcpStream::connect(address(url)).await.unwrap();
+    stream.write_all(b"GET /hold HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+}
+
+#[tokio::test]
+async fn what_lies_in_a_socket_counts_before_a_deadline_does() {
+    let timeouts = Timeouts { handshake: Some(Duration::from_millis(300)), ..Timeouts::default() };
+    let server = Server::new().timeouts(timeouts).http("127.0.0.1:0", held_up).workers(1);
+    let bound = server.bind().await.unwrap();
+    let url = &bound.urls()[0];
+    let _served = tokio::spawn(bound.serve_until(std::future::pending()));
+    let mut streams = Vec::new();
+    for _ in 0..20 {
+        let mut stream = TcpStream::connect(address(url)).await.unwrap();
+        stream.write_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nab").await.unwrap();
+        streams.push(stream);
+    }
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    hold(url).await;
+    for stream in &mut streams {
+        stream.write_all(b"cd").await.unwrap();
+    }
+    for stream in &mut streams {
+        let answer = read_until(stream, b")").await;
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("Ok(4)"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn requests_that_lie_in_sockets_are_answered_although_the_server_drains() {
+    let bound = Server::new().http("127.0.0.1:0", held_up).workers(1).bind().await.unwrap();
+    let (url, handle) = (&bound.urls()[0], bound.handle());
+    let drained = tokio::spawn(bound.serve_until(std::future::pending()));
+    let mut streams = Vec::new();
+    for _ in 0..20 {
+        let mut stream = TcpStream::connect(address(url)).await.unwrap();
+        post(&mut stream, 1, "Ok(1)").await;
+        streams.push(stream);
+    }
+    hold(url).await;
+    for stream in &mut streams {
+        stream.write_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nab").await.unwrap();
+    }
+    handle.drain();
+    for stream in &mut streams {
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("Ok(2)"), "{answer}");
+    }
+    drop(streams);
+    assert_eq!(drained.await.unwrap().aborted, 0);
 }
 
 async fn secure(url: &str, pair: &Pair, offered: &[&str]) -> std::io::Result<TlsPeer> {

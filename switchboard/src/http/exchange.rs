@@ -53,6 +53,8 @@ struct State {
     doubtful: Option<u32>,
     /// Requests that were begun.
     asked: u32,
+    /// The kernel is to be asked itself, whatever the event loop has told.
+    looks: bool,
     /// Behind the current answer nothing more is read.
     is_last: bool,
     /// hyper has something to write that is not in the outbox.
@@ -104,6 +106,7 @@ impl Exchange {
             heads: Heads::default(),
             doubtful: None,
             asked: 0,
+            looks: false,
             is_last: false,
             is_writing: false,
             next: None,
@@ -203,6 +206,15 @@ impl Exchange {
         state.stage != Stage::Streams && state.doubtful == Some(state.asked)
     }
 
+    /// Has the next read that would wait ask the kernel itself: a deadline has passed.
+    pub(super) fn look(&self) {
+        self.state.lock().looks = true;
+    }
+
+    pub(super) fn takes_look(&self) -> bool {
+        std::mem::take(&mut self.state.lock().looks)
+    }
+
     /// The request whose task is about to be started.
     pub(super) fn latest(&self) -> Option<Arc<Underway>> {
         self.state.lock().latest.clone()
@@ -216,6 +228,11 @@ impl Exchange {
     pub(super) fn end_after_answer(&self) {
         let mut state = self.state.lock();
         state.is_last = state.stage != Stage::Streams;
+    }
+
+    fn is_last(&self) -> bool {
+        let state = self.state.lock();
+        state.is_last || (self.peer.is_draining() && state.stage != Stage::Streams && state.next.is_none())
     }
 
     /// Takes what the service has answered, as hyper sends it.
@@ -256,7 +273,7 @@ impl Exchange {
                 head.map(|()| Body::stream(Next::Stream(begin, envelope), answering))
             }
         };
-        if self.state.lock().is_last {
+        if self.is_last() {
             let is_upgrade = sent.headers().get(CONNECTION).is_some_and(|value| value == "Upgrade");
             let close = HeaderValue::from_static(if is_upgrade { "Upgrade, close" } else { "close" });
             sent.headers_mut().insert(CONNECTION, close);
@@ -354,6 +371,10 @@ impl Underway {
     /// When the request has to be whole.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.exchange.peer.listener.timeouts.handshake.map(|timeout| self.began + timeout)
+    }
+
+    pub(super) fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
     }
 
     pub(super) fn holding(&self, bytes: usize) {

@@ -13,10 +13,14 @@ use std::future::{Future, pending, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use tokio::task::yield_now;
 use tokio::time::{Sleep, sleep, sleep_until};
 
 /// Bytes of a body that nobody wanted which are passed over: who sends more is not waited for.
 const UNWANTED_BYTES: usize = 1 << 20;
+
+/// How often the event loop is asked once the time for a body is over: it tells of up to 1,024 sockets each time.
+const LOOKS: usize = 16;
 
 /// A request. Its head is whole; its body may still be on its way.
 pub struct Request {
@@ -75,21 +79,30 @@ impl Request {
     /// # Cancel safety
     /// Not safe: what came is lost.
     pub async fn body(&mut self, limit: usize) -> Result<Bytes, BodyError> {
-        let deadline = self.underway.deadline();
-        let late = async {
-            match deadline {
-                Some(deadline) => sleep_until(deadline).await,
-                None => pending().await,
-            }
-        };
         let body = tokio::select! {
+            biased;
             body = receive(self.body.as_mut(), limit, &self.underway) => body,
-            () = late => Err(BodyError::Slow),
+            () = late(&self.underway) => Err(BodyError::Slow),
         };
         if body.is_err() {
             self.underway.exchange.end_after_answer();
         }
         body
+    }
+}
+
+/// Waits until the deadline has passed, and nothing more of the body is there: who was held up, or moved to another machine, finds
+/// in its socket what came in time.
+async fn late(underway: &Underway) {
+    let Some(deadline) = underway.deadline() else { return pending().await };
+    sleep_until(deadline).await;
+    let (mut held, mut looks) = (underway.held(), 0);
+    while looks < LOOKS {
+        underway.exchange.look();
+        yield_now().await;
+        let now = underway.held();
+        looks = if now == held { looks + 1 } else { 0 };
+        held = now;
     }
 }
 

@@ -146,12 +146,14 @@ where
         if let Some(reason) = peer.closing() {
             return Poll::Ready(Finished::Closed(Err(ConnectionError::Closed(reason).into())));
         }
-        if peer.is_draining() && !this.is_draining {
-            this.is_draining = true;
-            Pin::new(&mut *hyper).graceful_shutdown();
-        }
         // Ready before a WebSocket's handshake has left; polled again, it writes that first.
         let mut polled = Pin::new(&mut *hyper).poll(cx);
+        if polled.is_pending() && peer.is_draining() && !this.is_draining {
+            // Only now: a request that lies in the socket is one that was sent in time.
+            this.is_draining = true;
+            Pin::new(&mut *hyper).graceful_shutdown();
+            polled = Pin::new(&mut *hyper).poll(cx);
+        }
         if let Poll::Ready(Ok(())) = polled
             && this.exchange.has_next()
         {

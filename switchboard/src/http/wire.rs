@@ -110,6 +110,10 @@ impl Wire {
                 // The kernel may hold more than the event loop has told us of. A request that is not whole by now never is.
                 source.read_now(&mut shared).or(Ok(0))
             }
+            Poll::Pending if self.exchange.takes_look() => match source.read_now(&mut shared) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
+                result => result,
+            },
             Poll::Pending => return Poll::Pending,
         };
         match result {
