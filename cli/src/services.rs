@@ -1,6 +1,7 @@
 //! What a listener does with its connections: a file for each service, and a line in [`SERVICES`].
 
 mod echo;
+mod guard;
 mod received;
 mod rooms;
 

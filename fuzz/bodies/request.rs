@@ -14,7 +14,7 @@ use std::net::IpAddr;
 const NAMED: &str = "https://example.org,http://[::1]:3000";
 
 /// Panics if a rule is broken on `data`: text, of which a line each is the method, path and query, and, where it is not
-/// empty, the value of `Host`, `Origin`, `Sec-Fetch-Site` and `Sec-Fetch-Mode`.
+/// empty, the value of `Host`, `Origin`, `Sec-Fetch-Site`, `Sec-Fetch-Mode`, `Referer` and `User-Agent`.
 pub(crate) fn run(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let mut lines = text.split('\n');
@@ -22,7 +22,7 @@ pub(crate) fn run(data: &[u8]) {
     let (Ok(method), target) = (line().parse::<Method>(), line()) else { return };
     understand(&method, target);
     let mut request = Request::builder().method(method).uri("/rooms");
-    for name in ["host", "origin", "sec-fetch-site", "sec-fetch-mode"] {
+    for name in ["host", "origin", "sec-fetch-site", "sec-fetch-mode", "referer", "user-agent"] {
         request = match line() {
             "" => request,
             value => request.header(name, value),
@@ -120,37 +120,60 @@ fn written(route: &Route) -> Option<(String, String)> {
 fn admit(guard: &Guard, head: &Parts) {
     let value = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
     let Ok(asker) = guard.admit(head) else { return };
-    let host = value("host").expect("without a Host nobody is admitted").to_ascii_lowercase();
+    let host = value("host").expect("without a Host nobody is admitted");
+    let host = (!host.is_empty()).then(|| host.parse::<Authority>().expect("it is one")).map(|host| place(&host));
     let named: Vec<_> = if guard.origins == Origins::default() { Vec::new() } else { NAMED.split(',').collect() };
-    if guard.loopback
-        && let Ok(authority) = host.parse::<Authority>()
-    {
-        let is_named = named.iter().any(|origin| origin.ends_with(&format!("://{host}")));
-        assert!(is_local(authority.host()) || is_named, "{host} is no name of this machine");
+    let named: Vec<_> = named.into_iter().map(origin).collect();
+    let is_local = host.as_ref().is_none_or(|(host, _)| is_local(host));
+    if guard.loopback && !is_local {
+        let (host, port) = host.clone().expect("no name is a local one");
+        // The port may be left out.
+        let is_at =
+            |(_, own, own_port): &(String, String, u16)| *own == host && port.is_none_or(|port| port == *own_port);
+        assert!(named.iter().any(is_at), "{host} is no name of this machine");
     }
-    match (asker, value("origin")) {
-        (Asker::Own, Some(origin)) => {
-            let origin: Uri = origin.parse().expect("our own origin is a URL");
-            let (Some(scheme), Some(from)) = (origin.scheme_str(), origin.authority()) else { panic!("{origin}") };
-            assert!(scheme == "https" || (scheme == "http" && !guard.secure), "{origin}");
-            let port = if scheme == "https" { 443 } else { 80 };
-            let to: Authority = host.parse().expect("what an origin is like is a name");
-            assert!(from.host().eq_ignore_ascii_case(to.host()), "{origin} is not {host}");
-            assert_eq!(from.port_u16().unwrap_or(port), to.port_u16().unwrap_or(port), "{origin} is not {host}");
+    match (&asker, value("origin")) {
+        (Asker::Own, Some(from)) => {
+            let (scheme, name, port) = origin(from);
+            assert!(scheme == "https" || (scheme == "http" && !guard.secure), "{from}");
+            let (to, to_port) = host.expect("what an origin is like is a name");
+            assert_eq!((name.as_str(), port), (to.as_str(), to_port.unwrap_or(own_port(&scheme))), "{from}");
+            assert!(!guard.loopback || is_local || named.contains(&(scheme, name, port)), "{from} is not named");
         }
-        (Asker::Allowed(allowed), Some(origin)) => {
-            assert!(allowed == origin && named.iter().any(|named| named.eq_ignore_ascii_case(origin)), "{origin}");
-        }
+        (Asker::Allowed(allowed), Some(from)) => assert!(allowed == from && named.contains(&origin(from)), "{from}"),
         (Asker::Own, None) => {
             assert!(matches!(value("sec-fetch-site"), None | Some("same-origin" | "none")), "another site's page");
         }
         (Asker::Visitor, None) => assert_eq!(value("sec-fetch-mode"), Some("navigate")),
         (asker, origin) => panic!("{asker:?} of {origin:?}"),
     }
+    if value("origin").is_none() && guard.may_join(head).is_ok() {
+        let is_said = value("sec-fetch-site").is_some() || value("referer").is_some();
+        assert!(is_said || !value("user-agent").is_some_and(|agent| agent.starts_with("Mozilla/5.0 (X")), "a browser");
+    }
+}
+
+/// An origin's scheme, host and port.
+fn origin(text: &str) -> (String, String, u16) {
+    let origin: Uri = text.parse().expect("an origin is a URL");
+    let (Some(scheme), Some(authority)) = (origin.scheme_str(), origin.authority()) else { panic!("{origin}") };
+    let (host, port) = place(authority);
+    (scheme.to_owned(), host, port.unwrap_or(own_port(scheme)))
+}
+
+/// A host in the form in which two are compared, and its port.
+fn place(authority: &Authority) -> (String, Option<u16>) {
+    let host = authority.host().to_ascii_lowercase();
+    let host = host.strip_suffix('.').filter(|host| !host.is_empty()).unwrap_or(&host);
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    (address.map_or(host.to_owned(), |address| address.to_canonical().to_string()), authority.port_u16())
+}
+
+fn own_port(scheme: &str) -> u16 {
+    if scheme == "https" { 443 } else { 80 }
 }
 
 fn is_local(name: &str) -> bool {
-    let address = name.trim_start_matches('[').trim_end_matches(']');
-    let is_loopback = address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    let is_loopback = name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
     is_loopback || name.is_empty() || name == "localhost" || name.ends_with(".localhost")
 }

@@ -8,12 +8,15 @@ mod percent;
 // The program is no library: its parts are here under the names that they know each other by.
 #[path = "../../cli/src/services"]
 mod services {
+    pub(crate) mod guard;
+
     pub(crate) mod rooms {
         pub(crate) mod web {
             #[path = "../../../../../fuzz/bodies/request.rs"]
             pub(crate) mod body;
-            mod guard;
             mod route;
+
+            use crate::services::guard;
 
             /// In place of the page's files, which a build script collects.
             mod assets {

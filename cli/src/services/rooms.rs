@@ -10,6 +10,7 @@ mod seats;
 mod strangers;
 mod web;
 
+use super::guard::{Guard, Origins};
 use super::{Add, Service, Shared};
 use crate::endpoint::{Address, HostPort, Options, Scheme};
 use crate::units::{parse_count, parse_switch, parse_timeout};
@@ -23,7 +24,6 @@ use switchboard::{
 };
 use tokio::time::Instant;
 use web::Web;
-use web::guard::{Guard, Origins};
 
 pub(super) const SERVICE: Service = Service {
     name: "rooms",

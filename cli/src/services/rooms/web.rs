@@ -5,7 +5,6 @@
 
 mod answer;
 mod assets;
-pub(super) mod guard;
 mod messages;
 mod route;
 mod streams;
@@ -14,9 +13,9 @@ mod work;
 use super::commands::unmade;
 use super::member::Member;
 use super::{Listener, Manner};
+use crate::services::guard::{self, Asker, Guard};
 use crate::services::received;
 use answer::{EVENTS, OBJECTS, bodiless, endless};
-use guard::{Asker, Guard};
 use http::header::{HeaderValue, LINK};
 use http::{HeaderMap, Method, StatusCode};
 use messages::Pages;
@@ -31,6 +30,7 @@ use switchboard::http::{BodyError, Request, Response};
 use switchboard::{
     Buckets, Connection, Format, PeerAddr, Rate, Result, Room, RoomName, RoomOptions, UserName, WebSocket,
 };
+use tracing::debug;
 use work::{Account, Work};
 
 /// What a client may agree on in `Sec-WebSocket-Protocol`. The one thing that there is to speak needs no name.
@@ -60,27 +60,40 @@ impl Web {
 
     /// Answers a request.
     pub(super) async fn serve(self: Arc<Self>, request: Request) -> Response {
+        let (id, peer) = (request.id(), request.peer().clone());
+        let (uri, is_for_people) = (request.uri().clone(), answer::is_for_people(request.headers()));
         let admitted = self.guard.admit(request.head());
-        let begun = self.work.account(request.peer()).begin().await;
-        let mut response = match (&begun, &admitted) {
-            (Ok(()), Ok(asker)) => self.respond(asker, request).await,
-            (Err(failure), _) | (_, Err(failure)) => answer::refusal(failure, None).into(),
+        let page = match &admitted {
+            Ok(asker) => asker.page().cloned(),
+            Err(_) => self.guard.allowed(request.head()),
         };
+        let answered = match (self.work.account(&peer).begin().await, admitted) {
+            (Ok(()), Ok(asker)) => self.respond(&asker, request).await,
+            (Err(failure), _) | (_, Err(failure)) => Err(failure),
+        };
+        let mut response = answered.unwrap_or_else(|failure| {
+            debug!(conn.id = %id, peer.addr = %peer, error = %failure, "request refused");
+            match failure.code {
+                ErrorCode::ForbiddenOrigin if is_for_people => answer::refusal_to_people(&failure).into(),
+                _ => answer::refusal(&failure, route::allowed(uri.path())).into(),
+            }
+        });
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            answer::protect(response.headers_mut(), admitted.as_ref().ok());
+            answer::protect(response.headers_mut(), page);
         }
         response
     }
 
-    async fn respond(&self, asker: &Asker, request: Request) -> Response {
-        let uri = request.uri().clone();
-        let route = route(request.method(), uri.path(), uri.query());
-        let outcome = match (asker, route) {
-            (_, Err(failure)) => Err(failure),
-            (Asker::Visitor, Ok(route)) if !matches!(route, Route::Asset(_)) => Err(guard::forbidden_page()),
-            (_, Ok(route)) => self.obey(route, request).await,
-        };
-        outcome.unwrap_or_else(|failure| answer::refusal(&failure, route::allowed(uri.path())).into())
+    async fn respond(&self, asker: &Asker, request: Request) -> Result<Response, Failure> {
+        let uri = request.uri();
+        let route = route(request.method(), uri.path(), uri.query())?;
+        if *asker == Asker::Visitor && !matches!(route, Route::Asset(_)) {
+            return Err(guard::forbidden_page());
+        }
+        if matches!(route, Route::Follow { .. } | Route::Events { .. }) {
+            self.guard.may_join(request.head())?;
+        }
+        self.obey(route, request).await
     }
 
     async fn obey(&self, route: Route, request: Request) -> Result<Response, Failure> {

@@ -21,11 +21,65 @@ fn a_page_of_another_origin_may_neither_act_nor_read() {
     ] {
         assert_eq!(from_page(&program, method, path, "https://evil.example"), 403, "{method} {path}");
         let hidden = ask(&program, method, path, &["sec-fetch-site: cross-site", "sec-fetch-mode: no-cors"], "");
-        assert_eq!(hidden.status, 403, "{method} {path}");
+        assert_eq!((hidden.status, hidden.header("access-control-allow-origin")), (403, None), "{method} {path}");
         assert!(hidden.body.starts_with("{\"error\":\"forbidden-origin\""), "{}", hidden.body);
     }
     assert_eq!(get(&program, "/rooms/lobby/messages").body, "");
     assert_eq!(from_page(&program, "POST", "/rooms/lobby", "http://localhost"), 200);
+}
+
+#[test]
+fn what_a_page_of_others_loads_in_passing_makes_no_room_and_no_member() {
+    let program = Program::serve(&[HTTP]);
+    let browser = "user-agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
+    for path in ["/rooms/pwned/events", "/rooms/pwned/messages?follow=1", "/rooms/pwned/events?since=0-0"] {
+        // As to an address without TLS, where browsers say nothing of sites.
+        for headers in [
+            &[browser, "accept: image/avif,image/webp,*/*;q=0.8", "referer: http://evil.example/"][..],
+            &[browser, "accept: image/avif,image/webp,*/*;q=0.8"],
+            &[browser, "accept: */*"],
+            &[browser, "accept: text/event-stream", "cache-control: no-cache"],
+            &["accept: */*", "referer: http://evil.example/"],
+        ] {
+            let answer = ask(&program, "GET", path, headers, "");
+            assert_eq!(answer.status, 403, "{path} {headers:?}");
+            assert!(answer.body.starts_with("{\"error\":\"forbidden-origin\""), "{}", answer.body);
+        }
+    }
+    assert!(!get(&program, "/rooms").body.contains("pwned"));
+    // A page of ours may, and so may a program.
+    for headers in [&[browser, "referer: http://localhost/board"][..], &["accept: */*", "user-agent: curl/8.5.0"]] {
+        let mut client = super::Client::connect(&program, 0);
+        client.send(super::request("GET", "/rooms/ops/events", headers, ""));
+        assert_eq!(client.head().status, 200, "{headers:?}");
+    }
+}
+
+#[test]
+fn a_proxy_may_pass_on_the_name_with_or_without_its_port() {
+    let program = Program::serve(&[&format!("{HTTP}?origins=https://chat.test:8444,https://talk.test"), "-v"]);
+    let asked = |host: &str, headers: &str| {
+        let mut client = super::Client::connect(&program, 0);
+        client.send(format!("GET /rooms HTTP/1.1\r\nhost: {host}\r\n{headers}\r\n"));
+        client.answer()
+    };
+    for (host, origin) in [
+        ("chat.test", "https://chat.test:8444"),
+        ("chat.test:8444", "https://chat.test:8444"),
+        ("CHAT.test.", "https://chat.test:8444"),
+        ("talk.test:443", "https://talk.test"),
+        ("talk.test", "https://talk.test:443"),
+    ] {
+        assert_eq!(asked(host, &format!("origin: {origin}\r\n")).status, 200, "{host} {origin}");
+        assert_eq!(asked(host, "").status, 200, "{host}");
+    }
+    let refused = asked("chat.test:8082", "accept: text/html,*/*;q=0.8\r\n");
+    assert_eq!((refused.status, refused.header("content-type")), (403, Some("text/html; charset=utf-8")));
+    assert!(refused.body.contains("not known as chat.test:8082"), "{}", refused.body);
+    assert_eq!(refused.header("content-security-policy"), Some("default-src 'none'; frame-ancestors 'none'"));
+    let mut program = program;
+    let line = program.logged("request refused");
+    assert!(line.contains("not known as chat.test:8082"), "{line}");
 }
 
 #[test]

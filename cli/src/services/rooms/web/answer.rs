@@ -1,10 +1,9 @@
 //! What a request is answered with: heads, and the objects that the format `json` writes.
 
 use super::assets::Asset;
-use super::guard::Asker;
 use bytes::Bytes;
 use http::header::{
-    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCEPT, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY,
     CONTENT_TYPE, ETAG, IF_NONE_MATCH, REFERRER_POLICY, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE, VARY,
     X_CONTENT_TYPE_OPTIONS,
@@ -33,6 +32,7 @@ const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static("allow, etag, link
 /// Asks a proxy in front (nginx) to pass on what comes, as it comes.
 const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
+const PAGE: &str = "text/html; charset=utf-8";
 pub(super) const OBJECT: &str = "application/json";
 pub(super) const OBJECTS: &str = "application/x-ndjson";
 pub(super) const EVENTS: &str = "text/event-stream";
@@ -114,6 +114,26 @@ pub(super) fn refusal(failure: &Failure, allow: Option<&'static str>) -> Respons
     response
 }
 
+/// Whether a person reads the answer: browsers ask for pages by this alone.
+pub(super) fn is_for_people(request: &HeaderMap) -> bool {
+    let accept = request.get(ACCEPT).and_then(|accept| accept.to_str().ok());
+    accept.is_some_and(|accept| accept.split(',').any(|range| range.trim_start().starts_with("text/html")))
+}
+
+/// The same for a person, as a page.
+pub(super) fn refusal_to_people(failure: &Failure) -> Response<Bytes> {
+    let text = failure.text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    let page = format!(
+        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<meta name=\"color-scheme\" content=\"light dark\">\n\
+         <meta name=\"viewport\" content=\"width=device-width\">\n<title>switchboard: not answered</title>\n\
+         <h1>Not answered</h1>\n<p>{text}.</p>\n\
+         <p>Whoever runs this server finds more in docs/operations.md, “Behind a proxy”.</p>\n</html>\n"
+    );
+    let mut response = head(PAGE).map(|()| page.into());
+    *response.status_mut() = status(failure.code);
+    response
+}
+
 /// Why a request opened no WebSocket. What its headers say is the library's, which knows why.
 pub(super) fn no_websocket(headers: &HeaderMap, status: StatusCode) -> Response<Bytes> {
     let failure = if status == StatusCode::UPGRADE_REQUIRED {
@@ -159,14 +179,14 @@ pub(super) fn asset(asset: &'static Asset, request: &HeaderMap) -> Response<Byte
     response
 }
 
-/// What every answer says to browsers.
-pub(super) fn protect(headers: &mut HeaderMap, asker: Option<&Asker>) {
+/// What every answer says to browsers, and to a page of another origin that may read it.
+pub(super) fn protect(headers: &mut HeaderMap, page: Option<HeaderValue>) {
     headers.entry(CONTENT_SECURITY_POLICY).or_insert(POLICY);
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
     headers.insert(VARY, HeaderValue::from_static("Origin"));
-    let Some(Asker::Allowed(origin)) = asker else { return };
-    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+    let Some(origin) = page else { return };
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
     headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED_HEADERS);
     let Some(allow) = headers.get(ALLOW).cloned() else { return };
     headers.insert(ACCESS_CONTROL_ALLOW_METHODS, allow);
@@ -223,6 +243,22 @@ mod tests {
     }
 
     #[test]
+    fn a_person_is_refused_by_a_page() {
+        let asks = |accept: &str| {
+            is_for_people(&[(ACCEPT, HeaderValue::from_str(accept).expect("a value"))].into_iter().collect())
+        };
+        assert!(asks("text/html,application/xhtml+xml,*/*;q=0.8") && asks("application/xml, text/html;q=0.9"));
+        assert!(!asks("*/*") && !asks("application/json") && !is_for_people(&HeaderMap::new()));
+        let response = refusal_to_people(&Failure::new(ErrorCode::ForbiddenOrigin, "not <you> & yours"));
+        assert_eq!(
+            (response.status().as_u16(), &response.headers()[CONTENT_TYPE]),
+            (403, &HeaderValue::from_static(PAGE))
+        );
+        let page = String::from_utf8_lossy(response.body()).into_owned();
+        assert!(page.contains("<p>not &lt;you&gt; &amp; yours.</p>"), "{page}");
+    }
+
+    #[test]
     fn a_file_that_the_browser_has_is_not_sent_again() {
         let page = assets::find("/").expect("there is a page");
         let get = |tag: Option<&str>| {
@@ -243,9 +279,9 @@ mod tests {
     #[test]
     fn only_origins_that_are_allowed_are_told_so() {
         let mut response = options("POST, OPTIONS");
-        protect(response.headers_mut(), Some(&Asker::Own));
+        protect(response.headers_mut(), None);
         assert_eq!(response.headers().get(ACCESS_CONTROL_ALLOW_ORIGIN), None);
-        protect(response.headers_mut(), Some(&Asker::Allowed(HeaderValue::from_static("https://example.org"))));
+        protect(response.headers_mut(), Some(HeaderValue::from_static("https://example.org")));
         assert_eq!(response.headers()[ACCESS_CONTROL_ALLOW_ORIGIN], "https://example.org");
         assert_eq!(response.headers()[ACCESS_CONTROL_ALLOW_METHODS], "POST, OPTIONS");
     }
