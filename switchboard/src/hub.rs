@@ -43,8 +43,11 @@ use tokio::time::Instant;
 /// A room without members stays this long, with its history, for those who come back.
 const EMPTY_ROOM_STAYS: Duration = Duration::from_mins(10);
 
-/// Between two searches for rooms that have been empty for too long.
+/// Between the beginnings of two searches for rooms that have been empty for too long.
 const PURGE_INTERVAL: Duration = Duration::from_mins(1);
+
+/// Rooms that are looked at together: 100,000 at once would hold up everybody for 20 ms.
+const PURGED_TOGETHER: usize = 64;
 
 /// How much a hub holds.
 #[derive(Debug, Clone)]
@@ -101,8 +104,16 @@ pub(crate) struct HubInner {
     rooms: Mutex<BTreeMap<RoomName, Arc<RoomInner>>>,
     names: Mutex<Names>,
     next_guest: AtomicU64,
-    purged: Mutex<Option<Instant>>,
+    purge: Mutex<Purge>,
     holding: Arc<Holding>,
+}
+
+/// A search for rooms that have been empty for too long, a few at a time.
+#[derive(Default)]
+struct Purge {
+    began: Option<Instant>,
+    /// How far it is, until it is through.
+    behind: Option<RoomName>,
 }
 
 /// What all rooms together may hold, and do. Apart from the hub, which has the rooms: if they had it too, neither would
@@ -186,18 +197,31 @@ impl Hub {
         known.is_some()
     }
 
-    /// Forgets rooms that have been empty for too long; at most once a minute, since it looks at all of them.
+    /// Forgets rooms that have been empty for too long: looks at a few more, and at none twice within a minute.
     fn purge(&self) {
+        use std::ops::Bound::{Excluded, Unbounded};
         let now = Instant::now();
-        let mut purged = self.0.purged.lock();
-        if purged.is_some_and(|last| now - last < PURGE_INTERVAL) {
-            return;
+        let mut purge = self.0.purge.lock();
+        if purge.behind.is_none() {
+            if purge.began.is_some_and(|began| now - began < PURGE_INTERVAL) {
+                return;
+            }
+            purge.began = Some(now);
         }
-        *purged = Some(now);
-        self.0.rooms.lock().retain(|_, room| {
-            // Anybody else who holds it may still publish to it.
-            Arc::strong_count(room) > 1 || room.empty_for(now).is_none_or(|empty| empty < EMPTY_ROOM_STAYS)
-        });
+        let mut rooms = self.0.rooms.lock();
+        let from = purge.behind.as_ref().map_or(Unbounded, Excluded);
+        let looked: Vec<_> = rooms.range::<RoomName, _>((from, Unbounded)).take(PURGED_TOGETHER).collect();
+        let last = looked.last().filter(|_| looked.len() == PURGED_TOGETHER).map(|(name, _)| (*name).clone());
+        // Anybody else who holds it may still publish to it.
+        let is_over = |room: &&Arc<RoomInner>| {
+            Arc::strong_count(room) == 1 && room.empty_for(now).is_some_and(|empty| empty >= EMPTY_ROOM_STAYS)
+        };
+        let over: Vec<RoomName> =
+            looked.into_iter().filter(|(_, room)| is_over(room)).map(|(name, _)| name.clone()).collect();
+        purge.behind = last;
+        for name in over {
+            rooms.remove(&name);
+        }
     }
 }
 

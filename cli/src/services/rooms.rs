@@ -24,6 +24,7 @@ use switchboard::{
 };
 use tokio::time::Instant;
 use web::Web;
+use web::work::Work;
 
 pub(super) const SERVICE: Service = Service {
     name: "rooms",
@@ -90,6 +91,8 @@ struct Listener {
     manner: Manner,
     rate: Option<Rate>,
     overflow: Option<Overflow>,
+    /// What each address may have listed, where there is a rate.
+    work: Work,
     /// Where frames are datagrams: for those who want to join.
     cookies: Option<Cookies>,
     started: Instant,
@@ -275,6 +278,7 @@ impl Listener {
             manner: Manner { format, commands, echo },
             rate,
             overflow,
+            work: if rate.is_some() { Work::bounded() } else { Work::unbounded() },
             cookies: None,
             started: Instant::now(),
         }

@@ -73,6 +73,8 @@ struct RoomState {
     seq: u64,
     history: History,
     members: Roster<MembershipId, Option<Arc<Known>>>,
+    /// Of them, without a name.
+    unnamed: usize,
     /// Workers with members, and how many.
     ticks: Vec<(Arc<Tick>, usize)>,
     emptied: Instant,
@@ -96,6 +98,7 @@ impl RoomInner {
                 seq: 0,
                 history: History::default(),
                 members: Roster::default(),
+                unnamed: 0,
                 ticks: Vec::new(),
                 emptied: Instant::now(),
                 presence: Presence::default(),
@@ -197,6 +200,7 @@ impl RoomInner {
         if let Some(known) = &known {
             self.present(&mut state, Notice::Joined { room: self.name.clone(), name: known.name() }, id, tick);
         }
+        state.unnamed += usize::from(known.is_none());
         state.members.insert(id, known);
         match state.ticks.iter_mut().find(|(known, _)| Arc::ptr_eq(known, tick)) {
             Some((_, members)) => *members += 1,
@@ -251,7 +255,9 @@ impl RoomInner {
     /// Removes a member at this point in the order; `silent` tells nobody. Returns its name.
     pub(super) fn leave(self: &Arc<Self>, id: MembershipId, tick: &Arc<Tick>, silent: bool) -> Option<UserName> {
         let mut state = self.state.lock();
-        let name = state.members.remove(id)?.map(|known| known.name());
+        let known = state.members.remove(id)?;
+        state.unnamed -= usize::from(known.is_none());
+        let name = known.map(|known| known.name());
         if let Some(place) = state.ticks.iter().position(|(known, _)| Arc::ptr_eq(known, tick)) {
             state.ticks[place].1 -= 1;
             if state.ticks[place].1 == 0 {
@@ -395,7 +401,9 @@ impl Room {
     /// The names of at most `limit` members, past the first `skip`, in the order in which they came.
     pub fn members(&self, skip: usize, limit: usize) -> Vec<UserName> {
         let state = self.0.state.lock();
-        state.members.values().flatten().skip(skip).take(limit).map(|known| known.name()).collect()
+        // Whoever has no name is not listed, and cannot be skipped by counting.
+        let (past, skip) = if state.unnamed == 0 { (skip, 0) } else { (0, skip) };
+        state.members.values_past(past).flatten().skip(skip).take(limit).map(|known| known.name()).collect()
     }
 
     /// The last `count` messages that it keeps, oldest first.

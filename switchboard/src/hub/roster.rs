@@ -32,6 +32,20 @@ impl<K: Copy + Ord, V> Roster<K, V> {
         self.blocks.iter().flatten().map(|(_, value)| value)
     }
 
+    /// In order, past the first `skip`: as many steps as blocks are passed over.
+    pub(crate) fn values_past(&self, mut skip: usize) -> impl Iterator<Item = &V> {
+        let mut blocks = self.blocks.iter();
+        let mut rest = &[][..];
+        for block in blocks.by_ref() {
+            if skip < block.len() {
+                rest = &block[skip..];
+                break;
+            }
+            skip -= block.len();
+        }
+        rest.iter().chain(blocks.flatten()).map(|(_, value)| value)
+    }
+
     pub(crate) fn get(&self, key: K) -> Option<&V> {
         let (block, place) = self.find(key).ok()?;
         Some(&self.blocks[block][place].1)
@@ -103,7 +117,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_a_map_in_order_whose_blocks_are_filled(steps in prop::collection::vec((any::<bool>(), 0..600_u64), 0..1000)) {
+        fn it_is_a_map_in_order_whose_blocks_are_filled(steps in prop::collection::vec((any::<bool>(), 0..600_u64), 0..1000), skip in 0_usize..700) {
             let (mut roster, mut model) = (Roster::default(), BTreeMap::new());
             for (step, (comes, key)) in steps.into_iter().enumerate() {
                 if comes {
@@ -119,6 +133,7 @@ mod tests {
                 prop_assert!(filled);
             }
             prop_assert!(roster.values().eq(model.values()));
+            prop_assert!(roster.values_past(skip).eq(model.values().skip(skip)));
         }
     }
 

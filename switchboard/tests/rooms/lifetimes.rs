@@ -43,6 +43,25 @@ async fn a_room_lives_while_it_has_a_member_or_somebody_holds_it() {
     assert_eq!((node.quiet("busy").last_id(), node.quiet("held").last_id()), (busy, id));
 }
 
+/// Looking at all of 100,000 at once would hold up whoever asks, and all others on its worker.
+#[tokio::test(start_paused = true)]
+async fn many_empty_rooms_are_forgotten_a_few_at_a_time() {
+    let hub = Hub::new();
+    let held = hub.room("room-500").unwrap();
+    for number in 0..1000 {
+        hub.room(&format!("room-{number}")).unwrap();
+    }
+    sleep(secs(601)).await;
+    let mut left = hub.rooms(None, 0).1;
+    assert!(left >= 900, "{left}");
+    for _ in 0..20 {
+        let now = hub.rooms(None, 0).1;
+        assert!(left - now <= 100, "{left} and then {now}");
+        left = now;
+    }
+    assert_eq!((left, hub.find(held.name()).is_some()), (1, true));
+}
+
 /// Rooms know their hub, and a hub knows its rooms.
 #[tokio::test(start_paused = true)]
 async fn a_hub_that_is_dropped_gives_its_memory_back() {

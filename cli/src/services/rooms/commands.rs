@@ -1,8 +1,7 @@
 //! What each command does, and what is answered. `docs/protocol.md` says it to those who type them.
 
 use super::member::Member;
-use bytes::Bytes;
-use switchboard::grammar::{Command, ErrorCode, Failure, Input, Reply, parse};
+use switchboard::grammar::{Command, ErrorCode, Failure, Input, Reply};
 use switchboard::{
     Codec, Format, Membership, MessageId, Rate, Room, RoomError, RoomName, RoomOptions, TellError, UserName,
 };
@@ -17,6 +16,8 @@ const CHANGES: (u32, u32) = (5, 20);
 pub(super) enum Answer {
     Nothing,
     Reply(Reply),
+    /// The same, and long.
+    List(Reply),
     History(Past),
     /// And then the end.
     Goodbye,
@@ -31,9 +32,9 @@ pub(super) struct Past {
 }
 
 impl<C: Codec> Member<C> {
-    /// Does what `frame` asks for.
-    pub(super) fn answer(&mut self, frame: Bytes) -> Result<Answer, Failure> {
-        match parse(frame)? {
+    /// Does what a frame asks for.
+    pub(super) fn answer(&mut self, input: Input) -> Result<Answer, Failure> {
+        match input {
             Input::Text(text) => self.current()?.publish(&text),
             Input::Command(Command::Pub { room, text }) => self.seat(&room)?.publish(&text),
             Input::Command(command) => return self.command(command),
@@ -46,10 +47,10 @@ impl<C: Codec> Member<C> {
             Command::Join { room, since, cookie: _ } => self.join(&room, since)?,
             Command::Leave { room } => self.leave(room.as_ref())?,
             Command::Name(name) => self.rename(name)?,
-            Command::Who { room } => self.who(room.as_ref())?,
+            Command::Who { room } => return self.who(room.as_ref()).map(Answer::List),
             Command::Rooms => {
                 let (rooms, total) = self.listener.hub.rooms(None, LISTED);
-                Reply::Rooms { rooms, total }
+                return Ok(Answer::List(Reply::Rooms { rooms, total }));
             }
             Command::Msg { to, text } => {
                 self.identity.tell(&to, text).map_err(untold)?;
@@ -60,7 +61,7 @@ impl<C: Codec> Member<C> {
             // Tokens come with TLS: until then no listener wants one, and everybody is allowed.
             Command::Auth(_) => Reply::Authorized,
             Command::Ping => Reply::Pong,
-            Command::Help => Reply::Help,
+            Command::Help => return Ok(Answer::List(Reply::Help)),
             Command::Quit => return Ok(Answer::Goodbye),
             Command::Pub { .. } => unreachable!("it is published like text"),
         };

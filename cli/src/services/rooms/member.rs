@@ -5,13 +5,14 @@
 use super::commands::{Answer, Past};
 use super::seats::Seats;
 use super::strangers::{trimmed, unmarked};
+use super::web::work::Account;
 use super::{Listener, Manner};
 use crate::services::received;
 use bytes::Bytes;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
-use switchboard::grammar::{ErrorCode, Failure, Notice, Reply};
+use switchboard::grammar::{Command, ErrorCode, Failure, Input, Notice, Reply, parse};
 use switchboard::{
     Bucket, CloseReason, Codec, Connection, ConnectionError, Format, FrameError, Identity, Join, MessageId, Result,
     Room, Turn, UserName,
@@ -177,7 +178,7 @@ where
     /// Joins the room that a datagram peer has asked for. It is in no other, and gets nothing else.
     async fn arrive(&mut self) -> Result<ControlFlow<()>, ConnectionError> {
         let Some(frame) = self.conn.recv().await? else { return Ok(ControlFlow::Break(())) };
-        let joined = match self.answer(unmarked(trimmed(frame.into()))) {
+        let joined = match parse(unmarked(trimmed(frame.into()))).and_then(|input| self.answer(input)) {
             Ok(Answer::Reply(joined)) => joined,
             Ok(_) => unreachable!("it was a join"),
             Err(failure) => {
@@ -199,9 +200,18 @@ where
 
     /// Does what a frame asks for, and tells what came of it.
     async fn obey(&mut self, frame: Bytes) -> Result<ControlFlow<()>, ConnectionError> {
-        match self.answer(frame) {
+        let answer = match parse(frame) {
+            Ok(input) => self.begin_listing(&input).await.and_then(|()| self.answer(input)),
+            Err(failure) => Err(failure),
+        };
+        match answer {
             Ok(Answer::Nothing) => {}
             Ok(Answer::Reply(reply)) => self.reply(&reply).await?,
+            Ok(Answer::List(list)) => {
+                let frames = self.identity.format().reply(&list);
+                self.account().owe(frames.iter().map(Bytes::len).sum());
+                self.send(frames).await?;
+            }
             Ok(Answer::History(past)) => self.repeat(past).await?,
             Ok(Answer::Goodbye) => {
                 self.reply(&Reply::Bye).await?;
@@ -212,13 +222,28 @@ where
         Ok(ControlFlow::Continue(()))
     }
 
+    /// Lists are long beside what asks for them: one is all that is made in a turn, and an address gets so much of them.
+    async fn begin_listing(&mut self, input: &Input) -> Result<(), Failure> {
+        let Input::Command(Command::Who { .. } | Command::Rooms | Command::History { .. } | Command::Help) = input
+        else {
+            return Ok(());
+        };
+        tokio::task::yield_now().await;
+        self.account().begin().await
+    }
+
+    /// Of the address that it comes from.
+    fn account(&self) -> Account {
+        self.listener.work.account(self.conn.peer())
+    }
+
     /// Tells messages again, to this member alone; each is written only when there is room for it, and what the room has
     /// turned over by then is a gap.
     async fn repeat(&mut self, past: Past) -> Result<(), ConnectionError> {
         let Past { room, count, mut after, until } = past;
         let format = self.identity.format();
         self.reply(&Reply::History { room: room.name().clone(), count }).await?;
-        let mut turn = Turn::default();
+        let (mut turn, account) = (Turn::default(), self.account());
         while after.seq < until {
             let (_, page) = room.page(after, PAGE);
             let next = page.first().map_or(u64::MAX, |message| message.id.seq).min(until + 1);
@@ -235,6 +260,7 @@ where
                 }
                 let mut frame = Vec::new();
                 format.message(&message, &mut frame);
+                account.owe(frame.len());
                 turn.spend(frame.len()).await;
                 self.send([Bytes::from(frame)]).await?;
             }

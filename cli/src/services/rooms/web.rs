@@ -8,7 +8,7 @@ mod assets;
 mod messages;
 mod route;
 mod streams;
-mod work;
+pub(super) mod work;
 
 use super::commands::unmade;
 use super::member::Member;
@@ -31,7 +31,7 @@ use switchboard::{
     Buckets, Connection, Format, PeerAddr, Rate, Result, Room, RoomName, RoomOptions, UserName, WebSocket,
 };
 use tracing::debug;
-use work::{Account, Work};
+use work::Account;
 
 /// What a client may agree on in `Sec-WebSocket-Protocol`. The one thing that there is to speak needs no name.
 const SUBPROTOCOLS: &[&str] = &["switchboard"];
@@ -47,15 +47,13 @@ pub(super) struct Web {
     frame_bytes: usize,
     /// What each address may still publish by requests.
     publications: Option<Mutex<Buckets>>,
-    work: Work,
     hasher: RandomState,
 }
 
 impl Web {
     pub(super) fn new(listener: Arc<Listener>, guard: Guard, frame_bytes: usize) -> Self {
         let publications = listener.rate.map(|rate: Rate| Mutex::new(Buckets::new(BUCKETS, rate)));
-        let work = if listener.rate.is_some() { Work::bounded() } else { Work::unbounded() };
-        Self { listener, guard, frame_bytes, publications, work, hasher: RandomState::new() }
+        Self { listener, guard, frame_bytes, publications, hasher: RandomState::new() }
     }
 
     /// Answers a request.
@@ -67,12 +65,12 @@ impl Web {
             Ok(asker) => asker.page().cloned(),
             Err(_) => self.guard.allowed(request.head()),
         };
-        let answered = match (self.work.account(&peer).begin().await, admitted) {
+        let answered = match (self.listener.work.account(&peer).begin().await, admitted) {
             (Ok(()), Ok(asker)) => self.respond(&asker, request).await,
             (Err(failure), _) | (_, Err(failure)) => Err(failure),
         };
         let mut response = answered.unwrap_or_else(|failure| {
-            debug!(conn.id = %id, peer.addr = %peer, error = %failure, "request refused");
+            debug!(conn.id = u64::from(id), peer.addr = %peer, error = %failure, "request refused");
             match failure.code {
                 ErrorCode::ForbiddenOrigin if is_for_people => answer::refusal_to_people(&failure).into(),
                 _ => answer::refusal(&failure, route::allowed(uri.path())).into(),
@@ -98,7 +96,7 @@ impl Web {
 
     async fn obey(&self, route: Route, request: Request) -> Result<Response, Failure> {
         let is_head = request.method() == Method::HEAD;
-        let account = self.work.account(request.peer());
+        let account = self.listener.work.account(request.peer());
         match route {
             Route::Asset(asset) => Ok(answer::asset(asset, request.headers()).into()),
             Route::Options { allow } => Ok(answer::options(allow).into()),

@@ -26,6 +26,13 @@ impl From<u64> for ConnectionId {
     }
 }
 
+/// As it is logged.
+impl From<ConnectionId> for u64 {
+    fn from(id: ConnectionId) -> Self {
+        id.0
+    }
+}
+
 /// Where a connection comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]

@@ -1,6 +1,6 @@
 //! What each address may have done for it: requests, and bytes that are made for their answers.
 //!
-//! A request that is short can ask for much, so answers count by their length. An address that has had its part waits; all
+//! A request that is short can ask for much, and so can a command that lists, so answers count by their length. An address that has had its part waits; all
 //! others notice nothing. Publications have a rate of their own beside this.
 
 use parking_lot::Mutex;
@@ -26,8 +26,8 @@ const BUCKETS: usize = 4096;
 /// How long one that has had its part waits for the answer that says so. It is as much work as any other.
 const WAIT: Duration = Duration::from_secs(1);
 
-/// All addresses that ask one listener.
-pub(super) struct Work(Option<Arc<Shared>>);
+/// All addresses that ask one listener, over HTTP or by commands.
+pub(in crate::services::rooms) struct Work(Option<Arc<Shared>>);
 
 struct Shared {
     buckets: Mutex<Buckets>,
@@ -36,17 +36,17 @@ struct Shared {
 }
 
 impl Work {
-    pub(super) fn bounded() -> Self {
+    pub(in crate::services::rooms) fn bounded() -> Self {
         let buckets = Mutex::new(Buckets::new(BUCKETS, Rate::new(UNITS, UNITS_AT_ONCE)));
         Self(Some(Arc::new(Shared { buckets, hasher: RandomState::new(), started: Instant::now() })))
     }
 
-    pub(super) fn unbounded() -> Self {
+    pub(in crate::services::rooms) fn unbounded() -> Self {
         Self(None)
     }
 
     /// Whose account it is.
-    pub(super) fn account(&self, peer: &PeerAddr) -> Account {
+    pub(in crate::services::rooms) fn account(&self, peer: &PeerAddr) -> Account {
         let (Some(shared), Some(address)) = (&self.0, peer.ip()) else { return Account(None) };
         let source = match address.ip().to_canonical() {
             IpAddr::V4(address) => u64::from(u32::from(address)),
@@ -59,11 +59,11 @@ impl Work {
 
 /// One address's part.
 #[derive(Clone)]
-pub(super) struct Account(Option<(Arc<Shared>, u64)>);
+pub(in crate::services::rooms) struct Account(Option<(Arc<Shared>, u64)>);
 
 impl Account {
     /// Counts a request; or refuses it, after a while.
-    pub(super) async fn begin(&self) -> Result<(), Failure> {
+    pub(in crate::services::rooms) async fn begin(&self) -> Result<(), Failure> {
         let Some((shared, hash)) = &self.0 else { return Ok(()) };
         if shared.buckets.lock().take(*hash, shared.started.elapsed()) {
             return Ok(());
@@ -73,7 +73,7 @@ impl Account {
     }
 
     /// Counts bytes that are made for it.
-    pub(super) fn owe(&self, bytes: usize) {
+    pub(in crate::services::rooms) fn owe(&self, bytes: usize) {
         let Some((shared, hash)) = &self.0 else { return };
         shared.buckets.lock().owe(*hash, shared.started.elapsed(), (bytes / UNIT_BYTES) as u64);
     }
