@@ -41,7 +41,8 @@ pub struct Timeouts {
     /// For TLS to be agreed on, before the handler runs; for the head of a request from its first byte on, and its body.
     /// At the limit: [`CloseReason::HandshakeTimeout`]. For a client to connect too, which gets an error. Default 10 s.
     pub handshake: Option<Duration>,
-    /// For the peer to finish after the server did, and for the handler once its connection is closed. Default 2 s.
+    /// For the peer to finish after the server did; for the handler once its connection is closed, and for each frame that it
+    /// takes of a peer that has gone. Default 2 s.
     pub linger: Duration,
 }
 

@@ -73,7 +73,10 @@ impl<C: Codec> Connection<C> {
         }))
     }
 
-    /// Receives the next frame, or `None` once the peer has finished sending or the server, or client, is draining.
+    /// Receives the next frame, or `None` once the peer has finished sending or the server, or client, is draining
+    /// ([`is_draining`](Self::is_draining) tells which: a peer that was still sending may have more to say).
+    ///
+    /// What was received before the peer broke off, or could not be written to any more, is handed over first.
     ///
     /// Waits at most [`Timeouts::idle`](crate::Timeouts::idle). Frames are at most
     /// [`Limits::frame_bytes`](crate::Limits::frame_bytes) long.
@@ -91,7 +94,8 @@ impl<C: Codec> Connection<C> {
     /// Queues a frame; the worker's next tick writes it, together with whatever else is queued by then.
     ///
     /// Waits only while the outbox is full ([`Limits::outbox_bytes`](crate::Limits::outbox_bytes)). Done means queued,
-    /// not delivered.
+    /// not delivered: to a peer that has gone frames are discarded for as long as [`recv`](Self::recv) hands over what it sent
+    /// before. So a handler that answers each frame handles them all, whatever becomes of the answers.
     ///
     /// # Errors
     /// [`ConnectionError::Closed`] once the connection is closed.
@@ -189,7 +193,7 @@ impl Hub {
 impl<C: Codec> Receiving<C> {
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<C::Frame>, ConnectionError>> {
         loop {
-            if let Some(reason) = self.peer.closing() {
+            if let Some(reason) = self.peer.taking() {
                 return Poll::Ready(Err(ConnectionError::Closed(reason)));
             }
             if let Some(answer) = &self.answer {
@@ -226,6 +230,10 @@ impl<C: Codec> Receiving<C> {
             }
             if self.finished {
                 self.input.clear();
+                if self.peer.is_unheard() {
+                    self.peer.received_all();
+                    continue;
+                }
                 return Poll::Ready(Ok(None));
             }
             ready!(self.poll_read(cx));
@@ -293,17 +301,25 @@ impl<C: Codec> Receiving<C> {
                     Err(_) => return Poll::Ready(()),
                 }
             }
+            // Nothing wakes whoever waits for an end that a write has had.
+            Poll::Pending if self.peer.is_cut_off() => source.read_now(&mut shared),
             Poll::Pending => {
                 let held = source.held_bytes() + self.codec.held_bytes();
                 drop(shared);
                 self.peer.waiting(cx, self.input.len() + held);
-                // A drain or close that came between the first look and the waker.
-                let changed = self.peer.is_draining() || self.peer.closing().is_some();
+                // A drain, or an end, that came between the first look and the waker.
+                let peer = &self.peer;
+                let changed = peer.is_draining() || peer.is_cut_off() || peer.closing().is_some();
                 return if changed { Poll::Ready(()) } else { Poll::Pending };
             }
         };
         match result {
-            Ok(0) => (self.finished, self.peer_finished) = (true, true),
+            Ok(0) => {
+                (self.finished, self.peer_finished) = (true, true);
+                if self.peer.is_cut_off() {
+                    self.peer.received_all();
+                }
+            }
             Ok(count) => {
                 self.peer.received(count - source.framing_bytes(count));
                 if self.input.is_empty() {

@@ -202,6 +202,43 @@ fn a_connection_ends_once_whoever_ends_it() {
     }
 }
 
+#[test]
+fn what_was_said_is_taken_whenever_its_peer_stops_listening() {
+    for given_away in [false, true] {
+        explore(move |stage| {
+            let taken: Arc<parking_lot::Mutex<Vec<String>>> = Arc::default();
+            let Served { heard, mut says, peer, task } = stage.serve(Limits::default(), {
+                let (room, taken) = (stage.room.clone(), Arc::clone(&taken));
+                move |mut conn| {
+                    let (seat, taken) = (conn.join(&room).unwrap(), Arc::clone(&taken));
+                    async move {
+                        let answering = async move {
+                            while let Ok(Some(line)) = conn.recv().await {
+                                taken.lock().push(line.to_string());
+                                conn.send(line).await.unwrap();
+                            }
+                            drop(seat);
+                        };
+                        run_or_give_away(given_away, answering).await;
+                        Ok(())
+                    }
+                }
+            });
+            let talker = stage.talker("a", 2);
+            let leaves = thread::spawn(move || drop(heard));
+            block_on(async {
+                say(&mut says, "1\n2\n3\n").await;
+                finish(&mut says);
+            });
+            block_on(task).unwrap();
+            join([talker]);
+            leaves.join().unwrap();
+            assert_eq!(*taken.lock(), ["1", "2", "3"]);
+            assert_eq!(peer.listener.metrics.ended(), 1);
+        });
+    }
+}
+
 type Ending = fn(&Peer);
 
 fn end_of_a_connection(stage: &Stage, ends: &[Ending], given_away: bool) {

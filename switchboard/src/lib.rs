@@ -5,6 +5,7 @@
 //! - Every connection ends with exactly one [`CloseReason`]: logged once, counted once.
 //! - Drain: listeners refuse at once; [`Connection::recv`] hands over every frame already received, then `None`; what is
 //!   queued is flushed, and the peer has time to read it.
+//! - What was received before a peer left is handed over, also when what is sent to it can no longer be written.
 //! - What one peer sends can end only that peer's connection.
 
 #![warn(missing_docs)]

@@ -10,12 +10,12 @@
 #[cfg(not(test))]
 pub(crate) use parking_lot::Mutex;
 #[cfg(not(test))]
-pub(crate) use std::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize};
+pub(crate) use std::sync::atomic::{AtomicU16, AtomicU32, AtomicUsize};
 #[cfg(not(test))]
 pub(crate) use std::thread_local;
 
 #[cfg(test)]
-pub(crate) use shuttle::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize};
+pub(crate) use shuttle::sync::atomic::{AtomicU16, AtomicU32, AtomicUsize};
 #[cfg(test)]
 pub(crate) use shuttle::thread_local;
 #[cfg(test)]

@@ -134,6 +134,11 @@ impl Peer {
         let _ = self.end.writer.poll_shutdown(&mut noop);
     }
 
+    /// Listens no more; sending goes on, as of a peer that shut its reading side down.
+    pub fn stop_listening(&mut self) {
+        self.end.reader = End::pair(0).0.reader;
+    }
+
     /// Breaks the connection, as a peer that crashes does.
     pub fn reset(mut self) {
         self.end.reset();

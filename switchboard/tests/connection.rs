@@ -8,6 +8,8 @@
     reason = "tests"
 )]
 
+use parking_lot::Mutex;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -20,6 +22,8 @@ use tokio::time::{Instant, advance, sleep};
 const fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
+
+type BoxFuture = Pin<Box<dyn Future<Output = Result> + Send>>;
 
 async fn echo(mut conn: Connection<Lines>) -> Result {
     while let Some(line) = conn.recv().await? {
@@ -193,6 +197,81 @@ async fn a_reset_ends_the_connection_as_a_reset() {
     peer.reset();
     until(|| served.handle.metrics().closed(CloseReason::PeerReset) == 1).await;
     assert!(served.handle.connections().is_empty());
+}
+
+/// Takes lines slowly, and answers each; tells which it took.
+fn slow_echo(taken: &Arc<Mutex<Vec<String>>>) -> impl Fn(Connection<Lines>) -> BoxFuture + Send + Sync + 'static {
+    let taken = Arc::clone(taken);
+    move |mut conn| {
+        let taken = Arc::clone(&taken);
+        Box::pin(async move {
+            conn.send("welcome").await?;
+            sleep(secs(1)).await;
+            while let Some(line) = conn.recv().await? {
+                taken.lock().push(line.to_string());
+                sleep(secs(1)).await;
+                conn.send(line).await?;
+            }
+            Ok(())
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_received_is_handled_though_nobody_hears_the_answers() {
+    let (memory, taken) = (Memory::new(), Arc::default());
+    let served = start(Server::new().memory(&memory, slow_echo(&taken)), memory.clone()).await;
+    let mut peer = served.connect();
+    peer.send("1\n2\n3\n4\n5\n6\nhalf").await;
+    drop(peer);
+    until(|| served.handle.metrics().closed(CloseReason::PeerReset) == 1).await;
+    assert_eq!(*taken.lock(), ["1", "2", "3", "4", "5", "6", "half"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_peer_says_on_after_it_stopped_listening_is_handled() {
+    let (memory, taken) = (Memory::new(), Arc::default());
+    let served = start(Server::new().memory(&memory, slow_echo(&taken)), memory.clone()).await;
+    let mut peer = served.connect();
+    peer.stop_listening();
+    sleep(secs(60)).await;
+    peer.send("late\n").await;
+    until(|| !taken.lock().is_empty()).await;
+    assert_eq!(served.handle.connections().len(), 1);
+    drop(peer);
+    until(|| served.handle.metrics().closed(CloseReason::PeerReset) == 1).await;
+    assert_eq!(*taken.lock(), ["late"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_only_sends_hears_soon_that_nobody_listens() {
+    let memory = Memory::new();
+    let handler = async |mut conn: Connection<Lines>| -> Result {
+        loop {
+            conn.send("tick").await?;
+        }
+    };
+    let served = start(Server::new().memory(&memory, handler), memory.clone()).await;
+    let (mut gone, mut bystander) = (served.connect(), served.connect());
+    assert_eq!(bystander.line().await, "tick\n");
+    gone.send("never read\n").await;
+    drop(gone);
+    let began = Instant::now();
+    until(|| served.handle.metrics().closed(CloseReason::PeerReset) == 1).await;
+    assert!(began.elapsed() < secs(5), "{:?}", began.elapsed());
+    assert_eq!(bystander.line().await, "tick\n");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_does_nothing_for_a_peer_that_is_gone_is_dropped() {
+    let memory = Memory::new();
+    let handler = async |mut conn: Connection<Lines>| -> Result {
+        conn.send("welcome").await?;
+        std::future::pending().await
+    };
+    let served = start(Server::new().memory(&memory, handler), memory.clone()).await;
+    drop(served.connect());
+    until(|| served.handle.metrics().closed(CloseReason::PeerReset) == 1).await;
 }
 
 #[tokio::test(start_paused = true)]

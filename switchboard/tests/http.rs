@@ -6,6 +6,7 @@ mod http_peer;
 
 use http::StatusCode;
 use http_peer::{Received, Running, answer, ask, secs};
+use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use switchboard::Limits;
@@ -65,6 +66,31 @@ async fn requests_that_come_together_are_answered_in_order() {
     for number in 0..500 {
         assert_eq!(answer(&mut peer).await.body, format!("/{number}"));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_that_came_are_seen_to_though_nobody_waits_for_their_answers() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let server = Running::http({
+        let seen = Arc::clone(&seen);
+        move |mut request| {
+            let seen = Arc::clone(&seen);
+            async move {
+                tokio::time::sleep(secs(1)).await;
+                let body = request.body(10).await.unwrap();
+                seen.lock().push(String::from_utf8_lossy(&body).into_owned());
+                http::Response::new(body).into()
+            }
+        }
+    });
+    let mut peer = server.connect();
+    let requests = (0..9).map(|number| format!("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n{number}"));
+    peer.send(requests.collect::<String>()).await;
+    drop(peer);
+    while server.handle.metrics().closed(CloseReason::PeerReset) == 0 {
+        tokio::time::sleep(secs(1)).await;
+    }
+    assert_eq!(seen.lock().concat(), "012345678");
 }
 
 #[tokio::test(start_paused = true)]

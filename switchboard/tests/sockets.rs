@@ -13,6 +13,8 @@ mod served;
 
 use nix::sys::socket::sockopt::RcvBuf;
 use served::{Served, echo, line};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use switchboard::prelude::*;
 use switchboard::{BoxError, DatagramLimits, Rate, RepliesPerSource, Udp};
@@ -37,6 +39,7 @@ with_1_and_4_workers! {
     datagrams_are_answered => datagrams;
     a_reset_is_a_reset => reset;
     half_a_close_is_answered => half_close;
+    what_those_say_who_leave_at_once_is_handled => one_shots;
 }
 
 async fn tcp_and_unix(workers: usize) {
@@ -180,6 +183,39 @@ async fn half_close(workers: usize) {
     assert_eq!(rest, "one\ntwo");
     served.until(|handle| handle.metrics().closed(CloseReason::PeerClosed) == 1).await;
     assert_eq!(served.stop().await.aborted, 0);
+}
+
+async fn one_shots(workers: usize) {
+    let (directory, count) = (tempfile(&format!("one-shots-{workers}")), Arc::new(AtomicUsize::new(0)));
+    let path = directory.join("x.sock");
+    let handler = {
+        let count = Arc::clone(&count);
+        move |mut conn: Connection<Lines>| {
+            let count = Arc::clone(&count);
+            async move {
+                conn.send("welcome").await?;
+                while let Some(line) = conn.recv().await? {
+                    count.fetch_add(1, Ordering::SeqCst);
+                    conn.send(line).await?;
+                }
+                Ok::<(), BoxError>(())
+            }
+        }
+    };
+    let server = Server::new().workers(workers).tcp("127.0.0.1:0", handler.clone()).unix(&path, handler);
+    let served = Served::start(server).await;
+    for round in 1..=50 {
+        let mut unix = UnixStream::connect(&path).await.unwrap();
+        unix.write_all(b"one\ntwo\n").await.unwrap();
+        drop(unix);
+        let mut tcp = connect(&served).await;
+        tcp.write_all(b"one\ntwo\n").await.unwrap();
+        drop(tcp);
+        served.until(|handle| handle.metrics().accepted.get() == 2 * round && handle.connections().is_empty()).await;
+    }
+    served.until(|_| count.load(Ordering::SeqCst) == 200).await;
+    assert_eq!(served.stop().await.aborted, 0);
+    std::fs::remove_dir_all(directory).unwrap();
 }
 
 #[tokio::test]

@@ -217,6 +217,11 @@ where
         let tunnel = http2::as_http_1(&mut request);
         let (head, body) = request.into_parts();
         let asked = Asked { version: head.version, for_head: head.method == Method::HEAD };
+        if exchange.peer.taking().is_some() || (exchange.peer.is_unheard() && head.method.is_safe()) {
+            // It asked for nothing but an answer, which would be discarded.
+            let unheard = Response::plain(StatusCode::SERVICE_UNAVAILABLE, "nobody hears the answer");
+            return Box::pin(async move { Ok(exchange.answer(unheard, asked, answering)) });
+        }
         if let Some(refusal) = refusal(&head, exchange.is_doubtful()) {
             exchange.end_after_answer();
             return Box::pin(async move { Ok(exchange.answer(refusal, asked, answering)) });

@@ -3,7 +3,7 @@
 use super::exchange::Exchange;
 use crate::ConnectionError;
 use crate::hub::Source;
-use crate::hub::peer::{Farewell, Returned, reason_of};
+use crate::hub::peer::{Farewell, Returned};
 use bytes::{Buf as _, Bytes, BytesMut};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use std::future::Future;
@@ -114,6 +114,8 @@ impl Wire {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
                 result => result,
             },
+            // Nor is there more behind an answer that could not be written.
+            Poll::Pending if peer.is_cut_off() => source.read_now(&mut shared).or(Ok(0)),
             Poll::Pending => return Poll::Pending,
         };
         match result {
@@ -127,9 +129,11 @@ impl Wire {
                 self.surplus.extend_from_slice(take(&shared[..count]));
             }
             Err(error) => {
+                // What came before is answered all the same, to nobody.
                 self.peer_finished = true;
-                peer.end(reason_of(&error));
-                return Poll::Ready(Err(error));
+                peer.broken(&error);
+                drop(shared);
+                return self.poll_end(cx);
             }
         }
         Poll::Ready(Ok(()))

@@ -324,6 +324,12 @@ impl Outbox {
         }
     }
 
+    /// Drops what is queued, for a socket that takes nothing more, ever: no deadline runs for it.
+    pub(super) fn discard(&mut self) {
+        self.queue = None;
+        self.blocked_since = Stamp::NONE;
+    }
+
     /// Writes what the socket takes at once.
     pub(crate) fn try_flush(&mut self, now: Second, written: &mut u64) -> io::Result<Flushed> {
         for _ in 0..WRITES {

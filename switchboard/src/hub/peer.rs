@@ -8,6 +8,7 @@ mod deliver;
 mod ending;
 mod half_close;
 mod origin;
+mod unheard;
 
 pub(in crate::hub) use deliver::Untold;
 pub(crate) use ending::{Farewell, Returned};
@@ -28,21 +29,25 @@ use switchboard_proto::{CloseReason, Output, Second, Stamp};
 use tokio::time::Instant;
 
 /// The socket takes no more; the task goes on writing.
-const BLOCKED: u8 = 1;
+const BLOCKED: u16 = 1;
 /// Closed: receiving and sending fail, and the handler has the linger time to finish.
-const CLOSING: u8 = 2;
+const CLOSING: u16 = 2;
 /// Receiving ends after what is there already.
-const DRAINING: u8 = 4;
+const DRAINING: u16 = 4;
 /// The time to finish is over.
-const FORCED: u8 = 8;
+const FORCED: u16 = 8;
 /// Ended without any time to finish.
-const ABORTED: u8 = 16;
+const ABORTED: u16 = 16;
 /// The task has not run yet.
-const NEW: u8 = 32;
+const NEW: u16 = 32;
 /// The handler does not run yet: the stamp of reading is that of the handshake.
-const OPENING: u8 = 64;
+const OPENING: u16 = 64;
 /// Nothing more is sent, though receiving goes on.
-const FINISHED: u8 = 128;
+const FINISHED: u16 = 128;
+/// Closing, and what the peer sent is received first: see `unheard.rs`.
+const UNHEARD: u16 = 256;
+/// The end of that is the peer's own.
+const COMPLETE: u16 = 512;
 
 const NOT_READING: Second = Second::MAX;
 
@@ -53,7 +58,7 @@ pub(crate) struct Peer {
     pub(crate) opened: Instant,
     pub(crate) traffic: Traffic,
     /// What the task must look at; see the constants.
-    attention: sync::AtomicU8,
+    attention: sync::AtomicU16,
     /// A [`Protocol`].
     protocol: AtomicU8,
     /// It may have to wait for another worker; see [`State::behind`].
@@ -131,7 +136,7 @@ impl Peer {
             listener,
             opened: Instant::now(),
             traffic,
-            attention: sync::AtomicU8::new(NEW),
+            attention: sync::AtomicU16::new(NEW),
             protocol: AtomicU8::new(Protocol::Frames as u8),
             falls_behind: AtomicBool::new(false),
             reading_since: AtomicU32::new(NOT_READING),
@@ -166,7 +171,7 @@ impl Peer {
         let Some(encode) = staging::push(self, encode) else { return Poll::Ready(Ok(())) };
         let mut state = self.state.lock();
         staging::take(self, |output, frames| self.append(&mut state, output, frames));
-        if self.is(CLOSING) {
+        if self.is(CLOSING) && !self.is(UNHEARD) {
             return Poll::Ready(Err(state.reason.unwrap_or(CloseReason::Closed)));
         }
         if state.outbox.is_full(limits.outbox_bytes, limits.outbox_frames) {
@@ -214,7 +219,7 @@ impl Peer {
                 self.attention.fetch_or(BLOCKED, Ordering::Release);
                 wake(state.driver.as_ref());
             }
-            Err(error) => self.end_locked(state, reason_of(&error)),
+            Err(error) => self.stop_hearing(state, &error),
         }
     }
 
@@ -227,7 +232,7 @@ impl Peer {
     /// Tells the tick, unless it knows or the task is writing already.
     fn queued(self: &Arc<Self>, state: &mut State) {
         state.outbox.charge.set(state.outbox.held_bytes(), &self.tick.budget);
-        if !state.outbox.dirty && state.outbox.blocked_since().is_none() {
+        if !state.outbox.dirty && state.outbox.blocked_since().is_none() && !self.is(UNHEARD) {
             state.outbox.dirty = true;
             self.tick.mark(Arc::clone(self));
         }
@@ -331,10 +336,11 @@ impl Peer {
     /// The handler waits for input, and holds `partial` bytes of a frame.
     pub(crate) fn waiting(self: &Arc<Self>, cx: &mut Context<'_>, partial: usize) {
         self.idle();
-        if partial == 0 && staging::is_polling(self) {
+        if partial == 0 && staging::is_polling(self) && !self.is(UNHEARD) {
             return;
         }
         let mut state = self.state.lock();
+        self.await_end(&mut state);
         state.input_charge.set(partial, &self.tick.budget);
         self.register(&mut state, cx);
     }
@@ -361,12 +367,13 @@ impl Peer {
         self.is(ABORTED)
     }
 
-    /// Why receiving and sending fail, if they do.
+    /// Why receiving fails, if it does.
     pub(crate) fn closing(&self) -> Option<CloseReason> {
         if !self.is(CLOSING) {
             return None;
         }
-        self.state.lock().reason
+        let state = self.state.lock();
+        if self.is(UNHEARD) { None } else { state.reason }
     }
 
     // The connection's own task.
@@ -395,7 +402,7 @@ impl Peer {
         let result = ready!(result);
         self.attention.fetch_and(!BLOCKED, Ordering::Release);
         if let Err(error) = &result {
-            self.end_locked(&mut state, reason_of(error));
+            self.stop_hearing(&mut state, error);
         }
         Poll::Ready(result)
     }
@@ -411,7 +418,7 @@ impl Peer {
         self.tick.now().saturating_sub(self.traffic.last.load(Ordering::Relaxed))
     }
 
-    fn is(&self, flag: u8) -> bool {
+    fn is(&self, flag: u16) -> bool {
         // Acquire pairs with the Release of whoever set the flag: what it announces is visible.
         self.attention.load(Ordering::Acquire) & flag != 0
     }

@@ -1,6 +1,6 @@
 //! What rooms and other connections send to a peer. The worker's tick delivers; nothing here waits.
 
-use super::{CLOSING, ConnectionId, FINISHED, Peer, State, bump, reason_of, wake};
+use super::{CLOSING, ConnectionId, FINISHED, Peer, State, bump, wake};
 use crate::hub::fanout::{Batch, Entry};
 use crate::hub::outbox::{Flushed, Gap, Outbox, Publication, Summary};
 use crate::hub::posting::{Form, Kind, MembershipId};
@@ -46,7 +46,7 @@ impl Peer {
                     taken = cut;
                     flushed
                 }
-                Err(error) => return self.end_locked(&mut state, reason_of(&error)),
+                Err(error) => return self.stop_hearing(&mut state, &error),
             };
             self.wrote(&mut state, written);
             if flushed == Flushed::Clean {
@@ -65,7 +65,7 @@ impl Peer {
             if !offered && overflows(&state.outbox) {
                 match self.make_room(&mut state, overflows) {
                     Ok(has_room) => offered = !has_room,
-                    Err(error) => return self.end_locked(&mut state, reason_of(&error)),
+                    Err(error) => return self.stop_hearing(&mut state, &error),
                 }
             }
             bump(&self.traffic.frames_out, 1);

@@ -1,6 +1,8 @@
 //! How a connection ends: who may ask for it, what the sweep finds overdue, and the steps of its close.
 
-use super::{ABORTED, CLOSING, DRAINING, FINISHED, FORCED, NOT_READING, OPENING, Peer, Protocol, State, bump, wake};
+use super::{
+    ABORTED, CLOSING, DRAINING, FINISHED, FORCED, NOT_READING, OPENING, Peer, Protocol, State, UNHEARD, bump, wake,
+};
 use crate::hub::{Source, staging};
 use bytes::Bytes;
 use std::io;
@@ -62,11 +64,12 @@ impl Peer {
 
     pub(super) fn end_locked(&self, state: &mut State, reason: CloseReason) {
         state.reason.get_or_insert(reason);
-        if state.lingering.get().is_none() {
+        if state.lingering.get().is_none() || self.is(UNHEARD) {
             state.lingering = Stamp::at(self.tick.now());
         }
         // Release: the reason is in place before anybody sees the flag.
         self.attention.fetch_or(CLOSING, Ordering::Release);
+        self.attention.fetch_and(!UNHEARD, Ordering::Release);
         state.wake();
     }
 
@@ -77,7 +80,7 @@ impl Peer {
         if self.is_speaking(Protocol::Http) {
             timeouts.idle = timeouts.idle.or(Some(KEEP_ALIVE));
             if !state.outbox.is_empty()
-                && !self.is(OPENING)
+                && !self.is(OPENING | CLOSING)
                 && self.reading_since.load(Ordering::Relaxed) != NOT_READING
             {
                 // It is for the client to say something once it has all of its answer.
@@ -88,8 +91,13 @@ impl Peer {
             timeouts.idle = None;
         }
         if passed(state.lingering.get(), now, Some(timeouts.linger)) {
-            self.attention.fetch_or(FORCED, Ordering::Release);
-            wake(state.driver.as_ref());
+            if self.is(UNHEARD) {
+                // Nobody takes what it sent. The reason stands.
+                self.end_locked(&mut state, CloseReason::PeerReset);
+            } else {
+                self.attention.fetch_or(FORCED, Ordering::Release);
+                wake(state.driver.as_ref());
+            }
         }
         let reading = self.reading_since.load(Ordering::Relaxed);
         let stamp = (reading != NOT_READING).then_some(reading);
@@ -147,6 +155,7 @@ impl Peer {
     pub(crate) fn start_close(&self, reason: CloseReason, farewell: Option<Farewell>) -> CloseReason {
         let mut state = self.state.lock();
         self.attention.fetch_or(CLOSING, Ordering::Release);
+        self.attention.fetch_and(!UNHEARD, Ordering::Release);
         self.reading_since.store(NOT_READING, Ordering::Relaxed);
         state.lingering = Stamp::NONE;
         let reason = *state.reason.get_or_insert(reason);

@@ -1,6 +1,6 @@
 //! Finishing to send while receiving goes on.
 
-use super::{CLOSING, FINISHED, Peer, Protocol, reason_of, wake};
+use super::{CLOSING, FINISHED, Peer, Protocol, wake};
 use crate::hub::staging;
 use bytes::Bytes;
 use std::io;
@@ -23,13 +23,13 @@ impl Peer {
         wake(state.driver.as_ref());
     }
 
-    /// Goes on with that. An error ends the connection, which whoever receives hears of.
+    /// Goes on with that. Of an error whoever receives hears behind what has come.
     pub(super) fn poll_half_close(&self, cx: &mut Context<'_>) {
         // Where the protocol has said it, the socket stays open: proxies take its half-close for the whole one.
         let said = self.is_speaking(Protocol::Ended);
         let finished = if said { self.poll_flush(cx) } else { self.poll_shut_down(cx) };
         if let Poll::Ready(Err(error)) = finished {
-            self.end(reason_of(&error));
+            self.stop_hearing(&mut self.state.lock(), &error);
         }
     }
 

@@ -105,11 +105,13 @@ impl<S: Side> Session<S> {
     /// The handshake. Answers go first: from a peer that reads none of them nothing is read either.
     fn poll_open(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<Result<(), OpenError>> {
         loop {
-            if let Err(error) = ready!(self.poll_outgoing(cx)) {
-                return Poll::Ready(Err(OpenError::Broken(error)));
-            }
+            let answered = ready!(self.poll_outgoing(cx));
             if !self.records.is_handshaking() {
+                // Who leaves before it has its tickets may have said something before that.
                 return Poll::Ready(Ok(()));
+            }
+            if let Err(error) = answered {
+                return Poll::Ready(Err(OpenError::Broken(error)));
             }
             let mut early = std::mem::take(&mut self.early);
             let received = self.receive(

@@ -1,0 +1,81 @@
+//! A peer that hears nothing more: a write to it failed. What it sent before is received all the same, whatever becomes of
+//! the answers.
+//!
+//! A peer that says something and leaves is reset by the answer, and that may come before what it said was looked at. So only
+//! whoever receives ends the connection here, once nothing more has come; or the sweep, if nobody receives.
+
+use super::{CLOSING, COMPLETE, Peer, Protocol, State, UNHEARD, reason_of};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use switchboard_proto::{CloseReason, Stamp};
+
+impl Peer {
+    /// A read failed, and what came before it is to be handled: what is sent is discarded.
+    pub(crate) fn broken(&self, error: &io::Error) {
+        self.stop_hearing(&mut self.state.lock(), error);
+    }
+
+    /// A write failed. From now on what is sent is discarded, and receiving goes on up to the end of what came.
+    pub(super) fn stop_hearing(&self, state: &mut State, error: &io::Error) {
+        if self.is(UNHEARD) {
+            return;
+        }
+        // Whoever reads a stream has nothing to say.
+        if self.is(CLOSING) || self.is_speaking(Protocol::Stream) {
+            return self.end_locked(state, reason_of(error));
+        }
+        state.reason.get_or_insert(reason_of(error));
+        self.await_taking(state);
+        // A socket says so of a peer that has finished, or does not listen; of one that broke off it says that.
+        let complete = if error.kind() == io::ErrorKind::BrokenPipe { COMPLETE } else { 0 };
+        // Release: the reason is in place before anybody sees the flags.
+        self.attention.fetch_or(CLOSING | UNHEARD | complete, Ordering::Release);
+        state.wake();
+    }
+
+    /// Whether what is sent is discarded, and receiving goes on.
+    pub(crate) fn is_unheard(&self) -> bool {
+        self.is(UNHEARD)
+    }
+
+    /// Whether no end will come from the socket: what it has now is all.
+    pub(crate) fn is_cut_off(&self) -> bool {
+        self.is(UNHEARD) && !self.is(COMPLETE)
+    }
+
+    /// All that the peer sent was received.
+    pub(crate) fn received_all(&self) {
+        if self.is(UNHEARD) {
+            self.end(CloseReason::PeerReset);
+        }
+    }
+
+    /// The handler asks for the next frame. As [`closing`](Self::closing), for it.
+    pub(crate) fn taking(&self) -> Option<CloseReason> {
+        if !self.is(CLOSING) {
+            return None;
+        }
+        let mut state = self.state.lock();
+        if !self.is(UNHEARD) {
+            return state.reason;
+        }
+        self.await_taking(&mut state);
+        None
+    }
+
+    /// Whoever receives has a moment for each frame, as a handler has whose connection is closed, and room for its answers:
+    /// who only sends finds the outbox full, and waits for the end.
+    fn await_taking(&self, state: &mut State) {
+        state.lingering = Stamp::at(self.tick.now());
+        state.outbox.discard();
+        state.outbox.charge.set(0, &self.tick.budget);
+    }
+
+    /// It is the peer who is waited for, if it is unheard.
+    pub(super) fn await_end(self: &Arc<Self>, state: &mut State) {
+        if self.is(UNHEARD) {
+            state.lingering = Stamp::NONE;
+        }
+    }
+}
