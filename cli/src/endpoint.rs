@@ -6,7 +6,7 @@
 use crate::percent::percent_decoded;
 use crate::services::{Add, SERVICES, Service};
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddrV6};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use switchboard::Certificates;
@@ -220,7 +220,11 @@ pub(crate) fn parse_host_port(place: &str) -> Result<HostPort, String> {
         Some(end) => (&place[..=end], place[end + 1..].strip_prefix(':')),
         None => place.split_once(':').map_or((place, None), |(host, port)| (host, Some(port))),
     };
-    let host = host.to_ascii_lowercase();
+    // Names of interfaces are not alike in both cases.
+    let host = match host.split_once('%') {
+        Some((host, zone)) => format!("{}%{zone}", host.to_ascii_lowercase()),
+        None => host.to_ascii_lowercase(),
+    };
     check_host(&host, port)?;
     let Some(port) = port.filter(|port| !port.is_empty()) else {
         return Err(format!("missing port, as in {host}:8080 (0 takes a free one)"));
@@ -238,8 +242,13 @@ fn check_host(host: &str, port: Option<&str>) -> Result<(), String> {
         return Err("missing host: 127.0.0.1 is this machine alone, 0.0.0.0 and [::] are open to all".to_owned());
     }
     if host.contains(['[', ']']) {
-        let well_formed = format!("{host}:0").parse::<SocketAddrV6>().is_ok();
-        return if well_formed { Ok(()) } else { Err(format!("bad host `{host}`: not an IPv6 address")) };
+        let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or_default();
+        let (address, zone) = address.split_once('%').unwrap_or((address, "0"));
+        return if address.parse::<Ipv6Addr>().is_ok() && is_zone(zone) {
+            Ok(())
+        } else {
+            Err(format!("bad host `{host}`: not an IPv6 address"))
+        };
     }
     // What looks like an IPv4 address and is none would be looked up as a name, and fail in a less clear way.
     let numeric = host.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
@@ -256,6 +265,12 @@ fn check_host(host: &str, port: Option<&str>) -> Result<(), String> {
     } else {
         Err(format!("bad host `{host}`: not a name or an address"))
     }
+}
+
+/// Whether it may name an interface, or be its number.
+fn is_zone(zone: &str) -> bool {
+    let known = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:@%+".contains(&byte);
+    (1..=18).contains(&zone.len()) && zone.bytes().all(known)
 }
 
 pub(crate) fn parse_path(place: &str) -> Result<PathBuf, String> {

@@ -98,7 +98,7 @@ fn report(failure: Failure) -> ExitCode {
         }
         Failure::Bind(error) => {
             let code = if error.listeners.is_empty() { CONFIGURATION } else { FAILED };
-            let listeners = error.listeners.iter().map(|(url, error)| format!("cannot listen on {url}: {error}"));
+            let listeners = error.listener_faults();
             (code, error.faults.iter().cloned().chain(listeners).collect())
         }
         Failure::Start(error) => (FAILED, vec![format!("{error:#}")]),

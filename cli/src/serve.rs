@@ -59,12 +59,15 @@ async fn run(config: Config) -> Result<(), Failure> {
         server = add(server, &shared);
     }
     let bound = server.bind().await.map_err(Failure::Bind)?;
-    let urls = bound.urls();
-    announce(&places, &urls);
-    let shown =
-        places.iter().zip(urls.clone()).filter_map(|((_, address), url)| Some((url, address.certificates()?.clone())));
+    // A name may have several addresses.
+    let urls = places.iter().zip(bound.listeners());
+    let listening: Vec<_> =
+        urls.flat_map(|((name, address), urls)| urls.into_iter().map(move |url| (*name, address, url))).collect();
+    announce(&listening);
+    let shown = places.iter().zip(bound.listeners());
+    let shown = shown.filter_map(|((_, address), urls)| Some((urls.join(", "), address.certificates()?.clone())));
     let shown = Shown(shown.collect());
-    let listeners = places.iter().zip(&urls).map(|((name, _), url)| format!("{name}={url}"));
+    let listeners = listening.iter().map(|(name, _, url)| format!("{name}={url}"));
     let listeners = listeners.collect::<Vec<_>>().join(" ");
     info!(version = env!("CARGO_PKG_VERSION"), workers = config.workers.value, listeners, "serving");
     let handle = bound.handle();
@@ -78,12 +81,12 @@ async fn run(config: Config) -> Result<(), Failure> {
     Ok(())
 }
 
-/// One line for each listener, with a command that tries it.
-fn announce(places: &[(&str, Address)], urls: &[String]) {
-    let names = places.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-    let width = urls.iter().map(String::len).max().unwrap_or(0);
+/// One line for each address that is listened on, with a command that tries it.
+fn announce(listening: &[(&str, &Address, String)]) {
+    let names = listening.iter().map(|(name, ..)| name.len()).max().unwrap_or(0);
+    let width = listening.iter().map(|(.., url)| url.len()).max().unwrap_or(0);
     let mut output = std::io::stdout().lock();
-    for ((name, address), url) in places.iter().zip(urls) {
+    for (name, address, url) in listening {
         // Whoever read the lines may be gone: `switchboard serve | head -1`. The server is not there for them.
         let line = format!("{name:names$}  {url:width$}  try: {}", command(name, address, url));
         let _ = writeln!(output, "{}", Escaped(line.as_bytes()));

@@ -73,6 +73,13 @@ pub struct BindError {
 }
 
 impl BindError {
+    /// Why listeners could not be bound, and what may be done about it: a sentence each.
+    pub fn listener_faults(&self) -> impl Iterator<Item = String> {
+        self.listeners
+            .iter()
+            .map(|(listener, error)| format!("cannot listen on {listener}: {error}{}", advice(listener, error)))
+    }
+
     pub(crate) fn check(self) -> Result<(), Self> {
         if self.faults.is_empty() && self.listeners.is_empty() { Ok(()) } else { Err(self) }
     }
@@ -81,10 +88,49 @@ impl BindError {
 impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let faults = self.faults.iter().cloned();
-        let listeners = self.listeners.iter().map(|(listener, error)| format!("cannot listen on {listener}: {error}"));
-        let lines: Vec<String> = faults.chain(listeners).collect();
+        let lines: Vec<String> = faults.chain(self.listener_faults()).collect();
         f.write_str(&lines.join("\n"))
     }
 }
 
 impl std::error::Error for BindError {}
+
+/// What may be done about it, for whoever does not know the error by its name.
+fn advice(listener: &str, error: &io::Error) -> String {
+    let (scheme, place) = listener.split_once("://").unwrap_or((listener, ""));
+    let port = place.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+    match (error.kind(), port) {
+        (io::ErrorKind::AddrInUse, Some(port)) => {
+            let kind = if scheme == "udp" { "u" } else { "t" };
+            format!("; `ss -Hlnp{kind} 'sport = :{port}'` shows by whom")
+        }
+        (io::ErrorKind::PermissionDenied, Some(1..1024)) => {
+            let capability = "AmbientCapabilities=CAP_NET_BIND_SERVICE";
+            format!("; ports below 1024 are for root, or for who has the capability (systemd: {capability})")
+        }
+        (io::ErrorKind::AddrNotAvailable, Some(_)) => "; no interface of this machine has it".to_owned(),
+        _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::BindError;
+    use nix::errno::Errno;
+
+    #[test]
+    fn what_may_be_done_stands_behind_what_is_wrong() {
+        let told = |listener: &str, errno: Errno| {
+            let error = BindError { faults: Vec::new(), listeners: vec![(listener.to_owned(), errno.into())] };
+            error.to_string().split_once("(os error ").unwrap().1.split_once("); ").map(|(_, advice)| advice.to_owned())
+        };
+        let busy = told("udp://[::]:81", Errno::EADDRINUSE).unwrap();
+        assert_eq!(busy, "`ss -Hlnpu 'sport = :81'` shows by whom");
+        assert_eq!(told("https://a:8443", Errno::EADDRINUSE).unwrap(), "`ss -Hlnpt 'sport = :8443'` shows by whom");
+        assert!(told("tcp://0.0.0.0:80", Errno::EACCES).unwrap().contains("CAP_NET_BIND_SERVICE"));
+        assert_eq!(told("tcp://0.0.0.0:8080", Errno::EACCES), None);
+        assert_eq!(told("unix:///run/a.sock", Errno::EACCES), None);
+        assert_eq!(told("unix:///run/a.sock", Errno::EADDRINUSE), None);
+        assert!(told("tcp://192.0.2.1:80", Errno::EADDRNOTAVAIL).unwrap().starts_with("no interface"));
+    }
+}

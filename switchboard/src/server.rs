@@ -13,6 +13,7 @@ use crate::error::{BindError, BoxError};
 use crate::http::{self, HttpTransport, Opener, Request, Response, Scheme};
 use crate::hub::budget::Budget;
 use crate::metrics::Metrics;
+use crate::transport::names::Place;
 use crate::transport::tcp::Tcp;
 use crate::transport::tls::{Certificates, Tls};
 use crate::transport::udp::{Datagram, Reply, Udp, Validation};
@@ -301,7 +302,12 @@ impl Server {
 
         let mut errors = BindError { faults: Vec::new(), listeners: Vec::new() };
         let mut entries: Vec<Box<dyn BoundEntry>> = Vec::new();
-        for entry in self.entries {
+        let places: Vec<_> = self.entries.iter().filter_map(|entry| entry.place()).collect();
+        for mut entry in self.entries {
+            let beside = entry.place().and_then(Place::of_ipv4_beside);
+            if beside.is_some_and(|beside| places.contains(&beside)) {
+                entry.leave_ipv4();
+            }
             let url = entry.url();
             match entry.bind(workers.all().len()).await {
                 Ok(bound) => entries.push(bound),
@@ -312,7 +318,7 @@ impl Server {
             if errors.listeners.is_empty()
                 && let Err(error) = entry.listen()
             {
-                errors.listeners.push((entry.url(), error));
+                errors.listeners.push((entry.urls().join(", "), error));
             }
         }
         errors.check()?;
@@ -375,9 +381,15 @@ pub(crate) struct Serving {
 }
 
 impl Bound {
-    /// The listeners in the order they were given, with their real ports: `tcp://127.0.0.1:49152`.
+    /// The addresses that are listened on, in the order in which they were given, with their real ports:
+    /// `tcp://127.0.0.1:49152`. A name may have several.
     pub fn urls(&self) -> Vec<String> {
-        self.entries.iter().map(|entry| entry.url()).collect()
+        self.entries.iter().flat_map(|entry| entry.urls()).collect()
+    }
+
+    /// The same for each listener.
+    pub fn listeners(&self) -> Vec<Vec<String>> {
+        self.entries.iter().map(|entry| entry.urls()).collect()
     }
 
     /// What can be done with the server while it serves.

@@ -1,6 +1,7 @@
 //! What a listener needs of a transport. Each transport is one file that implements these.
 
 pub(crate) mod memory;
+pub(crate) mod names;
 pub(crate) mod tcp;
 pub(crate) mod tls;
 pub(crate) mod udp;
@@ -9,6 +10,7 @@ pub(crate) mod unix;
 use crate::Timeouts;
 use crate::hub::peer::PeerAddr;
 use crate::hub::{Sink, Source};
+use names::Place;
 use std::future::Future;
 use std::io;
 use std::task::{Context, Poll};
@@ -31,7 +33,15 @@ pub(crate) trait StreamTransport: Send + 'static {
         None
     }
 
-    /// Takes the address, without accepting anybody.
+    /// The address, if it is one that others may be in the way of.
+    fn place(&self) -> Option<Place> {
+        None
+    }
+
+    /// Leaves IPv4 to another listener.
+    fn leave_ipv4(&mut self) {}
+
+    /// Takes the address, or all addresses of a name, without accepting anybody.
     fn bind(self) -> impl Future<Output = io::Result<Self::Listener>> + Send;
 }
 
@@ -44,8 +54,13 @@ pub(crate) trait StreamListener: Send + Sized + 'static {
     /// Whether nobody on the way can read along.
     const IS_SECURE: bool = false;
 
-    /// The address as it is: `tcp://127.0.0.1:49152`.
+    /// The address as it is: `tcp://127.0.0.1:49152`; of a name, the first.
     fn url(&self) -> String;
+
+    /// All of them.
+    fn urls(&self) -> Vec<String> {
+        vec![self.url()]
+    }
 
     /// Whether only this machine can connect: limits meant for strangers are off.
     fn is_local(&self) -> bool;

@@ -126,12 +126,12 @@ async fn two_peers(workers: usize) {
 #[test]
 fn any_of_a_hosts_addresses_is_answered_from() {
     let name = "any_of_a_hosts_addresses_is_answered_from";
-    let set_up = "ip link set lo up && ip link add one type dummy && ip link set one address 02:00:00:00:00:01 up && \
-        ip addr add 192.0.2.1/24 dev one && ip addr add 192.0.2.2/24 dev one && \
-        ip addr add 2001:db8::1/64 dev one nodad && ip addr add 2001:db8::2/64 dev one nodad && \
-        ip addr add fe80::1/64 dev one nodad && ip addr add fe80::2/64 dev one nodad";
+    let set_up = "ip link set lo up && \
+        ip addr add 192.0.2.1/24 dev lo && ip addr add 192.0.2.2/24 dev lo && \
+        ip addr add 2001:db8::1/64 dev lo nodad && ip addr add 2001:db8::2/64 dev lo nodad && \
+        ip addr add fe80::1/64 dev lo nodad && ip addr add fe80::2/64 dev lo nodad";
     in_a_network_of_its_own(name, set_up, async {
-        let interface = nix::net::if_::if_nametoindex("one").unwrap();
+        let interface = nix::net::if_::if_nametoindex("lo").unwrap();
         for any in ["0.0.0.0:0", "[::]:0"] {
             let served = Served::start(Server::new().workers(1).udp_peers(Udp::new(any), door, shout)).await;
             let port = served.address.port();

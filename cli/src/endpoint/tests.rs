@@ -14,6 +14,8 @@ fn a_url_names_transport_and_place() {
     assert_is("echo=tcp://127.0.0.1:9000", Address::Tcp(host_port("127.0.0.1", 9000)));
     assert_is("echo=tcp://LocalHost:0/", Address::Tcp(host_port("localhost", 0)));
     assert_is("echo=udp://[::1]:0", Address::Udp(host_port("[::1]", 0)));
+    assert_is("echo=udp://[FE80::1%Eth0.5]:7", Address::Udp(host_port("[fe80::1%Eth0.5]", 7)));
+    assert_is("echo=udp://[fe80::1%25eth0]:7", Address::Udp(host_port("[fe80::1%25eth0]", 7)));
     assert_is("echo=unix:///run/x.sock", Address::Unix("/run/x.sock".into()));
     assert_is("echo=unix:///run/a%3Fb%20c?prefix=", Address::Unix("/run/a?b c".into()));
 }
@@ -36,6 +38,9 @@ fn each_fault_is_named() {
         ("echo=tcp://a..b:1", "bad host `a..b`: not a name or an address"),
         ("echo=tcp://me@host:1", "bad host `me@host`: not a name or an address"),
         ("echo=tcp://:80", "missing host: 127.0.0.1 is this machine alone, 0.0.0.0 and [::] are open to all"),
+        ("echo=tcp://[fe80::1%]:80", "bad host `[fe80::1%]`: not an IPv6 address"),
+        ("echo=tcp://[fe80::1%a b]:80", "bad host `[fe80::1%a b]`: not an IPv6 address"),
+        ("echo=tcp://127.0.0.1%lo:80", "bad host `127.0.0.1%lo`: not a name or an address"),
         ("echo=tcp://::1:80", "IPv6 addresses stand in brackets, as in [::1]:8080"),
         ("echo=tcp://127.0.0.1:1/path", "a host and port take no path"),
         ("echo=unix://x.sock", "not an absolute path, as in unix:///run/switchboard.sock"),

@@ -70,8 +70,12 @@ fn every_busy_address_is_named_and_nothing_is_accepted() {
         let end = run(&["serve", &format!("echo={tcp}"), &unix, &format!("echo={udp}"), "--workers", workers]);
         assert_eq!(end.code, Some(1));
         assert_eq!(end.output, [""; 0]);
-        let busy = |url: &str| format!("error: cannot listen on {url}: Address already in use (os error 98)");
-        assert_eq!(end.log, [busy(&tcp), busy(&udp)]);
+        let busy = |url: &str, kind: &str| {
+            let port = url.rsplit_once(':').map_or("", |(_, port)| port);
+            let advice = format!("`ss -Hlnp{kind} 'sport = :{port}'` shows by whom");
+            format!("error: cannot listen on {url}: Address already in use (os error 98); {advice}")
+        };
+        assert_eq!(end.log, [busy(&tcp, "t"), busy(&udp, "u")]);
         assert!(!socket.exists());
     }
 }

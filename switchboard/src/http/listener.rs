@@ -2,6 +2,7 @@
 
 use crate::Timeouts;
 use crate::hub::peer::PeerAddr;
+use crate::transport::names::Place;
 use crate::transport::{StreamListener, StreamTransport, Transport};
 use std::io;
 use std::task::{Context, Poll};
@@ -50,6 +51,14 @@ impl<T: Transport> StreamTransport for HttpTransport<T> {
         self.transport.timeouts()
     }
 
+    fn place(&self) -> Option<Place> {
+        self.transport.place()
+    }
+
+    fn leave_ipv4(&mut self) {
+        self.transport.leave_ipv4();
+    }
+
     async fn bind(self) -> io::Result<Self::Listener> {
         Ok(Listener { listener: self.transport.bind().await?, scheme: self.scheme })
     }
@@ -69,6 +78,10 @@ impl<L: StreamListener> StreamListener for Listener<L> {
 
     fn url(&self) -> String {
         self.scheme.url(&self.listener.url())
+    }
+
+    fn urls(&self) -> Vec<String> {
+        self.listener.urls().iter().map(|url| self.scheme.url(url)).collect()
     }
 
     fn is_local(&self) -> bool {

@@ -10,6 +10,7 @@ use crate::error::BoxError;
 use crate::http::{Begin, Opener};
 use crate::hub::peer::{ConnectionId, ListenerSettings, Peer, PeerAddr, Protocol};
 use crate::hub::{Envelope, Sink, Source};
+use crate::transport::names::Place;
 use crate::transport::{Stream, StreamListener, StreamTransport, Transport};
 use crate::worker::Assigned;
 use bytes::BytesMut;
@@ -31,14 +32,18 @@ pub(super) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// A listener as it was asked for.
 pub(super) trait Entry: Send {
     fn url(&self) -> String;
+    /// See [`StreamTransport::place`].
+    fn place(&self) -> Option<Place>;
+    fn leave_ipv4(&mut self);
     fn bind(self: Box<Self>, workers: usize) -> BoxFuture<io::Result<Box<dyn BoundEntry>>>;
 }
 
-/// A listener whose address is bound.
+/// A listener whose address is bound, or whose addresses are.
 pub(super) trait BoundEntry: Send {
-    fn url(&self) -> String;
+    /// At least one.
+    fn urls(&self) -> Vec<String>;
     fn listen(&mut self) -> io::Result<()>;
-    /// What runs for this listener on each worker, from the first one on.
+    /// What runs for this listener on each worker, from the first one on, and then on each once more.
     fn run(self: Box<Self>, serving: &Serving) -> Vec<BoxFuture<()>>;
 }
 
@@ -49,7 +54,7 @@ impl Accepting {
     pub(super) fn start(entries: Vec<Box<dyn BoundEntry>>, serving: &Serving) -> Self {
         let tasks = TaskTracker::new();
         for entry in entries {
-            for (worker, task) in serving.workers.iter().zip(entry.run(serving)) {
+            for (worker, task) in serving.workers.iter().cycle().zip(entry.run(serving)) {
                 let drain = serving.drain.clone();
                 let until_drain = async move {
                     // Done means that the server drains.
@@ -98,6 +103,14 @@ where
         self.transport.url()
     }
 
+    fn place(&self) -> Option<Place> {
+        self.transport.place()
+    }
+
+    fn leave_ipv4(&mut self) {
+        self.transport.leave_ipv4();
+    }
+
     fn bind(self: Box<Self>, _: usize) -> BoxFuture<io::Result<Box<dyn BoundEntry>>> {
         Box::pin(async move {
             let timeouts = self.transport.timeouts();
@@ -122,8 +135,8 @@ where
     F: Future<Output = Result<(), E>> + Send + 'static,
     E: Into<BoxError> + 'static,
 {
-    fn url(&self) -> String {
-        self.listener.url()
+    fn urls(&self) -> Vec<String> {
+        self.listener.urls()
     }
 
     fn listen(&mut self) -> io::Result<()> {

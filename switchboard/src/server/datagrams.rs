@@ -6,6 +6,7 @@ use crate::connection::{Entered, serve};
 use crate::error::BoxError;
 use crate::hub::Source;
 use crate::hub::peer::{ListenerSettings, Peer, PeerAddr};
+use crate::transport::names::Place;
 use crate::transport::udp::{self, Datagram, Ends, Family, Gate, Peers, Reply, Sockets, Udp, Validation};
 use crate::worker::Worker;
 use std::future::Future;
@@ -27,6 +28,14 @@ where
         self.udp.url()
     }
 
+    fn place(&self) -> Option<Place> {
+        self.udp.place()
+    }
+
+    fn leave_ipv4(&mut self) {
+        self.udp.leave_ipv4();
+    }
+
     fn bind(self: Box<Self>, workers: usize) -> BoxFuture<io::Result<Box<dyn BoundEntry>>> {
         Box::pin(async move {
             let sockets = self.udp.bind(workers).await?;
@@ -36,7 +45,8 @@ where
 }
 
 struct BoundAnswering<H> {
-    sockets: Sockets,
+    /// Of each address.
+    sockets: Vec<Sockets>,
     handler: Arc<H>,
 }
 
@@ -44,8 +54,8 @@ impl<H> BoundEntry for BoundAnswering<H>
 where
     H: Fn(Datagram<'_>, &mut Reply<'_>) + Send + Sync + 'static,
 {
-    fn url(&self) -> String {
-        self.sockets.url()
+    fn urls(&self) -> Vec<String> {
+        self.sockets.iter().map(Sockets::url).collect()
     }
 
     fn listen(&mut self) -> io::Result<()> {
@@ -53,15 +63,17 @@ where
     }
 
     fn run(self: Box<Self>, serving: &Serving) -> Vec<BoxFuture<()>> {
-        let Sockets { address, bound, limits, .. } = self.sockets;
-        let gate = Arc::new(Gate::new(limits, serving.limits.frame_bytes));
-        let answer = |socket| {
-            let metrics = Arc::clone(&serving.metrics);
-            let answering =
-                udp::answer((socket, Family::of(address)), Arc::clone(&gate), Arc::clone(&self.handler), metrics);
-            Box::pin(answering) as BoxFuture<()>
+        let answer = |Sockets { address, bound, limits, .. }: Sockets| {
+            let gate = Arc::new(Gate::new(limits, serving.limits.frame_bytes));
+            let (handler, metrics) = (Arc::clone(&self.handler), Arc::clone(&serving.metrics));
+            let answer = move |socket| {
+                let (gate, handler, metrics) = (Arc::clone(&gate), Arc::clone(&handler), Arc::clone(&metrics));
+                let answering = udp::answer((socket, Family::of(address)), gate, handler, metrics);
+                Box::pin(answering) as BoxFuture<()>
+            };
+            bound.into_iter().map(answer)
         };
-        bound.into_iter().map(answer).collect()
+        self.sockets.into_iter().flat_map(answer).collect()
     }
 }
 
@@ -83,6 +95,14 @@ where
         self.udp.url()
     }
 
+    fn place(&self) -> Option<Place> {
+        self.udp.place()
+    }
+
+    fn leave_ipv4(&mut self) {
+        self.udp.leave_ipv4();
+    }
+
     fn bind(self: Box<Self>, workers: usize) -> BoxFuture<io::Result<Box<dyn BoundEntry>>> {
         Box::pin(async move {
             let Self { udp, strangers, handler } = *self;
@@ -93,7 +113,8 @@ where
 }
 
 struct BoundConnecting<S, H> {
-    sockets: Sockets,
+    /// Of each address.
+    sockets: Vec<Sockets>,
     strangers: Arc<S>,
     handler: Arc<H>,
 }
@@ -105,8 +126,8 @@ where
     F: Future<Output = Result<(), E>> + Send + 'static,
     E: Into<BoxError> + 'static,
 {
-    fn url(&self) -> String {
-        self.sockets.url()
+    fn urls(&self) -> Vec<String> {
+        self.sockets.iter().map(Sockets::url).collect()
     }
 
     fn listen(&mut self) -> io::Result<()> {
@@ -114,36 +135,47 @@ where
     }
 
     fn run(self: Box<Self>, serving: &Serving) -> Vec<BoxFuture<()>> {
-        let is_local = self.sockets.address.ip().is_loopback();
-        let settings = Arc::new(ListenerSettings {
-            name: self.sockets.url(),
-            transport: "udp",
-            is_secure: false,
-            is_local,
-            timeouts: self.sockets.timeouts.unwrap_or(serving.timeouts),
-            limits: Arc::clone(&serving.limits),
-            metrics: Arc::clone(&serving.metrics),
-            drain: serving.drain.clone(),
-        });
-        let Sockets { address, bound, limits, .. } = self.sockets;
-        let gate = Arc::new(Gate::new(limits, serving.limits.frame_bytes));
-        let sockets: Arc<[UdpSocket]> = bound.into();
-        let receive = |(index, worker): (usize, &Arc<Worker>)| {
-            let (tick, metrics) = (Arc::clone(&worker.tick), Arc::clone(&serving.metrics));
-            let peers = Peers::new((Arc::clone(&sockets), Family::of(address)), index, tick, metrics);
-            let door = Door {
-                peers: Arc::clone(&peers),
-                worker: Arc::clone(worker),
-                serving: serving.clone(),
-                settings: Arc::clone(&settings),
-            };
-            let handler = Arc::clone(&self.handler);
-            let open = move |datagram: Datagram<'_>, ends: Ends| door.open::<H, F, E>(&datagram, ends, &handler);
-            let receiving = udp::receive(peers, Arc::clone(&gate), Arc::clone(&self.strangers), open);
-            Box::pin(receiving) as BoxFuture<()>
-        };
-        serving.workers.iter().enumerate().map(receive).collect()
+        let Self { sockets, strangers, handler } = *self;
+        sockets.into_iter().flat_map(|sockets| connect::<S, H, F, E>(sockets, &strangers, &handler, serving)).collect()
     }
+}
+
+/// What receives at one address, for each worker.
+fn connect<S, H, F, E>(sockets: Sockets, strangers: &Arc<S>, handler: &Arc<H>, serving: &Serving) -> Vec<BoxFuture<()>>
+where
+    S: Fn(Datagram<'_>, &mut Reply<'_>) -> Validation + Send + Sync + 'static,
+    H: Fn(Arc<Peer>, Box<dyn Source>) -> F + Send + Sync + 'static,
+    F: Future<Output = Result<(), E>> + Send + 'static,
+    E: Into<BoxError> + 'static,
+{
+    let settings = Arc::new(ListenerSettings {
+        name: sockets.url(),
+        transport: "udp",
+        is_secure: false,
+        is_local: sockets.address.ip().is_loopback(),
+        timeouts: sockets.timeouts.unwrap_or(serving.timeouts),
+        limits: Arc::clone(&serving.limits),
+        metrics: Arc::clone(&serving.metrics),
+        drain: serving.drain.clone(),
+    });
+    let Sockets { address, bound, limits, .. } = sockets;
+    let gate = Arc::new(Gate::new(limits, serving.limits.frame_bytes));
+    let sockets: Arc<[UdpSocket]> = bound.into();
+    let receive = |(index, worker): (usize, &Arc<Worker>)| {
+        let (tick, metrics) = (Arc::clone(&worker.tick), Arc::clone(&serving.metrics));
+        let peers = Peers::new((Arc::clone(&sockets), Family::of(address)), index, tick, metrics);
+        let door = Door {
+            peers: Arc::clone(&peers),
+            worker: Arc::clone(worker),
+            serving: serving.clone(),
+            settings: Arc::clone(&settings),
+        };
+        let handler = Arc::clone(handler);
+        let open = move |datagram: Datagram<'_>, ends: Ends| door.open::<H, F, E>(&datagram, ends, &handler);
+        let receiving = udp::receive(peers, Arc::clone(&gate), Arc::clone(strangers), open);
+        Box::pin(receiving) as BoxFuture<()>
+    };
+    serving.workers.iter().enumerate().map(receive).collect()
 }
 
 /// Where validated peers of one socket come in. They stay on its worker: the kernel gives it all that they send.

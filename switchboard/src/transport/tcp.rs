@@ -1,5 +1,6 @@
 //! TCP, and what it shares with every stream socket of the kernel's.
 
+use super::names::{Families, Place, Protocol::Tcp as TCP, bind_each, lookup};
 use super::{Stream, StreamListener, StreamTransport};
 use crate::Timeouts;
 use crate::hub::peer::PeerAddr;
@@ -14,7 +15,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpListener, TcpStream, lookup_host};
+use tokio::net::{TcpListener, TcpStream};
 
 /// Connections the kernel may queue before they are accepted; it lowers this to `net.core.somaxconn`.
 pub(super) const BACKLOG: i32 = 65_535;
@@ -27,13 +28,15 @@ const USER_TIMEOUT: Duration = Duration::from_secs(105);
 #[derive(Debug, Clone)]
 pub struct Tcp {
     address: String,
+    families: Families,
     timeouts: Option<Timeouts>,
 }
 
 impl Tcp {
-    /// Listens on `address`: `HOST:PORT`, `[::1]:PORT`, or a `SocketAddr`.
+    /// Listens on `address`: `HOST:PORT`, `[::1]:PORT`, `[fe80::1%eth0]:PORT`, or a `SocketAddr`. Of a name, all addresses are
+    /// listened on. `[::]` is IPv4 as well, unless the server has another listener on `0.0.0.0` and the same port.
     pub fn new(address: impl ToString) -> Self {
-        Self { address: address.to_string(), timeouts: None }
+        Self { address: address.to_string(), families: Families::default(), timeouts: None }
     }
 
     /// Deadlines for this listener's connections, in place of the server's.
@@ -53,27 +56,30 @@ impl StreamTransport for Tcp {
         self.timeouts
     }
 
+    fn place(&self) -> Option<Place> {
+        Place::of(TCP, &self.address)
+    }
+
+    fn leave_ipv4(&mut self) {
+        self.families = Families::Ipv6;
+    }
+
     async fn bind(self) -> io::Result<Listener> {
-        let mut result = Err(io::Error::new(io::ErrorKind::NotFound, "no address for this name"));
-        for address in lookup_host(&self.address).await? {
-            result = bind(address);
-            if result.is_ok() {
-                break;
-            }
-        }
-        let socket = result?;
-        let Some(address) = socket.local_addr()?.as_socket() else { unreachable!("bound to an IP address") };
-        Ok(Listener { address, socket: Some(socket), accepting: None })
+        let bound = bind_each(&lookup(&self.address).await?, |address| bind(address, self.families))?;
+        let (addresses, sockets) = bound.into_iter().unzip();
+        Ok(Listener { addresses, sockets, accepting: Vec::new(), next: 0 })
     }
 }
 
-fn bind(address: SocketAddr) -> io::Result<Socket> {
+fn bind(address: SocketAddr, families: Families) -> io::Result<(SocketAddr, Socket)> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     // Accepted sockets inherit these (tcp(7)), so that accepting costs no further call.
     prepare(&socket)?;
+    families.apply(&socket, address)?;
     socket.bind(&address.into())?;
-    Ok(socket)
+    let Some(address) = socket.local_addr()?.as_socket() else { unreachable!("bound to an IP address") };
+    Ok((address, socket))
 }
 
 /// Frames leave at once, and a peer that vanished is found.
@@ -87,7 +93,7 @@ fn prepare(socket: &Socket) -> io::Result<()> {
 /// Connects to the first address of `HOST:PORT` that answers.
 pub(crate) async fn connect(address: &str) -> io::Result<(TcpStream, PeerAddr)> {
     let mut result = Err(io::Error::new(io::ErrorKind::NotFound, "no address for this name"));
-    for address in lookup_host(address).await? {
+    for address in lookup(address).await? {
         result = TcpStream::connect(address).await;
         if result.is_ok() {
             break;
@@ -100,10 +106,13 @@ pub(crate) async fn connect(address: &str) -> io::Result<(TcpStream, PeerAddr)> 
 }
 
 pub(crate) struct Listener {
-    address: SocketAddr,
-    /// Until it is attached.
-    socket: Option<Socket>,
-    accepting: Option<TcpListener>,
+    /// One, or all of a name's.
+    addresses: Vec<SocketAddr>,
+    /// Until they are attached.
+    sockets: Vec<Socket>,
+    accepting: Vec<TcpListener>,
+    /// Which of them is asked first, so that each gets its turn.
+    next: usize,
 }
 
 impl StreamListener for Listener {
@@ -112,28 +121,38 @@ impl StreamListener for Listener {
     const TRANSPORT: &'static str = "tcp";
 
     fn url(&self) -> String {
-        format!("tcp://{}", self.address)
+        format!("tcp://{}", self.addresses[0])
+    }
+
+    fn urls(&self) -> Vec<String> {
+        self.addresses.iter().map(|address| format!("tcp://{address}")).collect()
     }
 
     fn is_local(&self) -> bool {
-        self.address.ip().is_loopback()
+        self.addresses.iter().all(|address| address.ip().is_loopback())
     }
 
     fn listen(&mut self) -> io::Result<()> {
-        self.socket.as_ref().map_or(Ok(()), |socket| socket.listen(BACKLOG))
+        self.sockets.iter().try_for_each(|socket| socket.listen(BACKLOG))
     }
 
     fn attach(&mut self) -> io::Result<()> {
-        if let Some(socket) = self.socket.take() {
-            self.accepting = Some(TcpListener::from_std(socket.into())?);
+        for socket in self.sockets.drain(..) {
+            self.accepting.push(TcpListener::from_std(socket.into())?);
         }
         Ok(())
     }
 
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, PeerAddr)>> {
-        let Some(listener) = &self.accepting else { unreachable!("attached before the first accept") };
-        let (stream, address) = ready!(listener.poll_accept(cx))?;
-        Poll::Ready(Ok((stream, PeerAddr::Ip(address))))
+        for _ in 0..self.accepting.len() {
+            let listener = &self.accepting[self.next];
+            self.next = (self.next + 1) % self.accepting.len();
+            if let Poll::Ready(accepted) = listener.poll_accept(cx) {
+                let (stream, address) = accepted?;
+                return Poll::Ready(Ok((stream, PeerAddr::Ip(address))));
+            }
+        }
+        Poll::Pending
     }
 }
 

@@ -11,6 +11,7 @@ mod trust;
 pub use certificates::{CertificateError, Certificates};
 pub use trust::Trust;
 
+use super::names::Place;
 use super::tcp::{self, Tcp};
 use super::{Stream, StreamListener, StreamTransport};
 use crate::Timeouts;
@@ -68,6 +69,14 @@ impl StreamTransport for Tls {
         StreamTransport::timeouts(&self.tcp)
     }
 
+    fn place(&self) -> Option<Place> {
+        self.tcp.place()
+    }
+
+    fn leave_ipv4(&mut self) {
+        self.tcp.leave_ipv4();
+    }
+
     async fn bind(self) -> io::Result<Listener> {
         let config = self.certificates.config(self.protocols).map_err(io::Error::other)?;
         Ok(Listener { tcp: self.tcp.bind().await?, config })
@@ -88,6 +97,10 @@ impl StreamListener for Listener {
 
     fn url(&self) -> String {
         self.tcp.url().replacen("tcp", "tls", 1)
+    }
+
+    fn urls(&self) -> Vec<String> {
+        self.tcp.urls().iter().map(|url| url.replacen("tcp", "tls", 1)).collect()
     }
 
     fn is_local(&self) -> bool {
@@ -150,7 +163,9 @@ fn sides<S: Side + 'static>(session: Session<S>) -> (Box<dyn Source>, Box<dyn Si
 /// Connects to `HOST:PORT`. What is left is the handshake: [`Source::poll_open`].
 pub(crate) async fn connect(address: &str, trust: &Trust) -> io::Result<((Box<dyn Source>, Box<dyn Sink>), PeerAddr)> {
     let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
-    let name = ServerName::try_from(host.trim_start_matches('[').trim_end_matches(']').to_owned());
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    // A zone is this machine's own business.
+    let name = ServerName::try_from(host.split_once('%').map_or(host, |(host, _)| host).to_owned());
     let name = name.map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
     let (stream, peer) = tcp::connect(address).await?;
     let tls = UnbufferedClientConnection::new(trust.config(), name).map_err(io::Error::other)?;

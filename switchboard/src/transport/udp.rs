@@ -21,13 +21,13 @@ pub(crate) use ends::{Ends, Family};
 pub(crate) use gate::Gate;
 pub(crate) use peers::{Peers, receive};
 
+use super::names::{self, Families, Place, bind_each, lookup};
 use crate::Timeouts;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::num::NonZeroU64;
 use switchboard_proto::{DATAGRAM_BYTES, Rate};
-use tokio::net::lookup_host;
 
 /// What the kernel holds while we are busy: the default lost hundreds of datagrams a run at 16 × 8 × 1,200 B.
 const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
@@ -44,6 +44,7 @@ const ANSWER_BYTES: usize = 64;
 #[derive(Debug, Clone)]
 pub struct Udp {
     address: String,
+    families: Families,
     limits: DatagramLimits,
     timeouts: Option<Timeouts>,
 }
@@ -73,9 +74,15 @@ pub enum RepliesPerSource {
 const DEFAULT_REPLIES: (u32, u32) = (10, 100);
 
 impl Udp {
-    /// Answers on `address`: `HOST:PORT`, `[::1]:PORT`, or a `SocketAddr`.
+    /// Answers on `address`: `HOST:PORT`, `[::1]:PORT`, `[fe80::1%eth0]:PORT`, or a `SocketAddr`. Of a name, on all addresses.
+    /// `[::]` is IPv4 as well, unless the server has another UDP listener on `0.0.0.0` and the same port.
     pub fn new(address: impl ToString) -> Self {
-        Self { address: address.to_string(), limits: DatagramLimits::default(), timeouts: None }
+        Self {
+            address: address.to_string(),
+            families: Families::default(),
+            limits: DatagramLimits::default(),
+            timeouts: None,
+        }
     }
 
     /// Deadlines for this listener's connections, in place of the server's.
@@ -92,46 +99,50 @@ impl Udp {
         format!("udp://{}", self.address)
     }
 
-    /// Binds a socket for each of `count` workers to the same address; the kernel spreads sources over them.
-    pub(crate) async fn bind(self, count: usize) -> io::Result<Sockets> {
-        let mut result = Err(io::Error::new(io::ErrorKind::NotFound, "no address for this name"));
-        for address in lookup_host(&self.address).await? {
-            result = bind_all(address, count);
-            if result.is_ok() {
-                break;
-            }
-        }
-        let (address, bound) = result?;
-        let replies = match self.limits.replies {
-            RepliesPerSource::AtMost(rate) => Some(rate),
-            RepliesPerSource::Auto if address.ip().is_loopback() => None,
-            RepliesPerSource::Auto => Some(Rate::new(DEFAULT_REPLIES.0, DEFAULT_REPLIES.1)),
+    pub(crate) fn place(&self) -> Option<Place> {
+        Place::of(names::Protocol::Udp, &self.address)
+    }
+
+    pub(crate) fn leave_ipv4(&mut self) {
+        self.families = Families::Ipv6;
+    }
+
+    /// Binds a socket for each of `count` workers to each address; the kernel spreads sources over them.
+    pub(crate) async fn bind(self, count: usize) -> io::Result<Vec<Sockets>> {
+        let bound = bind_each(&lookup(&self.address).await?, |address| bind_all(address, self.families, count))?;
+        let sockets = |(address, bound): (SocketAddr, Vec<UdpSocket>)| {
+            let replies = match self.limits.replies {
+                RepliesPerSource::AtMost(rate) => Some(rate),
+                RepliesPerSource::Auto if address.ip().is_loopback() => None,
+                RepliesPerSource::Auto => Some(Rate::new(DEFAULT_REPLIES.0, DEFAULT_REPLIES.1)),
+            };
+            Sockets { address, bound, limits: (self.limits.received, replies), timeouts: self.timeouts }
         };
-        let limits = (self.limits.received, replies);
-        Ok(Sockets { address, bound, limits, timeouts: self.timeouts })
+        Ok(bound.into_iter().map(sockets).collect())
     }
 }
 
-fn bind_all(address: SocketAddr, count: usize) -> io::Result<(SocketAddr, Vec<UdpSocket>)> {
+fn bind_all(address: SocketAddr, families: Families, count: usize) -> io::Result<(SocketAddr, Vec<UdpSocket>)> {
     // A socket that shares its address with our own others would share it with a second server's too, so the first
     // is taken alone, to see that nobody is there.
-    let alone = socket(address, false)?;
+    let alone = socket(address, families, false)?;
     let Some(address) = alone.local_addr()?.as_socket() else { unreachable!("bound to an IP address") };
     if count == 1 {
         return Ok((address, vec![alone.into()]));
     }
     drop(alone);
-    let sockets = (0..count).map(|_| Ok(socket(address, true)?.into())).collect::<io::Result<_>>()?;
+    let sockets = (0..count).map(|_| Ok(socket(address, families, true)?.into())).collect::<io::Result<_>>()?;
     Ok((address, sockets))
 }
 
-fn socket(address: SocketAddr, shared: bool) -> io::Result<Socket> {
+fn socket(address: SocketAddr, families: Families, shared: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
     socket.set_reuse_port(shared)?;
     // Best effort: the kernel grants up to `net.core.rmem_max`.
     let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES);
     // Best effort: up to `net.core.wmem_max`.
     let _ = socket.set_send_buffer_size(SEND_BUFFER_BYTES);
+    families.apply(&socket, address)?;
     Family::of(address).ask(&socket)?;
     socket.bind(&address.into())?;
     Ok(socket)

@@ -4,6 +4,7 @@ use super::RECEIVE_BUFFER_BYTES;
 use super::framed::{self, Frames, HEADER_BYTES};
 use crate::hub::peer::PeerAddr;
 use crate::hub::{Sink, Source};
+use crate::transport::names::lookup;
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv};
 use socket2::SockRef;
@@ -16,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use tokio::io::{Interest, ReadBuf};
-use tokio::net::{UdpSocket, lookup_host};
+use tokio::net::UdpSocket;
 
 struct Connected {
     socket: UdpSocket,
@@ -27,7 +28,7 @@ struct Connected {
 /// Binds a socket and sets its peer to the first address of `HOST:PORT` that there is a way to.
 pub(crate) async fn connect(address: &str) -> io::Result<((Box<dyn Source>, Box<dyn Sink>), PeerAddr)> {
     let mut result = Err(io::Error::new(io::ErrorKind::NotFound, "no address for this name"));
-    for address in lookup_host(address).await? {
+    for address in lookup(address).await? {
         result = connect_to(address).await.map(|socket| (socket, address));
         if result.is_ok() {
             break;

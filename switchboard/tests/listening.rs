@@ -1,0 +1,129 @@
+//! What an address that is listened on stands for: names with several, both families on one port, zones.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods, clippy::print_stderr, reason = "tests")]
+
+mod mote;
+mod netns;
+mod served;
+
+use mote::stranger_of;
+use netns::in_a_network_of_its_own;
+use served::{Served, address, echo, line};
+use std::collections::HashSet;
+use std::net::{SocketAddr, ToSocketAddrs};
+use switchboard::prelude::*;
+use switchboard::{Client, Datagrams, Udp, Validation};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+fn repeat(datagram: Datagram<'_>, reply: &mut Reply<'_>) {
+    reply.write(datagram.payload);
+}
+
+fn repeat_to_strangers(datagram: Datagram<'_>, reply: &mut Reply<'_>) -> Validation {
+    repeat(datagram, reply);
+    Validation::Missing
+}
+
+async fn nothing(_: Connection<Datagrams>) -> Result {
+    Ok(())
+}
+
+async fn unheard(_: Connection<WebSocket>) -> Result {
+    Ok(())
+}
+
+async fn answers(url: &str) {
+    match url.split_once("://").unwrap().0 {
+        "tcp" => {
+            let mut stream = TcpStream::connect(address(url)).await.unwrap();
+            stream.write_all(b"hi\n").await.unwrap();
+            assert_eq!(line(&mut stream).await, "hi\n", "{url}");
+        }
+        "udp" => assert_eq!(stranger_of(address(url)).await.ask("hi").await, "hi", "{url}"),
+        _ => drop(TcpStream::connect(address(url)).await.unwrap()),
+    }
+}
+
+#[tokio::test]
+async fn all_addresses_of_a_name_are_listened_on() {
+    let expected: HashSet<_> = "localhost:0".to_socket_addrs().unwrap().map(|address| address.ip()).collect();
+    for workers in [0, 2] {
+        let server = Server::new().workers(workers).tcp("localhost:0", echo).udp("localhost:0", repeat);
+        let server = server.udp_peers(Udp::new("localhost:0"), repeat_to_strangers, nothing);
+        let server = server.websocket("localhost:0", unheard);
+        let bound = server.bind().await.unwrap();
+        let (listeners, urls, handle) = (bound.listeners(), bound.urls(), bound.handle());
+        assert_eq!(listeners.concat(), urls);
+        let drained = tokio::spawn(bound.serve_until(std::future::pending()));
+        for listener in listeners {
+            let places: Vec<_> = listener.iter().map(|url| address(url)).collect();
+            assert_eq!(places.iter().map(SocketAddr::ip).collect::<HashSet<_>>(), expected, "{listener:?}");
+            assert_eq!(places.iter().map(SocketAddr::port).collect::<HashSet<_>>().len(), 1, "{listener:?}");
+            for url in listener.iter().chain(&listener) {
+                answers(url).await;
+            }
+        }
+        handle.abort();
+        drained.await.unwrap();
+    }
+}
+
+/// Whatever the kernel would do by itself.
+#[test]
+fn all_addresses_of_both_families_are_one_listener_or_two() {
+    let name = "all_addresses_of_both_families_are_one_listener_or_two";
+    let set_up = "ip link set lo up && echo $NEITHER > /proc/sys/net/ipv6/bindv6only";
+    for only in ["0", "1"] {
+        in_a_network_of_its_own(name, &set_up.replace("$NEITHER", only), async {
+            let all = |server: Server, address: &str, port: u16| {
+                let server = server.tcp(format!("{address}:{port}"), echo).udp(format!("{address}:{port}"), repeat);
+                let server = server.websocket(format!("{address}:{}", port + 1), unheard);
+                server.udp_peers(Udp::new(format!("{address}:{}", port + 1)), repeat_to_strangers, nothing)
+            };
+            let hosts = |port: u16| {
+                let place = move |host| move |(scheme, more)| format!("{scheme}://{host}:{}", port + more);
+                let schemes = [("tcp", 0), ("udp", 0), ("ws", 1), ("udp", 1)];
+                ["127.0.0.1", "[::1]"].into_iter().flat_map(move |host| schemes.map(place(host)))
+            };
+            for addresses in [&["[::]"][..], &["[::]", "0.0.0.0"], &["0.0.0.0", "[::]"]] {
+                let server =
+                    addresses.iter().fold(Server::new().workers(1), |server, address| all(server, address, 7000));
+                let served = Served::start(server).await;
+                for url in hosts(7000) {
+                    answers(&url).await;
+                }
+                served.handle.abort();
+                served.drained.await.unwrap();
+            }
+        });
+    }
+}
+
+#[test]
+fn a_zone_may_be_an_interfaces_name() {
+    let set_up = "ip link set lo up && \
+        ip addr add fe80::1/64 dev lo nodad";
+    in_a_network_of_its_own("a_zone_may_be_an_interfaces_name", set_up, async {
+        let client = Client::new();
+        for host in ["[fe80::1%lo]", "[fe80::1%25lo]"] {
+            let server = Server::new().workers(1).tcp(format!("{host}:0"), echo).udp(format!("{host}:0"), repeat);
+            let served = Served::start(server).await;
+            for url in &served.urls {
+                let place = format!("{host}:{}", address(url).port());
+                let said = if url.starts_with("udp") {
+                    let mut connection: Connection<Datagrams> = client.udp(place).await.unwrap();
+                    connection.send(&b"hi"[..]).await.unwrap();
+                    connection.recv().await.unwrap().map(|frame| frame.to_vec())
+                } else {
+                    let mut connection: Connection<Lines> = client.tcp(place).await.unwrap();
+                    connection.send("hi").await.unwrap();
+                    connection.recv().await.unwrap().map(|line| line.to_vec())
+                };
+                assert_eq!(said.as_deref(), Some(&b"hi"[..]), "{url}");
+            }
+            served.handle.abort();
+            served.drained.await.unwrap();
+        }
+    });
+}
