@@ -56,9 +56,9 @@ With none: echo=tcp://127.0.0.1:8080 echo=udp://127.0.0.1:8080
            rooms=tcp://127.0.0.1:8081 rooms=udp://127.0.0.1:8081
            rooms=http://127.0.0.1:8082
 
-The first SIGINT, SIGTERM or SIGHUP lets connections finish, a second SIGINT or
-SIGTERM ends them now. Where there are certificates, SIGHUP reads them again
-instead; nobody is dropped, and files that are wrong change nothing.";
+The first SIGINT or SIGTERM lets connections finish, a second one ends them now.
+SIGHUP reads certificates again: nobody is dropped, and files that are wrong
+change nothing. A terminal that hangs up lets connections finish, too.";
 
 const SETTINGS_HELP: &str = "\
 Each setting can be given as a flag (--max-frame 1MiB), in the environment
@@ -109,7 +109,7 @@ pub(crate) enum Command {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConfigAction {
-    /// Say everything that is wrong, and bind nothing
+    /// Say everything that is wrong, or ok, and bind nothing
     #[command(after_long_help = SETTINGS_HELP)]
     Check(Settings),
     /// Show each value in force and where it came from, as a file to start from

@@ -13,7 +13,7 @@ use crate::units::{parse_count, parse_duration, parse_size, parse_timeout, show_
 use layers::{Given, Layers};
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use switchboard::{Limits, Timeouts};
 
 /// Without any listener given.
@@ -131,6 +131,15 @@ impl Config {
 
     pub(crate) fn timeouts(&self) -> Timeouts {
         Timeouts { write: self.write_timeout.value, ..Timeouts::default() }
+    }
+
+    /// What is served all the same, and may not be meant, at `now`: certificates that are not valid, each once.
+    pub(crate) fn warnings(&self, now: SystemTime) -> Vec<String> {
+        let certificates = self.listen.value.iter().filter_map(|endpoint| endpoint.address.certificates());
+        let mut warnings: Vec<_> = certificates.flat_map(|certificates| certificates.invalid_at(now)).collect();
+        warnings.sort();
+        warnings.dedup();
+        warnings
     }
 
     /// Each value and where it came from, as a file that would set them.

@@ -20,6 +20,7 @@ use config::{Config, Origin};
 use serve::Failure;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
+use std::time::SystemTime;
 use switchboard::Escaped;
 
 /// An address is taken, or the program failed.
@@ -47,7 +48,7 @@ fn main() -> ExitCode {
         Command::Serve(typed) => load(typed).and_then(serve::serve),
         Command::Bench(typed) => return bench::bench(*typed).unwrap_or_else(report),
         Command::Connect(typed) => return connect::connect(typed).unwrap_or_else(report),
-        Command::Config { action: ConfigAction::Check(typed) } => load(typed).map(drop),
+        Command::Config { action: ConfigAction::Check(typed) } => load(typed).and_then(|config| check(&config)),
         Command::Config { action: ConfigAction::Print(typed) } => load(typed).and_then(|config| print(config.print())),
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -62,6 +63,15 @@ fn main() -> ExitCode {
 /// What is in force, if nothing is wrong with it.
 fn load(typed: Settings) -> Result<Config, Failure> {
     Config::load(typed, |variable| std::env::var_os(variable), serve::limit_faults).map_err(Failure::Faults)
+}
+
+/// Says that nothing is wrong, and what may be.
+fn check(config: &Config) -> Result<(), Failure> {
+    for warning in config.warnings(SystemTime::now()) {
+        // Nobody is left to tell if stderr is closed.
+        let _ = writeln!(io::stderr(), "warning: {}", Escaped(warning.as_bytes()));
+    }
+    print("ok\n")
 }
 
 /// Prints a manual page: of one command, or of all.

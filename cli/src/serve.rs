@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use std::io::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use switchboard::{BindError, Certificates, Drained, Escaped, Handle, Limits, Server};
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -138,6 +138,8 @@ struct Signals {
     terminate: Signal,
     /// Unless the program was told to ignore it, by `nohup`.
     hangup: Option<Signal>,
+    /// It was started on a terminal, whose end is a hangup.
+    has_terminal: bool,
 }
 
 impl Signals {
@@ -146,10 +148,19 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
             hangup: if is_ignored(SIGHUP) { None } else { Some(signal(SignalKind::hangup())?) },
+            has_terminal: has_terminal(),
         })
     }
 
+    /// Whether its terminal is gone: then a hangup is the end, and else somebody's `kill -HUP`.
+    fn has_hung_up(&self) -> bool {
+        self.has_terminal && !has_terminal()
+    }
+
     /// Waits for the next one and says its name.
+    ///
+    /// # Cancel safety
+    /// Safe: a signal that was not told stays for the next call.
     async fn next(&mut self) -> &'static str {
         let hangup = async {
             match &mut self.hangup {
@@ -167,6 +178,11 @@ impl Signals {
 
 const SIGHUP: u32 = 1;
 
+/// Whether there is a controlling terminal (tty(4)); a process loses it when it hangs up.
+fn has_terminal() -> bool {
+    std::fs::File::open("/dev/tty").is_ok()
+}
+
 /// Whether the process was started with this signal ignored (see proc(5)); it should stay so.
 fn is_ignored(signal: u32) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -180,6 +196,9 @@ struct Shown(Vec<(String, Certificates)>);
 impl Shown {
     /// Reads all files again. Nobody is dropped, and what is wrong changes nothing.
     fn reload(&self) {
+        if self.0.is_empty() {
+            info!("nothing to reload");
+        }
         for (listener, certificates) in &self.0 {
             match certificates.reload() {
                 Ok(()) => info!(listener, "certificates were reloaded"),
@@ -191,16 +210,35 @@ impl Shown {
             }
         }
     }
+
+    /// Tells of certificates that clients will refuse. They are served all the same: it may be a clock that is wrong.
+    fn check(&self) {
+        for (listener, certificates) in &self.0 {
+            for error in certificates.invalid_at(SystemTime::now()) {
+                error!(listener, error, "certificate is not valid now");
+            }
+        }
+    }
 }
+
+/// Between two looks at certificates that may have expired.
+const CHECK_INTERVAL: Duration = Duration::from_hours(1);
 
 /// Drains at the first signal and aborts at the second. Never returns: the server does.
 async fn stop(mut signals: Signals, handle: &Handle, grace: Duration, shown: &Shown) -> std::convert::Infallible {
+    // The first one is now.
+    let mut checks = tokio::time::interval(CHECK_INTERVAL);
     let signal = loop {
-        match signals.next().await {
-            "SIGHUP" if !shown.0.is_empty() => shown.reload(),
-            // With nothing to reload, SIGHUP drains too: a terminal that was closed.
-            signal => break signal,
+        let signal = tokio::select! {
+            signal = signals.next() => Some(signal),
+            _ = checks.tick() => None,
+        };
+        match signal {
+            Some("SIGHUP") if !signals.has_hung_up() => shown.reload(),
+            Some(signal) => break signal,
+            None => {}
         }
+        shown.check();
     };
     let connections = handle.connections().len();
     let grace_ms = grace.as_millis() as u64;

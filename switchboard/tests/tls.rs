@@ -546,8 +546,6 @@ fn all_that_is_wrong_with_certificates_is_said_at_once() {
     store("cert", &good.certificate);
     store("key", &good.key);
     store("other", &other.key);
-    store("past", &Pair::of_the_past().certificate);
-    store("future", &Pair::of_the_future().certificate);
     store("empty", "");
     store("broken", "-----BEGIN CERTIFICATE-----\nbm90IG9uZQ==\n-----END CERTIFICATE-----\n");
     store("locked", "-----BEGIN ENCRYPTED PRIVATE KEY-----\nbm90IG9uZQ==\n-----END ENCRYPTED PRIVATE KEY-----\n");
@@ -556,8 +554,6 @@ fn all_that_is_wrong_with_certificates_is_said_at_once() {
     let expected = [
         (("cert", "missing"), vec!["missing: No such file or directory"]),
         (("cert", "other"), vec!["other: not the key of the certificate in "]),
-        (("past", "key"), vec!["past: the certificate expired at 2001-02-03T00:00:00Z"]),
-        (("future", "key"), vec!["future: the certificate is not valid before 3001-02-03T00:00:00Z"]),
         (("key", "cert"), vec!["key: holds no certificate", "cert: holds no private key"]),
         (("empty", "locked"), vec!["empty: holds no certificate", "locked: the private key is encrypted"]),
         (("broken", "long"), vec!["broken: not a certificate: ", "long: longer than 1 MiB"]),
@@ -573,6 +569,19 @@ fn all_that_is_wrong_with_certificates_is_said_at_once() {
     let none: [(&str, &str); 0] = [];
     assert_eq!(Certificates::from_files(none).unwrap_err().faults, ["no certificate is given"]);
     std::fs::remove_dir_all(folder).unwrap();
+}
+
+/// A machine whose clock is wrong at boot serves, and is right once its clock is.
+#[tokio::test]
+async fn a_certificate_that_is_not_valid_now_is_taken_and_told_of() {
+    let pairs = [Pair::of_the_past(), Pair::of_the_future(), Pair::new(&["localhost"])];
+    let certificates = Certificates::from_pem(pairs.iter().map(|pair| (&pair.certificate, &pair.key))).unwrap();
+    let now = std::time::SystemTime::now();
+    let faults = certificates.invalid_at(now);
+    assert_eq!(faults[0], "certificate 1: the certificate expired at 2001-02-03T00:00:00Z");
+    assert_eq!(faults[1..], ["certificate 2: the certificate is not valid before 3001-02-03T00:00:00Z"]);
+    let then = std::time::SystemTime::UNIX_EPOCH + Duration::from_hours(262_800);
+    assert!(certificates.invalid_at(then)[0].starts_with("certificate 2: "));
 }
 
 /// A peer that has sent the beginning of a greeting, and nothing more.

@@ -1,6 +1,7 @@
 //! Signals, drain, and the end.
 
 use crate::process::{End, PATIENCE, Place, Program, ask};
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::Signal;
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
@@ -9,7 +10,7 @@ const TCP: &str = "echo=tcp://127.0.0.1:0";
 
 #[test]
 fn each_signal_drains_and_exits_0() {
-    for (signal, name) in [(Signal::SIGINT, "SIGINT"), (Signal::SIGTERM, "SIGTERM"), (Signal::SIGHUP, "SIGHUP")] {
+    for (signal, name) in [(Signal::SIGINT, "SIGINT"), (Signal::SIGTERM, "SIGTERM")] {
         for workers in ["1", "4"] {
             let mut program = Program::serve(&[TCP, "--workers", workers, "--grace", "20s"]);
             let mut stream = program.tcp(0);
@@ -25,6 +26,33 @@ fn each_signal_drains_and_exits_0() {
             assert!(last.contains("drained finished=1 aborted=0 "), "{last}");
         }
     }
+}
+
+/// A unit's `ExecReload` must be no outage where there are no certificates.
+#[test]
+fn a_hangup_with_nothing_to_reload_stops_nothing() {
+    let mut program = Program::serve(&[TCP]);
+    program.signal(Signal::SIGHUP);
+    program.logged("nothing to reload");
+    ask(&mut program.tcp(0), b"hi\n", b"echo: hi\n");
+    assert_eq!(program.stop().code, Some(0));
+}
+
+#[test]
+fn a_terminal_that_hangs_up_drains() {
+    let terminal = nix::pty::openpty(None, None).expect("a terminal");
+    // Or the program would hold its own terminal open.
+    fcntl(&terminal.master, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).expect("it can be set");
+    let mut command = std::process::Command::new("setsid");
+    command.args(["--ctty", env!("CARGO_BIN_EXE_switchboard"), "serve", TCP]).stdin(terminal.slave);
+    command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let mut program = Program::listening(command, 1);
+    ask(&mut program.tcp(0), b"hi\n", b"echo: hi\n");
+    program.signal(Signal::SIGHUP);
+    program.logged("nothing to reload");
+    drop(terminal.master);
+    assert!(program.logged("draining").contains("SIGHUP"));
+    assert_eq!(program.end().code, Some(0));
 }
 
 #[test]

@@ -120,23 +120,28 @@ fn a_host_name_chooses_among_several_certificates() {
 #[test]
 fn all_that_is_wrong_with_the_files_is_said_before_anything_is_bound() {
     let good = Pair::new("faults", "good");
-    let expired = Pair::with("faults", "expired", |params| params.not_after = date_time_ymd(2001, 2, 3));
+    let locked = Pair::new("faults", "locked");
+    fs::write(
+        &*locked.key,
+        "-----BEGIN ENCRYPTED PRIVATE KEY-----\nbm90IG9uZQ==\n-----END ENCRYPTED PRIVATE KEY-----\n",
+    )
+    .unwrap();
     let other = Pair::new("faults", "other");
     let missing = Place::new("faults-missing");
     let urls = [
         format!("echo=tls://127.0.0.1:0?cert={missing}&key={}", good.key),
-        format!("echo=tls://127.0.0.1:0?{}", expired.query()),
+        format!("echo=tls://127.0.0.1:0?{}", locked.query()),
         format!("rooms=tls://127.0.0.1:0?cert={}&key={}", good.certificate, other.key),
         format!("rooms=tls://127.0.0.1:0?cert={}&key={}", good.key, good.key),
         // Said once, though two listeners name it.
-        format!("rooms=tls://127.0.0.1:0?{}", expired.query()),
+        format!("rooms=tls://127.0.0.1:0?{}", locked.query()),
     ];
     let [missing_url, rest @ ..] = urls.each_ref().map(String::as_str);
     let end = run(&[&["serve", "echo=tcp://127.0.0.1:0", missing_url], &rest[..]].concat());
     assert_eq!((end.code, end.output), (Some(78), Vec::<String>::new()));
     let expected = [
         format!("error: {missing}: No such file or directory (os error 2)"),
-        format!("error: {}: the certificate expired at 2001-02-03T00:00:00Z", expired.certificate),
+        format!("error: {}: the private key is encrypted; it has to be stored without a passphrase", locked.key),
         format!("error: {}: not the key of the certificate in {}", other.key, good.certificate),
         format!("error: {}: holds no certificate (BEGIN CERTIFICATE)", good.key),
     ];
@@ -146,6 +151,25 @@ fn all_that_is_wrong_with_the_files_is_said_before_anything_is_bound() {
     // What was typed counts more.
     let end = run(&["serve", missing_url, "echo=tls://127.0.0.1:0?cert=a"]);
     assert_eq!((end.code, end.log.len()), (Some(2), 2), "{:?}", end.log);
+}
+
+/// A machine whose clock is wrong at boot must come up.
+#[test]
+fn an_expired_certificate_is_served_and_complained_of() {
+    let expired = Pair::with("expired", "localhost", |params| params.not_after = date_time_ymd(2001, 2, 3));
+    let url = format!("echo=tls://127.0.0.1:0?{}", expired.query());
+    let mut program = Program::serve(&[&url]);
+    let line = program.logged("certificate is not valid now");
+    let complaint = format!("{}: the certificate expired at 2001-02-03T00:00:00Z", expired.certificate);
+    assert!(line.contains("ERROR") && line.contains(&complaint) && line.contains("tls://"), "{line}");
+    program.signal(Signal::SIGHUP);
+    program.logged("certificate is not valid now");
+    assert_eq!(program.stop().code, Some(0));
+    let end = run(&["config", "check", &url]);
+    assert_eq!(
+        (end.code, end.output, end.log),
+        (Some(0), vec!["ok".to_owned()], vec![format!("warning: {complaint}")])
+    );
 }
 
 #[test]

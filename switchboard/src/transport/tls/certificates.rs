@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 use x509_cert::certificate::{CertificateInner, Raw};
-use x509_cert::der::Decode as _;
+use x509_cert::der::{DateTime, Decode as _};
 use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
 
@@ -50,10 +50,30 @@ struct Inner {
 struct Generation {
     /// In the order they were given; at least one.
     all: Vec<Arc<CertifiedKey>>,
+    /// When they are valid, in the same order.
+    validity: Vec<Validity>,
     /// By the names in them, in lower case.
     named: HashMap<String, Vec<Arc<CertifiedKey>>>,
     /// For peers that come back. Replaced along, so that whoever comes back after a reload sees the new certificate.
     tickets: Arc<dyn ProducesTickets>,
+}
+
+/// When a certificate is valid.
+struct Validity {
+    /// Where it came from.
+    name: String,
+    from: DateTime,
+    until: DateTime,
+}
+
+impl Validity {
+    fn fault(&self, now: SystemTime) -> Option<String> {
+        let Self { name, from, until } = self;
+        if now > until.to_system_time() {
+            return Some(format!("{name}: the certificate expired at {until}"));
+        }
+        (now < from.to_system_time()).then(|| format!("{name}: the certificate is not valid before {from}"))
+    }
 }
 
 /// What is wrong with certificates and keys: everything, at once.
@@ -76,8 +96,9 @@ impl Certificates {
     /// Reads pairs of files: a certificate with those between it and a root behind it, and its private key.
     ///
     /// # Errors
-    /// A file cannot be read, or is longer than 1 MiB; a certificate is not valid now; a key belongs to none, is
-    /// encrypted, or of a kind that cannot sign.
+    /// A file cannot be read, or is longer than 1 MiB; it holds no certificate; a key belongs to none, is encrypted, or of a
+    /// kind that cannot sign. One that has expired, or is not valid yet, is taken: a clock may be wrong, and is put right while
+    /// it is served. See [`invalid_at`](Self::invalid_at).
     pub fn from_files<C, K>(pairs: impl IntoIterator<Item = (C, K)>) -> Result<Self, CertificateError>
     where
         C: Into<PathBuf>,
@@ -117,6 +138,12 @@ impl Certificates {
             *self.0.current.write() = generation;
         }
         Ok(())
+    }
+
+    /// The certificates that are not valid at `now`: a sentence each, that begins with the file. They are served all the same, and
+    /// clients refuse them, as far as their clocks agree.
+    pub fn invalid_at(&self, now: SystemTime) -> Vec<String> {
+        self.0.current().validity.iter().filter_map(|validity| validity.fault(now)).collect()
     }
 
     /// The files that [`reload`](Self::reload) reads: certificates and their keys.
@@ -198,22 +225,23 @@ impl Generation {
     fn new(pairs: impl Iterator<Item = (Text, Text)>) -> Result<Self, CertificateError> {
         let provider = ring::default_provider();
         let mut faults = Vec::new();
-        let (mut all, mut named) = (Vec::new(), HashMap::<String, Vec<_>>::new());
+        let (mut all, mut validity, mut named) = (Vec::new(), Vec::new(), HashMap::<String, Vec<_>>::new());
         for (certificate, key) in pairs {
             match pair(&certificate, &key, &provider) {
-                Ok((key, names)) => {
+                Ok(Pair { key, names, valid }) => {
                     let key = Arc::new(key);
                     for name in names {
                         named.entry(name).or_default().push(Arc::clone(&key));
                     }
                     all.push(key);
+                    validity.push(valid);
                 }
                 Err(more) => faults.extend(more),
             }
         }
         let tickets = ring::Ticketer::new();
         match tickets {
-            Ok(tickets) if faults.is_empty() && !all.is_empty() => return Ok(Self { all, named, tickets }),
+            Ok(tickets) if faults.is_empty() && !all.is_empty() => return Ok(Self { all, validity, named, tickets }),
             Err(error) => faults.push(format!("no keys for tickets: {error}")),
             Ok(_) if faults.is_empty() => faults.push("no certificate is given".to_owned()),
             Ok(_) => {}
@@ -281,20 +309,29 @@ impl Text {
     }
 }
 
-/// A certificate with its key and the names in it, or everything that is wrong with the two.
-fn pair(certificate: &Text, key: &Text, provider: &CryptoProvider) -> Result<(CertifiedKey, Vec<String>), Vec<String>> {
+/// A certificate with its key, and what it says of itself.
+struct Pair {
+    key: CertifiedKey,
+    names: Vec<String>,
+    valid: Validity,
+}
+
+/// A certificate with its key, or everything that is wrong with the two.
+fn pair(certificate: &Text, key: &Text, provider: &CryptoProvider) -> Result<Pair, Vec<String>> {
     let chain = certificate.certificates().and_then(|chain| {
-        let names = names_if_valid(&chain[0], SystemTime::now()).map_err(|fault| certificate.fault(fault))?;
-        Ok((chain, names))
+        let (names, [from, until]) = terms(&chain[0]).map_err(|fault| certificate.fault(fault))?;
+        Ok((chain, names, Validity { name: certificate.name.clone(), from, until }))
     });
     let signing =
         key.key().and_then(|der| provider.key_provider.load_private_key(der).map_err(|error| key.fault(error)));
     match (chain, signing) {
-        (Ok((chain, names)), Ok(signing)) => {
-            let pair = CertifiedKey::new(chain, signing);
-            match pair.keys_match() {
+        (Ok((chain, names, valid)), Ok(signing)) => {
+            let certified = CertifiedKey::new(chain, signing);
+            match certified.keys_match() {
                 // Not every kind of key can tell, and then the first handshake does.
-                Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok((pair, names)),
+                Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => {
+                    Ok(Pair { key: certified, names, valid })
+                }
                 Err(Error::InconsistentKeys(_)) => {
                     Err(vec![key.fault(format!("not the key of the certificate in {}", certificate.name))])
                 }
@@ -305,23 +342,18 @@ fn pair(certificate: &Text, key: &Text, provider: &CryptoProvider) -> Result<(Ce
     }
 }
 
-/// The names that a certificate is for, in lower case, if it is valid at `now`.
-fn names_if_valid(certificate: &CertificateDer<'_>, now: SystemTime) -> Result<Vec<String>, String> {
+/// The names that a certificate is for, in lower case, and from when until when it is valid.
+fn terms(certificate: &CertificateDer<'_>) -> Result<(Vec<String>, [DateTime; 2]), String> {
     let parsed =
         CertificateInner::<Raw>::from_der(certificate).map_err(|error| format!("not a certificate: {error}"))?;
     let certificate = parsed.tbs_certificate();
     let validity = certificate.validity();
-    if now > validity.not_after.to_system_time() {
-        return Err(format!("the certificate expired at {}", validity.not_after));
-    }
-    if now < validity.not_before.to_system_time() {
-        return Err(format!("the certificate is not valid before {}", validity.not_before));
-    }
+    let validity = [validity.not_before.to_date_time(), validity.not_after.to_date_time()];
     // Without the extension, or with one that cannot be read, it is for no name, and serves whoever asks for none.
     let names = certificate.get_extension::<SubjectAltName>().ok().flatten().map(|(_, names)| names.0);
     let names = names.unwrap_or_default().into_iter().filter_map(|name| match name {
         GeneralName::DnsName(name) => Some(name.as_str().to_ascii_lowercase()),
         _ => None,
     });
-    Ok(names.collect())
+    Ok((names.collect(), validity))
 }
