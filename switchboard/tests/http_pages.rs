@@ -99,7 +99,7 @@ async fn pages_arrive_whole_over_http_2() {
 
 /// A hundred requests are a kilobyte, and what they ask for is made once there is room for it.
 #[tokio::test(start_paused = true)]
-async fn behind_a_closed_window_one_page_is_made() {
+async fn behind_closed_windows_a_few_pages_are_made_for_all_requests_together() {
     let (server, made) = paged(200);
     let mut peer = server.connect();
     // Settings with a window of nothing for each stream, and GET of / of http at x, in HPACK.
@@ -111,7 +111,25 @@ async fn behind_a_closed_window_one_page_is_made() {
     }
     peer.send(hello).await;
     tokio::time::sleep(secs(1)).await;
-    assert_eq!(made.load(Ordering::Relaxed), 100);
+    assert_eq!(made.load(Ordering::Relaxed), 4, "64 KiB");
+    // Whoever makes no room is reset, and the others have theirs.
+    tokio::time::sleep(secs(10)).await;
+    assert_eq!(made.load(Ordering::Relaxed), 8);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hundred_answers_of_pages_come_beside_each_other() {
+    let (server, made) = paged(20);
+    let client = Client::connect(&server).await;
+    let answers: Vec<_> = (0..100).map(|_| client.begin(http2_client::get("/"))).collect();
+    let mut bodies = Vec::new();
+    for answer in answers {
+        bodies.push(http2_client::spawn(whole(answer.await.unwrap().unwrap().into_body())));
+    }
+    for body in bodies {
+        assert_eq!(body.await.unwrap().len(), 20 * PAGE);
+    }
+    assert_eq!(made.load(Ordering::Relaxed), 2_000);
 }
 
 /// Bytes that say when they are gone.

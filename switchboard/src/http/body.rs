@@ -1,6 +1,6 @@
 //! The body of an answer, as hyper takes it: no more of it than the client has made room for.
 
-use super::exchange::{Answering, Next};
+use super::exchange::{Answering, Exchange, Next};
 use super::response::Pages;
 use crate::hub::Source as _;
 use crate::transport::memory::End;
@@ -8,6 +8,7 @@ use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use switchboard_proto::CloseReason;
 use tokio::io::ReadBuf;
@@ -39,6 +40,9 @@ struct Paging {
     behind: Option<Pages>,
     /// Others had their turn since the last page was made.
     is_rested: bool,
+    /// What the connection counts of it.
+    counted: usize,
+    exchange: Arc<Exchange>,
 }
 
 impl Body {
@@ -51,7 +55,8 @@ impl Body {
     }
 
     pub(super) fn paged(pages: Pages, answering: Answering) -> Self {
-        let paging = Paging { page: Bytes::new(), behind: Some(pages), is_rested: true };
+        let exchange = Arc::clone(&answering.exchange);
+        let paging = Paging { page: Bytes::new(), behind: Some(pages), is_rested: true, counted: 0, exchange };
         Self { content: Content::Pages(paging), answering: Some(answering) }
     }
 
@@ -101,23 +106,37 @@ fn piece(length: usize) -> usize {
 impl Paging {
     /// Waits until more than `kept` bytes of a page are there, or all that there will be. What was kept comes first.
     fn poll_page(&mut self, cx: &mut Context<'_>, answering: Option<&Answering>, kept: usize) -> Poll<()> {
-        while let (true, Some(pages)) = (self.page.len() <= kept, &mut self.behind) {
+        while self.page.len() <= kept && self.behind.is_some() {
             if !self.is_rested {
                 self.is_rested = true;
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
+            self.count(self.page.len());
+            ready!(self.exchange.poll_paging(cx));
             self.is_rested = false;
-            match pages.next() {
+            match self.behind.as_mut().and_then(Iterator::next) {
                 Some(page) if self.page.is_empty() => self.page = page,
                 Some(page) => self.page = [&self.page[..], &page].concat().into(),
                 None => self.behind = None,
             }
+            self.count(self.page.len());
             if let Some(answering) = answering {
                 answering.holding(self.page.len());
             }
         }
         Poll::Ready(())
+    }
+
+    fn count(&mut self, bytes: usize) {
+        let before = std::mem::replace(&mut self.counted, bytes);
+        self.exchange.paged(before, bytes);
+    }
+}
+
+impl Drop for Paging {
+    fn drop(&mut self) {
+        self.count(0);
     }
 }
 

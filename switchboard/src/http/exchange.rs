@@ -18,13 +18,17 @@ use parking_lot::Mutex;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use switchboard_proto::CloseReason;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 /// Bytes of a streamed answer of HTTP/2 that hyper has not taken yet; the stream's own outbox comes before them.
 const PIPE_BYTES: usize = 16 << 10;
+
+/// Bytes of pages that the answers of one connection hold: as long as it is so many, none of them makes another one. So what a
+/// hundred requests for long answers cost follows what their client takes.
+const PAGED_BYTES: usize = 64 << 10;
 
 /// Opens a connection beside another, for a WebSocket or a streamed answer within a connection of HTTP/2.
 pub(crate) trait Opener: Send + Sync {
@@ -65,6 +69,9 @@ struct State {
     open: usize,
     /// Bytes that they and their answers hold.
     held: usize,
+    /// Of those, bytes of pages, and whose answers wait until there are fewer.
+    paged: usize,
+    paging: Vec<Waker>,
     /// The request that came last, whose task hyper is about to start.
     latest: Option<Arc<Underway>>,
 }
@@ -112,6 +119,8 @@ impl Exchange {
             next: None,
             open: 0,
             held: 0,
+            paged: 0,
+            paging: Vec::new(),
             latest: None,
         };
         Arc::new(Self { peer, opener, state: Mutex::new(state) })
@@ -335,6 +344,27 @@ impl Exchange {
 
     pub(super) fn has_next(&self) -> bool {
         self.state.lock().next.is_some()
+    }
+
+    /// Waits until one more page may be made.
+    pub(super) fn poll_paging(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut state = self.state.lock();
+        if state.paged < PAGED_BYTES {
+            return Poll::Ready(());
+        }
+        if !state.paging.iter().any(|waker| waker.will_wake(cx.waker())) {
+            state.paging.push(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// What one answer holds of pages has changed from `before` to `now` bytes.
+    pub(super) fn paged(&self, before: usize, now: usize) {
+        let mut state = self.state.lock();
+        state.paged = (state.paged + now).saturating_sub(before);
+        if state.paged < PAGED_BYTES {
+            state.paging.drain(..).for_each(Waker::wake);
+        }
     }
 
     /// What requests and answers hold has changed from `before` to `now` bytes.
