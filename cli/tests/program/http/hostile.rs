@@ -135,3 +135,38 @@ fn hostile_input_costs_its_own_connection_and_no_memory() {
         drop(attackers);
     }
 }
+
+/// A kilobyte of requests asks for 150 MB, and for none of it is there room.
+#[test]
+fn answers_that_nobody_takes_are_not_made() {
+    let program = Program::serve(&[HTTP, "--workers", "1"]);
+    for _ in 0..4 {
+        assert_eq!(post(&program, "/rooms/lobby", &"\u{1}".repeat(60_000)).status, 200);
+    }
+    // Settings that make no room for any stream.
+    let mut requests = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\x06\x04\0\0\0\0\0\0\x04\0\0\0\0".to_vec();
+    for stream in (1..200).step_by(2) {
+        requests.extend(http2(1, 5, stream, b"\x82\x04\x16/rooms/lobby/messages?\x86\x41\x09localhost"));
+    }
+    let before = program.resident_kilobytes();
+    let attackers: Vec<_> = (0..ATTACKERS)
+        .map(|_| {
+            let mut stream = program.tcp(0);
+            stream.write_all(&requests).expect("it takes everything");
+            // All answers have begun, as far as they may.
+            let mut heads = 0;
+            let mut bytes = [0; 9];
+            while heads < 100 {
+                stream.read_exact(&mut bytes).expect("a frame");
+                let length = u32::from_be_bytes([0, bytes[0], bytes[1], bytes[2]]) as usize;
+                stream.read_exact(&mut vec![0; length]).expect("the rest of it");
+                heads += usize::from(bytes[3] == 1);
+                assert_ne!(bytes[3], 0, "there is no room for data");
+            }
+            stream
+        })
+        .collect();
+    let grown = program.resident_kilobytes().saturating_sub(before);
+    assert!(grown < GROWTH_KILOBYTES * ATTACKERS, "{grown} KiB more");
+    drop(attackers);
+}
