@@ -164,6 +164,9 @@ impl World {
             assert_eq!(joined.unwrap_err(), JoinError::TooManyRooms { limit: ROOMS_OF_ONE });
             return;
         }
+        if let Some(since) = since.filter(|since| is_gone(model, *since, member.format)) {
+            return assert_eq!(joined.unwrap_err(), JoinError::Gone { since });
+        }
         let mut seat = joined.unwrap();
         assert_eq!(seat.joined_at(), model.last);
         if let Some(since) = since {
@@ -184,7 +187,10 @@ impl World {
         let Some((_, seat)) = member.seats.iter().find(|(seated, _)| *seated == place) else { return };
         let model = self.rooms[place].as_ref().unwrap();
         let since = behind(model.last, std::mem::take(&mut member.since));
-        assert_eq!(seat.resume(since), model.last);
+        if is_gone(model, since, member.format) {
+            return assert_eq!(seat.resume(since), Err(JoinError::Gone { since }));
+        }
+        assert_eq!(seat.resume(since), Ok(model.last));
         member.hearing.repeat(model.missed(since), &model.name, member.format);
     }
 
@@ -253,6 +259,11 @@ impl World {
             .enumerate()
             .any(|(other, member)| other != slot && member.as_ref().is_some_and(|member| member.name == to));
         let member = self.slots[slot].as_mut().unwrap();
+        for (place, _) in &member.seats {
+            if !self.rooms[*place].as_mut().unwrap().names() {
+                return;
+            }
+        }
         let renamed = member.me.rename(to.clone());
         assert_eq!(renamed.is_err(), taken);
         let Ok(from) = renamed else { return };
@@ -408,6 +419,11 @@ impl World {
 }
 
 /// An id so far behind `last`: none is the last itself, the two most are of the future and of another incarnation.
+/// Whether somebody misses what it cannot be told.
+fn is_gone(room: &Room, since: MessageId, format: Format) -> bool {
+    format == Format::Raw && since.seq > 0 && room.missed(since).0.is_some()
+}
+
 fn behind(last: MessageId, since: usize) -> MessageId {
     match since {
         11 => MessageId { seq: last.seq + 5, ..last },

@@ -5,13 +5,17 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 use switchboard::grammar::{Message, MessageId, Notice};
 use switchboard::{Format, Overflow, RoomName};
+use tokio::time::Instant;
 
 /// Messages that a room keeps.
 pub(crate) const HISTORY: usize = 8;
 /// Frames that a member's outbox takes.
 pub(crate) const OUTBOX_FRAMES: usize = 32;
+/// New names that all are told within a second.
+const NAMED_RENAMES: usize = 10;
 /// Bytes that are on their way to a member without being in its outbox.
 const PIPE_BYTES: usize = 64 << 10;
 
@@ -22,6 +26,8 @@ pub(crate) struct Room {
     pub(crate) history: VecDeque<Arc<Message>>,
     /// In the order in which they came.
     pub(crate) seats: Vec<Seat>,
+    /// When members took other names, of late.
+    renames: Vec<Instant>,
 }
 
 /// Somebody's place in a room.
@@ -34,7 +40,15 @@ pub(crate) struct Seat {
 
 impl Room {
     pub(crate) fn new(name: RoomName, last: MessageId) -> Self {
-        Self { name, last, history: VecDeque::new(), seats: Vec::new() }
+        Self { name, last, history: VecDeque::new(), seats: Vec::new(), renames: Vec::new() }
+    }
+
+    /// Whether all are told one more new name. If not, it is counted, which tells nobody whose it is.
+    pub(crate) fn names(&mut self) -> bool {
+        let now = Instant::now();
+        self.renames.retain(|renamed| now - *renamed < Duration::from_secs(2));
+        self.renames.push(now);
+        self.renames.len() <= NAMED_RENAMES
     }
 
     pub(crate) fn keep(&mut self, message: Arc<Message>) {
@@ -48,12 +62,12 @@ impl Room {
     /// What a member is told that knows the messages up to `since`.
     pub(crate) fn missed(&self, since: MessageId) -> (Option<Notice>, Vec<Arc<Message>>) {
         let room = self.name.clone();
-        if since.epoch != self.last.epoch || since.seq > self.last.seq {
+        if since.epoch != self.last.epoch {
             let reset = Notice::Reset { room, epoch: self.last.epoch };
             return (Some(reset), self.history.iter().cloned().collect());
         }
         let kept: Vec<_> = self.history.iter().filter(|message| message.id.seq > since.seq).cloned().collect();
-        let lost = self.last.seq - since.seq - kept.len() as u64;
+        let lost = self.last.seq.saturating_sub(since.seq) - kept.len() as u64;
         let gap = Notice::Gap { room, lost, from_seq: since.seq + 1 };
         ((lost > 0).then_some(gap), kept)
     }
@@ -131,9 +145,9 @@ impl Hearing {
         }
     }
 
-    /// Whether it may be told no more just now.
+    /// Whether it may be told no more just now: of a quarter of its outbox, one sender may have half.
     pub(crate) fn is_crowded(&self) -> bool {
-        self.pressed || self.frames >= OUTBOX_FRAMES
+        self.pressed || self.frames >= OUTBOX_FRAMES / 8
     }
 
     pub(crate) fn is_pressed(&self) -> bool {

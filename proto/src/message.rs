@@ -311,11 +311,13 @@ pub enum ErrorCode {
     TooSlow,
     /// What came first was another protocol's; this one ends the connection.
     WrongProtocol,
+    /// Some of what it would resume from is gone, which its format cannot tell.
+    Gone,
 }
 
 impl ErrorCode {
     /// Every code.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::UnknownCommand,
         Self::BadArgument,
         Self::BadName,
@@ -335,6 +337,7 @@ impl ErrorCode {
         Self::UpgradeRequired,
         Self::TooSlow,
         Self::WrongProtocol,
+        Self::Gone,
     ];
 
     /// The stable code, as peers see it.
@@ -359,6 +362,7 @@ impl ErrorCode {
             Self::UpgradeRequired => "upgrade-required",
             Self::TooSlow => "too-slow",
             Self::WrongProtocol => "wrong-protocol",
+            Self::Gone => "gone",
         }
     }
 }

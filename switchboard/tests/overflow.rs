@@ -630,7 +630,7 @@ async fn a_member_that_asks_again_and_again_and_never_reads_is_not_held_for_ever
         lobby.publish("x");
     }
     for _ in 0..1000 {
-        slow.seat.resume(MessageId { seq: 0, ..lobby.last_id() });
+        slow.seat.resume(MessageId { seq: 0, ..lobby.last_id() }).unwrap();
         tick().await;
         if node.handle.connections().is_empty() {
             break;

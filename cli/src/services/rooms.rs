@@ -201,7 +201,8 @@ where
     C::Frame: From<Bytes> + Into<Bytes>,
 {
     let mut member = Box::new(Member::enter(conn, Arc::clone(listener), listener.manner));
-    member.sit(&listener.room, None);
+    // Only a limit of no room at all leaves it in none.
+    let _ = member.sit(&listener.room, None);
     member.serve()
 }
 

@@ -106,7 +106,8 @@ impl Identity {
     /// Becomes a member of `room`.
     ///
     /// # Errors
-    /// The connection is in as many rooms as it may.
+    /// The connection is in as many rooms as it may, or gets raw payloads and could not be told what is gone of those behind
+    /// [`Join::since`].
     pub fn join(&self, room: &Room, join: Join) -> Result<Membership, JoinError> {
         Membership::new(&room.0, Arc::clone(&self.known.peer), Some(Arc::clone(&self.known)), self.known.form(), join)
     }

@@ -14,7 +14,8 @@ use switchboard_proto::{Format, MessageId, UserName};
 /// How to join.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Join {
-    /// The last message that the member knows: what the room still has of those behind it comes first, and a gap is told.
+    /// The last message that the member knows: what the room still has of those behind it comes first, and a gap is told. Behind
+    /// one that was not published yet there is nothing; behind number 0 there is all that the room has.
     pub since: Option<MessageId>,
     /// Whether the member gets its own messages too.
     pub echo: bool,
@@ -31,6 +32,12 @@ pub enum JoinError {
     TooManyRooms {
         /// The limit.
         limit: usize,
+    },
+    /// Messages behind the one that it knows are gone, and raw payloads leave no place to tell it so.
+    #[error("some of what came after {since} is gone, which raw payloads cannot tell")]
+    Gone {
+        /// The one that it knows.
+        since: MessageId,
     },
 }
 
@@ -59,7 +66,7 @@ impl Membership {
         if !peer.enter_room(limit) {
             return Err(JoinError::TooManyRooms { limit });
         }
-        let (id, joined_at) = room.join(&peer, form, known, join);
+        let (id, joined_at) = room.join(&peer, form, known, join).inspect_err(|_| peer.stay_out())?;
         Ok(Self { room: Room(Arc::clone(room)), id, peer, joined_at, echo: join.echo, will: None })
     }
 
@@ -86,7 +93,10 @@ impl Membership {
 
     /// Repeats to this member what the room still has behind `since`, as a join with it does, and tells of a gap. Returns
     /// the last message of that: this member gets every one behind it.
-    pub fn resume(&self, since: MessageId) -> MessageId {
+    ///
+    /// # Errors
+    /// Some of it is gone, and the member gets raw payloads, which leave no place to tell it so. It stays where it is.
+    pub fn resume(&self, since: MessageId) -> Result<MessageId, JoinError> {
         self.room.0.resume(self.id, &self.peer.tick, since)
     }
 

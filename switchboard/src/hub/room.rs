@@ -7,7 +7,7 @@
 use super::fanout::{Entry, LocalMember};
 use super::history::{History, kept_bytes};
 use super::identity::Known;
-use super::membership::Join;
+use super::membership::{Join, JoinError};
 use super::peer::Peer;
 use super::posting::{Form, MembershipId, Posting, Told};
 use super::presence::{Presence, When};
@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::{Duration, SystemTime};
-use switchboard_proto::{Epoch, Message, MessageId, Notice, RoomName, UserName};
+use switchboard_proto::{Epoch, Format, Message, MessageId, Notice, RoomName, UserName};
 use tokio::time::Instant;
 
 /// What happens to publications for a member whose socket takes no more, once its outbox is full.
@@ -63,6 +63,9 @@ pub(crate) struct RoomInner {
     holding: Arc<Holding>,
     state: Mutex<RoomState>,
 }
+
+/// What somebody is told who comes back, and what it gets.
+type Missed = (Option<Notice>, Option<Replay>);
 
 /// Identifies a room's incarnation among all of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -189,14 +192,15 @@ impl RoomInner {
         form: Form,
         known: Option<Arc<Known>>,
         join: Join,
-    ) -> (MembershipId, u64) {
+    ) -> Result<(MembershipId, u64), JoinError> {
         // Unique in the process: a worker may serve several hubs.
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let tick = &peer.tick;
         let mut state = self.state.lock();
         // Under the lock, so that a room's members come in the order of their numbers.
         let id = MembershipId(NEXT.fetch_add(1, Ordering::Relaxed));
-        let (missed, replay) = join.since.map(|since| self.replay(&state, since)).unwrap_or_default();
+        let missed = join.since.map(|since| self.replay(&state, since, form.format)).transpose()?;
+        let (missed, replay) = missed.unwrap_or_default();
         if let Some(known) = &known {
             self.present(&mut state, Notice::Joined { room: self.name.clone(), name: known.name() }, id, tick);
         }
@@ -209,26 +213,32 @@ impl RoomInner {
         let overflow = join.overflow.unwrap_or(self.options.overflow);
         let member = LocalMember { id, peer: Arc::clone(peer), form, overflow, has_left: false };
         tick.post(Entry::Join { room: self.id, name: self.name.clone(), member, missed, replay });
-        (id, state.seq)
+        Ok((id, state.seq))
     }
 
     /// Where what is still kept begins for somebody who knows the messages up to `since`: behind which number, and what it is
     /// told of those that are gone.
     fn missed(&self, state: &RoomState, since: MessageId) -> (u64, Option<Notice>) {
         let known = state.history.first(state.seq) - 1;
-        if since.epoch != self.epoch || since.seq > state.seq {
+        if since.epoch != self.epoch {
             return (known, Some(Notice::Reset { room: self.name.clone(), epoch: self.epoch }));
         }
+        // Behind one that was not published yet there is nothing to repeat, and nothing is gone.
+        let since = MessageId { seq: since.seq.min(state.seq), ..since };
         let lost = known.saturating_sub(since.seq);
         let gap = Notice::Gap { room: self.name.clone(), lost, from_seq: since.seq + 1 };
         (known.max(since.seq), (lost > 0).then_some(gap))
     }
 
-    /// What a member is told that knows the messages up to `since`, up to the last one there is.
-    fn replay(self: &Arc<Self>, state: &RoomState, since: MessageId) -> (Option<Notice>, Option<Replay>) {
+    /// What a member is told that knows the messages up to `since`, up to the last one there is; unless its format cannot tell
+    /// that some are gone. Whoever knows none misses none.
+    fn replay(self: &Arc<Self>, state: &RoomState, since: MessageId, format: Format) -> Result<Missed, JoinError> {
         let (after, notice) = self.missed(state, since);
+        if format == Format::Raw && since.seq > 0 && notice.is_some() {
+            return Err(JoinError::Gone { since });
+        }
         let held = || state.history.since(after).cloned().collect();
-        (notice, (after < state.seq).then(|| Replay::new(Arc::clone(self), held(), after, state.seq)))
+        Ok((notice, (after < state.seq).then(|| Replay::new(Arc::clone(self), held(), after, state.seq))))
     }
 
     /// The messages behind number `after` up to `until` that it still keeps: at least one if there is any, and no more than
@@ -245,11 +255,18 @@ impl RoomInner {
     }
 
     /// Repeats to a member what came behind `since`, at this point in the order.
-    pub(super) fn resume(self: &Arc<Self>, member: MembershipId, tick: &Tick, since: MessageId) -> MessageId {
+    pub(super) fn resume(
+        self: &Arc<Self>,
+        member: MembershipId,
+        tick: &Tick,
+        since: MessageId,
+    ) -> Result<MessageId, JoinError> {
         let state = self.state.lock();
-        let (missed, replay) = self.replay(&state, since);
+        let known = state.members.get(member).and_then(Option::as_ref);
+        let format = known.map_or(Format::Raw, |known| known.form().format);
+        let (missed, replay) = self.replay(&state, since, format)?;
         tick.post(Entry::Resume { room: self.id, member, missed, replay });
-        MessageId { epoch: self.epoch, seq: state.seq }
+        Ok(MessageId { epoch: self.epoch, seq: state.seq })
     }
 
     /// Removes a member at this point in the order; `silent` tells nobody. Returns its name.

@@ -5,7 +5,7 @@ use crate::{numbered, publish_numbers};
 use std::sync::Arc;
 use switchboard::grammar::{Epoch, Message, Notice};
 use switchboard::prelude::*;
-use switchboard::{Format, HubLimits, Join, MessageId, UserName};
+use switchboard::{Format, HubLimits, Join, JoinError, MessageId, UserName};
 use tokio::time::advance;
 
 // Coming back.
@@ -73,18 +73,13 @@ async fn without_a_history_all_that_was_missed_is_a_gap() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_id_of_another_epoch_or_of_the_future_is_a_reset_and_brings_what_there_is() {
+async fn an_id_of_another_epoch_is_a_reset_and_brings_what_there_is() {
     let mut node = Node::start().await;
     let lobby = node.quiet("lobby");
     lobby.publish("1");
     let last = lobby.publish("2");
     let reset = format!("* [lobby] began anew as {}: earlier messages are gone", last.epoch);
-    let strange = [
-        MessageId { epoch: Epoch::new(1), seq: 1 },
-        MessageId { seq: 3, ..last },
-        MessageId { seq: u64::MAX, ..last },
-        MessageId { epoch: Epoch::new(1), seq: u64::MAX },
-    ];
+    let strange = [MessageId { epoch: Epoch::new(1), seq: 1 }, MessageId { epoch: Epoch::new(1), seq: u64::MAX }];
     for since in strange {
         let mut member = node.join(&lobby, Format::Text, Join { since: Some(since), ..Join::default() }).await;
         assert_eq!(member.heard().await, [reset.as_str(), "[lobby] 1", "[lobby] 2"], "since {since}");
@@ -92,16 +87,62 @@ async fn an_id_of_another_epoch_or_of_the_future_is_a_reset_and_brings_what_ther
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_raw_member_comes_back_to_payloads_and_is_told_of_no_gap() {
+async fn behind_an_id_that_was_not_given_out_yet_there_is_nothing() {
+    let mut node = Node::start().await;
+    let lobby = node.quiet("lobby");
+    lobby.publish("1");
+    for seq in [2, 3, u64::MAX] {
+        let last = lobby.last_id();
+        for format in [Format::Text, Format::Raw] {
+            let since = Some(MessageId { seq: seq.max(last.seq + 1), ..last });
+            let mut member = node.join(&lobby, format, Join { since, ..Join::default() }).await;
+            assert_eq!(member.seat.joined_at(), lobby.last_id());
+            assert_eq!(member.heard().await, [""; 0], "since {since:?}");
+            lobby.publish("next");
+            assert!(member.heard().await[0].ends_with("next"));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_raw_member_comes_back_to_all_that_it_missed_or_not_at_all() {
     let mut node = Node::limited(HubLimits { history_messages: 3, ..HubLimits::default() }).await;
     let lobby = node.quiet("lobby");
-    let first = lobby.publish("1");
-    for payload in ["2", "3", "two\nlines", "5"] {
-        lobby.publish(payload);
+    let last = publish_numbers(&lobby, 5);
+    let (_peer, conn) = node.connect().await;
+    let me = node.hub.enter(&conn, Format::Raw);
+    let gone = [
+        MessageId { seq: 1, ..last },
+        MessageId { epoch: Epoch::new(1), seq: 1 },
+        MessageId { epoch: Epoch::new(1), seq: u64::MAX },
+    ];
+    for since in gone {
+        let joined = me.join(&lobby, Join { since: Some(since), ..Join::default() });
+        assert_eq!(joined.unwrap_err(), JoinError::Gone { since });
+        assert_eq!(lobby.member_count(), 0);
     }
-    let mut member = node.join(&lobby, Format::Raw, Join { since: Some(first), ..Join::default() }).await;
-    lobby.publish("6");
-    assert_eq!(member.heard().await, ["3", "5", "6"]);
+    let mut member =
+        node.join(&lobby, Format::Raw, Join { since: Some(MessageId { seq: 2, ..last }), ..Join::default() }).await;
+    assert_eq!(member.heard().await, ["3", "4", "5"]);
+    // Where it is it stays, and where a gap can be told it comes back.
+    let first = gone[0];
+    assert_eq!(member.seat.resume(first), Err(JoinError::Gone { since: first }));
+    member.me.set_format(Format::Text);
+    member.seat.reformed(Format::Text);
+    assert_eq!(member.seat.resume(first), Ok(last));
+    assert_eq!(member.heard().await, ["* [lobby] lost 1 message, from 2", "[lobby] 3", "[lobby] 4", "[lobby] 5"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_raw_member_that_knows_nothing_gets_all_there_is() {
+    let mut node = Node::limited(HubLimits { history_messages: 3, ..HubLimits::default() }).await;
+    let lobby = node.quiet("lobby");
+    let last = publish_numbers(&lobby, 5);
+    for epoch in [last.epoch, Epoch::new(0)] {
+        let since = Some(MessageId { epoch, seq: 0 });
+        let mut member = node.join(&lobby, Format::Raw, Join { since, ..Join::default() }).await;
+        assert_eq!(member.heard().await, ["3", "4", "5"]);
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -114,7 +155,7 @@ async fn a_member_resumes_where_it_is() {
         lobby.publish(number.to_string());
     }
     assert_eq!(member.heard().await, numbered(1..=4));
-    assert_eq!(member.seat.resume(first), lobby.last_id());
+    assert_eq!(member.seat.resume(first), Ok(lobby.last_id()));
     lobby.publish("5");
     assert_eq!(member.heard().await, ["* [lobby] lost 1 message, from 2", "[lobby] 3", "[lobby] 4", "[lobby] 5"]);
 }
@@ -223,7 +264,7 @@ async fn a_past_by_pages_is_the_past() {
     let (gap, page) = lobby.page(page[2].id, 9);
     assert_eq!((gap, numbers(&page)), (None, vec![8, 9, 10]));
     assert_eq!(lobby.page(last, 9), (None, Vec::new()));
-    let (reset, page) = lobby.page(MessageId { seq: 11, ..last }, 2);
+    let (reset, page) = lobby.page(MessageId { epoch: Epoch::new(1), seq: 11 }, 2);
     assert_eq!(
         (reset, numbers(&page)),
         (Some(Notice::Reset { room: lobby.name().clone(), epoch: last.epoch }), vec![5, 6])

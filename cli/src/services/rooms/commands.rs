@@ -3,7 +3,7 @@
 use super::member::Member;
 use switchboard::grammar::{Command, ErrorCode, Failure, Input, Reply};
 use switchboard::{
-    Codec, Format, Membership, MessageId, Rate, Room, RoomError, RoomName, RoomOptions, TellError, UserName,
+    Codec, Format, JoinError, Membership, MessageId, Rate, Room, RoomError, RoomName, RoomOptions, TellError, UserName,
 };
 
 /// Names in one answer: with the longest ones, below 16 KiB.
@@ -70,13 +70,17 @@ impl<C: Codec> Member<C> {
 
     fn join(&mut self, name: &RoomName, since: Option<MessageId>) -> Result<Reply, Failure> {
         self.change()?;
-        let (seat, id) = if let Some(seat) = self.seats.take(Some(name)) {
-            let id = since.map_or_else(|| seat.room().last_id(), |since| seat.resume(since));
+        let (seat, id) = if let Some(seat) = self.seats.of(name) {
+            let id = match since {
+                Some(since) => seat.resume(since).map_err(unjoined)?,
+                None => seat.room().last_id(),
+            };
+            let Some(seat) = self.seats.take(Some(name)) else { unreachable!("it was found") };
             (seat, id)
         } else {
             let room = self.listener.hub.room_with(name, RoomOptions::default()).map_err(unmade)?;
             let seat = self.identity.join(&room, self.joining(since));
-            let seat = seat.map_err(|error| Failure::new(ErrorCode::TooManyRooms, error.to_string()))?;
+            let seat = seat.map_err(unjoined)?;
             let id = seat.joined_at();
             (seat, id)
         };
@@ -168,6 +172,14 @@ pub(super) fn no_room() -> Failure {
 
 pub(super) fn unmade(error: RoomError) -> Failure {
     Failure::new(ErrorCode::TooManyRooms, error.to_string())
+}
+
+pub(super) fn unjoined(error: JoinError) -> Failure {
+    let code = match &error {
+        JoinError::Gone { .. } => ErrorCode::Gone,
+        _ => ErrorCode::TooManyRooms,
+    };
+    Failure::new(code, error.to_string())
 }
 
 fn untold(error: TellError) -> Failure {

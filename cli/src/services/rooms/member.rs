@@ -2,7 +2,7 @@
 //!
 //! Nothing here delivers: what is published reaches members by itself.
 
-use super::commands::{Answer, Past};
+use super::commands::{Answer, Past, unjoined};
 use super::seats::Seats;
 use super::strangers::{trimmed, unmarked};
 use super::web::work::Account;
@@ -67,12 +67,11 @@ where
         Self { conn, listener, identity, seats, commands, echo, is_new: true, frames, changes }
     }
 
-    /// Takes its first place in a room.
-    pub(super) fn sit(&mut self, room: &Room, since: Option<MessageId>) {
-        // Only a limit of no room at all leaves it in none.
-        if let Ok(seat) = self.identity.join(room, self.joining(since)) {
-            self.seats.sit(seat);
-        }
+    /// Takes its first place in a room. It may be one room too many, or could not be told what is gone of those behind `since`.
+    pub(super) fn sit(&mut self, room: &Room, since: Option<MessageId>) -> Result<(), Failure> {
+        let seat = self.identity.join(room, self.joining(since)).map_err(unjoined)?;
+        self.seats.sit(seat);
+        Ok(())
     }
 
     /// Takes a name, before others know it by the one that it has.

@@ -242,20 +242,21 @@ async fn arrive(
         }
         SocketKind::Grammar(None) => Ok(listener.room.clone()),
     };
-    match (room, &kind) {
-        (Err(failure), _) => {
-            member.refuse(&failure).await?;
-            if !manner.commands {
-                return Ok(turned_away(&member));
-            }
-        }
+    let seated = match (room, &kind) {
+        (Err(failure), _) => Err(failure),
         // Whoever gives no commands cannot ask where it is.
         (Ok(room), SocketKind::Room(_)) if member.identity.format() != Format::Raw => {
             let (since, joined) = beginning(&room, since);
             member.reply(&joined).await?;
-            member.sit(&room, Some(since));
+            member.sit(&room, Some(since))
         }
         (Ok(room), _) => member.sit(&room, since),
+    };
+    if let Err(failure) = seated {
+        member.refuse(&failure).await?;
+        if !manner.commands {
+            return Ok(turned_away(&member));
+        }
     }
     Ok(Some(member))
 }

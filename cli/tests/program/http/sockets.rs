@@ -174,6 +174,21 @@ fn a_socket_that_was_cut_off_before_the_first_message_goes_on() {
 }
 
 #[test]
+fn payloads_alone_resume_without_a_hole_or_not_at_all() {
+    let program = Program::serve(&[HTTP]);
+    let first = post(&program, "/rooms/ops", "1");
+    for number in 2..=258 {
+        post(&program, "/rooms/ops", &number.to_string());
+    }
+    let mut raw = Socket::open(&program, &format!("/rooms/ops/ws?since={}&format=raw", id(&first.body)));
+    let (kind, refused) = raw.received();
+    assert!(kind == 0x81 && refused.starts_with(b"! gone: "), "{}", refused.escape_ascii());
+    assert_eq!(raw.received().0, 0x88, "it would take part with a hole in what it has");
+    let mut raw = Socket::open(&program, "/rooms/ops/ws?since=0-0&format=raw");
+    assert_eq!(raw.received(), (0x81, b"3".to_vec()), "all that is kept");
+}
+
+#[test]
 fn a_name_that_is_taken_is_told() {
     let program = Program::serve(&[HTTP, ROOMS]);
     let mut alice = Peer::named(&program, 1, "alice");

@@ -182,6 +182,11 @@ impl Peer {
         entered.is_ok()
     }
 
+    /// Takes that back: it does not become a member.
+    pub(in crate::hub) fn stay_out(&self) {
+        self.rooms.fetch_sub(1, Ordering::Relaxed);
+    }
+
     pub(in crate::hub) fn leave_room(&self) {
         self.rooms.fetch_sub(1, Ordering::Relaxed);
         self.leaving.fetch_add(1, Ordering::Relaxed);

@@ -222,6 +222,7 @@ mod tests {
             ("upgrade-required", 426),
             ("too-slow", 408),
             ("wrong-protocol", 400),
+            ("gone", 400),
         ];
         let statuses = ErrorCode::ALL.map(|code| (code.code(), status(code).as_u16()));
         assert_eq!(statuses, expected);

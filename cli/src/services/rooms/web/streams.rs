@@ -70,9 +70,9 @@ impl Web {
 pub(super) fn beginning(room: &Room, since: Option<MessageId>) -> (MessageId, Reply) {
     let last = room.last_id();
     let since = since.unwrap_or(last);
-    let is_known = since.epoch == last.epoch && since.seq <= last.seq;
-    // Otherwise it is about to be told that the room has begun anew, and gets all that is kept.
-    let id = if is_known { since } else { MessageId { seq: 0, ..last } };
+    // Of another incarnation, it is about to be told that the room has begun anew, and gets all that is kept.
+    let seq = if since.epoch == last.epoch { since.seq.min(last.seq) } else { 0 };
+    let id = MessageId { seq, ..last };
     (since, Reply::Joined { room: room.name().clone(), members: room.member_count() + 1, id })
 }
 
@@ -87,6 +87,7 @@ where
     C::Frame: From<Bytes> + Into<Bytes>,
 {
     let mut member = Member::enter(conn, listener, Manner { format, commands: false, echo: false });
-    member.sit(room, Some(since));
+    // Only a limit of no room at all leaves it in none: its format can tell of what is gone.
+    let _ = member.sit(room, Some(since));
     member
 }
