@@ -4,6 +4,7 @@
     scripts/compare echo rooms         measures these, then writes what there is
     scripts/compare --write            only writes, from what was measured before
     scripts/compare --list             says what can be measured, and with which peers
+    scripts/compare --before FILE      measures this build beside an earlier one, in turns, and prints the ratios
 
 Servers take turns, round by round, each alone on one core, with the load on another. What counts is the server's CPU for each
 message (or its memory for each connection), as `switchboard bench --server-pid` tells it. A peer that is not installed is
@@ -44,6 +45,7 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help="measure nothing")
     parser.add_argument("--no-write", action="store_true", help="only measure")
     parser.add_argument("--list", action="store_true", help="say what can be measured")
+    parser.add_argument("--before", type=Path, metavar="FILE", help="an earlier build to measure beside, and nothing else")
     parser.add_argument("--bench", type=Path, default=SWITCHBOARD, help="another build to make the load with")
     typed = parser.parse_args()
     unknown = set(typed.workload) - {one.name for one in WORKLOADS}
@@ -56,6 +58,8 @@ def main() -> int:
     try:
         if typed.list:
             listed()
+        elif typed.before:
+            beside_before(chosen, typed.rounds, typed.bench, typed.before.resolve())
         else:
             if not typed.write:
                 measured(chosen, typed.rounds, typed.bench)
@@ -95,6 +99,23 @@ def measured(chosen: list[Workload], rounds: int | None, bench: Path) -> None:
         path.write_text(json.dumps({**kept, "rows": rows}))
 
 
+def beside_before(chosen: list[Workload], rounds: int | None, bench: Path, before: Path) -> None:
+    """Prints what this build costs beside an earlier one. Nothing is kept: documents show one build."""
+    build(set())
+    for one in (against(one, before) for one in chosen if "{switchboard}" in one.servers[0].command):
+        results = measure.workload(one, rounds or one.rounds, bench)
+        rows = {row.title: figures.compared(results[row.of or row.title], one.figure_of(row)) for row in one.rows}
+        print(f"{one.name}\n{tables.table(one, rows)}\n", flush=True)
+
+
+def against(one: Workload, before: Path) -> Workload:
+    """The workload with an earlier build of ours in the place of its peers."""
+    ours = one.servers[0]
+    command = tuple(str(before) if word == "{switchboard}" else word for word in ours.command)
+    rows = tuple(replace(row, aims={}) for row in one.rows)
+    return replace(one, servers=(ours, replace(ours, title="before", command=command)), rows=rows, ratios=True)
+
+
 def machine() -> str:
     """What it was measured on, in one line."""
     models = [line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
@@ -126,7 +147,7 @@ def written() -> None:
         rows = {row.title: figures.compared(runs[row.title], one.figure_of(row)) for row in one.rows if runs[row.title]}
         put(REPOSITORY / one.document, one.name, section(one, kept, rows))
         if one.plotted:
-            (PLOTS / f"{one.name}.svg").write_text(plots.plot(one, rows))
+            (PLOTS / f"{one.name}.svg").write_text((plots.growth if one.grows else plots.plot)(one, rows))
         if one.name == HEADLINE[0] and HEADLINE[1] in rows:
             put(README, "number", tables.sentence(rows[HEADLINE[1]]))
     if loads := {name: every[name] for name in COSTS if name in every}:

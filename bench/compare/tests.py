@@ -3,6 +3,7 @@
 import unittest
 import xml.etree.ElementTree as xml
 from dataclasses import replace
+from pathlib import Path
 
 from . import figures, main, plots, probes, servers, tables
 from .workloads import CPU, GROWTH, RATE, WORKLOADS, Row, load
@@ -100,6 +101,18 @@ class Plots(unittest.TestCase):
         marks = [one.text for one in xml.fromstring(text).iter("{http://www.w3.org/2000/svg}title")]
         self.assertEqual(marks, ["far, row: 40.0 µs", "C & co, row: 0.500 µs", "switchboard, row: 1.00 µs"])
 
+    def test_growth_is_a_curve_for_each_server(self):
+        workload = next(one for one in WORKLOADS if one.grows)
+        rows = {
+            "10": figures.compared([{"switchboard": run(1.0), "C": run(0.5)}], CPU),
+            "1,000": figures.compared([{"switchboard": run(2.0), "C": run(0.0)}], CPU),
+        }
+        drawn = xml.fromstring(plots.growth(workload, rows))
+        curves = [one.get("points").count(",") for one in drawn.iter("{http://www.w3.org/2000/svg}polyline")]
+        self.assertEqual(curves, [1, 2])
+        marks = [one.text for one in drawn.iter("{http://www.w3.org/2000/svg}title")]
+        self.assertEqual(marks, ["C, 10: 0.500 µs", "switchboard, 10: 1.00 µs", "switchboard, 1,000: 2.00 µs"])
+
     def test_the_axis_spans_all(self):
         self.assertEqual(plots.ticks(0.9, 12), [0.5, 1, 2, 5, 10, 20])
         self.assertEqual(plots.ticks(0.97, 1.03), [0.5, 1, 2])
@@ -120,6 +133,18 @@ class Workloads(unittest.TestCase):
         self.assertEqual({one.servers[0].title for one in WORKLOADS}, {"switchboard"})
         for group in [[one.name for one in WORKLOADS], *([row.title for row in one.rows] for one in WORKLOADS)]:
             self.assertEqual(len(group), len(set(group)))
+
+    def test_an_earlier_build_stands_in_the_place_of_the_peers(self):
+        for one in WORKLOADS:
+            if "{switchboard}" in one.servers[0].command:
+                ours, before = main.against(one, Path("/old/switchboard")).servers
+                self.assertEqual((ours.title, before.title), ("switchboard", "before"))
+                self.assertEqual(before.command, ("/old/switchboard", *ours.command[1:]))
+
+    def test_rows_that_grow_are_numbers(self):
+        for one in WORKLOADS:
+            if one.grows:
+                self.assertEqual([f"{plots.number(row.title):,}" for row in one.rows], [row.title for row in one.rows])
 
     def test_a_load_says_what_it_does(self):
         self.assertEqual(load("1,000", "16").bench, ("--connections", "1000", "--in-flight", "16"))

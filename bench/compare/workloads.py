@@ -72,8 +72,9 @@ class Workload:
     probe: str = ""
     # Whether a peer's figure is shown as a ratio.
     ratios: bool = True
-    # A plot shows ratios.
+    # A plot shows ratios; or how the figure grows, where rows are numbers.
     plotted: bool = True
+    grows: bool = False
     document: str = "docs/performance.md"
 
     def figure_of(self, row: Row) -> Figure:
@@ -149,6 +150,8 @@ TLS_PEER = Server(
     hint="Rust",
 )
 MANY = ("--rooms", "100", "--publishers", "100")
+# As many as the descriptors of most machines allow.
+GROWING = (10, 100, 1000, 5000, 10_000, 19_000)
 # What a row adds is how many are in flight.
 DATAGRAM_FAN = ("{built}/floor/datagram_load", "{port}", "{pid}", "1000", "128", "1.5")
 
@@ -162,6 +165,11 @@ def websocket_peer(mode: str, buffer: str) -> Server:
 def load(connections: str, in_flight: str, **aims: float) -> Row:
     aimed = {name.replace("_", " "): aim for name, aim in aims.items()}
     return Row(f"{connections}, {in_flight}", ("--connections", connections.replace(",", ""), "--in-flight", in_flight), aimed)
+
+
+def many(option: str, *counts: int, bench: tuple[str, ...] = ()) -> tuple[Row, ...]:
+    """Rows that differ in how many there are of something."""
+    return tuple(Row(f"{count:,}", (option, str(count), *bench)) for count in counts)
 
 
 WORKLOADS = (
@@ -374,6 +382,57 @@ WORKLOADS = (
         ),
         rows=(Row("10,000", ("--connections", "10000"), {"switchboard": 1500}),),
         rounds=3,
+    ),
+    Workload(
+        name="growth-echo",
+        title="How the CPU of an echo grows with connections, 16 in flight on each",
+        heading="connections",
+        scenario="echo",
+        figure=CPU,
+        bench=("--rate", "max", "--size", "64", "--in-flight", "16", *MEASURED),
+        servers=(switchboard("echo=tcp://127.0.0.1:{port}", TCP), floor("echo")),
+        rows=many("--connections", *GROWING),
+        rounds=3,
+        grows=True,
+    ),
+    Workload(
+        name="growth-members",
+        title="How the CPU of a delivery grows with the members of a room, 16 messages in flight",
+        heading="members",
+        scenario="rooms",
+        figure=CPU,
+        bench=("--rate", "max", "--size", "128", "--in-flight", "16", *MEASURED),
+        servers=(RELAY, floor("fanout"), REDIS),
+        rows=many("--connections", *GROWING),
+        rounds=3,
+        grows=True,
+    ),
+    Workload(
+        name="growth-rooms",
+        title="How the CPU of a delivery grows with rooms, among which 10,000 members are",
+        heading="rooms",
+        scenario="rooms",
+        figure=CPU,
+        bench=("--rate", "max", "--size", "128", "--connections", "10000", "--warmup", "1s", "--duration", "2s"),
+        servers=(ROOMS, REDIS),
+        rows=tuple(
+            Row(f"{rooms:,}", ("--rooms", str(rooms), "--publishers", str(min(rooms, 1000)), "--in-flight", "4"))
+            for rooms in (1, 10, 100, 1000, 5000)
+        ),
+        rounds=3,
+        grows=True,
+    ),
+    Workload(
+        name="growth-memory",
+        title="How the memory of a member grows with their number",
+        heading="members",
+        scenario="rooms",
+        figure=MEMORY,
+        bench=("--rate", "1", "--size", "128", "--warmup", "1s", "--duration", "1s"),
+        servers=(ROOMS, REDIS),
+        rows=many("--connections", *GROWING[1:]),
+        rounds=1,
+        grows=True,
     ),
     Workload(
         name="generator",
