@@ -44,6 +44,8 @@ Options of rooms
   rate=N           lines a second that are read from a connection, and datagrams
                    from an address that has not joined (1000 on addresses open
                    to others; off)
+  new-rooms=N      rooms that one address may make at once, and then one a
+                   second (1000 on addresses open to others; off)
   overflow=POLICY  for members that do not keep up: disconnect, drop-oldest,
                    drop-newest or latest (disconnect)
   idle=DURATION    without input until the connection is closed (off; 5m on UDP)

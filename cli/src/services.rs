@@ -6,6 +6,7 @@ mod received;
 mod rooms;
 
 use crate::endpoint::{Address, Options, Scheme};
+use std::sync::Arc;
 use switchboard::{Hub, Server, Timeouts};
 
 /// Every service there is.
@@ -31,6 +32,8 @@ pub(crate) struct Shared {
     pub(crate) frame_bytes: usize,
     /// Every room there is, whichever listener its members came to.
     pub(crate) hub: Hub,
+    /// Who has made some of them lately.
+    pub(crate) makers: Arc<rooms::makers::Makers>,
 }
 
 /// Adds a listener to a server.

@@ -1,10 +1,11 @@
 //! Rooms: what one connection sends, all others in its room receive.
 //!
 //! Options: `format` (text), `room` (lobby), `commands` (on), `echo` (off), `rate` (1,000 where other machines can
-//! connect), `overflow` (disconnect), `idle` (off; 5 minutes on UDP), on streams `framing` (lines), and over HTTP `origins`
+//! connect), `new-rooms` (1,000 there), `overflow` (disconnect), `idle` (off; 5 minutes on UDP), on streams `framing` (lines), and over HTTP `origins`
 //! (none). All listeners of the process share one hub.
 
 mod commands;
+pub(super) mod makers;
 mod member;
 mod seats;
 mod strangers;
@@ -15,12 +16,15 @@ use super::{Add, Service, Shared};
 use crate::endpoint::{Address, HostPort, Options, Scheme};
 use crate::units::{parse_count, parse_switch, parse_timeout};
 use bytes::Bytes;
+use commands::unmade;
+use makers::{AT_ONCE, Makers, Share};
 use member::Member;
 use std::sync::Arc;
 use std::time::Duration;
+use switchboard::grammar::Failure;
 use switchboard::{
-    Codec, Connection, Cookies, DatagramLimits, Datagrams, Format, GuardedLines, Hub, Length, Overflow, Rate, Room,
-    RoomName, RoomOptions, Server, Tcp, Timeouts, Tls, Transport, Udp, Unix,
+    Codec, Connection, Cookies, DatagramLimits, Datagrams, Format, GuardedLines, Hub, Length, Overflow, PeerAddr, Rate,
+    Room, RoomName, RoomOptions, Server, Tcp, Timeouts, Tls, Transport, Udp, Unix,
 };
 use tokio::time::Instant;
 use web::Web;
@@ -59,6 +63,7 @@ struct Settings {
     commands: bool,
     echo: bool,
     rate: Option<Rate>,
+    new_rooms: Option<Share>,
     overflow: Option<Overflow>,
     idle: Option<Duration>,
 }
@@ -90,6 +95,9 @@ struct Listener {
     _lobby: Room,
     manner: Manner,
     rate: Option<Rate>,
+    /// What each address may make of rooms that are not there yet.
+    new_rooms: Option<Share>,
+    makers: Arc<Makers>,
     overflow: Option<Overflow>,
     /// What each address may have listed, where there is a rate.
     work: Work,
@@ -164,12 +172,12 @@ fn http(options: &mut Options, address: &HostPort) -> (Settings, Guard) {
 }
 
 fn web(settings: Settings, guard: Guard, shared: &Shared) -> Arc<Web> {
-    let listener = Arc::new(Listener::new(settings, shared.hub.clone()));
+    let listener = Arc::new(Listener::of(settings, shared));
     Arc::new(Web::new(listener, guard, shared.frame_bytes))
 }
 
 fn listen(server: Server, transport: impl Transport, framing: Framing, settings: Settings, shared: &Shared) -> Server {
-    let listener = Arc::new(Listener::new(settings, shared.hub.clone()));
+    let listener = Arc::new(Listener::of(settings, shared));
     match framing {
         Framing::Lines => server.listen(transport, move |mut conn: Connection<GuardedLines>| {
             if listener.is_relay() {
@@ -182,7 +190,7 @@ fn listen(server: Server, transport: impl Transport, framing: Framing, settings:
 }
 
 fn listen_for_datagrams(server: Server, udp: Udp, settings: Settings, shared: &Shared) -> Server {
-    let listener = Listener { cookies: Some(Cookies::default()), ..Listener::new(settings, shared.hub.clone()) };
+    let listener = Listener { cookies: Some(Cookies::default()), ..Listener::of(settings, shared) };
     let listener = Arc::new(listener);
     let to_strangers = Arc::clone(&listener);
     server.udp_peers(
@@ -224,9 +232,12 @@ impl Settings {
         let commands = options.value("commands", parse_switch).unwrap_or(true);
         let echo = options.value("echo", parse_switch).unwrap_or(false);
         let rate = options.value("rate", parse_rate).unwrap_or(defaults.rate);
+        // As the rate, where others can connect.
+        let share = defaults.rate.map(|_| Share::new(AT_ONCE));
+        let new_rooms = options.value("new-rooms", parse_share).unwrap_or(share);
         let overflow = options.value("overflow", |text| parse_overflow(text, format));
         let idle = options.value("idle", parse_timeout).unwrap_or(defaults.idle);
-        Self { format, room, commands, echo, rate, overflow, idle }
+        Self { format, room, commands, echo, rate, new_rooms, overflow, idle }
     }
 
     fn timeouts(&self, shared: &Shared) -> Timeouts {
@@ -240,6 +251,14 @@ fn parse_rate(text: &str) -> Result<Option<Rate>, String> {
     }
     let count = parse_count(text, 1_000_000_000).map_err(|fault| format!("{fault}, nor off"))?;
     Ok(Some(rate(u32::try_from(count).unwrap_or(u32::MAX))))
+}
+
+fn parse_share(text: &str) -> Result<Option<Share>, String> {
+    if text == "off" {
+        return Ok(None);
+    }
+    let count = parse_count(text, 1_000_000).map_err(|fault| format!("{fault}, nor off"))?;
+    Ok(Some(Share::new(u32::try_from(count).unwrap_or(u32::MAX))))
 }
 
 fn parse_overflow(text: &str, format: Format) -> Result<Overflow, String> {
@@ -265,24 +284,39 @@ fn parse_framing(text: &str) -> Result<Framing, String> {
 }
 
 impl Listener {
+    /// One of the process, whose listeners count together who makes rooms.
+    fn of(settings: Settings, shared: &Shared) -> Self {
+        Self { makers: Arc::clone(&shared.makers), ..Self::new(settings, shared.hub.clone()) }
+    }
+
     fn new(settings: Settings, hub: Hub) -> Self {
         let made = |name| hub.room_with(name, RoomOptions::default());
         let Ok(lobby_name) = RoomName::parse(LOBBY) else { unreachable!("it is a name") };
         let (Ok(lobby), Ok(room)) = (made(&lobby_name), made(settings.room.as_ref().unwrap_or(&lobby_name))) else {
             unreachable!("there are fewer listeners than there may be rooms")
         };
-        let Settings { format, commands, echo, rate, overflow, .. } = settings;
+        let Settings { format, commands, echo, rate, new_rooms, overflow, .. } = settings;
         Self {
             hub,
             room,
             _lobby: lobby,
             manner: Manner { format, commands, echo },
             rate,
+            new_rooms,
+            makers: Arc::default(),
             overflow,
             work: if rate.is_some() { Work::bounded() } else { Work::unbounded() },
             cookies: None,
             started: Instant::now(),
         }
+    }
+
+    /// The room of that name, which is made if there is none and `peer` may make one.
+    fn make(&self, name: &RoomName, peer: &PeerAddr) -> Result<Room, Failure> {
+        if let Some(share) = self.new_rooms.filter(|_| self.hub.find(name).is_none()) {
+            self.makers.make(peer, share)?;
+        }
+        self.hub.room_with(name, RoomOptions::default()).map_err(unmade)
     }
 
     /// Whether a frame's line end is none of its text: `nc -u` sends one. A relay's payloads end as they like.

@@ -3,7 +3,7 @@
 use super::member::Member;
 use switchboard::grammar::{Command, ErrorCode, Failure, Input, Reply};
 use switchboard::{
-    Codec, Format, JoinError, Membership, MessageId, Rate, Room, RoomError, RoomName, RoomOptions, TellError, UserName,
+    Codec, Format, JoinError, Membership, MessageId, Rate, Room, RoomError, RoomName, TellError, UserName,
 };
 
 /// Names in one answer: with the longest ones, below 16 KiB.
@@ -78,7 +78,7 @@ impl<C: Codec> Member<C> {
             let Some(seat) = self.seats.take(Some(name)) else { unreachable!("it was found") };
             (seat, id)
         } else {
-            let room = self.listener.hub.room_with(name, RoomOptions::default()).map_err(unmade)?;
+            let room = self.room(name)?;
             let seat = self.identity.join(&room, self.joining(since));
             let seat = seat.map_err(unjoined)?;
             let id = seat.joined_at();

@@ -15,7 +15,7 @@ use std::time::Duration;
 use switchboard::grammar::{Command, ErrorCode, Failure, Input, Notice, Reply, parse};
 use switchboard::{
     Bucket, CloseReason, Codec, Connection, ConnectionError, Format, FrameError, Identity, Join, MessageId, Result,
-    Room, Turn, UserName,
+    Room, RoomName, Turn, UserName,
 };
 
 /// Proxies give up on a stream after a minute without a byte, some after half of one.
@@ -51,6 +51,11 @@ impl<C: Codec> Member<C> {
     /// How it joins a room.
     pub(super) fn joining(&self, since: Option<MessageId>) -> Join {
         Join { since, echo: self.echo, overflow: self.listener.overflow }
+    }
+
+    /// The room of that name, which is made if there is none and it may make one.
+    pub(super) fn room(&self, name: &RoomName) -> Result<Room, Failure> {
+        self.listener.make(name, self.conn.peer())
     }
 }
 

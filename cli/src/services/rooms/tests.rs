@@ -3,7 +3,16 @@ use switchboard::HubLimits;
 use switchboard::testing::{self, Peer};
 
 fn settings(rate: Option<Rate>) -> Settings {
-    Settings { format: Format::Text, room: None, commands: true, echo: true, rate, overflow: None, idle: None }
+    Settings {
+        format: Format::Text,
+        room: None,
+        commands: true,
+        echo: true,
+        rate,
+        new_rooms: None,
+        overflow: None,
+        idle: None,
+    }
 }
 
 /// Somebody who was welcomed to a hub of these limits.

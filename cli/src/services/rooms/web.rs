@@ -10,7 +10,7 @@ mod route;
 mod streams;
 pub(super) mod work;
 
-use super::commands::unmade;
+use super::makers::source;
 use super::member::Member;
 use super::{Listener, Manner};
 use crate::services::guard::{self, Asker, Guard};
@@ -22,14 +22,11 @@ use messages::Pages;
 use parking_lot::Mutex;
 use route::{Route, Socket, SocketKind, route};
 use std::hash::{BuildHasher as _, RandomState};
-use std::net::IpAddr;
 use std::sync::Arc;
 use streams::beginning;
 use switchboard::grammar::{ErrorCode, Failure, Reply};
 use switchboard::http::{BodyError, Request, Response};
-use switchboard::{
-    Buckets, Connection, Format, PeerAddr, Rate, Result, Room, RoomName, RoomOptions, UserName, WebSocket,
-};
+use switchboard::{Buckets, Connection, Format, PeerAddr, Rate, Result, Room, RoomName, UserName, WebSocket};
 use tracing::debug;
 use work::Account;
 
@@ -115,7 +112,7 @@ impl Web {
             }
             Route::Follow { .. } if is_head => Ok(bodiless(endless(OBJECTS))),
             Route::Events { .. } if is_head => Ok(bodiless(endless(EVENTS))),
-            Route::Follow { room, begin } => self.follow(&room, begin),
+            Route::Follow { room, begin } => self.follow(&room, begin, request.peer()),
             Route::Events { room, since } => self.events(&room, since, &request),
             Route::Socket(socket) => Ok(self.socket(socket, request)),
         }
@@ -136,7 +133,7 @@ impl Web {
         if let Some(name) = name.as_ref().filter(|name| self.listener.hub.has(name)) {
             return Err(Failure::new(ErrorCode::NameTaken, format!("somebody else is called {name}")));
         }
-        let room = self.make(room)?;
+        let room = self.listener.make(room, request.peer())?;
         let (id, time) = room.publish_timed(name.unwrap_or_else(UserName::http), &body);
         Ok(answer::reply(&Reply::Published { room: room.name().clone(), id, time }).into())
     }
@@ -193,19 +190,10 @@ impl Web {
         })
     }
 
-    fn make(&self, name: &RoomName) -> Result<Room, Failure> {
-        self.listener.hub.room_with(name, RoomOptions::default()).map_err(unmade)
-    }
-
     /// Counts a publication.
     fn take(&self, peer: &PeerAddr) -> Result<(), Failure> {
         let (Some(publications), Some(address)) = (&self.publications, peer.ip()) else { return Ok(()) };
-        let source = match address.ip().to_canonical() {
-            IpAddr::V4(address) => u64::from(u32::from(address)),
-            // Who has one address of a /64 has all of them.
-            IpAddr::V6(address) => (u128::from(address) >> 64) as u64,
-        };
-        let hash = self.hasher.hash_one(source);
+        let hash = self.hasher.hash_one(source(address.ip()));
         let taken = publications.lock().take(hash, self.listener.started.elapsed());
         if taken {
             Ok(())
@@ -237,9 +225,7 @@ async fn arrive(
         }
     }
     let room = match &kind {
-        SocketKind::Room(name) | SocketKind::Grammar(Some(name)) => {
-            listener.hub.room_with(name, RoomOptions::default()).map_err(unmade)
-        }
+        SocketKind::Room(name) | SocketKind::Grammar(Some(name)) => member.room(name),
         SocketKind::Grammar(None) => Ok(listener.room.clone()),
     };
     let seated = match (room, &kind) {

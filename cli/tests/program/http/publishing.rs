@@ -100,6 +100,37 @@ fn an_address_publishes_at_most_so_much() {
 }
 
 #[test]
+fn an_address_makes_so_many_rooms_by_whatever_means_together() {
+    let share = "new-rooms=3";
+    let program = Program::serve(&[&format!("{HTTP}?{share}"), &format!("{ROOMS}?{share}")]);
+    let mut client = Client::connect(&program, 0);
+    // All at once, so that a slow machine takes few seconds for it, each of which allows one more.
+    client.send((0..60).map(|number| request("POST", &format!("/rooms/post-{number}"), &[], "hi")).collect::<String>());
+    let answers: Vec<_> = (0..60).map(|_| client.answer()).collect();
+    assert!(answers[..3].iter().all(|answer| answer.status == 200), "{answers:?}");
+    let refused = answers.iter().find(|answer| answer.status == 429).expect("it was too much");
+    let text = "too many new rooms from this address: 3 at once, and then one a second";
+    assert_eq!(refused.body, format!("{{\"error\":\"rate-limited\",\"text\":\"{text}\"}}\n"));
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    let mut peer = Peer::enter(&program, 1);
+    (0..15).for_each(|number| peer.say(&format!("/join join-{number}")));
+    let refusal = format!("! rate-limited: {text}");
+    assert!((0..15).any(|_| peer.next() == refusal), "by /join too");
+    for path in ["/rooms/ROOM/events", "/rooms/ROOM/messages?follow=1"] {
+        let asked = |number: usize| {
+            let mut client = Client::connect(&program, 0);
+            client.send(request("GET", &path.replace("ROOM", &format!("get-{number}")), &[], ""));
+            client.head().status
+        };
+        assert!((0..30).any(|number| asked(number) == 429), "by {path} too");
+    }
+    // Rooms that are there take everybody.
+    assert_eq!(post(&program, "/rooms/post-0", "hi").status, 200);
+    peer.say("/join post-0");
+    assert!(std::iter::repeat_with(|| peer.next()).any(|line| line.starts_with("* [post-0] you joined")));
+}
+
+#[test]
 fn messages_are_read_from_where_the_reader_was() {
     let program = Program::serve(&[HTTP]);
     let ids: Vec<_> = (1..=5).map(|number| post(&program, "/rooms/lobby", &number.to_string()).body).collect();

@@ -129,6 +129,7 @@ fn every_wrong_option_is_named() {
         ("commands=no", "`no` is not on or off"),
         ("echo=1", "`1` is not on or off"),
         ("rate=0", "`0` is not a number from 1 to 1000000000, nor off"),
+        ("new-rooms=0", "`0` is not a number from 1 to 1000000, nor off"),
         ("overflow=drop", "`drop` is not disconnect, drop-oldest, drop-newest or latest"),
         ("overflow=latest&format=raw", "`latest` is not for format=raw, which cannot tell of what is lost"),
         ("framing=json", "`json` is not lines or length"),
@@ -140,9 +141,10 @@ fn every_wrong_option_is_named() {
         let key = options.split('=').next().expect("a key");
         assert_eq!(end.log, [format!("error: {ROOMS}?{options}: option `{key}`: {fault}")]);
     }
-    let sound = "format=raw&room=ops&commands=off&echo=on&rate=off&overflow=disconnect&framing=length&idle=5m";
+    let sound =
+        "format=raw&room=ops&commands=off&echo=on&rate=off&new-rooms=off&overflow=disconnect&framing=length&idle=5m";
     assert_eq!(check(sound).code, Some(0));
-    let unknown = "known here: format, room, commands, echo, rate, overflow, idle, framing";
+    let unknown = "known here: format, room, commands, echo, rate, new-rooms, overflow, idle, framing";
     assert!(check("colour=red").log[0].ends_with(unknown));
     let help = run(&["serve", "--help"]).output.join("\n");
     for option in unknown.trim_start_matches("known here: ").split(", ") {
@@ -150,7 +152,7 @@ fn every_wrong_option_is_named() {
     }
     // A datagram needs no framing.
     let end = run(&["config", "check", "rooms=udp://127.0.0.1:0?framing=lines"]);
-    let known = "unknown option `framing`; known here: format, room, commands, echo, rate, overflow, idle";
+    let known = "unknown option `framing`; known here: format, room, commands, echo, rate, new-rooms, overflow, idle";
     assert!(end.log[0].ends_with(known), "{:?}", end.log);
 }
 

@@ -18,6 +18,7 @@ fn client_of(hub: Hub) -> Peer {
         commands: true,
         echo: false,
         rate: None,
+        new_rooms: None,
         overflow: None,
         idle: None,
     };

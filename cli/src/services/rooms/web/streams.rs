@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use switchboard::grammar::{Failure, Reply};
 use switchboard::http::{Request, Response};
-use switchboard::{Codec, Connection, EventStream, Format, Lines, MessageId, Room, RoomName};
+use switchboard::{Codec, Connection, EventStream, Format, Lines, MessageId, PeerAddr, Room, RoomName};
 
 /// Where `EventSource` keeps the id of the last event.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -24,8 +24,8 @@ const RETRY: Duration = Duration::from_secs(1);
 const RETRY_SPREAD: Duration = Duration::from_secs(4);
 
 impl Web {
-    pub(super) fn follow(&self, room: &RoomName, begin: Begin) -> Result<Response, Failure> {
-        let room = self.make(room)?;
+    pub(super) fn follow(&self, room: &RoomName, begin: Begin, peer: &PeerAddr) -> Result<Response, Failure> {
+        let room = self.listener.make(room, peer)?;
         let since = match begin {
             Begin::Since(since) => since,
             Begin::Last(count) => {
@@ -51,7 +51,7 @@ impl Web {
         // What the browser has seen since is newer than what the page asked for.
         let last = request.headers().get(LAST_EVENT_ID).filter(|last| !last.is_empty());
         let since = last.map(|last| last_event(last.to_str().unwrap_or_default())).or(since);
-        let room = self.make(room)?;
+        let room = self.listener.make(room, request.peer())?;
         let spread = self.hasher.hash_one(request.id()) % RETRY_SPREAD.as_millis() as u64;
         let retry = EventStream::retry(RETRY + Duration::from_millis(spread));
         let listener = Arc::clone(&self.listener);

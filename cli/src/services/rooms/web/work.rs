@@ -3,9 +3,9 @@
 //! A request that is short can ask for much, and so can a command that lists, so answers count by their length. An address that has had its part waits; all
 //! others notice nothing. Publications have a rate of their own beside this.
 
+use super::super::makers::source;
 use parking_lot::Mutex;
 use std::hash::{BuildHasher as _, RandomState};
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use switchboard::grammar::{ErrorCode, Failure};
@@ -48,12 +48,7 @@ impl Work {
     /// Whose account it is.
     pub(in crate::services::rooms) fn account(&self, peer: &PeerAddr) -> Account {
         let (Some(shared), Some(address)) = (&self.0, peer.ip()) else { return Account(None) };
-        let source = match address.ip().to_canonical() {
-            IpAddr::V4(address) => u64::from(u32::from(address)),
-            // Who has one address of a /64 has all of them.
-            IpAddr::V6(address) => (u128::from(address) >> 64) as u64,
-        };
-        Account(Some((Arc::clone(shared), shared.hasher.hash_one(source))))
+        Account(Some((Arc::clone(shared), shared.hasher.hash_one(source(address.ip())))))
     }
 }
 
