@@ -2,6 +2,7 @@
 
 mod drive;
 mod finished;
+mod input;
 mod opening;
 
 pub(crate) use drive::{Entered, keep, serve};
@@ -15,6 +16,7 @@ use crate::hub::peer::{ConnectionId, Farewell, Peer, PeerAddr, Returned, reason_
 use crate::hub::room::Room;
 use crate::hub::{Envelope, Form, Hub, Source};
 use bytes::{Bytes, BytesMut};
+use input::Input;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -37,8 +39,7 @@ struct Receiving<C: Codec> {
     peer: Arc<Peer>,
     codec: C,
     envelope: Envelope,
-    /// Received and not yet taken; empty and without memory whenever the peer owes us nothing.
-    input: BytesMut,
+    input: Input,
     source: Option<Box<dyn Source>>,
     /// The handler gets no more input.
     finished: bool,
@@ -63,7 +64,7 @@ impl<C: Codec> Connection<C> {
             peer,
             codec: C::default(),
             envelope,
-            input,
+            input: Input::begun(input),
             source: Some(source),
             finished: false,
             peer_finished: false,
@@ -208,13 +209,14 @@ impl<C: Codec> Receiving<C> {
             if !self.input.is_empty() {
                 // A frame costs budget, or a read of one-byte lines would hold the worker for 32,768 of them.
                 let budget = ready!(tokio::task::coop::poll_proceed(cx));
-                let before = self.input.len();
+                let before = self.input.bytes.len();
                 let decoded = self.decode()?;
-                spend(cx, before - self.input.len());
+                spend(cx, before - self.input.bytes.len());
                 if self.input.is_empty() {
                     // Split to its end it would still keep the whole read alive.
-                    self.input = BytesMut::new();
+                    self.input.clear();
                 }
+                self.input.is_shared |= !matches!(decoded, Decoded::Nothing);
                 match decoded {
                     Decoded::Frame(frame) => {
                         budget.made_progress();
@@ -242,21 +244,21 @@ impl<C: Codec> Receiving<C> {
 
     fn decode(&mut self) -> Result<Decoded<C::Frame>, FrameError> {
         let frame_bytes = self.peer.listener.limits.frame_bytes;
-        let mut frame = self.codec.decode(&mut self.input, frame_bytes);
+        let mut frame = self.codec.decode(&mut self.input.bytes, frame_bytes);
         if let Ok(None) = frame {
             if let Some(aside) = self.codec.aside() {
                 self.see_to(aside);
                 return Ok(Decoded::Aside);
             }
             if self.finished && !self.peer.is_draining() {
-                frame = self.codec.decode_end(&mut self.input, frame_bytes);
+                frame = self.codec.decode_end(&mut self.input.bytes, frame_bytes);
             }
         }
         match frame {
             Ok(frame) => Ok(frame.map_or(Decoded::Nothing, Decoded::Frame)),
             Err(error) => {
                 self.finished = true;
-                self.input = BytesMut::new();
+                self.input.clear();
                 self.peer.holding(0);
                 self.close_code = Some(error.close_code());
                 self.peer.note(match error {
@@ -276,7 +278,7 @@ impl<C: Codec> Receiving<C> {
             Aside::Answer(answer) => self.answer = Some(Box::new(answer)),
             Aside::Finished { code } => {
                 self.finished = true;
-                self.input = BytesMut::new();
+                self.input.clear();
                 self.close_code = Some(code);
                 self.peer.note(CloseReason::PeerClosed);
             }
@@ -306,7 +308,7 @@ impl<C: Codec> Receiving<C> {
             Poll::Pending => {
                 let held = source.held_bytes() + self.codec.held_bytes();
                 drop(shared);
-                self.peer.waiting(cx, self.input.len() + held);
+                self.input.wait(&self.peer, cx, held);
                 // A drain, or an end, that came between the first look and the waker.
                 let peer = &self.peer;
                 let changed = peer.is_draining() || peer.is_cut_off() || peer.closing().is_some();
@@ -322,11 +324,9 @@ impl<C: Codec> Receiving<C> {
             }
             Ok(count) => {
                 self.peer.received(count - source.framing_bytes(count));
-                if self.input.is_empty() {
-                    // Exactly sized: what a read leaves untaken is all that an idle connection may own.
-                    self.input = BytesMut::with_capacity(count);
-                }
-                self.input.extend_from_slice(&shared[..count]);
+                self.input.receive(&shared[..count]);
+                drop(shared);
+                self.input.count(&self.peer);
             }
             Err(error) => {
                 (self.finished, self.peer_finished) = (true, true);

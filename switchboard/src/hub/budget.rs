@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::Notify;
 
 /// Charges are rounded up to this; what one connection holds below it within a tick is free.
-const STEP_BYTES: usize = 4096;
+pub(crate) const STEP_BYTES: usize = 4096;
 
 /// The sum of bytes held, and its limit.
 #[derive(Debug)]

@@ -333,10 +333,10 @@ impl Peer {
         }
     }
 
-    /// The handler waits for input, and holds `partial` bytes of a frame.
-    pub(crate) fn waiting(self: &Arc<Self>, cx: &mut Context<'_>, partial: usize) {
+    /// The handler waits for input, and holds `partial` bytes of a frame. `was_holding`: and it may have held more.
+    pub(crate) fn waiting(self: &Arc<Self>, cx: &mut Context<'_>, partial: usize, was_holding: bool) {
         self.idle();
-        if partial == 0 && staging::is_polling(self) && !self.is(UNHEARD) {
+        if partial == 0 && !was_holding && staging::is_polling(self) && !self.is(UNHEARD) {
             return;
         }
         let mut state = self.state.lock();

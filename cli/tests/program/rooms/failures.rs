@@ -134,3 +134,38 @@ fn an_end_within_a_frame_is_told() {
     ask(&mut peer, b"", b"\0\0\0\x13* closed: bad-frame");
     assert_eq!(peer.read(&mut [0; 1]).expect("it is closed in order"), 0);
 }
+
+/// Two lines that fill one read, and what stands behind them.
+fn two_lines_and(rest: &str) -> String {
+    format!("{}{rest}", format!("/auth {}\n", "x".repeat(32_700)).repeat(2))
+}
+
+#[test]
+fn a_byte_behind_whole_lines_keeps_nothing_of_them() {
+    let program = Program::serve(&[ROOMS, "--workers", "1"]);
+    let enter = || {
+        let mut peer = Peer::silent(&program, 0);
+        peer.send(two_lines_and("/ping\nz"));
+        while peer.next() != "* pong" {}
+        peer
+    };
+    let _first = enter();
+    let before = program.resident_kilobytes();
+    let peers: Vec<_> = (0..300).map(|_| enter()).collect();
+    let grown = program.resident_kilobytes().saturating_sub(before);
+    assert!(grown < 10 * peers.len(), "{grown} KiB more");
+}
+
+#[test]
+fn what_a_rate_makes_wait_is_in_the_budget() {
+    let mut program = Program::serve(&[&format!("{ROOMS}?rate=1"), "--workers", "1", "--max-memory", "4MiB"]);
+    let _peers: Vec<_> = (0..300)
+        .map(|_| {
+            let mut stream = program.tcp(0);
+            // Some are reset before they have said everything.
+            let _ = stream.write_all("x\n".repeat(32_700).as_bytes());
+            stream
+        })
+        .collect();
+    program.logged("close.reason=out-of-memory");
+}

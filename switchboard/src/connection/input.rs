@@ -1,0 +1,63 @@
+//! What a connection has received and not yet taken.
+//!
+//! Frames are slices of it, without a copy. So that none keeps much more alive than itself, what is left behind them is
+//! copied before more is waited for; and all of it is what the memory budget is told.
+
+use crate::hub::budget::STEP_BYTES;
+use crate::hub::peer::Peer;
+use bytes::BytesMut;
+use std::sync::Arc;
+use std::task::Context;
+
+#[derive(Default)]
+pub(super) struct Input {
+    /// Without memory whenever the peer owes us nothing.
+    pub(super) bytes: BytesMut,
+    /// The memory is that of frames too, which were taken from it.
+    pub(super) is_shared: bool,
+    /// The budget counts it.
+    is_counted: bool,
+}
+
+impl Input {
+    /// What was read already.
+    pub(super) fn begun(bytes: BytesMut) -> Self {
+        Self { bytes, is_shared: true, is_counted: false }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Drops it, and its memory. The budget hears of that when more is waited for.
+    pub(super) fn clear(&mut self) {
+        self.bytes = BytesMut::new();
+    }
+
+    /// Takes what was read.
+    pub(super) fn receive(&mut self, received: &[u8]) {
+        if self.bytes.is_empty() {
+            // Exactly sized: what a read leaves untaken is all that an idle connection may own.
+            (self.bytes, self.is_shared) = (BytesMut::with_capacity(received.len()), false);
+        }
+        self.bytes.extend_from_slice(received);
+    }
+
+    /// Has it counted, if it is much: a rate, or a slow handler, may have its frames wait.
+    pub(super) fn count(&mut self, peer: &Peer) {
+        if self.bytes.capacity() >= STEP_BYTES {
+            self.is_counted = true;
+            peer.holding(self.bytes.capacity());
+        }
+    }
+
+    /// Waits for more, while `held` bytes are held beside it.
+    pub(super) fn wait(&mut self, peer: &Arc<Peer>, cx: &mut Context<'_>, held: usize) {
+        if self.is_shared && !self.bytes.is_empty() {
+            // A byte behind whole frames would keep all that came with them.
+            (self.bytes, self.is_shared) = (BytesMut::from(&self.bytes[..]), false);
+        }
+        let held = held + self.bytes.capacity();
+        peer.waiting(cx, held, std::mem::replace(&mut self.is_counted, held > 0));
+    }
+}
