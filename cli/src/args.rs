@@ -4,8 +4,13 @@
 
 use crate::bench::arguments as bench;
 use crate::connect;
+use clap::builder::StyledStr;
+use clap::error::{ContextKind, ContextValue};
 use clap::{ArgAction, Parser, Subcommand};
 use std::path::PathBuf;
+
+/// How other servers are told where to listen.
+const ADDRESS_FLAGS: [&str; 6] = ["--address", "--bind", "--host", "--listen", "--port", "-p"];
 
 /// Within 80 columns, or narrow terminals break the lists.
 const SERVE_HELP: &str = "\
@@ -107,6 +112,16 @@ pub(crate) enum Command {
         #[arg(value_parser = ["serve", "connect", "bench", "config", "completions"])]
         command: Option<String>,
     },
+}
+
+/// The same error; with what to type instead, where others have a flag.
+pub(crate) fn advised(mut error: clap::Error) -> clap::Error {
+    let flag = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
+    if ADDRESS_FLAGS.contains(&flag.as_str()) {
+        let tip = StyledStr::from("an address is part of what is served, as in 'rooms=tcp://127.0.0.1:8081'");
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
+    }
+    error
 }
 
 #[derive(Debug, Subcommand)]

@@ -11,6 +11,7 @@ use crate::endpoint::Endpoint;
 use crate::logging::{Format, check_filter};
 use crate::units::{parse_count, parse_duration, parse_size, parse_timeout, show_duration, show_size, show_timeout};
 use layers::{Given, Layers};
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -46,17 +47,36 @@ pub(crate) struct Setting<T> {
 pub(crate) struct Config {
     pub(crate) file: Option<(PathBuf, Origin)>,
     pub(crate) listen: Setting<Vec<Endpoint>>,
-    pub(crate) workers: Setting<usize>,
-    pub(crate) connections: Setting<usize>,
+    pub(crate) workers: Setting<OfMachine>,
+    pub(crate) connections: Setting<OfMachine>,
     pub(crate) connections_per_address: Setting<PerAddress>,
     pub(crate) handshakes_per_address: Setting<PerAddress>,
     pub(crate) frame_bytes: Setting<usize>,
     pub(crate) outbox_bytes: Setting<usize>,
-    pub(crate) memory_bytes: Setting<usize>,
+    pub(crate) memory_bytes: Setting<OfMachine>,
     pub(crate) write_timeout: Setting<Option<Duration>>,
     pub(crate) grace: Setting<Duration>,
     pub(crate) log: Setting<String>,
     pub(crate) log_format: Setting<Format>,
+}
+
+/// A number, and whether it is what this machine has enough of: on another one it may be another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct OfMachine {
+    pub(crate) number: usize,
+    is_auto: bool,
+}
+
+impl OfMachine {
+    /// As it can be typed anywhere.
+    fn show(self, number: impl FnOnce(usize) -> String) -> String {
+        if self.is_auto { quoted("auto") } else { number(self.number) }
+    }
+
+    /// What it comes to on this machine, if that was not typed.
+    fn here(self, number: impl FnOnce(usize) -> String) -> String {
+        if self.is_auto { format!(": {} here", number(self.number)) } else { String::new() }
+    }
 }
 
 /// How many connections one address may have, or how many handshakes a second.
@@ -83,7 +103,7 @@ impl Config {
     /// limits is for `limit_faults` to say.
     pub(crate) fn load(
         typed: Settings,
-        environment: impl Fn(&str) -> Option<OsString>,
+        environment: &HashMap<String, OsString>,
         limit_faults: impl FnOnce(Limits) -> Vec<String>,
     ) -> Result<Self, Vec<Fault>> {
         let Layers { given, file, faults } = Layers::collect(typed, environment);
@@ -93,15 +113,16 @@ impl Config {
         let config = Self {
             file,
             listen: choice.listeners(),
-            workers: choice.one("workers", cores.min(DEFAULT_MOST_WORKERS), |text| parse_count(text, MOST_WORKERS)),
-            connections: choice.one("max-connections", limits.connections, |text| parse_count(text, usize::MAX)),
+            workers: choice
+                .of_machine("workers", cores.min(DEFAULT_MOST_WORKERS), |text| parse_count(text, MOST_WORKERS)),
+            connections: choice.of_machine("max-connections", limits.connections, |text| parse_count(text, usize::MAX)),
             connections_per_address: choice
                 .one("max-connections-per-address", PerAddress::Auto, |text| parse_per_address(text, usize::MAX)),
             handshakes_per_address: choice
                 .one("max-handshakes-per-address", PerAddress::Auto, |text| parse_per_address(text, MOST_HANDSHAKES)),
             frame_bytes: choice.one("max-frame", limits.frame_bytes, parse_size),
             outbox_bytes: choice.one("max-outbox", limits.outbox_bytes, parse_size),
-            memory_bytes: choice.one("max-memory", limits.memory_bytes, parse_size),
+            memory_bytes: choice.of_machine("max-memory", limits.memory_bytes, parse_size),
             write_timeout: choice.one("write-timeout", Timeouts::default().write, parse_timeout),
             grace: choice.one("grace", Duration::from_secs(30), parse_duration),
             log: choice.one("log", "info".to_owned(), check_filter),
@@ -114,7 +135,7 @@ impl Config {
 
     pub(crate) fn limits(&self) -> Limits {
         Limits {
-            connections: self.connections.value,
+            connections: self.connections.value.number,
             connections_per_address: self.connections_per_address.value.limit(),
             // Checked to be no more than the limit can say, but for `off`.
             handshakes_per_address: self
@@ -124,7 +145,7 @@ impl Config {
                 .map(|limit| u32::try_from(limit).unwrap_or(u32::MAX)),
             frame_bytes: self.frame_bytes.value,
             outbox_bytes: self.outbox_bytes.value,
-            memory_bytes: self.memory_bytes.value,
+            memory_bytes: self.memory_bytes.value.number,
             ..Limits::default()
         }
     }
@@ -147,8 +168,8 @@ impl Config {
         let endpoints = self.listen.value.iter().map(|endpoint| quoted(&endpoint.typed));
         let lines = [
             ("listen", format!("[{}]", endpoints.collect::<Vec<_>>().join(", ")), &self.listen.origin),
-            ("workers", self.workers.value.to_string(), &self.workers.origin),
-            ("max-connections", self.connections.value.to_string(), &self.connections.origin),
+            ("workers", self.workers.value.show(|number| number.to_string()), &self.workers.origin),
+            ("max-connections", self.connections.value.show(|number| number.to_string()), &self.connections.origin),
             (
                 "max-connections-per-address",
                 show_per_address(self.connections_per_address.value),
@@ -161,7 +182,7 @@ impl Config {
             ),
             ("max-frame", quoted(&show_size(self.frame_bytes.value)), &self.frame_bytes.origin),
             ("max-outbox", quoted(&show_size(self.outbox_bytes.value)), &self.outbox_bytes.origin),
-            ("max-memory", quoted(&show_size(self.memory_bytes.value)), &self.memory_bytes.origin),
+            ("max-memory", self.memory_bytes.value.show(|bytes| quoted(&show_size(bytes))), &self.memory_bytes.origin),
             ("write-timeout", quoted(&show_timeout(self.write_timeout.value)), &self.write_timeout.origin),
             ("grace", quoted(&show_duration(self.grace.value)), &self.grace.origin),
             ("log", quoted(&self.log.value), &self.log.origin),
@@ -172,8 +193,15 @@ impl Config {
         let width = assignments[1..].iter().map(String::len).max().unwrap_or(0);
         let file = self.file.iter();
         let file = file.map(|(path, origin)| format!("# {} (from {origin})\n", path.display()));
+        let here = |name: &str| match name {
+            "workers" => self.workers.value.here(|number| number.to_string()),
+            "max-connections" => self.connections.value.here(|number| number.to_string()),
+            "max-memory" => self.memory_bytes.value.here(show_size),
+            _ => String::new(),
+        };
         let lines = assignments.iter().zip(&lines);
-        let lines = lines.map(|(assignment, (_, _, origin))| format!("{assignment:width$}  # {origin}\n"));
+        let lines =
+            lines.map(|(assignment, (name, _, origin))| format!("{assignment:width$}  # {origin}{}\n", here(name)));
         file.chain(lines).collect::<Vec<_>>().concat()
     }
 }
@@ -202,6 +230,20 @@ impl Choice {
             }
         }
         chosen.unwrap_or(Setting { value: default, origin: Origin::Default })
+    }
+
+    /// A number that is left to the machine unless another one is given; `auto` leaves it so too.
+    fn of_machine(
+        &mut self,
+        name: &str,
+        default: usize,
+        parse: impl Fn(&str) -> Result<usize, String>,
+    ) -> Setting<OfMachine> {
+        let auto = OfMachine { number: default, is_auto: true };
+        self.one(name, auto, |text| match text {
+            "auto" => Ok(auto),
+            _ => parse(text).map(|number| OfMachine { number, is_auto: false }).map_err(|fault| auto_too(&fault)),
+        })
     }
 
     /// The strongest list of listeners given; all of them are checked.
@@ -244,6 +286,13 @@ impl Choice {
             Setting { value: endpoints.collect(), origin: Origin::Default }
         })
     }
+}
+
+/// A fault of a value that may be `auto` as well.
+fn auto_too(fault: &str) -> String {
+    let (fault, hint) =
+        fault.split_once(';').map_or((fault, String::new()), |(fault, hint)| (fault, format!(";{hint}")));
+    format!("{fault}, nor auto{hint}")
 }
 
 fn parse_per_address(text: &str, most: usize) -> Result<PerAddress, String> {

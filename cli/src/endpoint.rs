@@ -3,6 +3,7 @@
 //! Every fault of an endpoint is collected, in words that say what to type instead, and so is every fault of the
 //! certificates that it names. Nothing is resolved or bound here.
 
+use crate::nearest::did_you_mean;
 use crate::percent::percent_decoded;
 use crate::services::{Add, SERVICES, Service};
 use std::fmt;
@@ -201,7 +202,10 @@ fn parse(typed: &str) -> Result<Endpoint, Faults> {
 fn parse_service(name: &str) -> Result<&'static Service, String> {
     let names: Vec<_> = SERVICES.iter().map(|service| service.name).collect();
     let found = SERVICES.iter().find(|service| service.name == name);
-    found.ok_or_else(|| format!("unknown service `{name}`; known: {}", names.join(", ")))
+    found.ok_or_else(|| {
+        let meant = did_you_mean(name, names.iter().copied());
+        format!("unknown service `{name}`; known: {}{meant}", names.join(", "))
+    })
 }
 
 fn parse_scheme(name: &str, service: Option<&Service>) -> Result<Scheme, String> {
@@ -369,7 +373,9 @@ impl Options {
     /// What was wrong with the options, once the service has taken its own.
     fn finish(mut self) -> Vec<String> {
         let known = self.known.join(", ");
-        let unknown = self.given.iter().map(|(key, _)| format!("unknown option `{key}`; known here: {known}"));
+        let unknown = self.given.iter().map(|(key, _)| {
+            format!("unknown option `{key}`; known here: {known}{}", did_you_mean(key, self.known.iter().copied()))
+        });
         self.faults.extend(unknown);
         self.faults
     }

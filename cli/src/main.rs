@@ -6,6 +6,7 @@ mod config;
 mod connect;
 mod endpoint;
 mod logging;
+mod nearest;
 mod percent;
 mod print;
 mod serve;
@@ -31,7 +32,7 @@ const USAGE: u8 = 2;
 const CONFIGURATION: u8 = 78;
 
 fn main() -> ExitCode {
-    let args = match Args::try_parse() {
+    let args = match Args::try_parse().map_err(args::advised) {
         Ok(args) => args,
         Err(error) if error.use_stderr() => {
             // Nobody is left to tell if stderr is closed.
@@ -62,7 +63,8 @@ fn main() -> ExitCode {
 
 /// What is in force, if nothing is wrong with it.
 fn load(typed: Settings) -> Result<Config, Failure> {
-    Config::load(typed, |variable| std::env::var_os(variable), serve::limit_faults).map_err(Failure::Faults)
+    let variables = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+    Config::load(typed, &variables.collect(), serve::limit_faults).map_err(Failure::Faults)
 }
 
 /// Says that nothing is wrong, and what may be.

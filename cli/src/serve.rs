@@ -50,7 +50,8 @@ fn runtime() -> anyhow::Result<Runtime> {
 async fn run(config: Config) -> Result<(), Failure> {
     // Signals that come while addresses are bound drain as well.
     let signals = Signals::install().context("cannot handle signals").map_err(Failure::Start)?;
-    let mut server = Server::new().limits(config.limits()).grace(config.grace.value).workers(config.workers.value);
+    let mut server =
+        Server::new().limits(config.limits()).grace(config.grace.value).workers(config.workers.value.number);
     let (timeouts, frame_bytes) = (config.timeouts(), config.frame_bytes.value);
     let shared = Shared { timeouts, frame_bytes, ..Shared::default() };
     let mut places = Vec::new();
@@ -69,7 +70,7 @@ async fn run(config: Config) -> Result<(), Failure> {
     let shown = Shown(shown.collect());
     let listeners = listening.iter().map(|(name, _, url)| format!("{name}={url}"));
     let listeners = listeners.collect::<Vec<_>>().join(" ");
-    info!(version = env!("CARGO_PKG_VERSION"), workers = config.workers.value, listeners, "serving");
+    info!(version = env!("CARGO_PKG_VERSION"), workers = config.workers.value.number, listeners, "serving");
     let handle = bound.handle();
     let drained = tokio::select! {
         // It ends by itself once the other has asked the handle for it.

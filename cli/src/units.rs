@@ -8,11 +8,46 @@ const DURATIONS: &[(&str, u64)] = &[("ms", 1), ("s", 1000), ("m", 60_000), ("h",
 const LATENCIES: &[(&str, u64)] = &[("us", 1), ("ms", 1000), ("s", 1_000_000)];
 const SIZES: &[(&str, u64)] = &[("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
 
+/// What others write for our units, in lower case.
+const OTHER_SIZES: &[(&str, &str)] = &[
+    ("b", "B"),
+    ("k", "KiB"),
+    ("kb", "KiB"),
+    ("kib", "KiB"),
+    ("m", "MiB"),
+    ("mb", "MiB"),
+    ("mib", "MiB"),
+    ("g", "GiB"),
+    ("gb", "GiB"),
+    ("gib", "GiB"),
+];
+const OTHER_DURATIONS: &[(&str, &str)] = &[
+    ("msec", "ms"),
+    ("sec", "s"),
+    ("secs", "s"),
+    ("seconds", "s"),
+    ("min", "m"),
+    ("mins", "m"),
+    ("minutes", "m"),
+    ("hour", "h"),
+    ("hours", "h"),
+];
+
+/// The end of a sentence on a number whose unit is not ours.
+fn meant(text: &str, others: &[(&str, &str)]) -> String {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let unit = unit.trim_start().to_ascii_lowercase();
+    let unit = others.iter().find(|(other, _)| *other == unit).filter(|_| digits > 0);
+    unit.map(|(_, unit)| format!("; did you mean {number}{unit}?")).unwrap_or_default()
+}
+
 /// Reads a number and `ms`, `s`, `m` or `h`; a number alone is seconds.
 ///
 /// Exact to the millisecond. Deadlines of connections count whole seconds, and the library rounds them up.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
-    let milliseconds = scaled(text, DURATIONS, 1000).ok_or("not a duration such as 500ms, 30s, 5m or 1h")?;
+    let milliseconds = scaled(text, DURATIONS, 1000)
+        .ok_or_else(|| format!("not a duration such as 500ms, 30s, 5m or 1h{}", meant(text, OTHER_DURATIONS)))?;
     Ok(Duration::from_millis(milliseconds))
 }
 
@@ -28,7 +63,9 @@ pub(crate) fn parse_timeout(text: &str) -> Result<Option<Duration>, String> {
 /// Reads a number of bytes, at least 1: alone, or with `B`, `KiB`, `MiB` or `GiB`.
 pub(crate) fn parse_size(text: &str) -> Result<usize, String> {
     let bytes = scaled(text, SIZES, 1).and_then(|bytes| usize::try_from(bytes).ok());
-    bytes.filter(|bytes| *bytes > 0).ok_or_else(|| "not a size such as 512, 64KiB, 1MiB or 2GiB".to_owned())
+    bytes
+        .filter(|bytes| *bytes > 0)
+        .ok_or_else(|| format!("not a size such as 512, 64KiB, 1MiB or 2GiB{}", meant(text, OTHER_SIZES)))
 }
 
 /// Reads a number from 1 to `most`.

@@ -1,6 +1,8 @@
 //! Where settings come from: flags, the environment, a TOML file. Texts with their origins; what they mean is not known here.
 
 use crate::args::Settings;
+use crate::nearest::{did_you_mean, nearest};
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -21,6 +23,14 @@ pub(super) const NAMES: [&str; 12] = [
     "log",
     "log-format",
 ];
+
+/// How variables begin that are for us.
+const PREFIX: &str = "SWITCHBOARD_";
+
+const CONFIG: &str = "SWITCHBOARD_CONFIG";
+
+/// And of those what others set: Kubernetes tells each container where a Service is that is called `switchboard`.
+const ORCHESTRATORS: [&str; 3] = ["SERVICE_HOST", "SERVICE_PORT", "PORT"];
 
 /// The longest configuration file: a device or a wrong path must not fill the memory.
 const FILE_BYTES: u64 = 1 << 20;
@@ -90,18 +100,18 @@ pub(crate) struct Layers {
 }
 
 impl Layers {
-    /// Collects what was given. `environment` looks up a variable.
-    pub(crate) fn collect(typed: Settings, environment: impl Fn(&str) -> Option<OsString>) -> Self {
+    /// Collects what was given.
+    pub(crate) fn collect(typed: Settings, environment: &HashMap<String, OsString>) -> Self {
         let mut layers = Self::default();
         let file = typed.config.clone().map(|path| (path, Origin::Flag("--config".to_owned())));
         layers.add_typed(typed);
         for name in NAMES {
-            layers.add_variable(name, &environment);
+            layers.add_variable(name, environment);
         }
+        layers.add_unknown(environment);
         layers.file = file.or_else(|| {
-            let variable = "SWITCHBOARD_CONFIG";
-            let path = environment(variable).filter(|path| !path.is_empty())?;
-            Some((path.into(), Origin::Environment(variable.to_owned())))
+            let path = environment.get(CONFIG).filter(|path| !path.is_empty())?;
+            Some((path.into(), Origin::Environment(CONFIG.to_owned())))
         });
         if let Some((path, origin)) = layers.file.clone() {
             match read(&path) {
@@ -144,16 +154,42 @@ impl Layers {
         }
     }
 
-    fn add_variable(&mut self, name: &'static str, environment: impl Fn(&str) -> Option<OsString>) {
-        let variable = format!("SWITCHBOARD_{}", name.to_ascii_uppercase().replace('-', "_"));
+    fn add_variable(&mut self, name: &'static str, environment: &HashMap<String, OsString>) {
+        let variable = variable(name);
         // An empty variable is how a script unsets one.
-        let Some(text) = environment(&variable).filter(|text| !text.is_empty()) else { return };
+        let Some(text) = environment.get(&variable).filter(|text| !text.is_empty()) else { return };
         let origin = Origin::Environment(variable);
-        let Ok(text) = text.into_string() else {
+        let Some(text) = text.to_str() else {
             return self.faults.push(Fault { origin, text: "not UTF-8".to_owned() });
         };
-        let texts = if name == "listen" { text.split_whitespace().map(str::to_owned).collect() } else { vec![text] };
+        if name == "listen" && has_commas(text) {
+            let text = format!("listeners are separated by spaces, not by commas: {}", text.replace(',', " "));
+            return self.faults.push(Fault { origin, text });
+        }
+        let texts = match name {
+            "listen" => text.split_whitespace().map(str::to_owned).collect(),
+            _ => vec![text.to_owned()],
+        };
         self.given.push(Given { name, texts, origin });
+    }
+
+    /// Finds variables that are meant for us and say nothing: whoever mistyped one would never know.
+    fn add_unknown(&mut self, environment: &HashMap<String, OsString>) {
+        let known: Vec<_> = NAMES.iter().map(|name| variable(name)).chain([CONFIG.to_owned()]).collect();
+        let mut unknown: Vec<_> = environment
+            .iter()
+            .filter(|(name, value)| name.starts_with(PREFIX) && !known.contains(name) && !value.is_empty())
+            .map(|(name, _)| name)
+            .filter(|name| !ORCHESTRATORS.iter().any(|prefix| name[PREFIX.len()..].starts_with(prefix)))
+            .collect();
+        unknown.sort();
+        for name in unknown {
+            let names = NAMES.iter().copied().chain(["config"]);
+            let meant = nearest(&name[PREFIX.len()..], names);
+            let meant = meant.map(|name| format!("; did you mean `{}`?", variable(name))).unwrap_or_default();
+            let origin = Origin::Environment(name.clone());
+            self.faults.push(Fault { origin, text: format!("there is no such setting{meant}") });
+        }
     }
 
     fn add_file(&mut self, text: &str, path: &Path) {
@@ -168,7 +204,7 @@ impl Layers {
         };
         for (key, value) in table {
             let Some(name) = NAMES.iter().find(|name| **name == key) else {
-                let text = format!("unknown key `{key}`; known: {}", NAMES.join(", "));
+                let text = format!("unknown key `{key}`; known: {}{}", NAMES.join(", "), did_you_mean(&key, NAMES));
                 self.faults.push(Fault { origin: origin.clone(), text });
                 continue;
             };
@@ -178,6 +214,17 @@ impl Layers {
             }
         }
     }
+}
+
+/// The variable of a setting.
+fn variable(name: &str) -> String {
+    format!("{PREFIX}{}", name.to_ascii_uppercase().replace('-', "_"))
+}
+
+/// Whether listeners are put behind commas. Within a URL a comma may stand, as in `origins=https://a.test,https://b.test`.
+fn has_commas(text: &str) -> bool {
+    let mut behind = text.split(',').skip(1).map(str::trim_start);
+    behind.any(|part| !text.contains("://") || part.split_once("://").is_some_and(|(before, _)| before.contains('=')))
 }
 
 fn read(path: &Path) -> std::io::Result<String> {

@@ -27,8 +27,8 @@ impl Drop for File {
 }
 
 fn load(typed: Settings, environment: &[(&str, &str)]) -> Result<Config, Vec<String>> {
-    let look_up = |name: &str| environment.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into());
-    let loaded = Config::load(typed, look_up, |_| Vec::new());
+    let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), value.into())).collect();
+    let loaded = Config::load(typed, &environment, |_| Vec::new());
     loaded.map_err(|faults| faults.iter().map(ToString::to_string).collect())
 }
 
@@ -54,7 +54,7 @@ fn a_flag_beats_the_environment_which_beats_the_file() {
     let file = File::new("precedence", "workers = 3\nmax-frame = \"3KiB\"\ngrace = \"3s\"\n");
     let variables = [("SWITCHBOARD_WORKERS", "2"), ("SWITCHBOARD_MAX_FRAME", "2KiB")];
     let config = load(Settings { workers: Some("1".to_owned()), ..file.typed() }, &variables).expect("sound");
-    assert_eq!((config.workers.value, config.workers.origin), (1, Origin::Flag("--workers".to_owned())));
+    assert_eq!((config.workers.value.number, config.workers.origin), (1, Origin::Flag("--workers".to_owned())));
     let variable = Origin::Environment("SWITCHBOARD_MAX_FRAME".to_owned());
     assert_eq!((config.frame_bytes.value, config.frame_bytes.origin), (2048, variable));
     assert_eq!((config.grace.value, config.grace.origin), (Duration::from_secs(3), file.origin()));
@@ -66,7 +66,7 @@ fn the_file_may_be_named_by_the_environment() {
     let file = File::new("named", "workers = 3\n");
     let path = file.0.to_str().expect("the path is UTF-8");
     let config = load(typed(), &[("SWITCHBOARD_CONFIG", path)]).expect("sound");
-    assert_eq!((config.workers.value, config.workers.origin), (3, file.origin()));
+    assert_eq!((config.workers.value.number, config.workers.origin), (3, file.origin()));
 }
 
 #[test]
@@ -153,7 +153,7 @@ fn all_faults_of_all_origins_come_at_once() {
     faults.sort();
     let path = file.0.display();
     let mut expected = [
-        "--workers: `many` is not a number from 1 to 1024".to_owned(),
+        "--workers: `many` is not a number from 1 to 1024, nor auto".to_owned(),
         "echo: not SERVICE=URL, as in echo=tcp://127.0.0.1:8080".to_owned(),
         "echo=tcp://h:1?prefix=: the same listener as echo=tcp://h:1".to_owned(),
         "environment SWITCHBOARD_MAX_OUTBOX: `0` is not a size such as 512, 64KiB, 1MiB or 2GiB".to_owned(),
@@ -161,7 +161,7 @@ fn all_faults_of_all_origins_come_at_once() {
         format!("file {path}: echo=tcp://h: missing port, as in h:8080 (0 takes a free one)"),
         format!("file {path}: `max-frame` is true, neither a text nor a whole number"),
         format!("file {path}: grace = `soon` is not a duration such as 500ms, 30s, 5m or 1h"),
-        format!("file {path}: unknown key `wrokers`; known: {}", layers::NAMES.join(", ")),
+        format!("file {path}: unknown key `wrokers`; known: {}; did you mean `workers`?", layers::NAMES.join(", ")),
     ];
     expected.sort();
     assert_eq!(faults, expected);
@@ -171,7 +171,7 @@ fn all_faults_of_all_origins_come_at_once() {
 fn what_a_stronger_origin_overrides_is_checked_too() {
     let settings = Settings { workers: Some("1".to_owned()), ..typed() };
     let faults = load(settings, &[("SWITCHBOARD_WORKERS", "x")]).expect_err("faulty");
-    assert_eq!(faults, ["environment SWITCHBOARD_WORKERS: `x` is not a number from 1 to 1024"]);
+    assert_eq!(faults, ["environment SWITCHBOARD_WORKERS: `x` is not a number from 1 to 1024, nor auto"]);
 }
 
 #[test]
@@ -193,7 +193,7 @@ fn a_file_that_is_not_there_is_a_fault() {
 #[test]
 fn limits_beyond_the_machine_are_faults_beside_the_others() {
     let settings = Settings { workers: Some("x".to_owned()), ..typed() };
-    let faults = Config::load(settings, |_| None, |_| vec!["too many".to_owned()]).expect_err("faulty");
+    let faults = Config::load(settings, &HashMap::new(), |_| vec!["too many".to_owned()]).expect_err("faulty");
     assert_eq!(faults.len(), 2);
     assert_eq!(faults[1], Fault { origin: Origin::Limits, text: "too many".to_owned() });
 }
@@ -211,4 +211,52 @@ fn an_address_may_have_as_many_connections_as_is_said() {
     assert_eq!(limit("5").limits().connections_per_address, Some(5));
     assert_eq!(limit("off").limits().connections_per_address, Some(usize::MAX));
     assert_eq!(limit("auto").limits().connections_per_address, None);
+}
+
+/// A variable that nobody reads is a setting that somebody believes in.
+#[test]
+fn a_variable_that_is_mistyped_is_a_fault() {
+    let variables = [
+        ("SWITCHBOARD_MAX_FRAM", "1MiB"),
+        ("SWITCHBOARD_COLOUR", "red"),
+        ("SWITCHBOARD_EMPTY", ""),
+        ("SWITCHBOARD_SERVICE_HOST", "10.0.0.1"),
+        ("SWITCHBOARD_PORT_8080_TCP", "tcp://10.0.0.1:8080"),
+        ("SWITCHBOARDING", "x"),
+    ];
+    let faults = load(typed(), &variables).expect_err("faulty");
+    let expected = [
+        "environment SWITCHBOARD_COLOUR: there is no such setting",
+        "environment SWITCHBOARD_MAX_FRAM: there is no such setting; did you mean `SWITCHBOARD_MAX_FRAME`?",
+    ];
+    assert_eq!(faults, expected);
+}
+
+#[test]
+fn listeners_between_commas_are_told_to_be_between_spaces() {
+    for (typed_list, shown) in [("a,b", "a b"), ("echo=tcp://h:1,echo=tcp://h:2", "echo=tcp://h:1 echo=tcp://h:2")] {
+        let faults = load(typed(), &[("SWITCHBOARD_LISTEN", typed_list)]).expect_err("faulty");
+        let expected =
+            format!("environment SWITCHBOARD_LISTEN: listeners are separated by spaces, not by commas: {shown}");
+        assert_eq!(faults, [expected]);
+    }
+    let origins = "rooms=http://127.0.0.1:1?origins=https://a.test,https://b.test";
+    assert!(load(typed(), &[("SWITCHBOARD_LISTEN", origins)]).is_ok());
+}
+
+/// A file that `config print` wrote must not fail on a smaller machine.
+#[test]
+fn what_depends_on_the_machine_is_auto() {
+    let config = load(typed(), &[("SWITCHBOARD_WORKERS", "auto")]).expect("sound");
+    let printed = config.print();
+    for name in ["workers", "max-connections", "max-memory"] {
+        let line = printed.lines().find(|line| line.starts_with(&format!("{name} = "))).expect("it is printed");
+        assert!(line.starts_with(&format!("{name} = \"auto\" ")) && line.ends_with(" here"), "{line}");
+    }
+    assert_eq!(config.limits().connections, Limits::default().connections);
+    let given = load(typed(), &[("SWITCHBOARD_MAX_MEMORY", "64MB")]).expect_err("faulty");
+    let expected = "not a size such as 512, 64KiB, 1MiB or 2GiB, nor auto; did you mean 64MiB?";
+    assert_eq!(given, [format!("environment SWITCHBOARD_MAX_MEMORY: `64MB` is {expected}")]);
+    let grace = load(typed(), &[("SWITCHBOARD_GRACE", "5min")]).expect_err("faulty");
+    assert!(grace[0].ends_with("or 1h; did you mean 5m?"), "{grace:?}");
 }

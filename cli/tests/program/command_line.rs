@@ -37,7 +37,7 @@ fn all_faults_come_at_once_and_nothing_is_bound() {
             "error: echo=sctp://127.0.0.1:0: unknown scheme `sctp`; known: tcp, tls, unix, udp, ws, wss",
             "error: echo=udp://127.0.0.1:7000?colour=red: unknown option `colour`; known here: prefix",
             "error: echo=tcp://127.0.0.1:7000?idle=5m: the same listener as echo=tcp://127.0.0.1:7000",
-            "error: --workers: `none` is not a number from 1 to 1024",
+            "error: --workers: `none` is not a number from 1 to 1024, nor auto",
             "error: --grace: `-1s` is not a duration such as 500ms, 30s, 5m or 1h",
         ]
     );
@@ -155,4 +155,11 @@ fn completions_and_manual_pages_are_printed() {
         assert_eq!(end.code, Some(0));
         assert!(end.output.iter().any(|line| line.starts_with(title)), "{:?}", end.output);
     }
+}
+
+#[test]
+fn whoever_looks_for_a_flag_of_an_address_is_told_of_urls() {
+    let end = run(&["serve", "--port", "8080"]);
+    assert_eq!(end.code, Some(2));
+    assert!(end.log.iter().any(|line| line.contains("as in 'rooms=tcp://127.0.0.1:8081'")), "{:?}", end.log);
 }
