@@ -54,6 +54,7 @@ async fn run(config: Config) -> Result<(), Failure> {
         Server::new().limits(config.limits()).grace(config.grace.value).workers(config.workers.value.number);
     let (timeouts, frame_bytes) = (config.timeouts(), config.frame_bytes.value);
     let shared = Shared { timeouts, frame_bytes, ..Shared::default() };
+    server = server.hub(&shared.hub);
     let mut places = Vec::new();
     for Endpoint { service, address, add, .. } in config.listen.value {
         places.push((service.name, address));

@@ -134,10 +134,15 @@ impl Connections {
         }
     }
 
-    /// Closes the connections that hold most whenever all together hold more than the budget. Never returns.
+    /// Has histories give way, and then closes the connections that hold most, whenever all together hold more than the budget.
+    /// Never returns.
     pub(crate) async fn shed(&self, budget: &Budget) {
         loop {
             budget.pressure().await;
+            budget.trim_histories().await;
+            if budget.excess() == 0 {
+                continue;
+            }
             let mut peers: Vec<_> = self.peers().into_iter().map(|peer| (peer.charged_bytes(), peer)).collect();
             peers.sort_unstable_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
             let mut excess = budget.excess();

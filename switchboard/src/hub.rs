@@ -11,6 +11,7 @@ pub(crate) mod budget;
 mod envelope;
 mod fanout;
 mod history;
+pub(crate) mod holding;
 pub(crate) mod identity;
 pub(crate) mod membership;
 mod names;
@@ -30,12 +31,14 @@ pub(crate) use posting::Form;
 pub(crate) use socket::{Gathering, OpenError, Sink, Source};
 
 use crate::sync::Mutex;
+use budget::Budget;
+use holding::Holding;
 use identity::{Identity, Known};
 use names::Names;
 use room::{Room, RoomInner, RoomOptions};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use switchboard_proto::{CloseReason, NameError, RoomName, UserName};
 use tokio::time::Instant;
@@ -59,10 +62,12 @@ pub struct HubLimits {
     pub rooms_per_connection: usize,
     /// Messages that one room keeps. At the limit the oldest go. Default 256.
     pub history_messages: usize,
-    /// Payload bytes that one room keeps. At the limit the oldest messages go. Default 256 KiB.
+    /// Bytes that one room keeps: payloads, and what a message takes beside its own, about 200. At the limit the oldest
+    /// messages go. Default 256 KiB.
     pub history_bytes: usize,
-    /// Payload bytes that all rooms keep. At the limit the oldest messages of the room published to go.
-    /// Default 256 MiB.
+    /// Bytes that all rooms keep. At the limit the older half goes of the history that was published to longest ago, about.
+    /// Default 256 MiB, and at most half of [`Limits::memory_bytes`](crate::Limits) of a server that has the hub, which
+    /// counts them; there they give way before any connection does.
     pub all_history_bytes: usize,
 }
 
@@ -96,10 +101,9 @@ pub enum RoomError {
 /// All rooms, and the names of everybody in them. Cloning shares them.
 ///
 /// A hub belongs to no server: one may serve several, and the program may publish without any.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Hub(Arc<HubInner>);
 
-#[derive(Default)]
 pub(crate) struct HubInner {
     rooms: Mutex<BTreeMap<RoomName, Arc<RoomInner>>>,
     names: Mutex<Names>,
@@ -116,24 +120,16 @@ struct Purge {
     behind: Option<RoomName>,
 }
 
-/// What all rooms together may hold, and do. Apart from the hub, which has the rooms: if they had it too, neither would
-/// ever be freed.
-#[derive(Default)]
-pub(crate) struct Holding {
-    pub(crate) limits: HubLimits,
-    pub(crate) history_bytes: AtomicUsize,
-}
-
 impl Hub {
     /// A hub without rooms, with the default limits.
     pub fn new() -> Self {
-        Self::default()
+        Self::with_limits(HubLimits::default())
     }
 
     /// A hub with limits of its own.
     pub fn with_limits(limits: HubLimits) -> Self {
-        let holding = Arc::new(Holding { limits, ..Holding::default() });
-        Self(Arc::new(HubInner { holding, ..HubInner::default() }))
+        let (rooms, names, next_guest, purge) = Default::default();
+        Self(Arc::new(HubInner { rooms, names, next_guest, purge, holding: Holding::new(limits) }))
     }
 
     /// The room of that name, which is made if there is none.
@@ -207,6 +203,7 @@ impl Hub {
                 return;
             }
             purge.began = Some(now);
+            self.0.holding.purge();
         }
         let mut rooms = self.0.rooms.lock();
         let from = purge.behind.as_ref().map_or(Unbounded, Excluded);
@@ -222,6 +219,12 @@ impl Hub {
         for name in over {
             rooms.remove(&name);
         }
+    }
+}
+
+impl Default for Hub {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -270,8 +273,14 @@ impl HubInner {
 }
 
 impl Hub {
+    /// Has `budget` count what the rooms keep.
+    pub(crate) fn count_in(&self, budget: &Arc<Budget>) {
+        self.0.holding.count_in(budget);
+    }
+
     /// Enters a connection under a name of its own: `guest-N`.
     pub(crate) fn identify(&self, peer: &Arc<peer::Peer>, form: Form) -> Identity {
+        self.count_in(&peer.tick.budget);
         Identity::new(Arc::clone(&self.0), Arc::clone(peer), form)
     }
 }

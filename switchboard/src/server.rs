@@ -11,6 +11,7 @@ use crate::connections::Connections;
 use crate::drain::{Drained, Stop};
 use crate::error::{BindError, BoxError};
 use crate::http::{self, HttpTransport, Opener, Request, Response, Scheme};
+use crate::hub::Hub;
 use crate::hub::budget::Budget;
 use crate::metrics::Metrics;
 use crate::transport::names::Place;
@@ -69,6 +70,7 @@ pub struct Server {
     timeouts: Timeouts,
     grace: Duration,
     workers: usize,
+    hubs: Vec<Hub>,
 }
 
 impl Server {
@@ -81,6 +83,7 @@ impl Server {
             timeouts: Timeouts::default(),
             grace: GRACE,
             workers: cores.min(MOST_WORKERS),
+            hubs: Vec::new(),
         }
     }
 
@@ -279,6 +282,13 @@ impl Server {
         Self { workers, ..self }
     }
 
+    /// Counts what the rooms of `hub` keep among this server's memory for messages ([`Limits::memory_bytes`]) from the start.
+    /// Otherwise it does so once a connection enters the hub or joins one of its rooms.
+    pub fn hub(mut self, hub: &Hub) -> Self {
+        self.hubs.push(hub.clone());
+        self
+    }
+
     /// Checks every setting and binds every address. Nobody is accepted before all of that has succeeded.
     ///
     /// Raises the process's soft descriptor limit to the hard one.
@@ -295,6 +305,7 @@ impl Server {
             warn!(error = %error, "descriptor limit stayed as it was");
         }
         let budget = Arc::new(Budget::new(self.limits.memory_bytes));
+        self.hubs.iter().for_each(|hub| hub.count_in(&budget));
         let workers = Workers::start(self.workers, &budget).map_err(|error| BindError {
             faults: vec![format!("cannot start a worker: {error}")],
             listeners: Vec::new(),

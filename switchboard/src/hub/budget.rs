@@ -1,20 +1,34 @@
 //! The bound on all memory held for messages.
 //!
 //! Connections charge what they hold beyond one small step; a shared counter is touched only when a step is crossed, so
-//! steady traffic of small frames never touches it. Who gives way is decided by whoever waits for [`Budget::pressure`].
+//! steady traffic of small frames never touches it. What waits in workers' inboxes is charged as it comes. Histories count
+//! themselves, and are asked only when there is not much left. Who gives way is decided by whoever waits for
+//! [`Budget::pressure`].
 
+use super::holding::Holding;
+use crate::sync::Mutex;
+use crate::turn::{CALL_BYTES, Turn};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 use tokio::sync::Notify;
 
 /// Charges are rounded up to this; what one connection holds below it within a tick is free.
 pub(crate) const STEP_BYTES: usize = 4096;
 
+/// Below this share of the limit nothing can be too much, whatever histories and inboxes hold of theirs.
+const EASE: usize = 4;
+
+/// Histories grow without a word to the budget: so it looks by itself now and then.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
 /// The sum of bytes held, and its limit.
-#[derive(Debug)]
 pub(crate) struct Budget {
     held: AtomicUsize,
     limit: usize,
     pressure: Notify,
+    /// The hubs whose histories count.
+    hubs: Mutex<Vec<Weak<Holding>>>,
 }
 
 /// What one connection is charged with in one direction.
@@ -25,7 +39,7 @@ pub(crate) struct Charge {
 
 impl Budget {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { held: AtomicUsize::new(0), limit, pressure: Notify::new() }
+        Self { held: AtomicUsize::new(0), limit, pressure: Notify::new(), hubs: Mutex::default() }
     }
 
     pub(crate) fn limit(&self) -> usize {
@@ -49,20 +63,48 @@ impl Budget {
 
     /// Bytes held above the limit.
     pub(crate) fn excess(&self) -> usize {
-        self.held().saturating_sub(self.limit)
+        let kept: usize = self.hubs.lock().iter().filter_map(Weak::upgrade).map(|hub| hub.bytes()).sum();
+        (self.held() + kept).saturating_sub(self.limit)
     }
 
-    /// Waits until a charge has exceeded the limit.
+    /// Waits until a charge has exceeded the limit, or may have.
     pub(crate) async fn pressure(&self) {
-        self.pressure.notified().await;
+        while tokio::time::timeout(LOOK_INTERVAL, self.pressure.notified()).await.is_err() && self.excess() == 0 {}
+    }
+
+    /// Counts what the rooms of a hub keep from now on.
+    pub(super) fn count(&self, hub: &Arc<Holding>) {
+        let mut hubs = self.hubs.lock();
+        hubs.retain(|known| known.strong_count() > 0 && !std::ptr::eq(known.as_ptr(), Arc::as_ptr(hub)));
+        hubs.push(Arc::downgrade(hub));
+    }
+
+    fn hubs(&self) -> Vec<Arc<Holding>> {
+        self.hubs.lock().iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Has histories give way to connections, the oldest first, as far as that helps.
+    pub(crate) async fn trim_histories(&self) {
+        let mut turn = Turn::default();
+        for hub in self.hubs() {
+            // Each is asked twice at most before it halves what it keeps, and 16 times for all of it.
+            let mut looks = 16 * hub.keeping();
+            while looks > 0 && self.excess() > 0 && hub.one_gives_way() {
+                looks -= 1;
+                turn.spend(CALL_BYTES).await;
+            }
+        }
     }
 
     fn change(&self, before: usize, after: usize) {
         // Relaxed: as in `held`.
         if after < before {
             self.held.fetch_sub(before - after, Ordering::Relaxed);
-        } else if self.held.fetch_add(after - before, Ordering::Relaxed) + (after - before) > self.limit {
-            self.pressure.notify_one();
+        } else {
+            let held = self.held.fetch_add(after - before, Ordering::Relaxed) + (after - before);
+            if held > self.limit / EASE && self.excess() > 0 {
+                self.pressure.notify_one();
+            }
         }
     }
 }

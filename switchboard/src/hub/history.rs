@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use switchboard_proto::Message;
 
-/// Bounded in messages and in payload bytes; the oldest go.
+/// Bounded in messages and in bytes; the oldest go.
 #[derive(Default)]
 pub(super) struct History {
     messages: VecDeque<Arc<Message>>,
@@ -15,13 +15,36 @@ impl History {
     /// Keeps `message`, and as many before it as the bounds allow. Says by how many bytes it has grown.
     pub(super) fn push(&mut self, message: Arc<Message>, messages: usize, bytes: usize) -> isize {
         let before = self.bytes;
-        self.bytes += message.payload.len();
+        self.bytes += kept_bytes(&message);
         self.messages.push_back(message);
         while self.messages.len() > messages || self.bytes > bytes {
-            let Some(oldest) = self.messages.pop_front() else { break };
-            self.bytes -= oldest.payload.len();
+            if !self.drop_oldest() {
+                break;
+            }
         }
         self.bytes.cast_signed() - before.cast_signed()
+    }
+
+    /// Drops the older half. Says by how many bytes it has shrunk.
+    pub(super) fn halve(&mut self) -> usize {
+        let before = self.bytes;
+        for _ in 0..self.messages.len().div_ceil(2) {
+            self.drop_oldest();
+        }
+        self.messages.shrink_to_fit();
+        before - self.bytes
+    }
+
+    fn drop_oldest(&mut self) -> bool {
+        let oldest = self.messages.pop_front();
+        if let Some(oldest) = &oldest {
+            self.bytes -= kept_bytes(oldest);
+        }
+        oldest.is_some()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.messages.is_empty()
     }
 
     /// The messages behind number `seq`.

@@ -66,6 +66,7 @@ impl Membership {
         if !peer.enter_room(limit) {
             return Err(JoinError::TooManyRooms { limit });
         }
+        room.count_in(&peer.tick.budget);
         let (id, joined_at) = room.join(&peer, form, known, join).inspect_err(|_| peer.stay_out())?;
         Ok(Self { room: Room(Arc::clone(room)), id, peer, joined_at, echo: join.echo, will: None })
     }

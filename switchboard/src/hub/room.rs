@@ -4,8 +4,11 @@
 //! entry to the inbox of each worker that has members. Joining takes the same lock and goes through the same inboxes, so
 //! that it is a point in the order. The lock covers workers, never members.
 
+use super::HubLimits;
+use super::budget::Budget;
 use super::fanout::{Entry, LocalMember};
 use super::history::{History, kept_bytes};
+use super::holding::Holding;
 use super::identity::Known;
 use super::membership::{Join, JoinError};
 use super::peer::Peer;
@@ -14,7 +17,6 @@ use super::presence::{Presence, When};
 use super::replay::Replay;
 use super::roster::Roster;
 use super::tick::Tick;
-use super::{Holding, HubLimits};
 use crate::sync::Mutex;
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -75,6 +77,10 @@ struct RoomState {
     /// The number of the last message.
     seq: u64,
     history: History,
+    /// It keeps something, and [`Holding`] knows that.
+    is_keeping: bool,
+    /// There was a publication since it was asked to give way.
+    is_recent: bool,
     members: Roster<MembershipId, Option<Arc<Known>>>,
     /// Of them, without a name.
     unnamed: usize,
@@ -100,6 +106,8 @@ impl RoomInner {
             state: Mutex::new(RoomState {
                 seq: 0,
                 history: History::default(),
+                is_keeping: false,
+                is_recent: false,
                 members: Roster::default(),
                 unnamed: 0,
                 ticks: Vec::new(),
@@ -111,7 +119,7 @@ impl RoomInner {
 
     /// Gives `payload` its place in the order, and sends it on its way to every member but `except`.
     pub(super) fn publish(
-        &self,
+        self: &Arc<Self>,
         from: Option<UserName>,
         payload: &[u8],
         except: Option<MembershipId>,
@@ -119,13 +127,14 @@ impl RoomInner {
         // A received frame shares the memory of the read that it came with, which a history must not keep.
         let payload = Bytes::copy_from_slice(payload);
         let (id, time, _) = self.publish_locked(&mut self.state.lock(), from, payload, except);
+        self.holding.trim();
         (id, time)
     }
 
     /// Publishes in the name that a member has now, to all the others; to itself too if it wants an echo. `peer` is its
     /// connection's, which may have to wait for others afterwards.
     pub(super) fn publish_as_member(
-        &self,
+        self: &Arc<Self>,
         member: MembershipId,
         peer: &Arc<Peer>,
         payload: &[u8],
@@ -138,6 +147,7 @@ impl RoomInner {
         // Its own worker it looks at anyway.
         let behind = behind.filter(|tick| !Arc::ptr_eq(tick, &peer.tick)).cloned();
         drop(state);
+        self.holding.trim();
         if let Some(tick) = behind {
             peer.fall_behind(tick);
         }
@@ -145,7 +155,7 @@ impl RoomInner {
     }
 
     fn publish_locked<'a>(
-        &self,
+        self: &Arc<Self>,
         state: &'a mut RoomState,
         from: Option<UserName>,
         payload: Bytes,
@@ -157,14 +167,31 @@ impl RoomInner {
         let id = MessageId { epoch: self.epoch, seq: state.seq };
         let message = Arc::new(Message { room: self.name.clone(), id, time, from, payload });
         if limits.history_messages > 0 {
-            // Relaxed: a sum to compare with a limit.
-            let others = self.holding.history_bytes.load(Ordering::Relaxed).saturating_sub(state.history.bytes());
-            let bytes = limits.history_bytes.min(limits.all_history_bytes.saturating_sub(others));
-            let grown = state.history.push(Arc::clone(&message), limits.history_messages, bytes);
-            self.holding.history_bytes.fetch_add(grown.cast_unsigned(), Ordering::Relaxed);
+            let bytes = self.holding.room_for(state.history.bytes());
+            self.holding.grow(state.history.push(Arc::clone(&message), limits.history_messages, bytes));
+            state.is_recent = true;
+            if !std::mem::replace(&mut state.is_keeping, true) {
+                self.holding.keep(Arc::downgrade(self));
+            }
         }
         let behind = self.post(state, &Posting::new(Told::Message(message), except));
         (id, time, behind)
+    }
+
+    /// Drops the older half of its history, unless there was a publication since it was last asked to. Says whether it still
+    /// keeps something.
+    pub(super) fn gives_way(&self) -> bool {
+        let mut state = self.state.lock();
+        if !std::mem::take(&mut state.is_recent) {
+            self.holding.grow(-state.history.halve().cast_signed());
+        }
+        state.is_keeping = !state.history.is_empty();
+        state.is_keeping
+    }
+
+    /// Has `budget` count what the hub's rooms keep.
+    pub(super) fn count_in(&self, budget: &Arc<Budget>) {
+        self.holding.count_in(budget);
     }
 
     /// Posts to each worker with members. Gives one that is behind by that, if there is any.
@@ -362,7 +389,7 @@ impl RoomState {
 
 impl Drop for RoomInner {
     fn drop(&mut self) {
-        self.holding.history_bytes.fetch_sub(self.state.get_mut().history.bytes(), Ordering::Relaxed);
+        self.holding.grow(-self.state.get_mut().history.bytes().cast_signed());
     }
 }
 

@@ -71,7 +71,7 @@ async fn a_hub_that_is_dropped_gives_its_memory_back() {
     };
     let before = resident();
     for _ in 0..400 {
-        let hub = Hub::with_limits(HubLimits { history_bytes: 1 << 20, ..HubLimits::default() });
+        let hub = Hub::with_limits(HubLimits { history_bytes: 2 << 20, ..HubLimits::default() });
         hub.room("lobby").unwrap().publish(vec![b'x'; 1 << 20]);
     }
     let grown = resident().saturating_sub(before);

@@ -12,6 +12,7 @@
 
 mod delivery;
 mod formats;
+mod histories;
 mod lifetimes;
 mod lists;
 mod names;

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use switchboard::grammar::{Epoch, Message, Notice};
 use switchboard::prelude::*;
 use switchboard::{Format, HubLimits, Join, JoinError, MessageId, UserName};
-use tokio::time::advance;
 
 // Coming back.
 
@@ -178,45 +177,6 @@ async fn a_history_keeps_the_last_messages() {
         (last.room.as_str(), &last.payload[..], last.from.clone()),
         ("lobby", &b"5"[..], Some(UserName::http()))
     );
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_history_is_bounded_in_bytes() {
-    let hub = Hub::with_limits(HubLimits { history_bytes: 100, ..HubLimits::default() });
-    let lobby = hub.room("lobby").unwrap();
-    let kept = || lobby.history(99).iter().map(|message| message.payload.len()).collect::<Vec<_>>();
-    for size in [40, 40, 20] {
-        lobby.publish(vec![b'x'; size]);
-    }
-    assert_eq!(kept(), [40, 40, 20], "exactly the bound");
-    lobby.publish("x");
-    assert_eq!(kept(), [40, 20, 1]);
-    lobby.publish(vec![b'x'; 101]);
-    assert_eq!(kept(), [0; 0], "one message alone is more");
-    lobby.publish("");
-    assert_eq!(kept(), [0]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn all_histories_together_are_bounded_and_a_room_that_goes_makes_room() {
-    let hub = Hub::with_limits(HubLimits { history_bytes: 80, all_history_bytes: 100, ..HubLimits::default() });
-    let publish = |room: &str, count| {
-        let room = hub.room(room).unwrap();
-        for _ in 0..count {
-            room.publish([b'x'; 10]);
-        }
-        room.history(99).len()
-    };
-    assert_eq!(publish("full", 20), 8);
-    assert_eq!(publish("late", 20), 2, "what the other leaves");
-    assert_eq!(publish("full", 1), 8, "the other keeps what it has");
-    assert_eq!(publish("none", 1), 0);
-    advance(secs(5 * 60)).await;
-    let held = [hub.room("late").unwrap(), hub.room("none").unwrap()];
-    advance(secs(5 * 60 + 1)).await;
-    assert_eq!(hub.rooms(None, 9).1, 2, "one room went, with its history");
-    assert_eq!(publish("late", 20), 8);
-    drop(held);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,108 @@
+//! What all rooms of a hub keep together, and whose history gives way when that is too much.
+//!
+//! Apart from the hub, which has the rooms: if they had it too, neither would ever be freed.
+
+use super::HubLimits;
+use super::budget::Budget;
+use super::room::RoomInner;
+use crate::sync::Mutex;
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+
+/// Histories have at most this share of a server's memory for messages.
+const SHARE: usize = 2;
+
+/// Rooms that one publication looks at, below 50 µs; what is too much for that stays within a sixteenth above.
+const LOOKS: usize = 256;
+
+pub(crate) struct Holding {
+    pub(super) limits: HubLimits,
+    bytes: AtomicUsize,
+    /// What the limits and the memory of servers allow.
+    most: AtomicUsize,
+    /// Rooms that keep something. The front one gives way, unless there was a publication since it was the front one before.
+    keeping: Mutex<VecDeque<Weak<RoomInner>>>,
+    /// The address of the budget that was told of this last; only compared, never followed.
+    counted_in: AtomicUsize,
+}
+
+impl Holding {
+    pub(super) fn new(limits: HubLimits) -> Arc<Self> {
+        let most = AtomicUsize::new(limits.all_history_bytes);
+        Arc::new(Self {
+            limits,
+            bytes: AtomicUsize::default(),
+            most,
+            keeping: Mutex::default(),
+            counted_in: AtomicUsize::default(),
+        })
+    }
+
+    /// Bytes that all histories keep.
+    pub(super) fn bytes(&self) -> usize {
+        // Relaxed: a sum to compare with a limit, here and below.
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Has `budget` count what is kept here, and bounds that by its share of it.
+    pub(crate) fn count_in(self: &Arc<Self>, budget: &Arc<Budget>) {
+        let address = Arc::as_ptr(budget).addr();
+        if self.counted_in.load(Ordering::Relaxed) == address {
+            return;
+        }
+        self.counted_in.store(address, Ordering::Relaxed);
+        self.most.fetch_min(budget.limit() / SHARE, Ordering::Relaxed);
+        budget.count(self);
+    }
+
+    /// What one room may keep that keeps `bytes` now: all may exceed their limit by a sixteenth until others have given way.
+    pub(super) fn room_for(&self, bytes: usize) -> usize {
+        let most = self.most.load(Ordering::Relaxed);
+        let others = self.bytes().saturating_sub(bytes);
+        self.limits.history_bytes.min((most + most / 16).saturating_sub(others))
+    }
+
+    pub(super) fn grow(&self, bytes: isize) {
+        if bytes != 0 {
+            self.bytes.fetch_add(bytes.cast_unsigned(), Ordering::Relaxed);
+        }
+    }
+
+    /// `room` keeps something from now on.
+    pub(super) fn keep(&self, room: Weak<RoomInner>) {
+        self.keeping.lock().push_back(room);
+    }
+
+    /// Lets histories give way while all keep more than they may.
+    #[inline]
+    pub(super) fn trim(&self) {
+        if self.bytes() > self.most.load(Ordering::Relaxed) {
+            let is_over = |_: &usize| self.bytes() > self.most.load(Ordering::Relaxed) && self.one_gives_way();
+            // As often as it takes, but no longer.
+            let _ = (0..LOOKS).take_while(is_over).count();
+        }
+    }
+
+    /// Has the next history give way, or have its turn later. Says whether there is any.
+    pub(super) fn one_gives_way(&self) -> bool {
+        let Some(next) = self.keeping.lock().pop_front() else { return false };
+        // It may be the last who has it: no lock is held.
+        if let Some(room) = next.upgrade()
+            && room.gives_way()
+        {
+            self.keep(next);
+        }
+        true
+    }
+
+    /// How many rooms there are that keep something.
+    pub(super) fn keeping(&self) -> usize {
+        self.keeping.lock().len()
+    }
+
+    /// Forgets rooms that are gone.
+    pub(super) fn purge(&self) {
+        self.keeping.lock().retain(|room| room.strong_count() > 0);
+    }
+}
