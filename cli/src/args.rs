@@ -39,6 +39,7 @@ Options of echo
                    empty: RFC 862)
   idle=DURATION    without input until the connection is closed (30s; off),
                    not on UDP
+  origins=LIST     of whose pages may connect to ws:// and wss://, as below
 
 Options of rooms
   format=FORMAT    how members are told: text, json, or raw payloads (text;

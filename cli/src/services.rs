@@ -5,7 +5,8 @@ mod guard;
 mod received;
 mod rooms;
 
-use crate::endpoint::{Address, Options, Scheme};
+use crate::endpoint::{Address, HostPort, Options, Scheme};
+use guard::{Guard, Origins};
 use std::sync::Arc;
 use switchboard::{Hub, Server, Timeouts};
 
@@ -38,3 +39,9 @@ pub(crate) struct Shared {
 
 /// Adds a listener to a server.
 pub(crate) type Add = Box<dyn FnOnce(Server, &Shared) -> Server>;
+
+/// Whom a listener for HTTP answers that does not speak TLS.
+fn guard(options: &mut Options, address: &HostPort) -> Guard {
+    let origins = options.value("origins", Origins::parse).unwrap_or_default();
+    Guard { origins, loopback: address.is_loopback(), secure: false }
+}

@@ -178,8 +178,8 @@ impl Server {
 
     /// Handles WebSockets to `address`, whatever their path; port 0 takes a free one.
     ///
-    /// A browser's page may be from anywhere: who must know from where uses [`http`](Self::http), looks at `Origin`, and
-    /// calls [`Request::upgrade`].
+    /// A browser's page may be from anywhere: who must know from where uses [`listen_upgrades`](Self::listen_upgrades) and
+    /// looks at `Origin`.
     pub fn websocket<H, F, E>(self, address: impl ToString, handler: H) -> Self
     where
         H: Fn(Connection<WebSocket>) -> F + Send + Sync + 'static,
@@ -198,10 +198,20 @@ impl Server {
         E: Into<BoxError> + 'static,
     {
         let handler = Arc::new(handler);
-        let service = move |request: Request| {
+        self.listen_upgrades(transport, move |request: Request| {
             let handler = Arc::clone(&handler);
             std::future::ready(request.upgrade(&[], move |conn| handler(conn)))
-        };
+        })
+    }
+
+    /// Answers requests for WebSockets on any stream transport, as [`listen_http`](Self::listen_http) does: for who looks at
+    /// one before it calls [`Request::upgrade`].
+    pub fn listen_upgrades<T, S, F>(self, transport: T, service: S) -> Self
+    where
+        T: Transport,
+        S: Fn(Request) -> F + Send + Sync + 'static,
+        F: Future<Output = Response> + Send + 'static,
+    {
         self.requests(HttpTransport::new(transport, Scheme::WebSocket), service)
     }
 

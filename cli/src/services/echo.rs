@@ -1,19 +1,27 @@
 //! Echo: answers each line, each datagram, or each message of a WebSocket with a prefix and what it received.
 //!
-//! Options: `prefix` (`echo: ` on streams, `received: ` on UDP; empty is RFC 862), and on streams `idle` (30 s).
+//! Options: `prefix` (`echo: ` on streams, `received: ` on UDP; empty is RFC 862), on streams `idle` (30 s), and over WebSocket
+//! `origins` (none).
 
-use super::{Add, Service, received};
+use super::guard::{Asker, Guard, forbidden_page};
+use super::{Add, Service, guard, received};
 use crate::endpoint::{Address, Options, Scheme};
 use crate::units::parse_timeout;
 use bytes::{Bytes, BytesMut};
+use http::StatusCode;
+use http::header::{CONTENT_TYPE, HeaderValue};
 use memchr::memmem::Finder;
+use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
+use switchboard::grammar::ErrorCode;
+use switchboard::http::{Request, Response};
 use switchboard::prelude::*;
 use switchboard::{
-    ConnectionError, DatagramLimits, FrameError, GuardedLines, Output, Rate, RepliesPerSource, Tcp, Tls, Udp, Unix,
-    WebSocketKind,
+    ConnectionError, DatagramLimits, Format, FrameError, GuardedLines, Output, Rate, RepliesPerSource, Tcp, Tls, Udp,
+    Unix, WebSocketKind,
 };
+use tracing::debug;
 
 pub(super) const SERVICE: Service = Service {
     name: "echo",
@@ -58,17 +66,19 @@ fn parse(address: &Address, options: &mut Options) -> Add {
             })
         }
         Address::Http(address) => {
+            let guard = guard(options, &address);
             let (prefix, idle) = stream(prefix, options);
             Box::new(move |server, shared| {
                 let tcp = Tcp::new(address).timeouts(Timeouts { idle, ..shared.timeouts });
-                server.listen_websocket(tcp, move |conn| echo_messages(conn, Arc::clone(&prefix)))
+                server.listen_upgrades(tcp, move |request| ready(upgrade(request, &guard, &prefix)))
             })
         }
         Address::Https(address, certificates) => {
+            let guard = Guard { secure: true, ..guard(options, &address) };
             let (prefix, idle) = stream(prefix, options);
             Box::new(move |server, shared| {
                 let tls = Tls::new(address, &certificates).timeouts(Timeouts { idle, ..shared.timeouts });
-                server.listen_websocket(tls, move |conn| echo_messages(conn, Arc::clone(&prefix)))
+                server.listen_upgrades(tls, move |request| ready(upgrade(request, &guard, &prefix)))
             })
         }
         Address::Udp(address) => {
@@ -122,6 +132,25 @@ fn reply(
     };
     received::log(conn.peer(), &line);
     Ok(Some(conn.send(line)))
+}
+
+/// Begins a WebSocket, unless a page asks for it that may not.
+fn upgrade(request: Request, guard: &Guard, prefix: &Arc<[u8]>) -> Response {
+    let refused = match guard.admit(request.head()) {
+        Ok(Asker::Own | Asker::Allowed(_)) => {
+            let prefix = Arc::clone(prefix);
+            return request.upgrade(&[], move |conn| echo_messages(conn, prefix));
+        }
+        Ok(Asker::Visitor) => forbidden_page(),
+        Err(failure) => failure,
+    };
+    debug!(conn.id = u64::from(request.id()), peer.addr = %request.peer(), error = %refused, "request refused");
+    let object = Format::Json.failure(&refused).unwrap_or_default();
+    let mut response = http::Response::new([&object, &b"\n"[..]].concat());
+    let is_malformed = refused.code == ErrorCode::BadArgument;
+    *response.status_mut() = if is_malformed { StatusCode::BAD_REQUEST } else { StatusCode::FORBIDDEN };
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.into()
 }
 
 async fn echo_messages(mut conn: Connection<WebSocket>, prefix: Arc<[u8]>) -> Result {

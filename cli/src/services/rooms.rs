@@ -11,8 +11,8 @@ mod seats;
 mod strangers;
 mod web;
 
-use super::guard::{Guard, Origins};
-use super::{Add, Service, Shared};
+use super::guard::Guard;
+use super::{Add, Service, Shared, guard};
 use crate::endpoint::{Address, HostPort, Options, Scheme};
 use crate::units::{parse_count, parse_switch, parse_timeout};
 use bytes::Bytes;
@@ -167,8 +167,7 @@ fn stream(options: &mut Options, default_rate: Option<Rate>) -> (Settings, Frami
 /// The settings of a listener for HTTP, and whom it answers.
 fn http(options: &mut Options, address: &HostPort) -> (Settings, Guard) {
     let settings = Settings::parse(options, Defaults { format: Format::Json, rate: default_rate(address), idle: None });
-    let origins = options.value("origins", Origins::parse).unwrap_or_default();
-    (settings, Guard { origins, loopback: address.is_loopback(), secure: false })
+    (settings, guard(options, address))
 }
 
 fn web(settings: Settings, guard: Guard, shared: &Shared) -> Arc<Web> {

@@ -225,6 +225,32 @@ fn what_is_not_understood_is_an_object_too() {
 }
 
 #[test]
+fn balancers_ask_for_a_sign_of_life() {
+    let program = Program::serve(&[HTTP, "echo=ws://127.0.0.1:0", "-v"]);
+    let said = |listener: usize, request: &str| {
+        let mut client = Client::connect(&program, listener);
+        client.send(request);
+        let answer = client.head();
+        (answer.status, answer.header("allow").map(str::to_owned))
+    };
+    for request in ["HEAD / HTTP/1.0\r\n\r\n", "GET / HTTP/1.0\r\n\r\n", "HEAD / HTTP/1.1\r\nhost: localhost\r\n\r\n"] {
+        assert_eq!(said(0, request), (200, None), "{request}");
+    }
+    let all = Some("GET, HEAD, POST, OPTIONS".to_owned());
+    assert_eq!(said(0, "OPTIONS * HTTP/1.1\r\nhost: localhost\r\n\r\n"), (204, all));
+    assert_eq!(said(0, "OPTIONS / HTTP/1.0\r\n\r\n"), (204, Some("GET, HEAD, OPTIONS".to_owned())));
+    // Of a WebSocket the right answer is that it is one.
+    assert_eq!(said(1, "GET / HTTP/1.0\r\n\r\n").0, 426);
+    assert_eq!(said(1, "GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").0, 426);
+    // One that only connects, and leaves politely or not.
+    drop(program.tcp(0));
+    drop(program.tcp(1));
+    let log = program.stop().log;
+    let noise: Vec<_> = log.iter().filter(|line| line.contains("refused") || line.contains("abnormal")).collect();
+    assert!(noise.is_empty(), "{noise:?}");
+}
+
+#[test]
 fn a_connection_is_kept_for_the_next_request() {
     let program = Program::serve(&[HTTP]);
     let mut client = Client::connect(&program, 0);

@@ -254,6 +254,28 @@ fn a_drain_is_told_with_the_code_for_it() {
 }
 
 #[test]
+fn echo_answers_pages_of_its_own_origin_and_those_that_are_named() {
+    let program = Program::serve(&["echo=ws://127.0.0.1:0", "echo=ws://127.0.0.1:0?origins=https://example.org", "-v"]);
+    let status = |listener: usize, headers: &[&str]| {
+        let mut client = Client::connect(&program, listener);
+        client.send(upgrade("/", headers));
+        client.head().status
+    };
+    let (evil, named) = ("origin: https://evil.example", "origin: https://example.org");
+    assert_eq!([status(0, &[]), status(0, &["origin: http://localhost"])], [101, 101]);
+    assert_eq!([status(0, &[evil]), status(0, &[named]), status(0, &["origin: null"])], [403, 403, 403]);
+    assert_eq!([status(1, &[evil]), status(1, &[named])], [403, 101]);
+    // A name that was made to lead here.
+    let mut client = Client::connect(&program, 0);
+    client.send(upgrade("/", &["origin: http://evil.example"]).replace("host: localhost", "host: evil.example"));
+    let answer = client.answer();
+    assert_eq!((answer.status, answer.header("content-type")), (403, Some("application/json")));
+    assert!(answer.body.starts_with("{\"error\":\"forbidden-origin\""), "{}", answer.body);
+    let mut program = program;
+    program.logged("request refused");
+}
+
+#[test]
 fn echo_answers_messages_of_their_kind() {
     let program = Program::serve(&["echo=ws://127.0.0.1:0"]);
     let port = program.listeners[0].address().port();

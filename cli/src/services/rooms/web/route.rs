@@ -16,6 +16,9 @@ const LISTED: usize = 100;
 /// The most that one answer lists: with the longest names, below 128 KiB.
 const MOST_LISTED: usize = 1000;
 
+/// In the place of a path: all of the server, of which one may only ask what it takes (RFC 9110 §9.3.7).
+const SERVER: &str = "*";
+
 /// More than any path takes.
 const MOST_PARAMETERS: usize = 16;
 
@@ -114,6 +117,9 @@ impl Resource<'_> {
 
 /// Says what a request asks for.
 pub(super) fn route(method: &Method, path: &str, query: Option<&str>) -> Result<Route, Failure> {
+    if (method, path) == (&Method::OPTIONS, SERVER) {
+        return Ok(Route::Options { allow: "GET, HEAD, POST, OPTIONS" });
+    }
     let resource =
         resource(path).ok_or_else(|| Failure::new(ErrorCode::NoSuchPath, "there is nothing at this path"))?;
     let allow = resource.allow();
@@ -433,6 +439,8 @@ mod tests {
         }
         assert_eq!(allowed("/rooms/ops"), Some("POST, OPTIONS"));
         assert_eq!(route(&Method::OPTIONS, "/rooms/ops", Some("any")), Ok(Route::Options { allow: "POST, OPTIONS" }));
+        assert_eq!(route(&Method::OPTIONS, "*", None), Ok(Route::Options { allow: "GET, HEAD, POST, OPTIONS" }));
+        refused(route(&Method::POST, "*", None), ErrorCode::NoSuchPath);
         assert_eq!(allowed("/nowhere"), None);
     }
 
