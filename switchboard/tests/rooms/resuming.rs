@@ -230,3 +230,44 @@ async fn a_past_by_pages_is_the_past() {
         (Some(Notice::Reset { room: lobby.name().clone(), epoch: last.epoch }), vec![5, 6])
     );
 }
+
+// What docs/protocol.md says of what may come twice.
+
+#[tokio::test(start_paused = true)]
+async fn a_member_that_resumes_is_told_again_and_then_each_message_once() {
+    let mut node = Node::start().await;
+    let mut member = node.member("lobby").await;
+    let lobby = node.quiet("lobby");
+    let first = lobby.publish("1");
+    lobby.publish("2");
+    assert_eq!(member.heard().await, numbered(1..=2));
+    lobby.publish("3");
+    // Before the tick that tells 3 to it.
+    let at = member.seat.resume(first).unwrap();
+    lobby.publish("4");
+    assert_eq!(at.seq, 3);
+    assert_eq!(member.heard().await, [numbered(3..=3), numbered(2..=4)].concat());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replay_holds_ones_own_messages_though_they_do_not_come_back_live() {
+    let mut node = Node::start().await;
+    let mut alice = node.member("lobby").await;
+    let first = alice.seat.publish("1");
+    alice.seat.publish("2");
+    assert_eq!(alice.heard().await, [""; 0]);
+    alice.seat.resume(MessageId { seq: 0, ..first }).unwrap();
+    assert_eq!(alice.heard().await, ["[lobby] guest-1: 1", "[lobby] guest-1: 2"]);
+}
+
+/// Nobody knows how many messages another incarnation had; of this one the first number tells.
+#[tokio::test(start_paused = true)]
+async fn behind_a_reset_comes_all_that_is_kept_and_no_gap() {
+    let mut node = Node::limited(HubLimits { history_messages: 2, ..HubLimits::default() }).await;
+    let lobby = node.quiet("lobby");
+    let last = publish_numbers(&lobby, 5);
+    let join = Join { since: Some(MessageId { epoch: Epoch::new(0), seq: 3 }), ..Join::default() };
+    let mut member = node.join(&lobby, Format::Text, join).await;
+    let reset = format!("* [lobby] began anew as {}: earlier messages are gone", last.epoch);
+    assert_eq!(member.heard().await, [vec![reset], numbered(4..=5)].concat());
+}

@@ -150,3 +150,52 @@ async fn a_first_command_behind_a_mark_or_telnet_is_a_command() {
         assert_eq!(ask(&mut peer, "\u{feff}/ping").await, "[lobby] bob: \u{feff}/ping\n");
     }
 }
+
+/// What a line without an end means is said in docs/protocol.md; that a drain drops it is a test of connections.
+#[tokio::test(start_paused = true)]
+async fn a_last_line_without_an_end_counts_if_its_sender_has_finished_in_order() {
+    let hub = Hub::new();
+    let room = hub.room("lobby").unwrap();
+    let begin = || {
+        let listener = Arc::new(Listener::new(settings(None), hub.clone()));
+        testing::serve(move |conn| serve::<GuardedLines>(conn, &listener), Timeouts::default())
+    };
+    let texts = || room.history(9).iter().map(|message| message.payload.clone()).collect::<Vec<_>>();
+    let mut peer = begin();
+    peer.send("one\nrest").await;
+    peer.finish();
+    peer.closed().await;
+    assert_eq!(texts(), ["one", "rest"]);
+    let mut peer = begin();
+    peer.send("two\nhalf a li").await;
+    while texts().len() < 3 {
+        tokio::task::yield_now().await;
+    }
+    peer.reset();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(texts(), ["one", "rest", "two"]);
+}
+
+/// Who is within the second that is told of together is counted at once, and told of as well.
+#[tokio::test(start_paused = true)]
+async fn what_is_told_of_who_came_before_one_ends_with_how_many_there_are() {
+    let hub = Hub::new();
+    let begin = || {
+        let listener = Arc::new(Listener::new(settings(None), hub.clone()));
+        testing::serve(move |conn| serve::<GuardedLines>(conn, &listener), Timeouts::default())
+    };
+    let mut peers = Vec::new();
+    for _ in 0..3 {
+        let mut peer = begin();
+        peer.line().await;
+        peers.push(peer);
+    }
+    let mut last = peers.pop().unwrap();
+    let mut asked = String::new();
+    last.send("/who\n").await;
+    while !asked.contains("3 members") {
+        asked = last.line().await;
+    }
+    // guest-2 came before it, and is among those who are told of.
+    assert_eq!(last.line().await, "* [lobby] 1 joined, 0 left: 3 members\n");
+}
