@@ -28,6 +28,8 @@ use crate::connection::Connection;
 use crate::hub::peer::Peer;
 use crate::hub::{Envelope, Source};
 use bytes::BytesMut;
+use http::HeaderMap;
+use http::request::Parts;
 use pin_project_lite::pin_project;
 use std::future::Future;
 use std::pin::Pin;
@@ -44,6 +46,15 @@ pub(crate) type Handling = Pin<Box<dyn Future<Output = Result<(), BoxError>> + S
 
 /// Starts a handler on a connection, of which some input may have been read already.
 pub(crate) type Begin = Box<dyn FnOnce(Arc<Peer>, Box<dyn Source>, BytesMut, Envelope) -> Handling + Send>;
+
+/// Adds to the headers of an answer that no service gave; the request's head is there if it was whole.
+pub(crate) type Unasked = Box<dyn Fn(Option<&Parts>, &mut HeaderMap) + Send + Sync>;
+
+/// What the connections of one listener share.
+pub(crate) struct Site {
+    pub(crate) opener: Box<dyn Opener>,
+    pub(crate) unasked: Unasked,
+}
 
 /// Erases the types of a handler.
 fn begin<C, F, E>(handler: impl FnOnce(Connection<C>) -> F + Send + 'static) -> Begin

@@ -10,7 +10,7 @@ use crate::connection::Connection;
 use crate::connections::Connections;
 use crate::drain::{Drained, Stop};
 use crate::error::{BindError, BoxError};
-use crate::http::{self, HttpTransport, Opener, Request, Response, Scheme};
+use crate::http::{self, HttpTransport, Request, Response, Scheme, Site};
 use crate::hub::Hub;
 use crate::hub::budget::Budget;
 use crate::metrics::Metrics;
@@ -173,7 +173,23 @@ impl Server {
         S: Fn(Request) -> F + Send + Sync + 'static,
         F: Future<Output = Response> + Send + 'static,
     {
-        self.requests(HttpTransport::new(transport, Scheme::Http), service)
+        self.requests(HttpTransport::new(transport, Scheme::Http), service, |_, _| ())
+    }
+
+    /// As [`listen_http`](Self::listen_http), with headers for what is answered without the service: requests that cannot be
+    /// understood, are too long or come too slowly. `unasked` has the head of one that is whole.
+    pub fn listen_http_with<T, S, F>(
+        self,
+        transport: T,
+        service: S,
+        unasked: impl Fn(Option<&::http::request::Parts>, &mut ::http::HeaderMap) + Send + Sync + 'static,
+    ) -> Self
+    where
+        T: Transport,
+        S: Fn(Request) -> F + Send + Sync + 'static,
+        F: Future<Output = Response> + Send + 'static,
+    {
+        self.requests(HttpTransport::new(transport, Scheme::Http), service, unasked)
     }
 
     /// Handles WebSockets to `address`, whatever their path; port 0 takes a free one.
@@ -212,10 +228,15 @@ impl Server {
         S: Fn(Request) -> F + Send + Sync + 'static,
         F: Future<Output = Response> + Send + 'static,
     {
-        self.requests(HttpTransport::new(transport, Scheme::WebSocket), service)
+        self.requests(HttpTransport::new(transport, Scheme::WebSocket), service, |_, _| ())
     }
 
-    fn requests<T, S, F>(mut self, transport: T, service: S) -> Self
+    fn requests<T, S, F>(
+        mut self,
+        transport: T,
+        service: S,
+        unasked: impl Fn(Option<&::http::request::Parts>, &mut ::http::HeaderMap) + Send + Sync + 'static,
+    ) -> Self
     where
         T: Transport,
         S: Fn(Request) -> F + Send + Sync + 'static,
@@ -223,8 +244,8 @@ impl Server {
     {
         let service = Arc::new(service);
         self.entries.push(accept::entry(transport, move |serving: &Serving| {
-            let opener: Arc<dyn Opener> = Arc::new(serving.clone());
-            move |peer, source| http::serve(peer, source, &service, &opener)
+            let site = Arc::new(Site { opener: Box::new(serving.clone()), unasked: Box::new(unasked) });
+            move |peer, source| http::serve(peer, source, &service, &site)
         }));
         self
     }

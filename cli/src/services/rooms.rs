@@ -134,7 +134,7 @@ fn parse(address: &Address, options: &mut Options) -> Add {
             Box::new(move |server, shared| {
                 let tcp = Tcp::new(address).timeouts(settings.timeouts(shared));
                 let web = web(settings, guard, shared);
-                server.listen_http(tcp, move |request| Arc::clone(&web).serve(request))
+                listen_for_requests(server, tcp, web)
             })
         }
         Address::Https(address, certificates) => {
@@ -143,7 +143,7 @@ fn parse(address: &Address, options: &mut Options) -> Add {
             Box::new(move |server, shared| {
                 let tls = Tls::new(address, &certificates).timeouts(settings.timeouts(shared)).protocols(PROTOCOLS);
                 let web = web(settings, guard, shared);
-                server.listen_http(tls, move |request| Arc::clone(&web).serve(request))
+                listen_for_requests(server, tls, web)
             })
         }
         Address::Udp(address) => {
@@ -168,6 +168,12 @@ fn stream(options: &mut Options, default_rate: Option<Rate>) -> (Settings, Frami
 fn http(options: &mut Options, address: &HostPort) -> (Settings, Guard) {
     let settings = Settings::parse(options, Defaults { format: Format::Json, rate: default_rate(address), idle: None });
     (settings, guard(options, address))
+}
+
+fn listen_for_requests<T: Transport>(server: Server, transport: T, web: Arc<Web>) -> Server {
+    let unasked = Arc::clone(&web);
+    let service = move |request| Arc::clone(&web).serve(request);
+    server.listen_http_with(transport, service, move |head, headers| unasked.unasked(head, headers))
 }
 
 fn web(settings: Settings, guard: Guard, shared: &Shared) -> Arc<Web> {

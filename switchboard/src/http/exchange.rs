@@ -1,17 +1,20 @@
 //! What the parts of one HTTP connection share: how far it is with its requests, and what comes after them.
 
-use super::Begin;
 use super::body::Body;
 use super::heads::Heads;
 use super::request::Unread;
 use super::response::{Answer, Response};
 use super::tunnel;
+use super::{Begin, Site};
 use crate::hub::peer::{Peer, Protocol};
 use crate::hub::{Envelope, Sink, Source};
 use crate::transport::Stream as _;
 use crate::transport::memory::End;
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_PROTOCOL,
+    TRANSFER_ENCODING, UPGRADE,
+};
 use http::{StatusCode, Version};
 use hyper::upgrade::OnUpgrade;
 use parking_lot::Mutex;
@@ -44,7 +47,7 @@ pub(crate) trait Opener: Send + Sync {
 
 pub(super) struct Exchange {
     pub(super) peer: Arc<Peer>,
-    opener: Arc<dyn Opener>,
+    pub(super) site: Arc<Site>,
     state: Mutex<State>,
 }
 
@@ -53,6 +56,8 @@ struct State {
     /// When the first byte of the current request came.
     began: Instant,
     heads: Heads,
+    /// Bytes of a head that is not whole.
+    partial: usize,
     /// The number of the request that gives two lengths.
     doubtful: Option<u32>,
     /// Requests that were begun.
@@ -106,11 +111,12 @@ enum Stage {
 }
 
 impl Exchange {
-    pub(super) fn new(peer: Arc<Peer>, opener: Arc<dyn Opener>) -> Arc<Self> {
+    pub(super) fn new(peer: Arc<Peer>, site: Arc<Site>) -> Arc<Self> {
         let state = State {
             stage: Stage::Waiting,
             began: Instant::now(),
             heads: Heads::default(),
+            partial: 0,
             doubtful: None,
             asked: 0,
             looks: false,
@@ -123,7 +129,7 @@ impl Exchange {
             paging: Vec::new(),
             latest: None,
         };
-        Arc::new(Self { peer, opener, state: Mutex::new(state) })
+        Arc::new(Self { peer, site, state: Mutex::new(state) })
     }
 
     /// From now on HTTP/2 is spoken.
@@ -179,6 +185,10 @@ impl Exchange {
             (state.stage, state.began) = (Stage::Head, Instant::now());
             self.peer.opening();
         }
+        if state.stage == Stage::Head {
+            state.partial += bytes.len();
+            self.peer.holding(state.partial);
+        }
     }
 
     /// The head is whole; the deadline of what is missing yet is kept by who waits for it.
@@ -190,6 +200,9 @@ impl Exchange {
         }
         if state.stage != Stage::Streams {
             state.stage = Stage::Answering;
+        }
+        if std::mem::take(&mut state.partial) > 0 {
+            self.peer.holding(0);
         }
         state.open += 1;
         state.asked = state.asked.saturating_add(1);
@@ -258,7 +271,9 @@ impl Exchange {
                 answering.holding(response.body().len());
                 response.map(|bytes| Body::whole(bytes, answering))
             }
-            Answer::Upgrade(..) | Answer::Stream(..) if self.peer.is_draining() => refusal(Some(answering)),
+            Answer::Upgrade(head, ..) | Answer::Stream(head, _) if self.peer.is_draining() => {
+                full(head).map(|()| Body::whole(Bytes::new(), answering))
+            }
             Answer::Pages(head, _) | Answer::Stream(head, _) if asked.for_head => {
                 head.map(|()| Body::whole(Bytes::new(), answering))
             }
@@ -298,12 +313,12 @@ impl Exchange {
         tunnel: OnUpgrade,
         answering: Answering,
     ) -> http::Response<Body> {
-        match self.opener.open(&self.peer, tunnel::sides(tunnel, answering), Protocol::WebSocket, begin) {
+        match self.site.opener.open(&self.peer, tunnel::sides(tunnel, answering), Protocol::WebSocket, begin) {
             Ok(()) => {
                 *head.status_mut() = StatusCode::OK;
                 head.map(|()| Body::empty())
             }
-            Err(_) => refusal(None),
+            Err(_) => full(head).map(|()| Body::empty()),
         }
     }
 
@@ -311,9 +326,9 @@ impl Exchange {
     fn pipe(&self, mut head: http::Response<()>, begin: Begin, answering: Answering) -> http::Response<Body> {
         let (here, there) = End::pair(PIPE_BYTES);
         head.headers_mut().remove(CONTENT_LENGTH);
-        match self.opener.open(&self.peer, there.split(), Protocol::Stream, begin) {
+        match self.site.opener.open(&self.peer, there.split(), Protocol::Stream, begin) {
             Ok(()) => head.map(|()| Body::piped(here, answering)),
-            Err(_) => refusal(Some(answering)),
+            Err(_) => full(head).map(|()| Body::whole(Bytes::new(), answering)),
         }
     }
 
@@ -375,11 +390,14 @@ impl Exchange {
     }
 }
 
-fn refusal(answering: Option<Answering>) -> http::Response<Body> {
-    let body = answering.map_or_else(Body::empty, |answering| Body::whole(Bytes::new(), answering));
-    let mut response = http::Response::new(body);
-    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-    response
+/// In place of an answer that would be a connection, with what that says to browsers.
+fn full(mut head: http::Response<()>) -> http::Response<()> {
+    *head.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    for name in [CONTENT_TYPE, CONNECTION, UPGRADE, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_PROTOCOL] {
+        head.headers_mut().remove(name);
+    }
+    head.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    head
 }
 
 /// A request and its answer, for all who have to do with them.

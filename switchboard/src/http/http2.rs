@@ -6,7 +6,7 @@
 use super::Request;
 use super::exchange::{Exchange, Underway};
 use super::response::Response;
-use super::task::{Finished, HEAD_BYTES, Service, Speaking};
+use super::task::{Finished, MOST_HEAD_BYTES, Service, Speaking};
 use super::wire::Wire;
 use crate::hub::peer::Peer;
 use crate::worker::panic_text;
@@ -63,7 +63,7 @@ where
     builder
         .enable_connect_protocol()
         .max_concurrent_streams(STREAMS)
-        .max_header_list_size(HEAD_BYTES as u32)
+        .max_header_list_size(MOST_HEAD_BYTES as u32)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buf_size(SEND_BYTES)

@@ -1,13 +1,13 @@
 //! What runs on an HTTP connection: hyper, and then perhaps the handler of a WebSocket or a stream.
 
-use super::Handling;
 use super::body::Body;
-use super::exchange::{Asked, Exchange, Next, Opener};
+use super::exchange::{Asked, Exchange, Next};
 use super::http2;
 use super::request::Request;
 use super::response::Response;
 use super::stream::Deaf;
 use super::wire::Wire;
+use super::{Handling, Site};
 use crate::hub::peer::{Peer, Protocol};
 use crate::hub::{Envelope, Source};
 use crate::{BoxError, ConnectionError};
@@ -24,18 +24,16 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use switchboard_proto::CloseReason;
 
-/// The head of a request, and what hyper reads or writes at once: two or three times what browsers send.
-pub(super) const HEAD_BYTES: usize = 16 << 10;
+/// The headers of a request: two or three times what browsers send.
+const HEAD_BYTES: usize = 16 << 10;
+
+/// What hyper takes of a head: one that is a little too long is answered with what browsers are to be told.
+pub(super) const MOST_HEAD_BYTES: usize = HEAD_BYTES + (8 << 10);
 
 const HEADERS: usize = 100;
 
 /// Serves requests on a connection.
-pub(crate) fn serve<S, F>(
-    peer: Arc<Peer>,
-    source: Box<dyn Source>,
-    service: &Arc<S>,
-    opener: &Arc<dyn Opener>,
-) -> HttpTask
+pub(crate) fn serve<S, F>(peer: Arc<Peer>, source: Box<dyn Source>, service: &Arc<S>, site: &Arc<Site>) -> HttpTask
 where
     S: Fn(Request) -> F + Send + Sync + 'static,
     F: Future<Output = Response> + Send + 'static,
@@ -43,7 +41,7 @@ where
     peer.speaks(Protocol::Http);
     // A client that connects has something to say.
     peer.opening();
-    let exchange = Exchange::new(peer, Arc::clone(opener));
+    let exchange = Exchange::new(peer, Arc::clone(site));
     let wire = Wire::new(Arc::clone(&exchange), source);
     let service = Service { service: Arc::clone(service), exchange: Arc::clone(&exchange) };
     HttpTask::Requests(Box::pin(Greeting(Some((wire, service)))))
@@ -81,7 +79,7 @@ where
     let exchange = Arc::clone(&service.exchange);
     let mut builder = http1::Builder::new();
     // Deadlines are ours.
-    builder.header_read_timeout(None).max_buf_size(HEAD_BYTES).max_headers(HEADERS);
+    builder.header_read_timeout(None).max_buf_size(MOST_HEAD_BYTES).max_headers(HEADERS);
     let hyper = builder.serve_connection(wire, service);
     Box::pin(Requests { exchange, hyper: Some(hyper), is_draining: false })
 }
@@ -222,8 +220,12 @@ where
             let unheard = Response::plain(StatusCode::SERVICE_UNAVAILABLE, "nobody hears the answer");
             return Box::pin(async move { Ok(exchange.answer(unheard, asked, answering)) });
         }
-        if let Some(refusal) = refusal(&head, exchange.is_doubtful()) {
+        if let Some(mut refusal) = refusal(&head, exchange.is_doubtful()) {
+            (exchange.site.unasked)(Some(&head), refusal.headers_mut());
             exchange.end_after_answer();
+            if refusal.status() == StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE && head.version < Version::HTTP_2 {
+                exchange.peer.note(CloseReason::FrameTooLong);
+            }
             return Box::pin(async move { Ok(exchange.answer(refusal, asked, answering)) });
         }
         let responding = (self.service)(Request { head, body: Some(body), underway: Arc::clone(&answering), tunnel });
@@ -251,6 +253,8 @@ fn refusal(head: &Parts, is_doubtful: bool) -> Option<Response> {
     if head.version >= Version::HTTP_11 && head.headers.get_all(HOST).iter().count() != 1 {
         return Some(Response::plain(StatusCode::BAD_REQUEST, "Host is missing, or there are several"));
     }
-    let has_many = head.headers.len() > HEADERS;
-    has_many.then(|| Response::plain(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "too many headers"))
+    // As RFC 9113 §6.5.2 counts them.
+    let fields = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32);
+    let is_large = head.headers.len() > HEADERS || fields.sum::<usize>() > HEAD_BYTES;
+    is_large.then(|| Response::plain(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "too many headers, or too long ones"))
 }

@@ -1,10 +1,12 @@
 //! A connection's source and outbox, as hyper reads and writes.
 
+use super::Site;
 use super::exchange::Exchange;
 use crate::ConnectionError;
 use crate::hub::Source;
 use crate::hub::peer::{Farewell, Returned};
 use bytes::{Buf as _, Bytes, BytesMut};
+use http::HeaderMap;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use std::future::Future;
 use std::io::{self, IoSlice};
@@ -23,7 +25,7 @@ const WRITE_BYTES: usize = 64 << 10;
 const WAITING_BYTES: usize = 64 << 10;
 
 /// The answer to a head that did not come to its end (RFC 9110 §15.5.9).
-const TIMED_OUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+const TIMED_OUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
 /// That no more requests are answered, of those that may be on their way: RFC 9113 §6.8.
 const GO_AWAY: &[u8] = b"\0\0\x08\x07\0\0\0\0\0\x7f\xff\xff\xff\0\0\0\0";
@@ -166,6 +168,9 @@ impl Write for Wire {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         ready!(self.exchange.peer.poll_below(cx, WAITING_BYTES));
+        if self.exchange.is_waiting() {
+            return self.poll_write_unasked(cx, &slices.iter().flat_map(|slice| &**slice).copied().collect::<Vec<_>>());
+        }
         let mut count = 0;
         let queued = ready!(self.exchange.peer.poll_send(cx, |output| {
             for slice in slices {
@@ -194,13 +199,39 @@ impl Write for Wire {
     }
 }
 
+impl Wire {
+    /// Writes what hyper says of a head that it does not understand, which no service has seen.
+    fn poll_write_unasked(&self, cx: &mut Context<'_>, answer: &[u8]) -> Poll<io::Result<usize>> {
+        let queued =
+            ready!(self.exchange.peer.poll_send(cx, |output| output.put(&marked(answer, &self.exchange.site))));
+        let closed = |reason| io::Error::new(io::ErrorKind::BrokenPipe, ConnectionError::Closed(reason));
+        Poll::Ready(queued.map(|()| answer.len()).map_err(closed))
+    }
+}
+
+/// An answer of no more than a head, with the headers that the service has for it.
+fn marked(answer: &[u8], site: &Site) -> Vec<u8> {
+    let mut headers = HeaderMap::new();
+    (site.unasked)(None, &mut headers);
+    let Some(head) = answer.strip_suffix(b"\r\n").filter(|head| head.ends_with(b"\r\n")) else {
+        return answer.to_vec();
+    };
+    let mut marked = head.to_vec();
+    for (name, value) in &headers {
+        marked.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
+    }
+    marked.extend(b"\r\n");
+    marked
+}
+
 impl Drop for Wire {
     fn drop(&mut self) {
         let Some(source) = self.source.take() else { return };
         let is_cut = self.exchange.is_reading_head();
         let is_multiplexed = self.exchange.is_multiplexed();
+        let site = Arc::clone(&self.exchange.site);
         let farewell: Farewell = Box::new(move |reason| match reason {
-            CloseReason::HandshakeTimeout if is_cut => Some(Bytes::from_static(TIMED_OUT)),
+            CloseReason::HandshakeTimeout if is_cut => Some(marked(TIMED_OUT, &site).into()),
             CloseReason::Idle if is_multiplexed => Some(Bytes::from_static(GO_AWAY)),
             _ => None,
         });

@@ -17,6 +17,7 @@ use crate::services::guard::{self, Asker, Guard};
 use crate::services::received;
 use answer::{EVENTS, OBJECTS, bodiless, endless};
 use http::header::{HeaderValue, LINK};
+use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode};
 use messages::Pages;
 use parking_lot::Mutex;
@@ -77,6 +78,11 @@ impl Web {
             answer::protect(response.headers_mut(), page);
         }
         response
+    }
+
+    /// What is said to browsers where the library answers without asking.
+    pub(super) fn unasked(&self, head: Option<&Parts>, headers: &mut HeaderMap) {
+        answer::protect(headers, head.and_then(|head| self.guard.allowed(head)));
     }
 
     async fn respond(&self, asker: &Asker, request: Request) -> Result<Response, Failure> {

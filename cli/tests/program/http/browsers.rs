@@ -170,3 +170,23 @@ fn options_of_the_listener_are_checked() {
     );
     assert!(log.contains("unknown option `framing`"), "{log}");
 }
+
+/// A page that may ask can read why it was not understood, and nobody takes the answer for something else.
+#[test]
+fn what_the_library_answers_is_protected_as_well() {
+    let program = Program::serve(&[&format!("{HTTP}?origins=https://example.org")]);
+    let long = format!("x-long: {}", "x".repeat(18_000));
+    let longer = format!("x-long: {}", "x".repeat(40_000));
+    for (status, headers) in [
+        (431, ["origin: https://example.org", &long]),
+        (431, ["x-none: none", &longer]),
+        (501, ["origin: https://example.org", "transfer-encoding: gzip, chunked"]),
+        (400, ["x-none: none", "no colon"]),
+    ] {
+        let answer = ask(&program, "GET", "/rooms", &headers, "");
+        assert_eq!(answer.status, status, "{headers:.99?}");
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{headers:.99?}");
+        let allowed = headers[0].strip_prefix("origin: ");
+        assert_eq!(answer.header("access-control-allow-origin"), allowed, "{headers:.99?}");
+    }
+}
