@@ -10,7 +10,7 @@ use mote::stranger_of;
 use netns::in_a_network_of_its_own;
 use served::{Served, address, echo, line};
 use std::collections::HashSet;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use switchboard::prelude::*;
 use switchboard::{Client, Datagrams, Udp, Validation};
 use tokio::io::AsyncWriteExt;
@@ -45,28 +45,36 @@ async fn answers(url: &str) {
     }
 }
 
-#[tokio::test]
-async fn all_addresses_of_a_name_are_listened_on() {
-    let expected: HashSet<_> = "localhost:0".to_socket_addrs().unwrap().map(|address| address.ip()).collect();
-    for workers in [0, 2] {
-        let server = Server::new().workers(workers).tcp("localhost:0", echo).udp("localhost:0", repeat);
-        let server = server.udp_peers(Udp::new("localhost:0"), repeat_to_strangers, nothing);
-        let server = server.websocket("localhost:0", unheard);
-        let bound = server.bind().await.unwrap();
-        let (listeners, urls, handle) = (bound.listeners(), bound.urls(), bound.handle());
-        assert_eq!(listeners.concat(), urls);
-        let drained = tokio::spawn(bound.serve_until(std::future::pending()));
-        for listener in listeners {
-            let places: Vec<_> = listener.iter().map(|url| address(url)).collect();
-            assert_eq!(places.iter().map(SocketAddr::ip).collect::<HashSet<_>>(), expected, "{listener:?}");
-            assert_eq!(places.iter().map(SocketAddr::port).collect::<HashSet<_>>().len(), 1, "{listener:?}");
-            for url in listener.iter().chain(&listener) {
-                answers(url).await;
-            }
+#[test]
+fn all_addresses_of_a_name_are_listened_on() {
+    // One of them is another machine's.
+    let set_up = "ip link set lo up && mount -t tmpfs none /mnt && \
+        printf '127.0.0.1 many\n127.0.0.2 many\n::1 many\n192.0.2.1 many\n' > /mnt/hosts && mount --bind /mnt/hosts /etc/hosts";
+    in_a_network_of_its_own("all_addresses_of_a_name_are_listened_on", set_up, async {
+        for workers in [0, 2] {
+            listen_on_all("many:0", workers, &["127.0.0.1", "127.0.0.2", "::1"]).await;
         }
-        handle.abort();
-        drained.await.unwrap();
+    });
+}
+
+async fn listen_on_all(name: &str, workers: usize, hosts: &[&str]) {
+    let server = Server::new().workers(workers).tcp(name, echo).udp(name, repeat).websocket(name, unheard);
+    let server = server.udp_peers(Udp::new(name), repeat_to_strangers, nothing);
+    let bound = server.bind().await.unwrap();
+    let (listeners, urls, handle) = (bound.listeners(), bound.urls(), bound.handle());
+    assert_eq!(listeners.concat(), urls);
+    let drained = tokio::spawn(bound.serve_until(std::future::pending()));
+    for listener in listeners {
+        let places: Vec<_> = listener.iter().map(|url| address(url)).collect();
+        let found: HashSet<_> = places.iter().map(|place| place.ip().to_string()).collect();
+        assert_eq!(found, hosts.iter().map(|host| (*host).to_owned()).collect(), "{listener:?}");
+        assert_eq!(places.iter().map(SocketAddr::port).collect::<HashSet<_>>().len(), 1, "{listener:?}");
+        for url in listener.iter().chain(&listener) {
+            answers(url).await;
+        }
     }
+    handle.abort();
+    drained.await.unwrap();
 }
 
 /// Whatever the kernel would do by itself.

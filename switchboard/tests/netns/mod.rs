@@ -12,7 +12,7 @@ pub(crate) fn in_a_network_of_its_own(name: &str, set_up: &str, test: impl Futur
     }
     let again = format!("{set_up} || exit 77; exec \"$0\" --exact {name} --nocapture");
     let mut command = std::process::Command::new("unshare");
-    command.args(["-Urn", "sh", "-c", &again]).arg(std::env::current_exe().unwrap()).env(IN_ITS_NETWORK, "1");
+    command.args(["-Urnm", "sh", "-c", &again]).arg(std::env::current_exe().unwrap()).env(IN_ITS_NETWORK, "1");
     match command.output() {
         Ok(output) if output.status.success() => {}
         Ok(output) if output.status.code() == Some(101) => panic!("{}", String::from_utf8_lossy(&output.stderr)),
