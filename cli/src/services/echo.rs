@@ -10,7 +10,7 @@ use crate::units::parse_timeout;
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue};
-use memchr::memmem::Finder;
+use memchr::memmem::{self, Finder};
 use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +34,10 @@ const DATAGRAM_PREFIX: &[u8] = b"received: ";
 
 /// A prefix that is as long is not found by chance.
 const TELLING_PREFIX: usize = 4;
+
+/// What is looked for further on in what may have gone round, and in how many places.
+const HEAD: usize = 16;
+const MOST_ROUNDS: usize = 16;
 
 /// Without input; with the default 30 s a forgotten `nc` does not hold a descriptor for ever.
 const IDLE: Duration = Duration::from_secs(30);
@@ -200,17 +204,32 @@ impl Codec for PrefixedLines {
 
 /// Another server's answer to us begins with a prefix like ours, and is not answered. Where its prefix is another, or somebody
 /// stands between who has one, ours is further in: few of those are answered, so that two or more servers that are aimed at
-/// each other fall silent. A short prefix is found in much that is no answer; then only those that begin alike count together.
+/// each other fall silent.
 fn answer(prefix: &Finder<'_>, datagram: Datagram<'_>, reply: &mut Reply<'_>) {
     let Datagram { payload, .. } = datagram;
-    match prefix.find(payload).filter(|_| !prefix.needle().is_empty()) {
+    let needle = prefix.needle();
+    match prefix.find(payload).filter(|_| !needle.is_empty()) {
         Some(0) => return,
-        Some(_) if prefix.needle().len() >= TELLING_PREFIX => reply.seldom(b""),
-        Some(_) => reply.seldom(payload),
-        None => {}
+        Some(_) if needle.len() >= TELLING_PREFIX || goes_round(needle, payload) => reply.seldom(),
+        _ => {}
     }
-    reply.write(prefix.needle());
+    reply.write(needle);
     reply.write(payload);
+}
+
+/// Whether it begins with something twice that ends with our prefix, as what has gone round does. A short prefix is found in
+/// much that has not.
+fn goes_round(prefix: &[u8], payload: &[u8]) -> bool {
+    let head = &payload[..payload.len().min(HEAD)];
+    let mut round = 0;
+    for _ in 0..MOST_ROUNDS {
+        let Some(place) = payload.get(round + 1..).and_then(|rest| memmem::find(rest, head)) else { return false };
+        round += 1 + place;
+        if payload[..round].ends_with(prefix) && payload[round..].starts_with(&payload[..round]) {
+            return true;
+        }
+    }
+    false
 }
 
 /// Without a prefix nothing tells an answer from a question, so that only a limit ends an exchange between servers.
@@ -255,6 +274,20 @@ mod tests {
         assert_eq!(reply(b"echo: ", WebSocketMessage::binary("hi")), WebSocketMessage::binary("echo: hi"));
         assert_eq!(reply(b"", WebSocketMessage::binary("hi")), WebSocketMessage::binary("hi"));
         assert_eq!(reply(b"\xff", "hi".into()), WebSocketMessage::binary(&b"\xffhi"[..]));
+    }
+
+    #[test]
+    fn what_has_gone_round_is_told_by_its_beginning() {
+        let gone = |prefix: &str, payload: String| goes_round(prefix.as_bytes(), payload.as_bytes());
+        for round in ["ba", "bananaa", "aba", "baaa", "xyxyxyxyxyxyxyxyxyxyqa", &("b".to_owned() + &"a".repeat(100))] {
+            assert!(gone("a", round.repeat(20) + "?"), "{round}");
+            assert!(!gone("c", round.repeat(20) + "?"), "{round}");
+            assert!(!gone("a", round.to_owned() + "?"), "{round}");
+        }
+        for payload in ["", "a", "ba", "0000000100000001abcdefghijklmnopqrstuvwxyz", "a man, a plan, a canal"] {
+            assert!(!gone("a", payload.to_owned()), "{payload}");
+        }
+        assert!(!gone("a", "b".repeat(65_507)));
     }
 
     #[test]

@@ -70,9 +70,12 @@ fn servers_without_a_prefix_fall_silent_at_their_limit() {
 #[test]
 fn servers_with_any_prefixes_fall_silent() {
     // Short and long, one within the other, and bytes that are no text: two of them, or more in a circle.
-    let circles: [&[&str]; 8] = [
+    let long = "b".to_owned() + &"a".repeat(100);
+    let circles: [&[&str]; 10] = [
         &["a", "b"],
         &["a", "banana"],
+        &["aa", "ba"],
+        &["a", &long],
         &["got%20", "heard%20"],
         &["received:%20", "a"],
         &["%ff", "%00%ff"],

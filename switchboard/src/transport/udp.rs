@@ -190,16 +190,13 @@ pub struct Reply<'a> {
     start: usize,
     limit: usize,
     wanted: bool,
-    seldom: Option<Kind>,
+    seldom: bool,
 }
-
-/// Answers that are counted together.
-type Kind = [u8; 16];
 
 impl<'a> Reply<'a> {
     /// None yet, behind those that `batch` holds.
     fn behind(batch: &'a mut Vec<u8>) -> Self {
-        Self { start: batch.len(), batch, limit: DATAGRAM_BYTES, wanted: false, seldom: None }
+        Self { start: batch.len(), batch, limit: DATAGRAM_BYTES, wanted: false, seldom: false }
     }
 }
 
@@ -216,14 +213,11 @@ impl Reply<'_> {
         self.limit.saturating_sub(self.batch.len() - self.start)
     }
 
-    /// Has this answer leave only if few of its kind did lately to this address and port, on loopback too: one a second, and
-    /// ten at once. For what answers a datagram that may have been an answer: two servers that are aimed at each other would
-    /// go on for ever else. Of `kind`, the first 16 bytes count.
-    pub fn seldom(&mut self, kind: &[u8]) {
-        let mut first = Kind::default();
-        let count = kind.len().min(first.len());
-        first[..count].copy_from_slice(&kind[..count]);
-        self.seldom = Some(first);
+    /// Has this answer leave only if few of these did lately to this address and port, on loopback too: one a second, and ten
+    /// at once. For what answers a datagram that may have been an answer: two servers that are aimed at each other would go
+    /// on for ever else.
+    pub fn seldom(&mut self) {
+        self.seldom = true;
     }
 
     /// Lets as much be written as goes to somebody who may have forged the source of `received` bytes.
@@ -237,7 +231,7 @@ impl Reply<'_> {
 
     fn discard(&mut self) {
         self.batch.truncate(self.start);
-        (self.wanted, self.seldom) = (false, None);
+        (self.wanted, self.seldom) = (false, false);
     }
 }
 

@@ -59,7 +59,7 @@ impl Listener {
                 }
                 if !payload.starts_with(b"/") {
                     // Not an answer to each of thousands, as media are.
-                    reply.seldom(b"");
+                    reply.seldom();
                 }
                 // The whole error, or its code, or nothing.
                 let whole = Format::Text.failure(&failure).filter(|whole| whole.len() <= reply.remaining());

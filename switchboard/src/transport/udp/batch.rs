@@ -141,7 +141,7 @@ pub(super) fn exchange(
 
 thread_local! {
     /// Memory for one batch. The kernel's headers hold addresses of their own and cannot move between threads, so they
-    /// stay here; nothing is remembered from one batch to the next.
+    /// stay here. From one batch to the next only is remembered which hosts joined replies do not reach, from any socket.
     static SCRATCH: Cell<Option<Box<Scratch>>> = const { Cell::new(None) };
 }
 

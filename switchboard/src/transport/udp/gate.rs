@@ -17,7 +17,7 @@ const FIRST_CLIENT_PORT: u16 = 1024;
 /// sources of all addresses has to be above 650,000 datagrams a second before a bucket is empty that it shares with somebody.
 const BUCKETS: usize = 1 << 16;
 
-/// Answers a second, and at once, of one kind that may be an answer to an answer.
+/// Answers a second, and at once, to one address and port, of those that may be answers to an answer.
 const SELDOM: (u32, u32) = (1, 10);
 
 /// Which strangers are heard and answered.
@@ -54,8 +54,10 @@ impl Gate {
 
     /// Whether this may be the answer, as far as it is one that is given seldom.
     pub(super) fn lets_out(&self, reply: &Reply<'_>, source: SocketAddr) -> bool {
-        let Some(kind) = reply.seldom else { return true };
-        let hash = self.hash((network(source.ip()), source.port(), kind));
+        if !reply.seldom {
+            return true;
+        }
+        let hash = self.hash((network(source.ip()), source.port()));
         let mut buckets = self.seldom.lock();
         let buckets = buckets.get_or_insert_with(|| Buckets::new(BUCKETS, Rate::new(SELDOM.0, SELDOM.1)));
         buckets.take(hash, self.started.elapsed())
