@@ -94,6 +94,9 @@ pub enum FrameError {
     /// The peer finished in the middle of a frame.
     #[error("input ended inside a frame")]
     Truncated,
+    /// The peer finished without having said so, as it must here: it, or somebody on the way, was cut off.
+    #[error("input ended unannounced")]
+    Unannounced,
     /// What is announced as text is not UTF-8.
     #[error("text is not UTF-8")]
     NotUtf8,

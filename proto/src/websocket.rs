@@ -114,8 +114,12 @@ impl Codec for WebSocketClient {
         self.assembly.decode(input, frame_bytes, Masking::Forbidden)
     }
 
+    /// A server says that it finishes (RFC 6455 §7.1.5, code 1006).
     fn decode_end(&mut self, input: &mut BytesMut, _: usize) -> Result<Option<Self::Frame>, FrameError> {
-        self.assembly.decode_end(input)
+        match self.assembly.decode_end(input)? {
+            None if !self.assembly.closed => Err(FrameError::Unannounced),
+            end => Ok(end),
+        }
     }
 
     fn encode(&mut self, message: WebSocketMessage, output: &mut Output) {
@@ -413,7 +417,7 @@ impl FrameError {
         match self {
             Self::TooLong { .. } => 1009,
             Self::NotUtf8 => 1007,
-            Self::Truncated | Self::Malformed(_) | Self::Foreign { .. } => 1002,
+            Self::Truncated | Self::Unannounced | Self::Malformed(_) | Self::Foreign { .. } => 1002,
         }
     }
 }

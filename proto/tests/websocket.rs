@@ -116,7 +116,7 @@ fn the_examples_of_the_rfc_are_read_and_written() {
     let masked = [0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58];
     assert_eq!(read::<WebSocket>([&masked[..]], 5), (vec![hello()], None));
     let fragments = [0x01, 0x03, 0x48, 0x65, 0x6c, 0x80, 0x02, 0x6c, 0x6f];
-    assert_eq!(read::<WebSocketClient>([&fragments[..]], 5), (vec![hello()], None));
+    assert_eq!(read::<WebSocketClient>([&fragments[..]], 5).0, [hello()]);
     assert_eq!(server_frame("Hello"), [0x81, 0x05, 0x48, 0x65, 0x6c, 0x6c, 0x6f][..]);
     assert_eq!(server_frame(WebSocketMessage::binary(vec![0; 256]))[..4], [0x82, 0x7e, 0x01, 0x00]);
     let long = server_frame(WebSocketMessage::binary(vec![0; 65_536]));
@@ -180,6 +180,16 @@ fn every_close_reason_has_a_code_that_may_be_sent_and_says_its_own() {
     assert_eq!(WebSocket::close_frame(CloseReason::Drained, None)[2..4], 1012_u16.to_be_bytes());
     assert_eq!(WebSocket::close_frame(CloseReason::PeerClosed, Some(1005)), [0x88, 0][..]);
     assert_eq!(WebSocket::close_frame(CloseReason::PeerClosed, Some(4000))[2..4], 4000_u16.to_be_bytes());
+}
+
+#[test]
+fn a_client_is_not_told_that_a_server_has_finished_which_was_cut_off() {
+    let message = server_frame("hi");
+    for stream in [&[][..], &message] {
+        assert_eq!(read::<WebSocketClient>([stream], 10).1, Some(FrameError::Unannounced));
+        let closed = [stream, &WebSocket::close_frame(CloseReason::Finished, None)].concat();
+        assert_eq!(read::<WebSocketClient>([&closed[..]], 10).1, None);
+    }
 }
 
 #[test]

@@ -236,9 +236,20 @@ impl<C: Codec> Receiving<C> {
                     self.peer.received_all();
                     continue;
                 }
-                return Poll::Ready(Ok(None));
+                return Poll::Ready(self.end());
             }
             ready!(self.poll_read(cx));
+        }
+    }
+
+    /// What the end of input means, with nothing before it: some codecs are told of it, or hold a part of a frame.
+    fn end(&mut self) -> Result<Option<C::Frame>, ConnectionError> {
+        if self.has_finished || self.peer.is_draining() {
+            return Ok(None);
+        }
+        match self.decode()? {
+            Decoded::Frame(frame) => Ok(Some(frame)),
+            Decoded::Aside | Decoded::Nothing => Ok(None),
         }
     }
 
