@@ -3,6 +3,8 @@
 mod arguments;
 mod beat;
 mod cookie;
+mod farewell;
+mod greeting;
 mod input;
 mod output;
 mod paint;
@@ -63,10 +65,12 @@ async fn run(plan: &Plan) -> anyhow::Result<Over> {
     let limits = Limits { frame_bytes: LINE_BYTES, ..Limits::default() };
     // A server may take its time: whoever waits can leave.
     let client = Client::new().limits(limits).timeouts(Timeouts { write: None, ..Timeouts::default() });
-    // Lines are what is shown, and what is not sent in part when a connection is lost.
-    let is_in_lines = io::stdout().is_terminal() || plan.reconnect;
+    // Lines are what is shown, what is not sent in part when a connection is lost, and what answers to commands are.
+    let is_in_lines = io::stdout().is_terminal() || plan.reconnect || !plan.greeting.is_empty();
     let over = match (plan.url.scheme, &plan.trust) {
-        (Scheme::Ws, _) => talk(plan, async |since| client.websocket(plan.url.behind(since)).await).await,
+        (Scheme::Ws, _) => {
+            Box::pin(talk(plan, async |since| Box::pin(client.websocket(plan.url.behind(since))).await)).await
+        }
         (Scheme::Wss, Some(trust)) => {
             talk(plan, async |since| Box::pin(client.websocket_tls(plan.url.behind(since), trust)).await).await
         }

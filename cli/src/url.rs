@@ -3,7 +3,7 @@
 use crate::endpoint::{HostPort, parse_host_port, parse_path};
 use std::borrow::Cow;
 use std::path::PathBuf;
-use switchboard::MessageId;
+use switchboard::{MessageId, UserName};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scheme {
@@ -72,16 +72,46 @@ impl Url {
         self.scheme == Scheme::Udp
     }
 
+    /// The room whose own WebSocket it is, as switchboard has them: `/rooms/ROOM/ws`, behind a proxy's path too.
+    pub(crate) fn room(&self) -> Option<&str> {
+        let path = self.path.split('?').next().filter(|_| self.scheme.is_websocket())?;
+        let mut parts = path.rsplit('/');
+        match (parts.next(), parts.next(), parts.next()) {
+            (Some("ws"), Some(room), Some("rooms")) if !room.is_empty() => Some(room),
+            _ => None,
+        }
+    }
+
     /// What was typed; of a room's own WebSocket, to go on behind a message.
     pub(crate) fn behind(&self, since: Option<MessageId>) -> Cow<'_, str> {
+        match since.filter(|_| self.room().is_some()) {
+            Some(since) => Cow::Owned(self.with("since", &since.to_string()).typed),
+            None => Cow::Borrowed(&self.typed),
+        }
+    }
+
+    /// A room's own WebSocket, for somebody of this name.
+    pub(crate) fn named(&self, name: &UserName) -> Result<Self, String> {
+        match self.option("name") {
+            Some(other) if other != name.as_str() => Err(format!("`{name}`: the URL says `{other}`")),
+            _ => Ok(self.with("name", name.as_str())),
+        }
+    }
+
+    fn option(&self, name: &str) -> Option<&str> {
+        let query = self.path.split_once('?')?.1;
+        query.split('&').find_map(|part| part.strip_prefix(name)?.strip_prefix('='))
+    }
+
+    /// With an option of its query set.
+    fn with(&self, name: &str, value: &str) -> Self {
         let (path, query) = self.path.split_once('?').unwrap_or((&self.path, ""));
-        let (Some(since), true) = (since, path.starts_with("/rooms/") && path.ends_with("/ws")) else {
-            return Cow::Borrowed(&self.typed);
-        };
-        let others = query.split('&').filter(|part| !part.is_empty() && !part.starts_with("since="));
-        let query: Vec<_> = others.map(str::to_owned).chain([format!("since={since}")]).collect();
+        let is_other = |part: &&str| !part.is_empty() && part.split('=').next() != Some(name);
+        let query: Vec<_> =
+            query.split('&').filter(is_other).map(str::to_owned).chain([format!("{name}={value}")]).collect();
         let base = self.typed.strip_suffix(self.path.as_str()).unwrap_or(&self.typed);
-        Cow::Owned(format!("{base}{path}?{}", query.join("&")))
+        let path = format!("{path}?{}", query.join("&"));
+        Self { typed: format!("{base}{path}"), path, ..self.clone() }
     }
 
     pub(crate) fn parse(typed: &str) -> Result<Self, String> {
@@ -149,6 +179,29 @@ mod tests {
         ] {
             assert_eq!(Url::parse(typed).unwrap().behind(since), again);
             assert_eq!(Url::parse(typed).unwrap().behind(None), typed);
+        }
+    }
+
+    #[test]
+    fn the_websocket_of_one_room_is_told_a_name_by_its_url() {
+        let name = UserName::parse("bob").unwrap();
+        for (typed, named) in [
+            ("ws://h:1/rooms/ops/ws", Ok("ws://h:1/rooms/ops/ws?name=bob")),
+            ("wss://h/chat/rooms/ops/ws?format=raw", Ok("wss://h/chat/rooms/ops/ws?format=raw&name=bob")),
+            ("ws://h:1/rooms/ops/ws?name=bob", Ok("ws://h:1/rooms/ops/ws?name=bob")),
+            ("ws://h:1/rooms/ops/ws?name=eve", Err("`bob`: the URL says `eve`")),
+        ] {
+            let url = Url::parse(typed).unwrap();
+            assert_eq!(url.room(), Some("ops"));
+            assert_eq!(
+                url.named(&name).as_ref().map(|url| url.typed.as_str()),
+                named.map_err(str::to_owned).as_ref().copied()
+            );
+        }
+        for typed in
+            ["ws://h:1/ws", "ws://h:1/rooms/ws", "ws://h:1/rooms//ws", "tcp://h:1", "ws://h:1/ws?x=/rooms/a/ws"]
+        {
+            assert_eq!(Url::parse(typed).unwrap().room(), None, "{typed}");
         }
     }
 

@@ -40,6 +40,9 @@ pub(crate) struct Arguments {
     /// Connect again when the connection is lost, and get what rooms have said meanwhile
     #[arg(long)]
     pub(super) reconnect: bool,
+    /// Go on listening after the end of input [default: with --reconnect, if nothing was typed]
+    #[arg(long)]
+    pub(super) listen: bool,
     /// Trust the certificates in this file, authorities' or the server's own, in place of the system's
     #[arg(long, value_name = "FILE", conflicts_with = "insecure")]
     pub(super) ca: Option<PathBuf>,
@@ -68,6 +71,8 @@ pub(super) struct Plan {
     pub(super) wait: Option<Duration>,
     /// Whether a lost connection is made again.
     pub(super) reconnect: bool,
+    /// Whether the end of input ends nothing.
+    pub(super) listen: bool,
 }
 
 impl Plan {
@@ -88,14 +93,37 @@ impl Plan {
             faults.flag::<()>(flag, Err("is for tls:// and wss:// only".to_owned()));
         }
         let trust = if is_tls { faults.trust(&typed) } else { None };
+        let (url, wanted) = match url.map(|url| greeting(url, room, name, &mut faults)) {
+            Some((url, wanted)) => (Some(url), wanted),
+            None => (None, Vec::new()),
+        };
         let Faults(faults) = faults;
         let (Some(url), true) = (url, faults.is_empty()) else { return Err(faults) };
-        // Over UDP a member alone may take a name.
-        let join = room.map(|room| format!("/join {room}").into());
-        let greeting = join.into_iter().chain(name.map(|name| format!("/name {name}").into())).collect();
-        let wait = wait.or_else(|| url.is_datagrams().then_some(UDP_WAIT));
-        Ok(Self { url, trust, has_identity: typed.cert.is_some(), greeting, wait, reconnect: typed.reconnect })
+        let wait = wait.or_else(|| (url.is_datagrams() && !typed.listen).then_some(UDP_WAIT));
+        let Arguments { reconnect, listen, .. } = typed;
+        Ok(Self { url, trust, has_identity: typed.cert.is_some(), greeting: wanted, wait, reconnect, listen })
     }
+}
+
+/// Where to connect to, and what to ask for there. A room's own WebSocket takes no commands: its URL says who comes.
+fn greeting(url: Url, room: Option<RoomName>, name: Option<UserName>, faults: &mut Faults) -> (Url, Vec<Bytes>) {
+    if let Some(own) = url.room() {
+        if let Some(other) = room.filter(|room| RoomName::parse(own).as_ref() != Ok(room)) {
+            let fault = format!(
+                "`{other}`: at {} is the room {own} alone; another has its own URL, and /ws has all",
+                url.typed
+            );
+            faults.flag::<()>("--room", Err(fault));
+        }
+        let named = name.map_or_else(|| Ok(url.clone()), |name| url.named(&name));
+        return (faults.flag("--name", named).unwrap_or(url), Vec::new());
+    }
+    if url.is_datagrams() && name.is_some() && room.is_none() {
+        faults.flag::<()>("--name", Err("over UDP only a member has a name: --room says where".to_owned()));
+    }
+    // Over UDP a member alone may take a name.
+    let join = room.map(|room| format!("/join {room}").into());
+    (url, join.into_iter().chain(name.map(|name| format!("/name {name}").into())).collect())
 }
 
 #[derive(Default)]

@@ -3,12 +3,14 @@
 //! Ids are told in `json` alone, so that is what rooms are asked for, as soon as they greet; it is shown as what they would
 //! have told. Lines of any other server pass as they are. Knows of no connection: it says what to send, and when.
 
-use super::beat::Beat;
+mod link;
+
 use super::cookie::is_cookie;
 use super::said::Said;
 use super::seat::{News, Seat};
 use super::told;
 use bytes::Bytes;
+use link::Link;
 use std::collections::VecDeque;
 use std::time::Duration;
 use switchboard::grammar::{Command, ErrorCode, Event, Input, Message, MessageId, Notice, Reply, parse};
@@ -24,6 +26,9 @@ const DATAGRAM_ANSWER: Duration = Duration::from_secs(2);
 
 /// Rooms take five joins and names a second.
 const RATE_LIMITED: Duration = Duration::from_millis(250);
+
+/// How long a cookie is good, at least, and a little less.
+const PROOF: Duration = Duration::from_secs(50);
 
 /// Between two attempts to get a name back: a server may take the lost connection for alive for a while.
 const NAME_INTERVAL: Duration = Duration::from_secs(20);
@@ -61,47 +66,6 @@ pub(super) struct Standing {
     echoes: bool,
     is_leaving: bool,
     on: Link,
-}
-
-/// What is so on this connection.
-#[derive(Debug)]
-struct Link {
-    /// Until then a greeting is waited for.
-    greeted_by: Instant,
-    has_greeted: bool,
-    /// We are again what we were before, if we were anything.
-    is_settled: bool,
-    /// Commands that nobody has typed, one after the other, and the one that is not answered.
-    todo: VecDeque<Bytes>,
-    asked: Option<(Bytes, Instant)>,
-    not_before: Option<Instant>,
-    beat: Beat,
-    /// It is over: a datagram's end comes in words.
-    end: Option<Step>,
-    /// When to ask for our name again.
-    claim: Option<Instant>,
-    is_claiming: bool,
-}
-
-impl Link {
-    fn new(now: Instant, patience: Duration) -> Self {
-        Self {
-            greeted_by: now + patience,
-            has_greeted: false,
-            is_settled: true,
-            todo: VecDeque::new(),
-            asked: None,
-            not_before: None,
-            beat: Beat::new(now),
-            end: None,
-            claim: None,
-            is_claiming: false,
-        }
-    }
-
-    fn is_taking_up(&self) -> bool {
-        self.asked.is_some() || !self.todo.is_empty()
-    }
 }
 
 /// What to do now.
@@ -149,9 +113,38 @@ impl Standing {
         self.is_leaving
     }
 
-    /// Behind which message to go on in a room that takes no commands.
+    /// Behind which message to go on in a room that takes no commands: it tells where one comes in, or only what is said.
     pub(super) fn followed(&self) -> Option<MessageId> {
-        self.followed
+        let seat = self.seats.last().filter(|_| !self.has_rooms);
+        seat.and_then(Seat::last).or(self.followed)
+    }
+
+    /// Over UDP: asks whether the server still knows us, which tells that what was said before has arrived.
+    pub(super) fn confirm(&mut self, now: Instant) {
+        if self.probe(now).is_some() && !self.on.beat.is_asking() {
+            self.on.beat.due = now;
+        }
+    }
+
+    /// Over UDP: a join with its cookie is sent.
+    pub(super) fn proved(&mut self, join: Bytes, now: Instant) {
+        self.on.proof = Some((join, now));
+    }
+
+    /// The join by which we ask whether we are still a member. A relay, which greets nobody, would publish any but the one
+    /// that it has taken, and that only for as long as its cookie is good.
+    fn probe(&self, now: Instant) -> Option<Bytes> {
+        let seat = self.seats.last()?;
+        if self.has_rooms {
+            return Some(format!("/join {}", seat.room).into());
+        }
+        let (join, at) = self.on.proof.as_ref()?;
+        (now < *at + PROOF).then(|| join.clone())
+    }
+
+    /// Over UDP: whether we are a member of a room.
+    pub(super) fn has_seat(&self) -> bool {
+        !self.seats.is_empty()
     }
 
     /// There is another connection. Whatever was asked on the one before is not answered any more.
@@ -210,14 +203,14 @@ impl Standing {
     }
 
     fn beat(&mut self, now: Instant) -> Step {
-        let Some(seat) = self.seats.last() else { return Step::Go(None) };
+        let Some(probe) = self.probe(now) else { return Step::Go(None) };
         let beat = &mut self.on.beat;
         if now >= beat.due {
             if beat.is_silent() {
                 return Step::Lost("no answer");
             }
             beat.asked(now);
-            return Step::Send(format!("/join {}", seat.room).into());
+            return Step::Send(probe);
         }
         if beat.is_asking() && self.manner.resumes { Step::Wait(beat.due) } else { Step::Go(Some(beat.due)) }
     }
@@ -682,8 +675,33 @@ mod tests {
     fn datagrams(resumes: bool) -> Server {
         let mut server = Server::new(Manner { resumes, is_datagrams: true, is_for_people: false });
         assert_eq!(server.step(), Step::Go(None));
+        server.0.has_rooms = true;
         assert_eq!(server.tells("* [ops] you joined at k3f9-3: 1 member").len(), 1);
         server
+    }
+
+    #[test]
+    fn a_relay_is_only_asked_by_what_it_does_not_publish() {
+        let mut server = Server::new(Manner { resumes: false, is_datagrams: true, is_for_people: false });
+        let join = Bytes::from_static(b"/join relay cookie=5ee47a1cd3b099");
+        server.0.proved(join.clone(), server.1);
+        server.tells("* [relay] you joined at k3f9-3: 1 member");
+        assert_eq!(server.after(20).is_sent(), "/join relay cookie=5ee47a1cd3b099");
+        server.tells("* [relay] you joined at k3f9-9: 1 member");
+        assert_eq!(server.after(40).step(), Step::Go(None));
+        server.0.confirm(server.1);
+        assert_eq!(server.step(), Step::Go(None));
+    }
+
+    #[test]
+    fn a_room_of_its_own_websocket_goes_on_behind_where_one_came_in() {
+        let mut server = Server::new(RESUMES);
+        server.tells(r#"{"event":"you-joined","room":"ops","members":1,"id":"k3f9-3"}"#);
+        assert_eq!(server.0.followed(), Some("k3f9-3".parse().unwrap()));
+        server.tells(
+            r#"{"room":"ops","seq":4,"id":"k3f9-4","time":"2026-01-02T03:04:05.678Z","from":"bob","text":"hi"}"#,
+        );
+        assert_eq!(server.0.followed(), Some("k3f9-4".parse().unwrap()));
     }
 
     #[test]

@@ -3,8 +3,12 @@
 //! What is typed waits while the server does not take it, and what comes is taken meanwhile, so that neither side can hold
 //! up the other for ever.
 
+mod again;
+
 use super::arguments::Plan;
 use super::cookie::Joining;
+use super::farewell::{Farewell, Meaning};
+use super::greeting::{self, Greeting};
 use super::input::{self, Input};
 use super::output::Output;
 use super::paint::Colours;
@@ -19,12 +23,12 @@ use std::error::Error;
 use std::fmt;
 use std::io::{self, IsTerminal as _, Write as _};
 use switchboard::grammar::MessageId;
-use switchboard::{ConnectError, Connection, ConnectionError, Finished, ctrl_c};
+use switchboard::{ConnectError, Connection, ConnectionError, Escaped, Finished, FrameError, ctrl_c};
 use tokio::sync::mpsc::Receiver;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
-/// Lines that wait while there is no connection.
-const MOST_WAITING: usize = 1000;
+/// What a stranger is told over UDP whose lines are not taken.
+const REFUSALS: [&[u8]; 2] = [b"! no-room", b"! commands-off"];
 
 /// How a conversation came to its end.
 pub(super) enum Over {
@@ -37,15 +41,26 @@ pub(super) enum Over {
 
 /// The connection is of no use any more.
 #[derive(Debug)]
-struct Lost(&'static str);
+struct Lost(String);
 
 impl fmt::Display for Lost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0)
+        f.write_str(&self.0)
     }
 }
 
 impl Error for Lost {}
+
+/// How far the end of input has led.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Ending {
+    No,
+    Ended,
+    /// Over UDP the server was asked whether it has heard all.
+    Asked,
+    /// We have finished sending: what is lost now comes by no other connection.
+    Finished,
+}
 
 /// What to do on a connection.
 enum Next {
@@ -55,10 +70,14 @@ enum Next {
     Finish,
     /// Nothing has come for long enough after it.
     Quiet,
+    /// There may be something else to do.
+    Again,
     Interrupted,
     Broken(String),
     Left,
     Lost(&'static str),
+    /// What is asked before anything is typed.
+    Refused(String),
 }
 
 pub(super) struct Talk<'a> {
@@ -68,14 +87,18 @@ pub(super) struct Talk<'a> {
     input: Receiver<Input>,
     output: Output,
     joining: Joining,
+    greeting: Greeting,
     standing: Standing,
+    farewell: Farewell,
+    /// What a stranger was told over UDP.
+    refusal: Option<Vec<u8>>,
     waits: Waits,
     /// There is somebody at a terminal.
     is_interactive: bool,
-    /// Input has come to its end.
-    has_ended: bool,
-    /// We have finished sending: what is lost now comes by no other connection.
-    has_finished: bool,
+    /// Something was typed.
+    has_typed: bool,
+    /// How far its end is.
+    ending: Ending,
     /// When the last frame was shown.
     shown: Instant,
 }
@@ -101,15 +124,18 @@ pub(super) async fn talk<C: Wire>(
     let now = Instant::now();
     let mut talk = Talk {
         plan,
-        waiting: plan.greeting.clone().into(),
+        waiting: VecDeque::new(),
         input,
         output,
         joining: Joining::default(),
+        greeting: Greeting::new(plan.greeting.iter().cloned(), C::TAKES_COOKIES, now),
         standing: Standing::new(manner, now),
+        farewell: Farewell::default(),
+        refusal: None,
         waits: Waits::default(),
         is_interactive,
-        has_ended: false,
-        has_finished: false,
+        has_typed: false,
+        ending: Ending::No,
         shown: now,
     };
     talk.output.status(&format!("connected to {}", plan.url.typed))?;
@@ -135,7 +161,7 @@ impl Talk<'_> {
         loop {
             let began = Instant::now();
             let over = self.hold(conn).await;
-            let is_ours = !self.plan.reconnect || self.has_finished || self.standing.is_leaving();
+            let is_ours = !self.plan.reconnect || self.ending == Ending::Finished || self.standing.is_leaving();
             let why = match over {
                 Ok(Over::Left) if !is_ours => "the server has finished".to_owned(),
                 Err(error) if !is_ours && (error.is::<ConnectionError>() || error.is::<Lost>()) => error.to_string(),
@@ -146,65 +172,12 @@ impl Talk<'_> {
                 Ok(conn) => conn,
                 Err(over) => return Ok(over),
             };
-            self.joining = Joining::default();
+            (self.joining, self.farewell) = (Joining::default(), Farewell::default());
+            self.greeting.begin_again(Instant::now());
             if let Some(status) = self.standing.begin_again(Instant::now()) {
                 self.say(&status)?;
             }
         }
-    }
-
-    /// Connects until it succeeds, or whoever is at the terminal has enough of it.
-    async fn again<C: Wire>(
-        &mut self,
-        mut why: String,
-        connect: &impl AsyncFn(Option<MessageId>) -> Result<Connection<C>, ConnectError>,
-    ) -> anyhow::Result<Result<Connection<C>, Over>> {
-        loop {
-            let wait = self.waits.next();
-            self.say(&format!("{why}; connecting again in {:.1} s", wait.as_secs_f32()))?;
-            let since = self.standing.followed();
-            let attempt = async {
-                sleep(wait).await;
-                connect(since).await
-            };
-            match self.keep_typed(attempt).await? {
-                Ok(Ok(conn)) => return Ok(Ok(conn)),
-                Ok(Err(error)) => why = format!("{:#}", anyhow::Error::from(error)),
-                Err(over) => return Ok(Err(over)),
-            }
-        }
-    }
-
-    /// Keeps what is typed at a terminal meanwhile. What is in a pipe can wait there.
-    async fn keep_typed<T>(&mut self, work: impl Future<Output = T>) -> anyhow::Result<Result<T, Over>> {
-        let mut work = std::pin::pin!(work);
-        loop {
-            let typed = tokio::select! {
-                done = &mut work => return Ok(Ok(done)),
-                typed = self.input.recv(), if self.is_interactive && !self.has_ended => typed,
-            };
-            match typed {
-                Some(Input::Frame(line)) => self.keep_lines(vec![line])?,
-                Some(Input::Lines(lines)) => self.keep_lines(lines)?,
-                Some(Input::Interrupted) => return Ok(Err(Over::Interrupted)),
-                Some(Input::Broken(error)) => bail!("cannot read: {error}"),
-                None if self.waiting.is_empty() => return Ok(Err(Over::Finished)),
-                None => {
-                    self.has_ended = true;
-                    let count = self.waiting.len();
-                    self.say(&format!("lines that wait for a connection: {count}; Ctrl-C leaves without them"))?;
-                }
-            }
-        }
-    }
-
-    fn keep_lines(&mut self, lines: Vec<Bytes>) -> io::Result<()> {
-        let (count, room) = (lines.len(), MOST_WAITING.saturating_sub(self.waiting.len()));
-        self.waiting.extend(lines.into_iter().take(room));
-        if count > room {
-            self.say(&format!("not kept: {MOST_WAITING} lines wait for a connection already"))?;
-        }
-        Ok(())
     }
 
     /// Sends what is typed and shows what comes, until both sides have finished.
@@ -216,7 +189,10 @@ impl Talk<'_> {
             let writable = conn.writable();
             tokio::select! {
                 received = conn.recv(), if !has_left => {
-                    let Some(frame) = received? else {
+                    let Some(frame) = announced(received)? else {
+                        if let Some(fault) = self.farewell.meaning().fault() {
+                            return Err(Lost(fault).into());
+                        }
                         has_left = outlasts;
                         if has_left {
                             continue;
@@ -238,14 +214,20 @@ impl Talk<'_> {
                     }
                     Next::Send(command) => self.send(&mut conn, command).await?,
                     Next::Finish => {
-                        self.has_finished = true;
+                        self.ending = Ending::Finished;
                         return self.finish(conn.finish()).await;
                     }
-                    Next::Quiet => return Ok(Over::Finished),
+                    Next::Quiet => return self.quiet(),
+                    Next::Again => {}
                     Next::Interrupted => return Ok(Over::Interrupted),
                     Next::Broken(error) => bail!("cannot read: {error}"),
                     Next::Left => return Ok(Over::Left),
-                    Next::Lost(why) => return Err(Lost(why).into()),
+                    Next::Lost(why) => return Err(Lost(why.to_owned()).into()),
+                    Next::Refused(why) if self.is_interactive => {
+                        self.greeting.give_up();
+                        self.say(&why)?;
+                    }
+                    Next::Refused(why) => bail!(why),
                 },
             }
         }
@@ -266,8 +248,24 @@ impl Talk<'_> {
                 None => Ok(conn.recv().await),
             };
             let Ok(received) = received else { return Ok(Over::Finished) };
-            let Some(frame) = received? else { return Ok(Over::Finished) };
+            let Some(frame) = received.or_else(unannounced)? else {
+                return match self.farewell.meaning() {
+                    Meaning::Closed(reason) => bail!("the server has closed the connection: {reason}"),
+                    Meaning::Finished | Meaning::Cut => Ok(Over::Finished),
+                };
+            };
             self.show::<C>(frame)?;
+        }
+    }
+
+    /// Nothing more has come. Whether what was typed was taken at all is known only of a server that has refused it.
+    fn quiet(&self) -> anyhow::Result<Over> {
+        match &self.refusal {
+            Some(refusal) if !self.standing.has_seat() => bail!(
+                "{}: over UDP only members are heard, so --room ROOM; or /pub ROOM TEXT, for which one need not be one",
+                Escaped(refusal)
+            ),
+            _ => Ok(Over::Finished),
         }
     }
 
@@ -281,17 +279,50 @@ impl Talk<'_> {
                 Step::Send(command) => return Next::Send(C::command(command)),
                 Step::Left => return Next::Left,
                 Step::Lost(why) => return Next::Lost(why),
-                Step::Wait(until) => {
-                    sleep_until(until).await;
-                    continue;
-                }
+                Step::Wait(until) => match self.wait(until).await {
+                    Some(next) => return next,
+                    None => continue,
+                },
                 Step::Go(until) => until,
             };
+            match self.greeting.step(Instant::now()) {
+                greeting::Step::Send(ask) => return Next::Typed(C::command(ask)),
+                greeting::Step::Refused(why) => return Next::Refused(why),
+                greeting::Step::Wait(until) => match self.wait(look_again.map_or(until, |at| at.min(until))).await {
+                    Some(next) => return next,
+                    None => continue,
+                },
+                greeting::Step::Through => {}
+            }
             tokio::select! {
                 next = self.typed::<C>() => return next,
                 () = at(look_again) => {}
             }
         }
+    }
+
+    /// Waits, and keeps what is typed at a terminal meanwhile: its Ctrl-C is typed as well.
+    ///
+    /// # Cancel safety
+    /// As of [`next`](Self::next).
+    async fn wait(&mut self, until: Instant) -> Option<Next> {
+        let typed = tokio::select! {
+            () = sleep_until(until) => return None,
+            typed = self.input.recv(), if self.is_interactive && self.ending == Ending::No => typed,
+        };
+        match typed {
+            Some(Input::Interrupted) => return Some(Next::Interrupted),
+            Some(Input::Broken(error)) => return Some(Next::Broken(error)),
+            Some(Input::Frame(line)) => self.waiting.push_back(line),
+            Some(Input::Lines(lines)) => self.waiting.extend(lines),
+            None => (self.ending, self.shown) = (Ending::Ended, Instant::now()),
+        }
+        None
+    }
+
+    /// Whether the end of input ends nothing: it was asked for, or nobody has said anything whom a lost connection would matter to.
+    fn listens(&self) -> bool {
+        self.plan.listen || (self.plan.reconnect && !self.is_interactive && !self.has_typed)
     }
 
     /// What was typed, or the end of it.
@@ -304,29 +335,65 @@ impl Talk<'_> {
             if let Some(line) = self.waiting.pop_front() {
                 return Next::Typed(C::command(line));
             }
-            if self.has_ended {
+            if self.ending > Ending::No {
                 break;
             }
             match self.input.recv().await {
-                Some(Input::Frame(line)) => return Next::Typed(line),
-                Some(Input::Lines(lines)) => self.waiting.extend(lines),
+                Some(Input::Frame(line)) => {
+                    self.has_typed = true;
+                    return Next::Typed(line);
+                }
+                Some(Input::Lines(lines)) => {
+                    self.has_typed = true;
+                    self.waiting.extend(lines);
+                }
                 Some(Input::Interrupted) => return Next::Interrupted,
                 Some(Input::Broken(error)) => return Next::Broken(error),
-                None => (self.has_ended, self.shown) = (true, Instant::now()),
+                None => (self.ending, self.shown) = (Ending::Ended, Instant::now()),
             }
         }
-        let (true, Some(wait)) = (C::TAKES_COOKIES, self.plan.wait) else { return Next::Finish };
-        sleep_until(self.shown + wait).await;
+        self.ended::<C>().await
+    }
+
+    /// What the end of input leads to.
+    ///
+    /// # Cancel safety
+    /// Safe: nothing happens but waiting.
+    async fn ended<C: Wire>(&mut self) -> Next {
+        if !C::TAKES_COOKIES && !self.listens() {
+            return Next::Finish;
+        }
+        // What was said last has arrived if what is asked behind it is answered.
+        if self.ending < Ending::Asked && !self.listens() {
+            self.ending = Ending::Asked;
+            self.standing.confirm(Instant::now());
+            return Next::Again;
+        }
+        if self.standing.is_probing() && !self.listens() {
+            return std::future::pending().await;
+        }
+        match self.plan.wait {
+            Some(wait) => sleep_until(self.shown + wait).await,
+            None => std::future::pending().await,
+        }
         Next::Quiet
     }
 
     /// Shows a frame; or gives what to send in return for it.
     fn show<C: Wire>(&mut self, frame: C::Frame) -> io::Result<Option<Bytes>> {
         let payload = C::payload(frame);
+        self.farewell.hear(&payload, C::IS_VERBATIM);
+        if !self.greeting.is_through() {
+            self.greeting.hear(&payload);
+        }
         if C::TAKES_COOKIES {
+            if !self.standing.has_seat() && REFUSALS.iter().any(|refusal| payload.starts_with(refusal)) {
+                self.refusal = Some(payload.to_vec());
+            }
             if self.standing.is_probing() {
                 self.joining = Joining::default();
             } else if let Some(answer) = self.joining.answer(&payload) {
+                self.standing.proved(answer.clone(), Instant::now());
                 return Ok(Some(answer));
             }
         }
@@ -354,6 +421,22 @@ impl Talk<'_> {
             let _ = writeln!(io::stderr(), "-- {text}");
         }
         self.output.status(text)
+    }
+}
+
+/// A WebSocket that ends without saying so was cut off.
+fn announced<F>(received: Result<Option<F>, ConnectionError>) -> anyhow::Result<Option<F>> {
+    received.map_err(|error| match error {
+        ConnectionError::Frame(FrameError::Unannounced) => Lost("the server has gone without a word".to_owned()).into(),
+        error => error.into(),
+    })
+}
+
+/// Once we have said that we finish, it is no loss.
+fn unannounced<F>(error: ConnectionError) -> Result<Option<F>, ConnectionError> {
+    match error {
+        ConnectionError::Frame(FrameError::Unannounced) => Ok(None),
+        error => Err(error),
     }
 }
 

@@ -51,7 +51,8 @@ pub(super) fn line(frame: &[u8]) -> Option<Event> {
     Some(Event::Reply(Reply::Left { room, current }))
 }
 
-fn reason_named(code: &str) -> Option<CloseReason> {
+/// The reason of this code.
+pub(super) fn reason_named(code: &str) -> Option<CloseReason> {
     CloseReason::ALL.into_iter().find(|known| known.code() == code)
 }
 

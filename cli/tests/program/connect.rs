@@ -1,5 +1,6 @@
 //! `switchboard connect` in a pipe, over each transport, and what it says when it cannot.
 
+mod asked;
 mod identity;
 mod reconnect;
 pub(crate) mod terminal;
@@ -181,20 +182,27 @@ fn over_udp_the_cookie_is_returned_by_itself_before_anything_else_is_said() {
     let url = format!("udp://{}", server.local_addr().unwrap());
     let talking = thread::spawn(move || {
         let (mut buffer, mut heard) = ([0; 100], Vec::new());
-        for answer in
-            ["cookie=5ee47a1cd3b099\n", "* you are guest-7 in ops; /help lists the commands\n", "", "* heard\n"]
-        {
+        for answers in [
+            &["cookie=5ee47a1cd3b099\n"][..],
+            &["* you are guest-7 in ops; /help lists the commands\n", "* [ops] you joined at k3f9-7: 1 member\n"],
+            &["* you are sensor\n"],
+            &["* heard\n"],
+            &["* [ops] you joined at k3f9-8: 1 member\n"],
+        ] {
             let (count, source) = server.recv_from(&mut buffer).unwrap();
             heard.push(String::from_utf8(buffer[..count].to_vec()).unwrap());
-            if !answer.is_empty() {
+            for answer in answers {
                 server.send_to(answer.as_bytes(), source).unwrap();
             }
         }
         heard
     });
     let ran = pipe(&[&url, "--room", "ops", "--name", "sensor"], b"21.5\n");
-    assert_eq!(talking.join().unwrap(), ["/join ops", "/join ops cookie=5ee47a1cd3b099", "/name sensor", "21.5"]);
-    assert_eq!(ran.output(), "* you are guest-7 in ops; /help lists the commands\\n* heard\\n");
+    // The last one asks whether all has arrived.
+    let expected = ["/join ops", "/join ops cookie=5ee47a1cd3b099", "/name sensor", "21.5", "/join ops"];
+    assert_eq!(talking.join().unwrap(), expected);
+    let lines: Vec<_> = ran.output().split("\\n").map(str::to_owned).collect();
+    assert_eq!((&*lines[2], &*lines[3], lines.len()), ("* you are sensor", "* heard", 5), "{lines:?}");
 }
 
 #[test]

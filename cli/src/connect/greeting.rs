@@ -1,0 +1,221 @@
+//! What is asked of a server before anything that was typed is said to it: a room, and a name.
+//!
+//! Only of a server that has said that it takes commands, since any other would publish them; and one thing behind the answer to
+//! the other, since what is said behind a join that failed would be said elsewhere. Knows of no connection: it says what
+//! to send, and when.
+
+use super::told;
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::time::Duration;
+use switchboard::Escaped;
+use switchboard::grammar::{Command, Event, Input, Reply, parse};
+use tokio::time::Instant;
+
+/// How long a server has to say that it takes commands, as rooms do at once.
+const WELCOME: Duration = Duration::from_secs(5);
+
+/// How long it has to answer one. A datagram may be lost, so that it is sent again.
+const ANSWER: Duration = Duration::from_secs(10);
+const DATAGRAM_ANSWER: Duration = Duration::from_secs(1);
+const MOST_TRIES: u32 = 5;
+
+#[derive(Debug)]
+pub(super) struct Greeting {
+    asks: VecDeque<Bytes>,
+    is_datagrams: bool,
+    phase: Phase,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// The server has not greeted.
+    Waiting {
+        until: Instant,
+    },
+    Asking {
+        tries: u32,
+    },
+    Asked {
+        until: Instant,
+        tries: u32,
+    },
+    Refused(String),
+}
+
+/// What to do now.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    Send(Bytes),
+    /// Look again then, or when something has come.
+    Wait(Instant),
+    Refused(String),
+    /// What is typed may be said.
+    Through,
+}
+
+impl Greeting {
+    pub(super) fn new(asks: impl IntoIterator<Item = Bytes>, is_datagrams: bool, now: Instant) -> Self {
+        let mut greeting = Self { asks: asks.into_iter().collect(), is_datagrams, phase: Phase::Asking { tries: 0 } };
+        greeting.begin_again(now);
+        greeting
+    }
+
+    /// There is another connection.
+    pub(super) fn begin_again(&mut self, now: Instant) {
+        // Whoever joins over UDP is greeted by that, and whoever is no member may say it.
+        self.phase =
+            if self.is_datagrams { Phase::Asking { tries: 0 } } else { Phase::Waiting { until: now + WELCOME } };
+    }
+
+    /// Whether all was asked and answered.
+    pub(super) fn is_through(&self) -> bool {
+        self.asks.is_empty()
+    }
+
+    /// Nothing more is asked.
+    pub(super) fn give_up(&mut self) {
+        self.asks.clear();
+    }
+
+    pub(super) fn step(&mut self, now: Instant) -> Step {
+        let Some(ask) = self.asks.front() else { return Step::Through };
+        let most = if self.is_datagrams { MOST_TRIES } else { 1 };
+        match &self.phase {
+            Phase::Waiting { until } | Phase::Asked { until, .. } if now < *until => Step::Wait(*until),
+            Phase::Waiting { .. } => Step::Refused(format!(
+                "the server has not said that it takes commands, and would publish `{}`",
+                Escaped(ask)
+            )),
+            Phase::Asking { tries } | Phase::Asked { tries, .. } if *tries < most => {
+                let answer = if self.is_datagrams { DATAGRAM_ANSWER } else { ANSWER };
+                let ask = ask.clone();
+                self.phase = Phase::Asked { until: now + answer, tries: tries + 1 };
+                Step::Send(ask)
+            }
+            Phase::Asking { .. } | Phase::Asked { .. } => Step::Refused(format!("no answer to `{}`", Escaped(ask))),
+            Phase::Refused(why) => Step::Refused(why.clone()),
+        }
+    }
+
+    /// Takes note of a frame that came.
+    pub(super) fn hear(&mut self, frame: &[u8]) {
+        let Some(ask) = self.asks.front() else { return };
+        let event = told::object(frame).or_else(|| told::line(frame));
+        match (&self.phase, event) {
+            (Phase::Waiting { .. }, Some(Event::Reply(Reply::Welcome { .. }))) => {
+                self.phase = Phase::Asking { tries: 0 }
+            }
+            (Phase::Asked { .. }, Some(Event::Failure(failure))) => {
+                self.phase = Phase::Refused(format!("`{}`: {}: {}", Escaped(ask), failure.code, failure.text));
+            }
+            (Phase::Asked { .. }, event) => {
+                if frame.starts_with(b"! ") || frame.starts_with(b"{\"error\"") {
+                    let error = frame.strip_prefix(b"! ").unwrap_or(frame);
+                    self.phase = Phase::Refused(format!("`{}`: {}", Escaped(ask), Escaped(error)));
+                } else if is_answer(ask, event.as_ref(), frame) {
+                    self.asks.pop_front();
+                    self.phase = Phase::Asking { tries: 0 };
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Whether a frame says that what was asked is so.
+fn is_answer(ask: &Bytes, event: Option<&Event>, frame: &[u8]) -> bool {
+    match (parse(ask.clone()), event) {
+        (Ok(Input::Command(Command::Join { room, .. })), Some(Event::Reply(Reply::Joined { room: joined, .. }))) => {
+            room == *joined
+        }
+        // Over UDP whoever joins is greeted by that.
+        (Ok(Input::Command(Command::Join { room, .. })), Some(Event::Reply(Reply::Welcome { room: joined, .. }))) => {
+            Some(&room) == joined.as_ref()
+        }
+        (Ok(Input::Command(Command::Name(name))), Some(Event::Reply(Reply::Named { name: named }))) => name == *named,
+        (Ok(Input::Command(Command::Name(name))), None) => frame == format!("* you are {name}").as_bytes(),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const JOIN: Bytes = Bytes::from_static(b"/join ops");
+    const NAME: Bytes = Bytes::from_static(b"/name bob");
+
+    fn greeting(is_datagrams: bool) -> (Greeting, Instant) {
+        let now = Instant::now();
+        (Greeting::new([JOIN, NAME], is_datagrams, now), now)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_asked_of_a_server_that_takes_no_commands() {
+        let (mut greeting, now) = greeting(false);
+        assert_eq!(greeting.step(now), Step::Wait(now + WELCOME));
+        for frame in
+            ["[lobby] bob: hi", "* bob joined", r#"{"event":"you-joined","room":"ops","members":1,"id":"a-0"}"#]
+        {
+            greeting.hear(frame.as_bytes());
+        }
+        assert_eq!(greeting.step(now), Step::Wait(now + WELCOME));
+        let why = "the server has not said that it takes commands, and would publish `/join ops`".to_owned();
+        assert_eq!(greeting.step(now + WELCOME), Step::Refused(why));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_thing_is_asked_behind_the_answer_to_the_other() {
+        for [welcome, joined, named] in [
+            [
+                "* you are guest-1 in lobby; /help lists the commands",
+                "* [ops] you joined at a-0: 1 member",
+                "* you are bob",
+            ],
+            [
+                r#"{"event":"welcome","name":"guest-1","room":"lobby"}"#,
+                r#"{"event":"you-joined","room":"ops","members":1,"id":"a-0"}"#,
+                r#"{"event":"named","name":"bob"}"#,
+            ],
+        ] {
+            let (mut greeting, now) = greeting(false);
+            greeting.hear(welcome.as_bytes());
+            assert_eq!(greeting.step(now), Step::Send(JOIN));
+            greeting.hear(b"[ops] eve: * you are bob");
+            assert_eq!(greeting.step(now), Step::Wait(now + ANSWER));
+            greeting.hear(joined.as_bytes());
+            assert_eq!(greeting.step(now), Step::Send(NAME));
+            greeting.hear(named.as_bytes());
+            assert!(greeting.is_through());
+            assert_eq!(greeting.step(now), Step::Through);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_refused_is_told() {
+        for (refusal, why) in [
+            ("! room-full: ops is full", "`/join ops`: room-full: ops is full"),
+            (r#"{"error":"no-room","text":"none"}"#, "`/join ops`: no-room: none"),
+            (r#"{"error":"of-tomorrow"}"#, r#"`/join ops`: {"error":"of-tomorrow"}"#),
+        ] {
+            let (mut greeting, now) = greeting(false);
+            greeting.hear(b"* you are guest-1 in lobby; /help lists the commands");
+            assert_eq!(greeting.step(now), Step::Send(JOIN));
+            greeting.hear(refusal.as_bytes());
+            assert_eq!(greeting.step(now), Step::Refused(why.to_owned()));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_datagram_that_is_not_answered_is_sent_again() {
+        let (mut greeting, now) = greeting(true);
+        for second in 0..MOST_TRIES {
+            assert_eq!(greeting.step(now + DATAGRAM_ANSWER * second), Step::Send(JOIN));
+        }
+        let why = "no answer to `/join ops`".to_owned();
+        assert_eq!(greeting.step(now + DATAGRAM_ANSWER * MOST_TRIES), Step::Refused(why));
+        greeting.hear(b"* [ops] you joined at a-0: 1 member");
+        assert_eq!(greeting.step(now), Step::Send(NAME));
+    }
+}

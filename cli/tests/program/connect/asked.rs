@@ -1,0 +1,110 @@
+//! `switchboard connect`: what it asks for itself, and what it takes for a success.
+
+use super::{Ran, pipe, start};
+use crate::process::{Program, command};
+use nix::sys::signal::Signal;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::Stdio;
+
+/// All that a room has heard, as `messages` tells it.
+fn heard(program: &Program, room: &str) -> String {
+    let url = program.listeners[0].url.replace("http", "ws");
+    let ran = pipe(&[&format!("{url}/ws?format=text")], format!("/join {room}\n/history\n").as_bytes());
+    ran.output()
+}
+
+#[test]
+fn a_name_or_a_room_is_never_published() {
+    let program = Program::serve(&["rooms=http://127.0.0.1:0", "rooms=tcp://127.0.0.1:0?commands=off"]);
+    let url = program.listeners[0].url.replace("http", "ws");
+    let room = format!("{url}/rooms/ops/ws");
+    let ran = pipe(&[&room, "--name", "bobby", "--room", "OPS"], b"hello\n");
+    assert_eq!((ran.code, ran.errors.as_str()), (Some(0), ""));
+    let told = heard(&program, "ops");
+    assert!(told.contains("[ops] bobby: hello") && !told.contains("/name") && !told.contains("/join"), "{told}");
+    let ran = pipe(&[&room, "--room", "lobby"], b"hello\n");
+    let fault =
+        format!("error: --room: `lobby`: at {room} is the room ops alone; another has its own URL, and /ws has all\n");
+    assert_eq!((ran.code, ran.errors), (Some(2), fault));
+    // Whoever does not say that it takes commands is not given any.
+    let url = &program.listeners[1].url;
+    let ran = pipe(&[url, "--name", "bobby"], b"hello\n");
+    let error = "the server has not said that it takes commands, and would publish `/name bobby`";
+    assert_eq!((ran.code, ran.errors), (Some(1), format!("error: {url}: {error}\n")));
+    assert!(!heard(&program, "lobby").contains(": /name bobby"));
+}
+
+#[test]
+fn nothing_is_said_behind_what_was_refused() {
+    let program = Program::serve(&["rooms=http://127.0.0.1:0", "rooms=tcp://127.0.0.1:0"]);
+    let mut alice = program.tcp(1);
+    alice.write_all(b"/name alice\n").unwrap();
+    BufReader::new(&alice).lines().map(Result::unwrap).find(|line| line == "* you are alice").unwrap();
+    let ran = pipe(&[&program.listeners[1].url, "--name", "alice"], b"hello\n");
+    assert_eq!(ran.code, Some(1));
+    assert!(ran.errors.contains("`/name alice`: name-taken"), "{}", ran.errors);
+    assert!(!heard(&program, "lobby").contains("hello"));
+}
+
+#[test]
+fn a_line_that_no_member_says_over_udp_is_a_failure() {
+    let program = Program::serve(&["rooms=udp://127.0.0.1:0"]);
+    let url = &program.listeners[0].url;
+    let ran = pipe(&[url, "--wait", "300ms"], b"hello\n");
+    assert_eq!((ran.code, ran.output()), (Some(1), "! no-room\\n".to_owned()));
+    assert!(ran.errors.contains("over UDP only members are heard, so --room ROOM"), "{}", ran.errors);
+    let ran = pipe(&[url, "--room", "ops", "--wait", "300ms"], b"hello\n");
+    assert_eq!((ran.code, ran.errors.as_str()), (Some(0), ""));
+}
+
+/// Starts it, and waits for the first line.
+fn connected(arguments: &[&str]) -> (std::process::Child, BufReader<std::process::ChildStdout>, String) {
+    let mut child = start(arguments);
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    output.read_line(&mut line).unwrap();
+    (child, output, line)
+}
+
+#[test]
+fn a_server_that_dies_has_not_finished() {
+    let program = Program::serve(&["rooms=http://127.0.0.1:0", "rooms=tcp://127.0.0.1:0", "echo=ws://127.0.0.1:0"]);
+    let url = program.listeners[0].url.replace("http", "ws");
+    let urls = [format!("{url}/ws"), format!("{url}/rooms/ops/ws"), program.listeners[1].url.clone()];
+    let mut running: Vec<_> = urls.iter().map(|url| connected(&[url]).0).collect();
+    let mut echo = start(&[&program.listeners[2].url]);
+    echo.stdin.as_mut().unwrap().write_all(b"hi\n").unwrap();
+    let mut answer = String::new();
+    BufReader::new(echo.stdout.as_mut().unwrap()).read_line(&mut answer).unwrap();
+    running.push(echo);
+    program.signal(Signal::SIGKILL);
+    for child in running {
+        let ran = child.wait_with_output().unwrap();
+        let errors = String::from_utf8(ran.stderr).unwrap();
+        assert_eq!(ran.status.code(), Some(1), "{errors}");
+        assert!(errors.ends_with("the server has gone without a word\n") || errors.contains("peer-reset"), "{errors}");
+    }
+}
+
+#[test]
+fn a_server_that_closes_us_says_why_and_that_is_a_failure() {
+    let program = Program::serve(&["rooms=tcp://127.0.0.1:0", "--max-frame", "1KiB"]);
+    let ran: Ran = pipe(&[&program.listeners[0].url], &[b'x'; 5000]);
+    assert_eq!(ran.code, Some(1), "{}", ran.output());
+    assert!(ran.errors.contains("frame-too-long"), "{}", ran.errors);
+}
+
+#[test]
+fn without_input_a_connection_that_is_kept_listens() {
+    let program = Program::serve(&["rooms=tcp://127.0.0.1:0"]);
+    let url = &program.listeners[0].url;
+    for flag in ["--listen", "--reconnect"] {
+        let mut listening = command(&["connect", url, "--room", "alerts", flag]);
+        listening.stdin(Stdio::null());
+        let mut listening = Program::spawn(listening);
+        listening.printed("[alerts] you joined");
+        let ran = pipe(&[url, "--room", "alerts"], format!("disk {flag} full\n").as_bytes());
+        assert_eq!(ran.code, Some(0));
+        listening.printed(&format!("disk {flag} full"));
+    }
+}
