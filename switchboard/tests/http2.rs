@@ -373,6 +373,17 @@ async fn an_answer_that_nobody_reads_is_reset() {
     }
 }
 
+/// A machine that slept, or was moved, wakes up behind all deadlines, and what clients said in time lies in its sockets.
+#[tokio::test(start_paused = true)]
+async fn time_in_which_nothing_ran_is_nobodys_fault() {
+    let server = Running::http(serve);
+    let mut client = Client::with(&server, 64 << 10).await;
+    let body = client.get("/long").await.into_body();
+    tokio::time::sleep(secs(5)).await;
+    tokio::time::advance(secs(100)).await;
+    assert_eq!(whole(body).await.len(), LONG);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_client_may_read_slowly() {
     let server = Running::http(serve);

@@ -209,6 +209,7 @@ impl Exchange {
         let underway = Arc::new(Underway {
             exchange: Arc::clone(self),
             began: state.began,
+            head: AtomicUsize::new(0),
             held: AtomicUsize::new(0),
             pieces: AtomicUsize::new(0),
             is_owed: AtomicBool::new(false),
@@ -404,7 +405,9 @@ fn full(mut head: http::Response<()>) -> http::Response<()> {
 pub(super) struct Underway {
     pub(super) exchange: Arc<Exchange>,
     began: Instant,
-    /// Bytes of it that are held.
+    /// Bytes of its head.
+    head: AtomicUsize,
+    /// Bytes of the rest of it that are held.
     held: AtomicUsize,
     /// Pieces of the answer that hyper has taken, of HTTP/2.
     pieces: AtomicUsize,
@@ -423,6 +426,12 @@ impl Underway {
 
     pub(super) fn held(&self) -> usize {
         self.held.load(Ordering::Relaxed)
+    }
+
+    /// Holds the head as well, of so many bytes.
+    pub(super) fn heading(&self, bytes: usize) {
+        let before = self.head.swap(bytes, Ordering::Relaxed);
+        self.exchange.held(before, bytes);
     }
 
     pub(super) fn holding(&self, bytes: usize) {
@@ -506,5 +515,6 @@ impl Drop for Answering {
         }
         drop(state);
         self.0.holding(0);
+        self.0.heading(0);
     }
 }

@@ -50,6 +50,9 @@ const SEND_BYTES: usize = 64 << 10;
 const RESETS: usize = 20;
 const ERROR_RESETS: usize = 100;
 
+/// A clock that is so late has stood still.
+const STOPPED: Duration = Duration::from_secs(1);
+
 /// Serves requests on a connection whose client has sent the preface.
 pub(super) fn serve<S, F>(wire: Wire, service: Service<S>) -> Speaking
 where
@@ -232,7 +235,20 @@ impl<T: Future<Output = ()>> Future for Task<T> {
         if *this.pieces != pieces {
             (*this.pieces, *this.end) = (pieces, None);
         }
-        this.end.get_or_insert_with(|| Box::pin(sleep(write))).as_mut().poll(cx)
+        poll_awake(this.end.get_or_insert_with(|| Box::pin(sleep(write))), cx)
+    }
+}
+
+/// Waits; a little longer if the end comes so late that this process was stopped meanwhile, or moved to another machine: what came
+/// in time lies in the socket, and is read first.
+fn poll_awake(sleep: &mut Pin<Box<Sleep>>, cx: &mut Context<'_>) -> Poll<()> {
+    loop {
+        ready!(sleep.as_mut().poll(cx));
+        let now = tokio::time::Instant::now();
+        if now - sleep.deadline() < STOPPED {
+            return Poll::Ready(());
+        }
+        sleep.as_mut().reset(now + STOPPED);
     }
 }
 
@@ -260,7 +276,7 @@ impl Future for Slept {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.0.as_mut().poll(cx)
+        poll_awake(&mut self.0, cx)
     }
 }
 

@@ -220,7 +220,10 @@ where
             let unheard = Response::plain(StatusCode::SERVICE_UNAVAILABLE, "nobody hears the answer");
             return Box::pin(async move { Ok(exchange.answer(unheard, asked, answering)) });
         }
-        if let Some(mut refusal) = refusal(&head, exchange.is_doubtful()) {
+        // As RFC 9113 §6.5.2 counts them.
+        let fields = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum();
+        answering.heading(fields);
+        if let Some(mut refusal) = refusal(&head, fields, exchange.is_doubtful()) {
             (exchange.site.unasked)(Some(&head), refusal.headers_mut());
             exchange.end_after_answer();
             if refusal.status() == StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE && head.version < Version::HTTP_2 {
@@ -234,7 +237,7 @@ where
 }
 
 /// The answer to a request that no service is asked about.
-fn refusal(head: &Parts, is_doubtful: bool) -> Option<Response> {
+fn refusal(head: &Parts, fields: usize, is_doubtful: bool) -> Option<Response> {
     if is_doubtful {
         // RFC 9112 §6.1: one of two programs in a row may take what follows for another request.
         return Some(Response::plain(StatusCode::BAD_REQUEST, "Content-Length and Transfer-Encoding"));
@@ -253,8 +256,6 @@ fn refusal(head: &Parts, is_doubtful: bool) -> Option<Response> {
     if head.version >= Version::HTTP_11 && head.headers.get_all(HOST).iter().count() != 1 {
         return Some(Response::plain(StatusCode::BAD_REQUEST, "Host is missing, or there are several"));
     }
-    // As RFC 9113 §6.5.2 counts them.
-    let fields = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32);
-    let is_large = head.headers.len() > HEADERS || fields.sum::<usize>() > HEAD_BYTES;
+    let is_large = head.headers.len() > HEADERS || fields > HEAD_BYTES;
     is_large.then(|| Response::plain(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "too many headers, or too long ones"))
 }
