@@ -25,6 +25,7 @@ pub(crate) mod roster;
 mod socket;
 mod staging;
 pub(crate) mod tick;
+mod unsaid;
 
 pub(crate) use envelope::Envelope;
 pub(crate) use posting::Form;

@@ -9,6 +9,7 @@ use super::peer::{ConnectionId, Peer};
 use super::posting::{Form, Kind, MembershipId, Posting, Wire};
 use super::replay::Replay;
 use super::room::{Overflow, RoomId};
+use super::unsaid::{Silence, Unsaid};
 use crate::turn::{CALL_BYTES, Turn};
 use bytes::{Bytes, BytesMut};
 use std::collections::{HashMap, HashSet};
@@ -127,6 +128,7 @@ struct LocalRoom {
     members: Vec<LocalMember>,
     /// Posted and not delivered yet.
     pending: Vec<Arc<Posting>>,
+    unsaid: Unsaid,
 }
 
 impl LocalRooms {
@@ -199,10 +201,13 @@ impl LocalRooms {
                 room.members.push(member);
             }
             Entry::Leave { member, .. } => {
-                let Some(member) = self.member(id, member) else { return };
-                member.has_left = true;
-                member.peer.left_room();
+                let Some(leaving) = self.member(id, member) else { return };
+                leaving.has_left = true;
+                leaving.peer.left_room();
                 self.left.insert(id);
+                if let Some(room) = self.rooms.get_mut(&id) {
+                    room.unsaid.take(member);
+                }
             }
             Entry::Presence { joined, to_others, to_joined, .. } => {
                 let Some(room) = self.rooms.get(&id) else { return };
@@ -217,11 +222,23 @@ impl LocalRooms {
                 member.peer.replay(member.form, missed.as_ref(), replay);
             }
             Entry::Reform { member, format, .. } => {
-                let Some(member) = self.member(id, member) else { return };
-                member.form.format = format;
+                let Some(reformed) = self.member(id, member) else { return };
+                reformed.form.format = format;
+                if format != Format::Raw {
+                    self.say(id, member);
+                }
             }
             Entry::Post { .. } | Entry::Direct { .. } => unreachable!("a posting changes nothing"),
         }
+    }
+
+    /// Tells a member what it was not sent while nothing could be told of it.
+    fn say(&mut self, id: RoomId, member: MembershipId) {
+        let Some(room) = self.rooms.get_mut(&id) else { return };
+        let Some((from_seq, lost)) = room.unsaid.take(member) else { return };
+        let name = room.name.clone();
+        let Some(LocalMember { peer, form, .. }) = self.member(id, member) else { return };
+        peer.lose(Gap { member, form: *form, room: name, lost, from_seq });
     }
 
     fn member(&mut self, room: RoomId, member: MembershipId) -> Option<&mut LocalMember> {
@@ -233,7 +250,7 @@ impl LocalRooms {
 
 impl LocalRoom {
     fn new(name: RoomName) -> Self {
-        Self { name, members: Vec::new(), pending: Vec::new() }
+        Self { name, members: Vec::new(), pending: Vec::new(), unsaid: Unsaid::default() }
     }
 
     fn present(&self) -> impl Iterator<Item = &LocalMember> {
@@ -251,7 +268,12 @@ impl LocalRoom {
 
     async fn deliver(&mut self, turn: &mut Turn) {
         let pending = std::mem::take(&mut self.pending);
-        self.deliver_to(|_| true, &pending, turn).await;
+        for silence in self.deliver_to(|_| true, &pending, turn).await {
+            for member in self.members.iter().filter(|member| !member.has_left && member.form.is(silence.form)) {
+                self.unsaid.count(member.id, &silence);
+                turn.spend(size_of::<LocalMember>()).await;
+            }
+        }
         // Its memory serves the next tick, unless it grew in a storm.
         if pending.capacity() <= 1024 {
             let mut pending = pending;
@@ -260,9 +282,15 @@ impl LocalRoom {
         }
     }
 
-    /// Delivers `postings` to the members that `is_one` takes.
-    async fn deliver_to(&self, is_one: impl Fn(MembershipId) -> bool, postings: &[Arc<Posting>], turn: &mut Turn) {
+    /// Delivers `postings` to the members that `is_one` takes. Gives what could not be said to some.
+    async fn deliver_to(
+        &self,
+        is_one: impl Fn(MembershipId) -> bool,
+        postings: &[Arc<Posting>],
+        turn: &mut Turn,
+    ) -> Vec<Silence> {
         let mut rest = postings;
+        let mut silences = Vec::new();
         while !rest.is_empty() {
             let mut batches: Vec<Batch> = Vec::new();
             let mut taken = rest.len();
@@ -285,8 +313,10 @@ impl LocalRoom {
                 member.peer.deliver(member.id, member.overflow(), &self.name, batch);
                 turn.spend(CALL_BYTES + batch.bytes.len()).await;
             }
+            silences.extend(batches.iter().filter_map(|batch| Silence::new(batch.form, &batch.unsaid)));
             rest = &rest[taken..];
         }
+        silences
     }
 }
 
@@ -299,12 +329,15 @@ pub(super) struct Batch {
     postings: usize,
     /// Whose own messages are in it.
     excepted: Vec<MembershipId>,
+    /// The numbers of messages that have no frame, and who would not get them.
+    unsaid: Vec<(u64, Option<MembershipId>)>,
 }
 
 impl Batch {
     /// Joins as many of `postings` as fit, at least one.
     fn new(form: Form, postings: &[Arc<Posting>]) -> Self {
-        let mut batch = Self { form, bytes: Bytes::new(), frames: Vec::new(), postings: 0, excepted: Vec::new() };
+        let (excepted, unsaid) = Default::default();
+        let mut batch = Self { form, bytes: Bytes::new(), frames: Vec::new(), postings: 0, excepted, unsaid };
         let mut pieces: Vec<Bytes> = Vec::new();
         let mut length = 0;
         for posting in postings {
@@ -323,7 +356,7 @@ impl Batch {
                     batch.frames.push(frame);
                     pieces.push(piece);
                 }
-                Wire::Silent => {}
+                Wire::Silent => batch.unsaid.extend(posting.seq().map(|seq| (seq, posting.except))),
             }
             batch.postings += 1;
             batch.excepted.extend(posting.except);

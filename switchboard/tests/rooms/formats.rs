@@ -50,6 +50,33 @@ async fn a_raw_member_of_a_line_transport_never_gets_what_is_not_one_line() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_line_could_not_carry_is_told_in_the_first_format_that_can() {
+    let mut node = Node::start().await;
+    let lobby = node.quiet("lobby");
+    let mut member = node.join(&lobby, Format::Raw, Join::default()).await;
+    let mut other = node.join(&lobby, Format::Raw, Join::default()).await;
+    for _ in 0..2 {
+        let last = lobby.last_id().seq;
+        member.seat.publish("my\nown");
+        for payload in ["fine", "two\nlines", "fine", "and\rtwo"] {
+            lobby.publish(payload);
+        }
+        assert_eq!(member.heard().await, ["fine", "fine"]);
+        // Nothing is to be told of what it published itself.
+        for (format, from) in [(Format::Text, last + 3), (Format::Raw, 0), (Format::Json, 0)] {
+            member.seat.reformed(format);
+            let gap = format!("* [lobby] lost 2 messages, from {from}");
+            assert_eq!(member.heard().await, Vec::from_iter((from > 0).then_some(gap)));
+        }
+        member.seat.reformed(Format::Raw);
+    }
+    other.seat.reformed(Format::Json);
+    assert_eq!(other.heard().await.last().unwrap(), r#"{"event":"gap","room":"lobby","lost":6,"from_seq":1}"#);
+    lobby.publish("told");
+    assert!(other.heard().await[0].contains("told"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_raw_member_of_a_framed_transport_gets_any_bytes() {
     let hub = Hub::new();
     let lobby = hub.room_with(&"lobby".parse().unwrap(), QUIET).unwrap();

@@ -1,0 +1,48 @@
+//! Messages that members with raw payloads were not sent, since their transport cannot carry them as one frame: nothing can be
+//! told of that in raw, but it is once a member chooses a format that has words for it.
+
+use super::posting::{Form, MembershipId};
+use std::collections::BTreeMap;
+
+/// What one delivery did not say to the members of one form, in the order of the numbers.
+pub(super) struct Silence {
+    pub(super) form: Form,
+    /// Their numbers, and the membership that would not have got them.
+    messages: Vec<(u64, Option<MembershipId>)>,
+    /// Those memberships, in order.
+    excepted: Vec<MembershipId>,
+}
+
+impl Silence {
+    /// None if all was said.
+    pub(super) fn new(form: Form, messages: &[(u64, Option<MembershipId>)]) -> Option<Self> {
+        let mut excepted: Vec<_> = messages.iter().filter_map(|(_, except)| *except).collect();
+        excepted.sort_unstable();
+        (!messages.is_empty()).then(|| Self { form, messages: messages.to_vec(), excepted })
+    }
+
+    /// The number of the first that `member` would have got, and how many those are.
+    fn for_member(&self, member: MembershipId) -> Option<(u64, u64)> {
+        let before = self.excepted.partition_point(|excepted| *excepted < member);
+        let own = self.excepted[before..].partition_point(|excepted| *excepted == member);
+        let first = self.messages.iter().find(|(_, except)| *except != Some(member))?.0;
+        Some((first, (self.messages.len() - own) as u64))
+    }
+}
+
+/// What each member of a room was not sent.
+#[derive(Default)]
+pub(super) struct Unsaid(BTreeMap<MembershipId, (u64, u64)>);
+
+impl Unsaid {
+    pub(super) fn count(&mut self, member: MembershipId, silence: &Silence) {
+        if let Some((first, lost)) = silence.for_member(member) {
+            self.0.entry(member).or_insert((first, 0)).1 += lost;
+        }
+    }
+
+    /// The number of the first, and how many; it is told or gone.
+    pub(super) fn take(&mut self, member: MembershipId) -> Option<(u64, u64)> {
+        self.0.remove(&member)
+    }
+}
