@@ -14,13 +14,13 @@
 
 #![allow(clippy::print_stdout, reason = "tests; a seed is told")]
 
+mod overflow;
 mod stage;
 
 use crate::config::Limits;
 use crate::hub::identity::{Identity, TellError};
 use crate::hub::membership::Join;
 use crate::hub::peer::Peer;
-use crate::hub::room::Overflow;
 use bytes::Bytes;
 use shuttle::future::{block_on, spawn};
 use shuttle::thread;
@@ -376,48 +376,6 @@ fn what_one_is_told_alone_arrives_or_is_refused() {
             assert_eq!(of_one, told);
         }
     });
-}
-
-#[test]
-fn gaps_add_up_whatever_is_dropped_meanwhile() {
-    for overflow in [Overflow::DropOldest, Overflow::DropNewest, Overflow::Latest] {
-        explore(move |stage| {
-            let stay = Stay::default();
-            let limits = Limits { outbox_frames: 2, ..Limits::default() };
-            let Served { heard, mut says, task, .. } = stage.serve(limits, {
-                let (hub, room, stay) = (stage.hub.clone(), stage.room.clone(), Arc::clone(&stay));
-                move |mut conn| {
-                    let me = hub.enter(&conn, Format::Text);
-                    let seat = me.join(&room, Join { overflow: Some(overflow), ..Join::default() }).unwrap();
-                    stay.set((seat.joined_at().seq, 0, 0)).unwrap();
-                    async move {
-                        while conn.recv().await?.is_some() {}
-                        drop(seat);
-                        Ok(())
-                    }
-                }
-            });
-            let talkers = [stage.talker("a", 4), stage.talker("b", 4)];
-            let heard = spawn(listen(heard));
-            join(talkers);
-            finish(&mut says);
-            block_on(task).unwrap();
-            let mut published = stage.published(stay.get().unwrap().0).into_iter().zip(stay.get().unwrap().0 + 1..);
-            for line in block_on(heard).unwrap() {
-                let Some(gap) = line.strip_prefix("* [r] lost ") else {
-                    let (text, _) = published.next().unwrap();
-                    assert_eq!(line, format!("[r] {text}"));
-                    continue;
-                };
-                let (lost, from) = gap.split_once(" message").unwrap();
-                let (_, from) = from.split_once("from ").unwrap();
-                let (lost, from): (usize, u64) = (lost.parse().unwrap(), from.parse().unwrap());
-                assert_eq!(published.next().unwrap().1, from, "{line}");
-                assert!(published.by_ref().take(lost - 1).count() == lost - 1, "{line}");
-            }
-            assert_eq!(published.next(), None, "all was told, or told of");
-        });
-    }
 }
 
 #[test]
