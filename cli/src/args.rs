@@ -34,6 +34,9 @@ URL is one of
 with options behind it, percent-encoded, as in
 'echo=tcp://127.0.0.1:8080?prefix=&idle=5m'
 
+Options of all but unix://
+  freebind=on|off  whether the address may come up later than the server (off)
+
 Options of echo
   prefix=TEXT      in front of each answer (`echo: `, on UDP `received: `;
                    empty: RFC 862)

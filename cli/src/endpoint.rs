@@ -6,11 +6,12 @@
 use crate::nearest::did_you_mean;
 use crate::percent::percent_decoded;
 use crate::services::{Add, SERVICES, Service};
+use crate::units::parse_switch;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
-use switchboard::Certificates;
+use switchboard::{Certificates, Tcp, Tls, Udp};
 
 /// The longest path that fits a Unix socket's address, its final NUL excluded (unix(7)).
 const UNIX_PATH_BYTES: usize = 107;
@@ -91,9 +92,29 @@ pub(crate) struct HostPort {
     /// In lower case, in brackets if it is IPv6.
     host: String,
     port: u16,
+    /// Whether it may come up later.
+    freebind: bool,
 }
 
 impl HostPort {
+    /// To listen there for streams.
+    pub(crate) fn tcp(&self) -> Tcp {
+        let tcp = Tcp::new(self);
+        if self.freebind { tcp.freebind() } else { tcp }
+    }
+
+    /// The same, for TLS.
+    pub(crate) fn tls(&self, certificates: &Certificates) -> Tls {
+        let tls = Tls::new(self, certificates);
+        if self.freebind { tls.freebind() } else { tls }
+    }
+
+    /// To listen there for datagrams.
+    pub(crate) fn udp(&self) -> Udp {
+        let udp = Udp::new(self);
+        if self.freebind { udp.freebind() } else { udp }
+    }
+
     pub(crate) fn port(&self) -> u16 {
         self.port
     }
@@ -166,6 +187,9 @@ fn parse(typed: &str) -> Result<Endpoint, Faults> {
     let scheme = parse_scheme(scheme, service).map_err(|fault| faults.push(fault)).ok();
     let mut options = Options::parse(query);
     let mut files = Vec::new();
+    let has_host = scheme.is_some_and(|scheme| scheme != Scheme::Unix);
+    let freebind = has_host && options.value("freebind", parse_switch).unwrap_or(false);
+    let parse_host_port = |place| Ok::<_, String>(HostPort { freebind, ..parse_host_port(place)? });
     let address = scheme.and_then(|scheme| {
         let address = match scheme {
             Scheme::Tcp => parse_host_port(place).map(Address::Tcp),
@@ -235,7 +259,7 @@ pub(crate) fn parse_host_port(place: &str) -> Result<HostPort, String> {
     };
     let digits = port.bytes().all(|byte| byte.is_ascii_digit());
     let port = port.parse().ok().filter(|_| digits).ok_or_else(|| format!("bad port `{port}`: not from 0 to 65535"))?;
-    Ok(HostPort { host, port })
+    Ok(HostPort { host, port, freebind: false })
 }
 
 fn check_host(host: &str, port: Option<&str>) -> Result<(), String> {

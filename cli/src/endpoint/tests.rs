@@ -10,7 +10,7 @@ fn assert_is(typed: &str, address: Address) {
 
 #[test]
 fn a_url_names_transport_and_place() {
-    let host_port = |host: &str, port| HostPort { host: host.to_owned(), port };
+    let host_port = |host: &str, port| HostPort { host: host.to_owned(), port, freebind: false };
     assert_is("echo=tcp://127.0.0.1:9000", Address::Tcp(host_port("127.0.0.1", 9000)));
     assert_is("echo=tcp://LocalHost:0/", Address::Tcp(host_port("localhost", 0)));
     assert_is("echo=udp://[::1]:0", Address::Udp(host_port("[::1]", 0)));
@@ -58,15 +58,15 @@ fn each_fault_is_named() {
 #[test]
 fn options_belong_to_service_and_transport() {
     for (typed, fault) in [
-        ("echo=tcp://h:1?color=red", "unknown option `color`; known here: prefix, idle"),
+        ("echo=tcp://h:1?color=red", "unknown option `color`; known here: freebind, prefix, idle"),
         ("echo=udp://h:1?prefix=/ping", "option `prefix`: on UDP none that begins with `/`, since rooms would obey it"),
-        ("echo=udp://h:1?idle=5s", "unknown option `idle`; known here: prefix"),
+        ("echo=udp://h:1?idle=5s", "unknown option `idle`; known here: freebind, prefix"),
         ("echo=tcp://h:1?idle=soon", "option `idle`: `soon` is not a duration such as 500ms, 30s, 5m or 1h, nor off"),
         ("echo=tcp://h:1?prefix", "option `prefix` has no value: prefix=…"),
         ("echo=tcp://h:1?prefix=a&prefix=b", "option `prefix` is given twice"),
         ("echo=tls://h:1?key=a&key=b&cert=c", "TLS takes pairs of cert=FILE and key=FILE, and there are 1 and 2"),
         ("echo=tls://h:1", "TLS takes pairs of cert=FILE and key=FILE, and there are 0 and 0"),
-        ("echo=tcp://h:1?cert=a", "unknown option `cert`; known here: prefix, idle"),
+        ("echo=tcp://h:1?cert=a", "unknown option `cert`; known here: freebind, prefix, idle"),
         ("echo=tcp://h:1?prefix=%", "option `prefix`: a % is followed by two hexadecimal digits (%25 is a % itself)"),
     ] {
         assert_eq!(faults(typed), [format!("{typed}: {fault}")]);

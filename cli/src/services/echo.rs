@@ -18,8 +18,8 @@ use switchboard::grammar::ErrorCode;
 use switchboard::http::{Request, Response};
 use switchboard::prelude::*;
 use switchboard::{
-    ConnectionError, DatagramLimits, Format, FrameError, GuardedLines, Output, Rate, RepliesPerSource, Tcp, Tls, Udp,
-    Unix, WebSocketKind,
+    ConnectionError, DatagramLimits, Format, FrameError, GuardedLines, Output, Rate, RepliesPerSource, Unix,
+    WebSocketKind,
 };
 use tracing::debug;
 
@@ -51,14 +51,14 @@ fn parse(address: &Address, options: &mut Options) -> Add {
         Address::Tcp(address) => {
             let (prefix, idle) = stream(prefix, options);
             Box::new(move |server, shared| {
-                let tcp = Tcp::new(address).timeouts(Timeouts { idle, ..shared.timeouts });
+                let tcp = address.tcp().timeouts(Timeouts { idle, ..shared.timeouts });
                 server.listen(tcp, move |conn| echo(conn, &prefix))
             })
         }
         Address::Tls(address, certificates) => {
             let (prefix, idle) = stream(prefix, options);
             Box::new(move |server, shared| {
-                let tls = Tls::new(address, &certificates).timeouts(Timeouts { idle, ..shared.timeouts });
+                let tls = address.tls(&certificates).timeouts(Timeouts { idle, ..shared.timeouts });
                 server.listen(tls, move |conn| echo(conn, &prefix))
             })
         }
@@ -73,7 +73,7 @@ fn parse(address: &Address, options: &mut Options) -> Add {
             let guard = guard(options, &address);
             let (prefix, idle) = stream(prefix, options);
             Box::new(move |server, shared| {
-                let tcp = Tcp::new(address).timeouts(Timeouts { idle, ..shared.timeouts });
+                let tcp = address.tcp().timeouts(Timeouts { idle, ..shared.timeouts });
                 server.listen_upgrades(tcp, move |request| ready(upgrade(request, &guard, &prefix)))
             })
         }
@@ -81,7 +81,7 @@ fn parse(address: &Address, options: &mut Options) -> Add {
             let guard = Guard { secure: true, ..guard(options, &address) };
             let (prefix, idle) = stream(prefix, options);
             Box::new(move |server, shared| {
-                let tls = Tls::new(address, &certificates).timeouts(Timeouts { idle, ..shared.timeouts });
+                let tls = address.tls(&certificates).timeouts(Timeouts { idle, ..shared.timeouts });
                 server.listen_upgrades(tls, move |request| ready(upgrade(request, &guard, &prefix)))
             })
         }
@@ -90,8 +90,7 @@ fn parse(address: &Address, options: &mut Options) -> Add {
             if prefix.starts_with(b"/") {
                 options.refuse("prefix", "on UDP none that begins with `/`, since rooms would obey it");
             }
-            let udp =
-                Udp::new(address).limits(DatagramLimits { replies: replies(&prefix), ..DatagramLimits::default() });
+            let udp = address.udp().limits(DatagramLimits { replies: replies(&prefix), ..DatagramLimits::default() });
             let prefix = Finder::new(&prefix).into_owned();
             Box::new(move |server, _| server.datagrams(udp, move |datagram, reply| answer(&prefix, datagram, reply)))
         }

@@ -24,7 +24,7 @@ use std::time::Duration;
 use switchboard::grammar::Failure;
 use switchboard::{
     Codec, Connection, Cookies, DatagramLimits, Datagrams, Format, GuardedLines, Hub, Length, Overflow, PeerAddr, Rate,
-    Room, RoomName, RoomOptions, Server, Tcp, Timeouts, Tls, Transport, Udp, Unix,
+    Room, RoomName, RoomOptions, Server, Timeouts, Transport, Udp, Unix,
 };
 use tokio::time::Instant;
 use web::Web;
@@ -111,14 +111,14 @@ fn parse(address: &Address, options: &mut Options) -> Add {
         Address::Tcp(address) => {
             let (settings, framing) = stream(options, default_rate(&address));
             Box::new(move |server, shared| {
-                let tcp = Tcp::new(address).timeouts(settings.timeouts(shared));
+                let tcp = address.tcp().timeouts(settings.timeouts(shared));
                 listen(server, tcp, framing, settings, shared)
             })
         }
         Address::Tls(address, certificates) => {
             let (settings, framing) = stream(options, default_rate(&address));
             Box::new(move |server, shared| {
-                let tls = Tls::new(address, &certificates).timeouts(settings.timeouts(shared));
+                let tls = address.tls(&certificates).timeouts(settings.timeouts(shared));
                 listen(server, tls, framing, settings, shared)
             })
         }
@@ -132,7 +132,7 @@ fn parse(address: &Address, options: &mut Options) -> Add {
         Address::Http(address) => {
             let (settings, guard) = http(options, &address);
             Box::new(move |server, shared| {
-                let tcp = Tcp::new(address).timeouts(settings.timeouts(shared));
+                let tcp = address.tcp().timeouts(settings.timeouts(shared));
                 let web = web(settings, guard, shared);
                 listen_for_requests(server, tcp, web)
             })
@@ -141,7 +141,7 @@ fn parse(address: &Address, options: &mut Options) -> Add {
             let (settings, guard) = http(options, &address);
             let guard = Guard { secure: true, ..guard };
             Box::new(move |server, shared| {
-                let tls = Tls::new(address, &certificates).timeouts(settings.timeouts(shared)).protocols(PROTOCOLS);
+                let tls = address.tls(&certificates).timeouts(settings.timeouts(shared)).protocols(PROTOCOLS);
                 let web = web(settings, guard, shared);
                 listen_for_requests(server, tls, web)
             })
@@ -151,7 +151,7 @@ fn parse(address: &Address, options: &mut Options) -> Add {
             let settings = Settings::parse(options, Defaults { format, rate, idle: Some(DATAGRAM_IDLE) });
             Box::new(move |server, shared| {
                 let limits = DatagramLimits { received: settings.rate, ..DatagramLimits::default() };
-                let udp = Udp::new(address).limits(limits).timeouts(settings.timeouts(shared));
+                let udp = address.udp().limits(limits).timeouts(settings.timeouts(shared));
                 listen_for_datagrams(server, udp, settings, shared)
             })
         }

@@ -35,7 +35,7 @@ fn all_faults_come_at_once_and_nothing_is_bound() {
             "error: echo=tcp://256.0.0.1:80: bad host `256.0.0.1`: not an IPv4 address",
             "error: chat=tcp://127.0.0.1:0: unknown service `chat`",
             "error: echo=sctp://127.0.0.1:0: unknown scheme `sctp`; known: tcp, tls, unix, udp, ws, wss",
-            "error: echo=udp://127.0.0.1:7000?colour=red: unknown option `colour`; known here: prefix",
+            "error: echo=udp://127.0.0.1:7000?colour=red: unknown option `colour`; known here: freebind, prefix",
             "error: echo=tcp://127.0.0.1:7000?idle=5m: the same listener as echo=tcp://127.0.0.1:7000",
             "error: --workers: `none` is not a number from 1 to 1024, nor auto",
             "error: --grace: `-1s` is not a duration such as 500ms, 30s, 5m or 1h",
@@ -162,4 +162,16 @@ fn whoever_looks_for_a_flag_of_an_address_is_told_of_urls() {
     let end = run(&["serve", "--port", "8080"]);
     assert_eq!(end.code, Some(2));
     assert!(end.log.iter().any(|line| line.contains("as in 'rooms=tcp://127.0.0.1:8081'")), "{:?}", end.log);
+}
+
+/// At boot an address may come up after the server.
+#[test]
+fn an_address_may_come_up_later_if_that_is_said() {
+    let absent = ["echo=tcp://192.0.2.77:0", "echo=udp://192.0.2.77:0", "rooms=http://[2001:db8::77]:0"];
+    let end = run(&[&["serve"], &absent[..]].concat());
+    assert_eq!((end.code, end.log.len()), (Some(1), 3), "{:?}", end.log);
+    let free = absent.map(|url| format!("{url}?freebind=on"));
+    let program = Program::serve(&free.each_ref().map(String::as_str));
+    assert!(program.listeners[0].url.starts_with("tcp://192.0.2.77:"), "{}", program.listeners[0].url);
+    assert_eq!(program.stop().code, Some(0));
 }

@@ -114,6 +114,34 @@ impl Place {
     }
 }
 
+/// How a socket takes its address.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Binding {
+    pub(crate) families: Families,
+    pub(crate) timing: Timing,
+}
+
+/// When an address has to be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Timing {
+    /// When it is bound.
+    #[default]
+    Now,
+    /// Some time (`IP_FREEBIND`, ip(7)).
+    Later,
+}
+
+impl Binding {
+    pub(crate) fn apply(self, socket: &socket2::Socket, address: SocketAddr) -> io::Result<()> {
+        self.families.apply(socket, address)?;
+        match (self.timing, address.is_ipv4()) {
+            (Timing::Now, _) => Ok(()),
+            (Timing::Later, true) => socket.set_freebind_v4(true),
+            (Timing::Later, false) => socket.set_freebind_v6(true),
+        }
+    }
+}
+
 /// Which families a socket that is bound to `[::]` has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Families {
@@ -125,7 +153,7 @@ pub(crate) enum Families {
 
 impl Families {
     /// Says so to the socket, since what it does by itself is for `net.ipv6.bindv6only` to say.
-    pub(crate) fn apply(self, socket: &socket2::Socket, address: SocketAddr) -> io::Result<()> {
+    fn apply(self, socket: &socket2::Socket, address: SocketAddr) -> io::Result<()> {
         if address.is_ipv4() {
             return Ok(());
         }

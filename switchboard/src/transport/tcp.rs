@@ -1,6 +1,6 @@
 //! TCP, and what it shares with every stream socket of the kernel's.
 
-use super::names::{Families, Place, Protocol::Tcp as TCP, bind_each, lookup};
+use super::names::{Binding, Families, Place, Protocol::Tcp as TCP, Timing, bind_each, lookup};
 use super::{Stream, StreamListener, StreamTransport};
 use crate::Timeouts;
 use crate::hub::peer::PeerAddr;
@@ -28,7 +28,7 @@ const USER_TIMEOUT: Duration = Duration::from_secs(105);
 #[derive(Debug, Clone)]
 pub struct Tcp {
     address: String,
-    families: Families,
+    binding: Binding,
     timeouts: Option<Timeouts>,
 }
 
@@ -36,7 +36,13 @@ impl Tcp {
     /// Listens on `address`: `HOST:PORT`, `[::1]:PORT`, `[fe80::1%eth0]:PORT`, or a `SocketAddr`. Of a name, all addresses are
     /// listened on. `[::]` is IPv4 as well, unless the server has another listener on `0.0.0.0` and the same port.
     pub fn new(address: impl ToString) -> Self {
-        Self { address: address.to_string(), families: Families::default(), timeouts: None }
+        Self { address: address.to_string(), binding: Binding::default(), timeouts: None }
+    }
+
+    /// Binds also while no interface has the address yet: it may come up after the server.
+    pub fn freebind(mut self) -> Self {
+        self.binding.timing = Timing::Later;
+        self
     }
 
     /// Deadlines for this listener's connections, in place of the server's.
@@ -61,22 +67,22 @@ impl StreamTransport for Tcp {
     }
 
     fn leave_ipv4(&mut self) {
-        self.families = Families::Ipv6;
+        self.binding.families = Families::Ipv6;
     }
 
     async fn bind(self) -> io::Result<Listener> {
-        let bound = bind_each(&lookup(&self.address).await?, |address| bind(address, self.families))?;
+        let bound = bind_each(&lookup(&self.address).await?, |address| bind(address, self.binding))?;
         let (addresses, sockets) = bound.into_iter().unzip();
         Ok(Listener { addresses, sockets, accepting: Vec::new(), next: 0 })
     }
 }
 
-fn bind(address: SocketAddr, families: Families) -> io::Result<(SocketAddr, Socket)> {
+fn bind(address: SocketAddr, binding: Binding) -> io::Result<(SocketAddr, Socket)> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     // Accepted sockets inherit these (tcp(7)), so that accepting costs no further call.
     prepare(&socket)?;
-    families.apply(&socket, address)?;
+    binding.apply(&socket, address)?;
     socket.bind(&address.into())?;
     let Some(address) = socket.local_addr()?.as_socket() else { unreachable!("bound to an IP address") };
     Ok((address, socket))

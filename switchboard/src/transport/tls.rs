@@ -44,6 +44,11 @@ impl Tls {
         Self { tcp: Tcp::new(address), certificates: certificates.clone(), protocols: Vec::new() }
     }
 
+    /// As [`Tcp::freebind`].
+    pub fn freebind(self) -> Self {
+        Self { tcp: self.tcp.freebind(), ..self }
+    }
+
     /// Deadlines for this listener's connections, in place of the server's.
     pub fn timeouts(self, timeouts: Timeouts) -> Self {
         Self { tcp: self.tcp.timeouts(timeouts), ..self }

@@ -21,7 +21,7 @@ pub(crate) use ends::{Ends, Family};
 pub(crate) use gate::Gate;
 pub(crate) use peers::{Peers, receive};
 
-use super::names::{self, Families, Place, bind_each, lookup};
+use super::names::{self, Binding, Families, Place, Timing, bind_each, lookup};
 use crate::Timeouts;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
@@ -44,7 +44,7 @@ const ANSWER_BYTES: usize = 64;
 #[derive(Debug, Clone)]
 pub struct Udp {
     address: String,
-    families: Families,
+    binding: Binding,
     limits: DatagramLimits,
     timeouts: Option<Timeouts>,
 }
@@ -79,10 +79,16 @@ impl Udp {
     pub fn new(address: impl ToString) -> Self {
         Self {
             address: address.to_string(),
-            families: Families::default(),
+            binding: Binding::default(),
             limits: DatagramLimits::default(),
             timeouts: None,
         }
+    }
+
+    /// Binds also while no interface has the address yet: it may come up after the server.
+    pub fn freebind(mut self) -> Self {
+        self.binding.timing = Timing::Later;
+        self
     }
 
     /// Deadlines for this listener's connections, in place of the server's.
@@ -104,12 +110,12 @@ impl Udp {
     }
 
     pub(crate) fn leave_ipv4(&mut self) {
-        self.families = Families::Ipv6;
+        self.binding.families = Families::Ipv6;
     }
 
     /// Binds a socket for each of `count` workers to each address; the kernel spreads sources over them.
     pub(crate) async fn bind(self, count: usize) -> io::Result<Vec<Sockets>> {
-        let bound = bind_each(&lookup(&self.address).await?, |address| bind_all(address, self.families, count))?;
+        let bound = bind_each(&lookup(&self.address).await?, |address| bind_all(address, self.binding, count))?;
         let sockets = |(address, bound): (SocketAddr, Vec<UdpSocket>)| {
             let replies = match self.limits.replies {
                 RepliesPerSource::AtMost(rate) => Some(rate),
@@ -122,27 +128,27 @@ impl Udp {
     }
 }
 
-fn bind_all(address: SocketAddr, families: Families, count: usize) -> io::Result<(SocketAddr, Vec<UdpSocket>)> {
+fn bind_all(address: SocketAddr, binding: Binding, count: usize) -> io::Result<(SocketAddr, Vec<UdpSocket>)> {
     // A socket that shares its address with our own others would share it with a second server's too, so the first
     // is taken alone, to see that nobody is there.
-    let alone = socket(address, families, false)?;
+    let alone = socket(address, binding, false)?;
     let Some(address) = alone.local_addr()?.as_socket() else { unreachable!("bound to an IP address") };
     if count == 1 {
         return Ok((address, vec![alone.into()]));
     }
     drop(alone);
-    let sockets = (0..count).map(|_| Ok(socket(address, families, true)?.into())).collect::<io::Result<_>>()?;
+    let sockets = (0..count).map(|_| Ok(socket(address, binding, true)?.into())).collect::<io::Result<_>>()?;
     Ok((address, sockets))
 }
 
-fn socket(address: SocketAddr, families: Families, shared: bool) -> io::Result<Socket> {
+fn socket(address: SocketAddr, binding: Binding, shared: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
     socket.set_reuse_port(shared)?;
     // Best effort: the kernel grants up to `net.core.rmem_max`.
     let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES);
     // Best effort: up to `net.core.wmem_max`.
     let _ = socket.set_send_buffer_size(SEND_BUFFER_BYTES);
-    families.apply(&socket, address)?;
+    binding.apply(&socket, address)?;
     Family::of(address).ask(&socket)?;
     socket.bind(&address.into())?;
     Ok(socket)

@@ -144,7 +144,7 @@ fn every_wrong_option_is_named() {
     let sound =
         "format=raw&room=ops&commands=off&echo=on&rate=off&new-rooms=off&overflow=disconnect&framing=length&idle=5m";
     assert_eq!(check(sound).code, Some(0));
-    let unknown = "known here: format, room, commands, echo, rate, new-rooms, overflow, idle, framing";
+    let unknown = "known here: freebind, format, room, commands, echo, rate, new-rooms, overflow, idle, framing";
     assert!(check("colour=red").log[0].ends_with(unknown));
     let help = run(&["serve", "--help"]).output.join("\n");
     for option in unknown.trim_start_matches("known here: ").split(", ") {
@@ -152,7 +152,8 @@ fn every_wrong_option_is_named() {
     }
     // A datagram needs no framing.
     let end = run(&["config", "check", "rooms=udp://127.0.0.1:0?framing=lines"]);
-    let known = "unknown option `framing`; known here: format, room, commands, echo, rate, new-rooms, overflow, idle";
+    let known =
+        "unknown option `framing`; known here: freebind, format, room, commands, echo, rate, new-rooms, overflow, idle";
     assert!(end.log[0].ends_with(known), "{:?}", end.log);
 }
 
