@@ -28,7 +28,8 @@ impl Stamp {
     }
 }
 
-/// How long a connection may take. Each is rounded up to whole seconds; `None` waits for ever.
+/// How long a connection may take. Each is rounded up to whole seconds, and acted on within the second after it: 1 s is over
+/// after 1 to 2. Time in which the process does not run is not counted. `None` waits for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
     /// Without input while the handler waits for some. At the limit: [`CloseReason::Idle`]. Default: none.

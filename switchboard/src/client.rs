@@ -8,7 +8,7 @@ mod websocket;
 use crate::config::{GRACE, Limits, Timeouts, raise_descriptor_limit};
 use crate::connection::{Connection, Entered, keep};
 use crate::connections::Connections;
-use crate::drain::{Drained, Stop};
+use crate::drain::{Drained, Stop, sleep_awake};
 use crate::error::ConnectError;
 use crate::hub::budget::Budget;
 use crate::hub::peer::{ConnectionId, ListenerSettings, Peer, PeerAddr};
@@ -237,9 +237,12 @@ impl Client {
             return Err(ConnectError::TooManyConnections { limit });
         }
         let Opened { source, sink, address, input } = match self.timeouts.handshake {
-            Some(after) => {
-                tokio::time::timeout(after, opening).await.map_err(|_| ConnectError::TimedOut { after })??
-            }
+            Some(after) => tokio::select! {
+                biased;
+                // Boxed, because what is waited for is held twice.
+                opened = Box::pin(opening) => opened?,
+                () = sleep_awake(after) => return Err(ConnectError::TimedOut { after }),
+            },
             None => opening.await?,
         };
         let settings = ListenerSettings {

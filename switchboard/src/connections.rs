@@ -1,6 +1,6 @@
 //! The live connections: list, look up, close.
 
-use crate::drain::{STEP, steps};
+use crate::drain::{STEP, sleep_awake, steps};
 use crate::hub::budget::Budget;
 use crate::hub::peer::{ConnectionId, Peer, PeerAddr};
 use crate::worker::Worker;
@@ -100,8 +100,9 @@ impl Connections {
             tasks.wait().await;
         };
         tokio::select! {
+            biased;
             () = drained => {}
-            () = tokio::time::sleep(grace) => {}
+            () = sleep_awake(grace) => {}
             () = abort.cancelled() => {}
         }
         let aborted = tasks.len();

@@ -33,6 +33,26 @@ const EACH: Duration = Duration::from_millis(1);
 /// Part of the grace period in which such clients are told of the drain.
 const SPREAD_PART: u32 = 4;
 
+/// As much passes at most, of a time to wait, while this process does not run.
+const LONGEST_STEP: Duration = Duration::from_secs(1);
+
+/// Lets everybody be heard who may have been in time, before a time to wait is over.
+const LOOKS: usize = 16;
+
+/// Sleeps for `duration` of the time in which this process runs: one that was stopped, or moved to another machine, could not do
+/// meanwhile what is waited for.
+pub(crate) async fn sleep_awake(duration: Duration) {
+    let mut left = duration;
+    while !left.is_zero() {
+        let step = left.min(LONGEST_STEP);
+        tokio::time::sleep(step).await;
+        left -= step;
+    }
+    for _ in 0..LOOKS {
+        tokio::task::yield_now().await;
+    }
+}
+
 /// In which of the steps of a drain each of `count` such clients is told: by chance, so that they do not come back together,
 /// nor in the order in which they came. The same `chance` gives the same steps.
 pub(crate) fn steps(count: usize, grace: Duration, chance: &impl BuildHasher) -> impl Iterator<Item = u32> {

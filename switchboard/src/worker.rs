@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
+use switchboard_proto::Second;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -23,8 +24,12 @@ use tracing::warn;
 /// A sweep this late means that a handler held the thread.
 const LATE: Duration = Duration::from_millis(100);
 
-/// Each polls the event loop for up to 1,024 sockets and lets their tasks run.
-const YIELDS_WHEN_LATE: usize = 16;
+/// What passes at most from one sweep to the next, for deadlines: a process that was stopped, or moved to another machine, could
+/// not read meanwhile what came in time.
+const LONGEST_STEP: Second = 2;
+
+/// Of how many sockets the event loop tells at once, less what comes meanwhile.
+const SOCKETS_PER_YIELD: usize = 512;
 
 pub(crate) struct Worker {
     pub(crate) index: usize,
@@ -90,21 +95,28 @@ impl Worker {
     pub(crate) async fn sweep(self: Arc<Self>, started: Instant, metrics: Arc<Metrics>) {
         let mut every_second = tokio::time::interval_at(started + Duration::from_secs(1), Duration::from_secs(1));
         every_second.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let (mut swept, mut now): (Second, Second) = (0, 0);
         loop {
             let due = every_second.tick().await;
             let late = due.elapsed();
-            let now = u32::try_from(started.elapsed().as_secs()).unwrap_or(u32::MAX);
+            let elapsed = u32::try_from(started.elapsed().as_secs()).unwrap_or(u32::MAX);
+            now += (elapsed - swept).min(LONGEST_STEP);
+            swept = elapsed;
             self.tick.set_now(now);
             if late > LATE {
                 metrics.late_ticks.add(1);
                 warn!(worker = self.index, late_ms = late.as_millis() as u64, "worker was held up");
-                // Input that came meanwhile is stamped before anybody is called idle.
-                for _ in 0..YIELDS_WHEN_LATE {
-                    tokio::task::yield_now().await;
-                }
             }
-            for peer in self.peers.lock().values() {
-                peer.sweep(now);
+            let overdue: Vec<_> = self.peers.lock().values().filter(|peer| peer.sweep(now)).cloned().collect();
+            if overdue.is_empty() {
+                continue;
+            }
+            // What lies in a socket counts before a deadline does: all are heard of, and read, before anybody is ended.
+            for _ in 0..2 + self.peer_count() / SOCKETS_PER_YIELD {
+                tokio::task::yield_now().await;
+            }
+            for peer in overdue {
+                peer.expire(now);
             }
         }
     }

@@ -118,6 +118,46 @@ async fn an_idle_peer_is_closed_at_the_idle_timeout_and_not_before() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn time_in_which_nothing_ran_is_not_held_against_a_peer() {
+    let timeouts = Timeouts { idle: Some(secs(60)), ..Timeouts::default() };
+    let mut peer = testing::serve(echo, timeouts);
+    for line in ["first\n", "behind an hour\n"] {
+        peer.send(line).await;
+        assert_eq!(peer.line().await, line);
+        advance(secs(3600)).await;
+        sleep(secs(50)).await;
+    }
+    assert_eq!(peer.closed().await, CloseReason::Idle);
+}
+
+#[tokio::test(start_paused = true)]
+async fn time_in_which_nothing_ran_is_none_of_the_grace_period() {
+    let (memory, go_on) = (Memory::new(), Arc::new(Notify::new()));
+    let server = Server::new().grace(secs(30)).memory(&memory, {
+        let go_on = Arc::clone(&go_on);
+        move |conn: Connection<Lines>| {
+            let go_on = Arc::clone(&go_on);
+            async move {
+                go_on.notified().await;
+                drop(conn);
+                Ok::<(), BoxError>(())
+            }
+        }
+    });
+    let served = start(server, memory.clone()).await;
+    let mut peer = served.connect();
+    until(|| served.handle.connections().len() == 1).await;
+    served.handle.drain();
+    sleep(secs(20)).await;
+    advance(secs(3600)).await;
+    sleep(secs(5)).await;
+    go_on.notify_one();
+    peer.finish();
+    assert_eq!(peer.closed().await, CloseReason::Drained);
+    assert_eq!(served.drained.await.unwrap().aborted, 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn input_renews_the_idle_timeout() {
     let mut peer = testing::serve(echo, Timeouts { idle: Some(secs(60)), ..Timeouts::default() });
     for _ in 0..5 {

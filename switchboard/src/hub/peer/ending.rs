@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use switchboard_proto::{CloseReason, Ending, Output, Second, Stamp, Stamps, WEBSOCKET_PING, passed};
+use switchboard_proto::{CloseReason, Ending, Output, Second, Stamp, Stamps, Timeouts, WEBSOCKET_PING, passed};
 
 /// A client of HTTP may be silent for this long between two requests, where no idle timeout is set.
 const KEEP_ALIVE: Duration = Duration::from_mins(1);
@@ -73,23 +73,34 @@ impl Peer {
         state.wake();
     }
 
-    /// Looks at the deadlines; once a second.
-    pub(crate) fn sweep(self: &Arc<Self>, now: Second) {
+    /// Looks at the deadlines; once a second. Says whether one has passed: then the peer is [expired](Self::expire) once
+    /// everybody has been heard who may have been in time.
+    pub(crate) fn sweep(self: &Arc<Self>, now: Second) -> bool {
         let mut state = self.state.lock();
-        let mut timeouts = self.listener.timeouts;
-        if self.is_speaking(Protocol::Http) {
-            timeouts.idle = timeouts.idle.or(Some(KEEP_ALIVE));
-            if !state.outbox.is_empty()
-                && !self.is(OPENING | CLOSING)
-                && self.reading_since.load(Ordering::Relaxed) != NOT_READING
-            {
-                // It is for the client to say something once it has all of its answer.
-                self.reading_since.store(now, Ordering::Relaxed);
-            }
-        } else if self.is_speaking(Protocol::Stream) {
-            // It is not for the client to say anything.
-            timeouts.idle = None;
+        if self.is_speaking(Protocol::Http)
+            && !state.outbox.is_empty()
+            && !self.is(OPENING | CLOSING)
+            && self.reading_since.load(Ordering::Relaxed) != NOT_READING
+        {
+            // It is for the client to say something once it has all of its answer.
+            self.reading_since.store(now, Ordering::Relaxed);
         }
+        let (stamps, timeouts) = self.waits(&state);
+        if passed(state.lingering.get(), now, Some(timeouts.linger)) || stamps.expired(now, &timeouts).is_some() {
+            return true;
+        }
+        if self.is_speaking(Protocol::WebSocket) && stamps.wants_ping(now, &timeouts) {
+            state.pinged = Stamp::at(now);
+            state.outbox.push(|output| output.put(WEBSOCKET_PING));
+            self.queued(&mut state);
+        }
+        false
+    }
+
+    /// Ends what a deadline has passed for.
+    pub(crate) fn expire(&self, now: Second) {
+        let mut state = self.state.lock();
+        let (stamps, timeouts) = self.waits(&state);
         if passed(state.lingering.get(), now, Some(timeouts.linger)) {
             if self.is(UNHEARD) {
                 // Nobody takes what it sent. The reason stands.
@@ -99,18 +110,7 @@ impl Peer {
                 wake(state.driver.as_ref());
             }
         }
-        let reading = self.reading_since.load(Ordering::Relaxed);
-        let stamp = (reading != NOT_READING).then_some(reading);
-        let (opening, reading) = if self.is(OPENING) { (stamp, None) } else { (None, stamp) };
-        // Asked in a later second than that of the last input: in the same one it was answered.
-        let pinged = state.pinged.get().filter(|pinged| reading.is_some_and(|reading| *pinged > reading));
-        let stamps = Stamps { opening, reading, pinged, writing: state.outbox.blocked_since() };
         match stamps.expired(now, &timeouts) {
-            None if self.is_speaking(Protocol::WebSocket) && stamps.wants_ping(now, &timeouts) => {
-                state.pinged = Stamp::at(now);
-                state.outbox.push(|output| output.put(WEBSOCKET_PING));
-                self.queued(&mut state);
-            }
             None => {}
             // A peer that stopped reading while it was being closed: nothing more will be flushed.
             Some(CloseReason::SlowConsumer) if state.reason.is_some() => {
@@ -119,6 +119,23 @@ impl Peer {
             }
             Some(reason) => self.end_locked(&mut state, reason),
         }
+    }
+
+    /// What it waits for, and how long it may.
+    fn waits(&self, state: &State) -> (Stamps, Timeouts) {
+        let mut timeouts = self.listener.timeouts;
+        if self.is_speaking(Protocol::Http) {
+            timeouts.idle = timeouts.idle.or(Some(KEEP_ALIVE));
+        } else if self.is_speaking(Protocol::Stream) {
+            // It is not for the client to say anything.
+            timeouts.idle = None;
+        }
+        let reading = self.reading_since.load(Ordering::Relaxed);
+        let stamp = (reading != NOT_READING).then_some(reading);
+        let (opening, reading) = if self.is(OPENING) { (stamp, None) } else { (None, stamp) };
+        // Asked in a later second than that of the last input: in the same one it was answered.
+        let pinged = state.pinged.get().filter(|pinged| reading.is_some_and(|reading| *pinged > reading));
+        (Stamps { opening, reading, pinged, writing: state.outbox.blocked_since() }, timeouts)
     }
 
     /// Queues a last frame, also once the connection is closed; not if there is no room. If the close is a reset, only a
