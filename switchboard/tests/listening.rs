@@ -33,6 +33,11 @@ async fn unheard(_: Connection<WebSocket>) -> Result {
     Ok(())
 }
 
+async fn greet(mut conn: Connection<WebSocket>) -> Result {
+    conn.send("hi").await?;
+    Ok(())
+}
+
 async fn answers(url: &str) {
     match url.split_once("://").unwrap().0 {
         "tcp" => {
@@ -130,6 +135,13 @@ fn a_zone_may_be_an_interfaces_name() {
                 };
                 assert_eq!(said.as_deref(), Some(&b"hi"[..]), "{url}");
             }
+            served.handle.abort();
+            served.drained.await.unwrap();
+
+            let served = Served::start(Server::new().workers(1).websocket(format!("{host}:0"), greet)).await;
+            let place = format!("ws://{host}:{}/", address(&served.urls[0]).port());
+            let mut connection = client.websocket(place).await.unwrap();
+            assert_eq!(connection.recv().await.unwrap().unwrap(), "hi".into());
             served.handle.abort();
             served.drained.await.unwrap();
         }

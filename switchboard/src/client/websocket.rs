@@ -32,14 +32,18 @@ impl Place {
     /// Takes a URL apart whose scheme is `scheme`.
     pub(super) fn parse(url: &str, scheme: &str, default_port: u16) -> io::Result<Self> {
         let invalid = |text: &str| io::Error::new(io::ErrorKind::InvalidInput, format!("{url}: {text}"));
-        let uri: Uri = url.parse().map_err(|_| invalid("not a URL"))?;
+        // A zone is this machine's own business: no server's name has one, and no URL of an HTTP request.
+        let (named, zone) = without_zone(url);
+        let uri: Uri = named.parse().map_err(|_| invalid("not a URL"))?;
         if uri.scheme_str() != Some(scheme) {
             return Err(invalid(&format!("does not begin with {scheme}://")));
         }
         let (Some(host), Some(authority)) = (uri.host(), uri.authority()) else {
             return Err(invalid("without a host"));
         };
-        let address = format!("{host}:{}", uri.port_u16().unwrap_or(default_port));
+        let (port, host) = (uri.port_u16().unwrap_or(default_port), host.strip_suffix(']').unwrap_or(host));
+        let end = if host.starts_with('[') { "]" } else { "" };
+        let address = format!("{host}{zone}{end}:{port}");
         // Names and passwords belong to no server's name.
         let authority = authority.as_str().rsplit_once('@').map_or(authority.as_str(), |(_, authority)| authority);
         let authority = HeaderValue::from_str(authority).map_err(|_| invalid("not a host"))?;
@@ -75,6 +79,18 @@ pub(super) async fn upgrade(
     let mut input = BytesMut::from(&parts.read_buf[..]);
     input.extend_from_slice(&parts.io.surplus);
     Ok((parts.io.source, parts.io.sink, input))
+}
+
+/// A URL without the zone of the IPv6 address that it names, and that zone, `%` included.
+fn without_zone(url: &str) -> (String, &str) {
+    let zone = url.find("://[").and_then(|start| {
+        let end = start + url[start..].find(']')?;
+        Some(start + url[start..end].find('%')?..end)
+    });
+    match zone {
+        Some(zone) => ([&url[..zone.start], &url[zone.end..]].concat(), &url[zone]),
+        None => (url.to_owned(), ""),
+    }
 }
 
 fn request(place: &Place, key: &str) -> Request<Nothing> {
