@@ -2,6 +2,7 @@
 
 mod browsers;
 mod hostile;
+mod proxies;
 mod publishing;
 mod sockets;
 mod streams;
@@ -80,7 +81,7 @@ impl Client {
         let mut lines = head.lines();
         let status = lines.next().and_then(|line| line.split(' ').nth(1)?.parse().ok()).expect("a status line");
         let headers = lines.filter_map(|line| line.split_once(": "));
-        let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let headers = headers.map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned())).collect();
         Answer { status, headers, body: String::new() }
     }
 

@@ -108,12 +108,12 @@ impl Web {
             Route::Members { room, skip, limit } => self.members(&room, skip, limit, &account),
             Route::Messages { room, since, limit } => {
                 let room = self.find(&room)?;
-                if is_head {
-                    return Ok(bodiless(answer::stream(OBJECTS)));
-                }
                 let pages = Pages::new(room, since, limit, account);
                 let mut head = answer::stream(OBJECTS);
                 link(head.headers_mut(), Some(pages.next_path()));
+                if is_head {
+                    return Ok(bodiless(head));
+                }
                 Ok(Response::pages(head, pages))
             }
             Route::Follow { .. } if is_head => Ok(bodiless(endless(OBJECTS))),

@@ -158,6 +158,9 @@ fn messages_are_read_from_where_the_reader_was() {
     assert_eq!(next(&page), format!("/rooms/lobby/messages?since={}&limit=2", id(&ids[2])));
     let at_the_end = format!("/rooms/lobby/messages?since={}", id(&ids[4]));
     assert_eq!(next(&at_the_end), at_the_end);
+    let mut client = Client::connect(&program, 0);
+    client.send(request("HEAD", &at_the_end, &[], ""));
+    assert_eq!(client.head().header("link"), Some(&*format!("<{at_the_end}>; rel=\"next\"")));
     // Of another incarnation: all there is, and a word about it.
     let answer = get(&program, "/rooms/lobby/messages?since=0-9");
     assert!(answer.lines()[0].starts_with("{\"event\":\"reset\",\"room\":\"lobby\""), "{}", answer.body);

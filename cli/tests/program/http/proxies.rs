@@ -1,0 +1,151 @@
+//! Real proxies in front, with the lines that docs/operations.md has for them. Where one is not installed, its test says so and
+//! shows nothing.
+
+use super::{Client, HTTP, id, request};
+use crate::process::{PATIENCE, Program};
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+/// A proxy that runs, and is killed when the test is over.
+struct Proxy {
+    child: Child,
+    folder: PathBuf,
+    port: u16,
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        // It may have ended before.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// Where a proxy is installed.
+#[expect(clippy::print_stderr, reason = "a test that shows nothing says so")]
+fn installed(name: &str) -> Option<PathBuf> {
+    let found =
+        ["/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin"].map(|folder| Path::new(folder).join(name));
+    let found = found.into_iter().find(|path| path.exists());
+    if found.is_none() {
+        eprintln!("{name} is not installed: nothing is shown");
+    }
+    found
+}
+
+/// The lines that are documented for one, with the server's address and the proxy's in their places.
+fn documented(language: &str, server: &str, proxy: &str) -> String {
+    let page = include_str!("../../../../docs/operations.md");
+    let (_, rest) = page.split_once(&format!("```{language}\n")).expect("there are lines for it");
+    let (lines, _) = rest.split_once("```").expect("they end");
+    lines.replace("127.0.0.1:8082", server).replace(":443 ssl crt /etc/ssl/chat.pem", proxy)
+}
+
+/// A server that knows pages of the proxy, which will listen on this port.
+fn server() -> (Program, u16) {
+    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
+    let port = free.expect("a port is free").port();
+    (Program::serve(&[&format!("{HTTP}?origins=http://chat.example.org:{port}")]), port)
+}
+
+/// Starts one on `port`, with the configuration that `write` makes of its folder.
+#[expect(clippy::disallowed_methods, reason = "a proxy has nothing that could be waited for")]
+fn start(program: &Path, port: u16, arguments: &[&str], write: impl FnOnce(&Path) -> String) -> Proxy {
+    let folder = std::env::temp_dir().join(format!("switchboard-{}-proxy-{port}", std::process::id()));
+    fs::create_dir_all(&folder).expect("it can be made");
+    let file = folder.join("configuration");
+    fs::write(&file, write(&folder)).expect("it can be written");
+    let mut command = Command::new(program);
+    command.args(arguments).arg(&file).stdin(Stdio::null()).stdout(Stdio::null());
+    let mut proxy = Proxy { child: command.spawn().expect("it starts"), folder, port };
+    for _ in 0..PATIENCE.as_millis() / 20 {
+        if TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return proxy;
+        }
+        assert!(proxy.child.try_wait().expect("it can be asked").is_none(), "it does not take these lines");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    panic!("it does not listen");
+}
+
+impl Proxy {
+    fn connect(&self) -> Client {
+        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).expect("it accepts");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+        Client { stream, received: Vec::new(), body: String::new() }
+    }
+
+    /// A request as a browser sends it for the page that came from here.
+    fn send(&self, method: &str, path: &str, headers: &[&str], body: &str) -> Client {
+        let place = format!("chat.example.org:{}", self.port);
+        let origin = format!("origin: http://{place}");
+        let mut client = self.connect();
+        let request = request(method, path, &[&[&*origin, "accept-encoding: gzip"], headers].concat(), body);
+        client.send(request.replace("host: localhost", &format!("host: {place}")));
+        client
+    }
+}
+
+/// The page, its script, requests, streams and WebSockets of a page that came by way of a proxy.
+fn all_of_the_page_works_through(proxy: &Proxy) {
+    for path in ["/", "/page.js", "/switchboard.js", "/rooms"] {
+        assert_eq!(proxy.send("GET", path, &[], "").head().status, 200, "{path}");
+    }
+    for (path, accept) in [("events", "text/event-stream"), ("messages?follow=1&limit=0", "*/*")] {
+        let mut reader = proxy.send("GET", &format!("/rooms/lobby/{path}"), &[&format!("accept: {accept}")], "");
+        let head = reader.head();
+        assert_eq!((head.status, head.header("content-encoding")), (200, None), "{path}");
+        // It comes before there is more.
+        let joined = reader.streamed("}\n");
+        assert!(joined.contains("you-joined"), "{joined}");
+        let published = proxy.send("POST", "/rooms/lobby", &[], "hi").answer();
+        assert_eq!(published.status, 200, "{}", published.body);
+        assert!(reader.streamed("\"hi\"}\n").contains(id(&published.body)));
+    }
+    let upgrade = [
+        "connection: Upgrade",
+        "upgrade: websocket",
+        "sec-websocket-version: 13",
+        "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==",
+    ];
+    let mut socket = proxy.send("GET", "/ws?name=alice", &upgrade, "");
+    assert_eq!(socket.head().status, 101);
+    // Behind the head of its frame.
+    socket.take(2);
+    socket.until("{\"event\":\"welcome\",\"name\":\"alice\"");
+}
+
+#[test]
+fn the_lines_for_nginx_are_enough() {
+    let Some(nginx) = installed("nginx") else { return };
+    let (program, port) = server();
+    let lines = documented("nginx", &program.listeners[0].address().to_string(), "");
+    let (location, map) = lines.split_once("# Outside of server { }:").expect("it has two parts");
+    let proxy = start(&nginx, port, &["-e", "stderr", "-c"], |folder| {
+        let folder = folder.display();
+        let own = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
+        let own = own.map(|kind| format!("{kind}_temp_path {folder}/{kind};\n")).concat();
+        format!(
+            "daemon off;\nmaster_process off;\npid {folder}/pid;\nevents {{}}\nhttp {{\naccess_log off;\ngzip on;\n\
+             gzip_proxied any;\n{own}{map}\nserver {{\nlisten 127.0.0.1:{port};\n{location}\n}}\n}}\n"
+        )
+    });
+    all_of_the_page_works_through(&proxy);
+}
+
+#[test]
+fn the_lines_for_haproxy_are_enough() {
+    let Some(haproxy) = installed("haproxy") else { return };
+    let (program, port) = server();
+    let lines = documented("haproxy", &program.listeners[0].address().to_string(), &format!("127.0.0.1:{port}"));
+    let proxy = start(&haproxy, port, &["-db", "-f"], |_| {
+        // It compresses what it is not asked to leave alone.
+        let compression = "compression algo gzip\n    compression type text/event-stream application/x-ndjson";
+        lines.replace("mode http\n", &format!("mode http\n    {compression}\n"))
+    });
+    all_of_the_page_works_through(&proxy);
+}
