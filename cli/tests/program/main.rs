@@ -12,6 +12,7 @@ mod datagrams;
 mod echo;
 mod http;
 mod logs;
+mod neighbours;
 mod process;
 mod rooms;
 mod settings;

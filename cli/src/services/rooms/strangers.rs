@@ -96,7 +96,12 @@ impl Listener {
             Command::Ping => Ok(Heard::Ping),
             Command::Pub { room, text } => {
                 let none = || Failure::new(ErrorCode::NoSuchRoom, format!("there is no room {room}"));
-                self.hub.find(&room).ok_or_else(none)?.publish_as(UserName::udp(), text);
+                let room = self.hub.find(&room).ok_or_else(none)?;
+                // Nobody can be made to wait here.
+                if !room.is_ready() {
+                    return Err(Failure::new(ErrorCode::RateLimited, "more is published than can be delivered"));
+                }
+                room.publish_as(UserName::udp(), text);
                 Ok(Heard::Published)
             }
             _ => Err(no_room()),

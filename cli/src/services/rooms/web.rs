@@ -140,6 +140,8 @@ impl Web {
             return Err(Failure::new(ErrorCode::NameTaken, format!("somebody else is called {name}")));
         }
         let room = self.listener.make(room, request.peer())?;
+        // As a connection that publishes is not read meanwhile.
+        room.ready().await;
         let (id, time) = room.publish_timed(name.unwrap_or_else(UserName::http), &body);
         Ok(answer::reply(&Reply::Published { room: room.name().clone(), id, time }).into())
     }
