@@ -3,6 +3,7 @@
 //! There is no thread of its own and no handler. A worker on the caller's runtime has the tick and the sweep for all of a
 //! client's connections, and each has a task that writes for it when its socket is full, and closes it.
 
+mod dialing;
 mod websocket;
 
 use crate::config::{GRACE, Limits, Timeouts, raise_descriptor_limit};
@@ -15,6 +16,7 @@ use crate::hub::peer::{ConnectionId, ListenerSettings, Peer, PeerAddr};
 use crate::hub::{Envelope, OpenError, Sink, Source};
 use crate::metrics::Metrics;
 use crate::transport::memory::Memory;
+use crate::transport::names::lookup;
 use crate::transport::tls::{self, Trust};
 use crate::transport::udp::connected;
 use crate::transport::{Stream as _, tcp, unix};
@@ -96,7 +98,8 @@ impl Client {
         Self { grace, ..self }
     }
 
-    /// Connects to a TCP server at `HOST:PORT`.
+    /// Connects to a TCP server at `HOST:PORT`. Of several addresses the first one that answers is taken; each is tried a quarter of
+    /// a second after the one before, and at once if that fails (RFC 8305). This is so for TLS and WebSockets too.
     ///
     /// # Errors
     /// All of [`ConnectError`] but those of TLS.
@@ -108,11 +111,7 @@ impl Client {
     /// Outside a tokio runtime. This is so for every transport.
     pub async fn tcp<C: Codec>(&self, address: impl ToString) -> Result<Connection<C>, ConnectError> {
         let address = address.to_string();
-        let connecting = async {
-            let (stream, peer) = tcp::connect(&address).await?;
-            Ok((stream.split(), peer))
-        };
-        self.connect("tcp", format!("tcp://{address}"), opened(connecting)).await
+        self.connect("tcp", format!("tcp://{address}"), self.tcp_to(&address)).await
     }
 
     /// Connects to a TLS server at `HOST:PORT`, whose certificate has to be for this host and trusted.
@@ -121,7 +120,7 @@ impl Client {
     /// All of [`ConnectError`].
     pub async fn tls<C: Codec>(&self, address: impl ToString, trust: &Trust) -> Result<Connection<C>, ConnectError> {
         let address = address.to_string();
-        self.connect("tls", format!("tls://{address}"), opened(tls::connect(&address, trust))).await
+        self.connect("tls", format!("tls://{address}"), self.tls_to(&address, trust)).await
     }
 
     /// Connects to the Unix socket at `path`.
@@ -147,13 +146,15 @@ impl Client {
     }
 
     /// Exchanges datagrams with `HOST:PORT`, and with nobody else. There is no handshake, so it succeeds without a server;
-    /// and no end: nobody says that nothing more will come.
+    /// and no end: nobody says that nothing more will come. Of several addresses that is the first that does not refuse what
+    /// is sent to it, and [`Connection::peer`] tells the first of all.
     ///
     /// # Errors
     /// All of [`ConnectError`] but those of TLS.
     pub async fn udp(&self, address: impl ToString) -> Result<Connection<Datagrams>, ConnectError> {
         let address = address.to_string();
-        self.connect("udp", format!("udp://{address}"), opened(connected::connect(&address))).await
+        let connecting = async { connected::connect(&dialing::in_turns(lookup(&address).await?)).await };
+        self.connect("udp", format!("udp://{address}"), opened(connecting)).await
     }
 
     /// Opens the WebSocket at a URL: `ws://HOST:PORT/PATH`.
@@ -163,11 +164,7 @@ impl Client {
     pub async fn websocket(&self, url: impl AsRef<str>) -> Result<Connection<WebSocketClient>, ConnectError> {
         let opening = async {
             let place = Place::parse(url.as_ref(), "ws", 80).map_err(ConnectError::Unreachable)?;
-            let connecting = async {
-                let (stream, peer) = tcp::connect(&place.address).await?;
-                Ok((stream.split(), peer))
-            };
-            upgrade(opened(connecting).await?, &place).await
+            upgrade(self.tcp_to(&place.address).await?, &place).await
         };
         self.open_websocket("ws", url.as_ref(), opening).await
     }
@@ -183,7 +180,7 @@ impl Client {
     ) -> Result<Connection<WebSocketClient>, ConnectError> {
         let opening = async {
             let place = Place::parse(url.as_ref(), "wss", 443).map_err(ConnectError::Unreachable)?;
-            upgrade(opened(tls::connect(&place.address, trust)).await?, &place).await
+            upgrade(self.tls_to(&place.address, trust).await?, &place).await
         };
         self.open_websocket("wss", url.as_ref(), opening).await
     }
@@ -217,6 +214,24 @@ impl Client {
         let aborted = connections.drain(&running.tasks, self.grace, &running.stop.abort).await;
         let ended = (running.metrics.ended() - ended_before) as usize;
         Drained { finished: ended.saturating_sub(aborted), aborted, elapsed: began.elapsed() }
+    }
+
+    /// Connects to one of the addresses of `HOST:PORT`.
+    async fn tcp_to(&self, address: &str) -> Result<Opened, ConnectError> {
+        let addresses = lookup(address).await.map_err(ConnectError::Unreachable)?;
+        let attempt = |address| async move {
+            let (stream, peer) = tcp::connect(address).await.map_err(ConnectError::Unreachable)?;
+            opened(async { Ok((stream.split(), peer)) }).await
+        };
+        dialing::first(addresses, self.timeouts.handshake, attempt).await
+    }
+
+    /// The same, and agrees on TLS there: one that accepts and says nothing is as good as one that is not there.
+    async fn tls_to(&self, address: &str, trust: &Trust) -> Result<Opened, ConnectError> {
+        let name = tls::server_name(address).map_err(ConnectError::Unreachable)?;
+        let addresses = lookup(address).await.map_err(ConnectError::Unreachable)?;
+        let attempt = |address| opened(tls::connect(address, name.clone(), trust));
+        dialing::first(addresses, self.timeouts.handshake, attempt).await
     }
 
     /// Connects, agrees with the server on how to speak, and hands the connection over.

@@ -96,16 +96,9 @@ fn prepare(socket: &Socket) -> io::Result<()> {
     socket.set_tcp_user_timeout(Some(USER_TIMEOUT))
 }
 
-/// Connects to the first address of `HOST:PORT` that answers.
-pub(crate) async fn connect(address: &str) -> io::Result<(TcpStream, PeerAddr)> {
-    let mut result = Err(io::Error::new(io::ErrorKind::NotFound, "no address for this name"));
-    for address in lookup(address).await? {
-        result = TcpStream::connect(address).await;
-        if result.is_ok() {
-            break;
-        }
-    }
-    let stream = result?;
+/// Connects to one address.
+pub(crate) async fn connect(address: SocketAddr) -> io::Result<(TcpStream, PeerAddr)> {
+    let stream = TcpStream::connect(address).await?;
     prepare(&SockRef::from(&stream))?;
     let peer = PeerAddr::Ip(stream.peer_addr()?);
     Ok((stream, peer))

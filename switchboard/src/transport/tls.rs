@@ -26,6 +26,7 @@ use rustls::pki_types::ServerName;
 use rustls::server::UnbufferedServerConnection;
 use session::{Reading, Session, Writing};
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tokio::net::TcpStream;
@@ -165,13 +166,21 @@ fn sides<S: Side + 'static>(session: Session<S>) -> (Box<dyn Source>, Box<dyn Si
     (Box::new(Reading(Arc::clone(&session))), Box::new(Writing(session)))
 }
 
-/// Connects to `HOST:PORT`. What is left is the handshake: [`Source::poll_open`].
-pub(crate) async fn connect(address: &str, trust: &Trust) -> io::Result<((Box<dyn Source>, Box<dyn Sink>), PeerAddr)> {
+/// Whom a server at `HOST:PORT` has to show that it is.
+pub(crate) fn server_name(address: &str) -> io::Result<ServerName<'static>> {
     let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
     let host = host.trim_start_matches('[').trim_end_matches(']');
     // A zone is this machine's own business.
     let name = ServerName::try_from(host.split_once('%').map_or(host, |(host, _)| host).to_owned());
-    let name = name.map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+    name.map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))
+}
+
+/// Connects to one address of `name`. What is left is the handshake: [`Source::poll_open`].
+pub(crate) async fn connect(
+    address: SocketAddr,
+    name: ServerName<'static>,
+    trust: &Trust,
+) -> io::Result<((Box<dyn Source>, Box<dyn Sink>), PeerAddr)> {
     let (stream, peer) = tcp::connect(address).await?;
     let tls = UnbufferedClientConnection::new(trust.config(), name).map_err(io::Error::other)?;
     Ok((sides(Session::greeting(stream, tls)), peer))
