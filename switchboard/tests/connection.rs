@@ -108,6 +108,23 @@ async fn a_peer_is_told_why_it_is_closed_by_a_handler_that_has_a_last_word() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_last_word_comes_behind_answers_that_fill_the_outbox_if_the_socket_takes_them() {
+    let handler = async |mut conn: Connection<Lines>| -> Result {
+        let line = conn.recv().await?.expect("a line");
+        conn.send(line).await?;
+        conn.last_word("bye");
+        Ok(())
+    };
+    let limits = Limits { outbox_frames: 1, ..Limits::default() };
+    let memory = Memory::new();
+    let server = Server::new().workers(0).limits(limits).memory(&memory, handler);
+    tokio::spawn(server.serve_until(std::future::pending()));
+    let mut peer = Peer::connect(&memory);
+    peer.send("hi\n").await;
+    assert_eq!(peer.rest().await.unwrap(), b"hi\nbye\n");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_idle_peer_is_closed_at_the_idle_timeout_and_not_before() {
     let started = Instant::now();
     let mut peer = testing::serve(echo, Timeouts { idle: Some(secs(60)), ..Timeouts::default() });

@@ -87,7 +87,11 @@ impl Peer {
 
     /// Offers the socket what is queued, since something would be dropped else: overflow is for members whose socket takes no
     /// more. Says whether the outbox does not overflow now; if it does, the socket need not be asked again in this call.
-    fn make_room(self: &Arc<Self>, state: &mut State, overflows: impl Fn(&Outbox) -> bool) -> io::Result<bool> {
+    pub(super) fn make_room(
+        self: &Arc<Self>,
+        state: &mut State,
+        overflows: impl Fn(&Outbox) -> bool,
+    ) -> io::Result<bool> {
         while overflows(&state.outbox) {
             let was_blocked = state.outbox.blocked_since().is_some();
             let mut written = 0;

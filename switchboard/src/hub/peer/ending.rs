@@ -3,6 +3,7 @@
 use super::{
     ABORTED, CLOSING, DRAINING, FINISHED, FORCED, NOT_READING, OPENING, Peer, Protocol, State, UNHEARD, bump, wake,
 };
+use crate::hub::outbox::Outbox;
 use crate::hub::{Source, staging};
 use bytes::Bytes;
 use std::io;
@@ -153,7 +154,8 @@ impl Peer {
             }
             return;
         }
-        if self.is(FINISHED) || state.outbox.is_full(limits.outbox_bytes, limits.outbox_frames) {
+        let is_full = |outbox: &Outbox| outbox.is_full(limits.outbox_bytes, limits.outbox_frames);
+        if self.is(FINISHED) || !self.make_room(&mut state, is_full).is_ok_and(|has_room| has_room) {
             return;
         }
         state.outbox.push(encode);
