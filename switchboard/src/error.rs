@@ -100,7 +100,8 @@ fn advice(listener: &str, error: &io::Error) -> String {
     let (scheme, place) = listener.split_once("://").unwrap_or((listener, ""));
     let port = place.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
     match (error.kind(), port) {
-        (io::ErrorKind::AddrInUse, Some(port)) => {
+        // Without a number it says by itself who is in the way.
+        (io::ErrorKind::AddrInUse, Some(port)) if error.raw_os_error().is_some() => {
             let kind = if scheme == "udp" { "u" } else { "t" };
             format!("; `ss -Hlnp{kind} 'sport = :{port}'` shows by whom")
         }

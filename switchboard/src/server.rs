@@ -2,6 +2,7 @@
 
 mod accept;
 mod admission;
+mod binding;
 mod datagrams;
 mod handshakes;
 
@@ -14,7 +15,6 @@ use crate::http::{self, HttpTransport, Request, Response, Scheme, Site};
 use crate::hub::Hub;
 use crate::hub::budget::Budget;
 use crate::metrics::Metrics;
-use crate::transport::names::Place;
 use crate::transport::tcp::Tcp;
 use crate::transport::tls::{Certificates, Tls};
 use crate::transport::udp::{Datagram, Reply, Udp, Validation};
@@ -342,28 +342,8 @@ impl Server {
             listeners: Vec::new(),
         })?;
 
-        let mut errors = BindError { faults: Vec::new(), listeners: Vec::new() };
-        let mut entries: Vec<Box<dyn BoundEntry>> = Vec::new();
-        let places: Vec<_> = self.entries.iter().filter_map(|entry| entry.place()).collect();
-        for mut entry in self.entries {
-            let beside = entry.place().and_then(Place::of_ipv4_beside);
-            if beside.is_some_and(|beside| places.contains(&beside)) {
-                entry.leave_ipv4();
-            }
-            let url = entry.url();
-            match entry.bind(workers.all().len()).await {
-                Ok(bound) => entries.push(bound),
-                Err(error) => errors.listeners.push((url, error)),
-            }
-        }
-        for entry in &mut entries {
-            if errors.listeners.is_empty()
-                && let Err(error) = entry.listen()
-            {
-                errors.listeners.push((entry.urls().join(", "), error));
-            }
-        }
-        errors.check()?;
+        let entries = binding::bind(self.entries, workers.all().len()).await;
+        let entries = entries.map_err(|listeners| BindError { faults: Vec::new(), listeners })?;
 
         let metrics = Arc::new(Metrics::new());
         let connections = Connections::new(workers.all().to_vec());

@@ -147,3 +147,16 @@ fn a_zone_may_be_an_interfaces_name() {
         }
     });
 }
+
+#[test]
+fn a_listener_of_the_same_server_that_is_in_the_way_is_named() {
+    let name = "a_listener_of_the_same_server_that_is_in_the_way_is_named";
+    in_a_network_of_its_own(name, "ip link set lo up", async {
+        let server = Server::new().workers(1).tcp("0.0.0.0:7000", echo).websocket("127.0.0.1:7000", unheard);
+        let told = server.bind().await.map(drop).unwrap_err().to_string();
+        assert_eq!(told, "cannot listen on ws://127.0.0.1:7000: its port is taken by tcp://0.0.0.0:7000");
+        let server = Server::new().workers(2).udp("127.0.0.1:7000", repeat).udp("[::]:7000", repeat);
+        let told = server.bind().await.map(drop).unwrap_err().to_string();
+        assert_eq!(told, "cannot listen on udp://[::]:7000: its port is taken by udp://127.0.0.1:7000");
+    });
+}
