@@ -11,8 +11,8 @@ use super::replay::Replay;
 use super::room::{Overflow, RoomId};
 use super::unsaid::{Silence, Unsaid};
 use crate::turn::{CALL_BYTES, Turn};
-use bytes::{Bytes, BytesMut};
-use std::collections::{HashMap, HashSet};
+use bytes::Bytes;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use switchboard_proto::{Format, Notice, RoomName};
 
@@ -127,7 +127,7 @@ struct LocalRoom {
     /// In the order of their numbers, since that is the one in which they come.
     members: Vec<LocalMember>,
     /// Posted and not delivered yet.
-    pending: Vec<Arc<Posting>>,
+    pending: VecDeque<Arc<Posting>>,
     unsaid: Unsaid,
 }
 
@@ -144,7 +144,7 @@ impl LocalRooms {
                         if room.pending.is_empty() {
                             self.active.push(id);
                         }
-                        room.pending.push(posting);
+                        room.pending.push_back(posting);
                     }
                 }
                 Entry::Direct { peer, from, frame } => {
@@ -211,9 +211,9 @@ impl LocalRooms {
             }
             Entry::Presence { joined, to_others, to_joined, .. } => {
                 let Some(room) = self.rooms.get(&id) else { return };
-                room.deliver_to(|member| !joined.contains(&member), &[to_others], turn).await;
+                room.deliver_to(|member| !joined.contains(&member), &mut VecDeque::from([to_others]), turn).await;
                 if let Some(to_joined) = to_joined {
-                    room.deliver_to(|member| joined.contains(&member), &[to_joined], turn).await;
+                    room.deliver_to(|member| joined.contains(&member), &mut VecDeque::from([to_joined]), turn).await;
                 }
             }
             Entry::Lost { from_seq, lost, .. } => self.lose(id, from_seq, lost, turn).await,
@@ -250,7 +250,7 @@ impl LocalRooms {
 
 impl LocalRoom {
     fn new(name: RoomName) -> Self {
-        Self { name, members: Vec::new(), pending: Vec::new(), unsaid: Unsaid::default() }
+        Self { name, members: Vec::new(), pending: VecDeque::new(), unsaid: Unsaid::default() }
     }
 
     fn present(&self) -> impl Iterator<Item = &LocalMember> {
@@ -267,8 +267,8 @@ impl LocalRoom {
     }
 
     async fn deliver(&mut self, turn: &mut Turn) {
-        let pending = std::mem::take(&mut self.pending);
-        for silence in self.deliver_to(|_| true, &pending, turn).await {
+        let mut pending = std::mem::take(&mut self.pending);
+        for silence in self.deliver_to(|_| true, &mut pending, turn).await {
             for member in self.members.iter().filter(|member| !member.has_left && member.form.is(silence.form)) {
                 self.unsaid.count(member.id, &silence);
                 turn.spend(size_of::<LocalMember>()).await;
@@ -276,20 +276,18 @@ impl LocalRoom {
         }
         // Its memory serves the next tick, unless it grew in a storm.
         if pending.capacity() <= 1024 {
-            let mut pending = pending;
-            pending.clear();
             self.pending = pending;
         }
     }
 
-    /// Delivers `postings` to the members that `is_one` takes. Gives what could not be said to some.
+    /// Delivers all of `rest` to the members that `is_one` takes, and lets go of each posting once it is delivered. Gives what
+    /// could not be said to some.
     async fn deliver_to(
         &self,
         is_one: impl Fn(MembershipId) -> bool,
-        postings: &[Arc<Posting>],
+        rest: &mut VecDeque<Arc<Posting>>,
         turn: &mut Turn,
     ) -> Vec<Silence> {
-        let mut rest = postings;
         let mut silences = Vec::new();
         while !rest.is_empty() {
             let mut batches: Vec<Batch> = Vec::new();
@@ -297,7 +295,7 @@ impl LocalRoom {
             for member in self.present() {
                 if !batches.iter().any(|batch| batch.form.is(member.form)) {
                     // The first form decides how far the batches of this round go.
-                    let batch = Batch::new(member.form, &rest[..taken]);
+                    let batch = Batch::new(member.form, rest.range(..taken));
                     taken = taken.min(batch.postings);
                     turn.spend(batch.work()).await;
                     batches.push(batch);
@@ -305,7 +303,7 @@ impl LocalRoom {
             }
             // A form that takes more bytes goes less far, and nobody may get what is behind that twice.
             for batch in batches.iter_mut().filter(|batch| batch.postings > taken) {
-                *batch = Batch::new(batch.form, &rest[..taken]);
+                *batch = Batch::new(batch.form, rest.range(..taken));
                 turn.spend(batch.work()).await;
             }
             for member in self.present().filter(|member| is_one(member.id)) {
@@ -314,7 +312,7 @@ impl LocalRoom {
                 turn.spend(CALL_BYTES + batch.bytes.len()).await;
             }
             silences.extend(batches.iter().filter_map(|batch| Silence::new(batch.form, &batch.unsaid)));
-            rest = &rest[taken..];
+            rest.drain(..taken);
         }
         silences
     }
@@ -325,6 +323,8 @@ pub(super) struct Batch {
     pub(super) form: Form,
     pub(super) bytes: Bytes,
     pub(super) frames: Vec<Frame>,
+    /// The same frames one by one: what waits for a slow member keeps no more than itself alive.
+    pieces: Vec<Bytes>,
     /// How many postings it covers, those without a frame included.
     postings: usize,
     /// Whose own messages are in it.
@@ -335,15 +335,14 @@ pub(super) struct Batch {
 
 impl Batch {
     /// Joins as many of `postings` as fit, at least one.
-    fn new(form: Form, postings: &[Arc<Posting>]) -> Self {
-        let (excepted, unsaid) = Default::default();
-        let mut batch = Self { form, bytes: Bytes::new(), frames: Vec::new(), postings: 0, excepted, unsaid };
-        let mut pieces: Vec<Bytes> = Vec::new();
+    fn new<'a>(form: Form, postings: impl Iterator<Item = &'a Arc<Posting>>) -> Self {
+        let (bytes, frames, pieces, excepted, unsaid) = Default::default();
+        let mut batch = Self { form, bytes, frames, pieces, postings: 0, excepted, unsaid };
         let mut length = 0;
         for posting in postings {
             match posting.wire(form) {
                 Wire::Frame(piece) => {
-                    if !pieces.is_empty() && length + piece.len() > BATCH_BYTES {
+                    if !batch.pieces.is_empty() && length + piece.len() > BATCH_BYTES {
                         break;
                     }
                     let frame = Frame {
@@ -354,7 +353,7 @@ impl Batch {
                     };
                     length = frame.end;
                     batch.frames.push(frame);
-                    pieces.push(piece);
+                    batch.pieces.push(piece);
                 }
                 Wire::Silent => batch.unsaid.extend(posting.seq().map(|seq| (seq, posting.except))),
             }
@@ -363,13 +362,7 @@ impl Batch {
         }
         batch.excepted.sort_unstable();
         batch.excepted.dedup();
-        batch.bytes = if pieces.len() == 1 {
-            pieces.swap_remove(0)
-        } else {
-            let mut bytes = BytesMut::with_capacity(length);
-            bytes.extend(pieces);
-            bytes.freeze()
-        };
+        batch.bytes = if let [piece] = &batch.pieces[..] { piece.clone() } else { batch.pieces.concat().into() };
         batch
     }
 
@@ -385,9 +378,9 @@ impl Batch {
 
     /// What a member gets of it, from byte `written` on, as single frames.
     pub(super) fn frames_for(&self, member: MembershipId, written: usize) -> impl Iterator<Item = (Kind, Bytes)> {
-        self.frames
-            .iter()
-            .filter(move |frame| frame.except != Some(member) && frame.start >= written)
-            .map(move |frame| (frame.kind, self.bytes.slice(frame.start..frame.end)))
+        let frames = self.frames.iter().zip(&self.pieces);
+        frames
+            .filter(move |(frame, _)| frame.except != Some(member) && frame.start >= written)
+            .map(|(frame, piece)| (frame.kind, piece.clone()))
     }
 }

@@ -305,8 +305,11 @@ impl Outbox {
             self.block(now);
         }
         if cut > taken {
+            // A little of it must not keep all of it alive.
+            let rest = bytes.slice(taken..cut);
+            let rest = if rest.len() < bytes.len() / 2 { Bytes::copy_from_slice(&rest) } else { rest };
             let queue = self.queue();
-            queue.output.share(bytes.slice(taken..cut));
+            queue.output.share(rest);
             queue.counted = (cut - taken, 1);
         }
         Ok((cut, flushed))
