@@ -12,6 +12,7 @@ use http2_client::{Client, piece, whole};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use switchboard::http::Response;
+use switchboard::{Limits, Server};
 
 const PAGE: usize = 16 << 10;
 
@@ -119,7 +120,7 @@ async fn behind_closed_windows_a_few_pages_are_made_for_all_requests_together() 
 
 #[tokio::test(start_paused = true)]
 async fn a_hundred_answers_of_pages_come_beside_each_other() {
-    let (server, made) = paged(20);
+    let (server, made) = paged(5);
     let client = Client::connect(&server).await;
     let answers: Vec<_> = (0..100).map(|_| client.begin(http2_client::get("/"))).collect();
     let mut bodies = Vec::new();
@@ -127,9 +128,9 @@ async fn a_hundred_answers_of_pages_come_beside_each_other() {
         bodies.push(http2_client::spawn(whole(answer.await.unwrap().unwrap().into_body())));
     }
     for body in bodies {
-        assert_eq!(body.await.unwrap().len(), 20 * PAGE);
+        assert_eq!(body.await.unwrap().len(), 5 * PAGE);
     }
-    assert_eq!(made.load(Ordering::Relaxed), 2_000);
+    assert_eq!(made.load(Ordering::Relaxed), 500);
 }
 
 /// Bytes that say when they are gone.
@@ -181,5 +182,50 @@ async fn what_is_left_of_an_answer_is_reset_as_all_of_it_would_be() {
         };
         assert!(end.is_some_and(|end| end.is_err()), "{left}");
         assert_eq!(client.get("/").await.status(), 200);
+    }
+}
+
+/// Nor does a byte of a page hold all of it.
+#[tokio::test(start_paused = true)]
+async fn of_a_page_that_was_taken_but_for_its_last_bytes_no_more_is_held() {
+    const WINDOW: u32 = 90_000;
+    let held = Arc::new(AtomicUsize::new(0));
+    let known = Arc::clone(&held);
+    let server = Running::http(move |_| {
+        let known = Arc::clone(&known);
+        let page = std::iter::once_with(move || {
+            known.fetch_add(1, Ordering::Relaxed);
+            Bytes::from_owner(Watched(vec![b'-'; WINDOW as usize + 50], known))
+        });
+        async move { Response::pages(http::Response::new(()), page) }
+    });
+    let client = Client::with(&server, WINDOW).await;
+    let answers: Vec<_> = (0..10).map(|_| client.begin(http2_client::get("/"))).collect();
+    let mut bodies = Vec::new();
+    for answer in answers {
+        bodies.push(answer.await.unwrap().unwrap().into_body());
+    }
+    tokio::time::sleep(secs(5)).await;
+    assert_eq!(held.load(Ordering::Relaxed), 0);
+}
+
+/// Of pages that were taken nothing counts: a hundred answers that wait for each other are within a small budget.
+#[tokio::test(start_paused = true)]
+async fn pages_count_towards_the_memory_budget_while_they_are_held() {
+    let limits = Limits { memory_bytes: 2 << 20, ..Limits::default() };
+    let server = Running::start(Server::new().limits(limits), |server, memory| {
+        server.listen_http(memory, |_| async {
+            let pages = (0..2).map(|_| vec![b'-'; 4 * PAGE].into());
+            Response::pages(http::Response::new(()), pages)
+        })
+    });
+    let client = Client::connect(&server).await;
+    let answers: Vec<_> = (0..100).map(|_| client.begin(http2_client::get("/"))).collect();
+    let mut bodies = Vec::new();
+    for answer in answers {
+        bodies.push(http2_client::spawn(whole(answer.await.unwrap().unwrap().into_body())));
+    }
+    for body in bodies {
+        assert_eq!(body.await.unwrap().len(), 8 * PAGE);
     }
 }

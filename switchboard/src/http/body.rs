@@ -1,10 +1,10 @@
 //! The body of an answer, as hyper takes it: no more of it than the client has made room for.
 
-use super::exchange::{Answering, Exchange, Next};
+use super::exchange::{Answering, Next, Underway};
 use super::response::Pages;
 use crate::hub::Source as _;
 use crate::transport::memory::End;
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 use hyper::body::{Frame, SizeHint};
 use std::io;
 use std::pin::Pin;
@@ -42,7 +42,7 @@ struct Paging {
     is_rested: bool,
     /// What the connection counts of it.
     counted: usize,
-    exchange: Arc<Exchange>,
+    underway: Arc<Underway>,
 }
 
 impl Body {
@@ -55,8 +55,8 @@ impl Body {
     }
 
     pub(super) fn paged(pages: Pages, answering: Answering) -> Self {
-        let exchange = Arc::clone(&answering.exchange);
-        let paging = Paging { page: Bytes::new(), behind: Some(pages), is_rested: true, counted: 0, exchange };
+        let underway = Arc::clone(&answering);
+        let paging = Paging { page: Bytes::new(), behind: Some(pages), is_rested: true, counted: 0, underway };
         Self { content: Content::Pages(paging), answering: Some(answering) }
     }
 
@@ -72,11 +72,11 @@ impl Body {
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
         let answering = self.answering.as_ref();
         let is_multiplexed = answering.is_some_and(|answering| answering.exchange.is_multiplexed());
-        let bytes = match &mut self.content {
-            Content::Whole(bytes) => bytes,
+        let left = match &mut self.content {
+            Content::Whole(bytes) => bytes.len(),
             Content::Pages(paging) => {
-                ready!(paging.poll_page(cx, answering, usize::from(is_multiplexed)));
-                &mut paging.page
+                ready!(paging.poll_page(cx, usize::from(is_multiplexed)));
+                paging.page.len()
             }
             Content::Stream(next) => {
                 if let (Some(next), Some(answering)) = (next.take(), answering) {
@@ -86,13 +86,15 @@ impl Body {
             }
             Content::Pipe(end) => return poll_pipe(end, cx),
         };
-        if !is_multiplexed {
-            return Poll::Ready(Ok(std::mem::take(bytes)));
-        }
-        if let (true, Some(answering)) = (bytes.is_empty(), answering) {
+        if let (0, true, Some(answering)) = (left, is_multiplexed, answering) {
             ready!(answering.poll_unread(cx));
         }
-        Poll::Ready(Ok(bytes.split_to(piece(bytes.len()))))
+        Poll::Ready(Ok(match &mut self.content {
+            Content::Pages(paging) if is_multiplexed => paging.take(piece(left)),
+            Content::Pages(Paging { page: bytes, .. }) => std::mem::take(bytes),
+            Content::Whole(bytes) => bytes.split_to(if is_multiplexed { piece(left) } else { left }),
+            Content::Stream(_) | Content::Pipe(_) => unreachable!("returned above"),
+        }))
     }
 }
 
@@ -105,9 +107,9 @@ fn piece(length: usize) -> usize {
 
 impl Paging {
     /// Waits until more than `kept` bytes of a page are there, or all that there will be. What was kept comes first.
-    fn poll_page(&mut self, cx: &mut Context<'_>, answering: Option<&Answering>, kept: usize) -> Poll<()> {
+    fn poll_page(&mut self, cx: &mut Context<'_>, kept: usize) -> Poll<()> {
         while self.page.len() <= kept && self.behind.is_some() {
-            if self.exchange.peer.is_unheard() {
+            if self.underway.exchange.peer.is_unheard() {
                 // Of a client that is gone, what it asked for behind this is what counts.
                 (self.page, self.behind) = (Bytes::new(), None);
                 break;
@@ -118,7 +120,7 @@ impl Paging {
                 return Poll::Pending;
             }
             self.count(self.page.len());
-            ready!(self.exchange.poll_paging(cx));
+            ready!(self.underway.exchange.poll_paging(cx));
             self.is_rested = false;
             match self.behind.as_mut().and_then(Iterator::next) {
                 Some(page) if self.page.is_empty() => self.page = page,
@@ -126,16 +128,25 @@ impl Paging {
                 None => self.behind = None,
             }
             self.count(self.page.len());
-            if let Some(answering) = answering {
-                answering.holding(self.page.len());
-            }
         }
         Poll::Ready(())
     }
 
+    /// Takes so many bytes of the page, which is gone with all but the last of them: that one may be kept for long.
+    fn take(&mut self, count: usize) -> Bytes {
+        let taken = Bytes::copy_from_slice(&self.page[..count]);
+        self.page.advance(count);
+        if self.page.len() <= 1 {
+            self.page = Bytes::copy_from_slice(&self.page);
+            self.count(self.page.len());
+        }
+        taken
+    }
+
     fn count(&mut self, bytes: usize) {
         let before = std::mem::replace(&mut self.counted, bytes);
-        self.exchange.paged(before, bytes);
+        self.underway.exchange.paged(before, bytes);
+        self.underway.holding(bytes);
     }
 }
 
