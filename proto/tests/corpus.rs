@@ -4,6 +4,8 @@
 
 #[path = "../../fuzz/bodies/command.rs"]
 mod command;
+#[path = "../../fuzz/bodies/guarded.rs"]
+mod guarded;
 #[path = "../../fuzz/bodies/length.rs"]
 mod length;
 #[path = "../../fuzz/bodies/lines.rs"]
@@ -20,6 +22,11 @@ mod websocket;
 #[test]
 fn lines_hold_on_every_seed() {
     seeds::replay("lines", lines::run);
+}
+
+#[test]
+fn guarded_lines_hold_on_every_seed() {
+    seeds::replay("guarded", guarded::run);
 }
 
 #[test]

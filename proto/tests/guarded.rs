@@ -1,16 +1,13 @@
 //! Lines of people, whose connections may begin with what is no line of theirs.
 
-use bytes::BytesMut;
-use proptest::prelude::*;
-use switchboard_proto::{Aside, Codec, FrameError, GuardedLines, Line};
+#[path = "../../fuzz/bodies/guarded.rs"]
+mod body;
+#[path = "../../fuzz/bodies/stream.rs"]
+mod stream;
 
-/// What becomes of a stream: its lines, what is answered to it, and how it ends.
-#[derive(Debug, PartialEq, Eq, Default)]
-struct Outcome {
-    lines: Vec<Line>,
-    answer: Vec<u8>,
-    error: Option<FrameError>,
-}
+use body::Outcome;
+use proptest::prelude::*;
+use switchboard_proto::{FrameError, GuardedLines, Line};
 
 impl Outcome {
     fn texts(&self) -> Vec<&[u8]> {
@@ -18,32 +15,8 @@ impl Outcome {
     }
 }
 
-/// Reads pieces as a connection does.
-fn read<'a>(mut codec: GuardedLines, pieces: impl IntoIterator<Item = &'a [u8]>) -> Outcome {
-    let mut outcome = Outcome::default();
-    let mut input = BytesMut::new();
-    let mut take = |codec: &mut GuardedLines, input: &mut BytesMut, is_end: bool| {
-        loop {
-            if let Some(line) = codec.decode(input, 1 << 16)? {
-                outcome.lines.push(line);
-            } else if let Some(Aside::Answer(answer)) = codec.aside() {
-                outcome.answer.extend(answer);
-            } else {
-                let last = if is_end { codec.decode_end(input, 1 << 16)? } else { None };
-                outcome.lines.extend(last);
-                return Ok(());
-            }
-        }
-    };
-    let whole = || {
-        for piece in pieces {
-            input.extend_from_slice(piece);
-            take(&mut codec, &mut input, false)?;
-        }
-        take(&mut codec, &mut input, true)
-    };
-    let error = whole().err();
-    Outcome { error, ..outcome }
+fn read<'a>(codec: GuardedLines, pieces: impl IntoIterator<Item = &'a [u8]>) -> Outcome {
+    body::read(codec, pieces, 1 << 16)
 }
 
 fn whole(stream: &[u8]) -> Outcome {
@@ -66,7 +39,7 @@ fn refused(stream: &[u8]) -> Option<&'static str> {
 }
 
 /// Bytes that meet the rules more often than chance would have them.
-fn stream() -> impl Strategy<Value = Vec<u8>> {
+fn arriving() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
         Just(b"\xff".to_vec()),
         (250_u8..=255, 0_u8..4).prop_map(|(verb, option)| vec![255, verb, option]),
@@ -82,10 +55,14 @@ fn stream() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
+    // What is compared with what is in the body; its input's layout is in `stream`.
     #[test]
-    fn any_split_gives_the_same(stream in stream(), size in 1_usize..7, is_bytes: bool) {
-        let codec = || if is_bytes { bytes() } else { GuardedLines::default() };
-        prop_assert_eq!(read(codec(), stream.chunks(size)), read(codec(), [&stream[..]]));
+    fn any_split_means_the_same(
+        frame_bytes: u8,
+        sizes in prop::collection::vec(0_u8..6, 0..20),
+        stream in arriving(),
+    ) {
+        body::run(&[&[frame_bytes, sizes.len() as u8], &sizes[..], &stream].concat());
     }
 
     #[test]
