@@ -22,11 +22,25 @@ pub(super) enum Input {
     Broken(String),
 }
 
-/// Reads stdin to its end, whole lines of it or bytes as they come.
-pub(super) fn read(verbatim: bool) -> io::Result<Receiver<Input>> {
+/// U+FEFF, by which some editors and shells say that a text is UTF-8.
+const MARK: &[u8] = "\u{feff}".as_bytes();
+
+/// What stdin is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Bytes as they come: for whoever is there to know what begins them.
+    Bytes,
+    /// The same, of which the server gets something else first: so it cannot know that a mark begins a text.
+    TextBehind,
+    /// Whole lines.
+    Lines,
+}
+
+/// Reads stdin to its end.
+pub(super) fn read(kind: Kind) -> io::Result<Receiver<Input>> {
     let (sender, receiver) = channel(PIECES);
     let read = move || {
-        let result = if verbatim { pieces(&sender) } else { lines(&sender) };
+        let result = if kind == Kind::Lines { lines(&sender) } else { pieces(&sender, kind) };
         if let Err(error) = result {
             // Nobody is left to tell if the connection is over.
             let _ = sender.blocking_send(Input::Broken(error.to_string()));
@@ -37,8 +51,11 @@ pub(super) fn read(verbatim: bool) -> io::Result<Receiver<Input>> {
     Ok(receiver)
 }
 
-fn pieces(sender: &Sender<Input>) -> io::Result<()> {
+fn pieces(sender: &Sender<Input>, kind: Kind) -> io::Result<()> {
     let (mut stdin, mut buffer) = (io::stdin().lock(), vec![0; READ_BYTES]);
+    if kind == Kind::TextBehind {
+        skip_mark(&mut stdin)?;
+    }
     loop {
         match stdin.read(&mut buffer) {
             Ok(0) => return Ok(()),
@@ -52,7 +69,9 @@ fn pieces(sender: &Sender<Input>) -> io::Result<()> {
 }
 
 fn lines(sender: &Sender<Input>) -> io::Result<()> {
-    for line in io::stdin().lock().split(b'\n') {
+    let mut stdin = io::stdin().lock();
+    skip_mark(&mut stdin)?;
+    for line in stdin.split(b'\n') {
         let mut line = line?;
         if line.ends_with(b"\r") {
             line.pop();
@@ -62,4 +81,18 @@ fn lines(sender: &Sender<Input>) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+fn skip_mark(stdin: &mut impl io::BufRead) -> io::Result<()> {
+    loop {
+        match stdin.fill_buf().map(|begin| begin.starts_with(MARK)) {
+            Ok(true) => {
+                stdin.consume(MARK.len());
+                return Ok(());
+            }
+            Ok(false) => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
 }

@@ -114,7 +114,12 @@ pub(super) async fn talk<C: Wire>(
         let (terminal, input) = Terminal::open()?;
         (Output::Screen(Colours::from_environment(), Some(terminal)), input)
     } else {
-        (Output::choose::<C>(), input::read(C::IS_VERBATIM)?)
+        let kind = match (C::IS_VERBATIM, plan.greeting.is_empty()) {
+            (true, true) => input::Kind::Bytes,
+            (true, false) => input::Kind::TextBehind,
+            (false, _) => input::Kind::Lines,
+        };
+        (Output::choose::<C>(), input::read(kind)?)
     };
     let manner = Manner {
         resumes: plan.reconnect,

@@ -247,3 +247,15 @@ error: --wait: `soon` is not a duration such as 500ms, 30s, 5m or 1h
     let expected = "error: /nonexistent.pem: No such file or directory (os error 2)\n";
     assert_eq!((ran.code, ran.errors.as_str()), (Some(78), expected));
 }
+
+/// PowerShell and some editors put one before a text; behind our own `/name` the server cannot know that a text begins.
+#[test]
+fn a_mark_at_the_beginning_of_stdin_is_no_text() {
+    let program = Program::serve(&["rooms=tcp://127.0.0.1:0", "rooms=http://127.0.0.1:0"]);
+    let socket = program.listeners[1].url.replace("http", "ws") + "/ws";
+    for arguments in [vec![program.listeners[0].url.as_str(), "--name", "bob"], vec![&socket, "--name", "eve"]] {
+        let ran = pipe(&arguments, "\u{feff}/ping\n/quit\n".as_bytes());
+        assert!(ran.output().contains("pong"), "{arguments:?}: {}", ran.output());
+        assert_eq!(ran.code, Some(0), "{}", ran.errors);
+    }
+}
