@@ -8,6 +8,7 @@ mod percent;
 // The program is no library: its parts are here under the names that they know each other by.
 #[path = "../../cli/src/services"]
 mod services {
+    #[allow(dead_code)]
     pub(crate) mod guard;
 
     pub(crate) mod rooms {

@@ -488,6 +488,23 @@ test('events are resumed by the browser itself', async () => {
     wire.close();
 });
 
+test('a stream of events that was cut off before its first message goes on', async () => {
+    const wire = new Wire(http);
+    const tab = await chromium.open(`http://127.0.0.1:${await wire.start()}/`);
+    await tab.run(() => {
+        globalThis.told = [];
+        const source = new EventSource('/rooms/silent/events');
+        source.onmessage = ({ data }) => globalThis.told.push(JSON.parse(data).text);
+        return new Promise((begun) => source.addEventListener('you-joined', begun, { once: true }));
+    });
+    wire.cut();
+    await fetch(`http://127.0.0.1:${http}/rooms/silent`, { method: 'POST', body: 'away' });
+    wire.whole = true;
+    await tab.until(() => globalThis.told.length > 0);
+    assert.deepEqual(await tab.run(() => globalThis.told), ['away']);
+    wire.close();
+});
+
 test('many rooms on one socket, and bytes as they were', async () => {
     const tab = await chromium.open(`http://127.0.0.1:${http}/`);
     const seen = await tab.run(async () => {

@@ -150,6 +150,7 @@ fn the_page_loads_nothing_from_elsewhere_and_stands_in_no_frame() {
     }
     assert!(!policy.contains("unsafe") && !policy.contains("http"), "{policy}");
     assert_eq!(page.header("x-content-type-options"), Some("nosniff"));
+    assert_eq!(page.header("referrer-policy"), Some("same-origin"));
     assert_eq!(page.header("cross-origin-resource-policy"), Some("same-origin"));
     let tag = page.header("etag").expect("it has a tag");
     let again = ask(&program, "GET", "/", &[&format!("if-none-match: {tag}")], "");

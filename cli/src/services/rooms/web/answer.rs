@@ -174,7 +174,8 @@ pub(super) fn asset(asset: &'static Asset, request: &HeaderMap) -> Response<Byte
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(ETAG, HeaderValue::from_static(asset.tag()));
     headers.insert(CONTENT_SECURITY_POLICY, PAGE_POLICY);
-    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    // To us alone: without TLS nothing else says that one of our pages asks.
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
     headers.insert(OPENER_POLICY, HeaderValue::from_static("same-origin"));
     response
 }
