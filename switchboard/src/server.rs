@@ -5,6 +5,7 @@ mod admission;
 mod binding;
 mod datagrams;
 mod handshakes;
+mod owners;
 
 use crate::config::{GRACE, Limits, Timeouts, raise_descriptor_limit};
 use crate::connection::Connection;

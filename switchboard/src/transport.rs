@@ -72,6 +72,9 @@ pub(crate) trait StreamListener: Send + Sized + 'static {
     fn attach(&mut self) -> io::Result<()>;
 
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Self::Stream, PeerAddr)>>;
+
+    /// Accepts whoever waits in the kernel now, whether or not the event loop has heard of it yet.
+    fn accept_now(&mut self) -> io::Result<(Self::Stream, PeerAddr)>;
 }
 
 /// An accepted stream, tied to the accepting event loop.

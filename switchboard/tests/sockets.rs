@@ -219,6 +219,47 @@ async fn one_shots(workers: usize) {
 }
 
 #[tokio::test]
+async fn who_has_connected_when_the_drain_begins_is_served() {
+    use std::io::{Read, Write};
+    let directory = tempfile("waiting");
+    let path = directory.join("x.sock");
+    let answer = async |_: switchboard::http::Request| http::Response::new("answered").into();
+    let server = Server::new().workers(0).tcp("127.0.0.1:0", echo).http("127.0.0.1:0", answer).unix(&path, echo);
+    let served = Served::start(server).await;
+    let mut first = connect(&served).await;
+    first.write_all(b"it accepts\n").await.unwrap();
+    assert_eq!(line(&mut first).await, "it accepts\n");
+    drop(first);
+    // This is the server's own runtime: as long as nothing is waited for, nobody is accepted.
+    let mut peers: Vec<_> = (0..50)
+        .map(|_| {
+            let mut lines = std::net::TcpStream::connect(served.address).unwrap();
+            lines.write_all(b"hello\n").unwrap();
+            let mut requests = std::net::TcpStream::connect(served::address(&served.urls[1])).unwrap();
+            requests.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+            let mut unix = std::os::unix::net::UnixStream::connect(&path).unwrap();
+            unix.write_all(b"hello\n").unwrap();
+            (lines, requests, unix)
+        })
+        .collect();
+    let address = served.address;
+    let reading = tokio::task::spawn_blocking(move || {
+        for (lines, requests, unix) in &mut peers {
+            let mut received = String::new();
+            lines.read_to_string(&mut received).unwrap();
+            unix.read_to_string(&mut received).unwrap();
+            assert_eq!(received, "hello\nhello\n");
+            requests.read_to_string(&mut received).unwrap();
+            assert!(received.ends_with("\r\n\r\nanswered"), "{received}");
+        }
+    });
+    assert_eq!(served.stop().await.aborted, 0);
+    reading.await.unwrap();
+    assert!(TcpStream::connect(address).await.is_err(), "a drained listener refuses");
+    std::fs::remove_dir_all(directory).unwrap();
+}
+
+#[tokio::test]
 async fn a_peer_that_does_not_read_is_cut_off_while_others_go_on() {
     let handler = async |mut conn: Connection<Lines>| -> Result {
         while let Some(line) = conn.recv().await? {

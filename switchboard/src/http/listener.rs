@@ -99,4 +99,8 @@ impl<L: StreamListener> StreamListener for Listener<L> {
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Self::Stream, PeerAddr)>> {
         self.listener.poll_accept(cx)
     }
+
+    fn accept_now(&mut self) -> io::Result<(Self::Stream, PeerAddr)> {
+        self.listener.accept_now()
+    }
 }

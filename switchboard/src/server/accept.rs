@@ -24,6 +24,9 @@ use switchboard_proto::CloseReason;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
+/// Those who may still be accepted when the drain begins: as many as the kernel has wait.
+const BACKLOG: usize = 65_535;
+
 /// Between two tries to accept when the process has no descriptors, or the kernel no memory.
 const EXHAUSTED_WAIT: Duration = Duration::from_millis(100);
 
@@ -43,7 +46,7 @@ pub(super) trait BoundEntry: Send {
     /// At least one.
     fn urls(&self) -> Vec<String>;
     fn listen(&mut self) -> io::Result<()>;
-    /// What runs for this listener on each worker, from the first one on, and then on each once more.
+    /// What runs for this listener until the server drains, on each worker, from the first one on, and then on each once more.
     fn run(self: Box<Self>, serving: &Serving) -> Vec<BoxFuture<()>>;
 }
 
@@ -55,12 +58,7 @@ impl Accepting {
         let tasks = TaskTracker::new();
         for entry in entries {
             for (worker, task) in serving.workers.iter().cycle().zip(entry.run(serving)) {
-                let drain = serving.drain.clone();
-                let until_drain = async move {
-                    // Done means that the server drains.
-                    let _ = drain.run_until_cancelled_owned(task).await;
-                };
-                tasks.spawn_on(until_drain, &worker.handle);
+                tasks.spawn_on(task, &worker.handle);
             }
         }
         tasks.close();
@@ -71,6 +69,15 @@ impl Accepting {
     pub(super) async fn stopped(self) {
         self.0.wait().await;
     }
+}
+
+/// Runs `task` until the server drains.
+pub(super) fn until_drain(serving: &Serving, task: impl Future<Output = ()> + Send + 'static) -> BoxFuture<()> {
+    let drain = serving.drain.clone();
+    Box::pin(async move {
+        // Done means that the server drains.
+        let _ = drain.run_until_cancelled_owned(task).await;
+    })
 }
 
 /// A stream listener, and what serves its connections once the server runs.
@@ -177,22 +184,32 @@ where
             metrics: Arc::clone(&serving.metrics),
             drain: serving.drain.clone(),
         });
-        let is_local = self.listener.is_local();
         if let Err(error) = self.listener.attach() {
             warn!(listener = settings.name, error = %error, "listener does not work");
             return;
         }
-        let handshakes = L::Stream::OPENS.then(|| Handshakes::new(&serving.limits, is_local));
+        // Done means that the server drains.
+        let _ = serving.drain.run_until_cancelled(self.accept(&settings)).await;
+        self.accept_waiting(&settings);
+    }
+
+    /// Accepts for ever.
+    async fn accept(&mut self, settings: &Arc<ListenerSettings>) {
+        let serving = self.serving.clone();
+        let handshakes = L::Stream::OPENS.then(|| Handshakes::new(&serving.limits, settings.is_local));
         loop {
-            let under_way = match &handshakes {
-                Some(handshakes) => handshakes.begin(&settings).await,
+            let place = match &handshakes {
+                Some(handshakes) => handshakes.begin(settings).await,
                 None => None,
             };
             match poll_fn(|cx| self.listener.poll_accept(cx)).await {
-                Ok((_, address)) if handshakes.as_ref().is_some_and(|handshakes| !handshakes.admit(&address)) => {
-                    refuse(&address, CloseReason::TooManyHandshakes, &settings);
-                }
-                Ok((stream, address)) => self.open((stream, under_way), address, is_local, &settings),
+                Ok((stream, address)) => match (&handshakes, place) {
+                    (Some(handshakes), Some(place)) => match handshakes.admit(place, &address) {
+                        None => refuse(&address, CloseReason::TooManyHandshakes, settings),
+                        under_way => self.open((stream, under_way), address, settings),
+                    },
+                    _ => self.open((stream, None), address, settings),
+                },
                 Err(error) if is_exhaustion(&error) => {
                     serving.metrics.accept_waits.add(1);
                     if serving.metrics.may_log_abnormal().is_some() {
@@ -208,15 +225,28 @@ where
         }
     }
 
+    /// Accepts those who have connected by now: what they sent lies in their sockets, and is answered. Where a handshake comes
+    /// first, nothing was sent yet.
+    fn accept_waiting(&mut self, settings: &Arc<ListenerSettings>) {
+        let most = if L::Stream::OPENS { 0 } else { BACKLOG };
+        for _ in 0..most {
+            match self.listener.accept_now() {
+                Ok((stream, address)) => self.open((stream, None), address, settings),
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                // Nobody waits, or there is no descriptor for whoever does.
+                Err(_) => return,
+            }
+        }
+    }
+
     fn open(
         &self,
         (stream, under_way): (L::Stream, Option<UnderWay>),
         address: PeerAddr,
-        is_local: bool,
         settings: &Arc<ListenerSettings>,
     ) {
         let serving = &self.serving;
-        let admitted = match serving.admission.admit(&address, is_local) {
+        let admitted = match serving.admission.admit(&address, settings.is_local) {
             Ok(admitted) => admitted,
             Err(reason) => return refuse(&address, reason, settings),
         };

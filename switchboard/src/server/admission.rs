@@ -1,5 +1,6 @@
-//! How many connections there may be, in all and from one address.
+//! How many connections there may be, in all, from one address, and from those who own many.
 
+use super::owners::{Owners, Scope};
 use crate::config::Limits;
 use crate::hub::peer::PeerAddr;
 use crate::transport::udp::network;
@@ -18,7 +19,13 @@ pub(crate) struct Admission {
     open: AtomicUsize,
     limit: usize,
     per_address: Option<usize>,
-    addresses: Mutex<HashMap<NonZeroU64, usize>>,
+    addresses: Mutex<Addresses>,
+}
+
+#[derive(Debug, Default)]
+struct Addresses {
+    counts: HashMap<NonZeroU64, usize>,
+    owners: Owners,
 }
 
 /// The right to be connected, until it is dropped.
@@ -41,7 +48,8 @@ impl Admission {
     /// Admits a connection, or says why not. `is_local`: the listener cannot be reached from other machines.
     pub(crate) fn admit(self: &Arc<Self>, address: &PeerAddr, is_local: bool) -> Result<Admitted, CloseReason> {
         // Relaxed: a count that guards no other memory.
-        if self.open.fetch_add(1, Ordering::Relaxed) >= self.limit {
+        let open = self.open.fetch_add(1, Ordering::Relaxed);
+        if open >= self.limit {
             self.open.fetch_sub(1, Ordering::Relaxed);
             return Err(CloseReason::TooManyConnections);
         }
@@ -50,11 +58,14 @@ impl Admission {
         if let (Some(limit), Some(address)) = (per_address, address.ip()) {
             let network = network(address.ip());
             let mut addresses = self.addresses.lock();
-            let count = addresses.entry(network).or_insert(0);
-            if *count >= limit {
+            let count = addresses.counts.get(&network).copied().unwrap_or(0);
+            // Who set a limit has promised that many.
+            let least = self.per_address.unwrap_or(0);
+            if count >= limit || !addresses.owners.may_have(network, Scope::Wide, self.limit - open, least) {
                 return Err(CloseReason::TooManyFromAddress);
             }
-            *count += 1;
+            addresses.counts.insert(network, count + 1);
+            addresses.owners.add(network, Scope::Wide);
             admitted.network = Some(network);
         }
         Ok(admitted)
@@ -66,10 +77,11 @@ impl Drop for Admitted {
         self.admission.open.fetch_sub(1, Ordering::Relaxed);
         let Some(network) = self.network else { return };
         let mut addresses = self.admission.addresses.lock();
-        let Some(count) = addresses.get_mut(&network) else { unreachable!("counted when it was admitted") };
+        addresses.owners.remove(network, Scope::Wide);
+        let Some(count) = addresses.counts.get_mut(&network) else { unreachable!("counted when it was admitted") };
         *count -= 1;
         if *count == 0 {
-            addresses.remove(&network);
+            addresses.counts.remove(&network);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! UDP listeners: with a handler for datagrams, or with one for connections to peers that were validated.
 
 use super::Serving;
-use super::accept::{BoundEntry, BoxFuture, Entry, refuse};
+use super::accept::{BoundEntry, BoxFuture, Entry, refuse, until_drain};
 use crate::connection::{Entered, serve};
 use crate::error::BoxError;
 use crate::hub::Source;
@@ -69,7 +69,7 @@ where
             let answer = move |socket| {
                 let (gate, handler, metrics) = (Arc::clone(&gate), Arc::clone(&handler), Arc::clone(&metrics));
                 let answering = udp::answer((socket, Family::of(address)), gate, handler, metrics);
-                Box::pin(answering) as BoxFuture<()>
+                until_drain(serving, answering)
             };
             bound.into_iter().map(answer)
         };
@@ -173,7 +173,7 @@ where
         let handler = Arc::clone(handler);
         let open = move |datagram: Datagram<'_>, ends: Ends| door.open::<H, F, E>(&datagram, ends, &handler);
         let receiving = udp::receive(peers, Arc::clone(&gate), Arc::clone(strangers), open);
-        Box::pin(receiving) as BoxFuture<()>
+        until_drain(serving, receiving)
     };
     serving.workers.iter().enumerate().map(receive).collect()
 }

@@ -2,11 +2,13 @@
 //!
 //! A handshake costs its address one packet and us a signature: a thousand times the work of accepting.
 
+use super::owners::{Owners, Scope};
 use crate::config::Limits;
 use crate::hub::peer::{ListenerSettings, PeerAddr};
 use crate::transport::udp::network;
 use parking_lot::Mutex;
 use std::hash::{BuildHasher as _, RandomState};
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use switchboard_proto::{Buckets, Rate};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -21,19 +23,37 @@ const BUCKETS: usize = 4096;
 
 pub(super) struct Handshakes {
     places: Arc<Semaphore>,
+    limit: usize,
+    /// Who has how many under way.
+    owners: Arc<Mutex<Owners>>,
     buckets: Option<Mutex<Buckets>>,
     key: RandomState,
     started: Instant,
 }
 
-/// The place of a handshake, until it is dropped.
-pub(super) type UnderWay = OwnedSemaphorePermit;
+/// A handshake, until it is dropped.
+pub(super) struct UnderWay {
+    _place: OwnedSemaphorePermit,
+    /// Whose it is, where handshakes are limited.
+    counted: Option<(Arc<Mutex<Owners>>, NonZeroU64)>,
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        if let Some((owners, network)) = &self.counted {
+            owners.lock().remove(*network, Scope::All);
+        }
+    }
+}
 
 impl Handshakes {
     pub(super) fn new(limits: &Limits, is_local: bool) -> Self {
         let per_address = limits.handshakes_per_address.or((!is_local).then_some(PER_ADDRESS));
+        let limit = limits.handshakes.min(Semaphore::MAX_PERMITS);
         Self {
-            places: Arc::new(Semaphore::new(limits.handshakes.min(Semaphore::MAX_PERMITS))),
+            places: Arc::new(Semaphore::new(limit)),
+            limit,
+            owners: Arc::default(),
             buckets: per_address.map(|rate| Mutex::new(Buckets::new(BUCKETS, Rate::new(rate, rate)))),
             key: RandomState::new(),
             started: Instant::now(),
@@ -41,7 +61,7 @@ impl Handshakes {
     }
 
     /// Waits for a place.
-    pub(super) async fn begin(&self, settings: &ListenerSettings) -> Option<UnderWay> {
+    pub(super) async fn begin(&self, settings: &ListenerSettings) -> Option<OwnedSemaphorePermit> {
         if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
             return Some(place);
         }
@@ -53,9 +73,21 @@ impl Handshakes {
         Arc::clone(&self.places).acquire_owned().await.ok()
     }
 
-    /// Whether one more handshake from this address is done.
-    pub(super) fn admit(&self, address: &PeerAddr) -> bool {
-        let (Some(buckets), Some(address)) = (&self.buckets, address.ip()) else { return true };
-        buckets.lock().take(self.key.hash_one(network(address.ip())), self.started.elapsed())
+    /// Takes `place` for a handshake from this address, if one more is done.
+    pub(super) fn admit(&self, place: OwnedSemaphorePermit, address: &PeerAddr) -> Option<UnderWay> {
+        let (Some(buckets), Some(address)) = (&self.buckets, address.ip()) else {
+            return Some(UnderWay { _place: place, counted: None });
+        };
+        let network = network(address.ip());
+        if !buckets.lock().take(self.key.hash_one(network), self.started.elapsed()) {
+            return None;
+        }
+        let mut owners = self.owners.lock();
+        // Its own place is free until it has it.
+        let free = (self.places.available_permits() + 1).min(self.limit);
+        owners.may_have(network, Scope::All, free, 0).then(|| {
+            owners.add(network, Scope::All);
+            UnderWay { _place: place, counted: Some((Arc::clone(&self.owners), network)) }
+        })
     }
 }

@@ -153,6 +153,21 @@ impl StreamListener for Listener {
         }
         Poll::Pending
     }
+
+    fn accept_now(&mut self) -> io::Result<(TcpStream, PeerAddr)> {
+        while let Some(listener) = self.accepting.last() {
+            match SockRef::from(listener).accept() {
+                Ok((socket, address)) => {
+                    socket.set_nonblocking(true)?;
+                    let Some(address) = address.as_socket() else { unreachable!("it came over IP") };
+                    return Ok((TcpStream::from_std(socket.into())?, PeerAddr::Ip(address)));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => drop(self.accepting.pop()),
+                Err(error) => return Err(error),
+            }
+        }
+        Err(io::ErrorKind::WouldBlock.into())
+    }
 }
 
 impl Stream for TcpStream {

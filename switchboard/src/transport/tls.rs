@@ -125,6 +125,11 @@ impl StreamListener for Listener {
         let (stream, address) = ready!(self.tcp.poll_accept(cx))?;
         Poll::Ready(Ok((TlsStream { stream, config: Arc::clone(&self.config) }, address)))
     }
+
+    fn accept_now(&mut self) -> io::Result<(Self::Stream, PeerAddr)> {
+        let (stream, address) = self.tcp.accept_now()?;
+        Ok((TlsStream { stream, config: Arc::clone(&self.config) }, address))
+    }
 }
 
 /// An accepted stream on which nothing was said yet.

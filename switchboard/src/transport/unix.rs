@@ -125,6 +125,14 @@ impl StreamListener for Listener {
         let (stream, address) = ready!(listener.poll_accept(cx))?;
         Poll::Ready(Ok((stream, PeerAddr::Unix(address.as_pathname().map(Path::to_owned)))))
     }
+
+    fn accept_now(&mut self) -> io::Result<(UnixStream, PeerAddr)> {
+        let Some(listener) = &self.accepting else { unreachable!("attached before the first accept") };
+        let (socket, address) = SockRef::from(listener).accept()?;
+        socket.set_nonblocking(true)?;
+        let address = address.as_pathname().map(Path::to_owned);
+        Ok((UnixStream::from_std(socket.into())?, PeerAddr::Unix(address)))
+    }
 }
 
 impl Stream for UnixStream {
