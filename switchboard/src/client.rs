@@ -22,11 +22,12 @@ use crate::transport::udp::connected;
 use crate::transport::{Stream as _, tcp, unix};
 use crate::worker::{Worker, spawn_for_life};
 use bytes::BytesMut;
+use parking_lot::Mutex;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use switchboard_proto::{Codec, Datagrams, WebSocketClient};
 use tokio::time::Instant;
@@ -37,7 +38,8 @@ use websocket::Place;
 
 /// Connects to servers. The limits and deadlines of its connections are those of a [`Server`](crate::Server).
 ///
-/// It works on the runtime that connects first, which has to live as long as the connections do. Dropping the client
+/// It works on the runtime that connects first, which has to live as long as the connections do; once that has ended, on the one
+/// that connects next. Dropping the client
 /// changes nothing for its connections; [`drain`](Self::drain) sees that what they have queued leaves before a program
 /// ends.
 ///
@@ -61,8 +63,8 @@ pub struct Client {
     limits: Limits,
     timeouts: Timeouts,
     grace: Duration,
-    /// From the first connection on.
-    running: OnceLock<Arc<Running>>,
+    /// From the first connection on, for as long as the runtime of that lives.
+    running: Mutex<Option<Arc<Running>>>,
 }
 
 /// What a stream comes to once it is connected.
@@ -85,12 +87,12 @@ impl Client {
 
     /// What its connections hold at most. What is meant for strangers, and for many handshakes at once, is not looked at.
     pub fn limits(self, limits: Limits) -> Self {
-        Self { limits, running: OnceLock::new(), ..self }
+        Self { limits, running: Mutex::default(), ..self }
     }
 
     /// How long connecting may take ([`Timeouts::handshake`]), and what is done on a connection.
     pub fn timeouts(self, timeouts: Timeouts) -> Self {
-        Self { timeouts, running: OnceLock::new(), ..self }
+        Self { timeouts, running: Mutex::default(), ..self }
     }
 
     /// How long connections may take to finish in [`drain`](Self::drain), before they are aborted. Default 30 s.
@@ -205,7 +207,7 @@ impl Client {
     /// Safe: the connections go on finishing, and nobody aborts those that do not.
     pub async fn drain(self) -> Drained {
         let began = Instant::now();
-        let Some(running) = self.running.get() else {
+        let Some(running) = self.running.into_inner() else {
             return Drained { finished: 0, aborted: 0, elapsed: Duration::ZERO };
         };
         let ended_before = running.metrics.ended();
@@ -234,6 +236,13 @@ impl Client {
         dialing::first(addresses, self.timeouts.handshake, attempt).await
     }
 
+    /// What runs for all connections, on the runtime that calls if there was none before, or it has ended.
+    fn running(&self) -> Arc<Running> {
+        let mut running = self.running.lock();
+        let alive = running.take().filter(|running| !running.worker.tick.has_ended());
+        Arc::clone(running.insert(alive.unwrap_or_else(|| Running::start(&self.limits))))
+    }
+
     /// Connects, agrees with the server on how to speak, and hands the connection over.
     async fn connect<C: Codec>(
         &self,
@@ -245,7 +254,7 @@ impl Client {
         if !faults.is_empty() {
             return Err(ConnectError::Limits { faults });
         }
-        let running = self.running.get_or_init(|| Running::start(&self.limits));
+        let running = &self.running();
         let place = running.worker.assign();
         let limit = running.limits.connections;
         if place.load() > limit {
@@ -283,7 +292,7 @@ impl Client {
 
 impl Default for Client {
     fn default() -> Self {
-        Self { limits: Limits::default(), timeouts: Timeouts::default(), grace: GRACE, running: OnceLock::new() }
+        Self { limits: Limits::default(), timeouts: Timeouts::default(), grace: GRACE, running: Mutex::default() }
     }
 }
 

@@ -26,6 +26,9 @@ use tokio::io::ReadBuf;
 /// Of tokio's 128 steps one for so many bytes: 512 KiB before others get their turn, below 1 ms of copying.
 const BYTES_PER_BUDGET: usize = 4 << 10;
 
+/// What a WebSocket is told of a close that was meant (RFC 6455 §7.4.1).
+const NORMAL_CLOSURE: u16 = 1000;
+
 /// One open peer: frames in, frames out.
 ///
 /// The handler owns it. The connection is closed once the handler has finished and this is dropped: what is queued is
@@ -146,8 +149,14 @@ impl<C: Codec> Connection<C> {
         Form::of::<C>(format, self.0.envelope)
     }
 
-    /// Closes the connection after what is queued has been flushed; the same as dropping it.
-    pub fn close(self) {}
+    /// Closes the connection after what is queued has been flushed, as dropping it does, and says that it was meant
+    /// ([`CloseReason::Closed`]) where the peer has not finished.
+    pub fn close(mut self) {
+        if !self.0.peer_finished && !self.is_draining() {
+            self.0.close_code.get_or_insert(NORMAL_CLOSURE);
+            self.0.peer.note(CloseReason::Closed);
+        }
+    }
 
     /// The codec, for what is to be set up per connection; each starts as its type's `Default`.
     pub fn codec_mut(&mut self) -> &mut C {

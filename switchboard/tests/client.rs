@@ -97,6 +97,23 @@ async fn what_is_queued_when_the_connection_is_dropped_arrives() {
     assert_eq!(heard.recv().await, Some(640_000));
 }
 
+#[test]
+fn a_client_works_on_when_its_first_runtime_has_ended() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let served = runtime();
+    let bound = served.block_on(Server::new().workers(1).tcp("127.0.0.1:0", echo).bind()).unwrap();
+    let (address, handle) = (bound.urls()[0].replace("tcp://", ""), bound.handle());
+    let serving = std::thread::spawn(move || served.block_on(bound.serve_until(std::future::pending())));
+    let client = Client::new();
+    for text in ["first", "second"] {
+        let asked = async { said(client.tcp(&address).await.unwrap(), text).await };
+        let heard = runtime().block_on(async { tokio::time::timeout(Duration::from_secs(10), asked).await });
+        assert_eq!(heard.unwrap(), text);
+    }
+    handle.abort();
+    serving.join().unwrap();
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_connection_outlives_its_client() {
     let memory = in_memory(echo).await;

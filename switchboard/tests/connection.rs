@@ -360,6 +360,27 @@ async fn an_error_of_the_handler_is_its_close_reason() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_close_that_was_meant_is_its_reason_unless_the_peer_has_finished() {
+    for (finishes, reason) in [(false, CloseReason::Closed), (true, CloseReason::PeerClosed)] {
+        let handler = async |mut conn: Connection<Lines>| -> Result {
+            while conn.recv().await?.is_some_and(|line| line != "go") {}
+            conn.send("bye").await?;
+            conn.close();
+            Ok(())
+        };
+        let mut peer = testing::serve(handler, Timeouts::default());
+        if finishes {
+            peer.finish();
+        } else {
+            peer.send("go\n").await;
+        }
+        assert_eq!(peer.rest().await.unwrap(), b"bye\n");
+        peer.finish();
+        assert_eq!(peer.closed().await, reason);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_queued_at_the_end_all_arrives_although_input_is_unread() {
     let mut peer = testing::serve(
         async |mut conn: Connection<Lines>| -> Result {

@@ -144,7 +144,8 @@ impl Tick {
         is_behind
     }
 
-    fn has_ended(&self) -> bool {
+    /// Whether nothing that is sent here leaves any more.
+    pub(crate) fn has_ended(&self) -> bool {
         // Relaxed: whoever asks holds a lock that the end takes after this is set.
         self.ended.load(Ordering::Relaxed)
     }
