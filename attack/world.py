@@ -12,7 +12,7 @@ import sys
 
 PUBLIC = "10.99.0.1"
 PUBLIC_V6 = "fd00:99::1"
-INSIDE = "SWITCHBOARD_ATTACK_INSIDE"
+INSIDE = "ATTACK_INSIDE"
 SKIPPED = 3
 # linux/in6.h and linux/in.h; this Python may have no names for them.
 IPV6_FREEBIND = 78
