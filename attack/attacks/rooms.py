@@ -181,7 +181,7 @@ def names_that_change(server: Server, end: float) -> list[str]:
     return []
 
 
-@attack(TCP + "?rate=off", seconds=4, memory=64 * MIB)
+@attack(TCP + "?rate=off", options=("--max-memory", "32MiB"), seconds=4, memory=64 * MIB)
 def members_that_vanish_together(server: Server, end: float) -> list[str]:
     """900 members that read nothing are reset at once, in the middle of a storm of messages."""
     publisher = member(server, "/join hot")
