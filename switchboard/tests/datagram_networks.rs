@@ -201,30 +201,37 @@ async fn fan_out_over_a_slow_network() {
 #[test]
 fn who_is_given_up_on_is_told_so_once() {
     let set_up = "ip link set lo up && tc qdisc add dev lo root tbf rate 50mbit burst 32k limit 100mb";
-    in_a_network_of_its_own("who_is_given_up_on_is_told_so_once", set_up, give_up_on_many());
+    in_a_network_of_its_own("who_is_given_up_on_is_told_so_once", set_up, async {
+        let slow = Limits { outbox_bytes: 20_000, ..Limits::default() };
+        give_up_on_many(slow, CloseReason::SlowConsumer).await;
+        // Its handler is not asked then.
+        let short = Limits { memory_bytes: 256 << 10, ..Limits::default() };
+        give_up_on_many(short, CloseReason::OutOfMemory).await;
+    });
 }
 
-async fn give_up_on_many() {
+async fn give_up_on_many(limits: Limits, reason: CloseReason) {
     const MEMBERS: usize = 50;
-    let room = Hub::new().room("stage").unwrap();
+    let hub = Hub::new();
+    let room = hub.room("stage").unwrap();
     let seat = room.clone();
     let listen = move |mut conn: Connection<Datagrams>| {
-        let seat = conn.join(&seat);
+        let me = hub.enter(&conn, Format::Text);
+        let seat = me.join(&seat, Join::default());
         async move {
-            let _seat = seat?;
+            let (_me, _seat) = (me, seat?);
             loop {
                 match conn.recv().await {
                     Ok(Some(_)) => {}
                     Ok(None) => return Ok::<(), BoxError>(()),
                     Err(error) => {
-                        conn.last_word(format!("given up: {error}").into_bytes());
+                        conn.last_word(format!("* {}\n", error.to_string().replace("connection ", "")).into_bytes());
                         return Err(error.into());
                     }
                 }
             }
         }
     };
-    let limits = Limits { outbox_bytes: 20_000, ..Limits::default() };
     let server = Server::new().workers(1).limits(limits);
     let served = Served::start(server.udp_peers(Udp::new("127.0.0.1:0"), door, listen)).await;
     let mut members = tokio::task::JoinSet::new();
@@ -233,7 +240,7 @@ async fn give_up_on_many() {
         mote.say("open").await;
         members.spawn(async move {
             let mut told = mote.next().await;
-            while !told.starts_with("given up") {
+            while !told.starts_with("* closed") {
                 told = mote.next().await;
             }
             (told, mote)
@@ -247,10 +254,10 @@ async fn give_up_on_many() {
     let mut motes = Vec::new();
     while let Some(member) = members.join_next().await {
         let (told, mote) = member.unwrap();
-        assert_eq!(told, "given up: connection closed: slow-consumer");
+        assert_eq!(told, format!("* closed: {reason}\n"));
         motes.push(mote);
     }
-    assert_eq!(served.handle.metrics().closed(CloseReason::SlowConsumer), MEMBERS as u64);
+    assert_eq!(served.handle.metrics().closed(reason), MEMBERS as u64);
     // Nothing comes behind it.
     for mote in motes {
         assert_eq!(mote.ask("hi").await, "hi");

@@ -136,6 +136,7 @@ impl Identity {
 
 impl Drop for Identity {
     fn drop(&mut self) {
+        self.known.peer.tell_of_shedding(self.known.form());
         self.known.hub.forget(&self.known.name());
     }
 }

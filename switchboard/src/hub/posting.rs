@@ -86,7 +86,7 @@ impl Form {
         self.notice(&gap).map_or(Wire::Silent, Wire::Frame)
     }
 
-    pub(super) fn notice(self, notice: &Notice) -> Option<Bytes> {
+    pub(in crate::hub) fn notice(self, notice: &Notice) -> Option<Bytes> {
         self.format.notice(notice).map(|payload| self.frame(self.ended(payload)))
     }
 

@@ -4,6 +4,7 @@ use super::{
     ABORTED, CLOSING, DRAINING, FINISHED, FORCED, NOT_READING, OPENING, Peer, Protocol, State, UNHEARD, bump, wake,
 };
 use crate::hub::outbox::Outbox;
+use crate::hub::posting::Form;
 use crate::hub::{Source, staging};
 use bytes::Bytes;
 use std::io;
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use switchboard_proto::{CloseReason, Ending, Output, Second, Stamp, Stamps, Timeouts, WEBSOCKET_PING, passed};
+use switchboard_proto::{CloseReason, Ending, Notice, Output, Second, Stamp, Stamps, Timeouts, WEBSOCKET_PING, passed};
 
 /// A client of HTTP may be silent for this long between two requests, where no idle timeout is set.
 const KEEP_ALIVE: Duration = Duration::from_mins(1);
@@ -161,6 +162,18 @@ impl Peer {
         state.outbox.push(encode);
         self.queued(&mut state);
         bump(&self.traffic.frames_out, 1);
+    }
+
+    /// Tells that the memory which it holds is needed, where a reset can be told: its handler was dropped and could not.
+    pub(in crate::hub) fn tell_of_shedding(&self, form: Form) {
+        let reason = CloseReason::OutOfMemory;
+        let mut state = self.state.lock();
+        if state.reason == Some(reason)
+            && let Some(frame) = form.notice(&Notice::Closed { reason })
+            && let Some(sink) = state.outbox.sink()
+        {
+            sink.last_frame(&frame);
+        }
     }
 
     // The steps of a close, taken by the connection's own task.
