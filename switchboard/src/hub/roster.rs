@@ -46,6 +46,16 @@ impl<K: Copy + Ord, V> Roster<K, V> {
         rest.iter().chain(blocks.flatten()).map(|(_, value)| value)
     }
 
+    /// Those behind `key`, or all, in order.
+    pub(crate) fn behind(&self, key: Option<K>) -> impl Iterator<Item = &V> {
+        let (block, place) = key.map_or((0, 0), |key| match self.find(key) {
+            Ok((block, place)) => (block, place + 1),
+            Err(place) => place,
+        });
+        let blocks = self.blocks.get(block..).unwrap_or_default();
+        blocks.iter().flatten().skip(place).map(|(_, value)| value)
+    }
+
     pub(crate) fn get(&self, key: K) -> Option<&V> {
         let (block, place) = self.find(key).ok()?;
         Some(&self.blocks[block][place].1)
@@ -128,11 +138,12 @@ mod tests {
                 }
                 prop_assert_eq!(roster.get(key), model.get(&key));
                 prop_assert_eq!(roster.len(), model.len());
+                prop_assert!(roster.behind(Some(key)).eq(model.range(key + 1..).map(|(_, value)| value)));
                 prop_assert!(roster.blocks.iter().all(|block| (1..=BLOCK).contains(&block.len())));
                 let filled = roster.blocks.windows(2).all(|two| two[0].len() + two[1].len() > BLOCK / 2);
                 prop_assert!(filled);
             }
-            prop_assert!(roster.values().eq(model.values()));
+            prop_assert!(roster.values().eq(model.values()) && roster.behind(None).eq(model.values()));
             prop_assert!(roster.values_past(skip).eq(model.values().skip(skip)));
         }
     }

@@ -76,15 +76,20 @@ impl Tick {
         self.now.load(Ordering::Relaxed)
     }
 
-    /// Steps the clock, once a second, and lets rooms tell what they gathered in that second.
+    /// Steps the clock, once a second.
     pub(crate) fn set_now(&self, now: Second) {
         self.now.store(now, Ordering::Relaxed);
+    }
+
+    /// Lets rooms tell what they gathered in that second.
+    pub(crate) async fn present(&self, turn: &mut Turn) {
         // Not in the head of the loop, where the lock would be held to its end: a room that notes something takes it last.
         let rooms = std::mem::take(&mut *self.presence.lock());
         for room in rooms {
             if let Some(room) = room.upgrade() {
                 room.tell_presence();
             }
+            turn.spend(CALL_BYTES).await;
         }
     }
 
