@@ -7,14 +7,14 @@
 use super::outbox::{Frame, Gap};
 use super::peer::{ConnectionId, Peer};
 use super::posting::{Form, Kind, MembershipId, Posting, Wire};
-use super::replay::Replay;
+use super::replay::Missed;
 use super::room::{Overflow, RoomId};
 use super::unsaid::{Silence, Unsaid};
 use crate::turn::{CALL_BYTES, Turn};
 use bytes::Bytes;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
-use switchboard_proto::{Format, Notice, RoomName};
+use switchboard_proto::{Format, RoomName};
 
 /// Bytes of a batch: what a socket takes at once, and all that one partial write can leave undivided.
 const BATCH_BYTES: usize = 64 << 10;
@@ -29,8 +29,7 @@ pub(super) enum Entry {
         room: RoomId,
         name: RoomName,
         member: LocalMember,
-        missed: Option<Notice>,
-        replay: Option<Replay>,
+        missed: Option<Box<Missed>>,
     },
     Leave {
         room: RoomId,
@@ -52,8 +51,7 @@ pub(super) enum Entry {
     Resume {
         room: RoomId,
         member: MembershipId,
-        missed: Option<Notice>,
-        replay: Option<Replay>,
+        missed: Box<Missed>,
     },
     Reform {
         room: RoomId,
@@ -73,7 +71,7 @@ impl Entry {
     pub(super) fn bytes(&self) -> usize {
         let behind = match self {
             Self::Post { posting, .. } => posting.bytes(),
-            Self::Join { replay, .. } | Self::Resume { replay, .. } => replay.as_ref().map_or(0, Replay::held_bytes),
+            Self::Join { missed: Some(missed), .. } | Self::Resume { missed, .. } => missed.held_bytes(),
             Self::Direct { frame, .. } => frame.len(),
             _ => 0,
         };
@@ -195,9 +193,12 @@ impl LocalRooms {
             room.deliver(turn).await;
         }
         match change {
-            Entry::Join { name, member, missed, replay, .. } => {
-                member.peer.replay(member.form, missed.as_ref(), replay);
+            Entry::Join { name, member, missed, .. } => {
                 let room = self.rooms.entry(id).or_insert_with(|| LocalRoom::new(name));
+                if let Some(missed) = missed {
+                    room.unsaid.add(member.id, missed.unsaid);
+                    member.peer.replay(member.form, *missed);
+                }
                 room.members.push(member);
             }
             Entry::Leave { member, .. } => {
@@ -217,9 +218,12 @@ impl LocalRooms {
                 }
             }
             Entry::Lost { from_seq, lost, .. } => self.lose(id, from_seq, lost, turn).await,
-            Entry::Resume { member, missed, replay, .. } => {
+            Entry::Resume { member, missed, .. } => {
+                if let Some(room) = self.rooms.get_mut(&id) {
+                    room.unsaid.add(member, missed.unsaid);
+                }
                 let Some(member) = self.member(id, member) else { return };
-                member.peer.replay(member.form, missed.as_ref(), replay);
+                member.peer.replay(member.form, *missed);
             }
             Entry::Reform { member, format, .. } => {
                 let Some(reformed) = self.member(id, member) else { return };

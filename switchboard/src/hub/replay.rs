@@ -22,6 +22,23 @@ pub(crate) struct Replay {
     until: u64,
 }
 
+/// What a member is told that comes back.
+#[derive(Default)]
+pub(crate) struct Missed {
+    /// Of what is gone.
+    pub(super) notice: Option<Notice>,
+    pub(super) replay: Option<Replay>,
+    /// What of that its transport cannot carry in raw: the number of the first, and how many.
+    pub(super) unsaid: Option<(u64, u64)>,
+}
+
+impl Missed {
+    /// What it keeps alive, about.
+    pub(super) fn held_bytes(&self) -> usize {
+        size_of::<Self>() + self.replay.as_ref().map_or(0, Replay::held_bytes)
+    }
+}
+
 /// Messages are gone of which the member cannot be told.
 pub(crate) struct Untellable;
 

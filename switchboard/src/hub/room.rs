@@ -14,7 +14,7 @@ use super::membership::{Join, JoinError};
 use super::peer::Peer;
 use super::posting::{Form, MembershipId, Posting, Told};
 use super::presence::{Presence, When};
-use super::replay::Replay;
+use super::replay::{Missed, Replay};
 use super::roster::Roster;
 use super::tick::Tick;
 use crate::sync::Mutex;
@@ -65,9 +65,6 @@ pub(crate) struct RoomInner {
     holding: Arc<Holding>,
     state: Mutex<RoomState>,
 }
-
-/// What somebody is told who comes back, and what it gets.
-type Missed = (Option<Notice>, Option<Replay>);
 
 /// Identifies a room's incarnation among all of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -226,8 +223,7 @@ impl RoomInner {
         let mut state = self.state.lock();
         // Under the lock, so that a room's members come in the order of their numbers.
         let id = MembershipId(NEXT.fetch_add(1, Ordering::Relaxed));
-        let missed = join.since.map(|since| self.replay(&state, since, form.format)).transpose()?;
-        let (missed, replay) = missed.unwrap_or_default();
+        let missed = join.since.map(|since| self.replay(&state, since, Some(form))).transpose()?.map(Box::new);
         if let Some(known) = &known {
             self.present(&mut state, Notice::Joined { room: self.name.clone(), name: known.name() }, id, tick);
         }
@@ -239,7 +235,7 @@ impl RoomInner {
         }
         let overflow = join.overflow.unwrap_or(self.options.overflow);
         let member = LocalMember { id, peer: Arc::clone(peer), form, overflow, has_left: false };
-        tick.post(Entry::Join { room: self.id, name: self.name.clone(), member, missed, replay });
+        tick.post(Entry::Join { room: self.id, name: self.name.clone(), member, missed });
         Ok((id, state.seq))
     }
 
@@ -259,13 +255,20 @@ impl RoomInner {
 
     /// What a member is told that knows the messages up to `since`, up to the last one there is; unless its format cannot tell
     /// that some are gone. Whoever knows none misses none.
-    fn replay(self: &Arc<Self>, state: &RoomState, since: MessageId, format: Format) -> Result<Missed, JoinError> {
+    fn replay(self: &Arc<Self>, state: &RoomState, since: MessageId, form: Option<Form>) -> Result<Missed, JoinError> {
         let (after, notice) = self.missed(state, since);
-        if format == Format::Raw && since.seq > 0 && notice.is_some() {
-            return Err(JoinError::Gone { since });
+        let mut unsaid = None;
+        if form.is_none_or(|form| form.format == Format::Raw) {
+            if since.seq > 0 && notice.is_some() {
+                return Err(JoinError::Gone { since });
+            }
+            let is_silent = |message: &&Arc<Message>| form.is_some_and(|form| !form.carries(&message.payload));
+            let mut silent = state.history.since(after).filter(is_silent);
+            unsaid = silent.next().map(|first| (first.id.seq, 1 + silent.count() as u64));
         }
         let held = || state.history.since(after).cloned().collect();
-        Ok((notice, (after < state.seq).then(|| Replay::new(Arc::clone(self), held(), after, state.seq))))
+        let replay = (after < state.seq).then(|| Replay::new(Arc::clone(self), held(), after, state.seq));
+        Ok(Missed { notice, replay, unsaid })
     }
 
     /// The messages behind number `after` up to `until` that it still keeps: at least one if there is any, and no more than
@@ -289,10 +292,10 @@ impl RoomInner {
         since: MessageId,
     ) -> Result<MessageId, JoinError> {
         let state = self.state.lock();
-        let known = state.members.get(member).and_then(Option::as_ref);
-        let format = known.map_or(Format::Raw, |known| known.form().format);
-        let (missed, replay) = self.replay(&state, since, format)?;
-        tick.post(Entry::Resume { room: self.id, member, missed, replay });
+        // A member without a name gets raw payloads for good.
+        let form = state.members.get(member).and_then(Option::as_ref).map(|known| known.form());
+        let missed = Box::new(self.replay(&state, since, form)?);
+        tick.post(Entry::Resume { room: self.id, member, missed });
         Ok(MessageId { epoch: self.epoch, seq: state.seq })
     }
 

@@ -41,6 +41,14 @@ impl Unsaid {
         }
     }
 
+    /// Counts what a replay does not say: the number of the first, and how many.
+    pub(super) fn add(&mut self, member: MembershipId, unsaid: Option<(u64, u64)>) {
+        if let Some((first, lost)) = unsaid {
+            let known = self.0.entry(member).or_insert((first, 0));
+            *known = (known.0.min(first), known.1 + lost);
+        }
+    }
+
     /// The number of the first, and how many; it is told or gone.
     pub(super) fn take(&mut self, member: MembershipId) -> Option<(u64, u64)> {
         self.0.remove(&member)

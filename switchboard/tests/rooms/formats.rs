@@ -4,7 +4,7 @@ use crate::node::{Node, QUIET, secs, told, until, user};
 use bytes::Bytes;
 use serde_json::Value;
 use switchboard::prelude::*;
-use switchboard::{BoxError, Format, Join};
+use switchboard::{BoxError, Format, Join, MessageId};
 use tokio::time::sleep;
 
 #[tokio::test(start_paused = true)]
@@ -70,6 +70,12 @@ async fn what_a_line_could_not_carry_is_told_in_the_first_format_that_can() {
         }
         member.seat.reformed(Format::Raw);
     }
+    // What is repeated is counted as well.
+    let since = Some(MessageId { seq: 2, ..lobby.last_id() });
+    let mut back = node.join(&lobby, Format::Raw, Join { since, ..Join::default() }).await;
+    assert_eq!(back.heard().await, ["fine"; 3]);
+    back.seat.reformed(Format::Text);
+    assert_eq!(back.heard().await, ["* [lobby] lost 5 messages, from 3"]);
     other.seat.reformed(Format::Json);
     assert_eq!(other.heard().await.last().unwrap(), r#"{"event":"gap","room":"lobby","lost":6,"from_seq":1}"#);
     lobby.publish("told");

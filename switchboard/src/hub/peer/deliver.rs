@@ -4,13 +4,13 @@ use super::{CLOSING, ConnectionId, FINISHED, Peer, State, bump, wake};
 use crate::hub::fanout::{Batch, Entry};
 use crate::hub::outbox::{Flushed, Gap, Outbox, Publication, Summary};
 use crate::hub::posting::{Form, Kind, MembershipId};
-use crate::hub::replay::Replay;
+use crate::hub::replay::Missed;
 use crate::hub::room::Overflow;
 use bytes::Bytes;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use switchboard_proto::{CloseReason, Format, Notice, RoomName};
+use switchboard_proto::{CloseReason, Format, RoomName};
 
 /// Of the outbox's bounds, the part that is for what others say to one connection alone.
 const TOLD_PART: usize = 4;
@@ -109,8 +109,9 @@ impl Peer {
     }
 
     /// Queues what a new member missed.
-    pub(in crate::hub) fn replay(self: &Arc<Self>, form: Form, missed: Option<&Notice>, replay: Option<Replay>) {
-        let notice = missed.and_then(|missed| form.notice(missed));
+    pub(in crate::hub) fn replay(self: &Arc<Self>, form: Form, missed: Missed) {
+        let Missed { notice, replay, .. } = missed;
+        let notice = notice.and_then(|notice| form.notice(&notice));
         if notice.is_none() && replay.is_none() {
             return;
         }
