@@ -71,7 +71,13 @@ fn a_server_that_dies_has_not_finished() {
     let program = Program::serve(&["rooms=http://127.0.0.1:0", "rooms=tcp://127.0.0.1:0", "echo=ws://127.0.0.1:0"]);
     let url = program.listeners[0].url.replace("http", "ws");
     let urls = [format!("{url}/ws"), format!("{url}/rooms/ops/ws"), program.listeners[1].url.clone()];
-    let mut running: Vec<_> = urls.iter().map(|url| connected(&[url]).0).collect();
+    // Whose output nobody reads any more ends with 0 at the next notice.
+    let (mut running, mut outputs) = (Vec::new(), Vec::new());
+    for url in &urls {
+        let (child, output, _) = connected(&[url]);
+        running.push(child);
+        outputs.push(output);
+    }
     let mut echo = start(&[&program.listeners[2].url]);
     echo.stdin.as_mut().unwrap().write_all(b"hi\n").unwrap();
     let mut answer = String::new();
