@@ -419,8 +419,9 @@ impl Talk<'_> {
         Ok(None)
     }
 
-    /// Says how it is with the connection: on the terminal, or beside the pipe.
+    /// Says how it is with the connection: on the terminal, or beside the pipe. Some of the words may be the server's.
     fn say(&mut self, text: &str) -> io::Result<()> {
+        let text = &Escaped(text.as_bytes()).to_string();
         if !self.is_interactive {
             // Nobody listens if that fails.
             let _ = writeln!(io::stderr(), "-- {text}");
