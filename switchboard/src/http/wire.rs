@@ -3,6 +3,7 @@
 use super::Site;
 use super::exchange::Exchange;
 use crate::ConnectionError;
+use crate::Turn;
 use crate::hub::Source;
 use crate::hub::peer::{Farewell, Returned};
 use bytes::{Buf as _, Bytes, BytesMut};
@@ -24,6 +25,9 @@ const WRITE_BYTES: usize = 64 << 10;
 /// read.
 const WAITING_BYTES: usize = 64 << 10;
 
+/// What a byte of input counts as in a turn: 16 KiB may be a thousand frames, or heads.
+const INPUT_WEIGHT: usize = 4;
+
 /// The answer to a head that did not come to its end (RFC 9110 §15.5.9).
 const TIMED_OUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
@@ -39,11 +43,22 @@ pub(super) struct Wire {
     peer_finished: bool,
     /// Until then the client, which has stopped sending, is answered.
     end: Option<Pin<Box<Sleep>>>,
+    turn: Turn,
+    /// The turn is over: others have theirs before hyper gets more.
+    rests: bool,
 }
 
 impl Wire {
     pub(super) fn new(exchange: Arc<Exchange>, source: Box<dyn Source>) -> Self {
-        Self { exchange, source: Some(source), surplus: BytesMut::new(), peer_finished: false, end: None }
+        Self {
+            exchange,
+            source: Some(source),
+            surplus: BytesMut::new(),
+            peer_finished: false,
+            end: None,
+            turn: Turn::default(),
+            rests: false,
+        }
     }
 
     /// The source, and what was read from it that is not HTTP any more, behind `read` of hyper's.
@@ -62,21 +77,30 @@ impl Read for Wire {
         mut wanted: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        if std::mem::take(&mut this.rests) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         if !this.surplus.is_empty() {
             let count = wanted.remaining().min(this.surplus.len());
             wanted.put_slice(&this.surplus[..count]);
             this.surplus.advance(count);
+            this.rests = this.turn.is_over(count * INPUT_WEIGHT);
             if this.surplus.is_empty() {
                 // Who is idle next owns no buffer.
                 this.surplus = BytesMut::new();
             }
             return Poll::Ready(Ok(()));
         }
-        this.poll_fill(cx, |bytes| {
+        let mut count = 0;
+        ready!(this.poll_fill(cx, |bytes| {
             let (now, later) = bytes.split_at(bytes.len().min(wanted.remaining()));
             wanted.put_slice(now);
+            count = now.len();
             later
-        })
+        }))?;
+        this.rests = this.turn.is_over(count * INPUT_WEIGHT);
+        Poll::Ready(Ok(()))
     }
 }
 
