@@ -551,34 +551,6 @@ async fn what_is_told_of_losses_does_not_grow_with_them() {
     assert!(gaps <= 2 * FRAMES, "{gaps}");
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_message_that_waits_keeps_no_others_alive() {
-    let hub = HubLimits { history_messages: 0, ..HubLimits::default() };
-    let mut node = serve(hub, Limits::default()).await;
-    let rooms: Vec<_> = (0..400).map(|number| node.quiet(&format!("r{number}"))).collect();
-    let mut slow = Vec::new();
-    for room in &rooms {
-        slow.push(node.join(room, Format::Text, dropping(Overflow::Latest)).await);
-        // More than a pipe and what is moved to be written next.
-        (0..3).for_each(|_| _ = room.publish("x".repeat(PIPE_BYTES)));
-        tick().await;
-        room.publish("x");
-        tick().await;
-    }
-    let resident = || {
-        let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
-        statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
-    };
-    let before = resident();
-    for room in &rooms {
-        // One batch, of which the last one stays.
-        (0..60).for_each(|_| _ = room.publish("x".repeat(1000)));
-        tick().await;
-    }
-    let grown = resident().saturating_sub(before);
-    assert!(grown < 8 << 20, "{grown} bytes are kept for 400 messages of 1 KB");
-}
-
 // Replay.
 
 #[tokio::test(start_paused = true)]
