@@ -23,14 +23,18 @@ use crate::serve::Failure;
 use crate::url::{Place, Scheme};
 use anyhow::{Context as _, anyhow};
 use arguments::Plan;
+use nix::sys::signal::Signal;
 use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
 use switchboard::{Client, CloseReason, ConnectError, Connection, ConnectionError, Limits, Lines, Timeouts};
 use talk::{Over, talk};
 use wire::{Verbatim, Wire};
 
-/// Left by Ctrl-C, as shells say it: 128 and the signal's number.
-const INTERRUPTED: u8 = 130;
+/// Ended by a signal, as shells say it: 128 and its number.
+const SIGNALLED: u8 = 128;
+
+/// Left by Ctrl-C.
+const INTERRUPTED: u8 = SIGNALLED + Signal::SIGINT as u8;
 
 /// The longest line that is shown.
 const LINE_BYTES: usize = 16 << 20;
@@ -42,6 +46,7 @@ pub(crate) fn connect(typed: Arguments) -> Result<ExitCode, Failure> {
     let runtime = runtime.context("cannot start").map_err(Failure::Start)?;
     match runtime.block_on(run(&plan)).map_err(|error| advised(error, &plan)).with_context(|| plan.url.typed.clone()) {
         Ok(Over::Interrupted) => Ok(ExitCode::from(INTERRUPTED)),
+        Ok(Over::Signalled(signal)) => Ok(ExitCode::from(SIGNALLED + signal as u8)),
         Ok(Over::Finished | Over::Left) => Ok(ExitCode::SUCCESS),
         Err(error) => Err(Failure::Start(error)),
     }

@@ -5,6 +5,7 @@ mod bench;
 mod config;
 mod connect;
 mod endpoint;
+mod foreground;
 mod logging;
 mod nearest;
 mod percent;

@@ -5,7 +5,7 @@ mod live;
 use super::options::Plan;
 use super::report::Interval;
 use super::report::text;
-use crate::print;
+use crate::{foreground, print};
 use live::Live;
 use std::io::{self, IsTerminal as _, Write as _};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -14,6 +14,7 @@ pub(super) struct View {
     kind: Kind,
     interrupt: Signal,
     terminate: Signal,
+    hangup: Signal,
 }
 
 enum Kind {
@@ -25,12 +26,14 @@ enum Kind {
 
 impl View {
     pub(super) fn new(plan: &Plan) -> io::Result<Self> {
-        let kind = match (plan.json, plan.tui && io::stdout().is_terminal()) {
+        let kind = match (plan.json, plan.tui && is_ours_to_draw_on()) {
             (true, _) => Kind::Aside,
             (false, true) => Kind::Live(Box::new(Live::new(plan)?)),
             (false, false) => Kind::Lines,
         };
-        Ok(Self { kind, interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+        let [interrupt, terminate, hangup] =
+            [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(signal);
+        Ok(Self { kind, interrupt: interrupt?, terminate: terminate?, hangup: hangup? })
     }
 
     /// How many connections are ready, and how many never will be.
@@ -73,6 +76,14 @@ impl View {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
+            _ = self.hangup.recv() => {}
         }
     }
+}
+
+/// Whether there is a terminal that can be drawn on, and we are in its foreground: whoever draws sets its
+/// mode.
+fn is_ours_to_draw_on() -> bool {
+    let is_dumb = std::env::var_os("TERM").is_none_or(|kind| kind.is_empty() || kind == "dumb");
+    io::stdout().is_terminal() && io::stdin().is_terminal() && !is_dumb && foreground::is_ours()
 }

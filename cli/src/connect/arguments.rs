@@ -22,7 +22,7 @@ With --reconnect a lost connection is made again, after up to 1 s at first and u
 rooms and format are as before, and rooms tell what was missed. Lines that are typed meanwhile are sent afterwards; none is sent twice.
 
 Exit codes: 0 done, 1 the server cannot be reached, is not trusted, or the connection broke, 2 command line,
-78 files, 130 left by Ctrl-C.";
+78 files, 130 left by Ctrl-C, 129 and 143 by SIGHUP and SIGTERM.";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {

@@ -13,17 +13,18 @@ use super::input::{self, Input};
 use super::output::Output;
 use super::paint::Colours;
 use super::standing::{Manner, Standing, Step};
-use super::terminal::Terminal;
+use super::terminal::{self, Terminal};
 use super::waits::Waits;
 use super::wire::Wire;
 use anyhow::bail;
 use bytes::Bytes;
+use nix::sys::signal::Signal;
 use std::collections::VecDeque;
 use std::error::Error;
 use std::fmt;
 use std::io::{self, IsTerminal as _, Write as _};
 use switchboard::grammar::MessageId;
-use switchboard::{ConnectError, Connection, ConnectionError, Escaped, Finished, FrameError, ctrl_c};
+use switchboard::{ConnectError, Connection, ConnectionError, Escaped, Finished, FrameError};
 use tokio::sync::mpsc::Receiver;
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -37,6 +38,8 @@ pub(super) enum Over {
     /// The server has, before we had.
     Left,
     Interrupted,
+    /// By another signal, at a terminal that has to be put back first.
+    Signalled(Signal),
 }
 
 /// The connection is of no use any more.
@@ -110,16 +113,22 @@ pub(super) async fn talk<C: Wire>(
 ) -> anyhow::Result<Over> {
     let conn = connect(None).await?;
     let is_interactive = Terminal::is_there();
-    let (output, input) = if is_interactive {
-        let (terminal, input) = Terminal::open()?;
-        (Output::Screen(Colours::from_environment(), Some(terminal)), input)
+    let (output, input, continuing) = if is_interactive {
+        let (terminal, input, continuing) = Terminal::open()?;
+        (Output::Screen(Colours::from_environment(), Some(terminal)), input, Some(continuing))
     } else {
         let kind = match (C::IS_VERBATIM, plan.greeting.is_empty()) {
             (true, true) => input::Kind::Bytes,
             (true, false) => input::Kind::TextBehind,
             (false, _) => input::Kind::Lines,
         };
-        (Output::choose::<C>(), input::read(kind)?)
+        (Output::choose::<C>(), input::read(kind)?, None)
+    };
+    let continuing = async {
+        match continuing {
+            Some(continuing) => continuing.keep().await,
+            None => std::future::pending().await,
+        }
     };
     let manner = Manner {
         resumes: plan.reconnect,
@@ -147,7 +156,8 @@ pub(super) async fn talk<C: Wire>(
     let over = tokio::select! {
         over = talk.keep(conn, connect) => quiet(over),
         // Else the signal ends the process, as it does any other in a pipe.
-        () = ctrl_c(), if is_interactive => Ok(Over::Interrupted),
+        signal = terminal::ended(), if is_interactive => Ok(Over::Signalled(signal)),
+        never = continuing => match never {},
     };
     talk.output.leave().await;
     if matches!(over, Ok(Over::Left)) {

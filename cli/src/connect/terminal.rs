@@ -1,11 +1,13 @@
 //! A line editor on the terminal: what is typed stays whole while lines come in above it.
 
 use super::input::{Input, PIECES};
+use crate::foreground;
 use anyhow::Context as _;
 use nix::sys::signal::{Signal, raise};
 use nix::sys::termios::{SetArg, Termios, tcgetattr, tcsetattr};
 use rustyline::error::ReadlineError;
 use rustyline::{ColorMode, Config, DefaultEditor, ExternalPrinter};
+use std::convert::Infallible;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -45,7 +47,7 @@ impl Terminal {
     }
 
     /// Starts to edit lines, in a thread of its own.
-    pub(super) fn open() -> anyhow::Result<(Self, Receiver<Input>)> {
+    pub(super) fn open() -> anyhow::Result<(Self, Receiver<Input>, Continuing)> {
         let found = tcgetattr(io::stdin()).context("cannot use the terminal")?;
         // Handled from here on, so that this is what the editor puts back behind each line: the default ends the process.
         drop(signal(SignalKind::interrupt())?);
@@ -53,10 +55,11 @@ impl Terminal {
             Config::builder().auto_add_history(true).max_history_size(HISTORY)?.color_mode(ColorMode::Disabled);
         let mut editor = DefaultEditor::with_config(config.build())?;
         let printer = Box::new(editor.create_external_printer()?);
+        let continuing = Continuing(Box::new(editor.create_external_printer()?));
         let (sender, receiver) = channel(PIECES);
         let edit = move || edit(&mut editor, &sender);
         let editor = std::thread::Builder::new().name("editor".to_owned()).spawn(edit)?;
-        Ok((Self { found, printer, editor }, receiver))
+        Ok((Self { found, printer, editor }, receiver, continuing))
     }
 
     /// Prints a line above the one that is being typed, or below all if none is.
@@ -89,6 +92,52 @@ impl Drop for Terminal {
         let _ = tcsetattr(io::stdin(), SetArg::TCSADRAIN, &self.found);
         let _ = io::stdout().write_all(CLEAR.as_bytes()).and_then(|()| io::stdout().flush());
     }
+}
+
+/// Waits for a signal that ends the program, so that the terminal is put back before.
+pub(super) async fn ended() -> Signal {
+    let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+    let [Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)] = kinds.map(signal) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => Signal::SIGINT,
+        _ = terminate.recv() => Signal::SIGTERM,
+        _ = hangup.recv() => Signal::SIGHUP,
+    }
+}
+
+/// Takes the terminal again each time that a shell has had it, while the program was stopped: it has put its own mode back,
+/// and the editor believes that it is in its own.
+pub(super) struct Continuing(Box<dyn ExternalPrinter + Send>);
+
+impl Continuing {
+    /// Never ends.
+    pub(super) async fn keep(mut self) -> Infallible {
+        let Ok(mut continued) = signal(SignalKind::from_raw(Signal::SIGCONT as i32)) else {
+            return std::future::pending().await;
+        };
+        loop {
+            continued.recv().await;
+            if let (true, Ok(mode)) = (foreground::is_ours(), tcgetattr(io::stdin())) {
+                // Nobody is left to tell if the terminal is gone. The editor draws its line again below what it prints.
+                let _ = tcsetattr(io::stdin(), SetArg::TCSADRAIN, &raw(mode));
+                let _ = self.0.print(NOTHING.to_owned() + "\n");
+            }
+        }
+    }
+}
+
+/// As the editor has it: keys come one by one, and none is a signal.
+fn raw(mut mode: Termios) -> Termios {
+    use nix::sys::termios::{ControlFlags, InputFlags, LocalFlags, SpecialCharacterIndices};
+    mode.input_flags &=
+        !(InputFlags::BRKINT | InputFlags::ICRNL | InputFlags::INPCK | InputFlags::ISTRIP | InputFlags::IXON);
+    mode.control_flags |= ControlFlags::CS8;
+    mode.local_flags &= !(LocalFlags::ECHO | LocalFlags::ICANON | LocalFlags::IEXTEN | LocalFlags::ISIG);
+    mode.control_chars[SpecialCharacterIndices::VMIN as usize] = 1;
+    mode.control_chars[SpecialCharacterIndices::VTIME as usize] = 0;
+    mode
 }
 
 fn edit(editor: &mut DefaultEditor, sender: &Sender<Input>) {

@@ -186,6 +186,27 @@ fn on_a_terminal_there_is_a_live_view_or_a_line_a_second() {
 }
 
 #[test]
+fn a_terminal_that_cannot_be_drawn_on_gets_lines() {
+    let server = Program::serve(&["echo=tcp://127.0.0.1:0"]);
+    let arguments = ["bench", "echo", &server.listeners[0].url, "--duration", "1s", "--warmup", "0"];
+    let mut plain = Session::open(&arguments, &[("TERM", "dumb")]);
+    plain.shows("    1 s  ");
+    plain.shows("verdict      passed");
+    assert_eq!((plain.code(), plain.seen.contains('\x1b')), (Some(0), false), "{:?}", plain.seen);
+}
+
+#[test]
+fn a_terminal_that_goes_ends_a_run_with_what_was_seen() {
+    let server = Program::serve(&["echo=tcp://127.0.0.1:0"]);
+    let arguments = ["bench", "echo", &server.listeners[0].url, "--duration", "1h", "--warmup", "0"];
+    let mut live = Session::open(&arguments, &[]);
+    live.shows("measuring: 0 of 3600 s");
+    live.signal(Signal::SIGHUP);
+    live.shows("stopped before its time");
+    assert_eq!((live.code(), live.is_as_found()), (Some(0), true));
+}
+
+#[test]
 fn a_key_ends_a_run_early_with_what_was_seen() {
     let server = Program::serve(&["echo=tcp://127.0.0.1:0"]);
     let url = &server.listeners[0].url;

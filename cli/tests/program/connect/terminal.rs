@@ -3,7 +3,7 @@
 use crate::process::{PATIENCE, Program, command};
 use nix::pty::{Winsize, openpty};
 use nix::sys::signal::{Signal, kill};
-use nix::sys::termios::{LocalFlags, tcgetattr};
+use nix::sys::termios::{InputFlags, LocalFlags, SetArg, tcgetattr, tcsetattr};
 use nix::unistd::Pid;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -70,7 +70,11 @@ impl Session {
 
     /// What Ctrl-C does on a terminal that has no editor.
     pub(super) fn interrupt(&self) {
-        kill(Pid::from_raw(self.child.id().try_into().unwrap()), Signal::SIGINT).unwrap();
+        self.signal(Signal::SIGINT);
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id().try_into().unwrap()), signal).unwrap();
     }
 
     /// Waits for the end, and says its code.
@@ -79,7 +83,7 @@ impl Session {
     }
 
     /// Whether the terminal echoes what is typed and gives it out in lines, as it does for a shell.
-    fn is_as_found(&self) -> bool {
+    pub(crate) fn is_as_found(&self) -> bool {
         let flags = tcgetattr(&self.keys).unwrap().local_flags;
         flags.contains(LocalFlags::ECHO | LocalFlags::ICANON)
     }
@@ -180,6 +184,42 @@ fn ctrl_c_leaves_at_once_and_the_terminal_is_as_it_was_found() {
     session.press("not sent\x03");
     assert_eq!(session.code(), Some(130));
     assert!(session.is_as_found());
+}
+
+#[test]
+fn a_terminal_that_a_shell_has_had_meanwhile_is_taken_again() {
+    let program = Program::serve(&["rooms=tcp://127.0.0.1:0"]);
+    let mut session = Session::start(&[&program.listeners[0].url], &[]);
+    session.shows("* you are guest-1");
+    session.press("half");
+    session.shows("half");
+    session.signal(Signal::SIGSTOP);
+    // As a shell does that shows its prompt.
+    let mut mode = tcgetattr(&session.keys).unwrap();
+    mode.local_flags.insert(LocalFlags::ECHO | LocalFlags::ICANON | LocalFlags::ISIG);
+    mode.input_flags.insert(InputFlags::ICRNL);
+    tcsetattr(&session.keys, SetArg::TCSANOW, &mode).unwrap();
+    session.signal(Signal::SIGCONT);
+    // The line is drawn again, and goes on.
+    session.shows("half");
+    assert!(!session.is_as_found());
+    session.press("\x15/ping\r");
+    session.shows("* pong");
+    session.press("\x04");
+    assert_eq!(session.code(), Some(0));
+}
+
+#[test]
+fn whatever_signal_ends_it_the_terminal_is_as_it_was_found() {
+    let program = Program::serve(&["rooms=tcp://127.0.0.1:0"]);
+    for (signal, code) in [(Signal::SIGTERM, 143), (Signal::SIGHUP, 129)] {
+        let mut session = Session::start(&[&program.listeners[0].url], &[]);
+        session.shows("* you are guest-");
+        session.shows("> ");
+        session.signal(signal);
+        assert_eq!(session.code(), Some(code));
+        assert!(session.is_as_found());
+    }
 }
 
 #[test]
