@@ -186,6 +186,8 @@ fn what_was_missed_comes_once_and_the_name_and_rooms_are_as_before() {
     waits_for_alice(&mut bob, false);
     says(&mut bob, "/pub ops two\n/pub lobby second\n/pub ops three\n/ping");
     hears(&mut bob, "* pong");
+    // What is typed before the loss is noticed may be lost with the connection.
+    alice.logged("; connecting again in ");
     alice.types("back\n");
     network.permit();
     alice.printed("[ops] bob: two");
