@@ -63,8 +63,7 @@ impl Connections {
 
     /// At most `limit` connections with numbers above `after`, oldest first: the last one's number asks for the next page.
     pub fn list(&self, after: Option<ConnectionId>, limit: usize) -> Vec<ConnectionInfo> {
-        let mut peers = self.peers();
-        peers.retain(|peer| Some(peer.id) > after);
+        let mut peers: Vec<_> = self.workers.iter().flat_map(|worker| worker.page(after, limit)).collect();
         peers.sort_unstable_by_key(|peer| peer.id);
         peers.truncate(limit);
         peers.iter().map(|peer| info(peer)).collect()

@@ -399,6 +399,7 @@ pub(crate) struct Serving {
     next_id: Arc<AtomicU64>,
     metrics: Arc<Metrics>,
     drain: CancellationToken,
+    abort: CancellationToken,
     limits: Arc<Limits>,
     timeouts: Timeouts,
 }
@@ -424,11 +425,12 @@ impl Bound {
     /// grace period. Cannot fail: whatever happens to a connection happens to that one alone.
     ///
     /// # Cancel safety
-    /// Dropped, it ends everything at once.
+    /// Dropped, it ends everything at once, and its addresses are free; those of a server without workers once the runtime
+    /// goes on. Tasks that handlers have spawned end with the worker that they run on, and without workers with the runtime.
     pub async fn serve_until(mut self, drain: impl Future<Output = ()>) -> Drained {
         // Dropped with this future, whether it was finished or not.
-        let _stop = self.stop.abort.clone().drop_guard();
         let _drain = self.stop.drain.clone().drop_guard();
+        let _stop = self.stop.abort.clone().drop_guard();
         let _abort = Aborting(self.connections.clone());
         let started = Instant::now();
         for worker in self.workers.all() {
@@ -445,6 +447,7 @@ impl Bound {
             next_id: Arc::new(AtomicU64::new(1)),
             metrics: Arc::clone(&self.metrics),
             drain: self.stop.drain.clone(),
+            abort: self.stop.abort.clone(),
             limits: Arc::clone(&self.limits),
             timeouts: self.timeouts,
         };

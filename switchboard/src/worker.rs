@@ -25,6 +25,10 @@ use tracing::warn;
 /// A sweep this late means that a handler held the thread.
 const LATE: Duration = Duration::from_millis(100);
 
+/// How long the end of the threads is waited for when a server is dropped: they take less than a millisecond as a rule.
+const DROP_WAITS: usize = 1000;
+const DROP_WAIT: Duration = Duration::from_micros(100);
+
 /// What passes at most from one sweep to the next, for deadlines: a process that was stopped, or moved to another machine, could
 /// not read meanwhile what came in time.
 const LONGEST_STEP: Second = 2;
@@ -90,6 +94,11 @@ impl Worker {
 
     pub(crate) fn peers(&self) -> Vec<Arc<Peer>> {
         self.peers.lock().values().cloned().collect()
+    }
+
+    /// The first `limit` behind `after`.
+    pub(crate) fn page(&self, after: Option<ConnectionId>, limit: usize) -> Vec<Arc<Peer>> {
+        self.peers.lock().behind(after).take(limit).cloned().collect()
     }
 
     pub(crate) fn peer_count(&self) -> usize {
@@ -198,9 +207,9 @@ impl Workers {
     }
 
     /// Ends the threads. One that a handler holds is left behind: it cannot be stopped from outside.
-    pub(crate) async fn stop(self) {
+    pub(crate) async fn stop(mut self) {
         let mut joins = Vec::new();
-        for (stop, thread) in self.threads {
+        for (stop, thread) in std::mem::take(&mut self.threads) {
             drop(stop);
             joins.push(thread);
         }
@@ -211,6 +220,20 @@ impl Workers {
         };
         if tokio::time::timeout(Duration::from_secs(1), joined).await.is_err() {
             warn!("a handler holds its worker and is left behind");
+        }
+    }
+}
+
+/// What still holds sockets lets go of them, unless a handler holds its thread.
+impl Drop for Workers {
+    fn drop(&mut self) {
+        let threads: Vec<_> = self.threads.drain(..).map(|(_, thread)| thread).collect();
+        #[expect(clippy::disallowed_methods, reason = "there is no event loop to wait on, and it ends")]
+        for _ in 0..DROP_WAITS {
+            if threads.iter().all(JoinHandle::is_finished) {
+                return;
+            }
+            std::thread::sleep(DROP_WAIT);
         }
     }
 }

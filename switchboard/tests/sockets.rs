@@ -219,6 +219,25 @@ async fn one_shots(workers: usize) {
 }
 
 #[tokio::test]
+async fn a_dropped_server_frees_its_addresses() {
+    let directory = tempfile("dropped");
+    let path = directory.join("x.sock");
+    for workers in [1, 4] {
+        let server = || Server::new().workers(workers).udp("127.0.0.1:0", received).unix(&path, echo);
+        let bound = server().tcp("127.0.0.1:0", echo).bind().await.unwrap();
+        let address = served::address(&bound.urls()[2]);
+        let serving = tokio::spawn(bound.serve_until(std::future::pending()));
+        let mut peer = TcpStream::connect(address).await.unwrap();
+        peer.write_all(b"hello\n").await.unwrap();
+        assert_eq!(line(&mut peer).await, "hello\n");
+        serving.abort();
+        assert!(serving.await.is_err());
+        drop(server().tcp(address, echo).bind().await.unwrap());
+    }
+    std::fs::remove_dir_all(directory).unwrap();
+}
+
+#[tokio::test]
 async fn who_has_connected_when_the_drain_begins_is_served() {
     use std::io::{Read, Write};
     let directory = tempfile("waiting");

@@ -228,7 +228,7 @@ where
     /// Accepts those who have connected by now: what they sent lies in their sockets, and is answered. Where a handshake comes
     /// first, nothing was sent yet.
     fn accept_waiting(&mut self, settings: &Arc<ListenerSettings>) {
-        let most = if L::Stream::OPENS { 0 } else { BACKLOG };
+        let most = if L::Stream::OPENS || self.serving.abort.is_cancelled() { 0 } else { BACKLOG };
         for _ in 0..most {
             match self.listener.accept_now() {
                 Ok((stream, address)) => self.open((stream, None), address, settings),
