@@ -130,7 +130,7 @@ async fn what_is_not_a_request_is_answered_once_and_closed() {
     let long = "a".repeat(30_000);
     let many = (0..101).map(|number| format!("h{number}: x\r\n")).collect::<Vec<_>>().concat();
     let follow = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
-    let cases: [(u16, CloseReason, String); 11] = [
+    let cases: [(u16, CloseReason, String); 13] = [
         (400, CloseReason::BadFrame, format!("\x16\x03\x01\x02\r\n\r\n{follow}")),
         (400, CloseReason::BadFrame, format!("GET / HTTP/1.1\r\nno colon\r\n\r\n{follow}")),
         (400, CloseReason::BadFrame, format!("GET / HTTP/9.9\r\nHost: x\r\n\r\n{follow}")),
@@ -144,6 +144,12 @@ async fn what_is_not_a_request_is_answered_once_and_closed() {
         (400, CloseReason::BadFrame, format!("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n{follow}")),
         (400, CloseReason::BadFrame, format!("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n{follow}")),
         (431, CloseReason::FrameTooLong, format!("GET / HTTP/1.1\r\nHost: x\r\nLong: {long}")),
+        (
+            431,
+            CloseReason::FrameTooLong,
+            format!("GET / HTTP/1.1\r\nHost: x\r\nLong: {}\r\n\r\n{follow}", &long[..17_000]),
+        ),
+        (431, CloseReason::FrameTooLong, format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n{follow}", &long[..17_000])),
         (431, CloseReason::FrameTooLong, format!("GET /{long}")),
         (431, CloseReason::FrameTooLong, format!("GET / HTTP/1.1\r\nHost: x\r\n{many}\r\n{follow}")),
     ];

@@ -221,7 +221,9 @@ where
             return Box::pin(async move { Ok(exchange.answer(unheard, asked, answering)) });
         }
         // As RFC 9113 §6.5.2 counts them.
-        let fields = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum();
+        let fields = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32);
+        let target = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
+        let fields = fields.sum::<usize>() + target;
         answering.heading(fields);
         if let Some(mut refusal) = refusal(&head, fields, exchange.is_doubtful()) {
             (exchange.site.unasked)(Some(&head), refusal.headers_mut());
