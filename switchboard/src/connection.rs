@@ -129,7 +129,8 @@ impl<C: Codec> Connection<C> {
         peer.send_last(|output| envelope.put(output, |output| codec.encode(frame, output)));
     }
 
-    /// Becomes a member of `room`: what is published there from now on reaches the peer by itself, as the payload alone.
+    /// Becomes a member of `room`: what is published there from now on reaches the peer by itself, as the payload alone, where
+    /// the codec can carry it ([`Room::publish`]).
     ///
     /// [`Hub::enter`](crate::Hub::enter) gives the connection a name and a choice of formats first.
     ///

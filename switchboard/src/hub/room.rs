@@ -404,6 +404,10 @@ impl Room {
 
     /// Publishes to every member, from nobody. Never waits, and never fails; who publishes for others that send without end asks
     /// [`ready`](Self::ready) first.
+    ///
+    /// A member that gets payloads alone, as by [`Connection::join`](crate::Connection::join), by lines gets none with an LF or CR
+    /// in it, its end too: a line cannot carry that, and such a member can be told of no gap. What arrives as bytes goes on as bytes:
+    /// a WebSocket's message is text to others if it is UTF-8.
     pub fn publish(&self, payload: impl AsRef<[u8]>) -> MessageId {
         self.0.publish(None, payload.as_ref(), None).0
     }
