@@ -49,8 +49,8 @@ export class Chat {
         switchboard.on('reset', ({ room }) => this.#note('room', room, { kind: 'reset' }));
         switchboard.on('joined', ({ room, name }) => this.#move(room, { joined: [name] }));
         switchboard.on('left', ({ room, name }) => this.#move(room, { left: [name] }));
-        switchboard.on('presence', ({ room, joined: moreJoined, left: moreLeft }) => {
-            this.#move(room, { moreJoined, moreLeft });
+        switchboard.on('presence', ({ room, joined: moreJoined, left: moreLeft, renamed: moreRenamed }) => {
+            this.#move(room, { moreJoined, moreLeft, moreRenamed });
         });
         switchboard.on('renamed', (change) => this.#renamed(change));
         switchboard.on('refused', ({ room, error }) => {

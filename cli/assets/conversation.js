@@ -12,6 +12,7 @@
  * @property {string[]} left
  * @property {number} moreJoined
  * @property {number} moreLeft
+ * @property {number} moreRenamed
  * @typedef {{ kind: 'presence' } & Change} PresenceRow
  * @typedef {{ kind: 'day', time: number }} DayRow
  * @typedef {{ kind: 'gap', lost: number, from_seq: number }} GapRow
@@ -78,9 +79,9 @@ export class Conversation {
     }
 
     /** Who came and went stands in one line until somebody says something. @param {Partial<Change>} change */
-    move({ joined = [], left = [], moreJoined = 0, moreLeft = 0 }) {
+    move({ joined = [], left = [], moreJoined = 0, moreLeft = 0, moreRenamed = 0 }) {
         const last = this.#rows.at(-1);
-        const before = last?.kind === 'presence' ? last : { joined: [], left: [], moreJoined: 0, moreLeft: 0 };
+        const before = last?.kind === 'presence' ? last : { joined: [], left: [], moreJoined: 0, moreLeft: 0, moreRenamed: 0 };
         if (last === before) this.#rows.pop();
         // Somebody who came back at once, as after a reconnection, was hardly away.
         const row = {
@@ -88,6 +89,7 @@ export class Conversation {
             left: [...without(before.left, joined), ...without(left, before.joined)],
             moreJoined: before.moreJoined + moreJoined,
             moreLeft: before.moreLeft + moreLeft,
+            moreRenamed: before.moreRenamed + moreRenamed,
         };
         if (describe(row)) this.#push({ kind: 'presence', ...row });
     }
@@ -146,8 +148,9 @@ function size(row) {
 }
 
 /** @param {Change} change */
-export function describe({ joined, left, moreJoined, moreLeft }) {
-    const parts = [list(joined, moreJoined, 'joined'), list(left, moreLeft, 'left')];
+export function describe({ joined, left, moreJoined, moreLeft, moreRenamed }) {
+    const renamed = moreRenamed === 1 ? '1 has a new name' : `${moreRenamed.toLocaleString()} have new names`;
+    const parts = [list(joined, moreJoined, 'joined'), list(left, moreLeft, 'left'), moreRenamed > 0 ? renamed : ''];
     return parts.filter(Boolean).join(' · ');
 }
 

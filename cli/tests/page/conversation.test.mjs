@@ -111,3 +111,12 @@ test('long messages are kept as long as all of them together are not too long', 
     assert.ok(conversation.end - conversation.first <= 256);
     assert.ok(conversation.end - conversation.first > 200);
 });
+
+test('names that changed in a crowd are counted in the line of who came and went', () => {
+    const conversation = new Conversation();
+    conversation.move({ moreJoined: 3 });
+    conversation.move({ moreRenamed: 400 });
+    conversation.move({ moreRenamed: 1 });
+    assert.equal(conversation.end, 1);
+    assert.equal(describe(conversation.row(0)), '3 joined · 401 have new names');
+});
