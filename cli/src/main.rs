@@ -10,6 +10,7 @@ mod logging;
 mod nearest;
 mod percent;
 mod print;
+mod printed;
 mod serve;
 mod services;
 mod units;
@@ -17,7 +18,7 @@ mod url;
 
 use anyhow::Context as _;
 use args::{Args, Command, ConfigAction, Settings};
-use clap::{CommandFactory as _, Parser as _};
+use clap::Parser as _;
 use config::{Config, Origin};
 use serve::Failure;
 use std::io::{self, Write as _};
@@ -52,12 +53,10 @@ fn main() -> ExitCode {
         Command::Connect(typed) => return connect::connect(typed).unwrap_or_else(report),
         Command::Config { action: ConfigAction::Check(typed) } => load(typed).and_then(|config| check(&config)),
         Command::Config { action: ConfigAction::Print(typed) } => load(typed).and_then(|config| print(config.print())),
-        Command::Completions { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Args::command(), "switchboard", &mut script);
-            print(script)
+        Command::Completions { shell } => print(printed::completions(shell)),
+        Command::Man { command } => {
+            printed::manual(command.as_deref()).map_err(|error| Failure::Start(error.into())).and_then(print)
         }
-        Command::Man { command } => manual(command.as_deref()),
     };
     result.map_or_else(report, |()| ExitCode::SUCCESS)
 }
@@ -75,16 +74,6 @@ fn check(config: &Config) -> Result<(), Failure> {
         let _ = writeln!(io::stderr(), "warning: {}", Escaped(warning.as_bytes()));
     }
     print("ok\n")
-}
-
-/// Prints a manual page: of one command, or of all.
-fn manual(name: Option<&str>) -> Result<(), Failure> {
-    let mut all = Args::command();
-    all.build();
-    let command = name.and_then(|name| all.find_subcommand(name)).unwrap_or(&all).clone();
-    let mut page = Vec::new();
-    clap_mangen::Man::new(command).render(&mut page).map_err(|error| Failure::Start(error.into()))?;
-    print(page)
 }
 
 /// Writes to stdout.

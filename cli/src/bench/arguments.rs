@@ -2,25 +2,34 @@
 
 use std::path::PathBuf;
 
+/// Lists are laid out within 80 columns; a paragraph is one line, which is wrapped to the terminal.
 pub(crate) const HELP: &str = "\
 SCENARIO is one of
-  echo                 each message is answered, as by a server of lines; the reply is compared byte for byte
-  rooms                what publishers send reaches every member of their room, once and in order
-  idle                 connections that stay open and silent
-  udp                  echo with datagrams; those without an answer are counted
+  echo     each message is answered, as by a server of lines; the reply is
+           compared byte for byte
+  rooms    what publishers send reaches every member of their room, once and in
+           order
+  idle     connections that stay open and silent
+  udp      echo with datagrams; those without an answer are counted
 
 URL is one of
-  tcp://HOST:PORT  tls://HOST:PORT  unix:///PATH  udp://HOST:PORT  ws://HOST:PORT/PATH  wss://HOST:PORT/PATH
-Over tls and wss the server's certificate is checked only against --ca. In the path of a ws or wss URL, {room} stands for a
-room's name.
+  tcp://HOST:PORT    ws://HOST:PORT/PATH     udp://HOST:PORT
+  tls://HOST:PORT    wss://HOST:PORT/PATH    unix:///PATH
 
-Messages are due at a constant rate, whether or not the server keeps up, and latency counts from when a message was due: a server
-that stops for a second shows that second. With --rate max each connection waits for its answers, which finds the highest rate
+Over tls and wss the server's certificate is checked only against --ca. In the path of a ws or wss URL, \
+{room} stands for a room's name.
+
+Messages are due at a constant rate, whether or not the server keeps up, and latency counts from when a message was due: a server \
+that stops for a second shows that second. With --rate max each connection waits for its answers, which finds the highest rate \
 and hides such stops.
 
 It is meant for servers that are yours: it sends as much as you ask for.
 
 Exit codes: 0 done, 1 a --max-… is broken or the server was not reached, 2 command line.";
+
+/// For completions; what they mean is `options`' business.
+pub(crate) const SCENARIOS: [&str; 4] = ["echo", "rooms", "idle", "udp"];
+pub(crate) const PROTOCOLS: [&str; 5] = ["lines", "nats", "resp", "mqtt", "ws"];
 
 /// Everything that `bench` can be told, as typed.
 #[derive(Debug, clap::Args)]

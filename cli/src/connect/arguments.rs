@@ -8,20 +8,22 @@ use std::path::PathBuf;
 use std::time::Duration;
 use switchboard::{CertificateError, Certificates, RoomName, Trust, UserName};
 
+/// Lists are laid out within 80 columns; a paragraph is one line, which is wrapped to the terminal.
 pub(crate) const HELP: &str = "\
 URL is one of
-  tcp://HOST:PORT    tls://HOST:PORT    ws://HOST:PORT/PATH    wss://HOST:PORT/PATH    udp://HOST:PORT    unix:///PATH
+  tcp://HOST:PORT    ws://HOST:PORT/PATH     udp://HOST:PORT
+  tls://HOST:PORT    wss://HOST:PORT/PATH    unix:///PATH
 
-In a pipe it is a pipe: stdin goes to the server and what comes goes to stdout, byte for byte, until both have ended; over UDP and
-WebSocket each line is a datagram or message. On a terminal there is a line editor with history, and nothing that comes can drive the terminal.
+In a pipe it is a pipe: stdin goes to the server and what comes goes to stdout, byte for byte, until both have ended; over UDP and \
+WebSocket each line is a datagram or message. On a terminal there is a line editor with history, and nothing that comes can drive the terminal. \
 Ctrl-D finishes and waits for the last answers; Ctrl-C leaves.
 
 Over UDP a join is answered with a cookie, which is returned by itself; it is repeated every 20 s, since a silent member loses its seat.
 
-With --reconnect a lost connection is made again, after up to 1 s at first and up to 30 s later, until the end of input, Ctrl-C or /quit. Name,
+With --reconnect a lost connection is made again, after up to 1 s at first and up to 30 s later, until the end of input, Ctrl-C or /quit. Name, \
 rooms and format are as before, and rooms tell what was missed. Lines that are typed meanwhile are sent afterwards; none is sent twice.
 
-Exit codes: 0 done, 1 the server cannot be reached, is not trusted, or the connection broke, 2 command line,
+Exit codes: 0 done, 1 the server cannot be reached, is not trusted, or the connection broke, 2 command line, \
 78 files, 130 left by Ctrl-C, 129 and 143 by SIGHUP and SIGTERM.";
 
 #[derive(Debug, clap::Args)]

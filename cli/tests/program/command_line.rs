@@ -121,6 +121,14 @@ fn help_says_what_can_be_typed() {
     // The lists below the flags are laid out by hand.
     let lists = end.output.iter().skip_while(|line| !line.starts_with("SERVICE is one of"));
     assert_eq!(lists.filter(|line| line.chars().count() > 80).collect::<Vec<_>>(), Vec::<&String>::new());
+    for command in ["connect", "bench"] {
+        let end = run(&[command, "--help"]);
+        // A line that is laid out by hand has spaces in front; what is wrapped is as wide as it may be.
+        let lists = end.output.iter().filter(|line| line.starts_with("  ") && line.contains("://HOST"));
+        assert_eq!(lists.filter(|line| line.chars().count() > 80).collect::<Vec<_>>(), Vec::<&String>::new());
+        let widest = end.output.iter().map(|line| line.chars().count()).max();
+        assert!(widest <= Some(120), "{widest:?}");
+    }
     assert!(run(&["--version"]).output[0].starts_with("switchboard "));
 }
 

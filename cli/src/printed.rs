@@ -1,0 +1,110 @@
+//! What the program prints of itself: completions for shells, and manual pages.
+
+use crate::args::Args;
+use crate::bench::arguments::{PROTOCOLS, SCENARIOS};
+use clap::{Arg, Command, CommandFactory as _, ValueHint};
+use clap_mangen::Man;
+use std::fmt::Write as _;
+use std::io;
+
+/// A completion script.
+pub(crate) fn completions(shell: clap_complete::Shell) -> Vec<u8> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut with_words(Args::command()), "switchboard", &mut script);
+    script
+}
+
+/// With the words that values are chosen from. The program itself checks them later, to tell all faults at once.
+fn with_words(command: Command) -> Command {
+    let names: Vec<_> = command.get_subcommands().map(|command| command.get_name().to_owned()).collect();
+    names.into_iter().fold(command.mut_args(offer), |command, name| command.mut_subcommand(name, with_words))
+}
+
+fn offer(arg: Arg) -> Arg {
+    match arg.get_id().as_str() {
+        "scenario" => arg.value_parser(SCENARIOS),
+        "protocol" => arg.value_parser(PROTOCOLS),
+        "log_format" => arg.value_parser(["text", "json"]),
+        // What is no file is not completed to one.
+        _ if arg.get_action().takes_values()
+            && arg.get_value_hint() == ValueHint::Unknown
+            && arg.get_possible_values().is_empty() =>
+        {
+            arg.value_hint(ValueHint::Other)
+        }
+        _ => arg,
+    }
+}
+
+/// A manual page: of one command, or of all.
+pub(crate) fn manual(name: Option<&str>) -> io::Result<Vec<u8>> {
+    let mut all = Args::command();
+    all.build();
+    let command = name.and_then(|name| all.find_subcommand(name)).unwrap_or(&all).clone();
+    let details = command.get_after_long_help().map(ToString::to_string).unwrap_or_default();
+    let (has_commands, has_version) = (command.has_subcommands(), command.get_version().is_some());
+    let man = Man::new(command);
+    let mut page = Vec::new();
+    man.render_title(&mut page)?;
+    man.render_name_section(&mut page)?;
+    man.render_synopsis_section(&mut page)?;
+    man.render_description_section(&mut page)?;
+    man.render_options_section(&mut page)?;
+    if has_commands {
+        man.render_subcommands_section(&mut page)?;
+    }
+    page.extend_from_slice(laid_out(&details).as_bytes());
+    if has_version {
+        man.render_version_section(&mut page)?;
+    }
+    Ok(page)
+}
+
+/// Text for roff (`groff_man`, 7): lists stay as they are laid out, and paragraphs are filled.
+fn laid_out(text: &str) -> String {
+    let mut page = String::new();
+    if !text.is_empty() {
+        page.push_str(".SH DETAILS\n");
+    }
+    for block in text.split("\n\n") {
+        let is_list = block.lines().any(|line| line.starts_with(' '));
+        page.push_str(if is_list { ".PP\n.nf\n" } else { ".PP\n" });
+        for line in block.lines() {
+            let line = line.replace('\\', "\\e").replace('-', "\\-");
+            let control = if line.starts_with(['.', '\'']) { "\\&" } else { "" };
+            // Writing to memory does not fail.
+            let _ = writeln!(page, "{control}{line}");
+        }
+        page.push_str(if is_list { ".fi\n" } else { "" });
+    }
+    page
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap_complete::Shell;
+
+    #[test]
+    fn words_are_offered_where_words_are_meant_and_files_where_files_are() {
+        let script = String::from_utf8(completions(Shell::Bash)).unwrap();
+        for words in ["echo rooms idle udp", "lines nats resp mqtt ws", "text json"] {
+            assert!(script.contains(words), "{words}");
+        }
+        let option =
+            |name: &str| script.split(&format!("{name})\n")).nth(1).unwrap().lines().next().unwrap().to_owned();
+        assert!(!option("--connections").contains("compgen -f"), "{}", option("--connections"));
+        assert!(script.split("--ca)\n").nth(1).unwrap().lines().take(12).any(|line| line.contains("compgen -f")));
+    }
+
+    #[test]
+    fn a_list_stays_one_in_the_manual() {
+        assert_eq!(
+            laid_out("A is one of\n  x    y\n\n.a paragraph\\ --b"),
+            ".SH DETAILS\n.PP\n.nf\nA is one of\n  x    y\n.fi\n.PP\n\\&.a paragraph\\e \\-\\-b\n"
+        );
+        let page = String::from_utf8(manual(Some("serve")).unwrap()).unwrap();
+        assert!(page.starts_with(".ie") || page.contains(".TH switchboard-serve 1"), "{page}");
+        assert!(page.contains("\n  echo             answers each line"));
+    }
+}
