@@ -13,6 +13,7 @@ pub(crate) const HELP: &str = "\
 URL is one of
   tcp://HOST:PORT    ws://HOST:PORT/PATH     udp://HOST:PORT
   tls://HOST:PORT    wss://HOST:PORT/PATH    unix:///PATH
+and HOST:PORT alone is tcp://HOST:PORT.
 
 In a pipe it is a pipe: stdin goes to the server and what comes goes to stdout, byte for byte, until both have ended; over UDP and \
 WebSocket each line is a datagram or message. On a terminal there is a line editor with history, and nothing that comes can drive the terminal. \
@@ -81,8 +82,8 @@ impl Plan {
     /// Reads all that was typed, or says everything that is wrong with it.
     pub(super) fn parse(typed: Arguments) -> Result<Self, Vec<Fault>> {
         let mut faults = Faults::default();
-        let url =
-            faults.check(Origin::Argument, Url::parse(&typed.url).map_err(|fault| format!("{}: {fault}", typed.url)));
+        let place = with_scheme(&typed.url);
+        let url = faults.check(Origin::Argument, Url::parse(&place).map_err(|fault| format!("{place}: {fault}")));
         let name = typed.name.as_ref().map(|name| UserName::parse(name).map_err(|error| format!("`{name}`: {error}")));
         let name = name.and_then(|name| faults.flag("--name", name));
         let room = typed.room.as_ref().map(|room| RoomName::parse(room).map_err(|error| format!("`{room}`: {error}")));
@@ -105,6 +106,11 @@ impl Plan {
         let Arguments { reconnect, listen, .. } = typed;
         Ok(Self { url, trust, has_identity: typed.cert.is_some(), greeting: wanted, wait, reconnect, listen })
     }
+}
+
+/// A place without a scheme is one of lines.
+fn with_scheme(typed: &str) -> String {
+    if typed.contains("://") { typed.to_owned() } else { format!("tcp://{typed}") }
 }
 
 /// Where to connect to, and what to ask for there. A room's own WebSocket takes no commands: its URL says who comes.

@@ -35,6 +35,18 @@ fn a_name_or_a_room_is_never_published() {
 }
 
 #[test]
+fn a_place_without_a_scheme_is_one_of_lines() {
+    let program = Program::serve(&["echo=tcp://127.0.0.1:0"]);
+    let ran = pipe(&[&program.listeners[0].address().to_string()], b"hello\n");
+    assert_eq!((ran.code, ran.output().as_str()), (Some(0), "echo: hello\\n"));
+    let ran = pipe(&["localhost"], b"");
+    assert_eq!(
+        (ran.code, ran.errors.as_str()),
+        (Some(2), "error: tcp://localhost: missing port, as in localhost:8081\n")
+    );
+}
+
+#[test]
 fn nothing_is_said_behind_what_was_refused() {
     let program = Program::serve(&["rooms=http://127.0.0.1:0", "rooms=tcp://127.0.0.1:0"]);
     let mut alice = program.tcp(1);
