@@ -9,7 +9,7 @@ use super::{Listener, Manner, Member, Web};
 use bytes::Bytes;
 use http::HeaderName;
 use std::hash::BuildHasher as _;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use switchboard::grammar::{Failure, Reply};
 use switchboard::http::{Request, Response};
@@ -23,6 +23,9 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const RETRY: Duration = Duration::from_secs(1);
 const RETRY_SPREAD: Duration = Duration::from_secs(4);
 
+/// Proxies take who says nothing for dead, and an empty line would be no object.
+static PONG: LazyLock<Bytes> = LazyLock::new(|| Format::Json.reply(&Reply::Pong).concat().into());
+
 impl Web {
     pub(super) fn follow(&self, room: &RoomName, begin: Begin, peer: &PeerAddr) -> Result<Response, Failure> {
         let room = self.listener.make(room, peer)?;
@@ -35,10 +38,10 @@ impl Web {
             }
         };
         let listener = Arc::clone(&self.listener);
-        Ok(Response::stream(answer::endless(OBJECTS), move |mut conn: Connection<Lines>| async move {
-            let (since, joined) = beginning(&room, Some(since));
-            conn.send(object(&joined)).await?;
-            Box::new(member(conn, listener, Format::Json, &room, since)).follow(object(&Reply::Pong)).await
+        Ok(Response::stream(answer::endless(OBJECTS), move |conn: Connection<Lines>| {
+            // Boxed, since it is over soon, and the member stays.
+            let settling = Box::pin(settle(conn, listener, Format::Json, room, Some(since), None));
+            async { settling.await?.follow(PONG.clone()).await }
         }))
     }
 
@@ -55,13 +58,10 @@ impl Web {
         let spread = self.hasher.hash_one(request.id()) % RETRY_SPREAD.as_millis() as u64;
         let retry = EventStream::retry(RETRY + Duration::from_millis(spread));
         let listener = Arc::clone(&self.listener);
-        Ok(Response::stream(answer::endless(EVENTS), move |mut conn: Connection<EventStream>| async move {
-            let (since, joined) = beginning(&room, since);
+        Ok(Response::stream(answer::endless(EVENTS), move |conn: Connection<EventStream>| {
             // One event, so that whoever has read the one field has read the other.
-            let first: Vec<_> = [retry].into_iter().chain(Format::Events.reply(&joined)).collect();
-            conn.send(Bytes::from(first.join(&b'\n'))).await?;
-            let member = Box::new(member(conn, listener, Format::Events, &room, since));
-            member.follow(EventStream::KEEPALIVE).await
+            let settling = Box::pin(settle(conn, listener, Format::Events, room, since, Some(retry)));
+            async { settling.await?.follow(EventStream::KEEPALIVE).await }
         }))
     }
 }
@@ -76,18 +76,24 @@ pub(super) fn beginning(room: &Room, since: Option<MessageId>) -> (MessageId, Re
     (since, Reply::Joined { room: room.name().clone(), members: room.member_count() + 1, id })
 }
 
-fn object(reply: &Reply) -> Bytes {
-    Format::Json.reply(reply).concat().into()
-}
-
-/// A member that sends nothing.
-fn member<C>(conn: Connection<C>, listener: Arc<Listener>, format: Format, room: &Room, since: MessageId) -> Member<C>
+/// Makes it a member that sends nothing, once it is told behind `fields` where it begins.
+async fn settle<C>(
+    mut conn: Connection<C>,
+    listener: Arc<Listener>,
+    format: Format,
+    room: Room,
+    since: Option<MessageId>,
+    fields: Option<Bytes>,
+) -> switchboard::Result<Box<Member<C>>>
 where
     C: Codec,
     C::Frame: From<Bytes> + Into<Bytes>,
 {
-    let mut member = Member::enter(conn, listener, Manner { format, commands: false, echo: false });
+    let (since, joined) = beginning(&room, since);
+    let first: Vec<_> = fields.into_iter().chain(format.reply(&joined)).collect();
+    conn.send(Bytes::from(first.join(&b'\n'))).await?;
+    let mut member = Box::new(Member::enter(conn, listener, Manner { format, commands: false, echo: false }));
     // Only a limit of no room at all leaves it in none: its format can tell of what is gone.
-    let _ = member.sit(room, Some(since));
-    member
+    let _ = member.sit(&room, Some(since));
+    Ok(member)
 }
