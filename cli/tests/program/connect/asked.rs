@@ -96,8 +96,11 @@ fn a_server_that_dies_has_not_finished() {
     BufReader::new(echo.stdout.as_mut().unwrap()).read_line(&mut answer).unwrap();
     running.push(echo);
     program.signal(Signal::SIGKILL);
-    for child in running {
+    for mut child in running {
+        // Its input stays open: at the end of that it would finish by itself.
+        let input = child.stdin.take();
         let ran = child.wait_with_output().unwrap();
+        drop(input);
         let errors = String::from_utf8(ran.stderr).unwrap();
         assert_eq!(ran.status.code(), Some(1), "{errors}");
         assert!(errors.ends_with("the server has gone without a word\n") || errors.contains("peer-reset"), "{errors}");
