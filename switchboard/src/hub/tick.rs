@@ -123,6 +123,7 @@ impl Tick {
         if self.has_ended() {
             return false;
         }
+        let is_first = inbox.entries.is_empty();
         if let Entry::Post { room, posting } = &entry {
             let full = self.backlog.bytes() > INBOX_BYTES.min(self.budget.limit() / INBOX_SHARE);
             // Once a room has lost one it loses what follows too, or the gap would be told in the wrong place.
@@ -130,6 +131,8 @@ impl Tick {
                 if let Some(seq) = posting.seq() {
                     inbox.lost.entry(*room).or_insert((seq, 0)).1 += 1;
                 }
+                // What fills it may be with the tick already, which would end its round and wait.
+                self.notify.notify_one();
                 return true;
             }
         } else if let Some(room) = entry.room()
@@ -142,7 +145,7 @@ impl Tick {
         self.budget.post(bytes);
         let is_behind = self.backlog.add(bytes);
         inbox.entries.push(entry);
-        if inbox.entries.len() == 1 {
+        if is_first {
             drop(inbox);
             self.notify.notify_one();
         }
@@ -180,7 +183,7 @@ impl Running {
                 std::mem::swap(&mut entries, &mut inbox.entries);
                 (tick.backlog.bytes(), std::mem::take(&mut inbox.lost))
             };
-            if !entries.is_empty() {
+            if !entries.is_empty() || !lost.is_empty() {
                 rooms.apply(&mut entries, lost, &mut turn).await;
                 entries.shrink_to(KEPT_BYTES / size_of::<Entry>());
                 tick.budget.delivered(posted);

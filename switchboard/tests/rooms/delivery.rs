@@ -1,6 +1,6 @@
 //! Who gets a message, and which: joining and leaving are points in the order, in each of several rooms.
 
-use crate::node::{Node, QUIET, heard, user};
+use crate::node::{Node, QUIET, heard, told, user};
 use crate::numbered;
 use switchboard::prelude::*;
 use switchboard::testing::Peer;
@@ -351,4 +351,29 @@ async fn a_room_is_ready_for_more_unless_a_worker_is_behind() {
     assert!(lobby.is_ready(), "a member that does not read is not waited for");
     let info = node.handle.connections().get(slow.conn.id()).unwrap();
     assert_eq!(info.frames_out, 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_finds_the_inbox_full_while_the_worker_delivers_is_told_as_lost_and_what_follows_is_told() {
+    const MEMORY: usize = 16 << 20;
+    let limits = Limits { memory_bytes: MEMORY, ..Limits::default() };
+    let mut node = Node::with(Hub::new(), Server::new().limits(limits)).await;
+    let (busy, quiet) = (node.quiet("busy"), node.quiet("quiet"));
+    let _busy = node.join(&busy, Format::Raw, Join::default()).await;
+    let dropping = Join { overflow: Some(Overflow::DropNewest), ..Join::default() };
+    let mut member = node.join(&quiet, Format::Json, dropping).await;
+    told(&mut member.peer).await;
+    // A quarter of the memory fills the inbox, and takes several turns to deliver.
+    for _ in 0..=MEMORY / 4 / (64 << 10) {
+        busy.publish(vec![b'x'; 64 << 10]);
+    }
+    for _ in 0..4 {
+        tokio::task::yield_now().await;
+    }
+    quiet.publish("lost");
+    let objects = told(&mut member.peer).await;
+    assert_eq!(objects.len(), 1, "{objects:?}");
+    assert_eq!((objects[0]["event"].as_str(), objects[0]["lost"].as_u64()), (Some("gap"), Some(1)));
+    quiet.publish("told");
+    assert_eq!(told(&mut member.peer).await[0]["text"], "told");
 }
