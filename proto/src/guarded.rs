@@ -104,6 +104,7 @@ impl GuardedLines {
 impl Codec for GuardedLines {
     type Frame = Line;
 
+    #[inline]
     fn decode(&mut self, input: &mut BytesMut, frame_bytes: usize) -> Result<Option<Line>, FrameError> {
         match self.stage {
             Stage::Passed => self.lines.decode(input, frame_bytes),
@@ -125,6 +126,7 @@ impl Codec for GuardedLines {
         telnet.has_answer().then(|| Aside::Answer(telnet.take_answer()))
     }
 
+    #[inline]
     fn encode(&mut self, line: Line, output: &mut Output) {
         self.lines.encode(line, output);
     }

@@ -18,6 +18,7 @@ pub struct Lines {
 impl Codec for Lines {
     type Frame = Line;
 
+    #[inline]
     fn decode(&mut self, input: &mut BytesMut, frame_bytes: usize) -> Result<Option<Line>, FrameError> {
         let Some(found) = memchr::memchr(b'\n', &input[self.searched..]) else {
             self.searched = input.len();
@@ -52,6 +53,7 @@ impl Codec for Lines {
         memchr::memchr2(b'\r', b'\n', payload).is_none()
     }
 
+    #[inline]
     fn encode(&mut self, line: Line, output: &mut Output) {
         let terminator = line.terminator;
         if line.behind == terminator.len() {

@@ -37,6 +37,7 @@ impl Output {
     }
 
     /// Appends `bytes` without copying them when they are large enough for that to pay.
+    #[inline]
     pub fn share(&mut self, bytes: Bytes) {
         if bytes.len() < SHARE_BYTES {
             return self.put(&bytes);

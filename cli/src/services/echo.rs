@@ -187,6 +187,7 @@ struct PrefixedLines {
 impl Codec for PrefixedLines {
     type Frame = Line;
 
+    #[inline]
     fn decode(&mut self, input: &mut BytesMut, frame_bytes: usize) -> Result<Option<Line>, FrameError> {
         self.lines.decode(input, frame_bytes)
     }
@@ -195,6 +196,7 @@ impl Codec for PrefixedLines {
         self.lines.decode_end(input, frame_bytes)
     }
 
+    #[inline]
     fn encode(&mut self, line: Line, output: &mut Output) {
         output.put(&self.prefix);
         self.lines.encode(line, output);
