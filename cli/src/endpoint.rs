@@ -150,6 +150,12 @@ impl Endpoint {
         })
     }
 
+    /// The value of an option, if it is given.
+    pub(crate) fn option(&self, key: &'static str) -> Option<String> {
+        let (_, query) = self.typed.split_once('?')?;
+        Options::parse(Some(query)).value(key, |value| Ok(value.to_owned()))
+    }
+
     /// Whether both cannot be bound for certain.
     pub(crate) fn collides_with(&self, other: &Self) -> bool {
         let socket = self.address.socket();

@@ -56,20 +56,19 @@ async fn run(config: Config) -> Result<(), Failure> {
     let shared = Shared { timeouts, frame_bytes, ..Shared::default() };
     server = server.hub(&shared.hub);
     let mut places = Vec::new();
-    for Endpoint { service, address, add, .. } in config.listen.value {
-        places.push((service.name, address));
-        server = add(server, &shared);
+    for endpoint in config.listen.value {
+        places.push(Place::of(&endpoint));
+        server = (endpoint.add)(server, &shared);
     }
     let bound = server.bind().await.map_err(Failure::Bind)?;
     // A name may have several addresses.
     let urls = places.iter().zip(bound.listeners());
-    let listening: Vec<_> =
-        urls.flat_map(|((name, address), urls)| urls.into_iter().map(move |url| (*name, address, url))).collect();
+    let listening: Vec<_> = urls.flat_map(|(place, urls)| urls.into_iter().map(move |url| (place, url))).collect();
     announce(&listening);
     let shown = places.iter().zip(bound.listeners());
-    let shown = shown.filter_map(|((_, address), urls)| Some((urls.join(", "), address.certificates()?.clone())));
+    let shown = shown.filter_map(|(place, urls)| Some((urls.join(", "), place.address.certificates()?.clone())));
     let shown = Shown(shown.collect());
-    let listeners = listening.iter().map(|(name, _, url)| format!("{name}={url}"));
+    let listeners = listening.iter().map(|(place, url)| format!("{}={url}", place.service));
     let listeners = listeners.collect::<Vec<_>>().join(" ");
     info!(version = env!("CARGO_PKG_VERSION"), workers = config.workers.value.number, listeners, "serving");
     let handle = bound.handle();
@@ -84,37 +83,62 @@ async fn run(config: Config) -> Result<(), Failure> {
 }
 
 /// One line for each address that is listened on, with a command that tries it.
-fn announce(listening: &[(&str, &Address, String)]) {
-    let names = listening.iter().map(|(name, ..)| name.len()).max().unwrap_or(0);
-    let width = listening.iter().map(|(.., url)| url.len()).max().unwrap_or(0);
+fn announce(listening: &[(&Place, String)]) {
+    let names = listening.iter().map(|(place, _)| place.service.len()).max().unwrap_or(0);
+    let width = listening.iter().map(|(_, url)| url.len()).max().unwrap_or(0);
     let mut output = std::io::stdout().lock();
-    for (name, address, url) in listening {
+    for (place, url) in listening {
         // Whoever read the lines may be gone: `switchboard serve | head -1`. The server is not there for them.
-        let line = format!("{name:names$}  {url:width$}  try: {}", command(name, address, url));
+        let line = format!("{:names$}  {url:width$}  try: {}", place.service, place.command(url));
         let _ = writeln!(output, "{}", Escaped(line.as_bytes()));
     }
     let _ = output.flush();
 }
 
-/// What to type to try a listener on this machine.
-fn command(service: &str, address: &Address, url: &str) -> String {
-    let netcat = match address {
-        Address::Unix(path) => return format!("nc -U {}", quoted(path)),
-        Address::Tls(..) => return format!("openssl s_client -quiet -connect {}", reachable(url)),
-        Address::Http(_) | Address::Https(..) if url.starts_with("ws") => return format!("websocat {url}"),
-        Address::Http(_) => return format!("open http://{0}/ or curl -d hi {0}/rooms/lobby", reachable(url)),
-        // Its certificate need not be for an address of this machine.
-        Address::Https(..) => {
-            return format!("open https://{0}/ or curl -kd hi https://{0}/rooms/lobby", reachable(url));
+/// What a listener's line says of it.
+struct Place {
+    service: &'static str,
+    address: Address,
+    /// Where new connections are, in rooms.
+    room: String,
+    /// Whether what `nc` sends is a frame. With a length before each it is not.
+    takes_lines: bool,
+    takes_commands: bool,
+}
+
+impl Place {
+    fn of(endpoint: &Endpoint) -> Self {
+        Self {
+            service: endpoint.service.name,
+            address: endpoint.address.clone(),
+            room: endpoint.option("room").unwrap_or_else(|| "lobby".to_owned()),
+            takes_lines: endpoint.option("framing").is_none_or(|framing| framing == "lines"),
+            takes_commands: endpoint.option("commands").is_none_or(|commands| commands == "on"),
         }
-        Address::Tcp(_) => "nc",
-        // Whoever only types there is a stranger, and told nothing.
-        Address::Udp(_) if service == "rooms" => "printf '/pub lobby hi' | nc -u -w0",
-        Address::Udp(_) => "nc -u",
-    };
-    let place = reachable(url);
-    let (host, port) = place.rsplit_once(':').unwrap_or((&place, ""));
-    format!("{netcat} {} {port}", host.trim_start_matches('[').trim_end_matches(']'))
+    }
+
+    /// What to type to try it on this machine.
+    fn command(&self, url: &str) -> String {
+        let (place, room) = (reachable(url), &self.room);
+        let (host, port) = place.rsplit_once(':').unwrap_or((&place, ""));
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let typed = match &self.address {
+            Address::Unix(path) => format!("nc -U {}", quoted(path)),
+            Address::Tls(..) => format!("openssl s_client -quiet -connect {place}"),
+            Address::Http(_) | Address::Https(..) if url.starts_with("ws") => format!("websocat {url}"),
+            Address::Http(_) => format!("open http://{place}/ or curl -d hi {place}/rooms/{room}"),
+            // Its certificate need not be for an address of this machine.
+            Address::Https(..) => format!("open https://{place}/ or curl -kd hi https://{place}/rooms/{room}"),
+            Address::Tcp(_) => format!("nc {host} {port}"),
+            // Whoever only types there is a stranger, and told nothing; and heard by nobody, without commands.
+            Address::Udp(_) if self.service == "rooms" && self.takes_commands => {
+                format!("printf '/pub {room} hi' | nc -u -w0 {host} {port}")
+            }
+            Address::Udp(_) if self.service == "rooms" => format!("switchboard connect udp://{place} --room {room}"),
+            Address::Udp(_) => format!("nc -u {host} {port}"),
+        };
+        if self.takes_lines { typed } else { format!(r"printf '\0\0\0\2hi' | {typed}") }
+    }
 }
 
 /// The address of a listener as it is reached from this machine.
@@ -260,7 +284,7 @@ mod tests {
     fn a_command_reaches_a_listener_from_this_machine() {
         let command = |typed: &str, url: &str| {
             let endpoint = Endpoint::parse(typed).expect("it is sound");
-            command(endpoint.service.name, &endpoint.address, url)
+            Place::of(&endpoint).command(url)
         };
         assert_eq!(command("echo=tcp://0.0.0.0:0", "tcp://0.0.0.0:80"), "nc 127.0.0.1 80");
         assert_eq!(command("echo=udp://[::]:0", "udp://[::]:80"), "nc -u ::1 80");
@@ -271,6 +295,12 @@ mod tests {
             command("rooms=http://0.0.0.0:0", "http://0.0.0.0:80"),
             "open http://127.0.0.1:80/ or curl -d hi 127.0.0.1:80/rooms/lobby"
         );
+        let framed = command("rooms=tcp://127.0.0.1:0?framing=length", "tcp://127.0.0.1:80");
+        assert_eq!(framed, r"printf '\0\0\0\2hi' | nc 127.0.0.1 80");
+        let relay = command("rooms=udp://127.0.0.1:0?format=raw&commands=off&room=tv", "udp://127.0.0.1:80");
+        assert_eq!(relay, "switchboard connect udp://127.0.0.1:80 --room tv");
+        let other = command("rooms=udp://127.0.0.1:0?room=tv", "udp://127.0.0.1:80");
+        assert_eq!(other, "printf '/pub tv hi' | nc -u -w0 127.0.0.1 80");
         assert_eq!(command("echo=unix:///a/b.sock", "unix:///a/b.sock"), "nc -U /a/b.sock");
         assert_eq!(command("echo=unix:///a%20'b", "unix:///a 'b"), r"nc -U '/a '\''b'");
     }
