@@ -242,7 +242,14 @@ fn parse_scheme(name: &str, service: Option<&Service>) -> Result<Scheme, String>
     let known = service.map_or(&Scheme::ALL[..], |service| service.schemes);
     let names: Vec<_> = known.iter().map(|scheme| scheme.name()).collect();
     let found = known.iter().copied().find(|scheme| scheme.name() == name);
-    found.ok_or_else(|| format!("unknown scheme `{name}`; known: {}", names.join(", ")))
+    found.ok_or_else(|| match service {
+        Some(service) if Scheme::ALL.iter().any(|scheme| scheme.name() == name) => {
+            format!("{} is not served over `{name}`, but over {}", service.name, names.join(", "))
+        }
+        _ => {
+            format!("unknown scheme `{name}`; known: {}{}", names.join(", "), did_you_mean(name, names.iter().copied()))
+        }
+    })
 }
 
 pub(crate) fn parse_host_port(place: &str) -> Result<HostPort, String> {
@@ -380,8 +387,12 @@ impl Options {
     fn certificates(&mut self, files: &mut Vec<String>) -> Option<Certificates> {
         let [certificates, keys] = REPEATABLE.map(|option| self.paths(option));
         if certificates.is_empty() || certificates.len() != keys.len() {
-            let (certs, keys) = (certificates.len(), keys.len());
-            self.faults.push(format!("TLS takes pairs of cert=FILE and key=FILE, and there are {certs} and {keys}"));
+            self.faults.push(match (certificates.len(), keys.len()) {
+                (0, 0) => "TLS needs a certificate: put ?cert=FILE&key=FILE behind the port".to_owned(),
+                (certs, keys) => {
+                    format!("each cert=FILE has its key=FILE: there are {certs} of the one, {keys} of the other")
+                }
+            });
             return None;
         }
         match Certificates::from_files(certificates.into_iter().zip(keys)) {

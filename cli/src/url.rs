@@ -1,6 +1,7 @@
 //! A URL that a client was given, taken apart. Whether anybody is there is found out by connecting.
 
 use crate::endpoint::{HostPort, parse_host_port, parse_path};
+use crate::nearest::did_you_mean;
 use std::borrow::Cow;
 use std::path::PathBuf;
 use switchboard::{MessageId, UserName};
@@ -114,6 +115,11 @@ impl Url {
         Self { typed: format!("{base}{path}"), path, ..self.clone() }
     }
 
+    /// What was typed as a URL: a place without a scheme is one of lines.
+    pub(crate) fn with_scheme(typed: &str) -> String {
+        if typed.contains("://") { typed.to_owned() } else { format!("tcp://{typed}") }
+    }
+
     pub(crate) fn parse(typed: &str) -> Result<Self, String> {
         let (scheme, rest) = typed.split_once("://").ok_or("not a URL, as in tcp://127.0.0.1:8081")?;
         let known = Scheme::NAMES.iter().find(|(name, _)| *name == scheme);
@@ -123,7 +129,8 @@ impl Url {
                 return Err(format!("{scheme} is for browsers and curl; rooms have a WebSocket at {web}://{place}/ws"));
             }
             let names = Scheme::NAMES.map(|(name, _)| name).join(", ");
-            return Err(format!("unknown scheme `{scheme}`; known: {names}"));
+            let meant = did_you_mean(scheme, Scheme::NAMES.map(|(name, _)| name));
+            return Err(format!("unknown scheme `{scheme}`; known: {names}{meant}"));
         };
         let end = rest.find(['/', '?']).filter(|_| scheme.is_websocket()).unwrap_or(rest.len());
         let (place, path) = rest.split_at(end);

@@ -66,7 +66,8 @@ impl Limits {
         let available = hard_descriptor_limit().saturating_sub(RESERVED_DESCRIPTORS);
         if self.connections > available {
             faults.push(format!(
-                "limit of {} connections is above the {available} that the descriptor limit allows",
+                "limit of {} connections is above the {available} that the hard descriptor limit allows: raise that \
+                 (`ulimit -Hn`; systemd: LimitNOFILE=), or lower this",
                 self.connections
             ));
         }

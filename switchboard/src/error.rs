@@ -105,6 +105,10 @@ fn advice(listener: &str, error: &io::Error) -> String {
             let kind = if scheme == "udp" { "u" } else { "t" };
             format!("; `ss -Hlnp{kind} 'sport = :{port}'` shows by whom")
         }
+        (io::ErrorKind::AddrInUse, None) if scheme == "unix" && error.raw_os_error().is_some() => {
+            "; another program listens there".to_owned()
+        }
+        (io::ErrorKind::NotFound, None) if scheme == "unix" => "; there is no such folder to put it in".to_owned(),
         (io::ErrorKind::PermissionDenied, Some(1..1024)) => {
             let capability = "AmbientCapabilities=CAP_NET_BIND_SERVICE";
             format!("; ports below 1024 are for root, or for who has the capability (systemd: {capability})")
@@ -131,7 +135,8 @@ mod tests {
         assert!(told("tcp://0.0.0.0:80", Errno::EACCES).unwrap().contains("CAP_NET_BIND_SERVICE"));
         assert_eq!(told("tcp://0.0.0.0:8080", Errno::EACCES), None);
         assert_eq!(told("unix:///run/a.sock", Errno::EACCES), None);
-        assert_eq!(told("unix:///run/a.sock", Errno::EADDRINUSE), None);
+        assert_eq!(told("unix:///run/a.sock", Errno::EADDRINUSE).unwrap(), "another program listens there");
+        assert!(told("unix:///run/a/a.sock", Errno::ENOENT).unwrap().contains("folder"));
         assert!(told("tcp://192.0.2.1:80", Errno::EADDRNOTAVAIL).unwrap().starts_with("no interface"));
     }
 }

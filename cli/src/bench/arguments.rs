@@ -15,6 +15,7 @@ SCENARIO is one of
 URL is one of
   tcp://HOST:PORT    ws://HOST:PORT/PATH     udp://HOST:PORT
   tls://HOST:PORT    wss://HOST:PORT/PATH    unix:///PATH
+and HOST:PORT alone is tcp://HOST:PORT.
 
 Over tls and wss the server's certificate is checked only against --ca. In the path of a ws or wss URL, \
 {room} stands for a room's name.

@@ -119,7 +119,8 @@ impl Plan {
             let names = Scenario::NAMES.map(|(name, _)| name).join(", ");
             faults.argument(format!("unknown scenario `{}`; known: {names}", typed.scenario));
         }
-        let url = Url::parse(&typed.url).map_err(|fault| faults.argument(format!("{}: {fault}", typed.url))).ok();
+        let place = Url::with_scheme(&typed.url);
+        let url = Url::parse(&place).map_err(|fault| faults.argument(format!("{place}: {fault}"))).ok();
         let address = url
             .as_ref()
             .and_then(|url| url.resolve().map_err(|fault| faults.argument(format!("{}: {fault}", url.typed))).ok());

@@ -82,7 +82,7 @@ impl Plan {
     /// Reads all that was typed, or says everything that is wrong with it.
     pub(super) fn parse(typed: Arguments) -> Result<Self, Vec<Fault>> {
         let mut faults = Faults::default();
-        let place = with_scheme(&typed.url);
+        let place = Url::with_scheme(&typed.url);
         let url = faults.check(Origin::Argument, Url::parse(&place).map_err(|fault| format!("{place}: {fault}")));
         let name = typed.name.as_ref().map(|name| UserName::parse(name).map_err(|error| format!("`{name}`: {error}")));
         let name = name.and_then(|name| faults.flag("--name", name));
@@ -106,11 +106,6 @@ impl Plan {
         let Arguments { reconnect, listen, .. } = typed;
         Ok(Self { url, trust, has_identity: typed.cert.is_some(), greeting: wanted, wait, reconnect, listen })
     }
-}
-
-/// A place without a scheme is one of lines.
-fn with_scheme(typed: &str) -> String {
-    if typed.contains("://") { typed.to_owned() } else { format!("tcp://{typed}") }
 }
 
 /// Where to connect to, and what to ask for there. A room's own WebSocket takes no commands: its URL says who comes.

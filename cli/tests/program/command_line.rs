@@ -81,6 +81,17 @@ fn every_busy_address_is_named_and_nothing_is_accepted() {
 }
 
 #[test]
+fn what_is_in_the_way_of_a_socket_is_told() {
+    let file = Place::new("a-file.sock");
+    std::fs::write(&*file, "").expect("it can be written");
+    let end = run(&["serve", &file.echo()]);
+    assert_eq!(end.code, Some(1));
+    assert!(end.log[0].ends_with(": there is a file already, and it is no socket"), "{:?}", end.log);
+    let end = run(&["serve", "echo=unix:///nonexistent/a.sock"]);
+    assert!(end.log[0].ends_with("(os error 2); there is no such folder to put it in"), "{:?}", end.log);
+}
+
+#[test]
 fn a_listeners_line_aligns_and_its_command_reaches_this_machine() {
     let socket = Place::new("aligned.sock");
     let urls = ["echo=tcp://0.0.0.0:0", "echo=udp://127.0.0.1:0", &socket.echo()];
