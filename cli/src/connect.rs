@@ -61,6 +61,9 @@ fn advised(error: anyhow::Error, plan: &Plan) -> anyhow::Error {
         (_, Some(ConnectionError::Closed(CloseReason::HandshakeFailed))) if !plan.has_identity => {
             "the server may want a certificate: --cert FILE"
         }
+        (_, Some(ConnectionError::Closed(CloseReason::PeerReset))) if plan.url.scheme == Scheme::Udp => {
+            "nobody listens there"
+        }
         _ => return error,
     };
     anyhow!("{error:#} ({advice})")

@@ -522,7 +522,21 @@ async fn a_server_without_a_websocket_there_says_its_status() {
     // A server that speaks something else.
     let echo = serve(Server::new().tcp("127.0.0.1:0", echo)).await;
     let error = client.websocket(format!("ws://{echo}/")).await.err().unwrap();
-    assert!(matches!(error, ConnectError::Unreachable(_)), "{error:?}");
+    let ConnectError::Unreachable(error) = error else { panic!("{error:?}") };
+    assert_eq!(error.to_string(), "the server does not speak HTTP");
+    // And one that does so before it is asked.
+    let greeter = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let place = greeter.local_addr().unwrap();
+    let greeting = tokio::spawn(async move {
+        let (mut stream, _) = greeter.accept().await.unwrap();
+        stream.write_all(b"* you are guest-1\n").await.unwrap();
+        let _ = stream.read(&mut [0; 1024]).await;
+        stream
+    });
+    let error = client.websocket(format!("ws://{place}/")).await.err().unwrap();
+    let ConnectError::Unreachable(error) = error else { panic!("{error:?}") };
+    assert_eq!(error.to_string(), "the server does not speak HTTP");
+    drop(greeting);
     for wrong in ["http://localhost/", "ws:///", "not a url", "ws://localhost/ x"] {
         let ConnectError::Unreachable(error) = client.websocket(wrong).await.err().unwrap() else { panic!("{wrong}") };
         assert_eq!(error.kind(), ErrorKind::InvalidInput, "{wrong}");

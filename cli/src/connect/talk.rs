@@ -277,7 +277,7 @@ impl Talk<'_> {
     fn quiet(&self) -> anyhow::Result<Over> {
         match &self.refusal {
             Some(refusal) if !self.standing.has_seat() => bail!(
-                "{}: over UDP only members are heard, so --room ROOM; or /pub ROOM TEXT, for which one need not be one",
+                "{}: over UDP only members are heard: join by --room ROOM; `/pub ROOM TEXT` is heard of anybody",
                 Escaped(refusal)
             ),
             _ => Ok(Over::Finished),

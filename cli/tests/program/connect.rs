@@ -214,7 +214,7 @@ fn what_cannot_be_reached_or_trusted_is_one_line_and_1() {
     let certificate = pair.certificate.to_string();
     for (arguments, error) in [
         (vec![format!("tcp://{free}")], "cannot connect: Connection refused (os error 111)"),
-        (vec![format!("udp://{free}")], "connection closed: peer-reset"),
+        (vec![format!("udp://{free}")], "connection closed: peer-reset (nobody listens there)"),
         (vec!["unix:///nonexistent/socket".to_owned()], "cannot connect: No such file or directory (os error 2)"),
         (vec![tls.clone()], "invalid peer certificate: UnknownIssuer (--ca FILE says whom to trust)"),
         (vec![tls.clone(), "--ca".to_owned(), certificate], "certificate is only valid for DnsName(\"localhost\")"),

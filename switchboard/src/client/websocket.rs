@@ -122,6 +122,12 @@ fn check(response: &Response<Incoming>, key: &str) -> Result<(), ConnectError> {
 }
 
 fn broken(error: hyper::Error) -> ConnectError {
+    // It says so with what it answers, or with what it says before it is asked.
+    let spoke_first =
+        std::error::Error::source(&error).is_some_and(|cause| cause.to_string().contains("unexpected message"));
+    if error.is_parse() || spoke_first {
+        return ConnectError::Unreachable(io::Error::new(io::ErrorKind::InvalidData, "the server does not speak HTTP"));
+    }
     ConnectError::Unreachable(io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
