@@ -240,7 +240,10 @@ function send(words) {
 function obey(command, rest) {
     const [first, ...others] = rest.split(/\s+/);
     text.value = '';
-    if (command === 'join' && first) open('room', first);
+    if (['join', 'name'].includes(command) && others.length) {
+        text.value = `/${command} ${rest}`;
+        complain(`A name is one word: /${command} ${first}`);
+    } else if (command === 'join' && first) open('room', first);
     else if (command === 'leave') leave();
     else if (command === 'name' && first) takeName(first).catch(complain);
     else if (command === 'help') help();

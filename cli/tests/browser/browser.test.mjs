@@ -392,6 +392,10 @@ test('a name that somebody has is asked for again', async () => {
     await tab.type('#naming-name', 'carol-7');
     await tab.press('Enter');
     await tab.until(() => document.querySelector('#self-name').textContent === 'carol-7');
+    // What is behind a name is not passed over.
+    await say(tab, '/name carol the 8th');
+    await tab.until(() => document.querySelector('#complaint').textContent === 'A name is one word: /name carol');
+    assert.equal(await tab.run(() => document.querySelector('#text').value), '/name carol the 8th');
 });
 
 test('two members, and two thousand', async () => {

@@ -222,7 +222,7 @@ impl Query {
                 return Err(Failure::new(ErrorCode::BadArgument, "there are more parameters than any path takes"));
             }
             if given.iter().any(|(known, _)| *known == key) {
-                return Err(Failure::new(ErrorCode::BadArgument, "a parameter is given twice"));
+                return Err(Failure::new(ErrorCode::BadArgument, format!("{key}: given twice")));
             }
             given.push((key, decoded(value)?));
         }
@@ -270,10 +270,12 @@ impl Query {
 
     /// Nothing is left.
     fn end(self) -> Result<(), Failure> {
-        if self.0.is_empty() {
-            Ok(())
-        } else {
-            Err(Failure::new(ErrorCode::BadArgument, "a parameter is unknown here; see /openapi.json"))
+        match self.0.first() {
+            None => Ok(()),
+            Some((key, _)) => {
+                let text = format!("there is no parameter {key} here; /openapi.json has those that there are");
+                Err(Failure::new(ErrorCode::BadArgument, text))
+            }
         }
     }
 }
@@ -412,6 +414,12 @@ mod tests {
             "/ws?echo=1",
         ] {
             refused(get(path), ErrorCode::BadArgument);
+        }
+        for (path, named) in
+            [("/rooms?foo=1", "foo"), ("/rooms?limit=1&limit=1", "limit"), ("/rooms?limit=no", "limit")]
+        {
+            let text = get(path).expect_err("it is wrong").text;
+            assert!(text.contains(named), "{text}");
         }
         let many: Vec<_> = (0..20_000).map(|number| number.to_string()).collect();
         refused(get(&format!("/rooms?{}", many.join("&"))), ErrorCode::BadArgument);
