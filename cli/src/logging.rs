@@ -105,12 +105,18 @@ impl Log {
 /// A field as text.
 fn field(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
     let value = format!("{value:?}");
+    let value = if field.name() == "message" { value } else { quoted(value) };
     let value = Escaped(value.as_bytes());
     match field.name() {
         "message" => write!(writer, "{value}"),
         name if writer.has_ansi_escapes() => write!(writer, "\u{1b}[3m{name}\u{1b}[0m\u{1b}[2m=\u{1b}[0m{value}"),
         name => write!(writer, "{name}={value}"),
     }
+}
+
+/// What would end at its first space for whoever reads `name=value`, in quotes, as a text is that comes as one.
+fn quoted(value: String) -> String {
+    if value.contains(' ') && !value.starts_with('"') { format!("{value:?}") } else { value }
 }
 
 /// Lines that are objects.
@@ -202,6 +208,19 @@ mod tests {
         assert_eq!(escaped, "{\"a\":\"é\\u007f\\u009b\\u202e\\u2066\\u2028\u{1f600}\\n\"}");
         let parsed = |text| serde_json::from_str::<serde_json::Value>(text).expect("it is an object");
         assert_eq!(parsed(&escaped), parsed(&object.replace('\u{7f}', "\\u007f")));
+    }
+
+    #[test]
+    fn a_value_with_a_space_is_quoted_once() {
+        for (value, written) in [
+            ("drained", "drained"),
+            ("127.0.0.1:80", "127.0.0.1:80"),
+            ("\"as it came\"", "\"as it came\""),
+            ("not TLS: a=b", "\"not TLS: a=b\""),
+            ("a \"b", "\"a \\\"b\""),
+        ] {
+            assert_eq!(quoted(value.to_owned()), written);
+        }
     }
 
     #[test]
