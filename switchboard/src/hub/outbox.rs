@@ -324,6 +324,9 @@ impl Outbox {
     pub(super) fn block(&mut self, now: Second) {
         if self.blocked_since.get().is_none() {
             self.blocked_since = Stamp::at(now);
+            if let Some(queue) = &mut self.queue {
+                queue.waiting.let_go();
+            }
         }
     }
 

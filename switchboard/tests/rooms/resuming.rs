@@ -208,6 +208,23 @@ async fn a_replay_keeps_nothing_alive_and_what_was_turned_over_meanwhile_is_a_ga
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_replay_behind_one_that_nobody_reads_keeps_nothing_alive_either() {
+    let mut node = Node::limited(HubLimits { history_messages: 1, ..HubLimits::default() }).await;
+    let (lobby, other) = (node.quiet("lobby"), node.quiet("other"));
+    // More than a pipe takes.
+    lobby.publish("x".repeat(100_000));
+    other.publish("past");
+    let behind = |room: &Room| Join { since: Some(room.before_last(1)), ..Join::default() };
+    let mut slow = node.join(&lobby, Format::Text, behind(&lobby)).await;
+    let _other = slow.me.join(&other, behind(&other)).unwrap();
+    tokio::time::sleep(secs(1)).await;
+    let past = Arc::downgrade(&other.history(1)[0]);
+    other.publish("present");
+    assert!(past.upgrade().is_none());
+    assert_eq!(slow.heard().await[1..], ["* [other] lost 1 message, from 1", "[other] present"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_past_by_pages_is_the_past() {
     let node = Node::limited(HubLimits { history_messages: 6, ..HubLimits::default() }).await;
     let lobby = node.quiet("lobby");

@@ -80,6 +80,8 @@ pub(crate) struct Waiting {
     /// Notices, and their bytes.
     notices: (usize, usize),
     summaries: usize,
+    /// Some replay keeps alive what its room kept when it was asked for.
+    is_holding: bool,
 }
 
 impl Waiting {
@@ -112,7 +114,20 @@ impl Waiting {
     }
 
     pub(crate) fn replay(&mut self, replay: Replay, form: Form) {
+        self.is_holding = true;
         self.push_uncounted(Entry::Replay(Box::new((replay, form))), 0);
+    }
+
+    /// The socket takes no more: what replays are to say is left to their rooms.
+    pub(crate) fn let_go(&mut self) {
+        if !std::mem::take(&mut self.is_holding) {
+            return;
+        }
+        for entry in &mut self.entries {
+            if let Entry::Replay(behind) = entry {
+                behind.0.let_go();
+            }
+        }
     }
 
     fn push_uncounted(&mut self, entry: Entry, bytes: usize) {
