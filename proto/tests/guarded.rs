@@ -89,7 +89,7 @@ proptest! {
 
 #[test]
 fn other_protocols_are_told_by_how_they_begin() {
-    let streams: [(&[u8], _); 22] = [
+    let streams: [(&[u8], _); 23] = [
         (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP"),
         (b"POST /rooms/lobby?x HTTP/1.1\r\n\r\n/name admin\n", "HTTP"),
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "HTTP"),
@@ -106,6 +106,7 @@ fn other_protocols_are_told_by_how_they_begin() {
         (b"\x16\x03\n/name admin\n", "TLS"),
         (b"SSH-2.0-OpenSSH_9.6\r\n", "SSH"),
         (b"EHLO mail.example.org\r\n", "SMTP"),
+        (b"EHLO page\r\n", "SMTP"),
         (b"HELO [192.0.2.1]\r\n", "SMTP"),
         (b"220 mail.example.org ESMTP ready\r\n", "SMTP"),
         (b"PROXY TCP4 192.0.2.1 192.0.2.2 40000 8081\r\nhi\n", "PROXY"),

@@ -62,10 +62,14 @@ fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// `EHLO mail.example.org` of a client, with a domain or an address (RFC 5321 §4.1.1.1), or a server's `220 … ESMTP …`.
+/// `EHLO mail.example.org` of a client, with a domain or an address (RFC 5321 §4.1.1.1), or a server's `220 … ESMTP …`. `EHLO` is
+/// no word, so that any name may be behind it; `HELO` may be one.
 fn mail(line: &[u8]) -> bool {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
-    if let Some(domain) = line.strip_prefix(b"EHLO ").or_else(|| line.strip_prefix(b"HELO ")) {
+    if let Some(domain) = line.strip_prefix(b"EHLO ") {
+        return !domain.contains(&b' ');
+    }
+    if let Some(domain) = line.strip_prefix(b"HELO ") {
         let is_domain = domain == b"localhost" || domain.starts_with(b"[") || domain.contains(&b'.');
         return is_domain && !domain.contains(&b' ');
     }
