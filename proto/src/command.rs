@@ -163,7 +163,7 @@ fn room(text: &str) -> Result<RoomName, Failure> {
 
 fn count(text: &str) -> Result<usize, Failure> {
     let count = if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None };
-    count.ok_or_else(|| bad_argument("not a number"))
+    count.ok_or_else(|| bad_argument("not a number, as in /history 20"))
 }
 
 fn bad_name(error: NameError) -> Failure {

@@ -120,8 +120,9 @@ pub(super) fn route(method: &Method, path: &str, query: Option<&str>) -> Result<
     if (method, path) == (&Method::OPTIONS, SERVER) {
         return Ok(Route::Options { allow: "GET, HEAD, POST, OPTIONS" });
     }
-    let resource =
-        resource(path).ok_or_else(|| Failure::new(ErrorCode::NoSuchPath, "there is nothing at this path"))?;
+    let resource = resource(path).ok_or_else(|| {
+        Failure::new(ErrorCode::NoSuchPath, "there is nothing at this path; /openapi.json has those that there are")
+    })?;
     let allow = resource.allow();
     match *method {
         Method::OPTIONS => Ok(Route::Options { allow }),
