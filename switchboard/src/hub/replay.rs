@@ -1,7 +1,6 @@
 //! What a member is still to get of a room's past. It is drawn from the room when the member's socket takes it, and what the
 //! room has turned over by then is a gap: whoever reads slowly keeps nothing alive.
 
-use super::history::kept_bytes;
 use super::posting::{Form, Wire};
 use super::room::RoomInner;
 use std::collections::VecDeque;
@@ -33,7 +32,7 @@ pub(crate) struct Missed {
 }
 
 impl Missed {
-    /// What it keeps alive, about.
+    /// What it alone keeps alive, about.
     pub(super) fn held_bytes(&self) -> usize {
         size_of::<Self>() + self.replay.as_ref().map_or(0, Replay::held_bytes)
     }
@@ -51,9 +50,10 @@ impl Replay {
         self.after >= self.until
     }
 
-    /// What it keeps alive, about.
+    /// What it alone keeps alive, about. The messages count in the room's history, or in an inbox since they have left that:
+    /// a crowd that comes back at once has them all in common.
     pub(super) fn held_bytes(&self) -> usize {
-        self.held.iter().map(|message| kept_bytes(message)).sum()
+        self.held.capacity() * size_of::<Arc<Message>>()
     }
 
     /// Keeps nothing alive any more.

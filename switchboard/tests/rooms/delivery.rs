@@ -377,3 +377,25 @@ async fn what_finds_the_inbox_full_while_the_worker_delivers_is_told_as_lost_and
     quiet.publish("told");
     assert_eq!(told(&mut member.peer).await[0]["text"], "told");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_crowd_that_comes_back_fills_no_inbox() {
+    const MEMORY: usize = 16 << 20;
+    let limits = Limits { memory_bytes: MEMORY, ..Limits::default() };
+    let mut node = Node::with(Hub::new(), Server::new().limits(limits)).await;
+    let (busy, quiet) = (node.quiet("busy"), node.quiet("quiet"));
+    let mut member = node.member("quiet").await;
+    for _ in 0..250 {
+        busy.publish("x".repeat(500));
+    }
+    // More than fills an inbox, if each came with a past of its own.
+    let mut crowd = Vec::new();
+    for _ in 0..2 * (MEMORY / 4) / (250 * 500) {
+        crowd.push(node.connect().await);
+    }
+    let since = Some(busy.before_last(250));
+    let enter = |conn| node.hub.enter(conn, Format::Text).join(&busy, Join { since, ..Join::default() }).unwrap();
+    let _seats: Vec<_> = crowd.iter().map(|(_, conn)| enter(conn)).collect();
+    quiet.publish("told");
+    assert_eq!(member.heard().await, ["[quiet] told"]);
+}
