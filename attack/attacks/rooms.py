@@ -208,7 +208,7 @@ def a_web_page_that_posts(server: Server, end: float) -> list[str]:
     for head in heads:
         page = member(server)
         page.sendall(f"{head}\r\nHost: 10.99.0.1\r\nCookie: secret=1\r\n\r\n/msg watcher psst\nfrom a page\n".encode())
-    for greeting in (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"SSH-2.0-OpenSSH_9.2\r\n", b"EHLO page\r\n"):
+    for greeting in (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"SSH-2.0-OpenSSH_9.2\r\n", b"EHLO mail.example.org\r\n"):
         page = member(server)
         page.sendall(greeting + b"\nfrom a page\n")
     heard = b""
