@@ -64,7 +64,7 @@ fn a_line_that_no_member_says_over_udp_is_a_failure() {
     let url = &program.listeners[0].url;
     let ran = pipe(&[url, "--wait", "300ms"], b"hello\n");
     assert_eq!((ran.code, ran.output()), (Some(1), "! no-room\\n".to_owned()));
-    assert!(ran.errors.contains("over UDP only members are heard, so --room ROOM"), "{}", ran.errors);
+    assert!(ran.errors.contains("over UDP only members are heard: join by --room ROOM"), "{}", ran.errors);
     let ran = pipe(&[url, "--room", "ops", "--wait", "300ms"], b"hello\n");
     assert_eq!((ran.code, ran.errors.as_str()), (Some(0), ""));
 }
