@@ -79,12 +79,18 @@ impl WebSocket {
 pub struct WebSocketClient {
     assembly: Assembly,
     keys: Keys,
+    closed_with: Option<u16>,
 }
 
 impl WebSocketClient {
     /// Masks with keys that follow from `seed`, a random one.
     pub fn seeded(seed: [u8; 16]) -> Self {
-        Self { assembly: Assembly::default(), keys: Keys::seeded(seed) }
+        Self { keys: Keys::seeded(seed), ..Self::default() }
+    }
+
+    /// The code of the server's close frame, once that has been received: 1005 if it has none.
+    pub fn closed_with(&self) -> Option<u16> {
+        self.closed_with
     }
 
     /// The frame that says that nothing more will be sent, with a code of RFC 6455 §7.4 and at most 123 bytes of text.
@@ -129,7 +135,10 @@ impl Codec for WebSocketClient {
     fn aside(&mut self) -> Option<Aside> {
         match *self.assembly.control.take()? {
             Control::Ping(payload) => Some(Aside::Answer(self.masked(Opcode::Pong, &payload))),
-            Control::Close(code) => Some(Aside::Finished { code }),
+            Control::Close(code) => {
+                self.closed_with = Some(code);
+                Some(Aside::Finished { code })
+            }
         }
     }
 

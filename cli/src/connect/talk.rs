@@ -205,7 +205,7 @@ impl Talk<'_> {
             tokio::select! {
                 received = conn.recv(), if !has_left => {
                     let Some(frame) = announced(received)? else {
-                        if let Some(fault) = self.farewell.meaning().fault() {
+                        if let Some(fault) = self.farewell.meaning().fault().or_else(|| conn.codec_mut().fault()) {
                             return Err(Lost(fault).into());
                         }
                         has_left = outlasts;
@@ -266,7 +266,10 @@ impl Talk<'_> {
             let Some(frame) = received.or_else(unannounced)? else {
                 return match self.farewell.meaning() {
                     Meaning::Closed(reason) => bail!("the server has closed the connection: {reason}"),
-                    Meaning::Finished | Meaning::Cut => Ok(Over::Finished),
+                    Meaning::Finished | Meaning::Cut => match conn.codec_mut().fault() {
+                        Some(fault) => bail!(fault),
+                        None => Ok(Over::Finished),
+                    },
                 };
             };
             self.show::<C>(frame)?;

@@ -23,6 +23,11 @@ pub(super) trait Wire: Codec {
 
     /// Without the end of a line.
     fn payload(frame: Self::Frame) -> Bytes;
+
+    /// What was wrong, if the server has said so by how it has finished.
+    fn fault(&self) -> Option<String> {
+        None
+    }
 }
 
 impl Wire for Lines {
@@ -59,6 +64,12 @@ impl Wire for WebSocketClient {
 
     fn payload(message: WebSocketMessage) -> Bytes {
         message.into()
+    }
+
+    /// Any code but those of an end in order: done, going away, none, restarting (RFC 6455 §7.4.1).
+    fn fault(&self) -> Option<String> {
+        let code = self.closed_with().filter(|code| ![1000, 1001, 1005, 1012].contains(code))?;
+        Some(format!("the server has closed the connection with code {code}"))
     }
 }
 

@@ -50,6 +50,11 @@ impl<C: Codec> Finished<C> {
         self.0.recv()
     }
 
+    /// The codec, which knows how the peer has finished.
+    pub fn codec_mut(&mut self) -> &mut C {
+        self.0.codec_mut()
+    }
+
     /// Where the peer is.
     pub fn peer(&self) -> &PeerAddr {
         self.0.peer()

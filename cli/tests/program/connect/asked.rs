@@ -35,6 +35,20 @@ fn a_name_or_a_room_is_never_published() {
 }
 
 #[test]
+fn a_websocket_that_was_closed_for_a_fault_is_no_success() {
+    let program = Program::serve(&["--max-frame", "1000", "echo=ws://127.0.0.1:0", "echo=ws://127.0.0.1:0?idle=1s"]);
+    let url = |listener: usize| program.listeners[listener].url.clone();
+    let ran = pipe(&[&url(0)], &[b'x'; 2000]);
+    let error = format!("error: {}: the server has closed the connection with code 1009\n", url(0));
+    assert_eq!((ran.code, ran.errors), (Some(1), error));
+    let ran = pipe(&[&url(1), "--listen"], b"");
+    let error = format!("error: {}: the server has closed the connection with code 1008\n", url(1));
+    assert_eq!((ran.code, ran.errors), (Some(1), error));
+    let ran = pipe(&[&url(0)], b"hello\n");
+    assert_eq!((ran.code, ran.output().as_str()), (Some(0), "echo: hello\\n"));
+}
+
+#[test]
 fn a_place_without_a_scheme_is_one_of_lines() {
     let program = Program::serve(&["echo=tcp://127.0.0.1:0"]);
     let ran = pipe(&[&program.listeners[0].address().to_string()], b"hello\n");
