@@ -69,7 +69,9 @@ def run(one: Attack, program: Path, patience: float, certificate: str, key: str)
     wrong = attacked(one, server)
     seen = control.end()
     runs = server.runs()
-    growth = server.peak - server.before
+    if one.settled:
+        time.sleep(1)
+    growth, settled = server.peak - server.before, (server.resident() - server.before if runs else 0)
     code = server.stop()
     if not runs:
         wrong.append(f"the server ended by itself, with {code}")
@@ -77,6 +79,8 @@ def run(one: Attack, program: Path, patience: float, certificate: str, key: str)
         wrong += judged(seen, patience)
     if one.memory and growth > one.memory:
         wrong.append(f"memory grew by {growth / 2**20:.0f} MiB, and may by {one.memory / 2**20:.0f}")
+    if one.settled and settled > one.settled:
+        wrong.append(f"{settled / 2**20:.0f} MiB were left, and {one.settled / 2**20:.0f} may be")
     return wrong, f"{seen.describe()}, memory +{growth / 2**20:.1f} MiB"
 
 

@@ -30,6 +30,8 @@ class Attack:
     seconds: float
     # By how much resident memory may grow; nothing is asked where it is 0.
     memory: int
+    # The same for what is left a second later, where more comes at once than those that hold most can be closed for.
+    settled: int
     # The server's limit of descriptors, if not this machine's.
     files: int
     # Whether strangers must wait, as when the server is frozen or has no descriptor left.
@@ -40,14 +42,15 @@ ALL: list[Attack] = []
 
 
 def attack(
-    *listeners: str, options: tuple[str, ...] = (), seconds: float = 4, memory: int = 0, files: int = 0, excused: bool = False
+    *listeners: str, options: tuple[str, ...] = (), seconds: float = 4, memory: int = 0, settled: int = 0, files: int = 0,
+    excused: bool = False,
 ) -> Callable[[Act], Act]:
     """Lists a function as an attack on a server with these listeners. Its name and its first sentence are what is shown."""
 
     def listed(act: Act) -> Act:
         what = " ".join((act.__doc__ or "").split())
         name = act.__name__.replace("_", " ")
-        ALL.append(Attack(name, what, act, (ECHO, *listeners), options, seconds, memory, files, excused))
+        ALL.append(Attack(name, what, act, (ECHO, *listeners), options, seconds, memory, settled, files, excused))
         return act
 
     return listed
