@@ -89,7 +89,7 @@ proptest! {
 
 #[test]
 fn other_protocols_are_told_by_how_they_begin() {
-    let streams: [(&[u8], _); 23] = [
+    let streams: [(&[u8], _); 25] = [
         (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP"),
         (b"POST /rooms/lobby?x HTTP/1.1\r\n\r\n/name admin\n", "HTTP"),
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "HTTP"),
@@ -114,6 +114,8 @@ fn other_protocols_are_told_by_how_they_begin() {
         // PROXY, version 2, and STUN.
         (b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c", "a binary protocol"),
         (b"\0\x03\0\x08\x21\x12\xa4\x42\n/name admin\n", "a binary protocol"),
+        (b"\xff\xfe/\0a\0u\0t\0h\0 \0s\0\r\0\n\0", "UTF-16"),
+        (b"\xfe\xff\0/\0a\0u\0t\0h\0 \0s\0\r\0\n", "UTF-16"),
     ];
     for (stream, protocol) in streams {
         assert_eq!(refused(stream), Some(protocol), "{}", stream.escape_ascii());
@@ -160,6 +162,12 @@ fn telnet_options_are_refused_and_are_no_text() {
     let outcome = whole(stream);
     assert_eq!(outcome.texts(), [&b"/msg bob psst"[..], b"hi"]);
     assert_eq!(outcome.answer, b"\xff\xfe\x1f\xff\xfe\x20\xff\xfc\x01");
+}
+
+#[test]
+fn a_telnet_command_without_an_option_is_no_text_either() {
+    // As Ctrl-C in a client that negotiates nothing.
+    assert_eq!(whole(b"\xff\xf4\xff\xfd\x06/msg bob psst\r\n").texts(), [b"/msg bob psst"]);
 }
 
 #[test]

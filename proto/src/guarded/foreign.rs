@@ -3,11 +3,13 @@
 /// The protocol whose first bytes these are, if they tell it without a line end.
 ///
 /// TLS is a record of type 22 and version 3 (RFC 8446 §5.1). What begins with NUL is a length: of STUN and TURN, which pages
-/// can have a browser send, of databases, and behind empty lines of PROXY's second version.
+/// can have a browser send, of databases, and behind empty lines of PROXY's second version. UTF-16 is what Windows makes of
+/// commands in a file: half of each would be text.
 pub(super) fn foreign_bytes(bytes: &[u8], is_text: bool) -> Option<&'static str> {
     match bytes {
         [0x16, 0x03, ..] => Some("TLS"),
         [0, ..] if is_text => Some("a binary protocol"),
+        [0xFF, 0xFE, _, 0, ..] | [0xFE, 0xFF, 0, ..] if is_text => Some("UTF-16"),
         _ => None,
     }
 }

@@ -3,6 +3,8 @@
 use bytes::{Bytes, BytesMut};
 
 const SE: u8 = 240;
+/// The first of the commands that may stand for themselves.
+const NOP: u8 = 241;
 const SB: u8 = 250;
 const WILL: u8 = 251;
 const WONT: u8 = 252;
@@ -40,8 +42,10 @@ impl Telnet {
     /// Whether a connection is telnet's that begins so, or `None` if that cannot be told yet.
     pub(super) fn begins(input: &[u8]) -> Option<bool> {
         match input {
-            [IAC] => None,
-            [IAC, SB..=DONT, ..] => Some(true),
+            // What is UTF-16 begins with the bytes of IAC DONT, and a NUL is soon to follow.
+            [IAC] | [IAC, DONT] | [IAC, DONT, _] => None,
+            [IAC, DONT, _, 0, ..] => Some(false),
+            [IAC, NOP..=DONT, ..] => Some(true),
             _ => Some(false),
         }
     }
