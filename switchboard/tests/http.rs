@@ -318,6 +318,22 @@ async fn a_client_that_does_not_read_is_reset() {
     }
 }
 
+/// What hyper has not taken yet is held too, for as long as the answer before it takes.
+#[tokio::test(start_paused = true)]
+async fn requests_behind_one_that_is_answered_count_towards_the_memory_budget() {
+    const CLIENTS: usize = 40;
+    let limits = Limits { memory_bytes: 1 << 20, ..Limits::default() };
+    let service = |_| std::future::pending::<Response>();
+    let server = Running::start(Server::new().limits(limits), |server, memory| server.listen_http(memory, service));
+    let mut peers: Vec<_> = (0..CLIENTS).map(|_| server.connect()).collect();
+    for peer in &mut peers {
+        peer.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n".repeat(2_000)).await;
+    }
+    tokio::time::sleep(secs(1)).await;
+    let left = server.handle.connections().len();
+    assert!((8..=20).contains(&left), "{left} connections with 48 KiB or more are within 1 MiB");
+}
+
 /// Asks for an answer of `length` bytes, and reads `parts` hundredths of it, one every two seconds.
 async fn read_slowly(peer: &mut Peer, length: usize, parts: usize) {
     peer.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;

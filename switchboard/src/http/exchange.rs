@@ -1,5 +1,7 @@
 //! What the parts of one HTTP connection share: how far it is with its requests, and what comes after them.
 
+mod held;
+
 use super::body::Body;
 use super::heads::Heads;
 use super::request::Unread;
@@ -74,6 +76,8 @@ struct State {
     open: usize,
     /// Bytes that they and their answers hold.
     held: usize,
+    /// What was read and is not hyper's yet.
+    surplus: usize,
     /// Of those, bytes of pages, and whose answers wait until there are fewer.
     paged: usize,
     paging: Vec<Waker>,
@@ -125,6 +129,7 @@ impl Exchange {
             next: None,
             open: 0,
             held: 0,
+            surplus: 0,
             paged: 0,
             paging: Vec::new(),
             latest: None,
@@ -187,7 +192,7 @@ impl Exchange {
         }
         if state.stage == Stage::Head {
             state.partial += bytes.len();
-            self.peer.holding(state.partial);
+            self.count(&state);
         }
     }
 
@@ -202,7 +207,7 @@ impl Exchange {
             state.stage = Stage::Answering;
         }
         if std::mem::take(&mut state.partial) > 0 {
-            self.peer.holding(0);
+            self.count(&state);
         }
         state.open += 1;
         state.asked = state.asked.saturating_add(1);
@@ -346,7 +351,7 @@ impl Exchange {
         if state.stage == Stage::Answered {
             state.stage = Stage::Waiting;
             (state.open, state.held) = (0, 0);
-            self.peer.holding(0);
+            self.count(&state);
             // hyper may have looked for the next request already, and then does not look again before it comes.
             self.peer.idle();
         }
@@ -381,13 +386,6 @@ impl Exchange {
         if state.paged < PAGED_BYTES {
             state.paging.drain(..).for_each(Waker::wake);
         }
-    }
-
-    /// What requests and answers hold has changed from `before` to `now` bytes.
-    fn held(&self, before: usize, now: usize) {
-        let mut state = self.state.lock();
-        state.held = (state.held + now).saturating_sub(before);
-        self.peer.holding(state.held);
     }
 }
 

@@ -66,6 +66,7 @@ impl Wire {
         let mut input = BytesMut::with_capacity(read.len() + self.surplus.len());
         input.extend_from_slice(read);
         input.extend_from_slice(&self.surplus);
+        self.exchange.keeps(0);
         Some((self.source.take()?, input))
     }
 }
@@ -89,6 +90,7 @@ impl Read for Wire {
             if this.surplus.is_empty() {
                 // Who is idle next owns no buffer.
                 this.surplus = BytesMut::new();
+                this.exchange.keeps(0);
             }
             return Poll::Ready(Ok(()));
         }
@@ -152,7 +154,11 @@ impl Wire {
             }
             Ok(count) => {
                 self.exchange.received(&shared[..count]);
-                self.surplus.extend_from_slice(take(&shared[..count]));
+                let later = take(&shared[..count]);
+                if !later.is_empty() {
+                    self.surplus.extend_from_slice(later);
+                    self.exchange.keeps(self.surplus.capacity());
+                }
             }
             Err(error) => {
                 // What came before is answered all the same, to nobody.
