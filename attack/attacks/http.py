@@ -3,6 +3,7 @@
 import itertools
 import socket
 import time
+from contextlib import suppress
 
 from ..server import Server
 from ..world import PUBLIC, connect
@@ -155,6 +156,22 @@ def queries_that_are_dear(server: Server, end: float) -> list[str]:
             drain(clients[which])
 
     until(end, *(lambda which=which: ask(which) for which in range(8)))
+    return []
+
+
+@attack(HTTP, options=("--max-memory", "32MiB"), seconds=6, memory=96 * MIB)
+def requests_behind_requests(server: Server, end: float) -> list[str]:
+    """2,000 connections with 60 KiB of requests behind the one that is refused after a second."""
+    requests = (b"POST /rooms/hot HTTP/1.1\r\n" + HOST + b"Content-Length: 2\r\n\r\nhi") * 800
+    held = []
+    for count in range(2000):
+        if time.monotonic() > end:
+            break
+        held.append(connect(server.port("rooms=http"), f"10.4.{10 + count // 50}.{count % 50 + 1}"))
+        # One that is shed is no failure.
+        with suppress(OSError):
+            held[-1].sendall(requests)
+    time.sleep(max(0.0, end - time.monotonic()))
     return []
 
 

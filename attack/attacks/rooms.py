@@ -110,6 +110,25 @@ def replays_that_nobody_reads(server: Server, end: float) -> list[str]:
     return []
 
 
+@attack(TCP + "?rate=off&overflow=drop-newest", options=("--max-memory", "32MiB"), seconds=8, memory=64 * MIB)
+def pasts_behind_one_that_nobody_reads(server: Server, end: float) -> list[str]:
+    """Members that ask for ten rooms' histories, read nothing, and leave the rooms to turn them over."""
+    rooms = [f"r{count}" for count in range(10)]
+    publishers = [member(server, f"/join {room}", source=f"10.4.9.{count + 1}") for count, room in enumerate(rooms)]
+    for publisher in publishers:
+        drain(publisher)
+    # As JSON, so that ten are more than a socket takes.
+    asks = b"/format json\n" + b"".join(b"/join %s since=0-0\n/leave %s\n" % (room.encode(), room.encode()) for room in rooms)
+    held = []
+    while time.monotonic() < end and len(held) < 250:
+        for publisher in publishers:
+            publisher.sendall((b"\x01" * 1000 + b"\n") * 260)
+        held.append(member(server, receives=SMALL))
+        held[-1].sendall(asks)
+        time.sleep(0.02)
+    return []
+
+
 @attack(TCP + "?rate=off", options=("--max-memory", "32MiB"), seconds=8, memory=64 * MIB)
 def histories_of_small_messages(server: Server, end: float) -> list[str]:
     """Short messages into as many rooms as can be made: their histories are in the budget, with all that they cost."""
