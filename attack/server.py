@@ -11,6 +11,8 @@ from pathlib import Path
 
 # As the unit in docs/operations.md has it: without it glibc keeps what it was once asked for.
 TUNABLES = {"GLIBC_TUNABLES": "glibc.malloc.mmap_threshold=131072"}
+# The core of the server; what attacks it has the last one.
+CORE = min(os.sched_getaffinity(0))
 LINE = re.compile(r"^(\w+)\s+(\w+)://(\S+)")
 
 
@@ -26,7 +28,7 @@ class Server:
         def prepare() -> None:
             if files:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
-            os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+            os.sched_setaffinity(0, {CORE})
 
         self.process = subprocess.Popen(
             [program, *arguments],
