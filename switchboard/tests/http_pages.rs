@@ -118,18 +118,23 @@ async fn behind_closed_windows_a_few_pages_are_made_for_all_requests_together() 
     assert_eq!(made.load(Ordering::Relaxed), 8);
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_hundred_answers_of_pages_come_beside_each_other() {
-    let (server, made) = paged(5);
-    let client = Client::connect(&server).await;
+/// A hundred answers beside each other, each of so many bytes.
+async fn expect_a_hundred(client: &Client, bytes: usize) {
     let answers: Vec<_> = (0..100).map(|_| client.begin(http2_client::get("/"))).collect();
     let mut bodies = Vec::new();
     for answer in answers {
         bodies.push(http2_client::spawn(whole(answer.await.unwrap().unwrap().into_body())));
     }
     for body in bodies {
-        assert_eq!(body.await.unwrap().len(), 5 * PAGE);
+        assert_eq!(body.await.unwrap().len(), bytes);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hundred_answers_of_pages_come_beside_each_other() {
+    let (server, made) = paged(5);
+    let client = Client::connect(&server).await;
+    expect_a_hundred(&client, 5 * PAGE).await;
     assert_eq!(made.load(Ordering::Relaxed), 500);
 }
 
@@ -220,12 +225,5 @@ async fn pages_count_towards_the_memory_budget_while_they_are_held() {
         })
     });
     let client = Client::connect(&server).await;
-    let answers: Vec<_> = (0..100).map(|_| client.begin(http2_client::get("/"))).collect();
-    let mut bodies = Vec::new();
-    for answer in answers {
-        bodies.push(http2_client::spawn(whole(answer.await.unwrap().unwrap().into_body())));
-    }
-    for body in bodies {
-        assert_eq!(body.await.unwrap().len(), 8 * PAGE);
-    }
+    expect_a_hundred(&client, 8 * PAGE).await;
 }
