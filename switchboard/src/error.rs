@@ -11,6 +11,12 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// What handlers and `main` return: any error will do.
 pub type Result<T = (), E = BoxError> = std::result::Result<T, E>;
 
+/// The text of a panic.
+pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> BoxError {
+    let text = panic.downcast_ref::<&str>().copied().map(str::to_owned);
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "panic".to_owned()).into()
+}
+
 /// Why a connection gives no more frames, or takes none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

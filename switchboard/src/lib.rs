@@ -13,24 +13,20 @@
 mod client;
 mod config;
 mod connection;
-mod connections;
-mod drain;
 mod error;
 pub mod http;
 mod hub;
 mod metrics;
+mod node;
 mod server;
 mod sync;
 pub mod testing;
 mod transport;
 mod turn;
-mod worker;
 
 pub use client::Client;
 pub use config::{Limits, Timeouts};
 pub use connection::{Connection, Finished};
-pub use connections::{ConnectionInfo, Connections};
-pub use drain::Drained;
 pub use error::{BindError, BoxError, ConnectError, ConnectionError, Result};
 pub use hub::identity::{Identity, NameTaken, TellError};
 pub use hub::membership::{Join, JoinError, Membership};
@@ -38,6 +34,7 @@ pub use hub::peer::{ConnectionId, PeerAddr};
 pub use hub::room::{Overflow, Room, RoomOptions};
 pub use hub::{Hub, HubLimits, RoomError};
 pub use metrics::{Count, Metrics};
+pub use node::{ConnectionInfo, Connections, Drained};
 pub use server::{Bound, Handle, Server};
 pub use switchboard_proto::{
     Aside, Bucket, Buckets, CloseReason, Codec, DATAGRAM_BYTES, Datagrams, Escaped, EventStream, Format, FrameError,

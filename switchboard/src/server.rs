@@ -1,29 +1,24 @@
 //! A server: listeners with their handlers, checked and bound together, and drained together.
 
 mod accept;
-mod admission;
 mod binding;
 mod datagrams;
 mod handshakes;
-mod owners;
 
 use crate::config::{GRACE, Limits, Timeouts, raise_descriptor_limit};
 use crate::connection::Connection;
-use crate::connections::Connections;
-use crate::drain::{Drained, Stop};
 use crate::error::{BindError, BoxError};
 use crate::http::{self, HttpTransport, Request, Response, Scheme, Site};
 use crate::hub::Hub;
 use crate::hub::budget::Budget;
 use crate::metrics::Metrics;
+use crate::node::{Admission, Connections, Drained, Stop, Worker, Workers, spawn_for_life};
 use crate::transport::tcp::Tcp;
 use crate::transport::tls::{Certificates, Tls};
 use crate::transport::udp::{Datagram, Reply, Udp, Validation};
 use crate::transport::unix::Unix;
 use crate::transport::{Transport, memory::Memory};
-use crate::worker::{Workers, spawn_for_life};
 use accept::{Accepting, BoundEntry, Entry};
-use admission::Admission;
 use datagrams::{Answering, Connecting};
 use std::future::Future;
 use std::path::Path;
@@ -393,7 +388,7 @@ pub struct Bound {
 /// What accept loops need of their server.
 #[derive(Clone)]
 pub(crate) struct Serving {
-    workers: Vec<Arc<crate::worker::Worker>>,
+    workers: Vec<Arc<Worker>>,
     admission: Arc<Admission>,
     connections: TaskTracker,
     next_id: Arc<AtomicU64>,

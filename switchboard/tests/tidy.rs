@@ -10,10 +10,10 @@ use std::path::Path;
 /// Modules of the library, lowest first. Each may import those in earlier rows, and none beside or after it.
 const LAYERS: [&[&str]; 9] = [
     &["sync"],
-    &["config", "drain", "error", "metrics", "turn"],
+    &["config", "error", "metrics", "turn"],
     &["hub"],
-    &["worker"],
-    &["connection", "connections"],
+    &["node"],
+    &["connection"],
     &["transport"],
     &["http"],
     &["client", "server"],
@@ -579,11 +579,11 @@ fn an_import_against_the_direction_is_found() {
     assert_found(
         wrong_directions,
         "switchboard/src/hub/outbox.rs",
-        "use crate::{\n    config::Limits,\n    worker,\n};\n",
+        "use crate::{\n    config::Limits,\n    node,\n};\n",
     );
     assert_found(wrong_directions, "switchboard/src/hub/outbox.rs", "use super::super::server::Server;\n");
     assert_found(wrong_directions, "switchboard/src/error.rs", "use super::hub::peer::Peer;\n");
-    assert_found(wrong_directions, "switchboard/src/connection.rs", "fn f(_: crate::connections::Connections) {}\n");
+    assert_found(wrong_directions, "switchboard/src/client.rs", "fn f(_: crate::server::Server) {}\n");
     assert_found(wrong_directions, "switchboard/src/error.rs", "use crate::Limits;\n");
     assert_found(wrong_directions, "switchboard/src/gossip.rs", "");
 }

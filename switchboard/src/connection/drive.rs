@@ -1,9 +1,9 @@
 //! The one task of a connection: it runs the handler, writes when a full socket takes more, and closes.
 
-use crate::error::{BoxError, ConnectionError};
+use crate::error::{BoxError, ConnectionError, panic_text};
 use crate::hub::Source;
 use crate::hub::peer::{Peer, Returned};
-use crate::worker::{Assigned, panic_text};
+use crate::node::Assigned;
 use pin_project_lite::pin_project;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};

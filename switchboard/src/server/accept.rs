@@ -10,9 +10,9 @@ use crate::error::BoxError;
 use crate::http::{Begin, Opener};
 use crate::hub::peer::{ConnectionId, ListenerSettings, Peer, PeerAddr, Protocol};
 use crate::hub::{Envelope, Sink, Source};
+use crate::node::{Admitted, Assigned};
 use crate::transport::names::Place;
 use crate::transport::{Stream, StreamListener, StreamTransport, Transport};
-use crate::worker::Assigned;
 use bytes::BytesMut;
 use std::future::{Future, poll_fn};
 use std::io;
@@ -279,7 +279,7 @@ struct Opening {
     address: PeerAddr,
     settings: Arc<ListenerSettings>,
     assigned: Assigned,
-    admitted: super::admission::Admitted,
+    admitted: Admitted,
     under_way: Option<UnderWay>,
 }
 

@@ -2,10 +2,9 @@
 //!
 //! A handshake costs its address one packet and us a signature: a thousand times the work of accepting.
 
-use super::owners::{Owners, Scope};
 use crate::config::Limits;
 use crate::hub::peer::{ListenerSettings, PeerAddr};
-use crate::transport::udp::network;
+use crate::node::{Owners, Scope, network};
 use parking_lot::Mutex;
 use std::hash::{BuildHasher as _, RandomState};
 use std::num::NonZeroU64;

@@ -25,8 +25,7 @@ use super::names::{self, Binding, Families, Place, Timing, bind_each, lookup};
 use crate::Timeouts;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::num::NonZeroU64;
+use std::net::{SocketAddr, UdpSocket};
 use switchboard_proto::{DATAGRAM_BYTES, Rate};
 
 /// What the kernel holds while we are busy: the default lost hundreds of datagrams a run at 16 × 8 × 1,200 B.
@@ -239,13 +238,4 @@ impl Reply<'_> {
         self.batch.truncate(self.start);
         (self.wanted, self.seldom) = (false, false);
     }
-}
-
-/// The part of an address that one owner has: all of IPv4's, the first 64 bits of IPv6's. Nobody has the number zero.
-pub(crate) fn network(address: IpAddr) -> NonZeroU64 {
-    let network = match address.to_canonical() {
-        IpAddr::V4(address) => u64::from(address.to_bits()),
-        IpAddr::V6(address) => (address.to_bits() >> 64) as u64,
-    };
-    NonZeroU64::new(network).unwrap_or(NonZeroU64::MAX)
 }

@@ -3,7 +3,8 @@
 //! Nothing is kept of one but its share of fixed tables of buckets, which all sockets of a listener have in common: a source
 //! may come to each of them, from different ports.
 
-use super::{Datagram, Reply, network};
+use super::{Datagram, Reply};
+use crate::node::network;
 use parking_lot::Mutex;
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::net::SocketAddr;

@@ -1,9 +1,9 @@
 //! The live connections: list, look up, close.
 
-use crate::drain::{STEP, sleep_awake, steps};
+use super::drain::{STEP, sleep_awake, steps};
+use super::worker::Worker;
 use crate::hub::budget::Budget;
 use crate::hub::peer::{ConnectionId, Peer, PeerAddr};
-use crate::worker::Worker;
 use std::hash::RandomState;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

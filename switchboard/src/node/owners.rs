@@ -5,6 +5,7 @@
 //! each. Of a /56 it is half of that, and a quarter of one network or IPv4 address, where that is not limited otherwise.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::num::NonZeroU64;
 
 /// Bits that tell owners apart, and the part of what is free that one may have.
@@ -13,24 +14,24 @@ const NARROW: (u32, usize) = (64, 4);
 
 /// How many of something each owner has.
 #[derive(Debug, Default)]
-pub(super) struct Owners(HashMap<(u32, u64), u32>);
+pub(crate) struct Owners(HashMap<(u32, u64), u32>);
 
 impl Owners {
     /// Whether those who own `network` may have one more, with `free` left: each has less than its part of that, or than `least`.
-    pub(super) fn may_have(&self, network: NonZeroU64, scope: Scope, free: usize, least: usize) -> bool {
+    pub(crate) fn may_have(&self, network: NonZeroU64, scope: Scope, free: usize, least: usize) -> bool {
         keys(network, scope).all(|(key, part)| {
             let count = self.0.get(&key).map_or(0, |count| *count as usize);
             count < (free / part).max(least)
         })
     }
 
-    pub(super) fn add(&mut self, network: NonZeroU64, scope: Scope) {
+    pub(crate) fn add(&mut self, network: NonZeroU64, scope: Scope) {
         for (key, _) in keys(network, scope) {
             *self.0.entry(key).or_insert(0) += 1;
         }
     }
 
-    pub(super) fn remove(&mut self, network: NonZeroU64, scope: Scope) {
+    pub(crate) fn remove(&mut self, network: NonZeroU64, scope: Scope) {
         for (key, _) in keys(network, scope) {
             let Some(count) = self.0.get_mut(&key) else { unreachable!("it was added") };
             *count -= 1;
@@ -43,7 +44,7 @@ impl Owners {
 
 /// Which owners there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Scope {
+pub(crate) enum Scope {
     /// Of one network as well.
     All,
     /// Of many alone.
@@ -56,6 +57,15 @@ fn keys(network: NonZeroU64, scope: Scope) -> impl Iterator<Item = ((u32, u64), 
     let wide = WIDE.into_iter().filter(move |_| network > u64::from(u32::MAX));
     let narrow = Some(NARROW).filter(|_| scope == Scope::All);
     wide.chain(narrow).map(move |(bits, part)| ((bits, network >> (64 - bits)), part))
+}
+
+/// The part of an address that one owner has: all of IPv4's, the first 64 bits of IPv6's. Nobody has the number zero.
+pub(crate) fn network(address: IpAddr) -> NonZeroU64 {
+    let network = match address.to_canonical() {
+        IpAddr::V4(address) => u64::from(address.to_bits()),
+        IpAddr::V6(address) => (address.to_bits() >> 64) as u64,
+    };
+    NonZeroU64::new(network).unwrap_or(NonZeroU64::MAX)
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 //!
 //! This state hangs on the connections rather than on the thread, so that a server runs on a caller's runtime as well.
 
-use crate::error::BoxError;
 use crate::hub::budget::Budget;
 use crate::hub::peer::{ConnectionId, Peer};
 use crate::hub::roster::Roster;
@@ -242,10 +241,4 @@ impl Drop for Workers {
 pub(crate) fn spawn_for_life(worker: &Worker, task: impl Future<Output = ()> + Send + 'static) {
     // Detached: the worker's runtime ends it.
     drop(worker.handle.spawn(task));
-}
-
-/// The text of a panic.
-pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> BoxError {
-    let text = panic.downcast_ref::<&str>().copied().map(str::to_owned);
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "panic".to_owned()).into()
 }

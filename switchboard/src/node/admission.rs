@@ -1,9 +1,8 @@
 //! How many connections there may be, in all, from one address, and from those who own many.
 
-use super::owners::{Owners, Scope};
+use super::owners::{Owners, Scope, network};
 use crate::config::Limits;
 use crate::hub::peer::PeerAddr;
-use crate::transport::udp::network;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::num::NonZeroU64;
