@@ -156,7 +156,7 @@ impl Config {
 
     /// What is served all the same, and may not be meant, at `now`: certificates that are not valid, each once.
     pub(crate) fn warnings(&self, now: SystemTime) -> Vec<String> {
-        let certificates = self.listen.value.iter().filter_map(|endpoint| endpoint.address.certificates());
+        let certificates = self.listen.value.iter().filter_map(|endpoint| endpoint.address.certificates.as_ref());
         let mut warnings: Vec<_> = certificates.flat_map(|certificates| certificates.invalid_at(now)).collect();
         warnings.sort();
         warnings.dedup();
@@ -263,7 +263,9 @@ impl Choice {
                 }
             }
             for (index, endpoint) in endpoints.iter().enumerate() {
-                if let Some(first) = endpoints[..index].iter().find(|first| first.collides_with(endpoint)) {
+                if let Some(first) =
+                    endpoints[..index].iter().find(|first| first.address.collides_with(&endpoint.address))
+                {
                     wrong.push(format!("{}: the same listener as {}", endpoint.typed, first.typed));
                 }
             }

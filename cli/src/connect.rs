@@ -8,6 +8,7 @@ mod greeting;
 mod input;
 mod output;
 mod paint;
+mod room_socket;
 mod said;
 mod seat;
 mod standing;
@@ -24,6 +25,7 @@ use crate::url::{Place, Scheme};
 use anyhow::{Context as _, anyhow};
 use arguments::Plan;
 use nix::sys::signal::Signal;
+use room_socket::behind;
 use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
 use switchboard::{Client, CloseReason, ConnectError, Connection, ConnectionError, Limits, Lines, Timeouts};
@@ -77,10 +79,10 @@ async fn run(plan: &Plan) -> anyhow::Result<Over> {
     let is_in_lines = io::stdout().is_terminal() || plan.reconnect || !plan.greeting.is_empty();
     let over = match (plan.url.scheme, &plan.trust) {
         (Scheme::Ws, _) => {
-            Box::pin(talk(plan, async |since| Box::pin(client.websocket(plan.url.behind(since))).await)).await
+            Box::pin(talk(plan, async |since| Box::pin(client.websocket(behind(&plan.url, since))).await)).await
         }
         (Scheme::Wss, Some(trust)) => {
-            talk(plan, async |since| Box::pin(client.websocket_tls(plan.url.behind(since), trust)).await).await
+            talk(plan, async |since| Box::pin(client.websocket_tls(behind(&plan.url, since), trust)).await).await
         }
         (Scheme::Udp, _) => talk(plan, async |_| client.udp(plan.url.host()).await).await,
         _ if is_in_lines => talk(plan, async |_| stream::<Lines>(&client, plan).await).await,

@@ -1,5 +1,6 @@
 //! The program `switchboard`: what was typed, what it means, and the exit code that comes of it.
 
+mod address;
 mod args;
 mod bench;
 mod config;

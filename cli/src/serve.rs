@@ -1,9 +1,11 @@
 //! Serving: bind everything, say where, wait for signals, drain.
 
+use crate::address::Address;
 use crate::config::{Config, Fault};
-use crate::endpoint::{Address, Endpoint};
+use crate::endpoint::Endpoint;
 use crate::logging::Log;
 use crate::services::Shared;
+use crate::url::{self, Scheme};
 use anyhow::Context as _;
 use std::io::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -66,7 +68,7 @@ async fn run(config: Config) -> Result<(), Failure> {
     let listening: Vec<_> = urls.flat_map(|(place, urls)| urls.into_iter().map(move |url| (place, url))).collect();
     announce(&listening);
     let shown = places.iter().zip(bound.listeners());
-    let shown = shown.filter_map(|(place, urls)| Some((urls.join(", "), place.address.certificates()?.clone())));
+    let shown = shown.filter_map(|(place, urls)| Some((urls.join(", "), place.address.certificates.clone()?)));
     let shown = Shown(shown.collect());
     let listeners = listening.iter().map(|(place, url)| format!("{}={url}", place.service));
     let listeners = listeners.collect::<Vec<_>>().join(" ");
@@ -122,20 +124,22 @@ impl Place {
         let (place, room) = (reachable(url), &self.room);
         let (host, port) = place.rsplit_once(':').unwrap_or((&place, ""));
         let host = host.trim_start_matches('[').trim_end_matches(']');
-        let typed = match &self.address {
-            Address::Unix(path) => format!("nc -U {}", quoted(path)),
-            Address::Tls(..) => format!("openssl s_client -quiet -connect {place}"),
-            Address::Http(_) | Address::Https(..) if url.starts_with("ws") => format!("websocat {url}"),
-            Address::Http(_) => format!("open http://{place}/ or curl -d hi {place}/rooms/{room}"),
+        let typed = match (self.address.scheme, &self.address.place) {
+            (_, url::Place::File(path)) => format!("nc -U {}", quoted(path)),
+            (Scheme::Tls, _) => format!("openssl s_client -quiet -connect {place}"),
+            (Scheme::Ws | Scheme::Wss, _) => format!("websocat {url}"),
+            (Scheme::Http, _) => format!("open http://{place}/ or curl -d hi {place}/rooms/{room}"),
             // Its certificate need not be for an address of this machine.
-            Address::Https(..) => format!("open https://{place}/ or curl -kd hi https://{place}/rooms/{room}"),
-            Address::Tcp(_) => format!("nc {host} {port}"),
+            (Scheme::Https, _) => format!("open https://{place}/ or curl -kd hi https://{place}/rooms/{room}"),
+            (Scheme::Tcp | Scheme::Unix, _) => format!("nc {host} {port}"),
             // Whoever only types there is a stranger, and told nothing; and heard by nobody, without commands.
-            Address::Udp(_) if self.service == "rooms" && self.takes_commands => {
+            (Scheme::Udp, _) if self.service == "rooms" && self.takes_commands => {
                 format!("printf '/pub {room} hi' | nc -u -w0 {host} {port}")
             }
-            Address::Udp(_) if self.service == "rooms" => format!("switchboard connect udp://{place} --room {room}"),
-            Address::Udp(_) => format!("nc -u {host} {port}"),
+            (Scheme::Udp, _) if self.service == "rooms" => {
+                format!("switchboard connect udp://{place} --room {room}")
+            }
+            (Scheme::Udp, _) => format!("nc -u {host} {port}"),
         };
         if self.takes_lines { typed } else { format!(r"printf '\0\0\0\2hi' | {typed}") }
     }

@@ -5,7 +5,9 @@ mod guard;
 mod received;
 mod rooms;
 
-use crate::endpoint::{Address, HostPort, Options, Scheme};
+use crate::address::{Datagrams, Streams};
+use crate::endpoint::Options;
+use crate::url::Scheme;
 use guard::{Guard, Origins};
 use std::sync::Arc;
 use switchboard::{Hub, Server, Timeouts};
@@ -18,10 +20,36 @@ pub(crate) const SERVICES: &[Service] = &[echo::SERVICE, rooms::SERVICE];
 pub(crate) struct Service {
     /// As typed in front of a URL.
     pub(crate) name: &'static str,
+    pub(crate) offers: &'static [Offer],
+}
+
+/// By which schemes a service can be offered, and how it takes what comes to a listener there: each reads the options of one.
+/// What is wrong with them, `Options` remembers.
+#[derive(Debug)]
+pub(crate) enum Offer {
+    /// Connections of frames, or requests.
+    Streams(&'static [Scheme], fn(Streams, &mut Options) -> Add),
+    Datagrams(&'static [Scheme], fn(Datagrams, &mut Options) -> Add),
+}
+
+impl Service {
     /// Where it can be offered.
-    pub(crate) schemes: &'static [Scheme],
-    /// Reads the options of one listener. What is wrong with them, `options` remembers.
-    pub(crate) parse: fn(&Address, &mut Options) -> Add,
+    pub(crate) fn schemes(&self) -> impl Iterator<Item = Scheme> {
+        self.offers.iter().flat_map(|offer| offer.schemes().iter().copied())
+    }
+
+    /// What it offers there.
+    pub(crate) fn offer(&self, scheme: Scheme) -> Option<&Offer> {
+        self.offers.iter().find(|offer| offer.schemes().contains(&scheme))
+    }
+}
+
+impl Offer {
+    fn schemes(&self) -> &'static [Scheme] {
+        match self {
+            Self::Streams(schemes, _) | Self::Datagrams(schemes, _) => schemes,
+        }
+    }
 }
 
 /// What all listeners of the process share.
@@ -40,8 +68,8 @@ pub(crate) struct Shared {
 /// Adds a listener to a server.
 pub(crate) type Add = Box<dyn FnOnce(Server, &Shared) -> Server>;
 
-/// Whom a listener for HTTP answers that does not speak TLS.
-fn guard(options: &mut Options, address: &HostPort) -> Guard {
+/// Whom a listener for HTTP answers.
+fn guard(options: &mut Options, streams: &Streams) -> Guard {
     let origins = options.value("origins", Origins::parse).unwrap_or_default();
-    Guard { origins, loopback: address.is_loopback(), secure: false }
+    Guard { origins, loopback: streams.is_local, secure: streams.is_secure }
 }

@@ -1,5 +1,6 @@
 //! What was typed behind `switchboard connect`, and what it means.
 
+use super::room_socket;
 use crate::config::{Fault, Origin};
 use crate::units::parse_duration;
 use crate::url::Url;
@@ -110,7 +111,7 @@ impl Plan {
 
 /// Where to connect to, and what to ask for there. A room's own WebSocket takes no commands: its URL says who comes.
 fn greeting(url: Url, room: Option<RoomName>, name: Option<UserName>, faults: &mut Faults) -> (Url, Vec<Bytes>) {
-    if let Some(own) = url.room() {
+    if let Some(own) = room_socket::room(&url) {
         if let Some(other) = room.filter(|room| RoomName::parse(own).as_ref() != Ok(room)) {
             let fault = format!(
                 "`{other}`: at {} is the room {own} alone; another has its own URL, and /ws has all",
@@ -118,7 +119,7 @@ fn greeting(url: Url, room: Option<RoomName>, name: Option<UserName>, faults: &m
             );
             faults.flag::<()>("--room", Err(fault));
         }
-        let named = name.map_or_else(|| Ok(url.clone()), |name| url.named(&name));
+        let named = name.map_or_else(|| Ok(url.clone()), |name| room_socket::named(&url, &name));
         return (faults.flag("--name", named).unwrap_or(url), Vec::new());
     }
     if url.is_datagrams() && name.is_some() && room.is_none() {

@@ -4,20 +4,24 @@ fn faults(typed: &str) -> Vec<String> {
     Endpoint::parse(typed).expect_err("it is faulty").typed
 }
 
-fn assert_is(typed: &str, address: Address) {
-    assert_eq!(Endpoint::parse(typed).expect("it is sound").address.socket(), address.socket());
+fn assert_is(typed: &str, scheme: Scheme, place: &str) {
+    let address = Endpoint::parse(typed).expect("it is sound").address;
+    let found = match &address.place {
+        Place::Host(host) => host.to_string(),
+        Place::File(path) => path.display().to_string(),
+    };
+    assert_eq!((address.scheme, found.as_str()), (scheme, place), "{typed}");
 }
 
 #[test]
 fn a_url_names_transport_and_place() {
-    let host_port = |host: &str, port| HostPort { host: host.to_owned(), port, freebind: false };
-    assert_is("echo=tcp://127.0.0.1:9000", Address::Tcp(host_port("127.0.0.1", 9000)));
-    assert_is("echo=tcp://LocalHost:0/", Address::Tcp(host_port("localhost", 0)));
-    assert_is("echo=udp://[::1]:0", Address::Udp(host_port("[::1]", 0)));
-    assert_is("echo=udp://[FE80::1%Eth0.5]:7", Address::Udp(host_port("[fe80::1%Eth0.5]", 7)));
-    assert_is("echo=udp://[fe80::1%25eth0]:7", Address::Udp(host_port("[fe80::1%25eth0]", 7)));
-    assert_is("echo=unix:///run/x.sock", Address::Unix("/run/x.sock".into()));
-    assert_is("echo=unix:///run/a%3Fb%20c?prefix=", Address::Unix("/run/a?b c".into()));
+    assert_is("echo=tcp://127.0.0.1:9000", Scheme::Tcp, "127.0.0.1:9000");
+    assert_is("echo=tcp://LocalHost:0/", Scheme::Tcp, "localhost:0");
+    assert_is("echo=udp://[::1]:0", Scheme::Udp, "[::1]:0");
+    assert_is("echo=udp://[FE80::1%Eth0.5]:7", Scheme::Udp, "[fe80::1%Eth0.5]:7");
+    assert_is("echo=udp://[fe80::1%25eth0]:7", Scheme::Udp, "[fe80::1%25eth0]:7");
+    assert_is("echo=unix:///run/x.sock", Scheme::Unix, "/run/x.sock");
+    assert_is("echo=unix:///run/a%3Fb%20c?prefix=", Scheme::Unix, "/run/a?b c");
 }
 
 #[test]
@@ -96,7 +100,7 @@ fn files_that_are_not_there_are_told_apart_from_what_was_typed() {
 #[test]
 fn only_a_fixed_address_collides() {
     let collide = |one, other| {
-        let parsed = |typed| Endpoint::parse(typed).expect("it is sound");
+        let parsed = |typed| Endpoint::parse(typed).expect("it is sound").address;
         parsed(one).collides_with(&parsed(other))
     };
     assert!(collide("echo=tcp://localhost:1?prefix=a", "echo=tcp://LOCALHOST:1?prefix=b"));

@@ -4,9 +4,11 @@
 //! `origins` (none).
 
 use super::guard::{Asker, Guard, forbidden_page};
-use super::{Add, Service, guard, received};
-use crate::endpoint::{Address, Options, Scheme};
+use super::{Add, Offer, Service, guard, received};
+use crate::address::{Datagrams, Streams};
+use crate::endpoint::Options;
 use crate::units::parse_timeout;
+use crate::url::Scheme;
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue};
@@ -18,15 +20,17 @@ use switchboard::grammar::ErrorCode;
 use switchboard::http::{Request, Response};
 use switchboard::prelude::*;
 use switchboard::{
-    ConnectionError, DatagramLimits, Format, FrameError, GuardedLines, Output, Rate, RepliesPerSource, Unix,
-    WebSocketKind,
+    ConnectionError, DatagramLimits, Format, FrameError, GuardedLines, Output, Rate, RepliesPerSource, WebSocketKind,
 };
 use tracing::debug;
 
 pub(super) const SERVICE: Service = Service {
     name: "echo",
-    schemes: &[Scheme::Tcp, Scheme::Tls, Scheme::Unix, Scheme::Udp, Scheme::Ws, Scheme::Wss],
-    parse,
+    offers: &[
+        Offer::Streams(&[Scheme::Tcp, Scheme::Tls, Scheme::Unix], lines),
+        Offer::Datagrams(&[Scheme::Udp], datagrams),
+        Offer::Streams(&[Scheme::Ws, Scheme::Wss], messages),
+    ],
 };
 
 const STREAM_PREFIX: &[u8] = b"echo: ";
@@ -45,61 +49,38 @@ const IDLE: Duration = Duration::from_secs(30);
 /// Replies a second, and at once, to one source of datagrams when nothing marks a reply as one.
 const UNMARKED_REPLIES: (u32, u32) = (10, 100);
 
-fn parse(address: &Address, options: &mut Options) -> Add {
-    let prefix = options.bytes("prefix");
-    match address.clone() {
-        Address::Tcp(address) => {
-            let (prefix, idle) = stream(prefix, options);
-            Box::new(move |server, shared| {
-                let tcp = address.tcp().timeouts(Timeouts { idle, ..shared.timeouts });
-                server.listen(tcp, move |conn| echo(conn, &prefix))
-            })
-        }
-        Address::Tls(address, certificates) => {
-            let (prefix, idle) = stream(prefix, options);
-            Box::new(move |server, shared| {
-                let tls = address.tls(&certificates).timeouts(Timeouts { idle, ..shared.timeouts });
-                server.listen(tls, move |conn| echo(conn, &prefix))
-            })
-        }
-        Address::Unix(path) => {
-            let (prefix, idle) = stream(prefix, options);
-            Box::new(move |server, shared| {
-                let unix = Unix::new(path).timeouts(Timeouts { idle, ..shared.timeouts });
-                server.listen(unix, move |conn| echo(conn, &prefix))
-            })
-        }
-        Address::Http(address) => {
-            let guard = guard(options, &address);
-            let (prefix, idle) = stream(prefix, options);
-            Box::new(move |server, shared| {
-                let tcp = address.tcp().timeouts(Timeouts { idle, ..shared.timeouts });
-                server.listen_upgrades(tcp, move |request| ready(upgrade(request, &guard, &prefix)))
-            })
-        }
-        Address::Https(address, certificates) => {
-            let guard = Guard { secure: true, ..guard(options, &address) };
-            let (prefix, idle) = stream(prefix, options);
-            Box::new(move |server, shared| {
-                let tls = address.tls(&certificates).timeouts(Timeouts { idle, ..shared.timeouts });
-                server.listen_upgrades(tls, move |request| ready(upgrade(request, &guard, &prefix)))
-            })
-        }
-        Address::Udp(address) => {
-            let prefix = prefix.unwrap_or_else(|| DATAGRAM_PREFIX.to_vec());
-            if prefix.starts_with(b"/") {
-                options.refuse("prefix", "on UDP none that begins with `/`, since rooms would obey it");
-            }
-            let udp = address.udp().limits(DatagramLimits { replies: replies(&prefix), ..DatagramLimits::default() });
-            let prefix = Finder::new(&prefix).into_owned();
-            Box::new(move |server, _| server.datagrams(udp, move |datagram, reply| answer(&prefix, datagram, reply)))
-        }
+fn lines(streams: Streams, options: &mut Options) -> Add {
+    let (prefix, idle) = stream(options);
+    Box::new(move |server, shared| {
+        let streams = streams.timeouts(Timeouts { idle, ..shared.timeouts });
+        streams.listen(server, move |conn| echo(conn, &prefix))
+    })
+}
+
+fn messages(streams: Streams, options: &mut Options) -> Add {
+    let guard = guard(options, &streams);
+    let (prefix, idle) = stream(options);
+    Box::new(move |server, shared| {
+        let streams = streams.timeouts(Timeouts { idle, ..shared.timeouts });
+        streams.listen_upgrades(server, move |request| ready(upgrade(request, &guard, &prefix)))
+    })
+}
+
+fn datagrams(datagrams: Datagrams, options: &mut Options) -> Add {
+    let prefix = options.bytes("prefix").unwrap_or_else(|| DATAGRAM_PREFIX.to_vec());
+    if prefix.starts_with(b"/") {
+        options.refuse("prefix", "on UDP none that begins with `/`, since rooms would obey it");
     }
+    let limits = DatagramLimits { replies: replies(&prefix), ..DatagramLimits::default() };
+    let prefix = Finder::new(&prefix).into_owned();
+    Box::new(move |server, _| {
+        server.datagrams(datagrams.udp.limits(limits), move |datagram, reply| answer(&prefix, datagram, reply))
+    })
 }
 
 /// The settings of a stream listener.
-fn stream(prefix: Option<Vec<u8>>, options: &mut Options) -> (Arc<[u8]>, Option<Duration>) {
-    let prefix = prefix.unwrap_or_else(|| STREAM_PREFIX.to_vec()).into();
+fn stream(options: &mut Options) -> (Arc<[u8]>, Option<Duration>) {
+    let prefix = options.bytes("prefix").unwrap_or_else(|| STREAM_PREFIX.to_vec()).into();
     (prefix, options.value("idle", parse_timeout).unwrap_or(Some(IDLE)))
 }
 

@@ -11,10 +11,11 @@ mod seats;
 mod strangers;
 mod web;
 
-use super::guard::Guard;
-use super::{Add, Service, Shared, guard};
-use crate::endpoint::{Address, HostPort, Options, Scheme};
+use super::{Add, Offer, Service, Shared, guard};
+use crate::address::{Datagrams, Streams};
+use crate::endpoint::Options;
 use crate::units::{parse_count, parse_switch, parse_timeout};
+use crate::url::Scheme;
 use bytes::Bytes;
 use commands::unmade;
 use makers::{AT_ONCE, Makers, Share};
@@ -23,8 +24,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use switchboard::grammar::Failure;
 use switchboard::{
-    Codec, Connection, Cookies, DatagramLimits, Datagrams, Format, GuardedLines, Hub, Length, Overflow, PeerAddr, Rate,
-    Room, RoomName, RoomOptions, Server, Timeouts, Transport, Udp, Unix,
+    Codec, Connection, Cookies, DatagramLimits, Format, GuardedLines, Hub, Length, Overflow, PeerAddr, Rate, Room,
+    RoomName, RoomOptions, Timeouts,
 };
 use tokio::time::Instant;
 use web::Web;
@@ -32,15 +33,15 @@ use web::work::Work;
 
 pub(super) const SERVICE: Service = Service {
     name: "rooms",
-    schemes: &[Scheme::Tcp, Scheme::Tls, Scheme::Unix, Scheme::Udp, Scheme::Http, Scheme::Https],
-    parse,
+    offers: &[
+        Offer::Streams(&[Scheme::Tcp, Scheme::Tls, Scheme::Unix], frames),
+        Offer::Datagrams(&[Scheme::Udp], datagrams),
+        Offer::Streams(&[Scheme::Http, Scheme::Https], requests),
+    ],
 };
 
 /// Where new connections are, unless the listener has another room for them.
 const LOBBY: &str = "lobby";
-
-/// What may be agreed on by ALPN over HTTPS: curl says `http/1.0` where it is told to speak that.
-const PROTOCOLS: &[&str] = &["h2", "http/1.1", "http/1.0"];
 
 /// Frames a second from one connection that may come from another machine.
 const STRANGERS_RATE: u32 = 1000;
@@ -106,105 +107,56 @@ struct Listener {
     started: Instant,
 }
 
-fn parse(address: &Address, options: &mut Options) -> Add {
-    match address.clone() {
-        Address::Tcp(address) => {
-            let (settings, framing) = stream(options, default_rate(&address));
-            Box::new(move |server, shared| {
-                let tcp = address.tcp().timeouts(settings.timeouts(shared));
-                listen(server, tcp, framing, settings, shared)
-            })
+fn frames(streams: Streams, options: &mut Options) -> Add {
+    let defaults = Defaults { format: Format::Text, rate: default_rate(streams.is_local), idle: None };
+    let settings = Settings::parse(options, defaults);
+    let framing = options.value("framing", parse_framing).unwrap_or(Framing::Lines);
+    Box::new(move |server, shared| {
+        let streams = streams.timeouts(settings.timeouts(shared));
+        let listener = Arc::new(Listener::of(settings, shared));
+        match framing {
+            Framing::Lines => streams.listen(server, move |mut conn: Connection<GuardedLines>| {
+                if listener.is_relay() {
+                    conn.codec_mut().carry_bytes();
+                }
+                serve(conn, &listener)
+            }),
+            Framing::Length => streams.listen(server, move |conn| serve::<Length>(conn, &listener)),
         }
-        Address::Tls(address, certificates) => {
-            let (settings, framing) = stream(options, default_rate(&address));
-            Box::new(move |server, shared| {
-                let tls = address.tls(&certificates).timeouts(settings.timeouts(shared));
-                listen(server, tls, framing, settings, shared)
-            })
-        }
-        Address::Unix(path) => {
-            let (settings, framing) = stream(options, None);
-            Box::new(move |server, shared| {
-                let unix = Unix::new(path).timeouts(settings.timeouts(shared));
-                listen(server, unix, framing, settings, shared)
-            })
-        }
-        Address::Http(address) => {
-            let (settings, guard) = http(options, &address);
-            Box::new(move |server, shared| {
-                let tcp = address.tcp().timeouts(settings.timeouts(shared));
-                let web = web(settings, guard, shared);
-                listen_for_requests(server, tcp, web)
-            })
-        }
-        Address::Https(address, certificates) => {
-            let (settings, guard) = http(options, &address);
-            let guard = Guard { secure: true, ..guard };
-            Box::new(move |server, shared| {
-                let tls = address.tls(&certificates).timeouts(settings.timeouts(shared)).protocols(PROTOCOLS);
-                let web = web(settings, guard, shared);
-                listen_for_requests(server, tls, web)
-            })
-        }
-        Address::Udp(address) => {
-            let (format, rate) = (Format::Text, default_rate(&address));
-            let settings = Settings::parse(options, Defaults { format, rate, idle: Some(DATAGRAM_IDLE) });
-            Box::new(move |server, shared| {
-                let limits = DatagramLimits { received: settings.rate, ..DatagramLimits::default() };
-                let udp = address.udp().limits(limits).timeouts(settings.timeouts(shared));
-                listen_for_datagrams(server, udp, settings, shared)
-            })
-        }
-    }
+    })
 }
 
-/// The settings of a listener whose connections are streams.
-fn stream(options: &mut Options, default_rate: Option<Rate>) -> (Settings, Framing) {
-    let settings = Settings::parse(options, Defaults { format: Format::Text, rate: default_rate, idle: None });
-    (settings, options.value("framing", parse_framing).unwrap_or(Framing::Lines))
+fn requests(streams: Streams, options: &mut Options) -> Add {
+    let defaults = Defaults { format: Format::Json, rate: default_rate(streams.is_local), idle: None };
+    let settings = Settings::parse(options, defaults);
+    let guard = guard(options, &streams);
+    Box::new(move |server, shared| {
+        let streams = streams.timeouts(settings.timeouts(shared));
+        let listener = Arc::new(Listener::of(settings, shared));
+        let web = Arc::new(Web::new(listener, guard, shared.frame_bytes));
+        let unasked = Arc::clone(&web);
+        let service = move |request| Arc::clone(&web).serve(request);
+        streams.listen_http(server, service, move |head, headers| unasked.unasked(head, headers))
+    })
 }
 
-/// The settings of a listener for HTTP, and whom it answers.
-fn http(options: &mut Options, address: &HostPort) -> (Settings, Guard) {
-    let settings = Settings::parse(options, Defaults { format: Format::Json, rate: default_rate(address), idle: None });
-    (settings, guard(options, address))
-}
-
-fn listen_for_requests<T: Transport>(server: Server, transport: T, web: Arc<Web>) -> Server {
-    let unasked = Arc::clone(&web);
-    let service = move |request| Arc::clone(&web).serve(request);
-    server.listen_http_with(transport, service, move |head, headers| unasked.unasked(head, headers))
-}
-
-fn web(settings: Settings, guard: Guard, shared: &Shared) -> Arc<Web> {
-    let listener = Arc::new(Listener::of(settings, shared));
-    Arc::new(Web::new(listener, guard, shared.frame_bytes))
-}
-
-fn listen(server: Server, transport: impl Transport, framing: Framing, settings: Settings, shared: &Shared) -> Server {
-    let listener = Arc::new(Listener::of(settings, shared));
-    match framing {
-        Framing::Lines => server.listen(transport, move |mut conn: Connection<GuardedLines>| {
-            if listener.is_relay() {
-                conn.codec_mut().carry_bytes();
-            }
-            serve(conn, &listener)
-        }),
-        Framing::Length => server.listen(transport, move |conn| serve::<Length>(conn, &listener)),
-    }
-}
-
-fn listen_for_datagrams(server: Server, udp: Udp, settings: Settings, shared: &Shared) -> Server {
-    let listener = Listener { cookies: Some(Cookies::default()), ..Listener::of(settings, shared) };
-    let listener = Arc::new(listener);
-    let to_strangers = Arc::clone(&listener);
-    server.udp_peers(
-        udp,
-        move |datagram, reply| to_strangers.meet(datagram, reply),
-        move |conn: Connection<Datagrams>| {
-            Box::new(Member::enter(conn, Arc::clone(&listener), listener.manner)).serve()
-        },
-    )
+fn datagrams(datagrams: Datagrams, options: &mut Options) -> Add {
+    let rate = default_rate(datagrams.is_local);
+    let settings = Settings::parse(options, Defaults { format: Format::Text, rate, idle: Some(DATAGRAM_IDLE) });
+    Box::new(move |server, shared| {
+        let limits = DatagramLimits { received: settings.rate, ..DatagramLimits::default() };
+        let udp = datagrams.udp.limits(limits).timeouts(settings.timeouts(shared));
+        let listener = Listener { cookies: Some(Cookies::default()), ..Listener::of(settings, shared) };
+        let listener = Arc::new(listener);
+        let to_strangers = Arc::clone(&listener);
+        server.udp_peers(
+            udp,
+            move |datagram, reply| to_strangers.meet(datagram, reply),
+            move |conn: Connection<switchboard::Datagrams>| {
+                Box::new(Member::enter(conn, Arc::clone(&listener), listener.manner)).serve()
+            },
+        )
+    })
 }
 
 /// The future holds nothing but the member's box, since there are many that wait.
@@ -219,9 +171,9 @@ where
     member.serve()
 }
 
-/// For an address as it was typed: a name is taken for a public one, but for the usual name of this machine.
-fn default_rate(address: &HostPort) -> Option<Rate> {
-    (!address.is_loopback()).then(|| rate(STRANGERS_RATE))
+/// Where other machines can connect.
+fn default_rate(is_local: bool) -> Option<Rate> {
+    (!is_local).then(|| rate(STRANGERS_RATE))
 }
 
 /// A second's frames may come at once.

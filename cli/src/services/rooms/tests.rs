@@ -1,6 +1,6 @@
 use super::*;
-use switchboard::HubLimits;
 use switchboard::testing::{self, Peer};
+use switchboard::{HubLimits, Server};
 
 fn settings(rate: Option<Rate>) -> Settings {
     Settings {
@@ -107,10 +107,8 @@ async fn a_datagram_member_has_five_minutes() {
 #[test]
 fn strangers_have_a_rate_and_this_machine_has_none() {
     let default = |typed: &str| {
-        let Address::Tcp(address) = crate::endpoint::Endpoint::parse(typed).expect("it is sound").address else {
-            panic!("not TCP")
-        };
-        default_rate(&address)
+        let endpoint = crate::endpoint::Endpoint::parse(typed).expect("it is sound");
+        default_rate(endpoint.address.place.is_local())
     };
     for host in ["127.0.0.1", "127.1.2.3", "[::1]", "localhost", "LOCALHOST"] {
         assert_eq!(default(&format!("rooms=tcp://{host}:1")), None, "{host}");

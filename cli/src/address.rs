@@ -1,0 +1,149 @@
+//! Where to listen, and the listener that is made of that: here alone an address's scheme decides which one.
+
+use crate::url::{HostPort, Place, Scheme};
+use http::HeaderMap;
+use http::request::Parts;
+use std::path::PathBuf;
+use switchboard::http::{Request, Response};
+use switchboard::{BoxError, Certificates, Codec, Connection, Server, Tcp, Timeouts, Tls, Udp, Unix};
+
+/// What may be agreed on by ALPN over HTTPS: curl says `http/1.0` where it is told to speak that.
+const PROTOCOLS: &[&str] = &["h2", "http/1.1", "http/1.0"];
+
+/// A listener's own part of its URL.
+#[derive(Debug, Clone)]
+pub(crate) struct Address {
+    pub(crate) scheme: Scheme,
+    pub(crate) place: Place,
+    /// Whether the address may come up later.
+    pub(crate) freebind: bool,
+    /// What a listener there shows its peers, if it speaks TLS.
+    pub(crate) certificates: Option<Certificates>,
+}
+
+/// What only one listener can have.
+#[derive(Debug, PartialEq, Eq)]
+enum Socket<'a> {
+    Stream(&'a HostPort),
+    Datagram(&'a HostPort),
+    Path(&'a PathBuf),
+}
+
+impl Address {
+    fn socket(&self) -> Socket<'_> {
+        match &self.place {
+            Place::Host(host) if self.scheme == Scheme::Udp => Socket::Datagram(host),
+            Place::Host(host) => Socket::Stream(host),
+            Place::File(path) => Socket::Path(path),
+        }
+    }
+
+    /// Whether both cannot be bound for certain.
+    pub(crate) fn collides_with(&self, other: &Self) -> bool {
+        let socket = self.socket();
+        let free = matches!(socket, Socket::Stream(host) | Socket::Datagram(host) if host.port() == 0);
+        !free && socket == other.socket()
+    }
+
+    /// To listen there for connections that are streams, whatever they speak.
+    pub(crate) fn streams(&self) -> Streams {
+        let transport = match (&self.place, &self.certificates) {
+            (Place::File(path), _) => Stream::Unix(Unix::new(path)),
+            (Place::Host(host), Some(certificates)) => {
+                let tls = Tls::new(host, certificates);
+                Stream::Tls(if self.freebind { tls.freebind() } else { tls })
+            }
+            (Place::Host(host), None) => {
+                let tcp = Tcp::new(host);
+                Stream::Tcp(if self.freebind { tcp.freebind() } else { tcp })
+            }
+        };
+        Streams { transport, is_local: self.place.is_local(), is_secure: self.scheme.is_tls() }
+    }
+
+    /// To listen there for datagrams.
+    pub(crate) fn datagrams(&self) -> Datagrams {
+        let Place::Host(host) = &self.place else { unreachable!("only `unix` has a path") };
+        let udp = Udp::new(host);
+        Datagrams { udp: if self.freebind { udp.freebind() } else { udp }, is_local: self.place.is_local() }
+    }
+}
+
+/// A listener for datagrams.
+pub(crate) struct Datagrams {
+    pub(crate) udp: Udp,
+    /// Whether only this machine can reach it.
+    pub(crate) is_local: bool,
+}
+
+/// A listener for streams, of whichever transport.
+pub(crate) struct Streams {
+    transport: Stream,
+    /// Whether only this machine can connect.
+    pub(crate) is_local: bool,
+    /// Whether it speaks TLS.
+    pub(crate) is_secure: bool,
+}
+
+enum Stream {
+    Tcp(Tcp),
+    Tls(Tls),
+    Unix(Unix),
+}
+
+impl Streams {
+    pub(crate) fn timeouts(self, timeouts: Timeouts) -> Self {
+        let transport = match self.transport {
+            Stream::Tcp(tcp) => Stream::Tcp(tcp.timeouts(timeouts)),
+            Stream::Tls(tls) => Stream::Tls(tls.timeouts(timeouts)),
+            Stream::Unix(unix) => Stream::Unix(unix.timeouts(timeouts)),
+        };
+        Self { transport, ..self }
+    }
+
+    /// Has `handler` handle each connection.
+    pub(crate) fn listen<C, H, F, E>(self, server: Server, handler: H) -> Server
+    where
+        C: Codec,
+        H: Fn(Connection<C>) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: Into<BoxError> + 'static,
+    {
+        match self.transport {
+            Stream::Tcp(tcp) => server.listen(tcp, handler),
+            Stream::Tls(tls) => server.listen(tls, handler),
+            Stream::Unix(unix) => server.listen(unix, handler),
+        }
+    }
+
+    /// Has `service` answer requests, and `unasked` add to what is answered without it.
+    pub(crate) fn listen_http<S, F>(
+        self,
+        server: Server,
+        service: S,
+        unasked: impl Fn(Option<&Parts>, &mut HeaderMap) + Send + Sync + 'static,
+    ) -> Server
+    where
+        S: Fn(Request) -> F + Send + Sync + 'static,
+        F: Future<Output = Response> + Send + 'static,
+    {
+        match self.transport {
+            Stream::Tls(tls) => server.listen_http_with(tls.protocols(PROTOCOLS), service, unasked),
+            Stream::Tcp(tcp) => server.listen_http_with(tcp, service, unasked),
+            Stream::Unix(unix) => server.listen_http_with(unix, service, unasked),
+        }
+    }
+
+    /// Has `service` answer requests, which are for WebSockets.
+    pub(crate) fn listen_upgrades<S, F>(self, server: Server, service: S) -> Server
+    where
+        S: Fn(Request) -> F + Send + Sync + 'static,
+        F: Future<Output = Response> + Send + 'static,
+    {
+        match self.transport {
+            Stream::Tcp(tcp) => server.listen_upgrades(tcp, service),
+            Stream::Tls(tls) => server.listen_upgrades(tls, service),
+            Stream::Unix(unix) => server.listen_upgrades(unix, service),
+        }
+    }
+}
