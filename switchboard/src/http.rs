@@ -25,8 +25,7 @@ pub(crate) use task::serve;
 
 use crate::BoxError;
 use crate::connection::Connection;
-use crate::hub::peer::Peer;
-use crate::hub::{Envelope, Source};
+use crate::link::{Envelope, Peer, Source};
 use bytes::BytesMut;
 use http::HeaderMap;
 use http::request::Parts;

@@ -1,38 +1,28 @@
 //! All rooms of a node, and everybody in them.
 //!
-//! The hub knows no sockets: it declares what it needs of one ([`Sink`], [`Source`]) and transports implement it. It knows
-//! no workers either: a member brings along the tick of the worker that it is on.
+//! The hub knows no sockets and no workers: a member brings along its link, and that the tick of the worker that it is on.
 //!
-//! Lock order: the hub's maps, a room, a tick's inbox; or a peer, then a tick's dirty list, or a room whose past it is told.
-//! Nothing is taken behind the last of each, and no room's lock is held while a peer's is taken.
+//! Lock order: the hub's maps, a room, a tick's inbox; or a link, then a tick's dirty list, or a room whose past it is told.
+//! Nothing is taken behind the last of each, and no room's lock is held while a link's is taken.
 
-mod backlog;
-pub(crate) mod budget;
-mod envelope;
-mod fanout;
+pub(crate) mod fanout;
 mod history;
 pub(crate) mod holding;
 pub(crate) mod identity;
 pub(crate) mod membership;
 mod names;
-pub(crate) mod outbox;
-pub(crate) mod peer;
-mod posting;
+pub(crate) mod posting;
 mod presence;
-mod replay;
+pub(crate) mod replay;
 pub(crate) mod room;
-pub(crate) mod roster;
-mod socket;
-mod staging;
-pub(crate) mod tick;
 mod unsaid;
+pub(crate) mod waiting;
 
-pub(crate) use envelope::Envelope;
 pub(crate) use posting::Form;
-pub(crate) use socket::{Gathering, OpenError, Sink, Source};
 
+use crate::link::Peer;
+use crate::link::budget::Budget;
 use crate::sync::Mutex;
-use budget::Budget;
 use holding::Holding;
 use identity::{Identity, Known};
 use names::Names;
@@ -280,7 +270,7 @@ impl Hub {
     }
 
     /// Enters a connection under a name of its own: `guest-N`.
-    pub(crate) fn identify(&self, peer: &Arc<peer::Peer>, form: Form) -> Identity {
+    pub(crate) fn identify(&self, peer: &Arc<Peer>, form: Form) -> Identity {
         self.count_in(&peer.tick.budget);
         Identity::new(Arc::clone(&self.0), Arc::clone(peer), form)
     }

@@ -20,7 +20,7 @@ mod stage;
 use crate::config::Limits;
 use crate::hub::identity::{Identity, TellError};
 use crate::hub::membership::Join;
-use crate::hub::peer::Peer;
+use crate::link::Peer;
 use bytes::Bytes;
 use shuttle::future::{block_on, spawn};
 use shuttle::thread;

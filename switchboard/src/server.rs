@@ -10,7 +10,7 @@ use crate::connection::Connection;
 use crate::error::{BindError, BoxError};
 use crate::http::{self, HttpTransport, Request, Response, Scheme, Site};
 use crate::hub::Hub;
-use crate::hub::budget::Budget;
+use crate::link::budget::Budget;
 use crate::metrics::Metrics;
 use crate::node::{Admission, Connections, Drained, Stop, Worker, Workers, spawn_for_life};
 use crate::transport::tcp::Tcp;

@@ -22,7 +22,7 @@
 
 use crate::connection::Connection;
 use crate::error::BoxError;
-use crate::hub::{Sink, Source};
+use crate::link::{Sink, Source};
 use crate::server::Server;
 use crate::transport::memory::{End, Memory};
 use std::future::{Future, poll_fn};

@@ -8,8 +8,7 @@ pub(crate) mod udp;
 pub(crate) mod unix;
 
 use crate::Timeouts;
-use crate::hub::peer::PeerAddr;
-use crate::hub::{Sink, Source};
+use crate::link::{PeerAddr, Sink, Source};
 use names::Place;
 use std::future::Future;
 use std::io;

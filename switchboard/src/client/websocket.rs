@@ -1,7 +1,7 @@
 //! From a connected stream to a WebSocket: the client's side of the opening handshake (RFC 6455 §4.1).
 
 use crate::error::ConnectError;
-use crate::hub::{Sink, Source};
+use crate::link::{Sink, Source};
 use bytes::{Buf as _, Bytes, BytesMut};
 use http::header::{CONNECTION, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
 use http::{HeaderValue, Request, Response, StatusCode, Uri};

@@ -1,8 +1,7 @@
 //! The one task of a connection: it runs the handler, writes when a full socket takes more, and closes.
 
 use crate::error::{BoxError, ConnectionError, panic_text};
-use crate::hub::Source;
-use crate::hub::peer::{Peer, Returned};
+use crate::link::{Peer, Returned, Source};
 use crate::node::Assigned;
 use pin_project_lite::pin_project;
 use std::future::Future;

@@ -2,7 +2,7 @@
 
 use super::Connection;
 use crate::error::ConnectionError;
-use crate::hub::peer::PeerAddr;
+use crate::link::PeerAddr;
 use std::future::poll_fn;
 use std::sync::Arc;
 use switchboard_proto::{CloseReason, Codec};

@@ -3,8 +3,8 @@
 //! Frames are slices of it, without a copy. So that none keeps much more alive than itself, what is left behind them is
 //! copied before more is waited for; and all of it is what the memory budget is told.
 
-use crate::hub::budget::STEP_BYTES;
-use crate::hub::peer::Peer;
+use crate::link::Peer;
+use crate::link::budget::STEP_BYTES;
 use bytes::BytesMut;
 use std::sync::Arc;
 use std::task::Context;

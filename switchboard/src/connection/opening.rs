@@ -4,8 +4,7 @@
 
 use super::drive::{Entered, Serve};
 use crate::error::BoxError;
-use crate::hub::peer::{Peer, Returned, reason_of};
-use crate::hub::{OpenError, Source};
+use crate::link::{OpenError, Peer, Returned, Source, reason_of};
 use pin_project_lite::pin_project;
 use std::future::Future;
 use std::pin::Pin;

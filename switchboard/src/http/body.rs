@@ -2,7 +2,7 @@
 
 use super::exchange::{Answering, Next, Underway};
 use super::response::Pages;
-use crate::hub::Source as _;
+use crate::link::Source as _;
 use crate::transport::memory::End;
 use bytes::{Buf as _, Bytes};
 use hyper::body::{Frame, SizeHint};

@@ -9,7 +9,7 @@ use super::response::Response;
 use super::task::{Finished, MOST_HEAD_BYTES, Service, Speaking};
 use super::wire::Wire;
 use crate::error::panic_text;
-use crate::hub::peer::Peer;
+use crate::link::Peer;
 use crate::{BoxError, ConnectionError};
 use http::header::{HOST, HeaderValue};
 use http::{Method, Version};

@@ -1,7 +1,7 @@
 //! A stream transport on which HTTP is spoken: the same but for its name.
 
 use crate::Timeouts;
-use crate::hub::peer::PeerAddr;
+use crate::link::PeerAddr;
 use crate::transport::names::Place;
 use crate::transport::{StreamListener, StreamTransport, Transport};
 use std::io;

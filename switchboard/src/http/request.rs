@@ -2,7 +2,7 @@
 
 use super::exchange::Underway;
 use super::response::Response;
-use crate::hub::peer::{ConnectionId, PeerAddr};
+use crate::link::{ConnectionId, PeerAddr};
 use bytes::{Bytes, BytesMut};
 use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode, Uri, Version};

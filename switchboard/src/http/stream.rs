@@ -1,6 +1,6 @@
 //! The read side of a streamed answer: the client has nothing more to say, but it can leave.
 
-use crate::hub::Source;
+use crate::link::Source;
 use std::io;
 use std::task::{Context, Poll, ready};
 use tokio::io::ReadBuf;

@@ -3,7 +3,7 @@
 //! What is written here is framed by hyper and leaves by the outbox of the connection that all streams share.
 
 use super::exchange::Answering;
-use crate::hub::{Sink, Source};
+use crate::link::{Sink, Source};
 use hyper::rt::{Read as _, ReadBuf as HyperBuf, Write as _};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use parking_lot::Mutex;

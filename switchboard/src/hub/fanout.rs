@@ -4,12 +4,12 @@
 //! locked. Postings that stand behind each other are joined into one batch per wire form, and a member that owes nothing
 //! gets the whole batch in one write, straight from the shared bytes: nothing is queued, allocated or copied for it.
 
-use super::outbox::{Frame, Gap};
-use super::peer::{ConnectionId, Peer};
 use super::posting::{Form, Kind, MembershipId, Posting, Wire};
 use super::replay::Missed;
 use super::room::{Overflow, RoomId};
 use super::unsaid::{Silence, Unsaid};
+use super::waiting::{Frame, Gap};
+use crate::link::{ConnectionId, Peer};
 use crate::turn::{CALL_BYTES, Turn};
 use bytes::Bytes;
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -20,7 +20,7 @@ use switchboard_proto::{Format, RoomName};
 const BATCH_BYTES: usize = 64 << 10;
 
 /// What happens to a room, in its order, as one worker hears of it.
-pub(super) enum Entry {
+pub(crate) enum Entry {
     Post {
         room: RoomId,
         posting: Arc<Posting>,
@@ -68,7 +68,7 @@ pub(super) enum Entry {
 
 impl Entry {
     /// Bytes that it keeps alive, about.
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         let behind = match self {
             Self::Post { posting, .. } => posting.bytes(),
             Self::Join { missed: Some(missed), .. } | Self::Resume { missed, .. } => missed.held_bytes(),
@@ -79,7 +79,7 @@ impl Entry {
     }
 
     /// The room whose order it is a point in.
-    pub(super) fn room(&self) -> Option<RoomId> {
+    pub(crate) fn room(&self) -> Option<RoomId> {
         match self {
             Self::Direct { .. } => None,
             Self::Post { room, .. }
@@ -94,13 +94,13 @@ impl Entry {
 }
 
 /// A member on the worker that its connection is on.
-pub(super) struct LocalMember {
-    pub(super) id: MembershipId,
-    pub(super) peer: Arc<Peer>,
-    pub(super) form: Form,
-    pub(super) overflow: Overflow,
+pub(crate) struct LocalMember {
+    pub(crate) id: MembershipId,
+    pub(crate) peer: Arc<Peer>,
+    pub(crate) form: Form,
+    pub(crate) overflow: Overflow,
     /// It left in this tick, and gets nothing any more.
-    pub(super) has_left: bool,
+    pub(crate) has_left: bool,
 }
 
 impl LocalMember {
@@ -112,7 +112,7 @@ impl LocalMember {
 
 /// The rooms that have members on one worker.
 #[derive(Default)]
-pub(super) struct LocalRooms {
+pub(crate) struct LocalRooms {
     rooms: HashMap<RoomId, LocalRoom>,
     /// Rooms with postings to deliver.
     active: Vec<RoomId>,
@@ -133,7 +133,7 @@ impl LocalRooms {
     /// Takes in what was posted since the last tick. Returns once all of it is delivered, having yielded now and then.
     ///
     /// `lost`: messages behind those that found the inbox full, as the number of the first and how many.
-    pub(super) async fn apply(&mut self, entries: &mut Vec<Entry>, lost: HashMap<RoomId, (u64, u64)>, turn: &mut Turn) {
+    pub(crate) async fn apply(&mut self, entries: &mut Vec<Entry>, lost: HashMap<RoomId, (u64, u64)>, turn: &mut Turn) {
         for entry in entries.drain(..) {
             turn.spend(size_of::<Entry>()).await;
             match entry {
@@ -326,10 +326,10 @@ impl LocalRoom {
 }
 
 /// Postings in one wire form, as one piece of memory.
-pub(super) struct Batch {
-    pub(super) form: Form,
-    pub(super) bytes: Bytes,
-    pub(super) frames: Vec<Frame>,
+pub(crate) struct Batch {
+    pub(crate) form: Form,
+    pub(crate) bytes: Bytes,
+    pub(crate) frames: Vec<Frame>,
     /// The same frames one by one: what waits for a slow member keeps no more than itself alive.
     pieces: Vec<Bytes>,
     /// How many postings it covers, those without a frame included.
@@ -379,12 +379,12 @@ impl Batch {
     }
 
     /// Whether `member` gets all of it.
-    pub(super) fn is_whole_for(&self, member: MembershipId) -> bool {
+    pub(crate) fn is_whole_for(&self, member: MembershipId) -> bool {
         self.excepted.binary_search(&member).is_err()
     }
 
     /// What a member gets of it, from byte `written` on, as single frames.
-    pub(super) fn frames_for(&self, member: MembershipId, written: usize) -> impl Iterator<Item = (Kind, Bytes)> {
+    pub(crate) fn frames_for(&self, member: MembershipId, written: usize) -> impl Iterator<Item = (Kind, Bytes)> {
         let frames = self.frames.iter().zip(&self.pieces);
         frames
             .filter(move |(frame, _)| frame.except != Some(member) && frame.start >= written)

@@ -3,8 +3,8 @@
 //! Apart from the hub, which has the rooms: if they had it too, neither would ever be freed.
 
 use super::HubLimits;
-use super::budget::Budget;
 use super::room::RoomInner;
+use crate::link::budget::Budget;
 use crate::sync::Mutex;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -40,7 +40,7 @@ impl Holding {
     }
 
     /// Bytes that all histories keep.
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         // Relaxed: a sum to compare with a limit, here and below.
         self.bytes.load(Ordering::Relaxed)
     }
@@ -85,7 +85,7 @@ impl Holding {
     }
 
     /// Has the next history give way, or have its turn later. Says whether there is any.
-    pub(super) fn one_gives_way(&self) -> bool {
+    pub(crate) fn one_gives_way(&self) -> bool {
         let Some(next) = self.keeping.lock().pop_front() else { return false };
         // It may be the last who has it: no lock is held.
         if let Some(room) = next.upgrade()
@@ -97,7 +97,7 @@ impl Holding {
     }
 
     /// How many rooms there are that keep something.
-    pub(super) fn keeping(&self) -> usize {
+    pub(crate) fn keeping(&self) -> usize {
         self.keeping.lock().len()
     }
 

@@ -2,9 +2,9 @@
 
 use super::HubInner;
 use super::membership::{Join, JoinError, Membership};
-use super::peer::{Peer, Untold};
 use super::posting::Form;
 use super::room::Room;
+use crate::link::{Peer, Untold};
 use crate::sync::Mutex;
 use bytes::Bytes;
 use std::sync::Arc;

@@ -4,9 +4,9 @@
 
 use super::fanout::Entry;
 use super::identity::Known;
-use super::peer::Peer;
 use super::posting::{Form, MembershipId};
 use super::room::{Overflow, Room, RoomInner};
+use crate::link::Peer;
 use bytes::Bytes;
 use std::sync::Arc;
 use switchboard_proto::{Format, MessageId, UserName};

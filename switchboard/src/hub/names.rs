@@ -3,7 +3,7 @@
 //! Guests are found by their numbers: 16 bytes each, where a name in a hash table takes up to 56.
 
 use super::identity::Known;
-use super::roster::Roster;
+use crate::link::roster::Roster;
 use std::collections::HashMap;
 use std::sync::Arc;
 use switchboard_proto::UserName;

@@ -1,7 +1,7 @@
 //! What goes to all members of a room, and its bytes in each wire form, made once and shared by all.
 
-use super::Envelope;
 use super::presence::Change;
+use crate::link::Envelope;
 use crate::sync::Mutex;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -52,25 +52,25 @@ impl Form {
 
     /// Whether two members get the same bytes. Functions that are merged or doubled by the compiler only cost a second
     /// encoding.
-    pub(super) fn is(self, other: Self) -> bool {
+    pub(crate) fn is(self, other: Self) -> bool {
         let is_same = std::ptr::eq(self.codec, other.codec);
         self.format == other.format && (is_same || std::ptr::fn_addr_eq(self.codec.encode, other.codec.encode))
     }
 
     /// Whether the transport carries this payload as one frame.
-    pub(super) fn carries(self, payload: &[u8]) -> bool {
+    pub(crate) fn carries(self, payload: &[u8]) -> bool {
         (self.codec.carries)(payload)
     }
 
     /// A frame with this payload.
-    pub(super) fn frame(self, payload: Bytes) -> Bytes {
+    pub(crate) fn frame(self, payload: Bytes) -> Bytes {
         let mut output = Output::default();
         (self.codec.encode)(payload, &mut output);
         output.into_bytes()
     }
 
     /// A message's frame. What the transport cannot carry as one is a gap to whoever can be told of it.
-    pub(super) fn message(self, message: &Message) -> Wire {
+    pub(crate) fn message(self, message: &Message) -> Wire {
         let payload = if self.format == Format::Raw {
             message.payload.clone()
         } else {
@@ -86,12 +86,12 @@ impl Form {
         self.notice(&gap).map_or(Wire::Silent, Wire::Frame)
     }
 
-    pub(in crate::hub) fn notice(self, notice: &Notice) -> Option<Bytes> {
+    pub(crate) fn notice(self, notice: &Notice) -> Option<Bytes> {
         self.format.notice(notice).map(|payload| self.frame(self.ended(payload)))
     }
 
     /// An answer's or a notice's payload as this form's members get it.
-    pub(super) fn ended(self, payload: Bytes) -> Bytes {
+    pub(crate) fn ended(self, payload: Bytes) -> Bytes {
         if self.text_end().is_empty() { payload } else { [&payload, self.text_end()].concat().into() }
     }
 
@@ -102,21 +102,21 @@ impl Form {
 
 /// A posting in one wire form.
 #[derive(Clone)]
-pub(super) enum Wire {
+pub(crate) enum Wire {
     Frame(Bytes),
     /// The format has no such notices, or the transport cannot carry this payload and the format cannot tell of it.
     Silent,
 }
 
 /// A message or a notice on its way to every member.
-pub(super) struct Posting {
-    pub(super) told: Told,
+pub(crate) struct Posting {
+    pub(crate) told: Told,
     /// The membership that does not get it: the publisher's own, unless it wants its copy.
-    pub(super) except: Option<MembershipId>,
+    pub(crate) except: Option<MembershipId>,
     wires: Mutex<Vec<(Form, Wire)>>,
 }
 
-pub(super) enum Told {
+pub(crate) enum Told {
     Message(Arc<Message>),
     /// Of who came, went or took another name, and how many members there are then.
     Notice(Notice, usize),
@@ -133,15 +133,15 @@ pub(crate) enum Kind {
 
 /// Identifies a membership among all of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct MembershipId(pub(super) u64);
+pub(crate) struct MembershipId(pub(crate) u64);
 
 impl Posting {
-    pub(super) fn new(told: Told, except: Option<MembershipId>) -> Arc<Self> {
+    pub(crate) fn new(told: Told, except: Option<MembershipId>) -> Arc<Self> {
         Arc::new(Self { told, except, wires: Mutex::default() })
     }
 
     /// The number in the room's order, of a message.
-    pub(super) fn seq(&self) -> Option<u64> {
+    pub(crate) fn seq(&self) -> Option<u64> {
         match &self.told {
             Told::Message(message) => Some(message.id.seq),
             Told::Notice(..) => None,
@@ -149,7 +149,7 @@ impl Posting {
     }
 
     /// What it is to a member.
-    pub(super) fn kind(&self) -> Kind {
+    pub(crate) fn kind(&self) -> Kind {
         match &self.told {
             Told::Message(message) => Kind::Message(message.id.seq),
             Told::Notice(notice, members) => Kind::Notice(Change::of(notice, *members)),
@@ -157,7 +157,7 @@ impl Posting {
     }
 
     /// Bytes that it keeps alive, about.
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         match &self.told {
             Told::Message(message) => message.payload.len() + size_of::<Message>(),
             Told::Notice(..) => size_of::<Notice>(),
@@ -165,7 +165,7 @@ impl Posting {
     }
 
     /// Its bytes in this form: encoded by the first worker that asks.
-    pub(super) fn wire(&self, form: Form) -> Wire {
+    pub(crate) fn wire(&self, form: Form) -> Wire {
         let mut wires = self.wires.lock();
         if let Some((_, wire)) = wires.iter().find(|(known, _)| known.is(form)) {
             return wire.clone();

@@ -25,15 +25,15 @@ pub(crate) struct Replay {
 #[derive(Default)]
 pub(crate) struct Missed {
     /// Of what is gone.
-    pub(super) notice: Option<Notice>,
-    pub(super) replay: Option<Replay>,
+    pub(crate) notice: Option<Notice>,
+    pub(crate) replay: Option<Replay>,
     /// What of that its transport cannot carry in raw: the number of the first, and how many.
-    pub(super) unsaid: Option<(u64, u64)>,
+    pub(crate) unsaid: Option<(u64, u64)>,
 }
 
 impl Missed {
     /// What it alone keeps alive, about.
-    pub(super) fn held_bytes(&self) -> usize {
+    pub(crate) fn held_bytes(&self) -> usize {
         size_of::<Self>() + self.replay.as_ref().map_or(0, Replay::held_bytes)
     }
 }
@@ -42,7 +42,7 @@ impl Missed {
 pub(crate) struct Untellable;
 
 impl Replay {
-    pub(super) fn new(room: Arc<RoomInner>, held: VecDeque<Arc<Message>>, after: u64, until: u64) -> Self {
+    pub(crate) fn new(room: Arc<RoomInner>, held: VecDeque<Arc<Message>>, after: u64, until: u64) -> Self {
         Self { room, held, after, until }
     }
 
@@ -52,7 +52,7 @@ impl Replay {
 
     /// What it alone keeps alive, about. The messages count in the room's history, or in an inbox since they have left that:
     /// a crowd that comes back at once has them all in common.
-    pub(super) fn held_bytes(&self) -> usize {
+    pub(crate) fn held_bytes(&self) -> usize {
         self.held.capacity() * size_of::<Arc<Message>>()
     }
 

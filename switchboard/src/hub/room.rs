@@ -5,18 +5,18 @@
 //! that it is a point in the order. The lock covers workers, never members.
 
 use super::HubLimits;
-use super::budget::Budget;
 use super::fanout::{Entry, LocalMember};
 use super::history::{History, kept_bytes};
 use super::holding::Holding;
 use super::identity::Known;
 use super::membership::{Join, JoinError};
-use super::peer::Peer;
 use super::posting::{Form, MembershipId, Posting, Told};
 use super::presence::{Presence, When};
 use super::replay::{Missed, Replay};
-use super::roster::Roster;
-use super::tick::Tick;
+use crate::link::Peer;
+use crate::link::budget::Budget;
+use crate::link::roster::Roster;
+use crate::link::tick::Tick;
 use crate::sync::Mutex;
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -68,7 +68,7 @@ pub(crate) struct RoomInner {
 
 /// Identifies a room's incarnation among all of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct RoomId(u64);
+pub(crate) struct RoomId(u64);
 
 struct RoomState {
     /// The number of the last message.
@@ -339,7 +339,7 @@ impl RoomInner {
     }
 
     /// Tells the members who came and went; called by a sweep, a second or less after it was noted.
-    pub(super) fn tell_presence(&self) {
+    pub(crate) fn tell_presence(&self) {
         let mut state = self.state.lock();
         let members = state.members.len();
         let Some(summary) = state.presence.take(&self.name, members, Instant::now()) else { return };

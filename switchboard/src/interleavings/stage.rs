@@ -3,10 +3,10 @@
 use crate::config::{Limits, Timeouts};
 use crate::connection::{Connection, Entered, serve};
 use crate::error::BoxError;
-use crate::hub::budget::Budget;
-use crate::hub::peer::{ConnectionId, ListenerSettings, Peer, PeerAddr};
+use crate::hub::Hub;
 use crate::hub::room::{Room, RoomOptions};
-use crate::hub::{Hub, Sink, Source};
+use crate::link::budget::Budget;
+use crate::link::{ConnectionId, ListenerSettings, Peer, PeerAddr, Sink, Source};
 use crate::metrics::Metrics;
 use crate::node::{Worker, Workers};
 use crate::transport::Stream;

@@ -2,7 +2,7 @@
 
 use super::owners::{Owners, Scope, network};
 use crate::config::Limits;
-use crate::hub::peer::PeerAddr;
+use crate::link::PeerAddr;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::num::NonZeroU64;

@@ -2,8 +2,8 @@
 
 use super::drain::{STEP, sleep_awake, steps};
 use super::worker::Worker;
-use crate::hub::budget::Budget;
-use crate::hub::peer::{ConnectionId, Peer, PeerAddr};
+use crate::link::budget::Budget;
+use crate::link::{ConnectionId, Peer, PeerAddr};
 use std::hash::RandomState;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

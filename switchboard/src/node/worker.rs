@@ -2,10 +2,10 @@
 //!
 //! This state hangs on the connections rather than on the thread, so that a server runs on a caller's runtime as well.
 
-use crate::hub::budget::Budget;
-use crate::hub::peer::{ConnectionId, Peer};
-use crate::hub::roster::Roster;
-use crate::hub::tick::Tick;
+use crate::link::budget::Budget;
+use crate::link::roster::Roster;
+use crate::link::tick::Tick;
+use crate::link::{ConnectionId, Peer};
 use crate::metrics::Metrics;
 use crate::sync::Mutex;
 use crate::turn::Turn;

@@ -3,7 +3,7 @@
 //! A handshake costs its address one packet and us a signature: a thousand times the work of accepting.
 
 use crate::config::Limits;
-use crate::hub::peer::{ListenerSettings, PeerAddr};
+use crate::link::{ListenerSettings, PeerAddr};
 use crate::node::{Owners, Scope, network};
 use parking_lot::Mutex;
 use std::hash::{BuildHasher as _, RandomState};

@@ -3,8 +3,7 @@
 //! A pipe behaves as a socket does: it is bounded, half-closes, and can be reset.
 
 use super::{Stream, StreamListener, StreamTransport};
-use crate::hub::peer::PeerAddr;
-use crate::hub::{Sink, Source};
+use crate::link::{PeerAddr, Sink, Source};
 use crate::sync::Mutex;
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};

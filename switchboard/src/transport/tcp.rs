@@ -3,8 +3,7 @@
 use super::names::{Binding, Families, Place, Protocol::Tcp as TCP, Timing, bind_each, lookup};
 use super::{Stream, StreamListener, StreamTransport};
 use crate::Timeouts;
-use crate::hub::peer::PeerAddr;
-use crate::hub::{Sink, Source};
+use crate::link::{PeerAddr, Sink, Source};
 use nix::sys::socket::{MsgFlags, recv, send};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use std::io::{self, IoSlice};

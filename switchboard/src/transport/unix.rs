@@ -3,8 +3,7 @@
 use super::tcp::{BACKLOG, SocketSink, WriteHalf};
 use super::{Stream, StreamListener, StreamTransport};
 use crate::Timeouts;
-use crate::hub::peer::PeerAddr;
-use crate::hub::{Sink, Source};
+use crate::link::{PeerAddr, Sink, Source};
 use nix::sys::socket::{MsgFlags, recv};
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 use std::io::{self, IoSlice};

@@ -4,7 +4,7 @@
 
 use super::records::{INCOMPLETE_BYTES, Records, Side};
 use crate::error::BoxError;
-use crate::hub::{OpenError, Sink, Source};
+use crate::link::{OpenError, Sink, Source};
 use nix::sys::socket::{MsgFlags, recv};
 use parking_lot::Mutex;
 use rustls::AlertDescription;

@@ -2,8 +2,7 @@
 
 use super::RECEIVE_BUFFER_BYTES;
 use super::framed::{self, Frames, HEADER_BYTES};
-use crate::hub::peer::PeerAddr;
-use crate::hub::{Sink, Source};
+use crate::link::{PeerAddr, Sink, Source};
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv};
 use parking_lot::Mutex;

@@ -9,7 +9,7 @@ use super::ends::Ends;
 use super::framed::{Frames, HEADER_BYTES};
 use super::letters::{Letters, Sent};
 use super::peers::{Inbox, Peers};
-use crate::hub::{Gathering, Sink};
+use crate::link::{Gathering, Sink};
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
 use std::net::UdpSocket;

@@ -3,29 +3,37 @@
 //! Senders, the tick, the sweep, drain and operators all hold an `Arc<Peer>`; only the connection's own task closes it.
 //! Whoever wants something of that task sets a flag and wakes it.
 
+pub(crate) mod backlog;
 mod behind;
+pub(crate) mod budget;
 mod deliver;
 mod ending;
+mod envelope;
 mod half_close;
 mod origin;
+pub(crate) mod outbox;
+pub(crate) mod roster;
+mod socket;
+mod staging;
+pub(crate) mod tick;
 mod unheard;
 
-pub(in crate::hub) use deliver::Untold;
+pub(crate) use deliver::Untold;
 pub(crate) use ending::{Farewell, Returned};
+pub(crate) use envelope::Envelope;
 pub(crate) use origin::ListenerSettings;
 pub use origin::{ConnectionId, PeerAddr};
+pub(crate) use socket::{Gathering, OpenError, Sink, Source};
 
-use super::Sink;
-use super::outbox::{Flushed, Outbox};
-use super::staging;
-use super::tick::Tick;
 use crate::sync::{self, Mutex};
+use outbox::{Flushed, Outbox};
 use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker, ready};
 use switchboard_proto::{CloseReason, Output, Second, Stamp};
+use tick::Tick;
 use tokio::time::Instant;
 
 /// The socket takes no more; the task goes on writing.
@@ -113,7 +121,7 @@ struct State {
     returned: Option<Box<Returned>>,
     /// When it was asked for a sign of life.
     pinged: Stamp,
-    input_charge: super::budget::Charge,
+    input_charge: budget::Charge,
     /// Another worker that was behind when it published to it.
     behind: Option<Arc<Tick>>,
     /// It is among those who go on once a worker has caught up.
@@ -152,7 +160,7 @@ impl Peer {
                 wants_room: false,
                 returned: None,
                 pinged: Stamp::NONE,
-                input_charge: super::budget::Charge::default(),
+                input_charge: budget::Charge::default(),
                 behind: None,
                 waits_for_worker: false,
             }),

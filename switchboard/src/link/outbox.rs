@@ -6,15 +6,13 @@
 //! it is told the second, and says what happened. Bounded by its owner, see [`Outbox::is_full`].
 
 mod shares;
-mod waiting;
 
-pub(super) use waiting::{Frame, Full, Gap, Publication, Summary, Waiting};
-
+use super::ConnectionId;
 use super::Sink;
 use super::budget::Charge;
-use super::peer::ConnectionId;
-use super::posting::Kind;
-use super::room::Overflow;
+use crate::hub::posting::Kind;
+use crate::hub::room::Overflow;
+use crate::hub::waiting::{Full, Gap, Publication, Waiting};
 use crate::turn::{CALL_BYTES, Turn};
 use bytes::Bytes;
 use shares::Shares;

@@ -1,4 +1,4 @@
-//! What the hub needs of a connection's socket; each transport implements it.
+//! What a link needs of its socket; each transport implements it.
 
 use crate::error::BoxError;
 use std::io::{self, IoSlice};

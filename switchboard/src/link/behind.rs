@@ -1,7 +1,7 @@
 //! A connection that publishes more than a worker can deliver: it is not read from until the worker has caught up.
 
 use super::Peer;
-use crate::hub::tick::Tick;
+use super::tick::Tick;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
@@ -35,13 +35,13 @@ impl Peer {
     }
 
     /// It has published to a worker that is behind.
-    pub(in crate::hub) fn fall_behind(&self, tick: Arc<Tick>) {
+    pub(crate) fn fall_behind(&self, tick: Arc<Tick>) {
         self.state.lock().behind = Some(tick);
         self.falls_behind.store(true, Ordering::Relaxed);
     }
 
     /// The worker that it waits for has caught up.
-    pub(in crate::hub) fn caught_up(&self) {
+    pub(crate) fn caught_up(&self) {
         let mut state = self.state.lock();
         state.waits_for_worker = false;
         state.wake();

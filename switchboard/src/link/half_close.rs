@@ -1,7 +1,7 @@
 //! Finishing to send while receiving goes on.
 
+use super::staging;
 use super::{CLOSING, FINISHED, Peer, Protocol, wake};
-use crate::hub::staging;
 use bytes::Bytes;
 use std::io;
 use std::sync::Arc;

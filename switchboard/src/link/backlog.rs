@@ -4,7 +4,7 @@
 //! from until the worker has caught up: a connection in its next `recv`, an HTTP request before it publishes. Only the worker
 //! decides that, never a member that reads slowly.
 
-use super::peer::Peer;
+use super::Peer;
 use crate::sync::{AtomicUsize, Mutex};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -16,7 +16,7 @@ const BEHIND_BYTES: usize = if cfg!(test) { 512 } else { 1 << 20 };
 
 /// One worker's backlog.
 #[derive(Default)]
-pub(super) struct Backlog {
+pub(crate) struct Backlog {
     bytes: AtomicUsize,
     waiting: Mutex<Waiting>,
 }
@@ -35,23 +35,23 @@ enum Waiter {
 
 impl Backlog {
     /// Bytes that are not delivered yet.
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         // Relaxed: a sum to compare with a limit. Who would wait because of it looks again behind a lock.
         self.bytes.load(Ordering::Relaxed)
     }
 
     #[inline]
-    pub(super) fn is_behind(&self) -> bool {
+    pub(crate) fn is_behind(&self) -> bool {
         self.bytes() > BEHIND_BYTES
     }
 
     /// Counts what was posted. Says whether the worker is behind now.
-    pub(super) fn add(&self, bytes: usize) -> bool {
+    pub(crate) fn add(&self, bytes: usize) -> bool {
         self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > BEHIND_BYTES
     }
 
     /// Takes off what was delivered, and lets those go on who waited for that, if it was enough. Says how many.
-    pub(super) fn delivered(&self, bytes: usize) -> usize {
+    pub(crate) fn delivered(&self, bytes: usize) -> usize {
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
         let publishers = {
             let mut waiting = self.waiting.lock();
@@ -70,12 +70,12 @@ impl Backlog {
     }
 
     /// Has a connection go on once the worker has caught up. Says whether it has to wait for that.
-    pub(super) fn wait(&self, peer: &Arc<Peer>) -> bool {
+    pub(crate) fn wait(&self, peer: &Arc<Peer>) -> bool {
         self.wait_as(|| Waiter::Connection(Arc::clone(peer)))
     }
 
     /// As [`wait`](Self::wait), for a task.
-    pub(super) fn wait_in_task(&self, waker: &Waker) -> bool {
+    pub(crate) fn wait_in_task(&self, waker: &Waker) -> bool {
         self.wait_as(|| Waiter::Task(waker.clone()))
     }
 
@@ -90,7 +90,7 @@ impl Backlog {
     }
 
     /// Nobody delivers any more, and nobody need wait for it.
-    pub(super) fn end(&self) {
+    pub(crate) fn end(&self) {
         self.bytes.store(0, Ordering::Relaxed);
         self.delivered(0);
     }

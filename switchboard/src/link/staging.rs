@@ -6,8 +6,8 @@
 //!
 //! The place is per thread, because a task is polled by one thread at a time; nothing outlives a poll but the buffer.
 
+use super::Peer;
 use super::outbox::push_whole;
-use super::peer::Peer;
 use std::cell::Cell;
 use std::sync::Arc;
 use switchboard_proto::Output;

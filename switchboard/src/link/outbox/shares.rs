@@ -3,7 +3,7 @@
 //! One sender may have as much waiting as is still free. So one alone may have half, and however many there are, some is left
 //! for whoever comes next.
 
-use crate::hub::peer::ConnectionId;
+use crate::link::ConnectionId;
 
 /// What waits, and whose it is.
 #[derive(Default)]

@@ -5,7 +5,7 @@
 //! themselves, and are asked only when there is not much left. Who gives way is decided by whoever waits for
 //! [`Budget::pressure`].
 
-use super::holding::Holding;
+use crate::hub::holding::Holding;
 use crate::sync::Mutex;
 use crate::turn::{CALL_BYTES, Turn};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -73,7 +73,7 @@ impl Budget {
     }
 
     /// Counts what the rooms of a hub keep from now on.
-    pub(super) fn count(&self, hub: &Arc<Holding>) {
+    pub(crate) fn count(&self, hub: &Arc<Holding>) {
         let mut hubs = self.hubs.lock();
         hubs.retain(|known| known.strong_count() > 0 && !std::ptr::eq(known.as_ptr(), Arc::as_ptr(hub)));
         hubs.push(Arc::downgrade(hub));

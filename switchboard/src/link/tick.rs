@@ -6,11 +6,11 @@
 //! Also the worker's clock: whole seconds, stepped by its sweep.
 
 use super::Gathering;
+use super::Peer;
 use super::backlog::Backlog;
 use super::budget::Budget;
-use super::fanout::{Entry, LocalRooms};
-use super::peer::Peer;
-use super::room::{RoomId, RoomInner};
+use crate::hub::fanout::{Entry, LocalRooms};
+use crate::hub::room::{RoomId, RoomInner};
 use crate::sync::Mutex;
 use crate::turn::{CALL_BYTES, Turn};
 use std::collections::HashMap;
@@ -33,7 +33,7 @@ const KEPT_BYTES: usize = 64 << 10;
 pub(crate) struct Tick {
     dirty: Mutex<Vec<Arc<Peer>>>,
     inbox: Mutex<Inbox>,
-    pub(super) backlog: Backlog,
+    pub(crate) backlog: Backlog,
     notify: Notify,
     /// Nobody delivers or flushes any more. What came now would keep its peers, and they the tick, for ever.
     ended: AtomicBool,
@@ -94,12 +94,12 @@ impl Tick {
     }
 
     /// Has `room` tell its members who came and went, at the next sweep.
-    pub(super) fn present_later(&self, room: Weak<RoomInner>) {
+    pub(crate) fn present_later(&self, room: Weak<RoomInner>) {
         self.presence.lock().push(room);
     }
 
     /// Has `peer` flushed at the next tick. Called once per peer and tick.
-    pub(super) fn mark(&self, peer: Arc<Peer>) {
+    pub(crate) fn mark(&self, peer: Arc<Peer>) {
         let mut dirty = self.dirty.lock();
         if self.has_ended() {
             return;
@@ -118,7 +118,7 @@ impl Tick {
     }
 
     /// Has `entry` applied at the next tick, behind those before it. Says whether the worker is behind by that.
-    pub(super) fn post(&self, entry: Entry) -> bool {
+    pub(crate) fn post(&self, entry: Entry) -> bool {
         let mut inbox = self.inbox.lock();
         if self.has_ended() {
             return false;

@@ -5,11 +5,11 @@
 //! one alone is bounded by whoever queues it. Neither takes room from messages, so that neither ends a member that stays for
 //! what it loses. Answers are never dropped.
 
-use crate::hub::peer::ConnectionId;
 use crate::hub::posting::{Form, Kind, MembershipId};
 use crate::hub::presence::Change;
 use crate::hub::replay::Replay;
 use crate::hub::room::Overflow;
+use crate::link::ConnectionId;
 use bytes::Bytes;
 use std::collections::VecDeque;
 use switchboard_proto::{Notice, Output, RoomName};

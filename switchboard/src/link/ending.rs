@@ -1,11 +1,11 @@
 //! How a connection ends: who may ask for it, what the sweep finds overdue, and the steps of its close.
 
+use super::outbox::Outbox;
 use super::{
     ABORTED, CLOSING, DRAINING, FINISHED, FORCED, NOT_READING, OPENING, Peer, Protocol, State, UNHEARD, bump, wake,
 };
-use crate::hub::outbox::Outbox;
+use super::{Source, staging};
 use crate::hub::posting::Form;
-use crate::hub::{Source, staging};
 use bytes::Bytes;
 use std::io;
 use std::sync::Arc;
@@ -165,7 +165,7 @@ impl Peer {
     }
 
     /// Tells that the memory which it holds is needed, where a reset can be told: its handler was dropped and could not.
-    pub(in crate::hub) fn tell_of_shedding(&self, form: Form) {
+    pub(crate) fn tell_of_shedding(&self, form: Form) {
         let reason = CloseReason::OutOfMemory;
         let mut state = self.state.lock();
         if state.reason == Some(reason)

@@ -1,11 +1,12 @@
 //! What rooms and other connections send to a peer. The worker's tick delivers; nothing here waits.
 
+use super::outbox::{Flushed, Outbox};
 use super::{CLOSING, ConnectionId, FINISHED, Peer, State, bump, wake};
 use crate::hub::fanout::{Batch, Entry};
-use crate::hub::outbox::{Flushed, Gap, Outbox, Publication, Summary};
 use crate::hub::posting::{Form, Kind, MembershipId};
 use crate::hub::replay::Missed;
 use crate::hub::room::Overflow;
+use crate::hub::waiting::{Gap, Publication, Summary};
 use bytes::Bytes;
 use std::io;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use switchboard_proto::{CloseReason, Format, RoomName};
 const TOLD_PART: usize = 4;
 
 /// Why a frame from elsewhere was not taken.
-pub(in crate::hub) enum Untold {
+pub(crate) enum Untold {
     /// The connection is as good as gone.
     Closing,
     /// The outbox is.
@@ -25,13 +26,7 @@ pub(in crate::hub) enum Untold {
 
 impl Peer {
     /// Delivers a batch of a room's: in one write if nothing is queued, else behind what is.
-    pub(in crate::hub) fn deliver(
-        self: &Arc<Self>,
-        member: MembershipId,
-        overflow: Overflow,
-        room: &RoomName,
-        batch: &Batch,
-    ) {
+    pub(crate) fn deliver(self: &Arc<Self>, member: MembershipId, overflow: Overflow, room: &RoomName, batch: &Batch) {
         let mut state = self.state.lock();
         if self.is(CLOSING | FINISHED) || batch.frames.is_empty() {
             return;
@@ -109,7 +104,7 @@ impl Peer {
     }
 
     /// Queues what a new member missed.
-    pub(in crate::hub) fn replay(self: &Arc<Self>, form: Form, missed: Missed) {
+    pub(crate) fn replay(self: &Arc<Self>, form: Form, missed: Missed) {
         let Missed { notice, replay, .. } = missed;
         let notice = notice.and_then(|notice| form.notice(&notice));
         if notice.is_none() && replay.is_none() {
@@ -133,7 +128,7 @@ impl Peer {
     }
 
     /// Tells the member of messages that it lost; ends it if that cannot be told.
-    pub(in crate::hub) fn lose(self: &Arc<Self>, gap: Gap) {
+    pub(crate) fn lose(self: &Arc<Self>, gap: Gap) {
         let mut state = self.state.lock();
         if self.is(CLOSING | FINISHED) {
             return;
@@ -148,7 +143,7 @@ impl Peer {
     /// Sends one frame of another connection's, behind what was published before it. What is taken is sent, however soon the
     /// handler finishes. All that is said so has a part of the outbox's bounds for itself: it ends nobody, and takes the place
     /// of no message.
-    pub(in crate::hub) fn tell(self: &Arc<Self>, from: ConnectionId, frame: Bytes) -> Result<(), Untold> {
+    pub(crate) fn tell(self: &Arc<Self>, from: ConnectionId, frame: Bytes) -> Result<(), Untold> {
         let limits = &self.listener.limits;
         let bounds = (limits.outbox_bytes.div_ceil(TOLD_PART), limits.outbox_frames.div_ceil(TOLD_PART));
         let mut state = self.state.lock();
@@ -164,7 +159,7 @@ impl Peer {
     }
 
     /// Queues one frame that was told.
-    pub(in crate::hub) fn queue(self: &Arc<Self>, from: ConnectionId, frame: Bytes) {
+    pub(crate) fn queue(self: &Arc<Self>, from: ConnectionId, frame: Bytes) {
         let mut state = self.state.lock();
         let is_open = !self.is(CLOSING | FINISHED);
         state.outbox.tell(from, frame, is_open);
@@ -179,7 +174,7 @@ impl Peer {
     }
 
     /// Counts one more room, unless that were more than `limit`.
-    pub(in crate::hub) fn enter_room(&self, limit: usize) -> bool {
+    pub(crate) fn enter_room(&self, limit: usize) -> bool {
         // Relaxed: a count that guards no other memory.
         let entered = self.rooms.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |rooms| {
             ((rooms as usize) < limit).then_some(rooms + 1)
@@ -188,17 +183,17 @@ impl Peer {
     }
 
     /// Takes that back: it does not become a member.
-    pub(in crate::hub) fn stay_out(&self) {
+    pub(crate) fn stay_out(&self) {
         self.rooms.fetch_sub(1, Ordering::Relaxed);
     }
 
-    pub(in crate::hub) fn leave_room(&self) {
+    pub(crate) fn leave_room(&self) {
         self.rooms.fetch_sub(1, Ordering::Relaxed);
         self.leaving.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Everything that was published before it left a room is delivered.
-    pub(in crate::hub) fn left_room(&self) {
+    pub(crate) fn left_room(&self) {
         // Release: what was delivered is in the outbox before the task sees that nothing more will come.
         if self.leaving.fetch_sub(1, Ordering::Release) == 1 {
             wake(self.state.lock().driver.as_ref());
