@@ -3,13 +3,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods, clippy::print_stderr, reason = "tests")]
 
+mod alone;
 mod mote;
-mod netns;
 #[macro_use]
 mod served;
 
+use alone::in_a_network_of_its_own;
 use mote::{Mote, door};
-use netns::in_a_network_of_its_own;
 use served::{Served, address, patiently};
 use std::net::SocketAddr;
 use switchboard::prelude::*;
@@ -125,12 +125,11 @@ async fn two_peers(workers: usize) {
 /// Of IPv6 with its scopes: a link-local address is one only together with its interface.
 #[test]
 fn any_of_a_hosts_addresses_is_answered_from() {
-    let name = "any_of_a_hosts_addresses_is_answered_from";
     let set_up = "ip link set lo up && \
         ip addr add 192.0.2.1/24 dev lo && ip addr add 192.0.2.2/24 dev lo && \
         ip addr add 2001:db8::1/64 dev lo nodad && ip addr add 2001:db8::2/64 dev lo nodad && \
         ip addr add fe80::1/64 dev lo nodad && ip addr add fe80::2/64 dev lo nodad";
-    in_a_network_of_its_own(name, set_up, async {
+    in_a_network_of_its_own(any_of_a_hosts_addresses_is_answered_from, set_up, async {
         let interface = nix::net::if_::if_nametoindex("lo").unwrap();
         for any in ["0.0.0.0:0", "[::]:0"] {
             let served = Served::start(Server::new().workers(1).udp_peers(Udp::new(any), door, shout)).await;

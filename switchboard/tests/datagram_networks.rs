@@ -4,12 +4,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods, clippy::print_stderr, reason = "tests")]
 
+mod alone;
 mod mote;
-mod netns;
 mod served;
 
+use alone::in_a_network_of_its_own;
 use mote::{Mote, door, stranger};
-use netns::in_a_network_of_its_own;
 use served::Served;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -24,22 +24,25 @@ async fn the_longest_datagram_passes_and_a_longer_frame_is_a_gap() {
 /// The kernel sends in fragments what is longer than a packet, over IPv6 too, and refuses nothing that a datagram holds.
 #[test]
 fn where_packets_are_small_the_longest_datagram_passes_as_well() {
-    let name = "where_packets_are_small_the_longest_datagram_passes_as_well";
-    in_a_network_of_its_own(name, "ip link set lo mtu 1280 up", async {
-        for (address, counts, created) in
-            [("127.0.0.1:0", "/proc/self/net/snmp", "Ip: "), ("[::1]:0", "/proc/self/net/snmp6", "Ip6FragCreates")]
-        {
-            longest_datagram(address).await;
-            let fragments = fragments(&std::fs::read_to_string(counts).unwrap(), created);
-            assert!(fragments > 2 * DATAGRAM_BYTES / 1280, "{fragments} to {address}");
-        }
-    });
+    in_a_network_of_its_own(
+        where_packets_are_small_the_longest_datagram_passes_as_well,
+        "ip link set lo mtu 1280 up",
+        async {
+            for (address, counts, created) in
+                [("127.0.0.1:0", "/proc/self/net/snmp", "Ip: "), ("[::1]:0", "/proc/self/net/snmp6", "Ip6FragCreates")]
+            {
+                longest_datagram(address).await;
+                let fragments = fragments(&std::fs::read_to_string(counts).unwrap(), created);
+                assert!(fragments > 2 * DATAGRAM_BYTES / 1280, "{fragments} to {address}");
+            }
+        },
+    );
 }
 
 /// Where the kernel does not take apart what is joined, since the parts are no packets.
 #[test]
 fn what_cannot_be_joined_is_sent_alone() {
-    in_a_network_of_its_own("what_cannot_be_joined_is_sent_alone", "ip link set lo mtu 600 up", async {
+    in_a_network_of_its_own(what_cannot_be_joined_is_sent_alone, "ip link set lo mtu 600 up", async {
         let shout = async |mut conn: Connection<Datagrams>| -> Result {
             while conn.recv().await?.is_some() {
                 for number in 0..20 {
@@ -64,9 +67,8 @@ fn what_cannot_be_joined_is_sent_alone() {
 /// What is told to a member on such a way goes alone, and nobody else is sent more datagrams for it.
 #[test]
 fn a_member_on_a_narrow_way_costs_the_others_nothing() {
-    let name = "a_member_on_a_narrow_way_costs_the_others_nothing";
     let set_up = "ip link set lo up && ip route add local 127.0.0.2 dev lo table local mtu 600";
-    in_a_network_of_its_own(name, set_up, async {
+    in_a_network_of_its_own(a_member_on_a_narrow_way_costs_the_others_nothing, set_up, async {
         let shout = async |mut conn: Connection<Datagrams>| -> Result {
             while conn.recv().await?.is_some() {
                 for number in 0..20 {
@@ -145,9 +147,12 @@ async fn longest_datagram(address: &str) {
 /// Where the loopback takes 200 Mbit/s, and its queue is the sending socket's to fill.
 #[test]
 fn a_full_socket_holds_back_its_peers_and_loses_nothing() {
-    let name = "a_full_socket_holds_back_its_peers_and_loses_nothing";
     let set_up = "ip link set lo up && tc qdisc add dev lo root tbf rate 200mbit burst 32k limit 100mb";
-    in_a_network_of_its_own(name, set_up, fan_out_over_a_slow_network());
+    in_a_network_of_its_own(
+        a_full_socket_holds_back_its_peers_and_loses_nothing,
+        set_up,
+        fan_out_over_a_slow_network(),
+    );
 }
 
 async fn fan_out_over_a_slow_network() {
@@ -201,7 +206,7 @@ async fn fan_out_over_a_slow_network() {
 #[test]
 fn who_is_given_up_on_is_told_so_once() {
     let set_up = "ip link set lo up && tc qdisc add dev lo root tbf rate 50mbit burst 32k limit 100mb";
-    in_a_network_of_its_own("who_is_given_up_on_is_told_so_once", set_up, async {
+    in_a_network_of_its_own(who_is_given_up_on_is_told_so_once, set_up, async {
         let slow = Limits { outbox_bytes: 20_000, ..Limits::default() };
         give_up_on_many(slow, CloseReason::SlowConsumer).await;
         // Its handler is not asked then.

@@ -2,12 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods, clippy::print_stderr, reason = "tests")]
 
+mod alone;
 mod mote;
-mod netns;
 mod served;
 
+use alone::in_a_network_of_its_own;
 use mote::stranger_of;
-use netns::in_a_network_of_its_own;
 use served::{Served, address, echo, line};
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -55,7 +55,7 @@ fn all_addresses_of_a_name_are_listened_on() {
     // One of them is another machine's.
     let set_up = "ip link set lo up && mount -t tmpfs none /mnt && \
         printf '127.0.0.1 many\n127.0.0.2 many\n::1 many\n192.0.2.1 many\n' > /mnt/hosts && mount --bind /mnt/hosts /etc/hosts";
-    in_a_network_of_its_own("all_addresses_of_a_name_are_listened_on", set_up, async {
+    in_a_network_of_its_own(all_addresses_of_a_name_are_listened_on, set_up, async {
         for workers in [0, 2] {
             listen_on_all("many:0", workers, &["127.0.0.1", "127.0.0.2", "::1"]).await;
         }
@@ -85,31 +85,34 @@ async fn listen_on_all(name: &str, workers: usize, hosts: &[&str]) {
 /// Whatever the kernel would do by itself.
 #[test]
 fn all_addresses_of_both_families_are_one_listener_or_two() {
-    let name = "all_addresses_of_both_families_are_one_listener_or_two";
     let set_up = "ip link set lo up && echo $NEITHER > /proc/sys/net/ipv6/bindv6only";
     for only in ["0", "1"] {
-        in_a_network_of_its_own(name, &set_up.replace("$NEITHER", only), async {
-            let all = |server: Server, address: &str, port: u16| {
-                let server = server.tcp(format!("{address}:{port}"), echo).udp(format!("{address}:{port}"), repeat);
-                let server = server.websocket(format!("{address}:{}", port + 1), unheard);
-                server.udp_peers(Udp::new(format!("{address}:{}", port + 1)), repeat_to_strangers, nothing)
-            };
-            let hosts = |port: u16| {
-                let place = move |host| move |(scheme, more)| format!("{scheme}://{host}:{}", port + more);
-                let schemes = [("tcp", 0), ("udp", 0), ("ws", 1), ("udp", 1)];
-                ["127.0.0.1", "[::1]"].into_iter().flat_map(move |host| schemes.map(place(host)))
-            };
-            for addresses in [&["[::]"][..], &["[::]", "0.0.0.0"], &["0.0.0.0", "[::]"]] {
-                let server =
-                    addresses.iter().fold(Server::new().workers(1), |server, address| all(server, address, 7000));
-                let served = Served::start(server).await;
-                for url in hosts(7000) {
-                    answers(&url).await;
+        in_a_network_of_its_own(
+            all_addresses_of_both_families_are_one_listener_or_two,
+            &set_up.replace("$NEITHER", only),
+            async {
+                let all = |server: Server, address: &str, port: u16| {
+                    let server = server.tcp(format!("{address}:{port}"), echo).udp(format!("{address}:{port}"), repeat);
+                    let server = server.websocket(format!("{address}:{}", port + 1), unheard);
+                    server.udp_peers(Udp::new(format!("{address}:{}", port + 1)), repeat_to_strangers, nothing)
+                };
+                let hosts = |port: u16| {
+                    let place = move |host| move |(scheme, more)| format!("{scheme}://{host}:{}", port + more);
+                    let schemes = [("tcp", 0), ("udp", 0), ("ws", 1), ("udp", 1)];
+                    ["127.0.0.1", "[::1]"].into_iter().flat_map(move |host| schemes.map(place(host)))
+                };
+                for addresses in [&["[::]"][..], &["[::]", "0.0.0.0"], &["0.0.0.0", "[::]"]] {
+                    let server =
+                        addresses.iter().fold(Server::new().workers(1), |server, address| all(server, address, 7000));
+                    let served = Served::start(server).await;
+                    for url in hosts(7000) {
+                        answers(&url).await;
+                    }
+                    served.handle.abort();
+                    served.drained.await.unwrap();
                 }
-                served.handle.abort();
-                served.drained.await.unwrap();
-            }
-        });
+            },
+        );
     }
 }
 
@@ -117,7 +120,7 @@ fn all_addresses_of_both_families_are_one_listener_or_two() {
 fn a_zone_may_be_an_interfaces_name() {
     let set_up = "ip link set lo up && \
         ip addr add fe80::1/64 dev lo nodad";
-    in_a_network_of_its_own("a_zone_may_be_an_interfaces_name", set_up, async {
+    in_a_network_of_its_own(a_zone_may_be_an_interfaces_name, set_up, async {
         let client = Client::new();
         for host in ["[fe80::1%lo]", "[fe80::1%25lo]"] {
             let server = Server::new().workers(1).tcp(format!("{host}:0"), echo).udp(format!("{host}:0"), repeat);
@@ -150,8 +153,7 @@ fn a_zone_may_be_an_interfaces_name() {
 
 #[test]
 fn a_listener_of_the_same_server_that_is_in_the_way_is_named() {
-    let name = "a_listener_of_the_same_server_that_is_in_the_way_is_named";
-    in_a_network_of_its_own(name, "ip link set lo up", async {
+    in_a_network_of_its_own(a_listener_of_the_same_server_that_is_in_the_way_is_named, "ip link set lo up", async {
         let server = Server::new().workers(1).tcp("0.0.0.0:7000", echo).websocket("127.0.0.1:7000", unheard);
         let told = server.bind().await.map(drop).unwrap_err().to_string();
         assert_eq!(told, "cannot listen on ws://127.0.0.1:7000: its port is taken by tcp://0.0.0.0:7000");

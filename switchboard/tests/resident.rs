@@ -1,9 +1,11 @@
-//! What a server keeps alive, by the resident memory of its process: a file of its own, since other tests beside it count too.
+//! What a server keeps alive, by the resident memory of its process, which it has for itself: tests beside it would count too.
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
+mod alone;
 mod node;
 
+use alone::{in_a_process_of_its_own, resident};
 use node::Node;
 use std::time::Duration;
 use switchboard::prelude::*;
@@ -17,33 +19,31 @@ async fn tick() {
     tokio::time::sleep(Duration::from_millis(1)).await;
 }
 
-fn resident() -> usize {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
-    statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_message_that_waits_keeps_no_others_alive() {
-    let hub = Hub::with_limits(HubLimits { history_messages: 0, ..HubLimits::default() });
-    let timeouts = Timeouts { write: Some(Duration::from_mins(1)), ..Timeouts::default() };
-    let mut node = Node::with(hub, Server::new().timeouts(timeouts)).await;
-    let rooms: Vec<_> = (0..400).map(|number| node.quiet(&format!("r{number}"))).collect();
-    let latest = Join { overflow: Some(Overflow::Latest), ..Join::default() };
-    let mut slow = Vec::new();
-    for room in &rooms {
-        slow.push(node.join(room, Format::Text, latest).await);
-        // More than a pipe and what is moved to be written next.
-        (0..3).for_each(|_| _ = room.publish("x".repeat(PIPE_BYTES)));
-        tick().await;
-        room.publish("x");
-        tick().await;
-    }
-    let before = resident();
-    for room in &rooms {
-        // One batch, of which the last one stays.
-        (0..60).for_each(|_| _ = room.publish("x".repeat(1000)));
-        tick().await;
-    }
-    let grown = resident().saturating_sub(before);
-    assert!(grown < 8 << 20, "{grown} bytes are kept for 400 messages of 1 KB");
+#[test]
+fn a_message_that_waits_keeps_no_others_alive() {
+    in_a_process_of_its_own(a_message_that_waits_keeps_no_others_alive, async {
+        tokio::time::pause();
+        let hub = Hub::with_limits(HubLimits { history_messages: 0, ..HubLimits::default() });
+        let timeouts = Timeouts { write: Some(Duration::from_mins(1)), ..Timeouts::default() };
+        let mut node = Node::with(hub, Server::new().timeouts(timeouts)).await;
+        let rooms: Vec<_> = (0..400).map(|number| node.quiet(&format!("r{number}"))).collect();
+        let latest = Join { overflow: Some(Overflow::Latest), ..Join::default() };
+        let mut slow = Vec::new();
+        for room in &rooms {
+            slow.push(node.join(room, Format::Text, latest).await);
+            // More than a pipe and what is moved to be written next.
+            (0..3).for_each(|_| _ = room.publish("x".repeat(PIPE_BYTES)));
+            tick().await;
+            room.publish("x");
+            tick().await;
+        }
+        let before = resident();
+        for room in &rooms {
+            // One batch, of which the last one stays.
+            (0..60).for_each(|_| _ = room.publish("x".repeat(1000)));
+            tick().await;
+        }
+        let grown = resident().saturating_sub(before);
+        assert!(grown < 8 << 20, "{grown} bytes are kept for 400 messages of 1 KB");
+    });
 }

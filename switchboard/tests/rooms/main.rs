@@ -10,6 +10,8 @@
     reason = "tests"
 )]
 
+#[path = "../alone/mod.rs"]
+mod alone;
 mod delivery;
 mod formats;
 mod histories;
