@@ -1,7 +1,5 @@
 //! What a frame asks for.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
 use bytes::Bytes;
 use proptest::prelude::*;
 use switchboard_proto::{

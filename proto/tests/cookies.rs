@@ -1,7 +1,5 @@
 //! A cookie is good for the address, port and room that it was made for, and for a while.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
-
 use proptest::prelude::*;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;

@@ -1,23 +1,19 @@
 //! The fuzz targets' corpora, replayed: an input once found interesting, or failing, stays a test.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
-
 #[path = "../../fuzz/bodies/command.rs"]
-mod command;
+pub(crate) mod command;
 #[path = "../../fuzz/bodies/guarded.rs"]
-mod guarded;
+pub(crate) mod guarded;
 #[path = "../../fuzz/bodies/length.rs"]
-mod length;
+pub(crate) mod length;
 #[path = "../../fuzz/bodies/lines.rs"]
-mod lines;
+pub(crate) mod lines;
 #[path = "../../fuzz/bodies/output.rs"]
-mod output;
-#[path = "../../fuzz/bodies/seeds.rs"]
-mod seeds;
-#[path = "../../fuzz/bodies/stream.rs"]
-mod stream;
+pub(crate) mod output;
 #[path = "../../fuzz/bodies/websocket.rs"]
-mod websocket;
+pub(crate) mod websocket;
+
+use crate::seeds;
 
 #[test]
 fn lines_hold_on_every_seed() {

@@ -1,7 +1,5 @@
 //! What a member is told, byte for byte.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
 use bytes::Bytes;
 use proptest::prelude::*;
 use serde_json::Value;

@@ -1,11 +1,6 @@
 //! Lines of people, whose connections may begin with what is no line of theirs.
 
-#[path = "../../fuzz/bodies/guarded.rs"]
-mod body;
-#[path = "../../fuzz/bodies/stream.rs"]
-mod stream;
-
-use body::Outcome;
+use crate::corpus::guarded::{self as body, Outcome};
 use proptest::prelude::*;
 use switchboard_proto::{FrameError, GuardedLines, Line};
 

@@ -1,10 +1,7 @@
 //! Frames behind their length.
 
-#[path = "../../fuzz/bodies/length.rs"]
-mod body;
-#[path = "../../fuzz/bodies/stream.rs"]
-mod stream;
-
+use crate::corpus::length as body;
+use crate::stream;
 use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
 use switchboard_proto::{Codec, FrameError, Length};

@@ -1,10 +1,7 @@
 //! Lines: bytes up to LF, or CR LF.
 
-#[path = "../../fuzz/bodies/lines.rs"]
-mod body;
-#[path = "../../fuzz/bodies/stream.rs"]
-mod stream;
-
+use crate::corpus::lines as body;
+use crate::stream;
 use bytes::Bytes;
 use proptest::prelude::*;
 use switchboard_proto::{FrameError, Line, Lines, Terminator};

@@ -1,8 +1,6 @@
 //! Encoded bytes on their way out.
 
-#[path = "../../fuzz/bodies/output.rs"]
-mod body;
-
+use crate::corpus::output as body;
 use bytes::Bytes;
 use proptest::prelude::*;
 use std::io::IoSlice;

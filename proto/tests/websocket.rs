@@ -1,12 +1,6 @@
 //! WebSocket frames.
 
-#[path = "../../fuzz/bodies/websocket.rs"]
-mod body;
-#[path = "../../fuzz/bodies/stream.rs"]
-#[expect(dead_code, reason = "only how a stream is split; what a codec finds beside frames it does not know")]
-mod stream;
-
-use body::{Outcome, read};
+use crate::corpus::websocket::{self as body, Outcome, read};
 use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
 use switchboard_proto::{

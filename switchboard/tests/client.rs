@@ -1,9 +1,6 @@
 //! A client's connections, over memory under a paused clock and over real sockets.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods, reason = "tests")]
-
-mod tls_peer;
-
+use crate::harness::tls_peer::Pair;
 use rcgen::{BasicConstraints, IsCa};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
@@ -16,7 +13,6 @@ use std::time::Duration;
 use switchboard::http::Request;
 use switchboard::prelude::*;
 use switchboard::{ConnectError, ConnectionError, Memory, Trust};
-use tls_peer::Pair;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio_rustls::TlsAcceptor;

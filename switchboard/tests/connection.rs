@@ -1,13 +1,5 @@
 //! Connections over memory, under a paused clock: framing, deadlines, close reasons, drain.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::disallowed_methods,
-    clippy::items_after_statements,
-    reason = "tests"
-)]
-
 use parking_lot::Mutex;
 use std::pin::Pin;
 use std::sync::Arc;

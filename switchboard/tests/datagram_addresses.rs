@@ -1,16 +1,9 @@
 //! Whose datagram it is, and which address its answer leaves from: several listeners on one worker, addresses of both
 //! families, and sockets that are bound to all addresses of a host.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods, clippy::print_stderr, reason = "tests")]
-
-mod alone;
-mod mote;
-#[macro_use]
-mod served;
-
-use alone::in_a_network_of_its_own;
-use mote::{Mote, door};
-use served::{Served, address, patiently};
+use crate::harness::alone::in_a_network_of_its_own;
+use crate::harness::mote::{Mote, door};
+use crate::harness::served::{Served, address, patiently, with_1_and_4_workers};
 use std::net::SocketAddr;
 use switchboard::prelude::*;
 use switchboard::{BoxError, DatagramLimits, Datagrams, Rate, RepliesPerSource, Udp};

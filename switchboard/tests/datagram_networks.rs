@@ -2,15 +2,9 @@
 //!
 //! Each test that needs such a network runs itself once more in one of its own.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods, clippy::print_stderr, reason = "tests")]
-
-mod alone;
-mod mote;
-mod served;
-
-use alone::in_a_network_of_its_own;
-use mote::{Mote, door, stranger};
-use served::Served;
+use crate::harness::alone::in_a_network_of_its_own;
+use crate::harness::mote::{Mote, door, stranger};
+use crate::harness::served::Served;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use switchboard::prelude::*;

@@ -1,14 +1,8 @@
 //! Datagram peers: who becomes a connection, what strangers get, and that a connection is like any other from there on.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods, clippy::print_stderr, reason = "tests")]
-
-mod mote;
-#[macro_use]
-mod served;
-
+use crate::harness::mote::{Mote, door, stranger, stranger_of};
+use crate::harness::served::{Served, address, with_1_and_4_workers};
 use bytes::Bytes;
-use mote::{Mote, door, stranger, stranger_of};
-use served::{Served, address};
 use std::net::SocketAddr;
 use std::time::Duration;
 use switchboard::prelude::*;

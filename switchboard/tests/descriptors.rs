@@ -1,19 +1,8 @@
 //! Out of descriptors, accepting waits. Alone in its process, whose limit it lowers.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::disallowed_methods,
-    clippy::items_after_statements,
-    reason = "tests"
-)]
-
-mod alone;
-mod served;
-
-use alone::in_a_process_of_its_own;
+use crate::harness::alone::in_a_process_of_its_own;
+use crate::harness::served::{Served, echo};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use served::{Served, echo};
 use std::fs::File;
 use switchboard::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

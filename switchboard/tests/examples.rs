@@ -1,6 +1,6 @@
 //! The examples do what their first lines say, and stay short.
 
-#![allow(clippy::unwrap_used, missing_docs, dead_code, unreachable_pub, reason = "tests")]
+#![allow(missing_docs, dead_code, unreachable_pub, reason = "the examples are programs")]
 
 use switchboard::testing;
 

@@ -1,11 +1,7 @@
 //! HTTP: what a client writes is text here, byte for byte.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
-
-mod http_peer;
-
+use crate::harness::http_peer::{Received, Running, answer, ask, secs};
 use http::StatusCode;
-use http_peer::{Received, Running, answer, ask, secs};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

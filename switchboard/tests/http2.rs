@@ -1,13 +1,8 @@
 //! HTTP/2: requests, streamed answers and WebSockets beside each other on one connection.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
-
-mod http2_client;
-mod http_peer;
-
+use crate::harness::http_peer::{Running, ask, frame, secs};
+use crate::harness::http2_client::{Client, Whole, connect, get, piece, pump, whole};
 use bytes::Bytes;
-use http_peer::{Running, ask, frame, secs};
-use http2_client::{Client, Whole, connect, get, piece, pump, whole};
 use std::sync::Arc;
 use switchboard::http::{Request, Response};
 use switchboard::prelude::*;

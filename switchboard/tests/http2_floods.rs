@@ -1,13 +1,8 @@
 //! HTTP/2 frames that no client needs to send, or not so many of: the connection that they come on ends, or is slowed down,
 //! and what it holds meanwhile is bounded.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
-
-mod http2_client;
-mod http_peer;
-
-use http_peer::{Running, frame, secs};
-use http2_client::{Client, pump};
+use crate::harness::http_peer::{Running, frame, secs};
+use crate::harness::http2_client::{Client, pump};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use switchboard::http::{Request, Response};

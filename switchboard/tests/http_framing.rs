@@ -1,11 +1,7 @@
 //! Where a request ends: what two programs in a row could read differently is answered at most once, and nothing behind it
 //! is taken for a request (request smuggling).
 
-#![allow(clippy::unwrap_used, reason = "tests")]
-
-mod http_peer;
-
-use http_peer::{Received, Running, answer, secs};
+use crate::harness::http_peer::{Received, Running, answer, secs};
 use switchboard::CloseReason;
 use switchboard::http::{Request, Response};
 

@@ -1,14 +1,9 @@
 //! What an answer costs before its client has taken it: of pages one, of a whole one its bytes for as long as the client goes
 //! on making room for them.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
-
-mod http2_client;
-mod http_peer;
-
+use crate::harness::http_peer::{Running, answer, secs};
+use crate::harness::http2_client::{self, Client, piece, whole};
 use bytes::Bytes;
-use http_peer::{Running, answer, secs};
-use http2_client::{Client, piece, whole};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use switchboard::http::Response;

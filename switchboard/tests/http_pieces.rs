@@ -2,16 +2,10 @@
 //!
 //! The claim is the fuzz target's, and so are the streams that are replayed here.
 
-#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
-
 #[path = "../../fuzz/bodies/http.rs"]
 mod body;
-#[path = "../../fuzz/bodies/seeds.rs"]
-mod seeds;
-#[path = "../../fuzz/bodies/stream.rs"]
-#[expect(dead_code, reason = "only how a stream is split")]
-mod stream;
 
+use crate::seeds;
 use proptest::prelude::*;
 
 #[test]

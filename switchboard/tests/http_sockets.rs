@@ -1,17 +1,12 @@
 //! HTTP and WebSockets over the kernel's sockets, with and without TLS, on workers of their own.
 
-#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
-
-mod http_peer;
-mod tls_peer;
-
-use http_peer::{UPGRADE, frame, secs};
+use crate::harness::http_peer::{UPGRADE, frame, secs};
+use crate::harness::tls_peer::{Pair, TlsPeer, client, connect};
 use rustls::version::TLS13;
 use std::net::SocketAddr;
 use std::time::Duration;
 use switchboard::http::{Request, Response};
 use switchboard::prelude::*;
-use tls_peer::{Pair, TlsPeer, client, connect};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinHandle;

@@ -3,15 +3,10 @@
 //! The steps and the model are the fuzz target's, and so are the sequences that are replayed here: an input once found
 //! interesting, or failing, stays a test.
 
-#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
-
 #[path = "../../fuzz/bodies/hub.rs"]
 mod body;
-#[path = "../../fuzz/bodies/hub_model.rs"]
-mod hub_model;
-#[path = "../../fuzz/bodies/seeds.rs"]
-mod seeds;
 
+use crate::seeds;
 use proptest::prelude::*;
 
 #[test]

@@ -1,14 +1,8 @@
 //! What an address that is listened on stands for: names with several, both families on one port, zones.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods, clippy::print_stderr, reason = "tests")]
-
-mod alone;
-mod mote;
-mod served;
-
-use alone::in_a_network_of_its_own;
-use mote::stranger_of;
-use served::{Served, address, echo, line};
+use crate::harness::alone::in_a_network_of_its_own;
+use crate::harness::mote::stranger_of;
+use crate::harness::served::{Served, address, echo, line};
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use switchboard::prelude::*;

@@ -5,22 +5,10 @@
 //! are points in the order. What is drawn at random follows from `SWITCHBOARD_ORDER_SEED`, which each run prints; which
 //! thread is first does not.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::disallowed_methods,
-    clippy::print_stdout,
-    reason = "tests; the seed is told"
-)]
-
-mod account;
-mod random;
-mod seat;
-
-use account::Account;
+use crate::harness::account::Account;
+use crate::harness::random::{Random, seed};
+use crate::harness::seat::{Hearing, Order, seat};
 use parking_lot::Mutex;
-use random::{Random, seed};
-use seat::{Hearing, Order, seat};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -2,20 +2,9 @@
 //!
 //! Over memory, under a paused clock: a pipe takes 64 KiB, then the outbox fills.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::disallowed_methods,
-    clippy::items_after_statements,
-    reason = "tests"
-)]
-
-mod account;
-mod node;
-
-use account::Account;
+use crate::harness::account::Account;
+use crate::harness::node::{Member, Node, QUIET, heard, secs, told, until, user};
 use bytes::Bytes;
-use node::{Member, Node, QUIET, heard, secs, told, until, user};
 use serde_json::Value;
 use std::time::Duration;
 use switchboard::prelude::*;

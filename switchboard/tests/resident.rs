@@ -1,12 +1,7 @@
 //! What a server keeps alive, by the resident memory of its process, which it has for itself: tests beside it would count too.
 
-#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
-
-mod alone;
-mod node;
-
-use alone::{in_a_process_of_its_own, resident};
-use node::Node;
+use crate::harness::alone::{in_a_process_of_its_own, resident};
+use crate::harness::node::Node;
 use std::time::Duration;
 use switchboard::prelude::*;
 use switchboard::{Format, HubLimits, Join, Overflow};

@@ -4,21 +4,9 @@
 //! Everything follows from a seed: 50 of them in each run, `SWITCHBOARD_SIMULATION_SEEDS=N` runs N, and
 //! `SWITCHBOARD_SIMULATION_SEED=N` that one alone and prints what happened.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::disallowed_methods,
-    clippy::print_stdout,
-    reason = "tests; a seed is told"
-)]
-
-mod account;
-mod random;
-mod seat;
-
+use crate::harness::random::{Random, from_environment};
+use crate::harness::seat::{Hearing, Order, seat};
 use parking_lot::Mutex;
-use random::{Random, from_environment};
-use seat::{Hearing, Order, seat};
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::sync::Arc;

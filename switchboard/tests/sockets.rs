@@ -1,18 +1,7 @@
 //! End to end over the kernel's sockets, with one worker and with four.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::disallowed_methods,
-    clippy::items_after_statements,
-    reason = "tests"
-)]
-
-#[macro_use]
-mod served;
-
+use crate::harness::served::{self, Served, echo, line, with_1_and_4_workers};
 use nix::sys::socket::sockopt::RcvBuf;
-use served::{Served, echo, line};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;

@@ -1,24 +1,12 @@
 //! TLS over the kernel's sockets, with a client of rustls'.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::disallowed_methods,
-    clippy::items_after_statements,
-    reason = "tests"
-)]
-
-#[macro_use]
-mod served;
-mod tls_peer;
-
+use crate::harness::served::{Served, address, echo, line, with_1_and_4_workers};
+use crate::harness::tls_peer::{Pair, Tapped, TlsPeer, client, connect, over, shown};
 use rustls::version::{TLS12, TLS13};
-use served::{Served, address, echo, line};
 use std::net::SocketAddr;
 use std::time::Duration;
 use switchboard::prelude::*;
 use switchboard::{Certificates, Format, Join, Overflow, Tls};
-use tls_peer::{Pair, Tapped, TlsPeer, client, connect, over, shown};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 

@@ -1,11 +1,7 @@
 //! WebSockets: opened by a request, then connections like any other.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
-
-mod http_peer;
-
+use crate::harness::http_peer::{self, Running, UPGRADE, ask, frame, secs};
 use bytes::Bytes;
-use http_peer::{Running, UPGRADE, ask, frame, secs};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,7 +1,7 @@
 //! Who gets a message, and which: joining and leaving are points in the order, in each of several rooms.
 
-use crate::node::{Node, QUIET, heard, told, user};
-use crate::numbered;
+use super::numbered;
+use crate::harness::node::{Node, QUIET, heard, told, user};
 use switchboard::prelude::*;
 use switchboard::testing::Peer;
 use switchboard::{BoxError, Format, Join, Memory, MessageId, Overflow, UserName};

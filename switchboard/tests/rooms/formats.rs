@@ -1,6 +1,6 @@
 //! What each format is told, and what it cannot carry.
 
-use crate::node::{Node, QUIET, secs, told, until, user};
+use crate::harness::node::{Node, QUIET, secs, told, until, user};
 use bytes::Bytes;
 use serde_json::Value;
 use switchboard::prelude::*;

@@ -1,7 +1,7 @@
 //! What histories keep: each, and all together, by what they really take; and what gives way to what.
 
-use crate::alone::{in_a_process_of_its_own, resident};
-use crate::node::{Node, secs};
+use crate::harness::alone::{in_a_process_of_its_own, resident};
+use crate::harness::node::{Node, secs};
 use switchboard::prelude::*;
 use switchboard::{Format, HubLimits, Join, Overflow};
 use tokio::time::{advance, sleep};

@@ -1,6 +1,6 @@
 //! Lists of members and rooms, and how many there may be.
 
-use crate::node::{Node, secs, user};
+use crate::harness::node::{Node, secs, user};
 use switchboard::prelude::*;
 use switchboard::{HubLimits, Join, JoinError, RoomError, RoomName};
 use tokio::time::advance;

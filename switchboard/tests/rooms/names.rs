@@ -1,6 +1,6 @@
 //! Names, and what is done by them: messages to one alone, and closing.
 
-use crate::node::{Node, user};
+use crate::harness::node::{Node, user};
 use bytes::Bytes;
 use std::time::Duration;
 use switchboard::prelude::*;

@@ -1,6 +1,6 @@
 //! Who is told that somebody came, went, or took another name, and when.
 
-use crate::node::{self, Node, secs, user};
+use crate::harness::node::{self, Node, secs, user};
 use std::time::Duration;
 use switchboard::prelude::*;
 use switchboard::{Format, Join};

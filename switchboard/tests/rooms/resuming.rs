@@ -1,7 +1,7 @@
 //! What those who come back are told, and what a room keeps for them.
 
-use crate::node::{Node, heard, secs, told};
-use crate::{numbered, publish_numbers};
+use super::{numbered, publish_numbers};
+use crate::harness::node::{Node, heard, secs, told};
 use std::sync::Arc;
 use switchboard::grammar::{Epoch, Message, Notice};
 use switchboard::prelude::*;

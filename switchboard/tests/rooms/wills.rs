@@ -1,6 +1,6 @@
 //! What is published when a member goes.
 
-use crate::node::{Node, secs, until, user};
+use crate::harness::node::{Node, secs, until, user};
 use std::time::Duration;
 use switchboard::prelude::*;
 use switchboard::testing::Peer;

@@ -1,7 +1,5 @@
 //! A server in the test's runtime that hands each connection to the test, which then speaks for both sides.
 
-#![allow(dead_code, reason = "no test needs all of it")]
-
 use serde_json::Value;
 use std::time::Duration;
 use switchboard::prelude::*;

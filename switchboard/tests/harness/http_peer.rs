@@ -1,7 +1,5 @@
 //! A client of HTTP and WebSocket that writes bytes, well or badly, and reads answers. In memory, under a paused clock.
 
-#![allow(clippy::unwrap_used, dead_code, reason = "tests; each file uses its part")]
-
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use switchboard::http::{Request, Response};

@@ -1,25 +1,13 @@
 //! Rooms over memory, under a paused clock: who gets what, in which order and form, under which name, and for how long.
 //!
-//! See `../node/mod.rs`: the test speaks for both sides of each connection.
+//! See `harness/node.rs`: the test speaks for both sides of each connection.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::disallowed_methods,
-    clippy::items_after_statements,
-    reason = "tests"
-)]
-
-#[path = "../alone/mod.rs"]
-mod alone;
 mod delivery;
 mod formats;
 mod histories;
 mod lifetimes;
 mod lists;
 mod names;
-#[path = "../node/mod.rs"]
-mod node;
 mod presence;
 mod resuming;
 mod wills;

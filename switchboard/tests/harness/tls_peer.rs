@@ -1,7 +1,5 @@
 //! Certificates made for one test, and a client of TLS that trusts them.
 
-#![allow(dead_code, reason = "no test needs all of it")]
-
 use parking_lot::Mutex;
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use rustls::pki_types::pem::PemObject;

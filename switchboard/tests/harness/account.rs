@@ -1,7 +1,5 @@
 //! What one member was told of a room, in JSON: each number once and in order, or within a gap that says so.
 
-#![allow(dead_code, reason = "no test needs all of it")]
-
 use serde_json::Value;
 use std::collections::BTreeSet;
 

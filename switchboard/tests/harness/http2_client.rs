@@ -1,7 +1,5 @@
 //! hyper's client of HTTP/2, to a server in memory.
 
-#![allow(clippy::unwrap_used, dead_code, reason = "tests; each file uses its part")]
-
 use super::http_peer::Running;
 use bytes::Bytes;
 use http::{Method, Request, Response};

@@ -1,9 +1,7 @@
 //! A small language for members, and what a member that speaks it must be told: everything behind its join in one order,
 //! which is everybody's.
 
-#![allow(dead_code, reason = "no test needs all of it")]
-
-use crate::account::Account;
+use super::account::Account;
 use parking_lot::Mutex;
 use serde_json::Value;
 use std::collections::{HashMap, VecDeque};

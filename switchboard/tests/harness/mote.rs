@@ -1,8 +1,6 @@
 //! A device that speaks in datagrams.
 
-#![allow(dead_code, reason = "no test needs all of it")]
-
-use crate::served::{Served, patiently};
+use super::served::{Served, patiently};
 use std::net::SocketAddr;
 use switchboard::Validation;
 use switchboard::prelude::*;

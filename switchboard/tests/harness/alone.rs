@@ -1,7 +1,5 @@
 //! Tests that change or measure their whole process, or need a network of their own: each runs itself once more, alone.
 
-#![allow(dead_code, clippy::print_stderr, reason = "no test needs all of it; what is skipped is told")]
-
 use std::any::type_name;
 use std::env;
 use std::process::Command;

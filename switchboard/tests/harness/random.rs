@@ -1,7 +1,5 @@
 //! Chance that can be repeated: everything that a test draws follows from its seed, which is printed.
 
-#![allow(dead_code, reason = "no test needs all of it")]
-
 use std::ops::Range;
 use std::str::FromStr;
 

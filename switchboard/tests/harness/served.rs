@@ -1,7 +1,5 @@
 //! A server on the kernel's sockets, and how a test waits for what it does.
 
-#![allow(dead_code, unused_macros, reason = "no test needs all of it")]
-
 use std::net::SocketAddr;
 use std::time::Duration;
 use switchboard::Handle;
@@ -30,6 +28,7 @@ macro_rules! with_1_and_4_workers {
         }
     )*};
 }
+pub(crate) use with_1_and_4_workers;
 
 pub(crate) async fn echo(mut conn: Connection<Lines>) -> Result {
     while let Some(line) = conn.recv().await? {

@@ -1,0 +1,12 @@
+//! What the tests share: servers that run, peers that speak to them, accounts of what is to come, chance, and a place to be alone.
+
+pub(crate) mod account;
+pub(crate) mod alone;
+pub(crate) mod http2_client;
+pub(crate) mod http_peer;
+pub(crate) mod mote;
+pub(crate) mod node;
+pub(crate) mod random;
+pub(crate) mod seat;
+pub(crate) mod served;
+pub(crate) mod tls_peer;
