@@ -4,16 +4,17 @@ use crate::address::Address;
 use crate::config::{Config, Fault};
 use crate::endpoint::Endpoint;
 use crate::logging::Log;
+use crate::print;
 use crate::services::Shared;
 use crate::url::{self, Scheme};
 use anyhow::Context as _;
-use std::io::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 use switchboard::{BindError, Certificates, Drained, Escaped, Handle, Limits, Server};
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 /// Why nothing was served.
@@ -66,7 +67,7 @@ async fn run(config: Config) -> Result<(), Failure> {
     // A name may have several addresses.
     let urls = places.iter().zip(bound.listeners());
     let listening: Vec<_> = urls.flat_map(|(place, urls)| urls.into_iter().map(move |url| (place, url))).collect();
-    announce(&listening);
+    announce(&listening).context("cannot print what is listened on").map_err(Failure::Start)?;
     let shown = places.iter().zip(bound.listeners());
     let shown = shown.filter_map(|(place, urls)| Some((urls.join(", "), place.address.certificates.clone()?)));
     let shown = Shown(shown.collect());
@@ -84,17 +85,21 @@ async fn run(config: Config) -> Result<(), Failure> {
     Ok(())
 }
 
-/// One line for each address that is listened on, with a command that tries it.
-fn announce(listening: &[(&Place, String)]) {
+/// Prints a line for each address that is listened on, with a command that tries it.
+fn announce(listening: &[(&Place, String)]) -> std::io::Result<()> {
     let names = listening.iter().map(|(place, _)| place.service.len()).max().unwrap_or(0);
     let width = listening.iter().map(|(_, url)| url.len()).max().unwrap_or(0);
-    let mut output = std::io::stdout().lock();
+    let mut lines = String::new();
     for (place, url) in listening {
-        // Whoever read the lines may be gone: `switchboard serve | head -1`. The server is not there for them.
         let line = format!("{:names$}  {url:width$}  try: {}", place.service, place.command(url));
-        let _ = writeln!(output, "{}", Escaped(line.as_bytes()));
+        lines.push_str(&Escaped(line.as_bytes()).to_string());
+        lines.push('\n');
     }
-    let _ = output.flush();
+    match print::write(lines.as_bytes()) {
+        // Whoever read the lines may be gone: `switchboard serve | head -1`. The server is not there for them.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        printed => printed,
+    }
 }
 
 /// What a listener's line says of it.
@@ -254,6 +259,9 @@ impl Shown {
 /// Between two looks at certificates that may have expired.
 const CHECK_INTERVAL: Duration = Duration::from_hours(1);
 
+/// A signal that comes again so soon is the same one: `timeout` sends it to the program, and to the program's group.
+const REPEATED: Duration = Duration::from_millis(100);
+
 /// Drains at the first signal and aborts at the second. Never returns: the server does.
 async fn stop(mut signals: Signals, handle: &Handle, grace: Duration, shown: &Shown) -> std::convert::Infallible {
     // The first one is now.
@@ -274,15 +282,47 @@ async fn stop(mut signals: Signals, handle: &Handle, grace: Duration, shown: &Sh
     let grace_ms = grace.as_millis() as u64;
     info!(signal, connections, grace_ms, "draining; a second signal ends it now");
     handle.drain();
-    while signals.next().await == "SIGHUP" {}
+    second(signal, async || signals.next().await).await;
     warn!("second signal: ending now");
     handle.abort();
     std::future::pending().await
 }
 
+/// Waits for a signal that means to end it now, after `first`.
+async fn second(first: &str, mut next: impl AsyncFnMut() -> &'static str) {
+    let told = Instant::now();
+    loop {
+        let signal = next().await;
+        if signal != "SIGHUP" && (signal != first || told.elapsed() >= REPEATED) {
+            return;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_signal_that_comes_again_at_once_is_the_same_one() {
+        // After how many milliseconds each of them comes.
+        let ended_by = async |signals: &[(u64, &'static str)]| {
+            let mut coming = signals.iter();
+            let mut seen = 0;
+            let next = async || {
+                let Some((wait, signal)) = coming.next() else { return std::future::pending().await };
+                seen += 1;
+                tokio::time::sleep(Duration::from_millis(*wait)).await;
+                *signal
+            };
+            tokio::time::timeout(Duration::from_mins(1), second("SIGTERM", next)).await.ok()?;
+            Some(seen)
+        };
+        assert_eq!(ended_by(&[(1, "SIGTERM")]).await, None);
+        assert_eq!(ended_by(&[(1, "SIGTERM"), (98, "SIGTERM"), (1, "SIGTERM")]).await, Some(3));
+        assert_eq!(ended_by(&[(1, "SIGINT")]).await, Some(1));
+        assert_eq!(ended_by(&[(500, "SIGHUP"), (1, "SIGTERM")]).await, Some(2));
+    }
 
     #[test]
     fn a_command_reaches_a_listener_from_this_machine() {

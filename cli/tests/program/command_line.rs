@@ -162,6 +162,15 @@ fn what_could_not_be_printed_is_no_success() {
 }
 
 #[test]
+fn a_server_that_cannot_say_where_it_listens_does_not_start() {
+    let mut full = command(&["serve", "echo=tcp://127.0.0.1:0"]);
+    full.stdout(File::options().write(true).open("/dev/full").unwrap());
+    let end = Program::spawn(full).end();
+    let error = "error: cannot print what is listened on: No space left on device (os error 28)";
+    assert_eq!((end.code, end.log), (Some(1), vec![error.to_owned()]));
+}
+
+#[test]
 fn completions_and_manual_pages_are_printed() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let end = run(&["completions", shell]);

@@ -90,9 +90,9 @@ fn assert_ended_early(end: &End) {
 
 #[test]
 fn the_second_signal_ends_it_now() {
-    for second in [Signal::SIGTERM, Signal::SIGINT] {
+    for (first, second) in [(Signal::SIGINT, Signal::SIGTERM), (Signal::SIGTERM, Signal::SIGINT)] {
         let (mut program, _peer, _) = stuck("second.sock", &["--grace", "1h"]);
-        program.signal(Signal::SIGTERM);
+        program.signal(first);
         program.logged("draining");
         program.signal(second);
         program.logged("second signal");
@@ -120,6 +120,6 @@ fn nobody_is_accepted_while_it_drains() {
     while UnixStream::connect(&*socket).is_ok() {
         std::thread::yield_now();
     }
-    program.signal(Signal::SIGTERM);
+    program.signal(Signal::SIGINT);
     assert_eq!(program.end().code, Some(0));
 }
