@@ -1,4 +1,4 @@
-"""Tests of what is pure in the comparison: `python3 -m unittest bench.compare.tests` at the repository's root."""
+"""Tests of what is pure in the comparison: `python3 -m unittest compare.tests` at the repository's root."""
 
 import unittest
 import xml.etree.ElementTree as xml

@@ -14,8 +14,8 @@ PATIENCE_S = 10
 # For a server to settle, once it listens: Go and redis start threads.
 SETTLING_S = 0.2
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-PEERS = REPOSITORY / "bench" / "peers"
+REPOSITORY = Path(__file__).resolve().parents[1]
+PEERS = REPOSITORY / "compare" / "peers"
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target"))
 SWITCHBOARD = TARGET / "release" / "switchboard"
 NAIVE = TARGET / "release" / "examples" / "naive"
