@@ -52,7 +52,8 @@ def version(program: str) -> str:
 
 def build(commands_of: set[str]) -> None:
     """Builds switchboard, and the peers whose programs are among those that are needed."""
-    run(["cargo", "build", "--release", "--quiet", "-p", "switchboard-cli", "--bins", "--example", "naive"], REPOSITORY)
+    crates = ["-p", "switchboard-cli", "--bins", "-p", "switchboard-load", "--example", "naive"]
+    run(["cargo", "build", "--release", "--quiet", *crates], REPOSITORY)
     if "cc" in commands_of:
         (BUILT / "floor").mkdir(parents=True, exist_ok=True)
         for source in sorted((PEERS / "floor").glob("*.c")):

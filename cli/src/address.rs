@@ -1,11 +1,11 @@
 //! Where to listen, and the listener that is made of that: here alone an address's scheme decides which one.
 
-use crate::url::{HostPort, Place, Scheme};
 use http::HeaderMap;
 use http::request::Parts;
 use std::path::PathBuf;
 use switchboard::http::{Request, Response};
 use switchboard::{BoxError, Certificates, Codec, Connection, Server, Tcp, Timeouts, Tls, Udp, Unix};
+use switchboard_load::typed::{HostPort, Place, Scheme};
 
 /// What may be agreed on by ALPN over HTTPS: curl says `http/1.0` where it is told to speak that.
 const PROTOCOLS: &[&str] = &["h2", "http/1.1", "http/1.0"];

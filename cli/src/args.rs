@@ -2,12 +2,12 @@
 //!
 //! Values stay text here: clap would report the first fault alone, and all are to be reported at once.
 
-use crate::bench::arguments as bench;
 use crate::connect;
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue};
 use clap::{ArgAction, Parser, Subcommand};
 use std::path::PathBuf;
+use switchboard_load as load;
 
 /// How other servers are told where to listen.
 const ADDRESS_FLAGS: [&str; 6] = ["--address", "--bind", "--host", "--listen", "--port", "-p"];
@@ -98,8 +98,8 @@ pub(crate) enum Command {
     #[command(after_long_help = connect::HELP)]
     Connect(connect::Arguments),
     /// Load a server, and say how it kept up
-    #[command(after_long_help = bench::HELP)]
-    Bench(Box<bench::Arguments>),
+    #[command(after_long_help = load::HELP)]
+    Bench(Box<load::Arguments>),
     /// Show what `serve` would do with the same arguments
     Config {
         #[command(subcommand)]

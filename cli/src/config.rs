@@ -9,13 +9,15 @@ pub(crate) use layers::{Fault, Origin};
 use crate::args::Settings;
 use crate::endpoint::Endpoint;
 use crate::logging::{Format, check_filter};
-use crate::units::{parse_count, parse_duration, parse_size, parse_timeout, show_duration, show_size, show_timeout};
 use layers::{Given, Layers};
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 use switchboard::{Limits, Timeouts};
+use switchboard_load::typed::{
+    parse_count, parse_duration, parse_size, parse_timeout, show_duration, show_size, show_timeout,
+};
 
 /// Without any listener given.
 const DEFAULT_LISTEN: [&str; 5] = [

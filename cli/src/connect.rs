@@ -21,7 +21,6 @@ mod wire;
 pub(crate) use arguments::{Arguments, HELP};
 
 use crate::serve::Failure;
-use crate::url::{Place, Scheme};
 use anyhow::{Context as _, anyhow};
 use arguments::Plan;
 use nix::sys::signal::Signal;
@@ -29,6 +28,7 @@ use room_socket::behind;
 use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
 use switchboard::{Client, CloseReason, ConnectError, Connection, ConnectionError, Limits, Lines, Timeouts};
+use switchboard_load::typed::{Place, Scheme};
 use talk::{Over, talk};
 use wire::{Verbatim, Wire};
 

@@ -4,15 +4,12 @@
 //! certificates that it names. Nothing is resolved or bound here.
 
 use crate::address::Address;
-use crate::nearest::did_you_mean;
-use crate::percent::percent_decoded;
 use crate::services::{Add, Offer, SERVICES, Service};
-use crate::units::parse_switch;
-use crate::url::{Place, Scheme};
 use std::fmt;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use switchboard::Certificates;
+use switchboard_load::typed::{Place, Scheme, did_you_mean, parse_switch, percent_decoded};
 
 /// A service at an address, with its options.
 pub(crate) struct Endpoint {

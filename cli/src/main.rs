@@ -2,20 +2,13 @@
 
 mod address;
 mod args;
-mod bench;
 mod config;
 mod connect;
 mod endpoint;
-mod foreground;
 mod logging;
-mod nearest;
-mod percent;
-mod print;
 mod printed;
 mod serve;
 mod services;
-mod units;
-mod url;
 
 use anyhow::Context as _;
 use args::{Args, Command, ConfigAction, Settings};
@@ -26,6 +19,7 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::time::SystemTime;
 use switchboard::Escaped;
+use switchboard_load::{bench, print};
 
 /// An address is taken, or the program failed.
 const FAILED: u8 = 1;
@@ -50,7 +44,7 @@ fn main() -> ExitCode {
     };
     let result = match args.command {
         Command::Serve(typed) => load(typed).and_then(serve::serve),
-        Command::Bench(typed) => return bench::bench(*typed).unwrap_or_else(report),
+        Command::Bench(typed) => bench(*typed).map_err(Failure::from),
         Command::Connect(typed) => return connect::connect(typed).unwrap_or_else(report),
         Command::Config { action: ConfigAction::Check(typed) } => load(typed).and_then(|config| check(&config)),
         Command::Config { action: ConfigAction::Print(typed) } => load(typed).and_then(|config| print(config.print())),

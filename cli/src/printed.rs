@@ -1,11 +1,11 @@
 //! What the program prints of itself: completions for shells, and manual pages.
 
 use crate::args::Args;
-use crate::bench::arguments::{PROTOCOLS, SCENARIOS};
 use clap::{Arg, Command, CommandFactory as _, ValueHint};
 use clap_mangen::Man;
 use std::fmt::Write as _;
 use std::io;
+use switchboard_load::{PROTOCOLS, SCENARIOS};
 
 /// A completion script.
 pub(crate) fn completions(shell: clap_complete::Shell) -> Vec<u8> {

@@ -1,17 +1,18 @@
 //! Serving: bind everything, say where, wait for signals, drain.
 
 use crate::address::Address;
-use crate::config::{Config, Fault};
+use crate::config::{Config, Fault, Origin};
 use crate::endpoint::Endpoint;
 use crate::logging::Log;
 use crate::print;
 use crate::services::Shared;
-use crate::url::{self, Scheme};
 use anyhow::Context as _;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 use switchboard::{BindError, Certificates, Drained, Escaped, Handle, Limits, Server};
+use switchboard_load::BenchError;
+use switchboard_load::typed::{self, Scheme};
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
@@ -26,6 +27,17 @@ pub(crate) enum Failure {
     Bind(BindError),
     /// The machine lacks something.
     Start(anyhow::Error),
+}
+
+impl From<BenchError> for Failure {
+    fn from(error: BenchError) -> Self {
+        match error {
+            BenchError::Typed(faults) => {
+                Self::Faults(faults.into_iter().map(|text| Fault { origin: Origin::Argument, text }).collect())
+            }
+            BenchError::Failed(error) => Self::Start(error),
+        }
+    }
 }
 
 /// Serves until a signal and the drain after it.
@@ -130,7 +142,7 @@ impl Place {
         let (host, port) = place.rsplit_once(':').unwrap_or((&place, ""));
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let typed = match (self.address.scheme, &self.address.place) {
-            (_, url::Place::File(path)) => format!("nc -U {}", quoted(path)),
+            (_, typed::Place::File(path)) => format!("nc -U {}", quoted(path)),
             (Scheme::Tls, _) => format!("openssl s_client -quiet -connect {place}"),
             (Scheme::Ws | Scheme::Wss, _) => format!("websocat {url}"),
             (Scheme::Http, _) => format!("open http://{place}/ or curl -d hi {place}/rooms/{room}"),

@@ -7,10 +7,10 @@ mod rooms;
 
 use crate::address::{Datagrams, Streams};
 use crate::endpoint::Options;
-use crate::url::Scheme;
 use guard::{Guard, Origins};
 use std::sync::Arc;
 use switchboard::{Hub, Server, Timeouts};
+use switchboard_load::typed::Scheme;
 
 /// Every service there is.
 pub(crate) const SERVICES: &[Service] = &[echo::SERVICE, rooms::SERVICE];

@@ -56,17 +56,17 @@ const AS_TEXT: [&str; 4] = [".display()", "_lossy(", "eprint", "tracing_subscrib
 /// Where that is done all the same: with what the operator typed, with frames that a program gets, or because what comes of it
 /// is escaped there.
 const MAKES_TEXT: [&str; 16] = [
-    "cli/src/bench.rs",
-    "cli/src/bench/options.rs",
-    "cli/src/bench/protocol/websocket.rs",
-    "cli/src/bench/stream/tls.rs",
     "cli/src/config.rs",
     "cli/src/config/layers.rs",
     "cli/src/connect/standing.rs",
     "cli/src/endpoint.rs",
     "cli/src/logging.rs",
     "cli/src/serve.rs",
-    "cli/src/url.rs",
+    "load/src/lib.rs",
+    "load/src/options.rs",
+    "load/src/protocol/websocket.rs",
+    "load/src/stream/tls.rs",
+    "load/src/typed/url.rs",
     "proto/src/lines.rs",
     "switchboard/src/client.rs",
     "switchboard/src/testing.rs",
@@ -191,9 +191,11 @@ fn forbidden_imports(sources: &[Source]) -> Vec<String> {
     for source in sources.iter().filter(|source| source.is_rust()) {
         let forbidden: &[&str] = match source.path.split_once('/') {
             Some(("proto", rest)) if rest.starts_with("src/") => &IO,
-            Some(("proto", _)) => &["switchboard", "switchboard_cli"],
+            Some(("proto", _)) => &["switchboard", "switchboard_load", "switchboard_cli"],
+            Some(("switchboard", rest)) if rest.starts_with("src/") => &["switchboard_load", "switchboard_cli"],
+            Some(("load", _)) => &["switchboard_proto", "switchboard_cli"],
             Some(("cli", _)) => &["switchboard_proto"],
-            Some(("switchboard", rest)) if rest.starts_with("examples/") => &["switchboard_proto"],
+            Some(("switchboard", rest)) if rest.starts_with("examples/") => &["switchboard_proto", "switchboard_load"],
             _ => continue,
         };
         let code = source.code();
@@ -217,9 +219,10 @@ fn forbidden_imports(sources: &[Source]) -> Vec<String> {
 
 /// Dependencies between the crates that their manifests may not declare.
 fn forbidden_dependencies(sources: &[Source]) -> Vec<String> {
-    let rules: [(&str, &[&str]); 3] = [
-        ("proto/Cargo.toml", &["switchboard", "switchboard-cli", "tokio", "mio", "socket2", "nix"]),
-        ("switchboard/Cargo.toml", &["switchboard-cli", "anyhow"]),
+    let rules: [(&str, &[&str]); 4] = [
+        ("proto/Cargo.toml", &["switchboard", "switchboard-load", "switchboard-cli", "tokio", "mio", "socket2", "nix"]),
+        ("switchboard/Cargo.toml", &["switchboard-load", "switchboard-cli", "anyhow"]),
+        ("load/Cargo.toml", &["switchboard-proto", "switchboard-cli"]),
         ("cli/Cargo.toml", &["switchboard-proto"]),
     ];
     let mut wrong = Vec::new();
@@ -236,7 +239,7 @@ fn forbidden_dependencies(sources: &[Source]) -> Vec<String> {
 fn unexplained_dependencies(sources: &[Source]) -> Vec<String> {
     let reasons = sources.iter().find(|source| source.path == "docs/decisions/0001-dependencies.md");
     let reasons = reasons.map_or("", |source| source.text.as_str());
-    let manifests = ["proto/Cargo.toml", "switchboard/Cargo.toml", "cli/Cargo.toml"];
+    let manifests = ["proto/Cargo.toml", "switchboard/Cargo.toml", "load/Cargo.toml", "cli/Cargo.toml"];
     let mut wrong = Vec::new();
     for source in sources.iter().filter(|source| manifests.contains(&source.path.as_str())) {
         for name in dependencies(&source.text).filter(|name| !name.starts_with("switchboard")) {
@@ -313,7 +316,8 @@ fn stale_readme(sources: &[Source]) -> Vec<String> {
 fn stale_architecture(sources: &[Source]) -> Vec<String> {
     let page = sources.iter().find(|source| source.path == "ARCHITECTURE.md").map_or("", |source| source.text.as_str());
     let quoted = page.split('`').skip(1).step_by(2);
-    let named = quoted.filter(|name| ["proto/", "switchboard/", "cli/"].iter().any(|folder| name.starts_with(folder)));
+    let named =
+        quoted.filter(|name| ["proto/", "switchboard/", "load/", "cli/"].iter().any(|folder| name.starts_with(folder)));
     let missing = named.filter(|name| !sources.iter().any(|source| source.path.starts_with(*name)));
     missing.map(|name| format!("ARCHITECTURE.md: there is no {name}")).collect()
 }
@@ -428,7 +432,7 @@ fn expand<'a>(text: &'a str, prefix: &str, found: &mut Vec<String>) -> &'a str {
 fn unescaped(sources: &[Source]) -> Vec<String> {
     let shipped = sources.iter().filter(|source| source.is_rust() && source.path.contains("/src/"));
     let elsewhere = shipped.filter(|source| {
-        let crates = ["cli/", "proto/", "switchboard/"];
+        let crates = ["cli/", "load/", "proto/", "switchboard/"];
         crates.iter().any(|name| source.path.starts_with(name)) && !MAKES_TEXT.contains(&source.path.as_str())
     });
     let mut wrong = Vec::new();
@@ -618,16 +622,20 @@ fn an_import_that_a_crate_may_not_have_is_found() {
     assert_found(forbidden_imports, "proto/src/lines.rs", "fn f() -> std::net::UdpSocket { todo() }\n");
     assert_found(forbidden_imports, "proto/tests/lines.rs", "use switchboard::Lines;\n");
     assert_found(forbidden_imports, "cli/src/serve.rs", "use switchboard_proto::Lines;\n");
+    assert_found(forbidden_imports, "load/src/rooms.rs", "use switchboard_proto::Lines;\n");
     assert_found(forbidden_imports, "switchboard/examples/chat.rs", "use switchboard_proto::Lines;\n");
+    assert_found(forbidden_imports, "switchboard/src/server.rs", "use switchboard_load::typed::Url;\n");
     assert_found(forbidden_imports, "proto/src/lines.rs", "use std::time;\n");
     assert_found(forbidden_imports, "proto/src/lines.rs", "fn f() {\n    let now = SystemTime::now();\n}\n");
     assert_fine(forbidden_imports, "proto/src/lines.rs", "use std::net::SocketAddr;\nuse std::time::SystemTime;\n");
-    assert_fine(forbidden_imports, "cli/src/serve.rs", "use switchboard::Lines;\n");
+    assert_fine(forbidden_imports, "cli/src/serve.rs", "use switchboard::Lines;\nuse switchboard_load::print;\n");
+    assert_fine(forbidden_imports, "switchboard/src/server.rs", "use switchboard_proto::Lines;\n");
 }
 
 #[test]
 fn a_dependency_that_a_crate_may_not_have_is_found() {
     assert_found(forbidden_dependencies, "cli/Cargo.toml", "[dependencies]\nswitchboard-proto.workspace = true\n");
+    assert_found(forbidden_dependencies, "load/Cargo.toml", "[dependencies]\nswitchboard-cli.workspace = true\n");
     assert_found(forbidden_dependencies, "proto/Cargo.toml", "[dependencies]\ntokio = { version = \"1\" }\n");
     assert_fine(forbidden_dependencies, "cli/Cargo.toml", "[dependencies]\nswitchboard.workspace = true\n");
     assert_fine(forbidden_dependencies, "proto/Cargo.toml", "[dependencies]\n\n[dev-dependencies]\ntokio = \"1\"\n");
@@ -664,6 +672,7 @@ fn another_way_of_a_peers_bytes_to_a_terminal_is_found() {
     let display = "            Self::Unix(Some(path)) => write!(f, \"unix:{}\", path.display()),\n";
     assert_found(unescaped, "switchboard/src/link/origin.rs", display);
     assert_found(unescaped, "cli/src/services/received.rs", "let text = String::from_utf8_lossy(frame);\n");
+    assert_found(unescaped, "load/src/echo.rs", "eprintln!(\"{reply}\");\n");
     assert_found(unescaped, "cli/src/services/echo.rs", "eprintln!(\"{peer}\");\n");
     assert_fine(unescaped, "switchboard/src/link/origin.rs", "write!(f, \"unix:{}\", Escaped(path))\n");
 }

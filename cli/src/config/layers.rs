@@ -1,11 +1,11 @@
 //! Where settings come from: flags, the environment, a TOML file. Texts with their origins; what they mean is not known here.
 
 use crate::args::Settings;
-use crate::nearest::{did_you_mean, nearest};
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use switchboard_load::typed::{did_you_mean, nearest};
 
 /// Every setting by the name it has in the file; `--NAME` is its flag and `SWITCHBOARD_NAME` its variable, but for the
 /// listeners, which are arguments, and `log`, which is -q, -v and -vv.

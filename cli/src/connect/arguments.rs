@@ -2,12 +2,11 @@
 
 use super::room_socket;
 use crate::config::{Fault, Origin};
-use crate::units::parse_duration;
-use crate::url::Url;
 use bytes::Bytes;
 use std::path::PathBuf;
 use std::time::Duration;
 use switchboard::{CertificateError, Certificates, RoomName, Trust, UserName};
+use switchboard_load::typed::{Url, parse_duration};
 
 /// Lists are laid out within 80 columns; a paragraph is one line, which is wrapped to the terminal.
 pub(crate) const HELP: &str = "\

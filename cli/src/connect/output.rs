@@ -3,8 +3,8 @@
 use super::paint::Colours;
 use super::terminal::Terminal;
 use super::wire::Wire;
-use crate::print;
 use std::io::{self, IsTerminal as _};
+use switchboard_load::print;
 
 pub(super) enum Output {
     /// Byte for byte.

@@ -1,8 +1,8 @@
 //! The WebSocket that one room has for itself, as its URL says: `/rooms/ROOM/ws`, behind a proxy's path too.
 
-use crate::url::Url;
 use std::borrow::Cow;
 use switchboard::{MessageId, UserName};
+use switchboard_load::typed::Url;
 
 /// The room whose own WebSocket it is.
 pub(super) fn room(url: &Url) -> Option<&str> {

@@ -1,7 +1,6 @@
 //! A line editor on the terminal: what is typed stays whole while lines come in above it.
 
 use super::input::{Input, PIECES};
-use crate::foreground;
 use anyhow::Context as _;
 use nix::sys::signal::{Signal, raise};
 use nix::sys::termios::{SetArg, Termios, tcgetattr, tcsetattr};
@@ -11,6 +10,7 @@ use std::convert::Infallible;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::thread::JoinHandle;
 use std::time::Duration;
+use switchboard_load::foreground;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 

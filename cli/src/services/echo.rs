@@ -7,8 +7,6 @@ use super::guard::{Asker, Guard, forbidden_page};
 use super::{Add, Offer, Service, guard, received};
 use crate::address::{Datagrams, Streams};
 use crate::endpoint::Options;
-use crate::units::parse_timeout;
-use crate::url::Scheme;
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue};
@@ -22,6 +20,7 @@ use switchboard::prelude::*;
 use switchboard::{
     ConnectionError, DatagramLimits, Format, FrameError, GuardedLines, Output, Rate, RepliesPerSource, WebSocketKind,
 };
+use switchboard_load::typed::{Scheme, parse_timeout};
 use tracing::debug;
 
 pub(super) const SERVICE: Service = Service {

@@ -14,8 +14,6 @@ mod web;
 use super::{Add, Offer, Service, Shared, guard};
 use crate::address::{Datagrams, Streams};
 use crate::endpoint::Options;
-use crate::units::{parse_count, parse_switch, parse_timeout};
-use crate::url::Scheme;
 use bytes::Bytes;
 use commands::unmade;
 use makers::{AT_ONCE, Makers, Share};
@@ -27,6 +25,7 @@ use switchboard::{
     Codec, Connection, Cookies, DatagramLimits, Format, GuardedLines, Hub, Length, Overflow, PeerAddr, Rate, Room,
     RoomName, RoomOptions, Timeouts,
 };
+use switchboard_load::typed::{Scheme, parse_count, parse_switch, parse_timeout};
 use tokio::time::Instant;
 use web::Web;
 use web::work::Work;

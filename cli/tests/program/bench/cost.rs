@@ -1,6 +1,6 @@
 //! What a message costs `switchboard bench`, and what it costs a generator that is written the usual way.
 
-#[path = "../../../examples/naive.rs"]
+#[path = "../../../../load/examples/naive.rs"]
 #[allow(dead_code, reason = "an example's main")]
 mod naive;
 

@@ -4,11 +4,11 @@
 //! part. `cli/assets/openapi.json` describes the same to programs; a test holds each to the other.
 
 use super::assets::{self, Asset};
-use crate::percent::percent_decoded;
 use http::Method;
 use std::str::FromStr;
 use switchboard::grammar::{Epoch, ErrorCode, Failure, MessageId};
 use switchboard::{Format, NameError, RoomName, UserName};
+use switchboard_load::typed::percent_decoded;
 
 /// Entries of a list, if the request does not say.
 const LISTED: usize = 100;

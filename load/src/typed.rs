@@ -1,0 +1,16 @@
+//! What somebody typed, read once: URLs of servers, durations and sizes, and what a slip of the finger meant.
+//!
+//! Texts become values here, or a sentence on what is wrong with them. Whether anybody is there is found out by connecting.
+
+mod nearest;
+mod percent;
+mod units;
+mod url;
+
+pub use nearest::{did_you_mean, nearest};
+pub use percent::percent_decoded;
+pub use units::{
+    parse_count, parse_duration, parse_latency, parse_number, parse_size, parse_switch, parse_timeout, show_duration,
+    show_size, show_timeout,
+};
+pub use url::{HostPort, Place, Scheme, Url};

@@ -1,0 +1,89 @@
+//! How a run is shown while it goes on: live on a terminal, else a line a second.
+
+mod live;
+
+use crate::options::Plan;
+use crate::report::Interval;
+use crate::report::text;
+use crate::{foreground, print};
+use live::Live;
+use std::io::{self, IsTerminal as _, Write as _};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+pub(crate) struct View {
+    kind: Kind,
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+enum Kind {
+    Live(Box<Live>),
+    Lines,
+    /// Lines on stderr, since stdout is for JSON alone.
+    Aside,
+}
+
+impl View {
+    pub(crate) fn new(plan: &Plan) -> io::Result<Self> {
+        let kind = match (plan.json, plan.tui && is_ours_to_draw_on()) {
+            (true, _) => Kind::Aside,
+            (false, true) => Kind::Live(Box::new(Live::new(plan)?)),
+            (false, false) => Kind::Lines,
+        };
+        let [interrupt, terminate, hangup] =
+            [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(signal);
+        Ok(Self { kind, interrupt: interrupt?, terminate: terminate?, hangup: hangup? })
+    }
+
+    /// How many connections are ready, and how many never will be.
+    pub(crate) fn opening(&mut self, ready: usize, failed: usize) -> io::Result<()> {
+        if let Kind::Live(live) = &mut self.kind {
+            live.opening(ready, failed);
+            live.draw(None)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn interval(&mut self, interval: &Interval) {
+        // Nobody is left to tell if it is closed.
+        let _ = match &mut self.kind {
+            Kind::Live(live) => {
+                live.interval(interval);
+                Ok(())
+            }
+            Kind::Lines => print::write(format!("{}\n", text::line(interval)).as_bytes()),
+            Kind::Aside => writeln!(io::stderr(), "{}", text::line(interval)),
+        };
+    }
+
+    /// Shows how far the run is; whether somebody pressed a key to end it.
+    pub(crate) fn tick(&mut self, elapsed: Option<u64>) -> io::Result<bool> {
+        match &mut self.kind {
+            Kind::Live(live) => {
+                live.draw(elapsed)?;
+                Live::asked_to_stop()
+            }
+            Kind::Lines | Kind::Aside => Ok(false),
+        }
+    }
+
+    /// Waits for a signal.
+    ///
+    /// # Cancel safety
+    /// Safe: a signal that came is kept.
+    pub(crate) async fn asked_to_stop(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.hangup.recv() => {}
+        }
+    }
+}
+
+/// Whether there is a terminal that can be drawn on, and we are in its foreground: whoever draws sets its
+/// mode.
+fn is_ours_to_draw_on() -> bool {
+    let is_dumb = std::env::var_os("TERM").is_none_or(|kind| kind.is_empty() || kind == "dumb");
+    io::stdout().is_terminal() && io::stdin().is_terminal() && !is_dumb && foreground::is_ours()
+}

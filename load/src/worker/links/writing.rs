@@ -1,0 +1,92 @@
+//! What a link sends: what is due, in as few writes as the socket takes it.
+
+use super::State;
+use crate::stream::Stream;
+use crate::tally::Count;
+use crate::worker::{Moment, Scenario, Worker};
+use std::io;
+
+impl<S: Scenario> Worker<S> {
+    /// An error on a datagram socket is about an earlier datagram; others may get through.
+    pub(super) fn refused(&mut self, error: &io::Error) {
+        self.shared.report(error.to_string());
+        self.tally.error(&error.to_string());
+    }
+
+    /// Sends what the scenario has for a link. `prompt` if nothing but this thread can have delayed it.
+    pub(in crate::worker) fn send(&mut self, link: usize, prompt: bool) {
+        let now = self.now();
+        loop {
+            let one = &mut self.links.all[link];
+            one.is_dirty = false;
+            if !matches!(one.state, State::Open(_)) || !one.unsent.is_empty() || one.leaving {
+                return;
+            }
+            self.output.clear();
+            let moment = &mut Moment { now, phase: self.phase, prompt, tally: &mut self.tally };
+            self.scenario.send(link, moment, &mut self.output);
+            if self.output.is_empty() {
+                return;
+            }
+            self.write(link);
+        }
+    }
+
+    /// Writes the output; what the socket does not take waits.
+    pub(super) fn write(&mut self, link: usize) {
+        if !self.links.all[link].unsent.is_empty() {
+            self.links.all[link].unsent.extend_from_slice(&self.output);
+            return;
+        }
+        let output = std::mem::take(&mut self.output);
+        let sent = self.write_some(link, &output);
+        self.links.all[link].unsent.extend_from_slice(&output[sent..]);
+        self.output = output;
+    }
+
+    /// A socket takes something again.
+    pub(super) fn resume(&mut self, link: usize) {
+        let one = &mut self.links.all[link];
+        if let State::Open(stream) = &mut one.state
+            && let Err(error) = stream.flush()
+        {
+            return self.lose(link, &error.to_string());
+        }
+        if one.unsent.is_empty() {
+            return;
+        }
+        let mut unsent = std::mem::take(&mut one.unsent);
+        let sent = self.write_some(link, &unsent);
+        unsent.drain(..sent);
+        self.links.all[link].unsent = unsent;
+        self.send(link, false);
+    }
+
+    /// Writes until all is written or the socket takes no more. How much is done with.
+    fn write_some(&mut self, link: usize, bytes: &[u8]) -> usize {
+        let mut sent = 0;
+        while sent < bytes.len() {
+            let State::Open(stream) = &mut self.links.all[link].state else { return bytes.len() };
+            let result = match stream {
+                Stream::Udp(socket) => self.batch.send(socket, &bytes[sent..], self.plan.size),
+                stream => stream.write(&bytes[sent..]),
+            };
+            match result {
+                Ok(written) => sent += written,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if matches!(self.links.all[link].state, State::Open(Stream::Udp(_))) => {
+                    // What was refused counts as sent, and is found to be lost.
+                    self.refused(&error);
+                    sent += self.plan.size;
+                }
+                Err(error) => {
+                    self.lose(link, &error.to_string());
+                    return bytes.len();
+                }
+            }
+        }
+        self.tally.counts[Count::BytesSent] += sent as u64;
+        sent
+    }
+}
