@@ -9,6 +9,7 @@ mod logging;
 mod printed;
 mod serve;
 mod services;
+mod web;
 
 use anyhow::Context as _;
 use args::{Args, Command, ConfigAction, Settings};

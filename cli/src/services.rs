@@ -1,13 +1,12 @@
 //! What a listener does with its connections: a file for each service, and a line in [`SERVICES`].
 
 mod echo;
-mod guard;
 mod received;
 mod rooms;
 
 use crate::address::{Datagrams, Streams};
 use crate::endpoint::Options;
-use guard::{Guard, Origins};
+use crate::web::guard::{Guard, Origins};
 use std::sync::Arc;
 use switchboard::{Hub, Server, Timeouts};
 use switchboard_load::typed::Scheme;

@@ -3,8 +3,8 @@
 //!
 //! Beside `cli/src/services/rooms/web/`, whose parts it is included with.
 
-use super::guard::{Asker, Guard, Origins};
 use super::route::{Begin, Route, Socket, SocketKind, allowed, route};
+use crate::web::guard::{Asker, Guard, Origins};
 use http::request::Parts;
 use http::uri::Authority;
 use http::{Method, Request, Uri};

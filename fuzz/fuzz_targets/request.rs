@@ -2,34 +2,43 @@
 
 #![no_main]
 
-#[path = "../../cli/src/percent.rs"]
-mod percent;
+// The program is no library, and its load generator is too much of one: their parts are here under the names that they know
+// each other by.
+extern crate self as switchboard_load;
 
-// The program is no library: its parts are here under the names that they know each other by.
-#[path = "../../cli/src/services"]
-mod services {
-    #[allow(dead_code)]
+#[path = "../../load/src/typed"]
+mod typed {
+    mod percent;
+
+    pub(crate) use percent::percent_decoded;
+}
+
+#[path = "../../cli/src/web"]
+#[allow(dead_code)]
+mod web {
     pub(crate) mod guard;
+    pub(crate) mod query;
 
-    pub(crate) mod rooms {
-        pub(crate) mod web {
-            #[path = "../../../../../fuzz/bodies/request.rs"]
-            pub(crate) mod body;
-            mod route;
+    /// In place of files, which a build script collects.
+    pub(crate) mod assets {
+        #[derive(Debug, PartialEq)]
+        pub(crate) struct Asset;
+    }
+}
 
-            use crate::services::guard;
+#[path = "../../cli/src/services/rooms/web"]
+mod rooms {
+    #[path = "../../../../../fuzz/bodies/request.rs"]
+    pub(crate) mod body;
+    mod route;
 
-            /// In place of the page's files, which a build script collects.
-            mod assets {
-                #[derive(Debug, PartialEq)]
-                pub(super) struct Asset;
+    mod page {
+        use crate::web::assets::Asset;
 
-                pub(super) fn find(path: &str) -> Option<&'static Asset> {
-                    (path == "/").then_some(&Asset)
-                }
-            }
+        pub(super) fn find(path: &str) -> Option<&'static Asset> {
+            (path == "/").then_some(&Asset)
         }
     }
 }
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| services::rooms::web::body::run(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| rooms::body::run(data));

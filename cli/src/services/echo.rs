@@ -3,22 +3,20 @@
 //! Options: `prefix` (`echo: ` on streams, `received: ` on UDP; empty is RFC 862), on streams `idle` (30 s), and over WebSocket
 //! `origins` (none).
 
-use super::guard::{Asker, Guard, forbidden_page};
 use super::{Add, Offer, Service, guard, received};
 use crate::address::{Datagrams, Streams};
 use crate::endpoint::Options;
+use crate::web::answer::refusal;
+use crate::web::guard::{Asker, Guard, forbidden_page};
 use bytes::{Bytes, BytesMut};
-use http::StatusCode;
-use http::header::{CONTENT_TYPE, HeaderValue};
 use memchr::memmem::{self, Finder};
 use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
-use switchboard::grammar::ErrorCode;
 use switchboard::http::{Request, Response};
 use switchboard::prelude::*;
 use switchboard::{
-    ConnectionError, DatagramLimits, Format, FrameError, GuardedLines, Output, Rate, RepliesPerSource, WebSocketKind,
+    ConnectionError, DatagramLimits, FrameError, GuardedLines, Output, Rate, RepliesPerSource, WebSocketKind,
 };
 use switchboard_load::typed::{Scheme, parse_timeout};
 use tracing::debug;
@@ -128,12 +126,7 @@ fn upgrade(request: Request, guard: &Guard, prefix: &Arc<[u8]>) -> Response {
         Err(failure) => failure,
     };
     debug!(conn.id = u64::from(request.id()), peer.addr = %request.peer(), error = %refused, "request refused");
-    let object = Format::Json.failure(&refused).unwrap_or_default();
-    let mut response = http::Response::new([&object, &b"\n"[..]].concat());
-    let is_malformed = refused.code == ErrorCode::BadArgument;
-    *response.status_mut() = if is_malformed { StatusCode::BAD_REQUEST } else { StatusCode::FORBIDDEN };
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response.into()
+    refusal(&refused, None).into()
 }
 
 async fn echo_messages(mut conn: Connection<WebSocket>, prefix: Arc<[u8]>) -> Result {

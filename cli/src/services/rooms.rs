@@ -14,6 +14,7 @@ mod web;
 use super::{Add, Offer, Service, Shared, guard};
 use crate::address::{Datagrams, Streams};
 use crate::endpoint::Options;
+use crate::web::work::Work;
 use bytes::Bytes;
 use commands::unmade;
 use makers::{AT_ONCE, Makers, Share};
@@ -28,7 +29,6 @@ use switchboard::{
 use switchboard_load::typed::{Scheme, parse_count, parse_switch, parse_timeout};
 use tokio::time::Instant;
 use web::Web;
-use web::work::Work;
 
 pub(super) const SERVICE: Service = Service {
     name: "rooms",

@@ -1,9 +1,9 @@
 //! Who has made rooms lately. As many as there may be are for everybody, so that each address has a share of them,
 //! whatever it makes them by.
 
+use crate::web::work::source;
 use parking_lot::Mutex;
 use std::hash::{BuildHasher, RandomState};
-use std::net::IpAddr;
 use switchboard::grammar::{ErrorCode, Failure};
 use switchboard::{Bucket, PeerAddr, Rate};
 use tokio::time::Instant;
@@ -77,14 +77,6 @@ impl<S: BuildHasher> Makers<S> {
             take(&mut buckets.sites, source >> 16, Rate::new(SITE, share.at_once.saturating_mul(SITE)))?;
         }
         Ok(())
-    }
-}
-
-/// Who counts as one for limits by address: an IPv4 address, or an IPv6 /64. Who has one address of that has all of them.
-pub(super) fn source(address: IpAddr) -> u64 {
-    match address.to_canonical() {
-        IpAddr::V4(address) => u64::from(u32::from(address)),
-        IpAddr::V6(address) => (u128::from(address) >> 64) as u64,
     }
 }
 

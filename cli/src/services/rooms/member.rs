@@ -5,9 +5,9 @@
 use super::commands::{Answer, Past, unjoined};
 use super::seats::Seats;
 use super::strangers::{trimmed, unmarked};
-use super::web::work::Account;
 use super::{Listener, Manner};
 use crate::services::received;
+use crate::web::work::Account;
 use bytes::Bytes;
 use std::ops::ControlFlow;
 use std::sync::Arc;

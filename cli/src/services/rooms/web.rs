@@ -3,20 +3,19 @@
 //! A WebSocket, a stream of events and a stream of messages are connections like any other, and served by the same
 //! [`Member`]. What has no connection in the hub is answered here.
 
-mod answer;
-mod assets;
 mod messages;
+mod page;
 mod route;
 mod streams;
-pub(super) mod work;
 
-use super::makers::source;
 use super::member::Member;
 use super::{Listener, Manner};
-use crate::services::guard::{self, Asker, Guard};
 use crate::services::received;
-use answer::{EVENTS, OBJECTS, bodiless, endless};
-use http::header::{HeaderValue, LINK};
+use crate::web::Front;
+use crate::web::answer::{self, EVENTS, OBJECTS, bodiless, endless, link, paged};
+use crate::web::guard::{self, Asker, Guard};
+use crate::web::work::{Account, source};
+use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode};
 use messages::Pages;
@@ -28,8 +27,6 @@ use streams::beginning;
 use switchboard::grammar::{ErrorCode, Failure, Reply};
 use switchboard::http::{BodyError, Request, Response};
 use switchboard::{Buckets, Connection, Format, PeerAddr, Rate, Result, Room, RoomName, UserName, WebSocket};
-use tracing::debug;
-use work::Account;
 
 /// What a client may agree on in `Sec-WebSocket-Protocol`. The one thing that there is to speak needs no name.
 const SUBPROTOCOLS: &[&str] = &["switchboard"];
@@ -40,7 +37,7 @@ const BUCKETS: usize = 4096;
 /// One listener's side of HTTP.
 pub(super) struct Web {
     listener: Arc<Listener>,
-    guard: Guard,
+    front: Front,
     /// The longest body: as long as a frame may be elsewhere.
     frame_bytes: usize,
     /// What each address may still publish by requests.
@@ -51,55 +48,35 @@ pub(super) struct Web {
 impl Web {
     pub(super) fn new(listener: Arc<Listener>, guard: Guard, frame_bytes: usize) -> Self {
         let publications = listener.rate.map(|rate: Rate| Mutex::new(Buckets::new(BUCKETS, rate)));
-        Self { listener, guard, frame_bytes, publications, hasher: RandomState::new() }
+        let front = Front::new(guard, listener.work.clone(), route::allowed);
+        Self { listener, front, frame_bytes, publications, hasher: RandomState::new() }
     }
 
     /// Answers a request.
     pub(super) async fn serve(self: Arc<Self>, request: Request) -> Response {
-        let (id, peer) = (request.id(), request.peer().clone());
-        let (uri, is_for_people) = (request.uri().clone(), answer::is_for_people(request.headers()));
-        let admitted = self.guard.admit(request.head());
-        let page = match &admitted {
-            Ok(asker) => asker.page().cloned(),
-            Err(_) => self.guard.allowed(request.head()),
-        };
-        let answered = match (self.listener.work.account(&peer).begin().await, admitted) {
-            (Ok(()), Ok(asker)) => self.respond(&asker, request).await,
-            (Err(failure), _) | (_, Err(failure)) => Err(failure),
-        };
-        let mut response = answered.unwrap_or_else(|failure| {
-            debug!(conn.id = u64::from(id), peer.addr = %peer, error = %failure, "request refused");
-            match failure.code {
-                ErrorCode::ForbiddenOrigin if is_for_people => answer::refusal_to_people(&failure).into(),
-                _ => answer::refusal(&failure, route::allowed(uri.path())).into(),
-            }
-        });
-        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            answer::protect(response.headers_mut(), page);
-        }
-        response
+        self.front.answer(request, |asker, request| self.respond(asker, request)).await
     }
 
     /// What is said to browsers where the library answers without asking.
     pub(super) fn unasked(&self, head: Option<&Parts>, headers: &mut HeaderMap) {
-        answer::protect(headers, head.and_then(|head| self.guard.allowed(head)));
+        self.front.unasked(head, headers);
     }
 
-    async fn respond(&self, asker: &Asker, request: Request) -> Result<Response, Failure> {
+    async fn respond(&self, asker: Asker, request: Request) -> Result<Response, Failure> {
         let uri = request.uri();
         let route = route(request.method(), uri.path(), uri.query())?;
-        if *asker == Asker::Visitor && !matches!(route, Route::Asset(_)) {
+        if asker == Asker::Visitor && !matches!(route, Route::Asset(_)) {
             return Err(guard::forbidden_page());
         }
         if matches!(route, Route::Follow { .. } | Route::Events { .. }) {
-            self.guard.may_join(request.head())?;
+            self.front.guard().may_join(request.head())?;
         }
         self.obey(route, request).await
     }
 
     async fn obey(&self, route: Route, request: Request) -> Result<Response, Failure> {
         let is_head = request.method() == Method::HEAD;
-        let account = self.listener.work.account(request.peer());
+        let account = self.front.work().account(request.peer());
         match route {
             Route::Asset(asset) => Ok(answer::asset(asset, request.headers()).into()),
             Route::Options { allow } => Ok(answer::options(allow).into()),
@@ -162,7 +139,7 @@ impl Web {
         let (rooms, total) = self.listener.hub.rooms(after, limit);
         let next = rooms.last().filter(|_| rooms.len() == limit);
         let next = next.map(|(name, _)| format!("/rooms?after={name}&limit={limit}"));
-        paged(&Reply::Rooms { rooms, total }, next, account)
+        listed(paged(&Reply::Rooms { rooms, total }, next), account)
     }
 
     fn members(&self, name: &RoomName, skip: usize, limit: usize, account: &Account) -> Result<Response, Failure> {
@@ -172,7 +149,7 @@ impl Web {
         let next = (members.len() == limit).then(|| format!("/rooms/{name}/members?skip={end}&limit={limit}"));
         // Some may have left meanwhile.
         let total = room.member_count().max(if members.is_empty() { 0 } else { end });
-        Ok(paged(&Reply::Who { room: room.name().clone(), members, total }, next, account))
+        Ok(listed(paged(&Reply::Who { room: room.name().clone(), members, total }, next), account))
     }
 
     fn socket(&self, socket: Socket, request: Request) -> Response {
@@ -261,19 +238,10 @@ fn turned_away(member: &Member<WebSocket>) -> Option<Box<Member<WebSocket>>> {
     None
 }
 
-/// A list, and where its next part is.
-fn paged(list: &Reply, next: Option<String>, account: &Account) -> Response {
-    let mut response = answer::reply(list);
-    account.owe(response.body().len());
-    link(response.headers_mut(), next);
-    response.into()
-}
-
-/// Says where to go on behind an answer.
-fn link(headers: &mut HeaderMap, next: Option<String>) {
-    if let Some(link) = next.and_then(|next| HeaderValue::try_from(format!("<{next}>; rel=\"next\"")).ok()) {
-        headers.insert(LINK, link);
-    }
+/// A list, which counts by its length.
+fn listed(list: http::Response<Bytes>, account: &Account) -> Response {
+    account.owe(list.body().len());
+    list.into()
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //!
 //! So a reader holds none of the room's history, however slow it is. What goes meanwhile is told as a gap.
 
-use super::work::Account;
+use crate::web::work::Account;
 use bytes::Bytes;
 use switchboard::grammar::MessageId;
 use switchboard::{Format, Room};
@@ -89,8 +89,8 @@ pub(super) fn before(id: MessageId) -> MessageId {
 
 #[cfg(test)]
 mod tests {
-    use super::super::work::Work;
     use super::*;
+    use crate::web::work::Work;
     use switchboard::{Hub, PeerAddr, RoomName, RoomOptions};
 
     fn room() -> Room {

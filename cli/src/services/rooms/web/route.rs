@@ -1,26 +1,16 @@
 //! What a request asks for: its method, path and query, parsed once into one enum.
 //!
-//! A parameter that is unknown, given twice or malformed is an error, so that a slip of the finger is not obeyed in
-//! part. `cli/assets/openapi.json` describes the same to programs; a test holds each to the other.
+//! `cli/assets/openapi.json` describes the same to programs; a test holds each to the other.
 
-use super::assets::{self, Asset};
+use super::page;
+use crate::web::assets::Asset;
+use crate::web::query::{Query, decoded, number, one_of, parsed};
 use http::Method;
-use std::str::FromStr;
 use switchboard::grammar::{Epoch, ErrorCode, Failure, MessageId};
 use switchboard::{Format, NameError, RoomName, UserName};
-use switchboard_load::typed::percent_decoded;
-
-/// Entries of a list, if the request does not say.
-const LISTED: usize = 100;
-
-/// The most that one answer lists: with the longest names, below 128 KiB.
-const MOST_LISTED: usize = 1000;
 
 /// In the place of a path: all of the server, of which one may only ask what it takes (RFC 9110 §9.3.7).
 const SERVER: &str = "*";
-
-/// More than any path takes.
-const MOST_PARAMETERS: usize = 16;
 
 /// What a request asks for.
 #[derive(Debug, PartialEq)]
@@ -151,7 +141,7 @@ pub(super) fn allowed(path: &str) -> Option<&'static str> {
 }
 
 fn resource(path: &str) -> Option<Resource<'_>> {
-    if let Some(asset) = assets::find(path) {
+    if let Some(asset) = page::find(path) {
         return Some(Resource::Asset(asset));
     }
     let segments: Vec<_> = path.strip_prefix('/')?.splitn(4, '/').collect();
@@ -177,10 +167,10 @@ fn parse(resource: Resource<'_>, query: Option<&str>) -> Result<Route, Failure> 
         Resource::Asset(_) => unreachable!("returned above"),
         Resource::Rooms => Route::Rooms { after: query.take("after", room)?, limit: query.page()? },
         Resource::Room(name) => Route::Publish { room: segment(name)?, name: query.take("name", user)? },
-        Resource::RoomSocket(name) => Route::Socket(query.socket(SocketKind::Room(segment(name)?))?),
+        Resource::RoomSocket(name) => Route::Socket(socket(&mut query, SocketKind::Room(segment(name)?))?),
         Resource::Socket => {
             let room = query.take("room", room)?;
-            Route::Socket(query.socket(SocketKind::Grammar(room))?)
+            Route::Socket(socket(&mut query, SocketKind::Grammar(room))?)
         }
         Resource::Events(name) => {
             let since = query.take("since", id)?;
@@ -188,7 +178,7 @@ fn parse(resource: Resource<'_>, query: Option<&str>) -> Result<Route, Failure> 
             let last = query.take("lastEventId", |text| Ok(Some(last_event(text)).filter(|_| !text.is_empty())))?;
             Route::Events { room: segment(name)?, since: last.flatten().or(since) }
         }
-        Resource::Messages(name) => query.messages(segment(name)?)?,
+        Resource::Messages(name) => messages(&mut query, segment(name)?)?,
         Resource::Members(name) => {
             let skip = query.take("skip", |text| number(text, 0, u32::MAX as usize))?.unwrap_or(0);
             Route::Members { room: segment(name)?, skip, limit: query.page()? }
@@ -204,79 +194,27 @@ fn segment(text: &str) -> Result<RoomName, Failure> {
     RoomName::parse(&decoded).map_err(bad_name)
 }
 
-fn decoded(text: &str) -> Result<String, Failure> {
-    let bytes = percent_decoded(text).map_err(|fault| Failure::new(ErrorCode::BadArgument, fault))?;
-    String::from_utf8(bytes).map_err(|_| Failure::new(ErrorCode::BadArgument, "what is percent-encoded is not UTF-8"))
+fn socket(query: &mut Query, kind: SocketKind) -> Result<Socket, Failure> {
+    Ok(Socket {
+        kind,
+        name: query.take("name", user)?,
+        since: query.take("since", id)?,
+        format: query.take("format", parsed)?,
+        echo: query.take("echo", |text| one_of(text, [("on", true), ("off", false)]))?,
+    })
 }
 
-/// The parameters of one request, each taken once.
-struct Query(Vec<(String, String)>);
-
-impl Query {
-    fn parse(query: Option<&str>) -> Result<Self, Failure> {
-        let mut given: Vec<(String, String)> = Vec::new();
-        for pair in query.into_iter().flat_map(|query| query.split('&')).filter(|pair| !pair.is_empty()) {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let key = decoded(key)?;
-            // Each is compared with all before it.
-            if given.len() == MOST_PARAMETERS {
-                return Err(Failure::new(ErrorCode::BadArgument, "there are more parameters than any path takes"));
-            }
-            if given.iter().any(|(known, _)| *known == key) {
-                return Err(Failure::new(ErrorCode::BadArgument, format!("{key}: given twice")));
-            }
-            given.push((key, decoded(value)?));
-        }
-        Ok(Self(given))
-    }
-
-    fn take<T>(
-        &mut self,
-        key: &'static str,
-        parse: impl FnOnce(&str) -> Result<T, Failure>,
-    ) -> Result<Option<T>, Failure> {
-        let Some(place) = self.0.iter().position(|(given, _)| given == key) else { return Ok(None) };
-        let (_, value) = self.0.swap_remove(place);
-        parse(&value).map(Some).map_err(|Failure { code, text }| Failure::new(code, format!("{key}: {text}")))
-    }
-
-    fn page(&mut self) -> Result<usize, Failure> {
-        Ok(self.take("limit", |text| number(text, 1, MOST_LISTED))?.unwrap_or(LISTED))
-    }
-
-    fn socket(&mut self, kind: SocketKind) -> Result<Socket, Failure> {
-        Ok(Socket {
-            kind,
-            name: self.take("name", user)?,
-            since: self.take("since", id)?,
-            format: self.take("format", parsed)?,
-            echo: self.take("echo", |text| one_of(text, [("on", true), ("off", false)]))?,
-        })
-    }
-
-    fn messages(&mut self, room: RoomName) -> Result<Route, Failure> {
-        let since = self.take("since", id)?;
-        let limit = self.take("limit", |text| number(text, 0, u32::MAX as usize))?;
-        let follow = self.take("follow", |text| one_of(text, [("1", true), ("0", false)]))?.unwrap_or(false);
-        match (follow, since, limit) {
-            (false, ..) => Ok(Route::Messages { room, since, limit }),
-            (true, None, _) => Ok(Route::Follow { room, begin: Begin::Last(limit.unwrap_or(usize::MAX)) }),
-            (true, Some(since), None) => Ok(Route::Follow { room, begin: Begin::Since(since) }),
-            // Some messages would be missing between what is limited and what is followed.
-            (true, Some(_), Some(_)) => {
-                Err(Failure::new(ErrorCode::BadArgument, "with follow, either since or limit says where to begin"))
-            }
-        }
-    }
-
-    /// Nothing is left.
-    fn end(self) -> Result<(), Failure> {
-        match self.0.first() {
-            None => Ok(()),
-            Some((key, _)) => {
-                let text = format!("there is no parameter {key} here; /openapi.json has those that there are");
-                Err(Failure::new(ErrorCode::BadArgument, text))
-            }
+fn messages(query: &mut Query, room: RoomName) -> Result<Route, Failure> {
+    let since = query.take("since", id)?;
+    let limit = query.take("limit", |text| number(text, 0, u32::MAX as usize))?;
+    let follow = query.take("follow", |text| one_of(text, [("1", true), ("0", false)]))?.unwrap_or(false);
+    match (follow, since, limit) {
+        (false, ..) => Ok(Route::Messages { room, since, limit }),
+        (true, None, _) => Ok(Route::Follow { room, begin: Begin::Last(limit.unwrap_or(usize::MAX)) }),
+        (true, Some(since), None) => Ok(Route::Follow { room, begin: Begin::Since(since) }),
+        // Some messages would be missing between what is limited and what is followed.
+        (true, Some(_), Some(_)) => {
+            Err(Failure::new(ErrorCode::BadArgument, "with follow, either since or limit says where to begin"))
         }
     }
 }
@@ -297,22 +235,6 @@ fn id(text: &str) -> Result<MessageId, Failure> {
 /// any more: who sends it cannot do better, and would ask for ever.
 pub(super) fn last_event(text: &str) -> MessageId {
     text.parse().unwrap_or(MessageId { epoch: Epoch::new(0), seq: 0 })
-}
-
-fn parsed<T: FromStr<Err: ToString>>(text: &str) -> Result<T, Failure> {
-    text.parse().map_err(|error: T::Err| Failure::new(ErrorCode::BadArgument, error.to_string()))
-}
-
-fn number(text: &str, least: usize, most: usize) -> Result<usize, Failure> {
-    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let number = text.parse().ok().filter(|number| digits && (least..=most).contains(number));
-    number.ok_or_else(|| Failure::new(ErrorCode::BadArgument, format!("not a number from {least} to {most}")))
-}
-
-fn one_of<T, const N: usize>(text: &str, values: [(&'static str, T); N]) -> Result<T, Failure> {
-    let names = values.each_ref().map(|(name, _)| *name).join(" or ");
-    let found = values.into_iter().find(|(name, _)| *name == text);
-    found.map(|(_, value)| value).ok_or_else(|| Failure::new(ErrorCode::BadArgument, format!("not {names}")))
 }
 
 fn bad_name(error: NameError) -> Failure {

@@ -2,10 +2,10 @@
 //!
 //! The first thing that is told is from where on messages come, so that who is cut off before the first one can go on there.
 
-use super::answer::{self, EVENTS, OBJECTS};
 use super::messages::before;
 use super::route::{Begin, last_event};
 use super::{Listener, Manner, Member, Web};
+use crate::web::answer::{self, EVENTS, OBJECTS};
 use bytes::Bytes;
 use http::HeaderName;
 use std::hash::BuildHasher as _;

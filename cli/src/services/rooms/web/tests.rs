@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 
 fn description() -> Value {
-    let asset = assets::find("/openapi.json").expect("it is served");
+    let asset = page::find("/openapi.json").expect("it is served");
     serde_json::from_slice(asset.body).expect("it is JSON")
 }
 
@@ -37,7 +37,7 @@ fn every_path_is_described_and_the_reverse() {
     let mut served: BTreeSet<_> = route::TEMPLATES.iter().map(|template| (*template).to_owned()).collect();
     // What else the page loads is its own affair.
     let interface = ["/", "/openapi.json", "/switchboard.js"];
-    served.extend(interface.into_iter().filter(|path| assets::find(path).is_some()).map(str::to_owned));
+    served.extend(interface.into_iter().filter(|path| page::find(path).is_some()).map(str::to_owned));
     assert_eq!(described, served);
 }
 
@@ -59,7 +59,7 @@ fn every_operation_takes_what_is_described_and_nothing_else() {
         let path = template.replace("{room}", "lobby");
         assert!(route(&method, &path, None).is_ok(), "{method} {template}");
         let is_taken = |(key, value): &(&str, &str)| route(&method, &path, Some(&format!("{key}={value}"))).is_ok();
-        if assets::find(&path).is_none() {
+        if page::find(&path).is_none() {
             let taken: BTreeSet<_> =
                 values.iter().filter(|pair| is_taken(pair)).map(|(key, _)| (*key).to_owned()).collect();
             assert_eq!(taken, described, "{method} {template}");

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use http::header::{
     ACCEPT, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY,
-    CONTENT_TYPE, ETAG, IF_NONE_MATCH, REFERRER_POLICY, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE, VARY,
+    CONTENT_TYPE, ETAG, IF_NONE_MATCH, LINK, REFERRER_POLICY, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE, VARY,
     X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
@@ -33,12 +33,12 @@ const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static("allow, etag, link
 const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 const PAGE: &str = "text/html; charset=utf-8";
-pub(super) const OBJECT: &str = "application/json";
-pub(super) const OBJECTS: &str = "application/x-ndjson";
-pub(super) const EVENTS: &str = "text/event-stream";
+pub(crate) const OBJECT: &str = "application/json";
+pub(crate) const OBJECTS: &str = "application/x-ndjson";
+pub(crate) const EVENTS: &str = "text/event-stream";
 
 /// The status that goes with a code.
-pub(super) fn status(code: ErrorCode) -> StatusCode {
+pub(crate) fn status(code: ErrorCode) -> StatusCode {
     match code {
         ErrorCode::NoSuchPath | ErrorCode::NoSuchRoom | ErrorCode::NoSuchMember => StatusCode::NOT_FOUND,
         ErrorCode::BadMethod => StatusCode::METHOD_NOT_ALLOWED,
@@ -56,7 +56,7 @@ pub(super) fn status(code: ErrorCode) -> StatusCode {
 }
 
 /// An answer of this type, of which nobody keeps a copy.
-pub(super) fn head(content_type: &'static str) -> Response<()> {
+pub(crate) fn head(content_type: &'static str) -> Response<()> {
     let mut head = Response::new(());
     let headers = head.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
@@ -65,37 +65,51 @@ pub(super) fn head(content_type: &'static str) -> Response<()> {
 }
 
 /// The head of an answer that comes bit by bit.
-pub(super) fn stream(content_type: &'static str) -> Response<()> {
+pub(crate) fn stream(content_type: &'static str) -> Response<()> {
     let mut head = head(content_type);
     head.headers_mut().insert(BUFFERING, HeaderValue::from_static("no"));
     head
 }
 
 /// The head of one without an end. Who compresses it on the way would hold back what has come.
-pub(super) fn endless(content_type: &'static str) -> Response<()> {
+pub(crate) fn endless(content_type: &'static str) -> Response<()> {
     let mut head = stream(content_type);
     head.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
     head
 }
 
 /// A head, for who asks for no more.
-pub(super) fn bodiless(head: Response<()>) -> switchboard::http::Response {
+pub(crate) fn bodiless(head: Response<()>) -> switchboard::http::Response {
     head.map(|()| Bytes::new()).into()
 }
 
 /// One object, on a line.
-pub(super) fn reply(reply: &Reply) -> Response<Bytes> {
+pub(crate) fn reply(reply: &Reply) -> Response<Bytes> {
     lines(OBJECT, &Format::Json.reply(reply))
 }
 
 /// A line for each object.
-pub(super) fn lines(content_type: &'static str, objects: &[Bytes]) -> Response<Bytes> {
+pub(crate) fn lines(content_type: &'static str, objects: &[Bytes]) -> Response<Bytes> {
     let lines = objects.iter().flat_map(|object| [&object[..], b"\n"]);
     head(content_type).map(|()| lines.collect::<Vec<_>>().concat().into())
 }
 
+/// A list, and where its next part is.
+pub(crate) fn paged(list: &Reply, next: Option<String>) -> Response<Bytes> {
+    let mut response = reply(list);
+    link(response.headers_mut(), next);
+    response
+}
+
+/// Says where to go on behind an answer.
+pub(crate) fn link(headers: &mut HeaderMap, next: Option<String>) {
+    if let Some(link) = next.and_then(|next| HeaderValue::try_from(format!("<{next}>; rel=\"next\"")).ok()) {
+        headers.insert(LINK, link);
+    }
+}
+
 /// Why a request was not obeyed. `allow`: what the path takes instead, if that is why.
-pub(super) fn refusal(failure: &Failure, allow: Option<&'static str>) -> Response<Bytes> {
+pub(crate) fn refusal(failure: &Failure, allow: Option<&'static str>) -> Response<Bytes> {
     let object: Vec<_> = Format::Json.failure(failure).into_iter().collect();
     let mut response = lines(OBJECT, &object);
     *response.status_mut() = status(failure.code);
@@ -115,13 +129,13 @@ pub(super) fn refusal(failure: &Failure, allow: Option<&'static str>) -> Respons
 }
 
 /// Whether a person reads the answer: browsers ask for pages by this alone.
-pub(super) fn is_for_people(request: &HeaderMap) -> bool {
+pub(crate) fn is_for_people(request: &HeaderMap) -> bool {
     let accept = request.get(ACCEPT).and_then(|accept| accept.to_str().ok());
     accept.is_some_and(|accept| accept.split(',').any(|range| range.trim_start().starts_with("text/html")))
 }
 
 /// The same for a person, as a page.
-pub(super) fn refusal_to_people(failure: &Failure) -> Response<Bytes> {
+pub(crate) fn refusal_to_people(failure: &Failure) -> Response<Bytes> {
     let text = failure.text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
     let page = format!(
         "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<meta name=\"color-scheme\" content=\"light dark\">\n\
@@ -135,7 +149,7 @@ pub(super) fn refusal_to_people(failure: &Failure) -> Response<Bytes> {
 }
 
 /// Why a request opened no WebSocket. What its headers say is the library's, which knows why.
-pub(super) fn no_websocket(headers: &HeaderMap, status: StatusCode) -> Response<Bytes> {
+pub(crate) fn no_websocket(headers: &HeaderMap, status: StatusCode) -> Response<Bytes> {
     let failure = if status == StatusCode::UPGRADE_REQUIRED {
         Failure::new(ErrorCode::UpgradeRequired, "this is a WebSocket, of version 13")
     } else {
@@ -153,7 +167,7 @@ pub(super) fn no_websocket(headers: &HeaderMap, status: StatusCode) -> Response<
 }
 
 /// Which methods a path takes.
-pub(super) fn options(allow: &'static str) -> Response<Bytes> {
+pub(crate) fn options(allow: &'static str) -> Response<Bytes> {
     let mut response = Response::new(Bytes::new());
     *response.status_mut() = StatusCode::NO_CONTENT;
     response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
@@ -161,7 +175,7 @@ pub(super) fn options(allow: &'static str) -> Response<Bytes> {
 }
 
 /// A file, unless the browser has it already.
-pub(super) fn asset(asset: &'static Asset, request: &HeaderMap) -> Response<Bytes> {
+pub(crate) fn asset(asset: &'static Asset, request: &HeaderMap) -> Response<Bytes> {
     let tags = request.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     let mut tags = tags.flat_map(|value| value.split(',')).map(|tag| tag.trim().trim_start_matches("W/"));
     let is_known = tags.any(|tag| tag == asset.tag() || tag == "*");
@@ -181,7 +195,7 @@ pub(super) fn asset(asset: &'static Asset, request: &HeaderMap) -> Response<Byte
 }
 
 /// What every answer says to browsers, and to a page of another origin that may read it.
-pub(super) fn protect(headers: &mut HeaderMap, page: Option<HeaderValue>) {
+pub(crate) fn protect(headers: &mut HeaderMap, page: Option<HeaderValue>) {
     headers.entry(CONTENT_SECURITY_POLICY).or_insert(POLICY);
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
@@ -199,7 +213,7 @@ pub(super) fn protect(headers: &mut HeaderMap, page: Option<HeaderValue>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::services::rooms::web::assets;
+    use crate::web::assets;
 
     #[test]
     fn each_code_has_its_status() {
@@ -262,7 +276,8 @@ mod tests {
 
     #[test]
     fn a_file_that_the_browser_has_is_not_sent_again() {
-        let page = assets::find("/").expect("there is a page");
+        static FILE: Asset = assets::asset("page.html", b"<p>hi</p>");
+        let page = &FILE;
         let get = |tag: Option<&str>| {
             let tags = tag.map(|tag| (IF_NONE_MATCH, HeaderValue::from_str(tag).expect("a value")));
             asset(page, &tags.into_iter().collect())

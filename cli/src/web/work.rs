@@ -3,9 +3,9 @@
 //! A request that is short can ask for much, and so can a command that lists, so answers count by their length. An address that has had its part waits; all
 //! others notice nothing. Publications have a rate of their own beside this.
 
-use super::super::makers::source;
 use parking_lot::Mutex;
 use std::hash::{BuildHasher as _, RandomState};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use switchboard::grammar::{ErrorCode, Failure};
@@ -27,7 +27,8 @@ const BUCKETS: usize = 4096;
 const WAIT: Duration = Duration::from_secs(1);
 
 /// All addresses that ask one listener, over HTTP or by commands.
-pub(in crate::services::rooms) struct Work(Option<Arc<Shared>>);
+#[derive(Clone)]
+pub(crate) struct Work(Option<Arc<Shared>>);
 
 struct Shared {
     buckets: Mutex<Buckets>,
@@ -36,17 +37,17 @@ struct Shared {
 }
 
 impl Work {
-    pub(in crate::services::rooms) fn bounded() -> Self {
+    pub(crate) fn bounded() -> Self {
         let buckets = Mutex::new(Buckets::new(BUCKETS, Rate::new(UNITS, UNITS_AT_ONCE)));
         Self(Some(Arc::new(Shared { buckets, hasher: RandomState::new(), started: Instant::now() })))
     }
 
-    pub(in crate::services::rooms) fn unbounded() -> Self {
+    pub(crate) fn unbounded() -> Self {
         Self(None)
     }
 
     /// Whose account it is.
-    pub(in crate::services::rooms) fn account(&self, peer: &PeerAddr) -> Account {
+    pub(crate) fn account(&self, peer: &PeerAddr) -> Account {
         let (Some(shared), Some(address)) = (&self.0, peer.ip()) else { return Account(None) };
         Account(Some((Arc::clone(shared), shared.hasher.hash_one(source(address.ip())))))
     }
@@ -54,11 +55,11 @@ impl Work {
 
 /// One address's part.
 #[derive(Clone)]
-pub(in crate::services::rooms) struct Account(Option<(Arc<Shared>, u64)>);
+pub(crate) struct Account(Option<(Arc<Shared>, u64)>);
 
 impl Account {
     /// Counts a request; or refuses it, after a while.
-    pub(in crate::services::rooms) async fn begin(&self) -> Result<(), Failure> {
+    pub(crate) async fn begin(&self) -> Result<(), Failure> {
         let Some((shared, hash)) = &self.0 else { return Ok(()) };
         if shared.buckets.lock().take(*hash, shared.started.elapsed()) {
             return Ok(());
@@ -68,9 +69,17 @@ impl Account {
     }
 
     /// Counts bytes that are made for it.
-    pub(in crate::services::rooms) fn owe(&self, bytes: usize) {
+    pub(crate) fn owe(&self, bytes: usize) {
         let Some((shared, hash)) = &self.0 else { return };
         shared.buckets.lock().owe(*hash, shared.started.elapsed(), (bytes / UNIT_BYTES) as u64);
+    }
+}
+
+/// Who counts as one for limits by address: an IPv4 address, or an IPv6 /64. Who has one address of that has all of them.
+pub(crate) fn source(address: IpAddr) -> u64 {
+    match address.to_canonical() {
+        IpAddr::V4(address) => u64::from(u32::from(address)),
+        IpAddr::V6(address) => (u128::from(address) >> 64) as u64,
     }
 }
 

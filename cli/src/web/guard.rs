@@ -19,14 +19,14 @@ const FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
 /// Other origins whose pages may ask.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Origins {
+pub(crate) enum Origins {
     Some(Vec<NamedOrigin>),
     Any,
 }
 
 /// One that the operator has named.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct NamedOrigin(Origin);
+pub(crate) struct NamedOrigin(Origin);
 
 impl Default for Origins {
     fn default() -> Self {
@@ -36,7 +36,7 @@ impl Default for Origins {
 
 impl Origins {
     /// Reads `https://example.org,https://example.com:8443`, or `*`.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         if text == "*" {
             return Ok(Self::Any);
         }
@@ -59,7 +59,7 @@ impl Origins {
 
 /// For whom a request is made.
 #[derive(Debug, PartialEq)]
-pub(super) enum Asker {
+pub(crate) enum Asker {
     /// A page of ours, or no page at all.
     Own,
     /// A page of this origin, which is allowed to.
@@ -70,7 +70,7 @@ pub(super) enum Asker {
 
 impl Asker {
     /// Of whose page a browser is told that it may read the answer.
-    pub(super) fn page(&self) -> Option<&HeaderValue> {
+    pub(crate) fn page(&self) -> Option<&HeaderValue> {
         match self {
             Self::Allowed(origin) => Some(origin),
             Self::Own | Self::Visitor => None,
@@ -80,17 +80,17 @@ impl Asker {
 
 /// The rules of one listener.
 #[derive(Debug, Clone)]
-pub(super) struct Guard {
-    pub(super) origins: Origins,
+pub(crate) struct Guard {
+    pub(crate) origins: Origins,
     /// Whether only this machine can connect.
-    pub(super) loopback: bool,
+    pub(crate) loopback: bool,
     /// Whether it speaks TLS.
-    pub(super) secure: bool,
+    pub(crate) secure: bool,
 }
 
 impl Guard {
     /// Whether a request is answered at all.
-    pub(super) fn admit(&self, head: &Parts) -> Result<Asker, Failure> {
+    pub(crate) fn admit(&self, head: &Parts) -> Result<Asker, Failure> {
         let host = host(head)?;
         if !self.knows(&host) {
             return Err(forbidden(format!(
@@ -117,7 +117,7 @@ impl Guard {
     }
 
     /// The origin of the page that asks, if it may: it is told what goes wrong too, whatever that is.
-    pub(super) fn allowed(&self, head: &Parts) -> Option<HeaderValue> {
+    pub(crate) fn allowed(&self, head: &Parts) -> Option<HeaderValue> {
         head.headers.get(ORIGIN).filter(|origin| self.allows(origin)).cloned()
     }
 
@@ -126,7 +126,7 @@ impl Guard {
     ///
     /// Browsers send no `Origin` then, and to an address without TLS that is not this machine's no `Sec-Fetch-Site`. A page
     /// can hide where it is (`Referer`) and say what it likes to get (`Accept`), but not that a browser asks.
-    pub(super) fn may_join(&self, head: &Parts) -> Result<(), Failure> {
+    pub(crate) fn may_join(&self, head: &Parts) -> Result<(), Failure> {
         let value = |name: HeaderName| head.headers.get(name).and_then(|value| value.to_str().ok());
         if self.origins == Origins::Any || head.headers.contains_key(ORIGIN) {
             return Ok(());
@@ -217,7 +217,7 @@ fn host(head: &Parts) -> Result<Place, Failure> {
 }
 
 /// What a page of another origin is told.
-pub(super) fn forbidden_page() -> Failure {
+pub(crate) fn forbidden_page() -> Failure {
     forbidden("pages of another origin may not ask; ?origins= can allow it")
 }
 

@@ -1,0 +1,74 @@
+//! What services over HTTP share, whatever they serve: whom a listener answers and how much it does for one address, the
+//! parameters of requests, and how answers, files and refusals look to programs and to browsers.
+//!
+//! Knows no rooms. A service says what a request is answered with; [`Front`] does what stands around that.
+
+pub(crate) mod answer;
+pub(crate) mod assets;
+pub(crate) mod guard;
+pub(crate) mod query;
+pub(crate) mod work;
+
+use guard::{Asker, Guard};
+use http::request::Parts;
+use http::{HeaderMap, StatusCode};
+use switchboard::grammar::{ErrorCode, Failure};
+use switchboard::http::{Request, Response};
+use tracing::debug;
+use work::Work;
+
+/// What one listener does around its service.
+pub(crate) struct Front {
+    guard: Guard,
+    work: Work,
+    /// The methods that a path takes, if there is something.
+    allowed: fn(&str) -> Option<&'static str>,
+}
+
+impl Front {
+    pub(crate) fn new(guard: Guard, work: Work, allowed: fn(&str) -> Option<&'static str>) -> Self {
+        Self { guard, work, allowed }
+    }
+
+    pub(crate) fn guard(&self) -> &Guard {
+        &self.guard
+    }
+
+    pub(crate) fn work(&self) -> &Work {
+        &self.work
+    }
+
+    /// Answers a request as `respond` does, if it may ask and its address may have more done.
+    pub(crate) async fn answer<F>(&self, request: Request, respond: impl FnOnce(Asker, Request) -> F) -> Response
+    where
+        F: Future<Output = Result<Response, Failure>>,
+    {
+        let (id, peer) = (request.id(), request.peer().clone());
+        let (uri, is_for_people) = (request.uri().clone(), answer::is_for_people(request.headers()));
+        let admitted = self.guard.admit(request.head());
+        let page = match &admitted {
+            Ok(asker) => asker.page().cloned(),
+            Err(_) => self.guard.allowed(request.head()),
+        };
+        let answered = match (self.work.account(&peer).begin().await, admitted) {
+            (Ok(()), Ok(asker)) => respond(asker, request).await,
+            (Err(failure), _) | (_, Err(failure)) => Err(failure),
+        };
+        let mut response = answered.unwrap_or_else(|failure| {
+            debug!(conn.id = u64::from(id), peer.addr = %peer, error = %failure, "request refused");
+            match failure.code {
+                ErrorCode::ForbiddenOrigin if is_for_people => answer::refusal_to_people(&failure).into(),
+                _ => answer::refusal(&failure, (self.allowed)(uri.path())).into(),
+            }
+        });
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            answer::protect(response.headers_mut(), page);
+        }
+        response
+    }
+
+    /// What is said to browsers where the library answers without asking.
+    pub(crate) fn unasked(&self, head: Option<&Parts>, headers: &mut HeaderMap) {
+        answer::protect(headers, head.and_then(|head| self.guard.allowed(head)));
+    }
+}

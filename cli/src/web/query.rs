@@ -1,0 +1,88 @@
+//! The parameters of one request. One that is unknown, given twice or malformed is an error, so that a slip of the finger is
+//! not obeyed in part.
+
+use std::str::FromStr;
+use switchboard::grammar::{ErrorCode, Failure};
+use switchboard_load::typed::percent_decoded;
+
+/// Entries of a list, if the request does not say.
+const LISTED: usize = 100;
+
+/// The most that one answer lists: with the longest names, below 128 KiB.
+const MOST_LISTED: usize = 1000;
+
+/// More than any path takes.
+const MOST_PARAMETERS: usize = 16;
+
+/// They are taken one by one.
+pub(crate) struct Query(Vec<(String, String)>);
+
+impl Query {
+    pub(crate) fn parse(query: Option<&str>) -> Result<Self, Failure> {
+        let mut given: Vec<(String, String)> = Vec::new();
+        for pair in query.into_iter().flat_map(|query| query.split('&')).filter(|pair| !pair.is_empty()) {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let key = decoded(key)?;
+            // Each is compared with all before it.
+            if given.len() == MOST_PARAMETERS {
+                return Err(Failure::new(ErrorCode::BadArgument, "there are more parameters than any path takes"));
+            }
+            if given.iter().any(|(known, _)| *known == key) {
+                return Err(Failure::new(ErrorCode::BadArgument, format!("{key}: given twice")));
+            }
+            given.push((key, decoded(value)?));
+        }
+        Ok(Self(given))
+    }
+
+    /// Takes one, which `parse` understands.
+    pub(crate) fn take<T>(
+        &mut self,
+        key: &'static str,
+        parse: impl FnOnce(&str) -> Result<T, Failure>,
+    ) -> Result<Option<T>, Failure> {
+        let Some(place) = self.0.iter().position(|(given, _)| given == key) else { return Ok(None) };
+        let (_, value) = self.0.swap_remove(place);
+        parse(&value).map(Some).map_err(|Failure { code, text }| Failure::new(code, format!("{key}: {text}")))
+    }
+
+    /// How many entries of a list are wanted.
+    pub(crate) fn page(&mut self) -> Result<usize, Failure> {
+        Ok(self.take("limit", |text| number(text, 1, MOST_LISTED))?.unwrap_or(LISTED))
+    }
+
+    /// Nothing is left.
+    pub(crate) fn end(self) -> Result<(), Failure> {
+        match self.0.first() {
+            None => Ok(()),
+            Some((key, _)) => {
+                let text = format!("there is no parameter {key} here; /openapi.json has those that there are");
+                Err(Failure::new(ErrorCode::BadArgument, text))
+            }
+        }
+    }
+}
+
+/// What percent-encoded text says.
+pub(crate) fn decoded(text: &str) -> Result<String, Failure> {
+    let bytes = percent_decoded(text).map_err(|fault| Failure::new(ErrorCode::BadArgument, fault))?;
+    String::from_utf8(bytes).map_err(|_| Failure::new(ErrorCode::BadArgument, "what is percent-encoded is not UTF-8"))
+}
+
+/// What has one form.
+pub(crate) fn parsed<T: FromStr<Err: ToString>>(text: &str) -> Result<T, Failure> {
+    text.parse().map_err(|error: T::Err| Failure::new(ErrorCode::BadArgument, error.to_string()))
+}
+
+/// In decimal digits alone.
+pub(crate) fn number(text: &str, least: usize, most: usize) -> Result<usize, Failure> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let number = text.parse().ok().filter(|number| digits && (least..=most).contains(number));
+    number.ok_or_else(|| Failure::new(ErrorCode::BadArgument, format!("not a number from {least} to {most}")))
+}
+
+pub(crate) fn one_of<T, const N: usize>(text: &str, values: [(&'static str, T); N]) -> Result<T, Failure> {
+    let names = values.each_ref().map(|(name, _)| *name).join(" or ");
+    let found = values.into_iter().find(|(name, _)| *name == text);
+    found.map(|(_, value)| value).ok_or_else(|| Failure::new(ErrorCode::BadArgument, format!("not {names}")))
+}
