@@ -9,7 +9,7 @@ use crate::protocol::{Handshake, Mask, Protocol, Step};
 use crate::schedule::{Pace, Random, SECOND, Turns};
 use crate::sequence::{Arrival, Sequences};
 use crate::tally::Count;
-use crate::worker::{End, Moment, Phase, Scenario};
+use crate::worker::{End, Moment, Phase, Script};
 use std::ops::Range;
 
 /// Bytes that one write carries, about.
@@ -26,7 +26,7 @@ pub(crate) struct Echo {
     payloads: Payloads,
     /// What stands around a reply's payload, once it is known.
     frame: Option<Around>,
-    links: Vec<Link>,
+    links: Vec<Caller>,
     sequences: Sequences,
     load: Load,
     pace: Pace,
@@ -49,7 +49,7 @@ struct Around {
     tail: Vec<u8>,
 }
 
-struct Link {
+struct Caller {
     connection: u32,
     /// Its place in a round of the schedule.
     place: u64,
@@ -90,7 +90,7 @@ impl Echo {
         };
         let mut links: Vec<_> = (number..plan.connections)
             .step_by(threads)
-            .map(|index| Link {
+            .map(|index| Caller {
                 connection: index as u32,
                 place: 0,
                 state: State::Closed,
@@ -212,7 +212,7 @@ impl Echo {
     }
 }
 
-impl Link {
+impl Caller {
     fn due(&self, number: u32, pace: &Pace, senders: u64) -> u64 {
         pace.due(u64::from(number - 1) * senders + self.place)
     }
@@ -254,7 +254,7 @@ impl Link {
     }
 }
 
-impl Scenario for Echo {
+impl Script for Echo {
     fn opened(&mut self, link: usize, _: &mut Moment<'_>, output: &mut Vec<u8>) {
         let one = &mut self.links[link];
         if self.protocol == Protocol::Ws {

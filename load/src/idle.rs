@@ -3,7 +3,7 @@
 use crate::options::Plan;
 use crate::protocol::{Handshake, Protocol, Step};
 use crate::schedule::Random;
-use crate::worker::{End, Moment, Scenario};
+use crate::worker::{End, Moment, Script};
 
 pub(crate) struct Idle {
     websocket: bool,
@@ -34,7 +34,7 @@ impl Idle {
     }
 }
 
-impl Scenario for Idle {
+impl Script for Idle {
     fn opened(&mut self, link: usize, _: &mut Moment<'_>, output: &mut Vec<u8>) {
         if self.websocket {
             let handshake = Handshake::new(self.random.nonce());

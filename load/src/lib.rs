@@ -142,16 +142,16 @@ fn spawn(
         let _ending = ending;
         match plan.scenario {
             Scenario::Echo | Scenario::Udp => {
-                let scenario = Echo::new(&plan, number);
-                Worker::new(scenario, plan, shared, number, means, snapshots).run()
+                let script = Echo::new(&plan, number);
+                Worker::new(script, plan, shared, number, means, snapshots).run()
             }
             Scenario::Rooms => {
-                let scenario = Rooms::new(&plan, &shared, number);
-                Worker::new(scenario, plan, shared, number, means, snapshots).run()
+                let script = Rooms::new(&plan, &shared, number);
+                Worker::new(script, plan, shared, number, means, snapshots).run()
             }
             Scenario::Idle => {
-                let scenario = Idle::new(&plan, number);
-                Worker::new(scenario, plan, shared, number, means, snapshots).run()
+                let script = Idle::new(&plan, number);
+                Worker::new(script, plan, shared, number, means, snapshots).run()
             }
         }
     };

@@ -14,7 +14,7 @@ use crate::schedule::{Pace, Random, SECOND, Turns};
 use crate::sequence::{Arrival, Sequences};
 use crate::shared::Shared;
 use crate::tally::Count;
-use crate::worker::{End, Moment, Phase, Scenario};
+use crate::worker::{End, Moment, Phase, Script};
 use notice::Notice;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -37,7 +37,7 @@ pub(crate) struct Rooms {
     protocol: Protocol,
     payloads: Payloads,
     names: Vec<String>,
-    links: Vec<Link>,
+    links: Vec<Participant>,
     /// Links of this thread that publish.
     publishers: Vec<usize>,
     sequences: Sequences,
@@ -52,7 +52,7 @@ pub(crate) struct Rooms {
     stalls: Vec<(i64, u64)>,
 }
 
-struct Link {
+struct Participant {
     /// Among the connections of all threads.
     index: usize,
     room: usize,
@@ -103,7 +103,7 @@ impl Rooms {
                 let publisher = publisher.map(|number| Publisher { number, due: 0, sent: 0, marker_due: false });
                 let hears = publisher.is_none() || plan.protocol.publishers_are_members();
                 let streams = if hears { publishers_in(plan, room) } else { 0 };
-                Link {
+                Participant {
                     index,
                     room,
                     publisher,
@@ -253,7 +253,7 @@ fn publishers_in(plan: &Plan, room: usize) -> usize {
     plan.publishers.saturating_sub(room).div_ceil(plan.rooms)
 }
 
-impl Scenario for Rooms {
+impl Script for Rooms {
     fn opened(&mut self, link: usize, moment: &mut Moment<'_>, output: &mut Vec<u8>) {
         let hears = self.hears(link);
         let one = &mut self.links[link];

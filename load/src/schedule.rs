@@ -62,7 +62,7 @@ impl Phases {
 #[derive(Debug)]
 pub(crate) struct Turns {
     /// Of these senders, by their place in a round.
-    own: Vec<Place>,
+    own: Vec<Slot>,
     /// All senders, of all threads.
     senders: u64,
     round: u64,
@@ -70,7 +70,7 @@ pub(crate) struct Turns {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Place {
+struct Slot {
     place: u64,
     sender: usize,
 }
@@ -81,7 +81,7 @@ impl Turns {
         let order = Random::new(seed).order(senders);
         let places = order.iter().enumerate().filter_map(|(place, sender)| {
             let sender = own(*sender)?;
-            Some(Place { place: place as u64, sender })
+            Some(Slot { place: place as u64, sender })
         });
         Self { own: places.collect(), senders: senders as u64, round: 0, position: 0 }
     }

@@ -16,7 +16,7 @@ pub(crate) struct Shared {
     /// The run's time at which it ends early.
     stop: AtomicU64,
     /// How far each thread is with its connections.
-    pub(crate) progress: Vec<Progress>,
+    pub(crate) readiness: Vec<Readiness>,
     /// Threads that still send.
     sending: AtomicUsize,
     wakers: Vec<Waker>,
@@ -29,7 +29,7 @@ pub(crate) struct Shared {
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Progress {
+pub(crate) struct Readiness {
     pub(crate) ready: AtomicUsize,
     pub(crate) failed: AtomicUsize,
 }
@@ -50,7 +50,7 @@ impl Shared {
             clock,
             start: AtomicU64::new(NEVER),
             stop: AtomicU64::new(NEVER),
-            progress: wakers.iter().map(|_| Progress::default()).collect(),
+            readiness: wakers.iter().map(|_| Readiness::default()).collect(),
             sending: AtomicUsize::new(wakers.len()),
             wakers,
             rooms: (0..rooms).map(|_| RoomState::default()).collect(),
@@ -63,8 +63,8 @@ impl Shared {
     /// Connections that are ready, and ones that will never be.
     pub(crate) fn ready(&self) -> (usize, usize) {
         let sum =
-            |of: fn(&Progress) -> &AtomicUsize| self.progress.iter().map(|one| of(one).load(Ordering::Relaxed)).sum();
-        (sum(|progress| &progress.ready), sum(|progress| &progress.failed))
+            |of: fn(&Readiness) -> &AtomicUsize| self.readiness.iter().map(|one| of(one).load(Ordering::Relaxed)).sum();
+        (sum(|one| &one.ready), sum(|one| &one.failed))
     }
 
     pub(crate) fn begin(&self, at: u64) {

@@ -1,7 +1,7 @@
 //! One thread of the load: an event loop over its connections.
 //!
 //! It opens, replaces and reads connections, and knows when messages are due; what they are and whether the answers are right
-//! is for a [`Scenario`]. Few system calls for each message are the aim: one read takes all that has come, one write carries all
+//! is for a [`Script`]. Few system calls for each message are the aim: one read takes all that has come, one write carries all
 //! that is due, and time is read once for each of them.
 
 mod links;
@@ -31,7 +31,7 @@ const DATAGRAM_GRACE: u64 = 1_000_000_000;
 const LOOK: u64 = 10_000_000;
 
 /// What connections say, and whether what they hear is right. Links are numbered within the thread.
-pub(crate) trait Scenario {
+pub(crate) trait Script {
     /// A link is open: it may say something first, and has something to say later. It may be open for another time.
     fn opened(&mut self, link: usize, moment: &mut Moment<'_>, output: &mut Vec<u8>);
 
@@ -108,7 +108,7 @@ pub(crate) enum Phase {
 }
 
 pub(crate) struct Worker<S> {
-    scenario: S,
+    script: S,
     plan: Arc<Plan>,
     shared: Arc<Shared>,
     number: usize,
@@ -133,9 +133,9 @@ pub(crate) struct Worker<S> {
     batch: Batch,
 }
 
-impl<S: Scenario> Worker<S> {
+impl<S: Script> Worker<S> {
     pub(crate) fn new(
-        scenario: S,
+        script: S,
         plan: Arc<Plan>,
         shared: Arc<Shared>,
         number: usize,
@@ -168,7 +168,7 @@ impl<S: Scenario> Worker<S> {
             has_told: false,
             dirty: Vec::new(),
             output: Vec::new(),
-            scenario,
+            script,
             plan,
             shared,
             number,
@@ -192,14 +192,14 @@ impl<S: Scenario> Worker<S> {
             }
             let (mut dirty, now) = (std::mem::take(&mut self.dirty), self.now());
             let moment = &mut Moment { now, phase: self.phase, prompt: true, tally: &mut self.tally };
-            wake.at(self.scenario.turn(moment, &mut dirty));
+            wake.at(self.script.turn(moment, &mut dirty));
             for link in dirty.drain(..) {
                 self.send(link, true);
             }
             self.dirty = dirty;
             self.read_slowly(&mut wake);
             self.tell();
-            if self.phase == Phase::Draining && !self.has_told && self.scenario.has_sent_all() {
+            if self.phase == Phase::Draining && !self.has_told && self.script.has_sent_all() {
                 self.has_told = true;
                 self.shared.finish_sending();
             }
@@ -261,7 +261,7 @@ impl<S: Scenario> Worker<S> {
 
     fn drain(&mut self) {
         self.phase = Phase::Draining;
-        self.scenario.all_is_due();
+        self.script.all_is_due();
         for link in self.links.stay() {
             if self.links.mark(link) {
                 self.dirty.push(link);
@@ -295,13 +295,13 @@ impl<S: Scenario> Worker<S> {
         let end = self.plan.phases.measured().end.min(self.shared.stops().unwrap_or(u64::MAX));
         // Whoever is opening when it is stopped has nothing to wait for.
         let late = self.shared.begins().is_none() || self.now() > end + grace;
-        late || (self.shared.all_is_sent() && self.scenario.is_complete())
+        late || (self.shared.all_is_sent() && self.script.is_complete())
     }
 
     fn finish(mut self) -> (Snapshot, Rest) {
         let now = self.now();
         let moment = &mut Moment { now, phase: self.phase, prompt: false, tally: &mut self.tally };
-        let silent = self.scenario.finish(moment);
+        let silent = self.script.finish(moment);
         let cpu = self.cpu();
         let snapshot = self.tally.cut(now, cpu);
         let Tally { counts, connect, errors, .. } = self.tally;
@@ -310,9 +310,9 @@ impl<S: Scenario> Worker<S> {
 
     /// Tells the main thread how far the connections are.
     fn tell(&self) {
-        let progress = &self.shared.progress[self.number];
-        progress.ready.store(self.scenario.ready(), Ordering::Relaxed);
-        progress.failed.store(self.links.failed, Ordering::Relaxed);
+        let readiness = &self.shared.readiness[self.number];
+        readiness.ready.store(self.script.ready(), Ordering::Relaxed);
+        readiness.failed.store(self.links.failed, Ordering::Relaxed);
     }
 
     /// Hands out what is due by `until`; what was due before the end is, however late this thread looks.
@@ -325,7 +325,7 @@ impl<S: Scenario> Worker<S> {
                 return;
             }
             if let Some(link) = turns.take() {
-                self.scenario.due(link);
+                self.script.due(link);
                 // Who is at the end of the list is there already.
                 if self.links.mark(link) {
                     self.dirty.push(link);

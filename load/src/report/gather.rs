@@ -24,15 +24,16 @@ pub(crate) struct Interval {
 /// Puts snapshots of all threads together to intervals.
 #[derive(Debug)]
 pub(crate) struct Gatherer {
-    threads: Vec<Thread>,
+    threads: Vec<Seen>,
     /// Those that not all threads have told yet, by their end.
     partial: BTreeMap<u64, (usize, Interval)>,
     pub(crate) whole: Vec<Interval>,
     measured_from: u64,
 }
 
+/// What the last snapshot of a thread has told.
 #[derive(Debug, Clone, Copy, Default)]
-struct Thread {
+struct Seen {
     until: u64,
     counts: Counts,
     cpu: u64,
@@ -40,7 +41,7 @@ struct Thread {
 
 impl Gatherer {
     pub(crate) fn new(plan: &Plan) -> Self {
-        let threads = vec![Thread::default(); plan.threads];
+        let threads = vec![Seen::default(); plan.threads];
         let measured_from = plan.phases.measured().start;
         Self { threads, partial: BTreeMap::new(), whole: Vec::new(), measured_from }
     }
@@ -69,7 +70,7 @@ impl Gatherer {
         let spent = cpu.saturating_sub(before.cpu);
         interval.cpu += spent;
         interval.busiest = interval.busiest.max(busy(spent, until - from));
-        *before = Thread { until, counts, cpu };
+        *before = Seen { until, counts, cpu };
         if *told < threads {
             return None;
         }

@@ -3,7 +3,7 @@
 mod writing;
 
 use super::pulse::happened;
-use super::{End, Moment, Phase, Scenario, Wake, Worker};
+use super::{End, Moment, Phase, Script, Wake, Worker};
 use crate::protocol::FRAME_BYTES;
 use crate::schedule::{SECOND, opening};
 use crate::stream::{Connector, Progress, Stream};
@@ -125,7 +125,7 @@ impl Links {
     }
 }
 
-impl<S: Scenario> Worker<S> {
+impl<S: Script> Worker<S> {
     /// Begins to open what it is time for.
     pub(super) fn open_links(&mut self, wake: &mut Wake) {
         let now = self.now();
@@ -198,7 +198,7 @@ impl<S: Scenario> Worker<S> {
         self.tally.connect.saturating_record(now.saturating_sub(since));
         self.output.clear();
         let moment = &mut Moment { now, phase: self.phase, prompt: false, tally: &mut self.tally };
-        self.scenario.opened(link, moment, &mut self.output);
+        self.script.opened(link, moment, &mut self.output);
         self.write(link);
         self.send(link, false);
         // What came together with the end of a handshake gives no event of its own.
@@ -214,7 +214,7 @@ impl<S: Scenario> Worker<S> {
         self.tally.error(&error);
         self.shared.report(error);
         let moment = &mut Moment { now: self.now(), phase: self.phase, prompt: false, tally: &mut self.tally };
-        self.scenario.closed(link, End::Lost, moment);
+        self.script.closed(link, End::Lost, moment);
     }
 
     /// An open link is lost: the server ended it, or says what it must not.
@@ -240,7 +240,7 @@ impl<S: Scenario> Worker<S> {
         one.partial = Vec::new();
         one.leaving = false;
         let moment = &mut Moment { now, phase: self.phase, prompt: false, tally: &mut self.tally };
-        self.scenario.closed(link, end, moment);
+        self.script.closed(link, end, moment);
     }
 
     /// Closes what it is time to replace.
@@ -262,7 +262,7 @@ impl<S: Scenario> Worker<S> {
     fn replace_if_settled(&mut self, link: usize) {
         let one = &mut self.links.all[link];
         let open = matches!(one.state, State::Open(_));
-        if !one.leaving || (open && !self.scenario.is_settled(link)) {
+        if !one.leaving || (open && !self.script.is_settled(link)) {
             return;
         }
         one.leaving = false;
@@ -360,7 +360,7 @@ impl<S: Scenario> Worker<S> {
         self.output.clear();
         let moment = &mut Moment { now, phase: self.phase, prompt: false, tally: &mut self.tally };
         let input = &self.links.buffer[..held + read];
-        let used = match self.scenario.receive(link, input, moment, &mut self.output) {
+        let used = match self.script.receive(link, input, moment, &mut self.output) {
             Ok(used) => used,
             Err(error) => {
                 self.lose(link, &error);
@@ -394,7 +394,7 @@ impl<S: Scenario> Worker<S> {
             self.tally.counts[Count::BytesReceived] += datagram.len() as u64;
             let moment = &mut Moment { now, phase: self.phase, prompt: false, tally: &mut self.tally };
             // A datagram is whole, and a wrong one ends nothing.
-            let _ = self.scenario.receive(link, datagram, moment, &mut self.output);
+            let _ = self.script.receive(link, datagram, moment, &mut self.output);
         }
         self.send(link, false);
         more

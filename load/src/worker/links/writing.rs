@@ -3,17 +3,17 @@
 use super::State;
 use crate::stream::Stream;
 use crate::tally::Count;
-use crate::worker::{Moment, Scenario, Worker};
+use crate::worker::{Moment, Script, Worker};
 use std::io;
 
-impl<S: Scenario> Worker<S> {
+impl<S: Script> Worker<S> {
     /// An error on a datagram socket is about an earlier datagram; others may get through.
     pub(super) fn refused(&mut self, error: &io::Error) {
         self.shared.report(error.to_string());
         self.tally.error(&error.to_string());
     }
 
-    /// Sends what the scenario has for a link. `prompt` if nothing but this thread can have delayed it.
+    /// Sends what the script has for a link. `prompt` if nothing but this thread can have delayed it.
     pub(in crate::worker) fn send(&mut self, link: usize, prompt: bool) {
         let now = self.now();
         loop {
@@ -24,7 +24,7 @@ impl<S: Scenario> Worker<S> {
             }
             self.output.clear();
             let moment = &mut Moment { now, phase: self.phase, prompt, tally: &mut self.tally };
-            self.scenario.send(link, moment, &mut self.output);
+            self.script.send(link, moment, &mut self.output);
             if self.output.is_empty() {
                 return;
             }
