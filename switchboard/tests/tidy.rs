@@ -324,6 +324,22 @@ fn stale_architecture(sources: &[Source]) -> Vec<String> {
     missing.map(|name| format!("ARCHITECTURE.md: there is no {name}")).collect()
 }
 
+/// Files beside a program of tests that are in none: nothing runs them, and nothing says so.
+fn forgotten_tests(sources: &[Source]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for source in sources.iter().filter(|source| source.is_rust()) {
+        let Some((folder, file)) = source.path.split_once("/tests/") else { continue };
+        let program = format!("{folder}/tests/main.rs");
+        let Some(program) = sources.iter().find(|source| source.path == program) else { continue };
+        let name = file.trim_end_matches(".rs");
+        let is_program = ["main", "tidy"].contains(&name);
+        if !file.contains('/') && !is_program && !program.text.contains(&format!("\nmod {name};\n")) {
+            wrong.push(format!("{}: is not in {}, so nothing runs it", source.path, program.path));
+        }
+    }
+    wrong
+}
+
 /// Work left to do that no issue keeps. Prose may speak of the words.
 fn loose_ends(sources: &[Source]) -> Vec<String> {
     let words = [concat!("TO", "DO"), concat!("FIX", "ME")];
@@ -547,6 +563,11 @@ fn work_left_to_do_has_an_issue() {
 }
 
 #[test]
+fn every_test_is_in_a_program() {
+    assert_none(forgotten_tests(&repository()));
+}
+
+#[test]
 fn what_a_peer_chose_is_escaped_where_it_is_shown() {
     assert_none(unescaped(&repository()));
 }
@@ -721,4 +742,16 @@ fn work_without_an_issue_is_found() {
     assert_found(loose_ends, "cli/src/main.rs", &format!("// {word}: more\n"));
     assert_fine(loose_ends, "cli/src/main.rs", &format!("// {word}(#12): more\n"));
     assert_fine(loose_ends, "CONTRIBUTING.md", &format!("No `{word}` without an issue.\n"));
+}
+
+#[test]
+fn a_test_that_nothing_runs_is_found() {
+    let of = |path: &str| {
+        let program = Source::new("switchboard/tests/main.rs", "mod harness;\n\nmod order;\n");
+        forgotten_tests(&[program, Source::new(path, "")])
+    };
+    assert_eq!(of("switchboard/tests/disorder.rs").len(), 1);
+    for fine in ["order.rs", "tidy.rs", "rooms/names.rs"] {
+        assert_eq!(of(&format!("switchboard/tests/{fine}")), Vec::<String>::new());
+    }
 }
