@@ -1,5 +1,6 @@
 //! Connections over memory, under a paused clock: framing, deadlines, close reasons, drain.
 
+use crate::harness::patience::until;
 use parking_lot::Mutex;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -689,15 +690,4 @@ async fn a_read_full_of_short_lines_does_not_hold_the_worker() {
     let answered = served.handle.connections().list(None, 1)[0].frames_in;
     assert!(answered < 60_000, "{answered}");
     drop(flood);
-}
-
-/// Lets other tasks run until `condition` holds; the clock moves only when nobody has anything to do.
-async fn until(condition: impl Fn() -> bool) {
-    for _ in 0..100_000 {
-        if condition() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-    panic!("the condition never came true");
 }

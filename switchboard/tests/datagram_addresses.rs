@@ -3,7 +3,8 @@
 
 use crate::harness::alone::in_a_network_of_its_own;
 use crate::harness::mote::{Mote, door};
-use crate::harness::served::{Served, address, patiently, with_1_and_4_workers};
+use crate::harness::patience::patiently;
+use crate::harness::served::{Served, address, with_1_and_4_workers};
 use std::net::SocketAddr;
 use switchboard::prelude::*;
 use switchboard::{BoxError, DatagramLimits, Datagrams, Rate, RepliesPerSource, Udp};

@@ -4,6 +4,7 @@
 
 use crate::harness::alone::in_a_network_of_its_own;
 use crate::harness::mote::{Mote, door, stranger};
+use crate::harness::patience::patiently;
 use crate::harness::served::Served;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -246,10 +247,13 @@ async fn give_up_on_many(limits: Limits, reason: CloseReason) {
         });
     }
     served.until(|_| room.member_count() == MEMBERS).await;
-    while room.member_count() > 0 {
-        room.publish("x".repeat(1000));
-        tokio::task::yield_now().await;
-    }
+    patiently(async {
+        while room.member_count() > 0 {
+            room.publish("x".repeat(1000));
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
     let mut motes = Vec::new();
     while let Some(member) = members.join_next().await {
         let (told, mote) = member.unwrap();

@@ -153,9 +153,7 @@ mod telemetry {
         let (udp, tcp) = (udp.replace("udp://", ""), tcp.replace("tcp://", ""));
         let measuring = async move {
             let mut watcher = tokio::net::TcpStream::connect(tcp).await.unwrap();
-            while readings.member_count() == 0 {
-                tokio::task::yield_now().await;
-            }
+            crate::harness::patience::until(|| readings.member_count() == 1).await;
             let sensor = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
             sensor.send_to(b"kitchen 21.5\n", udp).await.unwrap();
             let mut line = [0; 13];

@@ -6,6 +6,7 @@ pub(crate) mod http2_client;
 pub(crate) mod http_peer;
 pub(crate) mod mote;
 pub(crate) mod node;
+pub(crate) mod patience;
 pub(crate) mod random;
 pub(crate) mod seat;
 pub(crate) mod served;

@@ -1,6 +1,7 @@
 //! HTTP: what a client writes is text here, byte for byte.
 
 use crate::harness::http_peer::{Received, Running, answer, ask, secs};
+use crate::harness::patience::until;
 use http::StatusCode;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -83,9 +84,7 @@ async fn requests_that_came_are_seen_to_though_nobody_waits_for_their_answers() 
     let requests = (0..9).map(|number| format!("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n{number}"));
     peer.send(requests.collect::<String>()).await;
     drop(peer);
-    while server.handle.metrics().closed(CloseReason::PeerReset) == 0 {
-        tokio::time::sleep(secs(1)).await;
-    }
+    until(|| server.handle.metrics().closed(CloseReason::PeerReset) == 1).await;
     assert_eq!(seen.lock().concat(), "012345678");
 }
 

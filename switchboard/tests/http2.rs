@@ -2,6 +2,7 @@
 
 use crate::harness::http_peer::{Running, ask, frame, secs};
 use crate::harness::http2_client::{Client, Whole, connect, get, piece, pump, whole};
+use crate::harness::patience::until;
 use bytes::Bytes;
 use std::sync::Arc;
 use switchboard::http::{Request, Response};
@@ -281,9 +282,7 @@ async fn members_that_read_get_all_that_one_tick_brings() {
     let mut client = Client::connect(&server).await;
     let mut socket = client.websocket("/ws").await.unwrap();
     let mut body = client.get("/stream").await.into_body();
-    while room.member_count() < 2 {
-        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
-    }
+    until(|| room.member_count() == 2).await;
     let texts: Vec<String> = (0..100).map(|number| format!("{number:0>100}")).collect();
     for text in &texts {
         room.publish(text);
@@ -397,9 +396,7 @@ async fn a_websocket_that_is_not_read_is_closed_alone() {
     let server = Running::http(serve);
     let mut client = Client::with(&server, 64 << 10).await;
     let _socket = client.websocket("/ws/flood").await.unwrap();
-    while server.handle.metrics().closed(CloseReason::SlowConsumer) == 0 {
-        tokio::time::sleep(secs(1)).await;
-    }
+    until(|| server.handle.metrics().closed(CloseReason::SlowConsumer) == 1).await;
     server.left(1).await;
     for _ in 0..200 {
         // Its stream is gone as well, or these would be too many.

@@ -1,6 +1,7 @@
 //! HTTP and WebSockets over the kernel's sockets, with and without TLS, on workers of their own.
 
-use crate::harness::http_peer::{UPGRADE, frame, secs};
+use crate::harness::http_peer::{UPGRADE, frame};
+use crate::harness::patience::{patiently, until};
 use crate::harness::tls_peer::{Pair, TlsPeer, client, connect};
 use rustls::version::TLS13;
 use std::net::SocketAddr;
@@ -172,9 +173,7 @@ async fn requests_and_messages_over_tls() {
         post(&mut stream, 300_000, "POST true true Ok(300000)").await;
     }
     // They left without a word, and owed none.
-    while handle.metrics().closed(CloseReason::PeerClosed) < 2 {
-        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
-    }
+    until(|| handle.metrics().closed(CloseReason::PeerClosed) == 2).await;
     for (offered, agreed) in [(&["http/1.1", "h2"][..], "h2"), (&["http/1.0"], "http/1.0")] {
         let stream = secure(&urls[0], &pair, offered).await.unwrap();
         assert_eq!(stream.get_ref().1.alpn_protocol(), Some(agreed.as_bytes()));
@@ -186,6 +185,6 @@ async fn requests_and_messages_over_tls() {
     assert!(listed.iter().any(|info| info.transport == "wss" && info.listener == urls[1]), "{listed:?}");
     handle.drain();
     stream.shutdown().await.unwrap();
-    let drained = tokio::time::timeout(secs(20), drained).await.unwrap().unwrap();
+    let drained = patiently(drained).await.unwrap();
     assert_eq!(drained.aborted, 0);
 }

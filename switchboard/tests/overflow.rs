@@ -3,7 +3,8 @@
 //! Over memory, under a paused clock: a pipe takes 64 KiB, then the outbox fills.
 
 use crate::harness::account::Account;
-use crate::harness::node::{Member, Node, QUIET, heard, secs, told, until, user};
+use crate::harness::node::{Member, Node, QUIET, heard, secs, told, user};
+use crate::harness::patience::{patiently, until};
 use bytes::Bytes;
 use serde_json::Value;
 use std::time::Duration;
@@ -370,15 +371,18 @@ async fn what_the_handler_sends_waits_and_is_not_dropped() {
         flood(&lobby, 300).await;
         assert!(!replies.is_finished());
         let (mut account, mut reply) = (Account::behind(0), 0);
-        while !replies.is_finished() || account.got + account.lost < 300 {
-            for object in told(&mut slow.peer).await {
-                account.hear(&object);
-                if let Some(number) = object["reply"].as_u64() {
-                    assert_eq!(number, reply);
-                    reply += 1;
+        patiently(async {
+            while !replies.is_finished() || account.got + account.lost < 300 {
+                for object in told(&mut slow.peer).await {
+                    account.hear(&object);
+                    if let Some(number) = object["reply"].as_u64() {
+                        assert_eq!(number, reply);
+                        reply += 1;
+                    }
                 }
             }
-        }
+        })
+        .await;
         account.close(300);
         slow.conn = replies.await.unwrap();
         assert_eq!(reply, 200, "{overflow:?}");

@@ -1,5 +1,6 @@
 //! A client of HTTP and WebSocket that writes bytes, well or badly, and reads answers. In memory, under a paused clock.
 
+use super::patience::until;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use switchboard::http::{Request, Response};
@@ -64,10 +65,9 @@ impl Running {
     }
 
     /// Waits until `count` connections are left.
-    pub(crate) async fn left(&self, count: usize) {
-        while self.handle.connections().len() != count {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+    #[track_caller]
+    pub(crate) fn left(&self, count: usize) -> impl Future<Output = ()> {
+        until(move || self.handle.connections().len() == count)
     }
 }
 

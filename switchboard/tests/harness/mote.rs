@@ -1,6 +1,7 @@
 //! A device that speaks in datagrams.
 
-use super::served::{Served, patiently};
+use super::patience::patiently;
+use super::served::Served;
 use std::net::SocketAddr;
 use switchboard::Validation;
 use switchboard::prelude::*;

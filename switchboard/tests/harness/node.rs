@@ -9,7 +9,7 @@ use switchboard::{
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 pub(crate) const QUIET: RoomOptions = RoomOptions { overflow: Overflow::Disconnect, quiet: true };
 
@@ -102,17 +102,6 @@ pub(crate) async fn heard(peer: &mut Peer) -> Vec<String> {
 /// As [`heard`], of objects.
 pub(crate) async fn told(peer: &mut Peer) -> Vec<Value> {
     heard(peer).await.iter().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
-/// Lets others run until `condition` holds; the clock moves only when nobody has anything to do.
-pub(crate) async fn until(condition: impl Fn() -> bool) {
-    for _ in 0..100_000 {
-        if condition() {
-            return;
-        }
-        sleep(Duration::from_millis(1)).await;
-    }
-    panic!("the condition never came true");
 }
 
 pub(crate) fn user(name: &str) -> UserName {

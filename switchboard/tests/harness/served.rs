@@ -1,7 +1,7 @@
-//! A server on the kernel's sockets, and how a test waits for what it does.
+//! A server on the kernel's sockets.
 
+use super::patience::{patiently, until};
 use std::net::SocketAddr;
-use std::time::Duration;
 use switchboard::Handle;
 use switchboard::prelude::*;
 use tokio::io::{AsyncRead, AsyncReadExt};
@@ -54,13 +54,9 @@ impl Served {
     }
 
     /// Waits for a condition that comes true by work in other threads.
-    pub(crate) async fn until(&self, condition: impl Fn(&Handle) -> bool) {
-        patiently(async {
-            while !condition(&self.handle) {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-        })
-        .await;
+    #[track_caller]
+    pub(crate) fn until(&self, condition: impl Fn(&Handle) -> bool) -> impl Future<Output = ()> {
+        until(move || condition(&self.handle))
     }
 
     /// Waits until the only connection has ended, and says for which reason.
@@ -78,16 +74,15 @@ pub(crate) fn address(url: &str) -> SocketAddr {
     url.split_once("://").unwrap().1.parse().unwrap()
 }
 
-pub(crate) async fn patiently<T>(wanted: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(30), wanted).await.expect("it never came")
-}
-
 /// Reads until what came ends as it should.
 pub(crate) async fn read_until(stream: &mut (impl AsyncRead + Unpin), end: &[u8]) -> String {
     let mut received = Vec::new();
-    while !received.ends_with(end) {
-        received.push(stream.read_u8().await.unwrap());
-    }
+    patiently(async {
+        while !received.ends_with(end) {
+            received.push(stream.read_u8().await.unwrap());
+        }
+    })
+    .await;
     String::from_utf8_lossy(&received).into_owned()
 }
 

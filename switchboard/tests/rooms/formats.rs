@@ -1,6 +1,7 @@
 //! What each format is told, and what it cannot carry.
 
-use crate::harness::node::{Node, QUIET, secs, told, until, user};
+use crate::harness::node::{Node, QUIET, secs, told, user};
+use crate::harness::patience::until;
 use bytes::Bytes;
 use serde_json::Value;
 use switchboard::prelude::*;

@@ -1,6 +1,7 @@
 //! What is published when a member goes.
 
-use crate::harness::node::{Node, secs, until, user};
+use crate::harness::node::{Node, secs, user};
+use crate::harness::patience::until;
 use std::time::Duration;
 use switchboard::prelude::*;
 use switchboard::testing::Peer;
