@@ -9,6 +9,7 @@ pub(crate) mod fanout;
 mod history;
 pub(crate) mod holding;
 pub(crate) mod identity;
+mod inbox;
 pub(crate) mod membership;
 mod names;
 pub(crate) mod posting;

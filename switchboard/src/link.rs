@@ -7,6 +7,7 @@ pub(crate) mod backlog;
 mod behind;
 pub(crate) mod budget;
 mod deliver;
+pub(crate) mod delivery;
 mod ending;
 mod envelope;
 mod half_close;

@@ -1,6 +1,8 @@
 //! Who a connection is in a hub: a name of its own, and how it is written to.
 
 use super::HubInner;
+use super::fanout::Entry;
+use super::inbox::Inbox;
 use super::membership::{Join, JoinError, Membership};
 use super::posting::Form;
 use super::room::Room;
@@ -125,12 +127,19 @@ impl Identity {
         if !payloads.iter().all(|payload| form.carries(payload)) {
             return Err(TellError::Uncarried(to.clone()));
         }
-        let told =
-            payloads.into_iter().try_for_each(|payload| known.peer.tell(self.known.peer.id, form.frame(payload)));
+        let told = payloads.into_iter().try_for_each(|payload| self.send_to(&known.peer, form.frame(payload)));
         told.map_err(|untold| match untold {
             Untold::Closing => TellError::NoSuchMember(to.clone()),
             Untold::Full => TellError::Full(to.clone()),
         })
+    }
+
+    /// Sends one frame to another connection alone, behind what was published before it.
+    fn send_to(&self, peer: &Arc<Peer>, frame: Bytes) -> Result<(), Untold> {
+        let from = self.known.peer.id;
+        peer.expect(from, frame.len())?;
+        Inbox::of(&peer.tick).post(&peer.tick, Entry::Direct { peer: Arc::clone(peer), from, frame });
+        Ok(())
     }
 }
 

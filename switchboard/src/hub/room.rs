@@ -9,6 +9,7 @@ use super::fanout::{Entry, LocalMember};
 use super::history::{History, kept_bytes};
 use super::holding::Holding;
 use super::identity::Known;
+use super::inbox::Inbox;
 use super::membership::{Join, JoinError};
 use super::posting::{Form, MembershipId, Posting, Told};
 use super::presence::{Presence, When};
@@ -81,10 +82,23 @@ struct RoomState {
     members: Roster<MembershipId, Option<Arc<Known>>>,
     /// Of them, without a name.
     unnamed: usize,
-    /// Workers with members, and how many.
-    ticks: Vec<(Arc<Tick>, usize)>,
+    /// Workers with members.
+    workers: Vec<Reached>,
     emptied: Instant,
     presence: Presence,
+}
+
+/// A worker that has members of a room.
+struct Reached {
+    tick: Arc<Tick>,
+    inbox: Arc<Inbox>,
+    members: usize,
+}
+
+impl Reached {
+    fn post(&self, entry: Entry) -> bool {
+        self.inbox.post(&self.tick, entry)
+    }
 }
 
 impl RoomInner {
@@ -107,7 +121,7 @@ impl RoomInner {
                 is_recent: false,
                 members: Roster::default(),
                 unnamed: 0,
-                ticks: Vec::new(),
+                workers: Vec::new(),
                 emptied: Instant::now(),
                 presence: Presence::default(),
             }),
@@ -194,9 +208,9 @@ impl RoomInner {
     /// Posts to each worker with members. Gives one that is behind by that, if there is any.
     fn post<'a>(&self, state: &'a RoomState, posting: &Arc<Posting>) -> Option<&'a Arc<Tick>> {
         let mut behind = None;
-        for (tick, _) in &state.ticks {
-            if tick.post(Entry::Post { room: self.id, posting: Arc::clone(posting) }) {
-                behind = Some(tick);
+        for worker in &state.workers {
+            if worker.post(Entry::Post { room: self.id, posting: Arc::clone(posting) }) {
+                behind = Some(&worker.tick);
             }
         }
         behind
@@ -205,7 +219,7 @@ impl RoomInner {
     /// A worker that is behind with delivering what was published here, if there is any.
     fn behind(&self) -> Option<Arc<Tick>> {
         let state = self.state.lock();
-        state.ticks.iter().map(|(tick, _)| tick).find(|tick| tick.backlog.is_behind()).cloned()
+        state.workers.iter().map(|worker| &worker.tick).find(|tick| tick.backlog.is_behind()).cloned()
     }
 
     /// Adds a member at this point in the order, with what it missed since the point it knows. Returns the number of the
@@ -224,18 +238,19 @@ impl RoomInner {
         // Under the lock, so that a room's members come in the order of their numbers.
         let id = MembershipId(NEXT.fetch_add(1, Ordering::Relaxed));
         let missed = join.since.map(|since| self.replay(&state, since, Some(form))).transpose()?.map(Box::new);
+        let inbox = state.inbox(tick);
         if let Some(known) = &known {
-            self.present(&mut state, Notice::Joined { room: self.name.clone(), name: known.name() }, id, tick);
+            self.present(&mut state, Notice::Joined { room: self.name.clone(), name: known.name() }, id, &inbox);
         }
         state.unnamed += usize::from(known.is_none());
         state.members.insert(id, known);
-        match state.ticks.iter_mut().find(|(known, _)| Arc::ptr_eq(known, tick)) {
-            Some((_, members)) => *members += 1,
-            None => state.ticks.push((Arc::clone(tick), 1)),
+        match state.workers.iter_mut().find(|worker| Arc::ptr_eq(&worker.tick, tick)) {
+            Some(worker) => worker.members += 1,
+            None => state.workers.push(Reached { tick: Arc::clone(tick), inbox: Arc::clone(&inbox), members: 1 }),
         }
         let overflow = join.overflow.unwrap_or(self.options.overflow);
         let member = LocalMember { id, peer: Arc::clone(peer), form, overflow, has_left: false };
-        tick.post(Entry::Join { room: self.id, name: self.name.clone(), member, missed });
+        inbox.post(tick, Entry::Join { room: self.id, name: self.name.clone(), member, missed });
         Ok((id, state.seq))
     }
 
@@ -295,7 +310,7 @@ impl RoomInner {
         // A member without a name gets raw payloads for good.
         let form = state.members.get(member).and_then(Option::as_ref).map(|known| known.form());
         let missed = Box::new(self.replay(&state, since, form)?);
-        tick.post(Entry::Resume { room: self.id, member, missed });
+        state.inbox(tick).post(tick, Entry::Resume { room: self.id, member, missed });
         Ok(MessageId { epoch: self.epoch, seq: state.seq })
     }
 
@@ -305,26 +320,27 @@ impl RoomInner {
         let known = state.members.remove(id)?;
         state.unnamed -= usize::from(known.is_none());
         let name = known.map(|known| known.name());
-        if let Some(place) = state.ticks.iter().position(|(known, _)| Arc::ptr_eq(known, tick)) {
-            state.ticks[place].1 -= 1;
-            if state.ticks[place].1 == 0 {
-                state.ticks.swap_remove(place);
+        let inbox = state.inbox(tick);
+        if let Some(place) = state.workers.iter().position(|worker| Arc::ptr_eq(&worker.tick, tick)) {
+            state.workers[place].members -= 1;
+            if state.workers[place].members == 0 {
+                state.workers.swap_remove(place);
             }
         }
-        tick.post(Entry::Leave { room: self.id, member: id });
+        inbox.post(tick, Entry::Leave { room: self.id, member: id });
         if state.members.is_empty() {
             state.emptied = Instant::now();
         }
         if let Some(name) = name.clone()
             && !silent
         {
-            self.present(&mut state, Notice::Left { room: self.name.clone(), name }, id, tick);
+            self.present(&mut state, Notice::Left { room: self.name.clone(), name }, id, &inbox);
         }
         name
     }
 
     /// Tells the members at once that somebody came or went, or notes it for the next sweep.
-    fn present(self: &Arc<Self>, state: &mut RoomState, notice: Notice, member: MembershipId, tick: &Arc<Tick>) {
+    fn present(self: &Arc<Self>, state: &mut RoomState, notice: Notice, member: MembershipId, inbox: &Inbox) {
         if self.options.quiet {
             return;
         }
@@ -333,7 +349,7 @@ impl RoomInner {
                 let members = state.members.len();
                 self.post(state, &Posting::new(Told::Notice(notice, members), None));
             }
-            When::AtSweep => tick.present_later(Arc::downgrade(self)),
+            When::AtSweep => inbox.present_later(Arc::downgrade(self)),
             When::Later => {}
         }
     }
@@ -346,9 +362,9 @@ impl RoomInner {
         let posting = |notice| Posting::new(Told::Notice(notice, members), None);
         let (joined, to_others) = (Arc::new(summary.joined), posting(summary.to_others));
         let to_joined = summary.to_joined.map(posting);
-        for (tick, _) in &state.ticks {
+        for worker in &state.workers {
             let (joined, to_others, to_joined) = (Arc::clone(&joined), Arc::clone(&to_others), to_joined.clone());
-            tick.post(Entry::Presence { room: self.id, joined, to_others, to_joined });
+            worker.post(Entry::Presence { room: self.id, joined, to_others, to_joined });
         }
     }
 
@@ -362,15 +378,15 @@ impl RoomInner {
             Some(When::Now(notice)) => {
                 self.post(&state, &Posting::new(Told::Notice(notice, members), Some(member)));
             }
-            Some(When::AtSweep) => tick.present_later(Arc::downgrade(self)),
+            Some(When::AtSweep) => state.inbox(tick).present_later(Arc::downgrade(self)),
             Some(When::Later) | None => {}
         }
     }
 
     /// Has a member written to in another form from this point in the order on.
     pub(super) fn post_to(&self, tick: &Tick, entry: Entry) {
-        let _ordered = self.state.lock();
-        tick.post(entry);
+        let state = self.state.lock();
+        state.inbox(tick).post(tick, entry);
     }
 
     /// How long it has had no member, if it has none.
@@ -385,6 +401,12 @@ impl RoomInner {
 }
 
 impl RoomState {
+    /// Where what is posted to the members on one worker goes.
+    fn inbox(&self, tick: &Tick) -> Arc<Inbox> {
+        let known = self.workers.iter().find(|worker| std::ptr::eq(Arc::as_ptr(&worker.tick), tick));
+        known.map_or_else(|| Inbox::of(tick), |worker| Arc::clone(&worker.inbox))
+    }
+
     fn name(&self, member: MembershipId) -> Option<UserName> {
         self.members.get(member)?.as_ref().map(|known| known.name())
     }

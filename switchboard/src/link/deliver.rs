@@ -2,7 +2,7 @@
 
 use super::outbox::{Flushed, Outbox};
 use super::{CLOSING, ConnectionId, FINISHED, Peer, State, bump, wake};
-use crate::hub::fanout::{Batch, Entry};
+use crate::hub::fanout::Batch;
 use crate::hub::posting::{Form, Kind, MembershipId};
 use crate::hub::replay::Missed;
 use crate::hub::room::Overflow;
@@ -140,21 +140,19 @@ impl Peer {
         self.queued(&mut state);
     }
 
-    /// Sends one frame of another connection's, behind what was published before it. What is taken is sent, however soon the
-    /// handler finishes. All that is said so has a part of the outbox's bounds for itself: it ends nobody, and takes the place
-    /// of no message.
-    pub(crate) fn tell(self: &Arc<Self>, from: ConnectionId, frame: Bytes) -> Result<(), Untold> {
+    /// Expects a frame of `length` bytes of another connection's, to be [queued](Self::queue) by the tick. What is taken is sent,
+    /// however soon the handler finishes. All that is said so has a part of the outbox's bounds for itself: it ends nobody, and
+    /// takes the place of no message.
+    pub(crate) fn expect(&self, from: ConnectionId, length: usize) -> Result<(), Untold> {
         let limits = &self.listener.limits;
         let bounds = (limits.outbox_bytes.div_ceil(TOLD_PART), limits.outbox_frames.div_ceil(TOLD_PART));
         let mut state = self.state.lock();
         if self.is(CLOSING) {
             return Err(Untold::Closing);
         }
-        if self.is(FINISHED) || !state.outbox.expect(from, frame.len(), bounds) {
+        if self.is(FINISHED) || !state.outbox.expect(from, length, bounds) {
             return Err(Untold::Full);
         }
-        drop(state);
-        self.tick.post(Entry::Direct { peer: Arc::clone(self), from, frame });
         Ok(())
     }
 

@@ -1,38 +1,30 @@
-//! One worker's tick: what was posted to its rooms since the last one is delivered, and the outboxes that became dirty are
+//! One worker's tick: what others posted to its links since the last one is delivered, and the outboxes that became dirty are
 //! flushed.
 //!
 //! Nobody writes to a socket when a frame is queued. The first dirty outbox notifies the tick, which lets everything
 //! else run and hear of new input first, so that what arrives together leaves in one system call per connection.
 //! Also the worker's clock: whole seconds, stepped by its sweep.
 
-use super::Gathering;
-use super::Peer;
 use super::backlog::Backlog;
 use super::budget::Budget;
-use crate::hub::fanout::{Entry, LocalRooms};
-use crate::hub::room::{RoomId, RoomInner};
+use super::delivery::Delivery;
+use super::{Gathering, Peer};
 use crate::sync::Mutex;
 use crate::turn::{CALL_BYTES, Turn};
-use std::collections::HashMap;
+use std::any::Any;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Weak};
 use switchboard_proto::Second;
 use tokio::sync::Notify;
 
 /// One read takes at most this: it drains a socket of a thousand short lines, and fits the second-level cache.
 const READ_BYTES: usize = 64 << 10;
 
-/// Bytes of postings that may wait for a worker that a handler holds up, and their share of the memory for messages; the next
-/// ones are lost to its members. Whoever publishes by way of a connection waits long before.
-const INBOX_BYTES: usize = 64 << 20;
-const INBOX_SHARE: usize = 4;
-
 /// Memory that a list keeps from one tick to the next; what it grew by in a storm is given back.
 const KEPT_BYTES: usize = 64 << 10;
 
 pub(crate) struct Tick {
     dirty: Mutex<Vec<Arc<Peer>>>,
-    inbox: Mutex<Inbox>,
     pub(crate) backlog: Backlog,
     notify: Notify,
     /// Nobody delivers or flushes any more. What came now would keep its peers, and they the tick, for ever.
@@ -41,31 +33,23 @@ pub(crate) struct Tick {
     pub(crate) budget: Arc<Budget>,
     /// Where every read of the worker's goes first, so that an idle connection owns no buffer.
     pub(crate) read_buffer: Mutex<Box<[u8]>>,
-    /// Rooms whose members are to be told who came and went.
-    presence: Mutex<Vec<Weak<RoomInner>>>,
+    /// What is posted from elsewhere; none before the first time.
+    delivery: Mutex<Option<Arc<dyn Delivery>>>,
     /// What sinks have gathered in this tick.
     gathered: Mutex<Vec<Arc<dyn Gathering>>>,
-}
-
-#[derive(Default)]
-struct Inbox {
-    entries: Vec<Entry>,
-    /// Messages that came when it was full: for each room, the number of the first and how many.
-    lost: HashMap<RoomId, (u64, u64)>,
 }
 
 impl Tick {
     pub(crate) fn new(budget: Arc<Budget>) -> Self {
         Self {
             dirty: Mutex::default(),
-            inbox: Mutex::default(),
             backlog: Backlog::default(),
             notify: Notify::new(),
             ended: AtomicBool::new(false),
             now: AtomicU32::new(0),
             budget,
             read_buffer: Mutex::new(vec![0; READ_BYTES].into()),
-            presence: Mutex::default(),
+            delivery: Mutex::default(),
             gathered: Mutex::default(),
         }
     }
@@ -81,21 +65,30 @@ impl Tick {
         self.now.store(now, Ordering::Relaxed);
     }
 
-    /// Lets rooms tell what they gathered in that second.
-    pub(crate) async fn present(&self, turn: &mut Turn) {
-        // Not in the head of the loop, where the lock would be held to its end: a room that notes something takes it last.
-        let rooms = std::mem::take(&mut *self.presence.lock());
-        for room in rooms {
-            if let Some(room) = room.upgrade() {
-                room.tell_presence();
-            }
-            turn.spend(CALL_BYTES).await;
+    /// Does what whoever posts has to do once a second.
+    pub(crate) async fn sweep(&self, turn: &mut Turn) {
+        let delivery = self.delivery.lock().clone();
+        if let Some(delivery) = delivery
+            && let Some(step) = delivery.sweep(turn)
+        {
+            step.await;
         }
     }
 
-    /// Has `room` tell its members who came and went, at the next sweep.
-    pub(crate) fn present_later(&self, room: Weak<RoomInner>) {
-        self.presence.lock().push(room);
+    /// What is posted to this worker's links from elsewhere, made at the first time; none once the tick has ended.
+    pub(crate) fn delivery<D: Delivery + Default>(&self) -> Option<Arc<D>> {
+        let mut delivery = self.delivery.lock();
+        if self.has_ended() {
+            return None;
+        }
+        let known: Arc<dyn Any + Send + Sync> = Arc::clone(delivery.get_or_insert_with(|| Arc::new(D::default()))) as _;
+        let Ok(known) = known.downcast() else { unreachable!("all that is posted comes by the same type") };
+        Some(known)
+    }
+
+    /// Has what was posted delivered.
+    pub(crate) fn wake(&self) {
+        self.notify.notify_one();
     }
 
     /// Has `peer` flushed at the next tick. Called once per peer and tick.
@@ -117,41 +110,6 @@ impl Tick {
         self.notify.notify_one();
     }
 
-    /// Has `entry` applied at the next tick, behind those before it. Says whether the worker is behind by that.
-    pub(crate) fn post(&self, entry: Entry) -> bool {
-        let mut inbox = self.inbox.lock();
-        if self.has_ended() {
-            return false;
-        }
-        let is_first = inbox.entries.is_empty();
-        if let Entry::Post { room, posting } = &entry {
-            let full = self.backlog.bytes() > INBOX_BYTES.min(self.budget.limit() / INBOX_SHARE);
-            // Once a room has lost one it loses what follows too, or the gap would be told in the wrong place.
-            if full || (!inbox.lost.is_empty() && inbox.lost.contains_key(room)) {
-                if let Some(seq) = posting.seq() {
-                    inbox.lost.entry(*room).or_insert((seq, 0)).1 += 1;
-                }
-                // What fills it may be with the tick already, which would end its round and wait.
-                self.notify.notify_one();
-                return true;
-            }
-        } else if let Some(room) = entry.room()
-            && let Some((from_seq, lost)) = inbox.lost.remove(&room)
-        {
-            // Whoever joins behind a loss is told of none.
-            inbox.entries.push(Entry::Lost { room, from_seq, lost });
-        }
-        let bytes = entry.bytes();
-        self.budget.post(bytes);
-        let is_behind = self.backlog.add(bytes);
-        inbox.entries.push(entry);
-        if is_first {
-            drop(inbox);
-            self.notify.notify_one();
-        }
-        is_behind
-    }
-
     /// Whether nothing that is sent here leaves any more.
     pub(crate) fn has_ended(&self) -> bool {
         // Relaxed: whoever asks holds a lock that the end takes after this is set.
@@ -171,23 +129,18 @@ struct Running(Arc<Tick>);
 impl Running {
     async fn run(self) {
         let tick = &*self.0;
-        let mut rooms = LocalRooms::default();
-        let (mut entries, mut batch) = (Vec::new(), Vec::new());
+        let mut delivery = None;
+        let mut batch = Vec::new();
         loop {
             tick.notify.notified().await;
             // Everything that is ready runs, and the driver is polled, before the first write.
             tokio::task::yield_now().await;
             let mut turn = Turn::default();
-            let (posted, lost) = {
-                let mut inbox = tick.inbox.lock();
-                std::mem::swap(&mut entries, &mut inbox.entries);
-                (tick.backlog.bytes(), std::mem::take(&mut inbox.lost))
-            };
-            if !entries.is_empty() || !lost.is_empty() {
-                rooms.apply(&mut entries, lost, &mut turn).await;
-                entries.shrink_to(KEPT_BYTES / size_of::<Entry>());
-                tick.budget.delivered(posted);
-                turn.spend(CALL_BYTES * tick.backlog.delivered(posted)).await;
+            if delivery.is_none() {
+                delivery.clone_from(&tick.delivery.lock());
+            }
+            if let Some(step) = delivery.as_deref().and_then(|delivery| delivery.deliver(tick, &mut turn)) {
+                step.await;
             }
             std::mem::swap(&mut batch, &mut tick.dirty.lock());
             for peer in batch.drain(..) {
@@ -208,9 +161,12 @@ impl Drop for Running {
         self.0.ended.store(true, Ordering::Relaxed);
         // Each is dropped without its lock.
         let dirty = std::mem::take(&mut *self.0.dirty.lock());
-        let inbox = std::mem::take(&mut *self.0.inbox.lock());
         let gathered = std::mem::take(&mut *self.0.gathered.lock());
-        drop((dirty, inbox, gathered));
+        drop((dirty, gathered));
+        let delivery = self.0.delivery.lock().take();
+        if let Some(delivery) = delivery {
+            delivery.end();
+        }
         self.0.budget.delivered(self.0.backlog.bytes());
         self.0.backlog.end();
     }

@@ -138,7 +138,7 @@ impl Worker {
                 warn!(worker = self.index, late_ms = late.as_millis() as u64, "worker was held up");
             }
             let mut turn = Turn::default();
-            self.tick.present(&mut turn).await;
+            self.tick.sweep(&mut turn).await;
             let (mut looked_at, mut overdue) = (None, Vec::new());
             while let Some(last) = self.sweep_some(now, looked_at, &mut overdue) {
                 looked_at = Some(last);

@@ -1,0 +1,145 @@
+//! What was posted to the rooms of one worker, until the worker's tick delivers it.
+
+use super::fanout::{Entry, LocalRooms};
+use super::room::{RoomId, RoomInner};
+use crate::link::delivery::{Delivery, Step};
+use crate::link::tick::Tick;
+use crate::sync::Mutex;
+use crate::turn::{CALL_BYTES, Turn};
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+
+/// Bytes of postings that may wait for a worker that a handler holds up, and their share of the memory for messages; the next
+/// ones are lost to its members. Whoever publishes by way of a connection waits long before.
+const INBOX_BYTES: usize = 64 << 20;
+const INBOX_SHARE: usize = 4;
+
+/// Memory that a list keeps from one tick to the next; what it grew by in a storm is given back.
+const KEPT_BYTES: usize = 64 << 10;
+
+/// One worker's, for all hubs that have members on it.
+#[derive(Default)]
+pub(super) struct Inbox {
+    posted: Mutex<Posted>,
+    /// Rooms whose members are to be told who came and went.
+    presence: Mutex<Vec<Weak<RoomInner>>>,
+}
+
+#[derive(Default)]
+struct Posted {
+    entries: Vec<Entry>,
+    /// Messages that came when it was full: for each room, the number of the first and how many.
+    lost: HashMap<RoomId, (u64, u64)>,
+    /// What a tick delivers to, while none does.
+    round: Option<Box<Round>>,
+    has_ended: bool,
+}
+
+/// What only the tick touches: lists of members, and the memory for the entries that it delivers.
+#[derive(Default)]
+struct Round {
+    rooms: LocalRooms,
+    entries: Vec<Entry>,
+}
+
+impl Inbox {
+    /// The one of that tick; one that takes nothing if the tick has ended.
+    pub(super) fn of(tick: &Tick) -> Arc<Self> {
+        tick.delivery().unwrap_or_else(|| {
+            let ended = Self::default();
+            ended.posted.lock().has_ended = true;
+            Arc::new(ended)
+        })
+    }
+
+    /// Has `entry` applied at the next tick, behind those before it. Says whether the worker is behind by that.
+    pub(super) fn post(&self, tick: &Tick, entry: Entry) -> bool {
+        let mut posted = self.posted.lock();
+        if posted.has_ended {
+            return false;
+        }
+        let is_first = posted.entries.is_empty();
+        if let Entry::Post { room, posting } = &entry {
+            let full = tick.backlog.bytes() > INBOX_BYTES.min(tick.budget.limit() / INBOX_SHARE);
+            // Once a room has lost one it loses what follows too, or the gap would be told in the wrong place.
+            if full || (!posted.lost.is_empty() && posted.lost.contains_key(room)) {
+                if let Some(seq) = posting.seq() {
+                    posted.lost.entry(*room).or_insert((seq, 0)).1 += 1;
+                }
+                // What fills it may be with the tick already, which would end its round and wait.
+                tick.wake();
+                return true;
+            }
+        } else if let Some(room) = entry.room()
+            && let Some((from_seq, lost)) = posted.lost.remove(&room)
+        {
+            // Whoever joins behind a loss is told of none.
+            posted.entries.push(Entry::Lost { room, from_seq, lost });
+        }
+        let bytes = entry.bytes();
+        tick.budget.post(bytes);
+        let is_behind = tick.backlog.add(bytes);
+        posted.entries.push(entry);
+        if is_first {
+            drop(posted);
+            tick.wake();
+        }
+        is_behind
+    }
+
+    /// Has `room` tell its members who came and went, at the next sweep.
+    pub(super) fn present_later(&self, room: Weak<RoomInner>) {
+        self.presence.lock().push(room);
+    }
+
+    async fn apply(
+        &self,
+        mut round: Box<Round>,
+        lost: HashMap<RoomId, (u64, u64)>,
+        bytes: usize,
+        tick: &Tick,
+        turn: &mut Turn,
+    ) {
+        round.rooms.apply(&mut round.entries, lost, turn).await;
+        round.entries.shrink_to(KEPT_BYTES / size_of::<Entry>());
+        self.posted.lock().round = Some(round);
+        tick.budget.delivered(bytes);
+        turn.spend(CALL_BYTES * tick.backlog.delivered(bytes)).await;
+    }
+}
+
+impl Delivery for Inbox {
+    fn deliver<'a>(&'a self, tick: &'a Tick, turn: &'a mut Turn) -> Option<Step<'a>> {
+        let mut posted = self.posted.lock();
+        if posted.entries.is_empty() && posted.lost.is_empty() {
+            return None;
+        }
+        let mut round = posted.round.take().unwrap_or_default();
+        std::mem::swap(&mut round.entries, &mut posted.entries);
+        let lost = std::mem::take(&mut posted.lost);
+        // Under the lock: what is counted is what was taken.
+        let bytes = tick.backlog.bytes();
+        drop(posted);
+        Some(Box::pin(self.apply(round, lost, bytes, tick, turn)))
+    }
+
+    /// Lets rooms tell what they gathered in that second.
+    fn sweep<'a>(&'a self, turn: &'a mut Turn) -> Option<Step<'a>> {
+        let rooms = std::mem::take(&mut *self.presence.lock());
+        let present = async move {
+            for room in rooms {
+                if let Some(room) = room.upgrade() {
+                    room.tell_presence();
+                }
+                turn.spend(CALL_BYTES).await;
+            }
+        };
+        Some(Box::pin(present))
+    }
+
+    fn end(&self) {
+        let posted = std::mem::replace(&mut *self.posted.lock(), Posted { has_ended: true, ..Posted::default() });
+        // Dropped without its lock.
+        drop(posted);
+    }
+}
