@@ -6,39 +6,31 @@
 mod dialing;
 mod websocket;
 
-use crate::config::{GRACE, Limits, Timeouts, raise_descriptor_limit};
-use crate::connection::{Connection, Entered, keep};
+use crate::config::{GRACE, Limits, Timeouts};
+use crate::connection::{Connection, hold};
 use crate::error::ConnectError;
-use crate::link::budget::Budget;
-use crate::link::{ConnectionId, Envelope, ListenerSettings, OpenError, Peer, PeerAddr, Sink, Source};
-use crate::metrics::Metrics;
-use crate::node::{Connections, Drained, Stop, Worker, sleep_awake, spawn_for_life};
+use crate::link::{ListenerSettings, OpenError, PeerAddr, Sink, Source};
+use crate::node::{Drained, Node, sleep_awake};
 use crate::transport::memory::Memory;
 use crate::transport::names::lookup;
 use crate::transport::tls::{self, Trust};
 use crate::transport::udp::connected;
 use crate::transport::{Stream as _, tcp, unix};
 use bytes::BytesMut;
-use parking_lot::Mutex;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use switchboard_proto::{Codec, Datagrams, WebSocketClient};
 use tokio::time::Instant;
-use tokio_util::sync::{CancellationToken, DropGuard};
-use tokio_util::task::TaskTracker;
-use tracing::warn;
 use websocket::Place;
 
 /// Connects to servers. The limits and deadlines of its connections are those of a [`Server`](crate::Server).
 ///
-/// It works on the runtime that connects first, which has to live as long as the connections do; once that has ended, on the one
-/// that connects next. Dropping the client
-/// changes nothing for its connections; [`drain`](Self::drain) sees that what they have queued leaves before a program
-/// ends.
+/// A connection works on the runtime that made it, and ends with that ([`Aborted`](crate::CloseReason)): the client itself works on
+/// any, one after the other or several at once. Dropping the client changes nothing for its connections; [`drain`](Self::drain)
+/// sees that what they have queued leaves before a program ends.
 ///
 /// # Examples
 /// ```no_run
@@ -57,11 +49,11 @@ use websocket::Place;
 /// # }
 /// ```
 pub struct Client {
-    limits: Limits,
+    limits: Arc<Limits>,
     timeouts: Timeouts,
     grace: Duration,
-    /// From the first connection on, for as long as the runtime of that lives.
-    running: Mutex<Option<Arc<Running>>>,
+    /// Each connection's task has it too: what runs for them ends with the last.
+    node: Arc<Node>,
 }
 
 /// What a stream comes to once it is connected.
@@ -83,13 +75,17 @@ impl Client {
     }
 
     /// What its connections hold at most. What is meant for strangers, and for many handshakes at once, is not looked at.
+    ///
+    /// Set once there are connections, their number and the memory of all are limited anew, and frames and outboxes of those
+    /// that follow.
     pub fn limits(self, limits: Limits) -> Self {
-        Self { limits, running: Mutex::default(), ..self }
+        self.node.budget.set_limit(limits.memory_bytes);
+        Self { limits: Arc::new(limits), ..self }
     }
 
-    /// How long connecting may take ([`Timeouts::handshake`]), and what is done on a connection.
+    /// How long connecting may take ([`Timeouts::handshake`]), and what is done on a connection that is made from now on.
     pub fn timeouts(self, timeouts: Timeouts) -> Self {
-        Self { timeouts, running: Mutex::default(), ..self }
+        Self { timeouts, ..self }
     }
 
     /// How long connections may take to finish in [`drain`](Self::drain), before they are aborted. Default 30 s.
@@ -204,14 +200,14 @@ impl Client {
     /// Safe: the connections go on finishing, and nobody aborts those that do not.
     pub async fn drain(self) -> Drained {
         let began = Instant::now();
-        let Some(running) = self.running.into_inner() else {
+        let node = self.node;
+        if node.connections.workers().is_empty() {
             return Drained { finished: 0, aborted: 0, elapsed: Duration::ZERO };
-        };
-        let ended_before = running.metrics.ended();
-        running.stop.drain.cancel();
-        let connections = Connections::new(vec![Arc::clone(&running.worker)]);
-        let aborted = connections.drain(&running.tasks, self.grace, &running.stop.abort).await;
-        let ended = (running.metrics.ended() - ended_before) as usize;
+        }
+        let ended_before = node.metrics.ended();
+        node.stop.drain.cancel();
+        let aborted = node.connections.drain(&node.tasks, self.grace, &node.stop.abort).await;
+        let ended = (node.metrics.ended() - ended_before) as usize;
         Drained { finished: ended.saturating_sub(aborted), aborted, elapsed: began.elapsed() }
     }
 
@@ -233,13 +229,6 @@ impl Client {
         dialing::first(addresses, self.timeouts.handshake, attempt).await
     }
 
-    /// What runs for all connections, on the runtime that calls if there was none before, or it has ended.
-    fn running(&self) -> Arc<Running> {
-        let mut running = self.running.lock();
-        let alive = running.take().filter(|running| !running.worker.tick.has_ended());
-        Arc::clone(running.insert(alive.unwrap_or_else(|| Running::start(&self.limits))))
-    }
-
     /// Connects, agrees with the server on how to speak, and hands the connection over.
     async fn connect<C: Codec>(
         &self,
@@ -251,12 +240,9 @@ impl Client {
         if !faults.is_empty() {
             return Err(ConnectError::Limits { faults });
         }
-        let running = &self.running();
-        let place = running.worker.assign();
-        let limit = running.limits.connections;
-        if place.load() > limit {
-            return Err(ConnectError::TooManyConnections { limit });
-        }
+        let (node, limit) = (&self.node, self.limits.connections);
+        let worker = node.worker_of_caller();
+        let admitted = node.admit_own(limit).ok_or(ConnectError::TooManyConnections { limit })?;
         let Opened { source, sink, address, input } = match self.timeouts.handshake {
             Some(after) => tokio::select! {
                 biased;
@@ -272,24 +258,20 @@ impl Client {
             is_secure: matches!(transport, "tls" | "wss"),
             is_local: false,
             timeouts: self.timeouts,
-            limits: Arc::clone(&running.limits),
-            metrics: Arc::clone(&running.metrics),
-            drain: running.stop.drain.clone(),
+            limits: Arc::clone(&self.limits),
+            metrics: Arc::clone(&node.metrics),
+            drain: node.stop.drain.clone(),
         };
-        // Relaxed: only uniqueness matters.
-        let id = ConnectionId(running.next_id.fetch_add(1, Ordering::Relaxed));
-        let peer = Peer::new(id, address, Arc::new(settings), sink, Arc::clone(&place.tick));
-        let connection = Connection::begun(Arc::clone(&peer), source, input, Envelope::Bare);
-        let task = keep(Entered::new(peer, place, Arc::clone(running)));
-        // Detached: the tracker counts it.
-        drop(running.tasks.spawn(task));
-        Ok(connection)
+        let opening = node.place(&worker, address, Arc::new(settings), admitted);
+        Ok(hold(opening, node, (source, sink), input))
     }
 }
 
 impl Default for Client {
     fn default() -> Self {
-        Self { limits: Limits::default(), timeouts: Timeouts::default(), grace: GRACE, running: Mutex::default() }
+        let (limits, node) = (Limits::default(), Node::new());
+        node.budget.set_limit(limits.memory_bytes);
+        Self { limits: Arc::new(limits), timeouts: Timeouts::default(), grace: GRACE, node }
     }
 }
 
@@ -323,54 +305,4 @@ fn unopened(error: OpenError) -> ConnectError {
         OpenError::Failed(error) if tls::is_distrust(&error) => ConnectError::Untrusted(io::Error::other(error)),
         OpenError::Failed(error) => ConnectError::Tls(io::Error::other(error)),
     }
-}
-
-/// What a client's connections have in common. Held by the client and by each of their tasks, and ends with the last.
-struct Running {
-    worker: Arc<Worker>,
-    tasks: TaskTracker,
-    next_id: AtomicU64,
-    metrics: Arc<Metrics>,
-    limits: Arc<Limits>,
-    stop: Stop,
-    /// Ends the tick and the sweep.
-    _ended: DropGuard,
-}
-
-impl Running {
-    /// Starts the tick and the sweep on the runtime that calls.
-    fn start(limits: &Limits) -> Arc<Self> {
-        if let Err(error) = raise_descriptor_limit() {
-            warn!(error = %error, "descriptor limit stayed as it was");
-        }
-        let budget = Arc::new(Budget::new(limits.memory_bytes));
-        let worker = Worker::of_caller(&budget);
-        let (metrics, ended) = (Arc::new(Metrics::new()), CancellationToken::new());
-        let (tick, sweep) = (Arc::clone(&worker.tick).run(), {
-            let (worker, metrics) = (Arc::clone(&worker), Arc::clone(&metrics));
-            async move {
-                let connections = Connections::new(vec![Arc::clone(&worker)]);
-                tokio::select! {
-                    () = worker.sweep(Instant::now(), metrics) => {}
-                    () = connections.shed(&budget) => {}
-                }
-            }
-        });
-        spawn_for_life(&worker, until(ended.clone(), tick));
-        spawn_for_life(&worker, until(ended.clone(), sweep));
-        Arc::new(Self {
-            worker,
-            tasks: TaskTracker::new(),
-            next_id: AtomicU64::new(1),
-            metrics,
-            limits: Arc::new(limits.clone()),
-            stop: Stop::default(),
-            _ended: ended.drop_guard(),
-        })
-    }
-}
-
-async fn until(ended: CancellationToken, task: impl Future<Output = ()>) {
-    // Done means ended.
-    let _ = ended.run_until_cancelled(task).await;
 }

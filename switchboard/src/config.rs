@@ -3,6 +3,7 @@
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use tracing::warn;
 
 pub use switchboard_proto::Timeouts;
 
@@ -89,12 +90,12 @@ impl Limits {
 }
 
 /// Raises the soft descriptor limit to the hard one: the soft one is a default for programs that use `select`.
-pub(crate) fn raise_descriptor_limit() -> std::io::Result<()> {
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    if soft < hard {
-        setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+pub(crate) fn raise_descriptor_limit() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(soft, hard)| if soft < hard { setrlimit(Resource::RLIMIT_NOFILE, hard, hard) } else { Ok(()) });
+    if let Err(error) = raised {
+        warn!(error = %error, "descriptor limit stayed as it was");
     }
-    Ok(())
 }
 
 fn hard_descriptor_limit() -> usize {

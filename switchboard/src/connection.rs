@@ -1,11 +1,13 @@
 //! One open peer as its handler sees it, and the task that runs the handler and closes the connection after it.
 
+mod beside;
 mod drive;
 mod finished;
 mod input;
 mod opening;
 
-pub(crate) use drive::{Entered, keep, serve};
+pub(crate) use beside::{hold, serve_beside};
+pub(crate) use drive::serve;
 pub use finished::Finished;
 pub(crate) use opening::open;
 

@@ -17,7 +17,6 @@ mod tunnel;
 mod upgrade;
 mod wire;
 
-pub(crate) use exchange::Opener;
 pub(crate) use listener::{HttpTransport, Scheme};
 pub use request::{BodyError, Request};
 pub use response::Response;
@@ -26,6 +25,7 @@ pub(crate) use task::serve;
 use crate::BoxError;
 use crate::connection::Connection;
 use crate::link::{Envelope, Peer, Source};
+use crate::node::Node;
 use bytes::BytesMut;
 use http::HeaderMap;
 use http::request::Parts;
@@ -51,7 +51,7 @@ pub(crate) type Unasked = Box<dyn Fn(Option<&Parts>, &mut HeaderMap) + Send + Sy
 
 /// What the connections of one listener share.
 pub(crate) struct Site {
-    pub(crate) opener: Box<dyn Opener>,
+    pub(crate) node: Arc<Node>,
     pub(crate) unasked: Unasked,
 }
 

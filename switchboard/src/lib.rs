@@ -35,8 +35,8 @@ pub use hub::room::{Overflow, Room, RoomOptions};
 pub use hub::{Hub, HubLimits, RoomError};
 pub use link::{ConnectionId, PeerAddr};
 pub use metrics::{Count, Metrics};
-pub use node::{ConnectionInfo, Connections, Drained};
-pub use server::{Bound, Handle, Server};
+pub use node::{ConnectionInfo, Connections, Drained, Handle};
+pub use server::{Bound, Server};
 pub use switchboard_proto::{
     Aside, Bucket, Buckets, CloseReason, Codec, DATAGRAM_BYTES, Datagrams, Escaped, EventStream, Format, FrameError,
     GuardedLines, Length, Line, Lines, Message, MessageId, NameError, Output, Rate, RoomName, Terminator, UserName,

@@ -1,16 +1,157 @@
-//! What all connections of a server share: its workers, the list of who is connected, how many may be, and how it stops.
+//! What all connections of a server share, or of a client: its workers, the list of who is connected, the memory for messages, how many may be
+//! admitted, the counters, and how it stops.
 //!
+//! It is there before anything is bound, so that a service can be given the [`Handle`] of the server that it is part of.
 //! Knows neither listeners nor handlers, nor what is spoken.
 
 mod admission;
 mod connections;
 mod drain;
+mod entered;
+mod handle;
 mod owners;
 mod worker;
 
-pub(crate) use admission::{Admission, Admitted};
+pub(crate) use admission::{Admitted, refuse};
 pub use connections::{ConnectionInfo, Connections};
 pub use drain::Drained;
-pub(crate) use drain::{Stop, sleep_awake};
+pub(crate) use drain::{Aborting, sleep_awake};
+pub(crate) use entered::{Entered, Opening};
+pub use handle::Handle;
 pub(crate) use owners::{Owners, Scope, network};
-pub(crate) use worker::{Assigned, Worker, Workers, spawn_for_life};
+pub(crate) use worker::{Assigned, Worker, Workers};
+
+use crate::config::raise_descriptor_limit;
+use crate::link::budget::Budget;
+use crate::link::{ConnectionId, ListenerSettings, Peer, PeerAddr};
+use crate::metrics::Metrics;
+use admission::Admission;
+use drain::Stop;
+use parking_lot::Mutex;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use switchboard_proto::CloseReason;
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+
+pub(crate) struct Node {
+    pub(crate) connections: Connections,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) budget: Arc<Budget>,
+    admission: Admission,
+    pub(crate) stop: Stop,
+    /// The tasks of its connections, and those on their way to a worker.
+    pub(crate) tasks: TaskTracker,
+    next_id: AtomicU64,
+    /// What is listened on.
+    urls: Mutex<Vec<String>>,
+}
+
+impl Node {
+    /// A node without workers. What its connections may hold is unlimited until somebody [says](Budget::set_limit) otherwise.
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            connections: Connections::default(),
+            metrics: Arc::new(Metrics::new()),
+            budget: Arc::new(Budget::new(usize::MAX)),
+            admission: Admission::default(),
+            stop: Stop::default(),
+            tasks: TaskTracker::new(),
+            next_id: AtomicU64::new(1),
+            urls: Mutex::default(),
+        })
+    }
+
+    /// Takes a worker in and starts what its connections need of it, its tick and its sweep, until the node is stopped.
+    /// Workers that are `started` at one time sweep together.
+    pub(crate) fn run(&self, worker: &Arc<Worker>, started: Instant) {
+        self.connections.add(Arc::clone(worker));
+        self.start(worker, started);
+    }
+
+    fn start(&self, worker: &Arc<Worker>, started: Instant) {
+        self.spawn(worker, Arc::clone(&worker.tick).run());
+        self.spawn(worker, Arc::clone(worker).sweep(started, Arc::clone(&self.metrics)));
+    }
+
+    /// The runtime that calls, as a worker: [run](Self::run) with the first call, as is what bounds the memory of all, and gone
+    /// with the runtime.
+    ///
+    /// # Panics
+    /// Outside a runtime.
+    pub(crate) fn worker_of_caller(&self) -> Arc<Worker> {
+        self.connections.worker_of_caller(|| {
+            raise_descriptor_limit();
+            let worker = Worker::of_caller(&self.budget);
+            self.start(&worker, Instant::now());
+            let (connections, budget) = (self.connections.clone(), Arc::clone(&self.budget));
+            self.spawn(&worker, async move { connections.shed(&budget).await });
+            worker
+        })
+    }
+
+    /// Spawns a task that ends with its worker, or when the node is stopped: on a caller's runtime nothing else would end it.
+    fn spawn(&self, worker: &Worker, task: impl Future<Output = ()> + Send + 'static) {
+        let stopped = self.stop.abort.clone();
+        // Detached: the worker's runtime ends it, or the token does. Done means that one of them did.
+        drop(worker.handle.spawn(async move { _ = stopped.run_until_cancelled(task).await }));
+    }
+
+    /// Admits a connection to `worker`; or counts and logs that it was refused, and says why.
+    pub(crate) fn admit(
+        self: &Arc<Self>,
+        worker: &Arc<Worker>,
+        address: PeerAddr,
+        settings: &Arc<ListenerSettings>,
+    ) -> Result<Opening, CloseReason> {
+        let admitted = self.admit_from(&address, settings).inspect_err(|reason| refuse(&address, *reason, settings))?;
+        Ok(self.place(worker, address, Arc::clone(settings), admitted))
+    }
+
+    /// Gives a connection that was admitted its number and its place on a worker.
+    pub(crate) fn place(
+        &self,
+        worker: &Arc<Worker>,
+        address: PeerAddr,
+        settings: Arc<ListenerSettings>,
+        admitted: Admitted,
+    ) -> Opening {
+        self.metrics.accepted.add(1);
+        // Relaxed: only uniqueness matters.
+        let id = ConnectionId(self.next_id.fetch_add(1, Ordering::Relaxed));
+        Opening { id, address, settings, worker: worker.assign(), admitted }
+    }
+
+    /// Admits a connection beside `other`: from the same address, by the same listener, and on its worker, so that what goes
+    /// from one to the other crosses no threads.
+    pub(crate) fn admit_beside(self: &Arc<Self>, other: &Peer) -> Result<Opening, CloseReason> {
+        let Some(worker) = self.connections.workers().into_iter().find(|worker| Arc::ptr_eq(&worker.tick, &other.tick))
+        else {
+            unreachable!("a connection is on one of the node's workers")
+        };
+        self.admit(&worker, other.address.clone(), &other.listener)
+    }
+
+    /// Has `urls` told as what is listened on, until what is returned is dropped.
+    pub(crate) fn listening(self: &Arc<Self>, urls: Vec<String>) -> Listening {
+        *self.urls.lock() = urls;
+        Listening(Arc::clone(self))
+    }
+}
+
+/// On a caller's runtime nothing else would end what runs for its connections, of which there are none any more.
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.stop.abort.cancel();
+    }
+}
+
+/// A server listens.
+pub(crate) struct Listening(Arc<Node>);
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.0.urls.lock().clear();
+    }
+}

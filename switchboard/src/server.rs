@@ -10,9 +10,7 @@ use crate::connection::Connection;
 use crate::error::{BindError, BoxError};
 use crate::http::{self, HttpTransport, Request, Response, Scheme, Site};
 use crate::hub::Hub;
-use crate::link::budget::Budget;
-use crate::metrics::Metrics;
-use crate::node::{Admission, Connections, Drained, Stop, Worker, Workers, spawn_for_life};
+use crate::node::{Aborting, Drained, Handle, Listening, Node, Worker, Workers};
 use crate::transport::tcp::Tcp;
 use crate::transport::tls::{Certificates, Tls};
 use crate::transport::udp::{Datagram, Reply, Udp, Validation};
@@ -23,13 +21,9 @@ use datagrams::{Answering, Connecting};
 use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
-use switchboard_proto::{CloseReason, Codec, Datagrams, WebSocket};
+use switchboard_proto::{Codec, Datagrams, WebSocket};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
-use tracing::warn;
 
 /// More workers than this rarely help a program that mostly makes system calls; `workers` sets any number.
 const MOST_WORKERS: usize = 4;
@@ -61,6 +55,7 @@ const MOST_WORKERS: usize = 4;
 /// ```
 #[must_use]
 pub struct Server {
+    node: Arc<Node>,
     entries: Vec<Box<dyn Entry>>,
     limits: Limits,
     timeouts: Timeouts,
@@ -74,6 +69,7 @@ impl Server {
     pub fn new() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Self {
+            node: Node::new(),
             entries: Vec::new(),
             limits: Limits::default(),
             timeouts: Timeouts::default(),
@@ -81,6 +77,12 @@ impl Server {
             workers: cores.min(MOST_WORKERS),
             hubs: Vec::new(),
         }
+    }
+
+    /// What can be done with the server while it serves: for a service of its own too, since it is there before the server is
+    /// bound. What is set after this was called counts as well; no thread runs before [`bind`](Self::bind).
+    pub fn handle(&self) -> Handle {
+        Handle::of(&self.node)
     }
 
     /// Handles TCP connections to `address`; port 0 takes a free one.
@@ -240,7 +242,7 @@ impl Server {
     {
         let service = Arc::new(service);
         self.entries.push(accept::entry(transport, move |serving: &Serving| {
-            let site = Arc::new(Site { opener: Box::new(serving.clone()), unasked: Box::new(unasked) });
+            let site = Arc::new(Site { node: Arc::clone(&serving.node), unasked: Box::new(unasked) });
             move |peer, source| http::serve(peer, source, &service, &site)
         }));
         self
@@ -328,12 +330,11 @@ impl Server {
     pub async fn bind(self) -> Result<Bound, BindError> {
         let faults = self.limits.faults();
         BindError { faults, listeners: Vec::new() }.check()?;
-        if let Err(error) = raise_descriptor_limit() {
-            warn!(error = %error, "descriptor limit stayed as it was");
-        }
-        let budget = Arc::new(Budget::new(self.limits.memory_bytes));
-        self.hubs.iter().for_each(|hub| hub.count_in(&budget));
-        let workers = Workers::start(self.workers, &budget).map_err(|error| BindError {
+        raise_descriptor_limit();
+        let node = self.node;
+        node.budget.set_limit(self.limits.memory_bytes);
+        self.hubs.iter().for_each(|hub| hub.count_in(&node.budget));
+        let workers = Workers::start(self.workers, &node.budget).map_err(|error| BindError {
             faults: vec![format!("cannot start a worker: {error}")],
             listeners: Vec::new(),
         })?;
@@ -341,19 +342,10 @@ impl Server {
         let entries = binding::bind(self.entries, workers.all().len()).await;
         let entries = entries.map_err(|listeners| BindError { faults: Vec::new(), listeners })?;
 
-        let metrics = Arc::new(Metrics::new());
-        let connections = Connections::new(workers.all().to_vec());
-        Ok(Bound {
-            entries,
-            workers,
-            budget,
-            metrics,
-            connections,
-            stop: Stop::default(),
-            limits: Arc::new(self.limits),
-            timeouts: self.timeouts,
-            grace: self.grace,
-        })
+        let listening = node.listening(entries.iter().flat_map(|entry| entry.urls()).collect());
+        let serving =
+            Serving { node, workers: workers.all().to_vec(), limits: Arc::new(self.limits), timeouts: self.timeouts };
+        Ok(Bound { entries, serving, workers, listening, grace: self.grace })
     }
 
     /// Binds, then serves until `drain` is done and the connections have finished.
@@ -375,26 +367,18 @@ impl Default for Server {
 #[must_use]
 pub struct Bound {
     entries: Vec<Box<dyn BoundEntry>>,
+    serving: Serving,
+    /// Their threads end with it.
     workers: Workers,
-    budget: Arc<Budget>,
-    metrics: Arc<Metrics>,
-    connections: Connections,
-    stop: Stop,
-    limits: Arc<Limits>,
-    timeouts: Timeouts,
+    listening: Listening,
     grace: Duration,
 }
 
 /// What accept loops need of their server.
 #[derive(Clone)]
 pub(crate) struct Serving {
+    node: Arc<Node>,
     workers: Vec<Arc<Worker>>,
-    admission: Arc<Admission>,
-    connections: TaskTracker,
-    next_id: Arc<AtomicU64>,
-    metrics: Arc<Metrics>,
-    drain: CancellationToken,
-    abort: CancellationToken,
     limits: Arc<Limits>,
     timeouts: Timeouts,
 }
@@ -411,9 +395,9 @@ impl Bound {
         self.entries.iter().map(|entry| entry.urls()).collect()
     }
 
-    /// What can be done with the server while it serves.
+    /// As [`Server::handle`].
     pub fn handle(&self) -> Handle {
-        Handle { stop: self.stop.clone(), connections: self.connections.clone(), metrics: Arc::clone(&self.metrics) }
+        Handle::of(&self.serving.node)
     }
 
     /// Serves until `drain` is done, or [`Handle::drain`] is called; then lets the connections finish, at most for the
@@ -423,99 +407,35 @@ impl Bound {
     /// Dropped, it ends everything at once, and its addresses are free; those of a server without workers once the runtime
     /// goes on. Tasks that handlers have spawned end with the worker that they run on, and without workers with the runtime.
     pub async fn serve_until(mut self, drain: impl Future<Output = ()>) -> Drained {
+        let node = Arc::clone(&self.serving.node);
         // Dropped with this future, whether it was finished or not.
-        let _drain = self.stop.drain.clone().drop_guard();
-        let _stop = self.stop.abort.clone().drop_guard();
-        let _abort = Aborting(self.connections.clone());
+        let _drain = node.stop.drain.clone().drop_guard();
+        let _stop = node.stop.abort.clone().drop_guard();
+        let _abort = Aborting(node.connections.clone());
         let started = Instant::now();
-        for worker in self.workers.all() {
-            spawn_for_life(worker, stoppable(self.stop.clone(), Arc::clone(&worker.tick).run()));
-            spawn_for_life(
-                worker,
-                stoppable(self.stop.clone(), Arc::clone(worker).sweep(started, Arc::clone(&self.metrics))),
-            );
-        }
-        let serving = Serving {
-            workers: self.workers.all().to_vec(),
-            admission: Admission::new(&self.limits),
-            connections: TaskTracker::new(),
-            next_id: Arc::new(AtomicU64::new(1)),
-            metrics: Arc::clone(&self.metrics),
-            drain: self.stop.drain.clone(),
-            abort: self.stop.abort.clone(),
-            limits: Arc::clone(&self.limits),
-            timeouts: self.timeouts,
-        };
-        let accepting = Accepting::start(std::mem::take(&mut self.entries), &serving);
-
-        let (connections, budget) = (self.connections.clone(), Arc::clone(&self.budget));
+        self.workers.all().iter().for_each(|worker| node.run(worker, started));
+        let accepting = Accepting::start(std::mem::take(&mut self.entries), &self.serving);
         tokio::select! {
-            drained = self.finish(accepting, serving.connections, drain) => drained,
-            () = connections.shed(&budget) => unreachable!("memory is bounded to the end"),
+            drained = self.finish(accepting, drain) => drained,
+            () = node.connections.shed(&node.budget) => unreachable!("memory is bounded to the end"),
         }
     }
 
     /// Waits for the drain, and drains.
-    async fn finish(self, accepting: Accepting, tasks: TaskTracker, drain: impl Future<Output = ()>) -> Drained {
+    async fn finish(self, accepting: Accepting, drain: impl Future<Output = ()>) -> Drained {
+        let Self { serving: Serving { node, .. }, workers, listening, grace, .. } = self;
         tokio::select! {
             () = drain => {}
-            () = self.stop.drain.cancelled() => {}
+            () = node.stop.drain.cancelled() => {}
         }
         let began = Instant::now();
-        let ended_before = self.metrics.ended();
-        self.stop.drain.cancel();
+        let ended_before = node.metrics.ended();
+        node.stop.drain.cancel();
         accepting.stopped().await;
-        let aborted = self.connections.drain(&tasks, self.grace, &self.stop.abort).await;
-        let ended = (self.metrics.ended() - ended_before) as usize + tasks.len();
-        self.workers.stop().await;
+        drop(listening);
+        let aborted = node.connections.drain(&node.tasks, grace, &node.stop.abort).await;
+        let ended = (node.metrics.ended() - ended_before) as usize + node.tasks.len();
+        workers.stop().await;
         Drained { finished: ended.saturating_sub(aborted), aborted, elapsed: began.elapsed() }
-    }
-}
-
-/// Ends connections with their server: on a caller's runtime nothing else would.
-struct Aborting(Connections);
-
-impl Drop for Aborting {
-    fn drop(&mut self) {
-        for peer in self.0.peers() {
-            peer.abort(CloseReason::Aborted);
-        }
-    }
-}
-
-/// Ends a task of the server's own with its server: on a caller's runtime nothing else would.
-async fn stoppable(stop: Stop, task: impl Future<Output = ()>) {
-    // Done means stopped.
-    let _ = stop.abort.run_until_cancelled(task).await;
-}
-
-/// A running server, for whoever watches or stops it. Cloning is cheap.
-#[derive(Clone)]
-pub struct Handle {
-    stop: Stop,
-    connections: Connections,
-    metrics: Arc<Metrics>,
-}
-
-impl Handle {
-    /// Stops politely: refuses new connections, lets the open ones finish.
-    pub fn drain(&self) {
-        self.stop.drain.cancel();
-    }
-
-    /// Stops now: connections that have not finished are reset.
-    pub fn abort(&self) {
-        self.stop.drain.cancel();
-        self.stop.abort.cancel();
-    }
-
-    /// The live connections.
-    pub fn connections(&self) -> &Connections {
-        &self.connections
-    }
-
-    /// What the server has counted.
-    pub fn metrics(&self) -> &Metrics {
-        &self.metrics
     }
 }

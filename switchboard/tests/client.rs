@@ -111,6 +111,80 @@ fn a_client_works_on_when_its_first_runtime_has_ended() {
     serving.join().unwrap();
 }
 
+/// Over a socket, which knows its event loop, and over memory, which does not.
+#[test]
+fn a_connection_says_so_when_its_runtime_has_ended() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (served, memory) = (runtime(), Memory::new());
+    let server = Server::new().workers(1).tcp("127.0.0.1:0", echo).memory(&memory, echo);
+    let bound = served.block_on(server.bind()).unwrap();
+    let (address, handle) = (bound.urls()[0].replace("tcp://", ""), bound.handle());
+    let serving = std::thread::spawn(move || served.block_on(bound.serve_until(std::future::pending())));
+    let client = Client::new();
+    let connections: [Connection<Lines>; 2] =
+        runtime().block_on(async { [client.tcp(&address).await.unwrap(), client.memory(&memory).await.unwrap()] });
+    runtime().block_on(async {
+        for mut conn in connections {
+            let ended = ConnectionError::Closed(CloseReason::Aborted);
+            assert_eq!(conn.send("hi").await.unwrap_err(), ended);
+            let received = tokio::time::timeout(Duration::from_secs(10), conn.recv()).await;
+            assert_eq!(received.unwrap().unwrap_err(), ended);
+        }
+        assert_eq!(
+            said(client.memory(&memory).await.unwrap(), "and the client goes on").await,
+            "and the client goes on"
+        );
+        assert_eq!(client.drain().await.aborted, 0);
+    });
+    handle.abort();
+    serving.join().unwrap();
+}
+
+#[test]
+fn a_client_works_on_several_runtimes_at_once() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (served, memory) = (runtime(), Memory::new());
+    let bound = served.block_on(Server::new().workers(1).memory(&memory, echo).bind()).unwrap();
+    let handle = bound.handle();
+    let serving = std::thread::spawn(move || served.block_on(bound.serve_until(std::future::pending())));
+    let (client, first, second) = (Client::new(), runtime(), runtime());
+    let one: Connection<Lines> = first.block_on(client.memory(&memory)).unwrap();
+    let other: Connection<Lines> = second.block_on(client.memory(&memory)).unwrap();
+    drop((one, first));
+    let heard =
+        second.block_on(async { tokio::time::timeout(Duration::from_secs(10), said(other, "still here")).await });
+    assert_eq!(heard.unwrap(), "still here");
+    handle.abort();
+    serving.join().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn limits_and_timeouts_may_be_set_once_there_are_connections() {
+    let memory = in_memory(echo).await;
+    let client = Client::new();
+    let first: Connection<Lines> = client.memory(&memory).await.unwrap();
+    let client = client
+        .limits(Limits { connections: 2, memory_bytes: 1 << 20, outbox_bytes: 8 << 20, ..Limits::default() })
+        .timeouts(Timeouts { idle: Some(Duration::from_secs(5)), ..Timeouts::default() });
+    let mut second: Connection<Lines> = client.memory(&memory).await.unwrap();
+    let refused = client.memory::<Lines>(&memory).await.map(drop).unwrap_err();
+    assert!(matches!(refused, ConnectError::TooManyConnections { limit: 2 }), "{refused}");
+    assert_eq!(second.recv().await.unwrap_err(), ConnectionError::Closed(CloseReason::Idle));
+    drop(second);
+    // The first one has no idle timeout, and is one of the client's all the same.
+    assert_eq!(said(first, "I was first").await, "I was first");
+    let mut greedy: Connection<Lines> = client.memory(&memory).await.unwrap();
+    let ended = loop {
+        if let Err(error) = greedy.send("x".repeat(60_000)).await {
+            break error;
+        }
+    };
+    assert_eq!(ended, ConnectionError::Closed(CloseReason::OutOfMemory));
+    drop(greedy);
+    let drained = client.drain().await;
+    assert_eq!(drained.aborted, 0);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_connection_outlives_its_client() {
     let memory = in_memory(echo).await;

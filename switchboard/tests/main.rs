@@ -32,6 +32,7 @@ mod datagram_networks;
 mod datagram_peers;
 mod descriptors;
 mod examples;
+mod handle;
 mod http;
 mod http2;
 mod http2_floods;

@@ -2,7 +2,7 @@
 
 use crate::error::{BoxError, ConnectionError, panic_text};
 use crate::link::{Peer, Returned, Source};
-use crate::node::Assigned;
+use crate::node::Entered;
 use pin_project_lite::pin_project;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -140,31 +140,6 @@ where
         Ok(Poll::Ready(Ok(()))) => Poll::Ready(Outcome::Finished),
         Ok(Poll::Ready(Err(error))) => Poll::Ready(Outcome::Failed(error.into())),
         Err(panic) => Poll::Ready(panic),
-    }
-}
-
-/// A connection in its worker's list, for as long as its task lives.
-pub(crate) struct Entered<A> {
-    pub(super) peer: Arc<Peer>,
-    worker: Assigned,
-    /// Held for what its end gives back.
-    _admitted: A,
-}
-
-impl<A> Entered<A> {
-    pub(crate) fn new(peer: Arc<Peer>, worker: Assigned, admitted: A) -> Self {
-        worker.enter(Arc::clone(&peer));
-        if peer.listener.drain.is_cancelled() {
-            peer.drain();
-        }
-        debug!(conn.id = peer.id.0, peer.addr = %peer.address, listener = peer.listener.name, "connection opened");
-        Self { peer, worker, _admitted: admitted }
-    }
-}
-
-impl<A> Drop for Entered<A> {
-    fn drop(&mut self) {
-        self.worker.leave(self.peer.id);
     }
 }
 

@@ -2,9 +2,10 @@
 //!
 //! Only transports that have one come here, so that the task of the others is no larger for it.
 
-use super::drive::{Entered, Serve};
+use super::drive::Serve;
 use crate::error::BoxError;
 use crate::link::{OpenError, Peer, Returned, Source, reason_of};
+use crate::node::Entered;
 use pin_project_lite::pin_project;
 use std::future::Future;
 use std::pin::Pin;

@@ -7,11 +7,12 @@ use super::heads::Heads;
 use super::request::Unread;
 use super::response::{Answer, Response};
 use super::tunnel;
-use super::{Begin, Site};
-use crate::link::{Envelope, Peer, Protocol, Sink, Source};
+use super::{Begin, Handling, Site};
+use crate::connection::serve_beside;
+use crate::link::{Envelope, Peer, Protocol, Source};
 use crate::transport::Stream as _;
 use crate::transport::memory::End;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::header::{
     CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_PROTOCOL,
     TRANSFER_ENCODING, UPGRADE,
@@ -23,7 +24,6 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker, ready};
-use switchboard_proto::CloseReason;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
@@ -33,18 +33,6 @@ const PIPE_BYTES: usize = 16 << 10;
 /// Bytes of pages that the answers of one connection hold: as long as it is so many, none of them makes another one. So what a
 /// hundred requests for long answers cost follows what their client takes.
 const PAGED_BYTES: usize = 64 << 10;
-
-/// Opens a connection beside another, for a WebSocket or a streamed answer within a connection of HTTP/2.
-pub(crate) trait Opener: Send + Sync {
-    /// Serves `(source, sink)` by `begin`, on the worker and the listener of `beside`; or says why not.
-    fn open(
-        &self,
-        beside: &Arc<Peer>,
-        stream: (Box<dyn Source>, Box<dyn Sink>),
-        protocol: Protocol,
-        begin: Begin,
-    ) -> Result<(), CloseReason>;
-}
 
 pub(super) struct Exchange {
     pub(super) peer: Arc<Peer>,
@@ -318,7 +306,13 @@ impl Exchange {
         tunnel: OnUpgrade,
         answering: Answering,
     ) -> http::Response<Body> {
-        match self.site.opener.open(&self.peer, tunnel::sides(tunnel, answering), Protocol::WebSocket, begin) {
+        match serve_beside(
+            &self.peer,
+            &self.site.node,
+            tunnel::sides(tunnel, answering),
+            Protocol::WebSocket,
+            bare(begin),
+        ) {
             Ok(()) => {
                 *head.status_mut() = StatusCode::OK;
                 head.map(|()| Body::empty())
@@ -331,7 +325,7 @@ impl Exchange {
     fn pipe(&self, mut head: http::Response<()>, begin: Begin, answering: Answering) -> http::Response<Body> {
         let (here, there) = End::pair(PIPE_BYTES);
         head.headers_mut().remove(CONTENT_LENGTH);
-        match self.site.opener.open(&self.peer, there.split(), Protocol::Stream, begin) {
+        match serve_beside(&self.peer, &self.site.node, there.split(), Protocol::Stream, bare(begin)) {
             Ok(()) => head.map(|()| Body::piped(here, answering)),
             Err(_) => full(head).map(|()| Body::whole(Bytes::new(), answering)),
         }
@@ -386,6 +380,11 @@ impl Exchange {
             state.paging.drain(..).for_each(Waker::wake);
         }
     }
+}
+
+/// On a stream of its own, of which nothing was read yet.
+fn bare(begin: Begin) -> impl FnOnce(Arc<Peer>, Box<dyn Source>) -> Handling {
+    |peer, source| begin(peer, source, BytesMut::new(), Envelope::Bare)
 }
 
 /// In place of an answer that would be a connection, with what that says to browsers.

@@ -1,14 +1,14 @@
 //! Where threads meet: a worker whose tick runs, a room, and connections over pipes that hold next to nothing.
 
 use crate::config::{Limits, Timeouts};
-use crate::connection::{Connection, Entered, serve};
+use crate::connection::{Connection, serve};
 use crate::error::BoxError;
 use crate::hub::Hub;
 use crate::hub::room::{Room, RoomOptions};
 use crate::link::budget::Budget;
 use crate::link::{ConnectionId, ListenerSettings, Peer, PeerAddr, Sink, Source};
 use crate::metrics::Metrics;
-use crate::node::{Worker, Workers};
+use crate::node::{Entered, Worker, Workers};
 use crate::transport::Stream;
 use crate::transport::memory::{End, Reader, Writer};
 use shuttle::future::{JoinHandle, spawn};

@@ -25,7 +25,7 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// The sum of bytes held, and its limit.
 pub(crate) struct Budget {
     held: AtomicUsize,
-    limit: usize,
+    limit: AtomicUsize,
     pressure: Notify,
     /// The hubs whose histories count.
     hubs: Mutex<Vec<Weak<Holding>>>,
@@ -39,11 +39,22 @@ pub(crate) struct Charge {
 
 impl Budget {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { held: AtomicUsize::new(0), limit, pressure: Notify::new(), hubs: Mutex::default() }
+        Self {
+            held: AtomicUsize::new(0),
+            limit: AtomicUsize::new(limit),
+            pressure: Notify::new(),
+            hubs: Mutex::default(),
+        }
     }
 
     pub(crate) fn limit(&self) -> usize {
-        self.limit
+        // Relaxed: a setting that guards no other memory.
+        self.limit.load(Ordering::Relaxed)
+    }
+
+    /// What is held above it from now on has somebody give way.
+    pub(crate) fn set_limit(&self, limit: usize) {
+        self.limit.store(limit, Ordering::Relaxed);
     }
 
     /// Counts what waits in a worker's inbox.
@@ -64,7 +75,7 @@ impl Budget {
     /// Bytes held above the limit.
     pub(crate) fn excess(&self) -> usize {
         let kept: usize = self.hubs.lock().iter().filter_map(Weak::upgrade).map(|hub| hub.bytes()).sum();
-        (self.held() + kept).saturating_sub(self.limit)
+        (self.held() + kept).saturating_sub(self.limit())
     }
 
     /// Waits until a charge has exceeded the limit, or may have.
@@ -102,7 +113,7 @@ impl Budget {
             self.held.fetch_sub(before - after, Ordering::Relaxed);
         } else {
             let held = self.held.fetch_add(after - before, Ordering::Relaxed) + (after - before);
-            if held > self.limit / EASE && self.excess() > 0 {
+            if held > self.limit() / EASE && self.excess() > 0 {
                 self.pressure.notify_one();
             }
         }

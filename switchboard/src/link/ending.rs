@@ -176,6 +176,15 @@ impl Peer {
         }
     }
 
+    /// Its task is gone: if it has not closed the connection, because its event loop has ended, whoever has the connection is told
+    /// that nothing goes through any more.
+    pub(crate) fn abandon(&self) {
+        if self.state.lock().outbox.sink().is_some() {
+            self.abort(CloseReason::Aborted);
+            self.finish_close(false);
+        }
+    }
+
     // The steps of a close, taken by the connection's own task.
 
     /// Waits until the `Connection` is dropped: it may outlive the handler in a task of the user's.

@@ -1,23 +1,23 @@
 //! How many connections there may be, in all, from one address, and from those who own many.
 
+use super::Node;
 use super::owners::{Owners, Scope, network};
-use crate::config::Limits;
-use crate::link::PeerAddr;
+use crate::link::{ListenerSettings, PeerAddr};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use switchboard_proto::CloseReason;
+use tracing::info;
 
 /// Connections from one address on a listener open to strangers.
 const PER_ADDRESS: usize = 1024;
 
-#[derive(Debug)]
-pub(crate) struct Admission {
+/// What is connected.
+#[derive(Debug, Default)]
+pub(super) struct Admission {
     open: AtomicUsize,
-    limit: usize,
-    per_address: Option<usize>,
     addresses: Mutex<Addresses>,
 }
 
@@ -29,38 +29,42 @@ struct Addresses {
 
 /// The right to be connected, until it is dropped.
 pub(crate) struct Admitted {
-    admission: Arc<Admission>,
+    node: Arc<Node>,
     /// Where the connection counts towards a limit per address.
     network: Option<NonZeroU64>,
 }
 
-impl Admission {
-    pub(crate) fn new(limits: &Limits) -> Arc<Self> {
-        Arc::new(Self {
-            open: AtomicUsize::new(0),
-            limit: limits.connections,
-            per_address: limits.connections_per_address,
-            addresses: Mutex::default(),
-        })
+impl Node {
+    /// Admits a connection that we open ourselves, unless there are `limit`.
+    pub(crate) fn admit_own(self: &Arc<Self>, limit: usize) -> Option<Admitted> {
+        self.count(limit).map(|(admitted, _)| admitted)
     }
 
-    /// Admits a connection, or says why not. `is_local`: the listener cannot be reached from other machines.
-    pub(crate) fn admit(self: &Arc<Self>, address: &PeerAddr, is_local: bool) -> Result<Admitted, CloseReason> {
+    /// Counts a connection if there are fewer than `limit`, and says how many others there are.
+    fn count(self: &Arc<Self>, limit: usize) -> Option<(Admitted, usize)> {
         // Relaxed: a count that guards no other memory.
-        let open = self.open.fetch_add(1, Ordering::Relaxed);
-        if open >= self.limit {
-            self.open.fetch_sub(1, Ordering::Relaxed);
-            return Err(CloseReason::TooManyConnections);
-        }
-        let mut admitted = Admitted { admission: Arc::clone(self), network: None };
-        let per_address = self.per_address.or((!is_local).then_some(PER_ADDRESS));
+        let others = self.admission.open.fetch_add(1, Ordering::Relaxed);
+        let admitted = Admitted { node: Arc::clone(self), network: None };
+        // Counted no more once it is dropped.
+        (others < limit).then_some((admitted, others))
+    }
+
+    /// Admits a connection from this address, or says why not.
+    pub(super) fn admit_from(
+        self: &Arc<Self>,
+        address: &PeerAddr,
+        settings: &ListenerSettings,
+    ) -> Result<Admitted, CloseReason> {
+        let limits = &settings.limits;
+        let (mut admitted, others) = self.count(limits.connections).ok_or(CloseReason::TooManyConnections)?;
+        let per_address = limits.connections_per_address.or((!settings.is_local).then_some(PER_ADDRESS));
         if let (Some(limit), Some(address)) = (per_address, address.ip()) {
             let network = network(address.ip());
-            let mut addresses = self.addresses.lock();
+            let mut addresses = self.admission.addresses.lock();
             let count = addresses.counts.get(&network).copied().unwrap_or(0);
             // Who set a limit has promised that many.
-            let least = self.per_address.unwrap_or(0);
-            if count >= limit || !addresses.owners.may_have(network, Scope::Wide, self.limit - open, least) {
+            let least = limits.connections_per_address.unwrap_or(0);
+            if count >= limit || !addresses.owners.may_have(network, Scope::Wide, limits.connections - others, least) {
                 return Err(CloseReason::TooManyFromAddress);
             }
             addresses.counts.insert(network, count + 1);
@@ -73,14 +77,25 @@ impl Admission {
 
 impl Drop for Admitted {
     fn drop(&mut self) {
-        self.admission.open.fetch_sub(1, Ordering::Relaxed);
+        let admission = &self.node.admission;
+        admission.open.fetch_sub(1, Ordering::Relaxed);
         let Some(network) = self.network else { return };
-        let mut addresses = self.admission.addresses.lock();
+        let mut addresses = admission.addresses.lock();
         addresses.owners.remove(network, Scope::Wide);
         let Some(count) = addresses.counts.get_mut(&network) else { unreachable!("counted when it was admitted") };
         *count -= 1;
         if *count == 0 {
             addresses.counts.remove(&network);
         }
+    }
+}
+
+/// Counts and logs a connection that is closed unserved.
+pub(crate) fn refuse(address: &PeerAddr, reason: CloseReason, settings: &ListenerSettings) {
+    let metrics = &settings.metrics;
+    metrics.refused.add(1);
+    metrics.count_close(reason);
+    if let Some(withheld) = metrics.may_log_abnormal() {
+        info!(peer.addr = %address, listener = settings.name, close.reason = %reason, withheld, "connection refused");
     }
 }

@@ -4,20 +4,24 @@ use super::drain::{STEP, sleep_awake, steps};
 use super::worker::Worker;
 use crate::link::budget::Budget;
 use crate::link::{ConnectionId, Peer, PeerAddr};
+
+use parking_lot::Mutex;
 use std::hash::RandomState;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use switchboard_proto::CloseReason;
+use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 /// The live connections of one server. Cloning is cheap, and shows the same ones.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Connections {
-    workers: Arc<[Arc<Worker>]>,
+    /// None before the server serves.
+    workers: Arc<Mutex<Vec<Arc<Worker>>>>,
 }
 
 /// One connection at the moment of asking.
@@ -47,13 +51,34 @@ pub struct ConnectionInfo {
 }
 
 impl Connections {
-    pub(crate) fn new(workers: Vec<Arc<Worker>>) -> Self {
-        Self { workers: workers.into() }
+    pub(super) fn add(&self, worker: Arc<Worker>) {
+        self.workers.lock().push(worker);
+    }
+
+    /// The worker that is the runtime which calls, or what `make` makes of it. Workers whose runtimes have ended are forgotten.
+    ///
+    /// # Panics
+    /// Outside a runtime.
+    pub(super) fn worker_of_caller(&self, make: impl FnOnce() -> Arc<Worker>) -> Arc<Worker> {
+        let runtime = Handle::current().id();
+        let mut workers = self.workers.lock();
+        workers.retain(|worker| !worker.tick.has_ended());
+        if let Some(worker) = workers.iter().find(|worker| worker.handle.id() == runtime) {
+            return Arc::clone(worker);
+        }
+        let worker = make();
+        workers.push(Arc::clone(&worker));
+        worker
+    }
+
+    /// In the order in which they came. Copied, so that no list of connections is looked at under two locks.
+    pub(crate) fn workers(&self) -> Vec<Arc<Worker>> {
+        self.workers.lock().clone()
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.workers.iter().map(|worker| worker.peer_count()).sum()
+        self.workers().iter().map(|worker| worker.peer_count()).sum()
     }
 
     /// Whether there is none.
@@ -63,7 +88,7 @@ impl Connections {
 
     /// At most `limit` connections with numbers above `after`, oldest first: the last one's number asks for the next page.
     pub fn list(&self, after: Option<ConnectionId>, limit: usize) -> Vec<ConnectionInfo> {
-        let mut peers: Vec<_> = self.workers.iter().flat_map(|worker| worker.page(after, limit)).collect();
+        let mut peers: Vec<_> = self.workers().iter().flat_map(|worker| worker.page(after, limit)).collect();
         peers.sort_unstable_by_key(|peer| peer.id);
         peers.truncate(limit);
         peers.iter().map(|peer| info(peer)).collect()
@@ -84,11 +109,11 @@ impl Connections {
     }
 
     fn find(&self, id: ConnectionId) -> Option<Arc<Peer>> {
-        self.workers.iter().find_map(|worker| worker.peer(id))
+        self.workers().iter().find_map(|worker| worker.peer(id))
     }
 
     pub(crate) fn peers(&self) -> Vec<Arc<Peer>> {
-        self.workers.iter().flat_map(|worker| worker.peers()).collect()
+        self.workers().iter().flat_map(|worker| worker.peers()).collect()
     }
 
     /// Lets all connections finish, at most for `grace` or until `abort`. Says how many had to be aborted then.

@@ -1,7 +1,9 @@
 //! Stopping politely: what has to be told, and what came of it.
 
+use super::Connections;
 use std::hash::BuildHasher;
 use std::time::Duration;
+use switchboard_proto::CloseReason;
 use tokio_util::sync::CancellationToken;
 
 /// What a server did from the start of its drain to its end.
@@ -22,6 +24,17 @@ pub(crate) struct Stop {
     pub(crate) drain: CancellationToken,
     /// Let nobody finish.
     pub(crate) abort: CancellationToken,
+}
+
+/// Ends connections with their server, when it is dropped: on a caller's runtime nothing else would.
+pub(crate) struct Aborting(pub(crate) Connections);
+
+impl Drop for Aborting {
+    fn drop(&mut self) {
+        for peer in self.0.peers() {
+            peer.abort(CloseReason::Aborted);
+        }
+    }
 }
 
 /// Between two steps of a spread drain.

@@ -9,7 +9,6 @@ use crate::link::{ConnectionId, Peer};
 use crate::metrics::Metrics;
 use crate::sync::Mutex;
 use crate::turn::Turn;
-use std::future::Future;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -235,10 +234,4 @@ impl Drop for Workers {
             std::thread::sleep(DROP_WAIT);
         }
     }
-}
-
-/// Spawns a task that lives as long as its worker.
-pub(crate) fn spawn_for_life(worker: &Worker, task: impl Future<Output = ()> + Send + 'static) {
-    // Detached: the worker's runtime ends it.
-    drop(worker.handle.spawn(task));
 }

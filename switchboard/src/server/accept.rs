@@ -5,23 +5,20 @@
 
 use super::Serving;
 use super::handshakes::{Handshakes, UnderWay};
-use crate::connection::{Entered, open, serve};
+use crate::connection::{open, serve};
 use crate::error::BoxError;
-use crate::http::{Begin, Opener};
-use crate::link::{ConnectionId, Envelope, ListenerSettings, Peer, PeerAddr, Protocol, Sink, Source};
-use crate::node::{Admitted, Assigned};
+use crate::link::{ListenerSettings, Peer, PeerAddr, Protocol, Source};
+use crate::node::{Node, Opening, refuse};
 use crate::transport::names::Place;
 use crate::transport::{Stream, StreamListener, StreamTransport, Transport};
-use bytes::BytesMut;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 use switchboard_proto::CloseReason;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 /// Those who may still be accepted when the drain begins: as many as the kernel has wait.
 const BACKLOG: usize = 65_535;
@@ -72,7 +69,7 @@ impl Accepting {
 
 /// Runs `task` until the server drains.
 pub(super) fn until_drain(serving: &Serving, task: impl Future<Output = ()> + Send + 'static) -> BoxFuture<()> {
-    let drain = serving.drain.clone();
+    let drain = serving.node.stop.drain.clone();
     Box::pin(async move {
         // Done means that the server drains.
         let _ = drain.run_until_cancelled_owned(task).await;
@@ -180,15 +177,15 @@ where
             is_local: self.listener.is_local(),
             timeouts: self.timeouts.unwrap_or(serving.timeouts),
             limits: Arc::clone(&serving.limits),
-            metrics: Arc::clone(&serving.metrics),
-            drain: serving.drain.clone(),
+            metrics: Arc::clone(&serving.node.metrics),
+            drain: serving.node.stop.drain.clone(),
         });
         if let Err(error) = self.listener.attach() {
             warn!(listener = settings.name, error = %error, "listener does not work");
             return;
         }
         // Done means that the server drains.
-        let _ = serving.drain.run_until_cancelled(self.accept(&settings)).await;
+        let _ = serving.node.stop.drain.run_until_cancelled(self.accept(&settings)).await;
         self.accept_waiting(&settings);
     }
 
@@ -210,8 +207,8 @@ where
                     _ => self.open((stream, None), address, settings),
                 },
                 Err(error) if is_exhaustion(&error) => {
-                    serving.metrics.accept_waits.add(1);
-                    if serving.metrics.may_log_abnormal().is_some() {
+                    serving.node.metrics.accept_waits.add(1);
+                    if serving.node.metrics.may_log_abnormal().is_some() {
                         warn!(listener = settings.name, error = %error, "accepting waits");
                     }
                     tokio::time::sleep(EXHAUSTED_WAIT).await;
@@ -227,7 +224,7 @@ where
     /// Accepts those who have connected by now: what they sent lies in their sockets, and is answered. Where a handshake comes
     /// first, nothing was sent yet.
     fn accept_waiting(&mut self, settings: &Arc<ListenerSettings>) {
-        let most = if L::Stream::OPENS || self.serving.abort.is_cancelled() { 0 } else { BACKLOG };
+        let most = if L::Stream::OPENS || self.serving.node.stop.abort.is_cancelled() { 0 } else { BACKLOG };
         for _ in 0..most {
             match self.listener.accept_now() {
                 Ok((stream, address)) => self.open((stream, None), address, settings),
@@ -245,103 +242,43 @@ where
         settings: &Arc<ListenerSettings>,
     ) {
         let serving = &self.serving;
-        let admitted = match serving.admission.admit(&address, settings.is_local) {
-            Ok(admitted) => admitted,
-            Err(reason) => return refuse(&address, reason, settings),
-        };
-        serving.metrics.accepted.add(1);
         let Some(worker) = serving.workers.iter().min_by_key(|worker| worker.load()) else {
             unreachable!("a server has a worker")
         };
-        let assigned = worker.assign();
-        let opening =
-            Opening { id: serving.next_id(), address, settings: Arc::clone(settings), assigned, admitted, under_way };
+        // Counted and logged.
+        let Ok(opening) = serving.node.admit(worker, address, settings) else { return };
         if worker.index == 0 {
-            return spawn(stream, opening, &self.handler, serving);
+            return spawn(stream, opening, under_way, &self.handler, &serving.node);
         }
-        let here = (Arc::clone(&self.handler), serving.clone());
+        let here = (Arc::clone(&self.handler), Arc::clone(&serving.node));
         let Ok(stream) = stream.detach() else { return };
         let on_its_worker = async move {
-            let (handler, serving) = here;
+            let (handler, node) = here;
             // A stream that cannot be registered is closed: the worker is ending.
             if let Ok(stream) = L::Stream::attach(stream) {
-                spawn(stream, opening, &handler, &serving);
+                spawn(stream, opening, under_way, &handler, &node);
             }
         };
-        serving.connections.spawn_on(on_its_worker, &worker.handle);
-    }
-}
-
-/// A connection on its way to its task.
-struct Opening {
-    id: ConnectionId,
-    address: PeerAddr,
-    settings: Arc<ListenerSettings>,
-    assigned: Assigned,
-    admitted: Admitted,
-    under_way: Option<UnderWay>,
-}
-
-/// Counts and logs a connection that is closed unserved.
-pub(super) fn refuse(address: &PeerAddr, reason: CloseReason, settings: &ListenerSettings) {
-    let metrics = &settings.metrics;
-    metrics.refused.add(1);
-    metrics.count_close(reason);
-    if let Some(withheld) = metrics.may_log_abnormal() {
-        info!(peer.addr = %address, listener = settings.name, close.reason = %reason, withheld, "connection refused");
+        serving.node.tasks.spawn_on(on_its_worker, &worker.handle);
     }
 }
 
 /// Starts the task of a connection on the event loop that calls.
-fn spawn<H, F, E>(stream: impl Stream, opening: Opening, handler: &Arc<H>, serving: &Serving)
+fn spawn<H, F, E>(stream: impl Stream, opening: Opening, under_way: Option<UnderWay>, handler: &Arc<H>, node: &Node)
 where
     H: Fn(Arc<Peer>, Box<dyn Source>) -> F + Send + Sync + 'static,
     F: Future<Output = Result<(), E>> + Send + 'static,
     E: Into<BoxError> + 'static,
 {
-    let Opening { id, address, settings, assigned, admitted, under_way } = opening;
     let (source, sink) = stream.split();
-    let peer = Peer::new(id, address, settings, sink, Arc::clone(&assigned.tick));
-    let entered = Entered::new(peer, assigned, admitted);
+    let entered = opening.enter(sink, Protocol::Frames);
     let Some(under_way) = under_way else {
-        serving.connections.spawn(serve(entered, source, &**handler));
+        node.tasks.spawn(serve(entered, source, &**handler));
         return;
     };
     let handler = Arc::clone(handler);
     let begin = move |entered, source| serve(entered, source, &*handler);
-    serving.connections.spawn(open(entered, source, under_way, begin));
-}
-
-impl Serving {
-    pub(super) fn next_id(&self) -> ConnectionId {
-        // Relaxed: only uniqueness matters.
-        ConnectionId(self.next_id.fetch_add(1, Ordering::Relaxed))
-    }
-}
-
-impl Opener for Serving {
-    fn open(
-        &self,
-        beside: &Arc<Peer>,
-        (source, sink): (Box<dyn Source>, Box<dyn Sink>),
-        protocol: Protocol,
-        begin: Begin,
-    ) -> Result<(), CloseReason> {
-        let (address, settings) = (beside.address.clone(), Arc::clone(&beside.listener));
-        let admitted = self.admission.admit(&address, settings.is_local).inspect_err(|reason| {
-            refuse(&address, *reason, &settings);
-        })?;
-        let Some(worker) = self.workers.iter().find(|worker| Arc::ptr_eq(&worker.tick, &beside.tick)) else {
-            unreachable!("a connection is on one of the workers")
-        };
-        self.metrics.accepted.add(1);
-        let peer = Peer::new(self.next_id(), address, settings, sink, Arc::clone(&worker.tick));
-        peer.speaks(protocol);
-        let entered = Entered::new(peer, worker.assign(), admitted);
-        let begin = |peer, source| begin(peer, source, BytesMut::new(), Envelope::Bare);
-        self.connections.spawn_on(serve(entered, source, begin), &worker.handle);
-        Ok(())
-    }
+    node.tasks.spawn(open(entered, source, under_way, begin));
 }
 
 /// Whether accepting failed for want of something that may be there again later (accept(2)).

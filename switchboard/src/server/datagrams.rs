@@ -1,11 +1,11 @@
 //! UDP listeners: with a handler for datagrams, or with one for connections to peers that were validated.
 
 use super::Serving;
-use super::accept::{BoundEntry, BoxFuture, Entry, refuse, until_drain};
-use crate::connection::{Entered, serve};
+use super::accept::{BoundEntry, BoxFuture, Entry, until_drain};
+use crate::connection::serve;
 use crate::error::BoxError;
-use crate::link::{ListenerSettings, Peer, PeerAddr, Source};
-use crate::node::Worker;
+use crate::link::{ListenerSettings, Peer, PeerAddr, Protocol, Source};
+use crate::node::{Node, Worker};
 use crate::transport::names::Place;
 use crate::transport::udp::{self, Datagram, Ends, Family, Gate, Peers, Reply, Sockets, Udp, Validation};
 use std::future::Future;
@@ -64,7 +64,7 @@ where
     fn run(self: Box<Self>, serving: &Serving) -> Vec<BoxFuture<()>> {
         let answer = |Sockets { address, bound, limits, .. }: Sockets| {
             let gate = Arc::new(Gate::new(limits, serving.limits.frame_bytes));
-            let (handler, metrics) = (Arc::clone(&self.handler), Arc::clone(&serving.metrics));
+            let (handler, metrics) = (Arc::clone(&self.handler), Arc::clone(&serving.node.metrics));
             let answer = move |socket| {
                 let (gate, handler, metrics) = (Arc::clone(&gate), Arc::clone(&handler), Arc::clone(&metrics));
                 let answering = udp::answer((socket, Family::of(address)), gate, handler, metrics);
@@ -154,19 +154,19 @@ where
         is_local: sockets.address.ip().is_loopback(),
         timeouts: sockets.timeouts.unwrap_or(serving.timeouts),
         limits: Arc::clone(&serving.limits),
-        metrics: Arc::clone(&serving.metrics),
-        drain: serving.drain.clone(),
+        metrics: Arc::clone(&serving.node.metrics),
+        drain: serving.node.stop.drain.clone(),
     });
     let Sockets { address, bound, limits, .. } = sockets;
     let gate = Arc::new(Gate::new(limits, serving.limits.frame_bytes));
     let sockets: Arc<[UdpSocket]> = bound.into();
     let receive = |(index, worker): (usize, &Arc<Worker>)| {
-        let (tick, metrics) = (Arc::clone(&worker.tick), Arc::clone(&serving.metrics));
+        let (tick, metrics) = (Arc::clone(&worker.tick), Arc::clone(&serving.node.metrics));
         let peers = Peers::new((Arc::clone(&sockets), Family::of(address)), index, tick, metrics);
         let door = Door {
             peers: Arc::clone(&peers),
             worker: Arc::clone(worker),
-            serving: serving.clone(),
+            node: Arc::clone(&serving.node),
             settings: Arc::clone(&settings),
         };
         let handler = Arc::clone(handler);
@@ -181,7 +181,7 @@ where
 struct Door {
     peers: Arc<Peers>,
     worker: Arc<Worker>,
-    serving: Serving,
+    node: Arc<Node>,
     settings: Arc<ListenerSettings>,
 }
 
@@ -193,20 +193,10 @@ impl Door {
         F: Future<Output = Result<(), E>> + Send + 'static,
         E: Into<BoxError> + 'static,
     {
-        let Self { peers, worker, serving, settings } = self;
-        let address = PeerAddr::Ip(datagram.source);
-        let admitted = match serving.admission.admit(&address, settings.is_local) {
-            Ok(admitted) => admitted,
-            Err(reason) => {
-                refuse(&address, reason, settings);
-                return false;
-            }
-        };
-        serving.metrics.accepted.add(1);
-        let assigned = worker.assign();
+        let Self { peers, worker, node, settings } = self;
+        let Ok(opening) = node.admit(worker, PeerAddr::Ip(datagram.source), settings) else { return false };
         let (source, sink) = peers.enter(datagram, ends);
-        let peer = Peer::new(serving.next_id(), address, Arc::clone(settings), sink, Arc::clone(&assigned.tick));
-        serving.connections.spawn(serve(Entered::new(peer, assigned, admitted), source, handler));
+        node.tasks.spawn(serve(opening.enter(sink, Protocol::Frames), source, handler));
         true
     }
 }

@@ -1,0 +1,55 @@
+//! A connection on its way to its task, and in its worker's list for as long as that lives.
+
+use super::{Admitted, Assigned};
+use crate::link::{ConnectionId, ListenerSettings, Peer, PeerAddr, Protocol, Sink};
+use std::sync::Arc;
+use tracing::debug;
+
+/// A connection that was admitted, and has its number and its worker.
+pub(crate) struct Opening {
+    pub(super) id: ConnectionId,
+    pub(super) address: PeerAddr,
+    pub(super) settings: Arc<ListenerSettings>,
+    pub(super) worker: Assigned,
+    pub(super) admitted: Admitted,
+}
+
+impl Opening {
+    pub(crate) fn worker(&self) -> &Assigned {
+        &self.worker
+    }
+
+    /// Lists it, as one that speaks `protocol`.
+    pub(crate) fn enter(self, sink: Box<dyn Sink>, protocol: Protocol) -> Entered<Admitted> {
+        let Self { id, address, settings, worker, admitted } = self;
+        let peer = Peer::new(id, address, settings, sink, Arc::clone(&worker.tick));
+        peer.speaks(protocol);
+        Entered::new(peer, worker, admitted)
+    }
+}
+
+/// A connection in its worker's list, for as long as its task lives.
+pub(crate) struct Entered<A> {
+    pub(crate) peer: Arc<Peer>,
+    worker: Assigned,
+    /// Held for what its end gives back.
+    _admitted: A,
+}
+
+impl<A> Entered<A> {
+    pub(crate) fn new(peer: Arc<Peer>, worker: Assigned, admitted: A) -> Self {
+        worker.enter(Arc::clone(&peer));
+        if peer.listener.drain.is_cancelled() {
+            peer.drain();
+        }
+        debug!(conn.id = peer.id.0, peer.addr = %peer.address, listener = peer.listener.name, "connection opened");
+        Self { peer, worker, _admitted: admitted }
+    }
+}
+
+impl<A> Drop for Entered<A> {
+    fn drop(&mut self) {
+        self.peer.abandon();
+        self.worker.leave(self.peer.id);
+    }
+}

@@ -1,0 +1,70 @@
+//! A server for whoever watches or stops it.
+
+use super::{Connections, Node};
+use crate::metrics::Metrics;
+use std::fmt;
+use std::sync::Arc;
+
+/// A server, for whoever watches or stops it. Cloning is cheap.
+///
+/// It is there before the server is bound ([`Server::handle`](crate::Server::handle)), so that a service can be given the handle
+/// of its own server, and stays after the end. Before the server serves there are no connections, and nothing is counted;
+/// after its end there are none but those whose handlers hold their worker, and the counters keep their figures.
+///
+/// # Examples
+/// ```
+/// use switchboard::prelude::*;
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// let server = Server::new();
+/// let handle = server.handle();
+/// let count = move |mut conn: Connection<Lines>| {
+///     let handle = handle.clone();
+///     async move { conn.send(format!("{} are connected", handle.connections().len())).await }
+/// };
+/// let bound = server.tcp("127.0.0.1:0", count).bind().await?;
+/// # Ok::<(), switchboard::BindError>(())
+/// # }).unwrap();
+/// ```
+#[derive(Clone)]
+pub struct Handle(Arc<Node>);
+
+impl Handle {
+    pub(crate) fn of(node: &Arc<Node>) -> Self {
+        Self(Arc::clone(node))
+    }
+
+    /// Stops politely: refuses new connections, lets the open ones finish. A server that does not serve yet drains as soon as
+    /// it does.
+    pub fn drain(&self) {
+        self.0.stop.drain.cancel();
+    }
+
+    /// Stops now: connections that have not finished are reset. A server that does not serve yet ends as soon as it does.
+    pub fn abort(&self) {
+        self.0.stop.drain.cancel();
+        self.0.stop.abort.cancel();
+    }
+
+    /// The live connections.
+    pub fn connections(&self) -> &Connections {
+        &self.0.connections
+    }
+
+    /// What the server has counted.
+    pub fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    /// The addresses that are listened on, as [`Bound::urls`](crate::Bound::urls) tells them: none before the server is bound,
+    /// and none once it drains.
+    pub fn urls(&self) -> Vec<String> {
+        self.0.urls.lock().clone()
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle").field("urls", &self.urls()).field("connections", &self.connections().len()).finish()
+    }
+}
