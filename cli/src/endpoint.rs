@@ -24,7 +24,8 @@ impl Endpoint {
     /// Reads `SERVICE=URL?key=value&key=value`, or says everything that is wrong with it.
     pub(crate) fn parse(typed: &str) -> Result<Self, Faults> {
         parse(typed).map_err(|Faults { typed: faults, files }| {
-            let faults = faults.into_iter().map(|fault| format!("{typed}: {fault}"));
+            let shown = if typed.is_empty() { "''" } else { typed };
+            let faults = faults.into_iter().map(|fault| format!("{shown}: {fault}"));
             Faults { typed: faults.collect(), files }
         })
     }

@@ -273,7 +273,7 @@ async fn wait_until_ready(plan: &Plan, shared: &Shared, view: &mut View) -> anyh
 /// What a connection lacks that is never ready.
 fn unheard(scenario: Scenario) -> &'static str {
     match scenario {
-        Scenario::Echo | Scenario::Udp => "were not answered with what they had sent",
+        Scenario::Echo | Scenario::Udp => "were not answered with what they had sent; is it an echo service?",
         Scenario::Rooms => "heard nothing of what was published",
         Scenario::Idle => "did not come about",
     }

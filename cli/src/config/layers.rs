@@ -45,7 +45,7 @@ pub(crate) enum Origin {
     Environment(String),
     File(PathBuf),
     Default,
-    /// What the values mean together, or on this machine.
+    /// What the values mean together, or on this machine: of those that are sound by themselves, how many connections there may be.
     Limits,
     /// A file that an endpoint names.
     Named,
@@ -59,7 +59,7 @@ impl fmt::Display for Origin {
             Self::Environment(name) => write!(f, "environment {name}"),
             Self::File(path) => write!(f, "file {}", path.display()),
             Self::Default => f.write_str("default"),
-            Self::Limits => f.write_str("limits"),
+            Self::Limits => f.write_str("max-connections"),
             Self::Named => f.write_str("named"),
         }
     }

@@ -196,6 +196,7 @@ fn limits_beyond_the_machine_are_faults_beside_the_others() {
     let faults = Config::load(settings, &HashMap::new(), |_| vec!["too many".to_owned()]).expect_err("faulty");
     assert_eq!(faults.len(), 2);
     assert_eq!(faults[1], Fault { origin: Origin::Limits, text: "too many".to_owned() });
+    assert_eq!(faults[1].to_string(), "max-connections: too many");
 }
 
 #[test]

@@ -55,6 +55,7 @@ fn each_fault_is_named() {
     ] {
         assert_eq!(faults(typed), [format!("{typed}: {fault}")]);
     }
+    assert_eq!(faults(""), ["'': not SERVICE=URL, as in echo=tcp://127.0.0.1:8080"]);
     assert!(
         faults("chat=tcp://127.0.0.1:1")[0].starts_with("chat=tcp://127.0.0.1:1: unknown service `chat`; known: echo")
     );

@@ -228,6 +228,13 @@ fn what_is_not_understood_is_an_object_too() {
 }
 
 #[test]
+fn whoever_reads_where_one_publishes_is_told_where_to_read() {
+    let program = Program::serve(&[HTTP]);
+    let answer = get(&program, "/rooms/lobby");
+    assert!(answer.body.contains("at /rooms/ROOM/messages and /rooms/ROOM/events"), "{}", answer.body);
+}
+
+#[test]
 fn balancers_ask_for_a_sign_of_life() {
     let program = Program::serve(&[HTTP, "echo=ws://127.0.0.1:0", "-v"]);
     let said = |listener: usize, request: &str| {

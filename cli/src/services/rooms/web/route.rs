@@ -119,7 +119,13 @@ pub(super) fn route(method: &Method, path: &str, query: Option<&str>) -> Result<
         Method::POST if allow.starts_with("POST") => parse(resource, query),
         Method::GET if allow.starts_with("GET") => parse(resource, query),
         Method::HEAD if allow.contains("HEAD") => parse(resource, query),
-        _ => Err(Failure::new(ErrorCode::BadMethod, format!("this path takes {allow}"))),
+        _ => {
+            let elsewhere = match resource {
+                Resource::Room(_) => "; what was said is at /rooms/ROOM/messages and /rooms/ROOM/events",
+                _ => "",
+            };
+            Err(Failure::new(ErrorCode::BadMethod, format!("this path takes {allow}{elsewhere}")))
+        }
     }
 }
 
