@@ -1,6 +1,7 @@
 //! A client's connections, over memory under a paused clock and over real sockets.
 
 use crate::harness::patience::patiently;
+use crate::harness::served::{Served, echo};
 use crate::harness::tls_peer::Pair;
 use rcgen::{BasicConstraints, IsCa};
 use rustls::pki_types::PrivateKeyDer;
@@ -18,19 +19,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio_rustls::TlsAcceptor;
 
-async fn echo(mut conn: Connection<Lines>) -> Result {
-    while let Some(line) = conn.recv().await? {
-        conn.send(line).await?;
-    }
-    Ok(())
-}
-
 /// Serves on this runtime until the test is over, and says at which address.
 async fn serve(server: Server) -> String {
-    let bound = server.workers(0).bind().await.unwrap();
-    let address = bound.urls()[0].split_once("://").map_or(String::new(), |(_, address)| address.to_owned());
-    tokio::spawn(bound.serve_until(std::future::pending()));
-    address
+    let served = Served::start(server.workers(0)).await;
+    served.urls[0].split_once("://").map_or(String::new(), |(_, address)| address.to_owned())
 }
 
 /// An address in memory at which `handler` serves.

@@ -1,6 +1,7 @@
 //! Connections over memory, under a paused clock: framing, deadlines, close reasons, drain.
 
 use crate::harness::patience::until;
+use crate::harness::served::{Served, echo};
 use parking_lot::Mutex;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,33 +18,6 @@ const fn secs(seconds: u64) -> Duration {
 }
 
 type BoxFuture = Pin<Box<dyn Future<Output = Result> + Send>>;
-
-async fn echo(mut conn: Connection<Lines>) -> Result {
-    while let Some(line) = conn.recv().await? {
-        conn.send(line).await?;
-    }
-    Ok(())
-}
-
-/// A server in this runtime, with its one listener in memory.
-struct Served {
-    memory: Memory,
-    handle: switchboard::Handle,
-    drained: tokio::task::JoinHandle<Drained>,
-}
-
-async fn start(server: Server, memory: Memory) -> Served {
-    let bound = server.workers(0).bind().await.unwrap();
-    let handle = bound.handle();
-    let drained = tokio::spawn(bound.serve_until(std::future::pending()));
-    Served { memory, handle, drained }
-}
-
-impl Served {
-    fn connect(&self) -> Peer {
-        Peer::connect(&self.memory)
-    }
-}
 
 #[tokio::test(start_paused = true)]
 async fn lines_come_back_with_the_end_they_came_with() {
@@ -154,7 +128,7 @@ async fn time_in_which_nothing_ran_is_none_of_the_grace_period() {
             }
         }
     });
-    let served = start(server, memory.clone()).await;
+    let served = Served::over(&memory, server).await;
     let mut peer = served.connect();
     until(|| served.handle.connections().len() == 1).await;
     served.handle.drain();
@@ -209,7 +183,8 @@ async fn a_peer_that_never_reads_is_closed_as_a_slow_consumer() {
 #[tokio::test(start_paused = true)]
 async fn a_line_over_the_limit_closes_and_a_last_word_is_still_sent() {
     let memory = Memory::new();
-    let served = start(
+    let served = Served::over(
+        &memory,
         Server::new().limits(Limits { frame_bytes: 10, ..Limits::default() }).memory(
             &memory,
             async |mut conn: Connection<Lines>| -> Result {
@@ -225,7 +200,6 @@ async fn a_line_over_the_limit_closes_and_a_last_word_is_still_sent() {
                 }
             },
         ),
-        memory.clone(),
     )
     .await;
     let mut peer = served.connect();
@@ -240,7 +214,7 @@ async fn a_line_over_the_limit_closes_and_a_last_word_is_still_sent() {
 #[tokio::test(start_paused = true)]
 async fn a_reset_ends_the_connection_as_a_reset() {
     let memory = Memory::new();
-    let served = start(Server::new().memory(&memory, echo), memory.clone()).await;
+    let served = Served::over(&memory, Server::new().memory(&memory, echo)).await;
     let mut peer = served.connect();
     peer.send("hello\n").await;
     assert_eq!(peer.line().await, "hello\n");
@@ -270,7 +244,7 @@ fn slow_echo(taken: &Arc<Mutex<Vec<String>>>) -> impl Fn(Connection<Lines>) -> B
 #[tokio::test(start_paused = true)]
 async fn what_was_received_is_handled_though_nobody_hears_the_answers() {
     let (memory, taken) = (Memory::new(), Arc::default());
-    let served = start(Server::new().memory(&memory, slow_echo(&taken)), memory.clone()).await;
+    let served = Served::over(&memory, Server::new().memory(&memory, slow_echo(&taken))).await;
     let mut peer = served.connect();
     peer.send("1\n2\n3\n4\n5\n6\nhalf").await;
     drop(peer);
@@ -281,7 +255,7 @@ async fn what_was_received_is_handled_though_nobody_hears_the_answers() {
 #[tokio::test(start_paused = true)]
 async fn what_a_peer_says_on_after_it_stopped_listening_is_handled() {
     let (memory, taken) = (Memory::new(), Arc::default());
-    let served = start(Server::new().memory(&memory, slow_echo(&taken)), memory.clone()).await;
+    let served = Served::over(&memory, Server::new().memory(&memory, slow_echo(&taken))).await;
     let mut peer = served.connect();
     peer.stop_listening();
     sleep(secs(60)).await;
@@ -301,7 +275,7 @@ async fn a_handler_that_only_sends_hears_soon_that_nobody_listens() {
             conn.send("tick").await?;
         }
     };
-    let served = start(Server::new().memory(&memory, handler), memory.clone()).await;
+    let served = Served::over(&memory, Server::new().memory(&memory, handler)).await;
     let (mut gone, mut bystander) = (served.connect(), served.connect());
     assert_eq!(bystander.line().await, "tick\n");
     gone.send("never read\n").await;
@@ -319,7 +293,7 @@ async fn a_handler_that_does_nothing_for_a_peer_that_is_gone_is_dropped() {
         conn.send("welcome").await?;
         std::future::pending().await
     };
-    let served = start(Server::new().memory(&memory, handler), memory.clone()).await;
+    let served = Served::over(&memory, Server::new().memory(&memory, handler)).await;
     drop(served.connect());
     until(|| served.handle.metrics().closed(CloseReason::PeerReset) == 1).await;
 }
@@ -334,7 +308,7 @@ async fn a_panic_ends_its_connection_alone() {
         }
         Ok(())
     };
-    let served = start(Server::new().memory(&memory, handler), memory.clone()).await;
+    let served = Served::over(&memory, Server::new().memory(&memory, handler)).await;
     let (mut bystander, mut victim) = (served.connect(), served.connect());
     victim.send("before\npanic\n").await;
     assert_eq!(victim.line().await, "before\n");
@@ -420,7 +394,7 @@ async fn drain_hands_over_what_was_received_and_then_none() {
             }
         }
     };
-    let served = start(Server::new().memory(&memory, handler), memory.clone()).await;
+    let served = Served::over(&memory, Server::new().memory(&memory, handler)).await;
     let mut peer = served.connect();
     peer.send("one\ntwo\npartial").await;
     until(|| served.handle.connections().len() == 1).await;
@@ -437,7 +411,7 @@ async fn drain_hands_over_what_was_received_and_then_none() {
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_waits_for_input_drains_by_itself() {
     let memory = Memory::new();
-    let served = start(Server::new().memory(&memory, echo), memory.clone()).await;
+    let served = Served::over(&memory, Server::new().memory(&memory, echo)).await;
     let mut peer = served.connect();
     peer.send("hi\n").await;
     assert_eq!(peer.line().await, "hi\n");
@@ -456,7 +430,7 @@ async fn a_handler_that_does_not_finish_is_aborted_after_the_grace_period() {
         drop(conn);
         Ok(())
     });
-    let served = start(server, memory.clone()).await;
+    let served = Served::over(&memory, server).await;
     let mut peer = served.connect();
     until(|| served.handle.connections().len() == 1).await;
     let began = Instant::now();
@@ -475,7 +449,7 @@ async fn abort_ends_a_drain_now() {
         drop(conn);
         Ok(())
     });
-    let served = start(server, memory.clone()).await;
+    let served = Served::over(&memory, server).await;
     let _peer = served.connect();
     until(|| served.handle.connections().len() == 1).await;
     let began = Instant::now();
@@ -489,7 +463,7 @@ async fn abort_ends_a_drain_now() {
 #[tokio::test(start_paused = true)]
 async fn a_server_that_is_dropped_ends_everything_at_once() {
     let memory = Memory::new();
-    let served = start(Server::new().memory(&memory, echo), memory.clone()).await;
+    let served = Served::over(&memory, Server::new().memory(&memory, echo)).await;
     let mut peer = served.connect();
     peer.send("hello\n").await;
     assert_eq!(peer.line().await, "hello\n");
@@ -507,7 +481,7 @@ async fn a_handler_can_wait_for_the_drain() {
         conn.send("draining").await?;
         Ok(())
     });
-    let served = start(server, memory.clone()).await;
+    let served = Served::over(&memory, server).await;
     let mut peer = served.connect();
     until(|| served.handle.connections().len() == 1).await;
     served.handle.drain();
@@ -517,7 +491,7 @@ async fn a_handler_can_wait_for_the_drain() {
 #[tokio::test(start_paused = true)]
 async fn live_connections_are_listed_looked_up_and_closed() {
     let memory = Memory::new();
-    let served = start(Server::new().memory(&memory, echo), memory.clone()).await;
+    let served = Served::over(&memory, Server::new().memory(&memory, echo)).await;
     let (mut first, _second) = (served.connect(), served.connect());
     let connections = served.handle.connections();
     until(|| connections.len() == 2).await;
@@ -559,7 +533,7 @@ async fn a_closed_connection_fails_at_once_and_a_deaf_handler_is_dropped() {
             Ok::<(), BoxError>(())
         }
     });
-    let served = start(server, memory.clone()).await;
+    let served = Served::over(&memory, server).await;
     let mut peer = served.connect();
     let connections = served.handle.connections().clone();
     until(|| connections.len() == 1).await;
@@ -583,7 +557,7 @@ async fn send_waits_while_the_outbox_is_full_and_goes_on_when_the_peer_reads() {
             Ok::<(), BoxError>(())
         }
     });
-    let served = start(server, memory.clone()).await;
+    let served = Served::over(&memory, server).await;
     let mut peer = served.connect();
     sleep(secs(2)).await;
     // The pipe takes 64 KiB, the outbox 10 KB and the frame that passed its limit.
@@ -596,7 +570,7 @@ async fn send_waits_while_the_outbox_is_full_and_goes_on_when_the_peer_reads() {
 async fn beyond_the_limit_connections_are_refused() {
     let memory = Memory::new();
     let limits = Limits { connections: 2, ..Limits::default() };
-    let served = start(Server::new().limits(limits).memory(&memory, echo), memory.clone()).await;
+    let served = Served::over(&memory, Server::new().limits(limits).memory(&memory, echo)).await;
     let (first, mut second) = (served.connect(), served.connect());
     second.send("in\n").await;
     assert_eq!(second.line().await, "in\n");
@@ -622,7 +596,7 @@ async fn above_the_memory_budget_the_largest_holder_is_closed() {
         }
         Ok(())
     };
-    let served = start(Server::new().limits(limits).memory(&memory, handler), memory.clone()).await;
+    let served = Served::over(&memory, Server::new().limits(limits).memory(&memory, handler)).await;
     let (mut small, mut large) = (served.connect(), served.connect());
     small.send("200000\n").await;
     large.send("300000\n").await;
@@ -637,12 +611,12 @@ async fn above_the_memory_budget_the_largest_holder_is_closed() {
 #[tokio::test(start_paused = true)]
 async fn a_connection_may_move_to_a_task_of_its_own() {
     let memory = Memory::new();
-    let served = start(
+    let served = Served::over(
+        &memory,
         Server::new().memory(&memory, async |conn: Connection<Lines>| -> Result {
             tokio::spawn(echo(conn));
             Ok(())
         }),
-        memory.clone(),
     )
     .await;
     let mut peer = served.connect();
@@ -679,7 +653,7 @@ async fn length_delimited_frames_carry_any_bytes() {
 #[tokio::test(start_paused = true)]
 async fn a_read_full_of_short_lines_does_not_hold_the_worker() {
     let memory = Memory::new();
-    let served = start(Server::new().memory(&memory, echo), memory.clone()).await;
+    let served = Served::over(&memory, Server::new().memory(&memory, echo)).await;
     let (mut flood, mut other) = (served.connect(), served.connect());
     other.send("hi\n").await;
     assert_eq!(other.line().await, "hi\n");

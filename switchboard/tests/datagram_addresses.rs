@@ -99,7 +99,7 @@ async fn two_peers(workers: usize) {
     };
     let served = Served::start(Server::new().workers(workers).udp_peers(Udp::new("0.0.0.0:0"), door, count)).await;
     let socket = UdpSocket::bind("0.0.0.0:0").await.unwrap();
-    let port = served.address.port();
+    let port = served.address().port();
     let targets: [SocketAddr; 3] = [2, 3, 4].map(|number| ([127, 0, 0, number], port).into());
     let mut next = [0; 3];
     for target in targets {
@@ -127,9 +127,9 @@ fn any_of_a_hosts_addresses_is_answered_from() {
         let interface = nix::net::if_::if_nametoindex("lo").unwrap();
         for any in ["0.0.0.0:0", "[::]:0"] {
             let served = Served::start(Server::new().workers(1).udp_peers(Udp::new(any), door, shout)).await;
-            let port = served.address.port();
+            let port = served.address().port();
             let mut targets = vec![format!("192.0.2.1:{port}"), format!("192.0.2.2:{port}")];
-            if served.address.is_ipv6() {
+            if served.address().is_ipv6() {
                 let hosts = ["2001:db8::1", "2001:db8::2", "::1"].map(String::from);
                 let linked = ["fe80::1", "fe80::2"].map(|host| format!("{host}%{interface}"));
                 targets.extend(hosts.iter().chain(&linked).map(|host| format!("[{host}]:{port}")));

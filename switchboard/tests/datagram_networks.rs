@@ -73,7 +73,7 @@ fn a_member_on_a_narrow_way_costs_the_others_nothing() {
             Ok(())
         };
         let served = Served::start(Server::new().workers(1).udp_peers(Udp::new("0.0.0.0:0"), door, shout)).await;
-        let port = served.address.port();
+        let port = served.address().port();
         let member = async |address: &str| {
             let socket = tokio::net::UdpSocket::bind((address, 0)).await.unwrap();
             socket.connect((address, port)).await.unwrap();

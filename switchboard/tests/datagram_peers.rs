@@ -60,7 +60,7 @@ async fn connections(workers: usize) {
         // The payloads alone: 4 of OPEN, the number with its letter, nothing, and 3.
         let number = info.bytes_in - 7;
         assert!((2..=3).contains(&number) && info.bytes_out == info.bytes_in, "{info:?}");
-        assert_eq!(info.listener, format!("udp://{}", served.address));
+        assert_eq!(info.listener, format!("udp://{}", served.address()));
     }
     assert_eq!(served.handle.metrics().accepted.get(), 20);
 
@@ -337,7 +337,7 @@ async fn no_service_below_port_1024_is_heard() {
     let served = Served::start(Server::new().workers(1).udp_peers(Udp::new("127.0.0.1:0"), door, shout)).await;
     // Only root has such a port to send from.
     let Ok(service) = UdpSocket::bind("127.0.0.1:1007").await else { return };
-    service.connect(served.address).await.unwrap();
+    service.connect(served.address()).await.unwrap();
     let service = Mote(service);
     service.say("hi").await;
     service.say("open").await;

@@ -18,7 +18,7 @@ fn without_descriptors_accepting_waits_and_goes_on_when_there_are_some() {
 
         let socket = TcpSocket::new_v4().unwrap();
         let hog: Vec<File> = std::iter::from_fn(|| File::open("/dev/null").ok()).collect();
-        let mut peer = socket.connect(served.address).await.unwrap();
+        let mut peer = socket.connect(served.address()).await.unwrap();
         peer.write_all(b"still served\n").await.unwrap();
         served.until(|handle| handle.metrics().accept_waits.get() >= 2).await;
         assert!(served.handle.metrics().accept_waits.get() < 100, "it does not spin");

@@ -1,7 +1,8 @@
 //! HTTP: what a client writes is text here, byte for byte.
 
-use crate::harness::http_peer::{Received, Running, answer, ask, secs};
+use crate::harness::http_peer::{Received, answer, ask, secs};
 use crate::harness::patience::until;
+use crate::harness::served::Served;
 use http::StatusCode;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -24,7 +25,7 @@ async fn echo(mut request: Request) -> Response {
 
 #[tokio::test(start_paused = true)]
 async fn requests_are_answered_one_after_the_other() {
-    let server = Running::http(echo);
+    let server = Served::http(echo);
     let mut peer = server.connect();
     for path in ["/a", "/b?c"] {
         let received = ask(&mut peer, format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")).await;
@@ -37,7 +38,7 @@ async fn requests_are_answered_one_after_the_other() {
 
 #[tokio::test(start_paused = true)]
 async fn who_stops_sending_behind_a_request_is_answered() {
-    let server = Running::http(async |request| {
+    let server = Served::http(async |request| {
         tokio::time::sleep(secs(1)).await;
         echo(request).await
     });
@@ -56,7 +57,7 @@ async fn who_stops_sending_behind_a_request_is_answered() {
 
 #[tokio::test(start_paused = true)]
 async fn requests_that_come_together_are_answered_in_order() {
-    let server = Running::http(echo);
+    let server = Served::http(echo);
     let mut peer = server.connect();
     let requests: Vec<_> = (0..500).map(|number| format!("GET /{number} HTTP/1.1\r\nHost: x\r\n\r\n")).collect();
     peer.send(requests.concat()).await;
@@ -68,7 +69,7 @@ async fn requests_that_come_together_are_answered_in_order() {
 #[tokio::test(start_paused = true)]
 async fn requests_that_came_are_seen_to_though_nobody_waits_for_their_answers() {
     let seen = Arc::new(Mutex::new(Vec::new()));
-    let server = Running::http({
+    let server = Served::http({
         let seen = Arc::clone(&seen);
         move |mut request| {
             let seen = Arc::clone(&seen);
@@ -90,7 +91,7 @@ async fn requests_that_came_are_seen_to_though_nobody_waits_for_their_answers() 
 
 #[tokio::test(start_paused = true)]
 async fn a_body_may_come_in_pieces_and_in_chunks() {
-    let server = Running::http(echo);
+    let server = Served::http(echo);
     let mut peer = server.connect();
     peer.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nab").await;
     tokio::task::yield_now().await;
@@ -111,7 +112,7 @@ async fn a_body_above_the_limit_is_refused() {
         "Transfer-Encoding: chunked\r\n\r\n6\r\nabcdef\r\n5\r\nghijk\r\n",
         "Transfer-Encoding: chunked\r\n\r\nFFFFFFF\r\nabcdefghijk",
     ] {
-        let server = Running::http(echo);
+        let server = Served::http(echo);
         let mut peer = server.connect();
         let received = ask(&mut peer, format!("{head}{rest}")).await;
         assert_eq!((received.status, received.header("connection")), (413, Some("close")), "{rest}");
@@ -149,7 +150,7 @@ async fn what_is_not_a_request_is_answered_once_and_closed() {
         (431, CloseReason::FrameTooLong, format!("GET / HTTP/1.1\r\nHost: x\r\n{many}\r\n{follow}")),
     ];
     for (status, reason, request) in cases {
-        let server = Running::http(echo);
+        let server = Served::http(echo);
         let mut peer = server.connect();
         let received = ask(&mut peer, &request).await;
         let text = &request[..request.len().min(60)];
@@ -162,7 +163,7 @@ async fn what_is_not_a_request_is_answered_once_and_closed() {
 
 #[tokio::test(start_paused = true)]
 async fn exactly_one_host_is_asked_for() {
-    let server = Running::http(echo);
+    let server = Served::http(echo);
     for (status, request) in [
         (400, "GET / HTTP/1.1\r\n\r\n"),
         (400, "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"),
@@ -179,7 +180,7 @@ async fn exactly_one_host_is_asked_for() {
 
 #[tokio::test(start_paused = true)]
 async fn whoever_says_nothing_is_closed_without_an_answer() {
-    let server = Running::http(echo);
+    let server = Served::http(echo);
     let mut peer = server.connect();
     let began = Instant::now();
     assert_eq!(peer.rest().await.unwrap(), b"");
@@ -191,7 +192,7 @@ async fn whoever_says_nothing_is_closed_without_an_answer() {
 /// One byte a second does not renew the deadline.
 #[tokio::test(start_paused = true)]
 async fn a_head_that_comes_slowly_is_answered_408() {
-    let server = Running::http(echo);
+    let server = Served::http(echo);
     let mut peer = server.connect();
     // On a connection that has been answered before.
     ask(&mut peer, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
@@ -213,7 +214,7 @@ async fn a_head_that_comes_slowly_is_answered_408() {
 /// Ten seconds for head and body together.
 #[tokio::test(start_paused = true)]
 async fn a_body_that_comes_slowly_is_answered_408() {
-    let server = Running::http(echo);
+    let server = Served::http(echo);
     let mut peer = server.connect();
     let began = Instant::now();
     peer.send("POST / HTTP/1.1\r\nHost: x\r\n").await;
@@ -227,7 +228,7 @@ async fn a_body_that_comes_slowly_is_answered_408() {
 
 #[tokio::test(start_paused = true)]
 async fn a_client_may_be_idle_for_a_minute_between_requests() {
-    let server = Running::http(echo);
+    let server = Served::http(echo);
     let mut peer = server.connect();
     for _ in 0..3 {
         ask(&mut peer, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
@@ -246,7 +247,7 @@ async fn a_client_may_be_idle_for_a_minute_between_requests() {
 /// A service may take its time: only the client's part has a deadline.
 #[tokio::test(start_paused = true)]
 async fn a_service_may_take_as_long_as_it_likes() {
-    let server = Running::http(|mut request: Request| async move {
+    let server = Served::http(|mut request: Request| async move {
         let _ = request.body(10).await;
         tokio::time::sleep(secs(1_000)).await;
         StatusCode::NO_CONTENT.into()
@@ -269,7 +270,7 @@ impl Drop for OnDrop {
 async fn a_client_that_leaves_takes_its_request_along() {
     let (asked, dropped) = (Arc::new(Notify::new()), Arc::new(AtomicBool::new(false)));
     let known = (Arc::clone(&asked), Arc::clone(&dropped));
-    let server = Running::http(move |_| {
+    let server = Served::http(move |_| {
         let (asked, dropped) = known.clone();
         async move {
             let _guard = OnDrop(dropped);
@@ -287,7 +288,7 @@ async fn a_client_that_leaves_takes_its_request_along() {
 
 #[tokio::test(start_paused = true)]
 async fn a_service_that_panics_ends_its_own_connection_only() {
-    let server = Running::http(|request: Request| async move {
+    let server = Served::http(|request: Request| async move {
         assert_ne!(request.uri().path(), "/panic", "as asked");
         StatusCode::OK.into()
     });
@@ -304,7 +305,8 @@ async fn a_client_that_does_not_read_is_reset() {
     for (memory_bytes, reason) in [(16 << 20, CloseReason::SlowConsumer), (4 << 20, CloseReason::OutOfMemory)] {
         let limits = Limits { memory_bytes, ..Limits::default() };
         let service = |_| async { http::Response::new(vec![0; BODY]).into() };
-        let server = Running::start(Server::new().limits(limits), |server, memory| server.listen_http(memory, service));
+        let server =
+            Served::in_memory(Server::new().limits(limits), |server, memory| server.listen_http(memory, service));
         let mut peer = server.connect();
         peer.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
         let began = Instant::now();
@@ -319,7 +321,7 @@ async fn requests_behind_one_that_is_answered_count_towards_the_memory_budget() 
     const CLIENTS: usize = 40;
     let limits = Limits { memory_bytes: 1 << 20, ..Limits::default() };
     let service = |_| std::future::pending::<Response>();
-    let server = Running::start(Server::new().limits(limits), |server, memory| server.listen_http(memory, service));
+    let server = Served::in_memory(Server::new().limits(limits), |server, memory| server.listen_http(memory, service));
     let mut peers: Vec<_> = (0..CLIENTS).map(|_| server.connect()).collect();
     for peer in &mut peers {
         peer.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n".repeat(2_000)).await;
@@ -342,8 +344,8 @@ async fn read_slowly(peer: &mut Peer, length: usize, parts: usize) {
 /// More than the socket holds, more than the outbox does, and more than hyper would like to.
 const LENGTHS: [usize; 3] = [200_000, 1 << 20, 4 << 20];
 
-fn answering(length: usize) -> Running {
-    Running::http(move |_| async move { http::Response::new(vec![b'x'; length]).into() })
+fn answering(length: usize) -> Served {
+    Served::http(move |_| async move { http::Response::new(vec![b'x'; length]).into() })
 }
 
 /// Who takes minutes for its answer is neither idle nor late with the request that it has begun to send meanwhile.
@@ -411,7 +413,7 @@ async fn a_client_that_stops_reading_is_reset() {
 #[tokio::test(start_paused = true)]
 async fn a_long_answer_arrives_whole() {
     const BODY: usize = 8 << 20;
-    let server = Running::http(|_| async { http::Response::new(vec![b'x'; BODY]).into() });
+    let server = Served::http(|_| async { http::Response::new(vec![b'x'; BODY]).into() });
     let mut peer = server.connect();
     assert_eq!(ask(&mut peer, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.body.len(), BODY);
 }
@@ -432,7 +434,7 @@ async fn stream(_: Request) -> Response {
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_is_streamed_until_the_client_leaves() {
-    let server = Running::http(stream);
+    let server = Served::http(stream);
     let mut peer = server.connect();
     let received = ask(&mut peer, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
     assert_eq!(received.header("transfer-encoding"), Some("chunked"));
@@ -449,7 +451,7 @@ async fn an_answer_is_streamed_until_the_client_leaves() {
 /// A request may stand behind others, whose answers have not left yet.
 #[tokio::test(start_paused = true)]
 async fn a_stream_follows_the_answers_before_it() {
-    let server = Running::http(|request: Request| async move {
+    let server = Served::http(|request: Request| async move {
         if request.uri().path() == "/stream" {
             stream(request).await
         } else {
@@ -476,7 +478,7 @@ async fn a_stream_is_a_member_of_rooms() {
     }
     let room = Hub::new().room("lobby").unwrap();
     let joined = room.clone();
-    let server = Running::http(move |_| {
+    let server = Served::http(move |_| {
         let room = joined.clone();
         async move { Response::stream(http::Response::new(()), move |conn| follow(conn, room)) }
     });
@@ -493,7 +495,7 @@ async fn a_stream_is_a_member_of_rooms() {
 /// Whoever waits for what is to come keeps its connection whole; who leaves says no more than that it has nothing to send.
 #[tokio::test(start_paused = true)]
 async fn a_stream_ends_at_once_when_its_client_stops_sending() {
-    let server = Running::http(stream);
+    let server = Served::http(stream);
     let mut peer = server.connect();
     peer.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
     peer.finish();
@@ -507,7 +509,7 @@ async fn a_stream_ends_at_once_when_its_client_stops_sending() {
 /// HTTP/1.0 knows no chunks: the answer ends with the connection.
 #[tokio::test(start_paused = true)]
 async fn a_client_of_http_1_0_gets_a_stream_without_chunks() {
-    let server = Running::http(stream);
+    let server = Served::http(stream);
     let mut peer = server.connect();
     let received = ask(&mut peer, "GET / HTTP/1.0\r\n\r\n").await;
     assert_eq!((received.status, received.header("transfer-encoding")), (200, None));
@@ -523,7 +525,7 @@ async fn a_stream_that_fails_has_no_end() {
         conn.send("one").await?;
         Err("as asked".into())
     }
-    let server = Running::http(|_| async { Response::stream(http::Response::new(()), fail) });
+    let server = Served::http(|_| async { Response::stream(http::Response::new(()), fail) });
     let mut peer = server.connect();
     ask(&mut peer, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
     assert_eq!(peer.rest().await.unwrap(), b"4\r\none\n\r\n");
@@ -535,7 +537,8 @@ async fn a_stream_that_fails_has_no_end() {
 #[tokio::test(start_paused = true)]
 async fn a_stream_is_not_idle() {
     let timeouts = Timeouts { idle: Some(secs(5)), ..Timeouts::default() };
-    let server = Running::start(Server::new().timeouts(timeouts), |server, memory| server.listen_http(memory, stream));
+    let server =
+        Served::in_memory(Server::new().timeouts(timeouts), |server, memory| server.listen_http(memory, stream));
     let mut peer = server.connect();
     ask(&mut peer, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
     tokio::time::sleep(secs(100)).await;
@@ -544,7 +547,7 @@ async fn a_stream_is_not_idle() {
 
 #[tokio::test(start_paused = true)]
 async fn an_operator_may_close_a_streamed_answer() {
-    let server = Running::http(stream);
+    let server = Served::http(stream);
     let mut peer = server.connect();
     ask(&mut peer, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
     assert_eq!(peer.bytes(9).await, b"4\r\none\n\r\n");
@@ -560,7 +563,7 @@ async fn a_stream_that_nobody_reads_is_bounded() {
             conn.send("x".repeat(1_000)).await?;
         }
     }
-    let server = Running::http(|_| async { Response::stream(http::Response::new(()), flood) });
+    let server = Served::http(|_| async { Response::stream(http::Response::new(()), flood) });
     let mut peer = server.connect();
     ask(&mut peer, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
     let began = Instant::now();
@@ -570,7 +573,7 @@ async fn a_stream_that_nobody_reads_is_bounded() {
 
 #[tokio::test(start_paused = true)]
 async fn head_gets_the_headers_of_a_stream_and_no_body() {
-    let server = Running::http(stream);
+    let server = Served::http(stream);
     let mut peer = server.connect();
     let received = ask(&mut peer, "HEAD / HTTP/1.1\r\nHost: x\r\n\r\n").await;
     assert_eq!(received.status, 200);
@@ -580,7 +583,7 @@ async fn head_gets_the_headers_of_a_stream_and_no_body() {
 
 #[tokio::test(start_paused = true)]
 async fn idle_clients_are_closed_at_once_when_the_server_drains() {
-    let server = Running::http(echo);
+    let server = Served::http(echo);
     let (mut fresh, mut idle, mut cut) = (server.connect(), server.connect(), server.connect());
     ask(&mut idle, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
     cut.send("GET / HT").await;
@@ -600,7 +603,7 @@ async fn idle_clients_are_closed_at_once_when_the_server_drains() {
 async fn who_waits_for_an_answer_gets_it_while_the_server_drains() {
     let asked = Arc::new(Notify::new());
     let known = Arc::clone(&asked);
-    let server = Running::http(move |mut request: Request| {
+    let server = Served::http(move |mut request: Request| {
         let asked = Arc::clone(&known);
         async move {
             asked.notify_one();
@@ -624,7 +627,7 @@ async fn who_waits_for_an_answer_gets_it_while_the_server_drains() {
 /// The request had come, but nobody had looked at it yet.
 #[tokio::test(start_paused = true)]
 async fn a_request_that_has_come_is_answered_although_the_server_drains() {
-    let server = Running::http(echo);
+    let server = Served::http(echo);
     let mut peer = server.connect();
     server.left(1).await;
     peer.send("GET /last HTTP/1.1\r\nHost: x\r\n\r\n").await;
@@ -635,7 +638,7 @@ async fn a_request_that_has_come_is_answered_although_the_server_drains() {
 
 #[tokio::test(start_paused = true)]
 async fn a_streamed_answer_ends_when_the_server_drains() {
-    let server = Running::http(stream);
+    let server = Served::http(stream);
     let mut peer = server.connect();
     ask(&mut peer, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
     server.handle.drain();

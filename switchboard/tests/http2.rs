@@ -1,8 +1,9 @@
 //! HTTP/2: requests, streamed answers and WebSockets beside each other on one connection.
 
-use crate::harness::http_peer::{Running, ask, frame, secs};
+use crate::harness::http_peer::{ask, frame, secs};
 use crate::harness::http2_client::{Client, Whole, connect, get, piece, pump, whole};
 use crate::harness::patience::until;
+use crate::harness::served::Served;
 use bytes::Bytes;
 use std::sync::Arc;
 use switchboard::http::{Request, Response};
@@ -72,7 +73,7 @@ async fn echo(mut conn: Connection<WebSocket>) -> Result {
 
 #[tokio::test(start_paused = true)]
 async fn requests_are_answered_beside_each_other() {
-    let server = Running::http(serve);
+    let server = Served::http(serve);
     let mut client = Client::connect(&server).await;
     let response = client.get("/a?b").await;
     assert_eq!((response.status().as_u16(), response.version()), (200, http::Version::HTTP_2));
@@ -90,7 +91,7 @@ async fn requests_are_answered_beside_each_other() {
 
 #[tokio::test(start_paused = true)]
 async fn head_gets_the_headers_of_an_answer_and_no_body() {
-    let server = Running::http(serve);
+    let server = Served::http(serve);
     let mut client = Client::connect(&server).await;
     for (path, length) in [("/long", Some(LONG)), ("/stream", None)] {
         let head = http::Request::head(format!("http://x{path}")).body(Whole::default()).unwrap();
@@ -103,7 +104,7 @@ async fn head_gets_the_headers_of_an_answer_and_no_body() {
 
 #[tokio::test(start_paused = true)]
 async fn a_body_above_the_limit_ends_its_request_alone() {
-    let server = Running::http(serve);
+    let server = Served::http(serve);
     let mut client = Client::connect(&server).await;
     let post = http::Request::post("http://x/body").body(Whole(Bytes::from(vec![b'x'; 1 << 20]))).unwrap();
     assert_eq!(client.send(post).await.unwrap().status(), 413);
@@ -130,7 +131,7 @@ async fn who_is_refused_may_send_its_body_to_the_end() {
     const DATA: &[u8] = b"\0\x03\xe8\0\0\0\0\0\x01";
     let data = [DATA, &[b'x'; 1_000]].concat();
     for goes_on in [true, false] {
-        let server = Running::http(serve);
+        let server = Served::http(serve);
         let mut peer = server.connect();
         // POST of /body of http at x, in HPACK, and a part of the body.
         let head = b"\0\0\x0c\x01\x04\0\0\0\x01\x83\x04\x05/body\x86\x41\x01x";
@@ -151,7 +152,7 @@ async fn who_is_refused_may_send_its_body_to_the_end() {
 
 #[tokio::test(start_paused = true)]
 async fn a_service_that_panics_ends_its_request_alone() {
-    let server = Running::http(serve);
+    let server = Served::http(serve);
     let mut client = Client::connect(&server).await;
     let late = client.begin(get("/late"));
     assert!(client.send(get("/panic")).await.is_err());
@@ -160,7 +161,7 @@ async fn a_service_that_panics_ends_its_request_alone() {
 
 #[tokio::test(start_paused = true)]
 async fn a_request_is_for_one_host_and_has_headers_within_bounds() {
-    let server = Running::http(serve);
+    let server = Served::http(serve);
     let mut client = Client::connect(&server).await;
     let other = http::Request::get("http://x/").header("host", "y").body(Whole::default()).unwrap();
     assert_eq!(client.send(other).await.unwrap().status(), 400);
@@ -178,7 +179,7 @@ async fn a_request_is_for_one_host_and_has_headers_within_bounds() {
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_is_streamed_until_the_client_takes_it_back() {
-    let server = Running::http(serve);
+    let server = Served::http(serve);
     let mut client = Client::connect(&server).await;
     let mut body = client.get("/stream").await.into_body();
     assert_eq!(piece(&mut body).await.unwrap().unwrap(), "one\n");
@@ -197,7 +198,7 @@ async fn an_answer_is_streamed_until_the_client_takes_it_back() {
 
 #[tokio::test(start_paused = true)]
 async fn an_operator_may_close_a_streamed_answer() {
-    let server = Running::http(serve);
+    let server = Served::http(serve);
     let mut client = Client::connect(&server).await;
     let mut body = client.get("/stream").await.into_body();
     assert_eq!(piece(&mut body).await.unwrap().unwrap(), "one\n");
@@ -210,7 +211,7 @@ async fn an_operator_may_close_a_streamed_answer() {
 /// A client must not take half an answer for a whole one.
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_fails_is_reset() {
-    let server = Running::http(serve);
+    let server = Served::http(serve);
     let mut client = Client::connect(&server).await;
     let mut body = client.get("/fail").await.into_body();
     assert_eq!(piece(&mut body).await.unwrap().unwrap(), "one\n");
@@ -219,7 +220,7 @@ async fn a_stream_that_fails_is_reset() {
 
 #[tokio::test(start_paused = true)]
 async fn a_websocket_is_a_connection_like_any_other() {
-    let server = Running::http(serve);
+    let server = Served::http(serve);
     let mut client = Client::connect(&server).await;
     let mut socket = client.websocket("/ws").await.unwrap();
     for size in [0, 1, 125, 30_000] {
@@ -278,7 +279,7 @@ async fn members_that_read_get_all_that_one_tick_brings() {
         }
     };
     let limits = Limits { outbox_frames: 16, outbox_bytes: 10_000, ..Limits::default() };
-    let server = Running::start(Server::new().limits(limits), |server, memory| server.listen_http(memory, serve));
+    let server = Served::in_memory(Server::new().limits(limits), |server, memory| server.listen_http(memory, serve));
     let mut client = Client::connect(&server).await;
     let mut socket = client.websocket("/ws").await.unwrap();
     let mut body = client.get("/stream").await.into_body();
@@ -302,7 +303,7 @@ async fn members_that_read_get_all_that_one_tick_brings() {
 
 #[tokio::test(start_paused = true)]
 async fn a_sub_protocol_is_agreed_on() {
-    let server = Running::http(serve);
+    let server = Served::http(serve);
     let mut client = Client::connect(&server).await;
     client.get("/").await;
     let response = client.send(connect("/ws")).await.unwrap();
@@ -315,7 +316,7 @@ async fn a_sub_protocol_is_agreed_on() {
 
 #[tokio::test(start_paused = true)]
 async fn a_handshake_is_answered_as_rfc_8441_says() {
-    let server = Running::http(serve);
+    let server = Served::http(serve);
     let mut client = Client::connect(&server).await;
     client.get("/").await;
     let mut old = connect("/ws");
@@ -334,7 +335,7 @@ async fn a_handshake_is_answered_as_rfc_8441_says() {
 #[tokio::test(start_paused = true)]
 async fn what_is_beside_a_connection_counts_towards_the_limit() {
     let limits = Limits { connections: 2, ..Limits::default() };
-    let server = Running::start(Server::new().limits(limits), |server, memory| server.listen_http(memory, serve));
+    let server = Served::in_memory(Server::new().limits(limits), |server, memory| server.listen_http(memory, serve));
     let mut client = Client::connect(&server).await;
     let socket = client.websocket("/ws").await.unwrap();
     assert_eq!(client.get("/stream").await.status(), 503);
@@ -348,7 +349,7 @@ async fn what_is_beside_a_connection_counts_towards_the_limit() {
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_nobody_reads_is_reset() {
     for path in ["/long", "/flood"] {
-        let server = Running::http(serve);
+        let server = Served::http(serve);
         let mut client = Client::with(&server, 64 << 10).await;
         let mut unread = client.get(path).await.into_body();
         for _ in 0..15 {
@@ -370,7 +371,7 @@ async fn an_answer_that_nobody_reads_is_reset() {
 /// A machine that slept, or was moved, wakes up behind all deadlines, and what clients said in time lies in its sockets.
 #[tokio::test(start_paused = true)]
 async fn time_in_which_nothing_ran_is_nobodys_fault() {
-    let server = Running::http(serve);
+    let server = Served::http(serve);
     let mut client = Client::with(&server, 64 << 10).await;
     let body = client.get("/long").await.into_body();
     tokio::time::sleep(secs(5)).await;
@@ -380,7 +381,7 @@ async fn time_in_which_nothing_ran_is_nobodys_fault() {
 
 #[tokio::test(start_paused = true)]
 async fn a_client_may_read_slowly() {
-    let server = Running::http(serve);
+    let server = Served::http(serve);
     let mut client = Client::with(&server, 64 << 10).await;
     let mut body = client.get("/long").await.into_body();
     let mut count = 0;
@@ -393,7 +394,7 @@ async fn a_client_may_read_slowly() {
 
 #[tokio::test(start_paused = true)]
 async fn a_websocket_that_is_not_read_is_closed_alone() {
-    let server = Running::http(serve);
+    let server = Served::http(serve);
     let mut client = Client::with(&server, 64 << 10).await;
     let _socket = client.websocket("/ws/flood").await.unwrap();
     until(|| server.handle.metrics().closed(CloseReason::SlowConsumer) == 1).await;
@@ -407,7 +408,7 @@ async fn a_websocket_that_is_not_read_is_closed_alone() {
 /// CVE-2023-44487: requests that are taken back at once cost a client its connection.
 #[tokio::test(start_paused = true)]
 async fn a_flood_of_resets_ends_the_connection() {
-    let server = Running::http(serve);
+    let server = Served::http(serve);
     let mut peer = server.connect();
     // An indexed GET / of http, from whoever it is for, and its reset.
     let mut flood = HELLO.to_vec();
@@ -426,7 +427,7 @@ async fn a_flood_of_resets_ends_the_connection() {
 #[tokio::test(start_paused = true)]
 async fn whoever_asks_for_nothing_is_closed() {
     for hello in [HELLO, &HELLO[..10]] {
-        let server = Running::http(serve);
+        let server = Served::http(serve);
         let mut peer = server.connect();
         peer.send(hello).await;
         let began = Instant::now();
@@ -439,7 +440,7 @@ async fn whoever_asks_for_nothing_is_closed() {
 
 #[tokio::test(start_paused = true)]
 async fn a_client_may_be_idle_for_a_minute() {
-    let server = Running::http(serve);
+    let server = Served::http(serve);
     let mut client = Client::connect(&server).await;
     client.get("/").await;
     let began = Instant::now();
@@ -452,7 +453,7 @@ async fn a_client_may_be_idle_for_a_minute() {
 /// What only looks like the preface is a request of HTTP/1.1.
 #[tokio::test(start_paused = true)]
 async fn the_first_bytes_tell_what_is_spoken() {
-    let server = Running::http(serve);
+    let server = Served::http(serve);
     let mut peer = server.connect();
     for byte in b"PRI / HTTP/1.1\r\nHost: x\r\n\r" {
         peer.send([*byte]).await;
@@ -469,7 +470,7 @@ async fn the_first_bytes_tell_what_is_spoken() {
 
 #[tokio::test(start_paused = true)]
 async fn an_idle_client_is_told_of_a_drain_and_closed_at_once() {
-    let server = Running::http(serve);
+    let server = Served::http(serve);
     let mut client = Client::connect(&server).await;
     client.get("/").await;
     server.handle.drain();
@@ -481,7 +482,7 @@ async fn an_idle_client_is_told_of_a_drain_and_closed_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_drain_lets_all_that_is_under_way_finish() {
-    let server = Running::http(serve);
+    let server = Served::http(serve);
     let mut client = Client::connect(&server).await;
     let mut socket = client.websocket("/ws").await.unwrap();
     let late = client.begin(get("/late"));
@@ -503,7 +504,7 @@ async fn a_drain_lets_all_that_is_under_way_finish() {
 async fn more_requests_at_a_time_than_there_may_be_wait() {
     let asked = Arc::new(Notify::new());
     let known = Arc::clone(&asked);
-    let server = Running::http(move |_| {
+    let server = Served::http(move |_| {
         let asked = Arc::clone(&known);
         async move {
             asked.notified().await;

@@ -1,8 +1,9 @@
 //! HTTP/2 frames that no client needs to send, or not so many of: the connection that they come on ends, or is slowed down,
 //! and what it holds meanwhile is bounded.
 
-use crate::harness::http_peer::{Running, frame, secs};
+use crate::harness::http_peer::{frame, secs};
 use crate::harness::http2_client::{Client, pump};
+use crate::harness::served::Served;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use switchboard::http::{Request, Response};
@@ -62,7 +63,7 @@ async fn end_of(mut peer: Peer, bytes: &[u8]) -> CloseReason {
 }
 
 async fn hostile(bytes: &[u8]) -> CloseReason {
-    let server = Running::http(serve);
+    let server = Served::http(serve);
     let reason = end_of(server.connect(), &[&hello()[..], bytes].concat()).await;
     assert_eq!(server.handle.connections().len(), 0);
     reason
@@ -84,7 +85,7 @@ async fn a_head_is_bounded_however_it_is_written() {
 async fn a_short_head_that_means_a_long_one_reaches_no_service() {
     let asked = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&asked);
-    let server = Running::http(move |_| {
+    let server = Served::http(move |_| {
         counted.fetch_add(1, Ordering::Relaxed);
         async { http::StatusCode::OK.into() }
     });
@@ -130,7 +131,7 @@ async fn a_flood_of_frames_with_nothing_in_them_ends_the_connection() {
 #[tokio::test(start_paused = true)]
 async fn a_flood_that_reads_no_answers_is_slowed_down_and_reset() {
     for asked in [http2(PING, 0, 0, b"12345678"), http2(SETTINGS, 0, 0, b"")] {
-        let server = Running::http(serve);
+        let server = Served::http(serve);
         let mut peer = server.connect();
         // A request, so that it is a connection like any other.
         peer.send([hello(), http2(HEADERS, END_HEADERS | END_STREAM, 1, GET)].concat()).await;
@@ -145,7 +146,7 @@ async fn a_flood_that_reads_no_answers_is_slowed_down_and_reset() {
 #[tokio::test(start_paused = true)]
 async fn a_head_that_comes_slowly_ends_the_connection() {
     for (before, reason, most) in [(false, CloseReason::HandshakeTimeout, 13), (true, CloseReason::PeerLost, 63)] {
-        let server = Running::http(serve);
+        let server = Served::http(serve);
         let mut peer = server.connect();
         peer.send(hello()).await;
         if before {
@@ -164,7 +165,7 @@ async fn a_head_that_comes_slowly_ends_the_connection() {
 #[tokio::test(start_paused = true)]
 async fn a_body_that_comes_slowly_ends_its_request_alone() {
     let (told, mut said) = tokio::sync::mpsc::channel(1);
-    let server = Running::http(move |mut request: Request| {
+    let server = Served::http(move |mut request: Request| {
         let told = told.clone();
         async move {
             let body = request.body(100).await;
@@ -201,7 +202,7 @@ async fn what_could_be_read_in_two_ways_is_reset() {
     ];
     for (header, body) in cases {
         let (told, mut said) = tokio::sync::mpsc::channel(1);
-        let server = Running::http(move |mut request: Request| {
+        let server = Served::http(move |mut request: Request| {
             let told = told.clone();
             async move {
                 let body = request.body(100).await;
@@ -223,7 +224,7 @@ async fn what_could_be_read_in_two_ways_is_reset() {
 async fn a_bad_frame_ends_its_own_websocket_with_its_code() {
     let large = |length: u64| [&[0x82, 0xff], &length.to_be_bytes()[..], &[0; 4]].concat();
     let fragments = |count| [&frame(0x02, b"x")[..], &frame(0x00, b"x").repeat(count)[..]].concat();
-    let server = Running::http(serve);
+    let server = Served::http(serve);
     let mut client = Client::connect(&server).await;
     let mut other = client.websocket("/ws").await.unwrap();
     for (code, bytes) in [
@@ -253,7 +254,7 @@ async fn a_bad_frame_ends_its_own_websocket_with_its_code() {
 #[tokio::test(start_paused = true)]
 async fn many_small_messages_at_once_are_no_flood() {
     const COUNT: usize = (64 << 10) / 6;
-    let server = Running::http(serve);
+    let server = Served::http(serve);
     let mut peer = server.connect();
     // CONNECT of /ws of http at x, by the protocol of WebSockets, in HPACK.
     let head = b"\x42\x07CONNECT\0\x09:protocol\x09websocket\x04\x03/ws\x86\x41\x01x\0\x15sec-websocket-version\x0213";

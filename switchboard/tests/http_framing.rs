@@ -1,7 +1,8 @@
 //! Where a request ends: what two programs in a row could read differently is answered at most once, and nothing behind it
 //! is taken for a request (request smuggling).
 
-use crate::harness::http_peer::{Received, Running, answer, secs};
+use crate::harness::http_peer::{Received, answer, secs};
+use crate::harness::served::Served;
 use switchboard::CloseReason;
 use switchboard::http::{Request, Response};
 
@@ -17,7 +18,7 @@ async fn echo(mut request: Request) -> Response {
 }
 
 /// The one answer to a request, behind which the connection was closed.
-async fn only_answer(server: &Running, request: &str) -> Received {
+async fn only_answer(server: &Served, request: &str) -> Received {
     let mut peer = server.connect();
     peer.send(request).await;
     let received = answer(&mut peer).await;
@@ -32,7 +33,7 @@ async fn only_answer(server: &Running, request: &str) -> Received {
 /// RFC 9112 §6.3 has the chunks count, and the connection end; §6.1 lets a server refuse, and that is the safer of the two.
 #[tokio::test(start_paused = true)]
 async fn two_lengths_are_refused_wherever_the_request_stands() {
-    let server = Running::http(echo);
+    let server = Served::http(echo);
     let (length, chunks) = ("Content-Length: 3\r\n", "Transfer-Encoding: chunked\r\n");
     for headers in [[length, chunks], [chunks, length]] {
         let request = format!("POST / HTTP/1.1\r\nHost: x\r\n{}\r\n2\r\nab\r\n0\r\n\r\n{SMUGGLED}", headers.concat());
@@ -52,7 +53,7 @@ async fn two_lengths_are_refused_wherever_the_request_stands() {
 /// What is coded in another way is not the body that was meant.
 #[tokio::test(start_paused = true)]
 async fn a_body_is_coded_once() {
-    let server = Running::http(echo);
+    let server = Served::http(echo);
     for (status, coding) in [
         (400, "chunked\r\nTransfer-Encoding: chunked"),
         (501, "chunked, chunked"),
@@ -69,7 +70,7 @@ async fn a_body_is_coded_once() {
 /// Of two requests in one, whom each is for can be read in two ways as well.
 #[tokio::test(start_paused = true)]
 async fn whom_a_request_is_for_is_said_once() {
-    let server = Running::http(echo);
+    let server = Served::http(echo);
     for head in [
         "GET / HTTP/1.1\r\n\r\n",
         "GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n",
@@ -91,7 +92,7 @@ async fn whom_a_request_is_for_is_said_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_length_that_can_be_read_in_two_ways_is_none() {
-    let server = Running::http(echo);
+    let server = Served::http(echo);
     for headers in [
         "Content-Length: +2\r\n",
         "Content-Length: 0x2\r\n",
@@ -119,7 +120,7 @@ async fn a_length_that_can_be_read_in_two_ways_is_none() {
 
 #[tokio::test(start_paused = true)]
 async fn a_chunk_whose_end_is_in_doubt_ends_the_connection() {
-    let server = Running::http(echo);
+    let server = Served::http(echo);
     for chunks in [
         "+2\r\nab\r\n0\r\n\r\n",
         "-2\r\nab\r\n0\r\n\r\n",
@@ -140,7 +141,7 @@ async fn a_chunk_whose_end_is_in_doubt_ends_the_connection() {
 /// What belongs to a request but is not its body is bounded too.
 #[tokio::test(start_paused = true)]
 async fn what_comes_between_chunks_and_behind_them_is_bounded() {
-    let server = Running::http(echo);
+    let server = Served::http(echo);
     let long = "x".repeat(64 << 10);
     for chunks in [format!("2;{long}\r\nab\r\n0\r\n\r\n"), format!("0\r\nTrailer: {long}\r\n\r\n")] {
         let request = format!("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}{SMUGGLED}");
@@ -159,7 +160,7 @@ async fn what_comes_between_chunks_and_behind_them_is_bounded() {
 /// A service that does not look at the body leaves it where it is, and hyper does not take it for a request.
 #[tokio::test(start_paused = true)]
 async fn a_body_that_nobody_reads_is_no_request() {
-    let server = Running::http(|_| async { http::StatusCode::NO_CONTENT.into() });
+    let server = Served::http(|_| async { http::StatusCode::NO_CONTENT.into() });
     for length in [SMUGGLED.len(), 1 << 20] {
         let mut peer = server.connect();
         let body = SMUGGLED.repeat(length / SMUGGLED.len());

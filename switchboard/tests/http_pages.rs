@@ -1,8 +1,9 @@
 //! What an answer costs before its client has taken it: of pages one, of a whole one its bytes for as long as the client goes
 //! on making room for them.
 
-use crate::harness::http_peer::{Running, answer, secs};
+use crate::harness::http_peer::{answer, secs};
 use crate::harness::http2_client::{self, Client, piece, whole};
+use crate::harness::served::Served;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,10 +15,10 @@ const PAGE: usize = 16 << 10;
 const GET: &str = "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
 
 /// A server of so many pages, and how many it has made.
-fn paged(count: usize) -> (Running, Arc<AtomicUsize>) {
+fn paged(count: usize) -> (Served, Arc<AtomicUsize>) {
     let made = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&made);
-    let server = Running::http(move |_| {
+    let server = Served::http(move |_| {
         let counted = Arc::clone(&counted);
         let pages = (0..count).map(move |_| {
             counted.fetch_add(1, Ordering::Relaxed);
@@ -157,7 +158,7 @@ async fn what_is_left_of_an_answer_is_reset_as_all_of_it_would_be() {
     for left in [1, 50, 5_000] {
         let held = Arc::new(AtomicUsize::new(0));
         let known = Arc::clone(&held);
-        let server = Running::http(move |request| {
+        let server = Served::http(move |request| {
             let known = Arc::clone(&known);
             async move {
                 if request.uri() != "/long" {
@@ -191,7 +192,7 @@ async fn of_a_page_that_was_taken_but_for_its_last_bytes_no_more_is_held() {
     const WINDOW: u32 = 90_000;
     let held = Arc::new(AtomicUsize::new(0));
     let known = Arc::clone(&held);
-    let server = Running::http(move |_| {
+    let server = Served::http(move |_| {
         let known = Arc::clone(&known);
         let page = std::iter::once_with(move || {
             known.fetch_add(1, Ordering::Relaxed);
@@ -213,7 +214,7 @@ async fn of_a_page_that_was_taken_but_for_its_last_bytes_no_more_is_held() {
 #[tokio::test(start_paused = true)]
 async fn pages_count_towards_the_memory_budget_while_they_are_held() {
     let limits = Limits { memory_bytes: 2 << 20, ..Limits::default() };
-    let server = Running::start(Server::new().limits(limits), |server, memory| {
+    let server = Served::in_memory(Server::new().limits(limits), |server, memory| {
         server.listen_http(memory, |_| async {
             let pages = (0..2).map(|_| vec![b'-'; 4 * PAGE].into());
             Response::pages(http::Response::new(()), pages)

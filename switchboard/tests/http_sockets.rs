@@ -2,15 +2,14 @@
 
 use crate::harness::http_peer::{UPGRADE, frame};
 use crate::harness::patience::{patiently, until};
+use crate::harness::served::{Served, address, read_until};
 use crate::harness::tls_peer::{Pair, TlsPeer, client, connect};
 use rustls::version::TLS13;
-use std::net::SocketAddr;
 use std::time::Duration;
 use switchboard::http::{Request, Response};
 use switchboard::prelude::*;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::task::JoinHandle;
 
 /// Says who asked, how, and with which body.
 async fn tell(mut request: Request) -> Response {
@@ -26,24 +25,6 @@ async fn echo(mut conn: Connection<WebSocket>) -> Result {
     Ok(())
 }
 
-async fn start(server: Server) -> (Vec<String>, switchboard::Handle, JoinHandle<Drained>) {
-    let bound = server.workers(2).bind().await.unwrap();
-    (bound.urls(), bound.handle(), tokio::spawn(bound.serve_until(std::future::pending())))
-}
-
-fn address(url: &str) -> SocketAddr {
-    url.split_once("://").unwrap().1.parse().unwrap()
-}
-
-/// Reads until what came ends as it should.
-async fn read_until(stream: &mut (impl AsyncRead + Unpin), end: &[u8]) -> String {
-    let mut received = Vec::new();
-    while !received.ends_with(end) {
-        received.push(stream.read_u8().await.unwrap());
-    }
-    String::from_utf8_lossy(&received).into_owned()
-}
-
 async fn post(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), length: usize, end: &str) {
     let head = format!("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n");
     stream.write_all(&[head.as_bytes(), &vec![b'x'; length]].concat()).await.unwrap();
@@ -56,7 +37,9 @@ async fn post(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), length: usize,
 async fn requests_and_messages_over_tcp_and_unix() {
     let path = std::env::temp_dir().join(format!("switchboard-http-{}", std::process::id()));
     let server = Server::new().http("127.0.0.1:0", tell).websocket("127.0.0.1:0", echo);
-    let (urls, handle, drained) = start(server.listen_http(switchboard::Unix::new(&path), tell)).await;
+    let server = server.workers(2).listen_http(switchboard::Unix::new(&path), tell);
+    let served = Served::start(server).await;
+    let urls = &served.urls;
     assert!(urls[0].starts_with("http://127.0.0.1:") && urls[1].starts_with("ws://127.0.0.1:"), "{urls:?}");
     assert!(urls[2].starts_with("http+unix:///"), "{urls:?}");
     for _ in 0..4 {
@@ -69,8 +52,7 @@ async fn requests_and_messages_over_tcp_and_unix() {
     let mut stream = UnixStream::connect(&path).await.unwrap();
     post(&mut stream, 3, "POST true false Ok(3)").await;
     drop(stream);
-    handle.drain();
-    assert_eq!(drained.await.unwrap().aborted, 0);
+    assert_eq!(served.stop().await.aborted, 0);
 }
 
 /// Opens a WebSocket, and has messages of all sizes echoed.
@@ -108,9 +90,8 @@ async fn hold(url: &str) {
 async fn what_lies_in_a_socket_counts_before_a_deadline_does() {
     let timeouts = Timeouts { handshake: Some(Duration::from_millis(300)), ..Timeouts::default() };
     let server = Server::new().timeouts(timeouts).http("127.0.0.1:0", held_up).workers(1);
-    let bound = server.bind().await.unwrap();
-    let url = &bound.urls()[0];
-    let _served = tokio::spawn(bound.serve_until(std::future::pending()));
+    let served = Served::start(server).await;
+    let url = &served.urls[0];
     let mut streams = Vec::new();
     for _ in 0..20 {
         let mut stream = TcpStream::connect(address(url)).await.unwrap();
@@ -130,9 +111,8 @@ async fn what_lies_in_a_socket_counts_before_a_deadline_does() {
 
 #[tokio::test]
 async fn requests_that_lie_in_sockets_are_answered_although_the_server_drains() {
-    let bound = Server::new().http("127.0.0.1:0", held_up).workers(1).bind().await.unwrap();
-    let (url, handle) = (&bound.urls()[0], bound.handle());
-    let drained = tokio::spawn(bound.serve_until(std::future::pending()));
+    let served = Served::start(Server::new().http("127.0.0.1:0", held_up).workers(1)).await;
+    let url = &served.urls[0];
     let mut streams = Vec::new();
     for _ in 0..20 {
         let mut stream = TcpStream::connect(address(url)).await.unwrap();
@@ -143,14 +123,14 @@ async fn requests_that_lie_in_sockets_are_answered_although_the_server_drains() 
     for stream in &mut streams {
         stream.write_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nab").await.unwrap();
     }
-    handle.drain();
+    served.handle.drain();
     for stream in &mut streams {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("Ok(2)"), "{answer}");
     }
     drop(streams);
-    assert_eq!(drained.await.unwrap().aborted, 0);
+    assert_eq!(served.drained.await.unwrap().aborted, 0);
 }
 
 async fn secure(url: &str, pair: &Pair, offered: &[&str]) -> std::io::Result<TlsPeer> {
@@ -165,7 +145,7 @@ async fn requests_and_messages_over_tls() {
     let certificates = pair.certificates();
     let wss = switchboard::Tls::new("127.0.0.1:0", &certificates);
     let server = Server::new().https("127.0.0.1:0", &certificates, tell).listen_websocket(wss, echo);
-    let (urls, handle, drained) = start(server).await;
+    let Served { urls, handle, drained, .. } = Served::start(server.workers(2)).await;
     assert!(urls[0].starts_with("https://127.0.0.1:") && urls[1].starts_with("wss://127.0.0.1:"), "{urls:?}");
     for offered in [&[][..], &["http/1.1"]] {
         let mut stream = secure(&urls[0], &pair, offered).await.unwrap();

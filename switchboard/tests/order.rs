@@ -8,17 +8,17 @@
 use crate::harness::account::Account;
 use crate::harness::random::{Random, seed};
 use crate::harness::seat::{Hearing, Order, seat};
+use crate::harness::served::Served;
 use parking_lot::Mutex;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use switchboard::Handle;
 use switchboard::prelude::*;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{Barrier, watch};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 const TALKERS: u64 = 16;
@@ -93,15 +93,13 @@ impl Told {
 
 // The server's side.
 
-type Servers = Vec<(Handle, JoinHandle<Drained>)>;
-
 /// One hub on two servers: at the second one outboxes are small.
 #[derive(Clone)]
 struct Place {
     room: Room,
     ample: Vec<String>,
     tight: Vec<String>,
-    servers: Arc<Mutex<Servers>>,
+    servers: Arc<Mutex<Vec<Served>>>,
     order: Order,
 }
 
@@ -119,10 +117,9 @@ impl Place {
                 move |conn: Connection<Lines>| seat(conn, hub.clone(), room.clone())
             };
             let server = Server::new().workers(workers).limits(limits).tcp("127.0.0.1:0", handler.clone());
-            let bound = server.unix(&path, handler).bind().await.unwrap();
-            urls.push(bound.urls());
-            let handle = bound.handle();
-            servers.push((handle, tokio::spawn(bound.serve_until(std::future::pending()))));
+            let served = Served::start(server.unix(&path, handler)).await;
+            urls.push(served.urls.clone());
+            servers.push(served);
         }
         let tight = urls.pop().unwrap();
         let ample = urls.pop().unwrap();
@@ -131,10 +128,8 @@ impl Place {
 
     async fn close(&self) {
         let servers = std::mem::take(&mut *self.servers.lock());
-        for (handle, drained) in servers {
-            handle.drain();
-            let drained = drained.await.unwrap();
-            assert_eq!(drained.aborted, 0, "everybody had left");
+        for served in servers {
+            assert_eq!(served.stop().await.aborted, 0, "everybody had left");
         }
     }
 }

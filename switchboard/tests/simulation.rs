@@ -6,6 +6,7 @@
 
 use crate::harness::random::{Random, from_environment};
 use crate::harness::seat::{Hearing, Order, seat};
+use crate::harness::served::Served;
 use parking_lot::Mutex;
 use serde_json::Value;
 use std::fmt::Write as _;
@@ -171,22 +172,22 @@ impl World {
         let write = Some(Duration::from_secs(random.within(2..15)));
         let timeouts = Timeouts { write, idle: None, ..Timeouts::default() };
         let memory = Memory::new();
-        let server = Server::new().workers(0).limits(limits).timeouts(timeouts).memory(&memory, {
+        let server = Server::new().limits(limits).timeouts(timeouts).memory(&memory, {
             let room = room.clone();
             move |conn: Connection<Lines>| seat(conn, hub.clone(), room.clone())
         });
-        let bound = server.bind().await.unwrap();
+        let Served { memory, handle, drained, .. } = Served::over(&memory, server).await;
         let world = Self {
             memory,
             room,
-            handle: bound.handle(),
+            handle,
             draining: CancellationToken::new(),
             order: Order::default(),
             began: Instant::now(),
             is_told: from_environment::<u64>("SWITCHBOARD_SIMULATION_SEED").is_some(),
             state: Mutex::default(),
         };
-        (Arc::new(world), tokio::spawn(bound.serve_until(std::future::pending())))
+        (Arc::new(world), drained)
     }
 
     fn note(&self, what: &str) {

@@ -16,7 +16,7 @@ fn received(datagram: Datagram<'_>, reply: &mut Reply<'_>) {
 }
 
 async fn connect(served: &Served) -> TcpStream {
-    TcpStream::connect(served.address).await.unwrap()
+    TcpStream::connect(served.address()).await.unwrap()
 }
 
 with_1_and_4_workers! {
@@ -61,7 +61,7 @@ async fn queued_over_unread_input(workers: usize) {
     let served = Served::start(Server::new().workers(workers).tcp("127.0.0.1:0", handler)).await;
     let socket = TcpSocket::new_v4().unwrap();
     nix::sys::socket::setsockopt(&socket, RcvBuf, &4096).unwrap();
-    let mut peer = socket.connect(served.address).await.unwrap();
+    let mut peer = socket.connect(served.address()).await.unwrap();
     peer.write_all(&vec![b'?'; 100_000]).await.unwrap();
     let mut got = Vec::new();
     peer.read_to_end(&mut got).await.unwrap();
@@ -82,7 +82,7 @@ async fn drain_reads_once_more(workers: usize) {
     let mut rest = String::new();
     peer.read_to_string(&mut rest).await.unwrap();
     assert_eq!(rest, "last\n");
-    assert!(TcpStream::connect(served.address).await.is_err(), "a drained listener refuses");
+    assert!(TcpStream::connect(served.address()).await.is_err(), "a drained listener refuses");
     drop(peer);
     let drained = served.drained.await.unwrap();
     assert_eq!((drained.finished, drained.aborted), (1, 0));
@@ -102,7 +102,7 @@ async fn drain_with_a_slow_reader(workers: usize) {
     let served = Served::start(Server::new().workers(workers).tcp("127.0.0.1:0", handler)).await;
     let socket = TcpSocket::new_v4().unwrap();
     nix::sys::socket::setsockopt(&socket, RcvBuf, &4096).unwrap();
-    let mut peer = socket.connect(served.address).await.unwrap();
+    let mut peer = socket.connect(served.address()).await.unwrap();
     peer.write_all(b"flood\n").await.unwrap();
     served.until(|handle| handle.connections().list(None, 1).first().is_some_and(|info| info.frames_out == 800)).await;
     served.handle.drain();
@@ -138,7 +138,7 @@ async fn datagrams(workers: usize) {
     let served = Served::start(Server::new().workers(workers).udp("127.0.0.1:0", received)).await;
     for _ in 0..10 {
         let peer = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        peer.connect(served.address).await.unwrap();
+        peer.connect(served.address()).await.unwrap();
         for payload in [&b"hi"[..], b"", b"\xff\0\n", &[b'x'; 9000]] {
             peer.send(payload).await.unwrap();
             let mut buffer = vec![0; 65536];
@@ -241,7 +241,7 @@ async fn who_has_connected_when_the_drain_begins_is_served() {
     // This is the server's own runtime: as long as nothing is waited for, nobody is accepted.
     let mut peers: Vec<_> = (0..50)
         .map(|_| {
-            let mut lines = std::net::TcpStream::connect(served.address).unwrap();
+            let mut lines = std::net::TcpStream::connect(served.address()).unwrap();
             lines.write_all(b"hello\n").unwrap();
             let mut requests = std::net::TcpStream::connect(served::address(&served.urls[1])).unwrap();
             requests.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
@@ -250,7 +250,7 @@ async fn who_has_connected_when_the_drain_begins_is_served() {
             (lines, requests, unix)
         })
         .collect();
-    let address = served.address;
+    let address = served.address();
     let reading = tokio::task::spawn_blocking(move || {
         for (lines, requests, unix) in &mut peers {
             let mut received = String::new();
@@ -342,7 +342,7 @@ async fn replies_to_one_source_are_limited() {
     let served = Served::start(server).await;
     let peer = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     for _ in 0..100 {
-        peer.send_to(b"again", served.address).await.unwrap();
+        peer.send_to(b"again", served.address()).await.unwrap();
     }
     let metrics = served.handle.metrics();
     served.until(|_| metrics.datagrams_in.get() == 100).await;
@@ -357,13 +357,13 @@ async fn datagrams_over_the_limit_and_from_service_ports_get_no_answer() {
     let served = Served::start(Server::new().workers(1).limits(limits).udp("127.0.0.1:0", received)).await;
     let metrics = served.handle.metrics();
     let peer = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    peer.send_to(&[0; 101], served.address).await.unwrap();
+    peer.send_to(&[0; 101], served.address()).await.unwrap();
     served.until(|_| metrics.datagrams_refused.get() == 1).await;
-    peer.send_to(&[0; 100], served.address).await.unwrap();
+    peer.send_to(&[0; 100], served.address()).await.unwrap();
     served.until(|_| metrics.datagrams_out.get() == 1).await;
     // Ports below 1024 need a privilege; without it this half is covered by the gate's own test.
     if let Ok(service) = UdpSocket::bind("127.0.0.1:1023").await {
-        service.send_to(b"hi", served.address).await.unwrap();
+        service.send_to(b"hi", served.address()).await.unwrap();
         served.until(|_| metrics.datagrams_refused.get() == 2).await;
     }
     assert_eq!(served.stop().await.aborted, 0);
@@ -382,7 +382,7 @@ async fn connections_from_one_address_are_limited_where_asked() {
     assert_eq!(served.handle.metrics().closed(CloseReason::TooManyFromAddress), 1);
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
-    let mut elsewhere = socket.connect(served.address).await.unwrap();
+    let mut elsewhere = socket.connect(served.address()).await.unwrap();
     elsewhere.write_all(b"hi\n").await.unwrap();
     assert_eq!(line(&mut elsewhere).await, "hi\n");
     drop((peers, elsewhere));

@@ -22,7 +22,7 @@ async fn says(peer: &mut TlsPeer, text: &str) {
 
 /// A peer whose server has answered once.
 async fn greeted(served: &Served, pair: &Pair) -> TlsPeer {
-    let mut peer = connect(served.address, "localhost", client(&[pair], &[&TLS13])).await.unwrap();
+    let mut peer = connect(served.address(), "localhost", client(&[pair], &[&TLS13])).await.unwrap();
     says(&mut peer, "hello\n").await;
     assert_eq!(line(&mut peer).await, "hello\n");
     peer
@@ -39,7 +39,7 @@ async fn versions(workers: usize) {
     let pair = Pair::new(&["localhost"]);
     let served = Served::start(Server::new().workers(workers).tls("127.0.0.1:0", &pair.certificates(), echo)).await;
     for version in [&TLS12, &TLS13] {
-        let mut peer = connect(served.address, "localhost", client(&[&pair], &[version])).await.unwrap();
+        let mut peer = connect(served.address(), "localhost", client(&[&pair], &[version])).await.unwrap();
         assert_eq!(peer.get_ref().1.protocol_version(), Some(version.version));
         for round in 0..10 {
             let text = format!("round {round}\n");
@@ -56,7 +56,7 @@ async fn versions(workers: usize) {
 async fn megabytes(workers: usize) {
     let pair = Pair::new(&["localhost"]);
     let served = Served::start(Server::new().workers(workers).tls("127.0.0.1:0", &pair.certificates(), echo)).await;
-    let peer = connect(served.address, "localhost", client(&[&pair], &[&TLS13])).await.unwrap();
+    let peer = connect(served.address(), "localhost", client(&[&pair], &[&TLS13])).await.unwrap();
     let lines: Vec<u8> = (0..200_u32).flat_map(|number| format!("{number:0>40000}\n").into_bytes()).collect();
     let (mut reader, mut writer) = tokio::io::split(peer);
     let sent = lines.clone();
@@ -88,7 +88,7 @@ async fn one_room(workers: usize) {
     };
     let server = Server::new().workers(workers).tls("127.0.0.1:0", &pair.certificates(), member.clone());
     let served = Served::start(server.tcp("127.0.0.1:0", member)).await;
-    let mut ann = connect(served.address, "localhost", client(&[&pair], &[&TLS13])).await.unwrap();
+    let mut ann = connect(served.address(), "localhost", client(&[&pair], &[&TLS13])).await.unwrap();
     assert_eq!(line(&mut ann).await, "in\n");
     let mut bob = TcpStream::connect(address(&served.urls[1])).await.unwrap();
     assert_eq!(line(&mut bob).await, "in\n");
@@ -123,7 +123,7 @@ async fn a_member_that_reads_gets_all_that_one_tick_brings() {
         let limits = Limits { outbox_frames: 16, outbox_bytes: 10_000, ..Limits::default() };
         let server = Server::new().workers(0).limits(limits).tls("127.0.0.1:0", &pair.certificates(), member);
         let served = Served::start(server).await;
-        let mut peer = connect(served.address, "localhost", client(&[&pair], &[&TLS13])).await.unwrap();
+        let mut peer = connect(served.address(), "localhost", client(&[&pair], &[&TLS13])).await.unwrap();
         while line(&mut peer).await != "in\n" {}
         // Nobody else runs meanwhile, so that all of it is one tick's: more frames, and more bytes, than an outbox holds.
         let texts: Vec<String> = (0..500).map(|number| format!("{number:0>200}")).collect();
@@ -160,7 +160,7 @@ async fn a_member_that_does_not_read_loses_whole_messages() {
     let limits = Limits { outbox_frames: 16, outbox_bytes: 100_000, ..Limits::default() };
     let server = Server::new().workers(0).limits(limits).tls("127.0.0.1:0", &pair.certificates(), member);
     let served = Served::start(server).await;
-    let mut peer = connect(served.address, "localhost", client(&[&pair], &[&TLS13])).await.unwrap();
+    let mut peer = connect(served.address(), "localhost", client(&[&pair], &[&TLS13])).await.unwrap();
     while line(&mut peer).await != "in\n" {}
     for round in 0..3 {
         let first = round * 1000 + 1;
@@ -198,7 +198,7 @@ async fn queued_at_the_end(workers: usize) {
     };
     let pair = Pair::new(&["localhost"]);
     let served = Served::start(Server::new().workers(workers).tls("127.0.0.1:0", &pair.certificates(), handler)).await;
-    let mut peer = connect(served.address, "localhost", client(&[&pair], &[&TLS13])).await.unwrap();
+    let mut peer = connect(served.address(), "localhost", client(&[&pair], &[&TLS13])).await.unwrap();
     says(&mut peer, "never read\n").await;
     let mut received = Vec::new();
     // An end without close_notify would be an error.
@@ -220,7 +220,7 @@ async fn what_is_queued_together_leaves_in_full_records() {
     let served = Served::start(Server::new().workers(0).tls("127.0.0.1:0", &pair.certificates(), handler)).await;
     // 2^14 bytes of plaintext; a nonce of 8 and a tag of 16 (RFC 5246 §6.2.3.3), or a type and the tag (RFC 8446 §5.2).
     for (version, full) in [(&TLS12, 16_384 + 24), (&TLS13, 16_384 + 17)] {
-        let (stream, records) = Tapped::new(TcpStream::connect(served.address).await.unwrap());
+        let (stream, records) = Tapped::new(TcpStream::connect(served.address()).await.unwrap());
         let mut peer = over(stream, "localhost", client(&[&pair], &[version])).await.unwrap();
         let mut received = Vec::new();
         peer.read_to_end(&mut received).await.unwrap();
@@ -254,7 +254,7 @@ async fn ciphertext_that_a_peer_does_not_take_counts_as_memory() {
             // is much for enough of them at a time.
             let mut peers = Vec::new();
             for _ in 0..PEERS {
-                peers.push(connect(served.address, "localhost", client(&[&pair], &[&TLS13])).await.unwrap());
+                peers.push(connect(served.address(), "localhost", client(&[&pair], &[&TLS13])).await.unwrap());
             }
             for _ in 0..200 {
                 tokio::time::sleep(Duration::from_millis(1)).await;
@@ -268,7 +268,7 @@ async fn ciphertext_that_a_peer_does_not_take_counts_as_memory() {
 async fn a_peer_that_is_done_sending_gets_its_answers() {
     let pair = Pair::new(&["localhost"]);
     let served = serve(&pair).await;
-    let mut peer = connect(served.address, "localhost", client(&[&pair], &[&TLS13])).await.unwrap();
+    let mut peer = connect(served.address(), "localhost", client(&[&pair], &[&TLS13])).await.unwrap();
     says(&mut peer, "one\ntwo").await;
     peer.shutdown().await.unwrap();
     let mut rest = String::new();
@@ -306,11 +306,11 @@ async fn a_host_name_chooses_its_certificate() {
     let certificates = Certificates::from_pem(pairs.map(|pair| (&pair.certificate, &pair.key))).unwrap();
     let served = Served::start(Server::new().workers(0).tls("127.0.0.1:0", &certificates, echo)).await;
     for (name, expected) in [("localhost", &first), ("a.b.test", &exact), ("A.B.TEST", &exact), ("c.b.test", &wild)] {
-        let peer = connect(served.address, name, client(&pairs, &[&TLS13])).await.unwrap();
+        let peer = connect(served.address(), name, client(&pairs, &[&TLS13])).await.unwrap();
         assert_eq!(shown(&peer), expected.der(), "{name}");
     }
     // A name that none of them has: the first, which the client then refuses.
-    let error = connect(served.address, "c.example", client(&pairs, &[&TLS13])).await.unwrap_err();
+    let error = connect(served.address(), "c.example", client(&pairs, &[&TLS13])).await.unwrap_err();
     assert!(error.to_string().contains("not valid for name"), "{error}");
     // The peer closes while we still speak, which may reset the connection before its alert is read.
     served
@@ -335,7 +335,7 @@ async fn a_reload_is_for_new_connections_alone() {
     let served = Served::start(Server::new().workers(0).tls("127.0.0.1:0", &certificates, echo)).await;
     // One client for all, which brings the ticket of an earlier session.
     let trusting = client(&[&old, &new], &[&TLS13]);
-    let mut early = connect(served.address, "localhost", trusting.clone()).await.unwrap();
+    let mut early = connect(served.address(), "localhost", trusting.clone()).await.unwrap();
     says(&mut early, "before\n").await;
     assert_eq!(line(&mut early).await, "before\n");
 
@@ -343,12 +343,12 @@ async fn a_reload_is_for_new_connections_alone() {
     let error = certificates.reload().unwrap_err();
     assert_eq!(error.faults.len(), 1, "{error}");
     assert!(error.faults[0].contains("key.pem: not the key of the certificate in"), "{error}");
-    let meanwhile = connect(served.address, "localhost", trusting.clone()).await.unwrap();
+    let meanwhile = connect(served.address(), "localhost", trusting.clone()).await.unwrap();
     assert_eq!(shown(&meanwhile), old.der());
 
     store(&new);
     certificates.reload().unwrap();
-    let late = connect(served.address, "localhost", trusting).await.unwrap();
+    let late = connect(served.address(), "localhost", trusting).await.unwrap();
     assert_eq!(shown(&late), new.der());
     says(&mut early, "after\n").await;
     assert_eq!(line(&mut early).await, "after\n");
@@ -361,7 +361,7 @@ async fn a_peer_that_comes_back_need_not_begin_anew() {
     let served = serve(&pair).await;
     let config = client(&[&pair], &[&TLS13]);
     for expected in [rustls::HandshakeKind::Full, rustls::HandshakeKind::Resumed] {
-        let mut peer = connect(served.address, "localhost", config.clone()).await.unwrap();
+        let mut peer = connect(served.address(), "localhost", config.clone()).await.unwrap();
         // The tickets come in front of the answer.
         says(&mut peer, "hello\n").await;
         assert_eq!(line(&mut peer).await, "hello\n");
@@ -377,7 +377,7 @@ async fn a_protocol_is_chosen_where_there_is_a_choice() {
     let offer = |protocols: &[&str]| {
         let mut config = client(&[&pair], &[&TLS13]);
         config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
-        connect(served.address, "localhost", config)
+        connect(served.address(), "localhost", config)
     };
     let chosen = |peer: &TlsPeer| peer.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
     assert_eq!(chosen(&offer(&["http/1.1", "h2"]).await.unwrap()), Some(b"h2".to_vec()));
@@ -387,14 +387,14 @@ async fn a_protocol_is_chosen_where_there_is_a_choice() {
     let served = serve(&pair).await;
     let mut config = client(&[&pair], &[&TLS13]);
     config.alpn_protocols = vec![b"smtp".to_vec()];
-    assert_eq!(chosen(&connect(served.address, "localhost", config).await.unwrap()), None);
+    assert_eq!(chosen(&connect(served.address(), "localhost", config).await.unwrap()), None);
 }
 
 #[tokio::test]
 async fn plain_text_is_turned_away() {
     let pair = Pair::new(&["localhost"]);
     let served = serve(&pair).await;
-    let mut peer = TcpStream::connect(served.address).await.unwrap();
+    let mut peer = TcpStream::connect(served.address()).await.unwrap();
     // Shorter than the head of a record, so that rustls would wait for the rest of it.
     peer.write_all(b"hi\n").await.unwrap();
     assert_eq!(peer.read(&mut [0; 64]).await.unwrap(), 0);
@@ -408,7 +408,7 @@ async fn plain_text_is_turned_away() {
 async fn a_probe_of_the_port_is_an_ordinary_end() {
     let pair = Pair::new(&["localhost"]);
     let served = serve(&pair).await;
-    drop(TcpStream::connect(served.address).await.unwrap());
+    drop(TcpStream::connect(served.address()).await.unwrap());
     served.closed(CloseReason::PeerClosed).await;
 }
 
@@ -416,7 +416,7 @@ async fn a_probe_of_the_port_is_an_ordinary_end() {
 async fn who_leaves_within_the_handshake_has_failed() {
     let pair = Pair::new(&["localhost"]);
     let served = serve(&pair).await;
-    let mut peer = half_a_greeting(served.address).await;
+    let mut peer = half_a_greeting(served.address()).await;
     peer.shutdown().await.unwrap();
     served.closed(CloseReason::HandshakeFailed).await;
 }
@@ -426,7 +426,7 @@ async fn half_a_handshake_has_ten_seconds() {
     let pair = Pair::new(&["localhost"]);
     let served = serve(&pair).await;
     let began = tokio::time::Instant::now();
-    let mut peer = half_a_greeting(served.address).await;
+    let mut peer = half_a_greeting(served.address()).await;
     // Time leaps while all wait for each other.
     assert_eq!(peer.read(&mut [0; 64]).await.unwrap(), 0);
     let elapsed = began.elapsed();
@@ -439,7 +439,7 @@ async fn half_a_handshake_has_ten_seconds() {
 async fn a_drain_does_not_wait_for_handshakes() {
     let pair = Pair::new(&["localhost"]);
     let served = serve(&pair).await;
-    let mut peer = half_a_greeting(served.address).await;
+    let mut peer = half_a_greeting(served.address()).await;
     served.until(|handle| handle.connections().len() == 1).await;
     let handle = served.handle.clone();
     let stopped = tokio::spawn(served.stop());
@@ -462,7 +462,7 @@ async fn a_drain_hands_over_what_was_sent_before_it() {
         Ok(())
     };
     let served = Served::start(Server::new().workers(0).tls("127.0.0.1:0", &pair.certificates(), handler)).await;
-    let mut peer = connect(served.address, "localhost", client(&[&pair], &[&TLS13])).await.unwrap();
+    let mut peer = connect(served.address(), "localhost", client(&[&pair], &[&TLS13])).await.unwrap();
     assert_eq!(line(&mut peer).await, "open\n");
     says(&mut peer, "one\ntwo\n").await;
     let drained = tokio::spawn(served.stop());
@@ -479,8 +479,9 @@ async fn connections_of_an_address_count_before_they_speak_tls() {
     let limits = Limits { connections_per_address: Some(2), ..Limits::default() };
     let server = Server::new().workers(0).limits(limits).tls("127.0.0.1:0", &pair.certificates(), echo);
     let served = Served::start(server).await;
-    let held = [TcpStream::connect(served.address).await.unwrap(), TcpStream::connect(served.address).await.unwrap()];
-    let mut third = TcpStream::connect(served.address).await.unwrap();
+    let held =
+        [TcpStream::connect(served.address()).await.unwrap(), TcpStream::connect(served.address()).await.unwrap()];
+    let mut third = TcpStream::connect(served.address()).await.unwrap();
     assert_eq!(third.read(&mut [0; 8]).await.unwrap(), 0);
     assert_eq!(served.handle.metrics().closed(CloseReason::TooManyFromAddress), 1);
     drop(held);
@@ -491,12 +492,13 @@ async fn ten_thousand_handshakes_of_one_address_are_refused_but_for_100_a_second
     let pair = Pair::new(&["localhost"]);
     // Open to other machines, where the limit is on by default.
     let server = Server::new().workers(1).tls("0.0.0.0:0", &pair.certificates(), echo);
-    let mut served = Served::start(server).await;
-    served.address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+    let served = Served::start(server).await;
+    let mut address = served.address();
+    address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
     let began = std::time::Instant::now();
     for _ in 0..10_000 {
         // Refused ones may be reset before they are connected.
-        drop(from("127.0.0.2", served.address).await);
+        drop(from("127.0.0.2", address).await);
     }
     let metrics = served.handle.metrics();
     served.until(|_| metrics.accepted.get() + metrics.refused.get() == 10_000).await;
@@ -504,7 +506,7 @@ async fn ten_thousand_handshakes_of_one_address_are_refused_but_for_100_a_second
     let most = 100 + (began.elapsed().as_secs() + 1) * 100;
     assert!(metrics.accepted.get() <= most, "{} were begun, of {most}", metrics.accepted.get());
     assert_eq!(metrics.closed(CloseReason::TooManyHandshakes), metrics.refused.get());
-    let other = from("127.0.0.3", served.address).await.unwrap();
+    let other = from("127.0.0.3", address).await.unwrap();
     let mut other = over(other, "localhost", client(&[&pair], &[&TLS13])).await.unwrap();
     says(&mut other, "still served\n").await;
     assert_eq!(line(&mut other).await, "still served\n");
@@ -516,9 +518,9 @@ async fn handshakes_under_way_are_limited_and_the_next_waits() {
     let limits = Limits { handshakes: 1, ..Limits::default() };
     let server = Server::new().workers(0).limits(limits).tls("127.0.0.1:0", &pair.certificates(), echo);
     let served = Served::start(server).await;
-    let first = half_a_greeting(served.address).await;
+    let first = half_a_greeting(served.address()).await;
     served.until(|handle| handle.metrics().accept_waits.get() == 1).await;
-    let second = tokio::spawn(connect(served.address, "localhost", client(&[&pair], &[&TLS13])));
+    let second = tokio::spawn(connect(served.address(), "localhost", client(&[&pair], &[&TLS13])));
     tokio::task::yield_now().await;
     assert_eq!(served.handle.metrics().accepted.get(), 1);
     drop(first);

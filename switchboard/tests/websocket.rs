@@ -1,6 +1,7 @@
 //! WebSockets: opened by a request, then connections like any other.
 
-use crate::harness::http_peer::{self, Running, UPGRADE, ask, frame, secs};
+use crate::harness::http_peer::{self, UPGRADE, ask, frame, secs};
+use crate::harness::served::Served;
 use bytes::Bytes;
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -20,8 +21,8 @@ async fn echo(mut conn: Connection<WebSocket>) -> Result {
     Ok(())
 }
 
-fn echoes(timeouts: Timeouts) -> Running {
-    Running::start(Server::new().timeouts(timeouts), |server, memory| server.listen_websocket(memory, echo))
+fn echoes(timeouts: Timeouts) -> Served {
+    Served::in_memory(Server::new().timeouts(timeouts), |server, memory| server.listen_websocket(memory, echo))
 }
 
 /// A close frame of the server's.
@@ -110,7 +111,7 @@ async fn a_handshake_with_a_body_is_refused() {
 #[tokio::test(start_paused = true)]
 async fn the_first_subprotocol_of_the_clients_that_is_known_is_agreed_on() {
     let known = ["room.v2", "room.v1"];
-    let server = Running::http(move |request: Request| async move { request.upgrade(&known, echo) });
+    let server = Served::http(move |request: Request| async move { request.upgrade(&known, echo) });
     for (offered, agreed) in [
         ("", None),
         ("Sec-WebSocket-Protocol: other\r\n", None),
@@ -143,7 +144,7 @@ async fn what_comes_behind_the_handshake_is_not_lost() {
 async fn a_handshake_may_stand_behind_an_answer_that_fills_the_outbox() {
     for excess in [0, 1 << 10, 60 << 10, 1 << 20] {
         let body = (1 << 20) + (64 << 10) + excess;
-        let server = Running::http(move |request: Request| async move {
+        let server = Served::http(move |request: Request| async move {
             if request.is_websocket() {
                 request.upgrade(&[], echo)
             } else {
@@ -205,7 +206,7 @@ async fn each_way_to_end_has_its_code() {
             _ => Ok(()),
         }
     }
-    let server = Running::start(Server::new(), |server, memory| server.listen_websocket(memory, obey));
+    let server = Served::in_memory(Server::new(), |server, memory| server.listen_websocket(memory, obey));
     for (word, code, reason) in [
         ("finish", 1000, CloseReason::Finished),
         ("fail", 1011, CloseReason::HandlerError),
@@ -242,7 +243,8 @@ async fn pings_are_answered_in_their_place() {
 #[tokio::test(start_paused = true)]
 async fn a_flood_of_pings_that_reads_no_pongs_is_bounded() {
     let limits = Limits { outbox_bytes: 16 << 10, ..Limits::default() };
-    let server = Running::start(Server::new().limits(limits), |server, memory| server.listen_websocket(memory, echo));
+    let server =
+        Served::in_memory(Server::new().limits(limits), |server, memory| server.listen_websocket(memory, echo));
     let mut peer = server.websocket().await;
     let began = Instant::now();
     // Ten times what the pipes and all limits hold.
@@ -280,7 +282,7 @@ async fn with_an_idle_timeout_nobody_is_pinged() {
 #[tokio::test(start_paused = true)]
 async fn a_drain_closes_websockets_over_a_while() {
     let grace = secs(20);
-    let server = Running::start(Server::new().grace(grace), |server, memory| server.listen_websocket(memory, echo));
+    let server = Served::in_memory(Server::new().grace(grace), |server, memory| server.listen_websocket(memory, echo));
     let mut peers = Vec::new();
     for _ in 0..10_000 {
         peers.push(server.websocket().await);
@@ -328,7 +330,7 @@ async fn a_drain_of_few_websockets_is_over_at_once() {
 async fn nothing_becomes_a_websocket_while_the_server_drains() {
     let asked = Arc::new(tokio::sync::Notify::new());
     let known = Arc::clone(&asked);
-    let server = Running::http(move |request: Request| {
+    let server = Served::http(move |request: Request| {
         let asked = Arc::clone(&known);
         async move {
             asked.notify_one();
@@ -362,7 +364,7 @@ async fn lines_and_messages_meet_in_one_room() {
     let room = Hub::new().room("lobby").unwrap();
     let lines = Memory::new();
     let (over_lines, over_messages) = (room.clone(), room);
-    let server = Running::start(Server::new(), |server, memory| {
+    let server = Served::in_memory(Server::new(), |server, memory| {
         server
             .memory(&lines, move |conn: Connection<Lines>| chat(conn, over_lines.clone()))
             .listen_websocket(memory, move |conn| chat(conn, over_messages.clone()))
@@ -394,7 +396,7 @@ async fn a_thousand_websockets_leave_nothing_behind() {
             result
         }
     };
-    let server = Running::start(Server::new(), |server, memory| server.listen_websocket(memory, handler));
+    let server = Served::in_memory(Server::new(), |server, memory| server.listen_websocket(memory, handler));
     let mut peers = Vec::new();
     for _ in 0..1_000 {
         peers.push(server.websocket().await);

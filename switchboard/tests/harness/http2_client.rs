@@ -1,6 +1,6 @@
 //! hyper's client of HTTP/2, to a server in memory.
 
-use super::http_peer::Running;
+use super::served::Served;
 use bytes::Bytes;
 use http::{Method, Request, Response};
 use hyper::body::{Body as _, Frame, Incoming};
@@ -29,12 +29,12 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) async fn connect(server: &Running) -> Self {
+    pub(crate) async fn connect(server: &Served) -> Self {
         Self::with(server, 1 << 20).await
     }
 
     /// With windows of so many bytes, for each answer and for all.
-    pub(crate) async fn with(server: &Running, window: u32) -> Self {
+    pub(crate) async fn with(server: &Served, window: u32) -> Self {
         let (here, there) = duplex(64 << 10);
         let closed = spawn(pump(server.connect(), there));
         let mut builder = Builder::new(Tasks);

@@ -1,13 +1,10 @@
 //! A client of HTTP and WebSocket that writes bytes, well or badly, and reads answers. In memory, under a paused clock.
 
-use super::patience::until;
-use std::task::{Context, Poll, Waker};
+use super::served::Served;
 use std::time::Duration;
 use switchboard::http::{Request, Response};
 use switchboard::prelude::*;
 use switchboard::testing::Peer;
-use switchboard::{Handle, Memory};
-use tokio::task::JoinHandle;
 
 /// An answer: its status line and headers in lower case, and its body.
 #[derive(Debug)]
@@ -23,37 +20,13 @@ impl Received {
     }
 }
 
-/// A server on this runtime, with one listener in memory.
-pub(crate) struct Running {
-    pub(crate) memory: Memory,
-    pub(crate) handle: Handle,
-    pub(crate) drained: JoinHandle<Drained>,
-}
-
-impl Running {
-    pub(crate) fn start(server: Server, listen: impl FnOnce(Server, Memory) -> Server) -> Self {
-        let memory = Memory::new();
-        let mut binding = Box::pin(listen(server.workers(0), memory.clone()).bind());
-        let Poll::Ready(bound) = binding.as_mut().poll(&mut Context::from_waker(Waker::noop())) else {
-            panic!("memory is bound at once")
-        };
-        let bound = bound.unwrap();
-        let handle = bound.handle();
-        #[expect(clippy::disallowed_methods, reason = "the test's runtime owns the server")]
-        let drained = tokio::spawn(bound.serve_until(std::future::pending()));
-        Self { memory, handle, drained }
-    }
-
+impl Served {
     pub(crate) fn http<S, F>(service: S) -> Self
     where
         S: Fn(Request) -> F + Send + Sync + 'static,
         F: Future<Output = Response> + Send + 'static,
     {
-        Self::start(Server::new(), |server, memory| server.listen_http(memory, service))
-    }
-
-    pub(crate) fn connect(&self) -> Peer {
-        Peer::connect(&self.memory)
+        Self::in_memory(Server::new(), |server, memory| server.listen_http(memory, service))
     }
 
     /// Connects, and opens a WebSocket.
@@ -62,12 +35,6 @@ impl Running {
         let received = ask(&mut peer, UPGRADE).await;
         assert_eq!(received.status, 101, "{received:?}");
         peer
-    }
-
-    /// Waits until `count` connections are left.
-    #[track_caller]
-    pub(crate) fn left(&self, count: usize) -> impl Future<Output = ()> {
-        until(move || self.handle.connections().len() == count)
     }
 }
 

@@ -17,7 +17,7 @@ pub(crate) fn door(datagram: Datagram<'_>, reply: &mut Reply<'_>) -> Validation 
 }
 
 pub(crate) async fn stranger(served: &Served) -> Mote {
-    stranger_of(served.address).await
+    stranger_of(served.address()).await
 }
 
 pub(crate) async fn stranger_of(address: SocketAddr) -> Mote {

@@ -1,5 +1,6 @@
 //! A server in the test's runtime that hands each connection to the test, which then speaks for both sides.
 
+use super::served::Served;
 use serde_json::Value;
 use std::time::Duration;
 use switchboard::prelude::*;
@@ -49,13 +50,11 @@ impl Node {
     pub(crate) async fn with(hub: Hub, server: Server) -> Self {
         let memory = Memory::new();
         let (hand_over, accepted) = mpsc::channel(1000);
-        let server = server.workers(0).memory(&memory, move |conn: Connection<Lines>| {
+        let server = server.memory(&memory, move |conn: Connection<Lines>| {
             let hand_over = hand_over.clone();
             async move { hand_over.send(conn).await.map_err(|_| BoxError::from("the test is over")) }
         });
-        let bound = server.bind().await.unwrap();
-        let handle = bound.handle();
-        let drained = tokio::spawn(bound.serve_until(std::future::pending()));
+        let Served { memory, handle, drained, .. } = Served::over(&memory, server).await;
         Self { hub, memory, handle, drained, accepted }
     }
 

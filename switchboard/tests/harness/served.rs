@@ -1,9 +1,12 @@
-//! A server on the kernel's sockets.
+//! A server that runs until the test is over: on the kernel's sockets, or in memory.
 
 use super::patience::{patiently, until};
 use std::net::SocketAddr;
-use switchboard::Handle;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
 use switchboard::prelude::*;
+use switchboard::testing::Peer;
+use switchboard::{Bound, Handle, Memory};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::task::JoinHandle;
 
@@ -39,24 +42,57 @@ pub(crate) async fn echo(mut conn: Connection<Lines>) -> Result {
 
 pub(crate) struct Served {
     pub(crate) urls: Vec<String>,
-    /// Of the first listener.
-    pub(crate) address: SocketAddr,
+    /// Where it listens in memory, if it does.
+    pub(crate) memory: Memory,
     pub(crate) handle: Handle,
     pub(crate) drained: JoinHandle<Drained>,
 }
 
 impl Served {
     pub(crate) async fn start(server: Server) -> Self {
-        let bound = server.bind().await.unwrap();
+        Self::serve(server.bind().await.unwrap(), Memory::new())
+    }
+
+    /// On the test's runtime, listening in `memory`.
+    pub(crate) async fn over(memory: &Memory, server: Server) -> Self {
+        Self::serve(server.workers(0).bind().await.unwrap(), memory.clone())
+    }
+
+    /// As [`over`](Self::over), and at once.
+    pub(crate) fn in_memory(server: Server, listen: impl FnOnce(Server, Memory) -> Server) -> Self {
+        let memory = Memory::new();
+        let starting = pin!(Self::over(&memory, listen(server, memory.clone())));
+        let Poll::Ready(served) = starting.poll(&mut Context::from_waker(Waker::noop())) else {
+            panic!("memory is bound at once")
+        };
+        served
+    }
+
+    fn serve(bound: Bound, memory: Memory) -> Self {
         let (urls, handle) = (bound.urls(), bound.handle());
-        let address = address(&urls[0]);
-        Self { urls, address, handle, drained: tokio::spawn(bound.serve_until(std::future::pending())) }
+        Self { urls, memory, handle, drained: tokio::spawn(bound.serve_until(std::future::pending())) }
+    }
+
+    /// Of the first listener.
+    pub(crate) fn address(&self) -> SocketAddr {
+        address(&self.urls[0])
+    }
+
+    /// In memory.
+    pub(crate) fn connect(&self) -> Peer {
+        Peer::connect(&self.memory)
     }
 
     /// Waits for a condition that comes true by work in other threads.
     #[track_caller]
     pub(crate) fn until(&self, condition: impl Fn(&Handle) -> bool) -> impl Future<Output = ()> {
         until(move || condition(&self.handle))
+    }
+
+    /// Waits until `count` connections are left.
+    #[track_caller]
+    pub(crate) fn left(&self, count: usize) -> impl Future<Output = ()> {
+        self.until(move |handle| handle.connections().len() == count)
     }
 
     /// Waits until the only connection has ended, and says for which reason.

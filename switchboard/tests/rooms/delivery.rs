@@ -2,6 +2,7 @@
 
 use super::numbered;
 use crate::harness::node::{Node, QUIET, heard, told, user};
+use crate::harness::served::Served;
 use switchboard::prelude::*;
 use switchboard::testing::Peer;
 use switchboard::{BoxError, Format, Join, Memory, MessageId, Overflow, UserName};
@@ -283,7 +284,7 @@ async fn who_publishes_more_than_a_worker_delivers_is_not_read_meanwhile() {
     let (hub, memory) = (Hub::new(), Memory::new());
     let lobby = hub.room_with(&"lobby".parse().unwrap(), QUIET).unwrap();
     let limits = Limits { outbox_bytes: 1 << 30, memory_bytes: 1 << 40, ..Limits::default() };
-    let bound = Server::new().workers(0).limits(limits).memory(&memory, {
+    let server = Server::new().limits(limits).memory(&memory, {
         let (hub, lobby) = (hub.clone(), lobby.clone());
         move |mut conn: Connection<Lines>| {
             let (hub, lobby) = (hub.clone(), lobby.clone());
@@ -300,9 +301,7 @@ async fn who_publishes_more_than_a_worker_delivers_is_not_read_meanwhile() {
             }
         }
     });
-    let bound = bound.bind().await.unwrap();
-    let handle = bound.handle();
-    let _serving = tokio::spawn(bound.serve_until(std::future::pending()));
+    let Served { memory, handle, .. } = Served::over(&memory, server).await;
     let listener = Peer::connect(&memory);
     const PUBLISHERS: u64 = 8;
     const LINES: u64 = 15;

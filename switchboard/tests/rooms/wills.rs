@@ -2,15 +2,15 @@
 
 use crate::harness::node::{Node, secs, user};
 use crate::harness::patience::until;
+use crate::harness::served::Served;
 use std::time::Duration;
 use switchboard::prelude::*;
 use switchboard::testing::Peer;
-use switchboard::{BoxError, Format, Handle, Join, Memory, RoomOptions, UserName};
-use tokio::task::JoinHandle;
+use switchboard::{BoxError, Format, Join, Memory, RoomOptions, UserName};
 use tokio::time::sleep;
 
 /// Serves on a hub, with a handler that leaves a will and then leaves as it is told.
-async fn leaving(hub: &Hub) -> (Memory, Handle, JoinHandle<Drained>) {
+async fn leaving(hub: &Hub) -> Served {
     let (memory, hub) = (Memory::new(), hub.clone());
     let lobby = hub.room_with(&"lobby".parse().unwrap(), RoomOptions::default()).unwrap();
     let handler = move |mut conn: Connection<Lines>| {
@@ -30,9 +30,7 @@ async fn leaving(hub: &Hub) -> (Memory, Handle, JoinHandle<Drained>) {
             Ok::<(), BoxError>(())
         }
     };
-    let bound = Server::new().workers(0).memory(&memory, handler).bind().await.unwrap();
-    let handle = bound.handle();
-    (memory, handle, tokio::spawn(bound.serve_until(std::future::pending())))
+    Served::over(&memory, Server::new().memory(&memory, handler)).await
 }
 
 #[tokio::test(start_paused = true)]
@@ -40,7 +38,7 @@ async fn a_will_is_published_however_the_handler_ends() {
     let mut node = Node::start().await;
     let lobby = node.hub.room("lobby").unwrap();
     let mut observer = node.join(&lobby, Format::Text, Join::default()).await;
-    let (memory, handle, _served) = leaving(&node.hub).await;
+    let Served { memory, handle, .. } = leaving(&node.hub).await;
     let ways = ["return", "error", "panic", "hang", "finish", "reset", "close by id", "close by name", "vanish"];
     for (number, way) in (2..).zip(ways) {
         sleep(secs(2)).await;
@@ -72,7 +70,7 @@ async fn while_draining_nobody_is_told_who_leaves_and_wills_are_not_published() 
     let mut node = Node::start().await;
     let lobby = node.hub.room("lobby").unwrap();
     let mut observer = node.join(&lobby, Format::Text, Join::default()).await;
-    let (memory, handle, drained) = leaving(&node.hub).await;
+    let Served { memory, handle, drained, .. } = leaving(&node.hub).await;
     let mut peers = [Peer::connect(&memory), Peer::connect(&memory)];
     for peer in &mut peers {
         assert_eq!(peer.line().await, "in\n");
