@@ -2,7 +2,7 @@
 //!
 //! The main thread starts the threads that make the load, shows how it goes, and puts the report together. It shares no code with
 //! the servers: what it speaks is written from the protocols' documents. What is read of a command line, and written to a terminal,
-//! is read and written alike by the whole program ([`typed`], [`print`], [`foreground`]).
+//! is read and written alike by the whole program ([`typed`], [`print`](mod@print), [`foreground`]).
 
 mod arguments;
 mod clock;
