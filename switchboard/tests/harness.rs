@@ -3,6 +3,7 @@
 pub(crate) mod account;
 pub(crate) mod alone;
 pub(crate) mod http2_client;
+pub(crate) mod http2_frames;
 pub(crate) mod http_peer;
 pub(crate) mod mote;
 pub(crate) mod node;

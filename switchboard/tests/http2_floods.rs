@@ -3,6 +3,9 @@
 
 use crate::harness::http_peer::{frame, secs};
 use crate::harness::http2_client::{Client, pump};
+use crate::harness::http2_frames::{
+    CONTINUATION, DATA, END_HEADERS, END_STREAM, GET, HEADERS, PING, POST, SETTINGS, WINDOW_UPDATE, hello, http2,
+};
 use crate::harness::served::Served;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,30 +13,6 @@ use switchboard::http::{Request, Response};
 use switchboard::prelude::*;
 use switchboard::testing::Peer;
 use tokio::time::Instant;
-
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const WINDOW_UPDATE: u8 = 8;
-const CONTINUATION: u8 = 9;
-
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
-
-/// A GET or a POST of `/` of http, from `x`: indexed, but for the name.
-const GET: &[u8] = b"\x82\x84\x86\x41\x01x";
-const POST: &[u8] = b"\x83\x84\x86\x41\x01x";
-
-/// A frame of HTTP/2 (RFC 9113 §4.1).
-fn http2(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
-}
-
-fn hello() -> Vec<u8> {
-    [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &http2(SETTINGS, 0, 0, b"")[..]].concat()
-}
 
 async fn serve(mut request: Request) -> Response {
     match request.uri().path() {

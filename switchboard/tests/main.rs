@@ -37,6 +37,7 @@ mod http;
 mod http2;
 mod http2_floods;
 mod http_framing;
+mod http_memory;
 mod http_pages;
 mod http_pieces;
 mod http_sockets;

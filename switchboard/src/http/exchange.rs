@@ -1,10 +1,14 @@
 //! What the parts of one HTTP connection share: how far it is with its requests, and what comes after them.
 
 mod held;
+mod underway;
+
+pub(super) use underway::{Answering, Underway};
+
+use held::Held;
 
 use super::body::Body;
 use super::heads::Heads;
-use super::request::Unread;
 use super::response::{Answer, Response};
 use super::tunnel;
 use super::{Begin, Handling, Site};
@@ -20,11 +24,8 @@ use http::header::{
 use http::{StatusCode, Version};
 use hyper::upgrade::OnUpgrade;
 use parking_lot::Mutex;
-use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::task::{Context, Poll, Waker, ready};
-use tokio::task::AbortHandle;
+use std::task::{Context, Poll, Waker};
 use tokio::time::Instant;
 
 /// Bytes of a streamed answer of HTTP/2 that hyper has not taken yet; the stream's own outbox comes before them.
@@ -45,8 +46,6 @@ struct State {
     /// When the first byte of the current request came.
     began: Instant,
     heads: Heads,
-    /// Bytes of a head that is not whole.
-    partial: usize,
     /// The number of the request that gives two lengths.
     doubtful: Option<u32>,
     /// Requests that were begun.
@@ -61,11 +60,8 @@ struct State {
     next: Option<Next>,
     /// Requests under way.
     open: usize,
-    /// Bytes that they and their answers hold.
-    held: usize,
-    /// What was read and is not hyper's yet.
-    surplus: usize,
-    /// Of those, bytes of pages, and whose answers wait until there are fewer.
+    held: Held,
+    /// Bytes of pages that their answers hold, and whose answers wait until there are fewer.
     paged: usize,
     paging: Vec<Waker>,
     /// The request that came last, whose task hyper is about to start.
@@ -107,7 +103,6 @@ impl Exchange {
             stage: Stage::Waiting,
             began: Instant::now(),
             heads: Heads::default(),
-            partial: 0,
             doubtful: None,
             asked: 0,
             looks: false,
@@ -115,8 +110,7 @@ impl Exchange {
             is_writing: false,
             next: None,
             open: 0,
-            held: 0,
-            surplus: 0,
+            held: Held::default(),
             paged: 0,
             paging: Vec::new(),
             latest: None,
@@ -132,6 +126,24 @@ impl Exchange {
     /// Whether no request is whole.
     pub(super) fn is_waiting(&self) -> bool {
         matches!(self.state.lock().stage, Stage::Waiting | Stage::Head)
+    }
+
+    /// Whether nothing of a request has come, and nothing follows those that came.
+    pub(super) fn is_idle(&self) -> bool {
+        let state = self.state.lock();
+        state.stage == Stage::Waiting && state.next.is_none() && !state.is_last
+    }
+
+    /// So many bytes of the next request came together with the one before it: its time begins now.
+    pub(super) fn begun(&self, bytes: usize) {
+        let mut state = self.state.lock();
+        if state.stage == Stage::Waiting {
+            let before = state.held_bytes();
+            (state.stage, state.began) = (Stage::Head, Instant::now());
+            state.add_partial(bytes);
+            self.count(&state, before);
+            self.peer.opening();
+        }
     }
 
     pub(super) fn is_reading_head(&self) -> bool {
@@ -171,6 +183,7 @@ impl Exchange {
             return self.peer.heard(bytes.len());
         }
         self.peer.received(bytes.len());
+        let before = state.held_bytes();
         let doubtful = state.heads.read(bytes);
         state.doubtful = state.doubtful.or(doubtful);
         if state.stage == Stage::Waiting {
@@ -178,14 +191,15 @@ impl Exchange {
             self.peer.opening();
         }
         if state.stage == Stage::Head {
-            state.partial += bytes.len();
-            self.count(&state);
+            state.add_partial(bytes.len());
+            self.count(&state, before);
         }
     }
 
     /// The head is whole; the deadline of what is missing yet is kept by who waits for it.
     pub(super) fn begin(self: &Arc<Self>) -> Answering {
         let mut state = self.state.lock();
+        let before = state.held_bytes();
         if state.stage != Stage::Head {
             // It came together with the one before it, or beside others.
             state.began = Instant::now();
@@ -193,21 +207,11 @@ impl Exchange {
         if state.stage != Stage::Streams {
             state.stage = Stage::Answering;
         }
-        if std::mem::take(&mut state.partial) > 0 {
-            self.count(&state);
-        }
+        state.end_partial();
         state.open += 1;
+        self.count(&state, before);
         state.asked = state.asked.saturating_add(1);
-        let underway = Arc::new(Underway {
-            exchange: Arc::clone(self),
-            began: state.began,
-            head: AtomicUsize::new(0),
-            held: AtomicUsize::new(0),
-            pieces: AtomicUsize::new(0),
-            is_owed: AtomicBool::new(false),
-            task: Mutex::new(None),
-            unread: Mutex::new(None),
-        });
+        let underway = Underway::new(self, state.began);
         state.latest = Some(Arc::clone(&underway)).filter(|_| state.stage == Stage::Streams);
         drop(state);
         self.peer.opened();
@@ -342,9 +346,10 @@ impl Exchange {
         let mut state = self.state.lock();
         state.is_writing = false;
         if state.stage == Stage::Answered {
-            state.stage = Stage::Waiting;
-            (state.open, state.held) = (0, 0);
-            self.count(&state);
+            let before = state.held_bytes();
+            (state.stage, state.open) = (Stage::Waiting, 0);
+            state.end_requests();
+            self.count(&state, before);
             // hyper may have looked for the next request already, and then does not look again before it comes.
             self.peer.idle();
         }
@@ -395,122 +400,4 @@ fn full(mut head: http::Response<()>) -> http::Response<()> {
     }
     head.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
     head
-}
-
-/// A request and its answer, for all who have to do with them.
-pub(super) struct Underway {
-    pub(super) exchange: Arc<Exchange>,
-    began: Instant,
-    /// Bytes of its head.
-    head: AtomicUsize,
-    /// Bytes of the rest of it that are held.
-    held: AtomicUsize,
-    /// Pieces of the answer that hyper has taken, of HTTP/2.
-    pieces: AtomicUsize,
-    /// hyper has one that the client has not made room for.
-    is_owed: AtomicBool,
-    task: Mutex<Option<AbortHandle>>,
-    /// What is still to come of its body, once nobody wants it any more.
-    unread: Mutex<Option<Unread>>,
-}
-
-impl Underway {
-    /// When the request has to be whole.
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        self.exchange.peer.listener.timeouts.handshake.map(|timeout| self.began + timeout)
-    }
-
-    pub(super) fn held(&self) -> usize {
-        self.held.load(Ordering::Relaxed)
-    }
-
-    /// Holds the head as well, of so many bytes.
-    pub(super) fn heading(&self, bytes: usize) {
-        let before = self.head.swap(bytes, Ordering::Relaxed);
-        self.exchange.held(before, bytes);
-    }
-
-    pub(super) fn holding(&self, bytes: usize) {
-        // Relaxed: one task after the other has it.
-        let before = self.held.swap(bytes, Ordering::Relaxed);
-        self.exchange.held(before, bytes);
-    }
-
-    /// How many pieces of the answer hyper has taken, if the client is to make room for the last one.
-    pub(super) fn owed(&self) -> Option<usize> {
-        self.is_owed.load(Ordering::Relaxed).then(|| self.pieces.load(Ordering::Relaxed))
-    }
-
-    /// It is `task` that writes to the client from now on.
-    pub(super) fn written_by(&self, task: AbortHandle) {
-        *self.task.lock() = Some(task);
-    }
-
-    pub(super) fn leave_unread(&self, unread: Unread) {
-        *self.unread.lock() = Some(unread);
-    }
-
-    pub(super) fn has_unread(&self) -> bool {
-        self.unread.lock().is_some()
-    }
-
-    /// Waits until what nobody wants has come, or for a moment at most.
-    pub(super) fn poll_unread(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut unread = self.unread.lock();
-        if let Some(rest) = &mut *unread {
-            ready!(rest.poll_over(cx));
-            *unread = None;
-        }
-        Poll::Ready(())
-    }
-
-    /// Ends the stream, whatever it has left to send.
-    pub(super) fn abort(&self) {
-        if let Some(task) = self.task.lock().take() {
-            task.abort();
-        }
-    }
-}
-
-/// A request, until hyper has all of the answer.
-pub(super) struct Answering(Arc<Underway>);
-
-impl Answering {
-    /// hyper asks for the body, so it has written the head.
-    pub(super) fn hand_over(&self, next: Next) {
-        self.0.exchange.become_next(next);
-    }
-
-    /// hyper has a piece of the answer, or waits for one.
-    pub(super) fn gave(&self, is_piece: bool) {
-        // Relaxed: the task that writes to the client is the one that asks.
-        self.0.pieces.fetch_add(usize::from(is_piece), Ordering::Relaxed);
-        self.0.is_owed.store(is_piece, Ordering::Relaxed);
-    }
-}
-
-impl Deref for Answering {
-    type Target = Arc<Underway>;
-
-    fn deref(&self) -> &Arc<Underway> {
-        &self.0
-    }
-}
-
-impl Drop for Answering {
-    fn drop(&mut self) {
-        let exchange = &self.0.exchange;
-        let mut state = exchange.state.lock();
-        if state.stage != Stage::Streams {
-            state.stage = Stage::Answered;
-            return;
-        }
-        state.open -= 1;
-        if state.open == 0 {
-            exchange.peer.idle();
-        }
-        drop(state);
-        self.0.holding(0);
-        self.0.heading(0);
-    }
 }

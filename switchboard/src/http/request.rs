@@ -3,7 +3,7 @@
 use super::exchange::Underway;
 use super::response::Response;
 use crate::link::{ConnectionId, PeerAddr};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode, Uri, Version};
 use hyper::body::{Body as _, Incoming};
@@ -12,6 +12,7 @@ use std::fmt;
 use std::future::{Future, pending, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use tokio::task::yield_now;
 use tokio::time::{Sleep, sleep, sleep_until};
@@ -79,12 +80,14 @@ impl Request {
     /// # Cancel safety
     /// Not safe: what came is lost.
     pub async fn body(&mut self, limit: usize) -> Result<Bytes, BodyError> {
+        let came = AtomicUsize::new(0);
         let body = tokio::select! {
             biased;
-            body = receive(self.body.as_mut(), limit, &self.underway) => body,
-            () = late(&self.underway) => Err(BodyError::Slow),
+            body = receive(self.body.as_mut(), limit, &self.underway, &came) => body,
+            () = late(&self.underway, &came) => Err(BodyError::Slow),
         };
         if body.is_err() {
+            self.underway.holding(0);
             self.underway.exchange.end_after_answer();
         }
         body
@@ -92,37 +95,50 @@ impl Request {
 }
 
 /// Waits until the deadline has passed, and nothing more of the body is there: who was held up, or moved to another machine, finds
-/// in its socket what came in time.
-async fn late(underway: &Underway) {
+/// in its socket what came in time. `came`: how much of it came.
+async fn late(underway: &Underway, came: &AtomicUsize) {
     let Some(deadline) = underway.deadline() else { return pending().await };
     sleep_until(deadline).await;
-    let (mut held, mut looks) = (underway.held(), 0);
+    // Relaxed: it is the same task that receives.
+    let (mut before, mut looks) = (came.load(Ordering::Relaxed), 0);
     while looks < LOOKS {
         underway.exchange.look();
         yield_now().await;
-        let now = underway.held();
-        looks = if now == held { looks + 1 } else { 0 };
-        held = now;
+        let now = came.load(Ordering::Relaxed);
+        looks = if now == before { looks + 1 } else { 0 };
+        before = now;
     }
 }
 
-async fn receive(incoming: Option<&mut Incoming>, limit: usize, underway: &Underway) -> Result<Bytes, BodyError> {
+async fn receive(
+    incoming: Option<&mut Incoming>,
+    limit: usize,
+    underway: &Underway,
+    came: &AtomicUsize,
+) -> Result<Bytes, BodyError> {
     let Some(incoming) = incoming else { unreachable!("it is taken when nobody can ask any more") };
-    let announced = incoming.size_hint().lower();
-    if announced > limit as u64 {
+    let hint = incoming.size_hint();
+    if hint.lower() > limit as u64 {
         return Err(BodyError::TooLong);
     }
-    let mut body = BytesMut::new();
+    // More than was announced never comes, and of that no more is held than twice what came: it may never come either.
+    let most = hint.exact().map_or(limit, |announced| announced as usize);
+    let mut body = Vec::new();
     while let Some(frame) = poll_fn(|cx| Pin::new(&mut *incoming).poll_frame(cx)).await {
         // Trailers are passed over: nobody asked for any.
         let Ok(bytes) = frame.map_err(|_| BodyError::Broken)?.into_data() else { continue };
-        if bytes.len() > limit - body.len() {
+        let length = body.len() + bytes.len();
+        if length > limit {
             return Err(BodyError::TooLong);
         }
+        if length > body.capacity() {
+            body.reserve_exact(length.max(most.min(2 * body.capacity())) - body.len());
+            underway.holding(body.capacity());
+        }
         body.extend_from_slice(&bytes);
-        underway.holding(body.len());
+        came.store(length, Ordering::Relaxed);
     }
-    Ok(body.freeze())
+    Ok(body.into())
 }
 
 impl Drop for Request {

@@ -1,7 +1,7 @@
 //! What runs on an HTTP connection: hyper, and then perhaps the handler of a WebSocket or a stream.
 
 use super::body::Body;
-use super::exchange::{Asked, Exchange, Next};
+use super::exchange::{Answering, Asked, Exchange, Next};
 use super::http2;
 use super::request::Request;
 use super::response::Response;
@@ -16,6 +16,7 @@ use http::request::Parts;
 use http::{Method, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use pin_project_lite::pin_project;
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
@@ -31,6 +32,9 @@ pub(super) const MOST_HEAD_BYTES: usize = HEAD_BYTES + (8 << 10);
 
 const HEADERS: usize = 100;
 
+/// What a request costs beside its head, its body and its service: with hyper, h2 and the runtime.
+const REQUEST_BYTES: usize = 2 << 10;
+
 /// Serves requests on a connection.
 pub(crate) fn serve<S, F>(peer: Arc<Peer>, source: Box<dyn Source>, service: &Arc<S>, site: &Arc<Site>) -> HttpTask
 where
@@ -43,11 +47,16 @@ where
     let exchange = Exchange::new(peer, Arc::clone(site));
     let wire = Wire::new(Arc::clone(&exchange), source);
     let service = Service { service: Arc::clone(service), exchange: Arc::clone(&exchange) };
-    HttpTask::Requests(Box::pin(Greeting(Some((wire, service)))))
+    HttpTask::Requests(Box::pin(Greeting { spoken: Some((wire, service)), preface: http2::PREFACE }))
 }
 
-/// The first bytes, which say whether HTTP/2 is spoken: by TLS it was agreed on, and is said all the same.
-struct Greeting<S>(Option<(Wire, Service<S>)>);
+/// The first bytes of a request. Those of the first one say whether HTTP/2 is spoken: by TLS it was agreed on, and is said all
+/// the same. Until they come nothing is kept for hyper, whose buffer alone is six times what a connection is.
+struct Greeting<S> {
+    spoken: Option<(Wire, Service<S>)>,
+    /// What HTTP/2 begins with; nothing where HTTP/1.1 was spoken before.
+    preface: &'static [u8],
+}
 
 impl<S, F> Future for Greeting<S>
 where
@@ -57,16 +66,17 @@ where
     type Output = Finished;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Finished> {
-        let Some((wire, service)) = &mut self.0 else { unreachable!("polled until it is ready") };
+        let preface = self.preface;
+        let Some((wire, service)) = &mut self.spoken else { unreachable!("polled until it is ready") };
         if let Some(reason) = service.exchange.peer.closing() {
             return Poll::Ready(Finished::Closed(Err(ConnectionError::Closed(reason).into())));
         }
-        let begins = match ready!(wire.poll_begins(cx, http2::PREFACE)) {
+        let begins = match ready!(wire.poll_begins(cx, preface)) {
             Ok(begins) => begins,
             Err(error) => return Poll::Ready(Finished::Closed(Err(error.into()))),
         };
-        let Some((wire, service)) = self.0.take() else { unreachable!("looked at above") };
-        Poll::Ready(Finished::Greeted(if begins { http2::serve(wire, service) } else { requests(wire, service) }))
+        let Some((wire, service)) = self.spoken.take() else { unreachable!("looked at above") };
+        Poll::Ready(Finished::Began(if begins { http2::serve(wire, service) } else { requests(wire, service) }))
     }
 }
 
@@ -102,7 +112,7 @@ impl Future for HttpTask {
                 Self::Handler(handling) => return handling.as_mut().poll(cx),
                 Self::Requests(requests) => match ready!(requests.as_mut().poll(cx)) {
                     Finished::Closed(result) => return Poll::Ready(result),
-                    Finished::Greeted(speaking) => *requests = speaking,
+                    Finished::Began(speaking) => *requests = speaking,
                     Finished::Upgraded(handling) => *self = Self::Handler(handling),
                 },
             }
@@ -114,8 +124,8 @@ impl Future for HttpTask {
 pub(crate) enum Finished {
     Closed(Result<(), BoxError>),
     Upgraded(Handling),
-    /// The first request comes.
-    Greeted(Speaking),
+    /// It goes on as this: a request comes, or none does any more.
+    Began(Speaking),
 }
 
 /// hyper, until the connection closes or goes on without it.
@@ -159,7 +169,12 @@ where
         if let Poll::Ready(Err(error)) = polled {
             return Poll::Ready(Finished::Closed(judged(peer, error)));
         }
-        let Some(next) = this.exchange.take_next() else { return polled.map(|_| Finished::Closed(Ok(()))) };
+        let Some(next) = this.exchange.take_next() else {
+            if polled.is_pending() && this.exchange.is_idle() {
+                return Poll::Ready(Finished::Began(this.rest()));
+            }
+            return polled.map(|_| Finished::Closed(Ok(())));
+        };
         let parts = this.hyper.take().map(http1::Connection::into_parts);
         let Some((source, input)) = parts.and_then(|parts| parts.io.into_source(&parts.read_buf)) else {
             unreachable!("the source leaves only here")
@@ -175,6 +190,20 @@ where
                 begin(peer, Box::new(Deaf(source)), BytesMut::new(), envelope)
             }
         }))
+    }
+}
+
+impl<S, F> Requests<S, F>
+where
+    S: Fn(Request) -> F + Send + Sync + 'static,
+    F: Future<Output = Response> + Send + 'static,
+{
+    /// Drops hyper until the next request begins, of which it may have read something.
+    fn rest(&mut self) -> Speaking {
+        let Some(hyper) = self.hyper.take() else { unreachable!("it was polled") };
+        let http1::Parts { mut io, read_buf, service, .. } = hyper.into_parts();
+        io.put_back(&read_buf);
+        Box::pin(Greeting { spoken: Some((io, service)), preface: b"" })
     }
 }
 
@@ -223,7 +252,7 @@ where
         let fields = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32);
         let target = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
         let fields = fields.sum::<usize>() + target;
-        answering.heading(fields);
+        answering.heading(fields + REQUEST_BYTES);
         if let Some(mut refusal) = refusal(&head, fields, exchange.is_doubtful()) {
             (exchange.site.unasked)(Some(&head), refusal.headers_mut());
             exchange.end_after_answer();
@@ -232,8 +261,33 @@ where
             }
             return Box::pin(async move { Ok(exchange.answer(refusal, asked, answering)) });
         }
-        let responding = (self.service)(Request { head, body: Some(body), underway: Arc::clone(&answering), tunnel });
-        Box::pin(async move { Ok(exchange.answer(responding.await, asked, answering)) })
+        answering.heading(fields + REQUEST_BYTES + size_of::<Responding<F>>());
+        let service = (self.service)(Request { head, body: Some(body), underway: Arc::clone(&answering), tunnel });
+        Box::pin(Responding { service, exchange, asked, answering: Some(answering) })
+    }
+}
+
+pin_project! {
+    /// The service, as it answers a request. By hand, because an async block would hold its future twice.
+    struct Responding<F> {
+        #[pin]
+        service: F,
+        exchange: Arc<Exchange>,
+        asked: Asked,
+        answering: Option<Answering>,
+    }
+}
+
+impl<F: Future<Output = Response>> Future for Responding<F> {
+    type Output = Result<http::Response<Body>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let response = ready!(this.service.poll(cx));
+        let Some(answering) = this.answering.take() else { unreachable!("polled until it is ready") };
+        // hyper drops the rest of it.
+        answering.heading(REQUEST_BYTES);
+        Poll::Ready(Ok(this.exchange.answer(response, *this.asked, answering)))
     }
 }
 

@@ -81,11 +81,13 @@ impl Read for Wire {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
+        let room = wanted.remaining();
         if !this.surplus.is_empty() {
             let count = wanted.remaining().min(this.surplus.len());
             wanted.put_slice(&this.surplus[..count]);
             this.surplus.advance(count);
             this.rests = this.turn.is_over(count * INPUT_WEIGHT);
+            this.exchange.reads_into(room);
             if this.surplus.is_empty() {
                 // Who is idle next owns no buffer.
                 this.surplus = BytesMut::new();
@@ -101,16 +103,30 @@ impl Read for Wire {
             later
         }))?;
         this.rests = this.turn.is_over(count * INPUT_WEIGHT);
+        this.exchange.reads_into(room);
         Poll::Ready(Ok(()))
     }
 }
 
 impl Wire {
-    /// Whether the client begins with `preface`: waits until it has said enough to tell.
+    /// Takes back what hyper has read and not looked at.
+    pub(super) fn put_back(&mut self, read: &[u8]) {
+        if read.is_empty() && self.surplus.is_empty() {
+            return;
+        }
+        self.surplus = [read, &self.surplus].concat().as_slice().into();
+        self.exchange.keeps(self.surplus.capacity());
+        self.exchange.begun(self.surplus.len());
+    }
+
+    /// Whether the client begins with `preface`: waits until it has said enough to tell, or anything at all if that is nothing.
     pub(super) fn poll_begins(&mut self, cx: &mut Context<'_>, preface: &[u8]) -> Poll<io::Result<bool>> {
         loop {
+            if preface.is_empty() && !self.surplus.is_empty() {
+                return Poll::Ready(Ok(false));
+            }
             let count = self.surplus.len().min(preface.len());
-            if self.surplus[..count] != preface[..count] || count == preface.len() {
+            if self.surplus[..count] != preface[..count] || (count == preface.len() && count > 0) {
                 return Poll::Ready(Ok(count == preface.len() && self.surplus.starts_with(preface)));
             }
             ready!(self.poll_fill(cx, |bytes| bytes))?;

@@ -1,0 +1,141 @@
+//! One request and its answer.
+
+use super::{Exchange, Next, Stage};
+use crate::http::request::Unread;
+use parking_lot::Mutex;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+/// A request and its answer, for all who have to do with them.
+pub(in crate::http) struct Underway {
+    pub(in crate::http) exchange: Arc<Exchange>,
+    began: Instant,
+    /// Bytes of its head, and of whoever answers it.
+    head: AtomicUsize,
+    /// Bytes of its body, or of its answer.
+    held: AtomicUsize,
+    /// Pieces of the answer that hyper has taken, of HTTP/2.
+    pieces: AtomicUsize,
+    /// hyper has one that the client has not made room for.
+    is_owed: AtomicBool,
+    task: Mutex<Option<AbortHandle>>,
+    /// What is still to come of its body, once nobody wants it any more.
+    unread: Mutex<Option<Unread>>,
+}
+
+impl Underway {
+    pub(super) fn new(exchange: &Arc<Exchange>, began: Instant) -> Arc<Self> {
+        Arc::new(Self {
+            exchange: Arc::clone(exchange),
+            began,
+            head: AtomicUsize::new(0),
+            held: AtomicUsize::new(0),
+            pieces: AtomicUsize::new(0),
+            is_owed: AtomicBool::new(false),
+            task: Mutex::new(None),
+            unread: Mutex::new(None),
+        })
+    }
+
+    /// When the request has to be whole.
+    pub(in crate::http) fn deadline(&self) -> Option<Instant> {
+        self.exchange.peer.listener.timeouts.handshake.map(|timeout| self.began + timeout)
+    }
+
+    /// Holds its head and whoever answers it, of so many bytes together.
+    pub(in crate::http) fn heading(&self, bytes: usize) {
+        let before = self.head.swap(bytes, Ordering::Relaxed);
+        self.exchange.held(before, bytes);
+    }
+
+    /// Holds so many bytes of its body, or of its answer.
+    pub(in crate::http) fn holding(&self, bytes: usize) {
+        // Relaxed: one task after the other has it.
+        let before = self.held.swap(bytes, Ordering::Relaxed);
+        self.exchange.held(before, bytes);
+    }
+
+    /// How many pieces of the answer hyper has taken, if the client is to make room for the last one.
+    pub(in crate::http) fn owed(&self) -> Option<usize> {
+        self.is_owed.load(Ordering::Relaxed).then(|| self.pieces.load(Ordering::Relaxed))
+    }
+
+    /// It is `task` that writes to the client from now on.
+    pub(in crate::http) fn written_by(&self, task: AbortHandle) {
+        *self.task.lock() = Some(task);
+    }
+
+    pub(in crate::http) fn leave_unread(&self, unread: Unread) {
+        *self.unread.lock() = Some(unread);
+    }
+
+    pub(in crate::http) fn has_unread(&self) -> bool {
+        self.unread.lock().is_some()
+    }
+
+    /// Waits until what nobody wants has come, or for a moment at most.
+    pub(in crate::http) fn poll_unread(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut unread = self.unread.lock();
+        if let Some(rest) = &mut *unread {
+            ready!(rest.poll_over(cx));
+            *unread = None;
+        }
+        Poll::Ready(())
+    }
+
+    /// Ends the stream, whatever it has left to send.
+    pub(in crate::http) fn abort(&self) {
+        if let Some(task) = self.task.lock().take() {
+            task.abort();
+        }
+    }
+}
+
+/// A request, until hyper has all of the answer.
+pub(in crate::http) struct Answering(pub(super) Arc<Underway>);
+
+impl Answering {
+    /// hyper asks for the body, so it has written the head.
+    pub(in crate::http) fn hand_over(&self, next: Next) {
+        self.0.exchange.become_next(next);
+    }
+
+    /// hyper has a piece of the answer, or waits for one.
+    pub(in crate::http) fn gave(&self, is_piece: bool) {
+        // Relaxed: the task that writes to the client is the one that asks.
+        self.0.pieces.fetch_add(usize::from(is_piece), Ordering::Relaxed);
+        self.0.is_owed.store(is_piece, Ordering::Relaxed);
+    }
+}
+
+impl Deref for Answering {
+    type Target = Arc<Underway>;
+
+    fn deref(&self) -> &Arc<Underway> {
+        &self.0
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        let exchange = &self.0.exchange;
+        let mut state = exchange.state.lock();
+        if state.stage != Stage::Streams {
+            state.stage = Stage::Answered;
+            return;
+        }
+        let before = state.held_bytes();
+        state.open -= 1;
+        if state.open == 0 {
+            exchange.peer.idle();
+        }
+        exchange.count(&state, before);
+        drop(state);
+        self.0.holding(0);
+        self.0.heading(0);
+    }
+}

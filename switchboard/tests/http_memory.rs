@@ -1,0 +1,120 @@
+//! What a client of HTTP has its connection hold counts towards the memory budget, whoever holds it: so each test has clients
+//! hold something, of which no more than the budget may be left.
+
+use crate::harness::alone::{in_a_process_of_its_own, resident};
+use crate::harness::http_peer::{answer, ask, secs};
+use crate::harness::http2_frames::{END_HEADERS, HEADERS, POST, hello, http2};
+use crate::harness::served::Served;
+use switchboard::Limits;
+use switchboard::http::{Request, Response};
+use switchboard::prelude::*;
+use tokio::time::Instant;
+
+const MEMORY: usize = 1 << 20;
+
+/// A server with a budget of 1 MiB.
+fn serve<F: Future<Output = Response> + Send + 'static>(
+    service: impl Fn(Request) -> F + Send + Sync + 'static,
+) -> Served {
+    let limits = Limits { memory_bytes: MEMORY, ..Limits::default() };
+    Served::in_memory(Server::new().limits(limits), |server, memory| server.listen_http(memory, service))
+}
+
+async fn upload(mut request: Request) -> Response {
+    match request.body(64 << 10).await {
+        Ok(body) => http::Response::new(body).into(),
+        Err(error) => error.into(),
+    }
+}
+
+/// How many of `count` clients are left once each has sent `bytes`.
+async fn left(server: &Served, count: usize, bytes: &[u8]) -> usize {
+    let mut peers: Vec<_> = (0..count).map(|_| server.connect()).collect();
+    for peer in &mut peers {
+        for piece in bytes.chunks(16 << 10) {
+            peer.send(piece).await;
+            tokio::task::yield_now().await;
+        }
+    }
+    tokio::time::sleep(secs(1)).await;
+    server.handle.connections().len()
+}
+
+/// As much as was made room for, and what hyper reads into.
+#[tokio::test(start_paused = true)]
+async fn a_body_counts_with_the_room_that_it_has() {
+    let server = serve(upload);
+    let chunk = format!("4000\r\n{}\r\n", "x".repeat(0x4000));
+    let body = format!("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n{chunk}{chunk}1\r\nx\r\n");
+    let left = left(&server, 40, body.as_bytes()).await;
+    // 64 KiB of room for 32,769 bytes, and a buffer of 8 KiB or more.
+    assert!((8..=14).contains(&left), "{left} connections with 72 KiB or more are within 1 MiB");
+}
+
+/// What was announced and does not come takes no room.
+#[tokio::test(start_paused = true)]
+async fn a_body_that_is_announced_only_takes_no_room() {
+    let server = serve(upload);
+    let left = left(&server, 40, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\nx").await;
+    assert_eq!(left, 40);
+}
+
+/// A request without a body costs what answers it, and over HTTP/2 a hundred of them cost a hundred times that.
+#[tokio::test(start_paused = true)]
+async fn a_request_counts_with_what_answers_it() {
+    let server = serve(|request| async move {
+        let kept = [0_u8; 4 << 10];
+        std::future::pending::<()>().await;
+        drop(request);
+        http::Response::new(kept.to_vec()).into()
+    });
+    let mut requests = hello();
+    for stream in (1..200).step_by(2) {
+        requests.extend(http2(HEADERS, END_HEADERS, stream, POST));
+    }
+    let left = left(&server, 4, &requests).await;
+    assert_eq!(left, 1, "each has a hundred requests, of more than 6 KiB");
+}
+
+/// A client that asked before, and may ask again, costs as much as one that never asked.
+#[test]
+fn a_client_that_is_idle_owns_no_buffer() {
+    in_a_process_of_its_own(a_client_that_is_idle_owns_no_buffer, async {
+        const CLIENTS: usize = 2_000;
+        tokio::time::pause();
+        let server = Served::http(upload);
+        let get = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+        let mut peers: Vec<_> = (0..CLIENTS).map(|_| server.connect()).collect();
+        for peer in &mut peers[..100] {
+            ask(peer, get).await;
+        }
+        let before = resident();
+        for peer in &mut peers {
+            ask(peer, get).await;
+        }
+        let grown = resident().saturating_sub(before) / CLIENTS;
+        assert!(grown < 4 << 10, "{grown} bytes are kept for each");
+        for peer in &mut peers {
+            ask(peer, get).await;
+        }
+    });
+}
+
+/// Of a head that came in part with the request before it nothing more may ever come.
+#[tokio::test(start_paused = true)]
+async fn a_head_that_began_with_the_request_before_it_has_its_time() {
+    let server = Served::http(upload);
+    let mut peer = server.connect();
+    let received = ask(&mut peer, "GET / HTTP/1.1\r\nHost: x\r\n\r\nGET / HT").await;
+    assert_eq!(received.status, 200);
+    let began = Instant::now();
+    assert_eq!(answer(&mut peer).await.status, 408);
+    assert!((secs(10)..secs(13)).contains(&began.elapsed()), "{:?}", began.elapsed());
+    peer.finish();
+    assert_eq!(peer.closed().await, CloseReason::HandshakeTimeout);
+    // What comes in time is answered.
+    let mut peer = server.connect();
+    ask(&mut peer, "GET / HTTP/1.1\r\nHost: x\r\n\r\nGET / HT").await;
+    tokio::time::sleep(secs(8)).await;
+    assert_eq!(ask(&mut peer, "TP/1.1\r\nHost: x\r\n\r\n").await.status, 200);
+}
