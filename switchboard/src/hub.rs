@@ -10,6 +10,7 @@ mod history;
 pub(crate) mod holding;
 pub(crate) mod identity;
 mod inbox;
+mod log;
 pub(crate) mod membership;
 mod names;
 pub(crate) mod posting;

@@ -9,7 +9,7 @@ use super::room::{Overflow, Room, RoomInner};
 use crate::link::Peer;
 use bytes::Bytes;
 use std::sync::Arc;
-use switchboard_proto::{Format, MessageId, UserName};
+use switchboard_proto::{Epoch, Format, MessageId, UserName};
 
 /// How to join.
 #[derive(Debug, Clone, Copy, Default)]
@@ -47,8 +47,9 @@ pub struct Membership {
     room: Room,
     id: MembershipId,
     peer: Arc<Peer>,
-    /// The number of the last message before it joined.
-    joined_at: u64,
+    /// The last message before it joined, in two fields that leave no hole between them.
+    joined_seq: u64,
+    joined_epoch: Epoch,
     echo: bool,
     /// Boxed, since most have none.
     will: Option<Box<Bytes>>,
@@ -68,7 +69,9 @@ impl Membership {
         }
         room.count_in(&peer.tick.budget);
         let (id, joined_at) = room.join(&peer, form, known, join).inspect_err(|_| peer.stay_out())?;
-        Ok(Self { room: Room(Arc::clone(room)), id, peer, joined_at, echo: join.echo, will: None })
+        let MessageId { epoch, seq } = joined_at;
+        let room = Room(Arc::clone(room));
+        Ok(Self { room, id, peer, joined_seq: seq, joined_epoch: epoch, echo: join.echo, will: None })
     }
 
     /// Publishes `payload` to all other members; to this one too if it asked for that. Never waits, and never fails.
@@ -89,7 +92,7 @@ impl Membership {
 
     /// The last message before the join: this member gets every one behind it.
     pub fn joined_at(&self) -> MessageId {
-        MessageId { epoch: self.room.0.epoch, seq: self.joined_at }
+        MessageId { epoch: self.joined_epoch, seq: self.joined_seq }
     }
 
     /// Repeats to this member what the room still has behind `since`, as a join with it does, and tells of a gap. Returns

@@ -6,10 +6,10 @@
 
 use super::HubLimits;
 use super::fanout::{Entry, LocalMember};
-use super::history::{History, kept_bytes};
 use super::holding::Holding;
 use super::identity::Known;
 use super::inbox::Inbox;
+use super::log::{Appended, Kept, Log};
 use super::membership::{Join, JoinError};
 use super::posting::{Form, MembershipId, Posting, Told};
 use super::presence::{Presence, When};
@@ -62,7 +62,6 @@ pub(crate) struct RoomInner {
     pub(super) id: RoomId,
     pub(super) name: RoomName,
     pub(super) options: RoomOptions,
-    pub(super) epoch: Epoch,
     holding: Arc<Holding>,
     state: Mutex<RoomState>,
 }
@@ -72,9 +71,7 @@ pub(crate) struct RoomInner {
 pub(crate) struct RoomId(u64);
 
 struct RoomState {
-    /// The number of the last message.
-    seq: u64,
-    history: History,
+    log: Log,
     /// It keeps something, and [`Holding`] knows that.
     is_keeping: bool,
     /// There was a publication since it was asked to give way.
@@ -112,11 +109,9 @@ impl RoomInner {
             id: RoomId(id),
             name,
             options,
-            epoch: Epoch::new((random >> 32) as u32),
             holding,
             state: Mutex::new(RoomState {
-                seq: 0,
-                history: History::default(),
+                log: Log::new(Epoch::new((random >> 32) as u32)),
                 is_keeping: false,
                 is_recent: false,
                 members: Roster::default(),
@@ -173,18 +168,17 @@ impl RoomInner {
         except: Option<MembershipId>,
     ) -> (MessageId, SystemTime, Option<&'a Arc<Tick>>) {
         let time = SystemTime::now();
-        let limits = &self.holding.limits;
-        state.seq += 1;
-        let id = MessageId { epoch: self.epoch, seq: state.seq };
-        let message = Arc::new(Message { room: self.name.clone(), id, time, from, payload });
-        if limits.history_messages > 0 {
-            let bytes = self.holding.room_for(state.history.bytes());
-            self.holding.grow(state.history.push(Arc::clone(&message), limits.history_messages, bytes));
+        let messages = self.holding.limits.history_messages;
+        let keep = Kept { messages, bytes: self.holding.room_for(state.log.bytes()) };
+        let Appended { message, grown } = state.log.append(&self.name, from, payload, time, keep);
+        if messages > 0 {
+            self.holding.grow(grown);
             state.is_recent = true;
             if !std::mem::replace(&mut state.is_keeping, true) {
                 self.holding.keep(Arc::downgrade(self));
             }
         }
+        let id = message.id;
         let behind = self.post(state, &Posting::new(Told::Message(message), except));
         (id, time, behind)
     }
@@ -194,9 +188,9 @@ impl RoomInner {
     pub(super) fn gives_way(&self) -> bool {
         let mut state = self.state.lock();
         if !std::mem::take(&mut state.is_recent) {
-            self.holding.grow(-state.history.halve().cast_signed());
+            self.holding.grow(-state.log.halve().cast_signed());
         }
-        state.is_keeping = !state.history.is_empty();
+        state.is_keeping = !state.log.is_empty();
         state.is_keeping
     }
 
@@ -222,7 +216,7 @@ impl RoomInner {
         state.workers.iter().map(|worker| &worker.tick).find(|tick| tick.backlog.is_behind()).cloned()
     }
 
-    /// Adds a member at this point in the order, with what it missed since the point it knows. Returns the number of the
+    /// Adds a member at this point in the order, with what it missed since the point it knows. Returns the
     /// last message before it.
     pub(super) fn join(
         self: &Arc<Self>,
@@ -230,7 +224,7 @@ impl RoomInner {
         form: Form,
         known: Option<Arc<Known>>,
         join: Join,
-    ) -> Result<(MembershipId, u64), JoinError> {
+    ) -> Result<(MembershipId, MessageId), JoinError> {
         // Unique in the process: a worker may serve several hubs.
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let tick = &peer.tick;
@@ -251,52 +245,31 @@ impl RoomInner {
         let overflow = join.overflow.unwrap_or(self.options.overflow);
         let member = LocalMember { id, peer: Arc::clone(peer), form, overflow, has_left: false };
         inbox.post(tick, Entry::Join { room: self.id, name: self.name.clone(), member, missed });
-        Ok((id, state.seq))
-    }
-
-    /// Where what is still kept begins for somebody who knows the messages up to `since`: behind which number, and what it is
-    /// told of those that are gone.
-    fn missed(&self, state: &RoomState, since: MessageId) -> (u64, Option<Notice>) {
-        let known = state.history.first(state.seq) - 1;
-        if since.epoch != self.epoch {
-            return (known, Some(Notice::Reset { room: self.name.clone(), epoch: self.epoch }));
-        }
-        // Behind one that was not published yet there is nothing to repeat, and nothing is gone.
-        let since = MessageId { seq: since.seq.min(state.seq), ..since };
-        let lost = known.saturating_sub(since.seq);
-        let gap = Notice::Gap { room: self.name.clone(), lost, from_seq: since.seq + 1 };
-        (known.max(since.seq), (lost > 0).then_some(gap))
+        Ok((id, state.log.last()))
     }
 
     /// What a member is told that knows the messages up to `since`, up to the last one there is; unless its format cannot tell
     /// that some are gone. Whoever knows none misses none.
     fn replay(self: &Arc<Self>, state: &RoomState, since: MessageId, form: Option<Form>) -> Result<Missed, JoinError> {
-        let (after, notice) = self.missed(state, since);
+        let (after, notice) = state.log.missed(since, &self.name);
         let mut unsaid = None;
         if form.is_none_or(|form| form.format == Format::Raw) {
             if since.seq > 0 && notice.is_some() {
                 return Err(JoinError::Gone { since });
             }
             let is_silent = |message: &&Arc<Message>| form.is_some_and(|form| !form.carries(&message.payload));
-            let mut silent = state.history.since(after).filter(is_silent);
+            let mut silent = state.log.after(after).filter(is_silent);
             unsaid = silent.next().map(|first| (first.id.seq, 1 + silent.count() as u64));
         }
-        let held = || state.history.since(after).cloned().collect();
-        let replay = (after < state.seq).then(|| Replay::new(Arc::clone(self), held(), after, state.seq));
+        let held = || state.log.after(after).cloned().collect();
+        let until = state.log.last().seq;
+        let replay = (after < until).then(|| Replay::new(Arc::clone(self), held(), after, until));
         Ok(Missed { notice, replay, unsaid })
     }
 
-    /// The messages behind number `after` up to `until` that it still keeps: at least one if there is any, and no more than
-    /// have about `bytes`.
+    /// What it still keeps behind number `after` up to `until`, a piece of about `bytes`.
     pub(super) fn draw(&self, after: u64, until: u64, bytes: usize) -> VecDeque<Arc<Message>> {
-        let state = self.state.lock();
-        let mut drawn = 0;
-        let within = |message: &&Arc<Message>| {
-            let is_within = message.id.seq <= until && drawn <= bytes;
-            drawn += kept_bytes(message);
-            is_within
-        };
-        state.history.since(after).take_while(within).cloned().collect()
+        self.state.lock().log.draw(after, until, bytes)
     }
 
     /// Repeats to a member what came behind `since`, at this point in the order.
@@ -311,7 +284,7 @@ impl RoomInner {
         let form = state.members.get(member).and_then(Option::as_ref).map(|known| known.form());
         let missed = Box::new(self.replay(&state, since, form)?);
         state.inbox(tick).post(tick, Entry::Resume { room: self.id, member, missed });
-        Ok(MessageId { epoch: self.epoch, seq: state.seq })
+        Ok(state.log.last())
     }
 
     /// Removes a member at this point in the order; `silent` tells nobody. Returns its name.
@@ -414,7 +387,7 @@ impl RoomState {
 
 impl Drop for RoomInner {
     fn drop(&mut self) {
-        self.holding.grow(-self.state.get_mut().history.bytes().cast_signed());
+        self.holding.grow(-self.state.get_mut().log.bytes().cast_signed());
     }
 }
 
@@ -481,7 +454,7 @@ impl Room {
 
     /// The last `count` messages that it keeps, oldest first.
     pub fn history(&self, count: usize) -> Vec<Arc<Message>> {
-        self.0.state.lock().history.last(count).cloned().collect()
+        self.0.state.lock().log.newest(count).cloned().collect()
     }
 
     /// What somebody missed who knows the messages up to `since`: a notice, if some of it is gone, and what it still keeps.
@@ -509,21 +482,18 @@ impl Room {
     /// ```
     pub fn page(&self, since: MessageId, limit: usize) -> (Option<Notice>, Vec<Arc<Message>>) {
         let state = self.0.state.lock();
-        let (after, notice) = self.0.missed(&state, since);
-        (notice, state.history.since(after).take(limit).cloned().collect())
+        let (after, notice) = state.log.missed(since, &self.0.name);
+        (notice, state.log.after(after).take(limit).cloned().collect())
     }
 
     /// The point before the last `count` messages that it keeps, from which a [`page`](Self::page) brings them.
     pub fn before_last(&self, count: usize) -> MessageId {
-        let state = self.0.state.lock();
-        let first = state.history.first(state.seq) - 1;
-        let seq = state.seq.saturating_sub(u64::try_from(count).unwrap_or(u64::MAX)).max(first);
-        MessageId { epoch: self.0.epoch, seq }
+        self.0.state.lock().log.before_newest(count)
     }
 
     /// The number of its last message, and its incarnation: what to resume from.
     pub fn last_id(&self) -> MessageId {
-        MessageId { epoch: self.0.epoch, seq: self.0.state.lock().seq }
+        self.0.state.lock().log.last()
     }
 }
 

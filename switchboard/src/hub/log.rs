@@ -1,0 +1,173 @@
+//! A room's messages in their order: here each gets its number, and the last ones are kept.
+//!
+//! Knows no members and takes no lock: whoever appends holds the room's. What it keeps is in memory, and gone with the room.
+
+use super::history::{History, kept_bytes};
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::SystemTime;
+use switchboard_proto::{Epoch, Message, MessageId, Notice, RoomName, UserName};
+
+/// What one room has had published.
+pub(super) struct Log {
+    /// The incarnation that the numbers are of.
+    epoch: Epoch,
+    /// The number of the last message.
+    seq: u64,
+    history: History,
+}
+
+/// What a log may keep: of messages so many, and of bytes.
+#[derive(Clone, Copy)]
+pub(super) struct Kept {
+    pub(super) messages: usize,
+    pub(super) bytes: usize,
+}
+
+/// A message that was appended.
+pub(super) struct Appended {
+    pub(super) message: Arc<Message>,
+    /// The bytes by which what is kept has grown.
+    pub(super) grown: isize,
+}
+
+impl Log {
+    pub(super) fn new(epoch: Epoch) -> Self {
+        Self { epoch, seq: 0, history: History::default() }
+    }
+
+    /// Gives `payload` its place in the order, and keeps it as far as `keep` allows.
+    pub(super) fn append(
+        &mut self,
+        room: &RoomName,
+        from: Option<UserName>,
+        payload: Bytes,
+        time: SystemTime,
+        keep: Kept,
+    ) -> Appended {
+        self.seq += 1;
+        let message = Arc::new(Message { room: room.clone(), id: self.last(), time, from, payload });
+        let mut grown = 0;
+        if keep.messages > 0 {
+            grown = self.history.push(Arc::clone(&message), keep.messages, keep.bytes);
+        }
+        Appended { message, grown }
+    }
+
+    /// The last message, or the point before the first one.
+    pub(super) fn last(&self) -> MessageId {
+        MessageId { epoch: self.epoch, seq: self.seq }
+    }
+
+    /// Where what is still kept begins for somebody who knows the messages up to `since`: behind which number, and what it is
+    /// told of those that are gone.
+    pub(super) fn missed(&self, since: MessageId, room: &RoomName) -> (u64, Option<Notice>) {
+        let known = self.history.first(self.seq) - 1;
+        if since.epoch != self.epoch {
+            return (known, Some(Notice::Reset { room: room.clone(), epoch: self.epoch }));
+        }
+        // Behind one that was not published yet there is nothing to repeat, and nothing is gone.
+        let since = since.seq.min(self.seq);
+        let lost = known.saturating_sub(since);
+        let gap = Notice::Gap { room: room.clone(), lost, from_seq: since + 1 };
+        (known.max(since), (lost > 0).then_some(gap))
+    }
+
+    /// What it keeps behind number `seq`.
+    pub(super) fn after(&self, seq: u64) -> impl Iterator<Item = &Arc<Message>> {
+        self.history.since(seq)
+    }
+
+    /// What it keeps behind number `after` up to `until`: at least one message if there is any, and no more than have about
+    /// `bytes`.
+    pub(super) fn draw(&self, after: u64, until: u64, bytes: usize) -> VecDeque<Arc<Message>> {
+        let mut drawn = 0;
+        let within = |message: &&Arc<Message>| {
+            let is_within = message.id.seq <= until && drawn <= bytes;
+            drawn += kept_bytes(message);
+            is_within
+        };
+        self.after(after).take_while(within).cloned().collect()
+    }
+
+    /// The last `count` messages that it keeps.
+    pub(super) fn newest(&self, count: usize) -> impl Iterator<Item = &Arc<Message>> {
+        self.history.last(count)
+    }
+
+    /// The point before those.
+    pub(super) fn before_newest(&self, count: usize) -> MessageId {
+        let first = self.history.first(self.seq) - 1;
+        let seq = self.seq.saturating_sub(u64::try_from(count).unwrap_or(u64::MAX)).max(first);
+        MessageId { epoch: self.epoch, seq }
+    }
+
+    /// Drops the older half of what it keeps. Says by how many bytes that has shrunk.
+    pub(super) fn halve(&mut self) -> usize {
+        self.history.halve()
+    }
+
+    /// Whether it keeps nothing.
+    pub(super) fn is_empty(&self) -> bool {
+        self.history.is_empty()
+    }
+
+    /// Bytes that it keeps.
+    pub(super) fn bytes(&self) -> usize {
+        self.history.bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn room() -> RoomName {
+        RoomName::parse("ops").expect("a name")
+    }
+
+    fn log(messages: usize) -> Log {
+        let mut log = Log::new(Epoch::new(7));
+        for number in 1..=5 {
+            let keep = Kept { messages, bytes: 1 << 20 };
+            let appended = log.append(&room(), None, Bytes::from(vec![b'x'; number]), SystemTime::UNIX_EPOCH, keep);
+            assert_eq!(appended.message.id, MessageId { epoch: Epoch::new(7), seq: number as u64 });
+        }
+        log
+    }
+
+    fn numbers<'a>(messages: impl IntoIterator<Item = &'a Arc<Message>>) -> Vec<u64> {
+        messages.into_iter().map(|message| message.id.seq).collect()
+    }
+
+    #[test]
+    fn numbers_have_no_holes_and_the_last_messages_are_kept() {
+        let mut log = log(3);
+        assert_eq!((log.last().seq, log.before_newest(2).seq, log.before_newest(9).seq), (5, 3, 2));
+        assert_eq!((numbers(log.after(0)), numbers(log.newest(2))), (vec![3, 4, 5], vec![4, 5]));
+        assert_eq!(numbers(&log.draw(2, 4, usize::MAX)), [3, 4]);
+        assert_eq!(numbers(&log.draw(2, 5, 0)), [3], "one at least");
+        assert!(log.bytes() > 0 && log.halve() > 0);
+        assert_eq!(numbers(log.after(0)), [5]);
+        assert_eq!(log.last().seq, 5, "what goes takes no number along");
+    }
+
+    #[test]
+    fn what_nothing_is_kept_of_has_numbers_too() {
+        let log = log(0);
+        assert!(log.is_empty());
+        assert_eq!((log.last().seq, log.before_newest(3).seq), (5, 5));
+    }
+
+    #[test]
+    fn what_is_gone_is_told() {
+        let log = log(3);
+        let since = |epoch, seq| log.missed(MessageId { epoch: Epoch::new(epoch), seq }, &room());
+        assert_eq!(since(7, 0), (2, Some(Notice::Gap { room: room(), lost: 2, from_seq: 1 })));
+        for (seq, behind) in [(2, 2), (4, 4), (5, 5), (9, 5)] {
+            assert_eq!(since(7, seq), (behind, None));
+        }
+        assert_eq!(since(8, 4), (2, Some(Notice::Reset { room: room(), epoch: Epoch::new(7) })));
+    }
+}
