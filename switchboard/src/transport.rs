@@ -1,5 +1,6 @@
 //! What a listener needs of a transport. Each transport is one file that implements these.
 
+mod adopted;
 pub(crate) mod memory;
 pub(crate) mod names;
 pub(crate) mod tcp;

@@ -25,6 +25,7 @@ mod seeds;
 #[expect(dead_code, reason = "only how a stream is split")]
 mod stream;
 
+mod adopted;
 mod client;
 mod connection;
 mod datagram_addresses;

@@ -159,7 +159,7 @@ where
     });
     let Sockets { address, bound, limits, .. } = sockets;
     let gate = Arc::new(Gate::new(limits, serving.limits.frame_bytes));
-    let sockets: Arc<[UdpSocket]> = bound.into();
+    let (count, sockets): (usize, Arc<[UdpSocket]>) = (bound.len(), bound.into());
     let receive = |(index, worker): (usize, &Arc<Worker>)| {
         let (tick, metrics) = (Arc::clone(&worker.tick), Arc::clone(&serving.node.metrics));
         let peers = Peers::new((Arc::clone(&sockets), Family::of(address)), index, tick, metrics);
@@ -174,7 +174,8 @@ where
         let receiving = udp::receive(peers, Arc::clone(&gate), Arc::clone(strangers), open);
         until_drain(serving, receiving)
     };
-    serving.workers.iter().enumerate().map(receive).collect()
+    // A socket that was open already is the only one.
+    serving.workers.iter().enumerate().take(count).map(receive).collect()
 }
 
 /// Where validated peers of one socket come in. They stay on its worker: the kernel gives it all that they send.

@@ -1,5 +1,6 @@
 //! TCP, and what it shares with every stream socket of the kernel's.
 
+use super::adopted::{Adopted, Kind};
 use super::names::{Binding, Families, Place, Protocol::Tcp as TCP, Timing, bind_each, lookup};
 use super::{Stream, StreamListener, StreamTransport};
 use crate::Timeouts;
@@ -8,7 +9,7 @@ use nix::sys::socket::{MsgFlags, recv, send};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -27,6 +28,8 @@ const USER_TIMEOUT: Duration = Duration::from_secs(105);
 #[derive(Debug, Clone)]
 pub struct Tcp {
     address: String,
+    /// The socket, if it is open already.
+    adopted: Option<Adopted>,
     binding: Binding,
     timeouts: Option<Timeouts>,
 }
@@ -35,7 +38,17 @@ impl Tcp {
     /// Listens on `address`: `HOST:PORT`, `[::1]:PORT`, `[fe80::1%eth0]:PORT`, or a `SocketAddr`. Of a name, all addresses are
     /// listened on. `[::]` is IPv4 as well, unless the server has another listener on `0.0.0.0` and the same port.
     pub fn new(address: impl ToString) -> Self {
-        Self { address: address.to_string(), binding: Binding::default(), timeouts: None }
+        Self { address: address.to_string(), adopted: None, binding: Binding::default(), timeouts: None }
+    }
+
+    /// Listens on a socket that is open already, and listens: a [`TcpListener`](std::net::TcpListener), or whatever else owns the
+    /// descriptor of one, as a process has it from systemd or from the one before it. It need not be set non-blocking. Its
+    /// backlog stays as it is; once the server has dropped it, the kernel goes on queueing for whoever else has it.
+    ///
+    /// One that does not listen, or is for something else, is an error of [`Server::bind`](crate::Server::bind).
+    pub fn from_std(listener: impl Into<OwnedFd>) -> Self {
+        let adopted = Adopted::new(listener);
+        Self { adopted: Some(adopted.clone()), ..Self::new(adopted.place()) }
     }
 
     /// Binds also while no interface has the address yet: it may come up after the server.
@@ -70,9 +83,13 @@ impl StreamTransport for Tcp {
     }
 
     async fn bind(self) -> io::Result<Listener> {
-        let bound = bind_each(&lookup(&self.address).await?, |address| bind(address, self.binding))?;
+        let backlog = self.adopted.is_none().then_some(BACKLOG);
+        let bound = match self.adopted {
+            Some(adopted) => vec![adopt(adopted)?],
+            None => bind_each(&lookup(&self.address).await?, |address| bind(address, self.binding))?,
+        };
         let (addresses, sockets) = bound.into_iter().unzip();
-        Ok(Listener { addresses, sockets, accepting: Vec::new(), next: 0 })
+        Ok(Listener { addresses, sockets, backlog, accepting: Vec::new(), next: 0 })
     }
 }
 
@@ -83,6 +100,17 @@ fn bind(address: SocketAddr, binding: Binding) -> io::Result<(SocketAddr, Socket
     prepare(&socket)?;
     binding.apply(&socket, address)?;
     socket.bind(&address.into())?;
+    named(socket)
+}
+
+/// Prepares a socket that listens already: whom it has queued inherits less.
+fn adopt(adopted: Adopted) -> io::Result<(SocketAddr, Socket)> {
+    let socket = adopted.take(Kind::Tcp)?;
+    prepare(&socket)?;
+    named(socket)
+}
+
+fn named(socket: Socket) -> io::Result<(SocketAddr, Socket)> {
     let Some(address) = socket.local_addr()?.as_socket() else { unreachable!("bound to an IP address") };
     Ok((address, socket))
 }
@@ -108,6 +136,8 @@ pub(crate) struct Listener {
     addresses: Vec<SocketAddr>,
     /// Until they are attached.
     sockets: Vec<Socket>,
+    /// None is for whoever opened them to say.
+    backlog: Option<i32>,
     accepting: Vec<TcpListener>,
     /// Which of them is asked first, so that each gets its turn.
     next: usize,
@@ -131,7 +161,8 @@ impl StreamListener for Listener {
     }
 
     fn listen(&mut self) -> io::Result<()> {
-        self.sockets.iter().try_for_each(|socket| socket.listen(BACKLOG))
+        let Some(backlog) = self.backlog else { return Ok(()) };
+        self.sockets.iter().try_for_each(|socket| socket.listen(backlog))
     }
 
     fn attach(&mut self) -> io::Result<()> {

@@ -26,6 +26,7 @@ use rustls::server::UnbufferedServerConnection;
 use session::{Reading, Session, Writing};
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tokio::net::TcpStream;
@@ -42,6 +43,11 @@ impl Tls {
     /// Listens on `address`: `HOST:PORT`, `[::1]:PORT`, or a `SocketAddr`.
     pub fn new(address: impl ToString, certificates: &Certificates) -> Self {
         Self { tcp: Tcp::new(address), certificates: certificates.clone(), protocols: Vec::new() }
+    }
+
+    /// As [`Tcp::from_std`].
+    pub fn from_std(listener: impl Into<OwnedFd>, certificates: &Certificates) -> Self {
+        Self { tcp: Tcp::from_std(listener), certificates: certificates.clone(), protocols: Vec::new() }
     }
 
     /// As [`Tcp::freebind`].

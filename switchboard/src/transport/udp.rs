@@ -21,11 +21,13 @@ pub(crate) use ends::{Ends, Family};
 pub(crate) use gate::Gate;
 pub(crate) use peers::{Peers, receive};
 
+use super::adopted::{Adopted, Kind};
 use super::names::{self, Binding, Families, Place, Timing, bind_each, lookup};
 use crate::Timeouts;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::OwnedFd;
 use switchboard_proto::{DATAGRAM_BYTES, Rate};
 
 /// What the kernel holds while we are busy: the default lost hundreds of datagrams a run at 16 × 8 × 1,200 B.
@@ -43,6 +45,8 @@ const ANSWER_BYTES: usize = 64;
 #[derive(Debug, Clone)]
 pub struct Udp {
     address: String,
+    /// The socket, if it is open already.
+    adopted: Option<Adopted>,
     binding: Binding,
     limits: DatagramLimits,
     timeouts: Option<Timeouts>,
@@ -78,10 +82,21 @@ impl Udp {
     pub fn new(address: impl ToString) -> Self {
         Self {
             address: address.to_string(),
+            adopted: None,
             binding: Binding::default(),
             limits: DatagramLimits::default(),
             timeouts: None,
         }
+    }
+
+    /// Receives on a socket that is open already, and bound: a [`UdpSocket`](std::net::UdpSocket), or whatever else owns the
+    /// descriptor of one. It need not be set non-blocking. The first worker alone receives from it: whoever opened it has one
+    /// socket, where a listener of our own has one for each.
+    ///
+    /// One that is not bound, is connected, or is for something else, is an error of [`Server::bind`](crate::Server::bind).
+    pub fn from_std(socket: impl Into<OwnedFd>) -> Self {
+        let adopted = Adopted::new(socket);
+        Self { adopted: Some(adopted.clone()), ..Self::new(adopted.place()) }
     }
 
     /// Binds also while no interface has the address yet: it may come up after the server.
@@ -112,9 +127,13 @@ impl Udp {
         self.binding.families = Families::Ipv6;
     }
 
-    /// Binds a socket for each of `count` workers to each address; the kernel spreads sources over them.
+    /// Binds a socket for each of `count` workers to each address; the kernel spreads sources over them. A socket that was open
+    /// already is the only one.
     pub(crate) async fn bind(self, count: usize) -> io::Result<Vec<Sockets>> {
-        let bound = bind_each(&lookup(&self.address).await?, |address| bind_all(address, self.binding, count))?;
+        let bound = match self.adopted {
+            Some(adopted) => vec![adopt(adopted)?],
+            None => bind_each(&lookup(&self.address).await?, |address| bind_all(address, self.binding, count))?,
+        };
         let sockets = |(address, bound): (SocketAddr, Vec<UdpSocket>)| {
             let replies = match self.limits.replies {
                 RepliesPerSource::AtMost(rate) => Some(rate),
@@ -140,20 +159,33 @@ fn bind_all(address: SocketAddr, binding: Binding, count: usize) -> io::Result<(
     Ok((address, sockets))
 }
 
+fn adopt(adopted: Adopted) -> io::Result<(SocketAddr, Vec<UdpSocket>)> {
+    let socket = adopted.take(Kind::Udp)?;
+    let Some(address) = socket.local_addr()?.as_socket() else { unreachable!("bound to an IP address") };
+    buffer(&socket);
+    // What is queued already may be answered from another of our addresses than it came to: nobody noted that.
+    Family::of(address).ask(&socket)?;
+    Ok((address, vec![socket.into()]))
+}
+
 fn socket(address: SocketAddr, binding: Binding, shared: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
     socket.set_reuse_port(shared)?;
-    // Best effort: the kernel grants up to `net.core.rmem_max`.
-    let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES);
-    // Best effort: up to `net.core.wmem_max`.
-    let _ = socket.set_send_buffer_size(SEND_BUFFER_BYTES);
+    buffer(&socket);
     binding.apply(&socket, address)?;
     Family::of(address).ask(&socket)?;
     socket.bind(&address.into())?;
     Ok(socket)
 }
 
-/// Sockets of one address, one per worker.
+fn buffer(socket: &Socket) {
+    // Best effort: the kernel grants up to `net.core.rmem_max`.
+    let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES);
+    // Best effort: up to `net.core.wmem_max`.
+    let _ = socket.set_send_buffer_size(SEND_BUFFER_BYTES);
+}
+
+/// Sockets of one address, one per worker, or one for the first alone.
 pub(crate) struct Sockets {
     pub(crate) address: SocketAddr,
     pub(crate) bound: Vec<UdpSocket>,

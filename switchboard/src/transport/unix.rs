@@ -1,5 +1,6 @@
 //! Unix domain stream sockets.
 
+use super::adopted::{Adopted, Kind};
 use super::tcp::{BACKLOG, SocketSink, WriteHalf};
 use super::{Stream, StreamListener, StreamTransport};
 use crate::Timeouts;
@@ -7,7 +8,7 @@ use crate::link::{PeerAddr, Sink, Source};
 use nix::sys::socket::{MsgFlags, recv};
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 use std::io::{self, IoSlice};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -19,14 +20,30 @@ use tokio::net::{UnixListener, UnixStream};
 /// A path to listen on. The socket is removed at the end; one that nobody listens on any more is replaced.
 #[derive(Debug, Clone)]
 pub struct Unix {
-    path: PathBuf,
+    place: Place,
     timeouts: Option<Timeouts>,
+}
+
+#[derive(Debug, Clone)]
+enum Place {
+    Path(PathBuf),
+    /// A socket that is open already.
+    Adopted(Adopted),
 }
 
 impl Unix {
     /// Listens on a socket at `path`.
     pub fn new(path: impl AsRef<Path>) -> Self {
-        Self { path: path.as_ref().to_owned(), timeouts: None }
+        Self { place: Place::Path(path.as_ref().to_owned()), timeouts: None }
+    }
+
+    /// Listens on a socket that is open already, and listens: a [`UnixListener`](std::os::unix::net::UnixListener), or whatever else
+    /// owns the descriptor of one. It need not be set non-blocking, and its backlog stays as it is. Its file is not removed:
+    /// that is for whoever made it, and others may have the socket too.
+    ///
+    /// One that does not listen, or is for something else, is an error of [`Server::bind`](crate::Server::bind).
+    pub fn from_std(listener: impl Into<OwnedFd>) -> Self {
+        Self { place: Place::Adopted(Adopted::new(listener)), timeouts: None }
     }
 
     /// Deadlines for this listener's connections, in place of the server's.
@@ -39,7 +56,10 @@ impl StreamTransport for Unix {
     type Listener = Listener;
 
     fn url(&self) -> String {
-        format!("unix://{}", self.path.display())
+        match &self.place {
+            Place::Path(path) => format!("unix://{}", path.display()),
+            Place::Adopted(adopted) => format!("unix://{}", adopted.place()),
+        }
     }
 
     fn timeouts(&self) -> Option<Timeouts> {
@@ -47,18 +67,30 @@ impl StreamTransport for Unix {
     }
 
     async fn bind(self) -> io::Result<Listener> {
-        let address = SockAddr::unix(&self.path)?;
-        let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
-        if let Err(error) = socket.bind(&address) {
-            if error.kind() != io::ErrorKind::AddrInUse || !is_abandoned(&self.path, &address)? {
-                return Err(error);
+        let url = self.url();
+        let (socket, file) = match self.place {
+            Place::Path(path) => {
+                let socket = bind(&path)?;
+                let inode = std::fs::symlink_metadata(&path)?.ino();
+                (socket, Some((path, inode)))
             }
-            std::fs::remove_file(&self.path)?;
-            socket.bind(&address)?;
-        }
-        let inode = std::fs::symlink_metadata(&self.path)?.ino();
-        Ok(Listener { path: self.path, inode, socket: Some(socket), accepting: None })
+            Place::Adopted(adopted) => (adopted.take(Kind::Unix)?, None),
+        };
+        Ok(Listener { url, file, socket: Some(socket), accepting: None })
     }
+}
+
+fn bind(path: &Path) -> io::Result<Socket> {
+    let address = SockAddr::unix(path)?;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+    if let Err(error) = socket.bind(&address) {
+        if error.kind() != io::ErrorKind::AddrInUse || !is_abandoned(path, &address)? {
+            return Err(error);
+        }
+        std::fs::remove_file(path)?;
+        socket.bind(&address)?;
+    }
+    Ok(socket)
 }
 
 /// Connects to the socket at `path`.
@@ -77,9 +109,9 @@ fn is_abandoned(path: &Path, address: &SockAddr) -> io::Result<bool> {
 }
 
 pub(crate) struct Listener {
-    path: PathBuf,
-    /// The socket file that is ours to remove.
-    inode: u64,
+    url: String,
+    /// The socket file that is ours to remove, and which it is. None came with a socket that was open already.
+    file: Option<(PathBuf, u64)>,
     /// Until it is attached.
     socket: Option<Socket>,
     accepting: Option<UnixListener>,
@@ -87,10 +119,11 @@ pub(crate) struct Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
+        let Some((path, inode)) = &self.file else { return };
         // A successor may have replaced the file.
-        if std::fs::symlink_metadata(&self.path).is_ok_and(|now| now.ino() == self.inode) {
+        if std::fs::symlink_metadata(path).is_ok_and(|now| now.ino() == *inode) {
             // Best effort: a socket left behind is replaced by the next server.
-            let _ = std::fs::remove_file(&self.path);
+            let _ = std::fs::remove_file(path);
         }
     }
 }
@@ -101,7 +134,7 @@ impl StreamListener for Listener {
     const TRANSPORT: &'static str = "unix";
 
     fn url(&self) -> String {
-        format!("unix://{}", self.path.display())
+        self.url.clone()
     }
 
     fn is_local(&self) -> bool {
@@ -109,7 +142,11 @@ impl StreamListener for Listener {
     }
 
     fn listen(&mut self) -> io::Result<()> {
-        self.socket.as_ref().map_or(Ok(()), |socket| socket.listen(BACKLOG))
+        match (&self.socket, &self.file) {
+            (Some(socket), Some(_)) => socket.listen(BACKLOG),
+            // It listens.
+            _ => Ok(()),
+        }
     }
 
     fn attach(&mut self) -> io::Result<()> {
