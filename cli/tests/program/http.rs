@@ -7,7 +7,7 @@ mod publishing;
 mod sockets;
 mod streams;
 
-use crate::process::Program;
+use crate::process::{Program, until};
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
@@ -30,6 +30,13 @@ impl Answer {
     fn lines(&self) -> Vec<&str> {
         self.body.lines().collect()
     }
+}
+
+/// Waits until so many are in a room.
+#[track_caller]
+fn wait_for_members(program: &Program, room: &str, members: usize) {
+    let end = format!("\"total\":{members}}}\n");
+    until(|| get(program, &format!("{room}/members")).body.ends_with(&end));
 }
 
 /// A client that sends what a test says.

@@ -10,10 +10,22 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// For anything expected to happen; only a failing test waits so long.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Asks again until `condition` holds.
+#[track_caller]
+#[expect(clippy::disallowed_methods, reason = "another process's time is real")]
+pub(crate) fn until(mut condition: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !condition() {
+        assert!(began.elapsed() < PATIENCE, "what was waited for never came");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
 
 /// A running `switchboard`, killed when the test is over.
 pub(crate) struct Program {
@@ -238,7 +250,7 @@ struct Lines {
 impl Lines {
     fn read(pipe: impl Read + Send + 'static) -> Self {
         let (sender, coming) = channel();
-        std::thread::spawn(move || {
+        thread::spawn(move || {
             for line in BufReader::new(pipe).split(b'\n').map_while(Result::ok) {
                 if sender.send(String::from_utf8_lossy(&line).into_owned()).is_err() {
                     return;

@@ -7,7 +7,7 @@ mod history;
 mod options;
 mod talking;
 
-use crate::process::{HalfClose, PATIENCE, Program};
+use crate::process::{HalfClose, PATIENCE, Program, until};
 use std::io::ErrorKind;
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
@@ -137,14 +137,13 @@ impl<S: HalfClose> Peer<S> {
     }
 
     /// Waits until a room has so many members, for those that are not welcomed.
+    #[track_caller]
     pub(crate) fn wait_for_members(&mut self, room: &str, members: usize) {
         let expected = format!("* [{room}] {members} member");
-        loop {
+        until(|| {
             self.say(&format!("/who {room}"));
-            if self.next().starts_with(&expected) {
-                return;
-            }
-        }
+            self.next().starts_with(&expected)
+        });
     }
 
     /// Nothing has been told that was not asked for.

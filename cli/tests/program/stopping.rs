@@ -1,6 +1,6 @@
 //! Signals, drain, and the end.
 
-use crate::process::{End, PATIENCE, Place, Program, ask};
+use crate::process::{End, PATIENCE, Place, Program, ask, until};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::Signal;
 use std::io::{Read as _, Write as _};
@@ -117,9 +117,7 @@ fn nobody_is_accepted_while_it_drains() {
     program.signal(Signal::SIGTERM);
     program.logged("draining");
     // The listener is closed a moment after the line; then its socket is gone.
-    while UnixStream::connect(&*socket).is_ok() {
-        std::thread::yield_now();
-    }
+    until(|| UnixStream::connect(&*socket).is_err());
     program.signal(Signal::SIGINT);
     assert_eq!(program.end().code, Some(0));
 }

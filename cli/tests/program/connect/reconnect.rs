@@ -1,7 +1,7 @@
 //! `switchboard connect --reconnect`: what was missed comes, once, and everything goes on as before.
 
 use super::terminal::Session;
-use crate::process::{PATIENCE, Place, Program, command};
+use crate::process::{PATIENCE, Place, Program, command, until};
 use crate::tls::Pair;
 use nix::sys::signal::Signal;
 use std::io::{Read as _, Write as _};
@@ -93,14 +93,12 @@ fn hears(stream: &mut TcpStream, text: &str) -> String {
 
 /// Waits until alice is in the current room, or is not.
 fn waits_for_alice(stream: &mut TcpStream, is_there: bool) {
-    loop {
+    until(|| {
         says(stream, "/who\n/ping");
         let heard = hears(stream, "* pong");
         let who = heard.lines().find(|line| line.contains("member: ") || line.contains("members: "));
-        if who.is_some_and(|line| line.contains(" alice") == is_there) {
-            return;
-        }
-    }
+        who.is_some_and(|line| line.contains(" alice") == is_there)
+    });
 }
 
 /// A server that comes again, with nothing that it had but its addresses.

@@ -2,12 +2,11 @@
 //! shows nothing.
 
 use super::{Client, HTTP, id, request};
-use crate::process::{PATIENCE, Program};
+use crate::process::{PATIENCE, Program, until};
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 /// A proxy that runs, and is killed when the test is over.
 struct Proxy {
@@ -53,7 +52,6 @@ fn server() -> (Program, u16) {
 }
 
 /// Starts one on `port`, with the configuration that `write` makes of its folder.
-#[expect(clippy::disallowed_methods, reason = "a proxy has nothing that could be waited for")]
 fn start(program: &Path, port: u16, arguments: &[&str], write: impl FnOnce(&Path) -> String) -> Proxy {
     let folder = std::env::temp_dir().join(format!("switchboard-{}-proxy-{port}", std::process::id()));
     fs::create_dir_all(&folder).expect("it can be made");
@@ -62,14 +60,11 @@ fn start(program: &Path, port: u16, arguments: &[&str], write: impl FnOnce(&Path
     let mut command = Command::new(program);
     command.args(arguments).arg(&file).stdin(Stdio::null()).stdout(Stdio::null());
     let mut proxy = Proxy { child: command.spawn().expect("it starts"), folder, port };
-    for _ in 0..PATIENCE.as_millis() / 20 {
-        if TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok() {
-            return proxy;
-        }
+    until(|| {
         assert!(proxy.child.try_wait().expect("it can be asked").is_none(), "it does not take these lines");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    panic!("it does not listen");
+        TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
+    });
+    proxy
 }
 
 impl Proxy {

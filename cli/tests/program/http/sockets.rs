@@ -1,6 +1,6 @@
 //! WebSockets: in one room, and with the whole grammar.
 
-use super::{Client, HTTP, ask, get, id, post, request};
+use super::{Client, HTTP, ask, get, id, post, request, wait_for_members};
 use crate::process::Program;
 use crate::rooms::{Peer, ROOMS};
 
@@ -82,10 +82,6 @@ fn upgrade(path: &str, headers: &[&str]) -> String {
         "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==",
     ];
     request("GET", path, &[&needed, headers].concat(), "")
-}
-
-fn wait_for_members(program: &Program, room: &str, members: usize) {
-    while !get(program, &format!("/rooms/{room}/members")).body.ends_with(&format!("\"total\":{members}}}\n")) {}
 }
 
 #[test]
@@ -211,7 +207,7 @@ fn a_name_that_is_taken_is_told() {
 fn where_commands_are_off_no_socket_has_any() {
     let program = Program::serve(&[&format!("{HTTP}?commands=off&echo=on&format=raw&room=ops")]);
     let mut socket = Socket::open(&program, "/ws");
-    wait_for_members(&program, "ops", 1);
+    wait_for_members(&program, "/rooms/ops", 1);
     socket.say("/ping");
     assert_eq!(socket.received(), (0x81, b"/ping".to_vec()));
 }

@@ -1,7 +1,7 @@
 //! Answers without an end: events, and messages that are followed.
 
-use super::{Client, HTTP, get, id, post, request};
-use crate::process::Program;
+use super::{Client, HTTP, get, id, post, request, wait_for_members};
+use crate::process::{Program, until};
 use crate::rooms::{Peer, ROOMS};
 
 /// Begins to read a stream. Its head is here only when it is a member, or soon will be.
@@ -39,11 +39,6 @@ fn begin(program: &Program, path: &str, headers: &[&str]) -> (Client, String) {
     let last = last.strip_prefix("id: ").expect("it has an id");
     assert_eq!(id(joined), last);
     (client, last.to_owned())
-}
-
-/// Waits until so many are in a room.
-fn wait_for_members(program: &Program, room: &str, members: usize) {
-    while !get(program, &format!("{room}/members")).body.ends_with(&format!("\"total\":{members}}}\n")) {}
 }
 
 #[test]
@@ -162,7 +157,7 @@ fn a_reader_is_a_member_that_others_see() {
     tcp.wait_for_members("lobby", 1);
     // It makes a room, as a join does.
     let _reader = open(&program, "/rooms/ops/messages?follow=1", &[]);
-    while !get(&program, "/rooms").body.contains("{\"room\":\"ops\",\"members\":1}") {}
+    until(|| get(&program, "/rooms").body.contains("{\"room\":\"ops\",\"members\":1}"));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Rooms over UDP: strangers, cookies, members, and what an attacker gets out of it.
 
 use super::{Peer, ROOMS, tells_who_comes_and_goes};
-use crate::process::{PATIENCE, Program};
+use crate::process::{PATIENCE, Program, until};
 use std::collections::HashSet;
 use std::net::{SocketAddr, UdpSocket};
 
@@ -395,7 +395,7 @@ fn a_silent_member_leaves_and_a_ping_keeps_its_seat() {
     let closed = std::thread::scope(|scope| {
         let pinging = scope.spawn(|| {
             // Until the other has gone.
-            while talking.ask("/who") != "* [lobby] 1 member: guest-2" {}
+            until(|| talking.ask("/who") == "* [lobby] 1 member: guest-2");
         });
         let closed = program.logged("close.reason=idle");
         pinging.join().expect("it is answered");
