@@ -3,7 +3,7 @@
 //! Nothing here opens a socket, reads a clock or spawns a task; time and randomness are arguments. So every rule in
 //! this crate can be tested by calling a function, and fuzzed by feeding it bytes.
 
-#![warn(missing_docs)]
+#![warn(missing_debug_implementations, missing_docs)]
 
 mod bucket;
 mod close;

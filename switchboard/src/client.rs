@@ -17,6 +17,7 @@ use crate::transport::tls::{self, Trust};
 use crate::transport::udp::connected;
 use crate::transport::{Stream as _, tcp, unix};
 use bytes::BytesMut;
+use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::path::Path;
@@ -264,6 +265,12 @@ impl Client {
         };
         let opening = node.place(&worker, address, Arc::new(settings), admitted);
         Ok(hold(opening, node, (source, sink), input))
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("connections", &self.node.connections.len()).finish_non_exhaustive()
     }
 }
 

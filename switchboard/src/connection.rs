@@ -19,6 +19,7 @@ use crate::hub::{Form, Hub};
 use crate::link::{ConnectionId, Envelope, Farewell, Peer, PeerAddr, Returned, Source, reason_of};
 use bytes::{Bytes, BytesMut};
 use input::Input;
+use std::fmt;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -61,6 +62,13 @@ struct Receiving<C: Codec> {
     close_code: Option<u16>,
     /// Nothing more is sent, not even by the protocol.
     has_finished: bool,
+}
+
+impl<C: Codec> fmt::Debug for Connection<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Peer { id, address, .. } = &*self.0.peer;
+        f.debug_struct("Connection").field("id", id).field("peer", address).finish_non_exhaustive()
+    }
 }
 
 impl<C: Codec> Connection<C> {

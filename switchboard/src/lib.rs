@@ -8,7 +8,7 @@
 //! - What was received before a peer left is handed over, also when what is sent to it can no longer be written.
 //! - What one peer sends can end only that peer's connection.
 
-#![warn(missing_docs)]
+#![warn(missing_debug_implementations, missing_docs)]
 
 mod client;
 mod config;

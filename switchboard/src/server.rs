@@ -18,6 +18,7 @@ use crate::transport::unix::Unix;
 use crate::transport::{Transport, memory::Memory};
 use accept::{Accepting, BoundEntry, Entry};
 use datagrams::{Answering, Connecting};
+use std::fmt;
 use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
@@ -357,6 +358,13 @@ impl Server {
     }
 }
 
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let listeners: Vec<_> = self.entries.iter().map(|entry| entry.url()).collect();
+        f.debug_struct("Server").field("listeners", &listeners).finish_non_exhaustive()
+    }
+}
+
 impl Default for Server {
     fn default() -> Self {
         Self::new()
@@ -381,6 +389,12 @@ pub(crate) struct Serving {
     workers: Vec<Arc<Worker>>,
     limits: Arc<Limits>,
     timeouts: Timeouts,
+}
+
+impl fmt::Debug for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bound").field("urls", &self.urls()).finish_non_exhaustive()
+    }
 }
 
 impl Bound {

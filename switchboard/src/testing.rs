@@ -25,6 +25,7 @@ use crate::error::BoxError;
 use crate::link::{Sink, Source};
 use crate::server::Server;
 use crate::transport::memory::{End, Memory};
+use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
 use std::task::ready;
@@ -53,6 +54,12 @@ where
 pub struct Peer {
     end: End,
     received: Vec<u8>,
+}
+
+impl fmt::Debug for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Peer").field("received", &self.received.len()).finish_non_exhaustive()
+    }
 }
 
 impl Peer {

@@ -10,6 +10,7 @@ use switchboard_proto::{CloseReason, Codec};
 /// A connection that was [finished](Connection::finish): it still receives.
 ///
 /// Dropped, it is closed as a [`Connection`] is.
+#[derive(Debug)]
 #[must_use = "dropping it closes the connection"]
 pub struct Finished<C: Codec>(Connection<C>);
 

@@ -37,6 +37,12 @@ pub struct Identity {
     known: Arc<Known>,
 }
 
+impl std::fmt::Debug for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Identity").field(&self.name()).finish()
+    }
+}
+
 /// A connection as others in the hub know it.
 pub(crate) struct Known {
     pub(super) peer: Arc<Peer>,

@@ -6,6 +6,7 @@ use crate::link::budget::Budget;
 use crate::link::{ConnectionId, Peer, PeerAddr};
 
 use parking_lot::Mutex;
+use std::fmt;
 use std::hash::RandomState;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -48,6 +49,12 @@ pub struct ConnectionInfo {
     pub frames_in: u64,
     /// Frames queued.
     pub frames_out: u64,
+}
+
+impl fmt::Debug for Connections {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connections").field("len", &self.len()).finish_non_exhaustive()
+    }
 }
 
 impl Connections {
