@@ -11,8 +11,8 @@ use switchboard::grammar::{Epoch, Message, MessageId, Notice, Reply};
 use switchboard::prelude::*;
 use switchboard::testing::Peer;
 use switchboard::{
-    BoxError, Format, HubLimits, Identity, Join, JoinError, Membership, Memory, Overflow, RoomError, RoomName,
-    RoomOptions, TellError, UserName,
+    BoxError, Format, HubLimits, Join, JoinError, Membership, Memory, Overflow, RoomError, RoomName, RoomOptions,
+    Session, TellError, UserName,
 };
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
@@ -60,7 +60,7 @@ struct Member {
     peer: Peer,
     /// Held: without it the connection ends.
     _conn: Connection<Lines>,
-    me: Identity,
+    me: Session,
     name: UserName,
     format: Format,
     seats: Vec<(usize, Membership)>,

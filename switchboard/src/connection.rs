@@ -12,9 +12,9 @@ pub use finished::Finished;
 pub(crate) use opening::open;
 
 use crate::error::ConnectionError;
-use crate::hub::identity::Identity;
 use crate::hub::membership::{Join, JoinError, Membership};
 use crate::hub::room::Room;
+use crate::hub::session::Session;
 use crate::hub::{Form, Hub};
 use crate::link::{ConnectionId, Envelope, Farewell, Peer, PeerAddr, Returned, Source, reason_of};
 use bytes::{Bytes, BytesMut};
@@ -208,7 +208,7 @@ impl<C: Codec> Connection<C> {
 
 impl Hub {
     /// Enters a connection under a name of its own, `guest-N`, to be told things in `format`.
-    pub fn enter<C>(&self, conn: &Connection<C>, format: Format) -> Identity
+    pub fn enter<C>(&self, conn: &Connection<C>, format: Format) -> Session
     where
         C: Codec,
         C::Frame: From<Bytes>,

@@ -8,7 +8,6 @@
 pub(crate) mod fanout;
 mod history;
 pub(crate) mod holding;
-pub(crate) mod identity;
 mod inbox;
 mod log;
 pub(crate) mod membership;
@@ -17,6 +16,7 @@ pub(crate) mod posting;
 mod presence;
 pub(crate) mod replay;
 pub(crate) mod room;
+pub(crate) mod session;
 mod unsaid;
 pub(crate) mod waiting;
 
@@ -26,9 +26,9 @@ use crate::link::Peer;
 use crate::link::budget::Budget;
 use crate::sync::Mutex;
 use holding::Holding;
-use identity::{Identity, Known};
 use names::Names;
 use room::{Room, RoomInner, RoomOptions};
+use session::{Session, SessionInner};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -179,11 +179,11 @@ impl Hub {
 
     /// Closes the connection of that name ([`CloseReason::Closed`]). Says whether there was one.
     pub fn close(&self, name: &UserName) -> bool {
-        let known = self.0.names.lock().get(name).cloned();
-        if let Some(known) = &known {
-            known.peer.end(CloseReason::Closed);
+        let session = self.0.names.lock().get(name).cloned();
+        if let Some(session) = &session {
+            session.peer.end(CloseReason::Closed);
         }
-        known.is_some()
+        session.is_some()
     }
 
     /// Forgets rooms that have been empty for too long: looks at a few more, and at none twice within a minute.
@@ -228,25 +228,25 @@ impl std::fmt::Debug for Hub {
 }
 
 impl HubInner {
-    /// Enters whom `known` makes of the next number as the guest of that number.
-    pub(crate) fn enter_guest(&self, known: impl FnOnce(u64) -> Arc<Known>) -> Arc<Known> {
+    /// Enters whom `session` makes of the next number as the guest of that number.
+    pub(crate) fn enter_guest(&self, session: impl FnOnce(u64) -> Arc<SessionInner>) -> Arc<SessionInner> {
         // Relaxed: only uniqueness matters. Nobody can take a guest's name.
         let number = self.next_guest.fetch_add(1, Ordering::Relaxed) + 1;
-        let known = known(number);
-        self.names.lock().enter_guest(number, Arc::clone(&known));
-        known
+        let session = session(number);
+        self.names.lock().enter_guest(number, Arc::clone(&session));
+        session
     }
 
     /// Whoever has this name now.
-    pub(crate) fn known(&self, name: &UserName) -> Option<Arc<Known>> {
+    pub(crate) fn called(&self, name: &UserName) -> Option<Arc<SessionInner>> {
         self.names.lock().get(name).cloned()
     }
 
-    /// Gives `known` another name, unless somebody else has it. Returns the one until now.
-    pub(crate) fn rename(&self, known: &Arc<Known>, to: &UserName) -> Option<UserName> {
+    /// Gives `session` another name, unless somebody else has it. Returns the one until now.
+    pub(crate) fn rename(&self, session: &Arc<SessionInner>, to: &UserName) -> Option<UserName> {
         let mut names = self.names.lock();
         let is_free = match names.get(to) {
-            Some(other) => Arc::ptr_eq(other, known),
+            Some(other) => Arc::ptr_eq(other, session),
             // A guest's is for whoever gets its number.
             None => to.guest_number().is_none(),
         };
@@ -254,9 +254,9 @@ impl HubInner {
             return None;
         }
         // Under the same lock: two renames of one connection at a time must not leave it entered twice.
-        let from = known.take_name(to.clone());
+        let from = session.take_name(to.clone());
         names.remove(&from);
-        names.insert(to.clone(), Arc::clone(known));
+        names.insert(to.clone(), Arc::clone(session));
         Some(from)
     }
 
@@ -272,8 +272,8 @@ impl Hub {
     }
 
     /// Enters a connection under a name of its own: `guest-N`.
-    pub(crate) fn identify(&self, peer: &Arc<Peer>, form: Form) -> Identity {
+    pub(crate) fn identify(&self, peer: &Arc<Peer>, form: Form) -> Session {
         self.count_in(&peer.tick.budget);
-        Identity::new(Arc::clone(&self.0), Arc::clone(peer), form)
+        Session::new(Arc::clone(&self.0), Arc::clone(peer), form)
     }
 }

@@ -18,8 +18,8 @@ mod overflow;
 mod stage;
 
 use crate::config::Limits;
-use crate::hub::identity::{Identity, TellError};
 use crate::hub::membership::Join;
+use crate::hub::session::{Session, TellError};
 use crate::link::Peer;
 use bytes::Bytes;
 use shuttle::future::{block_on, spawn};
@@ -318,7 +318,7 @@ fn sweep(peer: &Arc<Peer>, now: u32) {
 }
 
 /// A member of the room that listens, and its identity.
-fn introduce(stage: &Stage, limits: Limits) -> (Served, Identity) {
+fn introduce(stage: &Stage, limits: Limits) -> (Served, Session) {
     let (introduce, introduced) = oneshot::channel();
     let introduce = sync_slot(introduce);
     let (hub, room) = (stage.hub.clone(), stage.room.clone());

@@ -3,9 +3,9 @@
 //! A member is a mailbox, not a loop: what others publish goes from the room to the connection's outbox by itself.
 
 use super::fanout::Entry;
-use super::identity::Known;
 use super::posting::{Form, MembershipId};
 use super::room::{Overflow, Room, RoomInner};
+use super::session::SessionInner;
 use crate::link::Peer;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -59,7 +59,7 @@ impl Membership {
     pub(crate) fn new(
         room: &Arc<RoomInner>,
         peer: Arc<Peer>,
-        known: Option<Arc<Known>>,
+        session: Option<Arc<SessionInner>>,
         form: Form,
         join: Join,
     ) -> Result<Self, JoinError> {
@@ -68,7 +68,7 @@ impl Membership {
             return Err(JoinError::TooManyRooms { limit });
         }
         room.count_in(&peer.tick.budget);
-        let (id, joined_at) = room.join(&peer, form, known, join).inspect_err(|_| peer.stay_out())?;
+        let (id, joined_at) = room.join(&peer, form, session, join).inspect_err(|_| peer.stay_out())?;
         let MessageId { epoch, seq } = joined_at;
         let room = Room(Arc::clone(room));
         Ok(Self { room, id, peer, joined_seq: seq, joined_epoch: epoch, echo: join.echo, will: None })

@@ -2,7 +2,7 @@
 //!
 //! Guests are found by their numbers: 16 bytes each, where a name in a hash table takes up to 56.
 
-use super::identity::Known;
+use super::session::SessionInner;
 use crate::link::roster::Roster;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,27 +11,27 @@ use switchboard_proto::UserName;
 /// Everybody by name; each has one.
 #[derive(Default)]
 pub(super) struct Names {
-    guests: Roster<u64, Arc<Known>>,
-    taken: HashMap<UserName, Arc<Known>>,
+    guests: Roster<u64, Arc<SessionInner>>,
+    taken: HashMap<UserName, Arc<SessionInner>>,
 }
 
 impl Names {
-    pub(super) fn get(&self, name: &UserName) -> Option<&Arc<Known>> {
+    pub(super) fn get(&self, name: &UserName) -> Option<&Arc<SessionInner>> {
         match name.guest_number() {
             Some(number) => self.guests.get(number),
             None => self.taken.get(name),
         }
     }
 
-    pub(super) fn enter_guest(&mut self, number: u64, known: Arc<Known>) {
-        self.guests.insert(number, known);
+    pub(super) fn enter_guest(&mut self, number: u64, session: Arc<SessionInner>) {
+        self.guests.insert(number, session);
     }
 
     /// Enters a name that nobody has.
-    pub(super) fn insert(&mut self, name: UserName, known: Arc<Known>) {
+    pub(super) fn insert(&mut self, name: UserName, session: Arc<SessionInner>) {
         match name.guest_number() {
-            Some(number) => self.enter_guest(number, known),
-            None => drop(self.taken.insert(name, known)),
+            Some(number) => self.enter_guest(number, session),
+            None => drop(self.taken.insert(name, session)),
         }
     }
 

@@ -7,13 +7,13 @@
 use super::HubLimits;
 use super::fanout::{Entry, LocalMember};
 use super::holding::Holding;
-use super::identity::Known;
 use super::inbox::Inbox;
 use super::log::{Appended, Kept, Log};
 use super::membership::{Join, JoinError};
 use super::posting::{Form, MembershipId, Posting, Told};
 use super::presence::{Presence, When};
 use super::replay::{Missed, Replay};
+use super::session::SessionInner;
 use crate::link::Peer;
 use crate::link::budget::Budget;
 use crate::link::roster::Roster;
@@ -76,7 +76,7 @@ struct RoomState {
     is_keeping: bool,
     /// There was a publication since it was asked to give way.
     is_recent: bool,
-    members: Roster<MembershipId, Option<Arc<Known>>>,
+    members: Roster<MembershipId, Option<Arc<SessionInner>>>,
     /// Of them, without a name.
     unnamed: usize,
     /// Workers with members.
@@ -222,7 +222,7 @@ impl RoomInner {
         self: &Arc<Self>,
         peer: &Arc<Peer>,
         form: Form,
-        known: Option<Arc<Known>>,
+        session: Option<Arc<SessionInner>>,
         join: Join,
     ) -> Result<(MembershipId, MessageId), JoinError> {
         // Unique in the process: a worker may serve several hubs.
@@ -233,11 +233,11 @@ impl RoomInner {
         let id = MembershipId(NEXT.fetch_add(1, Ordering::Relaxed));
         let missed = join.since.map(|since| self.replay(&state, since, Some(form))).transpose()?.map(Box::new);
         let inbox = state.inbox(tick);
-        if let Some(known) = &known {
-            self.present(&mut state, Notice::Joined { room: self.name.clone(), name: known.name() }, id, &inbox);
+        if let Some(session) = &session {
+            self.present(&mut state, Notice::Joined { room: self.name.clone(), name: session.name() }, id, &inbox);
         }
-        state.unnamed += usize::from(known.is_none());
-        state.members.insert(id, known);
+        state.unnamed += usize::from(session.is_none());
+        state.members.insert(id, session);
         match state.workers.iter_mut().find(|worker| Arc::ptr_eq(&worker.tick, tick)) {
             Some(worker) => worker.members += 1,
             None => state.workers.push(Reached { tick: Arc::clone(tick), inbox: Arc::clone(&inbox), members: 1 }),
@@ -281,7 +281,7 @@ impl RoomInner {
     ) -> Result<MessageId, JoinError> {
         let state = self.state.lock();
         // A member without a name gets raw payloads for good.
-        let form = state.members.get(member).and_then(Option::as_ref).map(|known| known.form());
+        let form = state.members.get(member).and_then(Option::as_ref).map(|session| session.form());
         let missed = Box::new(self.replay(&state, since, form)?);
         state.inbox(tick).post(tick, Entry::Resume { room: self.id, member, missed });
         Ok(state.log.last())
@@ -290,9 +290,9 @@ impl RoomInner {
     /// Removes a member at this point in the order; `silent` tells nobody. Returns its name.
     pub(super) fn leave(self: &Arc<Self>, id: MembershipId, tick: &Arc<Tick>, silent: bool) -> Option<UserName> {
         let mut state = self.state.lock();
-        let known = state.members.remove(id)?;
-        state.unnamed -= usize::from(known.is_none());
-        let name = known.map(|known| known.name());
+        let session = state.members.remove(id)?;
+        state.unnamed -= usize::from(session.is_none());
+        let name = session.map(|session| session.name());
         let inbox = state.inbox(tick);
         if let Some(place) = state.workers.iter().position(|worker| Arc::ptr_eq(&worker.tick, tick)) {
             state.workers[place].members -= 1;
@@ -381,7 +381,7 @@ impl RoomState {
     }
 
     fn name(&self, member: MembershipId) -> Option<UserName> {
-        self.members.get(member)?.as_ref().map(|known| known.name())
+        self.members.get(member)?.as_ref().map(|session| session.name())
     }
 }
 
@@ -449,7 +449,7 @@ impl Room {
         let state = self.0.state.lock();
         // Whoever has no name is not listed, and cannot be skipped by counting.
         let (past, skip) = if state.unnamed == 0 { (skip, 0) } else { (0, skip) };
-        state.members.values_past(past).flatten().skip(skip).take(limit).map(|known| known.name()).collect()
+        state.members.values_past(past).flatten().skip(skip).take(limit).map(|session| session.name()).collect()
     }
 
     /// The last `count` messages that it keeps, oldest first.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use switchboard::prelude::*;
 use switchboard::testing::Peer;
 use switchboard::{
-    BoxError, Format, Handle, HubLimits, Identity, Join, Membership, Memory, Overflow, RoomOptions, UserName,
+    BoxError, Format, Handle, HubLimits, Join, Membership, Memory, Overflow, RoomOptions, Session, UserName,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -30,7 +30,7 @@ pub(crate) struct Node {
 pub(crate) struct Member {
     pub(crate) peer: Peer,
     pub(crate) seat: Membership,
-    pub(crate) me: Identity,
+    pub(crate) me: Session,
     pub(crate) conn: Connection<Lines>,
 }
 

@@ -8,12 +8,12 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use switchboard::grammar::Epoch;
 use switchboard::prelude::*;
-use switchboard::{Format, Identity, Join, Membership, MessageId, Overflow};
+use switchboard::{Format, Join, Membership, MessageId, Overflow, Session};
 
 /// Serves one member. `join [ID] [OVERFLOW]` and `leave` are answered with numbers; anything else is published, and
 /// answered with its number if no copy comes back.
 pub(crate) async fn seat(mut conn: Connection<Lines>, hub: Hub, room: Room) -> Result {
-    let me: Identity = hub.enter(&conn, Format::Json);
+    let me: Session = hub.enter(&conn, Format::Json);
     let mut seat: Option<Membership> = None;
     let mut echo = false;
     while let Some(line) = conn.recv().await? {

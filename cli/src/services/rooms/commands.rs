@@ -53,7 +53,7 @@ impl<C: Codec> Member<C> {
                 return Ok(Answer::List(Reply::Rooms { rooms, total }));
             }
             Command::Msg { to, text } => {
-                self.identity.tell(&to, text).map_err(untold)?;
+                self.session.tell(&to, text).map_err(untold)?;
                 return Ok(Answer::Nothing);
             }
             Command::History { count } => return self.history(count.unwrap_or(usize::MAX)),
@@ -79,7 +79,7 @@ impl<C: Codec> Member<C> {
             (seat, id)
         } else {
             let room = self.room(name)?;
-            let seat = self.identity.join(&room, self.joining(since));
+            let seat = self.session.join(&room, self.joining(since));
             let seat = seat.map_err(unjoined)?;
             let id = seat.joined_at();
             (seat, id)
@@ -105,7 +105,7 @@ impl<C: Codec> Member<C> {
     fn rename(&mut self, name: UserName) -> Result<Reply, Failure> {
         self.change()?;
         let taken = |error| Failure::new(ErrorCode::NameTaken, format!("{error}"));
-        let before = self.identity.rename(name.clone()).map_err(taken)?;
+        let before = self.session.rename(name.clone()).map_err(taken)?;
         for seat in self.seats.all() {
             seat.renamed(before.clone());
         }
@@ -128,7 +128,7 @@ impl<C: Codec> Member<C> {
     /// The current room's last messages, as far as they can be sent.
     fn history(&self, count: usize) -> Result<Answer, Failure> {
         let room = self.current()?.room().clone();
-        let is_raw = self.identity.format() == Format::Raw;
+        let is_raw = self.session.format() == Format::Raw;
         let messages = room.history(count);
         let (first, last) = (messages.first().map(|first| first.id), messages.last().map(|last| last.id));
         let until = last.unwrap_or(room.last_id());
@@ -138,7 +138,7 @@ impl<C: Codec> Member<C> {
     }
 
     fn reform(&self, format: Format) -> Reply {
-        self.identity.set_format(format);
+        self.session.set_format(format);
         for seat in self.seats.all() {
             seat.reformed(format);
         }

@@ -14,8 +14,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use switchboard::grammar::{Command, ErrorCode, Failure, Input, Notice, Reply, parse};
 use switchboard::{
-    Bucket, CloseReason, Codec, Connection, ConnectionError, Format, FrameError, Identity, Join, MessageId, Result,
-    Room, RoomName, Turn, UserName,
+    Bucket, CloseReason, Codec, Connection, ConnectionError, Format, FrameError, Join, MessageId, Result, Room,
+    RoomName, Session, Turn, UserName,
 };
 
 /// Proxies give up on a stream after a minute without a byte, some after half of one.
@@ -28,7 +28,7 @@ const PAGE: usize = 4;
 pub(super) struct Member<C: Codec> {
     conn: Connection<C>,
     pub(super) listener: Arc<Listener>,
-    pub(super) identity: Identity,
+    pub(super) session: Session,
     pub(super) seats: Seats,
     commands: bool,
     echo: bool,
@@ -67,27 +67,27 @@ where
     /// Takes a guest's name, and no place in any room yet.
     pub(super) fn enter(conn: Connection<C>, listener: Arc<Listener>, manner: Manner) -> Self {
         let Manner { format, commands, echo } = manner;
-        let identity = listener.hub.enter(&conn, format);
+        let session = listener.hub.enter(&conn, format);
         let (seats, frames, changes) = Default::default();
-        Self { conn, listener, identity, seats, commands, echo, is_new: true, frames, changes }
+        Self { conn, listener, session, seats, commands, echo, is_new: true, frames, changes }
     }
 
     /// Takes its first place in a room. It may be one room too many, or could not be told what is gone of those behind `since`.
     pub(super) fn sit(&mut self, room: &Room, since: Option<MessageId>) -> Result<(), Failure> {
-        let seat = self.identity.join(room, self.joining(since)).map_err(unjoined)?;
+        let seat = self.session.join(room, self.joining(since)).map_err(unjoined)?;
         self.seats.sit(seat);
         Ok(())
     }
 
     /// Takes a name, before others know it by the one that it has.
     pub(super) fn take_name(&self, name: UserName) -> Result<(), Failure> {
-        let renamed = self.identity.rename(name).map(drop);
+        let renamed = self.session.rename(name).map(drop);
         renamed.map_err(|error| Failure::new(ErrorCode::NameTaken, error.to_string()))
     }
 
     /// Tells it what it does not get.
     pub(super) async fn refuse(&mut self, failure: &Failure) -> Result<(), ConnectionError> {
-        self.send(self.identity.format().failure(failure)).await
+        self.send(self.session.format().failure(failure)).await
     }
 
     /// Tells it what is published, to its end, and listens to nothing. `keepalive` is sent now and then, so that those
@@ -186,7 +186,7 @@ where
             Ok(Answer::Reply(joined)) => joined,
             Ok(_) => unreachable!("it was a join"),
             Err(failure) => {
-                self.send(self.identity.format().failure(&failure)).await?;
+                self.send(self.session.format().failure(&failure)).await?;
                 return Ok(ControlFlow::Break(()));
             }
         };
@@ -199,7 +199,7 @@ where
 
     async fn welcome(&mut self) -> Result<(), ConnectionError> {
         let room = self.seats.current().map(|seat| seat.room().name().clone());
-        self.reply(&Reply::Welcome { name: self.identity.name(), room }).await
+        self.reply(&Reply::Welcome { name: self.session.name(), room }).await
     }
 
     /// Does what a frame asks for, and tells what came of it.
@@ -212,7 +212,7 @@ where
             Ok(Answer::Nothing) => {}
             Ok(Answer::Reply(reply)) => self.reply(&reply).await?,
             Ok(Answer::List(list)) => {
-                let frames = self.identity.format().reply(&list);
+                let frames = self.session.format().reply(&list);
                 self.account().owe(frames.iter().map(Bytes::len).sum());
                 self.send(frames).await?;
             }
@@ -245,7 +245,7 @@ where
     /// turned over by then is a gap.
     async fn repeat(&mut self, past: Past) -> Result<(), ConnectionError> {
         let Past { room, count, mut after, until } = past;
-        let format = self.identity.format();
+        let format = self.session.format();
         self.reply(&Reply::History { room: room.name().clone(), count }).await?;
         let (mut turn, account) = (Turn::default(), self.account());
         while after.seq < until {
@@ -276,14 +276,14 @@ where
     async fn say_goodbye(&mut self) -> Result {
         if self.conn.is_draining() {
             let goodbye = Notice::Closed { reason: CloseReason::Drained };
-            self.send(self.identity.format().notice(&goodbye)).await?;
+            self.send(self.session.format().notice(&goodbye)).await?;
         }
         Ok(())
     }
 
     /// Says why the connection ends, if it can still be told.
     fn explain(&mut self, error: ConnectionError) -> Result {
-        let format = self.identity.format();
+        let format = self.session.format();
         let last_word = match error {
             // Payloads and nothing else is what a relay promises.
             _ if format == Format::Raw && !self.commands => None,
@@ -305,7 +305,7 @@ where
     }
 
     pub(super) async fn reply(&mut self, reply: &Reply) -> Result<(), ConnectionError> {
-        self.send(self.identity.format().reply(reply)).await
+        self.send(self.session.format().reply(reply)).await
     }
 
     async fn send(&mut self, frames: impl IntoIterator<Item = Bytes>) -> Result<(), ConnectionError> {
@@ -318,7 +318,7 @@ where
 
     /// A frame that tells it something, with the end that a line has where nothing else gives it one.
     fn ended(&self, frame: Bytes) -> Bytes {
-        let end = if self.identity.format() == Format::Text { C::TEXT_END } else { b"" };
+        let end = if self.session.format() == Format::Text { C::TEXT_END } else { b"" };
         if end.is_empty() { frame } else { [&frame, end].concat().into() }
     }
 }

@@ -216,7 +216,7 @@ async fn arrive(
     let seated = match (room, &kind) {
         (Err(failure), _) => Err(failure),
         // Whoever gives no commands cannot ask where it is.
-        (Ok(room), SocketKind::Room(_)) if member.identity.format() != Format::Raw => {
+        (Ok(room), SocketKind::Room(_)) if member.session.format() != Format::Raw => {
             let (since, joined) = beginning(&room, since);
             member.reply(&joined).await?;
             member.sit(&room, Some(since))
@@ -234,7 +234,7 @@ async fn arrive(
 
 /// Ends a WebSocket that does not get what it came for, in a way that does not look as if it had.
 fn turned_away(member: &Member<WebSocket>) -> Option<Box<Member<WebSocket>>> {
-    member.listener.hub.close(&member.identity.name());
+    member.listener.hub.close(&member.session.name());
     None
 }
 

@@ -33,18 +33,16 @@ pub enum TellError {
 }
 
 /// A connection's name in a hub, until it is dropped. Memberships that it made keep the name.
-pub struct Identity {
-    known: Arc<Known>,
-}
+pub struct Session(Arc<SessionInner>);
 
-impl std::fmt::Debug for Identity {
+impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Identity").field(&self.name()).finish()
+        f.debug_tuple("Session").field(&self.name()).finish()
     }
 }
 
 /// A connection as others in the hub know it.
-pub(crate) struct Known {
+pub(crate) struct SessionInner {
     pub(super) peer: Arc<Peer>,
     hub: Arc<HubInner>,
     state: Mutex<(Called, Form)>,
@@ -65,7 +63,7 @@ impl Called {
     }
 }
 
-impl Known {
+impl SessionInner {
     pub(super) fn name(&self) -> UserName {
         self.state.lock().0.name()
     }
@@ -80,22 +78,22 @@ impl Known {
     }
 }
 
-impl Identity {
+impl Session {
     pub(super) fn new(hub: Arc<HubInner>, peer: Arc<Peer>, form: Form) -> Self {
         let entered = Arc::clone(&hub);
         let called = |number| Mutex::new((Called::Guest(number), form));
-        let known = entered.enter_guest(|number| Arc::new(Known { peer, hub, state: called(number) }));
-        Self { known }
+        let session = entered.enter_guest(|number| Arc::new(SessionInner { peer, hub, state: called(number) }));
+        Self(session)
     }
 
     /// The name now: `guest-N` at first.
     pub fn name(&self) -> UserName {
-        self.known.name()
+        self.0.name()
     }
 
     /// How this connection is told what is published.
     pub fn format(&self) -> Format {
-        self.known.form().format
+        self.0.form().format
     }
 
     /// Takes another name, and returns the one until now. [`Membership::renamed`] tells a room.
@@ -103,12 +101,12 @@ impl Identity {
     /// # Errors
     /// Somebody else has it, or it is a guest's.
     pub fn rename(&self, to: UserName) -> Result<UserName, NameTaken> {
-        self.known.hub.rename(&self.known, &to).ok_or(NameTaken(to))
+        self.0.hub.rename(&self.0, &to).ok_or(NameTaken(to))
     }
 
     /// Changes the format of memberships made from now on. [`Membership::reformed`] changes one that is there.
     pub fn set_format(&self, format: Format) {
-        self.known.state.lock().1.format = format;
+        self.0.state.lock().1.format = format;
     }
 
     /// Becomes a member of `room`.
@@ -117,7 +115,7 @@ impl Identity {
     /// The connection is in as many rooms as it may, or gets raw payloads and could not be told what is gone of those behind
     /// [`Join::since`].
     pub fn join(&self, room: &Room, join: Join) -> Result<Membership, JoinError> {
-        Membership::new(&room.0, Arc::clone(&self.known.peer), Some(Arc::clone(&self.known)), self.known.form(), join)
+        Membership::new(&room.0, Arc::clone(&self.0.peer), Some(Arc::clone(&self.0)), self.0.form(), join)
     }
 
     /// Sends `text` to whoever is called `to`, and to nobody else. Never waits.
@@ -126,14 +124,14 @@ impl Identity {
     /// Nobody has that name, it has not read as much of this one's as it keeps, or its transport cannot carry `text` as one
     /// frame.
     pub fn tell(&self, to: &UserName, text: Bytes) -> Result<(), TellError> {
-        let known = self.known.hub.known(to).ok_or_else(|| TellError::NoSuchMember(to.clone()))?;
-        let form = known.form();
+        let session = self.0.hub.called(to).ok_or_else(|| TellError::NoSuchMember(to.clone()))?;
+        let form = session.form();
         let payloads = form.format.reply(&Reply::Direct { from: self.name(), text });
         let payloads: Vec<_> = payloads.into_iter().map(|payload| form.ended(payload)).collect();
         if !payloads.iter().all(|payload| form.carries(payload)) {
             return Err(TellError::Uncarried(to.clone()));
         }
-        let told = payloads.into_iter().try_for_each(|payload| self.send_to(&known.peer, form.frame(payload)));
+        let told = payloads.into_iter().try_for_each(|payload| self.send_to(&session.peer, form.frame(payload)));
         told.map_err(|untold| match untold {
             Untold::Closing => TellError::NoSuchMember(to.clone()),
             Untold::Full => TellError::Full(to.clone()),
@@ -142,16 +140,16 @@ impl Identity {
 
     /// Sends one frame to another connection alone, behind what was published before it.
     fn send_to(&self, peer: &Arc<Peer>, frame: Bytes) -> Result<(), Untold> {
-        let from = self.known.peer.id;
+        let from = self.0.peer.id;
         peer.expect(from, frame.len())?;
         Inbox::of(&peer.tick).post(&peer.tick, Entry::Direct { peer: Arc::clone(peer), from, frame });
         Ok(())
     }
 }
 
-impl Drop for Identity {
+impl Drop for Session {
     fn drop(&mut self) {
-        self.known.peer.tell_of_shedding(self.known.form());
-        self.known.hub.forget(&self.known.name());
+        self.0.peer.tell_of_shedding(self.0.form());
+        self.0.hub.forget(&self.0.name());
     }
 }
