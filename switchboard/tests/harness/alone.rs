@@ -1,5 +1,6 @@
 //! Tests that change or measure their whole process, or need a network of their own: each runs itself once more, alone.
 
+use super::patience::patiently;
 use std::any::type_name;
 use std::env;
 use std::process::Command;
@@ -36,7 +37,7 @@ pub(crate) fn in_a_network_of_its_own<T: Fn()>(test: T, set_up: &str, body: impl
 fn run_alone<T: Fn()>(_: T, set_up: &str, body: impl Future<Output = ()>, start: impl Fn(&str) -> Option<Command>) {
     if env::var_os(ALONE).is_some() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        return runtime.block_on(body);
+        return runtime.block_on(patiently(body));
     }
     let Some((_, name)) = type_name::<T>().split_once("::") else { unreachable!("a function has a path") };
     let script = format!("{set_up} || exit {SKIPPED}; exec \"$0\" --exact {name} --nocapture");

@@ -102,7 +102,7 @@ impl Served {
 
     pub(crate) async fn stop(self) -> Drained {
         self.handle.drain();
-        self.drained.await.unwrap()
+        patiently(self.drained).await.unwrap()
     }
 }
 
