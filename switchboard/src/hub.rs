@@ -7,7 +7,7 @@
 
 pub(crate) mod fanout;
 mod history;
-pub(crate) mod holding;
+mod holding;
 mod inbox;
 mod log;
 pub(crate) mod membership;

@@ -4,7 +4,7 @@
 
 use super::HubLimits;
 use super::room::RoomInner;
-use crate::link::budget::Budget;
+use crate::link::budget::{Budget, Reclaim};
 use crate::sync::Mutex;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -37,12 +37,6 @@ impl Holding {
             keeping: Mutex::default(),
             counted_in: AtomicUsize::default(),
         })
-    }
-
-    /// Bytes that all histories keep.
-    pub(crate) fn bytes(&self) -> usize {
-        // Relaxed: a sum to compare with a limit, here and below.
-        self.bytes.load(Ordering::Relaxed)
     }
 
     /// Has `budget` count what is kept here, and bounds that by its share of it.
@@ -84,8 +78,24 @@ impl Holding {
         }
     }
 
-    /// Has the next history give way, or have its turn later. Says whether there is any.
-    pub(crate) fn one_gives_way(&self) -> bool {
+    /// Forgets rooms that are gone.
+    pub(super) fn purge(&self) {
+        self.keeping.lock().retain(|room| room.strong_count() > 0);
+    }
+}
+
+impl Reclaim for Holding {
+    fn bytes(&self) -> usize {
+        // Relaxed: a sum to compare with a limit, as elsewhere here.
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Rooms that keep something.
+    fn pieces(&self) -> usize {
+        self.keeping.lock().len()
+    }
+
+    fn one_gives_way(&self) -> bool {
         let Some(next) = self.keeping.lock().pop_front() else { return false };
         // It may be the last who has it: no lock is held.
         if let Some(room) = next.upgrade()
@@ -94,15 +104,5 @@ impl Holding {
             self.keep(next);
         }
         true
-    }
-
-    /// How many rooms there are that keep something.
-    pub(crate) fn keeping(&self) -> usize {
-        self.keeping.lock().len()
-    }
-
-    /// Forgets rooms that are gone.
-    pub(super) fn purge(&self) {
-        self.keeping.lock().retain(|room| room.strong_count() > 0);
     }
 }

@@ -5,7 +5,6 @@
 //! themselves, and are asked only when there is not much left. Who gives way is decided by whoever waits for
 //! [`Budget::pressure`].
 
-use crate::hub::holding::Holding;
 use crate::sync::Mutex;
 use crate::turn::{CALL_BYTES, Turn};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -27,8 +26,20 @@ pub(crate) struct Budget {
     held: AtomicUsize,
     limit: AtomicUsize,
     pressure: Notify,
-    /// The hubs whose histories count.
-    hubs: Mutex<Vec<Weak<Holding>>>,
+    /// What counts itself.
+    kept: Mutex<Vec<Weak<dyn Reclaim>>>,
+}
+
+/// What is kept for as long as there is memory for it, as histories are: it counts itself, and gives way before any connection.
+pub(crate) trait Reclaim: Send + Sync {
+    /// Bytes that it keeps.
+    fn bytes(&self) -> usize;
+
+    /// In how many pieces, each of which gives way by itself.
+    fn pieces(&self) -> usize;
+
+    /// Has the next piece give way, or have its turn later. Says whether there is any.
+    fn one_gives_way(&self) -> bool;
 }
 
 /// What one connection is charged with in one direction.
@@ -43,7 +54,7 @@ impl Budget {
             held: AtomicUsize::new(0),
             limit: AtomicUsize::new(limit),
             pressure: Notify::new(),
-            hubs: Mutex::default(),
+            kept: Mutex::default(),
         }
     }
 
@@ -74,7 +85,7 @@ impl Budget {
 
     /// Bytes held above the limit.
     pub(crate) fn excess(&self) -> usize {
-        let kept: usize = self.hubs.lock().iter().filter_map(Weak::upgrade).map(|hub| hub.bytes()).sum();
+        let kept: usize = self.kept.lock().iter().filter_map(Weak::upgrade).map(|one| one.bytes()).sum();
         (self.held() + kept).saturating_sub(self.limit())
     }
 
@@ -83,24 +94,24 @@ impl Budget {
         while tokio::time::timeout(LOOK_INTERVAL, self.pressure.notified()).await.is_err() && self.excess() == 0 {}
     }
 
-    /// Counts what the rooms of a hub keep from now on.
-    pub(crate) fn count(&self, hub: &Arc<Holding>) {
-        let mut hubs = self.hubs.lock();
-        hubs.retain(|known| known.strong_count() > 0 && !std::ptr::eq(known.as_ptr(), Arc::as_ptr(hub)));
-        hubs.push(Arc::downgrade(hub));
+    /// Counts what `one` keeps from now on.
+    pub(crate) fn count<R: Reclaim + 'static>(&self, one: &Arc<R>) {
+        let mut kept = self.kept.lock();
+        kept.retain(|known| known.strong_count() > 0 && !std::ptr::addr_eq(known.as_ptr(), Arc::as_ptr(one)));
+        kept.push(Arc::downgrade(one) as Weak<dyn Reclaim>);
     }
 
-    fn hubs(&self) -> Vec<Arc<Holding>> {
-        self.hubs.lock().iter().filter_map(Weak::upgrade).collect()
+    fn kept(&self) -> Vec<Arc<dyn Reclaim>> {
+        self.kept.lock().iter().filter_map(Weak::upgrade).collect()
     }
 
-    /// Has histories give way to connections, the oldest first, as far as that helps.
-    pub(crate) async fn trim_histories(&self) {
+    /// Has what is kept give way to connections, the oldest first, as far as that helps.
+    pub(crate) async fn reclaim(&self) {
         let mut turn = Turn::default();
-        for hub in self.hubs() {
+        for one in self.kept() {
             // Each is asked twice at most before it halves what it keeps, and 16 times for all of it.
-            let mut looks = 16 * hub.keeping();
-            while looks > 0 && self.excess() > 0 && hub.one_gives_way() {
+            let mut looks = 16 * one.pieces();
+            while looks > 0 && self.excess() > 0 && one.one_gives_way() {
                 looks -= 1;
                 turn.spend(CALL_BYTES).await;
             }

@@ -171,7 +171,7 @@ impl Connections {
     pub(crate) async fn shed(&self, budget: &Budget) {
         loop {
             budget.pressure().await;
-            budget.trim_histories().await;
+            budget.reclaim().await;
             if budget.excess() == 0 {
                 continue;
             }
