@@ -2,23 +2,24 @@
 //!
 //! The hub knows no sockets and no workers: a member brings along its link, and that the tick of the worker that it is on.
 //!
-//! Lock order: the hub's maps, a room, a tick's inbox; or a link, then a tick's dirty list, or a room whose past it is told.
+//! Lock order: the hub's maps, a room, a worker's inbox; or a link, then a tick's dirty list, or a room whose past it is told.
 //! Nothing is taken behind the last of each, and no room's lock is held while a link's is taken.
 
-pub(crate) mod fanout;
+mod deliver;
+mod fanout;
 mod history;
 mod holding;
 mod inbox;
 mod log;
 pub(crate) mod membership;
 mod names;
-pub(crate) mod posting;
+mod posting;
 mod presence;
-pub(crate) mod replay;
+mod replay;
 pub(crate) mod room;
 pub(crate) mod session;
 mod unsaid;
-pub(crate) mod waiting;
+mod waiting;
 
 pub(crate) use posting::Form;
 

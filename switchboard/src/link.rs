@@ -6,7 +6,6 @@
 pub(crate) mod backlog;
 mod behind;
 pub(crate) mod budget;
-mod deliver;
 pub(crate) mod delivery;
 mod ending;
 mod envelope;
@@ -19,7 +18,7 @@ mod staging;
 pub(crate) mod tick;
 mod unheard;
 
-pub(crate) use deliver::Untold;
+pub(crate) use delivery::Untold;
 pub(crate) use ending::{Farewell, Returned};
 pub(crate) use envelope::Envelope;
 pub(crate) use origin::ListenerSettings;
@@ -27,7 +26,7 @@ pub use origin::{ConnectionId, PeerAddr};
 pub(crate) use socket::{Gathering, OpenError, Sink, Source};
 
 use crate::sync::{self, Mutex};
-use outbox::{Flushed, Outbox};
+use outbox::{Flushed, Outbox, Unsendable};
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -73,9 +72,9 @@ pub(crate) struct Peer {
     /// It may have to wait for another worker; see [`State::behind`].
     falls_behind: AtomicBool,
     reading_since: AtomicU32,
-    /// How many rooms it is in.
-    rooms: AtomicU32,
-    /// How many it has left that the tick does not know of yet.
+    /// By how many ways something is delivered to it.
+    subscriptions: AtomicU32,
+    /// How many have ended that the tick does not know of yet.
     leaving: sync::AtomicU32,
     pub(crate) tick: Arc<Tick>,
     state: Mutex<State>,
@@ -149,7 +148,7 @@ impl Peer {
             protocol: AtomicU8::new(Protocol::Frames as u8),
             falls_behind: AtomicBool::new(false),
             reading_since: AtomicU32::new(NOT_READING),
-            rooms: AtomicU32::new(0),
+            subscriptions: AtomicU32::new(0),
             leaving: sync::AtomicU32::new(0),
             tick,
             state: Mutex::new(State {
@@ -441,9 +440,11 @@ impl fmt::Debug for Peer {
 
 /// What a socket's error says about the peer.
 pub(crate) fn reason_of(error: &io::Error) -> CloseReason {
-    use io::ErrorKind::{
-        HostUnreachable, InvalidData, NetworkUnreachable, PermissionDenied, QuotaExceeded, TimedOut, UnexpectedEof,
-    };
+    use io::ErrorKind::{HostUnreachable, InvalidData, NetworkUnreachable, PermissionDenied, TimedOut, UnexpectedEof};
+    // No socket's.
+    if let Some(Unsendable(reason)) = error.get_ref().and_then(|error| error.downcast_ref()) {
+        return *reason;
+    }
     match error.kind() {
         TimedOut | HostUnreachable | NetworkUnreachable => CloseReason::PeerLost,
         // What a TLS session says of a record that nobody has agreed to, and of an end that nobody has.
@@ -451,8 +452,6 @@ pub(crate) fn reason_of(error: &io::Error) -> CloseReason {
         // And of a peer that does not take our certificate; a firewall says the same of its own, with nothing in it.
         PermissionDenied if error.get_ref().is_some() => CloseReason::HandshakeFailed,
         UnexpectedEof => CloseReason::Truncated,
-        // No socket's: messages are gone before it took them, and it cannot be told.
-        QuotaExceeded => CloseReason::SlowConsumer,
         _ => CloseReason::PeerReset,
     }
 }

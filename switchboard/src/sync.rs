@@ -8,12 +8,14 @@
 //! more place to stop, and no order of them can be wrong.
 
 #[cfg(not(test))]
-pub(crate) use parking_lot::Mutex;
+pub(crate) use parking_lot::{Mutex, MutexGuard};
 #[cfg(not(test))]
 pub(crate) use std::sync::atomic::{AtomicU16, AtomicU32, AtomicUsize};
 #[cfg(not(test))]
 pub(crate) use std::thread_local;
 
+#[cfg(test)]
+pub(crate) use shuttle::sync::MutexGuard;
 #[cfg(test)]
 pub(crate) use shuttle::sync::atomic::{AtomicU16, AtomicU32, AtomicUsize};
 #[cfg(test)]

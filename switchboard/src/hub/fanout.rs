@@ -4,11 +4,12 @@
 //! locked. Postings that stand behind each other are joined into one batch per wire form, and a member that owes nothing
 //! gets the whole batch in one write, straight from the shared bytes: nothing is queued, allocated or copied for it.
 
+use super::deliver::tell;
 use super::posting::{Form, Kind, MembershipId, Posting, Wire};
 use super::replay::Missed;
 use super::room::{Overflow, RoomId};
 use super::unsaid::{Silence, Unsaid};
-use super::waiting::{Frame, Gap};
+use super::waiting::Frame;
 use crate::link::{ConnectionId, Peer};
 use crate::turn::{CALL_BYTES, Turn};
 use bytes::Bytes;
@@ -20,7 +21,7 @@ use switchboard_proto::{Format, RoomName};
 const BATCH_BYTES: usize = 64 << 10;
 
 /// What happens to a room, in its order, as one worker hears of it.
-pub(crate) enum Entry {
+pub(super) enum Entry {
     Post {
         room: RoomId,
         posting: Arc<Posting>,
@@ -68,7 +69,7 @@ pub(crate) enum Entry {
 
 impl Entry {
     /// Bytes that it keeps alive, about.
-    pub(crate) fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         let behind = match self {
             Self::Post { posting, .. } => posting.bytes(),
             Self::Join { missed: Some(missed), .. } | Self::Resume { missed, .. } => missed.held_bytes(),
@@ -79,7 +80,7 @@ impl Entry {
     }
 
     /// The room whose order it is a point in.
-    pub(crate) fn room(&self) -> Option<RoomId> {
+    pub(super) fn room(&self) -> Option<RoomId> {
         match self {
             Self::Direct { .. } => None,
             Self::Post { room, .. }
@@ -94,25 +95,25 @@ impl Entry {
 }
 
 /// A member on the worker that its connection is on.
-pub(crate) struct LocalMember {
-    pub(crate) id: MembershipId,
-    pub(crate) peer: Arc<Peer>,
-    pub(crate) form: Form,
-    pub(crate) overflow: Overflow,
+pub(super) struct LocalMember {
+    pub(super) id: MembershipId,
+    pub(super) peer: Arc<Peer>,
+    pub(super) form: Form,
+    pub(super) overflow: Overflow,
     /// It left in this tick, and gets nothing any more.
-    pub(crate) has_left: bool,
+    pub(super) has_left: bool,
 }
 
 impl LocalMember {
     /// Raw payloads leave no place to tell of a gap, so a member that loses one cannot stay.
-    fn overflow(&self) -> Overflow {
+    pub(super) fn overflow(&self) -> Overflow {
         if self.form.format == Format::Raw { Overflow::Disconnect } else { self.overflow }
     }
 }
 
 /// The rooms that have members on one worker.
 #[derive(Default)]
-pub(crate) struct LocalRooms {
+pub(super) struct LocalRooms {
     rooms: HashMap<RoomId, LocalRoom>,
     /// Rooms with postings to deliver.
     active: Vec<RoomId>,
@@ -133,7 +134,7 @@ impl LocalRooms {
     /// Takes in what was posted since the last tick. Returns once all of it is delivered, having yielded now and then.
     ///
     /// `lost`: messages behind those that found the inbox full, as the number of the first and how many.
-    pub(crate) async fn apply(&mut self, entries: &mut Vec<Entry>, lost: HashMap<RoomId, (u64, u64)>, turn: &mut Turn) {
+    pub(super) async fn apply(&mut self, entries: &mut Vec<Entry>, lost: HashMap<RoomId, (u64, u64)>, turn: &mut Turn) {
         for entry in entries.drain(..) {
             turn.spend(size_of::<Entry>()).await;
             match entry {
@@ -147,7 +148,7 @@ impl LocalRooms {
                 }
                 Entry::Direct { peer, from, frame } => {
                     self.deliver(turn).await;
-                    peer.queue(from, frame);
+                    tell(&peer, from, frame);
                 }
                 change => {
                     if let Some(id) = change.room() {
@@ -181,8 +182,7 @@ impl LocalRooms {
     async fn lose(&self, id: RoomId, from_seq: u64, lost: u64, turn: &mut Turn) {
         let Some(room) = self.rooms.get(&id) else { return };
         for member in room.present() {
-            let gap = Gap { member: member.id, form: member.form, room: room.name.clone(), lost, from_seq };
-            member.peer.lose(gap);
+            member.lose(&room.name, lost, from_seq);
             turn.spend(CALL_BYTES).await;
         }
     }
@@ -197,14 +197,14 @@ impl LocalRooms {
                 let room = self.rooms.entry(id).or_insert_with(|| LocalRoom::new(name));
                 if let Some(missed) = missed {
                     room.unsaid.add(member.id, missed.unsaid);
-                    member.peer.replay(member.form, *missed);
+                    member.replay(*missed);
                 }
                 room.members.push(member);
             }
             Entry::Leave { member, .. } => {
                 let Some(leaving) = self.member(id, member) else { return };
                 leaving.has_left = true;
-                leaving.peer.left_room();
+                leaving.peer.unsubscribed();
                 self.left.insert(id);
                 if let Some(room) = self.rooms.get_mut(&id) {
                     room.unsaid.take(member);
@@ -223,7 +223,7 @@ impl LocalRooms {
                     room.unsaid.add(member, missed.unsaid);
                 }
                 let Some(member) = self.member(id, member) else { return };
-                member.peer.replay(member.form, *missed);
+                member.replay(*missed);
             }
             Entry::Reform { member, format, .. } => {
                 let Some(reformed) = self.member(id, member) else { return };
@@ -241,8 +241,8 @@ impl LocalRooms {
         let Some(room) = self.rooms.get_mut(&id) else { return };
         let Some((from_seq, lost)) = room.unsaid.take(member) else { return };
         let name = room.name.clone();
-        let Some(LocalMember { peer, form, .. }) = self.member(id, member) else { return };
-        peer.lose(Gap { member, form: *form, room: name, lost, from_seq });
+        let Some(member) = self.member(id, member) else { return };
+        member.lose(&name, lost, from_seq);
     }
 
     fn member(&mut self, room: RoomId, member: MembershipId) -> Option<&mut LocalMember> {
@@ -312,7 +312,7 @@ impl LocalRoom {
             }
             for member in self.present().filter(|member| is_one(member.id)) {
                 let Some(batch) = batches.iter().find(|batch| batch.form.is(member.form)) else { continue };
-                member.peer.deliver(member.id, member.overflow(), &self.name, batch);
+                member.deliver(&self.name, batch);
                 // Not `spend`, whose future would be made for each member.
                 if turn.is_over(CALL_BYTES + batch.bytes.len()) {
                     tokio::task::yield_now().await;
@@ -326,10 +326,10 @@ impl LocalRoom {
 }
 
 /// Postings in one wire form, as one piece of memory.
-pub(crate) struct Batch {
-    pub(crate) form: Form,
-    pub(crate) bytes: Bytes,
-    pub(crate) frames: Vec<Frame>,
+pub(super) struct Batch {
+    pub(super) form: Form,
+    pub(super) bytes: Bytes,
+    pub(super) frames: Vec<Frame>,
     /// The same frames one by one: what waits for a slow member keeps no more than itself alive.
     pieces: Vec<Bytes>,
     /// How many postings it covers, those without a frame included.
@@ -379,12 +379,12 @@ impl Batch {
     }
 
     /// Whether `member` gets all of it.
-    pub(crate) fn is_whole_for(&self, member: MembershipId) -> bool {
+    pub(super) fn is_whole_for(&self, member: MembershipId) -> bool {
         self.excepted.binary_search(&member).is_err()
     }
 
     /// What a member gets of it, from byte `written` on, as single frames.
-    pub(crate) fn frames_for(&self, member: MembershipId, written: usize) -> impl Iterator<Item = (Kind, Bytes)> {
+    pub(super) fn frames_for(&self, member: MembershipId, written: usize) -> impl Iterator<Item = (Kind, Bytes)> {
         let frames = self.frames.iter().zip(&self.pieces);
         frames
             .filter(move |(frame, _)| frame.except != Some(member) && frame.start >= written)

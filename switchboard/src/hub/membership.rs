@@ -64,11 +64,11 @@ impl Membership {
         join: Join,
     ) -> Result<Self, JoinError> {
         let limit = room.limits().rooms_per_connection;
-        if !peer.enter_room(limit) {
+        if !peer.subscribe(limit) {
             return Err(JoinError::TooManyRooms { limit });
         }
         room.count_in(&peer.tick.budget);
-        let (id, joined_at) = room.join(&peer, form, session, join).inspect_err(|_| peer.stay_out())?;
+        let (id, joined_at) = room.join(&peer, form, session, join).inspect_err(|_| peer.take_back())?;
         let MessageId { epoch, seq } = joined_at;
         let room = Room(Arc::clone(room));
         Ok(Self { room, id, peer, joined_seq: seq, joined_epoch: epoch, echo: join.echo, will: None })
@@ -119,7 +119,7 @@ impl Membership {
 
 impl Drop for Membership {
     fn drop(&mut self) {
-        self.peer.leave_room();
+        self.peer.unsubscribe();
         // The server's own word: the connection hears of it a moment later.
         let draining = self.peer.listener.drain.is_cancelled();
         let name = self.room.0.leave(self.id, &self.peer.tick, draining || self.will.is_some());

@@ -10,7 +10,7 @@ use crate::link::{Peer, Untold};
 use crate::sync::Mutex;
 use bytes::Bytes;
 use std::sync::Arc;
-use switchboard_proto::{Format, Reply, UserName};
+use switchboard_proto::{CloseReason, Format, Notice, Reply, UserName};
 
 /// The name that somebody else has.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -149,7 +149,9 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.0.peer.tell_of_shedding(self.0.form());
+        // That the memory which it holds is needed.
+        let (form, reason) = (self.0.form(), CloseReason::OutOfMemory);
+        self.0.peer.tell_reset(reason, || form.notice(&Notice::Closed { reason }));
         self.0.hub.forget(&self.0.name());
     }
 }

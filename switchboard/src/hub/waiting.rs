@@ -9,10 +9,10 @@ use crate::hub::posting::{Form, Kind, MembershipId};
 use crate::hub::presence::Change;
 use crate::hub::replay::Replay;
 use crate::hub::room::Overflow;
-use crate::link::ConnectionId;
+use crate::link::{ConnectionId, delivery};
 use bytes::Bytes;
 use std::collections::VecDeque;
-use switchboard_proto::{Notice, Output, RoomName};
+use switchboard_proto::{CloseReason, Notice, Output, RoomName};
 
 /// Bytes moved to the output at a time. What has been moved is no longer dropped, so this is how stale it may get.
 const REFILL_BYTES: usize = 64 << 10;
@@ -85,25 +85,8 @@ pub(crate) struct Waiting {
 }
 
 impl Waiting {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
-    pub(crate) fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    pub(crate) fn entry_bytes(&self) -> usize {
-        self.entries.len() * size_of::<Entry>()
-    }
-
-    /// Bytes and frames that count towards the outbox's bounds.
-    pub(crate) fn counted(&self) -> (usize, usize) {
-        (self.bytes - self.uncounted.1, self.entries.len() - self.uncounted.0)
-    }
-
     /// Queues a frame that is never dropped.
-    pub(crate) fn keep(&mut self, bytes: Bytes) {
+    pub(crate) fn say(&mut self, bytes: Bytes) {
         self.bytes += bytes.len();
         self.entries.push_back(Entry::Kept(bytes));
     }
@@ -116,18 +99,6 @@ impl Waiting {
     pub(crate) fn replay(&mut self, replay: Replay, form: Form) {
         self.is_holding = true;
         self.push_uncounted(Entry::Replay(Box::new((replay, form))), 0);
-    }
-
-    /// The socket takes no more: what replays are to say is left to their rooms.
-    pub(crate) fn let_go(&mut self) {
-        if !std::mem::take(&mut self.is_holding) {
-            return;
-        }
-        for entry in &mut self.entries {
-            if let Entry::Replay(behind) = entry {
-                behind.0.let_go();
-            }
-        }
     }
 
     fn push_uncounted(&mut self, entry: Entry, bytes: usize) {
@@ -244,43 +215,12 @@ impl Waiting {
         None
     }
 
-    /// Moves frames to the empty `output`. Says how many bytes and frames of them count towards the outbox's bounds, and calls
-    /// `told` with whose was said to this one alone, and how long it was. Or the member cannot stay, since messages are gone and
-    /// it cannot be told.
-    pub(crate) fn refill(
-        &mut self,
-        output: &mut Output,
-        mut told: impl FnMut(ConnectionId, usize),
-    ) -> Result<(usize, usize), Full> {
-        let mut counted = (0, 0);
-        while output.len() < REFILL_BYTES
-            && let Some(entry) = self.entries.front_mut()
-        {
-            if let Entry::Replay(behind) = entry {
-                let (replay, form) = &mut **behind;
-                replay.draw(*form, REFILL_BYTES, output).map_err(|_| Full)?;
-                if !replay.is_over() {
-                    break;
-                }
-            }
-            let Some(entry) = self.entries.pop_front() else { break };
-            let length = self.move_out(entry, output, &mut told);
-            if let Some(length) = length {
-                counted = (counted.0 + length, counted.1 + 1);
-            }
-        }
-        if self.entries.is_empty() {
-            self.entries = VecDeque::new();
-        }
-        Ok(counted)
-    }
-
     /// Moves one frame to `output`, and says how long it is if it counts.
     fn move_out(
         &mut self,
         entry: Entry,
         output: &mut Output,
-        told: &mut impl FnMut(ConnectionId, usize),
+        told: &mut dyn FnMut(ConnectionId, usize),
     ) -> Option<usize> {
         let (bytes, is_counted) = match entry {
             Entry::Kept(bytes) | Entry::Publication(Publication { bytes, .. }) => (Some(bytes), true),
@@ -322,5 +262,65 @@ impl Waiting {
             output.share(bytes);
         }
         None
+    }
+}
+
+impl delivery::Waiting for Waiting {
+    fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    fn entry_bytes(&self) -> usize {
+        self.entries.len() * size_of::<Entry>()
+    }
+
+    fn counted(&self) -> (usize, usize) {
+        (self.bytes - self.uncounted.1, self.entries.len() - self.uncounted.0)
+    }
+
+    fn keep(&mut self, frames: Bytes) {
+        self.say(frames);
+    }
+
+    /// What replays are to say is left to their rooms.
+    fn let_go(&mut self) {
+        if !std::mem::take(&mut self.is_holding) {
+            return;
+        }
+        for entry in &mut self.entries {
+            if let Entry::Replay(behind) = entry {
+                behind.0.let_go();
+            }
+        }
+    }
+
+    /// The member cannot stay if messages are gone and it cannot be told.
+    fn refill(
+        &mut self,
+        output: &mut Output,
+        told: &mut dyn FnMut(ConnectionId, usize),
+    ) -> Result<(usize, usize), CloseReason> {
+        let mut counted = (0, 0);
+        while output.len() < REFILL_BYTES
+            && let Some(entry) = self.entries.front_mut()
+        {
+            if let Entry::Replay(behind) = entry {
+                let (replay, form) = &mut **behind;
+                replay.draw(*form, REFILL_BYTES, output).map_err(|_| CloseReason::SlowConsumer)?;
+                if !replay.is_over() {
+                    break;
+                }
+            }
+            let Some(entry) = self.entries.pop_front() else { break };
+            let length = self.move_out(entry, output, told);
+            if let Some(length) = length {
+                counted = (counted.0 + length, counted.1 + 1);
+            }
+        }
+        Ok(counted)
     }
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 impl Peer {
-    /// Waits while a worker that it publishes to is behind: its own, where it is a member of some room, or one that was behind
+    /// Waits while a worker that it publishes to is behind: its own, where something is delivered to it, or one that was behind
     /// when it last published.
     #[inline]
     pub(crate) fn poll_caught_up(self: &Arc<Self>, cx: &Context<'_>) -> Poll<()> {
@@ -16,7 +16,7 @@ impl Peer {
     }
 
     fn own_is_behind(&self) -> bool {
-        self.tick.backlog.is_behind() && self.rooms.load(Ordering::Relaxed) > 0
+        self.tick.backlog.is_behind() && self.subscriptions.load(Ordering::Relaxed) > 0
     }
 
     fn wait(self: &Arc<Self>, cx: &Context<'_>) -> Poll<()> {

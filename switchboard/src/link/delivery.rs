@@ -1,11 +1,23 @@
-//! The seam by which others reach the links of a worker, as rooms do: what the tick and the sweep call.
+//! The seam by which others reach links, as rooms do: what a worker's tick calls, what waits for one link, and what may be done
+//! with a link to deliver to it.
 //!
-//! Declared here and implemented above. A link knows neither who posts nor what is posted.
+//! The traits are declared here and implemented above. A link knows neither who posts nor what is posted.
 
+use super::outbox::{Flushed, Outbox};
 use super::tick::Tick;
+use super::{CLOSING, ConnectionId, FINISHED, Peer, State, bump, wake};
+use crate::sync::MutexGuard;
 use crate::turn::Turn;
+use bytes::Bytes;
 use std::any::Any;
+use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use switchboard_proto::{CloseReason, Output};
+
+/// Of the outbox's bounds, the part that is for what others say to one connection alone.
+const TOLD_PART: usize = 4;
 
 /// What is posted to one worker's links from elsewhere, and delivered by its tick.
 ///
@@ -23,3 +35,204 @@ pub(crate) trait Delivery: Any + Send + Sync {
 
 /// One piece of work, which takes turns with everybody else's.
 pub(crate) type Step<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+
+/// What waits for one link behind the bytes that are being written, in order: until it is moved to those it can be dropped.
+///
+/// Made when the first of it is queued, and gone with the last ([`Outbox::waiting`]).
+pub(crate) trait Waiting: Any + Send {
+    fn is_empty(&self) -> bool;
+
+    /// Bytes of frames.
+    fn bytes(&self) -> usize;
+
+    /// Bytes that it takes beside those.
+    fn entry_bytes(&self) -> usize;
+
+    /// Bytes and frames that count towards the outbox's bounds.
+    fn counted(&self) -> (usize, usize);
+
+    /// Queues frames of the link's own, which are never dropped.
+    fn keep(&mut self, frames: Bytes);
+
+    /// The socket takes no more: nothing is kept alive for it that could be had later.
+    fn let_go(&mut self);
+
+    /// Moves frames to the empty `output`. Says how many bytes and frames of them count towards the outbox's bounds, and calls
+    /// `told` with whose was said to this one alone, and how long it was. Or the connection has to end, and why.
+    fn refill(
+        &mut self,
+        output: &mut Output,
+        told: &mut dyn FnMut(ConnectionId, usize),
+    ) -> Result<(usize, usize), CloseReason>;
+}
+
+/// Why a frame from elsewhere was not taken.
+pub(crate) enum Untold {
+    /// The connection is as good as gone.
+    Closing,
+    /// The outbox is.
+    Full,
+}
+
+/// A link to which something is sent, locked for whoever delivers to it. Nothing here waits.
+pub(crate) struct Delivering<'a> {
+    link: &'a Arc<Peer>,
+    state: MutexGuard<'a, State>,
+}
+
+impl Delivering<'_> {
+    pub(crate) fn outbox(&mut self) -> &mut Outbox {
+        &mut self.state.outbox
+    }
+
+    /// Bytes and frames that may be queued.
+    pub(crate) fn bounds(&self) -> (usize, usize) {
+        let limits = &self.link.listener.limits;
+        (limits.outbox_bytes, limits.outbox_frames)
+    }
+
+    /// Whether nobody else delivers to it, and nothing is queued: then it may be written to at once.
+    pub(crate) fn is_idle(&self) -> bool {
+        // Relaxed: a count that guards no other memory.
+        self.link.subscriptions.load(Ordering::Relaxed) == 1 && self.state.outbox.is_idle()
+    }
+
+    /// Writes shared bytes past the empty queue, as [`Outbox::write_through`]. None if the socket broke.
+    pub(crate) fn write_through(
+        &mut self,
+        bytes: &Bytes,
+        whole: impl FnOnce(usize) -> usize,
+    ) -> Option<(usize, Flushed)> {
+        let mut written = 0;
+        match self.state.outbox.write_through(self.link.tick.now(), bytes, &mut written, whole) {
+            Ok((taken, flushed)) => {
+                self.link.wrote(&mut self.state, written);
+                if flushed != Flushed::Clean {
+                    self.link.flushed(&mut self.state, Ok(flushed));
+                }
+                Some((taken, flushed))
+            }
+            Err(error) => {
+                self.link.stop_hearing(&mut self.state, &error);
+                None
+            }
+        }
+    }
+
+    /// Offers the socket what is queued, since something would be dropped else: overflow is for those whose socket takes no more.
+    /// Says whether the outbox does not overflow now; if it does, the socket need not be asked again in this call. None if it
+    /// broke.
+    pub(crate) fn make_room(&mut self, overflows: impl Fn(&Outbox) -> bool) -> Option<bool> {
+        let result = self.link.make_room(&mut self.state, overflows);
+        result.inspect_err(|error| self.link.stop_hearing(&mut self.state, error)).ok()
+    }
+
+    /// Counts frames that are written or queued.
+    pub(crate) fn count(&self, frames: usize) {
+        bump(&self.link.traffic.frames_out, frames as u64);
+    }
+
+    /// Has what was queued written.
+    pub(crate) fn queued(mut self) {
+        self.link.queued(&mut self.state);
+    }
+
+    pub(crate) fn end(mut self, reason: CloseReason) {
+        self.link.end_locked(&mut self.state, reason);
+    }
+}
+
+impl Peer {
+    /// Locks it for whoever delivers to it; none if nothing more is sent.
+    #[inline]
+    pub(crate) fn delivering(self: &Arc<Self>) -> Option<Delivering<'_>> {
+        let state = self.state.lock();
+        (!self.is(CLOSING | FINISHED)).then_some(Delivering { link: self, state })
+    }
+
+    /// Offers the socket what is queued while the outbox overflows.
+    pub(super) fn make_room(
+        self: &Arc<Self>,
+        state: &mut State,
+        overflows: impl Fn(&Outbox) -> bool,
+    ) -> io::Result<bool> {
+        while overflows(&state.outbox) {
+            let was_blocked = state.outbox.blocked_since().is_some();
+            let mut written = 0;
+            let flushed = state.outbox.try_flush(self.tick.now(), &mut written)?;
+            self.wrote(state, written);
+            if flushed == Flushed::Blocked {
+                // The task of one that was blocked before waits for the socket already.
+                if !was_blocked {
+                    self.flushed(state, Ok(flushed));
+                }
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Expects a frame of `length` bytes from another connection, which [arrives](Self::arrives) by the tick. What is taken is
+    /// sent, however soon the handler finishes. All that is said so has a part of the outbox's bounds for itself: it ends nobody,
+    /// and takes the place of nothing else.
+    pub(crate) fn expect(&self, from: ConnectionId, length: usize) -> Result<(), Untold> {
+        let limits = &self.listener.limits;
+        let bounds = (limits.outbox_bytes.div_ceil(TOLD_PART), limits.outbox_frames.div_ceil(TOLD_PART));
+        let mut state = self.state.lock();
+        if self.is(CLOSING) {
+            return Err(Untold::Closing);
+        }
+        if self.is(FINISHED) || !state.outbox.expect(from, length, bounds) {
+            return Err(Untold::Full);
+        }
+        Ok(())
+    }
+
+    /// Has `queue` queue one frame that was expected, if it is still sent.
+    pub(crate) fn arrives(self: &Arc<Self>, from: ConnectionId, length: usize, queue: impl FnOnce(&mut Outbox)) {
+        let mut state = self.state.lock();
+        let is_open = !self.is(CLOSING | FINISHED);
+        if !state.outbox.arrived(from, length, is_open) {
+            return;
+        }
+        queue(&mut state.outbox);
+        self.queued(&mut state);
+        bump(&self.traffic.frames_out, 1);
+        if !state.outbox.expects() {
+            wake(state.driver.as_ref());
+        }
+    }
+
+    /// Counts one more subscription: by each something is delivered to it. Not if that were more than `limit`.
+    pub(crate) fn subscribe(&self, limit: usize) -> bool {
+        // Relaxed: a count that guards no other memory.
+        let counted = self.subscriptions.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| {
+            ((count as usize) < limit).then_some(count + 1)
+        });
+        counted.is_ok()
+    }
+
+    /// Takes that back: nothing comes of it.
+    pub(crate) fn take_back(&self) {
+        self.subscriptions.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// A subscription ends, as soon as what was posted before is delivered.
+    pub(crate) fn unsubscribe(&self) {
+        self.subscriptions.fetch_sub(1, Ordering::Relaxed);
+        self.leaving.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// All of that is delivered.
+    pub(crate) fn unsubscribed(&self) {
+        // Release: what was delivered is in the outbox before the task sees that nothing more will come.
+        if self.leaving.fetch_sub(1, Ordering::Release) == 1 {
+            wake(self.state.lock().driver.as_ref());
+        }
+    }
+
+    /// Whether something may still be delivered: by a subscription that has ended, or from somebody who was told that it will be.
+    pub(crate) fn is_owed(&self) -> bool {
+        !self.is(CLOSING) && (self.leaving.load(Ordering::Acquire) > 0 || self.state.lock().outbox.expects())
+    }
+}

@@ -5,14 +5,13 @@ use super::{
     ABORTED, CLOSING, DRAINING, FINISHED, FORCED, NOT_READING, OPENING, Peer, Protocol, State, UNHEARD, bump, wake,
 };
 use super::{Source, staging};
-use crate::hub::posting::Form;
 use bytes::Bytes;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use switchboard_proto::{CloseReason, Ending, Notice, Output, Second, Stamp, Stamps, Timeouts, WEBSOCKET_PING, passed};
+use switchboard_proto::{CloseReason, Ending, Output, Second, Stamp, Stamps, Timeouts, WEBSOCKET_PING, passed};
 
 /// A client of HTTP may be silent for this long between two requests, where no idle timeout is set.
 const KEEP_ALIVE: Duration = Duration::from_mins(1);
@@ -164,12 +163,12 @@ impl Peer {
         bump(&self.traffic.frames_out, 1);
     }
 
-    /// Tells that the memory which it holds is needed, where a reset can be told: its handler was dropped and could not.
-    pub(crate) fn tell_of_shedding(&self, form: Form) {
-        let reason = CloseReason::OutOfMemory;
+    /// Sends a last frame past all that is queued if it ends for `reason`, where a reset can be told: its handler was dropped and
+    /// could not.
+    pub(crate) fn tell_reset(&self, reason: CloseReason, frame: impl FnOnce() -> Option<Bytes>) {
         let mut state = self.state.lock();
         if state.reason == Some(reason)
-            && let Some(frame) = form.notice(&Notice::Closed { reason })
+            && let Some(frame) = frame()
             && let Some(sink) = state.outbox.sink()
         {
             sink.last_frame(&frame);

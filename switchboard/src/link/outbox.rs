@@ -1,8 +1,8 @@
 //! One connection's outbound queue.
 //!
-//! Whoever sends pushes and never writes; a flush takes as much as the socket does. What a room publishes waits in
+//! Whoever sends pushes and never writes; a flush takes as much as the socket does. What others deliver waits in
 //! [`Waiting`], where it can still be dropped. Its bounds are for what the socket does not take: whoever finds that
-//! something would be dropped ([`Outbox::overflows`]) flushes first, and looks again. Knows nothing of tasks or deadlines:
+//! something would be dropped ([`Outbox::lacks_room`]) flushes first, and looks again. Knows nothing of tasks or deadlines:
 //! it is told the second, and says what happened. Bounded by its owner, see [`Outbox::is_full`].
 
 mod shares;
@@ -10,15 +10,14 @@ mod shares;
 use super::ConnectionId;
 use super::Sink;
 use super::budget::Charge;
-use crate::hub::posting::Kind;
-use crate::hub::room::Overflow;
-use crate::hub::waiting::{Full, Gap, Publication, Waiting};
+use super::delivery::Waiting;
 use crate::turn::{CALL_BYTES, Turn};
 use bytes::Bytes;
 use shares::Shares;
+use std::any::Any;
 use std::io::{self, IoSlice};
 use std::task::{Context, Poll};
-use switchboard_proto::{Output, Second, Stamp};
+use switchboard_proto::{CloseReason, Output, Second, Stamp};
 
 /// Slices given to one vectored write: 1 KiB of stack; more pieces take more writes.
 const SLICES: usize = 64;
@@ -53,28 +52,37 @@ struct Queue {
     output: Output,
     /// Bytes and frames in `output` that count towards the bounds, about.
     counted: (usize, usize),
-    /// Behind `output`, if there is anything that a room published.
-    waiting: Waiting,
+    /// Behind `output`, if there is anything that others delivered.
+    waiting: Option<Box<dyn Waiting>>,
 }
 
 impl Queue {
     fn is_empty(&self) -> bool {
-        self.output.is_empty() && self.waiting.is_empty()
+        self.output.is_empty() && !self.is_waiting()
+    }
+
+    fn is_waiting(&self) -> bool {
+        self.waiting.as_ref().is_some_and(|waiting| !waiting.is_empty())
     }
 
     fn bytes(&self) -> usize {
-        self.output.len() + self.waiting.bytes()
+        self.output.len() + self.waiting.as_ref().map_or(0, |waiting| waiting.bytes())
     }
 
     /// Bytes and frames that count towards the bounds.
     fn counted(&self) -> (usize, usize) {
-        let waiting = self.waiting.counted();
+        let waiting = self.waiting.as_ref().map_or((0, 0), |waiting| waiting.counted());
         (self.counted.0 + waiting.0, self.counted.1 + waiting.1)
     }
 }
 
+/// What waited cannot be sent, and so the connection ends.
+#[derive(Debug, thiserror::Error)]
+#[error("what waited cannot be sent: {0}")]
+pub(super) struct Unsendable(pub(super) CloseReason);
+
 /// What a flush came to.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Flushed {
     /// All is written.
     Clean,
@@ -103,70 +111,45 @@ impl Outbox {
     /// Queues one frame, written by `encode`; nothing of it if `encode` unwinds.
     pub(crate) fn push(&mut self, encode: impl FnOnce(&mut Output)) {
         let queue = self.queue();
-        if queue.waiting.is_empty() {
+        if let Some(waiting) = queue.waiting.as_mut().filter(|waiting| !waiting.is_empty()) {
+            let mut output = Output::default();
+            push_whole(&mut output, encode);
+            waiting.keep(output.into_bytes());
+        } else {
             let before = queue.output.len();
             push_whole(&mut queue.output, encode);
             queue.counted.0 += queue.output.len() - before;
             queue.counted.1 += 1;
-        } else {
-            let mut output = Output::default();
-            push_whole(&mut output, encode);
-            queue.waiting.keep(output.into_bytes());
         }
     }
 
     /// Queues frames that were encoded elsewhere.
     pub(crate) fn append(&mut self, output: &mut Output, frames: usize) {
         let queue = self.queue();
-        if queue.waiting.is_empty() {
+        if let Some(waiting) = queue.waiting.as_mut().filter(|waiting| !waiting.is_empty()) {
+            waiting.keep(std::mem::take(output).into_bytes());
+        } else {
             queue.counted.0 += output.len();
             queue.counted.1 += frames;
             queue.output.append(output);
-        } else {
-            queue.waiting.keep(std::mem::take(output).into_bytes());
         }
     }
 
-    /// Whether something would be dropped, or the member be disconnected, for one more frame of `size` bytes. Nothing is as long
-    /// as the socket may take what is queued, however much that is.
-    pub(super) fn overflows(
-        &self,
-        kind: &Kind,
-        size: usize,
-        overflow: Overflow,
-        (bytes, frames): (usize, usize),
-    ) -> bool {
-        let is_blocked = self.blocked_since.get().is_some();
-        let is_message = matches!(kind, Kind::Message(_));
-        let Some(queue) = &self.queue else { return is_message && is_blocked && size > bytes };
-        if !is_message {
-            return !queue.waiting.takes_notice(size);
-        }
+    /// Whether there is no room within `(bytes, frames)` for one more frame of `size` bytes.
+    pub(crate) fn lacks_room(&self, size: usize, (bytes, frames): (usize, usize)) -> bool {
+        // A socket that may take it at once has room.
+        let Some(queue) = &self.queue else { return self.is_blocked() && size > bytes };
         let counted = queue.counted();
-        let is_replaced = overflow == Overflow::Latest && is_blocked && !queue.waiting.is_empty();
-        is_replaced || counted.0 + size > bytes || counted.1 >= frames
+        counted.0 + size > bytes || counted.1 >= frames
     }
 
-    /// Queues a message behind everything else, within `(bytes, frames)`; else something is dropped as `overflow` says. What a
-    /// socket may take at once has room.
-    pub(super) fn publish(
-        &mut self,
-        publication: Publication,
-        overflow: Overflow,
-        (bytes, frames): (usize, usize),
-        gap: impl Fn(u64) -> Gap,
-    ) -> Result<(), Full> {
-        let is_blocked = self.blocked_since.get().is_some();
-        let queue = self.queue();
-        let (moved, size) = (queue.counted, publication.bytes.len());
-        let is_first = !is_blocked && queue.is_empty();
-        let full = |waiting: &Waiting| {
-            let counted = waiting.counted();
-            !is_first && (moved.0 + counted.0 + size > bytes || moved.1 + counted.1 >= frames)
-        };
-        // What is old goes for what is new once the socket takes no more, and not before.
-        let overflow = if is_blocked || overflow != Overflow::Latest { overflow } else { Overflow::DropOldest };
-        queue.waiting.publish(publication, overflow, full, gap)
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.blocked_since.get().is_some()
+    }
+
+    /// Bytes and frames that count and cannot be dropped any more.
+    pub(crate) fn moved(&self) -> (usize, usize) {
+        self.queue.as_ref().map_or((0, 0), |queue| queue.counted)
     }
 
     /// Counts a frame of `length` bytes that `from` says to this one alone, unless it has as much waiting as it may have of
@@ -178,16 +161,15 @@ impl Outbox {
         is_taken
     }
 
-    /// Queues a frame that was expected, if any more is.
-    pub(super) fn tell(&mut self, from: ConnectionId, frame: Bytes, is_open: bool) {
+    /// A frame that was expected is here; it is not queued unless the connection `is_open`. Says whether it is to be.
+    pub(super) fn arrived(&mut self, from: ConnectionId, length: usize, is_open: bool) -> bool {
         // None if it was closed meanwhile.
-        let Some(told) = &mut self.told else { return };
+        let Some(told) = &mut self.told else { return false };
         told.under_way -= 1;
-        if is_open {
-            self.queue().waiting.tell(frame, from);
-        } else {
-            give_back(&mut self.told, from, frame.len());
+        if !is_open {
+            give_back(&mut self.told, from, length);
         }
+        is_open
     }
 
     /// Whether a frame that was expected is still on its way.
@@ -195,9 +177,17 @@ impl Outbox {
         self.told.as_ref().is_some_and(|told| told.under_way > 0)
     }
 
-    /// What stands behind everything else: kept frames, replays and gaps.
-    pub(super) fn waiting(&mut self) -> &mut Waiting {
-        &mut self.queue().waiting
+    /// What waits behind everything else, if anything does.
+    pub(crate) fn known_waiting<W: Waiting>(&self) -> Option<&W> {
+        let waiting: &dyn Any = self.queue.as_ref()?.waiting.as_deref()?;
+        waiting.downcast_ref()
+    }
+
+    /// What waits behind everything else, made if nothing does.
+    pub(crate) fn waiting<W: Waiting + Default>(&mut self) -> &mut W {
+        let waiting: &mut dyn Any = &mut **self.queue().waiting.get_or_insert_with(|| Box::new(W::default()));
+        let Some(waiting) = waiting.downcast_mut() else { unreachable!("all that waits is of one type") };
+        waiting
     }
 
     /// Bytes and frames that may still be queued.
@@ -213,7 +203,8 @@ impl Outbox {
     /// What the budget counts: the bytes, an entry for each frame that can still be dropped, each replay and gap, and
     /// what the sink has on its way to a socket that takes no more.
     pub(crate) fn held_bytes(&self) -> usize {
-        let entries = self.queue.as_ref().map_or(0, |queue| queue.waiting.entry_bytes());
+        let entries =
+            self.queue.as_ref().and_then(|queue| queue.waiting.as_ref()).map_or(0, |waiting| waiting.entry_bytes());
         let blocked = self.sink.as_ref().filter(|_| self.blocked_since.get().is_some());
         self.queued_bytes() + entries + blocked.map_or(0, |sink| sink.held_bytes())
     }
@@ -322,8 +313,8 @@ impl Outbox {
     pub(super) fn block(&mut self, now: Second) {
         if self.blocked_since.get().is_none() {
             self.blocked_since = Stamp::at(now);
-            if let Some(queue) = &mut self.queue {
-                queue.waiting.let_go();
+            if let Some(waiting) = self.queue.as_mut().and_then(|queue| queue.waiting.as_mut()) {
+                waiting.let_go();
             }
         }
     }
@@ -388,16 +379,18 @@ impl Outbox {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         };
         if queue.output.is_empty() {
-            // What cannot be told ends the connection, as an outbox that is full does.
-            let told = &mut self.told;
-            queue.counted = match queue.waiting.refill(&mut queue.output, |from, length| give_back(told, from, length))
-            {
-                Ok(counted) => counted,
-                Err(Full) => return Poll::Ready(Err(io::ErrorKind::QuotaExceeded.into())),
-            };
+            queue.counted = (0, 0);
+            if let Some(waiting) = &mut queue.waiting {
+                let told = &mut self.told;
+                let refilled = waiting.refill(&mut queue.output, &mut |from, length| give_back(told, from, length));
+                queue.counted = refilled.map_err(|reason| io::Error::other(Unsendable(reason)))?;
+                if waiting.is_empty() {
+                    queue.waiting = None;
+                }
+            }
             if queue.output.is_empty() {
-                // Nothing that this member's format can tell.
-                if queue.waiting.is_empty() {
+                // Nothing that could be told.
+                if queue.waiting.is_none() {
                     self.queue = None;
                 }
                 return Poll::Ready(Ok(()));

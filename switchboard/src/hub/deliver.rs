@@ -1,0 +1,131 @@
+//! What rooms and other connections send to one member. The worker's tick delivers; nothing here waits.
+
+use super::fanout::{Batch, LocalMember};
+use super::posting::Kind;
+use super::replay::Missed;
+use super::room::Overflow;
+use super::waiting::{Full, Gap, Publication, Summary, Waiting};
+use crate::link::delivery::Waiting as _;
+use crate::link::outbox::{Flushed, Outbox};
+use crate::link::{ConnectionId, Peer};
+use bytes::Bytes;
+use std::sync::Arc;
+use switchboard_proto::{CloseReason, Format, RoomName};
+
+impl LocalMember {
+    /// Delivers a batch of its room's: in one write if nothing is queued, else behind what is.
+    pub(super) fn deliver(&self, room: &RoomName, batch: &Batch) {
+        if batch.frames.is_empty() {
+            return;
+        }
+        let Some(mut link) = self.peer.delivering() else { return };
+        let (mut taken, mut offered) = (0, false);
+        // A member of several rooms may get something from each in this tick, which leaves in one write at its end.
+        if link.is_idle() && batch.is_whole_for(self.id) {
+            let whole = |taken| batch.frames.iter().map(|frame| frame.end).find(|end| *end >= taken).unwrap_or(taken);
+            let Some((cut, flushed)) = link.write_through(&batch.bytes, whole) else { return };
+            if flushed == Flushed::Clean {
+                return link.count(batch.frames.len());
+            }
+            link.count(batch.frames.iter().filter(|frame| frame.end <= cut).count());
+            (taken, offered) = (cut, flushed == Flushed::Blocked);
+        }
+        let (overflow, bounds) = (self.overflow(), link.bounds());
+        let Self { id: member, form, .. } = *self;
+        for (kind, bytes) in batch.frames_for(member, taken) {
+            let overflows = |outbox: &Outbox| overflows(outbox, &kind, bytes.len(), overflow, bounds);
+            if !offered && overflows(link.outbox()) {
+                let Some(has_room) = link.make_room(overflows) else { return };
+                offered = !has_room;
+            }
+            link.count(1);
+            match kind {
+                Kind::Notice(change) => {
+                    let summary = Summary { member, form, room: room.clone(), change };
+                    link.outbox().waiting::<Waiting>().notify(bytes, summary);
+                }
+                Kind::Message(seq) => {
+                    let gap = |from_seq| Gap { member, form, room: room.clone(), lost: 1, from_seq };
+                    let publication = Publication { bytes, member, seq };
+                    if publish(link.outbox(), publication, overflow, bounds, gap).is_err() {
+                        return link.end(CloseReason::SlowConsumer);
+                    }
+                }
+            }
+        }
+        link.queued();
+    }
+
+    /// Queues what a new member missed.
+    pub(super) fn replay(&self, missed: Missed) {
+        let Missed { notice, replay, .. } = missed;
+        let notice = notice.and_then(|notice| self.form.notice(&notice));
+        if notice.is_none() && replay.is_none() {
+            return;
+        }
+        let Some(mut link) = self.peer.delivering() else { return };
+        let is_blocked = link.outbox().is_blocked();
+        let waiting = link.outbox().waiting::<Waiting>();
+        if let Some(notice) = notice {
+            waiting.say(notice);
+        }
+        if let Some(mut replay) = replay {
+            // Its turn will not come soon.
+            if is_blocked {
+                replay.let_go();
+            }
+            waiting.replay(replay, self.form);
+        }
+        link.queued();
+    }
+
+    /// Tells the member of messages that it lost; ends it if that cannot be told.
+    pub(super) fn lose(&self, room: &RoomName, lost: u64, from_seq: u64) {
+        let Some(mut link) = self.peer.delivering() else { return };
+        if self.form.format == Format::Raw {
+            return link.end(CloseReason::SlowConsumer);
+        }
+        let gap = Gap { member: self.id, form: self.form, room: room.clone(), lost, from_seq };
+        link.outbox().waiting::<Waiting>().lose(gap);
+        link.queued();
+    }
+}
+
+/// Queues one frame that another connection has sent to this one alone.
+pub(super) fn tell(peer: &Arc<Peer>, from: ConnectionId, frame: Bytes) {
+    peer.arrives(from, frame.len(), |outbox| outbox.waiting::<Waiting>().tell(frame, from));
+}
+
+/// Whether something would be dropped, or the member be disconnected, for one more frame of `size` bytes. Nothing is as long
+/// as the socket may take what is queued, however much that is.
+fn overflows(outbox: &Outbox, kind: &Kind, size: usize, overflow: Overflow, bounds: (usize, usize)) -> bool {
+    let waiting = outbox.known_waiting::<Waiting>();
+    match kind {
+        Kind::Notice(_) => waiting.is_some_and(|waiting| !waiting.takes_notice(size)),
+        Kind::Message(_) => {
+            let is_replaced = overflow == Overflow::Latest && outbox.is_blocked() && waiting.is_some();
+            is_replaced || outbox.lacks_room(size, bounds)
+        }
+    }
+}
+
+/// Queues a message behind everything else, within `(bytes, frames)`; else something is dropped as `overflow` says. What a
+/// socket may take at once has room.
+fn publish(
+    outbox: &mut Outbox,
+    publication: Publication,
+    overflow: Overflow,
+    (bytes, frames): (usize, usize),
+    gap: impl Fn(u64) -> Gap,
+) -> Result<(), Full> {
+    let is_blocked = outbox.is_blocked();
+    let is_first = !is_blocked && outbox.is_empty();
+    let (moved, size) = (outbox.moved(), publication.bytes.len());
+    let full = |waiting: &Waiting| {
+        let counted = waiting.counted();
+        !is_first && (moved.0 + counted.0 + size > bytes || moved.1 + counted.1 >= frames)
+    };
+    // What is old goes for what is new once the socket takes no more, and not before.
+    let overflow = if is_blocked || overflow != Overflow::Latest { overflow } else { Overflow::DropOldest };
+    outbox.waiting::<Waiting>().publish(publication, overflow, full, gap)
+}
