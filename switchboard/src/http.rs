@@ -6,6 +6,7 @@
 
 mod body;
 mod exchange;
+mod frames;
 mod heads;
 mod http2;
 mod listener;

@@ -2,8 +2,9 @@
 //! hold something, of which no more than the budget may be left.
 
 use crate::harness::alone::{in_a_process_of_its_own, resident};
-use crate::harness::http_peer::{answer, ask, secs};
-use crate::harness::http2_frames::{END_HEADERS, HEADERS, POST, hello, http2};
+use crate::harness::http_peer::{answer, ask, frame, secs};
+use crate::harness::http2_client::{Client, Whole, get};
+use crate::harness::http2_frames::{DATA, END_HEADERS, HEADERS, POST, hello, http2};
 use crate::harness::served::Served;
 use switchboard::Limits;
 use switchboard::http::{Request, Response};
@@ -74,6 +75,61 @@ async fn a_request_counts_with_what_answers_it() {
     }
     let left = left(&server, 4, &requests).await;
     assert_eq!(left, 1, "each has a hundred requests, of more than 6 KiB");
+}
+
+async fn discard(mut conn: Connection<WebSocket>) -> Result {
+    while conn.recv().await?.is_some() {}
+    Ok(())
+}
+
+/// What has come of bodies that no service reads, and of WebSockets, waits within hyper.
+#[tokio::test(start_paused = true)]
+async fn what_nobody_has_taken_counts() {
+    let server = serve(|request| async move {
+        std::future::pending::<()>().await;
+        drop(request);
+        http::StatusCode::OK.into()
+    });
+    let mut peers: Vec<_> = (0..4).map(|_| server.connect()).collect();
+    for peer in &mut peers {
+        peer.send(hello()).await;
+        tokio::time::sleep(secs(1)).await;
+        for stream in (1..20).step_by(2) {
+            peer.send(http2(HEADERS, END_HEADERS, stream, POST)).await;
+            peer.send(http2(DATA, 0, stream, &[0; 15_000]).repeat(4)).await;
+        }
+    }
+    tokio::time::sleep(secs(1)).await;
+    assert_eq!(server.handle.connections().len(), 1, "each has sent 600,000 bytes");
+}
+
+/// Whether it was read, passed over, or taken back: beside a request that goes on for long.
+#[tokio::test(start_paused = true)]
+async fn what_was_taken_counts_no_more() {
+    let server = serve(|mut request: Request| async move {
+        match request.uri().path() {
+            "/wait" => std::future::pending().await,
+            "/ws" => request.upgrade(&[], discard),
+            "/read" => request.body(64 << 10).await.map_or_else(Response::from, |_| http::StatusCode::OK.into()),
+            _ => http::StatusCode::NOT_FOUND.into(),
+        }
+    });
+    let mut client = Client::connect(&server).await;
+    let waiting = client.begin(get("/wait"));
+    let post = |path| http::Request::post(format!("http://x{path}")).body(Whole(vec![0; 60_000].into())).unwrap();
+    for _ in 0..40 {
+        assert_eq!(client.send(post("/read")).await.unwrap().status(), 200);
+        assert_eq!(client.send(post("/")).await.unwrap().status(), 404);
+        let taken_back = client.begin(post("/wait"));
+        tokio::time::sleep(secs(1)).await;
+        taken_back.abort();
+    }
+    let mut socket = client.websocket("/ws").await.unwrap();
+    for _ in 0..40 {
+        socket.send(&frame(0x82, &vec![0; 60_000])).await;
+    }
+    tokio::time::sleep(secs(1)).await;
+    assert!(!waiting.is_finished() && !client.closed.is_finished(), "its connection was closed");
 }
 
 /// A client that asked before, and may ask again, costs as much as one that never asked.

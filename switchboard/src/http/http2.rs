@@ -54,13 +54,13 @@ const ERROR_RESETS: usize = 100;
 const STOPPED: Duration = Duration::from_secs(1);
 
 /// Serves requests on a connection whose client has sent the preface.
-pub(super) fn serve<S, F>(wire: Wire, service: Service<S>) -> Speaking
+pub(super) fn serve<S, F>(mut wire: Wire, service: Service<S>) -> Speaking
 where
     S: Fn(Request) -> F + Send + Sync + 'static,
     F: Future<Output = Response> + Send + 'static,
 {
     let exchange = Arc::clone(&service.exchange);
-    exchange.multiplex();
+    wire.multiplex();
     let tasks = Tasks { shared: Arc::new((Arc::clone(&exchange), Mutex::default())), underway: None };
     let mut builder = http2::Builder::new(tasks.clone());
     builder
@@ -114,6 +114,7 @@ where
         if let Poll::Ready(result) = this.hyper.as_mut().poll(cx) {
             return Poll::Ready(Finished::Closed(result.or_else(|error| judged(peer, error))));
         }
+        this.exchange.settle();
         if this.is_draining && this.exchange.open() == 0 {
             let linger = peer.listener.timeouts.linger;
             let end = this.end.get_or_insert_with(|| Box::pin(sleep(linger)));

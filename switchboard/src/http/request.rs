@@ -1,6 +1,6 @@
 //! A request: its head, who sent it, and its body within a limit and a time.
 
-use super::exchange::Underway;
+use super::exchange::{Exchange, Underway};
 use super::response::Response;
 use crate::link::{ConnectionId, PeerAddr};
 use bytes::Bytes;
@@ -13,7 +13,7 @@ use std::future::{Future, pending, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker, ready};
 use tokio::task::yield_now;
 use tokio::time::{Sleep, sleep, sleep_until};
 
@@ -127,6 +127,7 @@ async fn receive(
     while let Some(frame) = poll_fn(|cx| Pin::new(&mut *incoming).poll_frame(cx)).await {
         // Trailers are passed over: nobody asked for any.
         let Ok(bytes) = frame.map_err(|_| BodyError::Broken)?.into_data() else { continue };
+        underway.exchange.taken(bytes.len());
         let length = body.len() + bytes.len();
         if length > limit {
             return Err(BodyError::TooLong);
@@ -147,8 +148,9 @@ impl Drop for Request {
     fn drop(&mut self) {
         let unread = self.body.take().filter(|body| self.head.version == Version::HTTP_2 && !body.is_end_stream());
         if let Some(body) = unread {
-            let linger = self.underway.exchange.peer.listener.timeouts.linger;
-            self.underway.leave_unread(Unread { body, left: UNWANTED_BYTES, end: Box::pin(sleep(linger)) });
+            let exchange = Arc::clone(&self.underway.exchange);
+            let end = Box::pin(sleep(exchange.peer.listener.timeouts.linger));
+            self.underway.leave_unread(Unread { body, left: UNWANTED_BYTES, end, exchange });
         }
     }
 }
@@ -158,22 +160,38 @@ pub(super) struct Unread {
     body: Incoming,
     left: usize,
     end: Pin<Box<Sleep>>,
+    exchange: Arc<Exchange>,
 }
 
 impl Unread {
     /// Waits until the client has sent it, or for a moment at most.
     pub(super) fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while self.left > 0 {
-            match Pin::new(&mut self.body).poll_frame(cx) {
-                Poll::Ready(Some(Ok(frame))) => {
-                    let bytes = frame.data_ref().map_or(0, Bytes::len);
-                    self.left = self.left.saturating_sub(bytes);
-                }
-                Poll::Ready(_) => break,
-                Poll::Pending => return self.end.as_mut().poll(cx),
+            if self.poll_pass(cx).is_pending() {
+                return self.end.as_mut().poll(cx);
             }
         }
         Poll::Ready(())
+    }
+
+    /// Passes over what comes next.
+    fn poll_pass(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(Ok(frame)) = ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+            let bytes = frame.data_ref().map_or(0, Bytes::len);
+            self.exchange.taken(bytes);
+            self.left = self.left.saturating_sub(bytes);
+        } else {
+            self.left = 0;
+        }
+        Poll::Ready(())
+    }
+}
+
+impl Drop for Unread {
+    /// What has come by now is discarded by hyper: no more than a window.
+    fn drop(&mut self) {
+        let mut cx = Context::from_waker(Waker::noop());
+        while self.left > 0 && self.poll_pass(&mut cx).is_ready() {}
     }
 }
 

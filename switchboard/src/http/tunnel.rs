@@ -50,6 +50,22 @@ struct Shared {
     answering: Answering,
 }
 
+impl Drop for Shared {
+    /// What has come by now is discarded by hyper: no more than a window.
+    fn drop(&mut self) {
+        let Tunnel::Open(upgraded) = self.tunnel.get_mut() else { return };
+        let (mut bytes, mut cx) = ([0; 4096], Context::from_waker(Waker::noop()));
+        loop {
+            let mut buffer = HyperBuf::new(&mut bytes);
+            let read = Pin::new(&mut *upgraded).poll_read(&mut cx, buffer.unfilled());
+            if !matches!(read, Poll::Ready(Ok(()))) || buffer.filled().is_empty() {
+                return;
+            }
+            self.answering.exchange.taken(buffer.filled().len());
+        }
+    }
+}
+
 struct Reading(Arc<Shared>);
 
 impl Source for Reading {
@@ -60,6 +76,7 @@ impl Source for Reading {
         ready!(upgraded.poll_read(cx, unfilled.unfilled()))?;
         let count = unfilled.filled().len();
         buffer.advance(count);
+        self.0.answering.exchange.taken(count);
         Poll::Ready(Ok(()))
     }
 

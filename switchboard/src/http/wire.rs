@@ -2,6 +2,7 @@
 
 use super::Site;
 use super::exchange::Exchange;
+use super::frames::Frames;
 use crate::ConnectionError;
 use crate::Turn;
 use crate::link::{Farewell, Returned, Source};
@@ -45,6 +46,8 @@ pub(super) struct Wire {
     turn: Turn,
     /// The turn is over: others have theirs before hyper gets more.
     rests: bool,
+    /// Those of HTTP/2.
+    frames: Option<Box<Frames>>,
 }
 
 impl Wire {
@@ -57,7 +60,14 @@ impl Wire {
             end: None,
             turn: Turn::default(),
             rests: false,
+            frames: None,
         }
+    }
+
+    /// HTTP/2 is spoken, from the preface on.
+    pub(super) fn multiplex(&mut self) {
+        self.exchange.multiplex();
+        self.frames = Some(Box::new(Frames::new()));
     }
 
     /// The source, and what was read from it that is not HTTP any more, behind `read` of hyper's.
@@ -85,6 +95,7 @@ impl Read for Wire {
         if !this.surplus.is_empty() {
             let count = wanted.remaining().min(this.surplus.len());
             wanted.put_slice(&this.surplus[..count]);
+            follow(&this.exchange, this.frames.as_deref_mut(), &this.surplus[..count]);
             this.surplus.advance(count);
             this.rests = this.turn.is_over(count * INPUT_WEIGHT);
             this.exchange.reads_into(room);
@@ -96,15 +107,26 @@ impl Read for Wire {
             return Poll::Ready(Ok(()));
         }
         let mut count = 0;
-        ready!(this.poll_fill(cx, |bytes| {
+        let (exchange, mut frames) = (Arc::clone(&this.exchange), this.frames.take());
+        let filled = this.poll_fill(cx, |bytes| {
             let (now, later) = bytes.split_at(bytes.len().min(wanted.remaining()));
             wanted.put_slice(now);
+            follow(&exchange, frames.as_deref_mut(), now);
             count = now.len();
             later
-        }))?;
+        });
+        this.frames = frames;
+        ready!(filled)?;
         this.rests = this.turn.is_over(count * INPUT_WEIGHT);
         this.exchange.reads_into(room);
         Poll::Ready(Ok(()))
+    }
+}
+
+/// Follows what hyper gets, of HTTP/2.
+fn follow(exchange: &Exchange, frames: Option<&mut Frames>, bytes: &[u8]) {
+    if let Some(frames) = frames {
+        exchange.bodies(|untaken| frames.read(bytes, untaken));
     }
 }
 

@@ -2,6 +2,7 @@
 //! both.
 
 use super::{Exchange, Stage, State};
+use crate::http::frames::Untaken;
 
 #[derive(Debug, Default)]
 pub(super) struct Held {
@@ -13,6 +14,8 @@ pub(super) struct Held {
     surplus: usize,
     /// Room that hyper had for the last of what it read.
     room: usize,
+    /// Bodies that hyper has, of HTTP/2.
+    untaken: Untaken,
 }
 
 impl Exchange {
@@ -29,6 +32,26 @@ impl Exchange {
     /// hyper reads into a buffer that has so much room.
     pub(in crate::http) fn reads_into(&self, room: usize) {
         self.hold(|held| held.room = room);
+    }
+
+    /// hyper reads more of bodies.
+    pub(in crate::http) fn bodies(&self, read: impl FnOnce(&mut Untaken)) {
+        self.hold(|held| read(&mut held.untaken));
+    }
+
+    /// So many bytes of a body, or of a WebSocket, are hyper's no more.
+    pub(in crate::http) fn taken(&self, bytes: usize) {
+        self.hold(|held| held.untaken.remove(bytes));
+    }
+
+    /// hyper has looked at all that it has read: without a request nobody waits for anything, and it has discarded what came.
+    pub(in crate::http) fn settle(&self) {
+        let mut state = self.state.lock();
+        if state.open == 0 {
+            let before = state.held_bytes();
+            state.held.untaken = Untaken::default();
+            self.count(&state, before);
+        }
     }
 
     fn hold(&self, change: impl FnOnce(&mut Held)) {
@@ -49,11 +72,11 @@ impl Exchange {
 
 impl State {
     pub(super) fn held_bytes(&self) -> usize {
-        let Held { requests, partial, surplus, room } = self.held;
+        let Held { requests, partial, surplus, room, untaken } = &self.held;
         // Who is idle is not charged: what is kept for a connection without a request is the same for all.
         let is_idle = self.open == 0 && self.stage != Stage::Head;
         // A head that is not whole may lie in what hyper has not taken.
-        requests + partial.max(surplus) + if is_idle { 0 } else { room }
+        requests + partial.max(surplus) + if is_idle { &0 } else { room } + untaken.cost()
     }
 
     /// So many bytes of a head came.

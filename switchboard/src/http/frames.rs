@@ -1,0 +1,120 @@
+//! What hyper does not say of HTTP/2: how much of requests has come that nobody has taken yet.
+//!
+//! Follows what a client sends from frame to frame, beside hyper, and counts the bodies in them. Whatever is no frame is
+//! hyper's to refuse.
+
+use super::http2::PREFACE;
+
+/// The head of a frame (RFC 9113 §4.1).
+const HEAD_BYTES: usize = 9;
+
+const DATA: u8 = 0;
+const PADDED: u8 = 8;
+
+/// What a frame costs beside its bytes while it waits: h2 keeps each by itself.
+const FRAME_BYTES: usize = 128;
+
+/// How far a client is with its frames.
+#[derive(Debug)]
+pub(super) struct Frames {
+    head: [u8; HEAD_BYTES],
+    /// Bytes of the head that have come.
+    has: usize,
+    /// Bytes of a frame, or of the preface, that are passed over.
+    left: usize,
+    /// The next byte says how many of the frame are no body.
+    is_padded: bool,
+}
+
+impl Frames {
+    pub(super) fn new() -> Self {
+        Self { head: [0; HEAD_BYTES], has: 0, left: PREFACE.len(), is_padded: false }
+    }
+
+    /// Reads on, and adds what begins in it to `untaken`.
+    pub(super) fn read(&mut self, mut bytes: &[u8], untaken: &mut Untaken) {
+        while let Some(first) = bytes.first() {
+            if std::mem::take(&mut self.is_padded) {
+                untaken.remove(usize::from(*first) + 1);
+            }
+            if self.left > 0 {
+                let passed = self.left.min(bytes.len());
+                (self.left, bytes) = (self.left - passed, &bytes[passed..]);
+                continue;
+            }
+            self.head[self.has] = *first;
+            (self.has, bytes) = (self.has + 1, &bytes[1..]);
+            if self.has == HEAD_BYTES {
+                self.has = 0;
+                let [a, b, c, kind, flags, ..] = self.head;
+                self.left = u32::from_be_bytes([0, a, b, c]) as usize;
+                if kind == DATA && self.left > 0 {
+                    self.is_padded = flags & PADDED != 0;
+                    untaken.add(self.left);
+                }
+            }
+        }
+    }
+}
+
+/// What has come of bodies and of WebSockets, and waits within hyper.
+#[derive(Debug, Default)]
+pub(super) struct Untaken {
+    bytes: usize,
+    /// With all that it costs.
+    cost: usize,
+}
+
+impl Untaken {
+    pub(super) fn cost(&self) -> usize {
+        self.cost
+    }
+
+    fn add(&mut self, bytes: usize) {
+        self.bytes += bytes;
+        self.cost += bytes + FRAME_BYTES;
+    }
+
+    /// So many bytes wait no more: with their share of the cost, since who takes them does not see frames.
+    pub(super) fn remove(&mut self, bytes: usize) {
+        if bytes >= self.bytes {
+            *self = Self::default();
+            return;
+        }
+        self.cost -= (self.cost as u64 * bytes as u64 / self.bytes as u64) as usize;
+        self.bytes -= bytes;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
+        [&[0, 0, payload.len() as u8, kind, flags, 0, 0, 0, 1], payload].concat()
+    }
+
+    /// In pieces of each size.
+    #[test]
+    fn bodies_are_counted_and_nothing_else_is() {
+        let (headers, data) = (frame(1, 4, b"a head"), frame(DATA, 0, b"abc"));
+        let padded = frame(DATA, PADDED, b"\x02xy\0\0");
+        let text = [PREFACE, &headers, &data, &frame(DATA, 1, b""), &padded, &headers].concat();
+        for size in 1..=text.len() {
+            let (mut frames, mut untaken) = (Frames::new(), Untaken::default());
+            text.chunks(size).for_each(|piece| frames.read(piece, &mut untaken));
+            assert_eq!(untaken.bytes, 5, "{size}");
+            assert!(untaken.cost >= 5 + FRAME_BYTES, "{size}");
+        }
+    }
+
+    #[test]
+    fn what_is_taken_takes_its_share_of_the_cost() {
+        let mut untaken = Untaken::default();
+        (0..100).for_each(|_| untaken.add(6));
+        untaken.remove(300);
+        assert_eq!(untaken.cost(), 50 * (6 + FRAME_BYTES));
+        untaken.remove(301);
+        assert_eq!((untaken.bytes, untaken.cost()), (0, 0));
+    }
+}
