@@ -30,7 +30,8 @@ use websocket::Place;
 /// Connects to servers. The limits and deadlines of its connections are those of a [`Server`](crate::Server).
 ///
 /// A connection works on the runtime that made it, and ends with that ([`Aborted`](crate::CloseReason)): the client itself works on
-/// any, one after the other or several at once. Dropping the client changes nothing for its connections; [`drain`](Self::drain)
+/// any, one after the other or several at once. Handlers of a server may share one: what a handler connects to is on its own
+/// worker, so that a relay crosses no threads. Dropping the client changes nothing for its connections; [`drain`](Self::drain)
 /// sees that what they have queued leaves before a program ends.
 ///
 /// # Examples

@@ -150,6 +150,45 @@ fn a_client_works_on_several_runtimes_at_once() {
     serving.join().unwrap();
 }
 
+#[tokio::test]
+async fn handlers_on_many_workers_may_share_a_client() {
+    let (far, near, client) = (Memory::new(), Memory::new(), Arc::new(Client::new()));
+    serve(Server::new().memory(&far, echo)).await;
+    let relay = {
+        let (far, client) = (far.clone(), Arc::clone(&client));
+        move |mut conn: Connection<Lines>| {
+            let (far, client) = (far.clone(), Arc::clone(&client));
+            async move {
+                let mut beyond: Connection<Lines> = client.memory(&far).await?;
+                while let Some(line) = conn.recv().await? {
+                    beyond.send(line).await?;
+                    let Some(answer) = beyond.recv().await? else { break };
+                    let thread = std::thread::current().name().unwrap_or_default().to_owned();
+                    conn.send(format!("{thread}: {answer}")).await?;
+                }
+                Ok::<_, switchboard::BoxError>(())
+            }
+        }
+    };
+    let bound = Server::new().workers(3).memory(&near, relay).bind().await.unwrap();
+    let handle = bound.handle();
+    let drained = tokio::spawn(bound.serve_until(std::future::pending()));
+    let mut heard = Vec::new();
+    let mut peers: Vec<_> = (0..9).map(|_| switchboard::testing::Peer::connect(&near)).collect();
+    for peer in &mut peers {
+        peer.send("hi\n").await;
+        heard.push(peer.line().await);
+    }
+    heard.sort();
+    heard.dedup();
+    assert_eq!(heard, ["worker-0: hi\n", "worker-1: hi\n", "worker-2: hi\n"]);
+    drop(peers);
+    handle.drain();
+    assert_eq!(drained.await.unwrap().aborted, 0);
+    // Their runtimes have ended, and it goes on here.
+    assert_eq!(said(client.memory(&far).await.unwrap(), "hi").await, "hi");
+}
+
 #[tokio::test(start_paused = true)]
 async fn limits_and_timeouts_may_be_set_once_there_are_connections() {
     let memory = in_memory(echo).await;
