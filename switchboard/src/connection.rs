@@ -190,6 +190,18 @@ impl<C: Codec> Connection<C> {
         self.0.peer.id
     }
 
+    /// Waits until the connection ends, whoever ends it, and says why. From then on nothing is received or sent; what is queued may
+    /// still be on its way.
+    ///
+    /// Borrows nothing, so that it can be waited for beside [`recv`](Self::recv), by another task, or once the connection was
+    /// dropped. That a peer has left is found by receiving, or by a write that fails: this does neither.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub fn closed(&self) -> impl Future<Output = CloseReason> + Send + use<C> {
+        self.0.peer.ended()
+    }
+
     /// Whether the server drains; after [`recv`](Self::recv) gave `None`, that is why.
     pub fn is_draining(&self) -> bool {
         self.0.peer.is_draining()

@@ -34,6 +34,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker, ready};
 use switchboard_proto::{CloseReason, Output, Second, Stamp};
 use tick::Tick;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// The socket takes no more; the task goes on writing.
@@ -113,8 +114,8 @@ struct State {
     lingering: Stamp,
     /// The task that owns the connection.
     driver: Option<Waker>,
-    /// Whoever waits in `recv` or `send`, if that is another task.
-    handler: Option<Box<Waker>>,
+    /// Others who wait for something of it.
+    waiting: Option<Box<Waiting>>,
     /// A sender waits for room.
     wants_room: bool,
     /// What the `Connection` gave back when it was dropped.
@@ -126,6 +127,15 @@ struct State {
     behind: Option<Arc<Tick>>,
     /// It is among those who go on once a worker has caught up.
     waits_for_worker: bool,
+}
+
+/// Who waits for a connection, beside its own task. Few have anybody.
+#[derive(Default)]
+struct Waiting {
+    /// In `recv` or `send`, in a task that is not the connection's own.
+    handler: Option<Waker>,
+    /// For its end.
+    ended: Option<Arc<Notify>>,
 }
 
 impl Peer {
@@ -156,7 +166,7 @@ impl Peer {
                 reason: None,
                 lingering: Stamp::NONE,
                 driver: None,
-                handler: None,
+                waiting: None,
                 wants_room: false,
                 returned: None,
                 pinged: Stamp::NONE,
@@ -355,9 +365,10 @@ impl Peer {
 
     /// Has whoever waits woken by [`State::wake`]. The connection's own task is in any case.
     fn register(self: &Arc<Self>, state: &mut State, cx: &Context<'_>) {
-        let known = state.handler.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
+        let handler = state.waiting.as_ref().and_then(|waiting| waiting.handler.as_ref());
+        let known = handler.is_some_and(|waker| waker.will_wake(cx.waker()));
         if !known && !staging::is_polling(self) {
-            state.handler = Some(Box::new(cx.waker().clone()));
+            state.waiting.get_or_insert_default().handler = Some(cx.waker().clone());
         }
     }
 
@@ -472,6 +483,13 @@ impl State {
     /// Wakes everybody who may be waiting: the connection's own task, and the one it was given to.
     fn wake(&self) {
         wake(self.driver.as_ref());
-        wake(self.handler.as_deref());
+        wake(self.waiting.as_ref().and_then(|waiting| waiting.handler.as_ref()));
+    }
+
+    /// Wakes everybody who waits for the end.
+    fn tell_of_end(&self) {
+        if let Some(ended) = self.waiting.as_ref().and_then(|waiting| waiting.ended.as_ref()) {
+            ended.notify_waiters();
+        }
     }
 }

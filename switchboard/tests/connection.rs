@@ -28,6 +28,53 @@ async fn lines_come_back_with_the_end_they_came_with() {
     assert_eq!(peer.closed().await, CloseReason::PeerClosed);
 }
 
+/// Told to two who wait, one of them in a task of its own, while the handler does something else.
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_the_end_is_told_why_it_came() {
+    let (told, mut heard) = tokio::sync::mpsc::channel(2);
+    let (memory, server) = (Memory::new(), Server::new());
+    let handle = server.handle();
+    let handler = move |mut conn: Connection<Lines>| {
+        let told = told.clone();
+        async move {
+            let (aside, closed) = (told.clone(), conn.closed());
+            drop(tokio::spawn(async move { aside.send(closed.await).await }));
+            assert!(conn.recv().await?.is_some());
+            told.send(conn.closed().await).await?;
+            Ok::<_, switchboard::BoxError>(())
+        }
+    };
+    let timeouts = Timeouts { write: Some(secs(5)), ..Timeouts::default() };
+    drop(tokio::spawn(
+        server.workers(0).timeouts(timeouts).memory(&memory, handler).serve_until(std::future::pending()),
+    ));
+    let mut peer = testing::Peer::connect(&memory);
+    peer.send("hi\n").await;
+    sleep(secs(60)).await;
+    assert!(heard.try_recv().is_err(), "nobody has ended it");
+    let id = handle.connections().list(None, 1)[0].id;
+    assert!(handle.connections().close(id));
+    assert_eq!((heard.recv().await, heard.recv().await), (Some(CloseReason::Closed), Some(CloseReason::Closed)));
+    peer.finish();
+    assert_eq!(peer.closed().await, CloseReason::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_connection_that_was_dropped_can_be_waited_for() {
+    let memory = Memory::new();
+    let server = Server::new().workers(0).memory(&memory, echo);
+    drop(tokio::spawn(server.serve_until(std::future::pending())));
+    let client = switchboard::Client::new();
+    let conn: Connection<Lines> = client.memory(&memory).await.unwrap();
+    let closed = conn.closed();
+    drop(conn);
+    assert_eq!(closed.await, CloseReason::Finished);
+    let conn: Connection<Lines> = client.memory(&memory).await.unwrap();
+    let (closed, again) = (conn.closed(), conn.closed());
+    conn.close();
+    assert_eq!((closed.await, again.await), (CloseReason::Closed, CloseReason::Closed));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_frame_may_arrive_byte_by_byte() {
     let mut peer = testing::serve(echo, Timeouts::default());

@@ -51,6 +51,11 @@ impl<C: Codec> Finished<C> {
         self.0.recv()
     }
 
+    /// As [`Connection::closed`].
+    pub fn closed(&self) -> impl Future<Output = CloseReason> + Send + use<C> {
+        self.0.closed()
+    }
+
     /// The codec, which knows how the peer has finished.
     pub fn codec_mut(&mut self) -> &mut C {
         self.0.codec_mut()

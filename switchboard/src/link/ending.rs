@@ -32,7 +32,9 @@ impl Peer {
     pub(crate) fn give_back(&self, returned: Returned) {
         let mut state = self.state.lock();
         state.input_charge.set(0, &self.tick.budget);
-        state.handler = None;
+        if let Some(waiting) = &mut state.waiting {
+            waiting.handler = None;
+        }
         state.returned = Some(Box::new(returned));
         wake(state.driver.as_ref());
     }
@@ -72,6 +74,26 @@ impl Peer {
         self.attention.fetch_or(CLOSING, Ordering::Release);
         self.attention.fetch_and(!UNHEARD, Ordering::Release);
         state.wake();
+        state.tell_of_end();
+    }
+
+    /// Waits until receiving and sending fail, and says why.
+    pub(crate) fn ended(self: &Arc<Self>) -> impl Future<Output = CloseReason> + Send + use<> {
+        let peer = Arc::clone(self);
+        async move {
+            let ended = {
+                let mut state = peer.state.lock();
+                Arc::clone(state.waiting.get_or_insert_default().ended.get_or_insert_default())
+            };
+            loop {
+                // Before the look: it hears of what comes after it was made.
+                let told = ended.notified();
+                if let Some(reason) = peer.closing() {
+                    return reason;
+                }
+                told.await;
+            }
+        }
     }
 
     /// Looks at the deadlines; once a second. Says whether one has passed: then the peer is [expired](Self::expire) once
@@ -199,6 +221,7 @@ impl Peer {
         self.reading_since.store(NOT_READING, Ordering::Relaxed);
         state.lingering = Stamp::NONE;
         let reason = *state.reason.get_or_insert(reason);
+        state.tell_of_end();
         if let Some(sink) = state.outbox.sink() {
             sink.reason(reason);
         }
