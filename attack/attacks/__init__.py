@@ -30,7 +30,7 @@ class Attack:
     seconds: float
     # By how much resident memory may grow; nothing is asked where it is 0.
     memory: int
-    # The same for what is left a second later, where more comes at once than those that hold most can be closed for.
+    # The same for what is left a second later.
     settled: int
     # The server's limit of descriptors, if not this machine's.
     files: int

@@ -123,7 +123,9 @@ def a_path_that_forges_the_log(server: Server, end: float) -> list[str]:
     return [f"forged in the log: {wrong + raw}"] if wrong or raw else []
 
 
-@attack(TCP, "rooms=tcp://10.99.0.1:0?framing=length", options=("--max-memory", "16MiB"), seconds=5, settled=32 * MIB)
+@attack(
+    TCP, "rooms=tcp://10.99.0.1:0?framing=length", options=("--max-memory", "16MiB"), seconds=5, memory=40 * MIB, settled=32 * MIB
+)
 def frames_that_never_end(server: Server, end: float) -> list[str]:
     """1,000 connections that announce 64 KiB and send all but the last byte of it: the budget holds."""
     held = []
@@ -138,7 +140,7 @@ def frames_that_never_end(server: Server, end: float) -> list[str]:
     return []
 
 
-@attack("echo=tcp://10.99.0.1:0", options=("--max-memory", "16MiB"), seconds=5, settled=32 * MIB)
+@attack("echo=tcp://10.99.0.1:0", options=("--max-memory", "16MiB"), seconds=5, memory=40 * MIB, settled=32 * MIB)
 def echoes_that_nobody_reads(server: Server, end: float) -> list[str]:
     """500 connections that send to echo and read nothing: what waits for them is in the budget, and others are served."""
     held = [connect(server.port("echo=tcp", 1), f"10.3.1.{count % 250 + 1}", receives=4096) for count in range(500)]

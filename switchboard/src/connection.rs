@@ -16,7 +16,7 @@ use crate::hub::membership::{Join, JoinError, Membership};
 use crate::hub::room::Room;
 use crate::hub::session::Session;
 use crate::hub::{Form, Hub};
-use crate::link::{ConnectionId, Envelope, Farewell, Peer, PeerAddr, Returned, Source, reason_of};
+use crate::link::{ConnectionId, Envelope, Farewell, Peer, PeerAddr, Returned, Source, reason_of, room};
 use bytes::{Bytes, BytesMut};
 use input::Input;
 use std::fmt;
@@ -247,6 +247,7 @@ impl<C: Codec> Receiving<C> {
             if !self.input.is_empty() {
                 // Frames cost budget, or a read of one-byte lines would hold the worker for 32,768 of them.
                 if self.paid == 0 {
+                    ready!(self.peer.poll_allowance(cx));
                     ready!(tokio::task::coop::poll_proceed(cx)).made_progress();
                     self.paid = FRAMES_PER_BUDGET;
                 }
@@ -279,7 +280,8 @@ impl<C: Codec> Receiving<C> {
                 }
                 return Poll::Ready(self.end());
             }
-            ready!(self.poll_read(cx));
+            let allowance = ready!(self.peer.poll_allowance(cx));
+            ready!(self.poll_read(cx, allowance.saturating_sub(self.input.bytes.len())));
         }
     }
 
@@ -349,25 +351,26 @@ impl<C: Codec> Receiving<C> {
         }
     }
 
-    /// Reads once. Ready means that there is something new to look at.
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Reads once, about `most` bytes. Ready means that there is something new to look at.
+    fn poll_read(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<()> {
         let Some(source) = self.source.as_deref_mut() else {
             unreachable!("the source leaves only with the connection")
         };
         let mut shared = self.peer.tick.read_buffer.lock();
-        let mut buffer = ReadBuf::new(&mut shared);
+        let room = room(source, most, shared.len());
+        let mut buffer = ReadBuf::new(&mut shared[..room]);
         let result = match source.poll_read(cx, &mut buffer) {
             Poll::Ready(result) => result.map(|()| buffer.filled().len()),
             Poll::Pending if self.peer.is_draining() => {
                 self.finished = true;
                 // The kernel may hold more than the event loop has told us of.
-                match source.read_now(&mut shared) {
+                match source.read_now(&mut shared[..room]) {
                     Ok(count) => Ok(count),
                     Err(_) => return Poll::Ready(()),
                 }
             }
             // Nothing wakes whoever waits for an end that a write has had.
-            Poll::Pending if self.peer.is_cut_off() => source.read_now(&mut shared),
+            Poll::Pending if self.peer.is_cut_off() => source.read_now(&mut shared[..room]),
             Poll::Pending => {
                 let held = source.held_bytes() + self.codec.held_bytes();
                 drop(shared);

@@ -10,6 +10,7 @@ pub(crate) mod delivery;
 mod ending;
 mod envelope;
 mod half_close;
+mod held_up;
 mod origin;
 pub(crate) mod outbox;
 pub(crate) mod roster;
@@ -23,7 +24,7 @@ pub(crate) use ending::{Farewell, Returned};
 pub(crate) use envelope::Envelope;
 pub(crate) use origin::ListenerSettings;
 pub use origin::{ConnectionId, PeerAddr};
-pub(crate) use socket::{Gathering, OpenError, Sink, Source};
+pub(crate) use socket::{Gathering, OpenError, Sink, Source, room};
 
 use crate::sync::{self, Mutex};
 use outbox::{Flushed, Outbox, Unsendable};
@@ -125,8 +126,8 @@ struct State {
     input_charge: budget::Charge,
     /// Another worker that was behind when it published to it.
     behind: Option<Arc<Tick>>,
-    /// It is among those who go on once a worker has caught up.
-    waits_for_worker: bool,
+    /// It is among those who go on once a worker has caught up, or there is memory again.
+    is_held_up: bool,
 }
 
 /// Who waits for a connection, beside its own task. Few have anybody.
@@ -172,7 +173,7 @@ impl Peer {
                 pinged: Stamp::NONE,
                 input_charge: budget::Charge::default(),
                 behind: None,
-                waits_for_worker: false,
+                is_held_up: false,
             }),
         })
     }
@@ -428,8 +429,7 @@ impl Peer {
 
     /// Bytes that the budget counts for this connection.
     pub(crate) fn charged_bytes(&self) -> usize {
-        let state = self.state.lock();
-        state.outbox.charge.bytes() + state.input_charge.bytes()
+        self.state.lock().charged_bytes()
     }
 
     /// Whole seconds since anything went through.
@@ -480,6 +480,10 @@ fn wake(waker: Option<&Waker>) {
 }
 
 impl State {
+    fn charged_bytes(&self) -> usize {
+        self.outbox.charge.bytes() + self.input_charge.bytes()
+    }
+
     /// Wakes everybody who may be waiting: the connection's own task, and the one it was given to.
     fn wake(&self) {
         wake(self.driver.as_ref());

@@ -2,6 +2,7 @@
 
 use crate::harness::patience::until;
 use crate::harness::served::{Served, echo};
+use bytes::BytesMut;
 use parking_lot::Mutex;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use switchboard::prelude::*;
 use switchboard::testing::{self, Peer};
-use switchboard::{BoxError, ConnectionError, FrameError, Memory};
+use switchboard::{BoxError, ConnectionError, FrameError, Memory, Output};
 use tokio::sync::Notify;
 use tokio::time::{Instant, advance, sleep};
 
@@ -653,6 +654,113 @@ async fn above_the_memory_budget_the_largest_holder_is_closed() {
     while got < 200_000 {
         got += small.line().await.len();
     }
+}
+
+/// Lines, counted as long as they are not whole: in all connections now, and at most.
+#[derive(Default)]
+struct Counted {
+    lines: Lines,
+    partial: usize,
+}
+
+static PARTIAL: AtomicUsize = AtomicUsize::new(0);
+static MOST_PARTIAL: AtomicUsize = AtomicUsize::new(0);
+
+impl Counted {
+    fn set(&mut self, partial: usize) {
+        let before = std::mem::replace(&mut self.partial, partial);
+        let all = PARTIAL.fetch_add(partial, Ordering::SeqCst) + partial - before;
+        PARTIAL.fetch_sub(before, Ordering::SeqCst);
+        MOST_PARTIAL.fetch_max(all, Ordering::SeqCst);
+    }
+}
+
+impl Codec for Counted {
+    type Frame = Line;
+
+    fn decode(&mut self, bytes: &mut BytesMut, max_bytes: usize) -> Result<Option<Line>, FrameError> {
+        let decoded = self.lines.decode(bytes, max_bytes);
+        self.set(bytes.len());
+        decoded
+    }
+
+    fn encode(&mut self, frame: Line, output: &mut Output) {
+        self.lines.encode(frame, output);
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn above_the_memory_budget_nothing_more_is_read() {
+    const LIMIT: usize = 1 << 20;
+    let memory = Memory::new();
+    let handler = async |mut conn: Connection<Counted>| -> Result {
+        while let Some(line) = conn.recv().await? {
+            conn.send(line).await?;
+        }
+        Ok(())
+    };
+    let timeouts = Timeouts { idle: Some(secs(60)), ..Timeouts::default() };
+    let limits = Limits { memory_bytes: LIMIT, ..Limits::default() };
+    let served = Served::over(&memory, Server::new().limits(limits).timeouts(timeouts).memory(&memory, handler)).await;
+    let mut small = served.connect();
+    let mut crowd: Vec<_> = (0..100).map(|_| served.connect()).collect();
+    for peer in &mut crowd {
+        peer.send("x".repeat(60_000)).await;
+    }
+    small.send("heard\n").await;
+    assert_eq!(small.line().await, "heard\n");
+    let is_all_read = || served.handle.connections().list(None, 1000).iter().all(|peer| peer.bytes_in > 0);
+    until(is_all_read).await;
+    // One read more than fits, and below 4 KiB of each of the others.
+    let most = MOST_PARTIAL.load(Ordering::SeqCst);
+    assert!(most <= LIMIT + (64 << 10) + 100 * 4096, "{most}");
+    let closed = served.handle.metrics().closed(CloseReason::OutOfMemory);
+    assert!((80..100).contains(&closed), "{closed}");
+    // Whoever stays is heard to the end.
+    served.handle.drain();
+    assert_eq!(served.drained.await.unwrap().aborted, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_closed_connection_does_not_give_back_holds_nobody_up() {
+    let memory = Memory::new();
+    let kept = Arc::new(Mutex::new(Vec::new()));
+    let keeping = Arc::clone(&kept);
+    let limits = Limits { memory_bytes: 100_000, ..Limits::default() };
+    let server = Server::new().limits(limits).memory(&memory, move |mut conn: Connection<Lines>| {
+        let keeping = Arc::clone(&keeping);
+        async move {
+            let line = conn.recv().await?;
+            if line.is_none_or(|line| &line[..] != b"keep") {
+                return echo(conn).await;
+            }
+            tokio::spawn(async move {
+                assert!(conn.recv().await.is_err());
+                keeping.lock().push(conn);
+            });
+            Ok(())
+        }
+    });
+    let served = Served::over(&memory, server).await;
+    let mut keepers: Vec<_> = (0..5).map(|_| served.connect()).collect();
+    for keeper in &mut keepers {
+        keeper.send(format!("keep\n{}", "x".repeat(40_000))).await;
+    }
+    until(|| served.handle.metrics().closed(CloseReason::OutOfMemory) == 5).await;
+    assert!(kept.lock().len() >= 3, "they hold more than the limit, and go on doing so");
+    sleep(secs(1)).await;
+    let mut other = served.connect();
+    let before = Instant::now();
+    other.send(format!("first\nfirst\n{}\n", "y".repeat(6000))).await;
+    assert_eq!(other.line().await, "first\n");
+    assert_eq!(other.line().await.len(), 6001);
+    assert!(before.elapsed() < secs(1), "{:?}", before.elapsed());
 }
 
 #[tokio::test(start_paused = true)]

@@ -102,6 +102,7 @@ async fn late(underway: &Underway, came: &AtomicUsize) {
     // Relaxed: it is the same task that receives.
     let (mut before, mut looks) = (came.load(Ordering::Relaxed), 0);
     while looks < LOOKS {
+        poll_fn(|cx| underway.exchange.peer.poll_allowance(cx)).await;
         underway.exchange.look();
         yield_now().await;
         let now = came.load(Ordering::Relaxed);

@@ -5,7 +5,7 @@ use super::exchange::Exchange;
 use super::frames::Frames;
 use crate::ConnectionError;
 use crate::Turn;
-use crate::link::{Farewell, Returned, Source};
+use crate::link::{Farewell, Returned, Source, room};
 use bytes::{Buf as _, Bytes, BytesMut};
 use http::HeaderMap;
 use hyper::rt::{Read, ReadBufCursor, Write};
@@ -92,6 +92,7 @@ impl Read for Wire {
             return Poll::Pending;
         }
         let room = wanted.remaining();
+        let allowance = ready!(this.exchange.peer.poll_allowance(cx));
         if !this.surplus.is_empty() {
             let count = wanted.remaining().min(this.surplus.len());
             wanted.put_slice(&this.surplus[..count]);
@@ -108,7 +109,7 @@ impl Read for Wire {
         }
         let mut count = 0;
         let (exchange, mut frames) = (Arc::clone(&this.exchange), this.frames.take());
-        let filled = this.poll_fill(cx, |bytes| {
+        let filled = this.poll_fill(cx, allowance, |bytes| {
             let (now, later) = bytes.split_at(bytes.len().min(wanted.remaining()));
             wanted.put_slice(now);
             follow(&exchange, frames.as_deref_mut(), now);
@@ -151,20 +152,27 @@ impl Wire {
             if self.surplus[..count] != preface[..count] || (count == preface.len() && count > 0) {
                 return Poll::Ready(Ok(count == preface.len() && self.surplus.starts_with(preface)));
             }
-            ready!(self.poll_fill(cx, |bytes| bytes))?;
+            let allowance = ready!(self.exchange.peer.poll_allowance(cx));
+            ready!(self.poll_fill(cx, allowance, |bytes| bytes))?;
             if self.surplus.len() == count {
                 return Poll::Ready(Ok(false));
             }
         }
     }
 
-    /// Reads once. What `take` leaves of it is surplus.
-    fn poll_fill(&mut self, cx: &mut Context<'_>, take: impl FnOnce(&[u8]) -> &[u8]) -> Poll<io::Result<()>> {
+    /// Reads once, about `most` bytes. What `take` leaves of it is surplus.
+    fn poll_fill(
+        &mut self,
+        cx: &mut Context<'_>,
+        most: usize,
+        take: impl FnOnce(&[u8]) -> &[u8],
+    ) -> Poll<io::Result<()>> {
         let Some(source) = self.source.as_deref_mut() else { return Poll::Ready(Ok(())) };
         let peer = &self.exchange.peer;
         // All of it: TLS wants room for a whole record.
         let mut shared = peer.tick.read_buffer.lock();
-        let mut buffer = ReadBuf::new(&mut shared);
+        let room = room(source, most, shared.len());
+        let mut buffer = ReadBuf::new(&mut shared[..room]);
         let result = match source.poll_read(cx, &mut buffer) {
             // Where nothing is under way nothing was cut off: many clients leave TLS without a word.
             Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof && self.exchange.is_between() => {
@@ -175,12 +183,12 @@ impl Wire {
                 // The kernel may hold more than the event loop has told us of. A request that is not whole by now never is.
                 source.read_now(&mut shared).or(Ok(0))
             }
-            Poll::Pending if self.exchange.takes_look() => match source.read_now(&mut shared) {
+            Poll::Pending if self.exchange.takes_look() => match source.read_now(&mut shared[..room]) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
                 result => result,
             },
             // Nor is there more behind an answer that could not be written.
-            Poll::Pending if peer.is_cut_off() => source.read_now(&mut shared).or(Ok(0)),
+            Poll::Pending if peer.is_cut_off() => source.read_now(&mut shared[..room]).or(Ok(0)),
             Poll::Pending => return Poll::Pending,
         };
         match result {

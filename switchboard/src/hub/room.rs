@@ -210,10 +210,10 @@ impl RoomInner {
         behind
     }
 
-    /// A worker that is behind with delivering what was published here, if there is any.
+    /// A worker that cannot take what is published here, if there is any.
     fn behind(&self) -> Option<Arc<Tick>> {
         let state = self.state.lock();
-        state.workers.iter().map(|worker| &worker.tick).find(|tick| tick.backlog.is_behind()).cloned()
+        state.workers.iter().map(|worker| &worker.tick).find(|tick| tick.is_behind()).cloned()
     }
 
     /// Adds a member at this point in the order, with what it missed since the point it knows. Returns the
@@ -417,9 +417,10 @@ impl Room {
         self.0.publish(Some(from), payload.as_ref(), None)
     }
 
-    /// Waits while a worker is behind with delivering what was published here: what is published nevertheless waits in memory,
-    /// and is lost to members when too much does. Connections do so in [`recv`](crate::Connection::recv) once they are members:
-    /// this is for who publishes in another way. Slow members are not waited for.
+    /// Waits while a worker is behind with delivering what was published here, or all connections hold more memory than they may:
+    /// what is published nevertheless waits in memory, and is lost to members when too much does. Connections do so in
+    /// [`recv`](crate::Connection::recv) once they are members: this is for who publishes in another way. Slow members are not
+    /// waited for.
     ///
     /// # Cancel safety
     /// Safe.
@@ -427,7 +428,7 @@ impl Room {
         while let Some(tick) = self.0.behind() {
             let mut asked = false;
             poll_fn(|cx| {
-                let waits = !std::mem::replace(&mut asked, true) && tick.backlog.wait_in_task(cx.waker());
+                let waits = !std::mem::replace(&mut asked, true) && tick.wait_in_task(cx.waker());
                 if waits { Poll::Pending } else { Poll::Ready(()) }
             })
             .await;

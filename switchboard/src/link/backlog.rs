@@ -5,6 +5,7 @@
 //! decides that, never a member that reads slowly.
 
 use super::Peer;
+use super::held_up::{HeldUp, Waiter};
 use crate::sync::{AtomicUsize, Mutex};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -18,19 +19,7 @@ const BEHIND_BYTES: usize = if cfg!(test) { 512 } else { 1 << 20 };
 #[derive(Default)]
 pub(crate) struct Backlog {
     bytes: AtomicUsize,
-    waiting: Mutex<Waiting>,
-}
-
-#[derive(Default)]
-struct Waiting {
-    publishers: Vec<Waiter>,
-    /// Where the next round begins, so that nobody is always the last.
-    round: usize,
-}
-
-enum Waiter {
-    Connection(Arc<Peer>),
-    Task(Waker),
+    waiting: Mutex<HeldUp>,
 }
 
 impl Backlog {
@@ -55,14 +44,10 @@ impl Backlog {
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
         let publishers = {
             let mut waiting = self.waiting.lock();
-            if self.is_behind() || waiting.publishers.is_empty() {
+            if self.is_behind() {
                 return 0;
             }
-            let mut publishers = std::mem::take(&mut waiting.publishers);
-            // The first ones make it behind again, and the others have to wait once more.
-            waiting.round = (waiting.round + 1) % publishers.len();
-            publishers.rotate_left(waiting.round);
-            publishers
+            waiting.take()
         };
         let count = publishers.len();
         publishers.into_iter().for_each(Waiter::go_on);
@@ -71,7 +56,7 @@ impl Backlog {
 
     /// Has a connection go on once the worker has caught up. Says whether it has to wait for that.
     pub(crate) fn wait(&self, peer: &Arc<Peer>) -> bool {
-        self.wait_as(|| Waiter::Connection(Arc::clone(peer)))
+        self.wait_as(|| Waiter::connection(peer))
     }
 
     /// As [`wait`](Self::wait), for a task.
@@ -84,7 +69,7 @@ impl Backlog {
         // Under the lock, which whoever delivers takes behind its count: either it is seen here, or the waiter there.
         let is_behind = self.is_behind();
         if is_behind {
-            waiting.publishers.push(waiter());
+            waiting.add(waiter());
         }
         is_behind
     }
@@ -93,14 +78,5 @@ impl Backlog {
     pub(crate) fn end(&self) {
         self.bytes.store(0, Ordering::Relaxed);
         self.delivered(0);
-    }
-}
-
-impl Waiter {
-    fn go_on(self) {
-        match self {
-            Self::Connection(peer) => peer.caught_up(),
-            Self::Task(waker) => waker.wake(),
-        }
     }
 }

@@ -1,6 +1,10 @@
-//! A connection that publishes more than a worker can deliver: it is not read from until the worker has caught up.
+//! A connection that is not read from for a while: until a worker has caught up to which it publishes more than that can deliver,
+//! or, if it holds memory, until there is enough again.
+//!
+//! It is we who keep it waiting then, so no deadline for what it says runs meanwhile.
 
 use super::Peer;
+use super::budget::STEP_BYTES;
 use super::tick::Tick;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -19,14 +23,39 @@ impl Peer {
         self.tick.backlog.is_behind() && self.subscriptions.load(Ordering::Relaxed) > 0
     }
 
+    /// Says how much may be read next. While all connections together hold more than they may, that is no more than is free for
+    /// each; and one that holds something waits for the end of that, or is a member of some room, whose other members would hold
+    /// what it says.
+    #[inline]
+    pub(crate) fn poll_allowance(self: &Arc<Self>, cx: &Context<'_>) -> Poll<usize> {
+        if self.tick.budget.is_exceeded() { self.poll_relieved(cx) } else { Poll::Ready(usize::MAX) }
+    }
+
+    #[cold]
+    fn poll_relieved(self: &Arc<Self>, cx: &Context<'_>) -> Poll<usize> {
+        let mut state = self.state.lock();
+        if state.charged_bytes() == 0 && self.subscriptions.load(Ordering::Relaxed) == 0 {
+            return Poll::Ready(STEP_BYTES - 1);
+        }
+        if !state.is_held_up {
+            state.is_held_up = self.tick.budget.wait(self);
+        }
+        if !state.is_held_up {
+            return Poll::Ready(usize::MAX);
+        }
+        self.await_end(&mut state);
+        self.register(&mut state, cx);
+        Poll::Pending
+    }
+
     fn wait(self: &Arc<Self>, cx: &Context<'_>) -> Poll<()> {
         let mut state = self.state.lock();
-        if !state.waits_for_worker {
+        if !state.is_held_up {
             let own = self.own_is_behind().then(|| Arc::clone(&self.tick));
             let tick = own.or_else(|| state.behind.take());
-            state.waits_for_worker = tick.is_some_and(|tick| tick.backlog.wait(self));
+            state.is_held_up = tick.is_some_and(|tick| tick.backlog.wait(self));
         }
-        if state.waits_for_worker {
+        if state.is_held_up {
             self.register(&mut state, cx);
             return Poll::Pending;
         }
@@ -40,10 +69,10 @@ impl Peer {
         self.falls_behind.store(true, Ordering::Relaxed);
     }
 
-    /// The worker that it waits for has caught up.
-    pub(crate) fn caught_up(&self) {
+    /// What it waits for is over.
+    pub(super) fn go_on(&self) {
         let mut state = self.state.lock();
-        state.waits_for_worker = false;
+        state.is_held_up = false;
         state.wake();
     }
 }

@@ -2,30 +2,48 @@
 //!
 //! Connections charge what they hold beyond one small step; a shared counter is touched only when a step is crossed, so
 //! steady traffic of small frames never touches it. What waits in workers' inboxes is charged as it comes. Histories count
-//! themselves, and are asked only when there is not much left. Who gives way is decided by whoever waits for
-//! [`Budget::pressure`].
+//! themselves, and are asked only when there is not much left. Over the limit, no connection is read from that holds anything
+//! until somebody has given way: who, is decided by whoever waits for [`Budget::pressure`].
 
+use super::Peer;
+use super::held_up::{HeldUp, Waiter};
 use crate::sync::Mutex;
 use crate::turn::{CALL_BYTES, Turn};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
+use std::task::Waker;
 use std::time::Duration;
 use tokio::sync::Notify;
 
-/// Charges are rounded up to this; what one connection holds below it within a tick is free.
+/// Charges are in whole steps of this; what one connection holds below it is free.
 pub(crate) const STEP_BYTES: usize = 4096;
 
 /// Below this share of the limit nothing can be too much, whatever histories and inboxes hold of theirs.
 const EASE: usize = 4;
 
+/// Of the limit, the part that is to be free before all are read from again: where it is little, the first few of those who
+/// wait use it up, and the others wait for the next ones to be closed.
+const SLACK_PART: usize = 8;
+
 /// Histories grow without a word to the budget: so it looks by itself now and then.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How long those who are closed have to give back what they held, before the next ones are.
+const RELIEF_WAIT: Duration = Duration::from_millis(10);
+
 /// The sum of bytes held, and its limit.
 pub(crate) struct Budget {
+    /// More than the limit is held, or was a moment ago: nobody is read from who holds some of it.
+    is_exceeded: AtomicBool,
     held: AtomicUsize,
     limit: AtomicUsize,
+    /// Of what is held, what those keep who were closed for it.
+    written_off: AtomicUsize,
     pressure: Notify,
+    /// There is slack again.
+    relief: Notify,
+    /// Who waits for that.
+    held_up: Mutex<HeldUp>,
     /// What counts itself.
     kept: Mutex<Vec<Weak<dyn Reclaim>>>,
 }
@@ -51,9 +69,13 @@ pub(crate) struct Charge {
 impl Budget {
     pub(crate) fn new(limit: usize) -> Self {
         Self {
+            is_exceeded: AtomicBool::new(false),
             held: AtomicUsize::new(0),
             limit: AtomicUsize::new(limit),
+            written_off: AtomicUsize::new(0),
             pressure: Notify::new(),
+            relief: Notify::new(),
+            held_up: Mutex::default(),
             kept: Mutex::default(),
         }
     }
@@ -85,13 +107,95 @@ impl Budget {
 
     /// Bytes held above the limit.
     pub(crate) fn excess(&self) -> usize {
-        let kept: usize = self.kept.lock().iter().filter_map(Weak::upgrade).map(|one| one.bytes()).sum();
-        (self.held() + kept).saturating_sub(self.limit())
+        self.above(self.limit())
     }
 
-    /// Waits until a charge has exceeded the limit, or may have.
+    /// Bytes that have to go before all are read from again.
+    pub(crate) fn surplus(&self) -> usize {
+        self.above(self.eased_limit())
+    }
+
+    fn eased_limit(&self) -> usize {
+        self.limit() - self.limit() / SLACK_PART
+    }
+
+    fn above(&self, bound: usize) -> usize {
+        self.total().saturating_sub(bound.saturating_add(self.written_off.load(Ordering::Relaxed)))
+    }
+
+    fn total(&self) -> usize {
+        let kept: usize = self.kept.lock().iter().filter_map(Weak::upgrade).map(|one| one.bytes()).sum();
+        self.held() + kept
+    }
+
+    /// Whether nobody is to be read from who holds something.
+    #[inline]
+    pub(crate) fn is_exceeded(&self) -> bool {
+        // Relaxed: who waits because of it looks again behind a lock.
+        self.is_exceeded.load(Ordering::Relaxed)
+    }
+
+    /// Has a connection go on once there is memory again. Says whether it has to wait for that.
+    pub(super) fn wait(&self, peer: &Arc<Peer>) -> bool {
+        self.wait_as(|| Waiter::connection(peer))
+    }
+
+    /// As [`wait`](Self::wait), for a task.
+    pub(super) fn wait_in_task(&self, waker: &Waker) -> bool {
+        self.wait_as(|| Waiter::Task(waker.clone()))
+    }
+
+    fn wait_as(&self, waiter: impl FnOnce() -> Waiter) -> bool {
+        let mut held_up = self.held_up.lock();
+        // Under the lock, behind which relief comes: either it is seen here, or the waiter there.
+        let is_exceeded = self.is_exceeded();
+        if is_exceeded {
+            held_up.add(waiter());
+        }
+        is_exceeded
+    }
+
+    /// Lets everybody be read from again.
+    pub(crate) async fn relieve(&self) {
+        let held_up = {
+            let mut held_up = self.held_up.lock();
+            self.is_exceeded.store(false, Ordering::Relaxed);
+            held_up.take()
+        };
+        let mut turn = Turn::default();
+        for waiter in held_up {
+            waiter.go_on();
+            turn.spend(CALL_BYTES).await;
+        }
+    }
+
+    /// Waits until there is slack again, for a moment at most.
+    pub(crate) async fn relief(&self) {
+        // Whoever is to give something back may be held up by others.
+        let _ = tokio::time::timeout(RELIEF_WAIT, async {
+            while self.surplus() > 0 {
+                self.relief.notified().await;
+            }
+        })
+        .await;
+    }
+
+    /// Waits until more than the limit is held. From then on nobody is read from who holds something, until [`relieve`](Self::relieve).
     pub(crate) async fn pressure(&self) {
-        while tokio::time::timeout(LOOK_INTERVAL, self.pressure.notified()).await.is_err() && self.excess() == 0 {}
+        loop {
+            let surplus = self.total().saturating_sub(self.eased_limit());
+            self.written_off.fetch_min(surplus, Ordering::Relaxed);
+            // A charge may have exceeded it that is gone by now.
+            if self.is_exceeded() || self.excess() > 0 {
+                return self.is_exceeded.store(true, Ordering::Relaxed);
+            }
+            let _ = tokio::time::timeout(LOOK_INTERVAL, self.pressure.notified()).await;
+        }
+    }
+
+    /// Nobody is left who could be closed for what is held above the limit: so that does not count until it is given back.
+    pub(crate) fn write_off(&self) {
+        self.written_off.fetch_add(self.surplus(), Ordering::Relaxed);
     }
 
     /// Counts what `one` keeps from now on.
@@ -111,7 +215,7 @@ impl Budget {
         for one in self.kept() {
             // Each is asked twice at most before it halves what it keeps, and 16 times for all of it.
             let mut looks = 16 * one.pieces();
-            while looks > 0 && self.excess() > 0 && one.one_gives_way() {
+            while looks > 0 && self.surplus() > 0 && one.one_gives_way() {
                 looks -= 1;
                 turn.spend(CALL_BYTES).await;
             }
@@ -122,9 +226,13 @@ impl Budget {
         // Relaxed: as in `held`.
         if after < before {
             self.held.fetch_sub(before - after, Ordering::Relaxed);
+            if self.is_exceeded() && self.surplus() == 0 {
+                self.relief.notify_one();
+            }
         } else {
             let held = self.held.fetch_add(after - before, Ordering::Relaxed) + (after - before);
             if held > self.limit() / EASE && self.excess() > 0 {
+                self.is_exceeded.store(true, Ordering::Relaxed);
                 self.pressure.notify_one();
             }
         }

@@ -55,11 +55,17 @@ pub(crate) trait Source: Send {
         Poll::Ready(Ok(()))
     }
 
-    /// Reads into `buffer`, which has room for as much as a worker reads at once; nothing read is the end of input.
+    /// Reads into `buffer`, which has room for as much as a worker reads at once, or at least for
+    /// [`least_bytes`](Self::least_bytes); nothing read is the end of input.
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>>;
 
     /// Reads what the kernel has now, whether or not the event loop has heard of it yet.
     fn read_now(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// The room that a read needs: more than one byte where what is read is whole records or datagrams.
+    fn least_bytes(&self) -> usize {
+        1
+    }
 
     /// How many of the `count` bytes that were just read tell frames apart, and did not come from the peer.
     fn framing_bytes(&mut self, count: usize) -> usize {
@@ -71,6 +77,11 @@ pub(crate) trait Source: Send {
     fn held_bytes(&self) -> usize {
         0
     }
+}
+
+/// How much of the `whole` room for a read `source` gets, which is to read about `most`.
+pub(crate) fn room(source: &dyn Source, most: usize, whole: usize) -> usize {
+    if most >= whole { whole } else { most.max(source.least_bytes()).min(whole) }
 }
 
 /// Why a connection never opened.

@@ -14,6 +14,7 @@ use crate::turn::{CALL_BYTES, Turn};
 use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::task::Waker;
 use switchboard_proto::Second;
 use tokio::sync::Notify;
 
@@ -108,6 +109,16 @@ impl Tick {
     pub(crate) fn flush_later(&self, gathering: Arc<dyn Gathering>) {
         self.gathered.lock().push(gathering);
         self.notify.notify_one();
+    }
+
+    /// Whether what is published has to wait for members here: they are behind, or hold more than they may.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.backlog.is_behind() || self.budget.is_exceeded()
+    }
+
+    /// Wakes a task once that is over. Says whether it has to wait for that.
+    pub(crate) fn wait_in_task(&self, waker: &Waker) -> bool {
+        self.backlog.wait_in_task(waker) || self.budget.wait_in_task(waker)
     }
 
     /// Whether nothing that is sent here leaves any more.

@@ -18,6 +18,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
+/// How often memory is waited for when nobody is left to close. A handler that blocks its worker may hold it for as long as it
+/// likes, and the others must not wait for that.
+const MOST_LOOKS: u32 = 10;
+
 /// The live connections of one server. Cloning is cheap, and shows the same ones.
 #[derive(Clone, Default)]
 pub struct Connections {
@@ -167,27 +171,45 @@ impl Connections {
     }
 
     /// Has histories give way, and then closes the connections that hold most, whenever all together hold more than the budget.
-    /// Never returns.
+    /// Until then none is read from that holds anything. Never returns.
     pub(crate) async fn shed(&self, budget: &Budget) {
         loop {
             budget.pressure().await;
             budget.reclaim().await;
-            if budget.excess() == 0 {
-                continue;
+            if budget.excess() > 0 {
+                self.close_largest(budget).await;
             }
-            let mut peers: Vec<_> = self.peers().into_iter().map(|peer| (peer.charged_bytes(), peer)).collect();
-            peers.sort_unstable_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
-            let mut excess = budget.excess();
-            for (bytes, peer) in peers.into_iter().filter(|(bytes, _)| *bytes > 0) {
-                if excess == 0 {
-                    break;
-                }
-                excess = excess.saturating_sub(bytes);
-                peer.abort(CloseReason::OutOfMemory);
-            }
-            // Their tasks give the memory back before anybody else is looked at.
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            budget.relieve().await;
         }
+    }
+
+    /// Closes those that hold most until less is held, and waits until they have given it back.
+    async fn close_largest(&self, budget: &Budget) {
+        let mut looks = 0;
+        while budget.surplus() > 0 {
+            if looks == MOST_LOOKS {
+                return budget.write_off();
+            }
+            let has_closed = self.close_some(budget.surplus());
+            looks = if has_closed { 0 } else { looks + 1 };
+            budget.relief().await;
+        }
+    }
+
+    /// Closes those that hold most, until that makes up `surplus`. Says whether there was anybody to close.
+    fn close_some(&self, mut surplus: usize) -> bool {
+        let mut peers: Vec<_> = self.peers().into_iter().map(|peer| (peer.charged_bytes(), peer)).collect();
+        peers.sort_unstable_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
+        let mut has_closed = false;
+        for (bytes, peer) in peers.into_iter().filter(|(bytes, _)| *bytes > 0) {
+            if surplus == 0 {
+                break;
+            }
+            surplus = surplus.saturating_sub(bytes);
+            has_closed |= !peer.is_aborted();
+            peer.abort(CloseReason::OutOfMemory);
+        }
+        has_closed
     }
 }
 

@@ -355,6 +355,11 @@ impl<S: Side> Source for Reading<S> {
         }
     }
 
+    fn least_bytes(&self) -> usize {
+        // What came with the handshake is handed over in one piece.
+        if self.0.lock().early.is_empty() { INCOMPLETE_BYTES + 1 } else { RECEIVED_BYTES }
+    }
+
     fn held_bytes(&self) -> usize {
         let session = self.0.lock();
         session.records.incomplete_bytes() + session.early.len()

@@ -188,6 +188,10 @@ impl Source for Receiving {
     }
 
     /// Each read is one datagram.
+    fn least_bytes(&self) -> usize {
+        usize::MAX
+    }
+
     fn framing_bytes(&mut self, _: usize) -> usize {
         HEADER_BYTES
     }
