@@ -84,7 +84,7 @@ proptest! {
 
 #[test]
 fn other_protocols_are_told_by_how_they_begin() {
-    let streams: [(&[u8], _); 25] = [
+    let streams: [(&[u8], _); 31] = [
         (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP"),
         (b"POST /rooms/lobby?x HTTP/1.1\r\n\r\n/name admin\n", "HTTP"),
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "HTTP"),
@@ -93,6 +93,12 @@ fn other_protocols_are_told_by_how_they_begin() {
         (b"HTTP/1.1 200 OK\r\n", "HTTP"),
         (b"GET /index.html\r\n", "HTTP"),
         (b"GET /\n", "HTTP"),
+        (b"HEAD //\r\n", "HTTP"),
+        (b"POST /rooms/lobby\r\nHost: x\r\n\r\nhi\n", "HTTP"),
+        (b"DELETE  /x\n", "HTTP"),
+        (b"GET\t/\tHTTP/1.1\r\n", "HTTP"),
+        (b" GET  /  HTTP/1.1  \r\n", "HTTP"),
+        (b"GET / HTTP/3.0\n", "HTTP"),
         (b"\r\n\nGET / HTTP/1.1\r\n", "HTTP"),
         (b"GET / HTTP/1.1", "HTTP"),
         (b"OPTIONS rtsp://example.org/media RTSP/1.0\r\n", "RTSP"),
@@ -134,6 +140,8 @@ fn what_people_say_passes() {
         "SSH-2 is fine",
         "OPTIONS are good",
         "PUT /etc/hosts back",
+        "HEAD over heels",
+        "post /tmp",
         "/name bob",
         "\u{16}",
     ];

@@ -1,5 +1,8 @@
 //! How other protocols begin. As narrow as they allow: what people say passes, also if it begins with `GET`.
 
+/// What tells a request without a version (RFC 9110 §9.3, RFC 5789).
+const METHODS: [&[u8]; 8] = [b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"TRACE", b"PATCH"];
+
 /// The protocol whose first bytes these are, if they tell it without a line end.
 ///
 /// TLS is a record of type 22 and version 3 (RFC 8446 §5.1). What begins with NUL is a length: of STUN and TURN, which pages
@@ -26,10 +29,10 @@ pub(super) fn foreign_line(line: &[u8]) -> Option<&'static str> {
 }
 
 /// A request or status line: `GET / HTTP/1.1`, `PRI * HTTP/2.0`, `CONNECT host:443 HTTP/1.1`, `OPTIONS rtsp://host RTSP/1.0`,
-/// `HTTP/1.1 200 OK` (RFC 9112 §3 and §4), and `GET /` as before there were versions. Every client ends a request with the
-/// version, and its target has no space.
+/// `HTTP/1.1 200 OK` (RFC 9112 §3 and §4), and `GET /` as before there were versions, or `HEAD /` as one types it. Every client
+/// ends a request with the version, and its target has no space. Servers take other blanks for spaces, and more than one.
 fn message(line: &[u8]) -> Option<&'static str> {
-    let mut words = line.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
+    let mut words = line.split(|byte| b" \t\r\x0b\x0c".contains(byte)).filter(|word| !word.is_empty());
     let first = words.next()?;
     if let Some(protocol) = version(first) {
         return Some(protocol);
@@ -41,7 +44,7 @@ fn message(line: &[u8]) -> Option<&'static str> {
     }
     match (words.next(), words.next()) {
         (Some(last), None) => version(last),
-        (None, _) if first == b"GET" && target.starts_with(b"/") => Some("HTTP"),
+        (None, _) if METHODS.contains(&first) && target.starts_with(b"/") => Some("HTTP"),
         _ => None,
     }
 }
@@ -51,8 +54,6 @@ fn version(word: &[u8]) -> Option<&'static str> {
     let protocols: [(&[u8], _); 4] = [(b"HTTP/", "HTTP"), (b"RTSP/", "RTSP"), (b"SIP/", "SIP"), (b"ICAP/", "ICAP")];
     protocols.into_iter().find_map(|(prefix, protocol)| {
         let number = word.strip_prefix(prefix)?;
-        // Telnet clients and people end lines as they like.
-        let number = number.strip_suffix(b"\r").unwrap_or(number);
         let is_number = number.first().is_some_and(u8::is_ascii_digit)
             && number.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.');
         is_number.then_some(protocol)
