@@ -126,7 +126,7 @@ async fn what_is_not_a_request_is_answered_once_and_closed() {
     let long = "a".repeat(30_000);
     let many = (0..101).map(|number| format!("h{number}: x\r\n")).collect::<Vec<_>>().concat();
     let follow = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
-    let cases: [(u16, CloseReason, String); 13] = [
+    let cases = [
         (400, CloseReason::BadFrame, format!("\x16\x03\x01\x02\r\n\r\n{follow}")),
         (400, CloseReason::BadFrame, format!("GET / HTTP/1.1\r\nno colon\r\n\r\n{follow}")),
         (400, CloseReason::BadFrame, format!("GET / HTTP/9.9\r\nHost: x\r\n\r\n{follow}")),
@@ -149,6 +149,26 @@ async fn what_is_not_a_request_is_answered_once_and_closed() {
         (431, CloseReason::FrameTooLong, format!("GET /{long}")),
         (431, CloseReason::FrameTooLong, format!("GET / HTTP/1.1\r\nHost: x\r\n{many}\r\n{follow}")),
     ];
+    // Lines that other servers take for one of HTTP/1.1, or for HTTP/0.9, which has no version.
+    let lines = [
+        "GET /",
+        "POST /",
+        "HEAD //",
+        "GET / HTTP/0.9",
+        "GET / HTTP/2.0",
+        "GET / HTTP/3.0",
+        "GET / http/1.1",
+        "GET / HTTP/01.1",
+        "GET  / HTTP/1.1",
+        "GET /  HTTP/1.1",
+        "GET\t/ HTTP/1.1",
+        "GET /\tHTTP/1.1",
+        "GET / HTTP/1.1 ",
+        " GET / HTTP/1.1",
+        "GET / / HTTP/1.1",
+    ];
+    let lines = lines.map(|line| format!("{line}\r\nHost: x\r\n\r\n{follow}"));
+    let cases = cases.into_iter().chain(lines.map(|request| (400, CloseReason::BadFrame, request)));
     for (status, reason, request) in cases {
         let server = Served::http(echo);
         let mut peer = server.connect();
