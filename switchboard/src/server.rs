@@ -172,7 +172,7 @@ impl Server {
         S: Fn(Request) -> F + Send + Sync + 'static,
         F: Future<Output = Response> + Send + 'static,
     {
-        self.requests(HttpTransport::new(transport, Scheme::Http), service, |_, _| ())
+        self.listen_http_with(transport, service, |_, _| ())
     }
 
     /// As [`listen_http`](Self::listen_http), with headers for what is answered without the service: requests that cannot be

@@ -101,30 +101,34 @@ async fn one_room(workers: usize) {
     assert_eq!(served.stop().await.aborted, 0);
 }
 
+/// A member of a room, with what overflows its outbox.
+async fn seated(overflow: Overflow, limits: Limits) -> (Served, Room, TlsPeer) {
+    let pair = Pair::new(&["localhost"]);
+    let hub = Hub::new();
+    let lobby = hub.room("lobby").unwrap();
+    let room = lobby.clone();
+    let member = move |mut conn: Connection<Lines>| {
+        let me = hub.enter(&conn, Format::Text);
+        let lobby = lobby.clone();
+        async move {
+            let _seat = me.join(&lobby, Join { overflow: Some(overflow), ..Join::default() })?;
+            conn.send("in").await?;
+            assert!(conn.recv().await?.is_none());
+            Result::<(), switchboard::BoxError>::Ok(())
+        }
+    };
+    let server = Server::new().workers(0).limits(limits).tls("127.0.0.1:0", &pair.certificates(), member);
+    let served = Served::start(server).await;
+    let mut peer = connect(served.address(), "localhost", client(&[&pair], &[&TLS13])).await.unwrap();
+    while line(&mut peer).await != "in\n" {}
+    (served, room, peer)
+}
+
 #[tokio::test]
 async fn a_member_that_reads_gets_all_that_one_tick_brings() {
-    let pair = Pair::new(&["localhost"]);
     for overflow in [Overflow::Disconnect, Overflow::DropOldest, Overflow::DropNewest, Overflow::Latest] {
-        let hub = Hub::new();
-        let lobby = hub.room("lobby").unwrap();
-        let member = {
-            let lobby = lobby.clone();
-            move |mut conn: Connection<Lines>| {
-                let me = hub.enter(&conn, Format::Text);
-                let lobby = lobby.clone();
-                async move {
-                    let _seat = me.join(&lobby, Join { overflow: Some(overflow), ..Join::default() })?;
-                    conn.send("in").await?;
-                    assert!(conn.recv().await?.is_none());
-                    Result::<(), switchboard::BoxError>::Ok(())
-                }
-            }
-        };
         let limits = Limits { outbox_frames: 16, outbox_bytes: 10_000, ..Limits::default() };
-        let server = Server::new().workers(0).limits(limits).tls("127.0.0.1:0", &pair.certificates(), member);
-        let served = Served::start(server).await;
-        let mut peer = connect(served.address(), "localhost", client(&[&pair], &[&TLS13])).await.unwrap();
-        while line(&mut peer).await != "in\n" {}
+        let (served, lobby, mut peer) = seated(overflow, limits).await;
         // Nobody else runs meanwhile, so that all of it is one tick's: more frames, and more bytes, than an outbox holds.
         let texts: Vec<String> = (0..500).map(|number| format!("{number:0>200}")).collect();
         for text in &texts {
@@ -141,27 +145,8 @@ async fn a_member_that_reads_gets_all_that_one_tick_brings() {
 /// What was sealed for a socket that then took no more is not dropped, and what is behind it is in whole lines.
 #[tokio::test]
 async fn a_member_that_does_not_read_loses_whole_messages() {
-    let pair = Pair::new(&["localhost"]);
-    let hub = Hub::new();
-    let lobby = hub.room("lobby").unwrap();
-    let member = {
-        let lobby = lobby.clone();
-        move |mut conn: Connection<Lines>| {
-            let me = hub.enter(&conn, Format::Text);
-            let lobby = lobby.clone();
-            async move {
-                let _seat = me.join(&lobby, Join { overflow: Some(Overflow::DropNewest), ..Join::default() })?;
-                conn.send("in").await?;
-                assert!(conn.recv().await?.is_none());
-                Result::<(), switchboard::BoxError>::Ok(())
-            }
-        }
-    };
     let limits = Limits { outbox_frames: 16, outbox_bytes: 100_000, ..Limits::default() };
-    let server = Server::new().workers(0).limits(limits).tls("127.0.0.1:0", &pair.certificates(), member);
-    let served = Served::start(server).await;
-    let mut peer = connect(served.address(), "localhost", client(&[&pair], &[&TLS13])).await.unwrap();
-    while line(&mut peer).await != "in\n" {}
+    let (served, lobby, mut peer) = seated(Overflow::DropNewest, limits).await;
     for round in 0..3 {
         let first = round * 1000 + 1;
         for number in first..first + 1000 {
