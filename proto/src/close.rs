@@ -51,6 +51,34 @@ pub enum CloseReason {
     WrongProtocol,
 }
 
+/// A number that tells a peer why it is closed, where its protocol has such: WebSocket (RFC 6455 §7.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct CloseCode(u16);
+
+impl CloseCode {
+    /// All was said.
+    pub const NORMAL: Self = Self(1000);
+    /// The server ends, or the page is left.
+    pub const GOING_AWAY: Self = Self(1001);
+    /// It is not allowed, or not wanted, and no other code says why.
+    pub const POLICY: Self = Self(1008);
+    /// Something went wrong here.
+    pub const INTERNAL_ERROR: Self = Self(1011);
+    /// There is too much to do for now.
+    pub const TRY_AGAIN_LATER: Self = Self(1013);
+
+    /// One of the numbers that may be sent: 1000 to 1003, 1007 to 1014, and 3000 to 4999, of which those from 4000 on are for a
+    /// program to give a meaning to.
+    pub const fn new(number: u16) -> Option<Self> {
+        if matches!(number, 1000..=1003 | 1007..=1014 | 3000..=4999) { Some(Self(number)) } else { None }
+    }
+
+    /// The number.
+    pub const fn number(self) -> u16 {
+        self.0
+    }
+}
+
 /// What a reason means for bytes that are still queued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {

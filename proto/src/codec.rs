@@ -47,9 +47,10 @@ pub trait Codec: Default + Send + 'static {
     }
 
     /// What tells the peer why its connection ends, behind all frames; `None` where the protocol has no words for it.
-    /// `code` is the one that is due, as the protocol numbers its ends, where it is not for `reason` alone to say.
-    fn farewell(&mut self, reason: CloseReason, code: Option<u16>) -> Option<Bytes> {
-        let _ = (reason, code);
+    /// `code` is the one that is due, as the protocol numbers its ends, where it is not for `reason` alone to say; `text` is for
+    /// people to read.
+    fn farewell(&mut self, reason: CloseReason, code: Option<u16>, text: &str) -> Option<Bytes> {
+        let _ = (reason, code, text);
         None
     }
 

@@ -24,7 +24,7 @@ mod output;
 mod websocket;
 
 pub use bucket::{Bucket, Buckets, Rate};
-pub use close::{CloseReason, Ending};
+pub use close::{CloseCode, CloseReason, Ending};
 pub use codec::{Aside, Codec, FrameError};
 pub use command::{Command, Input, Token, parse};
 pub use cookie::{Cookie, CookieError, CookieKey, Cookies};

@@ -8,7 +8,7 @@ mod header;
 mod mask;
 mod utf8;
 
-use crate::{Aside, CloseReason, Codec, FrameError, Output};
+use crate::{Aside, CloseCode, CloseReason, Codec, FrameError, Output};
 use bytes::{Bytes, BytesMut};
 use header::{Header, Opcode};
 use mask::Keys;
@@ -54,8 +54,8 @@ impl Codec for WebSocket {
         }
     }
 
-    fn farewell(&mut self, reason: CloseReason, code: Option<u16>) -> Option<Bytes> {
-        Some(Self::close_frame(reason, code))
+    fn farewell(&mut self, reason: CloseReason, code: Option<u16>, text: &str) -> Option<Bytes> {
+        Some(control_frame(Opcode::Close, &close_payload(code.unwrap_or(close_code(reason)), text)))
     }
 
     fn held_bytes(&self) -> usize {
@@ -142,8 +142,8 @@ impl Codec for WebSocketClient {
         }
     }
 
-    fn farewell(&mut self, reason: CloseReason, code: Option<u16>) -> Option<Bytes> {
-        Some(self.close_frame(code.unwrap_or(close_code(reason)), reason.code()))
+    fn farewell(&mut self, reason: CloseReason, code: Option<u16>, text: &str) -> Option<Bytes> {
+        Some(self.close_frame(code.unwrap_or(close_code(reason)), text))
     }
 
     fn held_bytes(&self) -> usize {
@@ -396,7 +396,7 @@ fn received_code(payload: &[u8]) -> Result<u16, FrameError> {
         return if payload.is_empty() { Ok(NO_CODE) } else { Err(FrameError::Malformed("half a close code")) };
     };
     let code = u16::from_be_bytes(*code);
-    if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
+    if CloseCode::new(code).is_none() {
         return Err(FrameError::Malformed("bad close code"));
     }
     str::from_utf8(text).map_err(|_| FrameError::NotUtf8)?;

@@ -23,7 +23,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use switchboard_proto::{Aside, CloseReason, Codec, Format, FrameError};
+use switchboard_proto::{Aside, CloseCode, CloseReason, Codec, Format, FrameError};
 use tokio::io::ReadBuf;
 
 /// Of tokio's 128 steps one for so many bytes: 512 KiB before others get their turn, below 1 ms of copying.
@@ -31,9 +31,6 @@ const BYTES_PER_BUDGET: usize = 4 << 10;
 
 /// And one for so many frames: asking for it costs 3 ns, where all else that is done for a short line costs 60.
 const FRAMES_PER_BUDGET: u8 = 4;
-
-/// What a WebSocket is told of a close that was meant (RFC 6455 §7.4.1).
-const NORMAL_CLOSURE: u16 = 1000;
 
 /// One open peer: frames in, frames out.
 ///
@@ -170,9 +167,21 @@ impl<C: Codec> Connection<C> {
     /// ([`CloseReason::Closed`]) where the peer has not finished.
     pub fn close(mut self) {
         if !self.0.peer_finished && !self.is_draining() {
-            self.0.close_code.get_or_insert(NORMAL_CLOSURE);
+            self.0.close_code.get_or_insert(CloseCode::NORMAL.number());
             self.0.peer.note(CloseReason::Closed);
         }
+    }
+
+    /// As [`close`](Self::close), and tells the peer `code` and up to 123 bytes of `text`, if it speaks WebSocket and has not said
+    /// itself that it closes. Other protocols have no words for it: see [`last_word`](Self::last_word).
+    pub fn close_with(mut self, code: CloseCode, text: &str) {
+        // What is said already stands: the peer's own code, or that of an error.
+        let text = self.0.close_code.is_none().then(|| text.into());
+        self.0.close_code.get_or_insert(code.number());
+        if !self.0.peer_finished && !self.is_draining() {
+            self.0.peer.note(CloseReason::Closed);
+        }
+        self.0.give_back(text);
     }
 
     /// The codec, for what is to be set up per connection; each starts as its type's `Default`.
@@ -403,14 +412,23 @@ impl<C: Codec> Receiving<C> {
     }
 }
 
+impl<C: Codec> Receiving<C> {
+    /// Gives the source back for the close, at which the peer is told `text`, or the reason's own.
+    fn give_back(&mut self, text: Option<Box<str>>) {
+        let Some(source) = self.source.take() else { return };
+        let (mut codec, envelope, code) = (std::mem::take(&mut self.codec), self.envelope, self.close_code);
+        let farewell: Farewell = Box::new(move |reason| {
+            let text = text.as_deref().unwrap_or(reason.code());
+            envelope.end(codec.farewell(reason, code, text), reason)
+        });
+        let farewell = Some(farewell).filter(|_| !self.has_finished);
+        self.peer.give_back(Returned { source, peer_finished: self.peer_finished, farewell });
+    }
+}
+
 impl<C: Codec> Drop for Receiving<C> {
     fn drop(&mut self) {
-        if let Some(source) = self.source.take() {
-            let (mut codec, envelope, code) = (std::mem::take(&mut self.codec), self.envelope, self.close_code);
-            let farewell: Farewell = Box::new(move |reason| envelope.end(codec.farewell(reason, code), reason));
-            let farewell = Some(farewell).filter(|_| !self.has_finished);
-            self.peer.give_back(Returned { source, peer_finished: self.peer_finished, farewell });
-        }
+        self.give_back(None);
     }
 }
 

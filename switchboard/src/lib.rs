@@ -38,9 +38,9 @@ pub use metrics::{Count, Metrics};
 pub use node::{ConnectionInfo, Connections, Drained, Handle};
 pub use server::{Bound, Server};
 pub use switchboard_proto::{
-    Aside, Bucket, Buckets, CloseReason, Codec, DATAGRAM_BYTES, Datagrams, Escaped, EventStream, Format, FrameError,
-    GuardedLines, Length, Line, Lines, Message, MessageId, NameError, Output, Rate, RoomName, Terminator, UserName,
-    WebSocket, WebSocketClient, WebSocketKind, WebSocketMessage,
+    Aside, Bucket, Buckets, CloseCode, CloseReason, Codec, DATAGRAM_BYTES, Datagrams, Escaped, EventStream, Format,
+    FrameError, GuardedLines, Length, Line, Lines, Message, MessageId, NameError, Output, Rate, RoomName, Terminator,
+    UserName, WebSocket, WebSocketClient, WebSocketKind, WebSocketMessage,
 };
 pub use transport::Transport;
 pub use transport::memory::Memory;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use switchboard::http::Request;
 use switchboard::prelude::*;
 use switchboard::testing::Peer;
-use switchboard::{Limits, Memory};
+use switchboard::{CloseCode, Limits, Memory};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -194,6 +194,39 @@ async fn a_bad_frame_ends_its_own_connection_with_its_code() {
         other.send(frame(0x81, b"hi")).await;
         assert_eq!(other.bytes(4).await, b"\x81\x02hi");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_may_say_why_it_closes_in_a_code_and_words_of_its_own() {
+    /// The text is too long, and would be cut within its last letter.
+    async fn refuse(mut conn: Connection<WebSocket>) -> Result {
+        let words = match conn.recv().await? {
+            Some(_) => "no ticket".to_owned(),
+            None => "é".repeat(62),
+        };
+        conn.send("sorry").await?;
+        conn.close_with(CloseCode::new(4401).unwrap(), &words);
+        Ok(())
+    }
+    let server = Served::in_memory(Server::new(), |server, memory| server.listen_websocket(memory, refuse));
+    let mut peer = server.websocket().await;
+    peer.send(frame(0x81, b"hi")).await;
+    let expected = [b"\x81\x05sorry", &close(4401, "no ticket")[..]].concat();
+    assert_eq!(peer.rest().await.unwrap(), expected);
+    assert_eq!(closed(peer).await, CloseReason::Closed);
+
+    // Who has closed is told its own code.
+    let mut peer = server.websocket().await;
+    peer.send(frame(0x88, &4321_u16.to_be_bytes())).await;
+    let expected = [b"\x81\x05sorry", &close(4321, "peer-closed")[..]].concat();
+    assert_eq!(peer.rest().await.unwrap(), expected);
+    assert_eq!(closed(peer).await, CloseReason::PeerClosed);
+
+    let mut peer = server.websocket().await;
+    server.handle.drain();
+    let expected = [b"\x81\x05sorry", &close(4401, &"é".repeat(61))[..]].concat();
+    assert_eq!(peer.rest().await.unwrap(), expected);
+    assert_eq!(closed(peer).await, CloseReason::Drained);
 }
 
 #[tokio::test(start_paused = true)]

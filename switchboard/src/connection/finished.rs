@@ -31,7 +31,7 @@ impl<C: Codec> Connection<C> {
     ///
     /// What rooms publish from now on is not sent either. A WebSocket says so with its close frame.
     pub fn finish(mut self) -> Finished<C> {
-        let farewell = self.0.codec.farewell(CloseReason::Finished, None);
+        let farewell = self.0.codec.farewell(CloseReason::Finished, None, CloseReason::Finished.code());
         let farewell = self.0.envelope.end(farewell, CloseReason::Finished);
         self.0.has_finished = true;
         self.0.peer.finish_sending(farewell);
