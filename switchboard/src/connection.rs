@@ -12,6 +12,7 @@ pub use finished::Finished;
 pub(crate) use opening::open;
 
 use crate::error::ConnectionError;
+use crate::hub::door;
 use crate::hub::membership::{Join, JoinError, Membership};
 use crate::hub::room::Room;
 use crate::hub::session::Session;
@@ -153,7 +154,7 @@ impl<C: Codec> Connection<C> {
     where
         C::Frame: From<Bytes>,
     {
-        Membership::new(&room.0, Arc::clone(&self.0.peer), None, self.form(Format::Raw), Join::default())
+        door::join(None, &self.0.peer, self.form(Format::Raw), room, Join::default())
     }
 
     fn form(&self, format: Format) -> Form

@@ -6,6 +6,7 @@
 //! Nothing is taken behind the last of each, and no room's lock is held while a link's is taken.
 
 mod deliver;
+pub(crate) mod door;
 mod fanout;
 mod history;
 mod holding;
@@ -26,15 +27,16 @@ pub(crate) use posting::Form;
 use crate::link::Peer;
 use crate::link::budget::Budget;
 use crate::sync::Mutex;
+use door::Rooms;
 use holding::Holding;
 use names::Names;
 use room::{Room, RoomInner, RoomOptions};
-use session::{Session, SessionInner};
+use session::{NameTaken, Session, SessionInner};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use switchboard_proto::{CloseReason, NameError, RoomName, UserName};
+use switchboard_proto::{Format, NameError, RoomName, UserName};
 use tokio::time::Instant;
 
 /// A room without members stays this long, with its history, for those who come back.
@@ -141,6 +143,52 @@ impl Hub {
     /// # Errors
     /// There are as many rooms as there may be.
     pub fn room_with(&self, name: &RoomName, options: RoomOptions) -> Result<Room, RoomError> {
+        door::make(None, self, name, options)
+    }
+
+    /// The room of that name, if there is one.
+    pub fn find(&self, name: &RoomName) -> Option<Room> {
+        door::find(None, self, name)
+    }
+
+    /// At most `limit` rooms behind `after` by name, how many members each has, and how many rooms there are.
+    pub fn rooms(&self, after: Option<&RoomName>, limit: usize) -> (Vec<(RoomName, usize)>, usize) {
+        door::list(None, Rooms { hub: self, after, limit })
+    }
+
+    /// Whether somebody has that name now.
+    pub fn has(&self, name: &UserName) -> bool {
+        self.0.names.lock().get(name).is_some()
+    }
+
+    /// Closes the connection of that name ([`CloseReason::Closed`]). Says whether there was one.
+    pub fn close(&self, name: &UserName) -> bool {
+        self.0.called(name).is_some_and(|session| session.close())
+    }
+
+    /// Somebody who has no connection and is called `name`: who sends a request or a datagram, or the program itself, which publishes in
+    /// that name. It joins nothing, and the name is taken from nobody: whoever connects may have it meanwhile.
+    ///
+    /// ```
+    /// # use switchboard::{Format, Hub, UserName};
+    /// let hub = Hub::new();
+    /// let (room, clock) = (hub.room("lobby")?, hub.session(UserName::parse("clock")?, Format::Text)?);
+    /// clock.publish(&room, "it is noon");
+    /// # Ok::<(), switchboard::BoxError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Somebody has the name, or it is a guest's.
+    pub fn session(&self, name: UserName, format: Format) -> Result<Session, NameTaken> {
+        if self.0.names.lock().is_free(&name) {
+            Ok(Session::unlinked(self.clone(), name, format))
+        } else {
+            Err(NameTaken(name))
+        }
+    }
+
+    /// As the door lets it.
+    fn made(&self, name: &RoomName, options: RoomOptions) -> Result<Room, RoomError> {
         self.purge();
         let mut rooms = self.0.rooms.lock();
         if let Some(room) = rooms.get(name) {
@@ -155,13 +203,13 @@ impl Hub {
         Ok(Room(room))
     }
 
-    /// The room of that name, if there is one.
-    pub fn find(&self, name: &RoomName) -> Option<Room> {
+    /// As the door lets it.
+    fn found(&self, name: &RoomName) -> Option<Room> {
         self.0.rooms.lock().get(name).cloned().map(Room)
     }
 
-    /// At most `limit` rooms behind `after` by name, how many members each has, and how many rooms there are.
-    pub fn rooms(&self, after: Option<&RoomName>, limit: usize) -> (Vec<(RoomName, usize)>, usize) {
+    /// As the door lets it.
+    fn listed(&self, after: Option<&RoomName>, limit: usize) -> (Vec<(RoomName, usize)>, usize) {
         use std::ops::Bound::{Excluded, Unbounded};
         self.purge();
         let rooms = self.0.rooms.lock();
@@ -171,20 +219,6 @@ impl Hub {
         let total = rooms.len();
         drop(rooms);
         (page.iter().map(|room| (room.name().clone(), room.member_count())).collect(), total)
-    }
-
-    /// Whether somebody has that name now.
-    pub fn has(&self, name: &UserName) -> bool {
-        self.0.names.lock().get(name).is_some()
-    }
-
-    /// Closes the connection of that name ([`CloseReason::Closed`]). Says whether there was one.
-    pub fn close(&self, name: &UserName) -> bool {
-        let session = self.0.names.lock().get(name).cloned();
-        if let Some(session) = &session {
-            session.peer.end(CloseReason::Closed);
-        }
-        session.is_some()
     }
 
     /// Forgets rooms that have been empty for too long: looks at a few more, and at none twice within a minute.
@@ -246,18 +280,16 @@ impl HubInner {
     /// Gives `session` another name, unless somebody else has it. Returns the one until now.
     pub(crate) fn rename(&self, session: &Arc<SessionInner>, to: &UserName) -> Option<UserName> {
         let mut names = self.names.lock();
-        let is_free = match names.get(to) {
-            Some(other) => Arc::ptr_eq(other, session),
-            // A guest's is for whoever gets its number.
-            None => to.guest_number().is_none(),
-        };
+        let is_free = names.is_free(to) || names.get(to).is_some_and(|other| Arc::ptr_eq(other, session));
         if !is_free {
             return None;
         }
         // Under the same lock: two renames of one connection at a time must not leave it entered twice.
         let from = session.take_name(to.clone());
-        names.remove(&from);
-        names.insert(to.clone(), Arc::clone(session));
+        if session.is_entered() {
+            names.remove(&from);
+            names.insert(to.clone(), Arc::clone(session));
+        }
         Some(from)
     }
 
@@ -275,6 +307,6 @@ impl Hub {
     /// Enters a connection under a name of its own: `guest-N`.
     pub(crate) fn identify(&self, peer: &Arc<Peer>, form: Form) -> Session {
         self.count_in(&peer.tick.budget);
-        Session::new(Arc::clone(&self.0), Arc::clone(peer), form)
+        Session::of_link(self.clone(), Arc::clone(peer), form)
     }
 }

@@ -10,6 +10,7 @@ mod lists;
 mod names;
 mod presence;
 mod resuming;
+mod sessions;
 mod wills;
 
 use switchboard::MessageId;

@@ -24,7 +24,7 @@ use std::time::Duration;
 use switchboard::grammar::Failure;
 use switchboard::{
     Codec, Connection, Cookies, DatagramLimits, Format, GuardedLines, Hub, Length, Overflow, PeerAddr, Rate, Room,
-    RoomName, RoomOptions, Timeouts,
+    RoomName, RoomOptions, Session, Timeouts, UserName,
 };
 use switchboard_load::typed::{Scheme, parse_count, parse_switch, parse_timeout};
 use tokio::time::Instant;
@@ -103,6 +103,8 @@ struct Listener {
     work: Work,
     /// Where frames are datagrams: for those who want to join.
     cookies: Option<Cookies>,
+    /// Whoever sends datagrams and is no member.
+    stranger: Session,
     started: Instant,
 }
 
@@ -245,11 +247,18 @@ impl Listener {
         Self { makers: Arc::clone(&shared.makers), ..Self::new(settings, shared.hub.clone()) }
     }
 
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a listener's rooms are the operator's, and made by the program itself"
+    )]
     fn new(settings: Settings, hub: Hub) -> Self {
         let made = |name| hub.room_with(name, RoomOptions::default());
         let Ok(lobby_name) = RoomName::parse(LOBBY) else { unreachable!("it is a name") };
         let (Ok(lobby), Ok(room)) = (made(&lobby_name), made(settings.room.as_ref().unwrap_or(&lobby_name))) else {
             unreachable!("there are fewer listeners than there may be rooms")
+        };
+        let Ok(stranger) = hub.session(UserName::udp(), Format::Text) else {
+            unreachable!("nobody can take that name")
         };
         let Settings { format, commands, echo, rate, new_rooms, overflow, .. } = settings;
         Self {
@@ -263,16 +272,17 @@ impl Listener {
             overflow,
             work: if rate.is_some() { Work::bounded() } else { Work::unbounded() },
             cookies: None,
+            stranger,
             started: Instant::now(),
         }
     }
 
     /// The room of that name, which is made if there is none and `peer` may make one.
-    fn make(&self, name: &RoomName, peer: &PeerAddr) -> Result<Room, Failure> {
-        if let Some(share) = self.new_rooms.filter(|_| self.hub.find(name).is_none()) {
+    fn make(&self, session: &Session, name: &RoomName, peer: &PeerAddr) -> Result<Room, Failure> {
+        if let Some(share) = self.new_rooms.filter(|_| session.find(name).is_none()) {
             self.makers.make(peer, share)?;
         }
-        self.hub.room_with(name, RoomOptions::default()).map_err(unmade)
+        session.room(name).map_err(unmade)
     }
 
     /// Whether a frame's line end is none of its text: `nc -u` sends one. A relay's payloads end as they like.

@@ -2,9 +2,10 @@
 //!
 //! A member is a mailbox, not a loop: what others publish goes from the room to the connection's outbox by itself.
 
+use super::door::{self, Publisher};
 use super::fanout::Entry;
 use super::posting::{Form, MembershipId};
-use super::room::{Overflow, Room, RoomInner};
+use super::room::{Author, Overflow, Room, RoomInner};
 use super::session::SessionInner;
 use crate::link::Peer;
 use bytes::Bytes;
@@ -33,6 +34,9 @@ pub enum JoinError {
         /// The limit.
         limit: usize,
     },
+    /// The session has no connection that anything could be delivered to.
+    #[error("there is no connection to deliver to")]
+    NoConnection,
     /// Messages behind the one that it knows are gone, and raw payloads leave no place to tell it so.
     #[error("some of what came after {since} is gone, which raw payloads cannot tell")]
     Gone {
@@ -56,7 +60,8 @@ pub struct Membership {
 }
 
 impl Membership {
-    pub(crate) fn new(
+    /// As the door to its room lets it in.
+    pub(super) fn new(
         room: &Arc<RoomInner>,
         peer: Arc<Peer>,
         session: Option<Arc<SessionInner>>,
@@ -74,9 +79,19 @@ impl Membership {
         Ok(Self { room, id, peer, joined_seq: seq, joined_epoch: epoch, echo: join.echo, will: None })
     }
 
+    /// In whose name it publishes, as the door to its room asks.
+    pub(super) fn author(&self) -> Author<'_> {
+        Author::Member { id: self.id, link: &self.peer, echo: self.echo }
+    }
+
+    /// As the door lets it.
+    pub(super) fn replay(&self, since: MessageId) -> Result<MessageId, JoinError> {
+        self.room.0.resume(self.id, &self.peer.tick, since)
+    }
+
     /// Publishes `payload` to all other members; to this one too if it asked for that. Never waits, and never fails.
     pub fn publish(&self, payload: impl AsRef<[u8]>) -> MessageId {
-        self.room.0.publish_as_member(self.id, &self.peer, payload.as_ref(), self.echo)
+        door::publish(Publisher::Member(self), &self.room, payload.as_ref()).id
     }
 
     /// Publishes `payload` when the membership ends, however it does, unless the server is draining.
@@ -101,7 +116,7 @@ impl Membership {
     /// # Errors
     /// Some of it is gone, and the member gets raw payloads, which leave no place to tell it so. It stays where it is.
     pub fn resume(&self, since: MessageId) -> Result<MessageId, JoinError> {
-        self.room.0.resume(self.id, &self.peer.tick, since)
+        door::resume(self, since)
     }
 
     /// Tells the other members that this one was called `from` until now. If they were not told yet that it came, they are
@@ -126,7 +141,7 @@ impl Drop for Membership {
         if let Some(will) = self.will.take()
             && !draining
         {
-            self.room.0.publish(name, &will, None);
+            door::publish(Publisher::Left(name), &self.room, &will);
         }
     }
 }

@@ -23,6 +23,11 @@ impl Names {
         }
     }
 
+    /// Whether anybody may take this name: a guest's is for whoever gets its number.
+    pub(super) fn is_free(&self, name: &UserName) -> bool {
+        name.guest_number().is_none() && !self.taken.contains_key(name)
+    }
+
     pub(super) fn enter_guest(&mut self, number: u64, session: Arc<SessionInner>) {
         self.guests.insert(number, session);
     }

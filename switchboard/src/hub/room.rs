@@ -5,6 +5,7 @@
 //! that it is a point in the order. The lock covers workers, never members.
 
 use super::HubLimits;
+use super::door::{self, Behind, Members, Newest, Published, Publisher};
 use super::fanout::{Entry, LocalMember};
 use super::holding::Holding;
 use super::inbox::Inbox;
@@ -66,6 +67,14 @@ pub(crate) struct RoomInner {
     state: Mutex<RoomState>,
 }
 
+/// In whose name something is published.
+pub(super) enum Author<'a> {
+    /// This one's, or nobody's.
+    Name(Option<UserName>),
+    /// The one that a member has then. Its connection may have to wait for others afterwards.
+    Member { id: MembershipId, link: &'a Arc<Peer>, echo: bool },
+}
+
 /// Identifies a room's incarnation among all of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct RoomId(u64);
@@ -123,50 +132,34 @@ impl RoomInner {
         })
     }
 
-    /// Gives `payload` its place in the order, and sends it on its way to every member but `except`.
-    pub(super) fn publish(
-        self: &Arc<Self>,
-        from: Option<UserName>,
-        payload: &[u8],
-        except: Option<MembershipId>,
-    ) -> (MessageId, SystemTime) {
+    /// Gives `payload` its place in the order, and sends it on its way to every member but its author, unless that one wants an
+    /// echo.
+    pub(super) fn publish(self: &Arc<Self>, author: Author<'_>, payload: &[u8]) -> Published {
         // A received frame shares the memory of the read that it came with, which a history must not keep.
         let payload = Bytes::copy_from_slice(payload);
-        let (id, time, _) = self.publish_locked(&mut self.state.lock(), from, payload, except);
-        self.holding.trim();
-        (id, time)
-    }
-
-    /// Publishes in the name that a member has now, to all the others; to itself too if it wants an echo. `peer` is its
-    /// connection's, which may have to wait for others afterwards.
-    pub(super) fn publish_as_member(
-        self: &Arc<Self>,
-        member: MembershipId,
-        peer: &Arc<Peer>,
-        payload: &[u8],
-        echo: bool,
-    ) -> MessageId {
-        let payload = Bytes::copy_from_slice(payload);
         let mut state = self.state.lock();
-        let from = state.name(member);
-        let (id, _, behind) = self.publish_locked(&mut state, from, payload, (!echo).then_some(member));
-        // Its own worker it looks at anyway.
-        let behind = behind.filter(|tick| !Arc::ptr_eq(tick, &peer.tick)).cloned();
+        let (from, except, link) = match author {
+            Author::Name(name) => (name, None, None),
+            Author::Member { id, link, echo } => (state.name(id), (!echo).then_some(id), Some(link)),
+        };
+        let (published, behind) = self.append(&mut state, from, payload, except);
+        // Its own worker a connection looks at anyway.
+        let waits = link.and_then(|link| Some((link, behind.filter(|tick| !Arc::ptr_eq(tick, &link.tick))?.clone())));
         drop(state);
         self.holding.trim();
-        if let Some(tick) = behind {
-            peer.fall_behind(tick);
+        if let Some((link, tick)) = waits {
+            link.fall_behind(tick);
         }
-        id
+        published
     }
 
-    fn publish_locked<'a>(
+    fn append<'a>(
         self: &Arc<Self>,
         state: &'a mut RoomState,
         from: Option<UserName>,
         payload: Bytes,
         except: Option<MembershipId>,
-    ) -> (MessageId, SystemTime, Option<&'a Arc<Tick>>) {
+    ) -> (Published, Option<&'a Arc<Tick>>) {
         let time = SystemTime::now();
         let messages = self.holding.limits.history_messages;
         let keep = Kept { messages, bytes: self.holding.room_for(state.log.bytes()) };
@@ -178,9 +171,9 @@ impl RoomInner {
                 self.holding.keep(Arc::downgrade(self));
             }
         }
-        let id = message.id;
+        let published = Published { id: message.id, time };
         let behind = self.post(state, &Posting::new(Told::Message(message), except));
-        (id, time, behind)
+        (published, behind)
     }
 
     /// Drops the older half of its history, unless there was a publication since it was last asked to. Says whether it still
@@ -362,6 +355,26 @@ impl RoomInner {
         state.inbox(tick).post(tick, entry);
     }
 
+    /// The names of at most `limit` members, past the first `skip`, in the order in which they came.
+    pub(super) fn members(&self, skip: usize, limit: usize) -> Vec<UserName> {
+        let state = self.state.lock();
+        // Whoever has no name is not listed, and cannot be skipped by counting.
+        let (past, skip) = if state.unnamed == 0 { (skip, 0) } else { (0, skip) };
+        state.members.values_past(past).flatten().skip(skip).take(limit).map(|session| session.name()).collect()
+    }
+
+    /// The last `count` messages that it keeps.
+    pub(super) fn newest(&self, count: usize) -> Vec<Arc<Message>> {
+        self.state.lock().log.newest(count).cloned().collect()
+    }
+
+    /// What it keeps behind `since`, at most `limit` messages, and what is told of those that are gone.
+    pub(super) fn since(&self, since: MessageId, limit: usize) -> (Option<Notice>, Vec<Arc<Message>>) {
+        let state = self.state.lock();
+        let (after, notice) = state.log.missed(since, &self.name);
+        (notice, state.log.after(after).take(limit).cloned().collect())
+    }
+
     /// How long it has had no member, if it has none.
     pub(super) fn empty_for(&self, now: Instant) -> Option<Duration> {
         let state = self.state.lock();
@@ -398,23 +411,13 @@ impl Room {
     }
 
     /// Publishes to every member, from nobody. Never waits, and never fails; who publishes for others that send without end asks
-    /// [`ready`](Self::ready) first.
+    /// [`ready`](Self::ready) first. [`Session::publish`](crate::Session::publish) does it in somebody's name.
     ///
     /// A member that gets payloads alone, as by [`Connection::join`](crate::Connection::join), by lines gets none with an LF or CR
     /// in it, its end too: a line cannot carry that, and such a member can be told of no gap. What arrives as bytes goes on as bytes:
     /// a WebSocket's message is text to others if it is UTF-8.
     pub fn publish(&self, payload: impl AsRef<[u8]>) -> MessageId {
-        self.0.publish(None, payload.as_ref(), None).0
-    }
-
-    /// Publishes to every member in somebody's name.
-    pub fn publish_as(&self, from: UserName, payload: impl AsRef<[u8]>) -> MessageId {
-        self.publish_timed(from, payload).0
-    }
-
-    /// As [`publish_as`](Self::publish_as), and says when that was.
-    pub fn publish_timed(&self, from: UserName, payload: impl AsRef<[u8]>) -> (MessageId, SystemTime) {
-        self.0.publish(Some(from), payload.as_ref(), None)
+        door::publish(Publisher::Program, self, payload.as_ref()).id
     }
 
     /// Waits while a worker is behind with delivering what was published here, or all connections hold more memory than they may:
@@ -447,15 +450,12 @@ impl Room {
 
     /// The names of at most `limit` members, past the first `skip`, in the order in which they came.
     pub fn members(&self, skip: usize, limit: usize) -> Vec<UserName> {
-        let state = self.0.state.lock();
-        // Whoever has no name is not listed, and cannot be skipped by counting.
-        let (past, skip) = if state.unnamed == 0 { (skip, 0) } else { (0, skip) };
-        state.members.values_past(past).flatten().skip(skip).take(limit).map(|session| session.name()).collect()
+        door::list(None, Members { room: &self.0, skip, limit })
     }
 
     /// The last `count` messages that it keeps, oldest first.
     pub fn history(&self, count: usize) -> Vec<Arc<Message>> {
-        self.0.state.lock().log.newest(count).cloned().collect()
+        door::list(None, Newest { room: &self.0, count })
     }
 
     /// What somebody missed who knows the messages up to `since`: a notice, if some of it is gone, and what it still keeps.
@@ -482,9 +482,7 @@ impl Room {
     /// assert_eq!(numbers, [2, 3, 4, 5]);
     /// ```
     pub fn page(&self, since: MessageId, limit: usize) -> (Option<Notice>, Vec<Arc<Message>>) {
-        let state = self.0.state.lock();
-        let (after, notice) = state.log.missed(since, &self.0.name);
-        (notice, state.log.after(after).take(limit).cloned().collect())
+        door::list(None, Behind { room: &self.0, since, limit })
     }
 
     /// The point before the last `count` messages that it keeps, from which a [`page`](Self::page) brings them.

@@ -1,16 +1,22 @@
-//! Who a connection is in a hub: a name of its own, and how it is written to.
+//! Whoever takes part in rooms: a principal, a name, an encoding, and a connection if it has one.
+//!
+//! What it does goes through the doors to them (`door.rs`).
 
-use super::HubInner;
+use super::door::{self, Behind, Members, Newest, Published, Publisher, Rooms};
 use super::fanout::Entry;
 use super::inbox::Inbox;
 use super::membership::{Join, JoinError, Membership};
 use super::posting::Form;
-use super::room::Room;
-use crate::link::{Peer, Untold};
+use super::room::{Room, RoomOptions};
+use super::{Hub, RoomError};
+use crate::link::{ConnectionId, Envelope, Peer, Untold};
 use crate::sync::Mutex;
 use bytes::Bytes;
 use std::sync::Arc;
-use switchboard_proto::{CloseReason, Format, Notice, Reply, UserName};
+use switchboard_proto::{CloseReason, Datagrams, Format, Message, MessageId, Notice, Reply, RoomName, UserName};
+
+/// A number that no connection has: all who say something to one person without a connection count as one.
+const UNLINKED: ConnectionId = ConnectionId(0);
 
 /// The name that somebody else has.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -32,8 +38,19 @@ pub enum TellError {
     Uncarried(UserName),
 }
 
-/// A connection's name in a hub, until it is dropped. Memberships that it made keep the name.
+/// Whoever takes part in rooms, until it is dropped: a connection ([`Hub::enter`]), or somebody who has none ([`Hub::session`]).
+///
+/// Whatever it does there it does by this, on every transport the same way. A connection is called by its name as long as it has a
+/// session; memberships that it made keep the name.
 pub struct Session(Arc<SessionInner>);
+
+/// Whom somebody is shown to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Principal {
+    /// Nobody in particular.
+    Anonymous,
+}
 
 impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -41,10 +58,12 @@ impl std::fmt::Debug for Session {
     }
 }
 
-/// A connection as others in the hub know it.
+/// A session as others in the hub know it.
 pub(crate) struct SessionInner {
-    pub(super) peer: Arc<Peer>,
-    hub: Arc<HubInner>,
+    hub: Hub,
+    principal: Principal,
+    /// What is said to it goes here, if it has a connection.
+    link: Option<Arc<Peer>>,
     state: Mutex<(Called, Form)>,
 }
 
@@ -79,19 +98,33 @@ impl SessionInner {
 }
 
 impl Session {
-    pub(super) fn new(hub: Arc<HubInner>, peer: Arc<Peer>, form: Form) -> Self {
-        let entered = Arc::clone(&hub);
-        let called = |number| Mutex::new((Called::Guest(number), form));
-        let session = entered.enter_guest(|number| Arc::new(SessionInner { peer, hub, state: called(number) }));
+    /// A connection, entered as a guest.
+    pub(super) fn of_link(hub: Hub, link: Arc<Peer>, form: Form) -> Self {
+        let entered = Arc::clone(&hub.0);
+        let session = entered.enter_guest(|number| {
+            let state = Mutex::new((Called::Guest(number), form));
+            Arc::new(SessionInner { hub, principal: Principal::Anonymous, link: Some(link), state })
+        });
         Self(session)
     }
 
-    /// The name now: `guest-N` at first.
+    /// Somebody without a connection, called by a name that is free.
+    pub(super) fn unlinked(hub: Hub, name: UserName, format: Format) -> Self {
+        let state = Mutex::new((Called::Name(name), Form::of::<Datagrams>(format, Envelope::Bare)));
+        Self(Arc::new(SessionInner { hub, principal: Principal::Anonymous, link: None, state }))
+    }
+
+    /// Whom it is shown to be.
+    pub fn principal(&self) -> &Principal {
+        &self.0.principal
+    }
+
+    /// The name now: of a connection `guest-N` at first.
     pub fn name(&self) -> UserName {
         self.0.name()
     }
 
-    /// How this connection is told what is published.
+    /// How it is told what is published, and whatever it asks for.
     pub fn format(&self) -> Format {
         self.0.form().format
     }
@@ -101,7 +134,7 @@ impl Session {
     /// # Errors
     /// Somebody else has it, or it is a guest's.
     pub fn rename(&self, to: UserName) -> Result<UserName, NameTaken> {
-        self.0.hub.rename(&self.0, &to).ok_or(NameTaken(to))
+        self.0.hub.0.rename(&self.0, &to).ok_or(NameTaken(to))
     }
 
     /// Changes the format of memberships made from now on. [`Membership::reformed`] changes one that is there.
@@ -109,13 +142,53 @@ impl Session {
         self.0.state.lock().1.format = format;
     }
 
+    /// The room of that name, if there is one.
+    pub fn find(&self, name: &RoomName) -> Option<Room> {
+        door::find(Some(&self.0), &self.0.hub, name)
+    }
+
+    /// The room of that name, which is made if there is none.
+    ///
+    /// # Errors
+    /// There are as many rooms as there may be.
+    pub fn room(&self, name: &RoomName) -> Result<Room, RoomError> {
+        door::make(Some(&self.0), &self.0.hub, name, RoomOptions::default())
+    }
+
     /// Becomes a member of `room`.
     ///
     /// # Errors
-    /// The connection is in as many rooms as it may, or gets raw payloads and could not be told what is gone of those behind
-    /// [`Join::since`].
+    /// There is no connection, it is in as many rooms as it may, or it gets raw payloads and could not be told what is gone of those
+    /// behind [`Join::since`].
     pub fn join(&self, room: &Room, join: Join) -> Result<Membership, JoinError> {
-        Membership::new(&room.0, Arc::clone(&self.0.peer), Some(Arc::clone(&self.0)), self.0.form(), join)
+        let link = self.0.link.as_ref().ok_or(JoinError::NoConnection)?;
+        door::join(Some(&self.0), link, self.0.form(), room, join)
+    }
+
+    /// Publishes `payload` to every member of `room`, in this one's name and without being one. Never waits, and never fails; who
+    /// publishes without end asks [`Room::ready`] first. A member publishes by its [`Membership`].
+    pub fn publish(&self, room: &Room, payload: impl AsRef<[u8]>) -> Published {
+        door::publish(Publisher::Session(&self.0), room, payload.as_ref())
+    }
+
+    /// As [`Hub::rooms`].
+    pub fn rooms(&self, after: Option<&RoomName>, limit: usize) -> (Vec<(RoomName, usize)>, usize) {
+        door::list(Some(&self.0), Rooms { hub: &self.0.hub, after, limit })
+    }
+
+    /// As [`Room::members`].
+    pub fn members(&self, room: &Room, skip: usize, limit: usize) -> Vec<UserName> {
+        door::list(Some(&self.0), Members { room: &room.0, skip, limit })
+    }
+
+    /// As [`Room::history`].
+    pub fn history(&self, room: &Room, count: usize) -> Vec<Arc<Message>> {
+        door::list(Some(&self.0), Newest { room: &room.0, count })
+    }
+
+    /// As [`Room::page`].
+    pub fn page(&self, room: &Room, since: MessageId, limit: usize) -> (Option<Notice>, Vec<Arc<Message>>) {
+        door::list(Some(&self.0), Behind { room: &room.0, since, limit })
     }
 
     /// Sends `text` to whoever is called `to`, and to nobody else. Never waits.
@@ -124,34 +197,55 @@ impl Session {
     /// Nobody has that name, it has not read as much of this one's as it keeps, or its transport cannot carry `text` as one
     /// frame.
     pub fn tell(&self, to: &UserName, text: Bytes) -> Result<(), TellError> {
-        let session = self.0.hub.called(to).ok_or_else(|| TellError::NoSuchMember(to.clone()))?;
+        door::tell(&self.0, to, text)
+    }
+}
+
+impl SessionInner {
+    /// Sends `text` to whoever is called `to`, as the door lets it.
+    pub(super) fn send(&self, to: &UserName, text: Bytes) -> Result<(), TellError> {
+        let nobody = || TellError::NoSuchMember(to.clone());
+        let session = self.hub.0.called(to).ok_or_else(nobody)?;
+        let link = session.link.as_ref().ok_or_else(nobody)?;
         let form = session.form();
         let payloads = form.format.reply(&Reply::Direct { from: self.name(), text });
         let payloads: Vec<_> = payloads.into_iter().map(|payload| form.ended(payload)).collect();
         if !payloads.iter().all(|payload| form.carries(payload)) {
             return Err(TellError::Uncarried(to.clone()));
         }
-        let told = payloads.into_iter().try_for_each(|payload| self.send_to(&session.peer, form.frame(payload)));
+        let told = payloads.into_iter().try_for_each(|payload| self.send_to(link, form.frame(payload)));
         told.map_err(|untold| match untold {
-            Untold::Closing => TellError::NoSuchMember(to.clone()),
+            Untold::Closing => nobody(),
             Untold::Full => TellError::Full(to.clone()),
         })
     }
 
-    /// Sends one frame to another connection alone, behind what was published before it.
-    fn send_to(&self, peer: &Arc<Peer>, frame: Bytes) -> Result<(), Untold> {
-        let from = self.0.peer.id;
-        peer.expect(from, frame.len())?;
-        Inbox::of(&peer.tick).post(&peer.tick, Entry::Direct { peer: Arc::clone(peer), from, frame });
+    /// Sends one frame to a connection alone, behind what was published before it.
+    fn send_to(&self, link: &Arc<Peer>, frame: Bytes) -> Result<(), Untold> {
+        let from = self.link.as_ref().map_or(UNLINKED, |own| own.id);
+        link.expect(from, frame.len())?;
+        Inbox::of(&link.tick).post(&link.tick, Entry::Direct { peer: Arc::clone(link), from, frame });
         Ok(())
+    }
+
+    /// Closes its connection, if it has one.
+    pub(super) fn close(&self) -> bool {
+        self.link.as_ref().map(|link| link.end(CloseReason::Closed)).is_some()
+    }
+
+    /// Whether others find it by its name.
+    pub(super) fn is_entered(&self) -> bool {
+        self.link.is_some()
     }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
-        // That the memory which it holds is needed.
-        let (form, reason) = (self.0.form(), CloseReason::OutOfMemory);
-        self.0.peer.tell_reset(reason, || form.notice(&Notice::Closed { reason }));
-        self.0.hub.forget(&self.0.name());
+        if let Some(link) = &self.0.link {
+            // That the memory which it holds is needed.
+            let (form, reason) = (self.0.form(), CloseReason::OutOfMemory);
+            link.tell_reset(reason, || form.notice(&Notice::Closed { reason }));
+            self.0.hub.0.forget(&self.0.name());
+        }
     }
 }

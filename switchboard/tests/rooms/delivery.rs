@@ -5,7 +5,7 @@ use crate::harness::node::{Node, QUIET, heard, told, user};
 use crate::harness::served::Served;
 use switchboard::prelude::*;
 use switchboard::testing::Peer;
-use switchboard::{BoxError, Format, Join, Memory, MessageId, Overflow, UserName};
+use switchboard::{BoxError, Format, Join, Memory, MessageId, Overflow, Published, UserName};
 
 // Who gets a message.
 
@@ -53,10 +53,11 @@ async fn the_program_publishes_from_nobody_or_in_a_name() {
     let mut node = Node::start().await;
     let mut alice = node.member("lobby").await;
     let lobby = node.quiet("lobby");
+    let server = node.hub.session(UserName::server(), Format::Text).unwrap();
     lobby.publish("maintenance at noon");
-    lobby.publish_as(UserName::server(), "or later");
+    server.publish(&lobby, "or later");
     assert_eq!(alice.heard().await, ["[lobby] maintenance at noon", "[lobby] server: or later"]);
-    let (id, time) = lobby.publish_timed(UserName::server(), "now");
+    let Published { id, time, .. } = server.publish(&lobby, "now");
     let message = &lobby.history(1)[0];
     assert_eq!((message.id, message.time), (id, time));
 }
@@ -67,7 +68,8 @@ async fn messages_are_numbered_from_1_in_one_epoch() {
     let alice = node.member("lobby").await;
     let lobby = node.quiet("lobby");
     assert_eq!(lobby.last_id().seq, 0);
-    let ids = [alice.seat.publish("a"), lobby.publish("b"), lobby.publish_as(UserName::http(), "c")];
+    let http = node.hub.session(UserName::http(), Format::Json).unwrap();
+    let ids = [alice.seat.publish("a"), lobby.publish("b"), http.publish(&lobby, "c").id];
     assert_eq!(ids.map(|id| id.seq), [1, 2, 3]);
     assert!(ids.iter().all(|id| id.epoch == lobby.last_id().epoch));
     assert_eq!(lobby.last_id(), ids[2]);

@@ -165,8 +165,9 @@ async fn a_member_resumes_where_it_is() {
 async fn a_history_keeps_the_last_messages() {
     let hub = Hub::with_limits(HubLimits { history_messages: 3, ..HubLimits::default() });
     let lobby = hub.room("lobby").unwrap();
+    let http = hub.session(UserName::http(), Format::Json).unwrap();
     for number in 1..=5 {
-        lobby.publish_as(UserName::http(), number.to_string());
+        http.publish(&lobby, number.to_string());
     }
     let kept = |count| lobby.history(count).iter().map(|message| message.id.seq).collect::<Vec<_>>();
     assert_eq!(kept(99), [3, 4, 5]);

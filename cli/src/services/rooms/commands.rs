@@ -49,7 +49,7 @@ impl<C: Codec> Member<C> {
             Command::Name(name) => self.rename(name)?,
             Command::Who { room } => return self.who(room.as_ref()).map(Answer::List),
             Command::Rooms => {
-                let (rooms, total) = self.listener.hub.rooms(None, LISTED);
+                let (rooms, total) = self.session.rooms(None, LISTED);
                 return Ok(Answer::List(Reply::Rooms { rooms, total }));
             }
             Command::Msg { to, text } => {
@@ -114,12 +114,12 @@ impl<C: Codec> Member<C> {
 
     fn who(&self, name: Option<&RoomName>) -> Result<Reply, Failure> {
         let room = match name {
-            Some(name) => self.listener.hub.find(name).ok_or_else(|| {
+            Some(name) => self.session.find(name).ok_or_else(|| {
                 Failure::new(ErrorCode::NoSuchRoom, format!("there is no room {name}; /join makes one"))
             })?,
             None => self.current()?.room().clone(),
         };
-        let members = room.members(0, LISTED);
+        let members = self.session.members(&room, 0, LISTED);
         // Some may have left meanwhile.
         let total = room.member_count().max(members.len());
         Ok(Reply::Who { room: room.name().clone(), members, total })
@@ -129,7 +129,7 @@ impl<C: Codec> Member<C> {
     fn history(&self, count: usize) -> Result<Answer, Failure> {
         let room = self.current()?.room().clone();
         let is_raw = self.session.format() == Format::Raw;
-        let messages = room.history(count);
+        let messages = self.session.history(&room, count);
         let (first, last) = (messages.first().map(|first| first.id), messages.last().map(|last| last.id));
         let until = last.unwrap_or(room.last_id());
         let after = first.map_or(until, |first| MessageId { seq: first.seq - 1, ..first });

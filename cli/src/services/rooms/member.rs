@@ -55,7 +55,7 @@ impl<C: Codec> Member<C> {
 
     /// The room of that name, which is made if there is none and it may make one.
     pub(super) fn room(&self, name: &RoomName) -> Result<Room, Failure> {
-        self.listener.make(name, self.conn.peer())
+        self.listener.make(&self.session, name, self.conn.peer())
     }
 }
 
@@ -249,7 +249,7 @@ where
         self.reply(&Reply::History { room: room.name().clone(), count }).await?;
         let (mut turn, account) = (Turn::default(), self.account());
         while after.seq < until {
-            let (_, page) = room.page(after, PAGE);
+            let (_, page) = self.session.page(&room, after, PAGE);
             let next = page.first().map_or(u64::MAX, |message| message.id.seq).min(until + 1);
             let lost = next - after.seq - 1;
             if lost > 0 {

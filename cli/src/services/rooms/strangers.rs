@@ -8,7 +8,7 @@ use bytes::{Buf as _, Bytes};
 use std::net::SocketAddr;
 use switchboard::grammar::{Command, ErrorCode, Failure, Input, parse};
 use switchboard::grammar::{Cookie, Reply as Answer};
-use switchboard::{Datagram, Format, Reply, RoomName, UserName, Validation};
+use switchboard::{Datagram, Format, Reply, RoomName, Validation};
 
 /// What a stranger wanted.
 enum Heard {
@@ -96,12 +96,12 @@ impl Listener {
             Command::Ping => Ok(Heard::Ping),
             Command::Pub { room, text } => {
                 let none = || Failure::new(ErrorCode::NoSuchRoom, format!("there is no room {room}"));
-                let room = self.hub.find(&room).ok_or_else(none)?;
+                let room = self.stranger.find(&room).ok_or_else(none)?;
                 // Nobody can be made to wait here.
                 if !room.is_ready() {
                     return Err(Failure::new(ErrorCode::RateLimited, "more is published than can be delivered"));
                 }
-                room.publish_as(UserName::udp(), text);
+                self.stranger.publish(&room, text);
                 Ok(Heard::Published)
             }
             _ => Err(no_room()),

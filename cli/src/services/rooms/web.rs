@@ -26,7 +26,9 @@ use std::sync::Arc;
 use streams::beginning;
 use switchboard::grammar::{ErrorCode, Failure, Reply};
 use switchboard::http::{BodyError, Request, Response};
-use switchboard::{Buckets, Connection, Format, PeerAddr, Rate, Result, Room, RoomName, UserName, WebSocket};
+use switchboard::{
+    Buckets, Connection, Format, PeerAddr, Published, Rate, Result, Room, RoomName, Session, UserName, WebSocket,
+};
 
 /// What a client may agree on in `Sec-WebSocket-Protocol`. The one thing that there is to speak needs no name.
 const SUBPROTOCOLS: &[&str] = &["switchboard"];
@@ -77,15 +79,17 @@ impl Web {
     async fn obey(&self, route: Route, request: Request) -> Result<Response, Failure> {
         let is_head = request.method() == Method::HEAD;
         let account = self.front.work().account(request.peer());
+        let session = || self.session(None);
         match route {
             Route::Asset(asset) => Ok(answer::asset(asset, request.headers()).into()),
             Route::Options { allow } => Ok(answer::options(allow).into()),
             Route::Publish { room, name } => self.publish(&room, name, request).await,
-            Route::Rooms { after, limit } => Ok(self.rooms(after.as_ref(), limit, &account)),
-            Route::Members { room, skip, limit } => self.members(&room, skip, limit, &account),
+            Route::Rooms { after, limit } => Ok(rooms(&session()?, after.as_ref(), limit, &account)),
+            Route::Members { room, skip, limit } => members(&session()?, &room, skip, limit, &account),
             Route::Messages { room, since, limit } => {
-                let room = self.find(&room)?;
-                let pages = Pages::new(room, since, limit, account);
+                let session = session()?;
+                let room = find(&session, &room)?;
+                let pages = Pages::new(session, room, since, limit, account);
                 let mut head = answer::stream(OBJECTS);
                 link(head.headers_mut(), Some(pages.next_path()));
                 if is_head {
@@ -95,8 +99,8 @@ impl Web {
             }
             Route::Follow { .. } if is_head => Ok(bodiless(endless(OBJECTS))),
             Route::Events { .. } if is_head => Ok(bodiless(endless(EVENTS))),
-            Route::Follow { room, begin } => self.follow(&room, begin, request.peer()),
-            Route::Events { room, since } => self.events(&room, since, &request),
+            Route::Follow { room, begin } => self.follow(&session()?, &room, begin, request.peer()),
+            Route::Events { room, since } => self.events(&session()?, &room, since, &request),
             Route::Socket(socket) => Ok(self.socket(socket, request)),
         }
     }
@@ -113,13 +117,11 @@ impl Web {
             Err(error) => return Err(self.without_body(error)),
         };
         received::log(request.peer(), &body);
-        if let Some(name) = name.as_ref().filter(|name| self.listener.hub.has(name)) {
-            return Err(Failure::new(ErrorCode::NameTaken, format!("somebody else is called {name}")));
-        }
-        let room = self.listener.make(room, request.peer())?;
+        let session = self.session(name)?;
+        let room = self.listener.make(&session, room, request.peer())?;
         // As a connection that publishes is not read meanwhile.
         room.ready().await;
-        let (id, time) = room.publish_timed(name.unwrap_or_else(UserName::http), &body);
+        let Published { id, time, .. } = session.publish(&room, &body);
         Ok(answer::reply(&Reply::Published { room: room.name().clone(), id, time }).into())
     }
 
@@ -133,23 +135,6 @@ impl Web {
             _ => ErrorCode::BadArgument,
         };
         Failure::new(code, error.to_string())
-    }
-
-    fn rooms(&self, after: Option<&RoomName>, limit: usize, account: &Account) -> Response {
-        let (rooms, total) = self.listener.hub.rooms(after, limit);
-        let next = rooms.last().filter(|_| rooms.len() == limit);
-        let next = next.map(|(name, _)| format!("/rooms?after={name}&limit={limit}"));
-        listed(paged(&Reply::Rooms { rooms, total }, next), account)
-    }
-
-    fn members(&self, name: &RoomName, skip: usize, limit: usize, account: &Account) -> Result<Response, Failure> {
-        let room = self.find(name)?;
-        let members = room.members(skip, limit);
-        let end = skip + members.len();
-        let next = (members.len() == limit).then(|| format!("/rooms/{name}/members?skip={end}&limit={limit}"));
-        // Some may have left meanwhile.
-        let total = room.member_count().max(if members.is_empty() { 0 } else { end });
-        Ok(listed(paged(&Reply::Who { room: room.name().clone(), members, total }, next), account))
     }
 
     fn socket(&self, socket: Socket, request: Request) -> Response {
@@ -168,11 +153,10 @@ impl Web {
         }
     }
 
-    fn find(&self, name: &RoomName) -> Result<Room, Failure> {
-        let found = self.listener.hub.find(name);
-        found.ok_or_else(|| {
-            Failure::new(ErrorCode::NoSuchRoom, format!("there is no room {name}; publishing makes one"))
-        })
+    /// Whoever asks, without a connection in the hub.
+    fn session(&self, name: Option<UserName>) -> Result<Session, Failure> {
+        let session = self.listener.hub.session(name.unwrap_or_else(UserName::http), Format::Json);
+        session.map_err(|error| Failure::new(ErrorCode::NameTaken, error.to_string()))
     }
 
     /// Counts a publication.
@@ -236,6 +220,34 @@ async fn arrive(
 fn turned_away(member: &Member<WebSocket>) -> Option<Box<Member<WebSocket>>> {
     member.listener.hub.close(&member.session.name());
     None
+}
+
+fn rooms(session: &Session, after: Option<&RoomName>, limit: usize, account: &Account) -> Response {
+    let (rooms, total) = session.rooms(after, limit);
+    let next = rooms.last().filter(|_| rooms.len() == limit);
+    let next = next.map(|(name, _)| format!("/rooms?after={name}&limit={limit}"));
+    listed(paged(&Reply::Rooms { rooms, total }, next), account)
+}
+
+fn members(
+    session: &Session,
+    name: &RoomName,
+    skip: usize,
+    limit: usize,
+    account: &Account,
+) -> Result<Response, Failure> {
+    let room = find(session, name)?;
+    let members = session.members(&room, skip, limit);
+    let end = skip + members.len();
+    let next = (members.len() == limit).then(|| format!("/rooms/{name}/members?skip={end}&limit={limit}"));
+    // Some may have left meanwhile.
+    let total = room.member_count().max(if members.is_empty() { 0 } else { end });
+    Ok(listed(paged(&Reply::Who { room: room.name().clone(), members, total }, next), account))
+}
+
+fn find(session: &Session, name: &RoomName) -> Result<Room, Failure> {
+    let none = || Failure::new(ErrorCode::NoSuchRoom, format!("there is no room {name}; publishing makes one"));
+    session.find(name).ok_or_else(none)
 }
 
 /// A list, which counts by its length.

@@ -5,7 +5,7 @@
 use crate::web::work::Account;
 use bytes::Bytes;
 use switchboard::grammar::MessageId;
-use switchboard::{Format, Room};
+use switchboard::{Format, Room, Session};
 
 /// Bytes after which a page ends, with the message that it has come to.
 const PAGE_BYTES: usize = 16 << 10;
@@ -15,6 +15,7 @@ const ENVELOPE_BYTES: usize = 160;
 
 /// The pages of one answer.
 pub(super) struct Pages {
+    session: Session,
     room: Room,
     /// The next page begins behind this one; none at the end.
     behind: Option<MessageId>,
@@ -29,11 +30,18 @@ pub(super) struct Pages {
 
 impl Pages {
     /// All that `room` has, or the last `limit` messages, or the first so many behind one.
-    pub(super) fn new(room: Room, since: Option<MessageId>, limit: Option<usize>, account: Account) -> Self {
+    pub(super) fn new(
+        session: Session,
+        room: Room,
+        since: Option<MessageId>,
+        limit: Option<usize>,
+        account: Account,
+    ) -> Self {
         // Before the rest is looked at: what is published meanwhile comes twice rather than never.
         let end = room.last_id();
         let most = limit.unwrap_or(usize::MAX);
-        let mut messages = since.map_or_else(|| room.history(most), |since| room.since(since).1);
+        let behind = |since| session.page(&room, since, most).1;
+        let mut messages = since.map_or_else(|| session.history(&room, most), behind);
         messages.truncate(most);
         let next = match (messages.last(), since) {
             (Some(message), _) => message.id,
@@ -48,7 +56,7 @@ impl Pages {
         // All of it, so that nobody has more begun than it may have.
         let counted = messages.iter().map(|message| message.payload.len() + ENVELOPE_BYTES).sum();
         account.owe(counted);
-        Self { room, behind, last, account, counted, next_path }
+        Self { session, room, behind, last, account, counted, next_path }
     }
 
     /// What to ask for next.
@@ -61,7 +69,7 @@ impl Iterator for Pages {
     type Item = Bytes;
 
     fn next(&mut self) -> Option<Bytes> {
-        let (notice, messages) = self.room.since(self.behind.take()?);
+        let (notice, messages) = self.session.page(&self.room, self.behind.take()?, usize::MAX);
         let mut page = Vec::new();
         if let Some(notice) = notice.and_then(|notice| Format::Json.notice(&notice)) {
             page.extend_from_slice(&notice);
@@ -89,17 +97,23 @@ pub(super) fn before(id: MessageId) -> MessageId {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::disallowed_methods, reason = "a test is the program itself, and sees all of a room")]
+
     use super::*;
     use crate::web::work::Work;
-    use switchboard::{Hub, PeerAddr, RoomName, RoomOptions};
+    use switchboard::{Hub, PeerAddr, RoomName, RoomOptions, UserName};
 
     fn room() -> Room {
         let name = RoomName::parse("ops").expect("a name");
         Hub::new().room_with(&name, RoomOptions::default()).expect("there is room for one")
     }
 
+    fn session() -> Session {
+        Hub::new().session(UserName::http(), Format::Json).expect("nobody has that name")
+    }
+
     fn read(room: &Room, since: Option<MessageId>, limit: Option<usize>) -> Pages {
-        Pages::new(room.clone(), since, limit, Work::unbounded().account(&PeerAddr::Memory))
+        Pages::new(session(), room.clone(), since, limit, Work::unbounded().account(&PeerAddr::Memory))
     }
 
     fn text(page: &Bytes) -> &str {
@@ -162,7 +176,7 @@ mod tests {
         }
         let work = Work::bounded();
         let account = work.account(&PeerAddr::Ip("192.0.2.1:1".parse().expect("an address")));
-        let pages = Pages::new(room, None, None, account);
+        let pages = Pages::new(session(), room, None, None, account);
         let counted = pages.counted;
         assert!(counted > 4 * 64_000, "{counted}");
         assert!(pages.map(|page| page.len()).sum::<usize>() > 5 * counted);

@@ -1,5 +1,7 @@
 //! What a client gets, in memory: what takes time, and limits that the program has no setting for.
 
+#![allow(clippy::disallowed_methods, reason = "a test is the program itself, and sees all of a room")]
+
 use super::*;
 use crate::services::rooms::Settings;
 use std::time::Duration;

@@ -13,7 +13,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use switchboard::grammar::{Failure, Reply};
 use switchboard::http::{Request, Response};
-use switchboard::{Codec, Connection, EventStream, Format, Lines, MessageId, PeerAddr, Room, RoomName};
+use switchboard::{Codec, Connection, EventStream, Format, Lines, MessageId, PeerAddr, Room, RoomName, Session};
 
 /// Where `EventSource` keeps the id of the last event.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -27,14 +27,20 @@ const RETRY_SPREAD: Duration = Duration::from_secs(4);
 static PONG: LazyLock<Bytes> = LazyLock::new(|| Format::Json.reply(&Reply::Pong).concat().into());
 
 impl Web {
-    pub(super) fn follow(&self, room: &RoomName, begin: Begin, peer: &PeerAddr) -> Result<Response, Failure> {
-        let room = self.listener.make(room, peer)?;
+    pub(super) fn follow(
+        &self,
+        session: &Session,
+        room: &RoomName,
+        begin: Begin,
+        peer: &PeerAddr,
+    ) -> Result<Response, Failure> {
+        let room = self.listener.make(session, room, peer)?;
         let since = match begin {
             Begin::Since(since) => since,
             Begin::Last(count) => {
                 // Before the history is looked at: what is published meanwhile comes as well, and what is lost is told.
                 let last = room.last_id();
-                room.history(count).first().map_or(last, |first| before(first.id))
+                session.history(&room, count).first().map_or(last, |first| before(first.id))
             }
         };
         let listener = Arc::clone(&self.listener);
@@ -47,6 +53,7 @@ impl Web {
 
     pub(super) fn events(
         &self,
+        session: &Session,
         room: &RoomName,
         since: Option<MessageId>,
         request: &Request,
@@ -54,7 +61,7 @@ impl Web {
         // What the browser has seen since is newer than what the page asked for.
         let last = request.headers().get(LAST_EVENT_ID).filter(|last| !last.is_empty());
         let since = last.map(|last| last_event(last.to_str().unwrap_or_default())).or(since);
-        let room = self.listener.make(room, request.peer())?;
+        let room = self.listener.make(session, room, request.peer())?;
         let spread = self.hasher.hash_one(request.id()) % RETRY_SPREAD.as_millis() as u64;
         let retry = EventStream::retry(RETRY + Duration::from_millis(spread));
         let listener = Arc::clone(&self.listener);

@@ -1,0 +1,154 @@
+//! The doors to a hub's rooms. Whatever anybody does there passes one of these functions, by whatever transport it came and whether
+//! or not it has a connection: finding and making a room, joining, publishing, listing and reading, telling one person.
+//!
+//! Here it is decided whether somebody may; today everybody may do everything. No other file calls what these functions call.
+
+use super::membership::{Join, JoinError, Membership};
+use super::posting::Form;
+use super::room::{Author, Room, RoomInner, RoomOptions};
+use super::session::{SessionInner, TellError};
+use super::{Hub, RoomError};
+use crate::link::Peer;
+use bytes::Bytes;
+use std::sync::Arc;
+use std::time::SystemTime;
+use switchboard_proto::{Message, MessageId, Notice, RoomName, UserName};
+
+/// A message that was published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Published {
+    /// Its number and the room's incarnation.
+    pub id: MessageId,
+    /// When that was.
+    pub time: SystemTime,
+}
+
+/// Who publishes.
+pub(super) enum Publisher<'a> {
+    /// The program that has the hub, in nobody's name.
+    Program,
+    /// Somebody who need not be a member.
+    Session(&'a SessionInner),
+    Member(&'a Membership),
+    /// One that has left and was called this, if anything: its will.
+    Left(Option<UserName>),
+}
+
+/// Who looks around; none is the program that has the hub.
+pub(super) type Asker<'a> = Option<&'a SessionInner>;
+
+/// The room of that name, if there is one.
+pub(super) fn find(_asker: Asker<'_>, hub: &Hub, name: &RoomName) -> Option<Room> {
+    hub.found(name)
+}
+
+/// The room of that name, which is made with `options` if there is none.
+pub(super) fn make(_asker: Asker<'_>, hub: &Hub, name: &RoomName, options: RoomOptions) -> Result<Room, RoomError> {
+    hub.made(name, options)
+}
+
+/// Makes the connection behind `link` a member of `room`; without a session it has no name and gets raw payloads.
+pub(crate) fn join(
+    session: Option<&Arc<SessionInner>>,
+    link: &Arc<Peer>,
+    form: Form,
+    room: &Room,
+    join: Join,
+) -> Result<Membership, JoinError> {
+    Membership::new(&room.0, Arc::clone(link), session.cloned(), form, join)
+}
+
+/// Publishes `payload` to all members of `room`, in the publisher's name. Never waits, and never fails.
+pub(super) fn publish(publisher: Publisher<'_>, room: &Room, payload: &[u8]) -> Published {
+    let author = match publisher {
+        Publisher::Program => Author::Name(None),
+        Publisher::Session(session) => Author::Name(Some(session.name())),
+        Publisher::Member(member) => member.author(),
+        Publisher::Left(name) => Author::Name(name),
+    };
+    room.0.publish(author, payload)
+}
+
+/// What can be listed of a hub, or read.
+pub(super) trait Listing {
+    type List;
+
+    fn list(self) -> Self::List;
+}
+
+/// Lists rooms, members, or messages that were published before.
+pub(super) fn list<L: Listing>(_asker: Asker<'_>, listing: L) -> L::List {
+    listing.list()
+}
+
+/// Repeats to a member what came behind `since`.
+pub(super) fn resume(member: &Membership, since: MessageId) -> Result<MessageId, JoinError> {
+    member.replay(since)
+}
+
+/// Sends `text` to whoever is called `to`, and to nobody else.
+pub(super) fn tell(session: &SessionInner, to: &UserName, text: Bytes) -> Result<(), TellError> {
+    session.send(to, text)
+}
+
+/// Rooms behind one by name.
+pub(super) struct Rooms<'a> {
+    pub(super) hub: &'a Hub,
+    pub(super) after: Option<&'a RoomName>,
+    pub(super) limit: usize,
+}
+
+impl Listing for Rooms<'_> {
+    /// Each with how many members it has, and how many rooms there are.
+    type List = (Vec<(RoomName, usize)>, usize);
+
+    fn list(self) -> Self::List {
+        self.hub.listed(self.after, self.limit)
+    }
+}
+
+/// Members past the first so many.
+pub(super) struct Members<'a> {
+    pub(super) room: &'a RoomInner,
+    pub(super) skip: usize,
+    pub(super) limit: usize,
+}
+
+impl Listing for Members<'_> {
+    type List = Vec<UserName>;
+
+    fn list(self) -> Self::List {
+        self.room.members(self.skip, self.limit)
+    }
+}
+
+/// The last so many messages that a room keeps.
+pub(super) struct Newest<'a> {
+    pub(super) room: &'a RoomInner,
+    pub(super) count: usize,
+}
+
+impl Listing for Newest<'_> {
+    type List = Vec<Arc<Message>>;
+
+    fn list(self) -> Self::List {
+        self.room.newest(self.count)
+    }
+}
+
+/// What a room keeps behind a message.
+pub(super) struct Behind<'a> {
+    pub(super) room: &'a RoomInner,
+    pub(super) since: MessageId,
+    pub(super) limit: usize,
+}
+
+impl Listing for Behind<'_> {
+    /// With a notice, if some of it is gone.
+    type List = (Option<Notice>, Vec<Arc<Message>>);
+
+    fn list(self) -> Self::List {
+        self.room.since(self.since, self.limit)
+    }
+}

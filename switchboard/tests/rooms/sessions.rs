@@ -1,0 +1,75 @@
+//! Who takes part without a connection: it publishes, lists and tells as others do, and joins nothing.
+
+use super::publish_numbers;
+use crate::harness::node::{Node, user};
+use bytes::Bytes;
+use switchboard::{Format, Join, JoinError, NameTaken, Principal, Published, TellError, UserName};
+
+#[tokio::test(start_paused = true)]
+async fn somebody_without_a_connection_publishes_in_its_name() {
+    let mut node = Node::start().await;
+    let mut alice = node.member("lobby").await;
+    let clock = node.hub.session(user("clock"), Format::Text).unwrap();
+    let lobby = clock.find(alice.seat.room().name()).unwrap();
+    let Published { id, time, .. } = clock.publish(&lobby, "it is noon");
+    assert_eq!(alice.heard().await, ["[lobby] clock: it is noon"]);
+    let kept = &clock.history(&lobby, 1)[0];
+    assert_eq!((kept.id, kept.time, kept.from.as_ref()), (id, time, Some(&user("clock"))));
+    assert_eq!((clock.format(), clock.principal()), (Format::Text, &Principal::Anonymous));
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_is_no_member_and_cannot_become_one() {
+    let mut node = Node::start().await;
+    let alice = node.member("lobby").await;
+    let clock = node.hub.session(user("clock"), Format::Text).unwrap();
+    let error = clock.join(alice.seat.room(), Join::default()).unwrap_err();
+    assert_eq!(error, JoinError::NoConnection);
+    assert_eq!(alice.seat.room().member_count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_lists_what_there_is() {
+    let mut node = Node::start().await;
+    let alice = node.member("lobby").await;
+    let lobby = alice.seat.room();
+    let last = publish_numbers(lobby, 5);
+    let reader = node.hub.session(UserName::http(), Format::Json).unwrap();
+    assert_eq!(reader.rooms(None, 9), (vec![(lobby.name().clone(), 1)], 1));
+    assert_eq!(reader.members(lobby, 0, 9), [user("guest-1")]);
+    assert_eq!(reader.history(lobby, 2), lobby.history(2));
+    let since = switchboard::MessageId { seq: 2, ..last };
+    assert_eq!(reader.page(lobby, since, 2), lobby.page(since, 2));
+    let other = "other".parse().unwrap();
+    assert!(reader.find(&other).is_none());
+    assert_eq!(reader.room(&other).unwrap().name(), &other);
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_tells_one_person_and_is_told_nothing() {
+    let mut node = Node::start().await;
+    let mut alice = node.member("lobby").await;
+    let clock = node.hub.session(user("clock"), Format::Text).unwrap();
+    assert_eq!(clock.tell(&user("guest-1"), Bytes::from("it is late")), Ok(()));
+    assert_eq!(alice.heard().await, ["@clock: it is late"]);
+    assert_eq!(alice.me.tell(&user("clock"), Bytes::from("is it?")), Err(TellError::NoSuchMember(user("clock"))));
+    assert_eq!(clock.tell(&user("bob"), Bytes::new()), Err(TellError::NoSuchMember(user("bob"))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn its_name_is_taken_from_nobody() {
+    let mut node = Node::start().await;
+    let alice = node.member("lobby").await;
+    alice.me.rename(user("alice")).unwrap();
+    for taken in ["alice", "ALICE", "guest-1", "guest-9"] {
+        let refused = node.hub.session(user(taken), Format::Text).unwrap_err();
+        assert_eq!(refused, NameTaken(user(taken)));
+    }
+    let clock = node.hub.session(user("clock"), Format::Text).unwrap();
+    assert!(!node.hub.has(&user("clock")) && !node.hub.close(&user("clock")));
+    assert_eq!(clock.rename(user("alice")), Err(NameTaken(user("alice"))));
+    assert_eq!(clock.rename(user("bell")), Ok(user("clock")));
+    assert_eq!(alice.me.rename(user("bell")), Ok(user("alice")), "whoever connects may have it");
+    drop(clock);
+    assert!(node.hub.has(&user("bell")), "and keeps it");
+}
