@@ -113,7 +113,7 @@ fn all_addresses_of_both_families_are_one_listener_or_two() {
 #[test]
 fn a_zone_may_be_an_interfaces_name() {
     let set_up = "ip link set lo up && \
-        ip addr add fe80::1/64 dev lo nodad";
+        ip addr add fe80::1/64 dev lo nodad && until ip -6 route get fe80::1 oif lo > /dev/null; do sleep 0.01; done";
     in_a_network_of_its_own(a_zone_may_be_an_interfaces_name, set_up, async {
         let client = Client::new();
         for host in ["[fe80::1%lo]", "[fe80::1%25lo]"] {
