@@ -1,7 +1,7 @@
 //! The same connections from the other end: a client connects, and whoever asked has the `Connection`.
 //!
-//! There is no thread of its own and no handler. A worker on the caller's runtime has the tick and the sweep for all of a
-//! client's connections, and each has a task that writes for it when its socket is full, and closes it.
+//! There is no thread of its own and no handler. Each runtime that connects is a worker of the client's node, as it is of a
+//! server's without workers; and each connection has a task that writes for it when its socket is full, and closes it.
 
 mod dialing;
 mod websocket;

@@ -74,16 +74,26 @@ pub enum ConnectError {
 pub struct BindError {
     /// Settings that make no sense, a sentence each.
     pub faults: Vec<String>,
-    /// Listeners that could not be bound, and why.
-    pub listeners: Vec<(String, io::Error)>,
+    /// Listeners that could not be bound.
+    pub listeners: Vec<ListenerError>,
+}
+
+/// Why one listener could not be bound.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct ListenerError {
+    /// What was asked for: `tcp://127.0.0.1:80`.
+    pub listener: String,
+    /// What the system, or we, had against it.
+    pub error: io::Error,
 }
 
 impl BindError {
     /// Why listeners could not be bound, and what may be done about it: a sentence each.
     pub fn listener_faults(&self) -> impl Iterator<Item = String> {
-        self.listeners
-            .iter()
-            .map(|(listener, error)| format!("cannot listen on {listener}: {error}{}", advice(listener, error)))
+        self.listeners.iter().map(|ListenerError { listener, error }| {
+            format!("cannot listen on {listener}: {error}{}", advice(listener, error))
+        })
     }
 
     pub(crate) fn check(self) -> Result<(), Self> {
@@ -126,13 +136,14 @@ fn advice(listener: &str, error: &io::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::BindError;
+    use super::{BindError, ListenerError};
     use nix::errno::Errno;
 
     #[test]
     fn what_may_be_done_stands_behind_what_is_wrong() {
         let told = |listener: &str, errno: Errno| {
-            let error = BindError { faults: Vec::new(), listeners: vec![(listener.to_owned(), errno.into())] };
+            let failed = ListenerError { listener: listener.to_owned(), error: errno.into() };
+            let error = BindError { faults: Vec::new(), listeners: vec![failed] };
             error.to_string().split_once("(os error ").unwrap().1.split_once("); ").map(|(_, advice)| advice.to_owned())
         };
         let busy = told("udp://[::]:81", Errno::EADDRINUSE).unwrap();

@@ -28,7 +28,7 @@ mod turn;
 pub use client::Client;
 pub use config::{Limits, Timeouts};
 pub use connection::{Connection, Finished};
-pub use error::{BindError, BoxError, ConnectError, ConnectionError, Result};
+pub use error::{BindError, BoxError, ConnectError, ConnectionError, ListenerError, Result};
 pub use hub::door::Published;
 pub use hub::membership::{Join, JoinError, Membership};
 pub use hub::room::{Overflow, Room, RoomOptions};

@@ -114,7 +114,7 @@ async fn what_cannot_be_listened_on_is_told_all_at_once() {
         .datagrams(Udp::from_std(unix_datagram), repeat)
         .listen(Tcp::from_std(file), echo);
     let error = server.bind().await.map(drop).unwrap_err();
-    let told: Vec<_> = error.listeners.iter().map(|(_, error)| error.to_string()).collect();
+    let told: Vec<_> = error.listeners.iter().map(|failed| failed.error.to_string()).collect();
     let of_socket = |what: &str| format!("the socket that was handed over {what}");
     let expected = [
         of_socket("is for UDP and not for TCP"),
@@ -128,7 +128,7 @@ async fn what_cannot_be_listened_on_is_told_all_at_once() {
         "what was handed over is not a socket".to_owned(),
     ];
     assert_eq!(told, expected);
-    let named: Vec<_> = error.listeners.iter().map(|(listener, _)| listener.as_str()).collect();
+    let named: Vec<_> = error.listeners.iter().map(|failed| failed.listener.as_str()).collect();
     assert_eq!(named[1], format!("tcp://{bound_to}"));
     assert_eq!(named[4..6], [format!("udp://{address}"), format!("udp://{connected_from}")]);
     assert!(named[3].starts_with("unix://descriptor ") && named[8].starts_with("tcp://descriptor "), "{named:?}");

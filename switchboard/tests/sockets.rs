@@ -300,7 +300,7 @@ async fn every_address_that_cannot_be_bound_is_listed_and_nobody_is_accepted() {
     let server =
         Server::new().workers(4).tcp(free, echo).tcp(tcp, echo).udp(udp, received).unix("/nonexistent/x", echo);
     let Err(error) = server.bind().await else { panic!("bound") };
-    let listed: Vec<&str> = error.listeners.iter().map(|(url, _)| url.as_str()).collect();
+    let listed: Vec<&str> = error.listeners.iter().map(|failed| failed.listener.as_str()).collect();
     assert_eq!(listed, [format!("tcp://{tcp}"), format!("udp://{udp}"), "unix:///nonexistent/x".to_owned()]);
     assert!(TcpStream::connect(free).await.is_err());
     drop((busy_tcp, busy_udp));

@@ -1,15 +1,16 @@
 //! All listeners of a server, bound together or not at all.
 
 use super::accept::{BoundEntry, Entry};
+use crate::error::ListenerError;
 use crate::transport::names::Place;
 use std::io;
 
-/// What could not be bound, and why.
-pub(super) type Unbound = Vec<(String, io::Error)>;
-
 /// Takes every address, and then begins to queue whoever comes. Nobody is accepted yet.
-pub(super) async fn bind(entries: Vec<Box<dyn Entry>>, workers: usize) -> Result<Vec<Box<dyn BoundEntry>>, Unbound> {
-    let (mut bound, mut unbound) = (Vec::<Box<dyn BoundEntry>>::new(), Unbound::new());
+pub(super) async fn bind(
+    entries: Vec<Box<dyn Entry>>,
+    workers: usize,
+) -> Result<Vec<Box<dyn BoundEntry>>, Vec<ListenerError>> {
+    let (mut bound, mut unbound) = (Vec::<Box<dyn BoundEntry>>::new(), Vec::new());
     let places: Vec<_> = entries.iter().filter_map(|entry| entry.place()).collect();
     for mut entry in entries {
         let beside = entry.place().and_then(Place::of_ipv4_beside);
@@ -21,7 +22,7 @@ pub(super) async fn bind(entries: Vec<Box<dyn Entry>>, workers: usize) -> Result
             Ok(entry) => bound.push(entry),
             Err(error) => {
                 let error = explained(error, &url, bound.iter().flat_map(|other| other.urls()));
-                unbound.push((url, error));
+                unbound.push(ListenerError { listener: url, error });
             }
         }
     }
@@ -31,7 +32,7 @@ pub(super) async fn bind(entries: Vec<Box<dyn Entry>>, workers: usize) -> Result
         {
             let url = bound[index].urls().join(", ");
             let error = explained(error, &url, bound[..index].iter().flat_map(|other| other.urls()));
-            unbound.push((url, error));
+            unbound.push(ListenerError { listener: url, error });
         }
     }
     if unbound.is_empty() { Ok(bound) } else { Err(unbound) }
