@@ -372,9 +372,10 @@ impl<C: Codec> Receiving<C> {
         let result = match source.poll_read(cx, &mut buffer) {
             Poll::Ready(result) => result.map(|()| buffer.filled().len()),
             Poll::Pending if self.peer.is_draining() => {
-                self.finished = true;
-                // The kernel may hold more than the event loop has told us of.
-                match source.read_now(&mut shared[..room]) {
+                // The kernel may hold more than the event loop has told us of, and more than a read that memory keeps short.
+                let read = source.read_now(&mut shared[..room]);
+                self.finished = !read.as_ref().is_ok_and(|count| *count == room && room < shared.len());
+                match read {
                     Ok(count) => Ok(count),
                     Err(_) => return Poll::Ready(()),
                 }
@@ -399,6 +400,8 @@ impl<C: Codec> Receiving<C> {
                 }
             }
             Ok(count) => {
+                // Whoever never stops sending would never be drained.
+                self.finished |= self.peer.is_draining() && self.input.is_last(count, || source.socket_bytes());
                 self.peer.received(count - source.framing_bytes(count));
                 self.input.receive(&shared[..count]);
                 drop(shared);

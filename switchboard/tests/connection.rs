@@ -396,6 +396,35 @@ async fn a_close_that_was_meant_is_its_reason_unless_the_peer_has_finished() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn of_a_peer_that_never_stops_sending_a_drain_hears_what_its_socket_holds() {
+    let (memory, heard) = (Memory::new(), Arc::new(Mutex::new(Vec::new())));
+    let hearing = Arc::clone(&heard);
+    let handler = move |mut conn: Connection<Lines>| {
+        let hearing = Arc::clone(&hearing);
+        async move {
+            conn.draining().await;
+            while let Some(line) = conn.recv().await? {
+                hearing.lock().push(line.to_str_lossy().into_owned());
+            }
+            Ok::<(), BoxError>(())
+        }
+    };
+    let served = Served::over(&memory, Server::new().memory(&memory, handler)).await;
+    let mut peer = served.connect();
+    peer.send("before\n".repeat(9_000)).await;
+    served.handle.drain();
+    for _ in 0..1_000 {
+        peer.send("after\n".repeat(1_000)).await;
+    }
+    peer.finish();
+    let drained = served.drained.await.unwrap();
+    assert_eq!((drained.finished, drained.aborted), (1, 0));
+    let heard = heard.lock();
+    assert!(heard[..9_000].iter().all(|line| line == "before"));
+    assert!(heard.len() < 400_000, "{}", heard.len());
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_queued_at_the_end_all_arrives_although_input_is_unread() {
     let mut peer = testing::serve(
         async |mut conn: Connection<Lines>| -> Result {

@@ -6,6 +6,7 @@
 use crate::link::Peer;
 use crate::link::budget::STEP_BYTES;
 use bytes::BytesMut;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::task::Context;
 
@@ -17,12 +18,14 @@ pub(super) struct Input {
     pub(super) is_shared: bool,
     /// The budget counts it.
     is_counted: bool,
+    /// Bytes that may still be read while the server drains, once some were.
+    rest: Option<NonZeroU32>,
 }
 
 impl Input {
     /// What was read already.
     pub(super) fn begun(bytes: BytesMut) -> Self {
-        Self { bytes, is_shared: true, is_counted: false }
+        Self { bytes, is_shared: true, ..Self::default() }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -32,6 +35,14 @@ impl Input {
     /// Drops it, and its memory. The budget hears of that when more is waited for.
     pub(super) fn clear(&mut self) {
         self.bytes = BytesMut::new();
+    }
+
+    /// Whether the `count` bytes that were just read, while the server drains, are the last: no more can have come before the
+    /// drain than the `socket` holds.
+    pub(super) fn is_last(&mut self, count: usize, socket: impl FnOnce() -> usize) -> bool {
+        let rest = self.rest.map_or_else(socket, |rest| rest.get() as usize).saturating_sub(count);
+        self.rest = NonZeroU32::new(u32::try_from(rest).unwrap_or(u32::MAX));
+        self.rest.is_none()
     }
 
     /// Takes what was read.

@@ -47,6 +47,9 @@ pub(crate) trait Sink: Send {
     fn reset(&mut self);
 }
 
+/// What a socket may hold unread, where it does not say: four times what Linux gives one by default.
+const SOCKET_BYTES: usize = 1 << 20;
+
 /// The read side of a connection's socket.
 pub(crate) trait Source: Send {
     /// Agrees with the peer on how to speak, before the handler runs; at once where there is nothing to agree on.
@@ -65,6 +68,11 @@ pub(crate) trait Source: Send {
     /// The room that a read needs: more than one byte where what is read is whole records or datagrams.
     fn least_bytes(&self) -> usize {
         1
+    }
+
+    /// How much the socket holds, at most, that was not read yet.
+    fn socket_bytes(&self) -> usize {
+        SOCKET_BYTES
     }
 
     /// How many of the `count` bytes that were just read tell frames apart, and did not come from the peer.

@@ -222,6 +222,11 @@ impl Source for OwnedReadHalf {
         AsyncRead::poll_read(Pin::new(self), cx, buffer)
     }
 
+    fn socket_bytes(&self) -> usize {
+        // It grows with what comes.
+        SockRef::from(self.as_ref()).recv_buffer_size().unwrap_or(usize::MAX)
+    }
+
     fn read_now(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         Ok(recv(self.as_ref().as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT)?)
     }

@@ -355,6 +355,10 @@ impl<S: Side> Source for Reading<S> {
         }
     }
 
+    fn socket_bytes(&self) -> usize {
+        SockRef::from(&self.0.lock().stream).recv_buffer_size().unwrap_or(usize::MAX)
+    }
+
     fn least_bytes(&self) -> usize {
         // What came with the handshake is handed over in one piece.
         if self.0.lock().early.is_empty() { INCOMPLETE_BYTES + 1 } else { RECEIVED_BYTES }
