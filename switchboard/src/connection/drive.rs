@@ -3,6 +3,7 @@
 use crate::error::{BoxError, ConnectionError, panic_text};
 use crate::link::{Peer, Returned, Source};
 use crate::node::Entered;
+use crate::turn::Turn;
 use pin_project_lite::pin_project;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -190,12 +191,17 @@ fn poll_close(peer: &Peer, cx: &mut Context<'_>, closing: &mut Closing) -> Poll<
         }
         closing.sending = false;
     }
+    let mut turn = Turn::default();
     while let Some(reading) = &mut closing.source {
         let mut shared = peer.tick.read_buffer.lock();
         let mut buffer = ReadBuf::new(&mut shared);
         let read = ready!(reading.poll_read(cx, &mut buffer));
         if read.is_err() || buffer.filled().is_empty() {
             closing.source = None;
+        } else if turn.is_over(buffer.filled().len()) {
+            // Whoever sends without end is not read without end: tokio would allow 8 MiB of it in a row.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
         }
     }
     Poll::Ready(true)

@@ -1,6 +1,7 @@
 //! The read side of a streamed answer: the client has nothing more to say, but it can leave.
 
 use crate::link::Source;
+use crate::turn::Turn;
 use std::io;
 use std::task::{Context, Poll, ready};
 use tokio::io::ReadBuf;
@@ -11,12 +12,18 @@ pub(super) struct Deaf(pub(super) Box<dyn Source>);
 
 impl Source for Deaf {
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let mut turn = Turn::default();
         loop {
             ready!(self.0.poll_read(cx, buffer))?;
             if buffer.filled().is_empty() {
                 return Poll::Ready(Ok(()));
             }
+            let is_over = turn.is_over(buffer.filled().len());
             buffer.clear();
+            if is_over {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
         }
     }
 
