@@ -25,6 +25,19 @@ def fill(server: Server, room: str, messages: int = 256, size: int = 900) -> Non
     time.sleep(1)
 
 
+def crowd(server: Server, end: float, network: int, *sent: bytes, count: int = 2000) -> None:
+    """So many connections, 50 of an address, that say one thing each and stay."""
+    held = []
+    for number in range(count):
+        if time.monotonic() > end:
+            break
+        held.append(connect(server.port("rooms=http"), f"10.4.{network + number // 50}.{number % 50 + 1}"))
+        # One that is shed is no failure.
+        with suppress(OSError):
+            held[-1].sendall(sent[number % len(sent)])
+    time.sleep(max(0.0, end - time.monotonic()))
+
+
 @attack(TCP + "?rate=off", HTTP, options=("--max-memory", "64MiB"), seconds=6, memory=96 * MIB)
 def histories_over_and_over(server: Server, end: float) -> list[str]:
     """Ten clients that ask for a whole history again as soon as they have it."""
@@ -162,16 +175,28 @@ def queries_that_are_dear(server: Server, end: float) -> list[str]:
 @attack(HTTP, options=("--max-memory", "32MiB"), seconds=6, memory=96 * MIB)
 def requests_behind_requests(server: Server, end: float) -> list[str]:
     """2,000 connections with 60 KiB of requests behind the one that is refused after a second."""
-    requests = (b"POST /rooms/hot HTTP/1.1\r\n" + HOST + b"Content-Length: 2\r\n\r\nhi") * 800
-    held = []
-    for count in range(2000):
-        if time.monotonic() > end:
-            break
-        held.append(connect(server.port("rooms=http"), f"10.4.{10 + count // 50}.{count % 50 + 1}"))
-        # One that is shed is no failure.
-        with suppress(OSError):
-            held[-1].sendall(requests)
-    time.sleep(max(0.0, end - time.monotonic()))
+    crowd(server, end, 10, (b"POST /rooms/hot HTTP/1.1\r\n" + HOST + b"Content-Length: 2\r\n\r\nhi") * 800)
+    return []
+
+
+@attack(HTTP, options=("--max-memory", "32MiB"), seconds=6, memory=128 * MIB)
+def bodies_without_their_ends(server: Server, end: float) -> list[str]:
+    """2,000 connections with 59,000 bytes of a body of 60,000, or in chunks of one byte."""
+    head = b"POST /rooms/hot HTTP/1.1\r\n" + HOST
+    announced = head + b"Content-Length: 60000\r\n\r\n" + b"u" * 59_000
+    chunked = head + b"Transfer-Encoding: chunked\r\n\r\n" + b"1\r\nu\r\n" * 9000
+    crowd(server, end, 50, announced, chunked)
+    return []
+
+
+@attack(HTTP, options=("--max-memory", "32MiB"), seconds=6, memory=128 * MIB)
+def requests_that_hold_their_places(server: Server, end: float) -> list[str]:
+    """2,000 HTTP/2 connections with 100 requests each, of whose bodies a little comes."""
+    requests = (
+        http2.request(stream, "/rooms/hot", "POST", ends=False) + http2.frame(http2.DATA, 0, stream, b"u" * 500)
+        for stream in range(1, 200, 2)
+    )
+    crowd(server, end, 90, http2.hello() + b"".join(requests))
     return []
 
 

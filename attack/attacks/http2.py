@@ -36,10 +36,14 @@ def request(stream: int, path: str, method: str = "GET", ends: bool = True) -> b
     return frame(HEADERS, END_HEADERS | (END_STREAM if ends else 0), stream, head(path, method))
 
 
+def hello(window: int | None = None) -> bytes:
+    settings = b"" if window is None else struct.pack(">HI", INITIAL_WINDOW_SIZE, window)
+    return PREFACE + frame(SETTINGS, 0, 0, settings) + frame(SETTINGS, ACK, 0)
+
+
 def begin(connection: socket.socket, window: int | None = None) -> None:
     """Says hello; `window` is how much of an answer each stream takes."""
-    settings = b"" if window is None else struct.pack(">HI", INITIAL_WINDOW_SIZE, window)
-    connection.sendall(PREFACE + frame(SETTINGS, 0, 0, settings) + frame(SETTINGS, ACK, 0))
+    connection.sendall(hello(window))
 
 
 def update(stream: int, by: int) -> bytes:
