@@ -27,7 +27,7 @@ pub(crate) use posting::Form;
 use crate::link::Peer;
 use crate::link::budget::Budget;
 use crate::sync::Mutex;
-use door::Rooms;
+use door::{Pass, Rooms};
 use holding::Holding;
 use names::Names;
 use room::{Room, RoomInner, RoomOptions};
@@ -187,8 +187,7 @@ impl Hub {
         }
     }
 
-    /// As the door lets it.
-    fn made(&self, name: &RoomName, options: RoomOptions) -> Result<Room, RoomError> {
+    fn made(&self, _: Pass, name: &RoomName, options: RoomOptions) -> Result<Room, RoomError> {
         self.purge();
         let mut rooms = self.0.rooms.lock();
         if let Some(room) = rooms.get(name) {
@@ -203,13 +202,11 @@ impl Hub {
         Ok(Room(room))
     }
 
-    /// As the door lets it.
-    fn found(&self, name: &RoomName) -> Option<Room> {
+    fn found(&self, _: Pass, name: &RoomName) -> Option<Room> {
         self.0.rooms.lock().get(name).cloned().map(Room)
     }
 
-    /// As the door lets it.
-    fn listed(&self, after: Option<&RoomName>, limit: usize) -> (Vec<(RoomName, usize)>, usize) {
+    fn listed(&self, _: Pass, after: Option<&RoomName>, limit: usize) -> (Vec<(RoomName, usize)>, usize) {
         use std::ops::Bound::{Excluded, Unbounded};
         self.purge();
         let rooms = self.0.rooms.lock();

@@ -1,7 +1,8 @@
 //! The doors to a hub's rooms. Whatever anybody does there passes one of these functions, by whatever transport it came and whether
 //! or not it has a connection: finding and making a room, joining, publishing, listing and reading, telling one person.
 //!
-//! Here it is decided whether somebody may; today everybody may do everything. No other file calls what these functions call.
+//! Here it is decided whether somebody may; today everybody may do everything. What these functions call asks for a [`Pass`], which
+//! no other file can make.
 
 use super::membership::{Join, JoinError, Membership};
 use super::posting::Form;
@@ -13,6 +14,10 @@ use bytes::Bytes;
 use std::sync::Arc;
 use std::time::SystemTime;
 use switchboard_proto::{Message, MessageId, Notice, RoomName, UserName};
+
+/// Shows that somebody came by a door.
+#[derive(Clone, Copy)]
+pub(super) struct Pass(());
 
 /// A message that was published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,12 +45,12 @@ pub(super) type Asker<'a> = Option<&'a SessionInner>;
 
 /// The room of that name, if there is one.
 pub(super) fn find(_asker: Asker<'_>, hub: &Hub, name: &RoomName) -> Option<Room> {
-    hub.found(name)
+    hub.found(Pass(()), name)
 }
 
 /// The room of that name, which is made with `options` if there is none.
 pub(super) fn make(_asker: Asker<'_>, hub: &Hub, name: &RoomName, options: RoomOptions) -> Result<Room, RoomError> {
-    hub.made(name, options)
+    hub.made(Pass(()), name, options)
 }
 
 /// Makes the connection behind `link` a member of `room`; without a session it has no name and gets raw payloads.
@@ -56,7 +61,7 @@ pub(crate) fn join(
     room: &Room,
     join: Join,
 ) -> Result<Membership, JoinError> {
-    Membership::new(&room.0, Arc::clone(link), session.cloned(), form, join)
+    Membership::new(Pass(()), &room.0, Arc::clone(link), session.cloned(), form, join)
 }
 
 /// Publishes `payload` to all members of `room`, in the publisher's name. Never waits, and never fails.
@@ -67,29 +72,29 @@ pub(super) fn publish(publisher: Publisher<'_>, room: &Room, payload: &[u8]) -> 
         Publisher::Member(member) => member.author(),
         Publisher::Left(name) => Author::Name(name),
     };
-    room.0.publish(author, payload)
+    room.0.publish(Pass(()), author, payload)
 }
 
 /// What can be listed of a hub, or read.
 pub(super) trait Listing {
     type List;
 
-    fn list(self) -> Self::List;
+    fn list(self, pass: Pass) -> Self::List;
 }
 
 /// Lists rooms, members, or messages that were published before.
 pub(super) fn list<L: Listing>(_asker: Asker<'_>, listing: L) -> L::List {
-    listing.list()
+    listing.list(Pass(()))
 }
 
 /// Repeats to a member what came behind `since`.
 pub(super) fn resume(member: &Membership, since: MessageId) -> Result<MessageId, JoinError> {
-    member.replay(since)
+    member.replay(Pass(()), since)
 }
 
 /// Sends `text` to whoever is called `to`, and to nobody else.
 pub(super) fn tell(session: &SessionInner, to: &UserName, text: Bytes) -> Result<(), TellError> {
-    session.send(to, text)
+    session.send(Pass(()), to, text)
 }
 
 /// Rooms behind one by name.
@@ -103,8 +108,8 @@ impl Listing for Rooms<'_> {
     /// Each with how many members it has, and how many rooms there are.
     type List = (Vec<(RoomName, usize)>, usize);
 
-    fn list(self) -> Self::List {
-        self.hub.listed(self.after, self.limit)
+    fn list(self, pass: Pass) -> Self::List {
+        self.hub.listed(pass, self.after, self.limit)
     }
 }
 
@@ -118,8 +123,8 @@ pub(super) struct Members<'a> {
 impl Listing for Members<'_> {
     type List = Vec<UserName>;
 
-    fn list(self) -> Self::List {
-        self.room.members(self.skip, self.limit)
+    fn list(self, pass: Pass) -> Self::List {
+        self.room.members(pass, self.skip, self.limit)
     }
 }
 
@@ -132,8 +137,8 @@ pub(super) struct Newest<'a> {
 impl Listing for Newest<'_> {
     type List = Vec<Arc<Message>>;
 
-    fn list(self) -> Self::List {
-        self.room.newest(self.count)
+    fn list(self, pass: Pass) -> Self::List {
+        self.room.newest(pass, self.count)
     }
 }
 
@@ -148,7 +153,7 @@ impl Listing for Behind<'_> {
     /// With a notice, if some of it is gone.
     type List = (Option<Notice>, Vec<Arc<Message>>);
 
-    fn list(self) -> Self::List {
-        self.room.since(self.since, self.limit)
+    fn list(self, pass: Pass) -> Self::List {
+        self.room.since(pass, self.since, self.limit)
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A member is a mailbox, not a loop: what others publish goes from the room to the connection's outbox by itself.
 
-use super::door::{self, Publisher};
+use super::door::{self, Pass, Publisher};
 use super::fanout::Entry;
 use super::posting::{Form, MembershipId};
 use super::room::{Author, Overflow, Room, RoomInner};
@@ -60,8 +60,8 @@ pub struct Membership {
 }
 
 impl Membership {
-    /// As the door to its room lets it in.
     pub(super) fn new(
+        pass: Pass,
         room: &Arc<RoomInner>,
         peer: Arc<Peer>,
         session: Option<Arc<SessionInner>>,
@@ -73,7 +73,7 @@ impl Membership {
             return Err(JoinError::TooManyRooms { limit });
         }
         room.count_in(&peer.tick.budget);
-        let (id, joined_at) = room.join(&peer, form, session, join).inspect_err(|_| peer.take_back())?;
+        let (id, joined_at) = room.join(pass, &peer, form, session, join).inspect_err(|_| peer.take_back())?;
         let MessageId { epoch, seq } = joined_at;
         let room = Room(Arc::clone(room));
         Ok(Self { room, id, peer, joined_seq: seq, joined_epoch: epoch, echo: join.echo, will: None })
@@ -84,9 +84,8 @@ impl Membership {
         Author::Member { id: self.id, link: &self.peer, echo: self.echo }
     }
 
-    /// As the door lets it.
-    pub(super) fn replay(&self, since: MessageId) -> Result<MessageId, JoinError> {
-        self.room.0.resume(self.id, &self.peer.tick, since)
+    pub(super) fn replay(&self, pass: Pass, since: MessageId) -> Result<MessageId, JoinError> {
+        self.room.0.resume(pass, self.id, &self.peer.tick, since)
     }
 
     /// Publishes `payload` to all other members; to this one too if it asked for that. Never waits, and never fails.

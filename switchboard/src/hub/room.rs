@@ -5,7 +5,7 @@
 //! that it is a point in the order. The lock covers workers, never members.
 
 use super::HubLimits;
-use super::door::{self, Behind, Members, Newest, Published, Publisher};
+use super::door::{self, Behind, Members, Newest, Pass, Published, Publisher};
 use super::fanout::{Entry, LocalMember};
 use super::holding::Holding;
 use super::inbox::Inbox;
@@ -134,7 +134,7 @@ impl RoomInner {
 
     /// Gives `payload` its place in the order, and sends it on its way to every member but its author, unless that one wants an
     /// echo.
-    pub(super) fn publish(self: &Arc<Self>, author: Author<'_>, payload: &[u8]) -> Published {
+    pub(super) fn publish(self: &Arc<Self>, _: Pass, author: Author<'_>, payload: &[u8]) -> Published {
         // A received frame shares the memory of the read that it came with, which a history must not keep.
         let payload = Bytes::copy_from_slice(payload);
         let mut state = self.state.lock();
@@ -213,6 +213,7 @@ impl RoomInner {
     /// last message before it.
     pub(super) fn join(
         self: &Arc<Self>,
+        _: Pass,
         peer: &Arc<Peer>,
         form: Form,
         session: Option<Arc<SessionInner>>,
@@ -268,6 +269,7 @@ impl RoomInner {
     /// Repeats to a member what came behind `since`, at this point in the order.
     pub(super) fn resume(
         self: &Arc<Self>,
+        _: Pass,
         member: MembershipId,
         tick: &Tick,
         since: MessageId,
@@ -356,7 +358,7 @@ impl RoomInner {
     }
 
     /// The names of at most `limit` members, past the first `skip`, in the order in which they came.
-    pub(super) fn members(&self, skip: usize, limit: usize) -> Vec<UserName> {
+    pub(super) fn members(&self, _: Pass, skip: usize, limit: usize) -> Vec<UserName> {
         let state = self.state.lock();
         // Whoever has no name is not listed, and cannot be skipped by counting.
         let (past, skip) = if state.unnamed == 0 { (skip, 0) } else { (0, skip) };
@@ -364,12 +366,12 @@ impl RoomInner {
     }
 
     /// The last `count` messages that it keeps.
-    pub(super) fn newest(&self, count: usize) -> Vec<Arc<Message>> {
+    pub(super) fn newest(&self, _: Pass, count: usize) -> Vec<Arc<Message>> {
         self.state.lock().log.newest(count).cloned().collect()
     }
 
     /// What it keeps behind `since`, at most `limit` messages, and what is told of those that are gone.
-    pub(super) fn since(&self, since: MessageId, limit: usize) -> (Option<Notice>, Vec<Arc<Message>>) {
+    pub(super) fn since(&self, _: Pass, since: MessageId, limit: usize) -> (Option<Notice>, Vec<Arc<Message>>) {
         let state = self.state.lock();
         let (after, notice) = state.log.missed(since, &self.name);
         (notice, state.log.after(after).take(limit).cloned().collect())

@@ -2,7 +2,7 @@
 //!
 //! What it does goes through the doors to them (`door.rs`).
 
-use super::door::{self, Behind, Members, Newest, Published, Publisher, Rooms};
+use super::door::{self, Behind, Members, Newest, Pass, Published, Publisher, Rooms};
 use super::fanout::Entry;
 use super::inbox::Inbox;
 use super::membership::{Join, JoinError, Membership};
@@ -202,8 +202,8 @@ impl Session {
 }
 
 impl SessionInner {
-    /// Sends `text` to whoever is called `to`, as the door lets it.
-    pub(super) fn send(&self, to: &UserName, text: Bytes) -> Result<(), TellError> {
+    /// Sends `text` to whoever is called `to`, and to nobody else.
+    pub(super) fn send(&self, _: Pass, to: &UserName, text: Bytes) -> Result<(), TellError> {
         let nobody = || TellError::NoSuchMember(to.clone());
         let session = self.hub.0.called(to).ok_or_else(nobody)?;
         let link = session.link.as_ref().ok_or_else(nobody)?;
