@@ -21,10 +21,7 @@ impl Codec for Lines {
     #[inline]
     fn decode(&mut self, input: &mut BytesMut, frame_bytes: usize) -> Result<Option<Line>, FrameError> {
         let Some(found) = memchr::memchr(b'\n', &input[self.searched..]) else {
-            self.searched = input.len();
-            // A CR one past the limit may still belong to the terminator.
-            let text = input.strip_suffix(b"\r").unwrap_or(input);
-            return if text.len() > frame_bytes { Err(FrameError::TooLong { limit: frame_bytes }) } else { Ok(None) };
+            return self.await_end(input, frame_bytes);
         };
         let end = self.searched + found + 1;
         // The last line takes the memory along, instead of sharing it with nothing.
@@ -56,16 +53,32 @@ impl Codec for Lines {
     #[inline]
     fn encode(&mut self, line: Line, output: &mut Output) {
         let terminator = line.terminator;
-        if line.behind == terminator.len() {
-            return output.share(line.bytes);
-        }
-        output.share(line.into_bytes());
-        output.put(terminator.as_bytes());
+        if line.behind == terminator.len() { output.share(line.bytes) } else { encode_otherwise(line, output) }
     }
+}
+
+impl Lines {
+    /// Waits for the end of a line, unless it is too long already. Apart: it comes once a read, and lines come by the dozen.
+    #[cold]
+    fn await_end(&mut self, input: &[u8], frame_bytes: usize) -> Result<Option<Line>, FrameError> {
+        self.searched = input.len();
+        // A CR one past the limit may still belong to the terminator.
+        let text = input.strip_suffix(b"\r").unwrap_or(input);
+        if text.len() > frame_bytes { Err(FrameError::TooLong { limit: frame_bytes }) } else { Ok(None) }
+    }
+}
+
+/// A line that is not ended as it came.
+#[inline(never)]
+fn encode_otherwise(line: Line, output: &mut Output) {
+    let terminator = line.terminator;
+    output.share(line.into_bytes());
+    output.put(terminator.as_bytes());
 }
 
 /// How a line ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[repr(u32)]
 pub enum Terminator {
     /// With the input: the peer finished sending without a line end.
     None,
@@ -87,8 +100,8 @@ impl Terminator {
     }
 
     /// Bytes on the wire, which tell one from another.
-    fn len(self) -> u8 {
-        self.as_bytes().len() as u8
+    fn len(self) -> u32 {
+        self.as_bytes().len() as u32
     }
 }
 
@@ -102,8 +115,8 @@ impl Terminator {
 pub struct Line {
     /// The text, and if it was received what it ended with: most lines are sent on as they came.
     bytes: Bytes,
-    /// Bytes behind the text.
-    behind: u8,
+    /// Bytes behind the text. As wide as what follows: padding would be moved by itself each time that a line is.
+    behind: u32,
     /// What it is sent with.
     terminator: Terminator,
 }
@@ -112,12 +125,12 @@ impl Line {
     /// The text, terminator excluded.
     #[inline]
     pub fn as_bytes(&self) -> &[u8] {
-        &self.bytes[..self.bytes.len() - usize::from(self.behind)]
+        &self.bytes[..self.bytes.len() - self.behind as usize]
     }
 
     /// The text, terminator excluded, without a copy.
     pub fn into_bytes(mut self) -> Bytes {
-        self.bytes.truncate(self.bytes.len() - usize::from(self.behind));
+        self.bytes.truncate(self.bytes.len() - self.behind as usize);
         self.bytes
     }
 

@@ -39,9 +39,12 @@ impl Output {
     /// Appends `bytes` without copying them when they are large enough for that to pay.
     #[inline]
     pub fn share(&mut self, bytes: Bytes) {
-        if bytes.len() < SHARE_BYTES {
-            return self.put(&bytes);
-        }
+        if bytes.len() < SHARE_BYTES { self.put(&bytes) } else { self.keep(bytes) }
+    }
+
+    /// Apart, and so is [`make_room`](Self::make_room): what is done for each small frame is no call.
+    #[inline(never)]
+    fn keep(&mut self, bytes: Bytes) {
         self.len += bytes.len();
         self.seal_tail();
         self.pieces.push_back(bytes);
@@ -172,6 +175,7 @@ impl Output {
     }
 
     /// Room for `bytes` more in the tail, in place of what is written of it where that is enough.
+    #[cold]
     fn make_room(&mut self, bytes: usize) {
         // A queue that never empties must not keep all that it ever held. Only from half the tail on, so that each byte
         // written pays for at most one byte moved.

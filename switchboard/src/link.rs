@@ -181,13 +181,26 @@ impl Peer {
     // Sending.
 
     /// Queues one frame; or waits, if the outbox is full.
+    #[inline]
     pub(crate) fn poll_send(
         self: &Arc<Self>,
         cx: &mut Context<'_>,
         encode: impl FnOnce(&mut Output),
     ) -> Poll<Result<(), CloseReason>> {
+        match staging::push(self, encode) {
+            None => Poll::Ready(Ok(())),
+            Some(encode) => self.poll_queue(cx, encode),
+        }
+    }
+
+    /// As [`poll_send`](Self::poll_send), where nothing can be staged.
+    #[inline(never)]
+    fn poll_queue(
+        self: &Arc<Self>,
+        cx: &mut Context<'_>,
+        encode: impl FnOnce(&mut Output),
+    ) -> Poll<Result<(), CloseReason>> {
         let limits = &self.listener.limits;
-        let Some(encode) = staging::push(self, encode) else { return Poll::Ready(Ok(())) };
         let mut state = self.state.lock();
         staging::take(self, |output, frames| self.append(&mut state, output, frames));
         if self.is(CLOSING) && !self.is(UNHEARD) {

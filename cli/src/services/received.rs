@@ -8,6 +8,7 @@ use tracing::trace;
 const LOGGED_BYTES: usize = 1024;
 
 /// Logs a frame with its sender, escaped, at `-vv`.
+#[inline]
 pub(super) fn log(peer: &PeerAddr, frame: &[u8]) {
     trace!("Received from {peer}: {}", Logged(frame));
 }

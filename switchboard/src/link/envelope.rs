@@ -14,10 +14,13 @@ pub(crate) enum Envelope {
 
 impl Envelope {
     /// Writes what `encode` does, which is one frame.
+    #[inline]
     pub(crate) fn put(self, output: &mut Output, encode: impl FnOnce(&mut Output)) {
-        if self == Self::Bare {
-            return encode(output);
-        }
+        if self == Self::Bare { encode(output) } else { Self::put_chunk(output, encode) }
+    }
+
+    #[cold]
+    fn put_chunk(output: &mut Output, encode: impl FnOnce(&mut Output)) {
         let mut chunk = Output::default();
         encode(&mut chunk);
         // An empty one would end the body.

@@ -446,6 +446,7 @@ fn give_back(told: &mut Option<Box<Told>>, from: ConnectionId, length: usize) {
 }
 
 /// Encodes one frame to the end of `output`, or nothing if `encode` unwinds: half a frame would corrupt all that follow.
+#[inline]
 pub(super) fn push_whole(output: &mut Output, encode: impl FnOnce(&mut Output)) {
     struct Whole<'a>(&'a mut Output, Option<usize>);
     impl Drop for Whole<'_> {

@@ -16,31 +16,44 @@ use switchboard_proto::Output;
 pub(super) const MOST_BYTES: usize = 16 << 10;
 
 crate::sync::thread_local! {
+    /// The address of the peer whose task is being polled; only compared, never followed.
+    static OWNER: Cell<usize> = const { Cell::new(0) };
     static STAGED: Cell<Option<Box<Staged>>> = const { Cell::new(None) };
 }
 
 #[derive(Default)]
 struct Staged {
-    /// The address of the peer whose task is being polled; only compared, never followed.
-    owner: usize,
     output: Output,
     frames: usize,
     /// Bytes and frames that may be staged.
     room: (usize, usize),
 }
 
-/// The thread's staging place, taken for one call and put back after it, also if that unwinds.
+/// What is staged, taken for one call and put back after it, also if that unwinds.
 struct Taken(Option<Box<Staged>>);
 
 impl Taken {
     /// Taken, if it is `peer`'s own task that is being polled.
+    #[inline]
     fn by(peer: &Arc<Peer>) -> Option<Self> {
-        let taken = Self(STAGED.with(Cell::take));
-        taken.0.as_ref().is_some_and(|staged| staged.owner == address(peer)).then_some(taken)
+        if !is_polling(peer) {
+            return None;
+        }
+        let staged = STAGED.with(Cell::take)?;
+        Some(Self(Some(staged)))
     }
 
+    #[inline]
     fn staged(&mut self) -> &mut Staged {
-        self.0.get_or_insert_default()
+        let Some(staged) = &mut self.0 else { unreachable!("until it is put back") };
+        staged
+    }
+
+    /// As dropping it does, where nothing unwinds. It is done for each frame: so nothing is dropped that cannot be there.
+    #[inline]
+    fn put_back(mut self) {
+        let staged = self.0.take();
+        std::mem::forget((STAGED.with(|place| place.replace(staged)), self));
     }
 }
 
@@ -55,36 +68,42 @@ fn address(peer: &Arc<Peer>) -> usize {
 }
 
 /// Whether it is `peer`'s own task that is being polled.
+#[inline]
 pub(super) fn is_polling(peer: &Arc<Peer>) -> bool {
-    Taken::by(peer).is_some()
+    OWNER.with(Cell::get) == address(peer)
 }
 
 /// Starts a poll of `peer`'s task, in which `room` bytes and frames may be staged.
 pub(super) fn begin(peer: &Arc<Peer>, room: (usize, usize)) {
-    let mut taken = Taken(STAGED.with(Cell::take));
-    let staged = taken.staged();
-    (staged.owner, staged.room) = (address(peer), room);
+    OWNER.with(|owner| owner.set(address(peer)));
+    STAGED.with(|place| place.set(Some(place.take().unwrap_or_default())));
+    open(peer, room);
 }
 
 /// Ends a poll of `peer`'s task, and hands over what was staged.
 pub(super) fn end(peer: &Arc<Peer>, hand_over: impl FnOnce(&mut Output, usize)) {
     take(peer, hand_over);
-    if let Some(mut taken) = Taken::by(peer) {
-        taken.staged().owner = 0;
+    if is_polling(peer) {
+        OWNER.with(|owner| owner.set(0));
     }
 }
 
 /// Stages a frame, or gives `encode` back if the outbox must be asked.
+#[inline]
 pub(super) fn push<E: FnOnce(&mut Output)>(peer: &Arc<Peer>, encode: E) -> Option<E> {
     let Some(mut taken) = Taken::by(peer) else { return Some(encode) };
     let staged = taken.staged();
     let (bytes, frames) = staged.room;
-    if staged.output.len() >= bytes || staged.frames >= frames {
-        return Some(encode);
-    }
-    push_whole(&mut staged.output, encode);
-    staged.frames += 1;
-    None
+    let has_room = staged.output.len() < bytes && staged.frames < frames;
+    let refused = if has_room {
+        push_whole(&mut staged.output, encode);
+        staged.frames += 1;
+        None
+    } else {
+        Some(encode)
+    };
+    taken.put_back();
+    refused
 }
 
 /// Lets frames that follow in this poll be staged, as far as there is room.
