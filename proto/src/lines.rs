@@ -24,8 +24,7 @@ impl Codec for Lines {
             return self.await_end(input, frame_bytes);
         };
         let end = self.searched + found + 1;
-        // The last line takes the memory along, instead of sharing it with nothing.
-        let bytes = if end == input.len() { std::mem::take(input) } else { input.split_to(end) }.freeze();
+        let bytes = input.split_to(end).freeze();
         self.searched = 0;
         let terminator = if bytes.ends_with(b"\r\n") { Terminator::CrLf } else { Terminator::Lf };
         let line = Line { bytes, behind: terminator.len(), terminator };

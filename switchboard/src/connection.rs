@@ -240,46 +240,63 @@ impl Hub {
 }
 
 impl<C: Codec> Receiving<C> {
+    #[inline]
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<C::Frame>, ConnectionError>> {
+        let mut rest = None;
+        // Frames come by the dozen: for all but the first of a read this is all.
+        if !self.input.is_empty()
+            && self.answer.is_none()
+            && self.peer.goes_on_taking(self.paid == 0)
+            && self.is_paid(cx)
+        {
+            let before = self.input.bytes.len();
+            match self.find() {
+                Ok(Some(frame)) => {
+                    self.took(cx, before);
+                    self.peer.handling();
+                    return Poll::Ready(Ok(Some(frame)));
+                }
+                other => rest = Some((before, other)),
+            }
+        }
+        self.poll_more(cx, rest)
+    }
+
+    /// As [`poll_recv`](Self::poll_recv), where there is more to see to than the next frame. `rest` is what was found in place
+    /// of one, and how much input there was.
+    #[inline(never)]
+    fn poll_more(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut rest: Option<(usize, Found<C>)>,
+    ) -> Poll<Result<Option<C::Frame>, ConnectionError>> {
         loop {
-            if let Some(reason) = self.peer.taking() {
-                return Poll::Ready(Err(ConnectionError::Closed(reason)));
+            if rest.is_none() {
+                ready!(self.poll_takes(cx))?;
             }
-            if let Some(answer) = &self.answer {
-                // While it waits nothing is read: a peer that asks and does not listen fills its outbox, and no more.
-                ready!(self.peer.poll_send(cx, |output| output.put(answer))).map_err(ConnectionError::Closed)?;
-                self.answer = None;
-            }
-            // What it sends may be published, and be more than the workers can deliver.
-            if !(self.finished && self.input.is_empty()) {
-                ready!(self.peer.poll_caught_up(cx));
-            }
-            if !self.input.is_empty() {
-                // Frames cost budget, or a read of one-byte lines would hold the worker for 32,768 of them.
-                if self.paid == 0 {
+            if rest.is_some() || !self.input.is_empty() {
+                if rest.is_none() && self.paid == 0 {
                     ready!(self.peer.poll_allowance(cx));
-                    ready!(tokio::task::coop::poll_proceed(cx)).made_progress();
-                    self.paid = FRAMES_PER_BUDGET;
+                    if !self.is_paid(cx) {
+                        return Poll::Pending;
+                    }
                 }
-                let before = self.input.bytes.len();
-                let decoded = self.decode()?;
-                spend(cx, before - self.input.bytes.len());
-                if self.input.is_empty() {
-                    // Split to its end it would still keep the whole read alive.
-                    self.input.clear();
-                }
-                self.input.is_shared |= !matches!(decoded, Decoded::Nothing);
+                let (before, found) = rest.take().unwrap_or_else(|| (self.input.bytes.len(), self.find()));
+                let decoded = match found {
+                    Ok(Some(frame)) => Decoded::Frame(frame),
+                    other => self.decode_rest(other)?,
+                };
                 match decoded {
                     Decoded::Frame(frame) => {
-                        self.paid -= 1;
+                        self.took(cx, before);
                         self.peer.handling();
                         return Poll::Ready(Ok(Some(frame)));
                     }
                     Decoded::Aside => {
-                        self.paid -= 1;
+                        self.took(cx, before);
                         continue;
                     }
-                    Decoded::Nothing => {}
+                    Decoded::Nothing => self.left(cx, before),
                 }
             }
             if self.finished {
@@ -295,41 +312,85 @@ impl<C: Codec> Receiving<C> {
         }
     }
 
+    /// Waits until the next frame may be taken, or says why none may.
+    fn poll_takes(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ConnectionError>> {
+        if let Some(reason) = self.peer.taking() {
+            return Poll::Ready(Err(ConnectionError::Closed(reason)));
+        }
+        if let Some(answer) = &self.answer {
+            // While it waits nothing is read: a peer that asks and does not listen fills its outbox, and no more.
+            ready!(self.peer.poll_send(cx, |output| output.put(answer))).map_err(ConnectionError::Closed)?;
+            self.answer = None;
+        }
+        // What it sends may be published, and be more than the workers can deliver.
+        if !(self.finished && self.input.is_empty()) {
+            ready!(self.peer.poll_caught_up(cx));
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Frames cost budget, or a read of one-byte lines would hold the worker for 32,768 of them. If there is none left, the
+    /// task is woken.
+    #[inline]
+    fn is_paid(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.paid == 0
+            && let Poll::Ready(budget) = tokio::task::coop::poll_proceed(cx)
+        {
+            budget.made_progress();
+            self.paid = FRAMES_PER_BUDGET;
+        }
+        self.paid > 0
+    }
+
+    /// Something was taken from the `before` bytes that were there.
+    #[inline]
+    fn took(&mut self, cx: &mut Context<'_>, before: usize) {
+        self.paid -= 1;
+        self.input.is_shared = true;
+        self.left(cx, before);
+    }
+
+    /// What is left of the `before` bytes that were there is there still.
+    #[inline]
+    fn left(&mut self, cx: &mut Context<'_>, before: usize) {
+        spend(cx, before - self.input.bytes.len());
+        if self.input.is_empty() {
+            self.input.give_back(&self.peer);
+        }
+    }
+
     /// What the end of input means, with nothing before it: some codecs are told of it, or hold a part of a frame.
     fn end(&mut self) -> Result<Option<C::Frame>, ConnectionError> {
         if self.has_finished || self.peer.is_draining() {
             return Ok(None);
         }
-        match self.decode()? {
+        let found = self.find();
+        match self.decode_rest(found)? {
             Decoded::Frame(frame) => Ok(Some(frame)),
             Decoded::Aside | Decoded::Nothing => Ok(None),
         }
     }
 
+    /// What the codec makes of the input.
     #[inline]
-    fn decode(&mut self) -> Result<Decoded<C::Frame>, FrameError> {
-        let frame_bytes = self.peer.listener.limits.frame_bytes;
-        match self.codec.decode(&mut self.input.bytes, frame_bytes) {
-            Ok(Some(frame)) => Ok(Decoded::Frame(frame)),
-            other => self.decode_rest(other),
-        }
+    fn find(&mut self) -> Found<C> {
+        self.codec.decode(&mut self.input.bytes, self.peer.listener.limits.frame_bytes)
     }
 
     /// What is no frame, apart from those that are: it comes once a read, and they come by the dozen.
     #[cold]
-    fn decode_rest(&mut self, decoded: Result<Option<C::Frame>, FrameError>) -> Result<Decoded<C::Frame>, FrameError> {
-        let frame_bytes = self.peer.listener.limits.frame_bytes;
-        let mut frame = decoded;
-        if let Ok(None) = frame {
+    fn decode_rest(&mut self, mut found: Found<C>) -> Result<Decoded<C::Frame>, FrameError> {
+        if let Ok(None) = found {
             if let Some(aside) = self.codec.aside() {
                 self.see_to(aside);
                 return Ok(Decoded::Aside);
             }
             if self.finished && !self.peer.is_draining() {
-                frame = self.codec.decode_end(&mut self.input.bytes, frame_bytes);
+                let frame_bytes = self.peer.listener.limits.frame_bytes;
+                found = self.codec.decode_end(&mut self.input.bytes, frame_bytes);
             }
         }
-        match frame {
+        match found {
             Ok(frame) => Ok(frame.map_or(Decoded::Nothing, Decoded::Frame)),
             Err(error) => {
                 self.finished = true;
@@ -367,21 +428,21 @@ impl<C: Codec> Receiving<C> {
             unreachable!("the source leaves only with the connection")
         };
         let mut shared = self.peer.tick.read_buffer.lock();
-        let room = room(source, most, shared.len());
-        let mut buffer = ReadBuf::new(&mut shared[..room]);
+        let room = room(source, most, shared.bytes.len());
+        let mut buffer = ReadBuf::new(&mut shared.bytes[..room]);
         let result = match source.poll_read(cx, &mut buffer) {
             Poll::Ready(result) => result.map(|()| buffer.filled().len()),
             Poll::Pending if self.peer.is_draining() => {
                 // The kernel may hold more than the event loop has told us of, and more than a read that memory keeps short.
-                let read = source.read_now(&mut shared[..room]);
-                self.finished = !read.as_ref().is_ok_and(|count| *count == room && room < shared.len());
+                let read = source.read_now(&mut shared.bytes[..room]);
+                self.finished = !read.as_ref().is_ok_and(|count| *count == room && room < shared.bytes.len());
                 match read {
                     Ok(count) => Ok(count),
                     Err(_) => return Poll::Ready(()),
                 }
             }
             // Nothing wakes whoever waits for an end that a write has had.
-            Poll::Pending if self.peer.is_cut_off() => source.read_now(&mut shared[..room]),
+            Poll::Pending if self.peer.is_cut_off() => source.read_now(&mut shared.bytes[..room]),
             Poll::Pending => {
                 let held = source.held_bytes() + self.codec.held_bytes();
                 drop(shared);
@@ -403,7 +464,7 @@ impl<C: Codec> Receiving<C> {
                 // Whoever never stops sending would never be drained.
                 self.finished |= self.peer.is_draining() && self.input.is_last(count, || source.socket_bytes());
                 self.peer.received(count - source.framing_bytes(count));
-                self.input.receive(&shared[..count]);
+                self.input.receive(&mut shared, count);
                 drop(shared);
                 self.input.count(&self.peer);
             }
@@ -437,6 +498,7 @@ impl<C: Codec> Drop for Receiving<C> {
 }
 
 /// Bytes cost budget too, or frames of 64 KiB would hold the worker for 128 of them.
+#[inline]
 fn spend(cx: &mut Context<'_>, bytes: usize) {
     for _ in 0..bytes / BYTES_PER_BUDGET {
         // If there is none left, the next frame waits.
@@ -444,6 +506,9 @@ fn spend(cx: &mut Context<'_>, bytes: usize) {
         budget.made_progress();
     }
 }
+
+/// What a codec has found in the input.
+type Found<C> = Result<Option<<C as Codec>::Frame>, FrameError>;
 
 /// What came of the input.
 enum Decoded<T> {

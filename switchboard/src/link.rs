@@ -13,6 +13,7 @@ mod half_close;
 mod held_up;
 mod origin;
 pub(crate) mod outbox;
+pub(crate) mod read_buffer;
 pub(crate) mod roster;
 mod socket;
 mod staging;

@@ -194,7 +194,7 @@ fn poll_close(peer: &Peer, cx: &mut Context<'_>, closing: &mut Closing) -> Poll<
     let mut turn = Turn::default();
     while let Some(reading) = &mut closing.source {
         let mut shared = peer.tick.read_buffer.lock();
-        let mut buffer = ReadBuf::new(&mut shared);
+        let mut buffer = ReadBuf::new(&mut shared.bytes);
         let read = ready!(reading.poll_read(cx, &mut buffer));
         if read.is_err() || buffer.filled().is_empty() {
             closing.source = None;

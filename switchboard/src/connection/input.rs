@@ -5,6 +5,7 @@
 
 use crate::link::Peer;
 use crate::link::budget::STEP_BYTES;
+use crate::link::read_buffer::ReadBuffer;
 use bytes::BytesMut;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -14,10 +15,12 @@ use std::task::Context;
 pub(super) struct Input {
     /// Without memory whenever the peer owes us nothing.
     pub(super) bytes: BytesMut,
-    /// The memory is that of frames too, which were taken from it.
+    /// The memory is that of frames too, which were taken from it, or larger than what is in it.
     pub(super) is_shared: bool,
     /// The budget counts it.
     is_counted: bool,
+    /// It may be as large as the longest frame, where one read is at most as large as a read buffer.
+    is_grown: bool,
     /// Bytes that may still be read while the server drains, once some were.
     rest: Option<NonZeroU32>,
 }
@@ -25,11 +28,19 @@ pub(super) struct Input {
 impl Input {
     /// What was read already.
     pub(super) fn begun(bytes: BytesMut) -> Self {
-        Self { bytes, is_shared: true, ..Self::default() }
+        Self { bytes, is_shared: true, is_grown: true, ..Self::default() }
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.bytes.is_empty()
+    }
+
+    /// Lets the worker have the memory, all of which was taken: for its next read, if no frame keeps it alive then.
+    pub(super) fn give_back(&mut self, peer: &Peer) {
+        let bytes = std::mem::take(&mut self.bytes);
+        if !self.is_grown {
+            peer.tick.read_buffer.lock().give_back(bytes);
+        }
     }
 
     /// Drops it, and its memory. The budget hears of that when more is waited for.
@@ -45,13 +56,16 @@ impl Input {
         self.rest.is_none()
     }
 
-    /// Takes what was read.
-    pub(super) fn receive(&mut self, received: &[u8]) {
+    /// Takes the first `count` bytes of what was read.
+    pub(super) fn receive(&mut self, read: &mut ReadBuffer, count: usize) {
         if self.bytes.is_empty() {
-            // Exactly sized: what a read leaves untaken is all that an idle connection may own.
-            (self.bytes, self.is_shared) = (BytesMut::with_capacity(received.len()), false);
+            self.bytes = read.memory(count);
+            // What a read leaves untaken is all that an idle connection may own.
+            (self.is_shared, self.is_grown) = (self.bytes.capacity() > count, false);
+        } else {
+            self.is_grown = true;
         }
-        self.bytes.extend_from_slice(received);
+        self.bytes.extend_from_slice(&read.bytes[..count]);
     }
 
     /// Has it counted, if it is much: a rate, or a slow handler, may have its frames wait.

@@ -171,8 +171,8 @@ impl Wire {
         let peer = &self.exchange.peer;
         // All of it: TLS wants room for a whole record.
         let mut shared = peer.tick.read_buffer.lock();
-        let room = room(source, most, shared.len());
-        let mut buffer = ReadBuf::new(&mut shared[..room]);
+        let room = room(source, most, shared.bytes.len());
+        let mut buffer = ReadBuf::new(&mut shared.bytes[..room]);
         let result = match source.poll_read(cx, &mut buffer) {
             // Where nothing is under way nothing was cut off: many clients leave TLS without a word.
             Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof && self.exchange.is_between() => {
@@ -181,14 +181,14 @@ impl Wire {
             Poll::Ready(result) => result.map(|()| buffer.filled().len()),
             Poll::Pending if peer.is_draining() && self.exchange.is_waiting() => {
                 // The kernel may hold more than the event loop has told us of. A request that is not whole by now never is.
-                source.read_now(&mut shared).or(Ok(0))
+                source.read_now(&mut shared.bytes).or(Ok(0))
             }
-            Poll::Pending if self.exchange.takes_look() => match source.read_now(&mut shared[..room]) {
+            Poll::Pending if self.exchange.takes_look() => match source.read_now(&mut shared.bytes[..room]) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
                 result => result,
             },
             // Nor is there more behind an answer that could not be written.
-            Poll::Pending if peer.is_cut_off() => source.read_now(&mut shared[..room]).or(Ok(0)),
+            Poll::Pending if peer.is_cut_off() => source.read_now(&mut shared.bytes[..room]).or(Ok(0)),
             Poll::Pending => return Poll::Pending,
         };
         match result {
@@ -198,8 +198,8 @@ impl Wire {
                 return self.poll_end(cx);
             }
             Ok(count) => {
-                self.exchange.received(&shared[..count]);
-                let later = take(&shared[..count]);
+                self.exchange.received(&shared.bytes[..count]);
+                let later = take(&shared.bytes[..count]);
                 if !later.is_empty() {
                     self.surplus.extend_from_slice(later);
                     self.exchange.keeps(self.surplus.capacity());

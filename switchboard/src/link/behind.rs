@@ -3,14 +3,22 @@
 //!
 //! It is we who keep it waiting then, so no deadline for what it says runs meanwhile.
 
-use super::Peer;
 use super::budget::STEP_BYTES;
 use super::tick::Tick;
+use super::{CLOSING, Peer};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 impl Peer {
+    /// Whether the next frame may be taken with nothing to see to before it; `asks`: nor to ask for an allowance. If not, it may
+    /// still be that there is nothing.
+    #[inline]
+    pub(crate) fn goes_on_taking(&self, asks: bool) -> bool {
+        let is_behind = self.tick.backlog.is_behind() || self.falls_behind.load(Ordering::Relaxed);
+        !(self.is(CLOSING) || is_behind || asks && self.tick.budget.is_exceeded())
+    }
+
     /// Waits while a worker that it publishes to is behind: its own, where something is delivered to it, or one that was behind
     /// when it last published.
     #[inline]

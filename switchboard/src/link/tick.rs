@@ -8,6 +8,7 @@
 use super::backlog::Backlog;
 use super::budget::Budget;
 use super::delivery::Delivery;
+use super::read_buffer::ReadBuffer;
 use super::{Gathering, Peer};
 use crate::sync::Mutex;
 use crate::turn::{CALL_BYTES, Turn};
@@ -17,9 +18,6 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::Waker;
 use switchboard_proto::Second;
 use tokio::sync::Notify;
-
-/// One read takes at most this: it drains a socket of a thousand short lines, and fits the second-level cache.
-const READ_BYTES: usize = 64 << 10;
 
 /// Memory that a list keeps from one tick to the next; what it grew by in a storm is given back.
 const KEPT_BYTES: usize = 64 << 10;
@@ -33,7 +31,7 @@ pub(crate) struct Tick {
     now: AtomicU32,
     pub(crate) budget: Arc<Budget>,
     /// Where every read of the worker's goes first, so that an idle connection owns no buffer.
-    pub(crate) read_buffer: Mutex<Box<[u8]>>,
+    pub(crate) read_buffer: Mutex<ReadBuffer>,
     /// What is posted from elsewhere; none before the first time.
     delivery: Mutex<Option<Arc<dyn Delivery>>>,
     /// What sinks have gathered in this tick.
@@ -49,7 +47,7 @@ impl Tick {
             ended: AtomicBool::new(false),
             now: AtomicU32::new(0),
             budget,
-            read_buffer: Mutex::new(vec![0; READ_BYTES].into()),
+            read_buffer: Mutex::default(),
             delivery: Mutex::default(),
             gathered: Mutex::default(),
         }

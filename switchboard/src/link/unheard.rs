@@ -52,10 +52,13 @@ impl Peer {
     }
 
     /// The handler asks for the next frame. As [`closing`](Self::closing), for it.
+    #[inline]
     pub(crate) fn taking(&self) -> Option<CloseReason> {
-        if !self.is(CLOSING) {
-            return None;
-        }
+        if self.is(CLOSING) { self.taking_last() } else { None }
+    }
+
+    #[cold]
+    fn taking_last(&self) -> Option<CloseReason> {
         let mut state = self.state.lock();
         if !self.is(UNHEARD) {
             return state.reason;
