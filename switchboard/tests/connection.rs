@@ -366,6 +366,54 @@ async fn a_panic_ends_its_connection_alone() {
     assert_eq!(bystander.line().await, "fine\n");
 }
 
+/// Lines, but for the end of which it should say something and panics.
+#[derive(Default)]
+struct Speechless(Lines);
+
+impl Codec for Speechless {
+    type Frame = Line;
+
+    fn decode(&mut self, input: &mut bytes::BytesMut, limit: usize) -> std::result::Result<Option<Line>, FrameError> {
+        self.0.decode(input, limit)
+    }
+
+    fn farewell(&mut self, _: CloseReason, _: Option<u16>, _: &str) -> Option<bytes::Bytes> {
+        panic!("as planted")
+    }
+
+    fn encode(&mut self, line: Line, output: &mut switchboard::Output) {
+        self.0.encode(line, output);
+    }
+}
+
+/// An error that cannot even be told.
+struct Unspeakable;
+
+impl From<Unspeakable> for BoxError {
+    fn from(_: Unspeakable) -> Self {
+        panic!("as planted")
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_in_what_ends_a_connection_is_its_own_too() {
+    let (speechless, unspeakable) = (Memory::new(), Memory::new());
+    let say = async |mut conn: Connection<Speechless>| -> Result { Ok(conn.send("last").await?) };
+    let fail = async |_: Connection<Lines>| Err::<(), _>(Unspeakable);
+    let server = Server::new().memory(&speechless, say).memory(&unspeakable, fail);
+    let served = Served::over(&speechless, server).await;
+    let mut peer = served.connect();
+    assert_eq!(peer.line().await, "last\n");
+    peer.finish();
+    assert_eq!(peer.closed().await, CloseReason::Finished);
+    let mut peer = Peer::connect(&unspeakable);
+    peer.finish();
+    assert_eq!(peer.closed().await, CloseReason::HandlerPanic);
+    let metrics = served.handle.metrics();
+    until(|| served.handle.connections().is_empty()).await;
+    assert_eq!((metrics.closed(CloseReason::Finished), metrics.closed(CloseReason::HandlerPanic)), (1, 1));
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_error_of_the_handler_is_its_close_reason() {
     let mut peer =

@@ -106,3 +106,25 @@ async fn a_server_that_was_stopped_before_it_serves_ends_when_it_does() {
         assert_eq!((drained.finished, drained.aborted), (0, 0));
     }
 }
+
+#[test]
+fn connections_end_with_the_runtime_that_they_are_on_and_are_counted() {
+    let (memory, server) = (Memory::new(), Server::new());
+    let handle = server.handle();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let peers = runtime.block_on(async {
+        let bound = server.workers(0).memory(&memory, echo).bind().await.unwrap();
+        drop(tokio::spawn(bound.serve_until(std::future::pending())));
+        let peers = [testing::Peer::connect(&memory), testing::Peer::connect(&memory)];
+        patiently(async {
+            while handle.connections().len() < peers.len() {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        peers
+    });
+    drop(runtime);
+    assert!(has_nothing(&handle));
+    assert_eq!(handle.metrics().closed(CloseReason::Aborted), peers.len() as u64);
+}

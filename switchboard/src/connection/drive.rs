@@ -107,8 +107,13 @@ where
                             (None, false, None)
                         }
                     };
-                    let reason = peer.start_close(outcome.reason(finished, &peer.listener.drain), farewell);
-                    let outcome = std::mem::replace(outcome, Outcome::Finished);
+                    let reason = outcome.reason(finished, &peer.listener.drain);
+                    let mut outcome = std::mem::replace(outcome, Outcome::Finished);
+                    let reason = caught(|| peer.start_close(reason, farewell)).unwrap_or_else(|panic| {
+                        // Its codec has no words for the end, which is the same.
+                        outcome = panic;
+                        peer.start_close(reason, None)
+                    });
                     *this.phase = Phase::Closing(Box::new(Closing { outcome, reason, source, sending: true }));
                 }
                 Phase::Closing(closing) => {
@@ -136,10 +141,11 @@ where
         return Poll::Ready(Outcome::Dropped);
     }
     let Some(running) = running.as_pin_mut() else { unreachable!("the handler runs in this phase") };
-    match peer.staged(|| caught(|| running.poll(cx))) {
+    // What an error becomes is the user's code as well.
+    match peer.staged(|| caught(|| running.poll(cx).map_err(Into::into))) {
         Ok(Poll::Pending) => Poll::Pending,
         Ok(Poll::Ready(Ok(()))) => Poll::Ready(Outcome::Finished),
-        Ok(Poll::Ready(Err(error))) => Poll::Ready(Outcome::Failed(error.into())),
+        Ok(Poll::Ready(Err(error))) => Poll::Ready(Outcome::Failed(error)),
         Err(panic) => Poll::Ready(panic),
     }
 }

@@ -199,12 +199,12 @@ impl Peer {
     }
 
     /// Its task is gone: if it has not closed the connection, because its event loop has ended, whoever has the connection is told
-    /// that nothing goes through any more.
-    pub(crate) fn abandon(&self) {
-        if self.state.lock().outbox.sink().is_some() {
-            self.abort(CloseReason::Aborted);
-            self.finish_close(false);
-        }
+    /// that nothing goes through any more. Says why it ended then.
+    pub(crate) fn abandon(&self) -> Option<CloseReason> {
+        self.state.lock().outbox.sink()?;
+        self.abort(CloseReason::Aborted);
+        self.finish_close(false);
+        self.closing()
     }
 
     // The steps of a close, taken by the connection's own task.

@@ -49,7 +49,9 @@ impl<A> Entered<A> {
 
 impl<A> Drop for Entered<A> {
     fn drop(&mut self) {
-        self.peer.abandon();
+        if let Some(reason) = self.peer.abandon() {
+            self.peer.listener.metrics.count_close(reason);
+        }
         self.worker.leave(self.peer.id);
     }
 }
