@@ -309,7 +309,7 @@ impl World {
         let member = self.member(slot);
         member.format = format;
         member.me.set_format(format);
-        member.seats.iter().for_each(|(_, seat)| seat.reformed(format));
+        member.seats.iter().for_each(|(_, seat)| seat.set_format(format));
     }
 
     /// Everything that is on its way arrives, as far as it is read.

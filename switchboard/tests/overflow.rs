@@ -193,9 +193,9 @@ async fn a_member_that_was_raw_for_a_while_is_dropped_for_again() {
     let mut node = node().await;
     let lobby = node.quiet("lobby");
     let mut member = node.join(&lobby, Format::Json, dropping(Overflow::DropNewest)).await;
-    member.seat.reformed(Format::Raw);
+    member.seat.set_format(Format::Raw);
     lobby.publish("raw");
-    member.seat.reformed(Format::Json);
+    member.seat.set_format(Format::Json);
     assert_eq!(member.heard().await, ["raw"]);
     flood(&lobby, 300).await;
     let mut account = Account::behind(1);

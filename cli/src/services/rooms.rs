@@ -77,7 +77,7 @@ struct Defaults {
 
 /// What a connection is told, and what it may do.
 #[derive(Debug, Clone, Copy)]
-struct Manner {
+struct MemberOptions {
     /// How it is told, until it asks for another.
     format: Format,
     /// Whether a frame that begins with `/` is a command.
@@ -93,7 +93,7 @@ struct Listener {
     room: Room,
     /// Held for the same reason, whoever may be elsewhere.
     _lobby: Room,
-    manner: Manner,
+    options: MemberOptions,
     rate: Option<Rate>,
     /// What each address may make of rooms that are not there yet.
     new_rooms: Option<Share>,
@@ -152,9 +152,9 @@ fn datagrams(datagrams: Datagrams, options: &mut Options) -> Add {
         let to_strangers = Arc::clone(&listener);
         server.udp_peers(
             udp,
-            move |datagram, reply| to_strangers.meet(datagram, reply),
+            move |datagram, reply| to_strangers.handle_stranger(datagram, reply),
             move |conn: Connection<switchboard::Datagrams>| {
-                Box::new(Member::enter(conn, Arc::clone(&listener), listener.manner)).serve()
+                Box::new(Member::enter(conn, Arc::clone(&listener), listener.options)).serve()
             },
         )
     })
@@ -166,7 +166,7 @@ where
     C: Codec,
     C::Frame: From<Bytes> + Into<Bytes>,
 {
-    let mut member = Box::new(Member::enter(conn, Arc::clone(listener), listener.manner));
+    let mut member = Box::new(Member::enter(conn, Arc::clone(listener), listener.options));
     // Only a limit of no room at all leaves it in none.
     let _ = member.sit(&listener.room, None);
     member.serve()
@@ -265,7 +265,7 @@ impl Listener {
             hub,
             room,
             _lobby: lobby,
-            manner: Manner { format, commands, echo },
+            options: MemberOptions { format, commands, echo },
             rate,
             new_rooms,
             makers: Arc::default(),
@@ -292,7 +292,7 @@ impl Listener {
 
     /// Whether payloads are all there is, to be passed on byte for byte.
     fn is_relay(&self) -> bool {
-        self.manner.format == Format::Raw && !self.manner.commands
+        self.options.format == Format::Raw && !self.options.commands
     }
 }
 

@@ -125,7 +125,7 @@ impl Membership {
     }
 
     /// Writes to this member in another format from now on.
-    pub fn reformed(&self, format: Format) {
+    pub fn set_format(&self, format: Format) {
         let entry = Entry::Reform { room: self.room.0.id, member: self.id, format };
         self.room.0.post_to(&self.peer.tick, entry);
     }

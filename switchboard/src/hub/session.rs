@@ -64,20 +64,20 @@ pub(crate) struct SessionInner {
     principal: Principal,
     /// What is said to it goes here, if it has a connection.
     link: Option<Arc<Peer>>,
-    state: Mutex<(Called, Form)>,
+    state: Mutex<(Name, Form)>,
 }
 
-enum Called {
+enum Name {
     /// By its number, which is made a name when somebody asks: most of those who only listen are guests for good.
     Guest(u64),
-    Name(UserName),
+    Chosen(UserName),
 }
 
-impl Called {
+impl Name {
     fn name(&self) -> UserName {
         match self {
             Self::Guest(number) => UserName::guest(*number),
-            Self::Name(name) => name.clone(),
+            Self::Chosen(name) => name.clone(),
         }
     }
 }
@@ -89,7 +89,7 @@ impl SessionInner {
 
     /// Returns the name until now.
     pub(super) fn take_name(&self, to: UserName) -> UserName {
-        std::mem::replace(&mut self.state.lock().0, Called::Name(to)).name()
+        std::mem::replace(&mut self.state.lock().0, Name::Chosen(to)).name()
     }
 
     pub(super) fn form(&self) -> Form {
@@ -102,7 +102,7 @@ impl Session {
     pub(super) fn of_link(hub: Hub, link: Arc<Peer>, form: Form) -> Self {
         let entered = Arc::clone(&hub.0);
         let session = entered.enter_guest(|number| {
-            let state = Mutex::new((Called::Guest(number), form));
+            let state = Mutex::new((Name::Guest(number), form));
             Arc::new(SessionInner { hub, principal: Principal::Anonymous, link: Some(link), state })
         });
         Self(session)
@@ -110,7 +110,7 @@ impl Session {
 
     /// Somebody without a connection, called by a name that is free.
     pub(super) fn unlinked(hub: Hub, name: UserName, format: Format) -> Self {
-        let state = Mutex::new((Called::Name(name), Form::of::<Datagrams>(format, Envelope::Bare)));
+        let state = Mutex::new((Name::Chosen(name), Form::of::<Datagrams>(format, Envelope::Bare)));
         Self(Arc::new(SessionInner { hub, principal: Principal::Anonymous, link: None, state }))
     }
 
@@ -137,7 +137,7 @@ impl Session {
         self.0.hub.0.rename(&self.0, &to).ok_or(NameTaken(to))
     }
 
-    /// Changes the format of memberships made from now on. [`Membership::reformed`] changes one that is there.
+    /// Changes the format of memberships made from now on. [`Membership::set_format`] changes one that is there.
     pub fn set_format(&self, format: Format) {
         self.0.state.lock().1.format = format;
     }

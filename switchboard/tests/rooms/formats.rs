@@ -65,19 +65,19 @@ async fn what_a_line_could_not_carry_is_told_in_the_first_format_that_can() {
         assert_eq!(member.heard().await, ["fine", "fine"]);
         // Nothing is to be told of what it published itself.
         for (format, from) in [(Format::Text, last + 3), (Format::Raw, 0), (Format::Json, 0)] {
-            member.seat.reformed(format);
+            member.seat.set_format(format);
             let gap = format!("* [lobby] lost 2 messages, from {from}");
             assert_eq!(member.heard().await, Vec::from_iter((from > 0).then_some(gap)));
         }
-        member.seat.reformed(Format::Raw);
+        member.seat.set_format(Format::Raw);
     }
     // What is repeated is counted as well.
     let since = Some(MessageId { seq: 2, ..lobby.last_id() });
     let mut back = node.join(&lobby, Format::Raw, Join { since, ..Join::default() }).await;
     assert_eq!(back.heard().await, ["fine"; 3]);
-    back.seat.reformed(Format::Text);
+    back.seat.set_format(Format::Text);
     assert_eq!(back.heard().await, ["* [lobby] lost 5 messages, from 3"]);
-    other.seat.reformed(Format::Json);
+    other.seat.set_format(Format::Json);
     assert_eq!(other.heard().await.last().unwrap(), r#"{"event":"gap","room":"lobby","lost":6,"from_seq":1}"#);
     lobby.publish("told");
     assert!(other.heard().await[0].contains("told"));
@@ -112,12 +112,12 @@ async fn a_change_of_format_is_a_point_in_the_order() {
     let mut alice = node.member("lobby").await;
     lobby.publish("1");
     lobby.publish("2");
-    alice.seat.reformed(Format::Json);
+    alice.seat.set_format(Format::Json);
     alice.me.set_format(Format::Json);
     lobby.publish("3");
-    alice.seat.reformed(Format::Raw);
+    alice.seat.set_format(Format::Raw);
     lobby.publish("4");
-    alice.seat.reformed(Format::Text);
+    alice.seat.set_format(Format::Text);
     lobby.publish("5");
     let lines = alice.heard().await;
     assert_eq!([&lines[0], &lines[1], &lines[3], &lines[4]], ["[lobby] 1", "[lobby] 2", "4", "[lobby] 5"]);

@@ -127,7 +127,7 @@ async fn a_raw_member_comes_back_to_all_that_it_missed_or_not_at_all() {
     let first = gone[0];
     assert_eq!(member.seat.resume(first), Err(JoinError::Gone { since: first }));
     member.me.set_format(Format::Text);
-    member.seat.reformed(Format::Text);
+    member.seat.set_format(Format::Text);
     assert_eq!(member.seat.resume(first), Ok(last));
     assert_eq!(member.heard().await, ["* [lobby] lost 1 message, from 2", "[lobby] 3", "[lobby] 4", "[lobby] 5"]);
 }

@@ -140,7 +140,7 @@ impl<C: Codec> Member<C> {
     fn reform(&self, format: Format) -> Reply {
         self.session.set_format(format);
         for seat in self.seats.all() {
-            seat.reformed(format);
+            seat.set_format(format);
         }
         Reply::Formatted { format }
     }

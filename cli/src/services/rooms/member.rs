@@ -5,7 +5,7 @@
 use super::commands::{Answer, Past, unjoined};
 use super::seats::Seats;
 use super::strangers::{trimmed, unmarked};
-use super::{Listener, Manner};
+use super::{Listener, MemberOptions};
 use crate::services::received;
 use crate::web::work::Account;
 use bytes::Bytes;
@@ -65,8 +65,8 @@ where
     C::Frame: From<Bytes> + Into<Bytes>,
 {
     /// Takes a guest's name, and no place in any room yet.
-    pub(super) fn enter(conn: Connection<C>, listener: Arc<Listener>, manner: Manner) -> Self {
-        let Manner { format, commands, echo } = manner;
+    pub(super) fn enter(conn: Connection<C>, listener: Arc<Listener>, options: MemberOptions) -> Self {
+        let MemberOptions { format, commands, echo } = options;
         let session = listener.hub.enter(&conn, format);
         let (seats, frames, changes) = Default::default();
         Self { conn, listener, session, seats, commands, echo, is_new: true, frames, changes }
@@ -116,7 +116,7 @@ where
             }
             let received = self.conn.recv().await;
             let Some(rest) = self.publish(received) else { continue };
-            if Box::pin(self.attend(rest)).await?.is_break() {
+            if Box::pin(self.handle_rest(rest)).await?.is_break() {
                 return Ok(());
             }
         }
@@ -155,9 +155,9 @@ where
     }
 
     /// Does what comes seldom.
-    async fn attend(&mut self, rest: Rest) -> Result<ControlFlow<()>> {
+    async fn handle_rest(&mut self, rest: Rest) -> Result<ControlFlow<()>> {
         match rest {
-            Rest::Frame(frame) => Ok(self.obey(frame).await?),
+            Rest::Frame(frame) => Ok(self.handle_frame(frame).await?),
             Rest::End => self.say_goodbye().await.map(ControlFlow::Break),
             Rest::Error(error) => self.explain(error).map(ControlFlow::Break),
         }
@@ -203,7 +203,7 @@ where
     }
 
     /// Does what a frame asks for, and tells what came of it.
-    async fn obey(&mut self, frame: Bytes) -> Result<ControlFlow<()>, ConnectionError> {
+    async fn handle_frame(&mut self, frame: Bytes) -> Result<ControlFlow<()>, ConnectionError> {
         let answer = match parse(frame) {
             Ok(input) => self.begin_listing(&input).await.and_then(|()| self.answer(input)),
             Err(failure) => Err(failure),

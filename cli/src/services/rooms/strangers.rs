@@ -11,7 +11,7 @@ use switchboard::grammar::{Cookie, Reply as Answer};
 use switchboard::{Datagram, Format, Reply, RoomName, Validation};
 
 /// What a stranger wanted.
-enum Heard {
+enum Wanted {
     /// To join, and it has shown that it receives at its address.
     Proof,
     /// To join; it must return this first.
@@ -34,22 +34,22 @@ impl Listener {
     /// Does what a stranger may want, and says whether it has shown that it receives at its address.
     ///
     /// What may be an answer is answered seldom or never, so that servers that are aimed at each other fall silent.
-    pub(super) fn meet(&self, datagram: Datagram<'_>, reply: &mut Reply<'_>) -> Validation {
+    pub(super) fn handle_stranger(&self, datagram: Datagram<'_>, reply: &mut Reply<'_>) -> Validation {
         let Datagram { payload, source } = datagram;
         let payload = payload.strip_prefix(MARK).unwrap_or(payload);
         if OURS.iter().any(|ours| payload.starts_with(ours)) {
             return Validation::Missing;
         }
-        match self.hear(trimmed(Bytes::copy_from_slice(payload)), source) {
-            Ok(Heard::Proof) => {
+        match self.handle_frame(trimmed(Bytes::copy_from_slice(payload)), source) {
+            Ok(Wanted::Proof) => {
                 answer(reply, NO_PLACE);
                 return Validation::Given;
             }
-            Ok(Heard::Published) => {}
+            Ok(Wanted::Published) => {}
             // An echo would send it to us as it is, or behind something of its own.
-            Ok(Heard::Ping) if holds(payload, PONG) => {}
-            Ok(Heard::Ping) => answer(reply, PONG),
-            Ok(Heard::Challenge(cookie)) => {
+            Ok(Wanted::Ping) if holds(payload, PONG) => {}
+            Ok(Wanted::Ping) => answer(reply, PONG),
+            Ok(Wanted::Challenge(cookie)) => {
                 Format::Text.reply(&Answer::Challenge { cookie }).iter().for_each(|cookie| answer(reply, cookie));
             }
             Err(failure) => {
@@ -79,7 +79,7 @@ impl Listener {
         join.is_some_and(|(room, cookie)| self.knows(cookie, source, &room))
     }
 
-    fn hear(&self, frame: Bytes, source: SocketAddr) -> Result<Heard, Failure> {
+    fn handle_frame(&self, frame: Bytes, source: SocketAddr) -> Result<Wanted, Failure> {
         let command = match parse(frame)? {
             Input::Command(command) => command,
             Input::Text(_) => return Err(no_room()),
@@ -87,13 +87,13 @@ impl Listener {
         match command {
             Command::Join { room, cookie, .. } if self.offers(&room) => {
                 if cookie.is_some_and(|cookie| self.knows(cookie, source, &room)) {
-                    return Ok(Heard::Proof);
+                    return Ok(Wanted::Proof);
                 }
                 let Some(cookies) = &self.cookies else { unreachable!("datagrams come to listeners that have some") };
-                Ok(Heard::Challenge(cookies.cookie(source, &room)))
+                Ok(Wanted::Challenge(cookies.cookie(source, &room)))
             }
-            _ if !self.manner.commands => Err(Failure::new(ErrorCode::CommandsOff, "this listener takes no commands")),
-            Command::Ping => Ok(Heard::Ping),
+            _ if !self.options.commands => Err(Failure::new(ErrorCode::CommandsOff, "this listener takes no commands")),
+            Command::Ping => Ok(Wanted::Ping),
             Command::Pub { room, text } => {
                 let none = || Failure::new(ErrorCode::NoSuchRoom, format!("there is no room {room}"));
                 let room = self.stranger.find(&room).ok_or_else(none)?;
@@ -102,7 +102,7 @@ impl Listener {
                     return Err(Failure::new(ErrorCode::RateLimited, "more is published than can be delivered"));
                 }
                 self.stranger.publish(&room, text);
-                Ok(Heard::Published)
+                Ok(Wanted::Published)
             }
             _ => Err(no_room()),
         }
@@ -114,7 +114,7 @@ impl Listener {
 
     /// Whether one may join this room here: without commands nobody chooses.
     fn offers(&self, room: &RoomName) -> bool {
-        self.manner.commands || self.room.name() == room
+        self.options.commands || self.room.name() == room
     }
 }
 

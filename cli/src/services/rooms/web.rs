@@ -9,7 +9,7 @@ mod route;
 mod streams;
 
 use super::member::Member;
-use super::{Listener, Manner};
+use super::{Listener, MemberOptions};
 use crate::services::received;
 use crate::web::Front;
 use crate::web::answer::{self, EVENTS, OBJECTS, bodiless, endless, link, paged};
@@ -73,10 +73,10 @@ impl Web {
         if matches!(route, Route::Follow { .. } | Route::Events { .. }) {
             self.front.guard().may_join(request.head())?;
         }
-        self.obey(route, request).await
+        self.handle(route, request).await
     }
 
-    async fn obey(&self, route: Route, request: Request) -> Result<Response, Failure> {
+    async fn handle(&self, route: Route, request: Request) -> Result<Response, Failure> {
         let is_head = request.method() == Method::HEAD;
         let account = self.front.work().account(request.peer());
         let session = || self.session(None);
@@ -179,16 +179,16 @@ async fn arrive(
     socket: Socket,
 ) -> Result<Option<Box<Member<WebSocket>>>> {
     let Socket { kind, name, since, format, echo } = socket;
-    let manner = Manner {
-        format: format.unwrap_or(listener.manner.format),
-        commands: listener.manner.commands && matches!(kind, SocketKind::Grammar(_)),
-        echo: echo.unwrap_or(listener.manner.echo),
+    let options = MemberOptions {
+        format: format.unwrap_or(listener.options.format),
+        commands: listener.options.commands && matches!(kind, SocketKind::Grammar(_)),
+        echo: echo.unwrap_or(listener.options.echo),
     };
-    let mut member = Box::new(Member::enter(conn, Arc::clone(&listener), manner));
+    let mut member = Box::new(Member::enter(conn, Arc::clone(&listener), options));
     let named = name.map_or(Ok(()), |name| member.take_name(name));
     if let Err(failure) = named {
         member.refuse(&failure).await?;
-        if !manner.commands {
+        if !options.commands {
             // It would take part under another name than it wants.
             return Ok(turned_away(&member));
         }
@@ -209,7 +209,7 @@ async fn arrive(
     };
     if let Err(failure) = seated {
         member.refuse(&failure).await?;
-        if !manner.commands {
+        if !options.commands {
             return Ok(turned_away(&member));
         }
     }

@@ -4,7 +4,7 @@
 
 use super::messages::before;
 use super::route::{Begin, last_event};
-use super::{Listener, Manner, Member, Web};
+use super::{Listener, Member, MemberOptions, Web};
 use crate::web::answer::{self, EVENTS, OBJECTS};
 use bytes::Bytes;
 use http::HeaderName;
@@ -99,7 +99,7 @@ where
     let (since, joined) = beginning(&room, since);
     let first: Vec<_> = fields.into_iter().chain(format.reply(&joined)).collect();
     conn.send(Bytes::from(first.join(&b'\n'))).await?;
-    let mut member = Box::new(Member::enter(conn, listener, Manner { format, commands: false, echo: false }));
+    let mut member = Box::new(Member::enter(conn, listener, MemberOptions { format, commands: false, echo: false }));
     // Only a limit of no room at all leaves it in none: its format can tell of what is gone.
     let _ = member.sit(&room, Some(since));
     Ok(member)
