@@ -161,7 +161,7 @@ impl Hub {
         self.0.names.lock().get(name).is_some()
     }
 
-    /// Closes the connection of that name ([`CloseReason::Closed`]). Says whether there was one.
+    /// Closes the connection of that name ([`Closed`](crate::CloseReason::Closed)). Says whether there was one.
     pub fn close(&self, name: &UserName) -> bool {
         self.0.called(name).is_some_and(|session| session.close())
     }

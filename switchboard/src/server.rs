@@ -306,7 +306,7 @@ impl Server {
         Self { grace, ..self }
     }
 
-    /// How many threads serve connections; with 0 they are served on the runtime that calls
+    /// How many threads serve connections, from [`bind`](Self::bind) on; with 0 they are served on the runtime that calls
     /// [`serve_until`](Bound::serve_until), which may be paused for tests.
     pub fn workers(self, workers: usize) -> Self {
         Self { workers, ..self }
