@@ -340,13 +340,13 @@ impl Server {
             listeners: Vec::new(),
         })?;
 
-        let entries = binding::bind(self.entries, workers.all().len()).await;
+        // The runtime that serves is one as well.
+        let entries = binding::bind(self.entries, self.workers.max(1)).await;
         let entries = entries.map_err(|listeners| BindError { faults: Vec::new(), listeners })?;
 
         let listening = node.listening(entries.iter().flat_map(|entry| entry.urls()).collect());
-        let serving =
-            Serving { node, workers: workers.all().to_vec(), limits: Arc::new(self.limits), timeouts: self.timeouts };
-        Ok(Bound { entries, serving, workers, listening, grace: self.grace })
+        let Self { limits, timeouts, grace, .. } = self;
+        Ok(Bound { entries, node, limits: Arc::new(limits), timeouts, grace, workers, listening })
     }
 
     /// Binds, then serves until `drain` is done and the connections have finished.
@@ -375,11 +375,13 @@ impl Default for Server {
 #[must_use]
 pub struct Bound {
     entries: Vec<Box<dyn BoundEntry>>,
-    serving: Serving,
+    node: Arc<Node>,
+    limits: Arc<Limits>,
+    timeouts: Timeouts,
+    grace: Duration,
     /// Their threads end with it.
     workers: Workers,
     listening: Listening,
-    grace: Duration,
 }
 
 /// What accept loops need of their server.
@@ -411,7 +413,7 @@ impl Bound {
 
     /// As [`Server::handle`].
     pub fn handle(&self) -> Handle {
-        Handle::of(&self.serving.node)
+        Handle::of(&self.node)
     }
 
     /// Serves until `drain` is done, or [`Handle::drain`] is called; then lets the connections finish, at most for the
@@ -421,14 +423,19 @@ impl Bound {
     /// Dropped, it ends everything at once, and its addresses are free; those of a server without workers once the runtime
     /// goes on. Tasks that handlers have spawned end with the worker that they run on, and without workers with the runtime.
     pub async fn serve_until(mut self, drain: impl Future<Output = ()>) -> Drained {
-        let node = Arc::clone(&self.serving.node);
+        let node = Arc::clone(&self.node);
         // Dropped with this future, whether it was finished or not.
         let _drain = node.stop.drain.clone().drop_guard();
         let _stop = node.stop.abort.clone().drop_guard();
         let _abort = Aborting(node.connections.clone());
         let started = Instant::now();
-        self.workers.all().iter().for_each(|worker| node.run(worker, started));
-        let accepting = Accepting::start(std::mem::take(&mut self.entries), &self.serving);
+        let workers = self.workers.all_or_caller(&node.budget);
+        for worker in &workers {
+            node.run(worker, started);
+        }
+        let (limits, timeouts) = (Arc::clone(&self.limits), self.timeouts);
+        let serving = Serving { node: Arc::clone(&node), workers, limits, timeouts };
+        let accepting = Accepting::start(std::mem::take(&mut self.entries), &serving);
         tokio::select! {
             drained = self.finish(accepting, drain) => drained,
             () = node.connections.shed(&node.budget) => unreachable!("memory is bounded to the end"),
@@ -437,7 +444,7 @@ impl Bound {
 
     /// Waits for the drain, and drains.
     async fn finish(self, accepting: Accepting, drain: impl Future<Output = ()>) -> Drained {
-        let Self { serving: Serving { node, .. }, workers, listening, grace, .. } = self;
+        let Self { node, workers, listening, grace, .. } = self;
         tokio::select! {
             () = drain => {}
             () = node.stop.drain.cancelled() => {}

@@ -128,3 +128,22 @@ fn connections_end_with_the_runtime_that_they_are_on_and_are_counted() {
     assert!(has_nothing(&handle));
     assert_eq!(handle.metrics().closed(CloseReason::Aborted), peers.len() as u64);
 }
+
+#[test]
+fn a_server_without_threads_is_where_it_serves_and_not_where_it_was_bound() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let server = Server::new().workers(0).tcp("127.0.0.1:0", echo);
+    let bound = runtime().block_on(server.bind()).unwrap();
+    let (place, handle) = (address(&bound.urls()[0]), bound.handle());
+    let drained = runtime().block_on(async {
+        let asked = async {
+            let mut stream = TcpStream::connect(place).await.unwrap();
+            stream.write_all(b"hi\n").await.unwrap();
+            assert_eq!(line(&mut stream).await, "hi\n");
+            drop(stream);
+            handle.drain();
+        };
+        patiently(async { tokio::join!(bound.serve_until(std::future::pending()), asked).0 }).await
+    });
+    assert_eq!(drained.aborted, 0);
+}

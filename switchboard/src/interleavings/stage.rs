@@ -8,7 +8,7 @@ use crate::hub::room::{Room, RoomOptions};
 use crate::link::budget::Budget;
 use crate::link::{ConnectionId, ListenerSettings, Peer, PeerAddr, Sink, Source};
 use crate::metrics::Metrics;
-use crate::node::{Entered, Worker, Workers};
+use crate::node::{Entered, Worker};
 use crate::transport::Stream;
 use crate::transport::memory::{End, Reader, Writer};
 use shuttle::future::{JoinHandle, spawn};
@@ -73,11 +73,10 @@ pub(super) struct Served {
 
 impl Stage {
     fn set(runtime: &tokio::runtime::Handle) -> Self {
-        let workers = {
+        let worker = {
             let _entered = runtime.enter();
-            Workers::start(0, &Arc::new(Budget::new(usize::MAX))).unwrap()
+            Worker::of_caller(&Arc::new(Budget::new(usize::MAX)))
         };
-        let worker = Arc::clone(&workers.all()[0]);
         // Goes on for ever, and does not count once this is dropped: an order is over when everybody else has finished.
         let tick = spawn(Arc::clone(&worker.tick).run());
         let hub = Hub::new();

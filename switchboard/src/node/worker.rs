@@ -174,18 +174,15 @@ impl Drop for Assigned {
     }
 }
 
-/// All workers of a server: threads of its own, or the caller's runtime as the only one.
+/// All workers of a server that are threads of its own.
 pub(crate) struct Workers {
     all: Vec<Arc<Worker>>,
     threads: Vec<(oneshot::Sender<()>, JoinHandle<()>)>,
 }
 
 impl Workers {
-    /// Starts `count` threads; with none, work is done on the runtime that calls.
+    /// Starts `count` threads.
     pub(crate) fn start(count: usize, budget: &Arc<Budget>) -> io::Result<Self> {
-        if count == 0 {
-            return Ok(Self { all: vec![Worker::of_caller(budget)], threads: Vec::new() });
-        }
         let mut workers = Self { all: Vec::new(), threads: Vec::new() };
         for index in 0..count {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -200,8 +197,9 @@ impl Workers {
         Ok(workers)
     }
 
-    pub(crate) fn all(&self) -> &[Arc<Worker>] {
-        &self.all
+    /// All of them; if there is none, the runtime that calls is.
+    pub(crate) fn all_or_caller(&self, budget: &Arc<Budget>) -> Vec<Arc<Worker>> {
+        if self.all.is_empty() { vec![Worker::of_caller(budget)] } else { self.all.clone() }
     }
 
     /// Ends the threads. One that a handler holds is left behind: it cannot be stopped from outside.
