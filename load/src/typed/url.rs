@@ -160,7 +160,7 @@ impl HostPort {
     }
 
     fn of_listener(text: &str) -> Result<Self, String> {
-        match host_and_port(text)? {
+        match host_and_port(text, "missing host: 127.0.0.1 is this machine alone, 0.0.0.0 and [::] are open to all")? {
             (host, Some(port)) => Ok(Self { host, port }),
             (host, None) => Err(format!("missing port, as in {host}:8080 (0 takes a free one)")),
         }
@@ -168,7 +168,7 @@ impl HostPort {
 
     /// Where a server is: that is no port 0, which listeners may have.
     fn of_server(text: &str, scheme: Scheme) -> Result<Self, String> {
-        let (host, port) = host_and_port(text)?;
+        let (host, port) = host_and_port(text, "missing host, as in 127.0.0.1:8081")?;
         match port.or(scheme.default_port()) {
             Some(0) => Err("port 0 is no server's".to_owned()),
             Some(port) => Ok(Self { host, port }),
@@ -183,7 +183,8 @@ impl fmt::Display for HostPort {
     }
 }
 
-fn host_and_port(text: &str) -> Result<(String, Option<u16>), String> {
+/// `nobody`: what is said if there is no host.
+fn host_and_port(text: &str, nobody: &str) -> Result<(String, Option<u16>), String> {
     let text = text.strip_suffix('/').unwrap_or(text);
     if text.contains('/') {
         return Err("a host and port take no path".to_owned());
@@ -197,7 +198,7 @@ fn host_and_port(text: &str) -> Result<(String, Option<u16>), String> {
         Some((host, zone)) => format!("{}%{zone}", host.to_ascii_lowercase()),
         None => host.to_ascii_lowercase(),
     };
-    check_host(&host, port)?;
+    check_host(&host, port, nobody)?;
     let Some(port) = port.filter(|port| !port.is_empty()) else { return Ok((host, None)) };
     let digits = port.bytes().all(|byte| byte.is_ascii_digit());
     let number = port.parse().ok().filter(|_| digits);
@@ -205,12 +206,12 @@ fn host_and_port(text: &str) -> Result<(String, Option<u16>), String> {
     Ok((host, Some(number)))
 }
 
-fn check_host(host: &str, port: Option<&str>) -> Result<(), String> {
+fn check_host(host: &str, port: Option<&str>, nobody: &str) -> Result<(), String> {
     if port.is_some_and(|port| port.contains(':')) {
         return Err("IPv6 addresses stand in brackets, as in [::1]:8080".to_owned());
     }
     if host.is_empty() {
-        return Err("missing host: 127.0.0.1 is this machine alone, 0.0.0.0 and [::] are open to all".to_owned());
+        return Err(nobody.to_owned());
     }
     if host.contains(['[', ']']) {
         let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or_default();
@@ -287,6 +288,7 @@ mod tests {
             ("gopher://localhost:1", "unknown scheme `gopher`; known: tcp, tls, unix, udp, ws, wss"),
             ("http://h:1/", "http is for browsers and curl; rooms have a WebSocket at ws://h:1/ws"),
             ("tcp://localhost", "missing port, as in localhost:8081"),
+            ("tcp://", "missing host, as in 127.0.0.1:8081"),
             ("tcp://[::1]", "missing port, as in [::1]:8081"),
             ("tcp://localhost:0", "port 0 is no server's"),
             ("tcp://h:1/x", "a host and port take no path"),
