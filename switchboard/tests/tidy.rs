@@ -335,6 +335,14 @@ fn forgotten_tests(sources: &[Source]) -> Vec<String> {
     wrong
 }
 
+/// What clippy refuses everywhere, and not in the program, whose own list stands in place of the repository's.
+fn forgotten_lints(sources: &[Source]) -> Vec<String> {
+    let text = |path: &str| sources.iter().find(|source| source.path == path).map_or("", |source| source.text.as_str());
+    let own = text("cli/clippy.toml");
+    let missing = text("clippy.toml").lines().filter(|line| !own.lines().any(|known| known == *line));
+    missing.map(|line| format!("cli/clippy.toml: has not, as clippy.toml has, `{}`", line.trim())).collect()
+}
+
 /// Work left to do that no issue keeps. Prose may speak of the words.
 fn loose_ends(sources: &[Source]) -> Vec<String> {
     let words = [concat!("TO", "DO"), concat!("FIX", "ME")];
@@ -553,6 +561,11 @@ fn nothing_points_to_one_machine_or_registry() {
 }
 
 #[test]
+fn the_program_is_held_to_the_lints_of_all() {
+    assert_none(forgotten_lints(&repository()));
+}
+
+#[test]
 fn work_left_to_do_has_an_issue() {
     assert_none(loose_ends(&repository()));
 }
@@ -732,6 +745,14 @@ fn an_architecture_that_names_no_file_is_found() {
         "Files: `switchboard/src/lib.rs`, `switchboard/src/gone.rs`.\n",
     );
     assert_fine(stale_architecture, "ARCHITECTURE.md", "Folders: `switchboard/`, `switchboard/src`. Text: `serve`.\n");
+}
+
+#[test]
+fn a_lint_that_the_program_lacks_is_found() {
+    let all = Source::new("clippy.toml", "a = [\n    { path = \"b\" },\n]\n");
+    let found = |own: &str| forgotten_lints(&[Source::new("cli/clippy.toml", own), Source::new(&all.path, &all.text)]);
+    assert_eq!(found("a = [\n]\n").len(), 1);
+    assert_eq!(found("a = [\n    { path = \"b\" },\n    { path = \"c\" },\n]\n"), Vec::<String>::new());
 }
 
 #[test]
