@@ -23,7 +23,7 @@ use rustls::ServerConfig;
 use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;
 use rustls::server::UnbufferedServerConnection;
-use session::{Reading, Session, Writing};
+use session::{Reading, TlsSession, Writing};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -162,7 +162,7 @@ impl Stream for TlsStream<TcpStream> {
         let Ok(tls) = UnbufferedServerConnection::new(self.config) else {
             unreachable!("only a record size out of bounds is refused, and it is the default")
         };
-        sides(Session::new(self.stream, tls))
+        sides(TlsSession::new(self.stream, tls))
     }
 }
 
@@ -171,7 +171,7 @@ pub(crate) fn is_distrust(error: &BoxError) -> bool {
     matches!(error.downcast_ref(), Some(rustls::Error::InvalidCertificate(_)))
 }
 
-fn sides<S: Side + 'static>(session: Session<S>) -> (Box<dyn Source>, Box<dyn Sink>) {
+fn sides<S: Side + 'static>(session: TlsSession<S>) -> (Box<dyn Source>, Box<dyn Sink>) {
     let session = Arc::new(Mutex::new(session));
     (Box::new(Reading(Arc::clone(&session))), Box::new(Writing(session)))
 }
@@ -193,5 +193,5 @@ pub(crate) async fn connect(
 ) -> io::Result<((Box<dyn Source>, Box<dyn Sink>), PeerAddr)> {
     let (stream, peer) = tcp::connect(address).await?;
     let tls = UnbufferedClientConnection::new(trust.config(), name).map_err(io::Error::other)?;
-    Ok((sides(Session::greeting(stream, tls)), peer))
+    Ok((sides(TlsSession::greeting(stream, tls)), peer))
 }

@@ -57,7 +57,7 @@ fn with_scratch<T>(call: impl FnOnce(&mut Scratch) -> T) -> T {
     result
 }
 
-pub(super) struct Session<S> {
+pub(super) struct TlsSession<S> {
     stream: TcpStream,
     records: Records<S>,
     /// Plaintext that came together with the end of the handshake.
@@ -89,7 +89,7 @@ enum Failure {
     Tls(BoxError),
 }
 
-impl<S: Side> Session<S> {
+impl<S: Side> TlsSession<S> {
     pub(super) fn new(stream: TcpStream, tls: S) -> Self {
         Self { stream, records: Records::new(tls), early: Vec::new(), sealed: 0, progress: Progress::Silent }
     }
@@ -328,10 +328,10 @@ fn explained(error: rustls::Error) -> Failure {
 }
 
 /// The read side of a session.
-pub(super) struct Reading<S>(pub(super) Arc<Mutex<Session<S>>>);
+pub(super) struct Reading<S>(pub(super) Arc<Mutex<TlsSession<S>>>);
 
 /// The write side of a session.
-pub(super) struct Writing<S>(pub(super) Arc<Mutex<Session<S>>>);
+pub(super) struct Writing<S>(pub(super) Arc<Mutex<TlsSession<S>>>);
 
 impl<S: Side> Source for Reading<S> {
     fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), OpenError>> {
