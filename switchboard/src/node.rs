@@ -123,14 +123,18 @@ impl Node {
         Opening { id, address, settings, worker: worker.assign(), admitted }
     }
 
-    /// Admits a connection beside `other`: from the same address, by the same listener, and on its worker, so that what goes
-    /// from one to the other crosses no threads.
+    /// Admits a connection beside `other`: from the same address, by the same listener, and on its worker.
     pub(crate) fn admit_beside(self: &Arc<Self>, other: &Peer) -> Result<Opening, CloseReason> {
-        let Some(worker) = self.connections.workers().into_iter().find(|worker| Arc::ptr_eq(&worker.tick, &other.tick))
-        else {
-            unreachable!("a connection is on one of the node's workers")
+        self.admit(&self.worker_of(other), other.address.clone(), &other.listener)
+    }
+
+    /// The worker that a connection of this node is on: what goes from it to another one there crosses no threads.
+    fn worker_of(&self, connection: &Peer) -> Arc<Worker> {
+        let mut workers = self.connections.workers().into_iter();
+        let Some(worker) = workers.find(|worker| Arc::ptr_eq(&worker.tick, &connection.tick)) else {
+            unreachable!("a connection is on one of its node's workers")
         };
-        self.admit(&worker, other.address.clone(), &other.listener)
+        worker
     }
 
     /// Has `urls` told as what is listened on, until what is returned is dropped.

@@ -152,7 +152,6 @@ async fn whoever_connects_between_two_servers_of_one_socket_is_served_by_the_sec
     assert_eq!(line(&mut between).await, "between\n");
     drop(between);
     second.stop().await;
-    assert!(TcpStream::connect(place).await.is_err(), "nobody has the socket any more");
 }
 
 #[tokio::test]
