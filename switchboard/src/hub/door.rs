@@ -67,10 +67,10 @@ pub(crate) fn join(
 /// Publishes `payload` to all members of `room`, in the publisher's name. Never waits, and never fails.
 pub(super) fn publish(publisher: Publisher<'_>, room: &Room, payload: &[u8]) -> Published {
     let author = match publisher {
-        Publisher::Program => Author::Name(None),
-        Publisher::Session(session) => Author::Name(Some(session.name())),
+        Publisher::Program => Author::Name { name: None, link: None },
+        Publisher::Session(session) => session.author(),
         Publisher::Member(member) => member.author(),
-        Publisher::Left(name) => Author::Name(name),
+        Publisher::Left(name) => Author::Name { name, link: None },
     };
     room.0.publish(Pass(()), author, payload)
 }

@@ -67,11 +67,11 @@ pub(crate) struct RoomInner {
     state: Mutex<RoomState>,
 }
 
-/// In whose name something is published.
+/// In whose name something is published. A connection that does so may have to wait for others afterwards.
 pub(super) enum Author<'a> {
     /// This one's, or nobody's.
-    Name(Option<UserName>),
-    /// The one that a member has then. Its connection may have to wait for others afterwards.
+    Name { name: Option<UserName>, link: Option<&'a Arc<Peer>> },
+    /// The one that a member has then.
     Member { id: MembershipId, link: &'a Arc<Peer>, echo: bool },
 }
 
@@ -138,13 +138,14 @@ impl RoomInner {
         // A received frame shares the memory of the read that it came with, which a history must not keep.
         let payload = Bytes::copy_from_slice(payload);
         let mut state = self.state.lock();
-        let (from, except, link) = match author {
-            Author::Name(name) => (name, None, None),
-            Author::Member { id, link, echo } => (state.name(id), (!echo).then_some(id), Some(link)),
+        let (from, except, link, own) = match author {
+            Author::Name { name, link } => (name, None, link, None),
+            // Its own worker a member looks at anyway.
+            Author::Member { id, link, echo } => (state.name(id), (!echo).then_some(id), Some(link), Some(&link.tick)),
         };
         let (published, behind) = self.append(&mut state, from, payload, except);
-        // Its own worker a connection looks at anyway.
-        let waits = link.and_then(|link| Some((link, behind.filter(|tick| !Arc::ptr_eq(tick, &link.tick))?.clone())));
+        let behind = behind.filter(|tick| own.is_none_or(|own| !Arc::ptr_eq(tick, own)));
+        let waits = link.and_then(|link| Some((link, Arc::clone(behind?))));
         drop(state);
         self.holding.trim();
         if let Some((link, tick)) = waits {

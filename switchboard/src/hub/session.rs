@@ -7,7 +7,7 @@ use super::fanout::Entry;
 use super::inbox::Inbox;
 use super::membership::{Join, JoinError, Membership};
 use super::posting::Form;
-use super::room::{Room, RoomOptions};
+use super::room::{Author, Room, RoomOptions};
 use super::{Hub, RoomError};
 use crate::link::{ConnectionId, Envelope, Peer, Untold};
 use crate::sync::Mutex;
@@ -166,7 +166,7 @@ impl Session {
     }
 
     /// Publishes `payload` to every member of `room`, in this one's name and without being one. Never waits, and never fails; who
-    /// publishes without end asks [`Room::ready`] first. A member publishes by its [`Membership`].
+    /// publishes without end and without a connection asks [`Room::ready`] first. A member publishes by its [`Membership`].
     pub fn publish(&self, room: &Room, payload: impl AsRef<[u8]>) -> Published {
         door::publish(Publisher::Session(&self.0), room, payload.as_ref())
     }
@@ -218,6 +218,11 @@ impl SessionInner {
             Untold::Closing => nobody(),
             Untold::Full => TellError::Full(to.clone()),
         })
+    }
+
+    /// In whose name it publishes, as the door to a room asks.
+    pub(super) fn author(&self) -> Author<'_> {
+        Author::Name { name: Some(self.name()), link: self.link.as_ref() }
     }
 
     /// Sends one frame to a connection alone, behind what was published before it.

@@ -57,6 +57,23 @@ async fn it_tells_one_person_and_is_told_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_connection_that_is_no_member_is_not_read_while_it_publishes_more_than_is_delivered() {
+    let mut node = Node::start().await;
+    let member = node.member("lobby").await;
+    let lobby = member.seat.room();
+    let (mut peer, mut conn) = node.connect().await;
+    let me = node.hub.enter(&conn, Format::Text);
+    peer.send("1\n2\n").await;
+    conn.recv().await.unwrap();
+    for _ in 0..32 {
+        me.publish(lobby, vec![b'x'; 64 << 10]);
+    }
+    assert!(!lobby.is_ready());
+    conn.recv().await.unwrap();
+    assert!(lobby.is_ready());
+}
+
+#[tokio::test(start_paused = true)]
 async fn its_name_is_taken_from_nobody() {
     let mut node = Node::start().await;
     let alice = node.member("lobby").await;
