@@ -38,6 +38,11 @@ const SWEPT_BYTES: usize = 64;
 /// Of how many sockets the event loop tells at once, less what comes meanwhile.
 const SOCKETS_PER_YIELD: usize = 512;
 
+/// Tasks between two looks at what sockets have to say, where tokio takes 61. Each may take a turn of a millisecond: so what comes
+/// meanwhile waits for 16 ms at most. An attack that had others wait for 22 ms (p99) has them wait for 7; an echo takes 2 % more
+/// instructions of ours with one line in flight, and 0.2 % with 16.
+const EVENT_INTERVAL: u32 = 16;
+
 pub(crate) struct Worker {
     pub(crate) index: usize,
     pub(crate) handle: Handle,
@@ -185,7 +190,8 @@ impl Workers {
     pub(crate) fn start(count: usize, budget: &Arc<Budget>) -> io::Result<Self> {
         let mut workers = Self { all: Vec::new(), threads: Vec::new() };
         for index in 0..count {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().event_interval(EVENT_INTERVAL).build()?;
             let (stop, stopped) = oneshot::channel::<()>();
             workers.all.push(Worker::new(index, runtime.handle().clone(), Arc::clone(budget)));
             let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
