@@ -11,8 +11,8 @@ use switchboard::grammar::{Epoch, Message, MessageId, Notice, Reply};
 use switchboard::prelude::*;
 use switchboard::testing::Peer;
 use switchboard::{
-    BoxError, Format, HubLimits, Join, JoinError, Membership, Memory, Overflow, RoomError, RoomName, RoomOptions,
-    Session, TellError, UserName,
+    BoxError, Format, HubLimits, Join, JoinError, Membership, Memory, Overflow, RoomError, RoomList, RoomName,
+    RoomOptions, Session, TellError, UserName,
 };
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
@@ -400,12 +400,12 @@ impl World {
             assert_eq!(page(1, 2), names.iter().skip(1).take(2).copied().collect::<Vec<_>>());
         }
         listed.sort_unstable();
-        let (mut rooms, total) = self.hub.rooms(None, 2);
+        let RoomList { mut rooms, total, .. } = self.hub.rooms(None, 2);
         assert_eq!(total, listed.len());
-        if let Some((last, _)) = rooms.last().cloned() {
-            rooms.extend(self.hub.rooms(Some(&last), SLOTS).0);
+        if let Some(last) = rooms.last().cloned() {
+            rooms.extend(self.hub.rooms(Some(&last.name), SLOTS).rooms);
         }
-        assert_eq!(rooms.iter().map(|(name, members)| (name.as_str(), *members)).collect::<Vec<_>>(), listed);
+        assert_eq!(rooms.iter().map(|room| (room.name.as_str(), room.members)).collect::<Vec<_>>(), listed);
     }
 
     async fn close(mut self) {

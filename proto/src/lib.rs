@@ -36,7 +36,7 @@ pub use format::{Format, FormatError};
 pub use guarded::GuardedLines;
 pub use length::Length;
 pub use lines::{Line, Lines, Terminator};
-pub use message::{Epoch, ErrorCode, Event, Failure, IdError, Message, MessageId, Notice, Reply};
+pub use message::{Epoch, ErrorCode, Event, Failure, IdError, Message, MessageId, Notice, Reply, RoomSummary};
 pub use name::{NameError, RoomName, UserName};
 pub use output::Output;
 pub use websocket::{WEBSOCKET_PING, WebSocket, WebSocketClient, WebSocketKind, WebSocketMessage};

@@ -162,6 +162,15 @@ pub enum Notice {
     },
 }
 
+/// A room in a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoomSummary {
+    /// Its name.
+    pub name: RoomName,
+    /// How many members it has.
+    pub members: usize,
+}
+
 /// An answer to a command, or what a connection is told as itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
@@ -204,8 +213,8 @@ pub enum Reply {
     },
     /// Which rooms there are.
     Rooms {
-        /// Some of them, or all, and how many members each has.
-        rooms: Vec<(RoomName, usize)>,
+        /// Some of them, or all.
+        rooms: Vec<RoomSummary>,
         /// How many there are.
         total: usize,
     },

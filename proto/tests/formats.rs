@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
 use switchboard_proto::{
     CloseReason, Cookie, ErrorCode, Escaped, Failure, Format, FormatError, Message, MessageId, Notice, Reply, RoomName,
-    UserName,
+    RoomSummary, UserName,
 };
 
 fn room(name: &str) -> RoomName {
@@ -125,7 +125,13 @@ fn replies() -> Vec<(Reply, &'static str, &'static str)> {
             r#"{"event":"who","room":"lobby","members":[],"total":5}"#,
         ),
         (
-            Reply::Rooms { rooms: vec![(lobby.clone(), 3), (room("ops"), 1)], total: 2 },
+            Reply::Rooms {
+                rooms: vec![
+                    RoomSummary { name: lobby.clone(), members: 3 },
+                    RoomSummary { name: room("ops"), members: 1 },
+                ],
+                total: 2,
+            },
             "* 2 rooms: lobby (3), ops (1)",
             r#"{"event":"rooms","rooms":[{"room":"lobby","members":3},{"room":"ops","members":1}],"total":2}"#,
         ),

@@ -27,7 +27,7 @@ pub(crate) use posting::Form;
 use crate::link::Peer;
 use crate::link::budget::Budget;
 use crate::sync::Mutex;
-use door::{Pass, Rooms};
+use door::{Pass, RoomList, Rooms};
 use holding::Holding;
 use names::Names;
 use room::{Room, RoomInner, RoomOptions};
@@ -36,7 +36,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use switchboard_proto::{Format, NameError, RoomName, UserName};
+use switchboard_proto::{Format, NameError, RoomName, RoomSummary, UserName};
 use tokio::time::Instant;
 
 /// A room without members stays this long, with its history, for those who come back.
@@ -152,7 +152,7 @@ impl Hub {
     }
 
     /// At most `limit` rooms behind `after` by name, how many members each has, and how many rooms there are.
-    pub fn rooms(&self, after: Option<&RoomName>, limit: usize) -> (Vec<(RoomName, usize)>, usize) {
+    pub fn rooms(&self, after: Option<&RoomName>, limit: usize) -> RoomList {
         door::list(None, Rooms { hub: self, after, limit })
     }
 
@@ -206,7 +206,7 @@ impl Hub {
         self.0.rooms.lock().get(name).cloned().map(Room)
     }
 
-    fn listed(&self, _: Pass, after: Option<&RoomName>, limit: usize) -> (Vec<(RoomName, usize)>, usize) {
+    fn listed(&self, _: Pass, after: Option<&RoomName>, limit: usize) -> RoomList {
         use std::ops::Bound::{Excluded, Unbounded};
         self.purge();
         let rooms = self.0.rooms.lock();
@@ -215,7 +215,8 @@ impl Hub {
             rooms.range::<RoomName, _>((from, Unbounded)).take(limit).map(|(_, room)| Room(Arc::clone(room))).collect();
         let total = rooms.len();
         drop(rooms);
-        (page.iter().map(|room| (room.name().clone(), room.member_count())).collect(), total)
+        let summary = |room: &Room| RoomSummary { name: room.name().clone(), members: room.member_count() };
+        RoomList { rooms: page.iter().map(summary).collect(), total }
     }
 
     /// Forgets rooms that have been empty for too long: looks at a few more, and at none twice within a minute.

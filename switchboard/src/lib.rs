@@ -29,7 +29,7 @@ pub use client::Client;
 pub use config::{Limits, Timeouts};
 pub use connection::{Connection, Finished};
 pub use error::{BindError, BoxError, ConnectError, ConnectionError, ListenerError, Result};
-pub use hub::door::Published;
+pub use hub::door::{Page, Published, RoomList};
 pub use hub::membership::{Join, JoinError, Membership};
 pub use hub::room::{Overflow, Room, RoomOptions};
 pub use hub::session::{NameTaken, Principal, Session, TellError};
@@ -54,7 +54,8 @@ pub use turn::Turn;
 /// The grammar that rooms speak: what a frame asks for, and what members are told.
 pub mod grammar {
     pub use switchboard_proto::{
-        Command, Cookie, Epoch, ErrorCode, Event, Failure, Input, Message, MessageId, Notice, Reply, Token, parse,
+        Command, Cookie, Epoch, ErrorCode, Event, Failure, Input, Message, MessageId, Notice, Reply, RoomSummary,
+        Token, parse,
     };
 }
 

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde_json::Value;
 use std::time::SystemTime;
-use switchboard::grammar::{ErrorCode, Event, Failure, Message, MessageId, Notice, Reply};
+use switchboard::grammar::{ErrorCode, Event, Failure, Message, MessageId, Notice, Reply, RoomSummary};
 use switchboard::{CloseReason, Format, RoomName, UserName};
 
 /// The event in a frame of `json`; `None` for what is none, or is not known here.
@@ -156,7 +156,7 @@ impl Object {
             "rooms" => {
                 let room = |room: &Value| {
                     let members = room["members"].as_u64()?.try_into().ok()?;
-                    Some((RoomName::parse(room["room"].as_str()?).ok()?, members))
+                    Some(RoomSummary { name: RoomName::parse(room["room"].as_str()?).ok()?, members })
                 };
                 let rooms = self.list("rooms")?.iter().map(room).collect::<Option<_>>()?;
                 Reply::Rooms { rooms, total: self.count("total")? }
@@ -200,7 +200,7 @@ mod tests {
             Reply::Left { room: room(), current: Some(room()) },
             Reply::Named { name: name("bob") },
             Reply::Who { room: room(), members: vec![name("bob"), name("guest-7")], total: 9 },
-            Reply::Rooms { rooms: vec![(room(), 3)], total: 1 },
+            Reply::Rooms { rooms: vec![RoomSummary { name: room(), members: 3 }], total: 1 },
             Reply::Direct { from: name("bob"), text: Bytes::from_static(b"\"psst\"") },
             Reply::History { room: room(), count: 2 },
             Reply::Formatted { format: Format::Raw },

@@ -4,7 +4,7 @@
 //! `error`. Names and codes need no escape; what peers and errors say is quoted.
 
 use super::runs::Table;
-use crate::{Command, Failure, Message, Notice, Reply, RoomName};
+use crate::{Command, Failure, Message, Notice, Reply, RoomName, RoomSummary};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -69,7 +69,9 @@ pub(super) fn reply(reply: &Reply) -> Bytes {
             format!(r#"{{"event":"who","room":"{room}","members":{members},"total":{total}}}"#)
         }
         Reply::Rooms { rooms, total } => {
-            let rooms = rooms.iter().map(|(room, members)| format!(r#"{{"room":"{room}","members":{members}}}"#));
+            let room =
+                |RoomSummary { name, members }: &RoomSummary| format!(r#"{{"room":"{name}","members":{members}}}"#);
+            let rooms = rooms.iter().map(room);
             format!(r#"{{"event":"rooms","rooms":{},"total":{total}}}"#, array(rooms))
         }
         Reply::Direct { from, text } => {

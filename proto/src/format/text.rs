@@ -55,7 +55,7 @@ pub(super) fn reply(reply: &Reply) -> Bytes {
             format!("* [{room}] {}{}", counted(*total, "member"), listed(members, *total))
         }
         Reply::Rooms { rooms, total } => {
-            let rooms: Vec<_> = rooms.iter().map(|(room, members)| format!("{room} ({members})")).collect();
+            let rooms: Vec<_> = rooms.iter().map(|room| format!("{} ({})", room.name, room.members)).collect();
             format!("* {}{}", counted(*total, "room"), listed(&rooms, *total))
         }
         Reply::Direct { from, text } => {

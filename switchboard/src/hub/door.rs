@@ -13,7 +13,7 @@ use crate::link::Peer;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::SystemTime;
-use switchboard_proto::{Message, MessageId, Notice, RoomName, UserName};
+use switchboard_proto::{Message, MessageId, Notice, RoomName, RoomSummary, UserName};
 
 /// Shows that somebody came by a door.
 #[derive(Clone, Copy)]
@@ -27,6 +27,26 @@ pub struct Published {
     pub id: MessageId,
     /// When that was.
     pub time: SystemTime,
+}
+
+/// Some rooms, or all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RoomList {
+    /// By name.
+    pub rooms: Vec<RoomSummary>,
+    /// How many there are.
+    pub total: usize,
+}
+
+/// What a room still keeps behind a message, or the first of that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Page {
+    /// If some of it is gone.
+    pub notice: Option<Notice>,
+    /// Oldest first.
+    pub messages: Vec<Arc<Message>>,
 }
 
 /// Who publishes.
@@ -105,8 +125,7 @@ pub(super) struct Rooms<'a> {
 }
 
 impl Listing for Rooms<'_> {
-    /// Each with how many members it has, and how many rooms there are.
-    type List = (Vec<(RoomName, usize)>, usize);
+    type List = RoomList;
 
     fn list(self, pass: Pass) -> Self::List {
         self.hub.listed(pass, self.after, self.limit)
@@ -150,8 +169,7 @@ pub(super) struct Behind<'a> {
 }
 
 impl Listing for Behind<'_> {
-    /// With a notice, if some of it is gone.
-    type List = (Option<Notice>, Vec<Arc<Message>>);
+    type List = Page;
 
     fn list(self, pass: Pass) -> Self::List {
         self.room.since(pass, self.since, self.limit)

@@ -5,7 +5,7 @@
 //! that it is a point in the order. The lock covers workers, never members.
 
 use super::HubLimits;
-use super::door::{self, Behind, Members, Newest, Pass, Published, Publisher};
+use super::door::{self, Behind, Members, Newest, Page, Pass, Published, Publisher};
 use super::fanout::{Entry, LocalMember};
 use super::holding::Holding;
 use super::inbox::Inbox;
@@ -372,10 +372,10 @@ impl RoomInner {
     }
 
     /// What it keeps behind `since`, at most `limit` messages, and what is told of those that are gone.
-    pub(super) fn since(&self, _: Pass, since: MessageId, limit: usize) -> (Option<Notice>, Vec<Arc<Message>>) {
+    pub(super) fn since(&self, _: Pass, since: MessageId, limit: usize) -> Page {
         let state = self.state.lock();
         let (after, notice) = state.log.missed(since, &self.name);
-        (notice, state.log.after(after).take(limit).cloned().collect())
+        Page { notice, messages: state.log.after(after).take(limit).cloned().collect() }
     }
 
     /// How long it has had no member, if it has none.
@@ -462,7 +462,7 @@ impl Room {
     }
 
     /// What somebody missed who knows the messages up to `since`: a notice, if some of it is gone, and what it still keeps.
-    pub fn since(&self, since: MessageId) -> (Option<Notice>, Vec<Arc<Message>>) {
+    pub fn since(&self, since: MessageId) -> Page {
         self.page(since, usize::MAX)
     }
 
@@ -476,15 +476,15 @@ impl Room {
     /// let mut at = room.before_last(4);
     /// let mut numbers = Vec::new();
     /// loop {
-    ///     let (gap, page) = room.page(at, 3);
-    ///     assert_eq!(gap, None);
-    ///     let Some(last) = page.last() else { break };
+    ///     let page = room.page(at, 3);
+    ///     assert_eq!(page.notice, None);
+    ///     let Some(last) = page.messages.last() else { break };
     ///     at = last.id;
-    ///     numbers.extend(page.iter().map(|message| message.id.seq));
+    ///     numbers.extend(page.messages.iter().map(|message| message.id.seq));
     /// }
     /// assert_eq!(numbers, [2, 3, 4, 5]);
     /// ```
-    pub fn page(&self, since: MessageId, limit: usize) -> (Option<Notice>, Vec<Arc<Message>>) {
+    pub fn page(&self, since: MessageId, limit: usize) -> Page {
         door::list(None, Behind { room: &self.0, since, limit })
     }
 

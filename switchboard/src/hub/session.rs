@@ -2,7 +2,7 @@
 //!
 //! What it does goes through the doors to them (`door.rs`).
 
-use super::door::{self, Behind, Members, Newest, Pass, Published, Publisher, Rooms};
+use super::door::{self, Behind, Members, Newest, Page, Pass, Published, Publisher, RoomList, Rooms};
 use super::fanout::Entry;
 use super::inbox::Inbox;
 use super::membership::{Join, JoinError, Membership};
@@ -172,7 +172,7 @@ impl Session {
     }
 
     /// As [`Hub::rooms`].
-    pub fn rooms(&self, after: Option<&RoomName>, limit: usize) -> (Vec<(RoomName, usize)>, usize) {
+    pub fn rooms(&self, after: Option<&RoomName>, limit: usize) -> RoomList {
         door::list(Some(&self.0), Rooms { hub: &self.0.hub, after, limit })
     }
 
@@ -187,7 +187,7 @@ impl Session {
     }
 
     /// As [`Room::page`].
-    pub fn page(&self, room: &Room, since: MessageId, limit: usize) -> (Option<Notice>, Vec<Arc<Message>>) {
+    pub fn page(&self, room: &Room, since: MessageId, limit: usize) -> Page {
         door::list(Some(&self.0), Behind { room: &room.0, since, limit })
     }
 

@@ -70,7 +70,7 @@ async fn a_room_that_goes_makes_room() {
     let hub = Hub::with_limits(HubLimits { all_history_bytes: 100_000, ..HubLimits::default() });
     hub.room("gone").unwrap().publish(vec![b'x'; 60_000]);
     advance(secs(601)).await;
-    assert_eq!(hub.rooms(None, 9).1, 0);
+    assert_eq!(hub.rooms(None, 9).total, 0);
     let late = hub.room("late").unwrap();
     (0..9).for_each(|_| _ = late.publish(vec![b'x'; 10_000]));
     assert_eq!(kept(&late).len(), 9);

@@ -2,7 +2,7 @@
 
 use crate::harness::node::{Node, secs, user};
 use switchboard::prelude::*;
-use switchboard::{HubLimits, Join, JoinError, RoomError, RoomName};
+use switchboard::{HubLimits, Join, JoinError, RoomError, RoomList, RoomName};
 use tokio::time::advance;
 
 #[tokio::test(start_paused = true)]
@@ -31,9 +31,9 @@ async fn rooms_are_listed_in_pages_by_name() {
     }
     let page = |after: Option<&str>, limit| {
         let after = after.map(|name| name.parse::<RoomName>().unwrap());
-        let (rooms, total) = node.hub.rooms(after.as_ref(), limit);
+        let RoomList { rooms, total, .. } = node.hub.rooms(after.as_ref(), limit);
         assert_eq!(total, 4);
-        rooms.iter().map(|(name, members)| format!("{name} {members}")).collect::<Vec<_>>()
+        rooms.iter().map(|room| format!("{} {}", room.name, room.members)).collect::<Vec<_>>()
     };
     assert_eq!(page(None, 3), ["a 1", "b 2", "C 1"]);
     assert_eq!(page(Some("c"), 3), ["D 1"]);

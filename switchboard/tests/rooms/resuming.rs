@@ -5,7 +5,7 @@ use crate::harness::node::{Node, heard, secs, told};
 use std::sync::Arc;
 use switchboard::grammar::{Epoch, Message, Notice};
 use switchboard::prelude::*;
-use switchboard::{Format, HubLimits, Join, JoinError, MessageId, UserName};
+use switchboard::{Format, HubLimits, Join, JoinError, MessageId, Page, UserName};
 
 // Coming back.
 
@@ -230,19 +230,20 @@ async fn a_past_by_pages_is_the_past() {
     let node = Node::limited(HubLimits { history_messages: 6, ..HubLimits::default() }).await;
     let lobby = node.quiet("lobby");
     assert_eq!(lobby.before_last(9), lobby.last_id());
-    assert!(lobby.page(lobby.last_id(), 9).1.is_empty());
+    assert!(lobby.page(lobby.last_id(), 9).messages.is_empty());
     let last = publish_numbers(&lobby, 10);
     let numbers = |page: &[Arc<Message>]| page.iter().map(|message| message.id.seq).collect::<Vec<_>>();
     assert_eq!([0, 1, 6, 7, usize::MAX].map(|count| lobby.before_last(count).seq), [10, 9, 4, 4, 4]);
-    let (gap, page) = lobby.page(MessageId { seq: 2, ..last }, 3);
+    let Page { notice: gap, messages: page, .. } = lobby.page(MessageId { seq: 2, ..last }, 3);
     assert_eq!(
         (gap, numbers(&page)),
         (Some(Notice::Gap { room: lobby.name().clone(), lost: 2, from_seq: 3 }), vec![5, 6, 7])
     );
-    let (gap, page) = lobby.page(page[2].id, 9);
+    let Page { notice: gap, messages: page, .. } = lobby.page(page[2].id, 9);
     assert_eq!((gap, numbers(&page)), (None, vec![8, 9, 10]));
-    assert_eq!(lobby.page(last, 9), (None, Vec::new()));
-    let (reset, page) = lobby.page(MessageId { epoch: Epoch::new(1), seq: 11 }, 2);
+    let rest = lobby.page(last, 9);
+    assert_eq!((rest.notice, rest.messages), (None, Vec::new()));
+    let Page { notice: reset, messages: page, .. } = lobby.page(MessageId { epoch: Epoch::new(1), seq: 11 }, 2);
     assert_eq!(
         (reset, numbers(&page)),
         (Some(Notice::Reset { room: lobby.name().clone(), epoch: last.epoch }), vec![5, 6])

@@ -3,7 +3,7 @@
 use super::member::Member;
 use switchboard::grammar::{Command, ErrorCode, Failure, Input, Reply};
 use switchboard::{
-    Codec, Format, JoinError, Membership, MessageId, Rate, Room, RoomError, RoomName, TellError, UserName,
+    Codec, Format, JoinError, Membership, MessageId, Rate, Room, RoomError, RoomList, RoomName, TellError, UserName,
 };
 
 /// Names in one answer: with the longest ones, below 16 KiB.
@@ -49,7 +49,7 @@ impl<C: Codec> Member<C> {
             Command::Name(name) => self.rename(name)?,
             Command::Who { room } => return self.who(room.as_ref()).map(Answer::List),
             Command::Rooms => {
-                let (rooms, total) = self.session.rooms(None, LISTED);
+                let RoomList { rooms, total, .. } = self.session.rooms(None, LISTED);
                 return Ok(Answer::List(Reply::Rooms { rooms, total }));
             }
             Command::Msg { to, text } => {

@@ -249,7 +249,7 @@ where
         self.reply(&Reply::History { room: room.name().clone(), count }).await?;
         let (mut turn, account) = (Turn::default(), self.account());
         while after.seq < until {
-            let (_, page) = self.session.page(&room, after, PAGE);
+            let page = self.session.page(&room, after, PAGE).messages;
             let next = page.first().map_or(u64::MAX, |message| message.id.seq).min(until + 1);
             let lost = next - after.seq - 1;
             if lost > 0 {

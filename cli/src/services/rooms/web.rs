@@ -27,7 +27,8 @@ use streams::beginning;
 use switchboard::grammar::{ErrorCode, Failure, Reply};
 use switchboard::http::{BodyError, Request, Response};
 use switchboard::{
-    Buckets, Connection, Format, PeerAddr, Published, Rate, Result, Room, RoomName, Session, UserName, WebSocket,
+    Buckets, Connection, Format, PeerAddr, Published, Rate, Result, Room, RoomList, RoomName, Session, UserName,
+    WebSocket,
 };
 
 /// What a client may agree on in `Sec-WebSocket-Protocol`. The one thing that there is to speak needs no name.
@@ -223,9 +224,9 @@ fn turned_away(member: &Member<WebSocket>) -> Option<Box<Member<WebSocket>>> {
 }
 
 fn rooms(session: &Session, after: Option<&RoomName>, limit: usize, account: &Account) -> Response {
-    let (rooms, total) = session.rooms(after, limit);
+    let RoomList { rooms, total, .. } = session.rooms(after, limit);
     let next = rooms.last().filter(|_| rooms.len() == limit);
-    let next = next.map(|(name, _)| format!("/rooms?after={name}&limit={limit}"));
+    let next = next.map(|room| format!("/rooms?after={}&limit={limit}", room.name));
     listed(paged(&Reply::Rooms { rooms, total }, next), account)
 }
 

@@ -5,7 +5,7 @@
 use crate::web::work::Account;
 use bytes::Bytes;
 use switchboard::grammar::MessageId;
-use switchboard::{Format, Room, Session};
+use switchboard::{Format, Page, Room, Session};
 
 /// Bytes after which a page ends, with the message that it has come to.
 const PAGE_BYTES: usize = 16 << 10;
@@ -40,7 +40,7 @@ impl Pages {
         // Before the rest is looked at: what is published meanwhile comes twice rather than never.
         let end = room.last_id();
         let most = limit.unwrap_or(usize::MAX);
-        let behind = |since| session.page(&room, since, most).1;
+        let behind = |since| session.page(&room, since, most).messages;
         let mut messages = since.map_or_else(|| session.history(&room, most), behind);
         messages.truncate(most);
         let next = match (messages.last(), since) {
@@ -69,7 +69,7 @@ impl Iterator for Pages {
     type Item = Bytes;
 
     fn next(&mut self) -> Option<Bytes> {
-        let (notice, messages) = self.session.page(&self.room, self.behind.take()?, usize::MAX);
+        let Page { notice, messages, .. } = self.session.page(&self.room, self.behind.take()?, usize::MAX);
         let mut page = Vec::new();
         if let Some(notice) = notice.and_then(|notice| Format::Json.notice(&notice)) {
             page.extend_from_slice(&notice);
