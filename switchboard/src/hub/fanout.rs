@@ -219,11 +219,12 @@ impl LocalRooms {
             }
             Entry::Lost { from_seq, lost, .. } => self.lose(id, from_seq, lost, turn).await,
             Entry::Resume { member, missed, .. } => {
+                // Looked up first: of one that is not there nothing is kept.
+                let (Some(resuming), unsaid) = (self.member(id, member), missed.unsaid) else { return };
+                resuming.replay(*missed);
                 if let Some(room) = self.rooms.get_mut(&id) {
-                    room.unsaid.add(member, missed.unsaid);
+                    room.unsaid.add(member, unsaid);
                 }
-                let Some(member) = self.member(id, member) else { return };
-                member.replay(*missed);
             }
             Entry::Reform { member, format, .. } => {
                 let Some(reformed) = self.member(id, member) else { return };
