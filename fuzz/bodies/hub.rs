@@ -22,6 +22,8 @@ const ROOMS_AT_ONCE: usize = 3;
 const ROOMS_OF_ONE: usize = 2;
 const NAMES: [&str; 4] = ["ann", "Ann", "bob", "cid"];
 const SLOTS: usize = 6;
+/// Of what is told alone in one tick, so much comes before what is published behind it.
+const TOLD_IN_PLACE: usize = 8;
 const OVERFLOWS: [Overflow; 4] = [Overflow::Disconnect, Overflow::DropOldest, Overflow::DropNewest, Overflow::Latest];
 /// A line or a few, more than a socket takes at once, and much of an outbox.
 const SIZES: [usize; 5] = [0, 300, 9_000, 30_000, 70_000];
@@ -53,6 +55,8 @@ struct World {
     rooms: [Option<Room>; ROOMS.len()],
     guests: u64,
     published: u64,
+    /// What somebody was told alone since everything arrived.
+    told: usize,
 }
 
 /// Both sides of a connection.
@@ -92,7 +96,7 @@ impl World {
         // It ends with the runtime.
         drop(tokio::task::spawn(bound.serve_until(std::future::pending())));
         let (slots, rooms) = ([const { None }; SLOTS], [const { None }; ROOMS.len()]);
-        Self { hub, memory, accepted, slots, rooms, guests: 0, published: 0 }
+        Self { hub, memory, accepted, slots, rooms, guests: 0, published: 0, told: 0 }
     }
 
     async fn step(&mut self, what: u8, who: usize, how: usize) {
@@ -286,6 +290,8 @@ impl World {
         let from = self.member(slot).name.clone();
         let nobody = UserName::parse("nobody").unwrap();
         let name = self.slots[to].as_ref().map_or(nobody, |member| member.name.clone());
+        self.told += 1;
+        let keeps_place = self.told <= TOLD_IN_PLACE;
         let told = self.member(slot).me.tell(&name, Bytes::from(text.clone()));
         let Some(member) = &mut self.slots[to] else {
             return assert_eq!(told, Err(TellError::NoSuchMember(name)));
@@ -294,7 +300,7 @@ impl World {
             Ok(()) => {
                 let reply = Reply::Direct { from, text: Bytes::from(text) };
                 for line in member.format.reply(&reply) {
-                    member.hearing.alone(String::from_utf8(line.to_vec()).unwrap());
+                    member.hearing.alone(String::from_utf8(line.to_vec()).unwrap(), keeps_place);
                 }
             }
             Err(error) => {
@@ -315,6 +321,7 @@ impl World {
     /// Everything that is on its way arrives, as far as it is read.
     async fn settle(&mut self) {
         sleep(Duration::from_millis(1)).await;
+        self.told = 0;
         self.slots.iter_mut().flatten().for_each(|member| member.hearing.settle());
     }
 

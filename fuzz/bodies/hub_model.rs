@@ -75,8 +75,10 @@ impl Room {
 
 /// One line that a member should get.
 struct Expected {
-    /// None for what it is told alone, which keeps its place among all rooms.
+    /// None for what it is told alone, which comes behind what all rooms were told before.
     room: Option<RoomName>,
+    /// What was published behind it does not come before it.
+    keeps_place: bool,
     /// The number of a message that may be lost.
     droppable: Option<u64>,
     /// It is drawn from the room's past when its turn comes, and may be gone by then.
@@ -121,15 +123,17 @@ impl Hearing {
         }
     }
 
-    pub(crate) fn alone(&mut self, line: String) {
+    /// One of the first of a tick `keeps_place`.
+    pub(crate) fn alone(&mut self, line: String, keeps_place: bool) {
         self.expect(None, None, line);
+        self.expected.last_mut().unwrap().keeps_place = keeps_place;
     }
 
     fn expect(&mut self, room: Option<RoomName>, droppable: Option<u64>, line: String) {
         self.bytes += line.len() + 1;
         self.frames += 1;
         self.pressed |= self.bytes > PIPE_BYTES || self.frames > OUTBOX_FRAMES;
-        self.expected.push(Expected { room, droppable, repeated: false, line });
+        self.expected.push(Expected { room, keeps_place: true, droppable, repeated: false, line });
     }
 
     /// Everything that was posted has been delivered, as far as its socket takes it.
@@ -170,7 +174,10 @@ impl Hearing {
             let Some(room) = &expected.room else {
                 // Behind everything before it.
                 found = (place == 0 && expected.line == line).then_some((place, 0));
-                break;
+                if found.is_some() || expected.keeps_place {
+                    break;
+                }
+                continue;
             };
             if asked.contains(&room) {
                 continue;

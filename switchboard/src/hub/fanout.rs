@@ -20,6 +20,10 @@ use switchboard_proto::{Format, RoomName};
 /// Bytes of a batch: what a socket takes at once, and all that one partial write can leave undivided.
 const BATCH_BYTES: usize = 64 << 10;
 
+/// Frames for one connection alone that keep their place in front of what is posted behind them, in each tick: before each of them
+/// all rooms are delivered, as far as they have come. Those that follow come behind all.
+const TOLD_IN_PLACE: usize = 8;
+
 /// What happens to a room, in its order, as one worker hears of it.
 pub(super) enum Entry {
     Post {
@@ -135,6 +139,7 @@ impl LocalRooms {
     ///
     /// `lost`: messages behind those that found the inbox full, as the number of the first and how many.
     pub(super) async fn apply(&mut self, entries: &mut Vec<Entry>, lost: HashMap<RoomId, (u64, u64)>, turn: &mut Turn) {
+        let (mut told, mut told_last) = (0, Vec::new());
         for entry in entries.drain(..) {
             turn.spend(size_of::<Entry>()).await;
             match entry {
@@ -146,10 +151,13 @@ impl LocalRooms {
                         room.pending.push_back(posting);
                     }
                 }
-                Entry::Direct { peer, from, frame } => {
+                Entry::Direct { peer, from, frame } if told < TOLD_IN_PLACE => {
+                    // Where nothing is pending it costs nothing.
+                    told += usize::from(!self.active.is_empty());
                     self.deliver(turn).await;
                     tell(&peer, from, frame);
                 }
+                Entry::Direct { peer, from, frame } => told_last.push((peer, from, frame)),
                 change => {
                     if let Some(id) = change.room() {
                         self.change(id, change, turn).await;
@@ -158,6 +166,10 @@ impl LocalRooms {
             }
         }
         self.deliver(turn).await;
+        for (peer, from, frame) in told_last {
+            tell(&peer, from, frame);
+            turn.spend(CALL_BYTES).await;
+        }
         for (id, (from_seq, lost)) in lost {
             self.lose(id, from_seq, lost, turn).await;
         }

@@ -237,6 +237,25 @@ async fn one_connection_is_in_several_rooms_and_gets_each_in_order() {
     assert_eq!(lines, ["[a] 4", "[c] 4"]);
 }
 
+/// Each in its place would be a delivery of its own, to everybody. All are sent in one tick.
+#[tokio::test(start_paused = true)]
+async fn of_many_private_messages_the_first_have_rooms_delivered_before_them_and_the_others_come_behind_all() {
+    const TOLD_IN_PLACE: usize = 8;
+    let mut node = Node::start().await;
+    let (alice, mut bob) = (node.member("lobby").await, node.member("lobby").await);
+    for number in 1..=50 {
+        alice.seat.publish(number.to_string());
+        alice.me.tell(&user("guest-2"), number.to_string().into()).unwrap();
+    }
+    let heard = bob.heard().await;
+    let of = |number| (format!("[lobby] guest-1: {number}"), format!("@guest-1: {number}"));
+    let (published, told): (Vec<_>, Vec<_>) = (1..=50).map(of).unzip();
+    let (first, behind) = heard.split_at(2 * TOLD_IN_PLACE);
+    let in_turn = published.iter().zip(&told).flat_map(|(published, told)| [published, told]);
+    assert!(first.iter().eq(in_turn.take(2 * TOLD_IN_PLACE)), "{first:?}");
+    assert!(behind.iter().eq(published[TOLD_IN_PLACE..].iter().chain(&told[TOLD_IN_PLACE..])), "{behind:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn several_servers_share_a_hub() {
     let hub = Hub::new();
