@@ -70,9 +70,13 @@ impl History {
     }
 }
 
+/// Two counters each, for a message and its payload, and the heads of their allocations; a place in a list.
+const BESIDE: usize = 2 * (2 * size_of::<usize>() + 16) + size_of::<usize>();
+
+/// What a message without a payload counts as.
+pub(super) const LEAST_BYTES: usize = size_of::<Message>() + BESIDE;
+
 /// Bytes that a message keeps alive, with what its allocations and its place in a list take beside it, and a name of its own.
 pub(super) fn kept_bytes(message: &Message) -> usize {
-    /// Two counters each, for the message and its payload, and the heads of their allocations; a place in a list.
-    const BESIDE: usize = 2 * (2 * size_of::<usize>() + 16) + size_of::<usize>();
-    size_of::<Message>() + BESIDE + message.payload.len()
+    LEAST_BYTES + message.payload.len()
 }

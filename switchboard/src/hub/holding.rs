@@ -3,6 +3,7 @@
 //! Apart from the hub, which has the rooms: if they had it too, neither would ever be freed.
 
 use super::HubLimits;
+use super::history::LEAST_BYTES;
 use super::room::RoomInner;
 use crate::link::budget::{Budget, Reclaim};
 use crate::sync::Mutex;
@@ -13,8 +14,11 @@ use std::sync::{Arc, Weak};
 /// Histories have at most this share of a server's memory for messages.
 const SHARE: usize = 2;
 
-/// Rooms that one publication looks at, below 50 µs; what is too much for that stays within a sixteenth above.
-const LOOKS: usize = 256;
+/// Rooms that one publication looks at, beside one for each of the least messages that its own is as long as, and at most, below
+/// 50 µs. A look at a room finds it gone, or published to since the last one, neither of which is more often than a publication;
+/// or it has a message give way at least. So they keep up, and what is too much meanwhile stays within a sixteenth above.
+const LOOKS: usize = 3;
+const MOST_LOOKS: usize = 256;
 
 pub(crate) struct Holding {
     pub(super) limits: HubLimits,
@@ -68,13 +72,13 @@ impl Holding {
         self.keeping.lock().push_back(room);
     }
 
-    /// Lets histories give way while all keep more than they may.
+    /// Lets histories give way while all keep more than they may, in proportion to the `length` of what was just published.
     #[inline]
-    pub(super) fn trim(&self) {
+    pub(super) fn trim(&self, length: usize) {
         if self.bytes() > self.most.load(Ordering::Relaxed) {
             let is_over = |_: &usize| self.bytes() > self.most.load(Ordering::Relaxed) && self.one_gives_way();
-            // As often as it takes, but no longer.
-            let _ = (0..LOOKS).take_while(is_over).count();
+            let looks = (LOOKS + length / LEAST_BYTES).min(MOST_LOOKS);
+            let _ = (0..looks).take_while(is_over).count();
         }
     }
 
@@ -104,5 +108,40 @@ impl Reclaim for Holding {
             self.keep(next);
         }
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::door::{Publisher, publish};
+    use crate::hub::room::{Room, RoomOptions};
+
+    #[test]
+    fn a_publication_looks_at_rooms_in_proportion_to_its_length() {
+        let scene = || {
+            let holding = Holding::new(HubLimits::default());
+            let room = |number| {
+                let name = format!("r{number}").parse().unwrap();
+                Room(RoomInner::new(name, RoomOptions::default(), Arc::clone(&holding)))
+            };
+            let rooms: Vec<_> = (0..2 * MOST_LOOKS).map(room).collect();
+            let looks_of = |length| {
+                // Each keeps what it has at the first look behind a publication, and goes to the end of the queue.
+                for room in &rooms {
+                    publish(Publisher::Program, room, b"x");
+                }
+                let first = holding.keeping.lock().front().cloned().unwrap();
+                holding.most.store(0, Ordering::Relaxed);
+                holding.trim(length);
+                holding.most.store(1 << 30, Ordering::Relaxed);
+                let place = holding.keeping.lock().iter().position(|room| room.ptr_eq(&first)).unwrap();
+                rooms.len() - place
+            };
+            assert_eq!(looks_of(0), LOOKS);
+            assert_eq!(looks_of(10 * LEAST_BYTES), LOOKS + 10);
+            assert_eq!(looks_of(1 << 20), MOST_LOOKS);
+        };
+        shuttle::check_random(scene, 1);
     }
 }

@@ -136,7 +136,7 @@ impl RoomInner {
     /// echo.
     pub(super) fn publish(self: &Arc<Self>, _: Pass, author: Author<'_>, payload: &[u8]) -> Published {
         // A received frame shares the memory of the read that it came with, which a history must not keep.
-        let payload = Bytes::copy_from_slice(payload);
+        let (payload, length) = (Bytes::copy_from_slice(payload), payload.len());
         let mut state = self.state.lock();
         let (from, except, link, own) = match author {
             Author::Name { name, link } => (name, None, link, None),
@@ -147,7 +147,7 @@ impl RoomInner {
         let behind = behind.filter(|tick| own.is_none_or(|own| !Arc::ptr_eq(tick, own)));
         let waits = link.and_then(|link| Some((link, Arc::clone(behind?))));
         drop(state);
-        self.holding.trim();
+        self.holding.trim(length);
         if let Some((link, tick)) = waits {
             link.fall_behind(tick);
         }
