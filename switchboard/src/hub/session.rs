@@ -20,7 +20,7 @@ const UNLINKED: ConnectionId = ConnectionId(0);
 
 /// The name that somebody else has.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("somebody else is called {0}")]
+#[error("name {0} is taken")]
 pub struct NameTaken(pub UserName);
 
 /// Why somebody was not told.

@@ -61,7 +61,7 @@ fn a_name_that_somebody_has_is_not_for_others() {
     let mut alice = Peer::named(&program, 1, "alice");
     let answer = post(&program, "/rooms/lobby?name=ALICE", "I am not");
     assert_eq!(answer.status, 409);
-    assert_eq!(answer.body, "{\"error\":\"name-taken\",\"text\":\"somebody else is called ALICE\"}\n");
+    assert_eq!(answer.body, "{\"error\":\"name-taken\",\"text\":\"name ALICE is taken\"}\n");
     for name in ["http", "guest-1", "server", "", "a%20b"] {
         let answer = post(&program, &format!("/rooms/lobby?name={name}"), "I am not");
         assert!(answer.status == 400 && answer.body.starts_with("{\"error\":\"bad-name\""), "{name}: {}", answer.body);

@@ -188,7 +188,7 @@ fn payloads_alone_resume_without_a_hole_or_not_at_all() {
 fn a_name_that_is_taken_is_told() {
     let program = Program::serve(&[HTTP, ROOMS]);
     let mut alice = Peer::named(&program, 1, "alice");
-    let refused = "{\"error\":\"name-taken\",\"text\":\"somebody else is called alice\"}";
+    let refused = "{\"error\":\"name-taken\",\"text\":\"name alice is taken\"}";
     post(&program, "/rooms/lobby", "kept");
     alice.expect("[lobby] http: kept");
     // Without commands it could only take part under another name than it wants: it does not, and nobody hears of it.

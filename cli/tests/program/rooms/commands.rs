@@ -83,7 +83,7 @@ fn a_name_is_told_to_every_room_and_is_unique_without_case() {
     bob.ask("/name Bob", "* you are Bob");
     lobby.expect("* [lobby] robert is now Bob");
     assert_eq!([ops.next(), ops.next()], ["* [lobby] robert is now Bob", "* [ops] robert is now Bob"]);
-    lobby.ask("/name bOB", "! name-taken: somebody else is called bOB");
+    lobby.ask("/name bOB", "! name-taken: name bOB is taken");
     bob.ask("/name BOB", "* you are BOB");
     bob.say("hi");
     assert_eq!([ops.next(), ops.next()], ["* [lobby] Bob is now BOB", "* [ops] Bob is now BOB"]);
