@@ -138,7 +138,12 @@ impl LocalRooms {
     /// Takes in what was posted since the last tick. Returns once all of it is delivered, having yielded now and then.
     ///
     /// `lost`: messages behind those that found the inbox full, as the number of the first and how many.
-    pub(super) async fn apply(&mut self, entries: &mut Vec<Entry>, lost: HashMap<RoomId, (u64, u64)>, turn: &mut Turn) {
+    pub(super) async fn apply(
+        &mut self,
+        entries: &mut Vec<Entry>,
+        lost: &mut HashMap<RoomId, (u64, u64)>,
+        turn: &mut Turn,
+    ) {
         let (mut told, mut told_last) = (0, Vec::new());
         for entry in entries.drain(..) {
             turn.spend(size_of::<Entry>()).await;
@@ -159,8 +164,16 @@ impl LocalRooms {
                 }
                 Entry::Direct { peer, from, frame } => told_last.push((peer, from, frame)),
                 change => {
-                    if let Some(id) = change.room() {
-                        self.change(id, change, turn).await;
+                    if let Some(room) = change.room().and_then(|id| self.rooms.get_mut(&id)) {
+                        room.deliver(turn).await;
+                    }
+                    match change {
+                        // Apart, since it is rare: what every tick allocates is to stay small.
+                        Entry::Presence { room, joined, to_others, to_joined } => {
+                            Box::pin(self.present(room, &joined, [Some(to_others), to_joined], turn)).await;
+                        }
+                        Entry::Lost { room, from_seq, lost } => self.lose(room, from_seq, lost, turn).await,
+                        change => self.change(change),
                     }
                 }
             }
@@ -170,7 +183,7 @@ impl LocalRooms {
             tell(&peer, from, frame);
             turn.spend(CALL_BYTES).await;
         }
-        for (id, (from_seq, lost)) in lost {
+        for (id, (from_seq, lost)) in lost.drain() {
             self.lose(id, from_seq, lost, turn).await;
         }
         for id in self.left.drain() {
@@ -199,13 +212,25 @@ impl LocalRooms {
         }
     }
 
-    /// Changes who is a member and how, behind everything posted before.
-    async fn change(&mut self, id: RoomId, change: Entry, turn: &mut Turn) {
-        if let Some(room) = self.rooms.get_mut(&id) {
-            room.deliver(turn).await;
+    /// Tells the members who came and went: those who came something else than the others.
+    async fn present(
+        &self,
+        id: RoomId,
+        joined: &HashSet<MembershipId>,
+        told: [Option<Arc<Posting>>; 2],
+        turn: &mut Turn,
+    ) {
+        let Some(room) = self.rooms.get(&id) else { return };
+        for (posting, has_joined) in told.into_iter().zip([false, true]) {
+            let mut posting = posting.into_iter().collect();
+            room.deliver_to(|member| joined.contains(&member) == has_joined, &mut posting, turn).await;
         }
+    }
+
+    /// Changes who is a member and how.
+    fn change(&mut self, change: Entry) {
         match change {
-            Entry::Join { name, member, missed, .. } => {
+            Entry::Join { room: id, name, member, missed } => {
                 let room = self.rooms.entry(id).or_insert_with(|| LocalRoom::new(name));
                 if let Some(missed) = missed {
                     room.unsaid.add(member.id, missed.unsaid);
@@ -213,7 +238,7 @@ impl LocalRooms {
                 }
                 room.members.push(member);
             }
-            Entry::Leave { member, .. } => {
+            Entry::Leave { room: id, member } => {
                 let Some(leaving) = self.member(id, member) else { return };
                 leaving.has_left = true;
                 leaving.peer.unsubscribed();
@@ -222,15 +247,7 @@ impl LocalRooms {
                     room.unsaid.take(member);
                 }
             }
-            Entry::Presence { joined, to_others, to_joined, .. } => {
-                let Some(room) = self.rooms.get(&id) else { return };
-                room.deliver_to(|member| !joined.contains(&member), &mut VecDeque::from([to_others]), turn).await;
-                if let Some(to_joined) = to_joined {
-                    room.deliver_to(|member| joined.contains(&member), &mut VecDeque::from([to_joined]), turn).await;
-                }
-            }
-            Entry::Lost { from_seq, lost, .. } => self.lose(id, from_seq, lost, turn).await,
-            Entry::Resume { member, missed, .. } => {
+            Entry::Resume { room: id, member, missed } => {
                 // Looked up first: of one that is not there nothing is kept.
                 let (Some(resuming), unsaid) = (self.member(id, member), missed.unsaid) else { return };
                 resuming.replay(*missed);
@@ -238,14 +255,16 @@ impl LocalRooms {
                     room.unsaid.add(member, unsaid);
                 }
             }
-            Entry::Reform { member, format, .. } => {
+            Entry::Reform { room: id, member, format } => {
                 let Some(reformed) = self.member(id, member) else { return };
                 reformed.form.format = format;
                 if format != Format::Raw {
                     self.say(id, member);
                 }
             }
-            Entry::Post { .. } | Entry::Direct { .. } => unreachable!("a posting changes nothing"),
+            Entry::Post { .. } | Entry::Direct { .. } | Entry::Presence { .. } | Entry::Lost { .. } => {
+                unreachable!("no member changes by that")
+            }
         }
     }
 
@@ -314,8 +333,9 @@ impl LocalRoom {
                     // The first form decides how far the batches of this round go.
                     let batch = Batch::new(member.form, rest.range(..taken));
                     taken = taken.min(batch.postings);
-                    turn.spend(batch.work()).await;
+                    let work = batch.work();
                     batches.push(batch);
+                    turn.spend(work).await;
                 }
             }
             // A form that takes more bytes goes less far, and nobody may get what is behind that twice.

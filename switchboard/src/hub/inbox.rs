@@ -35,11 +35,12 @@ struct Posted {
     has_ended: bool,
 }
 
-/// What only the tick touches: lists of members, and the memory for the entries that it delivers.
+/// What only the tick touches: lists of members, and what it delivers to them.
 #[derive(Default)]
 struct Round {
     rooms: LocalRooms,
     entries: Vec<Entry>,
+    lost: HashMap<RoomId, (u64, u64)>,
 }
 
 impl Inbox {
@@ -92,16 +93,11 @@ impl Inbox {
         self.presence.lock().push(room);
     }
 
-    async fn apply(
-        &self,
-        mut round: Box<Round>,
-        lost: HashMap<RoomId, (u64, u64)>,
-        bytes: usize,
-        tick: &Tick,
-        turn: &mut Turn,
-    ) {
-        round.rooms.apply(&mut round.entries, lost, turn).await;
-        round.entries.shrink_to(KEPT_BYTES / size_of::<Entry>());
+    async fn apply(&self, mut round: Box<Round>, bytes: usize, tick: &Tick, turn: &mut Turn) {
+        let Round { rooms, entries, lost } = &mut *round;
+        rooms.apply(entries, lost, turn).await;
+        lost.shrink_to_fit();
+        entries.shrink_to(KEPT_BYTES / size_of::<Entry>());
         self.posted.lock().round = Some(round);
         tick.budget.delivered(bytes);
         turn.spend(CALL_BYTES * tick.backlog.delivered(bytes)).await;
@@ -116,11 +112,12 @@ impl Delivery for Inbox {
         }
         let mut round = posted.round.take().unwrap_or_default();
         std::mem::swap(&mut round.entries, &mut posted.entries);
-        let lost = std::mem::take(&mut posted.lost);
+        std::mem::swap(&mut round.lost, &mut posted.lost);
         // Under the lock: what is counted is what was taken.
         let bytes = tick.backlog.bytes();
         drop(posted);
-        Some(Box::pin(self.apply(round, lost, bytes, tick, turn)))
+        // Below 1 KiB: the allocator has pieces of that size at hand.
+        Some(Box::pin(self.apply(round, bytes, tick, turn)))
     }
 
     /// Lets rooms tell what they gathered in that second.
