@@ -25,7 +25,7 @@ pub enum CloseReason {
     BadFrame,
     /// The handler returned an error.
     HandlerError,
-    /// The handler panicked.
+    /// The handler panicked, or the codec did on what was to be sent.
     HandlerPanic,
     /// An operator, or the program, closed it.
     Closed,

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 use switchboard_proto::{CloseReason, FrameError};
 
@@ -15,6 +16,16 @@ pub type Result<T = (), E = BoxError> = std::result::Result<T, E>;
 pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> BoxError {
     let text = panic.downcast_ref::<&str>().copied().map(str::to_owned);
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "panic".to_owned()).into()
+}
+
+/// A user's code panicked.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Panicked;
+
+/// Calls a user's code, or what may drop a user's value, where others wait for what comes after: a panic ends what it was called
+/// for, and nothing else. Its hook has told of it.
+pub(crate) fn contained<T>(call: impl FnOnce() -> T) -> std::result::Result<T, Panicked> {
+    catch_unwind(AssertUnwindSafe(call)).map_err(|_| Panicked)
 }
 
 /// Why a connection gives no more frames, or takes none.

@@ -27,6 +27,7 @@ pub(crate) use origin::ListenerSettings;
 pub use origin::{ConnectionId, PeerAddr};
 pub(crate) use socket::{Gathering, OpenError, Sink, Source, room};
 
+use crate::error::contained;
 use crate::sync::{self, Mutex};
 use outbox::{Flushed, Outbox, Unsendable};
 use std::fmt;
@@ -487,9 +488,10 @@ fn bump(counter: &AtomicU64, by: u64) {
     counter.store(counter.load(Ordering::Relaxed) + by, Ordering::Relaxed);
 }
 
+/// Wakes a task, which may be the user's, and of a runtime of its own: whoever wakes it goes on if that panics.
 fn wake(waker: Option<&Waker>) {
     if let Some(waker) = waker {
-        waker.wake_by_ref();
+        let _ = contained(|| waker.wake_by_ref());
     }
 }
 

@@ -28,6 +28,7 @@ mod stream;
 mod adopted;
 mod client;
 mod connection;
+mod containment;
 mod datagram_addresses;
 mod datagram_networks;
 mod datagram_peers;

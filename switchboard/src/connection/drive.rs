@@ -118,12 +118,15 @@ where
                 }
                 Phase::Closing(closing) => {
                     let politely = ready!(poll_close(peer, cx, closing));
-                    let unwritten = peer.finish_close(!politely);
+                    let finish = || peer.finish_close(!politely);
+                    // Values of the user's may be queued: what is left of them goes the second time.
+                    let unwritten = caught(finish).unwrap_or_else(|_| finish());
                     let (peer, reason) = (Arc::clone(peer), closing.reason);
                     let outcome = std::mem::replace(&mut closing.outcome, Outcome::Finished);
                     // Out of every list before it is logged and counted as closed.
                     *this.entered = None;
-                    report(&peer, reason, unwritten, outcome);
+                    // An error of the user's has to say what it is.
+                    let _ = caught(|| report(&peer, reason, unwritten, outcome));
                     return Poll::Ready(());
                 }
             }
@@ -142,7 +145,9 @@ where
     }
     let Some(running) = running.as_pin_mut() else { unreachable!("the handler runs in this phase") };
     // What an error becomes is the user's code as well.
-    match peer.staged(|| caught(|| running.poll(cx).map_err(Into::into))) {
+    let polled = || caught(|| running.poll(cx).map_err(Into::into));
+    // Also what is sent may be a value of the user's, which is dropped here.
+    match caught(|| peer.staged(polled)).and_then(|polled| polled) {
         Ok(Poll::Pending) => Poll::Pending,
         Ok(Poll::Ready(Ok(()))) => Poll::Ready(Outcome::Finished),
         Ok(Poll::Ready(Err(error))) => Poll::Ready(Outcome::Failed(error)),

@@ -15,7 +15,7 @@ use crate::turn::{CALL_BYTES, Turn};
 use bytes::Bytes;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
-use switchboard_proto::{Format, RoomName};
+use switchboard_proto::{CloseReason, Format, RoomName};
 
 /// Bytes of a batch: what a socket takes at once, and all that one partial write can leave undivided.
 const BATCH_BYTES: usize = 64 << 10;
@@ -346,6 +346,9 @@ impl LocalRoom {
             for member in self.present().filter(|member| is_one(member.id)) {
                 let Some(batch) = batches.iter().find(|batch| batch.form.is(member.form)) else { continue };
                 member.deliver(&self.name, batch);
+                if batch.panicked.as_ref().is_some_and(|posting| posting.except != Some(member.id)) {
+                    member.peer.end(CloseReason::HandlerPanic);
+                }
                 // Not `spend`, whose future would be made for each member.
                 if turn.is_over(CALL_BYTES + batch.bytes.len()) {
                     tokio::task::yield_now().await;
@@ -369,6 +372,8 @@ pub(super) struct Batch {
     postings: usize,
     /// Whose own messages are in it.
     excepted: Vec<MembershipId>,
+    /// What is behind it could not be encoded, and ends those who would get it.
+    panicked: Option<Arc<Posting>>,
     /// The numbers of messages that have no frame, and who would not get them.
     unsaid: Vec<(u64, Option<MembershipId>)>,
 }
@@ -377,7 +382,7 @@ impl Batch {
     /// Joins as many of `postings` as fit, at least one.
     fn new<'a>(form: Form, postings: impl Iterator<Item = &'a Arc<Posting>>) -> Self {
         let (bytes, frames, pieces, excepted, unsaid) = Default::default();
-        let mut batch = Self { form, bytes, frames, pieces, postings: 0, excepted, unsaid };
+        let mut batch = Self { form, bytes, frames, pieces, postings: 0, excepted, panicked: None, unsaid };
         let mut length = 0;
         for posting in postings {
             match posting.wire(form) {
@@ -394,6 +399,11 @@ impl Batch {
                     length = frame.end;
                     batch.frames.push(frame);
                     batch.pieces.push(piece);
+                }
+                Wire::Panicked => {
+                    batch.postings += 1;
+                    batch.panicked = Some(Arc::clone(posting));
+                    break;
                 }
                 Wire::Silent => batch.unsaid.extend(posting.seq().map(|seq| (seq, posting.except))),
             }

@@ -1,11 +1,18 @@
 //! What goes to all members of a room, and its bytes in each wire form, made once and shared by all.
+//!
+//! A codec, and what it makes frames of, may be the user's code. It is called here alone, and a panic of it is a wire form too:
+//! it ends the members that would have got it.
 
 use super::presence::Change;
+use crate::error::{Panicked, contained};
 use crate::link::Envelope;
 use crate::sync::Mutex;
 use bytes::Bytes;
 use std::sync::Arc;
 use switchboard_proto::{Codec, Format, Message, Notice, Output};
+
+/// Shorter pieces are copied into an output, and are never a user's.
+const SHARED_BYTES: usize = 1024;
 
 /// How a member is written to: its format, and its connection's codec.
 #[derive(Clone, Copy)]
@@ -58,15 +65,22 @@ impl Form {
     }
 
     /// Whether the transport carries this payload as one frame.
-    pub(crate) fn carries(self, payload: &[u8]) -> bool {
-        (self.codec.carries)(payload)
+    pub(crate) fn carries(self, payload: &[u8]) -> Result<bool, Panicked> {
+        contained(|| (self.codec.carries)(payload))
     }
 
     /// A frame with this payload.
-    pub(crate) fn frame(self, payload: Bytes) -> Bytes {
-        let mut output = Output::default();
-        (self.codec.encode)(payload, &mut output);
-        output.into_bytes()
+    pub(crate) fn frame(self, payload: Bytes) -> Result<Bytes, Panicked> {
+        let own = payload.clone();
+        contained(|| {
+            let mut output = Output::default();
+            (self.codec.encode)(payload, &mut output);
+            let is_one_piece = output.front().len() == output.len();
+            let frame = output.into_bytes();
+            // It may be a value of the user's, whose end is the user's code as well, and comes anywhere.
+            let is_foreign = is_one_piece && frame.len() >= SHARED_BYTES && !is_within(&frame, &own);
+            if is_foreign { Bytes::copy_from_slice(&frame) } else { frame }
+        })
     }
 
     /// A message's frame. What the transport cannot carry as one is a gap to whoever can be told of it.
@@ -79,15 +93,16 @@ impl Form {
             text.extend_from_slice(self.text_end());
             Bytes::from(text)
         };
-        if self.carries(&payload) {
-            return Wire::Frame(self.frame(payload));
+        match self.carries(&payload) {
+            Ok(true) => Wire::of(self.frame(payload)),
+            Ok(false) => self.notice(&Notice::Gap { room: message.room.clone(), lost: 1, from_seq: message.id.seq }),
+            Err(Panicked) => Wire::Panicked,
         }
-        let gap = Notice::Gap { room: message.room.clone(), lost: 1, from_seq: message.id.seq };
-        self.notice(&gap).map_or(Wire::Silent, Wire::Frame)
     }
 
-    pub(crate) fn notice(self, notice: &Notice) -> Option<Bytes> {
-        self.format.notice(notice).map(|payload| self.frame(self.ended(payload)))
+    pub(crate) fn notice(self, notice: &Notice) -> Wire {
+        let payload = self.format.notice(notice);
+        payload.map_or(Wire::Silent, |payload| Wire::of(self.frame(self.ended(payload))))
     }
 
     /// An answer's or a notice's payload as this form's members get it.
@@ -100,12 +115,25 @@ impl Form {
     }
 }
 
+fn is_within(piece: &[u8], whole: &[u8]) -> bool {
+    let (piece, whole) = (piece.as_ptr_range(), whole.as_ptr_range());
+    whole.start <= piece.start && piece.end <= whole.end
+}
+
 /// A posting in one wire form.
 #[derive(Clone)]
 pub(crate) enum Wire {
     Frame(Bytes),
     /// The format has no such notices, or the transport cannot carry this payload and the format cannot tell of it.
     Silent,
+    /// The user's code panicked: whoever would get it ends.
+    Panicked,
+}
+
+impl Wire {
+    fn of(frame: Result<Bytes, Panicked>) -> Self {
+        frame.map_or(Self::Panicked, Self::Frame)
+    }
 }
 
 /// A message or a notice on its way to every member.
@@ -172,7 +200,7 @@ impl Posting {
         }
         let wire = match &self.told {
             Told::Message(message) => form.message(message),
-            Told::Notice(notice, _) => form.notice(notice).map_or(Wire::Silent, Wire::Frame),
+            Told::Notice(notice, _) => form.notice(notice),
         };
         wires.push((form, wire.clone()));
         wire

@@ -5,7 +5,7 @@ use super::posting::{Form, Wire};
 use super::room::RoomInner;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use switchboard_proto::{Message, Notice, Output};
+use switchboard_proto::{CloseReason, Message, Notice, Output};
 
 /// Bytes that are drawn at once: little is kept alive, and the room is locked for a moment only.
 const DRAWN_BYTES: usize = 16 << 10;
@@ -38,9 +38,6 @@ impl Missed {
     }
 }
 
-/// Messages are gone of which the member cannot be told.
-pub(crate) struct Untellable;
-
 impl Replay {
     pub(crate) fn new(room: Arc<RoomInner>, held: VecDeque<Arc<Message>>, after: u64, until: u64) -> Self {
         Self { room, held, after, until }
@@ -61,8 +58,9 @@ impl Replay {
         self.held = VecDeque::new();
     }
 
-    /// Moves what comes next to `output`, until that has `full` bytes. Says how many frames that was.
-    pub(crate) fn draw(&mut self, form: Form, full: usize, output: &mut Output) -> Result<usize, Untellable> {
+    /// Moves what comes next to `output`, until that has `full` bytes. Says how many frames that was; or the member has to end,
+    /// and why: messages are gone of which it cannot be told, or a frame cannot be made.
+    pub(crate) fn draw(&mut self, form: Form, full: usize, output: &mut Output) -> Result<usize, CloseReason> {
         let mut frames = 0;
         while !self.is_over() && output.len() < full {
             if self.held.is_empty() {
@@ -73,14 +71,20 @@ impl Replay {
             let lost = next - self.after - 1;
             if lost > 0 {
                 let gap = Notice::Gap { room: self.room.name.clone(), lost, from_seq: self.after + 1 };
-                output.share(form.notice(&gap).ok_or(Untellable)?);
+                match form.notice(&gap) {
+                    Wire::Frame(bytes) => output.share(bytes),
+                    Wire::Silent => return Err(CloseReason::SlowConsumer),
+                    Wire::Panicked => return Err(CloseReason::HandlerPanic),
+                }
                 frames += 1;
                 self.after += lost;
             }
             let Some(message) = message else { continue };
             self.after = message.id.seq;
-            if let Wire::Frame(bytes) = form.message(&message) {
-                output.share(bytes);
+            match form.message(&message) {
+                Wire::Frame(bytes) => output.share(bytes),
+                Wire::Silent => {}
+                Wire::Panicked => return Err(CloseReason::HandlerPanic),
             }
             frames += 1;
         }

@@ -252,7 +252,8 @@ impl RoomInner {
             if since.seq > 0 && notice.is_some() {
                 return Err(JoinError::Gone { since });
             }
-            let is_silent = |message: &&Arc<Message>| form.is_some_and(|form| !form.carries(&message.payload));
+            let is_silent =
+                |message: &&Arc<Message>| form.is_some_and(|form| matches!(form.carries(&message.payload), Ok(false)));
             let mut silent = state.log.after(after).filter(is_silent);
             unsaid = silent.next().map(|first| (first.id.seq, 1 + silent.count() as u64));
         }

@@ -6,9 +6,10 @@ use super::door::{self, Behind, Members, Newest, Page, Pass, Published, Publishe
 use super::fanout::Entry;
 use super::inbox::Inbox;
 use super::membership::{Join, JoinError, Membership};
-use super::posting::Form;
+use super::posting::{Form, Wire};
 use super::room::{Author, Room, RoomOptions};
 use super::{Hub, RoomError};
+use crate::error::Panicked;
 use crate::link::{ConnectionId, Envelope, Peer, Untold};
 use crate::sync::Mutex;
 use bytes::Bytes;
@@ -209,12 +210,20 @@ impl SessionInner {
         let link = session.link.as_ref().ok_or_else(nobody)?;
         let form = session.form();
         let payloads = form.format.reply(&Reply::Direct { from: self.name(), text });
-        let payloads: Vec<_> = payloads.into_iter().map(|payload| form.ended(payload)).collect();
-        if !payloads.iter().all(|payload| form.carries(payload)) {
-            return Err(TellError::Uncarried(to.clone()));
+        let payloads = payloads.into_iter().map(|payload| form.ended(payload));
+        // The codec is the other's, whose end its panic is.
+        let ended = |Panicked| {
+            link.end(CloseReason::HandlerPanic);
+            nobody()
+        };
+        let mut frames = Vec::new();
+        for payload in payloads {
+            if !form.carries(&payload).map_err(ended)? {
+                return Err(TellError::Uncarried(to.clone()));
+            }
+            frames.push(form.frame(payload).map_err(ended)?);
         }
-        let told = payloads.into_iter().try_for_each(|payload| self.send_to(link, form.frame(payload)));
-        told.map_err(|untold| match untold {
+        frames.into_iter().try_for_each(|frame| self.send_to(link, frame)).map_err(|untold| match untold {
             Untold::Closing => nobody(),
             Untold::Full => TellError::Full(to.clone()),
         })
@@ -249,7 +258,10 @@ impl Drop for Session {
         if let Some(link) = &self.0.link {
             // That the memory which it holds is needed.
             let (form, reason) = (self.0.form(), CloseReason::OutOfMemory);
-            link.tell_reset(reason, || form.notice(&Notice::Closed { reason }));
+            link.tell_reset(reason, || match form.notice(&Notice::Closed { reason }) {
+                Wire::Frame(frame) => Some(frame),
+                Wire::Silent | Wire::Panicked => None,
+            });
             self.0.hub.0.forget(&self.0.name());
         }
     }

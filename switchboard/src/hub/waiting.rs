@@ -5,7 +5,7 @@
 //! one alone is bounded by whoever queues it. Neither takes room from messages, so that neither ends a member that stays for
 //! what it loses. Answers are never dropped.
 
-use crate::hub::posting::{Form, Kind, MembershipId};
+use crate::hub::posting::{Form, Kind, MembershipId, Wire};
 use crate::hub::presence::Change;
 use crate::hub::replay::Replay;
 use crate::hub::room::Overflow;
@@ -221,7 +221,7 @@ impl Waiting {
         entry: Entry,
         output: &mut Output,
         told: &mut dyn FnMut(ConnectionId, usize),
-    ) -> Option<usize> {
+    ) -> Result<Option<usize>, CloseReason> {
         let (bytes, is_counted) = match entry {
             Entry::Kept(bytes) | Entry::Publication(Publication { bytes, .. }) => (Some(bytes), true),
             Entry::Told(bytes, from) => {
@@ -252,16 +252,18 @@ impl Waiting {
         if let Some(bytes) = bytes {
             output.share(bytes);
         }
-        is_counted.then_some(length)
+        Ok(is_counted.then_some(length))
     }
 
     /// Moves what stands for something that is not there.
-    fn move_notice(&mut self, form: Form, notice: &Notice, output: &mut Output) -> Option<usize> {
+    fn move_notice(&mut self, form: Form, notice: &Notice, output: &mut Output) -> Result<Option<usize>, CloseReason> {
         self.uncounted.0 -= 1;
-        if let Some(bytes) = form.notice(notice) {
-            output.share(bytes);
+        match form.notice(notice) {
+            Wire::Frame(bytes) => output.share(bytes),
+            Wire::Silent => {}
+            Wire::Panicked => return Err(CloseReason::HandlerPanic),
         }
-        None
+        Ok(None)
     }
 }
 
@@ -298,7 +300,7 @@ impl delivery::Waiting for Waiting {
         }
     }
 
-    /// The member cannot stay if messages are gone and it cannot be told.
+    /// The member cannot stay if messages are gone and it cannot be told, or if a frame cannot be made.
     fn refill(
         &mut self,
         output: &mut Output,
@@ -310,13 +312,13 @@ impl delivery::Waiting for Waiting {
         {
             if let Entry::Replay(behind) = entry {
                 let (replay, form) = &mut **behind;
-                replay.draw(*form, REFILL_BYTES, output).map_err(|_| CloseReason::SlowConsumer)?;
+                replay.draw(*form, REFILL_BYTES, output)?;
                 if !replay.is_over() {
                     break;
                 }
             }
             let Some(entry) = self.entries.pop_front() else { break };
-            let length = self.move_out(entry, output, told);
+            let length = self.move_out(entry, output, told)?;
             if let Some(length) = length {
                 counted = (counted.0 + length, counted.1 + 1);
             }

@@ -1,6 +1,7 @@
 //! Those who wait for a while before more is read from them, or published for them, and go on together.
 
 use super::Peer;
+use crate::error::contained;
 use std::sync::{Arc, Weak};
 use std::task::Waker;
 
@@ -41,7 +42,7 @@ impl Waiter {
     pub(super) fn go_on(self) {
         match self {
             Self::Connection(peer) => drop(peer.upgrade().inspect(|peer| peer.go_on())),
-            Self::Task(waker) => waker.wake(),
+            Self::Task(waker) => _ = contained(|| waker.wake()),
         }
     }
 }

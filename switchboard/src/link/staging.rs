@@ -116,13 +116,12 @@ pub(super) fn open(peer: &Arc<Peer>, (bytes, frames): (usize, usize)) {
 /// Hands over what was staged for `peer`, if anything, and lets nothing more be staged.
 pub(super) fn take(peer: &Arc<Peer>, hand_over: impl FnOnce(&mut Output, usize)) {
     let Some(mut taken) = Taken::by(peer) else { return };
-    let staged = taken.staged();
-    staged.room = (0, 0);
-    if staged.frames > 0 {
-        let frames = std::mem::take(&mut staged.frames);
-        hand_over(&mut staged.output, frames);
-        // What could not be handed over died with its connection, and must not reach the next one.
-        let rest = staged.output.len();
-        staged.output.consume(rest);
-    }
+    taken.staged().room = (0, 0);
+    // Whatever becomes of it: what cannot be handed over dies with its connection, and must not reach the next one.
+    let Some(mut staged) = taken.0.take_if(|staged| staged.frames > 0) else { return };
+    let frames = std::mem::take(&mut staged.frames);
+    hand_over(&mut staged.output, frames);
+    let rest = staged.output.len();
+    staged.output.consume(rest);
+    taken.0 = Some(staged);
 }

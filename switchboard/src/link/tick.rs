@@ -10,13 +10,14 @@ use super::budget::Budget;
 use super::delivery::Delivery;
 use super::read_buffer::ReadBuffer;
 use super::{Gathering, Peer};
+use crate::error::{Panicked, contained};
 use crate::sync::Mutex;
 use crate::turn::{CALL_BYTES, Turn};
 use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::Waker;
-use switchboard_proto::Second;
+use switchboard_proto::{CloseReason, Second};
 use tokio::sync::Notify;
 
 /// Memory that a list keeps from one tick to the next; what it grew by in a storm is given back.
@@ -153,7 +154,12 @@ impl Running {
             }
             std::mem::swap(&mut batch, &mut tick.dirty.lock());
             for peer in batch.drain(..) {
-                turn.spend(CALL_BYTES + peer.flush()).await;
+                let flushed = contained(|| peer.flush()).unwrap_or_else(|Panicked| {
+                    // What it had queued was a value of the user's.
+                    peer.abort(CloseReason::HandlerPanic);
+                    0
+                });
+                turn.spend(CALL_BYTES + flushed).await;
             }
             batch.shrink_to(KEPT_BYTES / size_of::<Arc<Peer>>());
             let gathered = std::mem::take(&mut *tick.gathered.lock());

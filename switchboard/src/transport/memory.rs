@@ -3,6 +3,7 @@
 //! A pipe behaves as a socket does: it is bounded, half-closes, and can be reset.
 
 use super::{Stream, StreamListener, StreamTransport};
+use crate::error::contained;
 use crate::link::{PeerAddr, Sink, Source};
 use crate::sync::Mutex;
 use std::collections::VecDeque;
@@ -166,7 +167,7 @@ struct PipeState {
 impl PipeState {
     fn wake(&mut self) {
         for waker in [self.reader.take(), self.writer.take(), self.watcher.take()].into_iter().flatten() {
-            waker.wake();
+            let _ = contained(|| waker.wake());
         }
     }
 }
@@ -200,7 +201,7 @@ impl Reader {
             state.bytes = VecDeque::new();
         }
         if let Some(waker) = state.writer.take() {
-            waker.wake();
+            let _ = contained(|| waker.wake());
         }
         Ok(count)
     }
@@ -273,7 +274,7 @@ impl Sink for Writer {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         if let Some(waker) = state.reader.take() {
-            waker.wake();
+            let _ = contained(|| waker.wake());
         }
         Ok(written)
     }
