@@ -85,8 +85,9 @@ struct RoomState {
     is_keeping: bool,
     /// There was a publication since it was asked to give way.
     is_recent: bool,
-    members: Roster<MembershipId, Option<Arc<SessionInner>>>,
-    /// Of them, without a name.
+    /// Members who have a name: they are listed.
+    named: Roster<MembershipId, Arc<SessionInner>>,
+    /// How many others there are.
     unnamed: usize,
     /// Workers with members.
     workers: Vec<Reached>,
@@ -123,7 +124,7 @@ impl RoomInner {
                 log: Log::new(Epoch::new((random >> 32) as u32)),
                 is_keeping: false,
                 is_recent: false,
-                members: Roster::default(),
+                named: Roster::default(),
                 unnamed: 0,
                 workers: Vec::new(),
                 emptied: Instant::now(),
@@ -231,8 +232,10 @@ impl RoomInner {
         if let Some(session) = &session {
             self.present(&mut state, Notice::Joined { room: self.name.clone(), name: session.name() }, id, &inbox);
         }
-        state.unnamed += usize::from(session.is_none());
-        state.members.insert(id, session);
+        match session {
+            Some(session) => state.named.insert(id, session),
+            None => state.unnamed += 1,
+        }
         match state.workers.iter_mut().find(|worker| Arc::ptr_eq(&worker.tick, tick)) {
             Some(worker) => worker.members += 1,
             None => state.workers.push(Reached { tick: Arc::clone(tick), inbox: Arc::clone(&inbox), members: 1 }),
@@ -278,7 +281,7 @@ impl RoomInner {
     ) -> Result<MessageId, JoinError> {
         let state = self.state.lock();
         // A member without a name gets raw payloads for good.
-        let form = state.members.get(member).and_then(Option::as_ref).map(|session| session.form());
+        let form = state.named.get(member).map(|session| session.form());
         let missed = Box::new(self.replay(&state, since, form)?);
         state.inbox(tick).post(tick, Entry::Resume { room: self.id, member, missed });
         Ok(state.log.last())
@@ -287,9 +290,8 @@ impl RoomInner {
     /// Removes a member at this point in the order; `silent` tells nobody. Returns its name.
     pub(super) fn leave(self: &Arc<Self>, id: MembershipId, tick: &Arc<Tick>, silent: bool) -> Option<UserName> {
         let mut state = self.state.lock();
-        let session = state.members.remove(id)?;
-        state.unnamed -= usize::from(session.is_none());
-        let name = session.map(|session| session.name());
+        let name = state.named.remove(id).map(|session| session.name());
+        state.unnamed -= usize::from(name.is_none());
         let inbox = state.inbox(tick);
         if let Some(place) = state.workers.iter().position(|worker| Arc::ptr_eq(&worker.tick, tick)) {
             state.workers[place].members -= 1;
@@ -298,7 +300,7 @@ impl RoomInner {
             }
         }
         inbox.post(tick, Entry::Leave { room: self.id, member: id });
-        if state.members.is_empty() {
+        if state.member_count() == 0 {
             state.emptied = Instant::now();
         }
         if let Some(name) = name.clone()
@@ -314,9 +316,9 @@ impl RoomInner {
         if self.options.quiet {
             return;
         }
-        match state.presence.note(notice, member, state.members.len(), Instant::now()) {
+        match state.presence.note(notice, member, state.member_count(), Instant::now()) {
             When::Now(notice) => {
-                let members = state.members.len();
+                let members = state.member_count();
                 self.post(state, &Posting::new(Told::Notice(notice, members), None));
             }
             When::AtSweep => inbox.present_later(Arc::downgrade(self)),
@@ -327,7 +329,7 @@ impl RoomInner {
     /// Tells the members who came and went; called by a sweep, a second or less after it was noted.
     pub(crate) fn tell_presence(&self) {
         let mut state = self.state.lock();
-        let members = state.members.len();
+        let members = state.member_count();
         let Some(summary) = state.presence.take(&self.name, members, Instant::now()) else { return };
         let posting = |notice| Posting::new(Told::Notice(notice, members), None);
         let (joined, to_others) = (Arc::new(summary.joined), posting(summary.to_others));
@@ -342,7 +344,7 @@ impl RoomInner {
     pub(super) fn renamed(self: &Arc<Self>, member: MembershipId, from: UserName, tick: &Tick) {
         let mut state = self.state.lock();
         let Some(to) = state.name(member) else { return };
-        let (members, now) = (state.members.len(), Instant::now());
+        let (members, now) = (state.member_count(), Instant::now());
         let notice = Notice::Renamed { room: self.name.clone(), from, to: to.clone() };
         match state.presence.rename(notice, &to, member, members, now) {
             Some(When::Now(notice)) => {
@@ -362,9 +364,7 @@ impl RoomInner {
     /// The names of at most `limit` members, past the first `skip`, in the order in which they came.
     pub(super) fn members(&self, _: Pass, skip: usize, limit: usize) -> Vec<UserName> {
         let state = self.state.lock();
-        // Whoever has no name is not listed, and cannot be skipped by counting.
-        let (past, skip) = if state.unnamed == 0 { (skip, 0) } else { (0, skip) };
-        state.members.values_past(past).flatten().skip(skip).take(limit).map(|session| session.name()).collect()
+        state.named.values_past(skip).take(limit).map(|session| session.name()).collect()
     }
 
     /// The last `count` messages that it keeps.
@@ -382,7 +382,7 @@ impl RoomInner {
     /// How long it has had no member, if it has none.
     pub(super) fn empty_for(&self, now: Instant) -> Option<Duration> {
         let state = self.state.lock();
-        state.members.is_empty().then(|| now.saturating_duration_since(state.emptied))
+        (state.member_count() == 0).then(|| now.saturating_duration_since(state.emptied))
     }
 
     pub(super) fn limits(&self) -> &HubLimits {
@@ -397,8 +397,12 @@ impl RoomState {
         known.map_or_else(|| Inbox::of(tick), |worker| Arc::clone(&worker.inbox))
     }
 
+    fn member_count(&self) -> usize {
+        self.named.len() + self.unnamed
+    }
+
     fn name(&self, member: MembershipId) -> Option<UserName> {
-        self.members.get(member)?.as_ref().map(|session| session.name())
+        self.named.get(member).map(|session| session.name())
     }
 }
 
@@ -449,7 +453,7 @@ impl Room {
 
     /// How many members it has, those without a name included.
     pub fn member_count(&self) -> usize {
-        self.0.state.lock().members.len()
+        self.0.state.lock().member_count()
     }
 
     /// The names of at most `limit` members, past the first `skip`, in the order in which they came.

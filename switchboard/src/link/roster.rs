@@ -23,10 +23,6 @@ impl<K: Copy + Ord, V> Roster<K, V> {
         self.len
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
     /// In order.
     pub(crate) fn values(&self) -> impl Iterator<Item = &V> {
         self.blocks.iter().flatten().map(|(_, value)| value)

@@ -23,6 +23,19 @@ async fn members_are_listed_in_pages_in_the_order_in_which_they_came() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_has_no_name_is_counted_and_no_page_has_a_place_for_it() {
+    let mut node = Node::start().await;
+    let lobby = node.quiet("lobby");
+    let (_first, unnamed) = (node.member("lobby").await, node.connect().await);
+    let seat = unnamed.1.join(&lobby).unwrap();
+    let _last = node.member("lobby").await;
+    let names = |skip| lobby.members(skip, 1).iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!((lobby.member_count(), [0, 1, 2].map(names).concat()), (3, vec!["guest-1".into(), "guest-2".into()]));
+    drop(seat);
+    assert_eq!((lobby.member_count(), names(1)), (2, vec!["guest-2".into()]));
+}
+
+#[tokio::test(start_paused = true)]
 async fn rooms_are_listed_in_pages_by_name() {
     let mut node = Node::start().await;
     let mut members = Vec::new();
