@@ -9,6 +9,7 @@ pub(crate) mod budget;
 pub(crate) mod delivery;
 mod ending;
 mod envelope;
+pub(crate) mod figure;
 mod half_close;
 mod held_up;
 mod origin;

@@ -6,6 +6,7 @@ use super::HubLimits;
 use super::history::LEAST_BYTES;
 use super::room::RoomInner;
 use crate::link::budget::{Budget, Reclaim};
+use crate::link::figure::Figure;
 use crate::sync::Mutex;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,12 +23,12 @@ const MOST_LOOKS: usize = 256;
 
 pub(crate) struct Holding {
     pub(super) limits: HubLimits,
-    bytes: AtomicUsize,
+    figure: Figure,
     /// What the limits and the memory of servers allow.
     most: AtomicUsize,
     /// Rooms that keep something. The front one gives way, unless there was a publication since it was the front one before.
     keeping: Mutex<VecDeque<Weak<RoomInner>>>,
-    /// The address of the budget that was told of this last; only compared, never followed.
+    /// The address of the budget that counted this last; only compared, never followed.
     counted_in: AtomicUsize,
 }
 
@@ -36,7 +37,7 @@ impl Holding {
         let most = AtomicUsize::new(limits.all_history_bytes);
         Arc::new(Self {
             limits,
-            bytes: AtomicUsize::default(),
+            figure: Figure::default(),
             most,
             keeping: Mutex::default(),
             counted_in: AtomicUsize::default(),
@@ -45,7 +46,7 @@ impl Holding {
 
     /// Has `budget` count what is kept here, and bounds that by its share of it.
     pub(crate) fn count_in(self: &Arc<Self>, budget: &Arc<Budget>) {
-        let address = Arc::as_ptr(budget).addr();
+        let address = budget.address();
         if self.counted_in.load(Ordering::Relaxed) == address {
             return;
         }
@@ -61,10 +62,12 @@ impl Holding {
         self.limits.history_bytes.min((most + most / 16).saturating_sub(others))
     }
 
+    fn bytes(&self) -> usize {
+        self.figure.bytes()
+    }
+
     pub(super) fn grow(&self, bytes: isize) {
-        if bytes != 0 {
-            self.bytes.fetch_add(bytes.cast_unsigned(), Ordering::Relaxed);
-        }
+        self.figure.grow(bytes);
     }
 
     /// `room` keeps something from now on.
@@ -89,9 +92,8 @@ impl Holding {
 }
 
 impl Reclaim for Holding {
-    fn bytes(&self) -> usize {
-        // Relaxed: a sum to compare with a limit, as elsewhere here.
-        self.bytes.load(Ordering::Relaxed)
+    fn figure(&self) -> &Figure {
+        &self.figure
     }
 
     /// Rooms that keep something.

@@ -6,6 +6,7 @@
 //! until somebody has given way: who, is decided by whoever waits for [`Budget::pressure`].
 
 use super::Peer;
+use super::figure::{Figure, Sum};
 use super::held_up::{HeldUp, Waiter};
 use crate::sync::Mutex;
 use crate::turn::{CALL_BYTES, Turn};
@@ -46,12 +47,14 @@ pub(crate) struct Budget {
     held_up: Mutex<HeldUp>,
     /// What counts itself.
     kept: Mutex<Vec<Weak<dyn Reclaim>>>,
+    /// What that keeps.
+    sum: Arc<Sum>,
 }
 
 /// What is kept for as long as there is memory for it, as histories are: it counts itself, and gives way before any connection.
 pub(crate) trait Reclaim: Send + Sync {
     /// Bytes that it keeps.
-    fn bytes(&self) -> usize;
+    fn figure(&self) -> &Figure;
 
     /// In how many pieces, each of which gives way by itself.
     fn pieces(&self) -> usize;
@@ -77,6 +80,7 @@ impl Budget {
             relief: Notify::new(),
             held_up: Mutex::default(),
             kept: Mutex::default(),
+            sum: Arc::default(),
         }
     }
 
@@ -124,8 +128,7 @@ impl Budget {
     }
 
     fn total(&self) -> usize {
-        let kept: usize = self.kept.lock().iter().filter_map(Weak::upgrade).map(|one| one.bytes()).sum();
-        self.held() + kept
+        self.held() + self.sum.bytes()
     }
 
     /// Whether nobody is to be read from who holds something.
@@ -198,11 +201,18 @@ impl Budget {
         self.written_off.fetch_add(self.surplus(), Ordering::Relaxed);
     }
 
+    /// What tells it apart from all others, that are gone too, for as long as it was the last one that [counts](Self::count).
+    pub(crate) fn address(&self) -> usize {
+        Arc::as_ptr(&self.sum).addr()
+    }
+
     /// Counts what `one` keeps from now on.
     pub(crate) fn count<R: Reclaim + 'static>(&self, one: &Arc<R>) {
         let mut kept = self.kept.lock();
         kept.retain(|known| known.strong_count() > 0 && !std::ptr::addr_eq(known.as_ptr(), Arc::as_ptr(one)));
         kept.push(Arc::downgrade(one) as Weak<dyn Reclaim>);
+        drop(kept);
+        one.figure().count_in(&self.sum);
     }
 
     fn kept(&self) -> Vec<Arc<dyn Reclaim>> {
@@ -252,5 +262,22 @@ impl Charge {
 
     pub(crate) fn bytes(&self) -> usize {
         self.steps as usize * STEP_BYTES
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_charge_looks_at_what_is_kept_without_a_lock() {
+        let scene = || {
+            let budget = Budget::new(1 << 20);
+            let mut charge = Charge::default();
+            let _held = budget.kept.lock();
+            charge.set(512 << 10, &budget);
+            assert!(!budget.is_exceeded());
+        };
+        shuttle::check_random(scene, 1);
     }
 }
