@@ -109,7 +109,8 @@ impl<C: Codec> Connection<C> {
         poll_fn(|cx| self.0.poll_recv(cx))
     }
 
-    /// Queues a frame; the worker's next tick writes it, together with whatever else is queued by then.
+    /// Queues a frame; it is written when the handler next waits, or by the worker's next tick, together with whatever else is
+    /// queued by then.
     ///
     /// Waits only while the outbox is full ([`Limits::outbox_bytes`](crate::Limits::outbox_bytes)). Done means queued,
     /// not delivered: to a peer that has gone frames are discarded for as long as [`recv`](Self::recv) hands over what it sent
