@@ -5,7 +5,6 @@ use super::posting::{Kind, Wire};
 use super::replay::Missed;
 use super::room::Overflow;
 use super::waiting::{Full, Gap, Publication, Summary, Waiting};
-use crate::link::delivery::Waiting as _;
 use crate::link::outbox::{Flushed, Outbox};
 use crate::link::{ConnectionId, Peer};
 use bytes::Bytes;
@@ -125,10 +124,8 @@ fn publish(
     let is_blocked = outbox.is_blocked();
     let is_first = !is_blocked && outbox.is_empty();
     let (moved, size) = (outbox.moved(), publication.bytes.len());
-    let full = |waiting: &Waiting| {
-        let counted = waiting.counted();
-        !is_first && (moved.0 + counted.0 + size > bytes || moved.1 + counted.1 >= frames)
-    };
+    let full =
+        |counted: (usize, usize)| !is_first && (moved.0 + counted.0 + size > bytes || moved.1 + counted.1 >= frames);
     // What is old goes for what is new once the socket takes no more, and not before.
     let overflow = if is_blocked || overflow != Overflow::Latest { overflow } else { Overflow::DropOldest };
     outbox.waiting::<Waiting>().publish(publication, overflow, full, gap)

@@ -9,7 +9,8 @@ use crate::hub::posting::{Form, Kind, MembershipId, Wire};
 use crate::hub::presence::Change;
 use crate::hub::replay::Replay;
 use crate::hub::room::Overflow;
-use crate::link::{ConnectionId, delivery};
+use crate::link::ConnectionId;
+use crate::link::delivery::{self, Waiting as _};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use switchboard_proto::{CloseReason, Notice, Output, RoomName};
@@ -139,32 +140,21 @@ impl Waiting {
         })
     }
 
-    /// Queues a publication; if there is no room for it (`full`, asked again after each drop) something is dropped as
+    /// Queues a publication; if there is no room for it (what counts is `full`, asked again after each drop) something is dropped as
     /// `overflow` says, and counted in a gap.
     pub(crate) fn publish(
         &mut self,
         publication: Publication,
         overflow: Overflow,
-        full: impl Fn(&Self) -> bool,
+        full: impl Fn((usize, usize)) -> bool,
         gap: impl Fn(u64) -> Gap,
     ) -> Result<(), Full> {
-        let oldest = |waiting: &Self| {
-            let is_one =
-                |entry: &Entry| matches!(entry, Entry::Publication(other) if other.member == publication.member);
-            waiting.entries.iter().position(is_one)
-        };
-        if overflow == Overflow::Latest {
-            while let Some(place) = oldest(self) {
-                self.drop_at(place, &gap);
-            }
+        match overflow {
+            Overflow::Latest => self.drop_oldest(publication.member, |_| true, &gap),
+            Overflow::DropOldest => self.drop_oldest(publication.member, &full, &gap),
+            Overflow::Disconnect | Overflow::DropNewest => {}
         }
-        if overflow == Overflow::DropOldest {
-            while full(self) {
-                let Some(place) = oldest(self) else { break };
-                self.drop_at(place, &gap);
-            }
-        }
-        if full(self) {
+        if full(self.counted()) {
             if overflow == Overflow::Disconnect {
                 return Err(Full);
             }
@@ -176,43 +166,76 @@ impl Waiting {
         Ok(())
     }
 
-    /// Puts a gap where a publication stood.
-    fn drop_at(&mut self, place: usize, gap: &impl Fn(u64) -> Gap) {
-        let Entry::Publication(Publication { bytes, seq, member }) = &self.entries[place] else {
-            unreachable!("only messages are dropped")
-        };
-        self.bytes -= bytes.len();
-        let (seq, member) = (*seq, *member);
-        if let Some(before) = self.gap_before(place, member) {
-            before.lost += 1;
-            self.entries.remove(place);
-        } else {
-            self.entries[place] = Entry::Gap(Box::new(gap(seq)));
-            self.uncounted.0 += 1;
+    /// Drops what was published to one member, the oldest first, as long as what counts `is_too_much`, and has gaps in its place.
+    /// Goes over what waits once, however many go: a long message may take the place of thousands.
+    fn drop_oldest(
+        &mut self,
+        member: MembershipId,
+        is_too_much: impl Fn((usize, usize)) -> bool,
+        gap: &impl Fn(u64) -> Gap,
+    ) {
+        let is_one = |entry: &Entry| matches!(entry, Entry::Publication(other) if other.member == member);
+        if !is_too_much(self.counted()) {
+            return;
         }
+        let Some(first) = self.entries.iter().position(is_one) else { return };
+        let mut before = self.gap_before(first, member);
+        // Between the two is what has gone.
+        let (mut kept, mut place) = (first, first);
+        while place < self.entries.len() {
+            let (bytes, frames) = self.counted();
+            if !is_too_much((bytes, frames - (place - kept))) {
+                break;
+            }
+            match &self.entries[place] {
+                Entry::Publication(Publication { bytes, seq, member: whose }) if *whose == member => {
+                    self.bytes -= bytes.len();
+                    let seq = *seq;
+                    if let Some(before) = before {
+                        self.widen(before, 1);
+                        place += 1;
+                        continue;
+                    }
+                    self.entries[place] = Entry::Gap(Box::new(gap(seq)));
+                    self.uncounted.0 += 1;
+                    before = Some(kept);
+                }
+                Entry::Gap(other) if other.member == member => before = Some(kept),
+                Entry::Replay(..) => before = None,
+                _ => {}
+            }
+            self.entries.swap(kept, place);
+            (kept, place) = (kept + 1, place + 1);
+        }
+        self.entries.drain(kept..place);
     }
 
     /// Counts a message that was not queued.
     pub(crate) fn lose(&mut self, gap: Gap) {
         if let Some(last) = self.gap_before(self.entries.len(), gap.member) {
-            last.lost += gap.lost;
-            return;
+            return self.widen(last, gap.lost);
         }
         self.push_uncounted(Entry::Gap(Box::new(gap)), 0);
     }
 
-    /// The gap that takes in what `member` loses at `place`: its last one, if it gets nothing of the room's in between. So
+    /// Where the gap is that takes in what `member` loses at `place`: its last one, if it gets nothing of the room's in between. So
     /// there is one for each run of losses, whatever other rooms lose meanwhile and the member publishes itself.
-    fn gap_before(&mut self, place: usize, member: MembershipId) -> Option<&mut Gap> {
-        for entry in self.entries.range_mut(..place).rev() {
+    fn gap_before(&self, place: usize, member: MembershipId) -> Option<usize> {
+        for (place, entry) in self.entries.range(..place).enumerate().rev() {
             match entry {
-                Entry::Gap(gap) if gap.member == member => return Some(gap),
+                Entry::Gap(gap) if gap.member == member => return Some(place),
                 Entry::Publication(other) if other.member == member => return None,
                 Entry::Replay(..) => return None,
                 _ => {}
             }
         }
         None
+    }
+
+    /// Counts so many more messages in the gap at `place`.
+    fn widen(&mut self, place: usize, lost: u64) {
+        let Entry::Gap(gap) = &mut self.entries[place] else { unreachable!("a gap was found there") };
+        gap.lost += lost;
     }
 
     /// Moves one frame to `output`, and says how long it is if it counts.
@@ -324,5 +347,103 @@ impl delivery::Waiting for Waiting {
             }
         }
         Ok(counted)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::Envelope;
+    use proptest::prelude::*;
+    use std::cell::Cell;
+    use switchboard_proto::{Format, Lines};
+
+    const MOST: (usize, usize) = (60_000, 5000);
+
+    fn publish(waiting: &mut Waiting, member: u64, seq: u64, size: usize, overflow: Overflow) -> usize {
+        let (looks, member) = (Cell::new(0), MembershipId(member));
+        let full = |(bytes, frames)| {
+            looks.set(looks.get() + 1);
+            bytes + size > MOST.0 || frames >= MOST.1
+        };
+        let form = Form::of::<Lines>(Format::Text, Envelope::Bare);
+        let gap = |from_seq| Gap { member, form, room: "r".parse().unwrap(), lost: 1, from_seq };
+        let publication = Publication { bytes: vec![b'x'; size].into(), member, seq };
+        _ = waiting.publish(publication, overflow, full, gap);
+        looks.get()
+    }
+
+    /// Of each entry, whose it is, from which number and how many.
+    fn entries(waiting: &Waiting) -> Vec<(u64, u64, u64)> {
+        let entry = |entry: &Entry| match entry {
+            Entry::Publication(one) => (one.member.0, one.seq, 0),
+            Entry::Gap(gap) => (gap.member.0, gap.from_seq, gap.lost),
+            _ => (0, 0, 0),
+        };
+        waiting.entries.iter().map(entry).collect()
+    }
+
+    #[test]
+    fn a_long_message_takes_the_place_of_thousands_in_one_pass() {
+        for overflow in [Overflow::DropOldest, Overflow::Latest] {
+            let mut waiting = Waiting::default();
+            for seq in 1..=2000 {
+                publish(&mut waiting, 1, seq, 10, Overflow::Disconnect);
+                publish(&mut waiting, 2, seq, 10, Overflow::DropOldest);
+            }
+            let looks = publish(&mut waiting, 2, 2001, 40_000, overflow);
+            assert!(looks <= 4003, "{looks} looks at 4000 entries");
+            let left = entries(&waiting);
+            assert_eq!((left.len(), left[1].0, left[1].1), (2002, 2, 1), "a gap in place of all");
+            assert_eq!(left.iter().filter(|entry| entry.0 == 1).count(), 2000);
+        }
+    }
+
+    /// What was dropped one by one, each sought from the front.
+    fn drop_one(model: &mut Vec<(u64, u64, u64)>, member: u64) -> bool {
+        let Some(place) = model.iter().position(|entry| entry.0 == member && entry.2 == 0) else { return false };
+        let before = model[..place].iter().rposition(|entry| entry.0 == member);
+        match before {
+            Some(before) => {
+                model[before].2 += 1;
+                model.remove(place);
+            }
+            None => model[place].2 = 1,
+        }
+        true
+    }
+
+    proptest! {
+        #[test]
+        fn what_goes_at_once_is_what_would_go_one_by_one(steps in prop::collection::vec((1..4_u64, 0..4_u8, 1..40_u8), 1..60)) {
+            let (mut waiting, mut model) = (Waiting::default(), Vec::new());
+            let mut sizes = std::collections::HashMap::new();
+            for (seq, (member, how, size)) in (1..).zip(steps) {
+                let size = usize::from(size) * 1000;
+                sizes.insert(seq, size);
+                let overflow =
+                    [Overflow::DropOldest, Overflow::DropNewest, Overflow::Latest, Overflow::DropOldest][usize::from(how)];
+                publish(&mut waiting, member, seq, size, overflow);
+                let full = |model: &[(u64, u64, u64)]| {
+                    let held = |(_, seq, lost): &(u64, u64, u64)| if *lost == 0 { sizes[seq] } else { 0 };
+                    model.iter().map(held).sum::<usize>() + size > MOST.0
+                };
+                while overflow == Overflow::Latest || (overflow == Overflow::DropOldest && full(&model)) {
+                    if !drop_one(&mut model, member) {
+                        break;
+                    }
+                }
+                if !full(&model) {
+                    model.push((member, seq, 0));
+                } else if let Some(last) = model.iter().rposition(|entry| entry.0 == member)
+                    && model[last].2 > 0
+                {
+                    model[last].2 += 1;
+                } else {
+                    model.push((member, seq, 1));
+                }
+                prop_assert_eq!(&entries(&waiting), &model);
+            }
+        }
     }
 }
