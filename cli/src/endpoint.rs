@@ -52,12 +52,14 @@ pub(crate) struct Faults {
     pub(crate) files: Vec<String>,
 }
 
+/// What is said of a text that is not an endpoint at all.
+const NO_ENDPOINT: &str = "not SERVICE=URL, as in echo=tcp://127.0.0.1:8080";
+
 fn parse(typed: &str) -> Result<Endpoint, Faults> {
     let one = |fault: String| Faults { typed: vec![fault], files: Vec::new() };
-    let (before, rest) =
-        typed.split_once("://").ok_or_else(|| one("not SERVICE=URL, as in echo=tcp://127.0.0.1:8080".to_owned()))?;
+    let (before, rest) = typed.split_once("://").ok_or_else(|| one(NO_ENDPOINT.to_owned()))?;
     let Some((service, scheme)) = before.split_once('=') else {
-        return Err(one(format!("missing service, as in {}={typed}", SERVICES[0].name)));
+        return Err(one(without_service(before, typed)));
     };
     let (place, query) = rest.split_once('?').map_or((rest, None), |(place, query)| (place, Some(query)));
 
@@ -91,6 +93,12 @@ fn parse(typed: &str) -> Result<Endpoint, Faults> {
     Err(Faults { typed: faults, files })
 }
 
+/// What is wrong with a URL without a service: one that is served there is named.
+fn without_service(scheme: &str, typed: &str) -> String {
+    let served = SERVICES.iter().find(|service| service.schemes().any(|served| served.name() == scheme));
+    served.map_or(NO_ENDPOINT.to_owned(), |service| format!("missing service, as in {}={typed}", service.name))
+}
+
 fn parse_service(name: &str) -> Result<&'static Service, String> {
     let names: Vec<_> = SERVICES.iter().map(|service| service.name).collect();
     let found = SERVICES.iter().find(|service| service.name == name);
@@ -105,7 +113,9 @@ fn parse_scheme(name: &str, service: Option<&Service>) -> Result<Scheme, String>
     Scheme::among(&known, name).map_err(|fault| match service {
         Some(service) if Scheme::ALL.iter().any(|scheme| scheme.name() == name) => {
             let names: Vec<_> = known.iter().map(|scheme| scheme.name()).collect();
-            format!("{} is not served over `{name}`, but over {}", service.name, names.join(", "))
+            let asked = name.starts_with("ws") && known.contains(&Scheme::Http);
+            let instead = if asked { "; http and https have WebSockets" } else { "" };
+            format!("{} is not served over `{name}`, but over {}{instead}", service.name, names.join(", "))
         }
         _ => fault,
     })
