@@ -49,6 +49,7 @@ fn each_fault_is_named() {
         ("echo=tcp://a..b:1", "bad host `a..b`: not a name or an address"),
         ("echo=tcp://me@host:1", "bad host `me@host`: not a name or an address"),
         ("echo=tcp://:80", "missing host: 127.0.0.1 is this machine alone, 0.0.0.0 and [::] are open to all"),
+        ("echo=tcp://*:80", "missing host: 127.0.0.1 is this machine alone, 0.0.0.0 and [::] are open to all"),
         ("echo=tcp://[fe80::1%]:80", "bad host `[fe80::1%]`: not an IPv6 address"),
         ("echo=tcp://[fe80::1%a b]:80", "bad host `[fe80::1%a b]`: not an IPv6 address"),
         ("echo=tcp://127.0.0.1%lo:80", "bad host `127.0.0.1%lo`: not a name or an address"),

@@ -210,7 +210,8 @@ fn check_host(host: &str, port: Option<&str>, nobody: &str) -> Result<(), String
     if port.is_some_and(|port| port.contains(':')) {
         return Err("IPv6 addresses stand in brackets, as in [::1]:8080".to_owned());
     }
-    if host.is_empty() {
+    // As others have it: `*` for all addresses, and a port alone.
+    if host.is_empty() || host == "*" || port.is_none() && host.parse::<u16>().is_ok() {
         return Err(nobody.to_owned());
     }
     if host.contains(['[', ']']) {
@@ -289,6 +290,7 @@ mod tests {
             ("http://h:1/", "http is for browsers and curl; rooms have a WebSocket at ws://h:1/ws"),
             ("tcp://localhost", "missing port, as in localhost:8081"),
             ("tcp://", "missing host, as in 127.0.0.1:8081"),
+            ("tcp://8081", "missing host, as in 127.0.0.1:8081"),
             ("tcp://[::1]", "missing port, as in [::1]:8081"),
             ("tcp://localhost:0", "port 0 is no server's"),
             ("tcp://h:1/x", "a host and port take no path"),
