@@ -66,6 +66,7 @@ fn advised(error: anyhow::Error, plan: &Plan) -> anyhow::Error {
         (_, Some(ConnectionError::Closed(CloseReason::PeerReset))) if plan.url.scheme == Scheme::Udp => {
             "nobody listens there"
         }
+        (Some(ConnectError::NotUpgraded { status: 200 | 404 }), _) => "rooms have one at /ws",
         _ => return error,
     };
     anyhow!("{error:#} ({advice})")

@@ -80,7 +80,7 @@ fn over_websocket_each_line_is_a_message_and_each_message_a_line() {
     assert_eq!((ran.code, ran.errors.as_str()), (Some(0), ""));
     let ran = pipe(&[&format!("{url}/nothing/here")], b"");
     assert_eq!(ran.code, Some(1));
-    assert!(ran.errors.ends_with("no WebSocket there: status 404\n"), "{}", ran.errors);
+    assert!(ran.errors.ends_with("no WebSocket there: status 404 (rooms have one at /ws)\n"), "{}", ran.errors);
 }
 
 #[test]
