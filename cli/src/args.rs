@@ -141,7 +141,7 @@ pub(crate) enum ConfigAction {
 /// Every setting, as typed.
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct Settings {
-    /// What to serve, and where (see --help)
+    /// What to serve, and where (see serve --help)
     #[arg(value_name = "SERVICE=URL")]
     pub(crate) listen: Vec<String>,
     /// Read settings from a TOML file
