@@ -145,8 +145,11 @@ impl Place {
             (_, typed::Place::File(path)) => format!("nc -U {}", quoted(path)),
             (Scheme::Tls, _) => format!("openssl s_client -quiet -connect {place}"),
             (Scheme::Ws | Scheme::Wss, _) => format!("websocat {url}"),
+            // The page lives by commands.
+            (Scheme::Http, _) if !self.takes_commands => format!("curl -d hi {place}/rooms/{room}"),
             (Scheme::Http, _) => format!("open http://{place}/ or curl -d hi {place}/rooms/{room}"),
             // Its certificate need not be for an address of this machine.
+            (Scheme::Https, _) if !self.takes_commands => format!("curl -kd hi https://{place}/rooms/{room}"),
             (Scheme::Https, _) => format!("open https://{place}/ or curl -kd hi https://{place}/rooms/{room}"),
             (Scheme::Tcp | Scheme::Unix, _) => format!("nc {host} {port}"),
             // Whoever only types there is a stranger, and told nothing; and heard by nobody, without commands.

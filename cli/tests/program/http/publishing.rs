@@ -23,10 +23,11 @@ fn a_request_publishes_to_whoever_is_in_the_room() {
 
 #[test]
 fn its_line_says_how_to_try_it() {
-    let program = Program::serve(&[HTTP]);
-    let port = program.listeners[0].address().port();
-    let place = format!("127.0.0.1:{port}");
+    let program = Program::serve(&[HTTP, &format!("{HTTP}?commands=off")]);
+    let [place, without_commands] = [0, 1].map(|index| program.listeners[index].address());
     assert_eq!(program.listeners[0].command, format!("open http://{place}/ or curl -d hi {place}/rooms/lobby"));
+    // The page could not join.
+    assert_eq!(program.listeners[1].command, format!("curl -d hi {without_commands}/rooms/lobby"));
 }
 
 #[test]
