@@ -1,4 +1,5 @@
-// The time, by datagram (RFC 868): four bytes of seconds since 1900. `nc -u -w1 127.0.0.1 7037 </dev/null | xxd`.
+// The time, by datagram (RFC 868): four bytes of seconds since 1900. `cargo run -p switchboard --example udp_time`, then
+// `echo | nc -u -w1 127.0.0.1 7037 | xxd`.
 use std::time::{SystemTime, UNIX_EPOCH};
 use switchboard::prelude::*;
 

@@ -1,4 +1,5 @@
-// cargo run --example websocket, then: nc 127.0.0.1 7000, and in a browser: new WebSocket("ws://127.0.0.1:7001")
+// Echo of lines and of messages: `cargo run -p switchboard --example websocket`, then `nc 127.0.0.1 7000`, and in a browser
+// `new WebSocket("ws://127.0.0.1:7001")`.
 use bytes::Bytes;
 use switchboard::prelude::*;
 
