@@ -19,6 +19,36 @@
 //! assert_eq!(peer.closed().await, CloseReason::PeerClosed);
 //! # });
 //! ```
+//!
+//! Several peers of one server meet at an address in memory. What never comes is waited for without an end, unless
+//! [`tokio::time::timeout`] ends it: under a paused clock at once.
+//!
+//! ```
+//! use switchboard::prelude::*;
+//! use switchboard::{Memory, testing::Peer};
+//! # use std::{future::pending, time::Duration};
+//! # use tokio::time::timeout;
+//!
+//! async fn chat(mut conn: Connection<Lines>, lobby: Room) -> Result {
+//!     let seat = conn.join(&lobby)?;
+//!     conn.send("welcome").await?;
+//!     while let Some(line) = conn.recv().await? {
+//!         seat.publish(line);
+//!     }
+//!     Ok(())
+//! }
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
+//! let (memory, lobby) = (Memory::new(), Hub::new().room("lobby").unwrap());
+//! let server = Server::new().workers(0).memory(&memory, move |conn| chat(conn, lobby.clone()));
+//! tokio::spawn(server.serve_until(pending()));
+//! let (mut ann, mut bob) = (Peer::connect(&memory), Peer::connect(&memory));
+//! assert_eq!(ann.line().await, "welcome\n");
+//! bob.send("hi\n").await;
+//! assert_eq!(ann.line().await, "hi\n");
+//! assert!(timeout(Duration::from_secs(1), ann.line()).await.is_err());
+//! # });
+//! ```
 
 use crate::connection::Connection;
 use crate::error::BoxError;
