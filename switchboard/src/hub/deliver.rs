@@ -1,6 +1,6 @@
 //! What rooms and other connections send to one member. The worker's tick delivers; nothing here waits.
 
-use super::fanout::{Batch, LocalMember};
+use super::fanout::{Batch, Subscriber};
 use super::posting::{Kind, Wire};
 use super::replay::Missed;
 use super::room::Overflow;
@@ -11,7 +11,7 @@ use bytes::Bytes;
 use std::sync::Arc;
 use switchboard_proto::{CloseReason, Format, RoomName};
 
-impl LocalMember {
+impl Subscriber {
     /// Delivers a batch of its room's: in one write if nothing is queued, else behind what is.
     pub(super) fn deliver(&self, room: &RoomName, batch: &Batch) {
         if batch.frames.is_empty() {

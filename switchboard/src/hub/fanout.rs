@@ -33,7 +33,7 @@ pub(super) enum Entry {
     Join {
         room: RoomId,
         name: RoomName,
-        member: LocalMember,
+        member: Subscriber,
         missed: Option<Box<Missed>>,
     },
     Leave {
@@ -99,7 +99,7 @@ impl Entry {
 }
 
 /// A member on the worker that its connection is on.
-pub(super) struct LocalMember {
+pub(super) struct Subscriber {
     pub(super) id: MembershipId,
     pub(super) peer: Arc<Peer>,
     pub(super) form: Form,
@@ -108,7 +108,7 @@ pub(super) struct LocalMember {
     pub(super) has_left: bool,
 }
 
-impl LocalMember {
+impl Subscriber {
     /// Raw payloads leave no place to tell of a gap, so a member that loses one cannot stay.
     pub(super) fn overflow(&self) -> Overflow {
         if self.form.format == Format::Raw { Overflow::Disconnect } else { self.overflow }
@@ -128,7 +128,7 @@ pub(super) struct LocalRooms {
 struct LocalRoom {
     name: RoomName,
     /// In the order of their numbers, since that is the one in which they come.
-    members: Vec<LocalMember>,
+    members: Vec<Subscriber>,
     /// Posted and not delivered yet.
     pending: VecDeque<Arc<Posting>>,
     unsaid: Unsaid,
@@ -188,7 +188,7 @@ impl LocalRooms {
         }
         for id in self.left.drain() {
             let Some(room) = self.rooms.get_mut(&id) else { continue };
-            turn.spend(room.members.len() * size_of::<LocalMember>()).await;
+            turn.spend(room.members.len() * size_of::<Subscriber>()).await;
             if room.forget_left() {
                 self.rooms.remove(&id);
             }
@@ -277,7 +277,7 @@ impl LocalRooms {
         member.lose(&name, lost, from_seq);
     }
 
-    fn member(&mut self, room: RoomId, member: MembershipId) -> Option<&mut LocalMember> {
+    fn member(&mut self, room: RoomId, member: MembershipId) -> Option<&mut Subscriber> {
         let members = &mut self.rooms.get_mut(&room)?.members;
         let place = members.binary_search_by_key(&member, |member| member.id).ok()?;
         members.get_mut(place)
@@ -289,7 +289,7 @@ impl LocalRoom {
         Self { name, members: Vec::new(), pending: VecDeque::new(), unsaid: Unsaid::default() }
     }
 
-    fn present(&self) -> impl Iterator<Item = &LocalMember> {
+    fn present(&self) -> impl Iterator<Item = &Subscriber> {
         self.members.iter().filter(|member| !member.has_left)
     }
 
@@ -307,7 +307,7 @@ impl LocalRoom {
         for silence in self.deliver_to(|_| true, &mut pending, turn).await {
             for member in self.members.iter().filter(|member| !member.has_left && member.form.is(silence.form)) {
                 self.unsaid.count(member.id, &silence);
-                turn.spend(size_of::<LocalMember>()).await;
+                turn.spend(size_of::<Subscriber>()).await;
             }
         }
         // Its memory serves the next tick, unless it grew in a storm.

@@ -6,7 +6,7 @@
 
 use super::HubLimits;
 use super::door::{self, Behind, Members, Newest, Page, Pass, Published, Publisher};
-use super::fanout::{Entry, LocalMember};
+use super::fanout::{Entry, Subscriber};
 use super::holding::Holding;
 use super::inbox::Inbox;
 use super::log::{Appended, Kept, Log};
@@ -241,7 +241,7 @@ impl RoomInner {
             None => state.workers.push(Reached { tick: Arc::clone(tick), inbox: Arc::clone(&inbox), members: 1 }),
         }
         let overflow = join.overflow.unwrap_or(self.options.overflow);
-        let member = LocalMember { id, peer: Arc::clone(peer), form, overflow, has_left: false };
+        let member = Subscriber { id, peer: Arc::clone(peer), form, overflow, has_left: false };
         inbox.post(tick, Entry::Join { room: self.id, name: self.name.clone(), member, missed });
         Ok((id, state.log.last()))
     }
