@@ -25,7 +25,7 @@ const BATCH_BYTES: usize = 64 << 10;
 const TOLD_IN_PLACE: usize = 8;
 
 /// What happens to a room, in its order, as one worker hears of it.
-pub(super) enum Entry {
+pub(super) enum Operation {
     Post {
         room: RoomId,
         posting: Arc<Posting>,
@@ -71,7 +71,7 @@ pub(super) enum Entry {
     },
 }
 
-impl Entry {
+impl Operation {
     /// Bytes that it keeps alive, about.
     pub(super) fn bytes(&self) -> usize {
         let behind = match self {
@@ -140,15 +140,15 @@ impl LocalRooms {
     /// `lost`: messages behind those that found the inbox full, as the number of the first and how many.
     pub(super) async fn apply(
         &mut self,
-        entries: &mut Vec<Entry>,
+        entries: &mut Vec<Operation>,
         lost: &mut HashMap<RoomId, (u64, u64)>,
         turn: &mut Turn,
     ) {
         let (mut told, mut told_last) = (0, Vec::new());
         for entry in entries.drain(..) {
-            turn.spend(size_of::<Entry>()).await;
+            turn.spend(size_of::<Operation>()).await;
             match entry {
-                Entry::Post { room: id, posting } => {
+                Operation::Post { room: id, posting } => {
                     if let Some(room) = self.rooms.get_mut(&id) {
                         if room.pending.is_empty() {
                             self.active.push(id);
@@ -156,23 +156,23 @@ impl LocalRooms {
                         room.pending.push_back(posting);
                     }
                 }
-                Entry::Direct { peer, from, frame } if told < TOLD_IN_PLACE => {
+                Operation::Direct { peer, from, frame } if told < TOLD_IN_PLACE => {
                     // Where nothing is pending it costs nothing.
                     told += usize::from(!self.active.is_empty());
                     self.deliver(turn).await;
                     tell(&peer, from, frame);
                 }
-                Entry::Direct { peer, from, frame } => told_last.push((peer, from, frame)),
+                Operation::Direct { peer, from, frame } => told_last.push((peer, from, frame)),
                 change => {
                     if let Some(room) = change.room().and_then(|id| self.rooms.get_mut(&id)) {
                         room.deliver(turn).await;
                     }
                     match change {
                         // Apart, since it is rare: what every tick allocates is to stay small.
-                        Entry::Presence { room, joined, to_others, to_joined } => {
+                        Operation::Presence { room, joined, to_others, to_joined } => {
                             Box::pin(self.present(room, &joined, [Some(to_others), to_joined], turn)).await;
                         }
-                        Entry::Lost { room, from_seq, lost } => self.lose(room, from_seq, lost, turn).await,
+                        Operation::Lost { room, from_seq, lost } => self.lose(room, from_seq, lost, turn).await,
                         change => self.change(change),
                     }
                 }
@@ -228,9 +228,9 @@ impl LocalRooms {
     }
 
     /// Changes who is a member and how.
-    fn change(&mut self, change: Entry) {
+    fn change(&mut self, change: Operation) {
         match change {
-            Entry::Join { room: id, name, member, missed } => {
+            Operation::Join { room: id, name, member, missed } => {
                 let room = self.rooms.entry(id).or_insert_with(|| LocalRoom::new(name));
                 if let Some(missed) = missed {
                     room.unsaid.add(member.id, missed.unsaid);
@@ -238,7 +238,7 @@ impl LocalRooms {
                 }
                 room.members.push(member);
             }
-            Entry::Leave { room: id, member } => {
+            Operation::Leave { room: id, member } => {
                 let Some(leaving) = self.member(id, member) else { return };
                 leaving.has_left = true;
                 leaving.peer.unsubscribed();
@@ -247,7 +247,7 @@ impl LocalRooms {
                     room.unsaid.take(member);
                 }
             }
-            Entry::Resume { room: id, member, missed } => {
+            Operation::Resume { room: id, member, missed } => {
                 // Looked up first: of one that is not there nothing is kept.
                 let (Some(resuming), unsaid) = (self.member(id, member), missed.unsaid) else { return };
                 resuming.replay(*missed);
@@ -255,14 +255,14 @@ impl LocalRooms {
                     room.unsaid.add(member, unsaid);
                 }
             }
-            Entry::Reform { room: id, member, format } => {
+            Operation::Reform { room: id, member, format } => {
                 let Some(reformed) = self.member(id, member) else { return };
                 reformed.form.format = format;
                 if format != Format::Raw {
                     self.say(id, member);
                 }
             }
-            Entry::Post { .. } | Entry::Direct { .. } | Entry::Presence { .. } | Entry::Lost { .. } => {
+            Operation::Post { .. } | Operation::Direct { .. } | Operation::Presence { .. } | Operation::Lost { .. } => {
                 unreachable!("no member changes by that")
             }
         }

@@ -1,6 +1,6 @@
 //! What was posted to the rooms of one worker, until the worker's tick delivers it.
 
-use super::fanout::{Entry, LocalRooms};
+use super::fanout::{LocalRooms, Operation};
 use super::room::{RoomId, RoomInner};
 use crate::link::delivery::{Delivery, Step};
 use crate::link::tick::Tick;
@@ -27,7 +27,7 @@ pub(super) struct Inbox {
 
 #[derive(Default)]
 struct Posted {
-    entries: Vec<Entry>,
+    entries: Vec<Operation>,
     /// Messages that came when it was full: for each room, the number of the first and how many.
     lost: HashMap<RoomId, (u64, u64)>,
     /// What a tick delivers to, while none does.
@@ -39,7 +39,7 @@ struct Posted {
 #[derive(Default)]
 struct Round {
     rooms: LocalRooms,
-    entries: Vec<Entry>,
+    entries: Vec<Operation>,
     lost: HashMap<RoomId, (u64, u64)>,
 }
 
@@ -54,13 +54,13 @@ impl Inbox {
     }
 
     /// Has `entry` applied at the next tick, behind those before it. Says whether the worker is behind by that.
-    pub(super) fn post(&self, tick: &Tick, entry: Entry) -> bool {
+    pub(super) fn post(&self, tick: &Tick, entry: Operation) -> bool {
         let mut posted = self.posted.lock();
         if posted.has_ended {
             return false;
         }
         let is_first = posted.entries.is_empty();
-        if let Entry::Post { room, posting } = &entry {
+        if let Operation::Post { room, posting } = &entry {
             let full = tick.backlog.bytes() > INBOX_BYTES.min(tick.budget.limit() / INBOX_SHARE);
             // Once a room has lost one it loses what follows too, or the gap would be told in the wrong place.
             if full || (!posted.lost.is_empty() && posted.lost.contains_key(room)) {
@@ -75,7 +75,7 @@ impl Inbox {
             && let Some((from_seq, lost)) = posted.lost.remove(&room)
         {
             // Whoever joins behind a loss is told of none.
-            posted.entries.push(Entry::Lost { room, from_seq, lost });
+            posted.entries.push(Operation::Lost { room, from_seq, lost });
         }
         let bytes = entry.bytes();
         tick.budget.post(bytes);
@@ -97,7 +97,7 @@ impl Inbox {
         let Round { rooms, entries, lost } = &mut *round;
         rooms.apply(entries, lost, turn).await;
         lost.shrink_to_fit();
-        entries.shrink_to(KEPT_BYTES / size_of::<Entry>());
+        entries.shrink_to(KEPT_BYTES / size_of::<Operation>());
         self.posted.lock().round = Some(round);
         tick.budget.delivered(bytes);
         turn.spend(CALL_BYTES * tick.backlog.delivered(bytes)).await;

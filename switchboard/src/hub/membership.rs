@@ -3,7 +3,7 @@
 //! A member is a mailbox, not a loop: what others publish goes from the room to the connection's outbox by itself.
 
 use super::door::{self, Pass, Publisher};
-use super::fanout::Entry;
+use super::fanout::Operation;
 use super::posting::{Form, MembershipId};
 use super::room::{Author, Overflow, Room, RoomInner};
 use super::session::SessionInner;
@@ -126,7 +126,7 @@ impl Membership {
 
     /// Writes to this member in another format from now on.
     pub fn set_format(&self, format: Format) {
-        let entry = Entry::Reform { room: self.room.0.id, member: self.id, format };
+        let entry = Operation::Reform { room: self.room.0.id, member: self.id, format };
         self.room.0.post_to(&self.peer.tick, entry);
     }
 }

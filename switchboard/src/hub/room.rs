@@ -6,7 +6,7 @@
 
 use super::HubLimits;
 use super::door::{self, Behind, Members, Newest, Page, Pass, Published, Publisher};
-use super::fanout::{Entry, Subscriber};
+use super::fanout::{Operation, Subscriber};
 use super::holding::Holding;
 use super::inbox::Inbox;
 use super::log::{Appended, Kept, Log};
@@ -103,7 +103,7 @@ struct Reached {
 }
 
 impl Reached {
-    fn post(&self, entry: Entry) -> bool {
+    fn post(&self, entry: Operation) -> bool {
         self.inbox.post(&self.tick, entry)
     }
 }
@@ -198,7 +198,7 @@ impl RoomInner {
     fn post<'a>(&self, state: &'a RoomState, posting: &Arc<Posting>) -> Option<&'a Arc<Tick>> {
         let mut behind = None;
         for worker in &state.workers {
-            if worker.post(Entry::Post { room: self.id, posting: Arc::clone(posting) }) {
+            if worker.post(Operation::Post { room: self.id, posting: Arc::clone(posting) }) {
                 behind = Some(&worker.tick);
             }
         }
@@ -242,7 +242,7 @@ impl RoomInner {
         }
         let overflow = join.overflow.unwrap_or(self.options.overflow);
         let member = Subscriber { id, peer: Arc::clone(peer), form, overflow, has_left: false };
-        inbox.post(tick, Entry::Join { room: self.id, name: self.name.clone(), member, missed });
+        inbox.post(tick, Operation::Join { room: self.id, name: self.name.clone(), member, missed });
         Ok((id, state.log.last()))
     }
 
@@ -283,7 +283,7 @@ impl RoomInner {
         // A member without a name gets raw payloads for good.
         let form = state.named.get(member).map(|session| session.form());
         let missed = Box::new(self.replay(&state, since, form)?);
-        state.inbox(tick).post(tick, Entry::Resume { room: self.id, member, missed });
+        state.inbox(tick).post(tick, Operation::Resume { room: self.id, member, missed });
         Ok(state.log.last())
     }
 
@@ -299,7 +299,7 @@ impl RoomInner {
                 state.workers.swap_remove(place);
             }
         }
-        inbox.post(tick, Entry::Leave { room: self.id, member: id });
+        inbox.post(tick, Operation::Leave { room: self.id, member: id });
         if state.member_count() == 0 {
             state.emptied = Instant::now();
         }
@@ -336,7 +336,7 @@ impl RoomInner {
         let to_joined = summary.to_joined.map(posting);
         for worker in &state.workers {
             let (joined, to_others, to_joined) = (Arc::clone(&joined), Arc::clone(&to_others), to_joined.clone());
-            worker.post(Entry::Presence { room: self.id, joined, to_others, to_joined });
+            worker.post(Operation::Presence { room: self.id, joined, to_others, to_joined });
         }
     }
 
@@ -356,7 +356,7 @@ impl RoomInner {
     }
 
     /// Has a member written to in another form from this point in the order on.
-    pub(super) fn post_to(&self, tick: &Tick, entry: Entry) {
+    pub(super) fn post_to(&self, tick: &Tick, entry: Operation) {
         let state = self.state.lock();
         state.inbox(tick).post(tick, entry);
     }

@@ -3,7 +3,7 @@
 //! What it does goes through the doors to them (`door.rs`).
 
 use super::door::{self, Behind, Members, Newest, Page, Pass, Published, Publisher, RoomList, Rooms};
-use super::fanout::Entry;
+use super::fanout::Operation;
 use super::inbox::Inbox;
 use super::membership::{Join, JoinError, Membership};
 use super::posting::{Form, Wire};
@@ -238,7 +238,7 @@ impl SessionInner {
     fn send_to(&self, link: &Arc<Peer>, frame: Bytes) -> Result<(), Untold> {
         let from = self.link.as_ref().map_or(UNLINKED, |own| own.id);
         link.expect(from, frame.len())?;
-        Inbox::of(&link.tick).post(&link.tick, Entry::Direct { peer: Arc::clone(link), from, frame });
+        Inbox::of(&link.tick).post(&link.tick, Operation::Direct { peer: Arc::clone(link), from, frame });
         Ok(())
     }
 

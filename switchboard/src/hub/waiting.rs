@@ -57,7 +57,7 @@ pub(crate) struct Summary {
 #[derive(Debug)]
 pub(crate) struct Full;
 
-enum Entry {
+enum Item {
     /// An answer: never dropped.
     Kept(Bytes),
     /// What another connection said to this one alone.
@@ -73,7 +73,7 @@ enum Entry {
 /// Frames in order.
 #[derive(Default)]
 pub(crate) struct Waiting {
-    entries: VecDeque<Entry>,
+    entries: VecDeque<Item>,
     bytes: usize,
     /// Entries, and bytes of theirs, that do not count towards the outbox's bounds: replays, which the room holds anyway, gaps
     /// and summaries, which stand for what is not there, and what has bounds of its own.
@@ -89,20 +89,20 @@ impl Waiting {
     /// Queues a frame that is never dropped.
     pub(crate) fn say(&mut self, bytes: Bytes) {
         self.bytes += bytes.len();
-        self.entries.push_back(Entry::Kept(bytes));
+        self.entries.push_back(Item::Kept(bytes));
     }
 
     pub(crate) fn tell(&mut self, bytes: Bytes, from: ConnectionId) {
         let length = bytes.len();
-        self.push_uncounted(Entry::Told(bytes, from), length);
+        self.push_uncounted(Item::Told(bytes, from), length);
     }
 
     pub(crate) fn replay(&mut self, replay: Replay, form: Form) {
         self.is_holding = true;
-        self.push_uncounted(Entry::Replay(Box::new((replay, form))), 0);
+        self.push_uncounted(Item::Replay(Box::new((replay, form))), 0);
     }
 
-    fn push_uncounted(&mut self, entry: Entry, bytes: usize) {
+    fn push_uncounted(&mut self, entry: Item, bytes: usize) {
         self.bytes += bytes;
         self.uncounted.0 += 1;
         self.uncounted.1 += bytes;
@@ -124,10 +124,10 @@ impl Waiting {
         if self.takes_notice(length) {
             self.notices.0 += 1;
             self.notices.1 += length;
-            return self.push_uncounted(Entry::Notice(bytes), length);
+            return self.push_uncounted(Item::Notice(bytes), length);
         }
         self.summaries += 1;
-        self.push_uncounted(Entry::Summary(Box::new(summary)), 0);
+        self.push_uncounted(Item::Summary(Box::new(summary)), 0);
     }
 
     fn summary_of(&mut self, member: MembershipId) -> Option<&mut Summary> {
@@ -135,7 +135,7 @@ impl Waiting {
             return None;
         }
         self.entries.iter_mut().rev().find_map(|entry| match entry {
-            Entry::Summary(summary) if summary.member == member => Some(&mut **summary),
+            Item::Summary(summary) if summary.member == member => Some(&mut **summary),
             _ => None,
         })
     }
@@ -162,7 +162,7 @@ impl Waiting {
             return Ok(());
         }
         self.bytes += publication.bytes.len();
-        self.entries.push_back(Entry::Publication(publication));
+        self.entries.push_back(Item::Publication(publication));
         Ok(())
     }
 
@@ -174,7 +174,7 @@ impl Waiting {
         is_too_much: impl Fn((usize, usize)) -> bool,
         gap: &impl Fn(u64) -> Gap,
     ) {
-        let is_one = |entry: &Entry| matches!(entry, Entry::Publication(other) if other.member == member);
+        let is_one = |entry: &Item| matches!(entry, Item::Publication(other) if other.member == member);
         if !is_too_much(self.counted()) {
             return;
         }
@@ -188,7 +188,7 @@ impl Waiting {
                 break;
             }
             match &self.entries[place] {
-                Entry::Publication(Publication { bytes, seq, member: whose }) if *whose == member => {
+                Item::Publication(Publication { bytes, seq, member: whose }) if *whose == member => {
                     self.bytes -= bytes.len();
                     let seq = *seq;
                     if let Some(before) = before {
@@ -196,12 +196,12 @@ impl Waiting {
                         place += 1;
                         continue;
                     }
-                    self.entries[place] = Entry::Gap(Box::new(gap(seq)));
+                    self.entries[place] = Item::Gap(Box::new(gap(seq)));
                     self.uncounted.0 += 1;
                     before = Some(kept);
                 }
-                Entry::Gap(other) if other.member == member => before = Some(kept),
-                Entry::Replay(..) => before = None,
+                Item::Gap(other) if other.member == member => before = Some(kept),
+                Item::Replay(..) => before = None,
                 _ => {}
             }
             self.entries.swap(kept, place);
@@ -215,7 +215,7 @@ impl Waiting {
         if let Some(last) = self.gap_before(self.entries.len(), gap.member) {
             return self.widen(last, gap.lost);
         }
-        self.push_uncounted(Entry::Gap(Box::new(gap)), 0);
+        self.push_uncounted(Item::Gap(Box::new(gap)), 0);
     }
 
     /// Where the gap is that takes in what `member` loses at `place`: its last one, if it gets nothing of the room's in between. So
@@ -223,9 +223,9 @@ impl Waiting {
     fn gap_before(&self, place: usize, member: MembershipId) -> Option<usize> {
         for (place, entry) in self.entries.range(..place).enumerate().rev() {
             match entry {
-                Entry::Gap(gap) if gap.member == member => return Some(place),
-                Entry::Publication(other) if other.member == member => return None,
-                Entry::Replay(..) => return None,
+                Item::Gap(gap) if gap.member == member => return Some(place),
+                Item::Publication(other) if other.member == member => return None,
+                Item::Replay(..) => return None,
                 _ => {}
             }
         }
@@ -234,37 +234,37 @@ impl Waiting {
 
     /// Counts so many more messages in the gap at `place`.
     fn widen(&mut self, place: usize, lost: u64) {
-        let Entry::Gap(gap) = &mut self.entries[place] else { unreachable!("a gap was found there") };
+        let Item::Gap(gap) = &mut self.entries[place] else { unreachable!("a gap was found there") };
         gap.lost += lost;
     }
 
     /// Moves one frame to `output`, and says how long it is if it counts.
     fn move_out(
         &mut self,
-        entry: Entry,
+        entry: Item,
         output: &mut Output,
         told: &mut dyn FnMut(ConnectionId, usize),
     ) -> Result<Option<usize>, CloseReason> {
         let (bytes, is_counted) = match entry {
-            Entry::Kept(bytes) | Entry::Publication(Publication { bytes, .. }) => (Some(bytes), true),
-            Entry::Told(bytes, from) => {
+            Item::Kept(bytes) | Item::Publication(Publication { bytes, .. }) => (Some(bytes), true),
+            Item::Told(bytes, from) => {
                 told(from, bytes.len());
                 (Some(bytes), false)
             }
-            Entry::Notice(bytes) => {
+            Item::Notice(bytes) => {
                 self.notices.0 -= 1;
                 self.notices.1 -= bytes.len();
                 (Some(bytes), false)
             }
-            Entry::Summary(summary) => {
+            Item::Summary(summary) => {
                 self.summaries -= 1;
                 return self.move_notice(summary.form, &summary.change.notice(summary.room), output);
             }
-            Entry::Gap(gap) => {
+            Item::Gap(gap) => {
                 let notice = Notice::Gap { room: gap.room, lost: gap.lost, from_seq: gap.from_seq };
                 return self.move_notice(gap.form, &notice, output);
             }
-            Entry::Replay(_) => (None, false),
+            Item::Replay(_) => (None, false),
         };
         let length = bytes.as_ref().map_or(0, Bytes::len);
         self.bytes -= length;
@@ -300,7 +300,7 @@ impl delivery::Waiting for Waiting {
     }
 
     fn entry_bytes(&self) -> usize {
-        self.entries.len() * size_of::<Entry>()
+        self.entries.len() * size_of::<Item>()
     }
 
     fn counted(&self) -> (usize, usize) {
@@ -317,7 +317,7 @@ impl delivery::Waiting for Waiting {
             return;
         }
         for entry in &mut self.entries {
-            if let Entry::Replay(behind) = entry {
+            if let Item::Replay(behind) = entry {
                 behind.0.let_go();
             }
         }
@@ -333,7 +333,7 @@ impl delivery::Waiting for Waiting {
         while output.len() < REFILL_BYTES
             && let Some(entry) = self.entries.front_mut()
         {
-            if let Entry::Replay(behind) = entry {
+            if let Item::Replay(behind) = entry {
                 let (replay, form) = &mut **behind;
                 replay.draw(*form, REFILL_BYTES, output)?;
                 if !replay.is_over() {
@@ -375,9 +375,9 @@ mod tests {
 
     /// Of each entry, whose it is, from which number and how many.
     fn entries(waiting: &Waiting) -> Vec<(u64, u64, u64)> {
-        let entry = |entry: &Entry| match entry {
-            Entry::Publication(one) => (one.member.0, one.seq, 0),
-            Entry::Gap(gap) => (gap.member.0, gap.from_seq, gap.lost),
+        let entry = |entry: &Item| match entry {
+            Item::Publication(one) => (one.member.0, one.seq, 0),
+            Item::Gap(gap) => (gap.member.0, gap.from_seq, gap.lost),
             _ => (0, 0, 0),
         };
         waiting.entries.iter().map(entry).collect()
