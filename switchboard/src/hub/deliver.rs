@@ -1,7 +1,7 @@
 //! What rooms and other connections send to one member. The worker's tick delivers; nothing here waits.
 
 use super::fanout::{Batch, Subscriber};
-use super::posting::{Kind, Wire};
+use super::posting::{Encoded, Kind};
 use super::replay::Missed;
 use super::room::Overflow;
 use super::waiting::{Full, Gap, Publication, Summary, Waiting};
@@ -58,10 +58,10 @@ impl Subscriber {
     /// Queues what a new member missed.
     pub(super) fn replay(&self, missed: Missed) {
         let Missed { notice, replay, .. } = missed;
-        let notice = match notice.map_or(Wire::Silent, |notice| self.form.notice(&notice)) {
-            Wire::Frame(notice) => Some(notice),
-            Wire::Silent => None,
-            Wire::Panicked => return self.peer.end(CloseReason::HandlerPanic),
+        let notice = match notice.map_or(Encoded::Silent, |notice| self.form.notice(&notice)) {
+            Encoded::Frame(notice) => Some(notice),
+            Encoded::Silent => None,
+            Encoded::Panicked => return self.peer.end(CloseReason::HandlerPanic),
         };
         if notice.is_none() && replay.is_none() {
             return;

@@ -5,7 +5,7 @@
 //! gets the whole batch in one write, straight from the shared bytes: nothing is queued, allocated or copied for it.
 
 use super::deliver::tell;
-use super::posting::{Form, Kind, MembershipId, Posting, Wire};
+use super::posting::{Encoded, Form, Kind, MembershipId, Posting};
 use super::replay::Missed;
 use super::room::{Overflow, RoomId};
 use super::unsaid::{Silence, Unsaid};
@@ -386,7 +386,7 @@ impl Batch {
         let mut length = 0;
         for posting in postings {
             match posting.wire(form) {
-                Wire::Frame(piece) => {
+                Encoded::Frame(piece) => {
                     if !batch.pieces.is_empty() && length + piece.len() > BATCH_BYTES {
                         break;
                     }
@@ -400,12 +400,12 @@ impl Batch {
                     batch.frames.push(frame);
                     batch.pieces.push(piece);
                 }
-                Wire::Panicked => {
+                Encoded::Panicked => {
                     batch.postings += 1;
                     batch.panicked = Some(Arc::clone(posting));
                     break;
                 }
-                Wire::Silent => batch.unsaid.extend(posting.seq().map(|seq| (seq, posting.except))),
+                Encoded::Silent => batch.unsaid.extend(posting.seq().map(|seq| (seq, posting.except))),
             }
             batch.postings += 1;
             batch.excepted.extend(posting.except);

@@ -84,7 +84,7 @@ impl Form {
     }
 
     /// A message's frame. What the transport cannot carry as one is a gap to whoever can be told of it.
-    pub(crate) fn message(self, message: &Message) -> Wire {
+    pub(crate) fn message(self, message: &Message) -> Encoded {
         let payload = if self.format == Format::Raw {
             message.payload.clone()
         } else {
@@ -94,15 +94,15 @@ impl Form {
             Bytes::from(text)
         };
         match self.carries(&payload) {
-            Ok(true) => Wire::of(self.frame(payload)),
+            Ok(true) => Encoded::of(self.frame(payload)),
             Ok(false) => self.notice(&Notice::Gap { room: message.room.clone(), lost: 1, from_seq: message.id.seq }),
-            Err(Panicked) => Wire::Panicked,
+            Err(Panicked) => Encoded::Panicked,
         }
     }
 
-    pub(crate) fn notice(self, notice: &Notice) -> Wire {
+    pub(crate) fn notice(self, notice: &Notice) -> Encoded {
         let payload = self.format.notice(notice);
-        payload.map_or(Wire::Silent, |payload| Wire::of(self.frame(self.ended(payload))))
+        payload.map_or(Encoded::Silent, |payload| Encoded::of(self.frame(self.ended(payload))))
     }
 
     /// An answer's or a notice's payload as this form's members get it.
@@ -122,7 +122,7 @@ fn is_within(piece: &[u8], whole: &[u8]) -> bool {
 
 /// A posting in one wire form.
 #[derive(Clone)]
-pub(crate) enum Wire {
+pub(crate) enum Encoded {
     Frame(Bytes),
     /// The format has no such notices, or the transport cannot carry this payload and the format cannot tell of it.
     Silent,
@@ -130,7 +130,7 @@ pub(crate) enum Wire {
     Panicked,
 }
 
-impl Wire {
+impl Encoded {
     fn of(frame: Result<Bytes, Panicked>) -> Self {
         frame.map_or(Self::Panicked, Self::Frame)
     }
@@ -141,7 +141,7 @@ pub(crate) struct Posting {
     pub(crate) told: Told,
     /// The membership that does not get it: the publisher's own, unless it wants its copy.
     pub(crate) except: Option<MembershipId>,
-    wires: Mutex<Vec<(Form, Wire)>>,
+    wires: Mutex<Vec<(Form, Encoded)>>,
 }
 
 pub(crate) enum Told {
@@ -193,7 +193,7 @@ impl Posting {
     }
 
     /// Its bytes in this form: encoded by the first worker that asks.
-    pub(crate) fn wire(&self, form: Form) -> Wire {
+    pub(crate) fn wire(&self, form: Form) -> Encoded {
         let mut wires = self.wires.lock();
         if let Some((_, wire)) = wires.iter().find(|(known, _)| known.is(form)) {
             return wire.clone();

@@ -1,7 +1,7 @@
 //! What a member is still to get of a room's past. It is drawn from the room when the member's socket takes it, and what the
 //! room has turned over by then is a gap: whoever reads slowly keeps nothing alive.
 
-use super::posting::{Form, Wire};
+use super::posting::{Encoded, Form};
 use super::room::RoomInner;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -72,9 +72,9 @@ impl Replay {
             if lost > 0 {
                 let gap = Notice::Gap { room: self.room.name.clone(), lost, from_seq: self.after + 1 };
                 match form.notice(&gap) {
-                    Wire::Frame(bytes) => output.share(bytes),
-                    Wire::Silent => return Err(CloseReason::SlowConsumer),
-                    Wire::Panicked => return Err(CloseReason::HandlerPanic),
+                    Encoded::Frame(bytes) => output.share(bytes),
+                    Encoded::Silent => return Err(CloseReason::SlowConsumer),
+                    Encoded::Panicked => return Err(CloseReason::HandlerPanic),
                 }
                 frames += 1;
                 self.after += lost;
@@ -82,9 +82,9 @@ impl Replay {
             let Some(message) = message else { continue };
             self.after = message.id.seq;
             match form.message(&message) {
-                Wire::Frame(bytes) => output.share(bytes),
-                Wire::Silent => {}
-                Wire::Panicked => return Err(CloseReason::HandlerPanic),
+                Encoded::Frame(bytes) => output.share(bytes),
+                Encoded::Silent => {}
+                Encoded::Panicked => return Err(CloseReason::HandlerPanic),
             }
             frames += 1;
         }

@@ -6,7 +6,7 @@ use super::door::{self, Behind, Members, Newest, Page, Pass, Published, Publishe
 use super::fanout::Operation;
 use super::inbox::Inbox;
 use super::membership::{Join, JoinError, Membership};
-use super::posting::{Form, Wire};
+use super::posting::{Encoded, Form};
 use super::room::{Author, Room, RoomOptions};
 use super::{Hub, RoomError};
 use crate::error::Panicked;
@@ -259,8 +259,8 @@ impl Drop for Session {
             // That the memory which it holds is needed.
             let (form, reason) = (self.0.form(), CloseReason::OutOfMemory);
             link.tell_reset(reason, || match form.notice(&Notice::Closed { reason }) {
-                Wire::Frame(frame) => Some(frame),
-                Wire::Silent | Wire::Panicked => None,
+                Encoded::Frame(frame) => Some(frame),
+                Encoded::Silent | Encoded::Panicked => None,
             });
             self.0.hub.0.forget(&self.0.name());
         }

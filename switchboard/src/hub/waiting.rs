@@ -5,7 +5,7 @@
 //! one alone is bounded by whoever queues it. Neither takes room from messages, so that neither ends a member that stays for
 //! what it loses. Answers are never dropped.
 
-use crate::hub::posting::{Form, Kind, MembershipId, Wire};
+use crate::hub::posting::{Encoded, Form, Kind, MembershipId};
 use crate::hub::presence::Change;
 use crate::hub::replay::Replay;
 use crate::hub::room::Overflow;
@@ -282,9 +282,9 @@ impl Waiting {
     fn move_notice(&mut self, form: Form, notice: &Notice, output: &mut Output) -> Result<Option<usize>, CloseReason> {
         self.uncounted.0 -= 1;
         match form.notice(notice) {
-            Wire::Frame(bytes) => output.share(bytes),
-            Wire::Silent => {}
-            Wire::Panicked => return Err(CloseReason::HandlerPanic),
+            Encoded::Frame(bytes) => output.share(bytes),
+            Encoded::Silent => {}
+            Encoded::Panicked => return Err(CloseReason::HandlerPanic),
         }
         Ok(None)
     }
