@@ -138,13 +138,13 @@ impl Encoded {
 
 /// A message or a notice on its way to every member.
 pub(crate) struct Posting {
-    pub(crate) told: Told,
+    pub(crate) news: News,
     /// The membership that does not get it: the publisher's own, unless it wants its copy.
     pub(crate) except: Option<MembershipId>,
     wires: Mutex<Vec<(Form, Encoded)>>,
 }
 
-pub(crate) enum Told {
+pub(crate) enum News {
     Message(Arc<Message>),
     /// Of who came, went or took another name, and how many members there are then.
     Notice(Notice, usize),
@@ -164,31 +164,31 @@ pub(crate) enum Kind {
 pub(crate) struct MembershipId(pub(crate) u64);
 
 impl Posting {
-    pub(crate) fn new(told: Told, except: Option<MembershipId>) -> Arc<Self> {
-        Arc::new(Self { told, except, wires: Mutex::default() })
+    pub(crate) fn new(news: News, except: Option<MembershipId>) -> Arc<Self> {
+        Arc::new(Self { news, except, wires: Mutex::default() })
     }
 
     /// The number in the room's order, of a message.
     pub(crate) fn seq(&self) -> Option<u64> {
-        match &self.told {
-            Told::Message(message) => Some(message.id.seq),
-            Told::Notice(..) => None,
+        match &self.news {
+            News::Message(message) => Some(message.id.seq),
+            News::Notice(..) => None,
         }
     }
 
     /// What it is to a member.
     pub(crate) fn kind(&self) -> Kind {
-        match &self.told {
-            Told::Message(message) => Kind::Message(message.id.seq),
-            Told::Notice(notice, members) => Kind::Notice(Change::of(notice, *members)),
+        match &self.news {
+            News::Message(message) => Kind::Message(message.id.seq),
+            News::Notice(notice, members) => Kind::Notice(Change::of(notice, *members)),
         }
     }
 
     /// Bytes that it keeps alive, about.
     pub(crate) fn bytes(&self) -> usize {
-        match &self.told {
-            Told::Message(message) => message.payload.len() + size_of::<Message>(),
-            Told::Notice(..) => size_of::<Notice>(),
+        match &self.news {
+            News::Message(message) => message.payload.len() + size_of::<Message>(),
+            News::Notice(..) => size_of::<Notice>(),
         }
     }
 
@@ -198,9 +198,9 @@ impl Posting {
         if let Some((_, wire)) = wires.iter().find(|(known, _)| known.is(form)) {
             return wire.clone();
         }
-        let wire = match &self.told {
-            Told::Message(message) => form.message(message),
-            Told::Notice(notice, _) => form.notice(notice),
+        let wire = match &self.news {
+            News::Message(message) => form.message(message),
+            News::Notice(notice, _) => form.notice(notice),
         };
         wires.push((form, wire.clone()));
         wire

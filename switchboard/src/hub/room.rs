@@ -11,7 +11,7 @@ use super::holding::Holding;
 use super::inbox::Inbox;
 use super::log::{Appended, Kept, Log};
 use super::membership::{Join, JoinError};
-use super::posting::{Form, MembershipId, Posting, Told};
+use super::posting::{Form, MembershipId, News, Posting};
 use super::presence::{Presence, When};
 use super::replay::{Missed, Replay};
 use super::session::SessionInner;
@@ -174,7 +174,7 @@ impl RoomInner {
             }
         }
         let published = Published { id: message.id, time };
-        let behind = self.post(state, &Posting::new(Told::Message(message), except));
+        let behind = self.post(state, &Posting::new(News::Message(message), except));
         (published, behind)
     }
 
@@ -319,7 +319,7 @@ impl RoomInner {
         match state.presence.note(notice, member, state.member_count(), Instant::now()) {
             When::Now(notice) => {
                 let members = state.member_count();
-                self.post(state, &Posting::new(Told::Notice(notice, members), None));
+                self.post(state, &Posting::new(News::Notice(notice, members), None));
             }
             When::AtSweep => inbox.present_later(Arc::downgrade(self)),
             When::Later => {}
@@ -331,7 +331,7 @@ impl RoomInner {
         let mut state = self.state.lock();
         let members = state.member_count();
         let Some(summary) = state.presence.take(&self.name, members, Instant::now()) else { return };
-        let posting = |notice| Posting::new(Told::Notice(notice, members), None);
+        let posting = |notice| Posting::new(News::Notice(notice, members), None);
         let (joined, to_others) = (Arc::new(summary.joined), posting(summary.to_others));
         let to_joined = summary.to_joined.map(posting);
         for worker in &state.workers {
@@ -348,7 +348,7 @@ impl RoomInner {
         let notice = Notice::Renamed { room: self.name.clone(), from, to: to.clone() };
         match state.presence.rename(notice, &to, member, members, now) {
             Some(When::Now(notice)) => {
-                self.post(&state, &Posting::new(Told::Notice(notice, members), Some(member)));
+                self.post(&state, &Posting::new(News::Notice(notice, members), Some(member)));
             }
             Some(When::AtSweep) => state.inbox(tick).present_later(Arc::downgrade(self)),
             Some(When::Later) | None => {}

@@ -61,7 +61,7 @@ enum Item {
     /// An answer: never dropped.
     Kept(Bytes),
     /// What another connection said to this one alone.
-    Told(Bytes, ConnectionId),
+    Private(Bytes, ConnectionId),
     Publication(Publication),
     /// Messages from the room's history, drawn and encoded only when their turn comes.
     Replay(Box<(Replay, Form)>),
@@ -94,7 +94,7 @@ impl Waiting {
 
     pub(crate) fn tell(&mut self, bytes: Bytes, from: ConnectionId) {
         let length = bytes.len();
-        self.push_uncounted(Item::Told(bytes, from), length);
+        self.push_uncounted(Item::Private(bytes, from), length);
     }
 
     pub(crate) fn replay(&mut self, replay: Replay, form: Form) {
@@ -247,7 +247,7 @@ impl Waiting {
     ) -> Result<Option<usize>, CloseReason> {
         let (bytes, is_counted) = match entry {
             Item::Kept(bytes) | Item::Publication(Publication { bytes, .. }) => (Some(bytes), true),
-            Item::Told(bytes, from) => {
+            Item::Private(bytes, from) => {
                 told(from, bytes.len());
                 (Some(bytes), false)
             }

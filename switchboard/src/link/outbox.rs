@@ -37,11 +37,11 @@ pub(crate) struct Outbox {
     blocked_since: Stamp,
     pub(super) charge: Charge,
     /// What others said to this one alone, as long as any of it waits.
-    told: Option<Box<Told>>,
+    private: Option<Box<Private>>,
 }
 
 #[derive(Default)]
-struct Told {
+struct Private {
     shares: Shares,
     /// Frames that are on their way through the tick.
     under_way: usize,
@@ -100,7 +100,7 @@ impl Outbox {
             dirty: false,
             blocked_since: Stamp::NONE,
             charge: Charge::default(),
-            told: None,
+            private: None,
         }
     }
 
@@ -155,26 +155,26 @@ impl Outbox {
     /// Counts a frame of `length` bytes that `from` says to this one alone, unless it has as much waiting as it may have of
     /// `bounds`.
     pub(super) fn expect(&mut self, from: ConnectionId, length: usize, bounds: (usize, usize)) -> bool {
-        let told = self.told.get_or_insert_default();
-        let is_taken = told.shares.take(from, length, bounds);
-        told.under_way += usize::from(is_taken);
+        let private = self.private.get_or_insert_default();
+        let is_taken = private.shares.take(from, length, bounds);
+        private.under_way += usize::from(is_taken);
         is_taken
     }
 
     /// A frame that was expected is here; it is not queued unless the connection `is_open`. Says whether it is to be.
     pub(super) fn arrived(&mut self, from: ConnectionId, length: usize, is_open: bool) -> bool {
         // None if it was closed meanwhile.
-        let Some(told) = &mut self.told else { return false };
-        told.under_way -= 1;
+        let Some(private) = &mut self.private else { return false };
+        private.under_way -= 1;
         if !is_open {
-            give_back(&mut self.told, from, length);
+            give_back(&mut self.private, from, length);
         }
         is_open
     }
 
     /// Whether a frame that was expected is still on its way.
     pub(super) fn expects(&self) -> bool {
-        self.told.as_ref().is_some_and(|told| told.under_way > 0)
+        self.private.as_ref().is_some_and(|private| private.under_way > 0)
     }
 
     /// What waits behind everything else, if anything does.
@@ -381,8 +381,8 @@ impl Outbox {
         if queue.output.is_empty() {
             queue.counted = (0, 0);
             if let Some(waiting) = &mut queue.waiting {
-                let told = &mut self.told;
-                let refilled = waiting.refill(&mut queue.output, &mut |from, length| give_back(told, from, length));
+                let private = &mut self.private;
+                let refilled = waiting.refill(&mut queue.output, &mut |from, length| give_back(private, from, length));
                 queue.counted = refilled.map_err(|reason| io::Error::other(Unsendable(reason)))?;
                 if waiting.is_empty() {
                     queue.waiting = None;
@@ -430,17 +430,17 @@ impl Outbox {
         self.queue = None;
         self.blocked_since = Stamp::NONE;
         self.sink = None;
-        self.told = None;
+        self.private = None;
         unwritten
     }
 }
 
 /// Takes a frame of `from` off again.
-fn give_back(told: &mut Option<Box<Told>>, from: ConnectionId, length: usize) {
-    if let Some(known) = told {
+fn give_back(private: &mut Option<Box<Private>>, from: ConnectionId, length: usize) {
+    if let Some(known) = private {
         known.shares.give_back(from, length);
         if known.shares.is_empty() {
-            *told = None;
+            *private = None;
         }
     }
 }
