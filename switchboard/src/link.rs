@@ -21,7 +21,7 @@ mod staging;
 pub(crate) mod tick;
 mod unheard;
 
-pub(crate) use delivery::Untold;
+pub(crate) use delivery::Undeliverable;
 pub(crate) use ending::{Farewell, Returned};
 pub(crate) use envelope::Envelope;
 pub(crate) use origin::ListenerSettings;

@@ -385,7 +385,7 @@ impl Batch {
         let mut batch = Self { form, bytes, frames, pieces, postings: 0, excepted, panicked: None, unsaid };
         let mut length = 0;
         for posting in postings {
-            match posting.wire(form) {
+            match posting.encoded(form) {
                 Encoded::Frame(piece) => {
                     if !batch.pieces.is_empty() && length + piece.len() > BATCH_BYTES {
                         break;

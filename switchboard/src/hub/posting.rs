@@ -141,7 +141,7 @@ pub(crate) struct Posting {
     pub(crate) news: News,
     /// The membership that does not get it: the publisher's own, unless it wants its copy.
     pub(crate) except: Option<MembershipId>,
-    wires: Mutex<Vec<(Form, Encoded)>>,
+    encoded: Mutex<Vec<(Form, Encoded)>>,
 }
 
 pub(crate) enum News {
@@ -165,7 +165,7 @@ pub(crate) struct MembershipId(pub(crate) u64);
 
 impl Posting {
     pub(crate) fn new(news: News, except: Option<MembershipId>) -> Arc<Self> {
-        Arc::new(Self { news, except, wires: Mutex::default() })
+        Arc::new(Self { news, except, encoded: Mutex::default() })
     }
 
     /// The number in the room's order, of a message.
@@ -193,16 +193,16 @@ impl Posting {
     }
 
     /// Its bytes in this form: encoded by the first worker that asks.
-    pub(crate) fn wire(&self, form: Form) -> Encoded {
-        let mut wires = self.wires.lock();
-        if let Some((_, wire)) = wires.iter().find(|(known, _)| known.is(form)) {
-            return wire.clone();
+    pub(crate) fn encoded(&self, form: Form) -> Encoded {
+        let mut all = self.encoded.lock();
+        if let Some((_, encoded)) = all.iter().find(|(known, _)| known.is(form)) {
+            return encoded.clone();
         }
-        let wire = match &self.news {
+        let encoded = match &self.news {
             News::Message(message) => form.message(message),
             News::Notice(notice, _) => form.notice(notice),
         };
-        wires.push((form, wire.clone()));
-        wire
+        all.push((form, encoded.clone()));
+        encoded
     }
 }

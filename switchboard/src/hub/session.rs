@@ -10,7 +10,7 @@ use super::posting::{Encoded, Form};
 use super::room::{Author, Room, RoomOptions};
 use super::{Hub, RoomError};
 use crate::error::Panicked;
-use crate::link::{ConnectionId, Envelope, Peer, Untold};
+use crate::link::{ConnectionId, Envelope, Peer, Undeliverable};
 use crate::sync::Mutex;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -223,9 +223,9 @@ impl SessionInner {
             }
             frames.push(form.frame(payload).map_err(ended)?);
         }
-        frames.into_iter().try_for_each(|frame| self.send_to(link, frame)).map_err(|untold| match untold {
-            Untold::Closing => nobody(),
-            Untold::Full => TellError::Full(to.clone()),
+        frames.into_iter().try_for_each(|frame| self.send_to(link, frame)).map_err(|error| match error {
+            Undeliverable::Closing => nobody(),
+            Undeliverable::Full => TellError::Full(to.clone()),
         })
     }
 
@@ -235,7 +235,7 @@ impl SessionInner {
     }
 
     /// Sends one frame to a connection alone, behind what was published before it.
-    fn send_to(&self, link: &Arc<Peer>, frame: Bytes) -> Result<(), Untold> {
+    fn send_to(&self, link: &Arc<Peer>, frame: Bytes) -> Result<(), Undeliverable> {
         let from = self.link.as_ref().map_or(UNLINKED, |own| own.id);
         link.expect(from, frame.len())?;
         Inbox::of(&link.tick).post(&link.tick, Operation::Direct { peer: Arc::clone(link), from, frame });

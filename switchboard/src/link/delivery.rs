@@ -67,7 +67,7 @@ pub(crate) trait Waiting: Any + Send {
 }
 
 /// Why a frame from elsewhere was not taken.
-pub(crate) enum Untold {
+pub(crate) enum Undeliverable {
     /// The connection is as good as gone.
     Closing,
     /// The outbox is.
@@ -175,15 +175,15 @@ impl Peer {
     /// Expects a frame of `length` bytes from another connection, which [arrives](Self::arrives) by the tick. What is taken is
     /// sent, however soon the handler finishes. All that is said so has a part of the outbox's bounds for itself: it ends nobody,
     /// and takes the place of nothing else.
-    pub(crate) fn expect(&self, from: ConnectionId, length: usize) -> Result<(), Untold> {
+    pub(crate) fn expect(&self, from: ConnectionId, length: usize) -> Result<(), Undeliverable> {
         let limits = &self.listener.limits;
         let bounds = (limits.outbox_bytes.div_ceil(TOLD_PART), limits.outbox_frames.div_ceil(TOLD_PART));
         let mut state = self.state.lock();
         if self.is(CLOSING) {
-            return Err(Untold::Closing);
+            return Err(Undeliverable::Closing);
         }
         if self.is(FINISHED) || !state.outbox.expect(from, length, bounds) {
-            return Err(Untold::Full);
+            return Err(Undeliverable::Full);
         }
         Ok(())
     }
