@@ -119,7 +119,7 @@ struct State {
     /// The task that owns the connection.
     driver: Option<Waker>,
     /// Others who wait for something of it.
-    waiting: Option<Box<Waiting>>,
+    waiting: Option<Box<Waiters>>,
     /// A sender waits for room.
     wants_room: bool,
     /// What the `Connection` gave back when it was dropped.
@@ -135,7 +135,7 @@ struct State {
 
 /// Who waits for a connection, beside its own task. Few have anybody.
 #[derive(Default)]
-struct Waiting {
+struct Waiters {
     /// In `recv` or `send`, in a task that is not the connection's own.
     handler: Option<Waker>,
     /// For its end.

@@ -41,7 +41,7 @@ impl Subscriber {
             match kind {
                 Kind::Notice(change) => {
                     let summary = Summary { member, form, room: room.clone(), change };
-                    link.outbox().waiting::<Waiting>().notify(bytes, summary);
+                    link.outbox().deferred::<Waiting>().notify(bytes, summary);
                 }
                 Kind::Message(seq) => {
                     let gap = |from_seq| Gap { member, form, room: room.clone(), lost: 1, from_seq };
@@ -68,7 +68,7 @@ impl Subscriber {
         }
         let Some(mut link) = self.peer.delivering() else { return };
         let is_blocked = link.outbox().is_blocked();
-        let waiting = link.outbox().waiting::<Waiting>();
+        let waiting = link.outbox().deferred::<Waiting>();
         if let Some(notice) = notice {
             waiting.say(notice);
         }
@@ -89,20 +89,20 @@ impl Subscriber {
             return link.end(CloseReason::SlowConsumer);
         }
         let gap = Gap { member: self.id, form: self.form, room: room.clone(), lost, from_seq };
-        link.outbox().waiting::<Waiting>().lose(gap);
+        link.outbox().deferred::<Waiting>().lose(gap);
         link.queued();
     }
 }
 
 /// Queues one frame that another connection has sent to this one alone.
 pub(super) fn tell(peer: &Arc<Peer>, from: ConnectionId, frame: Bytes) {
-    peer.arrives(from, frame.len(), |outbox| outbox.waiting::<Waiting>().tell(frame, from));
+    peer.arrives(from, frame.len(), |outbox| outbox.deferred::<Waiting>().tell(frame, from));
 }
 
 /// Whether something would be dropped, or the member be disconnected, for one more frame of `size` bytes. Nothing is as long
 /// as the socket may take what is queued, however much that is.
 fn overflows(outbox: &Outbox, kind: &Kind, size: usize, overflow: Overflow, bounds: (usize, usize)) -> bool {
-    let waiting = outbox.known_waiting::<Waiting>();
+    let waiting = outbox.known_deferred::<Waiting>();
     match kind {
         Kind::Notice(_) => waiting.is_some_and(|waiting| !waiting.takes_notice(size)),
         Kind::Message(_) => {
@@ -128,5 +128,5 @@ fn publish(
         |counted: (usize, usize)| !is_first && (moved.0 + counted.0 + size > bytes || moved.1 + counted.1 >= frames);
     // What is old goes for what is new once the socket takes no more, and not before.
     let overflow = if is_blocked || overflow != Overflow::Latest { overflow } else { Overflow::DropOldest };
-    outbox.waiting::<Waiting>().publish(publication, overflow, full, gap)
+    outbox.deferred::<Waiting>().publish(publication, overflow, full, gap)
 }

@@ -10,7 +10,7 @@ use crate::hub::presence::Change;
 use crate::hub::replay::Replay;
 use crate::hub::room::Overflow;
 use crate::link::ConnectionId;
-use crate::link::delivery::{self, Waiting as _};
+use crate::link::delivery::Deferred;
 use bytes::Bytes;
 use std::collections::VecDeque;
 use switchboard_proto::{CloseReason, Notice, Output, RoomName};
@@ -290,7 +290,7 @@ impl Waiting {
     }
 }
 
-impl delivery::Waiting for Waiting {
+impl Deferred for Waiting {
     fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }

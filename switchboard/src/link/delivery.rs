@@ -38,8 +38,8 @@ pub(crate) type Step<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
 /// What waits for one link behind the bytes that are being written, in order: until it is moved to those it can be dropped.
 ///
-/// Made when the first of it is queued, and gone with the last ([`Outbox::waiting`]).
-pub(crate) trait Waiting: Any + Send {
+/// Made when the first of it is queued, and gone with the last ([`Outbox::deferred`]).
+pub(crate) trait Deferred: Any + Send {
     fn is_empty(&self) -> bool;
 
     /// Bytes of frames.

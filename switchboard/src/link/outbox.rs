@@ -1,7 +1,7 @@
 //! One connection's outbound queue.
 //!
 //! Whoever sends pushes and never writes; a flush takes as much as the socket does. What others deliver waits in
-//! [`Waiting`], where it can still be dropped. Its bounds are for what the socket does not take: whoever finds that
+//! [`Deferred`], where it can still be dropped. Its bounds are for what the socket does not take: whoever finds that
 //! something would be dropped ([`Outbox::lacks_room`]) flushes first, and looks again. Knows nothing of tasks or deadlines:
 //! it is told the second, and says what happened. Bounded by its owner, see [`Outbox::is_full`].
 
@@ -10,7 +10,7 @@ mod shares;
 use super::ConnectionId;
 use super::Sink;
 use super::budget::Charge;
-use super::delivery::Waiting;
+use super::delivery::Deferred;
 use crate::turn::{CALL_BYTES, Turn};
 use bytes::Bytes;
 use shares::Shares;
@@ -53,26 +53,26 @@ struct Queue {
     /// Bytes and frames in `output` that count towards the bounds, about.
     counted: (usize, usize),
     /// Behind `output`, if there is anything that others delivered.
-    waiting: Option<Box<dyn Waiting>>,
+    deferred: Option<Box<dyn Deferred>>,
 }
 
 impl Queue {
     fn is_empty(&self) -> bool {
-        self.output.is_empty() && !self.is_waiting()
+        self.output.is_empty() && !self.is_deferring()
     }
 
-    fn is_waiting(&self) -> bool {
-        self.waiting.as_ref().is_some_and(|waiting| !waiting.is_empty())
+    fn is_deferring(&self) -> bool {
+        self.deferred.as_ref().is_some_and(|deferred| !deferred.is_empty())
     }
 
     fn bytes(&self) -> usize {
-        self.output.len() + self.waiting.as_ref().map_or(0, |waiting| waiting.bytes())
+        self.output.len() + self.deferred.as_ref().map_or(0, |deferred| deferred.bytes())
     }
 
     /// Bytes and frames that count towards the bounds.
     fn counted(&self) -> (usize, usize) {
-        let waiting = self.waiting.as_ref().map_or((0, 0), |waiting| waiting.counted());
-        (self.counted.0 + waiting.0, self.counted.1 + waiting.1)
+        let deferred = self.deferred.as_ref().map_or((0, 0), |deferred| deferred.counted());
+        (self.counted.0 + deferred.0, self.counted.1 + deferred.1)
     }
 }
 
@@ -111,10 +111,10 @@ impl Outbox {
     /// Queues one frame, written by `encode`; nothing of it if `encode` unwinds.
     pub(crate) fn push(&mut self, encode: impl FnOnce(&mut Output)) {
         let queue = self.queue();
-        if let Some(waiting) = queue.waiting.as_mut().filter(|waiting| !waiting.is_empty()) {
+        if let Some(deferred) = queue.deferred.as_mut().filter(|deferred| !deferred.is_empty()) {
             let mut output = Output::default();
             push_whole(&mut output, encode);
-            waiting.keep(output.into_bytes());
+            deferred.keep(output.into_bytes());
         } else {
             let before = queue.output.len();
             push_whole(&mut queue.output, encode);
@@ -126,8 +126,8 @@ impl Outbox {
     /// Queues frames that were encoded elsewhere.
     pub(crate) fn append(&mut self, output: &mut Output, frames: usize) {
         let queue = self.queue();
-        if let Some(waiting) = queue.waiting.as_mut().filter(|waiting| !waiting.is_empty()) {
-            waiting.keep(std::mem::take(output).into_bytes());
+        if let Some(deferred) = queue.deferred.as_mut().filter(|deferred| !deferred.is_empty()) {
+            deferred.keep(std::mem::take(output).into_bytes());
         } else {
             queue.counted.0 += output.len();
             queue.counted.1 += frames;
@@ -178,16 +178,16 @@ impl Outbox {
     }
 
     /// What waits behind everything else, if anything does.
-    pub(crate) fn known_waiting<W: Waiting>(&self) -> Option<&W> {
-        let waiting: &dyn Any = self.queue.as_ref()?.waiting.as_deref()?;
-        waiting.downcast_ref()
+    pub(crate) fn known_deferred<W: Deferred>(&self) -> Option<&W> {
+        let deferred: &dyn Any = self.queue.as_ref()?.deferred.as_deref()?;
+        deferred.downcast_ref()
     }
 
     /// What waits behind everything else, made if nothing does.
-    pub(crate) fn waiting<W: Waiting + Default>(&mut self) -> &mut W {
-        let waiting: &mut dyn Any = &mut **self.queue().waiting.get_or_insert_with(|| Box::new(W::default()));
-        let Some(waiting) = waiting.downcast_mut() else { unreachable!("all that waits is of one type") };
-        waiting
+    pub(crate) fn deferred<W: Deferred + Default>(&mut self) -> &mut W {
+        let deferred: &mut dyn Any = &mut **self.queue().deferred.get_or_insert_with(|| Box::new(W::default()));
+        let Some(deferred) = deferred.downcast_mut() else { unreachable!("all that waits is of one type") };
+        deferred
     }
 
     /// Bytes and frames that may still be queued.
@@ -204,7 +204,7 @@ impl Outbox {
     /// what the sink has on its way to a socket that takes no more.
     pub(crate) fn held_bytes(&self) -> usize {
         let entries =
-            self.queue.as_ref().and_then(|queue| queue.waiting.as_ref()).map_or(0, |waiting| waiting.entry_bytes());
+            self.queue.as_ref().and_then(|queue| queue.deferred.as_ref()).map_or(0, |deferred| deferred.entry_bytes());
         let blocked = self.sink.as_ref().filter(|_| self.blocked_since.get().is_some());
         self.queued_bytes() + entries + blocked.map_or(0, |sink| sink.held_bytes())
     }
@@ -313,8 +313,8 @@ impl Outbox {
     pub(super) fn block(&mut self, now: Second) {
         if self.blocked_since.get().is_none() {
             self.blocked_since = Stamp::at(now);
-            if let Some(waiting) = self.queue.as_mut().and_then(|queue| queue.waiting.as_mut()) {
-                waiting.let_go();
+            if let Some(deferred) = self.queue.as_mut().and_then(|queue| queue.deferred.as_mut()) {
+                deferred.let_go();
             }
         }
     }
@@ -380,17 +380,17 @@ impl Outbox {
         };
         if queue.output.is_empty() {
             queue.counted = (0, 0);
-            if let Some(waiting) = &mut queue.waiting {
+            if let Some(deferred) = &mut queue.deferred {
                 let private = &mut self.private;
-                let refilled = waiting.refill(&mut queue.output, &mut |from, length| give_back(private, from, length));
+                let refilled = deferred.refill(&mut queue.output, &mut |from, length| give_back(private, from, length));
                 queue.counted = refilled.map_err(|reason| io::Error::other(Unsendable(reason)))?;
-                if waiting.is_empty() {
-                    queue.waiting = None;
+                if deferred.is_empty() {
+                    queue.deferred = None;
                 }
             }
             if queue.output.is_empty() {
                 // Nothing that could be told.
-                if queue.waiting.is_none() {
+                if queue.deferred.is_none() {
                     self.queue = None;
                 }
                 return Poll::Ready(Ok(()));
