@@ -16,7 +16,7 @@ use crate::hub::door;
 use crate::hub::membership::{Join, JoinError, Membership};
 use crate::hub::room::Room;
 use crate::hub::session::Session;
-use crate::hub::{Form, Hub};
+use crate::hub::{Encoding, Hub};
 use crate::link::{ConnectionId, Envelope, Farewell, Peer, PeerAddr, Returned, Source, reason_of, room};
 use bytes::{Bytes, BytesMut};
 use input::Input;
@@ -155,14 +155,14 @@ impl<C: Codec> Connection<C> {
     where
         C::Frame: From<Bytes>,
     {
-        door::join(None, &self.0.peer, self.form(Format::Raw), room, Join::default())
+        door::join(None, &self.0.peer, self.encoding(Format::Raw), room, Join::default())
     }
 
-    fn form(&self, format: Format) -> Form
+    fn encoding(&self, format: Format) -> Encoding
     where
         C::Frame: From<Bytes>,
     {
-        Form::of::<C>(format, self.0.envelope)
+        Encoding::of::<C>(format, self.0.envelope)
     }
 
     /// Closes the connection after what is queued has been flushed, as dropping it does, and says that it was meant
@@ -236,7 +236,7 @@ impl Hub {
         C: Codec,
         C::Frame: From<Bytes>,
     {
-        self.identify(&conn.0.peer, conn.form(format))
+        self.identify(&conn.0.peer, conn.encoding(format))
     }
 }
 

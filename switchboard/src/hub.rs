@@ -22,7 +22,7 @@ pub(crate) mod session;
 mod unsaid;
 mod waiting;
 
-pub(crate) use posting::Form;
+pub(crate) use posting::Encoding;
 
 use crate::link::Peer;
 use crate::link::budget::Budget;
@@ -303,8 +303,8 @@ impl Hub {
     }
 
     /// Enters a connection under a name of its own: `guest-N`.
-    pub(crate) fn identify(&self, peer: &Arc<Peer>, form: Form) -> Session {
+    pub(crate) fn identify(&self, peer: &Arc<Peer>, encoding: Encoding) -> Session {
         self.count_in(&peer.tick.budget);
-        Session::of_link(self.clone(), Arc::clone(peer), form)
+        Session::of_link(self.clone(), Arc::clone(peer), encoding)
     }
 }

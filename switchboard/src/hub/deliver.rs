@@ -30,7 +30,7 @@ impl Subscriber {
             (taken, offered) = (cut, flushed == Flushed::Blocked);
         }
         let (overflow, bounds) = (self.overflow(), link.bounds());
-        let Self { id: member, form, .. } = *self;
+        let Self { id: member, encoding, .. } = *self;
         for (kind, bytes) in batch.frames_for(member, taken) {
             let overflows = |outbox: &Outbox| overflows(outbox, &kind, bytes.len(), overflow, bounds);
             if !offered && overflows(link.outbox()) {
@@ -40,11 +40,11 @@ impl Subscriber {
             link.count(1);
             match kind {
                 Kind::Notice(change) => {
-                    let summary = Summary { member, form, room: room.clone(), change };
+                    let summary = Summary { member, encoding, room: room.clone(), change };
                     link.outbox().deferred::<Waiting>().notify(bytes, summary);
                 }
                 Kind::Message(seq) => {
-                    let gap = |from_seq| Gap { member, form, room: room.clone(), lost: 1, from_seq };
+                    let gap = |from_seq| Gap { member, encoding, room: room.clone(), lost: 1, from_seq };
                     let publication = Publication { bytes, member, seq };
                     if publish(link.outbox(), publication, overflow, bounds, gap).is_err() {
                         return link.end(CloseReason::SlowConsumer);
@@ -58,7 +58,7 @@ impl Subscriber {
     /// Queues what a new member missed.
     pub(super) fn replay(&self, missed: Missed) {
         let Missed { notice, replay, .. } = missed;
-        let notice = match notice.map_or(Encoded::Silent, |notice| self.form.notice(&notice)) {
+        let notice = match notice.map_or(Encoded::Silent, |notice| self.encoding.notice(&notice)) {
             Encoded::Frame(notice) => Some(notice),
             Encoded::Silent => None,
             Encoded::Panicked => return self.peer.end(CloseReason::HandlerPanic),
@@ -77,7 +77,7 @@ impl Subscriber {
             if is_blocked {
                 replay.let_go();
             }
-            waiting.replay(replay, self.form);
+            waiting.replay(replay, self.encoding);
         }
         link.queued();
     }
@@ -85,10 +85,10 @@ impl Subscriber {
     /// Tells the member of messages that it lost; ends it if that cannot be told.
     pub(super) fn lose(&self, room: &RoomName, lost: u64, from_seq: u64) {
         let Some(mut link) = self.peer.delivering() else { return };
-        if self.form.format == Format::Raw {
+        if self.encoding.format == Format::Raw {
             return link.end(CloseReason::SlowConsumer);
         }
-        let gap = Gap { member: self.id, form: self.form, room: room.clone(), lost, from_seq };
+        let gap = Gap { member: self.id, encoding: self.encoding, room: room.clone(), lost, from_seq };
         link.outbox().deferred::<Waiting>().lose(gap);
         link.queued();
     }

@@ -5,7 +5,7 @@
 //! no other file can make.
 
 use super::membership::{Join, JoinError, Membership};
-use super::posting::Form;
+use super::posting::Encoding;
 use super::room::{Author, Room, RoomInner, RoomOptions};
 use super::session::{SessionInner, TellError};
 use super::{Hub, RoomError};
@@ -77,11 +77,11 @@ pub(super) fn make(_asker: Asker<'_>, hub: &Hub, name: &RoomName, options: RoomO
 pub(crate) fn join(
     session: Option<&Arc<SessionInner>>,
     link: &Arc<Peer>,
-    form: Form,
+    encoding: Encoding,
     room: &Room,
     join: Join,
 ) -> Result<Membership, JoinError> {
-    Membership::new(Pass(()), &room.0, Arc::clone(link), session.cloned(), form, join)
+    Membership::new(Pass(()), &room.0, Arc::clone(link), session.cloned(), encoding, join)
 }
 
 /// Publishes `payload` to all members of `room`, in the publisher's name. Never waits, and never fails.

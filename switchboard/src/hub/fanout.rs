@@ -1,11 +1,11 @@
 //! One worker's members of each room, and the delivery of what was posted to them since the last tick.
 //!
 //! Rooms append to the worker's inbox; the worker's flush task alone owns the lists of members, so nothing here is
-//! locked. Postings that stand behind each other are joined into one batch per wire form, and a member that owes nothing
+//! locked. Postings that stand behind each other are joined into one batch per encoding, and a member that owes nothing
 //! gets the whole batch in one write, straight from the shared bytes: nothing is queued, allocated or copied for it.
 
 use super::deliver::tell;
-use super::posting::{Encoded, Form, Kind, MembershipId, Posting};
+use super::posting::{Encoded, Encoding, Kind, MembershipId, Posting};
 use super::replay::Missed;
 use super::room::{Overflow, RoomId};
 use super::unsaid::{Silence, Unsaid};
@@ -102,7 +102,7 @@ impl Operation {
 pub(super) struct Subscriber {
     pub(super) id: MembershipId,
     pub(super) peer: Arc<Peer>,
-    pub(super) form: Form,
+    pub(super) encoding: Encoding,
     pub(super) overflow: Overflow,
     /// It left in this tick, and gets nothing any more.
     pub(super) has_left: bool,
@@ -111,7 +111,7 @@ pub(super) struct Subscriber {
 impl Subscriber {
     /// Raw payloads leave no place to tell of a gap, so a member that loses one cannot stay.
     pub(super) fn overflow(&self) -> Overflow {
-        if self.form.format == Format::Raw { Overflow::Disconnect } else { self.overflow }
+        if self.encoding.format == Format::Raw { Overflow::Disconnect } else { self.overflow }
     }
 }
 
@@ -257,7 +257,7 @@ impl LocalRooms {
             }
             Operation::Reform { room: id, member, format } => {
                 let Some(reformed) = self.member(id, member) else { return };
-                reformed.form.format = format;
+                reformed.encoding.format = format;
                 if format != Format::Raw {
                     self.say(id, member);
                 }
@@ -305,7 +305,8 @@ impl LocalRoom {
     async fn deliver(&mut self, turn: &mut Turn) {
         let mut pending = std::mem::take(&mut self.pending);
         for silence in self.deliver_to(|_| true, &mut pending, turn).await {
-            for member in self.members.iter().filter(|member| !member.has_left && member.form.is(silence.form)) {
+            for member in self.members.iter().filter(|member| !member.has_left && member.encoding.is(silence.encoding))
+            {
                 self.unsaid.count(member.id, &silence);
                 turn.spend(size_of::<Subscriber>()).await;
             }
@@ -329,22 +330,22 @@ impl LocalRoom {
             let mut batches: Vec<Batch> = Vec::new();
             let mut taken = rest.len();
             for member in self.present() {
-                if !batches.iter().any(|batch| batch.form.is(member.form)) {
-                    // The first form decides how far the batches of this round go.
-                    let batch = Batch::new(member.form, rest.range(..taken));
+                if !batches.iter().any(|batch| batch.encoding.is(member.encoding)) {
+                    // The first encoding decides how far the batches of this round go.
+                    let batch = Batch::new(member.encoding, rest.range(..taken));
                     taken = taken.min(batch.postings);
                     let work = batch.work();
                     batches.push(batch);
                     turn.spend(work).await;
                 }
             }
-            // A form that takes more bytes goes less far, and nobody may get what is behind that twice.
+            // An encoding that takes more bytes goes less far, and nobody may get what is behind that twice.
             for batch in batches.iter_mut().filter(|batch| batch.postings > taken) {
-                *batch = Batch::new(batch.form, rest.range(..taken));
+                *batch = Batch::new(batch.encoding, rest.range(..taken));
                 turn.spend(batch.work()).await;
             }
             for member in self.present().filter(|member| is_one(member.id)) {
-                let Some(batch) = batches.iter().find(|batch| batch.form.is(member.form)) else { continue };
+                let Some(batch) = batches.iter().find(|batch| batch.encoding.is(member.encoding)) else { continue };
                 member.deliver(&self.name, batch);
                 if batch.panicked.as_ref().is_some_and(|posting| posting.except != Some(member.id)) {
                     member.peer.end(CloseReason::HandlerPanic);
@@ -354,16 +355,16 @@ impl LocalRoom {
                     tokio::task::yield_now().await;
                 }
             }
-            silences.extend(batches.iter().filter_map(|batch| Silence::new(batch.form, &batch.unsaid)));
+            silences.extend(batches.iter().filter_map(|batch| Silence::new(batch.encoding, &batch.unsaid)));
             rest.drain(..taken);
         }
         silences
     }
 }
 
-/// Postings in one wire form, as one piece of memory.
+/// Postings in one encoding, as one piece of memory.
 pub(super) struct Batch {
-    pub(super) form: Form,
+    pub(super) encoding: Encoding,
     pub(super) bytes: Bytes,
     pub(super) frames: Vec<Frame>,
     /// The same frames one by one: what waits for a slow member keeps no more than itself alive.
@@ -380,12 +381,12 @@ pub(super) struct Batch {
 
 impl Batch {
     /// Joins as many of `postings` as fit, at least one.
-    fn new<'a>(form: Form, postings: impl Iterator<Item = &'a Arc<Posting>>) -> Self {
+    fn new<'a>(encoding: Encoding, postings: impl Iterator<Item = &'a Arc<Posting>>) -> Self {
         let (bytes, frames, pieces, excepted, unsaid) = Default::default();
-        let mut batch = Self { form, bytes, frames, pieces, postings: 0, excepted, panicked: None, unsaid };
+        let mut batch = Self { encoding, bytes, frames, pieces, postings: 0, excepted, panicked: None, unsaid };
         let mut length = 0;
         for posting in postings {
-            match posting.encoded(form) {
+            match posting.encoded(encoding) {
                 Encoded::Frame(piece) => {
                     if !batch.pieces.is_empty() && length + piece.len() > BATCH_BYTES {
                         break;

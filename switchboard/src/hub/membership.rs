@@ -4,7 +4,7 @@
 
 use super::door::{self, Pass, Publisher};
 use super::fanout::Operation;
-use super::posting::{Form, MembershipId};
+use super::posting::{Encoding, MembershipId};
 use super::room::{Author, Overflow, Room, RoomInner};
 use super::session::SessionInner;
 use crate::link::Peer;
@@ -65,7 +65,7 @@ impl Membership {
         room: &Arc<RoomInner>,
         peer: Arc<Peer>,
         session: Option<Arc<SessionInner>>,
-        form: Form,
+        encoding: Encoding,
         join: Join,
     ) -> Result<Self, JoinError> {
         let limit = room.limits().rooms_per_connection;
@@ -73,7 +73,7 @@ impl Membership {
             return Err(JoinError::TooManyRooms { limit });
         }
         room.count_in(&peer.tick.budget);
-        let (id, joined_at) = room.join(pass, &peer, form, session, join).inspect_err(|_| peer.take_back())?;
+        let (id, joined_at) = room.join(pass, &peer, encoding, session, join).inspect_err(|_| peer.take_back())?;
         let MessageId { epoch, seq } = joined_at;
         let room = Room(Arc::clone(room));
         Ok(Self { room, id, peer, joined_seq: seq, joined_epoch: epoch, echo: join.echo, will: None })

@@ -1,6 +1,6 @@
-//! What goes to all members of a room, and its bytes in each wire form, made once and shared by all.
+//! What goes to all members of a room, and its bytes in each encoding, made once and shared by all.
 //!
-//! A codec, and what it makes frames of, may be the user's code. It is called here alone, and a panic of it is a wire form too:
+//! A codec, and what it makes frames of, may be the user's code. It is called here alone, and a panic of it is one of the outcomes:
 //! it ends the members that would have got it.
 
 use super::presence::Change;
@@ -16,19 +16,19 @@ const SHARED_BYTES: usize = 1024;
 
 /// How a member is written to: its format, and its connection's codec.
 #[derive(Clone, Copy)]
-pub(crate) struct Form {
+pub(crate) struct Encoding {
     pub(crate) format: Format,
-    /// Behind a reference, since every member has a form.
-    codec: &'static FormCodec,
+    /// Behind a reference, since every member has an encoding.
+    codec: &'static Functions,
 }
 
-struct FormCodec {
+struct Functions {
     encode: fn(Bytes, &mut Output),
     carries: fn(&[u8]) -> bool,
     text_end: &'static [u8],
 }
 
-impl Form {
+impl Encoding {
     pub(crate) fn of<C>(format: Format, envelope: Envelope) -> Self
     where
         C: Codec,
@@ -48,10 +48,10 @@ impl Form {
         {
             Envelope::Chunks.put(output, |output| encode::<C>(payload, output));
         }
-        let codec: &FormCodec = match envelope {
-            Envelope::Bare => const { &FormCodec { encode: encode::<C>, carries: C::carries, text_end: C::TEXT_END } },
+        let codec: &Functions = match envelope {
+            Envelope::Bare => const { &Functions { encode: encode::<C>, carries: C::carries, text_end: C::TEXT_END } },
             Envelope::Chunks => {
-                const { &FormCodec { encode: encode_chunk::<C>, carries: C::carries, text_end: C::TEXT_END } }
+                const { &Functions { encode: encode_chunk::<C>, carries: C::carries, text_end: C::TEXT_END } }
             }
         };
         Self { format, codec }
@@ -105,7 +105,7 @@ impl Form {
         payload.map_or(Encoded::Silent, |payload| Encoded::of(self.frame(self.ended(payload))))
     }
 
-    /// An answer's or a notice's payload as this form's members get it.
+    /// An answer's or a notice's payload as this encoding's members get it.
     pub(crate) fn ended(self, payload: Bytes) -> Bytes {
         if self.text_end().is_empty() { payload } else { [&payload, self.text_end()].concat().into() }
     }
@@ -120,7 +120,7 @@ fn is_within(piece: &[u8], whole: &[u8]) -> bool {
     whole.start <= piece.start && piece.end <= whole.end
 }
 
-/// A posting in one wire form.
+/// A posting in one encoding.
 #[derive(Clone)]
 pub(crate) enum Encoded {
     Frame(Bytes),
@@ -141,7 +141,7 @@ pub(crate) struct Posting {
     pub(crate) news: News,
     /// The membership that does not get it: the publisher's own, unless it wants its copy.
     pub(crate) except: Option<MembershipId>,
-    encoded: Mutex<Vec<(Form, Encoded)>>,
+    encoded: Mutex<Vec<(Encoding, Encoded)>>,
 }
 
 pub(crate) enum News {
@@ -192,17 +192,17 @@ impl Posting {
         }
     }
 
-    /// Its bytes in this form: encoded by the first worker that asks.
-    pub(crate) fn encoded(&self, form: Form) -> Encoded {
+    /// Its bytes in this encoding: encoded by the first worker that asks.
+    pub(crate) fn encoded(&self, encoding: Encoding) -> Encoded {
         let mut all = self.encoded.lock();
-        if let Some((_, encoded)) = all.iter().find(|(known, _)| known.is(form)) {
+        if let Some((_, encoded)) = all.iter().find(|(known, _)| known.is(encoding)) {
             return encoded.clone();
         }
         let encoded = match &self.news {
-            News::Message(message) => form.message(message),
-            News::Notice(notice, _) => form.notice(notice),
+            News::Message(message) => encoding.message(message),
+            News::Notice(notice, _) => encoding.notice(notice),
         };
-        all.push((form, encoded.clone()));
+        all.push((encoding, encoded.clone()));
         encoded
     }
 }

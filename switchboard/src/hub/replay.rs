@@ -1,7 +1,7 @@
 //! What a member is still to get of a room's past. It is drawn from the room when the member's socket takes it, and what the
 //! room has turned over by then is a gap: whoever reads slowly keeps nothing alive.
 
-use super::posting::{Encoded, Form};
+use super::posting::{Encoded, Encoding};
 use super::room::RoomInner;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -60,7 +60,7 @@ impl Replay {
 
     /// Moves what comes next to `output`, until that has `full` bytes. Says how many frames that was; or the member has to end,
     /// and why: messages are gone of which it cannot be told, or a frame cannot be made.
-    pub(crate) fn draw(&mut self, form: Form, full: usize, output: &mut Output) -> Result<usize, CloseReason> {
+    pub(crate) fn draw(&mut self, encoding: Encoding, full: usize, output: &mut Output) -> Result<usize, CloseReason> {
         let mut frames = 0;
         while !self.is_over() && output.len() < full {
             if self.held.is_empty() {
@@ -71,7 +71,7 @@ impl Replay {
             let lost = next - self.after - 1;
             if lost > 0 {
                 let gap = Notice::Gap { room: self.room.name.clone(), lost, from_seq: self.after + 1 };
-                match form.notice(&gap) {
+                match encoding.notice(&gap) {
                     Encoded::Frame(bytes) => output.share(bytes),
                     Encoded::Silent => return Err(CloseReason::SlowConsumer),
                     Encoded::Panicked => return Err(CloseReason::HandlerPanic),
@@ -81,7 +81,7 @@ impl Replay {
             }
             let Some(message) = message else { continue };
             self.after = message.id.seq;
-            match form.message(&message) {
+            match encoding.message(&message) {
                 Encoded::Frame(bytes) => output.share(bytes),
                 Encoded::Silent => {}
                 Encoded::Panicked => return Err(CloseReason::HandlerPanic),

@@ -11,7 +11,7 @@ use super::holding::Holding;
 use super::inbox::Inbox;
 use super::log::{Appended, Kept, Log};
 use super::membership::{Join, JoinError};
-use super::posting::{Form, MembershipId, News, Posting};
+use super::posting::{Encoding, MembershipId, News, Posting};
 use super::presence::{Presence, When};
 use super::replay::{Missed, Replay};
 use super::session::SessionInner;
@@ -217,7 +217,7 @@ impl RoomInner {
         self: &Arc<Self>,
         _: Pass,
         peer: &Arc<Peer>,
-        form: Form,
+        encoding: Encoding,
         session: Option<Arc<SessionInner>>,
         join: Join,
     ) -> Result<(MembershipId, MessageId), JoinError> {
@@ -227,7 +227,7 @@ impl RoomInner {
         let mut state = self.state.lock();
         // Under the lock, so that a room's members come in the order of their numbers.
         let id = MembershipId(NEXT.fetch_add(1, Ordering::Relaxed));
-        let missed = join.since.map(|since| self.replay(&state, since, Some(form))).transpose()?.map(Box::new);
+        let missed = join.since.map(|since| self.replay(&state, since, Some(encoding))).transpose()?.map(Box::new);
         let inbox = state.inbox(tick);
         if let Some(session) = &session {
             self.present(&mut state, Notice::Joined { room: self.name.clone(), name: session.name() }, id, &inbox);
@@ -241,22 +241,28 @@ impl RoomInner {
             None => state.workers.push(Reached { tick: Arc::clone(tick), inbox: Arc::clone(&inbox), members: 1 }),
         }
         let overflow = join.overflow.unwrap_or(self.options.overflow);
-        let member = Subscriber { id, peer: Arc::clone(peer), form, overflow, has_left: false };
+        let member = Subscriber { id, peer: Arc::clone(peer), encoding, overflow, has_left: false };
         inbox.post(tick, Operation::Join { room: self.id, name: self.name.clone(), member, missed });
         Ok((id, state.log.last()))
     }
 
     /// What a member is told that knows the messages up to `since`, up to the last one there is; unless its format cannot tell
     /// that some are gone. Whoever knows none misses none.
-    fn replay(self: &Arc<Self>, state: &RoomState, since: MessageId, form: Option<Form>) -> Result<Missed, JoinError> {
+    fn replay(
+        self: &Arc<Self>,
+        state: &RoomState,
+        since: MessageId,
+        encoding: Option<Encoding>,
+    ) -> Result<Missed, JoinError> {
         let (after, notice) = state.log.missed(since, &self.name);
         let mut unsaid = None;
-        if form.is_none_or(|form| form.format == Format::Raw) {
+        if encoding.is_none_or(|encoding| encoding.format == Format::Raw) {
             if since.seq > 0 && notice.is_some() {
                 return Err(JoinError::Gone { since });
             }
-            let is_silent =
-                |message: &&Arc<Message>| form.is_some_and(|form| matches!(form.carries(&message.payload), Ok(false)));
+            let is_silent = |message: &&Arc<Message>| {
+                encoding.is_some_and(|encoding| matches!(encoding.carries(&message.payload), Ok(false)))
+            };
             let mut silent = state.log.after(after).filter(is_silent);
             unsaid = silent.next().map(|first| (first.id.seq, 1 + silent.count() as u64));
         }
@@ -281,8 +287,8 @@ impl RoomInner {
     ) -> Result<MessageId, JoinError> {
         let state = self.state.lock();
         // A member without a name gets raw payloads for good.
-        let form = state.named.get(member).map(|session| session.form());
-        let missed = Box::new(self.replay(&state, since, form)?);
+        let encoding = state.named.get(member).map(|session| session.encoding());
+        let missed = Box::new(self.replay(&state, since, encoding)?);
         state.inbox(tick).post(tick, Operation::Resume { room: self.id, member, missed });
         Ok(state.log.last())
     }
@@ -355,7 +361,7 @@ impl RoomInner {
         }
     }
 
-    /// Has a member written to in another form from this point in the order on.
+    /// Has a member written to in another encoding from this point in the order on.
     pub(super) fn post_to(&self, tick: &Tick, entry: Operation) {
         let state = self.state.lock();
         state.inbox(tick).post(tick, entry);

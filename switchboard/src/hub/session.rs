@@ -6,7 +6,7 @@ use super::door::{self, Behind, Members, Newest, Page, Pass, Published, Publishe
 use super::fanout::Operation;
 use super::inbox::Inbox;
 use super::membership::{Join, JoinError, Membership};
-use super::posting::{Encoded, Form};
+use super::posting::{Encoded, Encoding};
 use super::room::{Author, Room, RoomOptions};
 use super::{Hub, RoomError};
 use crate::error::Panicked;
@@ -65,7 +65,7 @@ pub(crate) struct SessionInner {
     principal: Principal,
     /// What is said to it goes here, if it has a connection.
     link: Option<Arc<Peer>>,
-    state: Mutex<(Name, Form)>,
+    state: Mutex<(Name, Encoding)>,
 }
 
 enum Name {
@@ -93,17 +93,17 @@ impl SessionInner {
         std::mem::replace(&mut self.state.lock().0, Name::Chosen(to)).name()
     }
 
-    pub(super) fn form(&self) -> Form {
+    pub(super) fn encoding(&self) -> Encoding {
         self.state.lock().1
     }
 }
 
 impl Session {
     /// A connection, entered as a guest.
-    pub(super) fn of_link(hub: Hub, link: Arc<Peer>, form: Form) -> Self {
+    pub(super) fn of_link(hub: Hub, link: Arc<Peer>, encoding: Encoding) -> Self {
         let entered = Arc::clone(&hub.0);
         let session = entered.enter_guest(|number| {
-            let state = Mutex::new((Name::Guest(number), form));
+            let state = Mutex::new((Name::Guest(number), encoding));
             Arc::new(SessionInner { hub, principal: Principal::Anonymous, link: Some(link), state })
         });
         Self(session)
@@ -111,7 +111,7 @@ impl Session {
 
     /// Somebody without a connection, called by a name that is free.
     pub(super) fn unlinked(hub: Hub, name: UserName, format: Format) -> Self {
-        let state = Mutex::new((Name::Chosen(name), Form::of::<Datagrams>(format, Envelope::Bare)));
+        let state = Mutex::new((Name::Chosen(name), Encoding::of::<Datagrams>(format, Envelope::Bare)));
         Self(Arc::new(SessionInner { hub, principal: Principal::Anonymous, link: None, state }))
     }
 
@@ -127,7 +127,7 @@ impl Session {
 
     /// How it is told what is published, and whatever it asks for.
     pub fn format(&self) -> Format {
-        self.0.form().format
+        self.0.encoding().format
     }
 
     /// Takes another name, and returns the one until now. [`Membership::renamed`] tells a room.
@@ -163,7 +163,7 @@ impl Session {
     /// behind [`Join::since`].
     pub fn join(&self, room: &Room, join: Join) -> Result<Membership, JoinError> {
         let link = self.0.link.as_ref().ok_or(JoinError::NoConnection)?;
-        door::join(Some(&self.0), link, self.0.form(), room, join)
+        door::join(Some(&self.0), link, self.0.encoding(), room, join)
     }
 
     /// Publishes `payload` to every member of `room`, in this one's name and without being one. Never waits, and never fails; who
@@ -208,9 +208,9 @@ impl SessionInner {
         let nobody = || TellError::NoSuchMember(to.clone());
         let session = self.hub.0.called(to).ok_or_else(nobody)?;
         let link = session.link.as_ref().ok_or_else(nobody)?;
-        let form = session.form();
-        let payloads = form.format.reply(&Reply::Direct { from: self.name(), text });
-        let payloads = payloads.into_iter().map(|payload| form.ended(payload));
+        let encoding = session.encoding();
+        let payloads = encoding.format.reply(&Reply::Direct { from: self.name(), text });
+        let payloads = payloads.into_iter().map(|payload| encoding.ended(payload));
         // The codec is the other's, whose end its panic is.
         let ended = |Panicked| {
             link.end(CloseReason::HandlerPanic);
@@ -218,10 +218,10 @@ impl SessionInner {
         };
         let mut frames = Vec::new();
         for payload in payloads {
-            if !form.carries(&payload).map_err(ended)? {
+            if !encoding.carries(&payload).map_err(ended)? {
                 return Err(TellError::Uncarried(to.clone()));
             }
-            frames.push(form.frame(payload).map_err(ended)?);
+            frames.push(encoding.frame(payload).map_err(ended)?);
         }
         frames.into_iter().try_for_each(|frame| self.send_to(link, frame)).map_err(|error| match error {
             Undeliverable::Closing => nobody(),
@@ -257,8 +257,8 @@ impl Drop for Session {
     fn drop(&mut self) {
         if let Some(link) = &self.0.link {
             // That the memory which it holds is needed.
-            let (form, reason) = (self.0.form(), CloseReason::OutOfMemory);
-            link.tell_reset(reason, || match form.notice(&Notice::Closed { reason }) {
+            let (encoding, reason) = (self.0.encoding(), CloseReason::OutOfMemory);
+            link.tell_reset(reason, || match encoding.notice(&Notice::Closed { reason }) {
                 Encoded::Frame(frame) => Some(frame),
                 Encoded::Silent | Encoded::Panicked => None,
             });

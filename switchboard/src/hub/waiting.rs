@@ -5,7 +5,7 @@
 //! one alone is bounded by whoever queues it. Neither takes room from messages, so that neither ends a member that stays for
 //! what it loses. Answers are never dropped.
 
-use crate::hub::posting::{Encoded, Form, Kind, MembershipId};
+use crate::hub::posting::{Encoded, Encoding, Kind, MembershipId};
 use crate::hub::presence::Change;
 use crate::hub::replay::Replay;
 use crate::hub::room::Overflow;
@@ -39,7 +39,7 @@ pub(crate) struct Publication {
 /// Messages that a member lost: so many of those from a number on that it would have got.
 pub(crate) struct Gap {
     pub(crate) member: MembershipId,
-    pub(crate) form: Form,
+    pub(crate) encoding: Encoding,
     pub(crate) room: RoomName,
     pub(crate) lost: u64,
     pub(crate) from_seq: u64,
@@ -48,7 +48,7 @@ pub(crate) struct Gap {
 /// What a member was not told of who came and went.
 pub(crate) struct Summary {
     pub(crate) member: MembershipId,
-    pub(crate) form: Form,
+    pub(crate) encoding: Encoding,
     pub(crate) room: RoomName,
     pub(crate) change: Change,
 }
@@ -64,7 +64,7 @@ enum Item {
     Private(Bytes, ConnectionId),
     Publication(Publication),
     /// Messages from the room's history, drawn and encoded only when their turn comes.
-    Replay(Box<(Replay, Form)>),
+    Replay(Box<(Replay, Encoding)>),
     Gap(Box<Gap>),
     Notice(Bytes),
     Summary(Box<Summary>),
@@ -97,9 +97,9 @@ impl Waiting {
         self.push_uncounted(Item::Private(bytes, from), length);
     }
 
-    pub(crate) fn replay(&mut self, replay: Replay, form: Form) {
+    pub(crate) fn replay(&mut self, replay: Replay, encoding: Encoding) {
         self.is_holding = true;
-        self.push_uncounted(Item::Replay(Box::new((replay, form))), 0);
+        self.push_uncounted(Item::Replay(Box::new((replay, encoding))), 0);
     }
 
     fn push_uncounted(&mut self, entry: Item, bytes: usize) {
@@ -258,11 +258,11 @@ impl Waiting {
             }
             Item::Summary(summary) => {
                 self.summaries -= 1;
-                return self.move_notice(summary.form, &summary.change.notice(summary.room), output);
+                return self.move_notice(summary.encoding, &summary.change.notice(summary.room), output);
             }
             Item::Gap(gap) => {
                 let notice = Notice::Gap { room: gap.room, lost: gap.lost, from_seq: gap.from_seq };
-                return self.move_notice(gap.form, &notice, output);
+                return self.move_notice(gap.encoding, &notice, output);
             }
             Item::Replay(_) => (None, false),
         };
@@ -279,9 +279,14 @@ impl Waiting {
     }
 
     /// Moves what stands for something that is not there.
-    fn move_notice(&mut self, form: Form, notice: &Notice, output: &mut Output) -> Result<Option<usize>, CloseReason> {
+    fn move_notice(
+        &mut self,
+        encoding: Encoding,
+        notice: &Notice,
+        output: &mut Output,
+    ) -> Result<Option<usize>, CloseReason> {
         self.uncounted.0 -= 1;
-        match form.notice(notice) {
+        match encoding.notice(notice) {
             Encoded::Frame(bytes) => output.share(bytes),
             Encoded::Silent => {}
             Encoded::Panicked => return Err(CloseReason::HandlerPanic),
@@ -334,8 +339,8 @@ impl Deferred for Waiting {
             && let Some(entry) = self.entries.front_mut()
         {
             if let Item::Replay(behind) = entry {
-                let (replay, form) = &mut **behind;
-                replay.draw(*form, REFILL_BYTES, output)?;
+                let (replay, encoding) = &mut **behind;
+                replay.draw(*encoding, REFILL_BYTES, output)?;
                 if !replay.is_over() {
                     break;
                 }
@@ -366,8 +371,8 @@ mod tests {
             looks.set(looks.get() + 1);
             bytes + size > MOST.0 || frames >= MOST.1
         };
-        let form = Form::of::<Lines>(Format::Text, Envelope::Bare);
-        let gap = |from_seq| Gap { member, form, room: "r".parse().unwrap(), lost: 1, from_seq };
+        let encoding = Encoding::of::<Lines>(Format::Text, Envelope::Bare);
+        let gap = |from_seq| Gap { member, encoding, room: "r".parse().unwrap(), lost: 1, from_seq };
         let publication = Publication { bytes: vec![b'x'; size].into(), member, seq };
         _ = waiting.publish(publication, overflow, full, gap);
         looks.get()
