@@ -317,7 +317,7 @@ export class Switchboard {
         const socket = new this.#WebSocket(url);
         this.#socket = socket;
         // One that was given up may still have something to say.
-        socket.onmessage = ({ data }) => socket === this.#socket && this.#receive(JSON.parse(data));
+        socket.onmessage = ({ data }) => socket === this.#socket && this.#hear(data);
         socket.onclose = ({ reason }) => socket === this.#socket && this.#lose(reason);
         // Always there: `ws` throws an error that nobody listens to, and Node's own WebSocket says nothing else when it
         // cannot connect.
@@ -446,15 +446,35 @@ export class Switchboard {
 
     // What is told.
 
+    /**
+     * Gives up a connection whose other end speaks otherwise, as an echo service does: what is thrown here would end a
+     * program of Node.
+     *
+     * @param {any} data
+     */
+    #hear(data) {
+        this.#heard = true;
+        try {
+            this.#receive(JSON.parse(data));
+        } catch {
+            this.#lose('not understood');
+        }
+    }
+
+    /** @param {any} welcome */
+    #begin(welcome) {
+        const socket = this.#socket;
+        this.#open(welcome).catch(() => socket === this.#socket && this.#lose('not understood'));
+    }
+
     /** @param {any} frame */
     #receive(frame) {
-        this.#heard = true;
         if (frame.seq) return this.#deliver(frame);
         if (frame.error) return this.#refuse(new Refusal(frame.error, frame.text));
         if (ANSWERS.has(frame.event)) return this.#answer(frame);
         switch (frame.event) {
             case 'welcome':
-                return this.#open(frame);
+                return this.#begin(frame);
             case 'closed':
                 this.#reason = frame.reason;
                 return;

@@ -445,6 +445,19 @@ test('an attempt that fails is one whether or not a close follows, and nobody ha
     assert.equal(board.state, 'closed');
 });
 
+test('a server that speaks otherwise is given up, and ends no program', async () => {
+    const words = ['echo: hello', '', 'null', '{"event":"gap"}', '{"seq":1,"room":5}', '{"event":"welcome","room":5}', new Blob(['{}'])];
+    for (const data of words) {
+        start();
+        await settled();
+        Socket.last.onmessage({ data });
+        await settled();
+        assert.equal(board.state, 'waiting', `behind ${data}`);
+        assert.ok(Socket.last.closed);
+        board.close();
+    }
+});
+
 test('a join that waits at the end, and one after it, are told so', async () => {
     start();
     const waiting = board.join('ops');
