@@ -42,7 +42,7 @@ use websocket::Place;
 /// let client = Client::new();
 /// let mut conn: Connection<Lines> = client.tcp("127.0.0.1:7000").await?;
 /// conn.send("hello").await?;
-/// while let Some(line) = conn.recv().await? {
+/// if let Some(line) = conn.recv().await? {
 ///     println!("{line}");
 /// }
 /// conn.close();
