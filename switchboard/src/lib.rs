@@ -1,5 +1,8 @@
 //! Holds many connections in one process and passes messages between them.
 //!
+//! Begin with [`Server`], whose example is an echo server; then come [`Hub`] with rooms, [`Client`], [`http`], and [`testing`]. What most
+//! programs need is in [`prelude`], and whole programs are in the folder `examples`.
+//!
 //! # Guarantees
 //! - Everything is bounded: connections, frames, outboxes, and the sum of all memory held. See [`Limits`].
 //! - Every connection ends with exactly one [`CloseReason`]: logged once, counted once.

@@ -148,6 +148,30 @@ impl Server {
     ///
     /// A service is any `Fn(Request) -> Future<Output = Response>`: it may also make the connection a WebSocket, by
     /// [`Request::upgrade`], and stream its answer, by [`Response::stream`].
+    ///
+    /// # Examples
+    /// Methods, headers and statuses are those of the crate `http`, version 1.
+    ///
+    /// ```no_run
+    /// use http::{Method, StatusCode};
+    /// use switchboard::http::{Request, Response};
+    /// use switchboard::prelude::*;
+    ///
+    /// async fn repeat(mut request: Request) -> Response {
+    ///     if request.method() != Method::POST {
+    ///         return StatusCode::METHOD_NOT_ALLOWED.into();
+    ///     }
+    ///     match request.body(64 << 10).await {
+    ///         Ok(body) => http::Response::new(body).into(),
+    ///         Err(error) => error.into(),
+    ///     }
+    /// }
+    ///
+    /// # async fn serve() -> Result {
+    /// Server::new().http("127.0.0.1:7004", repeat).serve_until(ctrl_c()).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn http<S, F>(self, address: impl ToString, service: S) -> Self
     where
         S: Fn(Request) -> F + Send + Sync + 'static,
