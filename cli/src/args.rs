@@ -4,7 +4,7 @@
 
 use crate::connect;
 use clap::builder::StyledStr;
-use clap::error::{ContextKind, ContextValue};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, Parser, Subcommand};
 use std::path::PathBuf;
 use switchboard_load as load;
@@ -120,11 +120,26 @@ pub(crate) enum Command {
 
 /// The same error; with what to type instead, where others have a flag.
 pub(crate) fn advised(mut error: clap::Error) -> clap::Error {
-    let flag = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
-    if ADDRESS_FLAGS.contains(&flag.as_str()) {
-        let tip = StyledStr::from("an address is part of what is served, as in 'rooms=tcp://127.0.0.1:8081'");
-        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
+    if error.kind() != ErrorKind::UnknownArgument {
+        return error;
     }
+    let shown = |kind| error.get(kind).map(ToString::to_string).unwrap_or_default();
+    let (flag, serves) = (shown(ContextKind::InvalidArg), shown(ContextKind::Usage).contains("SERVICE=URL"));
+    let is_address = ADDRESS_FLAGS.contains(&flag.as_str());
+    let tip = match flag.as_str() {
+        _ if is_address && serves => "an address is part of what is served, as in 'rooms=tcp://127.0.0.1:8081'",
+        _ if is_address => "an address is part of the URL, as in tcp://127.0.0.1:8081",
+        "--tls" | "--cert" | "--key" if serves => {
+            "a certificate is part of what is served, as in 'rooms=tls://127.0.0.1:8443?cert=FILE&key=FILE'"
+        }
+        "--tls" => "TLS is part of the URL, as in tls://127.0.0.1:8443",
+        // clap's own tip is to pass the flag as a value, and no value begins so.
+        _ => {
+            error.remove(ContextKind::Suggested);
+            return error;
+        }
+    };
+    error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![StyledStr::from(tip)]));
     error
 }
 
@@ -183,4 +198,26 @@ pub(crate) struct Settings {
     /// Log only what is wrong
     #[arg(short, long)]
     pub(crate) quiet: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flag_of_other_programs_is_told_what_there_is_in_its_place() {
+        for (typed, tip) in [
+            ("serve --port 8081", "an address is part of what is served, as in 'rooms=tcp://127.0.0.1:8081'"),
+            ("config check --tls", "a certificate is part of what is served"),
+            ("connect --port 8081 localhost", "an address is part of the URL, as in tcp://127.0.0.1:8081"),
+            ("connect --tls localhost:8081", "TLS is part of the URL"),
+            ("connect --rooms x h:1", "a similar argument exists: '--room'"),
+        ] {
+            let error = Args::try_parse_from(["switchboard"].into_iter().chain(typed.split(' '))).unwrap_err();
+            let told = advised(error).to_string();
+            assert!(told.contains(&format!("tip: {tip}")), "{typed}: {told}");
+        }
+        let told = advised(Args::try_parse_from(["switchboard", "serve", "--daemon"]).unwrap_err()).to_string();
+        assert!(!told.contains("tip:"), "{told}");
+    }
 }
