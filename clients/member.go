@@ -3,6 +3,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"fmt"
 	"log"
@@ -17,11 +18,15 @@ import (
 func main() {
 	room, name := os.Args[1], url.QueryEscape(os.Args[2])
 	go stay(room)
+	client := http.Client{Timeout: 10 * time.Second}
 	for typed := bufio.NewScanner(os.Stdin); typed.Scan(); {
-		answer, err := http.Post(room+"?name="+name, "text/plain", strings.NewReader(typed.Text()))
+		answer, err := client.Post(room+"?name="+name, "text/plain", strings.NewReader(typed.Text()))
 		if err != nil {
 			log.Println("may not have arrived:", err)
 			continue
+		}
+		if answer.StatusCode != http.StatusOK {
+			log.Println("refused:", answer.Status)
 		}
 		answer.Body.Close()
 	}
@@ -30,10 +35,12 @@ func main() {
 func stay(room string) {
 	since, wait := "", time.Second
 	for {
-		answer, err := http.Get(room + "/messages?follow=1" + since)
+		// The server says something every 20 s, so that a connection in which nothing comes for longer is dead.
+		alive, cancel := context.WithCancel(context.Background())
+		silence := time.AfterFunc(45*time.Second, cancel)
+		request, _ := http.NewRequestWithContext(alive, "GET", room+"/messages?follow=1"+since, nil)
+		answer, err := http.DefaultClient.Do(request)
 		if err == nil {
-			// The server says something every 20 s, so that a connection in which nothing comes for longer is dead.
-			silence := time.AfterFunc(45*time.Second, func() { answer.Body.Close() })
 			for lines := json.NewDecoder(answer.Body); err == nil; silence.Reset(45 * time.Second) {
 				var told struct {
 					ID, From, Text, Event, Error string
@@ -51,6 +58,7 @@ func stay(room string) {
 			}
 			answer.Body.Close()
 		}
+		cancel()
 		log.Println(err)
 		time.Sleep(time.Duration(rand.Int63n(int64(wait))))
 		if wait *= 2; wait > 30*time.Second {

@@ -32,7 +32,8 @@ async function stay() {
 
 stay();
 for await (const body of createInterface({ input: process.stdin })) {
-    const answer = await fetch(`${room}?name=${encodeURIComponent(name)}`, { method: 'POST', body }).catch(() => null);
-    if (!answer?.ok) console.log('-- may not have arrived:', (await answer?.text()) ?? 'no connection');
+    const post = { method: 'POST', body, signal: AbortSignal.timeout(10_000) };
+    const answer = await fetch(`${room}?name=${encodeURIComponent(name)}`, post).catch(() => null);
+    if (!answer?.ok) console.error('-- may not have arrived:', (await answer?.text()) ?? 'no connection');
 }
 process.exit();

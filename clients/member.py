@@ -1,5 +1,5 @@
 """A member of a room: python3 member.py http://127.0.0.1:8082/rooms/lobby alice"""
-import http.client, json, random, re, sys, threading, time, urllib.parse, urllib.request
+import http.client, json, random, re, sys, threading, time, urllib.error, urllib.parse, urllib.request
 
 room, name = sys.argv[1:]
 
@@ -33,5 +33,7 @@ for line in sys.stdin:
     try:
         url = f"{room}?name={urllib.parse.quote(name)}"
         urllib.request.urlopen(url, line.rstrip("\n").encode(), timeout=10).close()
+    except urllib.error.HTTPError as error:
+        print(f"-- refused: {error.read().decode()}", file=sys.stderr)
     except OSError as error:
         print(f"-- may not have arrived: {error}", file=sys.stderr)

@@ -24,5 +24,5 @@ listen() {
 listen &
 trap 'kill $!' EXIT
 while read -r line; do
-    curl -sSf -o /dev/null --data-raw "$line" "$room?name=$name" || echo '-- may not have arrived' >&2
+    curl -sSf --max-time 10 -o /dev/null --data-raw "$line" "$room?name=$name" || echo '-- may not have arrived' >&2
 done

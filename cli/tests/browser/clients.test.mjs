@@ -9,11 +9,18 @@ import { Chromium } from './chromium.mjs';
 import { Netcat, Program, Wire, closeAll } from './program.mjs';
 
 const KEPT = 256;
-const file = new URL('../../../clients/member.html', import.meta.url);
+const page = new URL('../../../clients/member.html', import.meta.url);
+const manual = new URL('../../../docs/clients.md', import.meta.url);
 
 // In the page: what bob said is numbered.
 
 const lines = () => [...document.querySelectorAll('li')].map((line) => line.textContent);
+const heard = (text) => globalThis.heard.includes(text);
+/** Runs code, and keeps what it writes to the console. @param {string} code */
+const run = (code) => {
+    globalThis.heard = [];
+    Function('console', code)({ log: (...values) => globalThis.heard.push(values.join(' ')) });
+};
 const shows = (text) => [...document.querySelectorAll('li')].some((line) => line.textContent.includes(text));
 
 test('the member for a browser hears and says, and misses and repeats nothing when its connection is lost', async (context) => {
@@ -32,7 +39,8 @@ test('the member for a browser hears and says, and misses and repeats nothing wh
     });
     const ports = program.ports;
     const wire = new Wire(ports[1]);
-    html = readFileSync(file, 'utf8').replaceAll('127.0.0.1:8082', `127.0.0.1:${await wire.start()}`);
+    const wired = await wire.start();
+    html = readFileSync(page, 'utf8').replaceAll('127.0.0.1:8082', `127.0.0.1:${wired}`);
     let netcat = new Netcat(ports[0]);
     const says = async (first, last) => {
         for (let number = first; number <= last; number += 1) netcat.say(`#${number}.`);
@@ -45,6 +53,10 @@ test('the member for a browser hears and says, and misses and repeats nothing wh
         await tab.type('input', text);
         await tab.press('Enter');
     };
+    const [, listener] = /`EventSource` is enough.*?```js\n(.*?)```/s.exec(readFileSync(manual, 'utf8')) ?? [];
+    await tab.run(run, listener?.replace('127.0.0.1:8082', `127.0.0.1:${wired}`));
+    // Both may be told at once.
+    await netcat.until(/guest-\d+ joined|: 3 members/);
     await says(1, 50);
     await tab.until(shows, '#50.');
     await say('<b>mine</b>');
@@ -55,11 +67,13 @@ test('the member for a browser hears and says, and misses and repeats nothing wh
     wire.whole = true;
     await says(101, 200);
     await tab.until(shows, '#200.');
+    await tab.until(heard, '#200.');
     wire.cut();
     await says(201, 500);
     wire.whole = true;
     await tab.until(shows, '-- lost 44 messages');
     await tab.until(shows, '#500.');
+    await tab.until(heard, '#500.');
 
     await program.stop();
     netcat.close();
@@ -68,9 +82,14 @@ test('the member for a browser hears and says, and misses and repeats nothing wh
     await says(501, 501);
     await tab.until(shows, '-- the room began anew');
     await tab.until(shows, '#501.');
+    await tab.until(heard, '#501.');
     await say('to the end');
     await netcat.until(/^\[lobby\] alice: to the end$/);
-    const told = (await tab.run(lines)).map((line) => /#(\d+)\./.exec(line)?.[1]).filter(Boolean).map(Number);
+    const numbers = (told) => told.map((line) => /#(\d+)\./.exec(line)?.[1]).filter(Boolean).map(Number);
     const range = (first, last) => Array.from({ length: last - first + 1 }, (_, index) => first + index);
-    assert.deepEqual(told, [...range(1, 200), ...range(501 - KEPT, 501)]);
+    const expected = [...range(1, 200), ...range(501 - KEPT, 501)];
+    assert.deepEqual(numbers(await tab.run(lines)), expected);
+    const told = await tab.run(() => globalThis.heard);
+    assert.deepEqual(numbers(told), expected);
+    assert.equal(told.filter((line) => line === 'lost 44').length, 1);
 });
