@@ -17,7 +17,7 @@ use crate::hub::membership::{Join, JoinError, Membership};
 use crate::hub::room::Room;
 use crate::hub::session::Session;
 use crate::hub::{Encoding, Hub};
-use crate::link::{ConnectionId, Envelope, Farewell, Peer, PeerAddr, Returned, Source, reason_of, room};
+use crate::link::{ConnectionId, Envelope, Farewell, Link, PeerAddr, Returned, Source, reason_of, room};
 use bytes::{Bytes, BytesMut};
 use input::Input;
 use std::fmt;
@@ -43,7 +43,7 @@ pub struct Connection<C: Codec>(
 );
 
 struct Receiving<C: Codec> {
-    peer: Arc<Peer>,
+    peer: Arc<Link>,
     codec: C,
     envelope: Envelope,
     input: Input,
@@ -64,18 +64,18 @@ struct Receiving<C: Codec> {
 
 impl<C: Codec> fmt::Debug for Connection<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Peer { id, address, .. } = &*self.0.peer;
+        let Link { id, address, .. } = &*self.0.peer;
         f.debug_struct("Connection").field("id", id).field("peer", address).finish_non_exhaustive()
     }
 }
 
 impl<C: Codec> Connection<C> {
-    pub(crate) fn new(peer: Arc<Peer>, source: Box<dyn Source>) -> Self {
+    pub(crate) fn new(peer: Arc<Link>, source: Box<dyn Source>) -> Self {
         Self::begun(peer, source, BytesMut::new(), Envelope::Bare)
     }
 
     /// A connection of which `input` was read already, and whose frames go out in `envelope`.
-    pub(crate) fn begun(peer: Arc<Peer>, source: Box<dyn Source>, input: BytesMut, envelope: Envelope) -> Self {
+    pub(crate) fn begun(peer: Arc<Link>, source: Box<dyn Source>, input: BytesMut, envelope: Envelope) -> Self {
         Self(Box::new(Receiving {
             peer,
             codec: C::default(),

@@ -25,7 +25,7 @@ pub(crate) use task::serve;
 
 use crate::BoxError;
 use crate::connection::Connection;
-use crate::link::{Envelope, Peer, Source};
+use crate::link::{Envelope, Link, Source};
 use crate::node::Node;
 use bytes::BytesMut;
 use http::HeaderMap;
@@ -45,7 +45,7 @@ pub(crate) const PROTOCOLS: &[&str] = &["h2", "http/1.1", "http/1.0"];
 pub(crate) type Handling = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>;
 
 /// Starts a handler on a connection, of which some input may have been read already.
-pub(crate) type Begin = Box<dyn FnOnce(Arc<Peer>, Box<dyn Source>, BytesMut, Envelope) -> Handling + Send>;
+pub(crate) type Begin = Box<dyn FnOnce(Arc<Link>, Box<dyn Source>, BytesMut, Envelope) -> Handling + Send>;
 
 /// Adds to the headers of an answer that no service gave; the request's head is there if it was whole.
 pub(crate) type Unasked = Box<dyn Fn(Option<&Parts>, &mut HeaderMap) + Send + Sync>;

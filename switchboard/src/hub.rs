@@ -24,7 +24,7 @@ mod waiting;
 
 pub(crate) use posting::Encoding;
 
-use crate::link::Peer;
+use crate::link::Link;
 use crate::link::budget::Budget;
 use crate::sync::Mutex;
 use door::{Pass, RoomList, Rooms};
@@ -303,8 +303,8 @@ impl Hub {
     }
 
     /// Enters a connection under a name of its own: `guest-N`.
-    pub(crate) fn identify(&self, peer: &Arc<Peer>, encoding: Encoding) -> Session {
-        self.count_in(&peer.tick.budget);
-        Session::of_link(self.clone(), Arc::clone(peer), encoding)
+    pub(crate) fn identify(&self, link: &Arc<Link>, encoding: Encoding) -> Session {
+        self.count_in(&link.tick.budget);
+        Session::of_link(self.clone(), Arc::clone(link), encoding)
     }
 }

@@ -20,7 +20,7 @@ mod stage;
 use crate::config::Limits;
 use crate::hub::membership::Join;
 use crate::hub::session::{Session, TellError};
-use crate::link::Peer;
+use crate::link::Link;
 use bytes::Bytes;
 use shuttle::future::{block_on, spawn};
 use shuttle::thread;
@@ -192,7 +192,7 @@ fn senders_that_wait_for_room_go_on() {
 
 #[test]
 fn a_connection_ends_once_whoever_ends_it() {
-    let drain: Ending = Peer::drain;
+    let drain: Ending = Link::drain;
     let close: Ending = |peer| peer.end(CloseReason::Closed);
     for ends in [vec![drain], vec![close], vec![drain, close]] {
         for given_away in [false, true] {
@@ -239,7 +239,7 @@ fn what_was_said_is_taken_whenever_its_peer_stops_listening() {
     }
 }
 
-type Ending = fn(&Peer);
+type Ending = fn(&Link);
 
 fn end_of_a_connection(stage: &Stage, ends: &[Ending], given_away: bool) {
     let Served { heard, mut says, peer, task } = stage.serve(Limits::default(), {
@@ -271,7 +271,7 @@ fn end_of_a_connection(stage: &Stage, ends: &[Ending], given_away: bool) {
     join([talker]);
     assert!(stage.published(0).starts_with(&heard), "{heard:?}");
     assert_eq!(peer.listener.metrics.ended(), 1);
-    assert_eq!(stage.worker.peer_count(), 0);
+    assert_eq!(stage.worker.link_count(), 0);
 }
 
 #[test]
@@ -311,7 +311,7 @@ fn a_handler_that_never_finishes_is_dropped_when_its_time_is_over() {
 }
 
 /// As a worker does, but without any time in between.
-fn sweep(peer: &Arc<Peer>, now: u32) {
+fn sweep(peer: &Arc<Link>, now: u32) {
     if peer.sweep(now) {
         peer.expire(now);
     }

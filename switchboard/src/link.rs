@@ -1,6 +1,6 @@
 //! One connection as everybody but its handler sees it: who it is, its outbox, its stamps, and how it ends.
 //!
-//! Senders, the tick, the sweep, drain and operators all hold an `Arc<Peer>`; only the connection's own task closes it.
+//! Senders, the tick, the sweep, drain and operators all hold an `Arc<Link>`; only the connection's own task closes it.
 //! Whoever wants something of that task sets a flag and wakes it.
 
 pub(crate) mod backlog;
@@ -64,7 +64,7 @@ const COMPLETE: u16 = 512;
 
 const NOT_READING: Second = Second::MAX;
 
-pub(crate) struct Peer {
+pub(crate) struct Link {
     pub(crate) id: ConnectionId,
     pub(crate) address: PeerAddr,
     pub(crate) listener: Arc<ListenerSettings>,
@@ -142,7 +142,7 @@ struct Waiters {
     ended: Option<Arc<Notify>>,
 }
 
-impl Peer {
+impl Link {
     pub(crate) fn new(
         id: ConnectionId,
         address: PeerAddr,
@@ -459,9 +459,9 @@ impl Peer {
     }
 }
 
-impl fmt::Debug for Peer {
+impl fmt::Debug for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Peer").field("id", &self.id).field("address", &self.address).finish_non_exhaustive()
+        f.debug_struct("Link").field("id", &self.id).field("address", &self.address).finish_non_exhaustive()
     }
 }
 

@@ -23,7 +23,7 @@ pub(crate) use worker::{Assigned, Worker, Workers};
 
 use crate::config::raise_descriptor_limit;
 use crate::link::budget::Budget;
-use crate::link::{ConnectionId, ListenerSettings, Peer, PeerAddr};
+use crate::link::{ConnectionId, Link, ListenerSettings, PeerAddr};
 use crate::metrics::Metrics;
 use admission::Admission;
 use drain::Stop;
@@ -124,12 +124,12 @@ impl Node {
     }
 
     /// Admits a connection beside `other`: from the same address, by the same listener, and on its worker.
-    pub(crate) fn admit_beside(self: &Arc<Self>, other: &Peer) -> Result<Opening, CloseReason> {
+    pub(crate) fn admit_beside(self: &Arc<Self>, other: &Link) -> Result<Opening, CloseReason> {
         self.admit(&self.worker_of(other), other.address.clone(), &other.listener)
     }
 
     /// The worker that a connection of this node is on: what goes from it to another one there crosses no threads.
-    fn worker_of(&self, connection: &Peer) -> Arc<Worker> {
+    fn worker_of(&self, connection: &Link) -> Arc<Worker> {
         let mut workers = self.connections.workers().into_iter();
         let Some(worker) = workers.find(|worker| Arc::ptr_eq(&worker.tick, &connection.tick)) else {
             unreachable!("a connection is on one of its node's workers")

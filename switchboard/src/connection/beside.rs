@@ -3,7 +3,7 @@
 use super::Connection;
 use super::drive::{keep, serve};
 use crate::error::BoxError;
-use crate::link::{Envelope, Peer, Protocol, Sink, Source};
+use crate::link::{Envelope, Link, Protocol, Sink, Source};
 use crate::node::{Node, Opening};
 use bytes::BytesMut;
 use std::future::Future;
@@ -13,11 +13,11 @@ use switchboard_proto::{CloseReason, Codec};
 /// Serves `source` and `sink` by `handler`, as a connection of the same address, listener and worker as `other`; or counts and
 /// logs that there are too many, and says so. May be called from any thread.
 pub(crate) fn serve_beside<F, E>(
-    other: &Peer,
+    other: &Link,
     node: &Arc<Node>,
     (source, sink): (Box<dyn Source>, Box<dyn Sink>),
     protocol: Protocol,
-    handler: impl FnOnce(Arc<Peer>, Box<dyn Source>) -> F,
+    handler: impl FnOnce(Arc<Link>, Box<dyn Source>) -> F,
 ) -> Result<(), CloseReason>
 where
     F: Future<Output = Result<(), E>> + Send + 'static,

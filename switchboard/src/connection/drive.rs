@@ -1,7 +1,7 @@
 //! The one task of a connection: it runs the handler, writes when a full socket takes more, and closes.
 
 use crate::error::{BoxError, ConnectionError, panic_text};
-use crate::link::{Peer, Returned, Source};
+use crate::link::{Link, Returned, Source};
 use crate::node::Entered;
 use crate::turn::Turn;
 use pin_project_lite::pin_project;
@@ -20,7 +20,7 @@ use tracing::{debug, error, info};
 pub(crate) fn serve<F, A>(
     entered: Entered<A>,
     source: Box<dyn Source>,
-    handler: impl FnOnce(Arc<Peer>, Box<dyn Source>) -> F,
+    handler: impl FnOnce(Arc<Link>, Box<dyn Source>) -> F,
 ) -> Serve<F, A> {
     let peer = Arc::clone(&entered.peer);
     let (running, phase) = match caught(|| handler(peer, source)) {
@@ -135,7 +135,7 @@ where
 }
 
 /// Polls the handler, unless its time is over.
-fn poll_handler<F, E>(peer: &Arc<Peer>, running: Pin<&mut Option<F>>, cx: &mut Context<'_>) -> Poll<Outcome>
+fn poll_handler<F, E>(peer: &Arc<Link>, running: Pin<&mut Option<F>>, cx: &mut Context<'_>) -> Poll<Outcome>
 where
     F: Future<Output = Result<(), E>>,
     E: Into<BoxError>,
@@ -188,7 +188,7 @@ impl Outcome {
 
 /// Flushes, shuts down the write side, then reads and discards until the peer has finished: a socket closed over unread
 /// input is reset, and the peer loses what it had not read yet. Says whether all of that came to its end.
-fn poll_close(peer: &Peer, cx: &mut Context<'_>, closing: &mut Closing) -> Poll<bool> {
+fn poll_close(peer: &Link, cx: &mut Context<'_>, closing: &mut Closing) -> Poll<bool> {
     if closing.reason.ending() == Ending::Abrupt {
         return Poll::Ready(false);
     }
@@ -219,7 +219,7 @@ fn poll_close(peer: &Peer, cx: &mut Context<'_>, closing: &mut Closing) -> Poll<
 }
 
 /// Logs and counts the end, once.
-fn report(peer: &Peer, reason: CloseReason, unwritten: usize, outcome: Outcome) {
+fn report(peer: &Link, reason: CloseReason, unwritten: usize, outcome: Outcome) {
     let metrics = &peer.listener.metrics;
     metrics.count_close(reason);
     let traffic = &peer.traffic;

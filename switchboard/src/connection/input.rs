@@ -3,7 +3,7 @@
 //! Frames are slices of it, without a copy. So that none keeps much more alive than itself, what is left behind them is
 //! copied before more is waited for; and all of it is what the memory budget is told.
 
-use crate::link::Peer;
+use crate::link::Link;
 use crate::link::budget::STEP_BYTES;
 use crate::link::read_buffer::ReadBuffer;
 use bytes::BytesMut;
@@ -36,7 +36,7 @@ impl Input {
     }
 
     /// Lets the worker have the memory, all of which was taken: for its next read, if no frame keeps it alive then.
-    pub(super) fn give_back(&mut self, peer: &Peer) {
+    pub(super) fn give_back(&mut self, peer: &Link) {
         let bytes = std::mem::take(&mut self.bytes);
         if !self.is_grown {
             peer.tick.read_buffer.lock().give_back(bytes);
@@ -69,7 +69,7 @@ impl Input {
     }
 
     /// Has it counted, if it is much: a rate, or a slow handler, may have its frames wait.
-    pub(super) fn count(&mut self, peer: &Peer) {
+    pub(super) fn count(&mut self, peer: &Link) {
         if self.bytes.capacity() >= STEP_BYTES {
             self.is_counted = true;
             peer.holding(self.bytes.capacity());
@@ -77,7 +77,7 @@ impl Input {
     }
 
     /// Waits for more, while `held` bytes are held beside it.
-    pub(super) fn wait(&mut self, peer: &Arc<Peer>, cx: &mut Context<'_>, held: usize) {
+    pub(super) fn wait(&mut self, peer: &Arc<Link>, cx: &mut Context<'_>, held: usize) {
         if self.is_shared && !self.bytes.is_empty() {
             // A byte behind whole frames would keep all that came with them.
             (self.bytes, self.is_shared) = (BytesMut::from(&self.bytes[..]), false);

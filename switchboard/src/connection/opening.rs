@@ -4,7 +4,7 @@
 
 use super::drive::Serve;
 use crate::error::BoxError;
-use crate::link::{OpenError, Peer, Returned, Source, reason_of};
+use crate::link::{Link, OpenError, Returned, Source, reason_of};
 use crate::node::Entered;
 use pin_project_lite::pin_project;
 use std::future::Future;
@@ -72,7 +72,7 @@ struct Unopened {
     error: Option<BoxError>,
 }
 
-fn poll_open(peer: &Peer, source: &mut dyn Source, cx: &mut Context<'_>) -> Poll<Result<(), Unopened>> {
+fn poll_open(peer: &Link, source: &mut dyn Source, cx: &mut Context<'_>) -> Poll<Result<(), Unopened>> {
     if peer.poll_drive(cx).is_ready() || peer.closing().is_some() {
         return Poll::Ready(Err(Unopened { peer_left: false, error: None }));
     }

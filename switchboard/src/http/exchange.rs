@@ -13,7 +13,7 @@ use super::response::{Answer, Response};
 use super::tunnel;
 use super::{Begin, Handling, Site};
 use crate::connection::serve_beside;
-use crate::link::{Envelope, Peer, Protocol, Source};
+use crate::link::{Envelope, Link, Protocol, Source};
 use crate::transport::Stream as _;
 use crate::transport::memory::End;
 use bytes::{Bytes, BytesMut};
@@ -36,7 +36,7 @@ const PIPE_BYTES: usize = 16 << 10;
 const PAGED_BYTES: usize = 64 << 10;
 
 pub(super) struct Exchange {
-    pub(super) peer: Arc<Peer>,
+    pub(super) peer: Arc<Link>,
     pub(super) site: Arc<Site>,
     state: Mutex<State>,
 }
@@ -98,7 +98,7 @@ enum Stage {
 }
 
 impl Exchange {
-    pub(super) fn new(peer: Arc<Peer>, site: Arc<Site>) -> Arc<Self> {
+    pub(super) fn new(peer: Arc<Link>, site: Arc<Site>) -> Arc<Self> {
         let state = State {
             stage: Stage::Waiting,
             began: Instant::now(),
@@ -388,7 +388,7 @@ impl Exchange {
 }
 
 /// On a stream of its own, of which nothing was read yet.
-fn bare(begin: Begin) -> impl FnOnce(Arc<Peer>, Box<dyn Source>) -> Handling {
+fn bare(begin: Begin) -> impl FnOnce(Arc<Link>, Box<dyn Source>) -> Handling {
     |peer, source| begin(peer, source, BytesMut::new(), Envelope::Bare)
 }
 

@@ -9,7 +9,7 @@ use super::response::Response;
 use super::task::{Finished, MOST_HEAD_BYTES, Service, Speaking};
 use super::wire::Wire;
 use crate::error::panic_text;
-use crate::link::Peer;
+use crate::link::Link;
 use crate::{BoxError, ConnectionError};
 use http::header::{HOST, HeaderValue};
 use http::{Method, Version};
@@ -159,7 +159,7 @@ pub(super) fn as_http_1<B>(request: &mut http::Request<B>) -> Option<OnUpgrade> 
 }
 
 /// What an error of hyper's says about the client.
-fn judged(peer: &Peer, error: hyper::Error) -> Result<(), BoxError> {
+fn judged(peer: &Link, error: hyper::Error) -> Result<(), BoxError> {
     if let Some(reason) = peer.closing() {
         return Err(ConnectionError::Closed(reason).into());
     }

@@ -8,7 +8,7 @@ use super::response::Response;
 use super::stream::Deaf;
 use super::wire::Wire;
 use super::{Handling, Site};
-use crate::link::{Envelope, Peer, Protocol, Source};
+use crate::link::{Envelope, Link, Protocol, Source};
 use crate::{BoxError, ConnectionError};
 use bytes::BytesMut;
 use http::header::{HOST, TRANSFER_ENCODING};
@@ -36,7 +36,7 @@ const HEADERS: usize = 100;
 const REQUEST_BYTES: usize = 2 << 10;
 
 /// Serves requests on a connection.
-pub(crate) fn serve<S, F>(peer: Arc<Peer>, source: Box<dyn Source>, service: &Arc<S>, site: &Arc<Site>) -> HttpTask
+pub(crate) fn serve<S, F>(peer: Arc<Link>, source: Box<dyn Source>, service: &Arc<S>, site: &Arc<Site>) -> HttpTask
 where
     S: Fn(Request) -> F + Send + Sync + 'static,
     F: Future<Output = Response> + Send + 'static,
@@ -208,7 +208,7 @@ where
 }
 
 /// What an error of hyper's says about the client: as a rule it is the client's, and hyper has answered it.
-fn judged(peer: &Peer, error: hyper::Error) -> Result<(), BoxError> {
+fn judged(peer: &Link, error: hyper::Error) -> Result<(), BoxError> {
     if error.is_parse_too_large() {
         peer.note(CloseReason::FrameTooLong);
     } else if error.is_parse() {

@@ -6,7 +6,7 @@ use super::replay::Missed;
 use super::room::Overflow;
 use super::waiting::{Full, Gap, Publication, Summary, Waiting};
 use crate::link::outbox::{Flushed, Outbox};
-use crate::link::{ConnectionId, Peer};
+use crate::link::{ConnectionId, Link};
 use bytes::Bytes;
 use std::sync::Arc;
 use switchboard_proto::{CloseReason, Format, RoomName};
@@ -17,7 +17,7 @@ impl Subscriber {
         if batch.frames.is_empty() {
             return;
         }
-        let Some(mut link) = self.peer.delivering() else { return };
+        let Some(mut link) = self.link.delivering() else { return };
         let (mut taken, mut offered) = (0, false);
         // A member of several rooms may get something from each in this tick, which leaves in one write at its end.
         if link.is_idle() && batch.is_whole_for(self.id) {
@@ -61,12 +61,12 @@ impl Subscriber {
         let notice = match notice.map_or(Encoded::Silent, |notice| self.encoding.notice(&notice)) {
             Encoded::Frame(notice) => Some(notice),
             Encoded::Silent => None,
-            Encoded::Panicked => return self.peer.end(CloseReason::HandlerPanic),
+            Encoded::Panicked => return self.link.end(CloseReason::HandlerPanic),
         };
         if notice.is_none() && replay.is_none() {
             return;
         }
-        let Some(mut link) = self.peer.delivering() else { return };
+        let Some(mut link) = self.link.delivering() else { return };
         let is_blocked = link.outbox().is_blocked();
         let waiting = link.outbox().deferred::<Waiting>();
         if let Some(notice) = notice {
@@ -84,7 +84,7 @@ impl Subscriber {
 
     /// Tells the member of messages that it lost; ends it if that cannot be told.
     pub(super) fn lose(&self, room: &RoomName, lost: u64, from_seq: u64) {
-        let Some(mut link) = self.peer.delivering() else { return };
+        let Some(mut link) = self.link.delivering() else { return };
         if self.encoding.format == Format::Raw {
             return link.end(CloseReason::SlowConsumer);
         }
@@ -95,8 +95,8 @@ impl Subscriber {
 }
 
 /// Queues one frame that another connection has sent to this one alone.
-pub(super) fn tell(peer: &Arc<Peer>, from: ConnectionId, frame: Bytes) {
-    peer.arrives(from, frame.len(), |outbox| outbox.deferred::<Waiting>().tell(frame, from));
+pub(super) fn tell(link: &Arc<Link>, from: ConnectionId, frame: Bytes) {
+    link.arrives(from, frame.len(), |outbox| outbox.deferred::<Waiting>().tell(frame, from));
 }
 
 /// Whether something would be dropped, or the member be disconnected, for one more frame of `size` bytes. Nothing is as long

@@ -9,7 +9,7 @@ use super::posting::Encoding;
 use super::room::{Author, Room, RoomInner, RoomOptions};
 use super::session::{SessionInner, TellError};
 use super::{Hub, RoomError};
-use crate::link::Peer;
+use crate::link::Link;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -76,7 +76,7 @@ pub(super) fn make(_asker: Asker<'_>, hub: &Hub, name: &RoomName, options: RoomO
 /// Makes the connection behind `link` a member of `room`; without a session it has no name and gets raw payloads.
 pub(crate) fn join(
     session: Option<&Arc<SessionInner>>,
-    link: &Arc<Peer>,
+    link: &Arc<Link>,
     encoding: Encoding,
     room: &Room,
     join: Join,

@@ -10,7 +10,7 @@ use super::replay::Missed;
 use super::room::{Overflow, RoomId};
 use super::unsaid::{Silence, Unsaid};
 use super::waiting::Frame;
-use crate::link::{ConnectionId, Peer};
+use crate::link::{ConnectionId, Link};
 use crate::turn::{CALL_BYTES, Turn};
 use bytes::Bytes;
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -65,7 +65,7 @@ pub(super) enum Operation {
     },
     /// A frame for one connection alone, behind what was posted before it.
     Direct {
-        peer: Arc<Peer>,
+        link: Arc<Link>,
         from: ConnectionId,
         frame: Bytes,
     },
@@ -101,7 +101,7 @@ impl Operation {
 /// A member on the worker that its connection is on.
 pub(super) struct Subscriber {
     pub(super) id: MembershipId,
-    pub(super) peer: Arc<Peer>,
+    pub(super) link: Arc<Link>,
     pub(super) encoding: Encoding,
     pub(super) overflow: Overflow,
     /// It left in this tick, and gets nothing any more.
@@ -156,13 +156,13 @@ impl LocalRooms {
                         room.pending.push_back(posting);
                     }
                 }
-                Operation::Direct { peer, from, frame } if told < TOLD_IN_PLACE => {
+                Operation::Direct { link, from, frame } if told < TOLD_IN_PLACE => {
                     // Where nothing is pending it costs nothing.
                     told += usize::from(!self.active.is_empty());
                     self.deliver(turn).await;
-                    tell(&peer, from, frame);
+                    tell(&link, from, frame);
                 }
-                Operation::Direct { peer, from, frame } => told_last.push((peer, from, frame)),
+                Operation::Direct { link, from, frame } => told_last.push((link, from, frame)),
                 change => {
                     if let Some(room) = change.room().and_then(|id| self.rooms.get_mut(&id)) {
                         room.deliver(turn).await;
@@ -179,8 +179,8 @@ impl LocalRooms {
             }
         }
         self.deliver(turn).await;
-        for (peer, from, frame) in told_last {
-            tell(&peer, from, frame);
+        for (link, from, frame) in told_last {
+            tell(&link, from, frame);
             turn.spend(CALL_BYTES).await;
         }
         for (id, (from_seq, lost)) in lost.drain() {
@@ -241,7 +241,7 @@ impl LocalRooms {
             Operation::Leave { room: id, member } => {
                 let Some(leaving) = self.member(id, member) else { return };
                 leaving.has_left = true;
-                leaving.peer.unsubscribed();
+                leaving.link.unsubscribed();
                 self.left.insert(id);
                 if let Some(room) = self.rooms.get_mut(&id) {
                     room.unsaid.take(member);
@@ -348,7 +348,7 @@ impl LocalRoom {
                 let Some(batch) = batches.iter().find(|batch| batch.encoding.is(member.encoding)) else { continue };
                 member.deliver(&self.name, batch);
                 if batch.panicked.as_ref().is_some_and(|posting| posting.except != Some(member.id)) {
-                    member.peer.end(CloseReason::HandlerPanic);
+                    member.link.end(CloseReason::HandlerPanic);
                 }
                 // Not `spend`, whose future would be made for each member.
                 if turn.is_over(CALL_BYTES + batch.bytes.len()) {

@@ -7,7 +7,7 @@ use super::fanout::Operation;
 use super::posting::{Encoding, MembershipId};
 use super::room::{Author, Overflow, Room, RoomInner};
 use super::session::SessionInner;
-use crate::link::Peer;
+use crate::link::Link;
 use bytes::Bytes;
 use std::sync::Arc;
 use switchboard_proto::{Epoch, Format, MessageId, UserName};
@@ -50,7 +50,7 @@ pub enum JoinError {
 pub struct Membership {
     room: Room,
     id: MembershipId,
-    peer: Arc<Peer>,
+    link: Arc<Link>,
     /// The last message before it joined, in two fields that leave no hole between them.
     joined_seq: u64,
     joined_epoch: Epoch,
@@ -63,29 +63,29 @@ impl Membership {
     pub(super) fn new(
         pass: Pass,
         room: &Arc<RoomInner>,
-        peer: Arc<Peer>,
+        link: Arc<Link>,
         session: Option<Arc<SessionInner>>,
         encoding: Encoding,
         join: Join,
     ) -> Result<Self, JoinError> {
         let limit = room.limits().rooms_per_connection;
-        if !peer.subscribe(limit) {
+        if !link.subscribe(limit) {
             return Err(JoinError::TooManyRooms { limit });
         }
-        room.count_in(&peer.tick.budget);
-        let (id, joined_at) = room.join(pass, &peer, encoding, session, join).inspect_err(|_| peer.take_back())?;
+        room.count_in(&link.tick.budget);
+        let (id, joined_at) = room.join(pass, &link, encoding, session, join).inspect_err(|_| link.take_back())?;
         let MessageId { epoch, seq } = joined_at;
         let room = Room(Arc::clone(room));
-        Ok(Self { room, id, peer, joined_seq: seq, joined_epoch: epoch, echo: join.echo, will: None })
+        Ok(Self { room, id, link, joined_seq: seq, joined_epoch: epoch, echo: join.echo, will: None })
     }
 
     /// In whose name it publishes, as the door to its room asks.
     pub(super) fn author(&self) -> Author<'_> {
-        Author::Member { id: self.id, link: &self.peer, echo: self.echo }
+        Author::Member { id: self.id, link: &self.link, echo: self.echo }
     }
 
     pub(super) fn replay(&self, pass: Pass, since: MessageId) -> Result<MessageId, JoinError> {
-        self.room.0.resume(pass, self.id, &self.peer.tick, since)
+        self.room.0.resume(pass, self.id, &self.link.tick, since)
     }
 
     /// Publishes `payload` to all other members; to this one too if it asked for that. Never waits, and never fails.
@@ -121,22 +121,22 @@ impl Membership {
     /// Tells the other members that this one was called `from` until now. If they were not told yet that it came, they are
     /// told its new name when they are. Many new names in a second are counted together, as all are in a room with many members.
     pub fn renamed(&self, from: UserName) {
-        self.room.0.renamed(self.id, from, &self.peer.tick);
+        self.room.0.renamed(self.id, from, &self.link.tick);
     }
 
     /// Writes to this member in another format from now on.
     pub fn set_format(&self, format: Format) {
         let entry = Operation::Reform { room: self.room.0.id, member: self.id, format };
-        self.room.0.post_to(&self.peer.tick, entry);
+        self.room.0.post_to(&self.link.tick, entry);
     }
 }
 
 impl Drop for Membership {
     fn drop(&mut self) {
-        self.peer.unsubscribe();
+        self.link.unsubscribe();
         // The server's own word: the connection hears of it a moment later.
-        let draining = self.peer.listener.drain.is_cancelled();
-        let name = self.room.0.leave(self.id, &self.peer.tick, draining || self.will.is_some());
+        let draining = self.link.listener.drain.is_cancelled();
+        let name = self.room.0.leave(self.id, &self.link.tick, draining || self.will.is_some());
         if let Some(will) = self.will.take()
             && !draining
         {

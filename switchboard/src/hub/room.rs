@@ -15,7 +15,7 @@ use super::posting::{Encoding, MembershipId, News, Posting};
 use super::presence::{Presence, When};
 use super::replay::{Missed, Replay};
 use super::session::SessionInner;
-use crate::link::Peer;
+use crate::link::Link;
 use crate::link::budget::Budget;
 use crate::link::roster::Roster;
 use crate::link::tick::Tick;
@@ -70,9 +70,9 @@ pub(crate) struct RoomInner {
 /// In whose name something is published. A connection that does so may have to wait for others afterwards.
 pub(super) enum Author<'a> {
     /// This one's, or nobody's.
-    Name { name: Option<UserName>, link: Option<&'a Arc<Peer>> },
+    Name { name: Option<UserName>, link: Option<&'a Arc<Link>> },
     /// The one that a member has then.
-    Member { id: MembershipId, link: &'a Arc<Peer>, echo: bool },
+    Member { id: MembershipId, link: &'a Arc<Link>, echo: bool },
 }
 
 /// Identifies a room's incarnation among all of a process.
@@ -216,14 +216,14 @@ impl RoomInner {
     pub(super) fn join(
         self: &Arc<Self>,
         _: Pass,
-        peer: &Arc<Peer>,
+        link: &Arc<Link>,
         encoding: Encoding,
         session: Option<Arc<SessionInner>>,
         join: Join,
     ) -> Result<(MembershipId, MessageId), JoinError> {
         // Unique in the process: a worker may serve several hubs.
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        let tick = &peer.tick;
+        let tick = &link.tick;
         let mut state = self.state.lock();
         // Under the lock, so that a room's members come in the order of their numbers.
         let id = MembershipId(NEXT.fetch_add(1, Ordering::Relaxed));
@@ -241,7 +241,7 @@ impl RoomInner {
             None => state.workers.push(Reached { tick: Arc::clone(tick), inbox: Arc::clone(&inbox), members: 1 }),
         }
         let overflow = join.overflow.unwrap_or(self.options.overflow);
-        let member = Subscriber { id, peer: Arc::clone(peer), encoding, overflow, has_left: false };
+        let member = Subscriber { id, link: Arc::clone(link), encoding, overflow, has_left: false };
         inbox.post(tick, Operation::Join { room: self.id, name: self.name.clone(), member, missed });
         Ok((id, state.log.last()))
     }

@@ -10,7 +10,7 @@ use super::posting::{Encoded, Encoding};
 use super::room::{Author, Room, RoomOptions};
 use super::{Hub, RoomError};
 use crate::error::Panicked;
-use crate::link::{ConnectionId, Envelope, Peer, Undeliverable};
+use crate::link::{ConnectionId, Envelope, Link, Undeliverable};
 use crate::sync::Mutex;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -64,7 +64,7 @@ pub(crate) struct SessionInner {
     hub: Hub,
     principal: Principal,
     /// What is said to it goes here, if it has a connection.
-    link: Option<Arc<Peer>>,
+    link: Option<Arc<Link>>,
     state: Mutex<(Name, Encoding)>,
 }
 
@@ -100,7 +100,7 @@ impl SessionInner {
 
 impl Session {
     /// A connection, entered as a guest.
-    pub(super) fn of_link(hub: Hub, link: Arc<Peer>, encoding: Encoding) -> Self {
+    pub(super) fn of_link(hub: Hub, link: Arc<Link>, encoding: Encoding) -> Self {
         let entered = Arc::clone(&hub.0);
         let session = entered.enter_guest(|number| {
             let state = Mutex::new((Name::Guest(number), encoding));
@@ -235,10 +235,10 @@ impl SessionInner {
     }
 
     /// Sends one frame to a connection alone, behind what was published before it.
-    fn send_to(&self, link: &Arc<Peer>, frame: Bytes) -> Result<(), Undeliverable> {
+    fn send_to(&self, link: &Arc<Link>, frame: Bytes) -> Result<(), Undeliverable> {
         let from = self.link.as_ref().map_or(UNLINKED, |own| own.id);
         link.expect(from, frame.len())?;
-        Inbox::of(&link.tick).post(&link.tick, Operation::Direct { peer: Arc::clone(link), from, frame });
+        Inbox::of(&link.tick).post(&link.tick, Operation::Direct { link: Arc::clone(link), from, frame });
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use crate::error::BoxError;
 use crate::hub::Hub;
 use crate::hub::room::{Room, RoomOptions};
 use crate::link::budget::Budget;
-use crate::link::{ConnectionId, ListenerSettings, Peer, PeerAddr, Sink, Source};
+use crate::link::{ConnectionId, Link, ListenerSettings, PeerAddr, Sink, Source};
 use crate::metrics::Metrics;
 use crate::node::{Entered, Worker};
 use crate::transport::Stream;
@@ -67,7 +67,7 @@ pub(super) struct Stage {
 pub(super) struct Served {
     pub(super) heard: Reader,
     pub(super) says: Writer,
-    pub(super) peer: Arc<Peer>,
+    pub(super) peer: Arc<Link>,
     pub(super) task: JoinHandle<()>,
 }
 
@@ -102,7 +102,7 @@ impl Stage {
             drain: CancellationToken::new(),
         };
         let id = ConnectionId(0);
-        let peer = Peer::new(id, PeerAddr::Memory, Arc::new(listener), sink, Arc::clone(&self.worker.tick));
+        let peer = Link::new(id, PeerAddr::Memory, Arc::new(listener), sink, Arc::clone(&self.worker.tick));
         let entered = Entered::new(Arc::clone(&peer), self.worker.assign(), ());
         let task = spawn(serve(entered, source, |peer, source| handler(Connection::new(peer, source))));
         Served { heard: here.reader, says: here.writer, peer, task }

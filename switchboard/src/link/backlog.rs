@@ -4,7 +4,7 @@
 //! from until the worker has caught up: a connection in its next `recv`, an HTTP request before it publishes. Only the worker
 //! decides that, never a member that reads slowly.
 
-use super::Peer;
+use super::Link;
 use super::held_up::{HeldUp, Waiter};
 use crate::sync::{AtomicUsize, Mutex};
 use std::sync::Arc;
@@ -55,8 +55,8 @@ impl Backlog {
     }
 
     /// Has a connection go on once the worker has caught up. Says whether it has to wait for that.
-    pub(crate) fn wait(&self, peer: &Arc<Peer>) -> bool {
-        self.wait_as(|| Waiter::connection(peer))
+    pub(crate) fn wait(&self, link: &Arc<Link>) -> bool {
+        self.wait_as(|| Waiter::connection(link))
     }
 
     /// As [`wait`](Self::wait), for a task.

@@ -5,12 +5,12 @@
 
 use super::budget::STEP_BYTES;
 use super::tick::Tick;
-use super::{CLOSING, Peer};
+use super::{CLOSING, Link};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
-impl Peer {
+impl Link {
     /// Whether the next frame may be taken with nothing to see to before it; `asks`: nor to ask for an allowance. If not, it may
     /// still be that there is nothing.
     #[inline]

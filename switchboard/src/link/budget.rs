@@ -5,7 +5,7 @@
 //! themselves, and are asked only when there is not much left. Over the limit, no connection is read from that holds anything
 //! until somebody has given way: who, is decided by whoever waits for [`Budget::pressure`].
 
-use super::Peer;
+use super::Link;
 use super::figure::{Figure, Sum};
 use super::held_up::{HeldUp, Waiter};
 use crate::sync::Mutex;
@@ -139,8 +139,8 @@ impl Budget {
     }
 
     /// Has a connection go on once there is memory again. Says whether it has to wait for that.
-    pub(super) fn wait(&self, peer: &Arc<Peer>) -> bool {
-        self.wait_as(|| Waiter::connection(peer))
+    pub(super) fn wait(&self, link: &Arc<Link>) -> bool {
+        self.wait_as(|| Waiter::connection(link))
     }
 
     /// As [`wait`](Self::wait), for a task.

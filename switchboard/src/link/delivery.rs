@@ -5,7 +5,7 @@
 
 use super::outbox::{Flushed, Outbox};
 use super::tick::Tick;
-use super::{CLOSING, ConnectionId, FINISHED, Peer, State, bump, wake};
+use super::{CLOSING, ConnectionId, FINISHED, Link, State, bump, wake};
 use crate::sync::MutexGuard;
 use crate::turn::Turn;
 use bytes::Bytes;
@@ -76,7 +76,7 @@ pub(crate) enum Undeliverable {
 
 /// A link to which something is sent, locked for whoever delivers to it. Nothing here waits.
 pub(crate) struct Delivering<'a> {
-    link: &'a Arc<Peer>,
+    link: &'a Arc<Link>,
     state: MutexGuard<'a, State>,
 }
 
@@ -142,7 +142,7 @@ impl Delivering<'_> {
     }
 }
 
-impl Peer {
+impl Link {
     /// Locks it for whoever delivers to it; none if nothing more is sent.
     #[inline]
     pub(crate) fn delivering(self: &Arc<Self>) -> Option<Delivering<'_>> {

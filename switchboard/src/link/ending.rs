@@ -2,7 +2,7 @@
 
 use super::outbox::Outbox;
 use super::{
-    ABORTED, CLOSING, DRAINING, FINISHED, FORCED, NOT_READING, OPENING, Peer, Protocol, State, UNHEARD, bump, wake,
+    ABORTED, CLOSING, DRAINING, FINISHED, FORCED, Link, NOT_READING, OPENING, Protocol, State, UNHEARD, bump, wake,
 };
 use super::{Source, staging};
 use bytes::Bytes;
@@ -27,7 +27,7 @@ pub(crate) struct Returned {
     pub(crate) farewell: Option<Farewell>,
 }
 
-impl Peer {
+impl Link {
     /// The connection's receiving half is gone.
     pub(crate) fn give_back(&self, returned: Returned) {
         let mut state = self.state.lock();

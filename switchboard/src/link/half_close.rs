@@ -1,14 +1,14 @@
 //! Finishing to send while receiving goes on.
 
 use super::staging;
-use super::{CLOSING, FINISHED, Peer, Protocol, wake};
+use super::{CLOSING, FINISHED, Link, Protocol, wake};
 use bytes::Bytes;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 
-impl Peer {
+impl Link {
     /// Nothing more is queued from now on; the connection's task shuts the write side down once what is queued has left.
     /// The last thing that is queued is `farewell`.
     pub(crate) fn finish_sending(self: &Arc<Self>, farewell: Option<Bytes>) {

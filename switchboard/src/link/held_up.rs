@@ -1,6 +1,6 @@
 //! Those who wait for a while before more is read from them, or published for them, and go on together.
 
-use super::Peer;
+use super::Link;
 use crate::error::contained;
 use std::sync::{Arc, Weak};
 use std::task::Waker;
@@ -14,7 +14,7 @@ pub(super) struct HeldUp {
 
 pub(super) enum Waiter {
     /// Weak, since it has what it waits for itself.
-    Connection(Weak<Peer>),
+    Connection(Weak<Link>),
     Task(Waker),
 }
 
@@ -35,13 +35,13 @@ impl HeldUp {
 }
 
 impl Waiter {
-    pub(super) fn connection(peer: &Arc<Peer>) -> Self {
-        Self::Connection(Arc::downgrade(peer))
+    pub(super) fn connection(link: &Arc<Link>) -> Self {
+        Self::Connection(Arc::downgrade(link))
     }
 
     pub(super) fn go_on(self) {
         match self {
-            Self::Connection(peer) => drop(peer.upgrade().inspect(|peer| peer.go_on())),
+            Self::Connection(link) => drop(link.upgrade().inspect(|link| link.go_on())),
             Self::Task(waker) => _ = contained(|| waker.wake()),
         }
     }

@@ -6,7 +6,7 @@
 //!
 //! The place is per thread, because a task is polled by one thread at a time; nothing outlives a poll but the buffer.
 
-use super::Peer;
+use super::Link;
 use super::outbox::push_whole;
 use std::cell::Cell;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use switchboard_proto::Output;
 pub(super) const MOST_BYTES: usize = 16 << 10;
 
 crate::sync::thread_local! {
-    /// The address of the peer whose task is being polled; only compared, never followed.
+    /// the address of the link whose task is being polled; only compared, never followed.
     static OWNER: Cell<usize> = const { Cell::new(0) };
     static STAGED: Cell<Option<Box<Staged>>> = const { Cell::new(None) };
 }
@@ -33,10 +33,10 @@ struct Staged {
 struct Taken(Option<Box<Staged>>);
 
 impl Taken {
-    /// Taken, if it is `peer`'s own task that is being polled.
+    /// Taken, if it is `link`'s own task that is being polled.
     #[inline]
-    fn by(peer: &Arc<Peer>) -> Option<Self> {
-        if !is_polling(peer) {
+    fn by(link: &Arc<Link>) -> Option<Self> {
+        if !is_polling(link) {
             return None;
         }
         let staged = STAGED.with(Cell::take)?;
@@ -63,35 +63,35 @@ impl Drop for Taken {
     }
 }
 
-fn address(peer: &Arc<Peer>) -> usize {
-    Arc::as_ptr(peer).addr()
+fn address(link: &Arc<Link>) -> usize {
+    Arc::as_ptr(link).addr()
 }
 
-/// Whether it is `peer`'s own task that is being polled.
+/// Whether it is `link`'s own task that is being polled.
 #[inline]
-pub(super) fn is_polling(peer: &Arc<Peer>) -> bool {
-    OWNER.with(Cell::get) == address(peer)
+pub(super) fn is_polling(link: &Arc<Link>) -> bool {
+    OWNER.with(Cell::get) == address(link)
 }
 
-/// Starts a poll of `peer`'s task, in which `room` bytes and frames may be staged.
-pub(super) fn begin(peer: &Arc<Peer>, room: (usize, usize)) {
-    OWNER.with(|owner| owner.set(address(peer)));
+/// Starts a poll of `link`'s task, in which `room` bytes and frames may be staged.
+pub(super) fn begin(link: &Arc<Link>, room: (usize, usize)) {
+    OWNER.with(|owner| owner.set(address(link)));
     STAGED.with(|place| place.set(Some(place.take().unwrap_or_default())));
-    open(peer, room);
+    open(link, room);
 }
 
-/// Ends a poll of `peer`'s task, and hands over what was staged.
-pub(super) fn end(peer: &Arc<Peer>, hand_over: impl FnOnce(&mut Output, usize)) {
-    take(peer, hand_over);
-    if is_polling(peer) {
+/// Ends a poll of `link`'s task, and hands over what was staged.
+pub(super) fn end(link: &Arc<Link>, hand_over: impl FnOnce(&mut Output, usize)) {
+    take(link, hand_over);
+    if is_polling(link) {
         OWNER.with(|owner| owner.set(0));
     }
 }
 
 /// Stages a frame, or gives `encode` back if the outbox must be asked.
 #[inline]
-pub(super) fn push<E: FnOnce(&mut Output)>(peer: &Arc<Peer>, encode: E) -> Option<E> {
-    let Some(mut taken) = Taken::by(peer) else { return Some(encode) };
+pub(super) fn push<E: FnOnce(&mut Output)>(link: &Arc<Link>, encode: E) -> Option<E> {
+    let Some(mut taken) = Taken::by(link) else { return Some(encode) };
     let staged = taken.staged();
     let (bytes, frames) = staged.room;
     let has_room = staged.output.len() < bytes && staged.frames < frames;
@@ -107,15 +107,15 @@ pub(super) fn push<E: FnOnce(&mut Output)>(peer: &Arc<Peer>, encode: E) -> Optio
 }
 
 /// Lets frames that follow in this poll be staged, as far as there is room.
-pub(super) fn open(peer: &Arc<Peer>, (bytes, frames): (usize, usize)) {
-    if let Some(mut taken) = Taken::by(peer) {
+pub(super) fn open(link: &Arc<Link>, (bytes, frames): (usize, usize)) {
+    if let Some(mut taken) = Taken::by(link) {
         taken.staged().room = (bytes.min(MOST_BYTES), frames);
     }
 }
 
-/// Hands over what was staged for `peer`, if anything, and lets nothing more be staged.
-pub(super) fn take(peer: &Arc<Peer>, hand_over: impl FnOnce(&mut Output, usize)) {
-    let Some(mut taken) = Taken::by(peer) else { return };
+/// Hands over what was staged for `link`, if anything, and lets nothing more be staged.
+pub(super) fn take(link: &Arc<Link>, hand_over: impl FnOnce(&mut Output, usize)) {
+    let Some(mut taken) = Taken::by(link) else { return };
     taken.staged().room = (0, 0);
     // Whatever becomes of it: what cannot be handed over dies with its connection, and must not reach the next one.
     let Some(mut staged) = taken.0.take_if(|staged| staged.frames > 0) else { return };

@@ -9,7 +9,7 @@ use super::backlog::Backlog;
 use super::budget::Budget;
 use super::delivery::Delivery;
 use super::read_buffer::ReadBuffer;
-use super::{Gathering, Peer};
+use super::{Gathering, Link};
 use crate::error::{Panicked, contained};
 use crate::sync::Mutex;
 use crate::turn::{CALL_BYTES, Turn};
@@ -24,10 +24,10 @@ use tokio::sync::Notify;
 const KEPT_BYTES: usize = 64 << 10;
 
 pub(crate) struct Tick {
-    dirty: Mutex<Vec<Arc<Peer>>>,
+    dirty: Mutex<Vec<Arc<Link>>>,
     pub(crate) backlog: Backlog,
     notify: Notify,
-    /// Nobody delivers or flushes any more. What came now would keep its peers, and they the tick, for ever.
+    /// Nobody delivers or flushes any more. What came now would keep its links, and they the tick, for ever.
     ended: AtomicBool,
     now: AtomicU32,
     pub(crate) budget: Arc<Budget>,
@@ -91,13 +91,13 @@ impl Tick {
         self.notify.notify_one();
     }
 
-    /// Has `peer` flushed at the next tick. Called once per peer and tick.
-    pub(crate) fn mark(&self, peer: Arc<Peer>) {
+    /// Has `link` flushed at the next tick. Called once per link and tick.
+    pub(crate) fn mark(&self, link: Arc<Link>) {
         let mut dirty = self.dirty.lock();
         if self.has_ended() {
             return;
         }
-        dirty.push(peer);
+        dirty.push(link);
         if dirty.len() == 1 {
             drop(dirty);
             self.notify.notify_one();
@@ -153,15 +153,15 @@ impl Running {
                 step.await;
             }
             std::mem::swap(&mut batch, &mut tick.dirty.lock());
-            for peer in batch.drain(..) {
-                let flushed = contained(|| peer.flush()).unwrap_or_else(|Panicked| {
+            for link in batch.drain(..) {
+                let flushed = contained(|| link.flush()).unwrap_or_else(|Panicked| {
                     // What it had queued was a value of the user's.
-                    peer.abort(CloseReason::HandlerPanic);
+                    link.abort(CloseReason::HandlerPanic);
                     0
                 });
                 turn.spend(CALL_BYTES + flushed).await;
             }
-            batch.shrink_to(KEPT_BYTES / size_of::<Arc<Peer>>());
+            batch.shrink_to(KEPT_BYTES / size_of::<Arc<Link>>());
             let gathered = std::mem::take(&mut *tick.gathered.lock());
             for gathering in gathered {
                 gathering.flush();

@@ -4,13 +4,13 @@
 //! A peer that says something and leaves is reset by the answer, and that may come before what it said was looked at. So only
 //! whoever receives ends the connection here, once nothing more has come; or the sweep, if nobody receives.
 
-use super::{CLOSING, COMPLETE, Peer, Protocol, State, UNHEARD, reason_of};
+use super::{CLOSING, COMPLETE, Link, Protocol, State, UNHEARD, reason_of};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use switchboard_proto::{CloseReason, Stamp};
 
-impl Peer {
+impl Link {
     /// A read failed, and what came before it is to be handled: what is sent is discarded.
     pub(crate) fn broken(&self, error: &io::Error) {
         self.stop_hearing(&mut self.state.lock(), error);

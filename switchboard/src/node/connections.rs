@@ -3,7 +3,7 @@
 use super::drain::{STEP, sleep_awake, steps};
 use super::worker::Worker;
 use crate::link::budget::Budget;
-use crate::link::{ConnectionId, Peer, PeerAddr};
+use crate::link::{ConnectionId, Link, PeerAddr};
 
 use parking_lot::Mutex;
 use std::fmt;
@@ -89,7 +89,7 @@ impl Connections {
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.workers().iter().map(|worker| worker.peer_count()).sum()
+        self.workers().iter().map(|worker| worker.link_count()).sum()
     }
 
     /// Whether there is none.
@@ -99,32 +99,32 @@ impl Connections {
 
     /// At most `limit` connections with numbers above `after`, oldest first: the last one's number asks for the next page.
     pub fn list(&self, after: Option<ConnectionId>, limit: usize) -> Vec<ConnectionInfo> {
-        let mut peers: Vec<_> = self.workers().iter().flat_map(|worker| worker.page(after, limit)).collect();
-        peers.sort_unstable_by_key(|peer| peer.id);
-        peers.truncate(limit);
-        peers.iter().map(|peer| info(peer)).collect()
+        let mut links: Vec<_> = self.workers().iter().flat_map(|worker| worker.page(after, limit)).collect();
+        links.sort_unstable_by_key(|link| link.id);
+        links.truncate(limit);
+        links.iter().map(|link| info(link)).collect()
     }
 
     /// One connection, if it is still there.
     pub fn get(&self, id: ConnectionId) -> Option<ConnectionInfo> {
-        self.find(id).map(|peer| info(&peer))
+        self.find(id).map(|link| info(&link))
     }
 
     /// Closes a connection politely ([`CloseReason::Closed`]). Says whether it was there.
     pub fn close(&self, id: ConnectionId) -> bool {
         let found = self.find(id);
-        if let Some(peer) = &found {
-            peer.end(CloseReason::Closed);
+        if let Some(link) = &found {
+            link.end(CloseReason::Closed);
         }
         found.is_some()
     }
 
-    fn find(&self, id: ConnectionId) -> Option<Arc<Peer>> {
-        self.workers().iter().find_map(|worker| worker.peer(id))
+    fn find(&self, id: ConnectionId) -> Option<Arc<Link>> {
+        self.workers().iter().find_map(|worker| worker.link(id))
     }
 
-    pub(crate) fn peers(&self) -> Vec<Arc<Peer>> {
-        self.workers().iter().flat_map(|worker| worker.peers()).collect()
+    pub(crate) fn links(&self) -> Vec<Arc<Link>> {
+        self.workers().iter().flat_map(|worker| worker.links()).collect()
     }
 
     /// Lets all connections finish, at most for `grace` or until `abort`. Says how many had to be aborted then.
@@ -141,8 +141,8 @@ impl Connections {
             () = abort.cancelled() => {}
         }
         let aborted = tasks.len();
-        for peer in self.peers() {
-            peer.abort(CloseReason::Aborted);
+        for link in self.links() {
+            link.abort(CloseReason::Aborted);
         }
         // Aborted tasks end as soon as they run. One that never runs again is left behind with its worker.
         if tokio::time::timeout(Duration::from_secs(1), tasks.wait()).await.is_err() {
@@ -153,20 +153,20 @@ impl Connections {
 
     /// Tells every connection of the drain: at once, but for those whose clients come back by themselves.
     async fn tell(&self, grace: Duration) {
-        let (coming_back, others): (Vec<_>, Vec<_>) = self.peers().into_iter().partition(|peer| peer.comes_back());
-        for peer in others {
-            peer.drain();
+        let (coming_back, others): (Vec<_>, Vec<_>) = self.links().into_iter().partition(|link| link.comes_back());
+        for link in others {
+            link.drain();
         }
         let chance = RandomState::new();
         let steps = steps(coming_back.len(), grace, &chance);
         let mut told: Vec<_> = steps.zip(coming_back).collect();
         told.sort_unstable_by_key(|(step, _)| *step);
         let began = Instant::now();
-        for (step, peer) in told {
+        for (step, link) in told {
             if step > 0 {
                 tokio::time::sleep_until(began + STEP * step).await;
             }
-            peer.drain();
+            link.drain();
         }
     }
 
@@ -198,30 +198,30 @@ impl Connections {
 
     /// Closes those that hold most, until that makes up `surplus`. Says whether there was anybody to close.
     fn close_some(&self, mut surplus: usize) -> bool {
-        let mut peers: Vec<_> = self.peers().into_iter().map(|peer| (peer.charged_bytes(), peer)).collect();
-        peers.sort_unstable_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
+        let mut links: Vec<_> = self.links().into_iter().map(|link| (link.charged_bytes(), link)).collect();
+        links.sort_unstable_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
         let mut has_closed = false;
-        for (bytes, peer) in peers.into_iter().filter(|(bytes, _)| *bytes > 0) {
+        for (bytes, link) in links.into_iter().filter(|(bytes, _)| *bytes > 0) {
             if surplus == 0 {
                 break;
             }
             surplus = surplus.saturating_sub(bytes);
-            has_closed |= !peer.is_aborted();
-            peer.abort(CloseReason::OutOfMemory);
+            has_closed |= !link.is_aborted();
+            link.abort(CloseReason::OutOfMemory);
         }
         has_closed
     }
 }
 
-fn info(peer: &Peer) -> ConnectionInfo {
-    let traffic = &peer.traffic;
+fn info(link: &Link) -> ConnectionInfo {
+    let traffic = &link.traffic;
     ConnectionInfo {
-        id: peer.id,
-        peer: peer.address.clone(),
-        transport: peer.transport(),
-        listener: peer.listener.name.clone(),
-        age: peer.opened.elapsed(),
-        quiet: Duration::from_secs(peer.quiet_seconds().into()),
+        id: link.id,
+        peer: link.address.clone(),
+        transport: link.transport(),
+        listener: link.listener.name.clone(),
+        age: link.opened.elapsed(),
+        quiet: Duration::from_secs(link.quiet_seconds().into()),
         bytes_in: traffic.bytes_in.load(Ordering::Relaxed),
         bytes_out: traffic.bytes_out.load(Ordering::Relaxed),
         frames_in: traffic.frames_in.load(Ordering::Relaxed),

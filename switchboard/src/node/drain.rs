@@ -31,8 +31,8 @@ pub(crate) struct Aborting(pub(crate) Connections);
 
 impl Drop for Aborting {
     fn drop(&mut self) {
-        for peer in self.0.peers() {
-            peer.abort(CloseReason::Aborted);
+        for link in self.0.links() {
+            link.abort(CloseReason::Aborted);
         }
     }
 }

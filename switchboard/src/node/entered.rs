@@ -1,7 +1,7 @@
 //! A connection on its way to its task, and in its worker's list for as long as that lives.
 
 use super::{Admitted, Assigned};
-use crate::link::{ConnectionId, ListenerSettings, Peer, PeerAddr, Protocol, Sink};
+use crate::link::{ConnectionId, Link, ListenerSettings, PeerAddr, Protocol, Sink};
 use std::sync::Arc;
 use tracing::debug;
 
@@ -22,7 +22,7 @@ impl Opening {
     /// Lists it, as one that speaks `protocol`.
     pub(crate) fn enter(self, sink: Box<dyn Sink>, protocol: Protocol) -> Entered<Admitted> {
         let Self { id, address, settings, worker, admitted } = self;
-        let peer = Peer::new(id, address, settings, sink, Arc::clone(&worker.tick));
+        let peer = Link::new(id, address, settings, sink, Arc::clone(&worker.tick));
         peer.speaks(protocol);
         Entered::new(peer, worker, admitted)
     }
@@ -30,14 +30,14 @@ impl Opening {
 
 /// A connection in its worker's list, for as long as its task lives.
 pub(crate) struct Entered<A> {
-    pub(crate) peer: Arc<Peer>,
+    pub(crate) peer: Arc<Link>,
     worker: Assigned,
     /// Held for what its end gives back.
     _admitted: A,
 }
 
 impl<A> Entered<A> {
-    pub(crate) fn new(peer: Arc<Peer>, worker: Assigned, admitted: A) -> Self {
+    pub(crate) fn new(peer: Arc<Link>, worker: Assigned, admitted: A) -> Self {
         worker.enter(Arc::clone(&peer));
         if peer.listener.drain.is_cancelled() {
             peer.drain();

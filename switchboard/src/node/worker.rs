@@ -5,7 +5,7 @@
 use crate::link::budget::Budget;
 use crate::link::roster::Roster;
 use crate::link::tick::Tick;
-use crate::link::{ConnectionId, Peer};
+use crate::link::{ConnectionId, Link};
 use crate::metrics::Metrics;
 use crate::sync::Mutex;
 use crate::turn::Turn;
@@ -48,7 +48,7 @@ pub(crate) struct Worker {
     pub(crate) handle: Handle,
     pub(crate) tick: Arc<Tick>,
     /// By number: who came first is looked at first, told of a drain first and listed first.
-    peers: Mutex<Roster<ConnectionId, Arc<Peer>>>,
+    links: Mutex<Roster<ConnectionId, Arc<Link>>>,
     load: AtomicUsize,
 }
 
@@ -58,7 +58,7 @@ impl Worker {
             index,
             handle,
             tick: Arc::new(Tick::new(budget)),
-            peers: Mutex::default(),
+            links: Mutex::default(),
             load: AtomicUsize::new(0),
         })
     }
@@ -83,29 +83,29 @@ impl Worker {
         Assigned(Arc::clone(self))
     }
 
-    pub(crate) fn enter(&self, peer: Arc<Peer>) {
-        self.peers.lock().insert(peer.id, peer);
+    pub(crate) fn enter(&self, link: Arc<Link>) {
+        self.links.lock().insert(link.id, link);
     }
 
     pub(crate) fn leave(&self, id: ConnectionId) {
-        self.peers.lock().remove(id);
+        self.links.lock().remove(id);
     }
 
-    pub(crate) fn peer(&self, id: ConnectionId) -> Option<Arc<Peer>> {
-        self.peers.lock().get(id).cloned()
+    pub(crate) fn link(&self, id: ConnectionId) -> Option<Arc<Link>> {
+        self.links.lock().get(id).cloned()
     }
 
-    pub(crate) fn peers(&self) -> Vec<Arc<Peer>> {
-        self.peers.lock().values().cloned().collect()
+    pub(crate) fn links(&self) -> Vec<Arc<Link>> {
+        self.links.lock().values().cloned().collect()
     }
 
     /// The first `limit` behind `after`.
-    pub(crate) fn page(&self, after: Option<ConnectionId>, limit: usize) -> Vec<Arc<Peer>> {
-        self.peers.lock().behind(after).take(limit).cloned().collect()
+    pub(crate) fn page(&self, after: Option<ConnectionId>, limit: usize) -> Vec<Arc<Link>> {
+        self.links.lock().behind(after).take(limit).cloned().collect()
     }
 
-    pub(crate) fn peer_count(&self) -> usize {
-        self.peers.lock().len()
+    pub(crate) fn link_count(&self) -> usize {
+        self.links.lock().len()
     }
 
     /// Looks at the deadlines of some connections behind one of them: says which was the last, and adds those that are over.
@@ -113,13 +113,13 @@ impl Worker {
         &self,
         now: Second,
         behind: Option<ConnectionId>,
-        overdue: &mut Vec<Arc<Peer>>,
+        overdue: &mut Vec<Arc<Link>>,
     ) -> Option<ConnectionId> {
         let mut last = None;
-        for peer in self.peers.lock().behind(behind).take(SWEPT_TOGETHER) {
-            last = Some(peer.id);
-            if peer.sweep(now) {
-                overdue.push(Arc::clone(peer));
+        for link in self.links.lock().behind(behind).take(SWEPT_TOGETHER) {
+            last = Some(link.id);
+            if link.sweep(now) {
+                overdue.push(Arc::clone(link));
             }
         }
         last
@@ -152,11 +152,11 @@ impl Worker {
                 continue;
             }
             // What lies in a socket counts before a deadline does: all are heard of, and read, before anybody is ended.
-            for _ in 0..2 + self.peer_count() / SOCKETS_PER_YIELD {
+            for _ in 0..2 + self.link_count() / SOCKETS_PER_YIELD {
                 tokio::task::yield_now().await;
             }
-            for peer in overdue {
-                peer.expire(now);
+            for link in overdue {
+                link.expire(now);
             }
         }
     }

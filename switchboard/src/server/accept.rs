@@ -7,7 +7,7 @@ use super::Serving;
 use super::handshakes::{Handshakes, UnderWay};
 use crate::connection::{open, serve};
 use crate::error::BoxError;
-use crate::link::{ListenerSettings, Peer, PeerAddr, Protocol, Source};
+use crate::link::{Link, ListenerSettings, PeerAddr, Protocol, Source};
 use crate::node::{Node, Opening, refuse};
 use crate::transport::names::Place;
 use crate::transport::{Stream, StreamListener, StreamTransport, Transport};
@@ -87,7 +87,7 @@ pub(super) fn entry<T, M, H, F, E>(transport: T, make: M) -> Box<dyn Entry>
 where
     T: Transport,
     M: FnOnce(&Serving) -> H + Send + 'static,
-    H: Fn(Arc<Peer>, Box<dyn Source>) -> F + Send + Sync + 'static,
+    H: Fn(Arc<Link>, Box<dyn Source>) -> F + Send + Sync + 'static,
     F: Future<Output = Result<(), E>> + Send + 'static,
     E: Into<BoxError> + 'static,
 {
@@ -98,7 +98,7 @@ impl<T, M, H, F, E> Entry for Streams<T, M>
 where
     T: StreamTransport,
     M: FnOnce(&Serving) -> H + Send + 'static,
-    H: Fn(Arc<Peer>, Box<dyn Source>) -> F + Send + Sync + 'static,
+    H: Fn(Arc<Link>, Box<dyn Source>) -> F + Send + Sync + 'static,
     F: Future<Output = Result<(), E>> + Send + 'static,
     E: Into<BoxError> + 'static,
 {
@@ -134,7 +134,7 @@ impl<L, M, H, F, E> BoundEntry for BoundStreams<L, M>
 where
     L: StreamListener,
     M: FnOnce(&Serving) -> H + Send + 'static,
-    H: Fn(Arc<Peer>, Box<dyn Source>) -> F + Send + Sync + 'static,
+    H: Fn(Arc<Link>, Box<dyn Source>) -> F + Send + Sync + 'static,
     F: Future<Output = Result<(), E>> + Send + 'static,
     E: Into<BoxError> + 'static,
 {
@@ -164,7 +164,7 @@ struct Accept<L, H> {
 impl<L, H, F, E> Accept<L, H>
 where
     L: StreamListener,
-    H: Fn(Arc<Peer>, Box<dyn Source>) -> F + Send + Sync + 'static,
+    H: Fn(Arc<Link>, Box<dyn Source>) -> F + Send + Sync + 'static,
     F: Future<Output = Result<(), E>> + Send + 'static,
     E: Into<BoxError> + 'static,
 {
@@ -266,7 +266,7 @@ where
 /// Starts the task of a connection on the event loop that calls.
 fn spawn<H, F, E>(stream: impl Stream, opening: Opening, under_way: Option<UnderWay>, handler: &Arc<H>, node: &Node)
 where
-    H: Fn(Arc<Peer>, Box<dyn Source>) -> F + Send + Sync + 'static,
+    H: Fn(Arc<Link>, Box<dyn Source>) -> F + Send + Sync + 'static,
     F: Future<Output = Result<(), E>> + Send + 'static,
     E: Into<BoxError> + 'static,
 {

@@ -4,7 +4,7 @@ use super::Serving;
 use super::accept::{BoundEntry, BoxFuture, Entry, until_drain};
 use crate::connection::serve;
 use crate::error::BoxError;
-use crate::link::{ListenerSettings, Peer, PeerAddr, Protocol, Source};
+use crate::link::{Link, ListenerSettings, PeerAddr, Protocol, Source};
 use crate::node::{Node, Worker};
 use crate::transport::names::Place;
 use crate::transport::udp::{self, Datagram, Ends, Family, Gate, Peers, Reply, Sockets, Udp, Validation};
@@ -86,7 +86,7 @@ pub(super) struct Connecting<S, H> {
 impl<S, H, F, E> Entry for Connecting<S, H>
 where
     S: Fn(Datagram<'_>, &mut Reply<'_>) -> Validation + Send + Sync + 'static,
-    H: Fn(Arc<Peer>, Box<dyn Source>) -> F + Send + Sync + 'static,
+    H: Fn(Arc<Link>, Box<dyn Source>) -> F + Send + Sync + 'static,
     F: Future<Output = Result<(), E>> + Send + 'static,
     E: Into<BoxError> + 'static,
 {
@@ -121,7 +121,7 @@ struct BoundConnecting<S, H> {
 impl<S, H, F, E> BoundEntry for BoundConnecting<S, H>
 where
     S: Fn(Datagram<'_>, &mut Reply<'_>) -> Validation + Send + Sync + 'static,
-    H: Fn(Arc<Peer>, Box<dyn Source>) -> F + Send + Sync + 'static,
+    H: Fn(Arc<Link>, Box<dyn Source>) -> F + Send + Sync + 'static,
     F: Future<Output = Result<(), E>> + Send + 'static,
     E: Into<BoxError> + 'static,
 {
@@ -143,7 +143,7 @@ where
 fn connect<S, H, F, E>(sockets: Sockets, strangers: &Arc<S>, handler: &Arc<H>, serving: &Serving) -> Vec<BoxFuture<()>>
 where
     S: Fn(Datagram<'_>, &mut Reply<'_>) -> Validation + Send + Sync + 'static,
-    H: Fn(Arc<Peer>, Box<dyn Source>) -> F + Send + Sync + 'static,
+    H: Fn(Arc<Link>, Box<dyn Source>) -> F + Send + Sync + 'static,
     F: Future<Output = Result<(), E>> + Send + 'static,
     E: Into<BoxError> + 'static,
 {
@@ -190,7 +190,7 @@ impl Door {
     /// Makes a connection of a datagram's source, unless there are too many. Says whether it did.
     fn open<H, F, E>(&self, datagram: &Datagram<'_>, ends: Ends, handler: &H) -> bool
     where
-        H: Fn(Arc<Peer>, Box<dyn Source>) -> F,
+        H: Fn(Arc<Link>, Box<dyn Source>) -> F,
         F: Future<Output = Result<(), E>> + Send + 'static,
         E: Into<BoxError> + 'static,
     {
