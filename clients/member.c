@@ -47,9 +47,10 @@ int main(int argc, char **argv) {
     for (int wait = 1;; sleep(wait), wait = wait < 16 ? 2 * wait : 30) {
         int fd = socket(AF_INET, SOCK_STREAM, 0), ended;
         FILE *server = fdopen(fd, "r");
-        // The kernel asks for a sign of life after 20 s, and gives the connection up after 45 s without one.
+        // After 20 s of silence the kernel asks for a sign of life, and gives the connection up when 45 s have passed.
         setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &(int){1}, sizeof(int));
         setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &(int){20}, sizeof(int));
+        setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &(int){5}, sizeof(int));
         setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &(int){45000}, sizeof(int));
         if (connect(fd, (struct sockaddr *)&to, sizeof to) == 0) {
             dprintf(fd, "/format json\n/name %s\n/leave\n/join %s since=%s-%llu\n", argv[4], argv[3], epoch, last);

@@ -122,6 +122,7 @@ pub(super) fn route(method: &Method, path: &str, query: Option<&str>) -> Result<
         _ => {
             let elsewhere = match resource {
                 Resource::Room(_) => "; what was said is at /rooms/ROOM/messages and /rooms/ROOM/events",
+                Resource::Messages(_) | Resource::Events(_) => "; what is to be said goes to /rooms/ROOM",
                 _ => "",
             };
             Err(Failure::new(ErrorCode::BadMethod, format!("this path takes {allow}{elsewhere}")))
@@ -314,6 +315,20 @@ mod tests {
         assert_eq!(get("/rooms/ops/messages?follow=1&limit=5"), follow(Begin::Last(5)));
         assert_eq!(get("/rooms/ops/messages?follow=1&since=k3f9-7"), follow(Begin::Since(id("k3f9-7"))));
         refused(get("/rooms/ops/messages?follow=1&since=k3f9-7&limit=5"), ErrorCode::BadArgument);
+    }
+
+    #[test]
+    fn what_has_another_path_is_told_which() {
+        let text = |method, path| route(&method, path, None).expect_err("it is wrong").text;
+        assert!(
+            text(Method::GET, "/rooms/ops")
+                .ends_with("; what was said is at /rooms/ROOM/messages and /rooms/ROOM/events")
+        );
+        for path in ["/rooms/ops/messages", "/rooms/ops/events"] {
+            assert!(text(Method::POST, path).ends_with("; what is to be said goes to /rooms/ROOM"), "{path}");
+        }
+        let id = get("/rooms/ops/messages?since=").expect_err("it is wrong").text;
+        assert_eq!(id, "since: not a message id, which looks like k3f9-7; 0-0 stands before all that is kept");
     }
 
     #[test]
