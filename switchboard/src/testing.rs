@@ -20,6 +20,8 @@
 //! # });
 //! ```
 //!
+//! `#[tokio::test(start_paused = true)]`, of tokio's feature `test-util`, pauses the clock for a test.
+//!
 //! Several peers of one server meet at an address in memory. What never comes is waited for without an end, unless
 //! [`tokio::time::timeout`] ends it: under a paused clock at once.
 //!
