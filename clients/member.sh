@@ -5,7 +5,8 @@ room=$1 name=$2
 listen() {
     local last='' wait=1 line
     trap 'kill $!; exit' TERM
-    while true; do
+    # For as long as the shell that reads what is typed is there.
+    while kill -0 $$ 2> /dev/null; do
         while read -r line; do
             wait=1
             if [[ $line =~ '"id":"'([^\"]+) ]]; then last=${BASH_REMATCH[1]}; fi
@@ -23,6 +24,6 @@ listen() {
 
 listen &
 trap 'kill $!' EXIT
-while read -r line; do
+while IFS= read -r line; do
     curl -sSf --max-time 10 -o /dev/null --data-raw "$line" "$room?name=$name" || echo '-- may not have arrived' >&2
 done
