@@ -85,6 +85,11 @@ impl Output {
         self.len
     }
 
+    /// Bytes of memory that stand behind those, with the room in which copied ones are put.
+    pub fn held_bytes(&self) -> usize {
+        self.len + (self.tail.capacity() - self.tail.len()) + self.tail_written
+    }
+
     /// Whether everything is written.
     pub fn is_empty(&self) -> bool {
         self.len == 0
@@ -210,11 +215,6 @@ mod tests {
 
     use super::*;
 
-    /// Bytes that stand behind the queue, used or not.
-    fn held_bytes(output: &Output) -> usize {
-        output.tail.capacity() + output.pieces.iter().map(Bytes::len).sum::<usize>()
-    }
-
     fn filled() -> Output {
         let mut output = Output::default();
         output.put(b"copied");
@@ -227,21 +227,21 @@ mod tests {
     fn an_output_that_is_all_written_holds_no_memory() {
         let mut output = filled();
         output.advance(output.len());
-        assert_eq!(held_bytes(&output), 0);
+        assert_eq!(output.held_bytes(), 0);
     }
 
     #[test]
     fn an_output_that_is_cleared_holds_no_memory() {
         let mut output = filled();
         output.clear();
-        assert_eq!(held_bytes(&output), 0);
+        assert_eq!(output.held_bytes(), 0);
     }
 
     #[test]
     fn an_output_that_is_cut_to_nothing_holds_no_memory() {
         let mut output = filled();
         output.truncate(0);
-        assert_eq!(held_bytes(&output), 0);
+        assert_eq!(output.held_bytes(), 0);
     }
 
     #[test]
@@ -249,7 +249,7 @@ mod tests {
         let (mut output, mut staged) = (Output::default(), filled());
         let tail = staged.tail.capacity();
         output.append(&mut staged);
-        assert_eq!(held_bytes(&staged), tail);
+        assert_eq!(staged.held_bytes(), tail);
     }
 
     #[test]
@@ -257,7 +257,7 @@ mod tests {
         let mut output = Output::default();
         output.put(b"");
         output.share(Bytes::new());
-        assert_eq!(held_bytes(&output), 0);
+        assert_eq!(output.held_bytes(), 0);
     }
 
     /// A peer that reads a little slower than others send never empties its queue; the written part must not pile up.
@@ -269,6 +269,6 @@ mod tests {
             output.put(&[b'x'; 100]);
             output.advance(100);
         }
-        assert!(held_bytes(&output) <= 4 * 1100, "{} bytes are held for 1000", held_bytes(&output));
+        assert!(output.held_bytes() <= 4 * 1100, "{} bytes are held for 1000", output.held_bytes());
     }
 }

@@ -198,7 +198,7 @@ impl Link {
 
     /// As [`poll_send`](Self::poll_send), where nothing can be staged.
     #[inline(never)]
-    fn poll_queue(
+    pub(crate) fn poll_queue(
         self: &Arc<Self>,
         cx: &mut Context<'_>,
         encode: impl FnOnce(&mut Output),

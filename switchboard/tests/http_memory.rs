@@ -132,6 +132,24 @@ async fn what_was_taken_counts_no_more() {
     assert!(!waiting.is_finished() && !client.closed.is_finished(), "its connection was closed");
 }
 
+/// A few bytes of requests have a hundred times as many of answers: those who send them while memory is short are not closed for
+/// what nobody had to make.
+#[tokio::test(start_paused = true)]
+async fn answers_wait_while_memory_is_short() {
+    const CLIENTS: usize = 100;
+    const REQUESTS: usize = 60;
+    let server = serve(|_| async { http::Response::new(vec![b'x'; 4 << 10]).into() });
+    let mut peers: Vec<_> = (0..CLIENTS).map(|_| server.connect()).collect();
+    let requests = "GET / HTTP/1.1\r\nHost: x\r\n\r\n".repeat(REQUESTS - 1);
+    for peer in &mut peers {
+        peer.send(format!("{requests}GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")).await;
+    }
+    let reading: tokio::task::JoinSet<_> = peers.into_iter().map(|mut peer| async move { peer.rest().await }).collect();
+    let is_answered = |read: &std::io::Result<Vec<u8>>| matches!(read, Ok(bytes) if bytes.len() > REQUESTS * (4 << 10));
+    let answered = reading.join_all().await.iter().filter(|read| is_answered(read)).count();
+    assert!(answered > CLIENTS / 3, "{answered} of {CLIENTS} that ask for 240 KiB each");
+}
+
 /// A client that asked before, and may ask again, costs as much as one that never asked.
 #[test]
 fn a_client_that_is_idle_owns_no_buffer() {

@@ -14,7 +14,7 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use switchboard_proto::CloseReason;
+use switchboard_proto::{CloseReason, Output};
 use tokio::io::ReadBuf;
 use tokio::time::{Sleep, sleep};
 
@@ -152,7 +152,7 @@ impl Wire {
             if self.surplus[..count] != preface[..count] || (count == preface.len() && count > 0) {
                 return Poll::Ready(Ok(count == preface.len() && self.surplus.starts_with(preface)));
             }
-            let allowance = ready!(self.exchange.peer.poll_allowance(cx));
+            let allowance = ready!(self.exchange.peer.poll_relief(cx));
             ready!(self.poll_fill(cx, allowance, |bytes| bytes))?;
             if self.surplus.len() == count {
                 return Poll::Ready(Ok(false));
@@ -242,18 +242,23 @@ impl Write for Wire {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        ready!(self.exchange.peer.poll_below(cx, WAITING_BYTES));
+        let peer = &self.exchange.peer;
+        // A few bytes of requests have a hundred times as many of answers: while memory is short, each waits until those before
+        // it have left.
+        let is_short = peer.tick.budget.is_exceeded();
+        ready!(peer.poll_below(cx, if is_short { 1 } else { WAITING_BYTES }));
         if self.exchange.is_waiting() {
             return self.poll_write_unasked(cx, &slices.iter().flat_map(|slice| &**slice).copied().collect::<Vec<_>>());
         }
         let mut count = 0;
-        let queued = ready!(self.exchange.peer.poll_send(cx, |output| {
+        let encode = |output: &mut Output| {
             for slice in slices {
                 let taken = slice.len().min(WRITE_BYTES - count);
                 output.put(&slice[..taken]);
                 count += taken;
             }
-        }));
+        };
+        let queued = ready!(if is_short { peer.poll_queue(cx, encode) } else { peer.poll_send(cx, encode) });
         let closed = |reason| io::Error::new(io::ErrorKind::BrokenPipe, ConnectionError::Closed(reason));
         Poll::Ready(queued.map(|()| count).map_err(closed))
     }

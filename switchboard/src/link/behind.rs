@@ -41,10 +41,18 @@ impl Link {
 
     #[cold]
     fn poll_relieved(self: &Arc<Self>, cx: &Context<'_>) -> Poll<usize> {
-        let mut state = self.state.lock();
-        if state.charged_bytes() == 0 && self.subscriptions.load(Ordering::Relaxed) == 0 {
+        if self.charged_bytes() == 0 && self.subscriptions.load(Ordering::Relaxed) == 0 {
             return Poll::Ready(STEP_BYTES - 1);
         }
+        self.poll_relief(cx)
+    }
+
+    /// As [`poll_allowance`](Self::poll_allowance), of one that would hold much whatever it reads: it waits as well.
+    pub(crate) fn poll_relief(self: &Arc<Self>, cx: &Context<'_>) -> Poll<usize> {
+        if !self.tick.budget.is_exceeded() {
+            return Poll::Ready(usize::MAX);
+        }
+        let mut state = self.state.lock();
         if !state.is_held_up {
             state.is_held_up = self.tick.budget.wait(self);
         }

@@ -69,6 +69,12 @@ impl Queue {
         self.output.len() + self.deferred.as_ref().map_or(0, |deferred| deferred.bytes())
     }
 
+    /// Bytes of memory.
+    fn held_bytes(&self) -> usize {
+        let deferred = self.deferred.as_ref().map_or(0, |deferred| deferred.bytes() + deferred.entry_bytes());
+        self.output.held_bytes() + deferred
+    }
+
     /// Bytes and frames that count towards the bounds.
     fn counted(&self) -> (usize, usize) {
         let deferred = self.deferred.as_ref().map_or((0, 0), |deferred| deferred.counted());
@@ -200,13 +206,12 @@ impl Outbox {
         self.queue.as_ref().is_none_or(|queue| queue.is_empty())
     }
 
-    /// What the budget counts: the bytes, an entry for each frame that can still be dropped, each replay and gap, and
-    /// what the sink has on its way to a socket that takes no more.
+    /// What the budget counts: the bytes, the room that small ones are put in, an entry for each frame that can still be dropped,
+    /// each replay and gap, and what the sink has on its way to a socket that takes no more.
     pub(crate) fn held_bytes(&self) -> usize {
-        let entries =
-            self.queue.as_ref().and_then(|queue| queue.deferred.as_ref()).map_or(0, |deferred| deferred.entry_bytes());
+        let queued = self.queue.as_ref().map_or(0, |queue| queue.held_bytes());
         let blocked = self.sink.as_ref().filter(|_| self.blocked_since.get().is_some());
-        self.queued_bytes() + entries + blocked.map_or(0, |sink| sink.held_bytes())
+        queued + blocked.map_or(0, |sink| sink.held_bytes())
     }
 
     fn queued_bytes(&self) -> usize {

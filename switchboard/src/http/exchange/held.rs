@@ -4,6 +4,9 @@
 use super::{Exchange, Stage, State};
 use crate::http::frames::Untaken;
 
+/// Where hyper puts the head of an answer, from the first request on.
+const WRITE_ROOM: usize = 8 << 10;
+
 #[derive(Debug, Default)]
 pub(super) struct Held {
     /// Bytes of requests under way and of their answers.
@@ -12,7 +15,7 @@ pub(super) struct Held {
     partial: usize,
     /// Bytes that were read and are not hyper's yet.
     surplus: usize,
-    /// Room that hyper had for the last of what it read.
+    /// Room that hyper had for the last of what it read, and has for what it writes.
     room: usize,
     /// Bodies that hyper has, of HTTP/2.
     untaken: Untaken,
@@ -31,7 +34,7 @@ impl Exchange {
 
     /// hyper reads into a buffer that has so much room.
     pub(in crate::http) fn reads_into(&self, room: usize) {
-        self.hold(|held| held.room = room);
+        self.hold(|held| held.room = room + WRITE_ROOM);
     }
 
     /// hyper reads more of bodies.
