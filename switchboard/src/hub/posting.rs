@@ -71,14 +71,16 @@ impl Encoding {
 
     /// A frame with this payload.
     pub(crate) fn frame(self, payload: Bytes) -> Result<Bytes, Panicked> {
-        let own = payload.clone();
+        // A second reference has a price, and a shorter payload is in no piece that is shared.
+        let own = (payload.len() >= SHARED_BYTES).then(|| payload.clone());
         contained(|| {
             let mut output = Output::default();
             (self.codec.encode)(payload, &mut output);
             let is_one_piece = output.front().len() == output.len();
             let frame = output.into_bytes();
             // It may be a value of the user's, whose end is the user's code as well, and comes anywhere.
-            let is_foreign = is_one_piece && frame.len() >= SHARED_BYTES && !is_within(&frame, &own);
+            let is_foreign =
+                is_one_piece && frame.len() >= SHARED_BYTES && !own.is_some_and(|own| is_within(&frame, &own));
             if is_foreign { Bytes::copy_from_slice(&frame) } else { frame }
         })
     }

@@ -81,23 +81,27 @@ pub(crate) struct Delivering<'a> {
 }
 
 impl Delivering<'_> {
+    #[inline]
     pub(crate) fn outbox(&mut self) -> &mut Outbox {
         &mut self.state.outbox
     }
 
     /// Bytes and frames that may be queued.
+    #[inline]
     pub(crate) fn bounds(&self) -> (usize, usize) {
         let limits = &self.link.listener.limits;
         (limits.outbox_bytes, limits.outbox_frames)
     }
 
     /// Whether nobody else delivers to it, and nothing is queued: then it may be written to at once.
+    #[inline]
     pub(crate) fn is_idle(&self) -> bool {
         // Relaxed: a count that guards no other memory.
         self.link.subscriptions.load(Ordering::Relaxed) == 1 && self.state.outbox.is_idle()
     }
 
     /// Writes shared bytes past the empty queue, as [`Outbox::write_through`]. None if the socket broke.
+    #[inline]
     pub(crate) fn write_through(
         &mut self,
         bytes: &Bytes,
@@ -128,6 +132,7 @@ impl Delivering<'_> {
     }
 
     /// Counts frames that are written or queued.
+    #[inline]
     pub(crate) fn count(&self, frames: usize) {
         bump(&self.link.traffic.frames_out, frames as u64);
     }

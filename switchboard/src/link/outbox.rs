@@ -149,6 +149,7 @@ impl Outbox {
         counted.0 + size > bytes || counted.1 >= frames
     }
 
+    #[inline]
     pub(crate) fn is_blocked(&self) -> bool {
         self.blocked_since.get().is_some()
     }
@@ -202,13 +203,19 @@ impl Outbox {
         (bytes.saturating_sub(counted.0), frames.saturating_sub(counted.1))
     }
 
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.queue.as_ref().is_none_or(|queue| queue.is_empty())
     }
 
     /// What the budget counts: the bytes, the room that small ones are put in, an entry for each frame that can still be dropped,
-    /// each replay and gap, and what the sink has on its way to a socket that takes no more.
+    /// each replay and gap, and what the sink has on its way to a socket that takes no more. Most have none of it.
+    #[inline]
     pub(crate) fn held_bytes(&self) -> usize {
+        if self.queue.is_none() && !self.is_blocked() { 0 } else { self.held_somewhere() }
+    }
+
+    fn held_somewhere(&self) -> usize {
         let queued = self.queue.as_ref().map_or(0, |queue| queue.held_bytes());
         let blocked = self.sink.as_ref().filter(|_| self.blocked_since.get().is_some());
         queued + blocked.map_or(0, |sink| sink.held_bytes())
@@ -234,8 +241,9 @@ impl Outbox {
     }
 
     /// Whether shared bytes may be written past the queue, because there is nothing in it.
+    #[inline]
     pub(crate) fn is_idle(&self) -> bool {
-        !self.dirty && self.blocked_since.get().is_none() && self.is_empty()
+        !self.dirty && !self.is_blocked() && self.is_empty()
     }
 
     /// Writes `output` past the empty queue; what the socket does not take is queued.
