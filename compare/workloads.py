@@ -416,8 +416,8 @@ WORKLOADS = (
         bench=("--rate", "max", "--size", "128", "--connections", "10000", "--warmup", "1s", "--duration", "2s"),
         servers=(ROOMS, REDIS),
         rows=tuple(
-            Row(f"{rooms:,}", ("--rooms", str(rooms), "--publishers", str(min(rooms, 1000)), "--in-flight", "4"))
-            for rooms in (1, 10, 100, 1000)
+            Row(f"{rooms:,}", ("--rooms", str(rooms), "--publishers", str(rooms), "--in-flight", "4"))
+            for rooms in (1, 10, 100, 1000, 5000)
         ),
         rounds=3,
         grows=True,
