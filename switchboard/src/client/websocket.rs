@@ -60,7 +60,7 @@ pub(super) async fn upgrade(
     place: &Place,
     key: &str,
 ) -> Result<(Box<dyn Source>, Box<dyn Sink>, BytesMut), ConnectError> {
-    let wire = Wire { source, sink, surplus: BytesMut::new() };
+    let wire = Halves { source, sink, surplus: BytesMut::new() };
     let (mut sender, connection) = http1::handshake(wire).await.map_err(broken)?;
     let asked = async {
         let response = sender.send_request(request(place, key)).await.map_err(broken)?;
@@ -75,7 +75,7 @@ pub(super) async fn upgrade(
             std::future::pending::<()>().await;
         } => unreachable!("it waits for ever"),
     };
-    let Ok(parts) = upgraded.downcast::<Wire>() else { unreachable!("it is what was given") };
+    let Ok(parts) = upgraded.downcast::<Halves>() else { unreachable!("it is what was given") };
     let mut input = BytesMut::from(&parts.read_buf[..]);
     input.extend_from_slice(&parts.io.surplus);
     Ok((parts.io.source, parts.io.sink, input))
@@ -155,14 +155,14 @@ impl hyper::body::Body for Nothing {
 }
 
 /// A stream as hyper reads and writes.
-struct Wire {
+struct Halves {
     source: Box<dyn Source>,
     sink: Box<dyn Sink>,
     /// Read, and more than hyper wanted at the time.
     surplus: BytesMut,
 }
 
-impl Read for Wire {
+impl Read for Halves {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -184,7 +184,7 @@ impl Read for Wire {
     }
 }
 
-impl Write for Wire {
+impl Write for Halves {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.sink.poll_write(cx, &[IoSlice::new(bytes)])
     }
