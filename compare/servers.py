@@ -61,6 +61,9 @@ def build(commands_of: set[str]) -> None:
     if "go" in commands_of:
         (BUILT / "go").mkdir(parents=True, exist_ok=True)
         run(["go", "build", "-o", f"{BUILT / 'go'}/", "./..."], PEERS / "go")
+    if "c++" in commands_of:
+        BUILT.mkdir(parents=True, exist_ok=True)
+        run(["./build", str(BUILT / "uwebsockets")], PEERS / "uwebsockets")
     if "cargo" in commands_of:
         target = TARGET / "peers-cargo"
         BUILT.mkdir(parents=True, exist_ok=True)

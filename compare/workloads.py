@@ -258,6 +258,31 @@ WORKLOADS = (
         ),
     ),
     Workload(
+        name="echo-websockets",
+        title="Echo over WebSocket, messages of 64 bytes",
+        heading="connections, in flight",
+        scenario="echo",
+        figure=CPU,
+        bench=("--rate", "max", "--size", "64", *MEASURED),
+        servers=(
+            switchboard("echo=ws://127.0.0.1:{port}", "ws://127.0.0.1:{port}/"),
+            Server(
+                "uWebSockets",
+                ("{built}/uwebsockets", "{port}"),
+                "ws://127.0.0.1:{port}/",
+                needs="c++",
+                hint="Debian: g++",
+            ),
+            websocket_peer("echo", "131072"),
+        ),
+        rows=(
+            load("50", "1"),
+            load("1,000", "1"),
+            load("50", "16", uWebSockets=1.1),
+            load("1,000", "16", uWebSockets=1.1),
+        ),
+    ),
+    Workload(
         name="datagram-rooms",
         title="One datagram to all members of a room, 1,000 members, 128 bytes",
         heading="in flight",
