@@ -180,6 +180,16 @@ impl WebSocketMessage {
         self.kind
     }
 
+    /// The same behind `prefix`. Text stays text unless the prefix is none, and is not checked again.
+    pub fn prefixed(&self, prefix: &[u8]) -> Self {
+        let is_text = self.kind == WebSocketKind::Text && (prefix.is_ascii() || str::from_utf8(prefix).is_ok());
+        let kind = if is_text { WebSocketKind::Text } else { WebSocketKind::Binary };
+        let mut bytes = Vec::with_capacity(prefix.len() + self.bytes.len());
+        bytes.extend_from_slice(prefix);
+        bytes.extend_from_slice(&self.bytes);
+        Self { kind, bytes: bytes.into() }
+    }
+
     /// The payload, without a copy.
     pub fn into_bytes(self) -> Bytes {
         self.bytes
@@ -202,7 +212,11 @@ impl AsRef<[u8]> for WebSocketMessage {
 
 impl From<Bytes> for WebSocketMessage {
     fn from(bytes: Bytes) -> Self {
-        let kind = if str::from_utf8(&bytes).is_ok() { WebSocketKind::Text } else { WebSocketKind::Binary };
+        let kind = if bytes.is_ascii() || str::from_utf8(&bytes).is_ok() {
+            WebSocketKind::Text
+        } else {
+            WebSocketKind::Binary
+        };
         Self { kind, bytes }
     }
 }
@@ -384,8 +398,8 @@ impl Assembly {
 /// Takes the first frame off the input, which is all there, and gives its payload.
 fn take_frame(input: &mut BytesMut, header: &Header) -> BytesMut {
     let end = header.bytes + header.payload_bytes;
-    // The last frame takes the memory along, instead of sharing it with nothing.
-    let mut frame = if end == input.len() { std::mem::take(input) } else { input.split_to(end) };
+    // The last one too leaves the memory where it is: once no frame is in it, the next read is.
+    let mut frame = input.split_to(end);
     bytes::Buf::advance(&mut frame, header.bytes);
     frame
 }

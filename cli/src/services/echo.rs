@@ -8,16 +8,14 @@ use crate::address::{Datagrams, Streams};
 use crate::endpoint::Options;
 use crate::web::answer::refusal;
 use crate::web::guard::{Asker, Guard, forbidden_page};
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use memchr::memmem::{self, Finder};
 use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 use switchboard::http::{Request, Response};
 use switchboard::prelude::*;
-use switchboard::{
-    ConnectionError, DatagramLimits, FrameError, GuardedLines, Output, Rate, RepliesPerSource, WebSocketKind,
-};
+use switchboard::{ConnectionError, DatagramLimits, FrameError, GuardedLines, Output, Rate, RepliesPerSource};
 use switchboard_load::typed::{Scheme, parse_timeout};
 use tracing::debug;
 
@@ -139,14 +137,7 @@ async fn echo_messages(mut conn: Connection<WebSocket>, prefix: Arc<[u8]>) -> Re
 
 /// A message of the same kind, unless a prefix that is no text is put before one that is.
 fn prefixed(prefix: &[u8], message: WebSocketMessage) -> WebSocketMessage {
-    if prefix.is_empty() {
-        return message;
-    }
-    let bytes = Bytes::from([prefix, &message].concat());
-    match message.kind() {
-        WebSocketKind::Binary => WebSocketMessage::binary(bytes),
-        WebSocketKind::Text => bytes.into(),
-    }
+    if prefix.is_empty() { message } else { message.prefixed(prefix) }
 }
 
 /// Lines that are sent behind a prefix, but none that a browser was made to send, which would be shown what a page has put

@@ -26,8 +26,15 @@ pub(super) enum Opcode {
 
 impl Opcode {
     fn parse(bits: u8) -> Option<Self> {
-        let all = [Self::Continuation, Self::Text, Self::Binary, Self::Close, Self::Ping, Self::Pong];
-        all.into_iter().find(|opcode| *opcode as u8 == bits)
+        Some(match bits {
+            0 => Self::Continuation,
+            1 => Self::Text,
+            2 => Self::Binary,
+            8 => Self::Close,
+            9 => Self::Ping,
+            10 => Self::Pong,
+            _ => return None,
+        })
     }
 
     pub(super) fn is_control(self) -> bool {

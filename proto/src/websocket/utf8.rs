@@ -11,7 +11,13 @@ pub(super) struct Utf8 {
 
 impl Utf8 {
     /// Checks the next piece. Fails at the first byte that no text can have there.
-    pub(super) fn check(&mut self, mut piece: &[u8]) -> Result<(), FrameError> {
+    #[inline]
+    pub(super) fn check(&mut self, piece: &[u8]) -> Result<(), FrameError> {
+        // Most text is, and a look at that is vectors, where characters are looked at one by one.
+        if self.len == 0 && piece.is_ascii() { Ok(()) } else { self.check_each(piece) }
+    }
+
+    fn check_each(&mut self, mut piece: &[u8]) -> Result<(), FrameError> {
         while self.len > 0 {
             let Some((next, rest)) = piece.split_first() else { return Ok(()) };
             piece = rest;
