@@ -2,6 +2,7 @@
 
 use crate::harness::http_peer::{ask, frame, secs};
 use crate::harness::http2_client::{Client, Whole, connect, get, piece, pump, whole};
+use crate::harness::http2_frames::{DATA, END_HEADERS, END_STREAM, HEADERS, POST, hello, http2};
 use crate::harness::patience::until;
 use crate::harness::served::Served;
 use bytes::Bytes;
@@ -109,6 +110,30 @@ async fn a_body_above_the_limit_ends_its_request_alone() {
     let post = http::Request::post("http://x/body").body(Whole(Bytes::from(vec![b'x'; 1 << 20]))).unwrap();
     assert_eq!(client.send(post).await.unwrap().status(), 413);
     assert_eq!(client.get("/").await.status(), 200);
+}
+
+/// As a line of a shell does that posts and leaves.
+#[tokio::test(start_paused = true)]
+async fn what_was_asked_is_done_though_the_client_has_left() {
+    let (heard, mut bodies) = tokio::sync::mpsc::unbounded_channel();
+    let server = Served::http(move |mut request: Request| {
+        let heard = heard.clone();
+        async move {
+            heard.send(request.body(99).await.unwrap()).unwrap();
+            http::StatusCode::OK.into()
+        }
+    });
+    let mut peer = server.connect();
+    // The first one is refused before any service has seen it.
+    let twice = [POST, b"\x00\x04host\x01y"].concat();
+    let posts = [(1, &twice[..]), (3, POST), (5, POST)].map(|(stream, head)| {
+        [http2(HEADERS, END_HEADERS, stream, head), http2(DATA, END_STREAM, stream, b"x")].concat()
+    });
+    peer.send([hello(), posts.concat()].concat()).await;
+    peer.finish();
+    assert_eq!(peer.closed().await, CloseReason::PeerClosed);
+    assert_eq!([bodies.try_recv().unwrap(), bodies.try_recv().unwrap()], ["x", "x"]);
+    assert_eq!(server.handle.connections().list(None, 9).len(), 0);
 }
 
 /// The kind and the flags of each frame of stream 1 that has come.

@@ -50,6 +50,8 @@ struct State {
     doubtful: Option<u32>,
     /// Requests that were begun.
     asked: u32,
+    /// Those of HTTP/2 that the service has not answered yet.
+    unanswered: u32,
     /// The kernel is to be asked itself, whatever the event loop has told.
     looks: bool,
     /// Behind the current answer nothing more is read.
@@ -105,6 +107,7 @@ impl Exchange {
             heads: Heads::default(),
             doubtful: None,
             asked: 0,
+            unanswered: 0,
             looks: false,
             is_last: false,
             is_writing: false,
@@ -150,9 +153,16 @@ impl Exchange {
         self.state.lock().stage == Stage::Head
     }
 
-    /// Whether the service is answering the one request that there is.
+    /// Whether the service is answering the one request that there is, or one of those beside each other.
     pub(super) fn is_answering(&self) -> bool {
-        self.state.lock().stage == Stage::Answering
+        let state = self.state.lock();
+        state.stage == Stage::Answering || state.unanswered > 0
+    }
+
+    /// How many requests were begun, of HTTP/2.
+    pub(super) fn streams(&self) -> Option<u32> {
+        let state = self.state.lock();
+        (state.stage == Stage::Streams).then_some(state.asked)
     }
 
     /// Whether only the client can keep the current answer from its end.
@@ -211,6 +221,7 @@ impl Exchange {
         state.open += 1;
         self.count(&state, before);
         state.asked = state.asked.saturating_add(1);
+        state.unanswered += u32::from(state.stage == Stage::Streams);
         let underway = Underway::new(self, state.began);
         state.latest = Some(Arc::clone(&underway)).filter(|_| state.stage == Stage::Streams);
         drop(state);
@@ -256,6 +267,7 @@ impl Exchange {
 
     /// Takes what the service has answered, as hyper sends it.
     pub(super) fn answer(&self, response: Response, asked: Asked, answering: Answering) -> http::Response<Body> {
+        answering.answered(&mut self.state.lock());
         let mut sent = match response.0 {
             Answer::Whole(mut response) => {
                 if asked.for_head {

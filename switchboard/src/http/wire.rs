@@ -41,6 +41,8 @@ pub(super) struct Wire {
     /// Read, and more than hyper wanted at the time.
     surplus: BytesMut,
     peer_finished: bool,
+    /// How many requests hyper had begun when it was last to begin those that came before the end, of HTTP/2.
+    begun: Option<u32>,
     /// Until then the client, which has stopped sending, is answered.
     end: Option<Pin<Box<Sleep>>>,
     turn: Turn,
@@ -57,6 +59,7 @@ impl Wire {
             source: Some(source),
             surplus: BytesMut::new(),
             peer_finished: false,
+            begun: None,
             end: None,
             turn: Turn::default(),
             rests: false,
@@ -221,6 +224,13 @@ impl Wire {
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.exchange.is_answered() {
             // Whoever is gone does not read either. hyper looks again when it has written.
+            return Poll::Pending;
+        }
+        let begun = self.exchange.streams();
+        if begun.is_some() && self.begun != begun {
+            // hyper reads all that there is before it begins a request, and drops what it has not begun at the end.
+            self.begun = begun;
+            cx.waker().wake_by_ref();
             return Poll::Pending;
         }
         if self.exchange.is_answering() {

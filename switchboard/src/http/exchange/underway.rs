@@ -1,6 +1,6 @@
 //! One request and its answer.
 
-use super::{Exchange, Next, Stage};
+use super::{Exchange, Next, Stage, State};
 use crate::http::request::Unread;
 use parking_lot::Mutex;
 use std::ops::Deref;
@@ -22,6 +22,7 @@ pub(in crate::http) struct Underway {
     pieces: AtomicUsize,
     /// hyper has one that the client has not made room for.
     is_owed: AtomicBool,
+    is_answered: AtomicBool,
     task: Mutex<Option<AbortHandle>>,
     /// What is still to come of its body, once nobody wants it any more.
     unread: Mutex<Option<Unread>>,
@@ -36,6 +37,7 @@ impl Underway {
             held: AtomicUsize::new(0),
             pieces: AtomicUsize::new(0),
             is_owed: AtomicBool::new(false),
+            is_answered: AtomicBool::new(false),
             task: Mutex::new(None),
             unread: Mutex::new(None),
         })
@@ -104,6 +106,14 @@ impl Answering {
         self.0.exchange.become_next(next);
     }
 
+    /// The service has answered, or never will.
+    pub(super) fn answered(&self, state: &mut State) {
+        // Relaxed: the lock is held.
+        if state.stage == Stage::Streams && !self.0.is_answered.swap(true, Ordering::Relaxed) {
+            state.unanswered -= 1;
+        }
+    }
+
     /// hyper has a piece of the answer, or waits for one.
     pub(in crate::http) fn gave(&self, is_piece: bool) {
         // Relaxed: the task that writes to the client is the one that asks.
@@ -129,6 +139,7 @@ impl Drop for Answering {
             return;
         }
         let before = state.held_bytes();
+        self.answered(&mut state);
         state.open -= 1;
         if state.open == 0 {
             exchange.peer.idle();
