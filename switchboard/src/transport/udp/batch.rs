@@ -1,8 +1,8 @@
 //! Batches of datagrams and the replies to them, and the loop of a listener without connections.
 
 use super::ends::{Ends, Family};
+use super::gso::{Sent, Transmits, send_alone};
 use super::incoming::Incoming;
-use super::letters::{Letters, Sent, send_alone};
 use super::{Datagram, Gate, Reply};
 use crate::error::panic_text;
 use crate::metrics::Metrics;
@@ -100,7 +100,7 @@ pub(super) fn exchange(
     metrics: &Metrics,
     mut handler: impl FnMut(Datagram<'_>, Ends, &mut Reply<'_>) -> Fate,
 ) -> (usize, Unsent) {
-    let new = || Box::new(Scratch { incoming: Incoming::new(), replies: Letters::new(socket) });
+    let new = || Box::new(Scratch { incoming: Incoming::new(), replies: Transmits::new(socket) });
     let mut scratch = SCRATCH.take().unwrap_or_else(new);
     let Scratch { incoming, replies } = &mut *scratch;
     // An error belongs to some datagram sent earlier, or there is none to receive.
@@ -147,5 +147,5 @@ thread_local! {
 
 struct Scratch {
     incoming: Incoming,
-    replies: Letters,
+    replies: Transmits,
 }

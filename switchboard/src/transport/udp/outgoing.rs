@@ -7,7 +7,7 @@
 use super::batch::{BATCH, watch};
 use super::ends::Ends;
 use super::framed::{Frames, HEADER_BYTES};
-use super::letters::{Letters, Sent};
+use super::gso::{Sent, Transmits};
 use super::peers::{Inbox, Peers};
 use crate::link::{Gathering, Sink};
 use std::collections::BTreeMap;
@@ -24,7 +24,7 @@ const BATCH_BYTES: usize = 64 << 10;
 
 /// What leaves next.
 pub(super) struct Outgoing {
-    letters: Letters,
+    transmits: Transmits,
     /// The tick has been asked to send them.
     asked: bool,
     /// The socket takes no more; watched for the time that it does.
@@ -39,7 +39,7 @@ impl Outgoing {
     /// Nothing yet, of what this socket sends.
     pub(super) fn new(socket: &UdpSocket) -> Self {
         Self {
-            letters: Letters::new(socket),
+            transmits: Transmits::new(socket),
             asked: false,
             full: None,
             waiting: BTreeMap::new(),
@@ -70,20 +70,20 @@ impl Writing {
         let mut frames = Frames::new(slices);
         let mut taken = 0;
         while outgoing.full.is_none() {
-            let start = outgoing.letters.text.len();
-            let Some(length) = frames.next(&mut outgoing.letters.text) else { break };
-            outgoing.letters.seal(start, self.ends);
+            let start = outgoing.transmits.text.len();
+            let Some(length) = frames.next(&mut outgoing.transmits.text) else { break };
+            outgoing.transmits.seal(start, self.ends);
             taken += HEADER_BYTES + length;
             self.framing_bytes += HEADER_BYTES;
-            if outgoing.letters.len() >= 2 * BATCH || outgoing.letters.text.len() >= BATCH_BYTES {
+            if outgoing.transmits.len() >= 2 * BATCH || outgoing.transmits.text.len() >= BATCH_BYTES {
                 self.peers.send(outgoing);
             }
         }
         // Behind all that this peer gets, which may go as one.
-        if outgoing.letters.len() >= BATCH {
+        if outgoing.transmits.len() >= BATCH {
             self.peers.send(outgoing);
         }
-        if !outgoing.letters.is_empty() {
+        if !outgoing.transmits.is_empty() {
             self.peers.ask_for_flush(outgoing);
         }
         Ok(taken)
@@ -162,7 +162,7 @@ impl Peers {
 
     /// Sends what was gathered, unless the socket is full already.
     fn send(self: &Arc<Self>, outgoing: &mut Outgoing) {
-        if outgoing.full.is_none() && outgoing.letters.send(self.socket(), &self.metrics) == Sent::Full {
+        if outgoing.full.is_none() && outgoing.transmits.send(self.socket(), &self.metrics) == Sent::Full {
             let watched = self.socket().try_clone().and_then(|socket| watch(socket, Interest::WRITABLE));
             match watched {
                 Ok(socket) => {
@@ -171,27 +171,27 @@ impl Peers {
                     Arc::clone(self).wake();
                 }
                 // No descriptor left: these go the way of datagrams.
-                Err(_) => self.metrics.datagrams_lost.add(outgoing.letters.datagrams().count() as u64),
+                Err(_) => self.metrics.datagrams_lost.add(outgoing.transmits.datagrams().count() as u64),
             }
         }
         if outgoing.full.is_none() {
-            outgoing.letters.clear();
+            outgoing.transmits.clear();
         }
     }
 
     /// Goes on with a batch that the socket did not take. Says whether all of it has left.
     fn send_rest(self: &Arc<Self>, outgoing: &mut Outgoing) -> bool {
         let waker = Waker::from(Arc::clone(self));
-        let Outgoing { full, letters, .. } = outgoing;
+        let Outgoing { full, transmits, .. } = outgoing;
         while let Some(socket) = full {
             let Poll::Ready(ready) = socket.poll_write_ready(&mut Context::from_waker(&waker)) else { return false };
             // An error is the event loop's end, and the worker's with it.
             let Ok(mut ready) = ready else { return false };
-            if letters.send(self.socket(), &self.metrics) == Sent::Full {
+            if transmits.send(self.socket(), &self.metrics) == Sent::Full {
                 ready.clear_ready();
             } else {
                 *full = None;
-                letters.clear();
+                transmits.clear();
             }
         }
         true
@@ -206,9 +206,9 @@ impl Gathering for Peers {
             return;
         }
         for (text, ends) in std::mem::take(&mut outgoing.farewells) {
-            let start = outgoing.letters.text.len();
-            outgoing.letters.text.extend_from_slice(&text);
-            outgoing.letters.seal(start, ends);
+            let start = outgoing.transmits.text.len();
+            outgoing.transmits.text.extend_from_slice(&text);
+            outgoing.transmits.seal(start, ends);
         }
         self.send(&mut outgoing);
         // As many as fill a batch, and the others when that has left: each of thousands would find a full socket else.

@@ -26,14 +26,14 @@ use switchboard_proto::DATAGRAM_BYTES;
 /// fragments cannot be taken apart. IPv6's smallest packet without its headers (RFC 8200 §5).
 const PART_BYTES: usize = 1232;
 
-/// Parts of one letter; older kernels take no more.
+/// Parts of one transmit; older kernels take no more.
 const PARTS: usize = 64;
 
 /// Datagrams to be sent together.
-pub(super) struct Letters {
+pub(super) struct Transmits {
     /// Their payloads, behind each other.
     pub(super) text: Vec<u8>,
-    sealed: Vec<Letter>,
+    sealed: Vec<Transmit>,
     /// They leave from more than one of our addresses, and those that leave from the same one do not stand together.
     mixed: bool,
     /// The kernel takes them apart.
@@ -43,7 +43,7 @@ pub(super) struct Letters {
 }
 
 /// Datagrams to one address that go as one, each `part` bytes long but the last; or one of any length.
-struct Letter {
+struct Transmit {
     range: Range<usize>,
     part: usize,
     ends: Ends,
@@ -57,7 +57,7 @@ pub(super) enum Sent {
     Full,
 }
 
-impl Letters {
+impl Transmits {
     /// None yet, of those that this socket sends.
     pub(super) fn new(socket: &UdpSocket) -> Self {
         let joins = getsockopt(socket, sockopt::UdpGsoSegment).is_ok();
@@ -75,11 +75,11 @@ impl Letters {
             {
                 last.range.end = range.end;
             }
-            _ => self.sealed.push(Letter { part: range.len(), range, ends }),
+            _ => self.sealed.push(Transmit { part: range.len(), range, ends }),
         }
     }
 
-    /// How many letters there are, of as many datagrams or more.
+    /// How many transmits there are, of as many datagrams or more.
     pub(super) fn len(&self) -> usize {
         self.sealed.len()
     }
@@ -96,7 +96,8 @@ impl Letters {
 
     /// Each datagram, and where it goes.
     pub(super) fn datagrams(&self) -> impl Iterator<Item = (&[u8], Ends)> {
-        let parts = |letter: &Letter| letter.parts().map(|part| (&self.text[part], letter.ends)).collect::<Vec<_>>();
+        let parts =
+            |transmit: &Transmit| transmit.parts().map(|part| (&self.text[part], transmit.ends)).collect::<Vec<_>>();
         self.sealed.iter().flat_map(parts)
     }
 
@@ -104,37 +105,37 @@ impl Letters {
     pub(super) fn send(&mut self, socket: &UdpSocket, metrics: &Metrics) -> Sent {
         if std::mem::take(&mut self.mixed) {
             // One system call sends from one address. What goes to one peer stays in order: it leaves from the same one.
-            self.sealed.sort_by_key(|letter| letter.ends.local);
+            self.sealed.sort_by_key(|transmit| transmit.ends.local);
         }
         self.narrow.forget_old();
         let mut first = 0;
         while first < self.sealed.len() {
-            let letters = &self.sealed[first..];
-            if letters[0].is_joined() && self.narrow.has(letters[0].ends.peer.ip()) {
+            let transmits = &self.sealed[first..];
+            if transmits[0].is_joined() && self.narrow.has(transmits[0].ends.peer.ip()) {
                 self.take_apart(first);
                 continue;
             }
-            match transmit(socket, &self.text, letters) {
+            match send_first(socket, &self.text, transmits) {
                 Ok(count) => {
-                    metrics.datagrams_out.add(letters[..count].iter().map(Letter::count).sum());
+                    metrics.datagrams_out.add(transmits[..count].iter().map(Transmit::count).sum());
                     first += count;
                 }
                 Err(Errno::EAGAIN) => {
                     self.sealed.drain(..first);
                     return Sent::Full;
                 }
-                Err(error) if letters[0].is_joined() => {
+                Err(error) if transmits[0].is_joined() => {
                     // Others are not on that host's way: for them nothing changes.
                     if matches!(error, Errno::EIO | Errno::EINVAL | Errno::EMSGSIZE) {
-                        self.narrow.add(letters[0].ends.peer.ip());
+                        self.narrow.add(transmits[0].ends.peer.ip());
                     }
                     self.take_apart(first);
                 }
                 // The address is not ours any more: then from the one that there is.
-                Err(_) if letters[0].ends.local.is_some() => self.sealed[first].ends.local = None,
+                Err(_) if transmits[0].ends.local.is_some() => self.sealed[first].ends.local = None,
                 Err(_) => {
                     // The first of them cannot be sent: too long, or nowhere to go.
-                    metrics.datagrams_lost.add(letters[0].count());
+                    metrics.datagrams_lost.add(transmits[0].count());
                     first += 1;
                 }
             }
@@ -144,14 +145,14 @@ impl Letters {
     }
 
     fn take_apart(&mut self, place: usize) {
-        let Letter { ends, .. } = self.sealed[place];
+        let Transmit { ends, .. } = self.sealed[place];
         let parts: Vec<_> = self.sealed[place].parts().collect();
-        let letters = parts.into_iter().map(|range| Letter { part: range.len(), range, ends });
-        self.sealed.splice(place..=place, letters);
+        let transmits = parts.into_iter().map(|range| Transmit { part: range.len(), range, ends });
+        self.sealed.splice(place..=place, transmits);
     }
 }
 
-impl Letter {
+impl Transmit {
     fn has_place_for(&self, length: usize) -> bool {
         let is_even = (1..=PART_BYTES).contains(&self.part) && self.range.len().is_multiple_of(self.part);
         let longest = DATAGRAM_BYTES.min(PARTS * self.part);
@@ -177,21 +178,22 @@ impl Letter {
 type Headers = Option<Box<MultiHeaders<SockaddrStorage>>>;
 
 thread_local! {
-    /// Memory for the headers of batches whose letters are alone, and of those that are joined, with room for no origin, for
+    /// Memory for the headers of batches whose transmits are alone, and of those that are joined, with room for no origin, for
     /// one of IPv4 and for one of IPv6: the kernel takes no header that has more room than is used. It cannot move between
     /// threads, so it stays here; nothing is remembered from one batch to the next.
     static HEADERS: [[Cell<Headers>; 3]; 2] = const { [const { [const { Cell::new(None) }; 3] }; 2] };
 }
 
-/// Sends the first letters that can go together: from the same address, and none joined, or all in parts of one length. Says
+/// Sends the first transmits that can go together: from the same address, and none joined, or all in parts of one length. Says
 /// how many left.
-fn transmit(socket: &UdpSocket, text: &[u8], letters: &[Letter]) -> nix::Result<usize> {
-    let manner = |letter: &Letter| (letter.ends.local, letter.is_joined().then_some(letter.part as u16));
-    let Some(first) = letters.first() else { return Ok(0) };
+fn send_first(socket: &UdpSocket, text: &[u8], transmits: &[Transmit]) -> nix::Result<usize> {
+    let manner = |transmit: &Transmit| (transmit.ends.local, transmit.is_joined().then_some(transmit.part as u16));
+    let Some(first) = transmits.first() else { return Ok(0) };
     let of_first = manner(first);
-    let together = letters.iter().take(BATCH).take_while(|letter| manner(letter) == of_first);
-    let (slices, targets): (Vec<[IoSlice<'_>; 1]>, Vec<Option<SockaddrStorage>>) =
-        together.map(|letter| ([IoSlice::new(&text[letter.range.clone()])], Some(letter.ends.peer.into()))).unzip();
+    let together = transmits.iter().take(BATCH).take_while(|transmit| manner(transmit) == of_first);
+    let (slices, targets): (Vec<[IoSlice<'_>; 1]>, Vec<Option<SockaddrStorage>>) = together
+        .map(|transmit| ([IoSlice::new(&text[transmit.range.clone()])], Some(transmit.ends.peer.into())))
+        .unzip();
     let (local, part) = of_first;
     let origin = local.map(Origin::from);
     let (of_origin, room) = match &origin {
@@ -231,7 +233,7 @@ pub(super) fn send_alone(socket: &UdpSocket, payload: &[u8], ends: Ends) -> nix:
 
 #[cfg(test)]
 mod tests {
-    use super::{BATCH, DATAGRAM_BYTES, Ends, Letters, PART_BYTES, PARTS, Sent};
+    use super::{BATCH, DATAGRAM_BYTES, Ends, PART_BYTES, PARTS, Sent, Transmits};
     use crate::metrics::Metrics;
     use std::net::UdpSocket;
 
@@ -239,21 +241,21 @@ mod tests {
         UdpSocket::bind("127.0.0.1:0").unwrap()
     }
 
-    /// Seals datagrams of these lengths to the socket, and says how many letters they are.
-    fn seal(letters: &mut Letters, to: &UdpSocket, lengths: &[usize]) -> usize {
-        letters.clear();
+    /// Seals datagrams of these lengths to the socket, and says how many transmits they are.
+    fn seal(transmits: &mut Transmits, to: &UdpSocket, lengths: &[usize]) -> usize {
+        transmits.clear();
         for (number, length) in lengths.iter().enumerate() {
-            let start = letters.text.len();
-            letters.text.resize(start + length, number as u8);
-            letters.seal(start, Ends { peer: to.local_addr().unwrap(), local: None });
+            let start = transmits.text.len();
+            transmits.text.resize(start + length, number as u8);
+            transmits.seal(start, Ends { peer: to.local_addr().unwrap(), local: None });
         }
-        letters.len()
+        transmits.len()
     }
 
     #[test]
     fn what_is_equally_long_but_for_the_last_is_one_letter() {
         let socket = socket();
-        let mut letters = Letters { joins: true, ..Letters::new(&socket) };
+        let mut transmits = Transmits { joins: true, ..Transmits::new(&socket) };
         let longest = DATAGRAM_BYTES / PART_BYTES;
         for (lengths, expected) in [
             (vec![128; 16], 1),
@@ -268,37 +270,37 @@ mod tests {
             (vec![PART_BYTES; longest + 1], 2),
             (vec![PART_BYTES + 1; 2], 2),
         ] {
-            assert_eq!(seal(&mut letters, &socket, &lengths), expected, "{lengths:?}");
-            assert!(letters.datagrams().map(|(datagram, _)| datagram.len()).eq(lengths));
+            assert_eq!(seal(&mut transmits, &socket, &lengths), expected, "{lengths:?}");
+            assert!(transmits.datagrams().map(|(datagram, _)| datagram.len()).eq(lengths));
         }
         // For those alone who cannot be reached so.
-        letters.narrow.add([192, 0, 2, 1].into());
-        assert_eq!(seal(&mut letters, &socket, &[5, 5, 5]), 1);
-        letters.narrow.add([127, 0, 0, 1].into());
-        assert_eq!(seal(&mut letters, &socket, &[5, 5, 5]), 3);
-        letters = Letters { joins: false, ..Letters::new(&socket) };
-        assert_eq!(seal(&mut letters, &socket, &[5, 5, 5]), 3);
+        transmits.narrow.add([192, 0, 2, 1].into());
+        assert_eq!(seal(&mut transmits, &socket, &[5, 5, 5]), 1);
+        transmits.narrow.add([127, 0, 0, 1].into());
+        assert_eq!(seal(&mut transmits, &socket, &[5, 5, 5]), 3);
+        transmits = Transmits { joins: false, ..Transmits::new(&socket) };
+        assert_eq!(seal(&mut transmits, &socket, &[5, 5, 5]), 3);
     }
 
     #[test]
     fn each_datagram_arrives_by_itself_and_in_order() {
         let (here, there, elsewhere) = (socket(), socket(), socket());
         let metrics = Metrics::new();
-        let mut letters = Letters::new(&here);
+        let mut transmits = Transmits::new(&here);
         let mut sent = Vec::new();
         // In runs of several, with some of another length or for somebody else among them.
         for number in 0..3 * BATCH as u8 {
-            let start = letters.text.len();
-            letters.text.extend(vec![number; 100 + usize::from(number) / 7]);
+            let start = transmits.text.len();
+            transmits.text.extend(vec![number; 100 + usize::from(number) / 7]);
             let other = number % 40 == 39;
             let to = if other { &elsewhere } else { &there };
             if !other {
-                sent.push(letters.text[start..].to_vec());
+                sent.push(transmits.text[start..].to_vec());
             }
-            letters.seal(start, Ends { peer: to.local_addr().unwrap(), local: None });
+            transmits.seal(start, Ends { peer: to.local_addr().unwrap(), local: None });
         }
-        assert_eq!(letters.send(&here, &metrics), Sent::All);
-        assert!(letters.is_empty());
+        assert_eq!(transmits.send(&here, &metrics), Sent::All);
+        assert!(transmits.is_empty());
         assert_eq!((metrics.datagrams_out.get(), metrics.datagrams_lost.get()), (3 * BATCH as u64, 0));
         there.set_nonblocking(true).unwrap();
         for expected in sent {
