@@ -5,10 +5,13 @@ use crate::harness::alone::{in_a_process_of_its_own, resident};
 use crate::harness::http_peer::{answer, ask, frame, secs};
 use crate::harness::http2_client::{Client, Whole, get};
 use crate::harness::http2_frames::{DATA, END_HEADERS, HEADERS, POST, hello, http2};
-use crate::harness::served::Served;
-use switchboard::Limits;
+use crate::harness::served::{Served, echo};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use switchboard::http::{Request, Response};
 use switchboard::prelude::*;
+use switchboard::testing::Peer;
+use switchboard::{Limits, Memory};
 use tokio::time::Instant;
 
 const MEMORY: usize = 1 << 20;
@@ -148,6 +151,38 @@ async fn answers_wait_while_memory_is_short() {
     let is_answered = |read: &std::io::Result<Vec<u8>>| matches!(read, Ok(bytes) if bytes.len() > REQUESTS * (4 << 10));
     let answered = reading.join_all().await.iter().filter(|read| is_answered(read)).count();
     assert!(answered > CLIENTS / 3, "{answered} of {CLIENTS} that ask for 240 KiB each");
+}
+
+/// Memory is short while the time for two bodies on one connection ends: both requests are answered.
+#[tokio::test(start_paused = true)]
+async fn requests_beside_each_other_that_wait_for_memory_all_go_on() {
+    let (lines, answered) = (Memory::new(), Arc::new(AtomicUsize::new(0)));
+    let count = Arc::clone(&answered);
+    let service = move |mut request: Request| {
+        let count = Arc::clone(&count);
+        async move {
+            let body = request.body(64 << 10).await;
+            count.fetch_add(1, Ordering::Relaxed);
+            body.map_or_else(Response::from, |_| http::StatusCode::OK.into())
+        }
+    };
+    let limits = Limits { memory_bytes: MEMORY, ..Limits::default() };
+    let server = Server::new().limits(limits).memory(&lines, echo);
+    let server = Served::in_memory(server, |server, memory| server.listen_http(memory, service));
+    let mut client = server.connect();
+    client.send(hello()).await;
+    for stream in [1, 3] {
+        client.send(http2(HEADERS, END_HEADERS, stream, POST)).await;
+        client.send(http2(DATA, 0, stream, &[0; 10_000])).await;
+    }
+    let mut crowd: Vec<_> = (0..100).map(|_| Peer::connect(&lines)).collect();
+    tokio::time::sleep(secs(10)).await;
+    for peer in &mut crowd {
+        peer.send("x".repeat(60_000)).await;
+    }
+    tokio::time::sleep(secs(5)).await;
+    assert!(server.handle.metrics().closed(CloseReason::OutOfMemory) > 50);
+    assert_eq!(answered.load(Ordering::Relaxed), 2);
 }
 
 /// A client that asked before, and may ask again, costs as much as one that never asked.

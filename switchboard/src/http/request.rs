@@ -102,7 +102,8 @@ async fn late(underway: &Underway, came: &AtomicUsize) {
     // Relaxed: it is the same task that receives.
     let (mut before, mut looks) = (came.load(Ordering::Relaxed), 0);
     while looks < LOOKS {
-        poll_fn(|cx| underway.exchange.peer.poll_allowance(cx)).await;
+        // Over HTTP/2 this is one of many tasks, where the connection's own is woken alone.
+        underway.exchange.peer.tick.budget.relieved().await;
         underway.exchange.look();
         yield_now().await;
         let now = came.load(Ordering::Relaxed);

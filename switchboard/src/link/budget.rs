@@ -10,9 +10,10 @@ use super::figure::{Figure, Sum};
 use super::held_up::{HeldUp, Waiter};
 use crate::sync::Mutex;
 use crate::turn::{CALL_BYTES, Turn};
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
-use std::task::Waker;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 use tokio::sync::Notify;
 
@@ -146,6 +147,17 @@ impl Budget {
     /// As [`wait`](Self::wait), for a task.
     pub(super) fn wait_in_task(&self, waker: &Waker) -> bool {
         self.wait_as(|| Waiter::Task(waker.clone()))
+    }
+
+    /// Waits, if memory is short, until there is some again, which others may use up at once. For tasks, however many belong to one
+    /// connection.
+    pub(crate) async fn relieved(&self) {
+        let mut asked = false;
+        poll_fn(|cx| {
+            let waits = !std::mem::replace(&mut asked, true) && self.wait_as(|| Waiter::Task(cx.waker().clone()));
+            if waits { Poll::Pending } else { Poll::Ready(()) }
+        })
+        .await;
     }
 
     fn wait_as(&self, waiter: impl FnOnce() -> Waiter) -> bool {
