@@ -131,6 +131,8 @@ struct State {
     behind: Option<Arc<Tick>>,
     /// It is among those who go on once a worker has caught up, or there is memory again.
     is_held_up: bool,
+    /// How often it need not be once more.
+    turns: u8,
 }
 
 /// Who waits for a connection, beside its own task. Few have anybody.
@@ -177,6 +179,7 @@ impl Link {
                 input_charge: budget::Charge::default(),
                 behind: None,
                 is_held_up: false,
+                turns: 0,
             }),
         })
     }

@@ -804,6 +804,39 @@ async fn above_the_memory_budget_nothing_more_is_read() {
     assert_eq!(served.drained.await.unwrap().aborted, 0);
 }
 
+/// However many others wait as well, who use up what memory there is each time.
+#[tokio::test(start_paused = true)]
+async fn a_member_that_holds_nothing_waits_once_for_memory() {
+    let (crowded, quiet, room) = (Memory::new(), Memory::new(), Hub::new().room("quiet").unwrap());
+    let limits = Limits { memory_bytes: 1 << 20, ..Limits::default() };
+    let member = {
+        let room = room.clone();
+        move |mut conn: Connection<Lines>| {
+            let room = room.clone();
+            async move {
+                let _seat = conn.join(&room)?;
+                while let Some(line) = conn.recv().await? {
+                    room.publish(&line[..]);
+                }
+                Ok::<_, BoxError>(())
+            }
+        }
+    };
+    let server = Server::new().limits(limits).memory(&crowded, echo).memory(&quiet, member);
+    let served = Served::over(&crowded, server).await;
+    let mut speaker = Peer::connect(&quiet);
+    until(|| room.member_count() == 1).await;
+    let mut crowd: Vec<_> = (0..200).map(|_| served.connect()).collect();
+    for peer in &mut crowd {
+        peer.send("x".repeat(60_000)).await;
+    }
+    let closed = || served.handle.metrics().closed(CloseReason::OutOfMemory);
+    until(|| closed() > 0).await;
+    speaker.send("said\n").await;
+    assert_eq!(speaker.line().await, "said\n");
+    assert!(closed() < 60, "{} of those in the crowd came first", closed());
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_a_closed_connection_does_not_give_back_holds_nobody_up() {
     let memory = Memory::new();

@@ -10,6 +10,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
+/// What a member that holds nothing may do once it has waited, though others have used up what memory there was by then: read a
+/// little, and have the first frames of it taken.
+const TURNS: u8 = 2;
+
 impl Link {
     /// Whether the next frame may be taken with nothing to see to before it; `asks`: nor to ask for an allowance. If not, it may
     /// still be that there is nothing.
@@ -32,8 +36,8 @@ impl Link {
     }
 
     /// Says how much may be read next. While all connections together hold more than they may, that is no more than is free for
-    /// each; and one that holds something waits for the end of that, or is a member of some room, whose other members would hold
-    /// what it says.
+    /// each; and one that holds something waits for the end of that. So does a member of some room, whose other members would hold
+    /// what it says; but each time that it has waited it may say a little, however many others wait.
     #[inline]
     pub(crate) fn poll_allowance(self: &Arc<Self>, cx: &Context<'_>) -> Poll<usize> {
         if self.tick.budget.is_exceeded() { self.poll_relieved(cx) } else { Poll::Ready(usize::MAX) }
@@ -41,8 +45,13 @@ impl Link {
 
     #[cold]
     fn poll_relieved(self: &Arc<Self>, cx: &Context<'_>) -> Poll<usize> {
-        if self.charged_bytes() == 0 && self.subscriptions.load(Ordering::Relaxed) == 0 {
-            return Poll::Ready(STEP_BYTES - 1);
+        {
+            let mut state = self.state.lock();
+            let is_member = self.subscriptions.load(Ordering::Relaxed) > 0;
+            if state.charged_bytes() == 0 && (!is_member || state.turns > 0) {
+                state.turns = state.turns.saturating_sub(u8::from(is_member));
+                return Poll::Ready(STEP_BYTES - 1);
+            }
         }
         self.poll_relief(cx)
     }
@@ -88,7 +97,7 @@ impl Link {
     /// What it waits for is over.
     pub(super) fn go_on(&self) {
         let mut state = self.state.lock();
-        state.is_held_up = false;
+        (state.is_held_up, state.turns) = (false, TURNS);
         state.wake();
     }
 }
