@@ -37,7 +37,7 @@ fn refused(stream: &[u8]) -> Option<&'static str> {
 fn arriving() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
         Just(b"\xff".to_vec()),
-        (250_u8..=255, 0_u8..4).prop_map(|(verb, option)| vec![255, verb, option]),
+        (240_u8..=255, 0_u8..4).prop_map(|(verb, option)| vec![255, verb, option]),
         Just(b"\xff\xfa\x18\x00xterm\xff\xff\xff\xf0".to_vec()),
         Just(b"\r\n".to_vec()),
         Just(b"\r\0".to_vec()),
