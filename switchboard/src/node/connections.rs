@@ -177,6 +177,10 @@ impl Connections {
             budget.pressure().await;
             budget.reclaim().await;
             if budget.excess() > 0 {
+                // Most of it may be about to be written, and nobody who holds any of it is read from.
+                budget.relief().await;
+            }
+            if budget.excess() > 0 {
                 self.close_largest(budget).await;
             }
             budget.relieve().await;
