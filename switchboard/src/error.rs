@@ -1,5 +1,6 @@
 //! What can fail, one enum each.
 
+use std::any::Any;
 use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,7 +14,7 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub type Result<T = (), E = BoxError> = std::result::Result<T, E>;
 
 /// The text of a panic.
-pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> BoxError {
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> BoxError {
     let text = panic.downcast_ref::<&str>().copied().map(str::to_owned);
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "panic".to_owned()).into()
 }
@@ -25,7 +26,17 @@ pub(crate) struct Panicked;
 /// Calls a user's code, or what may drop a user's value, where others wait for what comes after: a panic ends what it was called
 /// for, and nothing else. Its hook has told of it.
 pub(crate) fn contained<T>(call: impl FnOnce() -> T) -> std::result::Result<T, Panicked> {
-    catch_unwind(AssertUnwindSafe(call)).map_err(|_| Panicked)
+    catch_unwind(AssertUnwindSafe(call)).map_err(|panic| {
+        discard(panic);
+        Panicked
+    })
+}
+
+/// Drops what a panic was about: a value of the user's, which may panic once more, and is left behind then.
+pub(crate) fn discard(panic: Box<dyn Any + Send>) {
+    if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
+        std::mem::forget(again);
+    }
 }
 
 /// Why a connection gives no more frames, or takes none.

@@ -513,7 +513,7 @@ impl State {
     /// Wakes everybody who waits for the end.
     fn tell_of_end(&self) {
         if let Some(ended) = self.waiting.as_ref().and_then(|waiting| waiting.ended.as_ref()) {
-            ended.notify_waiters();
+            let _ = contained(|| ended.notify_waiters());
         }
     }
 }

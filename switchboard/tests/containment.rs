@@ -17,6 +17,8 @@ use switchboard::{Format, FrameError, Join, Memory, MessageId, Output, TellError
 const ENCODE: u8 = 0;
 const CARRIES: u8 = 1;
 const FROM: u8 = 2;
+/// In encoding, and again when what it was about is dropped.
+const TWICE: u8 = 3;
 
 /// Lines, of a user who did not think of everything.
 #[derive(Default)]
@@ -25,7 +27,11 @@ struct Touchy<const AT: u8>(Lines);
 struct Word<const AT: u8>(Line);
 
 fn check<const AT: u8>(at: u8, payload: &[u8]) {
-    assert!(AT != at || !payload.windows(4).any(|part| part == b"boom"), "as planted");
+    let is_planted = payload.windows(4).any(|part| part == b"boom");
+    if is_planted && AT == TWICE && at == ENCODE {
+        std::panic::panic_any(Dear(Vec::new()));
+    }
+    assert!(AT != at || !is_planted, "as planted");
 }
 
 impl<const AT: u8> From<Bytes> for Word<AT> {
@@ -99,6 +105,7 @@ async fn a_panic_in_the_encoding_of_what_a_room_delivers_ends_those_members_alon
     a_touchy_member_ends_alone::<ENCODE>().await;
     a_touchy_member_ends_alone::<CARRIES>().await;
     a_touchy_member_ends_alone::<FROM>().await;
+    a_touchy_member_ends_alone::<TWICE>().await;
 }
 
 /// A member that is told what it missed, in words for people.
@@ -163,8 +170,10 @@ async fn a_waker_that_panics_ends_no_sweep() {
     let mut node = Node::with(Hub::new(), Server::new().timeouts(timeouts)).await;
     let (_peer, mut conn) = node.connect().await;
     let (mut other, mut waiting) = node.connect().await;
+    let (waker, mut closed) = (Waker::from(Arc::new(Unwakeable)), Box::pin(conn.closed()));
+    assert!(closed.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
     {
-        let (waker, recv) = (Waker::from(Arc::new(Unwakeable)), pin!(conn.recv()));
+        let recv = pin!(conn.recv());
         assert!(recv.poll(&mut Context::from_waker(&waker)).is_pending());
     }
     tokio::time::sleep(secs(3)).await;

@@ -1,6 +1,6 @@
 //! The one task of a connection: it runs the handler, writes when a full socket takes more, and closes.
 
-use crate::error::{BoxError, ConnectionError, panic_text};
+use crate::error::{BoxError, ConnectionError, discard, panic_text};
 use crate::link::{Link, Returned, Source};
 use crate::node::Entered;
 use crate::turn::Turn;
@@ -158,7 +158,11 @@ where
 /// Calls the handler's code. A panic ends this connection and no other; what the handler shares with others is theirs to
 /// keep sound, as it is for any panic in a task.
 fn caught<T>(call: impl FnOnce() -> T) -> Result<T, Outcome> {
-    catch_unwind(AssertUnwindSafe(call)).map_err(|panic| Outcome::Panicked(panic_text(&*panic)))
+    catch_unwind(AssertUnwindSafe(call)).map_err(|panic| {
+        let text = panic_text(&*panic);
+        discard(panic);
+        Outcome::Panicked(text)
+    })
 }
 
 /// How the handler ended.

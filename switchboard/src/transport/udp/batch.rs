@@ -4,7 +4,7 @@ use super::ends::{Ends, Family};
 use super::gso::{Sent, Transmits, send_alone};
 use super::incoming::Incoming;
 use super::{Datagram, Gate, Reply};
-use crate::error::panic_text;
+use crate::error::{discard, panic_text};
 use crate::metrics::Metrics;
 use std::cell::Cell;
 use std::io;
@@ -128,6 +128,7 @@ pub(super) fn exchange(
                 if metrics.may_log_abnormal().is_some() {
                     error!(peer.addr = %source, error = %panic_text(&*panic), "datagram handler panicked");
                 }
+                discard(panic);
             }
         }
     }
