@@ -172,13 +172,13 @@ impl Budget {
 
     /// Lets everybody be read from again.
     pub(crate) async fn relieve(&self) {
-        let held_up = {
+        let mut held_up = {
             let mut held_up = self.held_up.lock();
             self.is_exceeded.store(false, Ordering::Relaxed);
-            held_up.take()
+            GoingOn(held_up.take().into_iter())
         };
         let mut turn = Turn::default();
-        for waiter in held_up {
+        for waiter in held_up.0.by_ref() {
             waiter.go_on();
             turn.spend(CALL_BYTES).await;
         }
@@ -261,6 +261,15 @@ impl Budget {
     }
 }
 
+/// Who goes on, one after the other; or all at once, where the runtime that sees to it ends meanwhile: they may be on others.
+struct GoingOn(std::vec::IntoIter<Waiter>);
+
+impl Drop for GoingOn {
+    fn drop(&mut self) {
+        self.0.by_ref().for_each(Waiter::go_on);
+    }
+}
+
 impl Charge {
     /// Charges `bytes` in place of what was charged before, in whole steps; a last partial step is free.
     pub(crate) fn set(&mut self, bytes: usize, budget: &Budget) {
@@ -280,6 +289,32 @@ impl Charge {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::task::Context;
+
+    struct Counting(AtomicUsize);
+
+    impl std::task::Wake for Counting {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn whoever_waits_goes_on_though_relief_ends_half_way() {
+        let scene = || {
+            let (budget, woken) = (Budget::new(1 << 20), Arc::new(Counting(AtomicUsize::new(0))));
+            budget.is_exceeded.store(true, Ordering::Relaxed);
+            for _ in 0..1000 {
+                assert!(budget.wait_in_task(&Waker::from(Arc::clone(&woken))));
+            }
+            {
+                let mut relief = Box::pin(budget.relieve());
+                assert!(relief.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+            }
+            assert_eq!(woken.0.load(Ordering::Relaxed), 1000);
+        };
+        shuttle::check_random(scene, 1);
+    }
 
     #[test]
     fn a_charge_looks_at_what_is_kept_without_a_lock() {
