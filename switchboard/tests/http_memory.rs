@@ -5,6 +5,7 @@ use crate::harness::alone::{in_a_process_of_its_own, resident};
 use crate::harness::http_peer::{answer, ask, frame, secs};
 use crate::harness::http2_client::{Client, Whole, get};
 use crate::harness::http2_frames::{DATA, END_HEADERS, HEADERS, POST, hello, http2};
+use crate::harness::patience::until;
 use crate::harness::served::{Served, echo};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -151,6 +152,24 @@ async fn answers_wait_while_memory_is_short() {
     let is_answered = |read: &std::io::Result<Vec<u8>>| matches!(read, Ok(bytes) if bytes.len() > REQUESTS * (4 << 10));
     let answered = reading.join_all().await.iter().filter(|read| is_answered(read)).count();
     assert!(answered > CLIENTS / 3, "{answered} of {CLIENTS} that ask for 240 KiB each");
+}
+
+/// However many others wait as well, who use up what memory there is each time.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_comes_while_memory_is_short_waits_once() {
+    let lines = Memory::new();
+    let limits = Limits { memory_bytes: MEMORY, ..Limits::default() };
+    let server = Server::new().limits(limits).memory(&lines, echo);
+    let server = Served::in_memory(server, |server, memory| server.listen_http(memory, upload));
+    let mut crowd: Vec<_> = (0..200).map(|_| Peer::connect(&lines)).collect();
+    for peer in &mut crowd {
+        peer.send("x".repeat(60_000)).await;
+    }
+    let closed = || server.handle.metrics().closed(CloseReason::OutOfMemory);
+    until(|| closed() > 0).await;
+    let mut client = server.connect();
+    assert_eq!(ask(&mut client, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.status, 200);
+    assert!(closed() < 60, "{} of those in the crowd came first", closed());
 }
 
 /// Memory is short while the time for two bodies on one connection ends: both requests are answered.

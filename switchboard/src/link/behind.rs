@@ -57,11 +57,16 @@ impl Link {
     }
 
     /// As [`poll_allowance`](Self::poll_allowance), of one that would hold much whatever it reads: it waits as well.
+    /// Of those who have waited, a few are read from each time.
     pub(crate) fn poll_relief(self: &Arc<Self>, cx: &Context<'_>) -> Poll<usize> {
         if !self.tick.budget.is_exceeded() {
             return Poll::Ready(usize::MAX);
         }
         let mut state = self.state.lock();
+        if state.turns > 0 && state.charged_bytes() == 0 && self.tick.budget.takes_newcomer() {
+            state.turns = 0;
+            return Poll::Ready(STEP_BYTES - 1);
+        }
         if !state.is_held_up {
             state.is_held_up = self.tick.budget.wait(self);
         }

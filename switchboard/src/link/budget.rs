@@ -27,6 +27,9 @@ const EASE: usize = 4;
 /// wait use it up, and the others wait for the next ones to be closed.
 const SLACK_PART: usize = 8;
 
+/// What somebody who comes holds at most once the first bytes were read: half of the slack is for such.
+const NEWCOMER_BYTES: usize = 16 << 10;
+
 /// Histories grow without a word to the budget: so it looks by itself now and then.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -44,6 +47,8 @@ pub(crate) struct Budget {
     pressure: Notify,
     /// There is slack again.
     relief: Notify,
+    /// How many of those who come may still be read from by then, though others have used it up.
+    newcomers: AtomicUsize,
     /// Who waits for that.
     held_up: Mutex<HeldUp>,
     /// What counts itself.
@@ -79,6 +84,7 @@ impl Budget {
             written_off: AtomicUsize::new(0),
             pressure: Notify::new(),
             relief: Notify::new(),
+            newcomers: AtomicUsize::new(0),
             held_up: Mutex::default(),
             kept: Mutex::default(),
             sum: Arc::default(),
@@ -175,6 +181,7 @@ impl Budget {
         let mut held_up = {
             let mut held_up = self.held_up.lock();
             self.is_exceeded.store(false, Ordering::Relaxed);
+            self.newcomers.store(self.limit() / SLACK_PART / 2 / NEWCOMER_BYTES, Ordering::Relaxed);
             GoingOn(held_up.take().into_iter())
         };
         let mut turn = Turn::default();
@@ -182,6 +189,12 @@ impl Budget {
             waiter.go_on();
             turn.spend(CALL_BYTES).await;
         }
+    }
+
+    /// Whether one more of those who come may be read from while memory is short.
+    pub(super) fn takes_newcomer(&self) -> bool {
+        // Relaxed: a count that guards no other memory.
+        self.newcomers.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
     }
 
     /// Waits until there is slack again, for a moment at most.
