@@ -182,7 +182,7 @@ impl WebSocketMessage {
 
     /// The same behind `prefix`. Text stays text unless the prefix is none, and is not checked again.
     pub fn prefixed(&self, prefix: &[u8]) -> Self {
-        let is_text = self.kind == WebSocketKind::Text && (prefix.is_ascii() || str::from_utf8(prefix).is_ok());
+        let is_text = self.kind == WebSocketKind::Text && utf8::is_text(prefix);
         let kind = if is_text { WebSocketKind::Text } else { WebSocketKind::Binary };
         let mut bytes = Vec::with_capacity(prefix.len() + self.bytes.len());
         bytes.extend_from_slice(prefix);
@@ -212,11 +212,7 @@ impl AsRef<[u8]> for WebSocketMessage {
 
 impl From<Bytes> for WebSocketMessage {
     fn from(bytes: Bytes) -> Self {
-        let kind = if bytes.is_ascii() || str::from_utf8(&bytes).is_ok() {
-            WebSocketKind::Text
-        } else {
-            WebSocketKind::Binary
-        };
+        let kind = if utf8::is_text(&bytes) { WebSocketKind::Text } else { WebSocketKind::Binary };
         Self { kind, bytes }
     }
 }

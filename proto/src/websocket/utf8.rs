@@ -2,6 +2,12 @@
 
 use crate::FrameError;
 
+/// Whether all of it is UTF-8. Most is ASCII, and a look at that is vectors, where characters are looked at one by one.
+#[inline]
+pub(super) fn is_text(bytes: &[u8]) -> bool {
+    bytes.is_ascii() || str::from_utf8(bytes).is_ok()
+}
+
 /// What has come of a character whose end has not: at most three bytes.
 #[derive(Debug, Default)]
 pub(super) struct Utf8 {
@@ -13,7 +19,7 @@ impl Utf8 {
     /// Checks the next piece. Fails at the first byte that no text can have there.
     #[inline]
     pub(super) fn check(&mut self, piece: &[u8]) -> Result<(), FrameError> {
-        // Most text is, and a look at that is vectors, where characters are looked at one by one.
+        // As in `is_text`.
         if self.len == 0 && piece.is_ascii() { Ok(()) } else { self.check_each(piece) }
     }
 
