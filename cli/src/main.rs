@@ -77,14 +77,9 @@ fn print(text: impl AsRef<[u8]>) -> Result<(), Failure> {
     unless_nobody_reads(print::write(text.as_ref()))
 }
 
-/// Whoever read what was printed may have enough of it, as `head` has after ten lines.
+/// As [`print::unless_nobody_reads`]; what is left is a failure of the program.
 fn unless_nobody_reads(printed: io::Result<()>) -> Result<(), Failure> {
-    match printed {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(error).context("cannot print").map_err(Failure::Start)
-        }
-        _ => Ok(()),
-    }
+    print::unless_nobody_reads(printed).context("cannot print").map_err(Failure::Start)
 }
 
 /// Says what is wrong, one line each, and what code that is.

@@ -107,11 +107,8 @@ fn announce(listening: &[(&Place, String)]) -> std::io::Result<()> {
         lines.push_str(&Escaped(line.as_bytes()).to_string());
         lines.push('\n');
     }
-    match print::write(lines.as_bytes()) {
-        // Whoever read the lines may be gone: `switchboard serve | head -1`. The server is not there for them.
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        printed => printed,
-    }
+    // The server is not there for whoever reads them.
+    print::unless_nobody_reads(print::write(lines.as_bytes()))
 }
 
 /// What a listener's line says of it.

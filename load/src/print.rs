@@ -13,6 +13,15 @@ pub fn write(bytes: &[u8]) -> io::Result<()> {
     write_to(&stdout, bytes)
 }
 
+/// What came of printing something that nobody need read to the end: whoever did may have had enough, as `head` has after ten
+/// lines.
+pub fn unless_nobody_reads(printed: io::Result<()>) -> io::Result<()> {
+    match printed {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        printed => printed,
+    }
+}
+
 /// What does not block is waited for, as what does: whoever shares a pipe or terminal with us may have set it so.
 fn write_to(output: &impl AsFd, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
