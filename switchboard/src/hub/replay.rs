@@ -4,15 +4,17 @@
 use super::posting::{Encoded, Encoding};
 use super::room::RoomInner;
 use std::collections::VecDeque;
-use std::sync::Arc;
-use switchboard_proto::{CloseReason, Message, Notice, Output};
+use std::sync::{Arc, Weak};
+use switchboard_proto::{CloseReason, Message, Notice, Output, RoomName};
 
 /// Bytes that are drawn at once: little is kept alive, and the room is locked for a moment only.
 const DRAWN_BYTES: usize = 16 << 10;
 
 /// A place in a room's past, and where it ends.
 pub(crate) struct Replay {
-    room: Arc<RoomInner>,
+    /// Who reads slowly keeps no room that is empty: once that is forgotten, what is left is a gap.
+    room: Weak<RoomInner>,
+    name: RoomName,
     /// What the room kept when it was asked for, until the member's socket has had a first chance to take it: else a lively
     /// room would have turned it over before the next tick.
     held: VecDeque<Arc<Message>>,
@@ -39,8 +41,8 @@ impl Missed {
 }
 
 impl Replay {
-    pub(crate) fn new(room: Arc<RoomInner>, held: VecDeque<Arc<Message>>, after: u64, until: u64) -> Self {
-        Self { room, held, after, until }
+    pub(crate) fn new(room: &Arc<RoomInner>, held: VecDeque<Arc<Message>>, after: u64, until: u64) -> Self {
+        Self { room: Arc::downgrade(room), name: room.name.clone(), held, after, until }
     }
 
     pub(crate) fn is_over(&self) -> bool {
@@ -64,13 +66,14 @@ impl Replay {
         let mut frames = 0;
         while !self.is_over() && output.len() < full {
             if self.held.is_empty() {
-                self.held = self.room.draw(self.after, self.until, DRAWN_BYTES);
+                let room = self.room.upgrade();
+                self.held = room.map(|room| room.draw(self.after, self.until, DRAWN_BYTES)).unwrap_or_default();
             }
             let message = self.held.pop_front();
             let next = message.as_ref().map_or(self.until + 1, |message| message.id.seq);
             let lost = next - self.after - 1;
             if lost > 0 {
-                let gap = Notice::Gap { room: self.room.name.clone(), lost, from_seq: self.after + 1 };
+                let gap = Notice::Gap { room: self.name.clone(), lost, from_seq: self.after + 1 };
                 match encoding.notice(&gap) {
                     Encoded::Frame(bytes) => output.share(bytes),
                     Encoded::Silent => return Err(CloseReason::SlowConsumer),

@@ -268,7 +268,7 @@ impl RoomInner {
         }
         let held = || state.log.after(after).cloned().collect();
         let until = state.log.last().seq;
-        let replay = (after < until).then(|| Replay::new(Arc::clone(self), held(), after, until));
+        let replay = (after < until).then(|| Replay::new(self, held(), after, until));
         Ok(Missed { notice, replay, unsaid })
     }
 
