@@ -8,7 +8,7 @@ use super::batch::{BATCH, watch};
 use super::ends::Ends;
 use super::framed::{Frames, HEADER_BYTES};
 use super::gso::{Sent, Transmits};
-use super::peers::{Inbox, Peers};
+use super::peers::{Arrivals, Peers};
 use crate::link::{Gathering, Sink};
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
@@ -49,17 +49,17 @@ impl Outgoing {
 }
 
 /// The sink of a peer's connection.
-pub(super) struct Writing {
+pub(super) struct PeerSink {
     peers: Arc<Peers>,
-    inbox: Arc<Inbox>,
+    arrivals: Arc<Arrivals>,
     ends: Ends,
     /// See [`Sink::framing_bytes`].
     framing_bytes: usize,
 }
 
-impl Writing {
-    pub(super) fn new(peers: Arc<Peers>, inbox: Arc<Inbox>, ends: Ends) -> Self {
-        Self { peers, inbox, ends, framing_bytes: 0 }
+impl PeerSink {
+    pub(super) fn new(peers: Arc<Peers>, arrivals: Arc<Arrivals>, ends: Ends) -> Self {
+        Self { peers, arrivals, ends, framing_bytes: 0 }
     }
 
     /// Gathers as many whole frames as there are, or as the socket takes.
@@ -94,7 +94,7 @@ impl Writing {
     }
 }
 
-impl Sink for Writing {
+impl Sink for PeerSink {
     fn try_write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         let peers = Arc::clone(&self.peers);
         self.write(slices, &mut peers.outgoing.lock())
@@ -138,14 +138,14 @@ impl Sink for Writing {
 
     /// No end comes from the network, so the connection's own is the input's.
     fn reason(&mut self, _: CloseReason) {
-        self.inbox.end();
+        self.arrivals.end();
     }
 
     /// What has left cannot be called back, and nobody is told.
     fn reset(&mut self) {}
 }
 
-impl Drop for Writing {
+impl Drop for PeerSink {
     fn drop(&mut self) {
         self.peers.outgoing.lock().waiting.remove(&self.ends);
     }

@@ -1,13 +1,13 @@
 //! Datagram peers as connections: one socket, its peers told apart by their addresses and by the one of ours that they speak
 //! to, and what each has sent. An address translator may give two hosts one address if they speak to two of ours.
 //!
-//! A peer's datagrams wait in its inbox, each behind its length, until its connection reads them; they do not hold up
+//! A peer's datagrams wait among its arrivals, each behind its length, until its connection reads them; they do not hold up
 //! those of the others, and when there are too many they are lost, as on the network.
 
 use super::batch::{BATCH, Fate, exchange, readable, send_later};
 use super::ends::{Ends, Family};
 use super::framed::{self, HEADER_BYTES};
-use super::outgoing::{Outgoing, Writing};
+use super::outgoing::{Outgoing, PeerSink};
 use super::{Datagram, Gate, Reply, Validation};
 use crate::link::budget::Charge;
 use crate::link::tick::Tick;
@@ -24,7 +24,7 @@ use std::task::{Context, Poll, Waker, ready};
 use tokio::io::ReadBuf;
 
 /// Bytes that wait for one peer's connection to read them. More than a batch of the datagrams that media send.
-const INBOX_BYTES: usize = 256 << 10;
+const ARRIVALS_BYTES: usize = 256 << 10;
 
 /// Batches in the last look at a socket when it drains: more than its receive buffer holds of the smallest datagrams.
 const LAST_BATCHES: usize = 128;
@@ -37,7 +37,7 @@ pub(crate) struct Peers {
     family: Family,
     pub(super) tick: Arc<Tick>,
     pub(super) metrics: Arc<Metrics>,
-    inboxes: Mutex<HashSet<Known>>,
+    by_ends: Mutex<HashSet<Known>>,
     pub(super) outgoing: Mutex<Outgoing>,
 }
 
@@ -75,7 +75,7 @@ where
         }
         drop(ready);
         send_later(socket.get_ref(), unsent, &peers.metrics).await;
-        // Those who were sent something read it before their inboxes get more.
+        // Those who were sent something read it before more comes for them.
         tokio::task::yield_now().await;
     }
 }
@@ -88,8 +88,8 @@ impl Peers {
         tick: Arc<Tick>,
         metrics: Arc<Metrics>,
     ) -> Arc<Self> {
-        let (inboxes, outgoing) = (Mutex::default(), Mutex::new(Outgoing::new(&sockets[index])));
-        Arc::new(Self { sockets, index, family, tick, metrics, inboxes, outgoing })
+        let (by_ends, outgoing) = (Mutex::default(), Mutex::new(Outgoing::new(&sockets[index])));
+        Arc::new(Self { sockets, index, family, tick, metrics, by_ends, outgoing })
     }
 
     pub(super) fn socket(&self) -> &UdpSocket {
@@ -98,18 +98,18 @@ impl Peers {
 
     /// Makes a peer of a datagram's source. The datagram is the first that it reads.
     pub(crate) fn enter(self: &Arc<Self>, datagram: &Datagram<'_>, ends: Ends) -> (Box<dyn Source>, Box<dyn Sink>) {
-        let inbox = Arc::new(Inbox { ends, state: Mutex::default() });
-        self.inboxes.lock().replace(Known(Arc::clone(&inbox)));
+        let arrivals = Arc::new(Arrivals { ends, state: Mutex::default() });
+        self.by_ends.lock().replace(Known(Arc::clone(&arrivals)));
         self.deliver(datagram, ends);
-        let writing = Writing::new(Arc::clone(self), Arc::clone(&inbox), ends);
-        (Box::new(Reading { peers: Arc::clone(self), inbox }), Box::new(writing))
+        let sink = PeerSink::new(Arc::clone(self), Arc::clone(&arrivals), ends);
+        (Box::new(PeerSource { peers: Arc::clone(self), arrivals }), Box::new(sink))
     }
 
-    /// Puts a datagram into its sender's inbox, if it is a peer's.
+    /// Puts a datagram with its sender's arrivals, if it is a peer's.
     fn deliver(&self, datagram: &Datagram<'_>, ends: Ends) -> bool {
-        let inboxes = self.inboxes.lock();
-        let Some(Known(inbox)) = inboxes.get(&ends) else { return false };
-        if !inbox.put(datagram.payload, &self.tick) {
+        let by_ends = self.by_ends.lock();
+        let Some(Known(arrivals)) = by_ends.get(&ends) else { return false };
+        if !arrivals.put(datagram.payload, &self.tick) {
             self.metrics.datagrams_dropped.add(1);
         }
         true
@@ -127,27 +127,27 @@ impl Peers {
         }
     }
 
-    fn leave(&self, inbox: &Arc<Inbox>) {
-        let mut inboxes = self.inboxes.lock();
-        if inboxes.get(&inbox.ends).is_some_and(|Known(known)| Arc::ptr_eq(known, inbox)) {
-            inboxes.remove(&inbox.ends);
+    fn leave(&self, arrivals: &Arc<Arrivals>) {
+        let mut by_ends = self.by_ends.lock();
+        if by_ends.get(&arrivals.ends).is_some_and(|Known(known)| Arc::ptr_eq(known, arrivals)) {
+            by_ends.remove(&arrivals.ends);
         }
         // After a storm the table would keep its size for good.
-        if inboxes.capacity() > 1024 && inboxes.len() < inboxes.capacity() / 8 {
-            let fit = inboxes.len() * 2;
-            inboxes.shrink_to(fit);
+        if by_ends.capacity() > 1024 && by_ends.len() < by_ends.capacity() / 8 {
+            let fit = by_ends.len() * 2;
+            by_ends.shrink_to(fit);
         }
     }
 }
 
 /// What a peer has sent and its connection has not read.
-pub(super) struct Inbox {
+pub(super) struct Arrivals {
     ends: Ends,
-    state: Mutex<InboxState>,
+    state: Mutex<ArrivalsState>,
 }
 
-/// An inbox that is found by its peer's ends, which stand nowhere else.
-struct Known(Arc<Inbox>);
+/// Arrivals that are found by their peer's ends, which stand nowhere else.
+struct Known(Arc<Arrivals>);
 
 impl Borrow<Ends> for Known {
     fn borrow(&self) -> &Ends {
@@ -170,7 +170,7 @@ impl PartialEq for Known {
 impl Eq for Known {}
 
 #[derive(Default)]
-struct InboxState {
+struct ArrivalsState {
     bytes: Vec<u8>,
     /// See [`Source::framing_bytes`].
     framing_bytes: usize,
@@ -180,13 +180,13 @@ struct InboxState {
     charge: Charge,
 }
 
-impl Inbox {
+impl Arrivals {
     /// Queues one datagram, unless there are too many.
     fn put(&self, payload: &[u8], tick: &Tick) -> bool {
         let mut state = self.state.lock();
-        let InboxState { bytes, framing_bytes, reader, .. } = &mut *state;
+        let ArrivalsState { bytes, framing_bytes, reader, .. } = &mut *state;
         let is_first = bytes.is_empty();
-        if !is_first && (bytes.len() + payload.len() > INBOX_BYTES || tick.budget.excess() > 0) {
+        if !is_first && (bytes.len() + payload.len() > ARRIVALS_BYTES || tick.budget.excess() > 0) {
             return false;
         }
         bytes.extend_from_slice(&framed::header(payload.len()));
@@ -207,14 +207,14 @@ impl Inbox {
 }
 
 /// The source of a peer's connection. Dropped, it makes a stranger of the peer.
-struct Reading {
+struct PeerSource {
     peers: Arc<Peers>,
-    inbox: Arc<Inbox>,
+    arrivals: Arc<Arrivals>,
 }
 
-impl Reading {
+impl PeerSource {
     fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut state = self.inbox.state.lock();
+        let mut state = self.arrivals.state.lock();
         if state.bytes.is_empty() {
             return if state.ended { Ok(0) } else { Err(io::ErrorKind::WouldBlock.into()) };
         }
@@ -232,12 +232,12 @@ impl Reading {
     }
 }
 
-impl Source for Reading {
+impl Source for PeerSource {
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let budget = ready!(tokio::task::coop::poll_proceed(cx));
         match self.read(buffer.initialize_unfilled()) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                let mut state = self.inbox.state.lock();
+                let mut state = self.arrivals.state.lock();
                 if state.reader.as_ref().is_none_or(|reader| !reader.will_wake(cx.waker())) {
                     state.reader = Some(cx.waker().clone());
                 }
@@ -256,7 +256,7 @@ impl Source for Reading {
     }
 
     fn framing_bytes(&mut self, count: usize) -> usize {
-        let mut state = self.inbox.state.lock();
+        let mut state = self.arrivals.state.lock();
         // A read may end anywhere in a datagram; what is more than it can hold is the next one's.
         let framing = state.framing_bytes.min(count);
         state.framing_bytes -= framing;
@@ -269,9 +269,9 @@ impl Source for Reading {
     }
 }
 
-impl Drop for Reading {
+impl Drop for PeerSource {
     fn drop(&mut self) {
-        self.peers.leave(&self.inbox);
-        self.inbox.state.lock().charge.set(0, &self.peers.tick.budget);
+        self.peers.leave(&self.arrivals);
+        self.arrivals.state.lock().charge.set(0, &self.peers.tick.budget);
     }
 }
