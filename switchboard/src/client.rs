@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use switchboard_proto::{Codec, Datagrams, WebSocketClient};
 use tokio::time::Instant;
-use websocket::Place;
+use websocket::WebSocketUrl;
 
 /// Connects to servers. The limits and deadlines of its connections are those of a [`Server`](crate::Server).
 ///
@@ -160,8 +160,8 @@ impl Client {
     /// All of [`ConnectError`] but those of TLS.
     pub async fn websocket(&self, url: impl AsRef<str>) -> Result<Connection<WebSocketClient>, ConnectError> {
         let opening = async {
-            let place = Place::parse(url.as_ref(), "ws", 80).map_err(ConnectError::Unreachable)?;
-            upgrade(self.tcp_to(&place.address).await?, &place).await
+            let parsed = WebSocketUrl::parse(url.as_ref(), "ws", 80).map_err(ConnectError::Unreachable)?;
+            upgrade(self.tcp_to(&parsed.address).await?, &parsed).await
         };
         self.open_websocket("ws", url.as_ref(), opening).await
     }
@@ -176,8 +176,8 @@ impl Client {
         trust: &Trust,
     ) -> Result<Connection<WebSocketClient>, ConnectError> {
         let opening = async {
-            let place = Place::parse(url.as_ref(), "wss", 443).map_err(ConnectError::Unreachable)?;
-            upgrade(self.tls_to(&place.address, trust).await?, &place).await
+            let parsed = WebSocketUrl::parse(url.as_ref(), "wss", 443).map_err(ConnectError::Unreachable)?;
+            upgrade(self.tls_to(&parsed.address, trust).await?, &parsed).await
         };
         self.open_websocket("wss", url.as_ref(), opening).await
     }
@@ -290,10 +290,10 @@ async fn opened(connecting: impl Future<Output = io::Result<Parts>>) -> Result<O
     Ok(Opened { source, sink, address, input: BytesMut::new() })
 }
 
-async fn upgrade(opened: Opened, place: &Place) -> Result<Opened, ConnectError> {
+async fn upgrade(opened: Opened, url: &WebSocketUrl) -> Result<Opened, ConnectError> {
     let Opened { source, sink, address, .. } = opened;
     let key = WebSocketClient::key(random());
-    let (source, sink, input) = websocket::upgrade(source, sink, place, &key).await?;
+    let (source, sink, input) = websocket::upgrade(source, sink, url, &key).await?;
     Ok(Opened { source, sink, address, input })
 }
 

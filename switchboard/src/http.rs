@@ -18,7 +18,7 @@ mod tunnel;
 mod upgrade;
 mod wire;
 
-pub(crate) use listener::{HttpTransport, Scheme};
+pub(crate) use listener::{HttpScheme, HttpTransport};
 pub use request::{BodyError, Request};
 pub use response::Response;
 pub(crate) use task::serve;

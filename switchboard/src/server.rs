@@ -8,7 +8,7 @@ mod handshakes;
 use crate::config::{GRACE, Limits, Timeouts, raise_descriptor_limit};
 use crate::connection::Connection;
 use crate::error::{BindError, BoxError};
-use crate::http::{self, HttpTransport, Request, Response, Scheme, Site};
+use crate::http::{self, HttpScheme, HttpTransport, Request, Response, Site};
 use crate::hub::Hub;
 use crate::node::{Aborting, Drained, Handle, Listening, Node, Worker, Workers};
 use crate::transport::tcp::Tcp;
@@ -212,7 +212,7 @@ impl Server {
         S: Fn(Request) -> F + Send + Sync + 'static,
         F: Future<Output = Response> + Send + 'static,
     {
-        self.requests(HttpTransport::new(transport, Scheme::Http), service, unasked)
+        self.requests(HttpTransport::new(transport, HttpScheme::Http), service, unasked)
     }
 
     /// Handles WebSockets to `address`, whatever their path; port 0 takes a free one.
@@ -251,7 +251,7 @@ impl Server {
         S: Fn(Request) -> F + Send + Sync + 'static,
         F: Future<Output = Response> + Send + 'static,
     {
-        self.requests(HttpTransport::new(transport, Scheme::WebSocket), service, |_, _| ())
+        self.requests(HttpTransport::new(transport, HttpScheme::WebSocket), service, |_, _| ())
     }
 
     fn requests<T, S, F>(

@@ -10,7 +10,7 @@ pub(crate) mod unix;
 
 use crate::Timeouts;
 use crate::link::{PeerAddr, Sink, Source};
-use names::Place;
+use names::NumericAddress;
 use std::future::Future;
 use std::io;
 use std::task::{Context, Poll};
@@ -34,7 +34,7 @@ pub(crate) trait StreamTransport: Send + 'static {
     }
 
     /// The address, if it is one that others may be in the way of.
-    fn place(&self) -> Option<Place> {
+    fn numeric_address(&self) -> Option<NumericAddress> {
         None
     }
 

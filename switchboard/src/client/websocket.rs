@@ -20,7 +20,7 @@ const READ_BYTES: usize = 64 << 10;
 
 /// Where a WebSocket is.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct WebSocketUrl {
     /// As a header names it.
     authority: HeaderValue,
     /// `HOST:PORT`.
@@ -28,7 +28,7 @@ pub(super) struct Place {
     path: Uri,
 }
 
-impl Place {
+impl WebSocketUrl {
     /// Takes a URL apart whose scheme is `scheme`.
     pub(super) fn parse(url: &str, scheme: &str, default_port: u16) -> io::Result<Self> {
         let invalid = |text: &str| io::Error::new(io::ErrorKind::InvalidInput, format!("{url}: {text}"));
@@ -57,13 +57,13 @@ impl Place {
 pub(super) async fn upgrade(
     source: Box<dyn Source>,
     sink: Box<dyn Sink>,
-    place: &Place,
+    url: &WebSocketUrl,
     key: &str,
 ) -> Result<(Box<dyn Source>, Box<dyn Sink>, BytesMut), ConnectError> {
     let wire = Halves { source, sink, surplus: BytesMut::new() };
     let (mut sender, connection) = http1::handshake(wire).await.map_err(broken)?;
     let asked = async {
-        let response = sender.send_request(request(place, key)).await.map_err(broken)?;
+        let response = sender.send_request(request(url, key)).await.map_err(broken)?;
         check(&response, key)?;
         hyper::upgrade::on(response).await.map_err(broken)
     };
@@ -93,11 +93,11 @@ fn without_zone(url: &str) -> (String, &str) {
     }
 }
 
-fn request(place: &Place, key: &str) -> Request<Nothing> {
+fn request(url: &WebSocketUrl, key: &str) -> Request<Nothing> {
     let mut request = Request::new(Nothing);
-    *request.uri_mut() = place.path.clone();
+    *request.uri_mut() = url.path.clone();
     let headers = request.headers_mut();
-    headers.insert(HOST, place.authority.clone());
+    headers.insert(HOST, url.authority.clone());
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static(WebSocket::VERSION));

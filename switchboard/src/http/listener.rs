@@ -2,19 +2,19 @@
 
 use crate::Timeouts;
 use crate::link::PeerAddr;
-use crate::transport::names::Place;
+use crate::transport::names::NumericAddress;
 use crate::transport::{StreamListener, StreamTransport, Transport};
 use std::io;
 use std::task::{Context, Poll};
 
 /// What a listener's URL begins with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Scheme {
+pub(crate) enum HttpScheme {
     Http,
     WebSocket,
 }
 
-impl Scheme {
+impl HttpScheme {
     /// `tcp://127.0.0.1:80` as `http://127.0.0.1:80`; a Unix socket's path stays a path.
     fn url(self, url: &str) -> String {
         let (plain, secure) = match self {
@@ -31,11 +31,11 @@ impl Scheme {
 
 pub(crate) struct HttpTransport<T> {
     transport: T,
-    scheme: Scheme,
+    scheme: HttpScheme,
 }
 
 impl<T: Transport> HttpTransport<T> {
-    pub(crate) fn new(transport: T, scheme: Scheme) -> Self {
+    pub(crate) fn new(transport: T, scheme: HttpScheme) -> Self {
         Self { transport, scheme }
     }
 }
@@ -51,8 +51,8 @@ impl<T: Transport> StreamTransport for HttpTransport<T> {
         self.transport.timeouts()
     }
 
-    fn place(&self) -> Option<Place> {
-        self.transport.place()
+    fn numeric_address(&self) -> Option<NumericAddress> {
+        self.transport.numeric_address()
     }
 
     fn leave_ipv4(&mut self) {
@@ -66,7 +66,7 @@ impl<T: Transport> StreamTransport for HttpTransport<T> {
 
 pub(crate) struct Listener<L> {
     listener: L,
-    scheme: Scheme,
+    scheme: HttpScheme,
 }
 
 impl<L: StreamListener> StreamListener for Listener<L> {

@@ -9,7 +9,7 @@ use crate::connection::{open, serve};
 use crate::error::BoxError;
 use crate::link::{Link, ListenerSettings, PeerAddr, Protocol, Source};
 use crate::node::{Node, Opening, refuse};
-use crate::transport::names::Place;
+use crate::transport::names::NumericAddress;
 use crate::transport::{Stream, StreamListener, StreamTransport, Transport};
 use std::future::{Future, poll_fn};
 use std::io;
@@ -31,8 +31,8 @@ pub(super) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// A listener as it was asked for.
 pub(super) trait Entry: Send {
     fn url(&self) -> String;
-    /// See [`StreamTransport::place`].
-    fn place(&self) -> Option<Place>;
+    /// See [`StreamTransport::numeric_address`].
+    fn numeric_address(&self) -> Option<NumericAddress>;
     fn leave_ipv4(&mut self);
     fn bind(self: Box<Self>, workers: usize) -> BoxFuture<io::Result<Box<dyn BoundEntry>>>;
 }
@@ -106,8 +106,8 @@ where
         self.transport.url()
     }
 
-    fn place(&self) -> Option<Place> {
-        self.transport.place()
+    fn numeric_address(&self) -> Option<NumericAddress> {
+        self.transport.numeric_address()
     }
 
     fn leave_ipv4(&mut self) {

@@ -2,7 +2,7 @@
 
 use super::accept::{BoundEntry, Entry};
 use crate::error::ListenerError;
-use crate::transport::names::Place;
+use crate::transport::names::NumericAddress;
 use std::io;
 
 /// Takes every address, and then begins to queue whoever comes. Nobody is accepted yet.
@@ -11,9 +11,9 @@ pub(super) async fn bind(
     workers: usize,
 ) -> Result<Vec<Box<dyn BoundEntry>>, Vec<ListenerError>> {
     let (mut bound, mut unbound) = (Vec::<Box<dyn BoundEntry>>::new(), Vec::new());
-    let places: Vec<_> = entries.iter().filter_map(|entry| entry.place()).collect();
+    let places: Vec<_> = entries.iter().filter_map(|entry| entry.numeric_address()).collect();
     for mut entry in entries {
-        let beside = entry.place().and_then(Place::of_ipv4_beside);
+        let beside = entry.numeric_address().and_then(NumericAddress::of_ipv4_beside);
         if beside.is_some_and(|beside| places.contains(&beside)) {
             entry.leave_ipv4();
         }

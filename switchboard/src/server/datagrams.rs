@@ -6,7 +6,7 @@ use crate::connection::serve;
 use crate::error::BoxError;
 use crate::link::{Link, ListenerSettings, PeerAddr, Protocol, Source};
 use crate::node::{Node, Worker};
-use crate::transport::names::Place;
+use crate::transport::names::NumericAddress;
 use crate::transport::udp::{self, Datagram, Ends, Family, Gate, Peers, Reply, Sockets, Udp, Validation};
 use std::future::Future;
 use std::io;
@@ -27,8 +27,8 @@ where
         self.udp.url()
     }
 
-    fn place(&self) -> Option<Place> {
-        self.udp.place()
+    fn numeric_address(&self) -> Option<NumericAddress> {
+        self.udp.numeric_address()
     }
 
     fn leave_ipv4(&mut self) {
@@ -94,8 +94,8 @@ where
         self.udp.url()
     }
 
-    fn place(&self) -> Option<Place> {
-        self.udp.place()
+    fn numeric_address(&self) -> Option<NumericAddress> {
+        self.udp.numeric_address()
     }
 
     fn leave_ipv4(&mut self) {

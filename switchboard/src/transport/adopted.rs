@@ -14,7 +14,7 @@ pub(crate) struct Adopted(Arc<OwnedFd>);
 
 /// What a listener can use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum ListenerKind {
     Tcp,
     Udp,
     Unix,
@@ -37,14 +37,14 @@ impl Adopted {
     }
 
     /// The socket, if it is one for `wanted` to which anybody may come. It does not block, and no child inherits it.
-    pub(crate) fn take(self, wanted: Kind) -> io::Result<Socket> {
+    pub(crate) fn take(self, wanted: ListenerKind) -> io::Result<Socket> {
         let socket = Socket::from(Arc::try_unwrap(self.0).or_else(|shared| shared.try_clone())?);
-        match Kind::of(&socket)? {
+        match ListenerKind::of(&socket)? {
             Some(kind) if kind == wanted => {}
             Some(kind) => return Err(unusable(format!("is for {kind} and not for {wanted}"))),
             None => return Err(unusable(format!("is not for {wanted}"))),
         }
-        if wanted == Kind::Udp {
+        if wanted == ListenerKind::Udp {
             if let Ok(peer) = socket.peer_addr() {
                 let peer = peer.as_socket().map_or_else(String::new, |peer| peer.to_string());
                 return Err(unusable(format!("is connected to {peer} and hears nobody else")));
@@ -61,7 +61,7 @@ impl Adopted {
     }
 }
 
-impl Kind {
+impl ListenerKind {
     fn of(socket: &Socket) -> io::Result<Option<Self>> {
         let domain = socket.domain().map_err(|error| match error.raw_os_error().map(Errno::from_raw) {
             Some(Errno::ENOTSOCK) => {
@@ -80,7 +80,7 @@ impl Kind {
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for ListenerKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Tcp => "TCP",

@@ -91,19 +91,19 @@ fn is_elsewhere(error: &io::Error) -> bool {
 
 /// All addresses of a family, or one of them, as far as that is known before it is bound: what is no name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Place {
-    pub(crate) protocol: Protocol,
+pub(crate) struct NumericAddress {
+    pub(crate) protocol: IpProtocol,
     pub(crate) address: SocketAddr,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Protocol {
+pub(crate) enum IpProtocol {
     Tcp,
     Udp,
 }
 
-impl Place {
-    pub(crate) fn of(protocol: Protocol, address: &str) -> Option<Self> {
+impl NumericAddress {
+    pub(crate) fn of(protocol: IpProtocol, address: &str) -> Option<Self> {
         Some(Self { protocol, address: address.parse().ok()? })
     }
 

@@ -1,7 +1,7 @@
 //! TCP, and what it shares with every stream socket of the kernel's.
 
-use super::adopted::{Adopted, Kind};
-use super::names::{Binding, Families, Place, Protocol::Tcp as TCP, Timing, bind_each, lookup};
+use super::adopted::{Adopted, ListenerKind};
+use super::names::{Binding, Families, IpProtocol::Tcp as TCP, NumericAddress, Timing, bind_each, lookup};
 use super::{Stream, StreamListener, StreamTransport};
 use crate::Timeouts;
 use crate::link::{PeerAddr, Sink, Source};
@@ -74,8 +74,8 @@ impl StreamTransport for Tcp {
         self.timeouts
     }
 
-    fn place(&self) -> Option<Place> {
-        Place::of(TCP, &self.address)
+    fn numeric_address(&self) -> Option<NumericAddress> {
+        NumericAddress::of(TCP, &self.address)
     }
 
     fn leave_ipv4(&mut self) {
@@ -105,7 +105,7 @@ fn bind(address: SocketAddr, binding: Binding) -> io::Result<(SocketAddr, Socket
 
 /// Prepares a socket that listens already: whom it has queued inherits less.
 fn adopt(adopted: Adopted) -> io::Result<(SocketAddr, Socket)> {
-    let socket = adopted.take(Kind::Tcp)?;
+    let socket = adopted.take(ListenerKind::Tcp)?;
     prepare(&socket)?;
     named(socket)
 }

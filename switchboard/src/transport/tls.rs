@@ -11,7 +11,7 @@ mod trust;
 pub use certificates::{CertificateError, Certificates};
 pub use trust::Trust;
 
-use super::names::Place;
+use super::names::NumericAddress;
 use super::tcp::{self, Tcp};
 use super::{Stream, StreamListener, StreamTransport};
 use crate::Timeouts;
@@ -80,8 +80,8 @@ impl StreamTransport for Tls {
         StreamTransport::timeouts(&self.tcp)
     }
 
-    fn place(&self) -> Option<Place> {
-        self.tcp.place()
+    fn numeric_address(&self) -> Option<NumericAddress> {
+        self.tcp.numeric_address()
     }
 
     fn leave_ipv4(&mut self) {

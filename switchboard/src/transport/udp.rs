@@ -21,8 +21,8 @@ pub(crate) use ends::{Ends, Family};
 pub(crate) use gate::Gate;
 pub(crate) use peers::{Peers, receive};
 
-use super::adopted::{Adopted, Kind};
-use super::names::{self, Binding, Families, Place, Timing, bind_each, lookup};
+use super::adopted::{Adopted, ListenerKind};
+use super::names::{self, Binding, Families, NumericAddress, Timing, bind_each, lookup};
 use crate::Timeouts;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
@@ -119,8 +119,8 @@ impl Udp {
         format!("udp://{}", self.address)
     }
 
-    pub(crate) fn place(&self) -> Option<Place> {
-        Place::of(names::Protocol::Udp, &self.address)
+    pub(crate) fn numeric_address(&self) -> Option<NumericAddress> {
+        NumericAddress::of(names::IpProtocol::Udp, &self.address)
     }
 
     pub(crate) fn leave_ipv4(&mut self) {
@@ -160,7 +160,7 @@ fn bind_all(address: SocketAddr, binding: Binding, count: usize) -> io::Result<(
 }
 
 fn adopt(adopted: Adopted) -> io::Result<(SocketAddr, Vec<UdpSocket>)> {
-    let socket = adopted.take(Kind::Udp)?;
+    let socket = adopted.take(ListenerKind::Udp)?;
     let Some(address) = socket.local_addr()?.as_socket() else { unreachable!("bound to an IP address") };
     buffer(&socket);
     // What is queued already may be answered from another of our addresses than it came to: nobody noted that.

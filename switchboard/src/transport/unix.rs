@@ -1,6 +1,6 @@
 //! Unix domain stream sockets.
 
-use super::adopted::{Adopted, Kind};
+use super::adopted::{Adopted, ListenerKind};
 use super::tcp::{BACKLOG, SocketSink, WriteHalf};
 use super::{Stream, StreamListener, StreamTransport};
 use crate::Timeouts;
@@ -20,12 +20,12 @@ use tokio::net::{UnixListener, UnixStream};
 /// A path to listen on. The socket is removed at the end; one that nobody listens on any more is replaced.
 #[derive(Debug, Clone)]
 pub struct Unix {
-    place: Place,
+    address: UnixAddress,
     timeouts: Option<Timeouts>,
 }
 
 #[derive(Debug, Clone)]
-enum Place {
+enum UnixAddress {
     Path(PathBuf),
     /// A socket that is open already.
     Adopted(Adopted),
@@ -34,7 +34,7 @@ enum Place {
 impl Unix {
     /// Listens on a socket at `path`.
     pub fn new(path: impl AsRef<Path>) -> Self {
-        Self { place: Place::Path(path.as_ref().to_owned()), timeouts: None }
+        Self { address: UnixAddress::Path(path.as_ref().to_owned()), timeouts: None }
     }
 
     /// Listens on a socket that is open already, and listens: a [`UnixListener`](std::os::unix::net::UnixListener), or whatever else
@@ -43,7 +43,7 @@ impl Unix {
     ///
     /// One that does not listen, or is for something else, is an error of [`Server::bind`](crate::Server::bind).
     pub fn from_std(listener: impl Into<OwnedFd>) -> Self {
-        Self { place: Place::Adopted(Adopted::new(listener)), timeouts: None }
+        Self { address: UnixAddress::Adopted(Adopted::new(listener)), timeouts: None }
     }
 
     /// Deadlines for this listener's connections, in place of the server's.
@@ -56,9 +56,9 @@ impl StreamTransport for Unix {
     type Listener = Listener;
 
     fn url(&self) -> String {
-        match &self.place {
-            Place::Path(path) => format!("unix://{}", path.display()),
-            Place::Adopted(adopted) => format!("unix://{}", adopted.place()),
+        match &self.address {
+            UnixAddress::Path(path) => format!("unix://{}", path.display()),
+            UnixAddress::Adopted(adopted) => format!("unix://{}", adopted.place()),
         }
     }
 
@@ -68,13 +68,13 @@ impl StreamTransport for Unix {
 
     async fn bind(self) -> io::Result<Listener> {
         let url = self.url();
-        let (socket, file) = match self.place {
-            Place::Path(path) => {
+        let (socket, file) = match self.address {
+            UnixAddress::Path(path) => {
                 let socket = bind(&path)?;
                 let inode = std::fs::symlink_metadata(&path)?.ino();
                 (socket, Some((path, inode)))
             }
-            Place::Adopted(adopted) => (adopted.take(Kind::Unix)?, None),
+            UnixAddress::Adopted(adopted) => (adopted.take(ListenerKind::Unix)?, None),
         };
         Ok(Listener { url, file, socket: Some(socket), accepting: None })
     }
