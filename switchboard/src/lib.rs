@@ -50,7 +50,7 @@ pub use transport::Transport;
 pub use transport::memory::Memory;
 pub use transport::tcp::Tcp;
 pub use transport::tls::{CertificateError, Certificates, Tls, Trust};
-pub use transport::udp::{Cookies, Datagram, DatagramLimits, RepliesPerSource, Reply, Udp, Validation};
+pub use transport::udp::{Cookies, Datagram, DatagramLimits, DatagramReply, RepliesPerSource, Udp, Validation};
 pub use transport::unix::Unix;
 pub use turn::Turn;
 
@@ -65,8 +65,8 @@ pub mod grammar {
 /// What most programs need.
 pub mod prelude {
     pub use crate::{
-        Client, CloseReason, Codec, Connection, Datagram, Drained, Hub, Length, Limits, Line, Lines, Reply, Result,
-        Room, Server, Timeouts, WebSocket, WebSocketMessage, ctrl_c,
+        Client, CloseReason, Codec, Connection, Datagram, DatagramReply, Drained, Hub, Length, Limits, Line, Lines,
+        Result, Room, Server, Timeouts, WebSocket, WebSocketMessage, ctrl_c,
     };
 }
 

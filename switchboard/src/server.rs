@@ -13,7 +13,7 @@ use crate::hub::Hub;
 use crate::node::{Aborting, Drained, Handle, Listening, Node, Worker, Workers};
 use crate::transport::tcp::Tcp;
 use crate::transport::tls::{Certificates, Tls};
-use crate::transport::udp::{Datagram, Reply, Udp, Validation};
+use crate::transport::udp::{Datagram, DatagramReply, Udp, Validation};
 use crate::transport::unix::Unix;
 use crate::transport::{Transport, memory::Memory};
 use accept::{Accepting, BoundEntry, Entry};
@@ -275,10 +275,10 @@ impl Server {
 
     /// Answers datagrams to `address`, one by one and without a connection; port 0 takes a free one.
     ///
-    /// The handler is called on a worker for each datagram, and writes its answer, if any, into the [`Reply`].
+    /// The handler is called on a worker for each datagram, and writes its answer, if any, into the [`DatagramReply`].
     pub fn udp<H>(self, address: impl ToString, handler: H) -> Self
     where
-        H: Fn(Datagram<'_>, &mut Reply<'_>) + Send + Sync + 'static,
+        H: Fn(Datagram<'_>, &mut DatagramReply<'_>) + Send + Sync + 'static,
     {
         self.datagrams(Udp::new(address), handler)
     }
@@ -286,7 +286,7 @@ impl Server {
     /// Answers datagrams, with settings of their own.
     pub fn datagrams<H>(mut self, udp: Udp, handler: H) -> Self
     where
-        H: Fn(Datagram<'_>, &mut Reply<'_>) + Send + Sync + 'static,
+        H: Fn(Datagram<'_>, &mut DatagramReply<'_>) + Send + Sync + 'static,
     {
         self.entries.push(Box::new(Answering { udp, handler: Arc::new(handler) }));
         self
@@ -302,7 +302,7 @@ impl Server {
     /// [`Cookies`]: crate::Cookies
     pub fn udp_peers<S, H, F, E>(mut self, udp: Udp, strangers: S, handler: H) -> Self
     where
-        S: Fn(Datagram<'_>, &mut Reply<'_>) -> Validation + Send + Sync + 'static,
+        S: Fn(Datagram<'_>, &mut DatagramReply<'_>) -> Validation + Send + Sync + 'static,
         H: Fn(Connection<Datagrams>) -> F + Send + Sync + 'static,
         F: Future<Output = Result<(), E>> + Send + 'static,
         E: Into<BoxError> + 'static,

@@ -20,7 +20,7 @@ with_1_and_4_workers! {
     peers_of_a_socket_that_is_open_are_connections => datagram_peers;
 }
 
-fn repeat(datagram: Datagram<'_>, reply: &mut Reply<'_>) {
+fn repeat(datagram: Datagram<'_>, reply: &mut DatagramReply<'_>) {
     reply.write(datagram.payload);
 }
 
@@ -72,7 +72,7 @@ async fn datagrams(workers: usize) {
 async fn datagram_peers(workers: usize) {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let place = socket.local_addr().unwrap();
-    let strangers = |_: Datagram<'_>, _: &mut Reply<'_>| Validation::Given;
+    let strangers = |_: Datagram<'_>, _: &mut DatagramReply<'_>| Validation::Given;
     let handler = async |mut conn: Connection<Datagrams>| -> Result {
         while let Some(frame) = conn.recv().await? {
             conn.send(frame).await?;

@@ -10,7 +10,7 @@ use switchboard::prelude::*;
 use switchboard::{BoxError, DatagramLimits, Datagrams, Rate, RepliesPerSource, Udp};
 use tokio::net::UdpSocket;
 
-fn echo(datagram: Datagram<'_>, reply: &mut Reply<'_>) {
+fn echo(datagram: Datagram<'_>, reply: &mut DatagramReply<'_>) {
     reply.write(datagram.source.to_string());
 }
 

@@ -162,7 +162,7 @@ async fn drain(workers: usize) {
 
 #[tokio::test]
 async fn a_stranger_is_answered_with_three_times_what_it_sent_and_64_bytes_at_most() {
-    let answers = |datagram: Datagram<'_>, reply: &mut Reply<'_>| {
+    let answers = |datagram: Datagram<'_>, reply: &mut DatagramReply<'_>| {
         assert_eq!(reply.remaining(), (3 * datagram.payload.len()).min(64));
         let wanted: usize = str::from_utf8(datagram.payload).unwrap().trim().parse().unwrap();
         reply.write(vec![b'x'; wanted]);
@@ -209,13 +209,13 @@ async fn strangers_are_limited_and_peers_are_not() {
 /// What may be an answer to an answer; to each address and port, on loopback too.
 #[tokio::test(start_paused = true)]
 async fn a_seldom_answer_leaves_ten_times_at_once_and_once_a_second() {
-    let seldom = |datagram: Datagram<'_>, reply: &mut Reply<'_>| {
+    let seldom = |datagram: Datagram<'_>, reply: &mut DatagramReply<'_>| {
         if datagram.payload == b"seldom" {
             reply.seldom();
         }
         reply.write(datagram.payload);
     };
-    let seldom_to_strangers = move |datagram: Datagram<'_>, reply: &mut Reply<'_>| {
+    let seldom_to_strangers = move |datagram: Datagram<'_>, reply: &mut DatagramReply<'_>| {
         seldom(datagram, reply);
         Validation::Missing
     };
@@ -246,7 +246,7 @@ async fn a_seldom_answer_leaves_ten_times_at_once_and_once_a_second() {
 #[tokio::test]
 async fn peers_count_towards_the_limits_of_connections() {
     let limits = Limits { connections_per_address: Some(2), ..Limits::default() };
-    let door = |datagram: Datagram<'_>, reply: &mut Reply<'_>| {
+    let door = |datagram: Datagram<'_>, reply: &mut DatagramReply<'_>| {
         if datagram.payload == b"open" {
             reply.write("full");
         }
@@ -298,7 +298,7 @@ async fn a_peer_that_is_not_read_loses_its_own_datagrams_alone() {
             Ok::<(), ConnectionError>(())
         }
     };
-    let door = |datagram: Datagram<'_>, _: &mut Reply<'_>| {
+    let door = |datagram: Datagram<'_>, _: &mut DatagramReply<'_>| {
         if datagram.payload == b"wait" || datagram.payload == b"go" { Validation::Given } else { Validation::Missing }
     };
     let served = Served::start(Server::new().workers(1).udp_peers(Udp::new("127.0.0.1:0"), door, handler)).await;
@@ -320,7 +320,7 @@ async fn a_peer_that_is_not_read_loses_its_own_datagrams_alone() {
 
 #[tokio::test]
 async fn a_handler_for_strangers_that_panics_costs_its_datagram_the_answer() {
-    let door = |datagram: Datagram<'_>, reply: &mut Reply<'_>| {
+    let door = |datagram: Datagram<'_>, reply: &mut DatagramReply<'_>| {
         assert_ne!(datagram.payload, b"panic");
         door(datagram, reply)
     };

@@ -10,11 +10,11 @@ use switchboard::{Client, Datagrams, Udp, Validation};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-fn repeat(datagram: Datagram<'_>, reply: &mut Reply<'_>) {
+fn repeat(datagram: Datagram<'_>, reply: &mut DatagramReply<'_>) {
     reply.write(datagram.payload);
 }
 
-fn repeat_to_strangers(datagram: Datagram<'_>, reply: &mut Reply<'_>) -> Validation {
+fn repeat_to_strangers(datagram: Datagram<'_>, reply: &mut DatagramReply<'_>) -> Validation {
     repeat(datagram, reply);
     Validation::Missing
 }

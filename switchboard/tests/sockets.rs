@@ -10,7 +10,7 @@ use switchboard::{BoxError, DatagramLimits, Rate, RepliesPerSource, Udp};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream, UdpSocket, UnixStream};
 
-fn received(datagram: Datagram<'_>, reply: &mut Reply<'_>) {
+fn received(datagram: Datagram<'_>, reply: &mut DatagramReply<'_>) {
     reply.write("received: ");
     reply.write(datagram.payload);
 }

@@ -170,7 +170,7 @@ impl Codec for PrefixedLines {
 /// Another server's answer to us begins with a prefix like ours, and is not answered. Where its prefix is another, or somebody
 /// stands between who has one, ours is further in: few of those are answered, so that two or more servers that are aimed at
 /// each other fall silent.
-fn answer(prefix: &Finder<'_>, datagram: Datagram<'_>, reply: &mut Reply<'_>) {
+fn answer(prefix: &Finder<'_>, datagram: Datagram<'_>, reply: &mut DatagramReply<'_>) {
     let Datagram { payload, .. } = datagram;
     let needle = prefix.needle();
     match prefix.find(payload).filter(|_| !needle.is_empty()) {

@@ -7,7 +7,7 @@ use crate::error::BoxError;
 use crate::link::{Link, ListenerSettings, PeerAddr, Protocol, Source};
 use crate::node::{Node, Worker};
 use crate::transport::names::NumericAddress;
-use crate::transport::udp::{self, Datagram, Ends, Family, Gate, Peers, Reply, Sockets, Udp, Validation};
+use crate::transport::udp::{self, Datagram, DatagramReply, Ends, Family, Gate, Peers, Sockets, Udp, Validation};
 use std::future::Future;
 use std::io;
 use std::net::UdpSocket;
@@ -21,7 +21,7 @@ pub(super) struct Answering<H> {
 
 impl<H> Entry for Answering<H>
 where
-    H: Fn(Datagram<'_>, &mut Reply<'_>) + Send + Sync + 'static,
+    H: Fn(Datagram<'_>, &mut DatagramReply<'_>) + Send + Sync + 'static,
 {
     fn url(&self) -> String {
         self.udp.url()
@@ -51,7 +51,7 @@ struct BoundAnswering<H> {
 
 impl<H> BoundEntry for BoundAnswering<H>
 where
-    H: Fn(Datagram<'_>, &mut Reply<'_>) + Send + Sync + 'static,
+    H: Fn(Datagram<'_>, &mut DatagramReply<'_>) + Send + Sync + 'static,
 {
     fn urls(&self) -> Vec<String> {
         self.sockets.iter().map(Sockets::url).collect()
@@ -85,7 +85,7 @@ pub(super) struct Connecting<S, H> {
 
 impl<S, H, F, E> Entry for Connecting<S, H>
 where
-    S: Fn(Datagram<'_>, &mut Reply<'_>) -> Validation + Send + Sync + 'static,
+    S: Fn(Datagram<'_>, &mut DatagramReply<'_>) -> Validation + Send + Sync + 'static,
     H: Fn(Arc<Link>, Box<dyn Source>) -> F + Send + Sync + 'static,
     F: Future<Output = Result<(), E>> + Send + 'static,
     E: Into<BoxError> + 'static,
@@ -120,7 +120,7 @@ struct BoundConnecting<S, H> {
 
 impl<S, H, F, E> BoundEntry for BoundConnecting<S, H>
 where
-    S: Fn(Datagram<'_>, &mut Reply<'_>) -> Validation + Send + Sync + 'static,
+    S: Fn(Datagram<'_>, &mut DatagramReply<'_>) -> Validation + Send + Sync + 'static,
     H: Fn(Arc<Link>, Box<dyn Source>) -> F + Send + Sync + 'static,
     F: Future<Output = Result<(), E>> + Send + 'static,
     E: Into<BoxError> + 'static,
@@ -142,7 +142,7 @@ where
 /// What receives at one address, for each worker.
 fn connect<S, H, F, E>(sockets: Sockets, strangers: &Arc<S>, handler: &Arc<H>, serving: &Serving) -> Vec<BoxFuture<()>>
 where
-    S: Fn(Datagram<'_>, &mut Reply<'_>) -> Validation + Send + Sync + 'static,
+    S: Fn(Datagram<'_>, &mut DatagramReply<'_>) -> Validation + Send + Sync + 'static,
     H: Fn(Arc<Link>, Box<dyn Source>) -> F + Send + Sync + 'static,
     F: Future<Output = Result<(), E>> + Send + 'static,
     E: Into<BoxError> + 'static,

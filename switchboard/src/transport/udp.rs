@@ -1,7 +1,7 @@
 //! UDP: datagrams that are answered one by one, and peers that have shown that they receive at their address.
 //!
 //! A stranger is whoever has not shown that. Two servers that answer each other fall silent (CVE-2024-2169): `udp/gate.rs`
-//! answers only so much, and handlers say of which answers there are to be few ([`Reply::seldom`]).
+//! answers only so much, and handlers say of which answers there are to be few ([`DatagramReply::seldom`]).
 
 mod batch;
 pub(crate) mod connected;
@@ -221,7 +221,7 @@ pub enum Validation {
 
 /// The answer to one datagram: one datagram to its source, if anything is written, be it nothing.
 #[derive(Debug)]
-pub struct Reply<'a> {
+pub struct DatagramReply<'a> {
     /// Behind earlier answers of its batch.
     batch: &'a mut Vec<u8>,
     start: usize,
@@ -230,14 +230,14 @@ pub struct Reply<'a> {
     seldom: bool,
 }
 
-impl<'a> Reply<'a> {
+impl<'a> DatagramReply<'a> {
     /// None yet, behind those that `batch` holds.
     fn behind(batch: &'a mut Vec<u8>) -> Self {
         Self { start: batch.len(), batch, limit: DATAGRAM_BYTES, wanted: false, seldom: false }
     }
 }
 
-impl Reply<'_> {
+impl DatagramReply<'_> {
     /// Appends to the reply. At most 65,507 bytes leave in one datagram over IPv4, and to a stranger where peers are
     /// validated at most three times what it sent and 64 bytes; a longer reply is lost, and counted.
     pub fn write(&mut self, bytes: impl AsRef<[u8]>) {

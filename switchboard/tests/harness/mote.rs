@@ -8,7 +8,7 @@ use switchboard::prelude::*;
 use tokio::net::UdpSocket;
 
 /// Lets in who says the word; answers all others with what they sent.
-pub(crate) fn door(datagram: Datagram<'_>, reply: &mut Reply<'_>) -> Validation {
+pub(crate) fn door(datagram: Datagram<'_>, reply: &mut DatagramReply<'_>) -> Validation {
     if datagram.payload == b"open" {
         return Validation::Given;
     }

@@ -7,8 +7,8 @@ use super::commands::no_room;
 use bytes::{Buf as _, Bytes};
 use std::net::SocketAddr;
 use switchboard::grammar::{Command, ErrorCode, Failure, Input, parse};
-use switchboard::grammar::{Cookie, Reply as Answer};
-use switchboard::{Datagram, Format, Reply, RoomName, Validation};
+use switchboard::grammar::{Cookie, Reply};
+use switchboard::{Datagram, DatagramReply, Format, RoomName, Validation};
 
 /// What a stranger wanted.
 enum Wanted {
@@ -34,7 +34,7 @@ impl Listener {
     /// Does what a stranger may want, and says whether it has shown that it receives at its address.
     ///
     /// What may be an answer is answered seldom or never, so that servers that are aimed at each other fall silent.
-    pub(super) fn handle_stranger(&self, datagram: Datagram<'_>, reply: &mut Reply<'_>) -> Validation {
+    pub(super) fn handle_stranger(&self, datagram: Datagram<'_>, reply: &mut DatagramReply<'_>) -> Validation {
         let Datagram { payload, source } = datagram;
         let payload = payload.strip_prefix(MARK).unwrap_or(payload);
         if OURS.iter().any(|ours| payload.starts_with(ours)) {
@@ -50,7 +50,7 @@ impl Listener {
             Ok(Wanted::Ping) if holds(payload, PONG) => {}
             Ok(Wanted::Ping) => answer(reply, PONG),
             Ok(Wanted::Challenge(cookie)) => {
-                Format::Text.reply(&Answer::Challenge { cookie }).iter().for_each(|cookie| answer(reply, cookie));
+                Format::Text.reply(&Reply::Challenge { cookie }).iter().for_each(|cookie| answer(reply, cookie));
             }
             Err(failure) => {
                 let code = format!("! {}", failure.code);
@@ -130,7 +130,7 @@ pub(super) fn unmarked(mut frame: Bytes) -> Bytes {
 }
 
 /// Writes a line if there is room for it, be it without its end.
-fn answer(reply: &mut Reply<'_>, line: &[u8]) {
+fn answer(reply: &mut DatagramReply<'_>, line: &[u8]) {
     if line.len() <= reply.remaining() {
         reply.write(line);
         if reply.remaining() > 0 {

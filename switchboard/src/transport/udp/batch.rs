@@ -3,7 +3,7 @@
 use super::ends::{Ends, Family};
 use super::gso::{Sent, Transmits, send_alone};
 use super::incoming::Incoming;
-use super::{Datagram, Gate, Reply};
+use super::{Datagram, DatagramReply, Gate};
 use crate::error::{discard, panic_text};
 use crate::metrics::Metrics;
 use std::cell::Cell;
@@ -29,7 +29,7 @@ pub(crate) async fn answer<H>(
     handler: Arc<H>,
     metrics: Arc<Metrics>,
 ) where
-    H: Fn(Datagram<'_>, &mut Reply<'_>),
+    H: Fn(Datagram<'_>, &mut DatagramReply<'_>),
 {
     let socket = readable(socket);
     loop {
@@ -98,7 +98,7 @@ pub(super) enum Fate {
 pub(super) fn exchange(
     (socket, family): (&UdpSocket, Family),
     metrics: &Metrics,
-    mut handler: impl FnMut(Datagram<'_>, Ends, &mut Reply<'_>) -> Fate,
+    mut handler: impl FnMut(Datagram<'_>, Ends, &mut DatagramReply<'_>) -> Fate,
 ) -> (usize, Unsent) {
     let new = || Box::new(Scratch { incoming: Incoming::new(), replies: Transmits::new(socket) });
     let mut scratch = SCRATCH.take().unwrap_or_else(new);
@@ -111,7 +111,7 @@ pub(super) fn exchange(
         let source = ends.peer;
         trace!("Received from {source}: {}", Escaped(&payload[..payload.len().min(TRACED_BYTES)]));
         let start = replies.text.len();
-        let mut reply = Reply::behind(&mut replies.text);
+        let mut reply = DatagramReply::behind(&mut replies.text);
         // A panic costs its datagram the answer, and nobody else anything.
         let handled = catch_unwind(AssertUnwindSafe(|| handler(Datagram { payload, source }, ends, &mut reply)));
         let wanted = reply.wanted;

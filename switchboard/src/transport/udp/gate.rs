@@ -3,7 +3,7 @@
 //! Nothing is kept of one but its share of fixed tables of buckets, which all sockets of a listener have in common: a source
 //! may come to each of them, from different ports.
 
-use super::{Datagram, Reply};
+use super::{Datagram, DatagramReply};
 use crate::node::network;
 use parking_lot::Mutex;
 use std::hash::{BuildHasher, Hash, RandomState};
@@ -54,7 +54,7 @@ impl Gate {
     }
 
     /// Whether this may be the answer, as far as it is one that is given seldom.
-    pub(super) fn lets_out(&self, reply: &Reply<'_>, source: SocketAddr) -> bool {
+    pub(super) fn lets_out(&self, reply: &DatagramReply<'_>, source: SocketAddr) -> bool {
         if !reply.seldom {
             return true;
         }

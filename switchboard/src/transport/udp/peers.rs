@@ -8,7 +8,7 @@ use super::batch::{BATCH, Fate, exchange, readable, send_later};
 use super::ends::{Ends, Family};
 use super::framed::{self, HEADER_BYTES};
 use super::outgoing::{Outgoing, PeerSink};
-use super::{Datagram, Gate, Reply, Validation};
+use super::{Datagram, DatagramReply, Gate, Validation};
 use crate::link::budget::Charge;
 use crate::link::tick::Tick;
 use crate::link::{Sink, Source};
@@ -45,7 +45,7 @@ pub(crate) struct Peers {
 /// a connection of whoever is validated, if there is a place, and says whether it did.
 pub(crate) async fn receive<S, O>(peers: Arc<Peers>, gate: Arc<Gate>, strangers: Arc<S>, open: O)
 where
-    S: Fn(Datagram<'_>, &mut Reply<'_>) -> Validation,
+    S: Fn(Datagram<'_>, &mut DatagramReply<'_>) -> Validation,
     O: Fn(Datagram<'_>, Ends) -> bool,
 {
     let Ok(socket) = peers.socket().try_clone() else {
@@ -118,7 +118,7 @@ impl Peers {
     /// Takes in what the kernel has, for those who are peers already.
     fn receive_rest(&self) {
         for _ in 0..LAST_BATCHES {
-            let known = |datagram: Datagram<'_>, ends: Ends, _: &mut Reply<'_>| {
+            let known = |datagram: Datagram<'_>, ends: Ends, _: &mut DatagramReply<'_>| {
                 if self.deliver(&datagram, ends) { Fate::Taken } else { Fate::Refused }
             };
             if exchange((self.socket(), self.family), &self.metrics, known).0 < BATCH {
