@@ -64,7 +64,7 @@ pub type CookieKey = [u8; 16];
 /// Makes cookies and knows them again.
 ///
 /// A cookie is good until the end of the slot after its own: for between one and two periods.
-pub struct Cookies {
+pub struct CookieKeys {
     period: Duration,
     /// The slot of the last look at the time.
     slot: u128,
@@ -72,7 +72,7 @@ pub struct Cookies {
     keys: [CookieKey; 2],
 }
 
-impl Cookies {
+impl CookieKeys {
     /// Slots of `period`, from the time zero on. `fresh` gives keys that nobody can guess, here and in the other calls.
     ///
     /// # Panics
@@ -122,9 +122,9 @@ impl Cookies {
     }
 }
 
-impl fmt::Debug for Cookies {
+impl fmt::Debug for CookieKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Cookies").field("period", &self.period).field("slot", &self.slot).finish_non_exhaustive()
+        f.debug_struct("CookieKeys").field("period", &self.period).field("slot", &self.slot).finish_non_exhaustive()
     }
 }
 

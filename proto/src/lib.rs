@@ -27,7 +27,7 @@ pub use bucket::{Bucket, Buckets, Rate};
 pub use close::{CloseCode, CloseReason, Ending};
 pub use codec::{Aside, Codec, FrameError};
 pub use command::{Command, Input, Token, parse};
-pub use cookie::{Cookie, CookieError, CookieKey, Cookies};
+pub use cookie::{Cookie, CookieError, CookieKey, CookieKeys};
 pub use datagram::{DATAGRAM_BYTES, Datagrams};
 pub use deadlines::{Second, Stamp, Stamps, Timeouts, passed};
 pub use escape::Escaped;

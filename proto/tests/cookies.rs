@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
-use switchboard_proto::{Cookie, CookieKey, Cookies, RoomName};
+use switchboard_proto::{Cookie, CookieKey, CookieKeys, RoomName};
 
 const PERIOD: Duration = Duration::from_mins(1);
 
@@ -19,7 +19,7 @@ impl Keys {
 
 /// A jar, its keys and the time.
 struct Jar {
-    cookies: Cookies,
+    cookies: CookieKeys,
     keys: Keys,
     now: Duration,
 }
@@ -27,7 +27,7 @@ struct Jar {
 impl Jar {
     fn new(first_key: u128, now: Duration) -> Self {
         let mut keys = Keys(first_key);
-        Self { cookies: Cookies::new(PERIOD, || keys.next()), keys, now }
+        Self { cookies: CookieKeys::new(PERIOD, || keys.next()), keys, now }
     }
 
     fn cookie(&mut self, source: SocketAddr, room: &str) -> Cookie {
@@ -117,7 +117,7 @@ fn a_clock_that_goes_back_brings_no_key_back() {
 #[test]
 fn keys_are_not_in_the_debug_form() {
     let jar = Jar::new(0, Duration::ZERO);
-    assert_eq!(format!("{:?}", jar.cookies), "Cookies { period: 60s, slot: 0, .. }");
+    assert_eq!(format!("{:?}", jar.cookies), "CookieKeys { period: 60s, slot: 0, .. }");
 }
 
 fn address() -> impl Strategy<Value = SocketAddr> {

@@ -19,7 +19,7 @@ use crate::hub::session::Session;
 use crate::hub::{Encoding, Hub};
 use crate::link::{ConnectionId, Envelope, Farewell, Link, PeerAddr, Returned, Source, reason_of, room};
 use bytes::{Bytes, BytesMut};
-use input::Input;
+use input::InputBuffer;
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -46,7 +46,7 @@ struct Receiving<C: Codec> {
     peer: Arc<Link>,
     codec: C,
     envelope: Envelope,
-    input: Input,
+    input: InputBuffer,
     source: Option<Box<dyn Source>>,
     /// The handler gets no more input.
     finished: bool,
@@ -80,7 +80,7 @@ impl<C: Codec> Connection<C> {
             peer,
             codec: C::default(),
             envelope,
-            input: Input::begun(input),
+            input: InputBuffer::begun(input),
             source: Some(source),
             finished: false,
             paid: 0,

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::task::Context;
 
 #[derive(Default)]
-pub(super) struct Input {
+pub(super) struct InputBuffer {
     /// Without memory whenever the peer owes us nothing.
     pub(super) bytes: BytesMut,
     /// The memory is that of frames too, which were taken from it, or larger than what is in it.
@@ -25,7 +25,7 @@ pub(super) struct Input {
     rest: Option<NonZeroU32>,
 }
 
-impl Input {
+impl InputBuffer {
     /// What was read already.
     pub(super) fn begun(bytes: BytesMut) -> Self {
         Self { bytes, is_shared: true, is_grown: true, ..Self::default() }

@@ -9,7 +9,7 @@ use held::Held;
 
 use super::body::Body;
 use super::heads::Heads;
-use super::response::{Answer, Response};
+use super::response::{Response, ResponseKind};
 use super::tunnel;
 use super::{Begin, Handling, Site};
 use crate::connection::serve_beside;
@@ -269,7 +269,7 @@ impl Exchange {
     pub(super) fn answer(&self, response: Response, asked: Asked, answering: Answering) -> http::Response<Body> {
         answering.answered(&mut self.state.lock());
         let mut sent = match response.0 {
-            Answer::Whole(mut response) => {
+            ResponseKind::Whole(mut response) => {
                 if asked.for_head {
                     // Over HTTP/2 hyper sends whatever body there is.
                     let length = std::mem::take(response.body_mut()).len();
@@ -280,24 +280,24 @@ impl Exchange {
                 answering.holding(response.body().len());
                 response.map(|bytes| Body::whole(bytes, answering))
             }
-            Answer::Upgrade(head, ..) | Answer::Stream(head, _) if self.peer.is_draining() => {
+            ResponseKind::Upgrade(head, ..) | ResponseKind::Stream(head, _) if self.peer.is_draining() => {
                 full(head).map(|()| Body::whole(Bytes::new(), answering))
             }
-            Answer::Pages(head, _) | Answer::Stream(head, _) if asked.for_head => {
+            ResponseKind::Pages(head, _) | ResponseKind::Stream(head, _) if asked.for_head => {
                 head.map(|()| Body::whole(Bytes::new(), answering))
             }
-            Answer::Pages(mut head, pages) => {
+            ResponseKind::Pages(mut head, pages) => {
                 head.headers_mut().remove(CONTENT_LENGTH);
                 head.headers_mut().remove(TRANSFER_ENCODING);
                 head.map(|()| Body::paged(pages, answering))
             }
-            Answer::Upgrade(head, begin, Some(tunnel)) => self.tunnel(head, begin, tunnel, answering),
-            Answer::Stream(head, begin) if asked.version == Version::HTTP_2 => self.pipe(head, begin, answering),
-            Answer::Upgrade(head, begin, None) => {
+            ResponseKind::Upgrade(head, begin, Some(tunnel)) => self.tunnel(head, begin, tunnel, answering),
+            ResponseKind::Stream(head, begin) if asked.version == Version::HTTP_2 => self.pipe(head, begin, answering),
+            ResponseKind::Upgrade(head, begin, None) => {
                 self.become_next(Next::WebSocket(begin));
                 head.map(|()| Body::whole(Bytes::new(), answering))
             }
-            Answer::Stream(mut head, begin) => {
+            ResponseKind::Stream(mut head, begin) => {
                 self.end_after_answer();
                 // hyper frames it as it does a body of unknown length, and so does what follows hyper.
                 let envelope = if asked.version == Version::HTTP_11 { Envelope::Chunks } else { Envelope::Bare };

@@ -16,7 +16,7 @@ const FRAME_BYTES: usize = 128;
 
 /// How far a client is with its frames.
 #[derive(Debug)]
-pub(super) struct Frames {
+pub(super) struct FrameProgress {
     head: [u8; HEAD_BYTES],
     /// Bytes of the head that have come.
     has: usize,
@@ -26,7 +26,7 @@ pub(super) struct Frames {
     is_padded: bool,
 }
 
-impl Frames {
+impl FrameProgress {
     pub(super) fn new() -> Self {
         Self { head: [0; HEAD_BYTES], has: 0, left: PREFACE.len(), is_padded: false }
     }
@@ -101,7 +101,7 @@ mod tests {
         let padded = frame(DATA, PADDED, b"\x02xy\0\0");
         let text = [PREFACE, &headers, &data, &frame(DATA, 1, b""), &padded, &headers].concat();
         for size in 1..=text.len() {
-            let (mut frames, mut untaken) = (Frames::new(), Untaken::default());
+            let (mut frames, mut untaken) = (FrameProgress::new(), Untaken::default());
             text.chunks(size).for_each(|piece| frames.read(piece, &mut untaken));
             assert_eq!(untaken.bytes, 5, "{size}");
             assert!(untaken.cost >= 5 + FRAME_BYTES, "{size}");

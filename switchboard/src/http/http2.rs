@@ -6,7 +6,7 @@
 use super::Request;
 use super::exchange::{Exchange, Underway};
 use super::response::Response;
-use super::task::{Finished, MOST_HEAD_BYTES, Service, Speaking};
+use super::task::{MOST_HEAD_BYTES, Service, Speaking, Spoken};
 use super::wire::Wire;
 use crate::error::panic_text;
 use crate::link::Link;
@@ -98,13 +98,13 @@ where
     S: Fn(Request) -> F + Send + Sync + 'static,
     F: Future<Output = Response> + Send + 'static,
 {
-    type Output = Finished;
+    type Output = Spoken;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Finished> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Spoken> {
         let this = &mut *self;
         let peer = &this.exchange.peer;
         if let Some(reason) = peer.closing() {
-            return Poll::Ready(Finished::Closed(Err(ConnectionError::Closed(reason).into())));
+            return Poll::Ready(Spoken::Closed(Err(ConnectionError::Closed(reason).into())));
         }
         if peer.is_draining() && !this.is_draining {
             this.is_draining = true;
@@ -112,14 +112,14 @@ where
         }
         this.tasks.poll_ended(cx);
         if let Poll::Ready(result) = this.hyper.as_mut().poll(cx) {
-            return Poll::Ready(Finished::Closed(result.or_else(|error| judged(peer, error))));
+            return Poll::Ready(Spoken::Closed(result.or_else(|error| judged(peer, error))));
         }
         this.exchange.settle();
         if this.is_draining && this.exchange.open() == 0 {
             let linger = peer.listener.timeouts.linger;
             let end = this.end.get_or_insert_with(|| Box::pin(sleep(linger)));
             ready!(end.as_mut().poll(cx));
-            return Poll::Ready(Finished::Closed(Ok(())));
+            return Poll::Ready(Spoken::Closed(Ok(())));
         }
         Poll::Pending
     }

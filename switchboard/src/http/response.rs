@@ -15,9 +15,9 @@ use switchboard_proto::Codec;
 ///
 /// Made from an [`http::Response`] whose body is bytes or text, or from a status alone.
 #[must_use]
-pub struct Response(pub(super) Answer);
+pub struct Response(pub(super) ResponseKind);
 
-pub(super) enum Answer {
+pub(super) enum ResponseKind {
     Whole(http::Response<Bytes>),
     Pages(http::Response<()>, Pages),
     Stream(http::Response<()>, Begin),
@@ -35,7 +35,7 @@ impl Response {
     /// [`Limits::memory_bytes`](crate::Limits::memory_bytes). Others get their turn between two pages: make one in a moment, of 16 to 64 KiB. `pages` is
     /// dropped with the answer, whether or not it came to its end; of an answer to HEAD none is asked for.
     pub fn pages(head: http::Response<()>, pages: impl Iterator<Item = Bytes> + Send + 'static) -> Self {
-        Self(Answer::Pages(head, Box::new(pages)))
+        Self(ResponseKind::Pages(head, Box::new(pages)))
     }
 
     /// An answer whose body is the frames that `handler` sends, for as long as it runs.
@@ -50,7 +50,7 @@ impl Response {
         F: Future<Output = Result<(), E>> + Send + 'static,
         E: Into<BoxError> + 'static,
     {
-        Self(Answer::Stream(head, begin(handler)))
+        Self(ResponseKind::Stream(head, begin(handler)))
     }
 
     /// A line of text for whoever reads it.
@@ -64,23 +64,27 @@ impl Response {
     /// The head, to add headers that every answer has.
     pub fn headers_mut(&mut self) -> &mut http::HeaderMap {
         match &mut self.0 {
-            Answer::Whole(response) => response.headers_mut(),
-            Answer::Pages(head, _) | Answer::Stream(head, _) | Answer::Upgrade(head, ..) => head.headers_mut(),
+            ResponseKind::Whole(response) => response.headers_mut(),
+            ResponseKind::Pages(head, _) | ResponseKind::Stream(head, _) | ResponseKind::Upgrade(head, ..) => {
+                head.headers_mut()
+            }
         }
     }
 
     /// What it says.
     pub fn status(&self) -> StatusCode {
         match &self.0 {
-            Answer::Whole(response) => response.status(),
-            Answer::Pages(head, _) | Answer::Stream(head, _) | Answer::Upgrade(head, ..) => head.status(),
+            ResponseKind::Whole(response) => response.status(),
+            ResponseKind::Pages(head, _) | ResponseKind::Stream(head, _) | ResponseKind::Upgrade(head, ..) => {
+                head.status()
+            }
         }
     }
 }
 
 impl<B: Into<Bytes>> From<http::Response<B>> for Response {
     fn from(response: http::Response<B>) -> Self {
-        Self(Answer::Whole(response.map(Into::into)))
+        Self(ResponseKind::Whole(response.map(Into::into)))
     }
 }
 

@@ -63,20 +63,20 @@ where
     S: Fn(Request) -> F + Send + Sync + 'static,
     F: Future<Output = Response> + Send + 'static,
 {
-    type Output = Finished;
+    type Output = Spoken;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Finished> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Spoken> {
         let preface = self.preface;
         let Some((wire, service)) = &mut self.spoken else { unreachable!("polled until it is ready") };
         if let Some(reason) = service.exchange.peer.closing() {
-            return Poll::Ready(Finished::Closed(Err(ConnectionError::Closed(reason).into())));
+            return Poll::Ready(Spoken::Closed(Err(ConnectionError::Closed(reason).into())));
         }
         let begins = match ready!(wire.poll_begins(cx, preface)) {
             Ok(begins) => begins,
-            Err(error) => return Poll::Ready(Finished::Closed(Err(error.into()))),
+            Err(error) => return Poll::Ready(Spoken::Closed(Err(error.into()))),
         };
         let Some((wire, service)) = self.spoken.take() else { unreachable!("looked at above") };
-        Poll::Ready(Finished::Began(if begins { http2::serve(wire, service) } else { requests(wire, service) }))
+        Poll::Ready(Spoken::Began(if begins { http2::serve(wire, service) } else { requests(wire, service) }))
     }
 }
 
@@ -94,7 +94,7 @@ where
 }
 
 /// hyper, with what it speaks.
-pub(super) type Speaking = Pin<Box<dyn Future<Output = Finished> + Send>>;
+pub(super) type Speaking = Pin<Box<dyn Future<Output = Spoken> + Send>>;
 
 /// The future of an HTTP connection. What it waits for is boxed, so that a WebSocket does not keep room for hyper.
 pub(crate) enum HttpTask {
@@ -111,9 +111,9 @@ impl Future for HttpTask {
             match &mut *self {
                 Self::Handler(handling) => return handling.as_mut().poll(cx),
                 Self::Requests(requests) => match ready!(requests.as_mut().poll(cx)) {
-                    Finished::Closed(result) => return Poll::Ready(result),
-                    Finished::Began(speaking) => *requests = speaking,
-                    Finished::Upgraded(handling) => *self = Self::Handler(handling),
+                    Spoken::Closed(result) => return Poll::Ready(result),
+                    Spoken::Began(speaking) => *requests = speaking,
+                    Spoken::Upgraded(handling) => *self = Self::Handler(handling),
                 },
             }
         }
@@ -121,7 +121,7 @@ impl Future for HttpTask {
 }
 
 /// How the last request ended.
-pub(crate) enum Finished {
+pub(crate) enum Spoken {
     Closed(Result<(), BoxError>),
     Upgraded(Handling),
     /// It goes on as this: a request comes, or none does any more.
@@ -144,14 +144,14 @@ where
     S: Fn(Request) -> F + Send + Sync + 'static,
     F: Future<Output = Response> + Send + 'static,
 {
-    type Output = Finished;
+    type Output = Spoken;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Finished> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Spoken> {
         let this = &mut *self;
         let Some(hyper) = &mut this.hyper else { unreachable!("polled until it is ready") };
         let peer = &this.exchange.peer;
         if let Some(reason) = peer.closing() {
-            return Poll::Ready(Finished::Closed(Err(ConnectionError::Closed(reason).into())));
+            return Poll::Ready(Spoken::Closed(Err(ConnectionError::Closed(reason).into())));
         }
         // Ready before a WebSocket's handshake has left; polled again, it writes that first.
         let mut polled = Pin::new(&mut *hyper).poll(cx);
@@ -167,20 +167,20 @@ where
             polled = Pin::new(&mut *hyper).poll(cx);
         }
         if let Poll::Ready(Err(error)) = polled {
-            return Poll::Ready(Finished::Closed(judged(peer, error)));
+            return Poll::Ready(Spoken::Closed(judged(peer, error)));
         }
         let Some(next) = this.exchange.take_next() else {
             if polled.is_pending() && this.exchange.is_idle() {
-                return Poll::Ready(Finished::Began(this.rest()));
+                return Poll::Ready(Spoken::Began(this.rest()));
             }
-            return polled.map(|_| Finished::Closed(Ok(())));
+            return polled.map(|_| Spoken::Closed(Ok(())));
         };
         let parts = this.hyper.take().map(http1::Connection::into_parts);
         let Some((source, input)) = parts.and_then(|parts| parts.io.into_source(&parts.read_buf)) else {
             unreachable!("the source leaves only here")
         };
         let peer = Arc::clone(&this.exchange.peer);
-        Poll::Ready(Finished::Upgraded(match next {
+        Poll::Ready(Spoken::Upgraded(match next {
             Next::WebSocket(begin) => {
                 peer.speaks(Protocol::WebSocket);
                 begin(peer, source, input, Envelope::Bare)

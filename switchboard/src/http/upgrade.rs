@@ -1,6 +1,6 @@
 //! From a request to a WebSocket: the opening handshake (RFC 6455 §4.2).
 
-use super::response::{Answer, Response};
+use super::response::{Response, ResponseKind};
 use super::{Request, begin};
 use crate::BoxError;
 use crate::connection::Connection;
@@ -64,7 +64,7 @@ impl Request {
         {
             headers.insert(SEC_WEBSOCKET_PROTOCOL, agreed);
         }
-        Response(Answer::Upgrade(head, begin(handler), self.tunnel.take()))
+        Response(ResponseKind::Upgrade(head, begin(handler), self.tunnel.take()))
     }
 
     /// The value of `Sec-WebSocket-Accept`, which HTTP/2 has none of, or what is wrong.

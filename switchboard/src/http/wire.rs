@@ -2,7 +2,7 @@
 
 use super::Site;
 use super::exchange::Exchange;
-use super::frames::Frames;
+use super::frames::FrameProgress;
 use crate::ConnectionError;
 use crate::Turn;
 use crate::link::{Farewell, Returned, Source, room};
@@ -49,7 +49,7 @@ pub(super) struct Wire {
     /// The turn is over: others have theirs before hyper gets more.
     rests: bool,
     /// Those of HTTP/2.
-    frames: Option<Box<Frames>>,
+    frames: Option<Box<FrameProgress>>,
 }
 
 impl Wire {
@@ -70,7 +70,7 @@ impl Wire {
     /// HTTP/2 is spoken, from the preface on.
     pub(super) fn multiplex(&mut self) {
         self.exchange.multiplex();
-        self.frames = Some(Box::new(Frames::new()));
+        self.frames = Some(Box::new(FrameProgress::new()));
     }
 
     /// The source, and what was read from it that is not HTTP any more, behind `read` of hyper's.
@@ -128,7 +128,7 @@ impl Read for Wire {
 }
 
 /// Follows what hyper gets, of HTTP/2.
-fn follow(exchange: &Exchange, frames: Option<&mut Frames>, bytes: &[u8]) {
+fn follow(exchange: &Exchange, frames: Option<&mut FrameProgress>, bytes: &[u8]) {
     if let Some(frames) = frames {
         exchange.bodies(|untaken| frames.read(bytes, untaken));
     }

@@ -79,7 +79,7 @@ pub(super) enum When {
 }
 
 /// What a sweep tells.
-pub(super) struct Summary {
+pub(super) struct SweepNotices {
     /// Those who came themselves.
     pub(super) joined: HashSet<MembershipId>,
     pub(super) to_others: Notice,
@@ -144,7 +144,7 @@ impl Presence {
     }
 
     /// Gives out what is to be told, if anything is, to so many `members` of `room`.
-    pub(super) fn take(&mut self, room: &RoomName, members: usize, now: Instant) -> Option<Summary> {
+    pub(super) fn take(&mut self, room: &RoomName, members: usize, now: Instant) -> Option<SweepNotices> {
         self.due?;
         let Self { joined, left, renamed, only, naming, .. } = std::mem::take(self);
         (self.told, self.naming) = (Some(now), naming);
@@ -152,6 +152,6 @@ impl Presence {
         let to_others = only.filter(|_| members <= NAMED_MEMBERS).unwrap_or_else(|| count(joined.len()));
         let others = joined.len().saturating_sub(1);
         let to_joined = (!joined.is_empty() && others + left + renamed > 0).then(|| count(others));
-        Some(Summary { joined, to_others, to_joined })
+        Some(SweepNotices { joined, to_others, to_joined })
     }
 }

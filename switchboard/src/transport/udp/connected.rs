@@ -1,7 +1,7 @@
 //! A socket that exchanges datagrams with one address, as a client has it.
 
 use super::RECEIVE_BUFFER_BYTES;
-use super::framed::{self, Frames, HEADER_BYTES};
+use super::framed::{self, FramedSlices, HEADER_BYTES};
 use crate::link::{PeerAddr, Sink, Source};
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv};
@@ -224,7 +224,7 @@ impl Sending {
 
 impl Sink for Sending {
     fn try_write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        let mut frames = Frames::new(slices);
+        let mut frames = FramedSlices::new(slices);
         let (mut datagram, mut written) = (Vec::new(), 0);
         while let Some(length) = frames.next(&mut datagram) {
             match self.send(&datagram) {

@@ -14,7 +14,7 @@ const PERIOD: Duration = Duration::from_mins(1);
 /// A cookie is bound to an address, a port and a room, and good for between one and two periods.
 #[derive(Debug)]
 pub struct Cookies {
-    cookies: Mutex<switchboard_proto::Cookies>,
+    cookies: Mutex<switchboard_proto::CookieKeys>,
     started: Instant,
 }
 
@@ -24,7 +24,7 @@ impl Cookies {
     /// # Panics
     /// If `period` is zero, or the operating system has no randomness to give.
     pub fn new(period: Duration) -> Self {
-        Self { cookies: Mutex::new(switchboard_proto::Cookies::new(period, fresh)), started: Instant::now() }
+        Self { cookies: Mutex::new(switchboard_proto::CookieKeys::new(period, fresh)), started: Instant::now() }
     }
 
     /// The cookie that `source` is to return when it joins `room`.

@@ -14,13 +14,13 @@ pub(super) fn header(length: usize) -> [u8; HEADER_BYTES] {
 }
 
 /// What a connection writes, in pieces that need not end where frames do.
-pub(super) struct Frames<'a> {
+pub(super) struct FramedSlices<'a> {
     slices: &'a [IoSlice<'a>],
     /// In the first slice.
     offset: usize,
 }
 
-impl<'a> Frames<'a> {
+impl<'a> FramedSlices<'a> {
     pub(super) fn new(slices: &'a [IoSlice<'a>]) -> Self {
         Self { slices, offset: 0 }
     }

@@ -6,7 +6,7 @@
 
 use super::batch::{BATCH, watch};
 use super::ends::Ends;
-use super::framed::{Frames, HEADER_BYTES};
+use super::framed::{FramedSlices, HEADER_BYTES};
 use super::gso::{Sent, Transmits};
 use super::peers::{Arrivals, Peers};
 use crate::link::{Gathering, Sink};
@@ -67,7 +67,7 @@ impl PeerSink {
         if outgoing.full.is_some() {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        let mut frames = Frames::new(slices);
+        let mut frames = FramedSlices::new(slices);
         let mut taken = 0;
         while outgoing.full.is_none() {
             let start = outgoing.transmits.text.len();
@@ -125,7 +125,7 @@ impl Sink for PeerSink {
 
     fn last_frame(&mut self, frame: &[u8]) {
         let (slices, mut text) = ([IoSlice::new(frame)], Vec::new());
-        if Frames::new(&slices).next(&mut text).is_some() {
+        if FramedSlices::new(&slices).next(&mut text).is_some() {
             let mut outgoing = self.peers.outgoing.lock();
             outgoing.farewells.push((text, self.ends));
             self.peers.ask_for_flush(&mut outgoing);
