@@ -471,9 +471,8 @@ impl fmt::Debug for Link {
 /// What a socket's error says about the peer.
 pub(crate) fn reason_of(error: &io::Error) -> CloseReason {
     use io::ErrorKind::{HostUnreachable, InvalidData, NetworkUnreachable, PermissionDenied, TimedOut, UnexpectedEof};
-    // No socket's.
-    if let Some(Unsendable(reason)) = error.get_ref().and_then(|error| error.downcast_ref()) {
-        return *reason;
+    if let Some(reason) = unsendable(error) {
+        return reason;
     }
     match error.kind() {
         TimedOut | HostUnreachable | NetworkUnreachable => CloseReason::PeerLost,
@@ -484,6 +483,11 @@ pub(crate) fn reason_of(error: &io::Error) -> CloseReason {
         UnexpectedEof => CloseReason::Truncated,
         _ => CloseReason::PeerReset,
     }
+}
+
+/// Why what is queued cannot be sent, if it is no socket's error.
+fn unsendable(error: &io::Error) -> Option<CloseReason> {
+    error.get_ref().and_then(|error| error.downcast_ref()).map(|Unsendable(reason)| *reason)
 }
 
 /// Adds to a counter. One writer at a time as a rule, and the reader wants a recent figure: two plain instructions,

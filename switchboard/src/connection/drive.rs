@@ -201,7 +201,8 @@ fn poll_close(peer: &Link, cx: &mut Context<'_>, closing: &mut Closing) -> Poll<
         return Poll::Ready(!closing.sending && !peer.is_aborted());
     }
     if closing.sending {
-        if ready!(peer.poll_finish_sending(cx)).is_err() {
+        if let Err(reason) = ready!(peer.poll_finish_sending(cx)) {
+            closing.reason = reason.unwrap_or(closing.reason);
             return Poll::Ready(false);
         }
         closing.sending = false;

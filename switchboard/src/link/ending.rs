@@ -2,11 +2,11 @@
 
 use super::outbox::Outbox;
 use super::{
-    ABORTED, CLOSING, DRAINING, FINISHED, FORCED, Link, NOT_READING, OPENING, Protocol, State, UNHEARD, bump, wake,
+    ABORTED, CLOSING, DRAINING, FINISHED, FORCED, Link, NOT_READING, OPENING, Protocol, State, UNHEARD, bump,
+    unsendable, wake,
 };
 use super::{Source, staging};
 use bytes::Bytes;
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
@@ -238,11 +238,19 @@ impl Link {
         reason
     }
 
-    /// Writes what is queued and shuts the write side down; bounded by the write timeout.
-    pub(crate) fn poll_finish_sending(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_shut_down(cx))?;
-        self.state.lock().lingering = Stamp::at(self.tick.now());
-        Poll::Ready(Ok(()))
+    /// Writes what is queued and shuts the write side down; bounded by the write timeout. Gives why it closes now, if that is
+    /// another reason than it had: something is lost that was still to be sent, and the peer cannot be told.
+    pub(crate) fn poll_finish_sending(&self, cx: &mut Context<'_>) -> Poll<Result<(), Option<CloseReason>>> {
+        let sent = ready!(self.poll_shut_down(cx));
+        let mut state = self.state.lock();
+        state.lingering = Stamp::at(self.tick.now());
+        let Err(error) = sent else { return Poll::Ready(Ok(())) };
+        let reason = unsendable(&error);
+        state.reason = reason.or(state.reason);
+        if let (Some(reason), Some(sink)) = (reason, state.outbox.sink()) {
+            sink.reason(reason);
+        }
+        Poll::Ready(Err(reason))
     }
 
     /// Closes the socket's write side, as a reset if the end was abrupt. Says how many bytes were not written.
