@@ -8,6 +8,7 @@ mod greeting;
 mod input;
 mod output;
 mod paint;
+mod plain;
 mod room_socket;
 mod said;
 mod seat;
@@ -16,7 +17,6 @@ mod talk;
 mod terminal;
 mod told;
 mod waits;
-mod wire;
 
 pub(crate) use arguments::{Arguments, HELP};
 
@@ -24,13 +24,13 @@ use crate::serve::Failure;
 use anyhow::{Context as _, anyhow};
 use arguments::Plan;
 use nix::sys::signal::Signal;
+use plain::{PlainCodec, Verbatim};
 use room_socket::behind;
 use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
 use switchboard::{Client, CloseReason, ConnectError, Connection, ConnectionError, Limits, Lines, Timeouts};
 use switchboard_load::typed::{Place, Scheme};
 use talk::{Over, talk};
-use wire::{Verbatim, Wire};
 
 /// Ended by a signal, as shells say it: 128 and its number.
 const SIGNALLED: u8 = 128;
@@ -94,7 +94,7 @@ async fn run(plan: &Plan) -> anyhow::Result<Over> {
     over
 }
 
-async fn stream<C: Wire>(client: &Client, plan: &Plan) -> Result<Connection<C>, ConnectError> {
+async fn stream<C: PlainCodec>(client: &Client, plan: &Plan) -> Result<Connection<C>, ConnectError> {
     match (&plan.url.place, &plan.trust) {
         (Place::File(path), _) => client.unix(path).await,
         (Place::Host(host), Some(trust)) => client.tls(host, trust).await,

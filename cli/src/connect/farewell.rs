@@ -25,7 +25,7 @@ pub(super) enum Meaning {
 
 impl Farewell {
     /// Takes a frame, or bytes of a stream as they come.
-    pub(super) fn hear(&mut self, payload: &[u8], is_verbatim: bool) {
+    pub(super) fn handle_frame(&mut self, payload: &[u8], is_verbatim: bool) {
         if self.first.len() < LINE_BYTES && (is_verbatim || self.first.is_empty()) {
             let room = LINE_BYTES - self.first.len();
             self.first.extend_from_slice(&payload[..payload.len().min(room)]);
@@ -96,7 +96,7 @@ mod tests {
     fn meaning(pieces: &[&str], is_verbatim: bool) -> Meaning {
         let mut farewell = Farewell::default();
         for piece in pieces {
-            farewell.hear(piece.as_bytes(), is_verbatim);
+            farewell.handle_frame(piece.as_bytes(), is_verbatim);
         }
         farewell.meaning()
     }

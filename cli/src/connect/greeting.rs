@@ -45,7 +45,7 @@ enum Phase {
 
 /// What to do now.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum GreetingStep {
     Send(Bytes),
     /// Look again then, or when something has come.
     Wait(Instant),
@@ -78,12 +78,12 @@ impl Greeting {
         self.asks.clear();
     }
 
-    pub(super) fn step(&mut self, now: Instant) -> Step {
-        let Some(ask) = self.asks.front() else { return Step::Through };
+    pub(super) fn step(&mut self, now: Instant) -> GreetingStep {
+        let Some(ask) = self.asks.front() else { return GreetingStep::Through };
         let most = if self.is_datagrams { MOST_TRIES } else { 1 };
         match &self.phase {
-            Phase::Waiting { until } | Phase::Asked { until, .. } if now < *until => Step::Wait(*until),
-            Phase::Waiting { .. } => Step::Refused(format!(
+            Phase::Waiting { until } | Phase::Asked { until, .. } if now < *until => GreetingStep::Wait(*until),
+            Phase::Waiting { .. } => GreetingStep::Refused(format!(
                 "the server has not said that it takes commands, and would publish `{}`",
                 Escaped(ask)
             )),
@@ -91,15 +91,17 @@ impl Greeting {
                 let answer = if self.is_datagrams { DATAGRAM_ANSWER } else { ANSWER };
                 let ask = ask.clone();
                 self.phase = Phase::Asked { until: now + answer, tries: tries + 1 };
-                Step::Send(ask)
+                GreetingStep::Send(ask)
             }
-            Phase::Asking { .. } | Phase::Asked { .. } => Step::Refused(format!("no answer to `{}`", Escaped(ask))),
-            Phase::Refused(why) => Step::Refused(why.clone()),
+            Phase::Asking { .. } | Phase::Asked { .. } => {
+                GreetingStep::Refused(format!("no answer to `{}`", Escaped(ask)))
+            }
+            Phase::Refused(why) => GreetingStep::Refused(why.clone()),
         }
     }
 
     /// Takes note of a frame that came.
-    pub(super) fn hear(&mut self, frame: &[u8]) {
+    pub(super) fn handle_frame(&mut self, frame: &[u8]) {
         let Some(ask) = self.asks.front() else { return };
         let event = told::object(frame).or_else(|| told::line(frame));
         match (&self.phase, event) {
@@ -154,15 +156,15 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn nothing_is_asked_of_a_server_that_takes_no_commands() {
         let (mut greeting, now) = greeting(false);
-        assert_eq!(greeting.step(now), Step::Wait(now + WELCOME));
+        assert_eq!(greeting.step(now), GreetingStep::Wait(now + WELCOME));
         for frame in
             ["[lobby] bob: hi", "* bob joined", r#"{"event":"you-joined","room":"ops","members":1,"id":"a-0"}"#]
         {
-            greeting.hear(frame.as_bytes());
+            greeting.handle_frame(frame.as_bytes());
         }
-        assert_eq!(greeting.step(now), Step::Wait(now + WELCOME));
+        assert_eq!(greeting.step(now), GreetingStep::Wait(now + WELCOME));
         let why = "the server has not said that it takes commands, and would publish `/join ops`".to_owned();
-        assert_eq!(greeting.step(now + WELCOME), Step::Refused(why));
+        assert_eq!(greeting.step(now + WELCOME), GreetingStep::Refused(why));
     }
 
     #[tokio::test(start_paused = true)]
@@ -180,15 +182,15 @@ mod tests {
             ],
         ] {
             let (mut greeting, now) = greeting(false);
-            greeting.hear(welcome.as_bytes());
-            assert_eq!(greeting.step(now), Step::Send(JOIN));
-            greeting.hear(b"[ops] eve: * you are bob");
-            assert_eq!(greeting.step(now), Step::Wait(now + ANSWER));
-            greeting.hear(joined.as_bytes());
-            assert_eq!(greeting.step(now), Step::Send(NAME));
-            greeting.hear(named.as_bytes());
+            greeting.handle_frame(welcome.as_bytes());
+            assert_eq!(greeting.step(now), GreetingStep::Send(JOIN));
+            greeting.handle_frame(b"[ops] eve: * you are bob");
+            assert_eq!(greeting.step(now), GreetingStep::Wait(now + ANSWER));
+            greeting.handle_frame(joined.as_bytes());
+            assert_eq!(greeting.step(now), GreetingStep::Send(NAME));
+            greeting.handle_frame(named.as_bytes());
             assert!(greeting.is_through());
-            assert_eq!(greeting.step(now), Step::Through);
+            assert_eq!(greeting.step(now), GreetingStep::Through);
         }
     }
 
@@ -200,10 +202,10 @@ mod tests {
             (r#"{"error":"of-tomorrow"}"#, r#"`/join ops`: {"error":"of-tomorrow"}"#),
         ] {
             let (mut greeting, now) = greeting(false);
-            greeting.hear(b"* you are guest-1 in lobby; /help lists the commands");
-            assert_eq!(greeting.step(now), Step::Send(JOIN));
-            greeting.hear(refusal.as_bytes());
-            assert_eq!(greeting.step(now), Step::Refused(why.to_owned()));
+            greeting.handle_frame(b"* you are guest-1 in lobby; /help lists the commands");
+            assert_eq!(greeting.step(now), GreetingStep::Send(JOIN));
+            greeting.handle_frame(refusal.as_bytes());
+            assert_eq!(greeting.step(now), GreetingStep::Refused(why.to_owned()));
         }
     }
 
@@ -211,11 +213,11 @@ mod tests {
     async fn a_datagram_that_is_not_answered_is_sent_again() {
         let (mut greeting, now) = greeting(true);
         for second in 0..MOST_TRIES {
-            assert_eq!(greeting.step(now + DATAGRAM_ANSWER * second), Step::Send(JOIN));
+            assert_eq!(greeting.step(now + DATAGRAM_ANSWER * second), GreetingStep::Send(JOIN));
         }
         let why = "no answer to `/join ops`".to_owned();
-        assert_eq!(greeting.step(now + DATAGRAM_ANSWER * MOST_TRIES), Step::Refused(why));
-        greeting.hear(b"* [ops] you joined at a-0: 1 member");
-        assert_eq!(greeting.step(now), Step::Send(NAME));
+        assert_eq!(greeting.step(now + DATAGRAM_ANSWER * MOST_TRIES), GreetingStep::Refused(why));
+        greeting.handle_frame(b"* [ops] you joined at a-0: 1 member");
+        assert_eq!(greeting.step(now), GreetingStep::Send(NAME));
     }
 }

@@ -1,8 +1,8 @@
 //! Where what comes goes: bytes to a pipe, or lines to a screen that they cannot drive.
 
 use super::paint::Colours;
+use super::plain::PlainCodec;
 use super::terminal::Terminal;
-use super::wire::Wire;
 use std::io::{self, IsTerminal as _};
 use switchboard_load::print;
 
@@ -17,7 +17,7 @@ pub(super) enum Output {
 
 impl Output {
     /// For a pipe; what reaches a terminal behind it is to be harmless there.
-    pub(super) fn choose<C: Wire>() -> Self {
+    pub(super) fn choose<C: PlainCodec>() -> Self {
         match io::stdout().is_terminal() {
             true => Self::Screen(Colours::from_environment(), None),
             false if C::IS_VERBATIM => Self::Verbatim,

@@ -3,14 +3,14 @@
 //! Ids are told in `json` alone, so that is what rooms are asked for, as soon as they greet; it is shown as what they would
 //! have told. Lines of any other server pass as they are. Knows of no connection: it says what to send, and when.
 
-mod link;
+mod connection_state;
 
 use super::cookie::is_cookie;
 use super::said::Said;
 use super::seat::{News, Seat};
 use super::told;
 use bytes::Bytes;
-use link::Link;
+use connection_state::ConnectionState;
 use std::collections::VecDeque;
 use std::time::Duration;
 use switchboard::grammar::{Command, ErrorCode, Event, Input, Message, MessageId, Notice, Reply, parse};
@@ -35,7 +35,7 @@ const NAME_INTERVAL: Duration = Duration::from_secs(20);
 
 /// What the server is, and what is wanted of it.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Manner {
+pub(super) struct StandingOptions {
     /// To be taken up again.
     pub(super) resumes: bool,
     pub(super) is_datagrams: bool,
@@ -45,7 +45,7 @@ pub(super) struct Manner {
 
 #[derive(Debug)]
 pub(super) struct Standing {
-    manner: Manner,
+    options: StandingOptions,
     /// As what it is shown; `None` as it comes.
     shown: Option<Format>,
     /// Formats that were typed, and are shown once the server has come to them.
@@ -65,7 +65,7 @@ pub(super) struct Standing {
     /// Our own messages come to us too.
     echoes: bool,
     is_leaving: bool,
-    on: Link,
+    on: ConnectionState,
 }
 
 /// What to do now.
@@ -84,16 +84,16 @@ pub(super) enum Step {
 
 /// What came of a frame.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Heard {
+pub(super) struct ToShow {
     pub(super) shown: Vec<Bytes>,
     pub(super) status: Option<String>,
 }
 
 impl Standing {
-    pub(super) fn new(manner: Manner, now: Instant) -> Self {
+    pub(super) fn new(options: StandingOptions, now: Instant) -> Self {
         Self {
-            manner,
-            shown: manner.is_for_people.then_some(Format::Text),
+            options,
+            shown: options.is_for_people.then_some(Format::Text),
             formats: VecDeque::new(),
             name: None,
             wanted: None,
@@ -104,7 +104,10 @@ impl Standing {
             said: Said::default(),
             echoes: false,
             is_leaving: false,
-            on: Link::new(now, if manner.resumes && !manner.is_datagrams { GREETING } else { Duration::ZERO }),
+            on: ConnectionState::new(
+                now,
+                if options.resumes && !options.is_datagrams { GREETING } else { Duration::ZERO },
+            ),
         }
     }
 
@@ -149,11 +152,12 @@ impl Standing {
 
     /// There is another connection. Whatever was asked on the one before is not answered any more.
     pub(super) fn begin_again(&mut self, now: Instant) -> Option<String> {
-        self.on = Link::new(now, if self.has_rooms { ANSWER } else { Duration::ZERO });
+        self.on = ConnectionState::new(now, if self.has_rooms { ANSWER } else { Duration::ZERO });
         self.shown = self.formats.drain(..).next_back().or(self.shown);
         self.seats.iter_mut().for_each(Seat::interrupt);
-        let opening = self.seats.last().filter(|_| self.manner.is_datagrams).map(|seat| format!("/join {}", seat.room));
-        self.on.is_settled = if self.manner.is_datagrams { opening.is_none() } else { !self.has_rooms };
+        let opening =
+            self.seats.last().filter(|_| self.options.is_datagrams).map(|seat| format!("/join {}", seat.room));
+        self.on.is_settled = if self.options.is_datagrams { opening.is_none() } else { !self.has_rooms };
         self.on.todo.extend(opening.map(Bytes::from));
         self.on.is_settled.then(|| "connected again".to_owned())
     }
@@ -164,7 +168,7 @@ impl Standing {
             return end.clone();
         }
         if let Some((_, asked_at)) = self.on.asked {
-            let until = asked_at + if self.manner.is_datagrams { DATAGRAM_ANSWER } else { ANSWER };
+            let until = asked_at + if self.options.is_datagrams { DATAGRAM_ANSWER } else { ANSWER };
             if now < until {
                 return Step::Wait(until);
             }
@@ -181,7 +185,7 @@ impl Standing {
             self.on.asked = Some((command.clone(), now));
             return Step::Send(command);
         }
-        if self.manner.is_datagrams { self.beat(now) } else { self.greeted(now) }
+        if self.options.is_datagrams { self.beat(now) } else { self.greeted(now) }
     }
 
     fn greeted(&mut self, now: Instant) -> Step {
@@ -212,7 +216,7 @@ impl Standing {
             beat.asked(now);
             return Step::Send(probe);
         }
-        if beat.is_asking() && self.manner.resumes { Step::Wait(beat.due) } else { Step::Go(Some(beat.due)) }
+        if beat.is_asking() && self.options.resumes { Step::Wait(beat.due) } else { Step::Go(Some(beat.due)) }
     }
 
     /// Whether a cookie that comes now is an answer to nothing that was typed.
@@ -222,12 +226,12 @@ impl Standing {
 
     /// Whether what was typed waits until it is known that somebody hears it.
     pub(super) fn holds_back(&mut self, now: Instant) -> bool {
-        self.manner.resumes && self.manner.is_datagrams && !self.seats.is_empty() && self.on.beat.doubts(now)
+        self.options.resumes && self.options.is_datagrams && !self.seats.is_empty() && self.on.beat.doubts(now)
     }
 
     /// What to send for a frame that was typed.
     pub(super) fn typed(&mut self, frame: Bytes) -> Bytes {
-        if !self.manner.resumes || !self.on.has_greeted {
+        if !self.options.resumes || !self.on.has_greeted {
             return frame;
         }
         match parse(frame.clone()) {
@@ -249,18 +253,18 @@ impl Standing {
     }
 
     /// Takes a frame.
-    pub(super) fn hear(&mut self, frame: Bytes, now: Instant) -> Heard {
+    pub(super) fn handle_frame(&mut self, frame: Bytes, now: Instant) -> ToShow {
         self.on.beat.hear(now);
         if self.is_probing() && is_cookie(&frame) {
             self.on.end = Some(Step::Lost("the server does not know us any more"));
-            return Heard::default();
+            return ToShow::default();
         }
         let object = told::object(&frame);
         let is_object = object.is_some();
         let Some(mut event) = object.or_else(|| told::line(&frame)) else {
             // A message that comes again, as an object.
             let is_hidden = !self.on.is_settled && self.on.is_taking_up() && frame.starts_with(b"[");
-            return Heard { shown: if is_hidden { Vec::new() } else { vec![frame] }, status: None };
+            return ToShow { shown: if is_hidden { Vec::new() } else { vec![frame] }, status: None };
         };
         let (is_shown, status) = match &mut event {
             Event::Message(message) => (self.takes(message), None),
@@ -278,12 +282,12 @@ impl Standing {
             Some(format) if is_object && format != Format::Json => told::frames(&event, format),
             _ => vec![frame],
         };
-        Heard { shown, status: status.or_else(|| self.settled()) }
+        ToShow { shown, status: status.or_else(|| self.settled()) }
     }
 
     /// Whether this is a room that takes no commands, and greets nobody.
     fn is_following(&self) -> bool {
-        self.manner.resumes && !self.manner.is_datagrams && !self.on.has_greeted
+        self.options.resumes && !self.options.is_datagrams && !self.on.has_greeted
     }
 
     fn takes(&mut self, message: &Message) -> bool {
@@ -331,7 +335,7 @@ impl Standing {
         let is_late = now > self.on.greeted_by;
         (self.has_rooms, self.on.has_greeted) = (true, true);
         self.name = Some(name.clone());
-        if !self.manner.resumes {
+        if !self.options.resumes {
             return true;
         }
         let mut todo = Vec::new();
@@ -408,7 +412,7 @@ impl Standing {
     }
 
     fn says_goodbye(&mut self) {
-        self.on.end = self.manner.is_datagrams.then_some(Step::Left);
+        self.on.end = self.options.is_datagrams.then_some(Step::Left);
     }
 
     fn sit(&mut self, room: &RoomName, id: MessageId, asked: Option<Bytes>) {
@@ -445,7 +449,7 @@ impl Standing {
 
     /// What to say once all is taken up again.
     fn settled(&mut self) -> Option<String> {
-        let is_greeted = self.on.has_greeted || self.manner.is_datagrams;
+        let is_greeted = self.on.has_greeted || self.options.is_datagrams;
         if self.on.is_settled || !is_greeted || self.on.is_taking_up() {
             return None;
         }
@@ -482,22 +486,22 @@ mod tests {
     const WELCOME: &str = "* you are guest-1 in lobby; /help lists the commands";
     const FORMAT: &str = r#"{"event":"format","format":"json"}"#;
 
-    const RESUMES: Manner = Manner { resumes: true, is_datagrams: false, is_for_people: false };
+    const RESUMES: StandingOptions = StandingOptions { resumes: true, is_datagrams: false, is_for_people: false };
 
     /// A standing, and a clock that others move.
     struct Server(Standing, Instant);
 
     impl Server {
-        fn new(manner: Manner) -> Self {
+        fn new(options: StandingOptions) -> Self {
             let now = Instant::now();
-            Self(Standing::new(manner, now), now)
+            Self(Standing::new(options, now), now)
         }
 
         /// What is shown of a frame.
         fn tells(&mut self, frame: &str) -> Vec<String> {
-            let heard = self.0.hear(Bytes::copy_from_slice(frame.as_bytes()), self.1);
-            let shown = heard.shown.iter().map(|line| String::from_utf8_lossy(line).into_owned());
-            shown.chain(heard.status.map(|status| format!("-- {status}"))).collect()
+            let to_show = self.0.handle_frame(Bytes::copy_from_slice(frame.as_bytes()), self.1);
+            let shown = to_show.shown.iter().map(|line| String::from_utf8_lossy(line).into_owned());
+            shown.chain(to_show.status.map(|status| format!("-- {status}"))).collect()
         }
 
         fn joined(&mut self, room: &str, id: &str) -> Vec<String> {
@@ -644,7 +648,7 @@ mod tests {
     #[test]
     fn a_person_is_shown_lines_and_a_pipe_what_comes() {
         let object = r#"{"event":"you-joined","room":"lobby","members":1,"id":"k3f9-5"}"#;
-        let mut server = Server::new(Manner { is_for_people: true, ..Manner::default() });
+        let mut server = Server::new(StandingOptions { is_for_people: true, ..StandingOptions::default() });
         assert_eq!(server.tells(object), ["* [lobby] you joined at k3f9-5: 1 member"]);
         assert_eq!(server.tells(FORMAT), [FORMAT], "a person who asks for objects gets them");
         assert_eq!(server.tells(object), [object]);
@@ -673,7 +677,7 @@ mod tests {
 
     /// A member over UDP, in a room that tells text.
     fn datagrams(resumes: bool) -> Server {
-        let mut server = Server::new(Manner { resumes, is_datagrams: true, is_for_people: false });
+        let mut server = Server::new(StandingOptions { resumes, is_datagrams: true, is_for_people: false });
         assert_eq!(server.step(), Step::Go(None));
         server.0.has_rooms = true;
         assert_eq!(server.tells("* [ops] you joined at k3f9-3: 1 member").len(), 1);
@@ -682,7 +686,7 @@ mod tests {
 
     #[test]
     fn a_relay_is_only_asked_by_what_it_does_not_publish() {
-        let mut server = Server::new(Manner { resumes: false, is_datagrams: true, is_for_people: false });
+        let mut server = Server::new(StandingOptions { resumes: false, is_datagrams: true, is_for_people: false });
         let join = Bytes::from_static(b"/join relay cookie=5ee47a1cd3b099");
         server.0.proved(join.clone(), server.1);
         server.tells("* [relay] you joined at k3f9-3: 1 member");

@@ -8,14 +8,14 @@ mod again;
 use super::arguments::Plan;
 use super::cookie::Joining;
 use super::farewell::{Farewell, Meaning};
-use super::greeting::{self, Greeting};
+use super::greeting::{Greeting, GreetingStep};
 use super::input::{self, Input};
 use super::output::Output;
 use super::paint::Colours;
-use super::standing::{Manner, Standing, Step};
+use super::plain::PlainCodec;
+use super::standing::{Standing, StandingOptions, Step};
 use super::terminal::{self, Terminal};
 use super::waits::Waits;
-use super::wire::Wire;
 use anyhow::bail;
 use bytes::Bytes;
 use nix::sys::signal::Signal;
@@ -107,7 +107,7 @@ pub(super) struct Talk<'a> {
 }
 
 /// Talks on a connection, and on another one when it is lost, if that is wanted.
-pub(super) async fn talk<C: Wire>(
+pub(super) async fn talk<C: PlainCodec>(
     plan: &Plan,
     connect: impl AsyncFn(Option<MessageId>) -> Result<Connection<C>, ConnectError>,
 ) -> anyhow::Result<Over> {
@@ -130,7 +130,7 @@ pub(super) async fn talk<C: Wire>(
             None => std::future::pending().await,
         }
     };
-    let manner = Manner {
+    let options = StandingOptions {
         resumes: plan.reconnect,
         is_datagrams: C::TAKES_COOKIES,
         is_for_people: matches!(output, Output::Screen(..)),
@@ -143,7 +143,7 @@ pub(super) async fn talk<C: Wire>(
         output,
         joining: Joining::default(),
         greeting: Greeting::new(plan.greeting.iter().cloned(), C::TAKES_COOKIES, now),
-        standing: Standing::new(manner, now),
+        standing: Standing::new(options, now),
         farewell: Farewell::default(),
         refusal: None,
         waits: Waits::default(),
@@ -168,7 +168,7 @@ pub(super) async fn talk<C: Wire>(
 
 impl Talk<'_> {
     /// Talks on one connection after the other.
-    async fn keep<C: Wire>(
+    async fn keep<C: PlainCodec>(
         &mut self,
         mut conn: Connection<C>,
         connect: impl AsyncFn(Option<MessageId>) -> Result<Connection<C>, ConnectError>,
@@ -196,7 +196,7 @@ impl Talk<'_> {
     }
 
     /// Sends what is typed and shows what comes, until both sides have finished.
-    async fn hold<C: Wire>(&mut self, mut conn: Connection<C>) -> anyhow::Result<Over> {
+    async fn hold<C: PlainCodec>(&mut self, mut conn: Connection<C>) -> anyhow::Result<Over> {
         // Whoever has finished may still take what comes out of a pipe, as one does that only receives a file.
         let outlasts = C::HALF_CLOSES && !self.plan.reconnect && !io::stdin().is_terminal();
         let mut has_left = false;
@@ -248,7 +248,7 @@ impl Talk<'_> {
         }
     }
 
-    async fn send<C: Wire>(&mut self, conn: &mut Connection<C>, frame: Bytes) -> Result<(), ConnectionError> {
+    async fn send<C: PlainCodec>(&mut self, conn: &mut Connection<C>, frame: Bytes) -> Result<(), ConnectionError> {
         if C::TAKES_COOKIES {
             self.joining.sent(&frame, Instant::now());
         }
@@ -256,7 +256,7 @@ impl Talk<'_> {
     }
 
     /// Shows what comes after the end of input.
-    async fn finish<C: Wire>(&mut self, mut conn: Finished<C>) -> anyhow::Result<Over> {
+    async fn finish<C: PlainCodec>(&mut self, mut conn: Finished<C>) -> anyhow::Result<Over> {
         loop {
             let received = match self.plan.wait {
                 Some(wait) => timeout(wait, conn.recv()).await,
@@ -291,7 +291,7 @@ impl Talk<'_> {
     ///
     /// # Cancel safety
     /// Safe: nothing is awaited once a line is taken.
-    async fn next<C: Wire>(&mut self) -> Next {
+    async fn next<C: PlainCodec>(&mut self) -> Next {
         loop {
             let look_again = match self.standing.step(Instant::now()) {
                 Step::Send(command) => return Next::Send(C::command(command)),
@@ -304,13 +304,13 @@ impl Talk<'_> {
                 Step::Go(until) => until,
             };
             match self.greeting.step(Instant::now()) {
-                greeting::Step::Send(ask) => return Next::Typed(C::command(ask)),
-                greeting::Step::Refused(why) => return Next::Refused(why),
-                greeting::Step::Wait(until) => match self.wait(look_again.map_or(until, |at| at.min(until))).await {
+                GreetingStep::Send(ask) => return Next::Typed(C::command(ask)),
+                GreetingStep::Refused(why) => return Next::Refused(why),
+                GreetingStep::Wait(until) => match self.wait(look_again.map_or(until, |at| at.min(until))).await {
                     Some(next) => return next,
                     None => continue,
                 },
-                greeting::Step::Through => {}
+                GreetingStep::Through => {}
             }
             tokio::select! {
                 next = self.typed::<C>() => return next,
@@ -347,7 +347,7 @@ impl Talk<'_> {
     ///
     /// # Cancel safety
     /// As of [`next`](Self::next).
-    async fn typed<C: Wire>(&mut self) -> Next {
+    async fn typed<C: PlainCodec>(&mut self) -> Next {
         loop {
             self.joining.answered().await;
             if let Some(line) = self.waiting.pop_front() {
@@ -377,7 +377,7 @@ impl Talk<'_> {
     ///
     /// # Cancel safety
     /// Safe: nothing happens but waiting.
-    async fn ended<C: Wire>(&mut self) -> Next {
+    async fn ended<C: PlainCodec>(&mut self) -> Next {
         if !C::TAKES_COOKIES && !self.listens() {
             return Next::Finish;
         }
@@ -398,11 +398,11 @@ impl Talk<'_> {
     }
 
     /// Shows a frame; or gives what to send in return for it.
-    fn show<C: Wire>(&mut self, frame: C::Frame) -> io::Result<Option<Bytes>> {
+    fn show<C: PlainCodec>(&mut self, frame: C::Frame) -> io::Result<Option<Bytes>> {
         let payload = C::payload(frame);
-        self.farewell.hear(&payload, C::IS_VERBATIM);
+        self.farewell.handle_frame(&payload, C::IS_VERBATIM);
         if !self.greeting.is_through() {
-            self.greeting.hear(&payload);
+            self.greeting.handle_frame(&payload);
         }
         if C::TAKES_COOKIES {
             if !self.standing.has_seat() && REFUSALS.iter().any(|refusal| payload.starts_with(refusal)) {
@@ -421,12 +421,12 @@ impl Talk<'_> {
             self.output.frame(&payload)?;
             return Ok(None);
         }
-        let heard = self.standing.hear(payload, now);
-        for frame in heard.shown {
+        let to_show = self.standing.handle_frame(payload, now);
+        for frame in to_show.shown {
             self.shown = now;
             self.output.frame(&frame)?;
         }
-        if let Some(status) = heard.status {
+        if let Some(status) = to_show.status {
             self.say(&status)?;
         }
         Ok(None)

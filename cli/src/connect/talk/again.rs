@@ -2,7 +2,7 @@
 
 use super::{Ending, Over, Talk};
 use crate::connect::input::Input;
-use crate::connect::wire::Wire;
+use crate::connect::plain::PlainCodec;
 use anyhow::bail;
 use bytes::Bytes;
 use std::io;
@@ -15,7 +15,7 @@ const MOST_WAITING: usize = 1000;
 
 impl Talk<'_> {
     /// Connects until it succeeds, or whoever is at the terminal has enough of it.
-    pub(super) async fn again<C: Wire>(
+    pub(super) async fn again<C: PlainCodec>(
         &mut self,
         mut why: String,
         connect: &impl AsyncFn(Option<MessageId>) -> Result<Connection<C>, ConnectError>,

@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 use switchboard::{Codec, Datagrams, FrameError, Line, Lines, Output, WebSocketClient, WebSocketMessage};
 
 /// A codec whose frames are what was typed, and what is shown.
-pub(super) trait Wire: Codec {
+pub(super) trait PlainCodec: Codec {
     /// Whether a join is answered with a cookie.
     const TAKES_COOKIES: bool = false;
 
@@ -30,7 +30,7 @@ pub(super) trait Wire: Codec {
     }
 }
 
-impl Wire for Lines {
+impl PlainCodec for Lines {
     const HALF_CLOSES: bool = true;
 
     fn frame(text: Bytes) -> Line {
@@ -42,7 +42,7 @@ impl Wire for Lines {
     }
 }
 
-impl Wire for Datagrams {
+impl PlainCodec for Datagrams {
     const TAKES_COOKIES: bool = true;
 
     fn frame(text: Bytes) -> Bytes {
@@ -57,7 +57,7 @@ impl Wire for Datagrams {
     }
 }
 
-impl Wire for WebSocketClient {
+impl PlainCodec for WebSocketClient {
     fn frame(text: Bytes) -> WebSocketMessage {
         text.into()
     }
@@ -89,7 +89,7 @@ impl Codec for Verbatim {
     }
 }
 
-impl Wire for Verbatim {
+impl PlainCodec for Verbatim {
     const HALF_CLOSES: bool = true;
     const IS_VERBATIM: bool = true;
 

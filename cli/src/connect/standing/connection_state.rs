@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 /// What is so on this connection.
 #[derive(Debug)]
-pub(super) struct Link {
+pub(super) struct ConnectionState {
     /// Until then a greeting is waited for.
     pub(super) greeted_by: Instant,
     pub(super) has_greeted: bool,
@@ -29,7 +29,7 @@ pub(super) struct Link {
     pub(super) is_claiming: bool,
 }
 
-impl Link {
+impl ConnectionState {
     pub(super) fn new(now: Instant, patience: Duration) -> Self {
         Self {
             greeted_by: now + patience,
