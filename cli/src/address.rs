@@ -46,7 +46,7 @@ impl Address {
     }
 
     /// To listen there for connections that are streams, whatever they speak.
-    pub(crate) fn streams(&self) -> Streams {
+    pub(crate) fn streams(&self) -> StreamListener {
         let transport = match (&self.place, &self.certificates) {
             (Place::File(path), _) => Stream::Unix(Unix::new(path)),
             (Place::Host(host), Some(certificates)) => {
@@ -58,26 +58,26 @@ impl Address {
                 Stream::Tcp(if self.freebind { tcp.freebind() } else { tcp })
             }
         };
-        Streams { transport, is_local: self.place.is_local(), is_secure: self.scheme.is_tls() }
+        StreamListener { transport, is_local: self.place.is_local(), is_secure: self.scheme.is_tls() }
     }
 
     /// To listen there for datagrams.
-    pub(crate) fn datagrams(&self) -> Datagrams {
+    pub(crate) fn datagrams(&self) -> DatagramListener {
         let Place::Host(host) = &self.place else { unreachable!("only `unix` has a path") };
         let udp = Udp::new(host);
-        Datagrams { udp: if self.freebind { udp.freebind() } else { udp }, is_local: self.place.is_local() }
+        DatagramListener { udp: if self.freebind { udp.freebind() } else { udp }, is_local: self.place.is_local() }
     }
 }
 
 /// A listener for datagrams.
-pub(crate) struct Datagrams {
+pub(crate) struct DatagramListener {
     pub(crate) udp: Udp,
     /// Whether only this machine can reach it.
     pub(crate) is_local: bool,
 }
 
 /// A listener for streams, of whichever transport.
-pub(crate) struct Streams {
+pub(crate) struct StreamListener {
     transport: Stream,
     /// Whether only this machine can connect.
     pub(crate) is_local: bool,
@@ -91,7 +91,7 @@ enum Stream {
     Unix(Unix),
 }
 
-impl Streams {
+impl StreamListener {
     pub(crate) fn timeouts(self, timeouts: Timeouts) -> Self {
         let transport = match self.transport {
             Stream::Tcp(tcp) => Stream::Tcp(tcp.timeouts(timeouts)),

@@ -86,11 +86,11 @@ Exit codes: 0 done, 1 an address is taken or the program failed, 2 command line,
 #[command(name = "switchboard", version, max_term_width = 120, arg_required_else_help = true)]
 pub(crate) struct Args {
     #[command(subcommand)]
-    pub(crate) command: Command,
+    pub(crate) command: Verb,
 }
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum Command {
+pub(crate) enum Verb {
     /// Serve until a signal comes
     #[command(after_long_help = format!("{SERVE_HELP}\n\n{SETTINGS_HELP}"))]
     Serve(Settings),

@@ -4,11 +4,11 @@
 
 mod layers;
 
-pub(crate) use layers::{Fault, Origin};
+pub(crate) use layers::{Fault, SetBy};
 
 use crate::args::Settings;
 use crate::endpoint::Endpoint;
-use crate::logging::{Format, check_filter};
+use crate::logging::{LogFormat, check_filter};
 use layers::{Given, Layers};
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -41,13 +41,13 @@ const MOST_HANDSHAKES: usize = u32::MAX as usize;
 #[derive(Debug)]
 pub(crate) struct Setting<T> {
     pub(crate) value: T,
-    pub(crate) origin: Origin,
+    pub(crate) set_by: SetBy,
 }
 
 /// Everything `serve` needs to know.
 #[derive(Debug)]
 pub(crate) struct Config {
-    pub(crate) file: Option<(PathBuf, Origin)>,
+    pub(crate) file: Option<(PathBuf, SetBy)>,
     pub(crate) listen: Setting<Vec<Endpoint>>,
     pub(crate) workers: Setting<OfMachine>,
     pub(crate) connections: Setting<OfMachine>,
@@ -59,7 +59,7 @@ pub(crate) struct Config {
     pub(crate) write_timeout: Setting<Option<Duration>>,
     pub(crate) grace: Setting<Duration>,
     pub(crate) log: Setting<String>,
-    pub(crate) log_format: Setting<Format>,
+    pub(crate) log_format: Setting<LogFormat>,
 }
 
 /// A number, and whether it is what this machine has enough of: on another one it may be another.
@@ -128,10 +128,10 @@ impl Config {
             write_timeout: choice.one("write-timeout", Timeouts::default().write, parse_timeout),
             grace: choice.one("grace", Duration::from_secs(30), parse_duration),
             log: choice.one("log", "info".to_owned(), check_filter),
-            log_format: choice.one("log-format", Format::Text, Format::parse),
+            log_format: choice.one("log-format", LogFormat::Text, LogFormat::parse),
         };
         let beyond = limit_faults(config.limits()).into_iter();
-        choice.faults.extend(beyond.map(|text| Fault { origin: Origin::Limits, text }));
+        choice.faults.extend(beyond.map(|text| Fault { set_by: SetBy::Limits, text }));
         if choice.faults.is_empty() { Ok(config) } else { Err(choice.faults) }
     }
 
@@ -169,32 +169,32 @@ impl Config {
     pub(crate) fn print(&self) -> String {
         let endpoints = self.listen.value.iter().map(|endpoint| quoted(&endpoint.typed));
         let lines = [
-            ("listen", format!("[{}]", endpoints.collect::<Vec<_>>().join(", ")), &self.listen.origin),
-            ("workers", self.workers.value.show(|number| number.to_string()), &self.workers.origin),
-            ("max-connections", self.connections.value.show(|number| number.to_string()), &self.connections.origin),
+            ("listen", format!("[{}]", endpoints.collect::<Vec<_>>().join(", ")), &self.listen.set_by),
+            ("workers", self.workers.value.show(|number| number.to_string()), &self.workers.set_by),
+            ("max-connections", self.connections.value.show(|number| number.to_string()), &self.connections.set_by),
             (
                 "max-connections-per-address",
                 show_per_address(self.connections_per_address.value),
-                &self.connections_per_address.origin,
+                &self.connections_per_address.set_by,
             ),
             (
                 "max-handshakes-per-address",
                 show_per_address(self.handshakes_per_address.value),
-                &self.handshakes_per_address.origin,
+                &self.handshakes_per_address.set_by,
             ),
-            ("max-frame", quoted(&show_size(self.frame_bytes.value)), &self.frame_bytes.origin),
-            ("max-outbox", quoted(&show_size(self.outbox_bytes.value)), &self.outbox_bytes.origin),
-            ("max-memory", self.memory_bytes.value.show(|bytes| quoted(&show_size(bytes))), &self.memory_bytes.origin),
-            ("write-timeout", quoted(&show_timeout(self.write_timeout.value)), &self.write_timeout.origin),
-            ("grace", quoted(&show_duration(self.grace.value)), &self.grace.origin),
-            ("log", quoted(&self.log.value), &self.log.origin),
-            ("log-format", quoted(self.log_format.value.name()), &self.log_format.origin),
+            ("max-frame", quoted(&show_size(self.frame_bytes.value)), &self.frame_bytes.set_by),
+            ("max-outbox", quoted(&show_size(self.outbox_bytes.value)), &self.outbox_bytes.set_by),
+            ("max-memory", self.memory_bytes.value.show(|bytes| quoted(&show_size(bytes))), &self.memory_bytes.set_by),
+            ("write-timeout", quoted(&show_timeout(self.write_timeout.value)), &self.write_timeout.set_by),
+            ("grace", quoted(&show_duration(self.grace.value)), &self.grace.set_by),
+            ("log", quoted(&self.log.value), &self.log.set_by),
+            ("log-format", quoted(self.log_format.value.name()), &self.log_format.set_by),
         ];
         let assignments: Vec<_> = lines.iter().map(|(name, value, _)| format!("{name} = {value}")).collect();
         // The listeners' line is often much longer than the others, which align without it.
         let width = assignments[1..].iter().map(String::len).max().unwrap_or(0);
         let file = self.file.iter();
-        let file = file.map(|(path, origin)| format!("# {} (from {origin})\n", path.display()));
+        let file = file.map(|(path, set_by)| format!("# {} (from {set_by})\n", path.display()));
         let here = |name: &str| match name {
             "workers" => self.workers.value.here(|number| number.to_string()),
             "max-connections" => self.connections.value.here(|number| number.to_string()),
@@ -203,7 +203,7 @@ impl Config {
         };
         let lines = assignments.iter().zip(&lines);
         let lines =
-            lines.map(|(assignment, (name, _, origin))| format!("{assignment:width$}  # {origin}{}\n", here(name)));
+            lines.map(|(assignment, (name, _, set_by))| format!("{assignment:width$}  # {set_by}{}\n", here(name)));
         file.chain(lines).collect::<Vec<_>>().concat()
     }
 }
@@ -218,20 +218,20 @@ impl Choice {
     /// The strongest value given for `name`; all of them are checked.
     fn one<T>(&mut self, name: &str, default: T, parse: impl Fn(&str) -> Result<T, String>) -> Setting<T> {
         let mut chosen = None;
-        for Given { texts, origin, .. } in self.given.iter().filter(|given| given.name == name) {
+        for Given { texts, set_by, .. } in self.given.iter().filter(|given| given.name == name) {
             for text in texts {
                 match parse(text) {
-                    Ok(value) if chosen.is_none() => chosen = Some(Setting { value, origin: origin.clone() }),
+                    Ok(value) if chosen.is_none() => chosen = Some(Setting { value, set_by: set_by.clone() }),
                     Ok(_) => {}
                     Err(fault) => {
-                        let key = if matches!(origin, Origin::File(_)) { format!("{name} = ") } else { String::new() };
+                        let key = if matches!(set_by, SetBy::File(_)) { format!("{name} = ") } else { String::new() };
                         let text = format!("{key}`{}` is {fault}", text.escape_debug());
-                        self.faults.push(Fault { origin: origin.clone(), text });
+                        self.faults.push(Fault { set_by: set_by.clone(), text });
                     }
                 }
             }
         }
-        chosen.unwrap_or(Setting { value: default, origin: Origin::Default })
+        chosen.unwrap_or(Setting { value: default, set_by: SetBy::Default })
     }
 
     /// A number that is left to the machine unless another one is given; `auto` leaves it so too.
@@ -252,7 +252,7 @@ impl Choice {
     fn listeners(&mut self) -> Setting<Vec<Endpoint>> {
         let mut chosen = None;
         let (mut faults, mut files) = (Vec::new(), Vec::new());
-        for Given { texts, origin, .. } in self.given.iter().filter(|given| given.name == "listen") {
+        for Given { texts, set_by, .. } in self.given.iter().filter(|given| given.name == "listen") {
             let mut wrong = Vec::new();
             let mut endpoints: Vec<Endpoint> = Vec::new();
             for text in texts {
@@ -274,20 +274,20 @@ impl Choice {
             if texts.is_empty() {
                 wrong.push("no listeners".to_owned());
             }
-            faults.extend(wrong.into_iter().map(|text| Fault { origin: origin.clone(), text }));
-            chosen.get_or_insert(Setting { value: endpoints, origin: origin.clone() });
+            faults.extend(wrong.into_iter().map(|text| Fault { set_by: set_by.clone(), text }));
+            chosen.get_or_insert(Setting { value: endpoints, set_by: set_by.clone() });
         }
         self.faults.extend(faults);
         // Listeners that share a file would say the same of it.
         for text in files {
-            let fault = Fault { origin: Origin::Named, text };
+            let fault = Fault { set_by: SetBy::Named, text };
             if !self.faults.contains(&fault) {
                 self.faults.push(fault);
             }
         }
         chosen.unwrap_or_else(|| {
             let endpoints = DEFAULT_LISTEN.iter().filter_map(|typed| Endpoint::parse(typed).ok());
-            Setting { value: endpoints.collect(), origin: Origin::Default }
+            Setting { value: endpoints.collect(), set_by: SetBy::Default }
         })
     }
 }

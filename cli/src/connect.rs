@@ -20,7 +20,7 @@ mod waits;
 
 pub(crate) use arguments::{Arguments, HELP};
 
-use crate::serve::Failure;
+use crate::serve::NotStarted;
 use anyhow::{Context as _, anyhow};
 use arguments::Plan;
 use nix::sys::signal::Signal;
@@ -42,15 +42,15 @@ const INTERRUPTED: u8 = SIGNALLED + Signal::SIGINT as u8;
 const LINE_BYTES: usize = 16 << 20;
 
 /// Talks until both sides have finished.
-pub(crate) fn connect(typed: Arguments) -> Result<ExitCode, Failure> {
-    let plan = Plan::parse(typed).map_err(Failure::Faults)?;
+pub(crate) fn connect(typed: Arguments) -> Result<ExitCode, NotStarted> {
+    let plan = Plan::parse(typed).map_err(NotStarted::Faults)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.context("cannot start").map_err(Failure::Start)?;
+    let runtime = runtime.context("cannot start").map_err(NotStarted::Start)?;
     match runtime.block_on(run(&plan)).map_err(|error| advised(error, &plan)).with_context(|| plan.url.typed.clone()) {
         Ok(Over::Interrupted) => Ok(ExitCode::from(INTERRUPTED)),
         Ok(Over::Signalled(signal)) => Ok(ExitCode::from(SIGNALLED + signal as u8)),
         Ok(Over::Finished | Over::Left) => Ok(ExitCode::SUCCESS),
-        Err(error) => Err(Failure::Start(error)),
+        Err(error) => Err(NotStarted::Start(error)),
     }
 }
 

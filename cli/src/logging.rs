@@ -16,16 +16,16 @@ use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use writer::Lines;
+use writer::LineQueue;
 
 /// How lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Format {
+pub(crate) enum LogFormat {
     Text,
     Json,
 }
 
-impl Format {
+impl LogFormat {
     pub(crate) fn parse(name: &str) -> Result<Self, String> {
         match name {
             "text" => Ok(Self::Text),
@@ -65,29 +65,29 @@ fn directives(text: &str) -> String {
 
 /// The running log; [`finish`](Self::finish) it, or the last lines are lost.
 pub(crate) struct Log {
-    lines: Arc<Lines>,
+    lines: Arc<LineQueue>,
 }
 
 impl Log {
     /// Starts to log. `filter` has passed [`check_filter`].
-    pub(crate) fn start(filter: &str, format: Format) -> io::Result<Self> {
+    pub(crate) fn start(filter: &str, format: LogFormat) -> io::Result<Self> {
         let told = match format {
-            Format::Text => lost_text,
-            Format::Json => lost_json,
+            LogFormat::Text => lost_text,
+            LogFormat::Json => lost_json,
         };
-        let lines = Lines::start(io::stderr(), told)?;
+        let lines = LineQueue::start(io::stderr(), told)?;
         // no-color.org: set to anything but nothing.
         let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let colours = !plain && io::stderr().is_terminal();
         let layer = tracing_subscriber::fmt::layer();
         let registry = tracing_subscriber::registry().with(EnvFilter::new(directives(filter)));
         match format {
-            Format::Text => {
+            LogFormat::Text => {
                 let layer = layer.with_ansi(colours).with_target(false).compact();
                 let layer = layer.fmt_fields(debug_fn(field).delimited(" "));
                 registry.with(layer.with_writer(Arc::clone(&lines))).init();
             }
-            Format::Json => {
+            LogFormat::Json => {
                 let layer = layer.json().flatten_event(true);
                 registry.with(layer.with_writer(Objects(Arc::clone(&lines)))).init();
             }
@@ -120,7 +120,7 @@ fn quoted(value: String) -> String {
 }
 
 /// Lines that are objects.
-struct Objects(Arc<Lines>);
+struct Objects(Arc<LineQueue>);
 
 impl<'a> MakeWriter<'a> for Objects {
     type Writer = Object<'a>;
@@ -131,7 +131,7 @@ impl<'a> MakeWriter<'a> for Objects {
 }
 
 /// A line that is an object. JSON has only the first 32 control characters escaped.
-struct Object<'a>(&'a Lines);
+struct Object<'a>(&'a LineQueue);
 
 impl io::Write for Object<'_> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {

@@ -12,10 +12,10 @@ mod services;
 mod web;
 
 use anyhow::Context as _;
-use args::{Args, Command, ConfigAction, Settings};
+use args::{Args, ConfigAction, Settings, Verb};
 use clap::Parser as _;
-use config::{Config, Origin};
-use serve::Failure;
+use config::{Config, SetBy};
+use serve::NotStarted;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::time::SystemTime;
@@ -44,27 +44,27 @@ fn main() -> ExitCode {
         }
     };
     let result = match args.command {
-        Command::Serve(typed) => load(typed).and_then(serve::serve),
-        Command::Bench(typed) => bench(*typed).map_err(Failure::from),
-        Command::Connect(typed) => return connect::connect(typed).unwrap_or_else(report),
-        Command::Config { action: ConfigAction::Check(typed) } => load(typed).and_then(|config| check(&config)),
-        Command::Config { action: ConfigAction::Print(typed) } => load(typed).and_then(|config| print(config.print())),
-        Command::Completions { shell } => print(printed::completions(shell)),
-        Command::Man { command } => {
-            printed::manual(command.as_deref()).map_err(|error| Failure::Start(error.into())).and_then(print)
+        Verb::Serve(typed) => load(typed).and_then(serve::serve),
+        Verb::Bench(typed) => bench(*typed).map_err(NotStarted::from),
+        Verb::Connect(typed) => return connect::connect(typed).unwrap_or_else(report),
+        Verb::Config { action: ConfigAction::Check(typed) } => load(typed).and_then(|config| check(&config)),
+        Verb::Config { action: ConfigAction::Print(typed) } => load(typed).and_then(|config| print(config.print())),
+        Verb::Completions { shell } => print(printed::completions(shell)),
+        Verb::Man { command } => {
+            printed::manual(command.as_deref()).map_err(|error| NotStarted::Start(error.into())).and_then(print)
         }
     };
     result.map_or_else(report, |()| ExitCode::SUCCESS)
 }
 
 /// What is in force, if nothing is wrong with it.
-fn load(typed: Settings) -> Result<Config, Failure> {
+fn load(typed: Settings) -> Result<Config, NotStarted> {
     let variables = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
-    Config::load(typed, &variables.collect(), serve::limit_faults).map_err(Failure::Faults)
+    Config::load(typed, &variables.collect(), serve::limit_faults).map_err(NotStarted::Faults)
 }
 
 /// Says that nothing is wrong, and what may be.
-fn check(config: &Config) -> Result<(), Failure> {
+fn check(config: &Config) -> Result<(), NotStarted> {
     for warning in config.warnings(SystemTime::now()) {
         // Nobody is left to tell if stderr is closed.
         let _ = writeln!(io::stderr(), "warning: {}", Escaped(warning.as_bytes()));
@@ -73,28 +73,28 @@ fn check(config: &Config) -> Result<(), Failure> {
 }
 
 /// Writes to stdout.
-fn print(text: impl AsRef<[u8]>) -> Result<(), Failure> {
+fn print(text: impl AsRef<[u8]>) -> Result<(), NotStarted> {
     unless_nobody_reads(print::write(text.as_ref()))
 }
 
 /// As [`print::unless_nobody_reads`]; what is left is a failure of the program.
-fn unless_nobody_reads(printed: io::Result<()>) -> Result<(), Failure> {
-    print::unless_nobody_reads(printed).context("cannot print").map_err(Failure::Start)
+fn unless_nobody_reads(printed: io::Result<()>) -> Result<(), NotStarted> {
+    print::unless_nobody_reads(printed).context("cannot print").map_err(NotStarted::Start)
 }
 
 /// Says what is wrong, one line each, and what code that is.
-fn report(failure: Failure) -> ExitCode {
+fn report(failure: NotStarted) -> ExitCode {
     let (code, lines) = match failure {
-        Failure::Faults(faults) => {
-            let typed = faults.iter().any(|fault| matches!(fault.origin, Origin::Argument | Origin::Flag(_)));
+        NotStarted::Faults(faults) => {
+            let typed = faults.iter().any(|fault| matches!(fault.set_by, SetBy::Argument | SetBy::Flag(_)));
             (if typed { USAGE } else { CONFIGURATION }, faults.iter().map(ToString::to_string).collect())
         }
-        Failure::Bind(error) => {
+        NotStarted::Bind(error) => {
             let code = if error.listeners.is_empty() { CONFIGURATION } else { FAILED };
             let listeners = error.listener_faults();
             (code, error.faults.iter().cloned().chain(listeners).collect())
         }
-        Failure::Start(error) => (FAILED, vec![format!("{error:#}")]),
+        NotStarted::Start(error) => (FAILED, vec![format!("{error:#}")]),
     };
     let mut errors = std::io::stderr().lock();
     let lines: Vec<String> = lines;

@@ -1,7 +1,7 @@
 //! Serving: bind everything, say where, wait for signals, drain.
 
 use crate::address::Address;
-use crate::config::{Config, Fault, Origin};
+use crate::config::{Config, Fault, SetBy};
 use crate::endpoint::Endpoint;
 use crate::logging::Log;
 use crate::print;
@@ -20,7 +20,7 @@ use tracing::{error, info, warn};
 
 /// Why nothing was served.
 #[derive(Debug)]
-pub(crate) enum Failure {
+pub(crate) enum NotStarted {
     /// Settings are wrong.
     Faults(Vec<Fault>),
     /// Addresses cannot be listened on.
@@ -29,11 +29,11 @@ pub(crate) enum Failure {
     Start(anyhow::Error),
 }
 
-impl From<BenchError> for Failure {
+impl From<BenchError> for NotStarted {
     fn from(error: BenchError) -> Self {
         match error {
             BenchError::Typed(faults) => {
-                Self::Faults(faults.into_iter().map(|text| Fault { origin: Origin::Argument, text }).collect())
+                Self::Faults(faults.into_iter().map(|text| Fault { set_by: SetBy::Argument, text }).collect())
             }
             BenchError::Failed(error) => Self::Start(error),
         }
@@ -41,10 +41,10 @@ impl From<BenchError> for Failure {
 }
 
 /// Serves until a signal and the drain after it.
-pub(crate) fn serve(config: Config) -> Result<(), Failure> {
-    let runtime = runtime().map_err(Failure::Start)?;
+pub(crate) fn serve(config: Config) -> Result<(), NotStarted> {
+    let runtime = runtime().map_err(NotStarted::Start)?;
     let log = Log::start(&config.log.value, config.log_format.value).context("cannot start to log");
-    let log = log.map_err(Failure::Start)?;
+    let log = log.map_err(NotStarted::Start)?;
     let result = runtime.block_on(run(config));
     log.finish();
     result
@@ -62,9 +62,9 @@ fn runtime() -> anyhow::Result<Runtime> {
     Builder::new_current_thread().enable_all().build().context("cannot start an event loop")
 }
 
-async fn run(config: Config) -> Result<(), Failure> {
+async fn run(config: Config) -> Result<(), NotStarted> {
     // Signals that come while addresses are bound drain as well.
-    let signals = Signals::install().context("cannot handle signals").map_err(Failure::Start)?;
+    let signals = Signals::install().context("cannot handle signals").map_err(NotStarted::Start)?;
     let mut server =
         Server::new().limits(config.limits()).grace(config.grace.value).workers(config.workers.value.number);
     let (timeouts, frame_bytes) = (config.timeouts(), config.frame_bytes.value);
@@ -72,14 +72,14 @@ async fn run(config: Config) -> Result<(), Failure> {
     server = server.hub(&shared.hub);
     let mut places = Vec::new();
     for endpoint in config.listen.value {
-        places.push(Place::of(&endpoint));
+        places.push(ListenerLine::of(&endpoint));
         server = (endpoint.add)(server, &shared);
     }
-    let bound = server.bind().await.map_err(Failure::Bind)?;
+    let bound = server.bind().await.map_err(NotStarted::Bind)?;
     // A name may have several addresses.
     let urls = places.iter().zip(bound.listeners());
     let listening: Vec<_> = urls.flat_map(|(place, urls)| urls.into_iter().map(move |url| (place, url))).collect();
-    announce(&listening).context("cannot print what is listened on").map_err(Failure::Start)?;
+    announce(&listening).context("cannot print what is listened on").map_err(NotStarted::Start)?;
     let shown = places.iter().zip(bound.listeners());
     let shown = shown.filter_map(|(place, urls)| Some((urls.join(", "), place.address.certificates.clone()?)));
     let shown = Shown(shown.collect());
@@ -98,7 +98,7 @@ async fn run(config: Config) -> Result<(), Failure> {
 }
 
 /// Prints a line for each address that is listened on, with a command that tries it.
-fn announce(listening: &[(&Place, String)]) -> std::io::Result<()> {
+fn announce(listening: &[(&ListenerLine, String)]) -> std::io::Result<()> {
     let names = listening.iter().map(|(place, _)| place.service.len()).max().unwrap_or(0);
     let width = listening.iter().map(|(_, url)| url.len()).max().unwrap_or(0);
     let mut lines = String::new();
@@ -112,7 +112,7 @@ fn announce(listening: &[(&Place, String)]) -> std::io::Result<()> {
 }
 
 /// What a listener's line says of it.
-struct Place {
+struct ListenerLine {
     service: &'static str,
     address: Address,
     /// Where new connections are, in rooms.
@@ -122,7 +122,7 @@ struct Place {
     takes_commands: bool,
 }
 
-impl Place {
+impl ListenerLine {
     fn of(endpoint: &Endpoint) -> Self {
         Self {
             service: endpoint.service.name,
@@ -340,7 +340,7 @@ mod tests {
     fn a_command_reaches_a_listener_from_this_machine() {
         let command = |typed: &str, url: &str| {
             let endpoint = Endpoint::parse(typed).expect("it is sound");
-            Place::of(&endpoint).command(url)
+            ListenerLine::of(&endpoint).command(url)
         };
         assert_eq!(command("echo=tcp://0.0.0.0:0", "tcp://0.0.0.0:80"), "nc 127.0.0.1 80");
         assert_eq!(command("echo=udp://[::]:0", "udp://[::]:80"), "nc -u ::1 80");

@@ -4,7 +4,7 @@ mod echo;
 mod received;
 mod rooms;
 
-use crate::address::{Datagrams, Streams};
+use crate::address::{DatagramListener, StreamListener};
 use crate::endpoint::Options;
 use crate::web::guard::{Guard, Origins};
 use std::sync::Arc;
@@ -27,8 +27,8 @@ pub(crate) struct Service {
 #[derive(Debug)]
 pub(crate) enum Offer {
     /// Connections of frames, or requests.
-    Streams(&'static [Scheme], fn(Streams, &mut Options) -> Add),
-    Datagrams(&'static [Scheme], fn(Datagrams, &mut Options) -> Add),
+    Streams(&'static [Scheme], fn(StreamListener, &mut Options) -> Add),
+    Datagrams(&'static [Scheme], fn(DatagramListener, &mut Options) -> Add),
 }
 
 impl Service {
@@ -68,7 +68,7 @@ pub(crate) struct Shared {
 pub(crate) type Add = Box<dyn FnOnce(Server, &Shared) -> Server>;
 
 /// Whom a listener for HTTP answers.
-fn guard(options: &mut Options, streams: &Streams) -> Guard {
+fn guard(options: &mut Options, streams: &StreamListener) -> Guard {
     let origins = options.value("origins", Origins::parse).unwrap_or_default();
     Guard { origins, loopback: streams.is_local, secure: streams.is_secure }
 }

@@ -37,7 +37,7 @@ const FILE_BYTES: u64 = 1 << 20;
 
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Origin {
+pub(crate) enum SetBy {
     /// A SERVICE=URL on the command line.
     Argument,
     Flag(String),
@@ -51,7 +51,7 @@ pub(crate) enum Origin {
     Named,
 }
 
-impl fmt::Display for Origin {
+impl fmt::Display for SetBy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Argument => f.write_str("argument"),
@@ -68,17 +68,17 @@ impl fmt::Display for Origin {
 /// Something wrong with a setting, in one line.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Fault {
-    pub(crate) origin: Origin,
+    pub(crate) set_by: SetBy,
     pub(crate) text: String,
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.origin {
+        match &self.set_by {
             // A SERVICE=URL says itself which it is, and so does what is said of a file.
-            Origin::Argument | Origin::Named => f.write_str(&self.text),
-            Origin::Flag(name) => write!(f, "{name}: {}", self.text),
-            origin => write!(f, "{origin}: {}", self.text),
+            SetBy::Argument | SetBy::Named => f.write_str(&self.text),
+            SetBy::Flag(name) => write!(f, "{name}: {}", self.text),
+            set_by => write!(f, "{set_by}: {}", self.text),
         }
     }
 }
@@ -88,14 +88,14 @@ impl fmt::Display for Fault {
 pub(crate) struct Given {
     pub(crate) name: &'static str,
     pub(crate) texts: Vec<String>,
-    pub(crate) origin: Origin,
+    pub(crate) set_by: SetBy,
 }
 
 /// Everything that was given, the strongest origin first.
 #[derive(Debug, Default)]
 pub(crate) struct Layers {
     pub(crate) given: Vec<Given>,
-    pub(crate) file: Option<(PathBuf, Origin)>,
+    pub(crate) file: Option<(PathBuf, SetBy)>,
     pub(crate) faults: Vec<Fault>,
 }
 
@@ -103,7 +103,7 @@ impl Layers {
     /// Collects what was given.
     pub(crate) fn collect(typed: Settings, environment: &HashMap<String, OsString>) -> Self {
         let mut layers = Self::default();
-        let file = typed.config.clone().map(|path| (path, Origin::Flag("--config".to_owned())));
+        let file = typed.config.clone().map(|path| (path, SetBy::Flag("--config".to_owned())));
         layers.add_typed(typed);
         for name in NAMES {
             layers.add_variable(name, environment);
@@ -111,13 +111,13 @@ impl Layers {
         layers.add_unknown(environment);
         layers.file = file.or_else(|| {
             let path = environment.get(CONFIG).filter(|path| !path.is_empty())?;
-            Some((path.into(), Origin::Environment(CONFIG.to_owned())))
+            Some((path.into(), SetBy::Environment(CONFIG.to_owned())))
         });
-        if let Some((path, origin)) = layers.file.clone() {
+        if let Some((path, set_by)) = layers.file.clone() {
             match read(&path) {
                 Ok(text) => layers.add_file(&text, &path),
                 Err(error) => {
-                    layers.faults.push(Fault { origin: Origin::File(path), text: format!("{error} (from {origin})") });
+                    layers.faults.push(Fault { set_by: SetBy::File(path), text: format!("{error} (from {set_by})") });
                 }
             }
         }
@@ -126,7 +126,7 @@ impl Layers {
 
     fn add_typed(&mut self, typed: Settings) {
         if !typed.listen.is_empty() {
-            self.given.push(Given { name: "listen", texts: typed.listen, origin: Origin::Argument });
+            self.given.push(Given { name: "listen", texts: typed.listen, set_by: SetBy::Argument });
         }
         for (name, text) in [
             ("workers", typed.workers),
@@ -140,8 +140,8 @@ impl Layers {
             ("grace", typed.grace),
             ("log-format", typed.log_format),
         ] {
-            let origin = Origin::Flag(format!("--{name}"));
-            self.given.extend(text.map(|text| Given { name, texts: vec![text], origin }));
+            let set_by = SetBy::Flag(format!("--{name}"));
+            self.given.extend(text.map(|text| Given { name, texts: vec![text], set_by }));
         }
         let log = match typed.verbose {
             0 => typed.quiet.then_some(("warn", "-q")),
@@ -149,8 +149,8 @@ impl Layers {
             _ => Some(("trace", "-vv")),
         };
         if let Some((level, flag)) = log {
-            let origin = Origin::Flag(flag.to_owned());
-            self.given.push(Given { name: "log", texts: vec![level.to_owned()], origin });
+            let set_by = SetBy::Flag(flag.to_owned());
+            self.given.push(Given { name: "log", texts: vec![level.to_owned()], set_by });
         }
     }
 
@@ -158,19 +158,19 @@ impl Layers {
         let variable = variable(name);
         // An empty variable is how a script unsets one.
         let Some(text) = environment.get(&variable).filter(|text| !text.is_empty()) else { return };
-        let origin = Origin::Environment(variable);
+        let set_by = SetBy::Environment(variable);
         let Some(text) = text.to_str() else {
-            return self.faults.push(Fault { origin, text: "not UTF-8".to_owned() });
+            return self.faults.push(Fault { set_by, text: "not UTF-8".to_owned() });
         };
         if name == "listen" && has_commas(text) {
             let text = format!("listeners are separated by spaces, not by commas: {}", text.replace(',', " "));
-            return self.faults.push(Fault { origin, text });
+            return self.faults.push(Fault { set_by, text });
         }
         let texts = match name {
             "listen" => text.split_whitespace().map(str::to_owned).collect(),
             _ => vec![text.to_owned()],
         };
-        self.given.push(Given { name, texts, origin });
+        self.given.push(Given { name, texts, set_by });
     }
 
     /// Finds variables that are meant for us and say nothing: whoever mistyped one would never know.
@@ -187,30 +187,30 @@ impl Layers {
             let names = NAMES.iter().copied().chain(["config"]);
             let meant = nearest(&name[PREFIX.len()..], names);
             let meant = meant.map(|name| format!("; did you mean `{}`?", variable(name))).unwrap_or_default();
-            let origin = Origin::Environment(name.clone());
-            self.faults.push(Fault { origin, text: format!("there is no such setting{meant}") });
+            let set_by = SetBy::Environment(name.clone());
+            self.faults.push(Fault { set_by, text: format!("there is no such setting{meant}") });
         }
     }
 
     fn add_file(&mut self, text: &str, path: &Path) {
-        let origin = Origin::File(path.to_owned());
+        let set_by = SetBy::File(path.to_owned());
         let table = match text.parse::<toml::Table>() {
             Ok(table) => table,
             Err(error) => {
                 let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].lines().count().max(1));
                 let text = format!("line {line}: {}", error.message().lines().collect::<Vec<_>>().join(" "));
-                return self.faults.push(Fault { origin, text });
+                return self.faults.push(Fault { set_by, text });
             }
         };
         for (key, value) in table {
             let Some(name) = NAMES.iter().find(|name| **name == key) else {
                 let text = format!("unknown key `{key}`; known: {}{}", NAMES.join(", "), did_you_mean(&key, NAMES));
-                self.faults.push(Fault { origin: origin.clone(), text });
+                self.faults.push(Fault { set_by: set_by.clone(), text });
                 continue;
             };
             match texts(name, value) {
-                Ok(texts) => self.given.push(Given { name, texts, origin: origin.clone() }),
-                Err(text) => self.faults.push(Fault { origin: origin.clone(), text }),
+                Ok(texts) => self.given.push(Given { name, texts, set_by: set_by.clone() }),
+                Err(text) => self.faults.push(Fault { set_by: set_by.clone(), text }),
             }
         }
     }

@@ -14,8 +14,8 @@ impl File {
         Settings { config: Some(self.0.clone()), ..Settings::default() }
     }
 
-    fn origin(&self) -> Origin {
-        Origin::File(self.0.clone())
+    fn set_by(&self) -> SetBy {
+        SetBy::File(self.0.clone())
     }
 }
 
@@ -43,7 +43,7 @@ fn without_anything_given_the_defaults_are_in_force() {
     assert_eq!(listen, DEFAULT_LISTEN);
     assert_eq!(config.grace.value, Duration::from_secs(30));
     assert_eq!(config.log.value, "info");
-    assert_eq!(config.workers.origin, Origin::Default);
+    assert_eq!(config.workers.set_by, SetBy::Default);
     let (limits, defaults) = (config.limits(), Limits::default());
     assert_eq!((limits.frame_bytes, limits.connections), (defaults.frame_bytes, defaults.connections));
     assert_eq!(config.timeouts(), Timeouts::default());
@@ -54,11 +54,11 @@ fn a_flag_beats_the_environment_which_beats_the_file() {
     let file = File::new("precedence", "workers = 3\nmax-frame = \"3KiB\"\ngrace = \"3s\"\n");
     let variables = [("SWITCHBOARD_WORKERS", "2"), ("SWITCHBOARD_MAX_FRAME", "2KiB")];
     let config = load(Settings { workers: Some("1".to_owned()), ..file.typed() }, &variables).expect("sound");
-    assert_eq!((config.workers.value.number, config.workers.origin), (1, Origin::Flag("--workers".to_owned())));
-    let variable = Origin::Environment("SWITCHBOARD_MAX_FRAME".to_owned());
-    assert_eq!((config.frame_bytes.value, config.frame_bytes.origin), (2048, variable));
-    assert_eq!((config.grace.value, config.grace.origin), (Duration::from_secs(3), file.origin()));
-    assert_eq!(config.log_format.origin, Origin::Default);
+    assert_eq!((config.workers.value.number, config.workers.set_by), (1, SetBy::Flag("--workers".to_owned())));
+    let variable = SetBy::Environment("SWITCHBOARD_MAX_FRAME".to_owned());
+    assert_eq!((config.frame_bytes.value, config.frame_bytes.set_by), (2048, variable));
+    assert_eq!((config.grace.value, config.grace.set_by), (Duration::from_secs(3), file.set_by()));
+    assert_eq!(config.log_format.set_by, SetBy::Default);
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn the_file_may_be_named_by_the_environment() {
     let file = File::new("named", "workers = 3\n");
     let path = file.0.to_str().expect("the path is UTF-8");
     let config = load(typed(), &[("SWITCHBOARD_CONFIG", path)]).expect("sound");
-    assert_eq!((config.workers.value.number, config.workers.origin), (3, file.origin()));
+    assert_eq!((config.workers.value.number, config.workers.set_by), (3, file.set_by()));
 }
 
 #[test]
@@ -195,7 +195,7 @@ fn limits_beyond_the_machine_are_faults_beside_the_others() {
     let settings = Settings { workers: Some("x".to_owned()), ..typed() };
     let faults = Config::load(settings, &HashMap::new(), |_| vec!["too many".to_owned()]).expect_err("faulty");
     assert_eq!(faults.len(), 2);
-    assert_eq!(faults[1], Fault { origin: Origin::Limits, text: "too many".to_owned() });
+    assert_eq!(faults[1], Fault { set_by: SetBy::Limits, text: "too many".to_owned() });
     assert_eq!(faults[1].to_string(), "max-connections: too many");
 }
 

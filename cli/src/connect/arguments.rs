@@ -1,7 +1,7 @@
 //! What was typed behind `switchboard connect`, and what it means.
 
 use super::room_socket;
-use crate::config::{Fault, Origin};
+use crate::config::{Fault, SetBy};
 use bytes::Bytes;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -83,7 +83,7 @@ impl Plan {
     pub(super) fn parse(typed: Arguments) -> Result<Self, Vec<Fault>> {
         let mut faults = Faults::default();
         let place = Url::with_scheme(&typed.url);
-        let url = faults.check(Origin::Argument, Url::parse(&place).map_err(|fault| format!("{place}: {fault}")));
+        let url = faults.check(SetBy::Argument, Url::parse(&place).map_err(|fault| format!("{place}: {fault}")));
         let name = typed.name.as_ref().map(|name| UserName::parse(name).map_err(|error| format!("`{name}`: {error}")));
         let name = name.and_then(|name| faults.flag("--name", name));
         let room = typed.room.as_ref().map(|room| RoomName::parse(room).map_err(|error| format!("`{room}`: {error}")));
@@ -133,12 +133,12 @@ fn greeting(url: Url, room: Option<RoomName>, name: Option<UserName>, faults: &m
 struct Faults(Vec<Fault>);
 
 impl Faults {
-    fn check<T>(&mut self, origin: Origin, result: Result<T, String>) -> Option<T> {
-        result.map_err(|text| self.0.push(Fault { origin, text })).ok()
+    fn check<T>(&mut self, set_by: SetBy, result: Result<T, String>) -> Option<T> {
+        result.map_err(|text| self.0.push(Fault { set_by, text })).ok()
     }
 
     fn flag<T>(&mut self, flag: &str, result: Result<T, String>) -> Option<T> {
-        self.check(Origin::Flag(flag.to_owned()), result)
+        self.check(SetBy::Flag(flag.to_owned()), result)
     }
 
     fn trust(&mut self, typed: &Arguments) -> Option<Trust> {
@@ -158,7 +158,7 @@ impl Faults {
 
     fn files<T>(&mut self, result: Result<T, CertificateError>) -> Option<T> {
         let faults =
-            |error: CertificateError| error.faults.into_iter().map(|text| Fault { origin: Origin::Named, text });
+            |error: CertificateError| error.faults.into_iter().map(|text| Fault { set_by: SetBy::Named, text });
         result.map_err(|error| self.0.extend(faults(error))).ok()
     }
 }

@@ -12,7 +12,7 @@ const READ_BYTES: usize = 64 << 10;
 
 /// A piece of input, or how it ended.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Input {
+pub(super) enum Typed {
     Frame(Bytes),
     /// Of a person at a terminal: one, or what was pasted.
     Lines(Vec<Bytes>),
@@ -27,7 +27,7 @@ const MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// What stdin is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum StdinKind {
     /// Bytes as they come: for whoever is there to know what begins them.
     Bytes,
     /// The same, of which the server gets something else first: so it cannot know that a mark begins a text.
@@ -37,13 +37,13 @@ pub(super) enum Kind {
 }
 
 /// Reads stdin to its end.
-pub(super) fn read(kind: Kind) -> io::Result<Receiver<Input>> {
+pub(super) fn read(kind: StdinKind) -> io::Result<Receiver<Typed>> {
     let (sender, receiver) = channel(PIECES);
     let read = move || {
-        let result = if kind == Kind::Lines { lines(&sender) } else { pieces(&sender, kind) };
+        let result = if kind == StdinKind::Lines { lines(&sender) } else { pieces(&sender, kind) };
         if let Err(error) = result {
             // Nobody is left to tell if the connection is over.
-            let _ = sender.blocking_send(Input::Broken(error.to_string()));
+            let _ = sender.blocking_send(Typed::Broken(error.to_string()));
         }
     };
     // Detached: a read cannot be interrupted, and ends with the process.
@@ -51,15 +51,15 @@ pub(super) fn read(kind: Kind) -> io::Result<Receiver<Input>> {
     Ok(receiver)
 }
 
-fn pieces(sender: &Sender<Input>, kind: Kind) -> io::Result<()> {
+fn pieces(sender: &Sender<Typed>, kind: StdinKind) -> io::Result<()> {
     let (mut stdin, mut buffer) = (io::stdin().lock(), vec![0; READ_BYTES]);
-    if kind == Kind::TextBehind {
+    if kind == StdinKind::TextBehind {
         skip_mark(&mut stdin)?;
     }
     loop {
         match stdin.read(&mut buffer) {
             Ok(0) => return Ok(()),
-            Ok(count) if sender.blocking_send(Input::Frame(Bytes::copy_from_slice(&buffer[..count]))).is_err() => {
+            Ok(count) if sender.blocking_send(Typed::Frame(Bytes::copy_from_slice(&buffer[..count]))).is_err() => {
                 return Ok(());
             }
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
@@ -68,7 +68,7 @@ fn pieces(sender: &Sender<Input>, kind: Kind) -> io::Result<()> {
     }
 }
 
-fn lines(sender: &Sender<Input>) -> io::Result<()> {
+fn lines(sender: &Sender<Typed>) -> io::Result<()> {
     let mut stdin = io::stdin().lock();
     skip_mark(&mut stdin)?;
     for line in stdin.split(b'\n') {
@@ -76,7 +76,7 @@ fn lines(sender: &Sender<Input>) -> io::Result<()> {
         if line.ends_with(b"\r") {
             line.pop();
         }
-        if sender.blocking_send(Input::Frame(line.into())).is_err() {
+        if sender.blocking_send(Typed::Frame(line.into())).is_err() {
             return Ok(());
         }
     }

@@ -6,7 +6,7 @@ use super::terminal::Terminal;
 use std::io::{self, IsTerminal as _};
 use switchboard_load::print;
 
-pub(super) enum Output {
+pub(super) enum Display {
     /// Byte for byte.
     Verbatim,
     /// A line for each frame, byte for byte.
@@ -15,7 +15,7 @@ pub(super) enum Output {
     Screen(Colours, Option<Terminal>),
 }
 
-impl Output {
+impl Display {
     /// For a pipe; what reaches a terminal behind it is to be harmless there.
     pub(super) fn choose<C: PlainCodec>() -> Self {
         match io::stdout().is_terminal() {

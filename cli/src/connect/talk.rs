@@ -9,8 +9,8 @@ use super::arguments::Plan;
 use super::cookie::Joining;
 use super::farewell::{Farewell, Meaning};
 use super::greeting::{Greeting, GreetingStep};
-use super::input::{self, Input};
-use super::output::Output;
+use super::input::{self, StdinKind, Typed};
+use super::output::Display;
 use super::paint::Colours;
 use super::plain::PlainCodec;
 use super::standing::{Standing, StandingOptions, Step};
@@ -87,8 +87,8 @@ pub(super) struct Talk<'a> {
     plan: &'a Plan,
     /// What is sent before anything that is typed.
     waiting: VecDeque<Bytes>,
-    input: Receiver<Input>,
-    output: Output,
+    input: Receiver<Typed>,
+    output: Display,
     joining: Joining,
     greeting: Greeting,
     standing: Standing,
@@ -115,14 +115,14 @@ pub(super) async fn talk<C: PlainCodec>(
     let is_interactive = Terminal::is_there();
     let (output, input, continuing) = if is_interactive {
         let (terminal, input, continuing) = Terminal::open()?;
-        (Output::Screen(Colours::from_environment(), Some(terminal)), input, Some(continuing))
+        (Display::Screen(Colours::from_environment(), Some(terminal)), input, Some(continuing))
     } else {
         let kind = match (C::IS_VERBATIM, plan.greeting.is_empty()) {
-            (true, true) => input::Kind::Bytes,
-            (true, false) => input::Kind::TextBehind,
-            (false, _) => input::Kind::Lines,
+            (true, true) => StdinKind::Bytes,
+            (true, false) => StdinKind::TextBehind,
+            (false, _) => StdinKind::Lines,
         };
-        (Output::choose::<C>(), input::read(kind)?, None)
+        (Display::choose::<C>(), input::read(kind)?, None)
     };
     let continuing = async {
         match continuing {
@@ -133,7 +133,7 @@ pub(super) async fn talk<C: PlainCodec>(
     let options = StandingOptions {
         resumes: plan.reconnect,
         is_datagrams: C::TAKES_COOKIES,
-        is_for_people: matches!(output, Output::Screen(..)),
+        is_for_people: matches!(output, Display::Screen(..)),
     };
     let now = Instant::now();
     let mut talk = Talk {
@@ -329,10 +329,10 @@ impl Talk<'_> {
             typed = self.input.recv(), if self.is_interactive && self.ending == Ending::No => typed,
         };
         match typed {
-            Some(Input::Interrupted) => return Some(Next::Interrupted),
-            Some(Input::Broken(error)) => return Some(Next::Broken(error)),
-            Some(Input::Frame(line)) => self.waiting.push_back(line),
-            Some(Input::Lines(lines)) => self.waiting.extend(lines),
+            Some(Typed::Interrupted) => return Some(Next::Interrupted),
+            Some(Typed::Broken(error)) => return Some(Next::Broken(error)),
+            Some(Typed::Frame(line)) => self.waiting.push_back(line),
+            Some(Typed::Lines(lines)) => self.waiting.extend(lines),
             None => (self.ending, self.shown) = (Ending::Ended, Instant::now()),
         }
         None
@@ -357,16 +357,16 @@ impl Talk<'_> {
                 break;
             }
             match self.input.recv().await {
-                Some(Input::Frame(line)) => {
+                Some(Typed::Frame(line)) => {
                     self.has_typed = true;
                     return Next::Typed(line);
                 }
-                Some(Input::Lines(lines)) => {
+                Some(Typed::Lines(lines)) => {
                     self.has_typed = true;
                     self.waiting.extend(lines);
                 }
-                Some(Input::Interrupted) => return Next::Interrupted,
-                Some(Input::Broken(error)) => return Next::Broken(error),
+                Some(Typed::Interrupted) => return Next::Interrupted,
+                Some(Typed::Broken(error)) => return Next::Broken(error),
                 None => (self.ending, self.shown) = (Ending::Ended, Instant::now()),
             }
         }
@@ -417,7 +417,7 @@ impl Talk<'_> {
         }
         let now = Instant::now();
         // Bytes of a pipe are passed on as they are.
-        if !self.plan.reconnect && !C::TAKES_COOKIES && !matches!(self.output, Output::Screen(..)) {
+        if !self.plan.reconnect && !C::TAKES_COOKIES && !matches!(self.output, Display::Screen(..)) {
             self.output.frame(&payload)?;
             return Ok(None);
         }

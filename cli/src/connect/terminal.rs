@@ -1,6 +1,6 @@
 //! A line editor on the terminal: what is typed stays whole while lines come in above it.
 
-use super::input::{Input, PIECES};
+use super::input::{PIECES, Typed};
 use anyhow::Context as _;
 use nix::sys::signal::{Signal, raise};
 use nix::sys::termios::{SetArg, Termios, tcgetattr, tcsetattr};
@@ -47,7 +47,7 @@ impl Terminal {
     }
 
     /// Starts to edit lines, in a thread of its own.
-    pub(super) fn open() -> anyhow::Result<(Self, Receiver<Input>, Continuing)> {
+    pub(super) fn open() -> anyhow::Result<(Self, Receiver<Typed>, Continuing)> {
         let found = tcgetattr(io::stdin()).context("cannot use the terminal")?;
         // Handled from here on, so that this is what the editor puts back behind each line: the default ends the process.
         drop(signal(SignalKind::interrupt())?);
@@ -140,21 +140,21 @@ fn raw(mut mode: Termios) -> Termios {
     mode
 }
 
-fn edit(editor: &mut DefaultEditor, sender: &Sender<Input>) {
+fn edit(editor: &mut DefaultEditor, sender: &Sender<Typed>) {
     loop {
         let input = match editor.readline(PROMPT) {
             Ok(lines) => {
                 // What was pasted may be several: all at once, since nothing is shown while this waits for its turn, and
                 // whoever takes it may wait for that.
                 let lines = lines.split('\n').map(|line| line.to_owned().into()).collect();
-                if sender.blocking_send(Input::Lines(lines)).is_err() {
+                if sender.blocking_send(Typed::Lines(lines)).is_err() {
                     return;
                 }
                 continue;
             }
             Err(ReadlineError::Eof) => return,
-            Err(ReadlineError::Interrupted | ReadlineError::Signal(_)) => Input::Interrupted,
-            Err(error) => Input::Broken(error.to_string()),
+            Err(ReadlineError::Interrupted | ReadlineError::Signal(_)) => Typed::Interrupted,
+            Err(error) => Typed::Broken(error.to_string()),
         };
         // Nobody is left to tell if the connection is over.
         let _ = sender.blocking_send(input);

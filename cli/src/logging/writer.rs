@@ -29,7 +29,7 @@ pub(super) type Told = fn(usize) -> String;
 
 /// The queue of lines. Each write is one line.
 #[derive(Debug, Default)]
-pub(super) struct Lines {
+pub(super) struct LineQueue {
     waiting: Mutex<Waiting>,
     news: Condvar,
     written: Condvar,
@@ -46,7 +46,7 @@ struct Waiting {
     done: bool,
 }
 
-impl Lines {
+impl LineQueue {
     /// Starts the thread that writes to `output`.
     pub(super) fn start(output: impl Write + Send + 'static, told: Told) -> io::Result<Arc<Self>> {
         let lines = Arc::new(Self::default());
@@ -146,7 +146,7 @@ impl<W: Write> Output<W> {
     }
 }
 
-impl Write for &Lines {
+impl Write for &LineQueue {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let mut waiting = self.waiting.lock();
         if waiting.text.len() + line.len() > WAITING_BYTES {
@@ -209,7 +209,7 @@ mod tests {
     /// What such an output has got of these lines.
     fn written(script: impl IntoIterator<Item = io::Result<usize>>, lines: &[&str]) -> String {
         let (sender, written) = channel();
-        let log = Lines::start(Script(script.into_iter().collect(), sender), told).expect("a thread starts");
+        let log = LineQueue::start(Script(script.into_iter().collect(), sender), told).expect("a thread starts");
         // At once, as while the thread is busy.
         (&*log).write_all(lines.concat().as_bytes()).expect("it never fails");
         assert_eq!(log.finish(), Some(0));
@@ -220,7 +220,7 @@ mod tests {
     fn lines_above_the_bound_are_lost_counted_and_told_of() {
         let (open, gate) = channel();
         let (sender, written) = channel();
-        let lines = Lines::start(Gate(gate, sender), told).expect("a thread starts");
+        let lines = LineQueue::start(Gate(gate, sender), told).expect("a thread starts");
         let line = [b"x".repeat(1023), b"\n".to_vec()].concat();
         // One bound waits, at most another is held by the thread, and the rest has nowhere to be.
         for _ in 0..3 * WAITING_BYTES / 1024 {
@@ -240,7 +240,7 @@ mod tests {
     #[test]
     fn a_broken_output_loses_lines() {
         let (open, gate) = channel();
-        let lines = Lines::start(Gate(gate, channel().0), told).expect("a thread starts");
+        let lines = LineQueue::start(Gate(gate, channel().0), told).expect("a thread starts");
         (&*lines).write_all(b"one\n").expect("it never fails");
         drop(open);
         assert_eq!(lines.finish(), Some(1));

@@ -4,7 +4,7 @@
 //! `origins` (none).
 
 use super::{Add, Offer, Service, guard, received};
-use crate::address::{Datagrams, Streams};
+use crate::address::{DatagramListener, StreamListener};
 use crate::endpoint::Options;
 use crate::web::answer::refusal;
 use crate::web::guard::{Asker, Guard, forbidden_page};
@@ -44,7 +44,7 @@ const IDLE: Duration = Duration::from_secs(30);
 /// Replies a second, and at once, to one source of datagrams when nothing marks a reply as one.
 const UNMARKED_REPLIES: (u32, u32) = (10, 100);
 
-fn lines(streams: Streams, options: &mut Options) -> Add {
+fn lines(streams: StreamListener, options: &mut Options) -> Add {
     let (prefix, idle) = stream(options);
     Box::new(move |server, shared| {
         let streams = streams.timeouts(Timeouts { idle, ..shared.timeouts });
@@ -52,7 +52,7 @@ fn lines(streams: Streams, options: &mut Options) -> Add {
     })
 }
 
-fn messages(streams: Streams, options: &mut Options) -> Add {
+fn messages(streams: StreamListener, options: &mut Options) -> Add {
     let guard = guard(options, &streams);
     let (prefix, idle) = stream(options);
     Box::new(move |server, shared| {
@@ -61,7 +61,7 @@ fn messages(streams: Streams, options: &mut Options) -> Add {
     })
 }
 
-fn datagrams(datagrams: Datagrams, options: &mut Options) -> Add {
+fn datagrams(datagrams: DatagramListener, options: &mut Options) -> Add {
     let prefix = options.bytes("prefix").unwrap_or_else(|| DATAGRAM_PREFIX.to_vec());
     if prefix.starts_with(b"/") {
         options.refuse("prefix", "on UDP none that begins with `/`, since rooms would obey it");

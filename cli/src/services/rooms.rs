@@ -12,7 +12,7 @@ mod strangers;
 mod web;
 
 use super::{Add, Offer, Service, Shared, guard};
-use crate::address::{Datagrams, Streams};
+use crate::address::{DatagramListener, StreamListener};
 use crate::endpoint::Options;
 use crate::web::work::Work;
 use bytes::Bytes;
@@ -108,7 +108,7 @@ struct Listener {
     started: Instant,
 }
 
-fn frames(streams: Streams, options: &mut Options) -> Add {
+fn frames(streams: StreamListener, options: &mut Options) -> Add {
     let defaults = Defaults { format: Format::Text, rate: default_rate(streams.is_local), idle: None };
     let settings = Settings::parse(options, defaults);
     let framing = options.value("framing", parse_framing).unwrap_or(Framing::Lines);
@@ -127,7 +127,7 @@ fn frames(streams: Streams, options: &mut Options) -> Add {
     })
 }
 
-fn requests(streams: Streams, options: &mut Options) -> Add {
+fn requests(streams: StreamListener, options: &mut Options) -> Add {
     let defaults = Defaults { format: Format::Json, rate: default_rate(streams.is_local), idle: None };
     let settings = Settings::parse(options, defaults);
     let guard = guard(options, &streams);
@@ -141,7 +141,7 @@ fn requests(streams: Streams, options: &mut Options) -> Add {
     })
 }
 
-fn datagrams(datagrams: Datagrams, options: &mut Options) -> Add {
+fn datagrams(datagrams: DatagramListener, options: &mut Options) -> Add {
     let rate = default_rate(datagrams.is_local);
     let settings = Settings::parse(options, Defaults { format: Format::Text, rate, idle: Some(DATAGRAM_IDLE) });
     Box::new(move |server, shared| {

@@ -10,7 +10,7 @@ mod origin;
 use http::header::{ACCEPT, HOST, ORIGIN, REFERER, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Version};
-use origin::{Origin, Place};
+use origin::{Origin, Site};
 use switchboard::grammar::{ErrorCode, Failure};
 
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -154,13 +154,13 @@ impl Guard {
     }
 
     /// Whether this name leads here without a trick.
-    fn knows(&self, host: &Place) -> bool {
+    fn knows(&self, host: &Site) -> bool {
         // The name that a proxy in front passes on. With another port it could be somebody else's page.
         !self.loopback || host.host.is_local() || self.origins.any(|origin| origin.may_be_at(host))
     }
 
     /// Whether a page of `origin` came from here. Without TLS of our own its scheme may be that of a proxy in front.
-    fn is_own(&self, origin: &Origin, host: &Place) -> bool {
+    fn is_own(&self, origin: &Origin, host: &Site) -> bool {
         let is_ours = match origin.scheme.as_str() {
             "https" => true,
             "http" => !self.secure,
@@ -202,7 +202,7 @@ fn is_browser(user_agent: &str) -> bool {
 }
 
 /// By which name and port the server is asked for.
-fn host(head: &Parts) -> Result<Place, Failure> {
+fn host(head: &Parts) -> Result<Site, Failure> {
     let mut hosts = head.headers.get_all(HOST).iter();
     let host = match (head.uri.authority(), hosts.next(), hosts.next()) {
         (Some(authority), ..) => Some(authority.as_str()),
@@ -211,7 +211,7 @@ fn host(head: &Parts) -> Result<Place, Failure> {
         (None, None, None) if head.version == Version::HTTP_10 => Some(""),
         _ => None,
     };
-    host.and_then(Place::parse).ok_or_else(|| {
+    host.and_then(Site::parse).ok_or_else(|| {
         Failure::new(ErrorCode::BadArgument, "a request has one Host: a name or an address, and perhaps a port")
     })
 }
@@ -222,7 +222,7 @@ pub(crate) fn forbidden_page() -> Failure {
 }
 
 /// What a page is told that came from here, by all that one can tell, past a proxy that does not say so.
-fn misnamed(origin: &Origin, host: &Place) -> Failure {
+fn misnamed(origin: &Origin, host: &Site) -> Failure {
     forbidden(format!(
         "a page of {origin} asks for {host}: have the proxy pass on the port, as nginx does by `proxy_set_header Host \
          $http_host`, or name the page's origin by ?origins={origin}"

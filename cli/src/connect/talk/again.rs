@@ -1,7 +1,7 @@
 //! Between two connections: waiting, connecting, and keeping what is typed meanwhile.
 
 use super::{Ending, Over, Talk};
-use crate::connect::input::Input;
+use crate::connect::input::Typed;
 use crate::connect::plain::PlainCodec;
 use anyhow::bail;
 use bytes::Bytes;
@@ -45,10 +45,10 @@ impl Talk<'_> {
                 typed = self.input.recv(), if self.is_interactive && self.ending == Ending::No => typed,
             };
             match typed {
-                Some(Input::Frame(line)) => self.keep_lines(vec![line])?,
-                Some(Input::Lines(lines)) => self.keep_lines(lines)?,
-                Some(Input::Interrupted) => return Ok(Err(Over::Interrupted)),
-                Some(Input::Broken(error)) => bail!("cannot read: {error}"),
+                Some(Typed::Frame(line)) => self.keep_lines(vec![line])?,
+                Some(Typed::Lines(lines)) => self.keep_lines(lines)?,
+                Some(Typed::Interrupted) => return Ok(Err(Over::Interrupted)),
+                Some(Typed::Broken(error)) => bail!("cannot read: {error}"),
                 None if self.waiting.is_empty() => return Ok(Err(Over::Finished)),
                 None => {
                     self.ending = Ending::Ended;

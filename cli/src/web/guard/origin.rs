@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// A host, and the port if one was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct Site {
     pub(super) host: Host,
     port: Option<u16>,
 }
@@ -18,7 +18,7 @@ pub(super) enum Host {
     Address(IpAddr),
 }
 
-impl Place {
+impl Site {
     /// Reads what RFC 9110 §7.2 has as a Host, which may be empty but holds nobody's name and password.
     pub(super) fn parse(text: &str) -> Option<Self> {
         if !text.is_empty() && (text.contains('@') || text.parse::<Authority>().is_err()) {
@@ -73,7 +73,7 @@ impl Host {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Site {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.host {
             Host::Name(name) => f.write_str(name)?,
@@ -89,38 +89,38 @@ impl fmt::Display for Place {
 pub(super) struct Origin {
     /// In small letters.
     pub(super) scheme: String,
-    pub(super) place: Place,
+    pub(super) site: Site,
 }
 
 impl Origin {
     /// Reads `https://example.org`, or with a port `https://example.org:8443`.
     pub(super) fn parse(text: &str) -> Option<Self> {
-        let (scheme, place) = text.split_once("://")?;
+        let (scheme, site) = text.split_once("://")?;
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
-        let place = Place::parse(place).filter(|_| !place.is_empty() && !place.starts_with(':'))?;
+        let site = Site::parse(site).filter(|_| !site.is_empty() && !site.starts_with(':'))?;
         let sound = scheme.starts_with(|first: char| first.is_ascii_alphabetic()) && scheme.bytes().all(allowed);
-        sound.then(|| Self { scheme: scheme.to_ascii_lowercase(), place })
+        sound.then(|| Self { scheme: scheme.to_ascii_lowercase(), site })
     }
 
     /// Whether it is the same, however both are written.
     pub(super) fn is(&self, other: &Self) -> bool {
-        self.scheme == other.scheme && self.is_at(&other.place)
+        self.scheme == other.scheme && self.is_at(&other.site)
     }
 
-    /// Whether its pages come from `place`: a port that is not written is that of its scheme.
-    pub(super) fn is_at(&self, place: &Place) -> bool {
-        self.place.host == place.host && self.place.port(&self.scheme) == place.port(&self.scheme)
+    /// Whether its pages come from `site`: a port that is not written is that of its scheme.
+    pub(super) fn is_at(&self, site: &Site) -> bool {
+        self.site.host == site.host && self.site.port(&self.scheme) == site.port(&self.scheme)
     }
 
     /// As [`is_at`](Self::is_at), or the port was left out, as some proxies do.
-    pub(super) fn may_be_at(&self, place: &Place) -> bool {
-        self.is_at(place) || (self.place.host == place.host && place.port.is_none())
+    pub(super) fn may_be_at(&self, site: &Site) -> bool {
+        self.is_at(site) || (self.site.host == site.host && site.port.is_none())
     }
 }
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}", self.scheme, self.place)
+        write!(f, "{}://{}", self.scheme, self.site)
     }
 }
 
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn a_host_is_the_same_however_it_is_written() {
-        let place = |text: &str| Place::parse(text).unwrap_or_else(|| panic!("{text} is none"));
+        let site = |text: &str| Site::parse(text).unwrap_or_else(|| panic!("{text} is none"));
         for (one, other) in [
             ("Chat.Test", "chat.test"),
             ("chat.test.", "chat.test"),
@@ -141,8 +141,8 @@ mod tests {
             ("[::FFFF:127.0.0.1]", "127.0.0.1"),
             ("127.0.0.1.", "127.0.0.1"),
         ] {
-            assert_eq!(place(one), place(other), "{one}");
-            assert_eq!(place(one).to_string(), other);
+            assert_eq!(site(one), site(other), "{one}");
+            assert_eq!(site(one).to_string(), other);
         }
         for (one, other) in [
             ("chat.test", "chat.test:443"),
@@ -152,7 +152,7 @@ mod tests {
             ("chat.test..", "chat.test"),
             ("0.0.0.0", "127.0.0.1"),
         ] {
-            assert_ne!(place(one), place(other), "{one}");
+            assert_ne!(site(one), site(other), "{one}");
         }
     }
 
@@ -173,9 +173,9 @@ mod tests {
             "[::1%25lo]",
             "a[::1]",
         ] {
-            assert_eq!(Place::parse(text), None, "{text}");
+            assert_eq!(Site::parse(text), None, "{text}");
         }
-        assert!(Place::parse("").is_some());
+        assert!(Site::parse("").is_some());
     }
 
     #[test]
@@ -189,11 +189,11 @@ mod tests {
         // One whose scheme has no port of its own.
         assert!(origin("tauri://localhost").is(&origin("tauri://localhost")));
         assert!(!origin("tauri://localhost").is(&origin("tauri://localhost:1")));
-        let place = |text: &str| Place::parse(text).expect("a host");
-        assert!(origin("https://chat.test").is_at(&place("chat.test:443")));
-        assert!(!origin("https://chat.test:8444").is_at(&place("chat.test")));
-        assert!(origin("https://chat.test:8444").may_be_at(&place("chat.test")));
-        assert!(!origin("https://chat.test:8444").may_be_at(&place("chat.test:443")));
+        let site = |text: &str| Site::parse(text).expect("a host");
+        assert!(origin("https://chat.test").is_at(&site("chat.test:443")));
+        assert!(!origin("https://chat.test:8444").is_at(&site("chat.test")));
+        assert!(origin("https://chat.test:8444").may_be_at(&site("chat.test")));
+        assert!(!origin("https://chat.test:8444").may_be_at(&site("chat.test:443")));
         for text in
             ["", "null", "chat.test", "https://", "://a", "https://a/", "https://a b", "1://a", "https://:80", "*"]
         {
