@@ -3,8 +3,8 @@
 use http::HeaderMap;
 use http::request::Parts;
 use std::path::PathBuf;
-use switchboard::http::{Request, Response};
-use switchboard::{BoxError, Certificates, Codec, Connection, Server, Tcp, Timeouts, Tls, Udp, Unix};
+use switchboard::http::Service;
+use switchboard::{Certificates, Codec, Handler, Server, Tcp, Timeouts, Tls, Udp, Unix};
 use switchboard_load::typed::{HostPort, Place, Scheme};
 
 /// What may be agreed on by ALPN over HTTPS: curl says `http/1.0` where it is told to speak that.
@@ -102,13 +102,7 @@ impl StreamListener {
     }
 
     /// Has `handler` handle each connection.
-    pub(crate) fn listen<C, H, F, E>(self, server: Server, handler: H) -> Server
-    where
-        C: Codec,
-        H: Fn(Connection<C>) -> F + Send + Sync + 'static,
-        F: Future<Output = Result<(), E>> + Send + 'static,
-        E: Into<BoxError> + 'static,
-    {
+    pub(crate) fn listen<C: Codec>(self, server: Server, handler: impl Handler<C>) -> Server {
         match self.transport {
             Stream::Tcp(tcp) => server.listen(tcp, handler),
             Stream::Tls(tls) => server.listen(tls, handler),
@@ -117,16 +111,12 @@ impl StreamListener {
     }
 
     /// Has `service` answer requests, and `unasked` add to what is answered without it.
-    pub(crate) fn listen_http<S, F>(
+    pub(crate) fn listen_http(
         self,
         server: Server,
-        service: S,
+        service: impl Service,
         unasked: impl Fn(Option<&Parts>, &mut HeaderMap) + Send + Sync + 'static,
-    ) -> Server
-    where
-        S: Fn(Request) -> F + Send + Sync + 'static,
-        F: Future<Output = Response> + Send + 'static,
-    {
+    ) -> Server {
         match self.transport {
             Stream::Tls(tls) => server.listen_http_with(tls.protocols(PROTOCOLS), service, unasked),
             Stream::Tcp(tcp) => server.listen_http_with(tcp, service, unasked),
@@ -135,11 +125,7 @@ impl StreamListener {
     }
 
     /// Has `service` answer requests, which are for WebSockets.
-    pub(crate) fn listen_upgrades<S, F>(self, server: Server, service: S) -> Server
-    where
-        S: Fn(Request) -> F + Send + Sync + 'static,
-        F: Future<Output = Response> + Send + 'static,
-    {
+    pub(crate) fn listen_upgrades(self, server: Server, service: impl Service) -> Server {
         match self.transport {
             Stream::Tcp(tcp) => server.listen_upgrades(tcp, service),
             Stream::Tls(tls) => server.listen_upgrades(tls, service),

@@ -15,6 +15,6 @@ async fn chat(mut conn: Connection<Lines>, lobby: Room) -> Result {
 #[tokio::main]
 async fn main() -> Result {
     let lobby = Hub::new().room("lobby")?;
-    Server::new().tcp("127.0.0.1:7002", move |conn| chat(conn, lobby.clone())).serve_until(ctrl_c()).await?;
+    Server::new().tcp("127.0.0.1:7002", (lobby, chat)).serve_until(ctrl_c()).await?;
     Ok(())
 }

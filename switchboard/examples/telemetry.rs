@@ -17,10 +17,9 @@ async fn watch(mut conn: Connection<Lines>, readings: Room) -> Result {
 #[tokio::main]
 async fn main() -> Result {
     let readings = Hub::new().room("readings")?;
-    let watched = readings.clone();
     Server::new()
+        .tcp("127.0.0.1:7003", (readings.clone(), watch))
         .udp("127.0.0.1:7003", move |reading, _| measured(reading, &readings))
-        .tcp("127.0.0.1:7003", move |conn| watch(conn, watched.clone()))
         .serve_until(ctrl_c())
         .await?;
     Ok(())

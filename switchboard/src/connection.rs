@@ -3,12 +3,14 @@
 mod beside;
 mod drive;
 mod finished;
+mod handler;
 mod input;
 mod opening;
 
 pub(crate) use beside::{hold, serve_beside};
 pub(crate) use drive::serve;
 pub use finished::Finished;
+pub use handler::{Handler, HandlerOutput};
 pub(crate) use opening::open;
 
 use crate::error::ConnectionError;

@@ -12,6 +12,7 @@ mod http2;
 mod listener;
 mod request;
 mod response;
+mod service;
 mod stream;
 mod task;
 mod tunnel;
@@ -21,10 +22,11 @@ mod wire;
 pub(crate) use listener::{HttpScheme, HttpTransport};
 pub use request::{BodyError, Request};
 pub use response::Response;
+pub use service::Service;
 pub(crate) use task::serve;
 
 use crate::BoxError;
-use crate::connection::Connection;
+use crate::connection::{Connection, HandlerOutput};
 use crate::link::{Envelope, Link, Source};
 use crate::node::Node;
 use bytes::BytesMut;
@@ -57,11 +59,10 @@ pub(crate) struct Site {
 }
 
 /// Erases the types of a handler.
-fn begin<C, F, E>(handler: impl FnOnce(Connection<C>) -> F + Send + 'static) -> Begin
+fn begin<C, F>(handler: impl FnOnce(Connection<C>) -> F + Send + 'static) -> Begin
 where
     C: Codec,
-    F: Future<Output = Result<(), E>> + Send + 'static,
-    E: Into<BoxError> + 'static,
+    F: Future<Output: HandlerOutput> + Send + 'static,
 {
     Box::new(|peer, source, input, envelope| {
         Box::pin(Erased { running: handler(Connection::begun(peer, source, input, envelope)) })
@@ -76,14 +77,13 @@ pin_project! {
     }
 }
 
-impl<F, E> Future for Erased<F>
+impl<F> Future for Erased<F>
 where
-    F: Future<Output = Result<(), E>>,
-    E: Into<BoxError>,
+    F: Future<Output: HandlerOutput>,
 {
     type Output = Result<(), BoxError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.project().running.poll(cx).map_err(Into::into)
+        self.project().running.poll(cx).map(HandlerOutput::into_result)
     }
 }

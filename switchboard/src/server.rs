@@ -4,11 +4,11 @@ mod accept;
 mod binding;
 mod datagrams;
 mod handshakes;
+mod requests;
 
 use crate::config::{GRACE, Limits, Timeouts, raise_descriptor_limit};
-use crate::connection::Connection;
-use crate::error::{BindError, BoxError};
-use crate::http::{self, HttpScheme, HttpTransport, Request, Response, Site};
+use crate::connection::{Connection, Handler};
+use crate::error::BindError;
 use crate::hub::Hub;
 use crate::node::{Aborting, Drained, Handle, Listening, Node, Worker, Workers};
 use crate::transport::tcp::Tcp;
@@ -23,7 +23,7 @@ use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use switchboard_proto::{Codec, Datagrams, WebSocket};
+use switchboard_proto::{Codec, Datagrams};
 use tokio::time::Instant;
 
 /// More workers than this rarely help a program that mostly makes system calls; `workers` sets any number.
@@ -31,9 +31,9 @@ const MOST_WORKERS: usize = 4;
 
 /// Listeners and what is done with their connections.
 ///
-/// A handler is any `Fn(Connection<C>) -> Future`; the codec follows from its argument. It runs on one worker thread
-/// together with thousands of others: a handler that blocks stalls them all, so blocking work goes to
-/// `tokio::task::spawn_blocking`.
+/// A [`Handler`] is an async function that takes a connection, or `(state, function)`; the codec follows from its argument. It
+/// runs on one worker thread together with thousands of others: a handler that blocks stalls them all, so blocking work
+/// goes to `tokio::task::spawn_blocking`.
 ///
 /// # Examples
 /// ```
@@ -87,189 +87,29 @@ impl Server {
     }
 
     /// Handles TCP connections to `address`; port 0 takes a free one.
-    pub fn tcp<C, H, F, E>(self, address: impl ToString, handler: H) -> Self
-    where
-        C: Codec,
-        H: Fn(Connection<C>) -> F + Send + Sync + 'static,
-        F: Future<Output = Result<(), E>> + Send + 'static,
-        E: Into<BoxError> + 'static,
-    {
+    pub fn tcp<C: Codec>(self, address: impl ToString, handler: impl Handler<C>) -> Self {
         self.listen(Tcp::new(address), handler)
     }
 
     /// Handles TLS connections to `address`, which see one of `certificates`; port 0 takes a free one.
-    pub fn tls<C, H, F, E>(self, address: impl ToString, certificates: &Certificates, handler: H) -> Self
-    where
-        C: Codec,
-        H: Fn(Connection<C>) -> F + Send + Sync + 'static,
-        F: Future<Output = Result<(), E>> + Send + 'static,
-        E: Into<BoxError> + 'static,
-    {
+    pub fn tls<C: Codec>(self, address: impl ToString, certificates: &Certificates, handler: impl Handler<C>) -> Self {
         self.listen(Tls::new(address, certificates), handler)
     }
 
     /// Handles connections to the Unix socket at `path`.
-    pub fn unix<C, H, F, E>(self, path: impl AsRef<Path>, handler: H) -> Self
-    where
-        C: Codec,
-        H: Fn(Connection<C>) -> F + Send + Sync + 'static,
-        F: Future<Output = Result<(), E>> + Send + 'static,
-        E: Into<BoxError> + 'static,
-    {
+    pub fn unix<C: Codec>(self, path: impl AsRef<Path>, handler: impl Handler<C>) -> Self {
         self.listen(Unix::new(path), handler)
     }
 
     /// Handles connections within the process.
-    pub fn memory<C, H, F, E>(self, address: &Memory, handler: H) -> Self
-    where
-        C: Codec,
-        H: Fn(Connection<C>) -> F + Send + Sync + 'static,
-        F: Future<Output = Result<(), E>> + Send + 'static,
-        E: Into<BoxError> + 'static,
-    {
+    pub fn memory<C: Codec>(self, address: &Memory, handler: impl Handler<C>) -> Self {
         self.listen(address.clone(), handler)
     }
 
     /// Handles the connections of any stream transport, with settings of its own.
-    pub fn listen<T, C, H, F, E>(mut self, transport: T, handler: H) -> Self
-    where
-        T: Transport,
-        C: Codec,
-        H: Fn(Connection<C>) -> F + Send + Sync + 'static,
-        F: Future<Output = Result<(), E>> + Send + 'static,
-        E: Into<BoxError> + 'static,
-    {
-        let begin = move |peer, source| handler(Connection::new(peer, source));
+    pub fn listen<C: Codec>(mut self, transport: impl Transport, handler: impl Handler<C>) -> Self {
+        let begin = move |peer, source| handler.handle(Connection::new(peer, source));
         self.entries.push(accept::entry(transport, |_| begin));
-        self
-    }
-
-    /// Answers HTTP requests to `address`; port 0 takes a free one.
-    ///
-    /// A service is any `Fn(Request) -> Future<Output = Response>`: it may also make the connection a WebSocket, by
-    /// [`Request::upgrade`], and stream its answer, by [`Response::stream`].
-    ///
-    /// # Examples
-    /// Methods, headers and statuses are those of the crate `http`, version 1.
-    ///
-    /// ```no_run
-    /// use http::{Method, StatusCode};
-    /// use switchboard::http::{Request, Response};
-    /// use switchboard::prelude::*;
-    ///
-    /// async fn repeat(mut request: Request) -> Response {
-    ///     if request.method() != Method::POST {
-    ///         return StatusCode::METHOD_NOT_ALLOWED.into();
-    ///     }
-    ///     match request.body(64 << 10).await {
-    ///         Ok(body) => http::Response::new(body).into(),
-    ///         Err(error) => error.into(),
-    ///     }
-    /// }
-    ///
-    /// # async fn serve() -> Result {
-    /// Server::new().http("127.0.0.1:7004", repeat).serve_until(ctrl_c()).await?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn http<S, F>(self, address: impl ToString, service: S) -> Self
-    where
-        S: Fn(Request) -> F + Send + Sync + 'static,
-        F: Future<Output = Response> + Send + 'static,
-    {
-        self.listen_http(Tcp::new(address), service)
-    }
-
-    /// Answers HTTP requests over TLS, whose clients see one of `certificates`; port 0 takes a free one.
-    pub fn https<S, F>(self, address: impl ToString, certificates: &Certificates, service: S) -> Self
-    where
-        S: Fn(Request) -> F + Send + Sync + 'static,
-        F: Future<Output = Response> + Send + 'static,
-    {
-        self.listen_http(Tls::new(address, certificates).protocols(http::PROTOCOLS), service)
-    }
-
-    /// Answers HTTP requests on any stream transport, with settings of its own.
-    pub fn listen_http<T, S, F>(self, transport: T, service: S) -> Self
-    where
-        T: Transport,
-        S: Fn(Request) -> F + Send + Sync + 'static,
-        F: Future<Output = Response> + Send + 'static,
-    {
-        self.listen_http_with(transport, service, |_, _| ())
-    }
-
-    /// As [`listen_http`](Self::listen_http), with headers for what is answered without the service: requests that cannot be
-    /// understood, are too long or come too slowly. `unasked` has the head of one that is whole.
-    pub fn listen_http_with<T, S, F>(
-        self,
-        transport: T,
-        service: S,
-        unasked: impl Fn(Option<&::http::request::Parts>, &mut ::http::HeaderMap) + Send + Sync + 'static,
-    ) -> Self
-    where
-        T: Transport,
-        S: Fn(Request) -> F + Send + Sync + 'static,
-        F: Future<Output = Response> + Send + 'static,
-    {
-        self.requests(HttpTransport::new(transport, HttpScheme::Http), service, unasked)
-    }
-
-    /// Handles WebSockets to `address`, whatever their path; port 0 takes a free one.
-    ///
-    /// A browser's page may be from anywhere: who must know from where uses [`listen_upgrades`](Self::listen_upgrades) and
-    /// looks at `Origin`.
-    pub fn websocket<H, F, E>(self, address: impl ToString, handler: H) -> Self
-    where
-        H: Fn(Connection<WebSocket>) -> F + Send + Sync + 'static,
-        F: Future<Output = Result<(), E>> + Send + 'static,
-        E: Into<BoxError> + 'static,
-    {
-        self.listen_websocket(Tcp::new(address), handler)
-    }
-
-    /// Handles WebSockets on any stream transport, with settings of its own.
-    pub fn listen_websocket<T, H, F, E>(self, transport: T, handler: H) -> Self
-    where
-        T: Transport,
-        H: Fn(Connection<WebSocket>) -> F + Send + Sync + 'static,
-        F: Future<Output = Result<(), E>> + Send + 'static,
-        E: Into<BoxError> + 'static,
-    {
-        let handler = Arc::new(handler);
-        self.listen_upgrades(transport, move |request: Request| {
-            let handler = Arc::clone(&handler);
-            std::future::ready(request.upgrade(&[], move |conn| handler(conn)))
-        })
-    }
-
-    /// Answers requests for WebSockets on any stream transport, as [`listen_http`](Self::listen_http) does: for who looks at
-    /// one before it calls [`Request::upgrade`].
-    pub fn listen_upgrades<T, S, F>(self, transport: T, service: S) -> Self
-    where
-        T: Transport,
-        S: Fn(Request) -> F + Send + Sync + 'static,
-        F: Future<Output = Response> + Send + 'static,
-    {
-        self.requests(HttpTransport::new(transport, HttpScheme::WebSocket), service, |_, _| ())
-    }
-
-    fn requests<T, S, F>(
-        mut self,
-        transport: T,
-        service: S,
-        unasked: impl Fn(Option<&::http::request::Parts>, &mut ::http::HeaderMap) + Send + Sync + 'static,
-    ) -> Self
-    where
-        T: Transport,
-        S: Fn(Request) -> F + Send + Sync + 'static,
-        F: Future<Output = Response> + Send + 'static,
-    {
-        let service = Arc::new(service);
-        self.entries.push(accept::entry(transport, move |serving: &Serving| {
-            let site = Arc::new(Site { node: Arc::clone(&serving.node), unasked: Box::new(unasked) });
-            move |peer, source| http::serve(peer, source, &service, &site)
-        }));
         self
     }
 
@@ -300,14 +140,11 @@ impl Server {
     /// beside [`Validation::Given`] is sent if there are too many connections to make another. A peer never says that it has gone, so [`Udp::timeouts`] should set [`Timeouts::idle`].
     ///
     /// [`Cookies`]: crate::Cookies
-    pub fn udp_peers<S, H, F, E>(mut self, udp: Udp, strangers: S, handler: H) -> Self
+    pub fn udp_peers<S>(mut self, udp: Udp, strangers: S, handler: impl Handler<Datagrams>) -> Self
     where
         S: Fn(Datagram<'_>, &mut DatagramReply<'_>) -> Validation + Send + Sync + 'static,
-        H: Fn(Connection<Datagrams>) -> F + Send + Sync + 'static,
-        F: Future<Output = Result<(), E>> + Send + 'static,
-        E: Into<BoxError> + 'static,
     {
-        let begin = move |peer, source| handler(Connection::<Datagrams>::new(peer, source));
+        let begin = move |peer, source| handler.handle(Connection::new(peer, source));
         self.entries.push(Box::new(Connecting { udp, strangers: Arc::new(strangers), handler: Arc::new(begin) }));
         self
     }

@@ -42,7 +42,7 @@
 //!
 //! # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
 //! let (memory, lobby) = (Memory::new(), Hub::new().room("lobby").unwrap());
-//! let server = Server::new().workers(0).memory(&memory, move |conn| chat(conn, lobby.clone()));
+//! let server = Server::new().workers(0).memory(&memory, (lobby, chat));
 //! tokio::spawn(server.serve_until(pending()));
 //! let (mut ann, mut bob) = (Peer::connect(&memory), Peer::connect(&memory));
 //! assert_eq!(ann.line().await, "welcome\n");
@@ -52,13 +52,12 @@
 //! # });
 //! ```
 
-use crate::connection::Connection;
-use crate::error::BoxError;
+use crate::connection::Handler;
 use crate::link::{Sink, Source};
 use crate::server::Server;
 use crate::transport::memory::{End, Memory};
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::task::ready;
 use switchboard_proto::{CloseReason, Codec, Timeouts};
@@ -68,13 +67,7 @@ use tokio::io::ReadBuf;
 ///
 /// # Panics
 /// Outside a tokio runtime.
-pub fn serve<C, H, F, E>(handler: H, timeouts: Timeouts) -> Peer
-where
-    C: Codec,
-    H: Fn(Connection<C>) -> F + Send + Sync + 'static,
-    F: Future<Output = Result<(), E>> + Send + 'static,
-    E: Into<BoxError> + 'static,
-{
+pub fn serve<C: Codec>(handler: impl Handler<C>, timeouts: Timeouts) -> Peer {
     let memory = Memory::new();
     let server = Server::new().workers(0).timeouts(timeouts).listen(memory.clone(), handler);
     #[expect(clippy::disallowed_methods, reason = "the test's runtime owns the server")]

@@ -615,7 +615,7 @@ async fn a_server_without_a_websocket_there_says_its_status() {
     let missing = |_: Request| async {
         let mut response = http::Response::new(bytes::Bytes::from_static(b"nothing here"));
         *response.status_mut() = http::StatusCode::NOT_FOUND;
-        response.into()
+        response
     };
     let address = serve(Server::new().http("127.0.0.1:0", missing)).await;
     let client = Client::new();

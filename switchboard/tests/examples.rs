@@ -72,8 +72,7 @@ mod chat {
     async fn members_hear_each_other_come_speak_and_leave() {
         use switchboard::{Memory, testing::Peer};
         let (lobby, memory) = (Hub::new().room("lobby").unwrap(), Memory::new());
-        let bound =
-            Server::new().workers(0).memory(&memory, move |conn| chat(conn, lobby.clone())).bind().await.unwrap();
+        let bound = Server::new().workers(0).memory(&memory, (lobby, chat)).bind().await.unwrap();
         let talking = async {
             let (mut alice, mut bob) = (Peer::connect(&memory), Peer::connect(&memory));
             assert_eq!(alice.line().await, "your name?\n");
@@ -148,7 +147,7 @@ mod telemetry {
         let readings = Hub::new().room("readings").unwrap();
         let (published, watched) = (readings.clone(), readings.clone());
         let server = Server::new().workers(0).udp("127.0.0.1:0", move |reading, _| measured(reading, &published));
-        let bound = server.tcp("127.0.0.1:0", move |conn| watch(conn, watched.clone())).bind().await.unwrap();
+        let bound = server.tcp("127.0.0.1:0", (watched, watch)).bind().await.unwrap();
         let [udp, tcp] = &bound.urls()[..] else { panic!("two listeners") };
         let (udp, tcp) = (udp.replace("udp://", ""), tcp.replace("tcp://", ""));
         let measuring = async move {

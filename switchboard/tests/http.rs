@@ -71,13 +71,13 @@ async fn requests_that_came_are_seen_to_though_nobody_waits_for_their_answers() 
     let seen = Arc::new(Mutex::new(Vec::new()));
     let server = Served::http({
         let seen = Arc::clone(&seen);
-        move |mut request| {
+        move |mut request: Request| {
             let seen = Arc::clone(&seen);
             async move {
                 tokio::time::sleep(secs(1)).await;
                 let body = request.body(10).await.unwrap();
                 seen.lock().push(String::from_utf8_lossy(&body).into_owned());
-                http::Response::new(body).into()
+                http::Response::new(body)
             }
         }
     });
@@ -270,7 +270,7 @@ async fn a_service_may_take_as_long_as_it_likes() {
     let server = Served::http(|mut request: Request| async move {
         let _ = request.body(10).await;
         tokio::time::sleep(secs(1_000)).await;
-        StatusCode::NO_CONTENT.into()
+        StatusCode::NO_CONTENT
     });
     let mut peer = server.connect();
     let began = Instant::now();
@@ -295,7 +295,7 @@ async fn a_client_that_leaves_takes_its_request_along() {
         async move {
             let _guard = OnDrop(dropped);
             asked.notify_one();
-            std::future::pending().await
+            std::future::pending::<Response>().await
         }
     });
     let mut peer = server.connect();
@@ -310,7 +310,7 @@ async fn a_client_that_leaves_takes_its_request_along() {
 async fn a_service_that_panics_ends_its_own_connection_only() {
     let server = Served::http(|request: Request| async move {
         assert_ne!(request.uri().path(), "/panic", "as asked");
-        StatusCode::OK.into()
+        StatusCode::OK
     });
     let (mut bad, mut good) = (server.connect(), server.connect());
     bad.send("GET /panic HTTP/1.1\r\nHost: x\r\n\r\n").await;
@@ -324,7 +324,7 @@ async fn a_client_that_does_not_read_is_reset() {
     const BODY: usize = 8 << 20;
     for (memory_bytes, reason) in [(16 << 20, CloseReason::SlowConsumer), (4 << 20, CloseReason::OutOfMemory)] {
         let limits = Limits { memory_bytes, ..Limits::default() };
-        let service = |_| async { http::Response::new(vec![0; BODY]).into() };
+        let service = |_| async { http::Response::new(vec![0; BODY]) };
         let server =
             Served::in_memory(Server::new().limits(limits), |server, memory| server.listen_http(memory, service));
         let mut peer = server.connect();
@@ -368,7 +368,7 @@ async fn read_slowly(peer: &mut Peer, length: usize, parts: usize) {
 const LENGTHS: [usize; 3] = [200_000, 1 << 20, 4 << 20];
 
 fn answering(length: usize) -> Served {
-    Served::http(move |_| async move { http::Response::new(vec![b'x'; length]).into() })
+    Served::http(move |_| async move { http::Response::new(vec![b'x'; length]) })
 }
 
 /// Who takes minutes for its answer is neither idle nor late with the request that it has begun to send meanwhile.
@@ -436,7 +436,7 @@ async fn a_client_that_stops_reading_is_reset() {
 #[tokio::test(start_paused = true)]
 async fn a_long_answer_arrives_whole() {
     const BODY: usize = 8 << 20;
-    let server = Served::http(|_| async { http::Response::new(vec![b'x'; BODY]).into() });
+    let server = Served::http(|_| async { http::Response::new(vec![b'x'; BODY]) });
     let mut peer = server.connect();
     assert_eq!(ask(&mut peer, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.body.len(), BODY);
 }
@@ -632,7 +632,7 @@ async fn who_waits_for_an_answer_gets_it_while_the_server_drains() {
             asked.notify_one();
             let body = request.body(100).await.unwrap();
             tokio::time::sleep(secs(5)).await;
-            http::Response::new(body).into()
+            http::Response::new(body)
         }
     });
     let mut peer = server.connect();

@@ -120,7 +120,7 @@ async fn what_was_asked_is_done_though_the_client_has_left() {
         let heard = heard.clone();
         async move {
             heard.send(request.body(99).await.unwrap()).unwrap();
-            http::StatusCode::OK.into()
+            http::StatusCode::OK
         }
     });
     let mut peer = server.connect();
@@ -533,7 +533,7 @@ async fn more_requests_at_a_time_than_there_may_be_wait() {
         let asked = Arc::clone(&known);
         async move {
             asked.notified().await;
-            http::StatusCode::OK.into()
+            http::StatusCode::OK
         }
     });
     let client = Client::connect(&server).await;

@@ -66,7 +66,7 @@ async fn a_short_head_that_means_a_long_one_reaches_no_service() {
     let counted = Arc::clone(&asked);
     let server = Served::http(move |_| {
         counted.fetch_add(1, Ordering::Relaxed);
-        async { http::StatusCode::OK.into() }
+        async { http::StatusCode::OK }
     });
     // A value of 4,000 bytes goes into the table, and is then meant by one byte each time.
     let value = [&b"\x40\x01a\x7f\xa1\x1e"[..], &[b'x'; 4_000]].concat();
@@ -186,7 +186,7 @@ async fn what_could_be_read_in_two_ways_is_reset() {
             async move {
                 let body = request.body(100).await;
                 told.send(body.is_ok()).await.unwrap();
-                http::StatusCode::OK.into()
+                http::StatusCode::OK
             }
         });
         let mut peer = server.connect();

@@ -160,7 +160,7 @@ async fn what_comes_between_chunks_and_behind_them_is_bounded() {
 /// A service that does not look at the body leaves it where it is, and hyper does not take it for a request.
 #[tokio::test(start_paused = true)]
 async fn a_body_that_nobody_reads_is_no_request() {
-    let server = Served::http(|_| async { http::StatusCode::NO_CONTENT.into() });
+    let server = Served::http(|_| async { http::StatusCode::NO_CONTENT });
     for length in [SMUGGLED.len(), 1 << 20] {
         let mut peer = server.connect();
         let body = SMUGGLED.repeat(length / SMUGGLED.len());

@@ -7,7 +7,7 @@ use crate::harness::served::Served;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use switchboard::http::Response;
+use switchboard::http::{Request, Response};
 use switchboard::{Limits, Server};
 
 const PAGE: usize = 16 << 10;
@@ -158,11 +158,11 @@ async fn what_is_left_of_an_answer_is_reset_as_all_of_it_would_be() {
     for left in [1, 50, 5_000] {
         let held = Arc::new(AtomicUsize::new(0));
         let known = Arc::clone(&held);
-        let server = Served::http(move |request| {
+        let server = Served::http(move |request: Request| {
             let known = Arc::clone(&known);
             async move {
                 if request.uri() != "/long" {
-                    return http::StatusCode::OK.into();
+                    return Response::from(http::StatusCode::OK);
                 }
                 known.fetch_add(1, Ordering::Relaxed);
                 http::Response::new(Bytes::from_owner(Watched(vec![b'-'; WINDOW + left], known))).into()

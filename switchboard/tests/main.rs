@@ -35,6 +35,7 @@ mod datagram_peers;
 mod descriptors;
 mod examples;
 mod handle;
+mod handlers;
 mod http;
 mod http2;
 mod http2_floods;

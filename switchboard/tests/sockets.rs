@@ -231,7 +231,7 @@ async fn who_has_connected_when_the_drain_begins_is_served() {
     use std::io::{Read, Write};
     let directory = tempfile("waiting");
     let path = directory.join("x.sock");
-    let answer = async |_: switchboard::http::Request| http::Response::new("answered").into();
+    let answer = async |_: switchboard::http::Request| http::Response::new("answered");
     let server = Server::new().workers(0).tcp("127.0.0.1:0", echo).http("127.0.0.1:0", answer).unix(&path, echo);
     let served = Served::start(server).await;
     let mut first = connect(&served).await;

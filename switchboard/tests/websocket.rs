@@ -396,11 +396,8 @@ async fn lines_and_messages_meet_in_one_room() {
     }
     let room = Hub::new().room("lobby").unwrap();
     let lines = Memory::new();
-    let (over_lines, over_messages) = (room.clone(), room);
     let server = Served::in_memory(Server::new(), |server, memory| {
-        server
-            .memory(&lines, move |conn: Connection<Lines>| chat(conn, over_lines.clone()))
-            .listen_websocket(memory, move |conn| chat(conn, over_messages.clone()))
+        server.memory(&lines, (room.clone(), chat::<Lines>)).listen_websocket(memory, (room, chat))
     });
     let mut line = Peer::connect(&lines);
     let (mut first, mut second) = (server.websocket().await, server.websocket().await);

@@ -2,7 +2,7 @@
 
 use super::Connection;
 use super::drive::{keep, serve};
-use crate::error::BoxError;
+use super::handler::HandlerOutput;
 use crate::link::{Envelope, Link, Protocol, Sink, Source};
 use crate::node::{Node, Opening};
 use bytes::BytesMut;
@@ -12,7 +12,7 @@ use switchboard_proto::{CloseReason, Codec};
 
 /// Serves `source` and `sink` by `handler`, as a connection of the same address, listener and worker as `other`; or counts and
 /// logs that there are too many, and says so. May be called from any thread.
-pub(crate) fn serve_beside<F, E>(
+pub(crate) fn serve_beside<F>(
     other: &Link,
     node: &Arc<Node>,
     (source, sink): (Box<dyn Source>, Box<dyn Sink>),
@@ -20,8 +20,7 @@ pub(crate) fn serve_beside<F, E>(
     handler: impl FnOnce(Arc<Link>, Box<dyn Source>) -> F,
 ) -> Result<(), CloseReason>
 where
-    F: Future<Output = Result<(), E>> + Send + 'static,
-    E: Into<BoxError> + 'static,
+    F: Future<Output: HandlerOutput> + Send + 'static,
 {
     let opening = node.admit_beside(other)?;
     let worker = Arc::clone(opening.worker());

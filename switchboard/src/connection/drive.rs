@@ -1,5 +1,6 @@
 //! The one task of a connection: it runs the handler, writes when a full socket takes more, and closes.
 
+use super::handler::HandlerOutput;
 use crate::error::{BoxError, ConnectionError, discard, panic_text};
 use crate::link::{Link, Returned, Source};
 use crate::node::Entered;
@@ -74,10 +75,9 @@ struct Closing {
     sending: bool,
 }
 
-impl<F, E, A> Future for Serve<F, A>
+impl<F, A> Future for Serve<F, A>
 where
-    F: Future<Output = Result<(), E>>,
-    E: Into<BoxError>,
+    F: Future<Output: HandlerOutput>,
 {
     type Output = ();
 
@@ -135,17 +135,16 @@ where
 }
 
 /// Polls the handler, unless its time is over.
-fn poll_handler<F, E>(peer: &Arc<Link>, running: Pin<&mut Option<F>>, cx: &mut Context<'_>) -> Poll<Outcome>
+fn poll_handler<F>(peer: &Arc<Link>, running: Pin<&mut Option<F>>, cx: &mut Context<'_>) -> Poll<Outcome>
 where
-    F: Future<Output = Result<(), E>>,
-    E: Into<BoxError>,
+    F: Future<Output: HandlerOutput>,
 {
     if peer.poll_drive(cx).is_ready() {
         return Poll::Ready(Outcome::Dropped);
     }
     let Some(running) = running.as_pin_mut() else { unreachable!("the handler runs in this phase") };
     // What an error becomes is the user's code as well.
-    let polled = || caught(|| running.poll(cx).map_err(Into::into));
+    let polled = || caught(|| running.poll(cx).map(HandlerOutput::into_result));
     // Also what is sent may be a value of the user's, which is dropped here.
     match caught(|| peer.staged(polled)).and_then(|polled| polled) {
         Ok(Poll::Pending) => Poll::Pending,

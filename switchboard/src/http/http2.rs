@@ -3,10 +3,9 @@
 //! A request is answered by a task of its own. A WebSocket or a streamed answer is a connection beside this one, whose bytes
 //! go through it. All end with it.
 
-use super::Request;
+use super::Service;
 use super::exchange::{Exchange, Underway};
-use super::response::Response;
-use super::task::{MOST_HEAD_BYTES, Service, Speaking, Spoken};
+use super::task::{HyperService, MOST_HEAD_BYTES, Speaking, Spoken};
 use super::wire::Wire;
 use crate::error::panic_text;
 use crate::link::Link;
@@ -54,11 +53,7 @@ const ERROR_RESETS: usize = 100;
 const STOPPED: Duration = Duration::from_secs(1);
 
 /// Serves requests on a connection whose client has sent the preface.
-pub(super) fn serve<S, F>(mut wire: Wire, service: Service<S>) -> Speaking
-where
-    S: Fn(Request) -> F + Send + Sync + 'static,
-    F: Future<Output = Response> + Send + 'static,
-{
+pub(super) fn serve<S: Service>(mut wire: Wire, service: HyperService<S>) -> Speaking {
     let exchange = Arc::clone(&service.exchange);
     wire.multiplex();
     let tasks = Tasks { shared: Arc::new((Arc::clone(&exchange), Mutex::default())), underway: None };
@@ -80,24 +75,16 @@ where
 }
 
 /// hyper, until the connection closes.
-struct Streams<S, F>
-where
-    S: Fn(Request) -> F + Send + Sync + 'static,
-    F: Future<Output = Response> + Send + 'static,
-{
+struct Streams<S: Service> {
     exchange: Arc<Exchange>,
-    hyper: Pin<Box<http2::Connection<Wire, Service<S>, Tasks>>>,
+    hyper: Pin<Box<http2::Connection<Wire, HyperService<S>, Tasks>>>,
     tasks: Tasks,
     is_draining: bool,
     /// Until then the client may confirm that it sends no more requests.
     end: Option<Pin<Box<Sleep>>>,
 }
 
-impl<S, F> Future for Streams<S, F>
-where
-    S: Fn(Request) -> F + Send + Sync + 'static,
-    F: Future<Output = Response> + Send + 'static,
-{
+impl<S: Service> Future for Streams<S> {
     type Output = Spoken;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Spoken> {
@@ -125,11 +112,7 @@ where
     }
 }
 
-impl<S, F> Drop for Streams<S, F>
-where
-    S: Fn(Request) -> F + Send + Sync + 'static,
-    F: Future<Output = Response> + Send + 'static,
-{
+impl<S: Service> Drop for Streams<S> {
     fn drop(&mut self) {
         self.tasks.shared.1.lock().abort_all();
     }

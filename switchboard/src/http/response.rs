@@ -1,8 +1,7 @@
 //! An answer: whole, made page by page, streamed by a handler, or the start of a WebSocket.
 
 use super::{Begin, begin};
-use crate::BoxError;
-use crate::connection::Connection;
+use crate::connection::{Connection, HandlerOutput};
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue};
@@ -44,11 +43,10 @@ impl Response {
     /// handler's is a connection beside it, and counts as one.
     /// [`recv`](Connection::recv) gives nothing but `None`, once the client is gone. A client of HTTP/1.1 can tell the end
     /// of the answer from a failure; of an answer to HEAD there is no body, and `handler` is dropped.
-    pub fn stream<C, F, E>(head: http::Response<()>, handler: impl FnOnce(Connection<C>) -> F + Send + 'static) -> Self
+    pub fn stream<C, F>(head: http::Response<()>, handler: impl FnOnce(Connection<C>) -> F + Send + 'static) -> Self
     where
         C: Codec,
-        F: Future<Output = Result<(), E>> + Send + 'static,
-        E: Into<BoxError> + 'static,
+        F: Future<Output: HandlerOutput> + Send + 'static,
     {
         Self(ResponseKind::Stream(head, begin(handler)))
     }

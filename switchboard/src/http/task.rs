@@ -7,7 +7,7 @@ use super::request::Request;
 use super::response::Response;
 use super::stream::Deaf;
 use super::wire::Wire;
-use super::{Handling, Site};
+use super::{Handling, Service, Site};
 use crate::link::{Envelope, Link, Protocol, Source};
 use crate::{BoxError, ConnectionError};
 use bytes::BytesMut;
@@ -36,33 +36,30 @@ const HEADERS: usize = 100;
 const REQUEST_BYTES: usize = 2 << 10;
 
 /// Serves requests on a connection.
-pub(crate) fn serve<S, F>(peer: Arc<Link>, source: Box<dyn Source>, service: &Arc<S>, site: &Arc<Site>) -> HttpTask
-where
-    S: Fn(Request) -> F + Send + Sync + 'static,
-    F: Future<Output = Response> + Send + 'static,
-{
+pub(crate) fn serve<S: Service>(
+    peer: Arc<Link>,
+    source: Box<dyn Source>,
+    service: &Arc<S>,
+    site: &Arc<Site>,
+) -> HttpTask {
     peer.speaks(Protocol::Http);
     // A client that connects has something to say.
     peer.opening();
     let exchange = Exchange::new(peer, Arc::clone(site));
     let wire = Wire::new(Arc::clone(&exchange), source);
-    let service = Service { service: Arc::clone(service), exchange: Arc::clone(&exchange) };
+    let service = HyperService { service: Arc::clone(service), exchange: Arc::clone(&exchange) };
     HttpTask::Requests(Box::pin(Greeting { spoken: Some((wire, service)), preface: http2::PREFACE }))
 }
 
 /// The first bytes of a request. Those of the first one say whether HTTP/2 is spoken: by TLS it was agreed on, and is said all
 /// the same. Until they come nothing is kept for hyper, whose buffer alone is six times what a connection is.
 struct Greeting<S> {
-    spoken: Option<(Wire, Service<S>)>,
+    spoken: Option<(Wire, HyperService<S>)>,
     /// What HTTP/2 begins with; nothing where HTTP/1.1 was spoken before.
     preface: &'static [u8],
 }
 
-impl<S, F> Future for Greeting<S>
-where
-    S: Fn(Request) -> F + Send + Sync + 'static,
-    F: Future<Output = Response> + Send + 'static,
-{
+impl<S: Service> Future for Greeting<S> {
     type Output = Spoken;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Spoken> {
@@ -80,11 +77,7 @@ where
     }
 }
 
-fn requests<S, F>(wire: Wire, service: Service<S>) -> Speaking
-where
-    S: Fn(Request) -> F + Send + Sync + 'static,
-    F: Future<Output = Response> + Send + 'static,
-{
+fn requests<S: Service>(wire: Wire, service: HyperService<S>) -> Speaking {
     let exchange = Arc::clone(&service.exchange);
     let mut builder = http1::Builder::new();
     // Deadlines are ours.
@@ -129,21 +122,13 @@ pub(crate) enum Spoken {
 }
 
 /// hyper, until the connection closes or goes on without it.
-struct Requests<S, F>
-where
-    S: Fn(Request) -> F + Send + Sync + 'static,
-    F: Future<Output = Response> + Send + 'static,
-{
+struct Requests<S: Service> {
     exchange: Arc<Exchange>,
-    hyper: Option<http1::Connection<Wire, Service<S>>>,
+    hyper: Option<http1::Connection<Wire, HyperService<S>>>,
     is_draining: bool,
 }
 
-impl<S, F> Future for Requests<S, F>
-where
-    S: Fn(Request) -> F + Send + Sync + 'static,
-    F: Future<Output = Response> + Send + 'static,
-{
+impl<S: Service> Future for Requests<S> {
     type Output = Spoken;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Spoken> {
@@ -193,11 +178,7 @@ where
     }
 }
 
-impl<S, F> Requests<S, F>
-where
-    S: Fn(Request) -> F + Send + Sync + 'static,
-    F: Future<Output = Response> + Send + 'static,
-{
+impl<S: Service> Requests<S> {
     /// Drops hyper until the next request begins, of which it may have read something.
     fn rest(&mut self) -> Speaking {
         let Some(hyper) = self.hyper.take() else { unreachable!("it was polled") };
@@ -224,16 +205,13 @@ fn judged(peer: &Link, error: hyper::Error) -> Result<(), BoxError> {
     Ok(())
 }
 
-pub(super) struct Service<S> {
+/// A service, as hyper calls one.
+pub(super) struct HyperService<S> {
     service: Arc<S>,
     pub(super) exchange: Arc<Exchange>,
 }
 
-impl<S, F> hyper::service::Service<http::Request<Incoming>> for Service<S>
-where
-    S: Fn(Request) -> F + Send + Sync + 'static,
-    F: Future<Output = Response> + Send + 'static,
-{
+impl<S: Service> hyper::service::Service<http::Request<Incoming>> for HyperService<S> {
     type Response = http::Response<Body>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
@@ -261,8 +239,8 @@ where
             }
             return Box::pin(async move { Ok(exchange.answer(refusal, asked, answering)) });
         }
-        answering.heading(fields + REQUEST_BYTES + size_of::<Responding<F>>());
-        let service = (self.service)(Request { head, body: Some(body), underway: Arc::clone(&answering), tunnel });
+        answering.heading(fields + REQUEST_BYTES + size_of::<Responding<S::Future>>());
+        let service = self.service.answer(Request { head, body: Some(body), underway: Arc::clone(&answering), tunnel });
         Box::pin(Responding { service, exchange, asked, answering: Some(answering) })
     }
 }
@@ -278,7 +256,7 @@ pin_project! {
     }
 }
 
-impl<F: Future<Output = Response>> Future for Responding<F> {
+impl<F: Future<Output: Into<Response>>> Future for Responding<F> {
     type Output = Result<http::Response<Body>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -287,7 +265,7 @@ impl<F: Future<Output = Response>> Future for Responding<F> {
         let Some(answering) = this.answering.take() else { unreachable!("polled until it is ready") };
         // hyper drops the rest of it.
         answering.heading(REQUEST_BYTES);
-        Poll::Ready(Ok(this.exchange.answer(response, *this.asked, answering)))
+        Poll::Ready(Ok(this.exchange.answer(response.into(), *this.asked, answering)))
     }
 }
 

@@ -2,8 +2,7 @@
 
 use super::response::{Response, ResponseKind};
 use super::{Request, begin};
-use crate::BoxError;
-use crate::connection::Connection;
+use crate::connection::{Connection, HandlerOutput};
 use http::header::{
     ALLOW, AsHeaderName, CONNECTION, HeaderMap, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
     SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
@@ -34,14 +33,13 @@ impl Request {
     ///
     /// Of `subprotocols` the one that [`subprotocol`](Self::subprotocol) gives is agreed on, if any. No extension is.
     /// Who may open one is for the caller to decide before: browsers send cookies from any page, and an `Origin`.
-    pub fn upgrade<F, E>(
+    pub fn upgrade<F>(
         mut self,
         subprotocols: &[&str],
         handler: impl FnOnce(Connection<WebSocket>) -> F + Send + 'static,
     ) -> Response
     where
-        F: Future<Output = Result<(), E>> + Send + 'static,
-        E: Into<BoxError> + 'static,
+        F: Future<Output: HandlerOutput> + Send + 'static,
     {
         let accept = match self.accept() {
             Ok(accept) => accept,

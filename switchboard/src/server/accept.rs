@@ -5,8 +5,7 @@
 
 use super::Serving;
 use super::handshakes::{Handshakes, UnderWay};
-use crate::connection::{open, serve};
-use crate::error::BoxError;
+use crate::connection::{HandlerOutput, open, serve};
 use crate::link::{Link, ListenerSettings, PeerAddr, Protocol, Source};
 use crate::node::{Node, Opening, refuse};
 use crate::transport::names::NumericAddress;
@@ -83,24 +82,22 @@ struct Streams<T, M> {
 }
 
 /// Listens on `transport`, and serves each connection by what `make` makes.
-pub(super) fn entry<T, M, H, F, E>(transport: T, make: M) -> Box<dyn Entry>
+pub(super) fn entry<T, M, H, F>(transport: T, make: M) -> Box<dyn Entry>
 where
     T: Transport,
     M: FnOnce(&Serving) -> H + Send + 'static,
     H: Fn(Arc<Link>, Box<dyn Source>) -> F + Send + Sync + 'static,
-    F: Future<Output = Result<(), E>> + Send + 'static,
-    E: Into<BoxError> + 'static,
+    F: Future<Output: HandlerOutput> + Send + 'static,
 {
     Box::new(Streams { transport, make })
 }
 
-impl<T, M, H, F, E> Entry for Streams<T, M>
+impl<T, M, H, F> Entry for Streams<T, M>
 where
     T: StreamTransport,
     M: FnOnce(&Serving) -> H + Send + 'static,
     H: Fn(Arc<Link>, Box<dyn Source>) -> F + Send + Sync + 'static,
-    F: Future<Output = Result<(), E>> + Send + 'static,
-    E: Into<BoxError> + 'static,
+    F: Future<Output: HandlerOutput> + Send + 'static,
 {
     fn url(&self) -> String {
         self.transport.url()
@@ -130,13 +127,12 @@ struct BoundStreams<L, M> {
     make: M,
 }
 
-impl<L, M, H, F, E> BoundEntry for BoundStreams<L, M>
+impl<L, M, H, F> BoundEntry for BoundStreams<L, M>
 where
     L: StreamListener,
     M: FnOnce(&Serving) -> H + Send + 'static,
     H: Fn(Arc<Link>, Box<dyn Source>) -> F + Send + Sync + 'static,
-    F: Future<Output = Result<(), E>> + Send + 'static,
-    E: Into<BoxError> + 'static,
+    F: Future<Output: HandlerOutput> + Send + 'static,
 {
     fn urls(&self) -> Vec<String> {
         self.listener.urls()
@@ -161,12 +157,11 @@ struct Accept<L, H> {
     serving: Serving,
 }
 
-impl<L, H, F, E> Accept<L, H>
+impl<L, H, F> Accept<L, H>
 where
     L: StreamListener,
     H: Fn(Arc<Link>, Box<dyn Source>) -> F + Send + Sync + 'static,
-    F: Future<Output = Result<(), E>> + Send + 'static,
-    E: Into<BoxError> + 'static,
+    F: Future<Output: HandlerOutput> + Send + 'static,
 {
     async fn run(mut self) {
         let serving = self.serving.clone();
@@ -264,11 +259,10 @@ where
 }
 
 /// Starts the task of a connection on the event loop that calls.
-fn spawn<H, F, E>(stream: impl Stream, opening: Opening, under_way: Option<UnderWay>, handler: &Arc<H>, node: &Node)
+fn spawn<H, F>(stream: impl Stream, opening: Opening, under_way: Option<UnderWay>, handler: &Arc<H>, node: &Node)
 where
     H: Fn(Arc<Link>, Box<dyn Source>) -> F + Send + Sync + 'static,
-    F: Future<Output = Result<(), E>> + Send + 'static,
-    E: Into<BoxError> + 'static,
+    F: Future<Output: HandlerOutput> + Send + 'static,
 {
     let (source, sink) = stream.split();
     let entered = opening.enter(sink, Protocol::Frames);

@@ -2,8 +2,7 @@
 
 use super::Serving;
 use super::accept::{BoundEntry, BoxFuture, Entry, until_drain};
-use crate::connection::serve;
-use crate::error::BoxError;
+use crate::connection::{HandlerOutput, serve};
 use crate::link::{Link, ListenerSettings, PeerAddr, Protocol, Source};
 use crate::node::{Node, Worker};
 use crate::transport::names::NumericAddress;
@@ -83,12 +82,11 @@ pub(super) struct Connecting<S, H> {
     pub(super) handler: Arc<H>,
 }
 
-impl<S, H, F, E> Entry for Connecting<S, H>
+impl<S, H, F> Entry for Connecting<S, H>
 where
     S: Fn(Datagram<'_>, &mut DatagramReply<'_>) -> Validation + Send + Sync + 'static,
     H: Fn(Arc<Link>, Box<dyn Source>) -> F + Send + Sync + 'static,
-    F: Future<Output = Result<(), E>> + Send + 'static,
-    E: Into<BoxError> + 'static,
+    F: Future<Output: HandlerOutput> + Send + 'static,
 {
     fn url(&self) -> String {
         self.udp.url()
@@ -118,12 +116,11 @@ struct BoundConnecting<S, H> {
     handler: Arc<H>,
 }
 
-impl<S, H, F, E> BoundEntry for BoundConnecting<S, H>
+impl<S, H, F> BoundEntry for BoundConnecting<S, H>
 where
     S: Fn(Datagram<'_>, &mut DatagramReply<'_>) -> Validation + Send + Sync + 'static,
     H: Fn(Arc<Link>, Box<dyn Source>) -> F + Send + Sync + 'static,
-    F: Future<Output = Result<(), E>> + Send + 'static,
-    E: Into<BoxError> + 'static,
+    F: Future<Output: HandlerOutput> + Send + 'static,
 {
     fn urls(&self) -> Vec<String> {
         self.sockets.iter().map(Sockets::url).collect()
@@ -135,17 +132,16 @@ where
 
     fn run(self: Box<Self>, serving: &Serving) -> Vec<BoxFuture<()>> {
         let Self { sockets, strangers, handler } = *self;
-        sockets.into_iter().flat_map(|sockets| connect::<S, H, F, E>(sockets, &strangers, &handler, serving)).collect()
+        sockets.into_iter().flat_map(|sockets| connect::<S, H, F>(sockets, &strangers, &handler, serving)).collect()
     }
 }
 
 /// What receives at one address, for each worker.
-fn connect<S, H, F, E>(sockets: Sockets, strangers: &Arc<S>, handler: &Arc<H>, serving: &Serving) -> Vec<BoxFuture<()>>
+fn connect<S, H, F>(sockets: Sockets, strangers: &Arc<S>, handler: &Arc<H>, serving: &Serving) -> Vec<BoxFuture<()>>
 where
     S: Fn(Datagram<'_>, &mut DatagramReply<'_>) -> Validation + Send + Sync + 'static,
     H: Fn(Arc<Link>, Box<dyn Source>) -> F + Send + Sync + 'static,
-    F: Future<Output = Result<(), E>> + Send + 'static,
-    E: Into<BoxError> + 'static,
+    F: Future<Output: HandlerOutput> + Send + 'static,
 {
     let settings = Arc::new(ListenerSettings {
         name: sockets.url(),
@@ -170,7 +166,7 @@ where
             settings: Arc::clone(&settings),
         };
         let handler = Arc::clone(handler);
-        let open = move |datagram: Datagram<'_>, ends: Ends| door.open::<H, F, E>(&datagram, ends, &handler);
+        let open = move |datagram: Datagram<'_>, ends: Ends| door.open::<H, F>(&datagram, ends, &handler);
         let receiving = udp::receive(peers, Arc::clone(&gate), Arc::clone(strangers), open);
         until_drain(serving, receiving)
     };
@@ -188,11 +184,10 @@ struct Door {
 
 impl Door {
     /// Makes a connection of a datagram's source, unless there are too many. Says whether it did.
-    fn open<H, F, E>(&self, datagram: &Datagram<'_>, ends: Ends, handler: &H) -> bool
+    fn open<H, F>(&self, datagram: &Datagram<'_>, ends: Ends, handler: &H) -> bool
     where
         H: Fn(Arc<Link>, Box<dyn Source>) -> F,
-        F: Future<Output = Result<(), E>> + Send + 'static,
-        E: Into<BoxError> + 'static,
+        F: Future<Output: HandlerOutput> + Send + 'static,
     {
         let Self { peers, worker, node, settings } = self;
         let Ok(opening) = node.admit(worker, PeerAddr::Ip(datagram.source), settings) else { return false };

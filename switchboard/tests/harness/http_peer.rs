@@ -2,7 +2,7 @@
 
 use super::served::Served;
 use std::time::Duration;
-use switchboard::http::{Request, Response};
+use switchboard::http::Service;
 use switchboard::prelude::*;
 use switchboard::testing::Peer;
 
@@ -21,11 +21,7 @@ impl Received {
 }
 
 impl Served {
-    pub(crate) fn http<S, F>(service: S) -> Self
-    where
-        S: Fn(Request) -> F + Send + Sync + 'static,
-        F: Future<Output = Response> + Send + 'static,
-    {
+    pub(crate) fn http(service: impl Service) -> Self {
         Self::in_memory(Server::new(), |server, memory| server.listen_http(memory, service))
     }
 

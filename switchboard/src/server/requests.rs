@@ -1,0 +1,101 @@
+//! Listeners on which HTTP is spoken: requests and their answers, and WebSockets.
+
+use super::{Server, Serving, accept};
+use crate::connection::Handler;
+use crate::http::{self, HttpScheme, HttpTransport, Request, Service, Site};
+use crate::transport::Transport;
+use crate::transport::tcp::Tcp;
+use crate::transport::tls::{Certificates, Tls};
+use ::http::HeaderMap;
+use ::http::request::Parts;
+use std::sync::Arc;
+use switchboard_proto::WebSocket;
+
+impl Server {
+    /// Answers HTTP requests to `address`; port 0 takes a free one.
+    ///
+    /// A [`Service`] is an async function that takes a [`Request`], or `(state, function)`: it may also make the connection a
+    /// WebSocket, by [`Request::upgrade`], and stream its answer, by [`Response::stream`](crate::http::Response::stream).
+    ///
+    /// # Examples
+    /// Methods, headers and statuses are those of the crate `http`, version 1.
+    ///
+    /// ```no_run
+    /// use http::{Method, StatusCode};
+    /// use switchboard::http::{Request, Response};
+    /// use switchboard::prelude::*;
+    ///
+    /// async fn repeat(mut request: Request) -> Result<Response, Response> {
+    ///     if request.method() != Method::POST {
+    ///         return Err(StatusCode::METHOD_NOT_ALLOWED.into());
+    ///     }
+    ///     Ok(http::Response::new(request.body(64 << 10).await?).into())
+    /// }
+    ///
+    /// # async fn serve() -> Result {
+    /// Server::new().http("127.0.0.1:7004", repeat).serve_until(ctrl_c()).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn http(self, address: impl ToString, service: impl Service) -> Self {
+        self.listen_http(Tcp::new(address), service)
+    }
+
+    /// Answers HTTP requests over TLS, whose clients see one of `certificates`; port 0 takes a free one.
+    pub fn https(self, address: impl ToString, certificates: &Certificates, service: impl Service) -> Self {
+        self.listen_http(Tls::new(address, certificates).protocols(http::PROTOCOLS), service)
+    }
+
+    /// Answers HTTP requests on any stream transport, with settings of its own.
+    pub fn listen_http(self, transport: impl Transport, service: impl Service) -> Self {
+        self.listen_http_with(transport, service, |_, _| ())
+    }
+
+    /// As [`listen_http`](Self::listen_http), with headers for what is answered without the service: requests that cannot be
+    /// understood, are too long or come too slowly. `unasked` has the head of one that is whole.
+    pub fn listen_http_with(
+        self,
+        transport: impl Transport,
+        service: impl Service,
+        unasked: impl Fn(Option<&Parts>, &mut HeaderMap) + Send + Sync + 'static,
+    ) -> Self {
+        self.requests(HttpTransport::new(transport, HttpScheme::Http), service, unasked)
+    }
+
+    /// Handles WebSockets to `address`, whatever their path; port 0 takes a free one.
+    ///
+    /// A browser's page may be from anywhere: who must know from where uses [`listen_upgrades`](Self::listen_upgrades) and
+    /// looks at `Origin`.
+    pub fn websocket(self, address: impl ToString, handler: impl Handler<WebSocket>) -> Self {
+        self.listen_websocket(Tcp::new(address), handler)
+    }
+
+    /// Handles WebSockets on any stream transport, with settings of its own.
+    pub fn listen_websocket(self, transport: impl Transport, handler: impl Handler<WebSocket>) -> Self {
+        let handler = Arc::new(handler);
+        self.listen_upgrades(transport, move |request: Request| {
+            let handler = Arc::clone(&handler);
+            std::future::ready(request.upgrade(&[], move |conn| handler.handle(conn)))
+        })
+    }
+
+    /// Answers requests for WebSockets on any stream transport, as [`listen_http`](Self::listen_http) does: for who looks at
+    /// one before it calls [`Request::upgrade`].
+    pub fn listen_upgrades(self, transport: impl Transport, service: impl Service) -> Self {
+        self.requests(HttpTransport::new(transport, HttpScheme::WebSocket), service, |_, _| ())
+    }
+
+    fn requests(
+        mut self,
+        transport: impl Transport,
+        service: impl Service,
+        unasked: impl Fn(Option<&Parts>, &mut HeaderMap) + Send + Sync + 'static,
+    ) -> Self {
+        let service = Arc::new(service);
+        self.entries.push(accept::entry(transport, move |serving: &Serving| {
+            let site = Arc::new(Site { node: Arc::clone(&serving.node), unasked: Box::new(unasked) });
+            move |peer, source| http::serve(peer, source, &service, &site)
+        }));
+        self
+    }
+}
