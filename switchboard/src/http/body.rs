@@ -1,6 +1,6 @@
 //! The body of an answer, as hyper takes it: no more of it than the client has made room for.
 
-use super::exchange::{Answering, Next, Underway};
+use super::exchange::{Unfinished, Next, Underway};
 use super::response::Pages;
 use crate::link::Source as _;
 use crate::transport::memory::End;
@@ -20,7 +20,7 @@ const PIECE_BYTES: usize = 4 << 10;
 /// A body. When it is dropped, all of the answer is hyper's.
 pub(super) struct Body {
     content: Content,
-    answering: Option<Answering>,
+    answering: Option<Unfinished>,
 }
 
 enum Content {
@@ -50,22 +50,22 @@ impl Body {
         Self { content: Content::Whole(Bytes::new()), answering: None }
     }
 
-    pub(super) fn whole(bytes: Bytes, answering: Answering) -> Self {
+    pub(super) fn whole(bytes: Bytes, answering: Unfinished) -> Self {
         Self { content: Content::Whole(bytes), answering: Some(answering) }
     }
 
-    pub(super) fn paged(pages: Pages, answering: Answering) -> Self {
+    pub(super) fn paged(pages: Pages, answering: Unfinished) -> Self {
         let underway = Arc::clone(&answering);
         let paging = Paging { page: Bytes::new(), behind: Some(pages), is_rested: true, counted: 0, underway };
         Self { content: Content::Pages(paging), answering: Some(answering) }
     }
 
     /// A body that `next` will send in place of hyper.
-    pub(super) fn stream(next: Next, answering: Answering) -> Self {
+    pub(super) fn stream(next: Next, answering: Unfinished) -> Self {
         Self { content: Content::Stream(Some(next)), answering: Some(answering) }
     }
 
-    pub(super) fn piped(end: End, answering: Answering) -> Self {
+    pub(super) fn piped(end: End, answering: Unfinished) -> Self {
         Self { content: Content::Pipe(end), answering: Some(answering) }
     }
 

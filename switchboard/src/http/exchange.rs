@@ -3,7 +3,7 @@
 mod held;
 mod underway;
 
-pub(super) use underway::{Answering, Underway};
+pub(super) use underway::{Unfinished, Underway};
 
 use held::Held;
 
@@ -92,7 +92,7 @@ enum Stage {
     /// Something of its head has.
     Head,
     /// The service has it, or is answering.
-    Answering,
+    Unfinished,
     /// hyper has all of the answer, and not all of that has left.
     Answered,
     /// HTTP/2: requests come and go beside each other.
@@ -156,7 +156,7 @@ impl Exchange {
     /// Whether the service is answering the one request that there is, or one of those beside each other.
     pub(super) fn is_answering(&self) -> bool {
         let state = self.state.lock();
-        state.stage == Stage::Answering || state.unanswered > 0
+        state.stage == Stage::Unfinished || state.unanswered > 0
     }
 
     /// How many requests were begun, of HTTP/2.
@@ -207,7 +207,7 @@ impl Exchange {
     }
 
     /// The head is whole; the deadline of what is missing yet is kept by who waits for it.
-    pub(super) fn begin(self: &Arc<Self>) -> Answering {
+    pub(super) fn begin(self: &Arc<Self>) -> Unfinished {
         let mut state = self.state.lock();
         let before = state.held_bytes();
         if state.stage != Stage::Head {
@@ -215,7 +215,7 @@ impl Exchange {
             state.began = Instant::now();
         }
         if state.stage != Stage::Streams {
-            state.stage = Stage::Answering;
+            state.stage = Stage::Unfinished;
         }
         state.end_partial();
         state.open += 1;
@@ -227,7 +227,7 @@ impl Exchange {
         drop(state);
         self.peer.opened();
         self.peer.handling();
-        Answering(underway)
+        Unfinished(underway)
     }
 
     /// Whether the length of the body of the request that was begun last is given in two ways, of which hyper says one.
@@ -266,7 +266,7 @@ impl Exchange {
     }
 
     /// Takes what the service has answered, as hyper sends it.
-    pub(super) fn answer(&self, response: Response, asked: Asked, answering: Answering) -> http::Response<Body> {
+    pub(super) fn answer(&self, response: Response, asked: Asked, answering: Unfinished) -> http::Response<Body> {
         answering.answered(&mut self.state.lock());
         let mut sent = match response.0 {
             ResponseKind::Whole(mut response) => {
@@ -320,7 +320,7 @@ impl Exchange {
         mut head: http::Response<()>,
         begin: Begin,
         tunnel: OnUpgrade,
-        answering: Answering,
+        answering: Unfinished,
     ) -> http::Response<Body> {
         match serve_beside(
             &self.peer,
@@ -338,7 +338,7 @@ impl Exchange {
     }
 
     /// An answer that is streamed within a connection of HTTP/2: a connection of its own, whose frames are the body.
-    fn pipe(&self, mut head: http::Response<()>, begin: Begin, answering: Answering) -> http::Response<Body> {
+    fn pipe(&self, mut head: http::Response<()>, begin: Begin, answering: Unfinished) -> http::Response<Body> {
         let (here, there) = End::pair(PIPE_BYTES);
         head.headers_mut().remove(CONTENT_LENGTH);
         match serve_beside(&self.peer, &self.site.node, there.split(), Protocol::Stream, bare(begin)) {

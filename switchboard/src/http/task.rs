@@ -1,7 +1,7 @@
 //! What runs on an HTTP connection: hyper, and then perhaps the handler of a WebSocket or a stream.
 
 use super::body::Body;
-use super::exchange::{Answering, Asked, Exchange, Next};
+use super::exchange::{Unfinished, Asked, Exchange, Next};
 use super::http2;
 use super::request::Request;
 use super::response::Response;
@@ -252,7 +252,7 @@ pin_project! {
         service: F,
         exchange: Arc<Exchange>,
         asked: Asked,
-        answering: Option<Answering>,
+        answering: Option<Unfinished>,
     }
 }
 

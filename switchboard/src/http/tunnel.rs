@@ -2,7 +2,7 @@
 //!
 //! What is written here is framed by hyper and leaves by the outbox of the connection that all streams share.
 
-use super::exchange::Answering;
+use super::exchange::Unfinished;
 use crate::link::{Sink, Source};
 use hyper::rt::{Read as _, ReadBuf as HyperBuf, Write as _};
 use hyper::upgrade::{OnUpgrade, Upgraded};
@@ -40,14 +40,14 @@ impl Tunnel {
 }
 
 /// Both sides of the stream that `opening` becomes. The request is under way until both are dropped.
-pub(super) fn sides(opening: OnUpgrade, answering: Answering) -> (Box<dyn Source>, Box<dyn Sink>) {
+pub(super) fn sides(opening: OnUpgrade, answering: Unfinished) -> (Box<dyn Source>, Box<dyn Sink>) {
     let tunnel = Arc::new(Shared { tunnel: Mutex::new(Tunnel::Opening(opening)), answering });
     (Box::new(Reading(Arc::clone(&tunnel))), Box::new(Writing { shared: tunnel, written: 0, task: None }))
 }
 
 struct Shared {
     tunnel: Mutex<Tunnel>,
-    answering: Answering,
+    answering: Unfinished,
 }
 
 impl Drop for Shared {

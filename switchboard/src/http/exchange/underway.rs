@@ -98,9 +98,9 @@ impl Underway {
 }
 
 /// A request, until hyper has all of the answer.
-pub(in crate::http) struct Answering(pub(super) Arc<Underway>);
+pub(in crate::http) struct Unfinished(pub(super) Arc<Underway>);
 
-impl Answering {
+impl Unfinished {
     /// hyper asks for the body, so it has written the head.
     pub(in crate::http) fn hand_over(&self, next: Next) {
         self.0.exchange.become_next(next);
@@ -122,7 +122,7 @@ impl Answering {
     }
 }
 
-impl Deref for Answering {
+impl Deref for Unfinished {
     type Target = Arc<Underway>;
 
     fn deref(&self) -> &Arc<Underway> {
@@ -130,7 +130,7 @@ impl Deref for Answering {
     }
 }
 
-impl Drop for Answering {
+impl Drop for Unfinished {
     fn drop(&mut self) {
         let exchange = &self.0.exchange;
         let mut state = exchange.state.lock();
