@@ -4,7 +4,7 @@
 //! certificates that it names. Nothing is resolved or bound here.
 
 use crate::address::Address;
-use crate::services::{Add, Offer, SERVICES, Service};
+use crate::services::{Add, NamedService, Offer, SERVICES};
 use std::fmt;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use switchboard_load::typed::{Place, Scheme, did_you_mean, parse_switch, percent
 /// A service at an address, with its options.
 pub(crate) struct Endpoint {
     pub(crate) typed: String,
-    pub(crate) service: &'static Service,
+    pub(crate) service: &'static NamedService,
     pub(crate) address: Address,
     /// Adds it to a server.
     pub(crate) add: Add,
@@ -99,7 +99,7 @@ fn without_service(scheme: &str, typed: &str) -> String {
     served.map_or(NO_ENDPOINT.to_owned(), |service| format!("missing service, as in {}={typed}", service.name))
 }
 
-fn parse_service(name: &str) -> Result<&'static Service, String> {
+fn parse_service(name: &str) -> Result<&'static NamedService, String> {
     let names: Vec<_> = SERVICES.iter().map(|service| service.name).collect();
     let found = SERVICES.iter().find(|service| service.name == name);
     found.ok_or_else(|| {
@@ -108,7 +108,7 @@ fn parse_service(name: &str) -> Result<&'static Service, String> {
     })
 }
 
-fn parse_scheme(name: &str, service: Option<&Service>) -> Result<Scheme, String> {
+fn parse_scheme(name: &str, service: Option<&NamedService>) -> Result<Scheme, String> {
     let known = service.map_or(Scheme::ALL.to_vec(), |service| service.schemes().collect());
     Scheme::among(&known, name).map_err(|fault| match service {
         Some(service) if Scheme::ALL.iter().any(|scheme| scheme.name() == name) => {

@@ -12,11 +12,11 @@ use switchboard::{Hub, Server, Timeouts};
 use switchboard_load::typed::Scheme;
 
 /// Every service there is.
-pub(crate) const SERVICES: &[Service] = &[echo::SERVICE, rooms::SERVICE];
+pub(crate) const SERVICES: &[NamedService] = &[echo::SERVICE, rooms::SERVICE];
 
 /// One kind of service.
 #[derive(Debug)]
-pub(crate) struct Service {
+pub(crate) struct NamedService {
     /// As typed in front of a URL.
     pub(crate) name: &'static str,
     pub(crate) offers: &'static [Offer],
@@ -31,7 +31,7 @@ pub(crate) enum Offer {
     Datagrams(&'static [Scheme], fn(DatagramListener, &mut Options) -> Add),
 }
 
-impl Service {
+impl NamedService {
     /// Where it can be offered.
     pub(crate) fn schemes(&self) -> impl Iterator<Item = Scheme> {
         self.offers.iter().flat_map(|offer| offer.schemes().iter().copied())

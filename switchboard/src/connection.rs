@@ -19,7 +19,7 @@ use crate::hub::membership::{Join, JoinError, Membership};
 use crate::hub::room::Room;
 use crate::hub::session::Session;
 use crate::hub::{Encoding, Hub};
-use crate::link::{ConnectionId, Envelope, Farewell, Link, PeerAddr, Returned, Source, reason_of, room};
+use crate::link::{ConnectionId, Envelope, Farewell, Link, PeerAddr, Returned, Source, reason_of, space};
 use bytes::{Bytes, BytesMut};
 use input::InputBuffer;
 use std::fmt;
@@ -431,21 +431,21 @@ impl<C: Codec> Receiving<C> {
             unreachable!("the source leaves only with the connection")
         };
         let mut shared = self.peer.tick.read_buffer.lock();
-        let room = room(source, most, shared.bytes.len());
-        let mut buffer = ReadBuf::new(&mut shared.bytes[..room]);
+        let space = space(source, most, shared.bytes.len());
+        let mut buffer = ReadBuf::new(&mut shared.bytes[..space]);
         let result = match source.poll_read(cx, &mut buffer) {
             Poll::Ready(result) => result.map(|()| buffer.filled().len()),
             Poll::Pending if self.peer.is_draining() => {
                 // The kernel may hold more than the event loop has told us of, and more than a read that memory keeps short.
-                let read = source.read_now(&mut shared.bytes[..room]);
-                self.finished = !read.as_ref().is_ok_and(|count| *count == room && room < shared.bytes.len());
+                let read = source.read_now(&mut shared.bytes[..space]);
+                self.finished = !read.as_ref().is_ok_and(|count| *count == space && space < shared.bytes.len());
                 match read {
                     Ok(count) => Ok(count),
                     Err(_) => return Poll::Ready(()),
                 }
             }
             // Nothing wakes whoever waits for an end that a write has had.
-            Poll::Pending if self.peer.is_cut_off() => source.read_now(&mut shared.bytes[..room]),
+            Poll::Pending if self.peer.is_cut_off() => source.read_now(&mut shared.bytes[..space]),
             Poll::Pending => {
                 let held = source.held_bytes() + self.codec.held_bytes();
                 drop(shared);

@@ -10,7 +10,7 @@
 //! the lock of the flush, `dirty` cleared behind the flush, the inbox or the dirty list found empty under one lock and filled
 //! under another, no second look for a drain after the waker is there, a drain flagged behind its wake, a message or a join
 //! posted behind the room's lock, an outbox called idle under another lock, `told` not given back, `left_room`, `give_back`,
-//! `wants_room` or a forced end that wake nobody, a close that does not wait for what is on its way from a room.
+//! `wants_space` or a forced end that wake nobody, a close that does not wait for what is on its way from a room.
 
 #![allow(clippy::print_stdout, reason = "tests; a seed is told")]
 

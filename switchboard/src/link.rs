@@ -26,7 +26,7 @@ pub(crate) use ending::{Farewell, Returned};
 pub(crate) use envelope::Envelope;
 pub(crate) use origin::ListenerSettings;
 pub use origin::{ConnectionId, PeerAddr};
-pub(crate) use socket::{Gathering, OpenError, Sink, Source, room};
+pub(crate) use socket::{Gathering, OpenError, Sink, Source, space};
 
 use crate::error::contained;
 use crate::sync::{self, Mutex};
@@ -120,8 +120,8 @@ struct State {
     driver: Option<Waker>,
     /// Others who wait for something of it.
     waiting: Option<Box<Waiters>>,
-    /// A sender waits for room.
-    wants_room: bool,
+    /// A sender waits for space.
+    wants_space: bool,
     /// What the `Connection` gave back when it was dropped.
     returned: Option<Box<Returned>>,
     /// When it was asked for a sign of life.
@@ -173,7 +173,7 @@ impl Link {
                 lingering: Stamp::NONE,
                 driver: None,
                 waiting: None,
-                wants_room: false,
+                wants_space: false,
                 returned: None,
                 pinged: Stamp::NONE,
                 input_charge: budget::Charge::default(),
@@ -214,23 +214,23 @@ impl Link {
         }
         if state.outbox.is_full(limits.outbox_bytes, limits.outbox_frames) {
             self.register(&mut state, cx);
-            state.wants_room = true;
+            state.wants_space = true;
             return Poll::Pending;
         }
         state.outbox.push(encode);
         self.queued(&mut state);
         bump(&self.traffic.frames_out, 1);
-        staging::open(self, state.outbox.room(limits.outbox_bytes, limits.outbox_frames));
+        staging::open(self, state.outbox.space(limits.outbox_bytes, limits.outbox_frames));
         Poll::Ready(Ok(()))
     }
 
     /// Polls the handler, and sends what it sent meanwhile: at once if nothing is queued, else behind what is.
     pub(crate) fn staged<T>(self: &Arc<Self>, poll: impl FnOnce() -> T) -> T {
         let limits = &self.listener.limits;
-        // A socket that took everything until now has an outbox with room, or will have at the next tick.
+        // A socket that took everything until now has an outbox with space, or will have at the next tick.
         let is_open = !self.is(BLOCKED | CLOSING);
-        let room = if is_open { (limits.outbox_bytes.min(staging::MOST_BYTES), limits.outbox_frames) } else { (0, 0) };
-        staging::begin(self, room);
+        let space = if is_open { (limits.outbox_bytes.min(staging::MOST_BYTES), limits.outbox_frames) } else { (0, 0) };
+        staging::begin(self, space);
         let result = poll();
         staging::end(self, |output, frames| self.write_staged(output, frames));
         result
@@ -300,8 +300,8 @@ impl Link {
         bump(&self.traffic.bytes_out, written - framing as u64);
         self.traffic.last.store(self.tick.now(), Ordering::Relaxed);
         let limits = &self.listener.limits;
-        if state.wants_room && state.outbox.has_room(limits.outbox_bytes, limits.outbox_frames) {
-            state.wants_room = false;
+        if state.wants_space && state.outbox.has_space(limits.outbox_bytes, limits.outbox_frames) {
+            state.wants_space = false;
             state.wake();
         }
     }

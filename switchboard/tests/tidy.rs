@@ -38,6 +38,16 @@ const IO: [&str; 10] = [
 /// How a clock is read; a time that was read elsewhere is a value like any other.
 const CLOCKS: [&str; 3] = ["SystemTime::now", "Instant::now", ".elapsed()"];
 
+/// What is above these layers, and no word of them: they know no rooms, and what those do with a full outbox or tell of themselves.
+const ROOMLESS: [&str; 2] = ["link", "node"];
+const OF_ROOMS: [&str; 4] = ["room", "overflow", "notice", "hub"];
+
+/// Types that have the name of another one that is seen beside them, and why that is no second thing.
+const NAMESAKES: [(&str, &str); 2] = [
+    ("Listener", "each stream transport's own: `tcp::Listener`, `unix::Listener`"),
+    ("Arguments", "each command's own: `connect::Arguments`, `load::Arguments`"),
+];
+
 /// Lines of code in a file, without tests, comments and blank lines.
 const FILE_LINES: usize = 400;
 
@@ -177,6 +187,52 @@ fn wrong_directions(sources: &[Source]) -> Vec<String> {
             }
         }
     }
+    wrong
+}
+
+/// Words of rooms in the layers below them.
+fn rooms_below(sources: &[Source]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for source in sources.iter().filter(|source| source.module().is_some_and(|module| ROOMLESS.contains(&module[0]))) {
+        for (number, line) in source.shipped().lines().enumerate() {
+            let line = line.to_lowercase();
+            let named = OF_ROOMS.iter().find(|word| line.contains(**word));
+            wrong.extend(named.map(|word| format!("{}:{}: names a `{word}`", source.path, number + 1)));
+        }
+    }
+    wrong
+}
+
+/// Types beyond a file's own that are called alike, among those that a reader of one crate meets. The load generator measures other
+/// servers too, and has words of its own for it: of those only what the program uses counts.
+fn namesakes(sources: &[Source]) -> Vec<String> {
+    let mut found = Vec::new();
+    for source in sources.iter().filter(|source| source.path.contains("/src/") && source.is_rust()) {
+        let Some((crate_name, _)) = source.path.split_once('/') else { continue };
+        found
+            .extend(visible_types(source).map(|(name, is_public)| (crate_name, name, is_public, source.path.as_str())));
+    }
+    let readers: [(&str, &[&str], &[&str]); 3] = [
+        ("the library", &["proto", "switchboard"], &[]),
+        ("the load generator", &["load"], &[]),
+        ("the program", &["cli"], &["proto", "switchboard", "load"]),
+    ];
+    let mut wrong = Vec::new();
+    for (reader, own, used) in readers {
+        let mut met: HashMap<&str, Vec<&str>> = HashMap::new();
+        for (crate_name, name, is_public, path) in &found {
+            if own.contains(crate_name) || (used.contains(crate_name) && *is_public) {
+                met.entry(name).or_default().push(path);
+            }
+        }
+        for (name, places) in met {
+            if places.len() > 1 && !NAMESAKES.iter().any(|(known, _)| *known == name) {
+                wrong.push(format!("{reader} has `{name}` in {}: one word for one thing", places.join(" and ")));
+            }
+        }
+    }
+    wrong.sort();
+    wrong.dedup_by(|a, b| a.split_once(" has ").map(|(_, rest)| rest) == b.split_once(" has ").map(|(_, rest)| rest));
     wrong
 }
 
@@ -504,6 +560,20 @@ fn function_length(lines: &[&str]) -> usize {
     lines.len()
 }
 
+/// Types that are known outside of their file, and whether they are public.
+fn visible_types(source: &Source) -> impl Iterator<Item = (&str, bool)> {
+    source.shipped().lines().filter_map(|line| {
+        let rest = line.strip_prefix("pub")?;
+        let (is_public, rest) = match rest.strip_prefix('(') {
+            Some(within) => (false, within.split_once(") ")?.1),
+            None => (true, rest.strip_prefix(' ')?),
+        };
+        let (kind, rest) = rest.split_once(' ')?;
+        let name = rest.split(|c: char| !c.is_alphanumeric() && c != '_').next()?;
+        ["struct", "enum", "trait", "type", "union"].contains(&kind).then_some((name, is_public))
+    })
+}
+
 /// Whether `word` stands in `line` with no `part` of a longer word on either side.
 fn has_word(line: &str, word: &str, part: impl Fn(char) -> bool) -> bool {
     line.match_indices(word).any(|(at, _)| {
@@ -523,6 +593,16 @@ fn has_start(line: &str, folder: &str) -> bool {
 #[test]
 fn imports_go_one_way() {
     assert_none(wrong_directions(&repository()));
+}
+
+#[test]
+fn what_is_below_rooms_names_none() {
+    assert_none(rooms_below(&repository()));
+}
+
+#[test]
+fn no_two_types_are_called_alike() {
+    assert_none(namesakes(&repository()));
 }
 
 #[test]
@@ -647,6 +727,31 @@ fn an_import_along_the_direction_is_fine() {
         "switchboard/src/error.rs",
         "#[cfg(test)]\nmod tests {\n    use crate::server::Server;\n}\n",
     );
+}
+
+#[test]
+fn a_word_of_rooms_below_them_is_found() {
+    assert_found(rooms_below, "switchboard/src/link/outbox.rs", "fn f(overflows: bool) {}\n");
+    assert_found(rooms_below, "switchboard/src/link.rs", "/// As rooms do.\n");
+    assert_found(rooms_below, "switchboard/src/node/handle.rs", "struct A(Arc<HubInner>);\n");
+    assert_fine(rooms_below, "switchboard/src/hub/door.rs", "use super::room::Room;\n");
+    assert_fine(rooms_below, "switchboard/src/link.rs", "#[cfg(test)]\nmod tests {\n    struct Room;\n}\n");
+}
+
+#[test]
+fn a_second_type_of_a_name_is_found() {
+    let beside = |path: &str, text: &str| {
+        let known = Source::new("switchboard/src/hub/inbox.rs", "pub(super) struct Inbox;\n\npub enum Overflow {\n");
+        namesakes(&[known, Source::new(path, text)]).len()
+    };
+    assert_eq!(beside("switchboard/src/transport/udp.rs", "pub(crate) struct Inbox {\n"), 1);
+    assert_eq!(beside("switchboard/src/transport/udp.rs", "pub trait Inbox: Send {\n"), 1);
+    assert_eq!(beside("proto/src/format.rs", "pub type Inbox<'a> = ();\n"), 1);
+    assert_eq!(beside("cli/src/serve.rs", "pub(super) enum Overflow {\n"), 1);
+    // Of another crate, what it keeps to itself; what a file keeps to itself; what belongs to a trait.
+    assert_eq!(beside("cli/src/serve.rs", "pub(super) struct Inbox;\n"), 0);
+    assert_eq!(beside("load/src/tally.rs", "pub(crate) struct Overflow;\n"), 0);
+    assert_eq!(beside("switchboard/src/transport/udp.rs", "struct Inbox;\n    type Inbox = ();\n"), 0);
 }
 
 #[test]

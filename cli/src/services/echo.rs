@@ -3,7 +3,7 @@
 //! Options: `prefix` (`echo: ` on streams, `received: ` on UDP; empty is RFC 862), on streams `idle` (30 s), and over WebSocket
 //! `origins` (none).
 
-use super::{Add, Offer, Service, guard, received};
+use super::{Add, NamedService, Offer, guard, received};
 use crate::address::{DatagramListener, StreamListener};
 use crate::endpoint::Options;
 use crate::web::answer::refusal;
@@ -19,7 +19,7 @@ use switchboard::{ConnectionError, DatagramLimits, FrameError, GuardedLines, Out
 use switchboard_load::typed::{Scheme, parse_timeout};
 use tracing::debug;
 
-pub(super) const SERVICE: Service = Service {
+pub(super) const SERVICE: NamedService = NamedService {
     name: "echo",
     offers: &[
         Offer::Streams(&[Scheme::Tcp, Scheme::Tls, Scheme::Unix], lines),

@@ -11,7 +11,7 @@ mod seats;
 mod strangers;
 mod web;
 
-use super::{Add, Offer, Service, Shared, guard};
+use super::{Add, NamedService, Offer, Shared, guard};
 use crate::address::{DatagramListener, StreamListener};
 use crate::endpoint::Options;
 use crate::web::work::Work;
@@ -30,7 +30,7 @@ use switchboard_load::typed::{Scheme, parse_count, parse_switch, parse_timeout};
 use tokio::time::Instant;
 use web::Web;
 
-pub(super) const SERVICE: Service = Service {
+pub(super) const SERVICE: NamedService = NamedService {
     name: "rooms",
     offers: &[
         Offer::Streams(&[Scheme::Tcp, Scheme::Tls, Scheme::Unix], frames),

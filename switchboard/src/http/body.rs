@@ -1,6 +1,6 @@
 //! The body of an answer, as hyper takes it: no more of it than the client has made room for.
 
-use super::exchange::{Unfinished, Next, Underway};
+use super::exchange::{Next, Underway, Unfinished};
 use super::response::Pages;
 use crate::link::Source as _;
 use crate::transport::memory::End;

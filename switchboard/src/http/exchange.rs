@@ -3,7 +3,7 @@
 mod held;
 mod underway;
 
-pub(super) use underway::{Unfinished, Underway};
+pub(super) use underway::{Underway, Unfinished};
 
 use held::Held;
 

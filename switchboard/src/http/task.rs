@@ -1,7 +1,7 @@
 //! What runs on an HTTP connection: hyper, and then perhaps the handler of a WebSocket or a stream.
 
 use super::body::Body;
-use super::exchange::{Unfinished, Asked, Exchange, Next};
+use super::exchange::{Asked, Exchange, Next, Unfinished};
 use super::http2;
 use super::request::Request;
 use super::response::Response;

@@ -5,7 +5,7 @@ use super::exchange::Exchange;
 use super::frames::FrameProgress;
 use crate::ConnectionError;
 use crate::Turn;
-use crate::link::{Farewell, Returned, Source, room};
+use crate::link::{Farewell, Returned, Source, space};
 use bytes::{Buf as _, Bytes, BytesMut};
 use http::HeaderMap;
 use hyper::rt::{Read, ReadBufCursor, Write};
@@ -172,10 +172,10 @@ impl Wire {
     ) -> Poll<io::Result<()>> {
         let Some(source) = self.source.as_deref_mut() else { return Poll::Ready(Ok(())) };
         let peer = &self.exchange.peer;
-        // All of it: TLS wants room for a whole record.
+        // All of it: TLS wants space for a whole record.
         let mut shared = peer.tick.read_buffer.lock();
-        let room = room(source, most, shared.bytes.len());
-        let mut buffer = ReadBuf::new(&mut shared.bytes[..room]);
+        let space = space(source, most, shared.bytes.len());
+        let mut buffer = ReadBuf::new(&mut shared.bytes[..space]);
         let result = match source.poll_read(cx, &mut buffer) {
             // Where nothing is under way nothing was cut off: many clients leave TLS without a word.
             Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof && self.exchange.is_between() => {
@@ -186,12 +186,12 @@ impl Wire {
                 // The kernel may hold more than the event loop has told us of. A request that is not whole by now never is.
                 source.read_now(&mut shared.bytes).or(Ok(0))
             }
-            Poll::Pending if self.exchange.takes_look() => match source.read_now(&mut shared.bytes[..room]) {
+            Poll::Pending if self.exchange.takes_look() => match source.read_now(&mut shared.bytes[..space]) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
                 result => result,
             },
             // Nor is there more behind an answer that could not be written.
-            Poll::Pending if peer.is_cut_off() => source.read_now(&mut shared.bytes[..room]).or(Ok(0)),
+            Poll::Pending if peer.is_cut_off() => source.read_now(&mut shared.bytes[..space]).or(Ok(0)),
             Poll::Pending => return Poll::Pending,
         };
         match result {

@@ -34,8 +34,8 @@ impl Subscriber {
         for (kind, bytes) in batch.frames_for(member, taken) {
             let overflows = |outbox: &Outbox| overflows(outbox, &kind, bytes.len(), overflow, bounds);
             if !offered && overflows(link.outbox()) {
-                let Some(has_room) = link.make_room(overflows) else { return };
-                offered = !has_room;
+                let Some(has_space) = link.make_space(overflows) else { return };
+                offered = !has_space;
             }
             link.count(1);
             match kind {
@@ -107,7 +107,7 @@ fn overflows(outbox: &Outbox, kind: &Kind, size: usize, overflow: Overflow, boun
         Kind::Notice(_) => waiting.is_some_and(|waiting| !waiting.takes_notice(size)),
         Kind::Message(_) => {
             let is_replaced = overflow == Overflow::Latest && outbox.is_blocked() && waiting.is_some();
-            is_replaced || outbox.lacks_room(size, bounds)
+            is_replaced || outbox.lacks_space(size, bounds)
         }
     }
 }

@@ -36,8 +36,8 @@ impl Link {
     }
 
     /// Says how much may be read next. While all connections together hold more than they may, that is no more than is free for
-    /// each; and one that holds something waits for the end of that. So does a member of some room, whose other members would hold
-    /// what it says; but each time that it has waited it may say a little, however many others wait.
+    /// each; and one that holds something waits for the end of that. So does one that is subscribed, since
+    /// what it says others would hold; but each time that it has waited it may say a little, however many others wait.
     #[inline]
     pub(crate) fn poll_allowance(self: &Arc<Self>, cx: &Context<'_>) -> Poll<usize> {
         if self.tick.budget.is_exceeded() { self.poll_relieved(cx) } else { Poll::Ready(usize::MAX) }

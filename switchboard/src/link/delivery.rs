@@ -1,5 +1,5 @@
-//! The seam by which others reach links, as rooms do: what a worker's tick calls, what waits for one link, and what may be done
-//! with a link to deliver to it.
+//! The seam by which others reach links: what a worker's tick calls, what waits for one link, and what may be
+//! done with a link to deliver to it.
 //!
 //! The traits are declared here and implemented above. A link knows neither who posts nor what is posted.
 
@@ -21,7 +21,7 @@ const TOLD_PART: usize = 4;
 
 /// What is posted to one worker's links from elsewhere, and delivered by its tick.
 ///
-/// There is one for each worker, made by whoever posts first ([`Tick::delivery`]): a server without rooms never has one.
+/// There is one for each worker, made by whoever posts first ([`Tick::delivery`]): where nobody posts, there is none.
 pub(crate) trait Delivery: Any + Send + Sync {
     /// Delivers what was posted since the last call, in that order; none if nothing was.
     fn deliver<'a>(&'a self, tick: &'a Tick, turn: &'a mut Turn) -> Option<Step<'a>>;
@@ -123,11 +123,10 @@ impl Delivering<'_> {
         }
     }
 
-    /// Offers the socket what is queued, since something would be dropped else: overflow is for those whose socket takes no more.
-    /// Says whether the outbox does not overflow now; if it does, the socket need not be asked again in this call. None if it
-    /// broke.
-    pub(crate) fn make_room(&mut self, overflows: impl Fn(&Outbox) -> bool) -> Option<bool> {
-        let result = self.link.make_room(&mut self.state, overflows);
+    /// Offers the socket what is queued, since something would be dropped else: that is for those alone whose socket takes no
+    /// more. Says whether the outbox is not full now; if it is, the socket need not be asked again in this call. None if it broke.
+    pub(crate) fn make_space(&mut self, is_full: impl Fn(&Outbox) -> bool) -> Option<bool> {
+        let result = self.link.make_space(&mut self.state, is_full);
         result.inspect_err(|error| self.link.stop_hearing(&mut self.state, error)).ok()
     }
 
@@ -155,13 +154,13 @@ impl Link {
         (!self.is(CLOSING | FINISHED)).then_some(Delivering { link: self, state })
     }
 
-    /// Offers the socket what is queued while the outbox overflows.
-    pub(super) fn make_room(
+    /// Offers the socket what is queued while the outbox is full.
+    pub(super) fn make_space(
         self: &Arc<Self>,
         state: &mut State,
-        overflows: impl Fn(&Outbox) -> bool,
+        is_full: impl Fn(&Outbox) -> bool,
     ) -> io::Result<bool> {
-        while overflows(&state.outbox) {
+        while is_full(&state.outbox) {
             let was_blocked = state.outbox.blocked_since().is_some();
             let mut written = 0;
             let flushed = state.outbox.try_flush(self.tick.now(), &mut written)?;

@@ -162,7 +162,7 @@ impl Link {
         (Stamps { opening, reading, pinged, writing: state.outbox.blocked_since() }, timeouts)
     }
 
-    /// Queues a last frame, also once the connection is closed; not if there is no room. If the close is a reset, only a
+    /// Queues a last frame, also once the connection is closed; not if there is no space. If the close is a reset, only a
     /// transport can tell it whose frames need nothing of what is queued before them.
     pub(crate) fn send_last(self: &Arc<Self>, encode: impl FnOnce(&mut Output)) {
         let limits = &self.listener.limits;
@@ -178,7 +178,7 @@ impl Link {
             return;
         }
         let is_full = |outbox: &Outbox| outbox.is_full(limits.outbox_bytes, limits.outbox_frames);
-        if self.is(FINISHED) || !self.make_room(&mut state, is_full).is_ok_and(|has_room| has_room) {
+        if self.is(FINISHED) || !self.make_space(&mut state, is_full).is_ok_and(|has_space| has_space) {
             return;
         }
         state.outbox.push(encode);

@@ -1,4 +1,4 @@
-//! Bytes that somebody keeps and counts itself, as hubs do: told in steps to all who bound them, who then know the sum of all such
+//! Bytes that somebody keeps and counts itself, as histories are: told in steps to all who bound them, who then know the sum of all such
 //! figures without a lock or a list.
 
 use crate::sync::Mutex;

@@ -41,7 +41,7 @@ impl Link {
             return Poll::Ready(());
         }
         self.register(&mut state, cx);
-        state.wants_room = true;
+        state.wants_space = true;
         Poll::Pending
     }
 
@@ -52,7 +52,7 @@ impl Link {
             return Poll::Ready(());
         }
         self.register(&mut state, cx);
-        state.wants_room = true;
+        state.wants_space = true;
         Poll::Pending
     }
 

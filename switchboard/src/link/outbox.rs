@@ -2,7 +2,7 @@
 //!
 //! Whoever sends pushes and never writes; a flush takes as much as the socket does. What others deliver waits in
 //! [`Deferred`], where it can still be dropped. Its bounds are for what the socket does not take: whoever finds that
-//! something would be dropped ([`Outbox::lacks_room`]) flushes first, and looks again. Knows nothing of tasks or deadlines:
+//! something would be dropped ([`Outbox::lacks_space`]) flushes first, and looks again. Knows nothing of tasks or deadlines:
 //! it is told the second, and says what happened. Bounded by its owner, see [`Outbox::is_full`].
 
 mod shares;
@@ -141,9 +141,9 @@ impl Outbox {
         }
     }
 
-    /// Whether there is no room within `(bytes, frames)` for one more frame of `size` bytes.
-    pub(crate) fn lacks_room(&self, size: usize, (bytes, frames): (usize, usize)) -> bool {
-        // A socket that may take it at once has room.
+    /// Whether there is no space within `(bytes, frames)` for one more frame of `size` bytes.
+    pub(crate) fn lacks_space(&self, size: usize, (bytes, frames): (usize, usize)) -> bool {
+        // A socket that may take it at once has space.
         let Some(queue) = &self.queue else { return self.is_blocked() && size > bytes };
         let counted = queue.counted();
         counted.0 + size > bytes || counted.1 >= frames
@@ -198,7 +198,7 @@ impl Outbox {
     }
 
     /// Bytes and frames that may still be queued.
-    pub(crate) fn room(&self, bytes: usize, frames: usize) -> (usize, usize) {
+    pub(crate) fn space(&self, bytes: usize, frames: usize) -> (usize, usize) {
         let counted = self.counted();
         (bytes.saturating_sub(counted.0), frames.saturating_sub(counted.1))
     }
@@ -208,7 +208,7 @@ impl Outbox {
         self.queue.as_ref().is_none_or(|queue| queue.is_empty())
     }
 
-    /// What the budget counts: the bytes, the room that small ones are put in, an entry for each frame that can still be dropped,
+    /// What the budget counts: the bytes, the space that small ones are put in, an entry for each frame that can still be dropped,
     /// each replay and gap, and what the sink has on its way to a socket that takes no more. Most have none of it.
     #[inline]
     pub(crate) fn held_bytes(&self) -> usize {
@@ -234,8 +234,8 @@ impl Outbox {
         counted.0 >= bytes || counted.1 >= frames
     }
 
-    /// Whether a sender that waited for room should go on: half empty, so that it does not wake for each frame.
-    pub(crate) fn has_room(&self, bytes: usize, frames: usize) -> bool {
+    /// Whether a sender that waited for space should go on: half empty, so that it does not wake for each frame.
+    pub(crate) fn has_space(&self, bytes: usize, frames: usize) -> bool {
         let counted = self.counted();
         counted.0 <= bytes / 2 && counted.1 <= frames / 2
     }

@@ -58,14 +58,14 @@ pub(crate) trait Source: Send {
         Poll::Ready(Ok(()))
     }
 
-    /// Reads into `buffer`, which has room for as much as a worker reads at once, or at least for
+    /// Reads into `buffer`, which has space for as much as a worker reads at once, or at least for
     /// [`least_bytes`](Self::least_bytes); nothing read is the end of input.
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>>;
 
     /// Reads what the kernel has now, whether or not the event loop has heard of it yet.
     fn read_now(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
 
-    /// The room that a read needs: more than one byte where what is read is whole records or datagrams.
+    /// The space that a read needs: more than one byte where what is read is whole records or datagrams.
     fn least_bytes(&self) -> usize {
         1
     }
@@ -87,8 +87,8 @@ pub(crate) trait Source: Send {
     }
 }
 
-/// How much of the `whole` room for a read `source` gets, which is to read about `most`.
-pub(crate) fn room(source: &dyn Source, most: usize, whole: usize) -> usize {
+/// How much of the `whole` space for a read `source` gets, which is to read about `most`.
+pub(crate) fn space(source: &dyn Source, most: usize, whole: usize) -> usize {
     if most >= whole { whole } else { most.max(source.least_bytes()).min(whole) }
 }
 

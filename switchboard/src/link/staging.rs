@@ -26,7 +26,7 @@ struct Staged {
     output: Output,
     frames: usize,
     /// Bytes and frames that may be staged.
-    room: (usize, usize),
+    space: (usize, usize),
 }
 
 /// What is staged, taken for one call and put back after it, also if that unwinds.
@@ -73,11 +73,11 @@ pub(super) fn is_polling(link: &Arc<Link>) -> bool {
     OWNER.with(Cell::get) == address(link)
 }
 
-/// Starts a poll of `link`'s task, in which `room` bytes and frames may be staged.
-pub(super) fn begin(link: &Arc<Link>, room: (usize, usize)) {
+/// Starts a poll of `link`'s task, in which `space` bytes and frames may be staged.
+pub(super) fn begin(link: &Arc<Link>, space: (usize, usize)) {
     OWNER.with(|owner| owner.set(address(link)));
     STAGED.with(|place| place.set(Some(place.take().unwrap_or_default())));
-    open(link, room);
+    open(link, space);
 }
 
 /// Ends a poll of `link`'s task, and hands over what was staged.
@@ -93,9 +93,9 @@ pub(super) fn end(link: &Arc<Link>, hand_over: impl FnOnce(&mut Output, usize)) 
 pub(super) fn push<E: FnOnce(&mut Output)>(link: &Arc<Link>, encode: E) -> Option<E> {
     let Some(mut taken) = Taken::by(link) else { return Some(encode) };
     let staged = taken.staged();
-    let (bytes, frames) = staged.room;
-    let has_room = staged.output.len() < bytes && staged.frames < frames;
-    let refused = if has_room {
+    let (bytes, frames) = staged.space;
+    let has_space = staged.output.len() < bytes && staged.frames < frames;
+    let refused = if has_space {
         push_whole(&mut staged.output, encode);
         staged.frames += 1;
         None
@@ -106,17 +106,17 @@ pub(super) fn push<E: FnOnce(&mut Output)>(link: &Arc<Link>, encode: E) -> Optio
     refused
 }
 
-/// Lets frames that follow in this poll be staged, as far as there is room.
+/// Lets frames that follow in this poll be staged, as far as there is space.
 pub(super) fn open(link: &Arc<Link>, (bytes, frames): (usize, usize)) {
     if let Some(mut taken) = Taken::by(link) {
-        taken.staged().room = (bytes.min(MOST_BYTES), frames);
+        taken.staged().space = (bytes.min(MOST_BYTES), frames);
     }
 }
 
 /// Hands over what was staged for `link`, if anything, and lets nothing more be staged.
 pub(super) fn take(link: &Arc<Link>, hand_over: impl FnOnce(&mut Output, usize)) {
     let Some(mut taken) = Taken::by(link) else { return };
-    taken.staged().room = (0, 0);
+    taken.staged().space = (0, 0);
     // Whatever becomes of it: what cannot be handed over dies with its connection, and must not reach the next one.
     let Some(mut staged) = taken.0.take_if(|staged| staged.frames > 0) else { return };
     let frames = std::mem::take(&mut staged.frames);

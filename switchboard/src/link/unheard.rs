@@ -67,7 +67,7 @@ impl Link {
         None
     }
 
-    /// Whoever receives has a moment for each frame, as a handler has whose connection is closed, and room for its answers:
+    /// Whoever receives has a moment for each frame, as a handler has whose connection is closed, and space for its answers:
     /// who only sends finds the outbox full, and waits for the end.
     fn await_taking(&self, state: &mut State) {
         state.lingering = Stamp::at(self.tick.now());
