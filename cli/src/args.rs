@@ -16,70 +16,71 @@ const ADDRESS_FLAGS: [&str; 6] = ["--address", "--bind", "--host", "--listen", "
 const SERVE_HELP: &str = "\
 SERVICE is one of
   echo             answers each line, datagram or WebSocket message with a
-                   prefix and what it received; not on HTTP
-  rooms            sends each line to all others in the same room; not on ws://
-                   and wss://, since http:// has WebSockets too
+                   prefix and the same text; not on HTTP
+  rooms            passes each line on to everybody else in the same room; not
+                   on ws:// and wss://, as http:// includes WebSockets
 
 URL is one of
-  tcp://HOST:PORT  port 0 takes a free one; IPv6 as in tcp://[::1]:8080
-  tls://HOST:PORT  with ?cert=FILE&key=FILE behind it, PEM, repeated for several
+  tcp://HOST:PORT  port 0 picks a free one; IPv6 as in tcp://[::1]:8080
+  tls://HOST:PORT  followed by ?cert=FILE&key=FILE (PEM), repeated for several
                    host names
   unix:///PATH
   udp://HOST:PORT
-  http://…         a page for browsers, and for programs what /openapi.json
-                   describes: WebSockets among others
+  http://…         a page for browsers, and for programs the requests and
+                   WebSockets that /openapi.json describes
   https://…        the same, with certificates as for tls://
-  ws://…           WebSockets alone, whatever their path; wss:// by TLS
+  ws://…           WebSockets only, on any path; wss:// over TLS
 
-with options behind it, percent-encoded, as in
+followed by options, percent-encoded, as in
 'echo=tcp://127.0.0.1:8080?prefix=&idle=5m'
 
-Options of all but unix://
-  freebind=on|off  whether the address may come up later than the server (off)
+Options of every listener but unix://
+  freebind=on|off  whether the address may not exist yet (off)
 
 Options of echo
-  prefix=TEXT      in front of each answer (`echo: `, on UDP `received: `;
+  prefix=TEXT      put before each answer (`echo: `, on UDP `received: `;
                    empty: RFC 862)
-  idle=DURATION    without input until the connection is closed (30s; off),
+  idle=DURATION    close a connection that sends nothing for so long (30s; off);
                    not on UDP
-  origins=LIST     of whose pages may connect to ws:// and wss://, as below
+  origins=LIST     whose pages may connect to ws:// and wss://, as below
 
 Options of rooms
-  format=FORMAT    how members are told: text, json, or raw payloads (text;
+  format=FORMAT    what members are sent: text, json, or raw payloads (text;
                    on HTTP json)
-  room=ROOM        where new connections are (lobby)
-  commands=on|off  whether a line that begins with / is a command (on)
-  echo=on|off      whether a sender gets its own messages too (off)
-  rate=N           lines a second that are read from a connection, and datagrams
-                   from an address that has not joined (1000 on addresses open
-                   to others; off)
-  new-rooms=N      rooms that one address may make at once, and then one a
-                   second (1000 on addresses open to others; off)
+  room=ROOM        the room that new connections join (lobby)
+  commands=on|off  whether lines that begin with / are commands (on)
+  echo=on|off      whether senders get their own messages too (off)
+  rate=N           lines a second read from one connection, and datagrams from
+                   an address that has not joined (1000 on addresses open to
+                   other machines; off)
+  new-rooms=N      rooms that one address may make at once; after that, one a
+                   second (1000 on addresses open to other machines; off)
   overflow=POLICY  for members that do not keep up: disconnect, drop-oldest,
                    drop-newest or latest (disconnect)
-  idle=DURATION    without input until the connection is closed (off; 5m on UDP)
-  framing=FRAMING  lines, or length: four bytes of length before any bytes
-                   (lines), not on HTTP and UDP
-  origins=LIST     of whose pages may ask over HTTP, beside its own:
-                   https://example.org,… or * for any (none)
+  idle=DURATION    close a connection that sends nothing for so long (off; 5m
+                   on UDP)
+  framing=FRAMING  lines, or length: a length of four bytes, then any bytes
+                   (lines); not on HTTP and UDP
+  origins=LIST     whose pages may use HTTP besides its own:
+                   https://example.org,… or * for anyone's (none)
 
-With none: echo=tcp://127.0.0.1:8080 echo=udp://127.0.0.1:8080
-           rooms=tcp://127.0.0.1:8081 rooms=udp://127.0.0.1:8081
-           rooms=http://127.0.0.1:8082
+Without any: echo=tcp://127.0.0.1:8080 echo=udp://127.0.0.1:8080
+             rooms=tcp://127.0.0.1:8081 rooms=udp://127.0.0.1:8081
+             rooms=http://127.0.0.1:8082
 
-The first SIGINT or SIGTERM lets connections finish, a second one ends them now.
-SIGHUP reads certificates again: nobody is dropped, and files that are wrong
-change nothing. A terminal that hangs up lets connections finish, too.";
+The first SIGINT or SIGTERM lets connections finish; a second ends them now.
+SIGHUP reads certificates again; it drops nobody, and if a file is wrong nothing
+changes. If the terminal hangs up, connections may finish too.";
 
 const SETTINGS_HELP: &str = "\
-Each setting can be given as a flag (--max-frame 1MiB), in the environment
-(SWITCHBOARD_MAX_FRAME=1MiB) or in the file (max-frame = \"1MiB\"); the first of
-these counts. Listeners: SWITCHBOARD_LISTEN, separated by spaces, and
-listen = [\"…\"]. `switchboard config print` shows what is in force and where it
-came from.
+Each setting can be a flag (--max-frame 1MiB), an environment variable
+(SWITCHBOARD_MAX_FRAME=1MiB) or a line in the file (max-frame = \"1MiB\"); the
+first of these wins. Listeners: SWITCHBOARD_LISTEN, separated by spaces, or
+listen = [\"…\"]. `switchboard config print` shows the values in force and where
+each came from.
 
-Exit codes: 0 done, 1 an address is taken or the program failed, 2 command line,
-78 file, certificates, environment or limits.";
+Exit codes: 0 done; 1 an address is taken, or the program failed; 2 a mistake in
+the command line; 78 in the file, a certificate, the environment or a limit.";
 
 /// Holds many connections in one process and passes messages between them.
 #[derive(Debug, Parser)]
@@ -91,13 +92,13 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// Serve until a signal comes
+    /// Run the server until it gets a signal
     #[command(after_long_help = format!("{SERVE_HELP}\n\n{SETTINGS_HELP}"))]
     Serve(Settings),
-    /// Talk to a server, from a terminal or in a pipe
+    /// Connect to a server, from a terminal or in a pipe
     #[command(after_long_help = connect::HELP)]
     Connect(connect::Arguments),
-    /// Load a server, and say how it kept up
+    /// Load a server and measure how it keeps up
     #[command(after_long_help = load::HELP)]
     Bench(Box<load::Arguments>),
     /// Show what `serve` would do with the same arguments
@@ -107,12 +108,12 @@ pub(crate) enum Verb {
     },
     /// Print a completion script for a shell
     Completions {
-        /// Which shell
+        /// The shell
         shell: clap_complete::Shell,
     },
     /// Print a manual page
     Man {
-        /// Of one command
+        /// For one command
         #[arg(value_parser = ["serve", "connect", "bench", "config", "completions"])]
         command: Option<String>,
     },
@@ -145,10 +146,10 @@ pub(crate) fn advised(mut error: clap::Error) -> clap::Error {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConfigAction {
-    /// Say everything that is wrong, or ok, and bind nothing
+    /// Report everything that is wrong, or ok, without listening
     #[command(after_long_help = SETTINGS_HELP)]
     Check(Settings),
-    /// Show each value in force and where it came from, as a file to start from
+    /// Show every value in force and where it came from, as a file to start from
     #[command(after_long_help = SETTINGS_HELP)]
     Print(Settings),
 }
@@ -162,37 +163,37 @@ pub(crate) struct Settings {
     /// Read settings from a TOML file
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Threads that serve connections [default: the cores, at most 4]
+    /// Threads that serve connections [default: one per core, at most 4]
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub(crate) workers: Option<String>,
-    /// Open connections [default: what the descriptor limit allows]
+    /// Most open connections [default: what the descriptor limit allows]
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub(crate) max_connections: Option<String>,
-    /// Open connections from one address, or off [default: 1024 on addresses open to other machines]
+    /// Most open connections from one address, or off [default: 1024 where other machines can connect]
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub(crate) max_connections_per_address: Option<String>,
-    /// TLS handshakes a second from one address, or off [default: 100 on addresses open to other machines]
+    /// Most TLS handshakes a second from one address, or off [default: 100 where other machines can connect]
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub(crate) max_handshakes_per_address: Option<String>,
-    /// Bytes in one line or datagram [default: 64KiB]
+    /// Most bytes in one line or datagram [default: 64KiB]
     #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     pub(crate) max_frame: Option<String>,
-    /// Bytes queued for one connection [default: 1MiB]
+    /// Most bytes queued for one connection [default: 1MiB]
     #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     pub(crate) max_outbox: Option<String>,
-    /// Bytes held for messages in all [default: a quarter of the memory]
+    /// Most bytes held for all messages together [default: a quarter of the machine's memory]
     #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     pub(crate) max_memory: Option<String>,
-    /// Without progress until a peer that does not read is closed, or off [default: 10s]
+    /// How long a peer may read nothing before it is closed, or off [default: 10s]
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
     pub(crate) write_timeout: Option<String>,
-    /// For connections to finish after a signal [default: 30s]
+    /// How long connections may take to finish after a signal [default: 30s]
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
     pub(crate) grace: Option<String>,
-    /// How the log on stderr is written: text or json [default: text]
+    /// Format of the log on stderr: text or json [default: text]
     #[arg(long, value_name = "FORMAT", allow_hyphen_values = true)]
     pub(crate) log_format: Option<String>,
-    /// Log who comes and goes, and why; twice: each frame too
+    /// Log who comes and goes and why; twice: each frame as well
     #[arg(short, long, action = ArgAction::Count, conflicts_with = "quiet")]
     pub(crate) verbose: u8,
     /// Log only what is wrong

@@ -15,17 +15,17 @@ URL is one of
   tls://HOST:PORT    wss://HOST:PORT/PATH    unix:///PATH
 and HOST:PORT alone is tcp://HOST:PORT.
 
-In a pipe it is a pipe: stdin goes to the server and what comes goes to stdout, byte for byte, until both have ended; over UDP and \
-WebSocket each line is a datagram or message. On a terminal there is a line editor with history, and nothing that comes can drive the terminal. \
-Ctrl-D finishes and waits for the last answers; Ctrl-C leaves.
+In a pipe, stdin goes to the server and what comes back goes to stdout, byte for byte, until both have ended; over UDP and \
+WebSocket each line is a datagram or message. On a terminal there is a line editor with history, and nothing that the server sends can control the \
+terminal. Ctrl-D finishes and waits for the last answers; Ctrl-C leaves.
 
-Over UDP a join is answered with a cookie, which is returned by itself; it is repeated every 20 s, since a silent member loses its seat.
+Over UDP the server answers a join with a cookie, which is returned for you; the join is repeated every 20 s, since a silent member loses its seat.
 
 With --reconnect a lost connection is made again, after up to 1 s at first and up to 30 s later, until the end of input, Ctrl-C or /quit. Name, \
-rooms and format are as before, and rooms tell what was missed. Lines that are typed meanwhile are sent afterwards; none is sent twice.
+rooms and format are restored, and rooms send what was missed. Lines typed in the meantime are sent afterwards; none is sent twice.
 
-Exit codes: 0 done, 1 the server cannot be reached, is not trusted, or the connection broke, 2 command line, \
-78 files, 130 left by Ctrl-C, 129 and 143 by SIGHUP and SIGTERM.";
+Exit codes: 0 done; 1 the server cannot be reached, is not trusted, or the connection broke; 2 a mistake in the command line; \
+78 in a file; 130 left by Ctrl-C, 129 and 143 by SIGHUP and SIGTERM.";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -37,25 +37,25 @@ pub(crate) struct Arguments {
     /// Join a room
     #[arg(long, value_name = "ROOM")]
     pub(super) room: Option<String>,
-    /// After the end of input, without an answer until it is over [default: 1s on UDP, else when the server ends]
+    /// How long to wait without an answer after the end of input [default: 1s on UDP, else until the server ends]
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
     pub(super) wait: Option<String>,
-    /// Connect again when the connection is lost, and get what rooms have said meanwhile
+    /// Reconnect when the connection is lost, and get what was said in the meantime
     #[arg(long)]
     pub(super) reconnect: bool,
-    /// Go on listening after the end of input [default: with --reconnect, if nothing was typed]
+    /// Keep listening after the end of input [default: with --reconnect, if there was no input]
     #[arg(long)]
     pub(super) listen: bool,
-    /// Trust the certificates in this file, authorities' or the server's own, in place of the system's
+    /// Trust the certificates in this file, an authority's or the server's own, instead of the system's
     #[arg(long, value_name = "FILE", conflicts_with = "insecure")]
     pub(super) ca: Option<PathBuf>,
-    /// Show the server this certificate
+    /// Certificate to show to the server
     #[arg(long, value_name = "FILE")]
     pub(super) cert: Option<PathBuf>,
-    /// The private key of --cert [default: in the same file]
+    /// Private key of --cert [default: in the same file]
     #[arg(long, value_name = "FILE", requires = "cert")]
     pub(super) key: Option<PathBuf>,
-    /// Trust whoever answers: anybody on the way can read and change what is said
+    /// Accept any certificate: anyone in between can read and change what is said
     #[arg(long)]
     pub(super) insecure: bool,
 }
