@@ -17,7 +17,6 @@ use crate::transport::udp::{Datagram, DatagramReply, Udp, Validation};
 use crate::transport::unix::Unix;
 use crate::transport::{Transport, memory::Memory};
 use accept::{Accepting, BoundEntry, Entry};
-use datagrams::{Answering, Connecting};
 use std::fmt;
 use std::future::Future;
 use std::path::Path;
@@ -128,7 +127,7 @@ impl Server {
     where
         H: Fn(Datagram<'_>, &mut DatagramReply<'_>) + Send + Sync + 'static,
     {
-        self.entries.push(Box::new(Answering { udp, handler: Arc::new(handler) }));
+        self.entries.push(datagrams::answering(udp, handler));
         self
     }
 
@@ -145,7 +144,7 @@ impl Server {
         S: Fn(Datagram<'_>, &mut DatagramReply<'_>) -> Validation + Send + Sync + 'static,
     {
         let begin = move |peer, source| handler.handle(Connection::new(peer, source));
-        self.entries.push(Box::new(Connecting { udp, strangers: Arc::new(strangers), handler: Arc::new(begin) }));
+        self.entries.push(datagrams::connecting(udp, strangers, begin));
         self
     }
 

@@ -12,15 +12,15 @@ use std::io;
 use std::net::UdpSocket;
 use std::sync::Arc;
 
-/// A listener that answers datagrams.
-pub(super) struct Answering<H> {
-    pub(super) udp: Udp,
-    pub(super) handler: Arc<H>,
+/// A datagram listener, and what runs at each of its addresses once the server does.
+struct DatagramEntry<R> {
+    udp: Udp,
+    run: R,
 }
 
-impl<H> Entry for Answering<H>
+impl<R> Entry for DatagramEntry<R>
 where
-    H: Fn(Datagram<'_>, &mut DatagramReply<'_>) + Send + Sync + 'static,
+    R: Fn(Sockets, &Serving) -> Vec<BoxFuture<()>> + Send + 'static,
 {
     fn url(&self) -> String {
         self.udp.url()
@@ -37,103 +37,61 @@ where
     fn bind(self: Box<Self>, workers: usize) -> BoxFuture<io::Result<Box<dyn BoundEntry>>> {
         Box::pin(async move {
             let sockets = self.udp.bind(workers).await?;
-            Ok(Box::new(BoundAnswering { sockets, handler: self.handler }) as Box<dyn BoundEntry>)
+            Ok(Box::new(BoundDatagrams { sockets, run: self.run }) as Box<dyn BoundEntry>)
         })
     }
 }
 
-struct BoundAnswering<H> {
+struct BoundDatagrams<R> {
     /// Of each address.
     sockets: Vec<Sockets>,
-    handler: Arc<H>,
+    run: R,
 }
 
-impl<H> BoundEntry for BoundAnswering<H>
+impl<R> BoundEntry for BoundDatagrams<R>
+where
+    R: Fn(Sockets, &Serving) -> Vec<BoxFuture<()>> + Send + 'static,
+{
+    fn urls(&self) -> Vec<String> {
+        self.sockets.iter().map(Sockets::url).collect()
+    }
+
+    fn listen(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn run(self: Box<Self>, serving: &Serving) -> Vec<BoxFuture<()>> {
+        self.sockets.into_iter().flat_map(|sockets| (self.run)(sockets, serving)).collect()
+    }
+}
+
+/// A listener that answers datagrams.
+pub(super) fn answering<H>(udp: Udp, handler: H) -> Box<dyn Entry>
 where
     H: Fn(Datagram<'_>, &mut DatagramReply<'_>) + Send + Sync + 'static,
 {
-    fn urls(&self) -> Vec<String> {
-        self.sockets.iter().map(Sockets::url).collect()
-    }
-
-    fn listen(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn run(self: Box<Self>, serving: &Serving) -> Vec<BoxFuture<()>> {
-        let answer = |Sockets { address, bound, limits, .. }: Sockets| {
-            let gate = Arc::new(Gate::new(limits, serving.limits.frame_bytes));
-            let (handler, metrics) = (Arc::clone(&self.handler), Arc::clone(&serving.node.metrics));
-            let answer = move |socket| {
-                let (gate, handler, metrics) = (Arc::clone(&gate), Arc::clone(&handler), Arc::clone(&metrics));
-                let answering = udp::answer((socket, Family::of(address)), gate, handler, metrics);
-                until_drain(serving, answering)
-            };
-            bound.into_iter().map(answer)
+    let handler = Arc::new(handler);
+    let run = move |Sockets { address, bound, limits, .. }: Sockets, serving: &Serving| {
+        let gate = Arc::new(Gate::new(limits, serving.limits.frame_bytes));
+        let answer = |socket| {
+            let (gate, handler, metrics) = (Arc::clone(&gate), Arc::clone(&handler), Arc::clone(&serving.node.metrics));
+            until_drain(serving, udp::answer((socket, Family::of(address)), gate, handler, metrics))
         };
-        self.sockets.into_iter().flat_map(answer).collect()
-    }
+        bound.into_iter().map(answer).collect()
+    };
+    Box::new(DatagramEntry { udp, run })
 }
 
 /// A listener whose validated peers are connections.
-pub(super) struct Connecting<S, H> {
-    pub(super) udp: Udp,
-    pub(super) strangers: Arc<S>,
-    pub(super) handler: Arc<H>,
-}
-
-impl<S, H, F> Entry for Connecting<S, H>
+pub(super) fn connecting<S, H, F>(udp: Udp, strangers: S, handler: H) -> Box<dyn Entry>
 where
     S: Fn(Datagram<'_>, &mut DatagramReply<'_>) -> Validation + Send + Sync + 'static,
     H: Fn(Arc<Link>, Box<dyn Source>) -> F + Send + Sync + 'static,
     F: Future<Output: HandlerOutput> + Send + 'static,
 {
-    fn url(&self) -> String {
-        self.udp.url()
-    }
-
-    fn numeric_address(&self) -> Option<NumericAddress> {
-        self.udp.numeric_address()
-    }
-
-    fn leave_ipv4(&mut self) {
-        self.udp.leave_ipv4();
-    }
-
-    fn bind(self: Box<Self>, workers: usize) -> BoxFuture<io::Result<Box<dyn BoundEntry>>> {
-        Box::pin(async move {
-            let Self { udp, strangers, handler } = *self;
-            let sockets = udp.bind(workers).await?;
-            Ok(Box::new(BoundConnecting { sockets, strangers, handler }) as Box<dyn BoundEntry>)
-        })
-    }
-}
-
-struct BoundConnecting<S, H> {
-    /// Of each address.
-    sockets: Vec<Sockets>,
-    strangers: Arc<S>,
-    handler: Arc<H>,
-}
-
-impl<S, H, F> BoundEntry for BoundConnecting<S, H>
-where
-    S: Fn(Datagram<'_>, &mut DatagramReply<'_>) -> Validation + Send + Sync + 'static,
-    H: Fn(Arc<Link>, Box<dyn Source>) -> F + Send + Sync + 'static,
-    F: Future<Output: HandlerOutput> + Send + 'static,
-{
-    fn urls(&self) -> Vec<String> {
-        self.sockets.iter().map(Sockets::url).collect()
-    }
-
-    fn listen(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn run(self: Box<Self>, serving: &Serving) -> Vec<BoxFuture<()>> {
-        let Self { sockets, strangers, handler } = *self;
-        sockets.into_iter().flat_map(|sockets| connect::<S, H, F>(sockets, &strangers, &handler, serving)).collect()
-    }
+    let (strangers, handler) = (Arc::new(strangers), Arc::new(handler));
+    let run = move |sockets: Sockets, serving: &Serving| connect(sockets, &strangers, &handler, serving);
+    Box::new(DatagramEntry { udp, run })
 }
 
 /// What receives at one address, for each worker.
