@@ -59,8 +59,14 @@ pub trait Codec: Default + Send + 'static {
         0
     }
 
-    /// Writes one frame.
+    /// Writes one frame. On one connection frames may come from several codecs, so none depends on what was written before it.
     fn encode(&mut self, frame: Self::Frame, output: &mut Output);
+
+    /// A codec that writes frames as this one does and has received nothing, for who sends beside it. To be overridden where
+    /// what is written depends on more than the frame: on settings, or on a seed.
+    fn encoder(&mut self) -> Self {
+        Self::default()
+    }
 }
 
 /// What a protocol does by itself, without the handler's knowledge.

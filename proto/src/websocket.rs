@@ -132,6 +132,15 @@ impl Codec for WebSocketClient {
         self.put_masked(message.kind.into(), &message.bytes, output);
     }
 
+    /// Its keys follow from the next ones of this one's.
+    fn encoder(&mut self) -> Self {
+        let mut seed = [0; 16];
+        for part in seed.chunks_exact_mut(4) {
+            part.copy_from_slice(&self.keys.next_key());
+        }
+        Self::seeded(seed)
+    }
+
     fn aside(&mut self) -> Option<Aside> {
         match *self.assembly.control.take()? {
             Control::Ping(payload) => Some(Aside::Answer(self.masked(Opcode::Pong, &payload))),

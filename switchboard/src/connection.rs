@@ -1,17 +1,20 @@
 //! One open peer as its handler sees it, and the task that runs the handler and closes the connection after it.
 
 mod beside;
+mod closing;
 mod drive;
-mod finished;
 mod handler;
 mod input;
 mod opening;
+mod sender;
+mod split;
 
 pub(crate) use beside::{hold, serve_beside};
 pub(crate) use drive::serve;
-pub use finished::Finished;
 pub use handler::{Handler, HandlerOutput};
 pub(crate) use opening::open;
+pub use sender::{Sender, TrySendError};
+pub use split::{RecvHalf, SendHalf};
 
 use crate::error::ConnectionError;
 use crate::hub::door;
@@ -26,7 +29,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use switchboard_proto::{Aside, CloseCode, CloseReason, Codec, Format, FrameError};
+use switchboard_proto::{Aside, CloseReason, Codec, Format, FrameError};
 use tokio::io::ReadBuf;
 
 /// Of tokio's 128 steps one for so many bytes: 512 KiB before others get their turn, below 1 ms of copying.
@@ -52,6 +55,8 @@ struct Receiving<C: Codec> {
     source: Option<Box<dyn Source>>,
     /// The handler gets no more input.
     finished: bool,
+    /// Or none until it reads on through a drain.
+    drained: bool,
     /// Frames that may be taken before tokio's budget is asked again.
     paid: u8,
     /// The peer has finished sending, or is gone.
@@ -60,8 +65,6 @@ struct Receiving<C: Codec> {
     answer: Option<Box<Bytes>>,
     /// What the peer is told at the end, where that is known already.
     close_code: Option<u16>,
-    /// Nothing more is sent, not even by the protocol.
-    has_finished: bool,
 }
 
 impl<C: Codec> fmt::Debug for Connection<C> {
@@ -85,16 +88,17 @@ impl<C: Codec> Connection<C> {
             input: InputBuffer::begun(input),
             source: Some(source),
             finished: false,
+            drained: false,
             paid: 0,
             peer_finished: false,
             answer: None,
             close_code: None,
-            has_finished: false,
         }))
     }
 
     /// Receives the next frame, or `None` once the peer has finished sending or the server, or client, is draining
-    /// ([`is_draining`](Self::is_draining) tells which: a peer that was still sending may have more to say).
+    /// ([`is_draining`](Self::is_draining) tells which: a peer that was still sending may have more to say, and
+    /// [`recv_in_drain`](Self::recv_in_drain) goes on).
     ///
     /// What was received before the peer broke off, or could not be written to any more, is handed over first.
     ///
@@ -107,8 +111,36 @@ impl<C: Codec> Connection<C> {
     ///
     /// # Cancel safety
     /// Safe: bytes of a partial frame stay for the next call.
-    pub fn recv(&mut self) -> impl Future<Output = Result<Option<C::Frame>, ConnectionError>> {
-        poll_fn(|cx| self.0.poll_recv(cx))
+    pub fn recv(&mut self) -> impl Future<Output = Result<Option<C::Frame>, ConnectionError>> + use<'_, C> {
+        poll_fn(|cx| self.0.poll_recv(cx, Until::Drain))
+    }
+
+    /// Receives the next frame as [`recv`](Self::recv) does, and goes on while the server, or client, is draining: `None` means that
+    /// the peer has finished sending. For who passes on what comes, and must not take a drain for the end of an upload.
+    ///
+    /// Whatever was not done by the end of the grace period is aborted. The two may be mixed: after `recv` gave `None` in a drain,
+    /// this goes on where that stopped.
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// # Cancel safety
+    /// Safe: bytes of a partial frame stay for the next call.
+    ///
+    /// # Examples
+    /// ```
+    /// # use switchboard::prelude::*;
+    /// async fn count(mut conn: Connection<Lines>) -> Result {
+    ///     let mut lines = 0;
+    ///     while let Some(_) = conn.recv_in_drain().await? {
+    ///         lines += 1;
+    ///     }
+    ///     conn.send(format!("{lines} lines")).await?;
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn recv_in_drain(&mut self) -> impl Future<Output = Result<Option<C::Frame>, ConnectionError>> + use<'_, C> {
+        poll_fn(|cx| self.0.poll_recv(cx, Until::End))
     }
 
     /// Queues a frame; it is written when the handler next waits, or by the worker's next tick, together with whatever else is
@@ -167,27 +199,6 @@ impl<C: Codec> Connection<C> {
         Encoding::of::<C>(format, self.0.envelope)
     }
 
-    /// Closes the connection after what is queued has been flushed, as dropping it does, and says that it was meant
-    /// ([`CloseReason::Closed`]) where the peer has not finished.
-    pub fn close(mut self) {
-        if !self.0.peer_finished && !self.is_draining() {
-            self.0.close_code.get_or_insert(CloseCode::NORMAL.number());
-            self.0.peer.note(CloseReason::Closed);
-        }
-    }
-
-    /// As [`close`](Self::close), and tells the peer `code` and up to 123 bytes of `text`, if it speaks WebSocket and has not said
-    /// itself that it closes. Other protocols have no words for it: see [`last_word`](Self::last_word).
-    pub fn close_with(mut self, code: CloseCode, text: &str) {
-        // What is said already stands: the peer's own code, or that of an error.
-        let text = self.0.close_code.is_none().then(|| text.into());
-        self.0.close_code.get_or_insert(code.number());
-        if !self.0.peer_finished && !self.is_draining() {
-            self.0.peer.note(CloseReason::Closed);
-        }
-        self.0.give_back(text);
-    }
-
     /// The codec, for what is to be set up per connection; each starts as its type's `Default`.
     pub fn codec_mut(&mut self) -> &mut C {
         &mut self.0.codec
@@ -244,7 +255,7 @@ impl Hub {
 
 impl<C: Codec> Receiving<C> {
     #[inline]
-    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<C::Frame>, ConnectionError>> {
+    fn poll_recv(&mut self, cx: &mut Context<'_>, until: Until) -> Poll<Result<Option<C::Frame>, ConnectionError>> {
         let mut rest = None;
         // Frames come by the dozen: for all but the first of a read this is all.
         if !self.input.is_empty()
@@ -262,7 +273,7 @@ impl<C: Codec> Receiving<C> {
                 other => rest = Some((before, other)),
             }
         }
-        self.poll_more(cx, rest)
+        self.poll_more(cx, until, rest)
     }
 
     /// As [`poll_recv`](Self::poll_recv), where there is more to see to than the next frame. `rest` is what was found in place
@@ -271,6 +282,7 @@ impl<C: Codec> Receiving<C> {
     fn poll_more(
         &mut self,
         cx: &mut Context<'_>,
+        until: Until,
         mut rest: Option<(usize, Found<C>)>,
     ) -> Poll<Result<Option<C::Frame>, ConnectionError>> {
         loop {
@@ -287,7 +299,7 @@ impl<C: Codec> Receiving<C> {
                 let (before, found) = rest.take().unwrap_or_else(|| (self.input.bytes.len(), self.find()));
                 let decoded = match found {
                     Ok(Some(frame)) => Decoded::Frame(frame),
-                    other => self.decode_rest(other)?,
+                    other => self.decode_rest(other, until)?,
                 };
                 match decoded {
                     Decoded::Frame(frame) => {
@@ -304,14 +316,16 @@ impl<C: Codec> Receiving<C> {
             }
             if self.finished {
                 self.input.clear();
+            }
+            if self.finished || self.drained && until == Until::Drain {
                 if self.peer.is_unheard() {
                     self.peer.received_all();
                     continue;
                 }
-                return Poll::Ready(self.end());
+                return Poll::Ready(self.end(until));
             }
             let allowance = ready!(self.peer.poll_allowance(cx));
-            ready!(self.poll_read(cx, allowance.saturating_sub(self.input.bytes.len())));
+            ready!(self.poll_read(cx, until, allowance.saturating_sub(self.input.bytes.len())));
         }
     }
 
@@ -322,11 +336,15 @@ impl<C: Codec> Receiving<C> {
         }
         if let Some(answer) = &self.answer {
             // While it waits nothing is read: a peer that asks and does not listen fills its outbox, and no more.
-            ready!(self.peer.poll_send(cx, |output| output.put(answer))).map_err(ConnectionError::Closed)?;
+            let sent = ready!(self.peer.poll_send(cx, |output| output.put(answer)));
             self.answer = None;
+            // Whoever has the other half may have finished sending.
+            sent.or_else(
+                |reason| if self.peer.has_finished() { Ok(()) } else { Err(ConnectionError::Closed(reason)) },
+            )?;
         }
         // What it sends may be published, and be more than the workers can deliver.
-        if !(self.finished && self.input.is_empty()) {
+        if !((self.finished || self.drained) && self.input.is_empty()) {
             ready!(self.peer.poll_caught_up(cx));
         }
         Poll::Ready(Ok(()))
@@ -363,15 +381,20 @@ impl<C: Codec> Receiving<C> {
     }
 
     /// What the end of input means, with nothing before it: some codecs are told of it, or hold a part of a frame.
-    fn end(&mut self) -> Result<Option<C::Frame>, ConnectionError> {
-        if self.has_finished || self.peer.is_draining() {
+    fn end(&mut self, until: Until) -> Result<Option<C::Frame>, ConnectionError> {
+        if self.peer.has_finished() || self.is_drained(until) {
             return Ok(None);
         }
         let found = self.find();
-        match self.decode_rest(found)? {
+        match self.decode_rest(found, until)? {
             Decoded::Frame(frame) => Ok(Some(frame)),
             Decoded::Aside | Decoded::Nothing => Ok(None),
         }
+    }
+
+    /// Whether a drain ends what is received.
+    fn is_drained(&self, until: Until) -> bool {
+        until == Until::Drain && self.peer.is_draining()
     }
 
     /// What the codec makes of the input.
@@ -382,13 +405,13 @@ impl<C: Codec> Receiving<C> {
 
     /// What is no frame, apart from those that are: it comes once a read, and they come by the dozen.
     #[cold]
-    fn decode_rest(&mut self, mut found: Found<C>) -> Result<Decoded<C::Frame>, FrameError> {
+    fn decode_rest(&mut self, mut found: Found<C>, until: Until) -> Result<Decoded<C::Frame>, FrameError> {
         if let Ok(None) = found {
             if let Some(aside) = self.codec.aside() {
                 self.see_to(aside);
                 return Ok(Decoded::Aside);
             }
-            if self.finished && !self.peer.is_draining() {
+            if self.finished && !self.is_drained(until) {
                 let frame_bytes = self.peer.listener.limits.frame_bytes;
                 found = self.codec.decode_end(&mut self.input.bytes, frame_bytes);
             }
@@ -413,7 +436,7 @@ impl<C: Codec> Receiving<C> {
     /// Does what the protocol asks for beside its frames.
     fn see_to(&mut self, aside: Aside) {
         match aside {
-            Aside::Answer(_) if self.has_finished => {}
+            Aside::Answer(_) if self.peer.has_finished() => {}
             Aside::Answer(answer) => self.answer = Some(Box::new(answer)),
             Aside::Finished { code } => {
                 self.finished = true;
@@ -426,7 +449,8 @@ impl<C: Codec> Receiving<C> {
     }
 
     /// Reads once, about `most` bytes. Ready means that there is something new to look at.
-    fn poll_read(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<()> {
+    fn poll_read(&mut self, cx: &mut Context<'_>, until: Until, most: usize) -> Poll<()> {
+        let drains = self.is_drained(until);
         let Some(source) = self.source.as_deref_mut() else {
             unreachable!("the source leaves only with the connection")
         };
@@ -435,10 +459,10 @@ impl<C: Codec> Receiving<C> {
         let mut buffer = ReadBuf::new(&mut shared.bytes[..space]);
         let result = match source.poll_read(cx, &mut buffer) {
             Poll::Ready(result) => result.map(|()| buffer.filled().len()),
-            Poll::Pending if self.peer.is_draining() => {
+            Poll::Pending if drains => {
                 // The kernel may hold more than the event loop has told us of, and more than a read that memory keeps short.
                 let read = source.read_now(&mut shared.bytes[..space]);
-                self.finished = !read.as_ref().is_ok_and(|count| *count == space && space < shared.bytes.len());
+                self.drained = !read.as_ref().is_ok_and(|count| *count == space && space < shared.bytes.len());
                 match read {
                     Ok(count) => Ok(count),
                     Err(_) => return Poll::Ready(()),
@@ -452,7 +476,7 @@ impl<C: Codec> Receiving<C> {
                 self.input.wait(&self.peer, cx, held);
                 // A drain, or an end, that came between the first look and the waker.
                 let peer = &self.peer;
-                let changed = peer.is_draining() || peer.is_cut_off() || peer.closing().is_some();
+                let changed = self.is_drained(until) || peer.is_cut_off() || peer.closing().is_some();
                 return if changed { Poll::Ready(()) } else { Poll::Pending };
             }
         };
@@ -465,7 +489,7 @@ impl<C: Codec> Receiving<C> {
             }
             Ok(count) => {
                 // Whoever never stops sending would never be drained.
-                self.finished |= self.peer.is_draining() && self.input.is_last(count, || source.socket_bytes());
+                self.drained |= drains && self.input.is_last(count, || source.socket_bytes());
                 self.peer.received(count - source.framing_bytes(count));
                 self.input.receive(&mut shared, count);
                 drop(shared);
@@ -489,8 +513,7 @@ impl<C: Codec> Receiving<C> {
             let text = text.as_deref().unwrap_or(reason.code());
             envelope.end(codec.farewell(reason, code, text), reason)
         });
-        let farewell = Some(farewell).filter(|_| !self.has_finished);
-        self.peer.give_back(Returned { source, peer_finished: self.peer_finished, farewell });
+        self.peer.give_back(Returned { source, peer_finished: self.peer_finished, farewell: Some(farewell) });
     }
 }
 
@@ -512,6 +535,13 @@ fn spend(cx: &mut Context<'_>, bytes: usize) {
 
 /// What a codec has found in the input.
 type Found<C> = Result<Option<<C as Codec>::Frame>, FrameError>;
+
+/// What ends receiving, beside the peer's own end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Until {
+    Drain,
+    End,
+}
 
 /// What came of the input.
 enum Decoded<T> {

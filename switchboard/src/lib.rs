@@ -30,7 +30,7 @@ mod turn;
 
 pub use client::Client;
 pub use config::{Limits, Timeouts};
-pub use connection::{Connection, Finished, Handler, HandlerOutput};
+pub use connection::{Connection, Handler, HandlerOutput, RecvHalf, SendHalf, Sender, TrySendError};
 pub use error::{BindError, BoxError, ConnectError, ConnectionError, ListenerError, Result};
 pub use hub::door::{Page, Published, RoomList};
 pub use hub::membership::{Join, JoinError, Membership};

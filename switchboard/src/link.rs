@@ -16,10 +16,12 @@ mod origin;
 pub(crate) mod outbox;
 pub(crate) mod read_buffer;
 pub(crate) mod roster;
+pub(crate) mod sharing;
 mod socket;
 mod staging;
 pub(crate) mod tick;
 mod unheard;
+mod waiters;
 
 pub(crate) use delivery::Undeliverable;
 pub(crate) use ending::{Farewell, Returned};
@@ -28,7 +30,6 @@ pub(crate) use origin::ListenerSettings;
 pub use origin::{ConnectionId, PeerAddr};
 pub(crate) use socket::{Gathering, OpenError, Sink, Source, space};
 
-use crate::error::contained;
 use crate::sync::{self, Mutex};
 use outbox::{Flushed, Outbox, Unsendable};
 use std::fmt;
@@ -38,8 +39,8 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker, ready};
 use switchboard_proto::{CloseReason, Output, Second, Stamp};
 use tick::Tick;
-use tokio::sync::Notify;
 use tokio::time::Instant;
+use waiters::{Waiters, wake};
 
 /// The socket takes no more; the task goes on writing.
 const BLOCKED: u16 = 1;
@@ -61,6 +62,10 @@ const FINISHED: u16 = 128;
 const UNHEARD: u16 = 256;
 /// The end of that is the peer's own.
 const COMPLETE: u16 = 512;
+/// Others send on it as well: see `sharing.rs`.
+const SHARED: u16 = 1024;
+/// Its sending half is apart, and keeps it open.
+const SPLIT: u16 = 2048;
 
 const NOT_READING: Second = Second::MAX;
 
@@ -135,15 +140,6 @@ struct State {
     turns: u8,
 }
 
-/// Who waits for a connection, beside its own task. Few have anybody.
-#[derive(Default)]
-struct Waiters {
-    /// In `recv` or `send`, in a task that is not the connection's own.
-    handler: Option<Waker>,
-    /// For its end.
-    ended: Option<Arc<Notify>>,
-}
-
 impl Link {
     pub(crate) fn new(
         id: ConnectionId,
@@ -209,8 +205,10 @@ impl Link {
         let limits = &self.listener.limits;
         let mut state = self.state.lock();
         staging::take(self, |output, frames| self.append(&mut state, output, frames));
-        if self.is(CLOSING) && !self.is(UNHEARD) {
-            return Poll::Ready(Err(state.reason.unwrap_or(CloseReason::Closed)));
+        if self.is(CLOSING | FINISHED)
+            && let Some(reason) = self.refuses(&state)
+        {
+            return Poll::Ready(Err(reason));
         }
         if state.outbox.is_full(limits.outbox_bytes, limits.outbox_frames) {
             self.register(&mut state, cx);
@@ -220,7 +218,9 @@ impl Link {
         state.outbox.push(encode);
         self.queued(&mut state);
         bump(&self.traffic.frames_out, 1);
-        staging::open(self, state.outbox.space(limits.outbox_bytes, limits.outbox_frames));
+        if !self.is(SHARED) {
+            staging::open(self, state.outbox.space(limits.outbox_bytes, limits.outbox_frames));
+        }
         Poll::Ready(Ok(()))
     }
 
@@ -228,7 +228,7 @@ impl Link {
     pub(crate) fn staged<T>(self: &Arc<Self>, poll: impl FnOnce() -> T) -> T {
         let limits = &self.listener.limits;
         // A socket that took everything until now has an outbox with space, or will have at the next tick.
-        let is_open = !self.is(BLOCKED | CLOSING);
+        let is_open = !self.is(BLOCKED | CLOSING | SHARED);
         let space = if is_open { (limits.outbox_bytes.min(staging::MOST_BYTES), limits.outbox_frames) } else { (0, 0) };
         staging::begin(self, space);
         let result = poll();
@@ -383,15 +383,6 @@ impl Link {
         self.register(&mut state, cx);
     }
 
-    /// Has whoever waits woken by [`State::wake`]. The connection's own task is in any case.
-    fn register(self: &Arc<Self>, state: &mut State, cx: &Context<'_>) {
-        let handler = state.waiting.as_ref().and_then(|waiting| waiting.handler.as_ref());
-        let known = handler.is_some_and(|waker| waker.will_wake(cx.waker()));
-        if !known && !staging::is_polling(self) {
-            state.waiting.get_or_insert_default().handler = Some(cx.waker().clone());
-        }
-    }
-
     /// `bytes` are held beside the outbox: of input that is not whole yet, or of an answer that is not queued yet.
     pub(crate) fn holding(&self, bytes: usize) {
         self.state.lock().input_charge.set(bytes, &self.tick.budget);
@@ -496,28 +487,8 @@ fn bump(counter: &AtomicU64, by: u64) {
     counter.store(counter.load(Ordering::Relaxed) + by, Ordering::Relaxed);
 }
 
-/// Wakes a task, which may be the user's, and of a runtime of its own: whoever wakes it goes on if that panics.
-fn wake(waker: Option<&Waker>) {
-    if let Some(waker) = waker {
-        let _ = contained(|| waker.wake_by_ref());
-    }
-}
-
 impl State {
     fn charged_bytes(&self) -> usize {
         self.outbox.charge.bytes() + self.input_charge.bytes()
-    }
-
-    /// Wakes everybody who may be waiting: the connection's own task, and the one it was given to.
-    fn wake(&self) {
-        wake(self.driver.as_ref());
-        wake(self.waiting.as_ref().and_then(|waiting| waiting.handler.as_ref()));
-    }
-
-    /// Wakes everybody who waits for the end.
-    fn tell_of_end(&self) {
-        if let Some(ended) = self.waiting.as_ref().and_then(|waiting| waiting.ended.as_ref()) {
-            let _ = contained(|| ended.notify_waiters());
-        }
     }
 }

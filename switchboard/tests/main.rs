@@ -34,6 +34,7 @@ mod datagram_networks;
 mod datagram_peers;
 mod descriptors;
 mod examples;
+mod halves;
 mod handle;
 mod handlers;
 mod http;

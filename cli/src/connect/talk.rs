@@ -24,7 +24,7 @@ use std::error::Error;
 use std::fmt;
 use std::io::{self, IsTerminal as _, Write as _};
 use switchboard::grammar::MessageId;
-use switchboard::{ConnectError, Connection, ConnectionError, Escaped, Finished, FrameError};
+use switchboard::{ConnectError, Connection, ConnectionError, Escaped, FrameError, RecvHalf};
 use tokio::sync::mpsc::Receiver;
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -256,7 +256,7 @@ impl Talk<'_> {
     }
 
     /// Shows what comes after the end of input.
-    async fn finish<C: PlainCodec>(&mut self, mut conn: Finished<C>) -> anyhow::Result<Over> {
+    async fn finish<C: PlainCodec>(&mut self, mut conn: RecvHalf<C>) -> anyhow::Result<Over> {
         loop {
             let received = match self.plan.wait {
                 Some(wait) => timeout(wait, conn.recv()).await,

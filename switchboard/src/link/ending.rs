@@ -37,6 +37,7 @@ impl Link {
         }
         state.returned = Some(Box::new(returned));
         wake(state.driver.as_ref());
+        state.tell_of_space();
     }
 
     // Ending: anybody may ask, the first reason stands.
@@ -209,9 +210,13 @@ impl Link {
 
     // The steps of a close, taken by the connection's own task.
 
-    /// Waits until the `Connection` is dropped: it may outlive the handler in a task of the user's.
+    /// Waits until the `Connection` is dropped, or both of its halves: it may outlive the handler in a task of the user's.
     pub(crate) fn poll_returned(&self) -> Poll<Returned> {
-        self.state.lock().returned.take().map_or(Poll::Pending, |returned| Poll::Ready(*returned))
+        let mut state = self.state.lock();
+        if self.is_split() {
+            return Poll::Pending;
+        }
+        state.returned.take().map_or(Poll::Pending, |returned| Poll::Ready(*returned))
     }
 
     /// Starts to close for `reason`, or the one that came first; says so to the peer if there is a way.
@@ -223,12 +228,15 @@ impl Link {
         state.lingering = Stamp::NONE;
         let reason = *state.reason.get_or_insert(reason);
         state.tell_of_end();
+        state.tell_of_space();
         if let Some(sink) = state.outbox.sink() {
             sink.reason(reason);
         }
         if reason.ending() == Ending::Polite {
             // The handler's time is over, but the peer's begins only now.
             self.attention.fetch_and(!FORCED, Ordering::Release);
+            // One that has finished has said so.
+            let farewell = farewell.filter(|_| !self.is(FINISHED));
             if let Some(farewell) = farewell.and_then(|farewell| farewell(reason)) {
                 state.outbox.push(|output| output.share(farewell));
             }

@@ -21,6 +21,7 @@ impl Link {
         }
         self.attention.fetch_or(FINISHED, Ordering::Release);
         wake(state.driver.as_ref());
+        state.tell_of_space();
     }
 
     /// Goes on with that. Of an error whoever receives hears behind what has come.

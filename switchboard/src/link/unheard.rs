@@ -73,6 +73,9 @@ impl Link {
         state.lingering = Stamp::at(self.tick.now());
         state.outbox.discard();
         state.outbox.charge.set(0, &self.tick.budget);
+        if std::mem::take(&mut state.wants_space) {
+            state.wake();
+        }
     }
 
     /// It is the peer who is waited for, if it is unheard.

@@ -1,0 +1,168 @@
+//! Sending on a connection from any task.
+
+use super::Connection;
+use crate::error::ConnectionError;
+use crate::link::sharing::Unqueued;
+use crate::link::{ConnectionId, Envelope, Link, PeerAddr};
+use crate::sync::Mutex;
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use switchboard_proto::{CloseReason, Codec};
+
+/// Sends on a [`Connection`] from anywhere: another task, another thread, another connection's handler. Cloning is cheap.
+///
+/// All that is sent leaves in the order in which it was sent, also what the connection's own handler sends, and counts towards the
+/// same bounds ([`Limits::outbox_bytes`](crate::Limits::outbox_bytes) and `outbox_frames`).
+///
+/// It does not keep the connection open: one that outlives it keeps a few hundred bytes, and says why it ended. Frames are encoded by
+/// a codec of its own ([`Codec::encoder`]).
+///
+/// # Examples
+/// ```
+/// use std::sync::{Arc, Mutex};
+/// use switchboard::prelude::*;
+/// use switchboard::{Sender, TrySendError};
+///
+/// async fn chat(mut conn: Connection<Lines>, all: Arc<Mutex<Vec<Sender<Lines>>>>) -> Result {
+///     all.lock().unwrap().push(conn.sender());
+///     while let Some(line) = conn.recv().await? {
+///         // Who reads too slowly misses a line, and who has gone is forgotten.
+///         let reaches = |to: &Sender<Lines>| !matches!(to.try_send(line.clone()), Err(TrySendError::Closed(_)));
+///         all.lock().unwrap().retain(reaches);
+///     }
+///     Ok(())
+/// }
+/// ```
+pub struct Sender<C: Codec> {
+    link: Arc<Link>,
+    codec: Mutex<C>,
+    envelope: Envelope,
+}
+
+/// Why [`Sender::try_send`] did not queue a frame.
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrySendError<T> {
+    /// The outbox is full. The frame is given back.
+    #[error("outbox is full")]
+    Full(T),
+    /// The connection is closed, or has finished sending.
+    #[error("connection closed: {0}")]
+    Closed(CloseReason),
+}
+
+/// Without the frame, which is the peer's business.
+impl<T> fmt::Debug for TrySendError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full(_) => f.write_str("Full(..)"),
+            Self::Closed(reason) => f.debug_tuple("Closed").field(reason).finish(),
+        }
+    }
+}
+
+impl<C: Codec> Connection<C> {
+    /// Sends on this connection from other tasks.
+    ///
+    /// From then on each frame takes a lock when it is sent, as those of other tasks do.
+    pub fn sender(&mut self) -> Sender<C> {
+        self.0.peer.share();
+        Sender { link: Arc::clone(&self.0.peer), codec: Mutex::new(self.0.codec.encoder()), envelope: self.0.envelope }
+    }
+}
+
+impl<C: Codec> Sender<C> {
+    /// Queues a frame, as [`Connection::send`] does: it is written by the worker's next tick.
+    ///
+    /// Waits while the outbox is full; whoever waits goes on once it is half empty, in no particular order.
+    ///
+    /// # Errors
+    /// [`ConnectionError::Closed`] once the connection is closed, was dropped or has finished sending.
+    ///
+    /// # Cancel safety
+    /// Safe, in that a frame is queued whole or not at all; a cancelled call drops its frame.
+    pub fn send<T>(&self, frame: T) -> impl Future<Output = Result<(), ConnectionError>> + Send + use<'_, C, T>
+    where
+        T: Into<C::Frame>,
+    {
+        let frame = frame.into();
+        async move {
+            let mut frame = match self.try_send(frame) {
+                Ok(()) => return Ok(()),
+                Err(TrySendError::Full(frame)) => frame,
+                Err(TrySendError::Closed(reason)) => return Err(ConnectionError::Closed(reason)),
+            };
+            let space = self.link.space();
+            loop {
+                // Before the look: it hears of what comes after it was made.
+                let told = space.notified();
+                frame = match self.try_send(frame) {
+                    Ok(()) => return Ok(()),
+                    Err(TrySendError::Full(frame)) => frame,
+                    Err(TrySendError::Closed(reason)) => return Err(ConnectionError::Closed(reason)),
+                };
+                told.await;
+            }
+        }
+    }
+
+    /// Queues a frame if there is space. Never waits.
+    ///
+    /// # Errors
+    /// [`TrySendError::Full`] if the outbox is full, [`TrySendError::Closed`] where [`send`](Self::send) fails.
+    pub fn try_send(&self, frame: impl Into<C::Frame>) -> Result<(), TrySendError<C::Frame>> {
+        let mut frame = Some(frame.into());
+        let queued = self.link.try_queue(|output| {
+            let Some(frame) = frame.take() else { unreachable!("queued once") };
+            self.envelope.put(output, |output| self.codec.lock().encode(frame, output));
+        });
+        match (queued, frame) {
+            (Err(Unqueued::Closed(reason)), _) => Err(TrySendError::Closed(reason)),
+            (Err(Unqueued::Full), Some(frame)) => Err(TrySendError::Full(frame)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits until the connection ends, and says why: as [`Connection::closed`].
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub fn closed(&self) -> impl Future<Output = CloseReason> + Send + use<C> {
+        self.link.ended()
+    }
+
+    /// Where the peer is.
+    pub fn peer(&self) -> &PeerAddr {
+        &self.link.address
+    }
+
+    /// The connection's number, unique in its server.
+    pub fn id(&self) -> ConnectionId {
+        self.link.id
+    }
+
+    pub(super) fn link(&self) -> &Arc<Link> {
+        &self.link
+    }
+
+    /// Finishes sending, for everybody who sends.
+    pub(super) fn finish(&self) {
+        let farewell = self.codec.lock().farewell(CloseReason::Finished, None, CloseReason::Finished.code());
+        self.link.finish_sending(self.envelope.end(farewell, CloseReason::Finished));
+    }
+}
+
+impl<C: Codec> Clone for Sender<C> {
+    fn clone(&self) -> Self {
+        let codec = self.codec.lock().encoder();
+        Self { link: Arc::clone(&self.link), codec: Mutex::new(codec), envelope: self.envelope }
+    }
+}
+
+impl<C: Codec> fmt::Debug for Sender<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Link { id, address, .. } = &*self.link;
+        f.debug_struct("Sender").field("id", id).field("peer", address).finish_non_exhaustive()
+    }
+}

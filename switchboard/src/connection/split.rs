@@ -1,0 +1,172 @@
+//! The two halves of a connection, for two tasks; and a connection on which nothing more is sent.
+
+use super::{Connection, Sender};
+use crate::error::ConnectionError;
+use crate::link::{ConnectionId, PeerAddr};
+use std::future::{Future, poll_fn};
+use std::ops::Deref;
+use std::sync::Arc;
+use switchboard_proto::{CloseReason, Codec};
+
+/// The half of a [`Connection`] that receives: after [`split`](Connection::split), or after [`finish`](Connection::finish).
+///
+/// The connection is closed, as a [`Connection`] is, once its handler has finished and both halves are dropped.
+#[derive(Debug)]
+#[must_use = "dropping it closes the connection, or its half"]
+pub struct RecvHalf<C: Codec>(Connection<C>);
+
+/// The half of a [`Connection`] that sends: a [`Sender`] that keeps the connection open.
+///
+/// Dropped, it says nothing to the peer: that is done by [`finish`](Self::finish), or by the end of both halves.
+#[derive(Debug)]
+#[must_use = "dropping it closes the connection, or its half"]
+pub struct SendHalf<C: Codec>(Sender<C>);
+
+impl<C: Codec> Connection<C> {
+    /// Takes the connection apart, so that two tasks may own its halves: one receives, the other one sends.
+    ///
+    /// The connection is closed once its handler has finished and both are dropped, in whichever order. Rooms are joined before.
+    ///
+    /// # Examples
+    /// ```
+    /// # use switchboard::prelude::*;
+    /// /// Passes on what `from` sends, to its end.
+    /// async fn pass(mut from: RecvHalf<Lines>, to: SendHalf<Lines>) -> Result {
+    ///     while let Some(line) = from.recv_in_drain().await? {
+    ///         to.send(line).await?;
+    ///     }
+    ///     to.finish();
+    ///     Ok(())
+    /// }
+    ///
+    /// async fn proxy(conn: Connection<Lines>, upstream: Connection<Lines>) -> Result {
+    ///     let ((up_in, up_out), (down_in, down_out)) = (upstream.split(), conn.split());
+    ///     tokio::try_join!(pass(down_in, up_out), pass(up_in, down_out))?;
+    ///     Ok(())
+    /// }
+    /// # use switchboard::{RecvHalf, SendHalf};
+    /// ```
+    pub fn split(mut self) -> (RecvHalf<C>, SendHalf<C>) {
+        let sender = self.sender();
+        self.0.peer.split();
+        (RecvHalf(self), SendHalf(sender))
+    }
+
+    /// Finishes sending: once what is queued has left, the peer sees the end of its input. Receiving goes on.
+    ///
+    /// What rooms publish from now on is not sent either. A WebSocket says so with its close frame.
+    pub fn finish(mut self) -> RecvHalf<C> {
+        let farewell = self.0.codec.farewell(CloseReason::Finished, None, CloseReason::Finished.code());
+        let farewell = self.0.envelope.end(farewell, CloseReason::Finished);
+        self.0.peer.finish_sending(farewell);
+        RecvHalf(self)
+    }
+
+    /// Waits until a frame can be sent without waiting: what a relay asks first, which must not stop receiving while it
+    /// waits to send. Also done once the connection is closed.
+    ///
+    /// Borrows nothing, so that it can be waited for beside [`recv`](Self::recv), by the same task.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub fn writable(&self) -> impl Future<Output = ()> + Send + use<C> {
+        let peer = Arc::clone(&self.0.peer);
+        poll_fn(move |cx| peer.poll_writable(cx))
+    }
+}
+
+impl<C: Codec> RecvHalf<C> {
+    /// Receives the next frame, as [`Connection::recv`] does.
+    ///
+    /// # Errors
+    /// As there; also if what was queued could not be sent.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub fn recv(&mut self) -> impl Future<Output = Result<Option<C::Frame>, ConnectionError>> + use<'_, C> {
+        self.0.recv()
+    }
+
+    /// Receives the next frame, also while the server drains, as [`Connection::recv_in_drain`] does.
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub fn recv_in_drain(&mut self) -> impl Future<Output = Result<Option<C::Frame>, ConnectionError>> + use<'_, C> {
+        self.0.recv_in_drain()
+    }
+
+    /// As [`Connection::is_draining`].
+    pub fn is_draining(&self) -> bool {
+        self.0.is_draining()
+    }
+
+    /// As [`Connection::draining`].
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub fn draining(&self) -> impl Future<Output = ()> + Send + use<C> {
+        self.0.draining()
+    }
+
+    /// As [`Connection::closed`].
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub fn closed(&self) -> impl Future<Output = CloseReason> + Send + use<C> {
+        self.0.closed()
+    }
+
+    /// The codec, which knows how the peer has finished.
+    pub fn codec_mut(&mut self) -> &mut C {
+        self.0.codec_mut()
+    }
+
+    /// Where the peer is.
+    pub fn peer(&self) -> &PeerAddr {
+        self.0.peer()
+    }
+
+    /// This connection's number, unique in its server.
+    pub fn id(&self) -> ConnectionId {
+        self.0.id()
+    }
+}
+
+impl<C: Codec> SendHalf<C> {
+    /// Finishes sending, also for every [`Sender`] of the connection: once what is queued has left, the peer sees the end of its
+    /// input. Receiving goes on. A WebSocket says so with its close frame.
+    pub fn finish(self) {
+        self.0.finish();
+    }
+
+    /// As [`Connection::is_draining`].
+    pub fn is_draining(&self) -> bool {
+        self.0.link().is_draining()
+    }
+
+    /// As [`Connection::draining`].
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub fn draining(&self) -> impl Future<Output = ()> + Send + use<C> {
+        self.0.link().listener.drain.clone().cancelled_owned()
+    }
+}
+
+/// `send`, `try_send` and all else that a sender does; [cloned](Clone), it is one, and keeps nothing open.
+impl<C: Codec> Deref for SendHalf<C> {
+    type Target = Sender<C>;
+
+    fn deref(&self) -> &Sender<C> {
+        &self.0
+    }
+}
+
+impl<C: Codec> Drop for SendHalf<C> {
+    fn drop(&mut self) {
+        self.0.link().give_back_sending();
+    }
+}
