@@ -1,6 +1,7 @@
 //! The two to fourteen bytes before a payload (RFC 6455 §5.2).
 
-use super::{CONTROL_BYTES, Masking, WebSocketKind};
+use super::assembly::Masking;
+use super::{CONTROL_BYTES, WebSocketKind};
 use crate::{FrameError, Output};
 
 const LAST: u8 = 0x80;

@@ -1,0 +1,89 @@
+//! What goes in both directions: text, or bytes.
+
+use super::utf8;
+use bytes::Bytes;
+use std::ops::Deref;
+
+/// What a message is: browsers hand out a string for text, and bytes for binary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum WebSocketKind {
+    /// UTF-8.
+    Text,
+    /// Any bytes.
+    Binary,
+}
+
+/// One message, whatever fragments it came in. Cloning copies no payload.
+///
+/// Made from bytes it is text if they are UTF-8, else binary. It dereferences to its payload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebSocketMessage {
+    pub(super) kind: WebSocketKind,
+    pub(super) bytes: Bytes,
+}
+
+impl WebSocketMessage {
+    /// A binary message, also if it were text.
+    pub fn binary(bytes: impl Into<Bytes>) -> Self {
+        Self { kind: WebSocketKind::Binary, bytes: bytes.into() }
+    }
+
+    /// What it is.
+    pub fn kind(&self) -> WebSocketKind {
+        self.kind
+    }
+
+    /// The same behind `prefix`. Text stays text unless the prefix is none, and is not checked again.
+    pub fn prefixed(&self, prefix: &[u8]) -> Self {
+        let is_text = self.kind == WebSocketKind::Text && utf8::is_text(prefix);
+        let kind = if is_text { WebSocketKind::Text } else { WebSocketKind::Binary };
+        let mut bytes = Vec::with_capacity(prefix.len() + self.bytes.len());
+        bytes.extend_from_slice(prefix);
+        bytes.extend_from_slice(&self.bytes);
+        Self { kind, bytes: bytes.into() }
+    }
+
+    /// The payload, without a copy.
+    pub fn into_bytes(self) -> Bytes {
+        self.bytes
+    }
+}
+
+impl Deref for WebSocketMessage {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl AsRef<[u8]> for WebSocketMessage {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl From<Bytes> for WebSocketMessage {
+    fn from(bytes: Bytes) -> Self {
+        let kind = if utf8::is_text(&bytes) { WebSocketKind::Text } else { WebSocketKind::Binary };
+        Self { kind, bytes }
+    }
+}
+
+impl From<String> for WebSocketMessage {
+    fn from(text: String) -> Self {
+        Self { kind: WebSocketKind::Text, bytes: text.into() }
+    }
+}
+
+impl From<&str> for WebSocketMessage {
+    fn from(text: &str) -> Self {
+        text.to_owned().into()
+    }
+}
+
+impl From<WebSocketMessage> for Bytes {
+    fn from(message: WebSocketMessage) -> Self {
+        message.bytes
+    }
+}
