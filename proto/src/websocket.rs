@@ -34,6 +34,7 @@ pub struct WebSocket(Assembly);
 impl Codec for WebSocket {
     type Frame = WebSocketMessage;
 
+    #[inline]
     fn decode(&mut self, input: &mut BytesMut, frame_bytes: usize) -> Result<Option<Self::Frame>, FrameError> {
         self.0.decode(input, frame_bytes, Masking::Required)
     }
@@ -42,8 +43,9 @@ impl Codec for WebSocket {
         self.0.decode_end(input)
     }
 
+    #[inline]
     fn encode(&mut self, message: WebSocketMessage, output: &mut Output) {
-        header::put(output, message.kind.into(), message.bytes.len(), None);
+        header::put_plain(output, message.kind.into(), message.bytes.len());
         output.share(message.bytes);
     }
 

@@ -2,9 +2,9 @@
 
 use super::header::{Header, Opcode};
 use super::utf8::Utf8;
-use super::{NO_CODE, WebSocketKind, WebSocketMessage, mask};
+use super::{NO_CODE, WebSocketKind, WebSocketMessage};
 use crate::{CloseCode, FrameError};
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 
 /// Fragments without any payload in one message: others are bounded by the bytes that they bring.
 const EMPTY_FRAGMENTS: u16 = 1024;
@@ -44,7 +44,28 @@ pub(super) enum Control {
 }
 
 impl Assembly {
+    /// Takes the next message off the front of `input`, if it is all there.
+    #[inline]
     pub(super) fn decode(
+        &mut self,
+        input: &mut BytesMut,
+        frame_bytes: usize,
+        masking: Masking,
+    ) -> Result<Option<WebSocketMessage>, FrameError> {
+        let is_between = self.seen == 0 && !self.closed && self.message.is_none() && self.control.is_none();
+        if is_between
+            && let Some(header) = Header::of_whole(input, masking)
+            && header.payload_bytes <= frame_bytes
+        {
+            return take_whole(input, &header).map(Some);
+        }
+        self.decode_any(input, frame_bytes, masking)
+    }
+
+    /// As [`decode`](Self::decode), whatever comes next. Apart: most messages are one frame that has come whole, and come by the
+    /// dozen.
+    #[inline(never)]
+    fn decode_any(
         &mut self,
         input: &mut BytesMut,
         frame_bytes: usize,
@@ -101,11 +122,9 @@ impl Assembly {
     fn look(&mut self, input: &mut BytesMut, header: &Header, kind: WebSocketKind) -> Result<(), FrameError> {
         let here = (input.len() - header.bytes).min(header.payload_bytes);
         let fresh = &mut input[header.bytes + self.seen..header.bytes + here];
-        if let Some(key) = header.mask {
-            mask::apply(fresh, key, self.seen);
-        }
+        let is_ascii = header.unmask(fresh, self.seen);
         if kind == WebSocketKind::Text {
-            self.utf8.check(fresh)?;
+            self.utf8.check(fresh, is_ascii)?;
         }
         self.seen = here;
         Ok(())
@@ -143,9 +162,7 @@ impl Assembly {
     }
 
     fn control(&mut self, header: &Header, mut payload: BytesMut) -> Result<(), FrameError> {
-        if let Some(key) = header.mask {
-            mask::apply(&mut payload, key, 0);
-        }
+        header.unmask(&mut payload, 0);
         let control = match header.opcode {
             Opcode::Ping => Control::Ping(Bytes::copy_from_slice(&payload)),
             Opcode::Close => {
@@ -165,12 +182,27 @@ impl Assembly {
     }
 }
 
+/// Takes the first frame off the input, which is all there and a message.
+#[inline]
+fn take_whole(input: &mut BytesMut, header: &Header) -> Result<WebSocketMessage, FrameError> {
+    let end = header.bytes + header.payload_bytes;
+    let payload = &mut input[header.bytes..end];
+    let is_ascii = header.unmask(payload, 0);
+    let kind = if header.opcode == Opcode::Text { WebSocketKind::Text } else { WebSocketKind::Binary };
+    if kind == WebSocketKind::Text && !is_ascii && str::from_utf8(payload).is_err() {
+        return Err(FrameError::NotUtf8);
+    }
+    let mut bytes = input.split_to(end).freeze();
+    bytes.advance(header.bytes);
+    Ok(WebSocketMessage { kind, bytes })
+}
+
 /// Takes the first frame off the input, which is all there, and gives its payload.
 fn take_frame(input: &mut BytesMut, header: &Header) -> BytesMut {
     let end = header.bytes + header.payload_bytes;
     // The last one too leaves the memory where it is: once no frame is in it, the next read is.
     let mut frame = input.split_to(end);
-    bytes::Buf::advance(&mut frame, header.bytes);
+    frame.advance(header.bytes);
     frame
 }
 

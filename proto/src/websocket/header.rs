@@ -1,7 +1,7 @@
 //! The two to fourteen bytes before a payload (RFC 6455 §5.2).
 
 use super::assembly::Masking;
-use super::{CONTROL_BYTES, WebSocketKind};
+use super::{CONTROL_BYTES, WebSocketKind, mask};
 use crate::{FrameError, Output};
 
 const LAST: u8 = 0x80;
@@ -9,6 +9,10 @@ const RESERVED: u8 = 0x70;
 const OPCODE: u8 = 0x0f;
 const MASKED: u8 = 0x80;
 const LENGTH: u8 = 0x7f;
+
+/// How a message begins that is one frame.
+const TEXT: u8 = LAST | Opcode::Text as u8;
+const BINARY: u8 = LAST | Opcode::Binary as u8;
 
 /// In place of a length: the next two bytes hold it, or the next eight.
 const IN_TWO: u8 = 126;
@@ -63,6 +67,45 @@ pub(super) struct Header {
 }
 
 impl Header {
+    /// Reads the header of a message that is one frame and all there, if that is what `input` begins with: of what is anything
+    /// else [`parse`](Self::parse) says what it is. The longest lengths are left to it too.
+    #[inline]
+    pub(super) fn of_whole(input: &[u8], masking: Masking) -> Option<Self> {
+        let (first, masked, key_bytes) = (*input.first()?, masking.bit(), masking.key_bytes());
+        let opcode = match first {
+            TEXT => Opcode::Text,
+            BINARY => Opcode::Binary,
+            _ => return None,
+        };
+        // A bit of the wrong side is in the length, which then is none.
+        let (length_bytes, payload_bytes) = match *input.get(1)? ^ masked {
+            short @ ..IN_TWO => (2, usize::from(short)),
+            IN_TWO => (4, u16::from_be_bytes(*input.get(2..)?.first_chunk()?).into()),
+            _ => return None,
+        };
+        if length_bytes == 4 && payload_bytes < IN_TWO.into() {
+            return None;
+        }
+        let bytes = length_bytes + key_bytes;
+        if input.len() < bytes + payload_bytes {
+            return None;
+        }
+        let mask = match masking {
+            Masking::Required => Some(*input.get(length_bytes..)?.first_chunk()?),
+            Masking::Forbidden => None,
+        };
+        Some(Self { is_last: true, opcode, mask, bytes, payload_bytes })
+    }
+
+    /// Unmasks the part of the payload that begins at byte `offset` of it, and says whether that is ASCII.
+    #[inline]
+    pub(super) fn unmask(&self, payload: &mut [u8], offset: usize) -> bool {
+        match self.mask {
+            Some(key) => mask::apply(payload, key, offset),
+            None => payload.is_ascii(),
+        }
+    }
+
     /// Reads the header at the front of `input`, or `None` when more bytes are needed.
     pub(super) fn parse(input: &[u8], masking: Masking) -> Result<Option<Self>, FrameError> {
         let Some((&[first, second], rest)) = input.split_first_chunk() else { return Ok(None) };
@@ -71,7 +114,7 @@ impl Header {
         }
         let opcode = Opcode::parse(first & OPCODE).ok_or(FrameError::Malformed("reserved opcode"))?;
         let is_last = first & LAST != 0;
-        if (second & MASKED != 0) != (masking == Masking::Required) {
+        if second & MASKED != masking.bit() {
             return Err(FrameError::Malformed("masked by the wrong side"));
         }
         let short = second & LENGTH;
@@ -88,6 +131,23 @@ impl Header {
         // More than memory can hold is more than any limit.
         let payload_bytes = usize::try_from(length).unwrap_or(usize::MAX);
         Ok(Some(Self { is_last, opcode, mask, bytes, payload_bytes }))
+    }
+}
+
+impl Masking {
+    /// In the second byte of a frame.
+    fn bit(self) -> u8 {
+        match self {
+            Self::Required => MASKED,
+            Self::Forbidden => 0,
+        }
+    }
+
+    fn key_bytes(self) -> usize {
+        match self {
+            Self::Required => 4,
+            Self::Forbidden => 0,
+        }
     }
 }
 
@@ -117,7 +177,18 @@ fn length(short: u8, rest: &[u8]) -> Result<Option<(u64, &[u8])>, FrameError> {
     }
 }
 
-/// Writes the header of a frame that is not fragmented.
+/// Writes the header of a server's frame that is not fragmented.
+#[inline]
+pub(super) fn put_plain(output: &mut Output, opcode: Opcode, payload_bytes: usize) {
+    if payload_bytes < IN_TWO.into() {
+        output.put(&[LAST | opcode as u8, payload_bytes as u8]);
+    } else {
+        put(output, opcode, payload_bytes, None);
+    }
+}
+
+/// Writes the header of any frame that is not fragmented.
+#[inline(never)]
 pub(super) fn put(output: &mut Output, opcode: Opcode, payload_bytes: usize, mask: Option<[u8; 4]>) {
     let mut header = [0; 14];
     let masked = if mask.is_some() { MASKED } else { 0 };

@@ -29,6 +29,7 @@ impl WebSocketMessage {
     }
 
     /// What it is.
+    #[inline]
     pub fn kind(&self) -> WebSocketKind {
         self.kind
     }
@@ -44,6 +45,7 @@ impl WebSocketMessage {
     }
 
     /// The payload, without a copy.
+    #[inline]
     pub fn into_bytes(self) -> Bytes {
         self.bytes
     }
@@ -52,12 +54,14 @@ impl WebSocketMessage {
 impl Deref for WebSocketMessage {
     type Target = [u8];
 
+    #[inline]
     fn deref(&self) -> &[u8] {
         &self.bytes
     }
 }
 
 impl AsRef<[u8]> for WebSocketMessage {
+    #[inline]
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }

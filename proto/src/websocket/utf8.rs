@@ -16,11 +16,10 @@ pub(super) struct Utf8 {
 }
 
 impl Utf8 {
-    /// Checks the next piece. Fails at the first byte that no text can have there.
+    /// Checks the next piece, of which may be known that it is ASCII. Fails at the first byte that no text can have there.
     #[inline]
-    pub(super) fn check(&mut self, piece: &[u8]) -> Result<(), FrameError> {
-        // As in `is_text`.
-        if self.len == 0 && piece.is_ascii() { Ok(()) } else { self.check_each(piece) }
+    pub(super) fn check(&mut self, piece: &[u8], is_ascii: bool) -> Result<(), FrameError> {
+        if self.len == 0 && is_ascii { Ok(()) } else { self.check_each(piece) }
     }
 
     fn check_each(&mut self, mut piece: &[u8]) -> Result<(), FrameError> {
