@@ -66,6 +66,16 @@ impl Codec for WebSocket {
 }
 
 impl WebSocket {
+    /// Writes `message` behind `prefix` as one message, which is text if both are: for a codec around this one, which then puts
+    /// no message together in memory of its own first.
+    #[inline]
+    pub fn encode_behind(&mut self, prefix: &WebSocketMessage, message: WebSocketMessage, output: &mut Output) {
+        let opcode = if prefix.kind == WebSocketKind::Text { message.kind.into() } else { Opcode::Binary };
+        header::put_plain(output, opcode, prefix.bytes.len() + message.bytes.len());
+        output.put(&prefix.bytes);
+        output.share(message.bytes);
+    }
+
     /// The frame that tells a client why its connection ends: `code`, or the one that `reason` stands for, and the
     /// reason's own code as text.
     pub fn close_frame(reason: CloseReason, code: Option<u16>) -> Bytes {

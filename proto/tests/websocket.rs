@@ -123,6 +123,24 @@ fn bytes_that_are_not_utf8_are_sent_as_binary() {
     assert_eq!(server_frame(Bytes::from_static("ü".as_bytes()))[0], 0x81);
 }
 
+/// With each form of a length, copied and shared.
+#[test]
+fn a_message_behind_a_prefix_is_sent_as_both_in_one() {
+    let pieces =
+        [Bytes::new(), "echo: ".into(), vec![b'x'; 119].into(), vec![b'x'; 120].into(), vec![b'x'; 70_000].into()];
+    let pieces = pieces.into_iter().chain([Bytes::from_static(b"\xff")]);
+    let messages: Vec<WebSocketMessage> =
+        pieces.flat_map(|piece| [piece.clone().into(), WebSocketMessage::binary(piece)]).collect();
+    for (prefix, message) in messages.iter().flat_map(|prefix| messages.iter().map(move |message| (prefix, message))) {
+        let mut output = Output::default();
+        WebSocket::default().encode_behind(prefix, message.clone(), &mut output);
+        let both = Bytes::from([&prefix[..], message].concat());
+        let is_text = [prefix, message].iter().all(|piece| piece.kind() == WebSocketKind::Text);
+        let both = if is_text { both.into() } else { WebSocketMessage::binary(both) };
+        assert_eq!(output.into_bytes(), server_frame(both), "{} behind {}", message.len(), prefix.len());
+    }
+}
+
 #[test]
 fn a_message_too_long_is_refused_from_its_header_alone() {
     let mut input = BytesMut::from(&[0x82, 0xff, 0, 0, 0, 0, 0, 1, 0, 0, 1, 2, 3, 4][..]);

@@ -2,7 +2,7 @@
 
 use crate::harness::http_peer::{self, UPGRADE, ask, frame, secs};
 use crate::harness::served::Served;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,7 +10,7 @@ use std::time::Duration;
 use switchboard::http::Request;
 use switchboard::prelude::*;
 use switchboard::testing::Peer;
-use switchboard::{CloseCode, Limits, Memory};
+use switchboard::{Aside, CloseCode, FrameError, Limits, Memory, Output};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -159,6 +159,41 @@ async fn a_handshake_may_stand_behind_an_answer_that_fills_the_outbox() {
         assert_eq!(http_peer::answer(&mut peer).await.status, 101);
         assert_eq!(peer.bytes(4).await, b"\x81\x02hi");
     }
+}
+
+/// A WebSocket whose messages go out behind a prefix.
+#[derive(Default)]
+struct Marked(WebSocket);
+
+impl Codec for Marked {
+    type Frame = WebSocketMessage;
+
+    fn decode(&mut self, input: &mut BytesMut, frame_bytes: usize) -> Result<Option<Self::Frame>, FrameError> {
+        self.0.decode(input, frame_bytes)
+    }
+
+    fn aside(&mut self) -> Option<Aside> {
+        self.0.aside()
+    }
+
+    fn encode(&mut self, message: WebSocketMessage, output: &mut Output) {
+        self.0.encode_behind(&"> ".into(), message, output);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_websocket_can_have_a_codec_of_ones_own() {
+    let echo = async |mut conn: Connection<Marked>| -> Result {
+        while let Some(message) = conn.recv().await? {
+            conn.send(message).await?;
+        }
+        Ok(())
+    };
+    let server = Served::http(move |request: Request| std::future::ready(request.upgrade_to(&[], echo)));
+    let mut peer = server.connect();
+    assert_eq!(ask(&mut peer, UPGRADE).await.status, 101);
+    peer.send([frame(0x81, b"hi"), frame(0x89, b""), frame(0x82, b"ho")].concat()).await;
+    assert_eq!(peer.bytes(14).await, b"\x81\x04> hi\x8a\x00\x82\x04> ho");
 }
 
 /// What no client may send: the code of RFC 6455 §7.4 for it, and only this connection ends.

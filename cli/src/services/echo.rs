@@ -8,14 +8,14 @@ use crate::address::{DatagramListener, StreamListener};
 use crate::endpoint::Options;
 use crate::web::answer::refusal;
 use crate::web::guard::{Asker, Guard, forbidden_page};
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use memchr::memmem::{self, Finder};
 use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 use switchboard::http::{Request, Response};
 use switchboard::prelude::*;
-use switchboard::{ConnectionError, DatagramLimits, FrameError, GuardedLines, Output, Rate, RepliesPerSource};
+use switchboard::{Aside, ConnectionError, DatagramLimits, FrameError, GuardedLines, Output, Rate, RepliesPerSource};
 use switchboard_load::typed::{Scheme, parse_timeout};
 use tracing::debug;
 
@@ -55,6 +55,8 @@ fn lines(streams: StreamListener, options: &mut Options) -> Add {
 fn messages(streams: StreamListener, options: &mut Options) -> Add {
     let guard = guard(options, &streams);
     let (prefix, idle) = stream(options);
+    // A prefix that is no text makes what it is put before none.
+    let prefix = Arc::new(WebSocketMessage::from(Bytes::copy_from_slice(&prefix)));
     Box::new(move |server, shared| {
         let streams = streams.timeouts(Timeouts { idle, ..shared.timeouts });
         streams.listen_upgrades(server, move |request| ready(upgrade(request, &guard, &prefix)))
@@ -114,11 +116,11 @@ fn reply(
 }
 
 /// Begins a WebSocket, unless a page asks for it that may not.
-fn upgrade(request: Request, guard: &Guard, prefix: &Arc<[u8]>) -> Response {
+fn upgrade(request: Request, guard: &Guard, prefix: &Arc<WebSocketMessage>) -> Response {
     let refused = match guard.admit(request.head()) {
         Ok(Asker::Own | Asker::Allowed(_)) => {
             let prefix = Arc::clone(prefix);
-            return request.upgrade(&[], move |conn| echo_messages(conn, prefix));
+            return request.upgrade_to(&[], move |conn| echo_messages(conn, prefix));
         }
         Ok(Asker::Visitor) => forbidden_page(),
         Err(failure) => failure,
@@ -127,17 +129,68 @@ fn upgrade(request: Request, guard: &Guard, prefix: &Arc<[u8]>) -> Response {
     refusal(&refused, None).into()
 }
 
-async fn echo_messages(mut conn: Connection<WebSocket>, prefix: Arc<[u8]>) -> Result {
-    while let Some(message) = conn.recv().await? {
-        received::log(conn.peer(), &message);
-        conn.send(prefixed(&prefix, message)).await?;
+fn echo_messages(
+    mut conn: Connection<PrefixedMessages>,
+    prefix: Arc<WebSocketMessage>,
+) -> impl Future<Output = Result> + use<> {
+    conn.codec_mut().prefix = Some(prefix);
+    async move {
+        loop {
+            let received = conn.recv().await;
+            let Some(sending) = reply_to_message(&mut conn, received)? else { return Ok(()) };
+            sending.await?;
+        }
     }
-    Ok(())
 }
 
-/// A message of the same kind, unless a prefix that is no text is put before one that is.
-fn prefixed(prefix: &[u8], message: WebSocketMessage) -> WebSocketMessage {
-    if prefix.is_empty() { message } else { message.prefixed(prefix) }
+/// As [`reply`].
+fn reply_to_message(
+    conn: &mut Connection<PrefixedMessages>,
+    received: Result<Option<WebSocketMessage>, ConnectionError>,
+) -> Result<Option<impl Future<Output = Result<(), ConnectionError>>>, ConnectionError> {
+    let Some(message) = received? else { return Ok(None) };
+    received::log(conn.peer(), &message);
+    Ok(Some(conn.send(message)))
+}
+
+/// Messages that are sent behind a prefix. In the codec as [`PrefixedLines`] are.
+#[derive(Default)]
+struct PrefixedMessages {
+    socket: WebSocket,
+    prefix: Option<Arc<WebSocketMessage>>,
+}
+
+impl Codec for PrefixedMessages {
+    type Frame = WebSocketMessage;
+
+    #[inline]
+    fn decode(&mut self, input: &mut BytesMut, frame_bytes: usize) -> Result<Option<WebSocketMessage>, FrameError> {
+        self.socket.decode(input, frame_bytes)
+    }
+
+    fn decode_end(&mut self, input: &mut BytesMut, frame_bytes: usize) -> Result<Option<WebSocketMessage>, FrameError> {
+        self.socket.decode_end(input, frame_bytes)
+    }
+
+    fn aside(&mut self) -> Option<Aside> {
+        self.socket.aside()
+    }
+
+    fn farewell(&mut self, reason: CloseReason, code: Option<u16>, text: &str) -> Option<Bytes> {
+        self.socket.farewell(reason, code, text)
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.socket.held_bytes()
+    }
+
+    #[inline]
+    fn encode(&mut self, message: WebSocketMessage, output: &mut Output) {
+        match &self.prefix {
+            Some(prefix) => self.socket.encode_behind(prefix, message, output),
+            None => self.socket.encode(message, output),
+        }
+    }
 }
 
 /// Lines that are sent behind a prefix, but none that a browser was made to send, which would be shown what a page has put
@@ -234,11 +287,18 @@ mod tests {
 
     #[test]
     fn a_message_keeps_its_kind() {
-        let reply = |prefix: &[u8], message: WebSocketMessage| prefixed(prefix, message);
-        assert_eq!(reply(b"echo: ", "hi".into()), "echo: hi".into());
-        assert_eq!(reply(b"echo: ", WebSocketMessage::binary("hi")), WebSocketMessage::binary("echo: hi"));
-        assert_eq!(reply(b"", WebSocketMessage::binary("hi")), WebSocketMessage::binary("hi"));
-        assert_eq!(reply(b"\xff", "hi".into()), WebSocketMessage::binary(&b"\xffhi"[..]));
+        let reply = |prefix: &'static [u8], message: WebSocketMessage| {
+            let prefix = Some(Arc::new(Bytes::from_static(prefix).into()));
+            let mut output = Output::default();
+            PrefixedMessages { prefix, ..PrefixedMessages::default() }.encode(message, &mut output);
+            output.into_bytes()
+        };
+        let (text, binary) = (WebSocketMessage::from("hi"), WebSocketMessage::binary("hi"));
+        assert_eq!(reply(b"echo: ", text.clone()), &b"\x81\x08echo: hi"[..]);
+        assert_eq!(reply(b"echo: ", binary.clone()), &b"\x82\x08echo: hi"[..]);
+        assert_eq!(reply(b"", text.clone()), &b"\x81\x02hi"[..]);
+        assert_eq!(reply(b"", binary), &b"\x82\x02hi"[..]);
+        assert_eq!(reply(b"\xff", text), &b"\x82\x03\xffhi"[..]);
     }
 
     #[test]

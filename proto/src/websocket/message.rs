@@ -34,16 +34,6 @@ impl WebSocketMessage {
         self.kind
     }
 
-    /// The same behind `prefix`. Text stays text unless the prefix is none, and is not checked again.
-    pub fn prefixed(&self, prefix: &[u8]) -> Self {
-        let is_text = self.kind == WebSocketKind::Text && utf8::is_text(prefix);
-        let kind = if is_text { WebSocketKind::Text } else { WebSocketKind::Binary };
-        let mut bytes = Vec::with_capacity(prefix.len() + self.bytes.len());
-        bytes.extend_from_slice(prefix);
-        bytes.extend_from_slice(&self.bytes);
-        Self { kind, bytes: bytes.into() }
-    }
-
     /// The payload, without a copy.
     #[inline]
     pub fn into_bytes(self) -> Bytes {

@@ -10,7 +10,7 @@ use http::header::{
 use http::{Method, StatusCode, Version};
 use hyper::body::Body as _;
 use std::future::Future;
-use switchboard_proto::WebSocket;
+use switchboard_proto::{Codec, WebSocket};
 
 impl Request {
     /// Whether the client asks for a WebSocket, well or badly.
@@ -34,11 +34,25 @@ impl Request {
     /// Of `subprotocols` the one that [`subprotocol`](Self::subprotocol) gives is agreed on, if any. No extension is.
     /// Who may open one is for the caller to decide before: browsers send cookies from any page, and an `Origin`.
     pub fn upgrade<F>(
-        mut self,
+        self,
         subprotocols: &[&str],
         handler: impl FnOnce(Connection<WebSocket>) -> F + Send + 'static,
     ) -> Response
     where
+        F: Future<Output: HandlerOutput> + Send + 'static,
+    {
+        self.upgrade_to(subprotocols, handler)
+    }
+
+    /// As [`upgrade`](Self::upgrade), with a codec of your own, whose frames have to be a WebSocket's on the wire: one that has a
+    /// [`WebSocket`] within, and makes something else of its messages.
+    pub fn upgrade_to<C, F>(
+        mut self,
+        subprotocols: &[&str],
+        handler: impl FnOnce(Connection<C>) -> F + Send + 'static,
+    ) -> Response
+    where
+        C: Codec,
         F: Future<Output: HandlerOutput> + Send + 'static,
     {
         let accept = match self.accept() {
