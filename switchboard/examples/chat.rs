@@ -12,9 +12,12 @@ async fn chat(mut conn: Connection<Lines>, lobby: Room) -> Result {
     Ok(())
 }
 
+fn server(lobby: Room) -> Server {
+    Server::new().tcp("127.0.0.1:7002", (lobby, chat))
+}
+
 #[tokio::main]
 async fn main() -> Result {
-    let lobby = Hub::new().room("lobby")?;
-    Server::new().tcp("127.0.0.1:7002", (lobby, chat)).serve_until(ctrl_c()).await?;
+    server(Hub::new().room("lobby")?).serve_until(ctrl_c()).await?;
     Ok(())
 }

@@ -14,13 +14,14 @@ async fn watch(mut conn: Connection<Lines>, readings: Room) -> Result {
     Ok(())
 }
 
-#[tokio::main]
-async fn main() -> Result {
-    let readings = Hub::new().room("readings")?;
+fn server(readings: Room) -> Server {
     Server::new()
         .tcp("127.0.0.1:7003", (readings.clone(), watch))
         .udp("127.0.0.1:7003", move |reading, _| measured(reading, &readings))
-        .serve_until(ctrl_c())
-        .await?;
+}
+
+#[tokio::main]
+async fn main() -> Result {
+    server(Hub::new().room("readings")?).serve_until(ctrl_c()).await?;
     Ok(())
 }

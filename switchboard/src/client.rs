@@ -6,12 +6,14 @@
 mod dialing;
 mod websocket;
 
+pub(crate) use websocket::Halves;
+
 use crate::config::{GRACE, Limits, Timeouts};
 use crate::connection::{Connection, hold};
 use crate::error::ConnectError;
 use crate::link::{ListenerSettings, OpenError, PeerAddr, Sink, Source};
 use crate::node::{Drained, Node, sleep_awake};
-use crate::transport::memory::Memory;
+use crate::transport::memory::{End, Memory};
 use crate::transport::names::lookup;
 use crate::transport::tls::{self, Trust};
 use crate::transport::udp::connected;
@@ -180,6 +182,19 @@ impl Client {
             upgrade(self.tls_to(&parsed.address, trust).await?, &parsed).await
         };
         self.open_websocket("wss", url.as_ref(), opening).await
+    }
+
+    /// Opens the WebSocket at a URL over a connection within the process.
+    pub(crate) async fn websocket_over(
+        &self,
+        end: End,
+        url: &str,
+    ) -> Result<Connection<WebSocketClient>, ConnectError> {
+        let opening = async {
+            let parsed = WebSocketUrl::parse(url, "ws", 80).map_err(ConnectError::Unreachable)?;
+            upgrade(opened(async { Ok((end.split(), PeerAddr::Memory)) }).await?, &parsed).await
+        };
+        self.open_websocket("memory", url, opening).await
     }
 
     async fn open_websocket(

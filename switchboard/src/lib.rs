@@ -28,6 +28,7 @@ pub mod testing;
 mod transport;
 mod turn;
 
+pub use bytes;
 pub use client::Client;
 pub use config::{Limits, Timeouts};
 pub use connection::{Connection, Handler, HandlerOutput, RecvHalf, SendHalf, Sender, TrySendError};

@@ -4,6 +4,7 @@ mod accept;
 mod binding;
 mod datagrams;
 mod handshakes;
+pub(crate) mod in_memory;
 mod requests;
 
 use crate::config::{GRACE, Limits, Timeouts, raise_descriptor_limit};

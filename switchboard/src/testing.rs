@@ -22,13 +22,14 @@
 //!
 //! `#[tokio::test(start_paused = true)]`, of tokio's feature `test-util`, pauses the clock for a test.
 //!
-//! Several peers of one server meet at an address in memory. What never comes is waited for without an end, unless
+//! [`start`] serves a whole server, as a program makes it, with all its listeners and none of their sockets. Peers connect, requests and
+//! datagrams are sent, and all of that is under the paused clock too. What never comes is waited for without an end, unless
 //! [`tokio::time::timeout`] ends it: under a paused clock at once.
 //!
 //! ```
 //! use switchboard::prelude::*;
-//! use switchboard::{Memory, testing::Peer};
-//! # use std::{future::pending, time::Duration};
+//! use switchboard::testing;
+//! # use std::time::Duration;
 //! # use tokio::time::timeout;
 //!
 //! async fn chat(mut conn: Connection<Lines>, lobby: Room) -> Result {
@@ -40,17 +41,27 @@
 //!     Ok(())
 //! }
 //!
+//! fn server(lobby: Room) -> Server {
+//!     Server::new().tcp("127.0.0.1:7002", (lobby, chat))
+//! }
+//!
 //! # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
-//! let (memory, lobby) = (Memory::new(), Hub::new().room("lobby").unwrap());
-//! let server = Server::new().workers(0).memory(&memory, (lobby, chat));
-//! tokio::spawn(server.serve_until(pending()));
-//! let (mut ann, mut bob) = (Peer::connect(&memory), Peer::connect(&memory));
+//! let app = testing::start(server(Hub::new().room("lobby").unwrap()));
+//! let (mut ann, mut bob) = (app.connect("tcp"), app.connect("tcp"));
 //! assert_eq!(ann.line().await, "welcome\n");
 //! bob.send("hi\n").await;
 //! assert_eq!(ann.line().await, "hi\n");
 //! assert!(timeout(Duration::from_secs(1), ann.line()).await.is_err());
 //! # });
 //! ```
+
+mod answer;
+mod peers;
+mod running;
+
+pub use answer::HttpAnswer;
+pub use peers::{DatagramPeer, WebSocketPeer};
+pub use running::{Running, start};
 
 use crate::connection::Handler;
 use crate::link::{Sink, Source};
@@ -90,7 +101,11 @@ impl fmt::Debug for Peer {
 impl Peer {
     /// Connects. A server that listens at `address`, or will, accepts it; one that has ended resets it.
     pub fn connect(address: &Memory) -> Self {
-        Self { end: address.connect(), received: Vec::new() }
+        Self::of(address.connect())
+    }
+
+    fn of(end: End) -> Self {
+        Self { end, received: Vec::new() }
     }
 
     /// Sends bytes, waiting while the pipe is full; what the server does not take any more is lost, as with a socket.
@@ -107,12 +122,11 @@ impl Peer {
     /// Receives one line, its terminator included; or what is left, at the end of input or after a reset.
     pub async fn line(&mut self) -> String {
         loop {
-            if let Some(end) = self.received.iter().position(|byte| *byte == b'\n') {
-                let line: Vec<u8> = self.received.drain(..=end).collect();
-                return String::from_utf8_lossy(&line).into_owned();
+            if let Some(line) = first_line(&mut self.received) {
+                return line;
             }
             if !matches!(self.receive().await, Ok(1..)) {
-                return String::from_utf8_lossy(&std::mem::take(&mut self.received)).into_owned();
+                return text(&std::mem::take(&mut self.received));
             }
         }
     }
@@ -185,4 +199,15 @@ impl Peer {
         let Some(reason) = reason else { panic!("the connection ended without a reason") };
         reason
     }
+}
+
+/// What was received as text.
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Takes the first line, its terminator included, if all of it is there.
+fn first_line(received: &mut Vec<u8>) -> Option<String> {
+    let end = received.iter().position(|byte| *byte == b'\n')?;
+    Some(text(&received.drain(..=end).collect::<Vec<u8>>()))
 }

@@ -1,6 +1,7 @@
 //! What a listener needs of a transport. Each transport is one file that implements these.
 
 mod adopted;
+pub(crate) mod in_memory;
 pub(crate) mod memory;
 pub(crate) mod names;
 pub(crate) mod tcp;
@@ -41,6 +42,11 @@ pub(crate) trait StreamTransport: Send + 'static {
     /// Leaves IPv4 to another listener.
     fn leave_ipv4(&mut self) {}
 
+    /// Where it listens within the process, if it does.
+    fn memory(&self) -> Option<memory::Memory> {
+        None
+    }
+
     /// Takes the address, or all addresses of a name, without accepting anybody.
     fn bind(self) -> impl Future<Output = io::Result<Self::Listener>> + Send;
 }
@@ -53,6 +59,16 @@ pub(crate) trait StreamListener: Send + Sized + 'static {
 
     /// Whether nobody on the way can read along.
     const IS_SECURE: bool = false;
+
+    /// The transport that is told of.
+    fn transport(&self) -> &'static str {
+        Self::TRANSPORT
+    }
+
+    /// Whether nobody on the way can read along.
+    fn is_secure(&self) -> bool {
+        Self::IS_SECURE
+    }
 
     /// The address as it is: `tcp://127.0.0.1:49152`; of a name, the first.
     fn url(&self) -> String;

@@ -18,25 +18,16 @@ mod echo {
 mod websocket {
     include!("../examples/websocket.rs");
 
-    use switchboard::Memory;
-    use switchboard::testing::Peer;
-
     #[tokio::test(start_paused = true)]
     async fn answers_lines_and_messages_alike() {
         let mut peer = super::testing::serve(echo::<Lines>, Timeouts::default());
         peer.send("hello\n").await;
         assert_eq!(peer.line().await, "hello\n");
 
-        let memory = Memory::new();
-        let server = Server::new().workers(0).listen_websocket(memory.clone(), echo::<WebSocket>);
-        #[expect(clippy::disallowed_methods, reason = "the test's runtime owns the server")]
-        drop(tokio::spawn(server.serve_until(std::future::pending())));
-        let mut peer = Peer::connect(&memory);
-        peer.send("GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n").await;
-        peer.send("Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n").await;
-        while peer.line().await != "\r\n" {}
-        peer.send(b"\x81\x85\0\0\0\0hello").await;
-        assert_eq!(peer.bytes(7).await, b"\x81\x05hello");
+        let app = super::testing::start(Server::new().websocket("127.0.0.1:7001", echo::<WebSocket>));
+        let mut peer = app.websocket("/").await;
+        peer.send("hello").await;
+        assert_eq!(peer.text().await, "hello");
     }
 }
 
@@ -70,24 +61,19 @@ mod chat {
 
     #[tokio::test(start_paused = true)]
     async fn members_hear_each_other_come_speak_and_leave() {
-        use switchboard::{Memory, testing::Peer};
-        let (lobby, memory) = (Hub::new().room("lobby").unwrap(), Memory::new());
-        let bound = Server::new().workers(0).memory(&memory, (lobby, chat)).bind().await.unwrap();
-        let talking = async {
-            let (mut alice, mut bob) = (Peer::connect(&memory), Peer::connect(&memory));
-            assert_eq!(alice.line().await, "your name?\n");
-            assert_eq!(bob.line().await, "your name?\n");
-            alice.send("alice\n").await;
-            bob.send("bob\n").await;
-            assert_eq!(alice.line().await, "* bob joined\n");
-            bob.send("hi\n").await;
-            assert_eq!(alice.line().await, "bob: hi\n");
-            bob.finish();
-            assert_eq!(bob.closed().await, CloseReason::PeerClosed);
-            assert_eq!(alice.line().await, "* bob left\n");
-            alice.finish();
-        };
-        assert_eq!(bound.serve_until(talking).await.aborted, 0);
+        let app = super::testing::start(server(Hub::new().room("lobby").unwrap()));
+        let (mut alice, mut bob) = (app.connect("tcp"), app.connect("tcp"));
+        for (peer, name) in [(&mut alice, "alice\n"), (&mut bob, "bob\n")] {
+            assert_eq!(peer.line().await, "your name?\n");
+            peer.send(name).await;
+        }
+        assert_eq!(alice.line().await, "* bob joined\n");
+        bob.send("hi\n").await;
+        assert_eq!(alice.line().await, "bob: hi\n");
+        bob.finish();
+        assert_eq!(bob.closed().await, CloseReason::PeerClosed);
+        assert_eq!(alice.line().await, "* bob left\n");
+        assert_eq!(app.drain().await.aborted, 0);
     }
 }
 
@@ -121,45 +107,27 @@ mod client {
 mod udp_time {
     include!("../examples/udp_time.rs");
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn answers_with_the_time() {
-        let bound = Server::new().workers(0).udp("127.0.0.1:0", time).bind().await.unwrap();
-        let address = bound.urls()[0].replace("udp://", "");
-        let asking = async move {
-            let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
-            socket.send_to(b"", address).await.unwrap();
-            let mut answer = [0; 5];
-            assert_eq!(socket.recv(&mut answer).await.unwrap(), 4);
-            let seconds = u64::from(u32::from_be_bytes(answer[..4].try_into().unwrap()));
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-            assert!(now + UNIX_EPOCH_SINCE_1900 - seconds <= 5);
-        };
-        assert_eq!(bound.serve_until(asking).await.aborted, 0);
+        let app = super::testing::start(Server::new().udp("127.0.0.1:7037", time));
+        let mut peer = app.udp("udp");
+        peer.send("");
+        let seconds = u64::from(u32::from_be_bytes(peer.recv().await[..].try_into().unwrap()));
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        assert!(now + UNIX_EPOCH_SINCE_1900 - seconds <= 5);
     }
 }
 
 mod telemetry {
     include!("../examples/telemetry.rs");
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_reading_reaches_who_watches() {
-        use tokio::io::AsyncReadExt;
-        let readings = Hub::new().room("readings").unwrap();
-        let (published, watched) = (readings.clone(), readings.clone());
-        let server = Server::new().workers(0).udp("127.0.0.1:0", move |reading, _| measured(reading, &published));
-        let bound = server.tcp("127.0.0.1:0", (watched, watch)).bind().await.unwrap();
-        let [udp, tcp] = &bound.urls()[..] else { panic!("two listeners") };
-        let (udp, tcp) = (udp.replace("udp://", ""), tcp.replace("tcp://", ""));
-        let measuring = async move {
-            let mut watcher = tokio::net::TcpStream::connect(tcp).await.unwrap();
-            crate::harness::patience::until(|| readings.member_count() == 1).await;
-            let sensor = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
-            sensor.send_to(b"kitchen 21.5\n", udp).await.unwrap();
-            let mut line = [0; 13];
-            watcher.read_exact(&mut line).await.unwrap();
-            assert_eq!(&line, b"kitchen 21.5\n");
-        };
-        assert_eq!(bound.serve_until(measuring).await.aborted, 0);
+        let app = super::testing::start(server(Hub::new().room("readings").unwrap()));
+        let (mut watcher, sensor) = (app.connect("tcp"), app.udp("udp"));
+        tokio::task::yield_now().await;
+        sensor.send("kitchen 21.5\n");
+        assert_eq!(watcher.line().await, "kitchen 21.5\n");
     }
 }
 

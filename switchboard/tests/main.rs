@@ -53,5 +53,6 @@ mod resident;
 mod rooms;
 mod simulation;
 mod sockets;
+mod testing;
 mod tls;
 mod websocket;

@@ -2,6 +2,7 @@
 
 use crate::error::ConnectError;
 use crate::link::{Sink, Source};
+use crate::transport::Stream;
 use bytes::{Buf as _, Bytes, BytesMut};
 use http::header::{CONNECTION, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
 use http::{HeaderValue, Request, Response, StatusCode, Uri};
@@ -155,11 +156,18 @@ impl hyper::body::Body for Nothing {
 }
 
 /// A stream as hyper reads and writes.
-struct Halves {
+pub(crate) struct Halves {
     source: Box<dyn Source>,
     sink: Box<dyn Sink>,
     /// Read, and more than hyper wanted at the time.
     surplus: BytesMut,
+}
+
+impl Halves {
+    pub(crate) fn of(stream: impl Stream) -> Self {
+        let (source, sink) = stream.split();
+        Self { source, sink, surplus: BytesMut::new() }
+    }
 }
 
 impl Read for Halves {

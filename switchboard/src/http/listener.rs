@@ -2,6 +2,7 @@
 
 use crate::Timeouts;
 use crate::link::PeerAddr;
+use crate::transport::memory::Memory;
 use crate::transport::names::NumericAddress;
 use crate::transport::{StreamListener, StreamTransport, Transport};
 use std::io;
@@ -57,6 +58,10 @@ impl<T: Transport> StreamTransport for HttpTransport<T> {
 
     fn leave_ipv4(&mut self) {
         self.transport.leave_ipv4();
+    }
+
+    fn memory(&self) -> Option<Memory> {
+        self.transport.memory()
     }
 
     async fn bind(self) -> io::Result<Self::Listener> {

@@ -5,9 +5,11 @@
 
 use super::Serving;
 use super::handshakes::{Handshakes, UnderWay};
+use super::in_memory::Door;
 use crate::connection::{HandlerOutput, open, serve};
 use crate::link::{Link, ListenerSettings, PeerAddr, Protocol, Source};
 use crate::node::{Node, Opening, refuse};
+use crate::transport::in_memory::InMemory;
 use crate::transport::names::NumericAddress;
 use crate::transport::{Stream, StreamListener, StreamTransport, Transport};
 use std::future::{Future, poll_fn};
@@ -34,6 +36,8 @@ pub(super) trait Entry: Send {
     fn numeric_address(&self) -> Option<NumericAddress>;
     fn leave_ipv4(&mut self);
     fn bind(self: Box<Self>, workers: usize) -> BoxFuture<io::Result<Box<dyn BoundEntry>>>;
+    /// The same without a socket, and where one comes in.
+    fn in_memory(self: Box<Self>) -> (Box<dyn Entry>, Door);
 }
 
 /// A listener whose address is bound, or whose addresses are.
@@ -119,6 +123,11 @@ where
             Ok(Box::new(bound) as Box<dyn BoundEntry>)
         })
     }
+
+    fn in_memory(self: Box<Self>) -> (Box<dyn Entry>, Door) {
+        let (transport, address) = InMemory::instead_of(&self.transport);
+        (entry(transport, self.make), Door::Streams(address))
+    }
 }
 
 struct BoundStreams<L, M> {
@@ -167,8 +176,8 @@ where
         let serving = self.serving.clone();
         let settings = Arc::new(ListenerSettings {
             name: self.listener.url(),
-            transport: L::TRANSPORT,
-            is_secure: L::IS_SECURE,
+            transport: self.listener.transport(),
+            is_secure: self.listener.is_secure(),
             is_local: self.listener.is_local(),
             timeouts: self.timeouts.unwrap_or(serving.timeouts),
             limits: Arc::clone(&serving.limits),

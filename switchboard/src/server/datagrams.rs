@@ -1,26 +1,32 @@
 //! UDP listeners: with a handler for datagrams, or with one for connections to peers that were validated.
 
-use super::Serving;
 use super::accept::{BoundEntry, BoxFuture, Entry, until_drain};
+use super::in_memory::{Door, MemoryDatagrams};
+use super::{Serving, Timeouts};
 use crate::connection::{HandlerOutput, serve};
-use crate::link::{Link, ListenerSettings, PeerAddr, Protocol, Source};
+use crate::link::{Link, ListenerSettings, PeerAddr, Protocol, Sink, Source};
 use crate::node::{Node, Worker};
 use crate::transport::names::NumericAddress;
+use crate::transport::udp::in_memory::{Arriving, Network, SourceAndSink};
 use crate::transport::udp::{self, Datagram, DatagramReply, Ends, Family, Gate, Peers, Sockets, Udp, Validation};
 use std::future::Future;
 use std::io;
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
+use tokio::sync::mpsc::Receiver;
 
 /// A datagram listener, and what runs at each of its addresses once the server does.
-struct DatagramEntry<R> {
+struct DatagramEntry<R, M> {
     udp: Udp,
     run: R,
+    /// What does in memory.
+    run_in_memory: M,
 }
 
-impl<R> Entry for DatagramEntry<R>
+impl<R, M> Entry for DatagramEntry<R, M>
 where
     R: Fn(Sockets, &Serving) -> Vec<BoxFuture<()>> + Send + 'static,
+    M: FnOnce(Udp, Network, Receiver<Arriving>, &Serving) -> BoxFuture<()> + Send + 'static,
 {
     fn url(&self) -> String {
         self.udp.url()
@@ -39,6 +45,13 @@ where
             let sockets = self.udp.bind(workers).await?;
             Ok(Box::new(BoundDatagrams { sockets, run: self.run }) as Box<dyn BoundEntry>)
         })
+    }
+
+    fn in_memory(self: Box<Self>) -> (Box<dyn Entry>, Door) {
+        let Self { udp, run_in_memory, .. } = *self;
+        let (url, network) = (udp.url(), Network::new());
+        let run = |network, waiting, serving: &Serving| run_in_memory(udp, network, waiting, serving);
+        (Box::new(MemoryDatagrams { url, network: network.clone(), run }), Door::Datagrams(network))
     }
 }
 
@@ -71,6 +84,11 @@ where
     H: Fn(Datagram<'_>, &mut DatagramReply<'_>) + Send + Sync + 'static,
 {
     let handler = Arc::new(handler);
+    let same = Arc::clone(&handler);
+    let run_in_memory = move |udp: Udp, _, waiting, serving: &Serving| {
+        let gate = Arc::new(Gate::new(udp.settings().0, serving.limits.frame_bytes));
+        until_drain(serving, udp::in_memory::answer(waiting, gate, same, Arc::clone(&serving.node.metrics)))
+    };
     let run = move |Sockets { address, bound, limits, .. }: Sockets, serving: &Serving| {
         let gate = Arc::new(Gate::new(limits, serving.limits.frame_bytes));
         let answer = |socket| {
@@ -79,7 +97,7 @@ where
         };
         bound.into_iter().map(answer).collect()
     };
-    Box::new(DatagramEntry { udp, run })
+    Box::new(DatagramEntry { udp, run, run_in_memory })
 }
 
 /// A listener whose validated peers are connections.
@@ -90,8 +108,19 @@ where
     F: Future<Output: HandlerOutput> + Send + 'static,
 {
     let (strangers, handler) = (Arc::new(strangers), Arc::new(handler));
+    let same = (Arc::clone(&strangers), Arc::clone(&handler));
+    let run_in_memory = move |udp: Udp, network, waiting, serving: &Serving| {
+        let (limits, timeouts) = udp.settings();
+        let gate = Arc::new(Gate::new(limits, serving.limits.frame_bytes));
+        let Some(worker) = serving.workers.first() else { unreachable!("a server has a worker") };
+        let (node, settings) = (Arc::clone(&serving.node), settings(udp.url(), true, timeouts, serving));
+        let (inward, (strangers, handler)) = (Inward { worker: Arc::clone(worker), node, settings }, same);
+        let open = move |source, enter: &dyn Fn() -> SourceAndSink| inward.open::<H, F>(source, enter, &handler);
+        let metrics = Arc::clone(&serving.node.metrics);
+        until_drain(serving, udp::in_memory::receive(network, waiting, gate, strangers, metrics, open))
+    };
     let run = move |sockets: Sockets, serving: &Serving| connect(sockets, &strangers, &handler, serving);
-    Box::new(DatagramEntry { udp, run })
+    Box::new(DatagramEntry { udp, run, run_in_memory })
 }
 
 /// What receives at one address, for each worker.
@@ -101,30 +130,19 @@ where
     H: Fn(Arc<Link>, Box<dyn Source>) -> F + Send + Sync + 'static,
     F: Future<Output: HandlerOutput> + Send + 'static,
 {
-    let settings = Arc::new(ListenerSettings {
-        name: sockets.url(),
-        transport: "udp",
-        is_secure: false,
-        is_local: sockets.address.ip().is_loopback(),
-        timeouts: sockets.timeouts.unwrap_or(serving.timeouts),
-        limits: Arc::clone(&serving.limits),
-        metrics: Arc::clone(&serving.node.metrics),
-        drain: serving.node.stop.drain.clone(),
-    });
+    let settings = settings(sockets.url(), sockets.address.ip().is_loopback(), sockets.timeouts, serving);
     let Sockets { address, bound, limits, .. } = sockets;
     let gate = Arc::new(Gate::new(limits, serving.limits.frame_bytes));
     let (count, sockets): (usize, Arc<[UdpSocket]>) = (bound.len(), bound.into());
     let receive = |(index, worker): (usize, &Arc<Worker>)| {
         let (tick, metrics) = (Arc::clone(&worker.tick), Arc::clone(&serving.node.metrics));
         let peers = Peers::new((Arc::clone(&sockets), Family::of(address)), index, tick, metrics);
-        let door = Door {
-            peers: Arc::clone(&peers),
-            worker: Arc::clone(worker),
-            node: Arc::clone(&serving.node),
-            settings: Arc::clone(&settings),
+        let inward =
+            Inward { worker: Arc::clone(worker), node: Arc::clone(&serving.node), settings: Arc::clone(&settings) };
+        let (handler, entered) = (Arc::clone(handler), Arc::clone(&peers));
+        let open = move |datagram: Datagram<'_>, ends: Ends| {
+            inward.open::<H, F>(datagram.source, || entered.enter(&datagram, ends), &handler)
         };
-        let handler = Arc::clone(handler);
-        let open = move |datagram: Datagram<'_>, ends: Ends| door.open::<H, F>(&datagram, ends, &handler);
         let receiving = udp::receive(peers, Arc::clone(&gate), Arc::clone(strangers), open);
         until_drain(serving, receiving)
     };
@@ -132,24 +150,41 @@ where
     serving.workers.iter().enumerate().take(count).map(receive).collect()
 }
 
-/// Where validated peers of one socket come in. They stay on its worker: the kernel gives it all that they send.
-struct Door {
-    peers: Arc<Peers>,
+fn settings(name: String, is_local: bool, timeouts: Option<Timeouts>, serving: &Serving) -> Arc<ListenerSettings> {
+    Arc::new(ListenerSettings {
+        name,
+        transport: "udp",
+        is_secure: false,
+        is_local,
+        timeouts: timeouts.unwrap_or(serving.timeouts),
+        limits: Arc::clone(&serving.limits),
+        metrics: Arc::clone(&serving.node.metrics),
+        drain: serving.node.stop.drain.clone(),
+    })
+}
+
+/// What makes connections of one socket's validated peers. They stay on its worker: the kernel gives it all that they send.
+struct Inward {
     worker: Arc<Worker>,
     node: Arc<Node>,
     settings: Arc<ListenerSettings>,
 }
 
-impl Door {
-    /// Makes a connection of a datagram's source, unless there are too many. Says whether it did.
-    fn open<H, F>(&self, datagram: &Datagram<'_>, ends: Ends, handler: &H) -> bool
+impl Inward {
+    /// Makes a connection of whoever is at `source`, unless there are too many. Says whether it did.
+    fn open<H, F>(
+        &self,
+        source: SocketAddr,
+        enter: impl FnOnce() -> (Box<dyn Source>, Box<dyn Sink>),
+        handler: &H,
+    ) -> bool
     where
         H: Fn(Arc<Link>, Box<dyn Source>) -> F,
         F: Future<Output: HandlerOutput> + Send + 'static,
     {
-        let Self { peers, worker, node, settings } = self;
-        let Ok(opening) = node.admit(worker, PeerAddr::Ip(datagram.source), settings) else { return false };
-        let (source, sink) = peers.enter(datagram, ends);
+        let Self { worker, node, settings } = self;
+        let Ok(opening) = node.admit(worker, PeerAddr::Ip(source), settings) else { return false };
+        let (source, sink) = enter();
         node.tasks.spawn(serve(opening.enter(sink, Protocol::Frames), source, handler));
         true
     }

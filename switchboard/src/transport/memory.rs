@@ -23,9 +23,12 @@ const BACKLOG: usize = 65_535;
 /// An address in memory: [`testing::Peer::connect`](crate::testing::Peer::connect) connects. Clones are the same address.
 #[derive(Clone)]
 pub struct Memory {
-    connect: mpsc::Sender<End>,
-    accept: Arc<Mutex<Option<mpsc::Receiver<End>>>>,
+    connect: mpsc::Sender<Arriving>,
+    accept: Arc<Mutex<Option<mpsc::Receiver<Arriving>>>>,
 }
+
+/// A connection that is not accepted yet, and where it comes from.
+type Arriving = (End, PeerAddr);
 
 impl Memory {
     /// An address of its own.
@@ -36,9 +39,14 @@ impl Memory {
 
     /// Connects. A server that listens here, or will, accepts it; one that has ended resets it.
     pub(crate) fn connect(&self) -> End {
+        self.connect_from(PeerAddr::Memory)
+    }
+
+    /// The same, seen to come from `address`.
+    pub(crate) fn connect_from(&self, address: PeerAddr) -> End {
         let (here, there) = End::pair(PIPE_BYTES);
-        if let Err(refused) = self.connect.try_send(there) {
-            refused.into_inner().reset();
+        if let Err(refused) = self.connect.try_send((there, address)) {
+            refused.into_inner().0.reset();
         }
         here
     }
@@ -57,10 +65,14 @@ impl std::fmt::Debug for Memory {
 }
 
 impl StreamTransport for Memory {
-    type Listener = mpsc::Receiver<End>;
+    type Listener = mpsc::Receiver<Arriving>;
 
     fn url(&self) -> String {
         "memory".to_owned()
+    }
+
+    fn memory(&self) -> Option<Memory> {
+        Some(self.clone())
     }
 
     async fn bind(self) -> io::Result<Self::Listener> {
@@ -68,7 +80,7 @@ impl StreamTransport for Memory {
     }
 }
 
-impl StreamListener for mpsc::Receiver<End> {
+impl StreamListener for mpsc::Receiver<Arriving> {
     type Stream = End;
 
     const TRANSPORT: &'static str = "memory";
@@ -91,14 +103,14 @@ impl StreamListener for mpsc::Receiver<End> {
 
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(End, PeerAddr)>> {
         match ready!(self.poll_recv(cx)) {
-            Some(end) => Poll::Ready(Ok((end, PeerAddr::Memory))),
+            Some(arriving) => Poll::Ready(Ok(arriving)),
             // Nobody can connect any more.
             None => Poll::Pending,
         }
     }
 
     fn accept_now(&mut self) -> io::Result<(End, PeerAddr)> {
-        self.try_recv().map(|end| (end, PeerAddr::Memory)).map_err(|_| io::ErrorKind::WouldBlock.into())
+        self.try_recv().map_err(|_| io::ErrorKind::WouldBlock.into())
     }
 }
 

@@ -10,6 +10,7 @@ mod ends;
 mod framed;
 mod gate;
 mod gso;
+pub(crate) mod in_memory;
 mod incoming;
 mod narrow;
 mod outgoing;
@@ -119,6 +120,15 @@ impl Udp {
         format!("udp://{}", self.address)
     }
 
+    /// What it is without its sockets: who is heard and answered, and deadlines.
+    pub(crate) fn settings(&self) -> (GateLimits, Option<Timeouts>) {
+        let replies = match self.limits.replies {
+            RepliesPerSource::AtMost(rate) => Some(rate),
+            RepliesPerSource::Auto => None,
+        };
+        ((self.limits.received, replies), self.timeouts)
+    }
+
     pub(crate) fn numeric_address(&self) -> Option<NumericAddress> {
         NumericAddress::of(names::IpProtocol::Udp, &self.address)
     }
@@ -185,12 +195,14 @@ fn buffer(socket: &Socket) {
     let _ = socket.set_send_buffer_size(SEND_BUFFER_BYTES);
 }
 
+/// Datagrams received from one source, and answers to it.
+pub(crate) type GateLimits = (Option<Rate>, Option<Rate>);
+
 /// Sockets of one address, one per worker, or one for the first alone.
 pub(crate) struct Sockets {
     pub(crate) address: SocketAddr,
     pub(crate) bound: Vec<UdpSocket>,
-    /// Datagrams received from one source, and answers to it.
-    pub(crate) limits: (Option<Rate>, Option<Rate>),
+    pub(crate) limits: GateLimits,
     pub(crate) timeouts: Option<Timeouts>,
 }
 

@@ -35,11 +35,7 @@ pub(crate) async fn answer<H>(
     loop {
         let Ok(mut ready) = socket.readable().await else { return };
         let (received, unsent) = exchange((socket.get_ref(), family), &metrics, |datagram, _, reply| {
-            if !gate.hears(&datagram) || !gate.answers(datagram.source) {
-                return Fate::Refused;
-            }
-            handler(datagram, reply);
-            if reply.wanted && gate.lets_out(reply, datagram.source) { Fate::Taken } else { Fate::Refused }
+            answered(&gate, &*handler, datagram, reply)
         });
         // A batch that is not full has emptied the socket: the event loop tells of the next datagram.
         if received < BATCH {
@@ -49,6 +45,19 @@ pub(crate) async fn answer<H>(
         send_later(socket.get_ref(), unsent, &metrics).await;
         tokio::task::coop::consume_budget().await;
     }
+}
+
+/// Has `handler` answer a datagram that is heard and may be answered.
+#[inline]
+pub(super) fn answered<H>(gate: &Gate, handler: &H, datagram: Datagram<'_>, reply: &mut DatagramReply<'_>) -> Fate
+where
+    H: Fn(Datagram<'_>, &mut DatagramReply<'_>),
+{
+    if !gate.hears(&datagram) || !gate.answers(datagram.source) {
+        return Fate::Refused;
+    }
+    handler(datagram, reply);
+    if reply.wanted && gate.lets_out(reply, datagram.source) { Fate::Taken } else { Fate::Refused }
 }
 
 /// Registers a socket with the event loop that calls.
@@ -108,28 +117,14 @@ pub(super) fn exchange(
     metrics.datagrams_in.add(received as u64);
     for index in 0..received {
         let (payload, ends) = incoming.datagram(index);
-        let source = ends.peer;
-        trace!("Received from {source}: {}", Escaped(&payload[..payload.len().min(TRACED_BYTES)]));
         let start = replies.text.len();
         let mut reply = DatagramReply::behind(&mut replies.text);
-        // A panic costs its datagram the answer, and nobody else anything.
-        let handled = catch_unwind(AssertUnwindSafe(|| handler(Datagram { payload, source }, ends, &mut reply)));
-        let wanted = reply.wanted;
-        match handled {
-            Ok(Fate::Taken) if wanted => replies.seal(start, ends),
-            Ok(Fate::Taken) => {}
-            Ok(Fate::Refused) => {
-                replies.text.truncate(start);
-                metrics.datagrams_refused.add(1);
-            }
-            Err(panic) => {
-                replies.text.truncate(start);
-                metrics.datagrams_refused.add(1);
-                if metrics.may_log_abnormal().is_some() {
-                    error!(peer.addr = %source, error = %panic_text(&*panic), "datagram handler panicked");
-                }
-                discard(panic);
-            }
+        let datagram = Datagram { payload, source: ends.peer };
+        let fate = handled(datagram, &mut reply, metrics, |datagram, reply| handler(datagram, ends, reply));
+        match fate {
+            Fate::Taken if reply.wanted => replies.seal(start, ends),
+            Fate::Taken => {}
+            Fate::Refused => replies.text.truncate(start),
         }
     }
     let full = replies.send(socket, metrics) == Sent::Full;
@@ -138,6 +133,30 @@ pub(super) fn exchange(
     replies.clear();
     SCRATCH.set(Some(scratch));
     (received, unsent)
+}
+
+/// Calls a handler for one datagram. A panic costs that the answer, and nobody else anything.
+#[inline]
+pub(super) fn handled<'a>(
+    datagram: Datagram<'_>,
+    reply: &mut DatagramReply<'a>,
+    metrics: &Metrics,
+    handler: impl FnOnce(Datagram<'_>, &mut DatagramReply<'a>) -> Fate,
+) -> Fate {
+    let Datagram { payload, source } = datagram;
+    trace!("Received from {source}: {}", Escaped(&payload[..payload.len().min(TRACED_BYTES)]));
+    let handled = catch_unwind(AssertUnwindSafe(|| handler(datagram, reply)));
+    let fate = handled.unwrap_or_else(|panic| {
+        if metrics.may_log_abnormal().is_some() {
+            error!(peer.addr = %source, error = %panic_text(&*panic), "datagram handler panicked");
+        }
+        discard(panic);
+        Fate::Refused
+    });
+    if fate == Fate::Refused {
+        metrics.datagrams_refused.add(1);
+    }
+    fate
 }
 
 thread_local! {

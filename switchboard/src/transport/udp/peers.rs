@@ -58,17 +58,7 @@ where
             if peers.deliver(&datagram, ends) {
                 return Fate::Taken;
             }
-            if !gate.hears(&datagram) {
-                return Fate::Refused;
-            }
-            reply.limit_to_stranger(datagram.payload.len());
-            if strangers(datagram, reply) == Validation::Given && open(datagram, ends) {
-                // What was written is for somebody for whom there is no place.
-                reply.discard();
-            }
-            let leaves =
-                || !reply.is_too_long() && gate.lets_out(reply, datagram.source) && gate.answers(datagram.source);
-            if reply.wanted && !leaves() { Fate::Refused } else { Fate::Taken }
+            met(&gate, &*strangers, datagram, reply, || open(datagram, ends))
         });
         if received < BATCH {
             ready.clear_ready();
@@ -78,6 +68,29 @@ where
         // Those who were sent something read it before more comes for them.
         tokio::task::yield_now().await;
     }
+}
+
+/// Has `strangers` meet a datagram of whoever is no peer yet, and `open` make one of it if it is validated.
+pub(super) fn met<S>(
+    gate: &Gate,
+    strangers: &S,
+    datagram: Datagram<'_>,
+    reply: &mut DatagramReply<'_>,
+    open: impl FnOnce() -> bool,
+) -> Fate
+where
+    S: Fn(Datagram<'_>, &mut DatagramReply<'_>) -> Validation,
+{
+    if !gate.hears(&datagram) {
+        return Fate::Refused;
+    }
+    reply.limit_to_stranger(datagram.payload.len());
+    if strangers(datagram, reply) == Validation::Given && open() {
+        // What was written is for somebody for whom there is no place.
+        reply.discard();
+    }
+    let leaves = || !reply.is_too_long() && gate.lets_out(reply, datagram.source) && gate.answers(datagram.source);
+    if reply.wanted && !leaves() { Fate::Refused } else { Fate::Taken }
 }
 
 impl Peers {

@@ -1,0 +1,80 @@
+//! Peers that speak in messages: over a WebSocket, or in datagrams.
+
+use super::text;
+use crate::connection::Connection;
+use crate::transport::udp::in_memory::Socket;
+use bytes::Bytes;
+use std::net::SocketAddr;
+use switchboard_proto::{WebSocketClient, WebSocketMessage};
+
+/// The other end of a WebSocket.
+#[derive(Debug)]
+pub struct WebSocketPeer(Connection<WebSocketClient>);
+
+impl WebSocketPeer {
+    pub(super) fn of(connection: Connection<WebSocketClient>) -> Self {
+        Self(connection)
+    }
+
+    /// Sends a message: text, if it is a string or its bytes are UTF-8. What the server does not take any more is lost.
+    pub async fn send(&mut self, message: impl Into<WebSocketMessage>) {
+        // As with a socket.
+        let _ = self.0.send(message.into()).await;
+    }
+
+    /// Receives a message; none once the server has closed.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn recv(&mut self) -> Option<WebSocketMessage> {
+        self.0.recv().await.ok().flatten()
+    }
+
+    /// Receives a message as text; nothing once the server has closed.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn text(&mut self) -> String {
+        let message = self.recv().await;
+        message.map(|message| text(&message)).unwrap_or_default()
+    }
+
+    /// Waits until the server has closed, passing over what it sends until then. Gives the code that it closed with, if any.
+    pub async fn closed(&mut self) -> Option<u16> {
+        while self.recv().await.is_some() {}
+        self.0.codec_mut().closed_with()
+    }
+}
+
+/// Somebody who sends datagrams and gets those that are for them.
+pub struct DatagramPeer(Socket);
+
+impl std::fmt::Debug for DatagramPeer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("DatagramPeer").field(&self.address()).finish()
+    }
+}
+
+impl DatagramPeer {
+    pub(super) fn of(socket: Socket) -> Self {
+        Self(socket)
+    }
+
+    /// Where the server sees it.
+    pub fn address(&self) -> SocketAddr {
+        self.0.address
+    }
+
+    /// Sends a datagram. It is lost if 1,024 are waiting to be looked at.
+    pub fn send(&self, payload: impl Into<Bytes>) {
+        self.0.send(payload.into());
+    }
+
+    /// Receives a datagram. Who does not receive loses what comes behind 1,024 of them.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn recv(&mut self) -> Bytes {
+        self.0.recv().await
+    }
+}

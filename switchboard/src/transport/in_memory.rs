@@ -1,0 +1,98 @@
+//! A stream transport without its socket, for tests: a listener is what it was, its URL and its settings too, and whoever
+//! connects does so within the process.
+
+use super::memory::Memory;
+use super::{StreamListener, StreamTransport};
+use crate::Timeouts;
+use crate::link::PeerAddr;
+use std::io;
+use std::task::{Context, Poll};
+
+/// A transport that listens in memory in place of another.
+pub(crate) struct InMemory {
+    address: Memory,
+    place: Replaced,
+}
+
+/// What is told of a listener, which is that of the other one.
+#[derive(Clone)]
+struct Replaced {
+    url: String,
+    transport: &'static str,
+    is_secure: bool,
+    timeouts: Option<Timeouts>,
+}
+
+impl InMemory {
+    /// Listens where others connect to what is returned as well.
+    pub(crate) fn instead_of<T: StreamTransport>(transport: &T) -> (Self, Memory) {
+        let address = transport.memory().unwrap_or_default();
+        let place = Replaced {
+            url: transport.url(),
+            transport: T::Listener::TRANSPORT,
+            is_secure: T::Listener::IS_SECURE,
+            timeouts: transport.timeouts(),
+        };
+        (Self { address: address.clone(), place }, address)
+    }
+}
+
+impl StreamTransport for InMemory {
+    type Listener = Listener;
+
+    fn url(&self) -> String {
+        self.place.url.clone()
+    }
+
+    fn timeouts(&self) -> Option<Timeouts> {
+        self.place.timeouts
+    }
+
+    async fn bind(self) -> io::Result<Listener> {
+        Ok(Listener { waiting: self.address.bind().await?, place: self.place })
+    }
+}
+
+/// Accepts within the process.
+pub(crate) struct Listener {
+    waiting: <Memory as StreamTransport>::Listener,
+    place: Replaced,
+}
+
+impl StreamListener for Listener {
+    type Stream = <<Memory as StreamTransport>::Listener as StreamListener>::Stream;
+
+    const TRANSPORT: &'static str = "memory";
+
+    fn transport(&self) -> &'static str {
+        self.place.transport
+    }
+
+    fn is_secure(&self) -> bool {
+        self.place.is_secure
+    }
+
+    fn url(&self) -> String {
+        self.place.url.clone()
+    }
+
+    fn is_local(&self) -> bool {
+        true
+    }
+
+    fn listen(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn attach(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Self::Stream, PeerAddr)>> {
+        self.waiting.poll_accept(cx)
+    }
+
+    fn accept_now(&mut self) -> io::Result<(Self::Stream, PeerAddr)> {
+        self.waiting.accept_now()
+    }
+}
