@@ -1,7 +1,8 @@
 //! A load with honest latencies, for switchboard and for what it is compared with: `switchboard bench` is the door to it.
 //!
 //! The main thread starts the threads that make the load, shows how it goes, and puts the report together. It shares no code with
-//! the servers: what it speaks is written from the protocols' documents. What is read of a command line, and written to a terminal,
+//! the servers: what it speaks is written from the protocols' documents. Whom it trusts over TLS is decided as by any client of the
+//! library's (`switchboard::Trust`). What is read of a command line, and written to a terminal,
 //! is read and written alike by the whole program ([`typed`], [`print`](mod@print), [`foreground`]).
 
 mod arguments;
@@ -96,8 +97,7 @@ fn shown(plan: &Arc<Plan>) -> anyhow::Result<()> {
 
 fn run(plan: &Arc<Plan>) -> anyhow::Result<Report> {
     raise_descriptor_limit(plan.links() as u64 + OTHER_DESCRIPTORS)?;
-    let tls =
-        plan.url.scheme.is_tls().then(|| stream::client_config(plan.ca.as_deref()).map_err(|error| anyhow!(error)));
+    let tls = plan.url.scheme.is_tls().then(|| stream::client_config(plan.ca.as_deref()));
     let connector = Connector {
         url: plan.url.clone(),
         address: plan.address.clone(),

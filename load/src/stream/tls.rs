@@ -2,48 +2,20 @@
 
 use super::{Progress, connected};
 use mio::net::TcpStream;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{WebPkiServerVerifier, verify_server_name};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::server::ParsedCertificate;
-use rustls::{
-    CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
-};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, Error};
 use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 use std::sync::Arc;
+use switchboard::{CertificateError, Trust};
 
 /// What clients agree to. The server's certificate is checked against those in a file, authorities' or its own, or not at all:
 /// no system's own certificates are read, and servers under test have one that nobody else knows.
 ///
 /// # Errors
 /// The file holds no certificates.
-pub(crate) fn client_config(ca: Option<&Path>) -> Result<Arc<ClientConfig>, String> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions();
-    let builder = builder.map_err(|error| error.to_string())?;
-    let trusted = match ca {
-        Some(path) => given(path, &provider).map_err(|fault| format!("{}: {fault}", path.display()))?,
-        None => Trusted::Anybody,
-    };
-    let verifier = Arc::new(Verifier { provider, trusted });
-    Ok(Arc::new(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()))
-}
-
-fn given(path: &Path, provider: &Arc<CryptoProvider>) -> Result<Trusted, String> {
-    let certificates = CertificateDer::pem_file_iter(path).map_err(|error| error.to_string())?;
-    let own: Vec<_> = certificates.collect::<Result<_, _>>().map_err(|error| error.to_string())?;
-    if own.is_empty() {
-        return Err("no certificates in it".to_owned());
-    }
-    let mut roots = RootCertStore::empty();
-    for certificate in &own {
-        roots.add(certificate.clone()).map_err(|error| error.to_string())?;
-    }
-    let web = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider)).build();
-    Ok(Trusted::Given { web: web.map_err(|error| error.to_string())?, own })
+pub(crate) fn client_config(ca: Option<&Path>) -> Result<Arc<ClientConfig>, CertificateError> {
+    Ok(ca.map_or_else(|| Ok(Trust::anybody()), Trust::file)?.config())
 }
 
 #[derive(Debug)]
@@ -133,65 +105,5 @@ impl Tls {
             });
         }
         Ok(read)
-    }
-}
-
-/// Checks that the server has the key of its certificate, and whose that is.
-#[derive(Debug)]
-struct Verifier {
-    provider: Arc<CryptoProvider>,
-    trusted: Trusted,
-}
-
-#[derive(Debug)]
-enum Trusted {
-    Anybody,
-    Given {
-        web: Arc<WebPkiServerVerifier>,
-        /// What `openssl req -x509` makes for a server calls itself an authority, which no server's certificate may to others.
-        own: Vec<CertificateDer<'static>>,
-    },
-}
-
-impl ServerCertVerifier for Verifier {
-    fn verify_server_cert(
-        &self,
-        certificate: &CertificateDer<'_>,
-        chain: &[CertificateDer<'_>],
-        name: &ServerName<'_>,
-        ocsp: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        let Trusted::Given { web, own } = &self.trusted else { return Ok(ServerCertVerified::assertion()) };
-        match web.verify_server_cert(certificate, chain, name, ocsp, now) {
-            // It is valid now, and all that speaks against it is that it calls itself an authority.
-            Err(Error::InvalidCertificate(CertificateError::Other(_))) if own.iter().any(|one| one == certificate) => {
-                verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
-                Ok(ServerCertVerified::assertion())
-            }
-            verdict => verdict,
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }

@@ -106,7 +106,10 @@ impl Trust {
         Self { verifier, config: Arc::new(config.with_no_client_auth()) }
     }
 
-    pub(super) fn config(&self) -> Arc<ClientConfig> {
+    /// As rustls takes it, for the load generator, which has an event loop of its own. Not part of the API, where no types of
+    /// dependencies are.
+    #[doc(hidden)]
+    pub fn config(&self) -> Arc<ClientConfig> {
         Arc::clone(&self.config)
     }
 }
