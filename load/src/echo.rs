@@ -6,7 +6,8 @@
 use crate::options::{Load, Plan};
 use crate::payload::Payloads;
 use crate::protocol::{Handshake, Mask, Protocol, Step};
-use crate::schedule::{Pace, Random, SECOND, Turns};
+use crate::random::Random;
+use crate::schedule::{Pace, SECOND, Turns};
 use crate::sequence::{Arrival, Sequences};
 use crate::tally::Count;
 use crate::worker::{End, Moment, Phase, Script};

@@ -2,7 +2,7 @@
 
 use crate::options::Plan;
 use crate::protocol::{Handshake, Protocol, Step};
-use crate::schedule::Random;
+use crate::random::Random;
 use crate::worker::{End, Moment, Script};
 
 pub(crate) struct Idle {

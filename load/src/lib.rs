@@ -15,6 +15,7 @@ mod payload;
 pub mod print;
 mod process;
 mod protocol;
+mod random;
 mod report;
 mod rooms;
 mod schedule;

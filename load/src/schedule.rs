@@ -3,6 +3,7 @@
 //! Pure: the same options and seed give the same schedule, whatever the server does. So a message that leaves late, since the
 //! server or the generator was busy, still counts its latency from when it was due. Times are nanoseconds since the run began.
 
+use crate::random::Random;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -139,22 +140,7 @@ pub(crate) fn opening(index: usize, connections: usize, over: u64) -> u64 {
     whole(over as f64 * index as f64 / connections.max(1) as f64)
 }
 
-/// Numbers that follow from a seed (SplitMix64): good enough for orders, and nothing here is secret.
-#[derive(Debug, Clone)]
-pub(crate) struct Random(u64);
-
 impl Random {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
     pub(crate) fn nonce(&mut self) -> u128 {
         u128::from(self.next()) << 64 | u128::from(self.next())
     }

@@ -1,6 +1,6 @@
 //! Connections over memory, under a paused clock: framing, deadlines, close reasons, drain.
 
-use crate::harness::patience::until;
+use crate::harness::patience::{secs, until};
 use crate::harness::served::{Served, echo};
 use bytes::BytesMut;
 use parking_lot::Mutex;
@@ -13,10 +13,6 @@ use switchboard::testing::{self, Peer};
 use switchboard::{BoxError, ConnectionError, FrameError, Memory, Output};
 use tokio::sync::Notify;
 use tokio::time::{Instant, advance, sleep};
-
-const fn secs(seconds: u64) -> Duration {
-    Duration::from_secs(seconds)
-}
 
 type BoxFuture = Pin<Box<dyn Future<Output = Result> + Send>>;
 

@@ -1,8 +1,8 @@
 //! A panic of a user's code ends what it was called for. What serves everybody goes on: ticks, sweeps and accept loops. (Datagram
 //! loops: `datagram_peers.rs`.)
 
-use crate::harness::node::{Node, secs};
-use crate::harness::patience::until;
+use crate::harness::node::Node;
+use crate::harness::patience::{secs, until};
 use crate::harness::served::Served;
 use bytes::{Bytes, BytesMut};
 use std::future::Ready;

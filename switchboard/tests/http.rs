@@ -1,7 +1,7 @@
 //! HTTP: what a client writes is text here, byte for byte.
 
-use crate::harness::http_peer::{Received, answer, ask, secs};
-use crate::harness::patience::until;
+use crate::harness::http_peer::{Received, answer, ask};
+use crate::harness::patience::{secs, until};
 use crate::harness::served::Served;
 use http::StatusCode;
 use parking_lot::Mutex;

@@ -1,9 +1,9 @@
 //! HTTP/2: requests, streamed answers and WebSockets beside each other on one connection.
 
-use crate::harness::http_peer::{ask, frame, secs};
+use crate::harness::http_peer::{ask, frame};
 use crate::harness::http2_client::{Client, Whole, connect, get, piece, pump, whole};
 use crate::harness::http2_frames::{DATA, END_HEADERS, END_STREAM, HEADERS, POST, hello, http2};
-use crate::harness::patience::until;
+use crate::harness::patience::{secs, until};
 use crate::harness::served::Served;
 use bytes::Bytes;
 use std::sync::Arc;

@@ -1,11 +1,12 @@
 //! HTTP/2 frames that no client needs to send, or not so many of: the connection that they come on ends, or is slowed down,
 //! and what it holds meanwhile is bounded.
 
-use crate::harness::http_peer::{frame, secs};
+use crate::harness::http_peer::frame;
 use crate::harness::http2_client::{Client, pump};
 use crate::harness::http2_frames::{
     CONTINUATION, DATA, END_HEADERS, END_STREAM, GET, HEADERS, PING, POST, SETTINGS, WINDOW_UPDATE, hello, http2,
 };
+use crate::harness::patience::secs;
 use crate::harness::served::Served;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,7 +1,8 @@
 //! Where a request ends: what two programs in a row could read differently is answered at most once, and nothing behind it
 //! is taken for a request (request smuggling).
 
-use crate::harness::http_peer::{Received, answer, secs};
+use crate::harness::http_peer::{Received, answer};
+use crate::harness::patience::secs;
 use crate::harness::served::Served;
 use switchboard::CloseReason;
 use switchboard::http::{Request, Response};

@@ -2,10 +2,10 @@
 //! hold something, of which no more than the budget may be left.
 
 use crate::harness::alone::{in_a_process_of_its_own, resident};
-use crate::harness::http_peer::{answer, ask, frame, secs};
+use crate::harness::http_peer::{answer, ask, frame};
 use crate::harness::http2_client::{Client, Whole, get};
 use crate::harness::http2_frames::{DATA, END_HEADERS, HEADERS, POST, hello, http2};
-use crate::harness::patience::until;
+use crate::harness::patience::{secs, until};
 use crate::harness::served::{Served, echo};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,8 +1,9 @@
 //! What an answer costs before its client has taken it: of pages one, of a whole one its bytes for as long as the client goes
 //! on making room for them.
 
-use crate::harness::http_peer::{answer, secs};
+use crate::harness::http_peer::answer;
 use crate::harness::http2_client::{self, Client, piece, whole};
+use crate::harness::patience::secs;
 use crate::harness::served::Served;
 use bytes::Bytes;
 use std::sync::Arc;

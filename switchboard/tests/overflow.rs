@@ -3,8 +3,8 @@
 //! Over memory, under a paused clock: a pipe takes 64 KiB, then the outbox fills.
 
 use crate::harness::account::Account;
-use crate::harness::node::{Member, Node, QUIET, heard, secs, told, user};
-use crate::harness::patience::{patiently, until};
+use crate::harness::node::{Member, Node, QUIET, heard, told, user};
+use crate::harness::patience::{patiently, secs, until};
 use bytes::Bytes;
 use serde_json::Value;
 use std::time::Duration;

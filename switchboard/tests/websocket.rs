@@ -1,6 +1,7 @@
 //! WebSockets: opened by a request, then connections like any other.
 
-use crate::harness::http_peer::{self, UPGRADE, ask, frame, secs};
+use crate::harness::http_peer::{self, UPGRADE, ask, frame};
+use crate::harness::patience::secs;
 use crate::harness::served::Served;
 use bytes::{Bytes, BytesMut};
 use std::fmt::Write as _;

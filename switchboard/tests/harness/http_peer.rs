@@ -1,7 +1,6 @@
 //! A client of HTTP and WebSocket that writes bytes, well or badly, and reads answers. In memory, under a paused clock.
 
 use super::served::Served;
-use std::time::Duration;
 use switchboard::http::Service;
 use switchboard::prelude::*;
 use switchboard::testing::Peer;
@@ -73,8 +72,4 @@ pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     frame.extend([0; 4]);
     frame.extend(payload);
     frame
-}
-
-pub(crate) fn secs(seconds: u64) -> Duration {
-    Duration::from_secs(seconds)
 }

@@ -14,10 +14,6 @@ use tokio::time::timeout;
 
 pub(crate) const QUIET: RoomOptions = RoomOptions { overflow: Overflow::Disconnect, quiet: true };
 
-pub(crate) const fn secs(seconds: u64) -> Duration {
-    Duration::from_secs(seconds)
-}
-
 pub(crate) struct Node {
     pub(crate) hub: Hub,
     pub(crate) memory: Memory,

@@ -7,6 +7,10 @@ use tokio::time::{sleep, timeout};
 /// Only a test that fails waits so long.
 const PATIENCE: Duration = Duration::from_secs(100);
 
+pub(crate) const fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
 /// Lets others run until `condition` holds.
 #[track_caller]
 pub(crate) fn until(condition: impl Fn() -> bool) -> impl Future<Output = ()> {

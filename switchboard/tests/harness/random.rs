@@ -3,23 +3,12 @@
 use std::ops::Range;
 use std::str::FromStr;
 
-/// `SplitMix64` (Steele, Lea and Flood 2014).
-#[derive(Debug, Clone)]
-pub(crate) struct Random(u64);
+#[path = "../../../load/src/random.rs"]
+mod generator;
+
+pub(crate) use generator::Random;
 
 impl Random {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
     pub(crate) fn within(&mut self, range: Range<u64>) -> u64 {
         range.start + self.next() % (range.end - range.start)
     }
@@ -35,7 +24,7 @@ impl Random {
 
     /// Another source that follows from this one.
     pub(crate) fn fork(&mut self) -> Self {
-        Self(self.next())
+        Self::new(self.next())
     }
 }
 

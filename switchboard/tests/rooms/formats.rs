@@ -1,7 +1,7 @@
 //! What each format is told, and what it cannot carry.
 
-use crate::harness::node::{Node, QUIET, secs, told, user};
-use crate::harness::patience::until;
+use crate::harness::node::{Node, QUIET, told, user};
+use crate::harness::patience::{secs, until};
 use bytes::Bytes;
 use serde_json::Value;
 use switchboard::prelude::*;

@@ -1,7 +1,8 @@
 //! What histories keep: each, and all together, by what they really take; and what gives way to what.
 
 use crate::harness::alone::{in_a_process_of_its_own, resident};
-use crate::harness::node::{Node, secs};
+use crate::harness::node::Node;
+use crate::harness::patience::secs;
 use switchboard::prelude::*;
 use switchboard::{Format, HubLimits, Join, Overflow};
 use tokio::time::{advance, sleep};

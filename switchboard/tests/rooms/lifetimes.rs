@@ -1,7 +1,8 @@
 //! How long a room lives, and what it gives back.
 
 use crate::harness::alone::{in_a_process_of_its_own, resident};
-use crate::harness::node::{Node, secs};
+use crate::harness::node::Node;
+use crate::harness::patience::secs;
 use switchboard::prelude::*;
 use switchboard::{Format, HubLimits, Join};
 use tokio::time::sleep;

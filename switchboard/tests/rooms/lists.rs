@@ -1,6 +1,7 @@
 //! Lists of members and rooms, and how many there may be.
 
-use crate::harness::node::{Node, secs, user};
+use crate::harness::node::{Node, user};
+use crate::harness::patience::secs;
 use switchboard::prelude::*;
 use switchboard::{HubLimits, Join, JoinError, RoomError, RoomList, RoomName};
 use tokio::time::advance;

@@ -1,6 +1,7 @@
 //! Who is told that somebody came, went, or took another name, and when.
 
-use crate::harness::node::{self, Node, secs, user};
+use crate::harness::node::{self, Node, user};
+use crate::harness::patience::secs;
 use std::time::Duration;
 use switchboard::prelude::*;
 use switchboard::{Format, Join};

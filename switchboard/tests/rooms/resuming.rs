@@ -1,7 +1,8 @@
 //! What those who come back are told, and what a room keeps for them.
 
 use super::{numbered, publish_numbers};
-use crate::harness::node::{Node, heard, secs, told};
+use crate::harness::node::{Node, heard, told};
+use crate::harness::patience::secs;
 use std::sync::Arc;
 use switchboard::grammar::{Epoch, Message, Notice};
 use switchboard::prelude::*;

@@ -1,7 +1,7 @@
 //! What is published when a member goes.
 
-use crate::harness::node::{Node, secs, user};
-use crate::harness::patience::until;
+use crate::harness::node::{Node, user};
+use crate::harness::patience::{secs, until};
 use crate::harness::served::Served;
 use std::time::Duration;
 use switchboard::prelude::*;
