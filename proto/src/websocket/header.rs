@@ -48,6 +48,7 @@ impl Opcode {
 }
 
 impl From<WebSocketKind> for Opcode {
+    #[inline]
     fn from(kind: WebSocketKind) -> Self {
         match kind {
             WebSocketKind::Text => Self::Text,
@@ -136,6 +137,7 @@ impl Header {
 
 impl Masking {
     /// In the second byte of a frame.
+    #[inline]
     fn bit(self) -> u8 {
         match self {
             Self::Required => MASKED,
@@ -143,6 +145,7 @@ impl Masking {
         }
     }
 
+    #[inline]
     fn key_bytes(self) -> usize {
         match self {
             Self::Required => 4,

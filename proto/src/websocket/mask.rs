@@ -41,6 +41,7 @@ fn apply_to_few(bytes: &mut [u8], mut key: u64) -> bool {
 }
 
 /// By how many bits the key turns in so many bytes.
+#[inline]
 fn bits(bytes: usize) -> u32 {
     (bytes % 4) as u32 * u8::BITS
 }
