@@ -7,9 +7,6 @@ use switchboard::http::Service;
 use switchboard::{Certificates, Codec, Handler, Server, Tcp, Timeouts, Tls, Udp, Unix};
 use switchboard_load::typed::{HostPort, Place, Scheme};
 
-/// What may be agreed on by ALPN over HTTPS: curl says `http/1.0` where it is told to speak that.
-const PROTOCOLS: &[&str] = &["h2", "http/1.1", "http/1.0"];
-
 /// A listener's own part of its URL.
 #[derive(Debug, Clone)]
 pub(crate) struct Address {
@@ -118,7 +115,7 @@ impl StreamListener {
         unasked: impl Fn(Option<&Parts>, &mut HeaderMap) + Send + Sync + 'static,
     ) -> Server {
         match self.transport {
-            Stream::Tls(tls) => server.listen_http_with(tls.protocols(PROTOCOLS), service, unasked),
+            Stream::Tls(tls) => server.listen_http_with(tls, service, unasked),
             Stream::Tcp(tcp) => server.listen_http_with(tcp, service, unasked),
             Stream::Unix(unix) => server.listen_http_with(unix, service, unasked),
         }

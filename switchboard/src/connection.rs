@@ -6,6 +6,7 @@ mod drive;
 mod handler;
 mod input;
 mod opening;
+mod secured;
 mod sender;
 mod split;
 

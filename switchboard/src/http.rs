@@ -39,10 +39,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use switchboard_proto::Codec;
 
-/// What TLS may agree on, the preferred one first: all that we speak. Who offers nothing of it means another server (RFC 7301
-/// §3.2, and `https://alpaca-attack.com`).
-pub(crate) const PROTOCOLS: &[&str] = &["h2", "http/1.1", "http/1.0"];
-
 /// A handler that runs.
 pub(crate) type Handling = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>;
 

@@ -38,7 +38,7 @@ pub use hub::membership::{Join, JoinError, Membership};
 pub use hub::room::{Overflow, Room, RoomOptions};
 pub use hub::session::{NameTaken, Principal, Session, TellError};
 pub use hub::{Hub, HubLimits, RoomError};
-pub use link::{ConnectionId, PeerAddr};
+pub use link::{ConnectionId, PeerAddr, TlsInfo};
 pub use metrics::{Count, Metrics};
 pub use node::{ConnectionInfo, Connections, Drained, Handle};
 pub use server::{Bound, Server};

@@ -16,6 +16,7 @@ mod origin;
 pub(crate) mod outbox;
 pub(crate) mod read_buffer;
 pub(crate) mod roster;
+mod secured;
 pub(crate) mod sharing;
 mod socket;
 mod staging;
@@ -28,6 +29,7 @@ pub(crate) use ending::{Farewell, Returned};
 pub(crate) use envelope::Envelope;
 pub(crate) use origin::ListenerSettings;
 pub use origin::{ConnectionId, PeerAddr};
+pub use secured::TlsInfo;
 pub(crate) use socket::{Gathering, OpenError, Sink, Source, space};
 
 use crate::sync::{self, Mutex};

@@ -39,6 +39,11 @@ pub(crate) trait StreamTransport: Send + 'static {
         None
     }
 
+    /// What is spoken on it, the preferred one first, where it can agree on that and nobody has said otherwise.
+    fn speaks(&mut self, protocols: &[&str]) {
+        let _ = protocols;
+    }
+
     /// Leaves IPv4 to another listener.
     fn leave_ipv4(&mut self) {}
 

@@ -55,4 +55,5 @@ mod simulation;
 mod sockets;
 mod testing;
 mod tls;
+mod tls_clients;
 mod websocket;

@@ -8,6 +8,10 @@ use crate::transport::{StreamListener, StreamTransport, Transport};
 use std::io;
 use std::task::{Context, Poll};
 
+/// What TLS may agree on, the preferred one first: all that we speak. Who offers nothing of it means another server (RFC 7301
+/// §3.2, and `https://alpaca-attack.com`).
+const PROTOCOLS: &[&str] = &["h2", "http/1.1", "http/1.0"];
+
 /// What a listener's URL begins with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum HttpScheme {
@@ -36,7 +40,10 @@ pub(crate) struct HttpTransport<T> {
 }
 
 impl<T: Transport> HttpTransport<T> {
-    pub(crate) fn new(transport: T, scheme: HttpScheme) -> Self {
+    pub(crate) fn new(mut transport: T, scheme: HttpScheme) -> Self {
+        if scheme == HttpScheme::Http {
+            transport.speaks(PROTOCOLS);
+        }
         Self { transport, scheme }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::exchange::{Exchange, Underway};
 use super::response::Response;
-use crate::link::{ConnectionId, PeerAddr};
+use crate::link::{ConnectionId, PeerAddr, TlsInfo};
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode, Uri, Version};
@@ -67,6 +67,11 @@ impl Request {
     /// Whether it came by TLS.
     pub fn is_secure(&self) -> bool {
         self.underway.exchange.peer.listener.is_secure
+    }
+
+    /// Who the client is, and what was agreed on, if it came by TLS.
+    pub fn tls(&self) -> Option<TlsInfo> {
+        self.underway.exchange.peer.tls()
     }
 
     /// Receives the body, empty if there is none.

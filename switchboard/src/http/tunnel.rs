@@ -3,7 +3,7 @@
 //! What is written here is framed by hyper and leaves by the outbox of the connection that all streams share.
 
 use super::exchange::Unfinished;
-use crate::link::{Sink, Source};
+use crate::link::{Sink, Source, TlsInfo};
 use hyper::rt::{Read as _, ReadBuf as HyperBuf, Write as _};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use parking_lot::Mutex;
@@ -148,6 +148,11 @@ impl Sink for Writing {
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut tunnel = self.shared.tunnel.lock();
         ready!(tunnel.poll_open(cx))?.poll_shutdown(cx)
+    }
+
+    /// Of the connection that the stream is within.
+    fn tls(&self) -> Option<TlsInfo> {
+        self.shared.answering.exchange.peer.tls()
     }
 
     fn reset(&mut self) {

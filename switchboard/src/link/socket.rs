@@ -43,6 +43,11 @@ pub(crate) trait Sink: Send {
         0
     }
 
+    /// Who the peer is, and what was agreed on, where that was.
+    fn tls(&self) -> Option<super::TlsInfo> {
+        None
+    }
+
     /// Makes the coming close a reset: what the kernel still holds is thrown away.
     fn reset(&mut self);
 }

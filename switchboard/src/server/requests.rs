@@ -43,7 +43,7 @@ impl Server {
 
     /// Answers HTTP requests over TLS, whose clients see one of `certificates`; port 0 takes a free one.
     pub fn https(self, address: impl ToString, certificates: &Certificates, service: impl Service) -> Self {
-        self.listen_http(Tls::new(address, certificates).protocols(http::PROTOCOLS), service)
+        self.listen_http(Tls::new(address, certificates), service)
     }
 
     /// Answers HTTP requests on any stream transport, with settings of its own.

@@ -4,6 +4,8 @@
 //! task writes: what a flush holds becomes full records, in one write.
 
 mod certificates;
+mod clients;
+mod hello;
 mod records;
 mod session;
 mod trust;
@@ -17,6 +19,7 @@ use super::{Stream, StreamListener, StreamTransport};
 use crate::Timeouts;
 use crate::error::BoxError;
 use crate::link::{PeerAddr, Sink, Source};
+use clients::{Clients, Shown};
 use parking_lot::Mutex;
 use records::Side;
 use rustls::ServerConfig;
@@ -37,17 +40,19 @@ pub struct Tls {
     tcp: Tcp,
     certificates: Certificates,
     protocols: Vec<Vec<u8>>,
+    clients: Option<Clients>,
 }
 
 impl Tls {
     /// Listens on `address`: `HOST:PORT`, `[::1]:PORT`, or a `SocketAddr`.
     pub fn new(address: impl ToString, certificates: &Certificates) -> Self {
-        Self { tcp: Tcp::new(address), certificates: certificates.clone(), protocols: Vec::new() }
+        Self { tcp: Tcp::new(address), certificates: certificates.clone(), protocols: Vec::new(), clients: None }
     }
 
     /// As [`Tcp::from_std`].
     pub fn from_std(listener: impl Into<OwnedFd>, certificates: &Certificates) -> Self {
-        Self { tcp: Tcp::from_std(listener), certificates: certificates.clone(), protocols: Vec::new() }
+        let tcp = Tcp::from_std(listener);
+        Self { tcp, certificates: certificates.clone(), protocols: Vec::new(), clients: None }
     }
 
     /// As [`Tcp::freebind`].
@@ -63,9 +68,43 @@ impl Tls {
     /// Protocols to choose from by ALPN, the preferred one first, such as `http/1.1`. A peer that offers others alone is
     /// refused. Default: none, and a peer's offer is passed over.
     ///
-    /// RFC 7301.
+    /// HTTP has `h2` and `http/1.1` without this. RFC 7301.
     pub fn protocols(self, protocols: &[&str]) -> Self {
         Self { protocols: protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect(), ..self }
+    }
+
+    /// Refuses clients that do not show a certificate which `trust` believes, and have its key. Who they are says
+    /// [`Connection::tls`](crate::Connection::tls), and [`Request::tls`](crate::http::Request::tls) of HTTP.
+    ///
+    /// [`Trust::anybody`] takes any certificate, for handlers that know the ones they want. Clients prove themselves anew each
+    /// time they connect: no session is resumed.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// use switchboard::prelude::*;
+    /// use switchboard::{Certificates, Tls, Trust};
+    ///
+    /// async fn greet(mut conn: Connection<Lines>) -> Result {
+    ///     let tls = conn.tls().unwrap_or_default();
+    ///     conn.send(format!("you showed {} certificates", tls.peer_certificates.len())).await?;
+    ///     Ok(())
+    /// }
+    ///
+    /// # async fn serve() -> Result {
+    /// let certificates = Certificates::from_files([("server.pem", "server.key")])?;
+    /// let listener = Tls::new("0.0.0.0:7443", &certificates).require_client_certificates(&Trust::file("clients-ca.pem")?);
+    /// Server::new().listen(listener, greet).serve_until(ctrl_c()).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn require_client_certificates(self, trust: &Trust) -> Self {
+        Self { clients: Some(Clients { trust: trust.clone(), shown: Shown::Always }), ..self }
+    }
+
+    /// As [`require_client_certificates`](Self::require_client_certificates), but lets clients in that show none. One that is not
+    /// believed is refused.
+    pub fn request_client_certificates(self, trust: &Trust) -> Self {
+        Self { clients: Some(Clients { trust: trust.clone(), shown: Shown::Perhaps }), ..self }
     }
 }
 
@@ -88,8 +127,15 @@ impl StreamTransport for Tls {
         self.tcp.leave_ipv4();
     }
 
+    fn speaks(&mut self, protocols: &[&str]) {
+        if self.protocols.is_empty() {
+            self.protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+        }
+    }
+
     async fn bind(self) -> io::Result<Listener> {
-        let config = self.certificates.config(self.protocols).map_err(io::Error::other)?;
+        let clients = self.clients.map(Clients::verifier).transpose()?;
+        let config = self.certificates.config(self.protocols, clients).map_err(io::Error::other)?;
         Ok(Listener { tcp: self.tcp.bind().await?, config })
     }
 }
@@ -192,6 +238,11 @@ pub(crate) async fn connect(
     trust: &Trust,
 ) -> io::Result<((Box<dyn Source>, Box<dyn Sink>), PeerAddr)> {
     let (stream, peer) = tcp::connect(address).await?;
+    let asked = match &name {
+        ServerName::DnsName(name) => Some(name.to_lowercase_owned().as_ref().into()),
+        // An address is not asked for.
+        _ => None,
+    };
     let tls = UnbufferedClientConnection::new(trust.config(), name).map_err(io::Error::other)?;
-    Ok((sides(TlsSession::greeting(stream, tls)), peer))
+    Ok((sides(TlsSession::greeting(stream, tls, asked)), peer))
 }

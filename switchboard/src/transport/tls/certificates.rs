@@ -1,10 +1,12 @@
 //! Certificates with their keys: read and checked together, chosen by name, and replaced while connections use them.
 
+use super::hello;
 use parking_lot::RwLock;
 use rustls::client::ResolvesClientCert;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
@@ -157,14 +159,27 @@ impl Certificates {
     }
 
     /// What rustls needs to serve them, offering `protocols` by ALPN.
-    pub(super) fn config(&self, protocols: Vec<Vec<u8>>) -> Result<Arc<ServerConfig>, Error> {
+    /// Where `clients` have to show who they are, nobody comes back by a ticket: it would stand for a certificate that has expired
+    /// since, or for none, of another listener with these certificates that asks for none.
+    pub(super) fn config(
+        &self,
+        protocols: Vec<Vec<u8>>,
+        clients: Option<Arc<dyn ClientCertVerifier>>,
+    ) -> Result<Arc<ServerConfig>, Error> {
         let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
-        let builder = builder.with_protocol_versions(&[&TLS13, &TLS12])?.with_no_client_auth();
+        let builder = builder.with_protocol_versions(&[&TLS13, &TLS12])?;
+        let asks = clients.is_some();
+        let builder = match clients {
+            Some(clients) => builder.with_client_cert_verifier(clients),
+            None => builder.with_no_client_auth(),
+        };
         let mut config = builder.with_cert_resolver(Arc::clone(&self.0) as Arc<dyn ResolvesServerCert>);
         config.alpn_protocols = protocols;
         // Who comes back brings a ticket: nothing is remembered here.
         config.session_storage = Arc::new(NoServerSessionStorage {});
-        config.ticketer = Arc::clone(&self.0) as Arc<dyn ProducesTickets>;
+        if !asks {
+            config.ticketer = Arc::clone(&self.0) as Arc<dyn ProducesTickets>;
+        }
         Ok(Arc::new(config))
     }
 }
@@ -189,6 +204,7 @@ impl fmt::Debug for Inner {
 
 impl ResolvesServerCert for Inner {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        hello::note(hello.server_name());
         self.current().choose(hello.server_name(), |key| key.key.choose_scheme(hello.signature_schemes()).is_some())
     }
 }

@@ -78,7 +78,11 @@ impl<S: Side> Records<S> {
     }
 
     pub(super) fn is_handshaking(&self) -> bool {
-        self.tls.state().is_handshaking()
+        self.state().is_handshaking()
+    }
+
+    pub(super) fn state(&self) -> &CommonState {
+        self.tls.state()
     }
 
     /// Whether the peer has said that nothing more will come.

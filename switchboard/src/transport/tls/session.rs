@@ -2,9 +2,11 @@
 //!
 //! Plaintext counts as written when its ciphertext has left, so that limits and deadlines see what a slow peer owes.
 
+use super::hello;
 use super::records::{INCOMPLETE_BYTES, Records, Side};
 use crate::error::BoxError;
-use crate::link::{OpenError, Sink, Source};
+use crate::link::{OpenError, Sink, Source, TlsInfo};
+use bytes::Bytes;
 use nix::sys::socket::{MsgFlags, recv};
 use parking_lot::Mutex;
 use rustls::AlertDescription;
@@ -62,6 +64,8 @@ pub(super) struct TlsSession<S> {
     records: Records<S>,
     /// Plaintext that came together with the end of the handshake.
     early: Vec<u8>,
+    /// The host that the client asked for.
+    server_name: Option<Box<str>>,
     /// Plaintext bytes in `outgoing` that do not count as written yet: at least one, while there is any of theirs.
     sealed: usize,
     progress: Progress,
@@ -91,12 +95,13 @@ enum Failure {
 
 impl<S: Side> TlsSession<S> {
     pub(super) fn new(stream: TcpStream, tls: S) -> Self {
-        Self { stream, records: Records::new(tls), early: Vec::new(), sealed: 0, progress: Progress::Silent }
+        let records = Records::new(tls);
+        Self { stream, records, early: Vec::new(), server_name: None, sealed: 0, progress: Progress::Silent }
     }
 
-    /// As the side that speaks first.
-    pub(super) fn greeting(stream: TcpStream, tls: S) -> Self {
-        let mut session = Self::new(stream, tls);
+    /// As the side that speaks first, and has asked for `name`.
+    pub(super) fn greeting(stream: TcpStream, tls: S, name: Option<Box<str>>) -> Self {
+        let mut session = Self { server_name: name, ..Self::new(stream, tls) };
         // Nothing came, so nothing can be wrong with it; what it leaves to send is the greeting.
         let _ = session.records.take(&mut [], &mut |_| {});
         session
@@ -120,6 +125,7 @@ impl<S: Side> TlsSession<S> {
                 |stream, buffer| poll_receive(stream, cx, buffer),
             );
             self.early = early;
+            self.server_name = hello::noted().or(self.server_name.take());
             match ready!(received) {
                 Ok(0) if self.progress == Progress::Silent => return Poll::Ready(Err(OpenError::Left)),
                 Ok(0) => return Poll::Ready(Err(OpenError::Failed("the peer left within the handshake".into()))),
@@ -129,6 +135,17 @@ impl<S: Side> TlsSession<S> {
                     return Poll::Ready(Err(OpenError::Failed(error)));
                 }
             }
+        }
+    }
+
+    /// Who the peer is, and what was agreed on.
+    fn info(&self) -> TlsInfo {
+        let state = self.records.state();
+        let certificates = state.peer_certificates().unwrap_or_default();
+        TlsInfo {
+            peer_certificates: certificates.iter().map(|certificate| Bytes::copy_from_slice(certificate)).collect(),
+            server_name: self.server_name.as_deref().map(str::to_owned),
+            protocol: state.alpn_protocol().and_then(|protocol| String::from_utf8(protocol.to_vec()).ok()),
         }
     }
 
@@ -310,7 +327,7 @@ fn gathered<'a>(slices: &'a [IoSlice<'_>], plain: &'a mut Vec<u8>) -> &'a [u8] {
 fn explained(error: rustls::Error) -> Failure {
     use AlertDescription::{
         AccessDenied, BadCertificate, CertificateExpired, CertificateRequired, CertificateRevoked, CertificateUnknown,
-        UnknownCA, UnsupportedCertificate,
+        DecryptError, UnknownCA, UnsupportedCertificate,
     };
     let rustls::Error::AlertReceived(alert) = error else { return Failure::Tls(error.into()) };
     let explained = format!("the peer refused: {alert:?}").into();
@@ -321,6 +338,7 @@ fn explained(error: rustls::Error) -> Failure {
         | CertificateRequired
         | CertificateRevoked
         | CertificateUnknown
+        | DecryptError
         | UnknownCA
         | UnsupportedCertificate => Failure::Refused(explained),
         _ => Failure::Tls(explained),
@@ -399,6 +417,10 @@ impl<S: Side> Sink for Writing<S> {
     /// Ciphertext: the plaintext is still queued, so that a slow peer is charged with both.
     fn held_bytes(&self) -> usize {
         self.0.lock().records.outgoing.len()
+    }
+
+    fn tls(&self) -> Option<TlsInfo> {
+        Some(self.0.lock().info())
     }
 
     fn reset(&mut self) {

@@ -12,7 +12,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Whom a client trusts on TLS. Cloning is cheap, and connections made with clones resume each other's sessions.
+/// Whom a client trusts on TLS, or a listener that [asks](crate::Tls::require_client_certificates) its clients for certificates. Cloning is cheap, and connections made with clones resume each other's sessions.
 ///
 /// # Examples
 /// ```no_run
@@ -90,9 +90,10 @@ impl Trust {
 
     fn authorities(roots: RootCertStore, own: Vec<CertificateDer<'static>>) -> Result<Self, String> {
         let provider = Arc::new(ring::default_provider());
-        let web = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
+        let roots = Arc::new(roots);
+        let web = WebPkiServerVerifier::builder_with_provider(Arc::clone(&roots), provider).build();
         let web = web.map_err(|error| error.to_string())?;
-        let trusted = Trusted::Authorities { web, own };
+        let trusted = Trusted::Authorities { roots, web, own };
         Ok(Self::new(Arc::new(Verifier { signatures: ring::default_provider(), trusted })))
     }
 
@@ -104,6 +105,18 @@ impl Trust {
         let dangerous = builder.dangerous();
         let config = dangerous.with_custom_certificate_verifier(Arc::clone(&verifier) as Arc<dyn ServerCertVerifier>);
         Self { verifier, config: Arc::new(config.with_no_client_auth()) }
+    }
+
+    pub(super) fn verifier(&self) -> Arc<Verifier> {
+        Arc::clone(&self.verifier)
+    }
+
+    /// None where anybody is believed.
+    pub(super) fn roots(&self) -> Option<Arc<RootCertStore>> {
+        match &self.verifier.trusted {
+            Trusted::Anybody => None,
+            Trusted::Authorities { roots, .. } => Some(Arc::clone(roots)),
+        }
     }
 
     /// As rustls takes it, for the load generator, which has an event loop of its own. Not part of the API, where no types of
@@ -121,15 +134,16 @@ impl fmt::Debug for Trust {
 }
 
 #[derive(Debug)]
-struct Verifier {
-    signatures: CryptoProvider,
-    trusted: Trusted,
+pub(super) struct Verifier {
+    pub(super) signatures: CryptoProvider,
+    pub(super) trusted: Trusted,
 }
 
 #[derive(Debug)]
-enum Trusted {
+pub(super) enum Trusted {
     Anybody,
     Authorities {
+        roots: Arc<RootCertStore>,
         web: Arc<WebPkiServerVerifier>,
         /// Certificates that were given one by one: trusted as a server's own too, which an authority's never is. What
         /// `openssl req -x509` makes for a server calls itself an authority.
@@ -148,10 +162,10 @@ impl ServerCertVerifier for Verifier {
     ) -> Result<ServerCertVerified, Error> {
         match &self.trusted {
             Trusted::Anybody => Ok(ServerCertVerified::assertion()),
-            Trusted::Authorities { web, own } => match web.verify_server_cert(certificate, chain, name, ocsp, now) {
+            Trusted::Authorities { web, .. } => match web.verify_server_cert(certificate, chain, name, ocsp, now) {
                 // It is valid now, and what it lacks to be a server's is that it calls itself an authority.
                 Err(Error::InvalidCertificate(rustls::CertificateError::Other(_))) => {
-                    if !own.iter().any(|trusted| trusted == certificate) {
+                    if !self.trusted.is_own(certificate) {
                         return Err(rustls::CertificateError::UnknownIssuer.into());
                     }
                     verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
