@@ -3,7 +3,7 @@
 
 use crate::stream::{self, Arrival};
 use bytes::BytesMut;
-use switchboard_proto::{Aside, Codec, FrameError, GuardedLines, Line, Lines};
+use switchboard_proto::{Aside, Codec, FrameError, GuardedLines, Line, LineBatch, Lines};
 
 /// What becomes of a stream: its lines, what is answered to it, and how it ends.
 #[derive(Debug, PartialEq, Eq, Default)]
@@ -29,6 +29,7 @@ pub(crate) fn run(data: &[u8]) {
         let outcome = read(codec(), pieces.iter().copied(), frame_bytes);
         let whole = read(codec(), [stream], frame_bytes);
         assert_eq!((&outcome.lines, &outcome.error), (&whole.lines, &whole.error), "{stream:?}");
+        assert_eq!(read_as(decode_batch, codec(), pieces.iter().copied(), frame_bytes), outcome, "{stream:?}");
         // What came together with a line that is refused may have been answered before that was looked at.
         assert!(outcome.error.is_some() || outcome.answer == whole.answer, "{stream:?}");
         let is_telnet = !carries_bytes && matches!(stream, [255, 241..=254, ..]);
@@ -52,7 +53,22 @@ pub(crate) fn run(data: &[u8]) {
 }
 
 /// Reads pieces as a connection does.
-pub(crate) fn read<'a>(
+pub(crate) fn read<'a>(codec: GuardedLines, pieces: impl IntoIterator<Item = &'a [u8]>, frame_bytes: usize) -> Outcome {
+    let decode = |codec: &mut GuardedLines, input: &mut BytesMut, frame_bytes| {
+        Ok(codec.decode(input, frame_bytes)?.into_iter().collect())
+    };
+    read_as(decode, codec, pieces, frame_bytes)
+}
+
+/// The lines of the next batch; none if there is none yet.
+fn decode_batch(codec: &mut GuardedLines, input: &mut BytesMut, frame_bytes: usize) -> Result<Vec<Line>, FrameError> {
+    let batch = codec.decode_batch(input, frame_bytes)?;
+    Ok(batch.iter().flat_map(LineBatch::texts).map(|text| text.to_vec().into()).collect())
+}
+
+/// Reads pieces as a connection does, of which `decode` takes the next lines.
+fn read_as<'a>(
+    decode: impl Fn(&mut GuardedLines, &mut BytesMut, usize) -> Result<Vec<Line>, FrameError>,
     mut codec: GuardedLines,
     pieces: impl IntoIterator<Item = &'a [u8]>,
     frame_bytes: usize,
@@ -60,8 +76,9 @@ pub(crate) fn read<'a>(
     let (mut outcome, mut input) = (Outcome::default(), BytesMut::new());
     let mut take = |input: &mut BytesMut, is_end: bool| {
         loop {
-            if let Some(line) = codec.decode(input, frame_bytes)? {
-                outcome.lines.push(line);
+            let lines = decode(&mut codec, input, frame_bytes)?;
+            if !lines.is_empty() {
+                outcome.lines.extend(lines);
             } else if let Some(Aside::Answer(answer)) = codec.aside() {
                 outcome.answer.extend(answer);
             } else {

@@ -8,7 +8,8 @@ use bytes::{Bytes, BytesMut};
 
 /// Turns the bytes of a stream into frames and back.
 ///
-/// `Default` makes the state of a new connection. The same bytes must give the same frames however they are split.
+/// `Default` makes the state of a new connection. The same bytes must give the same frames however they are
+/// split, or the same messages in them ([`count`](Self::count)).
 pub trait Codec: Default + Send + 'static {
     /// What one message is.
     type Frame: Send + 'static;
@@ -32,6 +33,14 @@ pub trait Codec: Default + Send + 'static {
     fn decode_end(&mut self, input: &mut BytesMut, frame_bytes: usize) -> Result<Option<Self::Frame>, FrameError> {
         let _ = frame_bytes;
         if input.is_empty() { Ok(None) } else { Err(FrameError::Truncated) }
+    }
+
+    /// How many of the protocol's own messages a frame is, for counters and limits: more than one if the codec makes one frame of
+    /// what came together. How many that are may depend on how the bytes were split; all messages there are may not.
+    #[inline]
+    fn count(frame: &Self::Frame) -> usize {
+        let _ = frame;
+        1
     }
 
     /// Whether a frame with this payload comes out at the peer as one frame with this payload.

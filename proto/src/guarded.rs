@@ -6,7 +6,7 @@
 mod foreign;
 mod telnet;
 
-use crate::{Aside, Codec, FrameError, Line, Lines, Output};
+use crate::{Aside, Codec, FrameError, Line, LineBatch, Lines, Output};
 use bytes::BytesMut;
 use foreign::{foreign_bytes, foreign_line};
 use telnet::Telnet;
@@ -40,6 +40,18 @@ impl GuardedLines {
     /// Lines are any bytes, not text: they may begin with NUL, or as telnet does. To be said before anything is received.
     pub fn carry_bytes(&mut self) {
         self.stage = Stage::FirstOfBytes;
+    }
+
+    /// As [`Codec::decode`], and takes the lines behind one that was not looked at along.
+    ///
+    /// # Errors
+    /// As for `decode`.
+    #[inline]
+    pub fn decode_batch(&mut self, input: &mut BytesMut, frame_bytes: usize) -> Result<Option<LineBatch>, FrameError> {
+        match self.stage {
+            Stage::Passed => self.lines.decode_batch(input, frame_bytes),
+            _ => Ok(self.open(input, frame_bytes)?.map(LineBatch::from)),
+        }
     }
 
     /// As [`Codec::decode`], as long as there is something to look at.

@@ -35,7 +35,7 @@ pub use events::EventStream;
 pub use format::{Format, FormatError};
 pub use guarded::GuardedLines;
 pub use length::Length;
-pub use lines::{Line, Lines, Terminator};
+pub use lines::{Line, LineBatch, Lines, Terminator};
 pub use message::{Epoch, ErrorCode, Event, Failure, IdError, Message, MessageId, Notice, Reply, RoomSummary};
 pub use name::{NameError, RoomName, UserName};
 pub use output::Output;

@@ -2,6 +2,10 @@
 //!
 //! A line need not be UTF-8. What it was ended with is kept, so that a reply can be ended alike.
 
+mod batch;
+
+pub use batch::LineBatch;
+
 use crate::{Codec, FrameError, Output};
 use bytes::{Bytes, BytesMut};
 use std::borrow::Cow;

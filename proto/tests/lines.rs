@@ -2,9 +2,9 @@
 
 use crate::corpus::lines as body;
 use crate::stream;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
-use switchboard_proto::{FrameError, Line, Lines, Terminator};
+use switchboard_proto::{FrameError, Line, LineBatch, Lines, Terminator};
 
 /// Bytes that meet the rules of lines more often than chance would have them.
 fn line_bytes() -> impl Strategy<Value = Vec<u8>> {
@@ -139,6 +139,46 @@ fn lines_before_one_that_is_too_long_are_delivered() {
 fn a_last_line_without_an_end_is_held_to_the_limit_too() {
     assert_eq!(read_bytewise(b"four", 4), (vec![Line::from("four")], None));
     assert_eq!(read_bytewise(b"four", 3).1, Some(FrameError::TooLong { limit: 3 }));
+}
+
+/// The batches of a stream that arrives whole.
+fn batches(stream: &[u8], frame_bytes: usize) -> (Vec<Vec<u8>>, Result<(), FrameError>) {
+    let (mut lines, mut input, mut batches) = (Lines::default(), BytesMut::from(stream), Vec::new());
+    let mut all = || {
+        while let Some(batch) = lines.decode_batch(&mut input, frame_bytes)? {
+            assert_eq!(batch.len(), batch.iter().count());
+            batches.push(batch.into_bytes().to_vec());
+        }
+        Ok(())
+    };
+    let result = all();
+    (batches, result)
+}
+
+#[test]
+fn a_batch_has_64_lines_at_most_and_4_kib_unless_it_is_one_line() {
+    let long = [&[b'x'; 5000][..], b"\n"].concat();
+    let stream = [&b"\r\n".repeat(65), &long[..], &[b'y'; 4000], b"\n", &[b'z'; 96], b"\n", b"rest"].concat();
+    let (batches, result) = batches(&stream, 5000);
+    assert_eq!(batches.iter().map(Vec::len).collect::<Vec<_>>(), [128, 2, 5001, 4001, 97]);
+    assert_eq!((&batches.concat()[..], result), (&stream[..stream.len() - 4], Ok(())));
+}
+
+#[test]
+fn a_batch_ends_before_a_line_that_is_too_long() {
+    let too_long = Err(FrameError::TooLong { limit: 5 });
+    assert_eq!(batches(b"hello\r\nyou\nthree!\nno\n", 5), (vec![b"hello\r\nyou\n".to_vec()], too_long));
+    assert_eq!(batches(b"hello\r\r\n\n", 5), (vec![], too_long));
+}
+
+#[test]
+fn a_line_is_a_batch_that_ends_as_it_is_to_be_sent() {
+    let batch = |line: Line| LineBatch::from(line).into_bytes();
+    assert_eq!(batch(Line::from("hi")), "hi\n");
+    let (lines, _) = read_bytewise(b"one\r\ntwo", 9);
+    assert_eq!(batch(lines[0].clone()), "one\r\n");
+    assert_eq!(batch(lines[0].clone().with_terminator(Terminator::None)), "one");
+    assert_eq!(batch(lines[1].clone()), "two");
 }
 
 #[test]

@@ -160,10 +160,12 @@ impl<C: Codec> Connection<C> {
     where
         T: Into<C::Frame>,
     {
-        let mut frame = Some(frame.into());
+        let frame = frame.into();
+        let count = C::count(&frame);
+        let mut frame = Some(frame);
         poll_fn(move |cx| {
             let Receiving { peer, codec, envelope, .. } = &mut *self.0;
-            let queued = peer.poll_send(cx, |output| {
+            let queued = peer.poll_send(cx, count, |output| {
                 let Some(frame) = frame.take() else { unreachable!("queued once") };
                 envelope.put(output, |output| codec.encode(frame, output));
             });
@@ -176,7 +178,7 @@ impl<C: Codec> Connection<C> {
     pub fn last_word(&mut self, frame: impl Into<C::Frame>) {
         let Receiving { peer, codec, envelope, .. } = &mut *self.0;
         let (frame, envelope) = (frame.into(), *envelope);
-        peer.send_last(|output| envelope.put(output, |output| codec.encode(frame, output)));
+        peer.send_last(C::count(&frame), |output| envelope.put(output, |output| codec.encode(frame, output)));
     }
 
     /// Becomes a member of `room`: what is published there from now on reaches the peer by itself, as the payload alone, where
@@ -267,8 +269,9 @@ impl<C: Codec> Receiving<C> {
             let before = self.input.bytes.len();
             match self.find() {
                 Ok(Some(frame)) => {
-                    self.took(cx, before);
-                    self.peer.handling();
+                    let count = C::count(&frame);
+                    self.took(cx, before, count);
+                    self.peer.handling(count);
                     return Poll::Ready(Ok(Some(frame)));
                 }
                 other => rest = Some((before, other)),
@@ -304,12 +307,13 @@ impl<C: Codec> Receiving<C> {
                 };
                 match decoded {
                     Decoded::Frame(frame) => {
-                        self.took(cx, before);
-                        self.peer.handling();
+                        let count = C::count(&frame);
+                        self.took(cx, before, count);
+                        self.peer.handling(count);
                         return Poll::Ready(Ok(Some(frame)));
                     }
                     Decoded::Aside => {
-                        self.took(cx, before);
+                        self.took(cx, before, 1);
                         continue;
                     }
                     Decoded::Nothing => self.left(cx, before),
@@ -337,7 +341,7 @@ impl<C: Codec> Receiving<C> {
         }
         if let Some(answer) = &self.answer {
             // While it waits nothing is read: a peer that asks and does not listen fills its outbox, and no more.
-            let sent = ready!(self.peer.poll_send(cx, |output| output.put(answer)));
+            let sent = ready!(self.peer.poll_send(cx, 1, |output| output.put(answer)));
             self.answer = None;
             // Whoever has the other half may have finished sending.
             sent.or_else(
@@ -364,10 +368,11 @@ impl<C: Codec> Receiving<C> {
         self.paid > 0
     }
 
-    /// Something was taken from the `before` bytes that were there.
+    /// Something was taken from the `before` bytes that were there: so many of the protocol's messages.
     #[inline]
-    fn took(&mut self, cx: &mut Context<'_>, before: usize) {
+    fn took(&mut self, cx: &mut Context<'_>, before: usize, count: usize) {
         self.paid -= 1;
+        spend(cx, count.saturating_sub(1) / usize::from(FRAMES_PER_BUDGET));
         self.input.is_shared = true;
         self.left(cx, before);
     }
@@ -375,7 +380,7 @@ impl<C: Codec> Receiving<C> {
     /// What is left of the `before` bytes that were there is there still.
     #[inline]
     fn left(&mut self, cx: &mut Context<'_>, before: usize) {
-        spend(cx, before - self.input.bytes.len());
+        spend(cx, (before - self.input.bytes.len()) / BYTES_PER_BUDGET);
         if self.input.is_empty() {
             self.input.give_back(&self.peer);
         }
@@ -524,10 +529,10 @@ impl<C: Codec> Drop for Receiving<C> {
     }
 }
 
-/// Bytes cost budget too, or frames of 64 KiB would hold the worker for 128 of them.
+/// Takes steps of the budget beside those for frames: bytes cost some too, or frames of 64 KiB would hold the worker for 128 of them.
 #[inline]
-fn spend(cx: &mut Context<'_>, bytes: usize) {
-    for _ in 0..bytes / BYTES_PER_BUDGET {
+fn spend(cx: &mut Context<'_>, steps: usize) {
+    for _ in 0..steps {
         // If there is none left, the next frame waits.
         let Poll::Ready(budget) = tokio::task::coop::poll_proceed(cx) else { return };
         budget.made_progress();

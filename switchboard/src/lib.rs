@@ -44,8 +44,8 @@ pub use node::{ConnectionInfo, Connections, Drained, Handle};
 pub use server::{Bound, Server};
 pub use switchboard_proto::{
     Aside, Bucket, Buckets, CloseCode, CloseReason, Codec, DATAGRAM_BYTES, Datagrams, Escaped, EventStream, Format,
-    FrameError, GuardedLines, Length, Line, Lines, Message, MessageId, NameError, Output, Rate, RoomName, Terminator,
-    UserName, WebSocket, WebSocketClient, WebSocketKind, WebSocketMessage,
+    FrameError, GuardedLines, Length, Line, LineBatch, Lines, Message, MessageId, NameError, Output, Rate, RoomName,
+    Terminator, UserName, WebSocket, WebSocketClient, WebSocketKind, WebSocketMessage,
 };
 pub use transport::Transport;
 pub use transport::memory::Memory;

@@ -184,16 +184,17 @@ impl Link {
 
     // Sending.
 
-    /// Queues one frame; or waits, if the outbox is full.
+    /// Queues one frame, which counts as `frames`; or waits, if the outbox is full.
     #[inline]
     pub(crate) fn poll_send(
         self: &Arc<Self>,
         cx: &mut Context<'_>,
+        frames: usize,
         encode: impl FnOnce(&mut Output),
     ) -> Poll<Result<(), CloseReason>> {
-        match staging::push(self, encode) {
+        match staging::push(self, frames, encode) {
             None => Poll::Ready(Ok(())),
-            Some(encode) => self.poll_queue(cx, encode),
+            Some(encode) => self.poll_queue(cx, frames, encode),
         }
     }
 
@@ -202,6 +203,7 @@ impl Link {
     pub(crate) fn poll_queue(
         self: &Arc<Self>,
         cx: &mut Context<'_>,
+        frames: usize,
         encode: impl FnOnce(&mut Output),
     ) -> Poll<Result<(), CloseReason>> {
         let limits = &self.listener.limits;
@@ -217,9 +219,9 @@ impl Link {
             state.wants_space = true;
             return Poll::Pending;
         }
-        state.outbox.push(encode);
+        state.outbox.push(frames, encode);
         self.queued(&mut state);
-        bump(&self.traffic.frames_out, 1);
+        bump(&self.traffic.frames_out, frames as u64);
         if !self.is(SHARED) {
             staging::open(self, state.outbox.space(limits.outbox_bytes, limits.outbox_frames));
         }
@@ -360,9 +362,9 @@ impl Link {
         }
     }
 
-    /// The handler has a frame, and is not waiting for the peer.
-    pub(crate) fn handling(&self) {
-        bump(&self.traffic.frames_in, 1);
+    /// The handler has a frame, which counts as `frames`, and is not waiting for the peer.
+    pub(crate) fn handling(&self, frames: usize) {
+        bump(&self.traffic.frames_in, frames as u64);
         self.reading_since.store(NOT_READING, Ordering::Relaxed);
     }
 

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use switchboard::prelude::*;
 use switchboard::testing::{self, Peer};
-use switchboard::{BoxError, ConnectionError, FrameError, Memory, Output};
+use switchboard::{BoxError, ConnectionError, FrameError, LineBatch, Memory, Output};
 use tokio::sync::Notify;
 use tokio::time::{Instant, advance, sleep};
 
@@ -634,6 +634,75 @@ async fn live_connections_are_listed_looked_up_and_closed() {
     assert_eq!(first.closed().await, CloseReason::Closed);
     assert!(!connections.close(info.id), "it is gone");
     assert_eq!(connections.len(), 1);
+}
+
+/// Lines, of which those that came together are one frame.
+#[derive(Default)]
+struct Batches(Lines);
+
+impl Codec for Batches {
+    type Frame = LineBatch;
+
+    fn decode(&mut self, input: &mut BytesMut, frame_bytes: usize) -> Result<Option<LineBatch>, FrameError> {
+        self.0.decode_batch(input, frame_bytes)
+    }
+
+    fn count(batch: &LineBatch) -> usize {
+        batch.len()
+    }
+
+    fn encode(&mut self, batch: LineBatch, output: &mut Output) {
+        output.share(batch.into_bytes());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_frame_counts_as_the_messages_that_it_is() {
+    let memory = Memory::new();
+    let limits = Limits { outbox_frames: 100, ..Limits::default() };
+    let server = Server::new().limits(limits).memory(&memory, async |mut conn: Connection<Batches>| {
+        while let Some(batch) = conn.recv().await? {
+            // More than is sent in one poll.
+            for _ in 0..50 {
+                conn.send(batch.clone()).await?;
+            }
+        }
+        Ok::<(), BoxError>(())
+    });
+    let served = Served::over(&memory, server).await;
+    let mut peer = served.connect();
+    let counted =
+        || served.handle.connections().list(None, 1).first().map_or((0, 0), |info| (info.frames_in, info.frames_out));
+    peer.send("1\n2\n3\n").await;
+    until(|| counted() == (3, 150)).await;
+    peer.finish();
+    assert_eq!(peer.rest().await.unwrap().len(), 50 * 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn frames_of_many_messages_are_held_to_the_bound_on_frames() {
+    let (memory, sent) = (Memory::new(), Arc::new(AtomicUsize::new(0)));
+    let limits = Limits { outbox_frames: 100, ..Limits::default() };
+    let counter = Arc::clone(&sent);
+    let server = Server::new().limits(limits).memory(&memory, move |mut conn: Connection<Batches>| {
+        let counter = Arc::clone(&counter);
+        async move {
+            let Some(batch) = conn.recv().await? else { return Ok(()) };
+            for _ in 0..50_000 {
+                conn.send(batch.clone()).await?;
+                counter.fetch_add(1, Ordering::SeqCst);
+            }
+            Ok::<(), BoxError>(())
+        }
+    });
+    let served = Served::over(&memory, server).await;
+    let mut peer = served.connect();
+    peer.send("1\n".repeat(60)).await;
+    sleep(secs(2)).await;
+    // The pipe takes 64 KiB, the outbox two batches, since the first one leaves room.
+    let stuck_at = sent.load(Ordering::SeqCst);
+    assert!((546..=552).contains(&stuck_at), "{stuck_at}");
+    drop(peer);
 }
 
 #[tokio::test(start_paused = true)]

@@ -15,9 +15,11 @@ use std::sync::Arc;
 use std::time::Duration;
 use switchboard::http::{Request, Response};
 use switchboard::prelude::*;
-use switchboard::{Aside, ConnectionError, DatagramLimits, FrameError, GuardedLines, Output, Rate, RepliesPerSource};
+use switchboard::{
+    Aside, ConnectionError, DatagramLimits, FrameError, GuardedLines, LineBatch, Output, Rate, RepliesPerSource,
+};
 use switchboard_load::typed::{Scheme, parse_timeout};
-use tracing::debug;
+use tracing::{Level, debug, enabled};
 
 pub(super) const SERVICE: NamedService = NamedService {
     name: "echo",
@@ -98,21 +100,23 @@ fn echo(mut conn: Connection<PrefixedLines>, prefix: &Arc<[u8]>) -> impl Future<
 /// Apart, since a future keeps room for all that is looked at in it, and there are thousands that wait.
 fn reply(
     conn: &mut Connection<PrefixedLines>,
-    received: Result<Option<Line>, ConnectionError>,
+    received: Result<Option<LineBatch>, ConnectionError>,
 ) -> Result<Option<impl Future<Output = Result<(), ConnectionError>>>, ConnectionError> {
-    let line = match received {
-        Ok(Some(line)) => line,
+    let lines = match received {
+        Ok(Some(lines)) => lines,
         Ok(None) => return Ok(None),
         Err(error) => {
             if let ConnectionError::Frame(FrameError::Foreign { .. }) = error {
                 conn.codec_mut().prefix = Arc::default();
-                conn.last_word(format!("! {}: {error}", CloseReason::WrongProtocol));
+                conn.last_word(Line::from(format!("! {}: {error}", CloseReason::WrongProtocol)));
             }
             return Err(error);
         }
     };
-    received::log(conn.peer(), &line);
-    Ok(Some(conn.send(line)))
+    if enabled!(Level::TRACE) {
+        lines.texts().for_each(|text| received::log(conn.peer(), text));
+    }
+    Ok(Some(conn.send(lines)))
 }
 
 /// Begins a WebSocket, unless a page asks for it that may not.
@@ -194,7 +198,8 @@ impl Codec for PrefixedMessages {
 }
 
 /// Lines that are sent behind a prefix, but none that a browser was made to send, which would be shown what a page has put
-/// into it. In the codec, so that no reply is put together in memory of its own first.
+/// into it. In the codec, so that no reply is put together in memory of its own first, and what came together is answered together:
+/// by itself a line would cost three times as much.
 #[derive(Default)]
 struct PrefixedLines {
     lines: GuardedLines,
@@ -202,21 +207,32 @@ struct PrefixedLines {
 }
 
 impl Codec for PrefixedLines {
-    type Frame = Line;
+    type Frame = LineBatch;
 
     #[inline]
-    fn decode(&mut self, input: &mut BytesMut, frame_bytes: usize) -> Result<Option<Line>, FrameError> {
-        self.lines.decode(input, frame_bytes)
+    fn decode(&mut self, input: &mut BytesMut, frame_bytes: usize) -> Result<Option<LineBatch>, FrameError> {
+        self.lines.decode_batch(input, frame_bytes)
     }
 
-    fn decode_end(&mut self, input: &mut BytesMut, frame_bytes: usize) -> Result<Option<Line>, FrameError> {
-        self.lines.decode_end(input, frame_bytes)
+    fn decode_end(&mut self, input: &mut BytesMut, frame_bytes: usize) -> Result<Option<LineBatch>, FrameError> {
+        Ok(self.lines.decode_end(input, frame_bytes)?.map(LineBatch::from))
     }
 
     #[inline]
-    fn encode(&mut self, line: Line, output: &mut Output) {
-        output.put(&self.prefix);
-        self.lines.encode(line, output);
+    fn count(lines: &LineBatch) -> usize {
+        lines.len()
+    }
+
+    #[inline]
+    fn encode(&mut self, lines: LineBatch, output: &mut Output) {
+        if self.prefix.is_empty() || lines.len() == 1 {
+            output.put(&self.prefix);
+            return output.share(lines.into_bytes());
+        }
+        for line in lines.iter() {
+            output.put(&self.prefix);
+            output.put(line);
+        }
     }
 }
 
@@ -265,7 +281,7 @@ mod tests {
     fn a_reply_keeps_bytes_and_terminator() {
         let mut codec = PrefixedLines { prefix: (*b"echo: ").into(), ..PrefixedLines::default() };
         let mut output = Output::default();
-        codec.encode(Line::from(vec![0xff, b'a']).with_terminator(Terminator::CrLf), &mut output);
+        codec.encode(Line::from(vec![0xff, b'a']).with_terminator(Terminator::CrLf).into(), &mut output);
         assert_eq!(output.into_bytes(), &b"echo: \xffa\r\n"[..]);
     }
 

@@ -112,8 +112,10 @@ impl<C: Codec> Sender<C> {
     /// # Errors
     /// [`TrySendError::Full`] if the outbox is full, [`TrySendError::Closed`] where [`send`](Self::send) fails.
     pub fn try_send(&self, frame: impl Into<C::Frame>) -> Result<(), TrySendError<C::Frame>> {
-        let mut frame = Some(frame.into());
-        let queued = self.link.try_queue(|output| {
+        let frame = frame.into();
+        let count = C::count(&frame);
+        let mut frame = Some(frame);
+        let queued = self.link.try_queue(count, |output| {
             let Some(frame) = frame.take() else { unreachable!("queued once") };
             self.envelope.put(output, |output| self.codec.lock().encode(frame, output));
         });

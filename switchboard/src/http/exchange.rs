@@ -226,7 +226,7 @@ impl Exchange {
         state.latest = Some(Arc::clone(&underway)).filter(|_| state.stage == Stage::Streams);
         drop(state);
         self.peer.opened();
-        self.peer.handling();
+        self.peer.handling(1);
         Unfinished(underway)
     }
 

@@ -268,7 +268,7 @@ impl Write for Wire {
                 count += taken;
             }
         };
-        let queued = ready!(if is_short { peer.poll_queue(cx, encode) } else { peer.poll_send(cx, encode) });
+        let queued = ready!(if is_short { peer.poll_queue(cx, 1, encode) } else { peer.poll_send(cx, 1, encode) });
         let closed = |reason| io::Error::new(io::ErrorKind::BrokenPipe, ConnectionError::Closed(reason));
         Poll::Ready(queued.map(|()| count).map_err(closed))
     }
@@ -293,7 +293,7 @@ impl Wire {
     /// Writes what hyper says of a head that it does not understand, which no service has seen.
     fn poll_write_unasked(&self, cx: &mut Context<'_>, answer: &[u8]) -> Poll<io::Result<usize>> {
         let queued =
-            ready!(self.exchange.peer.poll_send(cx, |output| output.put(&marked(answer, &self.exchange.site))));
+            ready!(self.exchange.peer.poll_send(cx, 1, |output| output.put(&marked(answer, &self.exchange.site))));
         let closed = |reason| io::Error::new(io::ErrorKind::BrokenPipe, ConnectionError::Closed(reason));
         Poll::Ready(queued.map(|()| answer.len()).map_err(closed))
     }

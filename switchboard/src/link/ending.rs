@@ -115,7 +115,7 @@ impl Link {
         }
         if self.is_speaking(Protocol::WebSocket) && stamps.wants_ping(now, &timeouts) {
             state.pinged = Stamp::at(now);
-            state.outbox.push(|output| output.put(WEBSOCKET_PING));
+            state.outbox.push(1, |output| output.put(WEBSOCKET_PING));
             self.queued(&mut state);
         }
         false
@@ -165,7 +165,7 @@ impl Link {
 
     /// Queues a last frame, also once the connection is closed; not if there is no space. If the close is a reset, only a
     /// transport can tell it whose frames need nothing of what is queued before them.
-    pub(crate) fn send_last(self: &Arc<Self>, encode: impl FnOnce(&mut Output)) {
+    pub(crate) fn send_last(self: &Arc<Self>, frames: usize, encode: impl FnOnce(&mut Output)) {
         let limits = &self.listener.limits;
         let mut state = self.state.lock();
         staging::take(self, |output, frames| self.append(&mut state, output, frames));
@@ -182,9 +182,9 @@ impl Link {
         if self.is(FINISHED) || !self.make_space(&mut state, is_full).is_ok_and(|has_space| has_space) {
             return;
         }
-        state.outbox.push(encode);
+        state.outbox.push(frames, encode);
         self.queued(&mut state);
-        bump(&self.traffic.frames_out, 1);
+        bump(&self.traffic.frames_out, frames as u64);
     }
 
     /// Sends a last frame past all that is queued if it ends for `reason`, where a reset can be told: its handler was dropped and
@@ -238,7 +238,7 @@ impl Link {
             // One that has finished has said so.
             let farewell = farewell.filter(|_| !self.is(FINISHED));
             if let Some(farewell) = farewell.and_then(|farewell| farewell(reason)) {
-                state.outbox.push(|output| output.share(farewell));
+                state.outbox.push(1, |output| output.share(farewell));
             }
         } else {
             self.attention.fetch_or(FORCED, Ordering::Release);

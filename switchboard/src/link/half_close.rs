@@ -15,7 +15,7 @@ impl Link {
         let mut state = self.state.lock();
         staging::take(self, |output, frames| self.append(&mut state, output, frames));
         if let Some(farewell) = farewell {
-            state.outbox.push(|output| output.share(farewell));
+            state.outbox.push(1, |output| output.share(farewell));
             self.queued(&mut state);
             self.speaks(Protocol::Ended);
         }

@@ -114,8 +114,8 @@ impl Outbox {
         self.queue.get_or_insert_default()
     }
 
-    /// Queues one frame, written by `encode`; nothing of it if `encode` unwinds.
-    pub(crate) fn push(&mut self, encode: impl FnOnce(&mut Output)) {
+    /// Queues one frame, which counts as `frames`, written by `encode`; nothing of it if `encode` unwinds.
+    pub(crate) fn push(&mut self, frames: usize, encode: impl FnOnce(&mut Output)) {
         let queue = self.queue();
         if let Some(deferred) = queue.deferred.as_mut().filter(|deferred| !deferred.is_empty()) {
             let mut output = Output::default();
@@ -125,7 +125,7 @@ impl Outbox {
             let before = queue.output.len();
             push_whole(&mut queue.output, encode);
             queue.counted.0 += queue.output.len() - before;
-            queue.counted.1 += 1;
+            queue.counted.1 += frames;
         }
     }
 

@@ -26,8 +26,8 @@ impl Link {
         self.attention.fetch_or(SHARED, Ordering::Release);
     }
 
-    /// Queues one frame, if there is space. Otherwise `encode` is not called.
-    pub(crate) fn try_queue(self: &Arc<Self>, encode: impl FnOnce(&mut Output)) -> Result<(), Unqueued> {
+    /// Queues one frame, which counts as `frames`, if there is space. Otherwise `encode` is not called.
+    pub(crate) fn try_queue(self: &Arc<Self>, frames: usize, encode: impl FnOnce(&mut Output)) -> Result<(), Unqueued> {
         let limits = &self.listener.limits;
         let mut state = self.state.lock();
         if let Some(reason) = self.refuses(&state) {
@@ -37,9 +37,9 @@ impl Link {
             state.wants_space = true;
             return Err(Unqueued::Full);
         }
-        state.outbox.push(encode);
+        state.outbox.push(frames, encode);
         self.queued(&mut state);
-        bump(&self.traffic.frames_out, 1);
+        bump(&self.traffic.frames_out, frames as u64);
         Ok(())
     }
 

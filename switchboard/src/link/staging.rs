@@ -88,16 +88,16 @@ pub(super) fn end(link: &Arc<Link>, hand_over: impl FnOnce(&mut Output, usize)) 
     }
 }
 
-/// Stages a frame, or gives `encode` back if the outbox must be asked.
+/// Stages a frame, which counts as `count`, or gives `encode` back if the outbox must be asked.
 #[inline]
-pub(super) fn push<E: FnOnce(&mut Output)>(link: &Arc<Link>, encode: E) -> Option<E> {
+pub(super) fn push<E: FnOnce(&mut Output)>(link: &Arc<Link>, count: usize, encode: E) -> Option<E> {
     let Some(mut taken) = Taken::by(link) else { return Some(encode) };
     let staged = taken.staged();
     let (bytes, frames) = staged.space;
     let has_space = staged.output.len() < bytes && staged.frames < frames;
     let refused = if has_space {
         push_whole(&mut staged.output, encode);
-        staged.frames += 1;
+        staged.frames += count;
         None
     } else {
         Some(encode)
