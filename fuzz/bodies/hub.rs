@@ -138,6 +138,8 @@ impl World {
         assert_eq!(name, UserName::guest(self.guests));
         let (seats, hearing) = (Vec::new(), Hearing::default());
         self.slots[slot] = Some(Member { peer, _conn: conn, me, name, format, seats, since: 0, hearing });
+        // Others may have been told of something meanwhile.
+        self.settle().await;
     }
 
     /// Joins, or resumes where it is in the room already.
@@ -370,6 +372,7 @@ impl World {
         peer.finish();
         let (was_pressed, is_complete) = (hearing.is_pressed(), hearing.is_complete());
         let ended = peer.closed().await;
+        self.settle().await;
         if is_complete && ended == reason {
             return;
         }

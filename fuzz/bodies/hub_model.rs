@@ -83,6 +83,8 @@ struct Expected {
     droppable: Option<u64>,
     /// It is drawn from the room's past when its turn comes, and may be gone by then.
     repeated: bool,
+    /// A message that was published while the member was there.
+    live: bool,
     line: String,
 }
 
@@ -105,9 +107,14 @@ impl Hearing {
         // One is enough where only the newest is queued.
         self.pressed |= overflow == Overflow::Latest && self.frames > 0;
         self.expect(Some(message.room.clone()), droppable.then_some(message.id.seq), line(message, format));
+        self.expected.last_mut().unwrap().live = true;
     }
 
+    /// It asks for what came behind a message: what is on its way to it is part of that.
     pub(crate) fn repeat(&mut self, missed: (Option<Notice>, Vec<Arc<Message>>), room: &RoomName, format: Format) {
+        let on_their_way = self.expected.len().saturating_sub(self.frames);
+        let is_part = |expected: &mut Expected| expected.live && expected.room.as_ref() == Some(room);
+        self.frames -= self.expected.extract_if(on_their_way.., is_part).count();
         if let Some(notice) = missed.0 {
             self.notice(&notice, room, format);
         }
@@ -133,7 +140,7 @@ impl Hearing {
         self.bytes += line.len() + 1;
         self.frames += 1;
         self.pressed |= self.bytes > PIPE_BYTES || self.frames > OUTBOX_FRAMES;
-        self.expected.push(Expected { room, keeps_place: true, droppable, repeated: false, line });
+        self.expected.push(Expected { room, keeps_place: true, droppable, repeated: false, live: false, line });
     }
 
     /// Everything that was posted has been delivered, as far as its socket takes it.

@@ -16,6 +16,7 @@ pub(crate) mod membership;
 mod names;
 mod posting;
 mod presence;
+mod repeats;
 mod replay;
 pub(crate) mod room;
 pub(crate) mod session;

@@ -140,6 +140,8 @@ struct State {
     is_held_up: bool,
     /// How often it need not be once more.
     turns: u8,
+    /// How often what was posted to it is on its way to be told again.
+    repeats: u16,
 }
 
 impl Link {
@@ -178,6 +180,7 @@ impl Link {
                 behind: None,
                 is_held_up: false,
                 turns: 0,
+                repeats: 0,
             }),
         })
     }

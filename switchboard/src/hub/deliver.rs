@@ -2,6 +2,7 @@
 
 use super::fanout::{Batch, Subscriber};
 use super::posting::{Encoded, Kind};
+use super::repeats::Repeats;
 use super::replay::Missed;
 use super::room::Overflow;
 use super::waiting::{Full, Gap, Publication, Summary, Waiting};
@@ -13,7 +14,7 @@ use switchboard_proto::{CloseReason, Format, RoomName};
 
 impl Subscriber {
     /// Delivers a batch of its room's: in one write if nothing is queued, else behind what is.
-    pub(super) fn deliver(&self, room: &RoomName, batch: &Batch) {
+    pub(super) fn deliver(&self, room: &RoomName, batch: &Batch, repeats: &Repeats) {
         if batch.frames.is_empty() {
             return;
         }
@@ -31,7 +32,11 @@ impl Subscriber {
         }
         let (overflow, bounds) = (self.overflow(), link.bounds());
         let Self { id: member, encoding, .. } = *self;
+        let is_repeated = link.expects_repeat() && repeats.covers(member);
         for (kind, bytes) in batch.frames_for(member, taken) {
+            if is_repeated && matches!(kind, Kind::Message(_)) {
+                continue;
+            }
             let overflows = |outbox: &Outbox| overflows(outbox, &kind, bytes.len(), overflow, bounds);
             if !offered && overflows(link.outbox()) {
                 let Some(has_space) = link.make_space(overflows) else { return };
@@ -83,8 +88,11 @@ impl Subscriber {
     }
 
     /// Tells the member of messages that it lost; ends it if that cannot be told.
-    pub(super) fn lose(&self, room: &RoomName, lost: u64, from_seq: u64) {
+    pub(super) fn lose(&self, room: &RoomName, lost: u64, from_seq: u64, repeats: &Repeats) {
         let Some(mut link) = self.link.delivering() else { return };
+        if link.expects_repeat() && repeats.covers(self.id) {
+            return;
+        }
         if self.encoding.format == Format::Raw {
             return link.end(CloseReason::SlowConsumer);
         }

@@ -6,6 +6,7 @@
 
 use super::deliver::tell;
 use super::posting::{Encoded, Encoding, Kind, MembershipId, Posting};
+use super::repeats::Repeats;
 use super::replay::Missed;
 use super::room::{Overflow, RoomId};
 use super::unsaid::{Silence, Unsaid};
@@ -142,6 +143,7 @@ impl LocalRooms {
         &mut self,
         entries: &mut Vec<Operation>,
         lost: &mut HashMap<RoomId, (u64, u64)>,
+        repeats: &Repeats,
         turn: &mut Turn,
     ) {
         let (mut told, mut told_last) = (0, Vec::new());
@@ -159,32 +161,34 @@ impl LocalRooms {
                 Operation::Direct { link, from, frame } if told < TOLD_IN_PLACE => {
                     // Where nothing is pending it costs nothing.
                     told += usize::from(!self.active.is_empty());
-                    self.deliver(turn).await;
+                    self.deliver(repeats, turn).await;
                     tell(&link, from, frame);
                 }
                 Operation::Direct { link, from, frame } => told_last.push((link, from, frame)),
                 change => {
                     if let Some(room) = change.room().and_then(|id| self.rooms.get_mut(&id)) {
-                        room.deliver(turn).await;
+                        room.deliver(repeats, turn).await;
                     }
                     match change {
                         // Apart, since it is rare: what every tick allocates is to stay small.
                         Operation::Presence { room, joined, to_others, to_joined } => {
-                            Box::pin(self.present(room, &joined, [Some(to_others), to_joined], turn)).await;
+                            Box::pin(self.present(room, &joined, [Some(to_others), to_joined], repeats, turn)).await;
                         }
-                        Operation::Lost { room, from_seq, lost } => self.lose(room, from_seq, lost, turn).await,
-                        change => self.change(change),
+                        Operation::Lost { room, from_seq, lost } => {
+                            self.lose(room, from_seq, lost, repeats, turn).await;
+                        }
+                        change => self.change(change, repeats),
                     }
                 }
             }
         }
-        self.deliver(turn).await;
+        self.deliver(repeats, turn).await;
         for (link, from, frame) in told_last {
             tell(&link, from, frame);
             turn.spend(CALL_BYTES).await;
         }
         for (id, (from_seq, lost)) in lost.drain() {
-            self.lose(id, from_seq, lost, turn).await;
+            self.lose(id, from_seq, lost, repeats, turn).await;
         }
         for id in self.left.drain() {
             let Some(room) = self.rooms.get_mut(&id) else { continue };
@@ -196,18 +200,18 @@ impl LocalRooms {
     }
 
     /// Delivers what is pending, in every room.
-    async fn deliver(&mut self, turn: &mut Turn) {
+    async fn deliver(&mut self, repeats: &Repeats, turn: &mut Turn) {
         for id in std::mem::take(&mut self.active) {
             if let Some(room) = self.rooms.get_mut(&id) {
-                room.deliver(turn).await;
+                room.deliver(repeats, turn).await;
             }
         }
     }
 
-    async fn lose(&self, id: RoomId, from_seq: u64, lost: u64, turn: &mut Turn) {
+    async fn lose(&self, id: RoomId, from_seq: u64, lost: u64, repeats: &Repeats, turn: &mut Turn) {
         let Some(room) = self.rooms.get(&id) else { return };
         for member in room.present() {
-            member.lose(&room.name, lost, from_seq);
+            member.lose(&room.name, lost, from_seq, repeats);
             turn.spend(CALL_BYTES).await;
         }
     }
@@ -218,22 +222,24 @@ impl LocalRooms {
         id: RoomId,
         joined: &HashSet<MembershipId>,
         told: [Option<Arc<Posting>>; 2],
+        repeats: &Repeats,
         turn: &mut Turn,
     ) {
         let Some(room) = self.rooms.get(&id) else { return };
         for (posting, has_joined) in told.into_iter().zip([false, true]) {
             let mut posting = posting.into_iter().collect();
-            room.deliver_to(|member| joined.contains(&member) == has_joined, &mut posting, turn).await;
+            room.deliver_to(|member| joined.contains(&member) == has_joined, &mut posting, repeats, turn).await;
         }
     }
 
     /// Changes who is a member and how.
-    fn change(&mut self, change: Operation) {
+    fn change(&mut self, change: Operation, repeats: &Repeats) {
         match change {
             Operation::Join { room: id, name, member, missed } => {
                 let room = self.rooms.entry(id).or_insert_with(|| LocalRoom::new(name));
                 if let Some(missed) = missed {
                     room.unsaid.add(member.id, missed.unsaid);
+                    member.link.repeated();
                     member.replay(*missed);
                 }
                 room.members.push(member);
@@ -241,6 +247,7 @@ impl LocalRooms {
             Operation::Leave { room: id, member } => {
                 let Some(leaving) = self.member(id, member) else { return };
                 leaving.has_left = true;
+                repeats.left(id, leaving.link.id, member);
                 leaving.link.unsubscribed();
                 self.left.insert(id);
                 if let Some(room) = self.rooms.get_mut(&id) {
@@ -248,8 +255,10 @@ impl LocalRooms {
                 }
             }
             Operation::Resume { room: id, member, missed } => {
+                repeats.resumed(member);
                 // Looked up first: of one that is not there nothing is kept.
                 let (Some(resuming), unsaid) = (self.member(id, member), missed.unsaid) else { return };
+                resuming.link.repeated();
                 resuming.replay(*missed);
                 if let Some(room) = self.rooms.get_mut(&id) {
                     room.unsaid.add(member, unsaid);
@@ -259,7 +268,7 @@ impl LocalRooms {
                 let Some(reformed) = self.member(id, member) else { return };
                 reformed.encoding.format = format;
                 if format != Format::Raw {
-                    self.say(id, member);
+                    self.say(id, member, repeats);
                 }
             }
             Operation::Post { .. } | Operation::Direct { .. } | Operation::Presence { .. } | Operation::Lost { .. } => {
@@ -269,12 +278,12 @@ impl LocalRooms {
     }
 
     /// Tells a member what it was not sent while nothing could be told of it.
-    fn say(&mut self, id: RoomId, member: MembershipId) {
+    fn say(&mut self, id: RoomId, member: MembershipId, repeats: &Repeats) {
         let Some(room) = self.rooms.get_mut(&id) else { return };
         let Some((from_seq, lost)) = room.unsaid.take(member) else { return };
         let name = room.name.clone();
         let Some(member) = self.member(id, member) else { return };
-        member.lose(&name, lost, from_seq);
+        member.lose(&name, lost, from_seq, repeats);
     }
 
     fn member(&mut self, room: RoomId, member: MembershipId) -> Option<&mut Subscriber> {
@@ -302,11 +311,13 @@ impl LocalRoom {
         self.members.is_empty()
     }
 
-    async fn deliver(&mut self, turn: &mut Turn) {
+    async fn deliver(&mut self, repeats: &Repeats, turn: &mut Turn) {
         let mut pending = std::mem::take(&mut self.pending);
-        for silence in self.deliver_to(|_| true, &mut pending, turn).await {
-            for member in self.members.iter().filter(|member| !member.has_left && member.encoding.is(silence.encoding))
-            {
+        for silence in self.deliver_to(|_| true, &mut pending, repeats, turn).await {
+            let is_one = |member: &&Subscriber| {
+                !member.has_left && member.encoding.is(silence.encoding) && !repeats.covers(member.id)
+            };
+            for member in self.members.iter().filter(is_one) {
                 self.unsaid.count(member.id, &silence);
                 turn.spend(size_of::<Subscriber>()).await;
             }
@@ -323,6 +334,7 @@ impl LocalRoom {
         &self,
         is_one: impl Fn(MembershipId) -> bool,
         rest: &mut VecDeque<Arc<Posting>>,
+        repeats: &Repeats,
         turn: &mut Turn,
     ) -> Vec<Silence> {
         let mut silences = Vec::new();
@@ -346,7 +358,7 @@ impl LocalRoom {
             }
             for member in self.present().filter(|member| is_one(member.id)) {
                 let Some(batch) = batches.iter().find(|batch| batch.encoding.is(member.encoding)) else { continue };
-                member.deliver(&self.name, batch);
+                member.deliver(&self.name, batch, repeats);
                 if batch.panicked.as_ref().is_some_and(|posting| posting.except != Some(member.id)) {
                     member.link.end(CloseReason::HandlerPanic);
                 }

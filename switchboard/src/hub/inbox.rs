@@ -1,6 +1,7 @@
 //! What was posted to the rooms of one worker, until the worker's tick delivers it.
 
 use super::fanout::{LocalRooms, Operation};
+use super::repeats::Repeats;
 use super::room::{RoomId, RoomInner};
 use crate::link::delivery::{Delivery, Step};
 use crate::link::tick::Tick;
@@ -23,6 +24,7 @@ pub(super) struct Inbox {
     posted: Mutex<Posted>,
     /// Rooms whose members are to be told who came and went.
     presence: Mutex<Vec<Weak<RoomInner>>>,
+    pub(super) repeats: Repeats,
 }
 
 #[derive(Default)]
@@ -95,7 +97,7 @@ impl Inbox {
 
     async fn apply(&self, mut round: Box<Round>, bytes: usize, tick: &Tick, turn: &mut Turn) {
         let Round { rooms, entries, lost } = &mut *round;
-        rooms.apply(entries, lost, turn).await;
+        rooms.apply(entries, lost, &self.repeats, turn).await;
         lost.shrink_to_fit();
         entries.shrink_to(KEPT_BYTES / size_of::<Operation>());
         self.posted.lock().round = Some(round);

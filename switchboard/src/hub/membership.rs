@@ -73,7 +73,13 @@ impl Membership {
             return Err(JoinError::TooManyRooms { limit });
         }
         room.count_in(&link.tick.budget);
-        let (id, joined_at) = room.join(pass, &link, encoding, session, join).inspect_err(|_| link.take_back())?;
+        if join.since.is_some() {
+            link.expect_repeat();
+        }
+        let (id, joined_at) = room.join(pass, &link, encoding, session, join).inspect_err(|_| {
+            link.take_back();
+            link.repeated();
+        })?;
         let MessageId { epoch, seq } = joined_at;
         let room = Room(Arc::clone(room));
         Ok(Self { room, id, link, joined_seq: seq, joined_epoch: epoch, echo: join.echo, will: None })
@@ -85,7 +91,9 @@ impl Membership {
     }
 
     pub(super) fn replay(&self, pass: Pass, since: MessageId) -> Result<MessageId, JoinError> {
-        self.room.0.resume(pass, self.id, &self.link.tick, since)
+        // First: what is delivered from now on is looked at.
+        self.link.expect_repeat();
+        self.room.0.resume(pass, self.id, &self.link, since).inspect_err(|_| self.link.repeated())
     }
 
     /// Publishes `payload` to all other members; to this one too if it asked for that. Never waits, and never fails.
@@ -110,7 +118,8 @@ impl Membership {
     }
 
     /// Repeats to this member what the room still has behind `since`, as a join with it does, and tells of a gap. Returns
-    /// the last message of that: this member gets every one behind it.
+    /// the last message of that: this member gets every one behind it. What is on its way to it from the room is part of that, and
+    /// comes in its place: nothing of the room comes between an answer that is sent now and what is repeated.
     ///
     /// # Errors
     /// Some of it is gone, and the member gets raw payloads, which leave no place to tell it so. It stays where it is.
@@ -136,7 +145,7 @@ impl Drop for Membership {
         self.link.unsubscribe();
         // The server's own word: the connection hears of it a moment later.
         let draining = self.link.listener.drain.is_cancelled();
-        let name = self.room.0.leave(self.id, &self.link.tick, draining || self.will.is_some());
+        let name = self.room.0.leave(self.id, &self.link, draining || self.will.is_some());
         if let Some(will) = self.will.take()
             && !draining
         {

@@ -76,7 +76,7 @@ pub(super) enum Author<'a> {
 }
 
 /// Identifies a room's incarnation among all of a process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct RoomId(u64);
 
 struct RoomState {
@@ -229,6 +229,9 @@ impl RoomInner {
         let id = MembershipId(NEXT.fetch_add(1, Ordering::Relaxed));
         let missed = join.since.map(|since| self.replay(&state, since, Some(encoding))).transpose()?.map(Box::new);
         let inbox = state.inbox(tick);
+        if missed.is_some() {
+            inbox.repeats.rejoins(self.id, link.id);
+        }
         if let Some(session) = &session {
             self.present(&mut state, Notice::Joined { room: self.name.clone(), name: session.name() }, id, &inbox);
         }
@@ -282,19 +285,22 @@ impl RoomInner {
         self: &Arc<Self>,
         _: Pass,
         member: MembershipId,
-        tick: &Tick,
+        link: &Link,
         since: MessageId,
     ) -> Result<MessageId, JoinError> {
         let state = self.state.lock();
         // A member without a name gets raw payloads for good.
         let encoding = state.named.get(member).map(|session| session.encoding());
         let missed = Box::new(self.replay(&state, since, encoding)?);
-        state.inbox(tick).post(tick, Operation::Resume { room: self.id, member, missed });
+        let inbox = state.inbox(&link.tick);
+        inbox.repeats.resumes(member);
+        inbox.post(&link.tick, Operation::Resume { room: self.id, member, missed });
         Ok(state.log.last())
     }
 
     /// Removes a member at this point in the order; `silent` tells nobody. Returns its name.
-    pub(super) fn leave(self: &Arc<Self>, id: MembershipId, tick: &Arc<Tick>, silent: bool) -> Option<UserName> {
+    pub(super) fn leave(self: &Arc<Self>, id: MembershipId, link: &Link, silent: bool) -> Option<UserName> {
+        let tick = &link.tick;
         let mut state = self.state.lock();
         let name = state.named.remove(id).map(|session| session.name());
         state.unnamed -= usize::from(name.is_none());
@@ -305,6 +311,7 @@ impl RoomInner {
                 state.workers.swap_remove(place);
             }
         }
+        inbox.repeats.leaves(self.id, link.id, id);
         inbox.post(tick, Operation::Leave { room: self.id, member: id });
         if state.member_count() == 0 {
             state.emptied = Instant::now();

@@ -97,7 +97,13 @@ impl Delivering<'_> {
     #[inline]
     pub(crate) fn is_idle(&self) -> bool {
         // Relaxed: a count that guards no other memory.
-        self.link.subscriptions.load(Ordering::Relaxed) == 1 && self.state.outbox.is_idle()
+        self.link.subscriptions.load(Ordering::Relaxed) == 1 && self.state.outbox.is_idle() && !self.expects_repeat()
+    }
+
+    /// Whether some of what is delivered may be told in another way, which whoever delivers knows.
+    #[inline]
+    pub(crate) fn expects_repeat(&self) -> bool {
+        self.state.repeats > 0
     }
 
     /// Writes shared bytes past the empty queue, as [`Outbox::write_through`]. None if the socket broke.
@@ -219,6 +225,21 @@ impl Link {
     /// Takes that back: nothing comes of it.
     pub(crate) fn take_back(&self) {
         self.subscriptions.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Something that was delivered, or would be, is about to be told again in its order.
+    pub(crate) fn expect_repeat(&self) {
+        let mut state = self.state.lock();
+        // One that has so many under way is looked at for good.
+        state.repeats = state.repeats.saturating_add(1);
+    }
+
+    /// It is being told, or is not after all.
+    pub(crate) fn repeated(&self) {
+        let mut state = self.state.lock();
+        if state.repeats < u16::MAX {
+            state.repeats = state.repeats.saturating_sub(1);
+        }
     }
 
     /// A subscription ends, as soon as what was posted before is delivered.

@@ -3,6 +3,7 @@
 use super::{numbered, publish_numbers};
 use crate::harness::node::{Node, heard, told};
 use crate::harness::patience::secs;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use switchboard::grammar::{Epoch, Message, Notice};
 use switchboard::prelude::*;
@@ -266,7 +267,74 @@ async fn a_member_that_resumes_is_told_again_and_then_each_message_once() {
     let at = member.seat.resume(first).unwrap();
     lobby.publish("4");
     assert_eq!(at.seq, 3);
-    assert_eq!(member.heard().await, [numbered(3..=3), numbered(2..=4)].concat());
+    assert_eq!(member.heard().await, numbered(2..=4));
+}
+
+/// Whoever answers behind `resume` says where the past begins: nothing of the room comes between.
+#[tokio::test(start_paused = true)]
+async fn behind_the_answer_to_a_resume_comes_the_past_and_then_what_follows() {
+    // More than the tick delivers in one turn.
+    const LAST: u32 = 400;
+    for (rooms, leaves) in [(1, false), (1, true), (2, false)] {
+        let mut early = BTreeSet::new();
+        for moment in 0..8 {
+            let mut node =
+                Node::limited(HubLimits { history_messages: 500, history_bytes: 4 << 20, ..HubLimits::default() })
+                    .await;
+            let lobby = node.quiet("lobby");
+            let others = [node.member("lobby").await, node.member("lobby").await];
+            let mut member = node.member("lobby").await;
+            let other = (rooms == 2).then(|| member.me.join(&node.quiet("other"), Join::default()).unwrap());
+            let first = lobby.publish("first");
+            member.heard().await;
+            (2..LAST).for_each(|number| _ = lobby.publish(format!("{number} {}", "x".repeat(1500))));
+            for _ in 0..moment {
+                tokio::task::yield_now().await;
+            }
+            if leaves {
+                drop(member.seat);
+                member.seat = member.me.join(&lobby, Join { since: Some(first), ..Join::default() }).unwrap();
+            } else {
+                member.seat.resume(first).unwrap();
+            }
+            member.conn.send("joined").await.unwrap();
+            lobby.publish(LAST.to_string());
+            let heard = member.heard().await;
+            let joined = heard.iter().position(|line| line == "joined").unwrap();
+            early.insert(joined);
+            let numbers = heard[joined + 1..].iter().map(|line| line.split(' ').nth(1).unwrap().parse().unwrap());
+            assert_eq!(numbers.collect::<Vec<u32>>(), (2..=LAST).collect::<Vec<_>>(), "{rooms}, {leaves}, {moment}");
+            drop((others, other));
+        }
+        assert!(early.len() > 2, "never in the middle of a tick: {early:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_resume_repeats_is_told_and_counted_once() {
+    let mut node = Node::limited(HubLimits { history_messages: 2, ..HubLimits::default() }).await;
+    let lobby = node.quiet("lobby");
+    let mut raw = node.join(&lobby, Format::Raw, Join::default()).await;
+    let mut member = node.member("lobby").await;
+    let first = lobby.publish("1");
+    assert_eq!((raw.heard().await, member.heard().await), (vec!["1".to_owned()], numbered(1..=1)));
+    // A line cannot carry the first of them.
+    lobby.publish("2\n2");
+    lobby.publish("3");
+    raw.seat.resume(first).unwrap();
+    member.seat.resume(first).unwrap();
+    assert_eq!(
+        (raw.heard().await, member.heard().await),
+        (vec!["3".to_owned()], vec!["[lobby] 2 2".to_owned(), "[lobby] 3".to_owned()])
+    );
+    raw.seat.set_format(Format::Text);
+    assert_eq!(raw.heard().await, ["* [lobby] lost 1 message, from 2"]);
+    // Once more than one is on its way, each is told.
+    member.seat.resume(lobby.before_last(1)).unwrap();
+    lobby.publish("4");
+    member.seat.resume(lobby.before_last(1)).unwrap();
+    lobby.publish("5");
+    assert_eq!(member.heard().await, numbered(3..=5));
 }
 
 #[tokio::test(start_paused = true)]

@@ -205,7 +205,14 @@ where
     /// Does what a frame asks for, and tells what came of it.
     async fn handle_frame(&mut self, frame: Bytes) -> Result<ControlFlow<()>, ConnectionError> {
         let answer = match parse(frame) {
-            Ok(input) => self.begin_listing(&input).await.and_then(|()| self.answer(input)),
+            Ok(input) => {
+                if let Input::Command(Command::Join { since: Some(_), .. }) = input {
+                    // The past waits for nobody, and the answer is to come before it.
+                    let writable = self.conn.writable();
+                    writable.await;
+                }
+                self.begin_listing(&input).await.and_then(|()| self.answer(input))
+            }
             Err(failure) => Err(failure),
         };
         match answer {

@@ -51,6 +51,20 @@ async fn as_many_rooms_as_there_may_be() {
     assert!(ask(&mut peer, "/join A").await.starts_with("* [a] you joined"));
 }
 
+/// docs/protocol.md, what comes early.
+#[tokio::test(start_paused = true)]
+async fn behind_you_joined_comes_each_message_once_and_in_order() {
+    for ask in ["/join lobby since=0-0", "/leave\n/join lobby since=0-0"] {
+        let mut peer = peer(HubLimits::default(), None).await;
+        peer.send(format!("1\n2\n{ask}\n/pub lobby 3\n")).await;
+        while !peer.line().await.starts_with("* [lobby] you joined at ") {}
+        assert!(peer.line().await.starts_with("* [lobby] began anew as "), "{ask}");
+        for number in 1..=3 {
+            assert_eq!(peer.line().await, format!("[lobby] guest-1: {number}\n"), "{ask}");
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn changes_are_possible_again_after_a_while() {
     let mut peer = peer(HubLimits::default(), None).await;
