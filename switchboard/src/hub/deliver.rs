@@ -13,19 +13,21 @@ use std::sync::Arc;
 use switchboard_proto::{CloseReason, Format, RoomName};
 
 impl Subscriber {
-    /// Delivers a batch of its room's: in one write if nothing is queued, else behind what is.
-    pub(super) fn deliver(&self, room: &RoomName, batch: &Batch, repeats: &Repeats) {
+    /// Delivers a batch of its room's: in one write if nothing is queued, else behind what is. Says whether something waits by
+    /// that, and memory is short.
+    pub(super) fn deliver(&self, room: &RoomName, batch: &Batch, repeats: &Repeats) -> bool {
         if batch.frames.is_empty() {
-            return;
+            return false;
         }
-        let Some(mut link) = self.link.delivering() else { return };
+        let Some(mut link) = self.link.delivering() else { return false };
         let (mut taken, mut offered) = (0, false);
         // A member of several rooms may get something from each in this tick, which leaves in one write at its end.
         if link.is_idle() && batch.is_whole_for(self.id) {
             let whole = |taken| batch.frames.iter().map(|frame| frame.end).find(|end| *end >= taken).unwrap_or(taken);
-            let Some((cut, flushed)) = link.write_through(&batch.bytes, whole) else { return };
+            let Some((cut, flushed)) = link.write_through(&batch.bytes, whole) else { return false };
             if flushed == Flushed::Clean {
-                return link.count(batch.frames.len());
+                link.count(batch.frames.len());
+                return false;
             }
             link.count(batch.frames.iter().filter(|frame| frame.end <= cut).count());
             (taken, offered) = (cut, flushed == Flushed::Blocked);
@@ -39,7 +41,7 @@ impl Subscriber {
             }
             let overflows = |outbox: &Outbox| overflows(outbox, &kind, bytes.len(), overflow, bounds);
             if !offered && overflows(link.outbox()) {
-                let Some(has_space) = link.make_space(overflows) else { return };
+                let Some(has_space) = link.make_space(overflows) else { return false };
                 offered = !has_space;
             }
             link.count(1);
@@ -52,12 +54,14 @@ impl Subscriber {
                     let gap = |from_seq| Gap { member, encoding, room: room.clone(), lost: 1, from_seq };
                     let publication = Publication { bytes, member, seq };
                     if publish(link.outbox(), publication, overflow, bounds, gap).is_err() {
-                        return link.end(CloseReason::SlowConsumer);
+                        link.end(CloseReason::SlowConsumer);
+                        return false;
                     }
                 }
             }
         }
         link.queued();
+        self.link.tick.budget.is_exceeded()
     }
 
     /// Queues what a new member missed.

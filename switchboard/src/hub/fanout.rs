@@ -358,13 +358,17 @@ impl LocalRoom {
             }
             for member in self.present().filter(|member| is_one(member.id)) {
                 let Some(batch) = batches.iter().find(|batch| batch.encoding.is(member.encoding)) else { continue };
-                member.deliver(&self.name, batch, repeats);
+                let is_short = member.deliver(&self.name, batch, repeats);
                 if batch.panicked.as_ref().is_some_and(|posting| posting.except != Some(member.id)) {
                     member.link.end(CloseReason::HandlerPanic);
                 }
                 // Not `spend`, whose future would be made for each member.
                 if turn.is_over(CALL_BYTES + batch.bytes.len()) {
                     tokio::task::yield_now().await;
+                }
+                if is_short {
+                    // A little that was posted may be much for all members together. Apart, since it is rare.
+                    Box::pin(member.link.tick.relieved(turn)).await;
                 }
             }
             silences.extend(batches.iter().filter_map(|batch| Silence::new(batch.encoding, &batch.unsaid)));

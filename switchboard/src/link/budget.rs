@@ -158,10 +158,18 @@ impl Budget {
     /// Waits, if memory is short, until there is some again, which others may use up at once. For tasks, however many belong to one
     /// connection.
     pub(crate) async fn relieved(&self) {
-        let mut asked = false;
+        let mut joined = None;
         poll_fn(|cx| {
-            let waits = !std::mem::replace(&mut asked, true) && self.wait_as(|| Waiter::Task(cx.waker().clone()));
-            if waits { Poll::Pending } else { Poll::Ready(()) }
+            let mut held_up = self.held_up.lock();
+            match joined {
+                None if !self.is_exceeded() => return Poll::Ready(()),
+                None => held_up.add(Waiter::Task(cx.waker().clone())),
+                // The task is polled for something else.
+                Some(times) if times == held_up.times() => {}
+                Some(_) => return Poll::Ready(()),
+            }
+            joined = Some(held_up.times());
+            Poll::Pending
         })
         .await;
     }

@@ -10,6 +10,8 @@ pub(super) struct HeldUp {
     waiting: Vec<Waiter>,
     /// Where the next round begins, so that nobody is always the last.
     round: usize,
+    /// How often all have gone on.
+    times: usize,
 }
 
 pub(super) enum Waiter {
@@ -23,8 +25,13 @@ impl HeldUp {
         self.waiting.push(waiter);
     }
 
+    pub(super) fn times(&self) -> usize {
+        self.times
+    }
+
     /// All of them, in the order in which they go on: what the first ones do may hold the others up once more.
     pub(super) fn take(&mut self) -> Vec<Waiter> {
+        self.times += 1;
         let mut waiting = std::mem::take(&mut self.waiting);
         if !waiting.is_empty() {
             self.round = (self.round + 1) % waiting.len();

@@ -14,6 +14,7 @@ use crate::error::{Panicked, contained};
 use crate::sync::Mutex;
 use crate::turn::{CALL_BYTES, Turn};
 use std::any::Any;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::Waker;
@@ -126,6 +127,41 @@ impl Tick {
         self.ended.load(Ordering::Relaxed)
     }
 
+    /// Waits until there is memory for what is delivered next. What was delivered before leaves meanwhile, and what others queue.
+    pub(crate) async fn relieved(&self, turn: &mut Turn) {
+        let mut batch = Vec::new();
+        self.flush(&mut batch, turn).await;
+        let mut relieved = pin!(self.budget.relieved());
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut relieved => break,
+                () = self.notify.notified() => self.flush(&mut batch, turn).await,
+            }
+        }
+        // It may have been for what was posted.
+        self.notify.notify_one();
+    }
+
+    /// Flushes what is dirty, by way of an empty `batch`.
+    async fn flush(&self, batch: &mut Vec<Arc<Link>>, turn: &mut Turn) {
+        std::mem::swap(batch, &mut self.dirty.lock());
+        for link in batch.drain(..) {
+            let flushed = contained(|| link.flush()).unwrap_or_else(|Panicked| {
+                // What it had queued was a value of the user's.
+                link.abort(CloseReason::HandlerPanic);
+                0
+            });
+            turn.spend(CALL_BYTES + flushed).await;
+        }
+        batch.shrink_to(KEPT_BYTES / size_of::<Arc<Link>>());
+        let gathered = std::mem::take(&mut *self.gathered.lock());
+        for gathering in gathered {
+            gathering.flush();
+            turn.spend(CALL_BYTES).await;
+        }
+    }
+
     /// Runs for as long as its worker does.
     pub(crate) fn run(self: Arc<Self>) -> impl Future<Output = ()> + Send {
         // Its end is its end also if it was never polled.
@@ -152,21 +188,7 @@ impl Running {
             if let Some(step) = delivery.as_deref().and_then(|delivery| delivery.deliver(tick, &mut turn)) {
                 step.await;
             }
-            std::mem::swap(&mut batch, &mut tick.dirty.lock());
-            for link in batch.drain(..) {
-                let flushed = contained(|| link.flush()).unwrap_or_else(|Panicked| {
-                    // What it had queued was a value of the user's.
-                    link.abort(CloseReason::HandlerPanic);
-                    0
-                });
-                turn.spend(CALL_BYTES + flushed).await;
-            }
-            batch.shrink_to(KEPT_BYTES / size_of::<Arc<Link>>());
-            let gathered = std::mem::take(&mut *tick.gathered.lock());
-            for gathering in gathered {
-                gathering.flush();
-                turn.spend(CALL_BYTES).await;
-            }
+            tick.flush(&mut batch, &mut turn).await;
         }
     }
 }

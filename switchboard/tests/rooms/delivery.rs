@@ -3,6 +3,7 @@
 use super::numbered;
 use crate::harness::node::{Node, QUIET, heard, told, user};
 use crate::harness::served::Served;
+use std::time::Duration;
 use switchboard::prelude::*;
 use switchboard::testing::Peer;
 use switchboard::{BoxError, Format, Join, Memory, MessageId, Overflow, Published, UserName};
@@ -418,4 +419,30 @@ async fn a_crowd_that_comes_back_fills_no_inbox() {
     let _seats: Vec<_> = crowd.iter().map(|(_, conn)| enter(conn)).collect();
     quiet.publish("told");
     assert_eq!(member.heard().await, ["[quiet] told"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_posted_is_delivered_only_as_far_as_there_is_memory() {
+    const MEMORY: usize = 8 << 20;
+    const MESSAGES: u64 = 3000;
+    let limits = Limits { memory_bytes: MEMORY, ..Limits::default() };
+    let mut node = Node::with(Hub::new(), Server::new().limits(limits)).await;
+    let lobby = node.quiet("lobby");
+    let mut slow = Vec::new();
+    for _ in 0..200 {
+        slow.push(node.join(&lobby, Format::Text, Join::default()).await);
+    }
+    // Their pipes are full now.
+    (0..66).for_each(|_| _ = lobby.publish("x".repeat(1000)));
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    // Little, of which each of them would hold an entry for each.
+    (0..MESSAGES).for_each(|_| _ = lobby.publish("x"));
+    let mut most = 0;
+    while !lobby.is_ready() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let told = node.handle.connections().list(None, 1000);
+        most = most.max(told.iter().filter(|info| info.frames_out >= MESSAGES).count());
+    }
+    assert!(most < MEMORY / (50 * MESSAGES as usize), "{most} members held it at a time");
+    assert!(node.handle.metrics().closed(CloseReason::OutOfMemory) > 100);
 }
