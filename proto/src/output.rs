@@ -66,9 +66,12 @@ impl Output {
         (other.tail_written, other.len) = (0, 0);
     }
 
-    /// Everything as one piece of memory.
+    /// Everything as one piece of memory, which is not much larger.
     pub fn into_bytes(mut self) -> Bytes {
         if self.pieces.is_empty() {
+            if self.tail.len() < self.tail.capacity() / 2 {
+                self.tail.shrink_to_fit();
+            }
             return Bytes::from(self.tail).slice(self.tail_written..);
         }
         self.seal_tail();

@@ -21,6 +21,13 @@ const REFILL_BYTES: usize = 64 << 10;
 /// Notices that wait, and their bytes; those that follow are counted.
 const NOTICES: (usize, usize) = (256, 32 << 10);
 
+/// What a frame takes beside its bytes and its entry: a count of those who share it, and what the allocator adds to each piece. A
+/// gap and a replay take about as much.
+const BESIDE: usize = 64;
+
+/// Entries below which there is nothing to give back.
+const FEW: usize = 64;
+
 /// One frame of a batch.
 pub(crate) struct Frame {
     pub(crate) start: usize,
@@ -208,6 +215,14 @@ impl Waiting {
             (kept, place) = (kept + 1, place + 1);
         }
         self.entries.drain(kept..place);
+        self.give_back();
+    }
+
+    /// Gives back the room for entries that have gone, where that is most of it.
+    fn give_back(&mut self) {
+        if self.entries.capacity() > FEW && self.entries.len() < self.entries.capacity() / 4 {
+            self.entries.shrink_to(self.entries.len() * 2);
+        }
     }
 
     /// Counts a message that was not queued.
@@ -305,7 +320,7 @@ impl Deferred for Waiting {
     }
 
     fn entry_bytes(&self) -> usize {
-        self.entries.len() * size_of::<Item>()
+        self.entries.capacity() * size_of::<Item>() + self.entries.len() * BESIDE
     }
 
     fn counted(&self) -> (usize, usize) {
@@ -351,6 +366,7 @@ impl Deferred for Waiting {
                 counted = (counted.0 + length, counted.1 + 1);
             }
         }
+        self.give_back();
         Ok(counted)
     }
 }

@@ -8,6 +8,9 @@ use std::process::Command;
 /// Tells a test that it runs alone.
 const ALONE: &str = "SWITCHBOARD_TEST_ALONE";
 
+/// What is given back to the allocator goes back to the system at once, as in the unit of docs/operations.md.
+const TUNABLES: (&str, &str) = ("GLIBC_TUNABLES", "glibc.malloc.mmap_threshold=131072");
+
 /// The exit code of a test that cannot run on this machine, as automake has it.
 const SKIPPED: i32 = 77;
 
@@ -44,7 +47,9 @@ fn run_alone<T: Fn()>(_: T, set_up: &str, body: impl Future<Output = ()>, start:
     let Some(mut command) = start(&script) else {
         return eprintln!("skipped: nobody may make a network here");
     };
-    let output = command.arg(env::current_exe().unwrap()).env(ALONE, "1").output().unwrap();
+    let (tunables, keeps_little) = TUNABLES;
+    command.arg(env::current_exe().unwrap()).env(ALONE, "1").env(tunables, keeps_little);
+    let output = command.output().unwrap();
     let (told, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     if output.status.code() == Some(SKIPPED) {
         return eprintln!("skipped: {errors}");
