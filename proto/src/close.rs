@@ -49,6 +49,8 @@ pub enum CloseReason {
     Truncated,
     /// What came first was another protocol's: of a browser, or of somebody who has mistaken the port.
     WrongProtocol,
+    /// The handler reset it.
+    Reset,
 }
 
 /// A number that tells a peer why it is closed, where its protocol has such: WebSocket (RFC 6455 §7.4).
@@ -84,13 +86,13 @@ impl CloseCode {
 pub enum Ending {
     /// Flush, shut the write side down, read and discard until the peer has finished, close.
     Polite,
-    /// Reset: the peer is gone, or holds memory that is needed.
+    /// Reset: the peer is gone, holds memory that is needed, or was to be got rid of.
     Abrupt,
 }
 
 impl CloseReason {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::PeerClosed,
         Self::Finished,
         Self::PeerReset,
@@ -112,6 +114,7 @@ impl CloseReason {
         Self::TooManyHandshakes,
         Self::Truncated,
         Self::WrongProtocol,
+        Self::Reset,
     ];
 
     /// The stable code, as in logs and metrics.
@@ -138,6 +141,7 @@ impl CloseReason {
             Self::TooManyHandshakes => "too-many-handshakes",
             Self::Truncated => "truncated",
             Self::WrongProtocol => "wrong-protocol",
+            Self::Reset => "reset",
         }
     }
 
@@ -149,14 +153,16 @@ impl CloseReason {
     /// What happens to bytes still queued.
     pub fn ending(self) -> Ending {
         match self {
-            Self::PeerReset | Self::PeerLost | Self::SlowConsumer | Self::Aborted | Self::OutOfMemory => Ending::Abrupt,
+            Self::PeerReset | Self::PeerLost | Self::SlowConsumer | Self::Aborted | Self::OutOfMemory | Self::Reset => {
+                Ending::Abrupt
+            }
             _ => Ending::Polite,
         }
     }
 
     /// Whether an operator would expect it in the daily course of things; the others are logged at `info`.
     pub fn is_ordinary(self) -> bool {
-        matches!(self, Self::PeerClosed | Self::Finished | Self::Idle | Self::Closed | Self::Drained)
+        matches!(self, Self::PeerClosed | Self::Finished | Self::Idle | Self::Closed | Self::Drained | Self::Reset)
     }
 }
 

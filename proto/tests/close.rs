@@ -46,6 +46,7 @@ fn only_a_peer_that_is_gone_or_in_the_way_loses_what_is_queued() {
         CloseReason::SlowConsumer,
         CloseReason::Aborted,
         CloseReason::OutOfMemory,
+        CloseReason::Reset,
     ];
     assert_eq!(abrupt, expected);
 }
@@ -53,7 +54,13 @@ fn only_a_peer_that_is_gone_or_in_the_way_loses_what_is_queued() {
 #[test]
 fn a_broken_rule_or_a_failure_is_not_ordinary() {
     let ordinary: Vec<_> = CloseReason::ALL.into_iter().filter(|reason| reason.is_ordinary()).collect();
-    let expected =
-        [CloseReason::PeerClosed, CloseReason::Finished, CloseReason::Idle, CloseReason::Closed, CloseReason::Drained];
+    let expected = [
+        CloseReason::PeerClosed,
+        CloseReason::Finished,
+        CloseReason::Idle,
+        CloseReason::Closed,
+        CloseReason::Drained,
+        CloseReason::Reset,
+    ];
     assert_eq!(ordinary, expected);
 }

@@ -223,7 +223,7 @@ impl Client {
         }
         let ended_before = node.metrics.ended();
         node.stop.drain.cancel();
-        let aborted = node.connections.drain(&node.tasks, self.grace, &node.stop.abort).await;
+        let aborted = node.drained(self.grace).await;
         let ended = (node.metrics.ended() - ended_before) as usize;
         Drained { finished: ended.saturating_sub(aborted), aborted, elapsed: began.elapsed() }
     }

@@ -1,5 +1,6 @@
 //! One open peer as its handler sees it, and the task that runs the handler and closes the connection after it.
 
+mod about;
 mod beside;
 mod closing;
 mod drive;

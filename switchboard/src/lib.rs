@@ -38,14 +38,14 @@ pub use hub::membership::{Join, JoinError, Membership};
 pub use hub::room::{Overflow, Room, RoomOptions};
 pub use hub::session::{NameTaken, Principal, Session, TellError};
 pub use hub::{Hub, HubLimits, RoomError};
-pub use link::{ConnectionId, PeerAddr, TlsInfo};
+pub use link::{ConnectionId, PeerAddr, Spawned, TlsInfo};
 pub use metrics::{Count, Metrics};
 pub use node::{ConnectionInfo, Connections, Drained, Handle};
 pub use server::{Bound, Server};
 pub use switchboard_proto::{
-    Aside, Bucket, Buckets, CloseCode, CloseReason, Codec, DATAGRAM_BYTES, Datagrams, Escaped, EventStream, Format,
-    FrameError, GuardedLines, Length, Line, LineBatch, Lines, Message, MessageId, NameError, Output, Rate, RoomName,
-    Terminator, UserName, WebSocket, WebSocketClient, WebSocketKind, WebSocketMessage,
+    Aside, Bucket, Buckets, CloseCode, CloseReason, Codec, DATAGRAM_BYTES, Datagrams, Ending, Escaped, EventStream,
+    Format, FrameError, GuardedLines, Length, Line, LineBatch, Lines, Message, MessageId, NameError, Output, Rate,
+    RoomName, Terminator, UserName, WebSocket, WebSocketClient, WebSocketKind, WebSocketMessage,
 };
 pub use transport::Transport;
 pub use transport::memory::Memory;

@@ -20,6 +20,7 @@ mod secured;
 pub(crate) mod sharing;
 mod socket;
 mod staging;
+mod tasks;
 pub(crate) mod tick;
 mod unheard;
 mod waiters;
@@ -31,6 +32,8 @@ pub(crate) use origin::ListenerSettings;
 pub use origin::{ConnectionId, PeerAddr};
 pub use secured::TlsInfo;
 pub(crate) use socket::{Gathering, OpenError, Sink, Source, space};
+pub use tasks::Spawned;
+pub(crate) use tasks::Tasks;
 
 use crate::sync::{self, Mutex};
 use outbox::{Flushed, Outbox, Unsendable};
@@ -68,6 +71,8 @@ const COMPLETE: u16 = 512;
 const SHARED: u16 = 1024;
 /// Its sending half is apart, and keeps it open.
 const SPLIT: u16 = 2048;
+/// Its handler has reset it.
+const RESET: u16 = 4096;
 
 const NOT_READING: Second = Second::MAX;
 

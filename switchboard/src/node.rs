@@ -13,6 +13,7 @@ mod owners;
 mod worker;
 
 pub(crate) use admission::{Admitted, refuse};
+pub(crate) use connections::info;
 pub use connections::{ConnectionInfo, Connections};
 pub use drain::Drained;
 pub(crate) use drain::{Aborting, sleep_awake};
@@ -23,7 +24,7 @@ pub(crate) use worker::{Assigned, Worker, Workers};
 
 use crate::config::raise_descriptor_limit;
 use crate::link::budget::Budget;
-use crate::link::{ConnectionId, Link, ListenerSettings, PeerAddr};
+use crate::link::{ConnectionId, Link, ListenerSettings, PeerAddr, Spawned, Tasks};
 use crate::metrics::Metrics;
 use admission::Admission;
 use drain::Stop;
@@ -31,7 +32,9 @@ use parking_lot::Mutex;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use switchboard_proto::CloseReason;
+use tokio::runtime::Handle as Runtime;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
@@ -43,6 +46,8 @@ pub(crate) struct Node {
     pub(crate) stop: Stop,
     /// The tasks of its connections, and those on their way to a worker.
     pub(crate) tasks: TaskTracker,
+    /// What handlers and others have spawned beside them.
+    spawned: Tasks,
     next_id: AtomicU64,
     /// What is listened on.
     urls: Mutex<Vec<String>>,
@@ -51,12 +56,14 @@ pub(crate) struct Node {
 impl Node {
     /// A node without workers. What its connections may hold is unlimited until somebody [says](Budget::set_limit) otherwise.
     pub(crate) fn new() -> Arc<Self> {
+        let (stop, metrics) = (Stop::default(), Arc::new(Metrics::new()));
         Arc::new(Self {
             connections: Connections::default(),
-            metrics: Arc::new(Metrics::new()),
+            spawned: Tasks::new(stop.abort.child_token(), Arc::clone(&metrics)),
+            metrics,
             budget: Arc::new(Budget::new(usize::MAX)),
             admission: Admission::default(),
-            stop: Stop::default(),
+            stop,
             tasks: TaskTracker::new(),
             next_id: AtomicU64::new(1),
             urls: Mutex::default(),
@@ -83,7 +90,7 @@ impl Node {
     pub(crate) fn worker_of_caller(&self) -> Arc<Worker> {
         self.connections.worker_of_caller(|| {
             raise_descriptor_limit();
-            let worker = Worker::of_caller(&self.budget);
+            let worker = Worker::of_caller(self.shared());
             self.start(&worker, Instant::now());
             let (connections, budget) = (self.connections.clone(), Arc::clone(&self.budget));
             self.spawn(&worker, async move { connections.shed(&budget).await });
@@ -126,6 +133,33 @@ impl Node {
     /// Admits a connection beside `other`: from the same address, by the same listener, and on its worker.
     pub(crate) fn admit_beside(self: &Arc<Self>, other: &Link) -> Result<Opening, CloseReason> {
         self.admit(&self.worker_of(other), other.address.clone(), &other.listener)
+    }
+
+    /// What its workers share.
+    pub(crate) fn shared(&self) -> (&Arc<Budget>, &Tasks) {
+        (&self.budget, &self.spawned)
+    }
+
+    /// Spawns a task that the drain waits for: on the worker that calls, on the least loaded one, or on the runtime that calls while
+    /// there is none.
+    ///
+    /// # Panics
+    /// There is neither.
+    fn spawn_task<F>(&self, task: F) -> Spawned<F::Output>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        let (workers, caller) = (self.connections.workers(), Runtime::try_current().ok());
+        let own = |worker: &&Arc<Worker>| caller.as_ref().is_some_and(|caller| caller.id() == worker.handle.id());
+        let worker = workers.iter().find(own).or_else(|| workers.iter().min_by_key(|worker| worker.load()));
+        let runtime =
+            worker.map_or_else(|| caller.clone().unwrap_or_else(Runtime::current), |worker| worker.handle.clone());
+        self.spawned.spawn(&runtime, None, task)
+    }
+
+    /// Lets all connections finish, and what was spawned, at most for `grace`. Says how many connections had to be aborted then.
+    pub(crate) async fn drained(&self, grace: Duration) -> usize {
+        self.connections.drain(&self.tasks, &self.spawned, grace, &self.stop.abort).await
     }
 
     /// The worker that a connection of this node is on: what goes from it to another one there crosses no threads.

@@ -196,7 +196,7 @@ impl Server {
         let node = self.node;
         node.budget.set_limit(self.limits.memory_bytes);
         self.hubs.iter().for_each(|hub| hub.count_in(&node.budget));
-        let workers = Workers::start(self.workers, &node.budget).map_err(|error| BindError {
+        let workers = Workers::start(self.workers, node.shared()).map_err(|error| BindError {
             faults: vec![format!("cannot start a worker: {error}")],
             listeners: Vec::new(),
         })?;
@@ -290,7 +290,7 @@ impl Bound {
         let _stop = node.stop.abort.clone().drop_guard();
         let _abort = Aborting(node.connections.clone());
         let started = Instant::now();
-        let workers = self.workers.all_or_caller(&node.budget);
+        let workers = self.workers.all_or_caller(node.shared());
         for worker in &workers {
             node.run(worker, started);
         }
@@ -315,7 +315,7 @@ impl Bound {
         node.stop.drain.cancel();
         accepting.stopped().await;
         drop(listening);
-        let aborted = node.connections.drain(&node.tasks, grace, &node.stop.abort).await;
+        let aborted = node.drained(grace).await;
         let ended = (node.metrics.ended() - ended_before) as usize + node.tasks.len();
         workers.stop().await;
         Drained { finished: ended.saturating_sub(aborted), aborted, elapsed: began.elapsed() }

@@ -27,6 +27,7 @@ mod stream;
 
 mod adopted;
 mod client;
+mod closing;
 mod connection;
 mod containment;
 mod datagram_addresses;
@@ -53,6 +54,7 @@ mod resident;
 mod rooms;
 mod simulation;
 mod sockets;
+mod tasks;
 mod testing;
 mod tls;
 mod tls_clients;

@@ -12,7 +12,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
-use switchboard_proto::{CloseReason, Ending};
+use switchboard_proto::CloseReason;
 use tokio::io::ReadBuf;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info};
@@ -192,7 +192,7 @@ impl Outcome {
 /// Flushes, shuts down the write side, then reads and discards until the peer has finished: a socket closed over unread
 /// input is reset, and the peer loses what it had not read yet. Says whether all of that came to its end.
 fn poll_close(peer: &Link, cx: &mut Context<'_>, closing: &mut Closing) -> Poll<bool> {
-    if closing.reason.ending() == Ending::Abrupt {
+    if peer.ends_abruptly(closing.reason) {
         return Poll::Ready(false);
     }
     if peer.poll_drive(cx).is_ready() {

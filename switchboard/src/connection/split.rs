@@ -76,6 +76,14 @@ impl<C: Codec> Connection<C> {
 }
 
 impl<C: Codec> RecvHalf<C> {
+    pub(super) fn into_inner(self) -> Connection<C> {
+        self.0
+    }
+
+    pub(super) fn inner(&self) -> &Connection<C> {
+        &self.0
+    }
+
     /// Receives the next frame, as [`Connection::recv`] does.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use parking_lot::Mutex;
 use std::future::Future;
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
@@ -153,6 +154,11 @@ impl Sink for Writing {
     /// Of the connection that the stream is within.
     fn tls(&self) -> Option<TlsInfo> {
         self.shared.answering.exchange.peer.tls()
+    }
+
+    /// That of the connection which it is within.
+    fn local_addr(&self) -> Option<SocketAddr> {
+        self.shared.answering.exchange.peer.local_addr()
     }
 
     fn reset(&mut self) {

@@ -6,7 +6,7 @@ use crate::error::BoxError;
 use crate::hub::Hub;
 use crate::hub::room::{Room, RoomOptions};
 use crate::link::budget::Budget;
-use crate::link::{ConnectionId, Link, ListenerSettings, PeerAddr, Sink, Source};
+use crate::link::{ConnectionId, Link, ListenerSettings, PeerAddr, Sink, Source, Tasks};
 use crate::metrics::Metrics;
 use crate::node::{Entered, Worker};
 use crate::transport::Stream;
@@ -75,7 +75,8 @@ impl Stage {
     fn set(runtime: &tokio::runtime::Handle) -> Self {
         let worker = {
             let _entered = runtime.enter();
-            Worker::of_caller(&Arc::new(Budget::new(usize::MAX)))
+            let tasks = Tasks::new(CancellationToken::new(), Arc::new(Metrics::new()));
+            Worker::of_caller((&Arc::new(Budget::new(usize::MAX)), &tasks))
         };
         // Goes on for ever, and does not count once this is dropped: an order is over when everybody else has finished.
         let tick = spawn(Arc::clone(&worker.tick).run());

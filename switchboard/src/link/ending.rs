@@ -2,7 +2,7 @@
 
 use super::outbox::Outbox;
 use super::{
-    ABORTED, CLOSING, DRAINING, FINISHED, FORCED, Link, NOT_READING, OPENING, Protocol, State, UNHEARD, bump,
+    ABORTED, CLOSING, DRAINING, FINISHED, FORCED, Link, NOT_READING, OPENING, Protocol, RESET, State, UNHEARD, bump,
     unsendable, wake,
 };
 use super::{Source, staging};
@@ -57,6 +57,21 @@ impl Link {
         let mut state = self.state.lock();
         self.attention.fetch_or(ABORTED, Ordering::Release);
         self.end_locked(&mut state, reason);
+    }
+
+    /// Ends the connection by its handler's wish, and throws away what is queued. The reason that came first stands.
+    pub(crate) fn reset(self: &Arc<Self>, reason: CloseReason) {
+        let mut state = self.state.lock();
+        staging::take(self, |_, _| {});
+        state.outbox.discard();
+        state.outbox.charge.set(0, &self.tick.budget);
+        self.attention.fetch_or(RESET, Ordering::Release);
+        self.end_locked(&mut state, reason);
+    }
+
+    /// Whether a connection that ends for `reason` is reset.
+    pub(crate) fn ends_abruptly(&self, reason: CloseReason) -> bool {
+        self.is(RESET) || reason.ending() == Ending::Abrupt
     }
 
     /// Ends receiving, after what is there already.
@@ -169,7 +184,7 @@ impl Link {
         let limits = &self.listener.limits;
         let mut state = self.state.lock();
         staging::take(self, |output, frames| self.append(&mut state, output, frames));
-        let is_reset = state.reason.is_some_and(|reason| reason.ending() == Ending::Abrupt);
+        let is_reset = state.reason.is_some_and(|reason| self.ends_abruptly(reason));
         if is_reset && !self.is(FINISHED) {
             let mut output = Output::default();
             encode(&mut output);
@@ -232,7 +247,9 @@ impl Link {
         if let Some(sink) = state.outbox.sink() {
             sink.reason(reason);
         }
-        if reason.ending() == Ending::Polite {
+        if self.ends_abruptly(reason) {
+            self.attention.fetch_or(FORCED, Ordering::Release);
+        } else {
             // The handler's time is over, but the peer's begins only now.
             self.attention.fetch_and(!FORCED, Ordering::Release);
             // One that has finished has said so.
@@ -240,8 +257,6 @@ impl Link {
             if let Some(farewell) = farewell.and_then(|farewell| farewell(reason)) {
                 state.outbox.push(1, |output| output.share(farewell));
             }
-        } else {
-            self.attention.fetch_or(FORCED, Ordering::Release);
         }
         reason
     }

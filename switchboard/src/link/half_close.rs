@@ -1,7 +1,7 @@
 //! Finishing to send while receiving goes on.
 
 use super::staging;
-use super::{CLOSING, FINISHED, Link, Protocol, wake};
+use super::{CLOSING, FINISHED, Link, Protocol, RESET, wake};
 use bytes::Bytes;
 use std::io;
 use std::sync::Arc;
@@ -26,6 +26,10 @@ impl Link {
 
     /// Goes on with that. Of an error whoever receives hears behind what has come.
     pub(super) fn poll_half_close(&self, cx: &mut Context<'_>) {
+        // No end is told that nobody had come to.
+        if self.is(RESET) {
+            return;
+        }
         // Where the protocol has said it, the socket stays open: proxies take its half-close for the whole one.
         let said = self.is_speaking(Protocol::Ended);
         let finished = if said { self.poll_flush(cx) } else { self.poll_shut_down(cx) };

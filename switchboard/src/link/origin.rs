@@ -1,5 +1,6 @@
 //! Which connection it is: its number, its address, and the listener that it came to.
 
+use super::Link;
 use crate::config::{Limits, Timeouts};
 use crate::metrics::Metrics;
 use std::fmt;
@@ -65,6 +66,13 @@ impl fmt::Display for PeerAddr {
             Self::Unix(None) => f.write_str("unix"),
             Self::Memory => f.write_str("memory"),
         }
+    }
+}
+
+impl Link {
+    /// The address of ours that the peer has reached, where there are such, until it is closed.
+    pub(crate) fn local_addr(&self) -> Option<SocketAddr> {
+        self.state.lock().outbox.sink()?.local_addr()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::error::BoxError;
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::io::ReadBuf;
@@ -22,6 +23,11 @@ pub(crate) trait Sink: Send {
 
     /// Tells the peer that nothing more will come.
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// The address of ours that the peer has reached, where there are such.
+    fn local_addr(&self) -> Option<SocketAddr> {
+        None
+    }
 
     /// Tells the peer why the connection is about to be closed, where the transport can.
     fn reason(&mut self, reason: switchboard_proto::CloseReason) {

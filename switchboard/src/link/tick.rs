@@ -9,7 +9,7 @@ use super::backlog::Backlog;
 use super::budget::Budget;
 use super::delivery::Delivery;
 use super::read_buffer::ReadBuffer;
-use super::{Gathering, Link};
+use super::{Gathering, Link, Tasks};
 use crate::error::{Panicked, contained};
 use crate::sync::Mutex;
 use crate::turn::{CALL_BYTES, Turn};
@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::Waker;
 use switchboard_proto::{CloseReason, Second};
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 /// Memory that a list keeps from one tick to the next; what it grew by in a storm is given back.
@@ -32,6 +33,9 @@ pub(crate) struct Tick {
     ended: AtomicBool,
     now: AtomicU32,
     pub(crate) budget: Arc<Budget>,
+    /// The worker's, and what is spawned there for connections.
+    pub(crate) runtime: Handle,
+    pub(crate) tasks: Tasks,
     /// Where every read of the worker's goes first, so that an idle connection owns no buffer.
     pub(crate) read_buffer: Mutex<ReadBuffer>,
     /// What is posted from elsewhere; none before the first time.
@@ -41,7 +45,7 @@ pub(crate) struct Tick {
 }
 
 impl Tick {
-    pub(crate) fn new(budget: Arc<Budget>) -> Self {
+    pub(crate) fn new(runtime: Handle, budget: Arc<Budget>, tasks: Tasks) -> Self {
         Self {
             dirty: Mutex::default(),
             backlog: Backlog::default(),
@@ -49,6 +53,8 @@ impl Tick {
             ended: AtomicBool::new(false),
             now: AtomicU32::new(0),
             budget,
+            runtime,
+            tasks,
             read_buffer: Mutex::default(),
             delivery: Mutex::default(),
             gathered: Mutex::default(),

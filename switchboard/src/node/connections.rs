@@ -3,7 +3,7 @@
 use super::drain::{STEP, sleep_awake, steps};
 use super::worker::Worker;
 use crate::link::budget::Budget;
-use crate::link::{ConnectionId, Link, PeerAddr};
+use crate::link::{ConnectionId, Link, PeerAddr, Tasks};
 
 use parking_lot::Mutex;
 use std::fmt;
@@ -128,11 +128,20 @@ impl Connections {
     }
 
     /// Lets all connections finish, at most for `grace` or until `abort`. Says how many had to be aborted then.
-    pub(crate) async fn drain(&self, tasks: &TaskTracker, grace: Duration, abort: &CancellationToken) -> usize {
+    /// What was `spawned` has the same time.
+    pub(super) async fn drain(
+        &self,
+        tasks: &TaskTracker,
+        spawned: &Tasks,
+        grace: Duration,
+        abort: &CancellationToken,
+    ) -> usize {
         tasks.close();
+        spawned.tracker.close();
         let drained = async {
             self.tell(grace).await;
             tasks.wait().await;
+            spawned.tracker.wait().await;
         };
         tokio::select! {
             biased;
@@ -144,9 +153,14 @@ impl Connections {
         for link in self.links() {
             link.abort(CloseReason::Aborted);
         }
+        if !spawned.tracker.is_empty() {
+            warn!(tasks = spawned.tracker.len(), "tasks did not end with the drain and were aborted");
+        }
+        spawned.abort.cancel();
         // Aborted tasks end as soon as they run. One that never runs again is left behind with its worker.
-        if tokio::time::timeout(Duration::from_secs(1), tasks.wait()).await.is_err() {
-            warn!(connections = tasks.len(), "handlers hold their workers");
+        let ended = async { tokio::join!(tasks.wait(), spawned.tracker.wait()) };
+        if tokio::time::timeout(Duration::from_secs(1), ended).await.is_err() {
+            warn!(connections = tasks.len(), tasks = spawned.tracker.len(), "handlers or tasks hold their workers");
         }
         aborted
     }
@@ -217,7 +231,7 @@ impl Connections {
     }
 }
 
-fn info(link: &Link) -> ConnectionInfo {
+pub(crate) fn info(link: &Link) -> ConnectionInfo {
     let traffic = &link.traffic;
     ConnectionInfo {
         id: link.id,

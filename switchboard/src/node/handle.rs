@@ -1,8 +1,10 @@
 //! A server for whoever watches or stops it.
 
 use super::{Connections, Node};
+use crate::link::Spawned;
 use crate::metrics::Metrics;
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
 
 /// A server, for whoever watches or stops it. Cloning is cheap.
@@ -44,6 +46,52 @@ impl Handle {
     pub fn abort(&self) {
         self.0.stop.drain.cancel();
         self.0.stop.abort.cancel();
+    }
+
+    /// Spawns a task that the server owns: a drain waits for it, at most for the grace period, and then aborts it. A panic in it is
+    /// logged, and ends nothing else.
+    ///
+    /// It runs on the worker that calls, or else on the least loaded one; before the server serves, on the runtime that calls. After
+    /// the server's end it does not run any more.
+    ///
+    /// # Panics
+    /// Before the server serves, outside a tokio runtime.
+    ///
+    /// # Examples
+    /// ```
+    /// # use switchboard::prelude::*;
+    /// # use std::time::Duration;
+    /// # async fn run() -> Result {
+    /// let server = Server::new();
+    /// let handle = server.handle();
+    /// let watched = handle.clone();
+    /// handle.spawn(async move {
+    ///     while !watched.is_draining() {
+    ///         println!("{} are connected", watched.connections().len());
+    ///         tokio::time::sleep(Duration::from_secs(1)).await;
+    ///     }
+    /// });
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn spawn<F>(&self, task: F) -> Spawned<F::Output>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        self.0.spawn_task(task)
+    }
+
+    /// Whether the server drains, or has ended.
+    pub fn is_draining(&self) -> bool {
+        self.0.stop.drain.is_cancelled()
+    }
+
+    /// Waits until the server drains. Borrows nothing.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub fn draining(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.0.stop.drain.clone().cancelled_owned()
     }
 
     /// The live connections.

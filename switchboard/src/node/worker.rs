@@ -5,7 +5,7 @@
 use crate::link::budget::Budget;
 use crate::link::roster::Roster;
 use crate::link::tick::Tick;
-use crate::link::{ConnectionId, Link};
+use crate::link::{ConnectionId, Link, Tasks};
 use crate::metrics::Metrics;
 use crate::sync::Mutex;
 use crate::turn::Turn;
@@ -53,11 +53,11 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    fn new(index: usize, handle: Handle, budget: Arc<Budget>) -> Arc<Self> {
+    fn new(index: usize, handle: Handle, (budget, tasks): (&Arc<Budget>, &Tasks)) -> Arc<Self> {
         Arc::new(Self {
             index,
+            tick: Arc::new(Tick::new(handle.clone(), Arc::clone(budget), tasks.clone())),
             handle,
-            tick: Arc::new(Tick::new(budget)),
             links: Mutex::default(),
             load: AtomicUsize::new(0),
         })
@@ -67,8 +67,8 @@ impl Worker {
     ///
     /// # Panics
     /// Outside a runtime.
-    pub(crate) fn of_caller(budget: &Arc<Budget>) -> Arc<Self> {
-        Self::new(0, Handle::current(), Arc::clone(budget))
+    pub(crate) fn of_caller(shared: (&Arc<Budget>, &Tasks)) -> Arc<Self> {
+        Self::new(0, Handle::current(), shared)
     }
 
     /// Connections that this worker has, or is about to have.
@@ -187,13 +187,13 @@ pub(crate) struct Workers {
 
 impl Workers {
     /// Starts `count` threads.
-    pub(crate) fn start(count: usize, budget: &Arc<Budget>) -> io::Result<Self> {
+    pub(crate) fn start(count: usize, shared: (&Arc<Budget>, &Tasks)) -> io::Result<Self> {
         let mut workers = Self { all: Vec::new(), threads: Vec::new() };
         for index in 0..count {
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().event_interval(EVENT_INTERVAL).build()?;
             let (stop, stopped) = oneshot::channel::<()>();
-            workers.all.push(Worker::new(index, runtime.handle().clone(), Arc::clone(budget)));
+            workers.all.push(Worker::new(index, runtime.handle().clone(), shared));
             let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
                 // The sender being dropped is as good a reason to stop as a message.
                 let _ = runtime.block_on(stopped);
@@ -204,8 +204,8 @@ impl Workers {
     }
 
     /// All of them; if there is none, the runtime that calls is.
-    pub(crate) fn all_or_caller(&self, budget: &Arc<Budget>) -> Vec<Arc<Worker>> {
-        if self.all.is_empty() { vec![Worker::of_caller(budget)] } else { self.all.clone() }
+    pub(crate) fn all_or_caller(&self, shared: (&Arc<Budget>, &Tasks)) -> Vec<Arc<Worker>> {
+        if self.all.is_empty() { vec![Worker::of_caller(shared)] } else { self.all.clone() }
     }
 
     /// Ends the threads. One that a handler holds is left behind: it cannot be stopped from outside.

@@ -299,6 +299,11 @@ impl<W: WriteHalf> Sink for SocketSink<W> {
         Poll::Ready(result)
     }
 
+    fn local_addr(&self) -> Option<SocketAddr> {
+        // Of a Unix socket that is none.
+        self.half.as_ref()?.socket().local_addr().ok()?.as_socket()
+    }
+
     fn reset(&mut self) {
         if let Some(half) = self.half.take() {
             // Best effort: if it fails the socket is closed the ordinary way.

@@ -13,6 +13,7 @@ use rustls::AlertDescription;
 use socket2::SockRef;
 use std::cell::Cell;
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -421,6 +422,10 @@ impl<S: Side> Sink for Writing<S> {
 
     fn tls(&self) -> Option<TlsInfo> {
         Some(self.0.lock().info())
+    }
+
+    fn local_addr(&self) -> Option<SocketAddr> {
+        self.0.lock().stream.local_addr().ok()
     }
 
     fn reset(&mut self) {

@@ -265,6 +265,10 @@ impl Sink for Sending {
         self.connected.closing.store(true, Ordering::Relaxed);
     }
 
+    fn local_addr(&self) -> Option<SocketAddr> {
+        self.connected.socket().local_addr().ok()
+    }
+
     fn reset(&mut self) {}
 }
 

@@ -79,6 +79,10 @@ impl Local {
         }
     }
 
+    pub(super) fn ip(self) -> IpAddr {
+        self.address
+    }
+
     fn is_ours_alone(address: Ipv6Addr) -> bool {
         match address.to_ipv4_mapped() {
             Some(address) => !address.is_multicast() && !address.is_broadcast() && !address.is_unspecified(),

@@ -5,14 +5,14 @@
 //! other transport do.
 
 use super::batch::{BATCH, watch};
-use super::ends::Ends;
+use super::ends::{Ends, Local};
 use super::framed::{FramedSlices, HEADER_BYTES};
 use super::gso::{Sent, Transmits};
 use super::peers::{Arrivals, Peers};
 use crate::link::{Gathering, Sink};
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use switchboard_proto::CloseReason;
@@ -139,6 +139,13 @@ impl Sink for PeerSink {
     /// No end comes from the network, so the connection's own is the input's.
     fn reason(&mut self, _: CloseReason) {
         self.arrivals.end();
+    }
+
+    /// As the peer has it, where the socket has several.
+    fn local_addr(&self) -> Option<SocketAddr> {
+        let socket = self.peers.socket().local_addr().ok()?;
+        let ip = self.ends.local.map_or(socket.ip(), Local::ip);
+        Some(SocketAddr::new(ip, socket.port()))
     }
 
     /// What has left cannot be called back, and nobody is told.

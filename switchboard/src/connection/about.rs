@@ -1,0 +1,98 @@
+//! What a connection says of itself, and what is spawned beside it.
+
+use super::{Connection, RecvHalf, Sender};
+use crate::link::{Link, Spawned};
+use crate::node::{ConnectionInfo, info};
+use std::future::Future;
+use std::net::SocketAddr;
+use switchboard_proto::Codec;
+
+impl<C: Codec> Connection<C> {
+    /// How it came, how old it is, and what went through it until now.
+    pub fn info(&self) -> ConnectionInfo {
+        info(&self.0.peer)
+    }
+
+    /// The address of ours that the peer has reached; `None` of a Unix socket or memory, and once the connection is closed.
+    ///
+    /// The kernel is asked each time. A datagram peer has reached the listener's address, or the one of several that it sends to.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.0.peer.local_addr()
+    }
+
+    /// Spawns a task on the connection's worker, which may outlive the connection: the server owns it, or the client. A drain waits
+    /// for it, at most for the grace period, and then aborts it. A panic in it is logged, and ends nothing else: also not this
+    /// connection.
+    ///
+    /// A client's ends with it, once the [`Client`](crate::Client) and all of its connections are gone.
+    ///
+    /// # Examples
+    /// ```
+    /// # use switchboard::prelude::*;
+    /// # use std::time::Duration;
+    /// async fn clock(mut conn: Connection<Lines>) -> Result {
+    ///     let sender = conn.sender();
+    ///     conn.spawn(async move {
+    ///         // Until the connection is closed.
+    ///         while sender.send("tick").await.is_ok() {
+    ///             tokio::time::sleep(Duration::from_secs(1)).await;
+    ///         }
+    ///     });
+    ///     while conn.recv().await?.is_some() {}
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn spawn<F>(&self, task: F) -> Spawned<F::Output>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        spawn(&self.0.peer, task)
+    }
+}
+
+impl<C: Codec> RecvHalf<C> {
+    /// As [`Connection::info`].
+    pub fn info(&self) -> ConnectionInfo {
+        self.inner().info()
+    }
+
+    /// As [`Connection::local_addr`].
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.inner().local_addr()
+    }
+
+    /// As [`Connection::spawn`].
+    pub fn spawn<F>(&self, task: F) -> Spawned<F::Output>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        self.inner().spawn(task)
+    }
+}
+
+impl<C: Codec> Sender<C> {
+    /// As [`Connection::info`]; once the connection is closed, what it had come to.
+    pub fn info(&self) -> ConnectionInfo {
+        info(self.link())
+    }
+
+    /// As [`Connection::local_addr`].
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.link().local_addr()
+    }
+
+    /// As [`Connection::spawn`].
+    pub fn spawn<F>(&self, task: F) -> Spawned<F::Output>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        spawn(self.link(), task)
+    }
+}
+
+fn spawn<F>(link: &Link, task: F) -> Spawned<F::Output>
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    link.tick.tasks.spawn(&link.tick.runtime, Some(link.id), task)
+}
