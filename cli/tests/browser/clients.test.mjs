@@ -80,7 +80,7 @@ test('the member for a browser hears and says, and misses and repeats nothing wh
     program = await Program.start(listeners(ports));
     netcat = new Netcat(ports[0]);
     await says(501, 501);
-    await tab.until(shows, '-- the room began anew');
+    await tab.until(shows, '-- the room started over');
     await tab.until(shows, '#501.');
     await tab.until(heard, '#501.');
     await say('to the end');

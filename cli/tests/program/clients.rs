@@ -98,14 +98,14 @@ fn says(bob: &mut Peer, numbers: impl IntoIterator<Item = usize>) {
     bob.expect("* pong");
 }
 
-/// Starts a client for a listener, the TCP or the HTTP one, and has it live through what networks and servers do.
-fn is_a_member(listener: usize, start: impl FnOnce(SocketAddr) -> Command) {
+/// Starts a client for the HTTP listener, and has it live through what networks and servers do.
+fn is_a_member(start: impl FnOnce(SocketAddr) -> Command) {
     let serve = |tcp: &str, http: &str| {
         Program::serve(&["--grace", "1s", &format!("rooms=tcp://{tcp}"), &format!("rooms=http://{http}")])
     };
     let server = serve("127.0.0.1:0", "127.0.0.1:0");
     let [tcp, http] = [0, 1].map(|listener| server.listeners[listener].address());
-    let mut network = Network::before(server.listeners[listener].address());
+    let mut network = Network::before(http);
     let mut command = start(network.address);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut alice = Program::spawn(command);
@@ -167,19 +167,19 @@ fn compiled(mut compiler: Command, arguments: &[&str], file: &str) -> Place {
 #[test]
 fn the_one_in_python_is_a_member() {
     let Some(python) = installed("python3", "python3") else { return };
-    is_a_member(1, |network| runs(&python, "member.py", network));
+    is_a_member(|network| runs(&python, "member.py", network));
 }
 
 #[test]
 fn the_one_in_node_is_a_member() {
     let Some(node) = installed("node", "nodejs") else { return };
-    is_a_member(1, |network| runs(&node, "member.mjs", network));
+    is_a_member(|network| runs(&node, "member.mjs", network));
 }
 
 #[test]
 fn the_one_in_a_shell_is_a_member() {
     let (Some(bash), Some(_)) = (installed("bash", "bash"), installed("curl", "curl")) else { return };
-    is_a_member(1, |network| runs(&bash, "member.sh", network));
+    is_a_member(|network| runs(&bash, "member.sh", network));
 }
 
 #[test]
@@ -188,7 +188,7 @@ fn the_one_in_go_is_a_member() {
     let mut compiler = Command::new(go);
     compiler.arg("build");
     let program = compiled(compiler, &[], "member.go");
-    is_a_member(1, |network| {
+    is_a_member(|network| {
         let mut command = Command::new(&*program);
         command.args([&format!("http://{network}/rooms/lobby"), "alice"]);
         command
@@ -199,11 +199,25 @@ fn the_one_in_go_is_a_member() {
 fn the_one_in_c_is_a_member() {
     let Some(cc) = installed("cc", "gcc") else { return };
     let program = compiled(Command::new(cc), &["-Wall", "-Wextra", "-Werror"], "member.c");
-    is_a_member(0, |network| {
+    is_a_member(|network| {
         let mut command = Command::new(&*program);
         command.args([&network.ip().to_string(), &network.port().to_string(), "lobby", "alice"]);
         command
     });
+}
+
+/// Of C without what it includes and says about itself.
+#[test]
+fn each_is_under_thirty_lines() {
+    for file in std::fs::read_dir(FOLDER).unwrap() {
+        let path = file.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let is_c = path.extension().is_some_and(|extension| extension == "c");
+        let counts =
+            |line: &&str| !is_c || !(line.is_empty() || line.starts_with('#') || line.trim().starts_with("//"));
+        let lines = text.lines().filter(counts).count();
+        assert!(lines < 30, "{} has {lines}", path.display());
+    }
 }
 
 #[test]
