@@ -3,6 +3,7 @@
 //! A line need not be UTF-8. What it was ended with is kept, so that a reply can be ended alike.
 
 mod batch;
+mod end;
 
 pub use batch::LineBatch;
 
@@ -24,13 +25,14 @@ impl Codec for Lines {
 
     #[inline]
     fn decode(&mut self, input: &mut BytesMut, frame_bytes: usize) -> Result<Option<Line>, FrameError> {
-        let Some(found) = memchr::memchr(b'\n', &input[self.searched..]) else {
+        let Some(found) = end::find(&input[self.searched..]) else {
             return self.await_end(input, frame_bytes);
         };
         let end = self.searched + found + 1;
         let bytes = input.split_to(end).freeze();
         self.searched = 0;
-        let terminator = if bytes.ends_with(b"\r\n") { Terminator::CrLf } else { Terminator::Lf };
+        // By a pattern: to compare slices is a call of its own, of 33 instructions, where there is no LTO.
+        let terminator = if let [.., b'\r', b'\n'] = *bytes { Terminator::CrLf } else { Terminator::Lf };
         let line = Line { bytes, behind: terminator.len(), terminator };
         if line.as_bytes().len() > frame_bytes {
             return Err(FrameError::TooLong { limit: frame_bytes });

@@ -25,6 +25,7 @@ use crate::hub::room::Room;
 use crate::hub::session::Session;
 use crate::hub::{Encoding, Hub};
 use crate::link::{ConnectionId, Envelope, Farewell, Link, PeerAddr, Returned, Source, reason_of, space};
+use crate::turn::spend;
 use bytes::{Bytes, BytesMut};
 use input::InputBuffer;
 use std::fmt;
@@ -527,16 +528,6 @@ impl<C: Codec> Receiving<C> {
 impl<C: Codec> Drop for Receiving<C> {
     fn drop(&mut self) {
         self.give_back(None);
-    }
-}
-
-/// Takes steps of the budget beside those for frames: bytes cost some too, or frames of 64 KiB would hold the worker for 128 of them.
-#[inline]
-fn spend(cx: &mut Context<'_>, steps: usize) {
-    for _ in 0..steps {
-        // If there is none left, the next frame waits.
-        let Poll::Ready(budget) = tokio::task::coop::poll_proceed(cx) else { return };
-        budget.made_progress();
     }
 }
 

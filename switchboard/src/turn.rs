@@ -1,5 +1,6 @@
 //! How long one piece of work keeps its worker from everybody else's.
 
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -69,6 +70,24 @@ impl Turn {
             *self = Self::default();
         }
         is_over
+    }
+}
+
+/// Takes steps of tokio's budget for what a poll has done, beside those that its waits take.
+#[inline]
+pub(crate) fn spend(cx: &mut Context<'_>, steps: usize) {
+    if steps > 0 {
+        spend_some(cx, steps);
+    }
+}
+
+/// Apart: most frames are short.
+#[cold]
+fn spend_some(cx: &mut Context<'_>, steps: usize) {
+    for _ in 0..steps {
+        // If there is none left, what comes next waits.
+        let Poll::Ready(budget) = tokio::task::coop::poll_proceed(cx) else { return };
+        budget.made_progress();
     }
 }
 

@@ -1,7 +1,7 @@
 //! Lines that came together, as one frame: for a codec whose every line is treated alike, by which a line costs what copying it
 //! does.
 
-use super::{Line, Lines, Terminator};
+use super::{Line, Lines, Terminator, end};
 use crate::FrameError;
 use bytes::{Bytes, BytesMut};
 use memchr::{memchr_iter, memrchr};
@@ -31,12 +31,11 @@ impl LineBatch {
     /// Each line, with what it ended with.
     #[inline]
     pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        let (mut ends, mut begin) = (memchr_iter(b'\n', &self.bytes), 0);
+        let mut rest = &self.bytes[..];
         std::iter::from_fn(move || {
             // Without an end, the last one of the input may be.
-            let end = ends.next().map_or(self.bytes.len(), |end| end + 1);
-            let line = &self.bytes[begin..end];
-            begin = end;
+            let length = end::find(rest).map_or(rest.len(), |place| place + 1);
+            let line = rest.split_off(..length)?;
             (!line.is_empty()).then_some(line)
         })
     }
