@@ -71,10 +71,22 @@ pub trait Codec: Default + Send + 'static {
     /// Writes one frame. On one connection frames may come from several codecs, so none depends on what was written before it.
     fn encode(&mut self, frame: Self::Frame, output: &mut Output);
 
-    /// A codec that writes frames as this one does and has received nothing, for who sends beside it. To be overridden where
-    /// what is written depends on more than the frame: on settings, or on a seed.
-    fn encoder(&mut self) -> Self {
+    /// Stands for how this codec is set to write: of two that give the same number each writes the same for a frame. Rooms write
+    /// once for all members of one codec that give the same. Overridden together with [`with_settings`](Self::with_settings).
+    fn settings(&self) -> u64 {
+        0
+    }
+
+    /// A codec that writes as those that give `settings` do, and has received nothing.
+    fn with_settings(settings: u64) -> Self {
+        let _ = settings;
         Self::default()
+    }
+
+    /// A codec that writes frames as this one does and has received nothing, for who sends beside it. To be overridden where
+    /// what is written depends on more than the frame and [`settings`](Self::settings): on a seed.
+    fn encoder(&mut self) -> Self {
+        Self::with_settings(self.settings())
     }
 }
 

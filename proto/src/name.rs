@@ -148,6 +148,11 @@ impl RoomName {
     pub fn parse(text: &str) -> Result<Self, NameError> {
         Name::parse(text).map(Self)
     }
+
+    /// Of a room that nobody can name: no text parses as `~n`.
+    pub fn unnamed(n: u64) -> Self {
+        Self(Name(format!("~{n}").into()))
+    }
 }
 
 impl UserName {

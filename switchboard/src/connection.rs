@@ -6,6 +6,7 @@ mod closing;
 mod drive;
 mod handler;
 mod input;
+mod joining;
 mod opening;
 mod secured;
 mod sender;
@@ -19,11 +20,6 @@ pub use sender::{Sender, TrySendError};
 pub use split::{RecvHalf, SendHalf};
 
 use crate::error::ConnectionError;
-use crate::hub::door;
-use crate::hub::membership::{Join, JoinError, Membership};
-use crate::hub::room::Room;
-use crate::hub::session::Session;
-use crate::hub::{Encoding, Hub};
 use crate::link::{ConnectionId, Envelope, Farewell, Link, PeerAddr, Returned, Source, reason_of, space};
 use crate::turn::spend;
 use bytes::{Bytes, BytesMut};
@@ -32,7 +28,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use switchboard_proto::{Aside, CloseReason, Codec, Format, FrameError};
+use switchboard_proto::{Aside, CloseReason, Codec, FrameError};
 use tokio::io::ReadBuf;
 
 /// Of tokio's 128 steps one for so many bytes: 512 KiB before others get their turn, below 1 ms of copying.
@@ -183,27 +179,6 @@ impl<C: Codec> Connection<C> {
         peer.send_last(C::count(&frame), |output| envelope.put(output, |output| codec.encode(frame, output)));
     }
 
-    /// Becomes a member of `room`: what is published there from now on reaches the peer by itself, as the payload alone, where
-    /// the codec can carry it ([`Room::publish`]).
-    ///
-    /// [`Hub::enter`](crate::Hub::enter) gives the connection a name and a choice of formats first.
-    ///
-    /// # Errors
-    /// The connection is in as many rooms as it may.
-    pub fn join(&self, room: &Room) -> Result<Membership, JoinError>
-    where
-        C::Frame: From<Bytes>,
-    {
-        door::join(None, &self.0.peer, self.encoding(Format::Raw), room, Join::default())
-    }
-
-    fn encoding(&self, format: Format) -> Encoding
-    where
-        C::Frame: From<Bytes>,
-    {
-        Encoding::of::<C>(format, self.0.envelope)
-    }
-
     /// The codec, for what is to be set up per connection; each starts as its type's `Default`.
     pub fn codec_mut(&mut self) -> &mut C {
         &mut self.0.codec
@@ -244,17 +219,6 @@ impl<C: Codec> Connection<C> {
     /// Safe.
     pub fn draining(&self) -> impl Future<Output = ()> + Send + use<C> {
         self.0.peer.listener.drain.clone().cancelled_owned()
-    }
-}
-
-impl Hub {
-    /// Enters a connection under a name of its own, `guest-N`, to be told things in `format`.
-    pub fn enter<C>(&self, conn: &Connection<C>, format: Format) -> Session
-    where
-        C: Codec,
-        C::Frame: From<Bytes>,
-    {
-        self.identify(&conn.0.peer, conn.encoding(format))
     }
 }
 

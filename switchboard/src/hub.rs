@@ -7,6 +7,7 @@
 
 mod deliver;
 pub(crate) mod door;
+pub(crate) mod encoding;
 mod fanout;
 mod history;
 mod holding;
@@ -23,12 +24,11 @@ pub(crate) mod session;
 mod unsaid;
 mod waiting;
 
-pub(crate) use posting::Encoding;
-
 use crate::link::Link;
 use crate::link::budget::Budget;
 use crate::sync::Mutex;
 use door::{Pass, RoomList, Rooms};
+use encoding::{Encodings, MemberEncoding};
 use holding::Holding;
 use names::Names;
 use room::{Room, RoomInner, RoomOptions};
@@ -152,6 +152,21 @@ impl Hub {
         door::find(None, self, name)
     }
 
+    /// A room of its own, which nobody can join by a name and no list shows: for a lobby, a topic within a program, or those who watch
+    /// a key. It is gone, and its history with it, when the last [`Room`] and the last member are. It does not count towards
+    /// [`HubLimits::rooms`], and takes about 500 bytes until something is published.
+    ///
+    /// ```
+    /// # use switchboard::{Hub, Overflow, RoomOptions};
+    /// let hub = Hub::new();
+    /// let game = hub.unnamed(RoomOptions { overflow: Overflow::Latest, quiet: true });
+    /// game.publish("tick 1");
+    /// assert_eq!(hub.rooms(None, 10).total, 0);
+    /// ```
+    pub fn unnamed(&self, options: RoomOptions) -> Room {
+        Room(RoomInner::new(None, options, Arc::clone(&self.0.holding)))
+    }
+
     /// At most `limit` rooms behind `after` by name, how many members each has, and how many rooms there are.
     pub fn rooms(&self, after: Option<&RoomName>, limit: usize) -> RoomList {
         door::list(None, Rooms { hub: self, after, limit })
@@ -198,7 +213,7 @@ impl Hub {
         if rooms.len() >= limit {
             return Err(RoomError::TooManyRooms { limit });
         }
-        let room = RoomInner::new(name.clone(), options, Arc::clone(&self.0.holding));
+        let room = RoomInner::new(Some(name.clone()), options, Arc::clone(&self.0.holding));
         rooms.insert(name.clone(), Arc::clone(&room));
         Ok(Room(room))
     }
@@ -303,8 +318,12 @@ impl Hub {
         self.0.holding.count_in(budget);
     }
 
+    pub(crate) fn encodings(&self) -> &Encodings {
+        &self.0.holding.encodings
+    }
+
     /// Enters a connection under a name of its own: `guest-N`.
-    pub(crate) fn identify(&self, link: &Arc<Link>, encoding: Encoding) -> Session {
+    pub(crate) fn identify(&self, link: &Arc<Link>, encoding: MemberEncoding) -> Session {
         self.count_in(&link.tick.budget);
         Session::of_link(self.clone(), Arc::clone(link), encoding)
     }

@@ -34,6 +34,7 @@ pub use config::{Limits, Timeouts};
 pub use connection::{Connection, Handler, HandlerOutput, RecvHalf, SendHalf, Sender, TrySendError};
 pub use error::{BindError, BoxError, ConnectError, ConnectionError, ListenerError, Result};
 pub use hub::door::{Page, Published, RoomList};
+pub use hub::encoding::Encoding;
 pub use hub::membership::{Join, JoinError, Membership};
 pub use hub::room::{Overflow, Room, RoomOptions};
 pub use hub::session::{NameTaken, Principal, Session, TellError};

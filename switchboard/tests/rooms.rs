@@ -3,6 +3,7 @@
 //! See `harness/node.rs`: the test speaks for both sides of each connection.
 
 mod delivery;
+mod encodings;
 mod formats;
 mod histories;
 mod lifetimes;
@@ -11,6 +12,7 @@ mod names;
 mod presence;
 mod resuming;
 mod sessions;
+mod unnamed;
 mod wills;
 
 use switchboard::MessageId;

@@ -10,7 +10,7 @@ use crate::link::outbox::{Flushed, Outbox};
 use crate::link::{ConnectionId, Link};
 use bytes::Bytes;
 use std::sync::Arc;
-use switchboard_proto::{CloseReason, Format, RoomName};
+use switchboard_proto::{CloseReason, RoomName};
 
 impl Subscriber {
     /// Delivers a batch of its room's: in one write if nothing is queued, else behind what is. Says whether something waits by
@@ -33,7 +33,7 @@ impl Subscriber {
             (taken, offered) = (cut, flushed == Flushed::Blocked);
         }
         let (overflow, bounds) = (self.overflow(), link.bounds());
-        let Self { id: member, encoding, .. } = *self;
+        let (member, encoding) = (self.id, &self.encoding);
         let is_repeated = link.expects_repeat() && repeats.covers(member);
         for (kind, bytes) in batch.frames_for(member, taken) {
             if is_repeated && matches!(kind, Kind::Message(_)) {
@@ -47,11 +47,12 @@ impl Subscriber {
             link.count(1);
             match kind {
                 Kind::Notice(change) => {
-                    let summary = Summary { member, encoding, room: room.clone(), change };
-                    link.outbox().deferred::<Waiting>().notify(bytes, summary);
+                    let summary = || Summary { member, encoding: encoding.clone(), room: room.clone(), change };
+                    link.outbox().deferred::<Waiting>().notify(bytes, member, change, summary);
                 }
                 Kind::Message(seq) => {
-                    let gap = |from_seq| Gap { member, encoding, room: room.clone(), lost: 1, from_seq };
+                    let gap =
+                        |from_seq| Gap { member, encoding: encoding.clone(), room: room.clone(), lost: 1, from_seq };
                     let publication = Publication { bytes, member, seq };
                     if publish(link.outbox(), publication, overflow, bounds, gap).is_err() {
                         link.end(CloseReason::SlowConsumer);
@@ -86,7 +87,7 @@ impl Subscriber {
             if is_blocked {
                 replay.let_go();
             }
-            waiting.replay(replay, self.encoding);
+            waiting.replay(replay, self.encoding.clone());
         }
         link.queued();
     }
@@ -97,10 +98,10 @@ impl Subscriber {
         if link.expects_repeat() && repeats.covers(self.id) {
             return;
         }
-        if self.encoding.format == Format::Raw {
+        if !self.encoding.tells_gaps() {
             return link.end(CloseReason::SlowConsumer);
         }
-        let gap = Gap { member: self.id, encoding: self.encoding, room: room.clone(), lost, from_seq };
+        let gap = Gap { member: self.id, encoding: self.encoding.clone(), room: room.clone(), lost, from_seq };
         link.outbox().deferred::<Waiting>().lose(gap);
         link.queued();
     }

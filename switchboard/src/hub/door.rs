@@ -4,8 +4,8 @@
 //! Here it is decided whether somebody may; today everybody may do everything. What these functions call asks for a [`Pass`], which
 //! no other file can make.
 
+use super::encoding::MemberEncoding;
 use super::membership::{Join, JoinError, Membership};
-use super::posting::Encoding;
 use super::room::{Author, Room, RoomInner, RoomOptions};
 use super::session::{SessionInner, TellError};
 use super::{Hub, RoomError};
@@ -73,11 +73,11 @@ pub(super) fn make(_asker: Asker<'_>, hub: &Hub, name: &RoomName, options: RoomO
     hub.made(Pass(()), name, options)
 }
 
-/// Makes the connection behind `link` a member of `room`; without a session it has no name and gets raw payloads.
+/// Makes the connection behind `link` a member of `room`; without a session it has no name.
 pub(crate) fn join(
     session: Option<&Arc<SessionInner>>,
     link: &Arc<Link>,
-    encoding: Encoding,
+    encoding: MemberEncoding,
     room: &Room,
     join: Join,
 ) -> Result<Membership, JoinError> {

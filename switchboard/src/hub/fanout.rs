@@ -5,7 +5,8 @@
 //! gets the whole batch in one write, straight from the shared bytes: nothing is queued, allocated or copied for it.
 
 use super::deliver::tell;
-use super::posting::{Encoded, Encoding, Kind, MembershipId, Posting};
+use super::encoding::MemberEncoding;
+use super::posting::{Encoded, Kind, MembershipId, Posting};
 use super::repeats::Repeats;
 use super::replay::Missed;
 use super::room::{Overflow, RoomId};
@@ -103,16 +104,16 @@ impl Operation {
 pub(super) struct Subscriber {
     pub(super) id: MembershipId,
     pub(super) link: Arc<Link>,
-    pub(super) encoding: Encoding,
+    pub(super) encoding: MemberEncoding,
     pub(super) overflow: Overflow,
     /// It left in this tick, and gets nothing any more.
     pub(super) has_left: bool,
 }
 
 impl Subscriber {
-    /// Raw payloads leave no place to tell of a gap, so a member that loses one cannot stay.
+    /// Whoever cannot be told of a gap, as with raw payloads, cannot stay when there is one.
     pub(super) fn overflow(&self) -> Overflow {
-        if self.encoding.format == Format::Raw { Overflow::Disconnect } else { self.overflow }
+        if self.encoding.tells_gaps() { self.overflow } else { Overflow::Disconnect }
     }
 }
 
@@ -266,8 +267,8 @@ impl LocalRooms {
             }
             Operation::Reform { room: id, member, format } => {
                 let Some(reformed) = self.member(id, member) else { return };
-                reformed.encoding.format = format;
-                if format != Format::Raw {
+                reformed.encoding.set_format(format);
+                if reformed.encoding.tells_gaps() {
                     self.say(id, member, repeats);
                 }
             }
@@ -315,7 +316,7 @@ impl LocalRoom {
         let mut pending = std::mem::take(&mut self.pending);
         for silence in self.deliver_to(|_| true, &mut pending, repeats, turn).await {
             let is_one = |member: &&Subscriber| {
-                !member.has_left && member.encoding.is(silence.encoding) && !repeats.covers(member.id)
+                !member.has_left && member.encoding.is(&silence.encoding) && !repeats.covers(member.id)
             };
             for member in self.members.iter().filter(is_one) {
                 self.unsaid.count(member.id, &silence);
@@ -342,9 +343,9 @@ impl LocalRoom {
             let mut batches: Vec<Batch> = Vec::new();
             let mut taken = rest.len();
             for member in self.present() {
-                if !batches.iter().any(|batch| batch.encoding.is(member.encoding)) {
+                if !batches.iter().any(|batch| batch.encoding.is(&member.encoding)) {
                     // The first encoding decides how far the batches of this round go.
-                    let batch = Batch::new(member.encoding, rest.range(..taken));
+                    let batch = Batch::new(member.encoding.clone(), rest.range(..taken));
                     taken = taken.min(batch.postings);
                     let work = batch.work();
                     batches.push(batch);
@@ -353,11 +354,11 @@ impl LocalRoom {
             }
             // An encoding that takes more bytes goes less far, and nobody may get what is behind that twice.
             for batch in batches.iter_mut().filter(|batch| batch.postings > taken) {
-                *batch = Batch::new(batch.encoding, rest.range(..taken));
+                *batch = Batch::new(batch.encoding.clone(), rest.range(..taken));
                 turn.spend(batch.work()).await;
             }
             for member in self.present().filter(|member| is_one(member.id)) {
-                let Some(batch) = batches.iter().find(|batch| batch.encoding.is(member.encoding)) else { continue };
+                let Some(batch) = batches.iter().find(|batch| batch.encoding.is(&member.encoding)) else { continue };
                 let is_short = member.deliver(&self.name, batch, repeats);
                 if batch.panicked.as_ref().is_some_and(|posting| posting.except != Some(member.id)) {
                     member.link.end(CloseReason::HandlerPanic);
@@ -371,7 +372,7 @@ impl LocalRoom {
                     Box::pin(member.link.tick.relieved(turn)).await;
                 }
             }
-            silences.extend(batches.iter().filter_map(|batch| Silence::new(batch.encoding, &batch.unsaid)));
+            silences.extend(batches.iter().filter_map(|batch| Silence::new(&batch.encoding, &batch.unsaid)));
             rest.drain(..taken);
         }
         silences
@@ -380,7 +381,7 @@ impl LocalRoom {
 
 /// Postings in one encoding, as one piece of memory.
 pub(super) struct Batch {
-    pub(super) encoding: Encoding,
+    pub(super) encoding: MemberEncoding,
     pub(super) bytes: Bytes,
     pub(super) frames: Vec<Frame>,
     /// The same frames one by one: what waits for a slow member keeps no more than itself alive.
@@ -397,12 +398,12 @@ pub(super) struct Batch {
 
 impl Batch {
     /// Joins as many of `postings` as fit, at least one.
-    fn new<'a>(encoding: Encoding, postings: impl Iterator<Item = &'a Arc<Posting>>) -> Self {
+    fn new<'a>(encoding: MemberEncoding, postings: impl Iterator<Item = &'a Arc<Posting>>) -> Self {
         let (bytes, frames, pieces, excepted, unsaid) = Default::default();
         let mut batch = Self { encoding, bytes, frames, pieces, postings: 0, excepted, panicked: None, unsaid };
         let mut length = 0;
         for posting in postings {
-            match posting.encoded(encoding) {
+            match posting.encoded(&batch.encoding) {
                 Encoded::Frame(piece) => {
                     if !batch.pieces.is_empty() && length + piece.len() > BATCH_BYTES {
                         break;

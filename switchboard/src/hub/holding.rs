@@ -3,6 +3,7 @@
 //! Apart from the hub, which has the rooms: if they had it too, neither would ever be freed.
 
 use super::HubLimits;
+use super::encoding::Encodings;
 use super::history::LEAST_BYTES;
 use super::room::RoomInner;
 use crate::link::budget::{Budget, Reclaim};
@@ -23,6 +24,7 @@ const MOST_LOOKS: usize = 256;
 
 pub(crate) struct Holding {
     pub(super) limits: HubLimits,
+    pub(super) encodings: Encodings,
     figure: Figure,
     /// What the limits and the memory of servers allow.
     most: AtomicUsize,
@@ -37,6 +39,7 @@ impl Holding {
         let most = AtomicUsize::new(limits.all_history_bytes);
         Arc::new(Self {
             limits,
+            encodings: Encodings::default(),
             figure: Figure::default(),
             most,
             keeping: Mutex::default(),
@@ -125,7 +128,7 @@ mod tests {
             let holding = Holding::new(HubLimits::default());
             let room = |number| {
                 let name = format!("r{number}").parse().unwrap();
-                Room(RoomInner::new(name, RoomOptions::default(), Arc::clone(&holding)))
+                Room(RoomInner::new(Some(name), RoomOptions::default(), Arc::clone(&holding)))
             };
             let rooms: Vec<_> = (0..2 * MOST_LOOKS).map(room).collect();
             let looks_of = |length| {

@@ -3,8 +3,9 @@
 //! A member is a mailbox, not a loop: what others publish goes from the room to the connection's outbox by itself.
 
 use super::door::{self, Pass, Publisher};
+use super::encoding::MemberEncoding;
 use super::fanout::Operation;
-use super::posting::{Encoding, MembershipId};
+use super::posting::MembershipId;
 use super::room::{Author, Overflow, Room, RoomInner};
 use super::session::SessionInner;
 use crate::link::Link;
@@ -37,7 +38,7 @@ pub enum JoinError {
     /// The session has no connection that anything could be delivered to.
     #[error("there is no connection to deliver to")]
     NoConnection,
-    /// Messages behind the one that it knows are gone, and raw payloads leave no place to tell it so.
+    /// Messages behind the one that it knows are gone, and its encoding has no words for that: raw payloads have none.
     #[error("some of what came after {since} is gone, which raw payloads cannot tell")]
     Gone {
         /// The one that it knows.
@@ -55,6 +56,8 @@ pub struct Membership {
     joined_seq: u64,
     joined_epoch: Epoch,
     echo: bool,
+    /// Of a gap, and of a room that has begun anew.
+    tells: (bool, bool),
     /// Boxed, since most have none.
     will: Option<Box<Bytes>>,
 }
@@ -65,7 +68,7 @@ impl Membership {
         room: &Arc<RoomInner>,
         link: Arc<Link>,
         session: Option<Arc<SessionInner>>,
-        encoding: Encoding,
+        encoding: MemberEncoding,
         join: Join,
     ) -> Result<Self, JoinError> {
         let limit = room.limits().rooms_per_connection;
@@ -76,13 +79,14 @@ impl Membership {
         if join.since.is_some() {
             link.expect_repeat();
         }
+        let tells = encoding.tells();
         let (id, joined_at) = room.join(pass, &link, encoding, session, join).inspect_err(|_| {
             link.take_back();
             link.repeated();
         })?;
         let MessageId { epoch, seq } = joined_at;
         let room = Room(Arc::clone(room));
-        Ok(Self { room, id, link, joined_seq: seq, joined_epoch: epoch, echo: join.echo, will: None })
+        Ok(Self { room, id, link, joined_seq: seq, joined_epoch: epoch, echo: join.echo, tells, will: None })
     }
 
     /// In whose name it publishes, as the door to its room asks.
@@ -93,7 +97,8 @@ impl Membership {
     pub(super) fn replay(&self, pass: Pass, since: MessageId) -> Result<MessageId, JoinError> {
         // First: what is delivered from now on is looked at.
         self.link.expect_repeat();
-        self.room.0.resume(pass, self.id, &self.link, since).inspect_err(|_| self.link.repeated())
+        let member = (self.id, self.tells);
+        self.room.0.resume(pass, member, &self.link, since).inspect_err(|_| self.link.repeated())
     }
 
     /// Publishes `payload` to all other members; to this one too if it asked for that. Never waits, and never fails.
@@ -122,7 +127,7 @@ impl Membership {
     /// comes in its place: nothing of the room comes between an answer that is sent now and what is repeated.
     ///
     /// # Errors
-    /// Some of it is gone, and the member gets raw payloads, which leave no place to tell it so. It stays where it is.
+    /// Some of it is gone, and the member's encoding has no words to tell it so: raw payloads have none. It stays where it is.
     pub fn resume(&self, since: MessageId) -> Result<MessageId, JoinError> {
         door::resume(self, since)
     }
@@ -133,7 +138,7 @@ impl Membership {
         self.room.0.renamed(self.id, from, &self.link.tick);
     }
 
-    /// Writes to this member in another format from now on.
+    /// Writes to this member in another format from now on. One that has an encoding of its own keeps it.
     pub fn set_format(&self, format: Format) {
         let entry = Operation::Reform { room: self.room.0.id, member: self.id, format };
         self.room.0.post_to(&self.link.tick, entry);

@@ -1,7 +1,8 @@
 //! What a member is still to get of a room's past. It is drawn from the room when the member's socket takes it, and what the
 //! room has turned over by then is a gap: whoever reads slowly keeps nothing alive.
 
-use super::posting::{Encoded, Encoding};
+use super::encoding::MemberEncoding;
+use super::posting::Encoded;
 use super::room::RoomInner;
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
@@ -62,7 +63,12 @@ impl Replay {
 
     /// Moves what comes next to `output`, until that has `full` bytes. Says how many frames that was; or the member has to end,
     /// and why: messages are gone of which it cannot be told, or a frame cannot be made.
-    pub(crate) fn draw(&mut self, encoding: Encoding, full: usize, output: &mut Output) -> Result<usize, CloseReason> {
+    pub(crate) fn draw(
+        &mut self,
+        encoding: &MemberEncoding,
+        full: usize,
+        output: &mut Output,
+    ) -> Result<usize, CloseReason> {
         let mut frames = 0;
         while !self.is_over() && output.len() < full {
             if self.held.is_empty() {

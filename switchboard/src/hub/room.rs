@@ -6,12 +6,13 @@
 
 use super::HubLimits;
 use super::door::{self, Behind, Members, Newest, Page, Pass, Published, Publisher};
+use super::encoding::{Encodings, MemberEncoding};
 use super::fanout::{Operation, Subscriber};
 use super::holding::Holding;
 use super::inbox::Inbox;
 use super::log::{Appended, Kept, Log};
 use super::membership::{Join, JoinError};
-use super::posting::{Encoding, MembershipId, News, Posting};
+use super::posting::{MembershipId, News, Posting};
 use super::presence::{Presence, When};
 use super::replay::{Missed, Replay};
 use super::session::SessionInner;
@@ -28,7 +29,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::{Duration, SystemTime};
-use switchboard_proto::{Epoch, Format, Message, MessageId, Notice, RoomName, UserName};
+use switchboard_proto::{Epoch, Message, MessageId, Notice, RoomName, UserName};
 use tokio::time::Instant;
 
 /// What happens to publications for a member whose socket takes no more, once its outbox is full.
@@ -49,7 +50,7 @@ pub enum Overflow {
 /// What is set when a room is made.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RoomOptions {
-    /// For members that do not choose. Members that get raw payloads cannot be told of gaps, so they are disconnected.
+    /// For members that do not choose. Members whose encoding cannot tell of gaps, as that of raw payloads, are disconnected.
     pub overflow: Overflow,
     /// Whether nobody is told who comes and goes.
     pub quiet: bool,
@@ -109,7 +110,8 @@ impl Reached {
 }
 
 impl RoomInner {
-    pub(super) fn new(name: RoomName, options: RoomOptions, holding: Arc<Holding>) -> Arc<Self> {
+    /// Without a name it gets one that nobody can say.
+    pub(super) fn new(name: Option<RoomName>, options: RoomOptions, holding: Arc<Holding>) -> Arc<Self> {
         // Unique in the process: a worker may serve several hubs.
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -117,7 +119,7 @@ impl RoomInner {
         let random = RandomState::new().hash_one(id);
         Arc::new(Self {
             id: RoomId(id),
-            name,
+            name: name.unwrap_or_else(|| RoomName::unnamed(id)),
             options,
             holding,
             state: Mutex::new(RoomState {
@@ -217,7 +219,7 @@ impl RoomInner {
         self: &Arc<Self>,
         _: Pass,
         link: &Arc<Link>,
-        encoding: Encoding,
+        encoding: MemberEncoding,
         session: Option<Arc<SessionInner>>,
         join: Join,
     ) -> Result<(MembershipId, MessageId), JoinError> {
@@ -227,7 +229,8 @@ impl RoomInner {
         let mut state = self.state.lock();
         // Under the lock, so that a room's members come in the order of their numbers.
         let id = MembershipId(NEXT.fetch_add(1, Ordering::Relaxed));
-        let missed = join.since.map(|since| self.replay(&state, since, Some(encoding))).transpose()?.map(Box::new);
+        let missed = join.since.map(|since| self.replay(&state, since, Some(&encoding), encoding.tells()));
+        let missed = missed.transpose()?.map(Box::new);
         let inbox = state.inbox(tick);
         if missed.is_some() {
             inbox.repeats.rejoins(self.id, link.id);
@@ -249,20 +252,26 @@ impl RoomInner {
         Ok((id, state.log.last()))
     }
 
-    /// What a member is told that knows the messages up to `since`, up to the last one there is; unless its format cannot tell
-    /// that some are gone. Whoever knows none misses none.
+    /// What a member is told that knows the messages up to `since`, up to the last one there is; unless nothing tells it that some
+    /// are gone: what its encoding tells, of a gap and of a new beginning, `tells`. Whoever knows none misses none.
     fn replay(
         self: &Arc<Self>,
         state: &RoomState,
         since: MessageId,
-        encoding: Option<Encoding>,
+        encoding: Option<&MemberEncoding>,
+        tells: (bool, bool),
     ) -> Result<Missed, JoinError> {
         let (after, notice) = state.log.missed(since, &self.name);
         let mut unsaid = None;
-        if encoding.is_none_or(|encoding| encoding.format == Format::Raw) {
-            if since.seq > 0 && notice.is_some() {
-                return Err(JoinError::Gone { since });
-            }
+        let is_told = match notice {
+            None => true,
+            Some(Notice::Reset { .. }) => tells.1,
+            Some(_) => tells.0,
+        };
+        if since.seq > 0 && !is_told {
+            return Err(JoinError::Gone { since });
+        }
+        if !tells.0 {
             let is_silent = |message: &&Arc<Message>| {
                 encoding.is_some_and(|encoding| matches!(encoding.carries(&message.payload), Ok(false)))
             };
@@ -284,14 +293,15 @@ impl RoomInner {
     pub(super) fn resume(
         self: &Arc<Self>,
         _: Pass,
-        member: MembershipId,
+        (member, tells): (MembershipId, (bool, bool)),
         link: &Link,
         since: MessageId,
     ) -> Result<MessageId, JoinError> {
         let state = self.state.lock();
-        // A member without a name gets raw payloads for good.
+        // A member without a name has its encoding for good.
         let encoding = state.named.get(member).map(|session| session.encoding());
-        let missed = Box::new(self.replay(&state, since, encoding)?);
+        let tells = encoding.as_ref().map_or(tells, MemberEncoding::tells);
+        let missed = Box::new(self.replay(&state, since, encoding.as_ref(), tells)?);
         let inbox = state.inbox(&link.tick);
         inbox.repeats.resumes(member);
         inbox.post(&link.tick, Operation::Resume { room: self.id, member, missed });
@@ -398,6 +408,10 @@ impl RoomInner {
         (state.member_count() == 0).then(|| now.saturating_duration_since(state.emptied))
     }
 
+    pub(crate) fn encodings(&self) -> &Encodings {
+        &self.holding.encodings
+    }
+
     pub(super) fn limits(&self) -> &HubLimits {
         &self.holding.limits
     }
@@ -426,7 +440,7 @@ impl Drop for RoomInner {
 }
 
 impl Room {
-    /// Its name, as it was first written.
+    /// Its name, as it was first written. Of an [unnamed](crate::Hub::unnamed) one it is a number that no text names: `~7`.
     pub fn name(&self) -> &RoomName {
         &self.0.name
     }

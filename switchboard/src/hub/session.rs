@@ -3,18 +3,18 @@
 //! What it does goes through the doors to them (`door.rs`).
 
 use super::door::{self, Behind, Members, Newest, Page, Pass, Published, Publisher, RoomList, Rooms};
+use super::encoding::MemberEncoding;
 use super::fanout::Operation;
 use super::inbox::Inbox;
 use super::membership::{Join, JoinError, Membership};
-use super::posting::{Encoded, Encoding};
+use super::posting::Encoded;
 use super::room::{Author, Room, RoomOptions};
 use super::{Hub, RoomError};
-use crate::error::Panicked;
 use crate::link::{ConnectionId, Envelope, Link, Undeliverable};
 use crate::sync::Mutex;
 use bytes::Bytes;
 use std::sync::Arc;
-use switchboard_proto::{CloseReason, Datagrams, Format, Message, MessageId, Notice, Reply, RoomName, UserName};
+use switchboard_proto::{CloseReason, Datagrams, Format, Message, MessageId, Notice, RoomName, UserName};
 
 /// A number that no connection has: all who say something to one person without a connection count as one.
 const UNLINKED: ConnectionId = ConnectionId(0);
@@ -34,7 +34,8 @@ pub enum TellError {
     /// It does not read what it is sent.
     #[error("{0} takes no more for now")]
     Full(UserName),
-    /// It is on a line transport and gets raw payloads, and this one holds a line end.
+    /// Its protocol cannot carry this: it is on a line transport and gets raw payloads, and this one holds a line end; or it has an
+    /// encoding of its own, which has no words for it.
     #[error("{0} cannot be sent more than one line")]
     Uncarried(UserName),
 }
@@ -65,7 +66,7 @@ pub(crate) struct SessionInner {
     principal: Principal,
     /// What is said to it goes here, if it has a connection.
     link: Option<Arc<Link>>,
-    state: Mutex<(Name, Encoding)>,
+    state: Mutex<(Name, MemberEncoding)>,
 }
 
 enum Name {
@@ -93,14 +94,14 @@ impl SessionInner {
         std::mem::replace(&mut self.state.lock().0, Name::Chosen(to)).name()
     }
 
-    pub(super) fn encoding(&self) -> Encoding {
-        self.state.lock().1
+    pub(super) fn encoding(&self) -> MemberEncoding {
+        self.state.lock().1.clone()
     }
 }
 
 impl Session {
     /// A connection, entered as a guest.
-    pub(super) fn of_link(hub: Hub, link: Arc<Link>, encoding: Encoding) -> Self {
+    pub(super) fn of_link(hub: Hub, link: Arc<Link>, encoding: MemberEncoding) -> Self {
         let entered = Arc::clone(&hub.0);
         let session = entered.enter_guest(|number| {
             let state = Mutex::new((Name::Guest(number), encoding));
@@ -111,7 +112,8 @@ impl Session {
 
     /// Somebody without a connection, called by a name that is free.
     pub(super) fn unlinked(hub: Hub, name: UserName, format: Format) -> Self {
-        let state = Mutex::new((Name::Chosen(name), Encoding::of::<Datagrams>(format, Envelope::Bare)));
+        let encoding = hub.0.holding.encodings.of_format::<Datagrams>(format, 0, Envelope::Bare);
+        let state = Mutex::new((Name::Chosen(name), encoding));
         Self(Arc::new(SessionInner { hub, principal: Principal::Anonymous, link: None, state }))
     }
 
@@ -125,9 +127,9 @@ impl Session {
         self.0.name()
     }
 
-    /// How it is told what is published, and whatever it asks for.
+    /// How it is told what is published, and whatever it asks for. Raw, if it has an encoding of its own.
     pub fn format(&self) -> Format {
-        self.0.encoding().format
+        self.0.encoding().format()
     }
 
     /// Takes another name, and returns the one until now. [`Membership::renamed`] tells a room.
@@ -138,9 +140,10 @@ impl Session {
         self.0.hub.0.rename(&self.0, &to).ok_or(NameTaken(to))
     }
 
-    /// Changes the format of memberships made from now on. [`Membership::set_format`] changes one that is there.
+    /// Changes the format of memberships made from now on, unless it has an encoding of its own. [`Membership::set_format`] changes
+    /// one that is there.
     pub fn set_format(&self, format: Format) {
-        self.0.state.lock().1.format = format;
+        self.0.state.lock().1.set_format(format);
     }
 
     /// The room of that name, if there is one.
@@ -209,21 +212,16 @@ impl SessionInner {
         let session = self.hub.0.called(to).ok_or_else(nobody)?;
         let link = session.link.as_ref().ok_or_else(nobody)?;
         let encoding = session.encoding();
-        let payloads = encoding.format.reply(&Reply::Direct { from: self.name(), text });
-        let payloads = payloads.into_iter().map(|payload| encoding.ended(payload));
         // The codec is the other's, whose end its panic is.
-        let ended = |Panicked| {
-            link.end(CloseReason::HandlerPanic);
-            nobody()
-        };
-        let mut frames = Vec::new();
-        for payload in payloads {
-            if !encoding.carries(&payload).map_err(ended)? {
-                return Err(TellError::Uncarried(to.clone()));
+        let frame = match encoding.direct(&self.name(), &text) {
+            Encoded::Frame(frame) => frame,
+            Encoded::Silent => return Err(TellError::Uncarried(to.clone())),
+            Encoded::Panicked => {
+                link.end(CloseReason::HandlerPanic);
+                return Err(nobody());
             }
-            frames.push(encoding.frame(payload).map_err(ended)?);
-        }
-        frames.into_iter().try_for_each(|frame| self.send_to(link, frame)).map_err(|error| match error {
+        };
+        self.send_to(link, frame).map_err(|error| match error {
             Undeliverable::Closing => nobody(),
             Undeliverable::Full => TellError::Full(to.clone()),
         })

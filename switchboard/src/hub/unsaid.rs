@@ -1,12 +1,13 @@
 //! Messages that members with raw payloads were not sent, since their transport cannot carry them as one frame: nothing can be
 //! told of that in raw, but it is once a member chooses a format that has words for it.
 
-use super::posting::{Encoding, MembershipId};
+use super::encoding::MemberEncoding;
+use super::posting::MembershipId;
 use std::collections::BTreeMap;
 
 /// What one delivery did not say to the members of one encoding, in the order of the numbers.
 pub(super) struct Silence {
-    pub(super) encoding: Encoding,
+    pub(super) encoding: MemberEncoding,
     /// Their numbers, and the membership that would not have got them.
     messages: Vec<(u64, Option<MembershipId>)>,
     /// Those memberships, in order.
@@ -15,10 +16,10 @@ pub(super) struct Silence {
 
 impl Silence {
     /// None if all was said.
-    pub(super) fn new(encoding: Encoding, messages: &[(u64, Option<MembershipId>)]) -> Option<Self> {
+    pub(super) fn new(encoding: &MemberEncoding, messages: &[(u64, Option<MembershipId>)]) -> Option<Self> {
         let mut excepted: Vec<_> = messages.iter().filter_map(|(_, except)| *except).collect();
         excepted.sort_unstable();
-        (!messages.is_empty()).then(|| Self { encoding, messages: messages.to_vec(), excepted })
+        (!messages.is_empty()).then(|| Self { encoding: encoding.clone(), messages: messages.to_vec(), excepted })
     }
 
     /// The number of the first that `member` would have got, and how many those are.

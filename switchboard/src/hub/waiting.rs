@@ -5,7 +5,8 @@
 //! one alone is bounded by whoever queues it. Neither takes room from messages, so that neither ends a member that stays for
 //! what it loses. Answers are never dropped.
 
-use crate::hub::posting::{Encoded, Encoding, Kind, MembershipId};
+use crate::hub::encoding::MemberEncoding;
+use crate::hub::posting::{Encoded, Kind, MembershipId};
 use crate::hub::presence::Change;
 use crate::hub::replay::Replay;
 use crate::hub::room::Overflow;
@@ -46,7 +47,7 @@ pub(crate) struct Publication {
 /// Messages that a member lost: so many of those from a number on that it would have got.
 pub(crate) struct Gap {
     pub(crate) member: MembershipId,
-    pub(crate) encoding: Encoding,
+    pub(crate) encoding: MemberEncoding,
     pub(crate) room: RoomName,
     pub(crate) lost: u64,
     pub(crate) from_seq: u64,
@@ -55,7 +56,7 @@ pub(crate) struct Gap {
 /// What a member was not told of who came and went.
 pub(crate) struct Summary {
     pub(crate) member: MembershipId,
-    pub(crate) encoding: Encoding,
+    pub(crate) encoding: MemberEncoding,
     pub(crate) room: RoomName,
     pub(crate) change: Change,
 }
@@ -71,7 +72,7 @@ enum Item {
     Private(Bytes, ConnectionId),
     Publication(Publication),
     /// Messages from the room's history, drawn and encoded only when their turn comes.
-    Replay(Box<(Replay, Encoding)>),
+    Replay(Box<(Replay, MemberEncoding)>),
     Gap(Box<Gap>),
     Notice(Bytes),
     Summary(Box<Summary>),
@@ -104,7 +105,7 @@ impl Waiting {
         self.push_uncounted(Item::Private(bytes, from), length);
     }
 
-    pub(crate) fn replay(&mut self, replay: Replay, encoding: Encoding) {
+    pub(crate) fn replay(&mut self, replay: Replay, encoding: MemberEncoding) {
         self.is_holding = true;
         self.push_uncounted(Item::Replay(Box::new((replay, encoding))), 0);
     }
@@ -123,9 +124,15 @@ impl Waiting {
 
     /// Queues a notice, or counts it, if there are too many; and those behind it too, until that is told, or they would seem to
     /// come after it.
-    pub(crate) fn notify(&mut self, bytes: Bytes, summary: Summary) {
-        if let Some(earlier) = self.summary_of(summary.member) {
-            return earlier.change.add(summary.change);
+    pub(crate) fn notify(
+        &mut self,
+        bytes: Bytes,
+        member: MembershipId,
+        change: Change,
+        summary: impl FnOnce() -> Summary,
+    ) {
+        if let Some(earlier) = self.summary_of(member) {
+            return earlier.change.add(change);
         }
         let length = bytes.len();
         if self.takes_notice(length) {
@@ -134,7 +141,7 @@ impl Waiting {
             return self.push_uncounted(Item::Notice(bytes), length);
         }
         self.summaries += 1;
-        self.push_uncounted(Item::Summary(Box::new(summary)), 0);
+        self.push_uncounted(Item::Summary(Box::new(summary())), 0);
     }
 
     fn summary_of(&mut self, member: MembershipId) -> Option<&mut Summary> {
@@ -273,11 +280,11 @@ impl Waiting {
             }
             Item::Summary(summary) => {
                 self.summaries -= 1;
-                return self.move_notice(summary.encoding, &summary.change.notice(summary.room), output);
+                return self.move_notice(&summary.encoding, &summary.change.notice(summary.room), output);
             }
             Item::Gap(gap) => {
                 let notice = Notice::Gap { room: gap.room, lost: gap.lost, from_seq: gap.from_seq };
-                return self.move_notice(gap.encoding, &notice, output);
+                return self.move_notice(&gap.encoding, &notice, output);
             }
             Item::Replay(_) => (None, false),
         };
@@ -296,7 +303,7 @@ impl Waiting {
     /// Moves what stands for something that is not there.
     fn move_notice(
         &mut self,
-        encoding: Encoding,
+        encoding: &MemberEncoding,
         notice: &Notice,
         output: &mut Output,
     ) -> Result<Option<usize>, CloseReason> {
@@ -355,7 +362,7 @@ impl Deferred for Waiting {
         {
             if let Item::Replay(behind) = entry {
                 let (replay, encoding) = &mut **behind;
-                replay.draw(*encoding, REFILL_BYTES, output)?;
+                replay.draw(encoding, REFILL_BYTES, output)?;
                 if !replay.is_over() {
                     break;
                 }
@@ -374,6 +381,7 @@ impl Deferred for Waiting {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hub::encoding::Encodings;
     use crate::link::Envelope;
     use proptest::prelude::*;
     use std::cell::Cell;
@@ -387,8 +395,8 @@ mod tests {
             looks.set(looks.get() + 1);
             bytes + size > MOST.0 || frames >= MOST.1
         };
-        let encoding = Encoding::of::<Lines>(Format::Text, Envelope::Bare);
-        let gap = |from_seq| Gap { member, encoding, room: "r".parse().unwrap(), lost: 1, from_seq };
+        let encoding = Encodings::default().of_format::<Lines>(Format::Text, 0, Envelope::Bare);
+        let gap = |from_seq| Gap { member, encoding: encoding.clone(), room: "r".parse().unwrap(), lost: 1, from_seq };
         let publication = Publication { bytes: vec![b'x'; size].into(), member, seq };
         _ = waiting.publish(publication, overflow, full, gap);
         looks.get()

@@ -1,0 +1,388 @@
+//! How a member is told what its room says: what becomes of it in frames of the member's codec.
+//!
+//! An encoding and a codec may be the user's code. They are called here alone, and a panic of theirs is one of the outcomes: it
+//! ends the members that would have got it. Members that are written to alike share what writes for them, and so the bytes.
+
+use super::posting::Encoded;
+use crate::error::{Panicked, contained};
+use crate::link::Envelope;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+use std::marker::PhantomData;
+use std::sync::{Arc, Weak};
+use switchboard_proto::{Codec, Epoch, Format, Message, Notice, Output, Reply, RoomName, UserName};
+
+/// Shorter pieces are copied into an output, and are never a user's.
+const SHARED_BYTES: usize = 1024;
+
+/// Encodings of one type that are compared with a new one. Beyond that each has its own bytes.
+const COMPARED: usize = 64;
+
+/// Kinds of writers that are looked through for those that nobody has any more, at first.
+const LOOKED_THROUGH: usize = 64;
+
+/// What becomes of what a room says, in frames of the codec `C`.
+///
+/// [`Format`] is one for each codec whose frames are made of bytes. One of your own delivers rooms to peers of any protocol: it is
+/// called once for each message, whatever the number of members that have an equal one, and not by their handlers. It should not
+/// take long, since their worker waits for it. A panic in it ends the members that would have got the frame
+/// ([`HandlerPanic`](crate::CloseReason)), and nobody else.
+///
+/// # Examples
+/// Messages as MQTT-like pushes, behind their length:
+/// ```
+/// use switchboard::bytes::{BufMut, Bytes, BytesMut};
+/// use switchboard::grammar::{Message, Notice};
+/// use switchboard::prelude::*;
+/// use switchboard::{Encoding, Join, Overflow};
+///
+/// #[derive(PartialEq)]
+/// struct Push;
+///
+/// impl Encoding<Length> for Push {
+///     fn message(&self, message: &Message) -> Option<Bytes> {
+///         let mut frame = BytesMut::from(&b"M"[..]);
+///         frame.put_u64(message.id.seq);
+///         frame.put_slice(&message.payload);
+///         Some(frame.freeze())
+///     }
+///
+///     fn notice(&self, notice: &Notice) -> Option<Bytes> {
+///         let Notice::Gap { lost, .. } = notice else { return None };
+///         Some(Bytes::copy_from_slice(&[b"G", &lost.to_be_bytes()[..]].concat()))
+///     }
+/// }
+///
+/// async fn follow(mut conn: Connection<Length>, prices: Room) -> Result {
+///     let join = Join { overflow: Some(Overflow::Latest), ..Join::default() };
+///     let _seat = conn.join_as(&prices, Push, join)?;
+///     while conn.recv().await?.is_some() {}
+///     Ok(())
+/// }
+/// ```
+pub trait Encoding<C: Codec>: PartialEq + Send + Sync + 'static {
+    /// A message's frame; none if the protocol cannot carry it, which is a gap of one.
+    fn message(&self, message: &Message) -> Option<C::Frame>;
+
+    /// A notice's frame; none, as by default, if members are not told of such.
+    ///
+    /// Members can be told of gaps if there is one for [`Notice::Gap`]: only then may messages be dropped for one that is slow. If
+    /// there is none, it is disconnected, whatever its [`Overflow`](crate::Overflow). If there is none for [`Notice::Reset`], it
+    /// cannot come back to a room that has begun anew ([`JoinError::Gone`](crate::JoinError)).
+    fn notice(&self, notice: &Notice) -> Option<C::Frame> {
+        let _ = notice;
+        None
+    }
+
+    /// The frame of what somebody sent to this member alone ([`Session::tell`](crate::Session::tell)); none, as by default, if that
+    /// cannot be sent to it.
+    fn direct(&self, from: &UserName, text: &Bytes) -> Option<C::Frame> {
+        let _ = (from, text);
+        None
+    }
+}
+
+impl<C> Encoding<C> for Format
+where
+    C: Codec,
+    C::Frame: From<Bytes>,
+{
+    fn message(&self, message: &Message) -> Option<C::Frame> {
+        let payload = self.payload::<C>(message);
+        C::carries(&payload).then(|| payload.into())
+    }
+
+    fn notice(&self, notice: &Notice) -> Option<C::Frame> {
+        Format::notice(*self, notice).map(|payload| ended::<C>(*self, payload).into())
+    }
+
+    fn direct(&self, from: &UserName, text: &Bytes) -> Option<C::Frame> {
+        let payload = self.reply(&Reply::Direct { from: from.clone(), text: text.clone() }).pop()?;
+        let payload = ended::<C>(*self, payload);
+        C::carries(&payload).then(|| payload.into())
+    }
+}
+
+/// A message's payload in a format, as `C` carries it.
+trait Payload {
+    fn payload<C: Codec>(self, message: &Message) -> Bytes;
+}
+
+impl Payload for Format {
+    fn payload<C: Codec>(self, message: &Message) -> Bytes {
+        if self == Self::Raw {
+            return message.payload.clone();
+        }
+        let mut text = Vec::new();
+        self.message(message, &mut text);
+        text.extend_from_slice(text_end::<C>(self));
+        text.into()
+    }
+}
+
+/// An answer's or a notice's payload as members get it.
+fn ended<C: Codec>(format: Format, payload: Bytes) -> Bytes {
+    let end = text_end::<C>(format);
+    if end.is_empty() { payload } else { [&payload, end].concat().into() }
+}
+
+fn text_end<C: Codec>(format: Format) -> &'static [u8] {
+    if format == Format::Text { C::TEXT_END } else { b"" }
+}
+
+/// What of a room a member is told, and what writes it in frames of the member's codec.
+#[derive(Clone)]
+pub(crate) struct MemberEncoding {
+    /// None is an encoding of the user's own.
+    format: Option<Format>,
+    /// Thin, since every member has one.
+    writer: Arc<Writer>,
+}
+
+/// What writes for all members whose codec and its settings are the same, in a format of each one's own or in one encoding.
+struct Writer {
+    frames: Box<dyn Frames>,
+    /// Whether an encoding that is no format tells of a gap, and of a room that has begun anew.
+    tells: (bool, bool),
+}
+
+trait Frames: Any + Send + Sync {
+    fn message(&self, format: Option<Format>, message: &Message) -> Option<Bytes>;
+    fn notice(&self, format: Option<Format>, notice: &Notice) -> Option<Bytes>;
+    fn direct(&self, format: Option<Format>, from: &UserName, text: &Bytes) -> Option<Bytes>;
+    /// Whether the transport carries this payload as one frame, in raw.
+    fn carries(&self, payload: &[u8]) -> bool;
+}
+
+impl MemberEncoding {
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.writer, &other.writer) && self.format == other.format
+    }
+
+    /// The format; that of payloads alone stands for an encoding of the user's own.
+    pub(crate) fn format(&self) -> Format {
+        self.format.unwrap_or(Format::Raw)
+    }
+
+    /// Goes over to another format, if it is one that it has now.
+    pub(crate) fn set_format(&mut self, format: Format) {
+        self.format = self.format.map(|_| format);
+    }
+
+    /// Whether a member can be told that it lost messages.
+    pub(crate) fn tells_gaps(&self) -> bool {
+        self.format.map_or(self.writer.tells.0, |format| format != Format::Raw)
+    }
+
+    /// Whether it tells of a gap, and of a room that has begun anew.
+    pub(crate) fn tells(&self) -> (bool, bool) {
+        self.format.map_or(self.writer.tells, |format| (format != Format::Raw, format != Format::Raw))
+    }
+
+    /// Whether the transport carries this payload as one frame; of an encoding of the user's own that is not known before.
+    pub(crate) fn carries(&self, payload: &[u8]) -> Result<bool, Panicked> {
+        contained(|| self.format.is_none() || self.writer.frames.carries(payload))
+    }
+
+    /// A message's frame. What the transport cannot carry as one is a gap to whoever can be told of it.
+    pub(crate) fn message(&self, message: &Message) -> Encoded {
+        match contained(|| self.writer.frames.message(self.format, message)) {
+            Ok(Some(frame)) => Encoded::Frame(frame),
+            Ok(None) => self.notice(&Notice::Gap { room: message.room.clone(), lost: 1, from_seq: message.id.seq }),
+            Err(Panicked) => Encoded::Panicked,
+        }
+    }
+
+    pub(crate) fn notice(&self, notice: &Notice) -> Encoded {
+        Encoded::of(contained(|| self.writer.frames.notice(self.format, notice)))
+    }
+
+    /// The frame of what `from` sends to this one alone.
+    pub(crate) fn direct(&self, from: &UserName, text: &Bytes) -> Encoded {
+        Encoded::of(contained(|| self.writer.frames.direct(self.format, from, text)))
+    }
+}
+
+/// Encodes by a codec with these settings.
+struct ByCodec<C> {
+    settings: u64,
+    envelope: Envelope,
+    codec: PhantomData<fn() -> C>,
+}
+
+impl<C: Codec> ByCodec<C> {
+    fn frame(&self, frame: C::Frame, shared: Option<&Bytes>) -> Bytes {
+        let mut output = Output::default();
+        self.envelope.put(&mut output, |output| C::with_settings(self.settings).encode(frame, output));
+        let is_one_piece = output.front().len() == output.len();
+        let frame = output.into_bytes();
+        // It may be a value of the user's, whose end is the user's code as well, and comes anywhere.
+        let is_foreign =
+            is_one_piece && frame.len() >= SHARED_BYTES && !shared.is_some_and(|shared| is_within(&frame, shared));
+        if is_foreign { Bytes::copy_from_slice(&frame) } else { frame }
+    }
+}
+
+impl<C> ByCodec<C>
+where
+    C: Codec,
+    C::Frame: From<Bytes>,
+{
+    fn payload(&self, payload: Bytes) -> Bytes {
+        // A second reference has a price, and a shorter payload is in no piece that is shared.
+        let shared = (payload.len() >= SHARED_BYTES).then(|| payload.clone());
+        self.frame(payload.into(), shared.as_ref())
+    }
+}
+
+fn is_within(piece: &[u8], whole: &[u8]) -> bool {
+    let (piece, whole) = (piece.as_ptr_range(), whole.as_ptr_range());
+    whole.start <= piece.start && piece.end <= whole.end
+}
+
+/// The formats, by a codec.
+impl<C> Frames for ByCodec<C>
+where
+    C: Codec,
+    C::Frame: From<Bytes>,
+{
+    fn message(&self, format: Option<Format>, message: &Message) -> Option<Bytes> {
+        let payload = format?.payload::<C>(message);
+        C::carries(&payload).then(|| self.payload(payload))
+    }
+
+    fn notice(&self, format: Option<Format>, notice: &Notice) -> Option<Bytes> {
+        let format = format?;
+        Some(self.payload(ended::<C>(format, format.notice(notice)?)))
+    }
+
+    fn direct(&self, format: Option<Format>, from: &UserName, text: &Bytes) -> Option<Bytes> {
+        Encoding::<C>::direct(&format?, from, text).map(|frame| self.frame(frame, Some(text)))
+    }
+
+    fn carries(&self, payload: &[u8]) -> bool {
+        C::carries(payload)
+    }
+}
+
+/// An encoding of the user's own, by a codec.
+struct Own<C, E> {
+    /// There until it is dropped.
+    encoding: Option<E>,
+    by: ByCodec<C>,
+}
+
+impl<C, E> Own<C, E> {
+    fn encoding(&self) -> &E {
+        let Some(encoding) = &self.encoding else { unreachable!("it is there until it is dropped") };
+        encoding
+    }
+}
+
+impl<C, E> Drop for Own<C, E> {
+    /// By a worker's tick perhaps, which serves others.
+    fn drop(&mut self) {
+        let encoding = self.encoding.take();
+        // It was told by the panic's hook.
+        let _ = contained(|| drop(encoding));
+    }
+}
+
+impl<C: Codec, E: Encoding<C>> Frames for Own<C, E> {
+    fn message(&self, _: Option<Format>, message: &Message) -> Option<Bytes> {
+        self.encoding().message(message).map(|frame| self.by.frame(frame, Some(&message.payload)))
+    }
+
+    fn notice(&self, _: Option<Format>, notice: &Notice) -> Option<Bytes> {
+        self.encoding().notice(notice).map(|frame| self.by.frame(frame, None))
+    }
+
+    fn direct(&self, _: Option<Format>, from: &UserName, text: &Bytes) -> Option<Bytes> {
+        self.encoding().direct(from, text).map(|frame| self.by.frame(frame, Some(text)))
+    }
+
+    fn carries(&self, _: &[u8]) -> bool {
+        true
+    }
+}
+
+/// What writes to the members of a hub's rooms: one for all that are written to alike.
+#[derive(Default)]
+pub(crate) struct Encodings(
+    /// Not of `sync.rs`: nothing is waited for behind it.
+    Mutex<Writers>,
+);
+
+#[derive(Default)]
+struct Writers {
+    /// By its type, which the codec's and the encoding's follow from, the codec's settings, and whether frames are chunks.
+    all: HashMap<(TypeId, u64, bool), Vec<Weak<Writer>>>,
+    /// How many there were when they were last looked through.
+    left: usize,
+}
+
+impl Encodings {
+    /// `encoding` in frames of `codec`, as others have it if they do.
+    pub(crate) fn of<C: Codec, E: Encoding<C>>(&self, encoding: E, codec: &C, envelope: Envelope) -> MemberEncoding {
+        let by = ByCodec { settings: codec.settings(), envelope, codec: PhantomData::<fn() -> C> };
+        let key = (TypeId::of::<Own<C, E>>(), by.settings, envelope == Envelope::Chunks);
+        let has_it = |writer: &Writer| {
+            let frames: &dyn Any = &*writer.frames;
+            frames.downcast_ref::<Own<C, E>>().is_some_and(|own| *own.encoding() == encoding)
+        };
+        // Compared without the lock, since that is the user's code.
+        if let Some(writer) = self.known(key).into_iter().find(|writer| has_it(writer)) {
+            return MemberEncoding { format: None, writer };
+        }
+        let Ok(room) = RoomName::parse("room") else { unreachable!("a name") };
+        let gap = encoding.notice(&Notice::Gap { room: room.clone(), lost: 1, from_seq: 1 });
+        let reset = encoding.notice(&Notice::Reset { room, epoch: Epoch::new(0) });
+        let tells = (gap.is_some(), reset.is_some());
+        let writer = Arc::new(Writer { frames: Box::new(Own { encoding: Some(encoding), by }), tells });
+        self.0.lock().add(key, &writer);
+        MemberEncoding { format: None, writer }
+    }
+
+    /// `format` in frames of a codec with these settings.
+    pub(crate) fn of_format<C>(&self, format: Format, settings: u64, envelope: Envelope) -> MemberEncoding
+    where
+        C: Codec,
+        C::Frame: From<Bytes>,
+    {
+        let key = (TypeId::of::<ByCodec<C>>(), settings, envelope == Envelope::Chunks);
+        let mut writers = self.0.lock();
+        let known = writers.all.get(&key).and_then(|known| known.first()?.upgrade());
+        let writer = known.unwrap_or_else(|| {
+            let frames = Box::new(ByCodec { settings, envelope, codec: PhantomData::<fn() -> C> });
+            let writer = Arc::new(Writer { frames, tells: (false, false) });
+            writers.all.remove(&key);
+            writers.add(key, &writer);
+            writer
+        });
+        MemberEncoding { format: Some(format), writer }
+    }
+
+    fn known(&self, key: (TypeId, u64, bool)) -> Vec<Arc<Writer>> {
+        let writers = self.0.lock();
+        let known = writers.all.get(&key).map_or(&[][..], |known| known);
+        known.iter().rev().take(COMPARED).filter_map(Weak::upgrade).collect()
+    }
+}
+
+impl Writers {
+    fn add(&mut self, key: (TypeId, u64, bool), writer: &Arc<Writer>) {
+        let known = self.all.entry(key).or_default();
+        if known.len() >= COMPARED {
+            known.retain(|known| known.strong_count() > 0);
+            known.drain(..known.len().saturating_sub(COMPARED - 1));
+        }
+        known.push(Arc::downgrade(writer));
+        // When they are twice as many as were left, so that each costs the same.
+        if self.all.len() > 2 * self.left.max(LOOKED_THROUGH) {
+            self.all.retain(|_, known| known.iter().any(|known| known.strong_count() > 0));
+            self.left = self.all.len();
+        }
+    }
+}
