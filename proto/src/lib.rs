@@ -21,6 +21,7 @@ mod lines;
 mod message;
 mod name;
 mod output;
+mod raw;
 mod websocket;
 
 pub use bucket::{Bucket, Buckets, Rate};
@@ -39,4 +40,5 @@ pub use lines::{Line, LineBatch, Lines, Terminator};
 pub use message::{Epoch, ErrorCode, Event, Failure, IdError, Message, MessageId, Notice, Reply, RoomSummary};
 pub use name::{NameError, RoomName, UserName};
 pub use output::Output;
+pub use raw::Raw;
 pub use websocket::{WEBSOCKET_PING, WebSocket, WebSocketClient, WebSocketKind, WebSocketMessage};

@@ -24,4 +24,5 @@ mod lines;
 mod messages;
 mod names;
 mod output;
+mod raw;
 mod websocket;

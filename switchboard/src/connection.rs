@@ -8,16 +8,20 @@ mod handler;
 mod input;
 mod joining;
 mod opening;
+mod relay;
 mod secured;
 mod sender;
 mod split;
+mod stream;
 
 pub(crate) use beside::{hold, serve_beside};
 pub(crate) use drive::serve;
 pub use handler::{Handler, HandlerOutput};
 pub(crate) use opening::open;
+pub use relay::{Relay, RelayEnd, Relayed, relay};
 pub use sender::{Sender, TrySendError};
 pub use split::{RecvHalf, SendHalf};
+pub use stream::ByteStream;
 
 use crate::error::ConnectionError;
 use crate::link::{ConnectionId, Envelope, Farewell, Link, PeerAddr, Returned, Source, reason_of, space};

@@ -31,7 +31,10 @@ mod turn;
 pub use bytes;
 pub use client::Client;
 pub use config::{Limits, Timeouts};
-pub use connection::{Connection, Handler, HandlerOutput, RecvHalf, SendHalf, Sender, TrySendError};
+pub use connection::{
+    ByteStream, Connection, Handler, HandlerOutput, RecvHalf, Relay, RelayEnd, Relayed, SendHalf, Sender, TrySendError,
+    relay,
+};
 pub use error::{BindError, BoxError, ConnectError, ConnectionError, ListenerError, Result};
 pub use hub::door::{Page, Published, RoomList};
 pub use hub::encoding::Encoding;
@@ -45,7 +48,7 @@ pub use node::{ConnectionInfo, Connections, Drained, Handle};
 pub use server::{Bound, Server};
 pub use switchboard_proto::{
     Aside, Bucket, Buckets, CloseCode, CloseReason, Codec, DATAGRAM_BYTES, Datagrams, Ending, Escaped, EventStream,
-    Format, FrameError, GuardedLines, Length, Line, LineBatch, Lines, Message, MessageId, NameError, Output, Rate,
+    Format, FrameError, GuardedLines, Length, Line, LineBatch, Lines, Message, MessageId, NameError, Output, Rate, Raw,
     RoomName, Terminator, UserName, WebSocket, WebSocketClient, WebSocketKind, WebSocketMessage,
 };
 pub use transport::Transport;
@@ -68,7 +71,7 @@ pub mod grammar {
 pub mod prelude {
     pub use crate::{
         Client, CloseReason, Codec, Connection, Datagram, DatagramReply, Drained, Hub, Length, Limits, Line, Lines,
-        Result, Room, Server, Timeouts, WebSocket, WebSocketMessage, ctrl_c,
+        Raw, Result, Room, Server, Timeouts, WebSocket, WebSocketMessage, ctrl_c, relay,
     };
 }
 

@@ -14,6 +14,7 @@ mod half_close;
 mod held_up;
 mod origin;
 pub(crate) mod outbox;
+mod passing;
 pub(crate) mod read_buffer;
 pub(crate) mod roster;
 mod secured;

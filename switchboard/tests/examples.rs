@@ -131,6 +131,32 @@ mod telemetry {
     }
 }
 
+mod proxy {
+    include!("../examples/proxy.rs");
+
+    #[tokio::test]
+    async fn passes_on_the_end_of_input_and_the_answer_to_it() {
+        use crate::harness::served::Served;
+        use switchboard::Tcp;
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let count = async |conn: Connection<Raw>| -> Result {
+            let (mut stream, mut all) = (conn.into_io(), Vec::new());
+            stream.read_to_end(&mut all).await?;
+            Ok(stream.write_all(format!("{} bytes", all.len()).as_bytes()).await?)
+        };
+        let upstream = Served::start(Server::new().workers(0).tcp("127.0.0.1:0", count)).await;
+        let state = (Arc::new(Client::new()), upstream.address().to_string());
+        let proxied = Served::start(Server::new().workers(1).listen(Tcp::new("127.0.0.1:0"), (state, proxy))).await;
+        let mut stream = tokio::net::TcpStream::connect(proxied.address()).await.unwrap();
+        stream.write_all(&vec![b'x'; 3 << 20]).await.unwrap();
+        stream.shutdown().await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert_eq!(answer, "3145728 bytes");
+        assert_eq!(proxied.stop().await.aborted, 0);
+    }
+}
+
 #[test]
 fn examples_stay_below_60_lines_and_echo_is_14() {
     for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/examples")).unwrap() {

@@ -50,6 +50,7 @@ mod hub_operations;
 mod listening;
 mod order;
 mod overflow;
+mod relaying;
 mod resident;
 mod rooms;
 mod simulation;

@@ -1,6 +1,6 @@
 //! The two halves of a connection, for two tasks; and a connection on which nothing more is sent.
 
-use super::{Connection, Sender};
+use super::{Connection, Receiving, Sender};
 use crate::error::ConnectionError;
 use crate::link::{ConnectionId, PeerAddr};
 use std::future::{Future, poll_fn};
@@ -56,9 +56,7 @@ impl<C: Codec> Connection<C> {
     ///
     /// What rooms publish from now on is not sent either. A WebSocket says so with its close frame.
     pub fn finish(mut self) -> RecvHalf<C> {
-        let farewell = self.0.codec.farewell(CloseReason::Finished, None, CloseReason::Finished.code());
-        let farewell = self.0.envelope.end(farewell, CloseReason::Finished);
-        self.0.peer.finish_sending(farewell);
+        self.0.finish();
         RecvHalf(self)
     }
 
@@ -72,6 +70,15 @@ impl<C: Codec> Connection<C> {
     pub fn writable(&self) -> impl Future<Output = ()> + Send + use<C> {
         let peer = Arc::clone(&self.0.peer);
         poll_fn(move |cx| peer.poll_writable(cx))
+    }
+}
+
+impl<C: Codec> Receiving<C> {
+    /// Finishes sending.
+    pub(super) fn finish(&mut self) {
+        let farewell = self.codec.farewell(CloseReason::Finished, None, CloseReason::Finished.code());
+        let farewell = self.envelope.end(farewell, CloseReason::Finished);
+        self.peer.finish_sending(farewell);
     }
 }
 

@@ -1,0 +1,27 @@
+//! Bytes as they come, for whoever passes them on or takes them apart itself.
+
+use crate::{Codec, FrameError, Output};
+use bytes::{Bytes, BytesMut};
+
+/// The codec that makes nothing of bytes: a frame is what one read brought, or a piece of it, and what is sent is sent as it is.
+///
+/// A frame has at least one byte and at most the limit of frames, above which what came is taken apart. So where one ends says
+/// nothing, and no input is ever wrong.
+#[derive(Debug, Default)]
+pub struct Raw;
+
+impl Codec for Raw {
+    type Frame = Bytes;
+
+    #[inline]
+    fn decode(&mut self, input: &mut BytesMut, frame_bytes: usize) -> Result<Option<Bytes>, FrameError> {
+        // A limit of nothing would never come to an end.
+        let length = input.len().min(frame_bytes.max(1));
+        Ok((length > 0).then(|| input.split_to(length).freeze()))
+    }
+
+    #[inline]
+    fn encode(&mut self, bytes: Bytes, output: &mut Output) {
+        output.share(bytes);
+    }
+}

@@ -1,0 +1,247 @@
+//! Two connections as one: what comes on each is sent on the other.
+//!
+//! Knows no addresses: whoever relays has both connections.
+
+use super::{Connection, Receiving, Until};
+use crate::error::ConnectionError;
+use bytes::Bytes;
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use switchboard_proto::{CloseReason, Codec, passed};
+use tokio::time::{Instant, Sleep, sleep};
+
+/// While so much is queued for one side, nothing is read from the other: with one read more that is 128 KiB each way.
+const QUEUED_BYTES: usize = 64 << 10;
+
+/// Passes on what comes on each connection to the other one, until both have finished.
+///
+/// - Whoever finishes sending is read from no more, and the other one sees the end of its input behind all that was sent. The other
+///   way goes on.
+/// - What one side takes slowly is read slowly from the other: at most 128 KiB wait each way, or
+///   [`Limits::outbox_bytes`](crate::Limits::outbox_bytes) if that is less.
+/// - A connection that breaks takes the other one along, by a reset: half an upload must not look like a whole one.
+/// - A drain ends nothing: it waits for both to finish, and aborts them at the end of the grace period.
+/// - [`Timeouts::idle`](crate::Timeouts::idle) counts from the last byte either way, and not from each side's own. See
+///   [`Relay::idle`] for a limit of its own.
+///
+/// Frames go over one by one, so that a WebSocket and a stream of bytes can be relayed as well as two streams. Both connections are
+/// on the task that calls, and no task or queue is added.
+///
+/// # Cancel safety
+/// Dropped, it closes both connections, as dropping them does.
+///
+/// # Examples
+/// ```
+/// use switchboard::prelude::*;
+/// use switchboard::{Memory, Raw, relay};
+///
+/// /// A proxy: whoever comes is passed on to `upstream`.
+/// async fn proxy(conn: Connection<Raw>, upstream: Memory) -> Result {
+///     let upstream: Connection<Raw> = Client::new().memory(&upstream).await?;
+///     let relayed = relay(conn, upstream).await;
+///     println!("{} bytes sent, {} received: {}", relayed.forth, relayed.back, relayed.end);
+///     Ok(())
+/// }
+/// ```
+pub fn relay<A, B>(first: Connection<A>, second: Connection<B>) -> Relay<A, B>
+where
+    A: Codec<Frame: Into<Bytes> + From<Bytes>>,
+    B: Codec<Frame: Into<Bytes> + From<Bytes>>,
+{
+    Relay { connections: Some((first, second)), forth: Way::default(), back: Way::default(), idle: None, sleep: None }
+}
+
+/// Two connections that are relayed, as [`relay`] says. Awaited, it gives a [`Relayed`].
+#[must_use = "nothing is passed on unless it is awaited"]
+pub struct Relay<A: Codec, B: Codec> {
+    /// Until it is over.
+    connections: Option<(Connection<A>, Connection<B>)>,
+    forth: Way,
+    back: Way,
+    idle: Option<Duration>,
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+/// What came of a relay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Relayed {
+    /// Payload bytes that came on the first connection and were queued for the second one.
+    pub forth: u64,
+    /// The same from the second to the first.
+    pub back: u64,
+    /// Why it ended.
+    pub end: RelayEnd,
+}
+
+/// Why a relay ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RelayEnd {
+    /// Both sides have finished sending, and all of it was passed on.
+    Finished,
+    /// Nothing went through either way for as long as [`Relay::idle`] says.
+    Idle,
+    /// The first connection was closed for this reason, or could not be read.
+    First(CloseReason),
+    /// The second one was.
+    Second(CloseReason),
+}
+
+impl fmt::Display for RelayEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Finished => f.write_str("both sides finished"),
+            Self::Idle => f.write_str("idle"),
+            Self::First(reason) => write!(f, "first side: {reason}"),
+            Self::Second(reason) => write!(f, "second side: {reason}"),
+        }
+    }
+}
+
+impl<A: Codec, B: Codec> Relay<A, B> {
+    /// Ends once nothing was received from or written to either side for `limit`, to the second. Both are closed politely.
+    pub fn idle(self, limit: Duration) -> Self {
+        Self { idle: Some(limit), ..self }
+    }
+}
+
+impl<A, B> Future for Relay<A, B>
+where
+    A: Codec<Frame: Into<Bytes> + From<Bytes>>,
+    B: Codec<Frame: Into<Bytes> + From<Bytes>>,
+{
+    type Output = Relayed;
+
+    /// # Panics
+    /// If it is polled again once it is over.
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Relayed> {
+        let this = &mut *self;
+        let Some((first, second)) = &mut this.connections else { panic!("the relay is over") };
+        let before = this.forth.bytes + this.back.bytes;
+        let forth = this.forth.poll(&mut first.0, &mut second.0, cx);
+        let back = this.back.poll(&mut second.0, &mut first.0, cx);
+        if this.forth.bytes + this.back.bytes > before {
+            first.0.peer.stir();
+            second.0.peer.stir();
+        }
+        let end = match (forth, back) {
+            (Poll::Ready(Err(Broken::Source(reason))), _) | (_, Poll::Ready(Err(Broken::Target(reason)))) => {
+                RelayEnd::First(reason)
+            }
+            (Poll::Ready(Err(Broken::Target(reason))), _) | (_, Poll::Ready(Err(Broken::Source(reason)))) => {
+                RelayEnd::Second(reason)
+            }
+            (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => RelayEnd::Finished,
+            _ => {
+                ready!(this.poll_idle(cx));
+                RelayEnd::Idle
+            }
+        };
+        let (forth, back) = (this.forth.bytes, this.back.bytes);
+        let Some((first, second)) = this.connections.take() else { unreachable!("looked at above") };
+        match end {
+            RelayEnd::First(reason) if reason != CloseReason::Idle => second.reset(),
+            RelayEnd::Second(reason) if reason != CloseReason::Idle => first.reset(),
+            // Nothing is on its way any more.
+            _ => {}
+        }
+        Poll::Ready(Relayed { forth, back, end })
+    }
+}
+
+impl<A: Codec, B: Codec> Relay<A, B> {
+    /// Waits until nothing has gone through for as long as it may. One timer, which is looked at when it is over.
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let (Some(limit), Some((first, second))) = (self.idle, &self.connections) else { return Poll::Pending };
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep(limit)));
+        loop {
+            ready!(sleep.as_mut().poll(cx));
+            let (first, second) = (&first.0.peer, &second.0.peer);
+            let now = first.tick.now();
+            // Each side counts its own seconds.
+            let quiet = first.quiet_seconds().min(second.quiet_seconds());
+            if passed(Some(now.saturating_sub(quiet)), now, Some(limit)) {
+                return Poll::Ready(());
+            }
+            let rest = limit.saturating_sub(Duration::from_secs(quiet.into())).max(Duration::from_secs(1));
+            sleep.as_mut().reset(Instant::now() + rest);
+        }
+    }
+}
+
+impl<A: Codec, B: Codec> fmt::Debug for Relay<A, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { connections, forth, back, idle, .. } = self;
+        f.debug_struct("Relay")
+            .field("connections", connections)
+            .field("forth", &forth.bytes)
+            .field("back", &back.bytes)
+            .field("idle", idle)
+            .finish_non_exhaustive()
+    }
+}
+
+/// One of the two ways.
+#[derive(Default)]
+struct Way {
+    bytes: u64,
+    /// Received, and not queued yet.
+    held: Option<Bytes>,
+    /// The source has finished, and the target was told so.
+    is_over: bool,
+}
+
+/// Which end of a way is closed, and why.
+enum Broken {
+    Source(CloseReason),
+    Target(CloseReason),
+}
+
+impl Way {
+    fn poll<A, B>(
+        &mut self,
+        source: &mut Receiving<A>,
+        target: &mut Receiving<B>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Broken>>
+    where
+        A: Codec<Frame: Into<Bytes>>,
+        B: Codec<Frame: Into<Bytes> + From<Bytes>>,
+    {
+        while !self.is_over {
+            if let Some(bytes) = self.held.take() {
+                let Receiving { peer, codec, envelope, .. } = &mut *target;
+                let frame = B::Frame::from(bytes);
+                let (count, mut frame) = (B::count(&frame), Some(frame));
+                let queued = peer.poll_send(cx, count, |output| {
+                    let Some(frame) = frame.take() else { unreachable!("queued once") };
+                    envelope.put(output, |output| codec.encode(frame, output));
+                });
+                self.held = frame.map(Into::into);
+                ready!(queued).map_err(Broken::Target)?;
+            }
+            let most = QUEUED_BYTES.min(target.peer.listener.limits.outbox_bytes);
+            ready!(target.peer.poll_below(cx, most));
+            match ready!(source.poll_recv(cx, Until::End)) {
+                Ok(Some(frame)) => {
+                    let bytes = frame.into();
+                    self.bytes += bytes.len() as u64;
+                    self.held = Some(bytes);
+                }
+                Ok(None) => {
+                    self.is_over = true;
+                    target.finish();
+                }
+                Err(ConnectionError::Closed(reason)) => return Poll::Ready(Err(Broken::Source(reason))),
+                Err(ConnectionError::Frame(_)) => {
+                    let reason = source.peer.noted().unwrap_or(CloseReason::BadFrame);
+                    return Poll::Ready(Err(Broken::Source(reason)));
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
