@@ -45,6 +45,31 @@ const FRAMES_PER_BUDGET: u8 = 4;
 ///
 /// The handler owns it. The connection is closed once the handler has finished and this is dropped: what is queued is
 /// flushed first, and the peer gets [`Timeouts::linger`](crate::Timeouts::linger) to finish as well.
+///
+/// One task receives and sends in turns, as both borrow the connection. To do both at once, send by a [`sender`](Self::sender), or
+/// [`split`](Self::split) it:
+///
+/// ```compile_fail,E0499
+/// # use switchboard::prelude::*;
+/// # async fn run(mut conn: Connection<Lines>) -> Result {
+/// tokio::select! {
+///     line = conn.recv() => println!("{:?}", line?),
+///     sent = conn.send("hi") => sent?, // cannot borrow `conn` as mutable more than once at a time
+/// }
+/// # Ok(())
+/// # }
+/// ```
+/// ```
+/// # use switchboard::prelude::*;
+/// # async fn run(mut conn: Connection<Lines>) -> Result {
+/// let sender = conn.sender();
+/// tokio::select! {
+///     line = conn.recv() => println!("{:?}", line?),
+///     sent = sender.send("hi") => sent?,
+/// }
+/// # Ok(())
+/// # }
+/// ```
 pub struct Connection<C: Codec>(
     /// Boxed, because a future holds what it is given once more for each async fn that passes it on.
     Box<Receiving<C>>,
@@ -358,6 +383,7 @@ impl<C: Codec> Receiving<C> {
 
     /// What the end of input means, with nothing before it: some codecs are told of it, or hold a part of a frame.
     fn end(&mut self, until: Until) -> Result<Option<C::Frame>, ConnectionError> {
+        self.peer.awaits_nothing();
         if self.peer.has_finished() || self.is_drained(until) {
             return Ok(None);
         }

@@ -384,6 +384,11 @@ impl Link {
         }
     }
 
+    /// The peer has said all, or nobody receives it: it is late with nothing.
+    pub(crate) fn awaits_nothing(&self) {
+        self.reading_since.store(NOT_READING, Ordering::Relaxed);
+    }
+
     /// The handler waits for input, and holds `partial` bytes of a frame. `was_holding`: and it may have held more.
     pub(crate) fn waiting(self: &Arc<Self>, cx: &mut Context<'_>, partial: usize, was_holding: bool) {
         self.idle();

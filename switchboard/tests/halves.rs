@@ -1,15 +1,17 @@
 //! One connection in several tasks: senders, halves, and reading through a drain.
 
 use crate::harness::http_peer::{UPGRADE, ask, frame};
-use crate::harness::patience::until;
+use crate::harness::mote::{door, stranger};
+use crate::harness::patience::{patiently, until};
 use crate::harness::served::Served;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
+use switchboard::http::{Request, Response};
 use switchboard::prelude::*;
 use switchboard::testing::Peer;
-use switchboard::{ConnectionError, Limits, RecvHalf, SendHalf, Sender, TrySendError};
+use switchboard::{BoxError, ConnectionError, Datagrams, Limits, RecvHalf, SendHalf, Sender, TrySendError, Udp};
 use tokio::sync::Notify;
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
@@ -408,4 +410,120 @@ async fn a_sender_and_a_room_send_to_one_connection() {
         assert!(line.ends_with(&format!(" {number}\n")), "{line} where {number} is next");
         *number += 1;
     }
+}
+
+/// Who has sent all may be silent for as long as it is answered.
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_has_finished_is_not_idle() {
+    let timeouts = Timeouts { idle: Some(secs(30)), ..Timeouts::default() };
+    let served = Served::in_memory(Server::new().timeouts(timeouts), |server, memory| {
+        server.memory(&memory, async |mut conn: Connection<Lines>| -> Result {
+            while conn.recv().await?.is_some() {}
+            for number in 0..9 {
+                sleep(secs(10)).await;
+                conn.send(format!("{number}")).await?;
+            }
+            Ok(())
+        })
+    });
+    let mut peer = served.connect();
+    peer.send("go\n").await;
+    sleep(secs(1)).await;
+    peer.finish();
+    assert_eq!(peer.rest().await.unwrap(), b"0\n1\n2\n3\n4\n5\n6\n7\n8\n");
+    assert_eq!(peer.closed().await, CloseReason::PeerClosed);
+}
+
+/// Nobody waits for what it says.
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_nobody_receives_from_is_not_idle() {
+    let timeouts = Timeouts { idle: Some(secs(30)), ..Timeouts::default() };
+    let served = Served::in_memory(Server::new().timeouts(timeouts), |server, memory| {
+        server.memory(&memory, async |conn: Connection<Lines>| -> Result {
+            let (mut from, to) = conn.split();
+            assert!(timeout(secs(1), from.recv()).await.is_err());
+            drop(from);
+            sleep(secs(100)).await;
+            to.send("late").await?;
+            Ok(())
+        })
+    });
+    let mut peer = served.connect();
+    assert_eq!(peer.line().await, "late\n");
+    peer.finish();
+    assert_eq!(peer.closed().await, CloseReason::Finished);
+}
+
+/// Datagrams, and the lines of an answer to a request, leave like any others.
+#[tokio::test]
+async fn a_datagram_peer_is_sent_to_from_elsewhere() {
+    let (told, mut heard) = tokio::sync::mpsc::channel(1);
+    let handler = move |mut conn: Connection<Datagrams>| {
+        let told = told.clone();
+        async move {
+            told.send(conn.sender()).await?;
+            while conn.recv().await?.is_some() {}
+            Ok::<_, BoxError>(())
+        }
+    };
+    let served = Served::start(Server::new().workers(1).udp_peers(Udp::new("127.0.0.1:0"), door, handler)).await;
+    let mote = stranger(&served).await;
+    mote.say("open").await;
+    let sender = patiently(heard.recv()).await.unwrap();
+    for number in 0..100 {
+        sender.send(Bytes::from(format!("{number}"))).await.unwrap();
+        assert_eq!(mote.next().await, number.to_string());
+    }
+    served.stop().await;
+    assert_eq!(sender.try_send(Bytes::new()), Err(TrySendError::Closed(CloseReason::Drained)));
+}
+
+/// A stream of HTTP: what a sender says is chunks like all else, and its end stands behind them.
+#[tokio::test(start_paused = true)]
+async fn an_answer_is_streamed_from_elsewhere() {
+    let served = Served::in_memory(Server::new(), |server, memory| {
+        server.listen_http(memory, async |_: Request| {
+            Response::stream(http::Response::new(()), async |conn: Connection<Lines>| -> Result {
+                let (from, to) = conn.split();
+                to.send("one").await?;
+                let sender = to.clone();
+                from.spawn(async move { sender.send("two").await }).await.unwrap()?;
+                to.finish();
+                Ok(())
+            })
+        })
+    });
+    let mut peer = served.connect();
+    peer.send("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+    let answer = String::from_utf8(peer.rest().await.unwrap()).unwrap();
+    assert!(answer.ends_with("\r\n\r\n4\r\none\n\r\n4\r\ntwo\n\r\n0\r\n\r\n"), "{answer}");
+    peer.finish();
+    peer.closed().await;
+}
+
+/// What is sent is discarded then, a few frames for each one that is received.
+#[tokio::test(start_paused = true)]
+async fn who_sends_to_a_peer_that_listens_no_more_waits_for_whoever_receives() {
+    let served = serves(async |conn| {
+        let (mut from, to) = conn.split();
+        let sent = from.spawn(async move {
+            for number in 0..20 {
+                to.send(format!("{number}")).await?;
+            }
+            Ok::<_, ConnectionError>(())
+        });
+        for _ in 0..20 {
+            sleep(secs(1)).await;
+            from.recv().await?;
+        }
+        assert_eq!(sent.await, Some(Ok(())));
+        Ok(())
+    });
+    let mut peer = served.connect();
+    peer.stop_listening();
+    peer.send("x\n".repeat(20)).await;
+    served.left(1).await;
+    peer.finish();
+    served.left(0).await;
+    assert_eq!(served.handle.metrics().closed(CloseReason::HandlerPanic), 0);
 }

@@ -32,6 +32,7 @@ impl Link {
     pub(crate) fn give_back(&self, returned: Returned) {
         let mut state = self.state.lock();
         state.input_charge.set(0, &self.tick.budget);
+        self.awaits_nothing();
         if let Some(waiting) = &mut state.waiting {
             waiting.handler = None;
         }
