@@ -79,6 +79,7 @@ async fn what_was_finished_can_still_be_reset() {
         let half = conn.finish();
         sleep(secs(1)).await;
         half.reset();
+        sleep(secs(2)).await;
         Ok(())
     });
     let mut peer = served.connect();
