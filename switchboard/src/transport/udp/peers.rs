@@ -199,8 +199,13 @@ impl Arrivals {
         let mut state = self.state.lock();
         let ArrivalsState { bytes, framing_bytes, reader, .. } = &mut *state;
         let is_first = bytes.is_empty();
-        if !is_first && (bytes.len() + payload.len() > ARRIVALS_BYTES || tick.budget.excess() > 0) {
+        // Datagrams may be lost: they give way before memory is short, and nobody is closed for them.
+        if !is_first && (bytes.len() + payload.len() > ARRIVALS_BYTES || tick.budget.surplus() > 0) {
             return false;
+        }
+        let size = HEADER_BYTES + payload.len();
+        if bytes.capacity() - bytes.len() < size {
+            bytes.reserve_exact(size.max(bytes.len() / 2));
         }
         bytes.extend_from_slice(&framed::header(payload.len()));
         bytes.extend_from_slice(payload);
@@ -208,7 +213,7 @@ impl Arrivals {
         if is_first && let Some(reader) = reader {
             reader.wake_by_ref();
         }
-        let held = state.bytes.len();
+        let held = state.bytes.capacity();
         state.charge.set(held, &tick.budget);
         true
     }
@@ -238,8 +243,11 @@ impl PeerSource {
             state.bytes = Vec::new();
         } else {
             state.bytes.drain(..count);
+            if state.bytes.len() < state.bytes.capacity() / 4 {
+                state.bytes.shrink_to_fit();
+            }
         }
-        let held = state.bytes.len();
+        let held = state.bytes.capacity();
         state.charge.set(held, &self.peers.tick.budget);
         Ok(count)
     }
