@@ -1,18 +1,25 @@
 //! What hyper does not say of HTTP/2: how much of requests has come that nobody has taken yet.
 //!
-//! Follows what a client sends from frame to frame, beside hyper, and counts the bodies in them. Whatever is no frame is
-//! hyper's to refuse.
+//! Follows what a client sends from frame to frame, beside hyper, and counts the bodies in them, and what is not whole. Whatever
+//! is no frame is hyper's to refuse.
 
 use super::http2::PREFACE;
+use super::task::MOST_HEAD_BYTES;
 
 /// The head of a frame (RFC 9113 §4.1).
 const HEAD_BYTES: usize = 9;
 
 const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const CONTINUATION: u8 = 9;
+const END_HEADERS: u8 = 4;
 const PADDED: u8 = 8;
 
 /// What a frame costs beside its bytes while it waits: h2 keeps each by itself.
 const FRAME_BYTES: usize = 128;
+
+/// What a head that goes on costs beside its bytes: h2 keeps the fields that it has understood of it, of which one byte may be dozens.
+const HALF_HEAD_BYTES: usize = 2 * MOST_HEAD_BYTES;
 
 /// How far a client is with its frames.
 #[derive(Debug)]
@@ -22,13 +29,25 @@ pub(super) struct FrameProgress {
     has: usize,
     /// Bytes of a frame, or of the preface, that are passed over.
     left: usize,
+    kind: u8,
+    /// Bytes of a frame that is not whole, but of a body's; and of a head that goes on in the next.
+    half: usize,
+    goes_on: bool,
     /// The next byte says how many of the frame are no body.
     is_padded: bool,
 }
 
 impl FrameProgress {
     pub(super) fn new() -> Self {
-        Self { head: [0; HEAD_BYTES], has: 0, left: PREFACE.len(), is_padded: false }
+        Self {
+            head: [0; HEAD_BYTES],
+            has: 0,
+            left: PREFACE.len(),
+            kind: DATA,
+            half: 0,
+            goes_on: false,
+            is_padded: false,
+        }
     }
 
     /// Reads on, and adds what begins in it to `untaken`.
@@ -40,6 +59,8 @@ impl FrameProgress {
             if self.left > 0 {
                 let passed = self.left.min(bytes.len());
                 (self.left, bytes) = (self.left - passed, &bytes[passed..]);
+                self.half += if self.kind == DATA { 0 } else { passed };
+                self.end_frame();
                 continue;
             }
             self.head[self.has] = *first;
@@ -48,11 +69,23 @@ impl FrameProgress {
                 self.has = 0;
                 let [a, b, c, kind, flags, ..] = self.head;
                 self.left = u32::from_be_bytes([0, a, b, c]) as usize;
+                self.kind = kind;
                 if kind == DATA && self.left > 0 {
                     self.is_padded = flags & PADDED != 0;
                     untaken.add(self.left);
                 }
+                if matches!(kind, HEADERS | CONTINUATION) {
+                    self.goes_on = flags & END_HEADERS == 0;
+                }
+                self.end_frame();
             }
+        }
+        untaken.half = self.half + if self.goes_on { HALF_HEAD_BYTES } else { 0 };
+    }
+
+    fn end_frame(&mut self) {
+        if self.left == 0 && !self.goes_on {
+            self.half = 0;
         }
     }
 }
@@ -63,11 +96,18 @@ pub(super) struct Untaken {
     bytes: usize,
     /// With all that it costs.
     cost: usize,
+    /// What is not whole costs so much.
+    half: usize,
 }
 
 impl Untaken {
     pub(super) fn cost(&self) -> usize {
-        self.cost
+        self.cost + self.half
+    }
+
+    /// Nothing of bodies waits any more.
+    pub(super) fn clear(&mut self) {
+        (self.bytes, self.cost) = (0, 0);
     }
 
     fn add(&mut self, bytes: usize) {
@@ -78,8 +118,7 @@ impl Untaken {
     /// So many bytes wait no more: with their share of the cost, since who takes them does not see frames.
     pub(super) fn remove(&mut self, bytes: usize) {
         if bytes >= self.bytes {
-            *self = Self::default();
-            return;
+            return self.clear();
         }
         self.cost -= (self.cost as u64 * bytes as u64 / self.bytes as u64) as usize;
         self.bytes -= bytes;
@@ -106,6 +145,23 @@ mod tests {
             assert_eq!(untaken.bytes, 5, "{size}");
             assert!(untaken.cost >= 5 + FRAME_BYTES, "{size}");
         }
+    }
+
+    #[test]
+    fn what_is_not_whole_is_counted_until_it_is() {
+        let (mut frames, mut untaken) = (FrameProgress::new(), Untaken::default());
+        frames.read(PREFACE, &mut untaken);
+        for (kind, flags) in [(HEADERS, END_HEADERS), (0x42, 0)] {
+            let whole = frame(kind, flags, &[0; 100]);
+            frames.read(&whole[..100], &mut untaken);
+            assert_eq!(untaken.cost(), 100 - HEAD_BYTES);
+            frames.read(&whole[100..], &mut untaken);
+            assert_eq!(untaken.cost(), 0);
+        }
+        frames.read(&frame(HEADERS, 0, &[0; 100]), &mut untaken);
+        assert_eq!(untaken.cost(), 100 + HALF_HEAD_BYTES);
+        frames.read(&frame(CONTINUATION, END_HEADERS, b""), &mut untaken);
+        assert_eq!(untaken.cost(), 0);
     }
 
     #[test]

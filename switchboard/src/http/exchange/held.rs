@@ -52,7 +52,7 @@ impl Exchange {
         let mut state = self.state.lock();
         if state.open == 0 {
             let before = state.held_bytes();
-            state.held.untaken = Untaken::default();
+            state.held.untaken.clear();
             self.count(&state, before);
         }
     }
