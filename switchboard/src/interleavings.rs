@@ -14,6 +14,7 @@
 
 #![allow(clippy::print_stdout, reason = "tests; a seed is told")]
 
+mod held_up;
 mod overflow;
 mod stage;
 

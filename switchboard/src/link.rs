@@ -142,8 +142,8 @@ struct State {
     input_charge: budget::Charge,
     /// Another worker that was behind when it published to it.
     behind: Option<Arc<Tick>>,
-    /// It is among those who go on once a worker has caught up, or there is memory again.
-    is_held_up: bool,
+    /// Since when it is among those who go on once a worker has caught up, or there is memory again.
+    held_up_since: Stamp,
     /// How often it need not be once more.
     turns: u8,
     /// How often what was posted to it is on its way to be told again.
@@ -184,7 +184,7 @@ impl Link {
                 pinged: Stamp::NONE,
                 input_charge: budget::Charge::default(),
                 behind: None,
-                is_held_up: false,
+                held_up_since: Stamp::NONE,
                 turns: 0,
                 repeats: 0,
             }),

@@ -23,11 +23,9 @@ use crate::link::tick::Tick;
 use crate::sync::Mutex;
 use bytes::Bytes;
 use std::collections::VecDeque;
-use std::future::poll_fn;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::Poll;
 use std::time::{Duration, SystemTime};
 use switchboard_proto::{Epoch, Message, MessageId, Notice, RoomName, UserName};
 use tokio::time::Instant;
@@ -464,12 +462,7 @@ impl Room {
     /// Safe.
     pub async fn ready(&self) {
         while let Some(tick) = self.0.behind() {
-            let mut asked = false;
-            poll_fn(|cx| {
-                let waits = !std::mem::replace(&mut asked, true) && tick.wait_in_task(cx.waker());
-                if waits { Poll::Pending } else { Poll::Ready(()) }
-            })
-            .await;
+            tick.caught_up().await;
         }
     }
 

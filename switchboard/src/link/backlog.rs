@@ -7,9 +7,9 @@
 use super::Link;
 use super::held_up::{HeldUp, Waiter};
 use crate::sync::{AtomicUsize, Mutex};
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::Waker;
 
 /// A worker with more than this to deliver is behind: some ms of work, or 16 of the longest frames. A message or two where
 /// threads are to meet in it.
@@ -56,22 +56,24 @@ impl Backlog {
 
     /// Has a connection go on once the worker has caught up. Says whether it has to wait for that.
     pub(crate) fn wait(&self, link: &Arc<Link>) -> bool {
-        self.wait_as(|| Waiter::connection(link))
-    }
-
-    /// As [`wait`](Self::wait), for a task.
-    pub(crate) fn wait_in_task(&self, waker: &Waker) -> bool {
-        self.wait_as(|| Waiter::Task(waker.clone()))
-    }
-
-    fn wait_as(&self, waiter: impl FnOnce() -> Waiter) -> bool {
         let mut waiting = self.waiting.lock();
         // Under the lock, which whoever delivers takes behind its count: either it is seen here, or the waiter there.
         let is_behind = self.is_behind();
         if is_behind {
-            waiting.add(waiter());
+            waiting.add(Waiter::connection(link));
         }
         is_behind
+    }
+
+    /// Waits in a task until the worker has caught up.
+    pub(crate) async fn caught_up(&self) {
+        let mut place = None;
+        poll_fn(|cx| {
+            // The lock is before the look: as in `wait`.
+            let mut waiting = self.waiting.lock();
+            waiting.poll_in_task(&mut place, self.is_behind(), cx)
+        })
+        .await;
     }
 
     /// Nobody delivers any more, and nobody need wait for it.

@@ -5,10 +5,11 @@
 
 use super::budget::STEP_BYTES;
 use super::tick::Tick;
-use super::{CLOSING, Link};
+use super::{CLOSING, Link, NOT_READING};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
+use switchboard_proto::Stamp;
 
 /// What a member that holds nothing may do once it has waited, though others have used up what memory there was by then: read a
 /// little, and have the first frames of it taken.
@@ -67,11 +68,11 @@ impl Link {
             state.turns = 0;
             return Poll::Ready(STEP_BYTES - 1);
         }
-        if !state.is_held_up {
-            state.is_held_up = self.tick.budget.wait(self);
-        }
-        if !state.is_held_up {
-            return Poll::Ready(usize::MAX);
+        if state.held_up_since.get().is_none() {
+            if !self.tick.budget.wait(self) {
+                return Poll::Ready(usize::MAX);
+            }
+            state.held_up_since = Stamp::at(self.tick.now());
         }
         self.await_end(&mut state);
         self.register(&mut state, cx);
@@ -80,17 +81,17 @@ impl Link {
 
     fn wait(self: &Arc<Self>, cx: &Context<'_>) -> Poll<()> {
         let mut state = self.state.lock();
-        if !state.is_held_up {
+        if state.held_up_since.get().is_none() {
             let own = self.own_is_behind().then(|| Arc::clone(&self.tick));
             let tick = own.or_else(|| state.behind.take());
-            state.is_held_up = tick.is_some_and(|tick| tick.backlog.wait(self));
+            if !tick.is_some_and(|tick| tick.backlog.wait(self)) {
+                self.falls_behind.store(false, Ordering::Relaxed);
+                return Poll::Ready(());
+            }
+            state.held_up_since = Stamp::at(self.tick.now());
         }
-        if state.is_held_up {
-            self.register(&mut state, cx);
-            return Poll::Pending;
-        }
-        self.falls_behind.store(false, Ordering::Relaxed);
-        Poll::Ready(())
+        self.register(&mut state, cx);
+        Poll::Pending
     }
 
     /// It has published to a worker that is behind.
@@ -102,7 +103,14 @@ impl Link {
     /// What it waits for is over.
     pub(super) fn go_on(&self) {
         let mut state = self.state.lock();
-        (state.is_held_up, state.turns) = (false, TURNS);
+        let since = std::mem::replace(&mut state.held_up_since, Stamp::NONE);
+        state.turns = TURNS;
+        if let Some(since) = since.get() {
+            // What it was to say in a time it could not: that goes on from where it stood.
+            let later = |reading| (reading != NOT_READING).then(|| reading + (self.tick.now() - since));
+            // Relaxed: a stamp that guards no other memory.
+            let _ = self.reading_since.fetch_update(Ordering::Relaxed, Ordering::Relaxed, later);
+        }
         state.wake();
     }
 }

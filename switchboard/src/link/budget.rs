@@ -13,7 +13,6 @@ use crate::turn::{CALL_BYTES, Turn};
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
-use std::task::{Poll, Waker};
 use std::time::Duration;
 use tokio::sync::Notify;
 
@@ -147,41 +146,25 @@ impl Budget {
 
     /// Has a connection go on once there is memory again. Says whether it has to wait for that.
     pub(super) fn wait(&self, link: &Arc<Link>) -> bool {
-        self.wait_as(|| Waiter::connection(link))
-    }
-
-    /// As [`wait`](Self::wait), for a task.
-    pub(super) fn wait_in_task(&self, waker: &Waker) -> bool {
-        self.wait_as(|| Waiter::Task(waker.clone()))
+        let mut held_up = self.held_up.lock();
+        // Under the lock, behind which relief comes: either it is seen here, or the waiter there.
+        let is_exceeded = self.is_exceeded();
+        if is_exceeded {
+            held_up.add(Waiter::connection(link));
+        }
+        is_exceeded
     }
 
     /// Waits, if memory is short, until there is some again, which others may use up at once. For tasks, however many belong to one
     /// connection.
     pub(crate) async fn relieved(&self) {
-        let mut joined = None;
+        let mut place = None;
         poll_fn(|cx| {
+            // The lock is before the look: as in `wait`.
             let mut held_up = self.held_up.lock();
-            match joined {
-                None if !self.is_exceeded() => return Poll::Ready(()),
-                None => held_up.add(Waiter::Task(cx.waker().clone())),
-                // The task is polled for something else.
-                Some(times) if times == held_up.times() => {}
-                Some(_) => return Poll::Ready(()),
-            }
-            joined = Some(held_up.times());
-            Poll::Pending
+            held_up.poll_in_task(&mut place, self.is_exceeded(), cx)
         })
         .await;
-    }
-
-    fn wait_as(&self, waiter: impl FnOnce() -> Waiter) -> bool {
-        let mut held_up = self.held_up.lock();
-        // Under the lock, behind which relief comes: either it is seen here, or the waiter there.
-        let is_exceeded = self.is_exceeded();
-        if is_exceeded {
-            held_up.add(waiter());
-        }
-        is_exceeded
     }
 
     /// Lets everybody be read from again.
@@ -310,7 +293,7 @@ impl Charge {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::task::Context;
+    use std::task::{Context, Waker};
 
     struct Counting(AtomicUsize);
 
@@ -325,8 +308,13 @@ mod tests {
         let scene = || {
             let (budget, woken) = (Budget::new(1 << 20), Arc::new(Counting(AtomicUsize::new(0))));
             budget.is_exceeded.store(true, Ordering::Relaxed);
-            for _ in 0..1000 {
-                assert!(budget.wait_in_task(&Waker::from(Arc::clone(&woken))));
+            let waker = Waker::from(Arc::clone(&woken));
+            let mut waiting: Vec<_> = (0..1000).map(|_| Box::pin(budget.relieved())).collect();
+            // Twice: whoever is polled for something else waits once all the same.
+            for _ in 0..2 {
+                for waits in &mut waiting {
+                    assert!(waits.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+                }
             }
             {
                 let mut relief = Box::pin(budget.relieve());

@@ -172,7 +172,7 @@ impl Link {
         }
         let reading = self.reading_since.load(Ordering::Relaxed);
         // Nobody is late whom we do not hear.
-        let stamp = (reading != NOT_READING && !state.is_held_up).then_some(reading);
+        let stamp = (reading != NOT_READING && state.held_up_since.get().is_none()).then_some(reading);
         let (opening, reading) = if self.is(OPENING) { (stamp, None) } else { (None, stamp) };
         // Asked in a later second than that of the last input: in the same one it was answered.
         let pinged = state.pinged.get().filter(|pinged| reading.is_some_and(|reading| *pinged > reading));

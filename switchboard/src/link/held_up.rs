@@ -3,7 +3,7 @@
 use super::Link;
 use crate::error::contained;
 use std::sync::{Arc, Weak};
-use std::task::Waker;
+use std::task::{Context, Poll, Waker};
 
 #[derive(Default)]
 pub(super) struct HeldUp {
@@ -25,8 +25,16 @@ impl HeldUp {
         self.waiting.push(waiter);
     }
 
-    pub(super) fn times(&self) -> usize {
-        self.times
+    /// Waits in a task, if it `is_held` up, until all go on. `place` is kept from one poll to the next: the task may be polled for
+    /// something else.
+    pub(super) fn poll_in_task(&mut self, place: &mut Option<usize>, is_held: bool, cx: &Context<'_>) -> Poll<()> {
+        match *place {
+            None if is_held => self.add(Waiter::Task(cx.waker().clone())),
+            Some(times) if times == self.times => {}
+            _ => return Poll::Ready(()),
+        }
+        *place = Some(self.times);
+        Poll::Pending
     }
 
     /// All of them, in the order in which they go on: what the first ones do may hold the others up once more.

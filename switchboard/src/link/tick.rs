@@ -17,7 +17,6 @@ use std::any::Any;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::task::Waker;
 use switchboard_proto::{CloseReason, Second};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -122,9 +121,10 @@ impl Tick {
         self.backlog.is_behind() || self.budget.is_exceeded()
     }
 
-    /// Wakes a task once that is over. Says whether it has to wait for that.
-    pub(crate) fn wait_in_task(&self, waker: &Waker) -> bool {
-        self.backlog.wait_in_task(waker) || self.budget.wait_in_task(waker)
+    /// Waits until that is over, or was for a moment.
+    pub(crate) async fn caught_up(&self) {
+        self.backlog.caught_up().await;
+        self.budget.relieved().await;
     }
 
     /// Whether nothing that is sent here leaves any more.

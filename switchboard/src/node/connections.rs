@@ -217,14 +217,20 @@ impl Connections {
     /// Closes those that hold most, until that makes up `surplus`. Says whether there was anybody to close.
     fn close_some(&self, mut surplus: usize) -> bool {
         let mut links: Vec<_> = self.links().into_iter().map(|link| (link.charged_bytes(), link)).collect();
+        // Those who were closed already give back what they hold, however much others do.
+        links.retain(|(bytes, link)| {
+            let is_open = !link.is_aborted();
+            surplus = if is_open { surplus } else { surplus.saturating_sub(*bytes) };
+            is_open && *bytes > 0
+        });
         links.sort_unstable_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
         let mut has_closed = false;
-        for (bytes, link) in links.into_iter().filter(|(bytes, _)| *bytes > 0) {
+        for (bytes, link) in links {
             if surplus == 0 {
                 break;
             }
             surplus = surplus.saturating_sub(bytes);
-            has_closed |= !link.is_aborted();
+            has_closed = true;
             link.abort(CloseReason::OutOfMemory);
         }
         has_closed
