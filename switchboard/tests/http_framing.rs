@@ -51,6 +51,21 @@ async fn two_lengths_are_refused_wherever_the_request_stands() {
     }
 }
 
+/// Of RFC 9112 §3.2's four forms: a host alone is for CONNECT, `*` for OPTIONS, and a fragment is in none.
+#[tokio::test(start_paused = true)]
+async fn what_is_asked_for_is_a_path() {
+    let server = Served::http(echo);
+    for target in ["rooms", "x:80", "*", "/a#b", "#", "/a?b#c", "http://x/a#b"] {
+        let request = format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n{SMUGGLED}");
+        assert_eq!(only_answer(&server, &request).await.status, 400, "{target}");
+    }
+    for request in ["GET /a?b=%23", "GET http://x/a?b=%23", "OPTIONS *"] {
+        let mut peer = server.connect();
+        peer.send(format!("{request} HTTP/1.1\r\nHost: x\r\nReferer: /#a\r\n\r\n")).await;
+        assert_eq!(answer(&mut peer).await.status, 200, "{request}");
+    }
+}
+
 /// What is coded in another way is not the body that was meant.
 #[tokio::test(start_paused = true)]
 async fn a_body_is_coded_once() {

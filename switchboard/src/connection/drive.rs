@@ -240,9 +240,11 @@ fn report(peer: &Link, reason: CloseReason, unwritten: usize, outcome: Outcome) 
             )
         };
     }
-    // What the peer was taken for.
-    let foreign = match &outcome {
-        Outcome::Failed(error) if reason == CloseReason::WrongProtocol => Some(error.to_string()),
+    // What the peer was taken for, or what is wrong with what it sent.
+    let fault = match &outcome {
+        Outcome::Failed(error) if matches!(reason, CloseReason::WrongProtocol | CloseReason::BadFrame) => {
+            Some(error.to_string())
+        }
         _ => None,
     };
     let own_error = match outcome {
@@ -262,7 +264,7 @@ fn report(peer: &Link, reason: CloseReason, unwritten: usize, outcome: Outcome) 
     }
     match (metrics.may_log_abnormal(), own_error) {
         (Some(withheld), Some(error)) => closed!(error, error, withheld,),
-        (Some(withheld), None) => closed!(info, error = foreign.as_deref(), withheld,),
+        (Some(withheld), None) => closed!(info, error = fault.as_deref(), withheld,),
         (None, _) => closed!(debug,),
     }
 }

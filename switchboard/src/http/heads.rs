@@ -1,4 +1,4 @@
-//! What hyper does not say of a head: whether the length of its body was given in two ways.
+//! What hyper does not say of a head: whether the length of its body was given in two ways, or its target had a fragment.
 //!
 //! Follows what a client of HTTP/1.1 sends from request to request, beside hyper, which takes the chunks and forgets the
 //! other length. Whatever is no request is hyper's to refuse: here it may mean anything, and is bounded.
@@ -16,6 +16,8 @@ pub(super) struct Heads {
     line: Vec<u8>,
     length: Option<u64>,
     is_chunked: bool,
+    /// Its target does, which no client sends (RFC 9112 §3.2), and which hyper takes off.
+    has_fragment: bool,
     /// Heads that are whole.
     seen: u32,
 }
@@ -36,7 +38,7 @@ enum At {
 }
 
 impl Heads {
-    /// Reads on. Returns the number of the first head, from 1 on, that gives two lengths.
+    /// Reads on. Returns the number of the first head, from 1 on, that gives two lengths or a fragment.
     pub(super) fn read(&mut self, mut bytes: &[u8]) -> Option<u32> {
         let mut doubtful = None;
         while !bytes.is_empty() {
@@ -53,6 +55,7 @@ impl Heads {
             }
             let end = bytes.iter().position(|byte| *byte == b'\n');
             let (part, rest) = bytes.split_at(end.unwrap_or(bytes.len()));
+            self.has_fragment |= self.at == At::Between && part.contains(&b'#');
             let room = LINE_BYTES.saturating_sub(self.line.len());
             self.line.extend_from_slice(&part[..part.len().min(room)]);
             if end.is_none() {
@@ -67,7 +70,7 @@ impl Heads {
         doubtful
     }
 
-    /// Whether it was the end of a head with two lengths.
+    /// Whether it was the end of a head with two lengths or a fragment.
     fn end_line(&mut self, line: &[u8]) -> bool {
         match (self.at, line.is_empty()) {
             (At::Between, false) => self.at = At::Fields,
@@ -80,7 +83,7 @@ impl Heads {
                     None | Some(0) => At::Between,
                     Some(length) => At::Body(length),
                 };
-                return is_chunked && length.is_some();
+                return take(&mut self.has_fragment) || (is_chunked && length.is_some());
             }
             (At::Size, _) => {
                 let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
@@ -134,6 +137,15 @@ mod tests {
         doubtful(&format!("POST / HTTP/1.1\r\nCONTENT-LENGTH:4\r\n\r\nabcd\r\n{BOTH}"), Some(2));
         let chunks = "5;a=b\r\nabcde\r\n1\r\n\n\r\n0\r\nTrailer: x\r\n\r\n";
         doubtful(&format!("POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n{chunks}{BOTH}"), Some(2));
+    }
+
+    #[test]
+    fn a_fragment_is_found_in_what_is_asked_for_and_nowhere_else() {
+        doubtful("GET /rooms#x HTTP/1.1\r\nA: b\r\n\r\n", Some(1));
+        doubtful(&format!("GET /{}#x HTTP/1.1\r\n\r\n", "x".repeat(LINE_BYTES)), Some(1));
+        let before = "POST /?a=%23 HTTP/1.1\r\nReferer: /#x\r\nContent-Length: 2\r\n\r\n#x";
+        doubtful(&format!("{before}GET / HTTP/1.1\r\n\r\n"), None);
+        doubtful(&format!("{before}GET /#x HTTP/1.1\r\n\r\n"), Some(2));
     }
 
     #[test]

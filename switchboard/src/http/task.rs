@@ -22,7 +22,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use switchboard_proto::CloseReason;
+use switchboard_proto::{CloseReason, FrameError};
 
 /// The headers of a request: two or three times what browsers send.
 const HEAD_BYTES: usize = 16 << 10;
@@ -194,6 +194,7 @@ fn judged(peer: &Link, error: hyper::Error) -> Result<(), BoxError> {
         peer.note(CloseReason::FrameTooLong);
     } else if error.is_parse() {
         peer.note(CloseReason::BadFrame);
+        return Err(ConnectionError::Frame(FrameError::Malformed(fault(&error))).into());
     } else if error.is_incomplete_message() && !peer.is_draining() {
         // It left before it was answered.
         peer.note(CloseReason::PeerClosed);
@@ -203,6 +204,16 @@ fn judged(peer: &Link, error: hyper::Error) -> Result<(), BoxError> {
         return Err(error.into());
     }
     Ok(())
+}
+
+/// What hyper says is wrong, in words that hold nothing of the peer's.
+fn fault(error: &hyper::Error) -> &'static str {
+    const FAULTS: [&str; 6] = ["method", "URI", "version", "header", "status", "size"];
+    let text = error.to_string();
+    let found = FAULTS.iter().position(|fault| text.contains(fault));
+    found.map_or("no request", |place| {
+        ["its method", "what it asks for", "its version", "a header", "its status", "its size"][place]
+    })
 }
 
 /// A service, as hyper calls one.
@@ -273,7 +284,17 @@ impl<F: Future<Output: Into<Response>>> Future for Responding<F> {
 fn refusal(head: &Parts, fields: usize, is_doubtful: bool) -> Option<Response> {
     if is_doubtful {
         // RFC 9112 §6.1: one of two programs in a row may take what follows for another request.
-        return Some(Response::plain(StatusCode::BAD_REQUEST, "Content-Length and Transfer-Encoding"));
+        return Some(Response::plain(StatusCode::BAD_REQUEST, "Content-Length and Transfer-Encoding, or a fragment"));
+    }
+    // RFC 9112 §3.2: a host alone is for CONNECT, and `*` for OPTIONS.
+    let form = (head.uri.scheme().is_some(), head.uri.authority().is_some(), head.uri.path());
+    let is_target = match form {
+        (false, true, _) => head.method == Method::CONNECT,
+        (false, false, "*") => head.method == Method::OPTIONS,
+        _ => true,
+    };
+    if !is_target {
+        return Some(Response::plain(StatusCode::BAD_REQUEST, "what is asked for begins with /"));
     }
     let codings = head.headers.get_all(TRANSFER_ENCODING);
     if head.version < Version::HTTP_2

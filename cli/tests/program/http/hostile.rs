@@ -7,6 +7,14 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
+#[test]
+fn what_is_no_request_is_named_in_the_log() {
+    let mut program = Program::serve(&[HTTP]);
+    program.tcp(0).write_all(b"GET / HTTP/9.9\r\n\r\n").expect("it is sent");
+    let line = program.logged("connection closed");
+    assert!(line.contains("close.reason=bad-frame error=\"malformed frame: its version\""), "{line}");
+}
+
 /// What each connection tries to send.
 const FLOOD: usize = 8 << 20;
 

@@ -155,6 +155,7 @@ fn resource(path: &str) -> Option<Resource<'_>> {
     Some(match segments[..] {
         ["ws"] => Resource::Socket,
         ["rooms"] => Resource::Rooms,
+        ["rooms", "", ..] => return None,
         ["rooms", room] => Resource::Room(room),
         ["rooms", room, "ws"] => Resource::RoomSocket(room),
         ["rooms", room, "events"] => Resource::Events(room),
@@ -333,10 +334,11 @@ mod tests {
 
     #[test]
     fn what_is_not_understood_is_refused() {
-        for path in
-            ["/rooms/", "/rooms//ws", "/rooms/a%20b/events", "/ws?name=http", "/ws?room=", "/rooms?after=%C3%A4"]
-        {
-            refused(get(path), if path == "/rooms/" { ErrorCode::BadMethod } else { ErrorCode::BadName });
+        for path in ["/rooms/", "/rooms//ws", "/rooms//messages"] {
+            refused(get(path), ErrorCode::NoSuchPath);
+        }
+        for path in ["/rooms/a%20b/events", "/ws?name=http", "/ws?room=", "/rooms?after=%C3%A4"] {
+            refused(get(path), ErrorCode::BadName);
         }
         for path in [
             "/rooms?limit=0",
