@@ -330,6 +330,8 @@ export class Switchboard {
         this.#heard = false;
         this.#timer = setTimeout(() => {
             if (!this.#heard) return this.#lose('no answer');
+            // What takes no commands greets nobody, and would publish them.
+            if (this.state !== 'open') return this.#lose('no commands are taken there');
             // It lasts, so the next failure is a first one again.
             this.#attempt = 0;
             this.#ask('/ping', 'pong').catch(() => {});

@@ -345,6 +345,18 @@ test('a name cannot make another command', async () => {
     assert.deepEqual(Socket.last.take(), []);
 });
 
+test('what takes no commands is told none, and given up', async () => {
+    const states = [];
+    start();
+    await settled();
+    board.on('state', ({ state, reason }) => states.push([state, reason]));
+    const mute = Socket.last;
+    mute.say(message(1));
+    clock.tick(20_000);
+    assert.deepEqual(mute.take(), []);
+    assert.deepEqual(states, [['waiting', 'no commands are taken there']]);
+});
+
 test('a connection without a word is given up', async () => {
     await inOps(7);
     const states = [];

@@ -4,7 +4,7 @@
 
 use super::commands::{Answer, Past, unjoined};
 use super::seats::Seats;
-use super::strangers::{trimmed, unmarked};
+use super::strangers::{trimmed, uncovered, unmarked};
 use super::{Listener, MemberOptions};
 use crate::services::received;
 use crate::web::work::Account;
@@ -136,6 +136,7 @@ where
         };
         received::log(self.conn.peer(), &frame);
         let frame = if self.is_new { self.first(frame) } else { frame };
+        let frame = if self.commands { uncovered(frame) } else { frame };
         let is_repeated = !self.commands && frame.starts_with(b"/") && self.repeats_join(&frame);
         let frame = if is_repeated || self.listener.trims() { trimmed(frame) } else { frame };
         let is_command = is_repeated || (self.commands && frame.starts_with(b"/"));

@@ -129,6 +129,11 @@ pub(super) fn unmarked(mut frame: Bytes) -> Bytes {
     frame
 }
 
+/// A command without that mark, as where one file is sent behind another: nobody says `/auth` to others.
+pub(super) fn uncovered(frame: Bytes) -> Bytes {
+    if frame.starts_with(MARK) && frame.get(MARK.len()) == Some(&b'/') { unmarked(frame) } else { frame }
+}
+
 /// Writes a line if there is room for it, be it without its end.
 fn answer(reply: &mut DatagramReply<'_>, line: &[u8]) {
     if line.len() <= reply.remaining() {

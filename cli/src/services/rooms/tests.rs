@@ -160,8 +160,10 @@ async fn a_first_command_behind_a_mark_or_telnet_is_a_command() {
         peer.send([begin, b"/name bob\r\n"].concat()).await;
         let expected = [if begin.contains(&0xfb) { &b"\xff\xfe\x1f"[..] } else { b"" }, b"* you are bob\n"].concat();
         assert_eq!(peer.bytes(expected.len()).await, expected);
-        // No other frame is touched.
-        assert_eq!(ask(&mut peer, "\u{feff}/ping").await, "[lobby] bob: \u{feff}/ping\n");
+        // As a later one is, where one file comes behind another; text is not touched.
+        assert_eq!(ask(&mut peer, "\u{feff}/ping").await, "* pong\n");
+        assert_eq!(ask(&mut peer, "\u{feff}//ping").await, "[lobby] bob: /ping\n");
+        assert_eq!(ask(&mut peer, "\u{feff}hi").await, "[lobby] bob: \u{feff}hi\n");
     }
 }
 

@@ -68,6 +68,13 @@ impl Web {
     async fn respond(&self, asker: Asker, request: Request) -> Result<Response, Failure> {
         let uri = request.uri();
         let route = route(request.method(), uri.path(), uri.query())?;
+        if uri.path() == "/" && !self.listener.options.commands {
+            // It would publish them.
+            return Err(Failure::new(
+                ErrorCode::CommandsOff,
+                "there is no page: it lives by commands, and this listener takes none; /openapi.json has what there is",
+            ));
+        }
         if asker == Asker::Visitor && !matches!(route, Route::Asset(_)) {
             return Err(guard::forbidden_page());
         }

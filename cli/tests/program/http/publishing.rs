@@ -26,7 +26,13 @@ fn its_line_says_how_to_try_it() {
     let program = Program::serve(&[HTTP, &format!("{HTTP}?commands=off")]);
     let [place, without_commands] = [0, 1].map(|index| program.listeners[index].address());
     assert_eq!(program.listeners[0].command, format!("open http://{place}/ or curl -d hi {place}/rooms/lobby"));
-    // The page could not join.
+    // The page could not join, and what it says would be published.
+    assert_eq!(get(&program, "/").status, 200);
+    let mut client = Client::connect(&program, 1);
+    client.send(request("GET", "/", &[], ""));
+    let refused = client.answer();
+    assert_eq!(refused.status, 403);
+    assert!(refused.body.contains("commands-off"), "{}", refused.body);
     assert_eq!(program.listeners[1].command, format!("curl -d hi {without_commands}/rooms/lobby"));
 }
 
