@@ -28,7 +28,8 @@ use plain::{PlainCodec, Verbatim};
 use room_socket::behind;
 use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
-use switchboard::{Client, CloseReason, ConnectError, Connection, ConnectionError, Limits, Lines, Timeouts};
+use switchboard::grammar::Event;
+use switchboard::{Client, CloseReason, ConnectError, Connection, ConnectionError, Escaped, Limits, Lines, Timeouts};
 use switchboard_load::typed::{Place, Scheme};
 use talk::{Over, talk};
 
@@ -66,10 +67,22 @@ fn advised(error: anyhow::Error, plan: &Plan) -> anyhow::Error {
         (_, Some(ConnectionError::Closed(CloseReason::PeerReset))) if plan.url.scheme == Scheme::Udp => {
             "nobody listens there"
         }
-        (Some(ConnectError::NotUpgraded { status: 200 | 404 }), _) => "rooms have one at /ws",
+        (Some(ConnectError::NotUpgraded { status: 200 | 404, .. }), _) => "rooms have one at /ws",
+        (Some(ConnectError::NotUpgraded { said, .. }), _) if !said.trim_ascii().is_empty() => {
+            return anyhow!("{error:#}: {}", Escaped(&reason_in(said)));
+        }
         _ => return error,
     };
     anyhow!("{error:#} ({advice})")
+}
+
+/// What a server says of a refusal: an error as ours tells it, or the first line of anything else.
+fn reason_in(said: &[u8]) -> Vec<u8> {
+    let first = said.trim_ascii().split(|byte| *byte == b'\n').next().unwrap_or_default();
+    match told::object(first) {
+        Some(Event::Failure(failure)) => failure.to_string().into_bytes(),
+        _ => first.to_vec(),
+    }
 }
 
 async fn run(plan: &Plan) -> anyhow::Result<Over> {

@@ -87,6 +87,8 @@ pub enum ConnectError {
     NotUpgraded {
         /// The status of its answer: 404 where there is nothing, 401 or 403 where it refuses.
         status: u16,
+        /// What the server says of it, up to 1 KiB of any bytes: [`Escaped`](crate::Escaped) shows them. Often empty.
+        said: bytes::Bytes,
     },
 }
 

@@ -620,7 +620,8 @@ async fn a_server_without_a_websocket_there_says_its_status() {
     let address = serve(Server::new().http("127.0.0.1:0", missing)).await;
     let client = Client::new();
     let error = client.websocket(format!("ws://{address}/")).await.err().unwrap();
-    assert!(matches!(error, ConnectError::NotUpgraded { status: 404 }), "{error:?}");
+    let ConnectError::NotUpgraded { status: 404, said } = error else { panic!("{error:?}") };
+    assert_eq!(said, "nothing here");
     // A server that speaks something else.
     let echo = serve(Server::new().tcp("127.0.0.1:0", echo)).await;
     let error = client.websocket(format!("ws://{echo}/")).await.err().unwrap();

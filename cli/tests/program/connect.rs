@@ -81,6 +81,8 @@ fn over_websocket_each_line_is_a_message_and_each_message_a_line() {
     let ran = pipe(&[&format!("{url}/nothing/here")], b"");
     assert_eq!(ran.code, Some(1));
     assert!(ran.errors.ends_with("no WebSocket there: status 404 (rooms have one at /ws)\n"), "{}", ran.errors);
+    let ran = pipe(&[&format!("{url}/ws?format=xml")], b"");
+    assert!(ran.errors.contains("no WebSocket there: status 400: bad-argument: format"), "{}", ran.errors);
 }
 
 #[test]

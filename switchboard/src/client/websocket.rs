@@ -6,10 +6,11 @@ use crate::transport::Stream;
 use bytes::{Buf as _, Bytes, BytesMut};
 use http::header::{CONNECTION, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
 use http::{HeaderValue, Request, Response, StatusCode, Uri};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::http1;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -18,6 +19,9 @@ use tokio::io::ReadBuf;
 
 /// One read takes at most this: a TLS record and what is incomplete before it has to fit.
 const READ_BYTES: usize = 64 << 10;
+
+/// Of what a server says of a refusal.
+const SAID_BYTES: usize = 1 << 10;
 
 /// Where a WebSocket is.
 #[derive(Debug)]
@@ -64,8 +68,8 @@ pub(super) async fn upgrade(
     let wire = Halves { source, sink, surplus: BytesMut::new() };
     let (mut sender, connection) = http1::handshake(wire).await.map_err(broken)?;
     let asked = async {
-        let response = sender.send_request(request(url, key)).await.map_err(broken)?;
-        check(&response, key)?;
+        let mut response = sender.send_request(request(url, key)).await.map_err(broken)?;
+        check(&mut response, key).await?;
         hyper::upgrade::on(response).await.map_err(broken)
     };
     let upgraded = tokio::select! {
@@ -108,18 +112,25 @@ fn request(url: &WebSocketUrl, key: &str) -> Request<Nothing> {
 }
 
 /// Whether the server has understood (RFC 6455 §4.1): a server of another protocol would repeat anything.
-fn check(response: &Response<Incoming>, key: &str) -> Result<(), ConnectError> {
+async fn check(response: &mut Response<Incoming>, key: &str) -> Result<(), ConnectError> {
     let status = response.status();
-    if status != StatusCode::SWITCHING_PROTOCOLS {
-        return Err(ConnectError::NotUpgraded { status: status.as_u16() });
+    if status == StatusCode::SWITCHING_PROTOCOLS {
+        let header = |name| response.headers().get(name).map(HeaderValue::as_bytes);
+        let upgrade = header(UPGRADE).is_some_and(|value| value.eq_ignore_ascii_case(b"websocket"));
+        let expected = WebSocket::accept(key.as_bytes());
+        if upgrade && header(SEC_WEBSOCKET_ACCEPT) == expected.as_ref().map(String::as_bytes) {
+            return Ok(());
+        }
+        return Err(ConnectError::NotUpgraded { status: status.as_u16(), said: Bytes::new() });
     }
-    let accept = response.headers().get(SEC_WEBSOCKET_ACCEPT).map(HeaderValue::as_bytes);
-    let upgrade =
-        response.headers().get(UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
-    if upgrade && accept == WebSocket::accept(key.as_bytes()).as_ref().map(String::as_bytes) {
-        return Ok(());
+    let mut said = Vec::new();
+    while said.len() < SAID_BYTES
+        && let Some(Ok(frame)) = poll_fn(|cx| Pin::new(response.body_mut()).poll_frame(cx)).await
+    {
+        said.extend_from_slice(frame.data_ref().map_or(&[], |data| &data[..]));
     }
-    Err(ConnectError::NotUpgraded { status: status.as_u16() })
+    said.truncate(SAID_BYTES);
+    Err(ConnectError::NotUpgraded { status: status.as_u16(), said: said.into() })
 }
 
 fn broken(error: hyper::Error) -> ConnectError {
