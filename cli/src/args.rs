@@ -114,7 +114,7 @@ pub(crate) enum Verb {
     /// Print a manual page
     Man {
         /// For one command
-        #[arg(value_parser = ["serve", "connect", "bench", "config", "completions"])]
+        #[arg(value_parser = crate::printed::PAGES)]
         command: Option<String>,
     },
 }

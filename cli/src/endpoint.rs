@@ -57,7 +57,7 @@ const NO_ENDPOINT: &str = "not SERVICE=URL, as in echo=tcp://127.0.0.1:8080";
 
 fn parse(typed: &str) -> Result<Endpoint, Faults> {
     let one = |fault: String| Faults { typed: vec![fault], files: Vec::new() };
-    let (before, rest) = typed.split_once("://").ok_or_else(|| one(NO_ENDPOINT.to_owned()))?;
+    let (before, rest) = typed.split_once("://").ok_or_else(|| one(without_url(typed)))?;
     let Some((service, scheme)) = before.split_once('=') else {
         return Err(one(without_service(before, typed)));
     };
@@ -91,6 +91,16 @@ fn parse(typed: &str) -> Result<Endpoint, Faults> {
         faults.extend(options.faults);
     }
     Err(Faults { typed: faults, files })
+}
+
+/// What is wrong with a text without a URL: of a service it is told one.
+fn without_url(typed: &str) -> String {
+    let name = typed.split('=').next().unwrap_or(typed);
+    let served = SERVICES.iter().find(|service| service.name == name && name != "echo");
+    served.map_or(NO_ENDPOINT.to_owned(), |service| {
+        let scheme = service.schemes().next().map_or("tcp", Scheme::name);
+        format!("not SERVICE=URL, as in {name}={scheme}://127.0.0.1:8081")
+    })
 }
 
 /// What is wrong with a URL without a service: one that is served there is named.
@@ -171,6 +181,15 @@ impl Options {
     /// Notes what is wrong with an option that is well-formed by itself.
     pub(crate) fn refuse(&mut self, key: &'static str, fault: &str) {
         self.faults.push(format!("option `{key}`: {fault}"));
+    }
+
+    /// Refuses an option that is for other schemes.
+    pub(crate) fn forbid(&mut self, key: &'static str, fault: &str) {
+        let before = self.given.len();
+        self.given.retain(|(given, _)| given != key);
+        if self.given.len() < before {
+            self.refuse(key, fault);
+        }
     }
 
     /// Takes certificates and their keys, in pairs, and reads them; what is wrong with the files goes to `files`.

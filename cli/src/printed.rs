@@ -36,11 +36,18 @@ fn offer(arg: Arg) -> Arg {
     }
 }
 
+/// What there are manual pages of, beside the one of all: each that another one names.
+pub(crate) const PAGES: [&str; 8] =
+    ["serve", "connect", "bench", "config", "config-check", "config-print", "completions", "man"];
+
 /// A manual page: of one command, or of all.
 pub(crate) fn manual(name: Option<&str>) -> io::Result<Vec<u8>> {
-    let mut all = Args::command();
+    // Of `help` there is no page.
+    let mut all = Args::command().disable_help_subcommand(true);
+    all = all.mut_subcommand("config", |config| config.disable_help_subcommand(true));
     all.build();
-    let command = name.and_then(|name| all.find_subcommand(name)).unwrap_or(&all).clone();
+    let words = name.iter().flat_map(|name| name.split('-'));
+    let command = words.fold(&all, |command, word| command.find_subcommand(word).unwrap_or(command)).clone();
     let details = command.get_after_long_help().map(ToString::to_string).unwrap_or_default();
     let (has_commands, has_version) = (command.has_subcommands(), command.get_version().is_some());
     let man = Man::new(command);
@@ -95,6 +102,20 @@ mod tests {
             |name: &str| script.split(&format!("{name})\n")).nth(1).unwrap().lines().next().unwrap().to_owned();
         assert!(!option("--connections").contains("compgen -f"), "{}", option("--connections"));
         assert!(script.split("--ca)\n").nth(1).unwrap().lines().take(12).any(|line| line.contains("compgen -f")));
+    }
+
+    #[test]
+    fn each_page_that_one_names_is_printed() {
+        let pages = PAGES.iter().map(|name| Some(*name)).chain([None]);
+        for name in pages {
+            let page = String::from_utf8(manual(name).unwrap()).unwrap();
+            let title = name.map_or("switchboard".to_owned(), |name| format!("switchboard-{name}"));
+            assert!(page.contains(&format!(".TH {title} 1")), "{page}");
+            for line in page.lines().filter(|line| line.starts_with("switchboard\\-") && line.ends_with("(1)")) {
+                let named = line["switchboard\\-".len()..line.len() - 3].replace('\\', "");
+                assert!(PAGES.contains(&named.as_str()), "{title} names {named}");
+            }
+        }
     }
 
     #[test]

@@ -36,6 +36,7 @@ pub const PROTOCOLS: [&str; 5] = ["lines", "nats", "resp", "mqtt", "ws"];
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// The scenario: echo, rooms, idle or udp
+    #[arg(value_parser = scenario)]
     pub(crate) scenario: String,
     /// The server (see --help)
     pub(crate) url: String,
@@ -111,4 +112,12 @@ pub struct Arguments {
     /// Print a line a second instead of the live view
     #[arg(long)]
     pub(crate) no_tui: bool,
+}
+
+/// Which of them there are is looked at with everything else; a URL is told where it belongs.
+fn scenario(text: &str) -> Result<String, String> {
+    if text.contains("://") {
+        return Err("this is a URL: the scenario comes before it, as in `bench echo URL`".to_owned());
+    }
+    Ok(text.to_owned())
 }

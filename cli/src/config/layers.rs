@@ -204,7 +204,13 @@ impl Layers {
         };
         for (key, value) in table {
             let Some(name) = NAMES.iter().find(|name| **name == key) else {
-                let text = format!("unknown key `{key}`; known: {}{}", NAMES.join(", "), did_you_mean(&key, NAMES));
+                let meant = match key.as_str() {
+                    // Flags, of which the file has what they stand for.
+                    "verbose" => "; -v is log = \"debug\"".to_owned(),
+                    "quiet" => "; -q is log = \"warn\"".to_owned(),
+                    _ => did_you_mean(&key, NAMES),
+                };
+                let text = format!("unknown key `{key}`; known: {}{meant}", NAMES.join(", "));
                 self.faults.push(Fault { set_by: set_by.clone(), text });
                 continue;
             };

@@ -142,7 +142,10 @@ fn what_is_printed_is_a_file_that_says_the_same() {
 
 #[test]
 fn all_faults_of_all_origins_come_at_once() {
-    let file = File::new("faults", "wrokers = 3\nmax-frame = true\ngrace = \"soon\"\nlisten = [\"echo=tcp://h\", 5]\n");
+    let file = File::new(
+        "faults",
+        "verbose = true\nwrokers = 3\nmax-frame = true\ngrace = \"soon\"\nlisten = [\"echo=tcp://h\", 5]\n",
+    );
     let settings = Settings {
         listen: vec!["echo".to_owned(), "echo=tcp://h:1".to_owned(), "echo=tcp://h:1?prefix=".to_owned()],
         workers: Some("many".to_owned()),
@@ -161,6 +164,7 @@ fn all_faults_of_all_origins_come_at_once() {
         format!("file {path}: echo=tcp://h: missing port, as in h:8080 (0 takes a free one)"),
         format!("file {path}: `max-frame` is true, neither a text nor a whole number"),
         format!("file {path}: grace = `soon` is not a duration such as 500ms, 30s, 5m or 1h"),
+        format!("file {path}: unknown key `verbose`; known: {}; -v is log = \"debug\"", layers::NAMES.join(", ")),
         format!("file {path}: unknown key `wrokers`; known: {}; did you mean `workers`?", layers::NAMES.join(", ")),
     ];
     expected.sort();

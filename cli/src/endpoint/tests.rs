@@ -28,6 +28,8 @@ fn a_url_names_transport_and_place() {
 fn each_fault_is_named() {
     for (typed, fault) in [
         ("echo", "not SERVICE=URL, as in echo=tcp://127.0.0.1:8080"),
+        ("rooms", "not SERVICE=URL, as in rooms=tcp://127.0.0.1:8081"),
+        ("rooms=8081", "not SERVICE=URL, as in rooms=tcp://127.0.0.1:8081"),
         ("tcp://127.0.0.1:1", "missing service, as in echo=tcp://127.0.0.1:1"),
         ("tcp://127.0.0.1:1?prefix=x", "missing service, as in echo=tcp://127.0.0.1:1?prefix=x"),
         ("http://127.0.0.1:1", "missing service, as in rooms=http://127.0.0.1:1"),
@@ -73,6 +75,14 @@ fn options_belong_to_service_and_transport() {
     for (typed, fault) in [
         ("echo=tcp://h:1?color=red", "unknown option `color`; known here: freebind, prefix, idle"),
         ("echo=udp://h:1?prefix=/ping", "option `prefix`: on UDP none that begins with `/`, since rooms would obey it"),
+        (
+            "rooms=udp://h:1?framing=length",
+            "option `framing`: is for tcp, tls and unix; over UDP each datagram is a frame",
+        ),
+        (
+            "rooms=http://h:1?framing=length",
+            "option `framing`: is for tcp, tls and unix; over HTTP messages and bodies are frames",
+        ),
         ("echo=udp://h:1?idle=5s", "unknown option `idle`; known here: freebind, prefix"),
         ("echo=tcp://h:1?idle=soon", "option `idle`: `soon` is not a duration such as 500ms, 30s, 5m or 1h, nor off"),
         ("echo=tcp://h:1?prefix", "option `prefix` has no value: prefix=…"),

@@ -129,6 +129,7 @@ fn frames(streams: StreamListener, options: &mut Options) -> Add {
 
 fn requests(streams: StreamListener, options: &mut Options) -> Add {
     let defaults = Defaults { format: Format::Json, rate: default_rate(streams.is_local), idle: None };
+    options.forbid("framing", "is for tcp, tls and unix; over HTTP messages and bodies are frames");
     let settings = Settings::parse(options, defaults);
     let guard = guard(options, &streams);
     Box::new(move |server, shared| {
@@ -143,6 +144,7 @@ fn requests(streams: StreamListener, options: &mut Options) -> Add {
 
 fn datagrams(datagrams: DatagramListener, options: &mut Options) -> Add {
     let rate = default_rate(datagrams.is_local);
+    options.forbid("framing", "is for tcp, tls and unix; over UDP each datagram is a frame");
     let settings = Settings::parse(options, Defaults { format: Format::Text, rate, idle: Some(DATAGRAM_IDLE) });
     Box::new(move |server, shared| {
         let limits = DatagramLimits { received: settings.rate, ..DatagramLimits::default() };

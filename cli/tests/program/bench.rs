@@ -451,6 +451,12 @@ fn all_faults_of_a_load_come_at_once() {
             "error: udp://127.0.0.1:1: udp:// goes with the scenario udp",
         ]
     );
+    let end = run(&["bench", "tcp://127.0.0.1:1"]);
+    assert!(
+        end.log[0].ends_with("this is a URL: the scenario comes before it, as in `bench echo URL`"),
+        "{:?}",
+        end.log
+    );
     let end = run(&["bench", "load", "ftp://x"]);
     assert_eq!(
         end.log,

@@ -169,7 +169,7 @@ fn options_of_the_listener_are_checked() {
         log.contains("option `origins`: `example.org` is not a list of origins, as in https://example.org, nor *"),
         "{log}"
     );
-    assert!(log.contains("unknown option `framing`"), "{log}");
+    assert!(log.contains("option `framing`: is for tcp, tls and unix"), "{log}");
 }
 
 /// A page that may ask can read why it was not understood, and nobody takes the answer for something else.
