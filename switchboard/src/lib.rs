@@ -52,6 +52,7 @@ pub use switchboard_proto::{
     RoomName, Terminator, UserName, WebSocket, WebSocketClient, WebSocketKind, WebSocketMessage,
 };
 pub use transport::Transport;
+pub use transport::configured::Configured;
 pub use transport::memory::Memory;
 pub use transport::tcp::Tcp;
 pub use transport::tls::{CertificateError, Certificates, Tls, Trust};

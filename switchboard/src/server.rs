@@ -190,7 +190,8 @@ impl Server {
     /// # Cancel safety
     /// Safe: what was bound is released.
     pub async fn bind(self) -> Result<Bound, BindError> {
-        let faults = self.limits.faults();
+        let mut faults = self.limits.faults();
+        faults.extend(self.entries.iter().flat_map(|entry| entry.faults()));
         BindError { faults, listeners: Vec::new() }.check()?;
         raise_descriptor_limit();
         let node = self.node;

@@ -1,6 +1,7 @@
 //! What a listener needs of a transport. Each transport is one file that implements these.
 
 mod adopted;
+pub(crate) mod configured;
 pub(crate) mod in_memory;
 pub(crate) mod memory;
 pub(crate) mod names;
@@ -9,8 +10,9 @@ pub(crate) mod tls;
 pub(crate) mod udp;
 pub(crate) mod unix;
 
-use crate::Timeouts;
+use crate::Limits;
 use crate::link::{PeerAddr, Sink, Source};
+use configured::{Configured, OwnSettings};
 use names::NumericAddress;
 use std::future::Future;
 use std::io;
@@ -18,20 +20,47 @@ use std::task::{Context, Poll};
 
 /// A transport of byte streams: [`Tcp`](crate::Tcp), [`Tls`](crate::Tls), [`Unix`](crate::Unix) or [`Memory`](crate::Memory).
 #[allow(private_bounds, reason = "sealed: a transport needs access to the inside of connections")]
-pub trait Transport: StreamTransport {}
+pub trait Transport: StreamTransport {
+    /// Calls the listener `name` in logs and lists of connections ([`ConnectionInfo`](crate::ConnectionInfo)), where it is otherwise its
+    /// URL. [`Bound::urls`](crate::Bound::urls) stays as it is.
+    ///
+    /// # Examples
+    /// ```
+    /// use switchboard::prelude::*;
+    /// use switchboard::{Tcp, Transport as _};
+    /// # async fn echo(_: Connection<Lines>) {}
+    ///
+    /// let strict = Limits { frame_bytes: 1024, connections_per_address: Some(4), ..Limits::default() };
+    /// let server = Server::new()
+    ///     .listen(Tcp::new("0.0.0.0:7000").named("public").limited(strict), echo)
+    ///     .listen(Tcp::new("127.0.0.1:7001").named("inside"), echo);
+    /// ```
+    fn named(self, name: impl Into<String>) -> Configured<Self> {
+        Configured::new(self).with_name(name.into())
+    }
+
+    /// Limits for this listener's connections, in place of the server's.
+    ///
+    /// Frames, outboxes and handshakes are bounded for each listener by itself. Connections are counted with the server's others: this
+    /// one refuses once the server has, or one address has, as many as are said here. Memory is the server's alone, and
+    /// [`Limits::memory_bytes`](crate::Limits::memory_bytes) of these is not looked at.
+    fn limited(self, limits: Limits) -> Configured<Self> {
+        Configured::new(self).with_limits(limits)
+    }
+}
 
 impl<T: StreamTransport> Transport for T {}
 
 /// An address to listen on, not bound yet.
-pub(crate) trait StreamTransport: Send + 'static {
+pub(crate) trait StreamTransport: Send + Sized + 'static {
     type Listener: StreamListener;
 
     /// The address as it was asked for: `tcp://127.0.0.1:0`.
     fn url(&self) -> String;
 
-    /// Deadlines of this listener's connections, if not the server's.
-    fn timeouts(&self) -> Option<Timeouts> {
-        None
+    /// What holds for this listener in place of the server's settings.
+    fn own(&self) -> OwnSettings {
+        OwnSettings::default()
     }
 
     /// The address, if it is one that others may be in the way of.

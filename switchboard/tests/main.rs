@@ -47,6 +47,7 @@ mod http_pages;
 mod http_pieces;
 mod http_sockets;
 mod hub_operations;
+mod listeners;
 mod listening;
 mod order;
 mod overflow;

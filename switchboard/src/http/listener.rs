@@ -1,7 +1,7 @@
 //! A stream transport on which HTTP is spoken: the same but for its name.
 
-use crate::Timeouts;
 use crate::link::PeerAddr;
+use crate::transport::configured::OwnSettings;
 use crate::transport::memory::Memory;
 use crate::transport::names::NumericAddress;
 use crate::transport::{StreamListener, StreamTransport, Transport};
@@ -55,8 +55,8 @@ impl<T: Transport> StreamTransport for HttpTransport<T> {
         self.scheme.url(&self.transport.url())
     }
 
-    fn timeouts(&self) -> Option<Timeouts> {
-        self.transport.timeouts()
+    fn own(&self) -> OwnSettings {
+        self.transport.own()
     }
 
     fn numeric_address(&self) -> Option<NumericAddress> {

@@ -39,7 +39,7 @@ pub struct ConnectionInfo {
     pub peer: PeerAddr,
     /// `tcp`, `tls`, `unix`, `udp` or `memory`; `http` or `https`, and `ws` or `wss` once it is a WebSocket.
     pub transport: &'static str,
-    /// The listener it came to: `tcp://127.0.0.1:8080`.
+    /// The listener it came to: its [name](crate::Transport::named), or `tcp://127.0.0.1:8080`.
     pub listener: String,
     /// Since it was accepted.
     pub age: Duration,

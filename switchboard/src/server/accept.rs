@@ -9,6 +9,7 @@ use super::in_memory::Door;
 use crate::connection::{HandlerOutput, open, serve};
 use crate::link::{Link, ListenerSettings, PeerAddr, Protocol, Source};
 use crate::node::{Node, Opening, refuse};
+use crate::transport::configured::OwnSettings;
 use crate::transport::in_memory::InMemory;
 use crate::transport::names::NumericAddress;
 use crate::transport::{Stream, StreamListener, StreamTransport, Transport};
@@ -35,6 +36,10 @@ pub(super) trait Entry: Send {
     /// See [`StreamTransport::numeric_address`].
     fn numeric_address(&self) -> Option<NumericAddress>;
     fn leave_ipv4(&mut self);
+    /// What is wrong with the limits of its own, a sentence each.
+    fn faults(&self) -> Vec<String> {
+        Vec::new()
+    }
     fn bind(self: Box<Self>, workers: usize) -> BoxFuture<io::Result<Box<dyn BoundEntry>>>;
     /// The same without a socket, and where one comes in.
     fn in_memory(self: Box<Self>) -> (Box<dyn Entry>, Door);
@@ -115,11 +120,17 @@ where
         self.transport.leave_ipv4();
     }
 
+    fn faults(&self) -> Vec<String> {
+        let limits = self.transport.own().limits;
+        let faults = limits.map_or(Vec::new(), |limits| limits.faults());
+        faults.into_iter().map(|fault| format!("{}: {fault}", self.url())).collect()
+    }
+
     fn bind(self: Box<Self>, _: usize) -> BoxFuture<io::Result<Box<dyn BoundEntry>>> {
         Box::pin(async move {
-            let timeouts = self.transport.timeouts();
+            let own = self.transport.own();
             let listener = self.transport.bind().await?;
-            let bound = BoundStreams { listener, timeouts, make: self.make };
+            let bound = BoundStreams { listener, own, make: self.make };
             Ok(Box::new(bound) as Box<dyn BoundEntry>)
         })
     }
@@ -132,7 +143,7 @@ where
 
 struct BoundStreams<L, M> {
     listener: L,
-    timeouts: Option<crate::Timeouts>,
+    own: OwnSettings,
     make: M,
 }
 
@@ -152,8 +163,8 @@ where
     }
 
     fn run(self: Box<Self>, serving: &Serving) -> Vec<BoxFuture<()>> {
-        let Self { listener, timeouts, make } = *self;
-        let accepting = Accept { listener, timeouts, handler: Arc::new(make(serving)), serving: serving.clone() };
+        let Self { listener, own, make } = *self;
+        let accepting = Accept { listener, own, handler: Arc::new(make(serving)), serving: serving.clone() };
         vec![Box::pin(accepting.run())]
     }
 }
@@ -161,7 +172,7 @@ where
 /// An accept loop.
 struct Accept<L, H> {
     listener: L,
-    timeouts: Option<crate::Timeouts>,
+    own: OwnSettings,
     handler: Arc<H>,
     serving: Serving,
 }
@@ -174,13 +185,14 @@ where
 {
     async fn run(mut self) {
         let serving = self.serving.clone();
+        let own = std::mem::take(&mut self.own);
         let settings = Arc::new(ListenerSettings {
-            name: self.listener.url(),
+            name: own.name.unwrap_or_else(|| self.listener.url()),
             transport: self.listener.transport(),
             is_secure: self.listener.is_secure(),
             is_local: self.listener.is_local(),
-            timeouts: self.timeouts.unwrap_or(serving.timeouts),
-            limits: Arc::clone(&serving.limits),
+            timeouts: own.timeouts.unwrap_or(serving.timeouts),
+            limits: own.limits.unwrap_or_else(|| Arc::clone(&serving.limits)),
             metrics: Arc::clone(&serving.node.metrics),
             drain: serving.node.stop.drain.clone(),
         });
@@ -196,7 +208,7 @@ where
     /// Accepts for ever.
     async fn accept(&mut self, settings: &Arc<ListenerSettings>) {
         let serving = self.serving.clone();
-        let handshakes = L::Stream::OPENS.then(|| Handshakes::new(&serving.limits, settings.is_local));
+        let handshakes = L::Stream::OPENS.then(|| Handshakes::new(&settings.limits, settings.is_local));
         loop {
             let place = match &handshakes {
                 Some(handshakes) => handshakes.begin(settings).await,

@@ -1,9 +1,9 @@
 //! A stream transport without its socket, for tests: a listener is what it was, its URL and its settings too, and whoever
 //! connects does so within the process.
 
+use super::configured::OwnSettings;
 use super::memory::Memory;
 use super::{StreamListener, StreamTransport};
-use crate::Timeouts;
 use crate::link::PeerAddr;
 use std::io;
 use std::task::{Context, Poll};
@@ -20,7 +20,7 @@ struct Replaced {
     url: String,
     transport: &'static str,
     is_secure: bool,
-    timeouts: Option<Timeouts>,
+    own: OwnSettings,
 }
 
 impl InMemory {
@@ -31,7 +31,7 @@ impl InMemory {
             url: transport.url(),
             transport: T::Listener::TRANSPORT,
             is_secure: T::Listener::IS_SECURE,
-            timeouts: transport.timeouts(),
+            own: transport.own(),
         };
         (Self { address: address.clone(), place }, address)
     }
@@ -44,8 +44,8 @@ impl StreamTransport for InMemory {
         self.place.url.clone()
     }
 
-    fn timeouts(&self) -> Option<Timeouts> {
-        self.place.timeouts
+    fn own(&self) -> OwnSettings {
+        self.place.own.clone()
     }
 
     async fn bind(self) -> io::Result<Listener> {

@@ -1,6 +1,7 @@
 //! TCP, and what it shares with every stream socket of the kernel's.
 
 use super::adopted::{Adopted, ListenerKind};
+use super::configured::OwnSettings;
 use super::names::{Binding, Families, IpProtocol::Tcp as TCP, NumericAddress, Timing, bind_each, lookup};
 use super::{Stream, StreamListener, StreamTransport};
 use crate::Timeouts;
@@ -70,8 +71,8 @@ impl StreamTransport for Tcp {
         format!("tcp://{}", self.address)
     }
 
-    fn timeouts(&self) -> Option<Timeouts> {
-        self.timeouts
+    fn own(&self) -> OwnSettings {
+        OwnSettings { timeouts: self.timeouts, ..OwnSettings::default() }
     }
 
     fn numeric_address(&self) -> Option<NumericAddress> {

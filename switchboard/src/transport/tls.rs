@@ -13,6 +13,7 @@ mod trust;
 pub use certificates::{CertificateError, Certificates};
 pub use trust::Trust;
 
+use super::configured::OwnSettings;
 use super::names::NumericAddress;
 use super::tcp::{self, Tcp};
 use super::{Stream, StreamListener, StreamTransport};
@@ -115,8 +116,8 @@ impl StreamTransport for Tls {
         self.tcp.url().replacen("tcp", "tls", 1)
     }
 
-    fn timeouts(&self) -> Option<Timeouts> {
-        StreamTransport::timeouts(&self.tcp)
+    fn own(&self) -> OwnSettings {
+        self.tcp.own()
     }
 
     fn numeric_address(&self) -> Option<NumericAddress> {

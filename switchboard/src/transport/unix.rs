@@ -1,6 +1,7 @@
 //! Unix domain stream sockets.
 
 use super::adopted::{Adopted, ListenerKind};
+use super::configured::OwnSettings;
 use super::tcp::{BACKLOG, SocketSink, WriteHalf};
 use super::{Stream, StreamListener, StreamTransport};
 use crate::Timeouts;
@@ -62,8 +63,8 @@ impl StreamTransport for Unix {
         }
     }
 
-    fn timeouts(&self) -> Option<Timeouts> {
-        self.timeouts
+    fn own(&self) -> OwnSettings {
+        OwnSettings { timeouts: self.timeouts, ..OwnSettings::default() }
     }
 
     async fn bind(self) -> io::Result<Listener> {
