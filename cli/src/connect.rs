@@ -47,11 +47,19 @@ pub(crate) fn connect(typed: Arguments) -> Result<ExitCode, NotStarted> {
     let plan = Plan::parse(typed).map_err(NotStarted::Faults)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("cannot start").map_err(NotStarted::Start)?;
-    match runtime.block_on(run(&plan)).map_err(|error| advised(error, &plan)).with_context(|| plan.url.typed.clone()) {
+    match runtime.block_on(run(&plan)).map_err(|error| named(advised(error, &plan), &plan)) {
         Ok(Over::Interrupted) => Ok(ExitCode::from(INTERRUPTED)),
         Ok(Over::Signalled(signal)) => Ok(ExitCode::from(SIGNALLED + signal as u8)),
         Ok(Over::Finished | Over::Left) => Ok(ExitCode::SUCCESS),
         Err(error) => Err(NotStarted::Start(error)),
+    }
+}
+
+/// Says where that was, unless the error does.
+fn named(error: anyhow::Error, plan: &Plan) -> anyhow::Error {
+    match error.downcast_ref() {
+        Some(ConnectError::Unreachable { .. } | ConnectError::TimedOut { .. }) => error,
+        _ => error.context(plan.url.typed.clone()),
     }
 }
 

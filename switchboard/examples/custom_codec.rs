@@ -1,6 +1,6 @@
 // A codec of one's own: netstrings (`5:hello,`). `cargo run -p switchboard --example custom_codec`, then
 // `printf '5:hello,' | nc -N 127.0.0.1 7001` prints `5:HELLO,`.
-use bytes::{Buf, Bytes, BytesMut};
+use switchboard::bytes::{Buf, Bytes, BytesMut};
 use switchboard::prelude::*;
 use switchboard::{FrameError, Output};
 

@@ -1,6 +1,6 @@
 // Echo of lines and of messages: `cargo run -p switchboard --example websocket`, then `nc 127.0.0.1 7000`, and in a browser
 // `new WebSocket("ws://127.0.0.1:7001")`.
-use bytes::Bytes;
+use switchboard::bytes::Bytes;
 use switchboard::prelude::*;
 
 /// A line of TCP and a message of a WebSocket are both bytes.

@@ -162,7 +162,7 @@ impl Client {
     /// All of [`ConnectError`] but those of TLS.
     pub async fn websocket(&self, url: impl AsRef<str>) -> Result<Connection<WebSocketClient>, ConnectError> {
         let opening = async {
-            let parsed = WebSocketUrl::parse(url.as_ref(), "ws", 80).map_err(ConnectError::Unreachable)?;
+            let parsed = WebSocketUrl::parse(url.as_ref(), "ws", 80).map_err(ConnectError::unreachable)?;
             upgrade(self.tcp_to(&parsed.address).await?, &parsed).await
         };
         self.open_websocket("ws", url.as_ref(), opening).await
@@ -178,7 +178,7 @@ impl Client {
         trust: &Trust,
     ) -> Result<Connection<WebSocketClient>, ConnectError> {
         let opening = async {
-            let parsed = WebSocketUrl::parse(url.as_ref(), "wss", 443).map_err(ConnectError::Unreachable)?;
+            let parsed = WebSocketUrl::parse(url.as_ref(), "wss", 443).map_err(ConnectError::unreachable)?;
             upgrade(self.tls_to(&parsed.address, trust).await?, &parsed).await
         };
         self.open_websocket("wss", url.as_ref(), opening).await
@@ -191,7 +191,7 @@ impl Client {
         url: &str,
     ) -> Result<Connection<WebSocketClient>, ConnectError> {
         let opening = async {
-            let parsed = WebSocketUrl::parse(url, "ws", 80).map_err(ConnectError::Unreachable)?;
+            let parsed = WebSocketUrl::parse(url, "ws", 80).map_err(ConnectError::unreachable)?;
             upgrade(opened(async { Ok((end.split(), PeerAddr::Memory)) }).await?, &parsed).await
         };
         self.open_websocket("memory", url, opening).await
@@ -230,9 +230,9 @@ impl Client {
 
     /// Connects to one of the addresses of `HOST:PORT`.
     async fn tcp_to(&self, address: &str) -> Result<Opened, ConnectError> {
-        let addresses = lookup(address).await.map_err(ConnectError::Unreachable)?;
+        let addresses = lookup(address).await.map_err(ConnectError::unreachable)?;
         let attempt = |address| async move {
-            let (stream, peer) = tcp::connect(address).await.map_err(ConnectError::Unreachable)?;
+            let (stream, peer) = tcp::connect(address).await.map_err(ConnectError::unreachable)?;
             opened(async { Ok((stream.split(), peer)) }).await
         };
         dialing::first(addresses, self.timeouts.handshake, attempt).await
@@ -240,8 +240,8 @@ impl Client {
 
     /// The same, and agrees on TLS there: one that accepts and says nothing is as good as one that is not there.
     async fn tls_to(&self, address: &str, trust: &Trust) -> Result<Opened, ConnectError> {
-        let name = tls::server_name(address).map_err(ConnectError::Unreachable)?;
-        let addresses = lookup(address).await.map_err(ConnectError::Unreachable)?;
+        let name = tls::server_name(address).map_err(ConnectError::unreachable)?;
+        let addresses = lookup(address).await.map_err(ConnectError::unreachable)?;
         let attempt = |address| opened(tls::connect(address, name.clone(), trust));
         dialing::first(addresses, self.timeouts.handshake, attempt).await
     }
@@ -264,10 +264,10 @@ impl Client {
             Some(after) => tokio::select! {
                 biased;
                 // Boxed, because what is waited for is held twice.
-                opened = Box::pin(opening) => opened?,
-                () = sleep_awake(after) => return Err(ConnectError::TimedOut { after }),
+                opened = Box::pin(opening) => opened.map_err(|error| error.to(&name))?,
+                () = sleep_awake(after) => return Err(ConnectError::TimedOut { address: name, after }),
             },
-            None => opening.await?,
+            None => opening.await.map_err(|error| error.to(&name))?,
         };
         let settings = ListenerSettings {
             name,
@@ -300,7 +300,7 @@ impl Default for Client {
 
 /// Connects, and agrees on TLS where that is spoken.
 async fn opened(connecting: impl Future<Output = io::Result<Parts>>) -> Result<Opened, ConnectError> {
-    let ((mut source, sink), address) = connecting.await.map_err(ConnectError::Unreachable)?;
+    let ((mut source, sink), address) = connecting.await.map_err(ConnectError::unreachable)?;
     poll_fn(|cx| source.poll_open(cx)).await.map_err(unopened)?;
     Ok(Opened { source, sink, address, input: BytesMut::new() })
 }
@@ -323,8 +323,8 @@ fn random() -> [u8; 16] {
 /// What became of a handshake.
 fn unopened(error: OpenError) -> ConnectError {
     match error {
-        OpenError::Left => ConnectError::Unreachable(io::ErrorKind::UnexpectedEof.into()),
-        OpenError::Broken(error) => ConnectError::Unreachable(error),
+        OpenError::Left => ConnectError::unreachable(io::ErrorKind::UnexpectedEof.into()),
+        OpenError::Broken(error) => ConnectError::unreachable(error),
         OpenError::Failed(error) if tls::is_distrust(&error) => ConnectError::Untrusted(io::Error::other(error)),
         OpenError::Failed(error) => ConnectError::Tls(io::Error::other(error)),
     }

@@ -68,11 +68,19 @@ pub enum ConnectError {
         limit: usize,
     },
     /// The address is none or has none, nobody listens there, or the network does not reach it.
-    #[error("cannot connect")]
-    Unreachable(#[source] io::Error),
+    #[error("cannot connect to {address}")]
+    Unreachable {
+        /// What was to be connected to: `tcp://127.0.0.1:7000`.
+        address: String,
+        /// What the system, or we, had against it.
+        #[source]
+        error: io::Error,
+    },
     /// There was no answer within [`Timeouts::handshake`](crate::Timeouts::handshake).
-    #[error("no answer within {after:?}")]
+    #[error("no answer from {address} within {after:?}")]
     TimedOut {
+        /// What was to be connected to.
+        address: String,
         /// That timeout.
         after: Duration,
     },
@@ -90,6 +98,21 @@ pub enum ConnectError {
         /// What the server says of it, up to 1 KiB of any bytes: [`Escaped`](crate::Escaped) shows them. Often empty.
         said: bytes::Bytes,
     },
+}
+
+impl ConnectError {
+    /// Of what [`to`](Self::to) says.
+    pub(crate) fn unreachable(error: io::Error) -> Self {
+        Self::Unreachable { address: String::new(), error }
+    }
+
+    /// Says where that was.
+    pub(crate) fn to(self, url: &str) -> Self {
+        match self {
+            Self::Unreachable { error, .. } => Self::Unreachable { address: url.to_owned(), error },
+            other => other,
+        }
+    }
 }
 
 /// Why a server could not start: everything that is wrong, at once. Nothing was accepted.

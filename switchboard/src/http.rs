@@ -23,6 +23,12 @@ pub(crate) use listener::{HttpScheme, HttpTransport};
 pub use request::{BodyError, Request};
 pub use response::Response;
 pub use service::Service;
+
+/// What heads are made of, of the crate `http`, version 1.
+pub use ::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+
+/// All of the crate `http`, version 1: an answer with a head of its own is a [`types::Response`](::http::Response).
+pub use ::http as types;
 pub(crate) use task::serve;
 
 use crate::BoxError;
@@ -30,7 +36,6 @@ use crate::connection::{Connection, HandlerOutput};
 use crate::link::{Envelope, Link, Source};
 use crate::node::Node;
 use bytes::BytesMut;
-use http::HeaderMap;
 use http::request::Parts;
 use pin_project_lite::pin_project;
 use std::future::Future;

@@ -1,9 +1,62 @@
 //! Holds many connections in one process and passes messages between them.
 //!
-//! Begin with [`Server`], whose example is an echo server; then come [`Hub`] with rooms, [`Client`], [`http`], and [`testing`]. What most
-//! programs need is in [`prelude`], and whole programs are in the folder `examples`.
+//! An echo server, which answers `nc 127.0.0.1 7000`, and drains on Ctrl-C:
+//! ```no_run
+//! use switchboard::prelude::*;
+//!
+//! async fn echo(mut conn: Connection<Lines>) -> Result {
+//!     while let Some(line) = conn.recv().await? {
+//!         conn.send(line).await?;
+//!     }
+//!     Ok(())
+//! }
+//!
+//! #[tokio::main]
+//! async fn main() -> Result {
+//!     Server::new().tcp("127.0.0.1:7000", echo).serve_until(ctrl_c()).await?;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! A room, whose members get what others publish without a loop, a channel or a `select!`; and its test, without sockets or real
+//! time:
+//! ```
+//! use switchboard::prelude::*;
+//! use switchboard::testing;
+//!
+//! async fn chat(mut conn: Connection<Lines>, lobby: Room) -> Result {
+//!     let seat = conn.join(&lobby)?.will("somebody left");
+//!     conn.send("welcome").await?;
+//!     while let Some(line) = conn.recv().await? {
+//!         seat.publish(line);
+//!     }
+//!     Ok(())
+//! }
+//!
+//! fn server(lobby: Room) -> Server {
+//!     Server::new().tcp("127.0.0.1:7002", (lobby, chat))
+//! }
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
+//! let app = testing::start(server(Hub::new().room("lobby").unwrap()));
+//! let (mut ann, mut bob) = (app.connect("tcp"), app.connect("tcp"));
+//! assert_eq!((ann.line().await, bob.line().await), ("welcome\n".into(), "welcome\n".into()));
+//! ann.send("hi\n").await;
+//! assert_eq!(bob.line().await, "hi\n");
+//! # });
+//! ```
+//!
+//! # Where to go next
+//! - [`Server`] for listeners, [`Connection`] for what a handler holds, [`Client`] for the other end.
+//! - [`Hub`] and [`Room`] for names, histories to resume from, and what becomes of slow members; [`Encoding`] for rooms in a protocol
+//!   of your own.
+//! - [`Codec`] for frames of your own, [`http`] for requests, WebSockets and streamed answers, [`Udp`] for datagrams.
+//! - [`testing`] for a handler, or a whole server, in memory and under a paused clock.
+//! - [`prelude`] for what most programs need, and the folder `examples` for whole programs.
 //!
 //! # Guarantees
+//! - A room has one order for all its members. None loses a message without being told or disconnected, and a slow one does not delay
+//!   the others.
 //! - Everything is bounded: connections, frames, outboxes, and the sum of all memory held. See [`Limits`].
 //! - Every connection ends with exactly one [`CloseReason`]: logged once, counted once.
 //! - Drain: listeners refuse at once; [`Connection::recv`] hands over every frame already received, then `None`; what is

@@ -148,7 +148,7 @@ async fn a_panic_in_the_encoding_of_what_is_said_to_one_ends_that_one_and_not_wh
     until(|| node.hub.has(&"victim".parse().unwrap())).await;
     let (mut peer, mut conn) = node.connect().await;
     let me = node.hub.enter(&conn, Format::Text);
-    let told = me.tell(&"victim".parse().unwrap(), "boom".into());
+    let told = me.tell(&"victim".parse().unwrap(), "boom");
     assert!(matches!(told, Err(TellError::NoSuchMember(_))), "{told:?}");
     assert_eq!(victim.closed().await, CloseReason::HandlerPanic);
     conn.send("fine").await.unwrap();

@@ -467,7 +467,7 @@ async fn what_one_says_alone_leaves_room_for_messages_and_for_what_others_say() 
         assert_eq!(alone.iter().map(|object| object["from"].as_str().unwrap()).collect::<Vec<_>>(), expected);
         let lost = objects.iter().filter(|object| object["event"] == "gap").count();
         assert_eq!(lost, usize::from(overflow == Overflow::Latest), "{overflow:?}");
-        assert_eq!(senders[0].me.tell(&slow.me.name(), "now".into()), Ok(()));
+        assert_eq!(senders[0].me.tell(&slow.me.name(), "now"), Ok(()));
         assert_eq!(told(&mut slow.peer).await[0]["text"], "now", "{overflow:?}");
     }
 }

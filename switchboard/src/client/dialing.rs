@@ -82,14 +82,14 @@ pub(crate) fn in_turns(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
 /// How far an attempt came that ended so.
 fn progress(error: &ConnectError) -> u8 {
     match error {
-        ConnectError::Unreachable(error) if error.kind() == io::ErrorKind::ConnectionRefused => 1,
-        ConnectError::Unreachable(_) => 0,
+        ConnectError::Unreachable { error, .. } if error.kind() == io::ErrorKind::ConnectionRefused => 1,
+        ConnectError::Unreachable { .. } => 0,
         _ => 2,
     }
 }
 
 fn nowhere() -> ConnectError {
-    ConnectError::Unreachable(io::Error::new(io::ErrorKind::NotFound, "no address for this name"))
+    ConnectError::unreachable(io::Error::new(io::ErrorKind::NotFound, "no address for this name"))
 }
 
 #[cfg(test)]
@@ -102,7 +102,7 @@ mod tests {
     }
 
     fn refused() -> ConnectError {
-        ConnectError::Unreachable(io::ErrorKind::ConnectionRefused.into())
+        ConnectError::unreachable(io::ErrorKind::ConnectionRefused.into())
     }
 
     async fn after(millis: u64, port: u16) -> Result<u16, ConnectError> {
@@ -156,11 +156,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_error_of_the_attempt_that_came_furthest_is_told() {
         let failed = first(addresses(THREE), None, async |address| match address.port() {
-            1 => Err::<(), _>(ConnectError::Unreachable(io::ErrorKind::NetworkUnreachable.into())),
+            1 => Err::<(), _>(ConnectError::unreachable(io::ErrorKind::NetworkUnreachable.into())),
             2 => Err(ConnectError::Untrusted(io::ErrorKind::Other.into())),
             _ => Err(refused()),
         });
         assert!(matches!(failed.await, Err(ConnectError::Untrusted(_))));
-        assert!(matches!(first(Vec::new(), None, async |_| Ok(())).await, Err(ConnectError::Unreachable(_))));
+        assert!(matches!(first(Vec::new(), None, async |_| Ok(())).await, Err(ConnectError::Unreachable { .. })));
     }
 }

@@ -138,9 +138,9 @@ fn broken(error: hyper::Error) -> ConnectError {
     let spoke_first =
         std::error::Error::source(&error).is_some_and(|cause| cause.to_string().contains("unexpected message"));
     if error.is_parse() || spoke_first {
-        return ConnectError::Unreachable(io::Error::new(io::ErrorKind::InvalidData, "the server does not speak HTTP"));
+        return ConnectError::unreachable(io::Error::new(io::ErrorKind::InvalidData, "the server does not speak HTTP"));
     }
-    ConnectError::Unreachable(io::Error::new(io::ErrorKind::InvalidData, error))
+    ConnectError::unreachable(io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
 /// A body without anything in it.

@@ -200,8 +200,8 @@ impl Session {
     /// # Errors
     /// Nobody has that name, it has not read as much of this one's as it keeps, or its transport cannot carry `text` as one
     /// frame.
-    pub fn tell(&self, to: &UserName, text: Bytes) -> Result<(), TellError> {
-        door::tell(&self.0, to, text)
+    pub fn tell(&self, to: &UserName, text: impl Into<Bytes>) -> Result<(), TellError> {
+        door::tell(&self.0, to, text.into())
     }
 }
 

@@ -21,15 +21,14 @@ impl Server {
     /// Methods, headers and statuses are those of the crate `http`, version 1.
     ///
     /// ```no_run
-    /// use http::{Method, StatusCode};
-    /// use switchboard::http::{Request, Response};
+    /// use switchboard::http::{Method, Request, Response, StatusCode, types};
     /// use switchboard::prelude::*;
     ///
     /// async fn repeat(mut request: Request) -> Result<Response, Response> {
     ///     if request.method() != Method::POST {
     ///         return Err(StatusCode::METHOD_NOT_ALLOWED.into());
     ///     }
-    ///     Ok(http::Response::new(request.body(64 << 10).await?).into())
+    ///     Ok(types::Response::new(request.body(64 << 10).await?).into())
     /// }
     ///
     /// # async fn serve() -> Result {

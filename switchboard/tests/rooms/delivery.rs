@@ -246,7 +246,7 @@ async fn of_many_private_messages_the_first_have_rooms_delivered_before_them_and
     let (alice, mut bob) = (node.member("lobby").await, node.member("lobby").await);
     for number in 1..=50 {
         alice.seat.publish(number.to_string());
-        alice.me.tell(&user("guest-2"), number.to_string().into()).unwrap();
+        alice.me.tell(&user("guest-2"), number.to_string()).unwrap();
     }
     let heard = bob.heard().await;
     let of = |number| (format!("[lobby] guest-1: {number}"), format!("@guest-1: {number}"));
@@ -266,7 +266,7 @@ async fn several_servers_share_a_hub() {
     assert_eq!((alice.me.name(), bob.me.name()), (user("guest-1"), user("guest-2")));
     alice.seat.publish("from one");
     bob.seat.publish("from two");
-    bob.me.tell(&user("guest-1"), "across".into()).unwrap();
+    bob.me.tell(&user("guest-1"), "across").unwrap();
     assert_eq!(bob.heard().await, ["[lobby] guest-1: from one"]);
     let mut lines = alice.heard().await;
     lines.sort();

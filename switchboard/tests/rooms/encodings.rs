@@ -367,6 +367,6 @@ async fn a_session_has_an_encoding_and_a_name() {
     joined(&room, 1).await;
     let clock = hub.session(UserName::parse("clock").unwrap(), Format::Text).unwrap();
     clock.publish(&room, "noon");
-    clock.tell(&UserName::guest(1), "late".into()).unwrap();
+    clock.tell(&UserName::guest(1), "late").unwrap();
     assert_eq!([peer.line().await, peer.line().await], ["clock said noon\n", "clock whispered late\n"]);
 }

@@ -59,7 +59,7 @@ async fn a_membership_keeps_the_name_of_an_identity_that_is_gone() {
     drop(alice.me);
     alice.seat.publish("still me");
     assert_eq!(bob.heard().await, ["[lobby] guest-1: still me"]);
-    assert_eq!(bob.me.tell(&user("guest-1"), "hello?".into()), Err(TellError::NoSuchMember(user("guest-1"))));
+    assert_eq!(bob.me.tell(&user("guest-1"), "hello?"), Err(TellError::NoSuchMember(user("guest-1"))));
 }
 
 // One to one, and closing by name.
@@ -75,12 +75,12 @@ async fn one_member_is_told_alone_and_in_its_own_format() {
     for member in [&text, &json, &raw] {
         // Names are found in any case.
         let name = user(&member.me.name().as_str().to_uppercase());
-        alice.me.tell(&name, "psst".into()).unwrap();
+        alice.me.tell(&name, "psst").unwrap();
     }
     assert_eq!(text.heard().await, ["@guest-1: psst"]);
     assert_eq!(json.heard().await, [r#"{"event":"direct","from":"guest-1","text":"psst"}"#]);
     assert_eq!(raw.heard().await, ["psst"]);
-    assert_eq!(alice.me.tell(&user("nobody"), "psst".into()), Err(TellError::NoSuchMember(user("nobody"))));
+    assert_eq!(alice.me.tell(&user("nobody"), "psst"), Err(TellError::NoSuchMember(user("nobody"))));
     assert_eq!(lobby.last_id().seq, 0, "it is no message of the room's");
 }
 
@@ -92,10 +92,10 @@ async fn who_finishes_within_the_tick_gets_what_it_was_told_before() {
     let me = node.hub.enter(&conn, Format::Text);
     // Nothing is on its way that the tick would be awake for.
     alice.heard().await;
-    alice.me.tell(&user("guest-2"), "first".into()).unwrap();
-    alice.me.tell(&user("guest-2"), "second".into()).unwrap();
+    alice.me.tell(&user("guest-2"), "first").unwrap();
+    alice.me.tell(&user("guest-2"), "second").unwrap();
     drop((conn, me));
-    assert_eq!(alice.me.tell(&user("guest-2"), "late".into()), Err(TellError::NoSuchMember(user("guest-2"))));
+    assert_eq!(alice.me.tell(&user("guest-2"), "late"), Err(TellError::NoSuchMember(user("guest-2"))));
     assert_eq!(peer.rest().await.unwrap(), b"@guest-1: first\n@guest-1: second\n");
 }
 
@@ -104,7 +104,7 @@ async fn who_is_being_closed_is_told_nothing_and_the_sender_knows() {
     let mut node = Node::start().await;
     let (alice, _bob) = (node.member("lobby").await, node.member("lobby").await);
     assert!(node.hub.close(&user("guest-2")));
-    assert_eq!(alice.me.tell(&user("guest-2"), "psst".into()), Err(TellError::NoSuchMember(user("guest-2"))));
+    assert_eq!(alice.me.tell(&user("guest-2"), "psst"), Err(TellError::NoSuchMember(user("guest-2"))));
 }
 
 #[tokio::test(start_paused = true)]
