@@ -17,6 +17,8 @@ from .udp import UDP, udp
 
 # Of each connection by TLS, as docs/operations.md says.
 TLS_BYTES = 5 << 10
+# The same over HTTP/2.
+HTTP2_BYTES = 22 << 10
 
 
 def sealed(server: Server, listener: str, source: str) -> ssl.SSLSocket:
@@ -146,7 +148,7 @@ def histories_asked_for_by_strangers(server: Server, end: float) -> list[str]:
     return []
 
 
-@attack(HTTP, options=("--max-memory", "32MiB"), seconds=6, memory=64 * MIB)
+@attack(HTTP, options=("--max-memory", "32MiB"), seconds=6, memory=128 * MIB)
 def trailers_without_their_ends(server: Server, end: float) -> list[str]:
     """2,000 connections with a short body in chunks, and behind it trailers that go on and on."""
     head = b"POST /rooms/hot HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n"
@@ -154,7 +156,7 @@ def trailers_without_their_ends(server: Server, end: float) -> list[str]:
     return []
 
 
-@attack(HTTP, options=("--max-memory", "32MiB"), seconds=6, memory=64 * MIB)
+@attack(HTTP, options=("--max-memory", "32MiB"), seconds=6, memory=32 * MIB + 2000 * HTTP2_BYTES)
 def half_a_head_of_http2(server: Server, end: float) -> list[str]:
     """2,000 HTTP/2 connections whose heads have not come to their ends, and frames of no known kind that lack a byte."""
     fields = http2.head("/") + b"".join(http2.field(f"x{count}", "y" * 20) for count in range(300))
