@@ -73,8 +73,14 @@ impl Lines {
     pub fn decode_batch(&mut self, input: &mut BytesMut, frame_bytes: usize) -> Result<Option<LineBatch>, FrameError> {
         let front = &input[..input.len().min(BATCH_BYTES)];
         let searched = self.searched.min(front.len());
-        let Some(last) = memrchr(b'\n', &front[searched..]) else { return self.decode_one(input, frame_bytes) };
-        let end = searched + last + 1;
+        // What came together ends with a line as a rule.
+        let end = match front.last() {
+            Some(b'\n') => front.len(),
+            _ => match memrchr(b'\n', &front[searched..]) {
+                Some(last) => searched + last + 1,
+                None => return self.decode_one(input, frame_bytes),
+            },
+        };
         let lines = memchr_iter(b'\n', &front[..end]).count();
         if lines > BATCH_LINES || end > frame_bytes {
             return self.decode_some(input, frame_bytes);
