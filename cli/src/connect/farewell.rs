@@ -30,8 +30,8 @@ impl Farewell {
             let room = LINE_BYTES - self.first.len();
             self.first.extend_from_slice(&payload[..payload.len().min(room)]);
         }
-        if !is_verbatim {
-            self.last.clear();
+        if !is_verbatim && !self.last.is_empty() {
+            self.last.push(b'\n');
         }
         let end = &payload[payload.len().saturating_sub(LINE_BYTES)..];
         let old = (self.last.len() + end.len()).saturating_sub(LINE_BYTES);
@@ -44,14 +44,18 @@ impl Farewell {
             let line = line.strip_suffix(b"\r").unwrap_or(line);
             told::object(line).or_else(|| told::line(line))
         };
-        let trimmed = self.last.strip_suffix(b"\n").unwrap_or(&self.last);
-        let last = trimmed.rsplit(|byte| *byte == b'\n').next().unwrap_or(trimmed);
-        match line(last) {
-            Some(Event::Notice(Notice::Closed { reason })) => return Meaning::of(reason),
-            Some(Event::Reply(Reply::Bye)) => return Meaning::Finished,
-            event => {
-                if let Some(reason) = error(last, event).and_then(told::reason_named) {
-                    return Meaning::Closed(reason);
+        // Of a line whose beginning is gone nobody knows what it says.
+        let is_cut = self.last.len() >= LINE_BYTES;
+        let lines = self.last.split(|byte| *byte == b'\n').skip(usize::from(is_cut));
+        // What a room tells may come behind it: that others have gone, too.
+        for last in lines.collect::<Vec<_>>().into_iter().rev() {
+            match line(last) {
+                Some(Event::Notice(Notice::Closed { reason })) => return Meaning::of(reason),
+                Some(Event::Reply(Reply::Bye)) => return Meaning::Finished,
+                event => {
+                    if let Some(reason) = error(last, event).and_then(told::reason_named) {
+                        return Meaning::Closed(reason);
+                    }
                 }
             }
         }
@@ -112,6 +116,8 @@ mod tests {
             ("! frame-too-long: frame is longer than 1024 bytes", Meaning::Closed(CloseReason::FrameTooLong)),
             (r#"{"error":"frame-too-long","text":"too long"}"#, Meaning::Closed(CloseReason::FrameTooLong)),
             ("! no-room: none", Meaning::Cut),
+            ("* closed: drained\n* [lobby] 1 joined, 2 left: 1 member", Meaning::Finished),
+            ("* closed: idle\n[lobby] bob: hi", Meaning::Closed(CloseReason::Idle)),
             ("* closed: slow-consumer", Meaning::Closed(CloseReason::SlowConsumer)),
             ("[lobby] bob: * closed: drained", Meaning::Cut),
         ] {
