@@ -582,6 +582,25 @@ async fn abort_ends_a_drain_now() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn to_abort_or_drain_once_more_changes_nothing() {
+    let memory = Memory::new();
+    let served = Served::over(&memory, Server::new().memory(&memory, echo)).await;
+    let mut peer = served.connect();
+    peer.send("hello\n").await;
+    assert_eq!(peer.line().await, "hello\n");
+    for _ in 0..2 {
+        served.handle.abort();
+        served.handle.drain();
+    }
+    let drained = served.drained.await.unwrap();
+    assert_eq!(drained.finished + drained.aborted, 1);
+    // Of a server that has ended, too.
+    served.handle.abort();
+    served.handle.drain();
+    assert!(served.handle.connections().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_server_that_is_dropped_ends_everything_at_once() {
     let memory = Memory::new();
     let served = Served::over(&memory, Server::new().memory(&memory, echo)).await;
