@@ -23,13 +23,14 @@ pub use sender::{Sender, TrySendError};
 pub use split::{RecvHalf, SendHalf};
 pub use stream::ByteStream;
 
-use crate::error::ConnectionError;
+use crate::error::{ConnectionError, contained};
 use crate::link::{ConnectionId, Envelope, Farewell, Link, PeerAddr, Returned, Source, reason_of, space};
 use crate::turn::spend;
 use bytes::{Bytes, BytesMut};
 use input::InputBuffer;
 use std::fmt;
 use std::future::poll_fn;
+use std::panic::{catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use switchboard_proto::{Aside, CloseReason, Codec, FrameError};
@@ -109,9 +110,17 @@ impl<C: Codec> Connection<C> {
 
     /// A connection of which `input` was read already, and whose frames go out in `envelope`.
     pub(crate) fn begun(peer: Arc<Link>, source: Box<dyn Source>, input: BytesMut, envelope: Envelope) -> Self {
+        let codec = match catch_unwind(C::default) {
+            Ok(codec) => codec,
+            Err(panic) => {
+                // There is nothing yet that gives the source back, which the task of the connection waits for.
+                peer.give_back(Returned { source, peer_finished: false, farewell: None });
+                resume_unwind(panic)
+            }
+        };
         Self(Box::new(Receiving {
             peer,
-            codec: C::default(),
+            codec,
             envelope,
             input: InputBuffer::begun(input),
             source: Some(source),
@@ -510,12 +519,15 @@ impl<C: Codec> Receiving<C> {
     /// Gives the source back for the close, at which the peer is told `text`, or the reason's own.
     fn give_back(&mut self, text: Option<Box<str>>) {
         let Some(source) = self.source.take() else { return };
-        let (mut codec, envelope, code) = (std::mem::take(&mut self.codec), self.envelope, self.close_code);
-        let farewell: Farewell = Box::new(move |reason| {
-            let text = text.as_deref().unwrap_or(reason.code());
-            envelope.end(codec.farewell(reason, code, text), reason)
+        let (envelope, code) = (self.envelope, self.close_code);
+        // One that cannot be replaced has no last word; but what waits for the source gets it.
+        let farewell = contained(|| std::mem::take(&mut self.codec)).ok().map(|mut codec| -> Farewell {
+            Box::new(move |reason| {
+                let text = text.as_deref().unwrap_or(reason.code());
+                envelope.end(codec.farewell(reason, code, text), reason)
+            })
         });
-        self.peer.give_back(Returned { source, peer_finished: self.peer_finished, farewell: Some(farewell) });
+        self.peer.give_back(Returned { source, peer_finished: self.peer_finished, farewell });
     }
 }
 

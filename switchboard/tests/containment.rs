@@ -1,9 +1,13 @@
-//! A panic of a user's code ends what it was called for. What serves everybody goes on: ticks, sweeps and accept loops. (Datagram
-//! loops: `datagram_peers.rs`.)
+//! A panic of a user's code ends what it was called for. What serves everybody goes on: ticks, sweeps, accept and datagram loops.
+//! (Codecs, and what answers requests: the files beside this one.)
 
+mod codecs;
+mod http;
+
+use crate::harness::mote::{door, stranger};
 use crate::harness::node::Node;
 use crate::harness::patience::{secs, until};
-use crate::harness::served::Served;
+use crate::harness::served::{Served, echo};
 use bytes::{Bytes, BytesMut};
 use std::future::Ready;
 use std::pin::{Pin, pin};
@@ -11,7 +15,7 @@ use std::sync::Arc;
 use std::task::{Context, Wake, Waker};
 use switchboard::prelude::*;
 use switchboard::testing::Peer;
-use switchboard::{Format, FrameError, Join, Memory, MessageId, Output, TellError};
+use switchboard::{Format, FrameError, Join, Memory, MessageId, Output, TellError, Udp};
 
 /// Where the panic is.
 const ENCODE: u8 = 0;
@@ -222,4 +226,111 @@ async fn a_handler_that_panics_before_it_waits_ends_no_accept_loop() {
         assert_eq!(served.connect().closed().await, CloseReason::HandlerPanic);
     }
     assert_eq!(served.handle.metrics().closed(CloseReason::HandlerPanic), 3);
+}
+
+#[derive(Debug)]
+struct Unspeakable;
+
+impl std::fmt::Display for Unspeakable {
+    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        panic!("as planted")
+    }
+}
+
+impl std::error::Error for Unspeakable {}
+
+/// State that a handler cannot have a copy of.
+struct Unique;
+
+impl Clone for Unique {
+    fn clone(&self) -> Self {
+        panic!("as planted")
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_that_cannot_be_told_and_state_that_cannot_be_cloned_end_their_connections_alone() {
+    let (failing, stateful, plain) = (Memory::new(), Memory::new(), Memory::new());
+    let server = Server::new()
+        .memory(&failing, async |_: Connection<Lines>| Err::<(), _>(Unspeakable))
+        .memory(&stateful, (Unique, async |_: Connection<Lines>, _: Unique| {}))
+        .memory(&plain, echo);
+    let served = Served::over(&plain, server).await;
+    for memory in [&failing, &stateful, &failing, &stateful] {
+        let mut peer = Peer::connect(memory);
+        peer.finish();
+        peer.closed().await;
+    }
+    let mut peer = served.connect();
+    peer.send("fine\n").await;
+    assert_eq!(peer.line().await, "fine\n");
+    assert_eq!(served.handle.metrics().closed(CloseReason::HandlerPanic), 2);
+    assert_eq!(served.handle.metrics().closed(CloseReason::HandlerError), 2);
+}
+
+/// A handler that never ends, and ends badly.
+struct Endless;
+
+impl Future for Endless {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> std::task::Poll<()> {
+        std::task::Poll::Pending
+    }
+}
+
+impl Drop for Endless {
+    fn drop(&mut self) {
+        assert!(std::thread::panicking(), "as planted");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_panics_when_it_is_dropped_ends_no_sweep_and_no_drain() {
+    let keep = |conn: Connection<Lines>| async move {
+        let _conn = conn;
+        Endless.await;
+    };
+    let served = Served::in_memory(Server::new(), |server, memory| server.memory(&memory, keep));
+    let mut peers = [served.connect(), served.connect()];
+    until(|| served.handle.connections().len() == 2).await;
+    for connection in served.handle.connections().list(None, 2) {
+        served.handle.connections().close(connection.id);
+    }
+    for peer in &mut peers {
+        peer.finish();
+        peer.closed().await;
+    }
+    until(|| served.handle.connections().is_empty()).await;
+    let _late = served.connect();
+    until(|| served.handle.connections().len() == 1).await;
+    assert_eq!(served.stop().await.aborted, 1);
+}
+
+#[tokio::test]
+async fn a_handler_of_a_datagram_peer_that_panics_before_it_waits_ends_no_datagram_loop() {
+    let panics = |_: Connection<switchboard::Datagrams>| -> Ready<Result> { panic!("as planted") };
+    let server = Server::new().workers(1).udp_peers(Udp::new("127.0.0.1:0"), door, panics);
+    let served = Served::start(server).await;
+    let stranger = stranger(&served).await;
+    for number in 1..4 {
+        stranger.say("open").await;
+        served.until(|handle| handle.metrics().closed(CloseReason::HandlerPanic) == number).await;
+        assert_eq!(stranger.ask("hi").await, "hi");
+    }
+    assert_eq!(served.stop().await.aborted, 0);
+}
+
+#[tokio::test]
+async fn a_datagram_handler_that_panics_costs_its_datagram_the_answer() {
+    let answer = |datagram: Datagram<'_>, reply: &mut DatagramReply<'_>| {
+        assert_ne!(datagram.payload, b"panic", "as planted");
+        reply.write(datagram.payload);
+    };
+    let server = Server::new().workers(1).udp("127.0.0.1:0", answer);
+    let served = Served::start(server).await;
+    let stranger = stranger(&served).await;
+    stranger.say("panic").await;
+    assert_eq!(stranger.ask("fine").await, "fine");
+    assert_eq!(served.stop().await.aborted, 0);
 }
