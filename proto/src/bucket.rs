@@ -49,6 +49,11 @@ impl Bucket {
         let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
         self.due_nanos = self.due_nanos.max(now).saturating_add(rate.interval_nanos.saturating_mul(tokens));
     }
+
+    /// Puts back `tokens` that were taken for nothing.
+    pub fn give_back(&mut self, rate: Rate, tokens: u64) {
+        self.due_nanos = self.due_nanos.saturating_sub(rate.interval_nanos.saturating_mul(tokens));
+    }
 }
 
 /// A fixed table of buckets. Sources that hash alike share one, which errs on the side of silence.

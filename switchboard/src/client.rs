@@ -270,6 +270,7 @@ impl Client {
             None => opening.await.map_err(|error| error.to(&name))?,
         };
         let settings = ListenerSettings {
+            rate: None,
             name,
             transport,
             is_secure: matches!(transport, "tls" | "wss"),

@@ -8,6 +8,7 @@ mod handler;
 mod input;
 mod joining;
 mod opening;
+mod pace;
 mod relay;
 mod secured;
 mod sender;
@@ -28,6 +29,7 @@ use crate::link::{ConnectionId, Envelope, Farewell, Link, PeerAddr, Returned, So
 use crate::turn::spend;
 use bytes::{Bytes, BytesMut};
 use input::InputBuffer;
+use pace::Pace;
 use std::fmt;
 use std::future::poll_fn;
 use std::panic::{catch_unwind, resume_unwind};
@@ -88,6 +90,8 @@ struct Receiving<C: Codec> {
     drained: bool,
     /// Frames that may be taken before tokio's budget is asked again.
     paid: u8,
+    /// Where the listener has a rate.
+    pace: Pace,
     /// The peer has finished sending, or is gone.
     peer_finished: bool,
     /// What the protocol answers by itself, while the outbox is full.
@@ -127,6 +131,7 @@ impl<C: Codec> Connection<C> {
             finished: false,
             drained: false,
             paid: 0,
+            pace: Pace::default(),
             peer_finished: false,
             answer: None,
             close_code: None,
@@ -359,15 +364,18 @@ impl<C: Codec> Receiving<C> {
         Poll::Ready(Ok(()))
     }
 
-    /// Frames cost budget, or a read of one-byte lines would hold the worker for 32,768 of them. If there is none left, the
-    /// task is woken.
+    /// Frames cost budget, or a read of one-byte lines would hold the worker for 32,768 of them; and the listener may have a rate.
+    /// If there is none left, the task is woken.
     #[inline]
     fn is_paid(&mut self, cx: &mut Context<'_>) -> bool {
         if self.paid == 0
             && let Poll::Ready(budget) = tokio::task::coop::poll_proceed(cx)
         {
             budget.made_progress();
-            self.paid = FRAMES_PER_BUDGET;
+            self.paid = match self.peer.listener.rate {
+                None => FRAMES_PER_BUDGET,
+                Some(rate) => self.pace.poll_take(cx, rate, self.peer.opened, FRAMES_PER_BUDGET),
+            };
         }
         self.paid > 0
     }
@@ -377,6 +385,11 @@ impl<C: Codec> Receiving<C> {
     fn took(&mut self, cx: &mut Context<'_>, before: usize, count: usize) {
         self.paid -= 1;
         spend(cx, count.saturating_sub(1) / usize::from(FRAMES_PER_BUDGET));
+        if count > 1
+            && let Some(rate) = self.peer.listener.rate
+        {
+            self.pace.owe(rate, self.peer.opened, count - 1);
+        }
         self.input.is_shared = true;
         self.left(cx, before);
     }
@@ -484,6 +497,9 @@ impl<C: Codec> Receiving<C> {
             Poll::Pending => {
                 let held = source.held_bytes() + self.codec.held_bytes();
                 drop(shared);
+                if let Some(rate) = self.peer.listener.rate {
+                    self.pace.give_back(rate, std::mem::take(&mut self.paid));
+                }
                 self.input.wait(&self.peer, cx, held);
                 // A drain, or an end, that came between the first look and the waker.
                 let peer = &self.peer;

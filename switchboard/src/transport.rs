@@ -17,6 +17,7 @@ use names::NumericAddress;
 use std::future::Future;
 use std::io;
 use std::task::{Context, Poll};
+use switchboard_proto::Rate;
 
 /// A transport of byte streams: [`Tcp`](crate::Tcp), [`Tls`](crate::Tls), [`Unix`](crate::Unix) or [`Memory`](crate::Memory).
 #[allow(private_bounds, reason = "sealed: a transport needs access to the inside of connections")]
@@ -46,6 +47,24 @@ pub trait Transport: StreamTransport {
     /// [`Limits::memory_bytes`](crate::Limits::memory_bytes) of these is not looked at.
     fn limited(self, limits: Limits) -> Configured<Self> {
         Configured::new(self).with_limits(limits)
+    }
+
+    /// Reads at most `rate` frames of each of this listener's connections: whoever sends faster waits, as its own send buffer fills
+    /// up, and loses nothing. What a protocol answers by itself counts too, as a WebSocket's ping; requests over HTTP do not.
+    ///
+    /// A pause is at least a millisecond, so that more than 1,000 a second come a few at once.
+    ///
+    /// # Examples
+    /// ```
+    /// use switchboard::prelude::*;
+    /// use switchboard::{Rate, Tcp, Transport as _};
+    /// # async fn echo(_: Connection<Lines>) {}
+    ///
+    /// // 100 a second, of which a second's may come at once.
+    /// let server = Server::new().listen(Tcp::new("0.0.0.0:7000").throttled(Rate::new(100, 100)), echo);
+    /// ```
+    fn throttled(self, rate: Rate) -> Configured<Self> {
+        Configured::new(self).with_rate(rate)
     }
 }
 

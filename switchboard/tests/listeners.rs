@@ -1,9 +1,11 @@
-//! Listeners with a name, and limits, of their own.
+//! Listeners with a name, limits, and a frame rate, of their own.
 
 use super::harness::served::{Served, echo};
+use switchboard::bytes::BytesMut;
 use switchboard::prelude::*;
 use switchboard::testing::Peer;
-use switchboard::{Memory, Transport};
+use switchboard::{FrameError, LineBatch, Memory, Output, Rate, Transport, Udp, Validation, testing};
+use tokio::time::{Duration, Instant, sleep};
 
 fn frames(frame_bytes: usize) -> Limits {
     Limits { frame_bytes, ..Limits::default() }
@@ -34,6 +36,114 @@ async fn a_listener_has_limits_of_its_own_beside_those_of_its_server() {
     assert_eq!(short.closed().await, CloseReason::FrameTooLong);
     assert_eq!(long.line().await, "12345\n");
     drop(served);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listener_reads_no_more_frames_a_second_than_its_rate() {
+    let (slow, usual) = (Memory::new(), Memory::new());
+    let server = Server::new().listen(slow.clone().throttled(Rate::new(10, 10)), echo).memory(&usual, echo);
+    let served = Served::over(&usual, server).await;
+    for _ in 0..2 {
+        let mut peer = Peer::connect(&slow);
+        peer.send("first\n").await;
+        assert_eq!(peer.line().await, "first\n");
+        // What was let through for nothing is not saved up, and not lost.
+        sleep(Duration::from_secs(10)).await;
+        let started = Instant::now();
+        peer.send("x\n".repeat(25)).await;
+        for number in 1..=25 {
+            assert_eq!(peer.line().await, "x\n");
+            let due = Duration::from_millis(100) * (number - 10_u32.min(number));
+            let late = started.elapsed().checked_sub(due).expect("it is not early");
+            assert!(late < Duration::from_millis(5), "{number}: {late:?} late");
+        }
+    }
+    let (mut peer, started) = (Peer::connect(&usual), Instant::now());
+    peer.send("x\n".repeat(25)).await;
+    for _ in 0..25 {
+        assert_eq!(peer.line().await, "x\n");
+    }
+    assert_eq!(started.elapsed(), Duration::ZERO);
+    drop(served);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_waits_for_its_rate_can_be_closed() {
+    let slow = Memory::new();
+    let server = Server::new().listen(slow.clone().throttled(Rate::new(1, 1)), echo);
+    let served = Served::over(&slow, server).await;
+    let (mut peer, started) = (Peer::connect(&slow), Instant::now());
+    peer.send("x\n".repeat(100)).await;
+    assert_eq!(peer.line().await, "x\n");
+    let connections = served.handle.connections();
+    assert!(connections.close(connections.list(None, 1)[0].id));
+    assert_eq!(peer.closed().await, CloseReason::Closed);
+    // Linger included; all that it sent would take 99 s.
+    assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
+}
+
+/// Lines, as many at once as came together.
+#[derive(Default)]
+struct Batches(Lines);
+
+impl Codec for Batches {
+    type Frame = LineBatch;
+
+    fn decode(&mut self, input: &mut BytesMut, frame_bytes: usize) -> Result<Option<LineBatch>, FrameError> {
+        self.0.decode_batch(input, frame_bytes)
+    }
+
+    fn encode(&mut self, lines: LineBatch, output: &mut Output) {
+        output.share(lines.into_bytes());
+    }
+
+    fn count(lines: &LineBatch) -> usize {
+        lines.len()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rate_counts_each_message_of_a_batch() {
+    let slow = Memory::new();
+    let handler = async |mut conn: Connection<Batches>| -> Result {
+        while let Some(batch) = conn.recv().await? {
+            conn.send(batch).await?;
+        }
+        Ok(())
+    };
+    let served = Served::over(&slow, Server::new().listen(slow.clone().throttled(Rate::new(10, 10)), handler)).await;
+    let (mut peer, started) = (Peer::connect(&slow), Instant::now());
+    peer.send("x\n".repeat(20)).await;
+    sleep(Duration::from_millis(1)).await;
+    peer.send("last\n").await;
+    for _ in 0..20 {
+        assert_eq!(peer.line().await, "x\n");
+    }
+    assert_eq!(peer.line().await, "last\n");
+    assert!(started.elapsed() >= Duration::from_millis(1100), "{:?}", started.elapsed());
+    drop(served);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listener_of_datagrams_has_a_name_and_a_rate() {
+    let udp = Udp::new("127.0.0.1:0").named("motes").throttled(Rate::new(1, 1));
+    let echo = async |mut conn: Connection<switchboard::Datagrams>| -> Result {
+        while let Some(frame) = conn.recv().await? {
+            conn.send(frame).await?;
+        }
+        Ok(())
+    };
+    let running = testing::start(Server::new().udp_peers(udp, |_, _| Validation::Given, echo));
+    let mut socket = running.udp("udp://127.0.0.1:0");
+    let started = Instant::now();
+    for text in ["a", "b", "c"] {
+        socket.send(text);
+    }
+    for text in ["a", "b", "c"] {
+        assert_eq!(socket.recv().await, text);
+    }
+    assert!(started.elapsed() >= Duration::from_secs(2), "{:?}", started.elapsed());
+    assert_eq!(running.handle().connections().list(None, 1)[0].listener, "motes");
 }
 
 #[tokio::test(start_paused = true)]

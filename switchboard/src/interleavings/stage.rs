@@ -93,6 +93,7 @@ impl Stage {
         let (here, there) = End::pair(PIPE_BYTES);
         let (source, sink): (Box<dyn Source>, Box<dyn Sink>) = there.split();
         let listener = ListenerSettings {
+            rate: None,
             name: String::new(),
             transport: "memory",
             is_secure: false,

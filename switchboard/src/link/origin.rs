@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
-use switchboard_proto::Escaped;
+use switchboard_proto::{Escaped, Rate};
 use tokio_util::sync::CancellationToken;
 
 /// Identifies a connection among all of a server's, for its whole life and after.
@@ -88,6 +88,8 @@ pub(crate) struct ListenerSettings {
     pub(crate) is_local: bool,
     pub(crate) timeouts: Timeouts,
     pub(crate) limits: Arc<Limits>,
+    /// How many frames are read of each connection.
+    pub(crate) rate: Option<Rate>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) drain: CancellationToken,
 }

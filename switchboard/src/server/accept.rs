@@ -193,6 +193,7 @@ where
             is_local: self.listener.is_local(),
             timeouts: own.timeouts.unwrap_or(serving.timeouts),
             limits: own.limits.unwrap_or_else(|| Arc::clone(&serving.limits)),
+            rate: own.rate,
             metrics: Arc::clone(&serving.node.metrics),
             drain: serving.node.stop.drain.clone(),
         });

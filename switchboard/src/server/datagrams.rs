@@ -1,11 +1,12 @@
 //! UDP listeners: with a handler for datagrams, or with one for connections to peers that were validated.
 
+use super::Serving;
 use super::accept::{BoundEntry, BoxFuture, Entry, until_drain};
 use super::in_memory::{Door, MemoryDatagrams};
-use super::{Serving, Timeouts};
 use crate::connection::{HandlerOutput, serve};
 use crate::link::{Link, ListenerSettings, PeerAddr, Protocol, Sink, Source};
 use crate::node::{Node, Worker};
+use crate::transport::configured::OwnSettings;
 use crate::transport::names::NumericAddress;
 use crate::transport::udp::in_memory::{Arriving, Network, SourceAndSink};
 use crate::transport::udp::{self, Datagram, DatagramReply, Ends, Family, Gate, Peers, Sockets, Udp, Validation};
@@ -110,10 +111,10 @@ where
     let (strangers, handler) = (Arc::new(strangers), Arc::new(handler));
     let same = (Arc::clone(&strangers), Arc::clone(&handler));
     let run_in_memory = move |udp: Udp, network, waiting, serving: &Serving| {
-        let (limits, timeouts) = udp.settings();
+        let (limits, own) = udp.settings();
         let gate = Arc::new(Gate::new(limits, serving.limits.frame_bytes));
         let Some(worker) = serving.workers.first() else { unreachable!("a server has a worker") };
-        let (node, settings) = (Arc::clone(&serving.node), settings(udp.url(), true, timeouts, serving));
+        let (node, settings) = (Arc::clone(&serving.node), settings(udp.url(), true, own, serving));
         let (inward, (strangers, handler)) = (Inward { worker: Arc::clone(worker), node, settings }, same);
         let open = move |source, enter: &dyn Fn() -> SourceAndSink| inward.open::<H, F>(source, enter, &handler);
         let metrics = Arc::clone(&serving.node.metrics);
@@ -130,8 +131,8 @@ where
     H: Fn(Arc<Link>, Box<dyn Source>) -> F + Send + Sync + 'static,
     F: Future<Output: HandlerOutput> + Send + 'static,
 {
-    let settings = settings(sockets.url(), sockets.address.ip().is_loopback(), sockets.timeouts, serving);
-    let Sockets { address, bound, limits, .. } = sockets;
+    let (url, Sockets { address, bound, limits, own }) = (sockets.url(), sockets);
+    let settings = settings(url, address.ip().is_loopback(), own, serving);
     let gate = Arc::new(Gate::new(limits, serving.limits.frame_bytes));
     let (count, sockets): (usize, Arc<[UdpSocket]>) = (bound.len(), bound.into());
     let receive = |(index, worker): (usize, &Arc<Worker>)| {
@@ -150,14 +151,15 @@ where
     serving.workers.iter().enumerate().take(count).map(receive).collect()
 }
 
-fn settings(name: String, is_local: bool, timeouts: Option<Timeouts>, serving: &Serving) -> Arc<ListenerSettings> {
+fn settings(url: String, is_local: bool, own: OwnSettings, serving: &Serving) -> Arc<ListenerSettings> {
     Arc::new(ListenerSettings {
-        name,
+        name: own.name.unwrap_or(url),
         transport: "udp",
         is_secure: false,
         is_local,
-        timeouts: timeouts.unwrap_or(serving.timeouts),
+        timeouts: own.timeouts.unwrap_or(serving.timeouts),
         limits: Arc::clone(&serving.limits),
+        rate: own.rate,
         metrics: Arc::clone(&serving.node.metrics),
         drain: serving.node.stop.drain.clone(),
     })

@@ -1,4 +1,5 @@
-//! A listener with settings of its own beside its server's: what it is called, and what its connections hold.
+//! A listener with settings of its own beside its server's: what it is called, what its connections hold, and how
+//! fast they are read.
 
 use super::names::NumericAddress;
 use super::{StreamTransport, Transport};
@@ -6,6 +7,7 @@ use crate::config::{Limits, Timeouts};
 use crate::transport::memory::Memory;
 use std::io;
 use std::sync::Arc;
+use switchboard_proto::Rate;
 
 /// What a listener has in place of its server's settings.
 #[derive(Debug, Clone, Default)]
@@ -13,19 +15,23 @@ pub(crate) struct OwnSettings {
     pub(crate) name: Option<String>,
     pub(crate) timeouts: Option<Timeouts>,
     pub(crate) limits: Option<Arc<Limits>>,
+    /// Frames that are read of each connection.
+    pub(crate) rate: Option<Rate>,
 }
 
-/// A transport whose listener is [called](Transport::named) something, or has [limits](Transport::limited) of its own.
+/// A transport whose listener is [called](Transport::named) something, has [limits](Transport::limited) of its own, or is [read](Transport::throttled) at a
+/// rate.
 #[derive(Debug, Clone)]
 pub struct Configured<T> {
     transport: T,
     name: Option<String>,
     limits: Option<Arc<Limits>>,
+    rate: Option<Rate>,
 }
 
 impl<T: Transport> Configured<T> {
     pub(super) fn new(transport: T) -> Self {
-        Self { transport, name: None, limits: None }
+        Self { transport, name: None, limits: None, rate: None }
     }
 
     pub(super) fn with_name(self, name: String) -> Self {
@@ -34,6 +40,10 @@ impl<T: Transport> Configured<T> {
 
     pub(super) fn with_limits(self, limits: Limits) -> Self {
         Self { limits: Some(Arc::new(limits)), ..self }
+    }
+
+    pub(super) fn with_rate(self, rate: Rate) -> Self {
+        Self { rate: Some(rate), ..self }
     }
 }
 
@@ -47,7 +57,7 @@ impl<T: Transport> StreamTransport for Configured<T> {
     fn own(&self) -> OwnSettings {
         let own = self.transport.own();
         let (name, limits) = (self.name.clone().or(own.name), self.limits.clone().or(own.limits));
-        OwnSettings { name, limits, timeouts: own.timeouts }
+        OwnSettings { name, limits, timeouts: own.timeouts, rate: self.rate.or(own.rate) }
     }
 
     fn numeric_address(&self) -> Option<NumericAddress> {

@@ -23,6 +23,7 @@ pub(crate) use gate::Gate;
 pub(crate) use peers::{Peers, receive};
 
 use super::adopted::{Adopted, ListenerKind};
+use super::configured::OwnSettings;
 use super::names::{self, Binding, Families, NumericAddress, Timing, bind_each, lookup};
 use crate::Timeouts;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -50,7 +51,7 @@ pub struct Udp {
     adopted: Option<Adopted>,
     binding: Binding,
     limits: DatagramLimits,
-    timeouts: Option<Timeouts>,
+    own: OwnSettings,
 }
 
 /// Which datagrams are heard, and which are answered, of sources that are no connections. Those that are not are counted
@@ -86,7 +87,7 @@ impl Udp {
             adopted: None,
             binding: Binding::default(),
             limits: DatagramLimits::default(),
-            timeouts: None,
+            own: OwnSettings::default(),
         }
     }
 
@@ -107,8 +108,22 @@ impl Udp {
     }
 
     /// Deadlines for this listener's connections, in place of the server's.
-    pub fn timeouts(self, timeouts: Timeouts) -> Self {
-        Self { timeouts: Some(timeouts), ..self }
+    pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
+        self.own.timeouts = Some(timeouts);
+        self
+    }
+
+    /// Calls the listener `name` in logs and lists of connections, as [`Transport::named`](crate::Transport::named) does.
+    pub fn named(mut self, name: impl Into<String>) -> Self {
+        self.own.name = Some(name.into());
+        self
+    }
+
+    /// Hands over at most `rate` datagrams of each connection ([`Server::udp_peers`](crate::Server::udp_peers)): those that come
+    /// faster wait, and are lost once there are too many. For strangers see [`DatagramLimits::received`].
+    pub fn throttled(mut self, rate: Rate) -> Self {
+        self.own.rate = Some(rate);
+        self
     }
 
     /// Which datagrams are heard and answered.
@@ -120,13 +135,13 @@ impl Udp {
         format!("udp://{}", self.address)
     }
 
-    /// What it is without its sockets: who is heard and answered, and deadlines.
-    pub(crate) fn settings(&self) -> (GateLimits, Option<Timeouts>) {
+    /// What it is without its sockets: who is heard and answered, and what connections have.
+    pub(crate) fn settings(&self) -> (GateLimits, OwnSettings) {
         let replies = match self.limits.replies {
             RepliesPerSource::AtMost(rate) => Some(rate),
             RepliesPerSource::Auto => None,
         };
-        ((self.limits.received, replies), self.timeouts)
+        ((self.limits.received, replies), self.own.clone())
     }
 
     pub(crate) fn numeric_address(&self) -> Option<NumericAddress> {
@@ -150,7 +165,7 @@ impl Udp {
                 RepliesPerSource::Auto if address.ip().is_loopback() => None,
                 RepliesPerSource::Auto => Some(Rate::new(DEFAULT_REPLIES.0, DEFAULT_REPLIES.1)),
             };
-            Sockets { address, bound, limits: (self.limits.received, replies), timeouts: self.timeouts }
+            Sockets { address, bound, limits: (self.limits.received, replies), own: self.own.clone() }
         };
         Ok(bound.into_iter().map(sockets).collect())
     }
@@ -203,7 +218,7 @@ pub(crate) struct Sockets {
     pub(crate) address: SocketAddr,
     pub(crate) bound: Vec<UdpSocket>,
     pub(crate) limits: GateLimits,
-    pub(crate) timeouts: Option<Timeouts>,
+    pub(crate) own: OwnSettings,
 }
 
 impl Sockets {
