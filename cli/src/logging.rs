@@ -10,7 +10,7 @@ use std::sync::Arc;
 use switchboard::Escaped;
 use tracing::field::Field;
 use tracing_subscriber::field::MakeExt as _;
-use tracing_subscriber::filter::{EnvFilter, LevelFilter};
+use tracing_subscriber::filter::{LevelFilter, ParseError, Targets};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
@@ -48,11 +48,22 @@ pub(crate) fn check_filter(text: &str) -> Result<String, String> {
     let plausible = text
         .split(',')
         .map(str::trim)
-        .all(|part| part.contains('=') || (!part.is_empty() && part.parse::<LevelFilter>().is_ok()));
-    if plausible && EnvFilter::try_new(directives(text)).is_ok() {
+        .all(|part| is_directive(part) || (!part.is_empty() && part.parse::<LevelFilter>().is_ok()));
+    if plausible && targets(text).is_ok() {
         return Ok(text.to_owned());
     }
     Err("neither a level (error, warn, info, debug, trace) nor a filter such as warn,switchboard=debug".to_owned())
+}
+
+/// `TARGET=LEVEL`, perhaps with `[{FIELD}]` behind the target; of spans, which we have none of, nothing can be asked.
+fn is_directive(part: &str) -> bool {
+    part.split_once('=')
+        .is_some_and(|(target, level)| target.contains("[{") == target.contains('[') && !level.is_empty())
+}
+
+fn targets(filter: &str) -> Result<Targets, ParseError> {
+    let directives = directives(filter);
+    directives.split(',').map(str::trim).collect::<Vec<_>>().join(",").parse()
 }
 
 /// A level alone is one for our own events; what libraries say below a warning helps nobody.
@@ -80,7 +91,8 @@ impl Log {
         let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let colours = !plain && io::stderr().is_terminal();
         let layer = tracing_subscriber::fmt::layer();
-        let registry = tracing_subscriber::registry().with(EnvFilter::new(directives(filter)));
+        let targets = targets(filter).map_err(io::Error::other)?;
+        let registry = tracing_subscriber::registry().with(targets);
         match format {
             LogFormat::Text => {
                 let layer = layer.with_ansi(colours).with_target(false).compact();
@@ -190,15 +202,33 @@ fn now() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tracing::Level;
 
     #[test]
     fn a_filter_is_a_level_or_directives() {
-        for text in ["info", "WARN", "off", "warn,switchboard=trace", "switchboard::hub=debug"] {
+        for text in
+            ["info", "WARN", "off", "warn,switchboard=trace", "warn, hyper=off", "switchboard::hub[{peer}]=debug"]
+        {
             assert_eq!(check_filter(text).as_deref(), Ok(text));
         }
-        for text in ["", "loud", "info,loud", "switchboard=loud"] {
-            assert!(check_filter(text).is_err(), "{text}");
+        for text in
+            ["", "loud", "info,loud", "switchboard=loud", "switchboard=", "a=b=info", "[span]=info", "a[span{x}]=info"]
+        {
+            let refused =
+                "neither a level (error, warn, info, debug, trace) nor a filter such as warn,switchboard=debug";
+            assert_eq!(check_filter(text).as_deref(), Err(&refused.to_owned()), "{text}");
         }
+    }
+
+    #[test]
+    fn a_filter_passes_what_it_names() {
+        let passes = |filter, target, level| targets(filter).is_ok_and(|targets| targets.would_enable(target, &level));
+        assert!(passes("debug", "switchboard::hub", Level::DEBUG));
+        assert!(!passes("debug", "hyper", Level::INFO));
+        assert!(!passes("off", "switchboard", Level::ERROR));
+        assert!(passes("warn, switchboard::hub=trace", "switchboard::hub::room", Level::TRACE));
+        assert!(!passes("warn, switchboard::hub=trace", "switchboard::node", Level::INFO));
+        assert!(passes("warn, switchboard::hub=trace", "hyper", Level::WARN));
     }
 
     #[test]
