@@ -17,8 +17,10 @@ SETTLING_S = 0.2
 REPOSITORY = Path(__file__).resolve().parents[1]
 PEERS = REPOSITORY / "compare" / "peers"
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target"))
-SWITCHBOARD = TARGET / "release" / "switchboard"
-NAIVE = TARGET / "release" / "examples" / "naive"
+# The profile that packages are built with.
+PROFILE = "dist"
+SWITCHBOARD = TARGET / PROFILE / "switchboard"
+NAIVE = TARGET / PROFILE / "examples" / "naive"
 BUILT = TARGET / "peers"
 
 
@@ -53,7 +55,7 @@ def version(program: str) -> str:
 def build(commands_of: set[str]) -> None:
     """Builds switchboard, and the peers whose programs are among those that are needed."""
     crates = ["-p", "switchboard-cli", "--bins", "-p", "switchboard-load", "--example", "naive"]
-    run(["cargo", "build", "--release", "--quiet", *crates], REPOSITORY)
+    run(["cargo", "build", "--profile", PROFILE, "--quiet", *crates], REPOSITORY)
     if "cc" in commands_of:
         (BUILT / "floor").mkdir(parents=True, exist_ok=True)
         for source in sorted((PEERS / "floor").glob("*.c")):
