@@ -63,7 +63,7 @@ def compared(rounds: list[dict[str, dict]], figure: Figure) -> list[Compared]:
 
 
 def cost(rounds: list[dict[str, dict]], title: str) -> tuple[float, float] | None:
-    """What a message costs who makes the load for a server: in times of what it costs that server, and in µs."""
+    """What a message costs who makes the load for a server: as a multiple of what it costs that server, and in µs."""
     paths = (("generator", "cpu_us_per_message"), ("server", "cpu_us_per_message"))
     pairs = [[at(round.get(title, {}), path) for path in paths] for round in rounds]
     pairs = [(ours, theirs) for ours, theirs in pairs if ours and theirs]

@@ -76,7 +76,7 @@ def plot(workload: Workload, rows: dict[str, list[Compared]]) -> str:
             said = escape(f"{one.title}, {name}: {short(one.figure)} {unit}")
             parts.append(f"<g><title>{said}</title>{mark}</g>")
     parts.append(f'<text class="small" x="{LEFT - 14}" y="{TOP + 2}" text-anchor="end">{escape(workload.heading)}</text>')
-    caption = f"{workload.figure.what}, in times of switchboard's: left is less"
+    caption = f"{workload.figure.what}, as a multiple of switchboard's: shorter is less"
     parts.append(f'<text class="small" text-anchor="middle" x="{(LEFT + WIDTH - RIGHT) / 2:.0f}" y="{bottom + 32}">{caption}</text>')
     return document(title, bottom + BOTTOM, parts)
 

@@ -62,7 +62,7 @@ def aim_of(value: float, aim: float, rises: bool) -> str:
 
 
 def costs(kept: dict[str, dict]) -> str:
-    """What a message costs `switchboard bench`, in times of what it costs the server. `kept` holds the results of workloads."""
+    """What a message costs `switchboard bench`, as a multiple of what it costs the server. `kept` holds the results of workloads."""
     found = [
         (f"{name}: {row}", {title: cost for title in rounds[0] if (cost := figures.cost(rounds, title))})
         for name, each in kept.items()
@@ -84,7 +84,7 @@ def note(row: str, one: Compared) -> str:
 
 
 def sentence(rows: list[Compared]) -> str:
-    """The README's one number: what a delivery costs, in times of what it costs the others."""
+    """The README's one number: what a delivery costs, as a multiple of what it costs the others."""
     times = [f"{short(one.ratio)} times {one.title}" for one in rows[1:] if one.ratios]
     return (
         f"A message to the 1,000 members of a room costs {short(rows[0].figure)} µs of CPU for each of them, with 16 in flight:\n"

@@ -85,7 +85,7 @@ CPU = Figure(("server", "cpu_us_per_message"), "µs", "CPU of the server for eac
 MEMORY = Figure(("server", "memory_bytes_per_connection"), "B", "memory of the server for each connection")
 RATE = Figure(("received_per_s",), "/s", "replies a second", rises=True)
 WORST = Figure(("probe", "worst_ms"), "ms", "longest time to an answer", of_rounds=max)
-OTHERS = Figure(("probe", "latency_ratio"), "×", "99th percentile of the others' latency, in times of what it was before")
+OTHERS = Figure(("probe", "latency_ratio"), "×", "99th percentile of the others' latency, as a multiple of before")
 GROWTH = Figure(("probe", "growth_bytes"), "B", "peak memory of the server, above what it was before")
 TCP = "tcp://127.0.0.1:{port}"
 UDP = "udp://127.0.0.1:{port}"
@@ -343,12 +343,12 @@ WORKLOADS = (
             NATS,
         ),
         rows=(
-            Row("the others' p99, in times of before", aims={"switchboard": 2, "the same, drop-oldest": 2}),
+            Row("the others' p99, as a multiple of before", aims={"switchboard": 2, "the same, drop-oldest": 2}),
             Row(
                 "peak memory, above before",
                 aims={"switchboard": 1 << 20, "the same, drop-oldest": 1 << 20},
                 figure=GROWTH,
-                of="the others' p99, in times of before",
+                of="the others' p99, as a multiple of before",
             ),
         ),
         rounds=3,
