@@ -4,8 +4,10 @@
 //! server's without workers; and each connection has a task that writes for it when its socket is full, and closes it.
 
 mod dialing;
+#[cfg(feature = "http")]
 mod websocket;
 
+#[cfg(feature = "http")]
 pub(crate) use websocket::Halves;
 
 use crate::config::{GRACE, Limits, Timeouts};
@@ -13,8 +15,11 @@ use crate::connection::{Connection, hold};
 use crate::error::ConnectError;
 use crate::link::{ListenerSettings, OpenError, PeerAddr, Sink, Source};
 use crate::node::{Drained, Node, sleep_awake};
-use crate::transport::memory::{End, Memory};
+#[cfg(feature = "http")]
+use crate::transport::memory::End;
+use crate::transport::memory::Memory;
 use crate::transport::names::lookup;
+#[cfg(feature = "tls")]
 use crate::transport::tls::{self, Trust};
 use crate::transport::udp::connected;
 use crate::transport::{Stream as _, tcp, unix};
@@ -25,8 +30,11 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use switchboard_proto::{Codec, Datagrams, WebSocketClient};
+#[cfg(feature = "http")]
+use switchboard_proto::WebSocketClient;
+use switchboard_proto::{Codec, Datagrams};
 use tokio::time::Instant;
+#[cfg(feature = "http")]
 use websocket::WebSocketUrl;
 
 /// Connects to servers. The limits and deadlines of its connections are those of a [`Server`](crate::Server).
@@ -113,10 +121,11 @@ impl Client {
         self.connect("tcp", format!("tcp://{address}"), self.tcp_to(&address)).await
     }
 
-    /// Connects to a TLS server at `HOST:PORT`, whose certificate has to be for this host and trusted.
+    /// Connects to a TLS server at `HOST:PORT`, whose certificate has to be for this host and trusted. Needs feature `tls`.
     ///
     /// # Errors
     /// All of [`ConnectError`].
+    #[cfg(feature = "tls")]
     pub async fn tls<C: Codec>(&self, address: impl ToString, trust: &Trust) -> Result<Connection<C>, ConnectError> {
         let address = address.to_string();
         self.connect("tls", format!("tls://{address}"), self.tls_to(&address, trust)).await
@@ -156,10 +165,11 @@ impl Client {
         self.connect("udp", format!("udp://{address}"), opened(connecting)).await
     }
 
-    /// Opens the WebSocket at a URL: `ws://HOST:PORT/PATH`.
+    /// Opens the WebSocket at a URL: `ws://HOST:PORT/PATH`. Needs feature `http`.
     ///
     /// # Errors
     /// All of [`ConnectError`] but those of TLS.
+    #[cfg(feature = "http")]
     pub async fn websocket(&self, url: impl AsRef<str>) -> Result<Connection<WebSocketClient>, ConnectError> {
         let opening = async {
             let parsed = WebSocketUrl::parse(url.as_ref(), "ws", 80).map_err(ConnectError::unreachable)?;
@@ -168,10 +178,11 @@ impl Client {
         self.open_websocket("ws", url.as_ref(), opening).await
     }
 
-    /// Opens the WebSocket at a URL over TLS: `wss://HOST:PORT/PATH`.
+    /// Opens the WebSocket at a URL over TLS: `wss://HOST:PORT/PATH`. Needs features `http` and `tls`.
     ///
     /// # Errors
     /// All of [`ConnectError`].
+    #[cfg(all(feature = "http", feature = "tls"))]
     pub async fn websocket_tls(
         &self,
         url: impl AsRef<str>,
@@ -185,6 +196,7 @@ impl Client {
     }
 
     /// Opens the WebSocket at a URL over a connection within the process.
+    #[cfg(feature = "http")]
     pub(crate) async fn websocket_over(
         &self,
         end: End,
@@ -197,6 +209,7 @@ impl Client {
         self.open_websocket("memory", url, opening).await
     }
 
+    #[cfg(feature = "http")]
     async fn open_websocket(
         &self,
         transport: &'static str,
@@ -239,6 +252,7 @@ impl Client {
     }
 
     /// The same, and agrees on TLS there: one that accepts and says nothing is as good as one that is not there.
+    #[cfg(feature = "tls")]
     async fn tls_to(&self, address: &str, trust: &Trust) -> Result<Opened, ConnectError> {
         let name = tls::server_name(address).map_err(ConnectError::unreachable)?;
         let addresses = lookup(address).await.map_err(ConnectError::unreachable)?;
@@ -306,6 +320,7 @@ async fn opened(connecting: impl Future<Output = io::Result<Parts>>) -> Result<O
     Ok(Opened { source, sink, address, input: BytesMut::new() })
 }
 
+#[cfg(feature = "http")]
 async fn upgrade(opened: Opened, url: &WebSocketUrl) -> Result<Opened, ConnectError> {
     let Opened { source, sink, address, .. } = opened;
     let key = WebSocketClient::key(random());
@@ -314,6 +329,7 @@ async fn upgrade(opened: Opened, url: &WebSocketUrl) -> Result<Opened, ConnectEr
 }
 
 /// Bytes that nobody can foresee; without any from the system they are known, which keeps nothing secret from anybody.
+#[cfg(feature = "http")]
 fn random() -> [u8; 16] {
     let mut bytes = [0; 16];
     // Keys of handshake and masks keep proxies from mistaking one protocol for another, and protect nothing else.
@@ -326,6 +342,7 @@ fn unopened(error: OpenError) -> ConnectError {
     match error {
         OpenError::Left => ConnectError::unreachable(io::ErrorKind::UnexpectedEof.into()),
         OpenError::Broken(error) => ConnectError::unreachable(error),
+        #[cfg(feature = "tls")]
         OpenError::Failed(error) if tls::is_distrust(&error) => ConnectError::Untrusted(io::Error::other(error)),
         OpenError::Failed(error) => ConnectError::Tls(io::Error::other(error)),
     }

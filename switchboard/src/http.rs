@@ -1,4 +1,4 @@
-//! HTTP: requests and their answers, and the WebSockets and streams that they become.
+//! HTTP: requests and their answers, and the WebSockets and streams that they become. Needs feature `http`.
 //!
 //! hyper speaks HTTP, over the source and the outbox of an ordinary connection: limits, deadlines, lists and drain apply
 //! as to any other. When a request becomes a WebSocket, or its answer a stream, hyper is dropped, and the same connection

@@ -63,13 +63,30 @@
 //!   queued is flushed, and the peer has time to read it.
 //! - What was received before a peer left is handed over, also when what is sent to it can no longer be written.
 //! - What one peer sends can end only that peer's connection.
+//!
+//! # Features
+//! Both are on by default; without them their dependencies are gone too.
+//! - `http`: the module [`http`], [`Server::http`], and WebSockets, which begin as a request: [`Server::websocket`], [`Client::websocket`];
+//!   with it come `hyper` and `http`.
+//! - `tls`: [`Tls`], [`Certificates`], [`Trust`], [`Server::tls`], [`Client::tls`]; with it come `rustls`, `ring`, `rustls-native-certs` and
+//!   `x509-cert`.
+//! - Both together: [`Server::https`] and [`Client::websocket_tls`].
 
 #![warn(missing_debug_implementations, missing_docs)]
+#![cfg_attr(
+    not(all(feature = "http", feature = "tls")),
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "what HTTP or TLS alone asks of connections is not taken apart for each set of features"
+    )
+)]
 
 mod client;
 mod config;
 mod connection;
 mod error;
+#[cfg(feature = "http")]
 pub mod http;
 mod hub;
 mod link;
@@ -108,6 +125,7 @@ pub use transport::Transport;
 pub use transport::configured::Configured;
 pub use transport::memory::Memory;
 pub use transport::tcp::Tcp;
+#[cfg(feature = "tls")]
 pub use transport::tls::{CertificateError, Certificates, Tls, Trust};
 pub use transport::udp::{Cookies, Datagram, DatagramLimits, DatagramReply, RepliesPerSource, Udp, Validation};
 pub use transport::unix::Unix;

@@ -5,6 +5,7 @@ mod binding;
 mod datagrams;
 mod handshakes;
 pub(crate) mod in_memory;
+#[cfg(feature = "http")]
 mod requests;
 
 use crate::config::{GRACE, Limits, Timeouts, raise_descriptor_limit};
@@ -13,6 +14,7 @@ use crate::error::BindError;
 use crate::hub::Hub;
 use crate::node::{Aborting, Drained, Handle, Listening, Node, Worker, Workers};
 use crate::transport::tcp::Tcp;
+#[cfg(feature = "tls")]
 use crate::transport::tls::{Certificates, Tls};
 use crate::transport::udp::{Datagram, DatagramReply, Udp, Validation};
 use crate::transport::unix::Unix;
@@ -91,7 +93,8 @@ impl Server {
         self.listen(Tcp::new(address), handler)
     }
 
-    /// Handles TLS connections to `address`, which see one of `certificates`; port 0 takes a free one.
+    /// Handles TLS connections to `address`, which see one of `certificates`; port 0 takes a free one. Needs feature `tls`.
+    #[cfg(feature = "tls")]
     pub fn tls<C: Codec>(self, address: impl ToString, certificates: &Certificates, handler: impl Handler<C>) -> Self {
         self.listen(Tls::new(address, certificates), handler)
     }

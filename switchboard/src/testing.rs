@@ -55,13 +55,21 @@
 //! # });
 //! ```
 
+#[cfg(feature = "http")]
 mod answer;
-mod peers;
+mod datagrams;
+#[cfg(feature = "http")]
+mod requests;
 mod running;
+#[cfg(feature = "http")]
+mod websocket;
 
+#[cfg(feature = "http")]
 pub use answer::HttpAnswer;
-pub use peers::{DatagramPeer, WebSocketPeer};
+pub use datagrams::DatagramPeer;
 pub use running::{Running, start};
+#[cfg(feature = "http")]
+pub use websocket::WebSocketPeer;
 
 use crate::connection::Handler;
 use crate::link::{Sink, Source};

@@ -6,6 +6,7 @@ pub(crate) mod in_memory;
 pub(crate) mod memory;
 pub(crate) mod names;
 pub(crate) mod tcp;
+#[cfg(feature = "tls")]
 pub(crate) mod tls;
 pub(crate) mod udp;
 pub(crate) mod unix;

@@ -5,6 +5,7 @@ use crate::connection::Handler;
 use crate::http::{self, HttpScheme, HttpTransport, Request, Service, Site};
 use crate::transport::Transport;
 use crate::transport::tcp::Tcp;
+#[cfg(feature = "tls")]
 use crate::transport::tls::{Certificates, Tls};
 use ::http::HeaderMap;
 use ::http::request::Parts;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use switchboard_proto::WebSocket;
 
 impl Server {
-    /// Answers HTTP requests to `address`; port 0 takes a free one.
+    /// Answers HTTP requests to `address`; port 0 takes a free one. Needs feature `http`.
     ///
     /// A [`Service`] is an async function that takes a [`Request`], or `(state, function)`: it may also make the connection a
     /// WebSocket, by [`Request::upgrade`], and stream its answer, by [`Response::stream`](crate::http::Response::stream).
@@ -40,7 +41,8 @@ impl Server {
         self.listen_http(Tcp::new(address), service)
     }
 
-    /// Answers HTTP requests over TLS, whose clients see one of `certificates`; port 0 takes a free one.
+    /// Answers HTTP requests over TLS, whose clients see one of `certificates`; port 0 takes a free one. Needs feature `tls` too.
+    #[cfg(feature = "tls")]
     pub fn https(self, address: impl ToString, certificates: &Certificates, service: impl Service) -> Self {
         self.listen_http(Tls::new(address, certificates), service)
     }
@@ -61,7 +63,7 @@ impl Server {
         self.requests(HttpTransport::new(transport, HttpScheme::Http), service, unasked)
     }
 
-    /// Handles WebSockets to `address`, whatever their path; port 0 takes a free one.
+    /// Handles WebSockets to `address`, whatever their path; port 0 takes a free one. Needs feature `http`.
     ///
     /// A browser's page may be from anywhere: who must know from where uses [`listen_upgrades`](Self::listen_upgrades) and
     /// looks at `Origin`.

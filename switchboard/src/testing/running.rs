@@ -1,20 +1,20 @@
 //! A whole server without sockets, and the ways into it.
 
-use super::{DatagramPeer, HttpAnswer, Peer, WebSocketPeer};
+use super::{DatagramPeer, Peer};
+#[cfg(feature = "http")]
 use crate::client::Client;
 use crate::link::PeerAddr;
 use crate::node::{Drained, Handle};
 use crate::server::in_memory::Door;
 use crate::server::{Bound, Server};
 use crate::transport::memory::{End, Memory};
-use bytes::Bytes;
-use http::{Method, Request, Uri};
 use std::fmt;
 use std::future::{Future, pending};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::pin;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::task::{Context, Poll, Waker};
+#[cfg(feature = "http")]
 use switchboard_proto::Timeouts;
 use tokio::task::JoinHandle;
 
@@ -68,8 +68,16 @@ pub fn start(server: Server) -> Running {
     };
     #[expect(clippy::disallowed_methods, reason = "the test's runtime owns the server")]
     let serving = tokio::spawn(bound.serve_until(pending()));
+    #[cfg(feature = "http")]
     let patient = Timeouts { idle: None, ping: None, write: None, handshake: None, ..Timeouts::default() };
-    Running { doors, handle, serving, client: Client::new().timeouts(patient), peers: AtomicU16::new(0) }
+    Running {
+        doors,
+        handle,
+        serving,
+        #[cfg(feature = "http")]
+        client: Client::new().timeouts(patient),
+        peers: AtomicU16::new(0),
+    }
 }
 
 /// A server that [`start`] has started, until its runtime ends: dropping this changes nothing.
@@ -80,7 +88,9 @@ pub struct Running {
     doors: Vec<(String, Door)>,
     handle: Handle,
     serving: JoinHandle<Drained>,
-    client: Client,
+    /// For WebSockets.
+    #[cfg(feature = "http")]
+    pub(super) client: Client,
     /// How many there were.
     peers: AtomicU16,
 }
@@ -97,35 +107,6 @@ impl Running {
     /// spoken.
     pub fn connect(&self, listener: &str) -> Peer {
         Peer::of(self.open(self.streams(|url| is(url, listener), listener)))
-    }
-
-    /// Opens a WebSocket: at a URL, or at a path of the first listener that speaks HTTP or WebSocket.
-    ///
-    /// # Panics
-    /// If the server refuses, with how it does. [`get`](Self::get) is for what is to be refused.
-    pub async fn websocket(&self, url: &str) -> WebSocketPeer {
-        let (address, host, path) = self.place(url);
-        let opened = self.client.websocket_over(self.open(address), &format!("ws://{host}{path}")).await;
-        WebSocketPeer::of(opened.unwrap_or_else(|error| panic!("{url}: {error}")))
-    }
-
-    /// Asks for what is at a URL, or at a path of the first listener that speaks HTTP.
-    pub async fn get(&self, url: &str) -> HttpAnswer {
-        self.request(request(Method::GET, url, Bytes::new())).await
-    }
-
-    /// Posts `body` to a URL, or to a path of the first listener that speaks HTTP.
-    pub async fn post(&self, url: &str, body: impl Into<Bytes>) -> HttpAnswer {
-        self.request(request(Method::POST, url, body.into())).await
-    }
-
-    /// Sends a request over a connection of its own, and waits for the head of the answer.
-    ///
-    /// # Panics
-    /// If the server closes the connection without an answer.
-    pub async fn request<B: Into<Bytes>>(&self, request: Request<B>) -> HttpAnswer {
-        let (address, host, path) = self.place(&request.uri().to_string());
-        HttpAnswer::to(request.map(Into::into), self.open(address), &host, &path).await
     }
 
     /// Somebody new who sends datagrams to a listener: `udp://127.0.0.1:7003`, or `udp` for the first.
@@ -153,7 +134,7 @@ impl Running {
         drained
     }
 
-    fn open(&self, (address, url): (&Memory, &str)) -> End {
+    pub(super) fn open(&self, (address, url): (&Memory, &str)) -> End {
         address.connect_from(match url.split_once("://").map_or(url, |(scheme, _)| scheme) {
             "memory" => PeerAddr::Memory,
             scheme if scheme.ends_with("unix") => PeerAddr::Unix(None),
@@ -168,7 +149,7 @@ impl Running {
         (Ipv4Addr::LOCALHOST, FIRST_PORT + number % (u16::MAX - FIRST_PORT)).into()
     }
 
-    fn streams(&self, is_it: impl Fn(&str) -> bool, wanted: &str) -> (&Memory, &str) {
+    pub(super) fn streams(&self, is_it: impl Fn(&str) -> bool, wanted: &str) -> (&Memory, &str) {
         let streams = self.doors.iter().find_map(|(url, door)| match door {
             Door::Streams(address) if is_it(url) => Some((address, &**url)),
             _ => None,
@@ -176,45 +157,13 @@ impl Running {
         streams.unwrap_or_else(|| self.nowhere(wanted))
     }
 
-    /// Where HTTP is spoken, the name of the host, and the path.
-    fn place(&self, url: &str) -> ((&Memory, &str), String, String) {
-        let Ok(uri) = url.parse::<Uri>() else { panic!("{url} is not a URL") };
-        let path = uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
-        let Some(authority) = uri.authority() else {
-            return (self.streams(speaks_http, url), "localhost".to_owned(), path);
-        };
-        let is_it =
-            |other: &str| speaks_http(other) && is_secure(other) == is_secure(url) && is(other, authority.as_str());
-        (self.streams(is_it, url), authority.to_string(), path)
-    }
-
-    fn nowhere(&self, wanted: &str) -> ! {
+    pub(super) fn nowhere(&self, wanted: &str) -> ! {
         let urls: Vec<_> = self.doors.iter().map(|(url, _)| &**url).collect();
         panic!("there is no listener {wanted}, but {}", urls.join(", "))
     }
 }
 
-fn request(method: Method, url: &str, body: Bytes) -> Request<Bytes> {
-    let Ok(uri) = url.parse() else { panic!("{url} is not a URL") };
-    let mut request = Request::new(body);
-    (*request.method_mut(), *request.uri_mut()) = (method, uri);
-    request
-}
-
 /// Whether a listener is the one that is asked for.
-fn is(url: &str, wanted: &str) -> bool {
+pub(super) fn is(url: &str, wanted: &str) -> bool {
     url == wanted || url.split_once("://").is_some_and(|(scheme, address)| scheme == wanted || address == wanted)
-}
-
-fn scheme(url: &str) -> &str {
-    url.split_once(':').map_or(url, |(scheme, _)| scheme)
-}
-
-fn speaks_http(url: &str) -> bool {
-    let scheme = scheme(url);
-    matches!(scheme.split_once('+').map_or(scheme, |(spoken, _)| spoken), "http" | "https" | "ws" | "wss")
-}
-
-fn is_secure(url: &str) -> bool {
-    matches!(scheme(url), "https" | "wss")
 }

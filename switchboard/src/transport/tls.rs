@@ -35,7 +35,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tokio::net::TcpStream;
 
-/// A TCP address to listen on for TLS 1.2 and 1.3. Port 0 takes a free one.
+/// A TCP address to listen on for TLS 1.2 and 1.3. Port 0 takes a free one. Needs feature `tls`.
 #[derive(Debug, Clone)]
 pub struct Tls {
     tcp: Tcp,
