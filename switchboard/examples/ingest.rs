@@ -1,12 +1,11 @@
 // Readings of devices over TLS and UDP, asked for over HTTP. `openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=localhost -keyout
 // key.pem -out cert.pem` makes a certificate; then `cargo run -p switchboard --example ingest`, `curl -N 127.0.0.1:7010/live`, and
 // `printf '\0\0\0\7\100\65\200\0\0\0\0\0' | nc -u -w0 127.0.0.1 7009`: device 7 reads 21.5. `curl 127.0.0.1:7010` has the last of each.
-use ::http::{StatusCode, header::CONTENT_TYPE};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use switchboard::bytes::Buf;
-use switchboard::http::{Request, Response};
+use switchboard::http::{Request, Response, StatusCode, header::CONTENT_TYPE, types};
 use switchboard::prelude::*;
 use switchboard::{Certificates, EventStream, Format, Join};
 
@@ -45,7 +44,7 @@ async fn device(mut conn: Connection<Length>, readings: Readings) -> Result {
 }
 
 async fn answer(request: Request, readings: Readings) -> Result<Response, StatusCode> {
-    let head = |kind| http::Response::builder().header(CONTENT_TYPE, kind);
+    let head = |kind| types::Response::builder().header(CONTENT_TYPE, kind);
     match request.uri().path() {
         "/" => {
             let last = readings.last.lock();

@@ -44,7 +44,8 @@ impl Codec for RespCodec {
         let (mut rest, mut words) = (&input[..], Vec::new());
         let Some(count) = length(&mut rest, b'*', 64)? else { return Ok(None) };
         while words.len() < count {
-            let Some(length) = length(&mut rest, b'$', frame_bytes)? else { return Ok(None) };
+            let left = (frame_bytes + rest.len()).saturating_sub(input.len());
+            let Some(length) = length(&mut rest, b'$', left)? else { return Ok(None) };
             let Some((word, behind)) = rest.split_at_checked(length + 2) else { return Ok(None) };
             words.push(word.strip_suffix(b"\r\n").ok_or(FrameError::Malformed("a word has no end"))?);
             rest = behind;

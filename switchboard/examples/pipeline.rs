@@ -71,7 +71,8 @@ async fn main() {
         let typed = |line: String| typed.blocking_send(line).is_ok();
         std::io::stdin().lines().map_while(std::io::Result::ok).all(typed)
     });
-    let client = Client::new();
+    // A server that says nothing for so long is taken for lost.
+    let client = Client::new().timeouts(Timeouts { idle: Some(Duration::from_secs(30)), ..Timeouts::default() });
     let connect = async || Ok(client.tcp("127.0.0.1:7000").await?);
     pipeline(connect, requests, |request, answer| match answer {
         Some(answer) => println!("{request}: {answer}"),

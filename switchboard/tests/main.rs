@@ -51,6 +51,7 @@ mod listeners;
 mod listening;
 mod order;
 mod overflow;
+mod plain;
 mod programs;
 mod relaying;
 mod resident;

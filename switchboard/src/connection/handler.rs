@@ -35,7 +35,8 @@ use switchboard_proto::Codec;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not handle connections",
     label = "neither `async fn(Connection<_>)` nor `(state, async fn(Connection<_>, state))`",
-    note = "a handler gives `()` or `Result<(), E>`, and it, its state and its future are `Send` and `'static`"
+    note = "a handler gives `()` or `Result<(), E>`, and it, its state and its future are `Send` and `'static`",
+    note = "a future is not `Send` if it lends `&Connection` to what it awaits: lend `&mut Connection`"
 )]
 pub trait Handler<C: Codec>: Send + Sync + 'static {
     /// What runs for as long as the connection is handled.
