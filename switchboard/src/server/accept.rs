@@ -8,7 +8,7 @@ use super::handshakes::{Handshakes, UnderWay};
 use super::in_memory::Door;
 use crate::connection::{HandlerOutput, open, serve};
 use crate::link::{Link, ListenerSettings, PeerAddr, Protocol, Source};
-use crate::node::{Node, Opening, refuse};
+use crate::node::{Admitted, Entered, Node, Opening, refuse};
 use crate::transport::configured::OwnSettings;
 use crate::transport::in_memory::InMemory;
 use crate::transport::names::NumericAddress;
@@ -84,10 +84,46 @@ pub(super) fn until_drain(serving: &Serving, task: impl Future<Output = ()> + Se
     })
 }
 
+/// What begins the task of a connection, on the event loop that calls. It is all of an accept loop that depends on the handler, so
+/// that the loop is compiled once for a transport, and not again for each handler.
+trait Begin: Send + Sync {
+    fn begin(
+        self: Arc<Self>,
+        entered: Entered<Admitted>,
+        source: Box<dyn Source>,
+        under_way: Option<UnderWay>,
+        node: &Node,
+    );
+}
+
+impl<H, F> Begin for H
+where
+    H: Fn(Arc<Link>, Box<dyn Source>) -> F + Send + Sync + 'static,
+    F: Future<Output: HandlerOutput> + Send + 'static,
+{
+    fn begin(
+        self: Arc<Self>,
+        entered: Entered<Admitted>,
+        source: Box<dyn Source>,
+        under_way: Option<UnderWay>,
+        node: &Node,
+    ) {
+        let Some(under_way) = under_way else {
+            node.tasks.spawn(serve(entered, source, &*self));
+            return;
+        };
+        let begin = move |entered, source| serve(entered, source, &*self);
+        node.tasks.spawn(open(entered, source, under_way, begin));
+    }
+}
+
+/// Makes what serves the connections of a server that runs.
+type Make = Box<dyn FnOnce(&Serving) -> Arc<dyn Begin> + Send>;
+
 /// A stream listener, and what serves its connections once the server runs.
-struct Streams<T, M> {
+struct Streams<T> {
     transport: T,
-    make: M,
+    make: Make,
 }
 
 /// Listens on `transport`, and serves each connection by what `make` makes.
@@ -98,16 +134,10 @@ where
     H: Fn(Arc<Link>, Box<dyn Source>) -> F + Send + Sync + 'static,
     F: Future<Output: HandlerOutput> + Send + 'static,
 {
-    Box::new(Streams { transport, make })
+    Box::new(Streams { transport, make: Box::new(move |serving| Arc::new(make(serving))) })
 }
 
-impl<T, M, H, F> Entry for Streams<T, M>
-where
-    T: StreamTransport,
-    M: FnOnce(&Serving) -> H + Send + 'static,
-    H: Fn(Arc<Link>, Box<dyn Source>) -> F + Send + Sync + 'static,
-    F: Future<Output: HandlerOutput> + Send + 'static,
-{
+impl<T: StreamTransport> Entry for Streams<T> {
     fn url(&self) -> String {
         self.transport.url()
     }
@@ -137,23 +167,17 @@ where
 
     fn in_memory(self: Box<Self>) -> (Box<dyn Entry>, Door) {
         let (transport, address) = InMemory::instead_of(&self.transport);
-        (entry(transport, self.make), Door::Streams(address))
+        (Box::new(Streams { transport, make: self.make }), Door::Streams(address))
     }
 }
 
-struct BoundStreams<L, M> {
+struct BoundStreams<L> {
     listener: L,
     own: OwnSettings,
-    make: M,
+    make: Make,
 }
 
-impl<L, M, H, F> BoundEntry for BoundStreams<L, M>
-where
-    L: StreamListener,
-    M: FnOnce(&Serving) -> H + Send + 'static,
-    H: Fn(Arc<Link>, Box<dyn Source>) -> F + Send + Sync + 'static,
-    F: Future<Output: HandlerOutput> + Send + 'static,
-{
+impl<L: StreamListener> BoundEntry for BoundStreams<L> {
     fn urls(&self) -> Vec<String> {
         self.listener.urls()
     }
@@ -164,25 +188,20 @@ where
 
     fn run(self: Box<Self>, serving: &Serving) -> Vec<BoxFuture<()>> {
         let Self { listener, own, make } = *self;
-        let accepting = Accept { listener, own, handler: Arc::new(make(serving)), serving: serving.clone() };
+        let accepting = Accept { listener, own, handler: make(serving), serving: serving.clone() };
         vec![Box::pin(accepting.run())]
     }
 }
 
 /// An accept loop.
-struct Accept<L, H> {
+struct Accept<L> {
     listener: L,
     own: OwnSettings,
-    handler: Arc<H>,
+    handler: Arc<dyn Begin>,
     serving: Serving,
 }
 
-impl<L, H, F> Accept<L, H>
-where
-    L: StreamListener,
-    H: Fn(Arc<Link>, Box<dyn Source>) -> F + Send + Sync + 'static,
-    F: Future<Output: HandlerOutput> + Send + 'static,
-{
+impl<L: StreamListener> Accept<L> {
     async fn run(mut self) {
         let serving = self.serving.clone();
         let own = std::mem::take(&mut self.own);
@@ -265,7 +284,7 @@ where
         // Counted and logged.
         let Ok(opening) = serving.node.admit(worker, address, settings) else { return };
         if worker.index == 0 {
-            return spawn(stream, opening, under_way, &self.handler, &serving.node);
+            return begin(stream, opening, under_way, &self.handler, &serving.node);
         }
         let here = (Arc::clone(&self.handler), Arc::clone(&serving.node));
         let Ok(stream) = stream.detach() else { return };
@@ -273,7 +292,7 @@ where
             let (handler, node) = here;
             // A stream that cannot be registered is closed: the worker is ending.
             if let Ok(stream) = L::Stream::attach(stream) {
-                spawn(stream, opening, under_way, &handler, &node);
+                begin(stream, opening, under_way, &handler, &node);
             }
         };
         serving.node.tasks.spawn_on(on_its_worker, &worker.handle);
@@ -281,20 +300,9 @@ where
 }
 
 /// Starts the task of a connection on the event loop that calls.
-fn spawn<H, F>(stream: impl Stream, opening: Opening, under_way: Option<UnderWay>, handler: &Arc<H>, node: &Node)
-where
-    H: Fn(Arc<Link>, Box<dyn Source>) -> F + Send + Sync + 'static,
-    F: Future<Output: HandlerOutput> + Send + 'static,
-{
+fn begin(stream: impl Stream, opening: Opening, under_way: Option<UnderWay>, handler: &Arc<dyn Begin>, node: &Node) {
     let (source, sink) = stream.split();
-    let entered = opening.enter(sink, Protocol::Frames);
-    let Some(under_way) = under_way else {
-        node.tasks.spawn(serve(entered, source, &**handler));
-        return;
-    };
-    let handler = Arc::clone(handler);
-    let begin = move |entered, source| serve(entered, source, &*handler);
-    node.tasks.spawn(open(entered, source, under_way, begin));
+    Arc::clone(handler).begin(opening.enter(sink, Protocol::Frames), source, under_way, node);
 }
 
 /// Whether accepting failed for want of something that may be there again later (accept(2)).
