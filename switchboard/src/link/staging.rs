@@ -16,9 +16,14 @@ use switchboard_proto::Output;
 pub(super) const MOST_BYTES: usize = 16 << 10;
 
 crate::sync::thread_local! {
-    /// the address of the link whose task is being polled; only compared, never followed.
-    static OWNER: Cell<usize> = const { Cell::new(0) };
-    static STAGED: Cell<Option<Box<Staged>>> = const { Cell::new(None) };
+    /// One, so that it is looked up once for each frame.
+    static PLACE: Place = const { Place { owner: Cell::new(0), staged: Cell::new(None) } };
+}
+
+struct Place {
+    /// The address of the link whose task is being polled; only compared, never followed.
+    owner: Cell<usize>,
+    staged: Cell<Option<Box<Staged>>>,
 }
 
 #[derive(Default)]
@@ -30,17 +35,17 @@ struct Staged {
 }
 
 /// What is staged, taken for one call and put back after it, also if that unwinds.
-struct Taken(Option<Box<Staged>>);
+struct Taken<'a>(Option<Box<Staged>>, &'a Place);
 
-impl Taken {
+impl<'a> Taken<'a> {
     /// Taken, if it is `link`'s own task that is being polled.
     #[inline]
-    fn by(link: &Arc<Link>) -> Option<Self> {
-        if !is_polling(link) {
+    fn by(link: &Arc<Link>, place: &'a Place) -> Option<Self> {
+        if place.owner.get() != address(link) {
             return None;
         }
-        let staged = STAGED.with(Cell::take)?;
-        Some(Self(Some(staged)))
+        let staged = place.staged.take()?;
+        Some(Self(Some(staged), place))
     }
 
     #[inline]
@@ -53,16 +58,17 @@ impl Taken {
     #[inline]
     fn put_back(mut self) {
         let staged = self.0.take();
-        std::mem::forget((STAGED.with(|place| place.replace(staged)), self));
+        std::mem::forget((self.1.staged.replace(staged), self));
     }
 }
 
-impl Drop for Taken {
+impl Drop for Taken<'_> {
     fn drop(&mut self) {
-        STAGED.with(|place| place.set(self.0.take()));
+        self.1.staged.set(self.0.take());
     }
 }
 
+#[inline]
 fn address(link: &Arc<Link>) -> usize {
     Arc::as_ptr(link).addr()
 }
@@ -70,13 +76,15 @@ fn address(link: &Arc<Link>) -> usize {
 /// Whether it is `link`'s own task that is being polled.
 #[inline]
 pub(super) fn is_polling(link: &Arc<Link>) -> bool {
-    OWNER.with(Cell::get) == address(link)
+    PLACE.with(|place| place.owner.get()) == address(link)
 }
 
 /// Starts a poll of `link`'s task, in which `space` bytes and frames may be staged.
 pub(super) fn begin(link: &Arc<Link>, space: (usize, usize)) {
-    OWNER.with(|owner| owner.set(address(link)));
-    STAGED.with(|place| place.set(Some(place.take().unwrap_or_default())));
+    PLACE.with(|place| {
+        place.owner.set(address(link));
+        place.staged.set(Some(place.staged.take().unwrap_or_default()));
+    });
     open(link, space);
 }
 
@@ -84,44 +92,50 @@ pub(super) fn begin(link: &Arc<Link>, space: (usize, usize)) {
 pub(super) fn end(link: &Arc<Link>, hand_over: impl FnOnce(&mut Output, usize)) {
     take(link, hand_over);
     if is_polling(link) {
-        OWNER.with(|owner| owner.set(0));
+        PLACE.with(|place| place.owner.set(0));
     }
 }
 
 /// Stages a frame, which counts as `count`, or gives `encode` back if the outbox must be asked.
 #[inline]
 pub(super) fn push<E: FnOnce(&mut Output)>(link: &Arc<Link>, count: usize, encode: E) -> Option<E> {
-    let Some(mut taken) = Taken::by(link) else { return Some(encode) };
-    let staged = taken.staged();
-    let (bytes, frames) = staged.space;
-    let has_space = staged.output.len() < bytes && staged.frames < frames;
-    let refused = if has_space {
-        push_whole(&mut staged.output, encode);
-        staged.frames += count;
-        None
-    } else {
-        Some(encode)
-    };
-    taken.put_back();
-    refused
+    PLACE.with(|place| {
+        let Some(mut taken) = Taken::by(link, place) else { return Some(encode) };
+        let staged = taken.staged();
+        let (bytes, frames) = staged.space;
+        let has_space = staged.output.len() < bytes && staged.frames < frames;
+        let refused = if has_space {
+            push_whole(&mut staged.output, encode);
+            staged.frames += count;
+            None
+        } else {
+            Some(encode)
+        };
+        taken.put_back();
+        refused
+    })
 }
 
 /// Lets frames that follow in this poll be staged, as far as there is space.
 pub(super) fn open(link: &Arc<Link>, (bytes, frames): (usize, usize)) {
-    if let Some(mut taken) = Taken::by(link) {
-        taken.staged().space = (bytes.min(MOST_BYTES), frames);
-    }
+    PLACE.with(|place| {
+        if let Some(mut taken) = Taken::by(link, place) {
+            taken.staged().space = (bytes.min(MOST_BYTES), frames);
+        }
+    });
 }
 
 /// Hands over what was staged for `link`, if anything, and lets nothing more be staged.
 pub(super) fn take(link: &Arc<Link>, hand_over: impl FnOnce(&mut Output, usize)) {
-    let Some(mut taken) = Taken::by(link) else { return };
-    taken.staged().space = (0, 0);
-    // Whatever becomes of it: what cannot be handed over dies with its connection, and must not reach the next one.
-    let Some(mut staged) = taken.0.take_if(|staged| staged.frames > 0) else { return };
-    let frames = std::mem::take(&mut staged.frames);
-    hand_over(&mut staged.output, frames);
-    let rest = staged.output.len();
-    staged.output.consume(rest);
-    taken.0 = Some(staged);
+    PLACE.with(|place| {
+        let Some(mut taken) = Taken::by(link, place) else { return };
+        taken.staged().space = (0, 0);
+        // Whatever becomes of it: what cannot be handed over dies with its connection, and must not reach the next one.
+        let Some(mut staged) = taken.0.take_if(|staged| staged.frames > 0) else { return };
+        let frames = std::mem::take(&mut staged.frames);
+        hand_over(&mut staged.output, frames);
+        let rest = staged.output.len();
+        staged.output.consume(rest);
+        taken.0 = Some(staged);
+    });
 }
