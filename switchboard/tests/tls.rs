@@ -5,9 +5,11 @@ use crate::harness::served::{Served, address, echo, line, with_1_and_4_workers};
 use crate::harness::tls_peer::{Pair, Tapped, TlsPeer, client, connect, over, shown};
 use rustls::version::{TLS12, TLS13};
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use switchboard::prelude::*;
-use switchboard::{Certificates, Format, Join, Overflow, Tls};
+use switchboard::{BoxError, Certificates, Format, Join, Overflow, Tls};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
@@ -260,6 +262,35 @@ async fn a_peer_that_is_done_sending_gets_its_answers() {
     peer.read_to_string(&mut rest).await.unwrap();
     assert_eq!(rest, "one\ntwo");
     served.closed(CloseReason::PeerClosed).await;
+}
+
+/// Both run on one thread: the reset is there before the server has looked at anything of it, and its tickets find nobody.
+#[tokio::test]
+async fn what_was_said_before_a_reset_is_received() {
+    for (version, said) in [(&TLS12, "one\ntwo\n"), (&TLS13, "one\ntwo\n"), (&TLS12, ""), (&TLS13, "")] {
+        let (pair, heard) = (Pair::new(&["localhost"]), Arc::new(AtomicUsize::new(0)));
+        let counting = Arc::clone(&heard);
+        let handler = move |mut conn: Connection<Lines>| {
+            let counting = Arc::clone(&counting);
+            async move {
+                while let Some(line) = conn.recv().await? {
+                    counting.fetch_add(1, Ordering::Relaxed);
+                    conn.send(line).await?;
+                }
+                Ok::<(), BoxError>(())
+            }
+        };
+        let served = Served::start(Server::new().workers(0).tls("127.0.0.1:0", &pair.certificates(), handler)).await;
+        let stream = TcpStream::connect(served.address()).await.unwrap();
+        // Else the kernel keeps what is said until the handshake was acknowledged, and a reset throws it away.
+        stream.set_nodelay(true).unwrap();
+        let mut peer = over(stream, "localhost", client(&[&pair], &[version])).await.unwrap();
+        says(&mut peer, said).await;
+        socket2::SockRef::from(peer.get_ref().0).set_linger(Some(Duration::ZERO)).unwrap();
+        drop(peer);
+        served.closed(CloseReason::PeerReset).await;
+        assert_eq!(heard.load(Ordering::Relaxed), said.lines().count(), "{version:?}");
+    }
 }
 
 #[tokio::test]

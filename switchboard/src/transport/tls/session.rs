@@ -70,6 +70,8 @@ pub(super) struct TlsSession<S> {
     /// Plaintext bytes in `outgoing` that do not count as written yet: at least one, while there is any of theirs.
     sealed: usize,
     progress: Progress,
+    /// The socket said that the peer reset it, which it says only once: what it says next is that the stream has ended.
+    is_reset: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,7 +99,8 @@ enum Failure {
 impl<S: Side> TlsSession<S> {
     pub(super) fn new(stream: TcpStream, tls: S) -> Self {
         let records = Records::new(tls);
-        Self { stream, records, early: Vec::new(), server_name: None, sealed: 0, progress: Progress::Silent }
+        let progress = Progress::Silent;
+        Self { stream, records, early: Vec::new(), server_name: None, sealed: 0, progress, is_reset: false }
     }
 
     /// As the side that speaks first, and has asked for `name`.
@@ -114,6 +117,7 @@ impl<S: Side> TlsSession<S> {
             let answered = ready!(self.poll_outgoing(cx));
             if !self.records.is_handshaking() {
                 // Who leaves before it has its tickets may have said something before that.
+                self.is_reset = answered.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionReset);
                 return Poll::Ready(Ok(()));
             }
             if let Err(error) = answered {
@@ -198,6 +202,7 @@ impl<S: Side> TlsSession<S> {
         while buffer.filled().is_empty() && !self.records.is_peer_closed() {
             let received = &mut scratch.received[..limit];
             match ready!(self.receive(received, &mut |plaintext| buffer.put_slice(plaintext), &mut read)) {
+                Ok(0) if self.is_reset => return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
                 Ok(0) => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
                 Ok(_) => {}
                 Err(Failure::Socket(error)) => return Poll::Ready(Err(error)),
