@@ -6,7 +6,8 @@
 //! until somebody has given way: who, is decided by whoever waits for [`Budget::pressure`].
 
 use super::Link;
-use super::figure::{Figure, Sum};
+use super::delivery::Reclaim;
+use super::figure::Sum;
 use super::held_up::{HeldUp, Waiter};
 use crate::sync::Mutex;
 use crate::turn::{CALL_BYTES, Turn};
@@ -54,18 +55,6 @@ pub(crate) struct Budget {
     kept: Mutex<Vec<Weak<dyn Reclaim>>>,
     /// What that keeps.
     sum: Arc<Sum>,
-}
-
-/// What is kept for as long as there is memory for it, as histories are: it counts itself, and gives way before any connection.
-pub(crate) trait Reclaim: Send + Sync {
-    /// Bytes that it keeps.
-    fn figure(&self) -> &Figure;
-
-    /// In how many pieces, each of which gives way by itself.
-    fn pieces(&self) -> usize;
-
-    /// Has the next piece give way, or have its turn later. Says whether there is any.
-    fn one_gives_way(&self) -> bool;
 }
 
 /// What one connection is charged with in one direction.

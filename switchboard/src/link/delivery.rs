@@ -1,8 +1,10 @@
-//! The seam by which others reach links: what a worker's tick calls, what waits for one link, and what may be
-//! done with a link to deliver to it.
+//! The seam by which others reach links, whole: what a worker's tick calls, what waits for one link, what is kept while there is
+//! memory for it, and what may be done with a link to deliver to it.
 //!
-//! The traits are declared here and implemented above. A link knows neither who posts nor what is posted.
+//! The traits are declared here and implemented above. A link knows neither who posts nor what is posted. They are three, since
+//! three objects stand behind them: one of each worker, one of each connection that owes something, one of all that keeps something together.
 
+use super::figure::Figure;
 use super::outbox::{Flushed, Outbox};
 use super::tick::Tick;
 use super::{CLOSING, ConnectionId, FINISHED, Link, State, bump, wake};
@@ -64,6 +66,18 @@ pub(crate) trait Deferred: Any + Send {
         output: &mut Output,
         told: &mut dyn FnMut(ConnectionId, usize),
     ) -> Result<(usize, usize), CloseReason>;
+}
+
+/// What is kept for as long as there is memory for it, as histories are: it counts itself, and gives way before any connection.
+pub(crate) trait Reclaim: Send + Sync {
+    /// Bytes that it keeps.
+    fn figure(&self) -> &Figure;
+
+    /// In how many pieces, each of which gives way by itself.
+    fn pieces(&self) -> usize;
+
+    /// Has the next piece give way, or have its turn later. Says whether there is any.
+    fn one_gives_way(&self) -> bool;
 }
 
 /// Why a frame from elsewhere was not taken.
