@@ -2,7 +2,7 @@
 
 use super::Connection;
 use crate::hub::Hub;
-use crate::hub::door;
+use crate::hub::door::{self, Participant};
 use crate::hub::encoding::{Encoding, Encodings, MemberEncoding};
 use crate::hub::membership::{Join, JoinError, Membership};
 use crate::hub::room::Room;
@@ -23,7 +23,7 @@ impl<C: Codec> Connection<C> {
         C::Frame: From<Bytes>,
     {
         let encoding = self.in_format(Format::Raw, room.0.encodings());
-        door::join(None, &self.0.peer, encoding, room, Join::default())
+        door::join(Participant::Unnamed(&self.0.peer, encoding), room, Join::default())
     }
 
     /// As [`join`](Self::join), in an encoding of its own or a format. If it tells of gaps ([`Encoding::notice`]), messages may be
@@ -33,7 +33,7 @@ impl<C: Codec> Connection<C> {
     /// The connection is in as many rooms as it may, or could not be told what is gone of that behind [`Join::since`].
     pub fn join_as<E: Encoding<C>>(&self, room: &Room, encoding: E, join: Join) -> Result<Membership, JoinError> {
         let encoding = room.0.encodings().of(encoding, &self.0.codec, self.0.envelope);
-        door::join(None, &self.0.peer, encoding, room, join)
+        door::join(Participant::Unnamed(&self.0.peer, encoding), room, join)
     }
 
     fn in_format(&self, format: Format, encodings: &Encodings) -> MemberEncoding

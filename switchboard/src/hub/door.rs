@@ -73,15 +73,32 @@ pub(super) fn make(_asker: Asker<'_>, hub: &Hub, name: &RoomName, options: RoomO
     hub.made(Pass(()), name, options)
 }
 
-/// Makes the connection behind `link` a member of `room`; without a session it has no name.
-pub(crate) fn join(
-    session: Option<&Arc<SessionInner>>,
-    link: &Arc<Link>,
-    encoding: MemberEncoding,
-    room: &Room,
-    join: Join,
-) -> Result<Membership, JoinError> {
-    Membership::new(Pass(()), &room.0, Arc::clone(link), session.cloned(), encoding, join)
+/// Who joins.
+pub(crate) enum Participant<'a> {
+    /// By its name, if it has a connection.
+    Session(&'a Arc<SessionInner>),
+    /// A connection without a name, and how it is written to.
+    Unnamed(&'a Arc<Link>, MemberEncoding),
+}
+
+/// What a room needs of one: its session, if it has one, where things are delivered to it, and how they are encoded.
+type Parts = (Option<Arc<SessionInner>>, Arc<Link>, MemberEncoding);
+
+impl Participant<'_> {
+    pub(super) fn parts(self) -> Result<Parts, JoinError> {
+        match self {
+            Self::Session(session) => {
+                let link = session.link().ok_or(JoinError::NoConnection)?;
+                Ok((Some(Arc::clone(session)), Arc::clone(link), session.encoding()))
+            }
+            Self::Unnamed(link, encoding) => Ok((None, Arc::clone(link), encoding)),
+        }
+    }
+}
+
+/// Makes `participant` a member of `room`.
+pub(crate) fn join(participant: Participant<'_>, room: &Room, join: Join) -> Result<Membership, JoinError> {
+    Membership::new(Pass(()), &room.0, participant, join)
 }
 
 /// Publishes `payload` to all members of `room`, in the publisher's name. Never waits, and never fails.

@@ -2,12 +2,10 @@
 //!
 //! A member is a mailbox, not a loop: what others publish goes from the room to the connection's outbox by itself.
 
-use super::door::{self, Pass, Publisher};
-use super::encoding::MemberEncoding;
+use super::door::{self, Participant, Pass, Publisher};
 use super::fanout::Operation;
 use super::posting::MembershipId;
 use super::room::{Author, Overflow, Room, RoomInner};
-use super::session::SessionInner;
 use crate::link::Link;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -66,11 +64,10 @@ impl Membership {
     pub(super) fn new(
         pass: Pass,
         room: &Arc<RoomInner>,
-        link: Arc<Link>,
-        session: Option<Arc<SessionInner>>,
-        encoding: MemberEncoding,
+        participant: Participant<'_>,
         join: Join,
     ) -> Result<Self, JoinError> {
+        let (session, link, encoding) = participant.parts()?;
         let limit = room.limits().rooms_per_connection;
         if !link.subscribe(limit) {
             return Err(JoinError::TooManyRooms { limit });

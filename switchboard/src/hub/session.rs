@@ -2,7 +2,7 @@
 //!
 //! What it does goes through the doors to them (`door.rs`).
 
-use super::door::{self, Behind, Members, Newest, Page, Pass, Published, Publisher, RoomList, Rooms};
+use super::door::{self, Behind, Members, Newest, Page, Participant, Pass, Published, Publisher, RoomList, Rooms};
 use super::encoding::MemberEncoding;
 use super::fanout::Operation;
 use super::inbox::Inbox;
@@ -94,6 +94,11 @@ impl SessionInner {
         std::mem::replace(&mut self.state.lock().0, Name::Chosen(to)).name()
     }
 
+    /// Where things are delivered to it, if it has a connection.
+    pub(super) fn link(&self) -> Option<&Arc<Link>> {
+        self.link.as_ref()
+    }
+
     pub(super) fn encoding(&self) -> MemberEncoding {
         self.state.lock().1.clone()
     }
@@ -165,8 +170,7 @@ impl Session {
     /// There is no connection, it is in as many rooms as it may, or it gets raw payloads and could not be told what is gone of those
     /// behind [`Join::since`].
     pub fn join(&self, room: &Room, join: Join) -> Result<Membership, JoinError> {
-        let link = self.0.link.as_ref().ok_or(JoinError::NoConnection)?;
-        door::join(Some(&self.0), link, self.0.encoding(), room, join)
+        door::join(Participant::Session(&self.0), room, join)
     }
 
     /// Publishes `payload` to every member of `room`, in this one's name and without being one. Never waits, and never fails; who
