@@ -235,7 +235,7 @@ impl Client {
             return Drained { finished: 0, aborted: 0, elapsed: Duration::ZERO };
         }
         let ended_before = node.metrics.ended();
-        node.stop.drain.cancel();
+        node.stop.begin_drain();
         let aborted = node.drained(self.grace).await;
         let ended = (node.metrics.ended() - ended_before) as usize;
         Drained { finished: ended.saturating_sub(aborted), aborted, elapsed: began.elapsed() }
@@ -293,6 +293,7 @@ impl Client {
             limits: Arc::clone(&self.limits),
             metrics: Arc::clone(&node.metrics),
             drain: node.stop.drain.clone(),
+            told: node.stop.told.clone(),
         };
         let opening = node.place(&worker, address, Arc::new(settings), admitted);
         Ok(hold(opening, node, (source, sink), input))

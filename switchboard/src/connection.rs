@@ -261,7 +261,7 @@ impl<C: Codec> Connection<C> {
     /// # Cancel safety
     /// Safe.
     pub fn draining(&self) -> impl Future<Output = ()> + Send + use<C> {
-        self.0.peer.listener.drain.clone().cancelled_owned()
+        self.0.peer.listener.told.clone().cancelled_owned()
     }
 }
 

@@ -32,6 +32,11 @@ pub(crate) fn contained<T>(call: impl FnOnce() -> T) -> std::result::Result<T, P
     })
 }
 
+/// Logs where others wait for what comes after: what takes the line is the user's code.
+pub(crate) fn logged(log: impl FnOnce()) {
+    let _ = contained(log);
+}
+
 /// Drops what a panic was about: a value of the user's, which may panic once more, and is left behind then.
 pub(crate) fn discard(panic: Box<dyn Any + Send>) {
     if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {

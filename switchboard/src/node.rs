@@ -16,7 +16,7 @@ pub(crate) use admission::{Admitted, refuse};
 pub(crate) use connections::info;
 pub use connections::{ConnectionInfo, Connections};
 pub use drain::Drained;
-pub(crate) use drain::{Aborting, sleep_awake};
+pub(crate) use drain::{Aborting, Draining, sleep_awake};
 pub(crate) use entered::{Entered, Opening};
 pub use handle::Handle;
 pub(crate) use owners::{Owners, Scope, network};

@@ -12,7 +12,7 @@ use crate::config::{GRACE, Limits, Timeouts, raise_descriptor_limit};
 use crate::connection::{Connection, Handler};
 use crate::error::BindError;
 use crate::hub::Hub;
-use crate::node::{Aborting, Drained, Handle, Listening, Node, Worker, Workers};
+use crate::node::{Aborting, Drained, Draining, Handle, Listening, Node, Worker, Workers};
 use crate::transport::tcp::Tcp;
 #[cfg(feature = "tls")]
 use crate::transport::tls::{Certificates, Tls};
@@ -290,7 +290,7 @@ impl Bound {
     pub async fn serve_until(mut self, drain: impl Future<Output = ()>) -> Drained {
         let node = Arc::clone(&self.node);
         // Dropped with this future, whether it was finished or not.
-        let _drain = node.stop.drain.clone().drop_guard();
+        let _drain = Draining(node.stop.clone());
         let _stop = node.stop.abort.clone().drop_guard();
         let _abort = Aborting(node.connections.clone());
         let started = Instant::now();
@@ -316,7 +316,7 @@ impl Bound {
         }
         let began = Instant::now();
         let ended_before = node.metrics.ended();
-        node.stop.drain.cancel();
+        node.stop.begin_drain();
         accepting.stopped().await;
         drop(listening);
         let aborted = node.drained(grace).await;

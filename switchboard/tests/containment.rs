@@ -1,8 +1,11 @@
 //! A panic of a user's code ends what it was called for. What serves everybody goes on: ticks, sweeps, accept and datagram loops.
-//! (Codecs, and what answers requests: the files beside this one.)
+//! (Codecs, what answers requests, wakers, values and logs: the files beside this one.)
 
 mod codecs;
 mod http;
+mod logs;
+mod values;
+mod wakers;
 
 use crate::harness::mote::{door, stranger};
 use crate::harness::node::Node;

@@ -167,7 +167,7 @@ impl<C: Codec> SendHalf<C> {
     /// # Cancel safety
     /// Safe.
     pub fn draining(&self) -> impl Future<Output = ()> + Send + use<C> {
-        self.0.link().listener.drain.clone().cancelled_owned()
+        self.0.link().listener.told.clone().cancelled_owned()
     }
 }
 

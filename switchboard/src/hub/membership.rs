@@ -6,6 +6,7 @@ use super::door::{self, Participant, Pass, Publisher};
 use super::fanout::Operation;
 use super::posting::MembershipId;
 use super::room::{Author, Overflow, Room, RoomInner};
+use crate::error::contained;
 use crate::link::Link;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -148,10 +149,12 @@ impl Drop for Membership {
         // The server's own word: the connection hears of it a moment later.
         let draining = self.link.listener.drain.is_cancelled();
         let name = self.room.0.leave(self.id, &self.link, draining || self.will.is_some());
-        if let Some(will) = self.will.take()
-            && !draining
-        {
-            door::publish(Publisher::Left(name), &self.room, &will);
+        if let Some(will) = self.will.take() {
+            if !draining {
+                door::publish(Publisher::Left(name), &self.room, &will);
+            }
+            // A value of the user's, perhaps dropped by a panic: one more would end the process.
+            let _ = contained(|| drop(will));
         }
     }
 }

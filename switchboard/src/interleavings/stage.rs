@@ -102,6 +102,7 @@ impl Stage {
             limits: Arc::new(limits),
             metrics: Arc::new(Metrics::new()),
             drain: CancellationToken::new(),
+            told: CancellationToken::new(),
         };
         let id = ConnectionId(0);
         let peer = Link::new(id, PeerAddr::Memory, Arc::new(listener), sink, Arc::clone(&self.worker.tick));

@@ -92,4 +92,6 @@ pub(crate) struct ListenerSettings {
     pub(crate) rate: Option<Rate>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) drain: CancellationToken,
+    /// The same for the user's code.
+    pub(crate) told: CancellationToken,
 }

@@ -2,6 +2,7 @@
 
 use super::Node;
 use super::owners::{Owners, Scope, network};
+use crate::error::logged;
 use crate::link::{ListenerSettings, PeerAddr};
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -96,6 +97,8 @@ pub(crate) fn refuse(address: &PeerAddr, reason: CloseReason, settings: &Listene
     metrics.refused.add(1);
     metrics.count_close(reason);
     if let Some(withheld) = metrics.may_log_abnormal() {
-        info!(peer.addr = %address, listener = settings.name, close.reason = %reason, withheld, "connection refused");
+        logged(|| {
+            info!(peer.addr = %address, listener = settings.name, close.reason = %reason, withheld, "connection refused");
+        });
     }
 }

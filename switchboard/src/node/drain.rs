@@ -1,6 +1,7 @@
 //! Stopping politely: what has to be told, and what came of it.
 
 use super::Connections;
+use crate::error::contained;
 use std::hash::BuildHasher;
 use std::time::Duration;
 use switchboard_proto::CloseReason;
@@ -22,8 +23,27 @@ pub struct Drained {
 pub(crate) struct Stop {
     /// Accept nobody any more, and let everybody finish.
     pub(crate) drain: CancellationToken,
+    /// The same for the user's code that waits for it, apart: its wakers may panic, and whoever is woken behind one would not be.
+    pub(crate) told: CancellationToken,
     /// Let nobody finish.
     pub(crate) abort: CancellationToken,
+}
+
+impl Stop {
+    /// Begins the drain.
+    pub(crate) fn begin_drain(&self) {
+        self.drain.cancel();
+        let _ = contained(|| self.told.cancel());
+    }
+}
+
+/// Begins the drain at the latest when it is dropped.
+pub(crate) struct Draining(pub(crate) Stop);
+
+impl Drop for Draining {
+    fn drop(&mut self) {
+        self.0.begin_drain();
+    }
 }
 
 /// Ends connections with their server, when it is dropped: on a caller's runtime nothing else would.

@@ -1,6 +1,7 @@
 //! A connection on its way to its task, and in its worker's list for as long as that lives.
 
 use super::{Admitted, Assigned};
+use crate::error::logged;
 use crate::link::{ConnectionId, Link, ListenerSettings, PeerAddr, Protocol, Sink};
 use std::sync::Arc;
 use tracing::debug;
@@ -42,7 +43,9 @@ impl<A> Entered<A> {
         if peer.listener.drain.is_cancelled() {
             peer.drain();
         }
-        debug!(conn.id = peer.id.0, peer.addr = %peer.address, listener = peer.listener.name, "connection opened");
+        logged(
+            || debug!(conn.id = peer.id.0, peer.addr = %peer.address, listener = peer.listener.name, "connection opened"),
+        );
         Self { peer, worker, _admitted: admitted }
     }
 }

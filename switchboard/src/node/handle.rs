@@ -39,12 +39,12 @@ impl Handle {
     /// Stops politely: refuses new connections, lets the open ones finish. A server that does not serve yet drains as soon as
     /// it does.
     pub fn drain(&self) {
-        self.0.stop.drain.cancel();
+        self.0.stop.begin_drain();
     }
 
     /// Stops now: connections that have not finished are reset. A server that does not serve yet ends as soon as it does.
     pub fn abort(&self) {
-        self.0.stop.drain.cancel();
+        self.0.stop.begin_drain();
         self.0.stop.abort.cancel();
     }
 
@@ -91,7 +91,7 @@ impl Handle {
     /// # Cancel safety
     /// Safe.
     pub fn draining(&self) -> impl Future<Output = ()> + Send + use<> {
-        self.0.stop.drain.clone().cancelled_owned()
+        self.0.stop.told.clone().cancelled_owned()
     }
 
     /// The live connections.

@@ -2,6 +2,7 @@
 //!
 //! This state hangs on the connections rather than on the thread, so that a server runs on a caller's runtime as well.
 
+use crate::error::logged;
 use crate::link::budget::Budget;
 use crate::link::roster::Roster;
 use crate::link::tick::Tick;
@@ -139,7 +140,7 @@ impl Worker {
             self.tick.set_now(now);
             if late > LATE {
                 metrics.late_ticks.add(1);
-                warn!(worker = self.index, late_ms = late.as_millis() as u64, "worker was held up");
+                logged(|| warn!(worker = self.index, late_ms = late.as_millis() as u64, "worker was held up"));
             }
             let mut turn = Turn::default();
             self.tick.sweep(&mut turn).await;

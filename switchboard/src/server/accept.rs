@@ -7,6 +7,7 @@ use super::Serving;
 use super::handshakes::{Handshakes, UnderWay};
 use super::in_memory::Door;
 use crate::connection::{HandlerOutput, open, serve};
+use crate::error::logged;
 use crate::link::{Link, ListenerSettings, PeerAddr, Protocol, Source};
 use crate::node::{Admitted, Entered, Node, Opening, refuse};
 use crate::transport::configured::OwnSettings;
@@ -215,6 +216,7 @@ impl<L: StreamListener> Accept<L> {
             rate: own.rate,
             metrics: Arc::clone(&serving.node.metrics),
             drain: serving.node.stop.drain.clone(),
+            told: serving.node.stop.told.clone(),
         });
         if let Err(error) = self.listener.attach() {
             warn!(listener = settings.name, error = %error, "listener does not work");
@@ -245,13 +247,15 @@ impl<L: StreamListener> Accept<L> {
                 Err(error) if is_exhaustion(&error) => {
                     serving.node.metrics.accept_waits.add(1);
                     if serving.node.metrics.may_log_abnormal().is_some() {
-                        warn!(listener = settings.name, error = %error, "accepting waits");
+                        logged(|| warn!(listener = settings.name, error = %error, "accepting waits"));
                     }
                     tokio::time::sleep(EXHAUSTED_WAIT).await;
                 }
                 // The peer was gone before it was accepted.
                 Err(error) => {
-                    debug!(listener = settings.name, error = %error, "connection lost before it was accepted");
+                    logged(|| {
+                        debug!(listener = settings.name, error = %error, "connection lost before it was accepted");
+                    });
                 }
             }
         }

@@ -162,6 +162,7 @@ fn settings(url: String, is_local: bool, own: OwnSettings, serving: &Serving) ->
         rate: own.rate,
         metrics: Arc::clone(&serving.node.metrics),
         drain: serving.node.stop.drain.clone(),
+        told: serving.node.stop.told.clone(),
     })
 }
 

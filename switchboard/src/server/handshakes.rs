@@ -3,6 +3,7 @@
 //! A handshake costs its address one packet and us a signature: a thousand times the work of accepting.
 
 use crate::config::Limits;
+use crate::error::logged;
 use crate::link::{ListenerSettings, PeerAddr};
 use crate::node::{Owners, Scope, network};
 use parking_lot::Mutex;
@@ -66,7 +67,7 @@ impl Handshakes {
         }
         settings.metrics.accept_waits.add(1);
         if settings.metrics.may_log_abnormal().is_some() {
-            warn!(listener = settings.name, "accepting waits for handshakes");
+            logged(|| warn!(listener = settings.name, "accepting waits for handshakes"));
         }
         // Never closed.
         Arc::clone(&self.places).acquire_owned().await.ok()

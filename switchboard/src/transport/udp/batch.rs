@@ -4,7 +4,7 @@ use super::ends::{Ends, Family};
 use super::gso::{Sent, Transmits, send_alone};
 use super::incoming::Incoming;
 use super::{Datagram, DatagramReply, Gate};
-use crate::error::{discard, panic_text};
+use crate::error::{discard, logged, panic_text};
 use crate::metrics::Metrics;
 use std::cell::Cell;
 use std::io;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 use switchboard_proto::Escaped;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tracing::{error, trace};
+use tracing::{Level, enabled, error, trace};
 
 /// Datagrams in one system call.
 pub(super) const BATCH: usize = 64;
@@ -144,11 +144,13 @@ pub(super) fn handled<'a>(
     handler: impl FnOnce(Datagram<'_>, &mut DatagramReply<'a>) -> Fate,
 ) -> Fate {
     let Datagram { payload, source } = datagram;
-    trace!("Received from {source}: {}", Escaped(&payload[..payload.len().min(TRACED_BYTES)]));
+    if enabled!(Level::TRACE) {
+        logged(|| trace!("Received from {source}: {}", Escaped(&payload[..payload.len().min(TRACED_BYTES)])));
+    }
     let handled = catch_unwind(AssertUnwindSafe(|| handler(datagram, reply)));
     let fate = handled.unwrap_or_else(|panic| {
         if metrics.may_log_abnormal().is_some() {
-            error!(peer.addr = %source, error = %panic_text(&*panic), "datagram handler panicked");
+            logged(|| error!(peer.addr = %source, error = %panic_text(&*panic), "datagram handler panicked"));
         }
         discard(panic);
         Fate::Refused

@@ -9,6 +9,7 @@ use super::ends::{Ends, Local};
 use super::framed::{FramedSlices, HEADER_BYTES};
 use super::gso::{Sent, Transmits};
 use super::peers::{Arrivals, Peers};
+use crate::error::contained;
 use crate::link::{Gathering, Sink};
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
@@ -224,7 +225,7 @@ impl Gathering for Peers {
                 return;
             }
             let Some((_, waiting)) = outgoing.waiting.pop_first() else { return };
-            waiting.wake();
+            let _ = contained(|| waiting.wake());
         }
         outgoing.asked = true;
         self.tick.flush_later(Arc::clone(&self) as Arc<dyn Gathering>);

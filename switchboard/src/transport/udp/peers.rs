@@ -9,6 +9,7 @@ use super::ends::{Ends, Family};
 use super::framed::{self, HEADER_BYTES};
 use super::outgoing::{Outgoing, PeerSink};
 use super::{Datagram, DatagramReply, Gate, Validation};
+use crate::error::contained;
 use crate::link::budget::Charge;
 use crate::link::tick::Tick;
 use crate::link::{Sink, Source};
@@ -211,7 +212,8 @@ impl Arrivals {
         bytes.extend_from_slice(payload);
         *framing_bytes += HEADER_BYTES;
         if is_first && let Some(reader) = reader {
-            reader.wake_by_ref();
+            // It may be of the user's own runtime.
+            let _ = contained(|| reader.wake_by_ref());
         }
         let held = state.bytes.capacity();
         state.charge.set(held, &tick.budget);
