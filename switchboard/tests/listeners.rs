@@ -68,6 +68,20 @@ async fn a_listener_reads_no_more_frames_a_second_than_its_rate() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn frames_that_come_one_by_one_cost_a_rate_no_more_than_one_each() {
+    let slow = Memory::new();
+    let server = Server::new().listen(slow.clone().throttled(Rate::new(10, 10)), echo);
+    let served = Served::over(&slow, server).await;
+    let (mut peer, started) = (Peer::connect(&slow), Instant::now());
+    for _ in 0..10 {
+        peer.send("x\n").await;
+        assert_eq!(peer.line().await, "x\n");
+    }
+    assert!(started.elapsed() < Duration::from_millis(100), "{:?}", started.elapsed());
+    drop(served);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_connection_that_waits_for_its_rate_can_be_closed() {
     let slow = Memory::new();
     let server = Server::new().listen(slow.clone().throttled(Rate::new(1, 1)), echo);
