@@ -1,7 +1,7 @@
 //! Which addresses a name stands for, and how a listener takes all of them.
 
 use nix::errno::Errno;
-use nix::net::if_::if_nametoindex;
+use nix::net::if_::{if_indextoname, if_nametoindex};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV6};
 use tokio::net::lookup_host;
@@ -39,6 +39,19 @@ fn scoped(address: &str) -> Option<io::Result<SocketAddr>> {
     let index = if_nametoindex(zone).or_else(|error| zone.strip_prefix("25").map_or(Err(error), if_nametoindex));
     let address = index.map(|index| SocketAddrV6::new(host, port, 0, index).into());
     Some(address.map_err(|_| io::Error::new(io::ErrorKind::NotFound, format!("there is no interface {zone}"))))
+}
+
+/// An address as it is told to people: a zone by its interface's name, as it was most likely typed, if it has one.
+pub(crate) fn shown(address: SocketAddr) -> String {
+    if let SocketAddr::V6(scoped) = address
+        && let Ok(zone) = if_indextoname(scoped.scope_id())
+        && let Ok(zone) = zone.to_str()
+        // nix takes none for an empty one.
+        && !zone.is_empty()
+    {
+        return format!("[{}%{zone}]:{}", scoped.ip(), scoped.port());
+    }
+    address.to_string()
 }
 
 /// Binds all addresses of a name to one port, or the one that was given. Those that this machine does not have are passed
@@ -163,7 +176,7 @@ impl Families {
 
 #[cfg(test)]
 mod tests {
-    use super::{bind_each, lookup};
+    use super::{bind_each, lookup, shown};
     use nix::errno::Errno;
     use std::io;
     use std::net::SocketAddr;
@@ -179,6 +192,19 @@ mod tests {
         }
         assert_eq!(lookup("[::1]:80").await.unwrap(), addresses(&["[::1]:80"]));
         assert_eq!(lookup("[fe80::1%nowhere]:80").await.unwrap_err().to_string(), "there is no interface nowhere");
+    }
+
+    #[test]
+    fn a_zone_is_shown_by_its_interfaces_name() {
+        let cases = [
+            ("[fe80::1%1]:80", "[fe80::1%lo]:80"),
+            ("[fe80::1%4294967295]:80", "[fe80::1%4294967295]:80"),
+            ("[::1]:80", "[::1]:80"),
+            ("127.0.0.1:80", "127.0.0.1:80"),
+        ];
+        for (address, text) in cases {
+            assert_eq!(shown(address.parse().unwrap()), text);
+        }
     }
 
     #[test]

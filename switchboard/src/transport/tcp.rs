@@ -2,7 +2,7 @@
 
 use super::adopted::{Adopted, ListenerKind};
 use super::configured::OwnSettings;
-use super::names::{Binding, Families, IpProtocol::Tcp as TCP, NumericAddress, Timing, bind_each, lookup};
+use super::names::{Binding, Families, IpProtocol::Tcp as TCP, NumericAddress, Timing, bind_each, lookup, shown};
 use super::{Stream, StreamListener, StreamTransport};
 use crate::Timeouts;
 use crate::link::{PeerAddr, Sink, Source};
@@ -150,11 +150,11 @@ impl StreamListener for Listener {
     const TRANSPORT: &'static str = "tcp";
 
     fn url(&self) -> String {
-        format!("tcp://{}", self.addresses[0])
+        format!("tcp://{}", shown(self.addresses[0]))
     }
 
     fn urls(&self) -> Vec<String> {
-        self.addresses.iter().map(|address| format!("tcp://{address}")).collect()
+        self.addresses.iter().map(|address| format!("tcp://{}", shown(*address))).collect()
     }
 
     fn is_local(&self) -> bool {

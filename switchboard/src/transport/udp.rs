@@ -24,7 +24,7 @@ pub(crate) use peers::{Peers, receive};
 
 use super::adopted::{Adopted, ListenerKind};
 use super::configured::OwnSettings;
-use super::names::{self, Binding, Families, NumericAddress, Timing, bind_each, lookup};
+use super::names::{self, Binding, Families, NumericAddress, Timing, bind_each, lookup, shown};
 use crate::Timeouts;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
@@ -223,7 +223,7 @@ pub(crate) struct Sockets {
 
 impl Sockets {
     pub(crate) fn url(&self) -> String {
-        format!("udp://{}", self.address)
+        format!("udp://{}", shown(self.address))
     }
 }
 
