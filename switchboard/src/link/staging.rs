@@ -16,14 +16,9 @@ use switchboard_proto::Output;
 pub(super) const MOST_BYTES: usize = 16 << 10;
 
 crate::sync::thread_local! {
-    /// One, so that it is looked up once for each frame.
-    static PLACE: Place = const { Place { owner: Cell::new(0), staged: Cell::new(None) } };
-}
-
-struct Place {
-    /// The address of the link whose task is being polled; only compared, never followed.
-    owner: Cell<usize>,
-    staged: Cell<Option<Box<Staged>>>,
+    /// the address of the link whose task is being polled; only compared, never followed.
+    static OWNER: Cell<usize> = const { Cell::new(0) };
+    static STAGED: Cell<Option<Box<Staged>>> = const { Cell::new(None) };
 }
 
 #[derive(Default)]
@@ -35,17 +30,17 @@ struct Staged {
 }
 
 /// What is staged, taken for one call and put back after it, also if that unwinds.
-struct Taken<'a>(Option<Box<Staged>>, &'a Place);
+struct Taken(Option<Box<Staged>>);
 
-impl<'a> Taken<'a> {
+impl Taken {
     /// Taken, if it is `link`'s own task that is being polled.
     #[inline]
-    fn by(link: &Arc<Link>, place: &'a Place) -> Option<Self> {
-        if place.owner.get() != address(link) {
+    fn by(link: &Arc<Link>) -> Option<Self> {
+        if !is_polling(link) {
             return None;
         }
-        let staged = place.staged.take()?;
-        Some(Self(Some(staged), place))
+        let staged = STAGED.with(Cell::take)?;
+        Some(Self(Some(staged)))
     }
 
     #[inline]
@@ -58,17 +53,16 @@ impl<'a> Taken<'a> {
     #[inline]
     fn put_back(mut self) {
         let staged = self.0.take();
-        std::mem::forget((self.1.staged.replace(staged), self));
+        std::mem::forget((STAGED.with(|place| place.replace(staged)), self));
     }
 }
 
-impl Drop for Taken<'_> {
+impl Drop for Taken {
     fn drop(&mut self) {
-        self.1.staged.set(self.0.take());
+        STAGED.with(|place| place.set(self.0.take()));
     }
 }
 
-#[inline]
 fn address(link: &Arc<Link>) -> usize {
     Arc::as_ptr(link).addr()
 }
@@ -76,15 +70,13 @@ fn address(link: &Arc<Link>) -> usize {
 /// Whether it is `link`'s own task that is being polled.
 #[inline]
 pub(super) fn is_polling(link: &Arc<Link>) -> bool {
-    PLACE.with(|place| place.owner.get()) == address(link)
+    OWNER.with(Cell::get) == address(link)
 }
 
 /// Starts a poll of `link`'s task, in which `space` bytes and frames may be staged.
 pub(super) fn begin(link: &Arc<Link>, space: (usize, usize)) {
-    PLACE.with(|place| {
-        place.owner.set(address(link));
-        place.staged.set(Some(place.staged.take().unwrap_or_default()));
-    });
+    OWNER.with(|owner| owner.set(address(link)));
+    STAGED.with(|place| place.set(Some(place.take().unwrap_or_default())));
     open(link, space);
 }
 
@@ -92,50 +84,44 @@ pub(super) fn begin(link: &Arc<Link>, space: (usize, usize)) {
 pub(super) fn end(link: &Arc<Link>, hand_over: impl FnOnce(&mut Output, usize)) {
     take(link, hand_over);
     if is_polling(link) {
-        PLACE.with(|place| place.owner.set(0));
+        OWNER.with(|owner| owner.set(0));
     }
 }
 
 /// Stages a frame, which counts as `count`, or gives `encode` back if the outbox must be asked.
 #[inline]
 pub(super) fn push<E: FnOnce(&mut Output)>(link: &Arc<Link>, count: usize, encode: E) -> Option<E> {
-    PLACE.with(|place| {
-        let Some(mut taken) = Taken::by(link, place) else { return Some(encode) };
-        let staged = taken.staged();
-        let (bytes, frames) = staged.space;
-        let has_space = staged.output.len() < bytes && staged.frames < frames;
-        let refused = if has_space {
-            push_whole(&mut staged.output, encode);
-            staged.frames += count;
-            None
-        } else {
-            Some(encode)
-        };
-        taken.put_back();
-        refused
-    })
+    let Some(mut taken) = Taken::by(link) else { return Some(encode) };
+    let staged = taken.staged();
+    let (bytes, frames) = staged.space;
+    let has_space = staged.output.len() < bytes && staged.frames < frames;
+    let refused = if has_space {
+        push_whole(&mut staged.output, encode);
+        staged.frames += count;
+        None
+    } else {
+        Some(encode)
+    };
+    taken.put_back();
+    refused
 }
 
 /// Lets frames that follow in this poll be staged, as far as there is space.
 pub(super) fn open(link: &Arc<Link>, (bytes, frames): (usize, usize)) {
-    PLACE.with(|place| {
-        if let Some(mut taken) = Taken::by(link, place) {
-            taken.staged().space = (bytes.min(MOST_BYTES), frames);
-        }
-    });
+    if let Some(mut taken) = Taken::by(link) {
+        taken.staged().space = (bytes.min(MOST_BYTES), frames);
+    }
 }
 
 /// Hands over what was staged for `link`, if anything, and lets nothing more be staged.
 pub(super) fn take(link: &Arc<Link>, hand_over: impl FnOnce(&mut Output, usize)) {
-    PLACE.with(|place| {
-        let Some(mut taken) = Taken::by(link, place) else { return };
-        taken.staged().space = (0, 0);
-        // Whatever becomes of it: what cannot be handed over dies with its connection, and must not reach the next one.
-        let Some(mut staged) = taken.0.take_if(|staged| staged.frames > 0) else { return };
-        let frames = std::mem::take(&mut staged.frames);
-        hand_over(&mut staged.output, frames);
-        let rest = staged.output.len();
-        staged.output.consume(rest);
-        taken.0 = Some(staged);
-    });
+    let Some(mut taken) = Taken::by(link) else { return };
+    taken.staged().space = (0, 0);
+    // Whatever becomes of it: what cannot be handed over dies with its connection, and must not reach the next one.
+    let Some(mut staged) = taken.0.take_if(|staged| staged.frames > 0) else { return };
+    let frames = std::mem::take(&mut staged.frames);
+    hand_over(&mut staged.output, frames);
+    let rest = staged.output.len();
+    staged.output.consume(rest);
+    taken.0 = Some(staged);
 }
