@@ -10,6 +10,10 @@ use std::io::IoSlice;
 /// From this size on a shared piece is kept by reference: below it a copy is cheaper than an entry of its own.
 const SHARE_BYTES: usize = 1024;
 
+/// Up to so much is copied when it has to wait, so that it keeps no memory alive that is much larger: less than copying costs
+/// what a write does.
+const LITTLE_BYTES: usize = 8 << 10;
+
 /// The first allocation for copied pieces: one for most ticks, and small enough to give back each time.
 const FIRST_BYTES: usize = 512;
 
@@ -151,6 +155,18 @@ impl Output {
         self.tail_written += written;
     }
 
+    /// Copies what is left, if that is little: shared pieces may be parts of something large, which they keep alive. For when it
+    /// has to wait.
+    pub fn let_go(&mut self) {
+        if self.pieces.is_empty() || self.len > LITTLE_BYTES {
+            return;
+        }
+        let mut rest = Vec::with_capacity(self.len);
+        self.pieces.iter().for_each(|piece| rest.extend_from_slice(piece));
+        rest.extend_from_slice(&self.tail[self.tail_written..]);
+        (self.pieces, self.tail, self.tail_written) = (VecDeque::new(), rest, 0);
+    }
+
     /// Drops everything, and its memory.
     pub fn clear(&mut self) {
         *self = Self::default();
@@ -253,6 +269,30 @@ mod tests {
         let tail = staged.tail.capacity();
         output.append(&mut staged);
         assert_eq!(staged.held_bytes(), tail);
+    }
+
+    #[test]
+    fn little_that_waits_keeps_nothing_large_alive() {
+        let read = Bytes::from(vec![b'x'; 64 << 10]);
+        let mut output = Output::default();
+        output.share(read.slice(..60 << 10));
+        output.put(b"copied");
+        output.share(read.slice(60 << 10..));
+        output.put(b"copied too");
+        output.let_go();
+        assert!(!read.is_unique(), "it is much, and stays what it is");
+        output.advance(60 << 10);
+        output.let_go();
+        assert!(read.is_unique());
+        assert_eq!((output.len(), output.held_bytes()), (16 + (4 << 10), 16 + (4 << 10)));
+        assert_eq!(
+            (&output.front()[..7], &output.front()[output.len() - 11..]),
+            (&b"copiedx"[..], &b"xcopied too"[..])
+        );
+        // What was written of it stays written.
+        output.advance(6);
+        output.let_go();
+        assert_eq!(&output.front()[..2], b"xx");
     }
 
     #[test]

@@ -2,9 +2,11 @@
 
 use crate::harness::alone::{in_a_process_of_its_own, resident};
 use crate::harness::node::{Member, Node};
+use crate::harness::served::{Served, echo};
 use std::time::Duration;
 use switchboard::prelude::*;
-use switchboard::{Format, HubLimits, Join, Overflow};
+use switchboard::testing::Peer;
+use switchboard::{Format, HubLimits, Join, Memory, Overflow};
 
 /// What the memory transport takes.
 const PIPE_BYTES: usize = 64 << 10;
@@ -67,4 +69,48 @@ fn a_short_frame_that_waits_takes_little_memory() {
         let grown = resident().saturating_sub(before) / (50 * 2000);
         assert!(grown < 256, "{grown} bytes are kept for each message of one");
     });
+}
+
+/// A peer that reads all but the last lines of what it said would have the server hold a read for the price of those.
+#[test]
+fn the_rest_of_what_is_answered_keeps_no_read_alive() {
+    in_a_process_of_its_own(the_rest_of_what_is_answered_keeps_no_read_alive, async {
+        tokio::time::pause();
+        let memory = Memory::new();
+        let timeouts = Timeouts { write: Some(Duration::from_mins(1)), ..Timeouts::default() };
+        let served = Served::over(&memory, Server::new().timeouts(timeouts).memory(&memory, echo)).await;
+        let mut peers: Vec<_> = (0..200).map(|_| served.connect()).collect();
+        // Once before it counts, so that the pipes have grown; 122 bytes are left, since an empty one gives its memory back.
+        for peer in &mut peers {
+            ask(peer, &[63_000]).await;
+            ask(peer, &[56_000, 3999]).await;
+            read(peer, 30 * 4096).await;
+        }
+        let before = resident();
+        for peer in &mut peers {
+            ask(peer, &[63_000]).await;
+            ask(peer, &[56_000, 3999]).await;
+            // Of 123,124 bytes the pipe holds the next 65,536, and 4340 are left.
+            read(peer, 13 * 4096).await;
+        }
+        let grown = resident().saturating_sub(before);
+        // 12 MiB of reads would come on top of what the pipes have grown by.
+        assert!(grown < 12 << 20, "{grown} bytes are kept for 200 times 4 KB");
+    });
+}
+
+/// Sends lines of these lengths at once.
+async fn ask(peer: &mut Peer, lengths: &[usize]) {
+    let lines: String = lengths.iter().map(|length| "x".repeat(*length) + "\n").collect();
+    peer.send(lines).await;
+    tick().await;
+}
+
+/// Reads at least so much, and keeps nothing of it.
+async fn read(peer: &mut Peer, bytes: usize) {
+    let mut read = 0;
+    while read < bytes {
+        read += peer.chunk().await.unwrap().len();
+    }
+    tick().await;
 }

@@ -322,8 +322,11 @@ impl Outbox {
         self.blocked_since.get()
     }
 
-    /// Notes that the socket takes no more, for the deadline.
+    /// Notes that the socket takes no more, for the deadline. A little that is left must not keep all of a read alive.
     pub(super) fn block(&mut self, now: Second) {
+        if let Some(queue) = &mut self.queue {
+            queue.output.let_go();
+        }
         if self.blocked_since.get().is_none() {
             self.blocked_since = Stamp::at(now);
             if let Some(deferred) = self.queue.as_mut().and_then(|queue| queue.deferred.as_mut()) {
