@@ -228,8 +228,8 @@ function show(row) {
         case 'gap':
             return gap(row);
         case 'reset':
-            return rupture('This room began anew.',
-                'The server was started again, or had forgotten the room. What was said in between is lost.');
+            return rupture('This room started over.',
+                'The server was restarted, or had forgotten the room. What was said in between is lost.');
         case 'note':
             return make('li', 'note', row.text);
     }

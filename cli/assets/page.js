@@ -178,7 +178,7 @@ function connection({ state, delay = 0 }) {
     find('retry', HTMLButtonElement).hidden = state !== 'waiting';
     // Told once, and not with each attempt.
     const isLost = state !== 'open' && chat.connections > 0;
-    if (isLost !== lost) notice(isLost ? 'The connection is lost' : 'Connected again');
+    if (isLost !== lost) notice(isLost ? 'The connection is lost' : 'Reconnected');
     lost = isLost;
     if (state === 'open') {
         complain('');
@@ -252,7 +252,7 @@ function obey(command, rest) {
         send(rest.slice(first.length).trim());
     } else {
         text.value = `/${command} ${rest}`.trim();
-        complain('That is no command here. Help lists them; a text that begins with / is written with two: //');
+        complain('No such command here. Help lists them; to send text that begins with /, type //');
     }
 }
 
@@ -334,7 +334,7 @@ function showMute() {
     const muted = alerts.isMuted(active);
     button.setAttribute('aria-pressed', String(muted));
     button.setAttribute('aria-label', `Mute ${active.title}`);
-    button.title = muted ? 'Muted: nothing here calls you back' : 'Mute';
+    button.title = muted ? 'Muted: no notifications from here' : 'Mute';
 }
 
 /** @param {import('./talk.js').Talk} talk */
@@ -518,7 +518,7 @@ for (const button of document.querySelectorAll('[data-close]')) {
     button.addEventListener('click', () => button.closest('dialog')?.close());
 }
 for (const input of /** @type {NodeListOf<HTMLInputElement>} */ (document.querySelectorAll('input[pattern]'))) {
-    const rule = 'Use letters from A to Z, digits, -, _ and . alone: no spaces, and no accents.';
+    const rule = 'Use letters from A to Z, digits, -, _ and . only: no spaces, no accents.';
     input.addEventListener('input', () => input.setCustomValidity(input.validity.patternMismatch ? rule : ''));
 }
 // What is a sheet on a narrow screen is a column on a wide one.

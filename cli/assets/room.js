@@ -58,12 +58,12 @@ export class Room {
         parts[0].setAttribute('src', 'icon.svg');
         parts[0].setAttribute('alt', '');
         if (!talk) {
-            parts.push(make('h2', '', 'You are in no room'), make('p', '', 'Choose one from the list, or start one.'));
+            parts.push(make('h2', '', 'You are in no room'), make('p', '', 'Choose one from the list, or start a new one.'));
         } else if (talk.kind === 'person') {
             parts.push(make('h2', '', `Between you and ${talk.name}`));
-            parts.push(make('p', '', 'Nobody else is told, and nothing is kept: who is away misses it.'));
+            parts.push(make('p', '', 'Nobody else sees it, and nothing is kept: people who are away miss it.'));
         } else {
-            parts.push(make('h2', '', 'Nothing was said here yet'));
+            parts.push(make('h2', '', 'Nothing has been said here yet'));
             parts.push(make('p', '', 'Say the first word, or let a terminal do it:'));
             parts.push(make('code', 'snippet', publishing(talk.name)));
         }
@@ -107,10 +107,10 @@ function subtitle(talk) {
 function beginning(talk) {
     if (talk?.kind !== 'room') return '';
     const { first, oldest } = talk.conversation;
-    if (first > 0) return 'What was said earlier is no longer in this page.';
+    if (first > 0) return 'Earlier messages are no longer on this page.';
     if (oldest === undefined) return '';
     if (oldest === 1) return `This is where ${talk.name} begins.`;
-    return 'The server keeps the latest messages only: what was said earlier is gone.';
+    return 'The server keeps only the latest messages: earlier ones are gone.';
 }
 
 /** @param {string} text @param {() => void} act */

@@ -44,7 +44,7 @@ export function theme(button) {
     const show = () => {
         const { theme = 'system' } = load();
         document.documentElement.dataset.theme = theme;
-        button.setAttribute('aria-label', `Theme: ${theme === 'system' ? 'as the system' : theme}`);
+        button.setAttribute('aria-label', `Theme: ${theme === 'system' ? 'same as the system' : theme}`);
         button.title = button.getAttribute('aria-label') ?? '';
     };
     button.addEventListener('click', () => {

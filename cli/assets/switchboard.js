@@ -20,7 +20,7 @@
  * @typedef {object} Events
  * @property {Message} message
  * @property {{ room: string, lost: number, from_seq: number }} gap messages that cannot be had any more
- * @property {{ room: string, epoch: string }} reset the room began anew: what it had is gone, numbers begin again
+ * @property {{ room: string, epoch: string }} reset the room started over: what it had is gone, and numbers start again
  * @property {{ state: State, delay?: number, reason?: string }} state with milliseconds until the next attempt
  * @property {{ name: string }} named you are called this from now on
  * @property {{ room: string, name: string }} joined
@@ -700,5 +700,5 @@ function disconnected() {
 }
 
 function closed() {
-    return new Refusal('closed', 'this connection was closed for good');
+    return new Refusal('closed', 'this connection is closed for good');
 }

@@ -128,12 +128,12 @@ pub(crate) fn advised(mut error: clap::Error) -> clap::Error {
     let (flag, serves) = (shown(ContextKind::InvalidArg), shown(ContextKind::Usage).contains("SERVICE=URL"));
     let is_address = ADDRESS_FLAGS.contains(&flag.as_str());
     let tip = match flag.as_str() {
-        _ if is_address && serves => "an address is part of what is served, as in 'rooms=tcp://127.0.0.1:8081'",
-        _ if is_address => "an address is part of the URL, as in tcp://127.0.0.1:8081",
+        _ if is_address && serves => "put the address in the listener, as in 'rooms=tcp://127.0.0.1:8081'",
+        _ if is_address => "put the address in the URL, as in tcp://127.0.0.1:8081",
         "--tls" | "--cert" | "--key" if serves => {
-            "a certificate is part of what is served, as in 'rooms=tls://127.0.0.1:8443?cert=FILE&key=FILE'"
+            "put the certificate in the listener, as in 'rooms=tls://127.0.0.1:8443?cert=FILE&key=FILE'"
         }
-        "--tls" => "TLS is part of the URL, as in tls://127.0.0.1:8443",
+        "--tls" => "put TLS in the URL, as in tls://127.0.0.1:8443",
         // clap's own tip is to pass the flag as a value, and no value begins so.
         _ => {
             error.remove(ContextKind::Suggested);
@@ -208,10 +208,10 @@ mod tests {
     #[test]
     fn a_flag_of_other_programs_is_told_what_there_is_in_its_place() {
         for (typed, tip) in [
-            ("serve --port 8081", "an address is part of what is served, as in 'rooms=tcp://127.0.0.1:8081'"),
-            ("config check --tls", "a certificate is part of what is served"),
-            ("connect --port 8081 localhost", "an address is part of the URL, as in tcp://127.0.0.1:8081"),
-            ("connect --tls localhost:8081", "TLS is part of the URL"),
+            ("serve --port 8081", "put the address in the listener, as in 'rooms=tcp://127.0.0.1:8081'"),
+            ("config check --tls", "put the certificate in the listener"),
+            ("connect --port 8081 localhost", "put the address in the URL, as in tcp://127.0.0.1:8081"),
+            ("connect --tls localhost:8081", "put TLS in the URL"),
             ("connect --rooms x h:1", "a similar argument exists: '--room'"),
         ] {
             let error = Args::try_parse_from(["switchboard"].into_iter().chain(typed.split(' '))).unwrap_err();

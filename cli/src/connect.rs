@@ -67,15 +67,15 @@ fn named(error: anyhow::Error, plan: &Plan) -> anyhow::Error {
 fn advised(error: anyhow::Error, plan: &Plan) -> anyhow::Error {
     let advice = match (error.downcast_ref(), error.downcast_ref()) {
         (Some(ConnectError::Untrusted(cause)), _) if cause.to_string().ends_with("UnknownIssuer") => {
-            "--ca FILE says whom to trust"
+            "--ca FILE names the certificates to trust"
         }
         (_, Some(ConnectionError::Closed(CloseReason::HandshakeFailed))) if !plan.has_identity => {
             "the server may want a certificate: --cert FILE"
         }
         (_, Some(ConnectionError::Closed(CloseReason::PeerReset))) if plan.url.scheme == Scheme::Udp => {
-            "nobody listens there"
+            "nothing listens there"
         }
-        (Some(ConnectError::NotUpgraded { status: 200 | 404, .. }), _) => "rooms have one at /ws",
+        (Some(ConnectError::NotUpgraded { status: 200 | 404, .. }), _) => "rooms have their WebSocket at /ws",
         (Some(ConnectError::NotUpgraded { said, .. }), _) if !said.trim_ascii().is_empty() => {
             return anyhow!("{error:#}: {}", Escaped(&reason_in(said)));
         }

@@ -197,9 +197,9 @@ impl Options {
         let [certificates, keys] = REPEATABLE.map(|option| self.paths(option));
         if certificates.is_empty() || certificates.len() != keys.len() {
             self.faults.push(match (certificates.len(), keys.len()) {
-                (0, 0) => "TLS needs a certificate: put ?cert=FILE&key=FILE behind the port".to_owned(),
+                (0, 0) => "TLS needs a certificate: put ?cert=FILE&key=FILE after the port".to_owned(),
                 (certs, keys) => {
-                    format!("each cert=FILE has its key=FILE: there are {certs} of the one, {keys} of the other")
+                    format!("each cert=FILE needs its key=FILE: there are {certs} of one and {keys} of the other")
                 }
             });
             return None;

@@ -79,7 +79,7 @@ async fn run(config: Config) -> Result<(), NotStarted> {
     // A name may have several addresses.
     let urls = places.iter().zip(bound.listeners());
     let listening: Vec<_> = urls.flat_map(|(place, urls)| urls.into_iter().map(move |url| (place, url))).collect();
-    announce(&listening).context("cannot print what is listened on").map_err(NotStarted::Start)?;
+    announce(&listening).context("cannot print the listeners").map_err(NotStarted::Start)?;
     let shown = places.iter().zip(bound.listeners());
     let shown = shown.filter_map(|(place, urls)| Some((urls.join(", "), place.address.certificates.clone()?)));
     let shown = Shown(shown.collect());
@@ -251,7 +251,7 @@ impl Shown {
                 Ok(()) => info!(listener, "certificates were reloaded"),
                 Err(error) => {
                     for error in error.faults {
-                        error!(listener, error, "certificates stayed as they were");
+                        error!(listener, error, "certificates were not reloaded");
                     }
                 }
             }

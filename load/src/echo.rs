@@ -205,7 +205,7 @@ impl Echo {
         let around = Around { head: frame[..start].to_vec(), prefix, tail: frame[start + size..].to_vec() };
         let known = self.frame.get_or_insert(around);
         if known.head != frame[..start] || known.tail != frame[start + size..] {
-            return Err("what stands before a reply is not the same on all connections".to_owned());
+            return Err("replies do not have the same prefix on all connections".to_owned());
         }
         (one.state, one.heard) = (State::Ready, moment.now);
         self.ready += 1;

@@ -275,8 +275,8 @@ async fn wait_until_ready(plan: &Plan, shared: &Shared, view: &mut View) -> anyh
 fn unheard(scenario: Scenario) -> &'static str {
     match scenario {
         Scenario::Echo | Scenario::Udp => "were not answered with what they had sent; is it an echo service?",
-        Scenario::Rooms => "heard nothing of what was published",
-        Scenario::Idle => "did not come about",
+        Scenario::Rooms => "received nothing of what was published",
+        Scenario::Idle => "were not established",
     }
 }
 

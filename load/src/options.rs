@@ -180,7 +180,7 @@ impl Numbers {
         let rate_typed = one.take("--rate", typed.rate.as_ref(), &sending, parse_rate).unwrap_or(Some(rate));
         let in_flight = one.take("--in-flight", typed.in_flight.as_ref(), &sending, |text| parse_count(text, 1 << 20));
         if in_flight.is_some() && rate_typed.is_some() {
-            one.faults.flag("--in-flight", "goes with --rate max: at a constant rate nothing is waited for".to_owned());
+            one.faults.flag("--in-flight", "needs --rate max: at a constant rate nothing waits for replies".to_owned());
         }
         let in_flight = in_flight.unwrap_or(1) as u32;
         let rooms = one.take("--rooms", typed.rooms.as_ref(), &[Rooms], any);
@@ -230,24 +230,30 @@ impl Numbers {
     /// What the values mean together.
     fn check(&self, url: Option<&Url>, address: Option<&Address>, typed: &Arguments, faults: &mut Faults) {
         if self.duration.is_zero() {
-            faults.flag("--duration", "nothing is measured in no time".to_owned());
+            faults.flag("--duration", "must be longer than 0".to_owned());
         }
         if self.publishers < self.rooms && typed.scenario == "rooms" {
-            faults.flag("--publishers", format!("{} for {} rooms: each has at least one", self.publishers, self.rooms));
+            faults
+                .flag("--publishers", format!("{} for {} rooms: each needs at least one", self.publishers, self.rooms));
         }
         if self.connections < self.rooms {
-            faults
-                .flag("--connections", format!("{} for {} rooms: each has at least one", self.connections, self.rooms));
+            faults.flag(
+                "--connections",
+                format!("{} for {} rooms: each needs at least one", self.connections, self.rooms),
+            );
         }
         if self.slow_readers > self.connections {
             faults.flag("--slow-readers", format!("{} of {} connections", self.slow_readers, self.connections));
         }
         let closed = matches!(self.load, Load::Closed { .. });
         if self.churn > 0 && closed && typed.scenario == "rooms" {
-            faults.flag("--churn", "in rooms it needs a rate: who has just come cannot be waited for".to_owned());
+            faults.flag(
+                "--churn",
+                "in rooms it needs a rate: nothing can wait for members that have just joined".to_owned(),
+            );
         }
         if closed && !self.ramp.is_zero() && typed.scenario != "idle" {
-            faults.flag("--ramp", "needs a rate to rise to, and it is max".to_owned());
+            faults.flag("--ramp", "needs a rate to ramp up to, and it is max".to_owned());
         }
         // Found out before the run, not behind it; what is there stays until then.
         if let Some(path) = &typed.html
@@ -261,7 +267,8 @@ impl Numbers {
         if let Some(address) = address {
             let sources = self.sources.unwrap_or(1);
             if sources > 1 && !address.is_loopback() {
-                faults.flag("--source-addresses", "only a server on 127.x.y.z is reached from 127.1.x.y".to_owned());
+                faults
+                    .flag("--source-addresses", "only a server on 127.x.y.z can be reached from 127.1.x.y".to_owned());
             }
         }
     }
@@ -382,7 +389,7 @@ fn parse_processes(text: &str) -> Result<Vec<u32>, String> {
     let process = |text: &str| {
         let process = text.parse().map_err(|_| "not a process number".to_owned())?;
         let exists = std::path::Path::new(&format!("/proc/{process}")).exists();
-        if exists { Ok(process) } else { Err("no process that runs".to_owned()) }
+        if exists { Ok(process) } else { Err("no such process".to_owned()) }
     };
     text.split(',').map(process).collect()
 }

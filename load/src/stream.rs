@@ -95,9 +95,9 @@ impl Connector {
         let advice = if self.address.is_loopback() {
             format!("--source-addresses {more} connects from more than {from}")
         } else {
-            "net.ipv4.ip_local_port_range may hold more (sysctl)".to_owned()
+            "net.ipv4.ip_local_port_range can be widened (sysctl)".to_owned()
         };
-        io::Error::other(format!("all {ports} ports that connections to this server can come from are taken; {advice}"))
+        io::Error::other(format!("all {ports} source ports for this server are in use; {advice}"))
     }
 
     fn datagram_socket(&self, address: SocketAddr, index: usize) -> io::Result<UdpSocket> {
@@ -199,7 +199,7 @@ mod tests {
         for (address, datagrams, error, advice) in [
             ("127.0.0.1:1", false, Errno::EADDRNOTAVAIL, "--source-addresses 3 connects from more than 2"),
             ("127.0.0.1:1", true, Errno::EAGAIN, "--source-addresses 3 connects from more than 2"),
-            ("192.0.2.1:1", false, Errno::EADDRNOTAVAIL, "net.ipv4.ip_local_port_range may hold more (sysctl)"),
+            ("192.0.2.1:1", false, Errno::EADDRNOTAVAIL, "net.ipv4.ip_local_port_range can be widened (sysctl)"),
             ("192.0.2.1:1", false, Errno::ECONNREFUSED, "Connection refused (os error 111)"),
         ] {
             let explained = connector(address, datagrams).explained(error.into()).to_string();

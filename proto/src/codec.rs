@@ -114,7 +114,7 @@ pub enum FrameError {
         limit: usize,
     },
     /// The first frame is how another protocol begins: see [`GuardedLines`](crate::GuardedLines).
-    #[error("this begins like {protocol}, which is not spoken here")]
+    #[error("this looks like {protocol}, which is not supported here")]
     Foreign {
         /// What it is taken for.
         protocol: &'static str,
@@ -123,7 +123,7 @@ pub enum FrameError {
     #[error("input ended inside a frame")]
     Truncated,
     /// The peer finished without having said so, as it must here: it, or somebody on the way, was cut off.
-    #[error("input ended unannounced")]
+    #[error("input ended without a close")]
     Unannounced,
     /// What is announced as text is not UTF-8.
     #[error("text is not UTF-8")]

@@ -83,12 +83,12 @@ impl Command {
         ("/name NAME", "take a name"),
         ("/who [ROOM]", "list the members of a room, or of the current one"),
         ("/rooms", "list the rooms"),
-        ("/msg NAME TEXT", "send to one person alone"),
+        ("/msg NAME TEXT", "send to one person only"),
         ("/history [N]", "repeat the current room's last messages"),
-        ("/format text|json|raw", "choose how you are told things"),
-        ("/auth TOKEN", "prove that you are allowed"),
-        ("/ping", "ask for a sign of life"),
-        ("/help", "tell this"),
+        ("/format text|json|raw", "choose the format of what you receive"),
+        ("/auth TOKEN", "authorize yourself with a token"),
+        ("/ping", "check that the server answers"),
+        ("/help", "show this help"),
         ("/quit", "end the connection"),
     ];
 }

@@ -42,7 +42,7 @@ impl fmt::Debug for Cookie {
 
 /// A text is not a cookie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not a cookie, which has 14 hexadecimal digits")]
+#[error("not a cookie of 14 hexadecimal digits")]
 pub struct CookieError;
 
 impl FromStr for Cookie {

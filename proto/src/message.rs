@@ -12,7 +12,7 @@ const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
 
 /// A text is not a message's id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not a message id, which looks like k3f9-7; 0-0 stands before all that is kept")]
+#[error("not a message id such as k3f9-7 (0-0 is before all that is kept)")]
 pub struct IdError;
 
 /// One incarnation of a room: its messages are numbered from 1, and its history holds no other's.

@@ -72,7 +72,7 @@ fn notices() -> Vec<(Notice, &'static str, &'static str)> {
         ),
         (
             Notice::Reset { room: lobby, epoch: "p01z".parse().unwrap() },
-            "* [lobby] began anew as p01z: earlier messages are gone",
+            "* [lobby] started over as p01z: earlier messages are gone",
             r#"{"event":"reset","room":"lobby","epoch":"p01z"}"#,
         ),
         (Notice::Closed { reason: CloseReason::Idle }, "* closed: idle", r#"{"event":"closed","reason":"idle"}"#),

@@ -94,7 +94,7 @@ pub(crate) fn raise_descriptor_limit() {
     let raised = getrlimit(Resource::RLIMIT_NOFILE)
         .and_then(|(soft, hard)| if soft < hard { setrlimit(Resource::RLIMIT_NOFILE, hard, hard) } else { Ok(()) });
     if let Err(error) = raised {
-        warn!(error = %error, "descriptor limit stayed as it was");
+        warn!(error = %error, "descriptor limit was not raised");
     }
 }
 

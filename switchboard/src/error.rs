@@ -72,7 +72,7 @@ pub enum ConnectError {
         /// [`Limits::connections`](crate::Limits::connections).
         limit: usize,
     },
-    /// The address is none or has none, nobody listens there, or the network does not reach it.
+    /// The address is none or has none, nothing listens there, or the network does not reach it.
     #[error("cannot connect to {address}")]
     Unreachable {
         /// What was to be connected to: `tcp://127.0.0.1:7000`.
@@ -93,10 +93,10 @@ pub enum ConnectError {
     #[error("server is not trusted")]
     Untrusted(#[source] io::Error),
     /// TLS could not be agreed on.
-    #[error("no agreement on TLS")]
+    #[error("TLS handshake failed")]
     Tls(#[source] io::Error),
     /// The server speaks HTTP, and there is no WebSocket at this URL.
-    #[error("no WebSocket there: status {status}")]
+    #[error("WebSocket refused: status {status}")]
     NotUpgraded {
         /// The status of its answer: 404 where there is nothing, 401 or 403 where it refuses.
         status: u16,
@@ -171,17 +171,17 @@ fn advice(listener: &str, error: &io::Error) -> String {
         // Without a number it says by itself who is in the way.
         (io::ErrorKind::AddrInUse, Some(port)) if error.raw_os_error().is_some() => {
             let kind = if scheme == "udp" { "u" } else { "t" };
-            format!("; `ss -Hlnp{kind} 'sport = :{port}'` shows by whom")
+            format!("; `ss -Hlnp{kind} 'sport = :{port}'` shows what uses it")
         }
         (io::ErrorKind::AddrInUse, None) if scheme == "unix" && error.raw_os_error().is_some() => {
             "; another program listens there".to_owned()
         }
-        (io::ErrorKind::NotFound, None) if scheme == "unix" => "; there is no such folder to put it in".to_owned(),
+        (io::ErrorKind::NotFound, None) if scheme == "unix" => "; its directory does not exist".to_owned(),
         (io::ErrorKind::PermissionDenied, Some(1..1024)) => {
             let capability = "AmbientCapabilities=CAP_NET_BIND_SERVICE";
-            format!("; ports below 1024 are for root, or for who has the capability (systemd: {capability})")
+            format!("; ports below 1024 need root or a capability (systemd: {capability})")
         }
-        (io::ErrorKind::AddrNotAvailable, Some(_)) => "; no interface of this machine has it".to_owned(),
+        (io::ErrorKind::AddrNotAvailable, Some(_)) => "; no interface of this machine has that address".to_owned(),
         _ => String::new(),
     }
 }
@@ -199,13 +199,16 @@ mod tests {
             error.to_string().split_once("(os error ").unwrap().1.split_once("); ").map(|(_, advice)| advice.to_owned())
         };
         let busy = told("udp://[::]:81", Errno::EADDRINUSE).unwrap();
-        assert_eq!(busy, "`ss -Hlnpu 'sport = :81'` shows by whom");
-        assert_eq!(told("https://a:8443", Errno::EADDRINUSE).unwrap(), "`ss -Hlnpt 'sport = :8443'` shows by whom");
+        assert_eq!(busy, "`ss -Hlnpu 'sport = :81'` shows what uses it");
+        assert_eq!(
+            told("https://a:8443", Errno::EADDRINUSE).unwrap(),
+            "`ss -Hlnpt 'sport = :8443'` shows what uses it"
+        );
         assert!(told("tcp://0.0.0.0:80", Errno::EACCES).unwrap().contains("CAP_NET_BIND_SERVICE"));
         assert_eq!(told("tcp://0.0.0.0:8080", Errno::EACCES), None);
         assert_eq!(told("unix:///run/a.sock", Errno::EACCES), None);
         assert_eq!(told("unix:///run/a.sock", Errno::EADDRINUSE).unwrap(), "another program listens there");
-        assert!(told("unix:///run/a/a.sock", Errno::ENOENT).unwrap().contains("folder"));
+        assert!(told("unix:///run/a/a.sock", Errno::ENOENT).unwrap().contains("directory"));
         assert!(told("tcp://192.0.2.1:80", Errno::EADDRNOTAVAIL).unwrap().starts_with("no interface"));
     }
 }

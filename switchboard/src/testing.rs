@@ -198,7 +198,7 @@ impl Peer {
         self.end.reset();
     }
 
-    /// Waits until the server has closed the connection, and says for which reason.
+    /// Waits until the server closed the connection, and says for which reason.
     ///
     /// # Panics
     /// If the server ended without giving a reason.

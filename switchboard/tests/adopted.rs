@@ -115,17 +115,17 @@ async fn what_cannot_be_listened_on_is_told_all_at_once() {
         .listen(Tcp::from_std(file), echo);
     let error = server.bind().await.map(drop).unwrap_err();
     let told: Vec<_> = error.listeners.iter().map(|failed| failed.error.to_string()).collect();
-    let of_socket = |what: &str| format!("the socket that was handed over {what}");
+    let of_socket = |what: &str| format!("the socket passed in {what}");
     let expected = [
         of_socket("is for UDP and not for TCP"),
-        of_socket("does not listen"),
+        of_socket("is not listening"),
         of_socket("is for TCP and not for Unix streams"),
-        of_socket("does not listen"),
+        of_socket("is not listening"),
         of_socket("is for TCP and not for UDP"),
-        of_socket("is connected to 127.0.0.1:9 and hears nobody else"),
+        of_socket("is connected to 127.0.0.1:9 and receives from nobody else"),
         of_socket("is not bound"),
         of_socket("is not for UDP"),
-        "what was handed over is not a socket".to_owned(),
+        "what was passed in is not a socket".to_owned(),
     ];
     assert_eq!(told, expected);
     let named: Vec<_> = error.listeners.iter().map(|failed| failed.listener.as_str()).collect();

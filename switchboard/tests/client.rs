@@ -507,7 +507,7 @@ async fn a_server_without_tls_is_told_from_one_that_is_not_trusted() {
 fn a_file_without_certificates_is_no_trust() {
     let error = Trust::file("/nonexistent.pem").unwrap_err();
     assert!(error.to_string().starts_with("/nonexistent.pem: "), "{error}");
-    assert!(Trust::pem("nothing").unwrap_err().to_string().contains("holds no certificate"));
+    assert!(Trust::pem("nothing").unwrap_err().to_string().contains("has no certificate"));
 }
 
 #[tokio::test]

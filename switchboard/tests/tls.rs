@@ -358,7 +358,7 @@ async fn a_reload_is_for_new_connections_alone() {
     std::fs::write(&files.1, &new.key).unwrap();
     let error = certificates.reload().unwrap_err();
     assert_eq!(error.faults.len(), 1, "{error}");
-    assert!(error.faults[0].contains("key.pem: not the key of the certificate in"), "{error}");
+    assert!(error.faults[0].contains("key.pem: not the key for the certificate in"), "{error}");
     let meanwhile = connect(served.address(), "localhost", trusting.clone()).await.unwrap();
     assert_eq!(shown(&meanwhile), old.der());
 
@@ -560,9 +560,9 @@ fn all_that_is_wrong_with_certificates_is_said_at_once() {
     long.set_len((1 << 20) + 1).unwrap();
     let expected = [
         (("cert", "missing"), vec!["missing: No such file or directory"]),
-        (("cert", "other"), vec!["other: not the key of the certificate in "]),
-        (("key", "cert"), vec!["key: holds no certificate", "cert: holds no private key"]),
-        (("empty", "locked"), vec!["empty: holds no certificate", "locked: the private key is encrypted"]),
+        (("cert", "other"), vec!["other: not the key for the certificate in "]),
+        (("key", "cert"), vec!["key: has no certificate", "cert: has no private key"]),
+        (("empty", "locked"), vec!["empty: has no certificate", "locked: the private key is encrypted"]),
         (("broken", "long"), vec!["broken: not a certificate: ", "long: longer than 1 MiB"]),
     ];
     let pairs = expected.iter().map(|((certificate, key), _)| (folder.join(certificate), folder.join(key)));
@@ -574,7 +574,7 @@ fn all_that_is_wrong_with_certificates_is_said_at_once() {
         assert!(fault.starts_with(begin.to_str().unwrap()), "{fault}: not {text}");
     }
     let none: [(&str, &str); 0] = [];
-    assert_eq!(Certificates::from_files(none).unwrap_err().faults, ["no certificate is given"]);
+    assert_eq!(Certificates::from_files(none).unwrap_err().faults, ["no certificate given"]);
     std::fs::remove_dir_all(folder).unwrap();
 }
 

@@ -163,7 +163,7 @@ impl Layers {
             return self.faults.push(Fault { set_by, text: "not UTF-8".to_owned() });
         };
         if name == "listen" && has_commas(text) {
-            let text = format!("listeners are separated by spaces, not by commas: {}", text.replace(',', " "));
+            let text = format!("separate listeners with spaces, not commas: {}", text.replace(',', " "));
             return self.faults.push(Fault { set_by, text });
         }
         let texts = match name {
@@ -188,7 +188,7 @@ impl Layers {
             let meant = nearest(&name[PREFIX.len()..], names);
             let meant = meant.map(|name| format!("; did you mean `{}`?", variable(name))).unwrap_or_default();
             let set_by = SetBy::Environment(name.clone());
-            self.faults.push(Fault { set_by, text: format!("there is no such setting{meant}") });
+            self.faults.push(Fault { set_by, text: format!("no such setting{meant}") });
         }
     }
 
@@ -255,6 +255,6 @@ fn texts(name: &str, value: toml::Value) -> Result<Vec<String>, String> {
         _ if name == "listen" => Err(format!("`{name}` is not a list such as [\"echo=tcp://127.0.0.1:8080\"]")),
         String(text) => Ok(vec![text]),
         Integer(number) => Ok(vec![number.to_string()]),
-        other => Err(format!("`{name}` is {other}, neither a text nor a whole number")),
+        other => Err(format!("`{name}` is {other}, neither a string nor a whole number")),
     }
 }

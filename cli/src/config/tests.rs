@@ -161,8 +161,8 @@ fn all_faults_of_all_origins_come_at_once() {
         "echo=tcp://h:1?prefix=: the same listener as echo=tcp://h:1".to_owned(),
         "environment SWITCHBOARD_MAX_OUTBOX: `0` is not a size such as 512, 64KiB, 1MiB or 2GiB".to_owned(),
         format!("file {path}: 5: not SERVICE=URL, as in echo=tcp://127.0.0.1:8080"),
-        format!("file {path}: echo=tcp://h: missing port, as in h:8080 (0 takes a free one)"),
-        format!("file {path}: `max-frame` is true, neither a text nor a whole number"),
+        format!("file {path}: echo=tcp://h: missing port, as in h:8080 (0 picks a free one)"),
+        format!("file {path}: `max-frame` is true, neither a string nor a whole number"),
         format!("file {path}: grace = `soon` is not a duration such as 500ms, 30s, 5m or 1h"),
         format!("file {path}: unknown key `verbose`; known: {}; -v is log = \"debug\"", layers::NAMES.join(", ")),
         format!("file {path}: unknown key `wrokers`; known: {}; did you mean `workers`?", layers::NAMES.join(", ")),
@@ -231,8 +231,8 @@ fn a_variable_that_is_mistyped_is_a_fault() {
     ];
     let faults = load(typed(), &variables).expect_err("faulty");
     let expected = [
-        "environment SWITCHBOARD_COLOUR: there is no such setting",
-        "environment SWITCHBOARD_MAX_FRAM: there is no such setting; did you mean `SWITCHBOARD_MAX_FRAME`?",
+        "environment SWITCHBOARD_COLOUR: no such setting",
+        "environment SWITCHBOARD_MAX_FRAM: no such setting; did you mean `SWITCHBOARD_MAX_FRAME`?",
     ];
     assert_eq!(faults, expected);
 }
@@ -241,8 +241,7 @@ fn a_variable_that_is_mistyped_is_a_fault() {
 fn listeners_between_commas_are_told_to_be_between_spaces() {
     for (typed_list, shown) in [("a,b", "a b"), ("echo=tcp://h:1,echo=tcp://h:2", "echo=tcp://h:1 echo=tcp://h:2")] {
         let faults = load(typed(), &[("SWITCHBOARD_LISTEN", typed_list)]).expect_err("faulty");
-        let expected =
-            format!("environment SWITCHBOARD_LISTEN: listeners are separated by spaces, not by commas: {shown}");
+        let expected = format!("environment SWITCHBOARD_LISTEN: separate listeners with spaces, not commas: {shown}");
         assert_eq!(faults, [expected]);
     }
     let origins = "rooms=http://127.0.0.1:1?origins=https://a.test,https://b.test";

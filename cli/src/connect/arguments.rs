@@ -113,7 +113,7 @@ fn greeting(url: Url, room: Option<RoomName>, name: Option<UserName>, faults: &m
     if let Some(own) = room_socket::room(&url) {
         if let Some(other) = room.filter(|room| RoomName::parse(own).as_ref() != Ok(room)) {
             let fault = format!(
-                "`{other}`: at {} is the room {own} alone; another has its own URL, and /ws has all",
+                "`{other}`: {} has only the room {own}; every room has its own URL, and /ws has them all",
                 url.typed
             );
             faults.flag::<()>("--room", Err(fault));
@@ -122,7 +122,7 @@ fn greeting(url: Url, room: Option<RoomName>, name: Option<UserName>, faults: &m
         return (faults.flag("--name", named).unwrap_or(url), Vec::new());
     }
     if url.is_datagrams() && name.is_some() && room.is_none() {
-        faults.flag::<()>("--name", Err("over UDP only a member has a name: --room says where".to_owned()));
+        faults.flag::<()>("--name", Err("over UDP only members have names: join with --room ROOM".to_owned()));
     }
     // Over UDP a member alone may take a name.
     let join = room.map(|room| format!("/join {room}").into());

@@ -87,8 +87,8 @@ impl Meaning {
     pub(super) fn fault(&self) -> Option<String> {
         match self {
             Self::Finished => None,
-            Self::Closed(reason) => Some(format!("the server has closed the connection: {reason}")),
-            Self::Cut => Some("the server has gone without a word".to_owned()),
+            Self::Closed(reason) => Some(format!("the server closed the connection: {reason}")),
+            Self::Cut => Some("the connection was cut".to_owned()),
         }
     }
 }

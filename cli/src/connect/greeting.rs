@@ -84,7 +84,7 @@ impl Greeting {
         match &self.phase {
             Phase::Waiting { until } | Phase::Asked { until, .. } if now < *until => GreetingStep::Wait(*until),
             Phase::Waiting { .. } => GreetingStep::Refused(format!(
-                "the server has not said that it takes commands, and would publish `{}`",
+                "the server has not said that it takes commands; it would publish `{}`",
                 Escaped(ask)
             )),
             Phase::Asking { tries } | Phase::Asked { tries, .. } if *tries < most => {
@@ -163,7 +163,7 @@ mod tests {
             greeting.handle_frame(frame.as_bytes());
         }
         assert_eq!(greeting.step(now), GreetingStep::Wait(now + WELCOME));
-        let why = "the server has not said that it takes commands, and would publish `/join ops`".to_owned();
+        let why = "the server has not said that it takes commands; it would publish `/join ops`".to_owned();
         assert_eq!(greeting.step(now + WELCOME), GreetingStep::Refused(why));
     }
 

@@ -69,7 +69,7 @@ impl PlainCodec for WebSocketClient {
     /// Any code but those of an end in order: done, going away, none, restarting (RFC 6455 §7.4.1).
     fn fault(&self) -> Option<String> {
         let code = self.closed_with().filter(|code| ![1000, 1001, 1005, 1012].contains(code))?;
-        Some(format!("the server has closed the connection with code {code}"))
+        Some(format!("the server closed the connection with code {code}"))
     }
 }
 

@@ -159,7 +159,7 @@ impl Standing {
             self.seats.last().filter(|_| self.options.is_datagrams).map(|seat| format!("/join {}", seat.room));
         self.on.is_settled = if self.options.is_datagrams { opening.is_none() } else { !self.has_rooms };
         self.on.todo.extend(opening.map(Bytes::from));
-        self.on.is_settled.then(|| "connected again".to_owned())
+        self.on.is_settled.then(|| "reconnected".to_owned())
     }
 
     /// What to do, and when to ask again.
@@ -256,7 +256,7 @@ impl Standing {
     pub(super) fn handle_frame(&mut self, frame: Bytes, now: Instant) -> ToShow {
         self.on.beat.hear(now);
         if self.is_probing() && is_cookie(&frame) {
-            self.on.end = Some(Step::Lost("the server does not know us any more"));
+            self.on.end = Some(Step::Lost("the server no longer knows us"));
             return ToShow::default();
         }
         let object = told::object(&frame);
@@ -436,7 +436,7 @@ impl Standing {
                 }
                 (ErrorCode::NameTaken, Some(wanted)) => {
                     self.on.claim = Some(now + NAME_INTERVAL);
-                    return (false, Some(format!("{wanted} is taken; it will be asked for again")));
+                    return (false, Some(format!("{wanted} is taken; will ask for it again")));
                 }
                 _ => self.seats.retain(|seat| command != seat.join()),
             }
@@ -458,7 +458,7 @@ impl Standing {
         let rooms: Vec<_> = self.seats.iter().rev().map(|seat| seat.room.to_string()).collect();
         let rooms = if rooms.is_empty() { "no room".to_owned() } else { rooms.join(", ") };
         let name = self.name.as_ref().map_or(String::new(), |name| format!(" as {name}"));
-        Some(format!("connected again{name}, in {rooms}"))
+        Some(format!("reconnected{name}, in {rooms}"))
     }
 
     fn seat(&mut self, room: &RoomName) -> Option<&mut Seat> {
@@ -576,7 +576,7 @@ mod tests {
         }
         assert_eq!(server.says("lobby", 8, "bob", "early"), ["[lobby] bob: early"]);
         assert_eq!(server.is_sent(), "/join ops since=k3f9-3");
-        assert_eq!(server.joined("ops", "k3f9-3"), ["-- connected again as alice, in ops, lobby"]);
+        assert_eq!(server.joined("ops", "k3f9-3"), ["-- reconnected as alice, in ops, lobby"]);
         assert_eq!(server.step(), Step::Go(None));
     }
 
@@ -612,9 +612,9 @@ mod tests {
         assert!(matches!(server.step(), Step::Wait(_)));
         assert_eq!(server.after(1).is_sent(), "/name alice");
         let taken = r#"{"error":"name-taken","text":""}"#;
-        assert_eq!(server.tells(taken), ["-- alice is taken; it will be asked for again"]);
+        assert_eq!(server.tells(taken), ["-- alice is taken; will ask for it again"]);
         assert_eq!(server.is_sent(), "/join lobby since=k3f9-7");
-        assert_eq!(server.joined("lobby", "k3f9-7"), ["-- connected again as guest-1, in lobby"]);
+        assert_eq!(server.joined("lobby", "k3f9-7"), ["-- reconnected as guest-1, in lobby"]);
         assert!(matches!(server.step(), Step::Go(Some(_))));
         assert_eq!(server.after(20).is_sent(), "/name alice");
         assert_eq!(server.tells(taken), nothing());
@@ -641,7 +641,7 @@ mod tests {
         }
         assert_eq!(server.after(1).step(), Step::Go(None));
         assert_eq!(server.0.typed(Bytes::from_static(b"/format text")), "/format text");
-        assert_eq!(server.0.begin_again(server.1).as_deref(), Some("connected again"));
+        assert_eq!(server.0.begin_again(server.1).as_deref(), Some("reconnected"));
         assert_eq!(server.step(), Step::Go(None));
     }
 
@@ -665,7 +665,7 @@ mod tests {
         let followed = |server: &Server| server.0.followed().expect("it is known").to_string();
         assert_eq!(server.tells(&joined("k3f9-0")), [joined("k3f9-0")]);
         assert_eq!(followed(&server), "k3f9-0");
-        // Cut off before the first message, and again behind one; then the room began anew.
+        // Cut off before the first message, and again after one; then the room started over.
         for (id, next) in [("k3f9-0", "k3f9-1"), ("k3f9-1", "k3f9-2"), ("p01z-0", "p01z-1")] {
             server.0.begin_again(server.1);
             assert_eq!(server.tells(&joined(id)), nothing());
@@ -726,7 +726,7 @@ mod tests {
         let mut server = datagrams(false);
         server.after(20).is_sent();
         assert_eq!(server.tells("cookie=5ee47a1cd3b099"), nothing());
-        assert_eq!(server.step(), Step::Lost("the server does not know us any more"));
+        assert_eq!(server.step(), Step::Lost("the server no longer knows us"));
         let mut server = datagrams(false);
         server.after(20).is_sent();
         for _ in 0..3 {

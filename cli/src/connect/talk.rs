@@ -265,7 +265,7 @@ impl Talk<'_> {
             let Ok(received) = received else { return Ok(Over::Finished) };
             let Some(frame) = received.or_else(unannounced)? else {
                 return match self.farewell.meaning() {
-                    Meaning::Closed(reason) => bail!("the server has closed the connection: {reason}"),
+                    Meaning::Closed(reason) => bail!("the server closed the connection: {reason}"),
                     Meaning::Finished | Meaning::Cut => match conn.codec_mut().fault() {
                         Some(fault) => bail!(fault),
                         None => Ok(Over::Finished),
@@ -280,7 +280,7 @@ impl Talk<'_> {
     fn quiet(&self) -> anyhow::Result<Over> {
         match &self.refusal {
             Some(refusal) if !self.standing.has_seat() => bail!(
-                "{}: over UDP only members are heard: join by --room ROOM; `/pub ROOM TEXT` is heard of anybody",
+                "{}: over UDP the server hears only members: join with --room ROOM; `/pub ROOM TEXT` works for anyone",
                 Escaped(refusal)
             ),
             _ => Ok(Over::Finished),
@@ -446,7 +446,7 @@ impl Talk<'_> {
 /// A WebSocket that ends without saying so was cut off.
 fn announced<F>(received: Result<Option<F>, ConnectionError>) -> anyhow::Result<Option<F>> {
     received.map_err(|error| match error {
-        ConnectionError::Frame(FrameError::Unannounced) => Lost("the server has gone without a word".to_owned()).into(),
+        ConnectionError::Frame(FrameError::Unannounced) => Lost("the connection was cut".to_owned()).into(),
         error => error.into(),
     })
 }

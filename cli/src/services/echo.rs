@@ -68,7 +68,7 @@ fn messages(streams: StreamListener, options: &mut Options) -> Add {
 fn datagrams(datagrams: DatagramListener, options: &mut Options) -> Add {
     let prefix = options.bytes("prefix").unwrap_or_else(|| DATAGRAM_PREFIX.to_vec());
     if prefix.starts_with(b"/") {
-        options.refuse("prefix", "on UDP none that begins with `/`, since rooms would obey it");
+        options.refuse("prefix", "over UDP it cannot begin with `/`: rooms would take it for a command");
     }
     let limits = DatagramLimits { replies: replies(&prefix), ..DatagramLimits::default() };
     let prefix = Finder::new(&prefix).into_owned();
@@ -291,7 +291,7 @@ mod tests {
         let mut peer = serve();
         peer.send("POST / HTTP/1.1\r\nHost: localhost\r\n\r\n<script>alert(1)</script>\n").await;
         let rest = peer.rest().await.unwrap();
-        assert_eq!(rest, b"! wrong-protocol: this begins like HTTP, which is not spoken here\n");
+        assert_eq!(rest, b"! wrong-protocol: this looks like HTTP, which is not supported here\n");
         assert_eq!(peer.closed().await, CloseReason::WrongProtocol);
 
         let mut peer = serve();

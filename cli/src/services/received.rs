@@ -22,7 +22,7 @@ impl fmt::Display for Logged<'_> {
         Escaped(logged).fmt(f)?;
         match self.0.len() - logged.len() {
             0 => Ok(()),
-            more => write!(f, "… and {more} bytes more"),
+            more => write!(f, "… and {more} more bytes"),
         }
     }
 }
@@ -35,6 +35,6 @@ mod tests {
     fn a_long_frame_is_logged_in_part() {
         assert_eq!(Logged(b"a\tb").to_string(), "a\\tb");
         let logged = Logged(&[b'x'; LOGGED_BYTES + 5]).to_string();
-        assert!(logged.ends_with("x… and 5 bytes more"), "{logged}");
+        assert!(logged.ends_with("x… and 5 more bytes"), "{logged}");
     }
 }

@@ -230,7 +230,7 @@ fn parse_overflow(text: &str, format: Format) -> Result<Overflow, String> {
         _ => return Err("not disconnect, drop-oldest, drop-newest or latest".to_owned()),
     };
     if format == Format::Raw && overflow != Overflow::Disconnect {
-        return Err("not for format=raw, which cannot tell of what is lost".to_owned());
+        return Err("not for format=raw, which cannot say what was lost".to_owned());
     }
     Ok(overflow)
 }

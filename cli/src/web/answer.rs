@@ -151,10 +151,9 @@ pub(crate) fn refusal_to_people(failure: &Failure) -> Response<Bytes> {
 /// Why a request opened no WebSocket. What its headers say is the library's, which knows why.
 pub(crate) fn no_websocket(headers: &HeaderMap, status: StatusCode) -> Response<Bytes> {
     let failure = if status == StatusCode::UPGRADE_REQUIRED {
-        Failure::new(ErrorCode::UpgradeRequired, "this is a WebSocket, of version 13")
+        Failure::new(ErrorCode::UpgradeRequired, "this path is a WebSocket (version 13)")
     } else {
-        let text =
-            "not the handshake of a WebSocket: it says `Connection: upgrade`, has a key of 16 bytes, and no body";
+        let text = "not a WebSocket handshake, which has `Connection: upgrade`, a key of 16 bytes and no body";
         Failure::new(ErrorCode::BadArgument, text)
     };
     let mut response = refusal(&failure, None);

@@ -104,7 +104,9 @@ impl Guard {
                 Some(parsed) if self.is_own(&parsed, &host) => Ok(Asker::Own),
                 _ if self.allows(origin) => Ok(Asker::Allowed(origin.clone())),
                 Some(parsed) if parsed.may_be_at(&host) => Err(misnamed(&parsed, &host)),
-                Some(parsed) => Err(forbidden(format!("pages of {parsed} may not ask; ?origins={parsed} allows it"))),
+                Some(parsed) => {
+                    Err(forbidden(format!("pages from {parsed} are not allowed; ?origins={parsed} allows them")))
+                }
                 None => Err(forbidden_page()),
             },
             (None, None | Some(b"same-origin" | b"none")) => Ok(Asker::Own),
@@ -135,7 +137,7 @@ impl Guard {
         if value(FETCH_DEST).is_some_and(|dest| !["empty", "document", "websocket"].contains(&dest))
             || value(ACCEPT).is_some_and(wants_a_part_of_a_page)
         {
-            return Err(forbidden("this is no part of a page, and a page loads it as one"));
+            return Err(forbidden("a page may not load this as part of itself"));
         }
         if head.headers.contains_key(FETCH_SITE) {
             return Ok(());
@@ -212,13 +214,13 @@ fn host(head: &Parts) -> Result<Site, Failure> {
         _ => None,
     };
     host.and_then(Site::parse).ok_or_else(|| {
-        Failure::new(ErrorCode::BadArgument, "a request has one Host: a name or an address, and perhaps a port")
+        Failure::new(ErrorCode::BadArgument, "a request needs one Host: a name or an address, with or without a port")
     })
 }
 
 /// What a page of another origin is told.
 pub(crate) fn forbidden_page() -> Failure {
-    forbidden("pages of another origin may not ask; ?origins= can allow it")
+    forbidden("pages from other origins are not allowed; ?origins= can allow them")
 }
 
 /// What a page is told that came from here, by all that one can tell, past a proxy that does not say so.
@@ -411,7 +413,7 @@ mod tests {
             "{text}"
         );
         let text = told(&open, &[("host", "chat.test"), ("origin", "https://evil.example")]);
-        assert_eq!(text, "pages of https://evil.example may not ask; ?origins=https://evil.example allows it");
+        assert_eq!(text, "pages from https://evil.example are not allowed; ?origins=https://evil.example allows them");
         // What is no origin is not repeated.
         assert_eq!(told(&open, &[("host", "chat.test"), ("origin", "https://<b>")]), forbidden_page().text);
     }

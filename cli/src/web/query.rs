@@ -25,7 +25,7 @@ impl Query {
             let key = decoded(key)?;
             // Each is compared with all before it.
             if given.len() == MOST_PARAMETERS {
-                return Err(Failure::new(ErrorCode::BadArgument, "there are more parameters than any path takes"));
+                return Err(Failure::new(ErrorCode::BadArgument, "more parameters than any path takes"));
             }
             if given.iter().any(|(known, _)| *known == key) {
                 return Err(Failure::new(ErrorCode::BadArgument, format!("{key}: given twice")));
@@ -56,7 +56,7 @@ impl Query {
         match self.0.first() {
             None => Ok(()),
             Some((key, _)) => {
-                let text = format!("there is no parameter {key} here; /openapi.json has those that there are");
+                let text = format!("no parameter {key} here; /openapi.json lists them");
                 Err(Failure::new(ErrorCode::BadArgument, text))
             }
         }
@@ -66,7 +66,7 @@ impl Query {
 /// What percent-encoded text says.
 pub(crate) fn decoded(text: &str) -> Result<String, Failure> {
     let bytes = percent_decoded(text).map_err(|fault| Failure::new(ErrorCode::BadArgument, fault))?;
-    String::from_utf8(bytes).map_err(|_| Failure::new(ErrorCode::BadArgument, "what is percent-encoded is not UTF-8"))
+    String::from_utf8(bytes).map_err(|_| Failure::new(ErrorCode::BadArgument, "percent-encoded bytes are not UTF-8"))
 }
 
 /// What has one form.

@@ -65,7 +65,7 @@ impl Account {
             return Ok(());
         }
         sleep(WAIT).await;
-        Err(Failure::new(ErrorCode::RateLimited, "too much was asked for from this address"))
+        Err(Failure::new(ErrorCode::RateLimited, "too many requests from this address"))
     }
 
     /// Counts bytes that are made for it.

@@ -142,7 +142,7 @@ test('a connection that is cut goes on where it was', async () => {
     await tab.until(() => document.querySelector('#complaint').textContent);
     wire.whole = true;
     await tab.until(connected);
-    await tab.until(announced, 'Connected again');
+    await tab.until(announced, 'Reconnected');
     await tab.until(shows, 'away 200');
     // All of it, once, in order, and under the same name.
     await tab.run(() => document.querySelector('#log').focus());
@@ -196,10 +196,10 @@ test('a restart is told, and nothing that history holds is lost', async () => {
     wire.whole = true;
     for (const one of [tab, near]) {
         await one.until(impatient);
-        await one.until(shows, 'This room began anew.');
+        await one.until(shows, 'This room started over.');
         await one.until(shows, 'meanwhile 50');
         assert.deepEqual(await one.run(texts), [...lines('before'), ...lines('meanwhile')]);
-        assert.deepEqual(await one.run(ruptures), ['This room began anew.']);
+        assert.deepEqual(await one.run(ruptures), ['This room started over.']);
     }
     assert.equal(await tab.run(() => document.querySelector('#self-name').textContent), 'alice-3');
     await tab.run(() => document.querySelector('#rows .rupture').scrollIntoView({ block: 'center' }));

@@ -193,7 +193,7 @@ test('a gap that was not told is a gap all the same', async () => {
     assert.deepEqual(short(), [8, 'lost 2 from 9', 11]);
 });
 
-test('a room that began anew is a reset, and what is missing of it a gap', async () => {
+test('a room that started over is a reset, and what is missing of it a gap', async () => {
     await inOps(7);
     await reconnect();
     Socket.last.say(joined('b-3'), message(3, 'b'), { event: 'reset', room: 'ops', epoch: 'b' });

@@ -135,7 +135,7 @@ fn websockets_echo_and_have_rooms() {
     }
     let end = run(&arguments("rooms", &format!("ws://{address}/nowhere"), &[]));
     assert_eq!(end.code, Some(1));
-    assert!(end.log[0].contains("no WebSocket there: HTTP/1.1 404"), "{:?}", end.log);
+    assert!(end.log[0].contains("WebSocket refused: HTTP/1.1 404"), "{:?}", end.log);
 }
 
 #[test]
@@ -202,7 +202,7 @@ fn a_terminal_that_goes_ends_a_run_with_what_was_seen() {
     let mut live = Session::open(&arguments, &[]);
     live.shows("measuring: 0 of 3600 s");
     live.signal(Signal::SIGHUP);
-    live.shows("stopped before its time");
+    live.shows("stopped early");
     assert_eq!((live.code(), live.is_as_found()), (Some(0), true));
 }
 
@@ -214,7 +214,7 @@ fn a_key_ends_a_run_early_with_what_was_seen() {
     live.shows("measuring: 0 of 3600 s");
     live.press("q");
     live.shows("0 lost, 0 duplicated");
-    live.shows("stopped before its time");
+    live.shows("stopped early");
     assert_eq!(live.code(), Some(0));
 }
 
@@ -446,7 +446,7 @@ fn all_faults_of_a_load_come_at_once() {
             "error: --server-pid: `x` is not a process number",
             "error: --max-p99: is not for idle",
             "error: --max-p99: `5` is not a time such as 500us, 20ms or 1s",
-            "error: --duration: nothing is measured in no time",
+            "error: --duration: must be longer than 0",
             "error: --html: /nonexistent/page.html: No such file or directory (os error 2)",
             "error: udp://127.0.0.1:1: udp:// goes with the scenario udp",
         ]

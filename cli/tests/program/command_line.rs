@@ -31,7 +31,7 @@ fn all_faults_come_at_once_and_nothing_is_bound() {
     assert_eq!(
         log,
         [
-            "error: echo=tcp://127.0.0.1: missing port, as in 127.0.0.1:8080 (0 takes a free one)",
+            "error: echo=tcp://127.0.0.1: missing port, as in 127.0.0.1:8080 (0 picks a free one)",
             "error: echo=tcp://256.0.0.1:80: bad host `256.0.0.1`: not an IPv4 address",
             "error: chat=tcp://127.0.0.1:0: unknown service `chat`",
             "error: echo=sctp://127.0.0.1:0: unknown scheme `sctp`; known: tcp, tls, unix, udp, ws, wss",
@@ -72,7 +72,7 @@ fn every_busy_address_is_named_and_nothing_is_accepted() {
         assert_eq!(end.output, [""; 0]);
         let busy = |url: &str, kind: &str| {
             let port = url.rsplit_once(':').map_or("", |(_, port)| port);
-            let advice = format!("`ss -Hlnp{kind} 'sport = :{port}'` shows by whom");
+            let advice = format!("`ss -Hlnp{kind} 'sport = :{port}'` shows what uses it");
             format!("error: cannot listen on {url}: Address already in use (os error 98); {advice}")
         };
         assert_eq!(end.log, [busy(&tcp, "t"), busy(&udp, "u")]);
@@ -86,9 +86,9 @@ fn what_is_in_the_way_of_a_socket_is_told() {
     std::fs::write(&*file, "").expect("it can be written");
     let end = run(&["serve", &file.echo()]);
     assert_eq!(end.code, Some(1));
-    assert!(end.log[0].ends_with(": there is a file already, and it is no socket"), "{:?}", end.log);
+    assert!(end.log[0].ends_with(": a file is already there, and it is not a socket"), "{:?}", end.log);
     let end = run(&["serve", "echo=unix:///nonexistent/a.sock"]);
-    assert!(end.log[0].ends_with("(os error 2); there is no such folder to put it in"), "{:?}", end.log);
+    assert!(end.log[0].ends_with("(os error 2); its directory does not exist"), "{:?}", end.log);
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn a_server_that_cannot_say_where_it_listens_does_not_start() {
     let mut full = command(&["serve", "echo=tcp://127.0.0.1:0"]);
     full.stdout(File::options().write(true).open("/dev/full").unwrap());
     let end = Program::spawn(full).end();
-    let error = "error: cannot print what is listened on: No space left on device (os error 28)";
+    let error = "error: cannot print the listeners: No space left on device (os error 28)";
     assert_eq!((end.code, end.log), (Some(1), vec![error.to_owned()]));
 }
 

@@ -80,9 +80,13 @@ fn over_websocket_each_line_is_a_message_and_each_message_a_line() {
     assert_eq!((ran.code, ran.errors.as_str()), (Some(0), ""));
     let ran = pipe(&[&format!("{url}/nothing/here")], b"");
     assert_eq!(ran.code, Some(1));
-    assert!(ran.errors.ends_with("no WebSocket there: status 404 (rooms have one at /ws)\n"), "{}", ran.errors);
+    assert!(
+        ran.errors.ends_with("WebSocket refused: status 404 (rooms have their WebSocket at /ws)\n"),
+        "{}",
+        ran.errors
+    );
     let ran = pipe(&[&format!("{url}/ws?format=xml")], b"");
-    assert!(ran.errors.contains("no WebSocket there: status 400: bad-argument: format"), "{}", ran.errors);
+    assert!(ran.errors.contains("WebSocket refused: status 400: bad-argument: format"), "{}", ran.errors);
 }
 
 #[test]
@@ -216,13 +220,13 @@ fn what_cannot_be_reached_or_trusted_is_one_line_and_1() {
     let certificate = pair.certificate.to_string();
     for (arguments, error) in [
         (vec![format!("tcp://{free}")], ": Connection refused (os error 111)"),
-        (vec![format!("udp://{free}")], "connection closed: peer-reset (nobody listens there)"),
+        (vec![format!("udp://{free}")], "connection closed: peer-reset (nothing listens there)"),
         (vec!["unix:///nonexistent/socket".to_owned()], ": No such file or directory (os error 2)"),
-        (vec![tls.clone()], "invalid peer certificate: UnknownIssuer (--ca FILE says whom to trust)"),
+        (vec![tls.clone()], "invalid peer certificate: UnknownIssuer (--ca FILE names the certificates to trust)"),
         (vec![tls.clone(), "--ca".to_owned(), certificate], "certificate is only valid for DnsName(\"localhost\")"),
         (
             vec![plain.replace("tcp", "tls"), "--insecure".to_owned()],
-            "no agreement on TLS: the server does not speak TLS",
+            "TLS handshake failed: the server does not speak TLS",
         ),
     ] {
         let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();

@@ -141,9 +141,9 @@ fn all_that_is_wrong_with_the_files_is_said_before_anything_is_bound() {
     assert_eq!((end.code, end.output), (Some(78), Vec::<String>::new()));
     let expected = [
         format!("error: {missing}: No such file or directory (os error 2)"),
-        format!("error: {}: the private key is encrypted; it has to be stored without a passphrase", locked.key),
-        format!("error: {}: not the key of the certificate in {}", other.key, good.certificate),
-        format!("error: {}: holds no certificate (BEGIN CERTIFICATE)", good.key),
+        format!("error: {}: the private key is encrypted; store it without a passphrase", locked.key),
+        format!("error: {}: not the key for the certificate in {}", other.key, good.certificate),
+        format!("error: {}: has no certificate (BEGIN CERTIFICATE)", good.key),
     ];
     assert_eq!(end.log, expected);
     let end = run(&["config", "check", missing_url]);
@@ -182,8 +182,8 @@ fn a_hangup_reloads_and_drops_nobody() {
 
     fs::write(&*pair.certificate, "").unwrap();
     program.signal(Signal::SIGHUP);
-    let line = program.logged("certificates stayed as they were");
-    assert!(line.contains("ERROR") && line.contains("holds no certificate") && line.contains("tls://"), "{line}");
+    let line = program.logged("certificates were not reloaded");
+    assert!(line.contains("ERROR") && line.contains("has no certificate") && line.contains("tls://"), "{line}");
     ask(&mut connect(&program, "localhost", &[old]), b"still\n", b"echo: still\n");
 
     next.copy_to(&pair);

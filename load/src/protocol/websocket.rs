@@ -40,7 +40,7 @@ impl Handshake {
         let mut lines = head.split("\r\n");
         let status = lines.next().unwrap_or_default();
         if status.split(' ').nth(1) != Some("101") {
-            return Err(format!("no WebSocket there: {}", shown(status.as_bytes())));
+            return Err(format!("WebSocket refused: {}", shown(status.as_bytes())));
         }
         let fields = lines.filter_map(|line| line.split_once(':'));
         let accept =
@@ -104,7 +104,7 @@ pub(super) fn step(input: &[u8]) -> Step<'_> {
         short => (2, usize::from(short)),
     };
     if second & 0x80 != 0 || length > super::FRAME_BYTES {
-        return Step::Complaint { text: "not a frame of a WebSocket server".to_owned(), used: input.len() };
+        return Step::Complaint { text: "not a frame from a WebSocket server".to_owned(), used: input.len() };
     }
     let used = head + length;
     let Some(payload) = input.get(head..used) else { return Step::Incomplete };
@@ -142,7 +142,7 @@ mod tests {
         );
         assert_eq!(
             handshake.answered(b"HTTP/1.1 404 Not Found\r\n\r\n"),
-            Err("no WebSocket there: HTTP/1.1 404 Not Found".to_owned())
+            Err("WebSocket refused: HTTP/1.1 404 Not Found".to_owned())
         );
         assert!(handshake.answered(&vec![b'x'; HEAD_BYTES + 1]).is_err());
         assert!(handshake.request("h:1", "/ws").starts_with("GET /ws HTTP/1.1\r\nHost: h:1\r\n"));

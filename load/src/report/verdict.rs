@@ -72,7 +72,7 @@ impl Report {
             warnings.push(format!("{} of the lost could not be sent", text::number(self.verified.unsent)));
         }
         if self.stopped_early {
-            warnings.push("stopped before its time".to_owned());
+            warnings.push("stopped early".to_owned());
         }
         if plan.url.scheme.is_tls() && plan.ca.is_none() {
             warnings.push("the server's certificate was not checked (--ca)".to_owned());
@@ -98,7 +98,7 @@ impl Report {
         let rank = all - all / 100;
         if rank > answered.len() {
             let [lost, all] = [self.unanswered, all].map(text::number);
-            return Some(format!("--max-p99 {most_shown}: {lost} of {all} never came"));
+            return Some(format!("--max-p99 {most_shown}: {lost} of {all} never arrived"));
         }
         let p99 = micros(answered.value_at_quantile(rank as f64 / answered.len() as f64));
         (p99 > most).then(|| format!("--max-p99 {most_shown}: it is {}", text::time(p99)))
@@ -117,7 +117,7 @@ impl Report {
         let Connections { wanted, failed, closed_by_server, .. } = &self.connections;
         (failed + closed_by_server > most).then(|| {
             format!(
-                "--max-failed {most}: of {wanted} connections {failed} failed, the server closed {closed_by_server}"
+                "--max-failed {most}: {failed} of {wanted} connections failed, the server closed {closed_by_server}"
             )
         })
     }

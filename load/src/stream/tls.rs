@@ -13,7 +13,7 @@ use switchboard::{CertificateError, Trust};
 /// no system's own certificates are read, and servers under test have one that nobody else knows.
 ///
 /// # Errors
-/// The file holds no certificates.
+/// The file has no certificates.
 pub(crate) fn client_config(ca: Option<&Path>) -> Result<Arc<ClientConfig>, CertificateError> {
     Ok(ca.map_or_else(|| Ok(Trust::anybody()), Trust::file)?.config())
 }

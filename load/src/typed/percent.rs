@@ -12,7 +12,7 @@ pub fn percent_decoded(text: &str) -> Result<Vec<u8>, String> {
         }
         let digits = rest.first_chunk::<2>().filter(|digits| digits.iter().all(u8::is_ascii_hexdigit));
         let byte = digits.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok());
-        decoded.push(byte.ok_or("a % is followed by two hexadecimal digits (%25 is a % itself)")?);
+        decoded.push(byte.ok_or("a % needs two hexadecimal digits after it (%25 is a % itself)")?);
         rest = &rest[2..];
     }
     Ok(decoded)

@@ -72,13 +72,13 @@ pub fn parse_size(text: &str) -> Result<usize, String> {
 pub fn parse_count(text: &str, most: usize) -> Result<usize, String> {
     let count = text.parse().ok().filter(|count| (1..=most).contains(count));
     count.ok_or_else(|| {
-        if most == usize::MAX { "not a number from 1 up".into() } else { format!("not a number from 1 to {most}") }
+        if most == usize::MAX { "not a number of 1 or more".into() } else { format!("not a number from 1 to {most}") }
     })
 }
 
 /// Reads a number from 0 up.
 pub fn parse_number(text: &str) -> Result<u64, String> {
-    text.parse().map_err(|_| "not a number from 0 up".to_owned())
+    text.parse().map_err(|_| "not a number of 0 or more".to_owned())
 }
 
 /// Reads a number and `us`, `ms` or `s`: a time too short for deadlines.

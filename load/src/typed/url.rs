@@ -125,7 +125,7 @@ impl Url {
         let end = rest.find(['/', '?']).filter(|_| scheme.is_websocket()).unwrap_or(rest.len());
         let (place, path) = rest.split_at(end);
         if path.bytes().any(|byte| !byte.is_ascii_graphic()) {
-            return Err("a path holds no spaces, and what is not ASCII is percent-encoded".to_owned());
+            return Err("a path has no spaces, and what is not ASCII is percent-encoded".to_owned());
         }
         let place = match scheme {
             Scheme::Unix => Place::File(parse_path(place)?),
@@ -160,9 +160,9 @@ impl HostPort {
     }
 
     fn of_listener(text: &str) -> Result<Self, String> {
-        match host_and_port(text, "missing host: 127.0.0.1 is this machine alone, 0.0.0.0 and [::] are open to all")? {
+        match host_and_port(text, "missing host: 127.0.0.1 is this machine only, 0.0.0.0 and [::] are open to all")? {
             (host, Some(port)) => Ok(Self { host, port }),
-            (host, None) => Err(format!("missing port, as in {host}:8080 (0 takes a free one)")),
+            (host, None) => Err(format!("missing port, as in {host}:8080 (0 picks a free one)")),
         }
     }
 
@@ -170,7 +170,7 @@ impl HostPort {
     fn of_server(text: &str, scheme: Scheme) -> Result<Self, String> {
         let (host, port) = host_and_port(text, "missing host, as in 127.0.0.1:8081")?;
         match port.or(scheme.default_port()) {
-            Some(0) => Err("port 0 is no server's".to_owned()),
+            Some(0) => Err("no server has port 0".to_owned()),
             Some(port) => Ok(Self { host, port }),
             None => Err(format!("missing port, as in {host}:8081")),
         }
@@ -187,7 +187,7 @@ impl fmt::Display for HostPort {
 fn host_and_port(text: &str, nobody: &str) -> Result<(String, Option<u16>), String> {
     let text = text.strip_suffix('/').unwrap_or(text);
     if text.contains('/') {
-        return Err("a host and port take no path".to_owned());
+        return Err("no path may follow the port".to_owned());
     }
     let (host, port) = match text.rfind(']') {
         Some(end) => (&text[..=end], text[end + 1..].strip_prefix(':')),
@@ -208,7 +208,7 @@ fn host_and_port(text: &str, nobody: &str) -> Result<(String, Option<u16>), Stri
 
 fn check_host(host: &str, port: Option<&str>, nobody: &str) -> Result<(), String> {
     if port.is_some_and(|port| port.contains(':')) {
-        return Err("IPv6 addresses stand in brackets, as in [::1]:8080".to_owned());
+        return Err("IPv6 addresses go in brackets, as in [::1]:8080".to_owned());
     }
     // As others have it: `*` for all addresses, and a port alone.
     if host.is_empty() || host == "*" || port.is_none() && host.parse::<u16>().is_ok() {
@@ -252,13 +252,10 @@ fn parse_path(place: &str) -> Result<PathBuf, String> {
         return Err("not an absolute path, as in unix:///run/switchboard.sock".to_owned());
     }
     if path.contains(&0) {
-        return Err("a path holds no NUL".to_owned());
+        return Err("a path cannot contain NUL".to_owned());
     }
     if path.len() > UNIX_PATH_BYTES {
-        return Err(format!(
-            "path of {} bytes is longer than the {UNIX_PATH_BYTES} that a socket may have",
-            path.len()
-        ));
+        return Err(format!("a socket's path has at most {UNIX_PATH_BYTES} bytes, and this one has {}", path.len()));
     }
     Ok(std::ffi::OsString::from_vec(path).into())
 }
@@ -292,9 +289,9 @@ mod tests {
             ("tcp://", "missing host, as in 127.0.0.1:8081"),
             ("tcp://8081", "missing host, as in 127.0.0.1:8081"),
             ("tcp://[::1]", "missing port, as in [::1]:8081"),
-            ("tcp://localhost:0", "port 0 is no server's"),
-            ("tcp://h:1/x", "a host and port take no path"),
-            ("ws://h:1/a b", "a path holds no spaces, and what is not ASCII is percent-encoded"),
+            ("tcp://localhost:0", "no server has port 0"),
+            ("tcp://h:1/x", "no path may follow the port"),
+            ("ws://h:1/a b", "a path has no spaces, and what is not ASCII is percent-encoded"),
             ("unix://x", "not an absolute path, as in unix:///run/switchboard.sock"),
         ] {
             assert_eq!(Url::parse(typed), Err(fault.to_owned()), "{typed}");

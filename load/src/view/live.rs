@@ -145,7 +145,7 @@ impl Picture {
     }
 
     fn draw(&self, frame: &mut Frame<'_>) {
-        let block = Block::bordered().title(self.title.as_str()).title_bottom(" q or Ctrl-C ends it ");
+        let block = Block::bordered().title(self.title.as_str()).title_bottom(" q or Ctrl-C quits ");
         let inside = block.inner(frame.area());
         frame.render_widget(block, frame.area());
         let rows = [Constraint::Length(1), Constraint::Min(6), Constraint::Length(6)];
@@ -173,7 +173,7 @@ impl Picture {
                 let (elapsed, whole) = (seconds(elapsed - measured.start), seconds(self.phases.duration));
                 (elapsed / whole, format!("measuring: {elapsed:.0} of {whole:.0} s"))
             }
-            Some(_) => (1.0, "waiting for what is still under way".to_owned()),
+            Some(_) => (1.0, "waiting for what is still in flight".to_owned()),
         };
         let gauge = Gauge::default().ratio(ratio.clamp(0.0, 1.0)).label(label).gauge_style(self.style(Color::Green));
         frame.render_widget(gauge, area);
@@ -352,7 +352,7 @@ mod tests {
                 "p50 60.0 µs",
                 "5 lost",
                 "95 % of a core",
-                "q or Ctrl-C ends it",
+                "q or Ctrl-C quits",
             ] {
                 assert!(text.contains(part), "{part} is missing at {width}×{height}:\n{text}");
             }

@@ -152,7 +152,7 @@ impl<S: Script> Worker<S> {
         if let Some(&oldest) = self.links.opening.front() {
             let deadline = self.links.all[oldest].since + CONNECT_TIMEOUT;
             if now >= deadline {
-                self.fail(oldest, "the connection did not come about in 10 s".to_owned());
+                self.fail(oldest, "no connection within 10 s".to_owned());
             }
             wake.at(Some(deadline));
         }

@@ -34,7 +34,7 @@ pub(super) fn notice(notice: &Notice) -> Bytes {
         Notice::Gap { room, lost, from_seq } => {
             format!("* [{room}] lost {}, from {from_seq}", counted(*lost, "message"))
         }
-        Notice::Reset { room, epoch } => format!("* [{room}] began anew as {epoch}: earlier messages are gone"),
+        Notice::Reset { room, epoch } => format!("* [{room}] started over as {epoch}: earlier messages are gone"),
         Notice::Closed { reason } => format!("* closed: {reason}"),
     };
     line.into()
@@ -77,7 +77,7 @@ pub(super) fn reply(reply: &Reply) -> Bytes {
 
 pub(super) fn help() -> Vec<Bytes> {
     let commands = Command::HELP.iter().map(|(usage, what)| format!("* {usage:<35} {what}").into());
-    let rest = ["* Anything else is published to the current room; begin it with // for one /."];
+    let rest = ["* Anything else is published to the current room; to begin with one /, type //."];
     commands.chain(rest.map(|line| Bytes::from_static(line.as_bytes()))).collect()
 }
 

@@ -35,7 +35,7 @@ use switchboard_proto::Codec;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not handle connections",
     label = "neither `async fn(Connection<_>)` nor `(state, async fn(Connection<_>, state))`",
-    note = "a handler gives `()` or `Result<(), E>`, and it, its state and its future are `Send` and `'static`",
+    note = "a handler returns `()` or `Result<(), E>`, and it, its state and its future are `Send` and `'static`",
     note = "a future is not `Send` if it lends `&Connection` to what it awaits: lend `&mut Connection`"
 )]
 pub trait Handler<C: Codec>: Send + Sync + 'static {
@@ -77,7 +77,7 @@ where
 
 /// What a handler gives once it has finished: nothing, or whether it did what it was for.
 #[diagnostic::on_unimplemented(
-    message = "a handler gives `()` or `Result<(), E>`, not `{Self}`",
+    message = "a handler returns `()` or `Result<(), E>`, not `{Self}`",
     note = "`E` is any error, a `String`, or a `switchboard::BoxError`; `switchboard::Result` has the latter"
 )]
 pub trait HandlerOutput {

@@ -28,7 +28,7 @@ use std::future::Future;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not answer requests",
     label = "neither `async fn(Request)` nor `(state, async fn(Request, state))`",
-    note = "a service gives what becomes a `Response`, and it, its state and its future are `Send` and `'static`"
+    note = "a service returns what becomes a `Response`, and it, its state and its future are `Send` and `'static`"
 )]
 pub trait Service: Send + Sync + 'static {
     /// What runs until there is an answer.

@@ -301,15 +301,15 @@ fn refusal(head: &Parts, fields: usize, is_doubtful: bool) -> Option<Response> {
         && codings.iter().any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
     {
         // What we do not decode is not the body that was meant (RFC 9112 §6.1).
-        return Some(Response::plain(StatusCode::NOT_IMPLEMENTED, "the one transfer coding is chunked"));
+        return Some(Response::plain(StatusCode::NOT_IMPLEMENTED, "the only transfer coding is chunked"));
     }
     if codings.iter().count() > 1 {
         return Some(Response::plain(StatusCode::BAD_REQUEST, "chunked twice"));
     }
     // Behind a proxy, whom it is for is what tells two sites apart (RFC 9112 §3.2).
     if head.version >= Version::HTTP_11 && head.headers.get_all(HOST).iter().count() != 1 {
-        return Some(Response::plain(StatusCode::BAD_REQUEST, "Host is missing, or there are several"));
+        return Some(Response::plain(StatusCode::BAD_REQUEST, "Host is missing or repeated"));
     }
     let is_large = head.headers.len() > HEADERS || fields > HEAD_BYTES;
-    is_large.then(|| Response::plain(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "too many headers, or too long ones"))
+    is_large.then(|| Response::plain(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "headers are too many or too long"))
 }

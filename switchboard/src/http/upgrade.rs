@@ -90,13 +90,13 @@ impl Request {
         }
         let is_tunnel = self.tunnel.is_some();
         if !is_tunnel && !has_token(headers, CONNECTION, "upgrade") {
-            return Err(Refusal::Bad("Connection does not say upgrade"));
+            return Err(Refusal::Bad("Connection header lacks upgrade"));
         }
         if only(headers, SEC_WEBSOCKET_VERSION) != Some(WebSocket::VERSION.as_bytes()) {
-            return Err(Refusal::Wanted("another version of WebSocket"));
+            return Err(Refusal::Wanted("unsupported version of WebSocket"));
         }
         if self.body.as_ref().is_some_and(|body| !body.is_end_stream()) {
-            return Err(Refusal::Bad("a WebSocket is not opened with a body"));
+            return Err(Refusal::Bad("a WebSocket handshake has no body"));
         }
         if is_tunnel {
             return Ok(None);
@@ -119,7 +119,7 @@ impl From<Refusal> for Response {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::Method => {
-                let mut response = Self::plain(StatusCode::METHOD_NOT_ALLOWED, "a WebSocket is opened by GET");
+                let mut response = Self::plain(StatusCode::METHOD_NOT_ALLOWED, "a WebSocket is opened with GET");
                 response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET"));
                 response
             }

@@ -38,7 +38,7 @@ pub enum JoinError {
     #[error("there is no connection to deliver to")]
     NoConnection,
     /// Messages behind the one that it knows are gone, and its encoding has no words for that: raw payloads have none.
-    #[error("some of what came after {since} is gone, which raw payloads cannot tell")]
+    #[error("some messages after {since} are gone, and raw payloads cannot say so")]
     Gone {
         /// The one that it knows.
         since: MessageId,

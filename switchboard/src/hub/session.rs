@@ -32,7 +32,7 @@ pub enum TellError {
     #[error("nobody is called {0}")]
     NoSuchMember(UserName),
     /// It does not read what it is sent.
-    #[error("{0} takes no more for now")]
+    #[error("{0} cannot receive more right now")]
     Full(UserName),
     /// Its protocol cannot carry this: it is on a line transport and gets raw payloads, and this one holds a line end; or it has an
     /// encoding of its own, which has no words for it.

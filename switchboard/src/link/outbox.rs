@@ -84,7 +84,7 @@ impl Queue {
 
 /// What waited cannot be sent, and so the connection ends.
 #[derive(Debug, thiserror::Error)]
-#[error("what waited cannot be sent: {0}")]
+#[error("cannot send what was queued: {0}")]
 pub(super) struct Unsendable(pub(super) CloseReason);
 
 /// What a flush came to.

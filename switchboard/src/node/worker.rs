@@ -222,7 +222,7 @@ impl Workers {
             }
         };
         if tokio::time::timeout(Duration::from_secs(1), joined).await.is_err() {
-            warn!("a handler holds its worker and is left behind");
+            warn!("a handler holds its worker and is abandoned");
         }
     }
 }

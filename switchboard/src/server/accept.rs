@@ -219,7 +219,7 @@ impl<L: StreamListener> Accept<L> {
             told: serving.node.stop.told.clone(),
         });
         if let Err(error) = self.listener.attach() {
-            warn!(listener = settings.name, error = %error, "listener does not work");
+            warn!(listener = settings.name, error = %error, "listener failed");
             return;
         }
         // Done means that the server drains.
@@ -247,7 +247,7 @@ impl<L: StreamListener> Accept<L> {
                 Err(error) if is_exhaustion(&error) => {
                     serving.node.metrics.accept_waits.add(1);
                     if serving.node.metrics.may_log_abnormal().is_some() {
-                        logged(|| warn!(listener = settings.name, error = %error, "accepting waits"));
+                        logged(|| warn!(listener = settings.name, error = %error, "accepting is paused"));
                     }
                     tokio::time::sleep(EXHAUSTED_WAIT).await;
                 }

@@ -67,7 +67,7 @@ impl Handshakes {
         }
         settings.metrics.accept_waits.add(1);
         if settings.metrics.may_log_abnormal().is_some() {
-            logged(|| warn!(listener = settings.name, "accepting waits for handshakes"));
+            logged(|| warn!(listener = settings.name, "accepting is paused for handshakes"));
         }
         // Never closed.
         Arc::clone(&self.places).acquire_owned().await.ok()

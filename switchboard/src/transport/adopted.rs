@@ -41,19 +41,19 @@ impl Adopted {
         let socket = Socket::from(Arc::try_unwrap(self.0).or_else(|shared| shared.try_clone())?);
         match ListenerKind::of(&socket)? {
             Some(kind) if kind == wanted => {}
-            Some(kind) => return Err(unusable(format!("is for {kind} and not for {wanted}"))),
+            Some(kind) => return Err(unusable(format!("is for {kind}, not for {wanted}"))),
             None => return Err(unusable(format!("is not for {wanted}"))),
         }
         if wanted == ListenerKind::Udp {
             if let Ok(peer) = socket.peer_addr() {
                 let peer = peer.as_socket().map_or_else(String::new, |peer| peer.to_string());
-                return Err(unusable(format!("is connected to {peer} and hears nobody else")));
+                return Err(unusable(format!("is connected to {peer} and receives from nobody else")));
             }
             if socket.local_addr()?.as_socket().is_none_or(|address| address.port() == 0) {
                 return Err(unusable("is not bound".to_owned()));
             }
         } else if !socket.is_listener()? {
-            return Err(unusable("does not listen".to_owned()));
+            return Err(unusable("is not listening".to_owned()));
         }
         socket.set_nonblocking(true)?;
         socket.set_cloexec(true)?;
@@ -64,9 +64,7 @@ impl Adopted {
 impl ListenerKind {
     fn of(socket: &Socket) -> io::Result<Option<Self>> {
         let domain = socket.domain().map_err(|error| match error.raw_os_error().map(Errno::from_raw) {
-            Some(Errno::ENOTSOCK) => {
-                io::Error::new(io::ErrorKind::InvalidInput, "what was handed over is not a socket")
-            }
+            Some(Errno::ENOTSOCK) => io::Error::new(io::ErrorKind::InvalidInput, "what was passed in is not a socket"),
             _ => error,
         })?;
         let is_ip = domain == Domain::IPV4 || domain == Domain::IPV6;
@@ -91,5 +89,5 @@ impl fmt::Display for ListenerKind {
 }
 
 fn unusable(what: String) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, format!("the socket that was handed over {what}"))
+    io::Error::new(io::ErrorKind::InvalidInput, format!("the socket passed in {what}"))
 }

@@ -92,7 +92,7 @@ fn bind_once<T>(
         return Err((false, error));
     }
     for (address, error) in missing {
-        warn!(%address, %error, "one of a name's addresses is not this machine's");
+        warn!(%address, %error, "a name has an address that is not this machine's");
     }
     Ok(bound)
 }

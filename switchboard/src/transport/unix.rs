@@ -103,7 +103,7 @@ pub(crate) async fn connect(path: &Path) -> io::Result<(UnixStream, PeerAddr)> {
 /// Whether a socket is left over from a process that ended without removing it.
 fn is_abandoned(path: &Path, address: &SockAddr) -> io::Result<bool> {
     if !std::fs::symlink_metadata(path)?.file_type().is_socket() {
-        return Err(io::Error::new(io::ErrorKind::AddrInUse, "there is a file already, and it is no socket"));
+        return Err(io::Error::new(io::ErrorKind::AddrInUse, "a file is already there, and it is not a socket"));
     }
     let probe = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?.connect(address);
     Ok(probe.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused))

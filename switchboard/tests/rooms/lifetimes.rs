@@ -27,7 +27,7 @@ async fn an_empty_room_keeps_its_history_for_10_minutes_and_then_begins_anew() {
     let lobby = node.quiet("lobby");
     assert_eq!((lobby.last_id().seq, lobby.history(9).len()), (0, 0));
     let mut late = node.join(&lobby, Format::Text, since).await;
-    assert!(late.heard().await[0].starts_with("* [lobby] began anew as "));
+    assert!(late.heard().await[0].starts_with("* [lobby] started over as "));
     assert_ne!(lobby.last_id().epoch, last.epoch);
 }
 

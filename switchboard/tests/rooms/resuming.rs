@@ -79,7 +79,7 @@ async fn an_id_of_another_epoch_is_a_reset_and_brings_what_there_is() {
     let lobby = node.quiet("lobby");
     lobby.publish("1");
     let last = lobby.publish("2");
-    let reset = format!("* [lobby] began anew as {}: earlier messages are gone", last.epoch);
+    let reset = format!("* [lobby] started over as {}: earlier messages are gone", last.epoch);
     let strange = [MessageId { epoch: Epoch::new(1), seq: 1 }, MessageId { epoch: Epoch::new(1), seq: u64::MAX }];
     for since in strange {
         let mut member = node.join(&lobby, Format::Text, Join { since: Some(since), ..Join::default() }).await;
@@ -356,6 +356,6 @@ async fn behind_a_reset_comes_all_that_is_kept_and_no_gap() {
     let last = publish_numbers(&lobby, 5);
     let join = Join { since: Some(MessageId { epoch: Epoch::new(0), seq: 3 }), ..Join::default() };
     let mut member = node.join(&lobby, Format::Text, join).await;
-    let reset = format!("* [lobby] began anew as {}: earlier messages are gone", last.epoch);
+    let reset = format!("* [lobby] started over as {}: earlier messages are gone", last.epoch);
     assert_eq!(member.heard().await, [vec![reset], numbered(4..=5)].concat());
 }

@@ -22,7 +22,7 @@ impl Talk<'_> {
     ) -> anyhow::Result<Result<Connection<C>, Over>> {
         loop {
             let wait = self.waits.next();
-            self.say(&format!("{why}; connecting again in {:.1} s", wait.as_secs_f32()))?;
+            self.say(&format!("{why}; reconnecting in {:.1} s", wait.as_secs_f32()))?;
             let since = self.standing.followed();
             let attempt = async {
                 sleep(wait).await;
@@ -53,7 +53,7 @@ impl Talk<'_> {
                 None => {
                     self.ending = Ending::Ended;
                     let count = self.waiting.len();
-                    self.say(&format!("lines that wait for a connection: {count}; Ctrl-C leaves without them"))?;
+                    self.say(&format!("lines waiting for a connection: {count}; Ctrl-C drops them"))?;
                 }
             }
         }
@@ -63,7 +63,7 @@ impl Talk<'_> {
         let (count, room) = (lines.len(), MOST_WAITING.saturating_sub(self.waiting.len()));
         self.waiting.extend(lines.into_iter().take(room));
         if count > room {
-            self.say(&format!("not kept: {MOST_WAITING} lines wait for a connection already"))?;
+            self.say(&format!("not kept: {MOST_WAITING} lines are already waiting for a connection"))?;
         }
         Ok(())
     }

@@ -115,7 +115,7 @@ impl<C: Codec> Member<C> {
     fn who(&self, name: Option<&RoomName>) -> Result<Reply, Failure> {
         let room = match name {
             Some(name) => self.session.find(name).ok_or_else(|| {
-                Failure::new(ErrorCode::NoSuchRoom, format!("there is no room {name}; /join makes one"))
+                Failure::new(ErrorCode::NoSuchRoom, format!("there is no room {name}; /join creates it"))
             })?,
             None => self.current()?.room().clone(),
         };
@@ -151,7 +151,7 @@ impl<C: Codec> Member<C> {
         let taken = self.changes.take(self.listener.started.elapsed(), Rate::new(per_second, burst));
         taken.map_err(|wait| {
             let milliseconds = wait.as_millis().max(1);
-            let text = format!("too many joins, leaves and names; the next one in {milliseconds} ms");
+            let text = format!("too many joins, leaves and name changes; try again in {milliseconds} ms");
             Failure::new(ErrorCode::RateLimited, text)
         })
     }

@@ -30,7 +30,7 @@ impl Share {
     }
 
     fn refusal(self) -> Failure {
-        let text = format!("too many new rooms from this address: {} at once, and then one a second", self.at_once);
+        let text = format!("too many new rooms from this address: {} at once, then one a second", self.at_once);
         Failure::new(ErrorCode::RateLimited, text)
     }
 }

@@ -99,7 +99,7 @@ impl Listener {
                 let room = self.stranger.find(&room).ok_or_else(none)?;
                 // Nobody can be made to wait here.
                 if !room.is_ready() {
-                    return Err(Failure::new(ErrorCode::RateLimited, "more is published than can be delivered"));
+                    return Err(Failure::new(ErrorCode::RateLimited, "published faster than it can be delivered"));
                 }
                 self.stranger.publish(&room, text);
                 Ok(Wanted::Published)

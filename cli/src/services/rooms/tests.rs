@@ -58,7 +58,7 @@ async fn behind_you_joined_comes_each_message_once_and_in_order() {
         let mut peer = peer(HubLimits::default(), None).await;
         peer.send(format!("1\n2\n{ask}\n/pub lobby 3\n")).await;
         while !peer.line().await.starts_with("* [lobby] you joined at ") {}
-        assert!(peer.line().await.starts_with("* [lobby] began anew as "), "{ask}");
+        assert!(peer.line().await.starts_with("* [lobby] started over as "), "{ask}");
         for number in 1..=3 {
             assert_eq!(peer.line().await, format!("[lobby] guest-1: {number}\n"), "{ask}");
         }
@@ -71,7 +71,7 @@ async fn changes_are_possible_again_after_a_while() {
     for number in 0..20 {
         assert_eq!(ask(&mut peer, &format!("/name bob-{number}")).await, format!("* you are bob-{number}\n"));
     }
-    let refused = "! rate-limited: too many joins, leaves and names; the next one in 200 ms\n";
+    let refused = "! rate-limited: too many joins, leaves and name changes; try again in 200 ms\n";
     for line in ["/name bob", "/join ops", "/leave"] {
         assert_eq!(ask(&mut peer, line).await, refused);
     }
@@ -146,7 +146,7 @@ async fn what_another_protocol_begins_with_is_not_published() {
         peer.line().await;
         peer.send(sent).await;
         let told = String::from_utf8(peer.rest().await.unwrap()).unwrap();
-        assert_eq!(told, format!("! wrong-protocol: this begins like {protocol}, which is not spoken here\n"));
+        assert_eq!(told, format!("! wrong-protocol: this looks like {protocol}, which is not supported here\n"));
         assert_eq!(peer.closed().await, switchboard::CloseReason::WrongProtocol);
     }
     assert_eq!(watcher.last_id().seq, 0);

@@ -254,7 +254,7 @@ fn members(
 }
 
 fn find(session: &Session, name: &RoomName) -> Result<Room, Failure> {
-    let none = || Failure::new(ErrorCode::NoSuchRoom, format!("there is no room {name}; publishing makes one"));
+    let none = || Failure::new(ErrorCode::NoSuchRoom, format!("there is no room {name}; publishing creates it"));
     session.find(name).ok_or_else(none)
 }
 

@@ -23,13 +23,14 @@ fn a_name_or_a_room_is_never_published() {
     let told = heard(&program, "ops");
     assert!(told.contains("[ops] bobby: hello") && !told.contains("/name") && !told.contains("/join"), "{told}");
     let ran = pipe(&[&room, "--room", "lobby"], b"hello\n");
-    let fault =
-        format!("error: --room: `lobby`: at {room} is the room ops alone; another has its own URL, and /ws has all\n");
+    let fault = format!(
+        "error: --room: `lobby`: {room} has only the room ops; every room has its own URL, and /ws has them all\n"
+    );
     assert_eq!((ran.code, ran.errors), (Some(2), fault));
     // Whoever does not say that it takes commands is not given any.
     let url = &program.listeners[1].url;
     let ran = pipe(&[url, "--name", "bobby"], b"hello\n");
-    let error = "the server has not said that it takes commands, and would publish `/name bobby`";
+    let error = "the server has not said that it takes commands; it would publish `/name bobby`";
     assert_eq!((ran.code, ran.errors), (Some(1), format!("error: {url}: {error}\n")));
     assert!(!heard(&program, "lobby").contains(": /name bobby"));
 }
@@ -39,10 +40,10 @@ fn a_websocket_that_was_closed_for_a_fault_is_no_success() {
     let program = Program::serve(&["--max-frame", "1000", "echo=ws://127.0.0.1:0", "echo=ws://127.0.0.1:0?idle=1s"]);
     let url = |listener: usize| program.listeners[listener].url.clone();
     let ran = pipe(&[&url(0)], &[b'x'; 2000]);
-    let error = format!("error: {}: the server has closed the connection with code 1009\n", url(0));
+    let error = format!("error: {}: the server closed the connection with code 1009\n", url(0));
     assert_eq!((ran.code, ran.errors), (Some(1), error));
     let ran = pipe(&[&url(1), "--listen"], b"");
-    let error = format!("error: {}: the server has closed the connection with code 1008\n", url(1));
+    let error = format!("error: {}: the server closed the connection with code 1008\n", url(1));
     assert_eq!((ran.code, ran.errors), (Some(1), error));
     let ran = pipe(&[&url(0)], b"hello\n");
     assert_eq!((ran.code, ran.output().as_str()), (Some(0), "echo: hello\\n"));
@@ -78,7 +79,7 @@ fn a_line_that_no_member_says_over_udp_is_a_failure() {
     let url = &program.listeners[0].url;
     let ran = pipe(&[url, "--wait", "300ms"], b"hello\n");
     assert_eq!((ran.code, ran.output()), (Some(1), "! no-room\\n".to_owned()));
-    assert!(ran.errors.contains("over UDP only members are heard: join by --room ROOM"), "{}", ran.errors);
+    assert!(ran.errors.contains("over UDP the server hears only members: join with --room ROOM"), "{}", ran.errors);
     let ran = pipe(&[url, "--room", "ops", "--wait", "300ms"], b"hello\n");
     assert_eq!((ran.code, ran.errors.as_str()), (Some(0), ""));
 }
@@ -117,7 +118,7 @@ fn a_server_that_dies_has_not_finished() {
         drop(input);
         let errors = String::from_utf8(ran.stderr).unwrap();
         assert_eq!(ran.status.code(), Some(1), "{errors}");
-        assert!(errors.ends_with("the server has gone without a word\n") || errors.contains("peer-reset"), "{errors}");
+        assert!(errors.ends_with("the connection was cut\n") || errors.contains("peer-reset"), "{errors}");
     }
 }
 

@@ -48,7 +48,7 @@ fn a_server_that_asks_is_shown_a_certificate_or_told_why_not() {
     fs::write(&*both, [&own.certificate, &own.key].map(|part| fs::read(&**part).unwrap()).concat()).unwrap();
     let [ca, certificate, key, both] = [&server.certificate, &own.certificate, &own.key, &both].map(Place::to_string);
     for (version, refusal) in [
-        (&TLS12, "no agreement on TLS: the peer refused: CertificateRequired"),
+        (&TLS12, "TLS handshake failed: the peer refused: CertificateRequired"),
         (&TLS13, "connection closed: handshake-failed (the server may want a certificate: --cert FILE)"),
     ] {
         let url = serve(&server, &own, version);

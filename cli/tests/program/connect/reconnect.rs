@@ -109,13 +109,13 @@ fn outlives_a_restart(service: &str, client: &[&str], connect: impl Fn(&str) -> 
     let mut alice = start(&arguments);
     alice.printed("alice");
     assert_eq!(server.stop().code, Some(0));
-    alice.logged("; connecting again in ");
+    alice.logged("; reconnecting in ");
     alice.types("said while away\n");
 
     let (scheme, place) = own.split_once("://").unwrap();
     let options = service.split_once('?').map_or(String::new(), |(_, options)| format!("?{options}"));
     let server = Program::serve(&[&format!("rooms={scheme}://{place}{options}"), "rooms=tcp://127.0.0.1:0"]);
-    let connected = alice.logged("-- connected again as alice, in ops");
+    let connected = alice.logged("-- reconnected as alice, in ops");
     assert!(scheme == "udp" || connected.ends_with("in ops, lobby"), "{connected}");
     let mut bob = server.tcp(1);
     says(&mut bob, "/name bob\n/join ops since=0-0");
@@ -185,13 +185,13 @@ fn what_was_missed_comes_once_and_the_name_and_rooms_are_as_before() {
     says(&mut bob, "/pub ops two\n/pub lobby second\n/pub ops three\n/ping");
     hears(&mut bob, "* pong");
     // What is typed before the loss is noticed may be lost with the connection.
-    alice.logged("; connecting again in ");
+    alice.logged("; reconnecting in ");
     alice.types("back\n");
     network.permit();
     alice.printed("[ops] bob: two");
     alice.printed("[ops] bob: three");
-    let connected = alice.logged("-- connected again");
-    assert_eq!(connected, "-- connected again as alice, in ops");
+    let connected = alice.logged("-- reconnected");
+    assert_eq!(connected, "-- reconnected as alice, in ops");
     hears(&mut bob, "[ops] alice: back");
     says(&mut bob, "/pub ops four");
     alice.printed("[ops] bob: four");
@@ -234,7 +234,7 @@ fn objects_stay_objects_and_a_chosen_format_stays_chosen() {
     alice.printed("* pong");
     network.lose();
     network.permit();
-    alice.logged("-- connected again as guest-2, in lobby");
+    alice.logged("-- reconnected as guest-2, in lobby");
     let mut bob = program.tcp(0);
     says(&mut bob, "hi");
     alice.printed("[lobby] guest-3: hi");
@@ -273,7 +273,7 @@ fn lines_that_wait_are_sent_to_a_server_of_any_kind_and_then_it_ends() {
     client.types("one\n");
     client.printed("echo: one");
     network.lose();
-    client.logged("; connecting again in ");
+    client.logged("; reconnecting in ");
     client.types("two\nthree");
     client.finish();
     network.permit();
@@ -310,8 +310,8 @@ fn a_name_that_the_server_takes_for_alive_is_asked_for_and_told() {
     says(&mut other, "/name alice");
     hears(&mut other, "* you are alice");
     network.permit();
-    alice.logged("-- alice is taken; it will be asked for again");
-    alice.logged("-- connected again as guest-3, in lobby");
+    alice.logged("-- alice is taken; will ask for it again");
+    alice.logged("-- reconnected as guest-3, in lobby");
 }
 
 #[test]
@@ -322,12 +322,12 @@ fn at_a_terminal_what_is_typed_meanwhile_is_sent_afterwards() {
     session.press("one\r");
     session.shows("echo: one");
     network.lose();
-    session.shows("; connecting again in ");
+    session.shows("; reconnecting in ");
     session.press("two\r");
     session.press("half");
     session.shows("half");
     network.permit();
-    session.shows("-- connected again");
+    session.shows("-- reconnected");
     session.shows("echo: two");
     session.shows("> half");
     session.press("\x15\x04");
@@ -340,11 +340,11 @@ fn at_a_terminal_a_queue_that_is_full_says_so_and_what_is_left_can_be_given_up()
     let mut session = Session::start(&[&program.listeners[0].url, "--reconnect"], &[("NO_COLOR", "1")]);
     session.shows("-- connected to ");
     program.signal(Signal::SIGKILL);
-    session.shows("; connecting again in ");
+    session.shows("; reconnecting in ");
     session.press(&"x\r".repeat(1001));
-    session.shows("-- not kept: 1000 lines wait for a connection already");
+    session.shows("-- not kept: 1000 lines are already waiting for a connection");
     session.press("\x04");
-    session.shows("-- lines that wait for a connection: 1000; Ctrl-C leaves without them");
+    session.shows("-- lines waiting for a connection: 1000; Ctrl-C drops them");
     session.interrupt();
     assert_eq!(session.code(), Some(130));
 }

@@ -283,7 +283,8 @@ fn a_public_address_answers_a_flood_of_joins_a_hundred_times_and_members_are_not
 fn a_member_that_joins_over_and_over_is_limited_as_by_any_transport() {
     let program = one_worker(&[UDP]);
     let member = Mote::member(&program, 0, "lobby");
-    let limited = |command: &str| member.ask(command).starts_with("! rate-limited: too many joins, leaves and names");
+    let limited =
+        |command: &str| member.ask(command).starts_with("! rate-limited: too many joins, leaves and name changes");
     // More than come at once, with enough to spare for those that time allows meanwhile.
     let refused = (0..100).filter(|_| limited("/join lobby")).count();
     assert!(refused > 10, "{refused}");

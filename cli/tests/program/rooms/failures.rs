@@ -77,7 +77,7 @@ fn a_flood_of_joins_leaves_and_names_is_limited() {
             let command = if command == "/leave" && number % 2 == 0 { "/join ops" } else { command };
             peer.say(command);
             let answer = peer.next();
-            if answer.starts_with("! rate-limited: too many joins, leaves and names; the next one in ") {
+            if answer.starts_with("! rate-limited: too many joins, leaves and name changes; try again in ") {
                 refused += 1;
             }
         }

@@ -54,7 +54,7 @@ fn what_cannot_be_resumed_from_is_told() {
     assert_eq!(at, (epoch.clone(), 258));
     reader.expect_nothing();
     reader.ask("/format raw", "* format is raw");
-    let gone = format!("! gone: some of what came after {epoch}-1 is gone, which raw payloads cannot tell");
+    let gone = format!("! gone: some messages after {epoch}-1 are gone, and raw payloads cannot say so");
     for _ in 0..2 {
         reader.ask(&format!("/join ops since={epoch}-1"), &gone);
         // In or out, it is where it was.
@@ -132,7 +132,7 @@ fn an_id_of_another_incarnation_is_told() {
     peer.say("one");
     reader.expect("[lobby] alice: one");
     id(&mut reader, "/join lobby since=0-1");
-    reader.expect(&format!("* [lobby] began anew as {epoch}: earlier messages are gone"));
+    reader.expect(&format!("* [lobby] started over as {epoch}: earlier messages are gone"));
     reader.expect("[lobby] alice: one");
 }
 

@@ -131,7 +131,7 @@ fn every_wrong_option_is_named() {
         ("rate=0", "`0` is not a number from 1 to 1000000000, nor off"),
         ("new-rooms=0", "`0` is not a number from 1 to 1000000, nor off"),
         ("overflow=drop", "`drop` is not disconnect, drop-oldest, drop-newest or latest"),
-        ("overflow=latest&format=raw", "`latest` is not for format=raw, which cannot tell of what is lost"),
+        ("overflow=latest&format=raw", "`latest` is not for format=raw, which cannot say what was lost"),
         ("framing=json", "`json` is not lines or length"),
         ("idle=soon", "`soon` is not a duration such as 500ms, 30s, 5m or 1h, nor off"),
     ];

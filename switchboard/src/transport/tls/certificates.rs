@@ -98,7 +98,7 @@ impl Certificates {
     /// Reads pairs of files: a certificate with those between it and a root behind it, and its private key.
     ///
     /// # Errors
-    /// A file cannot be read, or is longer than 1 MiB; it holds no certificate; a key belongs to none, is encrypted, or of a
+    /// A file cannot be read, or is longer than 1 MiB; it has no certificate; a key belongs to none, is encrypted, or of a
     /// kind that cannot sign. One that has expired, or is not valid yet, is taken: a clock may be wrong, and is put right while
     /// it is served. See [`invalid_at`](Self::invalid_at).
     pub fn from_files<C, K>(pairs: impl IntoIterator<Item = (C, K)>) -> Result<Self, CertificateError>
@@ -258,8 +258,8 @@ impl Generation {
         let tickets = ring::Ticketer::new();
         match tickets {
             Ok(tickets) if faults.is_empty() && !all.is_empty() => return Ok(Self { all, validity, named, tickets }),
-            Err(error) => faults.push(format!("no keys for tickets: {error}")),
-            Ok(_) if faults.is_empty() => faults.push("no certificate is given".to_owned()),
+            Err(error) => faults.push(format!("cannot make keys for tickets: {error}")),
+            Ok(_) if faults.is_empty() => faults.push("no certificate given".to_owned()),
             Ok(_) => {}
         }
         Err(CertificateError { faults })
@@ -307,7 +307,7 @@ impl Text {
         let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
         let certificates = certificates.map_err(|error| self.fault(format!("not PEM: {error}")))?;
         if certificates.is_empty() {
-            return Err(self.fault("holds no certificate (BEGIN CERTIFICATE)"));
+            return Err(self.fault("has no certificate (BEGIN CERTIFICATE)"));
         }
         Ok(certificates)
     }
@@ -317,8 +317,8 @@ impl Text {
         PrivateKeyDer::from_pem_slice(pem).map_err(|error| {
             let encrypted = pem.windows(9).any(|word| word == b"ENCRYPTED");
             match error {
-                _ if encrypted => self.fault("the private key is encrypted; it has to be stored without a passphrase"),
-                rustls::pki_types::pem::Error::NoItemsFound => self.fault("holds no private key (BEGIN PRIVATE KEY)"),
+                _ if encrypted => self.fault("the private key is encrypted; store it without a passphrase"),
+                rustls::pki_types::pem::Error::NoItemsFound => self.fault("has no private key (BEGIN PRIVATE KEY)"),
                 error => self.fault(format!("not PEM: {error}")),
             }
         })
@@ -349,7 +349,7 @@ fn pair(certificate: &Text, key: &Text, provider: &CryptoProvider) -> Result<Pai
                     Ok(Pair { key: certified, names, valid })
                 }
                 Err(Error::InconsistentKeys(_)) => {
-                    Err(vec![key.fault(format!("not the key of the certificate in {}", certificate.name))])
+                    Err(vec![key.fault(format!("not the key for the certificate in {}", certificate.name))])
                 }
                 Err(error) => Err(vec![certificate.fault(error)]),
             }

@@ -133,7 +133,7 @@ impl<S: Side> TlsSession<S> {
             self.server_name = hello::noted().or(self.server_name.take());
             match ready!(received) {
                 Ok(0) if self.progress == Progress::Silent => return Poll::Ready(Err(OpenError::Left)),
-                Ok(0) => return Poll::Ready(Err(OpenError::Failed("the peer left within the handshake".into()))),
+                Ok(0) => return Poll::Ready(Err(OpenError::Failed("the peer left during the handshake".into()))),
                 Ok(_) => {}
                 Err(Failure::Socket(error)) => return Poll::Ready(Err(OpenError::Broken(error))),
                 Err(Failure::Refused(error) | Failure::Tls(error)) => {

@@ -42,8 +42,8 @@ impl Trust {
         // Some systems hold certificates that no server uses any more and that cannot be read.
         let _ = roots.add_parsable_certificates(found.certs);
         if roots.is_empty() {
-            let faults = found.errors.iter().map(|error| format!("the system's authorities: {error}"));
-            let none = "this machine has no certificates of authorities".to_owned();
+            let faults = found.errors.iter().map(|error| format!("the system's CA certificates: {error}"));
+            let none = "this machine has no CA certificates".to_owned();
             return Err(CertificateError { faults: std::iter::once(none).chain(faults).collect() });
         }
         Self::authorities(roots, Vec::new()).map_err(|fault| CertificateError { faults: vec![fault] })
@@ -52,7 +52,7 @@ impl Trust {
     /// Trusts the certificates in a PEM file and no others: authorities', or a server's own.
     ///
     /// # Errors
-    /// The file cannot be read, or is longer than 1 MiB; it holds no certificate, or something else.
+    /// The file cannot be read, or is longer than 1 MiB; it has no certificate, or something else.
     pub fn file(path: impl AsRef<Path>) -> Result<Self, CertificateError> {
         Self::text(&Text::read(path.as_ref()))
     }
@@ -60,7 +60,7 @@ impl Trust {
     /// Trusts the certificates in a PEM text and no others: authorities', or a server's own.
     ///
     /// # Errors
-    /// The text holds no certificate, or something else.
+    /// The text has no certificate, or something else.
     pub fn pem(text: impl AsRef<[u8]>) -> Result<Self, CertificateError> {
         Self::text(&Text { name: "certificates".to_owned(), pem: Ok(text.as_ref().to_vec()) })
     }

@@ -112,7 +112,7 @@ fn refusal(connected: &Arc<Connected>, at: usize) -> Refusal {
     Box::pin(refused(Arc::clone(connected), at))
 }
 
-/// Waits until the network says that what was sent did not arrive: nobody listens there. Waiting for datagrams does not
+/// Waits until the network says that what was sent did not arrive: nothing listens there. Waiting for datagrams does not
 /// tell, since there is none to read.
 async fn refused(connected: Arc<Connected>, at: usize) -> io::Error {
     let socket = &connected.sockets[at];

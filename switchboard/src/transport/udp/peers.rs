@@ -50,7 +50,7 @@ where
     O: Fn(Datagram<'_>, Ends) -> bool,
 {
     let Ok(socket) = peers.socket().try_clone() else {
-        return tracing::warn!("no descriptor for a datagram listener, which stays deaf");
+        return tracing::warn!("no descriptor for a datagram listener, which receives nothing");
     };
     let socket = readable(socket);
     loop {

@@ -110,9 +110,8 @@ pub(super) fn route(method: &Method, path: &str, query: Option<&str>) -> Result<
     if (method, path) == (&Method::OPTIONS, SERVER) {
         return Ok(Route::Options { allow: "GET, HEAD, POST, OPTIONS" });
     }
-    let resource = resource(path).ok_or_else(|| {
-        Failure::new(ErrorCode::NoSuchPath, "there is nothing at this path; /openapi.json has those that there are")
-    })?;
+    let resource = resource(path)
+        .ok_or_else(|| Failure::new(ErrorCode::NoSuchPath, "nothing is at this path; /openapi.json lists the paths"))?;
     let allow = resource.allow();
     match *method {
         Method::OPTIONS => Ok(Route::Options { allow }),
@@ -121,8 +120,8 @@ pub(super) fn route(method: &Method, path: &str, query: Option<&str>) -> Result<
         Method::HEAD if allow.contains("HEAD") => parse(resource, query),
         _ => {
             let elsewhere = match resource {
-                Resource::Room(_) => "; what was said is at /rooms/ROOM/messages and /rooms/ROOM/events",
-                Resource::Messages(_) | Resource::Events(_) => "; what is to be said goes to /rooms/ROOM",
+                Resource::Room(_) => "; read messages at /rooms/ROOM/messages or /rooms/ROOM/events",
+                Resource::Messages(_) | Resource::Events(_) => "; publish to /rooms/ROOM",
                 _ => "",
             };
             Err(Failure::new(ErrorCode::BadMethod, format!("this path takes {allow}{elsewhere}")))
@@ -222,7 +221,7 @@ fn messages(query: &mut Query, room: RoomName) -> Result<Route, Failure> {
         (true, Some(since), None) => Ok(Route::Follow { room, begin: Begin::Since(since) }),
         // Some messages would be missing between what is limited and what is followed.
         (true, Some(_), Some(_)) => {
-            Err(Failure::new(ErrorCode::BadArgument, "with follow, either since or limit says where to begin"))
+            Err(Failure::new(ErrorCode::BadArgument, "with follow, give since or limit, not both"))
         }
     }
 }
@@ -322,14 +321,13 @@ mod tests {
     fn what_has_another_path_is_told_which() {
         let text = |method, path| route(&method, path, None).expect_err("it is wrong").text;
         assert!(
-            text(Method::GET, "/rooms/ops")
-                .ends_with("; what was said is at /rooms/ROOM/messages and /rooms/ROOM/events")
+            text(Method::GET, "/rooms/ops").ends_with("; read messages at /rooms/ROOM/messages or /rooms/ROOM/events")
         );
         for path in ["/rooms/ops/messages", "/rooms/ops/events"] {
-            assert!(text(Method::POST, path).ends_with("; what is to be said goes to /rooms/ROOM"), "{path}");
+            assert!(text(Method::POST, path).ends_with("; publish to /rooms/ROOM"), "{path}");
         }
         let id = get("/rooms/ops/messages?since=").expect_err("it is wrong").text;
-        assert_eq!(id, "since: not a message id, which looks like k3f9-7; 0-0 stands before all that is kept");
+        assert_eq!(id, "since: not a message id such as k3f9-7 (0-0 is before all that is kept)");
     }
 
     #[test]
