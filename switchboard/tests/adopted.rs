@@ -117,11 +117,11 @@ async fn what_cannot_be_listened_on_is_told_all_at_once() {
     let told: Vec<_> = error.listeners.iter().map(|failed| failed.error.to_string()).collect();
     let of_socket = |what: &str| format!("the socket passed in {what}");
     let expected = [
-        of_socket("is for UDP and not for TCP"),
+        of_socket("is for UDP, not for TCP"),
         of_socket("is not listening"),
-        of_socket("is for TCP and not for Unix streams"),
+        of_socket("is for TCP, not for Unix streams"),
         of_socket("is not listening"),
-        of_socket("is for TCP and not for UDP"),
+        of_socket("is for TCP, not for UDP"),
         of_socket("is connected to 127.0.0.1:9 and receives from nobody else"),
         of_socket("is not bound"),
         of_socket("is not for UDP"),
