@@ -3,7 +3,7 @@
 //! A worker's tick and its connections' tasks take turns on one thread in truth; here each has its own, so that they meet
 //! anywhere. A run in which nobody can go on fails too: that is how a wake-up that was lost shows.
 //!
-//! Each run prints its seed; `SWITCHBOARD_INTERLEAVINGS_SEED=N` repeats it, and `SWITCHBOARD_INTERLEAVINGS=N` picks N orders
+//! Each run prints its seed; `INTERLEAVINGS_SEED=N` repeats it, and `INTERLEAVINGS=N` picks N orders
 //! for each test and way of picking instead of 100.
 //!
 //! Twenty faults were planted by hand, one at a time, and each was found within 100 orders. Among them: `BLOCKED` cleared behind

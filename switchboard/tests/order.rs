@@ -2,7 +2,7 @@
 //! sockets, while members come, go, come back and stop reading.
 //!
 //! Every member's sequence is without a gap, or a notice says what is missing; nobody sees two orders; a join and a leave
-//! are points in the order. What is drawn at random follows from `SWITCHBOARD_ORDER_SEED`, which each run prints; which
+//! are points in the order. What is drawn at random follows from `ORDER_SEED`, which each run prints; which
 //! thread is first does not.
 
 use crate::harness::account::Account;
@@ -41,7 +41,7 @@ async fn everybody_sees_one_order_with_4_workers() {
 }
 
 async fn crowd(workers: usize) {
-    let mut random = Random::new(seed("SWITCHBOARD_ORDER_SEED"));
+    let mut random = Random::new(seed("ORDER_SEED"));
     let place = Place::open(workers).await;
     let mut crowd = JoinSet::new();
     let phases = Arc::new(Phases::new());

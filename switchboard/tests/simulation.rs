@@ -1,8 +1,8 @@
 //! Members that behave badly, over memory and under a paused clock: they are late, stall, break off, finish halfway, come
 //! back, and in the end the server drains.
 //!
-//! Everything follows from a seed: 50 of them in each run, `SWITCHBOARD_SIMULATION_SEEDS=N` runs N, and
-//! `SWITCHBOARD_SIMULATION_SEED=N` that one alone and prints what happened.
+//! Everything follows from a seed: 50 of them in each run, `SIMULATION_SEEDS=N` runs N, and
+//! `SIMULATION_SEED=N` that one alone and prints what happened.
 
 use crate::harness::random::{Random, from_environment};
 use crate::harness::seat::{Hearing, Order, seat};
@@ -23,11 +23,11 @@ const SEEDS: u64 = 50;
 
 #[test]
 fn badly_behaved_members_cost_others_nothing_and_themselves_only_what_they_are_told() {
-    let only: Option<u64> = from_environment("SWITCHBOARD_SIMULATION_SEED");
-    let seeds = from_environment("SWITCHBOARD_SIMULATION_SEEDS").unwrap_or(SEEDS);
+    let only: Option<u64> = from_environment("SIMULATION_SEED");
+    let seeds = from_environment("SIMULATION_SEEDS").unwrap_or(SEEDS);
     let mut happened = Happened::default();
     for seed in only.map_or(0..seeds, |seed| seed..seed + 1) {
-        println!("SWITCHBOARD_SIMULATION_SEED={seed}");
+        println!("SIMULATION_SEED={seed}");
         happened.add(&run(seed).happened);
     }
     println!("{happened:?}");
@@ -41,7 +41,7 @@ fn the_same_seed_does_the_same() {
     for seed in 0..5 {
         let (first, second) = (run(seed).trace, run(seed).trace);
         let differs = first.lines().zip(second.lines()).find(|(first, second)| first != second);
-        assert_eq!(differs, None, "SWITCHBOARD_SIMULATION_SEED={seed}");
+        assert_eq!(differs, None, "SIMULATION_SEED={seed}");
         assert_eq!(first.len(), second.len());
     }
     assert_ne!(run(0).trace, run(1).trace);
@@ -184,7 +184,7 @@ impl World {
             draining: CancellationToken::new(),
             order: Order::default(),
             began: Instant::now(),
-            is_told: from_environment::<u64>("SWITCHBOARD_SIMULATION_SEED").is_some(),
+            is_told: from_environment::<u64>("SIMULATION_SEED").is_some(),
             state: Mutex::default(),
         };
         (Arc::new(world), drained)

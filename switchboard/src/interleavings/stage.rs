@@ -38,9 +38,9 @@ const STACK_BYTES: usize = 256 << 10;
 /// Runs `scene` in many orders: half of them at random, half with few switches, which reach other places.
 pub(super) fn explore(scene: impl Fn(&Stage) + Send + Sync + 'static) {
     let number = |name| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
-    let seed = number("SWITCHBOARD_INTERLEAVINGS_SEED").unwrap_or_else(|| RandomState::new().hash_one("seed"));
-    let orders = number("SWITCHBOARD_INTERLEAVINGS").map_or(ORDERS, |orders| orders as usize);
-    println!("SWITCHBOARD_INTERLEAVINGS_SEED={seed}");
+    let seed = number("INTERLEAVINGS_SEED").unwrap_or_else(|| RandomState::new().hash_one("seed"));
+    let orders = number("INTERLEAVINGS").map_or(ORDERS, |orders| orders as usize);
+    println!("INTERLEAVINGS_SEED={seed}");
     let scene = Arc::new(scene);
     run(RandomScheduler::new_from_seed(seed, orders), &scene);
     run(PctScheduler::new_from_seed(seed, OVERTAKINGS, orders), &scene);
