@@ -191,3 +191,19 @@ fn what_the_library_answers_is_protected_as_well() {
         assert_eq!(answer.header("access-control-allow-origin"), allowed, "{headers:.99?}");
     }
 }
+
+/// It may come later than the answer, on a connection that stays.
+#[test]
+fn a_body_that_nobody_reads_is_not_taken_for_the_next_request() {
+    let program = Program::serve(&[HTTP]);
+    for (method, path, body, closes) in [
+        ("PUT", "/rooms/a", "x", Some("close")),
+        ("GET", "/rooms", "x", Some("close")),
+        ("POST", "/nowhere", "x", Some("close")),
+        ("PUT", "/rooms/a", "", None),
+        ("POST", "/rooms/a", "x", None),
+    ] {
+        let answer = ask(&program, method, path, &[], body);
+        assert_eq!(answer.header("connection"), closes, "{method} {path} {body}");
+    }
+}
