@@ -57,7 +57,9 @@ impl Front {
             (Err(failure), _) | (_, Err(failure)) => Err(failure),
         };
         // A body that nobody reads must not be taken for the next request.
-        let ends = has_body && !(is_post && answered.is_ok());
+        // Who is to come back later may do so here: it has sent its body by then.
+        let is_over = |failure: &Failure| failure.code != ErrorCode::RateLimited;
+        let ends = has_body && (!is_post || answered.as_ref().err().is_some_and(is_over));
         let mut response = answered.unwrap_or_else(|failure| {
             debug!(conn.id = u64::from(id), peer.addr = %peer, error = %failure, "request refused");
             match failure.code {
