@@ -10,9 +10,8 @@ pub(crate) mod query;
 pub(crate) mod work;
 
 use guard::{Asker, Guard};
-use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
+use http::{HeaderMap, StatusCode};
 use switchboard::grammar::{ErrorCode, Failure};
 use switchboard::http::{Request, Response};
 use tracing::debug;
@@ -46,7 +45,6 @@ impl Front {
     {
         let (id, peer) = (request.id(), request.peer().clone());
         let (uri, is_for_people) = (request.uri().clone(), answer::is_for_people(request.headers()));
-        let (has_body, is_post) = (has_body(request.head()), request.method() == Method::POST);
         let admitted = self.guard.admit(request.head());
         let page = match &admitted {
             Ok(asker) => asker.page().cloned(),
@@ -56,10 +54,6 @@ impl Front {
             (Ok(()), Ok(asker)) => respond(asker, request).await,
             (Err(failure), _) | (_, Err(failure)) => Err(failure),
         };
-        // A body that nobody reads must not be taken for the next request.
-        // Who is to come back later may do so here: it has sent its body by then.
-        let is_over = |failure: &Failure| failure.code != ErrorCode::RateLimited;
-        let ends = has_body && (!is_post || answered.as_ref().err().is_some_and(is_over));
         let mut response = answered.unwrap_or_else(|failure| {
             debug!(conn.id = u64::from(id), peer.addr = %peer, error = %failure, "request refused");
             match failure.code {
@@ -69,9 +63,6 @@ impl Front {
         });
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             answer::protect(response.headers_mut(), page);
-            if ends {
-                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-            }
         }
         response
     }
@@ -80,10 +71,4 @@ impl Front {
     pub(crate) fn unasked(&self, head: Option<&Parts>, headers: &mut HeaderMap) {
         answer::protect(headers, head.and_then(|head| self.guard.allowed(head)));
     }
-}
-
-/// Whether a body follows the head, over HTTP/1: over HTTP/2 each has a stream of its own.
-fn has_body(head: &Parts) -> bool {
-    let is_long = head.headers.get(CONTENT_LENGTH).is_some_and(|length| length != "0");
-    head.version < Version::HTTP_2 && (is_long || head.headers.contains_key(TRANSFER_ENCODING))
 }

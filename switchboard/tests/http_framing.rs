@@ -176,7 +176,20 @@ async fn what_comes_between_chunks_and_behind_them_is_bounded() {
 /// A service that does not look at the body leaves it where it is, and hyper does not take it for a request.
 #[tokio::test(start_paused = true)]
 async fn a_body_that_nobody_reads_is_no_request() {
-    let server = Served::http(|_| async { http::StatusCode::NO_CONTENT });
+    unread_is_no_request(&Served::http(|_| async { http::StatusCode::NO_CONTENT })).await;
+}
+
+/// It has the request for as long as it takes to answer.
+#[tokio::test(start_paused = true)]
+async fn a_body_that_nobody_has_read_by_the_answer_is_no_request() {
+    let server = Served::http(|request: Request| async move {
+        drop(request);
+        http::StatusCode::NO_CONTENT
+    });
+    unread_is_no_request(&server).await;
+}
+
+async fn unread_is_no_request(server: &Served) {
     for length in [SMUGGLED.len(), 1 << 20] {
         let mut peer = server.connect();
         let body = SMUGGLED.repeat(length / SMUGGLED.len());

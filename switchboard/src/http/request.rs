@@ -26,7 +26,7 @@ const LOOKS: usize = 16;
 /// A request. Its head is whole; its body may still be on its way.
 pub struct Request {
     pub(super) head: Parts,
-    /// Until the request is dropped.
+    /// Until it was received, or the request is dropped.
     pub(super) body: Option<Incoming>,
     pub(super) underway: Arc<Underway>,
     /// Where it asks for a WebSocket over HTTP/2, what its stream becomes.
@@ -91,7 +91,9 @@ impl Request {
             body = receive(self.body.as_mut(), limit, &self.underway, &came) => body,
             () = late(&self.underway, &came) => Err(BodyError::Slow),
         };
-        if body.is_err() {
+        if body.is_ok() {
+            self.body = None;
+        } else {
             self.underway.holding(0);
             self.underway.exchange.end_after_answer();
         }
@@ -123,7 +125,7 @@ async fn receive(
     underway: &Underway,
     came: &AtomicUsize,
 ) -> Result<Bytes, BodyError> {
-    let Some(incoming) = incoming else { unreachable!("it is taken when nobody can ask any more") };
+    let Some(incoming) = incoming else { return Ok(Bytes::new()) };
     let hint = incoming.size_hint();
     if hint.lower() > limit as u64 {
         return Err(BodyError::TooLong);
@@ -151,14 +153,15 @@ async fn receive(
 
 impl Drop for Request {
     /// Of HTTP/2, what the client still sends is passed over while it is answered: one whose stream is reset may take that for
-    /// the answer, as curl 7.88 does. Of HTTP/1.1, hyper and the end of the connection do the same.
+    /// the answer, as curl 7.88 does. Of HTTP/1.1 it would be taken for the next request: so the answer is the last.
     fn drop(&mut self) {
-        let unread = self.body.take().filter(|body| self.head.version == Version::HTTP_2 && !body.is_end_stream());
-        if let Some(body) = unread {
-            let exchange = Arc::clone(&self.underway.exchange);
-            let end = Box::pin(sleep(exchange.peer.listener.timeouts.linger));
-            self.underway.leave_unread(Unread { body, left: UNWANTED_BYTES, end, exchange });
+        let Some(body) = self.body.take().filter(|body| !body.is_end_stream()) else { return };
+        let exchange = Arc::clone(&self.underway.exchange);
+        if self.head.version < Version::HTTP_2 {
+            return exchange.end_after_answer();
         }
+        let end = Box::pin(sleep(exchange.peer.listener.timeouts.linger));
+        self.underway.leave_unread(Unread { body, left: UNWANTED_BYTES, end, exchange });
     }
 }
 

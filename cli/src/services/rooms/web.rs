@@ -119,11 +119,11 @@ impl Web {
         name: Option<UserName>,
         mut request: Request,
     ) -> Result<Response, Failure> {
-        self.take(request.peer())?;
-        let body = match request.body(self.frame_bytes).await {
-            Ok(body) => body,
-            Err(error) => return Err(self.without_body(error)),
-        };
+        let taken = self.take(request.peer());
+        let body = request.body(self.frame_bytes).await;
+        // Refused behind its body, so that the connection may go on.
+        taken?;
+        let body = body.map_err(|error| self.without_body(error))?;
         received::log(request.peer(), &body);
         let session = self.session(name)?;
         let room = self.listener.make(&session, room, request.peer())?;
