@@ -1,8 +1,8 @@
 //! Which clients a listener lets in, by the certificates that they show.
 
 use super::trust::{Trust, Trusted, Verifier};
-use rustls::client::danger::HandshakeSignatureValid;
-use rustls::crypto::{ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerifier as _};
+use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
@@ -41,6 +41,7 @@ impl Clients {
 
 #[derive(Debug)]
 struct ClientVerifier {
+    /// Signatures are a client's as they are a server's.
     verifier: Arc<Verifier>,
     /// None where anybody is believed.
     by_authority: Option<Arc<dyn ClientCertVerifier>>,
@@ -81,8 +82,7 @@ impl ClientCertVerifier for ClientVerifier {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.verifier.signatures.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signed, algorithms)
+        self.verifier.verify_tls12_signature(message, certificate, signed)
     }
 
     fn verify_tls13_signature(
@@ -91,12 +91,11 @@ impl ClientCertVerifier for ClientVerifier {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.verifier.signatures.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signed, algorithms)
+        self.verifier.verify_tls13_signature(message, certificate, signed)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.verifier.signatures.signature_verification_algorithms.supported_schemes()
+        self.verifier.supported_verify_schemes()
     }
 }
 
