@@ -2,8 +2,8 @@
 
 use super::outbox::Outbox;
 use super::{
-    ABORTED, CLOSING, DRAINING, FINISHED, FORCED, Link, NOT_READING, OPENING, Protocol, RESET, State, UNHEARD, bump,
-    unsendable, wake,
+    ABORTED, CLOSING, DRAINING, FINISHED, FORCED, Link, NOT_READING, OPENING, Protocol, RESET, SPLIT, State, UNHEARD,
+    bump, unsendable, wake,
 };
 use super::{Source, staging};
 use bytes::Bytes;
@@ -229,7 +229,7 @@ impl Link {
     /// Waits until the `Connection` is dropped, or both of its halves: it may outlive the handler in a task of the user's.
     pub(crate) fn poll_returned(&self) -> Poll<Returned> {
         let mut state = self.state.lock();
-        if self.is_split() {
+        if self.is(SPLIT) {
             return Poll::Pending;
         }
         state.returned.take().map_or(Poll::Pending, |returned| Poll::Ready(*returned))

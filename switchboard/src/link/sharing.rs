@@ -74,8 +74,4 @@ impl Link {
         wake(state.driver.as_ref());
         state.tell_of_space();
     }
-
-    pub(super) fn is_split(&self) -> bool {
-        self.is(SPLIT)
-    }
 }
