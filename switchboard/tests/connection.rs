@@ -1,5 +1,6 @@
 //! Connections over memory, under a paused clock: framing, deadlines, close reasons, drain.
 
+use crate::harness::batches::Batches;
 use crate::harness::patience::{secs, until};
 use crate::harness::served::{Served, echo};
 use bytes::BytesMut;
@@ -10,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use switchboard::prelude::*;
 use switchboard::testing::{self, Peer};
-use switchboard::{BoxError, ConnectionError, FrameError, LineBatch, Memory, Output};
+use switchboard::{BoxError, ConnectionError, FrameError, Memory, Output};
 use tokio::sync::Notify;
 use tokio::time::{Instant, advance, sleep};
 
@@ -653,26 +654,6 @@ async fn live_connections_are_listed_looked_up_and_closed() {
     assert_eq!(first.closed().await, CloseReason::Closed);
     assert!(!connections.close(info.id), "it is gone");
     assert_eq!(connections.len(), 1);
-}
-
-/// Lines, of which those that came together are one frame.
-#[derive(Default)]
-struct Batches(Lines);
-
-impl Codec for Batches {
-    type Frame = LineBatch;
-
-    fn decode(&mut self, input: &mut BytesMut, frame_bytes: usize) -> Result<Option<LineBatch>, FrameError> {
-        self.0.decode_batch(input, frame_bytes)
-    }
-
-    fn count(batch: &LineBatch) -> usize {
-        batch.len()
-    }
-
-    fn encode(&mut self, batch: LineBatch, output: &mut Output) {
-        output.share(batch.into_bytes());
-    }
 }
 
 #[tokio::test(start_paused = true)]

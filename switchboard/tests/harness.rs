@@ -2,6 +2,7 @@
 
 pub(crate) mod account;
 pub(crate) mod alone;
+pub(crate) mod batches;
 pub(crate) mod http2_client;
 pub(crate) mod http2_frames;
 pub(crate) mod http_peer;

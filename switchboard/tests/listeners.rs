@@ -1,10 +1,10 @@
 //! Listeners with a name, limits, and a frame rate, of their own.
 
+use super::harness::batches::Batches;
 use super::harness::served::{Served, echo};
-use switchboard::bytes::BytesMut;
 use switchboard::prelude::*;
 use switchboard::testing::Peer;
-use switchboard::{FrameError, LineBatch, Memory, Output, Rate, Transport, Udp, Validation, testing};
+use switchboard::{Memory, Rate, Transport, Udp, Validation, testing};
 use tokio::time::{Duration, Instant, sleep};
 
 fn frames(frame_bytes: usize) -> Limits {
@@ -94,26 +94,6 @@ async fn a_connection_that_waits_for_its_rate_can_be_closed() {
     assert_eq!(peer.closed().await, CloseReason::Closed);
     // Linger included; all that it sent would take 99 s.
     assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
-}
-
-/// Lines, as many at once as came together.
-#[derive(Default)]
-struct Batches(Lines);
-
-impl Codec for Batches {
-    type Frame = LineBatch;
-
-    fn decode(&mut self, input: &mut BytesMut, frame_bytes: usize) -> Result<Option<LineBatch>, FrameError> {
-        self.0.decode_batch(input, frame_bytes)
-    }
-
-    fn encode(&mut self, lines: LineBatch, output: &mut Output) {
-        output.share(lines.into_bytes());
-    }
-
-    fn count(lines: &LineBatch) -> usize {
-        lines.len()
-    }
 }
 
 #[tokio::test(start_paused = true)]
