@@ -12,6 +12,7 @@ mod pace;
 mod relay;
 mod secured;
 mod sender;
+mod sending;
 mod split;
 mod stream;
 
@@ -183,43 +184,6 @@ impl<C: Codec> Connection<C> {
     /// ```
     pub fn recv_in_drain(&mut self) -> impl Future<Output = Result<Option<C::Frame>, ConnectionError>> + use<'_, C> {
         poll_fn(|cx| self.0.poll_recv(cx, Until::End))
-    }
-
-    /// Queues a frame; it is written when the handler next waits, or by the worker's next tick, together with whatever else is
-    /// queued by then.
-    ///
-    /// Waits only while the outbox is full ([`Limits::outbox_bytes`](crate::Limits::outbox_bytes)). Done means queued,
-    /// not delivered: to a peer that has gone frames are discarded for as long as [`recv`](Self::recv) hands over what it sent
-    /// before. So a handler that answers each frame handles them all, whatever becomes of the answers.
-    ///
-    /// # Errors
-    /// [`ConnectionError::Closed`] once the connection is closed.
-    ///
-    /// # Cancel safety
-    /// Safe, in that a frame is queued whole or not at all; a cancelled call drops its frame.
-    pub fn send<T>(&mut self, frame: T) -> impl Future<Output = Result<(), ConnectionError>> + use<'_, C, T>
-    where
-        T: Into<C::Frame>,
-    {
-        let frame = frame.into();
-        let count = C::count(&frame);
-        let mut frame = Some(frame);
-        poll_fn(move |cx| {
-            let Receiving { peer, codec, envelope, .. } = &mut *self.0;
-            let queued = peer.poll_send(cx, count, |output| {
-                let Some(frame) = frame.take() else { unreachable!("queued once") };
-                envelope.put(output, |output| codec.encode(frame, output));
-            });
-            queued.map_err(ConnectionError::Closed)
-        })
-    }
-
-    /// Queues a last frame, also on a connection that is closed already, where [`send`](Self::send) fails: for telling the peer
-    /// why. It is not sent if the close is a reset, or the outbox is full. Never waits.
-    pub fn last_word(&mut self, frame: impl Into<C::Frame>) {
-        let Receiving { peer, codec, envelope, .. } = &mut *self.0;
-        let (frame, envelope) = (frame.into(), *envelope);
-        peer.send_last(C::count(&frame), |output| envelope.put(output, |output| codec.encode(frame, output)));
     }
 
     /// The codec, for what is to be set up per connection; each starts as its type's `Default`.

@@ -213,13 +213,9 @@ impl Way {
     {
         while !self.is_over {
             if let Some(bytes) = self.held.take() {
-                let Receiving { peer, codec, envelope, .. } = &mut *target;
                 let frame = B::Frame::from(bytes);
                 let (count, mut frame) = (B::count(&frame), Some(frame));
-                let queued = peer.poll_send(cx, count, |output| {
-                    let Some(frame) = frame.take() else { unreachable!("queued once") };
-                    envelope.put(output, |output| codec.encode(frame, output));
-                });
+                let queued = target.poll_put(cx, count, &mut frame);
                 self.held = frame.map(Into::into);
                 ready!(queued).map_err(Broken::Target)?;
             }

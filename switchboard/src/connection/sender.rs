@@ -88,20 +88,15 @@ impl<C: Codec> Sender<C> {
     {
         let frame = frame.into();
         async move {
-            let mut frame = match self.try_send(frame) {
-                Ok(()) => return Ok(()),
-                Err(TrySendError::Full(frame)) => frame,
-                Err(TrySendError::Closed(reason)) => return Err(ConnectionError::Closed(reason)),
-            };
+            let Some(mut frame) = self.offer(frame)? else { return Ok(()) };
             let space = self.link.space();
             loop {
                 // Before the look: it hears of what comes after it was made.
                 let told = space.notified();
-                frame = match self.try_send(frame) {
-                    Ok(()) => return Ok(()),
-                    Err(TrySendError::Full(frame)) => frame,
-                    Err(TrySendError::Closed(reason)) => return Err(ConnectionError::Closed(reason)),
-                };
+                match self.offer(frame)? {
+                    None => return Ok(()),
+                    Some(unqueued) => frame = unqueued,
+                }
                 told.await;
             }
         }
@@ -123,6 +118,15 @@ impl<C: Codec> Sender<C> {
             (Err(Unqueued::Closed(reason)), _) => Err(TrySendError::Closed(reason)),
             (Err(Unqueued::Full), Some(frame)) => Err(TrySendError::Full(frame)),
             _ => Ok(()),
+        }
+    }
+
+    /// As [`try_send`](Self::try_send); gives the frame back if there is no space.
+    fn offer(&self, frame: C::Frame) -> Result<Option<C::Frame>, ConnectionError> {
+        match self.try_send(frame) {
+            Ok(()) => Ok(None),
+            Err(TrySendError::Full(frame)) => Ok(Some(frame)),
+            Err(TrySendError::Closed(reason)) => Err(ConnectionError::Closed(reason)),
         }
     }
 
