@@ -98,7 +98,7 @@ impl Subscriber {
         if link.expects_repeat() && repeats.covers(self.id) {
             return;
         }
-        if !self.encoding.tells_gaps() {
+        if !self.encoding.tells().gaps {
             return link.end(CloseReason::SlowConsumer);
         }
         let gap = Gap { member: self.id, encoding: self.encoding.clone(), room: room.clone(), lost, from_seq };

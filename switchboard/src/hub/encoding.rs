@@ -3,25 +3,21 @@
 //! An encoding and a codec may be the user's code. They are called here alone, and a panic of theirs is one of the outcomes: it
 //! ends the members that would have got it. Members that are written to alike share what writes for them, and so the bytes.
 
+mod sharing;
+
+pub(crate) use sharing::Encodings;
+
 use super::posting::Encoded;
 use crate::error::{Panicked, contained};
 use crate::link::Envelope;
 use bytes::Bytes;
-use parking_lot::Mutex;
-use std::any::{Any, TypeId};
-use std::collections::HashMap;
+use std::any::Any;
 use std::marker::PhantomData;
-use std::sync::{Arc, Weak};
-use switchboard_proto::{Codec, Epoch, Format, Message, Notice, Output, Reply, RoomName, UserName};
+use std::sync::{Arc, LazyLock};
+use switchboard_proto::{Codec, Datagrams, Format, Message, Notice, Output, Reply, UserName};
 
 /// Shorter pieces are copied into an output, and are never a user's.
 const SHARED_BYTES: usize = 1024;
-
-/// Encodings of one type that are compared with a new one. Beyond that each has its own bytes.
-const COMPARED: usize = 64;
-
-/// Kinds of writers that are looked through for those that nobody has any more, at first.
-const LOOKED_THROUGH: usize = 64;
 
 /// What becomes of what a room says, in frames of the codec `C`.
 ///
@@ -70,7 +66,7 @@ pub trait Encoding<C: Codec>: PartialEq + Send + Sync + 'static {
     ///
     /// Members can be told of gaps if there is one for [`Notice::Gap`]: only then may messages be dropped for one that is slow. If
     /// there is none, it is disconnected, whatever its [`Overflow`](crate::Overflow). If there is none for [`Notice::Reset`], it
-    /// cannot come back to a room that has begun anew ([`JoinError::Gone`](crate::JoinError)).
+    /// cannot come back to a room that has started over ([`JoinError::Gone`](crate::JoinError)).
     fn notice(&self, notice: &Notice) -> Option<C::Frame> {
         let _ = notice;
         None
@@ -144,8 +140,17 @@ pub(crate) struct MemberEncoding {
 /// What writes for all members whose codec and its settings are the same, in a format of each one's own or in one encoding.
 struct Writer {
     frames: Box<dyn Frames>,
-    /// Whether an encoding that is no format tells of a gap, and of a room that has begun anew.
-    tells: (bool, bool),
+    /// What an encoding that is no format has words for.
+    tells: Tells,
+}
+
+/// What a member can be told of beside messages: what its encoding has words for.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Tells {
+    /// That it lost messages.
+    pub(crate) gaps: bool,
+    /// That its room has started over.
+    pub(crate) resets: bool,
 }
 
 trait Frames: Any + Send + Sync {
@@ -157,6 +162,15 @@ trait Frames: Any + Send + Sync {
 }
 
 impl MemberEncoding {
+    /// Of one to whom nothing is delivered. All have the same, since every request that publishes has one.
+    pub(super) fn unlinked(format: Format) -> Self {
+        static NOWHERE: LazyLock<Arc<Writer>> = LazyLock::new(|| {
+            let by = ByCodec { settings: 0, envelope: Envelope::Bare, codec: PhantomData::<fn() -> Datagrams> };
+            Arc::new(Writer { frames: Box::new(by), tells: Tells::default() })
+        });
+        Self { format: Some(format), writer: Arc::clone(&NOWHERE) }
+    }
+
     pub(crate) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.writer, &other.writer) && self.format == other.format
     }
@@ -171,14 +185,11 @@ impl MemberEncoding {
         self.format = self.format.map(|_| format);
     }
 
-    /// Whether a member can be told that it lost messages.
-    pub(crate) fn tells_gaps(&self) -> bool {
-        self.format.map_or(self.writer.tells.0, |format| format != Format::Raw)
-    }
-
-    /// Whether it tells of a gap, and of a room that has begun anew.
-    pub(crate) fn tells(&self) -> (bool, bool) {
-        self.format.map_or(self.writer.tells, |format| (format != Format::Raw, format != Format::Raw))
+    pub(crate) fn tells(&self) -> Tells {
+        self.format.map_or(self.writer.tells, |format| {
+            let has_words = format != Format::Raw;
+            Tells { gaps: has_words, resets: has_words }
+        })
     }
 
     /// Whether the transport carries this payload as one frame; of an encoding of the user's own that is not known before.
@@ -305,84 +316,5 @@ impl<C: Codec, E: Encoding<C>> Frames for Own<C, E> {
 
     fn carries(&self, _: &[u8]) -> bool {
         true
-    }
-}
-
-/// What writes to the members of a hub's rooms: one for all that are written to alike.
-#[derive(Default)]
-pub(crate) struct Encodings(
-    /// Not of `sync.rs`: nothing is waited for behind it.
-    Mutex<Writers>,
-);
-
-#[derive(Default)]
-struct Writers {
-    /// By its type, which the codec's and the encoding's follow from, the codec's settings, and whether frames are chunks.
-    all: HashMap<(TypeId, u64, bool), Vec<Weak<Writer>>>,
-    /// How many there were when they were last looked through.
-    left: usize,
-}
-
-impl Encodings {
-    /// `encoding` in frames of `codec`, as others have it if they do.
-    pub(crate) fn of<C: Codec, E: Encoding<C>>(&self, encoding: E, codec: &C, envelope: Envelope) -> MemberEncoding {
-        let by = ByCodec { settings: codec.settings(), envelope, codec: PhantomData::<fn() -> C> };
-        let key = (TypeId::of::<Own<C, E>>(), by.settings, envelope == Envelope::Chunks);
-        let has_it = |writer: &Writer| {
-            let frames: &dyn Any = &*writer.frames;
-            frames.downcast_ref::<Own<C, E>>().is_some_and(|own| *own.encoding() == encoding)
-        };
-        // Compared without the lock, since that is the user's code.
-        if let Some(writer) = self.known(key).into_iter().find(|writer| has_it(writer)) {
-            return MemberEncoding { format: None, writer };
-        }
-        let Ok(room) = RoomName::parse("room") else { unreachable!("a name") };
-        let gap = encoding.notice(&Notice::Gap { room: room.clone(), lost: 1, from_seq: 1 });
-        let reset = encoding.notice(&Notice::Reset { room, epoch: Epoch::new(0) });
-        let tells = (gap.is_some(), reset.is_some());
-        let writer = Arc::new(Writer { frames: Box::new(Own { encoding: Some(encoding), by }), tells });
-        self.0.lock().add(key, &writer);
-        MemberEncoding { format: None, writer }
-    }
-
-    /// `format` in frames of a codec with these settings.
-    pub(crate) fn of_format<C>(&self, format: Format, settings: u64, envelope: Envelope) -> MemberEncoding
-    where
-        C: Codec,
-        C::Frame: From<Bytes>,
-    {
-        let key = (TypeId::of::<ByCodec<C>>(), settings, envelope == Envelope::Chunks);
-        let mut writers = self.0.lock();
-        let known = writers.all.get(&key).and_then(|known| known.first()?.upgrade());
-        let writer = known.unwrap_or_else(|| {
-            let frames = Box::new(ByCodec { settings, envelope, codec: PhantomData::<fn() -> C> });
-            let writer = Arc::new(Writer { frames, tells: (false, false) });
-            writers.all.remove(&key);
-            writers.add(key, &writer);
-            writer
-        });
-        MemberEncoding { format: Some(format), writer }
-    }
-
-    fn known(&self, key: (TypeId, u64, bool)) -> Vec<Arc<Writer>> {
-        let writers = self.0.lock();
-        let known = writers.all.get(&key).map_or(&[][..], |known| known);
-        known.iter().rev().take(COMPARED).filter_map(Weak::upgrade).collect()
-    }
-}
-
-impl Writers {
-    fn add(&mut self, key: (TypeId, u64, bool), writer: &Arc<Writer>) {
-        let known = self.all.entry(key).or_default();
-        if known.len() >= COMPARED {
-            known.retain(|known| known.strong_count() > 0);
-            known.drain(..known.len().saturating_sub(COMPARED - 1));
-        }
-        known.push(Arc::downgrade(writer));
-        // When they are twice as many as were left, so that each costs the same.
-        if self.all.len() > 2 * self.left.max(LOOKED_THROUGH) {
-            self.all.retain(|_, known| known.iter().any(|known| known.strong_count() > 0));
-            self.left = self.all.len();
-        }
     }
 }

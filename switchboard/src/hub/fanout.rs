@@ -113,7 +113,7 @@ pub(super) struct Subscriber {
 impl Subscriber {
     /// Whoever cannot be told of a gap, as with raw payloads, cannot stay when there is one.
     pub(super) fn overflow(&self) -> Overflow {
-        if self.encoding.tells_gaps() { self.overflow } else { Overflow::Disconnect }
+        if self.encoding.tells().gaps { self.overflow } else { Overflow::Disconnect }
     }
 }
 
@@ -268,7 +268,7 @@ impl LocalRooms {
             Operation::Reform { room: id, member, format } => {
                 let Some(reformed) = self.member(id, member) else { return };
                 reformed.encoding.set_format(format);
-                if reformed.encoding.tells_gaps() {
+                if reformed.encoding.tells().gaps {
                     self.say(id, member, repeats);
                 }
             }

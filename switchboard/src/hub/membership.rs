@@ -3,6 +3,7 @@
 //! A member is a mailbox, not a loop: what others publish goes from the room to the connection's outbox by itself.
 
 use super::door::{self, Participant, Pass, Publisher};
+use super::encoding::Tells;
 use super::fanout::Operation;
 use super::posting::MembershipId;
 use super::room::{Author, Overflow, Room, RoomInner};
@@ -55,8 +56,7 @@ pub struct Membership {
     joined_seq: u64,
     joined_epoch: Epoch,
     echo: bool,
-    /// Of a gap, and of a room that has begun anew.
-    tells: (bool, bool),
+    tells: Tells,
     /// Boxed, since most have none.
     will: Option<Box<Bytes>>,
 }

@@ -6,7 +6,7 @@
 
 use super::HubLimits;
 use super::door::{self, Behind, Members, Newest, Page, Pass, Published, Publisher};
-use super::encoding::{Encodings, MemberEncoding};
+use super::encoding::{Encodings, MemberEncoding, Tells};
 use super::fanout::{Operation, Subscriber};
 use super::holding::Holding;
 use super::inbox::Inbox;
@@ -251,25 +251,25 @@ impl RoomInner {
     }
 
     /// What a member is told that knows the messages up to `since`, up to the last one there is; unless nothing tells it that some
-    /// are gone: what its encoding tells, of a gap and of a new beginning, `tells`. Whoever knows none misses none.
+    /// are gone: `tells` is what its encoding has words for. Whoever knows none misses none.
     fn replay(
         self: &Arc<Self>,
         state: &RoomState,
         since: MessageId,
         encoding: Option<&MemberEncoding>,
-        tells: (bool, bool),
+        tells: Tells,
     ) -> Result<Missed, JoinError> {
         let (after, notice) = state.log.missed(since, &self.name);
         let mut unsaid = None;
         let is_told = match notice {
             None => true,
-            Some(Notice::Reset { .. }) => tells.1,
-            Some(_) => tells.0,
+            Some(Notice::Reset { .. }) => tells.resets,
+            Some(_) => tells.gaps,
         };
         if since.seq > 0 && !is_told {
             return Err(JoinError::Gone { since });
         }
-        if !tells.0 {
+        if !tells.gaps {
             let is_silent = |message: &&Arc<Message>| {
                 encoding.is_some_and(|encoding| matches!(encoding.carries(&message.payload), Ok(false)))
             };
@@ -291,7 +291,7 @@ impl RoomInner {
     pub(super) fn resume(
         self: &Arc<Self>,
         _: Pass,
-        (member, tells): (MembershipId, (bool, bool)),
+        (member, tells): (MembershipId, Tells),
         link: &Link,
         since: MessageId,
     ) -> Result<MessageId, JoinError> {

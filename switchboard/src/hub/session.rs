@@ -10,11 +10,11 @@ use super::membership::{Join, JoinError, Membership};
 use super::posting::Encoded;
 use super::room::{Author, Room, RoomOptions};
 use super::{Hub, RoomError};
-use crate::link::{ConnectionId, Envelope, Link, Undeliverable};
+use crate::link::{ConnectionId, Link, Undeliverable};
 use crate::sync::Mutex;
 use bytes::Bytes;
 use std::sync::Arc;
-use switchboard_proto::{CloseReason, Datagrams, Format, Message, MessageId, Notice, RoomName, UserName};
+use switchboard_proto::{CloseReason, Format, Message, MessageId, Notice, RoomName, UserName};
 
 /// A number that no connection has: all who say something to one person without a connection count as one.
 const UNLINKED: ConnectionId = ConnectionId(0);
@@ -117,8 +117,7 @@ impl Session {
 
     /// Somebody without a connection, called by a name that is free.
     pub(super) fn unlinked(hub: Hub, name: UserName, format: Format) -> Self {
-        let encoding = hub.0.holding.encodings.of_format::<Datagrams>(format, 0, Envelope::Bare);
-        let state = Mutex::new((Name::Chosen(name), encoding));
+        let state = Mutex::new((Name::Chosen(name), MemberEncoding::unlinked(format)));
         Self(Arc::new(SessionInner { hub, principal: Principal::Anonymous, link: None, state }))
     }
 
