@@ -3,6 +3,7 @@
 //! Values stay text here: clap would report the first fault alone, and all are to be reported at once.
 
 use crate::connect;
+use crate::policy::command::TokenAction;
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, Parser, Subcommand};
@@ -105,6 +106,11 @@ pub(crate) enum Verb {
     Config {
         #[command(subcommand)]
         action: ConfigAction,
+    },
+    /// Make a token, or the hash that the file has of one
+    Token {
+        #[command(subcommand)]
+        action: TokenAction,
     },
     /// Print a completion script for a shell
     Completions {

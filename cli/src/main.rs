@@ -6,6 +6,7 @@ mod config;
 mod connect;
 mod endpoint;
 mod logging;
+mod policy;
 mod printed;
 mod serve;
 mod services;
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
         Verb::Connect(typed) => return connect::connect(typed).unwrap_or_else(report),
         Verb::Config { action: ConfigAction::Check(typed) } => load(typed).and_then(|config| check(&config)),
         Verb::Config { action: ConfigAction::Print(typed) } => load(typed).and_then(|config| print(config.print())),
+        Verb::Token { action } => policy::command::run(&action).map_err(NotStarted::Start),
         Verb::Completions { shell } => print(printed::completions(shell)),
         Verb::Man { command } => {
             printed::manual(command.as_deref()).map_err(|error| NotStarted::Start(error.into())).and_then(print)

@@ -37,14 +37,27 @@ fn offer(arg: Arg) -> Arg {
 }
 
 /// What there are manual pages of, beside the one of all: each that another one names.
-pub(crate) const PAGES: [&str; 8] =
-    ["serve", "connect", "bench", "config", "config-check", "config-print", "completions", "man"];
+pub(crate) const PAGES: [&str; 11] = [
+    "serve",
+    "connect",
+    "bench",
+    "config",
+    "config-check",
+    "config-print",
+    "token",
+    "token-new",
+    "token-hash",
+    "completions",
+    "man",
+];
 
 /// A manual page: of one command, or of all.
 pub(crate) fn manual(name: Option<&str>) -> io::Result<Vec<u8>> {
     // Of `help` there is no page.
     let mut all = Args::command().disable_help_subcommand(true);
-    all = all.mut_subcommand("config", |config| config.disable_help_subcommand(true));
+    for name in ["config", "token"] {
+        all = all.mut_subcommand(name, |command| command.disable_help_subcommand(true));
+    }
     all.build();
     let words = name.iter().flat_map(|name| name.split('-'));
     let command = words.fold(&all, |command, word| command.find_subcommand(word).unwrap_or(command)).clone();

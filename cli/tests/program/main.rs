@@ -19,3 +19,4 @@ mod rooms;
 mod settings;
 mod stopping;
 mod tls;
+mod tokens;

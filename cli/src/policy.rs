@@ -1,0 +1,5 @@
+//! Who somebody is, and what it may do: what an operator's file says of it.
+
+pub(crate) mod command;
+pub(crate) mod secret;
+pub(crate) mod token;
