@@ -80,7 +80,7 @@ pub struct Connection<C: Codec>(
 );
 
 struct Receiving<C: Codec> {
-    peer: Arc<Link>,
+    link: Arc<Link>,
     codec: C,
     envelope: Envelope,
     input: InputBuffer,
@@ -103,28 +103,28 @@ struct Receiving<C: Codec> {
 
 impl<C: Codec> fmt::Debug for Connection<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Link { id, address, .. } = &*self.0.peer;
+        let Link { id, address, .. } = &*self.0.link;
         f.debug_struct("Connection").field("id", id).field("peer", address).finish_non_exhaustive()
     }
 }
 
 impl<C: Codec> Connection<C> {
-    pub(crate) fn new(peer: Arc<Link>, source: Box<dyn Source>) -> Self {
-        Self::begun(peer, source, BytesMut::new(), Envelope::Bare)
+    pub(crate) fn new(link: Arc<Link>, source: Box<dyn Source>) -> Self {
+        Self::begun(link, source, BytesMut::new(), Envelope::Bare)
     }
 
     /// A connection of which `input` was read already, and whose frames go out in `envelope`.
-    pub(crate) fn begun(peer: Arc<Link>, source: Box<dyn Source>, input: BytesMut, envelope: Envelope) -> Self {
+    pub(crate) fn begun(link: Arc<Link>, source: Box<dyn Source>, input: BytesMut, envelope: Envelope) -> Self {
         let codec = match catch_unwind(C::default) {
             Ok(codec) => codec,
             Err(panic) => {
                 // There is nothing yet that gives the source back, which the task of the connection waits for.
-                peer.give_back(Returned { source, peer_finished: false, farewell: None });
+                link.give_back(Returned { source, peer_finished: false, farewell: None });
                 resume_unwind(panic)
             }
         };
         Self(Box::new(Receiving {
-            peer,
+            link,
             codec,
             envelope,
             input: InputBuffer::begun(input),
@@ -193,12 +193,12 @@ impl<C: Codec> Connection<C> {
 
     /// Where the peer is.
     pub fn peer(&self) -> &PeerAddr {
-        &self.0.peer.address
+        &self.0.link.address
     }
 
     /// This connection's number, unique in its server.
     pub fn id(&self) -> ConnectionId {
-        self.0.peer.id
+        self.0.link.id
     }
 
     /// Waits until the connection ends, whoever ends it, and says why. From then on nothing is received or sent; what is queued may
@@ -210,12 +210,12 @@ impl<C: Codec> Connection<C> {
     /// # Cancel safety
     /// Safe.
     pub fn closed(&self) -> impl Future<Output = CloseReason> + Send + use<C> {
-        self.0.peer.ended()
+        self.0.link.ended()
     }
 
     /// Whether the server drains; after [`recv`](Self::recv) gave `None`, that is why.
     pub fn is_draining(&self) -> bool {
-        self.0.peer.is_draining()
+        self.0.link.is_draining()
     }
 
     /// Waits until the server drains. Handlers that sit in [`recv`](Self::recv) need not: it ends by itself.
@@ -225,7 +225,7 @@ impl<C: Codec> Connection<C> {
     /// # Cancel safety
     /// Safe.
     pub fn draining(&self) -> impl Future<Output = ()> + Send + use<C> {
-        self.0.peer.listener.told.clone().cancelled_owned()
+        self.0.link.listener.told.clone().cancelled_owned()
     }
 }
 
@@ -236,7 +236,7 @@ impl<C: Codec> Receiving<C> {
         // Frames come by the dozen: for all but the first of a read this is all.
         if !self.input.is_empty()
             && self.answer.is_none()
-            && self.peer.goes_on_taking(self.paid == 0)
+            && self.link.goes_on_taking(self.paid == 0)
             && self.is_paid(cx)
         {
             let before = self.input.bytes.len();
@@ -244,7 +244,7 @@ impl<C: Codec> Receiving<C> {
                 Ok(Some(frame)) => {
                     let count = C::count(&frame);
                     self.took(cx, before, count);
-                    self.peer.handling(count);
+                    self.link.handling(count);
                     return Poll::Ready(Ok(Some(frame)));
                 }
                 other => rest = Some((before, other)),
@@ -268,7 +268,7 @@ impl<C: Codec> Receiving<C> {
             }
             if rest.is_some() || !self.input.is_empty() {
                 if rest.is_none() && self.paid == 0 {
-                    ready!(self.peer.poll_allowance(cx));
+                    ready!(self.link.poll_allowance(cx));
                     if !self.is_paid(cx) {
                         return Poll::Pending;
                     }
@@ -282,7 +282,7 @@ impl<C: Codec> Receiving<C> {
                     Decoded::Frame(frame) => {
                         let count = C::count(&frame);
                         self.took(cx, before, count);
-                        self.peer.handling(count);
+                        self.link.handling(count);
                         return Poll::Ready(Ok(Some(frame)));
                     }
                     Decoded::Aside => {
@@ -296,34 +296,34 @@ impl<C: Codec> Receiving<C> {
                 self.input.clear();
             }
             if self.finished || self.drained && until == Until::Drain {
-                if self.peer.is_unheard() {
-                    self.peer.received_all();
+                if self.link.is_unheard() {
+                    self.link.received_all();
                     continue;
                 }
                 return Poll::Ready(self.end(until));
             }
-            let allowance = ready!(self.peer.poll_allowance(cx));
+            let allowance = ready!(self.link.poll_allowance(cx));
             ready!(self.poll_read(cx, until, allowance.saturating_sub(self.input.bytes.len())));
         }
     }
 
     /// Waits until the next frame may be taken, or says why none may.
     fn poll_takes(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ConnectionError>> {
-        if let Some(reason) = self.peer.taking() {
+        if let Some(reason) = self.link.taking() {
             return Poll::Ready(Err(ConnectionError::Closed(reason)));
         }
         if let Some(answer) = &self.answer {
             // While it waits nothing is read: a peer that asks and does not listen fills its outbox, and no more.
-            let sent = ready!(self.peer.poll_send(cx, 1, |output| output.put(answer)));
+            let sent = ready!(self.link.poll_send(cx, 1, |output| output.put(answer)));
             self.answer = None;
             // Whoever has the other half may have finished sending.
             sent.or_else(
-                |reason| if self.peer.has_finished() { Ok(()) } else { Err(ConnectionError::Closed(reason)) },
+                |reason| if self.link.has_finished() { Ok(()) } else { Err(ConnectionError::Closed(reason)) },
             )?;
         }
         // What it sends may be published, and be more than the workers can deliver.
         if !((self.finished || self.drained) && self.input.is_empty()) {
-            ready!(self.peer.poll_caught_up(cx));
+            ready!(self.link.poll_caught_up(cx));
         }
         Poll::Ready(Ok(()))
     }
@@ -336,9 +336,9 @@ impl<C: Codec> Receiving<C> {
             && let Poll::Ready(budget) = tokio::task::coop::poll_proceed(cx)
         {
             budget.made_progress();
-            self.paid = match self.peer.listener.rate {
+            self.paid = match self.link.listener.rate {
                 None => FRAMES_PER_BUDGET,
-                Some(rate) => self.pace.poll_take(cx, rate, self.peer.opened, FRAMES_PER_BUDGET),
+                Some(rate) => self.pace.poll_take(cx, rate, self.link.opened, FRAMES_PER_BUDGET),
             };
         }
         self.paid > 0
@@ -350,9 +350,9 @@ impl<C: Codec> Receiving<C> {
         self.paid -= 1;
         spend(cx, count.saturating_sub(1) / usize::from(FRAMES_PER_BUDGET));
         if count > 1
-            && let Some(rate) = self.peer.listener.rate
+            && let Some(rate) = self.link.listener.rate
         {
-            self.pace.owe(rate, self.peer.opened, count - 1);
+            self.pace.owe(rate, self.link.opened, count - 1);
         }
         self.input.is_shared = true;
         self.left(cx, before);
@@ -363,14 +363,14 @@ impl<C: Codec> Receiving<C> {
     fn left(&mut self, cx: &mut Context<'_>, before: usize) {
         spend(cx, (before - self.input.bytes.len()) / BYTES_PER_BUDGET);
         if self.input.is_empty() {
-            self.input.give_back(&self.peer);
+            self.input.give_back(&self.link);
         }
     }
 
     /// What the end of input means, with nothing before it: some codecs are told of it, or hold a part of a frame.
     fn end(&mut self, until: Until) -> Result<Option<C::Frame>, ConnectionError> {
-        self.peer.awaits_nothing();
-        if self.peer.has_finished() || self.is_drained(until) {
+        self.link.awaits_nothing();
+        if self.link.has_finished() || self.is_drained(until) {
             return Ok(None);
         }
         let found = self.find();
@@ -382,13 +382,13 @@ impl<C: Codec> Receiving<C> {
 
     /// Whether a drain ends what is received.
     fn is_drained(&self, until: Until) -> bool {
-        until == Until::Drain && self.peer.is_draining()
+        until == Until::Drain && self.link.is_draining()
     }
 
     /// What the codec makes of the input.
     #[inline]
     fn find(&mut self) -> Found<C> {
-        self.codec.decode(&mut self.input.bytes, self.peer.listener.limits.frame_bytes)
+        self.codec.decode(&mut self.input.bytes, self.link.listener.limits.frame_bytes)
     }
 
     /// What is no frame, apart from those that are: it comes once a read, and they come by the dozen.
@@ -400,7 +400,7 @@ impl<C: Codec> Receiving<C> {
                 return Ok(Decoded::Aside);
             }
             if self.finished && !self.is_drained(until) {
-                let frame_bytes = self.peer.listener.limits.frame_bytes;
+                let frame_bytes = self.link.listener.limits.frame_bytes;
                 found = self.codec.decode_end(&mut self.input.bytes, frame_bytes);
             }
         }
@@ -409,9 +409,9 @@ impl<C: Codec> Receiving<C> {
             Err(error) => {
                 self.finished = true;
                 self.input.clear();
-                self.peer.holding(0);
+                self.link.holding(0);
                 self.close_code = Some(error.close_code());
-                self.peer.note(match error {
+                self.link.note(match error {
                     FrameError::TooLong { .. } => CloseReason::FrameTooLong,
                     FrameError::Foreign { .. } => CloseReason::WrongProtocol,
                     _ => CloseReason::BadFrame,
@@ -424,13 +424,13 @@ impl<C: Codec> Receiving<C> {
     /// Does what the protocol asks for beside its frames.
     fn see_to(&mut self, aside: Aside) {
         match aside {
-            Aside::Answer(_) if self.peer.has_finished() => {}
+            Aside::Answer(_) if self.link.has_finished() => {}
             Aside::Answer(answer) => self.answer = Some(Box::new(answer)),
             Aside::Finished { code } => {
                 self.finished = true;
                 self.input.clear();
                 self.close_code = Some(code);
-                self.peer.note(CloseReason::PeerClosed);
+                self.link.note(CloseReason::PeerClosed);
             }
             _ => unreachable!("the library knows all that its own protocols ask for"),
         }
@@ -442,7 +442,7 @@ impl<C: Codec> Receiving<C> {
         let Some(source) = self.source.as_deref_mut() else {
             unreachable!("the source leaves only with the connection")
         };
-        let mut shared = self.peer.tick.read_buffer.lock();
+        let mut shared = self.link.tick.read_buffer.lock();
         let space = space(source, most, shared.bytes.len());
         let mut buffer = ReadBuf::new(&mut shared.bytes[..space]);
         let result = match source.poll_read(cx, &mut buffer) {
@@ -457,38 +457,38 @@ impl<C: Codec> Receiving<C> {
                 }
             }
             // Nothing wakes whoever waits for an end that a write has had.
-            Poll::Pending if self.peer.is_cut_off() => source.read_now(&mut shared.bytes[..space]),
+            Poll::Pending if self.link.is_cut_off() => source.read_now(&mut shared.bytes[..space]),
             Poll::Pending => {
                 let held = source.held_bytes() + self.codec.held_bytes();
                 drop(shared);
-                if let Some(rate) = self.peer.listener.rate {
+                if let Some(rate) = self.link.listener.rate {
                     self.pace.give_back(rate, std::mem::take(&mut self.paid));
                 }
-                self.input.wait(&self.peer, cx, held);
+                self.input.wait(&self.link, cx, held);
                 // A drain, or an end, that came between the first look and the waker.
-                let peer = &self.peer;
-                let changed = self.is_drained(until) || peer.is_cut_off() || peer.closing().is_some();
+                let link = &self.link;
+                let changed = self.is_drained(until) || link.is_cut_off() || link.closing().is_some();
                 return if changed { Poll::Ready(()) } else { Poll::Pending };
             }
         };
         match result {
             Ok(0) => {
                 (self.finished, self.peer_finished) = (true, true);
-                if self.peer.is_cut_off() {
-                    self.peer.received_all();
+                if self.link.is_cut_off() {
+                    self.link.received_all();
                 }
             }
             Ok(count) => {
                 // Whoever never stops sending would never be drained.
                 self.drained |= drains && self.input.is_last(count, || source.socket_bytes());
-                self.peer.received(count - source.framing_bytes(count));
+                self.link.received(count - source.framing_bytes(count));
                 self.input.receive(&mut shared, count);
                 drop(shared);
-                self.input.count(&self.peer);
+                self.input.count(&self.link);
             }
             Err(error) => {
                 (self.finished, self.peer_finished) = (true, true);
-                self.peer.end(reason_of(&error));
+                self.link.end(reason_of(&error));
             }
         }
         Poll::Ready(())
@@ -507,7 +507,7 @@ impl<C: Codec> Receiving<C> {
                 envelope.end(codec.farewell(reason, code, text), reason)
             })
         });
-        self.peer.give_back(Returned { source, peer_finished: self.peer_finished, farewell });
+        self.link.give_back(Returned { source, peer_finished: self.peer_finished, farewell });
     }
 }
 

@@ -194,7 +194,7 @@ fn senders_that_wait_for_room_go_on() {
 #[test]
 fn a_connection_ends_once_whoever_ends_it() {
     let drain: Ending = Link::drain;
-    let close: Ending = |peer| peer.end(CloseReason::Closed);
+    let close: Ending = |link| link.end(CloseReason::Closed);
     for ends in [vec![drain], vec![close], vec![drain, close]] {
         for given_away in [false, true] {
             let ends = ends.clone();
@@ -208,7 +208,7 @@ fn what_was_said_is_taken_whenever_its_peer_stops_listening() {
     for given_away in [false, true] {
         explore(move |stage| {
             let taken: Arc<parking_lot::Mutex<Vec<String>>> = Arc::default();
-            let Served { heard, mut says, peer, task } = stage.serve(Limits::default(), {
+            let Served { heard, mut says, link, task } = stage.serve(Limits::default(), {
                 let (room, taken) = (stage.room.clone(), Arc::clone(&taken));
                 move |mut conn| {
                     let (seat, taken) = (conn.join(&room).unwrap(), Arc::clone(&taken));
@@ -235,7 +235,7 @@ fn what_was_said_is_taken_whenever_its_peer_stops_listening() {
             join([talker]);
             leaves.join().unwrap();
             assert_eq!(*taken.lock(), ["1", "2", "3"]);
-            assert_eq!(peer.listener.metrics.ended(), 1);
+            assert_eq!(link.listener.metrics.ended(), 1);
         });
     }
 }
@@ -243,7 +243,7 @@ fn what_was_said_is_taken_whenever_its_peer_stops_listening() {
 type Ending = fn(&Link);
 
 fn end_of_a_connection(stage: &Stage, ends: &[Ending], given_away: bool) {
-    let Served { heard, mut says, peer, task } = stage.serve(Limits::default(), {
+    let Served { heard, mut says, link, task } = stage.serve(Limits::default(), {
         let room = stage.room.clone();
         move |mut conn| {
             let seat = conn.join(&room).unwrap();
@@ -261,8 +261,8 @@ fn end_of_a_connection(stage: &Stage, ends: &[Ending], given_away: bool) {
     let ending: Vec<_> = ends
         .iter()
         .map(|end| {
-            let (end, peer) = (*end, Arc::clone(&peer));
-            thread::spawn(move || end(&peer))
+            let (end, link) = (*end, Arc::clone(&link));
+            thread::spawn(move || end(&link))
         })
         .collect();
     let heard = block_on(listen(heard));
@@ -271,7 +271,7 @@ fn end_of_a_connection(stage: &Stage, ends: &[Ending], given_away: bool) {
     join(ending);
     join([talker]);
     assert!(stage.published(0).starts_with(&heard), "{heard:?}");
-    assert_eq!(peer.listener.metrics.ended(), 1);
+    assert_eq!(link.listener.metrics.ended(), 1);
     assert_eq!(stage.worker.link_count(), 0);
 }
 
@@ -279,20 +279,20 @@ fn end_of_a_connection(stage: &Stage, ends: &[Ending], given_away: bool) {
 fn a_handler_that_never_finishes_is_dropped_when_its_time_is_over() {
     for abort in [false, true] {
         explore(move |stage| {
-            let Served { heard, peer, task, .. } = stage.serve(Limits::default(), |conn| async move {
+            let Served { heard, link, task, .. } = stage.serve(Limits::default(), |conn| async move {
                 let _held = conn;
                 pending().await
             });
             let ending = thread::spawn({
-                let peer = Arc::clone(&peer);
+                let link = Arc::clone(&link);
                 move || {
                     if abort {
-                        return peer.abort(CloseReason::Aborted);
+                        return link.abort(CloseReason::Aborted);
                     }
-                    peer.end(CloseReason::Closed);
+                    link.end(CloseReason::Closed);
                     // The seconds of the handler, and then those of the peer, which says nothing either.
                     for round in 0..10 {
-                        sweep(&peer, round * 10);
+                        sweep(&link, round * 10);
                     }
                 }
             });
@@ -300,21 +300,21 @@ fn a_handler_that_never_finishes_is_dropped_when_its_time_is_over() {
             if !abort {
                 // Sweeps go on for as long as a worker does.
                 while !task.is_finished() {
-                    sweep(&peer, 1000);
+                    sweep(&link, 1000);
                     thread::yield_now();
                 }
             }
             block_on(task).unwrap();
             ending.join().unwrap();
-            assert_eq!(peer.listener.metrics.ended(), 1);
+            assert_eq!(link.listener.metrics.ended(), 1);
         });
     }
 }
 
 /// As a worker does, but without any time in between.
-fn sweep(peer: &Arc<Link>, now: u32) {
-    if peer.sweep(now) {
-        peer.expire(now);
+fn sweep(link: &Arc<Link>, now: u32) {
+    if link.sweep(now) {
+        link.expire(now);
     }
 }
 
@@ -391,18 +391,18 @@ fn what_one_is_told_alone_arrives_or_is_refused() {
 #[test]
 fn a_tick_that_has_ended_keeps_nobody() {
     explore(|stage| {
-        let (Served { peer, task, .. }, me) = introduce(stage, Limits::default());
+        let (Served { link, task, .. }, me) = introduce(stage, Limits::default());
         let talker = stage.talker("a", 2);
         stage.tick.abort();
         // It may be refused, if its outbox is full.
         let _ = me.tell(&me.name(), Bytes::from("b"));
-        peer.abort(CloseReason::Aborted);
+        link.abort(CloseReason::Aborted);
         block_on(task).unwrap();
         join([talker]);
         while !stage.tick.is_finished() {
             thread::yield_now();
         }
         drop(me);
-        assert_eq!(Arc::strong_count(&peer), 1);
+        assert_eq!(Arc::strong_count(&link), 1);
     });
 }

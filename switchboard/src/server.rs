@@ -111,7 +111,7 @@ impl Server {
 
     /// Handles the connections of any stream transport, with settings of its own.
     pub fn listen<C: Codec>(mut self, transport: impl Transport, handler: impl Handler<C>) -> Self {
-        let begin = move |peer, source| handler.handle(Connection::new(peer, source));
+        let begin = move |link, source| handler.handle(Connection::new(link, source));
         self.entries.push(accept::entry(transport, |_| begin));
         self
     }
@@ -147,7 +147,7 @@ impl Server {
     where
         S: Fn(Datagram<'_>, &mut DatagramReply<'_>) -> Validation + Send + Sync + 'static,
     {
-        let begin = move |peer, source| handler.handle(Connection::new(peer, source));
+        let begin = move |link, source| handler.handle(Connection::new(link, source));
         self.entries.push(datagrams::connecting(udp, strangers, begin));
         self
     }

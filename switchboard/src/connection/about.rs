@@ -10,14 +10,14 @@ use switchboard_proto::Codec;
 impl<C: Codec> Connection<C> {
     /// How it came, how old it is, and what went through it until now.
     pub fn info(&self) -> ConnectionInfo {
-        info(&self.0.peer)
+        info(&self.0.link)
     }
 
     /// The address of ours that the peer has reached; `None` of a Unix socket or memory, and once the connection is closed.
     ///
     /// The kernel is asked each time. A datagram peer has reached the listener's address, or the one of several that it sends to.
     pub fn local_addr(&self) -> Option<SocketAddr> {
-        self.0.peer.local_addr()
+        self.0.link.local_addr()
     }
 
     /// Spawns a task on the connection's worker, which may outlive the connection: the server owns it, or the client. A drain waits
@@ -46,7 +46,7 @@ impl<C: Codec> Connection<C> {
     where
         F: Future<Output: Send> + Send + 'static,
     {
-        spawn(&self.0.peer, task)
+        spawn(&self.0.link, task)
     }
 }
 

@@ -39,7 +39,7 @@ pub(crate) fn hold<C: Codec>(
 ) -> Connection<C> {
     let worker = Arc::clone(opening.worker());
     let entered = opening.enter(sink, Protocol::Frames);
-    let connection = Connection::begun(Arc::clone(&entered.peer), source, input, Envelope::Bare);
+    let connection = Connection::begun(Arc::clone(&entered.link), source, input, Envelope::Bare);
     // Detached: the tracker counts it.
     drop(node.tasks.spawn_on(keep(entered), &worker.handle));
     connection

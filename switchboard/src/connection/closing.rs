@@ -12,7 +12,7 @@ impl<C: Codec> Connection<C> {
     pub fn close(mut self) {
         if !self.0.peer_finished && !self.is_draining() {
             self.0.close_code.get_or_insert(CloseCode::NORMAL.number());
-            self.0.peer.note(CloseReason::Closed);
+            self.0.link.note(CloseReason::Closed);
         }
     }
 
@@ -23,7 +23,7 @@ impl<C: Codec> Connection<C> {
         let text = self.0.close_code.is_none().then(|| text.into());
         self.0.close_code.get_or_insert(code.number());
         if !self.0.peer_finished && !self.is_draining() {
-            self.0.peer.note(CloseReason::Closed);
+            self.0.link.note(CloseReason::Closed);
         }
         self.0.give_back(text);
     }
@@ -49,8 +49,8 @@ impl<C: Codec> Connection<C> {
     /// ```
     pub fn close_as(self, reason: CloseReason) {
         match reason.ending() {
-            Ending::Polite => self.0.peer.note(reason),
-            Ending::Abrupt => self.0.peer.reset(reason),
+            Ending::Polite => self.0.link.note(reason),
+            Ending::Abrupt => self.0.link.reset(reason),
         }
     }
 

@@ -23,8 +23,8 @@ pub(crate) fn serve<F, A>(
     source: Box<dyn Source>,
     handler: impl FnOnce(Arc<Link>, Box<dyn Source>) -> F,
 ) -> Serve<F, A> {
-    let peer = Arc::clone(&entered.peer);
-    let (running, phase) = match caught(|| handler(peer, source)) {
+    let link = Arc::clone(&entered.link);
+    let (running, phase) = match caught(|| handler(link, source)) {
         Ok(running) => (Some(running), Phase::Handling),
         Err(panic) => (None, Phase::Handled { outcome: panic }),
     };
@@ -84,49 +84,49 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
         let Some(entered) = &*this.entered else { return Poll::Ready(()) };
-        let peer = &entered.peer;
+        let link = &entered.link;
         loop {
             match this.phase {
                 Phase::Handling => {
-                    let outcome = ready!(poll_handler(peer, this.running.as_mut(), cx));
+                    let outcome = ready!(poll_handler(link, this.running.as_mut(), cx));
                     // A panic while it is dropped changes nothing: it is over.
                     let _ = caught(|| this.running.set(None));
                     *this.phase = Phase::Handled { outcome };
                 }
                 Phase::Handled { outcome } => {
-                    if peer.is_owed() {
-                        ready!(peer.poll_drive(cx));
+                    if link.is_owed() {
+                        ready!(link.poll_drive(cx));
                     }
-                    let (source, finished, farewell) = match peer.poll_returned() {
+                    let (source, finished, farewell) = match link.poll_returned() {
                         Poll::Ready(Returned { source, peer_finished, farewell }) => {
                             (Some(source).filter(|_| !peer_finished), peer_finished, farewell)
                         }
                         Poll::Pending => {
-                            ready!(peer.poll_drive(cx));
-                            peer.abort(CloseReason::Aborted);
+                            ready!(link.poll_drive(cx));
+                            link.abort(CloseReason::Aborted);
                             (None, false, None)
                         }
                     };
-                    let reason = outcome.reason(finished, &peer.listener.drain);
+                    let reason = outcome.reason(finished, &link.listener.drain);
                     let mut outcome = std::mem::replace(outcome, Outcome::Finished);
-                    let reason = caught(|| peer.start_close(reason, farewell)).unwrap_or_else(|panic| {
+                    let reason = caught(|| link.start_close(reason, farewell)).unwrap_or_else(|panic| {
                         // Its codec has no words for the end, which is the same.
                         outcome = panic;
-                        peer.start_close(reason, None)
+                        link.start_close(reason, None)
                     });
                     *this.phase = Phase::Closing(Box::new(Closing { outcome, reason, source, sending: true }));
                 }
                 Phase::Closing(closing) => {
-                    let politely = ready!(poll_close(peer, cx, closing));
-                    let finish = || peer.finish_close(!politely);
+                    let politely = ready!(poll_close(link, cx, closing));
+                    let finish = || link.finish_close(!politely);
                     // Values of the user's may be queued: what is left of them goes the second time.
                     let unwritten = caught(finish).unwrap_or_else(|_| finish());
-                    let (peer, reason) = (Arc::clone(peer), closing.reason);
+                    let (link, reason) = (Arc::clone(link), closing.reason);
                     let outcome = std::mem::replace(&mut closing.outcome, Outcome::Finished);
                     // Out of every list before it is logged and counted as closed.
                     *this.entered = None;
                     // An error of the user's has to say what it is.
-                    let _ = caught(|| report(&peer, reason, unwritten, outcome));
+                    let _ = caught(|| report(&link, reason, unwritten, outcome));
                     return Poll::Ready(());
                 }
             }
@@ -135,18 +135,18 @@ where
 }
 
 /// Polls the handler, unless its time is over.
-fn poll_handler<F>(peer: &Arc<Link>, running: Pin<&mut Option<F>>, cx: &mut Context<'_>) -> Poll<Outcome>
+fn poll_handler<F>(link: &Arc<Link>, running: Pin<&mut Option<F>>, cx: &mut Context<'_>) -> Poll<Outcome>
 where
     F: Future<Output: HandlerOutput>,
 {
-    if peer.poll_drive(cx).is_ready() {
+    if link.poll_drive(cx).is_ready() {
         return Poll::Ready(Outcome::Dropped);
     }
     let Some(running) = running.as_pin_mut() else { unreachable!("the handler runs in this phase") };
     // What an error becomes is the user's code as well.
     let polled = || caught(|| running.poll(cx).map(HandlerOutput::into_result));
     // Also what is sent may be a value of the user's, which is dropped here.
-    match caught(|| peer.staged(polled)).and_then(|polled| polled) {
+    match caught(|| link.staged(polled)).and_then(|polled| polled) {
         Ok(Poll::Pending) => Poll::Pending,
         Ok(Poll::Ready(Ok(()))) => Poll::Ready(Outcome::Finished),
         Ok(Poll::Ready(Err(error))) => Poll::Ready(Outcome::Failed(error)),
@@ -191,16 +191,16 @@ impl Outcome {
 
 /// Flushes, shuts down the write side, then reads and discards until the peer has finished: a socket closed over unread
 /// input is reset, and the peer loses what it had not read yet. Says whether all of that came to its end.
-fn poll_close(peer: &Link, cx: &mut Context<'_>, closing: &mut Closing) -> Poll<bool> {
-    if peer.ends_abruptly(closing.reason) {
+fn poll_close(link: &Link, cx: &mut Context<'_>, closing: &mut Closing) -> Poll<bool> {
+    if link.ends_abruptly(closing.reason) {
         return Poll::Ready(false);
     }
-    if peer.poll_drive(cx).is_ready() {
+    if link.poll_drive(cx).is_ready() {
         // Past the shutdown only the peer's own end is missing: the kernel goes on sending what it holds.
-        return Poll::Ready(!closing.sending && !peer.is_aborted());
+        return Poll::Ready(!closing.sending && !link.is_aborted());
     }
     if closing.sending {
-        if let Err(reason) = ready!(peer.poll_finish_sending(cx)) {
+        if let Err(reason) = ready!(link.poll_finish_sending(cx)) {
             closing.reason = reason.unwrap_or(closing.reason);
             return Poll::Ready(false);
         }
@@ -208,7 +208,7 @@ fn poll_close(peer: &Link, cx: &mut Context<'_>, closing: &mut Closing) -> Poll<
     }
     let mut turn = Turn::default();
     while let Some(reading) = &mut closing.source {
-        let mut shared = peer.tick.read_buffer.lock();
+        let mut shared = link.tick.read_buffer.lock();
         let mut buffer = ReadBuf::new(&mut shared.bytes);
         let read = ready!(reading.poll_read(cx, &mut buffer));
         if read.is_err() || buffer.filled().is_empty() {
@@ -223,19 +223,19 @@ fn poll_close(peer: &Link, cx: &mut Context<'_>, closing: &mut Closing) -> Poll<
 }
 
 /// Logs and counts the end, once.
-fn report(peer: &Link, reason: CloseReason, unwritten: usize, outcome: Outcome) {
-    let metrics = &peer.listener.metrics;
+fn report(link: &Link, reason: CloseReason, unwritten: usize, outcome: Outcome) {
+    let metrics = &link.listener.metrics;
     metrics.count_close(reason);
-    let traffic = &peer.traffic;
+    let traffic = &link.traffic;
     let bytes_in = traffic.bytes_in.load(Ordering::Relaxed);
     let bytes_out = traffic.bytes_out.load(Ordering::Relaxed);
     let frames_in = traffic.frames_in.load(Ordering::Relaxed);
     let frames_out = traffic.frames_out.load(Ordering::Relaxed);
-    let age_us = peer.opened.elapsed().as_micros() as u64;
+    let age_us = link.opened.elapsed().as_micros() as u64;
     macro_rules! closed {
         ($log:ident, $($field:tt)*) => {
             $log!(
-                conn.id = peer.id.0, peer.addr = %peer.address, close.reason = %reason, $($field)*
+                conn.id = link.id.0, peer.addr = %link.address, close.reason = %reason, $($field)*
                 age_us, bytes_in, bytes_out, frames_in, frames_out, unwritten, "connection closed"
             )
         };

@@ -36,10 +36,10 @@ impl InputBuffer {
     }
 
     /// Lets the worker have the memory, all of which was taken: for its next read, if no frame keeps it alive then.
-    pub(super) fn give_back(&mut self, peer: &Link) {
+    pub(super) fn give_back(&mut self, link: &Link) {
         let bytes = std::mem::take(&mut self.bytes);
         if !self.is_grown {
-            peer.tick.read_buffer.lock().give_back(bytes);
+            link.tick.read_buffer.lock().give_back(bytes);
         }
     }
 
@@ -69,20 +69,20 @@ impl InputBuffer {
     }
 
     /// Has it counted, if it is much: a rate, or a slow handler, may have its frames wait.
-    pub(super) fn count(&mut self, peer: &Link) {
+    pub(super) fn count(&mut self, link: &Link) {
         if self.bytes.capacity() >= STEP_BYTES {
             self.is_counted = true;
-            peer.holding(self.bytes.capacity());
+            link.holding(self.bytes.capacity());
         }
     }
 
     /// Waits for more, while `held` bytes are held beside it.
-    pub(super) fn wait(&mut self, peer: &Arc<Link>, cx: &mut Context<'_>, held: usize) {
+    pub(super) fn wait(&mut self, link: &Arc<Link>, cx: &mut Context<'_>, held: usize) {
         if self.is_shared && !self.bytes.is_empty() {
             // A byte behind whole frames would keep all that came with them.
             (self.bytes, self.is_shared) = (BytesMut::from(&self.bytes[..]), false);
         }
         let held = held + self.bytes.capacity();
-        peer.waiting(cx, held, std::mem::replace(&mut self.is_counted, held > 0));
+        link.waiting(cx, held, std::mem::replace(&mut self.is_counted, held > 0));
     }
 }

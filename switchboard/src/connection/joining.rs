@@ -23,7 +23,7 @@ impl<C: Codec> Connection<C> {
         C::Frame: From<Bytes>,
     {
         let encoding = self.in_format(Format::Raw, room.0.encodings());
-        door::join(Participant::Unnamed(&self.0.peer, encoding), room, Join::default())
+        door::join(Participant::Unnamed(&self.0.link, encoding), room, Join::default())
     }
 
     /// As [`join`](Self::join), in an encoding of its own or a format. If it tells of gaps ([`Encoding::notice`]), messages may be
@@ -33,7 +33,7 @@ impl<C: Codec> Connection<C> {
     /// The connection is in as many rooms as it may, or could not be told what is gone of that behind [`Join::since`].
     pub fn join_as<E: Encoding<C>>(&self, room: &Room, encoding: E, join: Join) -> Result<Membership, JoinError> {
         let encoding = room.0.encodings().of(encoding, &self.0.codec, self.0.envelope);
-        door::join(Participant::Unnamed(&self.0.peer, encoding), room, join)
+        door::join(Participant::Unnamed(&self.0.link, encoding), room, join)
     }
 
     fn in_format(&self, format: Format, encodings: &Encodings) -> MemberEncoding
@@ -51,12 +51,12 @@ impl Hub {
         C: Codec,
         C::Frame: From<Bytes>,
     {
-        self.identify(&conn.0.peer, conn.in_format(format, self.encodings()))
+        self.identify(&conn.0.link, conn.in_format(format, self.encodings()))
     }
 
     /// As [`enter`](Self::enter), to be told things in an encoding of its own.
     pub fn enter_as<C: Codec, E: Encoding<C>>(&self, conn: &Connection<C>, encoding: E) -> Session {
         let encoding = self.encodings().of(encoding, &conn.0.codec, conn.0.envelope);
-        self.identify(&conn.0.peer, encoding)
+        self.identify(&conn.0.link, encoding)
     }
 }

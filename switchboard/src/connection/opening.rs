@@ -17,7 +17,7 @@ pub(crate) fn open<A, B, F, P>(entered: Entered<A>, source: Box<dyn Source>, pla
 where
     B: FnOnce(Entered<A>, Box<dyn Source>) -> Serve<F, A>,
 {
-    entered.peer.opening();
+    entered.link.opening();
     Open::Opening { parts: Some((entered, source, begin)), _place: place }
 }
 
@@ -51,13 +51,13 @@ where
                 Stage::Opening { parts, .. } => parts,
             };
             let Some((entered, source, _)) = parts else { unreachable!("taken when it is open") };
-            let opened = ready!(poll_open(&entered.peer, &mut **source, cx));
-            entered.peer.opened();
+            let opened = ready!(poll_open(&entered.link, &mut **source, cx));
+            entered.link.opened();
             let Some((entered, source, begin)) = parts.take() else { unreachable!("looked at above") };
             let serve = match opened {
                 Ok(()) => begin(entered, source),
                 Err(Unopened { peer_left, error }) => {
-                    entered.peer.give_back(Returned { source, peer_finished: peer_left, farewell: None });
+                    entered.link.give_back(Returned { source, peer_finished: peer_left, farewell: None });
                     Serve::unopened(entered, error)
                 }
             };
@@ -72,13 +72,13 @@ struct Unopened {
     error: Option<BoxError>,
 }
 
-fn poll_open(peer: &Link, source: &mut dyn Source, cx: &mut Context<'_>) -> Poll<Result<(), Unopened>> {
-    if peer.poll_drive(cx).is_ready() || peer.closing().is_some() {
+fn poll_open(link: &Link, source: &mut dyn Source, cx: &mut Context<'_>) -> Poll<Result<(), Unopened>> {
+    if link.poll_drive(cx).is_ready() || link.closing().is_some() {
         return Poll::Ready(Err(Unopened { peer_left: false, error: None }));
     }
     let opened = source.poll_open(cx);
-    if opened.is_pending() && peer.is_draining() {
-        peer.note(CloseReason::Drained);
+    if opened.is_pending() && link.is_draining() {
+        link.note(CloseReason::Drained);
         return Poll::Ready(Err(Unopened { peer_left: false, error: None }));
     }
     let (reason, peer_left, error) = match ready!(opened) {
@@ -87,6 +87,6 @@ fn poll_open(peer: &Link, source: &mut dyn Source, cx: &mut Context<'_>) -> Poll
         Err(OpenError::Broken(error)) => (reason_of(&error), true, None),
         Err(OpenError::Failed(error)) => (CloseReason::HandshakeFailed, false, Some(error)),
     };
-    peer.note(reason);
+    link.note(reason);
     Poll::Ready(Err(Unopened { peer_left, error }))
 }

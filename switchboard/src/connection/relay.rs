@@ -124,8 +124,8 @@ where
         let forth = this.forth.poll(&mut first.0, &mut second.0, cx);
         let back = this.back.poll(&mut second.0, &mut first.0, cx);
         if this.forth.bytes + this.back.bytes > before {
-            first.0.peer.stir();
-            second.0.peer.stir();
+            first.0.link.stir();
+            second.0.link.stir();
         }
         let end = match (forth, back) {
             (Poll::Ready(Err(Broken::Source(reason))), _) | (_, Poll::Ready(Err(Broken::Target(reason)))) => {
@@ -159,7 +159,7 @@ impl<A: Codec, B: Codec> Relay<A, B> {
         let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep(limit)));
         loop {
             ready!(sleep.as_mut().poll(cx));
-            let (first, second) = (&first.0.peer, &second.0.peer);
+            let (first, second) = (&first.0.link, &second.0.link);
             let now = first.tick.now();
             // Each side counts its own seconds.
             let quiet = first.quiet_seconds().min(second.quiet_seconds());
@@ -219,8 +219,8 @@ impl Way {
                 self.held = frame.map(Into::into);
                 ready!(queued).map_err(Broken::Target)?;
             }
-            let most = QUEUED_BYTES.min(target.peer.listener.limits.outbox_bytes);
-            ready!(target.peer.poll_below(cx, most));
+            let most = QUEUED_BYTES.min(target.link.listener.limits.outbox_bytes);
+            ready!(target.link.poll_below(cx, most));
             match ready!(source.poll_recv(cx, Until::End)) {
                 Ok(Some(frame)) => {
                     let bytes = frame.into();
@@ -233,7 +233,7 @@ impl Way {
                 }
                 Err(ConnectionError::Closed(reason)) => return Poll::Ready(Err(Broken::Source(reason))),
                 Err(ConnectionError::Frame(_)) => {
-                    let reason = source.peer.noted().unwrap_or(CloseReason::BadFrame);
+                    let reason = source.link.noted().unwrap_or(CloseReason::BadFrame);
                     return Poll::Ready(Err(Broken::Source(reason)));
                 }
             }

@@ -10,6 +10,6 @@ impl<C: Codec> Connection<C> {
     ///
     /// Copied each time from what the session keeps.
     pub fn tls(&self) -> Option<TlsInfo> {
-        self.0.peer.tls()
+        self.0.link.tls()
     }
 }

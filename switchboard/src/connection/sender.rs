@@ -67,8 +67,8 @@ impl<C: Codec> Connection<C> {
     ///
     /// From then on each frame takes a lock when it is sent, as those of other tasks do.
     pub fn sender(&mut self) -> Sender<C> {
-        self.0.peer.share();
-        Sender { link: Arc::clone(&self.0.peer), codec: Mutex::new(self.0.codec.encoder()), envelope: self.0.envelope }
+        self.0.link.share();
+        Sender { link: Arc::clone(&self.0.link), codec: Mutex::new(self.0.codec.encoder()), envelope: self.0.envelope }
     }
 }
 

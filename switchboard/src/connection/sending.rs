@@ -32,9 +32,9 @@ impl<C: Codec> Connection<C> {
     /// Queues a last frame, also on a connection that is closed already, where [`send`](Self::send) fails: for telling the peer
     /// why. It is not sent if the close is a reset, or the outbox is full. Never waits.
     pub fn last_word(&mut self, frame: impl Into<C::Frame>) {
-        let Receiving { peer, codec, envelope, .. } = &mut *self.0;
+        let Receiving { link, codec, envelope, .. } = &mut *self.0;
         let (frame, envelope) = (frame.into(), *envelope);
-        peer.send_last(C::count(&frame), |output| envelope.put(output, |output| codec.encode(frame, output)));
+        link.send_last(C::count(&frame), |output| envelope.put(output, |output| codec.encode(frame, output)));
     }
 }
 
@@ -47,8 +47,8 @@ impl<C: Codec> Receiving<C> {
         count: usize,
         frame: &mut Option<C::Frame>,
     ) -> Poll<Result<(), CloseReason>> {
-        let Self { peer, codec, envelope, .. } = self;
-        peer.poll_send(cx, count, |output| {
+        let Self { link, codec, envelope, .. } = self;
+        link.poll_send(cx, count, |output| {
             let Some(frame) = frame.take() else { unreachable!("queued once") };
             envelope.put(output, |output| codec.encode(frame, output));
         })

@@ -48,7 +48,7 @@ impl<C: Codec> Connection<C> {
     /// ```
     pub fn split(mut self) -> (RecvHalf<C>, SendHalf<C>) {
         let sender = self.sender();
-        self.0.peer.split();
+        self.0.link.split();
         (RecvHalf(self), SendHalf(sender))
     }
 
@@ -68,8 +68,8 @@ impl<C: Codec> Connection<C> {
     /// # Cancel safety
     /// Safe.
     pub fn writable(&self) -> impl Future<Output = ()> + Send + use<C> {
-        let peer = Arc::clone(&self.0.peer);
-        poll_fn(move |cx| peer.poll_writable(cx))
+        let link = Arc::clone(&self.0.link);
+        poll_fn(move |cx| link.poll_writable(cx))
     }
 }
 
@@ -78,7 +78,7 @@ impl<C: Codec> Receiving<C> {
     pub(super) fn finish(&mut self) {
         let farewell = self.codec.farewell(CloseReason::Finished, None, CloseReason::Finished.code());
         let farewell = self.envelope.end(farewell, CloseReason::Finished);
-        self.peer.finish_sending(farewell);
+        self.link.finish_sending(farewell);
     }
 }
 

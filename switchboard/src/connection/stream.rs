@@ -120,7 +120,7 @@ impl AsyncWrite for ByteStream {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
         let bytes = &bytes[..bytes.len().min(WRITE_BYTES)];
-        let link = &self.conn.0.peer;
+        let link = &self.conn.0.link;
         ready!(link.poll_send(cx, 1, |output| output.put(bytes)))
             .map_err(|reason| broken(ConnectionError::Closed(reason)))?;
         Poll::Ready(Ok(bytes.len()))
@@ -128,7 +128,7 @@ impl AsyncWrite for ByteStream {
 
     /// Waits until the socket has taken all that is queued.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let link = &self.conn.0.peer;
+        let link = &self.conn.0.link;
         link.poll_flushed(cx).map_err(|reason| broken(ConnectionError::Closed(reason)))
     }
 

@@ -109,7 +109,7 @@ impl Paging {
     /// Waits until more than `kept` bytes of a page are there, or all that there will be. What was kept comes first.
     fn poll_page(&mut self, cx: &mut Context<'_>, kept: usize) -> Poll<()> {
         while self.page.len() <= kept && self.behind.is_some() {
-            if self.underway.exchange.peer.is_unheard() {
+            if self.underway.exchange.link.is_unheard() {
                 // Of a client that is gone, what it asked for behind this is what counts.
                 (self.page, self.behind) = (Bytes::new(), None);
                 break;

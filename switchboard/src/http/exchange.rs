@@ -36,7 +36,7 @@ const PIPE_BYTES: usize = 16 << 10;
 const PAGED_BYTES: usize = 64 << 10;
 
 pub(super) struct Exchange {
-    pub(super) peer: Arc<Link>,
+    pub(super) link: Arc<Link>,
     pub(super) site: Arc<Site>,
     state: Mutex<State>,
 }
@@ -100,7 +100,7 @@ enum Stage {
 }
 
 impl Exchange {
-    pub(super) fn new(peer: Arc<Link>, site: Arc<Site>) -> Arc<Self> {
+    pub(super) fn new(link: Arc<Link>, site: Arc<Site>) -> Arc<Self> {
         let state = State {
             stage: Stage::Waiting,
             began: Instant::now(),
@@ -118,7 +118,7 @@ impl Exchange {
             paging: Vec::new(),
             latest: None,
         };
-        Arc::new(Self { peer, site, state: Mutex::new(state) })
+        Arc::new(Self { link, site, state: Mutex::new(state) })
     }
 
     /// From now on HTTP/2 is spoken.
@@ -145,7 +145,7 @@ impl Exchange {
             (state.stage, state.began) = (Stage::Head, Instant::now());
             state.add_partial(bytes);
             self.count(&state, before);
-            self.peer.opening();
+            self.link.opening();
         }
     }
 
@@ -190,15 +190,15 @@ impl Exchange {
         let mut state = self.state.lock();
         if state.stage == Stage::Streams {
             // Not every frame is a request: who only acknowledges is idle.
-            return self.peer.heard(bytes.len());
+            return self.link.heard(bytes.len());
         }
-        self.peer.received(bytes.len());
+        self.link.received(bytes.len());
         let before = state.held_bytes();
         let doubtful = state.heads.read(bytes);
         state.doubtful = state.doubtful.or(doubtful);
         if state.stage == Stage::Waiting {
             (state.stage, state.began) = (Stage::Head, Instant::now());
-            self.peer.opening();
+            self.link.opening();
         }
         if state.stage == Stage::Head {
             state.add_partial(bytes.len());
@@ -225,8 +225,8 @@ impl Exchange {
         let underway = Underway::new(self, state.began);
         state.latest = Some(Arc::clone(&underway)).filter(|_| state.stage == Stage::Streams);
         drop(state);
-        self.peer.opened();
-        self.peer.handling(1);
+        self.link.opened();
+        self.link.handling(1);
         Unfinished(underway)
     }
 
@@ -262,7 +262,7 @@ impl Exchange {
 
     fn is_last(&self) -> bool {
         let state = self.state.lock();
-        state.is_last || (self.peer.is_draining() && state.stage != Stage::Streams && state.next.is_none())
+        state.is_last || (self.link.is_draining() && state.stage != Stage::Streams && state.next.is_none())
     }
 
     /// Takes what the service has answered, as hyper sends it.
@@ -280,7 +280,7 @@ impl Exchange {
                 answering.holding(response.body().len());
                 response.map(|bytes| Body::whole(bytes, answering))
             }
-            ResponseKind::Upgrade(head, ..) | ResponseKind::Stream(head, _) if self.peer.is_draining() => {
+            ResponseKind::Upgrade(head, ..) | ResponseKind::Stream(head, _) if self.link.is_draining() => {
                 full(head).map(|()| Body::whole(Bytes::new(), answering))
             }
             ResponseKind::Pages(head, _) | ResponseKind::Stream(head, _) if asked.for_head => {
@@ -323,7 +323,7 @@ impl Exchange {
         answering: Unfinished,
     ) -> http::Response<Body> {
         match serve_beside(
-            &self.peer,
+            &self.link,
             &self.site.node,
             tunnel::sides(tunnel, answering),
             Protocol::WebSocket,
@@ -341,7 +341,7 @@ impl Exchange {
     fn pipe(&self, mut head: http::Response<()>, begin: Begin, answering: Unfinished) -> http::Response<Body> {
         let (here, there) = End::pair(PIPE_BYTES);
         head.headers_mut().remove(CONTENT_LENGTH);
-        match serve_beside(&self.peer, &self.site.node, there.split(), Protocol::Stream, bare(begin)) {
+        match serve_beside(&self.link, &self.site.node, there.split(), Protocol::Stream, bare(begin)) {
             Ok(()) => head.map(|()| Body::piped(here, answering)),
             Err(_) => full(head).map(|()| Body::whole(Bytes::new(), answering)),
         }
@@ -363,7 +363,7 @@ impl Exchange {
             state.end_requests();
             self.count(&state, before);
             // hyper may have looked for the next request already, and then does not look again before it comes.
-            self.peer.idle();
+            self.link.idle();
         }
     }
 
@@ -401,7 +401,7 @@ impl Exchange {
 
 /// On a stream of its own, of which nothing was read yet.
 fn bare(begin: Begin) -> impl FnOnce(Arc<Link>, Box<dyn Source>) -> Handling {
-    |peer, source| begin(peer, source, BytesMut::new(), Envelope::Bare)
+    |link, source| begin(link, source, BytesMut::new(), Envelope::Bare)
 }
 
 /// In place of an answer that would be a connection, with what that says to browsers.

@@ -67,7 +67,7 @@ pub(super) fn serve<S: Service>(mut wire: Wire, service: HyperService<S>) -> Spe
         .max_send_buf_size(SEND_BYTES)
         .max_pending_accept_reset_streams(RESETS)
         .max_local_error_reset_streams(ERROR_RESETS);
-    if let Some(ping) = exchange.peer.listener.timeouts.ping {
+    if let Some(ping) = exchange.link.listener.timeouts.ping {
         builder.timer(Timer).keep_alive_interval(ping).keep_alive_timeout(ping);
     }
     let hyper = Box::pin(builder.serve_connection(wire, service));
@@ -89,21 +89,21 @@ impl<S: Service> Future for Streams<S> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Spoken> {
         let this = &mut *self;
-        let peer = &this.exchange.peer;
-        if let Some(reason) = peer.closing() {
+        let link = &this.exchange.link;
+        if let Some(reason) = link.closing() {
             return Poll::Ready(Spoken::Closed(Err(ConnectionError::Closed(reason).into())));
         }
-        if peer.is_draining() && !this.is_draining {
+        if link.is_draining() && !this.is_draining {
             this.is_draining = true;
             this.hyper.as_mut().graceful_shutdown();
         }
         this.tasks.poll_ended(cx);
         if let Poll::Ready(result) = this.hyper.as_mut().poll(cx) {
-            return Poll::Ready(Spoken::Closed(result.or_else(|error| judged(peer, error))));
+            return Poll::Ready(Spoken::Closed(result.or_else(|error| judged(link, error))));
         }
         this.exchange.settle();
         if this.is_draining && this.exchange.open() == 0 {
-            let linger = peer.listener.timeouts.linger;
+            let linger = link.listener.timeouts.linger;
             let end = this.end.get_or_insert_with(|| Box::pin(sleep(linger)));
             ready!(end.as_mut().poll(cx));
             return Poll::Ready(Spoken::Closed(Ok(())));
@@ -142,11 +142,11 @@ pub(super) fn as_http_1<B>(request: &mut http::Request<B>) -> Option<OnUpgrade> 
 }
 
 /// What an error of hyper's says about the client.
-fn judged(peer: &Link, error: hyper::Error) -> Result<(), BoxError> {
-    if let Some(reason) = peer.closing() {
+fn judged(link: &Link, error: hyper::Error) -> Result<(), BoxError> {
+    if let Some(reason) = link.closing() {
         return Err(ConnectionError::Closed(reason).into());
     }
-    peer.note(if error.is_timeout() { CloseReason::PeerLost } else { CloseReason::BadFrame });
+    link.note(if error.is_timeout() { CloseReason::PeerLost } else { CloseReason::BadFrame });
     Ok(())
 }
 
@@ -172,8 +172,8 @@ impl Tasks {
             if let Err(error) = ended
                 && let Ok(panic) = error.try_into_panic()
             {
-                let (peer, error) = (&exchange.peer, panic_text(&*panic));
-                error!(conn.id = peer.id.0, peer.addr = %peer.address, error, "request handler panicked");
+                let (link, error) = (&exchange.link, panic_text(&*panic));
+                error!(conn.id = link.id.0, peer.addr = %link.address, error, "request handler panicked");
             }
         }
     }
@@ -185,7 +185,7 @@ impl<T: Future<Output = ()> + Send + 'static> Executor<T> for Tasks {
         let underway = self.underway.clone().or_else(|| exchange.latest());
         exchange.forget_latest();
         let Some(underway) = underway else { unreachable!("a request was begun before its task") };
-        let write = exchange.peer.listener.timeouts.write;
+        let write = exchange.link.listener.timeouts.write;
         let task = Task { stream, underway: Arc::clone(&underway), write, pieces: 0, end: None };
         underway.written_by(tasks.lock().spawn(task));
     }

@@ -56,22 +56,22 @@ impl Request {
 
     /// Where the client is.
     pub fn peer(&self) -> &PeerAddr {
-        &self.underway.exchange.peer.address
+        &self.underway.exchange.link.address
     }
 
     /// The number of the connection that it came on.
     pub fn id(&self) -> ConnectionId {
-        self.underway.exchange.peer.id
+        self.underway.exchange.link.id
     }
 
     /// Whether it came by TLS.
     pub fn is_secure(&self) -> bool {
-        self.underway.exchange.peer.listener.is_secure
+        self.underway.exchange.link.listener.is_secure
     }
 
     /// Who the client is, and what was agreed on, if it came by TLS.
     pub fn tls(&self) -> Option<TlsInfo> {
-        self.underway.exchange.peer.tls()
+        self.underway.exchange.link.tls()
     }
 
     /// Receives the body, empty if there is none.
@@ -110,7 +110,7 @@ async fn late(underway: &Underway, came: &AtomicUsize) {
     let (mut before, mut looks) = (came.load(Ordering::Relaxed), 0);
     while looks < LOOKS {
         // Over HTTP/2 this is one of many tasks, where the connection's own is woken alone.
-        underway.exchange.peer.tick.budget.relieved().await;
+        underway.exchange.link.tick.budget.relieved().await;
         underway.exchange.look();
         yield_now().await;
         let now = came.load(Ordering::Relaxed);
@@ -160,7 +160,7 @@ impl Drop for Request {
         if self.head.version < Version::HTTP_2 {
             return exchange.end_after_answer();
         }
-        let end = Box::pin(sleep(exchange.peer.listener.timeouts.linger));
+        let end = Box::pin(sleep(exchange.link.listener.timeouts.linger));
         self.underway.leave_unread(Unread { body, left: UNWANTED_BYTES, end, exchange });
     }
 }

@@ -37,15 +37,15 @@ const REQUEST_BYTES: usize = 2 << 10;
 
 /// Serves requests on a connection.
 pub(crate) fn serve<S: Service>(
-    peer: Arc<Link>,
+    link: Arc<Link>,
     source: Box<dyn Source>,
     service: &Arc<S>,
     site: &Arc<Site>,
 ) -> HttpTask {
-    peer.speaks(Protocol::Http);
+    link.speaks(Protocol::Http);
     // A client that connects has something to say.
-    peer.opening();
-    let exchange = Exchange::new(peer, Arc::clone(site));
+    link.opening();
+    let exchange = Exchange::new(link, Arc::clone(site));
     let wire = Wire::new(Arc::clone(&exchange), source);
     let service = HyperService { service: Arc::clone(service), exchange: Arc::clone(&exchange) };
     HttpTask::Requests(Box::pin(Greeting { spoken: Some((wire, service)), preface: http2::PREFACE }))
@@ -65,7 +65,7 @@ impl<S: Service> Future for Greeting<S> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Spoken> {
         let preface = self.preface;
         let Some((wire, service)) = &mut self.spoken else { unreachable!("polled until it is ready") };
-        if let Some(reason) = service.exchange.peer.closing() {
+        if let Some(reason) = service.exchange.link.closing() {
             return Poll::Ready(Spoken::Closed(Err(ConnectionError::Closed(reason).into())));
         }
         let begins = match ready!(wire.poll_begins(cx, preface)) {
@@ -134,13 +134,13 @@ impl<S: Service> Future for Requests<S> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Spoken> {
         let this = &mut *self;
         let Some(hyper) = &mut this.hyper else { unreachable!("polled until it is ready") };
-        let peer = &this.exchange.peer;
-        if let Some(reason) = peer.closing() {
+        let link = &this.exchange.link;
+        if let Some(reason) = link.closing() {
             return Poll::Ready(Spoken::Closed(Err(ConnectionError::Closed(reason).into())));
         }
         // Ready before a WebSocket's handshake has left; polled again, it writes that first.
         let mut polled = Pin::new(&mut *hyper).poll(cx);
-        if polled.is_pending() && peer.is_draining() && !this.is_draining {
+        if polled.is_pending() && link.is_draining() && !this.is_draining {
             // Only now: a request that lies in the socket is one that was sent in time.
             this.is_draining = true;
             Pin::new(&mut *hyper).graceful_shutdown();
@@ -152,7 +152,7 @@ impl<S: Service> Future for Requests<S> {
             polled = Pin::new(&mut *hyper).poll(cx);
         }
         if let Poll::Ready(Err(error)) = polled {
-            return Poll::Ready(Spoken::Closed(judged(peer, error)));
+            return Poll::Ready(Spoken::Closed(judged(link, error)));
         }
         let Some(next) = this.exchange.take_next() else {
             if polled.is_pending() && this.exchange.is_idle() {
@@ -164,15 +164,15 @@ impl<S: Service> Future for Requests<S> {
         let Some((source, input)) = parts.and_then(|parts| parts.io.into_source(&parts.read_buf)) else {
             unreachable!("the source leaves only here")
         };
-        let peer = Arc::clone(&this.exchange.peer);
+        let link = Arc::clone(&this.exchange.link);
         Poll::Ready(Spoken::Upgraded(match next {
             Next::WebSocket(begin) => {
-                peer.speaks(Protocol::WebSocket);
-                begin(peer, source, input, Envelope::Bare)
+                link.speaks(Protocol::WebSocket);
+                begin(link, source, input, Envelope::Bare)
             }
             Next::Stream(begin, envelope) => {
-                peer.speaks(Protocol::Stream);
-                begin(peer, Box::new(Deaf(source)), BytesMut::new(), envelope)
+                link.speaks(Protocol::Stream);
+                begin(link, Box::new(Deaf(source)), BytesMut::new(), envelope)
             }
         }))
     }
@@ -189,18 +189,18 @@ impl<S: Service> Requests<S> {
 }
 
 /// What an error of hyper's says about the client: as a rule it is the client's, and hyper has answered it.
-fn judged(peer: &Link, error: hyper::Error) -> Result<(), BoxError> {
+fn judged(link: &Link, error: hyper::Error) -> Result<(), BoxError> {
     if error.is_parse_too_large() {
-        peer.note(CloseReason::FrameTooLong);
+        link.note(CloseReason::FrameTooLong);
     } else if error.is_parse() {
-        peer.note(CloseReason::BadFrame);
+        link.note(CloseReason::BadFrame);
         return Err(ConnectionError::Frame(FrameError::Malformed(fault(&error))).into());
-    } else if error.is_incomplete_message() && !peer.is_draining() {
+    } else if error.is_incomplete_message() && !link.is_draining() {
         // It left before it was answered.
-        peer.note(CloseReason::PeerClosed);
-    } else if let Some(reason) = peer.closing() {
+        link.note(CloseReason::PeerClosed);
+    } else if let Some(reason) = link.closing() {
         return Err(ConnectionError::Closed(reason).into());
-    } else if !peer.is_draining() {
+    } else if !link.is_draining() {
         return Err(error.into());
     }
     Ok(())
@@ -232,7 +232,7 @@ impl<S: Service> hyper::service::Service<http::Request<Incoming>> for HyperServi
         let tunnel = http2::as_http_1(&mut request);
         let (head, body) = request.into_parts();
         let asked = Asked { version: head.version, for_head: head.method == Method::HEAD };
-        if exchange.peer.taking().is_some() || (exchange.peer.is_unheard() && head.method.is_safe()) {
+        if exchange.link.taking().is_some() || (exchange.link.is_unheard() && head.method.is_safe()) {
             // It asked for nothing but an answer, which would be discarded.
             let unheard = Response::plain(StatusCode::SERVICE_UNAVAILABLE, "nobody hears the answer");
             return Box::pin(async move { Ok(exchange.answer(unheard, asked, answering)) });
@@ -246,7 +246,7 @@ impl<S: Service> hyper::service::Service<http::Request<Incoming>> for HyperServi
             (exchange.site.unasked)(Some(&head), refusal.headers_mut());
             exchange.end_after_answer();
             if refusal.status() == StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE && head.version < Version::HTTP_2 {
-                exchange.peer.note(CloseReason::FrameTooLong);
+                exchange.link.note(CloseReason::FrameTooLong);
             }
             return Box::pin(async move { Ok(exchange.answer(refusal, asked, answering)) });
         }

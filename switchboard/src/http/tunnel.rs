@@ -153,12 +153,12 @@ impl Sink for Writing {
 
     /// Of the connection that the stream is within.
     fn tls(&self) -> Option<TlsInfo> {
-        self.shared.answering.exchange.peer.tls()
+        self.shared.answering.exchange.link.tls()
     }
 
     /// That of the connection which it is within.
     fn local_addr(&self) -> Option<SocketAddr> {
-        self.shared.answering.exchange.peer.local_addr()
+        self.shared.answering.exchange.link.local_addr()
     }
 
     fn reset(&mut self) {

@@ -95,7 +95,7 @@ impl Read for Wire {
             return Poll::Pending;
         }
         let room = wanted.remaining();
-        let allowance = ready!(this.exchange.peer.poll_allowance(cx));
+        let allowance = ready!(this.exchange.link.poll_allowance(cx));
         if !this.surplus.is_empty() {
             let count = wanted.remaining().min(this.surplus.len());
             wanted.put_slice(&this.surplus[..count]);
@@ -155,7 +155,7 @@ impl Wire {
             if self.surplus[..count] != preface[..count] || (count == preface.len() && count > 0) {
                 return Poll::Ready(Ok(count == preface.len() && self.surplus.starts_with(preface)));
             }
-            let allowance = ready!(self.exchange.peer.poll_relief(cx));
+            let allowance = ready!(self.exchange.link.poll_relief(cx));
             ready!(self.poll_fill(cx, allowance, |bytes| bytes))?;
             if self.surplus.len() == count {
                 return Poll::Ready(Ok(false));
@@ -171,9 +171,9 @@ impl Wire {
         take: impl FnOnce(&[u8]) -> &[u8],
     ) -> Poll<io::Result<()>> {
         let Some(source) = self.source.as_deref_mut() else { return Poll::Ready(Ok(())) };
-        let peer = &self.exchange.peer;
+        let link = &self.exchange.link;
         // All of it: TLS wants space for a whole record.
-        let mut shared = peer.tick.read_buffer.lock();
+        let mut shared = link.tick.read_buffer.lock();
         let space = space(source, most, shared.bytes.len());
         let mut buffer = ReadBuf::new(&mut shared.bytes[..space]);
         let result = match source.poll_read(cx, &mut buffer) {
@@ -182,7 +182,7 @@ impl Wire {
                 Ok(0)
             }
             Poll::Ready(result) => result.map(|()| buffer.filled().len()),
-            Poll::Pending if peer.is_draining() && self.exchange.is_waiting() => {
+            Poll::Pending if link.is_draining() && self.exchange.is_waiting() => {
                 // The kernel may hold more than the event loop has told us of. A request that is not whole by now never is.
                 source.read_now(&mut shared.bytes).or(Ok(0))
             }
@@ -191,12 +191,12 @@ impl Wire {
                 result => result,
             },
             // Nor is there more behind an answer that could not be written.
-            Poll::Pending if peer.is_cut_off() => source.read_now(&mut shared.bytes[..space]).or(Ok(0)),
+            Poll::Pending if link.is_cut_off() => source.read_now(&mut shared.bytes[..space]).or(Ok(0)),
             Poll::Pending => return Poll::Pending,
         };
         match result {
             Ok(0) => {
-                self.peer_finished = !peer.is_draining();
+                self.peer_finished = !link.is_draining();
                 drop(shared);
                 return self.poll_end(cx);
             }
@@ -211,7 +211,7 @@ impl Wire {
             Err(error) => {
                 // What came before is answered all the same, to nobody.
                 self.peer_finished = true;
-                peer.broken(&error);
+                link.broken(&error);
                 drop(shared);
                 return self.poll_end(cx);
             }
@@ -234,7 +234,7 @@ impl Wire {
             return Poll::Pending;
         }
         if self.exchange.is_answering() {
-            let linger = self.exchange.peer.listener.timeouts.linger;
+            let linger = self.exchange.link.listener.timeouts.linger;
             let end = self.end.get_or_insert_with(|| Box::pin(sleep(linger)));
             ready!(end.as_mut().poll(cx));
         }
@@ -252,11 +252,11 @@ impl Write for Wire {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let peer = &self.exchange.peer;
+        let link = &self.exchange.link;
         // A few bytes of requests have a hundred times as many of answers: while memory is short, each waits until those before
         // it have left.
-        let is_short = peer.tick.budget.is_exceeded();
-        ready!(peer.poll_below(cx, if is_short { 1 } else { WAITING_BYTES }));
+        let is_short = link.tick.budget.is_exceeded();
+        ready!(link.poll_below(cx, if is_short { 1 } else { WAITING_BYTES }));
         if self.exchange.is_waiting() {
             return self.poll_write_unasked(cx, &slices.iter().flat_map(|slice| &**slice).copied().collect::<Vec<_>>());
         }
@@ -268,7 +268,7 @@ impl Write for Wire {
                 count += taken;
             }
         };
-        let queued = ready!(if is_short { peer.poll_queue(cx, 1, encode) } else { peer.poll_send(cx, 1, encode) });
+        let queued = ready!(if is_short { link.poll_queue(cx, 1, encode) } else { link.poll_send(cx, 1, encode) });
         let closed = |reason| io::Error::new(io::ErrorKind::BrokenPipe, ConnectionError::Closed(reason));
         Poll::Ready(queued.map(|()| count).map_err(closed))
     }
@@ -293,7 +293,7 @@ impl Wire {
     /// Writes what hyper says of a head that it does not understand, which no service has seen.
     fn poll_write_unasked(&self, cx: &mut Context<'_>, answer: &[u8]) -> Poll<io::Result<usize>> {
         let queued =
-            ready!(self.exchange.peer.poll_send(cx, 1, |output| output.put(&marked(answer, &self.exchange.site))));
+            ready!(self.exchange.link.poll_send(cx, 1, |output| output.put(&marked(answer, &self.exchange.site))));
         let closed = |reason| io::Error::new(io::ErrorKind::BrokenPipe, ConnectionError::Closed(reason));
         Poll::Ready(queued.map(|()| answer.len()).map_err(closed))
     }
@@ -326,6 +326,6 @@ impl Drop for Wire {
             _ => None,
         });
         let returned = Returned { source, peer_finished: self.peer_finished, farewell: Some(farewell) };
-        self.exchange.peer.give_back(returned);
+        self.exchange.link.give_back(returned);
     }
 }

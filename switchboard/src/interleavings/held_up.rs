@@ -12,16 +12,16 @@ fn time_in_which_a_peer_is_not_heard_counts_for_no_deadline() {
             let _conn = conn;
             pending().await
         });
-        let (peer, tick) = (&served.peer, &stage.worker.tick);
+        let (link, tick) = (&served.link, &stage.worker.tick);
         // The head of a request has begun, and 10 s are for it.
-        peer.opening();
+        link.opening();
         tick.budget.set_limit(0);
         tick.budget.post(1);
-        assert!(peer.poll_relief(&Context::from_waker(Waker::noop())).is_pending());
+        assert!(link.poll_relief(&Context::from_waker(Waker::noop())).is_pending());
         tick.set_now(60);
-        assert!(!peer.sweep(60));
+        assert!(!link.sweep(60));
         shuttle::future::block_on(tick.budget.relieve());
-        assert!(!peer.sweep(60), "it could say nothing in that minute");
-        assert!(peer.sweep(75), "but it can now");
+        assert!(!link.sweep(60), "it could say nothing in that minute");
+        assert!(link.sweep(75), "but it can now");
     });
 }

@@ -67,7 +67,7 @@ pub(super) struct Stage {
 pub(super) struct Served {
     pub(super) heard: Reader,
     pub(super) says: Writer,
-    pub(super) peer: Arc<Link>,
+    pub(super) link: Arc<Link>,
     pub(super) task: JoinHandle<()>,
 }
 
@@ -105,10 +105,10 @@ impl Stage {
             told: CancellationToken::new(),
         };
         let id = ConnectionId(0);
-        let peer = Link::new(id, PeerAddr::Memory, Arc::new(listener), sink, Arc::clone(&self.worker.tick));
-        let entered = Entered::new(Arc::clone(&peer), self.worker.assign(), ());
-        let task = spawn(serve(entered, source, |peer, source| handler(Connection::new(peer, source))));
-        Served { heard: here.reader, says: here.writer, peer, task }
+        let link = Link::new(id, PeerAddr::Memory, Arc::new(listener), sink, Arc::clone(&self.worker.tick));
+        let entered = Entered::new(Arc::clone(&link), self.worker.assign(), ());
+        let task = spawn(serve(entered, source, |link, source| handler(Connection::new(link, source))));
+        Served { heard: here.reader, says: here.writer, link, task }
     }
 
     /// Publishes `count` messages in a thread of its own: `a1`, `a2`, …

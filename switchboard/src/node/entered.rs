@@ -23,38 +23,38 @@ impl Opening {
     /// Lists it, as one that speaks `protocol`.
     pub(crate) fn enter(self, sink: Box<dyn Sink>, protocol: Protocol) -> Entered<Admitted> {
         let Self { id, address, settings, worker, admitted } = self;
-        let peer = Link::new(id, address, settings, sink, Arc::clone(&worker.tick));
-        peer.speaks(protocol);
-        Entered::new(peer, worker, admitted)
+        let link = Link::new(id, address, settings, sink, Arc::clone(&worker.tick));
+        link.speaks(protocol);
+        Entered::new(link, worker, admitted)
     }
 }
 
 /// A connection in its worker's list, for as long as its task lives.
 pub(crate) struct Entered<A> {
-    pub(crate) peer: Arc<Link>,
+    pub(crate) link: Arc<Link>,
     worker: Assigned,
     /// Held for what its end gives back.
     _admitted: A,
 }
 
 impl<A> Entered<A> {
-    pub(crate) fn new(peer: Arc<Link>, worker: Assigned, admitted: A) -> Self {
-        worker.enter(Arc::clone(&peer));
-        if peer.listener.drain.is_cancelled() {
-            peer.drain();
+    pub(crate) fn new(link: Arc<Link>, worker: Assigned, admitted: A) -> Self {
+        worker.enter(Arc::clone(&link));
+        if link.listener.drain.is_cancelled() {
+            link.drain();
         }
         logged(
-            || debug!(conn.id = peer.id.0, peer.addr = %peer.address, listener = peer.listener.name, "connection opened"),
+            || debug!(conn.id = link.id.0, peer.addr = %link.address, listener = link.listener.name, "connection opened"),
         );
-        Self { peer, worker, _admitted: admitted }
+        Self { link, worker, _admitted: admitted }
     }
 }
 
 impl<A> Drop for Entered<A> {
     fn drop(&mut self) {
-        if let Some(reason) = self.peer.abandon() {
-            self.peer.listener.metrics.count_close(reason);
+        if let Some(reason) = self.link.abandon() {
+            self.link.listener.metrics.count_close(reason);
         }
-        self.worker.leave(self.peer.id);
+        self.worker.leave(self.link.id);
     }
 }

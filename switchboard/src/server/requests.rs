@@ -95,7 +95,7 @@ impl Server {
         let service = Arc::new(service);
         self.entries.push(accept::entry(transport, move |serving: &Serving| {
             let site = Arc::new(Site { node: Arc::clone(&serving.node), unasked: Box::new(unasked) });
-            move |peer, source| http::serve(peer, source, &service, &site)
+            move |link, source| http::serve(link, source, &service, &site)
         }));
         self
     }

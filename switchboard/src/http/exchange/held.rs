@@ -68,7 +68,7 @@ impl Exchange {
     pub(super) fn count(&self, state: &State, before: usize) {
         let now = state.held_bytes();
         if now != before {
-            self.peer.holding(now);
+            self.link.holding(now);
         }
     }
 }

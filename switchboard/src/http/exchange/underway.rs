@@ -45,7 +45,7 @@ impl Underway {
 
     /// When the request has to be whole.
     pub(in crate::http) fn deadline(&self) -> Option<Instant> {
-        self.exchange.peer.listener.timeouts.handshake.map(|timeout| self.began + timeout)
+        self.exchange.link.listener.timeouts.handshake.map(|timeout| self.began + timeout)
     }
 
     /// Holds its head and whoever answers it, of so many bytes together.
@@ -142,7 +142,7 @@ impl Drop for Unfinished {
         self.answered(&mut state);
         state.open -= 1;
         if state.open == 0 {
-            exchange.peer.idle();
+            exchange.link.idle();
         }
         exchange.count(&state, before);
         drop(state);
