@@ -1,4 +1,4 @@
-//! Names of rooms and of people, parsed once at the edge.
+//! Names of rooms, people and groups, parsed once at the edge.
 //!
 //! Knows the form of a name; whether somebody has it already is the hub's.
 
@@ -140,6 +140,11 @@ name_type! {
     UserName
 }
 
+name_type! {
+    /// The name of a group of people that a policy gives the same rights.
+    GroupName
+}
+
 impl RoomName {
     /// Parses a room's name.
     ///
@@ -152,6 +157,16 @@ impl RoomName {
     /// Of a room that nobody can name: no text parses as `~n`.
     pub fn unnamed(n: u64) -> Self {
         Self(Name(format!("~{n}").into()))
+    }
+}
+
+impl GroupName {
+    /// Parses a group's name.
+    ///
+    /// # Errors
+    /// The text is empty, too long, or holds another character than names have.
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        Name::parse(text).map(Self)
     }
 }
 

@@ -2,6 +2,8 @@
 
 #[path = "../../fuzz/bodies/command.rs"]
 pub(crate) mod command;
+#[path = "../../fuzz/bodies/glob.rs"]
+pub(crate) mod glob;
 #[path = "../../fuzz/bodies/guarded.rs"]
 pub(crate) mod guarded;
 #[path = "../../fuzz/bodies/length.rs"]
@@ -10,6 +12,8 @@ pub(crate) mod length;
 pub(crate) mod lines;
 #[path = "../../fuzz/bodies/output.rs"]
 pub(crate) mod output;
+#[path = "../../fuzz/bodies/rights.rs"]
+pub(crate) mod rights;
 #[path = "../../fuzz/bodies/websocket.rs"]
 pub(crate) mod websocket;
 
@@ -43,4 +47,14 @@ fn output_holds_on_every_seed() {
 #[test]
 fn commands_hold_on_every_seed() {
     seeds::replay("command", command::run);
+}
+
+#[test]
+fn globs_hold_on_every_seed() {
+    seeds::replay("glob", glob::run);
+}
+
+#[test]
+fn rights_hold_on_every_seed() {
+    seeds::replay("rights", rights::run);
 }

@@ -118,8 +118,9 @@ pub use node::{ConnectionInfo, Connections, Drained, Handle};
 pub use server::{Bound, Server};
 pub use switchboard_proto::{
     Aside, Bucket, Buckets, CloseCode, CloseReason, Codec, DATAGRAM_BYTES, Datagrams, Ending, Escaped, EventStream,
-    Format, FrameError, GuardedLines, Length, Line, LineBatch, Lines, Message, MessageId, NameError, Output, Rate, Raw,
-    RoomName, Terminator, UserName, WebSocket, WebSocketClient, WebSocketKind, WebSocketMessage,
+    Format, FrameError, Glob, GlobError, Grants, GroupName, GuardedLines, Length, Line, LineBatch, Lines, Message,
+    MessageId, NameError, Output, Rate, Raw, Rights, RightsError, RoomName, Terminator, UserName, WebSocket,
+    WebSocketClient, WebSocketKind, WebSocketMessage,
 };
 pub use transport::Transport;
 pub use transport::configured::Configured;
@@ -137,6 +138,14 @@ pub mod grammar {
         Command, Cookie, Epoch, ErrorCode, Event, Failure, Input, Message, MessageId, Notice, Reply, RoomSummary,
         Token, parse,
     };
+}
+
+/// The rule by which the lines of a policy add up to [`Rights`], for whoever writes one: pure data and one question.
+///
+/// It asks nobody and keeps nothing. A [`Rule`](rule::Rule) is made of [`Section`](rule::Section)s of rooms and the [`Grants`] that
+/// everybody has; it says what a [`Person`](rule::Person), or whoever is not known, may do in a room, and by which lines.
+pub mod rule {
+    pub use switchboard_proto::{Clause, Group, Person, Rule, Section, Who};
 }
 
 /// What most programs need.
