@@ -1,5 +1,6 @@
 //! Who somebody is, and what it may do: what an operator's file says of it.
 
 pub(crate) mod command;
+pub(crate) mod rules;
 pub(crate) mod secret;
 pub(crate) mod token;
