@@ -27,6 +27,7 @@ mod waiting;
 use crate::link::Link;
 use crate::link::budget::Budget;
 use crate::sync::Mutex;
+use bytes::Bytes;
 use door::{Pass, RoomList, Rooms};
 use encoding::{Encodings, MemberEncoding};
 use holding::Holding;
@@ -179,7 +180,20 @@ impl Hub {
 
     /// Closes the connection of that name ([`Closed`](crate::CloseReason::Closed)). Says whether there was one.
     pub fn close(&self, name: &UserName) -> bool {
-        self.0.called(name).is_some_and(|session| session.close())
+        self.0.called(name).is_some_and(|session| session.close(None))
+    }
+
+    /// As [`close`](Self::close), and tells the peer `word` before it goes, behind what is queued for it already: in its format as
+    /// [`Session::tell`] does, from `server`. A peer that does not read, or whose encoding has no words for that, is closed without it.
+    ///
+    /// ```
+    /// # use switchboard::{Hub, UserName};
+    /// # fn kick(hub: &Hub, name: UserName) {
+    /// hub.close_with(&name, "an operator removed you");
+    /// # }
+    /// ```
+    pub fn close_with(&self, name: &UserName, word: impl Into<Bytes>) -> bool {
+        self.0.called(name).is_some_and(|session| session.close(Some(word.into())))
     }
 
     /// Somebody who has no connection and is called `name`: who sends a request or a datagram, or the program itself, which publishes in

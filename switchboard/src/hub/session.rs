@@ -243,9 +243,18 @@ impl SessionInner {
         Ok(())
     }
 
-    /// Closes its connection, if it has one.
-    pub(super) fn close(&self) -> bool {
-        self.link.as_ref().map(|link| link.end(CloseReason::Closed)).is_some()
+    /// Closes its connection, if it has one. It is told `word` before, behind all else that is queued.
+    pub(super) fn close(&self, word: Option<Bytes>) -> bool {
+        let Some(link) = &self.link else { return false };
+        let said = word.map_or(Encoded::Silent, |word| self.encoding().direct(&UserName::server(), &word));
+        match said {
+            Encoded::Panicked => link.end(CloseReason::HandlerPanic),
+            // Whoever was told a last word already needs no other.
+            Encoded::Frame(frame) if link.closing().is_none() => link.send_last(1, |output| output.share(frame)),
+            Encoded::Frame(_) | Encoded::Silent => {}
+        }
+        link.end(CloseReason::Closed);
+        true
     }
 
     /// Whether others find it by its name.

@@ -4,7 +4,7 @@ use crate::harness::node::{Node, user};
 use bytes::Bytes;
 use std::time::Duration;
 use switchboard::prelude::*;
-use switchboard::{Format, Join, NameTaken, TellError, UserName};
+use switchboard::{ConnectionError, Format, Join, NameTaken, TellError, UserName};
 use tokio::time::sleep;
 
 // Names.
@@ -125,6 +125,27 @@ async fn a_full_outbox_is_told_nothing_more_until_it_is_read() {
     assert_eq!(bob.heard().await.len(), told);
     assert_eq!(tell("now"), Ok(()));
     assert_eq!(bob.heard().await, ["@guest-1: now"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_closed_by_name_is_told_a_last_word_behind_what_was_sent_before() {
+    for (format, told) in [(Format::Text, "@server: too loud\n"), (Format::Raw, "too loud\n")] {
+        let mut node = Node::start().await;
+        let mut peer = node.connect().await;
+        let (me, _seat) = {
+            let me = node.hub.enter(&peer.1, format);
+            (me.rename(user("bob")).unwrap(), me)
+        };
+        peer.1.send("before").await.unwrap();
+        assert!(node.hub.close_with(&user("Bob"), "too loud"));
+        assert!(node.hub.close_with(&user("bob"), "again"), "and hears one alone");
+        assert_eq!(peer.1.recv().await, Err(ConnectionError::Closed(CloseReason::Closed)), "{me}");
+        drop(peer.1);
+        assert_eq!(peer.0.rest().await.unwrap(), format!("before\n{told}").as_bytes());
+        peer.0.finish();
+        assert_eq!(peer.0.closed().await, CloseReason::Closed);
+    }
+    assert!(!Node::start().await.hub.close_with(&user("bob"), "nobody"));
 }
 
 #[tokio::test(start_paused = true)]
