@@ -265,6 +265,25 @@ async fn latest_keeps_one() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn conflated_members_get_the_newest_and_are_told_of_no_gap() {
+    for format in [Format::Raw, Format::Json] {
+        let mut node = node().await;
+        let lobby = node.quiet("lobby");
+        let mut slow = node.join(&lobby, format, dropping(Overflow::Conflate)).await;
+        for number in 1..=2000 {
+            lobby.publish(format!("state {number:0100}"));
+            tick().await;
+        }
+        let told = slow.heard().await;
+        assert!(told.len() < 1000, "{}", told.len());
+        assert!(told.last().unwrap().contains(&format!("state {:0100}", 2000)), "{told:?}");
+        assert!(told.iter().all(|frame| frame.contains("state ")), "{told:?}");
+        lobby.publish("state after");
+        assert!(slow.heard().await[0].contains("state after"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn no_frame_is_ever_written_in_part() {
     // Every size around the pipe's and the outbox's, so that the cut falls everywhere in a frame.
     for overflow in DROPPING {
@@ -642,6 +661,7 @@ async fn what_a_worker_that_is_held_up_cannot_take_is_a_gap() {
     let lobby = node.quiet("lobby");
     let mut json = node.join(&lobby, Format::Json, dropping(Overflow::DropNewest)).await;
     let mut raw = node.join(&lobby, Format::Raw, Join::default()).await;
+    let mut states = node.join(&lobby, Format::Raw, dropping(Overflow::Conflate)).await;
     let (peer, conn) = node.connect().await;
     let me = node.hub.enter(&conn, Format::Json);
     tick().await;
@@ -667,4 +687,5 @@ async fn what_a_worker_that_is_held_up_cannot_take_is_a_gap() {
     }
     drop(raw.conn);
     assert_eq!(raw.peer.closed().await, CloseReason::SlowConsumer);
+    assert_eq!(states.heard().await.last().unwrap(), "it reads again");
 }

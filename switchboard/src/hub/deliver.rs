@@ -51,8 +51,11 @@ impl Subscriber {
                     link.outbox().deferred::<Waiting>().notify(bytes, member, change, summary);
                 }
                 Kind::Message(seq) => {
-                    let gap =
-                        |from_seq| Gap { member, encoding: encoding.clone(), room: room.clone(), lost: 1, from_seq };
+                    let is_told = overflow != Overflow::Conflate;
+                    let gap = |from_seq| {
+                        let (encoding, room) = (encoding.clone(), room.clone());
+                        Gap { member, encoding, room, lost: 1, from_seq, is_told }
+                    };
                     let publication = Publication { bytes, member, seq };
                     if publish(link.outbox(), publication, overflow, bounds, gap).is_err() {
                         link.end(CloseReason::SlowConsumer);
@@ -98,10 +101,13 @@ impl Subscriber {
         if link.expects_repeat() && repeats.covers(self.id) {
             return;
         }
-        if !self.encoding.tells().gaps {
-            return link.end(CloseReason::SlowConsumer);
+        match self.overflow() {
+            Overflow::Conflate => return,
+            _ if !self.encoding.tells().gaps => return link.end(CloseReason::SlowConsumer),
+            _ => {}
         }
-        let gap = Gap { member: self.id, encoding: self.encoding.clone(), room: room.clone(), lost, from_seq };
+        let (member, encoding) = (self.id, self.encoding.clone());
+        let gap = Gap { member, encoding, room: room.clone(), lost, from_seq, is_told: true };
         link.outbox().deferred::<Waiting>().lose(gap);
         link.queued();
     }
@@ -119,7 +125,7 @@ fn overflows(outbox: &Outbox, kind: &Kind, size: usize, overflow: Overflow, boun
     match kind {
         Kind::Notice(_) => waiting.is_some_and(|waiting| !waiting.takes_notice(size)),
         Kind::Message(_) => {
-            let is_replaced = overflow == Overflow::Latest && outbox.is_blocked() && waiting.is_some();
+            let is_replaced = overflow.is_latest() && outbox.is_blocked() && waiting.is_some();
             is_replaced || outbox.lacks_space(size, bounds)
         }
     }
@@ -140,6 +146,6 @@ fn publish(
     let full =
         |counted: (usize, usize)| !is_first && (moved.0 + counted.0 + size > bytes || moved.1 + counted.1 >= frames);
     // What is old goes for what is new once the socket takes no more, and not before.
-    let overflow = if is_blocked || overflow != Overflow::Latest { overflow } else { Overflow::DropOldest };
+    let overflow = if is_blocked || !overflow.is_latest() { overflow } else { Overflow::DropOldest };
     outbox.deferred::<Waiting>().publish(publication, overflow, full, gap)
 }

@@ -65,7 +65,7 @@ pub trait Encoding<C: Codec>: PartialEq + Send + Sync + 'static {
     /// A notice's frame; none, as by default, if members are not told of such.
     ///
     /// Members can be told of gaps if there is one for [`Notice::Gap`]: only then may messages be dropped for one that is slow. If
-    /// there is none, it is disconnected, whatever its [`Overflow`](crate::Overflow). If there is none for [`Notice::Reset`], it
+    /// there is none, it is disconnected, whatever its [`Overflow`](crate::Overflow) but `Conflate`. If there is none for [`Notice::Reset`], it
     /// cannot come back to a room that has started over ([`JoinError::Gone`](crate::JoinError)).
     fn notice(&self, notice: &Notice) -> Option<C::Frame> {
         let _ = notice;

@@ -111,9 +111,10 @@ pub(super) struct Subscriber {
 }
 
 impl Subscriber {
-    /// Whoever cannot be told of a gap, as with raw payloads, cannot stay when there is one.
+    /// Whoever would have to be told of a gap and cannot, as with raw payloads, cannot stay when there is one.
     pub(super) fn overflow(&self) -> Overflow {
-        if self.encoding.tells().gaps { self.overflow } else { Overflow::Disconnect }
+        let can_lose = self.overflow == Overflow::Conflate || self.encoding.tells().gaps;
+        if can_lose { self.overflow } else { Overflow::Disconnect }
     }
 }
 

@@ -41,14 +41,25 @@ pub enum Overflow {
     DropOldest,
     /// The new ones go; the member is told of the gap.
     DropNewest,
-    /// The newest takes the place of those that wait: for states, where an old value is worth nothing.
+    /// The newest takes the place of those that wait; the member is told of the gap. For states, where an old value is worth nothing.
     Latest,
+    /// As `Latest`, and the member is told of no gap: for states that are whole in themselves and come often, such as positions
+    /// 20 times a second. Members whose encoding has no words for a gap can have it too, as those that get raw payloads.
+    Conflate,
+}
+
+impl Overflow {
+    /// Whether the newest takes the place of those that wait.
+    pub(super) fn is_latest(self) -> bool {
+        matches!(self, Self::Latest | Self::Conflate)
+    }
 }
 
 /// What is set when a room is made.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RoomOptions {
-    /// For members that do not choose. Members whose encoding cannot tell of gaps, as that of raw payloads, are disconnected.
+    /// For members that do not choose. Members whose encoding cannot tell of gaps, as that of raw payloads, are disconnected, unless
+    /// it is [`Conflate`](Overflow::Conflate).
     pub overflow: Overflow,
     /// Whether nobody is told who comes and goes.
     pub quiet: bool,

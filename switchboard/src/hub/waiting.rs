@@ -51,6 +51,8 @@ pub(crate) struct Gap {
     pub(crate) room: RoomName,
     pub(crate) lost: u64,
     pub(crate) from_seq: u64,
+    /// Or else it is only kept count of.
+    pub(crate) is_told: bool,
 }
 
 /// What a member was not told of who came and went.
@@ -164,7 +166,7 @@ impl Waiting {
         gap: impl Fn(u64) -> Gap,
     ) -> Result<(), Full> {
         match overflow {
-            Overflow::Latest => self.drop_oldest(publication.member, |_| true, &gap),
+            Overflow::Latest | Overflow::Conflate => self.drop_oldest(publication.member, |_| true, &gap),
             Overflow::DropOldest => self.drop_oldest(publication.member, &full, &gap),
             Overflow::Disconnect | Overflow::DropNewest => {}
         }
@@ -282,6 +284,7 @@ impl Waiting {
                 self.summaries -= 1;
                 return self.move_notice(&summary.encoding, &summary.change.notice(summary.room), output);
             }
+            Item::Gap(gap) if !gap.is_told => (None, false),
             Item::Gap(gap) => {
                 let notice = Notice::Gap { room: gap.room, lost: gap.lost, from_seq: gap.from_seq };
                 return self.move_notice(&gap.encoding, &notice, output);
@@ -396,7 +399,14 @@ mod tests {
             bytes + size > MOST.0 || frames >= MOST.1
         };
         let encoding = Encodings::default().of_format::<Lines>(Format::Text, 0, Envelope::Bare);
-        let gap = |from_seq| Gap { member, encoding: encoding.clone(), room: "r".parse().unwrap(), lost: 1, from_seq };
+        let gap = |from_seq| Gap {
+            member,
+            encoding: encoding.clone(),
+            room: "r".parse().unwrap(),
+            lost: 1,
+            from_seq,
+            is_told: true,
+        };
         let publication = Publication { bytes: vec![b'x'; size].into(), member, seq };
         _ = waiting.publish(publication, overflow, full, gap);
         looks.get()
