@@ -266,6 +266,61 @@ async fn senders_wait_for_room_beside_each_other_and_the_outbox_keeps_its_bounds
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_handler_sends_without_waiting_in_order_and_hears_that_its_outbox_is_full() {
+    let served = serves(async |mut conn| {
+        conn.send("first").await?;
+        for number in 0..3 {
+            conn.try_send(format!("{number}"))?;
+        }
+        assert_eq!(conn.recv().await?.unwrap(), "go");
+        let line = "x".repeat(64 << 10);
+        let full = loop {
+            match conn.try_send(line.clone()) {
+                Ok(()) => {}
+                Err(TrySendError::Full(line)) => break line,
+                Err(closed) => return Err(closed.into()),
+            }
+        };
+        assert_eq!(full, line.as_str(), "given back");
+        conn.writable().await;
+        conn.try_send("last")?;
+        assert_eq!(conn.recv().await?, None);
+        let half = conn.sender();
+        drop(conn);
+        assert_eq!(half.try_send("late"), Err(TrySendError::Closed(CloseReason::Finished)));
+        Ok(())
+    });
+    let mut peer = served.connect();
+    for line in ["first\n", "0\n", "1\n", "2\n"] {
+        assert_eq!(peer.line().await, line);
+    }
+    peer.send("go\n").await;
+    // Nothing leaves until this reads.
+    sleep(secs(1)).await;
+    let mut long = 0;
+    while peer.line().await != "last\n" {
+        long += 1;
+    }
+    assert!((4..100).contains(&long), "{long}");
+    peer.finish();
+    assert_eq!(peer.closed().await, CloseReason::PeerClosed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_closed_connection_refuses_what_its_handler_would_send_without_waiting() {
+    let handler = async |mut conn: Connection<Lines>| {
+        assert_eq!(conn.recv().await, Err(ConnectionError::Closed(CloseReason::Idle)));
+        assert_eq!(conn.try_send("late"), Err(TrySendError::Closed(CloseReason::Idle)));
+        conn.last_word("it was so");
+    };
+    let timeouts = Timeouts { idle: Some(secs(60)), ..Timeouts::default() };
+    let mut peer = switchboard::testing::serve(handler, timeouts);
+    assert_eq!(peer.rest().await.unwrap(), b"it was so\n");
+    peer.finish();
+    assert_eq!(peer.closed().await, CloseReason::Idle);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_sender_fails_once_its_connection_was_dropped_or_has_finished_sending() {
     let served = serves(async |mut conn| {
         let sender = conn.sender();

@@ -40,7 +40,7 @@ pub struct Sender<C: Codec> {
     envelope: Envelope,
 }
 
-/// Why [`Sender::try_send`] did not queue a frame.
+/// Why [`Connection::try_send`] or [`Sender::try_send`] did not queue a frame.
 #[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrySendError<T> {
@@ -50,6 +50,17 @@ pub enum TrySendError<T> {
     /// The connection is closed, or has finished sending.
     #[error("connection closed: {0}")]
     Closed(CloseReason),
+}
+
+impl<T> TrySendError<T> {
+    /// What became of a `frame`, which is gone if it was queued.
+    pub(super) fn of(queued: Result<(), Unqueued>, frame: Option<T>) -> Result<(), Self> {
+        match (queued, frame) {
+            (Err(Unqueued::Closed(reason)), _) => Err(Self::Closed(reason)),
+            (Err(Unqueued::Full), Some(frame)) => Err(Self::Full(frame)),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Without the frame, which is the peer's business.
@@ -114,11 +125,7 @@ impl<C: Codec> Sender<C> {
             let Some(frame) = frame.take() else { unreachable!("queued once") };
             self.envelope.put(output, |output| self.codec.lock().encode(frame, output));
         });
-        match (queued, frame) {
-            (Err(Unqueued::Closed(reason)), _) => Err(TrySendError::Closed(reason)),
-            (Err(Unqueued::Full), Some(frame)) => Err(TrySendError::Full(frame)),
-            _ => Ok(()),
-        }
+        TrySendError::of(queued, frame)
     }
 
     /// As [`try_send`](Self::try_send); gives the frame back if there is no space.

@@ -1,6 +1,6 @@
 //! What a handler sends on its own connection.
 
-use super::{Connection, Receiving};
+use super::{Connection, Receiving, TrySendError};
 use crate::error::ConnectionError;
 use std::future::{Future, poll_fn};
 use std::task::{Context, Poll};
@@ -27,6 +27,22 @@ impl<C: Codec> Connection<C> {
         let count = C::count(&frame);
         let mut frame = Some(frame);
         poll_fn(move |cx| self.0.poll_put(cx, count, &mut frame).map_err(ConnectionError::Closed))
+    }
+
+    /// Queues a frame if there is space, as [`send`](Self::send) does. Never waits; [`writable`](Self::writable) waits for space.
+    ///
+    /// # Errors
+    /// [`TrySendError::Full`] if the outbox is full, [`TrySendError::Closed`] where `send` fails.
+    pub fn try_send(&mut self, frame: impl Into<C::Frame>) -> Result<(), TrySendError<C::Frame>> {
+        let Receiving { link, codec, envelope, .. } = &mut *self.0;
+        let frame = frame.into();
+        let count = C::count(&frame);
+        let mut frame = Some(frame);
+        let queued = link.try_send(count, |output| {
+            let Some(frame) = frame.take() else { unreachable!("queued once") };
+            envelope.put(output, |output| codec.encode(frame, output));
+        });
+        TrySendError::of(queued, frame)
     }
 
     /// Queues a last frame, also on a connection that is closed already, where [`send`](Self::send) fails: for telling the peer

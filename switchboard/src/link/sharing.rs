@@ -28,9 +28,30 @@ impl Link {
 
     /// Queues one frame, which counts as `frames`, if there is space. Otherwise `encode` is not called.
     pub(crate) fn try_queue(self: &Arc<Self>, frames: usize, encode: impl FnOnce(&mut Output)) -> Result<(), Unqueued> {
+        self.put(&mut self.state.lock(), frames, encode)
+    }
+
+    /// As [`try_queue`](Self::try_queue), by the link's own task, which may stage it.
+    pub(crate) fn try_send(self: &Arc<Self>, frames: usize, encode: impl FnOnce(&mut Output)) -> Result<(), Unqueued> {
+        let Some(encode) = staging::push(self, frames, encode) else { return Ok(()) };
         let limits = &self.listener.limits;
         let mut state = self.state.lock();
-        if let Some(reason) = self.refuses(&state) {
+        staging::take(self, |output, frames| self.append(&mut state, output, frames));
+        self.put(&mut state, frames, encode)?;
+        if !self.is(SHARED) {
+            staging::open(self, state.outbox.space(limits.outbox_bytes, limits.outbox_frames));
+        }
+        Ok(())
+    }
+
+    fn put(
+        self: &Arc<Self>,
+        state: &mut State,
+        frames: usize,
+        encode: impl FnOnce(&mut Output),
+    ) -> Result<(), Unqueued> {
+        let limits = &self.listener.limits;
+        if let Some(reason) = self.refuses(state) {
             return Err(Unqueued::Closed(reason));
         }
         if state.outbox.is_full(limits.outbox_bytes, limits.outbox_frames) {
@@ -38,7 +59,7 @@ impl Link {
             return Err(Unqueued::Full);
         }
         state.outbox.push(frames, encode);
-        self.queued(&mut state);
+        self.queued(state);
         bump(&self.traffic.frames_out, frames as u64);
         Ok(())
     }
