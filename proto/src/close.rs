@@ -166,6 +166,9 @@ impl CloseReason {
     }
 }
 
+/// What a handler returns that ends its connection for this reason.
+impl std::error::Error for CloseReason {}
+
 impl fmt::Display for CloseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.code())

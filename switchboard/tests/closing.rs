@@ -126,6 +126,22 @@ async fn a_handler_may_say_for_which_reason_it_closes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_reason_that_a_handler_returns_as_its_error_is_why_it_closes() {
+    for reason in CloseReason::ALL {
+        let served = serves(move |mut conn| async move {
+            conn.send("bye").await?;
+            Err(reason.into())
+        });
+        let mut peer = served.connect();
+        assert_eq!(peer.rest().await.is_ok(), reason.ending() == Ending::Polite, "{reason}");
+        peer.finish();
+        assert_eq!(peer.closed().await, reason);
+        served.left(0).await;
+        assert_eq!(served.handle.metrics().closed(reason), 1, "{reason}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_websocket_is_told_the_code_of_that_reason_or_reset_without_one() {
     let served = Served::in_memory(Server::new(), |server, memory| {
         server.listen_websocket(memory, async |mut conn: Connection<WebSocket>| -> Result {

@@ -4,7 +4,7 @@
 //! finished. The first reason that anybody has noted stands.
 
 use super::{Connection, RecvHalf, SendHalf};
-use switchboard_proto::{CloseCode, CloseReason, Codec, Ending};
+use switchboard_proto::{CloseCode, CloseReason, Codec};
 
 impl<C: Codec> Connection<C> {
     /// Closes the connection after what is queued has been flushed, as dropping it does, and says that it was meant
@@ -34,24 +34,22 @@ impl<C: Codec> Connection<C> {
     /// What is queued is flushed first, as by [`close`](Self::close), or thrown away, as by [`reset`](Self::reset): which of the two,
     /// [`CloseReason::ending`] says. A WebSocket is told the code that stands for the reason.
     ///
+    /// A handler that is done with it may return the reason as its error, which does the same.
+    ///
     /// # Examples
     /// ```
     /// # use switchboard::prelude::*;
     /// # use std::time::Duration;
     /// /// The first line has to come within ten seconds.
     /// async fn login(mut conn: Connection<Lines>) -> Result {
-    ///     match tokio::time::timeout(Duration::from_secs(10), conn.recv()).await {
-    ///         Ok(line) => conn.send(format!("hello {}", line?.unwrap_or_default())).await?,
-    ///         Err(_) => conn.close_as(CloseReason::HandshakeTimeout),
-    ///     }
-    ///     Ok(())
+    ///     let Ok(line) = tokio::time::timeout(Duration::from_secs(10), conn.recv()).await else {
+    ///         return Err(CloseReason::HandshakeTimeout.into());
+    ///     };
+    ///     Ok(conn.send(format!("hello {}", line?.unwrap_or_default())).await?)
     /// }
     /// ```
     pub fn close_as(self, reason: CloseReason) {
-        match reason.ending() {
-            Ending::Polite => self.0.link.note(reason),
-            Ending::Abrupt => self.0.link.reset(reason),
-        }
+        self.0.link.end_as(reason);
     }
 
     /// Resets the connection ([`CloseReason::Reset`]): what is queued is thrown away, and so is what the peer has sent and the handler

@@ -149,7 +149,13 @@ where
     match caught(|| link.staged(polled)).and_then(|polled| polled) {
         Ok(Poll::Pending) => Poll::Pending,
         Ok(Poll::Ready(Ok(()))) => Poll::Ready(Outcome::Finished),
-        Ok(Poll::Ready(Err(error))) => Poll::Ready(Outcome::Failed(error)),
+        Ok(Poll::Ready(Err(error))) => Poll::Ready(match error.downcast_ref() {
+            Some(reason) => {
+                link.end_as(*reason);
+                Outcome::Finished
+            }
+            None => Outcome::Failed(error),
+        }),
         Err(panic) => Poll::Ready(panic),
     }
 }

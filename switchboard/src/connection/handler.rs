@@ -9,8 +9,8 @@ use switchboard_proto::Codec;
 /// function takes the connection and then a clone of the state.
 ///
 /// The codec follows from the function. What it gives is `()` or a `Result<(), E>`, whose error becomes the
-/// [close reason](crate::CloseReason) `HandlerError` and is logged. One that is dropped has had its time: see
-/// [`Timeouts::linger`](crate::Timeouts::linger).
+/// [close reason](crate::CloseReason) `HandlerError` and is logged; or which is a close reason, for which the connection is closed
+/// then, as by [`Connection::close_as`]. One that is dropped has had its time: see [`Timeouts::linger`](crate::Timeouts::linger).
 ///
 /// A closure has to say what it takes, `|mut conn: Connection<Lines>|`, unless it does no more than call a function with it.
 ///

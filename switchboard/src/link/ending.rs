@@ -70,6 +70,14 @@ impl Link {
         self.end_locked(&mut state, reason);
     }
 
+    /// Ends the connection by its handler's wish, which is done with it: politely or not, as the reason says.
+    pub(crate) fn end_as(self: &Arc<Self>, reason: CloseReason) {
+        match reason.ending() {
+            Ending::Polite => self.note(reason),
+            Ending::Abrupt => self.reset(reason),
+        }
+    }
+
     /// Whether a connection that ends for `reason` is reset.
     pub(crate) fn ends_abruptly(&self, reason: CloseReason) -> bool {
         self.is(RESET) || reason.ending() == Ending::Abrupt
