@@ -2,7 +2,6 @@
 // `printf '5:hello,' | nc -N 127.0.0.1 7001` prints `5:HELLO,`.
 use switchboard::bytes::{Buf, Bytes, BytesMut};
 use switchboard::prelude::*;
-use switchboard::{FrameError, Output};
 
 #[derive(Default)]
 struct Netstrings;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use switchboard::bytes::Buf;
 use switchboard::http::{Request, Response, StatusCode, header::CONTENT_TYPE, types};
 use switchboard::prelude::*;
-use switchboard::{Certificates, EventStream, Format, Join};
+use switchboard::{Certificates, EventStream};
 
 /// Beyond so many devices new ones are refused.
 const DEVICES: usize = 10_000;
@@ -35,8 +35,7 @@ impl Readings {
 async fn device(mut conn: Connection<Length>, readings: Readings) -> Result {
     while let Some(reading) = conn.recv().await? {
         if !readings.take(&reading) {
-            conn.close_as(CloseReason::BadFrame);
-            break;
+            return Err(CloseReason::BadFrame.into());
         }
         readings.live.ready().await;
     }

@@ -4,8 +4,8 @@ use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
 use switchboard::bytes::{Buf, Bytes, BytesMut};
+use switchboard::grammar::Message;
 use switchboard::prelude::*;
-use switchboard::{Encoding, FrameError, Join, Membership, Output, grammar::Message};
 
 /// At most so many values are stored, each no longer than a frame.
 const VALUES: usize = 10_000;

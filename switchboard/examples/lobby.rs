@@ -4,24 +4,7 @@ use parking_lot::Mutex;
 use std::sync::atomic::{AtomicI16, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
-use switchboard::bytes::Bytes;
-use switchboard::grammar::{Message, Notice};
 use switchboard::prelude::*;
-use switchboard::{Encoding, Join, Overflow, RoomOptions};
-
-/// A state is a frame. Who reads too slowly gets the newest one, behind an empty frame for those in between.
-#[derive(PartialEq)]
-struct State;
-
-impl Encoding<Length> for State {
-    fn message(&self, message: &Message) -> Option<Bytes> {
-        Some(message.payload.clone())
-    }
-
-    fn notice(&self, notice: &Notice) -> Option<Bytes> {
-        matches!(notice, Notice::Gap { .. }).then(Bytes::new)
-    }
-}
 
 /// Where a player is, for as long as it plays.
 type Player = [AtomicI16; 2];
@@ -54,7 +37,8 @@ async fn play(mut conn: Connection<Length>, (hub, lobby): (Hub, Lobby)) -> Resul
     let game = {
         let mut open = lobby.lock();
         let game = open.upgrade().filter(|game| game.players.lock().len() < 4).unwrap_or_else(|| {
-            let room = hub.unnamed(RoomOptions { overflow: Overflow::Latest, quiet: true });
+            // Who reads too slowly gets the newest state.
+            let room = hub.unnamed(RoomOptions { overflow: Overflow::Conflate, quiet: true });
             let game = Arc::new(Game { room, players: Mutex::default() });
             _ = conn.spawn(Game::run(Arc::downgrade(&game)));
             game
@@ -63,11 +47,10 @@ async fn play(mut conn: Connection<Length>, (hub, lobby): (Hub, Lobby)) -> Resul
         game.players.lock().push(Arc::downgrade(&player));
         game
     };
-    let _seat = conn.join_as(&game.room, State, Join::default())?;
+    let _seat = conn.join(&game.room)?;
     while let Some(steps) = conn.recv().await? {
         let &[x, y] = &steps[..] else {
-            conn.close_as(CloseReason::BadFrame);
-            break;
+            return Err(CloseReason::BadFrame.into());
         };
         player[0].fetch_add(x.cast_signed().into(), Relaxed);
         player[1].fetch_add(y.cast_signed().into(), Relaxed);

@@ -2,14 +2,12 @@
 // `nc -U operators.sock`, which is for who started it alone, and `/kick NAME`.
 use std::time::Duration;
 use switchboard::prelude::*;
-use switchboard::{ConnectionError, Format, Join, UserName};
 use tokio::time::timeout;
 
 async fn chat(mut conn: Connection<Lines>, (hub, lobby, may_kick): (Hub, Room, bool)) -> Result {
     conn.send("your name?").await?;
     let Ok(line) = timeout(Duration::from_secs(30), conn.recv()).await else {
-        conn.close_as(CloseReason::HandshakeTimeout);
-        return Ok(());
+        return Err(CloseReason::HandshakeTimeout.into());
     };
     let Some(line) = line? else { return Ok(()) };
     let session = hub.enter(&conn, Format::Text);
@@ -20,25 +18,16 @@ async fn chat(mut conn: Connection<Lines>, (hub, lobby, may_kick): (Hub, Room, b
     }
     // From here on the room tells who comes and goes.
     let seat = session.join(&lobby, Join::default())?;
-    loop {
-        match conn.recv().await {
-            Ok(Some(line)) => match line.to_str_lossy().strip_prefix("/kick ") {
-                None => _ = seat.publish(line),
-                Some(_) if !may_kick => conn.send("! only operators kick").await?,
-                Some(name) if UserName::parse(name).is_ok_and(|name| hub.close(&name)) => {
-                    seat.publish(format!("kicked {name}"));
-                }
-                Some(name) => conn.send(format!("! nobody is called {name}")).await?,
-            },
-            Ok(None) => return Ok(()),
-            Err(error) => {
-                if error == ConnectionError::Closed(CloseReason::Closed) {
-                    conn.last_word("! an operator kicked you");
-                }
-                return Err(error.into());
-            }
+    let kick = |name: &str| UserName::parse(name).is_ok_and(|name| hub.close_with(&name, "an operator kicked you"));
+    while let Some(line) = conn.recv().await? {
+        match line.to_str_lossy().strip_prefix("/kick ") {
+            None => _ = seat.publish(line),
+            Some(_) if !may_kick => conn.send("! only operators kick").await?,
+            Some(name) if kick(name) => _ = seat.publish(format!("kicked {name}")),
+            Some(name) => conn.send(format!("! nobody is called {name}")).await?,
         }
     }
+    Ok(())
 }
 
 fn server(hub: Hub) -> Result<Server> {

@@ -55,8 +55,8 @@
 //! - [`prelude`] for what most programs need, and the folder `examples` for whole programs.
 //!
 //! # Guarantees
-//! - A room has one order for all its members. None loses a message without being told or disconnected, and a slow one does not delay
-//!   the others.
+//! - A room has one order for all its members. None loses a message without being told or disconnected, unless it was to get the newest
+//!   alone ([`Overflow::Conflate`]), and a slow one does not delay the others.
 //! - Everything is bounded: connections, frames, outboxes, and the sum of all memory held. See [`Limits`].
 //! - Every connection ends with exactly one [`CloseReason`]: logged once, counted once.
 //! - Drain: listeners refuse at once; [`Connection::recv`] hands over every frame already received, then `None`; what is
@@ -151,8 +151,9 @@ pub mod rule {
 /// What most programs need.
 pub mod prelude {
     pub use crate::{
-        Client, CloseReason, Codec, Connection, Datagram, DatagramReply, Drained, Hub, Length, Limits, Line, Lines,
-        Raw, Result, Room, Server, Timeouts, WebSocket, WebSocketMessage, ctrl_c, relay,
+        Client, CloseReason, Codec, Connection, ConnectionError, Datagram, DatagramReply, Drained, Encoding, Format,
+        FrameError, Hub, Join, Length, Limits, Line, Lines, Membership, Output, Overflow, Raw, Result, Room,
+        RoomOptions, Server, Timeouts, UserName, WebSocket, WebSocketMessage, ctrl_c, relay,
     };
 }
 

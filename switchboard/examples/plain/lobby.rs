@@ -25,8 +25,7 @@ const GRACE: Duration = Duration::from_secs(30);
 type Player = [AtomicI16; 2];
 
 struct Game {
-    /// A frame, and how many there were before it.
-    states: watch::Sender<(u64, Bytes)>,
+    states: watch::Sender<Bytes>,
     players: Mutex<Vec<Weak<Player>>>,
 }
 
@@ -43,8 +42,7 @@ impl Game {
             let state: Vec<_> = game.players.lock().iter().filter_map(Weak::upgrade).map(place).collect();
             let state = state.as_flattened().as_flattened();
             // Once for all players.
-            let frame = [&(state.len() as u32).to_be_bytes(), state].concat().into();
-            game.states.send_modify(|(number, newest)| (*number, *newest) = (*number + 1, frame));
+            game.states.send_replace([&(state.len() as u32).to_be_bytes(), state].concat().into());
             drop(game);
             ticks.tick().await;
         }
@@ -60,21 +58,16 @@ async fn write(to: &mut OwnedWriteHalf, mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Tells states. Who reads too slowly gets the newest one, behind an empty frame for those in between.
+/// Tells states. Who reads too slowly gets the newest one.
 async fn tell(
     to: &mut OwnedWriteHalf,
-    mut states: watch::Receiver<(u64, Bytes)>,
+    mut states: watch::Receiver<Bytes>,
     stop: &CancellationToken,
 ) -> io::Result<()> {
-    let mut known = states.borrow().0;
     // Not while it writes: a frame is whole, at the end too.
     while let Some(Ok(())) = stop.run_until_cancelled(states.changed()).await {
-        let (number, frame) = states.borrow_and_update().clone();
-        if number > known + 1 {
-            write(to, &[0; 4]).await?;
-        }
+        let frame = states.borrow_and_update().clone();
         write(to, &frame).await?;
-        known = number;
     }
     Ok(())
 }
