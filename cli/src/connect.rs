@@ -3,6 +3,7 @@
 mod arguments;
 mod beat;
 mod cookie;
+mod credential;
 mod farewell;
 mod greeting;
 mod input;

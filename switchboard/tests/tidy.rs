@@ -62,9 +62,10 @@ const AS_TEXT: [&str; 4] = [".display()", "_lossy(", "eprint", "tracing_subscrib
 
 /// Where that is done all the same: with what the operator typed, with frames that a program gets, or because what comes of it
 /// is escaped there.
-const MAKES_TEXT: [&str; 15] = [
+const MAKES_TEXT: [&str; 16] = [
     "cli/src/config.rs",
     "cli/src/config/layers.rs",
+    "cli/src/connect/credential.rs",
     "cli/src/connect/standing.rs",
     "cli/src/endpoint.rs",
     "cli/src/logging.rs",

@@ -29,6 +29,9 @@ const PREFIX: &str = "SWITCHBOARD_";
 
 const CONFIG: &str = "SWITCHBOARD_CONFIG";
 
+/// What clients show to servers: no setting, and known here so that one environment can be for both.
+const TOKEN: &str = "SWITCHBOARD_TOKEN";
+
 /// And of those what others set: Kubernetes tells each container where a Service is that is called `switchboard`.
 const ORCHESTRATORS: [&str; 3] = ["SERVICE_HOST", "SERVICE_PORT", "PORT"];
 
@@ -175,7 +178,7 @@ impl Layers {
 
     /// Finds variables that are meant for us and say nothing: whoever mistyped one would never know.
     fn add_unknown(&mut self, environment: &HashMap<String, OsString>) {
-        let known: Vec<_> = NAMES.iter().map(|name| variable(name)).chain([CONFIG.to_owned()]).collect();
+        let known: Vec<_> = NAMES.iter().map(|name| variable(name)).chain([CONFIG, TOKEN].map(str::to_owned)).collect();
         let mut unknown: Vec<_> = environment
             .iter()
             .filter(|(name, value)| name.starts_with(PREFIX) && !known.contains(name) && !value.is_empty())

@@ -1,7 +1,8 @@
 //! What was typed behind `switchboard connect`, and what it means.
 
-use super::room_socket;
+use super::{credential, room_socket};
 use crate::config::{Fault, SetBy};
+use crate::policy::secret::Secret;
 use bytes::Bytes;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -37,6 +38,12 @@ pub(crate) struct Arguments {
     /// Join a room
     #[arg(long, value_name = "ROOM")]
     pub(super) room: Option<String>,
+    #[arg(
+        long,
+        value_name = "FILE",
+        help = "Show the token in this file before anything else [default: the one in SWITCHBOARD_TOKEN]"
+    )]
+    pub(super) token_file: Option<PathBuf>,
     /// How long to wait without an answer after the end of input [default: 1s on UDP, else until the server ends]
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
     pub(super) wait: Option<String>,
@@ -96,10 +103,16 @@ impl Plan {
             faults.flag::<()>(flag, Err("is for tls:// and wss:// only".to_owned()));
         }
         let trust = if is_tls { faults.trust(&typed) } else { None };
-        let (url, wanted) = match url.map(|url| greeting(url, room, name, &mut faults)) {
+        let token = faults.token(&typed);
+        let (url, mut wanted) = match url.map(|url| greeting(url, room, name, &mut faults)) {
             Some((url, wanted)) => (Some(url), wanted),
             None => (None, Vec::new()),
         };
+        if let Some((token, url)) = token.zip(url.as_ref())
+            && faults.takes_token(url, &typed)
+        {
+            wanted.insert(0, format!("/auth {}", token.expose()).into());
+        }
         let Faults(faults) = faults;
         let (Some(url), true) = (url, faults.is_empty()) else { return Err(faults) };
         let wait = wait.or_else(|| (url.is_datagrams() && !typed.listen).then_some(UDP_WAIT));
@@ -139,6 +152,30 @@ impl Faults {
 
     fn flag<T>(&mut self, flag: &str, result: Result<T, String>) -> Option<T> {
         self.check(SetBy::Flag(flag.to_owned()), result)
+    }
+
+    /// What is to be shown to the server, if anything.
+    fn token(&mut self, typed: &Arguments) -> Option<Secret> {
+        if let Some(file) = &typed.token_file {
+            return self.flag("--token-file", credential::of_file(file));
+        }
+        let value = std::env::var_os(credential::VARIABLE).filter(|value| !value.is_empty())?;
+        self.check(SetBy::Environment(credential::VARIABLE.to_owned()), credential::of_variable(&value))
+    }
+
+    /// Whether a token can be shown there. One of the environment is for whoever asks for it.
+    fn takes_token(&mut self, url: &Url, typed: &Arguments) -> bool {
+        let fault = if url.is_datagrams() {
+            "not over UDP, which takes no tokens"
+        } else if room_socket::room(url).is_some() {
+            "not for a room's own WebSocket, which takes no commands; /ws has every room"
+        } else {
+            return true;
+        };
+        if typed.token_file.is_some() {
+            self.flag::<()>("--token-file", Err(fault.to_owned()));
+        }
+        false
     }
 
     fn trust(&mut self, typed: &Arguments) -> Option<Trust> {

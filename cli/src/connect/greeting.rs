@@ -9,7 +9,7 @@ use bytes::Bytes;
 use std::collections::VecDeque;
 use std::time::Duration;
 use switchboard::Escaped;
-use switchboard::grammar::{Command, Event, Input, Reply, parse};
+use switchboard::grammar::{Command, ErrorCode, Event, Input, Reply, parse};
 use tokio::time::Instant;
 
 /// How long a server has to say that it takes commands, as rooms do at once.
@@ -85,7 +85,7 @@ impl Greeting {
             Phase::Waiting { until } | Phase::Asked { until, .. } if now < *until => GreetingStep::Wait(*until),
             Phase::Waiting { .. } => GreetingStep::Refused(format!(
                 "the server has not said that it takes commands; it would publish `{}`",
-                Escaped(ask)
+                shown(ask)
             )),
             Phase::Asking { tries } | Phase::Asked { tries, .. } if *tries < most => {
                 let answer = if self.is_datagrams { DATAGRAM_ANSWER } else { ANSWER };
@@ -94,7 +94,7 @@ impl Greeting {
                 GreetingStep::Send(ask)
             }
             Phase::Asking { .. } | Phase::Asked { .. } => {
-                GreetingStep::Refused(format!("no answer to `{}`", Escaped(ask)))
+                GreetingStep::Refused(format!("no answer to `{}`", shown(ask)))
             }
             Phase::Refused(why) => GreetingStep::Refused(why.clone()),
         }
@@ -108,13 +108,17 @@ impl Greeting {
             (Phase::Waiting { .. }, Some(Event::Reply(Reply::Welcome { .. }))) => {
                 self.phase = Phase::Asking { tries: 0 }
             }
+            // It takes one command, and then others.
+            (Phase::Waiting { .. }, event) if shows_token(ask) && wants_token(event.as_ref(), frame) => {
+                self.phase = Phase::Asking { tries: 0 };
+            }
             (Phase::Asked { .. }, Some(Event::Failure(failure))) => {
-                self.phase = Phase::Refused(format!("`{}`: {}: {}", Escaped(ask), failure.code, failure.text));
+                self.phase = Phase::Refused(format!("`{}`: {}: {}", shown(ask), failure.code, failure.text));
             }
             (Phase::Asked { .. }, event) => {
                 if frame.starts_with(b"! ") || frame.starts_with(b"{\"error\"") {
                     let error = frame.strip_prefix(b"! ").unwrap_or(frame);
-                    self.phase = Phase::Refused(format!("`{}`: {}", Escaped(ask), Escaped(error)));
+                    self.phase = Phase::Refused(format!("`{}`: {}", shown(ask), Escaped(error)));
                 } else if is_answer(ask, event.as_ref(), frame) {
                     self.asks.pop_front();
                     self.phase = Phase::Asking { tries: 0 };
@@ -123,6 +127,21 @@ impl Greeting {
             _ => {}
         }
     }
+}
+
+/// A command as it may be shown: nobody else's business is the token that is in one.
+fn shown(ask: &Bytes) -> String {
+    if shows_token(ask) { "/auth …".to_owned() } else { Escaped(ask).to_string() }
+}
+
+fn shows_token(ask: &Bytes) -> bool {
+    matches!(parse(ask.clone()), Ok(Input::Command(Command::Auth(_))))
+}
+
+/// Whether a server greets by asking for a token.
+pub(super) fn wants_token(event: Option<&Event>, frame: &[u8]) -> bool {
+    let is_asked = matches!(event, Some(Event::Failure(failure)) if failure.code == ErrorCode::NotAuthorized);
+    is_asked || frame.starts_with(b"! not-authorized")
 }
 
 /// Whether a frame says that what was asked is so.
@@ -136,6 +155,8 @@ fn is_answer(ask: &Bytes, event: Option<&Event>, frame: &[u8]) -> bool {
             Some(&room) == joined.as_ref()
         }
         (Ok(Input::Command(Command::Name(name))), Some(Event::Reply(Reply::Named { name: named }))) => name == *named,
+        (Ok(Input::Command(Command::Auth(_))), Some(Event::Reply(Reply::Authorized))) => true,
+        (Ok(Input::Command(Command::Auth(_))), None) => frame.starts_with(b"* authorized"),
         (Ok(Input::Command(Command::Name(name))), None) => frame == format!("* you are {name}").as_bytes(),
         _ => false,
     }
@@ -206,6 +227,33 @@ mod tests {
             assert_eq!(greeting.step(now), GreetingStep::Send(JOIN));
             greeting.handle_frame(refusal.as_bytes());
             assert_eq!(greeting.step(now), GreetingStep::Refused(why.to_owned()));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_token_is_shown_first_and_to_nobody_else() {
+        const AUTH: Bytes = Bytes::from_static(b"/auth mysecret");
+        for [asked, authorized] in [
+            ["! not-authorized: a token is needed here", "* authorized as bob"],
+            [r#"{"error":"not-authorized","text":"a token is needed here"}"#, r#"{"event":"authorized","name":"bob"}"#],
+            ["* you are guest-1 in lobby; /help lists the commands", "* authorized"],
+        ] {
+            let now = Instant::now();
+            let mut greeting = Greeting::new([AUTH, JOIN], false, now);
+            greeting.handle_frame(asked.as_bytes());
+            assert_eq!(greeting.step(now), GreetingStep::Send(AUTH));
+            greeting.handle_frame(authorized.as_bytes());
+            assert_eq!(greeting.step(now), GreetingStep::Send(JOIN), "{authorized}");
+        }
+        for told in [&[][..], &["! not-authorized: log in"], &["! not-authorized: log in", "! not-authorized: who?"]] {
+            let now = Instant::now();
+            let mut greeting = Greeting::new([AUTH], false, now);
+            for frame in told {
+                greeting.handle_frame(frame.as_bytes());
+                let _ = greeting.step(now);
+            }
+            let GreetingStep::Refused(why) = greeting.step(now + WELCOME + ANSWER) else { panic!("{told:?}") };
+            assert!(why.contains("`/auth …`") && !why.contains("mysecret"), "{why}");
         }
     }
 

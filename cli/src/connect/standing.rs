@@ -6,11 +6,12 @@
 mod connection_state;
 
 use super::cookie::is_cookie;
+use super::greeting::wants_token;
 use super::said::Said;
 use super::seat::{News, Seat};
 use super::told;
 use bytes::Bytes;
-use connection_state::ConnectionState;
+use connection_state::{ConnectionState, TokenAsked, answers};
 use std::collections::VecDeque;
 use std::time::Duration;
 use switchboard::grammar::{Command, ErrorCode, Event, Input, Message, MessageId, Notice, Reply, parse};
@@ -231,10 +232,13 @@ impl Standing {
 
     /// What to send for a frame that was typed.
     pub(super) fn typed(&mut self, frame: Bytes) -> Bytes {
-        if !self.options.resumes || !self.on.has_greeted {
+        if !self.options.resumes {
             return frame;
         }
         match parse(frame.clone()) {
+            // Also of a server that greets only whom it knows.
+            Ok(Input::Command(Command::Auth(_))) => self.token = Some(frame.clone()),
+            _ if !self.on.has_greeted => {}
             Ok(Input::Text(text)) => {
                 if let Some(seat) = self.seats.last() {
                     self.said.note(&seat.room, self.name.as_ref(), &text);
@@ -245,7 +249,6 @@ impl Standing {
                 self.formats.push_back(format);
                 return Bytes::from_static(b"/format json");
             }
-            Ok(Input::Command(Command::Auth(_))) => self.token = Some(frame.clone()),
             Ok(Input::Command(Command::Quit)) => self.is_leaving = true,
             _ => {}
         }
@@ -261,6 +264,9 @@ impl Standing {
         }
         let object = told::object(&frame);
         let is_object = object.is_some();
+        if !self.on.has_greeted && wants_token(object.as_ref(), &frame) && !self.asked_for_token(now) {
+            return ToShow::default();
+        }
         let Some(mut event) = object.or_else(|| told::line(&frame)) else {
             // A message that comes again, as an object.
             let is_hidden = !self.on.is_settled && self.on.is_taking_up() && frame.starts_with(b"[");
@@ -283,6 +289,19 @@ impl Standing {
             _ => vec![frame],
         };
         ToShow { shown, status: status.or_else(|| self.settled()) }
+    }
+
+    /// The server greets only whom it knows. Says whether to show that.
+    fn asked_for_token(&mut self, now: Instant) -> bool {
+        let token = self.token.clone().filter(|_| !self.on.is_settled && self.on.token == TokenAsked::No);
+        let Some(token) = token else {
+            // Whoever has none, or a wrong one, need not wait for it to say anything else.
+            self.on.greeted_by = self.on.greeted_by.min(now);
+            return true;
+        };
+        self.on.token = TokenAsked::Told;
+        self.on.todo.push_back(token);
+        false
     }
 
     /// Whether this is a room that takes no commands, and greets nobody.
@@ -360,7 +379,7 @@ impl Standing {
             }
             todo.extend(self.seats.iter().map(Seat::join));
         }
-        let token = self.token.clone().filter(|_| !self.on.is_settled);
+        let token = self.token.clone().filter(|_| !self.on.is_settled && self.on.token == TokenAsked::No);
         self.on.todo.extend(token.into_iter().chain(todo.into_iter().map(Bytes::from)));
         self.on.is_settled
     }
@@ -466,19 +485,6 @@ impl Standing {
     }
 }
 
-/// Whether an answer is one to this command.
-fn answers(reply: &Reply, command: &[u8]) -> bool {
-    let name: &[u8] = match reply {
-        Reply::Joined { .. } => b"/join ",
-        Reply::Left { .. } => b"/leave ",
-        Reply::Named { .. } => b"/name ",
-        Reply::Formatted { .. } => b"/format ",
-        Reply::Authorized => b"/auth ",
-        _ => return false,
-    };
-    command.starts_with(name)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -578,6 +584,27 @@ mod tests {
         assert_eq!(server.is_sent(), "/join ops since=k3f9-3");
         assert_eq!(server.joined("ops", "k3f9-3"), ["-- reconnected as alice, in ops, lobby"]);
         assert_eq!(server.step(), Step::Go(None));
+    }
+
+    #[test]
+    fn a_server_that_greets_only_whom_it_knows_is_shown_the_token_again() {
+        const ASKED: &str = "! not-authorized: a token is needed here";
+        let mut server = Server::new(RESUMES);
+        assert_eq!(server.tells(ASKED), [ASKED]);
+        assert_eq!(server.step(), Step::Go(None), "nothing is waited for");
+        server.0.typed(Bytes::from_static(b"/auth s3cret"));
+        assert_eq!(server.tells("* authorized"), ["* authorized"]);
+        assert_eq!(server.tells(WELCOME), [WELCOME]);
+        for answer in [FORMAT, r#"{"event":"you-joined","room":"lobby","members":1,"id":"k3f9-5"}"#] {
+            server.is_sent();
+            server.tells(answer);
+        }
+        server.is_lost();
+        assert_eq!(server.tells(ASKED), nothing());
+        assert_eq!(server.is_sent(), "/auth s3cret");
+        assert_eq!(server.tells("* authorized"), nothing());
+        assert_eq!(server.tells(WELCOME), nothing());
+        assert_eq!(server.is_sent(), "/format json");
     }
 
     #[test]

@@ -30,6 +30,9 @@ pub(super) fn line(frame: &[u8]) -> Option<Event> {
     if let Some(reason) = line.strip_prefix("closed: ") {
         return Some(Event::Notice(Notice::Closed { reason: reason_named(reason)? }));
     }
+    if line == "authorized" || line.starts_with("authorized as ") {
+        return Some(Event::Reply(Reply::Authorized));
+    }
     if line == "bye" {
         return Some(Event::Reply(Reply::Bye));
     }
@@ -238,6 +241,7 @@ mod tests {
             Reply::Joined { room: room(), members: 12, id: id() },
             Reply::Left { room: room(), current: None },
             Reply::Left { room: room(), current: Some(room()) },
+            Reply::Authorized,
             Reply::Bye,
         ] {
             let [told] = &Format::Text.reply(&reply)[..] else { panic!("one line: {reply:?}") };

@@ -5,7 +5,15 @@ use crate::connect::beat::Beat;
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::time::Duration;
+use switchboard::grammar::Reply;
 use tokio::time::Instant;
+
+/// Whether the server asked for our token before its greeting, and was told it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TokenAsked {
+    No,
+    Told,
+}
 
 /// What is so on this connection.
 #[derive(Debug)]
@@ -13,6 +21,7 @@ pub(super) struct ConnectionState {
     /// Until then a greeting is waited for.
     pub(super) greeted_by: Instant,
     pub(super) has_greeted: bool,
+    pub(super) token: TokenAsked,
     /// We are again what we were before, if we were anything.
     pub(super) is_settled: bool,
     /// Commands that nobody has typed, one after the other, and the one that is not answered.
@@ -34,6 +43,7 @@ impl ConnectionState {
         Self {
             greeted_by: now + patience,
             has_greeted: false,
+            token: TokenAsked::No,
             is_settled: true,
             todo: VecDeque::new(),
             asked: None,
@@ -49,4 +59,17 @@ impl ConnectionState {
     pub(super) fn is_taking_up(&self) -> bool {
         self.asked.is_some() || !self.todo.is_empty()
     }
+}
+
+/// Whether an answer is one to this command.
+pub(super) fn answers(reply: &Reply, command: &[u8]) -> bool {
+    let name: &[u8] = match reply {
+        Reply::Joined { .. } => b"/join ",
+        Reply::Left { .. } => b"/leave ",
+        Reply::Named { .. } => b"/name ",
+        Reply::Formatted { .. } => b"/format ",
+        Reply::Authorized => b"/auth ",
+        _ => return false,
+    };
+    command.starts_with(name)
 }

@@ -144,3 +144,40 @@ fn without_input_a_connection_that_is_kept_listens() {
         listening.printed(&format!("disk {flag} full"));
     }
 }
+
+#[test]
+fn a_token_comes_from_a_file_or_the_environment_and_is_shown_nowhere() {
+    let program = Program::serve(&["rooms=tcp://127.0.0.1:0", "echo=tcp://127.0.0.1:0", "rooms=udp://127.0.0.1:0"]);
+    let (rooms, echo, datagrams) = (&program.listeners[0].url, &program.listeners[1].url, &program.listeners[2].url);
+    let made = crate::process::run(&["token", "new", "alice"]).output.concat();
+    let file = crate::process::Place::new("token");
+    std::fs::write(&*file, format!("{made}\n")).unwrap();
+    let path = file.to_string();
+    let ran = pipe(&[rooms, "--token-file", &path, "--name", "bobby"], b"/ping\n");
+    assert_eq!((ran.code, ran.errors.as_str()), (Some(0), ""));
+    assert!(ran.output().contains("* authorized\\n* you are bobby\\n* pong"), "{}", ran.output());
+    // Nobody else is told it.
+    let ran = pipe(&[echo, "--token-file", &path], b"hi\n");
+    let error = "the server has not said that it takes commands; it would publish `/auth …`";
+    assert_eq!((ran.code, ran.errors), (Some(1), format!("error: {echo}: {error}\n")));
+    let ran = pipe(&[datagrams, "--token-file", &path], b"hi\n");
+    let error = "error: --token-file: not over UDP, which takes no tokens\n";
+    assert_eq!((ran.code, ran.errors.as_str()), (Some(2), error));
+    std::fs::write(&*file, &made[..made.len() - 1]).unwrap();
+    let ran = pipe(&[rooms, "--token-file", &path], b"");
+    let fault = "the token is mistyped or cut off: its last six characters do not fit the rest";
+    assert_eq!((ran.code, ran.errors), (Some(2), format!("error: --token-file: {path}: {fault}\n")));
+
+    let mut from_environment = command(&["connect", rooms]);
+    from_environment.env("SWITCHBOARD_TOKEN", &made);
+    let ended = Program::spawn(from_environment).end();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.output.contains(&"* authorized".to_owned()), "{ended:?}");
+    for arguments in [&["config", "check"][..], &["connect", "--help"], &["config", "print"]] {
+        let mut both = command(arguments);
+        both.env("SWITCHBOARD_TOKEN", &made);
+        let ended = Program::spawn(both).end();
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        assert!(!ended.output.concat().contains(&made[12..]), "{arguments:?}");
+    }
+}
