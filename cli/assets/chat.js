@@ -54,7 +54,7 @@ export class Chat {
         });
         switchboard.on('renamed', (change) => this.#renamed(change));
         switchboard.on('refused', ({ room, error }) => {
-            if (room) this.#say('room', room, `You are out: ${error.message}`);
+            if (room) this.#say('room', room, `You are no longer in this room: ${error.message}`);
         });
     }
 

@@ -57,7 +57,7 @@ export class Sidebar {
 
         const news = talks.some(({ conversation }) => conversation.unread > 0);
         this.#button.classList.toggle('news', news);
-        this.#button.setAttribute('aria-label', news ? 'Rooms, with news' : 'Rooms');
+        this.#button.setAttribute('aria-label', news ? 'Rooms, with new messages' : 'Rooms');
     }
 
     /** Brings the conversation that is open into sight. */

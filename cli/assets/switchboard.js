@@ -238,7 +238,7 @@ export class Switchboard {
      * @param {string} token @returns {Promise<void>}
      */
     async authorize(token) {
-        if (!TOKEN.test(token)) throw new Refusal('bad-argument', 'a token is a word');
+        if (!TOKEN.test(token)) throw new Refusal('bad-argument', 'a token is one word, without spaces');
         this.#token = token;
         await this.#change(`/auth ${token}`, 'authorized');
     }
@@ -331,7 +331,7 @@ export class Switchboard {
         this.#timer = setTimeout(() => {
             if (!this.#heard) return this.#lose('no answer');
             // What takes no commands greets nobody, and would publish them.
-            if (this.state !== 'open') return this.#lose('no commands are taken there');
+            if (this.state !== 'open') return this.#lose('the server takes no commands there');
             // It lasts, so the next failure is a first one again.
             this.#attempt = 0;
             this.#ask('/ping', 'pong').catch(() => {});

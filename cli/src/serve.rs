@@ -43,7 +43,7 @@ impl From<BenchError> for NotStarted {
 /// Serves until a signal and the drain after it.
 pub(crate) fn serve(config: Config) -> Result<(), NotStarted> {
     let runtime = runtime().map_err(NotStarted::Start)?;
-    let log = Log::start(&config.log.value, config.log_format.value).context("cannot start to log");
+    let log = Log::start(&config.log.value, config.log_format.value).context("cannot start logging");
     let log = log.map_err(NotStarted::Start)?;
     let result = runtime.block_on(run(config));
     log.finish();

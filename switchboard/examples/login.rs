@@ -24,7 +24,7 @@ async fn chat(mut conn: Connection<Lines>, (hub, lobby, may_kick): (Hub, Room, b
             None => _ = seat.publish(line),
             Some(_) if !may_kick => conn.send("! only operators kick").await?,
             Some(name) if kick(name) => _ = seat.publish(format!("kicked {name}")),
-            Some(name) => conn.send(format!("! nobody is called {name}")).await?,
+            Some(name) => conn.send(format!("! no one is named {name}")).await?,
         }
     }
     Ok(())

@@ -67,7 +67,7 @@ pub enum ConnectError {
         faults: Vec<String>,
     },
     /// The client has as many connections as it may.
-    #[error("client already has {limit} connections")]
+    #[error("limit on connections reached: {limit}")]
     TooManyConnections {
         /// [`Limits::connections`](crate::Limits::connections).
         limit: usize,

@@ -89,7 +89,7 @@ pub enum RoomError {
     #[error(transparent)]
     Name(#[from] NameError),
     /// The hub has as many rooms as it may.
-    #[error("there are already {limit} rooms")]
+    #[error("limit on rooms reached: {limit}")]
     TooManyRooms {
         /// The limit.
         limit: usize,

@@ -69,7 +69,7 @@ mod login {
         let mut op = named(&app, "unix", "op").await;
         assert_eq!(ann.line().await, "* [lobby] op joined\n");
         op.send("/kick nobody\n/kick Ann\n").await;
-        assert_eq!(op.line().await, "! nobody is called nobody\n");
+        assert_eq!(op.line().await, "! no one is named nobody\n");
         assert_eq!(ann.closed().await, CloseReason::Closed);
         let told = String::from_utf8(ann.rest().await.unwrap()).unwrap();
         assert!(told.ends_with("@server: an operator kicked you\n"), "{told}");

@@ -161,7 +161,7 @@ pub(super) async fn talk<C: PlainCodec>(
     };
     talk.output.leave().await;
     if matches!(over, Ok(Over::Left)) {
-        talk.output.status("the server has finished")?;
+        talk.output.status("the server closed the connection")?;
     }
     over
 }
@@ -178,7 +178,7 @@ impl Talk<'_> {
             let over = self.hold(conn).await;
             let is_ours = !self.plan.reconnect || self.ending == Ending::Finished || self.standing.is_leaving();
             let why = match over {
-                Ok(Over::Left) if !is_ours => "the server has finished".to_owned(),
+                Ok(Over::Left) if !is_ours => "the server closed the connection".to_owned(),
                 Err(error) if !is_ours && (error.is::<ConnectionError>() || error.is::<Lost>()) => error.to_string(),
                 over => return over,
             };

@@ -137,7 +137,7 @@ impl Guard {
         if value(FETCH_DEST).is_some_and(|dest| !["empty", "document", "websocket"].contains(&dest))
             || value(ACCEPT).is_some_and(wants_a_part_of_a_page)
         {
-            return Err(forbidden("a page may not load this as part of itself"));
+            return Err(forbidden("pages may not embed this"));
         }
         if head.headers.contains_key(FETCH_SITE) {
             return Ok(());

@@ -25,7 +25,7 @@ impl Query {
             let key = decoded(key)?;
             // Each is compared with all before it.
             if given.len() == MOST_PARAMETERS {
-                return Err(Failure::new(ErrorCode::BadArgument, "more parameters than any path takes"));
+                return Err(Failure::new(ErrorCode::BadArgument, "too many parameters"));
             }
             if given.iter().any(|(known, _)| *known == key) {
                 return Err(Failure::new(ErrorCode::BadArgument, format!("{key}: given twice")));

@@ -354,7 +354,7 @@ test('what takes no commands is told none, and given up', async () => {
     mute.say(message(1));
     clock.tick(20_000);
     assert.deepEqual(mute.take(), []);
-    assert.deepEqual(states, [['waiting', 'no commands are taken there']]);
+    assert.deepEqual(states, [['waiting', 'the server takes no commands there']]);
 });
 
 test('a connection without a word is given up', async () => {

@@ -93,7 +93,7 @@ impl Request {
             return Err(Refusal::Bad("Connection header lacks upgrade"));
         }
         if only(headers, SEC_WEBSOCKET_VERSION) != Some(WebSocket::VERSION.as_bytes()) {
-            return Err(Refusal::Wanted("unsupported version of WebSocket"));
+            return Err(Refusal::Wanted("unsupported WebSocket version"));
         }
         if self.body.as_ref().is_some_and(|body| !body.is_end_stream()) {
             return Err(Refusal::Bad("a WebSocket handshake has no body"));

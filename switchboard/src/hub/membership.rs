@@ -30,7 +30,7 @@ pub struct Join {
 #[non_exhaustive]
 pub enum JoinError {
     /// The connection is in as many rooms as it may.
-    #[error("connection is already in {limit} rooms")]
+    #[error("limit on rooms of one connection reached: {limit}")]
     TooManyRooms {
         /// The limit.
         limit: usize,

@@ -29,14 +29,14 @@ pub struct NameTaken(pub UserName);
 #[non_exhaustive]
 pub enum TellError {
     /// Nobody has that name.
-    #[error("nobody is called {0}")]
+    #[error("no one is named {0}")]
     NoSuchMember(UserName),
     /// It does not read what it is sent.
     #[error("{0} cannot receive more right now")]
     Full(UserName),
     /// Its protocol cannot carry this: it is on a line transport and gets raw payloads, and this one holds a line end; or it has an
     /// encoding of its own, which has no words for it.
-    #[error("{0} cannot be sent more than one line")]
+    #[error("{0} can only be sent a single line")]
     Uncarried(UserName),
 }
 

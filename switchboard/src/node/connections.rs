@@ -160,7 +160,7 @@ impl Connections {
         // Aborted tasks end as soon as they run. One that never runs again is left behind with its worker.
         let ended = async { tokio::join!(tasks.wait(), spawned.tracker.wait()) };
         if tokio::time::timeout(Duration::from_secs(1), ended).await.is_err() {
-            warn!(connections = tasks.len(), tasks = spawned.tracker.len(), "handlers or tasks hold their workers");
+            warn!(connections = tasks.len(), tasks = spawned.tracker.len(), "handlers or tasks block their workers");
         }
         aborted
     }

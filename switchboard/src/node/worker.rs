@@ -222,7 +222,7 @@ impl Workers {
             }
         };
         if tokio::time::timeout(Duration::from_secs(1), joined).await.is_err() {
-            warn!("a handler holds its worker and is abandoned");
+            warn!("a handler blocks its worker and was abandoned");
         }
     }
 }

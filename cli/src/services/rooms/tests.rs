@@ -36,7 +36,7 @@ async fn as_many_rooms_as_one_may_be_in() {
     for room in ["a", "b"] {
         assert!(ask(&mut peer, &format!("/join {room}")).await.starts_with(&format!("* [{room}] you joined")));
     }
-    assert_eq!(ask(&mut peer, "/join c").await, "! too-many-rooms: connection is already in 3 rooms\n");
+    assert_eq!(ask(&mut peer, "/join c").await, "! too-many-rooms: limit on rooms of one connection reached: 3\n");
     // The current room is the one that it was.
     assert_eq!(ask(&mut peer, "hi").await, "[b] guest-1: hi\n");
     assert_eq!(ask(&mut peer, "/leave a").await, "* [a] you left; now in b\n");
@@ -47,7 +47,7 @@ async fn as_many_rooms_as_one_may_be_in() {
 async fn as_many_rooms_as_there_may_be() {
     let mut peer = peer(HubLimits { rooms: 2, ..HubLimits::default() }, None).await;
     assert!(ask(&mut peer, "/join a").await.starts_with("* [a] you joined"));
-    assert_eq!(ask(&mut peer, "/join b").await, "! too-many-rooms: there are already 2 rooms\n");
+    assert_eq!(ask(&mut peer, "/join b").await, "! too-many-rooms: limit on rooms reached: 2\n");
     assert!(ask(&mut peer, "/join A").await.starts_with("* [a] you joined"));
 }
 

@@ -72,7 +72,7 @@ impl Web {
             // It would publish them.
             return Err(Failure::new(
                 ErrorCode::CommandsOff,
-                "there is no page: it lives by commands, and this listener takes none; /openapi.json has what there is",
+                "there is no page here: it needs commands, which this listener does not take; /openapi.json lists the paths",
             ));
         }
         if asker == Asker::Visitor && !matches!(route, Route::Asset(_)) {

@@ -229,7 +229,7 @@ fn the_end_of_the_server_is_told_and_the_terminal_is_as_it_was_found() {
     session.shows("* you are guest-1");
     program.stop();
     session.shows("* closed: drained");
-    session.shows("-- the server has finished");
+    session.shows("-- the server closed the connection");
     assert_eq!(session.code(), Some(0));
     assert!(session.is_as_found());
 }

@@ -147,7 +147,7 @@ impl<S: Side> Records<S> {
     /// Keeps what is part of a record until the rest of it comes.
     fn keep(&mut self, rest: &[u8]) -> Result<(), rustls::Error> {
         if rest.len() >= INCOMPLETE_BYTES || self.outgoing.len() > ANSWER_BYTES {
-            return Err(rustls::Error::General("the peer's messages are longer than any client's".to_owned()));
+            return Err(rustls::Error::General("the peer's messages are too long".to_owned()));
         }
         if rest.is_empty() {
             // An idle connection owns no buffer.

@@ -103,7 +103,7 @@ async fn as_many_rooms_as_there_may_be() {
         peer.send(format!("{path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")).await;
         let head = paragraph(&mut peer).await;
         assert!(head.starts_with("HTTP/1.1 503 ") && head.contains("\r\nretry-after: 60\r\n"), "{path}: {head}");
-        let object = "{\"error\":\"too-many-rooms\",\"text\":\"there are already 1 rooms\"}\n";
+        let object = "{\"error\":\"too-many-rooms\",\"text\":\"limit on rooms reached: 1\"}\n";
         assert_eq!(String::from_utf8(peer.rest().await.expect("it is closed in order")).expect("it is UTF-8"), object);
     }
 }
