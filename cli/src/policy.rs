@@ -1,6 +1,8 @@
 //! Who somebody is, and what it may do: what an operator's file says of it.
 
 pub(crate) mod command;
+pub(crate) mod explain;
 pub(crate) mod rules;
 pub(crate) mod secret;
+pub(crate) mod snapshot;
 pub(crate) mod token;

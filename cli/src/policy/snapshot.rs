@@ -1,0 +1,309 @@
+//! What the file says of who may do what, in the form in which it is asked: by a token's hash, and by a person's name.
+//!
+//! Never changed: a reload makes another one. Knows no hub and reads no clock.
+#![allow(dead_code, reason = "the policy and `config can` ask it: neither is here yet")]
+
+use super::rules::{Direct, Grant, RoomSection, Rules, TokenSection};
+use super::token::TokenHash;
+use ipnet::IpNet;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
+use switchboard::rule::{Group, Person, Rule, Section};
+use switchboard::{Glob, Grants, GroupName, Rights, RoomName, UserName};
+
+/// The rules of one file.
+#[derive(Debug, Default)]
+pub(crate) struct Snapshot {
+    tokens: HashMap<TokenHash, Arc<Record>>,
+    people: HashMap<UserName, Arc<Record>>,
+    sections: Vec<Section>,
+    anonymous: Grants,
+    /// To whom everybody may write.
+    anonymous_direct: Vec<Glob>,
+}
+
+/// Somebody with a token.
+#[derive(Debug)]
+pub(crate) struct Record {
+    pub(crate) name: UserName,
+    /// Those of its tokens: two, while one is changed.
+    hashes: Vec<TokenHash>,
+    grants: Grants,
+    groups: Vec<Arc<Group>>,
+    /// To whom it may write, and its groups.
+    direct: Vec<Glob>,
+    expires: Option<SystemTime>,
+    /// Whence it may come; empty: from anywhere.
+    from: Vec<IpNet>,
+}
+
+impl Record {
+    /// Its groups' names.
+    pub(crate) fn groups(&self) -> impl Iterator<Item = &GroupName> {
+        self.groups.iter().map(|group| &group.name)
+    }
+
+    pub(crate) fn expires(&self) -> Option<SystemTime> {
+        self.expires
+    }
+
+    pub(crate) fn has_expired(&self, now: SystemTime) -> bool {
+        self.expires.is_some_and(|expires| expires <= now)
+    }
+
+    /// Whether it may come from there. What has no address is within this machine.
+    pub(crate) fn comes_from(&self, address: Option<IpAddr>) -> bool {
+        let is_from = |address: IpAddr| self.from.iter().any(|network| network.contains(&address.to_canonical()));
+        self.from.is_empty() || address.is_some_and(is_from)
+    }
+
+    /// Whether one of its tokens is called so in logs.
+    pub(crate) fn has_token(&self, id: &str) -> bool {
+        self.hashes.iter().any(|hash| hash.id() == id)
+    }
+
+    fn person(&self) -> Person<'_> {
+        Person { name: &self.name, grants: &self.grants, groups: &self.groups }
+    }
+}
+
+impl Snapshot {
+    pub(crate) fn of(rules: &Rules) -> Self {
+        let groups: HashMap<&GroupName, (Arc<Group>, &[Direct])> = rules
+            .groups
+            .iter()
+            .map(|group| {
+                let made = Group { name: group.name.clone(), grants: granted(&group.grants) };
+                (&group.name, (Arc::new(made), &group.direct[..]))
+            })
+            .collect();
+        let record = |token: &TokenSection| {
+            let own = token.groups.iter().filter_map(|name| groups.get(name));
+            let direct = own.clone().flat_map(|(_, direct)| globs(direct)).chain(globs(&token.direct));
+            Arc::new(Record {
+                name: token.name.clone(),
+                hashes: token.hashes.clone(),
+                grants: granted(&token.grants),
+                direct: direct.collect(),
+                groups: own.map(|(group, _)| Arc::clone(group)).collect(),
+                expires: token.expires,
+                from: token.from.clone(),
+            })
+        };
+        let people: HashMap<_, _> = rules.tokens.iter().map(|token| (token.name.clone(), record(token))).collect();
+        let hashes = people.values().flat_map(|record| record.hashes.iter().map(|hash| (*hash, Arc::clone(record))));
+        let anonymous = rules.anonymous.as_ref();
+        Self {
+            tokens: hashes.collect(),
+            sections: rules.sections.iter().map(section).collect(),
+            anonymous: anonymous.map_or_else(Grants::new, |anonymous| granted(&anonymous.grants)),
+            anonymous_direct: anonymous.map_or_else(Vec::new, |anonymous| globs(&anonymous.direct).collect()),
+            people,
+        }
+    }
+
+    /// Whose token has this hash.
+    pub(crate) fn holder(&self, hash: &TokenHash) -> Option<&Arc<Record>> {
+        self.tokens.get(hash)
+    }
+
+    /// Who is called so and has a token.
+    pub(crate) fn person(&self, name: &UserName) -> Option<&Arc<Record>> {
+        self.people.get(name)
+    }
+
+    /// What somebody may do in a room. Who is known without a token has what everybody has who is known.
+    pub(crate) fn rights(&self, name: Option<&UserName>, room: &RoomName) -> Rights {
+        let rule = Rule { sections: &self.sections, anonymous: &self.anonymous };
+        let none = Grants::new();
+        let person = name.map(|name| match self.people.get(name) {
+            Some(record) => record.person(),
+            None => Person { name, grants: &none, groups: &[] },
+        });
+        rule.rights(person, room)
+    }
+
+    /// Whether somebody may write to whoever is called `to`.
+    pub(crate) fn may_tell(&self, name: Option<&UserName>, to: &UserName) -> bool {
+        let own = name.and_then(|name| self.people.get(name)).map_or(&[][..], |record| &record.direct);
+        let mut globs = self.anonymous_direct.iter().chain(own);
+        globs.any(|glob| glob.matches(to.as_str(), name))
+    }
+
+    /// Whose name it is: that of a token, or one behind it and a dot, as `alice.2` is for alice. The longest such name counts.
+    pub(crate) fn owner(&self, name: &UserName) -> Option<&UserName> {
+        let text = name.as_str();
+        let ends = std::iter::once(text.len()).chain(text.rmatch_indices('.').map(|(dot, _)| dot));
+        // What ends in a dot, or is reserved, is nobody's.
+        ends.filter_map(|end| UserName::parse(&text[..end]).ok())
+            .find_map(|prefix| self.people.get(&prefix))
+            .map(|record| &record.name)
+    }
+
+    /// Whether somebody may be called `wanted`: whoever is known by a name of its own, and whoever is not by any that is nobody's.
+    pub(crate) fn may_be_called(&self, name: Option<&UserName>, wanted: &UserName) -> bool {
+        match (name, self.owner(wanted)) {
+            (Some(name), Some(owner)) => name == owner,
+            // Known without a token: its name is the operator's word.
+            (Some(name), None) => is_within(name, wanted),
+            (None, owner) => owner.is_none(),
+        }
+    }
+}
+
+/// Whether `wanted` is `name`, or one behind it and a dot.
+fn is_within(name: &UserName, wanted: &UserName) -> bool {
+    let (name, wanted) = (name.as_str().as_bytes(), wanted.as_str().as_bytes());
+    let begins = wanted.len() >= name.len() && wanted[..name.len()].eq_ignore_ascii_case(name);
+    begins && wanted.get(name.len()).is_none_or(|next| *next == b'.')
+}
+
+fn granted(grants: &[Grant]) -> Grants {
+    grants.iter().map(|grant| (grant.rooms.clone(), grant.rights)).collect()
+}
+
+fn globs(direct: &[Direct]) -> impl Iterator<Item = Glob> {
+    direct.iter().map(|direct| direct.names.clone())
+}
+
+fn section(section: &RoomSection) -> Section {
+    Section {
+        only: section.only.as_ref().map(|(_, only)| only.clone()),
+        anyone: section.anyone.map_or(Rights::NONE, |(_, rights)| rights),
+        named: section.named.map_or(Rights::NONE, |(_, rights)| rights),
+        ..Section::new(section.rooms.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::rules::{AnonymousSection, At, GroupSection};
+    use std::time::Duration;
+
+    const AT: At = At { line: 1, column: 1 };
+
+    fn name(text: &str) -> UserName {
+        UserName::parse(text).expect("it is a name")
+    }
+
+    fn room(text: &str) -> RoomName {
+        RoomName::parse(text).expect("it is a room")
+    }
+
+    fn grant(rooms: &str, rights: Rights) -> Grant {
+        Grant { at: AT, rooms: Glob::parse(rooms).expect("it is a glob"), rights }
+    }
+
+    fn direct(names: &str) -> Direct {
+        Direct { at: AT, names: Glob::parse(names).expect("it is a glob") }
+    }
+
+    fn token(of: &str, hashes: &[&str]) -> TokenSection {
+        TokenSection {
+            at: AT,
+            name: name(of),
+            hashes: hashes.iter().map(|token| TokenHash::of(token)).collect(),
+            groups: Vec::new(),
+            grants: Vec::new(),
+            direct: Vec::new(),
+            expires: None,
+            from: Vec::new(),
+        }
+    }
+
+    /// Alice, of staff, with two tokens; bob, and bob.phone; and what everybody may do.
+    fn rules() -> Rules {
+        let staff = GroupName::parse("staff").expect("it is a name");
+        Rules {
+            tokens: vec![
+                TokenSection {
+                    groups: vec![staff.clone()],
+                    grants: vec![grant("desk.{name}", Rights::WRITE)],
+                    from: vec!["10.0.0.0/8".parse().expect("a network"), "::1/128".parse().expect("a network")],
+                    expires: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(100)),
+                    ..token("alice", &["old", "new"])
+                },
+                TokenSection { direct: vec![direct("{name}.*")], ..token("bob", &["bobs"]) },
+                token("bob.phone", &["phones"]),
+            ],
+            groups: vec![GroupSection {
+                at: AT,
+                name: staff,
+                grants: vec![grant("ops.**", Rights::ALL)],
+                direct: vec![direct("boss")],
+            }],
+            anonymous: Some(AnonymousSection {
+                at: AT,
+                grants: vec![grant("lobby", Rights::JOIN)],
+                direct: vec![direct("help*")],
+            }),
+            sections: vec![RoomSection {
+                at: AT,
+                rooms: Glob::parse("lobby").expect("it is a glob"),
+                only: None,
+                anyone: None,
+                named: Some((AT, Rights::PUBLISH)),
+            }],
+        }
+    }
+
+    #[test]
+    fn a_token_shows_whose_it_is_and_so_does_the_one_that_it_is_changed_for() {
+        let snapshot = Snapshot::of(&rules());
+        let holder = |token: &str| snapshot.holder(&TokenHash::of(token)).map(|record| record.name.to_string());
+        assert_eq!([holder("old"), holder("new")], [Some("alice".to_owned()), Some("alice".to_owned())]);
+        assert_eq!([holder("phones"), holder("other")], [Some("bob.phone".to_owned()), None]);
+        let alice = snapshot.person(&name("ALICE")).expect("she is there");
+        assert!(alice.has_token(&TokenHash::of("old").id()) && !alice.has_token(&TokenHash::of("bobs").id()));
+    }
+
+    #[test]
+    fn a_token_is_for_its_time_and_its_networks() {
+        let snapshot = Snapshot::of(&rules());
+        let (alice, bob) = (snapshot.person(&name("alice")).unwrap(), snapshot.person(&name("bob")).unwrap());
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        assert!(!alice.has_expired(at(99)) && alice.has_expired(at(100)) && !bob.has_expired(at(1 << 40)));
+        let comes = |address: &str| alice.comes_from(Some(address.parse().unwrap()));
+        assert!(comes("10.1.2.3") && comes("::ffff:10.1.2.3") && comes("::1"));
+        assert!(!comes("11.0.0.1") && !comes("::2") && !alice.comes_from(None));
+        assert!(bob.comes_from(None) && bob.comes_from(Some("11.0.0.1".parse().unwrap())));
+    }
+
+    #[test]
+    fn rights_are_those_of_the_rooms_of_everybody_of_groups_and_of_ones_own() {
+        let snapshot = Snapshot::of(&rules());
+        let rights = |who: Option<&str>, of: &str| snapshot.rights(who.map(name).as_ref(), &room(of));
+        assert_eq!(rights(None, "lobby"), Rights::JOIN);
+        assert_eq!(rights(Some("nobody"), "lobby"), Rights::JOIN | Rights::PUBLISH);
+        assert_eq!(rights(Some("alice"), "ops.east"), Rights::ALL);
+        assert_eq!(rights(Some("alice"), "desk.alice"), Rights::WRITE);
+        assert_eq!(rights(Some("alice"), "desk.bob"), Rights::NONE);
+        assert_eq!(rights(Some("bob"), "ops.east"), Rights::NONE);
+        assert_eq!(rights(None, "ops.east"), Rights::NONE);
+    }
+
+    #[test]
+    fn one_may_write_to_whom_a_glob_names() {
+        let snapshot = Snapshot::of(&rules());
+        let may = |who: Option<&str>, to: &str| snapshot.may_tell(who.map(name).as_ref(), &name(to));
+        assert!(may(None, "helpdesk") && may(Some("alice"), "Boss") && may(Some("bob"), "bob.phone"));
+        assert!(!may(None, "boss") && !may(Some("bob"), "boss") && !may(Some("alice"), "bob.phone"));
+    }
+
+    #[test]
+    fn a_name_of_a_token_is_its_holders_and_so_is_all_behind_it() {
+        let snapshot = Snapshot::of(&rules());
+        let may = |who: Option<&str>, wanted: &str| snapshot.may_be_called(who.map(name).as_ref(), &name(wanted));
+        for wanted in ["alice", "ALICE", "alice.2", "Alice.x.y", "alice."] {
+            assert!(!may(None, wanted) && !may(Some("bob"), wanted) && may(Some("alice"), wanted), "{wanted}");
+        }
+        assert!(may(Some("bob"), "bob.2") && !may(Some("bob"), "bob.phone") && !may(Some("bob"), "bob.phone.2"));
+        assert!(may(Some("bob.phone"), "bob.phone.2") && !may(Some("bob.phone"), "bob"));
+        assert!(may(None, "alicia") && may(None, "alic") && may(None, "a.alice") && may(None, "carol"));
+        assert!(!may(Some("alice"), "carol") && !may(Some("alice"), "alicia"));
+        assert!(may(Some("bridge"), "bridge.2") && !may(Some("bridge"), "carol") && !may(Some("bridge"), "alice"));
+    }
+}
