@@ -291,6 +291,7 @@ impl Client {
             is_local: false,
             timeouts: self.timeouts,
             limits: Arc::clone(&self.limits),
+            occupancy: None,
             metrics: Arc::clone(&node.metrics),
             drain: node.stop.drain.clone(),
             told: node.stop.told.clone(),

@@ -12,6 +12,7 @@ mod envelope;
 pub(crate) mod figure;
 mod half_close;
 mod held_up;
+pub(crate) mod occupancy;
 mod origin;
 pub(crate) mod outbox;
 mod passing;

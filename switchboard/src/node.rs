@@ -17,6 +17,7 @@ pub(crate) use connections::info;
 pub use connections::{ConnectionInfo, Connections};
 pub use drain::Drained;
 pub(crate) use drain::{Aborting, Draining, sleep_awake};
+use entered::Place;
 pub(crate) use entered::{Entered, Opening};
 pub use handle::Handle;
 pub(crate) use owners::{Owners, Scope, network};
@@ -127,7 +128,7 @@ impl Node {
         self.metrics.accepted.add(1);
         // Relaxed: only uniqueness matters.
         let id = ConnectionId(self.next_id.fetch_add(1, Ordering::Relaxed));
-        Opening { id, address, settings, worker: worker.assign(), admitted }
+        Opening { id, place: Place::new(address, settings), worker: worker.assign(), admitted }
     }
 
     /// Admits a connection beside `other`: from the same address, by the same listener, and on its worker.

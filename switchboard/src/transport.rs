@@ -41,11 +41,11 @@ pub trait Transport: StreamTransport {
         Configured::new(self).with_name(name.into())
     }
 
-    /// Limits for this listener's connections, in place of the server's.
+    /// Limits for this listener's connections, beside the server's.
     ///
-    /// Frames, outboxes and handshakes are bounded for each listener by itself. Connections are counted with the server's others: this
-    /// one refuses once the server has, or one address has, as many as are said here. Memory is the server's alone, and
-    /// [`Limits::memory_bytes`](crate::Limits::memory_bytes) of these is not looked at.
+    /// Frames, outboxes and handshakes are bounded for each listener by itself. Connections are too, in all and from one address: they
+    /// count here and among the server's, and are refused by whichever is full. Where these say nothing of one address, the server's
+    /// limit holds. Memory is the server's alone, and [`Limits::memory_bytes`](crate::Limits::memory_bytes) of these is not looked at.
     fn limited(self, limits: Limits) -> Configured<Self> {
         Configured::new(self).with_limits(limits)
     }

@@ -1,10 +1,13 @@
 //! Listeners with a name, limits, and a frame rate, of their own.
 
 use super::harness::batches::Batches;
-use super::harness::served::{Served, echo};
+use super::harness::patience::patiently;
+use super::harness::served::{Served, address, echo};
 use switchboard::prelude::*;
 use switchboard::testing::Peer;
-use switchboard::{Memory, Rate, Transport, Udp, Validation, testing};
+use switchboard::{Memory, Rate, Tcp, Transport, Udp, Validation, testing};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::time::{Duration, Instant, sleep};
 
 fn frames(frame_bytes: usize) -> Limits {
@@ -37,6 +40,80 @@ async fn a_listener_has_limits_of_its_own_beside_those_of_its_server() {
     assert_eq!(long.line().await, "12345\n");
     drop(served);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_listener_counts_its_own_connections_and_its_server_all() {
+    let (few, usual) = (Memory::new(), Memory::new());
+    let connections = |connections| Limits { connections, ..Limits::default() };
+    let server = Server::new().limits(connections(3)).listen(few.clone().limited(connections(1)), echo);
+    let served = Served::over(&usual, server.memory(&usual, echo)).await;
+    // Those of others take none of its places.
+    let mut usual_peers: Vec<_> = (0..2).map(|_| Peer::connect(&usual)).collect();
+    let mut first = Peer::connect(&few);
+    for peer in usual_peers.iter_mut().chain([&mut first]) {
+        peer.send("hi\n").await;
+        assert_eq!(peer.line().await, "hi\n");
+    }
+    // The server is full, and once it is not, the listener is.
+    assert_eq!(Peer::connect(&usual).rest().await.unwrap(), b"");
+    drop(usual_peers.pop());
+    served.left(2).await;
+    assert_eq!(Peer::connect(&few).rest().await.unwrap(), b"");
+    assert_eq!(served.handle.metrics().closed(CloseReason::TooManyConnections), 2);
+    // A place that was given up is free.
+    drop(first);
+    served.left(1).await;
+    let mut next = Peer::connect(&few);
+    next.send("hi\n").await;
+    assert_eq!(next.line().await, "hi\n");
+}
+
+#[tokio::test]
+async fn a_listener_counts_the_connections_of_an_address_by_itself() {
+    let own = |limit| Limits { connections_per_address: Some(limit), ..Limits::default() };
+    let tcp = |limit| Tcp::new("127.0.0.1:0").limited(own(limit));
+    let server = Server::new().workers(0).limits(own(1)).listen(tcp(2), echo).tcp("127.0.0.1:0", echo);
+    let served = Served::start(server).await;
+    let places: Vec<_> = served.urls.iter().map(|url| address(url)).collect();
+    let answers = async |place: usize| {
+        let mut stream = TcpStream::connect(places[place]).await.unwrap();
+        // One that is refused may be reset before this is written.
+        _ = stream.write_all(b"x\n").await;
+        (stream.read(&mut [0; 2]).await.is_ok_and(|count| count == 2)).then_some(stream)
+    };
+    let all = [0, 0, 0, 1].map(&answers);
+    let mut answered = Vec::new();
+    for one in all {
+        answered.push(patiently(one).await);
+    }
+    let told: Vec<_> = answered.iter().map(Option::is_some).collect();
+    assert_eq!(told, [true, true, false, false], "beyond what is its own, or the server's");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listener_of_datagrams_has_limits_of_its_own() {
+    let limits = Limits { connections: 1, ..Limits::default() };
+    let udp = Udp::new("127.0.0.1:0").limited(limits);
+    let handler = async |mut conn: Connection<switchboard::Datagrams>| -> Result {
+        while let Some(frame) = conn.recv().await? {
+            conn.send(frame).await?;
+        }
+        Ok(())
+    };
+    let running = testing::start(Server::new().udp_peers(udp, |_, _| Validation::Given, handler));
+    let (mut first, second) = (running.udp("udp"), running.udp("udp"));
+    first.send("hi");
+    assert_eq!(first.recv().await, "hi");
+    second.send("hi");
+    sleep(Duration::from_millis(10)).await;
+    assert_eq!(running.handle().connections().len(), 1);
+    let wrong =
+        Server::new().udp_peers(Udp::new("127.0.0.1:0").limited(frames(0)), |_, _| Validation::Given, echo_datagrams);
+    let error = wrong.workers(0).bind().await.unwrap_err();
+    assert_eq!(error.faults, ["udp://127.0.0.1:0: limit frame_bytes is zero"]);
+}
+
+async fn echo_datagrams(_: Connection<switchboard::Datagrams>) {}
 
 #[tokio::test(start_paused = true)]
 async fn a_listener_reads_no_more_frames_a_second_than_its_rate() {

@@ -100,6 +100,7 @@ impl Stage {
             is_local: true,
             timeouts: Timeouts::default(),
             limits: Arc::new(limits),
+            occupancy: None,
             metrics: Arc::new(Metrics::new()),
             drain: CancellationToken::new(),
             told: CancellationToken::new(),

@@ -1,6 +1,7 @@
 //! Which connection it is: its number, its address, and the listener that it came to.
 
 use super::Link;
+use super::occupancy::Occupancy;
 use crate::config::{Limits, Timeouts};
 use crate::metrics::Metrics;
 use std::fmt;
@@ -88,6 +89,8 @@ pub(crate) struct ListenerSettings {
     pub(crate) is_local: bool,
     pub(crate) timeouts: Timeouts,
     pub(crate) limits: Arc<Limits>,
+    /// Its connections, if the limits are its own and not its server's.
+    pub(crate) occupancy: Option<Box<Occupancy>>,
     /// How many frames are read of each connection.
     pub(crate) rate: Option<Rate>,
     pub(crate) metrics: Arc<Metrics>,

@@ -56,15 +56,17 @@ impl Node {
         address: &PeerAddr,
         settings: &ListenerSettings,
     ) -> Result<Admitted, CloseReason> {
-        let limits = &settings.limits;
+        let limits = settings.occupancy.as_deref().map_or(&settings.limits, |own| &own.server);
+        let own_limit = settings.occupancy.as_ref().and(settings.limits.connections_per_address);
         let (mut admitted, others) = self.count(limits.connections).ok_or(CloseReason::TooManyConnections)?;
         let per_address = limits.connections_per_address.or((!settings.is_local).then_some(PER_ADDRESS));
-        if let (Some(limit), Some(address)) = (per_address, address.ip()) {
-            let network = network(address.ip());
+        // A listener that says how many come from one address may let in more than others do.
+        let per_address = own_limit.map_or(per_address, |_| per_address.map(|_| usize::MAX));
+        if let (Some(limit), Some(network)) = (per_address, network_of(address)) {
             let mut addresses = self.admission.addresses.lock();
             let count = addresses.counts.get(&network).copied().unwrap_or(0);
             // Who set a limit has promised that many.
-            let least = limits.connections_per_address.unwrap_or(0);
+            let least = own_limit.or(limits.connections_per_address).unwrap_or(0);
             if count >= limit || !addresses.owners.may_have(network, Scope::Wide, limits.connections - others, least) {
                 return Err(CloseReason::TooManyFromAddress);
             }
@@ -72,7 +74,21 @@ impl Node {
             addresses.owners.add(network, Scope::Wide);
             admitted.network = Some(network);
         }
+        if let Some(occupancy) = &settings.occupancy {
+            occupancy.enter(&settings.limits, network_of(address))?;
+        }
         Ok(admitted)
+    }
+}
+
+fn network_of(address: &PeerAddr) -> Option<NonZeroU64> {
+    address.ip().map(|address| network(address.ip()))
+}
+
+/// A connection from this address is gone from its listener, where that counts its own.
+pub(super) fn leave(settings: &ListenerSettings, address: &PeerAddr) {
+    if let Some(occupancy) = &settings.occupancy {
+        occupancy.leave(&settings.limits, network_of(address));
     }
 }
 

@@ -1,5 +1,6 @@
 //! A connection on its way to its task, and in its worker's list for as long as that lives.
 
+use super::admission::leave;
 use super::{Admitted, Assigned};
 use crate::error::logged;
 use crate::link::{ConnectionId, Link, ListenerSettings, PeerAddr, Protocol, Sink};
@@ -9,10 +10,30 @@ use tracing::debug;
 /// A connection that was admitted, and has its number and its worker.
 pub(crate) struct Opening {
     pub(super) id: ConnectionId,
-    pub(super) address: PeerAddr,
-    pub(super) settings: Arc<ListenerSettings>,
+    pub(super) place: Place,
     pub(super) worker: Assigned,
     pub(super) admitted: Admitted,
+}
+
+/// Where it comes from, and to which listener, which counts it.
+pub(super) struct Place {
+    address: PeerAddr,
+    settings: Arc<ListenerSettings>,
+    is_entered: bool,
+}
+
+impl Place {
+    pub(super) fn new(address: PeerAddr, settings: Arc<ListenerSettings>) -> Self {
+        Self { address, settings, is_entered: false }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if !self.is_entered {
+            leave(&self.settings, &self.address);
+        }
+    }
 }
 
 impl Opening {
@@ -22,9 +43,10 @@ impl Opening {
 
     /// Lists it, as one that speaks `protocol`.
     pub(crate) fn enter(self, sink: Box<dyn Sink>, protocol: Protocol) -> Entered<Admitted> {
-        let Self { id, address, settings, worker, admitted } = self;
-        let link = Link::new(id, address, settings, sink, Arc::clone(&worker.tick));
+        let Self { id, mut place, worker, admitted } = self;
+        let link = Link::new(id, place.address.clone(), Arc::clone(&place.settings), sink, Arc::clone(&worker.tick));
         link.speaks(protocol);
+        place.is_entered = true;
         Entered::new(link, worker, admitted)
     }
 }
@@ -56,5 +78,6 @@ impl<A> Drop for Entered<A> {
             self.link.listener.metrics.count_close(reason);
         }
         self.worker.leave(self.link.id);
+        leave(&self.link.listener, &self.link.address);
     }
 }

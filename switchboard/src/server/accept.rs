@@ -8,6 +8,7 @@ use super::handshakes::{Handshakes, UnderWay};
 use super::in_memory::Door;
 use crate::connection::{HandlerOutput, open, serve};
 use crate::error::logged;
+use crate::link::occupancy::Occupancy;
 use crate::link::{Link, ListenerSettings, PeerAddr, Protocol, Source};
 use crate::node::{Admitted, Entered, Node, Opening, refuse};
 use crate::transport::configured::OwnSettings;
@@ -152,9 +153,7 @@ impl<T: StreamTransport> Entry for Streams<T> {
     }
 
     fn faults(&self) -> Vec<String> {
-        let limits = self.transport.own().limits;
-        let faults = limits.map_or(Vec::new(), |limits| limits.faults());
-        faults.into_iter().map(|fault| format!("{}: {fault}", self.url())).collect()
+        faults(&self.transport.own(), &self.url())
     }
 
     fn bind(self: Box<Self>, _: usize) -> BoxFuture<io::Result<Box<dyn BoundEntry>>> {
@@ -170,6 +169,12 @@ impl<T: StreamTransport> Entry for Streams<T> {
         let (transport, address) = InMemory::instead_of(&self.transport);
         (Box::new(Streams { transport, make: self.make }), Door::Streams(address))
     }
+}
+
+/// What is wrong with the settings of the listener at `url`, a sentence each.
+pub(super) fn faults(own: &OwnSettings, url: &str) -> Vec<String> {
+    let faults = own.limits.as_ref().map_or(Vec::new(), |limits| limits.faults());
+    faults.into_iter().map(|fault| format!("{url}: {fault}")).collect()
 }
 
 struct BoundStreams<L> {
@@ -212,6 +217,7 @@ impl<L: StreamListener> Accept<L> {
             is_secure: self.listener.is_secure(),
             is_local: self.listener.is_local(),
             timeouts: own.timeouts.unwrap_or(serving.timeouts),
+            occupancy: own.limits.is_some().then(|| Box::new(Occupancy::new(&serving.limits))),
             limits: own.limits.unwrap_or_else(|| Arc::clone(&serving.limits)),
             rate: own.rate,
             metrics: Arc::clone(&serving.node.metrics),

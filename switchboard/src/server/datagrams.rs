@@ -1,9 +1,10 @@
 //! UDP listeners: with a handler for datagrams, or with one for connections to peers that were validated.
 
 use super::Serving;
-use super::accept::{BoundEntry, BoxFuture, Entry, until_drain};
+use super::accept::{BoundEntry, BoxFuture, Entry, faults, until_drain};
 use super::in_memory::{Door, MemoryDatagrams};
 use crate::connection::{HandlerOutput, serve};
+use crate::link::occupancy::Occupancy;
 use crate::link::{Link, ListenerSettings, PeerAddr, Protocol, Sink, Source};
 use crate::node::{Node, Worker};
 use crate::transport::configured::OwnSettings;
@@ -39,6 +40,10 @@ where
 
     fn leave_ipv4(&mut self) {
         self.udp.leave_ipv4();
+    }
+
+    fn faults(&self) -> Vec<String> {
+        faults(&self.udp.settings().1, &self.url())
     }
 
     fn bind(self: Box<Self>, workers: usize) -> BoxFuture<io::Result<Box<dyn BoundEntry>>> {
@@ -112,9 +117,9 @@ where
     let same = (Arc::clone(&strangers), Arc::clone(&handler));
     let run_in_memory = move |udp: Udp, network, waiting, serving: &Serving| {
         let (limits, own) = udp.settings();
-        let gate = Arc::new(Gate::new(limits, serving.limits.frame_bytes));
         let Some(worker) = serving.workers.first() else { unreachable!("a server has a worker") };
         let (node, settings) = (Arc::clone(&serving.node), settings(udp.url(), true, own, serving));
+        let gate = Arc::new(Gate::new(limits, settings.limits.frame_bytes));
         let (inward, (strangers, handler)) = (Inward { worker: Arc::clone(worker), node, settings }, same);
         let open = move |source, enter: &dyn Fn() -> SourceAndSink| inward.open::<H, F>(source, enter, &handler);
         let metrics = Arc::clone(&serving.node.metrics);
@@ -133,7 +138,7 @@ where
 {
     let (url, Sockets { address, bound, limits, own }) = (sockets.url(), sockets);
     let settings = settings(url, address.ip().is_loopback(), own, serving);
-    let gate = Arc::new(Gate::new(limits, serving.limits.frame_bytes));
+    let gate = Arc::new(Gate::new(limits, settings.limits.frame_bytes));
     let (count, sockets): (usize, Arc<[UdpSocket]>) = (bound.len(), bound.into());
     let receive = |(index, worker): (usize, &Arc<Worker>)| {
         let (tick, metrics) = (Arc::clone(&worker.tick), Arc::clone(&serving.node.metrics));
@@ -158,7 +163,8 @@ fn settings(url: String, is_local: bool, own: OwnSettings, serving: &Serving) ->
         is_secure: false,
         is_local,
         timeouts: own.timeouts.unwrap_or(serving.timeouts),
-        limits: Arc::clone(&serving.limits),
+        occupancy: own.limits.is_some().then(|| Box::new(Occupancy::new(&serving.limits))),
+        limits: own.limits.unwrap_or_else(|| Arc::clone(&serving.limits)),
         rate: own.rate,
         metrics: Arc::clone(&serving.node.metrics),
         drain: serving.node.stop.drain.clone(),

@@ -25,11 +25,12 @@ pub(crate) use peers::{Peers, receive};
 use super::adopted::{Adopted, ListenerKind};
 use super::configured::OwnSettings;
 use super::names::{self, Binding, Families, NumericAddress, Timing, bind_each, lookup, shown};
-use crate::Timeouts;
+use crate::{Limits, Timeouts};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use switchboard_proto::{DATAGRAM_BYTES, Rate};
 
 /// What the kernel holds while we are busy: the default lost hundreds of datagrams a run at 16 × 8 × 1,200 B.
@@ -123,6 +124,13 @@ impl Udp {
     /// faster wait, and are lost once there are too many. For strangers see [`DatagramLimits::received`].
     pub fn throttled(mut self, rate: Rate) -> Self {
         self.own.rate = Some(rate);
+        self
+    }
+
+    /// Limits for this listener's connections ([`Server::udp_peers`](crate::Server::udp_peers)), beside the server's, as
+    /// [`Transport::limited`](crate::Transport::limited) sets them; for each of its addresses, if it has several.
+    pub fn limited(mut self, limits: Limits) -> Self {
+        self.own.limits = Some(Arc::new(limits));
         self
     }
 
