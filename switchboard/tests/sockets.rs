@@ -227,6 +227,21 @@ async fn a_dropped_server_frees_its_addresses() {
 }
 
 #[tokio::test]
+async fn datagrams_that_the_socket_holds_when_the_drain_begins_are_taken() {
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&count);
+    // More than one batch.
+    let handler = move |_: Datagram<'_>, _: &mut DatagramReply<'_>| _ = counted.fetch_add(1, Ordering::Relaxed);
+    let bound = Server::new().workers(0).udp("127.0.0.1:0", handler).bind().await.unwrap();
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    for _ in 0..200 {
+        socket.send_to(b"x", served::address(&bound.urls()[0])).unwrap();
+    }
+    bound.serve_until(async {}).await;
+    assert_eq!(count.load(Ordering::Relaxed), 200);
+}
+
+#[tokio::test]
 async fn who_has_connected_when_the_drain_begins_is_served() {
     use std::io::{Read, Write};
     let directory = tempfile("waiting");

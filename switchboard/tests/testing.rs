@@ -120,6 +120,38 @@ async fn datagram_peers_are_met_validated_and_served_without_a_socket() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn datagrams_that_wait_when_the_drain_begins_are_taken() {
+    let heard = Hub::new().room("heard").unwrap();
+    let room = heard.clone();
+    let answering = Server::new().udp("127.0.0.1:7004", move |datagram, reply| {
+        room.publish(datagram.payload);
+        reply.write("thanks");
+    });
+    let app = testing::start(answering);
+    let mut sensor = app.udp("udp");
+    for said in ["1", "2", "3"] {
+        sensor.send(said);
+    }
+    assert_eq!(app.drain().await.aborted, 0);
+    assert_eq!(heard.last_id().seq, 3);
+    for _ in 0..3 {
+        assert_eq!(sensor.recv().await, "thanks");
+    }
+
+    let echo = async |mut conn: Connection<Datagrams>| -> Result {
+        while let Some(frame) = conn.recv().await? {
+            conn.send(frame).await?;
+        }
+        Ok(())
+    };
+    let app = testing::start(Server::new().udp_peers(Udp::new("127.0.0.1:7005"), |_, _| Validation::Given, echo));
+    let mut peer = app.udp("udp");
+    peer.send("hello");
+    assert_eq!(app.drain().await, Drained { finished: 1, aborted: 0, elapsed: Duration::ZERO });
+    assert_eq!(peer.recv().await, "hello");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_a_datagram_listener_refuses_it_refuses_without_a_socket_too() {
     let limits = DatagramLimits { replies: RepliesPerSource::AtMost(Rate::new(1, 2)), ..DatagramLimits::default() };
     let udp = Udp::new("127.0.0.1:7006").limits(limits);

@@ -77,15 +77,6 @@ impl Accepting {
     }
 }
 
-/// Runs `task` until the server drains.
-pub(super) fn until_drain(serving: &Serving, task: impl Future<Output = ()> + Send + 'static) -> BoxFuture<()> {
-    let drain = serving.node.stop.drain.clone();
-    Box::pin(async move {
-        // Done means that the server drains.
-        let _ = drain.run_until_cancelled_owned(task).await;
-    })
-}
-
 /// What begins the task of a connection, on the event loop that calls. It is all of an accept loop that depends on the handler, so
 /// that the loop is compiled once for a transport, and not again for each handler.
 trait Begin: Send + Sync {

@@ -1,7 +1,7 @@
 //! UDP listeners: with a handler for datagrams, or with one for connections to peers that were validated.
 
 use super::Serving;
-use super::accept::{BoundEntry, BoxFuture, Entry, faults, until_drain};
+use super::accept::{BoundEntry, BoxFuture, Entry, faults};
 use super::in_memory::{Door, MemoryDatagrams};
 use crate::connection::{HandlerOutput, serve};
 use crate::link::occupancy::Occupancy;
@@ -93,13 +93,15 @@ where
     let same = Arc::clone(&handler);
     let run_in_memory = move |udp: Udp, _, waiting, serving: &Serving| {
         let gate = Arc::new(Gate::new(udp.settings().0, serving.limits.frame_bytes));
-        until_drain(serving, udp::in_memory::answer(waiting, gate, same, Arc::clone(&serving.node.metrics)))
+        let (metrics, drain) = (Arc::clone(&serving.node.metrics), serving.node.stop.drain.clone());
+        Box::pin(udp::in_memory::answer(waiting, gate, same, metrics, drain)) as BoxFuture<()>
     };
     let run = move |Sockets { address, bound, limits, .. }: Sockets, serving: &Serving| {
         let gate = Arc::new(Gate::new(limits, serving.limits.frame_bytes));
         let answer = |socket| {
             let (gate, handler, metrics) = (Arc::clone(&gate), Arc::clone(&handler), Arc::clone(&serving.node.metrics));
-            until_drain(serving, udp::answer((socket, Family::of(address)), gate, handler, metrics))
+            let drain = serving.node.stop.drain.clone();
+            Box::pin(udp::answer((socket, Family::of(address)), gate, handler, metrics, drain)) as BoxFuture<()>
         };
         bound.into_iter().map(answer).collect()
     };
@@ -122,8 +124,8 @@ where
         let gate = Arc::new(Gate::new(limits, settings.limits.frame_bytes));
         let (inward, (strangers, handler)) = (Inward { worker: Arc::clone(worker), node, settings }, same);
         let open = move |source, enter: &dyn Fn() -> SourceAndSink| inward.open::<H, F>(source, enter, &handler);
-        let metrics = Arc::clone(&serving.node.metrics);
-        until_drain(serving, udp::in_memory::receive(network, waiting, gate, strangers, metrics, open))
+        let (metrics, drain) = (Arc::clone(&serving.node.metrics), serving.node.stop.drain.clone());
+        Box::pin(udp::in_memory::receive(network, waiting, gate, strangers, metrics, open, drain)) as BoxFuture<()>
     };
     let run = move |sockets: Sockets, serving: &Serving| connect(sockets, &strangers, &handler, serving);
     Box::new(DatagramEntry { udp, run, run_in_memory })
@@ -149,8 +151,8 @@ where
         let open = move |datagram: Datagram<'_>, ends: Ends| {
             inward.open::<H, F>(datagram.source, || entered.enter(&datagram, ends), &handler)
         };
-        let receiving = udp::receive(peers, Arc::clone(&gate), Arc::clone(strangers), open);
-        until_drain(serving, receiving)
+        let drain = serving.node.stop.drain.clone();
+        Box::pin(udp::receive(peers, Arc::clone(&gate), Arc::clone(strangers), open, drain)) as BoxFuture<()>
     };
     // A socket that was open already is the only one.
     serving.workers.iter().enumerate().take(count).map(receive).collect()

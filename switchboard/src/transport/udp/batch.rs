@@ -14,6 +14,7 @@ use std::sync::Arc;
 use switchboard_proto::Escaped;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio_util::sync::CancellationToken;
 use tracing::{Level, enabled, error, trace};
 
 /// Datagrams in one system call.
@@ -22,21 +23,26 @@ pub(super) const BATCH: usize = 64;
 /// As much of a datagram as a log line shows.
 const TRACED_BYTES: usize = 1024;
 
-/// Answers what one socket receives until its task is dropped.
+/// Batches that are taken once the drain begins: as many datagrams as a socket holds, and not what goes on coming.
+const LAST_BATCHES: usize = 128;
+
+/// Answers what one socket receives until the `drain`, and what it holds then.
 pub(crate) async fn answer<H>(
     (socket, family): (UdpSocket, Family),
     gate: Arc<Gate>,
     handler: Arc<H>,
     metrics: Arc<Metrics>,
+    drain: CancellationToken,
 ) where
     H: Fn(Datagram<'_>, &mut DatagramReply<'_>),
 {
     let socket = readable(socket);
-    loop {
-        let Ok(mut ready) = socket.readable().await else { return };
-        let (received, unsent) = exchange((socket.get_ref(), family), &metrics, |datagram, _, reply| {
-            answered(&gate, &*handler, datagram, reply)
-        });
+    let batch = || {
+        exchange((socket.get_ref(), family), &metrics, |datagram, _, reply| answered(&gate, &*handler, datagram, reply))
+    };
+    while let Some(ready) = drain.run_until_cancelled(socket.readable()).await {
+        let Ok(mut ready) = ready else { return };
+        let (received, unsent) = batch();
         // A batch that is not full has emptied the socket: the event loop tells of the next datagram.
         if received < BATCH {
             ready.clear_ready();
@@ -44,6 +50,19 @@ pub(crate) async fn answer<H>(
         drop(ready);
         send_later(socket.get_ref(), unsent, &metrics).await;
         tokio::task::coop::consume_budget().await;
+    }
+    take_rest(&metrics, batch).await;
+}
+
+/// Takes what the socket holds when the server drains. Replies that find it full are lost.
+pub(super) async fn take_rest(metrics: &Metrics, batch: impl Fn() -> (usize, Unsent)) {
+    for _ in 0..LAST_BATCHES {
+        let (received, unsent) = batch();
+        metrics.datagrams_lost.add(unsent.len() as u64);
+        if received < BATCH {
+            return;
+        }
+        tokio::task::yield_now().await;
     }
 }
 

@@ -19,6 +19,7 @@ use std::task::{Context, Poll};
 use switchboard_proto::CloseReason;
 use tokio::io::ReadBuf;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 /// Datagrams that wait for a listener, and for whoever it answers.
 const QUEUE: usize = 1024;
@@ -86,22 +87,29 @@ impl Network {
     }
 }
 
-/// Answers what comes until the task is dropped.
+/// What comes next until the `drain`, and then what is waiting still.
+async fn next(waiting: &mut mpsc::Receiver<Arriving>, drain: &CancellationToken) -> Option<Arriving> {
+    let before = drain.run_until_cancelled(waiting.recv()).await;
+    before.unwrap_or_else(|| waiting.try_recv().ok())
+}
+
+/// Answers what comes until the `drain`, and what waits then.
 pub(crate) async fn answer<H>(
     mut waiting: mpsc::Receiver<Arriving>,
     gate: Arc<Gate>,
     handler: Arc<H>,
     metrics: Arc<Metrics>,
+    drain: CancellationToken,
 ) where
     H: Fn(Datagram<'_>, &mut DatagramReply<'_>),
 {
-    while let Some(arriving) = waiting.recv().await {
+    while let Some(arriving) = next(&mut waiting, &drain).await {
         reply_to(&arriving, &metrics, |datagram, reply| answered(&gate, &*handler, datagram, reply));
         tokio::task::coop::consume_budget().await;
     }
 }
 
-/// Has strangers met until the task is dropped; `open` makes a connection of one, if there is a place, and says whether it did.
+/// Has strangers met until the `drain`, and those who wait then; `open` makes a connection of one, if there is a place, and says whether it did.
 pub(crate) async fn receive<S, O>(
     network: Network,
     mut waiting: mpsc::Receiver<Arriving>,
@@ -109,11 +117,12 @@ pub(crate) async fn receive<S, O>(
     strangers: Arc<S>,
     metrics: Arc<Metrics>,
     open: O,
+    drain: CancellationToken,
 ) where
     S: Fn(Datagram<'_>, &mut DatagramReply<'_>) -> Validation,
     O: Fn(SocketAddr, &dyn Fn() -> SourceAndSink) -> bool,
 {
-    while let Some(arriving) = waiting.recv().await {
+    while let Some(arriving) = next(&mut waiting, &drain).await {
         // It may have become a peer since it was sent.
         if !network.deliver(&arriving.payload, arriving.source) {
             let enter = || network.enter(&arriving);

@@ -4,7 +4,7 @@
 //! A peer's datagrams wait among its arrivals, each behind its length, until its connection reads them; they do not hold up
 //! those of the others, and when there are too many they are lost, as on the network.
 
-use super::batch::{BATCH, Fate, exchange, readable, send_later};
+use super::batch::{BATCH, Fate, exchange, readable, send_later, take_rest};
 use super::ends::{Ends, Family};
 use super::framed::{self, HEADER_BYTES};
 use super::outgoing::{Outgoing, PeerSink};
@@ -23,6 +23,7 @@ use std::net::UdpSocket;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use tokio::io::ReadBuf;
+use tokio_util::sync::CancellationToken;
 
 /// Bytes that wait for one peer's connection to read them. More than a batch of the datagrams that media send.
 const ARRIVALS_BYTES: usize = 256 << 10;
@@ -42,10 +43,15 @@ pub(crate) struct Peers {
     pub(super) outgoing: Mutex<Outgoing>,
 }
 
-/// Receives until the task is dropped. Peers' datagrams go to their connections and all others to `strangers`; `open` makes
-/// a connection of whoever is validated, if there is a place, and says whether it did.
-pub(crate) async fn receive<S, O>(peers: Arc<Peers>, gate: Arc<Gate>, strangers: Arc<S>, open: O)
-where
+/// Receives until the `drain`, and what the socket holds then. Peers' datagrams go to their connections and all others to
+/// `strangers`; `open` makes a connection of whoever is validated, if there is a place, and says whether it did.
+pub(crate) async fn receive<S, O>(
+    peers: Arc<Peers>,
+    gate: Arc<Gate>,
+    strangers: Arc<S>,
+    open: O,
+    drain: CancellationToken,
+) where
     S: Fn(Datagram<'_>, &mut DatagramReply<'_>) -> Validation,
     O: Fn(Datagram<'_>, Ends) -> bool,
 {
@@ -53,14 +59,17 @@ where
         return tracing::warn!("no descriptor for a datagram listener, which receives nothing");
     };
     let socket = readable(socket);
-    loop {
-        let Ok(mut ready) = socket.readable().await else { return };
-        let (received, unsent) = exchange((socket.get_ref(), peers.family), &peers.metrics, |datagram, ends, reply| {
+    let batch = || {
+        exchange((socket.get_ref(), peers.family), &peers.metrics, |datagram, ends, reply| {
             if peers.deliver(&datagram, ends) {
                 return Fate::Taken;
             }
             met(&gate, &*strangers, datagram, reply, || open(datagram, ends))
-        });
+        })
+    };
+    while let Some(ready) = drain.run_until_cancelled(socket.readable()).await {
+        let Ok(mut ready) = ready else { return };
+        let (received, unsent) = batch();
         if received < BATCH {
             ready.clear_ready();
         }
@@ -69,6 +78,7 @@ where
         // Those who were sent something read it before more comes for them.
         tokio::task::yield_now().await;
     }
+    take_rest(&peers.metrics, batch).await;
 }
 
 /// Has `strangers` meet a datagram of whoever is no peer yet, and `open` make one of it if it is validated.
