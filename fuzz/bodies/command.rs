@@ -45,7 +45,13 @@ fn obey(command: Command, frame: &Bytes) {
         }
         Command::Auth(token) => assert_eq!(format!("{token:?}"), "Token(…)"),
         Command::Format(format) => assert_eq!(format.to_string().parse(), Ok(format)),
-        Command::Rooms | Command::History { .. } | Command::Ping | Command::Help | Command::Quit => (),
+        Command::Rooms
+        | Command::History { .. }
+        | Command::Whoami
+        | Command::Clock
+        | Command::Ping
+        | Command::Help
+        | Command::Quit => (),
     }
 }
 
@@ -62,7 +68,8 @@ fn show(payload: Bytes) {
     let id = MessageId { epoch: Epoch::new(1), seq: 7 };
     let from = UserName::guest(7);
     let direct = Reply::Direct { from: from.clone(), text: payload.clone() };
-    let message = Message { room, id, time: SystemTime::UNIX_EPOCH, from: Some(from), payload };
+    let message =
+        Message { room, id, time: SystemTime::UNIX_EPOCH, from: Some(from.clone()), user: Some(from), payload };
     for (format, start, end) in [(Format::Text, "[lobby] guest-7: ", ""), (Format::Json, r#"{"room":"lobby","#, "\"}")]
     {
         let mut frame = Vec::new();

@@ -230,6 +230,7 @@ impl World {
             id,
             time: message.time,
             from,
+            user: None,
             payload: Bytes::copy_from_slice(payload.as_bytes()),
         };
         assert_eq!(*message, expected);

@@ -51,6 +51,12 @@ pub enum CloseReason {
     WrongProtocol,
     /// The handler reset it.
     Reset,
+    /// What it had shown itself by has expired, and nothing newer was shown.
+    Expired,
+    /// What it had shown itself by counts no longer.
+    Revoked,
+    /// It showed something wrong too often.
+    AuthFailed,
 }
 
 /// A number that tells a peer why it is closed, where its protocol has such: WebSocket (RFC 6455 §7.4).
@@ -92,7 +98,7 @@ pub enum Ending {
 
 impl CloseReason {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 25] = [
         Self::PeerClosed,
         Self::Finished,
         Self::PeerReset,
@@ -115,6 +121,9 @@ impl CloseReason {
         Self::Truncated,
         Self::WrongProtocol,
         Self::Reset,
+        Self::Expired,
+        Self::Revoked,
+        Self::AuthFailed,
     ];
 
     /// The stable code, as in logs and metrics.
@@ -142,6 +151,9 @@ impl CloseReason {
             Self::Truncated => "truncated",
             Self::WrongProtocol => "wrong-protocol",
             Self::Reset => "reset",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+            Self::AuthFailed => "auth-failed",
         }
     }
 
@@ -162,7 +174,17 @@ impl CloseReason {
 
     /// Whether an operator would expect it in the daily course of things; the others are logged at `info`.
     pub fn is_ordinary(self) -> bool {
-        matches!(self, Self::PeerClosed | Self::Finished | Self::Idle | Self::Closed | Self::Drained | Self::Reset)
+        matches!(
+            self,
+            Self::PeerClosed
+                | Self::Finished
+                | Self::Idle
+                | Self::Closed
+                | Self::Drained
+                | Self::Reset
+                | Self::Expired
+                | Self::Revoked
+        )
     }
 }
 

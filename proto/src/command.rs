@@ -66,6 +66,10 @@ pub enum Command {
     Format(Format),
     /// Prove to be allowed.
     Auth(Token),
+    /// Ask who one is.
+    Whoami,
+    /// Ask what the server's clock says.
+    Clock,
     /// Ask for a sign of life.
     Ping,
     /// Ask what can be typed.
@@ -76,7 +80,7 @@ pub enum Command {
 
 impl Command {
     /// How each command is written, and what it does, as `/help` tells it.
-    pub const HELP: [(&str, &str); 13] = [
+    pub const HELP: [(&str, &str); 15] = [
         ("/join ROOM [since=ID] [cookie=HEX]", "join a room and make it the current one"),
         ("/leave [ROOM]", "leave a room, or the current one"),
         ("/pub ROOM TEXT", "publish to a room, current or not"),
@@ -87,6 +91,8 @@ impl Command {
         ("/history [N]", "repeat the current room's last messages"),
         ("/format text|json|raw", "choose the format of what you receive"),
         ("/auth TOKEN", "authorize yourself with a token"),
+        ("/whoami", "say who you are"),
+        ("/clock", "tell the server's time in milliseconds since 1970"),
         ("/ping", "check that the server answers"),
         ("/help", "show this help"),
         ("/quit", "end the connection"),
@@ -135,6 +141,8 @@ fn command(frame: &Bytes) -> Result<Command, Failure> {
         b"/history" => Command::History { count: arguments.optional()?.map(count).transpose()? },
         b"/format" => Command::Format(arguments.required()?.parse().map_err(bad_argument)?),
         b"/auth" => Command::Auth(Token(arguments.required()?.into())),
+        b"/whoami" => Command::Whoami,
+        b"/clock" => Command::Clock,
         b"/ping" => Command::Ping,
         b"/help" => Command::Help,
         b"/quit" => Command::Quit,
@@ -232,6 +240,11 @@ impl Token {
     /// A token to compare with.
     pub fn new(token: &str) -> Self {
         Self(token.into())
+    }
+
+    /// The token itself, to find out whose it is: not for a log, nor for an error.
+    pub fn reveal(&self) -> &str {
+        &self.0
     }
 }
 

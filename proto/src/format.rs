@@ -6,6 +6,7 @@ mod events;
 mod json;
 mod runs;
 mod text;
+mod time;
 
 use crate::{Failure, Message, Notice, Reply};
 use bytes::Bytes;

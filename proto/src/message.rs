@@ -2,7 +2,7 @@
 //!
 //! [`Format`](crate::Format) writes them; the hub makes them.
 
-use crate::{CloseReason, Cookie, Format, RoomName, UserName};
+use crate::{CloseReason, Cookie, Failure, Format, GroupName, Rights, RoomName, UserName};
 use bytes::Bytes;
 use std::fmt;
 use std::str::FromStr;
@@ -96,6 +96,8 @@ pub struct Message {
     pub time: SystemTime,
     /// Who published it; `None` if the program itself did.
     pub from: Option<UserName>,
+    /// Whom the publisher was shown to be, under a policy. `from` is what it called itself.
+    pub user: Option<UserName>,
     /// What was published: any bytes.
     pub payload: Bytes,
 }
@@ -155,6 +157,16 @@ pub enum Notice {
         /// The incarnation that the room is in now.
         epoch: Epoch,
     },
+    /// This member may no longer be in the room, and is not.
+    Removed {
+        /// Where.
+        room: RoomName,
+    },
+    /// What this connection has shown itself by ends soon.
+    Expiring {
+        /// In how many seconds.
+        seconds: u32,
+    },
     /// This connection ends.
     Closed {
         /// Why.
@@ -169,6 +181,15 @@ pub struct RoomSummary {
     pub name: RoomName,
     /// How many members it has.
     pub members: usize,
+}
+
+/// What somebody has shown itself to be, beside its name.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Authenticated {
+    /// The groups that it is in.
+    pub groups: Vec<GroupName>,
+    /// Until when that holds.
+    pub expires: Option<SystemTime>,
 }
 
 /// An answer to a command, or what a connection is told as itself.
@@ -189,6 +210,8 @@ pub enum Reply {
         members: usize,
         /// The last message before the join; it gets every one after it.
         id: MessageId,
+        /// What it may do there, under a policy.
+        may: Option<Rights>,
     },
     /// Is no longer a member of the room.
     Left {
@@ -247,7 +270,24 @@ pub enum Reply {
         time: SystemTime,
     },
     /// The token was right.
-    Authorized,
+    Authorized {
+        /// Whom it shows, under a policy.
+        name: Option<UserName>,
+        /// Until when.
+        expires: Option<SystemTime>,
+    },
+    /// Who this connection, or whoever sent the request, is.
+    You {
+        /// What it is called.
+        name: UserName,
+        /// What it has shown itself to be; otherwise anybody may call itself so.
+        authenticated: Option<Authenticated>,
+    },
+    /// What the server's clock says.
+    Clock {
+        /// Milliseconds since 1970.
+        milliseconds: u64,
+    },
     /// The join is to be repeated with this cookie, to show that its sender is where it says.
     Challenge {
         /// What to repeat it with.
@@ -259,127 +299,6 @@ pub enum Reply {
     Help,
     /// The server ends the connection, as it was asked to.
     Bye,
-}
-
-/// Why something that was asked for did not happen. The connection goes on.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{code}: {text}")]
-pub struct Failure {
-    /// For programs.
-    pub code: ErrorCode,
-    /// For people: one line, lower case.
-    pub text: String,
-}
-
-impl Failure {
-    /// A failure with its explanation.
-    pub fn new(code: ErrorCode, text: impl Into<String>) -> Self {
-        Self { code, text: text.into() }
-    }
-}
-
-/// The kind of a [`Failure`]. Its code never changes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum ErrorCode {
-    /// There is no such command.
-    UnknownCommand,
-    /// A command's argument is missing, too many, or malformed.
-    BadArgument,
-    /// Not a name, or a reserved one.
-    BadName,
-    /// Somebody else has the name.
-    NameTaken,
-    /// It is not a member of that room.
-    NotAMember,
-    /// It is in no room, so there is none to publish to.
-    NoRoom,
-    /// There is no such room.
-    NoSuchRoom,
-    /// Nobody has that name.
-    NoSuchMember,
-    /// The connection is in as many rooms as it may, or there are as many rooms as there may be.
-    TooManyRooms,
-    /// The text is longer than a frame may be.
-    FrameTooLong,
-    /// Too much of this in a short time; later it works again.
-    RateLimited,
-    /// The token is wrong, or one is needed.
-    NotAuthorized,
-    /// This listener takes no commands.
-    CommandsOff,
-    /// Over HTTP: there is nothing at that path.
-    NoSuchPath,
-    /// Over HTTP: what is there is not for that method.
-    BadMethod,
-    /// Over HTTP: a page of another origin asks, or the server is asked for by a name that is not its own.
-    ForbiddenOrigin,
-    /// Over HTTP: what is there is a WebSocket, and no handshake of a version that is spoken asks for it.
-    UpgradeRequired,
-    /// Over HTTP: the body did not come in time.
-    TooSlow,
-    /// What came first was another protocol's; this one ends the connection.
-    WrongProtocol,
-    /// Some of what it would resume from is gone, which its format cannot tell.
-    Gone,
-}
-
-impl ErrorCode {
-    /// Every code.
-    pub const ALL: [Self; 20] = [
-        Self::UnknownCommand,
-        Self::BadArgument,
-        Self::BadName,
-        Self::NameTaken,
-        Self::NotAMember,
-        Self::NoRoom,
-        Self::NoSuchRoom,
-        Self::NoSuchMember,
-        Self::TooManyRooms,
-        Self::FrameTooLong,
-        Self::RateLimited,
-        Self::NotAuthorized,
-        Self::CommandsOff,
-        Self::NoSuchPath,
-        Self::BadMethod,
-        Self::ForbiddenOrigin,
-        Self::UpgradeRequired,
-        Self::TooSlow,
-        Self::WrongProtocol,
-        Self::Gone,
-    ];
-
-    /// The stable code, as peers see it.
-    pub fn code(self) -> &'static str {
-        match self {
-            Self::UnknownCommand => "unknown-command",
-            Self::BadArgument => "bad-argument",
-            Self::BadName => "bad-name",
-            Self::NameTaken => "name-taken",
-            Self::NotAMember => "not-a-member",
-            Self::NoRoom => "no-room",
-            Self::NoSuchRoom => "no-such-room",
-            Self::NoSuchMember => "no-such-member",
-            Self::TooManyRooms => "too-many-rooms",
-            Self::FrameTooLong => "frame-too-long",
-            Self::RateLimited => "rate-limited",
-            Self::NotAuthorized => "not-authorized",
-            Self::CommandsOff => "commands-off",
-            Self::NoSuchPath => "no-such-path",
-            Self::BadMethod => "bad-method",
-            Self::ForbiddenOrigin => "forbidden-origin",
-            Self::UpgradeRequired => "upgrade-required",
-            Self::TooSlow => "too-slow",
-            Self::WrongProtocol => "wrong-protocol",
-            Self::Gone => "gone",
-        }
-    }
-}
-
-impl fmt::Display for ErrorCode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.code())
-    }
 }
 
 /// Anything that a member is told.

@@ -61,6 +61,8 @@ fn a_broken_rule_or_a_failure_is_not_ordinary() {
         CloseReason::Closed,
         CloseReason::Drained,
         CloseReason::Reset,
+        CloseReason::Expired,
+        CloseReason::Revoked,
     ];
     assert_eq!(ordinary, expected);
 }

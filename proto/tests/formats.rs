@@ -6,8 +6,8 @@ use serde_json::Value;
 use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
 use switchboard_proto::{
-    CloseReason, Cookie, ErrorCode, Escaped, Failure, Format, FormatError, Message, MessageId, Notice, Reply, RoomName,
-    RoomSummary, UserName,
+    Authenticated, CloseReason, Cookie, ErrorCode, Escaped, Failure, Format, FormatError, Message, MessageId, Notice,
+    Reply, Rights, RoomName, RoomSummary, UserName,
 };
 
 fn room(name: &str) -> RoomName {
@@ -26,6 +26,7 @@ fn message(payload: impl Into<Bytes>) -> Message {
         // 2026-01-02T03:04:05.678Z
         time: SystemTime::UNIX_EPOCH + Duration::from_millis(1_767_323_045_678),
         from: Some(user("alice")),
+        user: None,
         payload: payload.into(),
     }
 }
@@ -75,6 +76,12 @@ fn notices() -> Vec<(Notice, &'static str, &'static str)> {
             "* [lobby] started over as p01z: earlier messages are gone",
             r#"{"event":"reset","room":"lobby","epoch":"p01z"}"#,
         ),
+        (
+            Notice::Removed { room: room("ops") },
+            "* [ops] you were removed: not allowed",
+            r#"{"event":"removed","room":"ops","reason":"not-allowed"}"#,
+        ),
+        (Notice::Expiring { seconds: 60 }, "* your authorization ends in 60 s", r#"{"event":"expiring","seconds":60}"#),
         (Notice::Closed { reason: CloseReason::Idle }, "* closed: idle", r#"{"event":"closed","reason":"idle"}"#),
     ]
 }
@@ -94,7 +101,7 @@ fn replies() -> Vec<(Reply, &'static str, &'static str)> {
             r#"{"event":"welcome","name":"guest-7","room":null}"#,
         ),
         (
-            Reply::Joined { room: lobby.clone(), members: 1, id: "k3f9-7".parse().unwrap() },
+            Reply::Joined { room: lobby.clone(), members: 1, id: "k3f9-7".parse().unwrap(), may: None },
             "* [lobby] you joined at k3f9-7: 1 member",
             r#"{"event":"you-joined","room":"lobby","members":1,"id":"k3f9-7"}"#,
         ),
@@ -151,10 +158,65 @@ fn replies() -> Vec<(Reply, &'static str, &'static str)> {
             r#"{"event":"published","room":"lobby","seq":7,"id":"k3f9-7","time":"2026-01-02T03:04:05.678Z"}"#,
         ),
         (Reply::Formatted { format: Format::Json }, "* format is json", r#"{"event":"format","format":"json"}"#),
-        (Reply::Authorized, "* authorized", r#"{"event":"authorized"}"#),
         (Reply::Challenge { cookie: Cookie([1; 7]) }, "cookie=01010101010101", "cookie=01010101010101"),
         (Reply::Pong, "* pong", r#"{"event":"pong"}"#),
         (Reply::Bye, "* bye", r#"{"event":"bye"}"#),
+    ]
+    .into_iter()
+    .chain(replies_to_those_who_are_known())
+    .collect()
+}
+
+/// The same of what needs somebody who knows tokens, and of what goes with it.
+fn replies_to_those_who_are_known() -> Vec<(Reply, &'static str, &'static str)> {
+    vec![
+        (
+            Reply::Joined { room: room("ops"), members: 1, id: "k3f9-7".parse().unwrap(), may: Some(Rights::ALL) },
+            "* [ops] you joined at k3f9-7: 1 member",
+            r#"{"event":"you-joined","room":"ops","members":1,"id":"k3f9-7","may":["publish","history","presence"]}"#,
+        ),
+        (
+            Reply::Joined { room: room("ops"), members: 1, id: "k3f9-7".parse().unwrap(), may: Some(Rights::JOIN) },
+            "* [ops] you joined at k3f9-7: 1 member",
+            r#"{"event":"you-joined","room":"ops","members":1,"id":"k3f9-7","may":[]}"#,
+        ),
+        (Reply::Authorized { name: None, expires: None }, "* authorized", r#"{"event":"authorized"}"#),
+        (
+            Reply::Authorized { name: Some(user("alice")), expires: None },
+            "* authorized as alice",
+            r#"{"event":"authorized","name":"alice"}"#,
+        ),
+        (
+            Reply::Authorized { name: Some(user("alice")), expires: Some(message("").time) },
+            "* authorized as alice until 2026-01-02T03:04:05Z",
+            r#"{"event":"authorized","name":"alice","expires":"2026-01-02T03:04:05.678Z"}"#,
+        ),
+        (
+            Reply::You { name: UserName::guest(7), authenticated: None },
+            "* you are guest-7, not authenticated",
+            r#"{"event":"you","name":"guest-7","authenticated":false,"groups":[]}"#,
+        ),
+        (
+            Reply::You { name: user("alice"), authenticated: Some(Authenticated::default()) },
+            "* you are alice, in no group",
+            r#"{"event":"you","name":"alice","authenticated":true,"groups":[]}"#,
+        ),
+        (
+            Reply::You {
+                name: user("alice"),
+                authenticated: Some(Authenticated {
+                    groups: vec!["staff".parse().unwrap(), "board".parse().unwrap()],
+                    expires: Some(message("").time),
+                }),
+            },
+            "* you are alice, in staff and board, until 2026-01-02T03:04:05Z",
+            r#"{"event":"you","name":"alice","authenticated":true,"groups":["staff","board"],"expires":"2026-01-02T03:04:05.678Z"}"#,
+        ),
+        (
+            Reply::Clock { milliseconds: 1_764_322_271_123 },
+            "* clock 1764322271123",
+            r#"{"event":"clock","milliseconds":1764322271123}"#,
+        ),
     ]
 }
 
@@ -174,6 +236,13 @@ fn a_message_of_the_program_itself_names_nobody() {
     let message = Message { from: None, ..message("hi") };
     assert_eq!(frame(Format::Text, &message), "[lobby] hi");
     assert!(frame(Format::Json, &message).ends_with(r#","from":null,"text":"hi"}"#));
+}
+
+#[test]
+fn only_json_tells_whom_a_publisher_was_shown_to_be() {
+    let message = Message { from: Some(user("alice.2")), user: Some(user("alice")), ..message("hi") };
+    assert_eq!(frame(Format::Text, &message), "[lobby] alice.2: hi");
+    assert!(frame(Format::Json, &message).ends_with(r#","from":"alice.2","user":"alice","text":"hi"}"#));
 }
 
 #[test]
@@ -287,7 +356,7 @@ fn an_event_is_the_object_behind_its_id_or_its_name() {
     let reset = Notice::Reset { room: room("lobby"), epoch: message("").id.epoch };
     let event = "id: k3f9-0\nevent: reset\ndata: {\"event\":\"reset\",\"room\":\"lobby\",\"epoch\":\"k3f9\"}";
     assert_eq!(Format::Events.notice(&reset).unwrap(), event);
-    let joined = Reply::Joined { room: room("lobby"), members: 1, id: message("").id };
+    let joined = Reply::Joined { room: room("lobby"), members: 1, id: message("").id, may: None };
     let event = "id: k3f9-7\nevent: you-joined\ndata: \
         {\"event\":\"you-joined\",\"room\":\"lobby\",\"members\":1,\"id\":\"k3f9-7\"}";
     assert_eq!(Format::Events.reply(&joined), [event]);

@@ -135,8 +135,8 @@ pub use turn::Turn;
 /// The grammar that rooms speak: what a frame asks for, and what members are told.
 pub mod grammar {
     pub use switchboard_proto::{
-        Command, Cookie, Epoch, ErrorCode, Event, Failure, Input, Message, MessageId, Notice, Reply, RoomSummary,
-        Token, parse,
+        Authenticated, Command, Cookie, Epoch, ErrorCode, Event, Failure, Input, Message, MessageId, Notice, Reply,
+        RoomSummary, Token, parse,
     };
 }
 

@@ -5,8 +5,8 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde_json::Value;
 use std::time::SystemTime;
-use switchboard::grammar::{ErrorCode, Event, Failure, Message, MessageId, Notice, Reply, RoomSummary};
-use switchboard::{CloseReason, Format, RoomName, UserName};
+use switchboard::grammar::{Authenticated, ErrorCode, Event, Failure, Message, MessageId, Notice, Reply, RoomSummary};
+use switchboard::{CloseReason, Format, GroupName, Rights, RoomName, UserName};
 
 /// The event in a frame of `json`; `None` for what is none, or is not known here.
 pub(super) fn object(frame: &[u8]) -> Option<Event> {
@@ -30,8 +30,8 @@ pub(super) fn line(frame: &[u8]) -> Option<Event> {
     if let Some(reason) = line.strip_prefix("closed: ") {
         return Some(Event::Notice(Notice::Closed { reason: reason_named(reason)? }));
     }
-    if line == "authorized" || line.starts_with("authorized as ") {
-        return Some(Event::Reply(Reply::Authorized));
+    if let Some(told) = line.strip_prefix("authorized") {
+        return authorized(told).map(Event::Reply);
     }
     if line == "bye" {
         return Some(Event::Reply(Reply::Bye));
@@ -48,10 +48,18 @@ pub(super) fn line(frame: &[u8]) -> Option<Event> {
     if let Some(joined) = told.strip_prefix("joined at ") {
         let (id, members) = joined.split_once(": ")?;
         let (id, members) = (id.parse().ok()?, members.split(' ').next()?.parse().ok()?);
-        return Some(Event::Reply(Reply::Joined { room, members, id }));
+        return Some(Event::Reply(Reply::Joined { room, members, id, may: None }));
     }
     let current = RoomName::parse(told.strip_prefix("left; now in ")?).ok();
     Some(Event::Reply(Reply::Left { room, current }))
+}
+
+/// Whom a token shows, and until when, by what stands behind the word.
+fn authorized(told: &str) -> Option<Reply> {
+    let (name, expires) = told.split_once(" until ").map_or((told, None), |(name, until)| (name, Some(until)));
+    let expires = expires.map(humantime::parse_rfc3339).transpose().ok()?;
+    let name = if name.is_empty() { None } else { Some(UserName::parse(name.strip_prefix(" as ")?).ok()?) };
+    Some(Reply::Authorized { name, expires })
 }
 
 /// The reason of this code.
@@ -111,6 +119,25 @@ impl Object {
         }
     }
 
+    fn time(&self, field: &str) -> Option<SystemTime> {
+        humantime::parse_rfc3339(self.text(field)?).ok()
+    }
+
+    fn may(&self) -> Option<Rights> {
+        // A right that is not known here is none that could be shown.
+        Some(self.list("may")?.iter().filter_map(|word| word.as_str()?.parse::<Rights>().ok()).collect())
+    }
+
+    fn you(&self) -> Option<Reply> {
+        let name = self.name("name")?;
+        if !self.0["authenticated"].as_bool()? {
+            return Some(Reply::You { name, authenticated: None });
+        }
+        let groups = self.list("groups")?.iter().map(|group| GroupName::parse(group.as_str()?).ok());
+        let authenticated = Authenticated { groups: groups.collect::<Option<_>>()?, expires: self.time("expires") };
+        Some(Reply::You { name, authenticated: Some(authenticated) })
+    }
+
     fn message(&self) -> Option<Message> {
         let from = match self.0.get("from")? {
             Value::Null => None,
@@ -118,7 +145,8 @@ impl Object {
         };
         // No format but `json` itself tells the time.
         let time = SystemTime::UNIX_EPOCH;
-        Some(Message { room: self.room()?, id: self.id()?, time, from, payload: self.payload()? })
+        let (room, id, user, payload) = (self.room()?, self.id()?, self.name("user"), self.payload()?);
+        Some(Message { room, id, time, from, user, payload })
     }
 
     fn notice(&self, event: &str) -> Option<Notice> {
@@ -136,6 +164,8 @@ impl Object {
             "renamed" => Notice::Renamed { room: self.room()?, from: self.name("from")?, to: self.name("to")? },
             "gap" => Notice::Gap { room: self.room()?, lost: self.number("lost")?, from_seq: self.number("from_seq")? },
             "reset" => Notice::Reset { room: self.room()?, epoch: self.text("epoch")?.parse().ok()? },
+            "removed" => Notice::Removed { room: self.room()? },
+            "expiring" => Notice::Expiring { seconds: self.number("seconds")?.try_into().ok()? },
             "closed" => Notice::Closed { reason: reason_named(self.text("reason")?)? },
             _ => return None,
         })
@@ -145,7 +175,9 @@ impl Object {
         let room = || self.room();
         Some(match event {
             "welcome" => Reply::Welcome { name: self.name("name")?, room: room() },
-            "you-joined" => Reply::Joined { room: room()?, members: self.count("members")?, id: self.id()? },
+            "you-joined" => {
+                Reply::Joined { room: room()?, members: self.count("members")?, id: self.id()?, may: self.may() }
+            }
             "you-left" => {
                 let current = self.text("current").and_then(|current| RoomName::parse(current).ok());
                 Reply::Left { room: room()?, current }
@@ -167,7 +199,9 @@ impl Object {
             "direct" => Reply::Direct { from: self.name("from")?, text: self.payload()? },
             "history" => Reply::History { room: room()?, count: self.count("count")? },
             "format" => Reply::Formatted { format: self.text("format")?.parse().ok()? },
-            "authorized" => Reply::Authorized,
+            "authorized" => Reply::Authorized { name: self.name("name"), expires: self.time("expires") },
+            "you" => self.you()?,
+            "clock" => Reply::Clock { milliseconds: self.number("milliseconds")? },
             "pong" => Reply::Pong,
             "help" => Reply::Help,
             "bye" => Reply::Bye,
@@ -194,11 +228,14 @@ mod tests {
 
     #[test]
     fn every_object_is_the_event_that_it_tells() {
-        let message = |from, payload| Message { room: room(), id: id(), time: SystemTime::UNIX_EPOCH, from, payload };
+        let time = SystemTime::UNIX_EPOCH;
+        let user = Some(name("alice"));
+        let message = |from, payload| Message { room: room(), id: id(), time, from, user: None, payload };
         let replies = [
             Reply::Welcome { name: name("guest-7"), room: Some(room()) },
             Reply::Welcome { name: name("guest-7"), room: None },
-            Reply::Joined { room: room(), members: 1, id: id() },
+            Reply::Joined { room: room(), members: 1, id: id(), may: None },
+            Reply::Joined { room: room(), members: 1, id: id(), may: Some(Rights::HISTORY) },
             Reply::Left { room: room(), current: None },
             Reply::Left { room: room(), current: Some(room()) },
             Reply::Named { name: name("bob") },
@@ -207,7 +244,15 @@ mod tests {
             Reply::Direct { from: name("bob"), text: Bytes::from_static(b"\"psst\"") },
             Reply::History { room: room(), count: 2 },
             Reply::Formatted { format: Format::Raw },
-            Reply::Authorized,
+            Reply::Authorized { name: None, expires: None },
+            Reply::Authorized { name: user.clone(), expires: Some(time) },
+            Reply::You { name: name("guest-7"), authenticated: None },
+            Reply::You { name: name("alice"), authenticated: Some(Authenticated::default()) },
+            Reply::You {
+                name: name("alice"),
+                authenticated: Some(Authenticated { groups: vec!["a".parse().unwrap()], expires: Some(time) }),
+            },
+            Reply::Clock { milliseconds: 1_764_322_271_123 },
             Reply::Pong,
             Reply::Help,
             Reply::Bye,
@@ -220,11 +265,14 @@ mod tests {
             Notice::Renamed { room: room(), from: name("guest-7"), to: name("bob") },
             Notice::Gap { room: room(), lost: 1, from_seq: 5 },
             Notice::Reset { room: room(), epoch: id().epoch },
+            Notice::Removed { room: room() },
+            Notice::Expiring { seconds: 60 },
             Notice::Closed { reason: CloseReason::SlowConsumer },
         ];
         let events = replies.map(Event::Reply).into_iter().chain(notices.map(Event::Notice)).chain([
             Event::Failure(Failure::new(ErrorCode::NameTaken, "somebody has it")),
             Event::Message(message(Some(name("bob")), Bytes::from_static("\"hi\" \u{e4}\u{1b}".as_bytes()))),
+            Event::Message(Message { user, ..message(Some(name("alice.2")), Bytes::new()) }),
             Event::Message(message(None, Bytes::from_static(b"\xff"))),
         ]);
         for event in events {
@@ -238,10 +286,12 @@ mod tests {
         for reply in [
             Reply::Welcome { name: name("guest-7"), room: Some(room()) },
             Reply::Welcome { name: name("guest-7"), room: None },
-            Reply::Joined { room: room(), members: 12, id: id() },
+            Reply::Joined { room: room(), members: 12, id: id(), may: None },
             Reply::Left { room: room(), current: None },
             Reply::Left { room: room(), current: Some(room()) },
-            Reply::Authorized,
+            Reply::Authorized { name: None, expires: None },
+            Reply::Authorized { name: Some(name("alice")), expires: None },
+            Reply::Authorized { name: Some(name("alice")), expires: Some(SystemTime::UNIX_EPOCH) },
             Reply::Bye,
         ] {
             let [told] = &Format::Text.reply(&reply)[..] else { panic!("one line: {reply:?}") };

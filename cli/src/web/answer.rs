@@ -42,12 +42,14 @@ pub(crate) fn status(code: ErrorCode) -> StatusCode {
     match code {
         ErrorCode::NoSuchPath | ErrorCode::NoSuchRoom | ErrorCode::NoSuchMember => StatusCode::NOT_FOUND,
         ErrorCode::BadMethod => StatusCode::METHOD_NOT_ALLOWED,
-        ErrorCode::ForbiddenOrigin | ErrorCode::CommandsOff => StatusCode::FORBIDDEN,
-        ErrorCode::NotAuthorized => StatusCode::UNAUTHORIZED,
+        ErrorCode::ForbiddenOrigin | ErrorCode::CommandsOff | ErrorCode::NotAllowed | ErrorCode::NameReserved => {
+            StatusCode::FORBIDDEN
+        }
+        ErrorCode::NotAuthorized | ErrorCode::TokenExpired => StatusCode::UNAUTHORIZED,
         ErrorCode::NameTaken | ErrorCode::NotAMember | ErrorCode::NoRoom => StatusCode::CONFLICT,
         ErrorCode::FrameTooLong => StatusCode::PAYLOAD_TOO_LARGE,
         ErrorCode::RateLimited => StatusCode::TOO_MANY_REQUESTS,
-        ErrorCode::TooManyRooms => StatusCode::SERVICE_UNAVAILABLE,
+        ErrorCode::TooManyRooms | ErrorCode::AuthUnavailable => StatusCode::SERVICE_UNAVAILABLE,
         ErrorCode::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
         ErrorCode::TooSlow => StatusCode::REQUEST_TIMEOUT,
         // Unknown commands, bad arguments and names, and what is not said over HTTP.
@@ -117,6 +119,7 @@ pub(crate) fn refusal(failure: &Failure, allow: Option<&'static str>) -> Respons
         ErrorCode::RateLimited => (Some("1"), None),
         // Rooms go when they have been empty for ten minutes.
         ErrorCode::TooManyRooms => (Some("60"), None),
+        ErrorCode::AuthUnavailable => (Some("5"), None),
         ErrorCode::BadMethod => (None, allow),
         _ => (None, None),
     };
@@ -229,6 +232,10 @@ mod tests {
             ("frame-too-long", 413),
             ("rate-limited", 429),
             ("not-authorized", 401),
+            ("token-expired", 401),
+            ("not-allowed", 403),
+            ("name-reserved", 403),
+            ("auth-unavailable", 503),
             ("commands-off", 403),
             ("no-such-path", 404),
             ("bad-method", 405),

@@ -4,28 +4,31 @@
 //! `error`. Names and codes need no escape; what peers and errors say is quoted.
 
 use super::runs::Table;
-use crate::{Command, Failure, Message, Notice, Reply, RoomName, RoomSummary};
+use super::time;
+use crate::{Authenticated, Command, Failure, Message, Notice, Reply, Rights, RoomName, RoomSummary, UserName};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use std::io::Write as _;
-use std::time::{Duration, SystemTime};
-
-/// The last second that RFC 3339 can write: the end of the year 9999.
-const LAST_SECOND: u64 = 253_402_300_799;
+use std::time::SystemTime;
 
 pub(super) fn message(message: &Message, out: &mut Vec<u8>) {
-    let Message { room, id, time, from, payload } = message;
-    let shown = Shown::of(payload);
+    let Message { room, id, time, from, user, payload } = message;
+    let shown = Payload::of(payload);
     // The fields' names and fixed-size values come to less than 160 bytes.
-    let names = room.as_str().len() + from.as_ref().map_or(0, |from| from.as_str().len());
+    let length = |name: &Option<UserName>| name.as_ref().map_or(0, |name| name.as_str().len());
+    let names = room.as_str().len() + length(from) + length(user);
     out.reserve(160 + names + shown.bytes());
-    let time = rfc3339(*time);
+    let time = time::with_milliseconds(*time);
     // Writing to a Vec cannot fail.
     let _ = write!(out, r#"{{"room":"{room}","seq":{},"id":"{id}","time":"{time}","from":"#, id.seq);
     match from {
         Some(from) => quote(from.as_str(), out),
         None => out.extend_from_slice(b"null"),
+    }
+    if let Some(user) = user {
+        out.extend_from_slice(br#","user":"#);
+        quote(user.as_str(), out);
     }
     shown.put(out);
     out.push(b'}');
@@ -47,6 +50,8 @@ pub(super) fn notice(notice: &Notice) -> Bytes {
             format!(r#"{{"event":"gap","room":"{room}","lost":{lost},"from_seq":{from_seq}}}"#)
         }
         Notice::Reset { room, epoch } => format!(r#"{{"event":"reset","room":"{room}","epoch":"{epoch}"}}"#),
+        Notice::Removed { room } => format!(r#"{{"event":"removed","room":"{room}","reason":"not-allowed"}}"#),
+        Notice::Expiring { seconds } => format!(r#"{{"event":"expiring","seconds":{seconds}}}"#),
         Notice::Closed { reason } => format!(r#"{{"event":"closed","reason":"{reason}"}}"#),
     };
     object.into()
@@ -57,8 +62,9 @@ pub(super) fn reply(reply: &Reply) -> Bytes {
         Reply::Welcome { name, room } => {
             format!(r#"{{"event":"welcome","name":"{name}","room":{}}}"#, or_null(room.as_ref()))
         }
-        Reply::Joined { room, members, id } => {
-            format!(r#"{{"event":"you-joined","room":"{room}","members":{members},"id":"{id}"}}"#)
+        Reply::Joined { room, members, id, may } => {
+            let may = may.map_or_else(String::new, may_field);
+            format!(r#"{{"event":"you-joined","room":"{room}","members":{members},"id":"{id}"{may}}}"#)
         }
         Reply::Left { room, current } => {
             format!(r#"{{"event":"you-left","room":"{room}","current":{}}}"#, or_null(current.as_ref()))
@@ -76,7 +82,7 @@ pub(super) fn reply(reply: &Reply) -> Bytes {
         }
         Reply::Direct { from, text } => {
             let mut object = format!(r#"{{"event":"direct","from":"{from}""#).into_bytes();
-            let shown = Shown::of(text);
+            let shown = Payload::of(text);
             object.reserve(shown.bytes() + 16);
             shown.put(&mut object);
             object.push(b'}');
@@ -84,11 +90,22 @@ pub(super) fn reply(reply: &Reply) -> Bytes {
         }
         Reply::History { room, count } => format!(r#"{{"event":"history","room":"{room}","count":{count}}}"#),
         Reply::Published { room, id, time } => {
-            let (seq, time) = (id.seq, rfc3339(*time));
+            let (seq, time) = (id.seq, time::with_milliseconds(*time));
             format!(r#"{{"event":"published","room":"{room}","seq":{seq},"id":"{id}","time":"{time}"}}"#)
         }
         Reply::Formatted { format } => format!(r#"{{"event":"format","format":"{format}"}}"#),
-        Reply::Authorized => r#"{"event":"authorized"}"#.to_owned(),
+        Reply::Authorized { name, expires } => {
+            let name = name.as_ref().map_or_else(String::new, |name| format!(r#","name":"{name}""#));
+            format!(r#"{{"event":"authorized"{name}{}}}"#, expires_field(*expires))
+        }
+        Reply::You { name, authenticated } => {
+            let none = Authenticated::default();
+            let Authenticated { groups, expires } = authenticated.as_ref().unwrap_or(&none);
+            let groups = array(groups.iter().map(|group| format!(r#""{group}""#)));
+            let fields = format!(r#""authenticated":{},"groups":{groups}"#, authenticated.is_some());
+            format!(r#"{{"event":"you","name":"{name}",{fields}{}}}"#, expires_field(*expires))
+        }
+        Reply::Clock { milliseconds } => format!(r#"{{"event":"clock","milliseconds":{milliseconds}}}"#),
         Reply::Challenge { cookie } => format!("cookie={cookie}"),
         Reply::Pong => r#"{"event":"pong"}"#.to_owned(),
         Reply::Help => {
@@ -152,12 +169,12 @@ const LONGER: [u8; 256] = {
 };
 
 /// A payload as an object has it: its text, or its bytes if they are not UTF-8.
-enum Shown<'a> {
+enum Payload<'a> {
     Text(&'a str),
     Base64(&'a [u8]),
 }
 
-impl<'a> Shown<'a> {
+impl<'a> Payload<'a> {
     fn of(payload: &'a [u8]) -> Self {
         str::from_utf8(payload).map_or(Self::Base64(payload), Self::Text)
     }
@@ -213,10 +230,14 @@ fn quote(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-/// UTC with milliseconds; what the form cannot write becomes the nearest that it can.
-fn rfc3339(time: SystemTime) -> humantime::Rfc3339Timestamp {
-    let first = SystemTime::UNIX_EPOCH;
-    humantime::format_rfc3339_millis(time.clamp(first, first + Duration::from_secs(LAST_SECOND)))
+fn expires_field(expires: Option<SystemTime>) -> String {
+    expires.map_or_else(String::new, |time| format!(r#","expires":"{}""#, time::with_milliseconds(time)))
+}
+
+/// What one may do in a room that one is in: that one may be there, and may have made it, is known.
+fn may_field(rights: Rights) -> String {
+    let words = rights.without(Rights::JOIN | Rights::CREATE).words();
+    format!(r#","may":{}"#, array(words.map(|word| format!(r#""{word}""#))))
 }
 
 fn array(items: impl Iterator<Item = String>) -> String {

@@ -4,9 +4,11 @@
 //! `!` an error.
 
 use super::runs::Table;
-use crate::{Command, Failure, Message, Notice, Reply, RoomName};
+use super::time;
+use crate::{Authenticated, Command, Failure, GroupName, Message, Notice, Reply, RoomName};
 use bytes::Bytes;
 use std::fmt::Display;
+use std::time::SystemTime;
 
 pub(super) fn message(message: &Message, out: &mut Vec<u8>) {
     let from = message.from.as_ref().map_or("", |from| from.as_str());
@@ -35,6 +37,8 @@ pub(super) fn notice(notice: &Notice) -> Bytes {
             format!("* [{room}] lost {}, from {from_seq}", counted(*lost, "message"))
         }
         Notice::Reset { room, epoch } => format!("* [{room}] started over as {epoch}: earlier messages are gone"),
+        Notice::Removed { room } => format!("* [{room}] you were removed: not allowed"),
+        Notice::Expiring { seconds } => format!("* your authorization ends in {seconds} s"),
         Notice::Closed { reason } => format!("* closed: {reason}"),
     };
     line.into()
@@ -46,7 +50,7 @@ pub(super) fn reply(reply: &Reply) -> Bytes {
         Reply::Welcome { name, room } => {
             format!("* you are {name} in {}; /help lists the commands", or_no_room(room.as_ref()))
         }
-        Reply::Joined { room, members, id } => {
+        Reply::Joined { room, members, id, may: _ } => {
             format!("* [{room}] you joined at {id}: {}", counted(*members, "member"))
         }
         Reply::Left { room, current } => format!("* [{room}] you left; now in {}", or_no_room(current.as_ref())),
@@ -66,7 +70,17 @@ pub(super) fn reply(reply: &Reply) -> Bytes {
         Reply::History { room, count } => format!("* [{room}] {} of history", counted(*count, "message")),
         Reply::Published { room, id, .. } => format!("* [{room}] published as {id}"),
         Reply::Formatted { format } => format!("* format is {format}"),
-        Reply::Authorized => "* authorized".to_owned(),
+        Reply::Authorized { name, expires } => {
+            let name = name.as_ref().map_or_else(String::new, |name| format!(" as {name}"));
+            format!("* authorized{name}{}", until(" until ", *expires))
+        }
+        Reply::You { name, authenticated: None } => format!("* you are {name}, not authenticated"),
+        Reply::You { name, authenticated: Some(Authenticated { groups, expires }) } => {
+            let groups: Vec<_> = groups.iter().map(GroupName::as_str).collect();
+            let groups = if groups.is_empty() { "no group".to_owned() } else { groups.join(" and ") };
+            format!("* you are {name}, in {groups}{}", until(", until ", *expires))
+        }
+        Reply::Clock { milliseconds } => format!("* clock {milliseconds}"),
         Reply::Challenge { cookie } => format!("cookie={cookie}"),
         Reply::Pong => "* pong".to_owned(),
         Reply::Help => "* /help".to_owned(),
@@ -105,6 +119,10 @@ fn clean(bytes: &[u8], out: &mut Vec<u8>) {
             out.extend_from_slice("\u{fffd}".as_bytes());
         }
     }
+}
+
+fn until(before: &str, expires: Option<SystemTime>) -> String {
+    expires.map_or_else(String::new, |time| format!("{before}{}", time::with_seconds(time)))
 }
 
 fn counted(count: impl Display + PartialEq + From<u8>, noun: &str) -> String {

@@ -47,7 +47,7 @@ impl Log {
         keep: Kept,
     ) -> Appended {
         self.seq += 1;
-        let message = Arc::new(Message { room: room.clone(), id: self.last(), time, from, payload });
+        let message = Arc::new(Message { room: room.clone(), id: self.last(), time, from, user: None, payload });
         let mut grown = 0;
         if keep.messages > 0 {
             grown = self.history.push(Arc::clone(&message), keep.messages, keep.bytes);

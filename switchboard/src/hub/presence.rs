@@ -35,7 +35,11 @@ impl Change {
             Notice::Left { .. } => (0, 1, 0),
             Notice::Renamed { .. } => (0, 0, 1),
             Notice::Presence { joined, left, renamed, .. } => (*joined, *left, *renamed),
-            Notice::Gap { .. } | Notice::Reset { .. } | Notice::Closed { .. } => (0, 0, 0),
+            Notice::Gap { .. }
+            | Notice::Reset { .. }
+            | Notice::Removed { .. }
+            | Notice::Expiring { .. }
+            | Notice::Closed { .. } => (0, 0, 0),
         };
         Self { joined, left, renamed, members }
     }

@@ -68,7 +68,7 @@ pub(super) fn answers(reply: &Reply, command: &[u8]) -> bool {
         Reply::Left { .. } => b"/leave ",
         Reply::Named { .. } => b"/name ",
         Reply::Formatted { .. } => b"/format ",
-        Reply::Authorized => b"/auth ",
+        Reply::Authorized { .. } => b"/auth ",
         _ => return false,
     };
     command.starts_with(name)

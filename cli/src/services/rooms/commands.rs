@@ -1,6 +1,7 @@
 //! What each command does, and what is answered. `docs/protocol.md` says it to those who type them.
 
 use super::member::Member;
+use std::time::SystemTime;
 use switchboard::grammar::{Command, ErrorCode, Failure, Input, Reply};
 use switchboard::{
     Codec, Format, JoinError, Membership, MessageId, Rate, Room, RoomError, RoomList, RoomName, TellError, UserName,
@@ -58,8 +59,10 @@ impl<C: Codec> Member<C> {
             }
             Command::History { count } => return self.history(count.unwrap_or(usize::MAX)),
             Command::Format(format) => self.reform(format),
-            // Tokens come with TLS: until then no listener wants one, and everybody is allowed.
-            Command::Auth(_) => Reply::Authorized,
+            // No listener wants a token yet, and everybody is allowed.
+            Command::Auth(_) => Reply::Authorized { name: None, expires: None },
+            Command::Whoami => Reply::You { name: self.session.name(), authenticated: None },
+            Command::Clock => clock(SystemTime::now()),
             Command::Ping => Reply::Pong,
             Command::Help => return Ok(Answer::List(Reply::Help)),
             Command::Quit => return Ok(Answer::Goodbye),
@@ -85,7 +88,7 @@ impl<C: Codec> Member<C> {
             (seat, id)
         };
         let room = seat.room();
-        let reply = Reply::Joined { room: room.name().clone(), members: room.member_count(), id };
+        let reply = Reply::Joined { room: room.name().clone(), members: room.member_count(), id, may: None };
         self.seats.sit(seat);
         Ok(reply)
     }
@@ -164,6 +167,11 @@ impl<C: Codec> Member<C> {
         let seat = self.seats.of(room);
         seat.ok_or_else(|| Failure::new(ErrorCode::NotAMember, format!("you are not in {room}; /join {room} first")))
     }
+}
+
+fn clock(now: SystemTime) -> Reply {
+    let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Reply::Clock { milliseconds: since.as_millis().try_into().unwrap_or(u64::MAX) }
 }
 
 pub(super) fn no_room() -> Failure {

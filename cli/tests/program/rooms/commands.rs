@@ -2,6 +2,7 @@
 
 use super::{Peer, ROOMS};
 use crate::process::{HalfClose as _, Program};
+use std::time::SystemTime;
 
 #[test]
 fn help_names_every_command_of_the_protocol() {
@@ -49,6 +50,22 @@ fn join_makes_a_room_the_current_one_and_leave_goes_back() {
     ops.expect("[lobby] guest-1: here");
     ops.expect("[lobby] guest-2: gone");
     peer.expect_nothing();
+}
+
+#[test]
+fn whoever_asks_is_told_its_name_and_the_time() {
+    let program = Program::serve(&[ROOMS]);
+    let mut peer = Peer::enter(&program, 0);
+    peer.ask("/whoami", "* you are guest-1, not authenticated");
+    peer.ask("/name alice", "* you are alice");
+    peer.ask("/whoami", "* you are alice, not authenticated");
+    peer.ask("/auth anything", "* authorized");
+    peer.ask("/whoami", "* you are alice, not authenticated");
+    let milliseconds = || SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis();
+    let before = milliseconds();
+    peer.say("/clock");
+    let told: u128 = peer.next().strip_prefix("* clock ").unwrap().parse().unwrap();
+    assert!((before..=milliseconds()).contains(&told), "{told} is not now");
 }
 
 #[test]

@@ -80,7 +80,7 @@ pub(super) fn beginning(room: &Room, since: Option<MessageId>) -> (MessageId, Re
     // Of another incarnation, it is about to be told that the room has begun anew, and gets all that is kept.
     let seq = if since.epoch == last.epoch { since.seq.min(last.seq) } else { 0 };
     let id = MessageId { seq, ..last };
-    (since, Reply::Joined { room: room.name().clone(), members: room.member_count() + 1, id })
+    (since, Reply::Joined { room: room.name().clone(), members: room.member_count() + 1, id, may: None })
 }
 
 /// Makes it a member that sends nothing, once it is told behind `fields` where it begins.
