@@ -210,7 +210,7 @@ impl World {
         let member = self.slots[slot].as_ref();
         let seat = member.and_then(|member| member.seats.iter().find(|(seated, _)| *seated == place));
         let id = match seat {
-            Some((_, seat)) => seat.publish(&payload),
+            Some((_, seat)) => seat.publish(&payload).unwrap(),
             None => room.publish(&payload),
         };
         drop(room);

@@ -5,9 +5,9 @@ async fn chat(mut conn: Connection<Lines>, lobby: Room) -> Result {
     conn.send("your name?").await?;
     let Some(name) = conn.recv().await? else { return Ok(()) };
     let seat = conn.join(&lobby)?.will(format!("* {name} left"));
-    seat.publish(format!("* {name} joined"));
+    seat.publish(format!("* {name} joined"))?;
     while let Some(line) = conn.recv().await? {
-        seat.publish(format!("{name}: {line}"));
+        seat.publish(format!("{name}: {line}"))?;
     }
     Ok(())
 }

@@ -21,9 +21,9 @@ async fn chat(mut conn: Connection<Lines>, (hub, lobby, may_kick): (Hub, Room, b
     let kick = |name: &str| UserName::parse(name).is_ok_and(|name| hub.close_with(&name, "an operator kicked you"));
     while let Some(line) = conn.recv().await? {
         match line.to_str_lossy().strip_prefix("/kick ") {
-            None => _ = seat.publish(line),
+            None => _ = seat.publish(line)?,
             Some(_) if !may_kick => conn.send("! only operators kick").await?,
-            Some(name) if kick(name) => _ = seat.publish(format!("kicked {name}")),
+            Some(name) if kick(name) => _ = seat.publish(format!("kicked {name}"))?,
             Some(name) => conn.send(format!("! no one is named {name}")).await?,
         }
     }

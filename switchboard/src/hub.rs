@@ -15,12 +15,15 @@ mod inbox;
 mod log;
 pub(crate) mod membership;
 mod names;
+pub(crate) mod policy;
 mod posting;
 mod presence;
 mod repeats;
 mod replay;
 pub(crate) mod room;
+mod seats;
 pub(crate) mod session;
+mod standing;
 mod unsaid;
 mod waiting;
 
@@ -28,17 +31,18 @@ use crate::link::Link;
 use crate::link::budget::Budget;
 use crate::sync::Mutex;
 use bytes::Bytes;
-use door::{Pass, RoomList, Rooms};
+use door::{Pass, RoomList};
 use encoding::{Encodings, MemberEncoding};
 use holding::Holding;
 use names::Names;
+use policy::{Governance, Policy};
 use room::{Room, RoomInner, RoomOptions};
 use session::{NameTaken, Session, SessionInner};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use switchboard_proto::{Format, NameError, RoomName, RoomSummary, UserName};
+use switchboard_proto::{Format, NameError, RoomName, UserName};
 use tokio::time::Instant;
 
 /// A room without members stays this long, with its history, for those who come back.
@@ -94,6 +98,12 @@ pub enum RoomError {
         /// The limit.
         limit: usize,
     },
+    /// There is none, and the hub's policy says that this one may not make it.
+    #[error("there is no such room")]
+    NoSuchRoom,
+    /// The hub's policy says that this one may do nothing there, whether or not there is such a room.
+    #[error("not allowed")]
+    NotAllowed,
 }
 
 /// All rooms, and the names of everybody in them. Cloning shares them.
@@ -126,8 +136,22 @@ impl Hub {
 
     /// A hub with limits of its own.
     pub fn with_limits(limits: HubLimits) -> Self {
+        Self::governed(limits, None)
+    }
+
+    /// A hub in whose rooms sessions and members do what `policy` says that they may.
+    pub fn with_policy(limits: HubLimits, policy: Arc<dyn Policy>) -> Self {
+        Self::governed(limits, Some(Governance::new(policy)))
+    }
+
+    fn governed(limits: HubLimits, governance: Option<Governance>) -> Self {
         let (rooms, names, next_guest, purge) = Default::default();
-        Self(Arc::new(HubInner { rooms, names, next_guest, purge, holding: Holding::new(limits) }))
+        Self(Arc::new(HubInner { rooms, names, next_guest, purge, holding: Holding::new(limits, governance) }))
+    }
+
+    /// Who says what may be done in its rooms, if anybody does.
+    pub fn policy(&self) -> Option<&Arc<dyn Policy>> {
+        self.governance().map(Governance::policy)
     }
 
     /// The room of that name, which is made if there is none.
@@ -170,7 +194,7 @@ impl Hub {
 
     /// At most `limit` rooms behind `after` by name, how many members each has, and how many rooms there are.
     pub fn rooms(&self, after: Option<&RoomName>, limit: usize) -> RoomList {
-        door::list(None, Rooms { hub: self, after, limit })
+        door::rooms(None, self, after, limit)
     }
 
     /// Whether somebody has that name now.
@@ -203,7 +227,7 @@ impl Hub {
     /// # use switchboard::{Format, Hub, UserName};
     /// let hub = Hub::new();
     /// let (room, clock) = (hub.room("lobby")?, hub.session(UserName::parse("clock")?, Format::Text)?);
-    /// clock.publish(&room, "it is noon");
+    /// clock.publish(&room, "it is noon")?;
     /// # Ok::<(), switchboard::BoxError>(())
     /// ```
     ///
@@ -236,17 +260,14 @@ impl Hub {
         self.0.rooms.lock().get(name).cloned().map(Room)
     }
 
-    fn listed(&self, _: Pass, after: Option<&RoomName>, limit: usize) -> RoomList {
+    /// At most `limit` of them, and how many there are.
+    fn listed(&self, _: Pass, after: Option<&RoomName>, limit: usize) -> (Vec<Room>, usize) {
         use std::ops::Bound::{Excluded, Unbounded};
         self.purge();
         let rooms = self.0.rooms.lock();
         let from = after.map_or(Unbounded, Excluded);
-        let page: Vec<Room> =
-            rooms.range::<RoomName, _>((from, Unbounded)).take(limit).map(|(_, room)| Room(Arc::clone(room))).collect();
-        let total = rooms.len();
-        drop(rooms);
-        let summary = |room: &Room| RoomSummary { name: room.name().clone(), members: room.member_count() };
-        RoomList { rooms: page.iter().map(summary).collect(), total }
+        let behind = rooms.range::<RoomName, _>((from, Unbounded)).take(limit);
+        (behind.map(|(_, room)| Room(Arc::clone(room))).collect(), rooms.len())
     }
 
     /// Forgets rooms that have been empty for too long: looks at a few more, and at none twice within a minute.
@@ -330,6 +351,10 @@ impl Hub {
     /// Has `budget` count what the rooms keep.
     pub(crate) fn count_in(&self, budget: &Arc<Budget>) {
         self.0.holding.count_in(budget);
+    }
+
+    fn governance(&self) -> Option<&Governance> {
+        self.0.holding.governance.as_ref()
     }
 
     pub(crate) fn encodings(&self) -> &Encodings {

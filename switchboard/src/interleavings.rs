@@ -130,7 +130,7 @@ fn answers_come_in_their_order_and_messages_in_theirs() {
                 async move {
                     let seat = me.join(&room, Join { echo: true, ..Join::default() })?;
                     while let Some(line) = conn.recv().await? {
-                        seat.publish(&line);
+                        seat.publish(&line)?;
                         conn.send(format!("ok {line}")).await?;
                     }
                     Ok(())

@@ -28,7 +28,7 @@
 //!     let seat = conn.join(&lobby)?.will("somebody left");
 //!     conn.send("welcome").await?;
 //!     while let Some(line) = conn.recv().await? {
-//!         seat.publish(line);
+//!         seat.publish(line)?;
 //!     }
 //!     Ok(())
 //! }
@@ -110,7 +110,7 @@ pub use hub::door::{Page, Published, RoomList};
 pub use hub::encoding::Encoding;
 pub use hub::membership::{Join, JoinError, Membership};
 pub use hub::room::{Overflow, Room, RoomOptions};
-pub use hub::session::{NameTaken, Principal, Session, TellError};
+pub use hub::session::{NameTaken, Session, TellError};
 pub use hub::{Hub, HubLimits, RoomError};
 pub use link::{ConnectionId, PeerAddr, Spawned, TlsInfo};
 pub use metrics::{Count, Metrics};
@@ -146,6 +146,12 @@ pub mod grammar {
 /// everybody has; it says what a [`Person`](rule::Person), or whoever is not known, may do in a room, and by which lines.
 pub mod rule {
     pub use switchboard_proto::{Clause, Group, Person, Rule, Section, Who};
+}
+
+/// Who may do what in a hub's rooms: [`Policy`](policy::Policy).
+pub mod policy {
+    pub use crate::hub::policy::{Authenticating, Claimant, Credentials, NotAllowed, Policy, Principal, Refusal};
+    pub use switchboard_proto::Rights;
 }
 
 /// What most programs need.

@@ -36,7 +36,7 @@
 //!     let seat = conn.join(&lobby)?;
 //!     conn.send("welcome").await?;
 //!     while let Some(line) = conn.recv().await? {
-//!         seat.publish(line);
+//!         seat.publish(line)?;
 //!     }
 //!     Ok(())
 //! }

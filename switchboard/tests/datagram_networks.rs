@@ -116,7 +116,7 @@ async fn longest_datagram(address: &str) {
         async move {
             let seat = seat?;
             while let Some(frame) = conn.recv().await? {
-                seat.publish(frame);
+                seat.publish(frame).unwrap();
             }
             Ok::<(), BoxError>(())
         }

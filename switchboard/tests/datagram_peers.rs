@@ -82,7 +82,7 @@ async fn rooms(workers: usize) {
         async move {
             let seat = conn.join(&room)?;
             while let Some(frame) = conn.recv().await? {
-                seat.publish(frame);
+                seat.publish(frame).unwrap();
             }
             Ok::<(), BoxError>(())
         }
@@ -93,7 +93,7 @@ async fn rooms(workers: usize) {
         async move {
             let seat = conn.join(&room)?;
             while let Some(line) = conn.recv().await? {
-                seat.publish(line);
+                seat.publish(line).unwrap();
             }
             Ok::<(), BoxError>(())
         }

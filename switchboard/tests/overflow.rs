@@ -73,7 +73,7 @@ async fn nothing_is_dropped_that_the_socket_takes_however_much_comes_at_once() {
         let mut speaking = node.join(&lobby, Format::Json, dropping(overflow)).await;
         speaking.conn.send(r#"{"event":"an answer"}"#).await.unwrap();
         let mut accounts = [(); 3].map(|()| Account::behind(0));
-        accounts[2].publish(speaking.seat.publish("mine").seq);
+        accounts[2].publish(speaking.seat.publish("mine").unwrap().seq);
         for _ in 0..COUNT {
             lobby.publish("x".repeat(200));
         }
@@ -534,7 +534,7 @@ async fn a_member_that_publishes_and_does_not_read_has_one_gap_around_its_own() 
         let mut account = Account::behind(0);
         for number in 0..500 {
             lobby.publish("x".repeat(400));
-            account.publish(slow.seat.publish("mine").seq);
+            account.publish(slow.seat.publish("mine").unwrap().seq);
             if number % 5 == 4 {
                 tick().await;
             }
@@ -556,7 +556,7 @@ async fn what_is_told_of_losses_does_not_grow_with_them() {
     for _ in 0..2000 {
         rooms[0].publish("x".repeat(300));
         rooms[1].publish("x".repeat(300));
-        slow.seat.publish("mine");
+        slow.seat.publish("mine").unwrap();
         tick().await;
     }
     let gaps = told(&mut slow.peer).await.iter().filter(|object| object["event"] == "gap").count();

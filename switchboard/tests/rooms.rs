@@ -9,6 +9,7 @@ mod histories;
 mod lifetimes;
 mod lists;
 mod names;
+mod policies;
 mod presence;
 mod resuming;
 mod sessions;

@@ -23,9 +23,9 @@ where
     C: Codec<Frame: From<bytes::Bytes> + AsRef<[u8]>>,
 {
     let seat = conn.join(&lobby)?;
-    seat.publish("* somebody came");
+    seat.publish("* somebody came").unwrap();
     while let Some(line) = conn.recv().await? {
-        seat.publish(line);
+        seat.publish(line).unwrap();
     }
     Ok(())
 }

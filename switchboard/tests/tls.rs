@@ -83,7 +83,7 @@ async fn one_room(workers: usize) {
             let seat = conn.join(&lobby)?;
             conn.send("in").await?;
             while let Some(line) = conn.recv().await? {
-                seat.publish(line);
+                seat.publish(line).unwrap();
             }
             Result::<(), switchboard::BoxError>::Ok(())
         }

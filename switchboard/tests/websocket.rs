@@ -426,7 +426,7 @@ async fn lines_and_messages_meet_in_one_room() {
         let seat = conn.join(&room)?;
         while let Some(frame) = conn.recv().await? {
             let bytes: Bytes = frame.into();
-            seat.publish(bytes);
+            seat.publish(bytes).unwrap();
         }
         Ok(())
     }

@@ -17,23 +17,24 @@ impl<C: Codec> Connection<C> {
     /// [`Hub::enter`](crate::Hub::enter) gives the connection a name and a choice of formats first.
     ///
     /// # Errors
-    /// The connection is in as many rooms as it may.
+    /// The connection is in as many rooms as it may, or nobody in particular may join this one.
     pub fn join(&self, room: &Room) -> Result<Membership, JoinError>
     where
         C::Frame: From<Bytes>,
     {
         let encoding = self.in_format(Format::Raw, room.0.encodings());
-        door::join(Participant::Unnamed(&self.0.link, encoding), room, Join::default())
+        door::join(&Participant::Unnamed(&self.0.link, encoding), room, Join::default())
     }
 
     /// As [`join`](Self::join), in an encoding of its own or a format. If it tells of gaps ([`Encoding::notice`]), messages may be
     /// dropped for a member that is slow, as [`Join::overflow`] says, or the room's options.
     ///
     /// # Errors
-    /// The connection is in as many rooms as it may, or could not be told what is gone of that behind [`Join::since`].
+    /// The connection is in as many rooms as it may, could not be told what is gone of that behind [`Join::since`], or nobody in particular
+    /// may join this one.
     pub fn join_as<E: Encoding<C>>(&self, room: &Room, encoding: E, join: Join) -> Result<Membership, JoinError> {
         let encoding = room.0.encodings().of(encoding, &self.0.codec, self.0.envelope);
-        door::join(Participant::Unnamed(&self.0.link, encoding), room, join)
+        door::join(&Participant::Unnamed(&self.0.link, encoding), room, join)
     }
 
     fn in_format(&self, format: Format, encodings: &Encodings) -> MemberEncoding

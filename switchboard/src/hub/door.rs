@@ -1,19 +1,28 @@
 //! The doors to a hub's rooms. Whatever anybody does there passes one of these functions, by whatever transport it came and whether
 //! or not it has a connection: finding and making a room, joining, publishing, listing and reading, telling one person.
 //!
-//! Here it is decided whether somebody may; today everybody may do everything. What these functions call asks for a [`Pass`], which
-//! no other file can make.
+//! Here it is decided whether somebody may, and nowhere else: the hub's policy is asked, if there is one. What these functions call asks
+//! for a [`Pass`], which no other file can make.
 
 use super::encoding::MemberEncoding;
 use super::membership::{Join, JoinError, Membership};
-use super::room::{Author, Room, RoomInner, RoomOptions};
+use super::policy::{ANONYMOUS, Governance, NotAllowed};
+use super::posting::MembershipId;
+use super::room::{Room, RoomInner, RoomOptions, Unjoined};
 use super::session::{SessionInner, TellError};
+use super::standing::Objection;
 use super::{Hub, RoomError};
 use crate::link::Link;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::SystemTime;
-use switchboard_proto::{Message, MessageId, Notice, RoomName, RoomSummary, UserName};
+use switchboard_proto::{Message, MessageId, Notice, Rights, RoomName, RoomSummary, UserName};
+
+/// Where there is no policy.
+pub(super) const EVERYTHING: Rights = Rights::from_bits(u8::MAX);
+
+/// Rooms that are looked at for one list of those that somebody may join: with ten grants, half a millisecond.
+const LOOKED_AT: usize = 2048;
 
 /// Shows that somebody came by a door.
 #[derive(Clone, Copy)]
@@ -35,8 +44,10 @@ pub struct Published {
 pub struct RoomList {
     /// By name.
     pub rooms: Vec<RoomSummary>,
-    /// How many there are.
+    /// How many there are; of those that a session may join, how many were found.
     pub total: usize,
+    /// Behind which one there may be more, if there may.
+    pub next: Option<RoomName>,
 }
 
 /// What a room still keeps behind a message, or the first of that.
@@ -51,25 +62,74 @@ pub struct Page {
 
 /// Who publishes.
 pub(super) enum Publisher<'a> {
-    /// The program that has the hub, in nobody's name.
-    Program,
     /// Somebody who need not be a member.
     Session(&'a SessionInner),
     Member(&'a Membership),
-    /// One that has left and was called this, if anything: its will.
+    /// One that has left and was called this, if anything: its will, which it might publish when it left.
     Left(Option<UserName>),
 }
 
-/// Who looks around; none is the program that has the hub.
-pub(super) type Asker<'a> = Option<&'a SessionInner>;
+/// Who looks around; none is the program that has the hub, which may do everything.
+pub(super) type Caller<'a> = Option<&'a SessionInner>;
 
-/// The room of that name, if there is one.
-pub(super) fn find(_asker: Asker<'_>, hub: &Hub, name: &RoomName) -> Option<Room> {
-    hub.found(Pass(()), name)
+/// What `session` may do in `room` now.
+fn rights(session: &SessionInner, room: &RoomInner) -> Rights {
+    room.governance().map_or(EVERYTHING, |governance| governance.ask(session.principal(), &room.name).rights)
+}
+
+fn check(session: &SessionInner, room: &RoomInner, right: Rights) -> Result<(), NotAllowed> {
+    if rights(session, room).contains(right) { Ok(()) } else { Err(NotAllowed) }
+}
+
+/// What a member may do now: nothing once it is none.
+pub(super) fn rights_of(room: &Arc<RoomInner>, member: MembershipId) -> Rights {
+    let Some(governance) = room.governance() else { return EVERYTHING };
+    let mut generation = governance.generation();
+    loop {
+        match room.rights(Pass(()), member, generation) {
+            Ok(rights) => return rights,
+            Err(Objection::Outdated) => match reconsider(room, member) {
+                Some(newer) => generation = newer,
+                None => return Rights::NONE,
+            },
+            Err(_) => return Rights::NONE,
+        }
+    }
+}
+
+/// Asks again what a member may do, and has it follow. Returns the policy's generation then, unless it is no member any more.
+#[cold]
+pub(super) fn reconsider(room: &Arc<RoomInner>, member: MembershipId) -> Option<u32> {
+    let governance = room.governance()?;
+    loop {
+        let ruling = governance.ask(room.principal(Pass(()), member).ok()?, &room.name);
+        match room.settle(Pass(()), member, &ruling) {
+            Ok(()) => return Some(ruling.generation),
+            Err(Objection::Outdated) => {}
+            Err(_) => return None,
+        }
+    }
+}
+
+/// The room of that name, if there is one in which the caller may do anything.
+pub(super) fn find(caller: Caller<'_>, hub: &Hub, name: &RoomName) -> Option<Room> {
+    let room = hub.found(Pass(()), name)?;
+    let may = caller.is_none_or(|session| !rights(session, &room.0).is_empty());
+    may.then_some(room)
 }
 
 /// The room of that name, which is made with `options` if there is none.
-pub(super) fn make(_asker: Asker<'_>, hub: &Hub, name: &RoomName, options: RoomOptions) -> Result<Room, RoomError> {
+pub(super) fn make(caller: Caller<'_>, hub: &Hub, name: &RoomName, options: RoomOptions) -> Result<Room, RoomError> {
+    if let (Some(session), Some(governance)) = (caller, hub.governance()) {
+        let rights = governance.ask(session.principal(), name).rights;
+        // The same whether or not it is there.
+        if rights.is_empty() {
+            return Err(RoomError::NotAllowed);
+        }
+        if !rights.contains(Rights::CREATE) {
+            return hub.found(Pass(()), name).ok_or(RoomError::NoSuchRoom);
+        }
+    }
     hub.made(Pass(()), name, options)
 }
 
@@ -82,71 +142,132 @@ pub(crate) enum Participant<'a> {
 }
 
 /// What a room needs of one: its session, if it has one, where things are delivered to it, and how they are encoded.
-type Parts = (Option<Arc<SessionInner>>, Arc<Link>, MemberEncoding);
+pub(super) type Parts = (Option<Arc<SessionInner>>, Arc<Link>, MemberEncoding);
 
 impl Participant<'_> {
-    pub(super) fn parts(self) -> Result<Parts, JoinError> {
+    fn parts(&self) -> Result<Parts, JoinError> {
         match self {
             Self::Session(session) => {
                 let link = session.link().ok_or(JoinError::NoConnection)?;
                 Ok((Some(Arc::clone(session)), Arc::clone(link), session.encoding()))
             }
-            Self::Unnamed(link, encoding) => Ok((None, Arc::clone(link), encoding)),
+            Self::Unnamed(link, encoding) => Ok((None, Arc::clone(link), encoding.clone())),
         }
     }
 }
 
 /// Makes `participant` a member of `room`.
-pub(crate) fn join(participant: Participant<'_>, room: &Room, join: Join) -> Result<Membership, JoinError> {
-    Membership::new(Pass(()), &room.0, participant, join)
+pub(crate) fn join(participant: &Participant<'_>, room: &Room, join: Join) -> Result<Membership, JoinError> {
+    loop {
+        let parts = participant.parts()?;
+        let principal = parts.0.as_ref().and_then(|session| session.principal());
+        let ruling = room.0.governance().map(|governance| governance.ask(principal, room.name()));
+        if ruling.as_ref().is_some_and(|ruling| !ruling.rights.contains(Rights::JOIN)) {
+            return Err(JoinError::NotAllowed);
+        }
+        match Membership::new(Pass(()), &room.0, parts, join, ruling.as_ref()) {
+            Ok(membership) => return Ok(membership),
+            Err(Unjoined::Refused(error)) => return Err(error),
+            Err(Unjoined::Outdated) => {}
+        }
+    }
 }
 
-/// Publishes `payload` to all members of `room`, in the publisher's name. Never waits, and never fails.
-pub(super) fn publish(publisher: Publisher<'_>, room: &Room, payload: &[u8]) -> Published {
-    let author = match publisher {
-        Publisher::Program => Author::Name { name: None, link: None },
-        Publisher::Session(session) => session.author(),
-        Publisher::Member(member) => member.author(),
-        Publisher::Left(name) => Author::Name { name, link: None },
-    };
-    room.0.publish(Pass(()), author, payload)
+/// Publishes `payload` to all members of `room`, from the program, in nobody's name. Never waits, and never fails.
+pub(super) fn announce(room: &Room, payload: &[u8]) -> Published {
+    room.0.publish(Pass(()), None, None, payload)
 }
 
-/// What can be listed of a hub, or read.
+/// Publishes `payload` to all members of `room`, in the publisher's name. Never waits.
+pub(super) fn publish(publisher: Publisher<'_>, room: &Room, payload: &[u8]) -> Result<Published, NotAllowed> {
+    match publisher {
+        Publisher::Session(session) => {
+            check(session, &room.0, Rights::PUBLISH)?;
+            Ok(room.0.publish(Pass(()), Some(session.name()), session.link(), payload))
+        }
+        Publisher::Left(name) => Ok(room.0.publish(Pass(()), name, None, payload)),
+        Publisher::Member(member) => {
+            let mut author = member.author(room.0.governance().map(Governance::generation));
+            loop {
+                match room.0.publish_as(Pass(()), author, payload) {
+                    Ok(published) => return Ok(published),
+                    Err(Objection::Outdated) => {
+                        author.generation = Some(reconsider(&room.0, author.id).ok_or(NotAllowed)?);
+                    }
+                    Err(_) => return Err(NotAllowed),
+                }
+            }
+        }
+    }
+}
+
+/// What can be listed of a room, or read.
 pub(super) trait Listing {
     type List;
+    /// Who has it may have that.
+    const RIGHT: Rights;
 
+    fn room(&self) -> &RoomInner;
     fn list(self, pass: Pass) -> Self::List;
 }
 
-/// Lists rooms, members, or messages that were published before.
-pub(super) fn list<L: Listing>(_asker: Asker<'_>, listing: L) -> L::List {
+/// Lists members, or messages that were published before, for the program.
+pub(super) fn list<L: Listing>(listing: L) -> L::List {
     listing.list(Pass(()))
+}
+
+/// The same for a session.
+pub(super) fn read<L: Listing>(session: &SessionInner, listing: L) -> Result<L::List, NotAllowed> {
+    check(session, listing.room(), L::RIGHT)?;
+    Ok(listing.list(Pass(())))
+}
+
+/// At most `limit` rooms behind `after`.
+pub(super) fn rooms(caller: Caller<'_>, hub: &Hub, after: Option<&RoomName>, limit: usize) -> RoomList {
+    let (Some(session), Some(governance)) = (caller, hub.governance()) else {
+        let (rooms, total) = hub.listed(Pass(()), after, limit);
+        let last = rooms.last().filter(|_| rooms.len() == limit);
+        let next = last.map(|room| room.name().clone());
+        return RoomList { rooms: rooms.iter().map(summary).collect(), total, next };
+    };
+    // All of them, if they are not too many: the total of a page is that of the first one.
+    let (mut rooms, total) = hub.listed(Pass(()), None, LOOKED_AT);
+    if total > LOOKED_AT {
+        (rooms, _) = hub.listed(Pass(()), after, LOOKED_AT);
+    }
+    let mut next =
+        rooms.last().filter(|_| total > LOOKED_AT && rooms.len() == LOOKED_AT).map(|room| room.name().clone());
+    let principal = session.principal();
+    rooms.retain(|room| governance.ask(principal.clone(), room.name()).rights.contains(Rights::JOIN));
+    let total = rooms.len();
+    rooms.retain(|room| after.is_none_or(|after| room.name() > after));
+    if rooms.len() > limit {
+        rooms.truncate(limit);
+        next = rooms.last().map(|room| room.name().clone());
+    }
+    RoomList { rooms: rooms.iter().map(summary).collect(), total, next }
+}
+
+fn summary(room: &Room) -> RoomSummary {
+    RoomSummary { name: room.name().clone(), members: room.member_count() }
 }
 
 /// Repeats to a member what came behind `since`.
 pub(super) fn resume(member: &Membership, since: MessageId) -> Result<MessageId, JoinError> {
-    member.replay(Pass(()), since)
+    member.replay(Pass(()), since, rights_of(&member.room().0, member.id()))
 }
 
 /// Sends `text` to whoever is called `to`, and to nobody else.
 pub(super) fn tell(session: &SessionInner, to: &UserName, text: Bytes) -> Result<(), TellError> {
-    session.send(Pass(()), to, text)
-}
-
-/// Rooms behind one by name.
-pub(super) struct Rooms<'a> {
-    pub(super) hub: &'a Hub,
-    pub(super) after: Option<&'a RoomName>,
-    pub(super) limit: usize,
-}
-
-impl Listing for Rooms<'_> {
-    type List = RoomList;
-
-    fn list(self, pass: Pass) -> Self::List {
-        self.hub.listed(pass, self.after, self.limit)
+    if let Some(governance) = session.hub().governance() {
+        let (principal, policy) = (session.principal(), governance.policy());
+        let who = principal.as_deref().unwrap_or(&ANONYMOUS);
+        // The same whether or not somebody has the name.
+        if !policy.stands(who) || !policy.may_tell(who, to) {
+            return Err(TellError::NotAllowed(to.clone()));
+        }
     }
+    session.send(Pass(()), to, text)
 }
 
 /// Members past the first so many.
@@ -158,6 +279,11 @@ pub(super) struct Members<'a> {
 
 impl Listing for Members<'_> {
     type List = Vec<UserName>;
+    const RIGHT: Rights = Rights::PRESENCE;
+
+    fn room(&self) -> &RoomInner {
+        self.room
+    }
 
     fn list(self, pass: Pass) -> Self::List {
         self.room.members(pass, self.skip, self.limit)
@@ -172,6 +298,11 @@ pub(super) struct Newest<'a> {
 
 impl Listing for Newest<'_> {
     type List = Vec<Arc<Message>>;
+    const RIGHT: Rights = Rights::HISTORY;
+
+    fn room(&self) -> &RoomInner {
+        self.room
+    }
 
     fn list(self, pass: Pass) -> Self::List {
         self.room.newest(pass, self.count)
@@ -187,6 +318,11 @@ pub(super) struct Behind<'a> {
 
 impl Listing for Behind<'_> {
     type List = Page;
+    const RIGHT: Rights = Rights::HISTORY;
+
+    fn room(&self) -> &RoomInner {
+        self.room
+    }
 
     fn list(self, pass: Pass) -> Self::List {
         self.room.since(pass, self.since, self.limit)

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use std::any::Any;
 use std::marker::PhantomData;
 use std::sync::{Arc, LazyLock};
-use switchboard_proto::{Codec, Datagrams, Format, Message, Notice, Output, Reply, UserName};
+use switchboard_proto::{Codec, Datagrams, Format, Message, Notice, Output, Reply, Rights, UserName};
 
 /// Shorter pieces are copied into an output, and are never a user's.
 const SHARED_BYTES: usize = 1024;
@@ -133,6 +133,8 @@ fn text_end<C: Codec>(format: Format) -> &'static [u8] {
 pub(crate) struct MemberEncoding {
     /// None is an encoding of the user's own.
     format: Option<Format>,
+    /// It is not told who comes and goes.
+    is_deaf: bool,
     /// Thin, since every member has one.
     writer: Arc<Writer>,
 }
@@ -168,11 +170,27 @@ impl MemberEncoding {
             let by = ByCodec { settings: 0, envelope: Envelope::Bare, codec: PhantomData::<fn() -> Datagrams> };
             Arc::new(Writer { frames: Box::new(by), tells: Tells::default() })
         });
-        Self { format: Some(format), writer: Arc::clone(&NOWHERE) }
+        Self { format: Some(format), is_deaf: false, writer: Arc::clone(&NOWHERE) }
     }
 
+    /// Whether both get the same.
     pub(crate) fn is(&self, other: &Self) -> bool {
+        self.is_alike(other) && self.is_deaf == other.is_deaf
+    }
+
+    /// Whether both are written to alike, whatever they are told of.
+    pub(super) fn is_alike(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.writer, &other.writer) && self.format == other.format
+    }
+
+    /// Whether it is told who comes and goes.
+    pub(super) fn is_deaf(&self) -> bool {
+        self.is_deaf
+    }
+
+    /// Is told who comes and goes if that is among its `rights`.
+    pub(super) fn hear(&mut self, rights: Rights) {
+        self.is_deaf = !rights.contains(Rights::PRESENCE);
     }
 
     /// The format; that of payloads alone stands for an encoding of the user's own.

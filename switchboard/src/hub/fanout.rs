@@ -17,7 +17,7 @@ use crate::turn::{CALL_BYTES, Turn};
 use bytes::Bytes;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
-use switchboard_proto::{CloseReason, Format, RoomName};
+use switchboard_proto::{CloseReason, Format, Rights, RoomName};
 
 /// Bytes of a batch: what a socket takes at once, and all that one partial write can leave undivided.
 const BATCH_BYTES: usize = 64 << 10;
@@ -65,6 +65,12 @@ pub(super) enum Operation {
         member: MembershipId,
         format: Format,
     },
+    /// A member is told who comes and goes from now on if that is among its rights.
+    Hear {
+        room: RoomId,
+        member: MembershipId,
+        rights: Rights,
+    },
     /// A frame for one connection alone, behind what was posted before it.
     Direct {
         link: Arc<Link>,
@@ -95,7 +101,8 @@ impl Operation {
             | Self::Presence { room, .. }
             | Self::Lost { room, .. }
             | Self::Resume { room, .. }
-            | Self::Reform { room, .. } => Some(*room),
+            | Self::Reform { room, .. }
+            | Self::Hear { room, .. } => Some(*room),
         }
     }
 }
@@ -272,6 +279,10 @@ impl LocalRooms {
                 if reformed.encoding.tells().gaps {
                     self.say(id, member, repeats);
                 }
+            }
+            Operation::Hear { room: id, member, rights } => {
+                let Some(hearing) = self.member(id, member) else { return };
+                hearing.encoding.hear(rights);
             }
             Operation::Post { .. } | Operation::Direct { .. } | Operation::Presence { .. } | Operation::Lost { .. } => {
                 unreachable!("no member changes by that")

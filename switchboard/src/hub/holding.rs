@@ -5,6 +5,7 @@
 use super::HubLimits;
 use super::encoding::Encodings;
 use super::history::LEAST_BYTES;
+use super::policy::Governance;
 use super::room::RoomInner;
 use crate::link::budget::Budget;
 use crate::link::delivery::Reclaim;
@@ -26,6 +27,8 @@ const MOST_LOOKS: usize = 256;
 pub(crate) struct Holding {
     pub(super) limits: HubLimits,
     pub(super) encodings: Encodings,
+    /// Here, where each room finds it.
+    pub(super) governance: Option<Governance>,
     figure: Figure,
     /// What the limits and the memory of servers allow.
     most: AtomicUsize,
@@ -36,11 +39,12 @@ pub(crate) struct Holding {
 }
 
 impl Holding {
-    pub(super) fn new(limits: HubLimits) -> Arc<Self> {
+    pub(super) fn new(limits: HubLimits, governance: Option<Governance>) -> Arc<Self> {
         let most = AtomicUsize::new(limits.all_history_bytes);
         Arc::new(Self {
             limits,
             encodings: Encodings::default(),
+            governance,
             figure: Figure::default(),
             most,
             keeping: Mutex::default(),
@@ -120,13 +124,13 @@ impl Reclaim for Holding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hub::door::{Publisher, publish};
+    use crate::hub::door::announce;
     use crate::hub::room::{Room, RoomOptions};
 
     #[test]
     fn a_publication_looks_at_rooms_in_proportion_to_its_length() {
         let scene = || {
-            let holding = Holding::new(HubLimits::default());
+            let holding = Holding::new(HubLimits::default(), None);
             let room = |number| {
                 let name = format!("r{number}").parse().unwrap();
                 Room(RoomInner::new(Some(name), RoomOptions::default(), Arc::clone(&holding)))
@@ -135,7 +139,7 @@ mod tests {
             let looks_of = |length| {
                 // Each keeps what it has at the first look behind a publication, and goes to the end of the queue.
                 for room in &rooms {
-                    publish(Publisher::Program, room, b"x");
+                    announce(room, b"x");
                 }
                 let first = holding.keeping.lock().front().cloned().unwrap();
                 holding.most.store(0, Ordering::Relaxed);

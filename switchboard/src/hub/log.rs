@@ -74,6 +74,16 @@ impl Log {
         (known.max(since), (lost > 0).then_some(gap))
     }
 
+    /// As [`missed`](Self::missed), for one that may read nothing of it: everything is gone.
+    pub(super) fn unread(&self, since: MessageId, room: &RoomName) -> (u64, Option<Notice>) {
+        if since.epoch != self.epoch {
+            return (self.seq, Some(Notice::Reset { room: room.clone(), epoch: self.epoch }));
+        }
+        let lost = self.seq.saturating_sub(since.seq);
+        let gap = Notice::Gap { room: room.clone(), lost, from_seq: since.seq.saturating_add(1) };
+        (self.seq, (lost > 0).then_some(gap))
+    }
+
     /// What it keeps behind number `seq`.
     pub(super) fn after(&self, seq: u64) -> impl Iterator<Item = &Arc<Message>> {
         self.history.since(seq)

@@ -2,16 +2,17 @@
 //!
 //! A member is a mailbox, not a loop: what others publish goes from the room to the connection's outbox by itself.
 
-use super::door::{self, Participant, Pass, Publisher};
+use super::door::{self, Parts, Pass, Publisher};
 use super::encoding::Tells;
 use super::fanout::Operation;
+use super::policy::{NotAllowed, Ruling};
 use super::posting::MembershipId;
-use super::room::{Author, Overflow, Room, RoomInner};
+use super::room::{Author, Overflow, Room, RoomInner, Unjoined};
 use crate::error::contained;
 use crate::link::Link;
 use bytes::Bytes;
 use std::sync::Arc;
-use switchboard_proto::{Epoch, Format, MessageId, UserName};
+use switchboard_proto::{Epoch, Format, MessageId, Rights, UserName};
 
 /// How to join.
 #[derive(Debug, Clone, Copy, Default)]
@@ -35,6 +36,9 @@ pub enum JoinError {
         /// The limit.
         limit: usize,
     },
+    /// The hub's policy says no, or it is not in the room any more that it would resume.
+    #[error("not allowed")]
+    NotAllowed,
     /// The session has no connection that anything could be delivered to.
     #[error("there is no connection to deliver to")]
     NoConnection,
@@ -65,20 +69,20 @@ impl Membership {
     pub(super) fn new(
         pass: Pass,
         room: &Arc<RoomInner>,
-        participant: Participant<'_>,
+        (session, link, encoding): Parts,
         join: Join,
-    ) -> Result<Self, JoinError> {
-        let (session, link, encoding) = participant.parts()?;
+        ruling: Option<&Ruling>,
+    ) -> Result<Self, Unjoined> {
         let limit = room.limits().rooms_per_connection;
         if !link.subscribe(limit) {
-            return Err(JoinError::TooManyRooms { limit });
+            return Err(Unjoined::Refused(JoinError::TooManyRooms { limit }));
         }
         room.count_in(&link.tick.budget);
         if join.since.is_some() {
             link.expect_repeat();
         }
         let tells = encoding.tells();
-        let (id, joined_at) = room.join(pass, &link, encoding, session, join).inspect_err(|_| {
+        let (id, joined_at) = room.join(pass, &link, encoding, session, join, ruling).inspect_err(|_| {
             link.take_back();
             link.repeated();
         })?;
@@ -88,23 +92,35 @@ impl Membership {
     }
 
     /// In whose name it publishes, as the door to its room asks.
-    pub(super) fn author(&self) -> Author<'_> {
-        Author::Member { id: self.id, link: &self.link, echo: self.echo }
+    pub(super) fn author(&self, generation: Option<u32>) -> Author<'_> {
+        Author { id: self.id, link: &self.link, echo: self.echo, generation }
     }
 
-    pub(super) fn replay(&self, pass: Pass, since: MessageId) -> Result<MessageId, JoinError> {
+    pub(super) fn id(&self) -> MembershipId {
+        self.id
+    }
+
+    pub(super) fn replay(&self, pass: Pass, since: MessageId, rights: Rights) -> Result<MessageId, JoinError> {
         // First: what is delivered from now on is looked at.
         self.link.expect_repeat();
         let member = (self.id, self.tells);
-        self.room.0.resume(pass, member, &self.link, since).inspect_err(|_| self.link.repeated())
+        self.room.0.resume(pass, member, &self.link, since, rights).inspect_err(|_| self.link.repeated())
     }
 
-    /// Publishes `payload` to all other members; to this one too if it asked for that. Never waits, and never fails.
-    pub fn publish(&self, payload: impl AsRef<[u8]>) -> MessageId {
-        door::publish(Publisher::Member(self), &self.room, payload.as_ref()).id
+    /// Publishes `payload` to all other members; to this one too if it asked for that. Never waits.
+    ///
+    /// # Errors
+    /// It may not, or it is no member any more, which is so only if the hub has a policy.
+    pub fn publish(&self, payload: impl AsRef<[u8]>) -> Result<MessageId, NotAllowed> {
+        door::publish(Publisher::Member(self), &self.room, payload.as_ref()).map(|published| published.id)
     }
 
-    /// Publishes `payload` when the membership ends, however it does, unless the server is draining.
+    /// Whether it may do all of that here, as the hub's policy says now; without a policy it may do everything.
+    pub fn may(&self, rights: Rights) -> bool {
+        door::rights_of(&self.room.0, self.id).contains(rights)
+    }
+
+    /// Publishes `payload` when the membership ends, however it does, unless the server is draining or it may not publish then.
     pub fn will(mut self, payload: impl Into<Bytes>) -> Self {
         self.will = Some(Box::new(payload.into()));
         self
@@ -145,13 +161,18 @@ impl Membership {
 
 impl Drop for Membership {
     fn drop(&mut self) {
-        self.link.unsubscribe();
         // The server's own word: the connection hears of it a moment later.
         let draining = self.link.listener.drain.is_cancelled();
-        let name = self.room.0.leave(self.id, &self.link, draining || self.will.is_some());
-        if let Some(will) = self.will.take() {
-            if !draining {
-                door::publish(Publisher::Left(name), &self.room, &will);
+        let will = self.will.take();
+        // Asked before it leaves. A policy's panic, perhaps behind another one, says no.
+        let speaks = will.is_some() && !draining && contained(|| self.may(Rights::PUBLISH)).unwrap_or(false);
+        let left = self.room.0.leave(self.id, &self.link, draining || speaks);
+        if let Some(will) = will {
+            if let Ok(name) = left
+                && speaks
+            {
+                // It was asked for.
+                let _ = door::publish(Publisher::Left(name), &self.room, &will);
             }
             // A value of the user's, perhaps dropped by a panic: one more would end the process.
             let _ = contained(|| drop(will));

@@ -82,8 +82,11 @@ impl Posting {
 
     /// Its bytes in this encoding: encoded by the first worker that asks.
     pub(crate) fn encoded(&self, encoding: &MemberEncoding) -> Encoded {
+        if encoding.is_deaf() && matches!(self.news, News::Notice(..)) {
+            return Encoded::Silent;
+        }
         let mut all = self.encoded.lock();
-        if let Some((_, encoded)) = all.iter().find(|(known, _)| known.is(encoding)) {
+        if let Some((_, encoded)) = all.iter().find(|(known, _)| known.is_alike(encoding)) {
             return encoded.clone();
         }
         let encoded = match &self.news {

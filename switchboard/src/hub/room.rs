@@ -4,30 +4,34 @@
 //! entry to the inbox of each worker that has members. Joining takes the same lock and goes through the same inboxes, so
 //! that it is a point in the order. The lock covers workers, never members.
 
+mod members;
+
 use super::HubLimits;
-use super::door::{self, Behind, Members, Newest, Page, Pass, Published, Publisher};
+use super::door::{self, Behind, Members, Newest, Page, Pass, Published};
 use super::encoding::{Encodings, MemberEncoding, Tells};
-use super::fanout::{Operation, Subscriber};
+use super::fanout::Operation;
 use super::holding::Holding;
 use super::inbox::Inbox;
 use super::log::{Appended, Kept, Log};
-use super::membership::{Join, JoinError};
+use super::membership::JoinError;
 use super::posting::{MembershipId, News, Posting};
-use super::presence::{Presence, When};
+use super::presence::Presence;
 use super::replay::{Missed, Replay};
+use super::seats::Stranger;
 use super::session::SessionInner;
+use super::standing::Objection;
 use crate::link::Link;
 use crate::link::budget::Budget;
 use crate::link::roster::Roster;
 use crate::link::tick::Tick;
-use crate::sync::Mutex;
+use crate::sync::{Mutex, MutexGuard};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
-use switchboard_proto::{Epoch, Message, MessageId, Notice, RoomName, UserName};
+use switchboard_proto::{Epoch, Message, MessageId, Notice, Rights, RoomName, UserName};
 use tokio::time::Instant;
 
 /// What happens to publications for a member whose socket takes no more, once its outbox is full.
@@ -73,32 +77,51 @@ pub(crate) struct RoomInner {
     pub(super) id: RoomId,
     pub(super) name: RoomName,
     pub(super) options: RoomOptions,
-    holding: Arc<Holding>,
-    state: Mutex<RoomState>,
+    /// There is a policy to ask what is done here.
+    pub(super) is_governed: bool,
+    pub(super) holding: Arc<Holding>,
+    pub(super) state: Mutex<RoomState>,
 }
 
-/// In whose name something is published. A connection that does so may have to wait for others afterwards.
-pub(super) enum Author<'a> {
-    /// This one's, or nobody's.
-    Name { name: Option<UserName>, link: Option<&'a Arc<Link>> },
-    /// The one that a member has then.
-    Member { id: MembershipId, link: &'a Arc<Link>, echo: bool },
+/// The member that publishes, in the name that it has then.
+#[derive(Clone, Copy)]
+pub(super) struct Author<'a> {
+    pub(super) id: MembershipId,
+    pub(super) link: &'a Arc<Link>,
+    pub(super) echo: bool,
+    /// The policy's, if there is one.
+    pub(super) generation: Option<u32>,
+}
+
+/// Why somebody is no member, or not yet.
+pub(super) enum Unjoined {
+    /// The policy is to be asked again.
+    Outdated,
+    Refused(JoinError),
+}
+
+impl From<JoinError> for Unjoined {
+    fn from(error: JoinError) -> Self {
+        Self::Refused(error)
+    }
 }
 
 /// Identifies a room's incarnation among all of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct RoomId(u64);
 
-struct RoomState {
+pub(super) struct RoomState {
     log: Log,
     /// It keeps something, and [`Holding`] knows that.
     is_keeping: bool,
     /// There was a publication since it was asked to give way.
     is_recent: bool,
     /// Members who have a name: they are listed.
-    named: Roster<MembershipId, Arc<SessionInner>>,
+    pub(super) named: Roster<MembershipId, Arc<SessionInner>>,
     /// How many others there are.
     unnamed: usize,
+    /// Who they are, where there is a policy.
+    pub(super) strangers: Option<Box<Roster<MembershipId, Stranger>>>,
     /// Workers with members.
     workers: Vec<Reached>,
     emptied: Instant,
@@ -128,6 +151,8 @@ impl RoomInner {
         let random = RandomState::new().hash_one(id);
         Arc::new(Self {
             id: RoomId(id),
+            // Nobody comes by a name that it has not: whoever has it may do everything.
+            is_governed: name.is_some() && holding.governance.is_some(),
             name: name.unwrap_or_else(|| RoomName::unnamed(id)),
             options,
             holding,
@@ -137,6 +162,7 @@ impl RoomInner {
                 is_recent: false,
                 named: Roster::default(),
                 unnamed: 0,
+                strangers: None,
                 workers: Vec::new(),
                 emptied: Instant::now(),
                 presence: Presence::default(),
@@ -144,17 +170,48 @@ impl RoomInner {
         })
     }
 
-    /// Gives `payload` its place in the order, and sends it on its way to every member but its author, unless that one wants an
-    /// echo.
-    pub(super) fn publish(self: &Arc<Self>, _: Pass, author: Author<'_>, payload: &[u8]) -> Published {
+    /// Gives `payload` its place in the order, and sends it on its way to every member. A connection that does so may have to wait for
+    /// others afterwards.
+    pub(super) fn publish(
+        self: &Arc<Self>,
+        _: Pass,
+        from: Option<UserName>,
+        link: Option<&Arc<Link>>,
+        payload: &[u8],
+    ) -> Published {
         // A received frame shares the memory of the read that it came with, which a history must not keep.
-        let (payload, length) = (Bytes::copy_from_slice(payload), payload.len());
-        let mut state = self.state.lock();
-        let (from, except, link, own) = match author {
-            Author::Name { name, link } => (name, None, link, None),
-            // Its own worker a member looks at anyway.
-            Author::Member { id, link, echo } => (state.name(id), (!echo).then_some(id), Some(link), Some(&link.tick)),
+        let payload = Bytes::copy_from_slice(payload);
+        self.publish_from(self.state.lock(), (from, None), payload, link, None)
+    }
+
+    /// The same for a member, which does not get it itself unless it wants an echo.
+    pub(super) fn publish_as(
+        self: &Arc<Self>,
+        _: Pass,
+        author: Author<'_>,
+        payload: &[u8],
+    ) -> Result<Published, Objection> {
+        let Author { id, link, echo, generation } = author;
+        let payload = Bytes::copy_from_slice(payload);
+        let state = self.state.lock();
+        let from = match generation {
+            None => state.name(id),
+            Some(generation) => state.may(id, Rights::PUBLISH, generation)?,
         };
+        // Its own worker a member looks at anyway.
+        Ok(self.publish_from(state, (from, (!echo).then_some(id)), payload, Some(link), Some(&link.tick)))
+    }
+
+    #[inline]
+    fn publish_from(
+        self: &Arc<Self>,
+        mut state: MutexGuard<'_, RoomState>,
+        (from, except): (Option<UserName>, Option<MembershipId>),
+        payload: Bytes,
+        link: Option<&Arc<Link>>,
+        own: Option<&Arc<Tick>>,
+    ) -> Published {
+        let length = payload.len();
         let (published, behind) = self.append(&mut state, from, payload, except);
         let behind = behind.filter(|tick| own.is_none_or(|own| !Arc::ptr_eq(tick, own)));
         let waits = link.and_then(|link| Some((link, Arc::clone(behind?))));
@@ -222,45 +279,6 @@ impl RoomInner {
         state.workers.iter().map(|worker| &worker.tick).find(|tick| tick.is_behind()).cloned()
     }
 
-    /// Adds a member at this point in the order, with what it missed since the point it knows. Returns the
-    /// last message before it.
-    pub(super) fn join(
-        self: &Arc<Self>,
-        _: Pass,
-        link: &Arc<Link>,
-        encoding: MemberEncoding,
-        session: Option<Arc<SessionInner>>,
-        join: Join,
-    ) -> Result<(MembershipId, MessageId), JoinError> {
-        // Unique in the process: a worker may serve several hubs.
-        static NEXT: AtomicU64 = AtomicU64::new(1);
-        let tick = &link.tick;
-        let mut state = self.state.lock();
-        // Under the lock, so that a room's members come in the order of their numbers.
-        let id = MembershipId(NEXT.fetch_add(1, Ordering::Relaxed));
-        let missed = join.since.map(|since| self.replay(&state, since, Some(&encoding), encoding.tells()));
-        let missed = missed.transpose()?.map(Box::new);
-        let inbox = state.inbox(tick);
-        if missed.is_some() {
-            inbox.repeats.rejoins(self.id, link.id);
-        }
-        if let Some(session) = &session {
-            self.present(&mut state, Notice::Joined { room: self.name.clone(), name: session.name() }, id, &inbox);
-        }
-        match session {
-            Some(session) => state.named.insert(id, session),
-            None => state.unnamed += 1,
-        }
-        match state.workers.iter_mut().find(|worker| Arc::ptr_eq(&worker.tick, tick)) {
-            Some(worker) => worker.members += 1,
-            None => state.workers.push(Reached { tick: Arc::clone(tick), inbox: Arc::clone(&inbox), members: 1 }),
-        }
-        let overflow = join.overflow.unwrap_or(self.options.overflow);
-        let member = Subscriber { id, link: Arc::clone(link), encoding, overflow, has_left: false };
-        inbox.post(tick, Operation::Join { room: self.id, name: self.name.clone(), member, missed });
-        Ok((id, state.log.last()))
-    }
-
     /// What a member is told that knows the messages up to `since`, up to the last one there is; unless nothing tells it that some
     /// are gone: `tells` is what its encoding has words for. Whoever knows none misses none.
     fn replay(
@@ -269,8 +287,11 @@ impl RoomInner {
         since: MessageId,
         encoding: Option<&MemberEncoding>,
         tells: Tells,
+        rights: Rights,
     ) -> Result<Missed, JoinError> {
-        let (after, notice) = state.log.missed(since, &self.name);
+        let may_read = rights.contains(Rights::HISTORY);
+        let (after, notice) =
+            if may_read { state.log.missed(since, &self.name) } else { state.log.unread(since, &self.name) };
         let mut unsaid = None;
         let is_told = match notice {
             None => true,
@@ -298,105 +319,10 @@ impl RoomInner {
         self.state.lock().log.draw(after, until, bytes)
     }
 
-    /// Repeats to a member what came behind `since`, at this point in the order.
-    pub(super) fn resume(
-        self: &Arc<Self>,
-        _: Pass,
-        (member, tells): (MembershipId, Tells),
-        link: &Link,
-        since: MessageId,
-    ) -> Result<MessageId, JoinError> {
-        let state = self.state.lock();
-        // A member without a name has its encoding for good.
-        let encoding = state.named.get(member).map(|session| session.encoding());
-        let tells = encoding.as_ref().map_or(tells, MemberEncoding::tells);
-        let missed = Box::new(self.replay(&state, since, encoding.as_ref(), tells)?);
-        let inbox = state.inbox(&link.tick);
-        inbox.repeats.resumes(member);
-        inbox.post(&link.tick, Operation::Resume { room: self.id, member, missed });
-        Ok(state.log.last())
-    }
-
-    /// Removes a member at this point in the order; `silent` tells nobody. Returns its name.
-    pub(super) fn leave(self: &Arc<Self>, id: MembershipId, link: &Link, silent: bool) -> Option<UserName> {
-        let tick = &link.tick;
-        let mut state = self.state.lock();
-        let name = state.named.remove(id).map(|session| session.name());
-        state.unnamed -= usize::from(name.is_none());
-        let inbox = state.inbox(tick);
-        if let Some(place) = state.workers.iter().position(|worker| Arc::ptr_eq(&worker.tick, tick)) {
-            state.workers[place].members -= 1;
-            if state.workers[place].members == 0 {
-                state.workers.swap_remove(place);
-            }
-        }
-        inbox.repeats.leaves(self.id, link.id, id);
-        inbox.post(tick, Operation::Leave { room: self.id, member: id });
-        if state.member_count() == 0 {
-            state.emptied = Instant::now();
-        }
-        if let Some(name) = name.clone()
-            && !silent
-        {
-            self.present(&mut state, Notice::Left { room: self.name.clone(), name }, id, &inbox);
-        }
-        name
-    }
-
-    /// Tells the members at once that somebody came or went, or notes it for the next sweep.
-    fn present(self: &Arc<Self>, state: &mut RoomState, notice: Notice, member: MembershipId, inbox: &Inbox) {
-        if self.options.quiet {
-            return;
-        }
-        match state.presence.note(notice, member, state.member_count(), Instant::now()) {
-            When::Now(notice) => {
-                let members = state.member_count();
-                self.post(state, &Posting::new(News::Notice(notice, members), None));
-            }
-            When::AtSweep => inbox.present_later(Arc::downgrade(self)),
-            When::Later => {}
-        }
-    }
-
-    /// Tells the members who came and went; called by a sweep, a second or less after it was noted.
-    pub(crate) fn tell_presence(&self) {
-        let mut state = self.state.lock();
-        let members = state.member_count();
-        let Some(summary) = state.presence.take(&self.name, members, Instant::now()) else { return };
-        let posting = |notice| Posting::new(News::Notice(notice, members), None);
-        let (joined, to_others) = (Arc::new(summary.joined), posting(summary.to_others));
-        let to_joined = summary.to_joined.map(posting);
-        for worker in &state.workers {
-            let (joined, to_others, to_joined) = (Arc::clone(&joined), Arc::clone(&to_others), to_joined.clone());
-            worker.post(Operation::Presence { room: self.id, joined, to_others, to_joined });
-        }
-    }
-
-    /// Tells the others that a member has another name, if they know it by the one until now.
-    pub(super) fn renamed(self: &Arc<Self>, member: MembershipId, from: UserName, tick: &Tick) {
-        let mut state = self.state.lock();
-        let Some(to) = state.name(member) else { return };
-        let (members, now) = (state.member_count(), Instant::now());
-        let notice = Notice::Renamed { room: self.name.clone(), from, to: to.clone() };
-        match state.presence.rename(notice, &to, member, members, now) {
-            Some(When::Now(notice)) => {
-                self.post(&state, &Posting::new(News::Notice(notice, members), Some(member)));
-            }
-            Some(When::AtSweep) => state.inbox(tick).present_later(Arc::downgrade(self)),
-            Some(When::Later) | None => {}
-        }
-    }
-
     /// Has a member written to in another encoding from this point in the order on.
     pub(super) fn post_to(&self, tick: &Tick, entry: Operation) {
         let state = self.state.lock();
         state.inbox(tick).post(tick, entry);
-    }
-
-    /// The names of at most `limit` members, past the first `skip`, in the order in which they came.
-    pub(super) fn members(&self, _: Pass, skip: usize, limit: usize) -> Vec<UserName> {
-        let state = self.state.lock();
-        state.named.values_past(skip).take(limit).map(|session| session.name()).collect()
     }
 
     /// The last `count` messages that it keeps.
@@ -428,7 +354,7 @@ impl RoomInner {
 
 impl RoomState {
     /// Where what is posted to the members on one worker goes.
-    fn inbox(&self, tick: &Tick) -> Arc<Inbox> {
+    pub(super) fn inbox(&self, tick: &Tick) -> Arc<Inbox> {
         let known = self.workers.iter().find(|worker| std::ptr::eq(Arc::as_ptr(&worker.tick), tick));
         known.map_or_else(|| Inbox::of(tick), |worker| Arc::clone(&worker.inbox))
     }
@@ -461,7 +387,7 @@ impl Room {
     /// in it, its end too: a line cannot carry that, and such a member can be told of no gap. What arrives as bytes goes on as bytes:
     /// a WebSocket's message is text to others if it is UTF-8.
     pub fn publish(&self, payload: impl AsRef<[u8]>) -> MessageId {
-        door::publish(Publisher::Program, self, payload.as_ref()).id
+        door::announce(self, payload.as_ref()).id
     }
 
     /// Waits while a worker is behind with delivering what was published here, or all connections hold more memory than they may:
@@ -489,12 +415,12 @@ impl Room {
 
     /// The names of at most `limit` members, past the first `skip`, in the order in which they came.
     pub fn members(&self, skip: usize, limit: usize) -> Vec<UserName> {
-        door::list(None, Members { room: &self.0, skip, limit })
+        door::list(Members { room: &self.0, skip, limit })
     }
 
     /// The last `count` messages that it keeps, oldest first.
     pub fn history(&self, count: usize) -> Vec<Arc<Message>> {
-        door::list(None, Newest { room: &self.0, count })
+        door::list(Newest { room: &self.0, count })
     }
 
     /// What somebody missed who knows the messages up to `since`: a notice, if some of it is gone, and what it still keeps.
@@ -521,7 +447,7 @@ impl Room {
     /// assert_eq!(numbers, [2, 3, 4, 5]);
     /// ```
     pub fn page(&self, since: MessageId, limit: usize) -> Page {
-        door::list(None, Behind { room: &self.0, since, limit })
+        door::list(Behind { room: &self.0, since, limit })
     }
 
     /// The point before the last `count` messages that it keeps, from which a [`page`](Self::page) brings them.

@@ -2,19 +2,21 @@
 //!
 //! What it does goes through the doors to them (`door.rs`).
 
-use super::door::{self, Behind, Members, Newest, Page, Participant, Pass, Published, Publisher, RoomList, Rooms};
+use super::door::{self, Behind, Members, Newest, Page, Participant, Pass, Published, Publisher, RoomList};
 use super::encoding::MemberEncoding;
 use super::fanout::Operation;
 use super::inbox::Inbox;
 use super::membership::{Join, JoinError, Membership};
-use super::posting::Encoded;
-use super::room::{Author, Room, RoomOptions};
+use super::policy::{NotAllowed, Principal, Ruling};
+use super::posting::{Encoded, MembershipId};
+use super::room::{Room, RoomOptions};
+use super::standing::{Objection, Seat, Settled, Standing};
 use super::{Hub, RoomError};
 use crate::link::{ConnectionId, Link, Undeliverable};
 use crate::sync::Mutex;
 use bytes::Bytes;
 use std::sync::Arc;
-use switchboard_proto::{CloseReason, Format, Message, MessageId, Notice, RoomName, UserName};
+use switchboard_proto::{CloseReason, Format, Message, MessageId, Notice, Rights, RoomName, UserName};
 
 /// A number that no connection has: all who say something to one person without a connection count as one.
 const UNLINKED: ConnectionId = ConnectionId(0);
@@ -34,6 +36,9 @@ pub enum TellError {
     /// It does not read what it is sent.
     #[error("{0} cannot receive more right now")]
     Full(UserName),
+    /// The hub's policy says no, whether or not anybody has that name.
+    #[error("not allowed to tell {0} anything")]
+    NotAllowed(UserName),
     /// Its protocol cannot carry this: it is on a line transport and gets raw payloads, and this one holds a line end; or it has an
     /// encoding of its own, which has no words for it.
     #[error("{0} can only be sent a single line")]
@@ -46,14 +51,6 @@ pub enum TellError {
 /// session; memberships that it made keep the name.
 pub struct Session(Arc<SessionInner>);
 
-/// Whom somebody is shown to be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Principal {
-    /// Nobody in particular.
-    Anonymous,
-}
-
 impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("Session").field(&self.name()).finish()
@@ -63,10 +60,22 @@ impl std::fmt::Debug for Session {
 /// A session as others in the hub know it.
 pub(crate) struct SessionInner {
     hub: Hub,
-    principal: Principal,
     /// What is said to it goes here, if it has a connection.
     link: Option<Arc<Link>>,
-    state: Mutex<(Name, MemberEncoding)>,
+    state: Mutex<SessionState>,
+}
+
+struct SessionState {
+    name: Name,
+    encoding: MemberEncoding,
+    /// Boxed, since most hubs have no policy; none is nobody in particular.
+    standing: Option<Box<Standing>>,
+}
+
+impl SessionState {
+    fn new(name: Name, encoding: MemberEncoding) -> Mutex<Self> {
+        Mutex::new(Self { name, encoding, standing: None })
+    }
 }
 
 enum Name {
@@ -86,12 +95,16 @@ impl Name {
 
 impl SessionInner {
     pub(super) fn name(&self) -> UserName {
-        self.state.lock().0.name()
+        self.state.lock().name.name()
     }
 
     /// Returns the name until now.
     pub(super) fn take_name(&self, to: UserName) -> UserName {
-        std::mem::replace(&mut self.state.lock().0, Name::Chosen(to)).name()
+        std::mem::replace(&mut self.state.lock().name, Name::Chosen(to)).name()
+    }
+
+    pub(super) fn hub(&self) -> &Hub {
+        &self.hub
     }
 
     /// Where things are delivered to it, if it has a connection.
@@ -100,7 +113,59 @@ impl SessionInner {
     }
 
     pub(super) fn encoding(&self) -> MemberEncoding {
-        self.state.lock().1.clone()
+        self.state.lock().encoding.clone()
+    }
+}
+
+/// What it may do, as the doors and the rooms that it is in have found out.
+impl SessionInner {
+    /// None is nobody in particular.
+    pub(super) fn principal(&self) -> Option<Arc<Principal>> {
+        self.state.lock().standing.as_ref()?.principal.clone()
+    }
+
+    /// Is shown to be `principal`; what it may do where it is a member is asked for again.
+    fn show(&self, principal: Arc<Principal>) {
+        let seats = self.state.lock().standing.get_or_insert_default().show(principal);
+        for (room, id) in seats {
+            if let Some(room) = room.upgrade() {
+                door::reconsider(&room, id);
+            }
+        }
+    }
+
+    /// Takes a seat, unless it is meanwhile shown to be another one than the ruling is about.
+    pub(super) fn sit(&self, ruling: &Ruling, seat: Seat) -> Result<(), Objection> {
+        let mut state = self.state.lock();
+        let standing = state.standing.get_or_insert_default();
+        if !standing.is(ruling.principal.as_ref()) {
+            return Err(Objection::Outdated);
+        }
+        standing.sit(seat);
+        Ok(())
+    }
+
+    pub(super) fn rise(&self, id: MembershipId) {
+        if let Some(standing) = &mut self.state.lock().standing {
+            standing.rise(id);
+        }
+    }
+
+    /// What a membership of its may do, and its name.
+    pub(super) fn may(&self, id: MembershipId, generation: u32) -> Result<(Rights, UserName), Objection> {
+        let mut state = self.state.lock();
+        let rights = state.standing.as_mut().ok_or(Objection::Gone)?.seat(id)?.rights(generation)?;
+        Ok((rights, state.name.name()))
+    }
+
+    /// Takes an answer about a membership of its.
+    pub(super) fn settle(&self, id: MembershipId, ruling: &Ruling) -> Result<Settled, Objection> {
+        let mut state = self.state.lock();
+        let standing = state.standing.as_mut().ok_or(Objection::Gone)?;
+        if !standing.is(ruling.principal.as_ref()) {
+            return Ok(Settled::Mistaken);
+        }
+        Ok(standing.seat(id)?.settle(ruling))
     }
 }
 
@@ -109,21 +174,29 @@ impl Session {
     pub(super) fn of_link(hub: Hub, link: Arc<Link>, encoding: MemberEncoding) -> Self {
         let entered = Arc::clone(&hub.0);
         let session = entered.enter_guest(|number| {
-            let state = Mutex::new((Name::Guest(number), encoding));
-            Arc::new(SessionInner { hub, principal: Principal::Anonymous, link: Some(link), state })
+            let state = SessionState::new(Name::Guest(number), encoding);
+            Arc::new(SessionInner { hub, link: Some(link), state })
         });
         Self(session)
     }
 
     /// Somebody without a connection, called by a name that is free.
     pub(super) fn unlinked(hub: Hub, name: UserName, format: Format) -> Self {
-        let state = Mutex::new((Name::Chosen(name), MemberEncoding::unlinked(format)));
-        Self(Arc::new(SessionInner { hub, principal: Principal::Anonymous, link: None, state }))
+        let state = SessionState::new(Name::Chosen(name), MemberEncoding::unlinked(format));
+        Self(Arc::new(SessionInner { hub, link: None, state }))
     }
 
-    /// Whom it is shown to be.
-    pub fn principal(&self) -> &Principal {
-        &self.0.principal
+    /// Whom it is shown to be: nobody in particular, until it is [authorized](Self::authorize).
+    pub fn principal(&self) -> Arc<Principal> {
+        self.0.principal().unwrap_or_default()
+    }
+
+    /// Is shown to be `principal` from now on, and takes its name if it has one that nobody else has. What it may do in the rooms that it
+    /// is in follows at once. Returns the name until now, if it has another one by that: [`Membership::renamed`] tells a room.
+    pub fn authorize(&self, principal: Arc<Principal>) -> Option<UserName> {
+        let name = principal.name().cloned();
+        self.0.show(principal);
+        name.filter(|name| *name != self.name()).and_then(|name| self.rename(name).ok())
     }
 
     /// The name now: of a connection `guest-N` at first.
@@ -147,10 +220,10 @@ impl Session {
     /// Changes the format of memberships made from now on, unless it has an encoding of its own. [`Membership::set_format`] changes
     /// one that is there.
     pub fn set_format(&self, format: Format) {
-        self.0.state.lock().1.set_format(format);
+        self.0.state.lock().encoding.set_format(format);
     }
 
-    /// The room of that name, if there is one.
+    /// The room of that name, if there is one in which it may do anything.
     pub fn find(&self, name: &RoomName) -> Option<Room> {
         door::find(Some(&self.0), &self.0.hub, name)
     }
@@ -158,7 +231,7 @@ impl Session {
     /// The room of that name, which is made if there is none.
     ///
     /// # Errors
-    /// There are as many rooms as there may be.
+    /// There are as many rooms as there may be, or it may do nothing there, or not make it.
     pub fn room(&self, name: &RoomName) -> Result<Room, RoomError> {
         door::make(Some(&self.0), &self.0.hub, name, RoomOptions::default())
     }
@@ -166,42 +239,54 @@ impl Session {
     /// Becomes a member of `room`.
     ///
     /// # Errors
-    /// There is no connection, it is in as many rooms as it may, or it gets raw payloads and could not be told what is gone of those
+    /// It may not, there is no connection, it is in as many rooms as it may, or it gets raw payloads and could not be told what is gone of those
     /// behind [`Join::since`].
     pub fn join(&self, room: &Room, join: Join) -> Result<Membership, JoinError> {
-        door::join(Participant::Session(&self.0), room, join)
+        door::join(&Participant::Session(&self.0), room, join)
     }
 
-    /// Publishes `payload` to every member of `room`, in this one's name and without being one. Never waits, and never fails; who
-    /// publishes without end and without a connection asks [`Room::ready`] first. A member publishes by its [`Membership`].
-    pub fn publish(&self, room: &Room, payload: impl AsRef<[u8]>) -> Published {
+    /// Publishes `payload` to every member of `room`, in this one's name and without being one. Never waits; who publishes without end
+    /// and without a connection asks [`Room::ready`] first. A member publishes by its [`Membership`].
+    ///
+    /// # Errors
+    /// It may not, which is so only if the hub has a policy.
+    pub fn publish(&self, room: &Room, payload: impl AsRef<[u8]>) -> Result<Published, NotAllowed> {
         door::publish(Publisher::Session(&self.0), room, payload.as_ref())
     }
 
-    /// As [`Hub::rooms`].
+    /// As [`Hub::rooms`], those that it may join. Of a hub with a policy at most 2048 rooms behind `after` are looked at for a page.
     pub fn rooms(&self, after: Option<&RoomName>, limit: usize) -> RoomList {
-        door::list(Some(&self.0), Rooms { hub: &self.0.hub, after, limit })
+        door::rooms(Some(&self.0), &self.0.hub, after, limit)
     }
 
     /// As [`Room::members`].
-    pub fn members(&self, room: &Room, skip: usize, limit: usize) -> Vec<UserName> {
-        door::list(Some(&self.0), Members { room: &room.0, skip, limit })
+    ///
+    /// # Errors
+    /// It may not, which is so only if the hub has a policy.
+    pub fn members(&self, room: &Room, skip: usize, limit: usize) -> Result<Vec<UserName>, NotAllowed> {
+        door::read(&self.0, Members { room: &room.0, skip, limit })
     }
 
     /// As [`Room::history`].
-    pub fn history(&self, room: &Room, count: usize) -> Vec<Arc<Message>> {
-        door::list(Some(&self.0), Newest { room: &room.0, count })
+    ///
+    /// # Errors
+    /// It may not, which is so only if the hub has a policy.
+    pub fn history(&self, room: &Room, count: usize) -> Result<Vec<Arc<Message>>, NotAllowed> {
+        door::read(&self.0, Newest { room: &room.0, count })
     }
 
     /// As [`Room::page`].
-    pub fn page(&self, room: &Room, since: MessageId, limit: usize) -> Page {
-        door::list(Some(&self.0), Behind { room: &room.0, since, limit })
+    ///
+    /// # Errors
+    /// It may not, which is so only if the hub has a policy.
+    pub fn page(&self, room: &Room, since: MessageId, limit: usize) -> Result<Page, NotAllowed> {
+        door::read(&self.0, Behind { room: &room.0, since, limit })
     }
 
     /// Sends `text` to whoever is called `to`, and to nobody else. Never waits.
     ///
     /// # Errors
-    /// Nobody has that name, it has not read as much of this one's as it keeps, or its transport cannot carry `text` as one
+    /// It may not, nobody has that name, it has not read as much of this one's as it keeps, or its transport cannot carry `text` as one
     /// frame.
     pub fn tell(&self, to: &UserName, text: impl Into<Bytes>) -> Result<(), TellError> {
         door::tell(&self.0, to, text.into())
@@ -228,11 +313,6 @@ impl SessionInner {
             Undeliverable::Closing => nobody(),
             Undeliverable::Full => TellError::Full(to.clone()),
         })
-    }
-
-    /// In whose name it publishes, as the door to a room asks.
-    pub(super) fn author(&self) -> Author<'_> {
-        Author::Name { name: Some(self.name()), link: self.link.as_ref() }
     }
 
     /// Sends one frame to a connection alone, behind what was published before it.

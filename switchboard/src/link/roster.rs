@@ -57,6 +57,11 @@ impl<K: Copy + Ord, V> Roster<K, V> {
         Some(&self.blocks[block][place].1)
     }
 
+    pub(crate) fn get_mut(&mut self, key: K) -> Option<&mut V> {
+        let (block, place) = self.find(key).ok()?;
+        Some(&mut self.blocks[block][place].1)
+    }
+
     /// Enters a value, in place of the one that the key has.
     pub(crate) fn insert(&mut self, key: K, value: V) {
         let (block, place) = match self.find(key) {

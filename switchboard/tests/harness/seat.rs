@@ -35,7 +35,7 @@ pub(crate) async fn seat(mut conn: Connection<Lines>, hub: Hub, room: Room) -> R
             }
             _ => {
                 let Some(seat) = &seat else { return Err("only members publish".into()) };
-                let published = seat.publish(&line).seq;
+                let published = seat.publish(&line).unwrap().seq;
                 if !echo {
                     conn.send(format!(r#"{{"published":{published}}}"#)).await?;
                 }

@@ -15,7 +15,7 @@ async fn a_message_reaches_everybody_but_its_publisher() {
     let mut node = Node::start().await;
     let (mut alice, mut bob, mut eve) =
         (node.member("lobby").await, node.member("lobby").await, node.member("lobby").await);
-    alice.seat.publish("hi");
+    alice.seat.publish("hi").unwrap();
     assert_eq!(bob.heard().await, ["[lobby] guest-1: hi"]);
     assert_eq!(eve.heard().await, ["[lobby] guest-1: hi"]);
     assert_eq!(alice.heard().await, [""; 0]);
@@ -27,9 +27,9 @@ async fn who_asked_for_its_own_copy_gets_it_in_its_place() {
     let lobby = node.quiet("lobby");
     let mut alice = node.join(&lobby, Format::Text, Join { echo: true, ..Join::default() }).await;
     let mut bob = node.member("lobby").await;
-    bob.seat.publish("1");
-    alice.seat.publish("2");
-    bob.seat.publish("3");
+    bob.seat.publish("1").unwrap();
+    alice.seat.publish("2").unwrap();
+    bob.seat.publish("3").unwrap();
     assert_eq!(alice.heard().await, ["[lobby] guest-2: 1", "[lobby] guest-1: 2", "[lobby] guest-2: 3"]);
     assert_eq!(bob.heard().await, ["[lobby] guest-1: 2"]);
 }
@@ -40,9 +40,9 @@ async fn members_publish_between_each_other_and_nobody_gets_its_own() {
     let (mut alice, mut bob) = (node.member("lobby").await, node.member("lobby").await);
     for number in 0..6 {
         if number % 2 == 0 {
-            alice.seat.publish(number.to_string())
+            alice.seat.publish(number.to_string()).unwrap()
         } else {
-            bob.seat.publish(number.to_string())
+            bob.seat.publish(number.to_string()).unwrap()
         };
     }
     assert_eq!(alice.heard().await, ["[lobby] guest-2: 1", "[lobby] guest-2: 3", "[lobby] guest-2: 5"]);
@@ -56,9 +56,9 @@ async fn the_program_publishes_from_nobody_or_in_a_name() {
     let lobby = node.quiet("lobby");
     let server = node.hub.session(UserName::server(), Format::Text).unwrap();
     lobby.publish("maintenance at noon");
-    server.publish(&lobby, "or later");
+    server.publish(&lobby, "or later").unwrap();
     assert_eq!(alice.heard().await, ["[lobby] maintenance at noon", "[lobby] server: or later"]);
-    let Published { id, time, .. } = server.publish(&lobby, "now");
+    let Published { id, time, .. } = server.publish(&lobby, "now").unwrap();
     let message = &lobby.history(1)[0];
     assert_eq!((message.id, message.time), (id, time));
 }
@@ -70,7 +70,7 @@ async fn messages_are_numbered_from_1_in_one_epoch() {
     let lobby = node.quiet("lobby");
     assert_eq!(lobby.last_id().seq, 0);
     let http = node.hub.session(UserName::http(), Format::Json).unwrap();
-    let ids = [alice.seat.publish("a"), lobby.publish("b"), http.publish(&lobby, "c").id];
+    let ids = [alice.seat.publish("a").unwrap(), lobby.publish("b"), http.publish(&lobby, "c").unwrap().id];
     assert_eq!(ids.map(|id| id.seq), [1, 2, 3]);
     assert!(ids.iter().all(|id| id.epoch == lobby.last_id().epoch));
     assert_eq!(lobby.last_id(), ids[2]);
@@ -85,7 +85,7 @@ async fn a_connection_joins_without_a_name_and_gets_payloads() {
     let seat = conn.join(&lobby).unwrap();
     let mut alice = node.member("lobby").await;
     lobby.publish("raw");
-    seat.publish("from nobody");
+    seat.publish("from nobody").unwrap();
     assert_eq!(heard(&mut peer).await, ["raw"]);
     assert_eq!(alice.heard().await, ["[lobby] raw", "[lobby] from nobody"]);
     assert_eq!((lobby.member_count(), lobby.members(0, 9)), (2, vec![user("guest-1")]));
@@ -177,7 +177,7 @@ async fn a_peer_that_has_finished_still_gets_what_came_before_it_left() {
                 let since = MessageId { seq: 0, ..lobby.last_id() };
                 let seat = me.join(&lobby, Join { echo: true, since: Some(since), ..Join::default() })?;
                 while let Some(line) = conn.recv().await? {
-                    seat.publish(line);
+                    seat.publish(line).unwrap();
                 }
                 Ok::<(), BoxError>(())
             }
@@ -245,7 +245,7 @@ async fn of_many_private_messages_the_first_have_rooms_delivered_before_them_and
     let mut node = Node::start().await;
     let (alice, mut bob) = (node.member("lobby").await, node.member("lobby").await);
     for number in 1..=50 {
-        alice.seat.publish(number.to_string());
+        alice.seat.publish(number.to_string()).unwrap();
         alice.me.tell(&user("guest-2"), number.to_string()).unwrap();
     }
     let heard = bob.heard().await;
@@ -264,8 +264,8 @@ async fn several_servers_share_a_hub() {
     let lobby = one.quiet("lobby");
     let (mut alice, mut bob) = (one.member("lobby").await, two.member("lobby").await);
     assert_eq!((alice.me.name(), bob.me.name()), (user("guest-1"), user("guest-2")));
-    alice.seat.publish("from one");
-    bob.seat.publish("from two");
+    alice.seat.publish("from one").unwrap();
+    bob.seat.publish("from two").unwrap();
     bob.me.tell(&user("guest-1"), "across").unwrap();
     assert_eq!(bob.heard().await, ["[lobby] guest-1: from one"]);
     let mut lines = alice.heard().await;
@@ -316,7 +316,7 @@ async fn who_publishes_more_than_a_worker_delivers_is_not_read_meanwhile() {
                 let me = hub.enter(&conn, form);
                 let seat = me.join(&lobby, Join { overflow: Some(Overflow::Latest), ..Join::default() })?;
                 while let Some(line) = conn.recv().await? {
-                    seat.publish(&line);
+                    seat.publish(&line).unwrap();
                 }
                 drop(seat);
                 Ok::<(), BoxError>(())

@@ -366,7 +366,7 @@ async fn a_session_has_an_encoding_and_a_name() {
     let mut peer = app.connect("tcp");
     joined(&room, 1).await;
     let clock = hub.session(UserName::parse("clock").unwrap(), Format::Text).unwrap();
-    clock.publish(&room, "noon");
+    clock.publish(&room, "noon").unwrap();
     clock.tell(&UserName::guest(1), "late").unwrap();
     assert_eq!([peer.line().await, peer.line().await], ["clock said noon\n", "clock whispered late\n"]);
 }

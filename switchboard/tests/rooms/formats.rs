@@ -16,7 +16,7 @@ async fn each_member_gets_its_own_format() {
     let mut text = node.join(&lobby, Format::Text, Join::default()).await;
     let mut json = node.join(&lobby, Format::Json, Join::default()).await;
     let mut raw = node.join(&lobby, Format::Raw, Join::default()).await;
-    let id = alice.seat.publish("caf\u{e9}\u{1b}[2J");
+    let id = alice.seat.publish("caf\u{e9}\u{1b}[2J").unwrap();
     lobby.publish(b"\xff");
     assert_eq!(text.heard().await, ["[lobby] guest-1: caf\u{e9} [2J", "[lobby] \u{fffd}"]);
     assert_eq!(raw.heard().await, ["caf\u{e9}\u{1b}[2J", "\u{fffd}"]);
@@ -58,7 +58,7 @@ async fn what_a_line_could_not_carry_is_told_in_the_first_format_that_can() {
     let mut other = node.join(&lobby, Format::Raw, Join::default()).await;
     for _ in 0..2 {
         let last = lobby.last_id().seq;
-        member.seat.publish("my\nown");
+        member.seat.publish("my\nown").unwrap();
         for payload in ["fine", "two\nlines", "fine", "and\rtwo"] {
             lobby.publish(payload);
         }

@@ -13,7 +13,7 @@ async fn an_empty_room_keeps_its_history_for_10_minutes_and_then_begins_anew() {
     let mut alice = node.member("lobby").await;
     // Longer than an empty room stays.
     sleep(secs(3600)).await;
-    let last = alice.seat.publish("remember");
+    let last = alice.seat.publish("remember").unwrap();
     drop(alice);
     sleep(secs(590)).await;
     assert_eq!(node.hub.rooms(None, 9).total, 1);
@@ -35,7 +35,7 @@ async fn an_empty_room_keeps_its_history_for_10_minutes_and_then_begins_anew() {
 async fn a_room_lives_while_it_has_a_member_or_somebody_holds_it() {
     let mut node = Node::start().await;
     let alice = node.member("busy").await;
-    let busy = alice.seat.publish("1");
+    let busy = alice.seat.publish("1").unwrap();
     let held = node.quiet("held");
     let id = held.publish("1");
     for _ in 0..10 {

@@ -42,10 +42,10 @@ async fn a_name_is_taken_in_any_case_until_its_owner_goes() {
 async fn a_rename_is_told_to_others_and_messages_carry_the_name_of_their_time() {
     let mut node = Node::start().await;
     let (mut alice, mut bob) = (node.member("lobby").await, node.member("lobby").await);
-    alice.seat.publish("1");
+    alice.seat.publish("1").unwrap();
     let from = alice.me.rename(user("alice")).unwrap();
     alice.seat.renamed(from);
-    alice.seat.publish("2");
+    alice.seat.publish("2").unwrap();
     let expected = ["[lobby] guest-1: 1", "* [lobby] guest-1 is now alice", "[lobby] alice: 2"];
     assert_eq!(bob.heard().await, expected);
     assert_eq!(alice.heard().await, [""; 0]);
@@ -57,7 +57,7 @@ async fn a_membership_keeps_the_name_of_an_identity_that_is_gone() {
     let mut node = Node::start().await;
     let (alice, mut bob) = (node.member("lobby").await, node.member("lobby").await);
     drop(alice.me);
-    alice.seat.publish("still me");
+    alice.seat.publish("still me").unwrap();
     assert_eq!(bob.heard().await, ["[lobby] guest-1: still me"]);
     assert_eq!(bob.me.tell(&user("guest-1"), "hello?"), Err(TellError::NoSuchMember(user("guest-1"))));
 }

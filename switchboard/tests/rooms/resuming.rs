@@ -169,7 +169,7 @@ async fn a_history_keeps_the_last_messages() {
     let lobby = hub.room("lobby").unwrap();
     let http = hub.session(UserName::http(), Format::Json).unwrap();
     for number in 1..=5 {
-        http.publish(&lobby, number.to_string());
+        http.publish(&lobby, number.to_string()).unwrap();
     }
     let kept = |count| lobby.history(count).iter().map(|message| message.id.seq).collect::<Vec<_>>();
     assert_eq!(kept(99), [3, 4, 5]);
@@ -341,8 +341,8 @@ async fn what_a_resume_repeats_is_told_and_counted_once() {
 async fn a_replay_holds_ones_own_messages_though_they_do_not_come_back_live() {
     let mut node = Node::start().await;
     let mut alice = node.member("lobby").await;
-    let first = alice.seat.publish("1");
-    alice.seat.publish("2");
+    let first = alice.seat.publish("1").unwrap();
+    alice.seat.publish("2").unwrap();
     assert_eq!(alice.heard().await, [""; 0]);
     alice.seat.resume(MessageId { seq: 0, ..first }).unwrap();
     assert_eq!(alice.heard().await, ["[lobby] guest-1: 1", "[lobby] guest-1: 2"]);

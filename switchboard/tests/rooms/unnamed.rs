@@ -27,7 +27,7 @@ async fn an_unnamed_room_is_gone_with_the_last_handle_and_member() {
     drop(rooms);
     // A member still has it.
     assert_eq!(alice.seat.room().history(9).len(), 1);
-    alice.seat.publish("mine");
+    alice.seat.publish("mine").unwrap();
     let room = alice.seat.room().clone();
     assert_eq!(room.last_id().seq, first.seq + 1);
     drop(alice.heard().await);

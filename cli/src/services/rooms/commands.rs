@@ -3,6 +3,7 @@
 use super::member::Member;
 use std::time::SystemTime;
 use switchboard::grammar::{Command, ErrorCode, Failure, Input, Reply};
+use switchboard::policy::NotAllowed;
 use switchboard::{
     Codec, Format, JoinError, Membership, MessageId, Rate, Room, RoomError, RoomList, RoomName, TellError, UserName,
 };
@@ -35,12 +36,12 @@ pub(super) struct Past {
 impl<C: Codec> Member<C> {
     /// Does what a frame asks for.
     pub(super) fn answer(&mut self, input: Input) -> Result<Answer, Failure> {
-        match input {
+        let published = match input {
             Input::Text(text) => self.current()?.publish(&text),
             Input::Command(Command::Pub { room, text }) => self.seat(&room)?.publish(&text),
             Input::Command(command) => return self.command(command),
         };
-        Ok(Answer::Nothing)
+        published.map(|_| Answer::Nothing).map_err(refused)
     }
 
     fn command(&mut self, command: Command) -> Result<Answer, Failure> {
@@ -122,7 +123,7 @@ impl<C: Codec> Member<C> {
             })?,
             None => self.current()?.room().clone(),
         };
-        let members = self.session.members(&room, 0, LISTED);
+        let members = self.session.members(&room, 0, LISTED).map_err(refused)?;
         // Some may have left meanwhile.
         let total = room.member_count().max(members.len());
         Ok(Reply::Who { room: room.name().clone(), members, total })
@@ -132,7 +133,7 @@ impl<C: Codec> Member<C> {
     fn history(&self, count: usize) -> Result<Answer, Failure> {
         let room = self.current()?.room().clone();
         let is_raw = self.session.format() == Format::Raw;
-        let messages = self.session.history(&room, count);
+        let messages = self.session.history(&room, count).map_err(refused)?;
         let (first, last) = (messages.first().map(|first| first.id), messages.last().map(|last| last.id));
         let until = last.unwrap_or(room.last_id());
         let after = first.map_or(until, |first| MessageId { seq: first.seq - 1, ..first });
@@ -178,13 +179,23 @@ pub(super) fn no_room() -> Failure {
     Failure::new(ErrorCode::NoRoom, "you are in no room; /join ROOM first")
 }
 
+pub(super) fn refused(error: NotAllowed) -> Failure {
+    Failure::new(ErrorCode::NotAuthorized, error.to_string())
+}
+
 pub(super) fn unmade(error: RoomError) -> Failure {
-    Failure::new(ErrorCode::TooManyRooms, error.to_string())
+    let code = match &error {
+        RoomError::NoSuchRoom => ErrorCode::NoSuchRoom,
+        RoomError::NotAllowed => ErrorCode::NotAuthorized,
+        _ => ErrorCode::TooManyRooms,
+    };
+    Failure::new(code, error.to_string())
 }
 
 pub(super) fn unjoined(error: JoinError) -> Failure {
     let code = match &error {
         JoinError::Gone { .. } => ErrorCode::Gone,
+        JoinError::NotAllowed => ErrorCode::NotAuthorized,
         _ => ErrorCode::TooManyRooms,
     };
     Failure::new(code, error.to_string())
@@ -193,6 +204,7 @@ pub(super) fn unjoined(error: JoinError) -> Failure {
 fn untold(error: TellError) -> Failure {
     let code = match &error {
         TellError::NoSuchMember(_) => ErrorCode::NoSuchMember,
+        TellError::NotAllowed(_) => ErrorCode::NotAuthorized,
         TellError::Uncarried(_) => ErrorCode::BadArgument,
         _ => ErrorCode::RateLimited,
     };

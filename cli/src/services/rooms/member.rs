@@ -2,7 +2,7 @@
 //!
 //! Nothing here delivers: what is published reaches members by itself.
 
-use super::commands::{Answer, Past, unjoined};
+use super::commands::{Answer, Past, refused, unjoined};
 use super::seats::Seats;
 use super::strangers::{trimmed, uncovered, unmarked};
 use super::{Listener, MemberOptions};
@@ -13,6 +13,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 use switchboard::grammar::{Command, ErrorCode, Failure, Input, Notice, Reply, parse};
+use switchboard::policy::NotAllowed;
 use switchboard::{
     Bucket, CloseReason, Codec, Connection, ConnectionError, Format, FrameError, Join, MessageId, Result, Room,
     RoomName, Session, Turn, UserName,
@@ -45,6 +46,8 @@ enum Rest {
     Frame(Bytes),
     End,
     Error(ConnectionError),
+    /// A text that it may not publish.
+    Refused(NotAllowed),
 }
 
 impl<C: Codec> Member<C> {
@@ -142,8 +145,8 @@ where
         let is_command = is_repeated || (self.commands && frame.starts_with(b"/"));
         match self.seats.current() {
             Some(seat) if !is_command => {
-                seat.publish(&frame);
-                None
+                let published = seat.publish(&frame);
+                published.err().map(Rest::Refused)
             }
             _ => Some(Rest::Frame(frame)),
         }
@@ -159,6 +162,7 @@ where
     async fn handle_rest(&mut self, rest: Rest) -> Result<ControlFlow<()>> {
         match rest {
             Rest::Frame(frame) => Ok(self.handle_frame(frame).await?),
+            Rest::Refused(error) => Ok(ControlFlow::Continue(self.refuse(&refused(error)).await?)),
             Rest::End => self.say_goodbye().await.map(ControlFlow::Break),
             Rest::Error(error) => self.explain(error).map(ControlFlow::Break),
         }
@@ -257,7 +261,8 @@ where
         self.reply(&Reply::History { room: room.name().clone(), count }).await?;
         let (mut turn, account) = (Turn::default(), self.account());
         while after.seq < until {
-            let page = self.session.page(&room, after, PAGE).messages;
+            // What it may not have any more is gone.
+            let page = self.session.page(&room, after, PAGE).map(|page| page.messages).unwrap_or_default();
             let next = page.first().map_or(u64::MAX, |message| message.id.seq).min(until + 1);
             let lost = next - after.seq - 1;
             if lost > 0 {

@@ -8,6 +8,7 @@ mod page;
 mod route;
 mod streams;
 
+use super::commands::refused;
 use super::member::Member;
 use super::{Listener, MemberOptions};
 use crate::services::received;
@@ -97,7 +98,7 @@ impl Web {
             Route::Messages { room, since, limit } => {
                 let session = session()?;
                 let room = find(&session, &room)?;
-                let pages = Pages::new(session, room, since, limit, account);
+                let pages = Pages::new(session, room, since, limit, account)?;
                 let mut head = answer::stream(OBJECTS);
                 link(head.headers_mut(), Some(pages.next_path()));
                 if is_head {
@@ -129,7 +130,7 @@ impl Web {
         let room = self.listener.make(&session, room, request.peer())?;
         // As a connection that publishes is not read meanwhile.
         room.ready().await;
-        let Published { id, time, .. } = session.publish(&room, &body);
+        let Published { id, time, .. } = session.publish(&room, &body).map_err(refused)?;
         Ok(answer::reply(&Reply::Published { room: room.name().clone(), id, time }).into())
     }
 
@@ -231,9 +232,8 @@ fn turned_away(member: &Member<WebSocket>) -> Option<Box<Member<WebSocket>>> {
 }
 
 fn rooms(session: &Session, after: Option<&RoomName>, limit: usize, account: &Account) -> Response {
-    let RoomList { rooms, total, .. } = session.rooms(after, limit);
-    let next = rooms.last().filter(|_| rooms.len() == limit);
-    let next = next.map(|room| format!("/rooms?after={}&limit={limit}", room.name));
+    let RoomList { rooms, total, next, .. } = session.rooms(after, limit);
+    let next = next.map(|last| format!("/rooms?after={last}&limit={limit}"));
     listed(paged(&Reply::Rooms { rooms, total }, next), account)
 }
 
@@ -245,7 +245,7 @@ fn members(
     account: &Account,
 ) -> Result<Response, Failure> {
     let room = find(session, name)?;
-    let members = session.members(&room, skip, limit);
+    let members = session.members(&room, skip, limit).map_err(refused)?;
     let end = skip + members.len();
     let next = (members.len() == limit).then(|| format!("/rooms/{name}/members?skip={end}&limit={limit}"));
     // Some may have left meanwhile.

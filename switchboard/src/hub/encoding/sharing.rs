@@ -42,7 +42,7 @@ impl Encodings {
         };
         // Compared without the lock, since that is the user's code.
         if let Some(writer) = self.known(key).into_iter().find(|writer| has_it(writer)) {
-            return MemberEncoding { format: None, writer };
+            return MemberEncoding { format: None, is_deaf: false, writer };
         }
         let Ok(room) = RoomName::parse("room") else { unreachable!("a name") };
         let gap = encoding.notice(&Notice::Gap { room: room.clone(), lost: 1, from_seq: 1 });
@@ -50,7 +50,7 @@ impl Encodings {
         let tells = Tells { gaps: gap.is_some(), resets: reset.is_some() };
         let writer = Arc::new(Writer { frames: Box::new(Own { encoding: Some(encoding), by }), tells });
         self.0.lock().add(key, &writer);
-        MemberEncoding { format: None, writer }
+        MemberEncoding { format: None, is_deaf: false, writer }
     }
 
     /// `format` in frames of a codec with these settings.
@@ -69,7 +69,7 @@ impl Encodings {
             writers.add(key, &writer);
             writer
         });
-        MemberEncoding { format: Some(format), writer }
+        MemberEncoding { format: Some(format), is_deaf: false, writer }
     }
 
     fn known(&self, key: (TypeId, u64, bool)) -> Vec<Arc<Writer>> {

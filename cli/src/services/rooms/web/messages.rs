@@ -2,9 +2,10 @@
 //!
 //! So a reader holds none of the room's history, however slow it is. What goes meanwhile is told as a gap.
 
+use crate::services::rooms::commands::refused;
 use crate::web::work::Account;
 use bytes::Bytes;
-use switchboard::grammar::MessageId;
+use switchboard::grammar::{Failure, MessageId};
 use switchboard::{Format, Page, Room, Session};
 
 /// Bytes after which a page ends, with the message that it has come to.
@@ -36,12 +37,12 @@ impl Pages {
         since: Option<MessageId>,
         limit: Option<usize>,
         account: Account,
-    ) -> Self {
+    ) -> Result<Self, Failure> {
         // Before the rest is looked at: what is published meanwhile comes twice rather than never.
         let end = room.last_id();
         let most = limit.unwrap_or(usize::MAX);
-        let behind = |since| session.page(&room, since, most).messages;
-        let mut messages = since.map_or_else(|| session.history(&room, most), behind);
+        let behind = |since| session.page(&room, since, most).map(|page| page.messages);
+        let mut messages = since.map_or_else(|| session.history(&room, most), behind).map_err(refused)?;
         messages.truncate(most);
         let next = match (messages.last(), since) {
             (Some(message), _) => message.id,
@@ -56,7 +57,7 @@ impl Pages {
         // All of it, so that nobody has more begun than it may have.
         let counted = messages.iter().map(|message| message.payload.len() + ENVELOPE_BYTES).sum();
         account.owe(counted);
-        Self { session, room, behind, last, account, counted, next_path }
+        Ok(Self { session, room, behind, last, account, counted, next_path })
     }
 
     /// What to ask for next.
@@ -69,7 +70,7 @@ impl Iterator for Pages {
     type Item = Bytes;
 
     fn next(&mut self) -> Option<Bytes> {
-        let Page { notice, messages, .. } = self.session.page(&self.room, self.behind.take()?, usize::MAX);
+        let Page { notice, messages, .. } = self.session.page(&self.room, self.behind.take()?, usize::MAX).ok()?;
         let mut page = Vec::new();
         if let Some(notice) = notice.and_then(|notice| Format::Json.notice(&notice)) {
             page.extend_from_slice(&notice);
@@ -113,7 +114,8 @@ mod tests {
     }
 
     fn read(room: &Room, since: Option<MessageId>, limit: Option<usize>) -> Pages {
-        Pages::new(session(), room.clone(), since, limit, Work::unbounded().account(&PeerAddr::Memory))
+        let account = Work::unbounded().account(&PeerAddr::Memory);
+        Pages::new(session(), room.clone(), since, limit, account).expect("there is no policy")
     }
 
     fn text(page: &Bytes) -> &str {
@@ -176,7 +178,7 @@ mod tests {
         }
         let work = Work::bounded();
         let account = work.account(&PeerAddr::Ip("192.0.2.1:1".parse().expect("an address")));
-        let pages = Pages::new(session(), room, None, None, account);
+        let pages = Pages::new(session(), room, None, None, account).expect("there is no policy");
         let counted = pages.counted;
         assert!(counted > 4 * 64_000, "{counted}");
         assert!(pages.map(|page| page.len()).sum::<usize>() > 5 * counted);

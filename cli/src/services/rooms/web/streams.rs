@@ -40,7 +40,8 @@ impl Web {
             Begin::Last(count) => {
                 // Before the history is looked at: what is published meanwhile comes as well, and what is lost is told.
                 let last = room.last_id();
-                session.history(&room, count).first().map_or(last, |first| before(first.id))
+                let kept = session.history(&room, count).unwrap_or_default();
+                kept.first().map_or(last, |first| before(first.id))
             }
         };
         let listener = Arc::clone(&self.listener);

@@ -1,0 +1,182 @@
+//! Who is in a room: each comes and goes at a point in the order of its messages, and the others are told.
+
+use super::{Reached, RoomInner, RoomState, Unjoined};
+use crate::hub::door::{EVERYTHING, Pass};
+use crate::hub::encoding::{MemberEncoding, Tells};
+use crate::hub::fanout::{Operation, Subscriber};
+use crate::hub::inbox::Inbox;
+use crate::hub::membership::{Join, JoinError};
+use crate::hub::policy::Ruling;
+use crate::hub::posting::{MembershipId, News, Posting};
+use crate::hub::presence::When;
+use crate::hub::session::SessionInner;
+use crate::hub::standing::{Objection, Seat};
+use crate::link::Link;
+use crate::link::tick::Tick;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use switchboard_proto::{MessageId, Notice, Rights, UserName};
+use tokio::time::Instant;
+
+impl RoomInner {
+    /// Adds a member at this point in the order, with what it missed since the point it knows. Returns the
+    /// last message before it.
+    pub(in super::super) fn join(
+        self: &Arc<Self>,
+        _: Pass,
+        link: &Arc<Link>,
+        mut encoding: MemberEncoding,
+        session: Option<Arc<SessionInner>>,
+        join: Join,
+        ruling: Option<&Ruling>,
+    ) -> Result<(MembershipId, MessageId), Unjoined> {
+        // Unique in the process: a worker may serve several hubs.
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let tick = &link.tick;
+        let mut state = self.state.lock();
+        // Under the lock, so that a room's members come in the order of their numbers.
+        let id = MembershipId(NEXT.fetch_add(1, Ordering::Relaxed));
+        let rights = ruling.map_or(EVERYTHING, |ruling| ruling.rights);
+        let missed = join.since.map(|since| self.replay(&state, since, Some(&encoding), encoding.tells(), rights));
+        let missed = missed.transpose()?.map(Box::new);
+        if let Some(ruling) = ruling {
+            let seat = Seat::new(id, Arc::downgrade(self), ruling);
+            state.sit(session.as_deref(), ruling, seat, link)?;
+            encoding.hear(rights);
+        }
+        let inbox = state.inbox(tick);
+        if missed.is_some() {
+            inbox.repeats.rejoins(self.id, link.id);
+        }
+        if let Some(session) = &session {
+            self.present(&mut state, Notice::Joined { room: self.name.clone(), name: session.name() }, id, &inbox);
+        }
+        match session {
+            Some(session) => state.named.insert(id, session),
+            None => state.unnamed += 1,
+        }
+        match state.workers.iter_mut().find(|worker| Arc::ptr_eq(&worker.tick, tick)) {
+            Some(worker) => worker.members += 1,
+            None => state.workers.push(Reached { tick: Arc::clone(tick), inbox: Arc::clone(&inbox), members: 1 }),
+        }
+        let overflow = join.overflow.unwrap_or(self.options.overflow);
+        let member = Subscriber { id, link: Arc::clone(link), encoding, overflow, has_left: false };
+        inbox.post(tick, Operation::Join { room: self.id, name: self.name.clone(), member, missed });
+        Ok((id, state.log.last()))
+    }
+
+    /// Repeats to a member what came behind `since`, at this point in the order.
+    pub(in super::super) fn resume(
+        self: &Arc<Self>,
+        _: Pass,
+        (member, tells): (MembershipId, Tells),
+        link: &Link,
+        since: MessageId,
+        rights: Rights,
+    ) -> Result<MessageId, JoinError> {
+        let state = self.state.lock();
+        if self.is_governed && !state.has(member) {
+            return Err(JoinError::NotAllowed);
+        }
+        // A member without a name has its encoding for good.
+        let encoding = state.named.get(member).map(|session| session.encoding());
+        let tells = encoding.as_ref().map_or(tells, MemberEncoding::tells);
+        let missed = Box::new(self.replay(&state, since, encoding.as_ref(), tells, rights)?);
+        let inbox = state.inbox(&link.tick);
+        inbox.repeats.resumes(member);
+        inbox.post(&link.tick, Operation::Resume { room: self.id, member, missed });
+        Ok(state.log.last())
+    }
+
+    /// Removes a member at this point in the order; `silent` tells nobody. Returns its name, unless it was removed before.
+    pub(in super::super) fn leave(
+        self: &Arc<Self>,
+        id: MembershipId,
+        link: &Link,
+        silent: bool,
+    ) -> Result<Option<UserName>, Objection> {
+        let tick = &link.tick;
+        let mut state = self.state.lock();
+        let name = match state.named.remove(id) {
+            Some(session) => {
+                if self.is_governed {
+                    session.rise(id);
+                }
+                Some(session.name())
+            }
+            None if self.is_governed && !state.forget_stranger(id) => return Err(Objection::Gone),
+            None => None,
+        };
+        state.unnamed -= usize::from(name.is_none());
+        // Before the tick hears of it, which counts it down again.
+        link.unsubscribe();
+        let inbox = state.inbox(tick);
+        if let Some(place) = state.workers.iter().position(|worker| Arc::ptr_eq(&worker.tick, tick)) {
+            state.workers[place].members -= 1;
+            if state.workers[place].members == 0 {
+                state.workers.swap_remove(place);
+            }
+        }
+        inbox.repeats.leaves(self.id, link.id, id);
+        inbox.post(tick, Operation::Leave { room: self.id, member: id });
+        if state.member_count() == 0 {
+            state.emptied = Instant::now();
+        }
+        if let Some(name) = name.clone()
+            && !silent
+        {
+            self.present(&mut state, Notice::Left { room: self.name.clone(), name }, id, &inbox);
+        }
+        Ok(name)
+    }
+
+    /// Tells the members at once that somebody came or went, or notes it for the next sweep.
+    fn present(self: &Arc<Self>, state: &mut RoomState, notice: Notice, member: MembershipId, inbox: &Inbox) {
+        if self.options.quiet {
+            return;
+        }
+        match state.presence.note(notice, member, state.member_count(), Instant::now()) {
+            When::Now(notice) => {
+                let members = state.member_count();
+                self.post(state, &Posting::new(News::Notice(notice, members), None));
+            }
+            When::AtSweep => inbox.present_later(Arc::downgrade(self)),
+            When::Later => {}
+        }
+    }
+
+    /// Tells the members who came and went; called by a sweep, a second or less after it was noted.
+    pub(crate) fn tell_presence(&self) {
+        let mut state = self.state.lock();
+        let members = state.member_count();
+        let Some(summary) = state.presence.take(&self.name, members, Instant::now()) else { return };
+        let posting = |notice| Posting::new(News::Notice(notice, members), None);
+        let (joined, to_others) = (Arc::new(summary.joined), posting(summary.to_others));
+        let to_joined = summary.to_joined.map(posting);
+        for worker in &state.workers {
+            let (joined, to_others, to_joined) = (Arc::clone(&joined), Arc::clone(&to_others), to_joined.clone());
+            worker.post(Operation::Presence { room: self.id, joined, to_others, to_joined });
+        }
+    }
+
+    /// Tells the others that a member has another name, if they know it by the one until now.
+    pub(in super::super) fn renamed(self: &Arc<Self>, member: MembershipId, from: UserName, tick: &Tick) {
+        let mut state = self.state.lock();
+        let Some(to) = state.name(member) else { return };
+        let (members, now) = (state.member_count(), Instant::now());
+        let notice = Notice::Renamed { room: self.name.clone(), from, to: to.clone() };
+        match state.presence.rename(notice, &to, member, members, now) {
+            Some(When::Now(notice)) => {
+                self.post(&state, &Posting::new(News::Notice(notice, members), Some(member)));
+            }
+            Some(When::AtSweep) => state.inbox(tick).present_later(Arc::downgrade(self)),
+            Some(When::Later) | None => {}
+        }
+    }
+
+    /// The names of at most `limit` members, past the first `skip`, in the order in which they came.
+    pub(in super::super) fn members(&self, _: Pass, skip: usize, limit: usize) -> Vec<UserName> {
+        let state = self.state.lock();
+        state.named.values_past(skip).take(limit).map(|session| session.name()).collect()
+    }
+}

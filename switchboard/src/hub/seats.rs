@@ -1,0 +1,118 @@
+//! What a room's members may do, where there is a policy: what is known of it, under the room's lock. The doors ask.
+
+use super::door::Pass;
+use super::fanout::Operation;
+use super::policy::{Governance, Principal, Ruling};
+use super::posting::MembershipId;
+use super::room::{RoomInner, RoomState, Unjoined};
+use super::session::SessionInner;
+use super::standing::{Objection, Seat, Settled};
+use crate::link::Link;
+use std::sync::Arc;
+use switchboard_proto::{Rights, UserName};
+
+/// A member without a name.
+pub(super) struct Stranger {
+    link: Arc<Link>,
+    seat: Seat,
+}
+
+impl RoomInner {
+    /// The policy that is asked about what is done here, if there is one.
+    #[inline]
+    pub(super) fn governance(&self) -> Option<&Governance> {
+        if self.is_governed { self.holding.governance.as_ref() } else { None }
+    }
+
+    /// Whom a member is shown to be; none is nobody in particular.
+    pub(super) fn principal(&self, _: Pass, member: MembershipId) -> Result<Option<Arc<Principal>>, Objection> {
+        let state = self.state.lock();
+        match state.named.get(member) {
+            Some(session) => Ok(session.principal()),
+            None if state.has(member) => Ok(None),
+            None => Err(Objection::Gone),
+        }
+    }
+
+    /// What a member may do, if the policy was asked in its `generation`.
+    pub(super) fn rights(&self, _: Pass, member: MembershipId, generation: u32) -> Result<Rights, Objection> {
+        self.state.lock().rights(member, generation).map(|(rights, _)| rights)
+    }
+
+    /// Has a member follow what the policy says of it now.
+    pub(super) fn settle(&self, _: Pass, member: MembershipId, ruling: &Ruling) -> Result<(), Objection> {
+        let mut state = self.state.lock();
+        let (settled, link) = state.settle(member, ruling)?;
+        match settled {
+            Settled::Mistaken => return Err(Objection::Outdated),
+            Settled::Changed { from, to } if from.contains(Rights::PRESENCE) != to.contains(Rights::PRESENCE) => {
+                let hear = Operation::Hear { room: self.id, member, rights: to };
+                state.inbox(&link.tick).post(&link.tick, hear);
+            }
+            Settled::Late | Settled::Changed { .. } => {}
+        }
+        Ok(())
+    }
+}
+
+impl RoomState {
+    /// Notes what a new member may do.
+    pub(super) fn sit(
+        &mut self,
+        session: Option<&SessionInner>,
+        ruling: &Ruling,
+        seat: Seat,
+        link: &Arc<Link>,
+    ) -> Result<(), Unjoined> {
+        if let Some(session) = session {
+            return session.sit(ruling, seat).map_err(|_| Unjoined::Outdated);
+        }
+        let stranger = Stranger { link: Arc::clone(link), seat };
+        self.strangers.get_or_insert_default().insert(stranger.seat.id(), stranger);
+        Ok(())
+    }
+
+    pub(super) fn has(&self, member: MembershipId) -> bool {
+        self.named.get(member).is_some() || self.stranger(member).is_some()
+    }
+
+    fn stranger(&self, member: MembershipId) -> Option<&Stranger> {
+        self.strangers.as_ref()?.get(member)
+    }
+
+    /// Says whether it was there.
+    pub(super) fn forget_stranger(&mut self, member: MembershipId) -> bool {
+        self.strangers.as_mut().is_some_and(|strangers| strangers.remove(member).is_some())
+    }
+
+    fn rights(&self, member: MembershipId, generation: u32) -> Result<(Rights, Option<UserName>), Objection> {
+        if let Some(session) = self.named.get(member) {
+            return session.may(member, generation).map(|(rights, name)| (rights, Some(name)));
+        }
+        let stranger = self.stranger(member).ok_or(Objection::Gone)?;
+        stranger.seat.rights(generation).map(|rights| (rights, None))
+    }
+
+    /// The member's name, if it has one, and may do that.
+    #[inline]
+    pub(super) fn may(
+        &self,
+        member: MembershipId,
+        right: Rights,
+        generation: u32,
+    ) -> Result<Option<UserName>, Objection> {
+        let (rights, name) = self.rights(member, generation)?;
+        if rights.contains(right) { Ok(name) } else { Err(Objection::Refused) }
+    }
+
+    /// Notes what a member may do now. Gives where it is written to, too.
+    fn settle(&mut self, member: MembershipId, ruling: &Ruling) -> Result<(Settled, Arc<Link>), Objection> {
+        if let Some(session) = self.named.get(member) {
+            let link = session.link().ok_or(Objection::Gone)?;
+            return Ok((session.settle(member, ruling)?, Arc::clone(link)));
+        }
+        let stranger =
+            self.strangers.as_mut().and_then(|strangers| strangers.get_mut(member)).ok_or(Objection::Gone)?;
+        Ok((stranger.seat.settle(ruling), Arc::clone(&stranger.link)))
+    }
+}

@@ -1,0 +1,106 @@
+//! What a session may do in the rooms that it is in, where the hub has a policy: what that has said last, and when.
+//!
+//! Asks nobody: it is told the answers, under the lock of whoever keeps it.
+
+use super::policy::{Principal, Ruling};
+use super::posting::MembershipId;
+use super::room::RoomInner;
+use std::sync::{Arc, Weak};
+use switchboard_proto::Rights;
+
+/// Whom a session is shown to be, and its seats.
+#[derive(Default)]
+pub(super) struct Standing {
+    /// None is nobody in particular.
+    pub(super) principal: Option<Arc<Principal>>,
+    /// In the order of their numbers, since that is the one in which they come.
+    seats: Vec<Seat>,
+}
+
+/// What one membership may do.
+pub(super) struct Seat {
+    id: MembershipId,
+    pub(super) room: Weak<RoomInner>,
+    /// The policy's when it was asked.
+    generation: u32,
+    rights: Rights,
+}
+
+/// Why something is not done, or not yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Objection {
+    /// The policy has changed since it was asked, or the principal is another one: it is to be asked again.
+    Outdated,
+    /// There is no such membership any more.
+    Gone,
+    Refused,
+}
+
+/// What became of an answer.
+pub(super) enum Settled {
+    /// These are its rights now, in place of those.
+    Changed { from: Rights, to: Rights },
+    /// There is a newer one.
+    Late,
+    /// It is about another principal than the session has now.
+    Mistaken,
+}
+
+impl Seat {
+    pub(super) fn new(id: MembershipId, room: Weak<RoomInner>, ruling: &Ruling) -> Self {
+        Self { id, room, generation: ruling.generation, rights: ruling.rights }
+    }
+
+    pub(super) fn id(&self) -> MembershipId {
+        self.id
+    }
+
+    /// What it may do, if the policy was asked in its `generation`.
+    pub(super) fn rights(&self, generation: u32) -> Result<Rights, Objection> {
+        if self.generation == generation { Ok(self.rights) } else { Err(Objection::Outdated) }
+    }
+
+    /// Takes an answer, unless it has a newer one.
+    pub(super) fn settle(&mut self, ruling: &Ruling) -> Settled {
+        if (ruling.generation.wrapping_sub(self.generation)).cast_signed() < 0 {
+            return Settled::Late;
+        }
+        self.generation = ruling.generation;
+        Settled::Changed { from: std::mem::replace(&mut self.rights, ruling.rights), to: ruling.rights }
+    }
+}
+
+impl Standing {
+    /// Whether an answer about `principal` is one about this.
+    pub(super) fn is(&self, principal: Option<&Arc<Principal>>) -> bool {
+        self.principal.as_ref().map(Arc::as_ptr) == principal.map(Arc::as_ptr)
+    }
+
+    pub(super) fn sit(&mut self, seat: Seat) {
+        // Most are in one room.
+        if self.seats.capacity() == 0 {
+            self.seats.reserve_exact(1);
+        }
+        self.seats.push(seat);
+    }
+
+    pub(super) fn seat(&mut self, id: MembershipId) -> Result<&mut Seat, Objection> {
+        let place = self.seats.binary_search_by_key(&id, |seat| seat.id).map_err(|_| Objection::Gone)?;
+        self.seats.get_mut(place).ok_or(Objection::Gone)
+    }
+
+    pub(super) fn rise(&mut self, id: MembershipId) {
+        self.seats.retain(|seat| seat.id != id);
+    }
+
+    /// Is shown to be `principal` from now on: nothing that was said of another one holds. Gives its seats.
+    pub(super) fn show(&mut self, principal: Arc<Principal>) -> Vec<(Weak<RoomInner>, MembershipId)> {
+        self.principal = Some(principal);
+        let outdated = |seat: &mut Seat| {
+            // The one before: generations grow, so it is none that comes.
+            seat.generation = seat.generation.wrapping_sub(1);
+            (Weak::clone(&seat.room), seat.id)
+        };
+        self.seats.iter_mut().map(outdated).collect()
+    }
+}
