@@ -1,7 +1,8 @@
-//! The same connections from the other end: a client connects, and whoever asked has the `Connection`.
+//! The same connections from the other end: a client connects, and the caller gets the `Connection`.
 //!
-//! There is no thread of its own and no handler. Each runtime that connects is a worker of the client's node, as it is of a
-//! server's without workers; and each connection has a task that writes for it when its socket is full, and closes it.
+//! A client has no thread of its own and no handler. Each runtime that connects is a worker of the client's node, like
+//! the caller's runtime for a server without workers; each connection has a task that writes for it when its socket is
+//! full, and closes it.
 
 mod dialing;
 #[cfg(feature = "http")]
@@ -37,12 +38,13 @@ use tokio::time::Instant;
 #[cfg(feature = "http")]
 use websocket::WebSocketUrl;
 
-/// Connects to servers. The limits and deadlines of its connections are those of a [`Server`](crate::Server).
+/// Connects to servers. Its connections have the same limits and deadlines as those of a [`Server`](crate::Server).
 ///
-/// A connection works on the runtime that made it, and ends with that ([`Aborted`](crate::CloseReason)): the client itself works on
-/// any, one after the other or several at once. Handlers of a server may share one: what a handler connects to is on its own
-/// worker, so that a relay crosses no threads. Dropping the client changes nothing for its connections; [`drain`](Self::drain)
-/// sees that what they have queued leaves before a program ends.
+/// A connection works on the runtime that made it, and ends with it ([`Aborted`](crate::CloseReason)). The client
+/// itself works on any runtime, on one after another or on several at once. A server's handlers may share one client:
+/// what a handler connects to stays on its own worker, so a relay crosses no threads. Dropping the client does not
+/// affect its connections; [`drain`](Self::drain) waits until what they have queued has left, for instance before a
+/// program ends.
 ///
 /// # Examples
 /// ```no_run
@@ -86,16 +88,16 @@ impl Client {
         Self::default()
     }
 
-    /// What its connections hold at most. What is meant for strangers, and for many handshakes at once, is not looked at.
+    /// Upper bounds for its connections. Limits per address and on handshakes do not apply to a client.
     ///
-    /// Set once there are connections, their number and the memory of all are limited anew, and frames and outboxes of those
-    /// that follow.
+    /// If there are connections already, the limits on their number and on memory apply at once; those on frames and
+    /// outboxes apply to later connections.
     pub fn limits(self, limits: Limits) -> Self {
         self.node.budget.set_limit(limits.memory_bytes);
         Self { limits: Arc::new(limits), ..self }
     }
 
-    /// How long connecting may take ([`Timeouts::handshake`]), and what is done on a connection that is made from now on.
+    /// How long connecting may take ([`Timeouts::handshake`]), and the deadlines of connections made from now on.
     pub fn timeouts(self, timeouts: Timeouts) -> Self {
         Self { timeouts, ..self }
     }
@@ -105,23 +107,25 @@ impl Client {
         Self { grace, ..self }
     }
 
-    /// Connects to a TCP server at `HOST:PORT`. Of several addresses the first one that answers is taken; each is tried a quarter of
-    /// a second after the one before, and at once if that fails (RFC 8305). This is so for TLS and WebSockets too.
+    /// Connects to a TCP server at `HOST:PORT`. If there are several addresses, the first one that answers is used;
+    /// each is tried a quarter of a second after the one before, or at once if that fails (RFC 8305). This holds for
+    /// TLS and WebSockets too.
     ///
     /// # Errors
     /// All of [`ConnectError`] but those of TLS.
     ///
     /// # Cancel safety
-    /// Safe: what was begun is closed. This is so for every transport.
+    /// Safe: a connection under way is closed. This holds for every transport.
     ///
     /// # Panics
-    /// Outside a tokio runtime. This is so for every transport.
+    /// Outside a tokio runtime. This holds for every transport.
     pub async fn tcp<C: Codec>(&self, address: impl ToString) -> Result<Connection<C>, ConnectError> {
         let address = address.to_string();
         self.connect("tcp", format!("tcp://{address}"), self.tcp_to(&address)).await
     }
 
-    /// Connects to a TLS server at `HOST:PORT`, whose certificate has to be for this host and trusted. Needs feature `tls`.
+    /// Connects to a TLS server at `HOST:PORT`, whose certificate must be trusted and valid for this host. Needs
+    /// feature `tls`.
     ///
     /// # Errors
     /// All of [`ConnectError`].
@@ -144,7 +148,8 @@ impl Client {
         self.connect("unix", format!("unix://{}", path.display()), opened(connecting)).await
     }
 
-    /// Connects within the process. A server that listens there, or will, accepts it; one that has ended resets it.
+    /// Connects within the process. A server that listens there now or later accepts the connection; one that has ended
+    /// resets it.
     ///
     /// # Errors
     /// [`ConnectError::Limits`] and [`ConnectError::TooManyConnections`].
@@ -153,9 +158,10 @@ impl Client {
         self.connect("memory", "memory".to_owned(), opened(connecting)).await
     }
 
-    /// Exchanges datagrams with `HOST:PORT`, and with nobody else. There is no handshake, so it succeeds without a server;
-    /// and no end: nobody says that nothing more will come. Of several addresses that is the first that does not refuse what
-    /// is sent to it, and [`Connection::peer`] tells the first of all.
+    /// Exchanges datagrams with `HOST:PORT`, and with nobody else. There is no handshake, so this succeeds without a
+    /// server; and there is no end of input, as nobody says that nothing more will come. If there are several
+    /// addresses, the first that does not refuse what is sent to it is used, and [`Connection::peer`] gives the first
+    /// of all.
     ///
     /// # Errors
     /// All of [`ConnectError`] but those of TLS.
@@ -223,11 +229,11 @@ impl Client {
         Ok(connection)
     }
 
-    /// Lets all connections finish, at most for the grace period: they receive what has come, and then `None`; what is
-    /// queued leaves.
+    /// Lets all connections finish, at most for the grace period: they receive what has arrived, and then `None`; what
+    /// is queued is sent.
     ///
     /// # Cancel safety
-    /// Safe: the connections go on finishing, and nobody aborts those that do not.
+    /// Safe: the connections go on finishing, but those that do not finish are not aborted.
     pub async fn drain(self) -> Drained {
         let began = Instant::now();
         let node = self.node;

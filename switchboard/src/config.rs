@@ -1,4 +1,4 @@
-//! What a server may hold, and for how long. Plain settings with their defaults; who enforces each is said beside it.
+//! What a server may hold, and for how long. Plain settings with their defaults; each says who enforces it.
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ const MOST_CONNECTIONS: usize = 1_000_000;
 /// How long connections may take to finish once a server or client drains.
 pub(crate) const GRACE: Duration = Duration::from_secs(30);
 
-/// What is held at most. Worst case memory is [`memory_bytes`](Self::memory_bytes) plus about 1 KB per connection.
+/// Upper bounds on what is held. Worst case memory is [`memory_bytes`](Self::memory_bytes) plus about 1 KB per connection.
 #[derive(Debug, Clone)]
 pub struct Limits {
     /// Open connections. At the limit new ones are refused ([`TooManyConnections`](crate::CloseReason)).
@@ -25,22 +25,22 @@ pub struct Limits {
     /// Open connections from one IPv4 address or IPv6 /64. At the limit new ones are refused
     /// ([`TooManyFromAddress`](crate::CloseReason)). Default: 1,024 on listeners open to other machines, else unlimited.
     pub connections_per_address: Option<usize>,
-    /// TLS handshakes that are under way on one listener. At the limit, accepting waits: a crowd that comes back queues
-    /// in the kernel. Default 4,096, of up to 40 KiB each.
+    /// TLS handshakes under way on one listener. At the limit, accepting waits: when many clients reconnect at once,
+    /// they queue in the kernel. Default 4,096, of up to 40 KiB each.
     pub handshakes: usize,
-    /// TLS handshakes a second from one IPv4 address or IPv6 /64, and as many at once. More are refused
+    /// TLS handshakes per second from one IPv4 address or IPv6 /64; as many may come at once. More are refused
     /// ([`TooManyHandshakes`](crate::CloseReason)). Default: 100 on listeners open to other machines, else unlimited.
     pub handshakes_per_address: Option<u32>,
-    /// Payload of one frame, terminator or header excluded. At the limit: [`FrameTooLong`](crate::CloseReason).
+    /// Payload of one frame, excluding its terminator or header. At the limit: [`FrameTooLong`](crate::CloseReason).
     /// Default 64 KiB.
     pub frame_bytes: usize,
-    /// Outbound bytes one connection may have queued. At the limit [`send`](crate::Connection::send) waits.
+    /// Outbound bytes that one connection may have queued. At the limit [`send`](crate::Connection::send) waits.
     /// Default 1 MiB.
     pub outbox_bytes: usize,
-    /// Outbound frames one connection may have queued. At the limit [`send`](crate::Connection::send) waits.
+    /// Outbound frames that one connection may have queued. At the limit [`send`](crate::Connection::send) waits.
     /// Default 4,096.
     pub outbox_frames: usize,
-    /// All bytes held for messages, in and out. At the limit the connection that holds most is closed
+    /// All bytes held for messages, in both directions. Above the limit the connection that holds most is closed
     /// ([`OutOfMemory`](crate::CloseReason)). Default: a quarter of the machine's memory, or of the cgroup's limit.
     pub memory_bytes: usize,
 }
@@ -61,7 +61,8 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// What is wrong with these settings, a sentence each; [`Server::bind`](crate::Server::bind) asks first of all.
+    /// What is wrong with these settings, one sentence for each fault; [`Server::bind`](crate::Server::bind) checks
+    /// this first.
     pub fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
         let available = hard_descriptor_limit().saturating_sub(RESERVED_DESCRIPTORS);

@@ -7,10 +7,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 use switchboard_proto::{CloseReason, FrameError};
 
-/// Any error, as handlers return it to the server.
+/// Any error; what handlers return to the server.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// What handlers and `main` return: any error will do.
+/// What handlers and `main` return, with any error.
 pub type Result<T = (), E = BoxError> = std::result::Result<T, E>;
 
 /// The text of a panic.
@@ -44,7 +44,7 @@ pub(crate) fn discard(panic: Box<dyn Any + Send>) {
     }
 }
 
-/// Why a connection gives no more frames, or takes none.
+/// Why a connection no longer receives or sends frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectionError {
@@ -60,19 +60,19 @@ pub enum ConnectionError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// The client's limits make no sense, a sentence each.
+    /// The client's limits make no sense.
     #[error("{}", faults.join("\n"))]
     Limits {
-        /// What is wrong with them.
+        /// What is wrong with them, one sentence for each fault.
         faults: Vec<String>,
     },
-    /// The client has as many connections as it may.
+    /// The client already has the most connections that it may have.
     #[error("limit on connections reached: {limit}")]
     TooManyConnections {
         /// [`Limits::connections`](crate::Limits::connections).
         limit: usize,
     },
-    /// The address is none or has none, nothing listens there, or the network does not reach it.
+    /// The address is invalid, the name has no address, nothing listens there, or the network does not reach it.
     #[error("cannot connect to {address}")]
     Unreachable {
         /// What was to be connected to: `tcp://127.0.0.1:7000`.
@@ -89,13 +89,13 @@ pub enum ConnectError {
         /// That timeout.
         after: Duration,
     },
-    /// The server's certificate is not one that the client trusts.
+    /// The client does not trust the server's certificate.
     #[error("server is not trusted")]
     Untrusted(#[source] io::Error),
-    /// TLS could not be agreed on.
+    /// The TLS handshake failed.
     #[error("TLS handshake failed")]
     Tls(#[source] io::Error),
-    /// The server speaks HTTP, and there is no WebSocket at this URL.
+    /// The server speaks HTTP, but there is no WebSocket at this URL.
     #[error("WebSocket refused: status {status}")]
     NotUpgraded {
         /// The status of its answer: 404 where there is nothing, 401 or 403 where it refuses.
@@ -120,11 +120,11 @@ impl ConnectError {
     }
 }
 
-/// Why a server could not start: everything that is wrong, at once. Nothing was accepted.
+/// Why a server could not start: everything that is wrong, reported together. Nothing was accepted.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct BindError {
-    /// Settings that make no sense, a sentence each.
+    /// Settings that make no sense, one sentence for each.
     pub faults: Vec<String>,
     /// Listeners that could not be bound.
     pub listeners: Vec<ListenerError>,
@@ -134,14 +134,14 @@ pub struct BindError {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct ListenerError {
-    /// What was asked for: `tcp://127.0.0.1:80`.
+    /// What was asked for, such as `tcp://127.0.0.1:80`.
     pub listener: String,
     /// What the system, or we, had against it.
     pub error: io::Error,
 }
 
 impl BindError {
-    /// Why listeners could not be bound, and what may be done about it: a sentence each.
+    /// Why listeners could not be bound and what can be done about it, one sentence for each.
     pub fn listener_faults(&self) -> impl Iterator<Item = String> {
         self.listeners.iter().map(|ListenerError { listener, error }| {
             format!("cannot listen on {listener}: {error}{}", advice(listener, error))

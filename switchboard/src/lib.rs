@@ -1,6 +1,6 @@
 //! Holds many connections in one process and passes messages between them.
 //!
-//! An echo server, which answers `nc 127.0.0.1 7000`, and drains on Ctrl-C:
+//! An echo server: try it with `nc 127.0.0.1 7000`. It drains on Ctrl-C:
 //! ```no_run
 //! use switchboard::prelude::*;
 //!
@@ -18,8 +18,8 @@
 //! }
 //! ```
 //!
-//! A room, whose members get what others publish without a loop, a channel or a `select!`; and its test, without sockets or real
-//! time:
+//! A room, whose members get what others publish without a loop, a channel or a `select!`; and a test of it, without
+//! sockets or real time:
 //! ```
 //! use switchboard::prelude::*;
 //! use switchboard::testing;
@@ -48,28 +48,28 @@
 //!
 //! # Where to go next
 //! - [`Server`] for listeners, [`Connection`] for what a handler holds, [`Client`] for the other end.
-//! - [`Hub`] and [`Room`] for names, histories to resume from, and what becomes of slow members; [`Encoding`] for rooms in a protocol
-//!   of your own.
+//! - [`Hub`] and [`Room`] for names, histories to resume from, and what happens to slow members; [`Encoding`] for rooms
+//!   in a protocol of your own.
 //! - [`Codec`] for frames of your own, [`http`] for requests, WebSockets and streamed answers, [`Udp`] for datagrams.
-//! - [`testing`] for a handler, or a whole server, in memory and under a paused clock.
+//! - [`testing`] to run a handler, or a whole server, in memory and under a paused clock.
 //! - [`prelude`] for what most programs need, and the folder `examples` for whole programs.
 //!
 //! # Guarantees
-//! - A room has one order for all its members. None loses a message without being told or disconnected, unless it was to get the newest
-//!   alone ([`Overflow::Conflate`]), and a slow one does not delay the others.
+//! - A room has one order for all its members. No member loses a message without being told or disconnected, unless it
+//!   asked for only the newest ([`Overflow::Conflate`]), and a slow one does not delay the others.
 //! - Everything is bounded: connections, frames, outboxes, and the sum of all memory held. See [`Limits`].
 //! - Every connection ends with exactly one [`CloseReason`]: logged once, counted once.
 //! - Drain: listeners refuse at once; [`Connection::recv`] hands over every frame already received, then `None`; what is
 //!   queued is flushed, and the peer has time to read it.
-//! - What was received before a peer left is handed over, also when what is sent to it can no longer be written.
+//! - What was received before a peer left is handed over, even if nothing can be written to it any more.
 //! - What one peer sends can end only that peer's connection.
 //!
 //! # Features
-//! Both are on by default; without them their dependencies are gone too.
-//! - `http`: the module [`http`], [`Server::http`], and WebSockets, which begin as a request: [`Server::websocket`], [`Client::websocket`];
-//!   with it come `hyper` and `http`.
-//! - `tls`: [`Tls`], [`Certificates`], [`Trust`], [`Server::tls`], [`Client::tls`]; with it come `rustls`, `ring`, `rustls-native-certs` and
-//!   `x509-cert`.
+//! Both are on by default; without them, their dependencies are gone too.
+//! - `http`: the module [`http`], [`Server::http`], and WebSockets, which begin as a request: [`Server::websocket`],
+//!   [`Client::websocket`]; brings `hyper` and `http`.
+//! - `tls`: [`Tls`], [`Certificates`], [`Trust`], [`Server::tls`], [`Client::tls`]; brings `rustls`, `ring`,
+//!   `rustls-native-certs` and `x509-cert`.
 //! - Both together: [`Server::https`] and [`Client::websocket_tls`].
 
 #![warn(missing_debug_implementations, missing_docs)]
@@ -132,7 +132,7 @@ pub use transport::udp::{Cookies, Datagram, DatagramLimits, DatagramReply, Repli
 pub use transport::unix::Unix;
 pub use turn::Turn;
 
-/// The grammar that rooms speak: what a frame asks for, and what members are told.
+/// The grammar of rooms: what a frame asks for, and what members are told.
 pub mod grammar {
     pub use switchboard_proto::{
         Authenticated, Command, Cookie, Epoch, ErrorCode, Event, Failure, Input, Message, MessageId, Notice, Reply,
@@ -163,7 +163,7 @@ pub mod prelude {
     };
 }
 
-/// Waits for SIGINT or SIGTERM, to drain on.
+/// Waits for SIGINT or SIGTERM: a reason to drain.
 ///
 /// # Panics
 /// Outside a tokio runtime with I/O, or if the process may not handle signals.

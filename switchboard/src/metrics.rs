@@ -1,4 +1,4 @@
-//! What a server counts. Figures only grow, but for what is open now.
+//! What a server counts. Counters only grow.
 
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,14 +9,15 @@ use tokio::time::Instant;
 /// Log lines about abnormal ends: this many a second are read by a person, more only fill a disk.
 const ABNORMAL_LINES: (u32, u32) = (10, 20);
 
-/// Counters of one server. Each is atomic by itself; together they are a snapshot only while nothing happens.
+/// Counters of one server. Each is atomic by itself; together they are a consistent snapshot only while nothing
+/// happens.
 #[derive(Debug)]
 pub struct Metrics {
-    /// Connections accepted, the refused ones not included.
+    /// Connections accepted, excluding refused ones.
     pub accepted: Count,
-    /// Connections refused for a limit.
+    /// Connections refused because of a limit.
     pub refused: Count,
-    /// Times that accepting had to wait: for descriptors or memory, or for TLS handshakes to end.
+    /// How often accepting had to wait: for descriptors or memory, or for TLS handshakes to end.
     pub accept_waits: Count,
     /// Ticks that came more than 100 ms late: a handler blocked its worker.
     pub late_ticks: Count,
@@ -24,11 +25,11 @@ pub struct Metrics {
     pub datagrams_in: Count,
     /// Datagrams sent.
     pub datagrams_out: Count,
-    /// Datagrams that were not answered on purpose: see [`DatagramLimits`](crate::DatagramLimits).
+    /// Datagrams deliberately not answered: see [`DatagramLimits`](crate::DatagramLimits).
     pub datagrams_refused: Count,
     /// Datagrams that the socket did not take.
     pub datagrams_lost: Count,
-    /// Datagrams of peers whose connections did not read the ones before.
+    /// Datagrams from peers whose connections had not read earlier ones.
     pub datagrams_dropped: Count,
     closed: [Count; CloseReason::ALL.len()],
     abnormal: Mutex<Lines>,
@@ -74,7 +75,7 @@ impl Metrics {
         }
     }
 
-    /// Connections that ended for `reason`, the refused ones included.
+    /// Connections that ended for `reason`, including refused ones.
     pub fn closed(&self, reason: CloseReason) -> u64 {
         self.closed[reason as usize].get()
     }

@@ -22,9 +22,9 @@
 //!
 //! `#[tokio::test(start_paused = true)]`, of tokio's feature `test-util`, pauses the clock for a test.
 //!
-//! [`start`] serves a whole server, as a program makes it, with all its listeners and none of their sockets. Peers connect, requests and
-//! datagrams are sent, and all of that is under the paused clock too. What never comes is waited for without an end, unless
-//! [`tokio::time::timeout`] ends it: under a paused clock at once.
+//! [`start`] runs a whole server, as a program builds it, with all its listeners but without their sockets.
+//! Connections, requests and datagrams work, all under the paused clock too. Waiting for something that never comes has
+//! no end, unless [`tokio::time::timeout`] ends it: at once, under a paused clock.
 //!
 //! ```
 //! use switchboard::prelude::*;
@@ -82,7 +82,7 @@ use std::task::ready;
 use switchboard_proto::{CloseReason, Codec, Timeouts};
 use tokio::io::ReadBuf;
 
-/// Serves one peer with `handler` on this runtime, and returns that peer.
+/// Serves one peer with `handler` on this runtime, and returns the peer.
 ///
 /// # Panics
 /// Outside a tokio runtime.
@@ -107,7 +107,7 @@ impl fmt::Debug for Peer {
 }
 
 impl Peer {
-    /// Connects. A server that listens at `address`, or will, accepts it; one that has ended resets it.
+    /// Connects. A server that listens at `address` now or later accepts it; one that has ended resets it.
     pub fn connect(address: &Memory) -> Self {
         Self::of(address.connect())
     }
@@ -116,7 +116,7 @@ impl Peer {
         Self { end, received: Vec::new() }
     }
 
-    /// Sends bytes, waiting while the pipe is full; what the server does not take any more is lost, as with a socket.
+    /// Sends bytes, waiting while the pipe is full. What the server no longer accepts is lost, as with a socket.
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         let mut rest = bytes.as_ref();
         while !rest.is_empty() {
@@ -127,7 +127,7 @@ impl Peer {
         }
     }
 
-    /// Receives one line, its terminator included; or what is left, at the end of input or after a reset.
+    /// Receives one line, including its terminator; at the end of input or after a reset, what is left.
     pub async fn line(&mut self) -> String {
         loop {
             if let Some(line) = first_line(&mut self.received) {
@@ -146,7 +146,7 @@ impl Peer {
         self.received.drain(..taken).collect()
     }
 
-    /// Receives what comes next: nothing at the end of input.
+    /// Receives what comes next; empty at the end of input.
     ///
     /// # Errors
     /// The connection was reset.
@@ -188,17 +188,17 @@ impl Peer {
         let _ = self.end.writer.poll_shutdown(&mut noop);
     }
 
-    /// Listens no more; sending goes on, as of a peer that shut its reading side down.
+    /// Stops receiving while sending goes on, like a peer that has shut down its reading side.
     pub fn stop_listening(&mut self) {
         self.end.reader = End::pair(0).0.reader;
     }
 
-    /// Breaks the connection, as a peer that crashes does.
+    /// Resets the connection, like a peer that crashes.
     pub fn reset(mut self) {
         self.end.reset();
     }
 
-    /// Waits until the server closed the connection, and says for which reason.
+    /// Waits until the server has closed the connection, and gives the reason.
     ///
     /// # Panics
     /// If the server ended without giving a reason.

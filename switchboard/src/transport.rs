@@ -1,4 +1,4 @@
-//! What a listener needs of a transport. Each transport is one file that implements these.
+//! What a listener needs from a transport. Each transport is one file that implements these traits.
 
 mod adopted;
 pub(crate) mod configured;

@@ -1,4 +1,4 @@
-//! How long one piece of work keeps its worker from everybody else's.
+//! How long one piece of work may keep its worker from everybody else's.
 
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -17,10 +17,10 @@ const MOST_BYTES: usize = 1 << 20;
 /// What a system call or a wake counts as, beside the bytes that it carries: it takes as long as encoding so many.
 pub(crate) const CALL_BYTES: usize = 4 << 10;
 
-/// One turn of a long piece of work, on a thread that many others share.
+/// One turn of a long piece of work on a thread that it shares with many others.
 ///
-/// All connections of a worker take turns: what one of them does between two `.await`s, the others wait for. A handler that
-/// lists, encodes or searches much of anything counts what it does here, and gives way about every millisecond.
+/// All connections of a worker take turns: while one of them runs between two `.await`s, the others wait. A handler
+/// that lists, encodes or searches a lot counts its work here, and yields about every millisecond.
 ///
 /// ```
 /// # use switchboard::{Hub, Turn};
@@ -42,8 +42,8 @@ pub struct Turn {
 }
 
 impl Turn {
-    /// Counts work on so many bytes, and lets everybody else run if the turn is over by that. Work that is not on bytes counts
-    /// as some: about 100 for each entry of a list.
+    /// Counts work on this many bytes, and lets everybody else run if the turn is over. For work that is not on bytes,
+    /// use about 100 for each entry of a list.
     ///
     /// # Cancel safety
     /// Safe.
@@ -53,8 +53,8 @@ impl Turn {
         }
     }
 
-    /// As [`spend`](Self::spend), for who is polled: if it says so the turn is over, and the next one begins with the next
-    /// call. The poll should wake itself and return.
+    /// Like [`spend`](Self::spend), within a `poll`: says whether the turn is over; if so, the poll should wake itself
+    /// and return. The next turn begins with the next call.
     #[inline]
     pub fn is_over(&mut self, bytes: usize) -> bool {
         self.bytes += bytes;

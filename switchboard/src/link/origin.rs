@@ -12,7 +12,7 @@ use std::sync::Arc;
 use switchboard_proto::{Escaped, Rate};
 use tokio_util::sync::CancellationToken;
 
-/// Identifies a connection among all of a server's, for its whole life and after.
+/// Identifies a connection among all of a server's. Numbers are not reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(pub(crate) u64);
 
@@ -41,7 +41,7 @@ impl From<ConnectionId> for u64 {
 pub enum PeerAddr {
     /// An IP address and port.
     Ip(SocketAddr),
-    /// A Unix socket, by its path if the peer bound one.
+    /// A Unix socket, with its path if the peer bound one.
     Unix(Option<PathBuf>),
     /// The same process.
     Memory,

@@ -3,16 +3,16 @@
 use super::Link;
 use bytes::Bytes;
 
-/// Who is at the other end of a TLS connection, and what was agreed on with it.
+/// Who is at the other end of a TLS connection, and what was negotiated.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct TlsInfo {
-    /// The certificate that the peer showed, and those between it and a root behind it, as DER (RFC 5280). It was verified, and the
-    /// peer has its key. Empty if it showed none: clients are [asked](crate::Tls::require_client_certificates) for one.
+    /// The peer's certificate, followed by its intermediates, as DER (RFC 5280). It was verified, and the peer has its
+    /// key. Empty if the peer presented none: clients do so only if [asked](crate::Tls::require_client_certificates).
     pub peer_certificates: Vec<Bytes>,
     /// The host that the client asked for (SNI, RFC 6066 §3), in lower case.
     pub server_name: Option<String>,
-    /// What was chosen by ALPN (RFC 7301), such as `h2`.
+    /// The protocol negotiated by ALPN (RFC 7301), such as `h2`.
     pub protocol: Option<String>,
 }
 

@@ -43,14 +43,14 @@ impl Tasks {
     }
 }
 
-/// A task that was spawned by [`Connection::spawn`](crate::Connection::spawn) or [`Handle::spawn`](crate::Handle::spawn): awaited, it
-/// gives the task's result, or `None` if that panicked or was aborted.
+/// A task spawned by [`Connection::spawn`](crate::Connection::spawn) or [`Handle::spawn`](crate::Handle::spawn).
+/// Awaiting it gives the task's result, or `None` if the task panicked or was aborted.
 ///
-/// Dropping it leaves the task to itself.
+/// Dropping it lets the task go on.
 pub struct Spawned<T>(JoinHandle<Option<T>>);
 
 impl<T> Spawned<T> {
-    /// Aborts the task: it is dropped where it next waits.
+    /// Aborts the task: it is dropped at its next `.await`.
     pub fn abort(&self) {
         self.0.abort();
     }

@@ -22,7 +22,7 @@ use tracing::warn;
 /// likes, and the others must not wait for that.
 const MOST_LOOKS: u32 = 10;
 
-/// The live connections of one server. Cloning is cheap, and shows the same ones.
+/// The live connections of one server. Cloning is cheap; clones show the same list.
 #[derive(Clone, Default)]
 pub struct Connections {
     /// None before the server serves.
@@ -41,9 +41,9 @@ pub struct ConnectionInfo {
     pub transport: &'static str,
     /// The listener it came to: its [name](crate::Transport::named), or `tcp://127.0.0.1:8080`.
     pub listener: String,
-    /// Since it was accepted.
+    /// The time since it was accepted.
     pub age: Duration,
-    /// Since anything was received or sent, in whole seconds.
+    /// The time since anything was received or sent, in whole seconds.
     pub quiet: Duration,
     /// Bytes received.
     pub bytes_in: u64,
@@ -92,12 +92,13 @@ impl Connections {
         self.workers().iter().map(|worker| worker.link_count()).sum()
     }
 
-    /// Whether there is none.
+    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// At most `limit` connections with numbers above `after`, oldest first: the last one's number asks for the next page.
+    /// At most `limit` connections with numbers above `after`, oldest first. For the next page, pass the last one's
+    /// number.
     pub fn list(&self, after: Option<ConnectionId>, limit: usize) -> Vec<ConnectionInfo> {
         let mut links: Vec<_> = self.workers().iter().flat_map(|worker| worker.page(after, limit)).collect();
         links.sort_unstable_by_key(|link| link.id);

@@ -1,4 +1,4 @@
-//! Stopping politely: what has to be told, and what came of it.
+//! Stopping politely: who has to be told, and the result.
 
 use super::Connections;
 use crate::error::contained;

@@ -7,11 +7,12 @@ use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 
-/// A server, for whoever watches or stops it. Cloning is cheap.
+/// A handle to a server, to watch or stop it. Cloning is cheap.
 ///
-/// It is there before the server is bound ([`Server::handle`](crate::Server::handle)), so that a service can be given the handle
-/// of its own server, and stays after the end. Before the server serves there are no connections, and nothing is counted;
-/// after its end there are none but those whose handlers hold their worker, and the counters keep their figures.
+/// It works from before the server is bound ([`Server::handle`](crate::Server::handle)), so that a service can be given
+/// the handle of its own server, until after the server's end. Before the server serves there are no connections and
+/// nothing is counted. After its end only connections whose handlers block their worker are left, and the counters keep
+/// their values.
 ///
 /// # Examples
 /// ```
@@ -36,23 +37,24 @@ impl Handle {
         Self(Arc::clone(node))
     }
 
-    /// Stops politely: refuses new connections, lets the open ones finish. A server that does not serve yet drains as soon as
-    /// it does.
+    /// Stops politely: refuses new connections and lets open ones finish. A server that is not serving yet drains as
+    /// soon as it does.
     pub fn drain(&self) {
         self.0.stop.begin_drain();
     }
 
-    /// Stops now: connections that have not finished are reset. A server that does not serve yet ends as soon as it does.
+    /// Stops now: connections that have not finished are reset. A server that is not serving yet ends as soon as it
+    /// does.
     pub fn abort(&self) {
         self.0.stop.begin_drain();
         self.0.stop.abort.cancel();
     }
 
-    /// Spawns a task that the server owns: a drain waits for it, at most for the grace period, and then aborts it. A panic in it is
-    /// logged, and ends nothing else.
+    /// Spawns a task that the server owns: a drain waits for it, at most for the grace period, and then aborts it. A
+    /// panic in it is logged, and ends nothing else.
     ///
-    /// It runs on the worker that calls, or else on the least loaded one; before the server serves, on the runtime that calls. After
-    /// the server's end it does not run any more.
+    /// It runs on the calling worker, or else on the least loaded one; before the server serves, on the calling
+    /// runtime. After the server's end it no longer runs.
     ///
     /// # Panics
     /// Before the server serves, outside a tokio runtime.
@@ -104,7 +106,7 @@ impl Handle {
         &self.0.metrics
     }
 
-    /// The addresses that are listened on, as [`Bound::urls`](crate::Bound::urls) tells them: none before the server is bound,
+    /// The addresses that the server listens on, as in [`Bound::urls`](crate::Bound::urls): none before it is bound,
     /// and none once it drains.
     pub fn urls(&self) -> Vec<String> {
         self.0.urls.lock().clone()

@@ -15,7 +15,7 @@ use std::future::{Future as _, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// What a server answered: the head is there, and the body is read as it comes. Dropped, it closes its connection.
+/// What a server answered: the head has arrived, and the body is read as it comes. Dropping it closes its connection.
 pub struct HttpAnswer {
     head: Parts,
     body: Incoming,
@@ -64,13 +64,13 @@ impl HttpAnswer {
         &self.head.headers
     }
 
-    /// Receives all that is left of the body, as text.
+    /// Receives the rest of the body, as text.
     pub async fn text(&mut self) -> String {
         while self.receive().await {}
         text(&std::mem::take(&mut self.received))
     }
 
-    /// Receives one line of the body, its terminator included, as of a stream that does not end; or what is left, at the end.
+    /// Receives one line of the body, including its terminator; at the end of the body, what is left.
     pub async fn line(&mut self) -> String {
         loop {
             if let Some(line) = first_line(&mut self.received) {
@@ -82,10 +82,10 @@ impl HttpAnswer {
         }
     }
 
-    /// Receives the next piece of the body, however it comes; or nothing at the end.
+    /// Receives the next piece of the body, of any size; empty at the end.
     ///
     /// # Cancel safety
-    /// Safe, and so are the others here.
+    /// Safe, as are the other methods here.
     pub async fn chunk(&mut self) -> Vec<u8> {
         if self.received.is_empty() {
             self.receive().await;

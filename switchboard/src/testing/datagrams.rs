@@ -4,7 +4,7 @@ use crate::transport::udp::in_memory::Socket;
 use bytes::Bytes;
 use std::net::SocketAddr;
 
-/// Somebody who sends datagrams and gets those that are for them.
+/// A peer that sends and receives datagrams.
 pub struct DatagramPeer(Socket);
 
 impl std::fmt::Debug for DatagramPeer {
@@ -18,17 +18,17 @@ impl DatagramPeer {
         Self(socket)
     }
 
-    /// Where the server sees it.
+    /// The address that the server sees.
     pub fn address(&self) -> SocketAddr {
         self.0.address
     }
 
-    /// Sends a datagram. It is lost if 1,024 are waiting to be looked at.
+    /// Sends a datagram. It is lost if 1,024 are already waiting.
     pub fn send(&self, payload: impl Into<Bytes>) {
         self.0.send(payload.into());
     }
 
-    /// Receives a datagram. Who does not receive loses what comes behind 1,024 of them.
+    /// Receives a datagram. At most 1,024 wait here; further ones are lost.
     ///
     /// # Cancel safety
     /// Safe.

@@ -11,14 +11,14 @@ impl Running {
     /// Opens a WebSocket: at a URL, or at a path of the first listener that speaks HTTP or WebSocket.
     ///
     /// # Panics
-    /// If the server refuses, with how it does. [`get`](Self::get) is for what is to be refused.
+    /// If the server refuses, with its answer. To test a refusal, use [`get`](Self::get).
     pub async fn websocket(&self, url: &str) -> WebSocketPeer {
         let (address, host, path) = self.place(url);
         let opened = self.client.websocket_over(self.open(address), &format!("ws://{host}{path}")).await;
         WebSocketPeer::of(opened.unwrap_or_else(|error| panic!("{url}: {error}")))
     }
 
-    /// Asks for what is at a URL, or at a path of the first listener that speaks HTTP.
+    /// Gets a URL, or a path of the first listener that speaks HTTP.
     pub async fn get(&self, url: &str) -> HttpAnswer {
         self.request(request(Method::GET, url, Bytes::new())).await
     }

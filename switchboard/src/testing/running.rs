@@ -21,13 +21,13 @@ use tokio::task::JoinHandle;
 /// The port of the first peer.
 const FIRST_PORT: u16 = 49_152;
 
-/// Serves `server` on this runtime without any socket: each of its listeners takes those who come from the test.
+/// Runs `server` on this runtime without sockets: each of its listeners accepts connections from the test.
 ///
-/// Handlers see what they would see of a socket: the listener's URL, its limits, and a peer at `127.0.0.1`. TLS is not spoken, though
-/// a listener for it is still one that nobody reads along with.
+/// Handlers see what they would see with a socket: the listener's URL, its limits, and a peer at `127.0.0.1`. No TLS is
+/// spoken, though a TLS listener still counts as secure.
 ///
 /// # Panics
-/// Outside a tokio runtime, and if the server's settings make no sense: with what is wrong with them.
+/// Outside a tokio runtime, and if the server's settings make no sense; the message says what is wrong.
 ///
 /// # Examples
 /// ```
@@ -80,10 +80,10 @@ pub fn start(server: Server) -> Running {
     }
 }
 
-/// A server that [`start`] has started, until its runtime ends: dropping this changes nothing.
+/// A server started by [`start`]. It runs until its runtime ends: dropping this does not stop it.
 ///
-/// A listener is named by its URL as it was given (`tcp://127.0.0.1:7000`), by the address alone, or by the scheme alone, which is the
-/// first such one. What names none is a panic that says which there are.
+/// Name a listener by its URL as given (`tcp://127.0.0.1:7000`), by the address alone, or by the scheme alone, for the
+/// first such listener. If there is none, the call panics and lists those there are.
 pub struct Running {
     doors: Vec<(String, Door)>,
     handle: Handle,
@@ -103,13 +103,13 @@ impl fmt::Debug for Running {
 }
 
 impl Running {
-    /// Connects to a stream listener: `tcp://127.0.0.1:7000`, or `tcp` for the first. What goes over it is bytes, also where HTTP is
-    /// spoken.
+    /// Connects to a stream listener: `tcp://127.0.0.1:7000`, or `tcp` for the first. It carries bytes, even if the
+    /// listener speaks HTTP.
     pub fn connect(&self, listener: &str) -> Peer {
         Peer::of(self.open(self.streams(|url| is(url, listener), listener)))
     }
 
-    /// Somebody new who sends datagrams to a listener: `udp://127.0.0.1:7003`, or `udp` for the first.
+    /// A new peer that sends datagrams to a listener: `udp://127.0.0.1:7003`, or `udp` for the first.
     pub fn udp(&self, listener: &str) -> DatagramPeer {
         let network = self.doors.iter().find_map(|(url, door)| match door {
             Door::Datagrams(network) if is(url, listener) => Some(network),
@@ -127,7 +127,7 @@ impl Running {
     /// Drains, and waits until all connections have finished or been aborted.
     ///
     /// # Panics
-    /// If a drain has ended the server already, with its runtime.
+    /// If the server has already ended, with its runtime.
     pub async fn drain(self) -> Drained {
         self.handle.drain();
         let Ok(drained) = self.serving.await else { panic!("the server ended with its runtime") };

@@ -13,13 +13,13 @@ impl WebSocketPeer {
         Self(connection)
     }
 
-    /// Sends a message: text, if it is a string or its bytes are UTF-8. What the server does not take any more is lost.
+    /// Sends a message: text, if it is a string or its bytes are UTF-8. What the server no longer accepts is lost.
     pub async fn send(&mut self, message: impl Into<WebSocketMessage>) {
         // As with a socket.
         let _ = self.0.send(message.into()).await;
     }
 
-    /// Receives a message; none once the server has closed.
+    /// Receives a message; `None` once the server has closed.
     ///
     /// # Cancel safety
     /// Safe.
@@ -27,7 +27,7 @@ impl WebSocketPeer {
         self.0.recv().await.ok().flatten()
     }
 
-    /// Receives a message as text; nothing once the server has closed.
+    /// Receives a message as text; empty once the server has closed.
     ///
     /// # Cancel safety
     /// Safe.
@@ -36,7 +36,7 @@ impl WebSocketPeer {
         message.map(|message| text(&message)).unwrap_or_default()
     }
 
-    /// Waits until the server has closed, passing over what it sends until then. Gives the code that it closed with, if any.
+    /// Waits until the server has closed, ignoring what it sends until then. Returns the close code, if any.
     pub async fn closed(&mut self) -> Option<u16> {
         while self.recv().await.is_some() {}
         self.0.codec_mut().closed_with()

@@ -1,5 +1,5 @@
-//! A listener with settings of its own beside its server's: what it is called, what its connections hold, and how
-//! fast they are read.
+//! A listener with settings of its own besides its server's: its name, its connections' limits, and how fast they are
+//! read.
 
 use super::names::NumericAddress;
 use super::{StreamTransport, Transport};
@@ -19,8 +19,8 @@ pub(crate) struct OwnSettings {
     pub(crate) rate: Option<Rate>,
 }
 
-/// A transport whose listener is [called](Transport::named) something, has [limits](Transport::limited) of its own, or is [read](Transport::throttled) at a
-/// rate.
+/// A transport whose listener has a [name](Transport::named), [limits](Transport::limited) of its own, or a
+/// [rate](Transport::throttled) at which it is read.
 #[derive(Debug, Clone)]
 pub struct Configured<T> {
     transport: T,

@@ -1,6 +1,6 @@
 //! Connections within the process: for tests, and for programs that talk to themselves.
 //!
-//! A pipe behaves as a socket does: it is bounded, half-closes, and can be reset.
+//! A pipe behaves like a socket: it is bounded, can be half-closed, and can be reset.
 
 use super::{Stream, StreamListener, StreamTransport};
 use crate::error::contained;
@@ -31,7 +31,7 @@ pub struct Memory {
 type Arriving = (End, PeerAddr);
 
 impl Memory {
-    /// An address of its own.
+    /// A new address, different from all others.
     pub fn new() -> Self {
         let (connect, accept) = mpsc::channel(BACKLOG);
         Self { connect, accept: Arc::new(Mutex::new(Some(accept))) }

@@ -36,23 +36,25 @@ pub struct Tcp {
 }
 
 impl Tcp {
-    /// Listens on `address`: `HOST:PORT`, `[::1]:PORT`, `[fe80::1%eth0]:PORT`, or a `SocketAddr`. Of a name, all addresses are
-    /// listened on. `[::]` is IPv4 as well, unless the server has another listener on `0.0.0.0` and the same port.
+    /// Listens on `address`: `HOST:PORT`, `[::1]:PORT`, `[fe80::1%eth0]:PORT`, or a `SocketAddr`. For a host name, it
+    /// listens on all addresses. `[::]` includes IPv4, unless the server has another listener on `0.0.0.0` and the same
+    /// port.
     pub fn new(address: impl ToString) -> Self {
         Self { address: address.to_string(), adopted: None, binding: Binding::default(), timeouts: None }
     }
 
-    /// Listens on a socket that is open already, and listens: a [`TcpListener`](std::net::TcpListener), or whatever else owns the
-    /// descriptor of one, as a process has it from systemd or from the one before it. It need not be set non-blocking. Its
-    /// backlog stays as it is; once the server has dropped it, the kernel goes on queueing for whoever else has it.
+    /// Listens on a socket that is already listening: a [`TcpListener`](std::net::TcpListener), or anything that owns
+    /// the descriptor of one, such as a socket passed by systemd or by a previous process. It need not be non-blocking.
+    /// Its backlog is not changed; after the server has dropped it, the kernel goes on queueing connections for other
+    /// owners of the socket.
     ///
-    /// One that does not listen, or is for something else, is an error of [`Server::bind`](crate::Server::bind).
+    /// A socket that is not listening, or is of another kind, is an error of [`Server::bind`](crate::Server::bind).
     pub fn from_std(listener: impl Into<OwnedFd>) -> Self {
         let adopted = Adopted::new(listener);
         Self { adopted: Some(adopted.clone()), ..Self::new(adopted.place()) }
     }
 
-    /// Binds also while no interface has the address yet: it may come up after the server.
+    /// Binds even if no interface has the address yet: it may come up after the server.
     pub fn freebind(mut self) -> Self {
         self.binding.timing = Timing::Later;
         self

@@ -1,6 +1,6 @@
 //! TLS over TCP: a listener, and the session of one connection as its source and sink.
 //!
-//! rustls does the cryptography in memory of the thread's, so that an idle session owns no buffer. The connection's own
+//! rustls does the cryptography in thread-local memory, so that an idle session owns no buffer. The connection's own
 //! task writes: what a flush holds becomes full records, in one write.
 
 mod certificates;
@@ -66,19 +66,20 @@ impl Tls {
         Self { tcp: self.tcp.timeouts(timeouts), ..self }
     }
 
-    /// Protocols to choose from by ALPN, the preferred one first, such as `http/1.1`. A peer that offers others alone is
-    /// refused. Default: none, and a peer's offer is passed over.
+    /// Protocols to choose from by ALPN, the preferred one first, such as `http/1.1`. A peer that offers only other
+    /// protocols is refused. Default: none, and a peer's offer is ignored.
     ///
-    /// HTTP has `h2` and `http/1.1` without this. RFC 7301.
+    /// HTTP listeners have `h2` and `http/1.1` without this. RFC 7301.
     pub fn protocols(self, protocols: &[&str]) -> Self {
         Self { protocols: protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect(), ..self }
     }
 
-    /// Refuses clients that do not show a certificate which `trust` believes, and have its key. Who they are says
-    /// [`Connection::tls`](crate::Connection::tls), and [`Request::tls`](crate::http::Request::tls) of HTTP.
+    /// Refuses clients that do not present a certificate that `trust` accepts, with proof that they have its key.
+    /// [`Connection::tls`](crate::Connection::tls) says who they are, and over HTTP
+    /// [`Request::tls`](crate::http::Request::tls).
     ///
-    /// [`Trust::anybody`] takes any certificate, for handlers that know the ones they want. Clients prove themselves anew each
-    /// time they connect: no session is resumed.
+    /// [`Trust::anybody`] accepts any certificate, for handlers that decide by themselves. Clients prove themselves
+    /// each time they connect: no session is resumed.
     ///
     /// # Examples
     /// ```no_run
@@ -102,8 +103,8 @@ impl Tls {
         Self { clients: Some(Clients { trust: trust.clone(), shown: Shown::Always }), ..self }
     }
 
-    /// As [`require_client_certificates`](Self::require_client_certificates), but lets clients in that show none. One that is not
-    /// believed is refused.
+    /// As [`require_client_certificates`](Self::require_client_certificates), but accepts clients that present none. A
+    /// client whose certificate is not trusted is refused.
     pub fn request_client_certificates(self, trust: &Trust) -> Self {
         Self { clients: Some(Clients { trust: trust.clone(), shown: Shown::Perhaps }), ..self }
     }

@@ -1,7 +1,7 @@
-//! UDP: datagrams that are answered one by one, and peers that have shown that they receive at their address.
+//! UDP: datagrams that are answered one by one, and peers that have proved that they receive at their address.
 //!
-//! A stranger is whoever has not shown that. Two servers that answer each other fall silent (CVE-2024-2169): `udp/gate.rs`
-//! answers only so much, and handlers say of which answers there are to be few ([`DatagramReply::seldom`]).
+//! A stranger has not proved that. Two servers that answer each other fall silent (CVE-2024-2169): `udp/gate.rs` limits
+//! answers, and handlers mark the answers that should be rare ([`DatagramReply::seldom`]).
 
 mod batch;
 pub(crate) mod connected;
@@ -55,13 +55,13 @@ pub struct Udp {
     own: OwnSettings,
 }
 
-/// Which datagrams are heard, and which are answered, of sources that are no connections. Those that are not are counted
+/// Which datagrams are heard, and which are answered, from sources that have no connection. All others are counted
 /// ([`Metrics::datagrams_refused`](crate::Metrics::datagrams_refused)).
 ///
 /// Sources below port 1024 never get an answer: they are services, and would answer in turn.
 #[derive(Debug, Clone, Default)]
 pub struct DatagramLimits {
-    /// Datagrams from one source address that reach the handler. Default: all.
+    /// How many datagrams from one source address reach the handler. Default: all.
     pub received: Option<Rate>,
     /// Replies to one source address. Default: 10 a second, 100 at once, on listeners open to other machines.
     pub replies: RepliesPerSource,
@@ -80,8 +80,8 @@ pub enum RepliesPerSource {
 const DEFAULT_REPLIES: (u32, u32) = (10, 100);
 
 impl Udp {
-    /// Answers on `address`: `HOST:PORT`, `[::1]:PORT`, `[fe80::1%eth0]:PORT`, or a `SocketAddr`. Of a name, on all addresses.
-    /// `[::]` is IPv4 as well, unless the server has another UDP listener on `0.0.0.0` and the same port.
+    /// Answers on `address`: `HOST:PORT`, `[::1]:PORT`, `[fe80::1%eth0]:PORT`, or a `SocketAddr`. For a host name, on
+    /// all addresses. `[::]` includes IPv4, unless the server has another UDP listener on `0.0.0.0` and the same port.
     pub fn new(address: impl ToString) -> Self {
         Self {
             address: address.to_string(),
@@ -92,17 +92,18 @@ impl Udp {
         }
     }
 
-    /// Receives on a socket that is open already, and bound: a [`UdpSocket`](std::net::UdpSocket), or whatever else owns the
-    /// descriptor of one. It need not be set non-blocking. The first worker alone receives from it: whoever opened it has one
-    /// socket, where a listener of our own has one for each.
+    /// Receives on a socket that is already bound: a [`UdpSocket`](std::net::UdpSocket), or anything that owns the
+    /// descriptor of one. It need not be non-blocking. Only the first worker receives from it, as there is one socket;
+    /// a listener that the server binds itself has one for each worker.
     ///
-    /// One that is not bound, is connected, or is for something else, is an error of [`Server::bind`](crate::Server::bind).
+    /// A socket that is not bound, is connected, or is of another kind, is an error of
+    /// [`Server::bind`](crate::Server::bind).
     pub fn from_std(socket: impl Into<OwnedFd>) -> Self {
         let adopted = Adopted::new(socket);
         Self { adopted: Some(adopted.clone()), ..Self::new(adopted.place()) }
     }
 
-    /// Binds also while no interface has the address yet: it may come up after the server.
+    /// Binds even if no interface has the address yet: it may come up after the server.
     pub fn freebind(mut self) -> Self {
         self.binding.timing = Timing::Later;
         self
@@ -238,23 +239,23 @@ impl Sockets {
 /// A received datagram.
 #[derive(Debug, Clone, Copy)]
 pub struct Datagram<'a> {
-    /// What it carries, possibly nothing.
+    /// The payload, possibly empty.
     pub payload: &'a [u8],
-    /// Who claims to have sent it: without a connection, anybody can claim anything.
+    /// Who claims to have sent it. Without a connection, the source may be forged.
     pub source: SocketAddr,
 }
 
-/// What a datagram shows of its source.
+/// What a datagram proves about its source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Validation {
     /// Nothing. It was answered, if at all, and is forgotten.
     Missing,
-    /// That it receives at the address it sends from: it becomes a connection, and this datagram is its first frame. A reply is
-    /// for somebody for whom there is no place then: there are too many connections.
+    /// The source receives at the address it sends from: it becomes a connection, and this datagram is its first frame.
+    /// A reply is sent only if there are too many connections to make another.
     Given,
 }
 
-/// The answer to one datagram: one datagram to its source, if anything is written, be it nothing.
+/// The answer to one datagram: one datagram to its source, if `write` is called, even with nothing.
 #[derive(Debug)]
 pub struct DatagramReply<'a> {
     /// Behind earlier answers of its batch.
@@ -273,8 +274,8 @@ impl<'a> DatagramReply<'a> {
 }
 
 impl DatagramReply<'_> {
-    /// Appends to the reply. At most 65,507 bytes leave in one datagram over IPv4, and to a stranger where peers are
-    /// validated at most three times what it sent and 64 bytes; a longer reply is lost, and counted.
+    /// Appends to the reply. At most 65,507 bytes leave in one datagram over IPv4, and to a stranger, where peers are
+    /// validated, at most three times what it sent and at most 64 bytes. A longer reply is lost, and counted.
     pub fn write(&mut self, bytes: impl AsRef<[u8]>) {
         self.batch.extend_from_slice(bytes.as_ref());
         self.wanted = true;
@@ -285,9 +286,9 @@ impl DatagramReply<'_> {
         self.limit.saturating_sub(self.batch.len() - self.start)
     }
 
-    /// Has this answer leave only if few of these did lately to this address and port, on loopback too: one a second, and ten
-    /// at once. For what answers a datagram that may have been an answer: two servers that are aimed at each other would go
-    /// on for ever else.
+    /// Limits answers of this kind to this address and port, on loopback too: one a second, and ten at once. Use it for
+    /// answers to datagrams that may themselves be answers; otherwise two servers aimed at each other would go on for
+    /// ever.
     pub fn seldom(&mut self) {
         self.seldom = true;
     }

@@ -18,7 +18,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
 
-/// A path to listen on. The socket is removed at the end; one that nobody listens on any more is replaced.
+/// A path to listen on. The socket file is removed at the end; an abandoned one is replaced.
 #[derive(Debug, Clone)]
 pub struct Unix {
     address: UnixAddress,
@@ -38,11 +38,11 @@ impl Unix {
         Self { address: UnixAddress::Path(path.as_ref().to_owned()), timeouts: None }
     }
 
-    /// Listens on a socket that is open already, and listens: a [`UnixListener`](std::os::unix::net::UnixListener), or whatever else
-    /// owns the descriptor of one. It need not be set non-blocking, and its backlog stays as it is. Its file is not removed:
-    /// that is for whoever made it, and others may have the socket too.
+    /// Listens on a socket that is already listening: a [`UnixListener`](std::os::unix::net::UnixListener), or anything
+    /// that owns the descriptor of one. It need not be non-blocking, and its backlog is not changed. Its file is not
+    /// removed: that is up to whoever made it, and others may have the socket too.
     ///
-    /// One that does not listen, or is for something else, is an error of [`Server::bind`](crate::Server::bind).
+    /// A socket that is not listening, or is of another kind, is an error of [`Server::bind`](crate::Server::bind).
     pub fn from_std(listener: impl Into<OwnedFd>) -> Self {
         Self { address: UnixAddress::Adopted(Adopted::new(listener)), timeouts: None }
     }

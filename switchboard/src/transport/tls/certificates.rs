@@ -26,10 +26,10 @@ use x509_cert::ext::pkix::name::GeneralName;
 /// The longest file: a device or a wrong path must not fill the memory.
 const FILE_BYTES: u64 = 1 << 20;
 
-/// Certificates and their private keys, from PEM. Clones are the same: what one of them reloads, all have.
+/// Certificates and their private keys, from PEM. Clones share them: a reload by one is seen by all.
 ///
-/// A peer that names the host it wants (SNI, RFC 6066 §3) gets the first certificate for that name, a `*.` one included,
-/// whose key it can check; any other gets the first of all.
+/// A peer that names the host it wants (SNI, RFC 6066 §3) gets the first certificate for that name (wildcards included)
+/// whose key type it supports; any other peer gets the first certificate.
 ///
 /// # Examples
 /// ```no_run
@@ -78,11 +78,11 @@ impl Validity {
     }
 }
 
-/// What is wrong with certificates and keys: everything, at once.
+/// Everything that is wrong with certificates and keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CertificateError {
-    /// A sentence each, that begins with the file.
+    /// One sentence for each fault, beginning with the file.
     pub faults: Vec<String>,
 }
 
@@ -95,12 +95,12 @@ impl fmt::Display for CertificateError {
 impl std::error::Error for CertificateError {}
 
 impl Certificates {
-    /// Reads pairs of files: a certificate with those between it and a root behind it, and its private key.
+    /// Reads pairs of files: a certificate followed by its intermediates, and its private key.
     ///
     /// # Errors
-    /// A file cannot be read, or is longer than 1 MiB; it has no certificate; a key belongs to none, is encrypted, or of a
-    /// kind that cannot sign. One that has expired, or is not valid yet, is taken: a clock may be wrong, and is put right while
-    /// it is served. See [`invalid_at`](Self::invalid_at).
+    /// A file cannot be read, is longer than 1 MiB, or has no certificate; a key does not match, is encrypted, or is of
+    /// a kind that cannot sign. A certificate that has expired or is not valid yet is accepted: the clock may be wrong,
+    /// and may be corrected later. See [`invalid_at`](Self::invalid_at).
     pub fn from_files<C, K>(pairs: impl IntoIterator<Item = (C, K)>) -> Result<Self, CertificateError>
     where
         C: Into<PathBuf>,
@@ -111,7 +111,7 @@ impl Certificates {
         Ok(Self(Arc::new(Inner { files, current: RwLock::new(Arc::new(generation)) })))
     }
 
-    /// Takes pairs of PEM texts: a certificate with those between it and a root behind it, and its private key.
+    /// Takes pairs of PEM texts: a certificate followed by its intermediates, and its private key.
     ///
     /// # Errors
     /// As [`from_files`](Self::from_files).
@@ -129,8 +129,8 @@ impl Certificates {
         Ok(Self(Arc::new(Inner { files: Vec::new(), current: RwLock::new(Arc::new(generation)) })))
     }
 
-    /// Reads the files again. Connections that are open stay as they are; new ones get what was read. Certificates that
-    /// did not come from files stay.
+    /// Reads the files again. Open connections are not affected; new ones get what was read. Certificates that did not
+    /// come from files stay.
     ///
     /// # Errors
     /// As [`from_files`](Self::from_files); the certificates stay as they were.
@@ -142,8 +142,8 @@ impl Certificates {
         Ok(())
     }
 
-    /// The certificates that are not valid at `now`: a sentence each, that begins with the file. They are served all the same, and
-    /// clients refuse them, as far as their clocks agree.
+    /// The certificates that are not valid at `now`, one sentence for each, beginning with the file. They are still
+    /// served; clients refuse them if their clocks agree.
     pub fn invalid_at(&self, now: SystemTime) -> Vec<String> {
         self.0.current().validity.iter().filter_map(|validity| validity.fault(now)).collect()
     }

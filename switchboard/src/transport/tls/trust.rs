@@ -1,4 +1,4 @@
-//! Which servers a client believes to be who they say they are, and who it says it is itself.
+//! Which servers a client trusts, and how it identifies itself.
 
 use super::certificates::{CertificateError, Certificates, Text};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -12,7 +12,8 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Whom a client trusts on TLS, or a listener that [asks](crate::Tls::require_client_certificates) its clients for certificates. Cloning is cheap, and connections made with clones resume each other's sessions.
+/// Whom a TLS client trusts, or a listener that [asks](crate::Tls::require_client_certificates) its clients for
+/// certificates. Cloning is cheap, and connections made with clones can resume each other's sessions.
 ///
 /// # Examples
 /// ```no_run
@@ -30,12 +31,12 @@ pub struct Trust {
 }
 
 impl Trust {
-    /// Trusts the authorities that this machine trusts. `SSL_CERT_FILE` and `SSL_CERT_DIR` name others.
+    /// Trusts the authorities that this machine trusts, or those that `SSL_CERT_FILE` and `SSL_CERT_DIR` name.
     ///
-    /// Reads about 200 KB of files, so it is kept rather than made for each connection.
+    /// Reads about 200 KB of files, so keep it rather than making one for each connection.
     ///
     /// # Errors
-    /// There is none.
+    /// The machine has none.
     pub fn system() -> Result<Self, CertificateError> {
         let found = rustls_native_certs::load_native_certs();
         let mut roots = RootCertStore::empty();
@@ -49,28 +50,28 @@ impl Trust {
         Self::authorities(roots, Vec::new()).map_err(|fault| CertificateError { faults: vec![fault] })
     }
 
-    /// Trusts the certificates in a PEM file and no others: authorities', or a server's own.
+    /// Trusts only the certificates in a PEM file: authorities', or a server's own.
     ///
     /// # Errors
-    /// The file cannot be read, or is longer than 1 MiB; it has no certificate, or something else.
+    /// The file cannot be read, is longer than 1 MiB, has no certificate, or holds something else.
     pub fn file(path: impl AsRef<Path>) -> Result<Self, CertificateError> {
         Self::text(&Text::read(path.as_ref()))
     }
 
-    /// Trusts the certificates in a PEM text and no others: authorities', or a server's own.
+    /// Trusts only the certificates in a PEM text: authorities', or a server's own.
     ///
     /// # Errors
-    /// The text has no certificate, or something else.
+    /// The text has no certificate, or holds something else.
     pub fn pem(text: impl AsRef<[u8]>) -> Result<Self, CertificateError> {
         Self::text(&Text { name: "certificates".to_owned(), pem: Ok(text.as_ref().to_vec()) })
     }
 
-    /// Trusts whoever answers. What is sent can be read and changed by anybody on the way: for tests alone.
+    /// Trusts whoever answers. Anybody on the way can read and change what is sent: for tests only.
     pub fn anybody() -> Self {
         Self::new(Arc::new(Verifier { signatures: ring::default_provider(), trusted: Trusted::Anybody }))
     }
 
-    /// Shows one of `certificates` to servers that ask who the client is.
+    /// Presents one of `certificates` to servers that ask for a client certificate.
     pub fn identity(self, certificates: &Certificates) -> Self {
         let mut config = (*self.config).clone();
         config.client_auth_cert_resolver = certificates.resolver();
@@ -119,8 +120,8 @@ impl Trust {
         }
     }
 
-    /// As rustls takes it, for the load generator, which has an event loop of its own. Not part of the API, where no types of
-    /// dependencies are.
+    /// As rustls takes it, for the load generator, which has its own event loop. Not part of the API, which has no
+    /// types of dependencies.
     #[doc(hidden)]
     pub fn config(&self) -> Arc<ClientConfig> {
         Arc::clone(&self.config)

@@ -9,9 +9,10 @@ use tokio::time::Instant;
 /// For as long as somebody types it in by hand, twice.
 const PERIOD: Duration = Duration::from_mins(1);
 
-/// What datagram peers return to show that they receive at the address they send from. Nothing is kept for whoever asks.
+/// What datagram peers return to prove that they receive at the address they send from. The server keeps nothing per
+/// peer.
 ///
-/// A cookie is bound to an address, a port and a room, and good for between one and two periods.
+/// A cookie is bound to an address, a port and a room, and is valid for between one and two periods.
 #[derive(Debug)]
 pub struct Cookies {
     cookies: Mutex<switchboard_proto::CookieKeys>,
@@ -19,20 +20,20 @@ pub struct Cookies {
 }
 
 impl Cookies {
-    /// With keys that change each `period`.
+    /// Cookies whose keys change every `period`.
     ///
     /// # Panics
-    /// If `period` is zero, or the operating system has no randomness to give.
+    /// If `period` is zero, or the operating system cannot provide randomness.
     pub fn new(period: Duration) -> Self {
         Self { cookies: Mutex::new(switchboard_proto::CookieKeys::new(period, fresh)), started: Instant::now() }
     }
 
-    /// The cookie that `source` is to return when it joins `room`.
+    /// The cookie that `source` must return when it joins `room`.
     pub fn cookie(&self, source: SocketAddr, room: &RoomName) -> Cookie {
         self.cookies.lock().cookie(source, room, self.started.elapsed(), fresh)
     }
 
-    /// Whether `cookie` is one that `source` was given for `room`, and not too long ago.
+    /// Whether `source` was given `cookie` for `room`, not too long ago.
     pub fn knows(&self, cookie: Cookie, source: SocketAddr, room: &RoomName) -> bool {
         self.cookies.lock().knows(cookie, source, room, self.started.elapsed(), fresh)
     }

@@ -1,8 +1,9 @@
-//! Datagram peers as connections: one socket, its peers told apart by their addresses and by the one of ours that they speak
-//! to, and what each has sent. An address translator may give two hosts one address if they speak to two of ours.
+//! Datagram peers as connections: one socket, its peers told apart by their address and by the one of our addresses
+//! that they send to, and what each has sent. An address translator may give two hosts one address if they speak to two
+//! of ours.
 //!
-//! A peer's datagrams wait among its arrivals, each behind its length, until its connection reads them; they do not hold up
-//! those of the others, and when there are too many they are lost, as on the network.
+//! A peer's datagrams wait among its arrivals, each prefixed with its length, until its connection reads them. They do
+//! not hold up other peers' datagrams; when there are too many they are lost, as on the network.
 
 use super::batch::{BATCH, Fate, exchange, readable, send_later, take_rest};
 use super::ends::{Ends, Family};
