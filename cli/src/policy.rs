@@ -3,6 +3,5 @@
 pub(crate) mod command;
 pub(crate) mod explain;
 pub(crate) mod rules;
-pub(crate) mod secret;
 pub(crate) mod snapshot;
 pub(crate) mod token;

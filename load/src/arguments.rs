@@ -94,6 +94,12 @@ pub struct Arguments {
     /// Certificates, in PEM, to check the server's against
     #[arg(long, value_name = "FILE")]
     pub(crate) ca: Option<PathBuf>,
+    #[arg(
+        long,
+        value_name = "FILE",
+        help = "Show a server of lines or WebSockets the token in this file [default: the one in SWITCHBOARD_TOKEN]"
+    )]
+    pub(crate) token_file: Option<PathBuf>,
     /// Exit with 1 if the 99th percentile is above this, as in 500us or 20ms
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
     pub(crate) max_p99: Option<String>,

@@ -260,7 +260,7 @@ impl Script for Echo {
         let one = &mut self.links[link];
         if self.protocol == Protocol::Ws {
             let handshake = Handshake::new(self.random.nonce());
-            output.extend_from_slice(handshake.request(&self.host, &self.path).as_bytes());
+            output.extend_from_slice(handshake.request(&self.host, &self.path, None).as_bytes());
             one.state = State::Upgrading(handshake);
         } else {
             one.state = State::Probing { probe_due: true };

@@ -1,8 +1,9 @@
 //! Connections that stay open and silent. What the server says is not looked at, but for the pings of a WebSocket.
 
 use crate::options::Plan;
-use crate::protocol::{Handshake, Protocol, Step};
+use crate::protocol::{Handshake, Protocol, Step, auth};
 use crate::random::Random;
+use crate::typed::Secret;
 use crate::worker::{End, Moment, Script};
 
 pub(crate) struct Idle {
@@ -11,6 +12,7 @@ pub(crate) struct Idle {
     random: Random,
     host: String,
     path: String,
+    token: Option<Secret>,
     ready: usize,
 }
 
@@ -29,6 +31,7 @@ impl Idle {
             random: Random::new(plan.seed ^ number as u64),
             host: plan.url.http_host(),
             path: plan.url.path.clone(),
+            token: plan.token.clone(),
             ready: 0,
         }
     }
@@ -38,9 +41,10 @@ impl Script for Idle {
     fn opened(&mut self, link: usize, _: &mut Moment<'_>, output: &mut Vec<u8>) {
         if self.websocket {
             let handshake = Handshake::new(self.random.nonce());
-            output.extend_from_slice(handshake.request(&self.host, &self.path).as_bytes());
+            output.extend_from_slice(handshake.request(&self.host, &self.path, self.token.as_ref()).as_bytes());
             self.links[link] = State::Upgrading(handshake);
         } else {
+            output.extend_from_slice(&auth(self.token.as_ref()));
             self.links[link] = State::Open;
             self.ready += 1;
         }

@@ -5,7 +5,7 @@ use crate::payload::{ECHO_HEAD, ROOM_HEAD};
 use crate::protocol::Protocol;
 use crate::schedule::{Phases, nanoseconds};
 use crate::target::{self, Address, Scheme, Url};
-use crate::typed::{parse_count, parse_duration, parse_latency, parse_number, parse_size};
+use crate::typed::{Secret, parse_count, parse_duration, parse_latency, parse_number, parse_size};
 use std::fs::OpenOptions;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -74,6 +74,8 @@ pub(crate) struct Plan {
     pub(crate) threads: usize,
     pub(crate) server: Vec<u32>,
     pub(crate) ca: Option<PathBuf>,
+    /// What is shown to the server first.
+    pub(crate) token: Option<Secret>,
     pub(crate) max_p99: Option<Duration>,
     pub(crate) max_lost: Option<u64>,
     pub(crate) max_failed: u64,
@@ -153,6 +155,7 @@ struct Numbers {
     seed: u64,
     threads: usize,
     server: Vec<u32>,
+    token: Option<Secret>,
     max_p99: Option<Duration>,
     max_lost: Option<u64>,
     max_failed: u64,
@@ -221,6 +224,7 @@ impl Numbers {
                 .take("--threads", typed.threads.as_ref(), &[], threads)
                 .unwrap_or((cores / 2).clamp(1, DEFAULT_MOST_THREADS)),
             server: one.take("--server-pid", typed.server_pid.as_ref(), &[], parse_processes).unwrap_or_default(),
+            token: one.token(typed, protocol.unwrap_or(default)),
             max_p99: one.take("--max-p99", typed.max_p99.as_ref(), &sending, parse_latency),
             max_lost: one.take("--max-lost", typed.max_lost.as_ref(), &sending, parse_number),
             max_failed: one.take("--max-failed", typed.max_failed.as_ref(), &[], parse_number).unwrap_or(0),
@@ -319,6 +323,7 @@ impl Numbers {
             threads: self.threads.min(links),
             server: self.server,
             ca: typed.ca,
+            token: self.token,
             max_p99: self.max_p99,
             max_lost: self.max_lost,
             max_failed: self.max_failed,
@@ -349,6 +354,21 @@ impl Taker<'_> {
             self.faults.flag(flag, format!("is not for {}", self.scenario.name()));
         }
         parse(text).map_err(|fault| self.faults.flag(flag, format!("`{}` is {fault}", text.escape_debug()))).ok()
+    }
+
+    /// What servers of lines and WebSockets are shown. One of the environment is for whoever takes it.
+    fn token(&mut self, typed: &Arguments, protocol: Protocol) -> Option<Secret> {
+        let takes = matches!(self.scenario, Scenario::Rooms | Scenario::Idle)
+            && matches!(protocol, Protocol::Lines | Protocol::Ws);
+        let Some(file) = &typed.token_file else {
+            let value = std::env::var_os(Secret::VARIABLE).filter(|value| takes && !value.is_empty())?;
+            let name = Secret::VARIABLE;
+            return Secret::of_variable(&value).map_err(|fault| self.faults.flag(name, fault)).ok();
+        };
+        if !takes {
+            self.faults.flag("--token-file", "is for rooms and idle, over lines or WebSockets".to_owned());
+        }
+        Secret::of_file(file).map_err(|fault| self.faults.flag("--token-file", fault)).ok()
     }
 }
 

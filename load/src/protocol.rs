@@ -10,6 +10,7 @@ mod websocket;
 
 pub(crate) use websocket::{Handshake, Mask};
 
+use crate::typed::Secret;
 use memchr::memchr;
 
 /// Input without a line end in so many bytes is none of these protocols. A line of the longest payload in JSON fits.
@@ -128,6 +129,11 @@ fn split_line(input: &[u8]) -> Option<(&[u8], usize)> {
     let end = memchr(b'\n', input)?;
     let text = &input[..end];
     Some((text.strip_suffix(b"\r").unwrap_or(text), end + 1))
+}
+
+/// What shows a server of lines a token, if there is one.
+pub(crate) fn auth(token: Option<&Secret>) -> Vec<u8> {
+    token.map(|token| format!("/auth {}\n", token.expose()).into_bytes()).unwrap_or_default()
 }
 
 /// What a peer says, fit to be shown and counted.

@@ -5,6 +5,7 @@
 
 mod missed;
 mod notice;
+mod showing;
 mod window;
 
 use crate::options::{Load, Plan};
@@ -17,6 +18,7 @@ use crate::shared::Shared;
 use crate::tally::Count;
 use crate::worker::{End, Moment, Phase, Script};
 use notice::Notice;
+use showing::Showing;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -59,6 +61,8 @@ struct Participant {
     room: usize,
     publisher: Option<Publisher>,
     is_slow: bool,
+    /// On this connection.
+    showing: Showing,
     state: State,
     /// Whether it counts as ready.
     is_ready: bool,
@@ -109,6 +113,7 @@ impl Rooms {
                     room,
                     publisher,
                     is_slow: index < plan.slow_readers,
+                    showing: Showing::default(),
                     state: State::Closed,
                     is_ready: false,
                     has_heard: false,
@@ -217,9 +222,14 @@ impl Rooms {
         let one = &mut self.links[link];
         match notice::parse(text) {
             Some(Notice::Welcome) if matches!(one.state, State::Waiting { .. }) => {
+                output.extend_from_slice(&one.showing.show(self.plan.token.as_ref()));
                 // Whoever is in the room that the server puts them into is not to be troubled.
                 output.extend_from_slice(format!("/leave\n/join {}\n", self.names[one.room]).as_bytes());
                 one.state = State::Joining;
+            }
+            // It greets only whom it knows.
+            Some(Notice::TokenWanted(_)) if one.showing.is_due(self.plan.token.as_ref()) => {
+                output.extend_from_slice(&one.showing.show(self.plan.token.as_ref()));
             }
             // It was taken for a server without rooms, and is told what is none of theirs.
             Some(Notice::Welcome) => self.shared.report("the welcome came late: --room waits for it".to_owned()),
@@ -233,7 +243,7 @@ impl Rooms {
                     moment.tally.counts[Count::Announced] += lost;
                 }
             }
-            Some(Notice::Complaint(text)) => {
+            Some(Notice::Complaint(text) | Notice::TokenWanted(text)) => {
                 moment.tally.counts[Count::Complaints] += 1;
                 self.shared.report(text.clone());
                 moment.tally.error(&text);
@@ -258,13 +268,15 @@ impl Script for Rooms {
     fn opened(&mut self, link: usize, moment: &mut Moment<'_>, output: &mut Vec<u8>) {
         let hears = self.hears(link);
         let one = &mut self.links[link];
-        (one.has_heard, one.hears_from) = (false, moment.now + SETTLING);
+        (one.has_heard, one.hears_from, one.showing) = (false, moment.now + SETTLING, Showing::default());
         let room = &self.names[one.room];
         one.state = match self.protocol {
             Protocol::Ws => {
                 let handshake = Handshake::new(self.random.nonce());
                 let path = self.plan.url.path.replace("{room}", room);
-                output.extend_from_slice(handshake.request(&self.plan.url.http_host(), &path).as_bytes());
+                output.extend_from_slice(
+                    handshake.request(&self.plan.url.http_host(), &path, self.plan.token.as_ref()).as_bytes(),
+                );
                 State::Upgrading(handshake)
             }
             Protocol::Lines if self.plan.join => State::Waiting { until: u64::MAX },

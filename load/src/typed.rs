@@ -4,11 +4,13 @@
 
 mod nearest;
 mod percent;
+mod secret;
 mod units;
 mod url;
 
 pub use nearest::{did_you_mean, nearest};
 pub use percent::percent_decoded;
+pub use secret::Secret;
 pub use units::{
     parse_count, parse_duration, parse_latency, parse_number, parse_size, parse_switch, parse_timeout, show_duration,
     show_size, show_timeout,

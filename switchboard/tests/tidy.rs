@@ -65,7 +65,6 @@ const AS_TEXT: [&str; 4] = [".display()", "_lossy(", "eprint", "tracing_subscrib
 const MAKES_TEXT: [&str; 16] = [
     "cli/src/config.rs",
     "cli/src/config/layers.rs",
-    "cli/src/connect/credential.rs",
     "cli/src/connect/standing.rs",
     "cli/src/endpoint.rs",
     "cli/src/logging.rs",
@@ -73,6 +72,7 @@ const MAKES_TEXT: [&str; 16] = [
     "load/src/lib.rs",
     "load/src/options.rs",
     "load/src/protocol/websocket.rs",
+    "load/src/typed/secret.rs",
     "load/src/typed/url.rs",
     "proto/src/lines.rs",
     "switchboard/src/client.rs",

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use switchboard_load::typed::{did_you_mean, nearest};
+use switchboard_load::typed::{Secret, did_you_mean, nearest};
 
 /// Every setting by the name it has in the file; `--NAME` is its flag and `SWITCHBOARD_NAME` its variable, but for the
 /// listeners, which are arguments, and `log`, which is -q, -v and -vv.
@@ -30,7 +30,7 @@ const PREFIX: &str = "SWITCHBOARD_";
 const CONFIG: &str = "SWITCHBOARD_CONFIG";
 
 /// What clients show to servers: no setting, and known here so that one environment can be for both.
-const TOKEN: &str = "SWITCHBOARD_TOKEN";
+const TOKEN: &str = Secret::VARIABLE;
 
 /// And of those what others set: Kubernetes tells each container where a Service is that is called `switchboard`.
 const ORCHESTRATORS: [&str; 3] = ["SERVICE_HOST", "SERVICE_PORT", "PORT"];

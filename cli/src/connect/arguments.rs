@@ -2,12 +2,11 @@
 
 use super::{credential, room_socket};
 use crate::config::{Fault, SetBy};
-use crate::policy::secret::Secret;
 use bytes::Bytes;
 use std::path::PathBuf;
 use std::time::Duration;
 use switchboard::{CertificateError, Certificates, RoomName, Trust, UserName};
-use switchboard_load::typed::{Url, parse_duration};
+use switchboard_load::typed::{Secret, Url, parse_duration};
 
 /// Lists are laid out within 80 columns; a paragraph is one line, which is wrapped to the terminal.
 pub(crate) const HELP: &str = "\
@@ -157,10 +156,11 @@ impl Faults {
     /// What is to be shown to the server, if anything.
     fn token(&mut self, typed: &Arguments) -> Option<Secret> {
         if let Some(file) = &typed.token_file {
-            return self.flag("--token-file", credential::of_file(file));
+            return self.flag("--token-file", Secret::of_file(file).and_then(credential::checked));
         }
-        let value = std::env::var_os(credential::VARIABLE).filter(|value| !value.is_empty())?;
-        self.check(SetBy::Environment(credential::VARIABLE.to_owned()), credential::of_variable(&value))
+        let value = std::env::var_os(Secret::VARIABLE).filter(|value| !value.is_empty())?;
+        let token = Secret::of_variable(&value).and_then(credential::checked);
+        self.check(SetBy::Environment(Secret::VARIABLE.to_owned()), token)
     }
 
     /// Whether a token can be shown there. One of the environment is for whoever asks for it.

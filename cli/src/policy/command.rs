@@ -2,19 +2,15 @@
 //!
 //! A token comes on stdin and never as an argument, which everybody on the machine can read (`ps`).
 
-use super::secret::Secret;
 use super::token::StaticToken;
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow};
 use clap::Subcommand;
 use ring::rand::SystemRandom;
-use std::io::{self, IsTerminal as _, Read, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::time::{Duration, SystemTime};
 use switchboard::UserName;
 use switchboard_load::print;
-use switchboard_load::typed::parse_duration;
-
-/// No credential is longer.
-const MOST_BYTES: u64 = 8 * 1024;
+use switchboard_load::typed::{Secret, parse_duration};
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -68,17 +64,11 @@ fn lines_for_file(name: &UserName, token: &StaticToken, expires: Option<SystemTi
 
 /// A token from stdin, with or without the end of its line.
 fn read_token() -> anyhow::Result<Secret> {
-    let input = io::stdin();
-    if input.is_terminal() {
+    if io::stdin().is_terminal() {
         // Nobody is left to tell if stderr is closed.
         let _ = writeln!(io::stderr(), "Paste the token and press Enter, then Ctrl-D:");
     }
-    let mut text = String::new();
-    input.lock().take(MOST_BYTES + 1).read_to_string(&mut text).context("cannot read the token on stdin")?;
-    if text.len() as u64 > MOST_BYTES {
-        bail!("what came on stdin is longer than any token");
-    }
-    Ok(Secret::new(text.trim_ascii()))
+    Secret::of_stdin().map_err(|fault| anyhow!(fault))
 }
 
 fn parse_name(text: &str) -> Result<UserName, String> {

@@ -2,12 +2,12 @@
 //!
 //! Whose a token is, and whether it is anybody's, is not known here.
 
-use super::secret::Secret;
 use ring::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
 use ring::error::Unspecified;
 use ring::rand::SecureRandom;
 use std::fmt;
 use std::str::FromStr;
+use switchboard_load::typed::Secret;
 
 /// Digits of base 62: letters and digits alone, so that a double click selects a whole token.
 const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";

@@ -18,6 +18,9 @@ struct Logged<'a>(&'a [u8]);
 
 impl fmt::Display for Logged<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if shows_token(self.0) {
+            return f.write_str("/auth …");
+        }
         let logged = &self.0[..self.0.len().min(LOGGED_BYTES)];
         Escaped(logged).fmt(f)?;
         match self.0.len() - logged.len() {
@@ -27,13 +30,22 @@ impl fmt::Display for Logged<'_> {
     }
 }
 
+/// Whether what stands behind the command is nobody else's business. A mark of UTF-8 may stand before it.
+fn shows_token(frame: &[u8]) -> bool {
+    let frame = frame.strip_prefix("\u{feff}".as_bytes()).unwrap_or(frame);
+    frame.get(..5).is_some_and(|verb| verb.eq_ignore_ascii_case(b"/auth"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_long_frame_is_logged_in_part() {
+    fn a_long_frame_is_logged_in_part_and_a_token_never() {
         assert_eq!(Logged(b"a\tb").to_string(), "a\\tb");
+        for frame in ["/auth mysecret", "/AUTH\tmysecret", "\u{feff}/auth mysecret", "/authmysecret"] {
+            assert_eq!(Logged(frame.as_bytes()).to_string(), "/auth …");
+        }
         let logged = Logged(&[b'x'; LOGGED_BYTES + 5]).to_string();
         assert!(logged.ends_with("x… and 5 more bytes"), "{logged}");
     }

@@ -466,3 +466,24 @@ fn all_faults_of_a_load_come_at_once() {
         ]
     );
 }
+
+#[test]
+fn a_token_is_shown_to_rooms_and_never_printed() {
+    let server = Program::serve(&["rooms=tcp://127.0.0.1:0", "-vv"]);
+    let (url, file) = (server.listeners[0].url.clone(), Place::new("bench-token"));
+    std::fs::write(&*file, "mysecret\n").expect("it can be written");
+    let path = file.to_string();
+    let options = ["--token-file", &path, "--room", "ops", "--connections", "2", "--rate", "50"];
+    let end = run(&arguments("rooms", &url, &options));
+    assert_eq!(end.code, Some(0), "{:?}", end.log);
+    assert!(!format!("{end:?}").contains("mysecret"));
+    let report: Value = serde_json::from_str(&end.output.join("\n")).expect("JSON");
+    assert_eq!(verified(&report), [0; 4], "{report}");
+    let log = server.stop().log;
+    let shown = log.iter().filter(|line| line.ends_with(": /auth …")).count();
+    assert_eq!(shown, 3, "by two members and a publisher");
+    assert!(!log.concat().contains("mysecret"));
+    let end = run(&arguments("echo", &url, &["--token-file", &path]));
+    let fault = "error: --token-file: is for rooms and idle, over lines or WebSockets";
+    assert_eq!((end.code, &end.log[..]), (Some(2), &[fault.to_owned()][..]));
+}

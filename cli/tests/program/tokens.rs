@@ -22,7 +22,7 @@ fn what_is_no_token_is_not_hashed_and_not_repeated() {
     for (typed, fault) in [
         ("sb_12345678_mysecret_000000", "error: mistyped or cut off: its last six characters do not fit the rest"),
         ("mysecret", "error: not a token such as `switchboard token new` makes (sb_ID_SECRET_CHECK)"),
-        (&"mysecret".repeat(2000), "error: what came on stdin is longer than any token"),
+        (&"mysecret".repeat(2000), "error: not a token: one word of at most 8 KiB"),
     ] {
         let refused = hash(typed);
         assert_eq!((refused.code, refused.log), (Some(1), vec![fault.to_owned()]));

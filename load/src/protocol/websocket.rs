@@ -1,6 +1,7 @@
 //! WebSocket from a client's side: the upgrade, masked frames out, plain frames in. Messages in fragments are not understood.
 
 use super::{Step, shown};
+use crate::typed::Secret;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use memchr::memmem;
@@ -23,11 +24,13 @@ impl Handshake {
         Self { key: STANDARD.encode(nonce.to_be_bytes()) }
     }
 
-    pub(crate) fn request(&self, host: &str, path: &str) -> String {
+    pub(crate) fn request(&self, host: &str, path: &str, token: Option<&Secret>) -> String {
+        let token = token.map(|token| format!("Authorization: Bearer {}\r\n", token.expose()));
         format!(
             "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Key: {}\r\nSec-WebSocket-Version: 13\r\n\r\n",
-            self.key
+             Sec-WebSocket-Key: {}\r\nSec-WebSocket-Version: 13\r\n{}\r\n",
+            self.key,
+            token.unwrap_or_default()
         )
     }
 
@@ -145,6 +148,6 @@ mod tests {
             Err("WebSocket refused: HTTP/1.1 404 Not Found".to_owned())
         );
         assert!(handshake.answered(&vec![b'x'; HEAD_BYTES + 1]).is_err());
-        assert!(handshake.request("h:1", "/ws").starts_with("GET /ws HTTP/1.1\r\nHost: h:1\r\n"));
+        assert!(handshake.request("h:1", "/ws", None).starts_with("GET /ws HTTP/1.1\r\nHost: h:1\r\n"));
     }
 }

@@ -11,6 +11,8 @@ pub(super) enum Notice {
     Joined,
     /// So many messages were dropped for this connection.
     Gap { lost: u64 },
+    /// The server wants a token, or another one.
+    TokenWanted(String),
     /// Something that was asked for cannot be done.
     Complaint(String),
 }
@@ -19,6 +21,7 @@ pub(super) fn parse(text: &[u8]) -> Option<Notice> {
     let text = str::from_utf8(text).ok()?;
     match text.split_at_checked(2)? {
         ("* ", rest) => told(rest),
+        ("! ", rest) if rest.starts_with("not-authorized") => Some(Notice::TokenWanted(shown(rest.as_bytes()))),
         ("! ", rest) => Some(Notice::Complaint(shown(rest.as_bytes()))),
         ("{\"", _) => object(text),
         _ => None,
@@ -63,6 +66,7 @@ mod tests {
             ("* [bench] guest-2 joined", None),
             ("* you are bob", None),
             ("! rate-limited: too fast", Some(Notice::Complaint("rate-limited: too fast".to_owned()))),
+            ("! not-authorized: who?", Some(Notice::TokenWanted("not-authorized: who?".to_owned()))),
             (r#"{"event":"gap","room":"lobby","lost":3,"from_seq":5}"#, Some(Notice::Gap { lost: 3 })),
             ("! \u{1b}]0;x\u{7}", Some(Notice::Complaint("\\u{1b}]0;x\\u{7}".to_owned()))),
             (r#"{"error":"x","text":"\u001b[2J\u202e"}"#, Some(Notice::Complaint("x: \\u{1b}[2J\\u{202e}".to_owned()))),
