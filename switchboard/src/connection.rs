@@ -48,10 +48,10 @@ const FRAMES_PER_BUDGET: u8 = 4;
 /// One open peer: frames in, frames out.
 ///
 /// The handler owns it. The connection is closed once the handler has finished and this is dropped: what is queued is
-/// flushed first, and the peer gets [`Timeouts::linger`](crate::Timeouts::linger) to finish as well.
+/// flushed first, and the peer gets [`Timeouts::linger`](crate::Timeouts::linger) to finish too.
 ///
-/// One task receives and sends in turns, as both borrow the connection. To do both at once, send by a [`sender`](Self::sender), or
-/// [`split`](Self::split) it:
+/// Receiving and sending both borrow the connection, so one task does them in turn. To do both at once, send through a
+/// [`sender`](Self::sender), or [`split`](Self::split) the connection:
 ///
 /// ```compile_fail,E0499
 /// # use switchboard::prelude::*;
@@ -139,18 +139,18 @@ impl<C: Codec> Connection<C> {
         }))
     }
 
-    /// Receives the next frame, or `None` once the peer has finished sending or the server, or client, is draining
-    /// ([`is_draining`](Self::is_draining) tells which: a peer that was still sending may have more to say, and
-    /// [`recv_in_drain`](Self::recv_in_drain) goes on).
+    /// Receives the next frame, or `None` once the peer has finished sending, or once the server (or client) is
+    /// draining. [`is_draining`](Self::is_draining) tells which: in a drain the peer may have more to send, and
+    /// [`recv_in_drain`](Self::recv_in_drain) goes on.
     ///
-    /// What was received before the peer broke off, or could not be written to any more, is handed over first.
+    /// What was received before the peer broke off, or before writing to it failed, is handed over first.
     ///
     /// Waits at most [`Timeouts::idle`](crate::Timeouts::idle). Frames are at most
     /// [`Limits::frame_bytes`](crate::Limits::frame_bytes) long.
     ///
     /// # Errors
-    /// [`ConnectionError::Frame`] if the bytes are not a frame: the connection cannot be read again, but a last word
-    /// can be sent. [`ConnectionError::Closed`] once it is closed: reset, idle, or by an operator.
+    /// [`ConnectionError::Frame`] if the bytes are not a frame: the connection cannot be read again, but can still
+    /// send. [`ConnectionError::Closed`] once it is closed, for example reset, idle, or by an operator.
     ///
     /// # Cancel safety
     /// Safe: bytes of a partial frame stay for the next call.
@@ -158,14 +158,15 @@ impl<C: Codec> Connection<C> {
         poll_fn(|cx| self.0.poll_recv(cx, Until::Drain))
     }
 
-    /// Receives the next frame as [`recv`](Self::recv) does, and goes on while the server, or client, is draining: `None` means that
-    /// the peer has finished sending. For who passes on what comes, and must not take a drain for the end of an upload.
+    /// Receives the next frame like [`recv`](Self::recv), but goes on while the server (or client) is draining: `None`
+    /// means that the peer has finished sending. For relays and uploads, which must not mistake a drain for the end of
+    /// input.
     ///
-    /// Whatever was not done by the end of the grace period is aborted. The two may be mixed: after `recv` gave `None` in a drain,
-    /// this goes on where that stopped.
+    /// Whatever is not finished by the end of the grace period is aborted. The two can be mixed: after `recv` has given
+    /// `None` in a drain, this continues where it stopped.
     ///
     /// # Errors
-    /// As there.
+    /// As for `recv`.
     ///
     /// # Cancel safety
     /// Safe: bytes of a partial frame stay for the next call.
@@ -186,12 +187,12 @@ impl<C: Codec> Connection<C> {
         poll_fn(|cx| self.0.poll_recv(cx, Until::End))
     }
 
-    /// The codec, for what is to be set up per connection; each starts as its type's `Default`.
+    /// The codec, to set it up for this connection; each starts as its type's `Default`.
     pub fn codec_mut(&mut self) -> &mut C {
         &mut self.0.codec
     }
 
-    /// Where the peer is.
+    /// The peer's address.
     pub fn peer(&self) -> &PeerAddr {
         &self.0.link.address
     }
@@ -201,11 +202,11 @@ impl<C: Codec> Connection<C> {
         self.0.link.id
     }
 
-    /// Waits until the connection ends, whoever ends it, and says why. From then on nothing is received or sent; what is queued may
-    /// still be on its way.
+    /// Waits until the connection ends, whoever ends it, and gives the reason. From then on nothing is received or
+    /// sent; what is queued may still be on its way.
     ///
-    /// Borrows nothing, so that it can be waited for beside [`recv`](Self::recv), by another task, or once the connection was
-    /// dropped. That a peer has left is found by receiving, or by a write that fails: this does neither.
+    /// The future borrows nothing, so it can be awaited alongside [`recv`](Self::recv), in another task, or after the
+    /// connection was dropped. That a peer has left is noticed by receiving, or by a failed write; this does neither.
     ///
     /// # Cancel safety
     /// Safe.
@@ -213,14 +214,15 @@ impl<C: Codec> Connection<C> {
         self.0.link.ended()
     }
 
-    /// Whether the server drains; after [`recv`](Self::recv) gave `None`, that is why.
+    /// Whether the server is draining; if so, that is why [`recv`](Self::recv) gave `None`.
     pub fn is_draining(&self) -> bool {
         self.0.link.is_draining()
     }
 
-    /// Waits until the server drains. Handlers that sit in [`recv`](Self::recv) need not: it ends by itself.
+    /// Waits until the server drains. Handlers that wait in [`recv`](Self::recv) do not need this: `recv` ends by
+    /// itself.
     ///
-    /// Borrows nothing, so that it can be waited for beside `recv`.
+    /// The future borrows nothing, so it can be awaited alongside `recv`.
     ///
     /// # Cancel safety
     /// Safe.

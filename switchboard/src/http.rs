@@ -1,8 +1,8 @@
 //! HTTP: requests and their answers, and the WebSockets and streams that they become. Needs feature `http`.
 //!
-//! hyper speaks HTTP, over the source and the outbox of an ordinary connection: limits, deadlines, lists and drain apply
-//! as to any other. When a request becomes a WebSocket, or its answer a stream, hyper is dropped, and the same connection
-//! goes on with a codec and a handler. Knows no rooms and no paths: what is answered is the service's.
+//! hyper speaks HTTP over the source and outbox of an ordinary connection, so limits, deadlines, lists and drains apply
+//! as to any other. When a request becomes a WebSocket, or its answer a stream, hyper is dropped, and the same
+//! connection goes on with a codec and a handler. Knows no rooms and no paths: the service decides what is answered.
 
 mod body;
 mod exchange;
@@ -24,7 +24,7 @@ pub use request::{BodyError, Request};
 pub use response::Response;
 pub use service::Service;
 
-/// What heads are made of, of the crate `http`, version 1.
+/// What heads are made of, from the crate `http`, version 1.
 pub use ::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 
 /// All of the crate `http`, version 1: an answer with a head of its own is a [`types::Response`](::http::Response).

@@ -31,11 +31,11 @@ use tokio::time::Instant;
 /// More workers than this rarely help a program that mostly makes system calls; `workers` sets any number.
 const MOST_WORKERS: usize = 4;
 
-/// Listeners and what is done with their connections.
+/// Listeners, and what is done with their connections.
 ///
-/// A [`Handler`] is an async function that takes a connection, or `(state, function)`; the codec follows from its argument. It
-/// runs on one worker thread together with thousands of others: a handler that blocks stalls them all, so blocking work
-/// goes to `tokio::task::spawn_blocking`.
+/// A [`Handler`] is an async function that takes a connection, or `(state, function)`; the codec follows from its
+/// argument. It shares one worker thread with thousands of others: a handler that blocks stalls them all, so move
+/// blocking work to `tokio::task::spawn_blocking`.
 ///
 /// # Examples
 /// ```
@@ -68,7 +68,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server without listeners, with the default limits, and as many workers as cores but at most 4.
+    /// A server without listeners, with the default limits and one worker per core, at most 4.
     pub fn new() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Self {
@@ -82,18 +82,19 @@ impl Server {
         }
     }
 
-    /// What can be done with the server while it serves: for a service of its own too, since it is there before the server is
-    /// bound. What is set after this was called counts as well; no thread runs before [`bind`](Self::bind).
+    /// A handle to watch or stop the server. It is available before the server is bound, so that one of its own
+    /// services can be given it. Settings made after this call still apply; no thread runs before [`bind`](Self::bind).
     pub fn handle(&self) -> Handle {
         Handle::of(&self.node)
     }
 
-    /// Handles TCP connections to `address`; port 0 takes a free one.
+    /// Handles TCP connections to `address`; port 0 picks a free port.
     pub fn tcp<C: Codec>(self, address: impl ToString, handler: impl Handler<C>) -> Self {
         self.listen(Tcp::new(address), handler)
     }
 
-    /// Handles TLS connections to `address`, which see one of `certificates`; port 0 takes a free one. Needs feature `tls`.
+    /// Handles TLS connections to `address`, presenting one of `certificates`; port 0 picks a free port. Needs feature
+    /// `tls`.
     #[cfg(feature = "tls")]
     pub fn tls<C: Codec>(self, address: impl ToString, certificates: &Certificates, handler: impl Handler<C>) -> Self {
         self.listen(Tls::new(address, certificates), handler)
@@ -116,7 +117,7 @@ impl Server {
         self
     }
 
-    /// Answers datagrams to `address`, one by one and without a connection; port 0 takes a free one.
+    /// Answers datagrams to `address`, one by one and without a connection; port 0 picks a free port.
     ///
     /// The handler is called on a worker for each datagram, and writes its answer, if any, into the [`DatagramReply`].
     pub fn udp<H>(self, address: impl ToString, handler: H) -> Self
@@ -135,12 +136,14 @@ impl Server {
         self
     }
 
-    /// Handles datagram peers as connections like any other, once each has shown that it receives at the address it sends
-    /// from; each datagram is a frame.
+    /// Handles datagram peers as connections like any other, once each has proved that it receives at the address it
+    /// sends from. Each datagram is a frame.
     ///
-    /// All other datagrams go to `strangers`, which says whether they show that, and for which no state is made: [`Cookies`]
-    /// need none. Its answers are bounded to three times the datagram and 64 bytes, and go to no port below 1024; what it writes
-    /// beside [`Validation::Given`] is sent if there are too many connections to make another. A peer never says that it has gone, so [`Udp::timeouts`] should set [`Timeouts::idle`].
+    /// All other datagrams go to `strangers`, which says whether they prove that. The server keeps no state for them,
+    /// and [`Cookies`] need none. An answer is at most three times as long as the datagram and at most 64 bytes, and is
+    /// not sent to ports below 1024. What `strangers` writes along with [`Validation::Given`] is sent only if there are
+    /// too many connections to make another. A peer never says that it has gone, so [`Udp::timeouts`] should set
+    /// [`Timeouts::idle`].
     ///
     /// [`Cookies`]: crate::Cookies
     pub fn udp_peers<S>(mut self, udp: Udp, strangers: S, handler: impl Handler<Datagrams>) -> Self
@@ -152,43 +155,43 @@ impl Server {
         self
     }
 
-    /// What is held at most.
+    /// Upper bounds on what is held.
     pub fn limits(self, limits: Limits) -> Self {
         Self { limits, ..self }
     }
 
-    /// How long connections may take, on listeners without timeouts of their own.
+    /// Deadlines of connections, on listeners without timeouts of their own.
     pub fn timeouts(self, timeouts: Timeouts) -> Self {
         Self { timeouts, ..self }
     }
 
     /// How long connections may take to finish once the server drains, before they are aborted. Default 30 s.
     ///
-    /// WebSockets and streamed answers, whose clients come back by themselves, are told of the drain by chance
-    /// within a quarter of it, or at a thousand a second if that is sooner; all others are told at once.
+    /// WebSockets and streamed answers, whose clients reconnect by themselves, learn of the drain at a random time
+    /// within a quarter of it, or at a thousand a second if that is sooner; all others learn of it at once.
     pub fn grace(self, grace: Duration) -> Self {
         Self { grace, ..self }
     }
 
-    /// How many threads serve connections, from [`bind`](Self::bind) on; with 0 they are served on the runtime that calls
-    /// [`serve_until`](Bound::serve_until), which may be paused for tests.
+    /// How many threads serve connections, from [`bind`](Self::bind) on. With 0 the runtime that calls
+    /// [`serve_until`](Bound::serve_until) serves them; in tests its clock may be paused.
     pub fn workers(self, workers: usize) -> Self {
         Self { workers, ..self }
     }
 
-    /// Counts what the rooms of `hub` keep among this server's memory for messages ([`Limits::memory_bytes`]) from the start.
-    /// Otherwise it does so once a connection enters the hub or joins one of its rooms.
+    /// Counts what the rooms of `hub` keep towards this server's memory for messages ([`Limits::memory_bytes`]) from
+    /// the start. Otherwise it counts once a connection enters the hub or joins one of its rooms.
     pub fn hub(mut self, hub: &Hub) -> Self {
         self.hubs.push(hub.clone());
         self
     }
 
-    /// Checks every setting and binds every address. Nobody is accepted before all of that has succeeded.
+    /// Checks every setting and binds every address. No connection is accepted before all of that has succeeded.
     ///
     /// Raises the process's soft descriptor limit to the hard one.
     ///
     /// # Errors
-    /// Everything that is wrong, at once.
+    /// Everything that is wrong, reported together.
     ///
     /// # Cancel safety
     /// Safe: what was bound is released.
@@ -236,7 +239,7 @@ impl Default for Server {
     }
 }
 
-/// A server whose addresses are bound, and which accepts nobody yet. Dropped, it releases them.
+/// A server whose addresses are bound, and which accepts nobody yet. Dropping it releases them.
 #[must_use]
 pub struct Bound {
     entries: Vec<Box<dyn BoundEntry>>,
@@ -265,13 +268,13 @@ impl fmt::Debug for Bound {
 }
 
 impl Bound {
-    /// The addresses that are listened on, in the order in which they were given, with their real ports:
-    /// `tcp://127.0.0.1:49152`. A name may have several.
+    /// The addresses that the server listens on, in the order in which they were given, with their real ports:
+    /// `tcp://127.0.0.1:49152`. A host name may have several.
     pub fn urls(&self) -> Vec<String> {
         self.entries.iter().flat_map(|entry| entry.urls()).collect()
     }
 
-    /// The same for each listener.
+    /// The same, grouped by listener.
     pub fn listeners(&self) -> Vec<Vec<String>> {
         self.entries.iter().map(|entry| entry.urls()).collect()
     }
@@ -281,12 +284,12 @@ impl Bound {
         Handle::of(&self.node)
     }
 
-    /// Serves until `drain` is done, or [`Handle::drain`] is called; then lets the connections finish, at most for the
-    /// grace period. Cannot fail: whatever happens to a connection happens to that one alone.
+    /// Serves until `drain` is done or [`Handle::drain`] is called; then lets the connections finish, at most for the
+    /// grace period. Cannot fail: a failure of one connection affects no other.
     ///
     /// # Cancel safety
-    /// Dropped, it ends everything at once, and its addresses are free; those of a server without workers once the runtime
-    /// goes on. Tasks that handlers have spawned end with the worker that they run on, and without workers with the runtime.
+    /// Dropping it ends everything at once and frees its addresses; without workers, they are free once the runtime
+    /// next runs. Tasks spawned by handlers end with their worker, or without workers with the runtime.
     pub async fn serve_until(mut self, drain: impl Future<Output = ()>) -> Drained {
         let node = Arc::clone(&self.node);
         // Dropped with this future, whether it was finished or not.

@@ -23,8 +23,8 @@ use switchboard_proto::Rate;
 /// A transport of byte streams: [`Tcp`](crate::Tcp), [`Tls`](crate::Tls), [`Unix`](crate::Unix) or [`Memory`](crate::Memory).
 #[allow(private_bounds, reason = "sealed: a transport needs access to the inside of connections")]
 pub trait Transport: StreamTransport {
-    /// Calls the listener `name` in logs and lists of connections ([`ConnectionInfo`](crate::ConnectionInfo)), where it is otherwise its
-    /// URL. [`Bound::urls`](crate::Bound::urls) stays as it is.
+    /// Calls the listener `name` in logs and lists of connections ([`ConnectionInfo`](crate::ConnectionInfo)); without
+    /// this they show its URL. [`Bound::urls`](crate::Bound::urls) is not affected.
     ///
     /// # Examples
     /// ```
@@ -41,19 +41,21 @@ pub trait Transport: StreamTransport {
         Configured::new(self).with_name(name.into())
     }
 
-    /// Limits for this listener's connections, beside the server's.
+    /// Limits for this listener's connections, in addition to the server's.
     ///
-    /// Frames, outboxes and handshakes are bounded for each listener by itself. Connections are too, in all and from one address: they
-    /// count here and among the server's, and are refused by whichever is full. Where these say nothing of one address, the server's
-    /// limit holds. Memory is the server's alone, and [`Limits::memory_bytes`](crate::Limits::memory_bytes) of these is not looked at.
+    /// Frames, outboxes and handshakes are limited for each listener separately. So are connections, in total and from
+    /// one address: they count here and among the server's, and are refused if either is full. If these limits set none
+    /// for one address, the server's applies. Memory is limited for the whole server, so
+    /// [`Limits::memory_bytes`](crate::Limits::memory_bytes) is ignored here.
     fn limited(self, limits: Limits) -> Configured<Self> {
         Configured::new(self).with_limits(limits)
     }
 
-    /// Reads at most `rate` frames of each of this listener's connections: whoever sends faster waits, as its own send buffer fills
-    /// up, and loses nothing. What a protocol answers by itself counts too, as a WebSocket's ping; requests over HTTP do not.
+    /// Reads at most `rate` frames from each of this listener's connections. A peer that sends faster has to wait, as
+    /// its own send buffer fills up, and loses nothing. What the protocol answers by itself, such as a WebSocket's
+    /// ping, counts too; HTTP requests do not.
     ///
-    /// A pause is at least a millisecond, so that more than 1,000 a second come a few at once.
+    /// A pause lasts at least a millisecond, so at more than 1,000 a second a few frames come at once.
     ///
     /// # Examples
     /// ```

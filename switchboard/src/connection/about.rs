@@ -1,4 +1,4 @@
-//! What a connection says of itself, and what is spawned beside it.
+//! A connection's information about itself, and tasks spawned beside it.
 
 use super::{Connection, RecvHalf, Sender};
 use crate::link::{Link, Spawned};
@@ -8,23 +8,25 @@ use std::net::SocketAddr;
 use switchboard_proto::Codec;
 
 impl<C: Codec> Connection<C> {
-    /// How it came, how old it is, and what went through it until now.
+    /// Where it came from, how old it is, and its traffic so far.
     pub fn info(&self) -> ConnectionInfo {
         info(&self.0.link)
     }
 
-    /// The address of ours that the peer has reached; `None` of a Unix socket or memory, and once the connection is closed.
+    /// The local address that the peer connected to; `None` for Unix sockets and memory, and once the connection is
+    /// closed.
     ///
-    /// The kernel is asked each time. A datagram peer has reached the listener's address, or the one of several that it sends to.
+    /// Each call asks the kernel. For a datagram peer it is the listener's address, or the one of several that the peer
+    /// sends to.
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.0.link.local_addr()
     }
 
-    /// Spawns a task on the connection's worker, which may outlive the connection: the server owns it, or the client. A drain waits
-    /// for it, at most for the grace period, and then aborts it. A panic in it is logged, and ends nothing else: also not this
-    /// connection.
+    /// Spawns a task on the connection's worker. The server (or client) owns it, so it may outlive the connection. A
+    /// drain waits for it, at most for the grace period, and then aborts it. A panic in it is logged, and ends nothing
+    /// else, not even this connection.
     ///
-    /// A client's ends with it, once the [`Client`](crate::Client) and all of its connections are gone.
+    /// A client's task ends once the [`Client`](crate::Client) and all of its connections are gone.
     ///
     /// # Examples
     /// ```
@@ -71,7 +73,7 @@ impl<C: Codec> RecvHalf<C> {
 }
 
 impl<C: Codec> Sender<C> {
-    /// As [`Connection::info`]; once the connection is closed, what it had come to.
+    /// As [`Connection::info`]; once the connection is closed, its final state.
     pub fn info(&self) -> ConnectionInfo {
         info(self.link())
     }

@@ -1,14 +1,14 @@
-//! The ways in which a handler ends its connection on purpose.
+//! How a handler ends its connection on purpose.
 //!
-//! Each takes the connection, notes why it ends, and leaves the rest to the connection's task, which closes it once the handler has
-//! finished. The first reason that anybody has noted stands.
+//! Each of these takes the connection, notes why it ends, and leaves the rest to the connection's task, which closes it
+//! once the handler has finished. The first reason that was noted stands.
 
 use super::{Connection, RecvHalf, SendHalf};
 use switchboard_proto::{CloseCode, CloseReason, Codec};
 
 impl<C: Codec> Connection<C> {
-    /// Closes the connection after what is queued has been flushed, as dropping it does, and says that it was meant
-    /// ([`CloseReason::Closed`]) where the peer has not finished.
+    /// Closes the connection after flushing what is queued, as dropping it does, but with the reason
+    /// [`CloseReason::Closed`], unless the peer has finished.
     pub fn close(mut self) {
         if !self.0.peer_finished && !self.is_draining() {
             self.0.close_code.get_or_insert(CloseCode::NORMAL.number());
@@ -16,8 +16,8 @@ impl<C: Codec> Connection<C> {
         }
     }
 
-    /// As [`close`](Self::close), and tells the peer `code` and up to 123 bytes of `text`, if it speaks WebSocket and has not said
-    /// itself that it closes. Other protocols have no words for it: see [`last_word`](Self::last_word).
+    /// Like [`close`](Self::close), but also sends a WebSocket peer `code` and up to 123 bytes of `text`, unless the
+    /// peer has sent its own close frame. Other protocols cannot express this: see [`last_word`](Self::last_word).
     pub fn close_with(mut self, code: CloseCode, text: &str) {
         // What is said already stands: the peer's own code, or that of an error.
         let text = self.0.close_code.is_none().then(|| text.into());
@@ -28,13 +28,13 @@ impl<C: Codec> Connection<C> {
         self.0.give_back(text);
     }
 
-    /// Closes the connection for `reason`, which is logged and counted unless there was one before: a handler may find for itself
-    /// that a peer is idle, slow or lost, or breaks its protocol's rules.
+    /// Closes the connection for `reason`, which is logged and counted unless another came first: a handler may decide
+    /// by itself that a peer is idle, slow or lost, or breaks its protocol's rules.
     ///
-    /// What is queued is flushed first, as by [`close`](Self::close), or thrown away, as by [`reset`](Self::reset): which of the two,
-    /// [`CloseReason::ending`] says. A WebSocket is told the code that stands for the reason.
+    /// What is queued is flushed first, as by [`close`](Self::close), or discarded, as by [`reset`](Self::reset),
+    /// depending on [`CloseReason::ending`]. A WebSocket peer gets the close code for the reason.
     ///
-    /// A handler that is done with it may return the reason as its error, which does the same.
+    /// A handler may also return the reason as its error, which does the same.
     ///
     /// # Examples
     /// ```
@@ -52,18 +52,19 @@ impl<C: Codec> Connection<C> {
         self.0.link.end_as(reason);
     }
 
-    /// Resets the connection ([`CloseReason::Reset`]): what is queued is thrown away, and so is what the peer has sent and the handler
-    /// has not received.
+    /// Resets the connection ([`CloseReason::Reset`]): what is queued is discarded, and so is what the peer has sent
+    /// but the handler has not received.
     ///
-    /// The peer gets a TCP reset, also of a TLS connection or a WebSocket; of a WebSocket over HTTP/2 its stream is reset alone. A
-    /// datagram peer is told nothing. From now on senders and the other half fail; the rest is done once the handler has finished.
+    /// The peer gets a TCP reset, also over TLS and for a WebSocket; for a WebSocket over HTTP/2, only its stream is
+    /// reset. A datagram peer is told nothing. From now on senders and the other half fail; the rest happens once the
+    /// handler has finished.
     pub fn reset(self) {
         self.close_as(CloseReason::Reset);
     }
 }
 
 impl<C: Codec> RecvHalf<C> {
-    /// As [`Connection::close_as`], once both halves are dropped; at once for a reason that resets it.
+    /// Like [`Connection::close_as`], once both halves are dropped, or at once for a reason that resets the connection.
     pub fn close_as(self, reason: CloseReason) {
         self.into_inner().close_as(reason);
     }

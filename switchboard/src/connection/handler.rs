@@ -5,14 +5,16 @@ use crate::error::BoxError;
 use std::future::Future;
 use switchboard_proto::Codec;
 
-/// What handles the connections of a listener: an async function that takes a [`Connection`], or `(state, function)`, whose
-/// function takes the connection and then a clone of the state.
+/// Handles the connections of a listener: an async function that takes a [`Connection`], or `(state, function)`, where
+/// the function takes the connection and then a clone of the state.
 ///
-/// The codec follows from the function. What it gives is `()` or a `Result<(), E>`, whose error becomes the
-/// [close reason](crate::CloseReason) `HandlerError` and is logged; or which is a close reason, for which the connection is closed
-/// then, as by [`Connection::close_as`]. One that is dropped has had its time: see [`Timeouts::linger`](crate::Timeouts::linger).
+/// The codec follows from the function's argument. The function returns `()` or a `Result<(), E>`. An error is logged,
+/// and the [close reason](crate::CloseReason) is `HandlerError`; if the error is a close reason itself, the connection
+/// is closed for it, as by [`Connection::close_as`]. A handler that does not finish in time is dropped: see
+/// [`Timeouts::linger`](crate::Timeouts::linger).
 ///
-/// A closure has to say what it takes, `|mut conn: Connection<Lines>|`, unless it does no more than call a function with it.
+/// A closure must name the type of its argument, `|mut conn: Connection<Lines>|`, unless it only calls a function with
+/// it.
 ///
 /// # Examples
 /// ```
@@ -39,7 +41,7 @@ use switchboard_proto::Codec;
     note = "a future is not `Send` if it lends `&Connection` to what it awaits: lend `&mut Connection`"
 )]
 pub trait Handler<C: Codec>: Send + Sync + 'static {
-    /// What runs for as long as the connection is handled.
+    /// The future that handles the connection.
     type Future: Future<Output: HandlerOutput> + Send + 'static;
 
     /// Begins to handle a connection.
@@ -75,7 +77,7 @@ where
     }
 }
 
-/// What a handler gives once it has finished: nothing, or whether it did what it was for.
+/// What a handler returns: nothing, or whether it succeeded.
 #[diagnostic::on_unimplemented(
     message = "a handler returns `()` or `Result<(), E>`, not `{Self}`",
     note = "`E` is any error, a `String`, or a `switchboard::BoxError`; `switchboard::Result` has the latter"

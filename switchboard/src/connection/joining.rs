@@ -1,4 +1,4 @@
-//! How a connection comes into rooms: as a member without a name, or by a session.
+//! How a connection enters rooms: as a member without a name, or by a session.
 
 use super::Connection;
 use crate::hub::Hub;
@@ -11,13 +11,13 @@ use bytes::Bytes;
 use switchboard_proto::{Codec, Format};
 
 impl<C: Codec> Connection<C> {
-    /// Becomes a member of `room`: what is published there from now on reaches the peer by itself, as the payload alone, where
-    /// the codec can carry it ([`Room::publish`]).
+    /// Joins `room`: from now on, what is published there ([`Room::publish`]) is sent to the peer automatically, as the
+    /// bare payload, if the codec can carry it.
     ///
-    /// [`Hub::enter`](crate::Hub::enter) gives the connection a name and a choice of formats first.
+    /// To have a name and a choice of formats, use [`Hub::enter`](crate::Hub::enter) first.
     ///
     /// # Errors
-    /// The connection is in as many rooms as it may, or nobody in particular may join this one.
+    /// The connection is already in the most rooms allowed, or a connection without a session may not join this one.
     pub fn join(&self, room: &Room) -> Result<Membership, JoinError>
     where
         C::Frame: From<Bytes>,
@@ -26,12 +26,13 @@ impl<C: Codec> Connection<C> {
         door::join(&Participant::Unnamed(&self.0.link, encoding), room, Join::default())
     }
 
-    /// As [`join`](Self::join), in an encoding of its own or a format. If it tells of gaps ([`Encoding::notice`]), messages may be
-    /// dropped for a member that is slow, as [`Join::overflow`] says, or the room's options.
+    /// Like [`join`](Self::join), but with a format or an encoding of your own. If the encoding reports gaps
+    /// ([`Encoding::notice`]), messages may be dropped for a slow member, as [`Join::overflow`] or the room's options
+    /// say.
     ///
     /// # Errors
-    /// The connection is in as many rooms as it may, could not be told what is gone of that behind [`Join::since`], or nobody in particular
-    /// may join this one.
+    /// The connection is already in the most rooms allowed; some messages after [`Join::since`] are gone and the
+    /// encoding cannot say so; or a connection without a session may not join this room.
     pub fn join_as<E: Encoding<C>>(&self, room: &Room, encoding: E, join: Join) -> Result<Membership, JoinError> {
         let encoding = room.0.encodings().of(encoding, &self.0.codec, self.0.envelope);
         door::join(&Participant::Unnamed(&self.0.link, encoding), room, join)
@@ -46,7 +47,7 @@ impl<C: Codec> Connection<C> {
 }
 
 impl Hub {
-    /// Enters a connection under a name of its own, `guest-N`, to be told things in `format`.
+    /// Enters a connection under a name of its own, `guest-N`; everything it is told is written in `format`.
     pub fn enter<C>(&self, conn: &Connection<C>, format: Format) -> Session
     where
         C: Codec,
@@ -55,7 +56,7 @@ impl Hub {
         self.identify(&conn.0.link, conn.in_format(format, self.encodings()))
     }
 
-    /// As [`enter`](Self::enter), to be told things in an encoding of its own.
+    /// Like [`enter`](Self::enter), with an encoding of your own.
     pub fn enter_as<C: Codec, E: Encoding<C>>(&self, conn: &Connection<C>, encoding: E) -> Session {
         let encoding = self.encodings().of(encoding, &conn.0.codec, conn.0.envelope);
         self.identify(&conn.0.link, encoding)

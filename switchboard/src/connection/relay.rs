@@ -1,6 +1,6 @@
-//! Two connections as one: what comes on each is sent on the other.
+//! Relays two connections: what arrives on each is sent on the other.
 //!
-//! Knows no addresses: whoever relays has both connections.
+//! Knows no addresses: the caller has both connections.
 
 use super::{Connection, Receiving, Until};
 use crate::error::ConnectionError;
@@ -15,22 +15,22 @@ use tokio::time::{Instant, Sleep, sleep};
 /// While so much is queued for one side, nothing is read from the other: with one read more that is 128 KiB each way.
 const QUEUED_BYTES: usize = 64 << 10;
 
-/// Passes on what comes on each connection to the other one, until both have finished.
+/// Passes what arrives on each connection to the other, until both have finished.
 ///
-/// - Whoever finishes sending is read from no more, and the other one sees the end of its input behind all that was sent. The other
-///   way goes on.
-/// - What one side takes slowly is read slowly from the other: at most 128 KiB wait each way, or
+/// - When one side finishes sending, the other sees the end of its input after everything that was sent. The other
+///   direction goes on.
+/// - If one side reads slowly, the other is read slowly too: at most 128 KiB wait in each direction, or
 ///   [`Limits::outbox_bytes`](crate::Limits::outbox_bytes) if that is less.
-/// - A connection that breaks takes the other one along, by a reset: half an upload must not look like a whole one.
-/// - A drain ends nothing: it waits for both to finish, and aborts them at the end of the grace period.
-/// - [`Timeouts::idle`](crate::Timeouts::idle) counts from the last byte either way, and not from each side's own. See
-///   [`Relay::idle`] for a limit of its own.
+/// - If one connection breaks, the other is reset: half an upload must not look like a whole one.
+/// - A drain does not end the relay: it waits for both sides to finish, and aborts them at the end of the grace period.
+/// - [`Timeouts::idle`](crate::Timeouts::idle) counts from the last byte in either direction. For a limit of the
+///   relay's own, see [`Relay::idle`].
 ///
-/// Frames go over one by one, so that a WebSocket and a stream of bytes can be relayed as well as two streams. Both connections are
-/// on the task that calls, and no task or queue is added.
+/// Frames are passed on one by one, so a WebSocket can be relayed to a byte stream as well as two streams to each
+/// other. Everything runs in the calling task; no task or queue is added.
 ///
 /// # Cancel safety
-/// Dropped, it closes both connections, as dropping them does.
+/// Dropping it closes both connections, as dropping them does.
 ///
 /// # Examples
 /// ```
@@ -53,7 +53,7 @@ where
     Relay { connections: Some((first, second)), forth: Way::default(), back: Way::default(), idle: None, sleep: None }
 }
 
-/// Two connections that are relayed, as [`relay`] says. Awaited, it gives a [`Relayed`].
+/// Two connections being relayed by [`relay`]. Awaiting it gives a [`Relayed`].
 #[must_use = "nothing is passed on unless it is awaited"]
 pub struct Relay<A: Codec, B: Codec> {
     /// Until it is over.
@@ -64,11 +64,11 @@ pub struct Relay<A: Codec, B: Codec> {
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
-/// What came of a relay.
+/// The result of a relay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Relayed {
-    /// Payload bytes that came on the first connection and were queued for the second one.
+    /// Payload bytes received on the first connection and queued for the second.
     pub forth: u64,
     /// The same from the second to the first.
     pub back: u64,
@@ -82,7 +82,7 @@ pub struct Relayed {
 pub enum RelayEnd {
     /// Both sides have finished sending, and all of it was passed on.
     Finished,
-    /// Nothing went through either way for as long as [`Relay::idle`] says.
+    /// Nothing passed in either direction for as long as [`Relay::idle`] allows.
     Idle,
     /// The first connection was closed for this reason, or could not be read.
     First(CloseReason),
@@ -102,7 +102,8 @@ impl fmt::Display for RelayEnd {
 }
 
 impl<A: Codec, B: Codec> Relay<A, B> {
-    /// Ends once nothing was received from or written to either side for `limit`, to the second. Both are closed politely.
+    /// Ends the relay once nothing was received from or written to either side for `limit`, to the second. Both are
+    /// closed politely.
     pub fn idle(self, limit: Duration) -> Self {
         Self { idle: Some(limit), ..self }
     }
@@ -116,7 +117,7 @@ where
     type Output = Relayed;
 
     /// # Panics
-    /// If it is polled again once it is over.
+    /// If it is polled again after it is over.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Relayed> {
         let this = &mut *self;
         let Some((first, second)) = &mut this.connections else { panic!("the relay is over") };

@@ -5,10 +5,10 @@ use crate::link::TlsInfo;
 use switchboard_proto::Codec;
 
 impl<C: Codec> Connection<C> {
-    /// Who the peer is, and what was agreed on, where the connection is TLS and not closed yet. `None` on all others, also of a
-    /// streamed answer of HTTP/2: its [request](crate::http::Request::tls) can tell.
+    /// Who the peer is and what was negotiated, if the connection is TLS and not closed yet. `None` for all others,
+    /// including a streamed answer over HTTP/2; ask its [request](crate::http::Request::tls).
     ///
-    /// Copied each time from what the session keeps.
+    /// Each call copies it from the session.
     pub fn tls(&self) -> Option<TlsInfo> {
         self.0.link.tls()
     }

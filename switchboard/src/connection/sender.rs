@@ -12,11 +12,11 @@ use switchboard_proto::{CloseReason, Codec};
 
 /// Sends on a [`Connection`] from anywhere: another task, another thread, another connection's handler. Cloning is cheap.
 ///
-/// All that is sent leaves in the order in which it was sent, also what the connection's own handler sends, and counts towards the
-/// same bounds ([`Limits::outbox_bytes`](crate::Limits::outbox_bytes) and `outbox_frames`).
+/// Everything leaves in the order in which it was sent, including what the connection's own handler sends, and counts
+/// towards the same limits ([`Limits::outbox_bytes`](crate::Limits::outbox_bytes) and `outbox_frames`).
 ///
-/// It does not keep the connection open: one that outlives it keeps a few hundred bytes, and says why it ended. Frames are encoded by
-/// a codec of its own ([`Codec::encoder`]).
+/// A sender does not keep the connection open. One that outlives the connection keeps a few hundred bytes, and reports
+/// why it ended. It encodes frames with a codec of its own ([`Codec::encoder`]).
 ///
 /// # Examples
 /// ```
@@ -74,9 +74,9 @@ impl<T> fmt::Debug for TrySendError<T> {
 }
 
 impl<C: Codec> Connection<C> {
-    /// Sends on this connection from other tasks.
+    /// A sender, to send on this connection from other tasks.
     ///
-    /// From then on each frame takes a lock when it is sent, as those of other tasks do.
+    /// From then on, each frame that the handler itself sends takes a lock too.
     pub fn sender(&mut self) -> Sender<C> {
         self.0.link.share();
         Sender { link: Arc::clone(&self.0.link), codec: Mutex::new(self.0.codec.encoder()), envelope: self.0.envelope }
@@ -84,9 +84,9 @@ impl<C: Codec> Connection<C> {
 }
 
 impl<C: Codec> Sender<C> {
-    /// Queues a frame, as [`Connection::send`] does: it is written by the worker's next tick.
+    /// Queues a frame, like [`Connection::send`]; the worker's next tick writes it.
     ///
-    /// Waits while the outbox is full; whoever waits goes on once it is half empty, in no particular order.
+    /// Waits while the outbox is full. Waiting senders go on once it is half empty, in no particular order.
     ///
     /// # Errors
     /// [`ConnectionError::Closed`] once the connection is closed, was dropped or has finished sending.
@@ -113,7 +113,7 @@ impl<C: Codec> Sender<C> {
         }
     }
 
-    /// Queues a frame if there is space. Never waits.
+    /// Queues a frame if there is space; never waits.
     ///
     /// # Errors
     /// [`TrySendError::Full`] if the outbox is full, [`TrySendError::Closed`] where [`send`](Self::send) fails.
@@ -137,7 +137,7 @@ impl<C: Codec> Sender<C> {
         }
     }
 
-    /// Waits until the connection ends, and says why: as [`Connection::closed`].
+    /// Waits until the connection ends, and gives the reason, like [`Connection::closed`].
     ///
     /// # Cancel safety
     /// Safe.
@@ -145,7 +145,7 @@ impl<C: Codec> Sender<C> {
         self.link.ended()
     }
 
-    /// Where the peer is.
+    /// The peer's address.
     pub fn peer(&self) -> &PeerAddr {
         &self.link.address
     }

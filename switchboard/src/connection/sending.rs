@@ -7,12 +7,12 @@ use std::task::{Context, Poll};
 use switchboard_proto::{CloseReason, Codec};
 
 impl<C: Codec> Connection<C> {
-    /// Queues a frame; it is written when the handler next waits, or by the worker's next tick, together with whatever else is
-    /// queued by then.
+    /// Queues a frame. It is written when the handler next waits, or by the worker's next tick, together with
+    /// everything else that is queued by then.
     ///
-    /// Waits only while the outbox is full ([`Limits::outbox_bytes`](crate::Limits::outbox_bytes)). Done means queued,
-    /// not delivered: to a peer that has gone frames are discarded for as long as [`recv`](Self::recv) hands over what it sent
-    /// before. So a handler that answers each frame handles them all, whatever becomes of the answers.
+    /// Waits only while the outbox is full ([`Limits::outbox_bytes`](crate::Limits::outbox_bytes)). Success means
+    /// queued, not delivered. If the peer has gone, frames are discarded while [`recv`](Self::recv) hands over what it
+    /// sent before: a handler that answers each frame still handles all of them, whatever becomes of the answers.
     ///
     /// # Errors
     /// [`ConnectionError::Closed`] once the connection is closed.
@@ -29,7 +29,8 @@ impl<C: Codec> Connection<C> {
         poll_fn(move |cx| self.0.poll_put(cx, count, &mut frame).map_err(ConnectionError::Closed))
     }
 
-    /// Queues a frame if there is space, as [`send`](Self::send) does. Never waits; [`writable`](Self::writable) waits for space.
+    /// Queues a frame like [`send`](Self::send), if there is space. Never waits; to wait for space, use
+    /// [`writable`](Self::writable).
     ///
     /// # Errors
     /// [`TrySendError::Full`] if the outbox is full, [`TrySendError::Closed`] where `send` fails.
@@ -45,8 +46,8 @@ impl<C: Codec> Connection<C> {
         TrySendError::of(queued, frame)
     }
 
-    /// Queues a last frame, also on a connection that is closed already, where [`send`](Self::send) fails: for telling the peer
-    /// why. It is not sent if the close is a reset, or the outbox is full. Never waits.
+    /// Queues a last frame, even on a connection that is already closed, where [`send`](Self::send) fails: to tell the
+    /// peer why. It is not sent if the outbox is full, or if the close is a reset. Never waits.
     pub fn last_word(&mut self, frame: impl Into<C::Frame>) {
         let Receiving { link, codec, envelope, .. } = &mut *self.0;
         let (frame, envelope) = (frame.into(), *envelope);

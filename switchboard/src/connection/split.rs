@@ -17,15 +17,16 @@ pub struct RecvHalf<C: Codec>(Connection<C>);
 
 /// The half of a [`Connection`] that sends: a [`Sender`] that keeps the connection open.
 ///
-/// Dropped, it says nothing to the peer: that is done by [`finish`](Self::finish), or by the end of both halves.
+/// Dropping it does not tell the peer anything; [`finish`](Self::finish) does, or the end of both halves.
 #[derive(Debug)]
 #[must_use = "dropping it closes the connection, or its half"]
 pub struct SendHalf<C: Codec>(Sender<C>);
 
 impl<C: Codec> Connection<C> {
-    /// Takes the connection apart, so that two tasks may own its halves: one receives, the other one sends.
+    /// Splits the connection into two halves that two tasks can own: one receives, the other sends.
     ///
-    /// The connection is closed once its handler has finished and both are dropped, in whichever order. Rooms are joined before.
+    /// The connection is closed once its handler has finished and both halves are dropped, in any order. Join rooms
+    /// before splitting.
     ///
     /// # Examples
     /// ```
@@ -52,18 +53,18 @@ impl<C: Codec> Connection<C> {
         (RecvHalf(self), SendHalf(sender))
     }
 
-    /// Finishes sending: once what is queued has left, the peer sees the end of its input. Receiving goes on.
+    /// Finishes sending: once what is queued has been sent, the peer sees the end of its input. Receiving goes on.
     ///
-    /// What rooms publish from now on is not sent either. A WebSocket says so with its close frame.
+    /// What rooms publish from now on is not sent either. A WebSocket sends its close frame.
     pub fn finish(mut self) -> RecvHalf<C> {
         self.0.finish();
         RecvHalf(self)
     }
 
-    /// Waits until a frame can be sent without waiting: what a relay asks first, which must not stop receiving while it
-    /// waits to send. Also done once the connection is closed.
+    /// Waits until a frame can be sent without waiting: for code, such as a relay, that must not stop receiving while
+    /// it waits to send. Also completes once the connection is closed.
     ///
-    /// Borrows nothing, so that it can be waited for beside [`recv`](Self::recv), by the same task.
+    /// The future borrows nothing, so it can be awaited alongside [`recv`](Self::recv) in the same task.
     ///
     /// # Cancel safety
     /// Safe.
@@ -94,7 +95,7 @@ impl<C: Codec> RecvHalf<C> {
     /// Receives the next frame, as [`Connection::recv`] does.
     ///
     /// # Errors
-    /// As there; also if what was queued could not be sent.
+    /// As for that; also if what was queued could not be sent.
     ///
     /// # Cancel safety
     /// Safe.
@@ -105,7 +106,7 @@ impl<C: Codec> RecvHalf<C> {
     /// Receives the next frame, also while the server drains, as [`Connection::recv_in_drain`] does.
     ///
     /// # Errors
-    /// As there.
+    /// As for that.
     ///
     /// # Cancel safety
     /// Safe.
@@ -134,12 +135,12 @@ impl<C: Codec> RecvHalf<C> {
         self.0.closed()
     }
 
-    /// The codec, which knows how the peer has finished.
+    /// The codec, which knows how the peer finished.
     pub fn codec_mut(&mut self) -> &mut C {
         self.0.codec_mut()
     }
 
-    /// Where the peer is.
+    /// The peer's address.
     pub fn peer(&self) -> &PeerAddr {
         self.0.peer()
     }
@@ -151,8 +152,8 @@ impl<C: Codec> RecvHalf<C> {
 }
 
 impl<C: Codec> SendHalf<C> {
-    /// Finishes sending, also for every [`Sender`] of the connection: once what is queued has left, the peer sees the end of its
-    /// input. Receiving goes on. A WebSocket says so with its close frame.
+    /// Finishes sending, also for every [`Sender`] of the connection: once what is queued has been sent, the peer sees
+    /// the end of its input. Receiving goes on. A WebSocket sends its close frame.
     pub fn finish(self) {
         self.0.finish();
     }
@@ -171,7 +172,7 @@ impl<C: Codec> SendHalf<C> {
     }
 }
 
-/// `send`, `try_send` and all else that a sender does; [cloned](Clone), it is one, and keeps nothing open.
+/// `send`, `try_send` and all other methods of a sender. A [clone](Clone) is a plain sender, and keeps nothing open.
 impl<C: Codec> Deref for SendHalf<C> {
     type Target = Sender<C>;
 

@@ -1,4 +1,4 @@
-//! A connection as a stream of bytes, for code that knows tokio's traits alone.
+//! A connection as a stream of bytes, for code that only knows tokio's traits.
 
 use super::{Connection, Until};
 use crate::error::ConnectionError;
@@ -13,18 +13,19 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// Bytes of one write: more would only make one connection's queue longer while others wait.
 const WRITE_BYTES: usize = 64 << 10;
 
-/// A connection that is read and written as any stream of tokio's: for another library to speak its protocol on.
+/// A connection that implements tokio's `AsyncRead` and `AsyncWrite`, for another library to speak its protocol on.
 ///
-/// It stays the server's: listed, counted, bounded and drained as every connection is. Shut down, it still receives; dropped, it
-/// is closed as a [`Connection`] is. A drain does not end its input: see [`draining`](Self::draining).
+/// It is still listed, counted, limited and drained like any other connection. After a shutdown it still receives;
+/// dropping it closes it as a [`Connection`] is closed. A drain does not end its input: see
+/// [`draining`](Self::draining).
 ///
 /// # Errors
-/// Once the connection is closed, reading and writing fail with the [`ConnectionError`] inside. The kind is `ConnectionReset` where the
-/// peer has reset it or vanished, `TimedOut` by a deadline, `UnexpectedEof` where TLS was cut off, and `ConnectionAborted` otherwise;
-/// `BrokenPipe` where it is written to after it was shut down.
+/// Once the connection is closed, reading and writing fail with the [`ConnectionError`] inside. The kind is
+/// `ConnectionReset` if the peer reset it or vanished, `TimedOut` for a deadline, `UnexpectedEof` if TLS was cut off,
+/// and `ConnectionAborted` otherwise; writing after a shutdown is `BrokenPipe`.
 ///
 /// # Cancel safety
-/// Safe, as a socket is: what was read or queued is not lost when `read` or `write` is cancelled.
+/// Safe, as for a socket: nothing read or queued is lost when `read` or `write` is cancelled.
 #[derive(Debug)]
 pub struct ByteStream {
     conn: Connection<Raw>,
@@ -34,7 +35,7 @@ pub struct ByteStream {
 }
 
 impl Connection<Raw> {
-    /// Makes a stream of the connection, which implements tokio's `AsyncRead` and `AsyncWrite`.
+    /// Turns the connection into a stream that implements tokio's `AsyncRead` and `AsyncWrite`.
     ///
     /// # Examples
     /// ```
@@ -63,12 +64,12 @@ impl Connection<Raw> {
 }
 
 impl ByteStream {
-    /// Whether the server drains: who can ends soon, and the rest is aborted at the end of the grace period.
+    /// Whether the server is draining: finish soon, as whatever is left is aborted at the end of the grace period.
     pub fn is_draining(&self) -> bool {
         self.conn.is_draining()
     }
 
-    /// Waits until the server drains. Borrows nothing, so that it can be waited for beside a read.
+    /// Waits until the server drains. The future borrows nothing, so it can be awaited alongside a read.
     ///
     /// # Cancel safety
     /// Safe.
@@ -84,7 +85,7 @@ impl ByteStream {
         self.conn.closed()
     }
 
-    /// Where the peer is.
+    /// The peer's address.
     pub fn peer(&self) -> &PeerAddr {
         self.conn.peer()
     }

@@ -23,7 +23,7 @@ const UNWANTED_BYTES: usize = 1 << 20;
 /// How often the event loop is asked once the time for a body is over: it tells of up to 1,024 sockets each time.
 const LOOKS: usize = 16;
 
-/// A request. Its head is whole; its body may still be on its way.
+/// A request. Its head is complete; its body may still be arriving.
 pub struct Request {
     pub(super) head: Parts,
     /// Until it was received, or the request is dropped.
@@ -39,22 +39,22 @@ impl Request {
         &self.head
     }
 
-    /// What is to be done. `GET` for a WebSocket, also where HTTP/2 says `CONNECT`.
+    /// The method. `GET` for a WebSocket, even where HTTP/2 says `CONNECT`.
     pub fn method(&self) -> &Method {
         &self.head.method
     }
 
-    /// To what, as the client wrote it: as a rule a path and a query.
+    /// The target as the client wrote it, usually a path and a query.
     pub fn uri(&self) -> &Uri {
         &self.head.uri
     }
 
-    /// At most 100, of 16 KiB in all.
+    /// The headers: at most 100, and 16 KiB in total.
     pub fn headers(&self) -> &HeaderMap {
         &self.head.headers
     }
 
-    /// Where the client is.
+    /// The client's address.
     pub fn peer(&self) -> &PeerAddr {
         &self.underway.exchange.link.address
     }
@@ -64,26 +64,26 @@ impl Request {
         self.underway.exchange.link.id
     }
 
-    /// Whether it came by TLS.
+    /// Whether it came over TLS.
     pub fn is_secure(&self) -> bool {
         self.underway.exchange.link.listener.is_secure
     }
 
-    /// Who the client is, and what was agreed on, if it came by TLS.
+    /// Who the client is and what was negotiated, if it came over TLS.
     pub fn tls(&self) -> Option<TlsInfo> {
         self.underway.exchange.link.tls()
     }
 
-    /// Receives the body, empty if there is none.
+    /// Receives the body; empty if there is none.
     ///
-    /// Waits at most until [`Timeouts::handshake`](crate::Timeouts::handshake) has passed since the first byte of the head.
+    /// Waits until at most [`Timeouts::handshake`](crate::Timeouts::handshake) after the first byte of the head.
     ///
     /// # Errors
-    /// It is longer than `limit` bytes, too slow, or broken. The connection ends with the answer, which a [`BodyError`]
-    /// becomes by [`Response::from`].
+    /// The body is longer than `limit` bytes, too slow, or broken. The connection ends after the answer;
+    /// [`Response::from`] turns a [`BodyError`] into one.
     ///
     /// # Cancel safety
-    /// Not safe: what came is lost.
+    /// Not safe: what has arrived is lost.
     pub async fn body(&mut self, limit: usize) -> Result<Bytes, BodyError> {
         let came = AtomicUsize::new(0);
         let body = tokio::select! {
@@ -219,10 +219,10 @@ pub enum BodyError {
     /// It is longer than the limit.
     #[error("body is too long")]
     TooLong,
-    /// It did not come in time.
+    /// It did not arrive in time.
     #[error("body took too long")]
     Slow,
-    /// It is not framed as HTTP says, or the client left.
+    /// Its framing breaks the rules of HTTP, or the client left.
     #[error("body is broken")]
     Broken,
 }

@@ -1,4 +1,4 @@
-//! An answer: whole, made page by page, streamed by a handler, or the start of a WebSocket.
+//! An answer: whole, produced page by page, streamed by a handler, or the start of a WebSocket.
 
 use super::{Begin, begin};
 use crate::connection::{Connection, HandlerOutput};
@@ -28,21 +28,23 @@ pub(super) enum ResponseKind {
 pub(super) type Pages = Box<dyn Iterator<Item = Bytes> + Send>;
 
 impl Response {
-    /// An answer whose body is what `pages` gives, which is asked for one only when the client has taken those before it.
+    /// An answer whose body is what `pages` yields. It is asked for a page only once the client has read the ones
+    /// before.
     ///
-    /// So what nobody reads is not made, and an answer holds one page at a time, which counts towards
-    /// [`Limits::memory_bytes`](crate::Limits::memory_bytes). Others get their turn between two pages: make one in a moment, of 16 to 64 KiB. `pages` is
-    /// dropped with the answer, whether or not it came to its end; of an answer to HEAD none is asked for.
+    /// So pages that nobody reads are not made, and an answer holds one page at a time, which counts towards
+    /// [`Limits::memory_bytes`](crate::Limits::memory_bytes). Other connections run between two pages, so a page should
+    /// be quick to make, with 16 to 64 KiB. `pages` is dropped with the answer, whether or not it reached its end; for
+    /// HEAD it is not asked at all.
     pub fn pages(head: http::Response<()>, pages: impl Iterator<Item = Bytes> + Send + 'static) -> Self {
         Self(ResponseKind::Pages(head, Box::new(pages)))
     }
 
     /// An answer whose body is the frames that `handler` sends, for as long as it runs.
     ///
-    /// The client's connection becomes the handler's, which may join rooms with it, and is closed after it; over HTTP/2 the
-    /// handler's is a connection beside it, and counts as one.
-    /// [`recv`](Connection::recv) gives nothing but `None`, once the client is gone. A client of HTTP/1.1 can tell the end
-    /// of the answer from a failure; of an answer to HEAD there is no body, and `handler` is dropped.
+    /// The client's connection becomes the handler's, which may join rooms with it, and is closed afterwards; over
+    /// HTTP/2 the handler gets a separate connection beside the client's, which counts as one.
+    /// [`recv`](Connection::recv) gives only `None`, once the client is gone. An HTTP/1.1 client can tell the end of
+    /// the answer from a failure. For HEAD there is no body, and `handler` is dropped.
     pub fn stream<C, F>(head: http::Response<()>, handler: impl FnOnce(Connection<C>) -> F + Send + 'static) -> Self
     where
         C: Codec,
@@ -51,7 +53,7 @@ impl Response {
         Self(ResponseKind::Stream(head, begin(handler)))
     }
 
-    /// A line of text for whoever reads it.
+    /// An answer with a line of text.
     pub(super) fn plain(status: StatusCode, text: &str) -> Self {
         let mut response = http::Response::new(Bytes::from(format!("{text}\n")));
         *response.status_mut() = status;

@@ -3,13 +3,13 @@
 use super::{Request, Response};
 use std::future::Future;
 
-/// What answers the requests of a listener: an async function that takes a [`Request`], or `(state, function)`, whose function
-/// takes the request and then a clone of the state.
+/// Answers the requests of a listener: an async function that takes a [`Request`], or `(state, function)`, where the
+/// function takes the request and then a clone of the state.
 ///
-/// It gives a [`Response`], or what becomes one: an [`http::Response`] whose body is bytes or text, a status, or a `Result` of
-/// such things.
+/// It returns a [`Response`] or something that becomes one: an [`http::Response`] whose body is bytes or text, a
+/// status, or a `Result` of such things.
 ///
-/// A closure has to say what it takes, `|request: Request|`, unless it does no more than call a function with it.
+/// A closure must name the type of its argument, `|request: Request|`, unless it only calls a function with it.
 ///
 /// # Examples
 /// ```
@@ -31,7 +31,7 @@ use std::future::Future;
     note = "a service returns what becomes a `Response`, and it, its state and its future are `Send` and `'static`"
 )]
 pub trait Service: Send + Sync + 'static {
-    /// What runs until there is an answer.
+    /// The future that produces the answer.
     type Future: Future<Output: Into<Response>> + Send + 'static;
 
     /// Begins to answer a request.

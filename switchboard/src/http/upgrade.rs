@@ -13,13 +13,13 @@ use std::future::Future;
 use switchboard_proto::{Codec, WebSocket};
 
 impl Request {
-    /// Whether the client asks for a WebSocket, well or badly.
+    /// Whether the client asks for a WebSocket, correctly or not.
     pub fn is_websocket(&self) -> bool {
         self.tunnel.is_some()
             || self.head.version == Version::HTTP_11 && has_token(&self.head.headers, UPGRADE, "websocket")
     }
 
-    /// The first of the sub-protocols that the client offers which is among `supported`.
+    /// The first subprotocol offered by the client that is among `supported`.
     ///
     /// RFC 6455 §1.9.
     pub fn subprotocol<'a>(&self, supported: &[&'a str]) -> Option<&'a str> {
@@ -27,12 +27,13 @@ impl Request {
             .find_map(|offered| supported.iter().copied().find(|known| *known == offered))
     }
 
-    /// Makes the connection a WebSocket, handled by `handler` and closed after it; or answers what RFC 6455 §4.2 says:
-    /// 426 if no WebSocket was asked for, or another version of it, and 400 if it was asked for badly. Over HTTP/2 the
-    /// WebSocket is a connection beside the client's (RFC 8441), and the client is answered 200 where this says 101.
+    /// Turns the connection into a WebSocket, handled by `handler` and closed after it. Otherwise it answers as RFC
+    /// 6455 §4.2 says: 426 if the client did not ask for a WebSocket, or for another version, and 400 if it asked
+    /// incorrectly. Over HTTP/2 the WebSocket is a separate connection beside the client's (RFC 8441), and the answer
+    /// is 200 instead of 101.
     ///
-    /// Of `subprotocols` the one that [`subprotocol`](Self::subprotocol) gives is agreed on, if any. No extension is.
-    /// Who may open one is for the caller to decide before: browsers send cookies from any page, and an `Origin`.
+    /// It accepts the one of `subprotocols` that [`subprotocol`](Self::subprotocol) returns, if any, and no extensions.
+    /// The caller must check beforehand who may open one: browsers send cookies from any page, and an `Origin`.
     pub fn upgrade<F>(
         self,
         subprotocols: &[&str],
@@ -44,8 +45,8 @@ impl Request {
         self.upgrade_to(subprotocols, handler)
     }
 
-    /// As [`upgrade`](Self::upgrade), with a codec of your own, whose frames have to be a WebSocket's on the wire: one that has a
-    /// [`WebSocket`] within, and makes something else of its messages.
+    /// Like [`upgrade`](Self::upgrade), with a codec of your own that wraps a [`WebSocket`] and makes something else of
+    /// its messages; on the wire, its frames must be a WebSocket's.
     pub fn upgrade_to<C, F>(
         mut self,
         subprotocols: &[&str],
