@@ -5,6 +5,7 @@
 
 pub(crate) mod answer;
 pub(crate) mod assets;
+pub(crate) mod credential;
 pub(crate) mod guard;
 pub(crate) mod query;
 pub(crate) mod work;

@@ -67,6 +67,7 @@ fn written(route: &Route) -> Option<(String, String)> {
     };
     let path = match route {
         Route::Asset(_) | Route::Options { .. } => return None,
+        Route::Me => "/me".to_owned(),
         Route::Publish { room, name } => {
             put("name", name.as_ref().map(ToString::to_string));
             format!("/rooms/{room}")

@@ -2,7 +2,7 @@
 //!
 //! Options: `format` (text), `room` (lobby), `commands` (on), `echo` (off), `rate` (1,000 where other machines can
 //! connect), `new-rooms` (1,000 there), `overflow` (disconnect), `idle` (off; 5 minutes on UDP), on streams `framing` (lines), and over HTTP `origins`
-//! (none). All listeners of the process share one hub.
+//! (none), `auth` (optional) and `access-token` (off). All listeners of the process share one hub.
 
 mod commands;
 pub(super) mod makers;
@@ -28,7 +28,7 @@ use switchboard::{
 };
 use switchboard_load::typed::{Scheme, parse_count, parse_switch, parse_timeout};
 use tokio::time::Instant;
-use web::Web;
+use web::{Access, Web};
 
 pub(super) const SERVICE: NamedService = NamedService {
     name: "rooms",
@@ -132,10 +132,14 @@ fn requests(streams: StreamListener, options: &mut Options) -> Add {
     options.forbid("framing", "is for tcp, tls and unix; over HTTP messages and bodies are frames");
     let settings = Settings::parse(options, defaults);
     let guard = guard(options, &streams);
+    let access = Access {
+        is_required: options.value("auth", parse_auth).unwrap_or(false),
+        is_in_urls: options.value("access-token", parse_switch).unwrap_or(false),
+    };
     Box::new(move |server, shared| {
         let streams = streams.timeouts(settings.timeouts(shared));
         let listener = Arc::new(Listener::of(settings, shared));
-        let web = Arc::new(Web::new(listener, guard, shared.frame_bytes));
+        let web = Arc::new(Web::new(listener, guard, shared.frame_bytes, access));
         let unasked = Arc::clone(&web);
         let service = move |request| Arc::clone(&web).serve(request);
         streams.listen_http(server, service, move |head, headers| unasked.unasked(head, headers))
@@ -233,6 +237,15 @@ fn parse_overflow(text: &str, format: Format) -> Result<Overflow, String> {
         return Err("not for format=raw, which cannot say what was lost".to_owned());
     }
     Ok(overflow)
+}
+
+/// Whether everybody has to show who it is.
+fn parse_auth(text: &str) -> Result<bool, String> {
+    match text {
+        "optional" => Ok(false),
+        "required" => Ok(true),
+        _ => Err("not optional or required".to_owned()),
+    }
 }
 
 fn parse_framing(text: &str) -> Result<Framing, String> {

@@ -6,7 +6,7 @@ use http::header::{
     ACCEPT, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY,
     CONTENT_TYPE, ETAG, IF_NONE_MATCH, LINK, REFERRER_POLICY, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE, VARY,
-    X_CONTENT_TYPE_OPTIONS,
+    WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use switchboard::Format;
@@ -123,10 +123,35 @@ pub(crate) fn refusal(failure: &Failure, allow: Option<&'static str>) -> Respons
         ErrorCode::BadMethod => (None, allow),
         _ => (None, None),
     };
+    if let Some(challenge) = challenge(failure.code) {
+        response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    }
     for (name, value) in [(RETRY_AFTER, retry), (ALLOW, allow)] {
         if let Some(value) = value {
             response.headers_mut().insert(name, HeaderValue::from_static(value));
         }
+    }
+    response
+}
+
+/// What tells whoever is refused how to show who it is (RFC 6750 §3), if that would help.
+fn challenge(code: ErrorCode) -> Option<HeaderValue> {
+    Some(HeaderValue::from_static(match code {
+        ErrorCode::NotAuthorized => "Bearer realm=\"switchboard\"",
+        ErrorCode::TokenExpired => {
+            "Bearer realm=\"switchboard\", error=\"invalid_token\", error_description=\"expired\""
+        }
+        ErrorCode::NotAllowed => "Bearer realm=\"switchboard\", error=\"insufficient_scope\"",
+        _ => return None,
+    }))
+}
+
+/// Why what a request showed does not show who asks.
+pub(crate) fn unauthenticated(failure: &Failure) -> Response<Bytes> {
+    let mut response = refusal(failure, None);
+    if failure.code == ErrorCode::NotAuthorized {
+        let wrong = HeaderValue::from_static("Bearer realm=\"switchboard\", error=\"invalid_token\"");
+        response.headers_mut().insert(WWW_AUTHENTICATE, wrong);
     }
     response
 }

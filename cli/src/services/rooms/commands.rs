@@ -180,13 +180,13 @@ pub(super) fn no_room() -> Failure {
 }
 
 pub(super) fn refused(error: NotAllowed) -> Failure {
-    Failure::new(ErrorCode::NotAuthorized, error.to_string())
+    Failure::new(ErrorCode::NotAllowed, error.to_string())
 }
 
 pub(super) fn unmade(error: RoomError) -> Failure {
     let code = match &error {
         RoomError::NoSuchRoom => ErrorCode::NoSuchRoom,
-        RoomError::NotAllowed => ErrorCode::NotAuthorized,
+        RoomError::NotAllowed => ErrorCode::NotAllowed,
         _ => ErrorCode::TooManyRooms,
     };
     Failure::new(code, error.to_string())
@@ -195,7 +195,7 @@ pub(super) fn unmade(error: RoomError) -> Failure {
 pub(super) fn unjoined(error: JoinError) -> Failure {
     let code = match &error {
         JoinError::Gone { .. } => ErrorCode::Gone,
-        JoinError::NotAllowed => ErrorCode::NotAuthorized,
+        JoinError::NotAllowed => ErrorCode::NotAllowed,
         _ => ErrorCode::TooManyRooms,
     };
     Failure::new(code, error.to_string())
@@ -204,7 +204,7 @@ pub(super) fn unjoined(error: JoinError) -> Failure {
 fn untold(error: TellError) -> Failure {
     let code = match &error {
         TellError::NoSuchMember(_) => ErrorCode::NoSuchMember,
-        TellError::NotAllowed(_) => ErrorCode::NotAuthorized,
+        TellError::NotAllowed(_) => ErrorCode::NotAllowed,
         TellError::Uncarried(_) => ErrorCode::BadArgument,
         _ => ErrorCode::RateLimited,
     };

@@ -3,6 +3,7 @@
 //! A WebSocket, a stream of events and a stream of messages are connections like any other, and served by the same
 //! [`Member`]. What has no connection in the hub is answered here.
 
+mod asking;
 mod messages;
 mod page;
 mod route;
@@ -14,6 +15,7 @@ use super::{Listener, MemberOptions};
 use crate::services::received;
 use crate::web::Front;
 use crate::web::answer::{self, EVENTS, OBJECTS, bodiless, endless, link, paged};
+use crate::web::credential::{self, Presented};
 use crate::web::guard::{self, Asker, Guard};
 use crate::web::work::{Account, source};
 use bytes::Bytes;
@@ -22,13 +24,15 @@ use http::{HeaderMap, Method, StatusCode};
 use messages::Pages;
 use parking_lot::Mutex;
 use route::{Route, Socket, SocketKind, route};
+use std::borrow::Cow;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use streams::beginning;
 use switchboard::grammar::{ErrorCode, Failure, Reply};
 use switchboard::http::{BodyError, Request, Response};
+use switchboard::policy::Principal;
 use switchboard::{
-    Buckets, Connection, Format, PeerAddr, Published, Rate, Result, Room, RoomList, RoomName, Session, UserName,
+    Buckets, Connection, Format, PeerAddr, Published, Rate, Result, Rights, Room, RoomList, RoomName, Session,
     WebSocket,
 };
 
@@ -47,13 +51,23 @@ pub(super) struct Web {
     /// What each address may still publish by requests.
     publications: Option<Mutex<Buckets>>,
     hasher: RandomState,
+    access: Access,
+}
+
+/// What a listener wants to be shown.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Access {
+    /// Whether nobody in particular is answered only by the page.
+    pub(super) is_required: bool,
+    /// Whether streams and WebSockets may show a token in their URL, which ends up in logs and histories.
+    pub(super) is_in_urls: bool,
 }
 
 impl Web {
-    pub(super) fn new(listener: Arc<Listener>, guard: Guard, frame_bytes: usize) -> Self {
+    pub(super) fn new(listener: Arc<Listener>, guard: Guard, frame_bytes: usize, access: Access) -> Self {
         let publications = listener.rate.map(|rate: Rate| Mutex::new(Buckets::new(BUCKETS, rate)));
         let front = Front::new(guard, listener.work.clone(), route::allowed);
-        Self { listener, front, frame_bytes, publications, hasher: RandomState::new() }
+        Self { listener, front, frame_bytes, publications, hasher: RandomState::new(), access }
     }
 
     /// Answers a request.
@@ -68,7 +82,18 @@ impl Web {
 
     async fn respond(&self, asker: Asker, request: Request) -> Result<Response, Failure> {
         let uri = request.uri();
-        let route = route(request.method(), uri.path(), uri.query())?;
+        let (in_url, query) = match uri.query() {
+            Some(query) if self.access.is_in_urls => {
+                let (in_url, rest) = credential::from_query(query)?;
+                (in_url, Some(Cow::Owned(rest)))
+            }
+            query => (None, query.map(Cow::Borrowed)),
+        };
+        let route = route(request.method(), uri.path(), query.as_deref())?;
+        if in_url.is_some() && !route.is_lasting() {
+            let text = "a token may be in the URL of streams and WebSockets, and of nothing else";
+            return Err(Failure::new(ErrorCode::BadArgument, text));
+        }
         if uri.path() == "/" && !self.listener.options.commands {
             // It would publish them.
             return Err(Failure::new(
@@ -82,17 +107,41 @@ impl Web {
         if matches!(route, Route::Follow { .. } | Route::Events { .. }) {
             self.front.guard().may_join(request.head())?;
         }
-        self.handle(route, request).await
-    }
-
-    async fn handle(&self, route: Route, request: Request) -> Result<Response, Failure> {
-        let is_head = request.method() == Method::HEAD;
-        let account = self.front.work().account(request.peer());
-        let session = || self.session(None);
         match route {
             Route::Asset(asset) => Ok(answer::asset(asset, request.headers()).into()),
             Route::Options { allow } => Ok(answer::options(allow).into()),
-            Route::Publish { room, name } => self.publish(&room, name, request).await,
+            route => self.identify(route, in_url, request).await,
+        }
+    }
+
+    /// Finds out who asks before anything of rooms is looked at.
+    async fn identify(&self, route: Route, in_url: Option<Presented>, request: Request) -> Result<Response, Failure> {
+        let is_handshake = matches!(route, Route::Socket(_));
+        let presented = credential::presented(request.headers(), is_handshake, in_url)?;
+        let is_shown = presented != Presented::Nothing;
+        let who = match self.authenticate(presented, request.peer()).await {
+            Ok(who) => who,
+            Err(failure) => return Ok(answer::unauthenticated(&failure).into()),
+        };
+        if self.access.is_required && who.is_anonymous() {
+            return Err(Failure::new(ErrorCode::NotAuthorized, "a token is needed here"));
+        }
+        let handled = self.handle(route, &who, request).await;
+        if is_shown { handled } else { handled.map_err(asking::for_nobody) }
+    }
+
+    async fn handle(&self, route: Route, who: &Arc<Principal>, request: Request) -> Result<Response, Failure> {
+        let is_head = request.method() == Method::HEAD;
+        let account = self.front.work().account(request.peer());
+        let session = || self.session(who, None);
+        self.may_be_called(who, route.name())?;
+        if let Some((room, right)) = route.needs() {
+            self.may(who, room, right)?;
+        }
+        match route {
+            Route::Asset(_) | Route::Options { .. } => unreachable!("answered whoever asks"),
+            Route::Me => Ok(answer::reply(&asking::you(who)).into()),
+            Route::Publish { room, name } => self.publish(&room, &self.session(who, name)?, request).await,
             Route::Rooms { after, limit } => Ok(rooms(&session()?, after.as_ref(), limit, &account)),
             Route::Members { room, skip, limit } => members(&session()?, &room, skip, limit, &account),
             Route::Messages { room, since, limit } => {
@@ -108,26 +157,20 @@ impl Web {
             }
             Route::Follow { .. } if is_head => Ok(bodiless(endless(OBJECTS))),
             Route::Events { .. } if is_head => Ok(bodiless(endless(EVENTS))),
-            Route::Follow { room, begin } => self.follow(&session()?, &room, begin, request.peer()),
-            Route::Events { room, since } => self.events(&session()?, &room, since, &request),
-            Route::Socket(socket) => Ok(self.socket(socket, request)),
+            Route::Follow { room, begin } => self.follow(who, &room, begin, request.peer()),
+            Route::Events { room, since } => self.events(who, &room, since, &request),
+            Route::Socket(socket) => Ok(self.socket(socket, Arc::clone(who), request)),
         }
     }
 
-    async fn publish(
-        &self,
-        room: &RoomName,
-        name: Option<UserName>,
-        mut request: Request,
-    ) -> Result<Response, Failure> {
+    async fn publish(&self, room: &RoomName, session: &Session, mut request: Request) -> Result<Response, Failure> {
         let taken = self.take(request.peer());
         let body = request.body(self.frame_bytes).await;
         // Refused behind its body, so that the connection may go on.
         taken?;
         let body = body.map_err(|error| self.without_body(error))?;
         received::log(request.peer(), &body);
-        let session = self.session(name)?;
-        let room = self.listener.make(&session, room, request.peer())?;
+        let room = self.listener.make(session, room, request.peer())?;
         // As a connection that publishes is not read meanwhile.
         room.ready().await;
         let Published { id, time, .. } = session.publish(&room, &body).map_err(refused)?;
@@ -146,11 +189,16 @@ impl Web {
         Failure::new(code, error.to_string())
     }
 
-    fn socket(&self, socket: Socket, request: Request) -> Response {
+    fn socket(&self, socket: Socket, who: Arc<Principal>, request: Request) -> Response {
         let listener = Arc::clone(&self.listener);
+        // Told behind which message it begins, and by then what it may do there.
+        let may = match &socket.kind {
+            SocketKind::Room(room) => self.told_rights(&who, room),
+            SocketKind::Grammar(_) => None,
+        };
         let mut response = request.upgrade(SUBPROTOCOLS, move |conn| {
             // Boxed, since it is over soon, and the member stays.
-            let arriving = Box::pin(arrive(conn, listener, socket));
+            let arriving = Box::pin(arrive(conn, listener, socket, who, may));
             async move {
                 let Some(member) = arriving.await? else { return Ok(()) };
                 member.serve().await
@@ -160,12 +208,6 @@ impl Web {
             StatusCode::SWITCHING_PROTOCOLS => response,
             status => answer::no_websocket(response.headers_mut(), status).into(),
         }
-    }
-
-    /// Whoever asks, without a connection in the hub.
-    fn session(&self, name: Option<UserName>) -> Result<Session, Failure> {
-        let session = self.listener.hub.session(name.unwrap_or_else(UserName::http), Format::Json);
-        session.map_err(|error| Failure::new(ErrorCode::NameTaken, error.to_string()))
     }
 
     /// Counts a publication.
@@ -186,6 +228,8 @@ async fn arrive(
     conn: Connection<WebSocket>,
     listener: Arc<Listener>,
     socket: Socket,
+    who: Arc<Principal>,
+    may: Option<Rights>,
 ) -> Result<Option<Box<Member<WebSocket>>>> {
     let Socket { kind, name, since, format, echo } = socket;
     let options = MemberOptions {
@@ -194,6 +238,9 @@ async fn arrive(
         echo: echo.unwrap_or(listener.options.echo),
     };
     let mut member = Box::new(Member::enter(conn, Arc::clone(&listener), options));
+    if !who.is_anonymous() {
+        member.session.authorize(who);
+    }
     let named = name.map_or(Ok(()), |name| member.take_name(name));
     if let Err(failure) = named {
         member.refuse(&failure).await?;
@@ -210,7 +257,7 @@ async fn arrive(
         (Err(failure), _) => Err(failure),
         // Whoever gives no commands cannot ask where it is.
         (Ok(room), SocketKind::Room(_)) if member.session.format() != Format::Raw => {
-            let (since, joined) = beginning(&room, since);
+            let (since, joined) = beginning(&room, since, may);
             member.reply(&joined).await?;
             member.sit(&room, Some(since))
         }
@@ -267,6 +314,8 @@ fn listed(list: http::Response<Bytes>, account: &Account) -> Response {
 #[cfg(test)]
 #[path = "../../../../fuzz/bodies/request.rs"]
 mod body;
+#[cfg(test)]
+mod guarded;
 #[cfg(test)]
 #[path = "../../../../fuzz/bodies/seeds.rs"]
 mod seeds;

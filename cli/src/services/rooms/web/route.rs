@@ -7,7 +7,7 @@ use crate::web::assets::Asset;
 use crate::web::query::{Query, decoded, number, one_of, parsed};
 use http::Method;
 use switchboard::grammar::{Epoch, ErrorCode, Failure, MessageId};
-use switchboard::{Format, NameError, RoomName, UserName};
+use switchboard::{Format, NameError, Rights, RoomName, UserName};
 
 /// In the place of a path: all of the server, of which one may only ask what it takes (RFC 9110 §9.3.7).
 const SERVER: &str = "*";
@@ -47,10 +47,41 @@ pub(super) enum Route {
         skip: usize,
         limit: usize,
     },
+    /// Who asks.
+    Me,
     /// Which methods there are, or whether a page of another origin may ask.
     Options {
         allow: &'static str,
     },
+}
+
+impl Route {
+    /// What somebody may have to be allowed before it is looked at whether the room is there.
+    pub(super) fn needs(&self) -> Option<(&RoomName, Rights)> {
+        match self {
+            Self::Publish { room, .. } => Some((room, Rights::PUBLISH)),
+            Self::Messages { room, .. } => Some((room, Rights::HISTORY)),
+            Self::Members { room, .. } => Some((room, Rights::PRESENCE)),
+            Self::Events { room, .. }
+            | Self::Follow { room, .. }
+            | Self::Socket(Socket { kind: SocketKind::Room(room), .. }) => Some((room, Rights::JOIN)),
+            // With commands one goes where one may.
+            Self::Socket(_) | Self::Asset(_) | Self::Rooms { .. } | Self::Me | Self::Options { .. } => None,
+        }
+    }
+
+    /// The name that it chooses.
+    pub(super) fn name(&self) -> Option<&UserName> {
+        match self {
+            Self::Publish { name, .. } | Self::Socket(Socket { name, .. }) => name.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// Whether it is answered by what has no end.
+    pub(super) fn is_lasting(&self) -> bool {
+        matches!(self, Self::Socket(_) | Self::Events { .. } | Self::Follow { .. })
+    }
 }
 
 /// Where a follower begins.
@@ -87,6 +118,7 @@ pub(super) enum SocketKind {
 enum Resource<'a> {
     Asset(&'static Asset),
     Rooms,
+    Me,
     Room(&'a str),
     RoomSocket(&'a str),
     Events(&'a str),
@@ -131,7 +163,8 @@ pub(super) fn route(method: &Method, path: &str, query: Option<&str>) -> Result<
 
 /// Every path that is no file's, as `openapi.json` writes it.
 #[cfg(test)]
-pub(super) const TEMPLATES: [&str; 7] = [
+pub(super) const TEMPLATES: [&str; 8] = [
+    "/me",
     "/rooms",
     "/rooms/{room}",
     "/rooms/{room}/events",
@@ -153,6 +186,7 @@ fn resource(path: &str) -> Option<Resource<'_>> {
     let segments: Vec<_> = path.strip_prefix('/')?.splitn(4, '/').collect();
     Some(match segments[..] {
         ["ws"] => Resource::Socket,
+        ["me"] => Resource::Me,
         ["rooms"] => Resource::Rooms,
         ["rooms", "", ..] => return None,
         ["rooms", room] => Resource::Room(room),
@@ -173,6 +207,7 @@ fn parse(resource: Resource<'_>, query: Option<&str>) -> Result<Route, Failure> 
     let route = match resource {
         Resource::Asset(_) => unreachable!("returned above"),
         Resource::Rooms => Route::Rooms { after: query.take("after", room)?, limit: query.page()? },
+        Resource::Me => Route::Me,
         Resource::Room(name) => Route::Publish { room: segment(name)?, name: query.take("name", user)? },
         Resource::RoomSocket(name) => Route::Socket(socket(&mut query, SocketKind::Room(segment(name)?))?),
         Resource::Socket => {

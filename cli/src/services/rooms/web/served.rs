@@ -14,6 +14,10 @@ fn client() -> Peer {
 }
 
 fn client_of(hub: Hub) -> Peer {
+    client_with(hub, Access::default())
+}
+
+pub(super) fn client_with(hub: Hub, access: Access) -> Peer {
     let settings = Settings {
         format: Format::Json,
         room: None,
@@ -26,7 +30,7 @@ fn client_of(hub: Hub) -> Peer {
     };
     let listener = Arc::new(Listener::new(settings, hub));
     let guard = Guard { origins: guard::Origins::default(), loopback: true, secure: false };
-    let web = Arc::new(Web::new(listener, guard, 64));
+    let web = Arc::new(Web::new(listener, guard, 64, access));
     let memory = Memory::new();
     let server = Server::new().workers(0).listen_http(memory.clone(), move |request| Arc::clone(&web).serve(request));
     #[expect(clippy::disallowed_methods, reason = "the test's runtime owns the server")]
@@ -35,7 +39,7 @@ fn client_of(hub: Hub) -> Peer {
 }
 
 /// Receives up to an empty line.
-async fn paragraph(peer: &mut Peer) -> String {
+pub(super) async fn paragraph(peer: &mut Peer) -> String {
     let mut paragraph = String::new();
     while !paragraph.ends_with("\n\n") && !paragraph.ends_with("\n\r\n") {
         let line = peer.line().await;
@@ -119,7 +123,7 @@ async fn socket(hub: &Hub, path: &str) -> Peer {
 }
 
 /// The next frame, which is shorter than 64 KiB.
-async fn frame(peer: &mut Peer) -> (u8, Vec<u8>) {
+pub(super) async fn frame(peer: &mut Peer) -> (u8, Vec<u8>) {
     let head = peer.bytes(2).await;
     let length = match head[1] {
         126 => usize::from(u16::from_be_bytes(peer.bytes(2).await.try_into().expect("two bytes"))),

@@ -1,0 +1,276 @@
+//! What a client gets that a policy knows, or does not, in memory.
+
+#![allow(clippy::disallowed_methods, reason = "a test is the program itself, and sees all of a room")]
+
+use super::served::{client_with, frame, paragraph};
+use super::*;
+use switchboard::policy::{self, Authenticating, Credentials, Policy, Refusal};
+use switchboard::testing::Peer;
+use switchboard::{Hub, HubLimits, UserName};
+
+/// `alice` shows `sb_alice` and may do everything in `ops*`, `bob` shows `sb_bob` and only reads there, but not what was; nobody
+/// else may do anything there. `hidden` is for nobody, `lobby` for everybody.
+struct Known;
+
+impl Policy for Known {
+    fn authenticate(&self, credentials: Credentials, _: policy::Claimant) -> Authenticating<'_> {
+        let Credentials::Token(token) = credentials else { unreachable!("there are no others") };
+        let shown = match token.reveal() {
+            "sb_expired" => Err(Refusal::Expired),
+            "sb_later" => Err(Refusal::Unavailable),
+            token => token.strip_prefix("sb_").and_then(|name| UserName::parse(name).ok()).ok_or(Refusal::Wrong),
+        };
+        let principal = shown.map(|name| Arc::new(Principal::named(name).groups(["staff"])));
+        Box::pin(async { principal })
+    }
+
+    fn rights(&self, who: &Principal, room: &RoomName) -> Rights {
+        match (room.as_str(), who.name().map(UserName::as_str)) {
+            ("lobby", _) => Rights::ALL,
+            (room, Some("alice")) if room.starts_with("ops") => Rights::ALL,
+            (room, Some("bob")) if room.starts_with("ops") => Rights::JOIN,
+            _ => Rights::NONE,
+        }
+    }
+
+    fn may_be_called(&self, who: &Principal, name: &UserName) -> bool {
+        !name.as_str().to_ascii_lowercase().starts_with("alice")
+            || who.name().is_some_and(|who| who.as_str() == "alice")
+    }
+}
+
+fn hub() -> Hub {
+    Hub::with_policy(HubLimits::default(), Arc::new(Known))
+}
+
+/// The head and the body of an answer with an end.
+async fn ask_with(hub: &Hub, access: Access, request: &str, headers: &[&str], body: &str) -> (String, String) {
+    let mut peer = client_with(hub.clone(), access);
+    let headers: String = headers.iter().flat_map(|header| [*header, "\r\n"]).collect();
+    let length = body.len();
+    let head = format!(
+        "{request} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n"
+    );
+    peer.send(head + body).await;
+    let head = paragraph(&mut peer).await;
+    let rest = peer.rest().await.expect("it is closed in order");
+    (head, String::from_utf8(rest).expect("it is UTF-8"))
+}
+
+async fn ask(hub: &Hub, request: &str, headers: &[&str]) -> (String, String) {
+    ask_with(hub, Access::default(), request, headers, "hi").await
+}
+
+/// The status and the code of a refusal, and what it says of authentication.
+async fn refusal(hub: &Hub, request: &str, headers: &[&str]) -> (u16, String, Option<String>) {
+    let (head, body) = ask(hub, request, headers).await;
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+    let code = body.split('"').nth(3).unwrap_or_default().to_owned();
+    (status, code, header(&head, "www-authenticate"))
+}
+
+fn header(head: &str, name: &str) -> Option<String> {
+    head.lines().find_map(|line| Some(line.strip_prefix(name)?.strip_prefix(": ")?.to_owned()))
+}
+
+const ALICE: &str = "authorization: Bearer sb_alice";
+const BOB: &str = "authorization: bearer sb_bob";
+const REALM: &str = "Bearer realm=\"switchboard\"";
+
+#[tokio::test(start_paused = true)]
+async fn who_shows_nothing_is_asked_for_a_token_and_who_may_not_is_told_so() {
+    let hub = hub();
+    for request in [
+        "POST /rooms/ops",
+        "GET /rooms/ops/messages",
+        "GET /rooms/ops/members",
+        "GET /rooms/ops/events",
+        "HEAD /rooms/ops/events",
+        "GET /rooms/ops/messages?follow=1",
+        "GET /rooms/ops/ws",
+    ] {
+        let (status, code, challenge) = refusal(&hub, request, &[]).await;
+        assert_eq!((status, challenge.as_deref()), (401, Some(REALM)), "{request}");
+        assert!(request.starts_with("HEAD") || code == "not-authorized", "{request}: {code}");
+        let (status, code, challenge) = refusal(&hub, request, &["authorization: Bearer sb_carol"]).await;
+        let insufficient = format!("{REALM}, error=\"insufficient_scope\"");
+        assert_eq!((status, challenge), (403, Some(insufficient)), "{request}");
+        assert!(request.starts_with("HEAD") || code == "not-allowed", "{request}: {code}");
+    }
+    assert!(hub.find(&RoomName::parse("ops").unwrap()).is_none(), "none of them made it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_right_is_asked_for_what_it_gives() {
+    let hub = hub();
+    let (head, body) = ask(&hub, "POST /rooms/ops", &[ALICE]).await;
+    assert!(
+        head.starts_with("HTTP/1.1 200 ") && body.starts_with("{\"event\":\"published\",\"room\":\"ops\""),
+        "{head}{body}"
+    );
+    let (_, body) = ask(&hub, "GET /rooms/ops/messages", &[ALICE]).await;
+    assert!(body.contains("\"from\":\"alice\","), "{body}");
+    for (request, status) in
+        [("POST /rooms/ops", 403), ("GET /rooms/ops/messages", 403), ("GET /rooms/ops/members", 403)]
+    {
+        assert_eq!(refusal(&hub, request, &[BOB]).await.0, status, "{request}");
+    }
+    // It may join what is there, and makes nothing.
+    assert_eq!(refusal(&hub, "GET /rooms/ops2/events", &[BOB]).await.0, 404);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_room_that_one_may_not_join_looks_the_same_whether_it_is_there_or_not() {
+    let hub = hub();
+    assert!(ask(&hub, "POST /rooms/ops.1", &[ALICE]).await.0.starts_with("HTTP/1.1 200 "));
+    for path in ["POST /rooms/ops.", "GET /rooms/ops./messages", "GET /rooms/ops./members", "GET /rooms/ops./events"] {
+        for headers in [&[][..], &["authorization: Bearer sb_carol"]] {
+            let there = ask(&hub, &path.replace("ops.", "ops.1"), headers).await;
+            let missing = ask(&hub, &path.replace("ops.", "ops.2"), headers).await;
+            let undated = |head: &str| head.lines().filter(|line| !line.starts_with("date:")).collect::<String>();
+            assert_eq!((undated(&there.0), there.1), (undated(&missing.0), missing.1), "{path}");
+        }
+    }
+    for (headers, rooms) in [(&[ALICE][..], 2), (&[BOB], 2), (&[], 1)] {
+        let (_, body) = ask(&hub, "GET /rooms", headers).await;
+        assert!(body.contains(&format!("\"total\":{rooms}}}")), "{body}");
+        assert_eq!(body.contains("ops.1"), rooms == 2, "{body}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_shown_and_wrong_is_an_error_and_never_nobody() {
+    let hub = hub();
+    let wrong = (401, "not-authorized".to_owned(), Some(format!("{REALM}, error=\"invalid_token\"")));
+    let long = format!("authorization: Bearer {}", "a".repeat(9 << 10));
+    for shown in ["authorization: Bearer nobody", "authorization: Bearer", "authorization: Basic YTpi", &long] {
+        assert_eq!(refusal(&hub, "POST /rooms/lobby", &[shown]).await, wrong, "{shown:.40}");
+    }
+    let expired = refusal(&hub, "POST /rooms/lobby", &["authorization: Bearer sb_expired"]).await;
+    let said = format!("{REALM}, error=\"invalid_token\", error_description=\"expired\"");
+    assert_eq!(expired, (401, "token-expired".to_owned(), Some(said)));
+    let (head, body) = ask(&hub, "POST /rooms/lobby", &["authorization: Bearer sb_later"]).await;
+    assert!(head.starts_with("HTTP/1.1 503 ") && body.contains("auth-unavailable"), "{head}{body}");
+    assert_eq!(header(&head, "retry-after").as_deref(), Some("5"));
+    let twice = refusal(&hub, "POST /rooms/lobby", &[ALICE, ALICE]).await;
+    assert_eq!((twice.0, &*twice.1), (400, "bad-argument"));
+    // Pages of other origins ask first, without any.
+    assert!(ask(&hub, "OPTIONS /rooms/ops", &[]).await.0.starts_with("HTTP/1.1 204 "));
+    assert_eq!(refusal(&hub, "GET /nowhere", &["authorization: Bearer nobody"]).await.0, 404);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_that_is_somebodys_is_refused_whether_or_not_it_is_there() {
+    let hub = hub();
+    for request in ["POST /rooms/lobby?name=ALICE", "GET /ws?name=alice.2", "GET /rooms/lobby/ws?name=alice"] {
+        let (status, code, _) = refusal(&hub, request, &[BOB]).await;
+        assert_eq!((status, &*code), (403, "name-reserved"), "{request}");
+    }
+    assert!(ask(&hub, "POST /rooms/lobby?name=alice.2", &[ALICE]).await.0.starts_with("HTTP/1.1 200 "));
+    let (_, body) = ask(&hub, "GET /rooms/lobby/messages", &[]).await;
+    assert!(body.contains("\"from\":\"alice.2\""), "{body}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_asks_is_told_who_it_is() {
+    let hub = hub();
+    let you = "{\"event\":\"you\",\"name\":\"alice\",\"authenticated\":true,\"groups\":[\"staff\"]}\n";
+    assert_eq!(ask(&hub, "GET /me", &[ALICE]).await.1, you);
+    let nobody = "{\"event\":\"you\",\"name\":\"http\",\"authenticated\":false,\"groups\":[]}\n";
+    assert_eq!(ask(&hub, "GET /me", &[]).await.1, nobody);
+    assert_eq!(ask(&Hub::new(), "GET /me", &[ALICE]).await.1, nobody, "without a policy nobody knows");
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_authentication_is_required_nobody_gets_more_than_the_page() {
+    let required = Access { is_required: true, is_in_urls: false };
+    for hub in [hub(), Hub::new()] {
+        for request in ["POST /rooms/lobby", "GET /rooms", "GET /me", "GET /ws"] {
+            let (head, _) = ask_with(&hub, required, request, &[], "").await;
+            assert!(
+                head.starts_with("HTTP/1.1 401 ") && header(&head, "www-authenticate").is_some(),
+                "{request}: {head}"
+            );
+        }
+        for request in ["GET /", "GET /switchboard.js", "GET /openapi.json"] {
+            assert!(ask_with(&hub, required, request, &[], "").await.0.starts_with("HTTP/1.1 200 "), "{request}");
+        }
+    }
+    assert!(ask_with(&hub(), required, "GET /rooms", &[ALICE], "").await.0.starts_with("HTTP/1.1 200 "));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_is_in_a_url_only_where_that_is_allowed_and_for_what_has_no_end() {
+    let (hub, in_urls) = (hub(), Access { is_required: false, is_in_urls: true });
+    let (head, _) = ask_with(&hub, Access::default(), "GET /rooms/ops/events?access_token=sb_alice", &[], "").await;
+    assert!(head.starts_with("HTTP/1.1 400 "), "{head}");
+    for (request, status) in [
+        ("HEAD /rooms/ops/events?access_token=sb_alice", 200),
+        ("HEAD /rooms/ops/events?access_token=sb_no%20", 401),
+        ("GET /rooms/ops/messages?access_token=sb_alice", 400),
+        ("POST /rooms/ops?access_token=sb_alice", 400),
+        ("GET /rooms/ops/events?access_token=sb_alice&access_token=sb_alice", 400),
+    ] {
+        let (head, body) = ask_with(&hub, in_urls, request, &[], "").await;
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")) && !body.contains("sb_"), "{request}: {head}{body}");
+    }
+    let (head, _) = ask_with(&hub, in_urls, "GET /rooms/ops/events?access_token=sb_alice", &[ALICE], "").await;
+    assert!(head.starts_with("HTTP/1.1 400 "), "two ways: {head}");
+}
+
+/// Opens a WebSocket. Gives the head of the answer, too.
+async fn socket(hub: &Hub, path: &str, header: &str) -> (String, Peer) {
+    let mut peer = client_with(hub.clone(), Access::default());
+    let key = "sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==";
+    let upgrade = "connection: upgrade\r\nupgrade: websocket";
+    peer.send(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n{upgrade}\r\n{key}\r\n{header}\r\n\r\n")).await;
+    (paragraph(&mut peer).await, peer)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_websocket_shows_its_token_as_a_subprotocol_which_is_not_repeated() {
+    let hub = hub();
+    let offered = "sec-websocket-protocol: switchboard, switchboard.bearer.sb_alice";
+    let (head, mut peer) = socket(&hub, "/rooms/ops/ws", offered).await;
+    assert!(head.starts_with("HTTP/1.1 101 ") && !head.contains("sb_"), "{head}");
+    assert_eq!(header(&head, "sec-websocket-protocol").as_deref(), Some("switchboard"));
+    let (_, joined) = frame(&mut peer).await;
+    let joined = String::from_utf8(joined).expect("it is UTF-8");
+    assert!(joined.ends_with("\"may\":[\"publish\",\"history\",\"presence\"]}"), "{joined}");
+    assert!(hub.has(&UserName::parse("alice").unwrap()));
+    let (head, _) = socket(&hub, "/rooms/ops/ws", "sec-websocket-protocol: switchboard.bearer.nobody").await;
+    assert!(head.starts_with("HTTP/1.1 401 "), "{head}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_may_not_have_what_was_is_told_of_a_gap_and_then_of_what_comes() {
+    let hub = hub();
+    for _ in 0..3 {
+        assert!(ask(&hub, "POST /rooms/ops", &[ALICE]).await.0.starts_with("HTTP/1.1 200 "));
+    }
+    let room = hub.find(&RoomName::parse("ops").unwrap()).expect("it was made");
+    let first = room.history(3)[0].id;
+    let mut peer = client_with(hub.clone(), Access::default());
+    peer.send(format!("GET /rooms/ops/events HTTP/1.1\r\nhost: localhost\r\n{BOB}\r\nlast-event-id: {first}\r\n\r\n"))
+        .await;
+    assert!(paragraph(&mut peer).await.starts_with("HTTP/1.1 200 "));
+    assert!(paragraph(&mut peer).await.contains("\"may\":[]"));
+    let gap = paragraph(&mut peer).await;
+    assert!(gap.contains("\"event\":\"gap\",\"room\":\"ops\",\"lost\":2,\"from_seq\":2"), "{gap}");
+    room.publish("live");
+    let live = paragraph(&mut peer).await;
+    assert!(live.contains("\"seq\":4") && live.contains("\"live\""), "{live}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_of_somebody_whose_connection_has_the_name_is_beside_it() {
+    let hub = hub();
+    let (head, _peer) = socket(&hub, "/rooms/lobby/ws", ALICE).await;
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    while !hub.has(&UserName::parse("alice").unwrap()) {
+        tokio::task::yield_now().await;
+    }
+    assert!(ask(&hub, "POST /rooms/lobby", &[ALICE]).await.0.starts_with("HTTP/1.1 200 "));
+    let (_, body) = ask(&hub, "GET /rooms/lobby/messages", &[]).await;
+    assert!(body.contains("\"from\":\"alice.http\""), "{body}");
+}

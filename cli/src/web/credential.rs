@@ -1,0 +1,197 @@
+//! How a request shows who asks: by `Authorization`, as a subprotocol of a WebSocket, or in its URL; by one of them, or by none.
+//!
+//! Pure. Whom a token shows is for a policy to say. No text that is made here holds any of it.
+
+use http::HeaderMap;
+use http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
+use switchboard::grammar::{ErrorCode, Failure, Token};
+use switchboard_load::typed::percent_decoded;
+
+/// The longest token.
+const TOKEN_BYTES: usize = 8 << 10;
+
+/// What a browser offers beside `switchboard`, since its WebSockets have no other header to show a token by.
+const SUBPROTOCOL: &str = "switchboard.bearer.";
+
+/// The parameter of a URL.
+const PARAMETER: &str = "access_token";
+
+/// What a request shows.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Presented {
+    Nothing,
+    Token(Token),
+    /// Something by which nobody can be found: another scheme, or what is no token.
+    Unusable,
+}
+
+impl Presented {
+    fn token(text: &[u8]) -> Self {
+        // RFC 6750 §2.1.
+        let fits = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(byte);
+        match str::from_utf8(text) {
+            Ok(token) if (1..=TOKEN_BYTES).contains(&text.len()) && text.iter().all(fits) => {
+                Self::Token(Token::new(token))
+            }
+            _ => Self::Unusable,
+        }
+    }
+}
+
+/// What the headers show, or the URL did. `is_handshake`: whether it asks for a WebSocket.
+///
+/// # Errors
+/// It comes in two ways, or twice in one.
+pub(crate) fn presented(
+    headers: &HeaderMap,
+    is_handshake: bool,
+    in_url: Option<Presented>,
+) -> Result<Presented, Failure> {
+    let in_header = headers.get_all(AUTHORIZATION).iter().map(|value| bearer(value.as_bytes()));
+    let offered = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter().filter(|_| is_handshake);
+    let offered = offered.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    let offered = offered.filter_map(|name| name.trim_ascii().strip_prefix(SUBPROTOCOL.as_bytes()));
+    let mut all = in_header.chain(offered.map(Presented::token)).chain(in_url);
+    match (all.next(), all.next()) {
+        (None, _) => Ok(Presented::Nothing),
+        (Some(presented), None) => Ok(presented),
+        (Some(_), Some(_)) => Err(Failure::new(ErrorCode::BadArgument, "a token is shown in one way, and once")),
+    }
+}
+
+/// What is behind the scheme, of which the case does not matter.
+fn bearer(value: &[u8]) -> Presented {
+    let (scheme, rest) = value.split_at(value.iter().position(|byte| *byte == b' ').unwrap_or(value.len()));
+    if scheme.eq_ignore_ascii_case(b"bearer") { Presented::token(rest.trim_ascii()) } else { Presented::Unusable }
+}
+
+/// Takes a token out of a query. Gives what is left of it, too.
+///
+/// # Errors
+/// There are two.
+pub(crate) fn from_query(query: &str) -> Result<(Option<Presented>, String), Failure> {
+    let is_token = |pair: &&str| pair.split('=').next() == Some(PARAMETER);
+    let (tokens, others): (Vec<_>, Vec<_>) = query.split('&').partition(is_token);
+    let presented = match tokens[..] {
+        [] => None,
+        [pair] => {
+            let value = pair.split_once('=').map_or("", |(_, value)| value);
+            Some(percent_decoded(value).map_or(Presented::Unusable, |token| Presented::token(&token)))
+        }
+        _ => return Err(Failure::new(ErrorCode::BadArgument, format!("{PARAMETER}: given twice"))),
+    };
+    Ok((presented, others.join("&")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::{HeaderName, HeaderValue};
+    use proptest::prelude::*;
+
+    fn headers(all: &[(HeaderName, &[u8])]) -> HeaderMap {
+        let value = |bytes| HeaderValue::from_bytes(bytes).expect("a value");
+        let mut headers = HeaderMap::new();
+        for (name, bytes) in all {
+            headers.append(name, value(bytes));
+        }
+        headers
+    }
+
+    fn by_header(value: &[u8]) -> Presented {
+        presented(&headers(&[(AUTHORIZATION, value)]), false, None).expect("one way")
+    }
+
+    fn token(text: &str) -> Presented {
+        Presented::Token(Token::new(text))
+    }
+
+    #[test]
+    fn a_token_is_behind_its_scheme_whatever_the_case_of_that() {
+        for value in ["Bearer a.b-c_d~+/=", "bearer a.b-c_d~+/=", "BEARER   a.b-c_d~+/= "] {
+            assert_eq!(by_header(value.as_bytes()), token("a.b-c_d~+/="), "{value}");
+        }
+        assert_eq!(presented(&HeaderMap::new(), true, None), Ok(Presented::Nothing));
+    }
+
+    #[test]
+    fn what_is_no_token_is_not_nothing() {
+        let long = [b"Bearer ".as_slice(), &[b'a'; TOKEN_BYTES + 1]].concat();
+        for value in [
+            &b"Bearer"[..],
+            b"Bearer ",
+            b"",
+            b"Bearera",
+            b"Basic YTpi",
+            b"Bearer a b",
+            b"Bearer \xc3\xa4",
+            b"Bearer a\"b",
+            &long,
+        ] {
+            assert_eq!(by_header(value), Presented::Unusable, "{:.40}", value.escape_ascii());
+        }
+        assert_eq!(by_header(&long[..long.len() - 1]), token(&"a".repeat(TOKEN_BYTES)));
+    }
+
+    #[test]
+    fn a_websocket_may_offer_its_token_as_a_subprotocol() {
+        let offers = |value: &str, is_handshake| {
+            presented(&headers(&[(SEC_WEBSOCKET_PROTOCOL, value.as_bytes())]), is_handshake, None)
+        };
+        assert_eq!(offers("switchboard, switchboard.bearer.sb_1", true), Ok(token("sb_1")));
+        assert_eq!(offers("switchboard.bearer.sb_1,switchboard", true), Ok(token("sb_1")));
+        assert_eq!(offers("switchboard", true), Ok(Presented::Nothing));
+        assert_eq!(offers("switchboard.bearer.", true), Ok(Presented::Unusable));
+        assert_eq!(offers("switchboard.bearer.sb_1", false), Ok(Presented::Nothing), "it is no handshake");
+        assert_eq!(
+            offers("switchboard.bearer.a, switchboard.bearer.a", true).unwrap_err().code,
+            ErrorCode::BadArgument
+        );
+    }
+
+    #[test]
+    fn two_ways_are_one_too_many() {
+        let both = [(AUTHORIZATION, &b"Bearer a"[..]), (SEC_WEBSOCKET_PROTOCOL, b"switchboard.bearer.a")];
+        let twice = [(AUTHORIZATION, &b"Bearer a"[..]), (AUTHORIZATION, b"Bearer a")];
+        for (all, in_url) in [(&both[..], None), (&twice, None), (&both[..1], Some(token("a")))] {
+            let refused = presented(&headers(all), true, in_url).unwrap_err();
+            assert_eq!(refused.code, ErrorCode::BadArgument);
+        }
+    }
+
+    #[test]
+    fn a_token_in_a_url_is_taken_out_of_it() {
+        assert_eq!(
+            from_query("since=0-0&access_token=sb%5f1&x=y"),
+            Ok((Some(token("sb_1")), "since=0-0&x=y".to_owned()))
+        );
+        assert_eq!(from_query("access_token"), Ok((Some(Presented::Unusable), String::new())));
+        assert_eq!(from_query("access_token=%zz"), Ok((Some(Presented::Unusable), String::new())));
+        assert_eq!(from_query("access_tokens=a"), Ok((None, "access_tokens=a".to_owned())));
+        assert_eq!(from_query("access_token=a&access_token=a").unwrap_err().code, ErrorCode::BadArgument);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+        #[test]
+        fn whatever_is_sent_shows_something_or_nothing_and_is_told_nobody(
+            values in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..3),
+            offer in "(switchboard([.]bearer[.][ -~]{0,5})?,? ?){0,3}",
+            query in "([ -~]{0,5}|access_token=[ -~]{0,5}|&){0,4}",
+        ) {
+            let mut all: Vec<_> = values.iter().filter(|value| HeaderValue::from_bytes(value).is_ok())
+                .map(|value| (AUTHORIZATION, value.as_slice())).collect();
+            all.push((SEC_WEBSOCKET_PROTOCOL, offer.as_bytes()));
+            let in_url = from_query(&query).map(|(in_url, _)| in_url).unwrap_or_default();
+            let count = all.len() - 1 + offer.matches(SUBPROTOCOL).count() + usize::from(in_url.is_some());
+            match presented(&headers(&all), true, in_url) {
+                Ok(Presented::Nothing) => prop_assert!(count == 0 || !offer.is_empty()),
+                Ok(shown) => {
+                    let told = format!("{shown:?}");
+                    prop_assert!(["Token(Token(…))", "Unusable"].contains(&told.as_str()), "{}", told);
+                }
+                Err(failure) => prop_assert!(failure.text.is_ascii() && failure.text.len() < 60),
+            }
+        }
+    }
+}
