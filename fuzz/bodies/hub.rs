@@ -145,7 +145,7 @@ impl World {
     /// Joins, or resumes where it is in the room already.
     fn join(&mut self, slot: usize, place: usize, how: usize) {
         let name: RoomName = ROOMS[place].parse().unwrap();
-        let options = RoomOptions { overflow: OVERFLOWS[place], quiet: true };
+        let options = RoomOptions { overflow: OVERFLOWS[place], quiet: true, ..RoomOptions::default() };
         let there = self.rooms.iter().flatten().count();
         let room = match self.hub.room_with(&name, options) {
             Ok(room) => room,

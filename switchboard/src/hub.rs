@@ -118,7 +118,11 @@ pub(crate) struct HubInner {
     next_guest: AtomicU64,
     purge: Mutex<Purge>,
     holding: Arc<Holding>,
+    /// What is set of rooms by their names, if anything is.
+    options: Mutex<Option<OptionsByName>>,
 }
+
+type OptionsByName = Arc<dyn Fn(&RoomName) -> RoomOptions + Send + Sync>;
 
 /// A search for rooms that have been empty for too long, a few at a time.
 #[derive(Default)]
@@ -145,13 +149,51 @@ impl Hub {
     }
 
     fn governed(limits: HubLimits, governance: Option<Governance>) -> Self {
-        let (rooms, names, next_guest, purge) = Default::default();
-        Self(Arc::new(HubInner { rooms, names, next_guest, purge, holding: Holding::new(limits, governance) }))
+        let (rooms, names, next_guest, purge, options) = Default::default();
+        let holding = Holding::new(limits, governance);
+        Self(Arc::new(HubInner { rooms, names, next_guest, purge, holding, options }))
     }
 
     /// Who says what may be done in its rooms, if anybody does.
     pub fn policy(&self) -> Option<&Arc<dyn Policy>> {
         self.governance().map(Governance::policy)
+    }
+
+    /// Has `options` say what is set of each room that has a name: in place of what it was made with, and of what is given when one is
+    /// made later. Those that are there follow at once: what they keep, and what whoever joins from then on is told and has its
+    /// overflow treated by. It is asked under the lock of all rooms, so it must be quick, and may not ask the hub.
+    ///
+    /// ```
+    /// # use switchboard::{Hub, Overflow, RoomOptions};
+    /// let hub = Hub::new();
+    /// hub.set_room_options(|name| match name.as_str() {
+    ///     "sensors" => RoomOptions { overflow: Overflow::Latest, history_messages: Some(1), ..RoomOptions::default() },
+    ///     _ => RoomOptions::default(),
+    /// });
+    /// let sensors = hub.room("sensors")?;
+    /// sensors.publish("21.5");
+    /// sensors.publish("21.6");
+    /// assert_eq!(sensors.history(10).len(), 1);
+    /// # Ok::<(), switchboard::BoxError>(())
+    /// ```
+    pub fn set_room_options(&self, options: impl Fn(&RoomName) -> RoomOptions + Send + Sync + 'static) {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let options: OptionsByName = Arc::new(options);
+        *self.0.options.lock() = Some(Arc::clone(&options));
+        let mut behind: Option<RoomName> = None;
+        loop {
+            // A few at a time, as for those that are over: others wait for this lock.
+            let rooms = self.0.rooms.lock();
+            let from = behind.as_ref().map_or(Unbounded, Excluded);
+            let some = rooms.range::<RoomName, _>((from, Unbounded)).take(PURGED_TOGETHER);
+            let some: Vec<_> = some.map(|(name, room)| (name.clone(), Arc::clone(room))).collect();
+            drop(rooms);
+            for (name, room) in &some {
+                room.set_options(options(name));
+            }
+            let Some((last, _)) = some.last().cloned() else { return };
+            behind = Some(last);
+        }
     }
 
     /// The room of that name, which is made if there is none.
@@ -184,7 +226,7 @@ impl Hub {
     /// ```
     /// # use switchboard::{Hub, Overflow, RoomOptions};
     /// let hub = Hub::new();
-    /// let game = hub.unnamed(RoomOptions { overflow: Overflow::Latest, quiet: true });
+    /// let game = hub.unnamed(RoomOptions { overflow: Overflow::Latest, quiet: true, ..RoomOptions::default() });
     /// game.publish("tick 1");
     /// assert_eq!(hub.rooms(None, 10).total, 0);
     /// ```
@@ -251,6 +293,8 @@ impl Hub {
         if rooms.len() >= limit {
             return Err(RoomError::TooManyRooms { limit });
         }
+        let by_name = self.0.options.lock().clone();
+        let options = by_name.map_or(options, |by_name| by_name(name));
         let room = RoomInner::new(Some(name.clone()), options, Arc::clone(&self.0.holding));
         rooms.insert(name.clone(), Arc::clone(&room));
         Ok(Room(room))

@@ -17,12 +17,19 @@ impl History {
         let before = self.bytes;
         self.bytes += kept_bytes(&message);
         self.messages.push_back(message);
+        self.trim(messages, bytes);
+        self.bytes.cast_signed() - before.cast_signed()
+    }
+
+    /// Drops the oldest beyond the bounds. Says by how many bytes it has shrunk.
+    pub(super) fn trim(&mut self, messages: usize, bytes: usize) -> usize {
+        let before = self.bytes;
         while self.messages.len() > messages || self.bytes > bytes {
             if !self.drop_oldest() {
                 break;
             }
         }
-        self.bytes.cast_signed() - before.cast_signed()
+        before - self.bytes
     }
 
     /// Drops the older half. Says by how many bytes it has shrunk.

@@ -63,11 +63,12 @@ impl Holding {
         budget.count(self);
     }
 
-    /// What one room may keep that keeps `bytes` now: all may exceed their limit by a sixteenth until others have given way.
-    pub(super) fn room_for(&self, bytes: usize) -> usize {
+    /// What one room may keep that keeps `bytes` now, and never more than `limit`: all may exceed theirs by a sixteenth until others
+    /// have given way.
+    pub(super) fn room_for(&self, bytes: usize, limit: usize) -> usize {
         let most = self.most.load(Ordering::Relaxed);
         let others = self.bytes().saturating_sub(bytes);
-        self.limits.history_bytes.min((most + most / 16).saturating_sub(others))
+        limit.min((most + most / 16).saturating_sub(others))
     }
 
     fn bytes(&self) -> usize {

@@ -118,6 +118,11 @@ impl Log {
         self.history.halve()
     }
 
+    /// Drops the oldest of what it keeps beyond `keep`. Says by how many bytes that has shrunk.
+    pub(super) fn trim(&mut self, keep: Kept) -> usize {
+        self.history.trim(keep.messages, keep.bytes)
+    }
+
     /// Whether it keeps nothing.
     pub(super) fn is_empty(&self) -> bool {
         self.history.is_empty()

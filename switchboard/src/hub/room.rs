@@ -5,6 +5,9 @@
 //! that it is a point in the order. The lock covers workers, never members.
 
 mod members;
+mod options;
+
+pub use options::{Overflow, RoomOptions};
 
 use super::HubLimits;
 use super::door::{self, Behind, Members, Newest, Page, Pass, Published};
@@ -12,7 +15,7 @@ use super::encoding::{Encodings, MemberEncoding, Tells};
 use super::fanout::Operation;
 use super::holding::Holding;
 use super::inbox::Inbox;
-use super::log::{Appended, Kept, Log};
+use super::log::{Appended, Log};
 use super::membership::JoinError;
 use super::posting::{MembershipId, News, Posting};
 use super::presence::Presence;
@@ -34,41 +37,6 @@ use std::time::{Duration, SystemTime};
 use switchboard_proto::{Epoch, Message, MessageId, Notice, Rights, RoomName, UserName};
 use tokio::time::Instant;
 
-/// What happens to publications for a member whose socket takes no more, once its outbox is full.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum Overflow {
-    /// The member is disconnected ([`SlowConsumer`](crate::CloseReason)); it can come back with `since`.
-    #[default]
-    Disconnect,
-    /// The oldest of this room that are queued go; the member is told of the gap.
-    DropOldest,
-    /// The new ones go; the member is told of the gap.
-    DropNewest,
-    /// The newest takes the place of those that wait; the member is told of the gap. For states, where an old value is worth nothing.
-    Latest,
-    /// As `Latest`, and the member is told of no gap: for states that are whole in themselves and come often, such as positions
-    /// 20 times a second. Members whose encoding has no words for a gap can have it too, as those that get raw payloads.
-    Conflate,
-}
-
-impl Overflow {
-    /// Whether the newest takes the place of those that wait.
-    pub(super) fn is_latest(self) -> bool {
-        matches!(self, Self::Latest | Self::Conflate)
-    }
-}
-
-/// What is set when a room is made.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct RoomOptions {
-    /// For members that do not choose. Members whose encoding cannot tell of gaps, as that of raw payloads, are disconnected, unless
-    /// it is [`Conflate`](Overflow::Conflate).
-    pub overflow: Overflow,
-    /// Whether nobody is told who comes and goes.
-    pub quiet: bool,
-}
-
 /// A room. Cloning shares it, and keeps it.
 #[derive(Clone)]
 pub struct Room(pub(crate) Arc<RoomInner>);
@@ -76,7 +44,6 @@ pub struct Room(pub(crate) Arc<RoomInner>);
 pub(crate) struct RoomInner {
     pub(super) id: RoomId,
     pub(super) name: RoomName,
-    pub(super) options: RoomOptions,
     /// There is a policy to ask what is done here.
     pub(super) is_governed: bool,
     pub(super) holding: Arc<Holding>,
@@ -111,6 +78,7 @@ impl From<JoinError> for Unjoined {
 pub(crate) struct RoomId(u64);
 
 pub(super) struct RoomState {
+    options: RoomOptions,
     log: Log,
     /// It keeps something, and [`Holding`] knows that.
     is_keeping: bool,
@@ -154,9 +122,9 @@ impl RoomInner {
             // Nobody comes by a name that it has not: whoever has it may do everything.
             is_governed: name.is_some() && holding.governance.is_some(),
             name: name.unwrap_or_else(|| RoomName::unnamed(id)),
-            options,
             holding,
             state: Mutex::new(RoomState {
+                options,
                 log: Log::new(Epoch::new((random >> 32) as u32)),
                 is_keeping: false,
                 is_recent: false,
@@ -231,8 +199,8 @@ impl RoomInner {
         except: Option<MembershipId>,
     ) -> (Published, Option<&'a Arc<Tick>>) {
         let time = SystemTime::now();
-        let messages = self.holding.limits.history_messages;
-        let keep = Kept { messages, bytes: self.holding.room_for(state.log.bytes()) };
+        let keep = self.keep(state);
+        let messages = keep.messages;
         let Appended { message, grown } = state.log.append(&self.name, from, payload, time, keep);
         if messages > 0 {
             self.holding.grow(grown);

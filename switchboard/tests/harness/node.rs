@@ -12,7 +12,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-pub(crate) const QUIET: RoomOptions = RoomOptions { overflow: Overflow::Disconnect, quiet: true };
+pub(crate) const QUIET: RoomOptions =
+    RoomOptions { overflow: Overflow::Disconnect, quiet: true, history_messages: None, history_bytes: None };
 
 pub(crate) struct Node {
     pub(crate) hub: Hub,

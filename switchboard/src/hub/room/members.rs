@@ -59,7 +59,7 @@ impl RoomInner {
             Some(worker) => worker.members += 1,
             None => state.workers.push(Reached { tick: Arc::clone(tick), inbox: Arc::clone(&inbox), members: 1 }),
         }
-        let overflow = join.overflow.unwrap_or(self.options.overflow);
+        let overflow = join.overflow.unwrap_or(state.options.overflow);
         let member = Subscriber { id, link: Arc::clone(link), encoding, overflow, has_left: false };
         inbox.post(tick, Operation::Join { room: self.id, name: self.name.clone(), member, missed });
         Ok((id, state.log.last()))
@@ -132,7 +132,7 @@ impl RoomInner {
 
     /// Tells the members at once that somebody came or went, or notes it for the next sweep.
     fn present(self: &Arc<Self>, state: &mut RoomState, notice: Notice, member: MembershipId, inbox: &Inbox) {
-        if self.options.quiet {
+        if state.options.quiet {
             return;
         }
         match state.presence.note(notice, member, state.member_count(), Instant::now()) {

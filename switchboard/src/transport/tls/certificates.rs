@@ -142,6 +142,13 @@ impl Certificates {
         Ok(())
     }
 
+    /// Shows what `with` shows now, in place of its own: for a program that read others, and checked all that it read, before any of it
+    /// takes effect. The files that [`reload`](Self::reload) reads stay its own.
+    pub fn replace(&self, with: &Self) {
+        let generation = with.0.current();
+        *self.0.current.write() = generation;
+    }
+
     /// The certificates that are not valid at `now`, one sentence for each, beginning with the file. They are still
     /// served; clients refuse them if their clocks agree.
     pub fn invalid_at(&self, now: SystemTime) -> Vec<String> {
