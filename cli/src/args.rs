@@ -70,15 +70,17 @@ Without any: echo=tcp://127.0.0.1:8080 echo=udp://127.0.0.1:8080
              rooms=http://127.0.0.1:8082
 
 The first SIGINT or SIGTERM lets connections finish; a second ends them now.
-SIGHUP reads certificates again; it drops nobody, and if a file is wrong nothing
-changes. If the terminal hangs up, connections may finish too.";
+SIGHUP reads the file and certificates again; it drops nobody, and if anything
+is wrong, or needs a restart, nothing changes. If the terminal hangs up, and
+there is no file, connections may finish too.";
 
 const SETTINGS_HELP: &str = "\
 Each setting can be a flag (--max-frame 1MiB), an environment variable
 (SWITCHBOARD_MAX_FRAME=1MiB) or a line in the file (max-frame = \"1MiB\"); the
 first of these wins. Listeners: SWITCHBOARD_LISTEN, separated by spaces, or
-listen = [\"…\"]. `switchboard config print` shows the values in force and where
-each came from.
+listen = [\"…\"], or [[listener]] with the URL and its options as keys.
+`switchboard config example` prints a file with every key; `config print` shows
+the values in force and where each came from.
 
 Exit codes: 0 done; 1 an address is taken, or the program failed; 2 a mistake in
 the command line; 78 in the file, a certificate, the environment or a limit.";
@@ -158,10 +160,14 @@ pub(crate) enum ConfigAction {
     /// Show every value in force and where it came from, as a file to start from
     #[command(after_long_help = SETTINGS_HELP)]
     Print(Settings),
+    /// Print a file with every key, its default and what it is for
+    Example,
+    /// Print a JSON schema of the file, for editors
+    Schema,
 }
 
 /// Every setting, as typed.
-#[derive(Debug, Default, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct Settings {
     /// What to serve, and where (see serve --help)
     #[arg(value_name = "SERVICE=URL")]

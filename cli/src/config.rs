@@ -2,14 +2,29 @@
 //!
 //! Everything given is checked, also what a stronger origin overrides, and all faults are reported at once.
 
+mod changes;
+mod example;
+mod file;
+mod keys;
 mod layers;
+mod listeners;
+mod places;
+mod rooms;
+mod sections;
+mod show;
+mod values;
 
+pub(crate) use changes::{Changes, InForce};
+pub(crate) use example::{example, schema};
 pub(crate) use layers::{Fault, SetBy};
+pub(crate) use rooms::Rooms;
 
 use crate::args::Settings;
 use crate::endpoint::Endpoint;
 use crate::logging::{LogFormat, check_filter};
+use crate::policy::rules::Rules;
 use layers::{Given, Layers};
+use show::ShownTable;
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -60,6 +75,10 @@ pub(crate) struct Config {
     pub(crate) grace: Setting<Duration>,
     pub(crate) log: Setting<String>,
     pub(crate) log_format: Setting<LogFormat>,
+    /// Who may do what; of a file alone.
+    pub(crate) rules: Rules,
+    /// What is set of rooms; of a file alone.
+    pub(crate) rooms: Rooms,
 }
 
 /// A number, and whether it is what this machine has enough of: on another one it may be another.
@@ -108,7 +127,12 @@ impl Config {
         environment: &HashMap<String, OsString>,
         limit_faults: impl FnOnce(Limits) -> Vec<String>,
     ) -> Result<Self, Vec<Fault>> {
-        let Layers { given, file, faults } = Layers::collect(typed, environment);
+        let Layers { given, file, mut content, mut faults } = Layers::collect(typed, environment);
+        let (rules, rooms) = sections::understand(&mut content);
+        if let Some((path, _)) = &file {
+            let fault = |(at, text)| Fault { at: Some(at), ..Fault::new(SetBy::File(path.clone()), text) };
+            faults.extend(content.faults.into_iter().map(fault));
+        }
         let mut choice = Choice { given, faults };
         let limits = Limits::default();
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -129,9 +153,11 @@ impl Config {
             grace: choice.one("grace", Duration::from_secs(30), parse_duration),
             log: choice.one("log", "info".to_owned(), check_filter),
             log_format: choice.one("log-format", LogFormat::Text, LogFormat::parse),
+            rules,
+            rooms,
         };
         let beyond = limit_faults(config.limits()).into_iter();
-        choice.faults.extend(beyond.map(|text| Fault { set_by: SetBy::Limits, text }));
+        choice.faults.extend(beyond.map(|text| Fault::new(SetBy::Limits, text)));
         if choice.faults.is_empty() { Ok(config) } else { Err(choice.faults) }
     }
 
@@ -156,19 +182,21 @@ impl Config {
         Timeouts { write: self.write_timeout.value, ..Timeouts::default() }
     }
 
-    /// What is served all the same, and may not be meant, at `now`: certificates that are not valid, each once.
+    /// What is served all the same, and may not be meant, at `now`: certificates that are not valid, each once, and sections of rooms
+    /// of which the alphabet chooses one.
     pub(crate) fn warnings(&self, now: SystemTime) -> Vec<String> {
         let certificates = self.listen.value.iter().filter_map(|endpoint| endpoint.address.certificates.as_ref());
         let mut warnings: Vec<_> = certificates.flat_map(|certificates| certificates.invalid_at(now)).collect();
         warnings.sort();
         warnings.dedup();
+        warnings.extend(self.rooms.ties());
         warnings
     }
 
-    /// Each value and where it came from, as a file that would set them.
-    pub(crate) fn print(&self) -> String {
+    /// Each setting as TOML, and where it came from.
+    fn assignments(&self) -> [(&'static str, String, &SetBy); 12] {
         let endpoints = self.listen.value.iter().map(|endpoint| quoted(&endpoint.typed));
-        let lines = [
+        [
             ("listen", format!("[{}]", endpoints.collect::<Vec<_>>().join(", ")), &self.listen.set_by),
             ("workers", self.workers.value.show(|number| number.to_string()), &self.workers.set_by),
             ("max-connections", self.connections.value.show(|number| number.to_string()), &self.connections.set_by),
@@ -189,7 +217,12 @@ impl Config {
             ("grace", quoted(&show_duration(self.grace.value)), &self.grace.set_by),
             ("log", quoted(&self.log.value), &self.log.set_by),
             ("log-format", quoted(self.log_format.value.name()), &self.log_format.set_by),
-        ];
+        ]
+    }
+
+    /// Each value and where it came from, as a file that would set them; secrets are left out.
+    pub(crate) fn print(&self) -> String {
+        let lines = self.assignments();
         let assignments: Vec<_> = lines.iter().map(|(name, value, _)| format!("{name} = {value}")).collect();
         // The listeners' line is often much longer than the others, which align without it.
         let width = assignments[1..].iter().map(String::len).max().unwrap_or(0);
@@ -204,7 +237,8 @@ impl Config {
         let lines = assignments.iter().zip(&lines);
         let lines =
             lines.map(|(assignment, (name, _, set_by))| format!("{assignment:width$}  # {set_by}{}\n", here(name)));
-        file.chain(lines).collect::<Vec<_>>().concat()
+        let tables = show::tables(&self.rules, &self.rooms);
+        file.chain(lines).chain(tables.iter().map(ShownTable::print)).collect()
     }
 }
 
@@ -220,13 +254,13 @@ impl Choice {
         let mut chosen = None;
         for Given { texts, set_by, .. } in self.given.iter().filter(|given| given.name == name) {
             for text in texts {
-                match parse(text) {
+                match parse(&text.typed) {
                     Ok(value) if chosen.is_none() => chosen = Some(Setting { value, set_by: set_by.clone() }),
                     Ok(_) => {}
                     Err(fault) => {
                         let key = if matches!(set_by, SetBy::File(_)) { format!("{name} = ") } else { String::new() };
-                        let text = format!("{key}`{}` is {fault}", text.escape_debug());
-                        self.faults.push(Fault { set_by: set_by.clone(), text });
+                        let wrong = format!("{key}`{}` is {fault}", text.typed.escape_debug());
+                        self.faults.push(Fault { at: text.at, ..Fault::new(set_by.clone(), wrong) });
                     }
                 }
             }
@@ -245,49 +279,6 @@ impl Choice {
         self.one(name, auto, |text| match text {
             "auto" => Ok(auto),
             _ => parse(text).map(|number| OfMachine { number, is_auto: false }).map_err(|fault| auto_too(&fault)),
-        })
-    }
-
-    /// The strongest list of listeners given; all of them are checked.
-    fn listeners(&mut self) -> Setting<Vec<Endpoint>> {
-        let mut chosen = None;
-        let (mut faults, mut files) = (Vec::new(), Vec::new());
-        for Given { texts, set_by, .. } in self.given.iter().filter(|given| given.name == "listen") {
-            let mut wrong = Vec::new();
-            let mut endpoints: Vec<Endpoint> = Vec::new();
-            for text in texts {
-                match Endpoint::parse(text) {
-                    Ok(endpoint) => endpoints.push(endpoint),
-                    Err(more) => {
-                        wrong.extend(more.typed);
-                        files.extend(more.files);
-                    }
-                }
-            }
-            for (index, endpoint) in endpoints.iter().enumerate() {
-                if let Some(first) =
-                    endpoints[..index].iter().find(|first| first.address.collides_with(&endpoint.address))
-                {
-                    wrong.push(format!("{}: the same listener as {}", endpoint.typed, first.typed));
-                }
-            }
-            if texts.is_empty() {
-                wrong.push("no listeners".to_owned());
-            }
-            faults.extend(wrong.into_iter().map(|text| Fault { set_by: set_by.clone(), text }));
-            chosen.get_or_insert(Setting { value: endpoints, set_by: set_by.clone() });
-        }
-        self.faults.extend(faults);
-        // Listeners that share a file would say the same of it.
-        for text in files {
-            let fault = Fault { set_by: SetBy::Named, text };
-            if !self.faults.contains(&fault) {
-                self.faults.push(fault);
-            }
-        }
-        chosen.unwrap_or_else(|| {
-            let endpoints = DEFAULT_LISTEN.iter().filter_map(|typed| Endpoint::parse(typed).ok());
-            Setting { value: endpoints.collect(), set_by: SetBy::Default }
         })
     }
 }
@@ -320,5 +311,7 @@ fn quoted(text: &str) -> String {
     toml::Value::from(text).to_string()
 }
 
+#[cfg(test)]
+mod faulty;
 #[cfg(test)]
 mod tests;

@@ -23,11 +23,7 @@ pub(crate) struct Endpoint {
 impl Endpoint {
     /// Reads `SERVICE=URL?key=value&key=value`, or says everything that is wrong with it.
     pub(crate) fn parse(typed: &str) -> Result<Self, Faults> {
-        parse(typed).map_err(|Faults { typed: faults, files }| {
-            let shown = if typed.is_empty() { "''" } else { typed };
-            let faults = faults.into_iter().map(|fault| format!("{shown}: {fault}"));
-            Faults { typed: faults.collect(), files }
-        })
+        parse(typed)
     }
 
     /// The value of an option, if it is given.
@@ -47,31 +43,58 @@ impl fmt::Debug for Endpoint {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Faults {
     /// As it was typed.
-    pub(crate) typed: Vec<String>,
+    pub(crate) typed: Vec<OptionFault>,
     /// In files that it names.
     pub(crate) files: Vec<String>,
+}
+
+/// What is wrong with an option, or with what stands before all of them.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct OptionFault {
+    pub(crate) option: Option<String>,
+    pub(crate) text: String,
+}
+
+impl OptionFault {
+    fn of(option: &str, text: String) -> Self {
+        Self { option: Some(option.to_owned()), text }
+    }
+}
+
+impl From<String> for OptionFault {
+    fn from(text: String) -> Self {
+        Self { option: None, text }
+    }
+}
+
+impl Faults {
+    /// A sentence on each that begins with what was typed.
+    pub(crate) fn sentences(&self, typed: &str) -> Vec<String> {
+        let shown = if typed.is_empty() { "''" } else { typed };
+        self.typed.iter().map(|fault| format!("{shown}: {}", fault.text)).collect()
+    }
 }
 
 /// What is said of a text that is not an endpoint at all.
 const NO_ENDPOINT: &str = "not SERVICE=URL, as in echo=tcp://127.0.0.1:8080";
 
 fn parse(typed: &str) -> Result<Endpoint, Faults> {
-    let one = |fault: String| Faults { typed: vec![fault], files: Vec::new() };
+    let one = |fault: String| Faults { typed: vec![fault.into()], files: Vec::new() };
     let (before, rest) = typed.split_once("://").ok_or_else(|| one(without_url(typed)))?;
     let Some((service, scheme)) = before.split_once('=') else {
         return Err(one(without_service(before, typed)));
     };
     let (place, query) = rest.split_once('?').map_or((rest, None), |(place, query)| (place, Some(query)));
 
-    let mut faults = Vec::new();
-    let service = parse_service(service).map_err(|fault| faults.push(fault)).ok();
-    let scheme = parse_scheme(scheme, service).map_err(|fault| faults.push(fault)).ok();
+    let mut faults: Vec<OptionFault> = Vec::new();
+    let service = parse_service(service).map_err(|fault| faults.push(fault.into())).ok();
+    let scheme = parse_scheme(scheme, service).map_err(|fault| faults.push(fault.into())).ok();
     let mut options = Options::parse(query);
     let mut files = Vec::new();
     let has_host = scheme.is_some_and(|scheme| scheme != Scheme::Unix);
     let freebind = has_host && options.value("freebind", parse_switch).unwrap_or(false);
     let address = scheme.and_then(|scheme| {
-        let place = Place::of_listener(place, scheme).map_err(|fault| faults.push(fault)).ok()?;
+        let place = Place::of_listener(place, scheme).map_err(|fault| faults.push(fault.into())).ok()?;
         // What the service takes is the same without: it is checked also if the certificates are not to be had.
         let certificates = if scheme.is_tls() { options.certificates(&mut files) } else { None };
         Some(Address { scheme, place, freebind, certificates })
@@ -139,7 +162,7 @@ const REPEATABLE: [&str; 2] = ["cert", "key"];
 pub(crate) struct Options {
     given: Vec<(String, Vec<u8>)>,
     known: Vec<&'static str>,
-    faults: Vec<String>,
+    faults: Vec<OptionFault>,
 }
 
 impl Options {
@@ -153,12 +176,14 @@ impl Options {
         options
     }
 
-    fn add(&mut self, pair: &str) -> Result<(), String> {
-        let (key, value) = pair.split_once('=').ok_or_else(|| format!("option `{pair}` has no value: {pair}=…"))?;
+    fn add(&mut self, pair: &str) -> Result<(), OptionFault> {
+        let no_value = || OptionFault::of(pair, format!("option `{pair}` has no value: {pair}=…"));
+        let (key, value) = pair.split_once('=').ok_or_else(no_value)?;
         if !REPEATABLE.contains(&key) && self.given.iter().any(|(given, _)| given == key) {
-            return Err(format!("option `{key}` is given twice"));
+            return Err(OptionFault::of(key, format!("option `{key}` is given twice")));
         }
-        let value = percent_decoded(value).map_err(|fault| format!("option `{key}`: {fault}"))?;
+        let not_decoded = |fault| OptionFault::of(key, format!("option `{key}`: {fault}"));
+        let value = percent_decoded(value).map_err(not_decoded)?;
         self.given.push((key.to_owned(), value));
         Ok(())
     }
@@ -174,13 +199,13 @@ impl Options {
     pub(crate) fn value<T>(&mut self, key: &'static str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
         let value = self.bytes(key)?;
         let value = String::from_utf8_lossy(&value);
-        let parsed = parse(&value).map_err(|fault| self.faults.push(format!("option `{key}`: `{value}` is {fault}")));
+        let parsed = parse(&value).map_err(|fault| self.refuse(key, &format!("`{value}` is {fault}")));
         parsed.ok()
     }
 
     /// Notes what is wrong with an option that is well-formed by itself.
     pub(crate) fn refuse(&mut self, key: &'static str, fault: &str) {
-        self.faults.push(format!("option `{key}`: {fault}"));
+        self.faults.push(OptionFault::of(key, format!("option `{key}`: {fault}")));
     }
 
     /// Refuses an option that is for other schemes.
@@ -197,10 +222,11 @@ impl Options {
         let [certificates, keys] = REPEATABLE.map(|option| self.paths(option));
         if certificates.is_empty() || certificates.len() != keys.len() {
             self.faults.push(match (certificates.len(), keys.len()) {
-                (0, 0) => "TLS needs a certificate: put ?cert=FILE&key=FILE after the port".to_owned(),
-                (certs, keys) => {
-                    format!("each cert=FILE needs its key=FILE: there are {certs} of one and {keys} of the other")
-                }
+                (0, 0) => "TLS needs a certificate: put ?cert=FILE&key=FILE after the port".to_owned().into(),
+                (certs, keys) => OptionFault::of(
+                    "cert",
+                    format!("each cert=FILE needs its key=FILE: there are {certs} of one and {keys} of the other"),
+                ),
             });
             return None;
         }
@@ -221,10 +247,11 @@ impl Options {
     }
 
     /// What was wrong with the options, once the service has taken its own.
-    fn finish(mut self) -> Vec<String> {
+    fn finish(mut self) -> Vec<OptionFault> {
         let known = self.known.join(", ");
         let unknown = self.given.iter().map(|(key, _)| {
-            format!("unknown option `{key}`; known here: {known}{}", did_you_mean(key, self.known.iter().copied()))
+            let meant = did_you_mean(key, self.known.iter().copied());
+            OptionFault::of(key, format!("unknown option `{key}`; known here: {known}{meant}"))
         });
         self.faults.extend(unknown);
         self.faults

@@ -16,6 +16,7 @@ use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Registry, reload};
 use writer::LineQueue;
 
 /// How lines are written.
@@ -77,6 +78,21 @@ fn directives(text: &str) -> String {
 /// The running log; [`finish`](Self::finish) it, or the last lines are lost.
 pub(crate) struct Log {
     lines: Arc<LineQueue>,
+    filter: Filter,
+}
+
+/// Which events are logged; cloning shares it.
+#[derive(Clone)]
+pub(crate) struct Filter(reload::Handle<Targets, Registry>);
+
+impl Filter {
+    /// Has other events logged from now on. `filter` has passed [`check_filter`].
+    pub(crate) fn set(&self, filter: &str) {
+        if let Ok(targets) = targets(filter) {
+            // Only a log that is gone could not take it.
+            let _ = self.0.reload(targets);
+        }
+    }
 }
 
 impl Log {
@@ -92,6 +108,7 @@ impl Log {
         let colours = !plain && io::stderr().is_terminal();
         let layer = tracing_subscriber::fmt::layer();
         let targets = targets(filter).map_err(io::Error::other)?;
+        let (targets, filter) = reload::Layer::new(targets);
         let registry = tracing_subscriber::registry().with(targets);
         match format {
             LogFormat::Text => {
@@ -104,7 +121,11 @@ impl Log {
                 registry.with(layer.with_writer(Objects(Arc::clone(&lines)))).init();
             }
         }
-        Ok(Self { lines })
+        Ok(Self { lines, filter: Filter(filter) })
+    }
+
+    pub(crate) fn filter(&self) -> Filter {
+        self.filter.clone()
     }
 
     /// Writes what waits.

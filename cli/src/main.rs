@@ -19,6 +19,7 @@ use config::{Config, SetBy};
 use serve::NotStarted;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::SystemTime;
 use switchboard::Escaped;
 use switchboard_load::{bench, print};
@@ -45,12 +46,17 @@ fn main() -> ExitCode {
         }
     };
     let result = match args.command {
-        Verb::Serve(typed) => load(typed).and_then(serve::serve),
+        Verb::Serve(typed) => {
+            let reload = typed.clone();
+            load(typed).and_then(|config| serve::serve(config, Arc::new(move || load(reload.clone()))))
+        }
         Verb::Bench(typed) => bench(*typed).map_err(NotStarted::from),
         Verb::Connect(typed) => return connect::connect(typed).unwrap_or_else(report),
         Verb::Config { action: ConfigAction::Check(typed) } => load(typed).and_then(|config| check(&config)),
         Verb::Config { action: ConfigAction::Print(typed) } => load(typed).and_then(|config| print(config.print())),
         Verb::Token { action } => policy::command::run(&action).map_err(NotStarted::Start),
+        Verb::Config { action: ConfigAction::Example } => print(config::example()),
+        Verb::Config { action: ConfigAction::Schema } => print(config::schema()),
         Verb::Completions { shell } => print(printed::completions(shell)),
         Verb::Man { command } => {
             printed::manual(command.as_deref()).map_err(|error| NotStarted::Start(error.into())).and_then(print)

@@ -37,13 +37,15 @@ fn offer(arg: Arg) -> Arg {
 }
 
 /// What there are manual pages of, beside the one of all: each that another one names.
-pub(crate) const PAGES: [&str; 11] = [
+pub(crate) const PAGES: [&str; 13] = [
     "serve",
     "connect",
     "bench",
     "config",
     "config-check",
+    "config-example",
     "config-print",
+    "config-schema",
     "token",
     "token-new",
     "token-hash",

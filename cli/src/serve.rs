@@ -1,22 +1,27 @@
 //! Serving: bind everything, say where, wait for signals, drain.
 
+mod reload;
+
+pub(crate) use reload::Load;
+
 use crate::address::Address;
-use crate::config::{Config, Fault, SetBy};
+use crate::config::{Config, Fault, InForce, SetBy};
 use crate::endpoint::Endpoint;
-use crate::logging::Log;
+use crate::logging::{Filter, Log};
 use crate::print;
 use crate::services::Shared;
 use anyhow::Context as _;
+use reload::Reloads;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
-use std::time::{Duration, SystemTime};
-use switchboard::{BindError, Certificates, Drained, Escaped, Handle, Limits, Server};
+use std::time::Duration;
+use switchboard::{BindError, Drained, Escaped, Handle, Limits, Server};
 use switchboard_load::BenchError;
 use switchboard_load::typed::{self, Scheme};
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 /// Why nothing was served.
 #[derive(Debug)]
@@ -33,19 +38,19 @@ impl From<BenchError> for NotStarted {
     fn from(error: BenchError) -> Self {
         match error {
             BenchError::Typed(faults) => {
-                Self::Faults(faults.into_iter().map(|text| Fault { set_by: SetBy::Argument, text }).collect())
+                Self::Faults(faults.into_iter().map(|text| Fault::new(SetBy::Argument, text)).collect())
             }
             BenchError::Failed(error) => Self::Start(error),
         }
     }
 }
 
-/// Serves until a signal and the drain after it.
-pub(crate) fn serve(config: Config) -> Result<(), NotStarted> {
+/// Serves until a signal and the drain after it; `load` puts the settings together again.
+pub(crate) fn serve(config: Config, load: Load) -> Result<(), NotStarted> {
     let runtime = runtime().map_err(NotStarted::Start)?;
     let log = Log::start(&config.log.value, config.log_format.value).context("cannot start logging");
     let log = log.map_err(NotStarted::Start)?;
-    let result = runtime.block_on(run(config));
+    let result = runtime.block_on(run(config, load, log.filter()));
     log.finish();
     result
 }
@@ -62,7 +67,7 @@ fn runtime() -> anyhow::Result<Runtime> {
     Builder::new_current_thread().enable_all().build().context("cannot start an event loop")
 }
 
-async fn run(config: Config) -> Result<(), NotStarted> {
+async fn run(config: Config, load: Load, filter: Filter) -> Result<(), NotStarted> {
     // Signals that come while addresses are bound drain as well.
     let signals = Signals::install().context("cannot handle signals").map_err(NotStarted::Start)?;
     let mut server =
@@ -70,6 +75,8 @@ async fn run(config: Config) -> Result<(), NotStarted> {
     let (timeouts, frame_bytes) = (config.timeouts(), config.frame_bytes.value);
     let shared = Shared { timeouts, frame_bytes, ..Shared::default() };
     server = server.hub(&shared.hub);
+    let load = config.file.is_some().then_some(load);
+    let mut reloads = Reloads::new(InForce::of(&config), load, shared.hub.clone(), filter);
     let mut places = Vec::new();
     for endpoint in config.listen.value {
         places.push(ListenerLine::of(&endpoint));
@@ -80,9 +87,7 @@ async fn run(config: Config) -> Result<(), NotStarted> {
     let urls = places.iter().zip(bound.listeners());
     let listening: Vec<_> = urls.flat_map(|(place, urls)| urls.into_iter().map(move |url| (place, url))).collect();
     announce(&listening).context("cannot print the listeners").map_err(NotStarted::Start)?;
-    let shown = places.iter().zip(bound.listeners());
-    let shown = shown.filter_map(|(place, urls)| Some((urls.join(", "), place.address.certificates.clone()?)));
-    let shown = Shown(shown.collect());
+    reloads.bound(bound.listeners().into_iter());
     let listeners = listening.iter().map(|(place, url)| format!("{}={url}", place.service));
     let listeners = listeners.collect::<Vec<_>>().join(" ");
     info!(version = env!("CARGO_PKG_VERSION"), workers = config.workers.value.number, listeners, "serving");
@@ -90,7 +95,7 @@ async fn run(config: Config) -> Result<(), NotStarted> {
     let drained = tokio::select! {
         // It ends by itself once the other has asked the handle for it.
         drained = bound.serve_until(std::future::pending()) => drained,
-        never = stop(signals, &handle, config.grace.value, &shown) => match never {},
+        never = stop(signals, &handle, config.grace.value, &mut reloads) => match never {},
     };
     let Drained { finished, aborted, elapsed } = drained;
     info!(finished, aborted, elapsed_ms = elapsed.as_millis() as u64, "drained");
@@ -221,6 +226,17 @@ impl Signals {
             _ = hangup => "SIGHUP",
         }
     }
+
+    /// As [`next`](Self::next), of those that are no hangup: they are told later, and as one.
+    ///
+    /// # Cancel safety
+    /// Safe, as that.
+    async fn next_to_stop(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => "SIGTERM",
+        }
+    }
 }
 
 const SIGHUP: u32 = 1;
@@ -237,37 +253,6 @@ fn is_ignored(signal: u32) -> bool {
     mask.is_some_and(|mask| mask & (1 << (signal - 1)) != 0)
 }
 
-/// What listeners show their peers, each with its URL.
-struct Shown(Vec<(String, Certificates)>);
-
-impl Shown {
-    /// Reads all files again. Nobody is dropped, and what is wrong changes nothing.
-    fn reload(&self) {
-        if self.0.is_empty() {
-            info!("nothing to reload");
-        }
-        for (listener, certificates) in &self.0 {
-            match certificates.reload() {
-                Ok(()) => info!(listener, "certificates were reloaded"),
-                Err(error) => {
-                    for error in error.faults {
-                        error!(listener, error, "certificates were not reloaded");
-                    }
-                }
-            }
-        }
-    }
-
-    /// Tells of certificates that clients will refuse. They are served all the same: it may be a clock that is wrong.
-    fn check(&self) {
-        for (listener, certificates) in &self.0 {
-            for error in certificates.invalid_at(SystemTime::now()) {
-                error!(listener, error, "certificate is not valid now");
-            }
-        }
-    }
-}
-
 /// Between two looks at certificates that may have expired.
 const CHECK_INTERVAL: Duration = Duration::from_hours(1);
 
@@ -275,7 +260,12 @@ const CHECK_INTERVAL: Duration = Duration::from_hours(1);
 const REPEATED: Duration = Duration::from_millis(100);
 
 /// Drains at the first signal and aborts at the second. Never returns: the server does.
-async fn stop(mut signals: Signals, handle: &Handle, grace: Duration, shown: &Shown) -> std::convert::Infallible {
+async fn stop(
+    mut signals: Signals,
+    handle: &Handle,
+    grace: Duration,
+    reloads: &mut Reloads,
+) -> std::convert::Infallible {
     // The first one is now.
     let mut checks = tokio::time::interval(CHECK_INTERVAL);
     let signal = loop {
@@ -284,11 +274,18 @@ async fn stop(mut signals: Signals, handle: &Handle, grace: Duration, shown: &Sh
             _ = checks.tick() => None,
         };
         match signal {
-            Some("SIGHUP") if !signals.has_hung_up() => shown.reload(),
+            // One that was started with a file is a service, whatever terminal it was started from.
+            Some("SIGHUP") if reloads.has_file() || !signals.has_hung_up() => {
+                // What is read when it is told to stop has no effect any more.
+                tokio::select! {
+                    () = reloads.reload() => {}
+                    signal = signals.next_to_stop() => break signal,
+                }
+            }
             Some(signal) => break signal,
             None => {}
         }
-        shown.check();
+        reloads.check();
     };
     let connections = handle.connections().len();
     let grace_ms = grace.as_millis() as u64;

@@ -1,28 +1,21 @@
 //! Where settings come from: flags, the environment, a TOML file. Texts with their origins; what they mean is not known here.
 
+use super::file::{self, Block, Content};
+use super::keys::Table;
+use super::values::Value;
 use crate::args::Settings;
+use crate::policy::rules::At;
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use switchboard_load::typed::{Secret, did_you_mean, nearest};
+use switchboard_load::typed::{Secret, nearest};
 
 /// Every setting by the name it has in the file; `--NAME` is its flag and `SWITCHBOARD_NAME` its variable, but for the
 /// listeners, which are arguments, and `log`, which is -q, -v and -vv.
-pub(super) const NAMES: [&str; 12] = [
-    "listen",
-    "workers",
-    "max-connections",
-    "max-connections-per-address",
-    "max-handshakes-per-address",
-    "max-frame",
-    "max-outbox",
-    "max-memory",
-    "write-timeout",
-    "grace",
-    "log",
-    "log-format",
-];
+fn names() -> impl Iterator<Item = &'static str> + Clone {
+    Table::Top.keys().map(|key| key.name)
+}
 
 /// How variables begin that are for us.
 const PREFIX: &str = "SWITCHBOARD_";
@@ -34,9 +27,6 @@ const TOKEN: &str = Secret::VARIABLE;
 
 /// And of those what others set: Kubernetes tells each container where a Service is that is called `switchboard`.
 const ORCHESTRATORS: [&str; 3] = ["SERVICE_HOST", "SERVICE_PORT", "PORT"];
-
-/// The longest configuration file: a device or a wrong path must not fill the memory.
-const FILE_BYTES: u64 = 1 << 20;
 
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,7 +62,15 @@ impl fmt::Display for SetBy {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Fault {
     pub(crate) set_by: SetBy,
+    /// Where in the file.
+    pub(crate) at: Option<At>,
     pub(crate) text: String,
+}
+
+impl Fault {
+    pub(crate) fn new(set_by: SetBy, text: String) -> Self {
+        Self { set_by, at: None, text }
+    }
 }
 
 impl fmt::Display for Fault {
@@ -81,34 +79,62 @@ impl fmt::Display for Fault {
             // A SERVICE=URL says itself which it is, and so does what is said of a file.
             SetBy::Argument | SetBy::Named => f.write_str(&self.text),
             SetBy::Flag(name) => write!(f, "{name}: {}", self.text),
+            SetBy::File(path) => {
+                write!(f, "file {}", path.display())?;
+                self.at.map_or(Ok(()), |at| write!(f, ":{at}"))?;
+                write!(f, ": {}", self.text)
+            }
             set_by => write!(f, "{set_by}: {}", self.text),
         }
     }
 }
 
 /// A setting as one origin gives it; several texts for the listeners alone.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Given {
-    pub(crate) name: &'static str,
-    pub(crate) texts: Vec<String>,
-    pub(crate) set_by: SetBy,
+#[derive(Debug)]
+pub(super) struct Given {
+    pub(super) name: &'static str,
+    pub(super) texts: Vec<Text>,
+    pub(super) set_by: SetBy,
+}
+
+/// What was typed, and where in the file.
+#[derive(Debug, Default)]
+pub(super) struct Text {
+    pub(super) typed: String,
+    pub(super) at: Option<At>,
+    /// Of a table of the file, whose keys are options: where each of them is.
+    pub(super) options: Option<Vec<(&'static str, At)>>,
+}
+
+impl From<String> for Text {
+    fn from(text: String) -> Self {
+        Self { typed: text, ..Self::default() }
+    }
+}
+
+impl From<(At, String)> for Text {
+    fn from((at, text): (At, String)) -> Self {
+        Self { typed: text, at: Some(at), options: None }
+    }
 }
 
 /// Everything that was given, the strongest origin first.
 #[derive(Debug, Default)]
-pub(crate) struct Layers {
-    pub(crate) given: Vec<Given>,
-    pub(crate) file: Option<(PathBuf, SetBy)>,
-    pub(crate) faults: Vec<Fault>,
+pub(super) struct Layers {
+    pub(super) given: Vec<Given>,
+    pub(super) file: Option<(PathBuf, SetBy)>,
+    /// What else the file says.
+    pub(super) content: Content,
+    pub(super) faults: Vec<Fault>,
 }
 
 impl Layers {
     /// Collects what was given.
-    pub(crate) fn collect(typed: Settings, environment: &HashMap<String, OsString>) -> Self {
+    pub(super) fn collect(typed: Settings, environment: &HashMap<String, OsString>) -> Self {
         let mut layers = Self::default();
         let file = typed.config.clone().map(|path| (path, SetBy::Flag("--config".to_owned())));
         layers.add_typed(typed);
-        for name in NAMES {
+        for name in names() {
             layers.add_variable(name, environment);
         }
         layers.add_unknown(environment);
@@ -117,10 +143,10 @@ impl Layers {
             Some((path.into(), SetBy::Environment(CONFIG.to_owned())))
         });
         if let Some((path, set_by)) = layers.file.clone() {
-            match read(&path) {
+            match file::read(&path) {
                 Ok(text) => layers.add_file(&text, &path),
                 Err(error) => {
-                    layers.faults.push(Fault { set_by: SetBy::File(path), text: format!("{error} (from {set_by})") });
+                    layers.faults.push(Fault::new(SetBy::File(path), format!("{error} (from {set_by})")));
                 }
             }
         }
@@ -129,7 +155,11 @@ impl Layers {
 
     fn add_typed(&mut self, typed: Settings) {
         if !typed.listen.is_empty() {
-            self.given.push(Given { name: "listen", texts: typed.listen, set_by: SetBy::Argument });
+            self.given.push(Given {
+                name: "listen",
+                texts: typed.listen.into_iter().map(Text::from).collect(),
+                set_by: SetBy::Argument,
+            });
         }
         for (name, text) in [
             ("workers", typed.workers),
@@ -144,7 +174,7 @@ impl Layers {
             ("log-format", typed.log_format),
         ] {
             let set_by = SetBy::Flag(format!("--{name}"));
-            self.given.extend(text.map(|text| Given { name, texts: vec![text], set_by }));
+            self.given.extend(text.map(|text| Given { name, texts: vec![text.into()], set_by }));
         }
         let log = match typed.verbose {
             0 => typed.quiet.then_some(("warn", "-q")),
@@ -153,7 +183,7 @@ impl Layers {
         };
         if let Some((level, flag)) = log {
             let set_by = SetBy::Flag(flag.to_owned());
-            self.given.push(Given { name: "log", texts: vec![level.to_owned()], set_by });
+            self.given.push(Given { name: "log", texts: vec![level.to_owned().into()], set_by });
         }
     }
 
@@ -163,22 +193,22 @@ impl Layers {
         let Some(text) = environment.get(&variable).filter(|text| !text.is_empty()) else { return };
         let set_by = SetBy::Environment(variable);
         let Some(text) = text.to_str() else {
-            return self.faults.push(Fault { set_by, text: "not UTF-8".to_owned() });
+            return self.faults.push(Fault::new(set_by, "not UTF-8".to_owned()));
         };
         if name == "listen" && has_commas(text) {
             let text = format!("separate listeners with spaces, not commas: {}", text.replace(',', " "));
-            return self.faults.push(Fault { set_by, text });
+            return self.faults.push(Fault::new(set_by, text));
         }
         let texts = match name {
-            "listen" => text.split_whitespace().map(str::to_owned).collect(),
-            _ => vec![text.to_owned()],
+            "listen" => text.split_whitespace().map(|text| text.to_owned().into()).collect(),
+            _ => vec![text.to_owned().into()],
         };
         self.given.push(Given { name, texts, set_by });
     }
 
     /// Finds variables that are meant for us and say nothing: whoever mistyped one would never know.
     fn add_unknown(&mut self, environment: &HashMap<String, OsString>) {
-        let known: Vec<_> = NAMES.iter().map(|name| variable(name)).chain([CONFIG, TOKEN].map(str::to_owned)).collect();
+        let known: Vec<_> = names().map(variable).chain([CONFIG, TOKEN].map(str::to_owned)).collect();
         let mut unknown: Vec<_> = environment
             .iter()
             .filter(|(name, value)| name.starts_with(PREFIX) && !known.contains(name) && !value.is_empty())
@@ -187,42 +217,84 @@ impl Layers {
             .collect();
         unknown.sort();
         for name in unknown {
-            let names = NAMES.iter().copied().chain(["config"]);
+            let names = names().chain(["config"]);
             let meant = nearest(&name[PREFIX.len()..], names);
             let meant = meant.map(|name| format!("; did you mean `{}`?", variable(name))).unwrap_or_default();
             let set_by = SetBy::Environment(name.clone());
-            self.faults.push(Fault { set_by, text: format!("no such setting{meant}") });
+            self.faults.push(Fault::new(set_by, format!("no such setting{meant}")));
         }
     }
 
     fn add_file(&mut self, text: &str, path: &Path) {
         let set_by = SetBy::File(path.to_owned());
-        let table = match text.parse::<toml::Table>() {
-            Ok(table) => table,
-            Err(error) => {
-                let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].lines().count().max(1));
-                let text = format!("line {line}: {}", error.message().lines().collect::<Vec<_>>().join(" "));
-                return self.faults.push(Fault { set_by, text });
-            }
-        };
-        for (key, value) in table {
-            let Some(name) = NAMES.iter().find(|name| **name == key) else {
-                let meant = match key.as_str() {
-                    // Flags, of which the file has what they stand for.
-                    "verbose" => "; -v is log = \"debug\"".to_owned(),
-                    "quiet" => "; -q is log = \"warn\"".to_owned(),
-                    _ => did_you_mean(&key, NAMES),
-                };
-                let text = format!("unknown key `{key}`; known: {}{meant}", NAMES.join(", "));
-                self.faults.push(Fault { set_by: set_by.clone(), text });
-                continue;
-            };
-            match texts(name, value) {
-                Ok(texts) => self.given.push(Given { name, texts, set_by: set_by.clone() }),
-                Err(text) => self.faults.push(Fault { set_by: set_by.clone(), text }),
+        let mut content = file::parse(text);
+        let mut listen = None;
+        for entry in content.settings.drain(..) {
+            let Value::Texts(texts) = entry.value else { unreachable!("it is as it would be typed") };
+            let texts: Vec<_> = texts.into_iter().map(Text::from).collect();
+            match entry.key.name {
+                "listen" => listen = Some((entry.at, texts)),
+                name => self.given.push(Given { name, texts, set_by: set_by.clone() }),
             }
         }
+        let mut tables = Vec::new();
+        for block in content.listeners.drain(..) {
+            match endpoint(block) {
+                Ok(text) => tables.push(text),
+                Err((at, text)) => content.faults.push((at, text)),
+            }
+        }
+        match listen {
+            Some((at, texts)) if texts.is_empty() && tables.is_empty() => {
+                content.faults.push((at, NO_LISTENERS.to_owned()));
+            }
+            None if tables.is_empty() => {}
+            listen => {
+                let texts = listen.map(|(_, texts)| texts).into_iter().flatten().chain(tables).collect();
+                self.given.push(Given { name: "listen", texts, set_by });
+            }
+        }
+        self.content = content;
     }
+}
+
+/// What is said of a list without listeners.
+pub(super) const NO_LISTENERS: &str = "no listeners";
+
+/// A table of the file as it would be typed.
+fn endpoint(block: Block) -> Result<Text, (At, String)> {
+    let mut url = None;
+    let (mut query, mut options) = (String::new(), Vec::new());
+    for entry in block.entries {
+        let Value::Texts(texts) = entry.value else { unreachable!("it is as it would be typed") };
+        let name = entry.key.name;
+        options.push((name, texts.first().map_or(entry.at, |(at, _)| *at)));
+        match name {
+            "url" => url = texts.into_iter().next().map(|(_, text)| text),
+            // The only option that is a list within one value.
+            "origins" => {
+                let origins: Vec<_> = texts.into_iter().map(|(_, text)| text).collect();
+                query.extend([format!("&{name}={}", encoded(&origins.join(",")))]);
+            }
+            _ => query.extend(texts.into_iter().map(|(_, text)| format!("&{name}={}", encoded(&text)))),
+        }
+    }
+    let Some(url) = url else {
+        let fault = if block.keys.iter().any(|key| key == "url") { NO_TEXT } else { NO_URL };
+        return Err((block.at, fault.to_owned()));
+    };
+    let query = if url.contains('?') { query } else { query.replacen('&', "?", 1) };
+    Ok(Text { typed: url + &query, at: Some(block.at), options: Some(options) })
+}
+
+const NO_URL: &str = "[[listener]] has no `url`, such as url = \"rooms=tcp://127.0.0.1:8081\"";
+const NO_TEXT: &str = "[[listener]] is left out: its `url` is no text";
+
+/// A value of an option as it stands in a URL.
+fn encoded(text: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/:,*=@+".contains(&byte);
+    let byte = |byte: u8| if is_plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    text.bytes().map(byte).collect()
 }
 
 /// The variable of a setting.
@@ -234,30 +306,4 @@ fn variable(name: &str) -> String {
 fn has_commas(text: &str) -> bool {
     let mut behind = text.split(',').skip(1).map(str::trim_start);
     behind.any(|part| !text.contains("://") || part.split_once("://").is_some_and(|(before, _)| before.contains('=')))
-}
-
-fn read(path: &Path) -> std::io::Result<String> {
-    use std::io::Read as _;
-    let mut text = String::new();
-    std::fs::File::open(path)?.take(FILE_BYTES + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > FILE_BYTES {
-        return Err(std::io::Error::other(format!("longer than {FILE_BYTES} bytes")));
-    }
-    Ok(text)
-}
-
-/// A value of the file as it would be typed.
-fn texts(name: &str, value: toml::Value) -> Result<Vec<String>, String> {
-    use toml::Value::{Array, Integer, String};
-    match value {
-        // What is no text is no SERVICE=URL either, and whoever parses it says so.
-        Array(values) if name == "listen" => {
-            let text = |value| if let String(text) = value { text } else { value.to_string() };
-            Ok(values.into_iter().map(text).collect())
-        }
-        _ if name == "listen" => Err(format!("`{name}` is not a list such as [\"echo=tcp://127.0.0.1:8080\"]")),
-        String(text) => Ok(vec![text]),
-        Integer(number) => Ok(vec![number.to_string()]),
-        other => Err(format!("`{name}` is {other}, neither a string nor a whole number")),
-    }
 }

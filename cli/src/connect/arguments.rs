@@ -146,7 +146,7 @@ struct Faults(Vec<Fault>);
 
 impl Faults {
     fn check<T>(&mut self, set_by: SetBy, result: Result<T, String>) -> Option<T> {
-        result.map_err(|text| self.0.push(Fault { set_by, text })).ok()
+        result.map_err(|text| self.0.push(Fault::new(set_by, text))).ok()
     }
 
     fn flag<T>(&mut self, flag: &str, result: Result<T, String>) -> Option<T> {
@@ -194,8 +194,7 @@ impl Faults {
     }
 
     fn files<T>(&mut self, result: Result<T, CertificateError>) -> Option<T> {
-        let faults =
-            |error: CertificateError| error.faults.into_iter().map(|text| Fault { set_by: SetBy::Named, text });
+        let faults = |error: CertificateError| error.faults.into_iter().map(|text| Fault::new(SetBy::Named, text));
         result.map_err(|error| self.0.extend(faults(error))).ok()
     }
 }

@@ -1,7 +1,7 @@
 use super::*;
 
 fn faults(typed: &str) -> Vec<String> {
-    Endpoint::parse(typed).expect_err("it is faulty").typed
+    Endpoint::parse(typed).expect_err("it is faulty").sentences(typed)
 }
 
 fn assert_is(typed: &str, scheme: Scheme, place: &str) {

@@ -1,0 +1,132 @@
+//! What another reading of the file changes: by a reload, or only by a restart.
+
+use super::keys::{Live, Table};
+use super::show::{ShownTable, tables};
+use super::{Config, Rooms};
+use crate::endpoint::Endpoint;
+use crate::policy::rules::Rules;
+use switchboard::Certificates;
+use switchboard_load::typed::percent_decoded;
+
+/// What a running server can be compared by, and what a reload puts in its place.
+#[derive(Debug)]
+pub(crate) struct InForce {
+    settings: Vec<(&'static str, String)>,
+    pub(crate) listeners: Vec<InForceListener>,
+    tables: Vec<ShownTable>,
+    pub(crate) log: String,
+    #[allow(dead_code, reason = "nothing enforces them yet, so a file that has some is refused")]
+    pub(crate) rules: Rules,
+    pub(crate) rooms: Rooms,
+}
+
+/// One listener of it.
+#[derive(Debug)]
+pub(crate) struct InForceListener {
+    /// Service, scheme and place: another one is another listener.
+    pub(crate) place: String,
+    options: Vec<(String, Vec<u8>)>,
+    files: Vec<(String, Vec<u8>)>,
+    pub(crate) certificates: Option<Certificates>,
+}
+
+/// By their names.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Changes {
+    pub(crate) live: Vec<String>,
+    pub(crate) restart: Vec<String>,
+}
+
+impl InForce {
+    pub(crate) fn of(config: &Config) -> Self {
+        Self {
+            settings: config.assignments().into_iter().map(|(name, value, _)| (name, value)).collect(),
+            listeners: config.listen.value.iter().map(InForceListener::of).collect(),
+            tables: tables(&config.rules, &config.rooms),
+            log: config.log.value.clone(),
+            rules: config.rules.clone(),
+            rooms: config.rooms.clone(),
+        }
+    }
+
+    /// What is other in `next`.
+    pub(crate) fn changes(&self, next: &Self) -> Changes {
+        let mut changes = Changes::default();
+        for key in Table::Top.keys().filter(|key| key.name != "listen") {
+            if self.setting(key.name) != next.setting(key.name) {
+                changes.note(key.live, key.name.to_owned());
+            }
+        }
+        let pairs = self.pairs(next);
+        for (listener, other) in &pairs {
+            match other {
+                None => changes.restart.push(format!("{} (removed)", listener.place)),
+                Some(other) => listener.compare(other, &mut changes),
+            }
+        }
+        let is_new = |listener: &&InForceListener| {
+            !pairs.iter().any(|(_, other)| other.is_some_and(|other| std::ptr::eq(other, *listener)))
+        };
+        changes
+            .restart
+            .extend(next.listeners.iter().filter(is_new).map(|listener| format!("{} (added)", listener.place)));
+        for (one, other) in [(self, next), (next, self)] {
+            let changed = one.tables.iter().filter(|table| !other.tables.contains(table)).map(|table| &table.path);
+            for path in changed {
+                if !changes.live.contains(path) {
+                    changes.live.push(path.clone());
+                }
+            }
+        }
+        changes
+    }
+
+    fn setting(&self, name: &str) -> Option<&str> {
+        self.settings.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Each listener with the one of `next` that is in its place, if there is one.
+    pub(crate) fn pairs<'a>(&'a self, next: &'a Self) -> Vec<(&'a InForceListener, Option<&'a InForceListener>)> {
+        let mut others: Vec<_> = next.listeners.iter().collect();
+        let mut pair = |listener: &'a InForceListener| {
+            let other = others.iter().position(|other| other.place == listener.place);
+            (listener, other.map(|index| others.remove(index)))
+        };
+        self.listeners.iter().map(&mut pair).collect()
+    }
+}
+
+impl Changes {
+    fn note(&mut self, live: Live, name: String) {
+        match live {
+            Live::Reload => self.live.push(name),
+            Live::Restart => self.restart.push(name),
+        }
+    }
+}
+
+impl InForceListener {
+    fn of(endpoint: &Endpoint) -> Self {
+        let (place, query) = endpoint.typed.split_once('?').unwrap_or((&endpoint.typed, ""));
+        let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+        let pairs = pairs.map(|(name, value)| (name.to_owned(), percent_decoded(value).unwrap_or_default()));
+        let is_live = |name: &str| Table::Listener.keys().any(|key| key.name == name && key.live == Live::Reload);
+        let (files, mut options): (Vec<_>, Vec<_>) = pairs.partition(|(name, _)| is_live(name));
+        options.sort();
+        let certificates = endpoint.address.certificates.clone();
+        Self { place: place.to_owned(), options, files, certificates }
+    }
+
+    fn compare(&self, other: &Self, changes: &mut Changes) {
+        let mut names: Vec<&str> = Vec::new();
+        for (one, other) in [(&self.options, &other.options), (&other.options, &self.options)] {
+            names.extend(one.iter().filter(|option| !other.contains(option)).map(|(name, _)| name.as_str()));
+        }
+        names.sort_unstable();
+        names.dedup();
+        changes.restart.extend(names.into_iter().map(|name| format!("{} ({name})", self.place)));
+        if self.files != other.files {
+            changes.live.push(format!("{} (cert, key)", self.place));
+        }
+    }
+}

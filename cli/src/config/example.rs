@@ -1,0 +1,264 @@
+//! The table of keys as a file with every default, and as a JSON schema.
+
+use super::keys::{Key, Kind, Live, Table};
+use serde_json::{Map, Value, json};
+
+/// A file that sets nothing: each setting has its default, and every table is a comment.
+pub(crate) fn example() -> String {
+    let mut text = "\
+# Every key of switchboard's file, with its default. A flag or a variable wins over what stands here.
+# Check it: switchboard config check --config FILE. Keys marked (restart) are in force after a restart, all others after SIGHUP.
+
+"
+    .to_owned();
+    text.extend(Table::Top.keys().map(|key| format!("# {}\n{} = {}\n", comment(key), key.name, key.default)));
+    let tables = Table::UNDER.into_iter().filter(|table| table.offered().next().is_some());
+    text.extend(tables.flat_map(of_table));
+    text
+}
+
+/// A table as a comment.
+fn of_table(table: Table) -> Vec<String> {
+    let keys = table.offered().map(|key| format!("#{} = {}  # {}\n", key.name, sample(key), comment(key)));
+    [format!("\n# {}\n#{}\n", about(table), head(table))].into_iter().chain(keys).collect()
+}
+
+fn comment(key: &Key) -> String {
+    if key.live == Live::Restart { format!("{} (restart)", key.doc) } else { key.doc.to_owned() }
+}
+
+fn about(table: Table) -> &'static str {
+    match table {
+        Table::Top => "",
+        Table::Listener => "A listener, once for each. Its options are also those of its URL.",
+        Table::Token => {
+            "Who shows this token is NAME, and NAME.2 and so on beside itself. Make one: switchboard token new NAME"
+        }
+        Table::Group => "Rights that several tokens have.",
+        Table::Anonymous => "What everybody may do, also without a token.",
+        Table::Room => {
+            "Rooms of a name or a glob. One section applies to a room: that of its name, else the glob with most letters."
+        }
+    }
+}
+
+/// A head with names in place of those that are to be chosen.
+fn head(table: Table) -> &'static str {
+    match table {
+        Table::Token => "[tokens.alice]",
+        Table::Group => "[groups.staff]",
+        Table::Room => "[rooms.\"sensors.**\"]",
+        other => other.head(),
+    }
+}
+
+/// A value to show: the default, if it has one.
+fn sample(key: &Key) -> &'static str {
+    match (key.table, key.name) {
+        (Table::Listener, "url") => "\"rooms=tls://0.0.0.0:8443\"",
+        (Table::Listener, "cert") => "\"/etc/switchboard/fullchain.pem\"",
+        (Table::Listener, "key") => "\"/etc/switchboard/key.pem\"",
+        (Table::Listener, "idle" | "rate" | "new-rooms") => "\"off\"",
+        (Table::Listener, "prefix") => "\"echo: \"",
+        (Table::Listener, "format") => "\"text\"",
+        (Table::Listener, "overflow") => "\"disconnect\"",
+        (Table::Token, "hash") => "\"sha256:0000000000000000000000000000000000000000000000000000000000000000\"",
+        (Table::Token, "groups") => "[\"staff\"]",
+        (Table::Token, "expires") => "2027-06-30",
+        (Table::Token, "from") => "[\"10.0.0.0/8\"]",
+        (_, "rooms") => "{ \"ops.**\" = [\"all\"], \"desk.{name}\" = [\"read\", \"write\"] }",
+        (_, "direct") => "[\"*\"]",
+        (_, "anyone") => "[\"join\"]",
+        (_, "named") => "[\"all\"]",
+        (_, "only") => "[\"@staff\", \"alice\"]",
+        _ => key.default,
+    }
+}
+
+/// A JSON schema (draft 2020-12) of the file, for editors that know TOML.
+pub(crate) fn schema() -> String {
+    let mut properties = of_keys(Table::Top);
+    for table in Table::UNDER.into_iter().filter(|table| table.offered().next().is_some()) {
+        let mut one = json!({ "type": "object", "additionalProperties": false, "properties": of_keys(table) });
+        if let Some(required) = required(table) {
+            one["required"] = json!([required]);
+        }
+        let many = match table {
+            Table::Listener => json!({ "type": "array", "items": one }),
+            Table::Anonymous => one,
+            _ => json!({ "type": "object", "additionalProperties": one }),
+        };
+        properties.insert(table.name().to_owned(), many);
+    }
+    let schema = json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "switchboard",
+        "type": "object",
+        "additionalProperties": false,
+        "properties": properties,
+    });
+    format!("{schema:#}\n")
+}
+
+fn required(table: Table) -> Option<&'static str> {
+    match table {
+        Table::Listener => Some("url"),
+        Table::Token => Some("hash"),
+        _ => None,
+    }
+}
+
+fn of_keys(table: Table) -> Map<String, Value> {
+    let described = |key: &Key| {
+        let mut value = of_kind(key.kind, key.is_typed());
+        value["description"] = comment(key).into();
+        (key.name.to_owned(), value)
+    };
+    table.offered().map(described).collect()
+}
+
+const NAME: &str = "^[A-Za-z0-9._-]{1,64}$";
+const GLOB: &str = r"^([A-Za-z0-9._*-]|\{name\})+$";
+const HASH: &str = "^sha256:[0-9A-Fa-f]{64}$";
+
+fn of_kind(kind: Kind, is_typed: bool) -> Value {
+    let words = |or: &[&str]| or.iter().map(|word| json!({ "const": word })).collect::<Vec<_>>();
+    let either = |mut forms: Vec<Value>, or: &[&str]| {
+        forms.extend(words(or));
+        json!({ "anyOf": forms })
+    };
+    let texts = |pattern: &str| json!({ "type": "array", "items": { "type": "string", "pattern": pattern } });
+    match kind {
+        Kind::Count { least, or } => {
+            let mut forms = vec![json!({ "type": "integer", "minimum": least })];
+            // As it would be typed.
+            forms.extend(is_typed.then(|| json!({ "type": "string", "pattern": "^[0-9]+$" })));
+            either(forms, or)
+        }
+        Kind::Size { or } => {
+            let text = json!({ "type": "string", "pattern": "^[0-9]+(B|KiB|MiB|GiB)?$" });
+            either(vec![text, json!({ "type": "integer", "minimum": 1 })], or)
+        }
+        Kind::Duration { or } => {
+            let text = json!({ "type": "string", "pattern": "^[0-9]+(ms|s|m|h)?$" });
+            either(vec![text, json!({ "type": "integer", "minimum": 0 })], or)
+        }
+        Kind::Word(words) => json!({ "enum": words }),
+        Kind::Switch => json!({ "enum": ["on", "off", true, false] }),
+        Kind::Text => json!({ "type": ["string", "integer"] }),
+        Kind::Texts => json!({ "anyOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" } }] }),
+        Kind::Endpoints => texts("^[a-z]+=[a-z]+://"),
+        Kind::Hashes => {
+            let hash = json!({ "type": "string", "pattern": HASH });
+            json!({ "anyOf": [hash, { "type": "array", "items": hash, "minItems": 1, "maxItems": 2 }] })
+        }
+        Kind::Groups => texts(NAME),
+        Kind::Names => texts(GLOB),
+        Kind::People => texts("^@?[A-Za-z0-9._-]{1,64}$"),
+        Kind::Networks => texts("^[0-9A-Fa-f.:]+(/[0-9]+)?$"),
+        Kind::Rights => of_rights(),
+        Kind::Grants => json!({
+            "type": "object", "propertyNames": { "pattern": GLOB }, "additionalProperties": of_rights(),
+        }),
+        // A date of TOML is no type of JSON: tools that read TOML give it as a text.
+        Kind::Date => json!({ "type": "string", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}" }),
+    }
+}
+
+fn of_rights() -> Value {
+    let single = switchboard::Rights::WORDS.iter().map(|(word, _)| *word);
+    let words: Vec<_> = single.chain(["read", "write", "all"]).collect();
+    json!({ "type": "array", "items": { "enum": words } })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Config;
+    use super::super::file;
+    use super::super::keys::KEYS;
+    use super::*;
+    use std::collections::HashMap;
+
+    /// What is printed of a configuration, without where it came from.
+    fn values(printed: &str) -> toml::Table {
+        printed.parse().expect("it is TOML")
+    }
+
+    #[test]
+    fn the_example_says_what_holds_without_it() {
+        let defaults = Config::load(crate::args::Settings::default(), &HashMap::new(), |_| Vec::new()).expect("sound");
+        let (example, defaults) = (values(&example()), values(&defaults.print()));
+        assert_eq!(example, defaults);
+    }
+
+    /// Whoever takes the comment signs away has a file that is right.
+    #[test]
+    fn the_tables_of_the_example_are_right() {
+        let example = example();
+        let lines = example.lines().map(|line| match line.strip_prefix('#') {
+            Some(rest) if !rest.starts_with(' ') => rest,
+            _ => line,
+        });
+        // A glob cannot be kept, and echo takes no options of rooms.
+        let text = lines.collect::<Vec<_>>().join("\n");
+        let content = file::parse(&text);
+        assert!(content.faults.is_empty(), "{:?}", content.faults);
+        let tables = [&content.listeners, &content.tokens, &content.groups, &content.rooms];
+        let entries = tables.into_iter().flatten().chain(&content.anonymous).map(|block| block.entries.len());
+        assert_eq!(content.settings.len() + entries.sum::<usize>(), KEYS.iter().filter(|key| key.is_offered()).count());
+    }
+
+    fn path(key: &Key) -> String {
+        if key.table == Table::Top { key.name.to_owned() } else { format!("{} {}", key.table.head(), key.name) }
+    }
+
+    /// The table of the operator's page is this one.
+    #[test]
+    fn the_page_for_operators_lists_every_key() {
+        let page = include_str!("../../../docs/operations.md");
+        let mut table = "| key | default | what it is | changed by |\n|---|---|---|---|\n".to_owned();
+        for key in KEYS.iter().filter(|key| key.is_offered()) {
+            let (path, default) =
+                (path(key), if key.default.is_empty() { String::new() } else { format!("`{}`", key.default) });
+            // The listeners are shown in full above it.
+            let default = if key.name == "listen" { "echo and rooms on loopback".to_owned() } else { default };
+            table.extend([format!("| `{path}` | {default} | {} | {} |\n", key.doc, key.live)]);
+        }
+        assert!(page.contains(&table), "docs/operations.md should have:\n{table}");
+    }
+
+    #[test]
+    fn the_schema_has_every_key() {
+        let schema: Value = serde_json::from_str(&schema()).expect("it is JSON");
+        for key in KEYS.iter().filter(|key| key.is_offered()) {
+            let top = &schema["properties"];
+            let place = match key.table {
+                Table::Top => top,
+                Table::Listener => &top["listener"]["items"]["properties"],
+                Table::Anonymous => &top["anonymous"]["properties"],
+                table => &top[table.name()]["additionalProperties"]["properties"],
+            };
+            assert!(place[key.name]["description"].is_string(), "{}", path(key));
+        }
+    }
+
+    /// What a service reads of a URL is a key of its table, and the other way round.
+    #[test]
+    fn the_options_of_listeners_are_keys() {
+        let known = |typed: &str| {
+            let faults = crate::endpoint::Endpoint::parse(typed).expect_err("there is no such option").sentences(typed);
+            let (_, known) = faults[0].split_once("known here: ").expect("it says which there are");
+            known.split(';').next().unwrap_or_default().split(", ").map(str::to_owned).collect::<Vec<_>>()
+        };
+        let mut options = vec!["url".to_owned(), "cert".to_owned(), "key".to_owned()];
+        for typed in ["echo=tcp://h:1?zzzz=", "echo=ws://h:1?zzzz=", "rooms=tcp://h:1?zzzz=", "rooms=http://h:1?zzzz="]
+        {
+            options.extend(known(typed));
+        }
+        options.sort();
+        options.dedup();
+        let mut keys: Vec<_> = Table::Listener.keys().map(|key| key.name.to_owned()).collect();
+        keys.sort();
+        assert_eq!(options, keys);
+    }
+}

@@ -1,0 +1,225 @@
+//! Files that are wrong, and all that is said of each: every mistake at its line and column, all at once.
+
+use super::{file, sections};
+
+/// What is wrong with a text, but for rights that nothing enforces yet.
+fn wrong(text: &str) -> Vec<String> {
+    let mut content = file::parse(text);
+    sections::understand(&mut content);
+    let told = content.faults.iter().filter(|(_, fault)| !fault.contains("not enforced by this version"));
+    told.map(|(at, fault)| format!("{at}: {fault}")).collect()
+}
+
+/// Each fault of `text` begins as expected, `…` standing for any text, and there is no other one.
+fn assert_wrong(text: &str, expected: &[&str]) {
+    let told = wrong(text);
+    assert_eq!(told.len(), expected.len(), "{text}\n{told:#?}");
+    for (told, expected) in told.iter().zip(expected) {
+        let mut rest = told.as_str();
+        for (index, part) in expected.split('…').enumerate() {
+            let found = rest.find(part).filter(|place| index > 0 || *place == 0);
+            let Some(place) = found else { panic!("{text}\n{told}\nis not\n{expected}") };
+            rest = &rest[place + part.len()..];
+        }
+    }
+}
+
+const HASH: &str = "sha256:00000000000000000000000000000000000000000000000000000000000000aa";
+
+#[test]
+fn a_file_that_is_right_has_no_faults() {
+    let text = format!(
+        "listen = [\"echo=tcp://127.0.0.1:0\"]\n[[listener]]\nurl = \"rooms=tcp://127.0.0.1:0\"\nrate = 5\ncommands = true\n\
+         [tokens.alice]\nhash = \"{HASH}\"\ngroups = [\"Staff\"]\nexpires = 2027-06-30\nfrom = [\"10.0.0.0/8\", \"::1\"]\n\
+         [groups.staff]\nrooms = {{ \"ops.**\" = [\"all\"], \"desk.{{name}}\" = [\"read\", \"publish\"] }}\ndirect = [\"*\"]\n\
+         [anonymous]\n[rooms.lobby]\nanyone = [\"read\", \"write\"]\nkept = true\n\
+         [rooms.\"board.*\"]\nonly = [\"@staff\", \"alice\"]\nhistory-messages = 0\noverflow = \"latest\"\npresence = \"off\"\n"
+    );
+    assert_eq!(wrong(&text), Vec::<String>::new());
+}
+
+#[test]
+fn every_mistake_against_toml_is_told_with_its_place() {
+    assert_wrong("workers = = 1\ngrace = \"5s\nlog = 'info'\n[rooms\n", &["1:11: ", "2:12: ", "4:7: "]);
+    assert_wrong("workers = 1\nworkers = 2\n", &["2:1: duplicate key"]);
+    assert_wrong("a = 1\u{0}\n", &["1:6: a NUL byte"]);
+    assert_wrong(
+        "\u{feff}wrokers = 1\r\n\r\ngrcae = \"1s\"\r\n",
+        &["1:1: …did you mean `workers`?", "3:1: …did you mean `grace`?"],
+    );
+    assert_wrong("\tß = 1\n", &["1:2: "]);
+    let deep = format!("a = {}{}\nwrokers = 1\n", "[".repeat(200), "]".repeat(200));
+    assert!(wrong(&deep).iter().any(|fault| fault.starts_with("1:")), "{:?}", wrong(&deep));
+}
+
+#[test]
+fn keys_that_are_none_are_told_with_what_was_meant() {
+    assert_wrong("max_frame = 5\n", &["1:1: unknown key `max_frame`; known: …; did you mean `max-frame`?"]);
+    assert_wrong("[token.alice]\n", &["1:2: unknown key `token`; …did you mean `tokens`?"]);
+    assert_wrong(
+        "[tokens.alice]\nhash = 1\nhahs = 2\n",
+        &["2:8: hash: not the hash", "3:1: unknown key `hahs` of [tokens.NAME]; …did you mean `hash`?"],
+    );
+    assert_wrong(
+        "[rooms.lobby]\nanynoe = []\n",
+        &["2:1: unknown key `anynoe` of [rooms.\"GLOB\"]; known: anyone, …; did you mean `anyone`?"],
+    );
+    assert_wrong(
+        "[groups.staff]\nhash = []\n",
+        &["2:1: unknown key `hash` of [groups.NAME]; …; it is one of [tokens.NAME]"],
+    );
+    assert_wrong("[anonymous]\nroms = {}\n", &["2:1: …did you mean `rooms`?"]);
+    assert_wrong("[[listener]]\nurl = \"rooms=tcp://h:1\"\nrates = 1\n", &["3:1: …did you mean `rate`?"]);
+    assert_wrong(
+        "[rooms.sensors.boiler]\nanyone = []\n",
+        &["1:16: unknown key `boiler`; a name with dots stands in quotes: [rooms.\"sensors.boiler\"]"],
+    );
+    assert_wrong("verbose = true\n", &["1:1: …; -v is log = \"debug\""]);
+}
+
+/// What the design has and this version does not do must not look as if it did.
+#[test]
+fn what_is_not_in_force_yet_is_refused_as_that() {
+    let told = |name: &str| format!("`{name}` is not in force in this version, so it is not taken");
+    assert_wrong("[rooms.lobby]\nrate = 5\n", &[&format!("2:1: {}", told("rate"))]);
+    assert_wrong(
+        "[rooms.lobby]\nclass = \"x\"\nmembers = 2\n",
+        &[&format!("2:1: {}", told("class")), &format!("3:1: {}", told("members"))],
+    );
+    assert_wrong(
+        "audit = \"x\"\n[jwt.shop]\n[[ban]]\n",
+        &[&format!("1:1: {}", told("audit")), &format!("2:2: {}", told("jwt")), &format!("3:3: {}", told("ban"))],
+    );
+    assert_wrong(&format!("[tokens.a]\nhash = \"{HASH}\"\nadmin = \"act\"\n"), &[&format!("3:1: {}", told("admin"))]);
+}
+
+#[test]
+fn tables_that_are_written_otherwise_are_told_how() {
+    assert_wrong(
+        "[listener]\nurl = \"x\"\n",
+        &["1:2: `listener` is one table, and there may be several; write [[listener]]"],
+    );
+    assert_wrong("listener = [5]\n", &["1:13: 5 is no table; write [[listener]]"]);
+    assert_wrong("[[tokens]]\n", &["1:3: `tokens` is …; write [tokens.NAME]"]);
+    assert_wrong("tokens = \"x\"\n", &["1:1: `tokens` is \"x\"; write [tokens.NAME]"]);
+    assert_wrong("[tokens]\nalice = \"x\"\n", &["2:1: `alice` is \"x\", and no table; write [tokens.NAME]"]);
+    assert_wrong("anonymous = true\n", &["1:1: `anonymous` is true; write [anonymous]"]);
+    assert_wrong("[[listener]]\n[[listener]]\nurl = true\n", &["3:7: `url` is true, neither"]);
+}
+
+#[test]
+fn values_of_tokens_and_groups_are_told_one_by_one() {
+    let token = |line: &str| format!("[tokens.alice]\nhash = \"{HASH}\"\n{line}\n");
+    assert_wrong(&token("groups = \"staff\""), &["3:10: `groups` is \"staff\", not a list"]);
+    assert_wrong(
+        &token("groups = [\"staff\", 5, \"a b\"]\n[groups.stafff]"),
+        &["3:20: groups: 5 is not a text", "3:23: groups: `a b` is no group"],
+    );
+    assert_wrong(
+        &token("groups = [\"staf\"]\n[groups.staff]"),
+        &["3:11: there is no [groups.staf]; did you mean `staff`?"],
+    );
+    assert_wrong(&token("expires = \"2027-06-30\""), &["3:11: `expires` is a text; a date stands without quotes"]);
+    assert_wrong(&token("expires = 2027-06-30T00:00:00"), &["3:11: …has no offset: of UTC it is 2027-06-30T00:00:00Z"]);
+    assert_wrong(&token("expires = 5"), &["3:11: `expires` is 5, not a date"]);
+    assert_wrong(
+        &token("from = [\"10.0.0.1/8\", \"home\"]"),
+        &["3:9: …did you mean `10.0.0.0/8`?", "3:23: from: `home` is neither"],
+    );
+    assert_wrong(&token("direct = [\"a***\"]"), &["3:11: direct: `a***` is no glob"]);
+    assert_wrong(
+        &token("rooms = { \"ops/*\" = [\"raed\"], \"x\" = \"all\" }"),
+        &[
+            "3:11: rooms: `ops/*` is no glob",
+            "3:22: rooms: `raed`: …did you mean `read`?",
+            "3:37: `rooms` is \"all\", not a list",
+        ],
+    );
+    assert_wrong(
+        "[tokens.alice]\n[tokens.Alice]\nhash = []\n",
+        &[
+            "1:9: tokens.alice has no `hash`",
+            "2:9: tokens.\"Alice\": it is there already",
+            "3:8: `hash` is a list of 0",
+        ],
+    );
+    assert_wrong(
+        "[tokens.udp]\n[tokens.\"a b\"]\n[groups.\"\"]\n",
+        &[
+            "1:9: tokens.\"udp\": this name is reserved",
+            "2:9: tokens.\"a b\": a name has only",
+            "3:9: groups.\"\": a name has at least",
+        ],
+    );
+    assert_wrong(
+        &format!("[tokens.a]\nhash = \"{HASH}\"\n[tokens.b]\nhash = \"{HASH}\"\n"),
+        &["3:9: tokens.b has a hash that tokens.a has"],
+    );
+    assert_wrong(&format!("[tokens.a]\nhash = [\"{HASH}\", \"{HASH}\"]\n"), &["2:84: hash: it is there twice"]);
+    let other = HASH.replace("aa", "ab");
+    assert_wrong(
+        &format!("[tokens.a]\nhash = \"{HASH}\"\n[tokens.\"a.x\"]\nhash = \"{other}\"\n"),
+        &["3:9: tokens.\"a.x\": the name belongs to `a`"],
+    );
+    let grants: Vec<_> = (0..65).map(|number| format!("\"r{number}\" = []")).collect();
+    assert_wrong(&format!("[groups.g]\nrooms = {{ {} }}\n", grants.join(", ")), &["1:9: 65 lines of rights"]);
+}
+
+/// Somebody may have put the token itself there.
+#[test]
+fn what_stands_in_the_place_of_a_hash_is_not_shown() {
+    let token = "sb_01234567_0123456789012345678901234567890123456789012_012345";
+    for value in
+        [format!("\"{token}\""), format!("[\"{token}\"]"), format!("{{ {token} = 1 }}"), format!("[[\"{token}\"]]")]
+    {
+        let told = wrong(&format!("[tokens.alice]\nhash = {value}\n"));
+        assert!(told.len() == 1 && told[0].starts_with("2:") && !told[0].contains("sb_0"), "{told:?}");
+    }
+    assert!(wrong(&format!("[tokens.alice]\nhash = \"{token}\"\n"))[0].contains("this is a token"));
+}
+
+#[test]
+fn values_of_rooms_are_told_one_by_one() {
+    let room = |line: &str| format!("[rooms.lobby]\n{line}\n");
+    assert_wrong(
+        &room("overflow = \"lastest\""),
+        &["2:12: `overflow` is \"lastest\", not one of …; did you mean \"latest\"?"],
+    );
+    assert_wrong(&room("history-messages = -1"), &["2:20: `history-messages` is -1, not a number of 0 or more"]);
+    assert_wrong(
+        &room("history-bytes = \"1MB\""),
+        &["2:17: history-bytes = `1MB` is not a size …; did you mean 1MiB?"],
+    );
+    assert_wrong(
+        &room("presence = true\nkept = 1"),
+        &["2:12: `presence` is true, not one of on, off", "3:8: `kept` is 1, not on or off"],
+    );
+    assert_wrong(
+        &room("anyone = \"read\"\nnamed = [1]"),
+        &["2:10: `anyone` is \"read\", not a list", "3:10: named: 1 is not a text"],
+    );
+    assert_wrong(&room("only = [\"@staf\", \"a b\"]"), &["2:18: only: `a b` is neither"]);
+    assert_wrong(
+        &room("only = [\"@staf\"]\n[groups.staff]"),
+        &["2:9: there is no [groups.staf]; did you mean `staff`?"],
+    );
+    assert_wrong(
+        "[rooms.\"desk.{name}\"]\n[rooms.\"a/b\"]\n",
+        &["1:8: rooms.\"desk.{name}\": a room is the same", "2:8: rooms.\"a/b\": a glob has"],
+    );
+    assert_wrong(
+        "[rooms.\"ops.*\"]\nkept = true\n[rooms.\"OPS.*\"]\n",
+        &["2:1: kept: rooms.\"ops.*\" is many rooms", "3:8: rooms.\"OPS.*\": it is there already"],
+    );
+}
+
+/// However much of it is wrong, what is said stays readable, and in bounds.
+#[test]
+fn a_file_of_mistakes_is_not_repeated_for_ever() {
+    for text in ["]".repeat(1 << 16), "=\n".repeat(1 << 14), "x = 1\n".repeat(1 << 14), "[".repeat(1 << 16)] {
+        let told = wrong(&text);
+        assert!((1..=101).contains(&told.len()), "{}", told.len());
+    }
+    let unknown: Vec<_> = (0..1000).map(|number| format!("k{number} = 1")).collect();
+    assert_eq!(wrong(&unknown.join("\n"))[100], "101:1: and 900 more mistakes from here on");
+}

@@ -1,0 +1,247 @@
+//! The file: read within bounds, and taken apart by the table of keys. What its values mean together is not known here.
+
+use super::keys::{Key, LATER, Table};
+use super::places::Places;
+use super::values::{Reader, Value, Wrong};
+use crate::policy::rules::At;
+use nix::fcntl::OFlag;
+use std::fs::OpenOptions;
+use std::io::{self, ErrorKind, Read as _};
+use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
+use std::path::Path;
+use std::time::{Duration, Instant};
+use switchboard_load::typed::{did_you_mean, nearest};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+/// The longest file: a device or a wrong path must not fill the memory. 10,000 tokens take 1 MiB.
+const FILE_BYTES: u64 = 4 << 20;
+
+/// What comes through a pipe comes within this time, or is not waited for.
+const PIPE_WAIT: Duration = Duration::from_secs(5);
+
+/// Mistakes of one file that are told; of a file that is no TOML at all each line may be several.
+const MOST_FAULTS: usize = 100;
+
+/// What stands in a file, and what is wrong with it.
+#[derive(Debug, Default)]
+pub(super) struct Content {
+    pub(super) settings: Vec<Entry>,
+    pub(super) listeners: Vec<Block>,
+    pub(super) tokens: Vec<Block>,
+    pub(super) groups: Vec<Block>,
+    pub(super) anonymous: Option<Block>,
+    pub(super) rooms: Vec<Block>,
+    pub(super) faults: Vec<Wrong>,
+}
+
+/// A key and its value.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) key: &'static Key,
+    /// Where the key stands.
+    pub(super) at: At,
+    pub(super) value: Value,
+}
+
+/// A table: its head, and what is in it.
+#[derive(Debug)]
+pub(super) struct Block {
+    pub(super) at: At,
+    /// Of the token, the group or the rooms.
+    pub(super) name: String,
+    /// All that stands there, also what is wrong.
+    pub(super) keys: Vec<String>,
+    pub(super) entries: Vec<Entry>,
+}
+
+/// The text of a file.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a pipe is waited for before anything is served, or on a thread of its own"
+)]
+pub(super) fn read(path: &Path) -> io::Result<String> {
+    // Whoever opens a pipe that nobody writes to would wait for ever.
+    let flags = OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    let file = OpenOptions::new().read(true).custom_flags(flags.bits()).open(path)?;
+    let is_pipe = file.metadata()?.file_type().is_fifo();
+    let until = Instant::now() + PIPE_WAIT;
+    let (mut bytes, mut file) = (Vec::new(), file.take(FILE_BYTES + 1));
+    loop {
+        match file.read_to_end(&mut bytes) {
+            Ok(0) if is_pipe && bytes.is_empty() => {}
+            Ok(_) => break,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+        if Instant::now() > until {
+            return Err(io::Error::other(format!("nothing came through this pipe for {} s", PIPE_WAIT.as_secs())));
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    if bytes.len() as u64 > FILE_BYTES {
+        return Err(io::Error::other(format!("longer than {FILE_BYTES} bytes")));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let (before, bytes) = (error.utf8_error().valid_up_to(), error.into_bytes());
+        let sound = std::str::from_utf8(&bytes[..before]).unwrap_or_default();
+        io::Error::other(format!("not UTF-8 from {} on", Places::of(sound).at(before)))
+    })
+}
+
+/// Takes a text apart.
+pub(super) fn parse(text: &str) -> Content {
+    let places = Places::of(text);
+    let mut content = Content::default();
+    // A file of other kinds than text would be a mistake in each byte.
+    if let Some(byte) = memchr::memchr(0, text.as_bytes()) {
+        content.faults.push((places.at(byte), "a NUL byte: this is no text".to_owned()));
+        return content;
+    }
+    let (table, errors) = DeTable::parse_recoverable(text);
+    let reader = Reader { places: &places, text };
+    let mut walk = Walk { content, reader };
+    walk.top(table.get_ref());
+    let mut content = walk.content;
+    let mut wrong: Vec<Wrong> = errors.iter().map(|error| syntax(error, &places)).collect();
+    wrong.sort();
+    // The others of a line follow from the first.
+    wrong.dedup_by_key(|(at, _)| at.line);
+    // What is read of such a line is a guess.
+    content.faults.retain(|(at, _)| wrong.iter().all(|(wrong, _)| wrong.line != at.line));
+    content.faults.extend(wrong);
+    content.faults.sort();
+    content.faults.dedup();
+    if content.faults.len() > MOST_FAULTS {
+        let (at, _) = content.faults[MOST_FAULTS];
+        let more = content.faults.len() - MOST_FAULTS;
+        content.faults.truncate(MOST_FAULTS);
+        content.faults.push((at, format!("and {more} more mistakes from here on")));
+    }
+    content
+}
+
+/// A mistake against TOML itself.
+fn syntax(error: &toml::de::Error, places: &Places<'_>) -> Wrong {
+    let at = places.at(error.span().map_or(0, |span| span.start));
+    (at, error.message().lines().collect::<Vec<_>>().join(" "))
+}
+
+struct Walk<'a> {
+    content: Content,
+    reader: Reader<'a>,
+}
+
+impl Walk<'_> {
+    fn top(&mut self, table: &DeTable<'_>) {
+        for (at, name, value) in self.reader.entries(table) {
+            match Table::UNDER.into_iter().find(|table| table.name() == name) {
+                Some(table) => self.under(table, at, value),
+                None => {
+                    if let Some(entry) = self.entry(Table::Top, at, name, value) {
+                        self.content.settings.push(entry);
+                    }
+                }
+            }
+        }
+    }
+
+    /// What stands under a key of the top that has tables.
+    fn under(&mut self, table: Table, at: At, value: &Spanned<DeValue<'_>>) {
+        let is_not = |shown: &str| (at, format!("`{}` is {shown}; write {}", table.name(), table.head()));
+        match (table, value.get_ref()) {
+            (Table::Listener, DeValue::Array(values)) => {
+                for value in values {
+                    let DeValue::Table(inner) = value.get_ref() else {
+                        let fault = (
+                            self.reader.at(value),
+                            format!("{} is no table; write [[listener]]", self.reader.shown(value)),
+                        );
+                        self.content.faults.push(fault);
+                        continue;
+                    };
+                    let section = self.section(table, self.reader.at(value), String::new(), inner);
+                    self.content.listeners.push(section);
+                }
+            }
+            (Table::Listener, DeValue::Table(_)) => {
+                self.content.faults.push(is_not("one table, and there may be several"));
+            }
+            (Table::Anonymous, DeValue::Table(inner)) => {
+                self.content.anonymous = Some(self.section(table, at, String::new(), inner));
+            }
+            (Table::Token | Table::Group | Table::Room, DeValue::Table(named)) => {
+                for (at, name, value) in self.reader.entries(named) {
+                    let DeValue::Table(inner) = value.get_ref() else {
+                        let text =
+                            format!("`{name}` is {}, and no table; write {}", self.reader.shown(value), table.head());
+                        self.content.faults.push((at, text));
+                        continue;
+                    };
+                    let section = self.section(table, at, name.to_owned(), inner);
+                    match table {
+                        Table::Token => self.content.tokens.push(section),
+                        Table::Group => self.content.groups.push(section),
+                        _ => self.content.rooms.push(section),
+                    }
+                }
+            }
+            _ => self.content.faults.push(is_not(&self.reader.shown(value))),
+        }
+    }
+
+    fn section(&mut self, table: Table, at: At, name: String, inner: &DeTable<'_>) -> Block {
+        let keys = inner.iter().map(|(key, _)| key.get_ref().clone().into_owned()).collect();
+        let entries = self.reader.entries(inner).into_iter();
+        let entries = entries.filter_map(|(at, key, value)| {
+            // `[rooms.sensors.boiler]` is a table within `sensors`, and `boiler` was to be a part of the name.
+            if let (Table::Room | Table::Token | Table::Group, DeValue::Table(_)) = (table, value.get_ref())
+                && table.keys().all(|known| known.name != key)
+            {
+                let meant = format!("[{}.\"{name}.{key}\"]", table.name());
+                self.content
+                    .faults
+                    .push((at, format!("unknown key `{key}`; a name with dots stands in quotes: {meant}")));
+                return None;
+            }
+            self.entry(table, at, key, value)
+        });
+        let entries = entries.collect();
+        Block { at, name, keys, entries }
+    }
+
+    fn entry(&mut self, table: Table, at: At, name: &str, value: &Spanned<DeValue<'_>>) -> Option<Entry> {
+        let Some(key) = table.keys().find(|key| key.name == name) else {
+            self.content.faults.push((at, unknown(table, name)));
+            return None;
+        };
+        match self.reader.read(key, value) {
+            Ok(value) => Some(Entry { key, at, value }),
+            Err(faults) => {
+                self.content.faults.extend(faults);
+                None
+            }
+        }
+    }
+}
+
+/// What is said of a key that is none.
+fn unknown(table: Table, name: &str) -> String {
+    if LATER.contains(&(table, name)) {
+        return format!("`{name}` is not in force in this version, so it is not taken");
+    }
+    let under = Table::UNDER.iter().map(|table| table.name()).filter(|_| table == Table::Top);
+    let known: Vec<_> = table.keys().map(|key| key.name).chain(under).collect();
+    let meant = match (table, name) {
+        // Flags, of which the file has what they stand for.
+        (Table::Top, "verbose") => "; -v is log = \"debug\"".to_owned(),
+        (Table::Top, "quiet") => "; -q is log = \"warn\"".to_owned(),
+        _ => did_you_mean(name, known.iter().copied()),
+    };
+    // A key of elsewhere is more often misplaced than mistyped.
+    let elsewhere = Table::UNDER.into_iter().find(|other| *other != table && other.keys().any(|key| key.name == name));
+    let elsewhere = elsewhere.filter(|_| nearest(name, known.iter().copied()).is_none());
+    let elsewhere = elsewhere.map(|table| format!("; it is one of {}", table.head())).unwrap_or_default();
+    let place = if table == Table::Top { String::new() } else { format!(" of {}", table.head()) };
+    format!("unknown key `{name}`{place}; known: {}{meant}{elsewhere}", known.join(", "))
+}

@@ -1,0 +1,179 @@
+//! What the file sets of rooms. One section applies to a room: that of its name, else the glob that says most of it.
+
+use crate::policy::rules::At;
+use switchboard::{Glob, Overflow, RoomName, RoomOptions};
+
+/// What one section sets; nothing where it says nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RoomSettings {
+    pub(super) at: At,
+    pub(super) glob: Glob,
+    pub(super) history_messages: Option<usize>,
+    pub(super) history_bytes: Option<usize>,
+    pub(super) overflow: Option<Overflow>,
+    pub(super) quiet: Option<bool>,
+    pub(super) kept: bool,
+}
+
+/// All sections, the one that applies before those that it comes before.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Rooms(Vec<RoomSettings>);
+
+impl RoomSettings {
+    pub(super) fn of(at: At, glob: Glob) -> Self {
+        Self { at, glob, history_messages: None, history_bytes: None, overflow: None, quiet: None, kept: false }
+    }
+
+    /// What comes first applies: a name, then many literal characters, then the alphabet.
+    fn rank(&self) -> (bool, std::cmp::Reverse<usize>, &Glob) {
+        (!self.glob.is_exact(), std::cmp::Reverse(self.glob.literals()), &self.glob)
+    }
+
+    fn options(&self) -> RoomOptions {
+        let default = RoomOptions::default();
+        RoomOptions {
+            overflow: self.overflow.unwrap_or(default.overflow),
+            quiet: self.quiet.unwrap_or(default.quiet),
+            history_messages: self.history_messages,
+            history_bytes: self.history_bytes,
+        }
+    }
+}
+
+impl Rooms {
+    pub(super) fn of(mut sections: Vec<RoomSettings>) -> Self {
+        sections.sort_by(|one, other| one.rank().cmp(&other.rank()));
+        Self(sections)
+    }
+
+    /// What is set of this room.
+    pub(crate) fn options(&self, room: &RoomName) -> RoomOptions {
+        let section = self.0.iter().find(|section| section.glob.matches(room.as_str(), None));
+        section.map(RoomSettings::options).unwrap_or_default()
+    }
+
+    /// Those that are there without members.
+    pub(crate) fn kept(&self) -> impl Iterator<Item = RoomName> {
+        let kept = self.0.iter().filter(|section| section.kept);
+        kept.filter_map(|section| RoomName::parse(section.glob.as_str()).ok())
+    }
+
+    /// Pairs of which neither says more of the rooms that are in both, so that the alphabet decides.
+    pub(super) fn ties(&self) -> Vec<String> {
+        let mut ties = Vec::new();
+        for (index, first) in self.0.iter().enumerate() {
+            let alike = self.0[index + 1..].iter();
+            let alike = alike.take_while(|other| other.glob.literals() == first.glob.literals());
+            for other in alike.filter(|other| !first.glob.is_exact() && other.options() != first.options()) {
+                if overlap(first.glob.as_str().as_bytes(), other.glob.as_str().as_bytes()) {
+                    ties.push(format!(
+                        "{}: [rooms.\"{}\"] and [rooms.\"{}\"] of {} say as much: where both match, the first applies",
+                        first.at, first.glob, other.glob, other.at
+                    ));
+                }
+            }
+        }
+        ties
+    }
+
+    pub(super) fn sections(&self) -> &[RoomSettings] {
+        &self.0
+    }
+}
+
+/// Whether some text matches both globs, which have no `{name}`: carries the pairs of places that both can have come to.
+fn overlap(one: &[u8], other: &[u8]) -> bool {
+    let mut seen = std::collections::HashSet::new();
+    let mut left = vec![(0, 0)];
+    while let Some((at, beside)) = left.pop() {
+        if !seen.insert((at, beside)) {
+            continue;
+        }
+        match (step(one, at), step(other, beside)) {
+            (None, None) => return true,
+            (one_step, other_step) => left.extend(next(one_step, other_step, (at, beside))),
+        }
+    }
+    false
+}
+
+/// What a glob takes next.
+#[derive(Clone, Copy)]
+enum Step {
+    /// This character, and is then one further.
+    Literal(u8),
+    /// Any number of characters, dots too or not; behind it, it is further.
+    Run { dots: bool, behind: usize },
+}
+
+fn step(glob: &[u8], at: usize) -> Option<Step> {
+    match glob.get(at..)? {
+        [] => None,
+        [b'*', b'*', ..] => Some(Step::Run { dots: true, behind: at + 2 }),
+        [b'*', ..] => Some(Step::Run { dots: false, behind: at + 1 }),
+        [literal, ..] => Some(Step::Literal(literal.to_ascii_lowercase())),
+    }
+}
+
+/// Where both can be after nothing, or after one character that both take.
+fn next(one: Option<Step>, other: Option<Step>, (at, beside): (usize, usize)) -> Vec<(usize, usize)> {
+    let mut places = Vec::new();
+    if let Some(Step::Run { behind, .. }) = one {
+        places.push((behind, beside));
+    }
+    if let Some(Step::Run { behind, .. }) = other {
+        places.push((at, behind));
+    }
+    match (one, other) {
+        (Some(Step::Literal(one)), Some(Step::Literal(other))) if one == other => places.push((at + 1, beside + 1)),
+        (Some(Step::Literal(one)), Some(Step::Run { dots, .. })) if dots || one != b'.' => {
+            places.push((at + 1, beside));
+        }
+        (Some(Step::Run { dots, .. }), Some(Step::Literal(other))) if dots || other != b'.' => {
+            places.push((at, beside + 1));
+        }
+        _ => {}
+    }
+    places
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rooms(globs: &[&str]) -> Rooms {
+        let at = At { line: 1, column: 1 };
+        let sections = globs.iter().enumerate().map(|(number, glob)| RoomSettings {
+            history_messages: Some(number),
+            ..RoomSettings::of(at, Glob::parse(glob).expect("a glob"))
+        });
+        Rooms::of(sections.collect())
+    }
+
+    /// The place among `globs` of the section that applies.
+    fn applies(globs: &[&str], room: &str) -> Option<usize> {
+        rooms(globs).options(&RoomName::parse(room).expect("a name")).history_messages
+    }
+
+    #[test]
+    fn the_section_that_says_most_of_a_room_applies() {
+        let globs = ["**", "ops.*", "Ops.East", "ops.e*", "b*", "*b"];
+        assert_eq!(applies(&globs, "ops.east"), Some(2));
+        assert_eq!(applies(&globs, "ops.east.2"), Some(0));
+        assert_eq!(applies(&globs, "OPS.eu"), Some(3));
+        assert_eq!(applies(&globs, "ops.west"), Some(1));
+        assert_eq!(applies(&globs, "bob"), Some(5), "by alphabet");
+        assert_eq!(applies(&globs[1..], "lobby"), None);
+    }
+
+    #[test]
+    fn equal_sections_are_told_where_some_room_is_in_both() {
+        let ties = |globs: &[&str]| rooms(globs).ties().len();
+        assert_eq!(ties(&["b*", "*b"]), 1);
+        assert_eq!(ties(&["a*", "b*"]), 0);
+        assert_eq!(ties(&["a.*", "*.b"]), 1);
+        assert_eq!(ties(&["a.*x", "a**."]), 0);
+        assert_eq!(ties(&["a*b.", "**.x"]), 0);
+        assert_eq!(ties(&["ops", "op*"]), 0);
+    }
+}

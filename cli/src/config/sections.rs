@@ -1,0 +1,258 @@
+//! What the tables of a file mean together: who may do what, and what is set of which rooms.
+
+use super::file::{Block, Content, Entry};
+use super::keys::Table;
+use super::rooms::{RoomSettings, Rooms};
+use super::values::{Value, Wrong};
+use crate::policy::rules::{
+    AnonymousSection, At, Direct, Grant, GroupSection, RIGHTS_ARE_ENFORCED, RoomSection, Rules, TokenSection,
+};
+use crate::policy::token::TokenHash;
+use ipnet::IpNet;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::SystemTime;
+use switchboard::rule::Who;
+use switchboard::{Glob, GroupName, Overflow, UserName};
+use switchboard_load::typed::did_you_mean;
+
+/// Lines of rights that one person may have, its groups' among them: each is tried when it joins a room.
+const MOST_GRANTS: usize = 64;
+
+/// Sections of rooms: each is tried when somebody joins one.
+const MOST_SECTIONS: usize = 1024;
+
+/// Puts the tables together, and notes what is wrong with them.
+pub(super) fn understand(content: &mut Content) -> (Rules, Rooms) {
+    let mut sections = Sections { faults: Vec::new() };
+    let groups = sections.groups(std::mem::take(&mut content.groups));
+    let known: BTreeMap<GroupName, usize> =
+        groups.iter().map(|group| (group.name.clone(), group.grants.len())).collect();
+    let tokens = sections.tokens(std::mem::take(&mut content.tokens), &known);
+    let anonymous = content.anonymous.take().map(|block| {
+        let Granted { grants, direct, .. } = Granted::of(block.entries);
+        AnonymousSection { at: block.at, grants, direct }
+    });
+    let (sections_of_rooms, settings) = sections.rooms(std::mem::take(&mut content.rooms), &known);
+    let rules = Rules { tokens, groups, anonymous, sections: sections_of_rooms };
+    sections.faults.extend(unenforced(&rules));
+    content.faults.append(&mut sections.faults);
+    content.faults.sort();
+    (rules, Rooms::of(settings))
+}
+
+/// What is said of rules that nothing would ask.
+fn unenforced(rules: &Rules) -> Vec<Wrong> {
+    if RIGHTS_ARE_ENFORCED || rules.is_empty() {
+        return Vec::new();
+    }
+    let tokens = rules.tokens.iter().map(|token| token.at);
+    let groups = rules.groups.iter().map(|group| group.at);
+    let anonymous = rules.anonymous.iter().map(|anonymous| anonymous.at);
+    let rooms = rules.sections.iter().map(|section| section.at);
+    let first = tokens.chain(groups).chain(anonymous).chain(rooms).min();
+    let fault = "tokens and rights are not enforced by this version yet, so they are not taken";
+    first.map(|at| (at, fault.to_owned())).into_iter().collect()
+}
+
+struct Sections {
+    faults: Vec<Wrong>,
+}
+
+/// What a token, a group and everybody may be given.
+#[derive(Default)]
+struct Granted {
+    grants: Vec<Grant>,
+    direct: Vec<Direct>,
+    hashes: Vec<TokenHash>,
+    groups: Vec<(At, GroupName)>,
+    expires: Option<SystemTime>,
+    from: Vec<IpNet>,
+}
+
+impl Granted {
+    fn of(entries: Vec<Entry>) -> Self {
+        let mut granted = Self::default();
+        for entry in entries {
+            match entry.value {
+                Value::Grants(grants) => granted.grants = grants,
+                Value::Names(direct) => granted.direct = direct,
+                Value::Hashes(hashes) => granted.hashes = hashes,
+                Value::Groups(groups) => granted.groups = groups,
+                Value::Time(expires) => granted.expires = Some(expires),
+                Value::Networks(from) => granted.from = from,
+                other => unreachable!("no key of these tables is {other:?}"),
+            }
+        }
+        granted
+    }
+}
+
+impl Sections {
+    fn groups(&mut self, blocks: Vec<Block>) -> Vec<GroupSection> {
+        let mut groups: Vec<GroupSection> = Vec::new();
+        for block in blocks {
+            let parsed = GroupName::parse(&block.name).map_err(|fault| fault.to_string());
+            let Some(name) =
+                self.name(Table::Group, &block, parsed, |name| groups.iter().any(|other| other.name == *name))
+            else {
+                continue;
+            };
+            let Granted { grants, direct, .. } = Granted::of(block.entries);
+            self.bound(block.at, grants.len());
+            groups.push(GroupSection { at: block.at, name, grants, direct });
+        }
+        groups
+    }
+
+    fn tokens(&mut self, blocks: Vec<Block>, known: &BTreeMap<GroupName, usize>) -> Vec<TokenSection> {
+        let mut names: BTreeMap<UserName, At> = BTreeMap::new();
+        let mut hashes: HashMap<TokenHash, UserName> = HashMap::new();
+        let mut tokens = Vec::new();
+        for block in blocks {
+            let parsed = UserName::parse(&block.name).map_err(|fault| fault.to_string());
+            let Some(name) = self.name(Table::Token, &block, parsed, |name| names.contains_key(name)) else { continue };
+            let at = block.at;
+            names.insert(name.clone(), at);
+            if !block.keys.iter().any(|key| key == "hash") {
+                self.faults
+                    .push((at, format!("tokens.{name} has no `hash`; `switchboard token new {name}` makes one")));
+            }
+            let Granted { grants, direct, hashes: own, groups, expires, from } = Granted::of(block.entries);
+            for hash in &own {
+                if let Some(other) = hashes.insert(*hash, name.clone()) {
+                    self.faults.push((at, format!("tokens.{name} has a hash that tokens.{other} has")));
+                }
+            }
+            let of_groups = groups.iter().filter_map(|(_, group)| known.get(group)).sum::<usize>();
+            self.bound(at, grants.len() + of_groups);
+            let groups = groups.into_iter().filter_map(|(at, group)| self.known(known, at, group)).collect();
+            tokens.push(TokenSection { at, name, hashes: own, groups, grants, direct, expires, from });
+        }
+        for (name, at) in &names {
+            let dots = name.as_str().match_indices('.').map(|(dot, _)| &name.as_str()[..dot]);
+            let owner = dots.filter_map(|owner| UserName::parse(owner).ok()).find(|owner| names.contains_key(owner));
+            if let Some(owner) = owner {
+                let text = format!(
+                    "tokens.\"{name}\": the name belongs to `{owner}`, whose further connections are `{owner}.2` and so on"
+                );
+                self.faults.push((*at, text));
+            }
+        }
+        tokens
+    }
+
+    fn rooms(
+        &mut self,
+        blocks: Vec<Block>,
+        known: &BTreeMap<GroupName, usize>,
+    ) -> (Vec<RoomSection>, Vec<RoomSettings>) {
+        let (mut sections, mut settings) = (Vec::<RoomSection>::new(), Vec::<RoomSettings>::new());
+        if let Some(block) = blocks.get(MOST_SECTIONS) {
+            self.faults.push((block.at, format!("more than {MOST_SECTIONS} sections of rooms")));
+        }
+        let mut seen = BTreeSet::new();
+        for block in blocks {
+            let parsed = Glob::parse(&block.name).map_err(|fault| fault.to_string());
+            let Some(glob) = self.name(Table::Room, &block, parsed, |glob| seen.contains(glob)) else { continue };
+            seen.insert(glob.clone());
+            let at = block.at;
+            if glob.has_name() {
+                let text = format!(
+                    "rooms.\"{glob}\": a room is the same whoever asks; `{{name}}` stands in the rooms of tokens and groups"
+                );
+                self.faults.push((at, text));
+                continue;
+            }
+            let mut section = RoomSection { at, rooms: glob.clone(), only: None, anyone: None, named: None };
+            let mut own = RoomSettings::of(at, glob);
+            for entry in block.entries {
+                match (entry.key.name, entry.value) {
+                    ("only", Value::People(people)) => section.only = Some((entry.at, self.people(known, people))),
+                    ("anyone", Value::Rights(rights)) => section.anyone = Some((entry.at, rights)),
+                    ("named", Value::Rights(rights)) => section.named = Some((entry.at, rights)),
+                    ("kept", Value::Switch(is_kept)) => {
+                        if is_kept && !own.glob.is_exact() {
+                            let text = format!("kept: rooms.\"{}\" is many rooms; name one", own.glob);
+                            self.faults.push((entry.at, text));
+                        }
+                        own.kept = is_kept;
+                    }
+                    (key, value) => own.set(key, &value),
+                }
+            }
+            if section.only.is_some() || section.anyone.is_some() || section.named.is_some() {
+                sections.push(section);
+            }
+            settings.push(own);
+        }
+        (sections, settings)
+    }
+
+    /// The name of a table, unless it is none, or one that is there already.
+    fn name<T: std::fmt::Display>(
+        &mut self,
+        table: Table,
+        block: &Block,
+        parsed: Result<T, String>,
+        is_taken: impl FnOnce(&T) -> bool,
+    ) -> Option<T> {
+        let shown = |fault: &str| format!("{}.\"{}\": {fault}", table.name(), block.name);
+        match parsed {
+            Ok(name) if is_taken(&name) => {
+                self.faults.push((block.at, shown("it is there already; upper and lower case are alike")));
+                None
+            }
+            Ok(name) => Some(name),
+            Err(fault) => {
+                self.faults.push((block.at, shown(&fault)));
+                None
+            }
+        }
+    }
+
+    /// A group, if it is one of the file.
+    fn known(&mut self, known: &BTreeMap<GroupName, usize>, at: At, group: GroupName) -> Option<GroupName> {
+        if known.contains_key(&group) {
+            return Some(group);
+        }
+        let meant = did_you_mean(group.as_str(), known.keys().map(GroupName::as_str));
+        self.faults.push((at, format!("there is no [groups.{group}]{meant}")));
+        None
+    }
+
+    fn people(&mut self, known: &BTreeMap<GroupName, usize>, people: Vec<(At, Who)>) -> Vec<Who> {
+        let people = people.into_iter().filter_map(|(at, who)| match who {
+            Who::Group(group) => self.known(known, at, group).map(Who::Group),
+            name @ Who::Name(_) => Some(name),
+        });
+        people.collect()
+    }
+
+    fn bound(&mut self, at: At, grants: usize) {
+        if grants > MOST_GRANTS {
+            let text = format!("{grants} lines of rights, with those of its groups: there may be {MOST_GRANTS}");
+            self.faults.push((at, text));
+        }
+    }
+}
+
+fn overflow(word: &str) -> Overflow {
+    match word {
+        "drop-oldest" => Overflow::DropOldest,
+        "drop-newest" => Overflow::DropNewest,
+        "latest" => Overflow::Latest,
+        _ => Overflow::Disconnect,
+    }
+}
+
+impl RoomSettings {
+    fn set(&mut self, key: &str, value: &Value) {
+        match (key, value) {
+            ("history-messages", Value::Number(messages)) => self.history_messages = Some(*messages),
+            ("history-bytes", Value::Number(bytes)) => self.history_bytes = Some(*bytes),
+            ("overflow", Value::Word(word)) => self.overflow = Some(overflow(word)),
+            ("presence", Value::Word(word)) => self.quiet = Some(word == "off"),
+            other => unreachable!("no key of a room's is {other:?}"),
+        }
+    }
+}

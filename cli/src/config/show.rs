@@ -1,0 +1,125 @@
+//! What was understood, as TOML again: for whoever reads `config print`, and to see what a reload changes.
+
+use super::keys::{KEYS, Table};
+use super::rooms::RoomSettings;
+use super::{Rooms, quoted};
+use crate::policy::rules::{Direct, Grant, RoomSection, Rules};
+use switchboard::rule::Who;
+use switchboard::{Overflow, Rights};
+use switchboard_load::typed::show_size;
+
+/// What stands for a secret.
+const HIDDEN: &str = "\"hidden\"";
+
+/// A table of the file, its secrets among its values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ShownTable {
+    table: Table,
+    /// As it is named by those who speak of it: `tokens.alice`.
+    pub(crate) path: String,
+    values: Vec<(&'static str, String)>,
+}
+
+impl ShownTable {
+    /// As it would stand in a file, but for its secrets.
+    pub(super) fn print(&self) -> String {
+        let is_secret = |name: &str| KEYS.iter().any(|key| key.secret && key.table == self.table && key.name == name);
+        let shown = |(name, value): &(&'static str, String)| {
+            format!("{name} = {}\n", if is_secret(name) { HIDDEN } else { value })
+        };
+        format!("\n[{}]\n{}", self.path, self.values.iter().map(shown).collect::<String>())
+    }
+}
+
+/// All tables of who may do what and of rooms.
+pub(super) fn tables(rules: &Rules, rooms: &Rooms) -> Vec<ShownTable> {
+    let named = |table: Table, name: &str, values| ShownTable {
+        table,
+        path: format!("{}.{}", table.name(), key(name)),
+        values,
+    };
+    let tokens = rules.tokens.iter().map(|token| {
+        let mut values = vec![("hash", list(token.hashes.iter().map(ToString::to_string)))];
+        values.extend(some("groups", list(token.groups.iter().map(|group| group.as_str().to_owned()))));
+        values.extend(granted(&token.grants, &token.direct));
+        values.extend(token.expires.map(|time| ("expires", humantime::format_rfc3339_seconds(time).to_string())));
+        values.extend(some("from", list(token.from.iter().map(ToString::to_string))));
+        named(Table::Token, token.name.as_str(), values)
+    });
+    let groups = rules
+        .groups
+        .iter()
+        .map(|group| named(Table::Group, group.name.as_str(), granted(&group.grants, &group.direct)));
+    let anonymous = rules.anonymous.iter().map(|anonymous| ShownTable {
+        table: Table::Anonymous,
+        path: Table::Anonymous.name().to_owned(),
+        values: granted(&anonymous.grants, &anonymous.direct),
+    });
+    let rooms = rooms.sections().iter().map(|settings| {
+        let section = rules.sections.iter().find(|section| section.rooms == settings.glob);
+        let mut values = section.map(of_room).unwrap_or_default();
+        values.extend(set(settings));
+        named(Table::Room, settings.glob.as_str(), values)
+    });
+    tokens.chain(groups).chain(anonymous).chain(rooms).collect()
+}
+
+fn granted(grants: &[Grant], direct: &[Direct]) -> Vec<(&'static str, String)> {
+    let grants = grants
+        .iter()
+        .map(|Grant { rooms, rights: granted, .. }| format!("{} = {}", quoted(rooms.as_str()), rights(*granted)));
+    let grants: Vec<_> = grants.collect();
+    let rooms = (!grants.is_empty()).then(|| ("rooms", format!("{{ {} }}", grants.join(", "))));
+    let direct = list(direct.iter().map(|direct| direct.names.as_str().to_owned()));
+    rooms.into_iter().chain(some("direct", direct)).collect()
+}
+
+fn of_room(section: &RoomSection) -> Vec<(&'static str, String)> {
+    let mut values = Vec::new();
+    values.extend(section.anyone.map(|(_, given)| ("anyone", rights(given))));
+    values.extend(section.named.map(|(_, given)| ("named", rights(given))));
+    let who = |who: &Who| match who {
+        Who::Name(name) => name.to_string(),
+        Who::Group(group) => format!("@{group}"),
+    };
+    values.extend(section.only.as_ref().map(|(_, people)| ("only", list(people.iter().map(who)))));
+    values
+}
+
+fn set(settings: &RoomSettings) -> Vec<(&'static str, String)> {
+    let mut values = Vec::new();
+    values.extend(settings.history_messages.map(|messages| ("history-messages", messages.to_string())));
+    values.extend(settings.history_bytes.map(|bytes| ("history-bytes", quoted(&show_size(bytes)))));
+    values.extend(settings.overflow.map(|overflow| ("overflow", quoted(word(overflow)))));
+    values.extend(settings.quiet.map(|quiet| ("presence", quoted(if quiet { "off" } else { "on" }))));
+    values.extend(settings.kept.then(|| ("kept", "true".to_owned())));
+    values
+}
+
+fn word(overflow: Overflow) -> &'static str {
+    match overflow {
+        Overflow::DropOldest => "drop-oldest",
+        Overflow::DropNewest => "drop-newest",
+        Overflow::Latest => "latest",
+        _ => "disconnect",
+    }
+}
+
+fn rights(rights: Rights) -> String {
+    list(rights.words().map(str::to_owned))
+}
+
+fn list(texts: impl Iterator<Item = String>) -> String {
+    format!("[{}]", texts.map(|text| quoted(&text)).collect::<Vec<_>>().join(", "))
+}
+
+/// A list, unless it is empty.
+fn some(name: &'static str, list: String) -> Option<(&'static str, String)> {
+    (list != "[]").then_some((name, list))
+}
+
+/// A key as TOML.
+pub(super) fn key(name: &str) -> String {
+    let is_bare = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+    if is_bare { name.to_owned() } else { quoted(name) }
+}

@@ -1,0 +1,159 @@
+//! What SIGHUP does: the file is read again, with all that it names, and takes effect as a whole or not at all. Nobody is dropped.
+//!
+//! Without a file there are certificates alone, each of which stays as it was if it cannot be read.
+
+use super::NotStarted;
+use crate::config::{Changes, Config, Fault, InForce};
+use crate::logging::Filter;
+use std::sync::Arc;
+use std::time::SystemTime;
+use switchboard::{Certificates, Hub, Room};
+use tracing::{error, info};
+
+/// Puts settings together again, as at the start.
+pub(crate) type Load = Arc<dyn Fn() -> Result<Config, NotStarted> + Send + Sync>;
+
+/// What runs, and can be changed while it does.
+pub(super) struct Reloads {
+    in_force: InForce,
+    /// Without a file there is nothing to read again.
+    load: Option<Load>,
+    hub: Hub,
+    /// Rooms that the file wants to be there.
+    kept: Vec<Room>,
+    filter: Filter,
+    shown: Vec<Shown>,
+}
+
+/// What a listener shows its peers.
+struct Shown {
+    /// As it was typed.
+    place: String,
+    /// As it was bound.
+    urls: String,
+    certificates: Certificates,
+}
+
+impl Reloads {
+    pub(super) fn new(in_force: InForce, load: Option<Load>, hub: Hub, filter: Filter) -> Self {
+        let mut reloads = Self { in_force, load, hub, kept: Vec::new(), filter, shown: Vec::new() };
+        reloads.set_rooms();
+        reloads
+    }
+
+    /// Tells where its listeners were bound, in their order.
+    pub(super) fn bound(&mut self, urls: impl Iterator<Item = Vec<String>>) {
+        let listeners = self.in_force.listeners.iter().zip(urls);
+        let shown = listeners.filter_map(|(listener, urls)| {
+            let (place, certificates) = (listener.place.clone(), listener.certificates.clone()?);
+            Some(Shown { place, urls: urls.join(", "), certificates })
+        });
+        self.shown = shown.collect();
+    }
+
+    /// Whether it was started with a file, which a hangup reads again and never ends.
+    pub(super) fn has_file(&self) -> bool {
+        self.load.is_some()
+    }
+
+    /// Reads everything again.
+    ///
+    /// # Cancel safety
+    /// Not safe: what was read may be lost, and what is in force stays.
+    pub(super) async fn reload(&mut self) {
+        let Some(load) = self.load.clone() else { return self.reload_certificates() };
+        // Files may be slow, and a signal to stop does not wait for them.
+        let read = tokio::task::spawn_blocking(move || load().map(|config| InForce::of(&config))).await;
+        match read {
+            Ok(Ok(next)) => self.take(next),
+            Ok(Err(NotStarted::Faults(faults))) => faults.iter().for_each(refuse),
+            Ok(Err(NotStarted::Start(error))) => error!(error = format!("{error:#}"), REFUSED),
+            Ok(Err(NotStarted::Bind(error))) => error!(error = error.to_string(), REFUSED),
+            Err(error) => error!(error = error.to_string(), REFUSED),
+        }
+    }
+
+    /// Takes what was read, unless some of it needs a restart.
+    fn take(&mut self, next: InForce) {
+        let Changes { live, restart } = self.in_force.changes(&next);
+        if !restart.is_empty() {
+            return error!(needs_restart = shown(&restart), unchanged = shown(&live), REFUSED);
+        }
+        self.replace_certificates(&next);
+        self.filter.set(&next.log);
+        let before = std::mem::replace(&mut self.in_force, next);
+        if self.in_force.rooms != before.rooms {
+            self.set_rooms();
+        }
+        if live.is_empty() {
+            info!("the file was reloaded: nothing changed");
+        } else {
+            info!(changed = shown(&live), "the file was reloaded");
+        }
+    }
+
+    /// Listeners show what was read for the ones in their places.
+    fn replace_certificates(&self, next: &InForce) {
+        let mut others: Vec<_> = next.listeners.iter().collect();
+        for Shown { place, urls, certificates } in &self.shown {
+            let Some(index) = others.iter().position(|other| other.place == *place) else { continue };
+            if let Some(read) = &others.remove(index).certificates {
+                certificates.replace(read);
+                info!(listener = urls, "certificates were reloaded");
+            }
+        }
+    }
+
+    /// Has the file's rooms be as it says.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "rooms of the file are the operator's, and made by the program itself"
+    )]
+    fn set_rooms(&mut self) {
+        let rooms = self.in_force.rooms.clone();
+        let kept: Vec<_> = rooms.kept().collect();
+        self.hub.set_room_options(move |name| rooms.options(name));
+        self.kept = kept.iter().filter_map(|name| self.hub.room(name.as_str()).ok()).collect();
+    }
+
+    fn reload_certificates(&self) {
+        if self.shown.is_empty() {
+            info!("nothing to reload");
+        }
+        for Shown { urls, certificates, .. } in &self.shown {
+            match certificates.reload() {
+                Ok(()) => info!(listener = urls, "certificates were reloaded"),
+                Err(error) => {
+                    for error in error.faults {
+                        error!(listener = urls, error, "certificates were not reloaded");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Tells of certificates that clients will refuse. They are served all the same: it may be a clock that is wrong.
+    pub(super) fn check(&self) {
+        for Shown { urls, certificates, .. } in &self.shown {
+            for error in certificates.invalid_at(SystemTime::now()) {
+                error!(listener = urls, error, "certificate is not valid now");
+            }
+        }
+    }
+}
+
+/// What is said of each thing that is wrong.
+const REFUSED: &str = "the file was not reloaded, and nothing changed";
+
+fn refuse(fault: &Fault) {
+    error!(error = fault.to_string(), REFUSED);
+}
+
+/// Names beyond these are counted.
+const SHOWN: usize = 20;
+
+fn shown(names: &[String]) -> String {
+    let more = names.len().saturating_sub(SHOWN);
+    let shown = names[..names.len() - more].join(", ");
+    if more == 0 { shown } else { format!("{shown} and {more} more") }
+}
