@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-/// How often something may happen: `per_second` in the long run, `burst` at once.
+/// How often something may happen: `per_second` in the long run, and `burst` at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
     interval_nanos: u64,
@@ -13,8 +13,8 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// At most `burst` events at once and `per_second` in the long run; zero counts as one. Events are a whole number of
-    /// nanoseconds apart, so that no rate is above one a nanosecond.
+    /// At most `burst` events at once and `per_second` in the long run; zero counts as one. Events are a whole number
+    /// of nanoseconds apart, so no rate exceeds one per nanosecond.
     pub fn new(per_second: u32, burst: u32) -> Self {
         // Rounded up: rounded down, the rate would be above what was asked for, and from 10^9 a second on unlimited.
         let interval_nanos = 1_000_000_000_u64.div_ceil(u64::from(per_second.max(1)));
@@ -30,7 +30,7 @@ pub struct Bucket {
 }
 
 impl Bucket {
-    /// Takes one token at time `now` (since any fixed moment), or says how long until there is one.
+    /// Takes one token at time `now` (since any fixed moment), or returns how long until there is one.
     ///
     /// # Errors
     /// The wait until the next token; nothing was taken.
@@ -50,13 +50,13 @@ impl Bucket {
         self.due_nanos = self.due_nanos.max(now).saturating_add(rate.interval_nanos.saturating_mul(tokens));
     }
 
-    /// Puts back `tokens` that were taken for nothing.
+    /// Puts back `tokens` that were taken but not used.
     pub fn give_back(&mut self, rate: Rate, tokens: u64) {
         self.due_nanos = self.due_nanos.saturating_sub(rate.interval_nanos.saturating_mul(tokens));
     }
 }
 
-/// A fixed table of buckets. Sources that hash alike share one, which errs on the side of silence.
+/// A fixed table of buckets. Sources with the same hash share one, which errs on the side of silence.
 #[derive(Debug)]
 pub struct Buckets {
     table: Box<[Bucket]>,
@@ -73,8 +73,8 @@ impl Buckets {
         Self { table: vec![Bucket::default(); buckets].into(), rate }
     }
 
-    /// Takes a token for the source that hashes to `hash`; whether there was one. Hash with a secret key, so that
-    /// nobody can choose whose bucket to empty.
+    /// Takes a token for the source that hashes to `hash`, and returns whether there was one. Hash with a secret key,
+    /// so that nobody can choose whose bucket to empty.
     pub fn take(&mut self, hash: u64, now: Duration) -> bool {
         let rate = self.rate;
         self.bucket(hash).take(now, rate).is_ok()

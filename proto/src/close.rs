@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-/// Why a connection ended, as it is logged, counted and, where the transport can, told to the peer.
+/// Why a connection ended: logged, counted and, if the transport can, told to the peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 #[repr(u8)]
 pub enum CloseReason {
-    /// The peer finished sending, and what it sent was answered.
+    /// The peer finished sending, and was answered.
     PeerClosed,
     /// The handler finished while the peer was still sending.
     Finished,
@@ -17,7 +17,7 @@ pub enum CloseReason {
     PeerLost,
     /// No input for the idle timeout.
     Idle,
-    /// The peer did not read for the write timeout, or its outbox overflowed.
+    /// The peer did not read within the write timeout, or its outbox overflowed.
     SlowConsumer,
     /// A frame was longer than the limit.
     FrameTooLong,
@@ -25,29 +25,29 @@ pub enum CloseReason {
     BadFrame,
     /// The handler returned an error.
     HandlerError,
-    /// The handler panicked, or the codec did on what was to be sent.
+    /// The handler panicked, or the codec did while encoding.
     HandlerPanic,
-    /// An operator, or the program, closed it.
+    /// An operator or the program closed it.
     Closed,
     /// The server drained.
     Drained,
     /// The server ended before this connection finished.
     Aborted,
-    /// All memory for messages was held, and this connection held the most.
+    /// The memory for messages was used up, and this connection held the most.
     OutOfMemory,
-    /// Refused: the server has as many connections as it may.
+    /// Refused: the server has the most connections allowed.
     TooManyConnections,
-    /// Refused: this address has as many connections as one may.
+    /// Refused: this address has the most connections allowed.
     TooManyFromAddress,
     /// TLS, HTTP or authentication took too long.
     HandshakeTimeout,
-    /// TLS could not be agreed on.
+    /// The TLS handshake failed.
     HandshakeFailed,
     /// Refused: too many handshakes are under way, or came from this address within a second.
     TooManyHandshakes,
-    /// A TLS stream ended without `close_notify`: somebody may have cut off what the peer still sent.
+    /// A TLS stream ended without `close_notify`: something may have cut off what the peer still sent.
     Truncated,
-    /// What came first was another protocol's: of a browser, or of somebody who has mistaken the port.
+    /// The first input belonged to another protocol: from a browser, or from somebody who mistook the port.
     WrongProtocol,
     /// The handler reset it.
     Reset,
@@ -59,24 +59,24 @@ pub enum CloseReason {
     AuthFailed,
 }
 
-/// A number that tells a peer why it is closed, where its protocol has such: WebSocket (RFC 6455 §7.4).
+/// A number that tells a peer why it is closed, in protocols that have one: WebSocket (RFC 6455 §7.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CloseCode(u16);
 
 impl CloseCode {
     /// All was said.
     pub const NORMAL: Self = Self(1000);
-    /// The server ends, or the page is left.
+    /// The server is stopping, or the user has left the page.
     pub const GOING_AWAY: Self = Self(1001);
-    /// It is not allowed, or not wanted, and no other code says why.
+    /// It is not allowed or not wanted, and no other code fits.
     pub const POLICY: Self = Self(1008);
-    /// Something went wrong here.
+    /// Something went wrong on this side.
     pub const INTERNAL_ERROR: Self = Self(1011);
-    /// There is too much to do for now.
+    /// This side is too busy; try again later.
     pub const TRY_AGAIN_LATER: Self = Self(1013);
 
-    /// One of the numbers that may be sent: 1000 to 1003, 1007 to 1014, and 3000 to 4999, of which those from 4000 on are for a
-    /// program to give a meaning to.
+    /// A code from its number, if it may be sent: 1000 to 1003, 1007 to 1014, and 3000 to 4999. Programs may give their
+    /// own meaning to those from 4000 on.
     pub const fn new(number: u16) -> Option<Self> {
         if matches!(number, 1000..=1003 | 1007..=1014 | 3000..=4999) { Some(Self(number)) } else { None }
     }
@@ -87,12 +87,12 @@ impl CloseCode {
     }
 }
 
-/// What a reason means for bytes that are still queued.
+/// What happens to bytes that are still queued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
-    /// Flush, shut the write side down, read and discard until the peer has finished, close.
+    /// Flush, shut down the write side, read and discard until the peer has finished, close.
     Polite,
-    /// Reset: the peer is gone, holds memory that is needed, or was to be got rid of.
+    /// Reset: the peer is gone, holds memory that is needed, or was deliberately cut off.
     Abrupt,
 }
 
@@ -157,7 +157,7 @@ impl CloseReason {
         }
     }
 
-    /// Whether it says why a connection was never accepted.
+    /// Whether it is a reason for never accepting a connection.
     pub fn is_refusal(self) -> bool {
         matches!(self, Self::TooManyConnections | Self::TooManyFromAddress | Self::TooManyHandshakes)
     }
@@ -172,7 +172,7 @@ impl CloseReason {
         }
     }
 
-    /// Whether an operator would expect it in the daily course of things; the others are logged at `info`.
+    /// Whether an operator would expect it in normal operation; the others are logged at `info`.
     pub fn is_ordinary(self) -> bool {
         matches!(
             self,

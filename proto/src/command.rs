@@ -1,7 +1,7 @@
 //! The grammar: what a frame from a peer means.
 //!
-//! A frame that begins with `/` is a command, everything else is text for the current room; `//` escapes. Knows
-//! nothing of rooms or rights: the hub obeys. `docs/protocol.md` is written from this file.
+//! A frame that begins with `/` is a command, everything else is text for the current room; `//` escapes a slash. Knows
+//! nothing of rooms or rights: the caller carries out the commands. `docs/protocol.md` is written from this file.
 
 use crate::format::is_forbidden;
 use crate::{Cookie, ErrorCode, Failure, Format, MessageId, NameError, RoomName, UserName};
@@ -11,20 +11,20 @@ use std::fmt;
 /// What one frame asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Input {
-    /// To publish this to the current room; the escape is taken off.
+    /// Text to publish to the current room, with any escape removed.
     Text(Bytes),
     /// To obey.
     Command(Command),
 }
 
-/// Every command, and what it may say.
+/// Every command and its arguments.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
-    /// Become a member of a room and make it the current one.
+    /// Join a room and make it the current one.
     Join {
         /// The room.
         room: RoomName,
-        /// Replay what came after this message.
+        /// Replay what was published after this message.
         since: Option<MessageId>,
         /// The answer to a challenge.
         cookie: Option<Cookie>,
@@ -59,10 +59,10 @@ pub enum Command {
     },
     /// Replay the current room's last messages.
     History {
-        /// How many; all there are, if not given.
+        /// How many; all, if not given.
         count: Option<usize>,
     },
-    /// Choose how everything is told from now on.
+    /// Choose the format of everything from now on.
     Format(Format),
     /// Prove to be allowed.
     Auth(Token),
@@ -79,7 +79,7 @@ pub enum Command {
 }
 
 impl Command {
-    /// How each command is written, and what it does, as `/help` tells it.
+    /// How each command is written, and what it does, as shown by `/help`.
     pub const HELP: [(&str, &str); 15] = [
         ("/join ROOM [since=ID] [cookie=HEX]", "join a room and make it the current one"),
         ("/leave [ROOM]", "leave a room, or the current one"),
@@ -99,13 +99,13 @@ impl Command {
     ];
 }
 
-/// Says what a frame's payload asks for.
+/// Parses a frame's payload.
 ///
-/// Command names are taken without case. Arguments are separated by spaces or tabs; a TEXT begins behind exactly one
-/// of them and is the rest of the frame, whatever its bytes. Nothing is copied but names.
+/// Command names ignore case. Arguments are separated by spaces or tabs; a TEXT begins after exactly one of them and is
+/// the rest of the frame, whatever its bytes. Only names are copied.
 ///
 /// # Errors
-/// There is no such command, or its arguments are not what it takes.
+/// There is no such command, or its arguments are wrong.
 pub fn parse(mut frame: Bytes) -> Result<Input, Failure> {
     match frame.as_ref() {
         [b'/', b'/', ..] => {

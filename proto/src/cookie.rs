@@ -1,8 +1,8 @@
 //! Address validation without state: what a source must return before it is sent more than it asked for.
 //!
 //! A cookie is a keyed hash (SipHash-2-4) of the source's address and port and of the room that it wants to join, under
-//! the key of a time slot. Only who receives at that address learns it, and nothing is kept for whoever asks. Keys come
-//! from the caller, one for each slot, and are forgotten with the slot after theirs.
+//! the key of a time slot. Only someone who receives at that address learns it, and nothing is kept per source. Keys
+//! come from the caller, one for each slot, and are forgotten at the end of the next slot.
 
 use crate::RoomName;
 use siphasher::sip::SipHasher24;
@@ -14,7 +14,7 @@ use std::time::Duration;
 
 const COOKIE_BYTES: usize = 7;
 
-/// What a peer returns to show that it receives at the address it sends from. 14 hexadecimal digits: with `cookie=` in
+/// What a peer returns to prove that it receives at the address it sends from. 14 hexadecimal digits: with `cookie=` in
 /// front, as many bytes as three times the shortest join.
 #[derive(Clone, Copy)]
 pub struct Cookie(pub [u8; COOKIE_BYTES]);
@@ -61,9 +61,9 @@ impl FromStr for Cookie {
 /// The secret of one time slot.
 pub type CookieKey = [u8; 16];
 
-/// Makes cookies and knows them again.
+/// Makes cookies and recognizes them.
 ///
-/// A cookie is good until the end of the slot after its own: for between one and two periods.
+/// A cookie is valid until the end of the next slot: for between one and two periods.
 pub struct CookieKeys {
     period: Duration,
     /// The slot of the last look at the time.
@@ -82,7 +82,7 @@ impl CookieKeys {
         Self { period, slot: 0, keys: [fresh(), fresh()] }
     }
 
-    /// The cookie that `source` is to return when it joins `room`, at time `now` (since any fixed moment).
+    /// The cookie that `source` must return when it joins `room`, at time `now` (since any fixed moment).
     pub fn cookie(
         &mut self,
         source: SocketAddr,
@@ -94,7 +94,7 @@ impl CookieKeys {
         cookie(&self.keys[place(self.slot)], source, room)
     }
 
-    /// Whether `cookie` is one that `source` was given for `room`, and not too long ago.
+    /// Whether `source` was given `cookie` for `room`, not too long ago.
     pub fn knows(
         &mut self,
         given: Cookie,

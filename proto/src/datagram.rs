@@ -1,15 +1,15 @@
 //! Frames that are datagrams, one each.
 //!
-//! A datagram keeps its own length on the network; between the socket and the codec it stands behind that length, so that
-//! a connection reads and writes bytes as on any other transport.
+//! The network keeps a datagram's length; between the socket and the codec that length is a prefix, so that a
+//! connection reads and writes bytes as on any other transport.
 
 use crate::{Codec, FrameError, Length, Output};
 use bytes::{Bytes, BytesMut};
 
-/// The longest payload of a datagram: IPv4's 65,535 bytes without the two headers. A frame above it is never cut.
+/// The longest payload of a datagram: IPv4's 65,535 bytes less the two headers. A longer frame is never cut.
 pub const DATAGRAM_BYTES: usize = 65_507;
 
-/// The codec of datagram peers: each datagram is a frame, whatever its bytes, the empty one too.
+/// The codec of datagram peers: each datagram is a frame, whatever its bytes, even an empty one.
 #[derive(Debug, Default)]
 pub struct Datagrams(Length);
 

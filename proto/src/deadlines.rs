@@ -1,7 +1,7 @@
 //! When a connection has waited long enough.
 //!
-//! No timer runs per connection: connections stamp what they do with the second in which it happened, and one sweep
-//! per worker and second asks [`Stamps::expired`]. So a deadline is good to a second, and never early.
+//! No timer runs per connection: connections stamp what they do with the second in which it happened, and one sweep per
+//! worker and second asks [`Stamps::expired`]. So a deadline is accurate to a second, and never early.
 
 use crate::CloseReason;
 use std::time::Duration;
@@ -28,22 +28,22 @@ impl Stamp {
     }
 }
 
-/// How long a connection may take. Each is rounded up to whole seconds, and acted on within the second after it: 1 s is over
-/// after 1 to 2. Time in which the process does not run is not counted. `None` waits for ever.
+/// How long a connection may take. Each timeout is rounded up to whole seconds and takes effect within the second after
+/// it: 1 s ends after 1 to 2. Time in which the process does not run is not counted. `None` means no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
-    /// Without input while the handler waits for some. At the limit: [`CloseReason::Idle`]. Default: none.
+    /// No input while the handler waits for some. At the limit: [`CloseReason::Idle`]. Default: none.
     pub idle: Option<Duration>,
-    /// Without input from a WebSocket that has no `idle`: then it is pinged, and has as long again to answer. At the
+    /// No input from a WebSocket for which `idle` is not set: it is pinged, and has as long again to answer. At the
     /// limit: [`CloseReason::PeerLost`]. Default 30 s.
     pub ping: Option<Duration>,
-    /// Without progress while bytes are queued. At the limit: [`CloseReason::SlowConsumer`]. Default 10 s.
+    /// No progress while bytes are queued. At the limit: [`CloseReason::SlowConsumer`]. Default 10 s.
     pub write: Option<Duration>,
-    /// For TLS to be agreed on, before the handler runs; for the head of a request from its first byte on, and its body.
-    /// At the limit: [`CloseReason::HandshakeTimeout`]. For a client to connect too, which gets an error. Default 10 s.
+    /// For the TLS handshake, before the handler runs; for a request's head, from its first byte, and its body. At the
+    /// limit: [`CloseReason::HandshakeTimeout`]. Also for a client to connect, which gets an error. Default 10 s.
     pub handshake: Option<Duration>,
-    /// For the peer to finish after the server did; for the handler once its connection is closed, and for each frame that it
-    /// takes of a peer that has gone. Default 2 s.
+    /// For the peer to finish after the server has; for the handler once its connection is closed, and for each frame
+    /// that it receives from a peer that has gone. Default 2 s.
     pub linger: Duration,
 }
 

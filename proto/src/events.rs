@@ -1,20 +1,20 @@
 //! The stream of Server-Sent Events, from the side that sends it (WHATWG HTML, "Server-sent events").
 //!
-//! The fields of an event are the format's ([`Format::Events`](crate::Format)); here is only where one ends.
+//! The format ([`Format::Events`](crate::Format)) writes an event's fields; this codec only ends events.
 
 use crate::{Codec, FrameError, Output};
 use bytes::{Bytes, BytesMut};
 use std::time::Duration;
 
-/// The codec that ends each event with an empty line. Nothing is expected from whoever reads it: input is discarded.
+/// The codec that ends each event with an empty line. Nothing is expected from the reader: input is discarded.
 #[derive(Debug, Default)]
 pub struct EventStream;
 
 impl EventStream {
-    /// A comment: it keeps those between from taking the stream for dead, and is no event.
+    /// A comment: it is no event, but keeps intermediaries from taking the stream for dead.
     pub const KEEPALIVE: Bytes = Bytes::from_static(b":");
 
-    /// Asks the reader to wait so long before it connects again.
+    /// Asks the reader to wait this long before it reconnects.
     pub fn retry(wait: Duration) -> Bytes {
         format!("retry: {}", wait.as_millis()).into()
     }

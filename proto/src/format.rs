@@ -1,4 +1,4 @@
-//! How a member is told things: as text, as JSON, as events, or as payloads alone.
+//! How what a member is told is written: as text, as JSON, as events, or as bare payloads.
 //!
 //! Each frame is one line, or one event, whatever was published. Knows nothing of how frames are delimited.
 
@@ -16,14 +16,14 @@ use std::str::FromStr;
 /// The form of what a member is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Format {
-    /// For people: `[lobby] alice: hi`, notices and answers behind `*`, errors behind `!`. Control characters and
-    /// what is not UTF-8 are replaced.
+    /// For people: `[lobby] alice: hi`, notices and answers after `*`, errors after `!`. Control characters and invalid
+    /// UTF-8 are replaced.
     Text,
-    /// For programs: one object a frame, and nothing of a payload is lost.
+    /// For programs: one object per frame, with nothing of a payload lost.
     Json,
-    /// Payloads alone, unchanged. No notices; answers and errors, which only commands cause, are as in text.
+    /// Bare payloads, unchanged. No notices; answers and errors, which only commands cause, are as in text.
     Raw,
-    /// The objects of JSON as Server-Sent Events. It has no name: only a service that streams them chooses it.
+    /// The objects of JSON as Server-Sent Events. It has no name: only a service that streams events chooses it.
     Events,
 }
 
@@ -53,8 +53,8 @@ impl Format {
         }
     }
 
-    /// An answer's frames, which are several only for help. In `raw` a welcome has none, and what somebody sent to
-    /// this connection alone is its payload.
+    /// An answer's frames: more than one only for help. In `raw` a welcome has none, and a private message is its
+    /// payload.
     pub fn reply(self, reply: &Reply) -> Vec<Bytes> {
         match (self, reply) {
             // The same in each format, and without the room: it may not be longer than three times `/join a`.
@@ -77,7 +77,7 @@ impl Format {
         }
     }
 
-    /// The name, as it is typed, of one that can be.
+    /// The format's name, for those that can be typed.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Text => "text",
@@ -102,7 +102,7 @@ impl FromStr for Format {
     }
 }
 
-/// Whether a character drives terminals, ends lines or reorders what stands around it: C0 but tab, DEL, C1, the line
+/// Whether a character can control a terminal, end a line or reorder the text around it: C0 but tab, DEL, C1, the line
 /// and paragraph separators, and the bidirectional controls (Unicode UAX #9).
 pub(crate) fn is_forbidden(character: char) -> bool {
     match character {

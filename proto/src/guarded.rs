@@ -1,7 +1,7 @@
-//! Lines of people, whose connections may begin with what is no line of theirs.
+//! Lines on connections that may begin with something else: another protocol, or telnet.
 //!
-//! A browser can be made to send to any port, so a first line that is another protocol's ends the connection before anybody
-//! is shown it. What telnet clients negotiate is answered, and is no part of a line. Knows nothing of what lines mean.
+//! A browser can be made to send to any port, so a first line that belongs to another protocol ends the connection
+//! before anybody sees it. Telnet negotiation is answered, and is not part of a line. Knows nothing of what lines mean.
 
 mod foreign;
 mod telnet;
@@ -11,11 +11,11 @@ use bytes::BytesMut;
 use foreign::{foreign_bytes, foreign_line};
 use telnet::Telnet;
 
-/// [`Lines`], of a connection that may be opened by somebody who speaks something else.
+/// [`Lines`], for a connection whose peer may speak another protocol.
 ///
-/// The first line that is not empty is refused ([`FrameError::Foreign`]) if it is how HTTP, TLS, SSH, SMTP, RTSP, SIP or
-/// PROXY begin, or if it begins with NUL. A connection that begins with a telnet command (RFC 854) is telnet's to its end:
-/// commands are taken out of it, and each option is refused. On any other one no byte is touched.
+/// The first line that is not empty is refused ([`FrameError::Foreign`]) if HTTP, TLS, SSH, SMTP, RTSP, SIP or PROXY
+/// begin like it, or if it begins with NUL. A connection that begins with a telnet command (RFC 854) is treated as
+/// telnet to its end: commands are removed, and each option is refused. On any other connection no byte is changed.
 #[derive(Debug, Default)]
 pub struct GuardedLines {
     lines: Lines,
@@ -37,12 +37,13 @@ enum Stage {
 }
 
 impl GuardedLines {
-    /// Lines are any bytes, not text: they may begin with NUL, or as telnet does. To be said before anything is received.
+    /// Lines may be any bytes, not only text: they may begin with NUL, or like telnet. Call it before anything is
+    /// received.
     pub fn carry_bytes(&mut self) {
         self.stage = Stage::FirstOfBytes;
     }
 
-    /// As [`Codec::decode`], and takes the lines behind one that was not looked at along.
+    /// Like [`Codec::decode`], but also takes the lines after one that needed no check.
     ///
     /// # Errors
     /// As for `decode`.

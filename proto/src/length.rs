@@ -1,11 +1,11 @@
-//! Frames behind their length: four bytes, big-endian, then that many bytes of payload.
+//! Frames with a length prefix: four bytes, big-endian, then that many bytes of payload.
 
 use crate::{Codec, FrameError, Output};
 use bytes::{Buf, Bytes, BytesMut};
 
 const HEADER_BYTES: usize = 4;
 
-/// The codec for payloads of any bytes, each behind its length as an unsigned 32-bit big-endian number.
+/// The codec for payloads of any bytes, each prefixed with its length as an unsigned 32-bit big-endian number.
 ///
 /// An announced length above the limit is refused from the header alone, before any payload is kept.
 #[derive(Debug, Default)]
@@ -28,7 +28,7 @@ impl Codec for Length {
     }
 
     /// # Panics
-    /// If the payload is 4 GiB or longer: no header can announce it.
+    /// If the payload is 4 GiB or longer, as no header can announce it.
     fn encode(&mut self, payload: Bytes, output: &mut Output) {
         let Ok(length) = u32::try_from(payload.len()) else { panic!("a length-delimited payload is below 4 GiB") };
         output.put(&length.to_be_bytes());

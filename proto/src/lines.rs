@@ -1,6 +1,6 @@
 //! Lines of text: bytes up to LF, or CR LF.
 //!
-//! A line need not be UTF-8. What it was ended with is kept, so that a reply can be ended alike.
+//! A line need not be UTF-8. Its terminator is kept, so that a reply can end in the same way.
 
 mod batch;
 mod end;
@@ -73,7 +73,7 @@ impl Lines {
     }
 }
 
-/// A line that is not ended as it came.
+/// A line that does not end as it arrived.
 #[inline(never)]
 fn encode_otherwise(line: Line, output: &mut Output) {
     let terminator = line.terminator;
@@ -85,12 +85,12 @@ fn encode_otherwise(line: Line, output: &mut Output) {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[repr(u32)]
 pub enum Terminator {
-    /// With the input: the peer finished sending without a line end.
+    /// With the end of input: the peer finished sending without a line end.
     None,
-    /// With a line feed. Lines made from text end so.
+    /// With a line feed, as do lines made from text.
     #[default]
     Lf,
-    /// With carriage return and line feed.
+    /// With a carriage return and a line feed.
     CrLf,
 }
 
@@ -110,12 +110,12 @@ impl Terminator {
     }
 }
 
-/// One line: bytes, and how they ended. Cloning and passing on copy no text.
+/// One line: its bytes, and how it ended. Cloning it or passing it on copies no text.
 ///
-/// It dereferences to the bytes without the terminator, displays them with U+FFFD for what is not UTF-8, and compares
-/// with strings. Made from text it ends with LF; an LF inside that text starts another line at the peer.
+/// It dereferences to the bytes without the terminator, displays them with U+FFFD for invalid UTF-8, and compares with
+/// strings. A line made from text ends with LF; an LF inside that text starts another line at the peer.
 ///
-/// A received line shares the memory of the read that it came with: to keep one for long, copy it.
+/// A received line shares the memory of the read that it arrived with: to keep it for long, copy it.
 #[derive(Clone, Default)]
 pub struct Line {
     /// The text, and if it was received what it ended with: most lines are sent on as they came.
@@ -133,23 +133,23 @@ impl Line {
         &self.bytes[..self.bytes.len() - self.behind as usize]
     }
 
-    /// The text, terminator excluded, without a copy.
+    /// The text without its terminator, without a copy.
     pub fn into_bytes(mut self) -> Bytes {
         self.bytes.truncate(self.bytes.len() - self.behind as usize);
         self.bytes
     }
 
-    /// The text, with U+FFFD for what is not UTF-8.
+    /// The text, with U+FFFD for invalid UTF-8.
     pub fn to_str_lossy(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(self)
     }
 
-    /// How it ended, or will end.
+    /// How it ends.
     pub fn terminator(&self) -> Terminator {
         self.terminator
     }
 
-    /// The same text, ended by `terminator`.
+    /// The same text, ending with `terminator`.
     pub fn with_terminator(self, terminator: Terminator) -> Self {
         Self { terminator, ..self }
     }

@@ -10,19 +10,19 @@ use std::time::SystemTime;
 
 const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
 
-/// A text is not a message's id.
+/// The text is not a message id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a message id such as k3f9-7 (0-0 is before all that is kept)")]
 pub struct IdError;
 
-/// One incarnation of a room: its messages are numbered from 1, and its history holds no other's.
+/// One incarnation of a room: its messages are numbered from 1, and its history holds only its own.
 ///
 /// Displays in base 36: `k3f9`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Epoch(u32);
 
 impl Epoch {
-    /// An incarnation named by a random number: two of a room are then told apart.
+    /// An incarnation named by a random number, so that two incarnations of a room differ.
     pub fn new(random: u32) -> Self {
         Self(random)
     }
@@ -56,7 +56,7 @@ impl FromStr for Epoch {
     }
 }
 
-/// Names one message of a room for ever: the room's incarnation, and the number in it.
+/// Identifies one message of a room permanently: the room's incarnation, and the number in it.
 ///
 /// Displays as `k3f9-7`. Number 0 is the point before the first message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -85,7 +85,7 @@ impl FromStr for MessageId {
     }
 }
 
-/// One publication, as every member of its room gets it.
+/// One published message, as every member of its room gets it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
     /// Where it was published.
@@ -96,13 +96,13 @@ pub struct Message {
     pub time: SystemTime,
     /// Who published it; `None` if the program itself did.
     pub from: Option<UserName>,
-    /// Whom the publisher was shown to be, under a policy. `from` is what it called itself.
+    /// The publisher's proven identity, under a policy. `from` is what it called itself.
     pub user: Option<UserName>,
     /// What was published: any bytes.
     pub payload: Bytes,
 }
 
-/// What a member is told without having asked. The format `raw` has none.
+/// What a member is told without asking. The format `raw` has no notices.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
     /// Another member came.
@@ -119,20 +119,20 @@ pub enum Notice {
         /// Who.
         name: UserName,
     },
-    /// Many came, went or took other names, or a few in a room with many members.
+    /// Several members joined, left or changed names at once, or a few did in a room with many members.
     Presence {
         /// Where.
         room: RoomName,
-        /// How many came since the last such notice.
+        /// How many joined since the last such notice.
         joined: usize,
-        /// How many went since the last such notice.
+        /// How many left since the last such notice.
         left: usize,
-        /// How many took other names that nobody was told of.
+        /// How many changed names without a notice of their own.
         renamed: usize,
         /// How many there are now.
         members: usize,
     },
-    /// A member took another name.
+    /// A member changed its name.
     Renamed {
         /// Where.
         room: RoomName,
@@ -150,7 +150,7 @@ pub enum Notice {
         /// The number of the first.
         from_seq: u64,
     },
-    /// The id to resume from is of another incarnation of the room: how many messages were lost cannot be known.
+    /// The id to resume from belongs to another incarnation of the room: how many messages were lost is unknown.
     Reset {
         /// Where.
         room: RoomName,
@@ -195,25 +195,25 @@ pub struct Authenticated {
 /// An answer to a command, or what a connection is told as itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
-    /// The first thing that a connection is told, where it may give commands.
+    /// The first thing that a connection is told, if it may give commands.
     Welcome {
         /// What it is called.
         name: UserName,
         /// Where it is.
         room: Option<RoomName>,
     },
-    /// Is a member of the room, and the room is its current one.
+    /// It is a member of the room, which is now its current one.
     Joined {
         /// The room.
         room: RoomName,
-        /// How many members the room has, with this one.
+        /// How many members the room has, including this one.
         members: usize,
         /// The last message before the join; it gets every one after it.
         id: MessageId,
         /// What it may do there, under a policy.
         may: Option<Rights>,
     },
-    /// Is no longer a member of the room.
+    /// It is no longer a member of the room.
     Left {
         /// The room.
         room: RoomName,
@@ -241,7 +241,7 @@ pub enum Reply {
         /// How many there are.
         total: usize,
     },
-    /// What somebody sent to this connection alone.
+    /// A private message to this connection.
     Direct {
         /// Who.
         from: UserName,
@@ -255,12 +255,12 @@ pub enum Reply {
         /// How many.
         count: usize,
     },
-    /// Is told everything in this format from now on.
+    /// It gets everything in this format from now on.
     Formatted {
         /// The format.
         format: Format,
     },
-    /// Was published, by an answer of its own where nobody else tells: to an HTTP request.
+    /// The message was published: the answer to an HTTP request.
     Published {
         /// Where.
         room: RoomName,
@@ -288,7 +288,7 @@ pub enum Reply {
         /// Milliseconds since 1970.
         milliseconds: u64,
     },
-    /// The join is to be repeated with this cookie, to show that its sender is where it says.
+    /// The join must be repeated with this cookie, to prove that its sender receives at its address.
     Challenge {
         /// What to repeat it with.
         cookie: Cookie,
@@ -297,7 +297,7 @@ pub enum Reply {
     Pong,
     /// What can be typed.
     Help,
-    /// The server ends the connection, as it was asked to.
+    /// The server ends the connection, as requested.
     Bye,
 }
 

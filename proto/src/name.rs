@@ -1,6 +1,6 @@
 //! Names of rooms, people and groups, parsed once at the edge.
 //!
-//! Knows the form of a name; whether somebody has it already is the hub's.
+//! Knows the form of a name; whether it is taken is the hub's business.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -11,15 +11,15 @@ use std::sync::Arc;
 /// The longest name, in characters, which are bytes too.
 const NAME_BYTES: usize = 64;
 
-/// What an unnamed connection is called, before its number. Nobody may take a name that begins so.
+/// The name of an unnamed connection, before its number. Nobody may take a name that begins like this.
 const GUEST: &str = "guest-";
 
-/// Names of the server's own parts, which nobody may take.
+/// Names of parts of the server, which nobody may take.
 const UDP: &str = "udp";
 const HTTP: &str = "http";
 const SERVER: &str = "server";
 
-/// Why a text is not a name, or not one to take.
+/// Why a text is not a name, or not one that may be taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NameError {
@@ -96,8 +96,8 @@ macro_rules! name_type {
     ($(#[$doc:meta])* $type:ident) => {
         $(#[$doc])*
         ///
-        /// 1–64 ASCII letters, digits, `-`, `_` and `.`. It keeps its case, and is equal, hashed and ordered without.
-        /// Cheap to clone.
+        /// 1–64 ASCII letters, digits, `-`, `_` and `.`. It keeps its case, but is compared, hashed and ordered without
+        /// it. Cheap to clone.
         #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub struct $type(Name);
 
@@ -180,7 +180,7 @@ impl UserName {
         if name.is_reserved() { Err(NameError::Reserved) } else { Ok(name) }
     }
 
-    /// Parses a name that somebody else may have: reserved ones too, since a guest can be written to.
+    /// Parses a name that somebody else may have, reserved ones included, since a guest can be written to.
     ///
     /// # Errors
     /// The text is empty, too long, or holds another character than names have.
@@ -188,7 +188,7 @@ impl UserName {
         Name::parse(text).map(Self)
     }
 
-    /// What connection `n` is called until it takes a name: `guest-n`.
+    /// The name of connection `n` until it takes another: `guest-n`.
     pub fn guest(n: u64) -> Self {
         Self(Name(format!("{GUEST}{n}").into()))
     }
@@ -202,12 +202,12 @@ impl UserName {
         number?.parse().ok()
     }
 
-    /// Who published a datagram that came from no member.
+    /// The publisher of a datagram that did not come from a member.
     pub fn udp() -> Self {
         Self(Name(UDP.into()))
     }
 
-    /// Who published an HTTP request that gave no name.
+    /// The publisher of an HTTP request that gave no name.
     pub fn http() -> Self {
         Self(Name(HTTP.into()))
     }
@@ -217,7 +217,7 @@ impl UserName {
         Self(Name(SERVER.into()))
     }
 
-    /// Whether only the server gives this name.
+    /// Whether this name is reserved for the server.
     pub fn is_reserved(&self) -> bool {
         let name = self.as_str();
         let is_guest = name.get(..GUEST.len()).is_some_and(|start| start.eq_ignore_ascii_case(GUEST));

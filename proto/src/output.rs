@@ -40,7 +40,7 @@ impl Output {
         self.len += bytes.len();
     }
 
-    /// Appends `bytes` without copying them when they are large enough for that to pay.
+    /// Appends `bytes`, without copying them if they are large enough for that to pay off.
     #[inline]
     pub fn share(&mut self, bytes: Bytes) {
         if bytes.len() < SHARE_BYTES { self.put(&bytes) } else { self.keep(bytes) }
@@ -54,8 +54,7 @@ impl Output {
         self.pieces.push_back(bytes);
     }
 
-    /// Moves everything from `other` to the end, in order. `other` keeps the memory of its copied pieces, to be filled
-    /// again.
+    /// Moves everything from `other` to the end, in order. `other` keeps the memory of its copied pieces for reuse.
     pub fn append(&mut self, other: &mut Self) {
         for piece in other.pieces.drain(..) {
             self.len += piece.len();
@@ -70,7 +69,7 @@ impl Output {
         (other.tail_written, other.len) = (0, 0);
     }
 
-    /// Everything as one piece of memory, which is not much larger.
+    /// Everything as one piece of memory that is not much larger.
     pub fn into_bytes(mut self) -> Bytes {
         if self.pieces.is_empty() {
             if self.tail.len() < self.tail.capacity() / 2 {
@@ -92,7 +91,7 @@ impl Output {
         self.len
     }
 
-    /// Bytes of memory that stand behind those, with the room in which copied ones are put.
+    /// Bytes of memory behind those, including space reserved for copies.
     pub fn held_bytes(&self) -> usize {
         self.len + (self.tail.capacity() - self.tail.len()) + self.tail_written
     }
@@ -102,7 +101,7 @@ impl Output {
         self.len == 0
     }
 
-    /// Puts the front of the queue into `slices` and says how many were filled.
+    /// Puts the front of the queue into `slices` and returns how many were filled.
     pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let tail = &self.tail[self.tail_written..];
         let tail = (!tail.is_empty()).then_some(tail);
@@ -131,7 +130,7 @@ impl Output {
         }
     }
 
-    /// Drops the first `written` bytes, and keeps the memory of copied pieces for those to come.
+    /// Drops the first `written` bytes, and keeps the memory of copied pieces for later ones.
     ///
     /// # Panics
     /// If `written` is more than [`len`](Self::len).
@@ -155,8 +154,8 @@ impl Output {
         self.tail_written += written;
     }
 
-    /// Copies what is left, if that is little: shared pieces may be parts of something large, which they keep alive. For when it
-    /// has to wait.
+    /// Copies what is left, if that is little: shared pieces may be parts of something large, which they keep alive.
+    /// For output that has to wait.
     pub fn let_go(&mut self) {
         if self.pieces.is_empty() || self.len > LITTLE_BYTES {
             return;
@@ -172,8 +171,8 @@ impl Output {
         *self = Self::default();
     }
 
-    /// Cuts the end off again, back to the length that [`len`](Self::len) gave before; for an encoder that failed.
-    /// Memory is given back once the queue is empty.
+    /// Cuts the end off, back to a length that [`len`](Self::len) gave before; for an encoder that failed. Memory is
+    /// given back once the queue is empty.
     ///
     /// # Panics
     /// If `len` is more than there is.

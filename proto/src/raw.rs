@@ -1,12 +1,12 @@
-//! Bytes as they come, for whoever passes them on or takes them apart itself.
+//! Bytes as they arrive, for code that passes them on or parses them itself.
 
 use crate::{Codec, FrameError, Output};
 use bytes::{Bytes, BytesMut};
 
-/// The codec that makes nothing of bytes: a frame is what one read brought, or a piece of it, and what is sent is sent as it is.
+/// The codec without framing: a frame is what one read returned, or a piece of it, and what is sent is sent as it is.
 ///
-/// A frame has at least one byte and at most the limit of frames, above which what came is taken apart. So where one ends says
-/// nothing, and no input is ever wrong.
+/// A frame has at least one byte and at most the frame limit; longer reads are split. So frame boundaries mean nothing,
+/// and no input is invalid.
 #[derive(Debug, Default)]
 pub struct Raw;
 

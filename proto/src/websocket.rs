@@ -1,7 +1,7 @@
 //! WebSocket: messages in masked frames from clients, in plain ones from servers (RFC 6455).
 //!
-//! A server's frame is the same for everybody, so that it is encoded once and shared. Control frames never come out as
-//! frames: what they ask for is an [`Aside`]. Knows nothing of the HTTP handshake; no extension is understood.
+//! A server's frame is the same for everybody, so it is encoded once and shared. Control frames are not handed out as
+//! frames: what they ask for is an [`Aside`]. Knows nothing of the HTTP handshake, and supports no extensions.
 
 mod assembly;
 mod handshake;
@@ -24,7 +24,7 @@ const CONTROL_BYTES: usize = 125;
 /// A close frame without a code, which is never sent as a number (RFC 6455 §7.4.1).
 const NO_CODE: u16 = 1005;
 
-/// What asks a client for a sign of life: a ping without payload.
+/// Asks a client for a sign of life: a ping without payload.
 pub const WEBSOCKET_PING: &[u8] = &[0x89, 0];
 
 /// The codec of a server: takes masked frames, writes plain ones.
@@ -66,8 +66,8 @@ impl Codec for WebSocket {
 }
 
 impl WebSocket {
-    /// Writes `message` behind `prefix` as one message, which is text if both are: for a codec around this one, which then puts
-    /// no message together in memory of its own first.
+    /// Writes `prefix` and `message` as one message, which is text if both are: so that a codec around this one need
+    /// not assemble the message in memory of its own first.
     #[inline]
     pub fn encode_behind(&mut self, prefix: &WebSocketMessage, message: WebSocketMessage, output: &mut Output) {
         let opcode = if prefix.kind == WebSocketKind::Text { message.kind.into() } else { Opcode::Binary };
@@ -85,8 +85,8 @@ impl WebSocket {
 
 /// The codec of a client: takes plain frames, writes masked ones.
 ///
-/// The keys of masks follow from a seed, which [`seeded`](Self::seeded) takes; by default everybody knows it. They keep
-/// proxies that know no WebSocket from reading a payload as HTTP (RFC 6455 §10.3), and keep nothing secret.
+/// The mask keys follow from a seed, set by [`seeded`](Self::seeded); the default is publicly known. They keep proxies
+/// that do not know WebSocket from reading a payload as HTTP (RFC 6455 §10.3); they keep nothing secret.
 #[derive(Debug, Default)]
 pub struct WebSocketClient {
     assembly: Assembly,
@@ -100,7 +100,7 @@ impl WebSocketClient {
         Self { keys: Keys::seeded(seed), ..Self::default() }
     }
 
-    /// The code of the server's close frame, once that has been received: 1005 if it has none.
+    /// The code of the server's close frame, once that was received; 1005 if it has none.
     pub fn closed_with(&self) -> Option<u16> {
         self.closed_with
     }

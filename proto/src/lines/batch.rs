@@ -1,5 +1,5 @@
-//! Lines that came together, as one frame: for a codec whose every line is treated alike, by which a line costs what copying it
-//! does.
+//! Lines that arrived together, as one frame: for a codec that treats all lines alike, so that a line costs no more
+//! than copying it.
 
 use super::{Line, Lines, Terminator, end};
 use crate::FrameError;
@@ -13,7 +13,7 @@ const BATCH_BYTES: usize = 4 << 10;
 /// outbox, which takes a batch whole, would mean less.
 const BATCH_LINES: usize = 64;
 
-/// Whole lines, with what they ended with, as they came: at least one, and at most 64.
+/// Complete lines with their terminators, as they arrived: at least one, and at most 64.
 #[derive(Debug, Clone)]
 pub struct LineBatch {
     bytes: Bytes,
@@ -28,7 +28,7 @@ impl LineBatch {
         self.lines
     }
 
-    /// Each line, with what it ended with.
+    /// Each line, with its terminator.
     #[inline]
     pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
         let mut rest = &self.bytes[..];
@@ -45,13 +45,13 @@ impl LineBatch {
         self.iter().map(|line| line.strip_suffix(b"\n").map_or(line, |text| text.strip_suffix(b"\r").unwrap_or(text)))
     }
 
-    /// All of them, each with what it ended with.
+    /// All lines, each with its terminator.
     pub fn into_bytes(self) -> Bytes {
         self.bytes
     }
 }
 
-/// One line, ended as it is to be sent.
+/// One line, with the terminator that it is to be sent with.
 impl From<Line> for LineBatch {
     fn from(line: Line) -> Self {
         let terminator = line.terminator;
@@ -65,7 +65,7 @@ impl From<Line> for LineBatch {
 }
 
 impl Lines {
-    /// As [`Codec::decode`](crate::Codec::decode), and takes the lines behind the first one along.
+    /// Like [`Codec::decode`](crate::Codec::decode), but also takes the lines after the first.
     ///
     /// # Errors
     /// The next line is too long.

@@ -1,10 +1,10 @@
-//! What goes in both directions: text, or bytes.
+//! What is sent in both directions: text or bytes.
 
 use super::utf8;
 use bytes::Bytes;
 use std::ops::Deref;
 
-/// What a message is: browsers hand out a string for text, and bytes for binary.
+/// The kind of a message: browsers deliver text as a string, and binary as bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum WebSocketKind {
     /// UTF-8.
@@ -13,9 +13,9 @@ pub enum WebSocketKind {
     Binary,
 }
 
-/// One message, whatever fragments it came in. Cloning copies no payload.
+/// One message, however it was fragmented. Cloning copies no payload.
 ///
-/// Made from bytes it is text if they are UTF-8, else binary. It dereferences to its payload.
+/// A message made from bytes is text if they are UTF-8, else binary. It dereferences to its payload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebSocketMessage {
     pub(super) kind: WebSocketKind,
@@ -23,7 +23,7 @@ pub struct WebSocketMessage {
 }
 
 impl WebSocketMessage {
-    /// A binary message, also if it were text.
+    /// A binary message, even if the bytes are UTF-8.
     pub fn binary(bytes: impl Into<Bytes>) -> Self {
         Self { kind: WebSocketKind::Binary, bytes: bytes.into() }
     }
