@@ -10,18 +10,38 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
+use switchboard::policy::Principal;
 use switchboard::rule::{Group, Person, Rule, Section};
 use switchboard::{Glob, Grants, GroupName, Rights, RoomName, UserName};
 
 /// The rules of one file.
 #[derive(Debug, Default)]
 pub(crate) struct Snapshot {
-    tokens: HashMap<TokenHash, Arc<Record>>,
+    tokens: HashMap<TokenHash, Holder>,
     people: HashMap<UserName, Arc<Record>>,
     sections: Vec<Section>,
     anonymous: Grants,
     /// To whom everybody may write.
     anonymous_direct: Vec<Glob>,
+}
+
+/// Whose a token is: one principal for all that show it.
+#[derive(Debug)]
+pub(crate) struct Holder {
+    pub(crate) record: Arc<Record>,
+    pub(crate) principal: Arc<Principal>,
+}
+
+impl Holder {
+    fn new(record: &Arc<Record>, hash: &TokenHash) -> Self {
+        let groups = record.groups.iter().map(|group| group.name.as_str());
+        let known = Principal::named(record.name.clone()).groups(groups).by(hash.id());
+        let principal = match record.expires {
+            Some(expires) => known.until(expires),
+            None => known,
+        };
+        Self { record: Arc::clone(record), principal: Arc::new(principal) }
+    }
 }
 
 /// Somebody with a token.
@@ -40,15 +60,6 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    /// Its groups' names.
-    pub(crate) fn groups(&self) -> impl Iterator<Item = &GroupName> {
-        self.groups.iter().map(|group| &group.name)
-    }
-
-    pub(crate) fn expires(&self) -> Option<SystemTime> {
-        self.expires
-    }
-
     pub(crate) fn has_expired(&self, now: SystemTime) -> bool {
         self.expires.is_some_and(|expires| expires <= now)
     }
@@ -93,7 +104,8 @@ impl Snapshot {
             })
         };
         let people: HashMap<_, _> = rules.tokens.iter().map(|token| (token.name.clone(), record(token))).collect();
-        let hashes = people.values().flat_map(|record| record.hashes.iter().map(|hash| (*hash, Arc::clone(record))));
+        let hashes =
+            people.values().flat_map(|record| record.hashes.iter().map(|hash| (*hash, Holder::new(record, hash))));
         let anonymous = rules.anonymous.as_ref();
         Self {
             tokens: hashes.collect(),
@@ -105,8 +117,13 @@ impl Snapshot {
     }
 
     /// Whose token has this hash.
-    pub(crate) fn holder(&self, hash: &TokenHash) -> Option<&Arc<Record>> {
+    pub(crate) fn holder(&self, hash: &TokenHash) -> Option<&Holder> {
         self.tokens.get(hash)
+    }
+
+    /// Each token that is taken, and whose it is.
+    pub(crate) fn tokens(&self) -> impl Iterator<Item = (&UserName, &TokenHash)> {
+        self.tokens.iter().map(|(hash, holder)| (&holder.record.name, hash))
     }
 
     /// Who is called so and has a token.
@@ -253,7 +270,7 @@ mod tests {
     #[test]
     fn a_token_shows_whose_it_is_and_so_does_the_one_that_it_is_changed_for() {
         let snapshot = Snapshot::of(&rules());
-        let holder = |token: &str| snapshot.holder(&TokenHash::of(token)).map(|record| record.name.to_string());
+        let holder = |token: &str| snapshot.holder(&TokenHash::of(token)).map(|holder| holder.record.name.to_string());
         assert_eq!([holder("old"), holder("new")], [Some("alice".to_owned()), Some("alice".to_owned())]);
         assert_eq!([holder("phones"), holder("other")], [Some("bob.phone".to_owned()), None]);
         let alice = snapshot.person(&name("ALICE")).expect("she is there");

@@ -1,0 +1,206 @@
+//! The policy that the file describes: whose a token is, and what is allowed, by the snapshot that is in force.
+//!
+//! A reload replaces the snapshot as a whole. Whoever is known keeps its name, and what it may do is what the new one says.
+#![allow(dead_code, reason = "listeners ask it: not yet")]
+
+use super::audit::{Audit, Refused};
+use super::rules::Rules;
+use super::snapshot::{Holder, Snapshot};
+use super::token::{StaticToken, TokenFault, TokenHash};
+use parking_lot::RwLock;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
+use switchboard::policy::{Authenticating, Claimant, Credentials, Policy, Principal, Rights};
+use switchboard::{RoomName, UserName};
+
+/// By what whoever comes to a listener with `as=NAME` is known. No token's hash is called so.
+const BY_LISTENER: &str = "as";
+
+/// By what whoever comes to a listener with `auth=off` may do everything.
+const OPEN: &str = "auth=off";
+
+/// What the file says, and what is asked of it.
+#[derive(Debug)]
+pub(crate) struct FilePolicy {
+    current: RwLock<Arc<Snapshot>>,
+    generation: AtomicU64,
+    pub(crate) audit: Audit,
+}
+
+impl FilePolicy {
+    pub(crate) fn new(rules: &Rules) -> Self {
+        let current = RwLock::new(Arc::new(Snapshot::of(rules)));
+        Self { current, generation: AtomicU64::new(0), audit: Audit::default() }
+    }
+
+    /// Puts other rules in force. Whoever asks from now on is told what these say; who is a member is for the hub to review.
+    pub(crate) fn replace(&self, rules: &Rules) {
+        let new = Arc::new(Snapshot::of(rules));
+        let old = std::mem::replace(&mut *self.current.write(), Arc::clone(&new));
+        // Behind the rules: who reads the number has them, or asks once more.
+        self.generation.fetch_add(1, Ordering::Release);
+        for (name, hash) in old.tokens().filter(|(_, hash)| new.holder(hash).is_none()) {
+            self.audit.revoked(name, &hash.id());
+        }
+    }
+
+    /// Whoever comes to a listener that says who that is.
+    pub(crate) fn by_listener(name: UserName) -> Principal {
+        Principal::named(name).by(BY_LISTENER)
+    }
+
+    /// Whoever comes to a listener that asks nobody.
+    pub(crate) fn unasked() -> Principal {
+        Principal::anonymous().by(OPEN)
+    }
+
+    fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.current.read())
+    }
+
+    fn shown(&self, token: &str, claimant: &Claimant) -> Result<Arc<Principal>, Refused> {
+        let hash = TokenHash::of(token);
+        let snapshot = self.snapshot();
+        let Some(Holder { record, principal }) = snapshot.holder(&hash) else {
+            let is_mistyped = matches!(StaticToken::parse(token), Err(TokenFault::Mistyped));
+            return Err(if is_mistyped { Refused::Mistyped } else { Refused::Unknown });
+        };
+        if !record.comes_from(claimant.address.ip().map(|address| address.ip())) {
+            return Err(Refused::Network);
+        }
+        if record.has_expired(SystemTime::now()) {
+            return Err(Refused::Expired);
+        }
+        Ok(Arc::clone(principal))
+    }
+}
+
+impl Policy for FilePolicy {
+    fn authenticate(&self, credentials: Credentials, claimant: Claimant) -> Authenticating<'_> {
+        let shown = match &credentials {
+            Credentials::Token(token) => self.shown(token.reveal(), &claimant).inspect_err(|refused| {
+                let id = StaticToken::parse(token.reveal()).ok().map(|token| token.id().to_owned());
+                self.audit.refused(*refused, id.as_deref(), &claimant.address);
+            }),
+            _ => Err(Refused::Unknown),
+        };
+        Box::pin(std::future::ready(shown.map_err(Refused::refusal)))
+    }
+
+    fn rights(&self, principal: &Principal, room: &RoomName) -> Rights {
+        match principal.credential() {
+            Some(OPEN) => Rights::ALL,
+            _ => self.snapshot().rights(principal.name(), room),
+        }
+    }
+
+    fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    fn may_tell(&self, principal: &Principal, to: &UserName) -> bool {
+        principal.credential() == Some(OPEN) || self.snapshot().may_tell(principal.name(), to)
+    }
+
+    fn may_be_called(&self, principal: &Principal, name: &UserName) -> bool {
+        self.snapshot().may_be_called(principal.name(), name)
+    }
+
+    fn stands(&self, principal: &Principal) -> bool {
+        match (principal.name(), principal.credential()) {
+            (None, _) | (_, Some(BY_LISTENER)) => true,
+            (Some(name), credential) => {
+                let snapshot = self.snapshot();
+                let record = snapshot.person(name).filter(|record| !record.has_expired(SystemTime::now()));
+                record.zip(credential).is_some_and(|(record, credential)| record.has_token(credential))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::rules::{At, Grant, TokenSection};
+    use std::time::Duration;
+    use switchboard::grammar::Token;
+    use switchboard::policy::Refusal;
+    use switchboard::{Glob, PeerAddr};
+
+    const AT: At = At { line: 1, column: 1 };
+
+    fn token(name: &str, hashes: &[&str]) -> TokenSection {
+        TokenSection {
+            at: AT,
+            name: UserName::parse(name).unwrap(),
+            hashes: hashes.iter().map(|token| TokenHash::of(token)).collect(),
+            groups: Vec::new(),
+            grants: vec![Grant { at: AT, rooms: Glob::parse("ops").unwrap(), rights: Rights::ALL }],
+            direct: Vec::new(),
+            expires: None,
+            from: Vec::new(),
+        }
+    }
+
+    fn rules(tokens: impl IntoIterator<Item = TokenSection>) -> Rules {
+        Rules { tokens: tokens.into_iter().collect(), ..Rules::default() }
+    }
+
+    async fn shown(policy: &FilePolicy, token: &str, from: &str) -> Result<Arc<Principal>, Refusal> {
+        let claimant = Claimant::new(PeerAddr::Ip(from.parse().unwrap()));
+        policy.authenticate(Credentials::Token(Token::new(token)), claimant).await
+    }
+
+    const HERE: &str = "127.0.0.1:9";
+
+    #[tokio::test]
+    async fn a_token_shows_its_holder_in_its_time_and_from_its_networks() {
+        let expired = SystemTime::now() - Duration::from_secs(1);
+        let policy = FilePolicy::new(&rules([
+            token("alice", &["old", "new"]),
+            TokenSection { expires: Some(expired), ..token("bob", &["late"]) },
+            TokenSection { from: vec!["10.0.0.0/8".parse().unwrap()], ..token("carol", &["there"]) },
+        ]));
+        let alice = shown(&policy, "new", HERE).await.unwrap();
+        assert_eq!(alice.name().map(UserName::as_str), Some("alice"));
+        assert_eq!(alice.credential(), Some(TokenHash::of("new").id().as_str()));
+        assert!(policy.stands(&alice));
+        assert_eq!(policy.rights(&alice, &RoomName::parse("ops").unwrap()), Rights::ALL);
+        assert_eq!(shown(&policy, "late", HERE).await, Err(Refusal::Expired));
+        assert_eq!(shown(&policy, "there", HERE).await, Err(Refusal::Wrong));
+        assert!(shown(&policy, "there", "10.9.9.9:1").await.is_ok());
+        for wrong in ["", "ol", "OLD", "old ", "sb_12345678_0_0"] {
+            assert_eq!(shown(&policy, wrong, HERE).await, Err(Refusal::Wrong), "{wrong}");
+        }
+    }
+
+    #[tokio::test]
+    async fn who_is_known_stands_as_long_as_its_token_is_in_the_file() {
+        let policy = FilePolicy::new(&rules([token("alice", &["old", "new"]), token("bob", &["bobs"])]));
+        let (old, new) = (shown(&policy, "old", HERE).await.unwrap(), shown(&policy, "new", HERE).await.unwrap());
+        let bridge = FilePolicy::by_listener(UserName::parse("bridge").unwrap());
+        let before = policy.generation();
+        policy.replace(&rules([token("alice", &["new"])]));
+        assert!(policy.generation() > before);
+        assert!(!policy.stands(&old) && policy.stands(&new));
+        assert!(policy.stands(&Principal::anonymous()) && policy.stands(&bridge));
+        assert_eq!(shown(&policy, "old", HERE).await, Err(Refusal::Wrong));
+        assert_eq!(shown(&policy, "bobs", HERE).await, Err(Refusal::Wrong));
+        // Whoever takes a name over does not stand for the one before.
+        policy.replace(&rules([token("alice", &["other"])]));
+        assert!(!policy.stands(&new));
+    }
+
+    #[test]
+    fn whoever_comes_to_an_open_listener_may_do_everything_and_is_nobody() {
+        let policy = FilePolicy::new(&rules([token("alice", &["old"])]));
+        let (open, room) = (FilePolicy::unasked(), RoomName::parse("any").unwrap());
+        assert!(open.is_anonymous() && policy.stands(&open));
+        assert_eq!(policy.rights(&open, &room), Rights::ALL);
+        assert_eq!(policy.rights(&Principal::anonymous(), &room), Rights::NONE);
+        let alice = UserName::parse("alice").unwrap();
+        assert!(policy.may_tell(&open, &alice) && !policy.may_tell(&Principal::anonymous(), &alice));
+        assert!(!policy.may_be_called(&open, &alice));
+    }
+}
