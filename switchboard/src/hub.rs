@@ -20,6 +20,7 @@ mod posting;
 mod presence;
 mod repeats;
 mod replay;
+mod review;
 pub(crate) mod room;
 mod seats;
 pub(crate) mod session;

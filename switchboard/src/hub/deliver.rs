@@ -10,7 +10,7 @@ use crate::link::outbox::{Flushed, Outbox};
 use crate::link::{ConnectionId, Link};
 use bytes::Bytes;
 use std::sync::Arc;
-use switchboard_proto::{CloseReason, RoomName};
+use switchboard_proto::{CloseReason, Notice, RoomName};
 
 impl Subscriber {
     /// Delivers a batch of its room's: in one write if nothing is queued, else behind what is. Says whether something waits by
@@ -66,6 +66,18 @@ impl Subscriber {
         }
         link.queued();
         self.link.tick.budget.is_exceeded()
+    }
+
+    /// Queues a notice for this member alone.
+    pub(super) fn tell(&self, notice: &Notice) {
+        let frame = match self.encoding.notice(notice) {
+            Encoded::Frame(frame) => frame,
+            Encoded::Silent => return,
+            Encoded::Panicked => return self.link.end(CloseReason::HandlerPanic),
+        };
+        let Some(mut link) = self.link.delivering() else { return };
+        link.outbox().deferred::<Waiting>().say(frame);
+        link.queued();
     }
 
     /// Queues what a new member missed.

@@ -6,7 +6,7 @@
 
 use super::encoding::MemberEncoding;
 use super::membership::{Join, JoinError, Membership};
-use super::policy::{ANONYMOUS, Governance, NotAllowed};
+use super::policy::{ANONYMOUS, Governance, NotAllowed, Principal, Ruling};
 use super::posting::MembershipId;
 use super::room::{Room, RoomInner, RoomOptions, Unjoined};
 use super::session::{SessionInner, TellError};
@@ -104,10 +104,37 @@ pub(super) fn reconsider(room: &Arc<RoomInner>, member: MembershipId) -> Option<
     loop {
         let ruling = governance.ask(room.principal(Pass(()), member).ok()?, &room.name);
         match room.settle(Pass(()), member, &ruling) {
-            Ok(()) => return Some(ruling.generation),
+            Ok(generation) => return Some(generation),
             Err(Objection::Outdated) => {}
             Err(_) => return None,
         }
+    }
+}
+
+/// The same in a review: `known` is what was said last of somebody in this room.
+pub(super) fn review(
+    room: &Arc<RoomInner>,
+    member: MembershipId,
+    principal: Option<Arc<Principal>>,
+    known: &mut Option<Ruling>,
+) {
+    let Some(governance) = room.governance() else { return };
+    if !known.as_ref().is_some_and(|known| known.is_of(principal.as_ref())) {
+        *known = Some(governance.ask(principal, &room.name));
+    }
+    let settled = known.as_ref().map(|ruling| room.settle(Pass(()), member, ruling));
+    if settled == Some(Err(Objection::Outdated)) {
+        // It is shown to be another one by now.
+        reconsider(room, member);
+    }
+}
+
+/// Closes who is shown to be somebody that no longer stands.
+pub(super) fn check_standing(session: &SessionInner) {
+    if let (Some(governance), Some(principal)) = (session.hub().governance(), session.principal())
+        && !governance.policy().stands(&principal)
+    {
+        session.revoke();
     }
 }
 

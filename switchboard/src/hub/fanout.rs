@@ -17,7 +17,7 @@ use crate::turn::{CALL_BYTES, Turn};
 use bytes::Bytes;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
-use switchboard_proto::{CloseReason, Format, Rights, RoomName};
+use switchboard_proto::{CloseReason, Format, Notice, Rights, RoomName};
 
 /// Bytes of a batch: what a socket takes at once, and all that one partial write can leave undivided.
 const BATCH_BYTES: usize = 64 << 10;
@@ -41,6 +41,8 @@ pub(super) enum Operation {
     Leave {
         room: RoomId,
         member: MembershipId,
+        /// It may not be there any more, and is told so.
+        is_removed: bool,
     },
     /// Who came and went: those who came are not told of themselves.
     Presence {
@@ -253,8 +255,12 @@ impl LocalRooms {
                 }
                 room.members.push(member);
             }
-            Operation::Leave { room: id, member } => {
+            Operation::Leave { room: id, member, is_removed } => {
+                let removal = self.rooms.get(&id).filter(|_| is_removed).map(|room| room.name.clone());
                 let Some(leaving) = self.member(id, member) else { return };
+                if let Some(room) = removal {
+                    leaving.tell(&Notice::Removed { room });
+                }
                 leaving.has_left = true;
                 repeats.left(id, leaving.link.id, member);
                 leaving.link.unsubscribed();

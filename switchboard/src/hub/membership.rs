@@ -120,6 +120,11 @@ impl Membership {
         door::rights_of(&self.room.0, self.id).contains(rights)
     }
 
+    /// Whether it was removed: the hub's policy says that it may not be in the room any more. It gets nothing more, and may do nothing.
+    pub fn is_removed(&self) -> bool {
+        self.room.0.is_governed && !self.room.0.has(self.id)
+    }
+
     /// Publishes `payload` when the membership ends, however it does, unless the server is draining or it may not publish then.
     pub fn will(mut self, payload: impl Into<Bytes>) -> Self {
         self.will = Some(Box::new(payload.into()));

@@ -28,6 +28,17 @@ impl Names {
         name.guest_number().is_none() && !self.taken.contains_key(name)
     }
 
+    /// At most `limit` guests behind one by their numbers.
+    pub(super) fn guests_behind(&self, number: Option<u64>, limit: usize) -> Vec<(u64, Arc<SessionInner>)> {
+        let behind = self.guests.entries_behind(number).take(limit);
+        behind.map(|(number, session)| (number, Arc::clone(session))).collect()
+    }
+
+    /// Everybody who is no guest.
+    pub(super) fn taken(&self) -> Vec<Arc<SessionInner>> {
+        self.taken.values().cloned().collect()
+    }
+
     pub(super) fn enter_guest(&mut self, number: u64, session: Arc<SessionInner>) {
         self.guests.insert(number, session);
     }

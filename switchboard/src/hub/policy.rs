@@ -1,9 +1,11 @@
 //! Who somebody is and what it may do, as the user of the library says. `door.rs` asks.
 
 use crate::link::PeerAddr;
+use crate::sync::AtomicUsize;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 use switchboard_proto::{Rights, RoomName, Token, UserName};
 
@@ -192,6 +194,8 @@ pub struct NotAllowed;
 /// A hub's policy.
 pub(super) struct Governance {
     policy: Arc<dyn Policy>,
+    /// How often everybody was looked at again, or is being: whoever comes in asks behind the last one.
+    reviews: AtomicUsize,
 }
 
 /// What the policy says of somebody in one room, and when it was asked.
@@ -200,11 +204,19 @@ pub(super) struct Ruling {
     pub(super) principal: Option<Arc<Principal>>,
     pub(super) rights: Rights,
     pub(super) generation: u32,
+    reviews: usize,
+}
+
+impl Ruling {
+    /// Whether it is about `principal`.
+    pub(super) fn is_of(&self, principal: Option<&Arc<Principal>>) -> bool {
+        self.principal.as_ref().map(Arc::as_ptr) == principal.map(Arc::as_ptr)
+    }
 }
 
 impl Governance {
     pub(super) fn new(policy: Arc<dyn Policy>) -> Self {
-        Self { policy }
+        Self { policy, reviews: AtomicUsize::new(0) }
     }
 
     pub(super) fn policy(&self) -> &Arc<dyn Policy> {
@@ -216,12 +228,24 @@ impl Governance {
         self.policy.generation() as u32
     }
 
+    /// What is answered from now on is what a review would find.
+    pub(super) fn begin_review(&self) {
+        // Release: whoever sees it sees the policy as it is by now.
+        self.reviews.fetch_add(1, Ordering::Release);
+    }
+
+    /// Whether no review has begun since this was answered; asked under the lock of the room that the review comes to, so that
+    /// either of the two finds the other.
+    pub(super) fn holds(&self, ruling: &Ruling) -> bool {
+        self.reviews.load(Ordering::Acquire) == ruling.reviews
+    }
+
     /// What `principal` may do in `room` now.
     pub(super) fn ask(&self, principal: Option<Arc<Principal>>, room: &RoomName) -> Ruling {
         // Read first: an answer that is newer than its number is asked for once more.
-        let generation = self.generation();
+        let (reviews, generation) = (self.reviews.load(Ordering::Acquire), self.generation());
         let who = principal.as_deref().unwrap_or(&ANONYMOUS);
         let rights = if self.policy.stands(who) { self.policy.rights(who, room) } else { Rights::NONE };
-        Ruling { principal, rights, generation }
+        Ruling { principal, rights, generation, reviews }
     }
 }

@@ -40,18 +40,43 @@ impl RoomInner {
     }
 
     /// Has a member follow what the policy says of it now.
-    pub(super) fn settle(&self, _: Pass, member: MembershipId, ruling: &Ruling) -> Result<(), Objection> {
+    ///
+    /// One that may not be in the room any more is removed. Returns the generation of what it follows.
+    pub(super) fn settle(self: &Arc<Self>, _: Pass, member: MembershipId, ruling: &Ruling) -> Result<u32, Objection> {
         let mut state = self.state.lock();
         let (settled, link) = state.settle(member, ruling)?;
         match settled {
             Settled::Mistaken => return Err(Objection::Outdated),
+            Settled::Changed { to, .. } if !to.contains(Rights::JOIN) => self.remove(&mut state, member, &link),
             Settled::Changed { from, to } if from.contains(Rights::PRESENCE) != to.contains(Rights::PRESENCE) => {
                 let hear = Operation::Hear { room: self.id, member, rights: to };
                 state.inbox(&link.tick).post(&link.tick, hear);
             }
-            Settled::Late | Settled::Changed { .. } => {}
+            Settled::Late(generation) => return Ok(generation),
+            Settled::Changed { .. } => {}
         }
-        Ok(())
+        Ok(ruling.generation)
+    }
+}
+
+/// At most so many members, and whom they are shown to be.
+type SomeMembers = Vec<(MembershipId, Option<Arc<Principal>>)>;
+
+impl RoomInner {
+    /// At most `limit` members behind one by their numbers.
+    pub(super) fn members_behind(&self, member: Option<MembershipId>, limit: usize) -> SomeMembers {
+        let state = self.state.lock();
+        let named = state.named.entries_behind(member).map(|(id, session)| (id, session.principal()));
+        let strangers = state.strangers.iter().flat_map(|strangers| strangers.entries_behind(member));
+        let mut members: Vec<_> = named.take(limit).chain(strangers.take(limit).map(|(id, _)| (id, None))).collect();
+        members.sort_unstable_by_key(|(id, _)| *id);
+        members.truncate(limit);
+        members
+    }
+
+    /// Whether that is a member.
+    pub(super) fn has(&self, member: MembershipId) -> bool {
+        self.state.lock().has(member)
     }
 }
 

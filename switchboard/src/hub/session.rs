@@ -132,13 +132,22 @@ impl SessionInner {
                 door::reconsider(&room, id);
             }
         }
+        // Behind it all: a review finds this principal, or its change is found here.
+        door::check_standing(self);
+    }
+
+    /// What it is shown by is taken back.
+    pub(super) fn revoke(&self) {
+        if let Some(link) = &self.link {
+            link.end(CloseReason::Revoked);
+        }
     }
 
     /// Takes a seat, unless it is meanwhile shown to be another one than the ruling is about.
     pub(super) fn sit(&self, ruling: &Ruling, seat: Seat) -> Result<(), Objection> {
         let mut state = self.state.lock();
         let standing = state.standing.get_or_insert_default();
-        if !standing.is(ruling.principal.as_ref()) {
+        if !ruling.is_of(standing.principal.as_ref()) {
             return Err(Objection::Outdated);
         }
         standing.sit(seat);
@@ -162,7 +171,7 @@ impl SessionInner {
     pub(super) fn settle(&self, id: MembershipId, ruling: &Ruling) -> Result<Settled, Objection> {
         let mut state = self.state.lock();
         let standing = state.standing.as_mut().ok_or(Objection::Gone)?;
-        if !standing.is(ruling.principal.as_ref()) {
+        if !ruling.is_of(standing.principal.as_ref()) {
             return Ok(Settled::Mistaken);
         }
         Ok(standing.seat(id)?.settle(ruling))
@@ -192,7 +201,7 @@ impl Session {
     }
 
     /// Is shown to be `principal` from now on, and takes its name if it has one that nobody else has. What it may do in the rooms that it
-    /// is in follows at once. Returns the name until now, if it has another one by that: [`Membership::renamed`] tells a room.
+    /// is in follows at once; if the hub's policy says that it does not stand, it is closed ([`Revoked`](CloseReason::Revoked)). Returns the name until now, if it has another one by that: [`Membership::renamed`] tells a room.
     pub fn authorize(&self, principal: Arc<Principal>) -> Option<UserName> {
         let name = principal.name().cloned();
         self.0.show(principal);

@@ -40,8 +40,8 @@ pub(super) enum Objection {
 pub(super) enum Settled {
     /// These are its rights now, in place of those.
     Changed { from: Rights, to: Rights },
-    /// There is a newer one.
-    Late,
+    /// There is a newer one, of this generation.
+    Late(u32),
     /// It is about another principal than the session has now.
     Mistaken,
 }
@@ -63,7 +63,7 @@ impl Seat {
     /// Takes an answer, unless it has a newer one.
     pub(super) fn settle(&mut self, ruling: &Ruling) -> Settled {
         if (ruling.generation.wrapping_sub(self.generation)).cast_signed() < 0 {
-            return Settled::Late;
+            return Settled::Late(self.generation);
         }
         self.generation = ruling.generation;
         Settled::Changed { from: std::mem::replace(&mut self.rights, ruling.rights), to: ruling.rights }
@@ -71,11 +71,6 @@ impl Seat {
 }
 
 impl Standing {
-    /// Whether an answer about `principal` is one about this.
-    pub(super) fn is(&self, principal: Option<&Arc<Principal>>) -> bool {
-        self.principal.as_ref().map(Arc::as_ptr) == principal.map(Arc::as_ptr)
-    }
-
     pub(super) fn sit(&mut self, seat: Seat) {
         // Most are in one room.
         if self.seats.capacity() == 0 {

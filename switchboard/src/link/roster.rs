@@ -44,12 +44,17 @@ impl<K: Copy + Ord, V> Roster<K, V> {
 
     /// Those behind `key`, or all, in order.
     pub(crate) fn behind(&self, key: Option<K>) -> impl Iterator<Item = &V> {
+        self.entries_behind(key).map(|(_, value)| value)
+    }
+
+    /// The same, with their keys.
+    pub(crate) fn entries_behind(&self, key: Option<K>) -> impl Iterator<Item = (K, &V)> {
         let (block, place) = key.map_or((0, 0), |key| match self.find(key) {
             Ok((block, place)) => (block, place + 1),
             Err(place) => place,
         });
         let blocks = self.blocks.get(block..).unwrap_or_default();
-        blocks.iter().flatten().skip(place).map(|(_, value)| value)
+        blocks.iter().flatten().skip(place).map(|(key, value)| (*key, value))
     }
 
     pub(crate) fn get(&self, key: K) -> Option<&V> {

@@ -5,10 +5,12 @@ use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use switchboard::policy::{Authenticating, Claimant, Credentials, NotAllowed, Policy, Principal, Refusal, Rights};
 use switchboard::prelude::*;
 use switchboard::{
-    Format, HubLimits, Join, JoinError, MessageId, RoomError, RoomName, RoomOptions, Session, TellError, UserName,
+    ConnectionError, Format, HubLimits, Join, JoinError, Membership, MessageId, RoomError, RoomName, RoomOptions,
+    Session, TellError, UserName,
 };
 
 /// What each has been given in every room, by name; nobody in particular is `-`.
@@ -16,6 +18,8 @@ use switchboard::{
 struct Table {
     rights: Mutex<HashMap<String, Rights>>,
     generation: AtomicU64,
+    /// By what they were shown.
+    revoked: Mutex<Vec<String>>,
 }
 
 impl Table {
@@ -41,6 +45,10 @@ impl Policy for Table {
 
     fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
+    }
+
+    fn stands(&self, principal: &Principal) -> bool {
+        principal.credential().is_none_or(|shown| !self.revoked.lock().iter().any(|revoked| revoked == shown))
     }
 
     fn may_tell(&self, principal: &Principal, to: &UserName) -> bool {
@@ -204,11 +212,11 @@ async fn who_may_not_know_who_is_there_is_not_told_who_comes_and_goes() {
     let lobby = scene.node.hub.room_with(&room("lobby"), RoomOptions::default()).unwrap();
     let mut bob = scene.member("bob", &lobby, Join::default()).await;
     let mut alice = scene.member("alice", &lobby, Join::default()).await;
-    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
     assert!(!bob.heard().await.is_empty());
     for _ in 0..50 {
         drop(scene.member("bob", &lobby, Join::default()).await);
-        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
     }
     let renamed = bob.me.rename(user("rob")).unwrap();
     bob.seat.renamed(renamed);
@@ -219,7 +227,7 @@ async fn who_may_not_know_who_is_there_is_not_told_who_comes_and_goes() {
     scene.table.give("alice", Rights::ALL);
     alice.seat.publish("may I?").unwrap();
     drop(bob);
-    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
     let heard = alice.heard().await;
     assert!(heard.len() == 1 && heard[0].contains("left"), "{heard:?}");
 }
@@ -286,4 +294,148 @@ async fn a_room_without_a_name_is_for_whoever_has_it() {
     member.seat.publish("1").unwrap();
     assert!(member.seat.may(Rights::ALL));
     assert_eq!(member.me.history(&game, 9).unwrap().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_may_not_be_there_any_more_is_removed_by_a_review() {
+    let mut scene = Scene::start().await;
+    scene.table.give("alice", Rights::ALL);
+    scene.table.give("bob", Rights::ALL);
+    let lobby = scene.node.hub.room("lobby").unwrap();
+    let mut alice = scene.member("alice", &lobby, Join::default()).await;
+    let mut bob = scene.member("bob", &lobby, Join::default()).await;
+    let open = scene.node.hub.unnamed(RoomOptions::default());
+    let elsewhere = bob.me.join(&open, Join::default()).unwrap();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    alice.heard().await;
+    bob.heard().await;
+    bob.seat = bob.seat.will("gone");
+    lobby.publish("before");
+    scene.table.give("bob", Rights::NONE);
+    scene.node.hub.review().await;
+    lobby.publish("behind");
+    assert_eq!(bob.heard().await, ["[lobby] before", "* [lobby] you were removed: not allowed"]);
+    assert_eq!(alice.heard().await, ["[lobby] before", "* [lobby] bob left", "[lobby] behind"]);
+    assert!(bob.seat.is_removed() && !bob.seat.may(Rights::NONE | Rights::JOIN) && !alice.seat.is_removed());
+    assert_eq!(bob.seat.publish("x"), Err(NotAllowed));
+    assert_eq!(bob.seat.resume(lobby.last_id()), Err(JoinError::NotAllowed));
+    bob.seat.set_format(Format::Json);
+    bob.seat.renamed(user("rob"));
+    assert_eq!((lobby.member_count(), lobby.members(0, 9)), (1, vec![user("alice")]));
+    // Allowed again it is a member by joining again, and not by the seat that it had.
+    scene.table.give("bob", Rights::ALL);
+    assert!(bob.seat.is_removed());
+    assert_eq!(bob.seat.publish("x"), Err(NotAllowed));
+    let again = bob.me.join(&lobby, Join::default()).unwrap();
+    drop(bob.seat);
+    again.publish("back").unwrap();
+    assert_eq!((lobby.member_count(), open.member_count()), (2, 1));
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let heard = alice.heard().await;
+    assert!(!heard.iter().any(|line| line.contains("gone") || line.contains("left")), "{heard:?}");
+    drop(elsewhere);
+    assert_eq!(open.member_count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_publishes_before_the_review_comes_is_removed_by_that() {
+    let mut scene = Scene::start().await;
+    scene.table.give("-", Rights::ALL);
+    let lobby = scene.node.quiet("lobby");
+    let member = scene.member("-", &lobby, Join::default()).await;
+    let (_peer, conn) = scene.node.connect().await;
+    let unnamed = conn.join(&lobby).unwrap();
+    let idle = conn.join(&lobby).unwrap();
+    scene.table.give("-", Rights::PUBLISH);
+    assert_eq!((member.seat.publish("x"), unnamed.publish("x")), (Err(NotAllowed), Err(NotAllowed)));
+    assert!(member.seat.is_removed() && unnamed.is_removed());
+    assert!(!idle.is_removed() && lobby.member_count() == 1);
+    scene.node.hub.review().await;
+    assert!(idle.is_removed() && lobby.member_count() == 0);
+    drop((member, unnamed, idle));
+    assert_eq!(lobby.member_count(), 0);
+    assert_eq!(lobby.last_id().seq, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_does_not_stand_any_more_is_closed_and_may_do_nothing() {
+    let mut scene = Scene::start().await;
+    scene.table.give("alice", Rights::ALL);
+    let lobby = scene.node.quiet("lobby");
+    let shown = |credential: &str| Arc::new(Principal::named(user("alice")).by(credential));
+    let (_peer, mut conn, me) = scene.enter("-").await;
+    let (_other_peer, mut other, kept) = scene.enter("-").await;
+    me.authorize(shown("one"));
+    kept.authorize(shown("two"));
+    let (seat, kept_seat) = (me.join(&lobby, Join::default()).unwrap(), kept.join(&lobby, Join::default()).unwrap());
+    scene.table.revoked.lock().push("one".to_owned());
+    scene.table.generation.fetch_add(1, Ordering::Release);
+    // Before anybody comes to look.
+    assert_eq!((seat.publish("x"), me.publish(&lobby, "x").err()), (Err(NotAllowed), Some(NotAllowed)));
+    scene.node.hub.review().await;
+    let closed = conn.recv().await.unwrap_err();
+    assert_eq!(closed, ConnectionError::Closed(CloseReason::Revoked));
+    kept_seat.publish("y").unwrap();
+    // Whoever shows it behind the review is closed by that.
+    kept.authorize(shown("one"));
+    assert_eq!(other.recv().await.unwrap_err(), ConnectionError::Closed(CloseReason::Revoked));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_slips_through_a_review() {
+    let mut scene = Scene::start().await;
+    scene.table.give("-", Rights::ALL);
+    let (hub, table) = (scene.node.hub.clone(), Arc::clone(&scene.table));
+    let (_peer, conn) = scene.node.connect().await;
+    let (mut sessions, mut seats) = (Vec::new(), Vec::new());
+    for number in 0..30 {
+        let me = hub.enter(&conn, Format::Text);
+        for of_it in 0..4 {
+            let room = hub.room(&format!("r{}", (number * 4 + of_it) % 40)).unwrap();
+            seats.push(me.join(&room, Join::default()).unwrap());
+        }
+        sessions.push(me);
+    }
+    let crowd = hub.room("m").unwrap();
+    let mut others = Vec::new();
+    for number in 0..3000 {
+        let (peer, conn) = scene.node.connect().await;
+        let me = hub.enter(&conn, Format::Raw);
+        seats.push(if number % 3 == 0 {
+            conn.join(&crowd).unwrap()
+        } else {
+            me.join(&crowd, Join::default()).unwrap()
+        });
+        others.push((peer, conn, me));
+    }
+    table.give("-", Rights::ALL.without(Rights::JOIN));
+    let review = tokio::spawn({
+        let hub = hub.clone();
+        async move { hub.review().await }
+    });
+    let mut steps = 0;
+    while !review.is_finished() {
+        tokio::task::yield_now().await;
+        steps += 1;
+        let room = hub.room(&format!("{}{steps}", ["a", "n", "z"][steps % 3])).unwrap();
+        let joined = sessions[steps % 30].join(&room, Join::default());
+        assert_eq!(joined.unwrap_err(), JoinError::NotAllowed);
+    }
+    assert!(steps > 5, "{steps}");
+    assert!(seats.iter().all(Membership::is_removed));
+    assert!(hub.rooms(None, 9999).rooms.iter().all(|room| room.members == 0));
+    drop(seats);
+    assert_eq!(crowd.member_count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_policy_a_review_finds_nothing_to_do() {
+    let mut node = Node::start().await;
+    let alice = node.member("lobby").await;
+    assert!(node.hub.policy().is_none());
+    node.hub.review().await;
+    assert!(!alice.seat.is_removed() && alice.seat.may(Rights::ALL | Rights::MODERATE));
+    alice.me.authorize(Arc::new(Principal::named(user("alice"))));
+    assert_eq!(alice.me.name(), user("alice"));
+    alice.seat.publish("hi").unwrap();
 }

@@ -40,6 +40,9 @@ impl RoomInner {
         let missed = join.since.map(|since| self.replay(&state, since, Some(&encoding), encoding.tells(), rights));
         let missed = missed.transpose()?.map(Box::new);
         if let Some(ruling) = ruling {
+            if !self.governance().is_some_and(|governance| governance.holds(ruling)) {
+                return Err(Unjoined::Outdated);
+            }
             let seat = Seat::new(id, Arc::downgrade(self), ruling);
             state.sit(session.as_deref(), ruling, seat, link)?;
             encoding.hear(rights);
@@ -95,8 +98,23 @@ impl RoomInner {
         link: &Link,
         silent: bool,
     ) -> Result<Option<UserName>, Objection> {
+        self.take_out(&mut self.state.lock(), (id, link), silent, false)
+    }
+
+    /// Removes a member that may not be here any more, and tells it so behind what was published before.
+    pub(in super::super) fn remove(self: &Arc<Self>, state: &mut RoomState, id: MembershipId, link: &Link) {
+        // Whoever has left meanwhile needs no removal.
+        let _ = self.take_out(state, (id, link), false, true);
+    }
+
+    fn take_out(
+        self: &Arc<Self>,
+        state: &mut RoomState,
+        (id, link): (MembershipId, &Link),
+        silent: bool,
+        is_removed: bool,
+    ) -> Result<Option<UserName>, Objection> {
         let tick = &link.tick;
-        let mut state = self.state.lock();
         let name = match state.named.remove(id) {
             Some(session) => {
                 if self.is_governed {
@@ -118,14 +136,14 @@ impl RoomInner {
             }
         }
         inbox.repeats.leaves(self.id, link.id, id);
-        inbox.post(tick, Operation::Leave { room: self.id, member: id });
+        inbox.post(tick, Operation::Leave { room: self.id, member: id, is_removed });
         if state.member_count() == 0 {
             state.emptied = Instant::now();
         }
         if let Some(name) = name.clone()
             && !silent
         {
-            self.present(&mut state, Notice::Left { room: self.name.clone(), name }, id, &inbox);
+            self.present(state, Notice::Left { room: self.name.clone(), name }, id, &inbox);
         }
         Ok(name)
     }
