@@ -134,7 +134,7 @@ impl Web {
         let is_head = request.method() == Method::HEAD;
         let account = self.front.work().account(request.peer());
         let session = || self.session(who, None);
-        self.may_be_called(who, route.name())?;
+        asking::may_be_called(&self.listener, who, route.name())?;
         if let Some((room, right)) = route.needs() {
             self.may(who, room, right)?;
         }
@@ -239,9 +239,12 @@ async fn arrive(
     };
     let mut member = Box::new(Member::enter(conn, Arc::clone(&listener), options));
     if !who.is_anonymous() {
-        member.session.authorize(who);
+        member.session.authorize(Arc::clone(&who));
     }
-    let named = name.map_or(Ok(()), |name| member.take_name(name));
+    let named = name.map_or(Ok(()), |name| {
+        asking::may_be_called(&listener, &who, Some(&name))?;
+        member.take_name(name)
+    });
     if let Err(failure) = named {
         member.refuse(&failure).await?;
         if !options.commands {

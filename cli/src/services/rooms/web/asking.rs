@@ -3,7 +3,7 @@
 //!
 //! The hub's doors ask the policy as well, whatever is asked here.
 
-use super::Web;
+use super::{Listener, Web};
 use crate::web::credential::Presented;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,15 +39,6 @@ impl Web {
         self.listener.hub.policy().map(|policy| policy.rights(who, room))
     }
 
-    /// Whether somebody may call itself so.
-    pub(super) fn may_be_called(&self, who: &Principal, name: Option<&UserName>) -> Result<(), Failure> {
-        let (Some(policy), Some(name)) = (self.listener.hub.policy(), name) else { return Ok(()) };
-        if policy.may_be_called(who, name) {
-            return Ok(());
-        }
-        Err(Failure::new(ErrorCode::NameReserved, format!("the name {name} is somebody's who has to show a token")))
-    }
-
     /// Whoever asks, without a connection in the hub.
     pub(super) fn session(&self, who: &Arc<Principal>, name: Option<UserName>) -> Result<Session, Failure> {
         let hub = &self.listener.hub;
@@ -70,6 +61,15 @@ impl Web {
         }
         Ok(session)
     }
+}
+
+/// Whether somebody may call itself so.
+pub(super) fn may_be_called(listener: &Listener, who: &Principal, name: Option<&UserName>) -> Result<(), Failure> {
+    let (Some(policy), Some(name)) = (listener.hub.policy(), name) else { return Ok(()) };
+    if policy.may_be_called(who, name) {
+        return Ok(());
+    }
+    Err(Failure::new(ErrorCode::NameReserved, format!("the name {name} belongs to somebody, who has to show a token")))
 }
 
 /// What a request of somebody is called while a connection of its has the name.

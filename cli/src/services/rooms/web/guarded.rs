@@ -87,7 +87,6 @@ async fn who_shows_nothing_is_asked_for_a_token_and_who_may_not_is_told_so() {
         "GET /rooms/ops/events",
         "HEAD /rooms/ops/events",
         "GET /rooms/ops/messages?follow=1",
-        "GET /rooms/ops/ws",
     ] {
         let (status, code, challenge) = refusal(&hub, request, &[]).await;
         assert_eq!((status, challenge.as_deref()), (401, Some(REALM)), "{request}");
@@ -162,9 +161,11 @@ async fn what_is_shown_and_wrong_is_an_error_and_never_nobody() {
 #[tokio::test(start_paused = true)]
 async fn a_name_that_is_somebodys_is_refused_whether_or_not_it_is_there() {
     let hub = hub();
-    for request in ["POST /rooms/lobby?name=ALICE", "GET /ws?name=alice.2", "GET /rooms/lobby/ws?name=alice"] {
-        let (status, code, _) = refusal(&hub, request, &[BOB]).await;
-        assert_eq!((status, &*code), (403, "name-reserved"), "{request}");
+    let (status, code, _) = refusal(&hub, "POST /rooms/lobby?name=ALICE", &[BOB]).await;
+    assert_eq!((status, &*code), (403, "name-reserved"));
+    for path in ["/ws?name=alice.2", "/rooms/lobby/ws?name=alice"] {
+        let (_, mut peer) = socket(&hub, path, BOB).await;
+        assert!(frame(&mut peer).await.1.starts_with(b"{\"error\":\"name-reserved\","), "{path}");
     }
     assert!(ask(&hub, "POST /rooms/lobby?name=alice.2", &[ALICE]).await.0.starts_with("HTTP/1.1 200 "));
     let (_, body) = ask(&hub, "GET /rooms/lobby/messages", &[]).await;
@@ -240,6 +241,18 @@ async fn a_websocket_shows_its_token_as_a_subprotocol_which_is_not_repeated() {
     assert!(hub.has(&UserName::parse("alice").unwrap()));
     let (head, _) = socket(&hub, "/rooms/ops/ws", "sec-websocket-protocol: switchboard.bearer.nobody").await;
     assert!(head.starts_with("HTTP/1.1 401 "), "{head}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_websocket_is_told_by_a_frame_that_it_may_not_and_is_closed() {
+    let hub = hub();
+    for header in ["x-nothing: shown", "authorization: Bearer sb_carol"] {
+        let (head, mut peer) = socket(&hub, "/rooms/ops/ws", header).await;
+        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+        assert!(frame(&mut peer).await.1.starts_with(b"{\"error\":\"not-allowed\","), "{header}");
+        assert_eq!(frame(&mut peer).await, (0x88, [&1008_u16.to_be_bytes()[..], b"closed"].concat()), "{header}");
+    }
+    assert!(hub.find(&RoomName::parse("ops").unwrap()).is_none(), "neither made it");
 }
 
 #[tokio::test(start_paused = true)]

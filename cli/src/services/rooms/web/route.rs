@@ -62,18 +62,16 @@ impl Route {
             Self::Publish { room, .. } => Some((room, Rights::PUBLISH)),
             Self::Messages { room, .. } => Some((room, Rights::HISTORY)),
             Self::Members { room, .. } => Some((room, Rights::PRESENCE)),
-            Self::Events { room, .. }
-            | Self::Follow { room, .. }
-            | Self::Socket(Socket { kind: SocketKind::Room(room), .. }) => Some((room, Rights::JOIN)),
-            // With commands one goes where one may.
+            Self::Events { room, .. } | Self::Follow { room, .. } => Some((room, Rights::JOIN)),
+            // It is told as a frame, which a browser can see.
             Self::Socket(_) | Self::Asset(_) | Self::Rooms { .. } | Self::Me | Self::Options { .. } => None,
         }
     }
 
-    /// The name that it chooses.
+    /// The name that it chooses. What is wrong with a WebSocket's is told as a frame, too.
     pub(super) fn name(&self) -> Option<&UserName> {
         match self {
-            Self::Publish { name, .. } | Self::Socket(Socket { name, .. }) => name.as_ref(),
+            Self::Publish { name, .. } => name.as_ref(),
             _ => None,
         }
     }
