@@ -9,8 +9,9 @@ use bytes::{Bytes, BytesMut};
 /// Turns the bytes of a stream into frames and back.
 ///
 /// `Default` is the state of a new connection. The same bytes must give the same frames however they are split, or at
-/// least the same messages in them ([`count`](Self::count)).
-pub trait Codec: Default + Send + 'static {
+/// least the same messages in them ([`count`](Self::count)). It is `Sync` so that a connection is, which handlers lend to async
+/// functions; it is never called by two threads at once.
+pub trait Codec: Default + Send + Sync + 'static {
     /// What one message is.
     type Frame: Send + 'static;
 
@@ -19,8 +20,11 @@ pub trait Codec: Default + Send + 'static {
 
     /// Takes the next frame from the front of `input`, or `None` when more bytes are needed.
     ///
-    /// `frame_bytes` is the longest payload to accept. It is called again with the same bytes and more after them, so a
-    /// codec may remember how far it has looked.
+    /// `frame_bytes` is the longest payload to accept. Refuse a longer one by [`FrameError::if_longer`] as soon as its
+    /// length is known, not once all of it is there. If a codec still wants more when it has been given four times the
+    /// limit and 4 KiB, its peer is refused as if the codec had done so.
+    ///
+    /// It is called again with the same bytes and more after them, so a codec may remember how far it has looked.
     ///
     /// # Errors
     /// The bytes can never become a frame; the stream is not read again.
@@ -135,4 +139,29 @@ pub enum FrameError {
     /// The bytes break the codec's rules.
     #[error("malformed frame: {0}")]
     Malformed(&'static str),
+}
+
+impl FrameError {
+    /// [`TooLong`](Self::TooLong) if a payload of `length` bytes is longer than `limit`: what
+    /// [`Codec::decode`](crate::Codec::decode) asks for the length that is announced, or for what has come of a payload whose end is
+    /// still missing.
+    ///
+    /// # Errors
+    /// If it is.
+    ///
+    /// # Examples
+    /// ```
+    /// use switchboard_proto::FrameError;
+    ///
+    /// fn decode(input: &[u8], frame_bytes: usize) -> Result<Option<&[u8]>, FrameError> {
+    ///     let Some((length, rest)) = input.split_first() else { return Ok(None) };
+    ///     FrameError::if_longer(usize::from(*length), frame_bytes)?;
+    ///     Ok(rest.get(..usize::from(*length)))
+    /// }
+    /// assert_eq!(decode(b"\x02hi", 5), Ok(Some(&b"hi"[..])));
+    /// assert_eq!(decode(b"\x09", 5), Err(FrameError::TooLong { limit: 5 }));
+    /// ```
+    pub fn if_longer(length: usize, limit: usize) -> Result<(), Self> {
+        if length > limit { Err(Self::TooLong { limit }) } else { Ok(()) }
+    }
 }

@@ -17,9 +17,7 @@ impl Codec for Length {
     fn decode(&mut self, input: &mut BytesMut, frame_bytes: usize) -> Result<Option<Bytes>, FrameError> {
         let Some(header) = input.first_chunk::<HEADER_BYTES>() else { return Ok(None) };
         let length = u32::from_be_bytes(*header) as usize;
-        if length > frame_bytes {
-            return Err(FrameError::TooLong { limit: frame_bytes });
-        }
+        FrameError::if_longer(length, frame_bytes)?;
         if input.len() - HEADER_BYTES < length {
             return Ok(None);
         }

@@ -19,9 +19,7 @@ impl Codec for Netstrings {
             return Err(FrameError::Malformed("no length"));
         }
         let length = input[..digits].iter().fold(0, |length, digit| length * 10 + usize::from(digit - b'0'));
-        if length > frame_bytes {
-            return Err(FrameError::TooLong { limit: frame_bytes });
-        }
+        FrameError::if_longer(length, frame_bytes)?;
         let Some(&comma) = input.get(digits + 1 + length) else { return Ok(None) };
         if comma != b',' {
             return Err(FrameError::Malformed("no comma"));

@@ -24,28 +24,27 @@ enum Resp {
 struct RespCodec;
 
 /// Takes `*3\r\n` or `$5\r\n` off `input`.
-fn length(input: &mut &[u8], kind: u8, most: usize) -> Result<Option<usize>, FrameError> {
+fn length(input: &mut &[u8], kind: u8) -> Result<Option<usize>, FrameError> {
     let Some(end) = input.iter().take(12).position(|byte| *byte == b'\n') else {
         return if input.len() < 12 { Ok(None) } else { Err(FrameError::Malformed("a length has no end")) };
     };
     let digits = input[..end].strip_prefix(&[kind]).and_then(|line| line.strip_suffix(b"\r"));
     let length = digits.and_then(|digits| str::from_utf8(digits).ok()?.parse().ok());
     *input = &input[end + 1..];
-    match length.ok_or(FrameError::Malformed("no length"))? {
-        length if length > most => Err(FrameError::TooLong { limit: most }),
-        length => Ok(Some(length)),
-    }
+    length.map(Some).ok_or(FrameError::Malformed("no length"))
 }
 
 impl Codec for RespCodec {
     type Frame = Resp;
 
     fn decode(&mut self, input: &mut BytesMut, frame_bytes: usize) -> Result<Option<Resp>, FrameError> {
-        let (mut rest, mut words) = (&input[..], Vec::new());
-        let Some(count) = length(&mut rest, b'*', 64)? else { return Ok(None) };
+        let (mut rest, mut words, mut bytes) = (&input[..], Vec::new(), 0_usize);
+        let Some(count) = length(&mut rest, b'*')? else { return Ok(None) };
+        FrameError::if_longer(count, 64)?;
         while words.len() < count {
-            let left = (frame_bytes + rest.len()).saturating_sub(input.len());
-            let Some(length) = length(&mut rest, b'$', left)? else { return Ok(None) };
+            let Some(length) = length(&mut rest, b'$')? else { return Ok(None) };
+            bytes = bytes.saturating_add(length);
+            FrameError::if_longer(bytes, frame_bytes)?;
             let Some((word, behind)) = rest.split_at_checked(length + 2) else { return Ok(None) };
             words.push(word.strip_suffix(b"\r\n").ok_or(FrameError::Malformed("a word has no end"))?);
             rest = behind;

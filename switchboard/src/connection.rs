@@ -45,6 +45,9 @@ const BYTES_PER_BUDGET: usize = 4 << 10;
 /// And one for so many frames: asking for it costs 3 ns, where all else that is done for a short line costs 60.
 const FRAMES_PER_BUDGET: u8 = 4;
 
+/// What may stand around a payload, before a codec that wants more is taken for one that has no limit.
+const AROUND_BYTES: usize = 4 << 10;
+
 /// One open peer: frames in, frames out.
 ///
 /// The handler owns it. The connection is closed once the handler has finished and this is dropped: what is queued is
@@ -405,6 +408,7 @@ impl<C: Codec> Receiving<C> {
                 let frame_bytes = self.link.listener.limits.frame_bytes;
                 found = self.codec.decode_end(&mut self.input.bytes, frame_bytes);
             }
+            self.bound_input(&mut found);
         }
         match found {
             Ok(frame) => Ok(frame.map_or(Decoded::Nothing, Decoded::Frame)),
@@ -420,6 +424,14 @@ impl<C: Codec> Receiving<C> {
                 });
                 Err(error)
             }
+        }
+    }
+
+    /// Refuses what a codec waits for that does not look at the limit itself.
+    fn bound_input(&self, found: &mut Found<C>) {
+        let limit = self.link.listener.limits.frame_bytes;
+        if matches!(found, Ok(None)) && self.input.bytes.len() > limit.saturating_mul(4).saturating_add(AROUND_BYTES) {
+            *found = Err(FrameError::TooLong { limit });
         }
     }
 

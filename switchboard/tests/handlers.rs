@@ -22,6 +22,19 @@ async fn a_function_is_given_a_clone_of_its_state_for_each_connection() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_handler_lends_its_connection_to_what_it_awaits() {
+    async fn admitted(conn: &Connection<Lines>) -> bool {
+        tokio::task::yield_now().await;
+        conn.peer().ip().is_none()
+    }
+    async fn greet(mut conn: Connection<Lines>) -> Result {
+        let word = if admitted(&conn).await { "welcome" } else { "who are you?" };
+        Ok(conn.send(word).await?)
+    }
+    assert_eq!(testing::serve(greet, Timeouts::default()).line().await, "welcome\n");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_handler_gives_nothing_or_any_result() {
     async fn nothing(mut conn: Connection<Lines>) {
         conn.last_word("bye");

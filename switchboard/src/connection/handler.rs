@@ -37,8 +37,7 @@ use switchboard_proto::Codec;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not handle connections",
     label = "neither `async fn(Connection<_>)` nor `(state, async fn(Connection<_>, state))`",
-    note = "a handler returns `()` or `Result<(), E>`, and it, its state and its future are `Send` and `'static`",
-    note = "a future is not `Send` if it lends `&Connection` to what it awaits: lend `&mut Connection`"
+    note = "a handler returns `()` or `Result<(), E>`, and it, its state and its future are `Send` and `'static`"
 )]
 pub trait Handler<C: Codec>: Send + Sync + 'static {
     /// The future that handles the connection.

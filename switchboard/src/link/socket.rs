@@ -62,7 +62,7 @@ pub(crate) trait Sink: Send {
 const SOCKET_BYTES: usize = 1 << 20;
 
 /// The read side of a connection's socket.
-pub(crate) trait Source: Send {
+pub(crate) trait Source: Send + Sync {
     /// Agrees with the peer on how to speak, before the handler runs; at once where there is nothing to agree on.
     fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), OpenError>> {
         let _ = cx;

@@ -170,3 +170,44 @@ async fn what_a_codec_makes_of_a_rooms_message_may_panic_when_it_is_dropped() {
     peer.finish();
     assert_eq!(served.stop().await.aborted, 0);
 }
+
+/// Takes what comes before a zero, however long that is.
+#[derive(Default)]
+struct Endless;
+
+impl Codec for Endless {
+    type Frame = Bytes;
+
+    fn decode(&mut self, input: &mut BytesMut, _: usize) -> std::result::Result<Option<Bytes>, FrameError> {
+        let end = input.iter().position(|byte| *byte == 0);
+        Ok(end.map(|end| input.split_to(end + 1).freeze()))
+    }
+
+    fn encode(&mut self, frame: Bytes, output: &mut Output) {
+        output.share(frame);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_codec_that_looks_at_no_limit_is_held_to_one() {
+    let served =
+        Served::in_memory(Server::new().limits(Limits { frame_bytes: 1000, ..Limits::default() }), |server, memory| {
+            server.memory(&memory, async |mut conn: Connection<Endless>| -> Result {
+                while let Some(frame) = conn.recv().await? {
+                    conn.send(frame).await?;
+                }
+                Ok(())
+            })
+        });
+    let mut peer = served.connect();
+    let within = [vec![b'x'; 3000], vec![0]].concat();
+    for piece in within.chunks(1000) {
+        peer.send(piece).await;
+    }
+    assert_eq!(peer.bytes(within.len()).await, within);
+    for _ in 0..9 {
+        peer.send(vec![b'x'; 1000]).await;
+        tokio::time::sleep(secs(1)).await;
+    }
+    assert_eq!(peer.closed().await, CloseReason::FrameTooLong);
+}

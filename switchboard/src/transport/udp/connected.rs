@@ -106,7 +106,7 @@ impl Connected {
     }
 }
 
-type Refusal = Pin<Box<dyn Future<Output = io::Error> + Send>>;
+type Refusal = Pin<Box<dyn Future<Output = io::Error> + Send + Sync>>;
 
 fn refusal(connected: &Arc<Connected>, at: usize) -> Refusal {
     Box::pin(refused(Arc::clone(connected), at))
