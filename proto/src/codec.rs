@@ -18,6 +18,10 @@ pub trait Codec: Default + Send + Sync + 'static {
     /// Appended to a frame that is text for people, if nothing else would end its line on their screens.
     const TEXT_END: &'static [u8] = b"";
 
+    /// What an answer over HTTP is that is streamed in this codec, where that is always the same: its `Content-Type`, unless its head has
+    /// one.
+    const MEDIA_TYPE: Option<&'static str> = None;
+
     /// Takes the next frame from the front of `input`, or `None` when more bytes are needed.
     ///
     /// `frame_bytes` is the longest payload to accept. Refuse a longer one by [`FrameError::if_longer`] as soon as its

@@ -35,7 +35,8 @@ pub struct Timeouts {
     /// No input while the handler waits for some. At the limit: [`CloseReason::Idle`]. Default: none.
     pub idle: Option<Duration>,
     /// No input from a WebSocket for which `idle` is not set: it is pinged, and has as long again to answer. At the
-    /// limit: [`CloseReason::PeerLost`]. Default 30 s.
+    /// limit: [`CloseReason::PeerLost`]. Also, no output on a stream of [events](crate::EventStream): a comment is sent, so
+    /// that no intermediary takes it for dead. Default 30 s.
     pub ping: Option<Duration>,
     /// No progress while bytes are queued. At the limit: [`CloseReason::SlowConsumer`]. Default 10 s.
     pub write: Option<Duration>,

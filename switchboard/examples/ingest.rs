@@ -5,9 +5,9 @@ use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use switchboard::bytes::Buf;
-use switchboard::http::{Request, Response, StatusCode, header::CONTENT_TYPE, types};
+use switchboard::http::{HeaderValue, Request, Response, StatusCode, header::CONTENT_TYPE, types};
 use switchboard::prelude::*;
-use switchboard::{Certificates, EventStream};
+use switchboard::{Certificates, EventStream, PlainEvents};
 
 /// Beyond so many devices new ones are refused.
 const DEVICES: usize = 10_000;
@@ -43,23 +43,21 @@ async fn device(mut conn: Connection<Length>, readings: Readings) -> Result {
 }
 
 async fn answer(request: Request, readings: Readings) -> Result<Response, StatusCode> {
-    let head = |kind| types::Response::builder().header(CONTENT_TYPE, kind);
-    match request.uri().path() {
+    Ok(match request.uri().path() {
         "/" => {
             let last = readings.last.lock();
             let last: Vec<_> = last.iter().map(|(device, value)| format!(r#""{device}":{value}"#)).collect();
-            head("application/json").body(format!("{{{}}}\n", last.join(","))).map(Response::from)
+            let mut answer = types::Response::new(format!("{{{}}}\n", last.join(",")));
+            answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            answer.into()
         }
-        "/live" => {
-            head("text/event-stream").body(()).map(|head| Response::stream(head, |conn| watch(conn, readings.live)))
-        }
+        "/live" => Response::stream(types::Response::new(()), |conn| watch(conn, readings.live)),
         _ => return Err(StatusCode::NOT_FOUND),
-    }
-    .map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
+    })
 }
 
 async fn watch(mut conn: Connection<EventStream>, live: Room) -> Result {
-    let _seat = conn.join_as(&live, Format::Events, Join::default())?;
+    let _seat = conn.join_as(&live, PlainEvents, Join::default())?;
     while conn.recv().await?.is_some() {}
     Ok(())
 }

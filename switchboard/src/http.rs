@@ -42,7 +42,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use switchboard_proto::Codec;
+use switchboard_proto::{Codec, EventStream};
 
 /// A handler that runs.
 pub(crate) type Handling = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>;
@@ -65,8 +65,11 @@ where
     C: Codec,
     F: Future<Output: HandlerOutput> + Send + 'static,
 {
-    Box::new(|peer, source, input, envelope| {
-        Box::pin(Erased { running: handler(Connection::begun(peer, source, input, envelope)) })
+    Box::new(|link, source, input, envelope| {
+        if C::MEDIA_TYPE == EventStream::MEDIA_TYPE {
+            link.streams_events(envelope);
+        }
+        Box::pin(Erased { running: handler(Connection::begun(link, source, input, envelope)) })
     })
 }
 

@@ -107,7 +107,7 @@ pub use connection::{
 };
 pub use error::{BindError, BoxError, ConnectError, ConnectionError, ListenerError, Result};
 pub use hub::door::{Page, Published, RoomList};
-pub use hub::encoding::Encoding;
+pub use hub::encoding::{Encoding, PlainEvents};
 pub use hub::membership::{Join, JoinError, Membership};
 pub use hub::room::{Overflow, Room, RoomOptions};
 pub use hub::session::{NameTaken, Session, TellError};

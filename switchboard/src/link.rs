@@ -22,6 +22,7 @@ mod secured;
 pub(crate) mod sharing;
 mod socket;
 mod staging;
+mod streaming;
 mod tasks;
 pub(crate) mod tick;
 mod unheard;
@@ -109,6 +110,10 @@ pub(crate) enum Protocol {
     Http,
     /// One answer, for as long as it goes on.
     Stream,
+    /// The same of events, beside which comments keep it alive.
+    Events,
+    /// The same in chunks.
+    EventsInChunks,
     /// Messages in both directions, beside which it can be pinged.
     WebSocket,
     /// Nothing more: the peer was told so in the protocol's own words.
@@ -334,7 +339,7 @@ impl Link {
 
     /// Whether its client connects again when it is closed, as browsers make of WebSockets and event streams.
     pub(crate) fn comes_back(&self) -> bool {
-        self.is_speaking(Protocol::WebSocket) || self.is_speaking(Protocol::Stream)
+        self.is_speaking(Protocol::WebSocket) || self.is_streaming()
     }
 
     /// What it came by, as the scheme of a URL.

@@ -34,6 +34,7 @@ mod datagram_addresses;
 mod datagram_networks;
 mod datagram_peers;
 mod descriptors;
+mod events;
 mod examples;
 mod halves;
 mod handle;

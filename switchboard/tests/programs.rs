@@ -303,11 +303,11 @@ mod ingest {
         let mut device = app.connect("tls");
         device.send(framed(reading(8, 1.5))).await;
         assert!(live.line().await.starts_with("id: "));
-        assert!(live.line().await.contains(r#""text":"{\"8\":1.5}""#));
+        assert_eq!(live.line().await, "data: {\"8\":1.5}\n");
         assert_eq!(live.line().await, "\n");
         app.udp("udp").send(reading(7, -2.0));
         assert!(live.line().await.starts_with("id: "));
-        assert!(live.line().await.contains(r#""text":"{\"7\":-2}""#));
+        assert_eq!(live.line().await, "data: {\"7\":-2}\n");
         assert_eq!(app.get("/").await.text().await, "{\"7\":-2,\"8\":1.5}\n");
         assert_eq!(app.get("/none").await.status(), 404);
     }

@@ -45,11 +45,34 @@ impl Response {
     /// HTTP/2 the handler gets a separate connection beside the client's, which counts as one.
     /// [`recv`](Connection::recv) gives only `None`, once the client is gone. An HTTP/1.1 client can tell the end of
     /// the answer from a failure. For HEAD there is no body, and `handler` is dropped.
-    pub fn stream<C, F>(head: http::Response<()>, handler: impl FnOnce(Connection<C>) -> F + Send + 'static) -> Self
+    ///
+    /// # Examples
+    /// What is published to a room, for `new EventSource("/live")` in a browser:
+    /// ```
+    /// use switchboard::http::{Request, Response, types};
+    /// use switchboard::prelude::*;
+    /// use switchboard::{EventStream, PlainEvents};
+    ///
+    /// async fn live(_: Request, prices: Room) -> Response {
+    ///     // The codec says that it is `text/event-stream`, and is kept alive.
+    ///     Response::stream(types::Response::new(()), |conn| watch(conn, prices))
+    /// }
+    ///
+    /// async fn watch(mut conn: Connection<EventStream>, prices: Room) -> Result {
+    ///     conn.send(EventStream::data("hello")).await?;
+    ///     let _seat = conn.join_as(&prices, PlainEvents, Join::default())?;
+    ///     while conn.recv().await?.is_some() {}
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn stream<C, F>(mut head: http::Response<()>, handler: impl FnOnce(Connection<C>) -> F + Send + 'static) -> Self
     where
         C: Codec,
         F: Future<Output: HandlerOutput> + Send + 'static,
     {
+        if let Some(media_type) = C::MEDIA_TYPE {
+            head.headers_mut().entry(CONTENT_TYPE).or_insert(HeaderValue::from_static(media_type));
+        }
         Self(ResponseKind::Stream(head, begin(handler)))
     }
 

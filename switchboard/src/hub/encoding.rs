@@ -3,8 +3,10 @@
 //! An encoding and a codec may be the user's code. They are called here alone, and a panic of theirs is one of the outcomes: it
 //! ends the members that would have got it. Members that are written to alike share what writes for them, and so the bytes.
 
+mod events;
 mod sharing;
 
+pub use events::PlainEvents;
 pub(crate) use sharing::Encodings;
 
 use super::posting::Encoded;

@@ -142,6 +142,7 @@ impl Link {
             state.outbox.push(1, |output| output.put(WEBSOCKET_PING));
             self.queued(&mut state);
         }
+        self.keep_alive(&mut state, now, &timeouts);
         false
     }
 
@@ -174,7 +175,7 @@ impl Link {
         let mut timeouts = self.listener.timeouts;
         if self.is_speaking(Protocol::Http) {
             timeouts.idle = timeouts.idle.or(Some(KEEP_ALIVE));
-        } else if self.is_speaking(Protocol::Stream) {
+        } else if self.is_streaming() {
             // It is not for the client to say anything.
             timeouts.idle = None;
         }

@@ -4,7 +4,7 @@
 //! A peer that says something and leaves is reset by the answer, and that may come before what it said was looked at. So only
 //! whoever receives ends the connection here, once nothing more has come; or the sweep, if nobody receives.
 
-use super::{CLOSING, COMPLETE, Link, Protocol, State, UNHEARD, reason_of};
+use super::{CLOSING, COMPLETE, Link, State, UNHEARD, reason_of};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -22,7 +22,7 @@ impl Link {
             return;
         }
         // Whoever reads a stream has nothing to say.
-        if self.is(CLOSING) || self.is_speaking(Protocol::Stream) {
+        if self.is(CLOSING) || self.is_streaming() {
             return self.end_locked(state, reason_of(error));
         }
         state.reason.get_or_insert(reason_of(error));
