@@ -170,7 +170,7 @@ pub(crate) enum ConfigAction {
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct Settings {
     /// What to serve, and where (see serve --help)
-    #[arg(value_name = "SERVICE=URL")]
+    #[arg(value_name = "SERVICE=URL", long_help = "What to serve, and where, as in rooms=tcp://127.0.0.1:8081")]
     pub(crate) listen: Vec<String>,
     /// Read settings from a TOML file
     #[arg(long, value_name = "FILE")]

@@ -39,6 +39,7 @@ pub struct Arguments {
     #[arg(value_parser = scenario)]
     pub(crate) scenario: String,
     /// The server (see --help)
+    #[arg(long_help = "The server, as in tcp://127.0.0.1:8080")]
     pub(crate) url: String,
     /// Connections; in rooms, members that listen [default: echo 50, rooms 100, idle 1000, udp 16]
     #[arg(long, value_name = "N", allow_hyphen_values = true)]

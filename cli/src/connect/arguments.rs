@@ -30,6 +30,7 @@ Exit codes: 0 done; 1 the server cannot be reached, is not trusted, or the conne
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// Where the server is (see --help)
+    #[arg(long_help = "Where the server is, as in tcp://127.0.0.1:8081")]
     pub(super) url: String,
     /// Take a name in rooms
     #[arg(long, value_name = "NAME")]
