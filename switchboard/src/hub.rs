@@ -1,6 +1,6 @@
 //! All rooms of a node, and everybody in them.
 //!
-//! The hub knows no sockets and no workers: a member brings along its link, and that the tick of the worker that it is on.
+//! The hub knows no sockets and no workers: a member brings its link, and the link brings the tick of its worker.
 //!
 //! Lock order: the hub's maps, a room, a worker's inbox; or a link, then a tick's dirty list, or a room whose past it is told.
 //! Nothing is taken behind the last of each, and no room's lock is held while a link's is taken.
@@ -46,7 +46,7 @@ use std::time::Duration;
 use switchboard_proto::{Format, NameError, RoomName, UserName};
 use tokio::time::Instant;
 
-/// A room without members stays this long, with its history, for those who come back.
+/// A room without members is kept this long, with its history, for members who return.
 const EMPTY_ROOM_STAYS: Duration = Duration::from_mins(10);
 
 /// Between the beginnings of two searches for rooms that have been empty for too long.
@@ -58,19 +58,19 @@ const PURGED_TOGETHER: usize = 64;
 /// How much a hub holds.
 #[derive(Debug, Clone)]
 pub struct HubLimits {
-    /// Rooms. At the limit no new one is made ([`RoomError::TooManyRooms`]). Default 100,000.
+    /// Rooms. At the limit no new one is created ([`RoomError::TooManyRooms`]). Default 100,000.
     pub rooms: usize,
-    /// Rooms that one connection may be in. At the limit it joins no more
+    /// Rooms that one connection may be in. At the limit it cannot join another
     /// ([`JoinError::TooManyRooms`](crate::JoinError)). Default 128.
     pub rooms_per_connection: usize,
-    /// Messages that one room keeps. At the limit the oldest go. Default 256.
+    /// Messages that one room keeps. At the limit the oldest are dropped. Default 256.
     pub history_messages: usize,
-    /// Bytes that one room keeps: payloads, and what a message takes beside its own, about 200. At the limit the oldest
-    /// messages go. Default 256 KiB.
+    /// Bytes that one room keeps: payloads, and about 200 bytes of overhead per message. At the limit the oldest
+    /// messages are dropped. Default 256 KiB.
     pub history_bytes: usize,
-    /// Bytes that all rooms keep. At the limit the older half goes of the history that was published to longest ago, about.
-    /// Default 256 MiB, and at most half of [`Limits::memory_bytes`](crate::Limits) of a server that has the hub, which
-    /// counts them; there they give way before any connection does.
+    /// Bytes that all rooms keep together. At the limit the room that has been quiet longest (roughly) drops the older
+    /// half of its history. Default 256 MiB, and at most half of the server's [`Limits::memory_bytes`](crate::Limits),
+    /// which counts histories too; there they give way before any connection does.
     pub all_history_bytes: usize,
 }
 
@@ -86,14 +86,14 @@ impl Default for HubLimits {
     }
 }
 
-/// Why there is no such room.
+/// Why a room was not found or created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RoomError {
     /// The text is not a room's name.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// The hub has as many rooms as it may.
+    /// The hub already has the most rooms allowed.
     #[error("limit on rooms reached: {limit}")]
     TooManyRooms {
         /// The limit.
@@ -109,7 +109,7 @@ pub enum RoomError {
 
 /// All rooms, and the names of everybody in them. Cloning shares them.
 ///
-/// A hub belongs to no server: one may serve several, and the program may publish without any.
+/// A hub belongs to no server: several servers can share one, and the program can publish without any.
 #[derive(Clone)]
 pub struct Hub(Arc<HubInner>);
 
@@ -197,32 +197,32 @@ impl Hub {
         }
     }
 
-    /// The room of that name, which is made if there is none.
+    /// The room of that name; creates it if it does not exist.
     ///
-    /// A room lives while it has members or somebody holds a [`Room`], and 10 minutes more.
+    /// A room exists while it has members or somebody holds a [`Room`], and for 10 minutes after.
     ///
     /// # Errors
-    /// `name` is not a room's name, or there are as many rooms as there may be.
+    /// `name` is not a valid room name, or the limit on rooms is reached.
     pub fn room(&self, name: &str) -> Result<Room, RoomError> {
         self.room_with(&RoomName::parse(name)?, RoomOptions::default())
     }
 
-    /// The room of that name; if there is none, it is made with `options`.
+    /// The room of that name; creates it with `options` if it does not exist.
     ///
     /// # Errors
-    /// There are as many rooms as there may be.
+    /// The limit on rooms is reached.
     pub fn room_with(&self, name: &RoomName, options: RoomOptions) -> Result<Room, RoomError> {
         door::make(None, self, name, options)
     }
 
-    /// The room of that name, if there is one.
+    /// The room of that name, if it exists.
     pub fn find(&self, name: &RoomName) -> Option<Room> {
         door::find(None, self, name)
     }
 
-    /// A room of its own, which nobody can join by a name and no list shows: for a lobby, a topic within a program, or those who watch
-    /// a key. It is gone, and its history with it, when the last [`Room`] and the last member are. It does not count towards
-    /// [`HubLimits::rooms`], and takes about 500 bytes until something is published.
+    /// A new room without a name, which nobody can join by name and no list shows: for a lobby, a topic within a
+    /// program, or the watchers of a key. It is gone, with its history, once the last [`Room`] and the last member are.
+    /// It does not count towards [`HubLimits::rooms`], and takes about 500 bytes until something is published.
     ///
     /// ```
     /// # use switchboard::{Hub, Overflow, RoomOptions};
@@ -235,23 +235,25 @@ impl Hub {
         Room(RoomInner::new(None, options, Arc::clone(&self.0.holding)))
     }
 
-    /// At most `limit` rooms behind `after` by name, how many members each has, and how many rooms there are.
+    /// At most `limit` rooms after `after`, by name, with their numbers of members; and how many rooms there are in
+    /// total.
     pub fn rooms(&self, after: Option<&RoomName>, limit: usize) -> RoomList {
         door::rooms(None, self, after, limit)
     }
 
-    /// Whether somebody has that name now.
+    /// Whether the name is taken now.
     pub fn has(&self, name: &UserName) -> bool {
         self.0.names.lock().get(name).is_some()
     }
 
-    /// Closes the connection of that name ([`Closed`](crate::CloseReason::Closed)). Says whether there was one.
+    /// Closes the connection with that name ([`Closed`](crate::CloseReason::Closed)). Returns whether there was one.
     pub fn close(&self, name: &UserName) -> bool {
         self.0.called(name).is_some_and(|session| session.close(None))
     }
 
-    /// As [`close`](Self::close), and tells the peer `word` before it goes, behind what is queued for it already: in its format as
-    /// [`Session::tell`] does, from `server`. A peer that does not read, or whose encoding has no words for that, is closed without it.
+    /// Like [`close`](Self::close), but first sends the peer `word`, after what is already queued for it: in its
+    /// format, as [`Session::tell`] does, from `server`. A peer that does not read, or whose encoding cannot express
+    /// it, is closed without it.
     ///
     /// ```
     /// # use switchboard::{Hub, UserName};
@@ -263,8 +265,9 @@ impl Hub {
         self.0.called(name).is_some_and(|session| session.close(Some(word.into())))
     }
 
-    /// Somebody who has no connection and is called `name`: who sends a request or a datagram, or the program itself, which publishes in
-    /// that name. It joins nothing, and the name is taken from nobody: whoever connects may have it meanwhile.
+    /// A session without a connection, named `name`: for the sender of a request or a datagram, or for the program
+    /// itself, to publish under that name. It cannot join rooms, and does not reserve the name: a connection may take
+    /// it meanwhile.
     ///
     /// ```
     /// # use switchboard::{Format, Hub, UserName};
@@ -275,7 +278,7 @@ impl Hub {
     /// ```
     ///
     /// # Errors
-    /// Somebody has the name, or it is a guest's.
+    /// The name is taken, or is a guest's.
     pub fn session(&self, name: UserName, format: Format) -> Result<Session, NameTaken> {
         if self.0.names.lock().is_free(&name) {
             Ok(Session::unlinked(self.clone(), name, format))

@@ -1,5 +1,6 @@
-//! The doors to a hub's rooms. Whatever anybody does there passes one of these functions, by whatever transport it came and whether
-//! or not it has a connection: finding and making a room, joining, publishing, listing and reading, telling one person.
+//! The doors to a hub's rooms. Everything that anybody does in rooms passes one of these functions, over any transport,
+//! with or without a connection: finding and creating a room, joining, publishing, listing and reading, private
+//! messages.
 //!
 //! Here it is decided whether somebody may, and nowhere else: the hub's policy is asked, if there is one. What these functions call asks
 //! for a [`Pass`], which no other file can make.
@@ -32,7 +33,7 @@ pub(super) struct Pass(());
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Published {
-    /// Its number and the room's incarnation.
+    /// The message's id.
     pub id: MessageId,
     /// When that was.
     pub time: SystemTime,
@@ -50,7 +51,7 @@ pub struct RoomList {
     pub next: Option<RoomName>,
 }
 
-/// What a room still keeps behind a message, or the first of that.
+/// What a room still keeps after a message, or the first page of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Page {

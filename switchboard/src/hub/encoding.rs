@@ -1,7 +1,7 @@
-//! How a member is told what its room says: what becomes of it in frames of the member's codec.
+//! How what a room says is written for a member, in frames of the member's codec.
 //!
-//! An encoding and a codec may be the user's code. They are called here alone, and a panic of theirs is one of the outcomes: it
-//! ends the members that would have got it. Members that are written to alike share what writes for them, and so the bytes.
+//! Encodings and codecs may be user code. They are called only here, and a panic in one is one of the outcomes: it ends
+//! the members that would have got the frame. Members with the same encoding share a writer, and so the bytes.
 
 mod events;
 mod sharing;
@@ -21,15 +21,15 @@ use switchboard_proto::{Codec, Datagrams, Format, Message, Notice, Output, Reply
 /// Shorter pieces are copied into an output, and are never a user's.
 const SHARED_BYTES: usize = 1024;
 
-/// What becomes of what a room says, in frames of the codec `C`.
+/// How what a room says is written, in frames of the codec `C`.
 ///
-/// [`Format`] is one for each codec whose frames are made of bytes. One of your own delivers rooms to peers of any protocol: it is
-/// called once for each message, whatever the number of members that have an equal one, and not by their handlers. It should not
-/// take long, since their worker waits for it. A panic in it ends the members that would have got the frame
-/// ([`HandlerPanic`](crate::CloseReason)), and nobody else.
+/// [`Format`] is an encoding for every codec whose frames are made of bytes. An encoding of your own delivers rooms to
+/// peers of any protocol. It is called once per message, however many members have an equal one, and not from their
+/// handlers. It should be quick, since their worker waits for it. A panic in it ends only the members that would have
+/// got the frame ([`HandlerPanic`](crate::CloseReason)).
 ///
 /// # Examples
-/// Messages as MQTT-like pushes, behind their length:
+/// Messages as MQTT-like pushes, with a length prefix:
 /// ```
 /// use switchboard::bytes::{BufMut, Bytes, BytesMut};
 /// use switchboard::grammar::{Message, Notice};
@@ -61,21 +61,22 @@ const SHARED_BYTES: usize = 1024;
 /// }
 /// ```
 pub trait Encoding<C: Codec>: PartialEq + Send + Sync + 'static {
-    /// A message's frame; none if the protocol cannot carry it, which is a gap of one.
+    /// A message's frame; `None` if the protocol cannot carry it, which counts as a gap of one.
     fn message(&self, message: &Message) -> Option<C::Frame>;
 
-    /// A notice's frame; none, as by default, if members are not told of such.
+    /// A notice's frame; `None` if members are not told of this kind, which is the default.
     ///
-    /// Members can be told of gaps if there is one for [`Notice::Gap`]: only then may messages be dropped for one that is slow. If
-    /// there is none, it is disconnected, whatever its [`Overflow`](crate::Overflow) but `Conflate`. If there is none for [`Notice::Reset`], it
-    /// cannot come back to a room that has started over ([`JoinError::Gone`](crate::JoinError)).
+    /// If there is a frame for [`Notice::Gap`], messages may be dropped for a slow member. If not, a slow member is
+    /// disconnected, whatever its [`Overflow`](crate::Overflow) except `Conflate`. If there is none for
+    /// [`Notice::Reset`], a member cannot resume in a room that has started over
+    /// ([`JoinError::Gone`](crate::JoinError)).
     fn notice(&self, notice: &Notice) -> Option<C::Frame> {
         let _ = notice;
         None
     }
 
-    /// The frame of what somebody sent to this member alone ([`Session::tell`](crate::Session::tell)); none, as by default, if that
-    /// cannot be sent to it.
+    /// The frame of a private message ([`Session::tell`](crate::Session::tell)); `None` if members cannot get any,
+    /// which is the default.
     fn direct(&self, from: &UserName, text: &Bytes) -> Option<C::Frame> {
         let _ = (from, text);
         None

@@ -17,8 +17,9 @@ use switchboard_proto::{Epoch, Format, MessageId, Rights, UserName};
 /// How to join.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Join {
-    /// The last message that the member knows: what the room still has of those behind it comes first, and a gap is told. Behind
-    /// one that was not published yet there is nothing; behind number 0 there is all that the room has.
+    /// The last message that the member has: what the room still keeps after it is sent first, and a gap is reported.
+    /// After a message that was not published yet there is nothing; after number 0 there is everything that the room
+    /// keeps.
     pub since: Option<MessageId>,
     /// Whether the member gets its own messages too.
     pub echo: bool,
@@ -26,11 +27,11 @@ pub struct Join {
     pub overflow: Option<Overflow>,
 }
 
-/// Why a connection is not a member.
+/// Why a connection could not join or resume.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum JoinError {
-    /// The connection is in as many rooms as it may.
+    /// The connection is already in the most rooms allowed.
     #[error("limit on rooms of one connection reached: {limit}")]
     TooManyRooms {
         /// The limit.
@@ -39,10 +40,10 @@ pub enum JoinError {
     /// The hub's policy says no, or it is not in the room any more that it would resume.
     #[error("not allowed")]
     NotAllowed,
-    /// The session has no connection that anything could be delivered to.
+    /// The session has no connection to deliver to.
     #[error("there is no connection to deliver to")]
     NoConnection,
-    /// Messages behind the one that it knows are gone, and its encoding has no words for that: raw payloads have none.
+    /// Messages after the one that it has are gone, and its encoding cannot report that, as with raw payloads.
     #[error("some messages after {since} are gone, and raw payloads cannot say so")]
     Gone {
         /// The one that it knows.
@@ -107,7 +108,7 @@ impl Membership {
         self.room.0.resume(pass, member, &self.link, since, rights).inspect_err(|_| self.link.repeated())
     }
 
-    /// Publishes `payload` to all other members; to this one too if it asked for that. Never waits.
+    /// Publishes `payload` to all other members, and to this one too if it asked for that. Never waits.
     ///
     /// # Errors
     /// It may not, or it is no member any more, which is so only if the hub has a policy.
@@ -125,7 +126,8 @@ impl Membership {
         self.room.0.is_governed && !self.room.0.has(self.id)
     }
 
-    /// Publishes `payload` when the membership ends, however it does, unless the server is draining or it may not publish then.
+    /// Publishes `payload` when the membership ends, for whatever reason, unless the server is draining or it may not
+    /// publish then.
     pub fn will(mut self, payload: impl Into<Bytes>) -> Self {
         self.will = Some(Box::new(payload.into()));
         self
@@ -136,28 +138,31 @@ impl Membership {
         &self.room
     }
 
-    /// The last message before the join: this member gets every one behind it.
+    /// The last message before the join: this member gets every one after it.
     pub fn joined_at(&self) -> MessageId {
         MessageId { epoch: self.joined_epoch, seq: self.joined_seq }
     }
 
-    /// Repeats to this member what the room still has behind `since`, as a join with it does, and tells of a gap. Returns
-    /// the last message of that: this member gets every one behind it. What is on its way to it from the room is part of that, and
-    /// comes in its place: nothing of the room comes between an answer that is sent now and what is repeated.
+    /// Repeats to this member what the room still keeps after `since`, as a join does, and reports a gap. Returns the
+    /// id of the last message repeated: this member gets every message after it. Messages that are already on their way
+    /// to it are part of the repeat and come in their place: nothing from the room comes between an answer sent now and
+    /// the repeat.
     ///
     /// # Errors
-    /// Some of it is gone, and the member's encoding has no words to tell it so: raw payloads have none. It stays where it is.
+    /// Some of it is gone, and the member's encoding cannot report that, as with raw payloads. Then nothing is
+    /// repeated.
     pub fn resume(&self, since: MessageId) -> Result<MessageId, JoinError> {
         door::resume(self, since)
     }
 
-    /// Tells the other members that this one was called `from` until now. If they were not told yet that it came, they are
-    /// told its new name when they are. Many new names in a second are counted together, as all are in a room with many members.
+    /// Tells the other members that this one's name was `from` until now. If they have not been told yet that it
+    /// joined, they are later told its new name only. If many members change names within a second, or the room has
+    /// many members, they are only counted.
     pub fn renamed(&self, from: UserName) {
         self.room.0.renamed(self.id, from, &self.link.tick);
     }
 
-    /// Writes to this member in another format from now on. One that has an encoding of its own keeps it.
+    /// Changes this member's format from now on. A member with an encoding of its own keeps that.
     pub fn set_format(&self, format: Format) {
         let entry = Operation::Reform { room: self.room.0.id, member: self.id, format };
         self.room.0.post_to(&self.link.tick, entry);

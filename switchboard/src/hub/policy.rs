@@ -1,4 +1,4 @@
-//! Who somebody is and what it may do, as the user of the library says. `door.rs` asks.
+//! Who somebody is and what it may do: decided by the library's user, asked by `door.rs`.
 
 use crate::link::PeerAddr;
 use crate::sync::AtomicUsize;
@@ -12,15 +12,15 @@ use switchboard_proto::{Rights, RoomName, Token, UserName};
 /// The answer to who somebody is, once it is found out.
 pub type Authenticating<'a> = Pin<Box<dyn Future<Output = Result<Arc<Principal>, Refusal>> + Send + 'a>>;
 
-/// Who somebody is, and what it may do: a hub that has one ([`Hub::with_policy`](crate::Hub::with_policy)) asks it for every act in its
-/// rooms that a [`Session`](crate::Session) or a member does. What the program does by the [`Hub`](crate::Hub) and by a
-/// [`Room`](crate::Room) is not asked for, nor is what happens in a room without a name: whoever has that [`Room`](crate::Room) may do
-/// everything there.
+/// Decides who somebody is, and what it may do. A hub that has one ([`Hub::with_policy`](crate::Hub::with_policy)) asks
+/// it about every act of a [`Session`](crate::Session) or a member in its rooms. It is not asked about what the program
+/// does through the [`Hub`](crate::Hub) or a [`Room`](crate::Room), nor about rooms without a name: whoever has such a
+/// [`Room`](crate::Room) may do everything there.
 ///
-/// Deliveries are not checked: whoever may not get what is published is no member.
+/// Deliveries are not checked: somebody who may not get what is published cannot be a member.
 ///
 /// # Examples
-/// Everybody reads, and whoever knows the token publishes:
+/// Everybody may read, and whoever knows the token may publish:
 /// ```
 /// use std::sync::Arc;
 /// use switchboard::policy::{Claimant, Authenticating, Credentials, Policy, Principal, Refusal, Rights};
@@ -43,25 +43,26 @@ pub type Authenticating<'a> = Pin<Box<dyn Future<Output = Result<Arc<Principal>,
 /// let hub = Hub::with_policy(HubLimits::default(), Arc::new(OneToken(token)));
 /// ```
 pub trait Policy: Send + Sync + 'static {
-    /// Whom these credentials show. May wait; how long, is for whoever asks to say.
+    /// The principal that these credentials prove. May wait; the caller sets a time limit.
     ///
     /// # Errors
-    /// They show nobody, or it cannot be found out now. Nobody is taken for anonymous by that.
+    /// The credentials prove nothing, or cannot be checked now. An error never makes somebody anonymous.
     fn authenticate(&self, credentials: Credentials, claimant: Claimant) -> Authenticating<'_>;
 
-    /// What `principal` may do in `room`, whether or not there is such a room. Takes a few µs at most, and waits for nothing: it is asked
-    /// at a join, for each act without a membership, and when [`generation`](Self::generation) has grown.
+    /// What `principal` may do in `room`, whether or not the room exists. Must take a few µs at most and wait for
+    /// nothing: it is asked at a join, for each act without a membership, and when [`generation`](Self::generation) has
+    /// grown.
     fn rights(&self, principal: &Principal, room: &RoomName) -> Rights;
 
-    /// Grows whenever an answer may have changed. By default none ever does.
+    /// Grows whenever an answer may have changed. By default answers never change.
     ///
-    /// It is asked with each publication of a member: an atomic number, which is only read.
+    /// It is read for each publication of a member, so it should be an atomic load.
     fn generation(&self) -> u64 {
         0
     }
 
-    /// Whether `principal` may say something to whoever is called `to`, by
-    /// [`Session::tell`](crate::Session::tell). By default everybody may.
+    /// Whether `principal` may send a private message to `to`, by [`Session::tell`](crate::Session::tell). By default
+    /// everybody may.
     fn may_tell(&self, principal: &Principal, to: &UserName) -> bool {
         let _ = (principal, to);
         true
@@ -73,7 +74,7 @@ pub trait Policy: Send + Sync + 'static {
         true
     }
 
-    /// Whether `principal` is still who it was shown to be: no longer if its credential was taken back. Who does not stand may do nothing.
+    /// Whether `principal` is still valid: not if its credential was revoked. One that does not stand may do nothing.
     /// By default everybody stands.
     fn stands(&self, principal: &Principal) -> bool {
         let _ = principal;
@@ -81,7 +82,7 @@ pub trait Policy: Send + Sync + 'static {
     }
 }
 
-/// Whom somebody is shown to be.
+/// Who somebody is, as proven by a credential; or nobody in particular, [anonymous](Self::anonymous).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Principal {
     name: Option<UserName>,
@@ -98,36 +99,36 @@ impl Principal {
         Self { name: None, groups: Vec::new(), expires: None, credential: None }
     }
 
-    /// Who is called `name`.
+    /// The principal named `name`.
     pub fn named(name: UserName) -> Self {
         Self { name: Some(name), ..Self::anonymous() }
     }
 
-    /// In these groups too.
+    /// Adds these groups.
     #[must_use]
     pub fn groups<G: Into<Box<str>>>(mut self, groups: impl IntoIterator<Item = G>) -> Self {
         self.groups.extend(groups.into_iter().map(Into::into));
         self
     }
 
-    /// Until then, as its credential says.
+    /// Valid until then, as its credential says.
     #[must_use]
     pub fn until(self, expires: SystemTime) -> Self {
         Self { expires: Some(expires), ..self }
     }
 
-    /// By the credential of that id, which is no secret: it is logged.
+    /// Proven by the credential with that id, which is not secret: it is logged.
     #[must_use]
     pub fn by(self, credential: impl Into<Box<str>>) -> Self {
         Self { credential: Some(credential.into()), ..self }
     }
 
-    /// Whether it is nobody in particular.
+    /// Whether it is anonymous.
     pub fn is_anonymous(&self) -> bool {
         self.name.is_none()
     }
 
-    /// What it is called, if it is somebody.
+    /// Its name, if it is somebody in particular.
     pub fn name(&self) -> Option<&UserName> {
         self.name.as_ref()
     }
@@ -137,18 +138,18 @@ impl Principal {
         self.groups.iter().map(|group| &**group)
     }
 
-    /// When it ends to be shown, if it does.
+    /// When it expires, if it does.
     pub fn expires(&self) -> Option<SystemTime> {
         self.expires
     }
 
-    /// The id of the credential that shows it.
+    /// The id of the credential that proves it.
     pub fn credential(&self) -> Option<&str> {
         self.credential.as_deref()
     }
 }
 
-/// What somebody shows, to be taken for whom it says.
+/// What somebody presents to prove who it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Credentials {
@@ -156,33 +157,33 @@ pub enum Credentials {
     Token(Token),
 }
 
-/// Who shows it.
+/// Who presents the credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Claimant {
-    /// Where it comes from.
+    /// Its address.
     pub address: PeerAddr,
 }
 
 impl Claimant {
-    /// Whoever comes from there.
+    /// A claimant at this address.
     pub fn new(address: PeerAddr) -> Self {
         Self { address }
     }
 }
 
-/// Why nobody is shown.
+/// Why credentials prove nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// Nobody has such a credential.
-    #[error("nobody has this credential")]
+    /// The credential is unknown.
+    #[error("unknown credential")]
     Wrong,
-    /// It was good, and is over.
-    #[error("this credential has expired")]
+    /// The credential has expired.
+    #[error("expired credential")]
     Expired,
-    /// It cannot be found out now.
-    #[error("whose credential this is cannot be found out now")]
+    /// It cannot be checked now.
+    #[error("the credential cannot be checked right now")]
     Unavailable,
 }
 

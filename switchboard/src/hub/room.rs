@@ -1,4 +1,4 @@
-//! A named group: whoever is in it gets what is published to it, everybody in the same order.
+//! A named group: its members get what is published to it, all in the same order.
 //!
 //! Publishing takes the room's short lock: it gives the message its number, keeps it in the history, and appends one
 //! entry to the inbox of each worker that has members. Joining takes the same lock and goes through the same inboxes, so
@@ -37,7 +37,7 @@ use std::time::{Duration, SystemTime};
 use switchboard_proto::{Epoch, Message, MessageId, Notice, Rights, RoomName, UserName};
 use tokio::time::Instant;
 
-/// A room. Cloning shares it, and keeps it.
+/// A handle to a room. Cloning is cheap; the room is kept as long as any handle exists.
 #[derive(Clone)]
 pub struct Room(pub(crate) Arc<RoomInner>);
 
@@ -343,25 +343,27 @@ impl Drop for RoomInner {
 }
 
 impl Room {
-    /// Its name, as it was first written. Of an [unnamed](crate::Hub::unnamed) one it is a number that no text names: `~7`.
+    /// Its name, as it was first written. An [unnamed](crate::Hub::unnamed) room has a number that no text parses as:
+    /// `~7`.
     pub fn name(&self) -> &RoomName {
         &self.0.name
     }
 
-    /// Publishes to every member, from nobody. Never waits, and never fails; who publishes for others that send without end asks
-    /// [`ready`](Self::ready) first. [`Session::publish`](crate::Session::publish) does it in somebody's name.
+    /// Publishes to every member, without a sender's name. Never waits, and never fails; code that publishes for
+    /// unlimited input should await [`ready`](Self::ready) first. To publish under a name, use
+    /// [`Session::publish`](crate::Session::publish).
     ///
-    /// A member that gets payloads alone, as by [`Connection::join`](crate::Connection::join), by lines gets none with an LF or CR
-    /// in it, its end too: a line cannot carry that, and such a member can be told of no gap. What arrives as bytes goes on as bytes:
-    /// a WebSocket's message is text to others if it is UTF-8.
+    /// A line connection that gets bare payloads, as by [`Connection::join`](crate::Connection::join), does not get
+    /// payloads that contain LF or CR, not even at the end: a line cannot carry them, and such a member cannot be told
+    /// of a gap. Payloads are bytes: a WebSocket message is text to others if it is UTF-8.
     pub fn publish(&self, payload: impl AsRef<[u8]>) -> MessageId {
         door::announce(self, payload.as_ref()).id
     }
 
-    /// Waits while a worker is behind with delivering what was published here, or all connections hold more memory than they may:
-    /// what is published nevertheless waits in memory, and is lost to members when too much does. Connections do so in
-    /// [`recv`](crate::Connection::recv) once they are members: this is for who publishes in another way. Slow members are not
-    /// waited for.
+    /// Waits while a worker is behind in delivering what was published here, or while connections hold more memory than
+    /// allowed. Anything published meanwhile waits in memory, and is lost to members if there is too much of it.
+    /// Members' connections wait like this in [`recv`](crate::Connection::recv); this is for other publishers. Slow
+    /// members are not waited for.
     ///
     /// # Cancel safety
     /// Safe.
@@ -371,17 +373,17 @@ impl Room {
         }
     }
 
-    /// Whether [`ready`](Self::ready) does not wait.
+    /// Whether [`ready`](Self::ready) would not wait.
     pub fn is_ready(&self) -> bool {
         self.0.behind().is_none()
     }
 
-    /// How many members it has, those without a name included.
+    /// How many members it has, including those without a name.
     pub fn member_count(&self) -> usize {
         self.0.state.lock().member_count()
     }
 
-    /// The names of at most `limit` members, past the first `skip`, in the order in which they came.
+    /// The names of at most `limit` members after the first `skip`, in the order in which they joined.
     pub fn members(&self, skip: usize, limit: usize) -> Vec<UserName> {
         door::list(Members { room: &self.0, skip, limit })
     }
@@ -391,13 +393,13 @@ impl Room {
         door::list(Newest { room: &self.0, count })
     }
 
-    /// What somebody missed who knows the messages up to `since`: a notice, if some of it is gone, and what it still keeps.
+    /// What was missed after `since`: a notice, if some of it is gone, and the messages that the room still keeps.
     pub fn since(&self, since: MessageId) -> Page {
         self.page(since, usize::MAX)
     }
 
-    /// As [`since`](Self::since), but at most `limit` messages: the last one's id asks for the next page. What is asked for by
-    /// pages is not kept alive by whoever is slow to take it, and may be gone by then, which the notice tells.
+    /// Like [`since`](Self::since), but at most `limit` messages; pass the last one's id for the next page. A slow
+    /// reader of pages does not keep messages alive: some may be gone by the next page, and its notice says so.
     ///
     /// ```
     /// # use switchboard::Hub;
@@ -418,12 +420,12 @@ impl Room {
         door::list(Behind { room: &self.0, since, limit })
     }
 
-    /// The point before the last `count` messages that it keeps, from which a [`page`](Self::page) brings them.
+    /// The point before the last `count` messages that it keeps; [`page`](Self::page) gets them from there.
     pub fn before_last(&self, count: usize) -> MessageId {
         self.0.state.lock().log.before_newest(count)
     }
 
-    /// The number of its last message, and its incarnation: what to resume from.
+    /// The id of its last message, to resume from.
     pub fn last_id(&self) -> MessageId {
         self.0.state.lock().log.last()
     }

@@ -1,6 +1,6 @@
-//! Whoever takes part in rooms: a principal, a name, an encoding, and a connection if it has one.
+//! A participant in rooms: a principal, a name, an encoding, and a connection if it has one.
 //!
-//! What it does goes through the doors to them (`door.rs`).
+//! Everything it does goes through the doors (`door.rs`).
 
 use super::door::{self, Behind, Members, Newest, Page, Participant, Pass, Published, Publisher, RoomList};
 use super::encoding::MemberEncoding;
@@ -26,29 +26,30 @@ const UNLINKED: ConnectionId = ConnectionId(0);
 #[error("name {0} is taken")]
 pub struct NameTaken(pub UserName);
 
-/// Why somebody was not told.
+/// Why a private message was not sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TellError {
     /// Nobody has that name.
     #[error("no one is named {0}")]
     NoSuchMember(UserName),
-    /// It does not read what it is sent.
+    /// The recipient does not read what it is sent.
     #[error("{0} cannot receive more right now")]
     Full(UserName),
     /// The hub's policy says no, whether or not anybody has that name.
     #[error("not allowed to tell {0} anything")]
     NotAllowed(UserName),
-    /// Its protocol cannot carry this: it is on a line transport and gets raw payloads, and this one holds a line end; or it has an
-    /// encoding of its own, which has no words for it.
+    /// The recipient's protocol cannot carry it: it is on a line transport and gets raw payloads, and this payload
+    /// holds a line end; or it has an encoding of its own, which cannot express it.
     #[error("{0} can only be sent a single line")]
     Uncarried(UserName),
 }
 
-/// Whoever takes part in rooms, until it is dropped: a connection ([`Hub::enter`]), or somebody who has none ([`Hub::session`]).
+/// A participant in rooms, until it is dropped: a connection ([`Hub::enter`]), or somebody without one
+/// ([`Hub::session`]).
 ///
-/// Whatever it does there it does by this, on every transport the same way. A connection is called by its name as long as it has a
-/// session; memberships that it made keep the name.
+/// Everything it does in rooms goes through this, in the same way on every transport. A connection has its name as long
+/// as it has a session; memberships made by the session keep the name.
 pub struct Session(Arc<SessionInner>);
 
 impl std::fmt::Debug for Session {
@@ -208,26 +209,26 @@ impl Session {
         name.filter(|name| *name != self.name()).and_then(|name| self.rename(name).ok())
     }
 
-    /// The name now: of a connection `guest-N` at first.
+    /// Its current name; a connection's is `guest-N` at first.
     pub fn name(&self) -> UserName {
         self.0.name()
     }
 
-    /// How it is told what is published, and whatever it asks for. Raw, if it has an encoding of its own.
+    /// The format of what is published and of answers. `Raw` if it has an encoding of its own.
     pub fn format(&self) -> Format {
         self.0.encoding().format()
     }
 
-    /// Takes another name, and returns the one until now. [`Membership::renamed`] tells a room.
+    /// Takes another name, and returns the previous one. To tell a room, use [`Membership::renamed`].
     ///
     /// # Errors
-    /// Somebody else has it, or it is a guest's.
+    /// The name is taken, or is a guest's.
     pub fn rename(&self, to: UserName) -> Result<UserName, NameTaken> {
         self.0.hub.0.rename(&self.0, &to).ok_or(NameTaken(to))
     }
 
-    /// Changes the format of memberships made from now on, unless it has an encoding of its own. [`Membership::set_format`] changes
-    /// one that is there.
+    /// Changes the format of memberships made from now on, unless it has an encoding of its own. To change an existing
+    /// one, use [`Membership::set_format`].
     pub fn set_format(&self, format: Format) {
         self.0.state.lock().encoding.set_format(format);
     }
@@ -237,7 +238,7 @@ impl Session {
         door::find(Some(&self.0), &self.0.hub, name)
     }
 
-    /// The room of that name, which is made if there is none.
+    /// The room of that name; creates it if it does not exist.
     ///
     /// # Errors
     /// There are as many rooms as there may be, or it may do nothing there, or not make it.
@@ -245,7 +246,7 @@ impl Session {
         door::make(Some(&self.0), &self.0.hub, name, RoomOptions::default())
     }
 
-    /// Becomes a member of `room`.
+    /// Joins `room`.
     ///
     /// # Errors
     /// It may not, there is no connection, it is in as many rooms as it may, or it gets raw payloads and could not be told what is gone of those
@@ -254,8 +255,9 @@ impl Session {
         door::join(&Participant::Session(&self.0), room, join)
     }
 
-    /// Publishes `payload` to every member of `room`, in this one's name and without being one. Never waits; who publishes without end
-    /// and without a connection asks [`Room::ready`] first. A member publishes by its [`Membership`].
+    /// Publishes `payload` to every member of `room` under this session's name, without being a member. Never waits;
+    /// code that publishes unlimited input without a connection should await [`Room::ready`] first. Members publish
+    /// through their [`Membership`].
     ///
     /// # Errors
     /// It may not, which is so only if the hub has a policy.
@@ -292,7 +294,7 @@ impl Session {
         door::read(&self.0, Behind { room: &room.0, since, limit })
     }
 
-    /// Sends `text` to whoever is called `to`, and to nobody else. Never waits.
+    /// Sends `text` privately to the session named `to`. Never waits.
     ///
     /// # Errors
     /// It may not, nobody has that name, it has not read as much of this one's as it keeps, or its transport cannot carry `text` as one
