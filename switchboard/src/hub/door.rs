@@ -6,6 +6,7 @@
 //! for a [`Pass`], which no other file can make.
 
 use super::encoding::MemberEncoding;
+use super::log::Byline;
 use super::membership::{Join, JoinError, Membership};
 use super::policy::{ANONYMOUS, Governance, NotAllowed, Principal, Ruling};
 use super::posting::MembershipId;
@@ -67,7 +68,7 @@ pub(super) enum Publisher<'a> {
     Session(&'a SessionInner),
     Member(&'a Membership),
     /// One that has left and was called this, if anything: its will, which it might publish when it left.
-    Left(Option<UserName>),
+    Left(Option<Byline>),
 }
 
 /// Who looks around; none is the program that has the hub, which may do everything.
@@ -211,9 +212,9 @@ pub(super) fn publish(publisher: Publisher<'_>, room: &Room, payload: &[u8]) -> 
     match publisher {
         Publisher::Session(session) => {
             check(session, &room.0, Rights::PUBLISH)?;
-            Ok(room.0.publish(Pass(()), Some(session.name()), session.link(), payload))
+            Ok(room.0.publish(Pass(()), Some(session.byline()), session.link(), payload))
         }
-        Publisher::Left(name) => Ok(room.0.publish(Pass(()), name, None, payload)),
+        Publisher::Left(by) => Ok(room.0.publish(Pass(()), by, None, payload)),
         Publisher::Member(member) => {
             let mut author = member.author(room.0.governance().map(Governance::generation));
             loop {

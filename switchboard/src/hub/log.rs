@@ -32,6 +32,15 @@ pub(super) struct Appended {
     pub(super) grown: isize,
 }
 
+/// Who publishes, as a message tells it.
+#[derive(Debug, Clone)]
+pub(super) struct Byline {
+    /// What it calls itself.
+    pub(super) from: UserName,
+    /// Whom it is shown to be.
+    pub(super) user: Option<UserName>,
+}
+
 impl Log {
     pub(super) fn new(epoch: Epoch) -> Self {
         Self { epoch, seq: 0, history: History::default() }
@@ -41,13 +50,14 @@ impl Log {
     pub(super) fn append(
         &mut self,
         room: &RoomName,
-        from: Option<UserName>,
+        by: Option<Byline>,
         payload: Bytes,
         time: SystemTime,
         keep: Kept,
     ) -> Appended {
         self.seq += 1;
-        let message = Arc::new(Message { room: room.clone(), id: self.last(), time, from, user: None, payload });
+        let (from, user) = by.map_or((None, None), |Byline { from, user }| (Some(from), user));
+        let message = Arc::new(Message { room: room.clone(), id: self.last(), time, from, user, payload });
         let mut grown = 0;
         if keep.messages > 0 {
             grown = self.history.push(Arc::clone(&message), keep.messages, keep.bytes);

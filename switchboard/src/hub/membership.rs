@@ -178,11 +178,11 @@ impl Drop for Membership {
         let speaks = will.is_some() && !draining && contained(|| self.may(Rights::PUBLISH)).unwrap_or(false);
         let left = self.room.0.leave(self.id, &self.link, draining || speaks);
         if let Some(will) = will {
-            if let Ok(name) = left
+            if let Ok(by) = left
                 && speaks
             {
                 // It was asked for.
-                let _ = door::publish(Publisher::Left(name), &self.room, &will);
+                let _ = door::publish(Publisher::Left(by), &self.room, &will);
             }
             // A value of the user's, perhaps dropped by a panic: one more would end the process.
             let _ = contained(|| drop(will));

@@ -15,7 +15,7 @@ use super::encoding::{Encodings, MemberEncoding, Tells};
 use super::fanout::Operation;
 use super::holding::Holding;
 use super::inbox::Inbox;
-use super::log::{Appended, Log};
+use super::log::{Appended, Byline, Log};
 use super::membership::JoinError;
 use super::posting::{MembershipId, News, Posting};
 use super::presence::Presence;
@@ -143,13 +143,13 @@ impl RoomInner {
     pub(super) fn publish(
         self: &Arc<Self>,
         _: Pass,
-        from: Option<UserName>,
+        by: Option<Byline>,
         link: Option<&Arc<Link>>,
         payload: &[u8],
     ) -> Published {
         // A received frame shares the memory of the read that it came with, which a history must not keep.
         let payload = Bytes::copy_from_slice(payload);
-        self.publish_from(self.state.lock(), (from, None), payload, link, None)
+        self.publish_from(self.state.lock(), (by, None), payload, link, None)
     }
 
     /// The same for a member, which does not get it itself unless it wants an echo.
@@ -162,25 +162,25 @@ impl RoomInner {
         let Author { id, link, echo, generation } = author;
         let payload = Bytes::copy_from_slice(payload);
         let state = self.state.lock();
-        let from = match generation {
-            None => state.name(id),
+        let by = match generation {
+            None => state.byline(id),
             Some(generation) => state.may(id, Rights::PUBLISH, generation)?,
         };
         // Its own worker a member looks at anyway.
-        Ok(self.publish_from(state, (from, (!echo).then_some(id)), payload, Some(link), Some(&link.tick)))
+        Ok(self.publish_from(state, (by, (!echo).then_some(id)), payload, Some(link), Some(&link.tick)))
     }
 
     #[inline]
     fn publish_from(
         self: &Arc<Self>,
         mut state: MutexGuard<'_, RoomState>,
-        (from, except): (Option<UserName>, Option<MembershipId>),
+        (by, except): (Option<Byline>, Option<MembershipId>),
         payload: Bytes,
         link: Option<&Arc<Link>>,
         own: Option<&Arc<Tick>>,
     ) -> Published {
         let length = payload.len();
-        let (published, behind) = self.append(&mut state, from, payload, except);
+        let (published, behind) = self.append(&mut state, by, payload, except);
         let behind = behind.filter(|tick| own.is_none_or(|own| !Arc::ptr_eq(tick, own)));
         let waits = link.and_then(|link| Some((link, Arc::clone(behind?))));
         drop(state);
@@ -194,14 +194,14 @@ impl RoomInner {
     fn append<'a>(
         self: &Arc<Self>,
         state: &'a mut RoomState,
-        from: Option<UserName>,
+        by: Option<Byline>,
         payload: Bytes,
         except: Option<MembershipId>,
     ) -> (Published, Option<&'a Arc<Tick>>) {
         let time = SystemTime::now();
         let keep = self.keep(state);
         let messages = keep.messages;
-        let Appended { message, grown } = state.log.append(&self.name, from, payload, time, keep);
+        let Appended { message, grown } = state.log.append(&self.name, by, payload, time, keep);
         if messages > 0 {
             self.holding.grow(grown);
             state.is_recent = true;
@@ -331,8 +331,8 @@ impl RoomState {
         self.named.len() + self.unnamed
     }
 
-    fn name(&self, member: MembershipId) -> Option<UserName> {
-        self.named.get(member).map(|session| session.name())
+    fn byline(&self, member: MembershipId) -> Option<Byline> {
+        self.named.get(member).map(|session| session.byline())
     }
 }
 

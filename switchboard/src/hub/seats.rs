@@ -2,6 +2,7 @@
 
 use super::door::Pass;
 use super::fanout::Operation;
+use super::log::Byline;
 use super::policy::{Governance, Principal, Ruling};
 use super::posting::MembershipId;
 use super::room::{RoomInner, RoomState, Unjoined};
@@ -9,7 +10,7 @@ use super::session::SessionInner;
 use super::standing::{Objection, Seat, Settled};
 use crate::link::Link;
 use std::sync::Arc;
-use switchboard_proto::{Rights, UserName};
+use switchboard_proto::Rights;
 
 /// A member without a name.
 pub(super) struct Stranger {
@@ -110,24 +111,24 @@ impl RoomState {
         self.strangers.as_mut().is_some_and(|strangers| strangers.remove(member).is_some())
     }
 
-    fn rights(&self, member: MembershipId, generation: u32) -> Result<(Rights, Option<UserName>), Objection> {
+    fn rights(&self, member: MembershipId, generation: u32) -> Result<(Rights, Option<Byline>), Objection> {
         if let Some(session) = self.named.get(member) {
-            return session.may(member, generation).map(|(rights, name)| (rights, Some(name)));
+            return session.may(member, generation).map(|(rights, by)| (rights, Some(by)));
         }
         let stranger = self.stranger(member).ok_or(Objection::Gone)?;
         stranger.seat.rights(generation).map(|rights| (rights, None))
     }
 
-    /// The member's name, if it has one, and may do that.
+    /// What the member's messages say of it, if it has a name, and may do that.
     #[inline]
     pub(super) fn may(
         &self,
         member: MembershipId,
         right: Rights,
         generation: u32,
-    ) -> Result<Option<UserName>, Objection> {
-        let (rights, name) = self.rights(member, generation)?;
-        if rights.contains(right) { Ok(name) } else { Err(Objection::Refused) }
+    ) -> Result<Option<Byline>, Objection> {
+        let (rights, by) = self.rights(member, generation)?;
+        if rights.contains(right) { Ok(by) } else { Err(Objection::Refused) }
     }
 
     /// Notes what a member may do now. Gives where it is written to, too.

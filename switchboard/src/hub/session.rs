@@ -6,6 +6,7 @@ use super::door::{self, Behind, Members, Newest, Page, Participant, Pass, Publis
 use super::encoding::MemberEncoding;
 use super::fanout::Operation;
 use super::inbox::Inbox;
+use super::log::Byline;
 use super::membership::{Join, JoinError, Membership};
 use super::policy::{NotAllowed, Principal, Ruling};
 use super::posting::{Encoded, MembershipId};
@@ -77,6 +78,11 @@ impl SessionState {
     fn new(name: Name, encoding: MemberEncoding) -> Mutex<Self> {
         Mutex::new(Self { name, encoding, standing: None })
     }
+
+    fn byline(&self) -> Byline {
+        let principal = self.standing.as_ref().and_then(|standing| standing.principal.as_ref());
+        Byline { from: self.name.name(), user: principal.and_then(|principal| principal.name().cloned()) }
+    }
 }
 
 enum Name {
@@ -97,6 +103,11 @@ impl Name {
 impl SessionInner {
     pub(super) fn name(&self) -> UserName {
         self.state.lock().name.name()
+    }
+
+    /// What its messages say of it.
+    pub(super) fn byline(&self) -> Byline {
+        self.state.lock().byline()
     }
 
     /// Returns the name until now.
@@ -161,11 +172,11 @@ impl SessionInner {
         }
     }
 
-    /// What a membership of its may do, and its name.
-    pub(super) fn may(&self, id: MembershipId, generation: u32) -> Result<(Rights, UserName), Objection> {
+    /// What a membership of its may do, and what its messages say of it.
+    pub(super) fn may(&self, id: MembershipId, generation: u32) -> Result<(Rights, Byline), Objection> {
         let mut state = self.state.lock();
         let rights = state.standing.as_mut().ok_or(Objection::Gone)?.seat(id)?.rights(generation)?;
-        Ok((rights, state.name.name()))
+        Ok((rights, state.byline()))
     }
 
     /// Takes an answer about a membership of its.

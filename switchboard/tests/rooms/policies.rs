@@ -184,6 +184,32 @@ async fn a_member_publishes_while_it_may_and_its_will_too() {
     assert_eq!(alice.heard().await, ["[lobby] bob: gone"]);
 }
 
+/// What somebody calls itself shows nobody: only what it was shown to be does.
+#[tokio::test(start_paused = true)]
+async fn messages_say_whom_their_publisher_was_shown_to_be() {
+    let mut scene = Scene::start().await;
+    scene.table.give("alice", Rights::ALL);
+    scene.table.give("-", Rights::ALL);
+    let (_peer, _conn, alice) = scene.enter("alice").await;
+    let (_other, _, nobody) = scene.enter("-").await;
+    let lobby = scene.node.quiet("lobby");
+    let seats = [alice.join(&lobby, Join::default()).unwrap(), nobody.join(&lobby, Join::default()).unwrap()];
+    alice.rename(user("al")).unwrap();
+    nobody.rename(user("mallory")).unwrap();
+    for seat in &seats {
+        seat.publish("by a member").unwrap();
+    }
+    alice.publish(&lobby, "by a session").unwrap();
+    nobody.publish(&lobby, "by a session").unwrap();
+    drop(seats.map(|seat| seat.will("by a will")));
+    lobby.publish("by the program");
+    let said: Vec<_> = lobby.history(9).iter().map(|message| (message.from.clone(), message.user.clone())).collect();
+    let (of_alice, of_nobody) = ((Some(user("al")), Some(user("alice"))), (Some(user("mallory")), None));
+    let both = [of_alice, of_nobody];
+    assert_eq!(said[..6], [both.clone(), both.clone(), both].concat());
+    assert_eq!(said[6], (None, None));
+}
+
 #[tokio::test(start_paused = true)]
 async fn who_may_not_read_what_was_is_told_of_a_gap_and_gets_what_comes() {
     let mut scene = Scene::start().await;

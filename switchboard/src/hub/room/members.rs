@@ -5,6 +5,7 @@ use crate::hub::door::{EVERYTHING, Pass};
 use crate::hub::encoding::{MemberEncoding, Tells};
 use crate::hub::fanout::{Operation, Subscriber};
 use crate::hub::inbox::Inbox;
+use crate::hub::log::Byline;
 use crate::hub::membership::{Join, JoinError};
 use crate::hub::policy::Ruling;
 use crate::hub::posting::{MembershipId, News, Posting};
@@ -91,13 +92,13 @@ impl RoomInner {
         Ok(state.log.last())
     }
 
-    /// Removes a member at this point in the order; `silent` tells nobody. Returns its name, unless it was removed before.
+    /// Removes a member at this point in the order; `silent` tells nobody. Returns what its messages said of it, unless it was removed before.
     pub(in super::super) fn leave(
         self: &Arc<Self>,
         id: MembershipId,
         link: &Link,
         silent: bool,
-    ) -> Result<Option<UserName>, Objection> {
+    ) -> Result<Option<Byline>, Objection> {
         self.take_out(&mut self.state.lock(), (id, link), silent, false)
     }
 
@@ -113,19 +114,19 @@ impl RoomInner {
         (id, link): (MembershipId, &Link),
         silent: bool,
         is_removed: bool,
-    ) -> Result<Option<UserName>, Objection> {
+    ) -> Result<Option<Byline>, Objection> {
         let tick = &link.tick;
-        let name = match state.named.remove(id) {
+        let by = match state.named.remove(id) {
             Some(session) => {
                 if self.is_governed {
                     session.rise(id);
                 }
-                Some(session.name())
+                Some(session.byline())
             }
             None if self.is_governed && !state.forget_stranger(id) => return Err(Objection::Gone),
             None => None,
         };
-        state.unnamed -= usize::from(name.is_none());
+        state.unnamed -= usize::from(by.is_none());
         // Before the tick hears of it, which counts it down again.
         link.unsubscribe();
         let inbox = state.inbox(tick);
@@ -140,12 +141,12 @@ impl RoomInner {
         if state.member_count() == 0 {
             state.emptied = Instant::now();
         }
-        if let Some(name) = name.clone()
+        if let Some(by) = &by
             && !silent
         {
-            self.present(state, Notice::Left { room: self.name.clone(), name }, id, &inbox);
+            self.present(state, Notice::Left { room: self.name.clone(), name: by.from.clone() }, id, &inbox);
         }
-        Ok(name)
+        Ok(by)
     }
 
     /// Tells the members at once that somebody came or went, or notes it for the next sweep.
@@ -180,7 +181,7 @@ impl RoomInner {
     /// Tells the others that a member has another name, if they know it by the one until now.
     pub(in super::super) fn renamed(self: &Arc<Self>, member: MembershipId, from: UserName, tick: &Tick) {
         let mut state = self.state.lock();
-        let Some(to) = state.name(member) else { return };
+        let Some(to) = state.byline(member).map(|by| by.from) else { return };
         let (members, now) = (state.member_count(), Instant::now());
         let notice = Notice::Renamed { room: self.name.clone(), from, to: to.clone() };
         match state.presence.rename(notice, &to, member, members, now) {

@@ -108,7 +108,7 @@ async fn each_right_is_asked_for_what_it_gives() {
         "{head}{body}"
     );
     let (_, body) = ask(&hub, "GET /rooms/ops/messages", &[ALICE]).await;
-    assert!(body.contains("\"from\":\"alice\","), "{body}");
+    assert!(body.contains("\"from\":\"alice\",\"user\":\"alice\","), "{body}");
     for (request, status) in
         [("POST /rooms/ops", 403), ("GET /rooms/ops/messages", 403), ("GET /rooms/ops/members", 403)]
     {
