@@ -23,6 +23,12 @@ const PIPE_WAIT: Duration = Duration::from_secs(5);
 /// Mistakes of one file that are told; of a file that is no TOML at all each line may be several.
 const MOST_FAULTS: usize = 100;
 
+/// Mistakes that are looked for, of which the first are told.
+const COUNTED_FAULTS: usize = 1000;
+
+/// Longer files are read as far as their first mistake against TOML: as many as there may be would take 400 times as much memory.
+const RECOVERED_BYTES: usize = 256 << 10;
+
 /// What stands in a file, and what is wrong with it.
 #[derive(Debug, Default)]
 pub(super) struct Content {
@@ -98,17 +104,24 @@ pub(super) fn parse(text: &str) -> Content {
         content.faults.push((places.at(byte), "a NUL byte: this is no text".to_owned()));
         return content;
     }
-    let (table, errors) = DeTable::parse_recoverable(text);
+    let (table, errors) = if text.len() > RECOVERED_BYTES {
+        DeTable::parse(text).map_or_else(|error| (None, vec![error]), |table| (Some(table), Vec::new()))
+    } else {
+        let (table, errors) = DeTable::parse_recoverable(text);
+        (Some(table), errors)
+    };
     let reader = Reader { places: &places, text };
     let mut walk = Walk { content, reader };
-    walk.top(table.get_ref());
+    if let Some(table) = &table {
+        walk.top(table.get_ref());
+    }
     let mut content = walk.content;
     let mut wrong: Vec<Wrong> = errors.iter().map(|error| syntax(error, &places)).collect();
     wrong.sort();
     // The others of a line follow from the first.
     wrong.dedup_by_key(|(at, _)| at.line);
     // What is read of such a line is a guess.
-    content.faults.retain(|(at, _)| wrong.iter().all(|(wrong, _)| wrong.line != at.line));
+    content.faults.retain(|(at, _)| wrong.binary_search_by_key(&at.line, |(wrong, _)| wrong.line).is_err());
     content.faults.extend(wrong);
     content.faults.sort();
     content.faults.dedup();
@@ -116,6 +129,7 @@ pub(super) fn parse(text: &str) -> Content {
         let (at, _) = content.faults[MOST_FAULTS];
         let more = content.faults.len() - MOST_FAULTS;
         content.faults.truncate(MOST_FAULTS);
+        let more = if more + MOST_FAULTS < COUNTED_FAULTS { more.to_string() } else { format!("{more} or") };
         content.faults.push((at, format!("and {more} more mistakes from here on")));
     }
     content
@@ -211,6 +225,9 @@ impl Walk<'_> {
     }
 
     fn entry(&mut self, table: Table, at: At, name: &str, value: &Spanned<DeValue<'_>>) -> Option<Entry> {
+        if self.content.faults.len() >= COUNTED_FAULTS {
+            return None;
+        }
         let Some(key) = table.keys().find(|key| key.name == name) else {
             self.content.faults.push((at, unknown(table, name)));
             return None;
