@@ -8,14 +8,16 @@ use crate::address::Address;
 use crate::config::{Config, Fault, InForce, SetBy};
 use crate::endpoint::Endpoint;
 use crate::logging::{Filter, Log};
+use crate::policy::configured::FilePolicy;
 use crate::print;
 use crate::services::Shared;
 use anyhow::Context as _;
 use reload::Reloads;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
-use switchboard::{BindError, Drained, Escaped, Handle, Limits, Server};
+use switchboard::{BindError, Drained, Escaped, Handle, Hub, HubLimits, Limits, Server};
 use switchboard_load::BenchError;
 use switchboard_load::typed::{self, Scheme};
 use tokio::runtime::{Builder, Runtime};
@@ -73,10 +75,16 @@ async fn run(config: Config, load: Load, filter: Filter) -> Result<(), NotStarte
     let mut server =
         Server::new().limits(config.limits()).grace(config.grace.value).workers(config.workers.value.number);
     let (timeouts, frame_bytes) = (config.timeouts(), config.frame_bytes.value);
-    let shared = Shared { timeouts, frame_bytes, ..Shared::default() };
+    // Without rules nobody is asked, and everybody may do everything.
+    let policy = (!config.rules.is_empty()).then(|| Arc::new(FilePolicy::new(&config.rules)));
+    let hub = match policy.clone() {
+        Some(policy) => Hub::with_policy(HubLimits::default(), policy),
+        None => Hub::new(),
+    };
+    let shared = Shared { timeouts, frame_bytes, hub, ..Shared::default() };
     server = server.hub(&shared.hub);
     let load = config.file.is_some().then_some(load);
-    let mut reloads = Reloads::new(InForce::of(&config), load, shared.hub.clone(), filter);
+    let mut reloads = Reloads::new(InForce::of(&config), load, shared.hub.clone(), policy, filter);
     let mut places = Vec::new();
     for endpoint in config.listen.value {
         places.push(ListenerLine::of(&endpoint));

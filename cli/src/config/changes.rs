@@ -13,9 +13,9 @@ use switchboard_load::typed::percent_decoded;
 pub(crate) struct InForce {
     settings: Vec<(&'static str, String)>,
     pub(crate) listeners: Vec<InForceListener>,
-    tables: Vec<ShownTable>,
+    /// Who may do what, and what is set of rooms.
+    pub(crate) tables: Vec<ShownTable>,
     pub(crate) log: String,
-    #[allow(dead_code, reason = "nothing enforces them yet, so a file that has some is refused")]
     pub(crate) rules: Rules,
     pub(crate) rooms: Rooms,
 }
@@ -56,6 +56,10 @@ impl InForce {
             if self.setting(key.name) != next.setting(key.name) {
                 changes.note(key.live, key.name.to_owned());
             }
+        }
+        // A hub has a policy from the start, or everybody may do everything in its rooms.
+        if self.rules.is_empty() != next.rules.is_empty() {
+            changes.restart.push("whether there are any tokens or rights".to_owned());
         }
         let pairs = self.pairs(next);
         for (listener, other) in &pairs {

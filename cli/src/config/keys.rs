@@ -214,6 +214,18 @@ pub(super) static KEYS: &[Key] = &[
         "rooms: for members that do not keep up; as the room has it",
     ),
     listener(
+        "auth",
+        Kind::Word(&["optional", "required"]),
+        "\"optional\"",
+        "rooms over HTTP: whether who shows no valid token gets the page and nothing else",
+    ),
+    listener(
+        "access-token",
+        Kind::Switch,
+        "\"off\"",
+        "rooms over HTTP: whether streams and WebSockets may show a token in their URL",
+    ),
+    listener(
         "framing",
         Kind::Word(&["lines", "length"]),
         "\"lines\"",

@@ -5,6 +5,7 @@
 use super::NotStarted;
 use crate::config::{Changes, Config, Fault, InForce};
 use crate::logging::Filter;
+use crate::policy::configured::FilePolicy;
 use std::sync::Arc;
 use std::time::SystemTime;
 use switchboard::{Certificates, Hub, Room};
@@ -19,6 +20,8 @@ pub(super) struct Reloads {
     /// Without a file there is nothing to read again.
     load: Option<Load>,
     hub: Hub,
+    /// What the hub asks, if the file says who may do what.
+    policy: Option<Arc<FilePolicy>>,
     /// Rooms that the file wants to be there.
     kept: Vec<Room>,
     filter: Filter,
@@ -35,8 +38,14 @@ struct Shown {
 }
 
 impl Reloads {
-    pub(super) fn new(in_force: InForce, load: Option<Load>, hub: Hub, filter: Filter) -> Self {
-        let mut reloads = Self { in_force, load, hub, kept: Vec::new(), filter, shown: Vec::new() };
+    pub(super) fn new(
+        in_force: InForce,
+        load: Option<Load>,
+        hub: Hub,
+        policy: Option<Arc<FilePolicy>>,
+        filter: Filter,
+    ) -> Self {
+        let mut reloads = Self { in_force, load, hub, policy, kept: Vec::new(), filter, shown: Vec::new() };
         reloads.set_rooms();
         reloads
     }
@@ -65,7 +74,7 @@ impl Reloads {
         // Files may be slow, and a signal to stop does not wait for them.
         let read = tokio::task::spawn_blocking(move || load().map(|config| InForce::of(&config))).await;
         match read {
-            Ok(Ok(next)) => self.take(next),
+            Ok(Ok(next)) => self.take(next).await,
             Ok(Err(NotStarted::Faults(faults))) => faults.iter().for_each(refuse),
             Ok(Err(NotStarted::Start(error))) => error!(error = format!("{error:#}"), REFUSED),
             Ok(Err(NotStarted::Bind(error))) => error!(error = error.to_string(), REFUSED),
@@ -74,7 +83,7 @@ impl Reloads {
     }
 
     /// Takes what was read, unless some of it needs a restart.
-    fn take(&mut self, next: InForce) {
+    async fn take(&mut self, next: InForce) {
         let Changes { live, restart } = self.in_force.changes(&next);
         if !restart.is_empty() {
             return error!(needs_restart = shown(&restart), unchanged = shown(&live), REFUSED);
@@ -84,6 +93,10 @@ impl Reloads {
         let before = std::mem::replace(&mut self.in_force, next);
         if self.in_force.rooms != before.rooms {
             self.set_rooms();
+        }
+        if let Some(policy) = self.policy.as_ref().filter(|_| self.in_force.tables != before.tables) {
+            policy.replace(&self.in_force.rules);
+            self.hub.review().await;
         }
         if live.is_empty() {
             info!("the file was reloaded: nothing changed");
