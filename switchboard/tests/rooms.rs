@@ -9,6 +9,7 @@ mod histories;
 mod lifetimes;
 mod lists;
 mod names;
+mod options;
 mod policies;
 mod presence;
 mod resuming;

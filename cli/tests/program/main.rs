@@ -15,6 +15,7 @@ mod http;
 mod logs;
 mod neighbours;
 mod process;
+mod reloading;
 mod rooms;
 mod settings;
 mod stopping;

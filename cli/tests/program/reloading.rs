@@ -1,0 +1,150 @@
+//! SIGHUP of a server that was started with a file: all of it takes effect, or nothing, and nobody is dropped.
+
+use crate::process::{Place, Program, ask, command, exchange, until};
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sys::signal::Signal;
+use std::path::Path;
+
+const TCP: &str = "listen = [\"echo=tcp://127.0.0.1:0\", \"rooms=tcp://127.0.0.1:0\"]\n";
+
+/// A file, in a name that is replaced as a whole.
+struct File(Place);
+
+impl File {
+    fn new(test: &str, text: &str) -> Self {
+        let file = Self(Place::new(test));
+        file.write(text);
+        file
+    }
+
+    fn write(&self, text: &str) {
+        let path: &Path = &self.0;
+        let beside = path.with_extension("next");
+        std::fs::write(&beside, text).expect("the temporary folder takes a file");
+        std::fs::rename(beside, path).expect("it takes the other's place");
+    }
+
+    fn serve(&self) -> Program {
+        let path = self.0.to_str().expect("the path is UTF-8");
+        Program::listening(command(&["serve", "--config", path]), 2)
+    }
+}
+
+fn reload(program: &mut Program, told: &str) -> String {
+    program.signal(Signal::SIGHUP);
+    program.logged(told)
+}
+
+const REFUSED: &str = "the file was not reloaded, and nothing changed";
+
+#[test]
+fn the_same_file_changes_nothing_and_drops_nobody() {
+    let file = File::new("same.toml", TCP);
+    let mut program = file.serve();
+    let mut stream = program.tcp(0);
+    ask(&mut stream, b"a\n", b"echo: a\n");
+    for _ in 0..3 {
+        reload(&mut program, "the file was reloaded: nothing changed");
+    }
+    file.write(&format!("# A comment moves everything.\n\n{TCP}workers = \"auto\"\n"));
+    reload(&mut program, "the file was reloaded: nothing changed");
+    ask(&mut stream, b"b\n", b"echo: b\n");
+    drop(stream);
+    assert_eq!(program.stop().code, Some(0));
+}
+
+#[test]
+fn rooms_and_the_log_follow_the_file() {
+    let rooms = |messages: usize| format!("{TCP}[rooms.\"*\"]\nhistory-messages = {messages}\n");
+    let file = File::new("follow.toml", &rooms(2));
+    let mut program = file.serve();
+    let kept = |program: &Program, sent: &[u8]| {
+        let told = exchange(program.tcp(1), &[sent, b"/history 9\n"].concat());
+        String::from_utf8_lossy(&told).matches("number").count()
+    };
+    assert_eq!(kept(&program, b"number 1\nnumber 2\nnumber 3\n"), 2);
+    file.write(&format!("log = \"debug\"\n{}", rooms(1)));
+    let line = reload(&mut program, "the file was reloaded");
+    assert!(line.contains("log") && line.contains("rooms.\\\"*\\\""), "{line}");
+    assert_eq!(kept(&program, b""), 1);
+    program.logged("connection closed");
+    file.write(TCP);
+    reload(&mut program, "the file was reloaded");
+    assert_eq!(kept(&program, b"number 4\nnumber 5\nnumber 6\n"), 4);
+}
+
+#[test]
+fn a_file_that_is_wrong_changes_nothing_of_what_is_right_in_it() {
+    let file = File::new("wrong.toml", TCP);
+    let mut program = file.serve();
+    file.write(&format!("{TCP}log = \"debug\"\nwrokers = 1\n[rooms.lobby]\nhistory-messages = \"x\"\n"));
+    let line = reload(&mut program, REFUSED);
+    assert!(line.contains("ERROR") && line.contains(":3:1: unknown key") && line.contains("did you mean"), "{line}");
+    assert!(program.logged(REFUSED).contains(":5:20: "));
+    std::fs::remove_file(&file.0 as &Path).expect("it was there");
+    assert!(reload(&mut program, REFUSED).contains("No such file"));
+    file.write(TCP);
+    // Nor of what was asked for meanwhile.
+    reload(&mut program, "the file was reloaded: nothing changed");
+}
+
+#[test]
+fn what_needs_a_restart_is_named_and_nothing_else_is_done() {
+    let file = File::new("restart.toml", TCP);
+    let mut program = file.serve();
+    let echo = "listen = [\"echo=tcp://127.0.0.1:0\"]\n";
+    let table = "[[listener]]\nurl = \"rooms=tcp://127.0.0.1:0\"\n";
+    for (text, named) in [
+        (format!("log = \"debug\"\nworkers = 1\n{TCP}"), "workers"),
+        (echo.to_owned(), "rooms=tcp://127.0.0.1:0 (removed)"),
+        (format!("{TCP}{table}"), "rooms=tcp://127.0.0.1:0 (added)"),
+        (format!("{echo}{table}rate = 7\n"), "rooms=tcp://127.0.0.1:0 (rate)"),
+    ] {
+        file.write(&text);
+        let line = reload(&mut program, REFUSED);
+        assert!(line.contains("needs_restart") && line.contains(named), "{line}");
+    }
+    // The same listener in the other form.
+    file.write(&format!("{echo}{table}"));
+    reload(&mut program, "the file was reloaded: nothing changed");
+}
+
+/// It may have been started by hand, for good.
+#[test]
+fn a_terminal_that_hangs_up_stops_none_that_has_a_file() {
+    let file = File::new("terminal.toml", TCP);
+    let terminal = nix::pty::openpty(None, None).expect("a terminal");
+    // Or the program would hold its own terminal open.
+    fcntl(&terminal.master, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).expect("it can be set");
+    let mut command = std::process::Command::new("setsid");
+    command.args(["--ctty", env!("CARGO_BIN_EXE_switchboard"), "serve", "--config"]).arg(&file.0 as &Path);
+    command.stdin(terminal.slave).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let mut program = Program::listening(command, 2);
+    drop(terminal.master);
+    program.logged("the file was reloaded: nothing changed");
+    ask(&mut program.tcp(0), b"a\n", b"echo: a\n");
+    assert_eq!(program.stop().code, Some(0));
+}
+
+#[test]
+fn a_file_that_is_replaced_in_a_storm_of_signals_is_read_whole() {
+    let text = |rooms: usize| {
+        let sections: Vec<_> =
+            (0..rooms).map(|room| format!("[rooms.r{room}]\nhistory-messages = {rooms}\n")).collect();
+        format!("{TCP}{}", sections.concat())
+    };
+    let file = File::new("storm.toml", &text(1));
+    let program = file.serve();
+    let mut stream = program.tcp(0);
+    for round in 0..200 {
+        file.write(&text(1 + round % 50));
+        program.signal(Signal::SIGHUP);
+    }
+    file.write(&format!("{}[rooms.last]\nkept = true\n", text(1)));
+    program.signal(Signal::SIGHUP);
+    until(|| String::from_utf8_lossy(&exchange(program.tcp(1), b"/rooms\n")).contains("last"));
+    ask(&mut stream, b"a\n", b"echo: a\n");
+    let end = program.stop();
+    assert_eq!(end.code, Some(0));
+    assert!(!end.log.iter().any(|line| line.contains(REFUSED)), "{:?}", end.log);
+}
