@@ -413,7 +413,10 @@ async fn plain_text_is_turned_away() {
     let mut peer = TcpStream::connect(served.address()).await.unwrap();
     // Shorter than the head of a record, so that rustls would wait for the rest of it.
     peer.write_all(b"hi\n").await.unwrap();
-    assert_eq!(peer.read(&mut [0; 64]).await.unwrap(), 0);
+    let mut told = Vec::new();
+    peer.read_to_end(&mut told).await.unwrap();
+    // A fatal alert, unexpected_message (RFC 8446 §6).
+    assert_eq!(told, [21, 3, 1, 0, 2, 2, 10]);
     drop(peer);
     served.closed(CloseReason::HandshakeFailed).await;
     // Others are served meanwhile and after it.

@@ -3,9 +3,13 @@
 use super::told;
 use switchboard::CloseReason;
 use switchboard::grammar::{Event, Notice, Reply};
+use switchboard_load::typed::{Scheme, Url};
 
 /// The longest line that says goodbye, or greets.
 const LINE_BYTES: usize = 512;
+
+/// How a server of TLS begins to say that it was not spoken to in TLS (RFC 8446 §5.1).
+const TLS_ALERT: &[u8] = b"\x15\x03";
 
 /// What came first and last on a connection.
 #[derive(Debug, Default)]
@@ -39,6 +43,18 @@ impl Farewell {
         self.last.extend_from_slice(end);
     }
 
+    /// What is wrong with a server that begins like this.
+    pub(super) fn foreign(&self, payload: &[u8], url: &Url) -> Option<String> {
+        let is_alert = self.first.is_empty() && payload.starts_with(TLS_ALERT);
+        tls(url).filter(|_| is_alert).map(|tls| format!("the server wants TLS: {tls}"))
+    }
+
+    /// What else to say of the end, if it was the first that was heard of the server.
+    pub(super) fn advice(&self, url: &Url) -> String {
+        let tls = tls(url).filter(|_| self.first.is_empty());
+        tls.map(|tls| format!(" without a word; if it wants TLS, type {tls}")).unwrap_or_default()
+    }
+
     pub(super) fn meaning(&self) -> Meaning {
         let line = |line: &[u8]| {
             let line = line.strip_suffix(b"\r").unwrap_or(line);
@@ -65,6 +81,11 @@ impl Farewell {
             _ => Meaning::Finished,
         }
     }
+}
+
+/// Where the server would be, if it turned out to want TLS.
+fn tls(url: &Url) -> Option<String> {
+    (url.scheme == Scheme::Tcp).then(|| url.typed.replacen("tcp", "tls", 1))
 }
 
 /// The code of an error, which may be the reason of what comes after it.

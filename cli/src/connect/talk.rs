@@ -161,7 +161,7 @@ pub(super) async fn talk<C: PlainCodec>(
     };
     talk.output.leave().await;
     if matches!(over, Ok(Over::Left)) {
-        talk.output.status("the server closed the connection")?;
+        talk.output.status(&format!("the server closed the connection{}", talk.farewell.advice(&plan.url)))?;
     }
     over
 }
@@ -398,8 +398,11 @@ impl Talk<'_> {
     }
 
     /// Shows a frame; or gives what to send in return for it.
-    fn show<C: PlainCodec>(&mut self, frame: C::Frame) -> io::Result<Option<Bytes>> {
+    fn show<C: PlainCodec>(&mut self, frame: C::Frame) -> anyhow::Result<Option<Bytes>> {
         let payload = C::payload(frame);
+        if let Some(fault) = self.farewell.foreign(&payload, &self.plan.url) {
+            bail!(fault);
+        }
         self.farewell.handle_frame(&payload, C::IS_VERBATIM);
         if !self.greeting.is_through() {
             self.greeting.handle_frame(&payload);

@@ -2,6 +2,7 @@
 
 use super::{Ran, pipe, start};
 use crate::process::{Program, command};
+use crate::tls::Pair;
 use nix::sys::signal::Signal;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::Stdio;
@@ -128,6 +129,23 @@ fn a_server_that_closes_us_says_why_and_that_is_a_failure() {
     let ran: Ran = pipe(&[&program.listeners[0].url], &[b'x'; 5000]);
     assert_eq!(ran.code, Some(1), "{}", ran.output());
     assert!(ran.errors.contains("frame-too-long"), "{}", ran.errors);
+}
+
+#[test]
+fn a_server_that_wants_tls_is_told_from_one_that_says_nothing() {
+    let pair = Pair::new("wants-tls", "localhost");
+    let (lines, http) =
+        (format!("rooms=tls://127.0.0.1:0?{}", pair.query()), format!("rooms=https://127.0.0.1:0?{}", pair.query()));
+    let program = Program::serve(&[&lines, &http]);
+    for listener in [0, 1] {
+        let place = program.listeners[listener].address();
+        let ran = pipe(&[&format!("tcp://{place}")], b"hello\n");
+        let error = format!("error: tcp://{place}: the server wants TLS: tls://{place}\n");
+        assert_eq!((ran.code, ran.errors.as_str(), ran.output().as_str()), (Some(1), &*error, ""));
+    }
+    let silent = Program::serve(&["rooms=tcp://127.0.0.1:0?format=raw&commands=off"]);
+    let ran = pipe(&[&silent.listeners[0].url], b"hello\n");
+    assert_eq!((ran.code, ran.errors.as_str()), (Some(0), ""));
 }
 
 #[test]

@@ -26,6 +26,9 @@ pub(super) trait Side: Send {
     /// What a peer did that began otherwise.
     const NOT_TLS: &'static str;
 
+    /// And what it is told.
+    const NOT_TLS_ANSWER: &'static [u8];
+
     fn process<'c, 'i>(&'c mut self, received: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data>;
 
     fn state(&self) -> &CommonState;
@@ -37,6 +40,9 @@ impl Side for UnbufferedServerConnection {
     const FIRST_BYTES: &'static [u8] = &[HANDSHAKE_RECORD];
 
     const NOT_TLS: &'static str = "not TLS: plain text on a TLS port";
+
+    /// A fatal alert, `unexpected_message`, which some clients can explain: without it they were just hung up on.
+    const NOT_TLS_ANSWER: &'static [u8] = &[ALERT_RECORD, 3, 1, 0, 2, 2, 10];
 
     fn process<'c, 'i>(&'c mut self, received: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data> {
         self.process_tls_records(received)
@@ -53,6 +59,8 @@ impl Side for UnbufferedClientConnection {
     const FIRST_BYTES: &'static [u8] = &[HANDSHAKE_RECORD, ALERT_RECORD];
 
     const NOT_TLS: &'static str = "the server does not speak TLS";
+
+    const NOT_TLS_ANSWER: &'static [u8] = &[];
 
     fn process<'c, 'i>(&'c mut self, received: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data> {
         self.process_tls_records(received)

@@ -167,7 +167,7 @@ impl<S: Side> TlsSession<S> {
             return Poll::Ready(Ok(0));
         }
         if self.progress == Progress::Silent && !S::FIRST_BYTES.contains(&received[0]) {
-            // No alert: whoever does not speak TLS would see it as rubbish.
+            self.records.outgoing.extend_from_slice(S::NOT_TLS_ANSWER);
             self.progress = Progress::Failed;
             return Poll::Ready(Err(Failure::Tls(S::NOT_TLS.into())));
         }
