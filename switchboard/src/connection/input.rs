@@ -63,6 +63,12 @@ impl InputBuffer {
             // What a read leaves untaken is all that an idle connection may own.
             (self.is_shared, self.is_grown) = (self.bytes.capacity() > count, false);
         } else {
+            if self.is_shared {
+                // To grow where frames were taken from would keep their place as well, which `capacity` does not tell.
+                let mut bytes = BytesMut::with_capacity(self.bytes.len() + count);
+                bytes.extend_from_slice(&self.bytes);
+                (self.bytes, self.is_shared) = (bytes, false);
+            }
             self.is_grown = true;
         }
         self.bytes.extend_from_slice(&read.bytes[..count]);
@@ -84,5 +90,23 @@ impl InputBuffer {
         }
         let held = held + self.bytes.capacity();
         link.waiting(cx, held, std::mem::replace(&mut self.is_counted, held > 0));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_read_behind_frames_keeps_no_place_of_theirs() {
+        let (mut read, mut input) = (ReadBuffer::default(), InputBuffer::default());
+        let whole = read.bytes.len();
+        input.receive(&mut read, whole);
+        drop(input.bytes.split_to(whole - 1));
+        input.is_shared = true;
+        input.receive(&mut read, whole);
+        let counted = input.bytes.capacity();
+        input.bytes.clear();
+        assert!(!input.bytes.try_reclaim(counted + 1), "more is there than is counted");
     }
 }

@@ -206,6 +206,16 @@ impl Budget {
         self.written_off.fetch_add(self.surplus(), Ordering::Relaxed);
     }
 
+    /// Of what was written off, what is still held by those who cannot be closed for it, where those who can hold `closable`. Others
+    /// have taken the place of what was given back meanwhile.
+    pub(crate) fn keep_written_off(&self, closable: usize) {
+        self.written_off.fetch_min(self.total().saturating_sub(closable), Ordering::Relaxed);
+    }
+
+    pub(crate) fn has_written_off(&self) -> bool {
+        self.written_off.load(Ordering::Relaxed) > 0
+    }
+
     /// What tells it apart from all others, that are gone too, for as long as it was the last one that [counts](Self::count).
     pub(crate) fn address(&self) -> usize {
         Arc::as_ptr(&self.sum).addr()
@@ -310,6 +320,24 @@ mod tests {
                 assert!(relief.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
             }
             assert_eq!(woken.0.load(Ordering::Relaxed), 1000);
+        };
+        shuttle::check_random(scene, 1);
+    }
+
+    #[test]
+    fn what_was_written_off_is_no_more_than_those_hold_who_were_closed() {
+        let scene = || {
+            let budget = Budget::new(1 << 20);
+            let (mut closed, mut open) = (Charge::default(), Charge::default());
+            open.set(1 << 20, &budget);
+            closed.set(512 << 10, &budget);
+            budget.write_off();
+            budget.keep_written_off(open.bytes());
+            assert_eq!(budget.excess(), 0, "who was closed keeps it");
+            closed.set(0, &budget);
+            open.set(1536 << 10, &budget);
+            budget.keep_written_off(open.bytes());
+            assert_eq!(budget.excess(), 512 << 10, "others have taken its place");
         };
         shuttle::check_random(scene, 1);
     }

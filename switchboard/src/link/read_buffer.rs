@@ -25,7 +25,9 @@ impl ReadBuffer {
         // What is read while memory is short is less than a step, and must not be charged as one.
         let most = if count < STEP_BYTES { (2 * count).min(STEP_BYTES - 1) } else { 2 * count };
         let mut spare = std::mem::take(&mut self.spare);
-        if spare.try_reclaim(count) && spare.capacity() <= most {
+        // One byte more than is free behind what was read, so that it begins anew at its front: else its capacity would be `count`,
+        // however large it is.
+        if spare.try_reclaim(count.max(spare.capacity() + 1)) && spare.capacity() <= most {
             return spare;
         }
         BytesMut::with_capacity(count)
@@ -68,6 +70,10 @@ mod tests {
         let mut buffer = ReadBuffer::default();
         drop(read(&mut buffer, READ_BYTES));
         assert_eq!(buffer.memory(100).capacity(), 100);
+        // Nor if the last read did not fill it.
+        drop(read(&mut buffer, READ_BYTES));
+        drop(read(&mut buffer, READ_BYTES - 3500));
+        assert!(!buffer.memory(3000).try_reclaim(3001), "more is there than is told");
         // And it is not kept for a read that may come.
         assert_eq!(buffer.memory(READ_BYTES / 2).capacity(), READ_BYTES / 2);
     }

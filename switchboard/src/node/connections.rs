@@ -190,6 +190,9 @@ impl Connections {
     pub(crate) async fn shed(&self, budget: &Budget) {
         loop {
             budget.pressure().await;
+            if budget.has_written_off() {
+                budget.keep_written_off(self.closable_bytes());
+            }
             budget.reclaim().await;
             if budget.excess() > 0 {
                 // Most of it may be about to be written, and nobody who holds any of it is read from.
@@ -200,6 +203,11 @@ impl Connections {
             }
             budget.relieve().await;
         }
+    }
+
+    /// What those hold who may still be closed.
+    fn closable_bytes(&self) -> usize {
+        self.links().iter().filter(|link| !link.is_aborted()).map(|link| link.charged_bytes()).sum()
     }
 
     /// Closes those that hold most until less is held, and waits until they have given it back.
