@@ -1,7 +1,7 @@
 //! One connection as everybody but its handler sees it: who it is, its outbox, its stamps, and how it ends.
 //!
 //! Senders, the tick, the sweep, drain and operators all hold an `Arc<Link>`; only the connection's own task closes it.
-//! Whoever wants something of that task sets a flag and wakes it.
+//! To get something from that task, others set a flag and wake it.
 
 pub(crate) mod backlog;
 mod behind;
@@ -54,7 +54,7 @@ use waiters::{Waiters, wake};
 const BLOCKED: u16 = 1;
 /// Closed: receiving and sending fail, and the handler has the linger time to finish.
 const CLOSING: u16 = 2;
-/// Receiving ends after what is there already.
+/// Receiving ends after what has already arrived.
 const DRAINING: u16 = 4;
 /// The time to finish is over.
 const FORCED: u16 = 8;
@@ -92,7 +92,7 @@ pub(crate) struct Link {
     /// It may have to wait for another worker; see [`State::behind`].
     falls_behind: AtomicBool,
     reading_since: AtomicU32,
-    /// By how many ways something is delivered to it.
+    /// How many subscriptions deliver to it.
     subscriptions: AtomicU32,
     /// How many have ended that the tick does not know of yet.
     leaving: sync::AtomicU32,
@@ -116,7 +116,7 @@ pub(crate) enum Protocol {
     EventsInChunks,
     /// Messages in both directions, beside which it can be pinged.
     WebSocket,
-    /// Nothing more: the peer was told so in the protocol's own words.
+    /// Nothing more: the protocol has told the peer.
     Ended,
 }
 
@@ -148,7 +148,7 @@ struct State {
     input_charge: budget::Charge,
     /// Another worker that was behind when it published to it.
     behind: Option<Arc<Tick>>,
-    /// Since when it is among those who go on once a worker has caught up, or there is memory again.
+    /// Since when it has been waiting for a worker to catch up, or for memory.
     held_up_since: Stamp,
     /// How often it need not be once more.
     turns: u8,
@@ -310,7 +310,7 @@ impl Link {
     }
 
     fn wrote(&self, state: &mut State, written: u64) {
-        // Also if nothing was written: a replay that the transport cannot carry has left the queue all the same.
+        // Even if nothing was written: a replay that the transport cannot carry has left the queue too.
         state.outbox.charge.set(state.outbox.held_bytes(), &self.tick.budget);
         if written == 0 {
             return;
@@ -329,7 +329,7 @@ impl Link {
 
     /// What is spoken from now on.
     pub(crate) fn speaks(&self, protocol: Protocol) {
-        // Relaxed: for lists, the sweep and a drain, which a moment does not matter to.
+        // Relaxed: for lists, the sweep and a drain, which can lag by a moment.
         self.protocol.store(protocol as u8, Ordering::Relaxed);
     }
 
@@ -337,12 +337,12 @@ impl Link {
         self.protocol.load(Ordering::Relaxed) == protocol as u8
     }
 
-    /// Whether its client connects again when it is closed, as browsers make of WebSockets and event streams.
+    /// Whether its client reconnects when it is closed, as browsers do for WebSockets and event streams.
     pub(crate) fn comes_back(&self) -> bool {
         self.is_speaking(Protocol::WebSocket) || self.is_streaming()
     }
 
-    /// What it came by, as the scheme of a URL.
+    /// Its transport, as the scheme of a URL.
     pub(crate) fn transport(&self) -> &'static str {
         match (self.is_speaking(Protocol::WebSocket), self.listener.is_secure) {
             (false, _) => self.listener.transport,
@@ -390,7 +390,7 @@ impl Link {
         }
     }
 
-    /// The peer has said all, or nobody receives it: it is late with nothing.
+    /// The peer has finished, or nobody is receiving: it cannot be late.
     pub(crate) fn awaits_nothing(&self) {
         self.reading_since.store(NOT_READING, Ordering::Relaxed);
     }
@@ -435,7 +435,7 @@ impl Link {
     /// Goes on with a blocked outbox, and says whether the handler's time is over. Called whenever the task runs.
     pub(crate) fn poll_drive(&self, cx: &mut Context<'_>) -> Poll<()> {
         if self.is(NEW) {
-            // Once is enough: the task is the runtime's own, and its waker stays the same for its life.
+            // Once is enough: the task belongs to the runtime, and its waker never changes.
             self.state.lock().driver = Some(cx.waker().clone());
             self.attention.fetch_and(!NEW, Ordering::Release);
         }
@@ -472,7 +472,7 @@ impl Link {
     }
 
     fn is(&self, flag: u16) -> bool {
-        // Acquire pairs with the Release of whoever set the flag: what it announces is visible.
+        // Acquire pairs with the Release where the flag was set: what it announces is visible.
         self.attention.load(Ordering::Acquire) & flag != 0
     }
 }
@@ -505,8 +505,8 @@ fn unsendable(error: &io::Error) -> Option<CloseReason> {
     error.get_ref().and_then(|error| error.downcast_ref()).map(|Unsendable(reason)| *reason)
 }
 
-/// Adds to a counter. One writer at a time as a rule, and the reader wants a recent figure: two plain instructions,
-/// where a locked one costs 5 ns in each of four counters per message.
+/// Adds to a counter. There is usually one writer at a time, and readers only need a recent value: two plain
+/// instructions, where a locked one would cost 5 ns for each of four counters per message.
 fn bump(counter: &AtomicU64, by: u64) {
     counter.store(counter.load(Ordering::Relaxed) + by, Ordering::Relaxed);
 }

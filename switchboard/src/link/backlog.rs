@@ -1,8 +1,8 @@
-//! What was posted to a worker and is not delivered yet, and who publishes no more until it is.
+//! What was posted to a worker and is not delivered yet, and the publishers that wait until it is.
 //!
-//! Publishing never waits and never fails. But whoever makes a worker's work, by sending more than it can deliver, is not read
-//! from until the worker has caught up: a connection in its next `recv`, an HTTP request before it publishes. Only the worker
-//! decides that, never a member that reads slowly.
+//! Publishing never waits and never fails. But a publisher that sends more than a worker can deliver is not read from
+//! until the worker has caught up: a connection waits in its next `recv`, an HTTP request before it publishes. Only the
+//! worker's load decides, never a member that reads slowly.
 
 use super::Link;
 use super::held_up::{HeldUp, Waiter};
@@ -25,7 +25,7 @@ pub(crate) struct Backlog {
 impl Backlog {
     /// Bytes that are not delivered yet.
     pub(crate) fn bytes(&self) -> usize {
-        // Relaxed: a sum to compare with a limit. Who would wait because of it looks again behind a lock.
+        // Relaxed: a sum to compare with a limit. A waiter looks again under a lock.
         self.bytes.load(Ordering::Relaxed)
     }
 
@@ -34,12 +34,12 @@ impl Backlog {
         self.bytes() > BEHIND_BYTES
     }
 
-    /// Counts what was posted. Says whether the worker is behind now.
+    /// Counts what was posted. Returns whether the worker is behind now.
     pub(crate) fn add(&self, bytes: usize) -> bool {
         self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > BEHIND_BYTES
     }
 
-    /// Takes off what was delivered, and lets those go on who waited for that, if it was enough. Says how many.
+    /// Subtracts what was delivered, and lets waiters go on if it was enough. Returns how many.
     pub(crate) fn delivered(&self, bytes: usize) -> usize {
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
         let publishers = {
@@ -54,10 +54,11 @@ impl Backlog {
         count
     }
 
-    /// Has a connection go on once the worker has caught up. Says whether it has to wait for that.
+    /// Lets a connection go on once the worker has caught up. Returns whether it has to wait.
     pub(crate) fn wait(&self, link: &Arc<Link>) -> bool {
         let mut waiting = self.waiting.lock();
-        // Under the lock, which whoever delivers takes behind its count: either it is seen here, or the waiter there.
+        // Under the lock that delivery takes after counting: either the count is seen here, or the waiter is seen
+        // there.
         let is_behind = self.is_behind();
         if is_behind {
             waiting.add(Waiter::connection(link));
@@ -69,7 +70,7 @@ impl Backlog {
     pub(crate) async fn caught_up(&self) {
         let mut place = None;
         poll_fn(|cx| {
-            // The lock is before the look: as in `wait`.
+            // Lock before looking, as in `wait`.
             let mut waiting = self.waiting.lock();
             waiting.poll_in_task(&mut place, self.is_behind(), cx)
         })

@@ -1,7 +1,7 @@
-//! A connection that is not read from for a while: until a worker has caught up to which it publishes more than that can deliver,
-//! or, if it holds memory, until there is enough again.
+//! A connection that is not read from for a while: because it publishes more than a worker can deliver, until that has
+//! caught up; or because it holds memory, until there is enough again.
 //!
-//! It is we who keep it waiting then, so no deadline for what it says runs meanwhile.
+//! The server keeps it waiting then, so no deadline for its input runs meanwhile.
 
 use super::budget::STEP_BYTES;
 use super::tick::Tick;
@@ -11,8 +11,8 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use switchboard_proto::Stamp;
 
-/// What a member that holds nothing may do once it has waited, though others have used up what memory there was by then: read a
-/// little, and have the first frames of it taken.
+/// What a member that holds nothing may do after it has waited, even if others have used up the memory by then: read a
+/// little, and handle the first frames of it.
 const TURNS: u8 = 2;
 
 impl Link {
@@ -28,7 +28,7 @@ impl Link {
     /// when it last published.
     #[inline]
     pub(crate) fn poll_caught_up(self: &Arc<Self>, cx: &Context<'_>) -> Poll<()> {
-        // Relaxed: who waits looks again behind a lock.
+        // Relaxed: a waiter looks again under a lock.
         if self.own_is_behind() || self.falls_behind.load(Ordering::Relaxed) { self.wait(cx) } else { Poll::Ready(()) }
     }
 
@@ -106,7 +106,7 @@ impl Link {
         let since = std::mem::replace(&mut state.held_up_since, Stamp::NONE);
         state.turns = TURNS;
         if let Some(since) = since.get() {
-            // What it was to say in a time it could not: that goes on from where it stood.
+            // Its input deadline could not run meanwhile: it goes on from where it stood.
             let later = |reading| (reading != NOT_READING).then(|| reading + (self.tick.now() - since));
             // Relaxed: a stamp that guards no other memory.
             let _ = self.reading_since.fetch_update(Ordering::Relaxed, Ordering::Relaxed, later);

@@ -20,34 +20,34 @@ use tokio::sync::Notify;
 /// Charges are in whole steps of this; what one connection holds below it is free.
 pub(crate) const STEP_BYTES: usize = 4096;
 
-/// Below this share of the limit nothing can be too much, whatever histories and inboxes hold of theirs.
+/// Below this share of the limit there cannot be too much in total, whatever histories and inboxes hold.
 const EASE: usize = 4;
 
-/// Of the limit, the part that is to be free before all are read from again: where it is little, the first few of those who
-/// wait use it up, and the others wait for the next ones to be closed.
+/// The part of the limit that must be free before everybody is read from again. If it were small, the first few waiters
+/// would use it up, and the others would wait for further connections to be closed.
 const SLACK_PART: usize = 8;
 
-/// What somebody who comes holds at most once the first bytes were read: half of the slack is for such.
+/// What a newcomer holds at most once its first bytes were read: half of the slack is for newcomers.
 const NEWCOMER_BYTES: usize = 16 << 10;
 
-/// Histories grow without a word to the budget: so it looks by itself now and then.
+/// Histories grow without telling the budget, so it looks by itself now and then.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long those who are closed have to give back what they held, before the next ones are.
+/// How long closed connections have to give back what they held, before the next ones are closed.
 const RELIEF_WAIT: Duration = Duration::from_millis(10);
 
 /// The sum of bytes held, and its limit.
 pub(crate) struct Budget {
-    /// More than the limit is held, or was a moment ago: nobody is read from who holds some of it.
+    /// More than the limit is held, or was a moment ago: connections that hold any of it are not read from.
     is_exceeded: AtomicBool,
     held: AtomicUsize,
     limit: AtomicUsize,
-    /// Of what is held, what those keep who were closed for it.
+    /// The part of it held by connections that were closed for it.
     written_off: AtomicUsize,
     pressure: Notify,
     /// There is slack again.
     relief: Notify,
-    /// How many of those who come may still be read from by then, though others have used it up.
+    /// How many newcomers may still be read from, though others have used up the memory.
     newcomers: AtomicUsize,
     /// Who waits for that.
     held_up: Mutex<HeldUp>,
@@ -84,7 +84,7 @@ impl Budget {
         self.limit.load(Ordering::Relaxed)
     }
 
-    /// What is held above it from now on has somebody give way.
+    /// Anything held above it from now on makes somebody give way.
     pub(crate) fn set_limit(&self, limit: usize) {
         self.limit.store(limit, Ordering::Relaxed);
     }
@@ -109,7 +109,7 @@ impl Budget {
         self.above(self.limit())
     }
 
-    /// Bytes that have to go before all are read from again.
+    /// Bytes that must be freed before everybody is read from again.
     pub(crate) fn surplus(&self) -> usize {
         self.above(self.eased_limit())
     }
@@ -126,17 +126,17 @@ impl Budget {
         self.held() + self.sum.bytes()
     }
 
-    /// Whether nobody is to be read from who holds something.
+    /// Whether connections that hold something must not be read from.
     #[inline]
     pub(crate) fn is_exceeded(&self) -> bool {
-        // Relaxed: who waits because of it looks again behind a lock.
+        // Relaxed: a waiter looks again under a lock.
         self.is_exceeded.load(Ordering::Relaxed)
     }
 
-    /// Has a connection go on once there is memory again. Says whether it has to wait for that.
+    /// Lets a connection go on once there is memory again. Returns whether it has to wait.
     pub(super) fn wait(&self, link: &Arc<Link>) -> bool {
         let mut held_up = self.held_up.lock();
-        // Under the lock, behind which relief comes: either it is seen here, or the waiter there.
+        // Under the lock that relief takes too: either it is seen here, or the waiter is seen there.
         let is_exceeded = self.is_exceeded();
         if is_exceeded {
             held_up.add(Waiter::connection(link));
@@ -149,7 +149,7 @@ impl Budget {
     pub(crate) async fn relieved(&self) {
         let mut place = None;
         poll_fn(|cx| {
-            // The lock is before the look: as in `wait`.
+            // Lock before looking, as in `wait`.
             let mut held_up = self.held_up.lock();
             held_up.poll_in_task(&mut place, self.is_exceeded(), cx)
         })
@@ -171,15 +171,15 @@ impl Budget {
         }
     }
 
-    /// Whether one more of those who come may be read from while memory is short.
+    /// Whether one more newcomer may be read from while memory is short.
     pub(super) fn takes_newcomer(&self) -> bool {
         // Relaxed: a count that guards no other memory.
         self.newcomers.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
     }
 
-    /// Waits until there is slack again, for a moment at most.
+    /// Waits until there is slack again, but only for a moment.
     pub(crate) async fn relief(&self) {
-        // Whoever is to give something back may be held up by others.
+        // Those that should give something back may be held up by others.
         let _ = tokio::time::timeout(RELIEF_WAIT, async {
             while self.surplus() > 0 {
                 self.relief.notified().await;
@@ -188,12 +188,13 @@ impl Budget {
         .await;
     }
 
-    /// Waits until more than the limit is held. From then on nobody is read from who holds something, until [`relieve`](Self::relieve).
+    /// Waits until more than the limit is held. From then until [`relieve`](Self::relieve), connections that hold
+    /// something are not read from.
     pub(crate) async fn pressure(&self) {
         loop {
             let surplus = self.total().saturating_sub(self.eased_limit());
             self.written_off.fetch_min(surplus, Ordering::Relaxed);
-            // A charge may have exceeded it that is gone by now.
+            // The charge that exceeded it may be gone by now.
             if self.is_exceeded() || self.excess() > 0 {
                 return self.is_exceeded.store(true, Ordering::Relaxed);
             }
@@ -201,7 +202,7 @@ impl Budget {
         }
     }
 
-    /// Nobody is left who could be closed for what is held above the limit: so that does not count until it is given back.
+    /// Nobody is left to close for what is held above the limit, so that does not count until it is given back.
     pub(crate) fn write_off(&self) {
         self.written_off.fetch_add(self.surplus(), Ordering::Relaxed);
     }

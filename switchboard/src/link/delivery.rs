@@ -1,8 +1,9 @@
-//! The seam by which others reach links, whole: what a worker's tick calls, what waits for one link, what is kept while there is
-//! memory for it, and what may be done with a link to deliver to it.
+//! The whole seam between links and what lies above them: what a worker's tick calls, what waits for one link, what is
+//! kept while there is memory for it, and what delivery may do with a link.
 //!
-//! The traits are declared here and implemented above. A link knows neither who posts nor what is posted. They are three, since
-//! three objects stand behind them: one of each worker, one of each connection that owes something, one of all that keeps something together.
+//! The traits are declared here and implemented above. A link knows neither who posts nor what is posted. There are
+//! three traits because there are three kinds of objects: one per worker, one per connection with something waiting,
+//! and one for everything that keeps something.
 
 use super::figure::Figure;
 use super::outbox::{Flushed, Outbox};
@@ -21,24 +22,26 @@ use switchboard_proto::{CloseReason, Output};
 /// Of the outbox's bounds, the part that is for what others say to one connection alone.
 const TOLD_PART: usize = 4;
 
-/// What is posted to one worker's links from elsewhere, and delivered by its tick.
+/// What was posted to one worker's links, until its tick delivers it.
 ///
-/// There is one for each worker, made by whoever posts first ([`Tick::delivery`]): where nobody posts, there is none.
+/// There is one per worker, made by the first post ([`Tick::delivery`]), and none where nothing is posted.
 pub(crate) trait Delivery: Any + Send + Sync {
-    /// Delivers what was posted since the last call, in that order; none if nothing was.
+    /// Delivers what was posted since the last call, in that order; `None` if nothing was.
     fn deliver<'a>(&'a self, tick: &'a Tick, turn: &'a mut Turn) -> Option<Step<'a>>;
 
     /// Does what is due once a second, if anything is.
     fn sweep<'a>(&'a self, turn: &'a mut Turn) -> Option<Step<'a>>;
 
-    /// Lets go of what was posted, and takes nothing more: nobody delivers any more, and it would keep its links for ever.
+    /// Drops what was posted, and accepts nothing more: nothing is delivered any more, and it would keep its links
+    /// alive for ever.
     fn end(&self);
 }
 
-/// One piece of work, which takes turns with everybody else's.
+/// One piece of work, which takes turns with all others.
 pub(crate) type Step<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
-/// What waits for one link behind the bytes that are being written, in order: until it is moved to those it can be dropped.
+/// What waits for one link behind the bytes being written, in order. It can be dropped until it is moved to those
+/// bytes.
 ///
 /// Made when the first of it is queued, and gone with the last ([`Outbox::deferred`]).
 pub(crate) trait Deferred: Any + Send {
@@ -56,7 +59,7 @@ pub(crate) trait Deferred: Any + Send {
     /// Queues frames of the link's own, which are never dropped.
     fn keep(&mut self, frames: Bytes);
 
-    /// The socket takes no more: nothing is kept alive for it that could be had later.
+    /// The socket takes no more: keep nothing alive for it that can be fetched later.
     fn let_go(&mut self);
 
     /// Moves frames to the empty `output`. Says how many bytes and frames of them count towards the outbox's bounds, and calls
@@ -68,12 +71,13 @@ pub(crate) trait Deferred: Any + Send {
     ) -> Result<(usize, usize), CloseReason>;
 }
 
-/// What is kept for as long as there is memory for it, as histories are: it counts itself, and gives way before any connection.
+/// Something kept only while there is memory for it, such as histories: it counts itself, and gives way before any
+/// connection does.
 pub(crate) trait Reclaim: Send + Sync {
     /// Bytes that it keeps.
     fn figure(&self) -> &Figure;
 
-    /// In how many pieces, each of which gives way by itself.
+    /// How many pieces it has, each of which gives way separately.
     fn pieces(&self) -> usize;
 
     /// Has the next piece give way, or have its turn later. Says whether there is any.
@@ -88,7 +92,7 @@ pub(crate) enum Undeliverable {
     Full,
 }
 
-/// A link to which something is sent, locked for whoever delivers to it. Nothing here waits.
+/// A link locked for delivery. Nothing here waits.
 pub(crate) struct Delivering<'a> {
     link: &'a Arc<Link>,
     state: MutexGuard<'a, State>,

@@ -60,7 +60,7 @@ impl Link {
         self.end_locked(&mut state, reason);
     }
 
-    /// Ends the connection by its handler's wish, and throws away what is queued. The reason that came first stands.
+    /// Ends the connection at its handler's request, and discards what is queued. The reason that came first stands.
     pub(crate) fn reset(self: &Arc<Self>, reason: CloseReason) {
         let mut state = self.state.lock();
         staging::take(self, |_, _| {});
@@ -70,7 +70,7 @@ impl Link {
         self.end_locked(&mut state, reason);
     }
 
-    /// Ends the connection by its handler's wish, which is done with it: politely or not, as the reason says.
+    /// Ends the connection at its handler's request, which is done with it: politely or not, depending on the reason.
     pub(crate) fn end_as(self: &Arc<Self>, reason: CloseReason) {
         match reason.ending() {
             Ending::Polite => self.note(reason),
@@ -83,7 +83,7 @@ impl Link {
         self.is(RESET) || reason.ending() == Ending::Abrupt
     }
 
-    /// Ends receiving, after what is there already.
+    /// Ends receiving, after what has already arrived.
     pub(crate) fn drain(&self) {
         let state = self.state.lock();
         self.attention.fetch_or(DRAINING, Ordering::Release);
@@ -111,7 +111,7 @@ impl Link {
                 Arc::clone(state.waiting.get_or_insert_default().ended.get_or_insert_default())
             };
             loop {
-                // Before the look: it hears of what comes after it was made.
+                // Before looking: it hears of what happens after it was made.
                 let told = ended.notified();
                 if let Some(reason) = peer.closing() {
                     return reason;
@@ -121,8 +121,8 @@ impl Link {
         }
     }
 
-    /// Looks at the deadlines; once a second. Says whether one has passed: then the peer is [expired](Self::expire) once
-    /// everybody has been heard who may have been in time.
+    /// Checks the deadlines, once a second. Returns whether one has passed: the caller then lets pending input be read,
+    /// and calls [`expire`](Self::expire).
     pub(crate) fn sweep(self: &Arc<Self>, now: Second) -> bool {
         let mut state = self.state.lock();
         if self.is_speaking(Protocol::Http)
@@ -130,7 +130,7 @@ impl Link {
             && !self.is(OPENING | CLOSING)
             && self.reading_since.load(Ordering::Relaxed) != NOT_READING
         {
-            // It is for the client to say something once it has all of its answer.
+            // It is the client's turn once it has all of its answer.
             self.reading_since.store(now, Ordering::Relaxed);
         }
         let (stamps, timeouts) = self.waits(&state);
@@ -176,14 +176,14 @@ impl Link {
         if self.is_speaking(Protocol::Http) {
             timeouts.idle = timeouts.idle.or(Some(KEEP_ALIVE));
         } else if self.is_streaming() {
-            // It is not for the client to say anything.
+            // The client need not send anything.
             timeouts.idle = None;
         }
         let reading = self.reading_since.load(Ordering::Relaxed);
         // Nobody is late whom we do not hear.
         let stamp = (reading != NOT_READING && state.held_up_since.get().is_none()).then_some(reading);
         let (opening, reading) = if self.is(OPENING) { (stamp, None) } else { (None, stamp) };
-        // Asked in a later second than that of the last input: in the same one it was answered.
+        // Only a ping in a later second than the last input counts: in the same second it was answered.
         let pinged = state.pinged.get().filter(|pinged| reading.is_some_and(|reading| *pinged > reading));
         (Stamps { opening, reading, pinged, writing: state.outbox.blocked_since() }, timeouts)
     }
@@ -224,8 +224,8 @@ impl Link {
         }
     }
 
-    /// Its task is gone: if it has not closed the connection, because its event loop has ended, whoever has the connection is told
-    /// that nothing goes through any more. Says why it ended then.
+    /// Its task is gone. If the task did not close the connection, because its event loop ended, the connection's owner
+    /// is told that nothing works any more. Returns why it ended in that case.
     pub(crate) fn abandon(&self) -> Option<CloseReason> {
         self.state.lock().outbox.sink()?;
         self.abort(CloseReason::Aborted);

@@ -1,11 +1,11 @@
-//! Bytes that somebody keeps and counts itself, as histories are: told in steps to all who bound them, who then know the sum of all such
-//! figures without a lock or a list.
+//! Bytes whose owner counts them itself, as histories do. The count is reported in steps to every budget, which then
+//! knows the sum of all such figures without a lock or a list.
 
 use crate::sync::Mutex;
 use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
-/// What is told is less than the truth by as much as this for each figure.
+/// Each figure's reported count may be less than the real one by this much.
 const STEP_BYTES: usize = 64 << 10;
 
 /// What all figures together have told to one who bounds them.

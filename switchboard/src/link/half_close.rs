@@ -1,4 +1,4 @@
-//! Finishing to send while receiving goes on.
+//! Finishing sending while receiving goes on.
 
 use super::staging;
 use super::{CLOSING, FINISHED, Link, Protocol, RESET, wake};
@@ -24,13 +24,13 @@ impl Link {
         state.tell_of_space();
     }
 
-    /// Goes on with that. Of an error whoever receives hears behind what has come.
+    /// Continues that. An error reaches the receiver after everything that has arrived.
     pub(super) fn poll_half_close(&self, cx: &mut Context<'_>) {
         // No end is told that nobody had come to.
         if self.is(RESET) {
             return;
         }
-        // Where the protocol has said it, the socket stays open: proxies take its half-close for the whole one.
+        // If the protocol has announced it, the socket stays open: proxies take a half-close for a full close.
         let said = self.is_speaking(Protocol::Ended);
         let finished = if said { self.poll_flush(cx) } else { self.poll_shut_down(cx) };
         if let Poll::Ready(Err(error)) = finished {

@@ -1,4 +1,4 @@
-//! Those who wait for a while before more is read from them, or published for them, and go on together.
+//! Connections and tasks that wait before more is read from them or published for them, and go on together.
 
 use super::Link;
 use crate::error::contained;
@@ -15,7 +15,7 @@ pub(super) struct HeldUp {
 }
 
 pub(super) enum Waiter {
-    /// Weak, since it has what it waits for itself.
+    /// Weak, since the link itself refers to what it waits for.
     Connection(Weak<Link>),
     Task(Waker),
 }
@@ -37,7 +37,7 @@ impl HeldUp {
         Poll::Pending
     }
 
-    /// All of them, in the order in which they go on: what the first ones do may hold the others up once more.
+    /// All of them, in the order in which they go on: what the first do may hold up the others again.
     pub(super) fn take(&mut self) -> Vec<Waiter> {
         self.times += 1;
         let mut waiting = std::mem::take(&mut self.waiting);

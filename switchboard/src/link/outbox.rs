@@ -22,13 +22,13 @@ use switchboard_proto::{CloseReason, Output, Second, Stamp};
 /// Slices given to one vectored write: 1 KiB of stack; more pieces take more writes.
 const SLICES: usize = 64;
 
-/// Writes, and bytes, in one flush before others get their turn.
+/// Writes and bytes in one flush before others get their turn.
 const WRITES: usize = 16;
 const FLUSH_BYTES: u64 = 256 << 10;
 
 /// What is queued for one connection, and where it goes.
 pub(crate) struct Outbox {
-    /// None while it is empty: most connections owe nothing at any one time.
+    /// None while it is empty: at any time most connections have nothing queued.
     queue: Option<Box<Queue>>,
     sink: Option<Box<dyn Sink>>,
     /// Whether the worker's tick has been told; it flushes once for all that was queued until then.
@@ -36,7 +36,7 @@ pub(crate) struct Outbox {
     /// The socket took no more: the connection's task goes on when it does, and since when it has not.
     blocked_since: Stamp,
     pub(super) charge: Charge,
-    /// What others said to this one alone, as long as any of it waits.
+    /// Private messages to this connection, as long as any of them wait.
     private: Option<Box<Private>>,
 }
 
@@ -82,7 +82,7 @@ impl Queue {
     }
 }
 
-/// What waited cannot be sent, and so the connection ends.
+/// What waited cannot be sent, so the connection ends.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot send what was queued: {0}")]
 pub(super) struct Unsendable(pub(super) CloseReason);
@@ -307,7 +307,7 @@ impl Outbox {
             self.block(now);
         }
         if cut > taken {
-            // A little of it must not keep all of it alive.
+            // A small rest must not keep all of it alive.
             let rest = bytes.slice(taken..cut);
             let rest = if rest.len() < bytes.len() / 2 { Bytes::copy_from_slice(&rest) } else { rest };
             let queue = self.queue();
@@ -374,7 +374,7 @@ impl Outbox {
                     return Poll::Pending;
                 }
             }
-            // A reader that is as fast as we are would have the worker for itself.
+            // A reader as fast as the server would otherwise keep the worker to itself.
             if turn.is_over(CALL_BYTES + (*written - before) as usize) && !self.is_empty() {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
@@ -428,7 +428,7 @@ impl Outbox {
         if queue.is_empty() {
             self.queue = None;
         } else {
-            // In proportion, since nobody looks for frames in what is written: 0 when the output is empty.
+            // In proportion, since nothing looks for frames in what was written: 0 when the output is empty.
             let rest = |counted: usize| (counted * queue.output.len()).div_ceil(before);
             queue.counted = (rest(queue.counted.0), rest(queue.counted.1));
         }

@@ -1,4 +1,4 @@
-//! What whoever passes bytes on, or speaks through a connection as through a socket, asks of a link.
+//! What relays, and users of a connection as a byte stream, need from a link.
 
 use super::{CLOSING, FINISHED, Link, NOT_READING, OPENING, UNHEARD, staging};
 use std::sync::Arc;
@@ -7,7 +7,8 @@ use std::task::{Context, Poll};
 use switchboard_proto::CloseReason;
 
 impl Link {
-    /// Something went through on the connection that this one is relayed with: its peer is not late, though it says nothing.
+    /// Something passed through the connection that this one is relayed with: its peer is not late, though it sends
+    /// nothing.
     pub(crate) fn stir(&self) {
         if self.reading_since.load(Ordering::Relaxed) != NOT_READING && !self.is(OPENING) {
             self.reading_since.store(self.tick.now(), Ordering::Relaxed);

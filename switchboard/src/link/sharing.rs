@@ -1,7 +1,7 @@
 //! A connection that several tasks send on: senders, and halves that keep it open.
 //!
-//! What its own task sends is queued at once then, with what others send, so that all of it leaves in the order in which it was
-//! sent. Knows neither frames nor codecs.
+//! What its own task sends is then queued at once, like what others send, so that everything leaves in the order in
+//! which it was sent. Knows neither frames nor codecs.
 
 use super::{CLOSING, FINISHED, Link, SHARED, SPLIT, State, UNHEARD, bump, staging, wake};
 use std::sync::Arc;
@@ -12,14 +12,15 @@ use tokio::sync::Notify;
 /// Why a frame was not queued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unqueued {
-    /// There is no space: whoever waits is [told](Link::space) of it.
+    /// There is no space: waiters are [told](Link::space) when there is.
     Full,
     /// Nothing more is sent.
     Closed(CloseReason),
 }
 
 impl Link {
-    /// Others send from now on. What was staged comes before that; from now on nothing is, since they would overtake it.
+    /// Others send from now on. What was staged comes first; from now on nothing is staged, since others would overtake
+    /// it.
     pub(crate) fn share(self: &Arc<Self>) {
         let mut state = self.state.lock();
         staging::take(self, |output, frames| self.append(&mut state, output, frames));

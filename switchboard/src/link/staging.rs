@@ -4,7 +4,7 @@
 //! queued before them, else behind what is. A batch of lines costs one lock and one system call, and its bytes are still
 //! in the cache when they are written (docs/decisions/0003).
 //!
-//! The place is per thread, because a task is polled by one thread at a time; nothing outlives a poll but the buffer.
+//! It is thread-local, because one thread polls a task at a time; nothing outlives a poll except the buffer.
 
 use super::Link;
 use super::outbox::push_whole;
@@ -49,7 +49,8 @@ impl Taken {
         staged
     }
 
-    /// As dropping it does, where nothing unwinds. It is done for each frame: so nothing is dropped that cannot be there.
+    /// Like dropping it, where nothing unwinds. It runs for every frame, so it avoids drop code for what cannot be
+    /// there.
     #[inline]
     fn put_back(mut self) {
         let staged = self.0.take();
@@ -117,7 +118,7 @@ pub(super) fn open(link: &Arc<Link>, (bytes, frames): (usize, usize)) {
 pub(super) fn take(link: &Arc<Link>, hand_over: impl FnOnce(&mut Output, usize)) {
     let Some(mut taken) = Taken::by(link) else { return };
     taken.staged().space = (0, 0);
-    // Whatever becomes of it: what cannot be handed over dies with its connection, and must not reach the next one.
+    // In any case: what cannot be handed over ends with its connection, and must not reach the next one.
     let Some(mut staged) = taken.0.take_if(|staged| staged.frames > 0) else { return };
     let frames = std::mem::take(&mut staged.frames);
     hand_over(&mut staged.output, frames);

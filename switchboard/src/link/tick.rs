@@ -1,9 +1,9 @@
-//! One worker's tick: what others posted to its links since the last one is delivered, and the outboxes that became dirty are
-//! flushed.
+//! One worker's tick: it delivers what was posted to its links since the last tick, and flushes the outboxes that
+//! became dirty.
 //!
-//! Nobody writes to a socket when a frame is queued. The first dirty outbox notifies the tick, which lets everything
-//! else run and hear of new input first, so that what arrives together leaves in one system call per connection.
-//! Also the worker's clock: whole seconds, stepped by its sweep.
+//! Queuing a frame writes nothing. The first dirty outbox notifies the tick, which first lets everything else run and
+//! see new input, so that what arrives together leaves in one system call per connection. Also the worker's clock:
+//! whole seconds, stepped by its sweep.
 
 use super::backlog::Backlog;
 use super::budget::Budget;
@@ -21,21 +21,21 @@ use switchboard_proto::{CloseReason, Second};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
-/// Memory that a list keeps from one tick to the next; what it grew by in a storm is given back.
+/// Memory that a list keeps from one tick to the next; growth beyond this, in a burst, is given back.
 const KEPT_BYTES: usize = 64 << 10;
 
 pub(crate) struct Tick {
     dirty: Mutex<Vec<Arc<Link>>>,
     pub(crate) backlog: Backlog,
     notify: Notify,
-    /// Nobody delivers or flushes any more. What came now would keep its links, and they the tick, for ever.
+    /// Nothing is delivered or flushed any more. A new entry would keep its links alive, and they the tick, for ever.
     ended: AtomicBool,
     now: AtomicU32,
     pub(crate) budget: Arc<Budget>,
     /// The worker's, and what is spawned there for connections.
     pub(crate) runtime: Handle,
     pub(crate) tasks: Tasks,
-    /// Where every read of the worker's goes first, so that an idle connection owns no buffer.
+    /// The buffer that every read of the worker goes to first, so that an idle connection owns none.
     pub(crate) read_buffer: Mutex<ReadBuffer>,
     /// What is posted from elsewhere; none before the first time.
     delivery: Mutex<Option<Arc<dyn Delivery>>>,
@@ -71,7 +71,7 @@ impl Tick {
         self.now.store(now, Ordering::Relaxed);
     }
 
-    /// Does what whoever posts has to do once a second.
+    /// Does what the posting side has to do once a second.
     pub(crate) async fn sweep(&self, turn: &mut Turn) {
         let delivery = self.delivery.lock().clone();
         if let Some(delivery) = delivery
@@ -110,30 +110,31 @@ impl Tick {
         }
     }
 
-    /// Has what sinks gather flushed at the end of this tick, or of the next one.
+    /// Flushes what sinks gather at the end of this tick, or of the next one.
     pub(crate) fn flush_later(&self, gathering: Arc<dyn Gathering>) {
         self.gathered.lock().push(gathering);
         self.notify.notify_one();
     }
 
-    /// Whether what is published has to wait for members here: they are behind, or hold more than they may.
+    /// Whether publishers have to wait for this worker: it is behind, or too much memory is held.
     pub(crate) fn is_behind(&self) -> bool {
         self.backlog.is_behind() || self.budget.is_exceeded()
     }
 
-    /// Waits until that is over, or was for a moment.
+    /// Waits until that is over, if only for a moment.
     pub(crate) async fn caught_up(&self) {
         self.backlog.caught_up().await;
         self.budget.relieved().await;
     }
 
-    /// Whether nothing that is sent here leaves any more.
+    /// Whether the tick has ended: nothing that is sent here is written any more.
     pub(crate) fn has_ended(&self) -> bool {
-        // Relaxed: whoever asks holds a lock that the end takes after this is set.
+        // Relaxed: the caller holds a lock that the end takes after this is set.
         self.ended.load(Ordering::Relaxed)
     }
 
-    /// Waits until there is memory for what is delivered next. What was delivered before leaves meanwhile, and what others queue.
+    /// Waits until there is memory for the next delivery. What was delivered before, and what others queue, is written
+    /// meanwhile.
     pub(crate) async fn relieved(&self, turn: &mut Turn) {
         let mut batch = Vec::new();
         self.flush(&mut batch, turn).await;
@@ -149,12 +150,12 @@ impl Tick {
         self.notify.notify_one();
     }
 
-    /// Flushes what is dirty, by way of an empty `batch`.
+    /// Flushes the dirty outboxes; `batch` is empty scratch memory.
     async fn flush(&self, batch: &mut Vec<Arc<Link>>, turn: &mut Turn) {
         std::mem::swap(batch, &mut self.dirty.lock());
         for link in batch.drain(..) {
             let flushed = contained(|| link.flush()).unwrap_or_else(|Panicked| {
-                // What it had queued was a value of the user's.
+                // A queued value belonged to the user, and its drop panicked.
                 link.abort(CloseReason::HandlerPanic);
                 0
             });
@@ -170,12 +171,12 @@ impl Tick {
 
     /// Runs for as long as its worker does.
     pub(crate) fn run(self: Arc<Self>) -> impl Future<Output = ()> + Send {
-        // Its end is its end also if it was never polled.
+        // So that dropping it ends the tick even if it was never polled.
         Running(self).run()
     }
 }
 
-/// A tick that has not ended. Dropped, it lets go of what waits for the tick.
+/// A tick that has not ended. Dropping it releases what waits for the tick.
 struct Running(Arc<Tick>);
 
 impl Running {

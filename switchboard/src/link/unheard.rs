@@ -1,8 +1,9 @@
-//! A peer that hears nothing more: a write to it failed. What it sent before is received all the same, whatever becomes of
+//! A peer that can no longer be written to: a write failed. What it sent before is still received, whatever becomes of
 //! the answers.
 //!
-//! A peer that says something and leaves is reset by the answer, and that may come before what it said was looked at. So only
-//! whoever receives ends the connection here, once nothing more has come; or the sweep, if nobody receives.
+//! A peer that sends something and leaves resets the connection when the answer arrives, perhaps before its input was
+//! handled. So only the receiving side ends the connection here, once no more input is left; or the sweep, if nobody
+//! receives.
 
 use super::{CLOSING, COMPLETE, Link, State, UNHEARD, reason_of};
 use std::io;
@@ -27,7 +28,7 @@ impl Link {
         }
         state.reason.get_or_insert(reason_of(error));
         self.await_taking(state);
-        // A socket says so of a peer that has finished, or does not listen; of one that broke off it says that.
+        // The error of a socket whose peer has finished or stopped reading; one that broke off gives another.
         let complete = if error.kind() == io::ErrorKind::BrokenPipe { COMPLETE } else { 0 };
         // Release: the reason is in place before anybody sees the flags.
         self.attention.fetch_or(CLOSING | UNHEARD | complete, Ordering::Release);
@@ -67,8 +68,8 @@ impl Link {
         None
     }
 
-    /// Whoever receives has a moment for each frame, as a handler has whose connection is closed, and space for its answers:
-    /// who only sends finds the outbox full, and waits for the end.
+    /// The receiver gets the linger time for each frame, like a handler whose connection is closed, and space for its
+    /// answers. A task that only sends finds the outbox full, and waits for the end.
     fn await_taking(&self, state: &mut State) {
         state.lingering = Stamp::at(self.tick.now());
         state.outbox.discard();

@@ -1,4 +1,5 @@
-//! Who is woken by what happens to a connection: its own task, whoever was given it, those who wait for space to send, and for the end.
+//! Who is woken by what happens to a connection: its own task, the task it was given to, and those that wait for space
+//! or for its end.
 
 use super::{Link, State, staging};
 use crate::error::contained;
@@ -51,7 +52,7 @@ impl State {
     }
 }
 
-/// Wakes a task, which may be the user's, and of a runtime of its own: whoever wakes it goes on if that panics.
+/// Wakes a task, which may be the user's and on another runtime; a panic of the waker is contained.
 pub(super) fn wake(waker: Option<&Waker>) {
     if let Some(waker) = waker {
         let _ = contained(|| waker.wake_by_ref());
