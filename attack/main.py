@@ -63,7 +63,7 @@ def arguments() -> argparse.Namespace:
 def run(one: Attack, program: Path, patience: float, certificate: str, key: str) -> tuple[list[str], str]:
     """Says what was wrong, and what was measured."""
     listeners = tuple(each.replace("{certificate}", certificate).replace("{key}", key) for each in one.listeners)
-    server = Server(program, listeners, one.options, one.files)
+    server = Server(program, listeners, one.options, one.files, one.log)
     control = Control(server.port("echo=tcp"))
     time.sleep(0.3)
     wrong = attacked(one, server)

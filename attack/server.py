@@ -19,9 +19,11 @@ LINE = re.compile(r"^(\w+)\s+(\w+)://(\S+)")
 class Server:
     """The program, its real ports, what it logs and how much memory it holds."""
 
-    def __init__(self, program: Path, listeners: tuple[str, ...], options: tuple[str, ...] = (), files: int = 0) -> None:
+    def __init__(
+        self, program: Path, listeners: tuple[str, ...], options: tuple[str, ...] = (), files: int = 0, log: str = ""
+    ) -> None:
         self.folder = tempfile.TemporaryDirectory(prefix="attack-")
-        self.log = Path(self.folder.name, "log")
+        self.log = Path(log or f"{self.folder.name}/log")
         arguments = ["serve", "--workers", "1", *options]
         arguments += [listener.replace("{folder}", self.folder.name) for listener in listeners]
 

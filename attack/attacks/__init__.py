@@ -34,6 +34,8 @@ class Attack:
     settled: int
     # The server's limit of descriptors, if not this machine's.
     files: int
+    # Where the server logs to, if not to a file that the attack may read.
+    log: str
     # Whether strangers must wait, as when the server is frozen or has no descriptor left.
     excused: bool
 
@@ -43,14 +45,14 @@ ALL: list[Attack] = []
 
 def attack(
     *listeners: str, options: tuple[str, ...] = (), seconds: float = 4, memory: int = 0, settled: int = 0, files: int = 0,
-    excused: bool = False,
+    log: str = "", excused: bool = False,
 ) -> Callable[[Act], Act]:
     """Lists a function as an attack on a server with these listeners. Its name and its first sentence are what is shown."""
 
     def listed(act: Act) -> Act:
         what = " ".join((act.__doc__ or "").split())
         name = act.__name__.replace("_", " ")
-        ALL.append(Attack(name, what, act, (ECHO, *listeners), options, seconds, memory, settled, files, excused))
+        ALL.append(Attack(name, what, act, (ECHO, *listeners), options, seconds, memory, settled, files, log, excused))
         return act
 
     return listed
@@ -73,4 +75,4 @@ def until(end: float, *acts: Callable[[], None]) -> None:
         thread.join(max(0.0, end - time.monotonic()) + 0.5)
 
 
-from . import edges, http, rooms, sockets, udp  # noqa: E402, F401  (they list themselves)
+from . import edges, http, little, rooms, sockets, udp  # noqa: E402, F401  (they list themselves)

@@ -13,7 +13,7 @@ from . import HTTP, MIB, TCP, attack, http2, until
 from .http import HOST, crowd
 from .rooms import SMALL, drain, member
 from .sockets import CERTIFICATE
-from .udp import UDP, udp
+from .udp import UDP, join
 
 # Of each connection by TLS, as docs/operations.md says.
 TLS_BYTES = 5 << 10
@@ -100,17 +100,7 @@ def websockets_that_nobody_reads(server: Server, end: float) -> list[str]:
 def datagrams_of_members_that_are_not_read(server: Server, end: float) -> list[str]:
     """300 members by UDP that send more than their rate, while members by TCP that read nothing use up the memory."""
     place = (PUBLIC, server.port("rooms=udp"))
-    members = []
-    for count in range(300):
-        peer = udp(f"10.8.{8 + count // 250}.{count % 250 + 1}")
-        for _ in range(3):
-            with suppress(TimeoutError):
-                peer.sendto(b"/join hot", place)
-                cookie = re.search(rb"cookie=(\w+)", peer.recv(2000))
-                if cookie:
-                    peer.sendto(b"/join hot cookie=" + cookie[1], place)
-                    break
-        members.append(peer)
+    members = [join(server, f"10.8.{8 + count // 250}.{count % 250 + 1}", "hot") for count in range(300)]
     slow = [member(server, "/join hot", receives=SMALL) for _ in range(50)]
     publisher = member(server, "/join hot")
     drain(publisher)

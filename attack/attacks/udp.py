@@ -4,6 +4,7 @@ import random
 import re
 import socket
 import time
+from contextlib import suppress
 
 from ..server import Server
 from ..world import PUBLIC
@@ -17,6 +18,19 @@ def udp(source: str = "") -> socket.socket:
     peer.settimeout(0.3)
     if source:
         peer.bind((source, 0))
+    return peer
+
+
+def join(server: Server, source: str, room: str) -> socket.socket:
+    """A member by UDP, unless its datagrams are lost too often."""
+    place, peer = (PUBLIC, server.port("rooms=udp")), udp(source)
+    for _ in range(3):
+        with suppress(TimeoutError):
+            peer.sendto(b"/join " + room.encode(), place)
+            cookie = re.search(rb"cookie=(\w+)", peer.recv(2000))
+            if cookie:
+                peer.sendto(b"/join " + room.encode() + b" cookie=" + cookie[1], place)
+                break
     return peer
 
 
