@@ -59,11 +59,7 @@ async fn write(to: &mut OwnedWriteHalf, mut bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Tells states. Who reads too slowly gets the newest one.
-async fn tell(
-    to: &mut OwnedWriteHalf,
-    mut states: watch::Receiver<Bytes>,
-    stop: &CancellationToken,
-) -> io::Result<()> {
+async fn tell(to: &mut OwnedWriteHalf, mut states: watch::Receiver<Bytes>, stop: &CancellationToken) -> io::Result<()> {
     // Not while it writes: a frame is whole, at the end too.
     while let Some(Ok(())) = stop.run_until_cancelled(states.changed()).await {
         let frame = states.borrow_and_update().clone();
