@@ -15,7 +15,7 @@ import { Log } from './log.js';
 import { People } from './people.js';
 import { Room, following, publishing } from './room.js';
 import { Search } from './search.js';
-import { load, save, stayHere, theme, wasHere } from './settings.js';
+import { keepToken, keptToken, load, save, stayHere, theme, wasHere } from './settings.js';
 import { Sidebar } from './sidebar.js';
 import { Switchboard } from './switchboard.js';
 import { key } from './talk.js';
@@ -33,6 +33,9 @@ const MESSAGE_BYTES = (64 << 10) - 80;
 
 /** How long one can come back to what one has left. */
 const UNDO_MS = 10_000;
+
+/** What another token may mend. */
+const CREDENTIALS = new Set(['not-authorized', 'token-expired', 'auth-unavailable']);
 
 /** A timer that is this late tells that the machine was asleep. */
 const PULSE_MS = 2_000;
@@ -118,15 +121,23 @@ function enter(name, rooms) {
     stayHere();
     find('entrance', HTMLElement).hidden = true;
     find('board', HTMLElement).hidden = false;
-    switchboard = new Switchboard('ws', { name });
+    switchboard = new Switchboard('ws', { name, token: keptToken() });
     chat = new Chat(switchboard, view);
     switchboard.on('state', connection);
     switchboard.on('named', named);
     switchboard.on('refused', ({ error, room }) => {
         if (room) return;
-        if (switchboard.wanted) waitForName();
+        if (CREDENTIALS.has(error.code)) askToken(error.message);
+        else if (switchboard.wanted) waitForName();
         else askName(error.message);
     });
+    switchboard.on('removed', ({ room }) => {
+        const talk = chat.talks.get(key('room', room));
+        // The server knows already.
+        if (talk) chat.leave(talk).catch(() => {});
+        complain(`You may not be in ${room} any more.`);
+    });
+    switchboard.on('expiring', ({ seconds }) => askToken(`Your token ends in ${seconds} s.`));
     const [first, ...others] = rooms.filter(Boolean);
     if (first) open('room', first);
     for (const other of others) chat.join(other).catch(complain);
@@ -207,7 +218,10 @@ function tellNext(state, delay) {
 /** @param {'room' | 'person'} kind @param {string} name */
 function open(kind, name) {
     for (const sheet of ['rooms', 'members']) find(sheet, HTMLElement).hidePopover();
-    chat.open(kind, name).catch(complain);
+    chat.open(kind, name).catch((error) => {
+        complain(error);
+        if (error.code === 'not-allowed' && !switchboard.token) askToken(`You may not be in ${name} without a token.`);
+    });
     // A keyboard that slides in would hide what was opened.
     if (!matchMedia('(pointer: coarse)').matches) text.focus();
 }
@@ -246,6 +260,7 @@ function obey(command, rest) {
     } else if (command === 'join' && first) open('room', first);
     else if (command === 'leave') leave();
     else if (command === 'name' && first) takeName(first).catch(complain);
+    else if (command === 'auth') askToken('');
     else if (command === 'help') help();
     else if (command === 'msg' && others.length) {
         open('person', first);
@@ -288,6 +303,24 @@ function askName(why) {
     const dialog = find('naming', HTMLDialogElement);
     if (!dialog.open) dialog.showModal();
     find('naming-name', HTMLInputElement).select();
+}
+
+/** @param {string} why */
+function askToken(why) {
+    find('showing-complaint', HTMLElement).textContent = why;
+    const dialog = find('showing', HTMLDialogElement);
+    if (!dialog.open) dialog.showModal();
+    find('showing-token', HTMLInputElement).select();
+}
+
+/** In memory, and in what this tab keeps if that is wanted. @param {string} token */
+function showToken(token) {
+    keepToken(find('showing-keep', HTMLInputElement).checked ? token : '');
+    // What is shown goes with its own name.
+    if (token) switchboard.wanted = '';
+    switchboard.present(token);
+    // A room that was not joined for want of it.
+    if (chat.active) open(chat.active.kind, chat.active.name);
 }
 
 function help() {
@@ -382,7 +415,9 @@ async function everybody(room) {
     members = [];
     // Whoever comes or goes meanwhile may be listed twice, or not at all: the next look is never far.
     while (members.length < Math.min(total, LISTED)) {
-        const answer = await fetch(`rooms/${room}/members?skip=${members.length}&limit=${PAGE}`);
+        const { token } = switchboard;
+        const headers = token ? { authorization: `Bearer ${token}` } : undefined;
+        const answer = await fetch(`rooms/${room}/members?skip=${members.length}&limit=${PAGE}`, { headers });
         const page = answer.ok ? await answer.json() : { members: [], total };
         if (page.members.length === 0) break;
         members.push(...page.members);
@@ -464,6 +499,14 @@ find('naming-form', HTMLFormElement).addEventListener('submit', (event) => {
         () => find('naming', HTMLDialogElement).close(),
         (error) => askName(error.message),
     );
+});
+
+find('showing-form', HTMLFormElement).addEventListener('submit', (event) => {
+    event.preventDefault();
+    const input = find('showing-token', HTMLInputElement);
+    showToken(input.value.trim());
+    input.value = '';
+    find('showing', HTMLDialogElement).close();
 });
 
 find('log', HTMLElement).addEventListener('keydown', ({ key }) => {

@@ -39,6 +39,25 @@ export function stayHere() {
     }
 }
 
+/** The token that this tab keeps; empty for none. */
+export function keptToken() {
+    try {
+        return sessionStorage.getItem('switchboard-token') ?? '';
+    } catch {
+        return '';
+    }
+}
+
+/** Keeps a token until the tab is closed, or none. @param {string} token */
+export function keepToken(token) {
+    try {
+        if (token) sessionStorage.setItem('switchboard-token', token);
+        else sessionStorage.removeItem('switchboard-token');
+    } catch {
+        // It is turned off.
+    }
+}
+
 /** Lets a button go round the themes. @param {HTMLButtonElement} button */
 export function theme(button) {
     const show = () => {

@@ -13,6 +13,7 @@
  * @property {string} id such as `k3f9-7`, never used again
  * @property {string} time RFC 3339, in UTC
  * @property {string | null} from `null` if the server's own program published it
+ * @property {string} [user] whom the publisher has shown itself to be; `from` is what it calls itself
  * @property {string} [text]
  * @property {string} [base64] in the place of `text`, if it is not UTF-8: `bytes` gives either as it was sent
  * @property {boolean} replayed whether it was published before you came, or while you were away
@@ -28,6 +29,8 @@
  * @property {{ room: string, joined: number, left: number, renamed?: number, members: number }} presence
  * @property {{ room: string, from: string, to: string }} renamed
  * @property {{ from: string, text?: string, base64?: string }} direct to you alone
+ * @property {{ room: string }} removed you may no longer be in a room, and are not
+ * @property {{ seconds: number }} expiring your token ends soon; a function is asked for another by itself
  * @property {{ error: Refusal, room?: string }} refused what nobody waits for: your name or your token, or a room when
  *     reconnected
  *
@@ -35,9 +38,11 @@
  *
  * @typedef {string | ArrayBuffer | ArrayBufferView | Blob} Payload what is published: a text, or bytes
  *
+ * @typedef {string | (() => string | Promise<string>)} Token a function is asked whenever one is needed, once at a time
+ *
  * @typedef {object} Options
  * @property {string} [name] to be called by, instead of `guest-N`
- * @property {string} [token] to prove with, on each connection, that you are allowed
+ * @property {Token} [token] shows who you are, on each connection
  * @property {typeof WebSocket} [WebSocket] instead of the one that is there
  * @property {() => number} [random] from 0 to 1, for the jitter
  *
@@ -73,6 +78,12 @@ const RESERVED = /^(guest-.*|udp|http|server)$/i;
 
 /** What would make another command, or none, of one. */
 const TOKEN = /^[^\s\p{Cc}]+$/u;
+
+/** What can be offered beside `switchboard` when a WebSocket is asked for. */
+const OFFERED = /^[A-Za-z0-9._~+-]+$/;
+
+/** What is wrong with a token, and not with the network. */
+const UNSHOWN = new Set(['not-authorized', 'token-expired', 'auth-unavailable']);
 
 /** What answers a command, as opposed to what is told without being asked. */
 const ANSWERS = new Set(['you-joined', 'you-left', 'named', 'who', 'rooms', 'authorized', 'pong']);
@@ -131,7 +142,16 @@ export class Switchboard {
     #heard = false;
     /** Whether the name we want was ours already. */
     #had = false;
+    /** @type {Token} */
     #token;
+    /** The one that is shown on this connection. */
+    #shown = '';
+    /** What a function was asked for. @type {Promise<string> | undefined} */
+    #asking;
+    /** Which attempt waits for it. @type {object | undefined} */
+    #turn;
+    /** Whether the server has greeted us on this connection. */
+    #welcomed = false;
     /** What the server said of the end that is coming. */
     #reason = '';
 
@@ -239,8 +259,22 @@ export class Switchboard {
      */
     async authorize(token) {
         if (!TOKEN.test(token)) throw new Refusal('bad-argument', 'a token is one word, without spaces');
-        this.#token = token;
+        [this.#token, this.#shown] = [token, token];
         await this.#change(`/auth ${token}`, 'authorized');
+    }
+
+    /** What you show yourself by now, for requests of your own; empty for nothing. */
+    get token() {
+        return this.#shown;
+    }
+
+    /** Shows another token, or none, on a connection of its own. @param {Token} token */
+    present(token) {
+        this.#token = token;
+        if (this.state === 'closed') return;
+        this.#drop();
+        this.#attempt = 0;
+        this.#connect();
     }
 
     /** Takes another name, and again after each reconnection. @param {string} name @returns {Promise<void>} */
@@ -307,14 +341,40 @@ export class Switchboard {
         clearTimeout(this.#timer);
         this.#reason = '';
         this.#become('connecting');
+        if (typeof this.#token === 'string') return this.#dial(this.#token);
+        const turn = (this.#turn = {});
+        this.#ticket().then(
+            (token) => turn === this.#turn && this.#dial(token),
+            (error) => turn === this.#turn && this.#lose(`no token: ${error?.message ?? error}`),
+        );
+    }
+
+    /** A token of the function's, which is not asked twice at a time. @returns {Promise<string>} */
+    #ticket() {
+        const ask = async () => {
+            const token = typeof this.#token === 'function' ? await this.#token() : this.#token;
+            if (token && !TOKEN.test(token)) throw new Refusal('bad-argument', 'a token is one word, without spaces');
+            return token ?? '';
+        };
+        this.#asking ??= ask().finally(() => {
+            this.#asking = undefined;
+        });
+        return this.#asking;
+    }
+
+    /** @param {string} token */
+    #dial(token) {
+        this.#shown = token;
+        this.#welcomed = false;
         const url = new URL(this.#url);
         url.searchParams.set('format', 'json');
         url.searchParams.set('echo', 'on');
-        // A browser is not told why a connection is refused, but why a command is.
-        if (NAME.test(this.wanted) && !RESERVED.test(this.wanted)) url.searchParams.set('name', this.wanted);
+        // A browser is not told why a connection is refused, but why a command is. A name that a token gives needs no asking.
+        if (!token && NAME.test(this.wanted) && !RESERVED.test(this.wanted)) url.searchParams.set('name', this.wanted);
         const [first] = this.rooms;
         if (first) url.searchParams.set('room', first);
-        const socket = new this.#WebSocket(url);
+        const offers = OFFERED.test(token) ? ['switchboard', `switchboard.bearer.${token}`] : [];
+        const socket = new this.#WebSocket(url, offers);
         this.#socket = socket;
         // One that was given up may still have something to say.
         socket.onmessage = ({ data }) => socket === this.#socket && this.#hear(data);
@@ -341,14 +401,45 @@ export class Switchboard {
 
     /** @param {string} reason */
     #lose(reason) {
+        // Without a token once for each outage: it is the network that most fails.
+        const refused = this.#socket && !this.#welcomed && (this.#shown || this.#attempt === 0);
         this.#drop();
+        if (refused) this.#explain(this.#shown);
         const wait = delay(this.#attempt, this.#random());
         this.#attempt += 1;
         this.#timer = setTimeout(() => this.#connect(), wait);
         this.#become('waiting', { delay: wait, reason: this.#reason || reason });
     }
 
+    /** A browser is not told why a WebSocket is refused, but why a request is. @param {string} token */
+    async #explain(token) {
+        const url = new URL('me', this.#url);
+        url.protocol = url.protocol.replace('ws', 'http');
+        try {
+            const headers = token ? { authorization: `Bearer ${token}` } : undefined;
+            const answer = await fetch(url, { headers });
+            const { error, text } = await answer.json();
+            if (!UNSHOWN.has(error) || this.state === 'closed' || token !== this.#shown) return;
+            this.#emit('refused', { error: new Refusal(error, text) });
+        } catch {
+            // It is the network.
+        }
+    }
+
+    /** Shows another token before the one that is shown ends. */
+    async #renew() {
+        try {
+            const token = await this.#ticket();
+            if (!token) return;
+            this.#shown = token;
+            await this.#change(`/auth ${token}`, 'authorized');
+        } catch (error) {
+            if (isRefused(error)) this.#emit('refused', { error });
+        }
+    }
+
     #drop() {
+        this.#turn = undefined;
         for (const timer of [this.#timer, this.#doubting, this.#claiming]) clearTimeout(timer);
         this.#doubting = undefined;
         const [socket, asked] = [this.#socket, this.#asked];
@@ -482,6 +573,14 @@ export class Switchboard {
                 return;
             case 'gap':
                 return this.#skip(frame);
+            case 'removed':
+                this.#place(frame)?.entered.reject(new Refusal('not-allowed', `you may not be in ${frame.room}`));
+                if (this.#places.delete(frame.room.toLowerCase())) this.#emit('removed', frame);
+                return;
+            case 'expiring':
+                this.#emit('expiring', frame);
+                if (typeof this.#token === 'function') this.#renew();
+                return;
             case 'reset':
                 if (this.#place(frame)?.reset(frame.epoch)) this.#emit('reset', frame);
                 return;
@@ -543,8 +642,11 @@ export class Switchboard {
         const socket = this.#socket;
         // Before whatever those ask who hear of it.
         this.state = 'open';
-        if (this.#token) {
-            this.authorize(this.#token).catch((error) => isRefused(error) && this.#emit('refused', { error }));
+        this.#welcomed = true;
+        if (this.#shown && !OFFERED.test(this.#shown)) {
+            this.#change(`/auth ${this.#shown}`, 'authorized').catch(
+                (error) => isRefused(error) && this.#emit('refused', { error }),
+            );
         }
         this.#become('open');
         this.#call(welcome.name);

@@ -18,6 +18,7 @@ const LISTENERS = [
     'rooms=udp://127.0.0.1:0?echo=on',
     'rooms=tcp://127.0.0.1:0?room=crowd',
     `rooms=https://127.0.0.1:0?${certificate(secrets)}`,
+    'rooms=http://127.0.0.1:0?auth=required',
 ];
 
 /** @type {Program} */
@@ -29,11 +30,12 @@ let tcp;
 let udp;
 let crowded;
 let https;
+let guarded;
 
 before(async () => {
     mkdirSync(pictures, { recursive: true });
     program = await Program.start(LISTENERS);
-    [http, tcp, udp, crowded, https] = program.ports;
+    [http, tcp, udp, crowded, https, guarded] = program.ports;
     chromium = new Chromium();
 });
 
@@ -509,14 +511,35 @@ test('a stream of events that was cut off before its first message goes on', asy
     wire.close();
 });
 
+test('a server that wants a token is shown one, which stays in memory unless it is to be kept', async () => {
+    const tab = await chromium.open(`http://127.0.0.1:${guarded}/`);
+    await tab.until(() => !document.querySelector('#entrance').hidden);
+    await tab.type('#enter-room', 'lobby');
+    await tab.press('Enter');
+    const asks = (why) => document.querySelector('#showing').open
+        && document.querySelector('#showing-complaint').textContent.includes(why);
+    await tab.until(asks, 'a token is needed here');
+    await both(tab, 'token');
+    const show = async (token) => {
+        await tab.type('#showing-token', token);
+        await tab.press('Enter');
+        await tab.until(asks, 'a token is needed here');
+        return tab.run(() => [sessionStorage.getItem('switchboard-token'), document.querySelector('#showing-token').value]);
+    };
+    assert.deepEqual(await show('sb_wrong'), [null, '']);
+    await tab.click('#showing-keep');
+    assert.deepEqual(await show('sb_kept'), ['sb_kept', '']);
+    assert.deepEqual(await tab.run(() => JSON.stringify(localStorage).includes('sb_')), false);
+});
+
 test('many rooms on one socket, and bytes as they were', async () => {
     const tab = await chromium.open(`http://127.0.0.1:${http}/`);
     const seen = await tab.run(async () => {
         const { Switchboard, bytes } = await import('/switchboard.js');
         let sockets = 0;
         class Counted extends WebSocket {
-            constructor(url) {
-                super(url);
+            constructor(url, protocols) {
+                super(url, protocols);
                 sockets += 1;
             }
         }

@@ -18,8 +18,9 @@ class Socket {
     sent = [];
     closed = false;
 
-    constructor(url) {
+    constructor(url, protocols) {
         this.url = new URL(url);
+        this.protocols = protocols;
         Socket.all.push(this);
     }
 
@@ -88,7 +89,7 @@ async function inOps(last, options = {}) {
 function start(options = {}) {
     told = [];
     board = new Switchboard('http://localhost/ws', { WebSocket: Socket, random: () => 1, ...options });
-    for (const type of ['message', 'gap', 'reset', 'direct', 'joined', 'refused']) {
+    for (const type of ['message', 'gap', 'reset', 'direct', 'joined', 'removed', 'expiring', 'refused']) {
         board.on(type, (event) => told.push([type, event]));
     }
 }
@@ -419,15 +420,80 @@ test('bytes come back as they were, from text and from base64', () => {
     assert.deepEqual([...bytes({ base64: '/y8K' })], [255, 47, 10]);
 });
 
-test('a token is given on each connection, before anything else', async () => {
-    start({ token: 's3cret' });
+const bearer = (token) => ['switchboard', `switchboard.bearer.${token}`];
+
+test('a token is offered with each connection, and a name waits for what it gives', async () => {
+    start({ token: 's3cret', name: 'carol' });
+    await settled();
+    assert.deepEqual(Socket.last.protocols, bearer('s3cret'));
+    assert.equal(Socket.last.url.searchParams.get('name'), null);
+    assert.equal(board.token, 's3cret');
+    Socket.last.say(welcome('alice'));
+    assert.deepEqual(Socket.last.take(), ['/name carol']);
+    board.present('other');
+    assert.deepEqual(Socket.last.protocols, bearer('other'));
+    board.present('');
+    assert.deepEqual(Socket.last.protocols, []);
+    assert.equal(Socket.last.url.searchParams.get('name'), 'carol');
+});
+
+test('a function is asked for a token at each connection and before one ends, and once at a time', async () => {
+    let asked = 0;
+    let give;
+    start({ token: () => new Promise((resolve) => { asked += 1; give = resolve; }) });
+    await settled();
+    assert.deepEqual([asked, Socket.all.length], [1, 0]);
+    give('one');
+    await settled();
+    assert.deepEqual(Socket.last.protocols, bearer('one'));
+    Socket.last.say(welcome('alice'), { event: 'expiring', seconds: 60 }, { event: 'expiring', seconds: 60 });
+    assert.deepEqual(short(), ['expiring', 'expiring']);
+    await settled();
+    assert.equal(asked, 2);
+    give('two');
+    await settled();
+    assert.equal(Socket.last.take()[0], '/auth two');
+    Socket.last.say({ event: 'authorized', name: 'alice' });
+    Socket.last.break('expired');
+    board.retry();
+    await settled();
+    assert.equal(asked, 3);
+});
+
+test('why a token does not do is asked for by a request, since a browser is not told', async () => {
+    const [asked, before] = [[], globalThis.fetch];
+    globalThis.fetch = async (url, { headers }) => {
+        asked.push([String(url), headers.authorization]);
+        return { json: async () => refusal('token-expired') };
+    };
+    try {
+        start({ token: 'old' });
+        await settled();
+        Socket.last.fail();
+        await settled();
+        assert.deepEqual(asked, [['http://localhost/me', 'Bearer old']]);
+        assert.equal(told.find(([type]) => type === 'refused')?.[1].error.code, 'token-expired');
+    } finally {
+        globalThis.fetch = before;
+    }
+});
+
+test('who is removed from a room is told, and does not come back to it', async () => {
+    await inOps(0);
+    Socket.last.say({ event: 'removed', room: 'OPS', reason: 'not-allowed' }, message(1));
+    assert.deepEqual(short(), ['removed']);
+    assert.deepEqual(board.rooms, []);
+});
+
+test('a token that a handshake cannot hold is given before anything else', async () => {
+    start({ token: 's3cret=' });
     board.on('state', ({ state }) => state === 'open' && board.allRooms().catch(() => {}));
     await settled();
     Socket.last.say(welcome());
-    assert.deepEqual(Socket.last.take(), ['/auth s3cret', '/rooms']);
+    assert.deepEqual(Socket.last.take(), ['/auth s3cret=', '/rooms']);
     Socket.last.say({ event: 'authorized' });
     await reconnect();
-    assert.deepEqual(Socket.last.take(), ['/auth s3cret', '/rooms']);
+    assert.deepEqual(Socket.last.take(), ['/auth s3cret=', '/rooms']);
     Socket.last.say(refusal('not-authorized'));
     await settled();
     assert.deepEqual(short(), ['refused']);
