@@ -62,6 +62,15 @@ Options of rooms
                    on UDP)
   framing=FRAMING  lines, or length: a length of four bytes, then any bytes
                    (lines); not on HTTP and UDP
+  auth=WHO         where the file has tokens: optional; required, so that nobody
+                   is served without one; or off, on loopback and Unix sockets,
+                   so that everybody may do everything (optional); not on UDP,
+                   and off not on HTTP
+  as=NAME          who everybody is that comes here, on loopback and Unix
+                   sockets; not on HTTP and UDP
+  access-token=on|off
+                   whether streams and WebSockets over HTTP may show a token in
+                   their URL, where logs keep it (off)
   origins=LIST     whose pages may use HTTP besides its own:
                    https://example.org,… or * for anyone's (none)
 

@@ -17,7 +17,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use switchboard::{BindError, Drained, Escaped, Handle, Hub, HubLimits, Limits, Server};
+use switchboard::{BindError, Drained, Escaped, Handle, Hub, HubLimits, Limits, Server, UserName};
 use switchboard_load::BenchError;
 use switchboard_load::typed::{self, Scheme};
 use tokio::runtime::{Builder, Runtime};
@@ -75,13 +75,12 @@ async fn run(config: Config, load: Load, filter: Filter) -> Result<(), NotStarte
     let mut server =
         Server::new().limits(config.limits()).grace(config.grace.value).workers(config.workers.value.number);
     let (timeouts, frame_bytes) = (config.timeouts(), config.frame_bytes.value);
-    // Without rules nobody is asked, and everybody may do everything.
-    let policy = (!config.rules.is_empty()).then(|| Arc::new(FilePolicy::new(&config.rules)));
-    let hub = match policy.clone() {
-        Some(policy) => Hub::with_policy(HubLimits::default(), policy),
+    let policy = policy(&config);
+    let hub = match &policy {
+        Some(policy) => Hub::with_policy(HubLimits::default(), Arc::<FilePolicy>::clone(policy)),
         None => Hub::new(),
     };
-    let shared = Shared { timeouts, frame_bytes, hub, ..Shared::default() };
+    let shared = Shared { timeouts, frame_bytes, hub, policy: policy.clone(), ..Shared::default() };
     server = server.hub(&shared.hub);
     let load = config.file.is_some().then_some(load);
     let mut reloads = Reloads::new(InForce::of(&config), load, shared.hub.clone(), policy, filter);
@@ -108,6 +107,13 @@ async fn run(config: Config, load: Load, filter: Filter) -> Result<(), NotStarte
     let Drained { finished, aborted, elapsed } = drained;
     info!(finished, aborted, elapsed_ms = elapsed.as_millis() as u64, "drained");
     Ok(())
+}
+
+/// What the file says of who may do what; without a word of it everybody may do everything.
+fn policy(config: &Config) -> Option<Arc<FilePolicy>> {
+    let endpoints = config.listen.value.iter();
+    let named = endpoints.filter_map(|endpoint| UserName::parse(&endpoint.option("as")?).ok());
+    (!config.rules.is_empty()).then(|| Arc::new(FilePolicy::new(&config.rules, named.collect())))
 }
 
 /// Prints a line for each address that is listened on, with a command that tries it.

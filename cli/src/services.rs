@@ -6,6 +6,7 @@ mod rooms;
 
 use crate::address::{DatagramListener, StreamListener};
 use crate::endpoint::Options;
+use crate::policy::configured::FilePolicy;
 use crate::web::guard::{Guard, Origins};
 use std::sync::Arc;
 use switchboard::{Hub, Server, Timeouts};
@@ -60,6 +61,8 @@ pub(crate) struct Shared {
     pub(crate) frame_bytes: usize,
     /// Every room there is, whichever listener its members came to.
     pub(crate) hub: Hub,
+    /// What the file says of who may do what, which the hub asks too.
+    pub(crate) policy: Option<Arc<FilePolicy>>,
     /// Who has made some of them lately.
     pub(crate) makers: Arc<rooms::makers::Makers>,
 }

@@ -62,6 +62,7 @@ fn sample(key: &Key) -> &'static str {
         (Table::Listener, "prefix") => "\"echo: \"",
         (Table::Listener, "format") => "\"text\"",
         (Table::Listener, "overflow") => "\"disconnect\"",
+        (Table::Listener, "as") => "\"bridge\"",
         (Table::Token, "hash") => "\"sha256:0000000000000000000000000000000000000000000000000000000000000000\"",
         (Table::Token, "groups") => "[\"staff\"]",
         (Table::Token, "expires") => "2027-06-30",

@@ -1,7 +1,6 @@
 //! Who was let in, who was not, and what was denied: events for whoever looks after the server, and no secret in them.
 //!
 //! What anybody can cause without end is told at most ten times a second, and then how often it was not.
-#![allow(dead_code, reason = "listeners ask it: not yet")]
 
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,6 +22,7 @@ pub(crate) struct Audit {
     started: Instant,
     /// The number of the next event: a gap in them is one in the file.
     next: AtomicU64,
+    authenticated: Mutex<Withheld>,
     refused: Mutex<Withheld>,
     denied: Mutex<Withheld>,
 }
@@ -76,8 +76,8 @@ impl Withheld {
 
 impl Default for Audit {
     fn default() -> Self {
-        let (next, refused, denied) = Default::default();
-        Self { started: Instant::now(), next, refused, denied }
+        let (next, authenticated, refused, denied) = Default::default();
+        Self { started: Instant::now(), next, authenticated, refused, denied }
     }
 }
 
@@ -87,10 +87,12 @@ impl Audit {
         self.next.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// A connection is somebody's from now on.
+    /// A token was taken: a connection's, or a request's, of which there may be many.
     pub(crate) fn authenticated(&self, principal: &Principal, address: &PeerAddr) {
-        let (name, token) = (principal.name().map(UserName::as_str), principal.credential());
-        info!(target: TARGET, seq = self.seq(), principal = name, token, peer.addr = %address, "authenticated");
+        if let Some(withheld) = self.authenticated.lock().take(self.started.elapsed()) {
+            let (name, token) = (principal.name().map(UserName::as_str), principal.credential());
+            info!(target: TARGET, seq = self.seq(), principal = name, token, peer.addr = %address, withheld, "authenticated");
+        }
     }
 
     /// A token was not taken; `id` is what a well-formed one calls itself.

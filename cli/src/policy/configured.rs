@@ -1,7 +1,6 @@
 //! The policy that the file describes: whose a token is, and what is allowed, by the snapshot that is in force.
 //!
 //! A reload replaces the snapshot as a whole. Whoever is known keeps its name, and what it may do is what the new one says.
-#![allow(dead_code, reason = "listeners ask it: not yet")]
 
 use super::audit::{Audit, Refused};
 use super::rules::Rules;
@@ -25,18 +24,21 @@ const OPEN: &str = "auth=off";
 pub(crate) struct FilePolicy {
     current: RwLock<Arc<Snapshot>>,
     generation: AtomicU64,
+    /// Whom listeners say that everybody is there.
+    named: Vec<UserName>,
     pub(crate) audit: Audit,
 }
 
 impl FilePolicy {
-    pub(crate) fn new(rules: &Rules) -> Self {
-        let current = RwLock::new(Arc::new(Snapshot::of(rules)));
-        Self { current, generation: AtomicU64::new(0), audit: Audit::default() }
+    /// What `rules` say, where some listeners say who everybody is: `named`.
+    pub(crate) fn new(rules: &Rules, named: Vec<UserName>) -> Self {
+        let current = RwLock::new(Arc::new(Snapshot::of(rules, &named)));
+        Self { current, named, generation: AtomicU64::new(0), audit: Audit::default() }
     }
 
     /// Puts other rules in force. Whoever asks from now on is told what these say; who is a member is for the hub to review.
     pub(crate) fn replace(&self, rules: &Rules) {
-        let new = Arc::new(Snapshot::of(rules));
+        let new = Arc::new(Snapshot::of(rules, &self.named));
         let old = std::mem::replace(&mut *self.current.write(), Arc::clone(&new));
         // Behind the rules: who reads the number has them, or asks once more.
         self.generation.fetch_add(1, Ordering::Release);
@@ -79,10 +81,17 @@ impl FilePolicy {
 impl Policy for FilePolicy {
     fn authenticate(&self, credentials: Credentials, claimant: Claimant) -> Authenticating<'_> {
         let shown = match &credentials {
-            Credentials::Token(token) => self.shown(token.reveal(), &claimant).inspect_err(|refused| {
-                let id = StaticToken::parse(token.reveal()).ok().map(|token| token.id().to_owned());
-                self.audit.refused(*refused, id.as_deref(), &claimant.address);
-            }),
+            Credentials::Token(token) => {
+                let shown = self.shown(token.reveal(), &claimant);
+                match &shown {
+                    Ok(principal) => self.audit.authenticated(principal, &claimant.address),
+                    Err(refused) => {
+                        let id = StaticToken::parse(token.reveal()).ok().map(|token| token.id().to_owned());
+                        self.audit.refused(*refused, id.as_deref(), &claimant.address);
+                    }
+                }
+                shown
+            }
             _ => Err(Refused::Unknown),
         };
         Box::pin(std::future::ready(shown.map_err(Refused::refusal)))
@@ -157,11 +166,14 @@ mod tests {
     #[tokio::test]
     async fn a_token_shows_its_holder_in_its_time_and_from_its_networks() {
         let expired = SystemTime::now() - Duration::from_secs(1);
-        let policy = FilePolicy::new(&rules([
-            token("alice", &["old", "new"]),
-            TokenSection { expires: Some(expired), ..token("bob", &["late"]) },
-            TokenSection { from: vec!["10.0.0.0/8".parse().unwrap()], ..token("carol", &["there"]) },
-        ]));
+        let policy = FilePolicy::new(
+            &rules([
+                token("alice", &["old", "new"]),
+                TokenSection { expires: Some(expired), ..token("bob", &["late"]) },
+                TokenSection { from: vec!["10.0.0.0/8".parse().unwrap()], ..token("carol", &["there"]) },
+            ]),
+            Vec::new(),
+        );
         let alice = shown(&policy, "new", HERE).await.unwrap();
         assert_eq!(alice.name().map(UserName::as_str), Some("alice"));
         assert_eq!(alice.credential(), Some(TokenHash::of("new").id().as_str()));
@@ -177,7 +189,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_is_known_stands_as_long_as_its_token_is_in_the_file() {
-        let policy = FilePolicy::new(&rules([token("alice", &["old", "new"]), token("bob", &["bobs"])]));
+        let policy = FilePolicy::new(&rules([token("alice", &["old", "new"]), token("bob", &["bobs"])]), Vec::new());
         let (old, new) = (shown(&policy, "old", HERE).await.unwrap(), shown(&policy, "new", HERE).await.unwrap());
         let bridge = FilePolicy::by_listener(UserName::parse("bridge").unwrap());
         let before = policy.generation();
@@ -194,7 +206,7 @@ mod tests {
 
     #[test]
     fn whoever_comes_to_an_open_listener_may_do_everything_and_is_nobody() {
-        let policy = FilePolicy::new(&rules([token("alice", &["old"])]));
+        let policy = FilePolicy::new(&rules([token("alice", &["old"])]), Vec::new());
         let (open, room) = (FilePolicy::unasked(), RoomName::parse("any").unwrap());
         assert!(open.is_anonymous() && policy.stands(&open));
         assert_eq!(policy.rights(&open, &room), Rights::ALL);

@@ -198,7 +198,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_explained_is_what_is_enforced(rules in rules()) {
-            let snapshot = Snapshot::of(&rules);
+            let snapshot = Snapshot::of(&rules, &[]);
             for who in PEOPLE.map(|person| Some(name(person))).into_iter().chain([None]) {
                 for room in ROOMS {
                     let room = RoomName::parse(room).expect("it is a room");

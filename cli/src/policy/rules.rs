@@ -1,5 +1,4 @@
 //! What the file says of who may do what: plain values, each with its place. What they mean together is not known here.
-#![allow(dead_code, reason = "the parser of the file fills them, and the policy reads them: neither is here yet")]
 
 use super::token::TokenHash;
 use ipnet::IpNet;
@@ -10,7 +9,7 @@ use switchboard::{Glob, GroupName, Rights, UserName};
 
 /// Whether a running server asks the rules. As long as none does, a file that has some is refused, and none is offered in examples,
 /// schema and documents: a setting that does not protect must not be taken for one that does.
-pub(crate) const RIGHTS_ARE_ENFORCED: bool = false;
+pub(crate) const RIGHTS_ARE_ENFORCED: bool = true;
 
 /// Where something stands in the file. Both count from 1, and columns count characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,7 +1,6 @@
 //! What the file says of who may do what, in the form in which it is asked: by a token's hash, and by a person's name.
 //!
 //! Never changed: a reload makes another one. Knows no hub and reads no clock.
-#![allow(dead_code, reason = "the policy and `config can` ask it: neither is here yet")]
 
 use super::rules::{Direct, Grant, RoomSection, Rules, TokenSection};
 use super::token::TokenHash;
@@ -23,6 +22,8 @@ pub(crate) struct Snapshot {
     anonymous: Grants,
     /// To whom everybody may write.
     anonymous_direct: Vec<Glob>,
+    /// Of listeners that say who everybody is there.
+    named: Vec<UserName>,
 }
 
 /// Whose a token is: one principal for all that show it.
@@ -81,7 +82,8 @@ impl Record {
 }
 
 impl Snapshot {
-    pub(crate) fn of(rules: &Rules) -> Self {
+    /// Of these rules, and of listeners that say who everybody is there.
+    pub(crate) fn of(rules: &Rules, named: &[UserName]) -> Self {
         let groups: HashMap<&GroupName, (Arc<Group>, &[Direct])> = rules
             .groups
             .iter()
@@ -113,6 +115,7 @@ impl Snapshot {
             anonymous: anonymous.map_or_else(Grants::new, |anonymous| granted(&anonymous.grants)),
             anonymous_direct: anonymous.map_or_else(Vec::new, |anonymous| globs(&anonymous.direct).collect()),
             people,
+            named: named.to_vec(),
         }
     }
 
@@ -154,27 +157,22 @@ impl Snapshot {
         let text = name.as_str();
         let ends = std::iter::once(text.len()).chain(text.rmatch_indices('.').map(|(dot, _)| dot));
         // What ends in a dot, or is reserved, is nobody's.
-        ends.filter_map(|end| UserName::parse(&text[..end]).ok())
-            .find_map(|prefix| self.people.get(&prefix))
-            .map(|record| &record.name)
+        ends.filter_map(|end| UserName::parse(&text[..end]).ok()).find_map(|prefix| self.known(&prefix))
+    }
+
+    fn known(&self, name: &UserName) -> Option<&UserName> {
+        let named = || self.named.iter().find(|named| *named == name);
+        self.people.get(name).map(|record| &record.name).or_else(named)
     }
 
     /// Whether somebody may be called `wanted`: whoever is known by a name of its own, and whoever is not by any that is nobody's.
     pub(crate) fn may_be_called(&self, name: Option<&UserName>, wanted: &UserName) -> bool {
         match (name, self.owner(wanted)) {
             (Some(name), Some(owner)) => name == owner,
-            // Known without a token: its name is the operator's word.
-            (Some(name), None) => is_within(name, wanted),
+            (Some(_), None) => false,
             (None, owner) => owner.is_none(),
         }
     }
-}
-
-/// Whether `wanted` is `name`, or one behind it and a dot.
-fn is_within(name: &UserName, wanted: &UserName) -> bool {
-    let (name, wanted) = (name.as_str().as_bytes(), wanted.as_str().as_bytes());
-    let begins = wanted.len() >= name.len() && wanted[..name.len()].eq_ignore_ascii_case(name);
-    begins && wanted.get(name.len()).is_none_or(|next| *next == b'.')
 }
 
 fn granted(grants: &[Grant]) -> Grants {
@@ -269,7 +267,7 @@ mod tests {
 
     #[test]
     fn a_token_shows_whose_it_is_and_so_does_the_one_that_it_is_changed_for() {
-        let snapshot = Snapshot::of(&rules());
+        let snapshot = Snapshot::of(&rules(), &[name("bridge")]);
         let holder = |token: &str| snapshot.holder(&TokenHash::of(token)).map(|holder| holder.record.name.to_string());
         assert_eq!([holder("old"), holder("new")], [Some("alice".to_owned()), Some("alice".to_owned())]);
         assert_eq!([holder("phones"), holder("other")], [Some("bob.phone".to_owned()), None]);
@@ -279,7 +277,7 @@ mod tests {
 
     #[test]
     fn a_token_is_for_its_time_and_its_networks() {
-        let snapshot = Snapshot::of(&rules());
+        let snapshot = Snapshot::of(&rules(), &[name("bridge")]);
         let (alice, bob) = (snapshot.person(&name("alice")).unwrap(), snapshot.person(&name("bob")).unwrap());
         let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
         assert!(!alice.has_expired(at(99)) && alice.has_expired(at(100)) && !bob.has_expired(at(1 << 40)));
@@ -291,7 +289,7 @@ mod tests {
 
     #[test]
     fn rights_are_those_of_the_rooms_of_everybody_of_groups_and_of_ones_own() {
-        let snapshot = Snapshot::of(&rules());
+        let snapshot = Snapshot::of(&rules(), &[name("bridge")]);
         let rights = |who: Option<&str>, of: &str| snapshot.rights(who.map(name).as_ref(), &room(of));
         assert_eq!(rights(None, "lobby"), Rights::JOIN);
         assert_eq!(rights(Some("nobody"), "lobby"), Rights::JOIN | Rights::PUBLISH);
@@ -304,7 +302,7 @@ mod tests {
 
     #[test]
     fn one_may_write_to_whom_a_glob_names() {
-        let snapshot = Snapshot::of(&rules());
+        let snapshot = Snapshot::of(&rules(), &[name("bridge")]);
         let may = |who: Option<&str>, to: &str| snapshot.may_tell(who.map(name).as_ref(), &name(to));
         assert!(may(None, "helpdesk") && may(Some("alice"), "Boss") && may(Some("bob"), "bob.phone"));
         assert!(!may(None, "boss") && !may(Some("bob"), "boss") && !may(Some("alice"), "bob.phone"));
@@ -312,7 +310,7 @@ mod tests {
 
     #[test]
     fn a_name_of_a_token_is_its_holders_and_so_is_all_behind_it() {
-        let snapshot = Snapshot::of(&rules());
+        let snapshot = Snapshot::of(&rules(), &[name("bridge")]);
         let may = |who: Option<&str>, wanted: &str| snapshot.may_be_called(who.map(name).as_ref(), &name(wanted));
         for wanted in ["alice", "ALICE", "alice.2", "Alice.x.y", "alice."] {
             assert!(!may(None, wanted) && !may(Some("bob"), wanted) && may(Some("alice"), wanted), "{wanted}");
@@ -321,6 +319,7 @@ mod tests {
         assert!(may(Some("bob.phone"), "bob.phone.2") && !may(Some("bob.phone"), "bob"));
         assert!(may(None, "alicia") && may(None, "alic") && may(None, "a.alice") && may(None, "carol"));
         assert!(!may(Some("alice"), "carol") && !may(Some("alice"), "alicia"));
+        assert!(!may(None, "bridge.2") && !may(Some("alice"), "bridge") && may(Some("bridge"), "bridge.2"));
         assert!(may(Some("bridge"), "bridge.2") && !may(Some("bridge"), "carol") && !may(Some("bridge"), "alice"));
     }
 }

@@ -5,6 +5,7 @@
 //! (none), `auth` (optional) and `access-token` (off). All listeners of the process share one hub.
 
 mod commands;
+mod credentials;
 pub(super) mod makers;
 mod member;
 mod seats;
@@ -14,9 +15,11 @@ mod web;
 use super::{Add, NamedService, Offer, Shared, guard};
 use crate::address::{DatagramListener, StreamListener};
 use crate::endpoint::Options;
+use crate::policy::configured::FilePolicy;
 use crate::web::work::Work;
 use bytes::Bytes;
 use commands::unmade;
+use credentials::{Admission, FirstSeat, arrive};
 use makers::{AT_ONCE, Makers, Share};
 use member::Member;
 use std::sync::Arc;
@@ -24,7 +27,7 @@ use std::time::Duration;
 use switchboard::grammar::Failure;
 use switchboard::{
     Codec, Connection, Cookies, DatagramLimits, Format, GuardedLines, Hub, Length, Overflow, PeerAddr, Rate, Room,
-    RoomName, RoomOptions, Session, Timeouts, UserName,
+    RoomName, RoomOptions, Server, Session, Timeouts, UserName,
 };
 use switchboard_load::typed::{Scheme, parse_count, parse_switch, parse_timeout};
 use tokio::time::Instant;
@@ -66,6 +69,7 @@ struct Settings {
     new_rooms: Option<Share>,
     overflow: Option<Overflow>,
     idle: Option<Duration>,
+    admission: Admission,
 }
 
 /// What a listener has unless something else was typed.
@@ -99,6 +103,9 @@ struct Listener {
     new_rooms: Option<Share>,
     makers: Arc<Makers>,
     overflow: Option<Overflow>,
+    admission: Admission,
+    /// Who is told what was denied.
+    policy: Option<Arc<FilePolicy>>,
     /// What each address may have listed, where there is a rate.
     work: Work,
     /// Where frames are datagrams: for those who want to join.
@@ -110,12 +117,14 @@ struct Listener {
 
 fn frames(streams: StreamListener, options: &mut Options) -> Add {
     let defaults = Defaults { format: Format::Text, rate: default_rate(streams.is_local), idle: None };
-    let settings = Settings::parse(options, defaults);
+    let admission = Admission::parse(options, streams.is_local);
+    let settings = Settings { admission, ..Settings::parse(options, defaults) };
     let framing = options.value("framing", parse_framing).unwrap_or(Framing::Lines);
     Box::new(move |server, shared| {
         let streams = streams.timeouts(settings.timeouts(shared));
         let listener = Arc::new(Listener::of(settings, shared));
         match framing {
+            _ if listener.admission == Admission::Required => listen_known(streams, server, framing, listener),
             Framing::Lines => streams.listen(server, move |mut conn: Connection<GuardedLines>| {
                 if listener.is_relay() {
                     conn.codec_mut().carry_bytes();
@@ -166,6 +175,32 @@ fn datagrams(datagrams: DatagramListener, options: &mut Options) -> Add {
     })
 }
 
+/// Has whoever comes show a token first.
+fn listen_known(streams: StreamListener, server: Server, framing: Framing, listener: Arc<Listener>) -> Server {
+    match framing {
+        Framing::Lines => streams.listen(server, move |mut conn: Connection<GuardedLines>| {
+            if listener.is_relay() {
+                conn.codec_mut().carry_bytes();
+            }
+            serve_known(conn, &listener)
+        }),
+        Framing::Length => streams.listen(server, move |conn| serve_known::<Length>(conn, &listener)),
+    }
+}
+
+fn serve_known<C>(conn: Connection<C>, listener: &Arc<Listener>) -> impl Future<Output = switchboard::Result> + use<C>
+where
+    C: Codec,
+    C::Frame: From<Bytes> + Into<Bytes>,
+{
+    // Boxed, since it is over soon, and the member stays.
+    let arriving = Box::pin(arrive(conn, Arc::clone(listener)));
+    async move {
+        let Some(member) = arriving.await? else { return Ok(()) };
+        member.serve().await
+    }
+}
+
 /// The future holds nothing but the member's box, since there are many that wait.
 fn serve<C>(conn: Connection<C>, listener: &Arc<Listener>) -> impl Future<Output = switchboard::Result> + use<C>
 where
@@ -173,8 +208,11 @@ where
     C::Frame: From<Bytes> + Into<Bytes>,
 {
     let mut member = Box::new(Member::enter(conn, Arc::clone(listener), listener.options));
-    // Only a limit of no room at all leaves it in none.
-    let _ = member.sit(&listener.room, None);
+    member.be_admitted();
+    // A limit of no room at all leaves it in none, and so does a policy.
+    if member.sit(&listener.room, None).is_err() {
+        member.first_seat = FirstSeat::Refused;
+    }
     member.serve()
 }
 
@@ -201,7 +239,8 @@ impl Settings {
         let new_rooms = options.value("new-rooms", parse_share).unwrap_or(share);
         let overflow = options.value("overflow", |text| parse_overflow(text, format));
         let idle = options.value("idle", parse_timeout).unwrap_or(defaults.idle);
-        Self { format, room, commands, echo, rate, new_rooms, overflow, idle }
+        let admission = Admission::default();
+        Self { format, room, commands, echo, rate, new_rooms, overflow, idle, admission }
     }
 
     fn timeouts(&self, shared: &Shared) -> Timeouts {
@@ -259,7 +298,8 @@ fn parse_framing(text: &str) -> Result<Framing, String> {
 impl Listener {
     /// One of the process, whose listeners count together who makes rooms.
     fn of(settings: Settings, shared: &Shared) -> Self {
-        Self { makers: Arc::clone(&shared.makers), ..Self::new(settings, shared.hub.clone()) }
+        let (makers, policy) = (Arc::clone(&shared.makers), shared.policy.clone());
+        Self { makers, policy, ..Self::new(settings, shared.hub.clone()) }
     }
 
     #[expect(
@@ -275,7 +315,7 @@ impl Listener {
         let Ok(stranger) = hub.session(UserName::udp(), Format::Text) else {
             unreachable!("nobody can take that name")
         };
-        let Settings { format, commands, echo, rate, new_rooms, overflow, .. } = settings;
+        let Settings { format, commands, echo, rate, new_rooms, overflow, admission, .. } = settings;
         Self {
             hub,
             room,
@@ -285,6 +325,8 @@ impl Listener {
             new_rooms,
             makers: Arc::default(),
             overflow,
+            admission,
+            policy: None,
             work: if rate.is_some() { Work::bounded() } else { Work::unbounded() },
             cookies: None,
             stranger,
@@ -311,5 +353,7 @@ impl Listener {
     }
 }
 
+#[cfg(test)]
+mod governed;
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,7 @@ mod failures;
 mod history;
 mod options;
 mod talking;
+mod tokens;
 
 use crate::process::{HalfClose, PATIENCE, Program, until};
 use std::io::ErrorKind;

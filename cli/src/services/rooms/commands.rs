@@ -60,9 +60,8 @@ impl<C: Codec> Member<C> {
             }
             Command::History { count } => return self.history(count.unwrap_or(usize::MAX)),
             Command::Format(format) => self.reform(format),
-            // No listener wants a token yet, and everybody is allowed.
-            Command::Auth(_) => Reply::Authorized { name: None, expires: None },
-            Command::Whoami => Reply::You { name: self.session.name(), authenticated: None },
+            Command::Auth(_) => unreachable!("it waits for an answer"),
+            Command::Whoami => self.you(),
             Command::Clock => clock(SystemTime::now()),
             Command::Ping => Reply::Pong,
             Command::Help => return Ok(Answer::List(Reply::Help)),
@@ -88,10 +87,26 @@ impl<C: Codec> Member<C> {
             let id = seat.joined_at();
             (seat, id)
         };
-        let room = seat.room();
-        let reply = Reply::Joined { room: room.name().clone(), members: room.member_count(), id, may: None };
+        let reply = self.joined(&seat, id);
         self.seats.sit(seat);
         Ok(reply)
+    }
+
+    /// What it is told that it is in.
+    pub(super) fn joined(&self, seat: &Membership, id: MessageId) -> Reply {
+        let room = seat.room();
+        let policy = self.listener.hub.policy();
+        let may = policy.map(|policy| policy.rights(&self.session.principal(), room.name()));
+        Reply::Joined { room: room.name().clone(), members: room.member_count(), id, may }
+    }
+
+    /// Whether the name is nobody's who has to show that.
+    pub(super) fn may_be_called(&self, name: &UserName) -> Result<(), Failure> {
+        let policy = self.listener.hub.policy();
+        if policy.is_none_or(|policy| policy.may_be_called(&self.session.principal(), name)) {
+            return Ok(());
+        }
+        Err(Failure::new(ErrorCode::NameReserved, format!("the name {name} is somebody's who has to show a token")))
     }
 
     fn leave(&mut self, room: Option<&RoomName>) -> Result<Reply, Failure> {
@@ -107,6 +122,7 @@ impl<C: Codec> Member<C> {
     }
 
     fn rename(&mut self, name: UserName) -> Result<Reply, Failure> {
+        self.may_be_called(&name)?;
         self.change()?;
         let taken = |error| Failure::new(ErrorCode::NameTaken, format!("{error}"));
         let before = self.session.rename(name.clone()).map_err(taken)?;

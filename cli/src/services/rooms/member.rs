@@ -3,6 +3,7 @@
 //! Nothing here delivers: what is published reaches members by itself.
 
 use super::commands::{Answer, Past, refused, unjoined};
+use super::credentials::FirstSeat;
 use super::seats::Seats;
 use super::strangers::{trimmed, uncovered, unmarked};
 use super::{Listener, MemberOptions};
@@ -27,7 +28,7 @@ const PAGE: usize = 4;
 
 /// A connection and its places in rooms.
 pub(super) struct Member<C: Codec> {
-    conn: Connection<C>,
+    pub(super) conn: Connection<C>,
     pub(super) listener: Arc<Listener>,
     pub(super) session: Session,
     pub(super) seats: Seats,
@@ -35,6 +36,10 @@ pub(super) struct Member<C: Codec> {
     echo: bool,
     /// It has sent nothing yet.
     is_new: bool,
+    /// Where its listener puts everybody.
+    pub(super) first_seat: FirstSeat,
+    /// Tokens that it has shown and that were nobody's.
+    pub(super) wrong_tokens: u8,
     /// What it sends.
     frames: Bucket,
     /// What it does that others are told of.
@@ -72,7 +77,8 @@ where
         let MemberOptions { format, commands, echo } = options;
         let session = listener.hub.enter(&conn, format);
         let (seats, frames, changes) = Default::default();
-        Self { conn, listener, session, seats, commands, echo, is_new: true, frames, changes }
+        let (first_seat, wrong_tokens) = Default::default();
+        Self { conn, listener, session, seats, commands, echo, is_new: true, first_seat, wrong_tokens, frames, changes }
     }
 
     /// Takes its first place in a room. It may be one room too many, or could not be told what is gone of those behind `since`.
@@ -84,6 +90,7 @@ where
 
     /// Takes a name, before others know it by the one that it has.
     pub(super) fn take_name(&self, name: UserName) -> Result<(), Failure> {
+        self.may_be_called(&name)?;
         let renamed = self.session.rename(name).map(drop);
         renamed.map_err(|error| Failure::new(ErrorCode::NameTaken, error.to_string()))
     }
@@ -161,8 +168,12 @@ where
     /// Does what comes seldom.
     async fn handle_rest(&mut self, rest: Rest) -> Result<ControlFlow<()>> {
         match rest {
-            Rest::Frame(frame) => Ok(self.handle_frame(frame).await?),
-            Rest::Refused(error) => Ok(ControlFlow::Continue(self.refuse(&refused(error)).await?)),
+            Rest::Frame(frame) => self.handle_frame(frame).await,
+            Rest::Refused(error) => {
+                let failure = refused(error);
+                self.note(&failure, PUBLISH);
+                Ok(ControlFlow::Continue(self.refuse(&failure).await?))
+            }
             Rest::End => self.say_goodbye().await.map(ControlFlow::Break),
             Rest::Error(error) => self.explain(error).map(ControlFlow::Break),
         }
@@ -208,8 +219,10 @@ where
     }
 
     /// Does what a frame asks for, and tells what came of it.
-    async fn handle_frame(&mut self, frame: Bytes) -> Result<ControlFlow<()>, ConnectionError> {
+    async fn handle_frame(&mut self, frame: Bytes) -> Result<ControlFlow<()>> {
+        let action = action(&frame);
         let answer = match parse(frame) {
+            Ok(Input::Command(Command::Auth(token))) => return self.show(token).await,
             Ok(input) => {
                 if let Input::Command(Command::Join { since: Some(_), .. }) = input {
                     // The past waits for nobody, and the answer is to come before it.
@@ -233,7 +246,10 @@ where
                 self.reply(&Reply::Bye).await?;
                 return Ok(ControlFlow::Break(()));
             }
-            Err(failure) => self.refuse(&failure).await?,
+            Err(failure) => {
+                self.note(&failure, action);
+                self.refuse(&failure).await?;
+            }
         }
         Ok(ControlFlow::Continue(()))
     }
@@ -317,6 +333,15 @@ where
         Err(error.into())
     }
 
+    /// Has it told to whoever looks after the server, if it may not do this.
+    fn note(&self, failure: &Failure, action: &str) {
+        self.listener.note(failure, &self.session.principal(), self.conn.peer(), action);
+    }
+
+    pub(super) async fn tell(&mut self, notice: &Notice) -> Result<(), ConnectionError> {
+        self.send(self.session.format().notice(notice)).await
+    }
+
     pub(super) async fn reply(&mut self, reply: &Reply) -> Result<(), ConnectionError> {
         self.send(self.session.format().reply(reply)).await
     }
@@ -329,9 +354,24 @@ where
         Ok(())
     }
 
-    /// A frame that tells it something, with the end that a line has where nothing else gives it one.
     fn ended(&self, frame: Bytes) -> Bytes {
-        let end = if self.session.format() == Format::Text { C::TEXT_END } else { b"" };
-        if end.is_empty() { frame } else { [&frame, end].concat().into() }
+        ended::<C>(self.session.format(), frame)
     }
+}
+
+/// What a frame asks for, for an audit: its command.
+fn action(frame: &[u8]) -> &'static str {
+    let verb = frame.split(|byte| matches!(byte, b' ' | b'\t')).next().unwrap_or_default();
+    let named = |usage: &&str| usage.split(' ').next().is_some_and(|known| known.as_bytes().eq_ignore_ascii_case(verb));
+    let usage = Command::HELP.iter().map(|(usage, _)| *usage).find(named);
+    usage.and_then(|usage| usage.split(' ').next()).unwrap_or(PUBLISH)
+}
+
+/// What a text asks for.
+const PUBLISH: &str = "publish";
+
+/// A frame that tells something, with the end that a line has where nothing else gives it one.
+pub(super) fn ended<C: Codec>(format: Format, frame: Bytes) -> Bytes {
+    let end = if format == Format::Text { C::TEXT_END } else { b"" };
+    if end.is_empty() { frame } else { [&frame, end].concat().into() }
 }

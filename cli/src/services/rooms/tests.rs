@@ -4,7 +4,7 @@ use super::*;
 use switchboard::testing::{self, Peer};
 use switchboard::{HubLimits, Server};
 
-fn settings(rate: Option<Rate>) -> Settings {
+pub(super) fn settings(rate: Option<Rate>) -> Settings {
     Settings {
         format: Format::Text,
         room: None,
@@ -14,6 +14,7 @@ fn settings(rate: Option<Rate>) -> Settings {
         new_rooms: None,
         overflow: None,
         idle: None,
+        admission: Admission::default(),
     }
 }
 

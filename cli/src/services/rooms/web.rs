@@ -4,6 +4,7 @@
 //! [`Member`]. What has no connection in the hub is answered here.
 
 mod asking;
+pub(super) use asking::refused as unshown;
 mod messages;
 mod page;
 mod route;
@@ -126,7 +127,9 @@ impl Web {
         if self.access.is_required && who.is_anonymous() {
             return Err(Failure::new(ErrorCode::NotAuthorized, "a token is needed here"));
         }
+        let (peer, method) = (request.peer().clone(), request.method().clone());
         let handled = self.handle(route, &who, request).await;
+        let handled = handled.inspect_err(|failure| self.listener.note(failure, &who, &peer, method.as_str()));
         if is_shown { handled } else { handled.map_err(asking::for_nobody) }
     }
 

@@ -85,7 +85,8 @@ pub(super) fn you(who: &Principal) -> Reply {
     Reply::You { name, authenticated }
 }
 
-fn refused(refusal: Refusal) -> Failure {
+/// What is told of a token that is nobody's.
+pub(in crate::services::rooms) fn refused(refusal: Refusal) -> Failure {
     let code = match refusal {
         Refusal::Expired => ErrorCode::TokenExpired,
         Refusal::Unavailable => ErrorCode::AuthUnavailable,

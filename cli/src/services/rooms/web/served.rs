@@ -27,6 +27,7 @@ pub(super) fn client_with(hub: Hub, access: Access) -> Peer {
         new_rooms: None,
         overflow: None,
         idle: None,
+        admission: crate::services::rooms::Admission::default(),
     };
     let listener = Arc::new(Listener::new(settings, hub));
     let guard = Guard { origins: guard::Origins::default(), loopback: true, secure: false };

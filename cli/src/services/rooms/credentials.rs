@@ -1,0 +1,267 @@
+//! Who a connection of frames is: what `/auth` shows, and what is done before that where it has to be shown.
+
+use super::Listener;
+use super::member::{Member, ended};
+use super::strangers::{trimmed, unmarked};
+use super::web::unshown;
+use crate::endpoint::Options;
+use crate::policy::configured::FilePolicy;
+use crate::services::received;
+use bytes::Bytes;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+use switchboard::grammar::{Authenticated, Command, ErrorCode, Failure, Input, Notice, Reply, Token, parse};
+use switchboard::policy::{Claimant, Credentials, Principal, Refusal};
+use switchboard::{CloseReason, Codec, Connection, PeerAddr, Result, UserName};
+use tokio::time::{Instant, timeout, timeout_at};
+
+/// How long whoever has to show a token has for it, and a policy to find out whose one is.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What whoever has shown none may send until then, and how long each is at most.
+const MOST_FRAMES: usize = 8;
+const MOST_BYTES: usize = 8 * 1024;
+
+/// Wrong tokens on one connection.
+pub(super) const MOST_WRONG: u8 = 3;
+
+/// Whom a listener lets in.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) enum Admission {
+    /// Everybody; who shows a token may do more.
+    #[default]
+    Optional,
+    /// Whoever shows a token.
+    Required,
+    /// Everybody, to do everything.
+    Off,
+    /// Everybody, as this one.
+    As(UserName),
+}
+
+/// Whether a connection has had its place where its listener puts everybody, or could not before it was known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum FirstSeat {
+    #[default]
+    Had,
+    Refused,
+}
+
+impl Admission {
+    /// Of a listener of frames.
+    pub(super) fn parse(options: &mut Options, is_local: bool) -> Self {
+        let auth = options.value("auth", |text| match text {
+            "optional" => Ok(Self::Optional),
+            "required" => Ok(Self::Required),
+            "off" if is_local => Ok(Self::Off),
+            "off" => Err("for loopback and Unix sockets only".to_owned()),
+            _ => Err("not optional, required or off".to_owned()),
+        });
+        let name = options.value("as", |text| match UserName::parse(text) {
+            Ok(name) if is_local => Ok(name),
+            Ok(_) => Err("for loopback and Unix sockets only".to_owned()),
+            Err(error) => Err(format!("not a name: {error}")),
+        });
+        if auth.is_some() && name.is_some() {
+            options.refuse("as", "says who everybody is, so that there is no auth");
+        }
+        name.map(Self::As).or(auth).unwrap_or_default()
+    }
+
+    /// Who somebody is by coming here.
+    fn principal(&self, has_policy: bool) -> Option<Principal> {
+        match self {
+            Self::Off if has_policy => Some(FilePolicy::unasked()),
+            Self::As(name) => Some(FilePolicy::by_listener(name.clone())),
+            _ => None,
+        }
+    }
+}
+
+impl Listener {
+    /// Tells of something that `who` may not do, if that is why it was not done. `action` is a command, or what a request asks for.
+    pub(super) fn note(&self, failure: &Failure, who: &Principal, peer: &PeerAddr, action: &str) {
+        if let Some(policy) = self.policy.as_ref().filter(|_| failure.code == ErrorCode::NotAllowed) {
+            policy.audit.denied(who, peer, action);
+        }
+    }
+
+    /// Whose a token is. Without a policy it is nobody's, and no less than none.
+    async fn shown(&self, token: Token, peer: &PeerAddr) -> Result<Option<Arc<Principal>>, Failure> {
+        let Some(policy) = self.hub.policy() else {
+            let is_needed = self.admission == Admission::Required;
+            return if is_needed { Err(unshown(Refusal::Wrong)) } else { Ok(None) };
+        };
+        let shown = policy.authenticate(Credentials::Token(token), Claimant::new(peer.clone()));
+        let shown = timeout(PATIENCE, shown).await.unwrap_or(Err(Refusal::Unavailable));
+        shown.map(Some).map_err(unshown)
+    }
+}
+
+/// Takes a connection in that has to show a token first, or nobody. Nothing is made for it until then.
+pub(super) async fn arrive<C>(mut conn: Connection<C>, listener: Arc<Listener>) -> Result<Option<Box<Member<C>>>>
+where
+    C: Codec,
+    C::Frame: From<Bytes> + Into<Bytes>,
+{
+    let until = Instant::now() + PATIENCE;
+    let Ok(shown) = timeout_at(until, show(&mut conn, &listener)).await else {
+        return Err(CloseReason::HandshakeTimeout.into());
+    };
+    let Some(principal) = shown? else { return Ok(None) };
+    let mut member = Box::new(Member::enter(conn, Arc::clone(&listener), listener.options));
+    let reply = authorized(&principal);
+    member.session.authorize(principal);
+    member.reply(&reply).await?;
+    // It may not be allowed there.
+    let _ = member.sit(&listener.room, None);
+    Ok(Some(member))
+}
+
+/// Waits until it has shown a token that is somebody's.
+async fn show<C>(conn: &mut Connection<C>, listener: &Listener) -> Result<Option<Arc<Principal>>>
+where
+    C: Codec,
+    C::Frame: From<Bytes> + Into<Bytes>,
+{
+    let format = listener.options.format;
+    let mut wrong = 0;
+    tell(conn, listener, format.failure(&needed())).await?;
+    for _ in 0..MOST_FRAMES {
+        let Some(frame) = conn.recv().await? else { return Ok(None) };
+        let frame: Bytes = frame.into();
+        received::log(conn.peer(), &frame);
+        if frame.len() > MOST_BYTES {
+            break;
+        }
+        let failure = match parse(unmarked(trimmed(frame))) {
+            Ok(Input::Command(Command::Auth(token))) => match listener.shown(token, conn.peer()).await {
+                Ok(Some(principal)) => return Ok(Some(principal)),
+                Ok(None) => needed(),
+                Err(failure) => {
+                    wrong += 1;
+                    failure
+                }
+            },
+            Ok(Input::Command(Command::Ping)) => {
+                tell(conn, listener, format.reply(&Reply::Pong)).await?;
+                continue;
+            }
+            Ok(Input::Command(Command::Help)) => {
+                tell(conn, listener, format.reply(&Reply::Help)).await?;
+                continue;
+            }
+            Ok(Input::Command(Command::Quit)) => {
+                tell(conn, listener, format.reply(&Reply::Bye)).await?;
+                return Ok(None);
+            }
+            Ok(_) => needed(),
+            Err(failure) => failure,
+        };
+        tell(conn, listener, format.failure(&failure)).await?;
+        if wrong == MOST_WRONG {
+            break;
+        }
+    }
+    tell(conn, listener, format.notice(&Notice::Closed { reason: CloseReason::AuthFailed })).await?;
+    Err(CloseReason::AuthFailed.into())
+}
+
+async fn tell<C>(conn: &mut Connection<C>, listener: &Listener, frames: impl IntoIterator<Item = Bytes>) -> Result
+where
+    C: Codec,
+    C::Frame: From<Bytes> + Into<Bytes>,
+{
+    for frame in frames {
+        conn.send(ended::<C>(listener.options.format, frame)).await?;
+    }
+    Ok(())
+}
+
+fn needed() -> Failure {
+    let text = "a token is needed here: /auth TOKEN (`switchboard token new NAME` makes one)";
+    Failure::new(ErrorCode::NotAuthorized, text)
+}
+
+fn authorized(principal: &Principal) -> Reply {
+    Reply::Authorized { name: principal.name().cloned(), expires: principal.expires() }
+}
+
+impl<C> Member<C>
+where
+    C: Codec,
+    C::Frame: From<Bytes> + Into<Bytes>,
+{
+    /// Is whom its listener says that everybody is.
+    pub(super) fn be_admitted(&self) {
+        let listener = &self.listener;
+        if let Some(principal) = listener.admission.principal(listener.hub.policy().is_some()) {
+            self.session.authorize(Arc::new(principal));
+        }
+    }
+
+    /// Is whose token it shows, from now on; or is told that it is nobody's, and in the end closed for it.
+    pub(super) async fn show(&mut self, token: Token) -> Result<ControlFlow<()>> {
+        let failure = match self.authorize(token).await {
+            Ok(reply) => {
+                self.reply(&reply).await?;
+                self.be_seated().await?;
+                return Ok(ControlFlow::Continue(()));
+            }
+            Err(failure) => failure,
+        };
+        self.refuse(&failure).await?;
+        if self.wrong_tokens < MOST_WRONG {
+            return Ok(ControlFlow::Continue(()));
+        }
+        self.tell(&Notice::Closed { reason: CloseReason::AuthFailed }).await?;
+        Err(CloseReason::AuthFailed.into())
+    }
+
+    async fn authorize(&mut self, token: Token) -> Result<Reply, Failure> {
+        if self.listener.cookies.is_some() && self.listener.hub.policy().is_some() {
+            // Whoever can forge its address would be it as well.
+            return Err(Failure::new(ErrorCode::NotAuthorized, "over UDP nobody can show a token"));
+        }
+        let shown = self.listener.shown(token, self.conn.peer()).await.inspect_err(|failure| {
+            self.wrong_tokens += u8::from(failure.code != ErrorCode::AuthUnavailable);
+        })?;
+        let Some(principal) = shown else { return Ok(Reply::Authorized { name: None, expires: None }) };
+        let now = self.session.principal();
+        if let Some(name) = now.name().filter(|name| Some(*name) != principal.name()) {
+            return Err(Failure::new(ErrorCode::NotAuthorized, format!("you are {name}; connect anew to be another")));
+        }
+        let reply = authorized(&principal);
+        if let Some(before) = self.session.authorize(principal) {
+            for seat in self.seats.all() {
+                seat.renamed(before.clone());
+            }
+        }
+        Ok(reply)
+    }
+
+    /// Takes the place that it could not have before it was known.
+    async fn be_seated(&mut self) -> Result {
+        let room = self.listener.room.clone();
+        if std::mem::take(&mut self.first_seat) == FirstSeat::Refused
+            && self.seats.current().is_none()
+            && let Ok(seat) = self.session.join(&room, self.joining(None))
+        {
+            let joined = self.joined(&seat, seat.joined_at());
+            self.seats.sit(seat);
+            self.reply(&joined).await?;
+        }
+        Ok(())
+    }
+}
+
+impl<C: Codec> Member<C> {
+    /// Who it is.
+    pub(super) fn you(&self) -> Reply {
+        let who = self.session.principal();
+        let groups = who.in_groups().filter_map(|group| group.parse().ok()).collect();
+        let authenticated = (!who.is_anonymous()).then(|| Authenticated { groups, expires: who.expires() });
+        Reply::You { name: self.session.name(), authenticated }
+    }
+}
