@@ -16,6 +16,7 @@
 
 mod held_up;
 mod overflow;
+mod policies;
 mod stage;
 
 use crate::config::Limits;
