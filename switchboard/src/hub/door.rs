@@ -10,7 +10,7 @@ use super::log::Byline;
 use super::membership::{Join, JoinError, Membership};
 use super::policy::{ANONYMOUS, Governance, NotAllowed, Principal, Ruling};
 use super::posting::MembershipId;
-use super::room::{Room, RoomInner, RoomOptions, Unjoined};
+use super::room::{Author, Room, RoomInner, RoomOptions, Unjoined};
 use super::session::{SessionInner, TellError};
 use super::standing::Objection;
 use super::{Hub, RoomError};
@@ -204,28 +204,41 @@ pub(crate) fn join(participant: &Participant<'_>, room: &Room, join: Join) -> Re
 
 /// Publishes `payload` to all members of `room`, from the program, in nobody's name. Never waits, and never fails.
 pub(super) fn announce(room: &Room, payload: &[u8]) -> Published {
-    room.0.publish(Pass(()), None, None, payload)
+    let nobody = Author::Name { by: None, link: None };
+    let Ok(published) = room.0.publish(Pass(()), nobody, payload) else { unreachable!("only a member is refused") };
+    published
 }
 
 /// Publishes `payload` to all members of `room`, in the publisher's name. Never waits.
 pub(super) fn publish(publisher: Publisher<'_>, room: &Room, payload: &[u8]) -> Result<Published, NotAllowed> {
-    match publisher {
+    let author = match publisher {
         Publisher::Session(session) => {
             check(session, &room.0, Rights::PUBLISH)?;
-            Ok(room.0.publish(Pass(()), Some(session.byline()), session.link(), payload))
+            Author::Name { by: Some(session.byline()), link: session.link() }
         }
-        Publisher::Left(by) => Ok(room.0.publish(Pass(()), by, None, payload)),
-        Publisher::Member(member) => {
-            let mut author = member.author(room.0.governance().map(Governance::generation));
-            loop {
-                match room.0.publish_as(Pass(()), author, payload) {
-                    Ok(published) => return Ok(published),
-                    Err(Objection::Outdated) => {
-                        author.generation = Some(reconsider(&room.0, author.id).ok_or(NotAllowed)?);
-                    }
-                    Err(_) => return Err(NotAllowed),
-                }
-            }
+        Publisher::Member(member) => Author::Member(member.speaker(room.0.governance().map(Governance::generation))),
+        Publisher::Left(ref by) => Author::Name { by: by.clone(), link: None },
+    };
+    match room.0.publish(Pass(()), author, payload) {
+        Ok(published) => Ok(published),
+        Err(Objection::Outdated) => match publisher {
+            Publisher::Member(member) => publish_anew(member, payload),
+            _ => Err(NotAllowed),
+        },
+        Err(_) => Err(NotAllowed),
+    }
+}
+
+/// Publishes as a member of whom the policy is to be asked first.
+#[cold]
+fn publish_anew(member: &Membership, payload: &[u8]) -> Result<Published, NotAllowed> {
+    let room = &member.room().0;
+    loop {
+        let speaker = member.speaker(Some(reconsider(room, member.id()).ok_or(NotAllowed)?));
+        match room.publish(Pass(()), Author::Member(speaker), payload) {
+            Ok(published) => return Ok(published),
+            Err(Objection::Outdated) => {}
+            Err(_) => return Err(NotAllowed),
         }
     }
 }

@@ -7,7 +7,7 @@ use super::encoding::Tells;
 use super::fanout::Operation;
 use super::policy::{NotAllowed, Ruling};
 use super::posting::MembershipId;
-use super::room::{Author, Overflow, Room, RoomInner, Unjoined};
+use super::room::{Overflow, Room, RoomInner, Speaker, Unjoined};
 use crate::error::contained;
 use crate::link::Link;
 use bytes::Bytes;
@@ -93,8 +93,8 @@ impl Membership {
     }
 
     /// In whose name it publishes, as the door to its room asks.
-    pub(super) fn author(&self, generation: Option<u32>) -> Author<'_> {
-        Author { id: self.id, link: &self.link, echo: self.echo, generation }
+    pub(super) fn speaker(&self, generation: Option<u32>) -> Speaker<'_> {
+        Speaker { id: self.id, link: &self.link, echo: self.echo, generation }
     }
 
     pub(super) fn id(&self) -> MembershipId {

@@ -27,7 +27,7 @@ use crate::link::Link;
 use crate::link::budget::Budget;
 use crate::link::roster::Roster;
 use crate::link::tick::Tick;
-use crate::sync::{Mutex, MutexGuard};
+use crate::sync::Mutex;
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
@@ -50,9 +50,17 @@ pub(crate) struct RoomInner {
     pub(super) state: Mutex<RoomState>,
 }
 
-/// The member that publishes, in the name that it has then.
+/// In whose name something is published. A connection that does so may have to wait for others afterwards.
+pub(super) enum Author<'a> {
+    /// This one's, or nobody's.
+    Name { by: Option<Byline>, link: Option<&'a Arc<Link>> },
+    /// The one that a member has then.
+    Member(Speaker<'a>),
+}
+
+/// A member that publishes.
 #[derive(Clone, Copy)]
-pub(super) struct Author<'a> {
+pub(super) struct Speaker<'a> {
     pub(super) id: MembershipId,
     pub(super) link: &'a Arc<Link>,
     pub(super) echo: bool,
@@ -138,48 +146,31 @@ impl RoomInner {
         })
     }
 
-    /// Gives `payload` its place in the order, and sends it on its way to every member. A connection that does so may have to wait for
-    /// others afterwards.
+    /// Gives `payload` its place in the order, and sends it on its way to every member but its author, unless that one wants an
+    /// echo.
+    ///
+    /// # Errors
+    /// A member may not, or it is not known whether it may: where there is no policy, and to others, none.
     pub(super) fn publish(
-        self: &Arc<Self>,
-        _: Pass,
-        by: Option<Byline>,
-        link: Option<&Arc<Link>>,
-        payload: &[u8],
-    ) -> Published {
-        // A received frame shares the memory of the read that it came with, which a history must not keep.
-        let payload = Bytes::copy_from_slice(payload);
-        self.publish_from(self.state.lock(), (by, None), payload, link, None)
-    }
-
-    /// The same for a member, which does not get it itself unless it wants an echo.
-    pub(super) fn publish_as(
         self: &Arc<Self>,
         _: Pass,
         author: Author<'_>,
         payload: &[u8],
     ) -> Result<Published, Objection> {
-        let Author { id, link, echo, generation } = author;
-        let payload = Bytes::copy_from_slice(payload);
-        let state = self.state.lock();
-        let by = match generation {
-            None => state.byline(id),
-            Some(generation) => state.may(id, Rights::PUBLISH, generation)?,
+        // A received frame shares the memory of the read that it came with, which a history must not keep.
+        let (payload, length) = (Bytes::copy_from_slice(payload), payload.len());
+        let mut state = self.state.lock();
+        let (by, except, link, own) = match author {
+            Author::Name { by, link } => (by, None, link, None),
+            // Its own worker a member looks at anyway.
+            Author::Member(Speaker { id, link, echo, generation }) => {
+                let by = match generation {
+                    None => state.byline(id),
+                    Some(generation) => state.may(id, Rights::PUBLISH, generation)?,
+                };
+                (by, (!echo).then_some(id), Some(link), Some(&link.tick))
+            }
         };
-        // Its own worker a member looks at anyway.
-        Ok(self.publish_from(state, (by, (!echo).then_some(id)), payload, Some(link), Some(&link.tick)))
-    }
-
-    #[inline]
-    fn publish_from(
-        self: &Arc<Self>,
-        mut state: MutexGuard<'_, RoomState>,
-        (by, except): (Option<Byline>, Option<MembershipId>),
-        payload: Bytes,
-        link: Option<&Arc<Link>>,
-        own: Option<&Arc<Tick>>,
-    ) -> Published {
-        let length = payload.len();
         let (published, behind) = self.append(&mut state, by, payload, except);
         let behind = behind.filter(|tick| own.is_none_or(|own| !Arc::ptr_eq(tick, own)));
         let waits = link.and_then(|link| Some((link, Arc::clone(behind?))));
@@ -188,7 +179,7 @@ impl RoomInner {
         if let Some((link, tick)) = waits {
             link.fall_behind(tick);
         }
-        published
+        Ok(published)
     }
 
     fn append<'a>(

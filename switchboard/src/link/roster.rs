@@ -57,6 +57,7 @@ impl<K: Copy + Ord, V> Roster<K, V> {
         blocks.iter().flatten().skip(place).map(|(key, value)| (*key, value))
     }
 
+    #[inline]
     pub(crate) fn get(&self, key: K) -> Option<&V> {
         let (block, place) = self.find(key).ok()?;
         Some(&self.blocks[block][place].1)
@@ -116,6 +117,7 @@ impl<K: Copy + Ord, V> Roster<K, V> {
     }
 
     /// The block and the place in it where `key` is, or would go: the last block takes what is behind all.
+    #[inline]
     fn find(&self, key: K) -> Result<(usize, usize), (usize, usize)> {
         let block = self.blocks.partition_point(|block| block.last().is_some_and(|(last, _)| *last < key));
         let block = block.min(self.blocks.len().saturating_sub(1));
