@@ -312,6 +312,9 @@ fn quoted(text: &str) -> String {
 }
 
 #[cfg(test)]
+#[path = "../../fuzz/bodies/config.rs"]
+mod body;
+#[cfg(test)]
 mod faulty;
 #[cfg(test)]
 mod tests;

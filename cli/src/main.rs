@@ -8,6 +8,9 @@ mod endpoint;
 mod logging;
 mod policy;
 mod printed;
+#[cfg(test)]
+#[path = "../../fuzz/bodies/seeds.rs"]
+mod seeds;
 mod serve;
 mod services;
 mod web;

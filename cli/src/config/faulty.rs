@@ -1,6 +1,8 @@
 //! Files that are wrong, and all that is said of each: every mistake at its line and column, all at once.
 
-use super::{file, sections};
+use super::{body, file, sections};
+use crate::seeds;
+use proptest::prelude::*;
 
 /// What is wrong with a text, but for rights that nothing enforces yet.
 fn wrong(text: &str) -> Vec<String> {
@@ -222,4 +224,52 @@ fn a_file_of_mistakes_is_not_repeated_for_ever() {
     }
     let unknown: Vec<_> = (0..900).map(|number| format!("k{number} = 1")).collect();
     assert_eq!(wrong(&unknown.join("\n"))[100], "101:1: and 800 more mistakes from here on");
+}
+
+#[test]
+fn files_mean_what_they_print_on_every_seed() {
+    seeds::replay("config", body::run);
+}
+
+/// Files that are mostly right.
+fn files() -> impl Strategy<Value = String> {
+    let words = "(join|read|write|all|moderate|raed)";
+    let line = prop::sample::select(vec![
+        "[tokens.{n}]",
+        "[groups.{n}]",
+        "[anonymous]",
+        "[rooms.{n}]",
+        "[rooms.\"{n}.*\"]",
+        "[rooms.\"**{n}\"]",
+        "[[listener]]",
+        "rooms = { \"{n}.*\" = [\"{w}\"], \"desk.{name}\" = [\"{w}\"] }",
+        "direct = [\"{n}*\"]",
+        "groups = [\"{n}\"]",
+        "only = [\"@{n}\", \"{n}\"]",
+        "anyone = [\"{w}\", \"{w}\"]",
+        "named = [\"{w}\"]",
+        "kept = true",
+        "kept = \"off\"",
+        "history-messages = 5",
+        "history-bytes = \"5KiB\"",
+        "overflow = \"latest\"",
+        "presence = \"off\"",
+        "{n} = 1",
+        "workers = 3",
+    ]);
+    let line = (line, "[abc]", words).prop_map(|(line, name, word)| line.replace("{n}", &name).replace("{w}", &word));
+    prop::collection::vec(line, 0..12).prop_map(|lines| lines.join("\n"))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn files_mean_what_they_print(text in files()) {
+        body::run(text.as_bytes());
+    }
+
+    #[test]
+    fn any_text_is_read_or_refused(text in "([a-z\\[\\]={}\"'.,#0-9éß \\n\\r]|\\[rooms|tokens|hash = ){0,60}") {
+        body::run(text.as_bytes());
+    }
 }

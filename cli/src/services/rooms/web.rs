@@ -323,9 +323,6 @@ mod body;
 #[cfg(test)]
 mod guarded;
 #[cfg(test)]
-#[path = "../../../../fuzz/bodies/seeds.rs"]
-mod seeds;
-#[cfg(test)]
 mod served;
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,7 @@
 //! `openapi.json` says what the routes are, all of it and nothing else; and what a client asks for means one thing.
 
 use super::*;
+use crate::seeds;
 use proptest::prelude::*;
 use serde_json::Value;
 use std::collections::BTreeSet;

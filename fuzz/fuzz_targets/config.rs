@@ -1,0 +1,47 @@
+//! `cargo +nightly fuzz run config`: see `bodies/config.rs`.
+
+#![no_main]
+
+// As for `request`: parts of the program, and of its load generator, under the names that they know each other by.
+extern crate self as switchboard_load;
+
+#[path = "../../load/src/typed"]
+#[allow(dead_code)]
+mod typed {
+    mod nearest;
+    mod secret;
+    mod units;
+
+    pub(crate) use nearest::{did_you_mean, nearest};
+    pub(crate) use secret::Secret;
+    pub(crate) use units::{parse_size, show_size};
+}
+
+#[path = "../../cli/src/policy"]
+#[allow(dead_code)]
+mod policy {
+    pub(crate) mod rules;
+    pub(crate) mod token;
+}
+
+#[path = "../../cli/src/config"]
+#[allow(dead_code)]
+mod config {
+    #[path = "../../../fuzz/bodies/config.rs"]
+    pub(crate) mod body;
+    mod file;
+    mod keys;
+    mod places;
+    mod rooms;
+    mod sections;
+    mod show;
+    mod values;
+
+    use rooms::Rooms;
+
+    fn quoted(text: &str) -> String {
+        toml::Value::from(text).to_string()
+    }
+}
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| config::body::run(data));
