@@ -50,7 +50,8 @@ pub(crate) type Handling = Pin<Box<dyn Future<Output = Result<(), BoxError>> + S
 /// Starts a handler on a connection, of which some input may have been read already.
 pub(crate) type Begin = Box<dyn FnOnce(Arc<Link>, Box<dyn Source>, BytesMut, Envelope) -> Handling + Send>;
 
-/// Adds to the headers of an answer that no service gave; the request's head is there if it was whole.
+/// Adds to the headers of an answer that no service gave; the request's head is there if it was whole, and else no more of it
+/// than its `Origin`.
 pub(crate) type Unasked = Box<dyn Fn(Option<&Parts>, &mut HeaderMap) + Send + Sync>;
 
 /// What the connections of one listener share.

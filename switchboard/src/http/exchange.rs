@@ -218,6 +218,7 @@ impl Exchange {
             state.stage = Stage::Unfinished;
         }
         state.end_partial();
+        state.heads.forget_origin();
         state.open += 1;
         self.count(&state, before);
         state.asked = state.asked.saturating_add(1);
@@ -234,6 +235,11 @@ impl Exchange {
     pub(super) fn is_doubtful(&self) -> bool {
         let state = self.state.lock();
         state.stage != Stage::Streams && state.doubtful == Some(state.asked)
+    }
+
+    /// The `Origin` of a request that hyper has not begun.
+    pub(super) fn origin(&self) -> Option<HeaderValue> {
+        HeaderValue::from_bytes(self.state.lock().heads.origin()?).ok()
     }
 
     /// Has the next read that would wait ask the kernel itself: a deadline has passed.

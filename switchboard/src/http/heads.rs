@@ -20,6 +20,8 @@ pub(super) struct Heads {
     has_fragment: bool,
     /// Heads that are whole.
     seen: u32,
+    /// Whose page asks, by the head that came last.
+    origin: Option<Box<[u8]>>,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -73,7 +75,7 @@ impl Heads {
     /// Whether it was the end of a head with two lengths or a fragment.
     fn end_line(&mut self, line: &[u8]) -> bool {
         match (self.at, line.is_empty()) {
-            (At::Between, false) => self.at = At::Fields,
+            (At::Between, false) => (self.at, self.origin) = (At::Fields, None),
             (At::Fields, false) => self.field(line),
             (At::Fields, true) => {
                 self.seen = self.seen.saturating_add(1);
@@ -109,7 +111,19 @@ impl Heads {
         } else if name.eq_ignore_ascii_case(b"content-length") {
             let number = std::str::from_utf8(value).ok().and_then(|value| value.trim().parse().ok());
             self.length = self.length.or(Some(number.unwrap_or(0)));
+        } else if name.eq_ignore_ascii_case(b"origin") && line.len() < LINE_BYTES {
+            self.origin = Some(value.trim_ascii().into());
         }
+    }
+
+    /// The `Origin` of the head that came last, whole or not.
+    pub(super) fn origin(&self) -> Option<&[u8]> {
+        self.origin.as_deref()
+    }
+
+    /// Whoever answers has the head.
+    pub(super) fn forget_origin(&mut self) {
+        self.origin = None;
     }
 }
 
@@ -153,6 +167,17 @@ mod tests {
         doubtful(&format!("POST / HTTP/1.1\r\nContent-Length: {}\r\n\r\n{BOTH}", BOTH.len()), None);
         let chunk = format!("{:x}\r\n{BOTH}\r\n0\r\n\r\n", BOTH.len());
         doubtful(&format!("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n{chunk}GET / HTTP/1.1\r\n\r\n"), None);
+    }
+
+    #[test]
+    fn whose_page_asks_is_known_before_the_head_is_whole() {
+        let mut heads = Heads::default();
+        heads.read(b"GET / HTTP/1.1\r\nORIGIN:  https://a.test \r\nX: ");
+        assert_eq!(heads.origin(), Some(b"https://a.test".as_slice()));
+        heads.read(b"y\r\n\r\nGET / HTTP/1.1\r\n");
+        assert_eq!(heads.origin(), None, "the next request is another page's");
+        heads.read(&[b"Origin: ".as_slice(), &[b'x'; 2 * LINE_BYTES], b"\r\n"].concat());
+        assert_eq!(heads.origin(), None, "it was kept in part");
     }
 
     #[test]

@@ -7,7 +7,8 @@ use crate::ConnectionError;
 use crate::Turn;
 use crate::link::{Farewell, Returned, Source, space};
 use bytes::{Buf as _, Bytes, BytesMut};
-use http::HeaderMap;
+use http::header::{HeaderValue, ORIGIN};
+use http::{HeaderMap, Request};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use std::future::Future;
 use std::io::{self, IoSlice};
@@ -292,17 +293,22 @@ impl Write for Wire {
 impl Wire {
     /// Writes what hyper says of a head that it does not understand, which no service has seen.
     fn poll_write_unasked(&self, cx: &mut Context<'_>, answer: &[u8]) -> Poll<io::Result<usize>> {
-        let queued =
-            ready!(self.exchange.link.poll_send(cx, 1, |output| output.put(&marked(answer, &self.exchange.site))));
+        let marked = marked(answer, &self.exchange.site, self.exchange.origin());
+        let queued = ready!(self.exchange.link.poll_send(cx, 1, |output| output.put(&marked)));
         let closed = |reason| io::Error::new(io::ErrorKind::BrokenPipe, ConnectionError::Closed(reason));
         Poll::Ready(queued.map(|()| answer.len()).map_err(closed))
     }
 }
 
 /// An answer of no more than a head, with the headers that the service has for it.
-fn marked(answer: &[u8], site: &Site) -> Vec<u8> {
+fn marked(answer: &[u8], site: &Site, origin: Option<HeaderValue>) -> Vec<u8> {
     let mut headers = HeaderMap::new();
-    (site.unasked)(None, &mut headers);
+    let head = origin.map(|origin| {
+        let (mut head, ()) = Request::new(()).into_parts();
+        head.headers.insert(ORIGIN, origin);
+        head
+    });
+    (site.unasked)(head.as_ref(), &mut headers);
     let Some(head) = answer.strip_suffix(b"\r\n").filter(|head| head.ends_with(b"\r\n")) else {
         return answer.to_vec();
     };
@@ -319,9 +325,9 @@ impl Drop for Wire {
         let Some(source) = self.source.take() else { return };
         let is_cut = self.exchange.is_reading_head();
         let is_multiplexed = self.exchange.is_multiplexed();
-        let site = Arc::clone(&self.exchange.site);
+        let (site, origin) = (Arc::clone(&self.exchange.site), self.exchange.origin());
         let farewell: Farewell = Box::new(move |reason| match reason {
-            CloseReason::HandshakeTimeout if is_cut => Some(marked(TIMED_OUT, &site).into()),
+            CloseReason::HandshakeTimeout if is_cut => Some(marked(TIMED_OUT, &site, origin).into()),
             CloseReason::Idle if is_multiplexed => Some(Bytes::from_static(GO_AWAY)),
             _ => None,
         });

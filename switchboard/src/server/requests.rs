@@ -53,7 +53,8 @@ impl Server {
     }
 
     /// As [`listen_http`](Self::listen_http), with headers for what is answered without the service: requests that cannot be
-    /// understood, are too long or come too slowly. `unasked` has the head of one that is whole.
+    /// understood, are too long or come too slowly. `unasked` has the head of one that is whole, and of others a head with
+    /// nothing but their `Origin`, if they have one.
     pub fn listen_http_with(
         self,
         transport: impl Transport,

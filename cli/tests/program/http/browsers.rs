@@ -181,6 +181,8 @@ fn what_the_library_answers_is_protected_as_well() {
     for (status, headers) in [
         (431, ["origin: https://example.org", &long]),
         (431, ["x-none: none", &longer]),
+        (431, ["origin: https://example.org", &longer]),
+        (400, ["origin: https://example.org", "no colon"]),
         (501, ["origin: https://example.org", "transfer-encoding: gzip, chunked"]),
         (400, ["x-none: none", "no colon"]),
     ] {
