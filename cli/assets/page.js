@@ -35,7 +35,7 @@ const MESSAGE_BYTES = (64 << 10) - 80;
 const UNDO_MS = 10_000;
 
 /** What another token may mend. */
-const CREDENTIALS = new Set(['not-authorized', 'token-expired', 'auth-unavailable']);
+const CREDENTIALS = new Set(['not-authorized', 'token-expired', 'auth-unavailable', 'name-reserved']);
 
 /** A timer that is this late tells that the machine was asleep. */
 const PULSE_MS = 2_000;
@@ -52,6 +52,8 @@ let allRooms = { rooms: [], total: 0 };
 let drawing = 0;
 /** Whether there was a connection, and is none. */
 let lost = false;
+/** The room that was not joined for want of a token. */
+let refused = '';
 /** Counts down to the next attempt. @type {ReturnType<typeof setInterval> | undefined} */
 let counting;
 /** The rooms that are remembered. */
@@ -220,7 +222,9 @@ function open(kind, name) {
     for (const sheet of ['rooms', 'members']) find(sheet, HTMLElement).hidePopover();
     chat.open(kind, name).catch((error) => {
         complain(error);
-        if (error.code === 'not-allowed' && !switchboard.token) askToken(`You may not be in ${name} without a token.`);
+        if (error.code !== 'not-allowed' || switchboard.token) return;
+        refused = name;
+        askToken(`You may not be in ${name} without a token.`);
     });
     // A keyboard that slides in would hide what was opened.
     if (!matchMedia('(pointer: coarse)').matches) text.focus();
@@ -319,8 +323,8 @@ function showToken(token) {
     // What is shown goes with its own name.
     if (token) switchboard.wanted = '';
     switchboard.present(token);
-    // A room that was not joined for want of it.
-    if (chat.active) open(chat.active.kind, chat.active.name);
+    if (refused) open('room', refused);
+    refused = '';
 }
 
 function help() {
