@@ -8,6 +8,7 @@ mod behind;
 pub(crate) mod budget;
 pub(crate) mod delivery;
 mod ending;
+mod ends;
 mod envelope;
 pub(crate) mod figure;
 mod half_close;
@@ -30,6 +31,7 @@ mod waiters;
 
 pub(crate) use delivery::Undeliverable;
 pub(crate) use ending::{Farewell, Returned};
+pub(crate) use ends::{EndClock, TimeLeft};
 pub(crate) use envelope::Envelope;
 pub(crate) use origin::ListenerSettings;
 pub use origin::{ConnectionId, PeerAddr};
@@ -76,6 +78,8 @@ const SHARED: u16 = 1024;
 const SPLIT: u16 = 2048;
 /// Its handler has reset it.
 const RESET: u16 = 4096;
+/// Somebody watches how long it still has, to tell the peer; see `ends.rs`.
+const WATCHED: u16 = 8192;
 
 const NOT_READING: Second = Second::MAX;
 
@@ -92,6 +96,10 @@ pub(crate) struct Link {
     /// It may have to wait for another worker; see [`State::behind`].
     falls_behind: AtomicBool,
     reading_since: AtomicU32,
+    /// When anything went through it last.
+    last: AtomicU32,
+    /// When what it was shown to be has an end, by the worker's [`EndClock`].
+    ends: AtomicU32,
     /// How many subscriptions deliver to it.
     subscriptions: AtomicU32,
     /// How many have ended that the tick does not know of yet.
@@ -120,14 +128,13 @@ pub(crate) enum Protocol {
     Ended,
 }
 
-/// What went through, and when last.
+/// What went through.
 #[derive(Debug, Default)]
 pub(crate) struct Traffic {
     pub(crate) bytes_in: AtomicU64,
     pub(crate) bytes_out: AtomicU64,
     pub(crate) frames_in: AtomicU64,
     pub(crate) frames_out: AtomicU64,
-    pub(crate) last: AtomicU32,
 }
 
 struct State {
@@ -164,18 +171,18 @@ impl Link {
         sink: Box<dyn Sink>,
         tick: Arc<Tick>,
     ) -> Arc<Self> {
-        let traffic = Traffic::default();
-        traffic.last.store(tick.now(), Ordering::Relaxed);
         Arc::new(Self {
             id,
             address,
             listener,
             opened: Instant::now(),
-            traffic,
+            traffic: Traffic::default(),
             attention: sync::AtomicU16::new(NEW),
             protocol: AtomicU8::new(Protocol::Frames as u8),
             falls_behind: AtomicBool::new(false),
             reading_since: AtomicU32::new(NOT_READING),
+            last: AtomicU32::new(tick.now()),
+            ends: AtomicU32::new(ends::NEVER),
             subscriptions: AtomicU32::new(0),
             leaving: sync::AtomicU32::new(0),
             tick,
@@ -317,7 +324,7 @@ impl Link {
         }
         let framing = state.outbox.sink().map_or(0, Sink::framing_bytes);
         bump(&self.traffic.bytes_out, written - framing as u64);
-        self.traffic.last.store(self.tick.now(), Ordering::Relaxed);
+        self.last.store(self.tick.now(), Ordering::Relaxed);
         let limits = &self.listener.limits;
         if state.wants_space && state.outbox.has_space(limits.outbox_bytes, limits.outbox_frames) {
             state.wants_space = false;
@@ -366,7 +373,7 @@ impl Link {
     /// Bytes came in that are not what the handler waits for.
     pub(crate) fn heard(&self, bytes: usize) {
         bump(&self.traffic.bytes_in, bytes as u64);
-        self.traffic.last.store(self.tick.now(), Ordering::Relaxed);
+        self.last.store(self.tick.now(), Ordering::Relaxed);
     }
 
     /// Bytes came in.
@@ -468,7 +475,7 @@ impl Link {
 
     /// Whole seconds since anything went through.
     pub(crate) fn quiet_seconds(&self) -> Second {
-        self.tick.now().saturating_sub(self.traffic.last.load(Ordering::Relaxed))
+        self.tick.now().saturating_sub(self.last.load(Ordering::Relaxed))
     }
 
     fn is(&self, flag: u16) -> bool {

@@ -36,6 +36,7 @@ mod datagram_peers;
 mod descriptors;
 mod events;
 mod examples;
+mod expiring;
 mod halves;
 mod handle;
 mod handlers;

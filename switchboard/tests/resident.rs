@@ -3,7 +3,7 @@
 use crate::harness::alone::{in_a_process_of_its_own, resident};
 use crate::harness::node::{Member, Node};
 use crate::harness::served::{Served, echo};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use switchboard::prelude::*;
 use switchboard::testing::Peer;
 use switchboard::{Format, HubLimits, Join, Memory, Overflow};
@@ -113,4 +113,29 @@ async fn read(peer: &mut Peer, bytes: usize) {
         read += peer.chunk().await.unwrap().len();
     }
     tick().await;
+}
+
+/// Ten thousand with an end, each of which is looked at once a second: a stamp, and a place in the list of who is told before; no timer.
+#[test]
+fn connections_that_end_some_day_take_little_memory() {
+    in_a_process_of_its_own(connections_that_end_some_day_take_little_memory, async {
+        tokio::time::pause();
+        const COUNT: usize = 10_000;
+        let limits = Limits { connections: COUNT, ..Limits::default() };
+        let mut node = Node::with(Hub::new(), Server::new().limits(limits)).await;
+        let mut all = Vec::with_capacity(COUNT);
+        for _ in 0..COUNT {
+            let (peer, conn) = node.connect().await;
+            let me = node.hub.enter(&conn, Format::Text);
+            all.push((peer, conn, me));
+        }
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let before = resident();
+        for (_, _, me) in &all {
+            me.expire_at(Some(SystemTime::now() + Duration::from_hours(1)));
+        }
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let grown = resident().saturating_sub(before) / COUNT;
+        assert!(grown <= 64, "{grown} bytes are kept for each");
+    });
 }

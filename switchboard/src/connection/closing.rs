@@ -4,6 +4,7 @@
 //! once the handler has finished. The first reason that was noted stands.
 
 use super::{Connection, RecvHalf, SendHalf};
+use std::time::SystemTime;
 use switchboard_proto::{CloseCode, CloseReason, Codec};
 
 impl<C: Codec> Connection<C> {
@@ -50,6 +51,30 @@ impl<C: Codec> Connection<C> {
     /// ```
     pub fn close_as(self, reason: CloseReason) {
         self.0.link.end_as(reason);
+    }
+
+    /// Ends the connection at `end` ([`CloseReason::Expired`]), as if an operator closed it then; `None` cancels that.
+    /// For a peer that has shown something that is good for a time, such as a token; call it again once a newer one is shown.
+    ///
+    /// Accurate to a second, and never early. Input that the handler has not received by then is discarded. No timer runs.
+    /// Setting the clock back after the call does not prolong the connection. Setting it forward shortens it, as does a
+    /// machine that slept: a new peer with the same token would be late too.
+    ///
+    /// # Examples
+    /// ```
+    /// # use switchboard::prelude::*;
+    /// # use std::time::{Duration, SystemTime};
+    /// /// Nobody stays for more than an hour.
+    /// async fn echo(mut conn: Connection<Lines>) -> Result {
+    ///     conn.expire_at(Some(SystemTime::now() + Duration::from_secs(3600)));
+    ///     while let Some(line) = conn.recv().await? {
+    ///         conn.send(line).await?;
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn expire_at(&self, end: Option<SystemTime>) {
+        self.0.link.ends_at(end);
     }
 
     /// Resets the connection ([`CloseReason::Reset`]): what is queued is discarded, and so is what the peer has sent

@@ -3,6 +3,7 @@
 use super::fanout::{LocalRooms, Operation};
 use super::repeats::Repeats;
 use super::room::{RoomId, RoomInner};
+use super::session::SessionInner;
 use crate::link::delivery::{Delivery, Step};
 use crate::link::tick::Tick;
 use crate::sync::Mutex;
@@ -15,6 +16,9 @@ use std::sync::{Arc, Weak};
 const INBOX_BYTES: usize = 64 << 20;
 const INBOX_SHARE: usize = 4;
 
+/// What a look at one of those counts as in a turn: about 50 ns.
+const LOOK_BYTES: usize = 32;
+
 /// Memory that a list keeps from one tick to the next; what it grew by in a storm is given back.
 const KEPT_BYTES: usize = 64 << 10;
 
@@ -24,6 +28,8 @@ pub(super) struct Inbox {
     posted: Mutex<Posted>,
     /// Rooms whose members are to be told who came and went.
     presence: Mutex<Vec<Weak<RoomInner>>>,
+    /// Who is to be told when what it was shown to be ends soon.
+    ending: Mutex<Vec<Weak<SessionInner>>>,
     pub(super) repeats: Repeats,
 }
 
@@ -95,6 +101,30 @@ impl Inbox {
         self.presence.lock().push(room);
     }
 
+    /// Has the sweep tell `session` when its end is near.
+    pub(super) fn watch(&self, session: Weak<SessionInner>) {
+        self.ending.lock().push(session);
+    }
+
+    /// Tells whose end is near, and forgets who is gone.
+    async fn warn(&self, turn: &mut Turn) {
+        let watched = std::mem::take(&mut *self.ending.lock());
+        let mut still = Vec::with_capacity(watched.len());
+        for session in watched {
+            if session.upgrade().is_some_and(|session| session.watch()) {
+                still.push(session);
+            }
+            turn.spend(LOOK_BYTES).await;
+        }
+        let mut ending = self.ending.lock();
+        still.append(&mut ending);
+        // After a crowd has gone it would keep its size for good.
+        if still.capacity() > 1024 && still.len() < still.capacity() / 8 {
+            still.shrink_to(still.len() * 2);
+        }
+        *ending = still;
+    }
+
     async fn apply(&self, mut round: Box<Round>, bytes: usize, tick: &Tick, turn: &mut Turn) {
         let Round { rooms, entries, lost } = &mut *round;
         rooms.apply(entries, lost, &self.repeats, turn).await;
@@ -122,7 +152,7 @@ impl Delivery for Inbox {
         Some(Box::pin(self.apply(round, bytes, tick, turn)))
     }
 
-    /// Lets rooms tell what they gathered in that second.
+    /// Lets rooms tell what they gathered in that second, and tells whose end is near.
     fn sweep<'a>(&'a self, turn: &'a mut Turn) -> Option<Step<'a>> {
         let rooms = std::mem::take(&mut *self.presence.lock());
         let present = async move {
@@ -132,6 +162,7 @@ impl Delivery for Inbox {
                 }
                 turn.spend(CALL_BYTES).await;
             }
+            self.warn(turn).await;
         };
         Some(Box::pin(present))
     }

@@ -13,10 +13,11 @@ use super::posting::{Encoded, MembershipId};
 use super::room::{Room, RoomOptions};
 use super::standing::{Objection, Seat, Settled, Standing};
 use super::{Hub, RoomError};
-use crate::link::{ConnectionId, Link, Undeliverable};
+use crate::link::{ConnectionId, Link, TimeLeft, Undeliverable};
 use crate::sync::Mutex;
 use bytes::Bytes;
 use std::sync::Arc;
+use std::time::SystemTime;
 use switchboard_proto::{CloseReason, Format, Message, MessageId, Notice, Rights, RoomName, UserName};
 
 /// A number that no connection has: all who say something to one person without a connection count as one.
@@ -244,6 +245,18 @@ impl Session {
         self.0.state.lock().encoding.set_format(format);
     }
 
+    /// Has its connection end at `end` ([`Expired`](CloseReason::Expired)), because whoever it was shown to be is shown for that long; `None`
+    /// takes that back. As [`Connection::expire_at`](crate::Connection::expire_at), and the peer is told a minute before, as
+    /// [`Notice::Expiring`], each time that this is called.
+    pub fn expire_at(&self, end: Option<SystemTime>) {
+        let Some(link) = &self.0.link else { return };
+        link.ends_at(end);
+        // Behind it: whoever watches already looks at it from now on.
+        if end.is_some() && link.watch() {
+            Inbox::of(&link.tick).watch(Arc::downgrade(&self.0));
+        }
+    }
+
     /// The room of that name, if there is one in which it may do anything.
     pub fn find(&self, name: &RoomName) -> Option<Room> {
         door::find(Some(&self.0), &self.0.hub, name)
@@ -343,6 +356,26 @@ impl SessionInner {
         link.expect(from, frame.len())?;
         Inbox::of(&link.tick).post(&link.tick, Operation::Direct { link: Arc::clone(link), from, frame });
         Ok(())
+    }
+
+    /// Tells the peer if its end is near. Says whether it is to be watched further.
+    pub(super) fn watch(&self) -> bool {
+        let Some(link) = &self.link else { return false };
+        // Before the look: an end that is set from now on is watched by whoever sets it.
+        link.unwatch();
+        match link.left() {
+            TimeLeft::Nothing => false,
+            TimeLeft::Long => link.watch(),
+            TimeLeft::Short(seconds) => {
+                match self.encoding().notice(&Notice::Expiring { seconds }) {
+                    Encoded::Frame(frame) => link.tell_aside(|output| output.share(frame)),
+                    // Raw payloads have no words for it.
+                    Encoded::Silent => {}
+                    Encoded::Panicked => link.end(CloseReason::HandlerPanic),
+                }
+                false
+            }
+        }
     }
 
     /// Closes its connection, if it has one. It is told `word` before, behind all else that is queued.

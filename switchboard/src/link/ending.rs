@@ -125,6 +125,7 @@ impl Link {
     /// and calls [`expire`](Self::expire).
     pub(crate) fn sweep(self: &Arc<Self>, now: Second) -> bool {
         let mut state = self.state.lock();
+        self.sweep_end(&mut state);
         if self.is_speaking(Protocol::Http)
             && !state.outbox.is_empty()
             && !self.is(OPENING | CLOSING)

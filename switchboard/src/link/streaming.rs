@@ -32,7 +32,7 @@ impl Link {
         };
         let is_quiet = state.outbox.is_empty() && state.outbox.blocked_since().is_none();
         // Relaxed: for this alone.
-        let last = Some(self.traffic.last.load(Ordering::Relaxed));
+        let last = Some(self.last.load(Ordering::Relaxed));
         if is_quiet && !self.is(OPENING | CLOSING | FINISHED) && passed(last, now, timeouts.ping) {
             let event =
                 |output: &mut _| switchboard_proto::Codec::encode(&mut EventStream, EventStream::KEEPALIVE, output);

@@ -9,7 +9,7 @@ use super::backlog::Backlog;
 use super::budget::Budget;
 use super::delivery::Delivery;
 use super::read_buffer::ReadBuffer;
-use super::{Gathering, Link, Tasks};
+use super::{EndClock, Gathering, Link, Tasks};
 use crate::error::{Panicked, contained};
 use crate::sync::Mutex;
 use crate::turn::{CALL_BYTES, Turn};
@@ -31,6 +31,8 @@ pub(crate) struct Tick {
     /// Nothing is delivered or flushed any more. A new entry would keep its links alive, and they the tick, for ever.
     ended: AtomicBool,
     now: AtomicU32,
+    /// For the ends of what links were shown to be.
+    pub(crate) ends: EndClock,
     pub(crate) budget: Arc<Budget>,
     /// The worker's, and what is spawned there for connections.
     pub(crate) runtime: Handle,
@@ -51,6 +53,7 @@ impl Tick {
             notify: Notify::new(),
             ended: AtomicBool::new(false),
             now: AtomicU32::new(0),
+            ends: EndClock::default(),
             budget,
             runtime,
             tasks,

@@ -138,6 +138,7 @@ impl Worker {
             now += (elapsed - swept).min(LONGEST_STEP);
             swept = elapsed;
             self.tick.set_now(now);
+            self.tick.ends.step(started);
             if late > LATE {
                 metrics.late_ticks.add(1);
                 logged(|| warn!(worker = self.index, late_ms = late.as_millis() as u64, "worker was held up"));
