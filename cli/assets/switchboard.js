@@ -152,6 +152,8 @@ export class Switchboard {
     #turn;
     /** Whether the server has greeted us on this connection. */
     #welcomed = false;
+    /** What shows on the next connection that the name was ours on the last one. */
+    #secret = drawn();
     /** What the server said of the end that is coming. */
     #reason = '';
 
@@ -280,7 +282,7 @@ export class Switchboard {
     /** Takes another name, and again after each reconnection. @param {string} name @returns {Promise<void>} */
     async rename(name) {
         check(name);
-        await this.#change(`/name ${name}`, 'named');
+        await this.#change(`/name ${name}${this.#secret}`, 'named');
         this.wanted = name;
         this.#had = true;
     }
@@ -523,12 +525,15 @@ export class Switchboard {
         }
     }
 
-    /** Asks for the name that we want. After a reconnection, the server may still know the last one by it. */
+    /**
+     * Asks for the name that we want. After a reconnection, the server may still know the last one by it, and takes it from
+     * that for the secret that it was given with it; for that it is told the secret also where the name is ours already.
+     */
     async #claim() {
         const wanted = this.wanted;
         if (!wanted) return;
         try {
-            await this.#change(`/name ${wanted}`, 'named');
+            await this.#change(`/name ${wanted}${this.#secret}`, 'named');
         } catch (error) {
             if (!isRefused(error)) return;
             if (this.#had) this.#claiming = setTimeout(() => this.#claim(), CLAIM_MS);
@@ -564,6 +569,8 @@ export class Switchboard {
     #receive(frame) {
         if (frame.seq) return this.#deliver(frame);
         if (frame.error) return this.#refuse(new Refusal(frame.error, frame.text));
+        // Not asked for: another connection of ours has the name that we had.
+        if (frame.event === 'named' && this.#asked[0]?.event !== 'named') return this.#call(frame.name);
         if (ANSWERS.has(frame.event)) return this.#answer(frame);
         switch (frame.event) {
             case 'welcome':
@@ -650,7 +657,7 @@ export class Switchboard {
         }
         this.#become('open');
         this.#call(welcome.name);
-        if (welcome.name !== this.wanted) this.#claim();
+        this.#claim();
         const places = [...this.#places.values()];
         const { room } = welcome;
         if (room && !this.#place({ room })) this.leave(room).catch(() => {});
@@ -785,6 +792,12 @@ function framed(head, payload) {
     frame.set(start);
     frame.set(new Uint8Array(buffer, byteOffset, byteLength), start.length);
     return frame;
+}
+
+/** A secret of 128 bits as `/name` takes it; nothing where nobody draws one. */
+function drawn() {
+    const drawn = globalThis.crypto?.getRandomValues(new Uint8Array(16));
+    return drawn ? ` secret=${Array.from(drawn, (byte) => byte.toString(16).padStart(2, '0')).join('')}` : '';
 }
 
 /** A name with a space in it would make another command of one. @param {string} name */

@@ -36,8 +36,9 @@ fn obey(command: Command, frame: &Bytes) {
             assert!(since.is_none_or(|id| id.to_string().parse() == Ok(id)));
             assert!(cookie.is_none_or(|cookie| cookie.to_string().parse() == Ok(cookie)));
         }
-        Command::Name(name) => {
+        Command::Name { name, secret } => {
             assert!(!name.is_reserved());
+            assert!(secret.is_none_or(|secret| format!("{secret:?}") == "NameSecret(…)"));
             assert_eq!(UserName::parse(name.as_str()), Ok(name));
         }
         Command::Leave { room } | Command::Who { room } => {

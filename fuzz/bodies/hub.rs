@@ -277,6 +277,10 @@ impl World {
         assert_eq!(from, std::mem::replace(&mut member.name, to.clone()));
         let seats: Vec<usize> = member.seats.iter().map(|(place, _)| *place).collect();
         member.seats.iter().for_each(|(_, seat)| seat.renamed(from.clone()));
+        if from.as_str() == to.as_str() {
+            // Nothing has changed.
+            return;
+        }
         for place in seats {
             let model = self.rooms[place].as_ref().unwrap();
             let notice = Notice::Renamed { room: model.name.clone(), from: from.clone(), to: to.clone() };

@@ -4,7 +4,7 @@
 //! nothing of rooms or rights: the caller carries out the commands. `docs/protocol.md` is written from this file.
 
 use crate::format::is_forbidden;
-use crate::{Cookie, ErrorCode, Failure, Format, MessageId, NameError, RoomName, UserName};
+use crate::{Cookie, ErrorCode, Failure, Format, MessageId, NameError, NameSecret, RoomName, UserName};
 use bytes::{Buf, Bytes};
 use std::fmt;
 
@@ -42,7 +42,12 @@ pub enum Command {
         text: Bytes,
     },
     /// Take a name.
-    Name(UserName),
+    Name {
+        /// The name.
+        name: UserName,
+        /// What shows that it was this one's on its last connection, or will show that on its next.
+        secret: Option<NameSecret>,
+    },
     /// List the members of a room, or of the current one.
     Who {
         /// The room.
@@ -84,7 +89,7 @@ impl Command {
         ("/join ROOM [since=ID] [cookie=HEX]", "join a room and make it the current one"),
         ("/leave [ROOM]", "leave a room, or the current one"),
         ("/pub ROOM TEXT", "publish to a room, current or not"),
-        ("/name NAME", "take a name"),
+        ("/name NAME [secret=HEX]", "take a name"),
         ("/who [ROOM]", "list the members of a room, or of the current one"),
         ("/rooms", "list the rooms"),
         ("/msg NAME TEXT", "send to one person only"),
@@ -131,7 +136,7 @@ fn command(frame: &Bytes) -> Result<Command, Failure> {
             let room = room(arguments.required()?)?;
             Command::Pub { room, text: frame.slice_ref(arguments.text()?) }
         }
-        b"/name" => Command::Name(UserName::parse(arguments.required()?).map_err(bad_name)?),
+        b"/name" => named(&mut arguments)?,
         b"/who" => Command::Who { room: arguments.optional()?.map(room).transpose()? },
         b"/rooms" => Command::Rooms,
         b"/msg" => {
@@ -163,6 +168,18 @@ fn join(arguments: &mut Arguments<'_>) -> Result<Command, Failure> {
         }
     }
     Ok(Command::Join { room, since, cookie })
+}
+
+fn named(arguments: &mut Arguments<'_>) -> Result<Command, Failure> {
+    let name = UserName::parse(arguments.required()?).map_err(bad_name)?;
+    let secret = match arguments.optional()? {
+        None => None,
+        Some(option) => match option.split_once('=') {
+            Some(("secret", hex)) => Some(hex.parse().map_err(bad_argument)?),
+            _ => return Err(arguments.misused()),
+        },
+    };
+    Ok(Command::Name { name, secret })
 }
 
 fn room(text: &str) -> Result<RoomName, Failure> {

@@ -167,6 +167,11 @@ pub enum Notice {
         /// In how many seconds.
         seconds: u32,
     },
+    /// Another connection has taken this one's name over, by showing that it is the same one's.
+    Named {
+        /// The name from now on.
+        name: UserName,
+    },
     /// This connection ends.
     Closed {
         /// Why.

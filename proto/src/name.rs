@@ -202,6 +202,27 @@ impl UserName {
         number?.parse().ok()
     }
 
+    /// What another connection of whoever is called this is called: `alice.2`. None if that were too long for a name.
+    pub fn numbered(&self, n: u64) -> Option<Self> {
+        Self::parse_any(&format!("{self}.{n}")).ok()
+    }
+
+    /// Whose [`numbered`](Self::numbered) name this is, and which, if it is one.
+    pub fn owner_and_number(&self) -> Option<(Self, u64)> {
+        let (owner, number) = self.as_str().rsplit_once('.')?;
+        // `alice.07` is a name, and not that of number 7.
+        let is_one = number.bytes().all(|byte| byte.is_ascii_digit()) && !number.starts_with('0');
+        let number = number.parse().ok().filter(|_| is_one)?;
+        Some((Self::parse_any(owner).ok()?, number))
+    }
+
+    /// Whether this is one of the names of whoever is called `owner`: that name, or anything behind it and a dot.
+    pub fn is_of(&self, owner: &Self) -> bool {
+        let (name, owner) = (self.as_str(), owner.as_str());
+        let (Some(start), Some(rest)) = (name.get(..owner.len()), name.get(owner.len()..)) else { return false };
+        start.eq_ignore_ascii_case(owner) && (rest.is_empty() || rest.starts_with('.'))
+    }
+
     /// The publisher of a datagram that did not come from a member.
     pub fn udp() -> Self {
         Self(Name(UDP.into()))

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 use switchboard_proto::{
-    Command, Cookie, ErrorCode, Failure, Format, Input, MessageId, RoomName, Token, UserName, parse,
+    Command, Cookie, ErrorCode, Failure, Format, Input, MessageId, NameSecret, RoomName, Token, UserName, parse,
 };
 
 fn read(frame: &str) -> Result<Input, Failure> {
@@ -35,6 +35,10 @@ fn id(text: &str) -> MessageId {
 
 const COOKIE: Cookie = Cookie([0, 0x1b, 0x2c, 0x3d, 0x4e, 0x5f, 0xff]);
 
+fn secret() -> NameSecret {
+    "000102030405060708090a0b0c0d0eff".parse().unwrap()
+}
+
 /// Every command with the fewest and the most it can say, written and meant.
 fn written() -> Vec<(&'static str, Command)> {
     let (lobby, ops) = (room("lobby"), room("ops"));
@@ -47,7 +51,11 @@ fn written() -> Vec<(&'static str, Command)> {
         ("/leave", Command::Leave { room: None }),
         ("/leave ops", Command::Leave { room: Some(ops.clone()) }),
         ("/pub ops all  good ", Command::Pub { room: ops.clone(), text: "all  good ".into() }),
-        ("/name Alice", Command::Name(UserName::parse("alice").unwrap())),
+        ("/name Alice", Command::Name { name: UserName::parse("alice").unwrap(), secret: None }),
+        (
+            "/name Alice secret=000102030405060708090a0b0c0d0eFF",
+            Command::Name { name: UserName::parse("alice").unwrap(), secret: Some(secret()) },
+        ),
         ("/who", Command::Who { room: None }),
         ("/who ops", Command::Who { room: Some(ops) }),
         ("/rooms", Command::Rooms),
@@ -72,7 +80,7 @@ fn verb(command: &Command) -> &'static str {
         Command::Join { .. } => "/join",
         Command::Leave { .. } => "/leave",
         Command::Pub { .. } => "/pub",
-        Command::Name(_) => "/name",
+        Command::Name { .. } => "/name",
         Command::Who { .. } => "/who",
         Command::Rooms => "/rooms",
         Command::Msg { .. } => "/msg",
@@ -116,6 +124,7 @@ fn filled(usage: &str, options: bool) -> String {
         "N" => "20",
         "since=ID" => "since=k3f9-7",
         "cookie=HEX" => "cookie=001b2c3d4e5fff",
+        "secret=HEX" => "secret=000102030405060708090a0b0c0d0eff",
         "text|json|raw" => "json",
         plain => plain,
     });
@@ -153,6 +162,28 @@ fn a_command_with_too_many_arguments_is_refused() {
     assert_refused("/join lobby since=a-1 since=a-1", ErrorCode::BadArgument);
     assert_refused("/join lobby cookie=001b2c3d4e5fff cookie=001b2c3d4e5fff", ErrorCode::BadArgument);
     assert_refused("/join lobby Since=a-1", ErrorCode::BadArgument);
+}
+
+#[test]
+fn a_secret_is_of_32_digits_and_is_not_told() {
+    let digits = "000102030405060708090a0b0c0d0eff";
+    for wrong in
+        ["", "0", &digits[1..], &format!("{digits}0"), &digits.replace('f', "g"), &format!("+{}", &digits[1..])]
+    {
+        let failure = read(&format!("/name bob secret={wrong}")).unwrap_err();
+        assert_eq!(failure.code, ErrorCode::BadArgument, "{wrong:?}");
+        assert!(wrong.len() < 2 || !failure.text.contains(wrong), "{failure}");
+    }
+    for misused in ["x", "NameSecret=1", &format!("cookie={digits}"), digits] {
+        assert_refused(&format!("/name bob {misused}"), ErrorCode::BadArgument);
+    }
+    assert!(!format!("{:?}", read(&format!("/name bob secret={digits}"))).contains("0e"));
+    let others = [0, 15, 31].map(|place| {
+        let mut other = digits.to_owned();
+        other.replace_range(place..=place, "9");
+        other.parse::<NameSecret>().unwrap()
+    });
+    assert!(others.iter().all(|other| *other != secret()), "each digit counts");
 }
 
 #[test]

@@ -94,3 +94,32 @@ fn rooms_may_be_called_what_people_may_not() {
     assert_eq!(format!("{:?} {:?}", room("Lobby"), UserName::guest(1)), "RoomName(Lobby) UserName(guest-1)");
     assert_eq!(format!("[{:>7}]", room("Lobby")), "[  Lobby]");
 }
+
+fn user(name: &str) -> UserName {
+    UserName::parse_any(name).unwrap()
+}
+
+#[test]
+fn a_principal_has_its_name_and_all_behind_it_and_a_dot() {
+    let alice = user("alice");
+    for own in ["alice", "ALICE", "Alice.2", "alice.phone", "alice.phone.2", "alice.", "alice..x", "aLiCe.999999"] {
+        assert!(user(own).is_of(&alice), "{own}");
+    }
+    for other in ["alic", "alice2", "alice-2", "alice_2", "malice", "malice.2", "al.ice", "a", ".alice", "alice2.2"] {
+        assert!(!user(other).is_of(&alice), "{other}");
+    }
+    assert!(user("ops.bot.7").is_of(&user("ops.bot")) && user("ops.bot").is_of(&user("OPS")));
+}
+
+#[test]
+fn a_numbered_name_says_whose_it_is() {
+    assert_eq!(user("alice").numbered(2), Some(user("alice.2")));
+    assert_eq!(user("Alice.12").owner_and_number(), Some((user("alice"), 12)));
+    assert_eq!(user("alice.2.3").owner_and_number(), Some((user("alice.2"), 3)));
+    for none in ["alice", "alice.", "alice.02", "alice.0", "alice.x2", "alice.2x", ".2", "alice.99999999999999999999"] {
+        assert_eq!(user(none).owner_and_number(), None, "{none}");
+    }
+    assert_eq!(user(&"a".repeat(62)).numbered(2).unwrap().as_str().len(), 64);
+    assert_eq!(user(&"a".repeat(62)).numbered(10), None);
+    assert_eq!(user(&"a".repeat(64)).numbered(2), None);
+}

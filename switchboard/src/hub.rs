@@ -15,6 +15,7 @@ mod inbox;
 mod log;
 pub(crate) mod membership;
 mod names;
+mod naming;
 pub(crate) mod policy;
 mod posting;
 mod presence;
@@ -38,10 +39,10 @@ use holding::Holding;
 use names::Names;
 use policy::{Governance, Policy};
 use room::{Room, RoomInner, RoomOptions};
-use session::{NameTaken, Session, SessionInner};
+use session::{NameRefused, Session, SessionInner};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use switchboard_proto::{Format, NameError, RoomName, UserName};
 use tokio::time::Instant;
@@ -278,12 +279,14 @@ impl Hub {
     /// ```
     ///
     /// # Errors
-    /// The name is taken, or is a guest's.
-    pub fn session(&self, name: UserName, format: Format) -> Result<Session, NameTaken> {
-        if self.0.names.lock().is_free(&name) {
-            Ok(Session::unlinked(self.clone(), name, format))
+    /// Somebody has the name, or it is a guest's, or the hub's policy says that it is somebody's who has to show it.
+    pub fn session(&self, name: UserName, format: Format) -> Result<Session, NameRefused> {
+        if name.guest_number().is_some() || !self.may_be_named(None, &name) {
+            Err(NameRefused::Reserved(name))
+        } else if !self.0.names.lock().is_free(&name) {
+            Err(NameRefused::Taken(name))
         } else {
-            Err(NameTaken(name))
+            Ok(Session::unlinked(self.clone(), name, format))
         }
     }
 
@@ -362,8 +365,7 @@ impl std::fmt::Debug for Hub {
 impl HubInner {
     /// Enters whom `session` makes of the next number as the guest of that number.
     pub(crate) fn enter_guest(&self, session: impl FnOnce(u64) -> Arc<SessionInner>) -> Arc<SessionInner> {
-        // Relaxed: only uniqueness matters. Nobody can take a guest's name.
-        let number = self.next_guest.fetch_add(1, Ordering::Relaxed) + 1;
+        let number = self.next_guest();
         let session = session(number);
         self.names.lock().enter_guest(number, Arc::clone(&session));
         session
@@ -372,26 +374,6 @@ impl HubInner {
     /// Whoever has this name now.
     pub(crate) fn called(&self, name: &UserName) -> Option<Arc<SessionInner>> {
         self.names.lock().get(name).cloned()
-    }
-
-    /// Gives `session` another name, unless somebody else has it. Returns the one until now.
-    pub(crate) fn rename(&self, session: &Arc<SessionInner>, to: &UserName) -> Option<UserName> {
-        let mut names = self.names.lock();
-        let is_free = names.is_free(to) || names.get(to).is_some_and(|other| Arc::ptr_eq(other, session));
-        if !is_free {
-            return None;
-        }
-        // Under the same lock: two renames of one connection at a time must not leave it entered twice.
-        let from = session.take_name(to.clone());
-        if session.is_entered() {
-            names.remove(&from);
-            names.insert(to.clone(), Arc::clone(session));
-        }
-        Some(from)
-    }
-
-    pub(crate) fn forget(&self, name: &UserName) {
-        self.names.lock().remove(name);
     }
 }
 

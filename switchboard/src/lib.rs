@@ -110,7 +110,7 @@ pub use hub::door::{Page, Published, RoomList};
 pub use hub::encoding::{Encoding, PlainEvents};
 pub use hub::membership::{Join, JoinError, Membership};
 pub use hub::room::{Overflow, Room, RoomOptions};
-pub use hub::session::{NameTaken, Session, TellError};
+pub use hub::session::{NameRefused, Session, TellError};
 pub use hub::{Hub, HubLimits, RoomError};
 pub use link::{ConnectionId, PeerAddr, Spawned, TlsInfo};
 pub use metrics::{Count, Metrics};
@@ -135,8 +135,8 @@ pub use turn::Turn;
 /// The grammar of rooms: what a frame asks for, and what members are told.
 pub mod grammar {
     pub use switchboard_proto::{
-        Authenticated, Command, Cookie, Epoch, ErrorCode, Event, Failure, Input, Message, MessageId, Notice, Reply,
-        RoomSummary, Token, parse,
+        Authenticated, Command, Cookie, Epoch, ErrorCode, Event, Failure, Input, Message, MessageId, NameSecret,
+        Notice, Reply, RoomSummary, Token, parse,
     };
 }
 

@@ -2,6 +2,7 @@
 //!
 //! See `harness/node.rs`: the test speaks for both sides of each connection.
 
+mod bound_names;
 mod delivery;
 mod encodings;
 mod formats;

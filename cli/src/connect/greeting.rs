@@ -154,10 +154,12 @@ fn is_answer(ask: &Bytes, event: Option<&Event>, frame: &[u8]) -> bool {
         (Ok(Input::Command(Command::Join { room, .. })), Some(Event::Reply(Reply::Welcome { room: joined, .. }))) => {
             Some(&room) == joined.as_ref()
         }
-        (Ok(Input::Command(Command::Name(name))), Some(Event::Reply(Reply::Named { name: named }))) => name == *named,
+        (Ok(Input::Command(Command::Name { name, .. })), Some(Event::Reply(Reply::Named { name: named }))) => {
+            name == *named
+        }
         (Ok(Input::Command(Command::Auth(_))), Some(Event::Reply(Reply::Authorized { .. }))) => true,
         (Ok(Input::Command(Command::Auth(_))), None) => frame.starts_with(b"* authorized"),
-        (Ok(Input::Command(Command::Name(name))), None) => frame == format!("* you are {name}").as_bytes(),
+        (Ok(Input::Command(Command::Name { name, .. })), None) => frame == format!("* you are {name}").as_bytes(),
         _ => false,
     }
 }

@@ -18,8 +18,8 @@ struct Logged<'a>(&'a [u8]);
 
 impl fmt::Display for Logged<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if shows_token(self.0) {
-            return f.write_str("/auth …");
+        if let Some(command) = secretive(self.0) {
+            return write!(f, "{command} …");
         }
         let logged = &self.0[..self.0.len().min(LOGGED_BYTES)];
         Escaped(logged).fmt(f)?;
@@ -30,10 +30,13 @@ impl fmt::Display for Logged<'_> {
     }
 }
 
-/// Whether what stands behind the command is nobody else's business. A mark of UTF-8 may stand before it.
-fn shows_token(frame: &[u8]) -> bool {
+/// The command of a frame, if what stands behind it is nobody else's business. A mark of UTF-8 may stand before it.
+fn secretive(frame: &[u8]) -> Option<&'static str> {
     let frame = frame.strip_prefix("\u{feff}".as_bytes()).unwrap_or(frame);
-    frame.get(..5).is_some_and(|verb| verb.eq_ignore_ascii_case(b"/auth"))
+    let is =
+        |command: &str| frame.get(..command.len()).is_some_and(|verb| verb.eq_ignore_ascii_case(command.as_bytes()));
+    let keeps_name = || is("/name") && frame.windows(7).any(|part| part.eq_ignore_ascii_case(b"secret="));
+    if is("/auth") { Some("/auth") } else { keeps_name().then_some("/name") }
 }
 
 #[cfg(test)]
@@ -46,6 +49,8 @@ mod tests {
         for frame in ["/auth mysecret", "/AUTH\tmysecret", "\u{feff}/auth mysecret", "/authmysecret"] {
             assert_eq!(Logged(frame.as_bytes()).to_string(), "/auth …");
         }
+        assert_eq!(Logged(b"/Name bob secret=0123").to_string(), "/name …");
+        assert_eq!(Logged(b"/name bob").to_string(), "/name bob");
         let logged = Logged(&[b'x'; LOGGED_BYTES + 5]).to_string();
         assert!(logged.ends_with("x… and 5 more bytes"), "{logged}");
     }

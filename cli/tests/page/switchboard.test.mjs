@@ -94,6 +94,11 @@ function start(options = {}) {
     }
 }
 
+/** What was sent since the last look, the secret of a name apart. */
+function claimed() {
+    return Socket.last.take().map((line) => line.replace(/ secret=[0-9a-f]{32}$/, ''));
+}
+
 /** The connection breaks, and the next one is there. */
 async function reconnect() {
     Socket.last.break();
@@ -259,7 +264,7 @@ test('what is asked too often is asked again', async () => {
     Socket.last.take();
     clock.tick(250);
     await settled();
-    assert.deepEqual(Socket.last.take(), ['/name alice']);
+    assert.deepEqual(claimed(), ['/name alice']);
     Socket.last.say({ event: 'named', name: 'alice' });
     await renamed;
     assert.equal(board.name, 'alice');
@@ -280,13 +285,30 @@ test('a name that somebody else has is told, and not asked for again', async () 
     start({ name: 'alice' });
     await settled();
     Socket.last.say(welcome('guest-1'));
-    assert.deepEqual(Socket.last.take(), ['/name alice']);
+    assert.deepEqual(claimed(), ['/name alice']);
     Socket.last.say(refusal('name-taken'));
     await settled();
     assert.deepEqual(short(), ['refused']);
     assert.equal(board.name, 'guest-1');
     await reconnect();
     assert.deepEqual(Socket.last.take(), []);
+});
+
+test('a name is asked for by the same secret each time, and by another one elsewhere', async () => {
+    const asked = [];
+    for (const each of [1, 2]) {
+        start({ name: 'alice' });
+        await settled();
+        Socket.last.say(welcome('alice'));
+        asked.push(...Socket.last.take());
+        Socket.last.say({ event: 'named', name: 'alice' });
+        await reconnect();
+        asked.push(...Socket.last.take());
+        Socket.last.say({ event: 'named', name: 'alice' });
+        assert.equal(board.name, 'alice', `client ${each}`);
+    }
+    for (const line of asked) assert.match(line, /^\/name alice secret=[0-9a-f]{32}$/);
+    assert.deepEqual(asked.map((line) => asked.indexOf(line)), [0, 0, 2, 2]);
 });
 
 test('a name that the last connection still has is asked for until it is free', async () => {
@@ -299,7 +321,7 @@ test('a name that the last connection still has is asked for until it is free', 
     Socket.last.take();
     for (let attempt = 0; attempt < 2; attempt += 1) {
         clock.tick(5_000);
-        assert.deepEqual(Socket.last.take(), ['/name alice']);
+        assert.deepEqual(claimed(), ['/name alice']);
         Socket.last.say(refusal('name-taken'));
         await settled();
     }
@@ -429,7 +451,7 @@ test('a token is offered with each connection, and a name waits for what it give
     assert.equal(Socket.last.url.searchParams.get('name'), null);
     assert.equal(board.token, 's3cret');
     Socket.last.say(welcome('alice'));
-    assert.deepEqual(Socket.last.take(), ['/name carol']);
+    assert.deepEqual(claimed(), ['/name carol']);
     board.present('other');
     assert.deepEqual(Socket.last.protocols, bearer('other'));
     board.present('');

@@ -52,6 +52,7 @@ pub(super) fn notice(notice: &Notice) -> Bytes {
         Notice::Reset { room, epoch } => format!(r#"{{"event":"reset","room":"{room}","epoch":"{epoch}"}}"#),
         Notice::Removed { room } => format!(r#"{{"event":"removed","room":"{room}","reason":"not-allowed"}}"#),
         Notice::Expiring { seconds } => format!(r#"{{"event":"expiring","seconds":{seconds}}}"#),
+        Notice::Named { name } => format!(r#"{{"event":"named","name":"{name}"}}"#),
         Notice::Closed { reason } => format!(r#"{{"event":"closed","reason":"{reason}"}}"#),
     };
     object.into()

@@ -1,10 +1,11 @@
 //! Who is called what in a hub.
 //!
-//! Guests are found by their numbers: 16 bytes each, where a name in a hash table takes up to 56.
+//! Guests are found by their numbers: 16 bytes each, where a name in a hash table takes up to 56. Whoever is shown to be somebody
+//! has the name of that one, and behind it a number where it has several connections.
 
 use super::session::SessionInner;
 use crate::link::roster::Roster;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use switchboard_proto::UserName;
 
@@ -13,6 +14,39 @@ use switchboard_proto::UserName;
 pub(super) struct Names {
     guests: Roster<u64, Arc<SessionInner>>,
     taken: HashMap<UserName, Arc<SessionInner>>,
+    /// Of principals that have, or had, more than one connection at a time.
+    numbers: HashMap<UserName, Numbers>,
+}
+
+/// Which numbers behind a principal's name are its connections'.
+#[derive(Debug)]
+struct Numbers {
+    /// It and those above were never given.
+    next: u64,
+    /// Those below that were, and are not any more.
+    freed: BTreeSet<u64>,
+}
+
+/// The first number: the connection without one is number 1.
+const SECOND: u64 = 2;
+
+impl Numbers {
+    const NEW: Self = Self { next: SECOND, freed: BTreeSet::new() };
+
+    fn give(&mut self) -> u64 {
+        self.freed.pop_first().unwrap_or_else(|| {
+            self.next += 1;
+            self.next - 1
+        })
+    }
+
+    /// Takes a number back. Says whether none is given any more.
+    fn take(&mut self, number: u64) -> bool {
+        if (SECOND..self.next).contains(&number) {
+            self.freed.insert(number);
+        }
+        self.freed.len() as u64 == self.next - SECOND
+    }
 }
 
 impl Names {
@@ -39,6 +73,34 @@ impl Names {
         self.taken.values().cloned().collect()
     }
 
+    /// `owner` with the lowest number behind it that is free, which counts as given then. None if it would be longer than names may be.
+    pub(super) fn number(&mut self, owner: &UserName) -> Option<UserName> {
+        // Of one that is too long nothing is kept.
+        owner.numbered(SECOND)?;
+        loop {
+            let name = owner.numbered(self.numbers.entry(owner.clone()).or_insert(Numbers::NEW).give())?;
+            // Somebody may have chosen it.
+            if self.is_free(&name) {
+                return Some(name);
+            }
+        }
+    }
+
+    /// Takes back numbers that were given and not used.
+    pub(super) fn give_back(&mut self, names: impl IntoIterator<Item = UserName>) {
+        names.into_iter().for_each(|name| self.free(&name));
+    }
+
+    /// The number of that name, if it has one, is nobody's now.
+    fn free(&mut self, name: &UserName) {
+        if !self.numbers.is_empty()
+            && let Some((owner, number)) = name.owner_and_number()
+            && self.numbers.get_mut(&owner).is_some_and(|numbers| numbers.take(number))
+        {
+            self.numbers.remove(&owner);
+        }
+    }
+
     pub(super) fn enter_guest(&mut self, number: u64, session: Arc<SessionInner>) {
         self.guests.insert(number, session);
     }
@@ -56,9 +118,53 @@ impl Names {
             Some(number) => drop(self.guests.remove(number)),
             None => drop(self.taken.remove(name)),
         }
+        self.free(name);
         // After a storm the table would keep its size for good.
         if self.taken.capacity() > 1024 && self.taken.len() < self.taken.capacity() / 8 {
             self.taken.shrink_to(self.taken.len() * 2);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Numbers, SECOND};
+
+    #[test]
+    fn the_lowest_number_that_is_free_is_given() {
+        let mut numbers = Numbers::NEW;
+        assert_eq!([numbers.give(), numbers.give(), numbers.give()], [2, 3, 4]);
+        assert!(!numbers.take(3) && !numbers.take(2));
+        assert_eq!([numbers.give(), numbers.give(), numbers.give()], [2, 3, 5]);
+    }
+
+    #[test]
+    fn what_was_never_given_is_not_taken_back() {
+        let mut numbers = Numbers::NEW;
+        numbers.give();
+        for foreign in [0, 1, 3, 999_999, u64::MAX] {
+            assert!(!numbers.take(foreign), "{foreign}");
+        }
+        assert_eq!(numbers.give(), 3);
+    }
+
+    #[test]
+    fn one_that_is_taken_back_twice_is_given_once() {
+        let mut numbers = Numbers::NEW;
+        let given = [numbers.give(), numbers.give()];
+        numbers.take(given[0]);
+        numbers.take(given[0]);
+        assert_eq!([numbers.give(), numbers.give()], [2, 4]);
+    }
+
+    #[test]
+    fn nothing_is_kept_once_all_are_back() {
+        let mut numbers = Numbers::NEW;
+        for _ in 0..1000 {
+            numbers.give();
+        }
+        let last = (SECOND..SECOND + 1000).map(|number| numbers.take(number)).collect::<Vec<_>>();
+        assert_eq!(last.iter().filter(|all| **all).count(), 1);
+        assert_eq!(last.last(), Some(&true));
     }
 }

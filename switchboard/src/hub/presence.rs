@@ -39,6 +39,7 @@ impl Change {
             | Notice::Reset { .. }
             | Notice::Removed { .. }
             | Notice::Expiring { .. }
+            | Notice::Named { .. }
             | Notice::Closed { .. } => (0, 0, 0),
         };
         Self { joined, left, renamed, members }

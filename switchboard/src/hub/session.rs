@@ -10,7 +10,7 @@ use super::log::Byline;
 use super::membership::{Join, JoinError, Membership};
 use super::policy::{NotAllowed, Principal, Ruling};
 use super::posting::{Encoded, MembershipId};
-use super::room::{Room, RoomOptions};
+use super::room::{Room, RoomInner, RoomOptions};
 use super::standing::{Objection, Seat, Settled, Standing};
 use super::{Hub, RoomError};
 use crate::link::{ConnectionId, Link, TimeLeft, Undeliverable};
@@ -18,15 +18,23 @@ use crate::sync::Mutex;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::SystemTime;
-use switchboard_proto::{CloseReason, Format, Message, MessageId, Notice, Rights, RoomName, UserName};
+use switchboard_proto::{CloseReason, Format, Message, MessageId, NameSecret, Notice, Rights, RoomName, UserName};
 
 /// A number that no connection has: all who say something to one person without a connection count as one.
 const UNLINKED: ConnectionId = ConnectionId(0);
 
-/// The name that somebody else has.
+/// Why somebody is not called so.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("name {0} is taken")]
-pub struct NameTaken(pub UserName);
+#[non_exhaustive]
+pub enum NameRefused {
+    /// Somebody else has it now.
+    #[error("name {0} is taken")]
+    Taken(UserName),
+    /// It is not for this one, whether or not anybody has it: it is a guest's or the server's own, or, by the hub's policy, somebody's who
+    /// has to show it.
+    #[error("name {0} is reserved")]
+    Reserved(UserName),
+}
 
 /// Why a private message was not sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -113,7 +121,38 @@ impl SessionInner {
 
     /// Returns the name until now.
     pub(super) fn take_name(&self, to: UserName) -> UserName {
-        std::mem::replace(&mut self.state.lock().name, Name::Chosen(to)).name()
+        let to = to.guest_number().map_or(Name::Chosen(to), Name::Guest);
+        std::mem::replace(&mut self.state.lock().name, to).name()
+    }
+
+    /// Has its name kept for whoever tells `secret`.
+    pub(super) fn keep_by(&self, secret: Option<NameSecret>) {
+        let mut state = self.state.lock();
+        if secret.is_some() || state.standing.is_some() {
+            state.standing.get_or_insert_default().secret = secret;
+        }
+    }
+
+    pub(super) fn is_kept_by(&self, secret: NameSecret) -> bool {
+        self.state.lock().standing.as_ref().and_then(|standing| standing.secret) == Some(secret)
+    }
+
+    /// Another one has taken its name over, which was `from` until now: it is told, and so are the rooms that it is in.
+    pub(super) fn displaced(&self, by: &Self, from: &UserName) {
+        self.keep_by(None);
+        let Some(link) = &self.link else { return };
+        match self.encoding().notice(&Notice::Named { name: self.name() }) {
+            // Who does not read is not told.
+            Encoded::Frame(frame) => _ = by.send_to(link, frame),
+            Encoded::Silent => {}
+            Encoded::Panicked => link.end(CloseReason::HandlerPanic),
+        }
+        let seats = self.state.lock().standing.as_ref().map(|standing| standing.seats());
+        for (room, id) in seats.unwrap_or_default() {
+            if let Some(room) = room.upgrade() {
+                room.renamed(id, from.clone(), &link.tick);
+            }
+        }
     }
 
     pub(super) fn hub(&self) -> &Hub {
@@ -167,6 +206,15 @@ impl SessionInner {
         Ok(())
     }
 
+    /// Notes a seat in a room that nobody is asked about, if it may lose its name to another connection.
+    pub(super) fn sit_unasked(&self, id: MembershipId, room: &Arc<RoomInner>) {
+        if let Some(standing) = &mut self.state.lock().standing
+            && (standing.secret.is_some() || standing.principal.is_some())
+        {
+            standing.sit_unasked(id, room);
+        }
+    }
+
     pub(super) fn rise(&self, id: MembershipId) {
         if let Some(standing) = &mut self.state.lock().standing {
             standing.rise(id);
@@ -213,12 +261,18 @@ impl Session {
         self.0.principal().unwrap_or_default()
     }
 
-    /// Is shown to be `principal` from now on, and takes its name if it has one that nobody else has. What it may do in the rooms that it
-    /// is in follows at once; if the hub's policy says that it does not stand, it is closed ([`Revoked`](CloseReason::Revoked)). Returns the name until now, if it has another one by that: [`Membership::renamed`] tells a room.
+    /// Is shown to be `principal` from now on, and until that [expires](Principal::expires), as [`expire_at`](Self::expire_at) does it. What it may
+    /// do in the rooms that it is in follows at once; if the hub's policy says that it does not stand, it is closed
+    /// ([`Revoked`](CloseReason::Revoked)).
+    ///
+    /// It takes the principal's name, or `NAME.2`, `NAME.3`, … while other connections of that principal have those before. Returns the name
+    /// until now, if it has another one by that: [`Membership::renamed`] tells a room. If it has a name of that principal's already, it
+    /// keeps it; also if none could be made, because it were longer than a name may be.
     pub fn authorize(&self, principal: Arc<Principal>) -> Option<UserName> {
-        let name = principal.name().cloned();
+        let expires = principal.expires();
         self.0.show(principal);
-        name.filter(|name| *name != self.name()).and_then(|name| self.rename(name).ok())
+        self.expire_at(expires);
+        self.0.hub.name_as_shown(&self.0)
     }
 
     /// Its current name; a connection's is `guest-N` at first.
@@ -233,10 +287,22 @@ impl Session {
 
     /// Takes another name, and returns the previous one. To tell a room, use [`Membership::renamed`].
     ///
+    /// Another connection of the principal that this one is shown to be gives it up, gets `NAME.2` or so, and is told so, as are the rooms
+    /// that it is in.
+    ///
     /// # Errors
-    /// The name is taken, or is a guest's.
-    pub fn rename(&self, to: UserName) -> Result<UserName, NameTaken> {
-        self.0.hub.0.rename(&self.0, &to).ok_or(NameTaken(to))
+    /// Somebody else has it, it is a guest's or one of the server's own, or the policy says that it is another one's.
+    pub fn rename(&self, to: UserName) -> Result<UserName, NameRefused> {
+        self.0.hub.rename(&self.0, &to, None)
+    }
+
+    /// As [`rename`](Self::rename), and takes the name over from another connection that took it by the same `secret`: for who comes back
+    /// before the server knows that its last connection is lost. That one becomes a guest again, and is told so.
+    ///
+    /// # Errors
+    /// As there: also if somebody has it by another secret, or by none.
+    pub fn rename_by(&self, to: UserName, secret: NameSecret) -> Result<UserName, NameRefused> {
+        self.0.hub.rename(&self.0, &to, Some(secret))
     }
 
     /// Changes the format of memberships made from now on, unless it has an encoding of its own. To change an existing
@@ -407,7 +473,7 @@ impl Drop for Session {
                 Encoded::Frame(frame) => Some(frame),
                 Encoded::Silent | Encoded::Panicked => None,
             });
-            self.0.hub.0.forget(&self.0.name());
+            self.0.hub.0.forget(&self.0);
         }
     }
 }

@@ -2,17 +2,20 @@
 //!
 //! Asks nobody: it is told the answers, under the lock of whoever keeps it.
 
+use super::door::EVERYTHING;
 use super::policy::{Principal, Ruling};
 use super::posting::MembershipId;
 use super::room::RoomInner;
 use std::sync::{Arc, Weak};
-use switchboard_proto::Rights;
+use switchboard_proto::{NameSecret, Rights};
 
-/// Whom a session is shown to be, and its seats.
+/// Whom a session is shown to be, how it keeps its name, and its seats.
 #[derive(Default)]
 pub(super) struct Standing {
     /// None is nobody in particular.
     pub(super) principal: Option<Arc<Principal>>,
+    /// By what another connection takes the name over.
+    pub(super) secret: Option<NameSecret>,
     /// In the order of their numbers, since that is the one in which they come.
     seats: Vec<Seat>,
 }
@@ -77,6 +80,19 @@ impl Standing {
             self.seats.reserve_exact(1);
         }
         self.seats.push(seat);
+    }
+
+    /// Where nobody is asked; once for each, whenever it is noted.
+    pub(super) fn sit_unasked(&mut self, id: MembershipId, room: &Arc<RoomInner>) {
+        if let Err(place) = self.seats.binary_search_by_key(&id, |seat| seat.id) {
+            let seat = Seat { id, room: Arc::downgrade(room), generation: 0, rights: EVERYTHING };
+            self.seats.insert(place, seat);
+        }
+    }
+
+    /// Where it is.
+    pub(super) fn seats(&self) -> Vec<(Weak<RoomInner>, MembershipId)> {
+        self.seats.iter().map(|seat| (Weak::clone(&seat.room), seat.id)).collect()
     }
 
     pub(super) fn seat(&mut self, id: MembershipId) -> Result<&mut Seat, Objection> {

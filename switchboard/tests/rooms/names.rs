@@ -4,7 +4,7 @@ use crate::harness::node::{Node, user};
 use bytes::Bytes;
 use std::time::Duration;
 use switchboard::prelude::*;
-use switchboard::{ConnectionError, Format, Join, NameTaken, TellError, UserName};
+use switchboard::{ConnectionError, Format, Join, NameRefused, TellError, UserName};
 use tokio::time::sleep;
 
 // Names.
@@ -17,7 +17,7 @@ async fn guests_are_numbered_and_a_number_does_not_come_back() {
     drop(bob);
     for number in [2, 3] {
         let guest = UserName::guest(number);
-        assert_eq!(alice.me.rename(guest.clone()), Err(NameTaken(guest)), "it is another's, or will be");
+        assert_eq!(alice.me.rename(guest.clone()), Err(NameRefused::Reserved(guest)), "it is another's, or will be");
     }
     assert_eq!(node.member("lobby").await.me.name(), user("guest-3"));
 }
@@ -27,7 +27,7 @@ async fn a_name_is_taken_in_any_case_until_its_owner_goes() {
     let mut node = Node::start().await;
     let (alice, bob) = (node.member("lobby").await, node.member("lobby").await);
     assert_eq!(alice.me.rename(user("Alice")), Ok(user("guest-1")));
-    assert_eq!(bob.me.rename(user("aLICE")), Err(NameTaken(user("Alice"))));
+    assert_eq!(bob.me.rename(user("aLICE")), Err(NameRefused::Taken(user("Alice"))));
     assert!(node.hub.has(&user("ALICE")) && !node.hub.has(&user("guest-1")));
     assert_eq!(bob.me.name(), user("guest-2"), "it keeps the one it has");
     assert_eq!(alice.me.rename(user("ALICE")), Ok(user("Alice")), "one's own, written otherwise");

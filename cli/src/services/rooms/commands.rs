@@ -2,10 +2,11 @@
 
 use super::member::Member;
 use std::time::SystemTime;
-use switchboard::grammar::{Command, ErrorCode, Failure, Input, Reply};
+use switchboard::grammar::{Command, ErrorCode, Failure, Input, NameSecret, Reply};
 use switchboard::policy::NotAllowed;
 use switchboard::{
-    Codec, Format, JoinError, Membership, MessageId, Rate, Room, RoomError, RoomList, RoomName, TellError, UserName,
+    Codec, Format, JoinError, Membership, MessageId, NameRefused, Rate, Room, RoomError, RoomList, RoomName, TellError,
+    UserName,
 };
 
 /// Names in one answer: with the longest ones, below 16 KiB.
@@ -48,7 +49,7 @@ impl<C: Codec> Member<C> {
         let reply = match command {
             Command::Join { room, since, cookie: _ } => self.join(&room, since)?,
             Command::Leave { room } => self.leave(room.as_ref())?,
-            Command::Name(name) => self.rename(name)?,
+            Command::Name { name, secret } => self.rename(name, secret)?,
             Command::Who { room } => return self.who(room.as_ref()).map(Answer::List),
             Command::Rooms => {
                 let RoomList { rooms, total, .. } = self.session.rooms(None, LISTED);
@@ -121,11 +122,14 @@ impl<C: Codec> Member<C> {
         Ok(Reply::Left { room: seat.room().name().clone(), current })
     }
 
-    fn rename(&mut self, name: UserName) -> Result<Reply, Failure> {
+    fn rename(&mut self, name: UserName, secret: Option<NameSecret>) -> Result<Reply, Failure> {
         self.may_be_called(&name)?;
         self.change()?;
-        let taken = |error| Failure::new(ErrorCode::NameTaken, format!("{error}"));
-        let before = self.session.rename(name.clone()).map_err(taken)?;
+        let renamed = match secret {
+            None => self.session.rename(name.clone()),
+            Some(secret) => self.session.rename_by(name.clone(), secret),
+        };
+        let before = renamed.map_err(misnamed)?;
         for seat in self.seats.all() {
             seat.renamed(before.clone());
         }
@@ -197,6 +201,14 @@ pub(super) fn no_room() -> Failure {
 
 pub(super) fn refused(error: NotAllowed) -> Failure {
     Failure::new(ErrorCode::NotAllowed, error.to_string())
+}
+
+pub(super) fn misnamed(error: NameRefused) -> Failure {
+    let code = match &error {
+        NameRefused::Reserved(_) => ErrorCode::NameReserved,
+        _ => ErrorCode::NameTaken,
+    };
+    Failure::new(code, error.to_string())
 }
 
 pub(super) fn unmade(error: RoomError) -> Failure {

@@ -2,7 +2,7 @@
 //!
 //! Nothing here delivers: what is published reaches members by itself.
 
-use super::commands::{Answer, Past, refused, unjoined};
+use super::commands::{Answer, Past, misnamed, refused, unjoined};
 use super::credentials::FirstSeat;
 use super::seats::Seats;
 use super::strangers::{trimmed, uncovered, unmarked};
@@ -92,7 +92,7 @@ where
     pub(super) fn take_name(&self, name: UserName) -> Result<(), Failure> {
         self.may_be_called(&name)?;
         let renamed = self.session.rename(name).map(drop);
-        renamed.map_err(|error| Failure::new(ErrorCode::NameTaken, error.to_string()))
+        renamed.map_err(misnamed)
     }
 
     /// Tells it what it does not get.

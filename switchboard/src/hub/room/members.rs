@@ -47,6 +47,8 @@ impl RoomInner {
             let seat = Seat::new(id, Arc::downgrade(self), ruling);
             state.sit(session.as_deref(), ruling, seat, link)?;
             encoding.hear(rights);
+        } else if let Some(session) = &session {
+            session.sit_unasked(id, self);
         }
         let inbox = state.inbox(tick);
         if missed.is_some() {
@@ -118,9 +120,7 @@ impl RoomInner {
         let tick = &link.tick;
         let by = match state.named.remove(id) {
             Some(session) => {
-                if self.is_governed {
-                    session.rise(id);
-                }
+                session.rise(id);
                 Some(session.byline())
             }
             None if self.is_governed && !state.forget_stranger(id) => return Err(Objection::Gone),
@@ -181,7 +181,12 @@ impl RoomInner {
     /// Tells the others that a member has another name, if they know it by the one until now.
     pub(in super::super) fn renamed(self: &Arc<Self>, member: MembershipId, from: UserName, tick: &Tick) {
         let mut state = self.state.lock();
-        let Some(to) = state.byline(member).map(|by| by.from) else { return };
+        let Some(session) = state.named.get(member) else { return };
+        let to = session.name();
+        session.sit_unasked(member, self);
+        if from.as_str() == to.as_str() {
+            return;
+        }
         let (members, now) = (state.member_count(), Instant::now());
         let notice = Notice::Renamed { room: self.name.clone(), from, to: to.clone() };
         match state.presence.rename(notice, &to, member, members, now) {

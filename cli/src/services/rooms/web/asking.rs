@@ -3,6 +3,7 @@
 //!
 //! The hub's doors ask the policy as well, whatever is asked here.
 
+use super::super::commands::misnamed;
 use super::{Listener, Web};
 use crate::web::credential::Presented;
 use std::sync::Arc;
@@ -42,22 +43,14 @@ impl Web {
     /// Whoever asks, without a connection in the hub.
     pub(super) fn session(&self, who: &Arc<Principal>, name: Option<UserName>) -> Result<Session, Failure> {
         let hub = &self.listener.hub;
-        let session = match name.as_ref().or(who.name()) {
-            Some(name) => hub.session(name.clone(), Format::Json),
-            None => hub.session(UserName::http(), Format::Json),
-        };
-        let session = session.or_else(|taken| match (&name, who.name()) {
-            // Its own connection has the name.
-            (None, Some(own)) => hub.session(beside(own), Format::Json),
-            _ => Err(taken),
-        });
-        let session = session.map_err(|error| Failure::new(ErrorCode::NameTaken, error.to_string()))?;
-        if !who.is_anonymous() {
-            session.authorize(Arc::clone(who));
-            if let Some(name) = name {
-                // It was free a moment ago; otherwise it goes by its principal's.
-                let _ = session.rename(name);
-            }
+        if who.is_anonymous() {
+            return hub.session(name.unwrap_or_else(UserName::http), Format::Json).map_err(misnamed);
+        }
+        let session = hub.session(UserName::http(), Format::Json).map_err(misnamed)?;
+        // Beside its own connections, which may have the name.
+        session.authorize(Arc::clone(who));
+        if let Some(name) = name {
+            session.rename(name).map_err(misnamed)?;
         }
         Ok(session)
     }
@@ -70,11 +63,6 @@ pub(super) fn may_be_called(listener: &Listener, who: &Principal, name: Option<&
         return Ok(());
     }
     Err(Failure::new(ErrorCode::NameReserved, format!("the name {name} belongs to somebody, who has to show a token")))
-}
-
-/// What a request of somebody is called while a connection of its has the name.
-fn beside(own: &UserName) -> UserName {
-    UserName::parse(&format!("{own}.http")).unwrap_or_else(|_| UserName::http())
 }
 
 /// The answer to who one is.

@@ -1,0 +1,212 @@
+//! Who takes which name, and from whom.
+//!
+//! A name is whoever's took it first, until that one goes; a principal's names are the principal's, and its policy says which those
+//! are. Whoever shows that it is the same one, by what it was shown to be or by a secret, takes its name over from another connection, which
+//! gets another one and is told so. The policy is the user's code: it is asked without a lock, and what was found is looked at again.
+
+use super::policy::{ANONYMOUS, Principal};
+use super::session::{NameRefused, SessionInner};
+use super::{Hub, HubInner};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use switchboard_proto::{NameSecret, UserName};
+
+/// How often another number is tried behind a name, where those before it are of principals of their own.
+const NUMBERS_TRIED: usize = 64;
+
+/// How somebody comes to a name that another one has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum TakenFrom {
+    /// From whoever may not have it.
+    Usurper,
+    /// From itself too: another connection of the same principal, or one to which the same secret was told.
+    Itself,
+}
+
+/// What a change of names has made of them.
+struct Taken {
+    /// Its name until now.
+    from: UserName,
+    /// Who had the other one, as that one wrote it, and is called otherwise now.
+    displaced: Option<(Arc<SessionInner>, UserName)>,
+}
+
+impl Hub {
+    /// Gives `session` another name; `secret` shows that it had it before, and will show that next time. Returns the name until now.
+    pub(super) fn rename(
+        &self,
+        session: &Arc<SessionInner>,
+        to: &UserName,
+        secret: Option<NameSecret>,
+    ) -> Result<UserName, NameRefused> {
+        let is_own = *to == session.name();
+        // An unlinked one may be called as the server's own parts are.
+        let is_servers = to.is_reserved() && (session.is_entered() || to.guest_number().is_some());
+        if !is_own && (is_servers || !self.may_be_called(session, to)) {
+            return Err(NameRefused::Reserved(to.clone()));
+        }
+        let from = self.take(session, to, secret, TakenFrom::Itself)?;
+        session.keep_by(secret);
+        Ok(from)
+    }
+
+    /// Gives `session` the name of whoever it is shown to be, or one with a number behind that. Returns the name until now, if it has
+    /// another one by that. Whoever finds no name that it may have keeps the one that it has.
+    pub(super) fn name_as_shown(&self, session: &Arc<SessionInner>) -> Option<UserName> {
+        let principal = session.principal()?;
+        let owner = principal.name().filter(|name| !name.is_reserved())?;
+        if session.name().is_of(owner) && self.may_be_called(session, &session.name()) {
+            return None;
+        }
+        if !session.is_entered() {
+            // Beside those who have a connection.
+            return self.take(session, owner, None, TakenFrom::Itself).ok();
+        }
+        if let Ok(from) = self.take(session, owner, None, TakenFrom::Usurper) {
+            return Some(from);
+        }
+        loop {
+            let name = self.numbered(session, owner)?;
+            match self.take(session, &name, None, TakenFrom::Usurper) {
+                Ok(from) => return Some(from),
+                // Somebody has chosen it meanwhile.
+                Err(_) => self.0.names.lock().give_back(Some(name)),
+            }
+        }
+    }
+
+    /// Whether the policy lets `session` be called `name`.
+    fn may_be_called(&self, session: &SessionInner, name: &UserName) -> bool {
+        self.may_be_named(session.principal().as_deref(), name)
+    }
+
+    /// Whether the policy lets anybody be called `name` who is shown to be `principal`. The names of the server's parts are none of its.
+    pub(super) fn may_be_named(&self, principal: Option<&Principal>, name: &UserName) -> bool {
+        let Some(governance) = self.governance() else { return true };
+        name.is_reserved() || governance.policy().may_be_called(principal.unwrap_or(&ANONYMOUS), name)
+    }
+
+    fn take(
+        &self,
+        session: &Arc<SessionInner>,
+        to: &UserName,
+        secret: Option<NameSecret>,
+        by: TakenFrom,
+    ) -> Result<UserName, NameRefused> {
+        loop {
+            let holder = self.0.called(to).filter(|holder| !Arc::ptr_eq(holder, session));
+            let mut other = None;
+            if let Some(holder) = &holder {
+                if !self.gives_up(holder, session, to, secret, by) {
+                    return Err(NameRefused::Taken(to.clone()));
+                }
+                other = session.is_entered().then(|| self.another(holder, session)).flatten();
+            }
+            let Some(taken) = self.0.swap(session, to, holder.as_ref(), other.as_ref()) else {
+                self.0.names.lock().give_back(other);
+                continue;
+            };
+            if let Some((displaced, from)) = taken.displaced {
+                displaced.displaced(session, &from);
+            }
+            return Ok(taken.from);
+        }
+    }
+
+    /// Whether `holder` gives `name` up to `session`.
+    fn gives_up(
+        &self,
+        holder: &SessionInner,
+        session: &SessionInner,
+        name: &UserName,
+        secret: Option<NameSecret>,
+        by: TakenFrom,
+    ) -> bool {
+        let (held_by, taken_by) = (holder.principal(), session.principal());
+        let same = |one: &Option<Arc<Principal>>| one.as_ref().and_then(|one| one.name().cloned());
+        let is_itself = match (same(&held_by), same(&taken_by)) {
+            (Some(holder), Some(taker)) => holder == taker,
+            (Some(_), None) => false,
+            (None, _) => secret.is_some_and(|secret| holder.is_kept_by(secret)),
+        };
+        (is_itself && by == TakenFrom::Itself) || !self.may_be_named(held_by.as_deref(), name)
+    }
+
+    /// What `holder` is called once `session` has its name: what that one was called, if it is a numbered name of both; or another one of its
+    /// principal's. None is a guest's.
+    fn another(&self, holder: &SessionInner, session: &SessionInner) -> Option<UserName> {
+        let principal = holder.principal()?;
+        let owner = principal.name().filter(|name| !name.is_reserved())?;
+        let left = session.name();
+        let is_left = left.owner_and_number().is_some_and(|(name, _)| name == *owner);
+        if is_left && self.may_be_called(holder, &left) {
+            return Some(left);
+        }
+        self.numbered(holder, owner)
+    }
+
+    /// A name of `owner` with a number behind it that is free, and that the policy lets `session` have.
+    fn numbered(&self, session: &SessionInner, owner: &UserName) -> Option<UserName> {
+        let mut refused = Vec::new();
+        let mut numbers = (0..NUMBERS_TRIED).map_while(|_| self.0.names.lock().number(owner));
+        let found = numbers.find(|name| {
+            let may = self.may_be_called(session, name);
+            refused.extend((!may).then(|| name.clone()));
+            may
+        });
+        self.0.names.lock().give_back(refused);
+        found
+    }
+}
+
+impl HubInner {
+    /// Gives `session` the name `to`, and whoever has it the name `other`, or a guest's. None if it is not `holder`'s any more, or `other` is
+    /// not free any more.
+    fn swap(
+        &self,
+        session: &Arc<SessionInner>,
+        to: &UserName,
+        holder: Option<&Arc<SessionInner>>,
+        other: Option<&UserName>,
+    ) -> Option<Taken> {
+        let mut names = self.names.lock();
+        let found = names.get(to).filter(|found| !Arc::ptr_eq(found, session));
+        if found.map(Arc::as_ptr) != holder.map(Arc::as_ptr) {
+            return None;
+        }
+        if !session.is_entered() {
+            return Some(Taken { from: session.take_name(to.clone()), displaced: None });
+        }
+        // Under the same lock: of two that take a name at a time one has it, and none is entered twice.
+        let own = session.name();
+        if other.is_some_and(|other| *other != own && !names.is_free(other)) {
+            return None;
+        }
+        names.remove(&own);
+        let from = session.take_name(to.clone());
+        let displaced = holder.map(|holder| {
+            names.remove(to);
+            let other = other.cloned().unwrap_or_else(|| UserName::guest(self.next_guest()));
+            names.insert(other.clone(), Arc::clone(holder));
+            (Arc::clone(holder), holder.take_name(other))
+        });
+        names.insert(to.clone(), Arc::clone(session));
+        Some(Taken { from, displaced })
+    }
+
+    /// A number that no guest has had.
+    pub(super) fn next_guest(&self) -> u64 {
+        // Relaxed: only uniqueness matters. Nobody can take a guest's name.
+        self.next_guest.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Whoever goes leaves the name that it has then.
+    pub(super) fn forget(&self, session: &Arc<SessionInner>) {
+        let mut names = self.names.lock();
+        // Read under the lock: it may have been taken over just now.
+        let name = session.name();
+        if names.get(&name).is_some_and(|found| Arc::ptr_eq(found, session)) {
+            names.remove(&name);
+        }
+    }
+}
