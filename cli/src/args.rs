@@ -8,6 +8,7 @@ use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, Parser, Subcommand};
 use std::path::PathBuf;
+use switchboard::{Rights, RoomName};
 use switchboard_load as load;
 
 /// How other servers are told where to listen.
@@ -169,10 +170,26 @@ pub(crate) enum ConfigAction {
     /// Show every value in force and where it came from, as a file to start from
     #[command(after_long_help = SETTINGS_HELP)]
     Print(Settings),
+    /// Say whether somebody may do something in a room, and which lines of the file say so
+    Can(CanArguments),
     /// Print a file with every key, its default and what it is for
     Example,
     /// Print a JSON schema of the file, for editors
     Schema,
+}
+
+/// What is asked of the file.
+#[derive(Debug, clap::Args)]
+pub(crate) struct CanArguments {
+    /// A name, or anonymous for whoever shows no token
+    pub(crate) who: String,
+    /// A right: join, publish, history, presence, create, moderate; read, write or all
+    pub(crate) action: Rights,
+    /// The room
+    pub(crate) room: RoomName,
+    /// The file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
 }
 
 /// Every setting, as typed.

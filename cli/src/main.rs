@@ -16,15 +16,16 @@ mod services;
 mod web;
 
 use anyhow::Context as _;
-use args::{Args, ConfigAction, Settings, Verb};
+use args::{Args, CanArguments, ConfigAction, Settings, Verb};
 use clap::Parser as _;
-use config::{Config, SetBy};
+use config::{Config, Fault, SetBy};
+use policy::explain::explain;
 use serve::NotStarted;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::SystemTime;
-use switchboard::Escaped;
+use switchboard::{Escaped, NameError, UserName};
 use switchboard_load::{bench, print};
 
 /// An address is taken, or the program failed.
@@ -33,6 +34,9 @@ const FAILED: u8 = 1;
 const USAGE: u8 = 2;
 /// File, environment or limits are wrong (`EX_CONFIG` of sysexits.h).
 const CONFIGURATION: u8 = 78;
+
+/// Who shows no token. Nobody else is to be asked about under this name.
+const ANONYMOUS: &str = "anonymous";
 
 fn main() -> ExitCode {
     let args = match Args::try_parse().map_err(args::advised) {
@@ -57,6 +61,7 @@ fn main() -> ExitCode {
         Verb::Connect(typed) => return connect::connect(typed).unwrap_or_else(report),
         Verb::Config { action: ConfigAction::Check(typed) } => load(typed).and_then(|config| check(&config)),
         Verb::Config { action: ConfigAction::Print(typed) } => load(typed).and_then(|config| print(config.print())),
+        Verb::Config { action: ConfigAction::Can(asked) } => return can(asked).unwrap_or_else(report),
         Verb::Token { action } => policy::command::run(&action).map_err(NotStarted::Start),
         Verb::Config { action: ConfigAction::Example } => print(config::example()),
         Verb::Config { action: ConfigAction::Schema } => print(config::schema()),
@@ -66,6 +71,23 @@ fn main() -> ExitCode {
         }
     };
     result.map_or_else(report, |()| ExitCode::SUCCESS)
+}
+
+/// Says whether somebody may do something, by the file that `serve` would read.
+fn can(asked: CanArguments) -> Result<ExitCode, NotStarted> {
+    let CanArguments { who, action, room, config } = asked;
+    let config = load(Settings { config, ..Settings::default() })?;
+    let wrong = |error: NameError| {
+        NotStarted::Faults(vec![Fault::new(SetBy::Argument, format!("`{}`: {error}", who.escape_debug()))])
+    };
+    let who = if who == ANONYMOUS { None } else { Some(UserName::parse(&who).map_err(wrong)?) };
+    if config.rules.is_empty() {
+        print("yes: the file has no tokens and rights, so that everybody may do everything\n")?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let verdict = explain(&config.rules, who.as_ref(), action, &room);
+    print(verdict.to_string())?;
+    Ok(if verdict.is_yes() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }
 
 /// What is in force, if nothing is wrong with it.

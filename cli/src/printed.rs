@@ -37,11 +37,12 @@ fn offer(arg: Arg) -> Arg {
 }
 
 /// What there are manual pages of, beside the one of all: each that another one names.
-pub(crate) const PAGES: [&str; 13] = [
+pub(crate) const PAGES: [&str; 14] = [
     "serve",
     "connect",
     "bench",
     "config",
+    "config-can",
     "config-check",
     "config-example",
     "config-print",

@@ -1,7 +1,6 @@
 //! Whether somebody may do something in a room, and which lines of the file say so: `switchboard config can`.
 //!
 //! It asks the lines one by one, as they stand in the file; that the answer is the one that is enforced, a test sees to.
-#![allow(dead_code, reason = "the policy and `config can` ask it: neither is here yet")]
 
 use super::rules::{At, Grant, Rules, TokenSection};
 use std::fmt;

@@ -117,9 +117,9 @@ struct Listener {
 
 fn frames(streams: StreamListener, options: &mut Options) -> Add {
     let defaults = Defaults { format: Format::Text, rate: default_rate(streams.is_local), idle: None };
-    let admission = Admission::parse(options, streams.is_local);
-    let settings = Settings { admission, ..Settings::parse(options, defaults) };
+    let settings = Settings::parse(options, defaults);
     let framing = options.value("framing", parse_framing).unwrap_or(Framing::Lines);
+    let settings = Settings { admission: Admission::parse(options, streams.is_local), ..settings };
     Box::new(move |server, shared| {
         let streams = streams.timeouts(settings.timeouts(shared));
         let listener = Arc::new(Listener::of(settings, shared));

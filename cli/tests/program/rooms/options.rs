@@ -144,7 +144,8 @@ fn every_wrong_option_is_named() {
     let sound =
         "format=raw&room=ops&commands=off&echo=on&rate=off&new-rooms=off&overflow=disconnect&framing=length&idle=5m";
     assert_eq!(check(sound).code, Some(0));
-    let unknown = "known here: freebind, format, room, commands, echo, rate, new-rooms, overflow, idle, framing";
+    let unknown =
+        "known here: freebind, format, room, commands, echo, rate, new-rooms, overflow, idle, framing, auth, as";
     assert!(check("colour=red").log[0].ends_with(unknown));
     let help = run(&["serve", "--help"]).output.join("\n");
     for option in unknown.trim_start_matches("known here: ").split(", ") {

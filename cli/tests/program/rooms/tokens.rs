@@ -138,3 +138,20 @@ fn a_reload_takes_and_gives_under_connections_and_drops_nobody_else() {
     assert_eq!(other.ask("/ping"), "* pong");
     reload("", "the file was not reloaded");
 }
+
+#[test]
+fn what_may_be_done_is_explained_by_lines_of_the_file() {
+    let file = Place::new("tokens-can");
+    let (_, hash) = made("alice");
+    std::fs::write(&*file, text(&hash, "ops", "")).expect("it can be written");
+    let can = |who: &str, action: &str, room: &str| {
+        let end = run(&["config", "can", who, action, room, "--config", &file.to_string()]);
+        (end.code, end.output)
+    };
+    let yes = ["yes", "  line 3:11: tokens.alice.rooms.\"ops\" grants publish"].map(str::to_owned).to_vec();
+    assert_eq!(can("alice", "publish", "ops"), (Some(0), yes));
+    assert_eq!(can("anonymous", "publish", "ops"), (Some(1), vec!["no: no line grants it".to_owned()]));
+    assert_eq!(can("anonymous", "write", "open").0, Some(0));
+    assert_eq!(can("alice", "fly", "ops").0, Some(2));
+    assert_eq!(can("al ice", "join", "ops").0, Some(2));
+}
