@@ -108,7 +108,7 @@ async fn a_wrong_token_is_an_error_and_the_third_one_the_end() {
     let mut peer = peer(&hub, Admission::Optional);
     line(&mut peer).await;
     for _ in 0..3 {
-        assert_eq!(ask(&mut peer, "/auth mysecret").await, "! not-authorized: nobody has this credential");
+        assert_eq!(ask(&mut peer, "/auth mysecret").await, "! not-authorized: unknown credential");
     }
     assert_eq!(line(&mut peer).await, "* closed: auth-failed");
     assert_eq!(peer.closed().await, CloseReason::AuthFailed);
