@@ -37,7 +37,7 @@ impl RoomInner {
 
     /// What a member may do, if the policy was asked in its `generation`.
     pub(super) fn rights(&self, _: Pass, member: MembershipId, generation: u32) -> Result<Rights, Objection> {
-        self.state.lock().rights(member, generation).map(|(rights, _)| rights)
+        self.state.lock().rights(member, generation)
     }
 
     /// Has a member follow what the policy says of it now.
@@ -111,12 +111,11 @@ impl RoomState {
         self.strangers.as_mut().is_some_and(|strangers| strangers.remove(member).is_some())
     }
 
-    fn rights(&self, member: MembershipId, generation: u32) -> Result<(Rights, Option<Byline>), Objection> {
-        if let Some(session) = self.named.get(member) {
-            return session.may(member, generation).map(|(rights, by)| (rights, Some(by)));
+    fn rights(&self, member: MembershipId, generation: u32) -> Result<Rights, Objection> {
+        match self.named.get(member) {
+            Some(session) => session.rights(member, generation),
+            None => self.stranger(member).ok_or(Objection::Gone)?.seat.rights(generation),
         }
-        let stranger = self.stranger(member).ok_or(Objection::Gone)?;
-        stranger.seat.rights(generation).map(|rights| (rights, None))
     }
 
     /// What the member's messages say of it, if it has a name, and may do that.
@@ -127,8 +126,11 @@ impl RoomState {
         right: Rights,
         generation: u32,
     ) -> Result<Option<Byline>, Objection> {
-        let (rights, by) = self.rights(member, generation)?;
-        if rights.contains(right) { Ok(by) } else { Err(Objection::Refused) }
+        match self.named.get(member) {
+            Some(session) => session.may(member, right, generation).map(Some),
+            None if self.rights(member, generation)?.contains(right) => Ok(None),
+            None => Err(Objection::Refused),
+        }
     }
 
     /// Notes what a member may do now. Gives where it is written to, too.

@@ -221,11 +221,17 @@ impl SessionInner {
         }
     }
 
-    /// What a membership of its may do, and what its messages say of it.
-    pub(super) fn may(&self, id: MembershipId, generation: u32) -> Result<(Rights, Byline), Objection> {
+    /// What a membership of its may do.
+    pub(super) fn rights(&self, id: MembershipId, generation: u32) -> Result<Rights, Objection> {
+        self.state.lock().standing.as_mut().ok_or(Objection::Gone)?.seat(id)?.rights(generation)
+    }
+
+    /// What the messages of a membership say of it, which may do that.
+    #[inline]
+    pub(super) fn may(&self, id: MembershipId, right: Rights, generation: u32) -> Result<Byline, Objection> {
         let mut state = self.state.lock();
         let rights = state.standing.as_mut().ok_or(Objection::Gone)?.seat(id)?.rights(generation)?;
-        Ok((rights, state.byline()))
+        if rights.contains(right) { Ok(state.byline()) } else { Err(Objection::Refused) }
     }
 
     /// Takes an answer about a membership of its.

@@ -59,6 +59,7 @@ impl Seat {
     }
 
     /// What it may do, if the policy was asked in its `generation`.
+    #[inline]
     pub(super) fn rights(&self, generation: u32) -> Result<Rights, Objection> {
         if self.generation == generation { Ok(self.rights) } else { Err(Objection::Outdated) }
     }
@@ -95,6 +96,7 @@ impl Standing {
         self.seats.iter().map(|seat| (Weak::clone(&seat.room), seat.id)).collect()
     }
 
+    #[inline]
     pub(super) fn seat(&mut self, id: MembershipId) -> Result<&mut Seat, Objection> {
         let place = self.seats.binary_search_by_key(&id, |seat| seat.id).map_err(|_| Objection::Gone)?;
         self.seats.get_mut(place).ok_or(Objection::Gone)
