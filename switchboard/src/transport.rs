@@ -137,11 +137,15 @@ pub(crate) trait StreamListener: Send + Sized + 'static {
     /// Whether only this machine can connect: limits meant for strangers are off.
     fn is_local(&self) -> bool;
 
-    /// Starts to queue connections. Called once, when all addresses are bound.
-    fn listen(&mut self) -> io::Result<()>;
+    /// Starts to queue connections, unless they are queued already. Called once, when all addresses are bound.
+    fn listen(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 
-    /// Ties the listener to the event loop that calls. Called once, before the first accept.
-    fn attach(&mut self) -> io::Result<()>;
+    /// Ties the listener to the event loop that calls, if it has a socket. Called once, before the first accept.
+    fn attach(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Self::Stream, PeerAddr)>>;
 

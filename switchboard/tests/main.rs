@@ -37,6 +37,7 @@ mod descriptors;
 mod events;
 mod examples;
 mod expiring;
+mod front_door;
 mod halves;
 mod handle;
 mod handlers;

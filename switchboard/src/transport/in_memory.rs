@@ -80,14 +80,6 @@ impl StreamListener for Listener {
         true
     }
 
-    fn listen(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn attach(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Self::Stream, PeerAddr)>> {
         self.waiting.poll_accept(cx)
     }

@@ -93,14 +93,6 @@ impl StreamListener for mpsc::Receiver<Arriving> {
         true
     }
 
-    fn listen(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn attach(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(End, PeerAddr)>> {
         match ready!(self.poll_recv(cx)) {
             Some(arriving) => Poll::Ready(Ok(arriving)),
