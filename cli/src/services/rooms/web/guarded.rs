@@ -276,7 +276,7 @@ async fn who_may_not_have_what_was_is_told_of_a_gap_and_then_of_what_comes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_of_somebody_whose_connection_has_the_name_is_beside_it() {
+async fn a_request_speaks_in_the_name_that_a_connection_of_the_same_somebody_has() {
     let hub = hub();
     let (head, _peer) = socket(&hub, "/rooms/lobby/ws", ALICE).await;
     assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
@@ -285,5 +285,5 @@ async fn a_request_of_somebody_whose_connection_has_the_name_is_beside_it() {
     }
     assert!(ask(&hub, "POST /rooms/lobby", &[ALICE]).await.0.starts_with("HTTP/1.1 200 "));
     let (_, body) = ask(&hub, "GET /rooms/lobby/messages", &[]).await;
-    assert!(body.contains("\"from\":\"alice.http\""), "{body}");
+    assert!(body.contains("\"from\":\"alice\",\"user\":\"alice\""), "{body}");
 }
