@@ -75,6 +75,19 @@ impl Hub {
         }
     }
 
+    /// Takes a name from `session` that the policy does not let it have any more. It gets one of whoever it is shown to be, or is a guest
+    /// again, and is told so.
+    pub(super) fn check_name(&self, session: &Arc<SessionInner>) {
+        let name = session.name();
+        if name.is_reserved() || self.may_be_called(session, &name) {
+            return;
+        }
+        let from = self.name_as_shown(session).or_else(|| self.0.make_guest(session, &name));
+        if let Some(from) = from {
+            session.displaced(session, &from);
+        }
+    }
+
     /// Whether the policy lets `session` be called `name`.
     fn may_be_called(&self, session: &SessionInner, name: &UserName) -> bool {
         self.may_be_named(session.principal().as_deref(), name)
@@ -192,6 +205,18 @@ impl HubInner {
         });
         names.insert(to.clone(), Arc::clone(session));
         Some(Taken { from, displaced })
+    }
+
+    /// Makes `session` a guest, unless it is not called `name` any more.
+    fn make_guest(&self, session: &Arc<SessionInner>, name: &UserName) -> Option<UserName> {
+        let mut names = self.names.lock();
+        if !names.get(name).is_some_and(|found| Arc::ptr_eq(found, session)) {
+            return None;
+        }
+        names.remove(name);
+        let guest = UserName::guest(self.next_guest());
+        names.insert(guest.clone(), Arc::clone(session));
+        Some(session.take_name(guest))
     }
 
     /// A number that no guest has had.

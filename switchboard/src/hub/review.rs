@@ -18,9 +18,9 @@ const ROOMS_TOGETHER: usize = 64;
 
 impl Hub {
     /// Has everybody follow what the [`Policy`](crate::policy::Policy) says now: to be called when its answers have changed and its
-    /// generation has grown. Sessions whose principal no longer stands are closed ([`Revoked`](crate::CloseReason)); members that may not
-    /// be in their rooms any more are removed and told so, and the others hear that they left. What was published before still
-    /// reaches them. Gives way to others about every millisecond; a hub without a policy has nothing to review.
+    /// generation has grown. Sessions whose principal no longer stands are closed ([`Revoked`](crate::CloseReason)); those whose name
+    /// belongs to somebody else by now get another one; members that may not be in their rooms any more are removed. All are told so,
+    /// and so are the others in their rooms. What was published before still reaches them. Gives way to others about every millisecond; a hub without a policy has nothing to review.
     ///
     /// By itself a change has its effect on whatever is done from then on: only who listens and does nothing would go on listening.
     ///
@@ -43,6 +43,7 @@ impl Hub {
         let named = self.0.names.lock().taken();
         for session in named {
             look_at(&session, &mut turn).await;
+            self.check_name(&session);
         }
         let mut behind = None;
         loop {

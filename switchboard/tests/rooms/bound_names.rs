@@ -213,6 +213,31 @@ async fn who_has_a_name_before_it_belongs_to_somebody_loses_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_review_takes_names_from_those_who_may_not_have_them_any_more() {
+    let (mut node, owners) = governed().await;
+    let (mut squatter, mut listener) = (member(&mut node, "lobby").await, member(&mut node, "lobby").await);
+    let (mut known, mut other) = (member(&mut node, "lobby").await, member(&mut node, "lobby").await);
+    known.me.authorize(shown("alice"));
+    for (each, name) in [(&squatter, "bob"), (&known, "bob.2"), (&other, "carol")] {
+        each.seat.renamed(each.me.rename(user(name)).unwrap());
+    }
+    for each in [&mut squatter, &mut listener, &mut known, &mut other] {
+        drop(each.heard().await);
+    }
+    owners.owns_bob.store(true, Ordering::Relaxed);
+    node.hub.review().await;
+    assert_eq!([&squatter, &known, &other].map(|each| each.me.name()), ["guest-5", "alice", "carol"].map(user));
+    assert!(squatter.heard().await.contains(&"* you are guest-5".to_owned()));
+    assert!(known.heard().await.contains(&"* you are alice".to_owned()));
+    let mut heard = listener.heard().await;
+    heard.sort();
+    assert_eq!(heard, ["* [lobby] bob is now guest-5", "* [lobby] bob.2 is now alice"]);
+    assert_eq!(other.heard().await.len(), 2, "nothing but the same");
+    node.hub.review().await;
+    assert!(squatter.heard().await.is_empty() && other.heard().await.is_empty(), "it has happened already");
+}
+
+#[tokio::test(start_paused = true)]
 async fn two_connections_of_one_that_take_its_name_in_turns_cost_the_room_ten_notices_a_second() {
     let (mut node, _) = governed().await;
     let (one, other) = (member(&mut node, "lobby").await, member(&mut node, "lobby").await);
