@@ -190,7 +190,21 @@ impl Config {
         warnings.sort();
         warnings.dedup();
         warnings.extend(self.rooms.ties());
+        warnings.extend(self.open());
         warnings
+    }
+
+    /// Which listeners of rooms other machines can reach, where no file says who may do what.
+    pub(crate) fn open(&self) -> Vec<String> {
+        let rooms = self.listen.value.iter().filter(|endpoint| endpoint.service.name == "rooms");
+        let reached = rooms.filter(|endpoint| self.rules.is_empty() && !endpoint.address.place.is_local());
+        let open = |endpoint: &Endpoint| {
+            let url = endpoint.typed.split('?').next().unwrap_or_default();
+            format!(
+                "{url}: anyone who can reach it may do everything; tokens in the file change that (switchboard token new NAME)"
+            )
+        };
+        reached.map(open).collect()
     }
 
     /// Each setting as TOML, and where it came from.

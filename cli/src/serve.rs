@@ -84,6 +84,7 @@ async fn run(config: Config, load: Load, filter: Filter) -> Result<(), NotStarte
     server = server.hub(&shared.hub);
     let load = config.file.is_some().then_some(load);
     let mut reloads = Reloads::new(InForce::of(&config), load, shared.hub.clone(), policy, filter);
+    let open = config.open();
     let mut places = Vec::new();
     for endpoint in config.listen.value {
         places.push(ListenerLine::of(&endpoint));
@@ -98,6 +99,9 @@ async fn run(config: Config, load: Load, filter: Filter) -> Result<(), NotStarte
     let listeners = listening.iter().map(|(place, url)| format!("{}={url}", place.service));
     let listeners = listeners.collect::<Vec<_>>().join(" ");
     info!(version = env!("CARGO_PKG_VERSION"), workers = config.workers.value.number, listeners, "serving");
+    for listener in open {
+        warn!("{listener}");
+    }
     let handle = bound.handle();
     let drained = tokio::select! {
         // It ends by itself once the other has asked the handle for it.
