@@ -5,7 +5,7 @@ use crate::harness::patience::{secs, until};
 use crate::harness::served::{Served, echo};
 use bytes::Bytes;
 use std::future::poll_fn;
-use switchboard::grammar::Message;
+use switchboard::grammar::{Message, Notice};
 use switchboard::prelude::*;
 use switchboard::testing::Peer;
 use switchboard::{Encoding, Join, Memory};
@@ -85,6 +85,8 @@ async fn state_that_panics_when_it_is_dropped_ends_its_connection_and_no_drain()
 const MESSAGE: u8 = 0;
 const EQUALITY: u8 = 1;
 const END: u8 = 2;
+const LOSS: u8 = 10;
+const PRESENCE: u8 = 11;
 
 struct Odd<const AT: u8>;
 
@@ -110,11 +112,28 @@ impl<const AT: u8> Encoding<Lines> for Odd<AT> {
         reach::<AT>(MESSAGE);
         Some(message.payload.clone().into())
     }
+
+    fn notice(&self, notice: &Notice) -> Option<Line> {
+        // What it can tell of losses is asked when it joins, the rest while the room delivers.
+        reach::<AT>(if matches!(notice, Notice::Gap { .. } | Notice::Reset { .. }) { LOSS } else { PRESENCE });
+        None
+    }
 }
 
 async fn an_odd_encoding_ends_its_members_alone<const AT: u8>() {
-    let room = Hub::new().room("r").unwrap();
-    let (odd, plain, joined) = (Memory::new(), Memory::new(), room.clone());
+    let hub = Hub::new();
+    let room = hub.room("r").unwrap();
+    let (odd, plain, named) = (Memory::new(), Memory::new(), Memory::new());
+    let (joined, entered) = (room.clone(), room.clone());
+    let enter = move |mut conn: Connection<Lines>| {
+        let (hub, room) = (hub.clone(), entered.clone());
+        async move {
+            let me = hub.enter(&conn, Format::Text);
+            let _seat = me.join(&room, Join::default())?;
+            while conn.recv().await?.is_some() {}
+            Ok::<(), switchboard::BoxError>(())
+        }
+    };
     let listen = move |mut conn: Connection<Lines>| {
         let joined = joined.clone();
         async move {
@@ -123,11 +142,16 @@ async fn an_odd_encoding_ends_its_members_alone<const AT: u8>() {
             Ok::<(), switchboard::BoxError>(())
         }
     };
-    let server = Server::new().memory(&plain, super::member::<Lines>(&room)).memory(&odd, listen);
+    let server = Server::new().memory(&plain, super::member::<Lines>(&room)).memory(&odd, listen).memory(&named, enter);
     let served = Served::over(&plain, server).await;
     let mut peer = served.connect();
     let mut victims = [Peer::connect(&odd), Peer::connect(&odd)];
     tokio::time::sleep(secs(1)).await;
+    // All who can be told are told of this one.
+    let mut newcomer = Peer::connect(&named);
+    tokio::time::sleep(secs(3)).await;
+    newcomer.finish();
+    newcomer.closed().await;
     room.publish("said");
     for victim in &mut victims {
         victim.finish();
@@ -146,4 +170,6 @@ async fn an_encoding_that_panics_anywhere_ends_its_members_alone() {
     an_odd_encoding_ends_its_members_alone::<MESSAGE>().await;
     an_odd_encoding_ends_its_members_alone::<EQUALITY>().await;
     an_odd_encoding_ends_its_members_alone::<END>().await;
+    an_odd_encoding_ends_its_members_alone::<LOSS>().await;
+    an_odd_encoding_ends_its_members_alone::<PRESENCE>().await;
 }
