@@ -58,7 +58,7 @@ Options of rooms
   new-rooms=N      rooms that one address may make at once; after that, one a
                    second (1000 on addresses open to other machines; off)
   overflow=POLICY  for members that do not keep up: disconnect, drop-oldest,
-                   drop-newest or latest (disconnect)
+                   drop-newest, latest or conflate (disconnect)
   idle=DURATION    close a connection that sends nothing for so long (off; 5m
                    on UDP)
   framing=FRAMING  lines, or length: a length of four bytes, then any bytes

@@ -6,6 +6,7 @@ mod config;
 mod connect;
 mod endpoint;
 mod logging;
+mod overflow;
 mod policy;
 mod printed;
 #[cfg(test)]

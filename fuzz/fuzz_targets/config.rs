@@ -24,6 +24,9 @@ mod policy {
     pub(crate) mod token;
 }
 
+#[path = "../../cli/src/overflow.rs"]
+mod overflow;
+
 #[path = "../../cli/src/config"]
 #[allow(dead_code)]
 mod config {

@@ -3,6 +3,7 @@
 //! The one definition. The parser, `config print`, `config example`, `config schema` and the table in docs/operations.md are made of
 //! it.
 
+use crate::overflow;
 use crate::policy::rules::RIGHTS_ARE_ENFORCED;
 use std::fmt;
 
@@ -209,7 +210,7 @@ pub(super) static KEYS: &[Key] = &[
     ),
     listener(
         "overflow",
-        Kind::Word(&["disconnect", "drop-oldest", "drop-newest", "latest"]),
+        Kind::Word(&overflow::WORDS),
         "",
         "rooms: for members that do not keep up; as the room has it",
     ),
@@ -264,7 +265,7 @@ pub(super) static KEYS: &[Key] = &[
     room("history-bytes", Kind::Size { or: &[] }, "\"256KiB\"", "most bytes that it keeps"),
     room(
         "overflow",
-        Kind::Word(&["disconnect", "drop-oldest", "drop-newest", "latest"]),
+        Kind::Word(&overflow::WORDS),
         "\"disconnect\"",
         "what happens to a member that does not keep up, unless its listener says otherwise",
     ),

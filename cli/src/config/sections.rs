@@ -4,6 +4,7 @@ use super::file::{Block, Content, Entry};
 use super::keys::Table;
 use super::rooms::{RoomSettings, Rooms};
 use super::values::{Value, Wrong};
+use crate::overflow;
 use crate::policy::rules::{
     AnonymousSection, At, Direct, Grant, GroupSection, RIGHTS_ARE_ENFORCED, RoomSection, Rules, TokenSection,
 };
@@ -12,7 +13,7 @@ use ipnet::IpNet;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::SystemTime;
 use switchboard::rule::Who;
-use switchboard::{Glob, GroupName, Overflow, UserName};
+use switchboard::{Glob, GroupName, UserName};
 use switchboard_load::typed::did_you_mean;
 
 /// Lines of rights that one person may have, its groups' among them: each is tried when it joins a room.
@@ -236,21 +237,12 @@ impl Sections {
     }
 }
 
-fn overflow(word: &str) -> Overflow {
-    match word {
-        "drop-oldest" => Overflow::DropOldest,
-        "drop-newest" => Overflow::DropNewest,
-        "latest" => Overflow::Latest,
-        _ => Overflow::Disconnect,
-    }
-}
-
 impl RoomSettings {
     fn set(&mut self, key: &str, value: &Value) {
         match (key, value) {
             ("history-messages", Value::Number(messages)) => self.history_messages = Some(*messages),
             ("history-bytes", Value::Number(bytes)) => self.history_bytes = Some(*bytes),
-            ("overflow", Value::Word(word)) => self.overflow = Some(overflow(word)),
+            ("overflow", Value::Word(word)) => self.overflow = overflow::parse(word),
             ("presence", Value::Word(word)) => self.quiet = Some(word == "off"),
             other => unreachable!("no key of a room's is {other:?}"),
         }

@@ -3,9 +3,10 @@
 use super::keys::{KEYS, Table};
 use super::rooms::RoomSettings;
 use super::{Rooms, quoted};
+use crate::overflow;
 use crate::policy::rules::{Direct, Grant, RoomSection, Rules};
+use switchboard::Rights;
 use switchboard::rule::Who;
-use switchboard::{Overflow, Rights};
 use switchboard_load::typed::show_size;
 
 /// What stands for a secret.
@@ -90,19 +91,10 @@ fn set(settings: &RoomSettings) -> Vec<(&'static str, String)> {
     let mut values = Vec::new();
     values.extend(settings.history_messages.map(|messages| ("history-messages", messages.to_string())));
     values.extend(settings.history_bytes.map(|bytes| ("history-bytes", quoted(&show_size(bytes)))));
-    values.extend(settings.overflow.map(|overflow| ("overflow", quoted(word(overflow)))));
+    values.extend(settings.overflow.map(|policy| ("overflow", quoted(overflow::word(policy)))));
     values.extend(settings.quiet.map(|quiet| ("presence", quoted(if quiet { "off" } else { "on" }))));
     values.extend(settings.kept.then(|| ("kept", "true".to_owned())));
     values
-}
-
-fn word(overflow: Overflow) -> &'static str {
-    match overflow {
-        Overflow::DropOldest => "drop-oldest",
-        Overflow::DropNewest => "drop-newest",
-        Overflow::Latest => "latest",
-        _ => "disconnect",
-    }
 }
 
 fn rights(rights: Rights) -> String {

@@ -15,6 +15,7 @@ mod web;
 use super::{Add, NamedService, Offer, Shared, guard};
 use crate::address::{DatagramListener, StreamListener};
 use crate::endpoint::Options;
+use crate::overflow;
 use crate::policy::configured::FilePolicy;
 use crate::web::work::Work;
 use bytes::Bytes;
@@ -265,17 +266,13 @@ fn parse_share(text: &str) -> Result<Option<Share>, String> {
 }
 
 fn parse_overflow(text: &str, format: Format) -> Result<Overflow, String> {
-    let overflow = match text {
-        "disconnect" => Overflow::Disconnect,
-        "drop-oldest" => Overflow::DropOldest,
-        "drop-newest" => Overflow::DropNewest,
-        "latest" => Overflow::Latest,
-        _ => return Err("not disconnect, drop-oldest, drop-newest or latest".to_owned()),
+    let Some(policy) = overflow::parse(text) else {
+        return Err("not disconnect, drop-oldest, drop-newest, latest or conflate".to_owned());
     };
-    if format == Format::Raw && overflow != Overflow::Disconnect {
+    if format == Format::Raw && !matches!(policy, Overflow::Disconnect | Overflow::Conflate) {
         return Err("not for format=raw, which cannot say what was lost".to_owned());
     }
-    Ok(overflow)
+    Ok(policy)
 }
 
 /// Whether everybody has to show who it is.

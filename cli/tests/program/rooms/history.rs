@@ -157,6 +157,15 @@ fn overflow(overflow: &str) -> (Vec<String>, usize) {
 }
 
 #[test]
+fn a_slow_member_of_conflated_states_gets_the_newest_and_hears_of_no_gap() {
+    let (lines, said) = overflow("conflate");
+    assert!(lines.iter().all(|line| line.starts_with("[lobby] alice: ")), "{lines:?}");
+    assert!(lines.len() < said, "the reader was not slow enough");
+    let newest = format!("[lobby] alice: {} ", said - 1);
+    assert!(lines.last().is_some_and(|line| line.starts_with(&newest)), "{:?}", lines.last());
+}
+
+#[test]
 fn a_slow_member_is_told_how_many_it_lost() {
     for policy in ["drop-oldest", "drop-newest", "latest"] {
         let (lines, said) = overflow(policy);

@@ -130,7 +130,7 @@ fn every_wrong_option_is_named() {
         ("echo=1", "`1` is not on or off"),
         ("rate=0", "`0` is not a number from 1 to 1000000000, nor off"),
         ("new-rooms=0", "`0` is not a number from 1 to 1000000, nor off"),
-        ("overflow=drop", "`drop` is not disconnect, drop-oldest, drop-newest or latest"),
+        ("overflow=drop", "`drop` is not disconnect, drop-oldest, drop-newest, latest or conflate"),
         ("overflow=latest&format=raw", "`latest` is not for format=raw, which cannot say what was lost"),
         ("framing=json", "`json` is not lines or length"),
         ("idle=soon", "`soon` is not a duration such as 500ms, 30s, 5m or 1h, nor off"),
@@ -142,7 +142,7 @@ fn every_wrong_option_is_named() {
         assert_eq!(end.log, [format!("error: {ROOMS}?{options}: option `{key}`: {fault}")]);
     }
     let sound =
-        "format=raw&room=ops&commands=off&echo=on&rate=off&new-rooms=off&overflow=disconnect&framing=length&idle=5m";
+        "format=raw&room=ops&commands=off&echo=on&rate=off&new-rooms=off&overflow=conflate&framing=length&idle=5m";
     assert_eq!(check(sound).code, Some(0));
     let unknown =
         "known here: freebind, format, room, commands, echo, rate, new-rooms, overflow, idle, framing, auth, as";
