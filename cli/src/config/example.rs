@@ -12,14 +12,14 @@ pub(crate) fn example() -> String {
 "
     .to_owned();
     text.extend(Table::Top.keys().map(|key| format!("# {}\n{} = {}\n", comment(key), key.name, key.default)));
-    let tables = Table::UNDER.into_iter().filter(|table| table.offered().next().is_some());
+    let tables = Table::UNDER.into_iter().filter(|table| table.keys().next().is_some());
     text.extend(tables.flat_map(of_table));
     text
 }
 
 /// A table as a comment.
 fn of_table(table: Table) -> Vec<String> {
-    let keys = table.offered().map(|key| format!("#{} = {}  # {}\n", key.name, sample(key), comment(key)));
+    let keys = table.keys().map(|key| format!("#{} = {}  # {}\n", key.name, sample(key), comment(key)));
     [format!("\n# {}\n#{}\n", about(table), head(table))].into_iter().chain(keys).collect()
 }
 
@@ -79,7 +79,7 @@ fn sample(key: &Key) -> &'static str {
 /// A JSON schema (draft 2020-12) of the file, for editors that know TOML.
 pub(crate) fn schema() -> String {
     let mut properties = of_keys(Table::Top);
-    for table in Table::UNDER.into_iter().filter(|table| table.offered().next().is_some()) {
+    for table in Table::UNDER.into_iter().filter(|table| table.keys().next().is_some()) {
         let mut one = json!({ "type": "object", "additionalProperties": false, "properties": of_keys(table) });
         if let Some(required) = required(table) {
             one["required"] = json!([required]);
@@ -115,7 +115,7 @@ fn of_keys(table: Table) -> Map<String, Value> {
         value["description"] = comment(key).into();
         (key.name.to_owned(), value)
     };
-    table.offered().map(described).collect()
+    table.keys().map(described).collect()
 }
 
 const NAME: &str = "^[A-Za-z0-9._-]{1,64}$";
@@ -206,7 +206,7 @@ mod tests {
         assert!(content.faults.is_empty(), "{:?}", content.faults);
         let tables = [&content.listeners, &content.tokens, &content.groups, &content.rooms];
         let entries = tables.into_iter().flatten().chain(&content.anonymous).map(|block| block.entries.len());
-        assert_eq!(content.settings.len() + entries.sum::<usize>(), KEYS.iter().filter(|key| key.is_offered()).count());
+        assert_eq!(content.settings.len() + entries.sum::<usize>(), KEYS.len());
     }
 
     fn path(key: &Key) -> String {
@@ -218,7 +218,7 @@ mod tests {
     fn the_page_for_operators_lists_every_key() {
         let page = include_str!("../../../docs/operations.md");
         let mut table = "| key | default | what it is | changed by |\n|---|---|---|---|\n".to_owned();
-        for key in KEYS.iter().filter(|key| key.is_offered()) {
+        for key in KEYS {
             let (path, default) =
                 (path(key), if key.default.is_empty() { String::new() } else { format!("`{}`", key.default) });
             // The listeners are shown in full above it.
@@ -231,7 +231,7 @@ mod tests {
     #[test]
     fn the_schema_has_every_key() {
         let schema: Value = serde_json::from_str(&schema()).expect("it is JSON");
-        for key in KEYS.iter().filter(|key| key.is_offered()) {
+        for key in KEYS {
             let top = &schema["properties"];
             let place = match key.table {
                 Table::Top => top,

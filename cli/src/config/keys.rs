@@ -4,7 +4,6 @@
 //! it.
 
 use crate::overflow;
-use crate::policy::rules::RIGHTS_ARE_ENFORCED;
 use std::fmt;
 
 /// One key of the file.
@@ -93,13 +92,6 @@ const fn key(table: Table, name: &'static str, kind: Kind, default: &'static str
 }
 
 impl Key {
-    /// Whether it is one that this version puts in force: only such ones are shown to anybody who looks for what there is.
-    pub(super) fn is_offered(&self) -> bool {
-        let is_of_policy = matches!(self.table, Table::Token | Table::Group | Table::Anonymous)
-            || matches!(self.kind, Kind::Rights | Kind::People);
-        !is_of_policy || RIGHTS_ARE_ENFORCED
-    }
-
     /// Whether its value is what would be typed as a flag, or as an option of a URL.
     pub(super) fn is_typed(&self) -> bool {
         matches!(self.table, Table::Top | Table::Listener)
@@ -295,11 +287,6 @@ impl Table {
 
     pub(super) fn keys(self) -> impl Iterator<Item = &'static Key> + Clone {
         KEYS.iter().filter(move |key| key.table == self)
-    }
-
-    /// Those that are shown.
-    pub(super) fn offered(self) -> impl Iterator<Item = &'static Key> + Clone {
-        self.keys().filter(|key| key.is_offered())
     }
 
     /// The key of the top that it is under.

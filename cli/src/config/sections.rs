@@ -5,9 +5,7 @@ use super::keys::Table;
 use super::rooms::{RoomSettings, Rooms};
 use super::values::{Value, Wrong};
 use crate::overflow;
-use crate::policy::rules::{
-    AnonymousSection, At, Direct, Grant, GroupSection, RIGHTS_ARE_ENFORCED, RoomSection, Rules, TokenSection,
-};
+use crate::policy::rules::{AnonymousSection, At, Direct, Grant, GroupSection, RoomSection, Rules, TokenSection};
 use crate::policy::token::TokenHash;
 use ipnet::IpNet;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -35,24 +33,9 @@ pub(super) fn understand(content: &mut Content) -> (Rules, Rooms) {
     });
     let (sections_of_rooms, settings) = sections.rooms(std::mem::take(&mut content.rooms), &known);
     let rules = Rules { tokens, groups, anonymous, sections: sections_of_rooms };
-    sections.faults.extend(unenforced(&rules));
     content.faults.append(&mut sections.faults);
     content.faults.sort();
     (rules, Rooms::of(settings))
-}
-
-/// What is said of rules that nothing would ask.
-fn unenforced(rules: &Rules) -> Vec<Wrong> {
-    if RIGHTS_ARE_ENFORCED || rules.is_empty() {
-        return Vec::new();
-    }
-    let tokens = rules.tokens.iter().map(|token| token.at);
-    let groups = rules.groups.iter().map(|group| group.at);
-    let anonymous = rules.anonymous.iter().map(|anonymous| anonymous.at);
-    let rooms = rules.sections.iter().map(|section| section.at);
-    let first = tokens.chain(groups).chain(anonymous).chain(rooms).min();
-    let fault = "tokens and rights are not enforced by this version yet, so they are not taken";
-    first.map(|at| (at, fault.to_owned())).into_iter().collect()
 }
 
 struct Sections {

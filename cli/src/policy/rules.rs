@@ -7,10 +7,6 @@ use std::time::SystemTime;
 use switchboard::rule::Who;
 use switchboard::{Glob, GroupName, Rights, UserName};
 
-/// Whether a running server asks the rules. As long as none does, a file that has some is refused, and none is offered in examples,
-/// schema and documents: a setting that does not protect must not be taken for one that does.
-pub(crate) const RIGHTS_ARE_ENFORCED: bool = true;
-
 /// Where something stands in the file. Both count from 1, and columns count characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct At {
