@@ -27,6 +27,7 @@ mod web {
 }
 
 #[path = "../../cli/src/services/rooms/web"]
+#[allow(dead_code)]
 mod rooms {
     #[path = "../../../../../fuzz/bodies/request.rs"]
     pub(crate) mod body;
