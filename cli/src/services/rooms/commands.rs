@@ -96,18 +96,8 @@ impl<C: Codec> Member<C> {
     /// What it is told that it is in.
     pub(super) fn joined(&self, seat: &Membership, id: MessageId) -> Reply {
         let room = seat.room();
-        let policy = self.listener.hub.policy();
-        let may = policy.map(|policy| policy.rights(&self.session.principal(), room.name()));
+        let may = self.listener.told_rights(&self.session.principal(), room.name());
         Reply::Joined { room: room.name().clone(), members: room.member_count(), id, may }
-    }
-
-    /// Whether the name is nobody's who has to show that.
-    pub(super) fn may_be_called(&self, name: &UserName) -> Result<(), Failure> {
-        let policy = self.listener.hub.policy();
-        if policy.is_none_or(|policy| policy.may_be_called(&self.session.principal(), name)) {
-            return Ok(());
-        }
-        Err(Failure::new(ErrorCode::NameReserved, format!("the name {name} is somebody's who has to show a token")))
     }
 
     fn leave(&mut self, room: Option<&RoomName>) -> Result<Reply, Failure> {
@@ -123,7 +113,7 @@ impl<C: Codec> Member<C> {
     }
 
     fn rename(&mut self, name: UserName, secret: Option<NameSecret>) -> Result<Reply, Failure> {
-        self.may_be_called(&name)?;
+        self.listener.may_be_called(&self.session.principal(), &name)?;
         self.change()?;
         let renamed = match secret {
             None => self.session.rename(name.clone()),

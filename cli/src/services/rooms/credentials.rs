@@ -3,7 +3,6 @@
 use super::Listener;
 use super::member::{Member, ended};
 use super::strangers::{trimmed, unmarked};
-use super::web::unshown;
 use crate::endpoint::Options;
 use crate::policy::configured::FilePolicy;
 use crate::services::received;
@@ -12,8 +11,8 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 use switchboard::grammar::{Authenticated, Command, ErrorCode, Failure, Input, Notice, Reply, Token, parse};
-use switchboard::policy::{Claimant, Credentials, Principal, Refusal};
-use switchboard::{CloseReason, Codec, Connection, PeerAddr, Result, UserName};
+use switchboard::policy::{Claimant, Credentials, Policy, Principal, Refusal};
+use switchboard::{CloseReason, Codec, Connection, PeerAddr, Result, Rights, RoomName, UserName};
 use tokio::time::{Instant, timeout, timeout_at};
 
 /// How long whoever has to show a token has for it, and a policy to find out whose one is.
@@ -89,14 +88,55 @@ impl Listener {
 
     /// Whose a token is. Without a policy it is nobody's, and no less than none.
     async fn shown(&self, token: Token, peer: &PeerAddr) -> Result<Option<Arc<Principal>>, Failure> {
-        let Some(policy) = self.hub.policy() else {
-            let is_needed = self.admission == Admission::Required;
-            return if is_needed { Err(unshown(Refusal::Wrong)) } else { Ok(None) };
-        };
-        let shown = policy.authenticate(Credentials::Token(token), Claimant::new(peer.clone()));
-        let shown = timeout(PATIENCE, shown).await.unwrap_or(Err(Refusal::Unavailable));
-        shown.map(Some).map_err(unshown)
+        match self.hub.policy() {
+            Some(policy) => authenticate(&**policy, token, peer).await.map(Some),
+            None if self.admission == Admission::Required => Err(unshown(Refusal::Wrong)),
+            None => Ok(None),
+        }
     }
+
+    /// What somebody is told that it may do in a room, under a policy.
+    pub(super) fn told_rights(&self, who: &Principal, room: &RoomName) -> Option<Rights> {
+        self.hub.policy().map(|policy| policy.rights(who, room))
+    }
+
+    /// Whether somebody may call itself so.
+    pub(super) fn may_be_called(&self, who: &Principal, name: &UserName) -> Result<(), Failure> {
+        if self.hub.policy().is_none_or(|policy| policy.may_be_called(who, name)) {
+            return Ok(());
+        }
+        Err(Failure::new(
+            ErrorCode::NameReserved,
+            format!("the name {name} belongs to somebody, who has to show a token"),
+        ))
+    }
+}
+
+/// Whom a policy takes whoever shows a token for.
+pub(super) async fn authenticate(
+    policy: &dyn Policy,
+    token: Token,
+    peer: &PeerAddr,
+) -> Result<Arc<Principal>, Failure> {
+    let shown = policy.authenticate(Credentials::Token(token), Claimant::new(peer.clone()));
+    timeout(PATIENCE, shown).await.unwrap_or(Err(Refusal::Unavailable)).map_err(unshown)
+}
+
+/// What is told of a token that is nobody's.
+pub(super) fn unshown(refusal: Refusal) -> Failure {
+    let code = match refusal {
+        Refusal::Expired => ErrorCode::TokenExpired,
+        Refusal::Unavailable => ErrorCode::AuthUnavailable,
+        _ => ErrorCode::NotAuthorized,
+    };
+    Failure::new(code, refusal.to_string())
+}
+
+/// The answer to who one is.
+pub(super) fn you(name: UserName, who: &Principal) -> Reply {
+    let groups = who.in_groups().filter_map(|group| group.parse().ok()).collect();
+    let authenticated = (!who.is_anonymous()).then(|| Authenticated { groups, expires: who.expires() });
+    Reply::You { name, authenticated }
 }
 
 /// Takes a connection in that has to show a token first, or nobody. Nothing is made for it until then.
@@ -259,9 +299,6 @@ where
 impl<C: Codec> Member<C> {
     /// Who it is.
     pub(super) fn you(&self) -> Reply {
-        let who = self.session.principal();
-        let groups = who.in_groups().filter_map(|group| group.parse().ok()).collect();
-        let authenticated = (!who.is_anonymous()).then(|| Authenticated { groups, expires: who.expires() });
-        Reply::You { name: self.session.name(), authenticated }
+        you(self.session.name(), &self.session.principal())
     }
 }

@@ -90,7 +90,7 @@ where
 
     /// Takes a name, before others know it by the one that it has.
     pub(super) fn take_name(&self, name: UserName) -> Result<(), Failure> {
-        self.may_be_called(&name)?;
+        self.listener.may_be_called(&self.session.principal(), &name)?;
         let renamed = self.session.rename(name).map(drop);
         renamed.map_err(misnamed)
     }

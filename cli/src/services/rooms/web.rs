@@ -4,7 +4,6 @@
 //! [`Member`]. What has no connection in the hub is answered here.
 
 mod asking;
-pub(super) use asking::refused as unshown;
 mod messages;
 mod page;
 mod route;
@@ -137,7 +136,9 @@ impl Web {
         let is_head = request.method() == Method::HEAD;
         let account = self.front.work().account(request.peer());
         let session = || self.session(who, None);
-        asking::may_be_called(&self.listener, who, route.name())?;
+        if let Some(name) = route.name() {
+            self.listener.may_be_called(who, name)?;
+        }
         if let Some((room, right)) = route.needs() {
             self.may(who, room, right)?;
         }
@@ -196,7 +197,7 @@ impl Web {
         let listener = Arc::clone(&self.listener);
         // Told behind which message it begins, and by then what it may do there.
         let may = match &socket.kind {
-            SocketKind::Room(room) => self.told_rights(&who, room),
+            SocketKind::Room(room) => self.listener.told_rights(&who, room),
             SocketKind::Grammar(_) => None,
         };
         let mut response = request.upgrade(SUBPROTOCOLS, move |conn| {
@@ -244,10 +245,7 @@ async fn arrive(
     if !who.is_anonymous() {
         member.session.authorize(Arc::clone(&who));
     }
-    let named = name.map_or(Ok(()), |name| {
-        asking::may_be_called(&listener, &who, Some(&name))?;
-        member.take_name(name)
-    });
+    let named = name.map_or(Ok(()), |name| member.take_name(name));
     if let Err(failure) = named {
         member.refuse(&failure).await?;
         if !options.commands {

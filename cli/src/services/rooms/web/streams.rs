@@ -80,7 +80,7 @@ impl Web {
 
 impl Web {
     fn follower(&self, who: &Arc<Principal>, room: Room, since: Option<MessageId>) -> Follower {
-        Follower { who: Arc::clone(who), may: self.told_rights(who, room.name()), room, since }
+        Follower { who: Arc::clone(who), may: self.listener.told_rights(who, room.name()), room, since }
     }
 }
 
