@@ -1,4 +1,4 @@
-//! Who a connection of frames is: what `/auth` shows, and what is done before that where it has to be shown.
+//! Who somebody is: whose a token is, for lines and requests; what `/auth` shows, and what is done before that where it has to be shown.
 
 use super::Listener;
 use super::member::{Member, ended};
