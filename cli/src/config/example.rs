@@ -1,6 +1,6 @@
 //! The table of keys as a file with every default, and as a JSON schema.
 
-use super::keys::{Key, Kind, Live, Table};
+use super::keys::{Key, Kind, Live, Shape, Table};
 use serde_json::{Map, Value, json};
 
 /// A file that sets nothing: each setting has its default, and every table is a comment.
@@ -19,61 +19,13 @@ pub(crate) fn example() -> String {
 
 /// A table as a comment.
 fn of_table(table: Table) -> Vec<String> {
-    let keys = table.keys().map(|key| format!("#{} = {}  # {}\n", key.name, sample(key), comment(key)));
-    [format!("\n# {}\n#{}\n", about(table), head(table))].into_iter().chain(keys).collect()
+    let keys = table.keys().map(|key| format!("#{} = {}  # {}\n", key.name, key.shown(), comment(key)));
+    let form = table.form();
+    [format!("\n# {}\n#{}\n", form.doc, form.sample)].into_iter().chain(keys).collect()
 }
 
 fn comment(key: &Key) -> String {
     if key.live == Live::Restart { format!("{} (restart)", key.doc) } else { key.doc.to_owned() }
-}
-
-fn about(table: Table) -> &'static str {
-    match table {
-        Table::Top => "",
-        Table::Listener => "A listener, once for each. Its options are also those of its URL.",
-        Table::Token => {
-            "Who shows this token is NAME, and NAME.2 and so on beside itself. Make one: switchboard token new NAME"
-        }
-        Table::Group => "Rights that several tokens have.",
-        Table::Anonymous => "What everybody may do, also without a token.",
-        Table::Room => {
-            "Rooms of a name or a glob. One section applies to a room: that of its name, else the glob with most letters."
-        }
-    }
-}
-
-/// A head with names in place of those that are to be chosen.
-fn head(table: Table) -> &'static str {
-    match table {
-        Table::Token => "[tokens.alice]",
-        Table::Group => "[groups.staff]",
-        Table::Room => "[rooms.\"sensors.**\"]",
-        other => other.head(),
-    }
-}
-
-/// A value to show: the default, if it has one.
-fn sample(key: &Key) -> &'static str {
-    match (key.table, key.name) {
-        (Table::Listener, "url") => "\"rooms=tls://0.0.0.0:8443\"",
-        (Table::Listener, "cert") => "\"/etc/switchboard/fullchain.pem\"",
-        (Table::Listener, "key") => "\"/etc/switchboard/key.pem\"",
-        (Table::Listener, "idle" | "rate" | "new-rooms") => "\"off\"",
-        (Table::Listener, "prefix") => "\"echo: \"",
-        (Table::Listener, "format") => "\"text\"",
-        (Table::Listener, "overflow") => "\"disconnect\"",
-        (Table::Listener, "as") => "\"bridge\"",
-        (Table::Token, "hash") => "\"sha256:0000000000000000000000000000000000000000000000000000000000000000\"",
-        (Table::Token, "groups") => "[\"staff\"]",
-        (Table::Token, "expires") => "2027-06-30",
-        (Table::Token, "from") => "[\"10.0.0.0/8\"]",
-        (_, "rooms") => "{ \"ops.**\" = [\"all\"], \"desk.{name}\" = [\"read\", \"write\"] }",
-        (_, "direct") => "[\"*\"]",
-        (_, "anyone") => "[\"join\"]",
-        (_, "named") => "[\"all\"]",
-        (_, "only") => "[\"@staff\", \"alice\"]",
-        _ => key.default,
-    }
 }
 
 /// A JSON schema (draft 2020-12) of the file, for editors that know TOML.
@@ -81,13 +33,13 @@ pub(crate) fn schema() -> String {
     let mut properties = of_keys(Table::Top);
     for table in Table::UNDER.into_iter().filter(|table| table.keys().next().is_some()) {
         let mut one = json!({ "type": "object", "additionalProperties": false, "properties": of_keys(table) });
-        if let Some(required) = required(table) {
+        if let Some(required) = table.form().required {
             one["required"] = json!([required]);
         }
-        let many = match table {
-            Table::Listener => json!({ "type": "array", "items": one }),
-            Table::Anonymous => one,
-            _ => json!({ "type": "object", "additionalProperties": one }),
+        let many = match table.form().shape {
+            Shape::Listed => json!({ "type": "array", "items": one }),
+            Shape::One => one,
+            Shape::Named => json!({ "type": "object", "additionalProperties": one }),
         };
         properties.insert(table.name().to_owned(), many);
     }
@@ -99,14 +51,6 @@ pub(crate) fn schema() -> String {
         "properties": properties,
     });
     format!("{schema:#}\n")
-}
-
-fn required(table: Table) -> Option<&'static str> {
-    match table {
-        Table::Listener => Some("url"),
-        Table::Token => Some("hash"),
-        _ => None,
-    }
 }
 
 fn of_keys(table: Table) -> Map<String, Value> {
@@ -147,7 +91,9 @@ fn of_kind(kind: Kind, is_typed: bool) -> Value {
         Kind::Word(words) => json!({ "enum": words }),
         Kind::Switch => json!({ "enum": ["on", "off", true, false] }),
         Kind::Text => json!({ "type": ["string", "integer"] }),
-        Kind::Texts => json!({ "anyOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" } }] }),
+        Kind::Texts | Kind::List => {
+            json!({ "anyOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" } }] })
+        }
         Kind::Endpoints => texts("^[a-z]+=[a-z]+://"),
         Kind::Hashes => {
             let hash = json!({ "type": "string", "pattern": HASH });
@@ -176,7 +122,7 @@ fn of_rights() -> Value {
 mod tests {
     use super::super::Config;
     use super::super::file;
-    use super::super::keys::KEYS;
+    use super::super::keys::all;
     use super::*;
     use std::collections::HashMap;
 
@@ -204,9 +150,8 @@ mod tests {
         let text = lines.collect::<Vec<_>>().join("\n");
         let content = file::parse(&text);
         assert!(content.faults.is_empty(), "{:?}", content.faults);
-        let tables = [&content.listeners, &content.tokens, &content.groups, &content.rooms];
-        let entries = tables.into_iter().flatten().chain(&content.anonymous).map(|block| block.entries.len());
-        assert_eq!(content.settings.len() + entries.sum::<usize>(), KEYS.len());
+        let entries = content.blocks.iter().map(|block| block.entries.len());
+        assert_eq!(content.settings.len() + entries.sum::<usize>(), all().count());
     }
 
     fn path(key: &Key) -> String {
@@ -218,7 +163,7 @@ mod tests {
     fn the_page_for_operators_lists_every_key() {
         let page = include_str!("../../../docs/operations.md");
         let mut table = "| key | default | what it is | changed by |\n|---|---|---|---|\n".to_owned();
-        for key in KEYS {
+        for key in all() {
             let (path, default) =
                 (path(key), if key.default.is_empty() { String::new() } else { format!("`{}`", key.default) });
             // The listeners are shown in full above it.
@@ -231,13 +176,14 @@ mod tests {
     #[test]
     fn the_schema_has_every_key() {
         let schema: Value = serde_json::from_str(&schema()).expect("it is JSON");
-        for key in KEYS {
+        for key in all() {
             let top = &schema["properties"];
-            let place = match key.table {
-                Table::Top => top,
-                Table::Listener => &top["listener"]["items"]["properties"],
-                Table::Anonymous => &top["anonymous"]["properties"],
-                table => &top[table.name()]["additionalProperties"]["properties"],
+            let table = &top[key.table.name()];
+            let place = match key.table.form().shape {
+                _ if key.table == Table::Top => top,
+                Shape::Listed => &table["items"]["properties"],
+                Shape::One => &table["properties"],
+                Shape::Named => &table["additionalProperties"]["properties"],
             };
             assert!(place[key.name]["description"].is_string(), "{}", path(key));
         }

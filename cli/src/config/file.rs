@@ -1,6 +1,6 @@
 //! The file: read within bounds, and taken apart by the table of keys. What its values mean together is not known here.
 
-use super::keys::{Key, LATER, Table};
+use super::keys::{Key, LATER, Shape, Table};
 use super::places::Places;
 use super::values::{Reader, Value, Wrong};
 use crate::policy::rules::At;
@@ -33,12 +33,16 @@ const RECOVERED_BYTES: usize = 256 << 10;
 #[derive(Debug, Default)]
 pub(super) struct Content {
     pub(super) settings: Vec<Entry>,
-    pub(super) listeners: Vec<Block>,
-    pub(super) tokens: Vec<Block>,
-    pub(super) groups: Vec<Block>,
-    pub(super) anonymous: Option<Block>,
-    pub(super) rooms: Vec<Block>,
+    /// In the order of the file.
+    pub(super) blocks: Vec<Block>,
     pub(super) faults: Vec<Wrong>,
+}
+
+impl Content {
+    /// All tables of a kind, which are not there any more.
+    pub(super) fn take(&mut self, table: Table) -> Vec<Block> {
+        self.blocks.extract_if(.., |block| block.table == table).collect()
+    }
 }
 
 /// A key and its value.
@@ -53,8 +57,9 @@ pub(super) struct Entry {
 /// A table: its head, and what is in it.
 #[derive(Debug)]
 pub(super) struct Block {
+    pub(super) table: Table,
     pub(super) at: At,
-    /// Of the token, the group or the rooms.
+    /// Of a token, a group, rooms and so on; empty for tables that have none.
     pub(super) name: String,
     /// All that stands there, also what is wrong.
     pub(super) keys: Vec<String>,
@@ -163,28 +168,22 @@ impl Walk<'_> {
     /// What stands under a key of the top that has tables.
     fn under(&mut self, table: Table, at: At, value: &Spanned<DeValue<'_>>) {
         let is_not = |shown: &str| (at, format!("`{}` is {shown}; write {}", table.name(), table.head()));
-        match (table, value.get_ref()) {
-            (Table::Listener, DeValue::Array(values)) => {
+        match (table.form().shape, value.get_ref()) {
+            (Shape::Listed, DeValue::Array(values)) => {
                 for value in values {
                     let DeValue::Table(inner) = value.get_ref() else {
-                        let fault = (
-                            self.reader.at(value),
-                            format!("{} is no table; write [[listener]]", self.reader.shown(value)),
-                        );
-                        self.content.faults.push(fault);
+                        let text = format!("{} is no table; write {}", self.reader.shown(value), table.head());
+                        self.content.faults.push((self.reader.at(value), text));
                         continue;
                     };
-                    let section = self.section(table, self.reader.at(value), String::new(), inner);
-                    self.content.listeners.push(section);
+                    self.section(table, self.reader.at(value), String::new(), inner);
                 }
             }
-            (Table::Listener, DeValue::Table(_)) => {
+            (Shape::Listed, DeValue::Table(_)) => {
                 self.content.faults.push(is_not("one table, and there may be several"));
             }
-            (Table::Anonymous, DeValue::Table(inner)) => {
-                self.content.anonymous = Some(self.section(table, at, String::new(), inner));
-            }
-            (Table::Token | Table::Group | Table::Room, DeValue::Table(named)) => {
+            (Shape::One, DeValue::Table(inner)) => self.section(table, at, String::new(), inner),
+            (Shape::Named, DeValue::Table(named)) => {
                 for (at, name, value) in self.reader.entries(named) {
                     let DeValue::Table(inner) = value.get_ref() else {
                         let text =
@@ -192,24 +191,19 @@ impl Walk<'_> {
                         self.content.faults.push((at, text));
                         continue;
                     };
-                    let section = self.section(table, at, name.to_owned(), inner);
-                    match table {
-                        Table::Token => self.content.tokens.push(section),
-                        Table::Group => self.content.groups.push(section),
-                        _ => self.content.rooms.push(section),
-                    }
+                    self.section(table, at, name.to_owned(), inner);
                 }
             }
             _ => self.content.faults.push(is_not(&self.reader.shown(value))),
         }
     }
 
-    fn section(&mut self, table: Table, at: At, name: String, inner: &DeTable<'_>) -> Block {
+    fn section(&mut self, table: Table, at: At, name: String, inner: &DeTable<'_>) {
         let keys = inner.iter().map(|(key, _)| key.get_ref().clone().into_owned()).collect();
         let entries = self.reader.entries(inner).into_iter();
         let entries = entries.filter_map(|(at, key, value)| {
             // `[rooms.sensors.boiler]` is a table within `sensors`, and `boiler` was to be a part of the name.
-            if let (Table::Room | Table::Token | Table::Group, DeValue::Table(_)) = (table, value.get_ref())
+            if let (Shape::Named, DeValue::Table(_)) = (table.form().shape, value.get_ref())
                 && table.keys().all(|known| known.name != key)
             {
                 let meant = format!("[{}.\"{name}.{key}\"]", table.name());
@@ -221,7 +215,7 @@ impl Walk<'_> {
             self.entry(table, at, key, value)
         });
         let entries = entries.collect();
-        Block { at, name, keys, entries }
+        self.content.blocks.push(Block { table, at, name, keys, entries });
     }
 
     fn entry(&mut self, table: Table, at: At, name: &str, value: &Spanned<DeValue<'_>>) -> Option<Entry> {

@@ -3,7 +3,11 @@
 //! The one definition. The parser, `config print`, `config example`, `config schema` and the table in docs/operations.md are made of
 //! it.
 
-use crate::overflow;
+mod listener;
+mod rights;
+mod rooms;
+mod server;
+
 use std::fmt;
 
 /// One key of the file.
@@ -14,6 +18,8 @@ pub(super) struct Key {
     pub(super) kind: Kind,
     /// As TOML; empty: nothing, and what that means is in `doc`.
     pub(super) default: &'static str,
+    /// What an example shows, if that is not the default.
+    pub(super) sample: &'static str,
     pub(super) doc: &'static str,
     pub(super) live: Live,
     /// Its value is shown to nobody, not even in what is said of a mistake in it.
@@ -21,7 +27,7 @@ pub(super) struct Key {
 }
 
 /// Where in the file a key stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Table {
     Top,
     Listener,
@@ -29,6 +35,32 @@ pub(super) enum Table {
     Group,
     Anonymous,
     Room,
+}
+
+/// How many tables of a kind there can be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// `[anonymous]`: one.
+    One,
+    /// `[tokens.NAME]`: one for each name.
+    Named,
+    /// `[[listener]]`: a list of them.
+    Listed,
+}
+
+/// How tables of a kind are written, and what they are for.
+#[derive(Debug)]
+pub(super) struct Form {
+    /// The key of the top that they are under.
+    pub(super) name: &'static str,
+    pub(super) shape: Shape,
+    /// As a head is written.
+    pub(super) head: &'static str,
+    /// The same with names in place of those that are to be chosen.
+    pub(super) sample: &'static str,
+    /// Without it a table makes no sense.
+    pub(super) required: Option<&'static str>,
+    pub(super) doc: &'static str,
 }
 
 /// When a changed value is in force.
@@ -63,6 +95,8 @@ pub(super) enum Kind {
     Text,
     /// A text, or a list of them.
     Texts,
+    /// The same, as one value of which commas part the texts where it is typed.
+    List,
     /// A list of `SERVICE=URL`.
     Endpoints,
     /// One hash of a token, or two.
@@ -88,7 +122,7 @@ const AUTO_OFF: &[&str] = &["auto", "off"];
 const OFF: &[&str] = &["off"];
 
 const fn key(table: Table, name: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Key {
-    Key { table, name, kind, default, doc, live: Live::Restart, secret: false }
+    Key { table, name, kind, default, sample: "", doc, live: Live::Restart, secret: false }
 }
 
 impl Key {
@@ -104,166 +138,21 @@ impl Key {
     const fn secret(self) -> Self {
         Self { secret: true, ..self }
     }
-}
 
-const fn top(name: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Key {
-    key(Table::Top, name, kind, default, doc)
-}
+    const fn sample(self, sample: &'static str) -> Self {
+        Self { sample, ..self }
+    }
 
-const fn listener(name: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Key {
-    key(Table::Listener, name, kind, default, doc)
-}
-
-const fn policy(table: Table, name: &'static str, kind: Kind, doc: &'static str) -> Key {
-    key(table, name, kind, "", doc).live()
-}
-
-const fn room(name: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Key {
-    key(Table::Room, name, kind, default, doc).live()
+    /// A value to show.
+    pub(super) fn shown(&self) -> &'static str {
+        if self.sample.is_empty() { self.default } else { self.sample }
+    }
 }
 
 /// All of them, in the order in which they are shown.
-pub(super) static KEYS: &[Key] = &[
-    top(
-        "listen",
-        Kind::Endpoints,
-        "[\"echo=tcp://127.0.0.1:8080\", \"echo=udp://127.0.0.1:8080\", \"rooms=tcp://127.0.0.1:8081\", \
-         \"rooms=udp://127.0.0.1:8081\", \"rooms=http://127.0.0.1:8082\"]",
-        "what to serve, and where: SERVICE=URL?options; adds up with [[listener]]",
-    ),
-    top(
-        "workers",
-        Kind::Count { least: 1, or: AUTO },
-        "\"auto\"",
-        "threads that serve connections; auto: one per core, at most 4",
-    ),
-    top(
-        "max-connections",
-        Kind::Count { least: 1, or: AUTO },
-        "\"auto\"",
-        "most open connections; auto: what the descriptor limit allows",
-    ),
-    top(
-        "max-connections-per-address",
-        Kind::Count { least: 1, or: AUTO_OFF },
-        "\"auto\"",
-        "most open connections from one address; auto: 1024 where other machines can connect",
-    ),
-    top(
-        "max-handshakes-per-address",
-        Kind::Count { least: 1, or: AUTO_OFF },
-        "\"auto\"",
-        "most TLS handshakes a second from one address; auto: 100 where other machines can connect",
-    ),
-    top("max-frame", Kind::Size { or: &[] }, "\"64KiB\"", "most bytes in one line or datagram"),
-    top("max-outbox", Kind::Size { or: &[] }, "\"1MiB\"", "most bytes queued for one connection"),
-    top(
-        "max-memory",
-        Kind::Size { or: AUTO },
-        "\"auto\"",
-        "most bytes held for all messages together; auto: a quarter of the machine's memory",
-    ),
-    top("write-timeout", Kind::Duration { or: OFF }, "\"10s\"", "how long a peer may read nothing before it is closed"),
-    top("grace", Kind::Duration { or: &[] }, "\"30s\"", "how long connections may take to finish after a signal"),
-    top("log", Kind::Text, "\"info\"", "what is logged: a level, or a filter such as warn,switchboard=debug").live(),
-    top("log-format", Kind::Word(&["text", "json"]), "\"text\"", "format of the log on stderr"),
-    listener("url", Kind::Text, "", "SERVICE=URL without options, as rooms=tcp://127.0.0.1:8081; required"),
-    listener("cert", Kind::Texts, "", "PEM file of a certificate, or a list of them (TLS)").live(),
-    listener("key", Kind::Texts, "", "PEM file of its private key, or a list in the same order (TLS)").live(),
-    listener("freebind", Kind::Switch, "\"off\"", "whether the address may not exist yet (not on unix)"),
-    listener(
-        "idle",
-        Kind::Duration { or: OFF },
-        "",
-        "close a connection that sends nothing for so long; 30s on echo, 5m on rooms over UDP, else off",
-    ),
-    listener(
-        "origins",
-        Kind::Texts,
-        "[]",
-        "whose pages may use HTTP and WebSockets besides its own, or * for anyone's",
-    ),
-    listener("prefix", Kind::Text, "", "echo: put before each answer; \"echo: \", on UDP \"received: \""),
-    listener("format", Kind::Word(&["text", "json", "raw"]), "", "rooms: what members are sent; text, on HTTP json"),
-    listener("room", Kind::Text, "\"lobby\"", "rooms: the room that new connections join"),
-    listener("commands", Kind::Switch, "\"on\"", "rooms: whether lines that begin with / are commands"),
-    listener("echo", Kind::Switch, "\"off\"", "rooms: whether senders get their own messages too"),
-    listener(
-        "rate",
-        Kind::Count { least: 1, or: OFF },
-        "",
-        "rooms: lines a second read from one connection; 1000 on addresses open to other machines, else off",
-    ),
-    listener(
-        "new-rooms",
-        Kind::Count { least: 1, or: OFF },
-        "",
-        "rooms: how many one address may make at once; 1000 on addresses open to other machines, else off",
-    ),
-    listener(
-        "overflow",
-        Kind::Word(&overflow::WORDS),
-        "",
-        "rooms: for members that do not keep up; as the room has it",
-    ),
-    listener(
-        "framing",
-        Kind::Word(&["lines", "length"]),
-        "\"lines\"",
-        "rooms: lines, or a length of four bytes before each payload (not on HTTP and UDP)",
-    ),
-    listener(
-        "auth",
-        Kind::Word(&["optional", "required", "off"]),
-        "\"optional\"",
-        "rooms: whether everybody has to show a token; off, on loopback and Unix sockets: everybody may do everything (not on UDP; off not on HTTP)",
-    ),
-    listener(
-        "as",
-        Kind::Text,
-        "",
-        "rooms: who everybody is that comes here, on loopback and Unix sockets (not on HTTP and UDP)",
-    ),
-    listener(
-        "access-token",
-        Kind::Switch,
-        "\"off\"",
-        "rooms: whether streams and WebSockets over HTTP may show a token in their URL, as access_token=",
-    ),
-    policy(Table::Token, "hash", Kind::Hashes, "sha256:… of the token, or two while it is changed; required").secret(),
-    policy(Table::Token, "groups", Kind::Groups, "groups whose rights it has too"),
-    policy(Table::Token, "rooms", Kind::Grants, "its own rights: { \"glob\" = [\"read\"] }"),
-    policy(Table::Token, "direct", Kind::Names, "globs of names that it may write to directly"),
-    policy(
-        Table::Token,
-        "expires",
-        Kind::Date,
-        "a date (its beginning in UTC), or a time with offset, from which on it is refused",
-    ),
-    policy(Table::Token, "from", Kind::Networks, "addresses and networks that it may come from; without: any"),
-    policy(Table::Group, "rooms", Kind::Grants, "rights of its members: { \"glob\" = [\"all\"] }"),
-    policy(Table::Group, "direct", Kind::Names, "globs of names that its members may write to directly"),
-    policy(Table::Anonymous, "rooms", Kind::Grants, "what everybody may do, also without a credential"),
-    policy(Table::Anonymous, "direct", Kind::Names, "globs of names that everybody may write to directly"),
-    policy(Table::Room, "anyone", Kind::Rights, "rights of everybody, also without a credential"),
-    policy(Table::Room, "named", Kind::Rights, "rights of everybody with a credential"),
-    policy(
-        Table::Room,
-        "only",
-        Kind::People,
-        "closes the room to all others, whatever else grants them: names, and groups as @GROUP",
-    ),
-    room("history-messages", Kind::Count { least: 0, or: &[] }, "256", "most messages that it keeps"),
-    room("history-bytes", Kind::Size { or: &[] }, "\"256KiB\"", "most bytes that it keeps"),
-    room(
-        "overflow",
-        Kind::Word(&overflow::WORDS),
-        "\"disconnect\"",
-        "what happens to a member that does not keep up, unless its listener says otherwise",
-    ),
-    room("presence", Kind::Word(&["on", "off"]), "\"on\"", "whether members are told who comes and goes"),
-    room("kept", Kind::Switch, "\"off\"", "whether it is there without members; only for a name, not for a glob"),
-];
+pub(super) fn all() -> impl Iterator<Item = &'static Key> + Clone {
+    [server::KEYS, listener::KEYS, rights::KEYS, rooms::KEYS].into_iter().flatten()
+}
 
 /// What has been designed and is not in force yet, so that it is not taken for a slip.
 pub(super) static LATER: &[(Table, &str)] = &[
@@ -286,30 +175,64 @@ impl Table {
     pub(super) const UNDER: [Self; 5] = [Self::Listener, Self::Token, Self::Group, Self::Anonymous, Self::Room];
 
     pub(super) fn keys(self) -> impl Iterator<Item = &'static Key> + Clone {
-        KEYS.iter().filter(move |key| key.table == self)
+        all().filter(move |key| key.table == self)
     }
 
     /// The key of the top that it is under.
     pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Top => "",
-            Self::Listener => "listener",
-            Self::Token => "tokens",
-            Self::Group => "groups",
-            Self::Anonymous => "anonymous",
-            Self::Room => "rooms",
-        }
+        self.form().name
     }
 
     /// As its head is written.
     pub(super) fn head(self) -> &'static str {
+        self.form().head
+    }
+
+    pub(super) fn form(self) -> &'static Form {
         match self {
-            Self::Top => "",
-            Self::Listener => "[[listener]]",
-            Self::Token => "[tokens.NAME]",
-            Self::Group => "[groups.NAME]",
-            Self::Anonymous => "[anonymous]",
-            Self::Room => "[rooms.\"GLOB\"]",
+            Self::Top => {
+                &Form { name: "", shape: Shape::One, head: "", sample: "", required: None, doc: "the whole server" }
+            }
+            Self::Listener => &Form {
+                name: "listener",
+                shape: Shape::Listed,
+                head: "[[listener]]",
+                sample: "[[listener]]",
+                required: Some("url"),
+                doc: "A listener, once for each. Its options are also those of its URL.",
+            },
+            Self::Token => &Form {
+                name: "tokens",
+                shape: Shape::Named,
+                head: "[tokens.NAME]",
+                sample: "[tokens.alice]",
+                required: Some("hash"),
+                doc: "Who shows this token is NAME, and NAME.2 and so on beside itself. Make one: switchboard token new NAME",
+            },
+            Self::Group => &Form {
+                name: "groups",
+                shape: Shape::Named,
+                head: "[groups.NAME]",
+                sample: "[groups.staff]",
+                required: None,
+                doc: "Rights that several tokens have.",
+            },
+            Self::Anonymous => &Form {
+                name: "anonymous",
+                shape: Shape::One,
+                head: "[anonymous]",
+                sample: "[anonymous]",
+                required: None,
+                doc: "What everybody may do, also without a token.",
+            },
+            Self::Room => &Form {
+                name: "rooms",
+                shape: Shape::Named,
+                head: "[rooms.\"GLOB\"]",
+                sample: "[rooms.\"sensors.**\"]",
+                required: None,
+                doc: "Rooms of a name or a glob. One section applies to a room: that of its name, else the glob with most letters.",
+            },
         }
     }
 }

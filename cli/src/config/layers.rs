@@ -1,7 +1,7 @@
 //! Where settings come from: flags, the environment, a TOML file. Texts with their origins; what they mean is not known here.
 
 use super::file::{self, Block, Content};
-use super::keys::Table;
+use super::keys::{Kind, Table};
 use super::values::Value;
 use crate::args::Settings;
 use crate::policy::rules::At;
@@ -238,7 +238,7 @@ impl Layers {
             }
         }
         let mut tables = Vec::new();
-        for block in content.listeners.drain(..) {
+        for block in content.take(Table::Listener) {
             match endpoint(block) {
                 Ok(text) => tables.push(text),
                 Err((at, text)) => content.faults.push((at, text)),
@@ -271,10 +271,9 @@ fn endpoint(block: Block) -> Result<Text, (At, String)> {
         options.push((name, texts.first().map_or(entry.at, |(at, _)| *at)));
         match name {
             "url" => url = texts.into_iter().next().map(|(_, text)| text),
-            // The only option that is a list within one value.
-            "origins" => {
-                let origins: Vec<_> = texts.into_iter().map(|(_, text)| text).collect();
-                query.extend([format!("&{name}={}", encoded(&origins.join(",")))]);
+            _ if entry.key.kind == Kind::List => {
+                let texts: Vec<_> = texts.into_iter().map(|(_, text)| text).collect();
+                query.extend([format!("&{name}={}", encoded(&texts.join(",")))]);
             }
             _ => query.extend(texts.into_iter().map(|(_, text)| format!("&{name}={}", encoded(&text)))),
         }

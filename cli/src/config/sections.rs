@@ -23,15 +23,15 @@ const MOST_SECTIONS: usize = 1024;
 /// Puts the tables together, and notes what is wrong with them.
 pub(super) fn understand(content: &mut Content) -> (Rules, Rooms) {
     let mut sections = Sections { faults: Vec::new() };
-    let groups = sections.groups(std::mem::take(&mut content.groups));
+    let groups = sections.groups(content.take(Table::Group));
     let known: BTreeMap<GroupName, usize> =
         groups.iter().map(|group| (group.name.clone(), group.grants.len())).collect();
-    let tokens = sections.tokens(std::mem::take(&mut content.tokens), &known);
-    let anonymous = content.anonymous.take().map(|block| {
+    let tokens = sections.tokens(content.take(Table::Token), &known);
+    let anonymous = content.take(Table::Anonymous).pop().map(|block| {
         let Granted { grants, direct, .. } = Granted::of(block.entries);
         AnonymousSection { at: block.at, grants, direct }
     });
-    let (sections_of_rooms, settings) = sections.rooms(std::mem::take(&mut content.rooms), &known);
+    let (sections_of_rooms, settings) = sections.rooms(content.take(Table::Room), &known);
     let rules = Rules { tokens, groups, anonymous, sections: sections_of_rooms };
     content.faults.append(&mut sections.faults);
     content.faults.sort();

@@ -1,6 +1,6 @@
 //! What was understood, as TOML again: for whoever reads `config print`, and to see what a reload changes.
 
-use super::keys::{KEYS, Table};
+use super::keys::Table;
 use super::rooms::RoomSettings;
 use super::{Rooms, quoted};
 use crate::overflow;
@@ -24,7 +24,7 @@ pub(crate) struct ShownTable {
 impl ShownTable {
     /// As it would stand in a file, but for its secrets.
     pub(super) fn print(&self) -> String {
-        let is_secret = |name: &str| KEYS.iter().any(|key| key.secret && key.table == self.table && key.name == name);
+        let is_secret = |name: &str| self.table.keys().any(|key| key.secret && key.name == name);
         let shown = |(name, value): &(&'static str, String)| {
             format!("{name} = {}\n", if is_secret(name) { HIDDEN } else { value })
         };

@@ -116,7 +116,7 @@ impl Reader<'_> {
                 }
                 _ => Err(one(self.is_no(key, value, "a date such as 2027-06-30"))),
             },
-            Kind::Duration { .. } | Kind::Text | Kind::Texts | Kind::Endpoints => self.typed(key, value),
+            Kind::Duration { .. } | Kind::Text | Kind::Texts | Kind::List | Kind::Endpoints => self.typed(key, value),
         }
     }
 
@@ -143,7 +143,7 @@ impl Reader<'_> {
             (Kind::Endpoints, _) => {
                 Err(vec![(self.at(value), format!("`{name}` is not a list such as [\"echo=tcp://127.0.0.1:8080\"]"))])
             }
-            (Kind::Texts, DeValue::Array(values)) => {
+            (Kind::Texts | Kind::List, DeValue::Array(values)) => {
                 let texts: Option<Vec<_>> = values.iter().map(text).collect();
                 texts.map(Value::Texts).ok_or_else(|| fault("not a list of texts"))
             }

@@ -1,0 +1,82 @@
+//! Keys of a listener. They are the options of its URL too.
+
+use super::{Key, Kind, OFF, Table, key};
+use crate::overflow;
+
+const fn listener(name: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Key {
+    key(Table::Listener, name, kind, default, doc)
+}
+
+/// In the order in which they are shown.
+pub(super) static KEYS: &[Key] = &[
+    listener("url", Kind::Text, "", "SERVICE=URL without options, as rooms=tcp://127.0.0.1:8081; required")
+        .sample("\"rooms=tls://0.0.0.0:8443\""),
+    listener("cert", Kind::Texts, "", "PEM file of a certificate, or a list of them (TLS)")
+        .live()
+        .sample("\"/etc/switchboard/fullchain.pem\""),
+    listener("key", Kind::Texts, "", "PEM file of its private key, or a list in the same order (TLS)")
+        .live()
+        .sample("\"/etc/switchboard/key.pem\""),
+    listener("freebind", Kind::Switch, "\"off\"", "whether the address may not exist yet (not on unix)"),
+    listener(
+        "idle",
+        Kind::Duration { or: OFF },
+        "",
+        "close a connection that sends nothing for so long; 30s on echo, 5m on rooms over UDP, else off",
+    )
+    .sample("\"off\""),
+    listener("origins", Kind::List, "[]", "whose pages may use HTTP and WebSockets besides its own, or * for anyone's"),
+    listener("prefix", Kind::Text, "", "echo: put before each answer; \"echo: \", on UDP \"received: \"")
+        .sample("\"echo: \""),
+    listener("format", Kind::Word(&["text", "json", "raw"]), "", "rooms: what members are sent; text, on HTTP json")
+        .sample("\"text\""),
+    listener("room", Kind::Text, "\"lobby\"", "rooms: the room that new connections join"),
+    listener("commands", Kind::Switch, "\"on\"", "rooms: whether lines that begin with / are commands"),
+    listener("echo", Kind::Switch, "\"off\"", "rooms: whether senders get their own messages too"),
+    listener(
+        "rate",
+        Kind::Count { least: 1, or: OFF },
+        "",
+        "rooms: lines a second read from one connection; 1000 on addresses open to other machines, else off",
+    )
+    .sample("\"off\""),
+    listener(
+        "new-rooms",
+        Kind::Count { least: 1, or: OFF },
+        "",
+        "rooms: how many one address may make at once; 1000 on addresses open to other machines, else off",
+    )
+    .sample("\"off\""),
+    listener(
+        "overflow",
+        Kind::Word(&overflow::WORDS),
+        "",
+        "rooms: for members that do not keep up; as the room has it",
+    )
+    .sample("\"disconnect\""),
+    listener(
+        "framing",
+        Kind::Word(&["lines", "length"]),
+        "\"lines\"",
+        "rooms: lines, or a length of four bytes before each payload (not on HTTP and UDP)",
+    ),
+    listener(
+        "auth",
+        Kind::Word(&["optional", "required", "off"]),
+        "\"optional\"",
+        "rooms: whether everybody has to show a token; off, on loopback and Unix sockets: everybody may do everything (not on UDP; off not on HTTP)",
+    ),
+    listener(
+        "as",
+        Kind::Text,
+        "",
+        "rooms: who everybody is that comes here, on loopback and Unix sockets (not on HTTP and UDP)",
+    )
+    .sample("\"bridge\""),
+    listener(
+        "access-token",
+        Kind::Switch,
+        "\"off\"",
+        "rooms: whether streams and WebSockets over HTTP may show a token in their URL, as access_token=",
+    ),
+];

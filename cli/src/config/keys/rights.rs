@@ -1,0 +1,44 @@
+//! Keys of tokens, groups and whoever has no credential, and what a room says of them.
+
+use super::{Key, Kind, Table, key};
+
+const fn policy(table: Table, name: &'static str, kind: Kind, doc: &'static str) -> Key {
+    key(table, name, kind, "", doc).live()
+}
+
+/// In the order in which they are shown.
+pub(super) static KEYS: &[Key] = &[
+    policy(Table::Token, "hash", Kind::Hashes, "sha256:… of the token, or two while it is changed; required")
+        .secret()
+        .sample("\"sha256:0000000000000000000000000000000000000000000000000000000000000000\""),
+    policy(Table::Token, "groups", Kind::Groups, "groups whose rights it has too").sample("[\"staff\"]"),
+    policy(Table::Token, "rooms", Kind::Grants, "its own rights: { \"glob\" = [\"read\"] }")
+        .sample("{ \"ops.**\" = [\"all\"], \"desk.{name}\" = [\"read\", \"write\"] }"),
+    policy(Table::Token, "direct", Kind::Names, "globs of names that it may write to directly").sample("[\"*\"]"),
+    policy(
+        Table::Token,
+        "expires",
+        Kind::Date,
+        "a date (its beginning in UTC), or a time with offset, from which on it is refused",
+    )
+    .sample("2027-06-30"),
+    policy(Table::Token, "from", Kind::Networks, "addresses and networks that it may come from; without: any")
+        .sample("[\"10.0.0.0/8\"]"),
+    policy(Table::Group, "rooms", Kind::Grants, "rights of its members: { \"glob\" = [\"all\"] }")
+        .sample("{ \"ops.**\" = [\"all\"], \"desk.{name}\" = [\"read\", \"write\"] }"),
+    policy(Table::Group, "direct", Kind::Names, "globs of names that its members may write to directly")
+        .sample("[\"*\"]"),
+    policy(Table::Anonymous, "rooms", Kind::Grants, "what everybody may do, also without a credential")
+        .sample("{ \"ops.**\" = [\"all\"], \"desk.{name}\" = [\"read\", \"write\"] }"),
+    policy(Table::Anonymous, "direct", Kind::Names, "globs of names that everybody may write to directly")
+        .sample("[\"*\"]"),
+    policy(Table::Room, "anyone", Kind::Rights, "rights of everybody, also without a credential").sample("[\"join\"]"),
+    policy(Table::Room, "named", Kind::Rights, "rights of everybody with a credential").sample("[\"all\"]"),
+    policy(
+        Table::Room,
+        "only",
+        Kind::People,
+        "closes the room to all others, whatever else grants them: names, and groups as @GROUP",
+    )
+    .sample("[\"@staff\", \"alice\"]"),
+];

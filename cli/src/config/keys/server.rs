@@ -1,0 +1,54 @@
+//! Keys at the top of the file: what the whole server does.
+
+use super::{AUTO, AUTO_OFF, Key, Kind, OFF, Table, key};
+
+const fn top(name: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Key {
+    key(Table::Top, name, kind, default, doc)
+}
+
+/// In the order in which they are shown.
+pub(super) static KEYS: &[Key] = &[
+    top(
+        "listen",
+        Kind::Endpoints,
+        "[\"echo=tcp://127.0.0.1:8080\", \"echo=udp://127.0.0.1:8080\", \"rooms=tcp://127.0.0.1:8081\", \
+         \"rooms=udp://127.0.0.1:8081\", \"rooms=http://127.0.0.1:8082\"]",
+        "what to serve, and where: SERVICE=URL?options; adds up with [[listener]]",
+    ),
+    top(
+        "workers",
+        Kind::Count { least: 1, or: AUTO },
+        "\"auto\"",
+        "threads that serve connections; auto: one per core, at most 4",
+    ),
+    top(
+        "max-connections",
+        Kind::Count { least: 1, or: AUTO },
+        "\"auto\"",
+        "most open connections; auto: what the descriptor limit allows",
+    ),
+    top(
+        "max-connections-per-address",
+        Kind::Count { least: 1, or: AUTO_OFF },
+        "\"auto\"",
+        "most open connections from one address; auto: 1024 where other machines can connect",
+    ),
+    top(
+        "max-handshakes-per-address",
+        Kind::Count { least: 1, or: AUTO_OFF },
+        "\"auto\"",
+        "most TLS handshakes a second from one address; auto: 100 where other machines can connect",
+    ),
+    top("max-frame", Kind::Size { or: &[] }, "\"64KiB\"", "most bytes in one line or datagram"),
+    top("max-outbox", Kind::Size { or: &[] }, "\"1MiB\"", "most bytes queued for one connection"),
+    top(
+        "max-memory",
+        Kind::Size { or: AUTO },
+        "\"auto\"",
+        "most bytes held for all messages together; auto: a quarter of the machine's memory",
+    ),
+    top("write-timeout", Kind::Duration { or: OFF }, "\"10s\"", "how long a peer may read nothing before it is closed"),
+    top("grace", Kind::Duration { or: &[] }, "\"30s\"", "how long connections may take to finish after a signal"),
+    top("log", Kind::Text, "\"info\"", "what is logged: a level, or a filter such as warn,switchboard=debug").live(),
+    top("log-format", Kind::Word(&["text", "json"]), "\"text\"", "format of the log on stderr"),
+];
