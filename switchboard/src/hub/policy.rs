@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
-use switchboard_proto::{Rights, RoomName, Token, UserName};
+use switchboard_proto::{Glob, Grants, Rights, RoomName, Token, UserName};
 
 /// The answer to who somebody is, once it is found out.
 pub type Authenticating<'a> = Pin<Box<dyn Future<Output = Result<Arc<Principal>, Refusal>> + Send + 'a>>;
@@ -89,6 +89,15 @@ pub struct Principal {
     groups: Vec<Box<str>>,
     expires: Option<SystemTime>,
     credential: Option<Box<str>>,
+    /// Boxed, since most credentials say who somebody is and no more.
+    own: Option<Box<Own>>,
+}
+
+/// What a credential itself gives.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Own {
+    grants: Grants,
+    direct: Vec<Glob>,
 }
 
 pub(super) static ANONYMOUS: Principal = Principal::anonymous();
@@ -96,7 +105,7 @@ pub(super) static ANONYMOUS: Principal = Principal::anonymous();
 impl Principal {
     /// Nobody in particular.
     pub const fn anonymous() -> Self {
-        Self { name: None, groups: Vec::new(), expires: None, credential: None }
+        Self { name: None, groups: Vec::new(), expires: None, credential: None, own: None }
     }
 
     /// The principal named `name`.
@@ -123,6 +132,14 @@ impl Principal {
         Self { credential: Some(credential.into()), ..self }
     }
 
+    /// Has these grants by its credential, and may send private messages to whoever a glob of `direct` names. They are kept for the
+    /// policy, which decides what they are worth.
+    #[must_use]
+    pub fn granting(self, grants: Grants, direct: Vec<Glob>) -> Self {
+        let own = Own { grants, direct };
+        Self { own: (own != Own::default()).then(|| Box::new(own)), ..self }
+    }
+
     /// Whether it is anonymous.
     pub fn is_anonymous(&self) -> bool {
         self.name.is_none()
@@ -146,6 +163,17 @@ impl Principal {
     /// The id of the credential that proves it.
     pub fn credential(&self) -> Option<&str> {
         self.credential.as_deref()
+    }
+
+    /// The grants that it has by its credential.
+    pub fn grants(&self) -> &Grants {
+        static NONE: Grants = Grants::new();
+        self.own.as_ref().map_or(&NONE, |own| &own.grants)
+    }
+
+    /// Whom it may write to by its credential.
+    pub fn direct(&self) -> &[Glob] {
+        self.own.as_ref().map_or(&[], |own| &own.direct)
     }
 }
 
