@@ -42,8 +42,8 @@ Options of every listener but unix://
 Options of echo
   prefix=TEXT      put before each answer (`echo: `, on UDP `received: `;
                    empty: RFC 862)
-  idle=DURATION    close a connection that sends nothing for so long (30s; off);
-                   not on UDP
+  idle=DURATION    close a connection that sends nothing for this long (30s;
+                   off); not on UDP
   origins=LIST     whose pages may connect to ws:// and wss://, as below
 
 Options of rooms
@@ -57,21 +57,20 @@ Options of rooms
                    other machines; off)
   new-rooms=N      rooms that one address may make at once; after that, one a
                    second (1000 on addresses open to other machines; off)
-  overflow=POLICY  for members that do not keep up: disconnect, drop-oldest,
+  overflow=POLICY  for members that cannot keep up: disconnect, drop-oldest,
                    drop-newest, latest or conflate (disconnect)
-  idle=DURATION    close a connection that sends nothing for so long (off; 5m
-                   on UDP)
+  idle=DURATION    close a connection that sends nothing for this long (off;
+                   5m on UDP)
   framing=FRAMING  lines, or length: a length of four bytes, then any bytes
-                   (lines); not on HTTP and UDP
-  auth=WHO         where the file has tokens: optional; required, so that nobody
-                   is served without one; or off, on loopback and Unix sockets,
-                   so that everybody may do everything (optional); not on UDP,
-                   and off not on HTTP
-  as=NAME          who everybody is that comes here, on loopback and Unix
-                   sockets; not on HTTP and UDP
+                   (lines); not on HTTP or UDP
+  auth=WHO         if the file has tokens: optional; required: nobody is served
+                   without one; off: everybody may do everything, on loopback
+                   and Unix sockets (optional); not on UDP, nor off on HTTP
+  as=NAME          the name that whoever connects here is known by, on loopback
+                   and Unix sockets; not on HTTP or UDP
   access-token=on|off
-                   whether streams and WebSockets over HTTP may show a token in
-                   their URL, where logs keep it (off)
+                   whether streams and WebSockets over HTTP may present a token
+                   in their URL, which logs keep (off)
   origins=LIST     whose pages may use HTTP besides its own:
                    https://example.org,… or * for anyone's (none)
 
@@ -119,7 +118,7 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         action: ConfigAction,
     },
-    /// Make a token, or the hash that the file has of one
+    /// Make a token, or print the hash that the file needs
     Token {
         #[command(subcommand)]
         action: TokenAction,
@@ -181,7 +180,7 @@ pub(crate) enum ConfigAction {
 /// What is asked of the file.
 #[derive(Debug, clap::Args)]
 pub(crate) struct CanArguments {
-    /// A name, or anonymous for whoever shows no token
+    /// A name, or anonymous for whoever presents no token
     pub(crate) who: String,
     /// A right: join, publish, history, presence, create, moderate; read, write or all
     pub(crate) action: Rights,

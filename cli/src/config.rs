@@ -201,7 +201,7 @@ impl Config {
         let open = |endpoint: &Endpoint| {
             let url = endpoint.typed.split('?').next().unwrap_or_default();
             format!(
-                "{url}: anyone who can reach it may do everything; tokens in the file change that (switchboard token new NAME)"
+                "{url}: anyone who can reach it may do everything; to change that, add tokens to the file (switchboard token new NAME)"
             )
         };
         reached.map(open).collect()

@@ -106,7 +106,7 @@ pub(super) fn parse(text: &str) -> Content {
     let mut content = Content::default();
     // A file of other kinds than text would be a mistake in each byte.
     if let Some(byte) = memchr::memchr(0, text.as_bytes()) {
-        content.faults.push((places.at(byte), "a NUL byte: this is no text".to_owned()));
+        content.faults.push((places.at(byte), "a NUL byte: this is not a text file".to_owned()));
         return content;
     }
     let (table, errors) = if text.len() > RECOVERED_BYTES {
@@ -172,7 +172,7 @@ impl Walk<'_> {
             (Shape::Listed, DeValue::Array(values)) => {
                 for value in values {
                     let DeValue::Table(inner) = value.get_ref() else {
-                        let text = format!("{} is no table; write {}", self.reader.shown(value), table.head());
+                        let text = format!("{} is not a table; write {}", self.reader.shown(value), table.head());
                         self.content.faults.push((self.reader.at(value), text));
                         continue;
                     };
@@ -180,14 +180,14 @@ impl Walk<'_> {
                 }
             }
             (Shape::Listed, DeValue::Table(_)) => {
-                self.content.faults.push(is_not("one table, and there may be several"));
+                self.content.faults.push(is_not("a single table"));
             }
             (Shape::One, DeValue::Table(inner)) => self.section(table, at, String::new(), inner),
             (Shape::Named, DeValue::Table(named)) => {
                 for (at, name, value) in self.reader.entries(named) {
                     let DeValue::Table(inner) = value.get_ref() else {
                         let text =
-                            format!("`{name}` is {}, and no table; write {}", self.reader.shown(value), table.head());
+                            format!("`{name}` is {}, not a table; write {}", self.reader.shown(value), table.head());
                         self.content.faults.push((at, text));
                         continue;
                     };
@@ -207,9 +207,7 @@ impl Walk<'_> {
                 && table.keys().all(|known| known.name != key)
             {
                 let meant = format!("[{}.\"{name}.{key}\"]", table.name());
-                self.content
-                    .faults
-                    .push((at, format!("unknown key `{key}`; a name with dots stands in quotes: {meant}")));
+                self.content.faults.push((at, format!("unknown key `{key}`; a name with dots needs quotes: {meant}")));
                 return None;
             }
             self.entry(table, at, key, value)
@@ -239,20 +237,20 @@ impl Walk<'_> {
 /// What is said of a key that is none.
 fn unknown(table: Table, name: &str) -> String {
     if LATER.contains(&(table, name)) {
-        return format!("`{name}` is not in force in this version, so it is not taken");
+        return format!("`{name}` is not supported by this version");
     }
     let under = Table::UNDER.iter().map(|table| table.name()).filter(|_| table == Table::Top);
     let known: Vec<_> = table.keys().map(|key| key.name).chain(under).collect();
     let meant = match (table, name) {
         // Flags, of which the file has what they stand for.
-        (Table::Top, "verbose") => "; -v is log = \"debug\"".to_owned(),
-        (Table::Top, "quiet") => "; -q is log = \"warn\"".to_owned(),
+        (Table::Top, "verbose") => "; for -v write log = \"debug\"".to_owned(),
+        (Table::Top, "quiet") => "; for -q write log = \"warn\"".to_owned(),
         _ => did_you_mean(name, known.iter().copied()),
     };
     // A key of elsewhere is more often misplaced than mistyped.
     let elsewhere = Table::UNDER.into_iter().find(|other| *other != table && other.keys().any(|key| key.name == name));
     let elsewhere = elsewhere.filter(|_| nearest(name, known.iter().copied()).is_none());
-    let elsewhere = elsewhere.map(|table| format!("; it is one of {}", table.head())).unwrap_or_default();
+    let elsewhere = elsewhere.map(|table| format!("; it belongs to {}", table.head())).unwrap_or_default();
     let place = if table == Table::Top { String::new() } else { format!(" of {}", table.head()) };
     format!("unknown key `{name}`{place}; known: {}{meant}{elsewhere}", known.join(", "))
 }

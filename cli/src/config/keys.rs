@@ -199,7 +199,7 @@ impl Table {
                 head: "[[listener]]",
                 sample: "[[listener]]",
                 required: Some("url"),
-                doc: "A listener, once for each. Its options are also those of its URL.",
+                doc: "A listener; one table for each. Its options can also be given in its URL.",
             },
             Self::Token => &Form {
                 name: "tokens",
@@ -207,7 +207,7 @@ impl Table {
                 head: "[tokens.NAME]",
                 sample: "[tokens.alice]",
                 required: Some("hash"),
-                doc: "Who shows this token is NAME, and NAME.2 and so on beside itself. Make one: switchboard token new NAME",
+                doc: "Whoever presents this token is called NAME; further connections at the same time are NAME.2 and so on. Make one: switchboard token new NAME",
             },
             Self::Group => &Form {
                 name: "groups",
@@ -215,7 +215,7 @@ impl Table {
                 head: "[groups.NAME]",
                 sample: "[groups.staff]",
                 required: None,
-                doc: "Rights that several tokens have.",
+                doc: "Rights that several tokens share.",
             },
             Self::Anonymous => &Form {
                 name: "anonymous",
@@ -223,7 +223,7 @@ impl Table {
                 head: "[anonymous]",
                 sample: "[anonymous]",
                 required: None,
-                doc: "What everybody may do, also without a token.",
+                doc: "What everybody may do, even without a token.",
             },
             Self::Room => &Form {
                 name: "rooms",
@@ -231,7 +231,7 @@ impl Table {
                 head: "[rooms.\"GLOB\"]",
                 sample: "[rooms.\"sensors.**\"]",
                 required: None,
-                doc: "Rooms of a name or a glob. One section applies to a room: that of its name, else the glob with most letters.",
+                doc: "Rooms by name or glob. One section applies to a room: the one with its name, else the glob with the most letters.",
             },
         }
     }

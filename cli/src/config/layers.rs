@@ -287,7 +287,7 @@ fn endpoint(block: Block) -> Result<Text, (At, String)> {
 }
 
 const NO_URL: &str = "[[listener]] has no `url`, such as url = \"rooms=tcp://127.0.0.1:8081\"";
-const NO_TEXT: &str = "[[listener]] is left out: its `url` is no text";
+const NO_TEXT: &str = "[[listener]] is left out: its `url` is not a string";
 
 /// A value of an option as it stands in a URL.
 fn encoded(text: &str) -> String {

@@ -58,7 +58,7 @@ impl Rooms {
         kept.filter_map(|section| RoomName::parse(section.glob.as_str()).ok())
     }
 
-    /// Pairs of which neither says more of the rooms that are in both, so that the alphabet decides.
+    /// Pairs that are equally specific about rooms that match both, so that the alphabet decides.
     pub(super) fn ties(&self) -> Vec<String> {
         let mut ties = Vec::new();
         for (index, first) in self.0.iter().enumerate() {
@@ -67,7 +67,7 @@ impl Rooms {
             for other in alike.filter(|other| !first.glob.is_exact() && other.options() != first.options()) {
                 if overlap(first.glob.as_str().as_bytes(), other.glob.as_str().as_bytes()) {
                     ties.push(format!(
-                        "{}: [rooms.\"{}\"] and [rooms.\"{}\"] of {} say as much: where both match, the first applies",
+                        "{}: [rooms.\"{}\"] and [rooms.\"{}\"] of {} are equally specific: where both match, the first applies",
                         first.at, first.glob, other.glob, other.at
                     ));
                 }

@@ -117,7 +117,7 @@ impl Sections {
             let owner = dots.filter_map(|owner| UserName::parse(owner).ok()).find(|owner| names.contains_key(owner));
             if let Some(owner) = owner {
                 let text = format!(
-                    "tokens.\"{name}\": the name belongs to `{owner}`, whose further connections are `{owner}.2` and so on"
+                    "tokens.\"{name}\": the name belongs to `{owner}`, whose further connections are called `{owner}.2` and so on"
                 );
                 self.faults.push((*at, text));
             }
@@ -132,7 +132,7 @@ impl Sections {
     ) -> (Vec<RoomSection>, Vec<RoomSettings>) {
         let (mut sections, mut settings) = (Vec::<RoomSection>::new(), Vec::<RoomSettings>::new());
         if let Some(block) = blocks.get(MOST_SECTIONS) {
-            self.faults.push((block.at, format!("more than {MOST_SECTIONS} sections of rooms")));
+            self.faults.push((block.at, format!("more than {MOST_SECTIONS} sections for rooms")));
         }
         let mut seen = BTreeSet::new();
         for block in blocks {
@@ -141,9 +141,7 @@ impl Sections {
             seen.insert(glob.clone());
             let at = block.at;
             if glob.has_name() {
-                let text = format!(
-                    "rooms.\"{glob}\": a room is the same whoever asks; `{{name}}` stands in the rooms of tokens and groups"
-                );
+                let text = format!("rooms.\"{glob}\": `{{name}}` works only in the `rooms` of tokens and groups");
                 self.faults.push((at, text));
                 continue;
             }
@@ -156,7 +154,7 @@ impl Sections {
                     ("named", Value::Rights(rights)) => section.named = Some((entry.at, rights)),
                     ("kept", Value::Switch(is_kept)) => {
                         if is_kept && !own.glob.is_exact() {
-                            let text = format!("kept: rooms.\"{}\" is many rooms; name one", own.glob);
+                            let text = format!("kept: rooms.\"{}\" matches many rooms; name one", own.glob);
                             self.faults.push((entry.at, text));
                         }
                         own.kept = is_kept;
@@ -183,7 +181,7 @@ impl Sections {
         let shown = |fault: &str| format!("{}.\"{}\": {fault}", table.name(), block.name);
         match parsed {
             Ok(name) if is_taken(&name) => {
-                self.faults.push((block.at, shown("it is there already; upper and lower case are alike")));
+                self.faults.push((block.at, shown("it is there already (upper and lower case are the same)")));
                 None
             }
             Ok(name) => Some(name),
@@ -214,7 +212,7 @@ impl Sections {
 
     fn bound(&mut self, at: At, grants: usize) {
         if grants > MOST_GRANTS {
-            let text = format!("{grants} lines of rights, with those of its groups: there may be {MOST_GRANTS}");
+            let text = format!("{grants} lines of rights, including its groups'; at most {MOST_GRANTS} are allowed");
             self.faults.push((at, text));
         }
     }

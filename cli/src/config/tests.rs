@@ -166,7 +166,7 @@ fn all_faults_of_all_origins_come_at_once() {
         format!("file {path}:5:11: echo=tcp://h: missing port, as in h:8080 (0 picks a free one)"),
         format!("file {path}:3:13: `max-frame` is true, neither a string nor a whole number"),
         format!("file {path}:4:9: grace = `soon` is not a duration such as 500ms, 30s, 5m or 1h"),
-        format!("file {path}:1:1: unknown key `verbose`; known: {known}; -v is log = \"debug\""),
+        format!("file {path}:1:1: unknown key `verbose`; known: {known}; for -v write log = \"debug\""),
         format!("file {path}:2:1: unknown key `wrokers`; known: {known}; did you mean `workers`?"),
     ];
     expected.sort();

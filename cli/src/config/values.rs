@@ -95,7 +95,7 @@ impl Reader<'_> {
             Kind::Hashes => self.hashes(value).map(Value::Hashes),
             Kind::Groups => {
                 let group =
-                    |text: &str| GroupName::parse(text).map_err(|fault| format!("`{text}` is no group: {fault}"));
+                    |text: &str| GroupName::parse(text).map_err(|fault| format!("`{text}` is not a group: {fault}"));
                 self.list(key, value, group).map(Value::Groups)
             }
             Kind::Names => {
@@ -112,7 +112,7 @@ impl Reader<'_> {
             Kind::Date => match value.get_ref() {
                 DeValue::Datetime(date) => time(date).map(Value::Time).map_err(one),
                 DeValue::String(_) => {
-                    Err(one(format!("`{name}` is a text; a date stands without quotes, as 2027-06-30")))
+                    Err(one(format!("`{name}` is a string; write a date without quotes, such as 2027-06-30")))
                 }
                 _ => Err(one(self.is_no(key, value, "a date such as 2027-06-30"))),
             },
@@ -145,7 +145,7 @@ impl Reader<'_> {
             }
             (Kind::Texts | Kind::List, DeValue::Array(values)) => {
                 let texts: Option<Vec<_>> = values.iter().map(text).collect();
-                texts.map(Value::Texts).ok_or_else(|| fault("not a list of texts"))
+                texts.map(Value::Texts).ok_or_else(|| fault("not a list of strings"))
             }
             (Kind::Switch, DeValue::Boolean(is_on)) => {
                 Ok(Value::Texts(vec![(self.at(value), if *is_on { "on" } else { "off" }.to_owned())]))
@@ -173,7 +173,7 @@ impl Reader<'_> {
             match value.get_ref().as_str().map(&parse) {
                 Some(Ok(parsed)) => list.push((at, parsed)),
                 Some(Err(fault)) => faults.push((at, format!("{}: {fault}", key.name))),
-                None => faults.push((at, format!("{}: {} is not a text", key.name, self.shown(value)))),
+                None => faults.push((at, format!("{}: {} is not a string", key.name, self.shown(value)))),
             }
         }
         if faults.is_empty() { Ok(list) } else { Err(faults) }
@@ -210,14 +210,17 @@ impl Reader<'_> {
             _ => alone.iter().chain([value]).collect(),
         };
         if !(1..=HASHES).contains(&values.len()) {
-            return Err(vec![(self.at(value), format!("`hash` is a list of {}, not one hash or two", values.len()))]);
+            return Err(vec![(
+                self.at(value),
+                format!("`hash` is a list of {}; it takes one hash or two", values.len()),
+            )]);
         }
         let mut faults = Vec::new();
         let mut hashes = Vec::new();
         for value in values {
             match value.get_ref().as_str().ok_or_else(|| HashFault.to_string()).and_then(hash) {
                 Ok(hash) if hashes.contains(&hash) => {
-                    faults.push((self.at(value), "hash: it is there twice".to_owned()));
+                    faults.push((self.at(value), "hash: listed twice".to_owned()));
                 }
                 Ok(hash) => hashes.push(hash),
                 Err(fault) => faults.push((self.at(value), format!("hash: {fault}"))),
@@ -252,7 +255,7 @@ fn string_or_number(value: &Spanned<DeValue<'_>>) -> Option<String> {
 }
 
 fn glob(text: &str) -> Result<Glob, String> {
-    Glob::parse(text).map_err(|fault| format!("`{text}` is no glob: {fault}"))
+    Glob::parse(text).map_err(|fault| format!("`{text}` is not a glob: {fault}"))
 }
 
 fn right(word: &str) -> Result<Rights, String> {
@@ -264,7 +267,7 @@ fn right(word: &str) -> Result<Rights, String> {
 }
 
 fn who(text: &str) -> Result<Who, String> {
-    let no = |fault| format!("`{text}` is neither a name nor a group as @GROUP: {fault}");
+    let no = |fault| format!("`{text}` is neither a name nor @GROUP: {fault}");
     match text.strip_prefix('@') {
         Some(group) => GroupName::parse(group).map(Who::Group).map_err(no),
         None => UserName::parse(text).map(Who::Name).map_err(no),
@@ -278,29 +281,31 @@ fn network(text: &str) -> Result<IpNet, String> {
     let network: IpNet =
         network.ok_or_else(|| format!("`{text}` is neither an address nor a network such as 10.0.0.0/8"))?;
     if network.trunc() != network {
-        return Err(format!("`{text}` has bits behind its prefix; did you mean `{}`?", network.trunc()));
+        return Err(format!("`{text}` has bits set after its prefix; did you mean `{}`?", network.trunc()));
     }
     Ok(network)
 }
 
 fn hash(text: &str) -> Result<TokenHash, String> {
     if text.starts_with("sb_") {
-        return Err("this is a token, which nobody else may read; the hash of one belongs here".to_owned());
+        return Err(
+            "this is a token, which is secret; write its hash here (`switchboard token hash` prints it)".to_owned()
+        );
     }
     text.parse().map_err(|fault: HashFault| fault.to_string())
 }
 
 /// The moment that a date of the file is: a day begins in UTC, and a time has an offset.
 fn time(date: &Datetime) -> Result<SystemTime, String> {
-    let Some(day) = date.date else { return Err(format!("{date} is no date such as 2027-06-30")) };
+    let Some(day) = date.date else { return Err(format!("{date} is not a date such as 2027-06-30")) };
     let east_minutes = match (&date.time, date.offset) {
         (None, _) | (_, Some(Offset::Z)) => 0,
         (_, Some(Offset::Custom { minutes })) => minutes,
-        (Some(_), None) => return Err(format!("{date} has no offset: of UTC it is {date}Z")),
+        (Some(_), None) => return Err(format!("{date} has no offset; in UTC it is {date}Z")),
     };
     let (hour, minute, second) = date.time.map_or((0, 0, 0), |time| (time.hour, time.minute, time.second.unwrap_or(0)));
     let local = format!("{:04}-{:02}-{:02}T{hour:02}:{minute:02}:{second:02}Z", day.year, day.month, day.day);
-    let no_date = |_| format!("{date} is before 1970, or no date");
+    let no_date = |_| format!("{date} is before 1970, or not a date");
     let local = humantime::parse_rfc3339(&local).map_err(no_date)?;
     let offset = Duration::from_mins(east_minutes.unsigned_abs().into());
     Ok(if east_minutes < 0 { local + offset } else { local - offset })
@@ -332,7 +337,7 @@ mod tests {
         assert_eq!(network("::1").map(|network| network.to_string()), Ok("::1/128".to_owned()));
         assert_eq!(
             network("10.0.0.1/8"),
-            Err("`10.0.0.1/8` has bits behind its prefix; did you mean `10.0.0.0/8`?".to_owned())
+            Err("`10.0.0.1/8` has bits set after its prefix; did you mean `10.0.0.0/8`?".to_owned())
         );
         assert!(network("10.0.0.0/33").is_err() && network("home").is_err());
     }

@@ -18,14 +18,14 @@ const DAY: Duration = Duration::from_hours(24);
 pub(crate) enum TokenAction {
     /// Make a token: it is printed once, and the lines for the file on stderr
     New {
-        /// Whose it is: the name that whoever shows it is called by
+        /// The name that whoever presents it is known by
         #[arg(value_parser = parse_name)]
         name: UserName,
         /// How long it is good for, such as 90d or 12h [default: for ever]
         #[arg(long, value_name = "DURATION", value_parser = parse_life)]
         expires: Option<Duration>,
     },
-    /// Read a token on stdin, and print the hash that stands for it in the file
+    /// Read a token from stdin, and print the hash that stands for it in the file
     Hash,
 }
 
@@ -34,7 +34,7 @@ pub(crate) fn run(action: &TokenAction) -> anyhow::Result<()> {
     match action {
         TokenAction::New { name, expires } => {
             let expires = expires.map(|life| SystemTime::now() + life);
-            let token = StaticToken::make(&SystemRandom::new()).ok().context("the system gives no random bytes")?;
+            let token = StaticToken::make(&SystemRandom::new()).ok().context("the system has no random bytes")?;
             // The token last: whoever sees it on a terminal has read already what to do with its hash.
             let lines = lines_for_file(name, &token, expires);
             io::stderr().write_all(lines.as_bytes()).context("cannot print the lines for the file")?;
@@ -83,7 +83,7 @@ fn parse_life(text: &str) -> Result<Duration, String> {
     let most = DAY * 365 * 1000;
     life.ok()
         .filter(|life| !life.is_zero() && *life <= most)
-        .ok_or_else(|| "not a duration such as 90d or 12h, of 1,000 years at most".to_owned())
+        .ok_or_else(|| "not a duration such as 90d or 12h, at most 1,000 years".to_owned())
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.is_yes() { "yes" } else { "no" })?;
         if self.is_closed {
-            f.write_str(": the room is kept for others\n")?;
+            f.write_str(": the room is reserved for others\n")?;
         } else if self.lines.is_empty() {
             f.write_str(": no line grants it\n")?;
         } else if self.is_yes() {
@@ -234,7 +234,7 @@ mod tests {
         assert_eq!(told(None, Rights::JOIN, "ops.east"), "yes\n  line 2:1: rooms.\"ops.*\".anyone grants join\n");
         let partly = "no: no line grants history, presence\n  line 2:1: rooms.\"ops.*\".anyone grants join\n";
         assert_eq!(told(None, Rights::READ, "ops.east"), partly);
-        let closed = "no: the room is kept for others\n  line 7:1: rooms.\"board.**\".only\n";
+        let closed = "no: the room is reserved for others\n  line 7:1: rooms.\"board.**\".only\n";
         assert_eq!(told(Some("alice"), Rights::JOIN, "board.room"), closed);
         assert_eq!(told(Some("alice"), Rights::JOIN, "lobby"), "no: no line grants it\n");
         let bob = "yes\n  line 2:1: rooms.\"board.**\".anyone grants join\n";

@@ -27,9 +27,9 @@ const CHECK_DIGITS: usize = 6;
 /// Why a text is not a token of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum TokenFault {
-    #[error("not a token such as `switchboard token new` makes (sb_ID_SECRET_CHECK)")]
+    #[error("not a token as `switchboard token new` makes them (sb_ID_SECRET_CHECK)")]
     Foreign,
-    #[error("mistyped or cut off: its last six characters do not fit the rest")]
+    #[error("mistyped or cut off: its last six characters do not match the rest")]
     Mistyped,
 }
 
@@ -89,7 +89,7 @@ pub(crate) struct TokenHash([u8; SHA256_OUTPUT_LEN]);
 
 /// A text is not a token's hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not the hash of a token (sha256: and 64 hexadecimal digits), as `switchboard token hash` prints it")]
+#[error("not the hash of a token (sha256: and 64 hexadecimal digits) as `switchboard token hash` prints it")]
 pub(crate) struct HashFault;
 
 impl TokenHash {

@@ -66,8 +66,8 @@ fn check_says_so_when_nothing_is_wrong() {
 fn check_warns_of_rooms_that_other_machines_can_reach_as_long_as_no_file_says_who_may_do_what() {
     let listeners = ["rooms=tcp://0.0.0.0:8081?rate=off", "rooms=tcp://127.0.0.1:8082", "echo=tcp://0.0.0.0:8080"];
     let end = run(&[&["config", "check"], &listeners[..]].concat());
-    let expected = "warning: rooms=tcp://0.0.0.0:8081: anyone who can reach it may do everything; tokens in the file change that \
-                    (switchboard token new NAME)";
+    let expected = "warning: rooms=tcp://0.0.0.0:8081: anyone who can reach it may do everything; to change that, add tokens to \
+                    the file (switchboard token new NAME)";
     assert_eq!((end.code, end.log), (Some(0), vec![expected.to_owned()]));
     let file = file("rights.toml", "[rooms.lobby]\nanyone = [\"read\"]\n");
     let end = run(&[&["config", "check", "--config", typed(&file)], &listeners[..]].concat());

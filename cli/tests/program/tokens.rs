@@ -20,8 +20,8 @@ fn a_token_is_printed_once_and_its_hash_is_for_the_file() {
 #[test]
 fn what_is_no_token_is_not_hashed_and_not_repeated() {
     for (typed, fault) in [
-        ("sb_12345678_mysecret_000000", "error: mistyped or cut off: its last six characters do not fit the rest"),
-        ("mysecret", "error: not a token such as `switchboard token new` makes (sb_ID_SECRET_CHECK)"),
+        ("sb_12345678_mysecret_000000", "error: mistyped or cut off: its last six characters do not match the rest"),
+        ("mysecret", "error: not a token as `switchboard token new` makes them (sb_ID_SECRET_CHECK)"),
         (&"mysecret".repeat(2000), "error: not a token: one word of at most 8 KiB"),
     ] {
         let refused = hash(typed);

@@ -22,7 +22,7 @@ pub(super) static KEYS: &[Key] = &[
         "idle",
         Kind::Duration { or: OFF },
         "",
-        "close a connection that sends nothing for so long; 30s on echo, 5m on rooms over UDP, else off",
+        "close a connection that sends nothing for this long; 30s on echo, 5m on rooms over UDP, else off",
     )
     .sample("\"off\""),
     listener("origins", Kind::List, "[]", "whose pages may use HTTP and WebSockets besides its own, or * for anyone's"),
@@ -51,32 +51,32 @@ pub(super) static KEYS: &[Key] = &[
         "overflow",
         Kind::Word(&overflow::WORDS),
         "",
-        "rooms: for members that do not keep up; as the room has it",
+        "rooms: what happens to a member that cannot keep up; as its room says",
     )
     .sample("\"disconnect\""),
     listener(
         "framing",
         Kind::Word(&["lines", "length"]),
         "\"lines\"",
-        "rooms: lines, or a length of four bytes before each payload (not on HTTP and UDP)",
+        "rooms: lines, or a length of four bytes before each payload (not on HTTP or UDP)",
     ),
     listener(
         "auth",
         Kind::Word(&["optional", "required", "off"]),
         "\"optional\"",
-        "rooms: whether everybody has to show a token; off, on loopback and Unix sockets: everybody may do everything (not on UDP; off not on HTTP)",
+        "rooms: required: everybody has to present a token (not on UDP); off, on loopback and Unix sockets: everybody may do everything (not on UDP or HTTP)",
     ),
     listener(
         "as",
         Kind::Text,
         "",
-        "rooms: who everybody is that comes here, on loopback and Unix sockets (not on HTTP and UDP)",
+        "rooms: the name that whoever connects here is known by, on loopback and Unix sockets (not on HTTP or UDP)",
     )
     .sample("\"bridge\""),
     listener(
         "access-token",
         Kind::Switch,
         "\"off\"",
-        "rooms: whether streams and WebSockets over HTTP may show a token in their URL, as access_token=",
+        "rooms: whether streams and WebSockets over HTTP may present a token in their URL, as access_token=",
     ),
 ];

@@ -8,31 +8,32 @@ const fn policy(table: Table, name: &'static str, kind: Kind, doc: &'static str)
 
 /// In the order in which they are shown.
 pub(super) static KEYS: &[Key] = &[
-    policy(Table::Token, "hash", Kind::Hashes, "sha256:… of the token, or two while it is changed; required")
-        .secret()
-        .sample("\"sha256:0000000000000000000000000000000000000000000000000000000000000000\""),
+    policy(
+        Table::Token,
+        "hash",
+        Kind::Hashes,
+        "sha256:… of the token, or a list of two while it is being changed; required",
+    )
+    .secret()
+    .sample("\"sha256:0000000000000000000000000000000000000000000000000000000000000000\""),
     policy(Table::Token, "groups", Kind::Groups, "groups whose rights it has too").sample("[\"staff\"]"),
     policy(Table::Token, "rooms", Kind::Grants, "its own rights: { \"glob\" = [\"read\"] }")
         .sample("{ \"ops.**\" = [\"all\"], \"desk.{name}\" = [\"read\", \"write\"] }"),
-    policy(Table::Token, "direct", Kind::Names, "globs of names that it may write to directly").sample("[\"*\"]"),
-    policy(
-        Table::Token,
-        "expires",
-        Kind::Date,
-        "a date (its beginning in UTC), or a time with offset, from which on it is refused",
-    )
-    .sample("2027-06-30"),
-    policy(Table::Token, "from", Kind::Networks, "addresses and networks that it may come from; without: any")
+    policy(Table::Token, "direct", Kind::Names, "globs of names that it may send private messages to")
+        .sample("[\"*\"]"),
+    policy(Table::Token, "expires", Kind::Date, "when it expires: a date (at 00:00 UTC), or a time with an offset")
+        .sample("2027-06-30"),
+    policy(Table::Token, "from", Kind::Networks, "addresses and networks that it may come from; by default any")
         .sample("[\"10.0.0.0/8\"]"),
     policy(Table::Group, "rooms", Kind::Grants, "rights of its members: { \"glob\" = [\"all\"] }")
         .sample("{ \"ops.**\" = [\"all\"], \"desk.{name}\" = [\"read\", \"write\"] }"),
-    policy(Table::Group, "direct", Kind::Names, "globs of names that its members may write to directly")
+    policy(Table::Group, "direct", Kind::Names, "globs of names that its members may send private messages to")
         .sample("[\"*\"]"),
-    policy(Table::Anonymous, "rooms", Kind::Grants, "what everybody may do, also without a credential")
+    policy(Table::Anonymous, "rooms", Kind::Grants, "what everybody may do, even without a credential")
         .sample("{ \"ops.**\" = [\"all\"], \"desk.{name}\" = [\"read\", \"write\"] }"),
-    policy(Table::Anonymous, "direct", Kind::Names, "globs of names that everybody may write to directly")
+    policy(Table::Anonymous, "direct", Kind::Names, "globs of names that everybody may send private messages to")
         .sample("[\"*\"]"),
-    policy(Table::Room, "anyone", Kind::Rights, "rights of everybody, also without a credential").sample("[\"join\"]"),
+    policy(Table::Room, "anyone", Kind::Rights, "rights of everybody, even without a credential").sample("[\"join\"]"),
     policy(Table::Room, "named", Kind::Rights, "rights of everybody with a credential").sample("[\"all\"]"),
     policy(
         Table::Room,

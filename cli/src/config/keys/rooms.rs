@@ -15,8 +15,8 @@ pub(super) static KEYS: &[Key] = &[
         "overflow",
         Kind::Word(&overflow::WORDS),
         "\"disconnect\"",
-        "what happens to a member that does not keep up, unless its listener says otherwise",
+        "what happens to a member that cannot keep up, unless its listener says otherwise",
     ),
     room("presence", Kind::Word(&["on", "off"]), "\"on\"", "whether members are told who comes and goes"),
-    room("kept", Kind::Switch, "\"off\"", "whether it is there without members; only for a name, not for a glob"),
+    room("kept", Kind::Switch, "\"off\"", "whether it exists without members; only for a name, not for a glob"),
 ];

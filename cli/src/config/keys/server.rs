@@ -13,7 +13,7 @@ pub(super) static KEYS: &[Key] = &[
         Kind::Endpoints,
         "[\"echo=tcp://127.0.0.1:8080\", \"echo=udp://127.0.0.1:8080\", \"rooms=tcp://127.0.0.1:8081\", \
          \"rooms=udp://127.0.0.1:8081\", \"rooms=http://127.0.0.1:8082\"]",
-        "what to serve, and where: SERVICE=URL?options; adds up with [[listener]]",
+        "what to serve, and where: SERVICE=URL?options; [[listener]] tables are served as well",
     ),
     top(
         "workers",

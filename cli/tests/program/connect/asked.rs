@@ -183,7 +183,7 @@ fn a_token_comes_from_a_file_or_the_environment_and_is_shown_nowhere() {
     assert_eq!((ran.code, ran.errors.as_str()), (Some(2), error));
     std::fs::write(&*file, &made[..made.len() - 1]).unwrap();
     let ran = pipe(&[rooms, "--token-file", &path], b"");
-    let fault = "the token is mistyped or cut off: its last six characters do not fit the rest";
+    let fault = "the token is mistyped or cut off: its last six characters do not match the rest";
     assert_eq!((ran.code, ran.errors), (Some(2), format!("error: --token-file: {fault}\n")));
 
     let mut from_environment = command(&["connect", rooms]);
