@@ -2,6 +2,8 @@
 
 #[path = "../../fuzz/bodies/command.rs"]
 pub(crate) mod command;
+#[path = "../../fuzz/bodies/forwarded.rs"]
+pub(crate) mod forwarded;
 #[path = "../../fuzz/bodies/glob.rs"]
 pub(crate) mod glob;
 #[path = "../../fuzz/bodies/guarded.rs"]
@@ -12,8 +14,12 @@ pub(crate) mod length;
 pub(crate) mod lines;
 #[path = "../../fuzz/bodies/output.rs"]
 pub(crate) mod output;
+#[path = "../../fuzz/bodies/proxied.rs"]
+pub(crate) mod proxied;
 #[path = "../../fuzz/bodies/rights.rs"]
 pub(crate) mod rights;
+#[path = "../../fuzz/bodies/signed.rs"]
+pub(crate) mod signed;
 #[path = "../../fuzz/bodies/websocket.rs"]
 pub(crate) mod websocket;
 
@@ -57,4 +63,19 @@ fn globs_hold_on_every_seed() {
 #[test]
 fn rights_hold_on_every_seed() {
     seeds::replay("rights", rights::run);
+}
+
+#[test]
+fn proxy_headers_hold_on_every_seed() {
+    seeds::replay("proxied", proxied::run);
+}
+
+#[test]
+fn forwarded_requests_hold_on_every_seed() {
+    seeds::replay("forwarded", forwarded::run);
+}
+
+#[test]
+fn signed_datagrams_hold_on_every_seed() {
+    seeds::replay("signed", signed::run);
 }
