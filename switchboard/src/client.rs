@@ -15,6 +15,7 @@ use crate::config::{GRACE, Limits, Timeouts};
 use crate::connection::{Connection, hold};
 use crate::error::ConnectError;
 use crate::link::{ListenerSettings, OpenError, PeerAddr, Sink, Source};
+use crate::metrics::ListenerCounts;
 use crate::node::{Drained, Node, sleep_awake};
 #[cfg(feature = "http")]
 use crate::transport::memory::End;
@@ -292,8 +293,8 @@ impl Client {
         let settings = ListenerSettings {
             rate: None,
             name,
-            transport,
             is_secure: matches!(transport, "tls" | "wss"),
+            counts: ListenerCounts::unlisted(transport, matches!(transport, "tls" | "wss")),
             is_local: false,
             timeouts: self.timeouts,
             limits: Arc::clone(&self.limits),

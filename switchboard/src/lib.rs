@@ -106,6 +106,7 @@ pub use connection::{
     relay,
 };
 pub use error::{BindError, BoxError, ConnectError, ConnectionError, ListenerError, Result};
+pub use hub::counts::HubMetrics;
 pub use hub::door::{Page, Published, RoomList};
 pub use hub::encoding::{Encoding, PlainEvents};
 pub use hub::membership::{Join, JoinError, Membership};
@@ -113,8 +114,8 @@ pub use hub::room::{Overflow, Room, RoomOptions};
 pub use hub::session::{NameRefused, Session, TellError};
 pub use hub::{Hub, HubLimits, RoomError};
 pub use link::{ConnectionId, PeerAddr, Spawned, TlsInfo};
-pub use metrics::{Count, Metrics};
-pub use node::{ConnectionInfo, Connections, Drained, Handle};
+pub use metrics::{Carried, Closures, Count, Durations, ListenerMetrics, Metrics, TransportTraffic};
+pub use node::{ConnectionInfo, Connections, Drained, Handle, WorkerMetrics};
 pub use server::{Bound, Server};
 pub use switchboard_proto::{
     Aside, Bucket, Buckets, CloseCode, CloseReason, Codec, DATAGRAM_BYTES, Datagrams, Ending, Escaped, EventStream,

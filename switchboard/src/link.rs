@@ -6,6 +6,7 @@
 pub(crate) mod backlog;
 mod behind;
 pub(crate) mod budget;
+mod counting;
 pub(crate) mod delivery;
 mod ending;
 mod ends;
@@ -29,6 +30,7 @@ pub(crate) mod tick;
 mod unheard;
 mod waiters;
 
+pub(crate) use counting::Traffic;
 pub(crate) use delivery::Undeliverable;
 pub(crate) use ending::{Farewell, Returned};
 pub(crate) use ends::{EndClock, TimeLeft};
@@ -40,12 +42,13 @@ pub(crate) use socket::{Gathering, OpenError, Sink, Source, space};
 pub use tasks::Spawned;
 pub(crate) use tasks::Tasks;
 
+use crate::metrics::Lane;
 use crate::sync::{self, Mutex};
 use outbox::{Flushed, Outbox, Unsendable};
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::task::{Context, Poll, Waker, ready};
 use switchboard_proto::{CloseReason, Output, Second, Stamp};
 use tick::Tick;
@@ -93,6 +96,8 @@ pub(crate) struct Link {
     attention: sync::AtomicU16,
     /// A [`Protocol`].
     protocol: AtomicU8,
+    /// Which transport it counts for.
+    carrier: AtomicU8,
     /// It may have to wait for another worker; see [`State::behind`].
     falls_behind: AtomicBool,
     reading_since: AtomicU32,
@@ -126,15 +131,6 @@ pub(crate) enum Protocol {
     WebSocket,
     /// Nothing more: the protocol has told the peer.
     Ended,
-}
-
-/// What went through.
-#[derive(Debug, Default)]
-pub(crate) struct Traffic {
-    pub(crate) bytes_in: AtomicU64,
-    pub(crate) bytes_out: AtomicU64,
-    pub(crate) frames_in: AtomicU64,
-    pub(crate) frames_out: AtomicU64,
 }
 
 struct State {
@@ -171,6 +167,8 @@ impl Link {
         sink: Box<dyn Sink>,
         tick: Arc<Tick>,
     ) -> Arc<Self> {
+        let carrier = listener.counts.spoken_number(false);
+        listener.counts.opened(false, 1);
         Arc::new(Self {
             id,
             address,
@@ -179,6 +177,7 @@ impl Link {
             traffic: Traffic::default(),
             attention: sync::AtomicU16::new(NEW),
             protocol: AtomicU8::new(Protocol::Frames as u8),
+            carrier: AtomicU8::new(carrier),
             falls_behind: AtomicBool::new(false),
             reading_since: AtomicU32::new(NOT_READING),
             last: AtomicU32::new(tick.now()),
@@ -243,7 +242,7 @@ impl Link {
         }
         state.outbox.push(frames, encode);
         self.queued(&mut state);
-        bump(&self.traffic.frames_out, frames as u64);
+        self.sent(Lane::Tasks, frames);
         if !self.is(SHARED) {
             staging::open(self, state.outbox.space(limits.outbox_bytes, limits.outbox_frames));
         }
@@ -267,10 +266,10 @@ impl Link {
         if !state.outbox.is_idle() {
             return self.append(&mut state, output, frames);
         }
-        bump(&self.traffic.frames_out, frames as u64);
+        self.sent(Lane::Tasks, frames);
         let mut written = 0;
         let result = state.outbox.write_staged(self.tick.now(), output, frames, &mut written);
-        self.wrote(&mut state, written);
+        self.wrote(Lane::Tasks, &mut state, written);
         self.flushed(&mut state, result);
     }
 
@@ -280,7 +279,7 @@ impl Link {
             Ok(Flushed::Clean) => {}
             Ok(Flushed::Again) => self.queued(state),
             Ok(Flushed::Blocked) => {
-                self.attention.fetch_or(BLOCKED, Ordering::Release);
+                self.block();
                 wake(state.driver.as_ref());
             }
             Err(error) => self.stop_hearing(state, &error),
@@ -290,7 +289,7 @@ impl Link {
     fn append(self: &Arc<Self>, state: &mut State, output: &mut Output, frames: usize) {
         state.outbox.append(output, frames);
         self.queued(state);
-        bump(&self.traffic.frames_out, frames as u64);
+        self.sent(Lane::Tasks, frames);
     }
 
     /// Tells the tick, unless it knows or the task is writing already.
@@ -311,19 +310,19 @@ impl Link {
         }
         let mut written = 0;
         let result = state.outbox.try_flush(self.tick.now(), &mut written);
-        self.wrote(&mut state, written);
+        self.wrote(Lane::Tick, &mut state, written);
         self.flushed(&mut state, result);
         written as usize
     }
 
-    fn wrote(&self, state: &mut State, written: u64) {
+    fn wrote(&self, lane: Lane, state: &mut State, written: u64) {
         // Even if nothing was written: a replay that the transport cannot carry has left the queue too.
         state.outbox.charge.set(state.outbox.held_bytes(), &self.tick.budget);
         if written == 0 {
             return;
         }
         let framing = state.outbox.sink().map_or(0, Sink::framing_bytes);
-        bump(&self.traffic.bytes_out, written - framing as u64);
+        self.took(lane, written - framing as u64);
         self.last.store(self.tick.now(), Ordering::Relaxed);
         let limits = &self.listener.limits;
         if state.wants_space && state.outbox.has_space(limits.outbox_bytes, limits.outbox_frames) {
@@ -338,6 +337,9 @@ impl Link {
     pub(crate) fn speaks(&self, protocol: Protocol) {
         // Relaxed: for lists, the sweep and a drain, which can lag by a moment.
         self.protocol.store(protocol as u8, Ordering::Relaxed);
+        if protocol == Protocol::WebSocket {
+            self.becomes_websocket();
+        }
     }
 
     pub(crate) fn is_speaking(&self, protocol: Protocol) -> bool {
@@ -347,15 +349,6 @@ impl Link {
     /// Whether its client reconnects when it is closed, as browsers do for WebSockets and event streams.
     pub(crate) fn comes_back(&self) -> bool {
         self.is_speaking(Protocol::WebSocket) || self.is_streaming()
-    }
-
-    /// Its transport, as the scheme of a URL.
-    pub(crate) fn transport(&self) -> &'static str {
-        match (self.is_speaking(Protocol::WebSocket), self.listener.is_secure) {
-            (false, _) => self.listener.transport,
-            (true, false) => "ws",
-            (true, true) => "wss",
-        }
     }
 
     /// A handshake begins, or the head of a request.
@@ -372,7 +365,7 @@ impl Link {
 
     /// Bytes came in that are not what the handler waits for.
     pub(crate) fn heard(&self, bytes: usize) {
-        bump(&self.traffic.bytes_in, bytes as u64);
+        self.came(bytes as u64);
         self.last.store(self.tick.now(), Ordering::Relaxed);
     }
 
@@ -386,7 +379,7 @@ impl Link {
 
     /// The handler has a frame, which counts as `frames`, and is not waiting for the peer.
     pub(crate) fn handling(&self, frames: usize) {
-        bump(&self.traffic.frames_in, frames as u64);
+        self.handled(frames as u64);
         self.reading_since.store(NOT_READING, Ordering::Relaxed);
     }
 
@@ -459,9 +452,9 @@ impl Link {
         let mut state = self.state.lock();
         let mut written = 0;
         let result = state.outbox.poll_flush(cx, self.tick.now(), &mut written);
-        self.wrote(&mut state, written);
+        self.wrote(Lane::Tasks, &mut state, written);
         let result = ready!(result);
-        self.attention.fetch_and(!BLOCKED, Ordering::Release);
+        self.unblock();
         if let Err(error) = &result {
             self.stop_hearing(&mut state, error);
         }
@@ -510,12 +503,6 @@ pub(crate) fn reason_of(error: &io::Error) -> CloseReason {
 /// Why what is queued cannot be sent, if it is no socket's error.
 fn unsendable(error: &io::Error) -> Option<CloseReason> {
     error.get_ref().and_then(|error| error.downcast_ref()).map(|Unsendable(reason)| *reason)
-}
-
-/// Adds to a counter. There is usually one writer at a time, and readers only need a recent value: two plain
-/// instructions, where a locked one would cost 5 ns for each of four counters per message.
-fn bump(counter: &AtomicU64, by: u64) {
-    counter.store(counter.load(Ordering::Relaxed) + by, Ordering::Relaxed);
 }
 
 impl State {

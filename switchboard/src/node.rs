@@ -19,7 +19,7 @@ pub use drain::Drained;
 pub(crate) use drain::{Aborting, Draining, sleep_awake};
 use entered::Place;
 pub(crate) use entered::{Entered, Opening};
-pub use handle::Handle;
+pub use handle::{Handle, WorkerMetrics};
 pub(crate) use owners::{Owners, Scope, network};
 pub(crate) use worker::{Assigned, Worker, Workers};
 
@@ -126,6 +126,7 @@ impl Node {
         admitted: Admitted,
     ) -> Opening {
         self.metrics.accepted.add(1);
+        settings.counts.accepted.add(1);
         // Relaxed: only uniqueness matters.
         let id = ConnectionId(self.next_id.fetch_add(1, Ordering::Relaxed));
         Opening { id, place: Place::new(address, settings), worker: worker.assign(), admitted }

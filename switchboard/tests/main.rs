@@ -52,6 +52,7 @@ mod http_sockets;
 mod hub_operations;
 mod listeners;
 mod listening;
+mod metrics;
 mod order;
 mod overflow;
 mod plain;

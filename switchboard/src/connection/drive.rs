@@ -231,13 +231,14 @@ fn poll_close(link: &Link, cx: &mut Context<'_>, closing: &mut Closing) -> Poll<
 /// Logs and counts the end, once.
 fn report(link: &Link, reason: CloseReason, unwritten: usize, outcome: Outcome) {
     let metrics = &link.listener.metrics;
-    metrics.count_close(reason);
+    let life = link.opened.elapsed();
+    metrics.count_close(link.carrier(), reason, Some(life));
     let traffic = &link.traffic;
     let bytes_in = traffic.bytes_in.load(Ordering::Relaxed);
     let bytes_out = traffic.bytes_out.load(Ordering::Relaxed);
     let frames_in = traffic.frames_in.load(Ordering::Relaxed);
     let frames_out = traffic.frames_out.load(Ordering::Relaxed);
-    let age_us = link.opened.elapsed().as_micros() as u64;
+    let age_us = life.as_micros() as u64;
     macro_rules! closed {
         ($log:ident, $($field:tt)*) => {
             $log!(

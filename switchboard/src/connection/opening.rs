@@ -55,7 +55,11 @@ where
             entered.link.opened();
             let Some((entered, source, begin)) = parts.take() else { unreachable!("looked at above") };
             let serve = match opened {
-                Ok(()) => begin(entered, source),
+                Ok(()) => {
+                    let link = &entered.link;
+                    link.listener.counts.shook_hands(link.opened.elapsed());
+                    begin(entered, source)
+                }
                 Err(Unopened { peer_left, error }) => {
                     entered.link.give_back(Returned { source, peer_finished: peer_left, farewell: None });
                     Serve::unopened(entered, error)

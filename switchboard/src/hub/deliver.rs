@@ -5,7 +5,7 @@ use super::posting::{Encoded, Kind};
 use super::repeats::Repeats;
 use super::replay::Missed;
 use super::room::Overflow;
-use super::waiting::{Full, Gap, Publication, Summary, Waiting};
+use super::waiting::{Full, Gap, Publication, Summary, Taken, Waiting};
 use crate::link::outbox::{Flushed, Outbox};
 use crate::link::{ConnectionId, Link};
 use bytes::Bytes;
@@ -14,8 +14,8 @@ use switchboard_proto::{CloseReason, Notice, RoomName};
 
 impl Subscriber {
     /// Delivers a batch of its room's: in one write if nothing is queued, else behind what is. Says whether something waits by
-    /// that, and memory is short.
-    pub(super) fn deliver(&self, room: &RoomName, batch: &Batch, repeats: &Repeats) -> bool {
+    /// that, and memory is short. Adds its messages to `delivered`, the lost ones left out.
+    pub(super) fn deliver(&self, room: &RoomName, batch: &Batch, repeats: &Repeats, delivered: &mut u64) -> bool {
         if batch.frames.is_empty() {
             return false;
         }
@@ -27,9 +27,12 @@ impl Subscriber {
             let Some((cut, flushed)) = link.write_through(&batch.bytes, whole) else { return false };
             if flushed == Flushed::Clean {
                 link.count(batch.frames.len());
+                *delivered += batch.messages;
                 return false;
             }
-            link.count(batch.frames.iter().filter(|frame| frame.end <= cut).count());
+            let written = || batch.frames.iter().filter(|frame| frame.end <= cut);
+            link.count(written().count());
+            *delivered += written().filter(|frame| frame.kind.is_message()).count() as u64;
             (taken, offered) = (cut, flushed == Flushed::Blocked);
         }
         let (overflow, bounds) = (self.overflow(), link.bounds());
@@ -57,9 +60,13 @@ impl Subscriber {
                         Gap { member, encoding, room, lost: 1, from_seq, is_told }
                     };
                     let publication = Publication { bytes, member, seq };
-                    if publish(link.outbox(), publication, overflow, bounds, gap).is_err() {
+                    let Ok(taken) = publish(link.outbox(), publication, overflow, bounds, gap) else {
                         link.end(CloseReason::SlowConsumer);
                         return false;
+                    };
+                    *delivered += taken.queued;
+                    if taken.lost > 0 {
+                        self.link.tick.counts.lost(overflow as usize, taken.lost);
                     }
                 }
             }
@@ -114,10 +121,11 @@ impl Subscriber {
             return;
         }
         match self.overflow() {
-            Overflow::Conflate => return,
+            Overflow::Conflate => return self.link.tick.counts.lost(Overflow::Conflate as usize, lost),
             _ if !self.encoding.tells().gaps => return link.end(CloseReason::SlowConsumer),
             _ => {}
         }
+        self.link.tick.counts.lost(self.overflow() as usize, lost);
         let (member, encoding) = (self.id, self.encoding.clone());
         let gap = Gap { member, encoding, room: room.clone(), lost, from_seq, is_told: true };
         link.outbox().deferred::<Waiting>().lose(gap);
@@ -151,7 +159,7 @@ fn publish(
     overflow: Overflow,
     (bytes, frames): (usize, usize),
     gap: impl Fn(u64) -> Gap,
-) -> Result<(), Full> {
+) -> Result<Taken, Full> {
     let is_blocked = outbox.is_blocked();
     let is_first = !is_blocked && outbox.is_empty();
     let (moved, size) = (outbox.moved(), publication.bytes.len());

@@ -211,6 +211,10 @@ pub(super) fn announce(room: &Room, payload: &[u8]) -> Published {
 
 /// Publishes `payload` to all members of `room`, in the publisher's name. Never waits.
 pub(super) fn publish(publisher: Publisher<'_>, room: &Room, payload: &[u8]) -> Result<Published, NotAllowed> {
+    publish_as(publisher, room, payload).inspect_err(|NotAllowed| room.0.holding.counts.refused())
+}
+
+fn publish_as(publisher: Publisher<'_>, room: &Room, payload: &[u8]) -> Result<Published, NotAllowed> {
     let author = match publisher {
         Publisher::Session(session) => {
             check(session, &room.0, Rights::PUBLISH)?;

@@ -375,9 +375,10 @@ impl LocalRoom {
                 *batch = Batch::new(batch.encoding.clone(), rest.range(..taken));
                 turn.spend(batch.work()).await;
             }
+            let mut delivered = 0;
             for member in self.present().filter(|member| is_one(member.id)) {
                 let Some(batch) = batches.iter().find(|batch| batch.encoding.is(&member.encoding)) else { continue };
-                let is_short = member.deliver(&self.name, batch, repeats);
+                let is_short = member.deliver(&self.name, batch, repeats, &mut delivered);
                 if batch.panicked.as_ref().is_some_and(|posting| posting.except != Some(member.id)) {
                     member.link.end(CloseReason::HandlerPanic);
                 }
@@ -389,6 +390,9 @@ impl LocalRoom {
                     // A little that was posted may be much for all members together. Apart, since it is rare.
                     Box::pin(member.link.tick.relieved(turn)).await;
                 }
+            }
+            if let Some(member) = self.members.first() {
+                member.link.tick.counts.delivered(delivered);
             }
             silences.extend(batches.iter().filter_map(|batch| Silence::new(&batch.encoding, &batch.unsaid)));
             rest.drain(..taken);
@@ -402,6 +406,8 @@ pub(super) struct Batch {
     pub(super) encoding: MemberEncoding,
     pub(super) bytes: Bytes,
     pub(super) frames: Vec<Frame>,
+    /// How many of those are messages.
+    pub(super) messages: u64,
     /// The same frames one by one: what waits for a slow member keeps no more than itself alive.
     pieces: Vec<Bytes>,
     /// How many postings it covers, those without a frame included.
@@ -418,7 +424,8 @@ impl Batch {
     /// Joins as many of `postings` as fit, at least one.
     fn new<'a>(encoding: MemberEncoding, postings: impl Iterator<Item = &'a Arc<Posting>>) -> Self {
         let (bytes, frames, pieces, excepted, unsaid) = Default::default();
-        let mut batch = Self { encoding, bytes, frames, pieces, postings: 0, excepted, panicked: None, unsaid };
+        let mut batch =
+            Self { encoding, bytes, frames, messages: 0, pieces, postings: 0, excepted, panicked: None, unsaid };
         let mut length = 0;
         for posting in postings {
             match posting.encoded(&batch.encoding) {
@@ -433,6 +440,7 @@ impl Batch {
                         except: posting.except,
                     };
                     length = frame.end;
+                    batch.messages += u64::from(frame.kind.is_message());
                     batch.frames.push(frame);
                     batch.pieces.push(piece);
                 }

@@ -3,6 +3,7 @@
 //! Apart from the hub, which has the rooms: if they had it too, neither would ever be freed.
 
 use super::HubLimits;
+use super::counts::HubCounts;
 use super::encoding::Encodings;
 use super::history::LEAST_BYTES;
 use super::policy::Governance;
@@ -29,6 +30,7 @@ pub(crate) struct Holding {
     pub(super) encodings: Encodings,
     /// Here, where each room finds it.
     pub(super) governance: Option<Governance>,
+    pub(super) counts: HubCounts,
     figure: Figure,
     /// What the limits and the memory of servers allow.
     most: AtomicUsize,
@@ -49,6 +51,7 @@ impl Holding {
             most,
             keeping: Mutex::default(),
             counted_in: AtomicUsize::default(),
+            counts: HubCounts::default(),
         })
     }
 
@@ -71,7 +74,7 @@ impl Holding {
         limit.min((most + most / 16).saturating_sub(others))
     }
 
-    fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         self.figure.bytes()
     }
 

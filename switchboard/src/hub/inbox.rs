@@ -10,6 +10,7 @@ use crate::sync::Mutex;
 use crate::turn::{CALL_BYTES, Turn};
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
+use tokio::time::Instant;
 
 /// Bytes of postings that may wait for a worker that a handler holds up, and their share of the memory for messages; the next
 /// ones are lost to its members. Whoever publishes by way of a connection waits long before.
@@ -41,6 +42,8 @@ struct Posted {
     /// What a tick delivers to, while none does.
     round: Option<Box<Round>>,
     has_ended: bool,
+    /// When the oldest message of those came.
+    since: Option<Instant>,
 }
 
 /// What only the tick touches: lists of members, and what it delivers to them.
@@ -85,6 +88,10 @@ impl Inbox {
             // Whoever joins behind a loss is told of none.
             posted.entries.push(Operation::Lost { room, from_seq, lost });
         }
+        if posted.since.is_none() && matches!(entry, Operation::Post { .. }) {
+            // Once a tick.
+            posted.since = Some(Instant::now());
+        }
         let bytes = entry.bytes();
         tick.budget.post(bytes);
         let is_behind = tick.backlog.add(bytes);
@@ -125,9 +132,12 @@ impl Inbox {
         *ending = still;
     }
 
-    async fn apply(&self, mut round: Box<Round>, bytes: usize, tick: &Tick, turn: &mut Turn) {
+    async fn apply(&self, mut round: Box<Round>, since: Option<Instant>, bytes: usize, tick: &Tick, turn: &mut Turn) {
         let Round { rooms, entries, lost } = &mut *round;
         rooms.apply(entries, lost, &self.repeats, turn).await;
+        if let Some(since) = since {
+            tick.counts.fanout_delay.record(since.elapsed());
+        }
         lost.shrink_to_fit();
         entries.shrink_to(KEPT_BYTES / size_of::<Operation>());
         self.posted.lock().round = Some(round);
@@ -147,9 +157,10 @@ impl Delivery for Inbox {
         std::mem::swap(&mut round.lost, &mut posted.lost);
         // Under the lock: what is counted is what was taken.
         let bytes = tick.backlog.bytes();
+        let since = posted.since.take();
         drop(posted);
         // Below 1 KiB: the allocator has pieces of that size at hand.
-        Some(Box::pin(self.apply(round, bytes, tick, turn)))
+        Some(Box::pin(self.apply(round, since, bytes, tick, turn)))
     }
 
     /// Lets rooms tell what they gathered in that second, and tells whose end is near.

@@ -133,6 +133,11 @@ impl Log {
         self.history.trim(keep.messages, keep.bytes)
     }
 
+    /// How many messages it keeps.
+    pub(super) fn len(&self) -> usize {
+        self.history.len()
+    }
+
     /// Whether it keeps nothing.
     pub(super) fn is_empty(&self) -> bool {
         self.history.is_empty()

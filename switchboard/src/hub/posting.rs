@@ -47,6 +47,13 @@ pub(crate) enum Kind {
     Notice(Change),
 }
 
+impl Kind {
+    #[inline]
+    pub(crate) fn is_message(self) -> bool {
+        matches!(self, Self::Message(_))
+    }
+}
+
 /// Identifies a membership among all of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct MembershipId(pub(crate) u64);

@@ -175,6 +175,7 @@ impl RoomInner {
         let behind = behind.filter(|tick| own.is_none_or(|own| !Arc::ptr_eq(tick, own)));
         let waits = link.and_then(|link| Some((link, Arc::clone(behind?))));
         drop(state);
+        self.holding.counts.published();
         self.holding.trim(length);
         if let Some((link, tick)) = waits {
             link.fall_behind(tick);
@@ -191,10 +192,11 @@ impl RoomInner {
     ) -> (Published, Option<&'a Arc<Tick>>) {
         let time = SystemTime::now();
         let keep = self.keep(state);
-        let messages = keep.messages;
+        let (messages, before) = (keep.messages, state.log.len());
         let Appended { message, grown } = state.log.append(&self.name, by, payload, time, keep);
         if messages > 0 {
             self.holding.grow(grown);
+            self.holding.counts.kept(before, state.log.len());
             state.is_recent = true;
             if !std::mem::replace(&mut state.is_keeping, true) {
                 self.holding.keep(Arc::downgrade(self));
@@ -210,7 +212,9 @@ impl RoomInner {
     pub(super) fn gives_way(&self) -> bool {
         let mut state = self.state.lock();
         if !std::mem::take(&mut state.is_recent) {
+            let before = state.log.len();
             self.holding.grow(-state.log.halve().cast_signed());
+            self.holding.counts.kept(before, state.log.len());
         }
         state.is_keeping = !state.log.is_empty();
         state.is_keeping
@@ -329,7 +333,9 @@ impl RoomState {
 
 impl Drop for RoomInner {
     fn drop(&mut self) {
-        self.holding.grow(-self.state.get_mut().log.bytes().cast_signed());
+        let log = &self.state.get_mut().log;
+        self.holding.grow(-log.bytes().cast_signed());
+        self.holding.counts.kept(log.len(), 0);
     }
 }
 

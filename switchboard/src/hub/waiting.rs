@@ -63,6 +63,13 @@ pub(crate) struct Summary {
     pub(crate) change: Change,
 }
 
+/// What became of a message, and of those before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Taken {
+    pub(crate) queued: u64,
+    pub(crate) lost: u64,
+}
+
 /// The member cannot stay: it lost a message, and nothing may be dropped for it.
 #[derive(Debug)]
 pub(crate) struct Full;
@@ -164,37 +171,38 @@ impl Waiting {
         overflow: Overflow,
         full: impl Fn((usize, usize)) -> bool,
         gap: impl Fn(u64) -> Gap,
-    ) -> Result<(), Full> {
-        match overflow {
+    ) -> Result<Taken, Full> {
+        let lost = match overflow {
             Overflow::Latest | Overflow::Conflate => self.drop_oldest(publication.member, |_| true, &gap),
             Overflow::DropOldest => self.drop_oldest(publication.member, &full, &gap),
-            Overflow::Disconnect | Overflow::DropNewest => {}
-        }
+            Overflow::Disconnect | Overflow::DropNewest => 0,
+        };
         if full(self.counted()) {
             if overflow == Overflow::Disconnect {
                 return Err(Full);
             }
             self.lose(gap(publication.seq));
-            return Ok(());
+            return Ok(Taken { queued: 0, lost: lost + 1 });
         }
         self.bytes += publication.bytes.len();
         self.entries.push_back(Item::Publication(publication));
-        Ok(())
+        Ok(Taken { queued: 1, lost })
     }
 
     /// Drops what was published to one member, the oldest first, as long as what counts `is_too_much`, and has gaps in its place.
-    /// Goes over what waits once, however many go: a long message may take the place of thousands.
+    /// Goes over what waits once, however many go: a long message may take the place of thousands. Says how many have gone.
     fn drop_oldest(
         &mut self,
         member: MembershipId,
         is_too_much: impl Fn((usize, usize)) -> bool,
         gap: &impl Fn(u64) -> Gap,
-    ) {
+    ) -> u64 {
         let is_one = |entry: &Item| matches!(entry, Item::Publication(other) if other.member == member);
         if !is_too_much(self.counted()) {
-            return;
+            return 0;
         }
-        let Some(first) = self.entries.iter().position(is_one) else { return };
+        let Some(first) = self.entries.iter().position(is_one) else { return 0 };
+        let mut lost = 0;
         let mut before = self.gap_before(first, member);
         // Between the two is what has gone.
         let (mut kept, mut place) = (first, first);
@@ -206,6 +214,7 @@ impl Waiting {
             match &self.entries[place] {
                 Item::Publication(Publication { bytes, seq, member: whose }) if *whose == member => {
                     self.bytes -= bytes.len();
+                    lost += 1;
                     let seq = *seq;
                     if let Some(before) = before {
                         self.widen(before, 1);
@@ -225,6 +234,7 @@ impl Waiting {
         }
         self.entries.drain(kept..place);
         self.give_back();
+        lost
     }
 
     /// Gives back the room for entries that have gone, where that is most of it.

@@ -7,7 +7,7 @@ use crate::hub::Hub;
 use crate::hub::room::{Room, RoomOptions};
 use crate::link::budget::Budget;
 use crate::link::{ConnectionId, Link, ListenerSettings, PeerAddr, Sink, Source, Tasks};
-use crate::metrics::Metrics;
+use crate::metrics::{ListenerCounts, Metrics};
 use crate::node::{Entered, Worker};
 use crate::transport::Stream;
 use crate::transport::memory::{End, Reader, Writer};
@@ -95,7 +95,7 @@ impl Stage {
         let listener = ListenerSettings {
             rate: None,
             name: String::new(),
-            transport: "memory",
+            counts: ListenerCounts::unlisted("memory", false),
             is_secure: false,
             is_local: true,
             timeouts: Timeouts::default(),

@@ -122,7 +122,7 @@ impl Budget {
         self.total().saturating_sub(bound.saturating_add(self.written_off.load(Ordering::Relaxed)))
     }
 
-    fn total(&self) -> usize {
+    pub(crate) fn total(&self) -> usize {
         self.held() + self.sum.bytes()
     }
 

@@ -8,7 +8,8 @@
 use super::figure::Figure;
 use super::outbox::{Flushed, Outbox};
 use super::tick::Tick;
-use super::{CLOSING, ConnectionId, FINISHED, Link, State, bump, wake};
+use super::{CLOSING, ConnectionId, FINISHED, Link, State, wake};
+use crate::metrics::Lane;
 use crate::sync::MutexGuard;
 use crate::turn::Turn;
 use bytes::Bytes;
@@ -134,7 +135,7 @@ impl Delivering<'_> {
         let mut written = 0;
         match self.state.outbox.write_through(self.link.tick.now(), bytes, &mut written, whole) {
             Ok((taken, flushed)) => {
-                self.link.wrote(&mut self.state, written);
+                self.link.wrote(Lane::Tick, &mut self.state, written);
                 if flushed != Flushed::Clean {
                     self.link.flushed(&mut self.state, Ok(flushed));
                 }
@@ -150,14 +151,14 @@ impl Delivering<'_> {
     /// Offers the socket what is queued, since something would be dropped else: that is for those alone whose socket takes no
     /// more. Says whether the outbox is not full now; if it is, the socket need not be asked again in this call. None if it broke.
     pub(crate) fn make_space(&mut self, is_full: impl Fn(&Outbox) -> bool) -> Option<bool> {
-        let result = self.link.make_space(&mut self.state, is_full);
+        let result = self.link.make_space(Lane::Tick, &mut self.state, is_full);
         result.inspect_err(|error| self.link.stop_hearing(&mut self.state, error)).ok()
     }
 
     /// Counts frames that are written or queued.
     #[inline]
     pub(crate) fn count(&self, frames: usize) {
-        bump(&self.link.traffic.frames_out, frames as u64);
+        self.link.sent(Lane::Tick, frames);
     }
 
     /// Has what was queued written.
@@ -181,6 +182,7 @@ impl Link {
     /// Offers the socket what is queued while the outbox is full.
     pub(super) fn make_space(
         self: &Arc<Self>,
+        lane: Lane,
         state: &mut State,
         is_full: impl Fn(&Outbox) -> bool,
     ) -> io::Result<bool> {
@@ -188,7 +190,7 @@ impl Link {
             let was_blocked = state.outbox.blocked_since().is_some();
             let mut written = 0;
             let flushed = state.outbox.try_flush(self.tick.now(), &mut written)?;
-            self.wrote(state, written);
+            self.wrote(lane, state, written);
             if flushed == Flushed::Blocked {
                 // The task of one that was blocked before waits for the socket already.
                 if !was_blocked {
@@ -225,7 +227,7 @@ impl Link {
         }
         queue(&mut state.outbox);
         self.queued(&mut state);
-        bump(&self.traffic.frames_out, 1);
+        self.sent(Lane::Tick, 1);
         if !state.outbox.expects() {
             wake(state.driver.as_ref());
         }

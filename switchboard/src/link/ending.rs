@@ -3,9 +3,10 @@
 use super::outbox::Outbox;
 use super::{
     ABORTED, CLOSING, DRAINING, FINISHED, FORCED, Link, NOT_READING, OPENING, Protocol, RESET, SPLIT, State, UNHEARD,
-    bump, unsendable, wake,
+    unsendable, wake,
 };
 use super::{Source, staging};
+use crate::metrics::Lane;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -205,12 +206,12 @@ impl Link {
             return;
         }
         let is_full = |outbox: &Outbox| outbox.is_full(limits.outbox_bytes, limits.outbox_frames);
-        if self.is(FINISHED) || !self.make_space(&mut state, is_full).is_ok_and(|has_space| has_space) {
+        if self.is(FINISHED) || !self.make_space(Lane::Tasks, &mut state, is_full).is_ok_and(|has_space| has_space) {
             return;
         }
         state.outbox.push(frames, encode);
         self.queued(&mut state);
-        bump(&self.traffic.frames_out, frames as u64);
+        self.sent(Lane::Tasks, frames);
     }
 
     /// Sends a last frame past all that is queued if it ends for `reason`, where a reset can be told: its handler was dropped and

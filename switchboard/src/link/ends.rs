@@ -4,6 +4,7 @@
 //! clock of its own ([`EndClock`]), and no timer runs: the worker's sweep compares it, as it does with deadlines.
 
 use super::{Link, State, WATCHED};
+use crate::metrics::Lane;
 use crate::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -154,7 +155,8 @@ impl Link {
     pub(crate) fn tell_aside(self: &Arc<Self>, encode: impl FnOnce(&mut Output)) {
         if let Some(mut delivering) = self.delivering() {
             delivering.outbox().push(1, encode);
-            delivering.count(1);
+            // Not by the tick.
+            self.sent(Lane::Tasks, 1);
             delivering.queued();
         }
     }

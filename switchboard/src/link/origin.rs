@@ -3,7 +3,7 @@
 use super::Link;
 use super::occupancy::Occupancy;
 use crate::config::{Limits, Timeouts};
-use crate::metrics::Metrics;
+use crate::metrics::{ListenerCounts, Metrics};
 use std::fmt;
 use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt as _;
@@ -82,7 +82,6 @@ impl Link {
 pub(crate) struct ListenerSettings {
     /// As in logs and lists: `tcp://127.0.0.1:8080`.
     pub(crate) name: String,
-    pub(crate) transport: &'static str,
     /// Nobody on the way can read along.
     pub(crate) is_secure: bool,
     /// Only this machine can connect.
@@ -94,6 +93,8 @@ pub(crate) struct ListenerSettings {
     /// How many frames are read of each connection.
     pub(crate) rate: Option<Rate>,
     pub(crate) metrics: Arc<Metrics>,
+    /// What it counts itself, and by which transport.
+    pub(crate) counts: Arc<ListenerCounts>,
     pub(crate) drain: CancellationToken,
     /// The same for the user's code.
     pub(crate) told: CancellationToken,

@@ -3,7 +3,8 @@
 //! What its own task sends is then queued at once, like what others send, so that everything leaves in the order in
 //! which it was sent. Knows neither frames nor codecs.
 
-use super::{CLOSING, FINISHED, Link, SHARED, SPLIT, State, UNHEARD, bump, staging, wake};
+use super::{CLOSING, FINISHED, Link, SHARED, SPLIT, State, UNHEARD, staging, wake};
+use crate::metrics::Lane;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use switchboard_proto::{CloseReason, Output};
@@ -61,7 +62,7 @@ impl Link {
         }
         state.outbox.push(frames, encode);
         self.queued(state);
-        bump(&self.traffic.frames_out, frames as u64);
+        self.sent(Lane::Tasks, frames);
         Ok(())
     }
 

@@ -23,7 +23,7 @@ pub(crate) struct Tasks {
     pub(crate) tracker: TaskTracker,
     /// Cancelled once none may go on.
     pub(crate) abort: CancellationToken,
-    metrics: Arc<Metrics>,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 impl Tasks {

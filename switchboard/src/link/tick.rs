@@ -11,6 +11,7 @@ use super::delivery::Delivery;
 use super::read_buffer::ReadBuffer;
 use super::{EndClock, Gathering, Link, Tasks};
 use crate::error::{Panicked, contained};
+use crate::metrics::WorkerCounts;
 use crate::sync::Mutex;
 use crate::turn::{CALL_BYTES, Turn};
 use std::any::Any;
@@ -37,6 +38,8 @@ pub(crate) struct Tick {
     /// The worker's, and what is spawned there for connections.
     pub(crate) runtime: Handle,
     pub(crate) tasks: Tasks,
+    /// What is counted on this worker.
+    pub(crate) counts: Arc<WorkerCounts>,
     /// The buffer that every read of the worker goes to first, so that an idle connection owns none.
     pub(crate) read_buffer: Mutex<ReadBuffer>,
     /// What is posted from elsewhere; none before the first time.
@@ -56,6 +59,7 @@ impl Tick {
             ends: EndClock::default(),
             budget,
             runtime,
+            counts: tasks.metrics.worker(),
             tasks,
             read_buffer: Mutex::default(),
             delivery: Mutex::default(),

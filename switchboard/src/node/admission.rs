@@ -111,7 +111,8 @@ impl Drop for Admitted {
 pub(crate) fn refuse(address: &PeerAddr, reason: CloseReason, settings: &ListenerSettings) {
     let metrics = &settings.metrics;
     metrics.refused.add(1);
-    metrics.count_close(reason);
+    metrics.count_close(settings.counts.spoken_number(false), reason, None);
+    settings.counts.refused(reason);
     if let Some(withheld) = metrics.may_log_abnormal() {
         logged(|| {
             info!(peer.addr = %address, listener = settings.name, close.reason = %reason, withheld, "connection refused");

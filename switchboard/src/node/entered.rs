@@ -75,8 +75,10 @@ impl<A> Entered<A> {
 impl<A> Drop for Entered<A> {
     fn drop(&mut self) {
         if let Some(reason) = self.link.abandon() {
-            self.link.listener.metrics.count_close(reason);
+            let life = self.link.opened.elapsed();
+            self.link.listener.metrics.count_close(self.link.carrier(), reason, Some(life));
         }
+        self.link.gone();
         self.worker.leave(self.link.id);
         leave(&self.link.listener, &self.link.address);
     }

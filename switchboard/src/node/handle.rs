@@ -1,6 +1,6 @@
 //! A server for whoever watches or stops it.
 
-use super::{Connections, Node};
+use super::{Connections, Node, Worker};
 use crate::link::Spawned;
 use crate::metrics::Metrics;
 use std::fmt;
@@ -31,6 +31,16 @@ use std::sync::Arc;
 /// ```
 #[derive(Clone)]
 pub struct Handle(Arc<Node>);
+
+/// What one worker has, and has counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WorkerMetrics {
+    /// Connections.
+    pub connections: usize,
+    /// Ticks that came more than 100 ms late: a handler blocked it.
+    pub late_ticks: u64,
+}
 
 impl Handle {
     pub(crate) fn of(node: &Arc<Node>) -> Self {
@@ -104,6 +114,21 @@ impl Handle {
     /// What the server has counted.
     pub fn metrics(&self) -> &Metrics {
         &self.0.metrics
+    }
+
+    /// How many connections each worker has, or is about to have, and how many of its ticks came more than 100 ms late.
+    pub fn workers(&self) -> Vec<WorkerMetrics> {
+        let of = |worker: &Arc<Worker>| WorkerMetrics {
+            connections: worker.load(),
+            late_ticks: worker.tick.counts.late_ticks.get(),
+        };
+        self.0.connections.workers().iter().map(of).collect()
+    }
+
+    /// Bytes held for messages now, as [`Limits::memory_bytes`](crate::Limits::memory_bytes) counts them. What one connection
+    /// holds below 4 KiB is not counted, nor what all histories keep below 64 KiB.
+    pub fn memory_bytes(&self) -> usize {
+        self.0.budget.total()
     }
 
     /// The addresses that the server listens on, as in [`Bound::urls`](crate::Bound::urls): none before it is bound,

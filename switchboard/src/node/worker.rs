@@ -141,6 +141,7 @@ impl Worker {
             self.tick.ends.step(started);
             if late > LATE {
                 metrics.late_ticks.add(1);
+                self.tick.counts.late_ticks.add(1);
                 logged(|| warn!(worker = self.index, late_ms = late.as_millis() as u64, "worker was held up"));
             }
             let mut turn = Turn::default();

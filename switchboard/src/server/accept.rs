@@ -10,6 +10,7 @@ use crate::connection::{HandlerOutput, open, serve};
 use crate::error::logged;
 use crate::link::occupancy::Occupancy;
 use crate::link::{Link, ListenerSettings, PeerAddr, Protocol, Source};
+use crate::metrics::AcceptWait;
 use crate::node::{Admitted, Entered, Node, Opening, refuse};
 use crate::transport::configured::OwnSettings;
 use crate::transport::in_memory::InMemory;
@@ -202,10 +203,11 @@ impl<L: StreamListener> Accept<L> {
     async fn run(mut self) {
         let serving = self.serving.clone();
         let own = std::mem::take(&mut self.own);
+        let (name, is_secure) = (own.name.unwrap_or_else(|| self.listener.url()), self.listener.is_secure());
         let settings = Arc::new(ListenerSettings {
-            name: own.name.unwrap_or_else(|| self.listener.url()),
-            transport: self.listener.transport(),
-            is_secure: self.listener.is_secure(),
+            counts: serving.node.metrics.listener(&name, self.listener.transport(), is_secure),
+            name,
+            is_secure,
             is_local: self.listener.is_local(),
             timeouts: own.timeouts.unwrap_or(serving.timeouts),
             occupancy: own.limits.is_some().then(|| Box::new(Occupancy::new(&serving.limits))),
@@ -235,14 +237,14 @@ impl<L: StreamListener> Accept<L> {
             };
             match poll_fn(|cx| self.listener.poll_accept(cx)).await {
                 Ok((stream, address)) => match (&handshakes, place) {
-                    (Some(handshakes), Some(place)) => match handshakes.admit(place, &address) {
+                    (Some(handshakes), Some(place)) => match handshakes.admit(place, &address, settings) {
                         None => refuse(&address, CloseReason::TooManyHandshakes, settings),
                         under_way => self.open((stream, under_way), address, settings),
                     },
                     _ => self.open((stream, None), address, settings),
                 },
                 Err(error) if is_exhaustion(&error) => {
-                    serving.node.metrics.accept_waits.add(1);
+                    serving.node.metrics.count_wait(&settings.counts, AcceptWait::Descriptors);
                     if serving.node.metrics.may_log_abnormal().is_some() {
                         logged(|| warn!(listener = settings.name, error = %error, "accepting is paused"));
                     }

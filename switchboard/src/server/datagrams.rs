@@ -6,6 +6,7 @@ use super::in_memory::{Door, MemoryDatagrams};
 use crate::connection::{HandlerOutput, serve};
 use crate::link::occupancy::Occupancy;
 use crate::link::{Link, ListenerSettings, PeerAddr, Protocol, Sink, Source};
+use crate::metrics::DatagramCounts;
 use crate::node::{Node, Worker};
 use crate::transport::configured::OwnSettings;
 use crate::transport::names::NumericAddress;
@@ -93,15 +94,18 @@ where
     let same = Arc::clone(&handler);
     let run_in_memory = move |udp: Udp, _, waiting, serving: &Serving| {
         let gate = Arc::new(Gate::new(udp.settings().0, serving.limits.frame_bytes));
-        let (metrics, drain) = (Arc::clone(&serving.node.metrics), serving.node.stop.drain.clone());
-        Box::pin(udp::in_memory::answer(waiting, gate, same, metrics, drain)) as BoxFuture<()>
+        let (url, own) = (udp.url(), udp.settings().1);
+        let (counts, drain) = (counts(&own.name.unwrap_or(url), serving), serving.node.stop.drain.clone());
+        Box::pin(udp::in_memory::answer(waiting, gate, same, counts, drain)) as BoxFuture<()>
     };
-    let run = move |Sockets { address, bound, limits, .. }: Sockets, serving: &Serving| {
+    let run = move |sockets: Sockets, serving: &Serving| {
+        let (url, Sockets { address, bound, limits, own }) = (sockets.url(), sockets);
+        let counts = counts(&own.name.unwrap_or(url), serving);
         let gate = Arc::new(Gate::new(limits, serving.limits.frame_bytes));
         let answer = |socket| {
-            let (gate, handler, metrics) = (Arc::clone(&gate), Arc::clone(&handler), Arc::clone(&serving.node.metrics));
+            let (gate, handler, counts) = (Arc::clone(&gate), Arc::clone(&handler), counts.clone());
             let drain = serving.node.stop.drain.clone();
-            Box::pin(udp::answer((socket, Family::of(address)), gate, handler, metrics, drain)) as BoxFuture<()>
+            Box::pin(udp::answer((socket, Family::of(address)), gate, handler, counts, drain)) as BoxFuture<()>
         };
         bound.into_iter().map(answer).collect()
     };
@@ -122,10 +126,11 @@ where
         let Some(worker) = serving.workers.first() else { unreachable!("a server has a worker") };
         let (node, settings) = (Arc::clone(&serving.node), settings(udp.url(), true, own, serving));
         let gate = Arc::new(Gate::new(limits, settings.limits.frame_bytes));
+        let counts = DatagramCounts { metrics: Arc::clone(&settings.metrics), listener: Arc::clone(&settings.counts) };
         let (inward, (strangers, handler)) = (Inward { worker: Arc::clone(worker), node, settings }, same);
         let open = move |source, enter: &dyn Fn() -> SourceAndSink| inward.open::<H, F>(source, enter, &handler);
-        let (metrics, drain) = (Arc::clone(&serving.node.metrics), serving.node.stop.drain.clone());
-        Box::pin(udp::in_memory::receive(network, waiting, gate, strangers, metrics, open, drain)) as BoxFuture<()>
+        let drain = serving.node.stop.drain.clone();
+        Box::pin(udp::in_memory::receive(network, waiting, gate, strangers, counts, open, drain)) as BoxFuture<()>
     };
     let run = move |sockets: Sockets, serving: &Serving| connect(sockets, &strangers, &handler, serving);
     Box::new(DatagramEntry { udp, run, run_in_memory })
@@ -143,8 +148,9 @@ where
     let gate = Arc::new(Gate::new(limits, settings.limits.frame_bytes));
     let (count, sockets): (usize, Arc<[UdpSocket]>) = (bound.len(), bound.into());
     let receive = |(index, worker): (usize, &Arc<Worker>)| {
-        let (tick, metrics) = (Arc::clone(&worker.tick), Arc::clone(&serving.node.metrics));
-        let peers = Peers::new((Arc::clone(&sockets), Family::of(address)), index, tick, metrics);
+        let counts = DatagramCounts { metrics: Arc::clone(&settings.metrics), listener: Arc::clone(&settings.counts) };
+        let tick = Arc::clone(&worker.tick);
+        let peers = Peers::new((Arc::clone(&sockets), Family::of(address)), index, tick, counts);
         let inward =
             Inward { worker: Arc::clone(worker), node: Arc::clone(&serving.node), settings: Arc::clone(&settings) };
         let (handler, entered) = (Arc::clone(handler), Arc::clone(&peers));
@@ -158,10 +164,17 @@ where
     serving.workers.iter().enumerate().take(count).map(receive).collect()
 }
 
+/// Where one counts that has no connections.
+fn counts(name: &str, serving: &Serving) -> DatagramCounts {
+    let metrics = Arc::clone(&serving.node.metrics);
+    DatagramCounts { listener: metrics.listener(name, "udp", false), metrics }
+}
+
 fn settings(url: String, is_local: bool, own: OwnSettings, serving: &Serving) -> Arc<ListenerSettings> {
+    let name = own.name.unwrap_or(url);
     Arc::new(ListenerSettings {
-        name: own.name.unwrap_or(url),
-        transport: "udp",
+        counts: serving.node.metrics.listener(&name, "udp", false),
+        name,
         is_secure: false,
         is_local,
         timeouts: own.timeouts.unwrap_or(serving.timeouts),

@@ -5,6 +5,7 @@
 use crate::config::Limits;
 use crate::error::logged;
 use crate::link::{ListenerSettings, PeerAddr};
+use crate::metrics::{AcceptWait, ListenerCounts};
 use crate::node::{Owners, Scope, network};
 use parking_lot::Mutex;
 use std::hash::{BuildHasher as _, RandomState};
@@ -34,12 +35,25 @@ pub(super) struct Handshakes {
 /// A handshake, until it is dropped.
 pub(super) struct UnderWay {
     _place: OwnedSemaphorePermit,
+    counts: Arc<ListenerCounts>,
     /// Whose it is, where handshakes are limited.
     counted: Option<(Arc<Mutex<Owners>>, NonZeroU64)>,
 }
 
+impl UnderWay {
+    fn new(
+        place: OwnedSemaphorePermit,
+        counts: &Arc<ListenerCounts>,
+        counted: Option<(Arc<Mutex<Owners>>, NonZeroU64)>,
+    ) -> Self {
+        counts.begins_handshake();
+        Self { _place: place, counts: Arc::clone(counts), counted }
+    }
+}
+
 impl Drop for UnderWay {
     fn drop(&mut self) {
+        self.counts.ends_handshake();
         if let Some((owners, network)) = &self.counted {
             owners.lock().remove(*network, Scope::All);
         }
@@ -65,7 +79,7 @@ impl Handshakes {
         if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
             return Some(place);
         }
-        settings.metrics.accept_waits.add(1);
+        settings.metrics.count_wait(&settings.counts, AcceptWait::Handshakes);
         if settings.metrics.may_log_abnormal().is_some() {
             logged(|| warn!(listener = settings.name, "accepting is paused for handshakes"));
         }
@@ -74,9 +88,15 @@ impl Handshakes {
     }
 
     /// Takes `place` for a handshake from this address, if one more is done.
-    pub(super) fn admit(&self, place: OwnedSemaphorePermit, address: &PeerAddr) -> Option<UnderWay> {
+    pub(super) fn admit(
+        &self,
+        place: OwnedSemaphorePermit,
+        address: &PeerAddr,
+        settings: &ListenerSettings,
+    ) -> Option<UnderWay> {
+        let counts = &settings.counts;
         let (Some(buckets), Some(address)) = (&self.buckets, address.ip()) else {
-            return Some(UnderWay { _place: place, counted: None });
+            return Some(UnderWay::new(place, counts, None));
         };
         let network = network(address.ip());
         if !buckets.lock().take(self.key.hash_one(network), self.started.elapsed()) {
@@ -87,7 +107,7 @@ impl Handshakes {
         let free = (self.places.available_permits() + 1).min(self.limit);
         owners.may_have(network, Scope::All, free, 0).then(|| {
             owners.add(network, Scope::All);
-            UnderWay { _place: place, counted: Some((Arc::clone(&self.owners), network)) }
+            UnderWay::new(place, counts, Some((Arc::clone(&self.owners), network)))
         })
     }
 }

@@ -67,6 +67,7 @@ impl RoomInner {
         }
         let overflow = join.overflow.unwrap_or(state.options.overflow);
         let member = Subscriber { id, link: Arc::clone(link), encoding, overflow, has_left: false };
+        self.holding.counts.joined();
         inbox.post(tick, Operation::Join { room: self.id, name: self.name.clone(), member, missed });
         Ok((id, state.log.last()))
     }
@@ -127,6 +128,7 @@ impl RoomInner {
             None => None,
         };
         state.unnamed -= usize::from(by.is_none());
+        self.holding.counts.left();
         // Before the tick hears of it, which counts it down again.
         link.unsubscribe();
         let inbox = state.inbox(tick);

@@ -60,8 +60,9 @@ impl RoomInner {
         let mut state = self.state.lock();
         if state.options != options {
             state.options = options;
-            let keep = self.keep(&state);
+            let (keep, before) = (self.keep(&state), state.log.len());
             self.holding.grow(-state.log.trim(keep).cast_signed());
+            self.holding.counts.kept(before, state.log.len());
         }
     }
 }

@@ -5,7 +5,7 @@ use super::gso::{Sent, Transmits, send_alone};
 use super::incoming::Incoming;
 use super::{Datagram, DatagramReply, Gate};
 use crate::error::{discard, logged, panic_text};
-use crate::metrics::Metrics;
+use crate::metrics::{DatagramCounts, DatagramFate};
 use std::cell::Cell;
 use std::io;
 use std::net::UdpSocket;
@@ -31,14 +31,14 @@ pub(crate) async fn answer<H>(
     (socket, family): (UdpSocket, Family),
     gate: Arc<Gate>,
     handler: Arc<H>,
-    metrics: Arc<Metrics>,
+    counts: DatagramCounts,
     drain: CancellationToken,
 ) where
     H: Fn(Datagram<'_>, &mut DatagramReply<'_>),
 {
     let socket = readable(socket);
     let batch = || {
-        exchange((socket.get_ref(), family), &metrics, |datagram, _, reply| answered(&gate, &*handler, datagram, reply))
+        exchange((socket.get_ref(), family), &counts, |datagram, _, reply| answered(&gate, &*handler, datagram, reply))
     };
     while let Some(ready) = drain.run_until_cancelled(socket.readable()).await {
         let Ok(mut ready) = ready else { return };
@@ -48,17 +48,17 @@ pub(crate) async fn answer<H>(
             ready.clear_ready();
         }
         drop(ready);
-        send_later(socket.get_ref(), unsent, &metrics).await;
+        send_later(socket.get_ref(), unsent, &counts).await;
         tokio::task::coop::consume_budget().await;
     }
-    take_rest(&metrics, batch).await;
+    take_rest(&counts, batch).await;
 }
 
 /// Takes what the socket holds when the server drains. Replies that find it full are lost.
-pub(super) async fn take_rest(metrics: &Metrics, batch: impl Fn() -> (usize, Unsent)) {
+pub(super) async fn take_rest(counts: &DatagramCounts, batch: impl Fn() -> (usize, Unsent)) {
     for _ in 0..LAST_BATCHES {
         let (received, unsent) = batch();
-        metrics.datagrams_lost.add(unsent.len() as u64);
+        counts.add(DatagramFate::Lost, unsent.len() as u64);
         if received < BATCH {
             return;
         }
@@ -95,18 +95,18 @@ pub(super) fn watch(socket: UdpSocket, interest: Interest) -> io::Result<AsyncFd
 }
 
 /// Sends what the socket did not take at once. Nothing is received meanwhile, so nothing more piles up.
-pub(super) async fn send_later(socket: &UdpSocket, unsent: Unsent, metrics: &Metrics) {
+pub(super) async fn send_later(socket: &UdpSocket, unsent: Unsent, counts: &DatagramCounts) {
     if unsent.is_empty() {
         return;
     }
     let other = socket.try_clone().and_then(|socket| watch(socket, Interest::WRITABLE));
     let Ok(writable) = other else {
-        return metrics.datagrams_lost.add(unsent.len() as u64);
+        return counts.add(DatagramFate::Lost, unsent.len() as u64);
     };
     for (payload, ends) in unsent {
         match writable.async_io(Interest::WRITABLE, |socket| Ok(send_alone(socket, &payload, ends)?)).await {
-            Ok(()) => metrics.datagrams_out.add(1),
-            Err(_) => metrics.datagrams_lost.add(1),
+            Ok(()) => counts.add(DatagramFate::Out, 1),
+            Err(_) => counts.add(DatagramFate::Lost, 1),
         }
     }
 }
@@ -125,7 +125,7 @@ pub(super) enum Fate {
 /// Receives one batch and sends the replies to it. Says how many were received.
 pub(super) fn exchange(
     (socket, family): (&UdpSocket, Family),
-    metrics: &Metrics,
+    counts: &DatagramCounts,
     mut handler: impl FnMut(Datagram<'_>, Ends, &mut DatagramReply<'_>) -> Fate,
 ) -> (usize, Unsent) {
     let new = || Box::new(Scratch { incoming: Incoming::new(), replies: Transmits::new(socket) });
@@ -133,20 +133,20 @@ pub(super) fn exchange(
     let Scratch { incoming, replies } = &mut *scratch;
     // An error belongs to some datagram sent earlier, or there is none to receive.
     let received = incoming.receive(socket, family).unwrap_or(0);
-    metrics.datagrams_in.add(received as u64);
+    counts.add(DatagramFate::In, received as u64);
     for index in 0..received {
         let (payload, ends) = incoming.datagram(index);
         let start = replies.text.len();
         let mut reply = DatagramReply::behind(&mut replies.text);
         let datagram = Datagram { payload, source: ends.peer };
-        let fate = handled(datagram, &mut reply, metrics, |datagram, reply| handler(datagram, ends, reply));
+        let fate = handled(datagram, &mut reply, counts, |datagram, reply| handler(datagram, ends, reply));
         match fate {
             Fate::Taken if reply.wanted => replies.seal(start, ends),
             Fate::Taken => {}
             Fate::Refused => replies.text.truncate(start),
         }
     }
-    let full = replies.send(socket, metrics) == Sent::Full;
+    let full = replies.send(socket, counts) == Sent::Full;
     let unsent = |(payload, ends): (&[u8], Ends)| (payload.to_vec(), ends);
     let unsent = if full { replies.datagrams().map(unsent).collect() } else { Unsent::new() };
     replies.clear();
@@ -159,7 +159,7 @@ pub(super) fn exchange(
 pub(super) fn handled<'a>(
     datagram: Datagram<'_>,
     reply: &mut DatagramReply<'a>,
-    metrics: &Metrics,
+    counts: &DatagramCounts,
     handler: impl FnOnce(Datagram<'_>, &mut DatagramReply<'a>) -> Fate,
 ) -> Fate {
     let Datagram { payload, source } = datagram;
@@ -168,14 +168,14 @@ pub(super) fn handled<'a>(
     }
     let handled = catch_unwind(AssertUnwindSafe(|| handler(datagram, reply)));
     let fate = handled.unwrap_or_else(|panic| {
-        if metrics.may_log_abnormal().is_some() {
+        if counts.metrics.may_log_abnormal().is_some() {
             logged(|| error!(peer.addr = %source, error = %panic_text(&*panic), "datagram handler panicked"));
         }
         discard(panic);
         Fate::Refused
     });
     if fate == Fate::Refused {
-        metrics.datagrams_refused.add(1);
+        counts.add(DatagramFate::Refused, 1);
     }
     fate
 }

@@ -8,7 +8,7 @@
 use super::batch::BATCH;
 use super::ends::{Ends, Local, Origin};
 use super::narrow::Narrow;
-use crate::metrics::Metrics;
+use crate::metrics::{DatagramCounts, DatagramFate};
 use nix::cmsg_space;
 use nix::errno::Errno;
 use nix::libc::{in_pktinfo, in6_pktinfo};
@@ -102,7 +102,7 @@ impl Transmits {
     }
 
     /// Sends as much as the socket takes, with one system call for each batch. What cannot be sent at all is counted.
-    pub(super) fn send(&mut self, socket: &UdpSocket, metrics: &Metrics) -> Sent {
+    pub(super) fn send(&mut self, socket: &UdpSocket, counts: &DatagramCounts) -> Sent {
         if std::mem::take(&mut self.mixed) {
             // One system call sends from one address. What goes to one peer stays in order: it leaves from the same one.
             self.sealed.sort_by_key(|transmit| transmit.ends.local);
@@ -117,7 +117,7 @@ impl Transmits {
             }
             match send_first(socket, &self.text, transmits) {
                 Ok(count) => {
-                    metrics.datagrams_out.add(transmits[..count].iter().map(Transmit::count).sum());
+                    counts.add(DatagramFate::Out, transmits[..count].iter().map(Transmit::count).sum());
                     first += count;
                 }
                 Err(Errno::EAGAIN) => {
@@ -135,7 +135,7 @@ impl Transmits {
                 Err(_) if transmits[0].ends.local.is_some() => self.sealed[first].ends.local = None,
                 Err(_) => {
                     // The first of them cannot be sent: too long, or nowhere to go.
-                    metrics.datagrams_lost.add(transmits[0].count());
+                    counts.add(DatagramFate::Lost, transmits[0].count());
                     first += 1;
                 }
             }
@@ -234,8 +234,9 @@ pub(super) fn send_alone(socket: &UdpSocket, payload: &[u8], ends: Ends) -> nix:
 #[cfg(test)]
 mod tests {
     use super::{BATCH, DATAGRAM_BYTES, Ends, PART_BYTES, PARTS, Sent, Transmits};
-    use crate::metrics::Metrics;
+    use crate::metrics::{DatagramCounts, ListenerCounts, Metrics};
     use std::net::UdpSocket;
+    use std::sync::Arc;
 
     fn socket() -> UdpSocket {
         UdpSocket::bind("127.0.0.1:0").unwrap()
@@ -285,7 +286,8 @@ mod tests {
     #[test]
     fn each_datagram_arrives_by_itself_and_in_order() {
         let (here, there, elsewhere) = (socket(), socket(), socket());
-        let metrics = Metrics::new();
+        let metrics = Arc::new(Metrics::new());
+        let counts = DatagramCounts { metrics: Arc::clone(&metrics), listener: ListenerCounts::unlisted("udp", false) };
         let mut transmits = Transmits::new(&here);
         let mut sent = Vec::new();
         // In runs of several, with some of another length or for somebody else among them.
@@ -299,7 +301,7 @@ mod tests {
             }
             transmits.seal(start, Ends { peer: to.local_addr().unwrap(), local: None });
         }
-        assert_eq!(transmits.send(&here, &metrics), Sent::All);
+        assert_eq!(transmits.send(&here, &counts), Sent::All);
         assert!(transmits.is_empty());
         assert_eq!((metrics.datagrams_out.get(), metrics.datagrams_lost.get()), (3 * BATCH as u64, 0));
         there.set_nonblocking(true).unwrap();

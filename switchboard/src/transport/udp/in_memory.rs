@@ -6,7 +6,7 @@ use super::framed::{self, FramedSlices, HEADER_BYTES};
 use super::peers::met;
 use super::{Datagram, DatagramReply, Gate, Validation};
 use crate::link::{Sink, Source};
-use crate::metrics::Metrics;
+use crate::metrics::{DatagramCounts, DatagramFate};
 use crate::sync::Mutex;
 use crate::transport::memory::{End, Reader, Writer};
 use bytes::Bytes;
@@ -98,13 +98,13 @@ pub(crate) async fn answer<H>(
     mut waiting: mpsc::Receiver<Arriving>,
     gate: Arc<Gate>,
     handler: Arc<H>,
-    metrics: Arc<Metrics>,
+    counts: DatagramCounts,
     drain: CancellationToken,
 ) where
     H: Fn(Datagram<'_>, &mut DatagramReply<'_>),
 {
     while let Some(arriving) = next(&mut waiting, &drain).await {
-        reply_to(&arriving, &metrics, |datagram, reply| answered(&gate, &*handler, datagram, reply));
+        reply_to(&arriving, &counts, |datagram, reply| answered(&gate, &*handler, datagram, reply));
         tokio::task::coop::consume_budget().await;
     }
 }
@@ -115,7 +115,7 @@ pub(crate) async fn receive<S, O>(
     mut waiting: mpsc::Receiver<Arriving>,
     gate: Arc<Gate>,
     strangers: Arc<S>,
-    metrics: Arc<Metrics>,
+    counts: DatagramCounts,
     open: O,
     drain: CancellationToken,
 ) where
@@ -126,7 +126,7 @@ pub(crate) async fn receive<S, O>(
         // It may have become a peer since it was sent.
         if !network.deliver(&arriving.payload, arriving.source) {
             let enter = || network.enter(&arriving);
-            reply_to(&arriving, &metrics, |datagram, reply| {
+            reply_to(&arriving, &counts, |datagram, reply| {
                 met(&gate, &*strangers, datagram, reply, || open(arriving.source, &enter))
             });
         }
@@ -136,16 +136,16 @@ pub(crate) async fn receive<S, O>(
 
 fn reply_to(
     Arriving { payload, source, answers }: &Arriving,
-    metrics: &Metrics,
+    counts: &DatagramCounts,
     handler: impl FnOnce(Datagram<'_>, &mut DatagramReply<'_>) -> Fate,
 ) {
-    metrics.datagrams_in.add(1);
+    counts.add(DatagramFate::In, 1);
     let mut batch = Vec::new();
     let mut reply = DatagramReply::behind(&mut batch);
-    let fate = handled(Datagram { payload, source: *source }, &mut reply, metrics, handler);
+    let fate = handled(Datagram { payload, source: *source }, &mut reply, counts, handler);
     if fate == Fate::Taken && reply.wanted {
         let is_sent = !reply.is_too_long() && answers.try_send(batch.into()).is_ok();
-        if is_sent { metrics.datagrams_out.add(1) } else { metrics.datagrams_lost.add(1) }
+        if is_sent { counts.add(DatagramFate::Out, 1) } else { counts.add(DatagramFate::Lost, 1) }
     }
 }
 

@@ -11,6 +11,7 @@ use super::gso::{Sent, Transmits};
 use super::peers::{Arrivals, Peers};
 use crate::error::contained;
 use crate::link::{Gathering, Sink};
+use crate::metrics::DatagramFate;
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
 use std::net::{SocketAddr, UdpSocket};
@@ -170,7 +171,7 @@ impl Peers {
 
     /// Sends what was gathered, unless the socket is full already.
     fn send(self: &Arc<Self>, outgoing: &mut Outgoing) {
-        if outgoing.full.is_none() && outgoing.transmits.send(self.socket(), &self.metrics) == Sent::Full {
+        if outgoing.full.is_none() && outgoing.transmits.send(self.socket(), &self.counts) == Sent::Full {
             let watched = self.socket().try_clone().and_then(|socket| watch(socket, Interest::WRITABLE));
             match watched {
                 Ok(socket) => {
@@ -179,7 +180,7 @@ impl Peers {
                     Arc::clone(self).wake();
                 }
                 // No descriptor left: these go the way of datagrams.
-                Err(_) => self.metrics.datagrams_lost.add(outgoing.transmits.datagrams().count() as u64),
+                Err(_) => self.counts.add(DatagramFate::Lost, outgoing.transmits.datagrams().count() as u64),
             }
         }
         if outgoing.full.is_none() {
@@ -195,7 +196,7 @@ impl Peers {
             let Poll::Ready(ready) = socket.poll_write_ready(&mut Context::from_waker(&waker)) else { return false };
             // An error is the event loop's end, and the worker's with it.
             let Ok(mut ready) = ready else { return false };
-            if transmits.send(self.socket(), &self.metrics) == Sent::Full {
+            if transmits.send(self.socket(), &self.counts) == Sent::Full {
                 ready.clear_ready();
             } else {
                 *full = None;

@@ -14,7 +14,7 @@ use crate::error::contained;
 use crate::link::budget::Charge;
 use crate::link::tick::Tick;
 use crate::link::{Sink, Source};
-use crate::metrics::Metrics;
+use crate::metrics::{DatagramCounts, DatagramFate};
 use parking_lot::Mutex;
 use std::borrow::Borrow;
 use std::collections::HashSet;
@@ -39,7 +39,7 @@ pub(crate) struct Peers {
     index: usize,
     family: Family,
     pub(super) tick: Arc<Tick>,
-    pub(super) metrics: Arc<Metrics>,
+    pub(super) counts: DatagramCounts,
     by_ends: Mutex<HashSet<Known>>,
     pub(super) outgoing: Mutex<Outgoing>,
 }
@@ -61,7 +61,7 @@ pub(crate) async fn receive<S, O>(
     };
     let socket = readable(socket);
     let batch = || {
-        exchange((socket.get_ref(), peers.family), &peers.metrics, |datagram, ends, reply| {
+        exchange((socket.get_ref(), peers.family), &peers.counts, |datagram, ends, reply| {
             if peers.deliver(&datagram, ends) {
                 return Fate::Taken;
             }
@@ -75,11 +75,11 @@ pub(crate) async fn receive<S, O>(
             ready.clear_ready();
         }
         drop(ready);
-        send_later(socket.get_ref(), unsent, &peers.metrics).await;
+        send_later(socket.get_ref(), unsent, &peers.counts).await;
         // Those who were sent something read it before more comes for them.
         tokio::task::yield_now().await;
     }
-    take_rest(&peers.metrics, batch).await;
+    take_rest(&peers.counts, batch).await;
 }
 
 /// Has `strangers` meet a datagram of whoever is no peer yet, and `open` make one of it if it is validated.
@@ -111,10 +111,10 @@ impl Peers {
         (sockets, family): (Arc<[UdpSocket]>, Family),
         index: usize,
         tick: Arc<Tick>,
-        metrics: Arc<Metrics>,
+        counts: DatagramCounts,
     ) -> Arc<Self> {
         let (by_ends, outgoing) = (Mutex::default(), Mutex::new(Outgoing::new(&sockets[index])));
-        Arc::new(Self { sockets, index, family, tick, metrics, by_ends, outgoing })
+        Arc::new(Self { sockets, index, family, tick, counts, by_ends, outgoing })
     }
 
     pub(super) fn socket(&self) -> &UdpSocket {
@@ -135,7 +135,7 @@ impl Peers {
         let by_ends = self.by_ends.lock();
         let Some(Known(arrivals)) = by_ends.get(&ends) else { return false };
         if !arrivals.put(datagram.payload, &self.tick) {
-            self.metrics.datagrams_dropped.add(1);
+            self.counts.add(DatagramFate::Dropped, 1);
         }
         true
     }
@@ -146,7 +146,7 @@ impl Peers {
             let known = |datagram: Datagram<'_>, ends: Ends, _: &mut DatagramReply<'_>| {
                 if self.deliver(&datagram, ends) { Fate::Taken } else { Fate::Refused }
             };
-            if exchange((self.socket(), self.family), &self.metrics, known).0 < BATCH {
+            if exchange((self.socket(), self.family), &self.counts, known).0 < BATCH {
                 break;
             }
         }

@@ -1,0 +1,165 @@
+//! What a server and a hub count: it adds up to what clients did, and never falls.
+
+use crate::harness::node::Node;
+use crate::harness::patience::{secs, until};
+use crate::harness::served::{Served, address, echo, line};
+use std::time::Duration;
+use switchboard::prelude::*;
+use switchboard::{Carried, Format, Metrics, RoomOptions, TransportTraffic, Udp};
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpStream, UdpSocket};
+use tokio::time::sleep;
+
+fn traffic(carried: &Carried, transport: &str) -> TransportTraffic {
+    carried.transports.iter().find(|(name, _)| *name == transport).unwrap().1
+}
+
+fn lost(carried: &Carried, policy: &str) -> u64 {
+    carried.lost.iter().find(|(name, _)| *name == policy).unwrap().1
+}
+
+/// Every counter there is.
+fn counters(metrics: &Metrics) -> Vec<u64> {
+    let carried = metrics.carried();
+    let traffic =
+        carried.transports.iter().flat_map(|(_, all)| [all.bytes_in, all.bytes_out, all.frames_in, all.frames_out]);
+    let lost = carried.lost.iter().map(|(_, lost)| *lost);
+    let closed = CloseReason::ALL.map(|reason| metrics.closed(reason));
+    let delays = carried.fanout_delay.steps.iter().map(|(_, count)| *count).chain([carried.fanout_delay.count]);
+    [metrics.accepted.get(), metrics.refused.get(), carried.deliveries]
+        .into_iter()
+        .chain(traffic)
+        .chain(lost)
+        .chain(closed)
+        .chain(delays)
+        .collect()
+}
+
+#[tokio::test]
+async fn what_is_counted_is_what_clients_did() {
+    for workers in [0, 1, 3] {
+        let served = Served::start(Server::new().workers(workers).tcp("127.0.0.1:0", echo)).await;
+        let mut seen = counters(served.handle.metrics());
+        let mut streams = Vec::new();
+        for _ in 0..6 {
+            streams.push(TcpStream::connect(served.address()).await.unwrap());
+        }
+        for round in 0..10 {
+            for stream in &mut streams {
+                stream.write_all(b"hello\n").await.unwrap();
+                assert_eq!(line(stream).await, "hello\n");
+            }
+            let now = counters(served.handle.metrics());
+            assert!(now.iter().zip(&seen).all(|(now, before)| now >= before), "round {round}: {now:?} {seen:?}");
+            seen = now;
+        }
+        let metrics = served.handle.metrics();
+        let [listener] = &metrics.listeners()[..] else { panic!("there is one") };
+        assert_eq!((listener.name.as_str(), listener.transport), (served.urls[0].as_str(), "tcp"));
+        assert_eq!((listener.accepted, &listener.open[..]), (6, &[("tcp", 6)][..]));
+        let carried = metrics.carried();
+        let all = traffic(&carried, "tcp");
+        assert_eq!((all.bytes_in, all.bytes_out, all.frames_in, all.frames_out), (360, 360, 60, 60));
+        assert_eq!(carried.transports.iter().map(|(_, all)| all.bytes_in).sum::<u64>(), 360);
+        assert_eq!(served.handle.workers().iter().map(|worker| worker.connections).sum::<usize>(), 6);
+
+        drop(streams);
+        served.left(0).await;
+        let metrics = served.handle.metrics();
+        until(|| metrics.closed(CloseReason::PeerClosed) == 6).await;
+        let [ends] = &metrics.ends()[..] else { panic!("of one transport") };
+        assert_eq!((ends.transport, &ends.reasons[..]), ("tcp", &[(CloseReason::PeerClosed, 6)][..]));
+        assert_eq!((ends.lives.count, metrics.listeners()[0].open[0].1), (6, 0));
+        served.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn who_is_refused_is_counted_with_its_listener_and_has_no_life() {
+    let limits = Limits { connections: 1, ..Limits::default() };
+    let server = Server::new().workers(0).limits(limits).tcp("127.0.0.1:0", echo).tcp("127.0.0.1:0", echo);
+    let served = Served::start(server).await;
+    let mut first = TcpStream::connect(served.address()).await.unwrap();
+    first.write_all(b"x\n").await.unwrap();
+    line(&mut first).await;
+    let _second = TcpStream::connect(address(&served.urls[1])).await.unwrap();
+    let metrics = served.handle.metrics();
+    until(|| metrics.refused.get() == 1).await;
+    let listeners = metrics.listeners();
+    let refused = |name: &str| listeners.iter().find(|listener| listener.name == name).unwrap().refused.clone();
+    assert_eq!(refused(&served.urls[0]), []);
+    assert_eq!(refused(&served.urls[1]), [(CloseReason::TooManyConnections, 1)]);
+    let ends = metrics.ends();
+    assert_eq!((&ends[0].reasons[..], ends[0].lives.count), (&[(CloseReason::TooManyConnections, 1)][..], 0));
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn each_datagram_is_counted_with_its_listener() {
+    let server = Server::new().workers(0).datagrams(Udp::new("127.0.0.1:0"), |datagram, reply| {
+        reply.write(datagram.payload);
+    });
+    let served = Served::start(server.tcp("127.0.0.1:0", echo)).await;
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    for _ in 0..3 {
+        socket.send_to(b"ping", served.address()).await.unwrap();
+        socket.recv(&mut [0; 16]).await.unwrap();
+    }
+    let metrics = served.handle.metrics();
+    let listeners = metrics.listeners();
+    let listener = listeners.iter().find(|listener| listener.transport == "udp").unwrap();
+    assert_eq!((listener.datagrams_in, listener.datagrams_out, listener.datagrams_refused), (3, 3, 0));
+    assert_eq!(metrics.datagrams_in.get(), 3);
+    served.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hub_counts_rooms_members_publications_and_what_it_keeps() {
+    let mut node = Node::start().await;
+    let hub = node.hub.clone();
+    let room = node.quiet("lobby");
+    let first = node.join(&room, Format::Json, Join::default()).await;
+    let second = node.join(&room, Format::Json, Join::default()).await;
+    for _ in 0..300 {
+        room.publish("hi");
+    }
+    let metrics = hub.metrics();
+    assert_eq!((metrics.rooms, metrics.memberships, metrics.publications), (1, 2, 300));
+    assert_eq!((metrics.history_messages, metrics.publications_refused), (256, 0));
+    assert!(metrics.history_bytes > 256 * 2);
+    sleep(Duration::from_millis(5)).await;
+    let carried = node.handle.metrics().carried();
+    assert_eq!((carried.deliveries, carried.fanout_delay.count > 0), (600, true));
+    drop((first, second));
+    hub.set_room_options(|_| RoomOptions { history_messages: Some(3), ..RoomOptions::default() });
+    until(|| hub.metrics().memberships == 0).await;
+    assert_eq!(hub.metrics().history_messages, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_members_lose_is_counted_by_policy_and_who_is_blocked_is_for_as_long() {
+    let limits = Limits { outbox_frames: 16, outbox_bytes: 10_000, ..Limits::default() };
+    let timeouts = Timeouts { write: Some(secs(600)), ..Timeouts::default() };
+    for (overflow, code) in
+        [(Overflow::DropOldest, "drop-oldest"), (Overflow::DropNewest, "drop-newest"), (Overflow::Conflate, "conflate")]
+    {
+        let server = Server::new().limits(limits.clone()).timeouts(timeouts);
+        let mut node = Node::with(Hub::new(), server).await;
+        let room = node.quiet("lobby");
+        let mut member = node.join(&room, Format::Raw, Join { overflow: Some(overflow), ..Join::default() }).await;
+        if overflow != Overflow::Conflate {
+            member = node.join(&room, Format::Json, Join { overflow: Some(overflow), ..Join::default() }).await;
+        }
+        for _ in 0..1000 {
+            room.publish("x".repeat(500));
+            sleep(Duration::from_millis(1)).await;
+        }
+        let handle = node.handle.clone();
+        let carried = handle.metrics().carried();
+        assert!(lost(&carried, code) > 500, "{code}: {carried:?}");
+        assert_eq!(carried.lost.iter().map(|(_, lost)| lost).sum::<u64>(), lost(&carried, code));
+        assert_eq!(handle.metrics().blocked(), 1, "{code}");
+        drop(member);
+        until(|| handle.metrics().blocked() == 0).await;
+    }
+}
