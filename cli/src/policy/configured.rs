@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 use switchboard::policy::{Authenticating, Claimant, Credentials, Policy, Principal, Rights};
-use switchboard::{RoomName, UserName};
+use switchboard::{PeerAddr, RoomName, UserName};
 
 /// By what whoever comes to a listener with `as=NAME` is known. No token's hash is called so.
 const BY_LISTENER: &str = "as";
@@ -126,6 +126,17 @@ impl Policy for FilePolicy {
             }
         }
     }
+
+    fn may_come_from(&self, principal: &Principal, address: &PeerAddr) -> bool {
+        let snapshot = self.snapshot();
+        let record = principal.name().filter(|_| principal.credential() != Some(BY_LISTENER));
+        let record = record.and_then(|name| snapshot.person(name));
+        record.is_none_or(|record| record.comes_from(address.ip().map(|address| address.ip())))
+    }
+
+    fn updated(&self, principal: &Principal) -> Option<Arc<Principal>> {
+        self.snapshot().shown(principal).map(|holder| Arc::clone(&holder.principal))
+    }
 }
 
 #[cfg(test)]
@@ -133,9 +144,9 @@ mod tests {
     use super::*;
     use crate::policy::rules::{At, Grant, TokenSection};
     use std::time::Duration;
+    use switchboard::Glob;
     use switchboard::grammar::Token;
     use switchboard::policy::Refusal;
-    use switchboard::{Glob, PeerAddr};
 
     const AT: At = At { line: 1, column: 1 };
 
@@ -202,6 +213,21 @@ mod tests {
         // Whoever takes a name over does not stand for the one before.
         policy.replace(&rules([token("alice", &["other"])]));
         assert!(!policy.stands(&new));
+    }
+
+    #[tokio::test]
+    async fn who_is_known_follows_what_the_file_says_of_its_token() {
+        let policy = FilePolicy::new(&rules([token("alice", &["hers"])]), Vec::new());
+        let (alice, here) = (shown(&policy, "hers", HERE).await.unwrap(), PeerAddr::Ip(HERE.parse().unwrap()));
+        assert_eq!(policy.updated(&alice), Some(Arc::clone(&alice)));
+        assert!(policy.may_come_from(&alice, &here));
+        let later = SystemTime::now() + Duration::from_secs(60);
+        let from = vec!["10.0.0.0/8".parse().unwrap()];
+        policy.replace(&rules([TokenSection { expires: Some(later), from, ..token("alice", &["hers"]) }]));
+        assert_eq!(policy.updated(&alice).unwrap().expires(), Some(later));
+        assert!(!policy.may_come_from(&alice, &here) && !policy.may_come_from(&alice, &PeerAddr::Unix(None)));
+        assert!(policy.may_come_from(&Principal::anonymous(), &here));
+        assert_eq!(policy.updated(&FilePolicy::by_listener(UserName::parse("alice").unwrap())), None);
     }
 
     #[test]

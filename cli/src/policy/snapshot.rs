@@ -134,6 +134,13 @@ impl Snapshot {
         self.people.get(name)
     }
 
+    /// The token that somebody has shown, by what it is called in logs, if it is still taken.
+    pub(crate) fn shown(&self, principal: &Principal) -> Option<&Holder> {
+        let (name, credential) = (principal.name()?, principal.credential()?);
+        let hash = self.person(name)?.hashes.iter().find(|hash| hash.id() == credential)?;
+        self.holder(hash)
+    }
+
     /// What somebody may do in a room. Who is known without a token has what everybody has who is known.
     pub(crate) fn rights(&self, name: Option<&UserName>, room: &RoomName) -> Rights {
         let rule = Rule { sections: &self.sections, anonymous: &self.anonymous };

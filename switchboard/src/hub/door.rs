@@ -131,12 +131,16 @@ pub(super) fn review(
     }
 }
 
-/// Closes who is shown to be somebody that no longer stands.
-pub(super) fn check_standing(session: &SessionInner) {
-    if let (Some(governance), Some(principal)) = (session.hub().governance(), session.principal())
-        && !governance.policy().stands(&principal)
-    {
+/// Closes who is shown to be somebody that no longer stands, or may not come from where it is; whoever does is shown to be what that one
+/// is by now.
+pub(super) fn check_standing(session: &Arc<SessionInner>) {
+    let (Some(governance), Some(principal)) = (session.hub().governance(), session.principal()) else { return };
+    let policy = governance.policy();
+    let may_come = || session.link().is_none_or(|link| policy.may_come_from(&principal, &link.address));
+    if !policy.stands(&principal) || !may_come() {
         session.revoke();
+    } else if let Some(updated) = policy.updated(&principal).filter(|updated| **updated != *principal) {
+        session.update(&principal, &updated);
     }
 }
 

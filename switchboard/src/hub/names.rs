@@ -5,7 +5,8 @@
 
 use super::session::SessionInner;
 use crate::link::roster::Roster;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::Arc;
 use switchboard_proto::UserName;
 
@@ -13,7 +14,8 @@ use switchboard_proto::UserName;
 #[derive(Default)]
 pub(super) struct Names {
     guests: Roster<u64, Arc<SessionInner>>,
-    taken: HashMap<UserName, Arc<SessionInner>>,
+    /// In order, so that a review goes through them a few at a time.
+    taken: BTreeMap<UserName, Arc<SessionInner>>,
     /// Of principals that have, or had, more than one connection at a time.
     numbers: HashMap<UserName, Numbers>,
 }
@@ -68,9 +70,10 @@ impl Names {
         behind.map(|(number, session)| (number, Arc::clone(session))).collect()
     }
 
-    /// Everybody who is no guest.
-    pub(super) fn taken(&self) -> Vec<Arc<SessionInner>> {
-        self.taken.values().cloned().collect()
+    /// At most `limit` of those who are no guests, behind a name.
+    pub(super) fn taken_behind(&self, name: Option<&UserName>, limit: usize) -> Vec<(UserName, Arc<SessionInner>)> {
+        let behind = self.taken.range::<UserName, _>((name.map_or(Unbounded, Excluded), Unbounded));
+        behind.take(limit).map(|(name, session)| (name.clone(), Arc::clone(session))).collect()
     }
 
     /// `owner` with the lowest number behind it that is free, which counts as given then. None if it would be longer than names may be.
@@ -119,10 +122,6 @@ impl Names {
             None => drop(self.taken.remove(name)),
         }
         self.free(name);
-        // After a storm the table would keep its size for good.
-        if self.taken.capacity() > 1024 && self.taken.len() < self.taken.capacity() / 8 {
-            self.taken.shrink_to(self.taken.len() * 2);
-        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! are. Whoever shows that it is the same one, by what it was shown to be or by a secret, takes its name over from another connection, which
 //! gets another one and is told so. The policy is the user's code: it is asked without a lock, and what was found is looked at again.
 
+use super::door;
 use super::policy::{ANONYMOUS, Principal};
 use super::session::{NameRefused, SessionInner};
 use super::{Hub, HubInner};
@@ -121,7 +122,10 @@ impl Hub {
             };
             if let Some((displaced, from)) = taken.displaced {
                 displaced.displaced(session, &from);
+                door::check_standing(&displaced);
             }
+            // A review may have passed the place of the new name already, and not yet come to that of the old one.
+            door::check_standing(session);
             return Ok(taken.from);
         }
     }

@@ -80,6 +80,20 @@ pub trait Policy: Send + Sync + 'static {
         let _ = principal;
         true
     }
+
+    /// Whether `principal` may come from `address`, asked of each connection in a [`review`](crate::Hub::review). By default everybody may
+    /// come from anywhere.
+    fn may_come_from(&self, principal: &Principal, address: &PeerAddr) -> bool {
+        let _ = (principal, address);
+        true
+    }
+
+    /// What `principal` is by now, under the same name: with other groups, or with another end, which its connections then have too. Asked
+    /// in a [`review`](crate::Hub::review). By default a principal stays as it was shown to be.
+    fn updated(&self, principal: &Principal) -> Option<Arc<Principal>> {
+        let _ = principal;
+        None
+    }
 }
 
 /// Who somebody is, as proven by a credential; or nobody in particular, [anonymous](Self::anonymous).

@@ -1,7 +1,7 @@
 //! A policy has changed: everybody is looked at again, a few at a time.
 //!
-//! Who comes meanwhile is let in by the new answers, since the doors see that a review has begun. So whoever is not looked at here
-//! needs no look.
+//! Who comes meanwhile is let in by the new answers, since the doors see that a review has begun, and who takes another name is looked at
+//! then (`naming.rs`). So whoever is not looked at here needs no look.
 
 use super::room::RoomInner;
 use super::session::SessionInner;
@@ -39,11 +39,15 @@ impl Hub {
                 look_at(&session, &mut turn).await;
             }
         }
-        // In one go: they have no order in which whoever takes another name meanwhile would be found. 10 ns for each.
-        let named = self.0.names.lock().taken();
-        for session in named {
-            look_at(&session, &mut turn).await;
-            self.check_name(&session);
+        let mut behind = None;
+        loop {
+            let named = self.0.names.lock().taken_behind(behind.as_ref(), TOGETHER);
+            let Some((last, _)) = named.last() else { break };
+            behind = Some(last.clone());
+            for (_, session) in named {
+                look_at(&session, &mut turn).await;
+                self.check_name(&session);
+            }
         }
         let mut behind = None;
         loop {
@@ -64,7 +68,7 @@ impl Hub {
     }
 }
 
-async fn look_at(session: &SessionInner, turn: &mut Turn) {
+async fn look_at(session: &Arc<SessionInner>, turn: &mut Turn) {
     door::check_standing(session);
     turn.spend(CALL_BYTES / 8).await;
 }

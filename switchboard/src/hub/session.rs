@@ -16,7 +16,7 @@ use super::{Hub, RoomError};
 use crate::link::{ConnectionId, Link, TimeLeft, Undeliverable};
 use crate::sync::Mutex;
 use bytes::Bytes;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::SystemTime;
 use switchboard_proto::{CloseReason, Format, Message, MessageId, NameSecret, Notice, Rights, RoomName, UserName};
 
@@ -177,15 +177,37 @@ impl SessionInner {
     }
 
     /// Is shown to be `principal`; what it may do where it is a member is asked for again.
-    fn show(&self, principal: Arc<Principal>) {
+    fn show(self: &Arc<Self>, principal: Arc<Principal>) {
+        let expires = principal.expires();
         let seats = self.state.lock().standing.get_or_insert_default().show(principal);
-        for (room, id) in seats {
-            if let Some(room) = room.upgrade() {
-                door::reconsider(&room, id);
-            }
-        }
+        reconsider(seats);
+        self.expire_at(expires);
         // Behind it all: a review finds this principal, or its change is found here.
         door::check_standing(self);
+    }
+
+    /// Is shown to be what `principal` has become, unless it is meanwhile shown to be another one.
+    pub(super) fn update(self: &Arc<Self>, principal: &Arc<Principal>, updated: &Arc<Principal>) {
+        let mut state = self.state.lock();
+        let Some(standing) = &mut state.standing else { return };
+        if !standing.principal.as_ref().is_some_and(|shown| Arc::ptr_eq(shown, principal)) {
+            return;
+        }
+        let seats = standing.show(Arc::clone(updated));
+        drop(state);
+        reconsider(seats);
+        if updated.expires() != principal.expires() {
+            self.expire_at(updated.expires());
+        }
+    }
+
+    fn expire_at(self: &Arc<Self>, end: Option<SystemTime>) {
+        let Some(link) = &self.link else { return };
+        link.ends_at(end);
+        // Behind it: whoever watches already looks at it from now on.
+        if end.is_some() && link.watch() {
+            Inbox::of(&link.tick).watch(Arc::downgrade(self));
+        }
     }
 
     /// What it is shown by is taken back.
@@ -245,6 +267,15 @@ impl SessionInner {
     }
 }
 
+/// Has what may be done in these seats asked again.
+fn reconsider(seats: Vec<(Weak<RoomInner>, MembershipId)>) {
+    for (room, id) in seats {
+        if let Some(room) = room.upgrade() {
+            door::reconsider(&room, id);
+        }
+    }
+}
+
 impl Session {
     /// A connection, entered as a guest.
     pub(super) fn of_link(hub: Hub, link: Arc<Link>, encoding: MemberEncoding) -> Self {
@@ -275,9 +306,7 @@ impl Session {
     /// until now, if it has another one by that: [`Membership::renamed`] tells a room. If it has a name of that principal's already, it
     /// keeps it; also if none could be made, because it were longer than a name may be.
     pub fn authorize(&self, principal: Arc<Principal>) -> Option<UserName> {
-        let expires = principal.expires();
         self.0.show(principal);
-        self.expire_at(expires);
         self.0.hub.name_as_shown(&self.0)
     }
 
@@ -321,12 +350,7 @@ impl Session {
     /// takes that back. As [`Connection::expire_at`](crate::Connection::expire_at), and the peer is told a minute before, as
     /// [`Notice::Expiring`], each time that this is called.
     pub fn expire_at(&self, end: Option<SystemTime>) {
-        let Some(link) = &self.0.link else { return };
-        link.ends_at(end);
-        // Behind it: whoever watches already looks at it from now on.
-        if end.is_some() && link.watch() {
-            Inbox::of(&link.tick).watch(Arc::downgrade(&self.0));
-        }
+        self.0.expire_at(end);
     }
 
     /// The room of that name, if there is one in which it may do anything.

@@ -9,8 +9,8 @@ use std::time::Duration;
 use switchboard::policy::{Authenticating, Claimant, Credentials, NotAllowed, Policy, Principal, Refusal, Rights};
 use switchboard::prelude::*;
 use switchboard::{
-    ConnectionError, Format, HubLimits, Join, JoinError, Membership, MessageId, RoomError, RoomName, RoomOptions,
-    Session, TellError, UserName,
+    ConnectionError, Format, HubLimits, Join, JoinError, Membership, MessageId, PeerAddr, RoomError, RoomName,
+    RoomOptions, Session, TellError, UserName,
 };
 
 /// What each has been given in every room, by name; nobody in particular is `-`.
@@ -20,6 +20,12 @@ struct Table {
     generation: AtomicU64,
     /// By what they were shown.
     revoked: Mutex<Vec<String>>,
+    /// What somebody has become.
+    updated: Mutex<Option<Arc<Principal>>>,
+    /// Who may come from nowhere any more.
+    homeless: Mutex<Option<String>>,
+    /// What happens while somebody is looked at.
+    meanwhile: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
 
 impl Table {
@@ -48,7 +54,17 @@ impl Policy for Table {
     }
 
     fn stands(&self, principal: &Principal) -> bool {
+        let meanwhile = self.meanwhile.lock().take();
+        meanwhile.into_iter().for_each(|happens| happens());
         principal.credential().is_none_or(|shown| !self.revoked.lock().iter().any(|revoked| revoked == shown))
+    }
+
+    fn may_come_from(&self, principal: &Principal, _: &PeerAddr) -> bool {
+        principal.name().is_none_or(|name| self.homeless.lock().as_deref() != Some(name.as_str()))
+    }
+
+    fn updated(&self, principal: &Principal) -> Option<Arc<Principal>> {
+        self.updated.lock().clone().filter(|updated| updated.name() == principal.name())
     }
 
     fn may_tell(&self, principal: &Principal, to: &UserName) -> bool {
@@ -182,6 +198,70 @@ async fn a_member_publishes_while_it_may_and_its_will_too() {
     scene.table.give("bob", Rights::ALL);
     drop(bob);
     assert_eq!(alice.heard().await, ["[lobby] bob: gone"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_review_has_connections_end_when_the_policy_says_by_now() {
+    let mut scene = Scene::start().await;
+    scene.table.give("alice", Rights::ALL);
+    let lobby = scene.node.quiet("lobby");
+    let mut alice = scene.member("alice", &lobby, Join::default()).await;
+    let end = std::time::SystemTime::now() + Duration::from_secs(30);
+    let known = Principal::named(user("alice")).groups(["staff"]).until(end);
+    *scene.table.updated.lock() = Some(Arc::new(known.clone()));
+    scene.node.hub.review().await;
+    assert_eq!(*alice.me.principal(), known);
+    alice.seat.publish("still here").unwrap();
+    tokio::time::sleep(Duration::from_secs(32)).await;
+    let error = alice.conn.recv().await.unwrap_err();
+    assert_eq!(error, ConnectionError::Closed(CloseReason::Expired));
+    // And the reverse: it has no end any more.
+    let mut alice = scene.member("alice", &lobby, Join::default()).await;
+    assert_eq!(alice.me.principal().expires(), Some(end), "whoever comes is what it has become, too");
+    *scene.table.updated.lock() = Some(Arc::new(Principal::named(user("alice"))));
+    scene.node.hub.review().await;
+    assert_eq!(alice.me.principal().expires(), None);
+    drop(alice.heard().await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_review_closes_who_may_not_come_from_where_it_is_any_more() {
+    let mut scene = Scene::start().await;
+    scene.table.give("alice", Rights::ALL);
+    let lobby = scene.node.quiet("lobby");
+    let mut alice = scene.member("alice", &lobby, Join::default()).await;
+    let mut bob = scene.enter("bob").await;
+    *scene.table.homeless.lock() = Some("bob".to_owned());
+    scene.node.hub.review().await;
+    assert_eq!(bob.1.recv().await.unwrap_err(), ConnectionError::Closed(CloseReason::Revoked));
+    lobby.publish("hi");
+    assert_eq!(alice.heard().await, ["[lobby] hi"]);
+}
+
+/// A review goes through the names in their order, so many at a time.
+#[tokio::test(start_paused = true)]
+async fn who_takes_another_name_during_a_review_is_not_passed_over() {
+    let mut scene = Scene::start().await;
+    let mut others = Vec::new();
+    for number in 0..1100 {
+        let (_peer, conn) = scene.node.connect().await;
+        let other = scene.node.hub.enter(&conn, Format::Text);
+        other.rename(user(&format!("n{number:04}"))).unwrap();
+        others.push((other, conn));
+    }
+    let (_peer, mut conn) = scene.node.connect().await;
+    let zoe = scene.node.hub.enter(&conn, Format::Text);
+    zoe.authorize(Arc::new(Principal::named(user("zoe")).by("gone")));
+    let (_first, first_conn) = scene.node.connect().await;
+    let first = scene.node.hub.enter(&first_conn, Format::Text);
+    first.authorize(Arc::new(Principal::named(user("n"))));
+    scene.table.revoked.lock().push("gone".to_owned());
+    let zoe = Arc::new(zoe);
+    let renamed = Arc::clone(&zoe);
+    *scene.table.meanwhile.lock() = Some(Box::new(move || _ = renamed.rename(user("a")).unwrap()));
+    scene.node.hub.review().await;
+    assert_eq!(zoe.name(), user("a"));
+    assert_eq!(conn.recv().await.unwrap_err(), ConnectionError::Closed(CloseReason::Revoked));
 }
 
 /// What somebody calls itself shows nobody: only what it was shown to be does.
