@@ -20,15 +20,15 @@ use crate::policy::configured::FilePolicy;
 use crate::web::work::Work;
 use bytes::Bytes;
 use commands::unmade;
-use credentials::{Admission, FirstSeat, arrive};
+use credentials::{Admission, arrive};
 use makers::{AT_ONCE, Makers, Share};
 use member::Member;
 use std::sync::Arc;
 use std::time::Duration;
 use switchboard::grammar::Failure;
 use switchboard::{
-    Codec, Connection, Cookies, DatagramLimits, Format, GuardedLines, Hub, Length, Overflow, PeerAddr, Rate, Room,
-    RoomName, RoomOptions, Server, Session, Timeouts, UserName,
+    Codec, Connection, Cookies, DatagramLimits, Format, GuardedLines, Hub, Length, Overflow, PeerAddr, Rate, Rights,
+    Room, RoomName, RoomOptions, Server, Session, Timeouts, UserName,
 };
 use switchboard_load::typed::{Scheme, parse_count, parse_switch, parse_timeout};
 use tokio::time::Instant;
@@ -210,10 +210,7 @@ where
 {
     let mut member = Box::new(Member::enter(conn, Arc::clone(listener), listener.options));
     member.be_admitted();
-    // A limit of no room at all leaves it in none, and so does a policy.
-    if member.sit(&listener.room, None).is_err() {
-        member.first_seat = FirstSeat::Refused;
-    }
+    member.take_first_seat();
     member.serve()
 }
 
@@ -333,7 +330,8 @@ impl Listener {
 
     /// The room of that name, which is made if there is none and `peer` may make one.
     fn make(&self, session: &Session, name: &RoomName, peer: &PeerAddr) -> Result<Room, Failure> {
-        if let Some(share) = self.new_rooms.filter(|_| session.find(name).is_none()) {
+        let makes = || self.may(&session.principal(), name, Rights::CREATE).is_ok() && session.find(name).is_none();
+        if let Some(share) = self.new_rooms.filter(|_| makes()) {
             self.makers.make(peer, share)?;
         }
         session.room(name).map_err(unmade)

@@ -5,8 +5,8 @@ use std::time::SystemTime;
 use switchboard::grammar::{Command, ErrorCode, Failure, Input, NameSecret, Reply};
 use switchboard::policy::NotAllowed;
 use switchboard::{
-    Codec, Format, JoinError, Membership, MessageId, NameRefused, Rate, Room, RoomError, RoomList, RoomName, TellError,
-    UserName,
+    Codec, Format, JoinError, Membership, MessageId, NameRefused, Rate, Rights, Room, RoomError, RoomList, RoomName,
+    TellError, UserName,
 };
 
 /// Names in one answer: with the longest ones, below 16 KiB.
@@ -82,7 +82,7 @@ impl<C: Codec> Member<C> {
             let Some(seat) = self.seats.take(Some(name)) else { unreachable!("it was found") };
             (seat, id)
         } else {
-            let room = self.room(name)?;
+            let room = self.room_to_join(name)?;
             let seat = self.session.join(&room, self.joining(since));
             let seat = seat.map_err(unjoined)?;
             let id = seat.joined_at();
@@ -128,9 +128,12 @@ impl<C: Codec> Member<C> {
 
     fn who(&self, name: Option<&RoomName>) -> Result<Reply, Failure> {
         let room = match name {
-            Some(name) => self.session.find(name).ok_or_else(|| {
-                Failure::new(ErrorCode::NoSuchRoom, format!("there is no room {name}; /join creates it"))
-            })?,
+            Some(name) => {
+                self.listener.may(&self.session.principal(), name, Rights::PRESENCE)?;
+                self.session.find(name).ok_or_else(|| {
+                    Failure::new(ErrorCode::NoSuchRoom, format!("there is no room {name}; /join creates it"))
+                })?
+            }
             None => self.current()?.room().clone(),
         };
         let members = self.session.members(&room, 0, LISTED).map_err(refused)?;

@@ -1,6 +1,7 @@
 //! Who somebody is: whose a token is, for lines and requests; what `/auth` shows, and what is done before that where it has to be shown.
 
 use super::Listener;
+use super::commands::refused;
 use super::member::{Member, ended};
 use super::strangers::{trimmed, unmarked};
 use crate::endpoint::Options;
@@ -11,7 +12,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 use switchboard::grammar::{Authenticated, Command, ErrorCode, Failure, Input, Notice, Reply, Token, parse};
-use switchboard::policy::{Claimant, Credentials, Policy, Principal, Refusal};
+use switchboard::policy::{Claimant, Credentials, NotAllowed, Policy, Principal, Refusal};
 use switchboard::{CloseReason, Codec, Connection, PeerAddr, Result, Rights, RoomName, UserName};
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -95,6 +96,13 @@ impl Listener {
         }
     }
 
+    /// Whether somebody may do this in a room, whether or not it is there.
+    pub(super) fn may(&self, who: &Principal, room: &RoomName, right: Rights) -> Result<(), Failure> {
+        let Some(policy) = self.hub.policy() else { return Ok(()) };
+        let may = policy.stands(who) && policy.rights(who, room).contains(right);
+        if may { Ok(()) } else { Err(refused(NotAllowed)) }
+    }
+
     /// What somebody is told that it may do in a room, under a policy.
     pub(super) fn told_rights(&self, who: &Principal, room: &RoomName) -> Option<Rights> {
         self.hub.policy().map(|policy| policy.rights(who, room))
@@ -154,8 +162,7 @@ where
     let reply = authorized(&principal);
     member.session.authorize(principal);
     member.reply(&reply).await?;
-    // It may not be allowed there.
-    let _ = member.sit(&listener.room, None);
+    member.take_first_seat();
     Ok(Some(member))
 }
 
@@ -279,6 +286,14 @@ where
             }
         }
         Ok(reply)
+    }
+
+    /// Takes the place where its listener puts everybody. A limit of no room at all leaves it in none, and so does a policy.
+    pub(super) fn take_first_seat(&mut self) {
+        let room = self.listener.room.clone();
+        if self.sit(&room, None).is_err() {
+            self.first_seat = FirstSeat::Refused;
+        }
     }
 
     /// Takes the place that it could not have before it was known.

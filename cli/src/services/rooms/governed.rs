@@ -5,12 +5,14 @@ use super::*;
 use crate::policy::configured::FilePolicy;
 use crate::policy::rules::{At, Grant, Rules, TokenSection};
 use crate::policy::token::TokenHash;
+use switchboard::grammar::ErrorCode;
 use switchboard::testing::{self, Peer};
 use switchboard::{CloseReason, Glob, HubLimits, Rights};
 
 const AT: At = At { line: 1, column: 1 };
 
-/// Alice may do everything in ops, bob may read there and publish in the lobby; nobody else may do anything.
+/// Alice may do everything in ops and the lobby, bob may be in ops, and carol may do there whatever one may do without being there; nobody
+/// else may do anything.
 fn hub() -> Hub {
     let token = |name: &str, grants: &[(&str, Rights)]| TokenSection {
         at: AT,
@@ -29,6 +31,7 @@ fn hub() -> Hub {
         tokens: vec![
             token("alice", &[("ops", Rights::ALL), ("lobby", Rights::ALL)]),
             token("bob", &[("ops", Rights::JOIN)]),
+            token("carol", &[("ops*", Rights::HISTORY | Rights::PUBLISH)]),
         ],
         ..Rules::default()
     };
@@ -37,7 +40,10 @@ fn hub() -> Hub {
 }
 
 fn peer(hub: &Hub, admission: Admission) -> Peer {
-    let settings = Settings { admission, ..settings(None) };
+    peer_of(hub, Settings { admission, ..settings(None) })
+}
+
+fn peer_of(hub: &Hub, settings: Settings) -> Peer {
     let is_required = settings.admission == Admission::Required;
     let listener = Arc::new(Listener::new(settings, hub.clone()));
     if is_required {
@@ -173,4 +179,64 @@ async fn a_listener_may_say_who_everybody_is_or_ask_nobody() {
     assert_eq!(line(&mut local).await, "* you are guest-2 in lobby; /help lists the commands");
     assert!(ask(&mut local, "/join anything").await.starts_with("* [anything] you joined at "));
     assert_eq!(code(&mut local, "/name bridge").await, "! name-reserved");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_room_that_one_may_not_join_is_refused_alike_whether_or_not_it_is_there() {
+    let hub = hub();
+    let (mut alice, mut carol) = (peer(&hub, Admission::Optional), peer(&hub, Admission::Optional));
+    for (peer, token) in [(&mut alice, "alices-token"), (&mut carol, "carols-token")] {
+        line(peer).await;
+        assert!(ask(peer, &format!("/auth {token}")).await.starts_with("* authorized as "));
+    }
+    line(&mut alice).await;
+    assert!(ask(&mut alice, "/join ops").await.starts_with("* [ops] you joined at "));
+    for command in ["/join", "/who", "/pub"] {
+        let there = ask(&mut carol, &format!("{command} ops x")).await.replace("ops", "ops2");
+        assert_eq!(there, ask(&mut carol, &format!("{command} ops2 x")).await, "{command}");
+        let there = ask(&mut carol, &format!("{command} ops")).await.replace("ops", "ops2");
+        assert_eq!(there, ask(&mut carol, &format!("{command} ops2")).await, "{command}");
+    }
+    assert_eq!(ask(&mut carol, "/rooms").await, "* 0 rooms");
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test is the program itself, and sees all of a room")]
+#[tokio::test(start_paused = true)]
+async fn who_may_not_be_in_the_only_room_of_a_listener_without_commands_is_turned_away() {
+    let hub = hub();
+    let ops = || Some(RoomName::parse("ops").unwrap());
+    let mut stranger = peer_of(&hub, Settings { commands: false, room: ops(), ..settings(None) });
+    stranger.send("/join lobby\n").await;
+    assert_eq!(line(&mut stranger).await, "! not-allowed: not allowed");
+    assert_eq!(stranger.closed().await, CloseReason::Closed);
+    let raw = Settings { format: Format::Raw, commands: false, room: ops(), ..settings(None) };
+    let mut relayed = peer_of(&hub, raw);
+    relayed.send("/auth alices-token\n/join lobby\nhi\n").await;
+    assert_eq!(relayed.rest().await.unwrap(), b"", "a relay says nothing of its own");
+    let required = Settings { commands: false, room: ops(), admission: Admission::Required, ..settings(None) };
+    let mut alice = peer_of(&hub, required);
+    line(&mut alice).await;
+    assert_eq!(ask(&mut alice, "/auth alices-token").await, "* authorized as alice");
+    alice.send("/join lobby\n").await;
+    let lobby = hub.room("ops").unwrap();
+    while lobby.last_id().seq == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(&lobby.history(1)[0].payload[..], b"/join lobby", "it is text");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_room_that_one_may_not_make_does_not_count_as_made() {
+    let hub = hub();
+    let settings = Settings { new_rooms: Some(Share::new(1)), ..settings(None) };
+    let listener = Listener::new(settings, hub.clone());
+    let address = PeerAddr::Ip("192.0.2.1:1".parse().unwrap());
+    let nobody = hub.session(UserName::http(), Format::Text).unwrap();
+    for number in 0..3 {
+        let name = RoomName::parse(&format!("r{number}")).unwrap();
+        assert_eq!(listener.make(&nobody, &name, &address).map(drop).unwrap_err().code, ErrorCode::NotAllowed);
+    }
+    let alice = hub.session(UserName::http(), Format::Text).unwrap();
+    alice.authorize(Arc::new(FilePolicy::by_listener(UserName::parse("alice").unwrap())));
+    assert!(listener.make(&alice, &RoomName::parse("ops").unwrap(), &address).is_ok());
 }

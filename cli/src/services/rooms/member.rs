@@ -16,7 +16,7 @@ use std::time::Duration;
 use switchboard::grammar::{Command, ErrorCode, Failure, Input, Notice, Reply, parse};
 use switchboard::policy::NotAllowed;
 use switchboard::{
-    Bucket, CloseReason, Codec, Connection, ConnectionError, Format, FrameError, Join, MessageId, Result, Room,
+    Bucket, CloseReason, Codec, Connection, ConnectionError, Format, FrameError, Join, MessageId, Result, Rights, Room,
     RoomName, Session, Turn, UserName,
 };
 
@@ -61,8 +61,10 @@ impl<C: Codec> Member<C> {
         Join { since, echo: self.echo, overflow: self.listener.overflow }
     }
 
-    /// The room of that name, which is made if there is none and it may make one.
-    pub(super) fn room(&self, name: &RoomName) -> Result<Room, Failure> {
+    /// The room of that name, if it may join it; which is made if there is none and it may make one.
+    pub(super) fn room_to_join(&self, name: &RoomName) -> Result<Room, Failure> {
+        // First: whoever may not is told the same whether or not it is there.
+        self.listener.may(&self.session.principal(), name, Rights::JOIN)?;
         self.listener.make(&self.session, name, self.conn.peer())
     }
 }
@@ -191,6 +193,22 @@ where
         }
         if self.commands {
             self.welcome().await?;
+        } else if self.first_seat == FirstSeat::Refused {
+            return self.turn_away().await;
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Ends a connection without commands that may not be where its listener puts everybody: it could go nowhere else.
+    async fn turn_away(&mut self) -> Result<ControlFlow<()>, ConnectionError> {
+        let room = self.listener.room.clone();
+        if let Err(failure) = self.sit(&room, None) {
+            // Payloads and nothing else is what a relay promises.
+            if !self.listener.is_relay() {
+                self.refuse(&failure).await?;
+            }
+            self.listener.hub.close(&self.session.name());
+            return Ok(ControlFlow::Break(()));
         }
         Ok(ControlFlow::Continue(()))
     }
@@ -221,7 +239,9 @@ where
     /// Does what a frame asks for, and tells what came of it.
     async fn handle_frame(&mut self, frame: Bytes) -> Result<ControlFlow<()>> {
         let action = action(&frame);
-        let answer = match parse(frame) {
+        // Without commands only a datagram peer's join that it repeats is one.
+        let input = if self.commands || self.repeats_join(&frame) { parse(frame) } else { Ok(Input::Text(frame)) };
+        let answer = match input {
             Ok(Input::Command(Command::Auth(token))) => return self.show(token).await,
             Ok(input) => {
                 if let Input::Command(Command::Join { since: Some(_), .. }) = input {

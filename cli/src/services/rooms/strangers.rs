@@ -8,7 +8,7 @@ use bytes::{Buf as _, Bytes};
 use std::net::SocketAddr;
 use switchboard::grammar::{Command, ErrorCode, Failure, Input, parse};
 use switchboard::grammar::{Cookie, Reply};
-use switchboard::{Datagram, DatagramReply, Format, RoomName, Validation};
+use switchboard::{Datagram, DatagramReply, Format, Rights, RoomName, Validation};
 
 /// What a stranger wanted.
 enum Wanted {
@@ -95,6 +95,7 @@ impl Listener {
             _ if !self.options.commands => Err(Failure::new(ErrorCode::CommandsOff, "this listener takes no commands")),
             Command::Ping => Ok(Wanted::Ping),
             Command::Pub { room, text } => {
+                self.may(&self.stranger.principal(), &room, Rights::PUBLISH)?;
                 let none = || Failure::new(ErrorCode::NoSuchRoom, format!("there is no room {room}"));
                 let room = self.stranger.find(&room).ok_or_else(none)?;
                 // Nobody can be made to wait here.

@@ -140,7 +140,7 @@ impl Web {
             self.listener.may_be_called(who, name)?;
         }
         if let Some((room, right)) = route.needs() {
-            self.may(who, room, right)?;
+            self.listener.may(who, room, right)?;
         }
         match route {
             Route::Asset(_) | Route::Options { .. } => unreachable!("answered whoever asks"),
@@ -254,7 +254,7 @@ async fn arrive(
         }
     }
     let room = match &kind {
-        SocketKind::Room(name) | SocketKind::Grammar(Some(name)) => member.room(name),
+        SocketKind::Room(name) | SocketKind::Grammar(Some(name)) => member.room_to_join(name),
         SocketKind::Grammar(None) => Ok(listener.room.clone()),
     };
     let seated = match (room, &kind) {

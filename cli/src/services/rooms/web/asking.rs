@@ -10,7 +10,7 @@ use crate::web::credential::Presented;
 use std::sync::Arc;
 use switchboard::grammar::{ErrorCode, Failure, Reply};
 use switchboard::policy::{Principal, Refusal};
-use switchboard::{Format, PeerAddr, Rights, RoomName, Session, UserName};
+use switchboard::{Format, PeerAddr, Session, UserName};
 
 impl Web {
     /// Whom a request shows to ask: nobody in particular, where there is no policy or nothing is shown.
@@ -22,12 +22,6 @@ impl Web {
             Presented::Token(token) => token,
         };
         authenticate(&**policy, token, peer).await
-    }
-
-    /// Whether somebody may do this in a room, whether or not it is there.
-    pub(super) fn may(&self, who: &Principal, room: &RoomName, right: Rights) -> Result<(), Failure> {
-        let Some(policy) = self.listener.hub.policy() else { return Ok(()) };
-        if policy.stands(who) && policy.rights(who, room).contains(right) { Ok(()) } else { Err(not_allowed()) }
     }
 
     /// Whoever asks, without a connection in the hub.
@@ -49,10 +43,6 @@ impl Web {
 /// The answer to who one is.
 pub(super) fn you(who: &Principal) -> Reply {
     credentials::you(who.name().cloned().unwrap_or_else(UserName::http), who)
-}
-
-fn not_allowed() -> Failure {
-    Failure::new(ErrorCode::NotAllowed, "not allowed")
 }
 
 /// What whoever showed nothing is told: that showing something might help.
