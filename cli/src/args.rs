@@ -118,7 +118,7 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         action: ConfigAction,
     },
-    /// Make a token, or print the hash that the file needs
+    /// Make tokens, and find out whose one is
     Token {
         #[command(subcommand)]
         action: TokenAction,

@@ -5,6 +5,7 @@
 mod changes;
 mod example;
 mod file;
+mod jwt;
 mod keys;
 mod layers;
 mod listeners;
@@ -22,6 +23,7 @@ pub(crate) use rooms::Rooms;
 use crate::args::Settings;
 use crate::endpoint::Endpoint;
 use crate::logging::{LogFormat, check_filter};
+use crate::policy::jwt::section::JwtSection;
 use crate::policy::rules::Rules;
 use layers::{Given, Layers};
 use show::ShownTable;
@@ -128,7 +130,9 @@ impl Config {
         limit_faults: impl FnOnce(Limits) -> Vec<String>,
     ) -> Result<Self, Vec<Fault>> {
         let Layers { given, file, mut content, mut faults } = Layers::collect(typed, environment);
-        let (rules, rooms) = sections::understand(&mut content);
+        let (mut rules, rooms) = sections::understand(&mut content);
+        content.faults.extend(jwt::read_keys(&mut rules));
+        content.faults.sort();
         if let Some((path, _)) = &file {
             let fault = |(at, text)| Fault { at: Some(at), ..Fault::new(SetBy::File(path.clone()), text) };
             faults.extend(content.faults.into_iter().map(fault));
@@ -191,6 +195,7 @@ impl Config {
         warnings.dedup();
         warnings.extend(self.rooms.ties());
         warnings.extend(self.open());
+        warnings.extend(self.rules.jwt.iter().flat_map(JwtSection::warnings));
         warnings
     }
 

@@ -22,9 +22,12 @@ use anyhow::Context as _;
 use args::{Args, CanArguments, ConfigAction, Settings, Verb};
 use clap::Parser as _;
 use config::{Config, Fault, SetBy};
+use policy::check;
+use policy::command::{TokenAction, read_token};
 use policy::explain::explain;
 use serve::NotStarted;
 use std::io::{self, Write as _};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
         Verb::Config { action: ConfigAction::Check(typed) } => load(typed).and_then(|config| check(&config)),
         Verb::Config { action: ConfigAction::Print(typed) } => load(typed).and_then(|config| print(config.print())),
         Verb::Config { action: ConfigAction::Can(asked) } => return can(asked).unwrap_or_else(report),
+        Verb::Token { action: TokenAction::Check { config } } => return check_token(config).unwrap_or_else(report),
         Verb::Token { action } => policy::command::run(&action).map_err(NotStarted::Start),
         Verb::Config { action: ConfigAction::Example } => print(config::example()),
         Verb::Config { action: ConfigAction::Schema } => print(config::schema()),
@@ -91,6 +95,20 @@ fn can(asked: CanArguments) -> Result<ExitCode, NotStarted> {
     let verdict = explain(&config.rules, who.as_ref(), action, &room);
     print(verdict.to_string())?;
     Ok(if verdict.is_yes() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
+}
+
+/// Says whose a token is, by the file that `serve` would read.
+fn check_token(config: Option<PathBuf>) -> Result<ExitCode, NotStarted> {
+    let config = load(Settings { config, ..Settings::default() })?;
+    let token = read_token().map_err(NotStarted::Start)?;
+    let shown = serve::policy(&config).map(|policy| policy.shown(token.expose(), None));
+    let (told, is_taken) = match shown {
+        Some(Ok(principal)) => (check::told(&config.rules, &principal), true),
+        Some(Err(refused)) => (check::refused(refused), false),
+        None => ("the file has no tokens and rights, so that everybody may do everything\n".to_owned(), false),
+    };
+    print(told)?;
+    Ok(if is_taken { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }
 
 /// What is in force, if nothing is wrong with it.

@@ -1,9 +1,11 @@
 //! Who somebody is, and what it may do: what an operator's file says of it.
 
 pub(crate) mod audit;
+pub(crate) mod check;
 pub(crate) mod command;
 pub(crate) mod configured;
 pub(crate) mod explain;
+pub(crate) mod jwt;
 pub(crate) mod rules;
 pub(crate) mod snapshot;
 pub(crate) mod token;

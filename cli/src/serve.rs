@@ -114,7 +114,7 @@ async fn run(config: Config, load: Load, filter: Filter) -> Result<(), NotStarte
 }
 
 /// What the file says of who may do what; without a word of it everybody may do everything.
-fn policy(config: &Config) -> Option<Arc<FilePolicy>> {
+pub(crate) fn policy(config: &Config) -> Option<Arc<FilePolicy>> {
     let endpoints = config.listen.value.iter();
     let named = endpoints.filter_map(|endpoint| UserName::parse(&endpoint.option("as")?).ok());
     (!config.rules.is_empty()).then(|| Arc::new(FilePolicy::new(&config.rules, named.collect())))

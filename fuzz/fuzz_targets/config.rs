@@ -14,12 +14,13 @@ mod typed {
 
     pub(crate) use nearest::{did_you_mean, nearest};
     pub(crate) use secret::Secret;
-    pub(crate) use units::{parse_size, show_size};
+    pub(crate) use units::{parse_duration, parse_size, parse_timeout, show_duration, show_size, show_timeout};
 }
 
 #[path = "../../cli/src/policy"]
 #[allow(dead_code)]
 mod policy {
+    pub(crate) mod jwt;
     pub(crate) mod rules;
     pub(crate) mod token;
 }
@@ -33,6 +34,7 @@ mod config {
     #[path = "../../../fuzz/bodies/config.rs"]
     pub(crate) mod body;
     mod file;
+    mod jwt;
     mod keys;
     mod places;
     mod rooms;

@@ -88,8 +88,8 @@ fn what_is_not_in_force_yet_is_refused_as_that() {
         &[&format!("2:1: {}", told("class")), &format!("3:1: {}", told("members"))],
     );
     assert_wrong(
-        "audit = \"x\"\n[jwt.shop]\n[[ban]]\n",
-        &[&format!("1:1: {}", told("audit")), &format!("2:2: {}", told("jwt")), &format!("3:3: {}", told("ban"))],
+        "audit = \"x\"\n[callout.shop]\n[[ban]]\n",
+        &[&format!("1:1: {}", told("audit")), &format!("2:2: {}", told("callout")), &format!("3:3: {}", told("ban"))],
     );
     assert_wrong(&format!("[tokens.a]\nhash = \"{HASH}\"\nadmin = \"act\"\n"), &[&format!("3:1: {}", told("admin"))]);
 }

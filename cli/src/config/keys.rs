@@ -3,6 +3,7 @@
 //! The one definition. The parser, `config print`, `config example`, `config schema` and the table in docs/operations.md are made of
 //! it.
 
+mod jwt;
 mod listener;
 mod rights;
 mod rooms;
@@ -35,6 +36,7 @@ pub(super) enum Table {
     Group,
     Anonymous,
     Room,
+    Jwt,
 }
 
 /// How many tables of a kind there can be.
@@ -151,7 +153,7 @@ impl Key {
 
 /// All of them, in the order in which they are shown.
 pub(super) fn all() -> impl Iterator<Item = &'static Key> + Clone {
-    [server::KEYS, listener::KEYS, rights::KEYS, rooms::KEYS].into_iter().flatten()
+    [server::KEYS, listener::KEYS, rights::KEYS, rooms::KEYS, jwt::KEYS].into_iter().flatten()
 }
 
 /// What has been designed and is not in force yet, so that it is not taken for a slip.
@@ -165,14 +167,15 @@ pub(super) static LATER: &[(Table, &str)] = &[
     (Table::Token, "datagram-key"),
     (Table::Anonymous, "names"),
     (Table::Top, "audit"),
-    (Table::Top, "jwt"),
+    (Table::Jwt, "admin"),
     (Table::Top, "callout"),
     (Table::Top, "ban"),
 ];
 
 impl Table {
     /// All but the top, which stand under a key of it.
-    pub(super) const UNDER: [Self; 5] = [Self::Listener, Self::Token, Self::Group, Self::Anonymous, Self::Room];
+    pub(super) const UNDER: [Self; 6] =
+        [Self::Listener, Self::Token, Self::Group, Self::Anonymous, Self::Room, Self::Jwt];
 
     pub(super) fn keys(self) -> impl Iterator<Item = &'static Key> + Clone {
         all().filter(move |key| key.table == self)
@@ -232,6 +235,14 @@ impl Table {
                 sample: "[rooms.\"sensors.**\"]",
                 required: None,
                 doc: "Rooms by name or glob. One section applies to a room: the one with its name, else the glob with the most letters.",
+            },
+            Self::Jwt => &Form {
+                name: "jwt",
+                shape: Shape::Named,
+                head: "[jwt.NAME]",
+                sample: "[jwt.corp]",
+                required: Some("issuer"),
+                doc: "An issuer whose JSON Web Tokens are taken (docs/jwt.md).",
             },
         }
     }

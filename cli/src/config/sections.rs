@@ -1,6 +1,7 @@
 //! What the tables of a file mean together: who may do what, and what is set of which rooms.
 
 use super::file::{Block, Content, Entry};
+use super::jwt;
 use super::keys::Table;
 use super::rooms::{RoomSettings, Rooms};
 use super::values::{Value, Wrong};
@@ -32,7 +33,8 @@ pub(super) fn understand(content: &mut Content) -> (Rules, Rooms) {
         AnonymousSection { at: block.at, grants, direct }
     });
     let (sections_of_rooms, settings) = sections.rooms(content.take(Table::Room), &known);
-    let rules = Rules { tokens, groups, anonymous, sections: sections_of_rooms };
+    let jwt = jwt::sources(content.take(Table::Jwt), &mut sections.faults);
+    let rules = Rules { tokens, groups, anonymous, sections: sections_of_rooms, jwt };
     content.faults.append(&mut sections.faults);
     content.faults.sort();
     (rules, Rooms::of(settings))

@@ -4,10 +4,11 @@ use super::keys::Table;
 use super::rooms::RoomSettings;
 use super::{Rooms, quoted};
 use crate::overflow;
+use crate::policy::jwt::section::{Audience, JwtSection, KeysFrom};
 use crate::policy::rules::{Direct, Grant, RoomSection, Rules};
 use switchboard::Rights;
 use switchboard::rule::Who;
-use switchboard_load::typed::show_size;
+use switchboard_load::typed::{show_duration, show_size, show_timeout};
 
 /// What stands for a secret.
 const HIDDEN: &str = "\"hidden\"";
@@ -19,6 +20,8 @@ pub(crate) struct ShownTable {
     /// As it is named by those who speak of it: `tokens.alice`.
     pub(crate) path: String,
     values: Vec<(&'static str, String)>,
+    /// What stands for files that it names: whether they are others is seen, and they are not shown.
+    beside: Vec<String>,
 }
 
 impl ShownTable {
@@ -38,6 +41,7 @@ pub(super) fn tables(rules: &Rules, rooms: &Rooms) -> Vec<ShownTable> {
         table,
         path: format!("{}.{}", table.name(), key(name)),
         values,
+        beside: Vec::new(),
     };
     let tokens = rules.tokens.iter().map(|token| {
         let mut values = vec![("hash", list(token.hashes.iter().map(ToString::to_string)))];
@@ -55,6 +59,7 @@ pub(super) fn tables(rules: &Rules, rooms: &Rooms) -> Vec<ShownTable> {
         table: Table::Anonymous,
         path: Table::Anonymous.name().to_owned(),
         values: granted(&anonymous.grants, &anonymous.direct),
+        beside: Vec::new(),
     });
     let rooms = rooms.sections().iter().map(|settings| {
         let section = rules.sections.iter().find(|section| section.rooms == settings.glob);
@@ -62,7 +67,11 @@ pub(super) fn tables(rules: &Rules, rooms: &Rooms) -> Vec<ShownTable> {
         values.extend(set(settings));
         named(Table::Room, settings.glob.as_str(), values)
     });
-    tokens.chain(groups).chain(anonymous).chain(rooms).collect()
+    let sources = rules.jwt.iter().map(|section| ShownTable {
+        beside: section.read.marks().collect(),
+        ..named(Table::Jwt, &section.name, of_jwt(section))
+    });
+    tokens.chain(groups).chain(anonymous).chain(rooms).chain(sources).collect()
 }
 
 fn granted(grants: &[Grant], direct: &[Direct]) -> Vec<(&'static str, String)> {
@@ -73,6 +82,30 @@ fn granted(grants: &[Grant], direct: &[Direct]) -> Vec<(&'static str, String)> {
     let rooms = (!grants.is_empty()).then(|| ("rooms", format!("{{ {} }}", grants.join(", "))));
     let direct = list(direct.iter().map(|direct| direct.names.as_str().to_owned()));
     rooms.into_iter().chain(some("direct", direct)).collect()
+}
+
+fn of_jwt(section: &JwtSection) -> Vec<(&'static str, String)> {
+    let audience = match &section.audience {
+        Audience::Any => quoted("any"),
+        Audience::OneOf(audiences) => list(audiences.iter().cloned()),
+    };
+    let KeysFrom::Files(files) = &section.keys;
+    let mut values = vec![
+        ("issuer", quoted(&section.issuer)),
+        ("audience", audience),
+        ("algorithms", list(section.algorithms.iter().map(ToString::to_string))),
+        ("keys", list(files.iter().map(|(_, path)| path.clone()))),
+        ("name-claim", quoted(&section.name_claim)),
+    ];
+    let text = |name, text: &Option<String>| text.as_ref().map(|text| (name, quoted(text)));
+    values.extend(text("strip-domain", &section.strip_domain));
+    values.push(("names", list(section.names.iter().map(|glob| glob.as_str().to_owned()))));
+    values.extend(text("groups-claim", &section.groups_claim));
+    values.extend(text("rights-claim", &section.rights_claim));
+    values.extend(text("typ", &section.typ));
+    values.push(("max-age", quoted(&show_timeout(section.max_age))));
+    values.push(("leeway", quoted(&show_duration(section.leeway))));
+    values
 }
 
 fn of_room(section: &RoomSection) -> Vec<(&'static str, String)> {

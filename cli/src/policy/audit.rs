@@ -2,6 +2,7 @@
 //!
 //! What anybody can cause without end is told at most ten times a second, and then how often it was not.
 
+use super::jwt::fault::JwtFault;
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -35,6 +36,7 @@ pub(crate) enum Refused {
     /// It is somebody's, and may not come from there.
     Network,
     Expired,
+    Jwt(JwtFault),
 }
 
 impl Refused {
@@ -44,13 +46,15 @@ impl Refused {
             Self::Mistyped => "mistyped",
             Self::Network => "network",
             Self::Expired => "expired",
+            Self::Jwt(fault) => fault.code(),
         }
     }
 
     pub(crate) fn refusal(self) -> Refusal {
         match self {
-            Self::Unknown | Self::Mistyped | Self::Network => Refusal::Wrong,
-            Self::Expired => Refusal::Expired,
+            Self::Expired | Self::Jwt(JwtFault::Expired) => Refusal::Expired,
+            Self::Jwt(JwtFault::Unavailable) => Refusal::Unavailable,
+            Self::Unknown | Self::Mistyped | Self::Network | Self::Jwt(_) => Refusal::Wrong,
         }
     }
 }

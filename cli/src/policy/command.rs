@@ -1,12 +1,17 @@
-//! `switchboard token …`: making a token, and the hash that a file has of one.
+//! `switchboard token …`: making a token, the hash that a file has of one, whose one is, and signing one by hand.
 //!
 //! A token comes on stdin and never as an argument, which everybody on the machine can read (`ps`).
 
+use super::jwt::algorithm::Algorithm;
+use super::jwt::json::Object;
+use super::jwt::sign::Signer;
 use super::token::StaticToken;
 use anyhow::{Context as _, anyhow};
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use ring::rand::SystemRandom;
+use std::fs;
 use std::io::{self, IsTerminal as _, Write as _};
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 use switchboard::UserName;
 use switchboard_load::print;
@@ -27,6 +32,42 @@ pub(crate) enum TokenAction {
     },
     /// Read a token from stdin, and print the hash that stands for it in the file
     Hash,
+    /// Read a token on stdin, and say whose it is and what it may do, or why it is refused
+    Check {
+        /// The file that says whose tokens are taken
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    /// Sign a JSON Web Token, to try a source out (docs/jwt.md)
+    Sign(SignArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SignArguments {
+    /// The private key (PEM, BEGIN PRIVATE KEY), or the secret of HS256
+    #[arg(long, value_name = "FILE")]
+    key: PathBuf,
+    /// What to sign by, where a key leaves a choice: PS256, or HS256 for a secret
+    #[arg(long, value_name = "NAME")]
+    algorithm: Option<Algorithm>,
+    /// What the key is called (`kid`)
+    #[arg(long, value_name = "ID")]
+    kid: Option<String>,
+    /// Whose it is
+    #[arg(long, value_name = "NAME")]
+    sub: String,
+    /// Who issues it
+    #[arg(long, value_name = "ISSUER")]
+    iss: Option<String>,
+    /// For whom it is
+    #[arg(long, value_name = "AUDIENCE")]
+    aud: Option<String>,
+    /// How long it is good for
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = parse_life)]
+    expires: Duration,
+    /// Another claim: JSON, or else a text; once for each
+    #[arg(long, value_name = "NAME=VALUE")]
+    claim: Vec<String>,
 }
 
 /// Does what was asked for.
@@ -45,7 +86,32 @@ pub(crate) fn run(action: &TokenAction) -> anyhow::Result<()> {
             let token = StaticToken::parse(token.expose())?;
             say(&format!("{}\n", token.hash()))
         }
+        TokenAction::Check { .. } => unreachable!("it is asked with the file that it names"),
+        TokenAction::Sign(arguments) => sign(arguments),
     }
+}
+
+/// Signs what was typed.
+fn sign(typed: &SignArguments) -> anyhow::Result<()> {
+    let random = SystemRandom::new();
+    let key = fs::read(&typed.key).context("--key")?;
+    let signer = Signer::read(&key, typed.algorithm, &random).context("--key")?;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let mut claims = Object::new();
+    claims.insert("sub".to_owned(), typed.sub.clone().into());
+    claims.insert("iat".to_owned(), now.as_secs().into());
+    claims.insert("exp".to_owned(), (now + typed.expires).as_secs().into());
+    let (issuer, audience) = (typed.iss.clone(), typed.aud.clone());
+    claims.extend(issuer.map(|issuer| ("iss".to_owned(), issuer.into())));
+    claims.extend(audience.map(|audience| ("aud".to_owned(), audience.into())));
+    for claim in &typed.claim {
+        let (name, text) = claim.split_once('=').with_context(|| format!("`{claim}` is not NAME=VALUE"))?;
+        claims.insert(name.to_owned(), text.parse().unwrap_or_else(|_| text.into()));
+    }
+    let mut header = Object::new();
+    header.insert("typ".to_owned(), "JWT".into());
+    header.extend(typed.kid.clone().map(|kid| ("kid".to_owned(), kid.into())));
+    say(&format!("{}\n", signer.sign(header, &claims, &random)?))
 }
 
 /// Writes to stdout. Nobody who asked for it had enough before it came.
@@ -63,7 +129,7 @@ fn lines_for_file(name: &UserName, token: &StaticToken, expires: Option<SystemTi
 }
 
 /// A token from stdin, with or without the end of its line.
-fn read_token() -> anyhow::Result<Secret> {
+pub(crate) fn read_token() -> anyhow::Result<Secret> {
     if io::stdin().is_terminal() {
         // Nobody is left to tell if stderr is closed.
         let _ = writeln!(io::stderr(), "Paste the token and press Enter, then Ctrl-D:");

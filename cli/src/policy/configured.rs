@@ -3,15 +3,19 @@
 //! A reload replaces the snapshot as a whole. Whoever is known keeps its name, and what it may do is what the new one says.
 
 use super::audit::{Audit, Refused};
+use super::jwt::cache::VerifiedTokens;
+use super::jwt::compact::Compact;
+use super::jwt::source::of_credential;
 use super::rules::Rules;
 use super::snapshot::{Holder, Snapshot};
 use super::token::{StaticToken, TokenFault, TokenHash};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 use switchboard::policy::{Authenticating, Claimant, Credentials, Policy, Principal, Rights};
 use switchboard::{PeerAddr, RoomName, UserName};
+use tracing::warn;
 
 /// By what whoever comes to a listener with `as=NAME` is known. No token's hash is called so.
 const BY_LISTENER: &str = "as";
@@ -26,6 +30,7 @@ pub(crate) struct FilePolicy {
     generation: AtomicU64,
     /// Whom listeners say that everybody is there.
     named: Vec<UserName>,
+    verified: Mutex<VerifiedTokens>,
     pub(crate) audit: Audit,
 }
 
@@ -33,12 +38,15 @@ impl FilePolicy {
     /// What `rules` say, where some listeners say who everybody is: `named`.
     pub(crate) fn new(rules: &Rules, named: Vec<UserName>) -> Self {
         let current = RwLock::new(Arc::new(Snapshot::of(rules, &named)));
-        Self { current, named, generation: AtomicU64::new(0), audit: Audit::default() }
+        tell_notes(rules);
+        let (generation, verified, audit) = Default::default();
+        Self { current, generation, named, verified, audit }
     }
 
     /// Puts other rules in force. Whoever asks from now on is told what these say; who is a member is for the hub to review.
     pub(crate) fn replace(&self, rules: &Rules) {
         let new = Arc::new(Snapshot::of(rules, &self.named));
+        tell_notes(rules);
         let old = std::mem::replace(&mut *self.current.write(), Arc::clone(&new));
         // Behind the rules: who reads the number has them, or asks once more.
         self.generation.fetch_add(1, Ordering::Release);
@@ -61,14 +69,19 @@ impl FilePolicy {
         Arc::clone(&self.current.read())
     }
 
-    fn shown(&self, token: &str, claimant: &Claimant) -> Result<Arc<Principal>, Refused> {
+    /// Whose a token is; from wherever it comes, unless that is told.
+    pub(crate) fn shown(&self, token: &str, claimant: Option<&Claimant>) -> Result<Arc<Principal>, Refused> {
         let hash = TokenHash::of(token);
-        let snapshot = self.snapshot();
+        // Read first: what is found by older rules is noted as such.
+        let (generation, snapshot) = (self.generation(), self.snapshot());
         let Some(Holder { record, principal }) = snapshot.holder(&hash) else {
+            if snapshot.has_sources() && Compact::is_one(token) {
+                return self.vouched(token, hash, generation, &snapshot);
+            }
             let is_mistyped = matches!(StaticToken::parse(token), Err(TokenFault::Mistyped));
             return Err(if is_mistyped { Refused::Mistyped } else { Refused::Unknown });
         };
-        if !record.comes_from(claimant.address.ip().map(|address| address.ip())) {
+        if claimant.is_some_and(|claimant| !record.comes_from(claimant.address.ip().map(|address| address.ip()))) {
             return Err(Refused::Network);
         }
         if record.has_expired(SystemTime::now()) {
@@ -76,18 +89,49 @@ impl FilePolicy {
         }
         Ok(Arc::clone(principal))
     }
+
+    /// Whom a JWT shows.
+    fn vouched(
+        &self,
+        token: &str,
+        hash: TokenHash,
+        generation: u64,
+        snapshot: &Snapshot,
+    ) -> Result<Arc<Principal>, Refused> {
+        let now = SystemTime::now();
+        if let Some(known) = self.verified.lock().get(generation, &hash, now) {
+            return Ok(known);
+        }
+        let principal = Arc::new(snapshot.vouched(token, now).map_err(Refused::Jwt)?);
+        self.verified.lock().insert(generation, hash, Arc::clone(&principal));
+        Ok(principal)
+    }
+}
+
+/// Tells of keys that are there and are not taken.
+fn tell_notes(rules: &Rules) {
+    for section in &rules.jwt {
+        for note in section.notes() {
+            warn!(source = format!("jwt.{}", section.name), note, "a key is left out");
+        }
+    }
+}
+
+/// What a token that was refused is called by in logs: the ID of one of ours, and the first digits of a JWT's hash.
+fn called(token: &str) -> Option<String> {
+    let own = StaticToken::parse(token).ok().map(|token| token.id().to_owned());
+    own.or_else(|| Compact::is_one(token).then(|| TokenHash::of(token).id()))
 }
 
 impl Policy for FilePolicy {
     fn authenticate(&self, credentials: Credentials, claimant: Claimant) -> Authenticating<'_> {
         let shown = match &credentials {
             Credentials::Token(token) => {
-                let shown = self.shown(token.reveal(), &claimant);
+                let shown = self.shown(token.reveal(), Some(&claimant));
                 match &shown {
                     Ok(principal) => self.audit.authenticated(principal, &claimant.address),
                     Err(refused) => {
-                        let id = StaticToken::parse(token.reveal()).ok().map(|token| token.id().to_owned());
-                        self.audit.refused(*refused, id.as_deref(), &claimant.address);
+                        self.audit.refused(*refused, called(token.reveal()).as_deref(), &claimant.address);
                     }
                 }
                 shown
@@ -100,7 +144,7 @@ impl Policy for FilePolicy {
     fn rights(&self, principal: &Principal, room: &RoomName) -> Rights {
         match principal.credential() {
             Some(OPEN) => Rights::ALL,
-            _ => self.snapshot().rights(principal.name(), room),
+            _ => self.snapshot().rights(principal, room),
         }
     }
 
@@ -109,11 +153,11 @@ impl Policy for FilePolicy {
     }
 
     fn may_tell(&self, principal: &Principal, to: &UserName) -> bool {
-        principal.credential() == Some(OPEN) || self.snapshot().may_tell(principal.name(), to)
+        principal.credential() == Some(OPEN) || self.snapshot().may_tell(principal, to)
     }
 
     fn may_be_called(&self, principal: &Principal, name: &UserName) -> bool {
-        self.snapshot().may_be_called(principal.name(), name)
+        self.snapshot().may_be_called(principal, name)
     }
 
     fn stands(&self, principal: &Principal) -> bool {
@@ -121,6 +165,10 @@ impl Policy for FilePolicy {
             (None, _) | (_, Some(BY_LISTENER)) => true,
             (Some(name), credential) => {
                 let snapshot = self.snapshot();
+                if let Some((source, stamp)) = credential.and_then(of_credential) {
+                    let is_over = principal.expires().is_none_or(|end| end <= SystemTime::now());
+                    return !is_over && snapshot.still_vouches(source, stamp, name);
+                }
                 let record = snapshot.person(name).filter(|record| !record.has_expired(SystemTime::now()));
                 record.zip(credential).is_some_and(|(record, credential)| record.has_token(credential))
             }

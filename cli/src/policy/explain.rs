@@ -119,6 +119,7 @@ mod tests {
     use crate::policy::rules::{AnonymousSection, GroupSection, RoomSection};
     use crate::policy::snapshot::Snapshot;
     use proptest::prelude::*;
+    use switchboard::policy::Principal;
     use switchboard::{Glob, GroupName};
 
     const PEOPLE: [&str; 3] = ["alice", "bob", "carol"];
@@ -190,7 +191,7 @@ mod tests {
                 GroupSection { at, name: group(index), grants, direct: Vec::new() }
             });
             let anonymous = anonymous.map(|grants| AnonymousSection { at, grants, direct: Vec::new() });
-            Rules { tokens: tokens.collect(), groups: groups.collect(), anonymous, sections }
+            Rules { tokens: tokens.collect(), groups: groups.collect(), anonymous, sections, ..Rules::default() }
         }
     }
 
@@ -199,11 +200,12 @@ mod tests {
         fn what_is_explained_is_what_is_enforced(rules in rules()) {
             let snapshot = Snapshot::of(&rules, &[]);
             for who in PEOPLE.map(|person| Some(name(person))).into_iter().chain([None]) {
+                let principal = who.clone().map_or_else(Principal::anonymous, Principal::named);
                 for room in ROOMS {
                     let room = RoomName::parse(room).expect("it is a room");
                     let every = Rights::ALL | Rights::MODERATE;
                     let verdict = explain(&rules, who.as_ref(), every, &room);
-                    prop_assert_eq!(verdict.granted, snapshot.rights(who.as_ref(), &room), "{:?} {}", who, room);
+                    prop_assert_eq!(verdict.granted, snapshot.rights(&principal, &room), "{:?} {}", who, room);
                     prop_assert_eq!(verdict.granted.is_empty(), verdict.is_closed || verdict.lines.is_empty());
                 }
             }
@@ -225,6 +227,7 @@ mod tests {
             tokens: Vec::new(),
             groups: Vec::new(),
             anonymous: None,
+            jwt: Vec::new(),
             sections: vec![section("ops.*", None), section("board.**", Some((at(7), vec![Who::Name(name("bob"))])))],
         };
         let told = |who: Option<&str>, asked: Rights, room: &str| {

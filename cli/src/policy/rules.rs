@@ -1,5 +1,6 @@
 //! What the file says of who may do what: plain values, each with its place. What they mean together is not known here.
 
+use super::jwt::section::JwtSection;
 use super::token::TokenHash;
 use ipnet::IpNet;
 use std::fmt;
@@ -29,12 +30,18 @@ pub(crate) struct Rules {
     pub(crate) anonymous: Option<AnonymousSection>,
     /// Those of `[rooms."glob"]` that give rights; what else a room's section sets is not of this kind.
     pub(crate) sections: Vec<RoomSection>,
+    /// Others whose word is taken for who somebody is.
+    pub(crate) jwt: Vec<JwtSection>,
 }
 
 impl Rules {
     /// Whether there is nothing to enforce.
     pub(crate) fn is_empty(&self) -> bool {
-        self.tokens.is_empty() && self.groups.is_empty() && self.anonymous.is_none() && self.sections.is_empty()
+        self.tokens.is_empty()
+            && self.groups.is_empty()
+            && self.anonymous.is_none()
+            && self.sections.is_empty()
+            && self.jwt.is_empty()
     }
 }
 

@@ -2,6 +2,10 @@
 //!
 //! Never changed: a reload makes another one. Knows no hub and reads no clock.
 
+use super::jwt::claims::{MOST_GLOBS, Vouched};
+use super::jwt::compact::Compact;
+use super::jwt::fault::JwtFault;
+use super::jwt::source::{JwtSource, Verified, of_credential};
 use super::rules::{Direct, Grant, RoomSection, Rules, TokenSection};
 use super::token::TokenHash;
 use ipnet::IpNet;
@@ -18,12 +22,22 @@ use switchboard::{Glob, Grants, GroupName, Rights, RoomName, UserName};
 pub(crate) struct Snapshot {
     tokens: HashMap<TokenHash, Holder>,
     people: HashMap<UserName, Arc<Record>>,
+    groups: HashMap<GroupName, Known>,
+    /// In the order of the file, in which names are shared out among them.
+    sources: Vec<Arc<JwtSource>>,
     sections: Vec<Section>,
     anonymous: Grants,
     /// To whom everybody may write.
     anonymous_direct: Vec<Glob>,
     /// Of listeners that say who everybody is there.
     named: Vec<UserName>,
+}
+
+/// A group, and to whom its members may write.
+#[derive(Debug)]
+struct Known {
+    group: Arc<Group>,
+    direct: Vec<Glob>,
 }
 
 /// Whose a token is: one principal for all that show it.
@@ -84,23 +98,23 @@ impl Record {
 impl Snapshot {
     /// Of these rules, and of listeners that say who everybody is there.
     pub(crate) fn of(rules: &Rules, named: &[UserName]) -> Self {
-        let groups: HashMap<&GroupName, (Arc<Group>, &[Direct])> = rules
+        let groups: HashMap<_, _> = rules
             .groups
             .iter()
             .map(|group| {
                 let made = Group { name: group.name.clone(), grants: granted(&group.grants) };
-                (&group.name, (Arc::new(made), &group.direct[..]))
+                (group.name.clone(), Known { group: Arc::new(made), direct: globs(&group.direct).collect() })
             })
             .collect();
         let record = |token: &TokenSection| {
             let own = token.groups.iter().filter_map(|name| groups.get(name));
-            let direct = own.clone().flat_map(|(_, direct)| globs(direct)).chain(globs(&token.direct));
+            let direct = own.clone().flat_map(|known| known.direct.iter().cloned()).chain(globs(&token.direct));
             Arc::new(Record {
                 name: token.name.clone(),
                 hashes: token.hashes.clone(),
                 grants: granted(&token.grants),
                 direct: direct.collect(),
-                groups: own.map(|(group, _)| Arc::clone(group)).collect(),
+                groups: own.map(|known| Arc::clone(&known.group)).collect(),
                 expires: token.expires,
                 from: token.from.clone(),
             })
@@ -114,7 +128,9 @@ impl Snapshot {
             sections: rules.sections.iter().map(section).collect(),
             anonymous: anonymous.map_or_else(Grants::new, |anonymous| granted(&anonymous.grants)),
             anonymous_direct: anonymous.map_or_else(Vec::new, |anonymous| globs(&anonymous.direct).collect()),
+            sources: rules.jwt.iter().map(|section| Arc::new(JwtSource::new(section.clone()))).collect(),
             people,
+            groups,
             named: named.to_vec(),
         }
     }
@@ -141,30 +157,87 @@ impl Snapshot {
         self.holder(hash)
     }
 
+    /// Whom a JWT shows, at `now`.
+    pub(crate) fn vouched(&self, token: &str, now: SystemTime) -> Result<Principal, JwtFault> {
+        let compact = Compact::parse(token)?;
+        let source = compact.issuer().and_then(|issuer| self.source_of(issuer)).ok_or(JwtFault::Issuer)?;
+        let Verified { vouched, stamp } = source.verify(&compact, now)?;
+        let Vouched { name, groups, grants, direct, ends } = vouched;
+        if !self.may_issue(source, &name) {
+            return Err(JwtFault::NotIssued);
+        }
+        let groups: Vec<_> = groups.iter().filter_map(|name| self.groups.get(name)).collect();
+        if groups.iter().map(|known| known.group.grants.iter().len()).sum::<usize>() + grants.iter().len() > MOST_GLOBS
+        {
+            return Err(JwtFault::Rights);
+        }
+        let principal = Principal::named(name).groups(groups.iter().map(|known| known.group.name.as_str()));
+        let credential = source.credential(&stamp, &TokenHash::of(token).id());
+        Ok(principal.granting(grants, direct).until(ends).by(credential))
+    }
+
+    fn source_of(&self, issuer: &str) -> Option<&Arc<JwtSource>> {
+        self.sources.iter().find(|source| source.section.issuer == issuer)
+    }
+
+    /// Whether a source speaks for whoever is called so: not for whoever has a token or is a listener's, for none that a source before it
+    /// speaks for, nor by a name of somebody's further connections.
+    fn may_issue(&self, source: &JwtSource, name: &UserName) -> bool {
+        let mut before = self.sources.iter().take_while(|other| other.section.name != source.section.name);
+        source.section.issues(name)
+            && self.owner(name).is_none()
+            && name.owner_and_number().is_none()
+            && !before.any(|other| other.section.issues(name))
+    }
+
+    /// Whether a JWT that showed `name` would do so again, by its source and the stamp of what it was judged by.
+    pub(crate) fn still_vouches(&self, source: &str, stamp: &str, name: &UserName) -> bool {
+        let source = self.sources.iter().find(|known| known.section.name == source);
+        source.is_some_and(|source| source.has_stamp(stamp) && self.may_issue(source, name))
+    }
+
+    pub(crate) fn has_sources(&self) -> bool {
+        !self.sources.is_empty()
+    }
+
+    /// The groups of the file that somebody is in whom a JWT shows.
+    fn groups_of<'a>(&'a self, principal: &'a Principal) -> impl Iterator<Item = &'a Known> {
+        principal.in_groups().filter_map(|name| self.groups.get(&GroupName::parse(name).ok()?))
+    }
+
     /// What somebody may do in a room. Who is known without a token has what everybody has who is known.
-    pub(crate) fn rights(&self, name: Option<&UserName>, room: &RoomName) -> Rights {
+    pub(crate) fn rights(&self, principal: &Principal, room: &RoomName) -> Rights {
         let rule = Rule { sections: &self.sections, anonymous: &self.anonymous };
+        let Some(name) = principal.name() else { return rule.rights(None, room) };
+        if is_vouched(principal) {
+            let groups: Vec<_> = self.groups_of(principal).map(|known| Arc::clone(&known.group)).collect();
+            return rule.rights(Some(Person { name, grants: principal.grants(), groups: &groups }), room);
+        }
         let none = Grants::new();
-        let person = name.map(|name| match self.people.get(name) {
+        let person = match self.people.get(name) {
             Some(record) => record.person(),
             None => Person { name, grants: &none, groups: &[] },
-        });
-        rule.rights(person, room)
+        };
+        rule.rights(Some(person), room)
     }
 
     /// Whether somebody may write to whoever is called `to`.
-    pub(crate) fn may_tell(&self, name: Option<&UserName>, to: &UserName) -> bool {
-        let own = name.and_then(|name| self.people.get(name)).map_or(&[][..], |record| &record.direct);
-        let mut globs = self.anonymous_direct.iter().chain(own);
-        globs.any(|glob| glob.matches(to.as_str(), name))
+    pub(crate) fn may_tell(&self, principal: &Principal, to: &UserName) -> bool {
+        let name = principal.name();
+        let is_to = |glob: &Glob| glob.matches(to.as_str(), name);
+        if is_vouched(principal)
+            && (principal.direct().iter().any(is_to)
+                || self.groups_of(principal).any(|known| known.direct.iter().any(is_to)))
+        {
+            return true;
+        }
+        let record = name.filter(|_| !is_vouched(principal)).and_then(|name| self.people.get(name));
+        self.anonymous_direct.iter().chain(record.map_or(&[][..], |record| &record.direct)).any(is_to)
     }
 
     /// Whose name it is: that of a token, or one behind it and a dot, as `alice.2` is for alice. The longest such name counts.
     pub(crate) fn owner(&self, name: &UserName) -> Option<&UserName> {
-        let text = name.as_str();
-        let ends = std::iter::once(text.len()).chain(text.rmatch_indices('.').map(|(dot, _)| dot));
-        // What ends in a dot, or is reserved, is nobody's.
-        ends.filter_map(|end| UserName::parse(&text[..end]).ok()).find_map(|prefix| self.known(&prefix))
+        prefixes(name).find_map(|prefix| self.known(&prefix))
     }
 
     fn known(&self, name: &UserName) -> Option<&UserName> {
@@ -173,13 +246,32 @@ impl Snapshot {
     }
 
     /// Whether somebody may be called `wanted`: whoever is known by a name of its own, and whoever is not by any that is nobody's.
-    pub(crate) fn may_be_called(&self, name: Option<&UserName>, wanted: &UserName) -> bool {
-        match (name, self.owner(wanted)) {
-            (Some(name), Some(owner)) => name == owner,
+    pub(crate) fn may_be_called(&self, principal: &Principal, wanted: &UserName) -> bool {
+        let is_issued = |name: &UserName| self.sources.iter().any(|source| source.section.issues(name));
+        match (principal.name(), self.owner(wanted)) {
+            (Some(name), Some(owner)) => name == owner && !is_vouched(principal),
+            (Some(name), None) if is_vouched(principal) => {
+                let is_numbered = || wanted.owner_and_number().is_some_and(|(owner, _)| owner == *name);
+                // What is behind a dot may be the name of another one.
+                wanted == name || (wanted.is_of(name) && (is_numbered() || !is_issued(wanted)))
+            }
             (Some(_), None) => false,
-            (None, owner) => owner.is_none(),
+            (None, owner) => owner.is_none() && !prefixes(wanted).any(|name| is_issued(&name)),
         }
     }
+}
+
+/// Whether a JWT has shown who it is.
+fn is_vouched(principal: &Principal) -> bool {
+    principal.credential().and_then(of_credential).is_some()
+}
+
+/// A name, and those that it is behind with a dot, the longest first.
+fn prefixes(name: &UserName) -> impl Iterator<Item = UserName> {
+    let text = name.as_str();
+    let ends = std::iter::once(text.len()).chain(text.rmatch_indices('.').map(|(dot, _)| dot));
+    // What ends in a dot, or is reserved, is nobody's.
+    ends.filter_map(|end| UserName::parse(&text[..end]).ok())
 }
 
 fn granted(grants: &[Grant]) -> Grants {
@@ -209,6 +301,10 @@ mod tests {
 
     fn name(text: &str) -> UserName {
         UserName::parse(text).expect("it is a name")
+    }
+
+    fn who_is(who: Option<&str>) -> Principal {
+        who.map_or_else(Principal::anonymous, |who| Principal::named(name(who)))
     }
 
     fn room(text: &str) -> RoomName {
@@ -269,6 +365,7 @@ mod tests {
                 anyone: None,
                 named: Some((AT, Rights::PUBLISH)),
             }],
+            jwt: Vec::new(),
         }
     }
 
@@ -297,7 +394,7 @@ mod tests {
     #[test]
     fn rights_are_those_of_the_rooms_of_everybody_of_groups_and_of_ones_own() {
         let snapshot = Snapshot::of(&rules(), &[name("bridge")]);
-        let rights = |who: Option<&str>, of: &str| snapshot.rights(who.map(name).as_ref(), &room(of));
+        let rights = |who: Option<&str>, of: &str| snapshot.rights(&who_is(who), &room(of));
         assert_eq!(rights(None, "lobby"), Rights::JOIN);
         assert_eq!(rights(Some("nobody"), "lobby"), Rights::JOIN | Rights::PUBLISH);
         assert_eq!(rights(Some("alice"), "ops.east"), Rights::ALL);
@@ -310,7 +407,7 @@ mod tests {
     #[test]
     fn one_may_write_to_whom_a_glob_names() {
         let snapshot = Snapshot::of(&rules(), &[name("bridge")]);
-        let may = |who: Option<&str>, to: &str| snapshot.may_tell(who.map(name).as_ref(), &name(to));
+        let may = |who: Option<&str>, to: &str| snapshot.may_tell(&who_is(who), &name(to));
         assert!(may(None, "helpdesk") && may(Some("alice"), "Boss") && may(Some("bob"), "bob.phone"));
         assert!(!may(None, "boss") && !may(Some("bob"), "boss") && !may(Some("alice"), "bob.phone"));
     }
@@ -318,7 +415,7 @@ mod tests {
     #[test]
     fn a_name_of_a_token_is_its_holders_and_so_is_all_behind_it() {
         let snapshot = Snapshot::of(&rules(), &[name("bridge")]);
-        let may = |who: Option<&str>, wanted: &str| snapshot.may_be_called(who.map(name).as_ref(), &name(wanted));
+        let may = |who: Option<&str>, wanted: &str| snapshot.may_be_called(&who_is(who), &name(wanted));
         for wanted in ["alice", "ALICE", "alice.2", "Alice.x.y", "alice."] {
             assert!(!may(None, wanted) && !may(Some("bob"), wanted) && may(Some("alice"), wanted), "{wanted}");
         }

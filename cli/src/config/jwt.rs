@@ -1,0 +1,181 @@
+//! What a `[jwt.NAME]` means, and what its files of keys hold.
+
+use super::file::Block;
+use super::values::{Value, Wrong};
+use crate::policy::jwt::algorithm::Algorithm;
+use crate::policy::jwt::keys::{KEYS_BYTES, KeySet};
+use crate::policy::jwt::section::{Audience, JwtSection, KeysFrom};
+use crate::policy::rules::{At, Rules};
+use std::fs::File;
+use std::io::Read as _;
+use std::time::Duration;
+use switchboard::{Escaped, Glob, GroupName};
+use switchboard_load::typed::{parse_duration, parse_timeout};
+
+/// Sources, each of which is asked about each token and each name.
+const MOST_SOURCES: usize = 64;
+
+/// As words in a log; `iss` and `aud` may be URLs.
+const TEXT_BYTES: usize = 1024;
+
+const MAX_AGE: Duration = Duration::from_hours(24);
+const LEEWAY: Duration = Duration::from_secs(30);
+
+/// Longer than clocks differ; a token that has expired is good for so long.
+const MOST_LEEWAY: Duration = Duration::from_mins(10);
+
+/// What the tables say, and what is wrong with them.
+pub(super) fn sources(blocks: Vec<Block>, faults: &mut Vec<Wrong>) -> Vec<JwtSection> {
+    let mut sources: Vec<JwtSection> = Vec::new();
+    if let Some(block) = blocks.get(MOST_SOURCES) {
+        faults.push((block.at, format!("more than {MOST_SOURCES} sources of JWTs")));
+    }
+    for block in blocks {
+        let mut source = Source { at: block.at, called: format!("jwt.{}", block.name), faults };
+        let Some(section) = source.section(block) else { continue };
+        for other in &sources {
+            let mut fault = |text: String| faults.push((section.at, format!("jwt.{}: {text}", section.name)));
+            if other.issuer == section.issuer {
+                fault(format!("jwt.{} has the same `issuer`, by which a token's source is found", other.name));
+            }
+            if let Some(glob) = section.names.iter().find(|glob| other.names.contains(glob)) {
+                fault(format!("`names` has \"{glob}\", as jwt.{} has: a name is one source's", other.name));
+            }
+        }
+        sources.push(section);
+    }
+    sources
+}
+
+/// Reads the files of keys that the rules name.
+pub(super) fn read_keys(rules: &mut Rules) -> Vec<Wrong> {
+    let mut faults = Vec::new();
+    // What is read without them would be told twice.
+    for section in rules.jwt.iter_mut().filter(|section| !section.algorithms.is_empty()) {
+        let KeysFrom::Files(files) = &section.keys;
+        for (at, path) in files {
+            let read = read(path).and_then(|bytes| KeySet::read(&bytes, &section.algorithms));
+            match read.and_then(|keys| section.read.clone().and(keys, &section.algorithms)) {
+                Ok(keys) => section.read = keys,
+                Err(fault) => faults.push((*at, format!("keys: {}: {fault}", Escaped(path.as_bytes())))),
+            }
+        }
+    }
+    faults
+}
+
+fn read(path: &str) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(|error| error.to_string())?;
+    file.take(KEYS_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    Ok(bytes)
+}
+
+/// One table, while it is understood.
+struct Source<'a> {
+    at: At,
+    called: String,
+    faults: &'a mut Vec<Wrong>,
+}
+
+impl Source<'_> {
+    fn section(&mut self, block: Block) -> Option<JwtSection> {
+        // It stands between slashes in what a principal is proven by.
+        let is_name = GroupName::parse(&block.name).is_ok();
+        if !is_name {
+            self.fault(self.at, "not a name: letters, digits, '-', '_' and '.'");
+        }
+        for required in ["issuer", "audience", "algorithms", "keys"] {
+            if !block.keys.iter().any(|key| key == required) {
+                self.fault(self.at, &format!("it has no `{required}`"));
+            }
+        }
+        let mut section = JwtSection {
+            at: block.at,
+            name: block.name,
+            issuer: String::new(),
+            audience: Audience::OneOf(Vec::new()),
+            algorithms: Vec::new(),
+            keys: KeysFrom::Files(Vec::new()),
+            read: KeySet::default(),
+            name_claim: "sub".to_owned(),
+            strip_domain: None,
+            names: Glob::parse("*").into_iter().collect(),
+            groups_claim: None,
+            rights_claim: None,
+            typ: None,
+            max_age: Some(MAX_AGE),
+            leeway: LEEWAY,
+        };
+        for entry in block.entries {
+            self.take(&mut section, entry.key.name, entry.at, entry.value);
+        }
+        if section.algorithms.contains(&Algorithm::Hs256) && section.algorithms.len() > 1 {
+            let text =
+                "`algorithms` has HS256 beside others: whoever knows a public key could sign with it as a secret";
+            self.fault(self.at, text);
+        }
+        is_name.then_some(section)
+    }
+
+    fn take(&mut self, section: &mut JwtSection, key: &str, at: At, value: Value) {
+        let texts = match value {
+            Value::Names(names) => {
+                let names: Vec<_> = names.into_iter().map(|direct| direct.names).collect();
+                if names.iter().any(Glob::has_name) {
+                    self.fault(at, "`names` has {name}, which is what they are to say");
+                }
+                section.names = names;
+                return;
+            }
+            Value::Texts(texts) => texts,
+            other => unreachable!("no key of these tables is {other:?}"),
+        };
+        if let Some((at, _)) = texts.iter().find(|(_, text)| text.is_empty() || text.len() > TEXT_BYTES) {
+            return self.fault(*at, &format!("`{key}` is empty, or longer than {TEXT_BYTES} bytes"));
+        }
+        if texts.is_empty() {
+            return self.fault(at, &format!("`{key}` is an empty list"));
+        }
+        let first = texts.first().map(|(_, text)| text.clone()).unwrap_or_default();
+        match key {
+            "issuer" => section.issuer = first,
+            "audience" if first == "any" && texts.len() == 1 => section.audience = Audience::Any,
+            "audience" => section.audience = Audience::OneOf(texts.into_iter().map(|(_, text)| text).collect()),
+            "algorithms" => section.algorithms = self.algorithms(texts),
+            "keys" => {
+                section.keys = KeysFrom::Files(texts);
+            }
+            "name-claim" => section.name_claim = first,
+            "strip-domain" => section.strip_domain = Some(first),
+            "groups-claim" => section.groups_claim = Some(first),
+            "rights-claim" => section.rights_claim = Some(first),
+            "typ" => section.typ = Some(first),
+            "max-age" => match parse_timeout(&first) {
+                Ok(max_age) => section.max_age = max_age,
+                Err(fault) => self.fault(at, &format!("max-age = `{first}` is {fault}")),
+            },
+            "leeway" => match parse_duration(&first).ok().filter(|leeway| *leeway <= MOST_LEEWAY) {
+                Some(leeway) => section.leeway = leeway,
+                None => self.fault(at, &format!("leeway = `{first}` is not a duration such as 30s, of 10m at most")),
+            },
+            other => unreachable!("these tables have no {other}"),
+        }
+    }
+
+    fn algorithms(&mut self, texts: Vec<(At, String)>) -> Vec<Algorithm> {
+        let mut algorithms = Vec::new();
+        for (at, text) in texts {
+            match text.parse() {
+                Ok(algorithm) if !algorithms.contains(&algorithm) => algorithms.push(algorithm),
+                Ok(_) => self.fault(at, &format!("`algorithms` has {text} twice")),
+                Err(fault) => self.fault(at, &format!("algorithms: {fault}")),
+            }
+        }
+        algorithms
+    }
+
+    fn fault(&mut self, at: At, text: &str) {
+        self.faults.push((at, format!("{}: {text}", self.called)));
+    }
+}

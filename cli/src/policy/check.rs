@@ -1,0 +1,82 @@
+//! Whose a token is, by the file that `serve` would read: `switchboard token check`. Of one that is refused, which check failed.
+
+use super::audit::Refused;
+use super::jwt::source::of_credential;
+use super::rules::{Direct, Grant, Rules};
+use std::fmt::Write as _;
+use switchboard::policy::Principal;
+use switchboard::{Rights, UserName};
+
+/// What is told of whom a token shows.
+pub(crate) fn told(rules: &Rules, principal: &Principal) -> String {
+    let mut told = String::new();
+    let name = principal.name().map_or("", UserName::as_str);
+    let source = principal.credential().and_then(of_credential).map(|(source, _)| format!("jwt.{source}"));
+    // A text takes whatever is written.
+    let _ = match &source {
+        Some(source) => writeln!(told, "{name}, by {source}"),
+        None => writeln!(told, "{name}, by tokens.{name}"),
+    };
+    let _ = match principal.expires() {
+        Some(end) => writeln!(told, "until {}", humantime::format_rfc3339_seconds(end)),
+        None => writeln!(told, "for ever"),
+    };
+    let token = rules.tokens.iter().filter(|_| source.is_none()).find(|token| Some(&token.name) == principal.name());
+    if let Some(token) = token.filter(|token| !token.from.is_empty()) {
+        let from: Vec<_> = token.from.iter().map(ToString::to_string).collect();
+        let _ = writeln!(told, "from {}", from.join(", "));
+    }
+    let groups: Vec<_> = principal.in_groups().collect();
+    if !groups.is_empty() {
+        let _ = writeln!(told, "in {}", groups.join(", "));
+    }
+    may(&mut told, principal.grants().iter().map(|(rooms, rights)| (rooms.as_str(), rights)), "its claim");
+    write_to(&mut told, principal.direct().iter().map(switchboard::Glob::as_str), "its claim");
+    if let Some(token) = token {
+        given(&mut told, &token.grants, &token.direct, &format!("tokens.{name}"));
+    }
+    for group in rules.groups.iter().filter(|group| groups.contains(&group.name.as_str())) {
+        given(&mut told, &group.grants, &group.direct, &format!("groups.{}", group.name));
+    }
+    if let Some(anonymous) = &rules.anonymous {
+        given(&mut told, &anonymous.grants, &anonymous.direct, "anonymous");
+    }
+    for section in &rules.sections {
+        let rooms = section.rooms.as_str();
+        for (key, rights) in [("anyone", section.anyone), ("named", section.named)] {
+            may(&mut told, rights.map(|(_, rights)| (rooms, rights)).into_iter(), &format!("rooms.\"{rooms}\".{key}"));
+        }
+        if section.only.is_some() {
+            let _ = writeln!(told, "in \"{rooms}\" nobody else than rooms.\"{rooms}\".only says");
+        }
+    }
+    told
+}
+
+/// What is told of a token that is not taken.
+pub(crate) fn refused(refused: Refused) -> String {
+    match refused {
+        Refused::Jwt(fault) => format!("refused: {fault}\n"),
+        Refused::Unknown => "refused: it is nobody's: no [tokens.NAME] has its hash\n".to_owned(),
+        Refused::Mistyped => "refused: it is mistyped or cut off\n".to_owned(),
+        Refused::Expired => "refused: it has expired\n".to_owned(),
+        Refused::Network => "refused: it may not come from here\n".to_owned(),
+    }
+}
+
+fn given(told: &mut String, grants: &[Grant], direct: &[Direct], by: &str) {
+    may(told, grants.iter().map(|grant| (grant.rooms.as_str(), grant.rights)), by);
+    write_to(told, direct.iter().map(|direct| direct.names.as_str()), by);
+}
+
+fn may<'a>(told: &mut String, grants: impl Iterator<Item = (&'a str, Rights)>, by: &str) {
+    for (rooms, rights) in grants {
+        let _ = writeln!(told, "may {rights} in \"{rooms}\" ({by})");
+    }
+}
+
+fn write_to<'a>(told: &mut String, direct: impl Iterator<Item = &'a str>, by: &str) {
+    for names in direct {
+        let _ = writeln!(told, "may write to \"{names}\" ({by})");
+    }
+}

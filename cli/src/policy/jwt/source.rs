@@ -1,0 +1,109 @@
+//! A source of JWTs that is in force: its checks in their order, and what it is known by afterwards.
+
+use super::claims::Vouched;
+use super::compact::Compact;
+use super::fault::JwtFault;
+use super::key::VerifyingKey;
+use super::keys::KeySet;
+use super::section::JwtSection;
+use parking_lot::RwLock;
+use ring::digest::{Context, SHA256, SHA256_OUTPUT_LEN};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// Before the name of a source, in what a principal is proven by: no hash of a token begins so.
+const PREFIX: &str = "jwt.";
+
+/// A source and its keys.
+#[derive(Debug)]
+pub(crate) struct JwtSource {
+    pub(crate) section: JwtSection,
+    digest: [u8; SHA256_OUTPUT_LEN],
+    /// None until some were fetched.
+    keys: RwLock<Option<Arc<Stamped>>>,
+}
+
+/// Keys, and what stands for each of them.
+#[derive(Debug)]
+struct Stamped {
+    keys: KeySet,
+    stamps: Vec<String>,
+}
+
+/// Whom a token is of, and by which key that was shown.
+#[derive(Debug)]
+pub(crate) struct Verified {
+    pub(crate) vouched: Vouched,
+    /// Eight digits for the key, and all that the source checks.
+    pub(crate) stamp: String,
+}
+
+impl JwtSource {
+    pub(crate) fn new(section: JwtSection) -> Self {
+        let read = section.read.clone();
+        let source = Self { digest: section.digest(), section, keys: RwLock::new(None) };
+        if read.len() > 0 {
+            source.use_keys(read);
+        }
+        source
+    }
+
+    /// Has tokens checked by these keys, and by no others.
+    fn use_keys(&self, keys: KeySet) {
+        let stamps = keys.iter().map(|key| self.stamp(key)).collect();
+        *self.keys.write() = Some(Arc::new(Stamped { keys, stamps }));
+    }
+
+    /// Checks a token that says to be this source's.
+    pub(crate) fn verify(&self, token: &Compact<'_>, now: SystemTime) -> Result<Verified, JwtFault> {
+        if self.section.typ.as_deref().is_some_and(|typ| !is_typ(token.typ.as_deref(), typ)) {
+            return Err(JwtFault::Typ);
+        }
+        let listed = &self.section.algorithms;
+        let algorithm = token.algorithm.filter(|algorithm| listed.contains(algorithm)).ok_or(JwtFault::Algorithm)?;
+        let keys = self.keys.read().clone().ok_or(JwtFault::Unavailable)?;
+        let key = keys.keys.key(algorithm, token.kid.as_deref()).ok_or(JwtFault::Key)?;
+        if !token.is_signed_by(key) {
+            return Err(JwtFault::Signature);
+        }
+        let vouched = self.section.judge(&token.claims, now)?;
+        Ok(Verified { vouched, stamp: self.stamp(key) })
+    }
+
+    /// What stands for a key in a principal, and for everything else by which its token was judged: with another one it is judged anew.
+    fn stamp(&self, key: &VerifyingKey) -> String {
+        let mut context = Context::new(&SHA256);
+        context.update(&self.digest);
+        context.update(key.digest());
+        let digest = context.finish();
+        let mut start = [0; 4];
+        start.copy_from_slice(&digest.as_ref()[..4]);
+        format!("{:08x}", u32::from_be_bytes(start))
+    }
+
+    /// Whether what was stamped so would be taken today.
+    pub(crate) fn has_stamp(&self, stamp: &str) -> bool {
+        self.keys.read().as_ref().is_some_and(|keys| keys.stamps.iter().any(|known| known == stamp))
+    }
+
+    /// By what a principal is proven that a token of this source shows: the source, the stamp, and the token.
+    pub(crate) fn credential(&self, stamp: &str, token: &str) -> String {
+        format!("{PREFIX}{}/{stamp}/{token}", self.section.name)
+    }
+}
+
+/// The source and the stamp of a credential, if it is a JWT.
+pub(crate) fn of_credential(credential: &str) -> Option<(&str, &str)> {
+    let (source, rest) = credential.strip_prefix(PREFIX)?.split_once('/')?;
+    let (stamp, _) = rest.split_once('/')?;
+    Some((source, stamp))
+}
+
+/// A media type, of which `application/` may be left out (RFC 7515 §4.1.9).
+fn is_typ(said: Option<&str>, wanted: &str) -> bool {
+    let plain = |typ: &str| {
+        let typ = typ.to_ascii_lowercase();
+        typ.strip_prefix("application/").map(str::to_owned).unwrap_or(typ)
+    };
+    said.is_some_and(|said| plain(said) == plain(wanted))
+}
