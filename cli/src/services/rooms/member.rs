@@ -20,7 +20,9 @@ use switchboard::{
     RoomName, Session, Turn, UserName,
 };
 
-/// Proxies give up on a stream after a minute without a byte, some after half of one.
+/// The one interval that followed streams promise (docs/protocol.md): their clients cannot ask, so they tell a quiet room from a dead
+/// connection by it, and proxies give up after a minute without a byte, some after half of one. What the library sends by itself,
+/// after 30 s without output (`Timeouts::ping`), therefore never comes here.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
 
 /// Messages of a past that are held at a time, by a reader that may be slow.
