@@ -4,6 +4,7 @@ mod arguments;
 mod beat;
 mod cookie;
 mod credential;
+mod elsewhere;
 mod farewell;
 mod greeting;
 mod input;
@@ -48,7 +49,7 @@ pub(crate) fn connect(typed: Arguments) -> Result<ExitCode, NotStarted> {
     let plan = Plan::parse(typed).map_err(NotStarted::Faults)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("cannot start").map_err(NotStarted::Start)?;
-    match runtime.block_on(run(&plan)).map_err(|error| named(advised(error, &plan), &plan)) {
+    match runtime.block_on(run(&plan)).map_err(|error| advised(named(error, &plan), &plan)) {
         Ok(Over::Interrupted) => Ok(ExitCode::from(INTERRUPTED)),
         Ok(Over::Signalled(signal)) => Ok(ExitCode::from(SIGNALLED + signal as u8)),
         Ok(Over::Finished | Over::Left) => Ok(ExitCode::SUCCESS),
@@ -66,6 +67,9 @@ fn named(error: anyhow::Error, plan: &Plan) -> anyhow::Error {
 
 /// Says what to type, where that is known.
 fn advised(error: anyhow::Error, plan: &Plan) -> anyhow::Error {
+    if let Some(url) = error.downcast_ref().and_then(|error| elsewhere(error, plan)) {
+        return anyhow!("{error:#} (type {url})");
+    }
     let advice = match (error.downcast_ref(), error.downcast_ref()) {
         (Some(ConnectError::Untrusted(cause)), _) if cause.to_string().ends_with("UnknownIssuer") => {
             "--ca FILE names the certificates to trust"
@@ -83,6 +87,22 @@ fn advised(error: anyhow::Error, plan: &Plan) -> anyhow::Error {
         _ => return error,
     };
     anyhow!("{error:#} ({advice})")
+}
+
+/// The URL of a server that does not speak what the one that was typed says.
+fn elsewhere(error: &ConnectError, plan: &Plan) -> Option<String> {
+    match error {
+        ConnectError::Unreachable { error, .. } if error.to_string() == "the server wants TLS" => {
+            elsewhere::with_tls(&plan.url)
+        }
+        ConnectError::Unreachable { error, .. } if error.to_string() == "the server does not speak HTTP" => {
+            elsewhere::in_lines(&plan.url)
+        }
+        ConnectError::Tls(error) if error.to_string().ends_with("the server does not speak TLS") => {
+            elsewhere::without_tls(&plan.url)
+        }
+        _ => None,
+    }
 }
 
 /// What a server says of a refusal: an error as ours tells it, or the first line of anything else.

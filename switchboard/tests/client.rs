@@ -623,8 +623,8 @@ async fn a_server_without_a_websocket_there_says_its_status() {
     let ConnectError::NotUpgraded { status: 404, said } = error else { panic!("{error:?}") };
     assert_eq!(said, "nothing here");
     // A server that speaks something else.
-    let echo = serve(Server::new().tcp("127.0.0.1:0", echo)).await;
-    let error = client.websocket(format!("ws://{echo}/")).await.err().unwrap();
+    let lines = serve(Server::new().tcp("127.0.0.1:0", echo)).await;
+    let error = client.websocket(format!("ws://{lines}/")).await.err().unwrap();
     let ConnectError::Unreachable { error, .. } = error else { panic!("{error:?}") };
     assert_eq!(error.to_string(), "the server does not speak HTTP");
     // And one that does so before it is asked.
@@ -640,6 +640,12 @@ async fn a_server_without_a_websocket_there_says_its_status() {
     let ConnectError::Unreachable { error, .. } = error else { panic!("{error:?}") };
     assert_eq!(error.to_string(), "the server does not speak HTTP");
     drop(greeting);
+    // And one that speaks TLS.
+    let pair = Pair::new(&["localhost"]);
+    let secure = serve(Server::new().tls("127.0.0.1:0", &pair.certificates(), echo)).await;
+    let error = client.websocket(format!("ws://{secure}/")).await.err().unwrap();
+    let ConnectError::Unreachable { error, .. } = error else { panic!("{error:?}") };
+    assert_eq!(error.to_string(), "the server wants TLS");
     for wrong in ["http://localhost/", "ws:///", "not a url", "ws://localhost/ x"] {
         let ConnectError::Unreachable { error, .. } = client.websocket(wrong).await.err().unwrap() else {
             panic!("{wrong}")

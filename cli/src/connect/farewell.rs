@@ -1,9 +1,9 @@
 //! How a server says goodbye: rooms say why they close a connection. One that ends without a word was cut off, or its server died.
 
-use super::told;
+use super::{elsewhere, told};
 use switchboard::CloseReason;
 use switchboard::grammar::{Event, Notice, Reply};
-use switchboard_load::typed::{Scheme, Url};
+use switchboard_load::typed::Url;
 
 /// The longest line that says goodbye, or greets.
 const LINE_BYTES: usize = 512;
@@ -11,9 +11,14 @@ const LINE_BYTES: usize = 512;
 /// How a server of TLS begins to say that it was not spoken to in TLS (RFC 8446 §5.1).
 const TLS_ALERT: &[u8] = b"\x15\x03";
 
+/// How a server of HTTP begins, whatever it was asked.
+const HTTP_ANSWER: &[u8] = b"HTTP/1.";
+
 /// What came first and last on a connection.
 #[derive(Debug, Default)]
 pub(super) struct Farewell {
+    /// HTTP was typed, so that an answer in HTTP is no surprise.
+    asks_http: bool,
     first: Vec<u8>,
     last: Vec<u8>,
 }
@@ -43,16 +48,35 @@ impl Farewell {
         self.last.extend_from_slice(end);
     }
 
+    /// Takes note of what is sent.
+    pub(super) fn sent(&mut self, payload: &[u8]) {
+        // Only until the server says something: a pipe may carry anything, and much of it.
+        if self.first.is_empty() {
+            self.asks_http |= payload.windows(7).any(|bytes| bytes == HTTP_ANSWER);
+        }
+    }
+
     /// What is wrong with a server that begins like this.
     pub(super) fn foreign(&self, payload: &[u8], url: &Url) -> Option<String> {
-        let is_alert = self.first.is_empty() && payload.starts_with(TLS_ALERT);
-        tls(url).filter(|_| is_alert).map(|tls| format!("the server wants TLS: {tls}"))
+        if !self.first.is_empty() {
+            return None;
+        }
+        if payload.starts_with(TLS_ALERT) {
+            return Some(format!("the server wants TLS (type {})", elsewhere::with_tls(url)?));
+        }
+        let http = elsewhere::over_http(url).filter(|_| payload.starts_with(HTTP_ANSWER) && !self.asks_http)?;
+        Some(format!("the server speaks HTTP (for rooms, type {http})"))
     }
 
     /// What else to say of the end, if it was the first that was heard of the server.
     pub(super) fn advice(&self, url: &Url) -> String {
-        let tls = tls(url).filter(|_| self.first.is_empty());
-        tls.map(|tls| format!(" without a word; if it wants TLS, type {tls}")).unwrap_or_default()
+        let advice = self.on_silence(url);
+        if advice.is_empty() { advice } else { format!(" without a word{advice}") }
+    }
+
+    /// What to type instead, if nothing was heard of the server.
+    pub(super) fn on_silence(&self, url: &Url) -> String {
+        if self.first.is_empty() { elsewhere::of_silence(url) } else { String::new() }
     }
 
     pub(super) fn meaning(&self) -> Meaning {
@@ -81,11 +105,6 @@ impl Farewell {
             _ => Meaning::Finished,
         }
     }
-}
-
-/// Where the server would be, if it turned out to want TLS.
-fn tls(url: &Url) -> Option<String> {
-    (url.scheme == Scheme::Tcp).then(|| url.typed.replacen("tcp", "tls", 1))
 }
 
 /// The code of an error, which may be the reason of what comes after it.

@@ -252,6 +252,7 @@ impl Talk<'_> {
         if C::TAKES_COOKIES {
             self.joining.sent(&frame, Instant::now());
         }
+        self.farewell.sent(&frame);
         conn.send(C::frame(frame)).await
     }
 
@@ -305,7 +306,7 @@ impl Talk<'_> {
             };
             match self.greeting.step(Instant::now()) {
                 GreetingStep::Send(ask) => return Next::Typed(C::command(ask)),
-                GreetingStep::Refused(why) => return Next::Refused(why),
+                GreetingStep::Refused(why) => return Next::Refused(why + &self.farewell.on_silence(&self.plan.url)),
                 GreetingStep::Wait(until) => match self.wait(look_again.map_or(until, |at| at.min(until))).await {
                     Some(next) => return next,
                     None => continue,

@@ -226,7 +226,7 @@ fn what_cannot_be_reached_or_trusted_is_one_line_and_1() {
         (vec![tls.clone(), "--ca".to_owned(), certificate], "certificate is only valid for DnsName(\"localhost\")"),
         (
             vec![plain.replace("tcp", "tls"), "--insecure".to_owned()],
-            "TLS handshake failed: the server does not speak TLS",
+            &*format!("TLS handshake failed: the server does not speak TLS (type {plain})"),
         ),
     ] {
         let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();

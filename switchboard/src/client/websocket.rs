@@ -20,6 +20,10 @@ use tokio::io::ReadBuf;
 /// One read takes at most this: a TLS record and what is incomplete before it has to fit.
 const READ_BYTES: usize = 64 << 10;
 
+/// How a server of TLS answers whoever does not speak TLS: with an alert (RFC 8446 §5.1).
+const TLS_ALERT: &[u8] = b"\x15\x03";
+const WANTS_TLS: &str = "the server wants TLS";
+
 /// Of what a server says of a refusal.
 const SAID_BYTES: usize = 1 << 10;
 
@@ -65,7 +69,7 @@ pub(super) async fn upgrade(
     url: &WebSocketUrl,
     key: &str,
 ) -> Result<(Box<dyn Source>, Box<dyn Sink>, BytesMut), ConnectError> {
-    let wire = Halves { source, sink, surplus: BytesMut::new() };
+    let wire = Halves { source, sink, surplus: BytesMut::new(), has_read: false };
     let (mut sender, connection) = http1::handshake(wire).await.map_err(broken)?;
     let asked = async {
         let mut response = sender.send_request(request(url, key)).await.map_err(broken)?;
@@ -135,6 +139,10 @@ async fn check(response: &mut Response<Incoming>, key: &str) -> Result<(), Conne
 
 fn broken(error: hyper::Error) -> ConnectError {
     // It says so with what it answers, or with what it says before it is asked.
+    let cause = std::error::Error::source(&error).map(ToString::to_string);
+    if cause.as_deref() == Some(WANTS_TLS) {
+        return ConnectError::unreachable(io::Error::new(io::ErrorKind::InvalidData, WANTS_TLS));
+    }
     let spoke_first =
         std::error::Error::source(&error).is_some_and(|cause| cause.to_string().contains("unexpected message"));
     if error.is_parse() || spoke_first {
@@ -172,12 +180,13 @@ pub(crate) struct Halves {
     sink: Box<dyn Sink>,
     /// Read, and more than hyper wanted at the time.
     surplus: BytesMut,
+    has_read: bool,
 }
 
 impl Halves {
     pub(crate) fn of(stream: impl Stream) -> Self {
         let (source, sink) = stream.split();
-        Self { source, sink, surplus: BytesMut::new() }
+        Self { source, sink, surplus: BytesMut::new(), has_read: false }
     }
 }
 
@@ -195,6 +204,9 @@ impl Read for Halves {
             let count = buffer.filled().len();
             this.surplus.truncate(count);
             ready!(read)?;
+            if !std::mem::replace(&mut this.has_read, true) && this.surplus.starts_with(TLS_ALERT) {
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, WANTS_TLS)));
+            }
         }
         let count = wanted.remaining().min(this.surplus.len());
         wanted.put_slice(&this.surplus[..count]);

@@ -132,17 +132,47 @@ fn a_server_that_closes_us_says_why_and_that_is_a_failure() {
 }
 
 #[test]
-fn a_server_that_wants_tls_is_told_from_one_that_says_nothing() {
-    let pair = Pair::new("wants-tls", "localhost");
-    let (lines, http) =
-        (format!("rooms=tls://127.0.0.1:0?{}", pair.query()), format!("rooms=https://127.0.0.1:0?{}", pair.query()));
-    let program = Program::serve(&[&lines, &http]);
-    for listener in [0, 1] {
-        let place = program.listeners[listener].address();
-        let ran = pipe(&[&format!("tcp://{place}")], b"hello\n");
-        let error = format!("error: tcp://{place}: the server wants TLS: tls://{place}\n");
+fn a_server_that_speaks_something_else_is_told_with_the_url_to_type() {
+    let pair = Pair::new("elsewhere", "localhost");
+    let [lines, http] = ["tls", "https"].map(|scheme| format!("rooms={scheme}://127.0.0.1:0?{}", pair.query()));
+    let program = Program::serve(&[&lines, &http, "rooms=tcp://127.0.0.1:0", "rooms=http://127.0.0.1:0"]);
+    let [tls, https, tcp, http] = [0, 1, 2, 3].map(|listener| program.listeners[listener].address());
+    let cannot = "cannot connect to ";
+    let (wants_tls, no_tls) = ("the server wants TLS", "TLS handshake failed: the server does not speak TLS");
+    let (speaks_http, no_http) = ("the server speaks HTTP", "the server does not speak HTTP");
+    for (typed, before, why, advice) in [
+        (format!("tcp://{tls}"), "", wants_tls, format!("type tls://{tls}")),
+        (format!("tcp://{https}"), "", wants_tls, format!("type tls://{https}")),
+        (format!("ws://{tls}/ws"), cannot, wants_tls, format!("type wss://{tls}/ws")),
+        (format!("ws://{https}/ws"), cannot, wants_tls, format!("type wss://{https}/ws")),
+        (format!("tls://{tcp}"), "", no_tls, format!("type tcp://{tcp}")),
+        (format!("wss://{http}/ws"), "", no_tls, format!("type ws://{http}/ws")),
+        (format!("tcp://{http}"), "", speaks_http, format!("for rooms, type ws://{http}/ws")),
+        (format!("tls://{https}"), "", speaks_http, format!("for rooms, type wss://{https}/ws")),
+        (format!("ws://{tcp}/ws"), cannot, no_http, format!("type tcp://{tcp}")),
+        (format!("wss://{tls}/ws"), cannot, no_http, format!("type tls://{tls}")),
+    ] {
+        let insecure: &[&str] = if typed.contains("s://") && !typed.starts_with("ws:") { &["--insecure"] } else { &[] };
+        let ran = pipe(&[&[&*typed], insecure].concat(), b"hello\n");
+        let error = format!("error: {before}{typed}: {why} ({advice})\n");
         assert_eq!((ran.code, ran.errors.as_str(), ran.output().as_str()), (Some(1), &*error, ""));
     }
+    // Whoever types HTTP gets what comes.
+    let ran = pipe(&[&format!("tcp://{http}")], b"GET /rooms HTTP/1.0\r\n\r\n");
+    assert!(ran.code == Some(0) && ran.output().starts_with("HTTP/1.0 200 OK"), "{} {}", ran.output(), ran.errors);
+}
+
+#[test]
+fn of_a_server_that_says_nothing_it_is_told_what_it_may_want() {
+    let pair = Pair::new("wants-tls", "localhost");
+    let program = Program::serve(&[&format!("rooms=tls://127.0.0.1:0?{}", pair.query())]);
+    let place = program.listeners[0].address();
+    let ran = pipe(&[&format!("tcp://{place}"), "--name", "bob"], b"hello\n");
+    let error = format!(
+        "error: tcp://{place}: the server has not said that it takes commands; it would publish `/name bob`; \
+         if it wants TLS, type tls://{place}; if it speaks HTTP, type ws://{place}/ws\n"
+    );
+    assert_eq!((ran.code, ran.errors.as_str(), ran.output().as_str()), (Some(1), &*error, ""));
     let silent = Program::serve(&["rooms=tcp://127.0.0.1:0?format=raw&commands=off"]);
     let ran = pipe(&[&silent.listeners[0].url], b"hello\n");
     assert_eq!((ran.code, ran.errors.as_str()), (Some(0), ""));
@@ -176,8 +206,8 @@ fn a_token_comes_from_a_file_or_the_environment_and_is_shown_nowhere() {
     assert!(ran.output().contains("* authorized\\n* you are bobby\\n* pong"), "{}", ran.output());
     // Nobody else is told it.
     let ran = pipe(&[echo, "--token-file", &path], b"hi\n");
-    let error = "the server has not said that it takes commands; it would publish `/auth …`";
-    assert_eq!((ran.code, ran.errors), (Some(1), format!("error: {echo}: {error}\n")));
+    let error = "the server has not said that it takes commands; it would publish `/auth …`; if it wants TLS";
+    assert!(ran.code == Some(1) && ran.errors.starts_with(&format!("error: {echo}: {error}")), "{}", ran.errors);
     let ran = pipe(&[datagrams, "--token-file", &path], b"hi\n");
     let error = "error: --token-file: not over UDP, which takes no tokens\n";
     assert_eq!((ran.code, ran.errors.as_str()), (Some(2), error));
