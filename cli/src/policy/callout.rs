@@ -1,0 +1,220 @@
+//! Asks a program of the operator's whose a token is, about tokens that no other source knows: once for each, within bounds.
+//!
+//! Whatever is not a clear yes or no is neither. What an answer is worth here, and which names it may give, is for the policy to say.
+
+mod answer;
+
+pub(crate) use answer::CalloutAnswer;
+
+use super::rules::At;
+use super::token::TokenHash;
+use crate::fetch::{Bounds, Remote};
+use bytes::Bytes;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use switchboard::Glob;
+use switchboard_load::typed::Secret;
+use tokio::sync::{OnceCell, Semaphore};
+use tokio::time::{Instant, timeout};
+
+/// Questions that are asked at once.
+const AT_ONCE: usize = 64;
+
+/// Questions beyond those that wait for their turn.
+const WAITING: usize = 1024;
+
+/// How long one waits for it. With the answer it is no longer than a connection may take to show who it is.
+const TURN: Duration = Duration::from_secs(7);
+
+/// An answer's bounds.
+const BOUNDS: Bounds = Bounds { body_bytes: 64 << 10, time: Duration::from_secs(2) };
+
+/// Answers that are kept. When there is no place, the one that is over soonest makes some.
+const KEPT: usize = 4096;
+
+/// `[callout]` of the file.
+#[derive(Clone)]
+pub(crate) struct CalloutSection {
+    pub(crate) at: At,
+    pub(crate) url: String,
+    /// By which it knows who asks.
+    pub(crate) secret: Option<Secret>,
+    /// Whose word is taken that it is there; without, of those that the machine trusts.
+    pub(crate) ca: Option<PathBuf>,
+    /// Whom it may speak for.
+    pub(crate) names: Vec<Glob>,
+}
+
+impl CalloutSection {
+    fn parts(&self) -> (At, &str, Option<&str>, Option<&PathBuf>, &[Glob]) {
+        let Self { at, url, secret, ca, names } = self;
+        (*at, url, secret.as_ref().map(Secret::expose), ca.as_ref(), names)
+    }
+}
+
+impl PartialEq for CalloutSection {
+    fn eq(&self, other: &Self) -> bool {
+        self.parts() == other.parts()
+    }
+}
+
+impl Eq for CalloutSection {}
+
+impl fmt::Debug for CalloutSection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CalloutSection").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+/// Who is asked, and what is being asked.
+#[derive(Debug)]
+pub(crate) struct Callout {
+    remote: Remote,
+    secret: Option<Secret>,
+    /// Those that are asked or wait.
+    admitted: Semaphore,
+    turns: Semaphore,
+    underway: Mutex<HashMap<Question, Arc<Asking>>>,
+    kept: Mutex<HashMap<Question, Kept>>,
+}
+
+/// Which questions are equal: the same answer is for whoever shows this token from there.
+type Question = (TokenHash, Option<IpAddr>);
+
+/// An answer that is on its way. The first that waits for it asks; if that one goes away, the next does.
+type Asking = OnceCell<Result<CalloutAnswer, NoAnswer>>;
+
+/// An answer, and until when it is used again.
+#[derive(Debug)]
+struct Kept {
+    answer: CalloutAnswer,
+    until: Instant,
+}
+
+/// Why nobody can say whose a token is: for the log, since whoever shows it learns no more than that.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NoAnswer {
+    #[error("too many questions wait for it")]
+    Full,
+    #[error("it has no time for another question")]
+    Busy,
+    #[error("{0}")]
+    Failed(Box<str>),
+}
+
+impl Callout {
+    /// Reads the file of its authorities.
+    ///
+    /// # Errors
+    /// What is wrong with its place, a sentence each.
+    pub(crate) fn new(section: &CalloutSection) -> Result<Self, Vec<String>> {
+        let remote = Remote::new(&section.url, section.ca.as_deref())?;
+        let (underway, kept) = Default::default();
+        let (admitted, turns) = (Semaphore::new(AT_ONCE + WAITING), Semaphore::new(AT_ONCE));
+        Ok(Self { remote, secret: section.secret.clone(), admitted, turns, underway, kept })
+    }
+
+    /// Whose `token` is that came from `address`, at `now`.
+    ///
+    /// # Errors
+    /// Nobody can say now.
+    ///
+    /// # Cancel safety
+    /// Safe: whoever else waits for the same answer asks then.
+    pub(crate) async fn ask(
+        &self,
+        token: &str,
+        address: Option<IpAddr>,
+        now: SystemTime,
+    ) -> Result<CalloutAnswer, NoAnswer> {
+        let question = (TokenHash::of(token), address);
+        if let Some(answer) = self.known(&question) {
+            return Ok(answer);
+        }
+        let asking = Arc::clone(self.underway.lock().entry(question).or_default());
+        let leaving = Leaving { callout: self, question, asking };
+        let answer = leaving.asking.get_or_init(|| self.put(token, address)).await.clone();
+        leaving.done();
+        if let Ok(answer) = &answer {
+            self.keep(question, answer, now);
+        }
+        answer
+    }
+
+    /// Forgets what was answered: the next that comes asks again.
+    pub(crate) fn forget(&self) {
+        self.kept.lock().clear();
+    }
+
+    async fn put(&self, token: &str, address: Option<IpAddr>) -> Result<CalloutAnswer, NoAnswer> {
+        let _admitted = self.admitted.try_acquire().map_err(|_| NoAnswer::Full)?;
+        let Ok(Ok(_turn)) = timeout(TURN, self.turns.acquire()).await else { return Err(NoAnswer::Busy) };
+        let question = Bytes::from(answer::question(token, address));
+        let fetched = self.remote.post(question, self.secret.as_ref(), BOUNDS).await;
+        let fetched = fetched.map_err(|error| NoAnswer::Failed(error.told().into()))?;
+        answer::read(fetched.status, &fetched.body).map_err(|fault| NoAnswer::Failed(fault.into()))
+    }
+
+    fn known(&self, question: &Question) -> Option<CalloutAnswer> {
+        let kept = self.kept.lock();
+        let kept = kept.get(question).filter(|kept| Instant::now() < kept.until)?;
+        Some(kept.answer.clone())
+    }
+
+    /// Keeps a yes for as long as it says, and not beyond its end.
+    fn keep(&self, question: Question, answer: &CalloutAnswer, now: SystemTime) {
+        let CalloutAnswer::Yes(said) = answer else { return };
+        let left = said.expires.map(|expires| expires.duration_since(now).unwrap_or_default());
+        let life = left.map_or(said.cache, |left| left.min(said.cache));
+        if life.is_zero() {
+            return;
+        }
+        let mut kept = self.kept.lock();
+        if kept.len() >= KEPT {
+            let now = Instant::now();
+            kept.retain(|_, kept| now < kept.until);
+        }
+        if kept.len() >= KEPT
+            && let Some(soonest) = kept.iter().min_by_key(|(_, kept)| kept.until).map(|(question, _)| *question)
+        {
+            kept.remove(&soonest);
+        }
+        kept.insert(question, Kept { answer: answer.clone(), until: Instant::now() + life });
+    }
+}
+
+/// Takes a question off the list of those underway: once it is answered, or when the last that waits for it goes away.
+struct Leaving<'a> {
+    callout: &'a Callout,
+    question: Question,
+    asking: Arc<Asking>,
+}
+
+impl Leaving<'_> {
+    /// It is answered: whoever comes from now on asks anew.
+    fn done(&self) {
+        let mut underway = self.callout.underway.lock();
+        if underway.get(&self.question).is_some_and(|asking| Arc::ptr_eq(asking, &self.asking)) {
+            underway.remove(&self.question);
+        }
+    }
+}
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        let mut underway = self.callout.underway.lock();
+        // The list's, and this one; nobody takes another one meanwhile, since that is under the lock.
+        let is_last = Arc::strong_count(&self.asking) <= 2;
+        if is_last && underway.get(&self.question).is_some_and(|asking| Arc::ptr_eq(asking, &self.asking)) {
+            underway.remove(&self.question);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
