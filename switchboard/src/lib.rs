@@ -68,7 +68,7 @@
 //! Both are on by default; without them, their dependencies are gone too.
 //! - `http`: the module [`http`], [`Server::http`], and WebSockets, which begin as a request: [`Server::websocket`],
 //!   [`Client::websocket`]; brings `hyper` and `http`.
-//! - `tls`: [`Tls`], [`Certificates`], [`Trust`], [`Server::tls`], [`Client::tls`]; brings `rustls`, `ring`,
+//! - `tls`: [`Tls`], [`Certificates`], [`Trust`], [`ClientTrust`], [`Subject`], [`Server::tls`], [`Client::tls`]; brings `rustls`, `ring`,
 //!   `rustls-native-certs` and `x509-cert`.
 //! - Both together: [`Server::https`] and [`Client::websocket_tls`].
 
@@ -113,7 +113,7 @@ pub use hub::membership::{Join, JoinError, Membership};
 pub use hub::room::{Overflow, Room, RoomOptions};
 pub use hub::session::{NameRefused, Session, TellError};
 pub use hub::{Hub, HubLimits, RoomError};
-pub use link::{ConnectionId, PeerAddr, Spawned, TlsInfo};
+pub use link::{ConnectionId, PeerAddr, Spawned, TlsInfo, UnixUser};
 pub use metrics::{Carried, Closures, Count, Durations, ListenerMetrics, Metrics, TransportTraffic};
 pub use node::{ConnectionInfo, Connections, Drained, Handle, WorkerMetrics};
 pub use server::{Bound, Server};
@@ -128,7 +128,9 @@ pub use transport::configured::Configured;
 pub use transport::memory::Memory;
 pub use transport::tcp::Tcp;
 #[cfg(feature = "tls")]
-pub use transport::tls::{CertificateError, Certificates, Tls, Trust};
+pub use transport::tls::{
+    CertificateError, CertificateId, Certificates, ClientTrust, NameFrom, Subject, SubjectError, Tls, Trust,
+};
 pub use transport::udp::{Cookies, Datagram, DatagramLimits, DatagramReply, RepliesPerSource, Udp, Validation};
 pub use transport::unix::Unix;
 pub use turn::Turn;

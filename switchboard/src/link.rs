@@ -36,7 +36,7 @@ pub(crate) use ending::{Farewell, Returned};
 pub(crate) use ends::{EndClock, TimeLeft};
 pub(crate) use envelope::Envelope;
 pub(crate) use origin::ListenerSettings;
-pub use origin::{ConnectionId, PeerAddr};
+pub use origin::{ConnectionId, PeerAddr, UnixUser};
 pub use secured::TlsInfo;
 pub(crate) use socket::{Gathering, OpenError, Sink, Source, space};
 pub use tasks::Spawned;

@@ -27,6 +27,7 @@ mod stream;
 
 mod adopted;
 mod client;
+mod client_certificates;
 mod closing;
 mod connection;
 mod containment;

@@ -1,7 +1,7 @@
-//! Who is at the other end of a TLS connection.
+//! Who is at the other end of a connection, where TLS or the kernel says so.
 
 use super::Connection;
-use crate::link::TlsInfo;
+use crate::link::{TlsInfo, UnixUser};
 use switchboard_proto::Codec;
 
 impl<C: Codec> Connection<C> {
@@ -11,5 +11,11 @@ impl<C: Codec> Connection<C> {
     /// Each call copies it from the session.
     pub fn tls(&self) -> Option<TlsInfo> {
         self.0.link.tls()
+    }
+
+    /// The user whose process connected, if it did so over a Unix socket that is not closed yet. `None` for all others, including a
+    /// streamed answer over HTTP/2; ask its [request](crate::http::Request::unix_user).
+    pub fn unix_user(&self) -> Option<UnixUser> {
+        self.0.link.unix_user()
     }
 }

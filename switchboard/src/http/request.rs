@@ -2,7 +2,7 @@
 
 use super::exchange::{Exchange, Underway};
 use super::response::Response;
-use crate::link::{ConnectionId, PeerAddr, TlsInfo};
+use crate::link::{ConnectionId, PeerAddr, TlsInfo, UnixUser};
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode, Uri, Version};
@@ -72,6 +72,11 @@ impl Request {
     /// Who the client is and what was negotiated, if it came over TLS.
     pub fn tls(&self) -> Option<TlsInfo> {
         self.underway.exchange.link.tls()
+    }
+
+    /// The user whose process asks, if it came over a Unix socket.
+    pub fn unix_user(&self) -> Option<UnixUser> {
+        self.underway.exchange.link.unix_user()
     }
 
     /// Receives the body; empty if there is none.

@@ -3,7 +3,7 @@
 //! What is written here is framed by hyper and leaves by the outbox of the connection that all streams share.
 
 use super::exchange::Unfinished;
-use crate::link::{Sink, Source, TlsInfo};
+use crate::link::{Sink, Source, TlsInfo, UnixUser};
 use hyper::rt::{Read as _, ReadBuf as HyperBuf, Write as _};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use parking_lot::Mutex;
@@ -154,6 +154,11 @@ impl Sink for Writing {
     /// Of the connection that the stream is within.
     fn tls(&self) -> Option<TlsInfo> {
         self.shared.answering.exchange.link.tls()
+    }
+
+    /// Of the same.
+    fn unix_user(&self) -> Option<UnixUser> {
+        self.shared.answering.exchange.link.unix_user()
     }
 
     /// That of the connection which it is within.

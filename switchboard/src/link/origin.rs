@@ -70,7 +70,28 @@ impl fmt::Display for PeerAddr {
     }
 }
 
+/// The user whose process connected to a Unix socket (`SO_PEERCRED`, unix(7)): as it was then, also if the socket was passed on since.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct UnixUser {
+    /// The number of the user, as this process sees it.
+    pub uid: u32,
+    /// The number of its group.
+    pub gid: u32,
+}
+
+impl UnixUser {
+    pub(crate) fn new(uid: u32, gid: u32) -> Self {
+        Self { uid, gid }
+    }
+}
+
 impl Link {
+    /// Whose process the peer is, where the kernel says so, until it is closed.
+    pub(crate) fn unix_user(&self) -> Option<UnixUser> {
+        self.state.lock().outbox.sink()?.unix_user()
+    }
+
     /// The address of ours that the peer has reached, where there are such, until it is closed.
     pub(crate) fn local_addr(&self) -> Option<SocketAddr> {
         self.state.lock().outbox.sink()?.local_addr()

@@ -54,6 +54,11 @@ pub(crate) trait Sink: Send {
         None
     }
 
+    /// Whose process the peer is, where the kernel says so.
+    fn unix_user(&self) -> Option<super::UnixUser> {
+        None
+    }
+
     /// Makes the coming close a reset: what the kernel still holds is thrown away.
     fn reset(&mut self);
 }

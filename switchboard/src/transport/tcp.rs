@@ -5,7 +5,7 @@ use super::configured::OwnSettings;
 use super::names::{Binding, Families, IpProtocol::Tcp as TCP, NumericAddress, Timing, bind_each, lookup, shown};
 use super::{Stream, StreamListener, StreamTransport};
 use crate::Timeouts;
-use crate::link::{PeerAddr, Sink, Source};
+use crate::link::{PeerAddr, Sink, Source, UnixUser};
 use nix::sys::socket::{MsgFlags, recv, send};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use std::io::{self, IoSlice};
@@ -239,6 +239,10 @@ impl Source for OwnedReadHalf {
 pub(super) trait WriteHalf: AsyncWrite + Unpin + Send {
     fn try_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
     fn socket(&self) -> SockRef<'_>;
+    /// Whose process is at the other end, where the kernel says so.
+    fn unix_user(&self) -> Option<UnixUser> {
+        None
+    }
     /// Drops it without telling the peer.
     fn forget(self);
 }
@@ -305,6 +309,10 @@ impl<W: WriteHalf> Sink for SocketSink<W> {
     fn local_addr(&self) -> Option<SocketAddr> {
         // Of a Unix socket that is none.
         self.half.as_ref()?.socket().local_addr().ok()?.as_socket()
+    }
+
+    fn unix_user(&self) -> Option<UnixUser> {
+        self.half.as_ref()?.unix_user()
     }
 
     fn reset(&mut self) {

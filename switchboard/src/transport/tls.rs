@@ -8,9 +8,12 @@ mod clients;
 mod hello;
 mod records;
 mod session;
+mod subject;
 mod trust;
 
 pub use certificates::{CertificateError, Certificates};
+pub use clients::{CertificateId, ClientTrust};
+pub use subject::{NameFrom, Subject, SubjectError};
 pub use trust::Trust;
 
 use super::configured::OwnSettings;
@@ -20,7 +23,7 @@ use super::{Stream, StreamListener, StreamTransport};
 use crate::Timeouts;
 use crate::error::BoxError;
 use crate::link::{PeerAddr, Sink, Source};
-use clients::{Clients, Shown};
+use clients::{Believed, Clients, Shown};
 use parking_lot::Mutex;
 use records::Side;
 use rustls::ServerConfig;
@@ -100,13 +103,27 @@ impl Tls {
     /// # }
     /// ```
     pub fn require_client_certificates(self, trust: &Trust) -> Self {
-        Self { clients: Some(Clients { trust: trust.clone(), shown: Shown::Always }), ..self }
+        self.clients(Believed::By(trust.clone()), Shown::Always)
     }
 
     /// As [`require_client_certificates`](Self::require_client_certificates), but accepts clients that present none. A
     /// client whose certificate is not trusted is refused.
     pub fn request_client_certificates(self, trust: &Trust) -> Self {
-        Self { clients: Some(Clients { trust: trust.clone(), shown: Shown::Perhaps }), ..self }
+        self.clients(Believed::By(trust.clone()), Shown::Perhaps)
+    }
+
+    /// As [`require_client_certificates`](Self::require_client_certificates), by what `clients` trusts when somebody connects.
+    pub fn require_clients(self, clients: &ClientTrust) -> Self {
+        self.clients(Believed::Now(clients.clone()), Shown::Always)
+    }
+
+    /// As [`request_client_certificates`](Self::request_client_certificates), by what `clients` trusts when somebody connects.
+    pub fn request_clients(self, clients: &ClientTrust) -> Self {
+        self.clients(Believed::Now(clients.clone()), Shown::Perhaps)
+    }
+
+    fn clients(self, believed: Believed, shown: Shown) -> Self {
+        Self { clients: Some(Clients { believed, shown }), ..self }
     }
 }
 
@@ -136,15 +153,41 @@ impl StreamTransport for Tls {
     }
 
     async fn bind(self) -> io::Result<Listener> {
-        let clients = self.clients.map(Clients::verifier).transpose()?;
-        let config = self.certificates.config(self.protocols, clients).map_err(io::Error::other)?;
-        Ok(Listener { tcp: self.tcp.bind().await?, config })
+        let Self { tcp, certificates, protocols, clients } = self;
+        let config = Current::new(certificates, protocols, clients)?;
+        Ok(Listener { tcp: tcp.bind().await?, config })
     }
 }
 
 pub(crate) struct Listener {
     tcp: tcp::Listener,
+    config: Current,
+}
+
+/// What a listener agrees to, by what its clients' certificates are believed by now.
+struct Current {
+    certificates: Certificates,
+    protocols: Vec<Vec<u8>>,
+    clients: Option<Clients>,
+    /// Of the clients' trust, when the config was made.
+    version: u64,
     config: Arc<ServerConfig>,
+}
+
+impl Current {
+    fn new(certificates: Certificates, protocols: Vec<Vec<u8>>, clients: Option<Clients>) -> io::Result<Self> {
+        let version = clients.as_ref().map_or(0, Clients::version);
+        let verifier = clients.as_ref().map(Clients::verifier).transpose().map_err(io::Error::other)?;
+        let config = certificates.config(protocols.clone(), verifier).map_err(io::Error::other)?;
+        Ok(Self { certificates, protocols, clients, version, config })
+    }
+
+    fn config(&mut self) -> io::Result<Arc<ServerConfig>> {
+        if self.clients.as_ref().is_some_and(|clients| clients.version() != self.version) {
+            *self = Self::new(self.certificates.clone(), self.protocols.clone(), self.clients.clone())?;
+        }
+        Ok(Arc::clone(&self.config))
+    }
 }
 
 impl StreamListener for Listener {
@@ -176,12 +219,12 @@ impl StreamListener for Listener {
 
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Self::Stream, PeerAddr)>> {
         let (stream, address) = ready!(self.tcp.poll_accept(cx))?;
-        Poll::Ready(Ok((TlsStream { stream, config: Arc::clone(&self.config) }, address)))
+        Poll::Ready(Ok((TlsStream { stream, config: self.config.config()? }, address)))
     }
 
     fn accept_now(&mut self) -> io::Result<(Self::Stream, PeerAddr)> {
         let (stream, address) = self.tcp.accept_now()?;
-        Ok((TlsStream { stream, config: Arc::clone(&self.config) }, address))
+        Ok((TlsStream { stream, config: self.config.config()? }, address))
     }
 }
 

@@ -5,7 +5,7 @@ use super::configured::OwnSettings;
 use super::tcp::{BACKLOG, SocketSink, WriteHalf};
 use super::{Stream, StreamListener, StreamTransport};
 use crate::Timeouts;
-use crate::link::{PeerAddr, Sink, Source};
+use crate::link::{PeerAddr, Sink, Source, UnixUser};
 use nix::sys::socket::{MsgFlags, recv};
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 use std::io::{self, IoSlice};
@@ -215,6 +215,11 @@ impl WriteHalf for OwnedWriteHalf {
 
     fn socket(&self) -> SockRef<'_> {
         SockRef::from(self.as_ref())
+    }
+
+    fn unix_user(&self) -> Option<UnixUser> {
+        let peer = self.as_ref().peer_cred().ok()?;
+        Some(UnixUser::new(peer.uid(), peer.gid()))
     }
 
     fn forget(self) {

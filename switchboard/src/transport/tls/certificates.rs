@@ -294,10 +294,14 @@ fn read(files: &[(PathBuf, PathBuf)]) -> Result<Generation, CertificateError> {
 
 impl Text {
     pub(super) fn read(path: &Path) -> Self {
+        Self::read_up_to(path, FILE_BYTES)
+    }
+
+    pub(super) fn read_up_to(path: &Path, most: u64) -> Self {
         let mut pem = Vec::new();
-        let result = File::open(path).and_then(|file| file.take(FILE_BYTES + 1).read_to_end(&mut pem));
+        let result = File::open(path).and_then(|file| file.take(most + 1).read_to_end(&mut pem));
         let pem = match result {
-            Ok(length) if length as u64 > FILE_BYTES => Err("longer than 1 MiB".to_owned()),
+            Ok(length) if length as u64 > most => Err(format!("longer than {} MiB", most >> 20)),
             Ok(_) => Ok(pem),
             Err(error) => Err(error.to_string()),
         };

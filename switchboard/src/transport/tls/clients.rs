@@ -1,14 +1,180 @@
 //! Which clients a listener lets in, by the certificates that they show.
 
+use super::certificates::{CertificateError, Text};
 use super::trust::{Trust, Trusted, Verifier};
+use parking_lot::RwLock;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerifier as _};
 use rustls::crypto::ring;
-use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
-use std::io;
+use std::collections::HashSet;
+use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use x509_cert::certificate::Raw;
+use x509_cert::crl::CertificateList;
+use x509_cert::der::{Decode as _, Encode as _};
+
+/// The longest file of lists: one of 100,000 certificates has 4 MB.
+const LIST_BYTES: u64 = 32 << 20;
+
+/// Whose certificates a listener takes from its clients: an authority's, less those that it has revoked. Clones share it: what is
+/// replaced in one is replaced in all, and holds for whoever connects from then on.
+///
+/// # Examples
+/// ```no_run
+/// # use switchboard::prelude::*;
+/// # use switchboard::{Certificates, ClientTrust, Tls};
+/// # fn serve(echo: fn(Connection<Lines>) -> std::future::Ready<Result>) -> Result<Server> {
+/// let certificates = Certificates::from_files([("cert.pem", "key.pem")])?;
+/// let clients = ClientTrust::from_files("clients-ca.pem", ["revoked.pem"])?;
+/// let listener = Tls::new("0.0.0.0:7443", &certificates).require_clients(&clients);
+/// Ok(Server::new().listen(listener, echo))
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct ClientTrust(Arc<Shared>);
+
+struct Shared {
+    authorities: PathBuf,
+    lists: Vec<PathBuf>,
+    current: RwLock<Arc<Accepted>>,
+    /// Grows with each replacement.
+    version: AtomicU64,
+}
+
+/// What is in force until it is replaced.
+struct Accepted {
+    trust: Trust,
+    by_authority: Arc<dyn ClientCertVerifier>,
+    revoked: HashSet<CertificateId>,
+}
+
+/// Which certificate it is: an authority gives no number twice.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct CertificateId {
+    /// The name of who issued it, as DER.
+    pub issuer: Vec<u8>,
+    /// Its serial number, with no more leading zeros than it needs.
+    pub serial: Vec<u8>,
+}
+
+impl CertificateId {
+    pub(super) fn new(issuer: Vec<u8>, serial: &[u8]) -> Self {
+        let zeros = serial.iter().take_while(|byte| **byte == 0).count();
+        Self { issuer, serial: serial[zeros.min(serial.len().saturating_sub(1))..].to_vec() }
+    }
+}
+
+impl ClientTrust {
+    /// Reads the certificates of authorities, and the lists of what they have revoked (PEM, `BEGIN X509 CRL`). With any list, each
+    /// authority has to have one: a client whose certificate may or may not be revoked is refused.
+    ///
+    /// # Errors
+    /// A file cannot be read, is too long (1 MiB; 32 MiB of lists), or holds something else.
+    pub fn from_files<L: Into<PathBuf>>(
+        authorities: impl Into<PathBuf>,
+        lists: impl IntoIterator<Item = L>,
+    ) -> Result<Self, CertificateError> {
+        let (authorities, lists) = (authorities.into(), lists.into_iter().map(Into::into).collect());
+        let current = RwLock::new(Arc::new(read(&authorities, &lists)?));
+        Ok(Self(Arc::new(Shared { authorities, lists, current, version: AtomicU64::new(0) })))
+    }
+
+    /// Reads its files again. Open connections are not affected; see [`has_revoked`](Self::has_revoked).
+    ///
+    /// # Errors
+    /// As [`from_files`](Self::from_files); all stays as it was.
+    pub fn reload(&self) -> Result<(), CertificateError> {
+        self.put(Arc::new(read(&self.0.authorities, &self.0.lists)?));
+        Ok(())
+    }
+
+    /// Trusts what `with` trusts now. The files that [`reload`](Self::reload) reads stay its own.
+    pub fn replace(&self, with: &Self) {
+        self.put(with.0.current());
+    }
+
+    /// Whether its authority has revoked this certificate.
+    pub fn has_revoked(&self, certificate: &CertificateId) -> bool {
+        self.0.current().revoked.contains(certificate)
+    }
+
+    fn put(&self, accepted: Arc<Accepted>) {
+        *self.0.current.write() = accepted;
+        // Release: whoever sees the number sees what is in force with it.
+        self.0.version.fetch_add(1, Ordering::Release);
+    }
+}
+
+impl fmt::Debug for ClientTrust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientTrust").field("authorities", &self.0.authorities).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    fn current(&self) -> Arc<Accepted> {
+        Arc::clone(&self.current.read())
+    }
+}
+
+fn read(authorities: &Path, lists: &Vec<PathBuf>) -> Result<Accepted, CertificateError> {
+    let mut faults = Vec::new();
+    let trust = Trust::file(authorities).map_err(|error| faults.extend(error.faults)).ok();
+    let (mut ders, mut revoked) = (Vec::new(), HashSet::new());
+    for path in lists {
+        let text = Text::read_up_to(path, LIST_BYTES);
+        match listed(&text, &mut revoked) {
+            Ok(more) => ders.extend(more),
+            Err(fault) => faults.push(fault),
+        }
+    }
+    let Some(trust) = trust.filter(|_| faults.is_empty()) else { return Err(CertificateError { faults }) };
+    match by_authority(&trust, ders) {
+        Ok(Some(by_authority)) => Ok(Accepted { trust, by_authority, revoked }),
+        Ok(None) => unreachable!("a file of certificates trusts those"),
+        Err(error) => Err(CertificateError { faults: vec![error] }),
+    }
+}
+
+/// The lists in a text, whose entries go to `revoked`.
+fn listed(
+    text: &Text,
+    revoked: &mut HashSet<CertificateId>,
+) -> Result<Vec<CertificateRevocationListDer<'static>>, String> {
+    let pem = text.pem.as_ref().map_err(|fault| text.fault(fault))?;
+    let lists: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(pem).collect();
+    let lists = lists.map_err(|error| text.fault(format!("not PEM: {error}")))?;
+    if lists.is_empty() {
+        return Err(text.fault("has no list of revoked certificates (BEGIN X509 CRL)"));
+    }
+    for list in &lists {
+        let parsed = CertificateList::<Raw>::from_der(list);
+        let parsed = parsed.map_err(|error| text.fault(format!("not a list of revoked certificates: {error}")))?;
+        let issuer = parsed.tbs_cert_list.issuer.to_der().map_err(|error| text.fault(error))?;
+        let serials = parsed.tbs_cert_list.revoked_certificates.iter().flatten();
+        revoked.extend(serials.map(|one| CertificateId::new(issuer.clone(), one.serial_number.as_bytes())));
+    }
+    Ok(lists)
+}
+
+/// Who is believed by an authority; none where anybody is.
+fn by_authority(
+    trust: &Trust,
+    lists: Vec<CertificateRevocationListDer<'static>>,
+) -> Result<Option<Arc<dyn ClientCertVerifier>>, String> {
+    let Some(roots) = trust.roots() else { return Ok(None) };
+    let builder = WebPkiClientVerifier::builder_with_provider(roots, Arc::new(ring::default_provider()));
+    // What an authority says of those that it has certified; of itself it says nothing.
+    let builder = builder.with_crls(lists).only_check_end_entity_revocation();
+    builder.build().map(Some).map_err(|error| error.to_string())
+}
 
 /// Whether a client has to show a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,18 +187,34 @@ pub(super) enum Shown {
 /// Who is asked for a certificate, and whose is believed.
 #[derive(Debug, Clone)]
 pub(super) struct Clients {
-    pub(super) trust: Trust,
+    pub(super) believed: Believed,
     pub(super) shown: Shown,
 }
 
+#[derive(Debug, Clone)]
+pub(super) enum Believed {
+    /// The same for good.
+    By(Trust),
+    /// What it is now.
+    Now(ClientTrust),
+}
+
 impl Clients {
-    pub(super) fn verifier(self) -> io::Result<Arc<dyn ClientCertVerifier>> {
-        let Self { trust, shown } = self;
-        let by_authority = match trust.roots() {
-            None => None,
-            Some(roots) => {
-                let builder = WebPkiClientVerifier::builder_with_provider(roots, Arc::new(ring::default_provider()));
-                Some(builder.build().map_err(io::Error::other)?)
+    /// Another one than before has another verifier.
+    pub(super) fn version(&self) -> u64 {
+        match &self.believed {
+            Believed::By(_) => 0,
+            Believed::Now(clients) => clients.0.version.load(Ordering::Acquire),
+        }
+    }
+
+    pub(super) fn verifier(&self) -> Result<Arc<dyn ClientCertVerifier>, String> {
+        let shown = self.shown;
+        let (trust, by_authority) = match &self.believed {
+            Believed::By(trust) => (trust.clone(), by_authority(trust, Vec::new())?),
+            Believed::Now(clients) => {
+                let accepted = clients.0.current();
+                (accepted.trust.clone(), Some(Arc::clone(&accepted.by_authority)))
             }
         };
         Ok(Arc::new(ClientVerifier { verifier: trust.verifier(), by_authority, shown }))
