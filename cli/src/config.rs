@@ -18,7 +18,7 @@ mod values;
 pub(crate) use changes::{Changes, InForce};
 pub(crate) use example::{example, schema};
 pub(crate) use layers::{Fault, SetBy};
-pub(crate) use rooms::Rooms;
+pub(crate) use rooms::{Classes, Rooms};
 
 use crate::args::Settings;
 use crate::endpoint::Endpoint;

@@ -11,8 +11,8 @@ use switchboard::grammar::{Epoch, Message, MessageId, Notice, Reply};
 use switchboard::prelude::*;
 use switchboard::testing::Peer;
 use switchboard::{
-    BoxError, Format, HubLimits, Join, JoinError, Membership, Memory, Overflow, RoomError, RoomList, RoomName,
-    RoomOptions, Session, TellError, UserName,
+    BoxError, Format, HubLimits, Join, JoinError, Membership, Memory, Overflow, PresenceNotices, RoomError, RoomList,
+    RoomName, RoomOptions, Session, TellError, UserName,
 };
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
@@ -145,7 +145,8 @@ impl World {
     /// Joins, or resumes where it is in the room already.
     fn join(&mut self, slot: usize, place: usize, how: usize) {
         let name: RoomName = ROOMS[place].parse().unwrap();
-        let options = RoomOptions { overflow: OVERFLOWS[place], quiet: true, ..RoomOptions::default() };
+        let options =
+            RoomOptions { overflow: OVERFLOWS[place], presence: PresenceNotices::Off, ..RoomOptions::default() };
         let there = self.rooms.iter().flatten().count();
         let room = match self.hub.room_with(&name, options) {
             Ok(room) => room,

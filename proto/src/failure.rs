@@ -41,7 +41,9 @@ pub enum ErrorCode {
     NoSuchMember,
     /// The connection is in as many rooms as it may, or there are as many rooms as there may be.
     TooManyRooms,
-    /// The text is longer than a frame may be.
+    /// The room has as many members as it takes.
+    RoomFull,
+    /// The text is longer than a frame may be, or than the room takes.
     FrameTooLong,
     /// Too much of this in a short time; later it works again.
     RateLimited,
@@ -75,7 +77,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// Every code.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::UnknownCommand,
         Self::BadArgument,
         Self::BadName,
@@ -85,6 +87,7 @@ impl ErrorCode {
         Self::NoSuchRoom,
         Self::NoSuchMember,
         Self::TooManyRooms,
+        Self::RoomFull,
         Self::FrameTooLong,
         Self::RateLimited,
         Self::NotAuthorized,
@@ -114,6 +117,7 @@ impl ErrorCode {
             Self::NoSuchRoom => "no-such-room",
             Self::NoSuchMember => "no-such-member",
             Self::TooManyRooms => "too-many-rooms",
+            Self::RoomFull => "room-full",
             Self::FrameTooLong => "frame-too-long",
             Self::RateLimited => "rate-limited",
             Self::NotAuthorized => "not-authorized",

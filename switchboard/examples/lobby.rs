@@ -38,7 +38,11 @@ async fn play(mut conn: Connection<Length>, (hub, lobby): (Hub, Lobby)) -> Resul
         let mut open = lobby.lock();
         let game = open.upgrade().filter(|game| game.players.lock().len() < 4).unwrap_or_else(|| {
             // Who reads too slowly gets the newest state.
-            let room = hub.unnamed(RoomOptions { overflow: Overflow::Conflate, quiet: true, ..RoomOptions::default() });
+            let room = hub.unnamed(RoomOptions {
+                overflow: Overflow::Conflate,
+                presence: PresenceNotices::Off,
+                ..RoomOptions::default()
+            });
             let game = Arc::new(Game { room, players: Mutex::default() });
             _ = conn.spawn(Game::run(Arc::downgrade(&game)));
             game

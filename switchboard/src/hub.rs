@@ -227,9 +227,10 @@ impl Hub {
     /// It does not count towards [`HubLimits::rooms`], and takes about 500 bytes until something is published.
     ///
     /// ```
-    /// # use switchboard::{Hub, Overflow, RoomOptions};
+    /// # use switchboard::{Hub, Overflow, PresenceNotices, RoomOptions};
     /// let hub = Hub::new();
-    /// let game = hub.unnamed(RoomOptions { overflow: Overflow::Latest, quiet: true, ..RoomOptions::default() });
+    /// let quiet = RoomOptions { presence: PresenceNotices::Off, ..RoomOptions::default() };
+    /// let game = hub.unnamed(RoomOptions { overflow: Overflow::Latest, ..quiet });
     /// game.publish("tick 1");
     /// assert_eq!(hub.rooms(None, 10).total, 0);
     /// ```
@@ -337,6 +338,9 @@ impl Hub {
         let mut rooms = self.0.rooms.lock();
         let from = purge.behind.as_ref().map_or(Unbounded, Excluded);
         let looked: Vec<_> = rooms.range::<RoomName, _>((from, Unbounded)).take(PURGED_TOGETHER).collect();
+        for (_, room) in &looked {
+            room.grow_older();
+        }
         let last = looked.last().filter(|_| looked.len() == PURGED_TOGETHER).map(|(name, _)| (*name).clone());
         // Anybody else who holds it may still publish to it.
         let is_over = |room: &&Arc<RoomInner>| {

@@ -109,8 +109,8 @@ pub use error::{BindError, BoxError, ConnectError, ConnectionError, ListenerErro
 pub use hub::counts::HubMetrics;
 pub use hub::door::{Page, Published, RoomList};
 pub use hub::encoding::{Encoding, PlainEvents};
-pub use hub::membership::{Join, JoinError, Membership};
-pub use hub::room::{Overflow, Room, RoomOptions};
+pub use hub::membership::{Join, JoinError, Membership, PublishError};
+pub use hub::room::{Overflow, PresenceNotices, Room, RoomClass, RoomOptions};
 pub use hub::session::{NameRefused, Session, TellError};
 pub use hub::{Hub, HubLimits, RoomError};
 pub use link::{ConnectionId, PeerAddr, Spawned, TlsInfo, UnixUser};
@@ -161,8 +161,8 @@ pub mod policy {
 pub mod prelude {
     pub use crate::{
         Client, CloseReason, Codec, Connection, ConnectionError, Datagram, DatagramReply, Drained, Encoding, Format,
-        FrameError, Hub, Join, Length, Limits, Line, Lines, Membership, Output, Overflow, Raw, Result, Room,
-        RoomOptions, Server, Timeouts, UserName, WebSocket, WebSocketMessage, ctrl_c, relay,
+        FrameError, Hub, Join, Length, Limits, Line, Lines, Membership, Output, Overflow, PresenceNotices, Raw, Result,
+        Room, RoomOptions, Server, Timeouts, UserName, WebSocket, WebSocketMessage, ctrl_c, relay,
     };
 }
 

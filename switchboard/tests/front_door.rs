@@ -169,7 +169,7 @@ async fn rooms_without_a_name_speak_an_encoding_of_ones_own_and_tell_of_gaps_or_
     }
     let hub = Hub::new();
     for (overflow, has_gap) in [(Overflow::Latest, true), (Overflow::Conflate, false)] {
-        let room = hub.unnamed(RoomOptions { overflow, quiet: true, ..RoomOptions::default() });
+        let room = hub.unnamed(RoomOptions { overflow, presence: PresenceNotices::Off, ..RoomOptions::default() });
         let app = serving((room.clone(), async |mut conn: Connection<Lines>, room: Room| -> Result {
             let _seat = conn.join_as(&room, Numbered, Join::default())?;
             while conn.recv().await?.is_some() {}

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use switchboard::http::{Request, Response};
 use switchboard::prelude::*;
 use switchboard::testing::Peer;
-use switchboard::{Format, Join, Limits, RoomOptions};
+use switchboard::{Format, Join, Limits, PresenceNotices, RoomOptions};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -289,8 +289,9 @@ where
 
 #[tokio::test(start_paused = true)]
 async fn members_that_read_get_all_that_one_tick_brings() {
-    let room =
-        Hub::new().room_with(&"r".parse().unwrap(), RoomOptions { quiet: true, ..RoomOptions::default() }).unwrap();
+    let room = Hub::new()
+        .room_with(&"r".parse().unwrap(), RoomOptions { presence: PresenceNotices::Off, ..RoomOptions::default() })
+        .unwrap();
     let serving = room.clone();
     let serve = move |request: Request| {
         let room = serving.clone();

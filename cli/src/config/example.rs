@@ -99,6 +99,7 @@ fn of_kind(kind: Kind, is_typed: bool) -> Value {
             let hash = json!({ "type": "string", "pattern": HASH });
             json!({ "anyOf": [hash, { "type": "array", "items": hash, "minItems": 1, "maxItems": 2 }] })
         }
+        Kind::Name => json!({ "type": "string", "pattern": NAME }),
         Kind::Groups => texts(NAME),
         Kind::Names => texts(GLOB),
         Kind::People => texts("^@?[A-Za-z0-9._-]{1,64}$"),

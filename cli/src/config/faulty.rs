@@ -82,11 +82,6 @@ fn keys_that_are_none_are_told_with_what_was_meant() {
 #[test]
 fn what_is_not_in_force_yet_is_refused_as_that() {
     let told = |name: &str| format!("`{name}` is not supported by this version");
-    assert_wrong("[rooms.lobby]\nrate = 5\n", &[&format!("2:1: {}", told("rate"))]);
-    assert_wrong(
-        "[rooms.lobby]\nclass = \"x\"\nmembers = 2\n",
-        &[&format!("2:1: {}", told("class")), &format!("3:1: {}", told("members"))],
-    );
     assert_wrong(
         "audit = \"x\"\n[callout.shop]\n[[ban]]\n",
         &[&format!("1:1: {}", told("audit")), &format!("2:2: {}", told("callout")), &format!("3:3: {}", told("ban"))],
@@ -190,8 +185,28 @@ fn values_of_rooms_are_told_one_by_one() {
     );
     assert_wrong(
         &room("presence = true\nkept = 1"),
-        &["2:12: `presence` is true, not one of on, off", "3:8: `kept` is 1, not on or off"],
+        &["2:12: `presence` is true, not one of on, counts, off", "3:8: `kept` is 1, not on or off"],
     );
+    assert_wrong(
+        &room("history-age = \"2d\"\nmembers = 0\nrate = \"of\"\nframe = \"64KB\"\nclass = \"a b\""),
+        &[
+            "2:15: history-age = `2d` is not a duration such as 500ms, 30s, 5m or 1h, nor off",
+            "3:11: `members` is 0, not a number of 1 or more, nor off",
+            "4:8: `rate` is \"of\", not a number of 1 or more, nor off",
+            "5:9: frame = `64KB` is not a size …; did you mean 64KiB?",
+            "6:9: class = `a b` is no name: ",
+        ],
+    );
+    assert_wrong(
+        &room("history-age = 0\nrate = 9999999999\nclass = 5"),
+        &[
+            "2:1: history-age: a room that keeps nothing has history-messages = 0",
+            "3:1: rate: at most 1000000000, or off",
+            "4:9: `class` is 5, not a name",
+        ],
+    );
+    let classes: Vec<_> = (0..33).map(|number| format!("[rooms.r{number}]\nclass = \"c{number}\"\n")).collect();
+    assert_wrong(&classes.concat(), &["65:8: more than 32 classes of rooms"]);
     assert_wrong(
         &room("anyone = \"read\"\nnamed = [1]"),
         &["2:10: `anyone` is \"read\", not a list", "3:10: named: 1 is not a string"],
@@ -249,7 +264,14 @@ fn files() -> impl Strategy<Value = String> {
         "history-messages = 5",
         "history-bytes = \"5KiB\"",
         "overflow = \"latest\"",
-        "presence = \"off\"",
+        "presence = \"counts\"",
+        "history-age = \"90s\"",
+        "history-age = \"off\"",
+        "members = 5",
+        "rate = 5",
+        "rate = \"off\"",
+        "frame = \"5KiB\"",
+        "class = \"{n}\"",
         "{n} = 1",
         "workers = 3",
     ]);

@@ -1,7 +1,11 @@
 //! What the file sets of rooms. One section applies to a room: that of its name, else the glob that says most of it.
 
 use crate::policy::rules::At;
-use switchboard::{Glob, Overflow, RoomName, RoomOptions};
+use std::time::Duration;
+use switchboard::{Glob, GroupName, Overflow, PresenceNotices, Rate, RoomClass, RoomName, RoomOptions};
+
+/// Messages a second of one room: as many as of a connection.
+pub(super) const MOST_RATE: u32 = 1_000_000_000;
 
 /// What one section sets; nothing where it says nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,7 +15,12 @@ pub(crate) struct RoomSettings {
     pub(super) history_messages: Option<usize>,
     pub(super) history_bytes: Option<usize>,
     pub(super) overflow: Option<Overflow>,
-    pub(super) quiet: Option<bool>,
+    pub(super) history_age: Option<Duration>,
+    pub(super) presence: Option<PresenceNotices>,
+    pub(super) members: Option<usize>,
+    pub(super) rate: Option<u32>,
+    pub(super) frame_bytes: Option<usize>,
+    pub(super) class: Option<GroupName>,
     pub(super) kept: bool,
 }
 
@@ -21,7 +30,20 @@ pub(crate) struct Rooms(Vec<RoomSettings>);
 
 impl RoomSettings {
     pub(super) fn of(at: At, glob: Glob) -> Self {
-        Self { at, glob, history_messages: None, history_bytes: None, overflow: None, quiet: None, kept: false }
+        Self {
+            at,
+            glob,
+            history_messages: None,
+            history_bytes: None,
+            history_age: None,
+            overflow: None,
+            presence: None,
+            members: None,
+            rate: None,
+            frame_bytes: None,
+            class: None,
+            kept: false,
+        }
     }
 
     /// What comes first applies: a name, then many literal characters, then the alphabet.
@@ -29,14 +51,50 @@ impl RoomSettings {
         (!self.glob.is_exact(), std::cmp::Reverse(self.glob.literals()), &self.glob)
     }
 
-    fn options(&self) -> RoomOptions {
+    fn options(&self, classes: &Classes) -> RoomOptions {
         let default = RoomOptions::default();
         RoomOptions {
             overflow: self.overflow.unwrap_or(default.overflow),
-            quiet: self.quiet.unwrap_or(default.quiet),
+            presence: self.presence.unwrap_or(default.presence),
             history_messages: self.history_messages,
             history_bytes: self.history_bytes,
+            history_age: self.history_age,
+            members: self.members,
+            // A second's may come at once.
+            rate: self.rate.map(|rate| Rate::new(rate, rate)),
+            payload_bytes: self.frame_bytes,
+            class: self.class.as_ref().and_then(|class| classes.number(class)),
         }
+    }
+}
+
+/// What members are told of who comes and goes.
+pub(super) fn presence(word: &str) -> Option<PresenceNotices> {
+    PRESENCE.into_iter().find(|(known, _)| *known == word).map(|(_, presence)| presence)
+}
+
+pub(super) const PRESENCE: [(&str, PresenceNotices); 3] =
+    [("on", PresenceNotices::Names), ("counts", PresenceNotices::Counts), ("off", PresenceNotices::Off)];
+
+/// Names of classes, each at the number that its rooms have. A number is never another class's, as long as the server runs: what
+/// was counted would be that one's.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Classes(Vec<GroupName>);
+
+impl Classes {
+    fn number(&self, class: &GroupName) -> Option<RoomClass> {
+        RoomClass::new(self.0.iter().position(|known| known == class)?)
+    }
+
+    /// These, and behind them those of `rooms` that are new, unless there would be too many.
+    pub(crate) fn with(&self, rooms: &Rooms) -> Option<Self> {
+        let mut classes = self.clone();
+        for class in rooms.0.iter().filter_map(|section| section.class.as_ref()) {
+            if !classes.0.contains(class) {
+                classes.0.push(class.clone());
+            }
+        }
+        (classes.0.len() <= RoomClass::MOST).then_some(classes)
     }
 }
 
@@ -47,9 +105,9 @@ impl Rooms {
     }
 
     /// What is set of this room.
-    pub(crate) fn options(&self, room: &RoomName) -> RoomOptions {
+    pub(crate) fn options(&self, room: &RoomName, classes: &Classes) -> RoomOptions {
         let section = self.0.iter().find(|section| section.glob.matches(room.as_str(), None));
-        section.map(RoomSettings::options).unwrap_or_default()
+        section.map(|section| section.options(classes)).unwrap_or_default()
     }
 
     /// Those that are there without members.
@@ -61,10 +119,12 @@ impl Rooms {
     /// Pairs that are equally specific about rooms that match both, so that the alphabet decides.
     pub(super) fn ties(&self) -> Vec<String> {
         let mut ties = Vec::new();
+        let classes = Classes::default().with(self).unwrap_or_default();
+        let options = |section: &RoomSettings| section.options(&classes);
         for (index, first) in self.0.iter().enumerate() {
             let alike = self.0[index + 1..].iter();
             let alike = alike.take_while(|other| other.glob.literals() == first.glob.literals());
-            for other in alike.filter(|other| !first.glob.is_exact() && other.options() != first.options()) {
+            for other in alike.filter(|other| !first.glob.is_exact() && options(other) != options(first)) {
                 if overlap(first.glob.as_str().as_bytes(), other.glob.as_str().as_bytes()) {
                     ties.push(format!(
                         "{}: [rooms.\"{}\"] and [rooms.\"{}\"] of {} are equally specific: where both match, the first applies",
@@ -152,7 +212,7 @@ mod tests {
 
     /// The place among `globs` of the section that applies.
     fn applies(globs: &[&str], room: &str) -> Option<usize> {
-        rooms(globs).options(&RoomName::parse(room).expect("a name")).history_messages
+        rooms(globs).options(&RoomName::parse(room).expect("a name"), &Classes::default()).history_messages
     }
 
     #[test]
@@ -164,6 +224,28 @@ mod tests {
         assert_eq!(applies(&globs, "ops.west"), Some(1));
         assert_eq!(applies(&globs, "bob"), Some(5), "by alphabet");
         assert_eq!(applies(&globs[1..], "lobby"), None);
+    }
+
+    #[test]
+    fn a_class_keeps_its_number_and_there_are_no_more_than_can_be_counted() {
+        let of = |classes: &mut dyn Iterator<Item = String>| {
+            let section = |class: String| {
+                let glob = Glob::parse(&class).expect("a glob");
+                let class = Some(GroupName::parse(&class).expect("a name"));
+                RoomSettings { class, ..RoomSettings::of(At { line: 1, column: 1 }, glob) }
+            };
+            Rooms::of(classes.map(section).collect())
+        };
+        let some = |names: &[&str]| of(&mut names.iter().map(|name| (*name).to_owned()));
+        let number = |classes: &Classes, class: &str| classes.number(&GroupName::parse(class).unwrap());
+        let first = Classes::default().with(&some(&["b", "c"])).unwrap();
+        let second = first.with(&some(&["a", "C"])).unwrap();
+        assert_eq!(number(&second, "b"), number(&first, "b"));
+        assert_eq!((number(&second, "c"), number(&second, "a")), (RoomClass::new(1), RoomClass::new(2)));
+        let many = |count| of(&mut (0..count).map(|number| format!("c{number}")));
+        assert!(Classes::default().with(&many(32)).is_some() && first.with(&many(31)).is_none());
+        let room = RoomName::parse("c").unwrap();
+        assert_eq!(some(&["c"]).options(&room, &second).class, RoomClass::new(1));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::file::{Block, Content, Entry};
 use super::jwt;
 use super::keys::Table;
-use super::rooms::{RoomSettings, Rooms};
+use super::rooms::{MOST_RATE, RoomSettings, Rooms, presence};
 use super::values::{Value, Wrong};
 use crate::overflow;
 use crate::policy::rules::{AnonymousSection, At, Direct, Grant, GroupSection, RoomSection, Rules, TokenSection};
@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::SystemTime;
 use switchboard::rule::Who;
-use switchboard::{Glob, GroupName, UserName};
+use switchboard::{Glob, GroupName, RoomClass, UserName};
 use switchboard_load::typed::did_you_mean;
 
 /// Lines of rights that one person may have, its groups' among them: each is tried when it joins a room.
@@ -137,6 +137,7 @@ impl Sections {
             self.faults.push((block.at, format!("more than {MOST_SECTIONS} sections for rooms")));
         }
         let mut seen = BTreeSet::new();
+        let mut classes = BTreeSet::new();
         for block in blocks {
             let parsed = Glob::parse(&block.name).map_err(|fault| fault.to_string());
             let Some(glob) = self.name(Table::Room, &block, parsed, |glob| seen.contains(glob)) else { continue };
@@ -161,11 +162,14 @@ impl Sections {
                         }
                         own.kept = is_kept;
                     }
-                    (key, value) => own.set(key, &value),
+                    (key, value) => own.set(key, value).unwrap_or_else(|fault| self.faults.push((entry.at, fault))),
                 }
             }
             if section.only.is_some() || section.anyone.is_some() || section.named.is_some() {
                 sections.push(section);
+            }
+            if own.class.clone().is_some_and(|class| classes.insert(class) && classes.len() == RoomClass::MOST + 1) {
+                self.faults.push((at, format!("more than {} classes of rooms", RoomClass::MOST)));
             }
             settings.push(own);
         }
@@ -221,13 +225,27 @@ impl Sections {
 }
 
 impl RoomSettings {
-    fn set(&mut self, key: &str, value: &Value) {
+    fn set(&mut self, key: &str, value: Value) -> Result<(), String> {
         match (key, value) {
-            ("history-messages", Value::Number(messages)) => self.history_messages = Some(*messages),
-            ("history-bytes", Value::Number(bytes)) => self.history_bytes = Some(*bytes),
-            ("overflow", Value::Word(word)) => self.overflow = overflow::parse(word),
-            ("presence", Value::Word(word)) => self.quiet = Some(word == "off"),
+            ("history-messages", Value::Number(messages)) => self.history_messages = Some(messages),
+            ("history-bytes", Value::Number(bytes)) => self.history_bytes = Some(bytes),
+            ("history-age", Value::Duration(age)) if age.is_zero() => {
+                return Err("history-age: a room that keeps nothing has history-messages = 0".to_owned());
+            }
+            ("history-age", Value::Duration(age)) => self.history_age = Some(age),
+            ("overflow", Value::Word(word)) => self.overflow = overflow::parse(&word),
+            ("presence", Value::Word(word)) => self.presence = presence(&word),
+            ("members", Value::Number(members)) => self.members = Some(members),
+            ("rate", Value::Number(rate)) => {
+                let rate = u32::try_from(rate).ok().filter(|rate| *rate <= MOST_RATE);
+                self.rate = Some(rate.ok_or_else(|| format!("rate: at most {MOST_RATE}, or off"))?);
+            }
+            ("frame", Value::Number(bytes)) => self.frame_bytes = Some(bytes),
+            ("class", Value::Name(class)) => self.class = Some(class),
+            // As without the key.
+            (_, Value::None) => {}
             other => unreachable!("no key of a room's is {other:?}"),
         }
+        Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! What was understood, as TOML again: for whoever reads `config print`, and to see what a reload changes.
 
 use super::keys::Table;
-use super::rooms::RoomSettings;
+use super::rooms::{PRESENCE, RoomSettings};
 use super::{Rooms, quoted};
 use crate::overflow;
 use crate::policy::jwt::section::{Audience, JwtSection, KeysFrom};
@@ -124,8 +124,14 @@ fn set(settings: &RoomSettings) -> Vec<(&'static str, String)> {
     let mut values = Vec::new();
     values.extend(settings.history_messages.map(|messages| ("history-messages", messages.to_string())));
     values.extend(settings.history_bytes.map(|bytes| ("history-bytes", quoted(&show_size(bytes)))));
+    values.extend(settings.history_age.map(|age| ("history-age", quoted(&show_duration(age)))));
     values.extend(settings.overflow.map(|policy| ("overflow", quoted(overflow::word(policy)))));
-    values.extend(settings.quiet.map(|quiet| ("presence", quoted(if quiet { "off" } else { "on" }))));
+    let presence = settings.presence.and_then(|presence| PRESENCE.into_iter().find(|(_, known)| *known == presence));
+    values.extend(presence.map(|(word, _)| ("presence", quoted(word))));
+    values.extend(settings.members.map(|members| ("members", members.to_string())));
+    values.extend(settings.rate.map(|rate| ("rate", rate.to_string())));
+    values.extend(settings.frame_bytes.map(|bytes| ("frame", quoted(&show_size(bytes)))));
+    values.extend(settings.class.as_ref().map(|class| ("class", quoted(class.as_str()))));
     values.extend(settings.kept.then(|| ("kept", "true".to_owned())));
     values
 }

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use std::time::{Duration, SystemTime};
 use switchboard::rule::Who;
 use switchboard::{Glob, GroupName, Rights, UserName};
-use switchboard_load::typed::{nearest, parse_size};
+use switchboard_load::typed::{nearest, parse_duration, parse_size};
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 use toml::value::{Datetime, Offset};
@@ -19,6 +19,10 @@ pub(super) enum Value {
     /// As they would be typed: what they mean is known elsewhere.
     Texts(Vec<(At, String)>),
     Number(usize),
+    Duration(Duration),
+    /// The word that stands for no such thing: `off`.
+    None,
+    Name(GroupName),
     Word(String),
     Switch(bool),
     Hashes(Vec<TokenHash>),
@@ -67,31 +71,6 @@ impl Reader<'_> {
             return self.typed(key, value);
         }
         match key.kind {
-            Kind::Count { least, .. } => {
-                let number = integer(value).filter(|number| *number >= least);
-                number
-                    .map(Value::Number)
-                    .ok_or_else(|| one(self.is_no(key, value, &format!("a number of {least} or more"))))
-            }
-            Kind::Size { .. } => {
-                let text =
-                    string_or_number(value).ok_or_else(|| one(self.is_no(key, value, "a size such as \"64KiB\"")))?;
-                parse_size(&text).map(Value::Number).map_err(|fault| one(format!("{name} = `{text}` is {fault}")))
-            }
-            Kind::Word(words) => match value.get_ref().as_str() {
-                Some(word) if words.contains(&word) => Ok(Value::Word(word.to_owned())),
-                word => {
-                    let meant = word.and_then(|word| nearest(word, words.iter().copied()));
-                    let meant = meant.map(|word| format!("; did you mean \"{word}\"?")).unwrap_or_default();
-                    Err(one(self.is_no(key, value, &format!("one of {}{meant}", words.join(", ")))))
-                }
-            },
-            Kind::Switch => match (value.get_ref().as_bool(), value.get_ref().as_str()) {
-                (Some(is_on), _) => Ok(Value::Switch(is_on)),
-                (_, Some("on")) => Ok(Value::Switch(true)),
-                (_, Some("off")) => Ok(Value::Switch(false)),
-                _ => Err(one(self.is_no(key, value, "on or off"))),
-            },
             Kind::Hashes => self.hashes(value).map(Value::Hashes),
             Kind::Groups => {
                 let group =
@@ -116,7 +95,60 @@ impl Reader<'_> {
                 }
                 _ => Err(one(self.is_no(key, value, "a date such as 2027-06-30"))),
             },
-            Kind::Duration { .. } | Kind::Text | Kind::Texts | Kind::List | Kind::Endpoints => self.typed(key, value),
+            _ => self.single(key, value),
+        }
+    }
+
+    /// What a value is that is one.
+    fn single(&self, key: &Key, value: &Spanned<DeValue<'_>>) -> Result<Value, Vec<Wrong>> {
+        let name = key.name;
+        let one = |text: String| vec![(self.at(value), text)];
+        match key.kind {
+            Kind::Count { or, .. } | Kind::Size { or } | Kind::Duration { or }
+                if value.get_ref().as_str().is_some_and(|word| or.contains(&word)) =>
+            {
+                Ok(Value::None)
+            }
+            Kind::Count { least, or } => {
+                let number = integer(value).filter(|number| *number >= least);
+                let what = nor(&format!("a number of {least} or more"), or);
+                number.map(Value::Number).ok_or_else(|| one(self.is_no(key, value, &what)))
+            }
+            Kind::Size { or } => {
+                let text =
+                    string_or_number(value).ok_or_else(|| one(self.is_no(key, value, "a size such as \"64KiB\"")))?;
+                let wrong = |fault: String| one(format!("{name} = `{text}` is {}", nor(&fault, or)));
+                parse_size(&text).map(Value::Number).map_err(wrong)
+            }
+            Kind::Duration { or } => {
+                let text =
+                    string_or_number(value).ok_or_else(|| one(self.is_no(key, value, "a duration such as \"30s\"")))?;
+                let wrong = |fault: String| one(format!("{name} = `{text}` is {}", nor(&fault, or)));
+                parse_duration(&text).map(Value::Duration).map_err(wrong)
+            }
+            Kind::Name => {
+                let text = value
+                    .get_ref()
+                    .as_str()
+                    .ok_or_else(|| one(self.is_no(key, value, "a name such as \"sensors\"")))?;
+                let wrong = |fault| one(format!("{name} = `{text}` is no name: {fault}"));
+                GroupName::parse(text).map(Value::Name).map_err(wrong)
+            }
+            Kind::Word(words) => match value.get_ref().as_str() {
+                Some(word) if words.contains(&word) => Ok(Value::Word(word.to_owned())),
+                word => {
+                    let meant = word.and_then(|word| nearest(word, words.iter().copied()));
+                    let meant = meant.map(|word| format!("; did you mean \"{word}\"?")).unwrap_or_default();
+                    Err(one(self.is_no(key, value, &format!("one of {}{meant}", words.join(", ")))))
+                }
+            },
+            Kind::Switch => match (value.get_ref().as_bool(), value.get_ref().as_str()) {
+                (Some(is_on), _) => Ok(Value::Switch(is_on)),
+                (_, Some("on")) => Ok(Value::Switch(true)),
+                (_, Some("off")) => Ok(Value::Switch(false)),
+                _ => Err(one(self.is_no(key, value, "on or off"))),
+            },
+            _ => self.typed(key, value),
         }
     }
 
@@ -236,6 +268,13 @@ impl Reader<'_> {
         entries.sort_by_key(|(at, ..)| *at);
         entries
     }
+}
+
+/// A fault of a value that may be one of these words as well.
+fn nor(fault: &str, words: &[&str]) -> String {
+    let (fault, hint) = fault.split_at(fault.find(';').unwrap_or(fault.len()));
+    let words: Vec<_> = std::iter::once(fault).chain(words.iter().copied()).collect();
+    words.join(", nor ") + hint
 }
 
 fn integer(value: &Spanned<DeValue<'_>>) -> Option<usize> {

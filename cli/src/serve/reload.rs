@@ -3,7 +3,7 @@
 //! Without a file there are certificates alone, each of which stays as it was if it cannot be read.
 
 use super::NotStarted;
-use crate::config::{Changes, Config, Fault, InForce};
+use crate::config::{Changes, Classes, Config, Fault, InForce};
 use crate::logging::Filter;
 use crate::policy::configured::FilePolicy;
 use std::sync::Arc;
@@ -24,6 +24,8 @@ pub(super) struct Reloads {
     policy: Option<Arc<FilePolicy>>,
     /// Rooms that the file wants to be there.
     kept: Vec<Room>,
+    /// All classes of rooms that there have been.
+    classes: Classes,
     filter: Filter,
     shown: Vec<Shown>,
 }
@@ -45,7 +47,9 @@ impl Reloads {
         policy: Option<Arc<FilePolicy>>,
         filter: Filter,
     ) -> Self {
-        let mut reloads = Self { in_force, load, hub, policy, kept: Vec::new(), filter, shown: Vec::new() };
+        let (kept, shown) = (Vec::new(), Vec::new());
+        let classes = Classes::default().with(&in_force.rooms).unwrap_or_default();
+        let mut reloads = Self { in_force, load, hub, policy, kept, classes, filter, shown };
         reloads.set_rooms();
         reloads
     }
@@ -84,10 +88,15 @@ impl Reloads {
 
     /// Takes what was read, unless some of it needs a restart.
     async fn take(&mut self, next: InForce) {
-        let Changes { live, restart } = self.in_force.changes(&next);
+        let Changes { live, mut restart } = self.in_force.changes(&next);
+        let classes = self.classes.with(&next.rooms);
+        if classes.is_none() {
+            restart.push("rooms (class): too many since the start".to_owned());
+        }
         if !restart.is_empty() {
             return error!(needs_restart = shown(&restart), unchanged = shown(&live), REFUSED);
         }
+        self.classes = classes.unwrap_or_default();
         self.replace_certificates(&next);
         self.filter.set(&next.log);
         let before = std::mem::replace(&mut self.in_force, next);
@@ -123,9 +132,9 @@ impl Reloads {
         reason = "rooms of the file are the operator's, and made by the program itself"
     )]
     fn set_rooms(&mut self) {
-        let rooms = self.in_force.rooms.clone();
+        let (rooms, classes) = (self.in_force.rooms.clone(), self.classes.clone());
         let kept: Vec<_> = rooms.kept().collect();
-        self.hub.set_room_options(move |name| rooms.options(name));
+        self.hub.set_room_options(move |name| rooms.options(name, &classes));
         self.kept = kept.iter().filter_map(|name| self.hub.room(name.as_str()).ok()).collect();
     }
 

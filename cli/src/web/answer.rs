@@ -49,7 +49,7 @@ pub(crate) fn status(code: ErrorCode) -> StatusCode {
         ErrorCode::NameTaken | ErrorCode::NotAMember | ErrorCode::NoRoom => StatusCode::CONFLICT,
         ErrorCode::FrameTooLong => StatusCode::PAYLOAD_TOO_LARGE,
         ErrorCode::RateLimited => StatusCode::TOO_MANY_REQUESTS,
-        ErrorCode::TooManyRooms | ErrorCode::AuthUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+        ErrorCode::TooManyRooms | ErrorCode::RoomFull | ErrorCode::AuthUnavailable => StatusCode::SERVICE_UNAVAILABLE,
         ErrorCode::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
         ErrorCode::TooSlow => StatusCode::REQUEST_TIMEOUT,
         // Unknown commands, bad arguments and names, and what is not said over HTTP.
@@ -119,7 +119,7 @@ pub(crate) fn refusal(failure: &Failure, allow: Option<&'static str>) -> Respons
         ErrorCode::RateLimited => (Some("1"), None),
         // Rooms go when they have been empty for ten minutes.
         ErrorCode::TooManyRooms => (Some("60"), None),
-        ErrorCode::AuthUnavailable => (Some("5"), None),
+        ErrorCode::AuthUnavailable | ErrorCode::RoomFull => (Some("5"), None),
         ErrorCode::BadMethod => (None, allow),
         _ => (None, None),
     };
@@ -254,6 +254,7 @@ mod tests {
             ("no-such-room", 404),
             ("no-such-member", 404),
             ("too-many-rooms", 503),
+            ("room-full", 503),
             ("frame-too-long", 413),
             ("rate-limited", 429),
             ("not-authorized", 401),

@@ -74,6 +74,23 @@ fn rooms_and_the_log_follow_the_file() {
 }
 
 #[test]
+fn a_room_is_bounded_as_the_file_says_and_follows_it() {
+    let bounded = |bounds: &str| format!("{TCP}[rooms.lobby]\n{bounds}\n");
+    let file = File::new("bounded.toml", &bounded("members = 1\nframe = 3\nrate = 2"));
+    let mut program = file.serve();
+    let told = |program: &Program, sent: &[u8]| String::from_utf8(exchange(program.tcp(1), sent)).expect("text");
+    let mut first = program.tcp(1);
+    ask(&mut first, b"", b"* you are guest-1 in lobby; /help lists the commands\n");
+    ask(&mut first, b"1\n2\n3\n", b"! rate-limited: more is published here than the room takes\n");
+    ask(&mut first, b"four\n", b"! frame-too-long: longer than the 3 bytes that this room takes\n");
+    assert!(told(&program, b"/join lobby\n").contains("! room-full: the room is full: it takes 1 member"));
+    file.write(&bounded("members = 2\npresence = \"off\""));
+    reload(&mut program, "the file was reloaded");
+    assert!(!told(&program, b"/join lobby\nfour\n").contains('!'));
+    ask(&mut first, b"", b"[lobby] guest-3: four\n");
+}
+
+#[test]
 fn a_file_that_is_wrong_changes_nothing_of_what_is_right_in_it() {
     let file = File::new("wrong.toml", TCP);
     let mut program = file.serve();

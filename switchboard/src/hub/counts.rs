@@ -44,7 +44,7 @@ pub struct HubMetrics {
     pub memberships: usize,
     /// Messages published since the start.
     pub publications: u64,
-    /// Publications that the hub's policy did not allow.
+    /// Publications that the hub's policy did not allow, or that were more or longer than their room takes.
     pub publications_refused: u64,
     /// Messages that rooms keep.
     pub history_messages: usize,

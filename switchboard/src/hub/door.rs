@@ -7,7 +7,7 @@
 
 use super::encoding::MemberEncoding;
 use super::log::Byline;
-use super::membership::{Join, JoinError, Membership};
+use super::membership::{Join, JoinError, Membership, PublishError};
 use super::policy::{ANONYMOUS, Governance, NotAllowed, Principal, Ruling};
 use super::posting::MembershipId;
 use super::room::{Author, Room, RoomInner, RoomOptions, Unjoined};
@@ -208,17 +208,18 @@ pub(crate) fn join(participant: &Participant<'_>, room: &Room, join: Join) -> Re
 
 /// Publishes `payload` to all members of `room`, from the program, in nobody's name. Never waits, and never fails.
 pub(super) fn announce(room: &Room, payload: &[u8]) -> Published {
-    let nobody = Author::Name { by: None, link: None };
-    let Ok(published) = room.0.publish(Pass(()), nobody, payload) else { unreachable!("only a member is refused") };
+    let Ok(published) = room.0.publish(Pass(()), Author::Program, payload) else {
+        unreachable!("the program is refused nothing")
+    };
     published
 }
 
 /// Publishes `payload` to all members of `room`, in the publisher's name. Never waits.
-pub(super) fn publish(publisher: Publisher<'_>, room: &Room, payload: &[u8]) -> Result<Published, NotAllowed> {
-    publish_as(publisher, room, payload).inspect_err(|NotAllowed| room.0.holding.counts.refused())
+pub(super) fn publish(publisher: Publisher<'_>, room: &Room, payload: &[u8]) -> Result<Published, PublishError> {
+    publish_as(publisher, room, payload).inspect_err(|_| room.0.holding.counts.refused())
 }
 
-fn publish_as(publisher: Publisher<'_>, room: &Room, payload: &[u8]) -> Result<Published, NotAllowed> {
+fn publish_as(publisher: Publisher<'_>, room: &Room, payload: &[u8]) -> Result<Published, PublishError> {
     let author = match publisher {
         Publisher::Session(session) => {
             check(session, &room.0, Rights::PUBLISH)?;
@@ -231,22 +232,30 @@ fn publish_as(publisher: Publisher<'_>, room: &Room, payload: &[u8]) -> Result<P
         Ok(published) => Ok(published),
         Err(Objection::Outdated) => match publisher {
             Publisher::Member(member) => publish_anew(member, payload),
-            _ => Err(NotAllowed),
+            _ => Err(PublishError::NotAllowed),
         },
-        Err(_) => Err(NotAllowed),
+        Err(objection) => Err(unpublished(objection)),
+    }
+}
+
+fn unpublished(objection: Objection) -> PublishError {
+    match objection {
+        Objection::TooLong { limit } => PublishError::TooLong { limit },
+        Objection::TooOften { wait } => PublishError::TooOften { wait },
+        Objection::Outdated | Objection::Gone | Objection::Refused => PublishError::NotAllowed,
     }
 }
 
 /// Publishes as a member of whom the policy is to be asked first.
 #[cold]
-fn publish_anew(member: &Membership, payload: &[u8]) -> Result<Published, NotAllowed> {
+fn publish_anew(member: &Membership, payload: &[u8]) -> Result<Published, PublishError> {
     let room = &member.room().0;
     loop {
         let speaker = member.speaker(Some(reconsider(room, member.id()).ok_or(NotAllowed)?));
         match room.publish(Pass(()), Author::Member(speaker), payload) {
             Ok(published) => return Ok(published),
             Err(Objection::Outdated) => {}
-            Err(_) => return Err(NotAllowed),
+            Err(objection) => return Err(unpublished(objection)),
         }
     }
 }

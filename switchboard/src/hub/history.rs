@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::SystemTime;
 use switchboard_proto::Message;
 
 /// Bounded in messages and in bytes; the oldest go.
@@ -28,6 +29,15 @@ impl History {
             if !self.drop_oldest() {
                 break;
             }
+        }
+        before - self.bytes
+    }
+
+    /// Drops those that were published before `oldest`. Says by how many bytes it has shrunk.
+    pub(super) fn forget_before(&mut self, oldest: SystemTime) -> usize {
+        let before = self.bytes;
+        while self.messages.front().is_some_and(|message| message.time < oldest) {
+            self.drop_oldest();
         }
         before - self.bytes
     }

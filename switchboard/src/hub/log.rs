@@ -128,6 +128,11 @@ impl Log {
         self.history.halve()
     }
 
+    /// Drops what is older than `oldest`. Says by how many bytes that has shrunk.
+    pub(super) fn forget_before(&mut self, oldest: SystemTime) -> usize {
+        self.history.forget_before(oldest)
+    }
+
     /// Drops the oldest of what it keeps beyond `keep`. Says by how many bytes that has shrunk.
     pub(super) fn trim(&mut self, keep: Kept) -> usize {
         self.history.trim(keep.messages, keep.bytes)
@@ -188,6 +193,21 @@ mod tests {
         let log = log(0);
         assert!(log.is_empty());
         assert_eq!((log.last().seq, log.before_newest(3).seq), (5, 5));
+    }
+
+    #[test]
+    fn what_is_too_old_goes_and_is_told_to_be_gone() {
+        let mut log = Log::new(Epoch::new(7));
+        let at = |second| SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(second);
+        for second in [10, 20, 20, 30] {
+            log.append(&room(), None, Bytes::from_static(b"x"), at(second), Kept { messages: 9, bytes: 1 << 20 });
+        }
+        let before = log.bytes();
+        assert_eq!((log.forget_before(at(10)), numbers(log.after(0))), (0, vec![1, 2, 3, 4]));
+        assert_eq!((log.forget_before(at(20)), numbers(log.after(0))), (before / 4, vec![2, 3, 4]));
+        assert_eq!((log.forget_before(at(31)), numbers(log.after(0))), (before / 4 * 3, vec![]));
+        let since = log.missed(MessageId { epoch: Epoch::new(7), seq: 1 }, &room());
+        assert_eq!(since, (4, Some(Notice::Gap { room: room(), lost: 3, from_seq: 2 })));
     }
 
     #[test]

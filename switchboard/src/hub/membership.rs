@@ -12,6 +12,7 @@ use crate::error::contained;
 use crate::link::Link;
 use bytes::Bytes;
 use std::sync::Arc;
+use std::time::Duration;
 use switchboard_proto::{Epoch, Format, MessageId, Rights, UserName};
 
 /// How to join.
@@ -37,6 +38,12 @@ pub enum JoinError {
         /// The limit.
         limit: usize,
     },
+    /// The room has as many members as it takes.
+    #[error("the room is full: it takes {limit} members")]
+    RoomFull {
+        /// The limit.
+        limit: usize,
+    },
     /// The hub's policy says no, or it is not in the room any more that it would resume.
     #[error("not allowed")]
     NotAllowed,
@@ -49,6 +56,33 @@ pub enum JoinError {
         /// The one that it knows.
         since: MessageId,
     },
+}
+
+/// Why something was not published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// The hub's policy says no.
+    #[error("not allowed")]
+    NotAllowed,
+    /// It is longer than the room takes ([`RoomOptions::payload_bytes`](crate::RoomOptions)).
+    #[error("longer than the {limit} bytes that this room takes")]
+    TooLong {
+        /// The limit.
+        limit: usize,
+    },
+    /// More is published than the room takes ([`RoomOptions::rate`](crate::RoomOptions)).
+    #[error("more is published here than the room takes")]
+    TooOften {
+        /// Until when it takes one more.
+        wait: Duration,
+    },
+}
+
+impl From<NotAllowed> for PublishError {
+    fn from(_: NotAllowed) -> Self {
+        Self::NotAllowed
+    }
 }
 
 /// A connection's place in a room, until it is dropped.
@@ -111,8 +145,8 @@ impl Membership {
     /// Publishes `payload` to all other members, and to this one too if it asked for that. Never waits.
     ///
     /// # Errors
-    /// It may not, or it is no member any more, which is so only if the hub has a policy.
-    pub fn publish(&self, payload: impl AsRef<[u8]>) -> Result<MessageId, NotAllowed> {
+    /// It may not, or it is no member any more, which is so only if the hub has a policy; or the room takes nothing so long, or so often.
+    pub fn publish(&self, payload: impl AsRef<[u8]>) -> Result<MessageId, PublishError> {
         door::publish(Publisher::Member(self), &self.room, payload.as_ref()).map(|published| published.id)
     }
 

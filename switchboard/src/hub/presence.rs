@@ -4,6 +4,7 @@
 //! Knows no clock and no members: it is told the time, and says what whom is to be told.
 
 use super::posting::MembershipId;
+use super::room::PresenceNotices;
 use std::collections::HashSet;
 use std::time::Duration;
 use switchboard_proto::{Notice, RoomName, UserName};
@@ -11,6 +12,27 @@ use tokio::time::Instant;
 
 /// Above this many members notices name nobody: they only count.
 const NAMED_MEMBERS: usize = 50;
+
+impl PresenceNotices {
+    /// So many `members`, and up to how many of them notices name. Where nobody is told who comes and goes, members are told of other
+    /// names all the same: they see those speak.
+    pub(super) fn crowd(self, members: usize) -> Crowd {
+        Crowd { members, named: if self == Self::Counts { 0 } else { NAMED_MEMBERS } }
+    }
+}
+
+/// How many members there are, and up to how many are named.
+#[derive(Clone, Copy)]
+pub(super) struct Crowd {
+    members: usize,
+    named: usize,
+}
+
+impl Crowd {
+    fn is_named(self) -> bool {
+        self.members <= self.named
+    }
+}
 
 /// Join and leave notices come at most this often.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -93,10 +115,10 @@ pub(super) struct SweepNotices {
 }
 
 impl Presence {
-    /// Somebody came or went, as `notice` says; there are so many `members` then.
-    pub(super) fn note(&mut self, notice: Notice, member: MembershipId, members: usize, now: Instant) -> When {
+    /// Somebody came or went, as `notice` says; then there is this `crowd`.
+    pub(super) fn note(&mut self, notice: Notice, member: MembershipId, crowd: Crowd, now: Instant) -> When {
         let recent = self.told.is_some_and(|told| now - told < INTERVAL);
-        if !recent && self.due.is_none() && members <= NAMED_MEMBERS {
+        if !recent && self.due.is_none() && crowd.is_named() {
             self.told = Some(now);
             return When::Now(notice);
         }
@@ -118,14 +140,14 @@ impl Presence {
         When::Later
     }
 
-    /// A member took another name, as `notice` says that has `to`; there are so many `members` then. None if the others were
+    /// A member took another name, as `notice` says that has `to`; then there is this `crowd`. None if the others were
     /// not told yet that it came: they will be by its new one.
     pub(super) fn rename(
         &mut self,
         notice: Notice,
         to: &UserName,
         member: MembershipId,
-        members: usize,
+        crowd: Crowd,
         now: Instant,
     ) -> Option<When> {
         let is_known = !self.joined.contains(&member);
@@ -139,7 +161,7 @@ impl Presence {
             return None;
         }
         let (since, named) = self.naming.filter(|(since, _)| now - *since < INTERVAL).unwrap_or((now, 0));
-        if members <= NAMED_MEMBERS && named < NAMED_RENAMES {
+        if crowd.is_named() && named < NAMED_RENAMES {
             self.naming = Some((since, named + 1));
             return Some(When::Now(notice));
         }
@@ -148,13 +170,13 @@ impl Presence {
         Some(self.later(now))
     }
 
-    /// Gives out what is to be told, if anything is, to so many `members` of `room`.
-    pub(super) fn take(&mut self, room: &RoomName, members: usize, now: Instant) -> Option<SweepNotices> {
+    /// Gives out what is to be told, if anything is, to the members of `room`.
+    pub(super) fn take(&mut self, room: &RoomName, crowd: Crowd, now: Instant) -> Option<SweepNotices> {
         self.due?;
         let Self { joined, left, renamed, only, naming, .. } = std::mem::take(self);
         (self.told, self.naming) = (Some(now), naming);
-        let count = |joined| Notice::Presence { room: room.clone(), joined, left, renamed, members };
-        let to_others = only.filter(|_| members <= NAMED_MEMBERS).unwrap_or_else(|| count(joined.len()));
+        let count = |joined| Notice::Presence { room: room.clone(), joined, left, renamed, members: crowd.members };
+        let to_others = only.filter(|_| crowd.is_named()).unwrap_or_else(|| count(joined.len()));
         let others = joined.len().saturating_sub(1);
         let to_joined = (!joined.is_empty() && others + left + renamed > 0).then(|| count(others));
         Some(SweepNotices { joined, to_others, to_joined })

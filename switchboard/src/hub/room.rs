@@ -7,7 +7,7 @@
 mod members;
 mod options;
 
-pub use options::{Overflow, RoomOptions};
+pub use options::{Overflow, PresenceNotices, RoomClass, RoomOptions};
 
 use super::HubLimits;
 use super::door::{self, Behind, Members, Newest, Page, Pass, Published};
@@ -29,6 +29,7 @@ use crate::link::roster::Roster;
 use crate::link::tick::Tick;
 use crate::sync::Mutex;
 use bytes::Bytes;
+use options::Allowance;
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -52,6 +53,8 @@ pub(crate) struct RoomInner {
 
 /// In whose name something is published. A connection that does so may have to wait for others afterwards.
 pub(super) enum Author<'a> {
+    /// Nobody's: the room takes whatever it is.
+    Program,
     /// This one's, or nobody's.
     Name { by: Option<Byline>, link: Option<&'a Arc<Link>> },
     /// The one that a member has then.
@@ -102,6 +105,8 @@ pub(super) struct RoomState {
     workers: Vec<Reached>,
     emptied: Instant,
     presence: Presence,
+    /// How much is published, where that is limited.
+    allowance: Option<Box<Allowance>>,
 }
 
 /// A worker that has members of a room.
@@ -142,6 +147,7 @@ impl RoomInner {
                 workers: Vec::new(),
                 emptied: Instant::now(),
                 presence: Presence::default(),
+                allowance: None,
             }),
         })
     }
@@ -161,13 +167,18 @@ impl RoomInner {
         let (payload, length) = (Bytes::copy_from_slice(payload), payload.len());
         let mut state = self.state.lock();
         let (by, except, link, own) = match author {
-            Author::Name { by, link } => (by, None, link, None),
+            Author::Program => (None, None, None, None),
+            Author::Name { by, link } => {
+                state.takes(length)?;
+                (by, None, link, None)
+            }
             // Its own worker a member looks at anyway.
             Author::Member(Speaker { id, link, echo, generation }) => {
                 let by = match generation {
                     None => state.byline(id),
                     Some(generation) => state.may(id, Rights::PUBLISH, generation)?,
                 };
+                state.takes(length)?;
                 (by, (!echo).then_some(id), Some(link), Some(&link.tick))
             }
         };
@@ -197,6 +208,7 @@ impl RoomInner {
         if messages > 0 {
             self.holding.grow(grown);
             self.holding.counts.kept(before, state.log.len());
+            self.forget_old(state);
             state.is_recent = true;
             if !std::mem::replace(&mut state.is_keeping, true) {
                 self.holding.keep(Arc::downgrade(self));
@@ -290,12 +302,15 @@ impl RoomInner {
 
     /// The last `count` messages that it keeps.
     pub(super) fn newest(&self, _: Pass, count: usize) -> Vec<Arc<Message>> {
-        self.state.lock().log.newest(count).cloned().collect()
+        let mut state = self.state.lock();
+        self.forget_old(&mut state);
+        state.log.newest(count).cloned().collect()
     }
 
     /// What it keeps behind `since`, at most `limit` messages, and what is told of those that are gone.
     pub(super) fn since(&self, _: Pass, since: MessageId, limit: usize) -> Page {
-        let state = self.state.lock();
+        let mut state = self.state.lock();
+        self.forget_old(&mut state);
         let (after, notice) = state.log.missed(since, &self.name);
         Page { notice, messages: state.log.after(after).take(limit).cloned().collect() }
     }
@@ -375,6 +390,11 @@ impl Room {
         self.0.behind().is_none()
     }
 
+    /// With which others it is counted, as its [options](RoomOptions) say.
+    pub fn class(&self) -> Option<RoomClass> {
+        self.0.state.lock().options.class
+    }
+
     /// How many members it has, including those without a name.
     pub fn member_count(&self) -> usize {
         self.0.state.lock().member_count()
@@ -419,7 +439,9 @@ impl Room {
 
     /// The point before the last `count` messages that it keeps; [`page`](Self::page) gets them from there.
     pub fn before_last(&self, count: usize) -> MessageId {
-        self.0.state.lock().log.before_newest(count)
+        let mut state = self.0.state.lock();
+        self.0.forget_old(&mut state);
+        state.log.before_newest(count)
     }
 
     /// The id of its last message, to resume from.

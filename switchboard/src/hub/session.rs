@@ -7,7 +7,7 @@ use super::encoding::MemberEncoding;
 use super::fanout::Operation;
 use super::inbox::Inbox;
 use super::log::Byline;
-use super::membership::{Join, JoinError, Membership};
+use super::membership::{Join, JoinError, Membership, PublishError};
 use super::policy::{NotAllowed, Principal, Ruling};
 use super::posting::{Encoded, MembershipId};
 use super::room::{Room, RoomInner, RoomOptions};
@@ -380,8 +380,8 @@ impl Session {
     /// through their [`Membership`].
     ///
     /// # Errors
-    /// It may not, which is so only if the hub has a policy.
-    pub fn publish(&self, room: &Room, payload: impl AsRef<[u8]>) -> Result<Published, NotAllowed> {
+    /// It may not, which is so only if the hub has a policy; or the room takes nothing so long, or so often.
+    pub fn publish(&self, room: &Room, payload: impl AsRef<[u8]>) -> Result<Published, PublishError> {
         door::publish(Publisher::Session(&self.0), room, payload.as_ref())
     }
 

@@ -7,6 +7,7 @@ use super::policy::{Principal, Ruling};
 use super::posting::MembershipId;
 use super::room::RoomInner;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 use switchboard_proto::{NameSecret, Rights};
 
 /// Whom a session is shown to be, how it keeps its name, and its seats.
@@ -37,6 +38,14 @@ pub(super) enum Objection {
     /// There is no such membership any more.
     Gone,
     Refused,
+    /// The room takes no payload of more bytes.
+    TooLong {
+        limit: usize,
+    },
+    /// The room takes no more until then.
+    TooOften {
+        wait: Duration,
+    },
 }
 
 /// What became of an answer.

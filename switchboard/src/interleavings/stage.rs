@@ -4,7 +4,7 @@ use crate::config::{Limits, Timeouts};
 use crate::connection::{Connection, serve};
 use crate::error::BoxError;
 use crate::hub::Hub;
-use crate::hub::room::{Room, RoomOptions};
+use crate::hub::room::{PresenceNotices, Room, RoomOptions};
 use crate::link::budget::Budget;
 use crate::link::{ConnectionId, Link, ListenerSettings, PeerAddr, Sink, Source, Tasks};
 use crate::metrics::{ListenerCounts, Metrics};
@@ -81,7 +81,7 @@ impl Stage {
         // Goes on for ever, and does not count once this is dropped: an order is over when everybody else has finished.
         let tick = spawn(Arc::clone(&worker.tick).run());
         let hub = Hub::new();
-        let quiet = RoomOptions { quiet: true, ..RoomOptions::default() };
+        let quiet = RoomOptions { presence: PresenceNotices::Off, ..RoomOptions::default() };
         let room = hub.room_with(&"r".parse().unwrap(), quiet).unwrap();
         Self { worker, tick, hub, room }
     }

@@ -6,14 +6,24 @@ use std::time::Duration;
 use switchboard::prelude::*;
 use switchboard::testing::Peer;
 use switchboard::{
-    BoxError, Format, Handle, HubLimits, Join, Membership, Memory, Overflow, RoomOptions, Session, UserName,
+    BoxError, Format, Handle, HubLimits, Join, Membership, Memory, Overflow, PresenceNotices, RoomOptions, Session,
+    UserName,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-pub(crate) const QUIET: RoomOptions =
-    RoomOptions { overflow: Overflow::Disconnect, quiet: true, history_messages: None, history_bytes: None };
+pub(crate) const QUIET: RoomOptions = RoomOptions {
+    overflow: Overflow::Disconnect,
+    presence: PresenceNotices::Off,
+    history_messages: None,
+    history_bytes: None,
+    history_age: None,
+    members: None,
+    rate: None,
+    payload_bytes: None,
+    class: None,
+};
 
 pub(crate) struct Node {
     pub(crate) hub: Hub,

@@ -9,8 +9,8 @@ use std::time::Duration;
 use switchboard::policy::{Authenticating, Claimant, Credentials, NotAllowed, Policy, Principal, Refusal, Rights};
 use switchboard::prelude::*;
 use switchboard::{
-    ConnectionError, Format, HubLimits, Join, JoinError, Membership, MessageId, PeerAddr, RoomError, RoomName,
-    RoomOptions, Session, TellError, UserName,
+    ConnectionError, Format, HubLimits, Join, JoinError, Membership, MessageId, PeerAddr, PublishError, RoomError,
+    RoomName, RoomOptions, Session, TellError, UserName,
 };
 
 /// What each has been given in every room, by name; nobody in particular is `-`.
@@ -125,7 +125,7 @@ async fn each_door_opens_to_its_right_and_to_no_other() {
         let (_peer, _conn, me) = scene.enter("alice").await;
         let is = |right: Rights| if right == missing { Err(NotAllowed) } else { Ok(()) };
         assert_eq!(me.join(&lobby, Join::default()).map(drop).map_err(|_| NotAllowed), is(Rights::JOIN), "{word}");
-        assert_eq!(me.publish(&lobby, "2").map(drop), is(Rights::PUBLISH), "{word}");
+        assert_eq!(me.publish(&lobby, "2").map(drop), is(Rights::PUBLISH).map_err(PublishError::from), "{word}");
         assert_eq!(me.history(&lobby, 9).map(drop), is(Rights::HISTORY), "{word}");
         assert_eq!(me.page(&lobby, first, 9).map(drop), is(Rights::HISTORY), "{word}");
         assert_eq!(me.members(&lobby, 0, 9).map(drop), is(Rights::PRESENCE), "{word}");
@@ -150,7 +150,7 @@ async fn a_room_in_which_one_may_do_nothing_looks_the_same_whether_or_not_it_is_
     assert_eq!(me.rooms(None, 9).total, 0);
     // Whoever has the room from the program is asked all the same.
     assert_eq!(me.join(&there, Join::default()).unwrap_err(), JoinError::NotAllowed);
-    assert_eq!(me.publish(&there, "x"), Err(NotAllowed));
+    assert_eq!(me.publish(&there, "x"), Err(PublishError::NotAllowed));
     assert_eq!(there.last_id().seq, 0);
 }
 
@@ -187,7 +187,7 @@ async fn a_member_publishes_while_it_may_and_its_will_too() {
     bob.seat.publish("1").unwrap();
     assert!(bob.seat.may(Rights::PUBLISH | Rights::JOIN) && !bob.seat.may(Rights::MODERATE));
     scene.table.give("bob", Rights::READ);
-    assert_eq!(bob.seat.publish("2"), Err(NotAllowed));
+    assert_eq!(bob.seat.publish("2"), Err(PublishError::NotAllowed));
     assert!(!bob.seat.may(Rights::PUBLISH) && bob.seat.may(Rights::READ));
     scene.table.give("bob", Rights::ALL);
     bob.seat.publish("3").unwrap();
@@ -365,7 +365,7 @@ async fn a_connection_without_a_session_is_nobody_in_particular() {
     assert_eq!(lobby.member_count(), 0);
     scene.table.give("-", Rights::JOIN);
     let seat = conn.join(&lobby).unwrap();
-    assert_eq!(seat.publish("1"), Err(NotAllowed));
+    assert_eq!(seat.publish("1"), Err(PublishError::NotAllowed));
     scene.table.give("-", Rights::JOIN | Rights::PUBLISH);
     seat.publish("2").unwrap();
     assert_eq!(lobby.last_id().seq, 1);
@@ -383,14 +383,14 @@ async fn who_is_shown_to_be_somebody_has_its_rights_where_it_is() {
     let lobby = scene.node.quiet("lobby");
     let guest = scene.member("-", &lobby, Join::default()).await;
     assert!(guest.me.principal().is_anonymous());
-    assert_eq!(guest.seat.publish("1"), Err(NotAllowed));
+    assert_eq!(guest.seat.publish("1"), Err(PublishError::NotAllowed));
     let before = guest.me.authorize(Arc::new(Principal::named(user("alice")).by("ID")));
     assert_eq!((before, guest.me.name()), (Some(user("guest-1")), user("alice")));
     assert_eq!(guest.me.principal().credential(), Some("ID"));
     guest.seat.publish("2").unwrap();
     // And loses what the next one has not.
     guest.me.authorize(Arc::new(Principal::anonymous()));
-    assert_eq!(guest.seat.publish("3"), Err(NotAllowed));
+    assert_eq!(guest.seat.publish("3"), Err(PublishError::NotAllowed));
     assert_eq!(lobby.history(1)[0].from, Some(user("alice")));
 }
 
@@ -425,7 +425,7 @@ async fn who_may_not_be_there_any_more_is_removed_by_a_review() {
     assert_eq!(bob.heard().await, ["[lobby] before", "* [lobby] you were removed: not allowed"]);
     assert_eq!(alice.heard().await, ["[lobby] before", "* [lobby] bob left", "[lobby] behind"]);
     assert!(bob.seat.is_removed() && !bob.seat.may(Rights::NONE | Rights::JOIN) && !alice.seat.is_removed());
-    assert_eq!(bob.seat.publish("x"), Err(NotAllowed));
+    assert_eq!(bob.seat.publish("x"), Err(PublishError::NotAllowed));
     assert_eq!(bob.seat.resume(lobby.last_id()), Err(JoinError::NotAllowed));
     bob.seat.set_format(Format::Json);
     bob.seat.renamed(user("rob"));
@@ -433,7 +433,7 @@ async fn who_may_not_be_there_any_more_is_removed_by_a_review() {
     // Allowed again it is a member by joining again, and not by the seat that it had.
     scene.table.give("bob", Rights::ALL);
     assert!(bob.seat.is_removed());
-    assert_eq!(bob.seat.publish("x"), Err(NotAllowed));
+    assert_eq!(bob.seat.publish("x"), Err(PublishError::NotAllowed));
     let again = bob.me.join(&lobby, Join::default()).unwrap();
     drop(bob.seat);
     again.publish("back").unwrap();
@@ -455,7 +455,10 @@ async fn who_publishes_before_the_review_comes_is_removed_by_that() {
     let unnamed = conn.join(&lobby).unwrap();
     let idle = conn.join(&lobby).unwrap();
     scene.table.give("-", Rights::PUBLISH);
-    assert_eq!((member.seat.publish("x"), unnamed.publish("x")), (Err(NotAllowed), Err(NotAllowed)));
+    assert_eq!(
+        (member.seat.publish("x"), unnamed.publish("x")),
+        (Err(PublishError::NotAllowed), Err(PublishError::NotAllowed))
+    );
     assert!(member.seat.is_removed() && unnamed.is_removed());
     assert!(!idle.is_removed() && lobby.member_count() == 1);
     scene.node.hub.review().await;
@@ -479,7 +482,10 @@ async fn who_does_not_stand_any_more_is_closed_and_may_do_nothing() {
     scene.table.revoked.lock().push("one".to_owned());
     scene.table.generation.fetch_add(1, Ordering::Release);
     // Before anybody comes to look.
-    assert_eq!((seat.publish("x"), me.publish(&lobby, "x").err()), (Err(NotAllowed), Some(NotAllowed)));
+    assert_eq!(
+        (seat.publish("x"), me.publish(&lobby, "x").err()),
+        (Err(PublishError::NotAllowed), Some(PublishError::NotAllowed))
+    );
     scene.node.hub.review().await;
     let closed = conn.recv().await.unwrap_err();
     assert_eq!(closed, ConnectionError::Closed(CloseReason::Revoked));

@@ -5,8 +5,8 @@ use std::time::SystemTime;
 use switchboard::grammar::{Command, ErrorCode, Failure, Input, NameSecret, Reply};
 use switchboard::policy::NotAllowed;
 use switchboard::{
-    Codec, Format, JoinError, Membership, MessageId, NameRefused, Rate, Rights, Room, RoomError, RoomList, RoomName,
-    TellError, UserName,
+    Codec, Format, JoinError, Membership, MessageId, NameRefused, PublishError, Rate, Rights, Room, RoomError,
+    RoomList, RoomName, TellError, UserName,
 };
 
 /// Names in one answer: with the longest ones, below 16 KiB.
@@ -42,7 +42,7 @@ impl<C: Codec> Member<C> {
             Input::Command(Command::Pub { room, text }) => self.seat(&room)?.publish(&text),
             Input::Command(command) => return self.command(command),
         };
-        published.map(|_| Answer::Nothing).map_err(refused)
+        published.map(|_| Answer::Nothing).map_err(unpublished)
     }
 
     fn command(&mut self, command: Command) -> Result<Answer, Failure> {
@@ -196,6 +196,15 @@ pub(super) fn refused(error: NotAllowed) -> Failure {
     Failure::new(ErrorCode::NotAllowed, error.to_string())
 }
 
+pub(super) fn unpublished(error: PublishError) -> Failure {
+    let code = match error {
+        PublishError::TooLong { .. } => ErrorCode::FrameTooLong,
+        PublishError::TooOften { .. } => ErrorCode::RateLimited,
+        _ => ErrorCode::NotAllowed,
+    };
+    Failure::new(code, error.to_string())
+}
+
 pub(super) fn misnamed(error: NameRefused) -> Failure {
     let code = match &error {
         NameRefused::Reserved(_) => ErrorCode::NameReserved,
@@ -216,6 +225,7 @@ pub(super) fn unmade(error: RoomError) -> Failure {
 pub(super) fn unjoined(error: JoinError) -> Failure {
     let code = match &error {
         JoinError::Gone { .. } => ErrorCode::Gone,
+        JoinError::RoomFull { .. } => ErrorCode::RoomFull,
         JoinError::NotAllowed => ErrorCode::NotAllowed,
         _ => ErrorCode::TooManyRooms,
     };

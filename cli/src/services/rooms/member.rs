@@ -2,7 +2,7 @@
 //!
 //! Nothing here delivers: what is published reaches members by itself.
 
-use super::commands::{Answer, Past, misnamed, refused, unjoined};
+use super::commands::{Answer, Past, misnamed, unjoined, unpublished};
 use super::credentials::FirstSeat;
 use super::seats::Seats;
 use super::strangers::{trimmed, uncovered, unmarked};
@@ -14,10 +14,9 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 use switchboard::grammar::{Command, ErrorCode, Failure, Input, Notice, Reply, parse};
-use switchboard::policy::NotAllowed;
 use switchboard::{
-    Bucket, CloseReason, Codec, Connection, ConnectionError, Format, FrameError, Join, MessageId, Result, Rights, Room,
-    RoomName, Session, Turn, UserName,
+    Bucket, CloseReason, Codec, Connection, ConnectionError, Format, FrameError, Join, MessageId, PublishError, Result,
+    Rights, Room, RoomName, Session, Turn, UserName,
 };
 
 /// The one interval that followed streams promise (docs/protocol.md): their clients cannot ask, so they tell a quiet room from a dead
@@ -54,7 +53,7 @@ enum Rest {
     End,
     Error(ConnectionError),
     /// A text that it may not publish.
-    Refused(NotAllowed),
+    Refused(PublishError),
 }
 
 impl<C: Codec> Member<C> {
@@ -174,7 +173,7 @@ where
         match rest {
             Rest::Frame(frame) => self.handle_frame(frame).await,
             Rest::Refused(error) => {
-                let failure = refused(error);
+                let failure = unpublished(error);
                 self.note(&failure, PUBLISH);
                 Ok(ControlFlow::Continue(self.refuse(&failure).await?))
             }

@@ -3,7 +3,7 @@
 //! Anybody can forge a source, so nothing is kept for one, nothing is made, and little is answered: the library bounds it.
 
 use super::Listener;
-use super::commands::{no_room, refused};
+use super::commands::{no_room, unpublished};
 use bytes::{Buf as _, Bytes};
 use std::net::SocketAddr;
 use switchboard::grammar::{Command, ErrorCode, Failure, Input, parse};
@@ -102,7 +102,7 @@ impl Listener {
                 if !room.is_ready() {
                     return Err(Failure::new(ErrorCode::RateLimited, "published faster than it can be delivered"));
                 }
-                self.stranger.publish(&room, text).map_err(refused)?;
+                self.stranger.publish(&room, text).map_err(unpublished)?;
                 Ok(Wanted::Published)
             }
             _ => Err(no_room()),

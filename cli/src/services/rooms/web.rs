@@ -9,7 +9,7 @@ mod page;
 mod route;
 mod streams;
 
-use super::commands::refused;
+use super::commands::{refused, unpublished};
 use super::member::Member;
 use super::{Listener, MemberOptions};
 use crate::services::received;
@@ -177,7 +177,7 @@ impl Web {
         let room = self.listener.make(session, room, request.peer())?;
         // As a connection that publishes is not read meanwhile.
         room.ready().await;
-        let Published { id, time, .. } = session.publish(&room, &body).map_err(refused)?;
+        let Published { id, time, .. } = session.publish(&room, &body).map_err(unpublished)?;
         Ok(answer::reply(&Reply::Published { room: room.name().clone(), id, time }).into())
     }
 

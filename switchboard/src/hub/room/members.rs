@@ -1,6 +1,6 @@
 //! Who is in a room: each comes and goes at a point in the order of its messages, and the others are told.
 
-use super::{Reached, RoomInner, RoomState, Unjoined};
+use super::{PresenceNotices, Reached, RoomInner, RoomState, Unjoined};
 use crate::hub::door::{EVERYTHING, Pass};
 use crate::hub::encoding::{MemberEncoding, Tells};
 use crate::hub::fanout::{Operation, Subscriber};
@@ -35,6 +35,8 @@ impl RoomInner {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let tick = &link.tick;
         let mut state = self.state.lock();
+        state.has_place()?;
+        self.forget_old(&mut state);
         // Under the lock, so that a room's members come in the order of their numbers.
         let id = MembershipId(NEXT.fetch_add(1, Ordering::Relaxed));
         let rights = ruling.map_or(EVERYTHING, |ruling| ruling.rights);
@@ -81,10 +83,11 @@ impl RoomInner {
         since: MessageId,
         rights: Rights,
     ) -> Result<MessageId, JoinError> {
-        let state = self.state.lock();
+        let mut state = self.state.lock();
         if self.is_governed && !state.has(member) {
             return Err(JoinError::NotAllowed);
         }
+        self.forget_old(&mut state);
         // A member without a name has its encoding for good.
         let encoding = state.named.get(member).map(|session| session.encoding());
         let tells = encoding.as_ref().map_or(tells, MemberEncoding::tells);
@@ -153,12 +156,13 @@ impl RoomInner {
 
     /// Tells the members at once that somebody came or went, or notes it for the next sweep.
     fn present(self: &Arc<Self>, state: &mut RoomState, notice: Notice, member: MembershipId, inbox: &Inbox) {
-        if state.options.quiet {
+        if state.options.presence == PresenceNotices::Off {
             return;
         }
-        match state.presence.note(notice, member, state.member_count(), Instant::now()) {
+        let members = state.member_count();
+        let crowd = state.options.presence.crowd(members);
+        match state.presence.note(notice, member, crowd, Instant::now()) {
             When::Now(notice) => {
-                let members = state.member_count();
                 self.post(state, &Posting::new(News::Notice(notice, members), None));
             }
             When::AtSweep => inbox.present_later(Arc::downgrade(self)),
@@ -170,7 +174,8 @@ impl RoomInner {
     pub(crate) fn tell_presence(&self) {
         let mut state = self.state.lock();
         let members = state.member_count();
-        let Some(summary) = state.presence.take(&self.name, members, Instant::now()) else { return };
+        let crowd = state.options.presence.crowd(members);
+        let Some(summary) = state.presence.take(&self.name, crowd, Instant::now()) else { return };
         let posting = |notice| Posting::new(News::Notice(notice, members), None);
         let (joined, to_others) = (Arc::new(summary.joined), posting(summary.to_others));
         let to_joined = summary.to_joined.map(posting);
@@ -190,8 +195,9 @@ impl RoomInner {
             return;
         }
         let (members, now) = (state.member_count(), Instant::now());
+        let crowd = state.options.presence.crowd(members);
         let notice = Notice::Renamed { room: self.name.clone(), from, to: to.clone() };
-        match state.presence.rename(notice, &to, member, members, now) {
+        match state.presence.rename(notice, &to, member, crowd, now) {
             Some(When::Now(notice)) => {
                 self.post(&state, &Posting::new(News::Notice(notice, members), Some(member)));
             }

@@ -1,9 +1,14 @@
-//! What can be set of a room, and how what it keeps follows.
+//! What can be set of a room, and how what it keeps and takes follows.
 
 use super::{RoomInner, RoomState};
 #[cfg(doc)]
 use crate::hub::HubLimits;
 use crate::hub::log::Kept;
+use crate::hub::membership::JoinError;
+use crate::hub::standing::Objection;
+use std::time::{Duration, SystemTime};
+use switchboard_proto::{Bucket, Rate};
+use tokio::time::Instant;
 
 /// What happens to publications for a member whose socket takes no more, once its outbox is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -30,18 +35,76 @@ impl Overflow {
     }
 }
 
+/// What a room's members are told of those who come and go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum PresenceNotices {
+    /// Their names, in a room of 50 members or fewer; how many they were, in a larger one.
+    #[default]
+    Names,
+    /// How many they were, at most once a second.
+    Counts,
+    /// Nothing.
+    Off,
+}
+
+/// A class of rooms that are counted together: a number below [`MOST`](Self::MOST), to which the program gives a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RoomClass(u8);
+
+impl RoomClass {
+    /// How many classes there can be.
+    pub const MOST: usize = 32;
+
+    /// The class of this number, if it is below [`MOST`](Self::MOST).
+    pub fn new(number: usize) -> Option<Self> {
+        u8::try_from(number).ok().filter(|_| number < Self::MOST).map(Self)
+    }
+
+    /// Its number.
+    pub fn number(self) -> usize {
+        self.0.into()
+    }
+}
+
 /// What is set when a room is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RoomOptions {
     /// For members that do not choose. Members whose encoding cannot tell of gaps, as that of raw payloads, are disconnected, unless
     /// it is [`Conflate`](Overflow::Conflate).
     pub overflow: Overflow,
-    /// Whether nobody is told who comes and goes.
-    pub quiet: bool,
+    /// What members are told of those who come and go.
+    pub presence: PresenceNotices,
     /// Messages that it keeps, in place of [`HubLimits::history_messages`].
     pub history_messages: Option<usize>,
     /// Bytes that it keeps, in place of [`HubLimits::history_bytes`].
     pub history_bytes: Option<usize>,
+    /// How long it keeps a message; without: as long as the other limits allow. What is older is told to nobody.
+    pub history_age: Option<Duration>,
+    /// Members that it takes. At the limit nobody else can join ([`JoinError::RoomFull`]); those that are there stay.
+    pub members: Option<usize>,
+    /// How often sessions and members may publish to it, all together. What comes beyond it is refused
+    /// ([`PublishError::TooOften`](crate::PublishError)); what the program itself publishes counts nothing.
+    pub rate: Option<Rate>,
+    /// The longest payload that sessions and members may publish to it; what is longer is refused
+    /// ([`PublishError::TooLong`](crate::PublishError)).
+    pub payload_bytes: Option<usize>,
+    /// With which others it is counted.
+    pub class: Option<RoomClass>,
+}
+
+impl RoomOptions {
+    /// Whether some of what is published could be refused for what it is.
+    #[inline]
+    fn is_bounded(&self) -> bool {
+        self.rate.is_some() || self.payload_bytes.is_some()
+    }
+}
+
+/// How much has been published lately, where that is limited.
+pub(super) struct Allowance {
+    since: Instant,
+    bucket: Bucket,
 }
 
 impl RoomInner {
@@ -55,6 +118,28 @@ impl RoomInner {
         }
     }
 
+    /// Drops what is older than it may keep: whoever is told of the past after this is told of none of that.
+    #[inline]
+    pub(super) fn forget_old(&self, state: &mut RoomState) {
+        if let Some(age) = state.options.history_age {
+            self.forget_before(state, SystemTime::now().checked_sub(age));
+        }
+    }
+
+    #[cold]
+    fn forget_before(&self, state: &mut RoomState, oldest: Option<SystemTime>) {
+        if let Some(oldest) = oldest {
+            let before = state.log.len();
+            self.holding.grow(-state.log.forget_before(oldest).cast_signed());
+            self.holding.counts.kept(before, state.log.len());
+        }
+    }
+
+    /// As [`forget_old`](Self::forget_old), of a room that nobody asks for its past.
+    pub(in crate::hub) fn grow_older(&self) {
+        self.forget_old(&mut self.state.lock());
+    }
+
     /// Has it other options from now on: for those who join from then on, and for what it keeps at once.
     pub(in crate::hub) fn set_options(&self, options: RoomOptions) {
         let mut state = self.state.lock();
@@ -63,6 +148,38 @@ impl RoomInner {
             let (keep, before) = (self.keep(&state), state.log.len());
             self.holding.grow(-state.log.trim(keep).cast_signed());
             self.holding.counts.kept(before, state.log.len());
+            self.forget_old(&mut state);
+        }
+    }
+}
+
+impl RoomState {
+    /// Whether a payload of so many bytes may be published now.
+    #[inline]
+    pub(super) fn takes(&mut self, bytes: usize) -> Result<(), Objection> {
+        if self.options.is_bounded() { self.takes_one_of(bytes) } else { Ok(()) }
+    }
+
+    #[cold]
+    fn takes_one_of(&mut self, bytes: usize) -> Result<(), Objection> {
+        if let Some(limit) = self.options.payload_bytes.filter(|limit| bytes > *limit) {
+            return Err(Objection::TooLong { limit });
+        }
+        let Some(rate) = self.options.rate else { return Ok(()) };
+        let now = Instant::now();
+        let allowance =
+            self.allowance.get_or_insert_with(|| Box::new(Allowance { since: now, bucket: Bucket::default() }));
+        allowance
+            .bucket
+            .take(now.saturating_duration_since(allowance.since), rate)
+            .map_err(|wait| Objection::TooOften { wait })
+    }
+
+    /// Whether there is a place for one more member.
+    pub(super) fn has_place(&self) -> Result<(), JoinError> {
+        match self.options.members {
+            Some(limit) if self.member_count() >= limit => Err(JoinError::RoomFull { limit }),
+            _ => Ok(()),
         }
     }
 }
