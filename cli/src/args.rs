@@ -230,6 +230,9 @@ pub(crate) struct Settings {
     /// Format of the log on stderr: text or json [default: text]
     #[arg(long, value_name = "FORMAT", allow_hyphen_values = true)]
     pub(crate) log_format: Option<String>,
+    /// Directory for what is kept over a restart, or off [default: what systemd gives]
+    #[arg(long, value_name = "DIR", allow_hyphen_values = true)]
+    pub(crate) state_directory: Option<String>,
     /// Log who comes and goes and why; twice: each frame as well
     #[arg(short, long, action = ArgAction::Count, conflicts_with = "quiet")]
     pub(crate) verbose: u8,

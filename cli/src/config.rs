@@ -6,6 +6,7 @@ mod changes;
 mod example;
 mod file;
 mod jwt;
+mod key_files;
 mod keys;
 mod layers;
 mod listeners;
@@ -29,7 +30,7 @@ use layers::{Given, Layers};
 use show::ShownTable;
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 use switchboard::{Limits, Timeouts};
 use switchboard_load::typed::{
@@ -77,6 +78,8 @@ pub(crate) struct Config {
     pub(crate) grace: Setting<Duration>,
     pub(crate) log: Setting<String>,
     pub(crate) log_format: Setting<LogFormat>,
+    /// Where things are kept over a restart.
+    pub(crate) state_directory: Setting<StateDirectory>,
     /// Who may do what; of a file alone.
     pub(crate) rules: Rules,
     /// What is set of rooms; of a file alone.
@@ -100,6 +103,21 @@ impl OfMachine {
     fn here(self, number: impl FnOnce(usize) -> String) -> String {
         if self.is_auto { format!(": {} here", number(self.number)) } else { String::new() }
     }
+}
+
+/// Where things are kept over a restart, if anywhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StateDirectory {
+    typed: String,
+    pub(crate) path: Option<PathBuf>,
+}
+
+/// The one that systemd gives to a service (`StateDirectory=`), if it does.
+fn state_of(environment: &HashMap<String, OsString>) -> StateDirectory {
+    let given = environment.get("STATE_DIRECTORY").and_then(|given| given.to_str()).filter(|given| !given.is_empty());
+    // It may give several.
+    let path = given.and_then(|given| given.split(':').next()).map(PathBuf::from);
+    StateDirectory { typed: "auto".to_owned(), path }
 }
 
 /// How many connections one address may have, or how many handshakes a second.
@@ -131,13 +149,16 @@ impl Config {
     ) -> Result<Self, Vec<Fault>> {
         let Layers { given, file, mut content, mut faults } = Layers::collect(typed, environment);
         let (mut rules, rooms) = sections::understand(&mut content);
-        content.faults.extend(jwt::read_keys(&mut rules));
+        let mut choice = Choice { given, faults: Vec::new() };
+        let state_directory =
+            choice.one("state-directory", state_of(environment), |text| parse_directory(text, &state_of(environment)));
+        content.faults.extend(key_files::read_keys(&mut rules, state_directory.value.path.as_deref()));
         content.faults.sort();
         if let Some((path, _)) = &file {
             let fault = |(at, text)| Fault { at: Some(at), ..Fault::new(SetBy::File(path.clone()), text) };
             faults.extend(content.faults.into_iter().map(fault));
         }
-        let mut choice = Choice { given, faults };
+        choice.faults.splice(0..0, faults);
         let limits = Limits::default();
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let config = Self {
@@ -157,6 +178,7 @@ impl Config {
             grace: choice.one("grace", Duration::from_secs(30), parse_duration),
             log: choice.one("log", "info".to_owned(), check_filter),
             log_format: choice.one("log-format", LogFormat::Text, LogFormat::parse),
+            state_directory,
             rules,
             rooms,
         };
@@ -213,7 +235,7 @@ impl Config {
     }
 
     /// Each setting as TOML, and where it came from.
-    fn assignments(&self) -> [(&'static str, String, &SetBy); 12] {
+    fn assignments(&self) -> [(&'static str, String, &SetBy); 13] {
         let endpoints = self.listen.value.iter().map(|endpoint| quoted(&endpoint.typed));
         [
             ("listen", format!("[{}]", endpoints.collect::<Vec<_>>().join(", ")), &self.listen.set_by),
@@ -236,6 +258,7 @@ impl Config {
             ("grace", quoted(&show_duration(self.grace.value)), &self.grace.set_by),
             ("log", quoted(&self.log.value), &self.log.set_by),
             ("log-format", quoted(self.log_format.value.name()), &self.log_format.set_by),
+            ("state-directory", quoted(&self.state_directory.value.typed), &self.state_directory.set_by),
         ]
     }
 
@@ -307,6 +330,15 @@ fn auto_too(fault: &str) -> String {
     let (fault, hint) =
         fault.split_once(';').map_or((fault, String::new()), |(fault, hint)| (fault, format!(";{hint}")));
     format!("{fault}, nor auto{hint}")
+}
+
+fn parse_directory(text: &str, auto: &StateDirectory) -> Result<StateDirectory, String> {
+    match text {
+        "auto" => Ok(auto.clone()),
+        "off" => Ok(StateDirectory { typed: text.to_owned(), path: None }),
+        _ if Path::new(text).is_dir() => Ok(StateDirectory { typed: text.to_owned(), path: Some(text.into()) }),
+        _ => Err("not a directory that is there, nor auto, nor off".to_owned()),
+    }
 }
 
 fn parse_per_address(text: &str, most: usize) -> Result<PerAddress, String> {

@@ -5,7 +5,6 @@ mod args;
 mod config;
 mod connect;
 mod endpoint;
-#[cfg_attr(not(test), expect(dead_code, reason = "nothing in the file says yet what to ask"))]
 mod fetch;
 mod logging;
 mod overflow;
@@ -25,6 +24,7 @@ use config::{Config, Fault, SetBy};
 use policy::check;
 use policy::command::{TokenAction, read_token};
 use policy::explain::explain;
+use policy::keeper::fetch_missing;
 use serve::NotStarted;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -101,7 +101,11 @@ fn can(asked: CanArguments) -> Result<ExitCode, NotStarted> {
 fn check_token(config: Option<PathBuf>) -> Result<ExitCode, NotStarted> {
     let config = load(Settings { config, ..Settings::default() })?;
     let token = read_token().map_err(NotStarted::Start)?;
-    let shown = serve::policy(&config).map(|policy| policy.shown(token.expose(), None));
+    let policy = serve::policy(&config);
+    if let Some(policy) = &policy {
+        serve::runtime().map_err(NotStarted::Start)?.block_on(fetch_missing(policy));
+    }
+    let shown = policy.map(|policy| policy.shown(token.expose(), None));
     let (told, is_taken) = match shown {
         Some(Ok(principal)) => (check::told(&config.rules, &principal), true),
         Some(Err(refused)) => (check::refused(refused), false),

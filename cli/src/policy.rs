@@ -8,6 +8,8 @@ pub(crate) mod command;
 pub(crate) mod configured;
 pub(crate) mod explain;
 pub(crate) mod jwt;
+pub(crate) mod keeper;
+pub(crate) mod kept;
 pub(crate) mod rules;
 pub(crate) mod snapshot;
 pub(crate) mod token;

@@ -9,12 +9,14 @@ use crate::config::{Config, Fault, InForce, SetBy};
 use crate::endpoint::Endpoint;
 use crate::logging::{Filter, Log};
 use crate::policy::configured::FilePolicy;
+use crate::policy::keeper::keep_fresh;
 use crate::print;
 use crate::services::Shared;
 use anyhow::Context as _;
 use reload::Reloads;
+use std::convert::Infallible;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use switchboard::{BindError, Drained, Escaped, Handle, Hub, HubLimits, Limits, Server, UserName};
@@ -65,7 +67,7 @@ pub(crate) fn limit_faults(limits: Limits) -> Vec<String> {
     checked.map_or_else(|error| error.faults, |_| Vec::new())
 }
 
-fn runtime() -> anyhow::Result<Runtime> {
+pub(crate) fn runtime() -> anyhow::Result<Runtime> {
     Builder::new_current_thread().enable_all().build().context("cannot start an event loop")
 }
 
@@ -83,7 +85,7 @@ async fn run(config: Config, load: Load, filter: Filter) -> Result<(), NotStarte
     let shared = Shared { timeouts, frame_bytes, hub, policy: policy.clone(), ..Shared::default() };
     server = server.hub(&shared.hub);
     let load = config.file.is_some().then_some(load);
-    let mut reloads = Reloads::new(InForce::of(&config), load, shared.hub.clone(), policy, filter);
+    let mut reloads = Reloads::new(InForce::of(&config), load, shared.hub.clone(), policy.clone(), filter);
     let open = config.open();
     let mut places = Vec::new();
     for endpoint in config.listen.value {
@@ -107,10 +109,19 @@ async fn run(config: Config, load: Load, filter: Filter) -> Result<(), NotStarte
         // It ends by itself once the other has asked the handle for it.
         drained = bound.serve_until(std::future::pending()) => drained,
         never = stop(signals, &handle, config.grace.value, &mut reloads) => match never {},
+        never = keep_keys(policy.as_deref(), &shared.hub, config.state_directory.value.path) => match never {},
     };
     let Drained { finished, aborted, elapsed } = drained;
     info!(finished, aborted, elapsed_ms = elapsed.as_millis() as u64, "drained");
     Ok(())
+}
+
+/// Keeps the keys fresh that are fetched.
+async fn keep_keys(policy: Option<&FilePolicy>, hub: &Hub, state: Option<PathBuf>) -> Infallible {
+    match policy {
+        Some(policy) => keep_fresh(policy, hub, state).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// What the file says of who may do what; without a word of it everybody may do everything.
@@ -278,12 +289,7 @@ const CHECK_INTERVAL: Duration = Duration::from_hours(1);
 const REPEATED: Duration = Duration::from_millis(100);
 
 /// Drains at the first signal and aborts at the second. Never returns: the server does.
-async fn stop(
-    mut signals: Signals,
-    handle: &Handle,
-    grace: Duration,
-    reloads: &mut Reloads,
-) -> std::convert::Infallible {
+async fn stop(mut signals: Signals, handle: &Handle, grace: Duration, reloads: &mut Reloads) -> Infallible {
     // The first one is now.
     let mut checks = tokio::time::interval(CHECK_INTERVAL);
     let signal = loop {

@@ -9,6 +9,7 @@ use crate::policy::jwt::compact::Compact;
 use crate::policy::jwt::fault::JwtFault;
 use crate::policy::jwt::json;
 use crate::policy::jwt::keys::KeySet;
+use crate::policy::jwt::place::Fetch;
 use crate::policy::jwt::section::{Audience, JwtSection, KeysFrom};
 use crate::policy::jwt::source::JwtSource;
 use crate::policy::rules::At;
@@ -47,6 +48,9 @@ fn source() -> JwtSource {
         audience: Audience::OneOf(vec!["a".to_owned()]),
         algorithms: LISTED.to_vec(),
         keys: KeysFrom::Files(Vec::new()),
+        keys_ca: None,
+        fetched: None,
+        fetch: Fetch::default(),
         read,
         name_claim: "sub".to_owned(),
         strip_domain: None,

@@ -1,15 +1,14 @@
-//! What a `[jwt.NAME]` means, and what its files of keys hold.
+//! What a `[jwt.NAME]` means. Its keys are read elsewhere (`key_files.rs`).
 
 use super::file::Block;
 use super::values::{Value, Wrong};
 use crate::policy::jwt::algorithm::Algorithm;
-use crate::policy::jwt::keys::{KEYS_BYTES, KeySet};
+use crate::policy::jwt::keys::KeySet;
+use crate::policy::jwt::place::Fetch;
 use crate::policy::jwt::section::{Audience, JwtSection, KeysFrom};
-use crate::policy::rules::{At, Rules};
-use std::fs::File;
-use std::io::Read as _;
+use crate::policy::rules::At;
 use std::time::Duration;
-use switchboard::{Escaped, Glob, GroupName};
+use switchboard::{Glob, GroupName};
 use switchboard_load::typed::{parse_duration, parse_timeout};
 
 /// Sources, each of which is asked about each token and each name.
@@ -47,30 +46,6 @@ pub(super) fn sources(blocks: Vec<Block>, faults: &mut Vec<Wrong>) -> Vec<JwtSec
     sources
 }
 
-/// Reads the files of keys that the rules name.
-pub(super) fn read_keys(rules: &mut Rules) -> Vec<Wrong> {
-    let mut faults = Vec::new();
-    // What is read without them would be told twice.
-    for section in rules.jwt.iter_mut().filter(|section| !section.algorithms.is_empty()) {
-        let KeysFrom::Files(files) = &section.keys;
-        for (at, path) in files {
-            let read = read(path).and_then(|bytes| KeySet::read(&bytes, &section.algorithms));
-            match read.and_then(|keys| section.read.clone().and(keys, &section.algorithms)) {
-                Ok(keys) => section.read = keys,
-                Err(fault) => faults.push((*at, format!("keys: {}: {fault}", Escaped(path.as_bytes())))),
-            }
-        }
-    }
-    faults
-}
-
-fn read(path: &str) -> Result<Vec<u8>, String> {
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(|error| error.to_string())?;
-    file.take(KEYS_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
-    Ok(bytes)
-}
-
 /// One table, while it is understood.
 struct Source<'a> {
     at: At,
@@ -97,7 +72,10 @@ impl Source<'_> {
             audience: Audience::OneOf(Vec::new()),
             algorithms: Vec::new(),
             keys: KeysFrom::Files(Vec::new()),
+            keys_ca: None,
             read: KeySet::default(),
+            fetched: None,
+            fetch: Fetch::default(),
             name_claim: "sub".to_owned(),
             strip_domain: None,
             names: Glob::parse("*").into_iter().collect(),
@@ -114,6 +92,12 @@ impl Source<'_> {
             let text =
                 "`algorithms` has HS256 beside others: whoever knows a public key could sign with it as a secret";
             self.fault(self.at, text);
+        }
+        if section.url().is_some() && section.algorithms.contains(&Algorithm::Hs256) {
+            self.fault(self.at, "`keys` is a URL, and HS256 has a secret, which nobody publishes");
+        }
+        if section.url().is_none() && section.keys_ca.is_some() {
+            self.fault(self.at, "`keys-ca` is for `keys` that are a URL");
         }
         is_name.then_some(section)
     }
@@ -143,9 +127,8 @@ impl Source<'_> {
             "audience" if first == "any" && texts.len() == 1 => section.audience = Audience::Any,
             "audience" => section.audience = Audience::OneOf(texts.into_iter().map(|(_, text)| text).collect()),
             "algorithms" => section.algorithms = self.algorithms(texts),
-            "keys" => {
-                section.keys = KeysFrom::Files(texts);
-            }
+            "keys" => section.keys = self.keys(texts),
+            "keys-ca" => section.keys_ca = Some(first),
             "name-claim" => section.name_claim = first,
             "strip-domain" => section.strip_domain = Some(first),
             "groups-claim" => section.groups_claim = Some(first),
@@ -160,6 +143,26 @@ impl Source<'_> {
                 None => self.fault(at, &format!("leeway = `{first}` is not a duration such as 30s, of 10m at most")),
             },
             other => unreachable!("these tables have no {other}"),
+        }
+    }
+
+    /// One URL, or files.
+    fn keys(&mut self, texts: Vec<(At, String)>) -> KeysFrom {
+        let is_url = |text: &str| text.contains("://");
+        match &texts[..] {
+            [(at, text)] if is_url(text) => {
+                // Over a socket of this machine one would have a file.
+                if !text.starts_with("https://") && !text.starts_with("http://") {
+                    self.fault(*at, "`keys` is a URL of another kind than https://, or http:// of this machine");
+                }
+                KeysFrom::Url(*at, text.clone())
+            }
+            _ => {
+                if let Some((at, _)) = texts.iter().find(|(_, text)| is_url(text)) {
+                    self.fault(*at, "`keys` has a URL beside others: it is one URL, or files");
+                }
+                KeysFrom::Files(texts)
+            }
         }
     }
 

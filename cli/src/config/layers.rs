@@ -172,6 +172,7 @@ impl Layers {
             ("write-timeout", typed.write_timeout),
             ("grace", typed.grace),
             ("log-format", typed.log_format),
+            ("state-directory", typed.state_directory),
         ] {
             let set_by = SetBy::Flag(format!("--{name}"));
             self.given.extend(text.map(|text| Given { name, texts: vec![text.into()], set_by }));

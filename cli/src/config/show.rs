@@ -68,7 +68,8 @@ pub(super) fn tables(rules: &Rules, rooms: &Rooms) -> Vec<ShownTable> {
         named(Table::Room, settings.glob.as_str(), values)
     });
     let sources = rules.jwt.iter().map(|section| ShownTable {
-        beside: section.read.marks().collect(),
+        // What was kept of a URL is no word of the file.
+        beside: section.read.marks().filter(|_| section.url().is_none()).collect(),
         ..named(Table::Jwt, &section.name, of_jwt(section))
     });
     tokens.chain(groups).chain(anonymous).chain(rooms).chain(sources).collect()
@@ -89,15 +90,19 @@ fn of_jwt(section: &JwtSection) -> Vec<(&'static str, String)> {
         Audience::Any => quoted("any"),
         Audience::OneOf(audiences) => list(audiences.iter().cloned()),
     };
-    let KeysFrom::Files(files) = &section.keys;
+    let keys = match &section.keys {
+        KeysFrom::Files(files) => list(files.iter().map(|(_, path)| path.clone())),
+        KeysFrom::Url(_, url) => quoted(url),
+    };
     let mut values = vec![
         ("issuer", quoted(&section.issuer)),
         ("audience", audience),
         ("algorithms", list(section.algorithms.iter().map(ToString::to_string))),
-        ("keys", list(files.iter().map(|(_, path)| path.clone()))),
+        ("keys", keys),
         ("name-claim", quoted(&section.name_claim)),
     ];
     let text = |name, text: &Option<String>| text.as_ref().map(|text| (name, quoted(text)));
+    values.extend(text("keys-ca", &section.keys_ca));
     values.extend(text("strip-domain", &section.strip_domain));
     values.push(("names", list(section.names.iter().map(|glob| glob.as_str().to_owned()))));
     values.extend(text("groups-claim", &section.groups_claim));

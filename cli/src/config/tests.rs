@@ -83,6 +83,7 @@ fn every_setting_can_come_from_each_origin() {
         ("grace", "7m"),
         ("log", "warn"),
         ("log-format", "json"),
+        ("state-directory", "/"),
     ];
     let lines = settings.map(|(name, value)| format!("{name} = \"{value}\"\n")).concat();
     let file = File::new("each", &format!("listen = [\"echo=tcp://127.0.0.1:7\"]\n{lines}"));
@@ -108,6 +109,7 @@ fn every_setting_can_come_from_each_origin() {
         write_timeout: text("7s"),
         grace: text("7m"),
         log_format: text("json"),
+        state_directory: text("/"),
         verbose: 0,
         quiet: true,
     };
@@ -117,7 +119,7 @@ fn every_setting_can_come_from_each_origin() {
         let lines = printed.lines().filter_map(|line| line.split_once("  #")).map(|(value, _)| value.trim().to_owned());
         lines.filter(|line| !line.is_empty()).collect::<Vec<_>>()
     };
-    assert_eq!(values(&from_file).len(), 12);
+    assert_eq!(values(&from_file).len(), 13);
     assert_eq!(values(&from_file), values(&from_environment));
     assert_eq!(values(&from_file), values(&from_flags));
     for printed in [from_file, from_environment, from_flags] {
@@ -156,7 +158,7 @@ fn all_faults_of_all_origins_come_at_once() {
     faults.sort();
     let path = file.0.display();
     let known = "listen, workers, max-connections, max-connections-per-address, max-handshakes-per-address, max-frame, \
-                 max-outbox, max-memory, write-timeout, grace, log, log-format, listener, tokens, groups, anonymous, rooms, jwt";
+                 max-outbox, max-memory, write-timeout, grace, log, log-format, state-directory, listener, tokens, groups, anonymous, rooms, jwt";
     let mut expected = [
         "--workers: `many` is not a number from 1 to 1024, nor auto".to_owned(),
         "echo: not SERVICE=URL, as in echo=tcp://127.0.0.1:8080".to_owned(),

@@ -5,7 +5,9 @@
 use super::audit::{Audit, Refused};
 use super::jwt::cache::VerifiedTokens;
 use super::jwt::compact::Compact;
-use super::jwt::source::of_credential;
+use super::jwt::fault::JwtFault;
+use super::jwt::keys::KeySet;
+use super::jwt::source::{JwtSource, of_credential};
 use super::rules::Rules;
 use super::snapshot::{Holder, Snapshot};
 use super::token::{StaticToken, TokenFault, TokenHash};
@@ -13,8 +15,10 @@ use parking_lot::{Mutex, RwLock};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
-use switchboard::policy::{Authenticating, Claimant, Credentials, Policy, Principal, Rights};
+use switchboard::policy::{Authenticating, Claimant, Credentials, Policy, Principal, Refusal, Rights};
 use switchboard::{PeerAddr, RoomName, UserName};
+use tokio::sync::Notify;
+use tokio::time::Instant;
 use tracing::warn;
 
 /// By what whoever comes to a listener with `as=NAME` is known. No token's hash is called so.
@@ -31,6 +35,8 @@ pub(crate) struct FilePolicy {
     /// Whom listeners say that everybody is there.
     named: Vec<UserName>,
     verified: Mutex<VerifiedTokens>,
+    /// Keys of a source are to be fetched now.
+    wanted: Notify,
     pub(crate) audit: Audit,
 }
 
@@ -39,15 +45,18 @@ impl FilePolicy {
     pub(crate) fn new(rules: &Rules, named: Vec<UserName>) -> Self {
         let current = RwLock::new(Arc::new(Snapshot::of(rules, &named)));
         tell_notes(rules);
-        let (generation, verified, audit) = Default::default();
-        Self { current, generation, named, verified, audit }
+        let (generation, verified, wanted, audit) = Default::default();
+        Self { current, generation, named, verified, wanted, audit }
     }
 
     /// Puts other rules in force. Whoever asks from now on is told what these say; who is a member is for the hub to review.
     pub(crate) fn replace(&self, rules: &Rules) {
-        let new = Arc::new(Snapshot::of(rules, &self.named));
+        let mut current = self.current.write();
+        let new = Arc::new(Snapshot::behind(rules, &self.named, Some(&current)));
+        let old = std::mem::replace(&mut *current, Arc::clone(&new));
+        drop(current);
         tell_notes(rules);
-        let old = std::mem::replace(&mut *self.current.write(), Arc::clone(&new));
+        self.wanted.notify_one();
         // Behind the rules: who reads the number has them, or asks once more.
         self.generation.fetch_add(1, Ordering::Release);
         for (name, hash) in old.tokens().filter(|(_, hash)| new.holder(hash).is_none()) {
@@ -75,7 +84,7 @@ impl FilePolicy {
         // Read first: what is found by older rules is noted as such.
         let (generation, snapshot) = (self.generation(), self.snapshot());
         let Some(Holder { record, principal }) = snapshot.holder(&hash) else {
-            if snapshot.has_sources() && Compact::is_one(token) {
+            if !snapshot.sources().is_empty() && Compact::is_one(token) {
                 return self.vouched(token, hash, generation, &snapshot);
             }
             let is_mistyped = matches!(StaticToken::parse(token), Err(TokenFault::Mistyped));
@@ -108,6 +117,64 @@ impl FilePolicy {
     }
 }
 
+/// Keys that are at a URL.
+impl FilePolicy {
+    pub(crate) fn fetching_sources(&self) -> Vec<Arc<JwtSource>> {
+        self.snapshot().sources().iter().filter(|source| source.asking().is_some()).cloned().collect()
+    }
+
+    /// Waits until somebody wants keys to be fetched.
+    ///
+    /// # Cancel safety
+    /// Safe: what was wanted stays so.
+    pub(crate) async fn keys_wanted(&self) {
+        self.wanted.notified().await;
+    }
+
+    /// Has all of them fetched now.
+    pub(crate) fn refresh_keys(&self) {
+        for source in self.fetching_sources() {
+            source.asking().inspect(|asking| asking.refresh(Instant::now()));
+        }
+        self.wanted.notify_one();
+    }
+
+    /// Puts fetched keys in force, unless the file has another source by now. Says whether they are others; then everybody is to be looked
+    /// at again.
+    pub(crate) fn take_keys(&self, fetched_for: &JwtSource, keys: KeySet) -> bool {
+        let snapshot = self.snapshot();
+        let is_for = |source: &&Arc<JwtSource>| {
+            source.section.name == fetched_for.section.name && source.section.fetches_as(&fetched_for.section)
+        };
+        let is_other =
+            snapshot.sources().iter().find(is_for).is_some_and(|source| source.take_keys(keys, SystemTime::now()));
+        if is_other {
+            // Behind the keys, as behind the rules.
+            self.generation.fetch_add(1, Ordering::Release);
+        }
+        is_other
+    }
+
+    /// Waits for keys that may be those of a token, if its source may ask for them now.
+    async fn await_keys(&self, token: &str) -> bool {
+        let wanted = self.snapshot().source_named_by(token).and_then(|source| source.asking()?.want(Instant::now()));
+        let Some(mut ended) = wanted else { return false };
+        self.wanted.notify_one();
+        ended.changed().await.is_ok()
+    }
+
+    /// As [`shown`](Self::shown), and once more behind a fetch, if it lacks the key.
+    async fn shown_by_fresh_keys(&self, token: &str, claimant: &Claimant) -> Result<Arc<Principal>, Refused> {
+        let shown = self.shown(token, Some(claimant));
+        match shown {
+            Err(Refused::Jwt(JwtFault::Key | JwtFault::Unavailable)) if self.await_keys(token).await => {
+                self.shown(token, Some(claimant))
+            }
+            shown => shown,
+        }
+    }
+}
+
 /// Tells of keys that are there and are not taken.
 fn tell_notes(rules: &Rules) {
     for section in &rules.jwt {
@@ -125,20 +192,15 @@ fn called(token: &str) -> Option<String> {
 
 impl Policy for FilePolicy {
     fn authenticate(&self, credentials: Credentials, claimant: Claimant) -> Authenticating<'_> {
-        let shown = match &credentials {
-            Credentials::Token(token) => {
-                let shown = self.shown(token.reveal(), Some(&claimant));
-                match &shown {
-                    Ok(principal) => self.audit.authenticated(principal, &claimant.address),
-                    Err(refused) => {
-                        self.audit.refused(*refused, called(token.reveal()).as_deref(), &claimant.address);
-                    }
-                }
-                shown
+        Box::pin(async move {
+            let Credentials::Token(token) = &credentials else { return Err(Refusal::Wrong) };
+            let shown = self.shown_by_fresh_keys(token.reveal(), &claimant).await;
+            match &shown {
+                Ok(principal) => self.audit.authenticated(principal, &claimant.address),
+                Err(refused) => self.audit.refused(*refused, called(token.reveal()).as_deref(), &claimant.address),
             }
-            _ => Err(Refused::Unknown),
-        };
-        Box::pin(std::future::ready(shown.map_err(Refused::refusal)))
+            shown.map_err(Refused::refusal)
+        })
     }
 
     fn rights(&self, principal: &Principal, room: &RoomName) -> Rights {
@@ -194,7 +256,6 @@ mod tests {
     use std::time::Duration;
     use switchboard::Glob;
     use switchboard::grammar::Token;
-    use switchboard::policy::Refusal;
 
     const AT: At = At { line: 1, column: 1 };
 

@@ -4,6 +4,7 @@
 //! signatures by *ring* ourselves: docs/decisions/0006-jwt.md. Whose name is whose, and what it may do, is the snapshot's.
 
 pub(crate) mod algorithm;
+pub(crate) mod asking;
 pub(crate) mod cache;
 pub(crate) mod claims;
 pub(crate) mod compact;
@@ -11,6 +12,7 @@ pub(crate) mod fault;
 pub(crate) mod json;
 mod key;
 pub(crate) mod keys;
+pub(crate) mod place;
 pub(crate) mod section;
 pub(crate) mod sign;
 pub(crate) mod source;
@@ -19,4 +21,4 @@ pub(crate) mod source;
 #[path = "../../../fuzz/bodies/jwt.rs"]
 mod body;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -5,6 +5,7 @@
 use super::jwt::claims::{MOST_GLOBS, Vouched};
 use super::jwt::compact::Compact;
 use super::jwt::fault::JwtFault;
+use super::jwt::section::JwtSection;
 use super::jwt::source::{JwtSource, Verified, of_credential};
 use super::rules::{Direct, Grant, RoomSection, Rules, TokenSection};
 use super::token::TokenHash;
@@ -98,6 +99,11 @@ impl Record {
 impl Snapshot {
     /// Of these rules, and of listeners that say who everybody is there.
     pub(crate) fn of(rules: &Rules, named: &[UserName]) -> Self {
+        Self::behind(rules, named, None)
+    }
+
+    /// The same, with the keys that sources have fetched `before`.
+    pub(crate) fn behind(rules: &Rules, named: &[UserName], before: Option<&Self>) -> Self {
         let groups: HashMap<_, _> = rules
             .groups
             .iter()
@@ -128,7 +134,7 @@ impl Snapshot {
             sections: rules.sections.iter().map(section).collect(),
             anonymous: anonymous.map_or_else(Grants::new, |anonymous| granted(&anonymous.grants)),
             anonymous_direct: anonymous.map_or_else(Vec::new, |anonymous| globs(&anonymous.direct).collect()),
-            sources: rules.jwt.iter().map(|section| Arc::new(JwtSource::new(section.clone()))).collect(),
+            sources: rules.jwt.iter().map(|section| Arc::new(source(section, before))).collect(),
             people,
             groups,
             named: named.to_vec(),
@@ -196,8 +202,14 @@ impl Snapshot {
         source.is_some_and(|source| source.has_stamp(stamp) && self.may_issue(source, name))
     }
 
-    pub(crate) fn has_sources(&self) -> bool {
-        !self.sources.is_empty()
+    pub(crate) fn sources(&self) -> &[Arc<JwtSource>] {
+        &self.sources
+    }
+
+    /// Of which source a token says to be.
+    pub(crate) fn source_named_by(&self, token: &str) -> Option<&Arc<JwtSource>> {
+        let compact = Compact::parse(token).ok()?;
+        self.source_of(compact.issuer()?)
     }
 
     /// The groups of the file that somebody is in whom a JWT shows.
@@ -272,6 +284,14 @@ fn prefixes(name: &UserName) -> impl Iterator<Item = UserName> {
     let ends = std::iter::once(text.len()).chain(text.rmatch_indices('.').map(|(dot, _)| dot));
     // What ends in a dot, or is reserved, is nobody's.
     ends.filter_map(|end| UserName::parse(&text[..end]).ok())
+}
+
+fn source(section: &JwtSection, before: Option<&Snapshot>) -> JwtSource {
+    let before = before.and_then(|before| before.sources.iter().find(|known| known.section.name == section.name));
+    match before {
+        Some(before) => JwtSource::behind(section.clone(), before),
+        None => JwtSource::new(section.clone()),
+    }
 }
 
 fn granted(grants: &[Grant]) -> Grants {

@@ -107,6 +107,9 @@ impl Reloads {
             policy.replace(&self.in_force.rules);
             self.hub.review().await;
         }
+        if let Some(policy) = &self.policy {
+            policy.refresh_keys();
+        }
         if live.is_empty() {
             info!("the file was reloaded: nothing changed");
         } else {

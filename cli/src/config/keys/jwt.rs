@@ -18,8 +18,20 @@ pub(super) static KEYS: &[Key] = &[
         "how its tokens may be signed: EdDSA, ES256, ES384, RS256, PS256; HS256 alone; required",
     )
     .sample("[\"ES256\"]"),
-    jwt("keys", Kind::Texts, "", "files of its public keys (PEM or JWKS), of its secret for HS256; required")
-        .sample("[\"/etc/switchboard/jwks.json\"]"),
+    jwt(
+        "keys",
+        Kind::Texts,
+        "",
+        "files of its public keys (PEM or JWKS), or of its secret for HS256; or the https URL of its JWKS; required",
+    )
+    .sample("[\"/etc/switchboard/jwks.json\"]"),
+    jwt(
+        "keys-ca",
+        Kind::Text,
+        "",
+        "PEM file of the authorities that are believed at that URL; without: those of this machine",
+    )
+    .sample("\"/etc/switchboard/id-ca.pem\""),
     jwt("name-claim", Kind::Text, "\"sub\"", "which claim is the name; a.b is b within a"),
     jwt("strip-domain", Kind::Text, "", "names are addresses of this domain, which is left out")
         .sample("\"example.org\""),

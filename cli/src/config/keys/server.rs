@@ -51,4 +51,10 @@ pub(super) static KEYS: &[Key] = &[
     top("grace", Kind::Duration { or: &[] }, "\"30s\"", "how long connections may take to finish after a signal"),
     top("log", Kind::Text, "\"info\"", "what is logged: a level, or a filter such as warn,switchboard=debug").live(),
     top("log-format", Kind::Word(&["text", "json"]), "\"text\"", "format of the log on stderr"),
+    top(
+        "state-directory",
+        Kind::Text,
+        "\"auto\"",
+        "directory for what is kept over a restart: keys that were fetched; auto: what systemd gives (StateDirectory=), else off",
+    ),
 ];

@@ -2,9 +2,10 @@
 
 use super::algorithm::Algorithm;
 use super::keys::KeySet;
+use super::place::Fetch;
 use crate::policy::rules::At;
 use ring::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use switchboard::{Glob, UserName};
 
 /// A source of JWTs, as it stands in the file.
@@ -17,8 +18,13 @@ pub(crate) struct JwtSection {
     pub(crate) audience: Audience,
     pub(crate) algorithms: Vec<Algorithm>,
     pub(crate) keys: KeysFrom,
-    /// What its files hold, once they are read. Nothing of a URL.
+    /// Whom to believe at a URL; without: what the machine trusts.
+    pub(crate) keys_ca: Option<String>,
+    /// What its files hold, once they are read, or what was kept of its URL.
     pub(crate) read: KeySet,
+    /// When that was fetched.
+    pub(crate) fetched: Option<SystemTime>,
+    pub(crate) fetch: Fetch,
     /// Which claim is the name.
     pub(crate) name_claim: String,
     /// Of a name that is an address, the part that each has to have and that is left out.
@@ -47,6 +53,8 @@ pub(crate) enum Audience {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum KeysFrom {
     Files(Vec<(At, String)>),
+    /// A JWKS that is fetched.
+    Url(At, String),
 }
 
 impl JwtSection {
@@ -60,6 +68,21 @@ impl JwtSection {
         let all = self.names.iter().any(|glob| ["*", "**"].contains(&glob.as_str()));
         let all = all.then(|| "`names` has every name, so that nobody without a token can choose one".to_owned());
         all.into_iter().chain(self.notes()).map(|text| format!("jwt.{}: {text}", self.name))
+    }
+
+    /// Where its keys are fetched, if they are.
+    pub(crate) fn url(&self) -> Option<&str> {
+        match &self.keys {
+            KeysFrom::Url(_, url) => Some(url),
+            KeysFrom::Files(_) => None,
+        }
+    }
+
+    /// Whether what was fetched for `other` holds for this one too.
+    pub(crate) fn fetches_as(&self, other: &Self) -> bool {
+        let place =
+            |section: &'_ Self| (section.url().map(str::to_owned), section.keys_ca.clone(), section.algorithms.clone());
+        self.url().is_some() && place(self) == place(other)
     }
 
     /// Keys that are left out.

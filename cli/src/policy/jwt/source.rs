@@ -1,5 +1,6 @@
 //! A source of JWTs that is in force: its checks in their order, and what it is known by afterwards.
 
+use super::asking::Asking;
 use super::claims::Vouched;
 use super::compact::Compact;
 use super::fault::JwtFault;
@@ -9,7 +10,8 @@ use super::section::JwtSection;
 use parking_lot::RwLock;
 use ring::digest::{Context, SHA256, SHA256_OUTPUT_LEN};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
+use tokio::time::Instant;
 
 /// Before the name of a source, in what a principal is proven by: no hash of a token begins so.
 const PREFIX: &str = "jwt.";
@@ -21,6 +23,10 @@ pub(crate) struct JwtSource {
     digest: [u8; SHA256_OUTPUT_LEN],
     /// None until some were fetched.
     keys: RwLock<Option<Arc<Stamped>>>,
+    /// When they were fetched last, whether or not they were others.
+    fetched: RwLock<Option<SystemTime>>,
+    /// When they are fetched, if they are at a URL.
+    asking: Option<Arc<Asking>>,
 }
 
 /// Keys, and what stands for each of them.
@@ -40,12 +46,54 @@ pub(crate) struct Verified {
 
 impl JwtSource {
     pub(crate) fn new(section: JwtSection) -> Self {
-        let read = section.read.clone();
-        let source = Self { digest: section.digest(), section, keys: RwLock::new(None) };
+        let asking = section.url().map(|_| Arc::new(Asking::new(Instant::now())));
+        let (read, fetched) = (section.read.clone(), RwLock::new(section.fetched));
+        let source = Self { digest: section.digest(), section, keys: RwLock::new(None), fetched, asking };
         if read.len() > 0 {
             source.use_keys(read);
         }
         source
+    }
+
+    /// As [`new`](Self::new), but with the keys that `before` has fetched, if they are for this one too.
+    pub(crate) fn behind(section: JwtSection, before: &Self) -> Self {
+        if !section.fetches_as(&before.section) {
+            return Self::new(section);
+        }
+        let source = Self { asking: before.asking.clone(), ..Self::new(section) };
+        if let Some(stamped) = before.keys.read().as_ref() {
+            source.use_keys(stamped.keys.clone());
+        }
+        *source.fetched.write() = *before.fetched.read();
+        source
+    }
+
+    /// As it is called in logs.
+    pub(crate) fn called(&self) -> String {
+        format!("{PREFIX}{}", self.section.name)
+    }
+
+    pub(crate) fn asking(&self) -> Option<&Arc<Asking>> {
+        self.asking.as_ref()
+    }
+
+    pub(crate) fn has_keys(&self) -> bool {
+        self.keys.read().is_some()
+    }
+
+    /// How long ago they were fetched.
+    pub(crate) fn keys_age(&self, now: SystemTime) -> Option<Duration> {
+        self.fetched.read().map(|fetched| now.duration_since(fetched).unwrap_or_default())
+    }
+
+    /// Takes what was fetched, and says whether these are other keys.
+    pub(crate) fn take_keys(&self, keys: KeySet, now: SystemTime) -> bool {
+        *self.fetched.write() = Some(now);
+        let is_other = self.keys.read().as_ref().is_none_or(|stamped| stamped.keys != keys);
+        if is_other {
+            self.use_keys(keys);
+        }
+        is_other
     }
 
     /// Has tokens checked by these keys, and by no others.

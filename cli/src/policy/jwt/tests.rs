@@ -5,6 +5,7 @@ use super::algorithm::Algorithm;
 use super::fault::JwtFault;
 use super::json::Object;
 use super::keys::KeySet;
+use super::place::Fetch;
 use super::section::{Audience, JwtSection, KeysFrom};
 use super::sign::Signer;
 use crate::policy::rules::{At, Direct, Grant, GroupSection, Rules, TokenSection};
@@ -20,17 +21,17 @@ use switchboard::policy::Principal;
 use switchboard::{Glob, GroupName, Rights, RoomName, UserName};
 
 const AT: At = At { line: 1, column: 1 };
-pub(super) const NOW: u64 = 1_800_000_000;
+pub(in crate::policy) const NOW: u64 = 1_800_000_000;
 const ISSUER: &str = "https://id.example.org/";
 
 /// An issuer: its private key, and the JWKS that it publishes.
-pub(super) struct Issuer {
-    pub(super) signer: Signer,
-    pub(super) jwk: Value,
+pub(in crate::policy) struct Issuer {
+    pub(in crate::policy) signer: Signer,
+    pub(in crate::policy) jwk: Value,
 }
 
 impl Issuer {
-    pub(super) fn new(algorithm: Algorithm) -> Self {
+    pub(in crate::policy) fn new(algorithm: Algorithm) -> Self {
         let random = SystemRandom::new();
         let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
         let (pkcs8, jwk) = match algorithm {
@@ -58,7 +59,7 @@ impl Issuer {
         Self { signer: Signer::read(pem.as_bytes(), None, &random).unwrap(), jwk }
     }
 
-    pub(super) fn keys(&self, kid: Option<&str>) -> Value {
+    pub(in crate::policy) fn keys(&self, kid: Option<&str>) -> Value {
         let mut jwk = self.jwk.clone();
         if let Some(kid) = kid {
             jwk["kid"] = kid.into();
@@ -66,19 +67,24 @@ impl Issuer {
         json!({ "keys": [jwk] })
     }
 
-    fn token(&self, header: Value, claims: Value) -> String {
+    pub(in crate::policy) fn token(&self, header: Value, claims: Value) -> String {
         let (Value::Object(header), Value::Object(claims)) = (header, claims) else { panic!("not objects") };
         self.signer.sign(header, &claims, &SystemRandom::new()).unwrap()
     }
 
-    /// A token with these claims in place of good ones; null takes one away.
+    /// A token with these claims in place of good ones.
     fn with(&self, changes: Value) -> String {
+        self.token(json!({}), Self::claims(changes))
+    }
+
+    /// Good claims with these in place of some; "absent" takes one away.
+    pub(in crate::policy) fn claims(changes: Value) -> Value {
         let mut claims = good();
         for (name, value) in changes.as_object().unwrap() {
             claims.insert(name.clone(), value.clone());
         }
         claims.retain(|_, value| *value != json!("absent"));
-        self.token(json!({}), claims.into())
+        claims.into()
     }
 }
 
@@ -87,7 +93,7 @@ fn good() -> Object {
     claims.as_object().unwrap().clone()
 }
 
-pub(super) fn section(issuer: &Issuer) -> JwtSection {
+pub(in crate::policy) fn section(issuer: &Issuer) -> JwtSection {
     let algorithms = vec![issuer.signer.algorithm()];
     JwtSection {
         at: AT,
@@ -95,6 +101,9 @@ pub(super) fn section(issuer: &Issuer) -> JwtSection {
         issuer: ISSUER.to_owned(),
         audience: Audience::OneOf(vec!["switchboard".to_owned()]),
         keys: KeysFrom::Files(Vec::new()),
+        keys_ca: None,
+        fetched: None,
+        fetch: Fetch::default(),
         read: KeySet::read(issuer.keys(None).to_string().as_bytes(), &algorithms).unwrap(),
         algorithms,
         name_claim: "sub".to_owned(),
