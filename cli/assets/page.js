@@ -54,6 +54,8 @@ let drawing = 0;
 let lost = false;
 /** The room that was not joined for want of a token. */
 let refused = '';
+/** Why the server does not let us in, if that is what keeps us from being connected. */
+let unproven = '';
 /** Counts down to the next attempt. @type {ReturnType<typeof setInterval> | undefined} */
 let counting;
 /** The rooms that are remembered. */
@@ -129,9 +131,15 @@ function enter(name, rooms) {
     switchboard.on('named', named);
     switchboard.on('refused', ({ error, room }) => {
         if (room) return;
-        if (CREDENTIALS.has(error.code)) askToken(error.message);
-        else if (switchboard.wanted) waitForName();
-        else askName(error.message);
+        if (CREDENTIALS.has(error.code)) {
+            if (switchboard.state !== 'open') {
+                unproven = error.message;
+                find('retry', HTMLButtonElement).hidden = true;
+                find('authorize', HTMLButtonElement).hidden = false;
+            }
+            askToken(`Refused: ${error.message}.`);
+        } else if (switchboard.wanted) waitForName();
+        else askName(`Not changed: ${error.message}.`);
     });
     switchboard.on('removed', ({ room }) => {
         const talk = chat.talks.get(key('room', room));
@@ -184,11 +192,13 @@ function waitForName() {
 /** @param {{ state: string, delay?: number }} change */
 function connection({ state, delay = 0 }) {
     const lamp = find('lamp', HTMLElement);
+    if (state === 'open') unproven = '';
     lamp.dataset.state = state;
     lamp.textContent = { open: 'Connected', connecting: 'Connecting', waiting: 'Offline' }[state] ?? 'Closed';
     find('banner', HTMLElement).hidden = state === 'open' || (state === 'connecting' && !chat.connections);
     tellNext(state, delay);
-    find('retry', HTMLButtonElement).hidden = state !== 'waiting';
+    find('retry', HTMLButtonElement).hidden = state !== 'waiting' || Boolean(unproven);
+    find('authorize', HTMLButtonElement).hidden = !unproven;
     // Told once, and not with each attempt.
     const isLost = state !== 'open' && chat.connections > 0;
     if (isLost !== lost) notice(isLost ? 'The connection is lost' : 'Reconnected');
@@ -204,11 +214,13 @@ function connection({ state, delay = 0 }) {
 /** Says what comes next, and counts the seconds until then. @param {string} state @param {number} delay */
 function tellNext(state, delay) {
     clearInterval(counting);
-    const what = chat.connections ? 'The connection is lost.' : 'There is no connection.';
+    const none = chat.connections ? 'The connection is lost.' : 'There is no connection.';
     const ends = Date.now() + delay;
     const tell = () => {
         const seconds = Math.ceil((ends - Date.now()) / 1000);
         const next = state === 'connecting' ? 'Connecting.' : `Trying again ${seconds > 1 ? `in ${seconds} s` : 'now'}.`;
+        // Told late, as it is found out once the connection is refused.
+        const what = unproven ? `Refused: ${unproven}.` : none;
         find('banner-text', HTMLElement).textContent = `${what} ${next}`;
     };
     tell();
@@ -302,10 +314,12 @@ async function takeName(name) {
 
 /** @param {string} why */
 function askName(why) {
-    find('naming-name', HTMLInputElement).value = load().name ?? '';
     find('naming-complaint', HTMLElement).textContent = why;
     const dialog = find('naming', HTMLDialogElement);
-    if (!dialog.open) dialog.showModal();
+    if (!dialog.open) {
+        find('naming-name', HTMLInputElement).value = load().name ?? '';
+        dialog.showModal();
+    }
     find('naming-name', HTMLInputElement).select();
 }
 
@@ -322,6 +336,7 @@ function showToken(token) {
     keepToken(find('showing-keep', HTMLInputElement).checked ? token : '');
     // What is shown goes with its own name.
     if (token) switchboard.wanted = '';
+    unproven = '';
     switchboard.present(token);
     if (refused) open('room', refused);
     refused = '';
@@ -501,7 +516,7 @@ find('naming-form', HTMLFormElement).addEventListener('submit', (event) => {
     event.preventDefault();
     takeName(find('naming-name', HTMLInputElement).value).then(
         () => find('naming', HTMLDialogElement).close(),
-        (error) => askName(error.message),
+        (error) => askName(`Not changed: ${error.message}.`),
     );
 });
 
@@ -556,6 +571,7 @@ find('mute', HTMLButtonElement).addEventListener('click', () => {
     show();
 });
 find('retry', HTMLButtonElement).addEventListener('click', () => switchboard.retry());
+find('authorize', HTMLButtonElement).addEventListener('click', () => askToken(`Refused: ${unproven}.`));
 find('help-button', HTMLButtonElement).addEventListener('click', help);
 find('latest', HTMLButtonElement).addEventListener('click', () => {
     log.latest();

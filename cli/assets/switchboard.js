@@ -270,7 +270,7 @@ export class Switchboard {
         return this.#shown;
     }
 
-    /** Shows another token, or none, on a connection of its own. @param {Token} token */
+    /** Presents another token, or none, on a connection of its own. @param {Token} token */
     present(token) {
         this.#token = token;
         if (this.state === 'closed') return;
@@ -428,7 +428,7 @@ export class Switchboard {
         }
     }
 
-    /** Shows another token before the one that is shown ends. */
+    /** Presents another token before the current one ends. */
     async #renew() {
         try {
             const token = await this.#ticket();

@@ -98,7 +98,7 @@ pub struct Arguments {
     #[arg(
         long,
         value_name = "FILE",
-        help = "Show a server of lines or WebSockets the token in this file [default: the one in SWITCHBOARD_TOKEN]"
+        help = "Present the token in this file to a server of lines or WebSockets [default: the one in SWITCHBOARD_TOKEN]"
     )]
     pub(crate) token_file: Option<PathBuf>,
     /// Exit with 1 if the 99th percentile is above this, as in 500us or 20ms

@@ -41,7 +41,7 @@ pub(crate) struct Arguments {
     #[arg(
         long,
         value_name = "FILE",
-        help = "Show the token in this file before anything else [default: the one in SWITCHBOARD_TOKEN]"
+        help = "Present the token in this file before anything else [default: the one in SWITCHBOARD_TOKEN]"
     )]
     pub(super) token_file: Option<PathBuf>,
     /// How long to wait without an answer after the end of input [default: 1s on UDP, else until the server ends]

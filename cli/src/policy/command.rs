@@ -119,7 +119,7 @@ fn say(text: &str) -> anyhow::Result<()> {
     print::write(text.as_bytes()).context("cannot print")
 }
 
-/// What to add to the file, so that whoever shows the token is `name`.
+/// What to add to the file, so that whoever presents the token is `name`.
 fn lines_for_file(name: &UserName, token: &StaticToken, expires: Option<SystemTime>) -> String {
     // A dot would part tables.
     let key = if name.as_str().contains('.') { format!("\"{name}\"") } else { name.to_string() };

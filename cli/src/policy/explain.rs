@@ -48,7 +48,7 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// Whether `who` may do what was `asked` for in `room`; nobody is whoever shows no credential.
+/// Whether `who` may do what was `asked` for in `room`; nobody is whoever presents no credential.
 pub(crate) fn explain(rules: &Rules, who: Option<&UserName>, asked: Rights, room: &RoomName) -> Verdict {
     let token = who.and_then(|who| rules.tokens.iter().find(|token| token.name == *who));
     let closed = rules.sections.iter().find_map(|section| {

@@ -176,7 +176,7 @@ fn datagrams(datagrams: DatagramListener, options: &mut Options) -> Add {
     })
 }
 
-/// Has whoever comes show a token first.
+/// Has whoever comes present a token first.
 fn listen_known(streams: StreamListener, server: Server, framing: Framing, listener: Arc<Listener>) -> Server {
     match framing {
         Framing::Lines => streams.listen(server, move |mut conn: Connection<GuardedLines>| {

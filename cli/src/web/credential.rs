@@ -10,7 +10,7 @@ use switchboard_load::typed::percent_decoded;
 /// The longest token.
 const TOKEN_BYTES: usize = 8 << 10;
 
-/// What a browser offers beside `switchboard`, since its WebSockets have no other header to show a token by.
+/// What a browser offers beside `switchboard`, since its WebSockets have no other header to present a token in.
 const SUBPROTOCOL: &str = "switchboard.bearer.";
 
 /// The parameter of a URL.

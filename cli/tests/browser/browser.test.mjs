@@ -390,7 +390,14 @@ test('a name that somebody has is asked for again', async () => {
     await tab.type('#enter-name', 'alice-7');
     await tab.press('Enter');
     await tab.until(() => document.querySelector('#naming').open);
-    assert.notEqual(await tab.run(() => document.querySelector('#naming-complaint').textContent), '');
+    const complains = (text) => document.querySelector('#naming-complaint').textContent === text;
+    await tab.until(complains, 'Not changed: name alice-7 is taken.');
+    // Another one that is taken stays there, to be mended.
+    await enter('alice-7b', 'names');
+    await tab.type('#naming-name', 'alice-7b');
+    await tab.press('Enter');
+    await tab.until(complains, 'Not changed: name alice-7b is taken.');
+    assert.equal(await tab.run(() => document.querySelector('#naming-name').value), 'alice-7b');
     await tab.type('#naming-name', 'carol-7');
     await tab.press('Enter');
     await tab.until(() => document.querySelector('#self-name').textContent === 'carol-7');
@@ -518,8 +525,16 @@ test('a server that wants a token is shown one, which stays in memory unless it 
     await tab.press('Enter');
     const asks = (why) => document.querySelector('#showing').open
         && document.querySelector('#showing-complaint').textContent.includes(why);
-    await tab.until(asks, 'a token is needed here');
+    await tab.until(asks, 'Refused: a token is needed here.');
     await both(tab, 'token');
+    // Whoever closes it is told why there is no connection, and can come back to it.
+    await tab.run(() => document.querySelector('#showing [data-close]').click());
+    const banner = () => document.querySelector('#banner').checkVisibility()
+        && document.querySelector('#banner-text').textContent.startsWith('Refused: a token is needed here.');
+    await tab.until(banner);
+    await both(tab, 'token-closed');
+    await tab.click('#authorize');
+    await tab.until(asks, 'Refused: a token is needed here.');
     const show = async (token) => {
         await tab.type('#showing-token', token);
         await tab.press('Enter');

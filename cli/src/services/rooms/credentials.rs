@@ -16,7 +16,7 @@ use switchboard::policy::{Claimant, Credentials, NotAllowed, Policy, Principal, 
 use switchboard::{CloseReason, Codec, Connection, PeerAddr, Result, Rights, RoomName, UserName};
 use tokio::time::{Instant, timeout, timeout_at};
 
-/// How long whoever has to show a token has for it, and a policy to find out whose one is.
+/// How long whoever has to present a token has to do so, and a policy to find out whose it is.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What whoever has shown none may send until then, and how long each is at most.
@@ -29,10 +29,10 @@ pub(super) const MOST_WRONG: u8 = 3;
 /// Whom a listener lets in.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) enum Admission {
-    /// Everybody; who shows a token may do more.
+    /// Everybody; whoever presents a token may do more.
     #[default]
     Optional,
-    /// Whoever shows a token.
+    /// Whoever presents a token.
     Required,
     /// Everybody, to do everything.
     Off,
@@ -115,12 +115,12 @@ impl Listener {
         }
         Err(Failure::new(
             ErrorCode::NameReserved,
-            format!("the name {name} belongs to somebody, who has to show a token"),
+            format!("the name {name} belongs to somebody, who has to present a token"),
         ))
     }
 }
 
-/// Whom a policy takes whoever shows a token for.
+/// Who somebody is who has presented a token, according to the policy.
 pub(super) async fn authenticate(
     policy: &dyn Policy,
     token: Token,
@@ -147,7 +147,7 @@ pub(super) fn you(name: UserName, who: &Principal) -> Reply {
     Reply::You { name, authenticated }
 }
 
-/// Takes a connection in that has to show a token first, or nobody. Nothing is made for it until then.
+/// Takes in a connection that has to present a token first, or refuses it. Nothing is made for it until then.
 pub(super) async fn arrive<C>(mut conn: Connection<C>, listener: Arc<Listener>) -> Result<Option<Box<Member<C>>>>
 where
     C: Codec,
@@ -166,7 +166,7 @@ where
     Ok(Some(member))
 }
 
-/// Waits until it has shown a token that is somebody's.
+/// Waits until it has presented somebody's token.
 async fn show<C>(conn: &mut Connection<C>, listener: &Listener) -> Result<Option<Arc<Principal>>>
 where
     C: Codec,
@@ -269,7 +269,7 @@ where
     async fn authorize(&mut self, token: Token) -> Result<Reply, Failure> {
         if self.listener.cookies.is_some() && self.listener.hub.policy().is_some() {
             // Whoever can forge its address would be it as well.
-            return Err(Failure::new(ErrorCode::NotAuthorized, "over UDP nobody can show a token"));
+            return Err(Failure::new(ErrorCode::NotAuthorized, "nobody can present a token over UDP"));
         }
         let shown = self.listener.shown(token, self.conn.peer()).await.inspect_err(|failure| {
             self.wrong_tokens += u8::from(failure.code != ErrorCode::AuthUnavailable);

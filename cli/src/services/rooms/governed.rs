@@ -1,4 +1,4 @@
-//! Lines under a policy: who shows a token, what it may do then, and what is done before.
+//! Lines under a policy: who presents a token, what it may do then, and what is done before.
 
 use super::tests::settings;
 use super::*;

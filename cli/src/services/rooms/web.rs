@@ -59,7 +59,7 @@ pub(super) struct Web {
 pub(super) struct Access {
     /// Whether nobody in particular is answered only by the page.
     pub(super) is_required: bool,
-    /// Whether streams and WebSockets may show a token in their URL, which ends up in logs and histories.
+    /// Whether streams and WebSockets may present a token in their URL, which ends up in logs and histories.
     pub(super) is_in_urls: bool,
 }
 
