@@ -1,5 +1,6 @@
 //! Where to listen, and the listener that is made of that: here alone an address's scheme decides which one.
 
+use crate::endpoint::Options;
 use http::HeaderMap;
 use http::request::Parts;
 use std::path::PathBuf;
@@ -16,6 +17,31 @@ pub(crate) struct Address {
     pub(crate) freebind: bool,
     /// What a listener there shows its peers, if it speaks TLS.
     pub(crate) certificates: Option<Certificates>,
+    /// Who may connect to a Unix socket.
+    pub(crate) file: FileRights,
+}
+
+/// Mode and group of a socket's file: whoever may write to it may connect.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct FileRights {
+    mode: Option<u32>,
+    group: Option<u32>,
+}
+
+impl FileRights {
+    /// Reads `mode` and `group`. What is private is its owner's alone, if nothing is said.
+    pub(crate) fn parse(options: &mut Options, is_private: bool) -> Self {
+        let mode = options.value("mode", |text| {
+            let digits = (3..=4).contains(&text.len()) && text.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
+            let mode = u32::from_str_radix(text, 8).ok().filter(|mode| digits && *mode <= 0o777);
+            mode.ok_or_else(|| "not a mode, as in 0660".to_owned())
+        });
+        let group = options.value("group", |text| match nix::unistd::Group::from_name(text) {
+            Ok(Some(group)) => Ok(group.gid.as_raw()),
+            _ => text.parse().map_err(|_| "not a group of this machine".to_owned()),
+        });
+        Self { mode: mode.or(is_private.then_some(0o600)), group }
+    }
 }
 
 /// What only one listener can have.
@@ -45,7 +71,12 @@ impl Address {
     /// To listen there for connections that are streams, whatever they speak.
     pub(crate) fn streams(&self) -> StreamListener {
         let transport = match (&self.place, &self.certificates) {
-            (Place::File(path), _) => Stream::Unix(Unix::new(path)),
+            (Place::File(path), _) => {
+                let FileRights { mode, group } = self.file;
+                let unix = Unix::new(path);
+                let unix = if let Some(mode) = mode { unix.mode(mode) } else { unix };
+                Stream::Unix(if let Some(group) = group { unix.group(group) } else { unix })
+            }
             (Place::Host(host), Some(certificates)) => {
                 let tls = Tls::new(host, certificates);
                 Stream::Tls(if self.freebind { tls.freebind() } else { tls })

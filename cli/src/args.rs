@@ -21,6 +21,8 @@ SERVICE is one of
                    prefix and the same text; not on HTTP
   rooms            passes each line on to everybody else in the same room; not
                    on ws:// and wss://, as http:// includes WebSockets
+  admin            shows how the server is: metrics, health, sums; on http://,
+                   https:// and unix:///, which is for its owner alone
 
 URL is one of
   tcp://HOST:PORT  port 0 picks a free one; IPv6 as in tcp://[::1]:8080
@@ -38,6 +40,11 @@ followed by options, percent-encoded, as in
 
 Options of every listener but unix://
   freebind=on|off  whether the address may not exist yet (off)
+
+Options of unix://
+  mode=MODE        of the socket's file, as 0660 (what the umask leaves; admin:
+                   0600)
+  group=GROUP      of the socket's file (that of the process)
 
 Options of echo
   prefix=TEXT      put before each answer (`echo: `, on UDP `received: `;
@@ -74,9 +81,14 @@ Options of rooms
   origins=LIST     whose pages may use HTTP besides its own:
                    https://example.org,… or * for anyone's (none)
 
+Options of admin
+  plain-text=accepted
+                   allow plain http:// on addresses open to other machines
+  origins=LIST     as above
+
 Without any: echo=tcp://127.0.0.1:8080 echo=udp://127.0.0.1:8080
              rooms=tcp://127.0.0.1:8081 rooms=udp://127.0.0.1:8081
-             rooms=http://127.0.0.1:8082
+             rooms=http://127.0.0.1:8082 admin=http://127.0.0.1:8083
 
 The first SIGINT or SIGTERM lets connections finish; a second ends them now.
 SIGHUP reads the file and certificates again; it drops nobody, and if anything

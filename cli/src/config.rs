@@ -38,12 +38,13 @@ use switchboard_load::typed::{
 };
 
 /// Without any listener given.
-const DEFAULT_LISTEN: [&str; 5] = [
+const DEFAULT_LISTEN: [&str; 6] = [
     "echo=tcp://127.0.0.1:8080",
     "echo=udp://127.0.0.1:8080",
     "rooms=tcp://127.0.0.1:8081",
     "rooms=udp://127.0.0.1:8081",
     "rooms=http://127.0.0.1:8082",
+    "admin=http://127.0.0.1:8083",
 ];
 
 /// By default no more workers than this, nor than cores: the program mostly makes system calls.

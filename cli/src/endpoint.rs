@@ -3,7 +3,7 @@
 //! Every fault of an endpoint is collected, in words that say what to type instead, and so is every fault of the
 //! certificates that it names. Nothing is resolved or bound here.
 
-use crate::address::Address;
+use crate::address::{Address, FileRights};
 use crate::services::{Add, NamedService, Offer, SERVICES};
 use std::fmt;
 use std::os::unix::ffi::OsStringExt;
@@ -93,11 +93,15 @@ fn parse(typed: &str) -> Result<Endpoint, Faults> {
     let mut files = Vec::new();
     let has_host = scheme.is_some_and(|scheme| scheme != Scheme::Unix);
     let freebind = has_host && options.value("freebind", parse_switch).unwrap_or(false);
+    let file = match scheme {
+        Some(Scheme::Unix) => FileRights::parse(&mut options, service.is_some_and(|service| service.is_private)),
+        _ => FileRights::default(),
+    };
     let address = scheme.and_then(|scheme| {
         let place = Place::of_listener(place, scheme).map_err(|fault| faults.push(fault.into())).ok()?;
         // What the service takes is the same without: it is checked also if the certificates are not to be had.
         let certificates = if scheme.is_tls() { options.certificates(&mut files) } else { None };
-        Some(Address { scheme, place, freebind, certificates })
+        Some(Address { scheme, place, freebind, certificates, file })
     });
     // Which options there are is known only with service and address.
     if let (Some(service), Some(address)) = (service, address) {
@@ -206,6 +210,11 @@ impl Options {
     /// Notes what is wrong with an option that is well-formed by itself.
     pub(crate) fn refuse(&mut self, key: &'static str, fault: &str) {
         self.faults.push(OptionFault::of(key, format!("option `{key}`: {fault}")));
+    }
+
+    /// Notes what is wrong with the whole of it.
+    pub(crate) fn fault(&mut self, fault: &str) {
+        self.faults.push(fault.to_owned().into());
     }
 
     /// Refuses an option that is for other schemes.

@@ -95,6 +95,16 @@ impl Filter {
     }
 }
 
+/// How many lines stderr did not take; cloning shares it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct LostLines(Option<Arc<LineQueue>>);
+
+impl LostLines {
+    pub(crate) fn count(&self) -> u64 {
+        self.0.as_ref().map_or(0, |lines| lines.lost_ever())
+    }
+}
+
 impl Log {
     /// Starts to log. `filter` has passed [`check_filter`].
     pub(crate) fn start(filter: &str, format: LogFormat) -> io::Result<Self> {
@@ -122,6 +132,10 @@ impl Log {
             }
         }
         Ok(Self { lines, filter: Filter(filter) })
+    }
+
+    pub(crate) fn lost_lines(&self) -> LostLines {
+        LostLines(Some(Arc::clone(&self.lines)))
     }
 
     pub(crate) fn filter(&self) -> Filter {

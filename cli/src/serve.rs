@@ -7,10 +7,11 @@ pub(crate) use reload::Load;
 use crate::address::Address;
 use crate::config::{Config, Fault, InForce, SetBy};
 use crate::endpoint::Endpoint;
-use crate::logging::{Filter, Log};
+use crate::logging::Log;
 use crate::policy::configured::FilePolicy;
 use crate::policy::keeper::keep_fresh;
 use crate::print;
+use crate::running::{Listening, Run};
 use crate::services::Shared;
 use anyhow::Context as _;
 use reload::Reloads;
@@ -54,7 +55,7 @@ pub(crate) fn serve(config: Config, load: Load) -> Result<(), NotStarted> {
     let runtime = runtime().map_err(NotStarted::Start)?;
     let log = Log::start(&config.log.value, config.log_format.value).context("cannot start logging");
     let log = log.map_err(NotStarted::Start)?;
-    let result = runtime.block_on(run(config, load, log.filter()));
+    let result = runtime.block_on(run(config, load, &log));
     log.finish();
     result
 }
@@ -71,7 +72,7 @@ pub(crate) fn runtime() -> anyhow::Result<Runtime> {
     Builder::new_current_thread().enable_all().build().context("cannot start an event loop")
 }
 
-async fn run(config: Config, load: Load, filter: Filter) -> Result<(), NotStarted> {
+async fn run(mut config: Config, load: Load, log: &Log) -> Result<(), NotStarted> {
     // Signals that come while addresses are bound drain as well.
     let signals = Signals::install().context("cannot handle signals").map_err(NotStarted::Start)?;
     let mut server =
@@ -82,11 +83,21 @@ async fn run(config: Config, load: Load, filter: Filter) -> Result<(), NotStarte
         Some(policy) => Hub::with_policy(HubLimits::default(), Arc::<FilePolicy>::clone(policy)),
         None => Hub::new(),
     };
-    let shared = Shared { timeouts, frame_bytes, hub, policy: policy.clone(), ..Shared::default() };
+    let running = Arc::new(Run::new(config.limits(), config.workers.value.number, log.lost_lines()));
+    let shared = Shared {
+        timeouts,
+        frame_bytes,
+        hub,
+        policy: policy.clone(),
+        running: Arc::clone(&running),
+        ..Shared::default()
+    };
     server = server.hub(&shared.hub);
     let load = config.file.is_some().then_some(load);
-    let mut reloads = Reloads::new(InForce::of(&config), load, shared.hub.clone(), policy.clone(), filter);
+    let mut reloads =
+        Reloads::new(InForce::of(&config), load, shared.hub.clone(), policy.clone(), log.filter(), running);
     let open = config.open();
+    leave_out_taken(&mut config);
     let mut places = Vec::new();
     for endpoint in config.listen.value {
         places.push(ListenerLine::of(&endpoint));
@@ -104,6 +115,8 @@ async fn run(config: Config, load: Load, filter: Filter) -> Result<(), NotStarte
     for listener in open {
         warn!("{listener}");
     }
+    let services = listening.iter().map(|(place, url)| Listening { service: place.service, url: url.clone() });
+    reloads.running().serves(services.collect());
     let handle = bound.handle();
     let drained = tokio::select! {
         // It ends by itself once the other has asked the handle for it.
@@ -122,6 +135,21 @@ async fn keep_keys(policy: Option<&FilePolicy>, hub: &Hub, state: Option<PathBuf
         Some(policy) => keep_fresh(policy, hub, state).await,
         None => std::future::pending().await,
     }
+}
+
+/// Nobody has asked for the admin listener of the defaults: what already listens on its port is no reason not to start.
+fn leave_out_taken(config: &mut Config) {
+    if config.listen.set_by != SetBy::Default {
+        return;
+    }
+    config.listen.value.retain(|endpoint| {
+        let typed::Place::Host(host) = &endpoint.address.place else { return true };
+        let is_taken = endpoint.service.name == "admin" && std::net::TcpListener::bind(host.to_string()).is_err();
+        if is_taken {
+            warn!(listener = endpoint.typed, "the address is taken: there is no admin listener");
+        }
+        !is_taken
+    });
 }
 
 /// What the file says of who may do what; without a word of it everybody may do everything.
@@ -173,6 +201,11 @@ impl ListenerLine {
         let (host, port) = place.rsplit_once(':').unwrap_or((&place, ""));
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let typed = match (self.address.scheme, &self.address.place) {
+            (_, typed::Place::File(path)) if self.service == "admin" => {
+                format!("curl --unix-socket {} localhost/stats", quoted(path))
+            }
+            (Scheme::Http, _) if self.service == "admin" => format!("curl {place}/metrics"),
+            (Scheme::Https, _) if self.service == "admin" => format!("curl -k https://{place}/metrics"),
             (_, typed::Place::File(path)) => format!("nc -U {}", quoted(path)),
             (Scheme::Tls, _) => format!("openssl s_client -quiet -connect {place}"),
             (Scheme::Ws | Scheme::Wss, _) => format!("websocat {url}"),
@@ -302,7 +335,7 @@ async fn stop(mut signals: Signals, handle: &Handle, grace: Duration, reloads: &
             Some("SIGHUP") if reloads.has_file() || !signals.has_hung_up() => {
                 // What is read when it is told to stop has no effect any more.
                 tokio::select! {
-                    () = reloads.reload() => {}
+                    _ = reloads.reload() => {}
                     signal = signals.next_to_stop() => break signal,
                 }
             }

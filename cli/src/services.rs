@@ -1,5 +1,6 @@
 //! What a listener does with its connections: a file for each service, and a line in [`SERVICES`].
 
+mod admin;
 mod echo;
 mod received;
 mod rooms;
@@ -7,13 +8,14 @@ mod rooms;
 use crate::address::{DatagramListener, StreamListener};
 use crate::endpoint::Options;
 use crate::policy::configured::FilePolicy;
+use crate::running::Run;
 use crate::web::guard::{Guard, Origins};
 use std::sync::Arc;
 use switchboard::{Hub, Server, Timeouts};
 use switchboard_load::typed::Scheme;
 
 /// Every service there is.
-pub(crate) const SERVICES: &[NamedService] = &[echo::SERVICE, rooms::SERVICE];
+pub(crate) const SERVICES: &[NamedService] = &[echo::SERVICE, rooms::SERVICE, admin::SERVICE];
 
 /// One kind of service.
 #[derive(Debug)]
@@ -21,6 +23,8 @@ pub(crate) struct NamedService {
     /// As typed in front of a URL.
     pub(crate) name: &'static str,
     pub(crate) offers: &'static [Offer],
+    /// Its Unix sockets are for nobody else, unless it is said for whom.
+    pub(crate) is_private: bool,
 }
 
 /// By which schemes a service can be offered, and how it takes what comes to a listener there: each reads the options of one.
@@ -63,6 +67,8 @@ pub(crate) struct Shared {
     pub(crate) hub: Hub,
     /// What the file says of who may do what, which the hub asks too.
     pub(crate) policy: Option<Arc<FilePolicy>>,
+    /// The server itself, for its operators.
+    pub(crate) running: Arc<Run>,
     /// Who has made some of them lately.
     pub(crate) makers: Arc<rooms::makers::Makers>,
 }

@@ -164,7 +164,7 @@ impl Metrics {
     }
 
     /// How connections have ended, for each transport of which any has.
-    pub fn ends(&self) -> Vec<Closures> {
+    pub fn closures(&self) -> Vec<Closures> {
         let ends = TRANSPORTS.into_iter().zip(&self.closed).map(|(transport, closed)| Closures {
             transport,
             reasons: reasons(&closed.by_reason),

@@ -67,7 +67,7 @@ async fn what_is_counted_is_what_clients_did() {
         served.left(0).await;
         let metrics = served.handle.metrics();
         until(|| metrics.closed(CloseReason::PeerClosed) == 6).await;
-        let [ends] = &metrics.ends()[..] else { panic!("of one transport") };
+        let [ends] = &metrics.closures()[..] else { panic!("of one transport") };
         assert_eq!((ends.transport, &ends.reasons[..]), ("tcp", &[(CloseReason::PeerClosed, 6)][..]));
         assert_eq!((ends.lives.count, metrics.listeners()[0].open[0].1), (6, 0));
         served.stop().await;
@@ -89,7 +89,7 @@ async fn who_is_refused_is_counted_with_its_listener_and_has_no_life() {
     let refused = |name: &str| listeners.iter().find(|listener| listener.name == name).unwrap().refused.clone();
     assert_eq!(refused(&served.urls[0]), []);
     assert_eq!(refused(&served.urls[1]), [(CloseReason::TooManyConnections, 1)]);
-    let ends = metrics.ends();
+    let ends = metrics.closures();
     assert_eq!((&ends[0].reasons[..], ends[0].lives.count), (&[(CloseReason::TooManyConnections, 1)][..], 0));
     served.stop().await;
 }

@@ -199,8 +199,14 @@ mod tests {
             known.split(';').next().unwrap_or_default().split(", ").map(str::to_owned).collect::<Vec<_>>()
         };
         let mut options = vec!["url".to_owned(), "cert".to_owned(), "key".to_owned()];
-        for typed in ["echo=tcp://h:1?zzzz=", "echo=ws://h:1?zzzz=", "rooms=tcp://h:1?zzzz=", "rooms=http://h:1?zzzz="]
-        {
+        for typed in [
+            "echo=tcp://h:1?zzzz=",
+            "echo=ws://h:1?zzzz=",
+            "echo=unix:///h?zzzz=",
+            "rooms=tcp://h:1?zzzz=",
+            "rooms=http://h:1?zzzz=",
+            "admin=http://localhost:1?zzzz=",
+        ] {
             options.extend(known(typed));
         }
         options.sort();

@@ -7,6 +7,7 @@
 use parking_lot::{Condvar, Mutex};
 use std::io::{self, ErrorKind, Write};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Bytes that may wait, and as many more that are being written.
@@ -33,6 +34,8 @@ pub(super) struct LineQueue {
     waiting: Mutex<Waiting>,
     news: Condvar,
     written: Condvar,
+    /// Lines that were lost since the start.
+    lost_ever: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -65,6 +68,12 @@ impl LineQueue {
         waiting.done.then_some(waiting.lost)
     }
 
+    /// How many lines were lost since the start, those told of included.
+    pub(super) fn lost_ever(&self) -> u64 {
+        // Relaxed: a statistic that guards nothing.
+        self.lost_ever.load(Ordering::Relaxed)
+    }
+
     fn run(&self, output: &mut Output<impl Write>, told: Told) {
         let mut text = Vec::new();
         loop {
@@ -82,7 +91,9 @@ impl LineQueue {
                 let (batch, behind) = rest.split_at(batch(rest));
                 rest = behind;
                 if self.write(output, batch).is_err() {
-                    self.waiting.lock().lost += memchr::memchr_iter(b'\n', batch).count();
+                    let lost = memchr::memchr_iter(b'\n', batch).count();
+                    self.waiting.lock().lost += lost;
+                    self.lost_ever.fetch_add(lost as u64, Ordering::Relaxed);
                 }
             }
             text.clear();
@@ -151,6 +162,7 @@ impl Write for &LineQueue {
         let mut waiting = self.waiting.lock();
         if waiting.text.len() + line.len() > WAITING_BYTES {
             waiting.lost += 1;
+            self.lost_ever.fetch_add(1, Ordering::Relaxed);
         } else {
             let asleep = waiting.text.is_empty();
             waiting.text.extend_from_slice(line);

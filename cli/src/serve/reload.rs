@@ -3,9 +3,10 @@
 //! Without a file there are certificates alone, each of which stays as it was if it cannot be read.
 
 use super::NotStarted;
-use crate::config::{Changes, Classes, Config, Fault, InForce};
+use crate::config::{Changes, Classes, Config, InForce};
 use crate::logging::Filter;
 use crate::policy::configured::FilePolicy;
+use crate::running::Run;
 use std::sync::Arc;
 use std::time::SystemTime;
 use switchboard::{Certificates, Hub, Room};
@@ -27,6 +28,7 @@ pub(super) struct Reloads {
     /// All classes of rooms that there have been.
     classes: Classes,
     filter: Filter,
+    running: Arc<Run>,
     shown: Vec<Shown>,
 }
 
@@ -46,10 +48,11 @@ impl Reloads {
         hub: Hub,
         policy: Option<Arc<FilePolicy>>,
         filter: Filter,
+        running: Arc<Run>,
     ) -> Self {
         let (kept, shown) = (Vec::new(), Vec::new());
         let classes = Classes::default().with(&in_force.rooms).unwrap_or_default();
-        let mut reloads = Self { in_force, load, hub, policy, kept, classes, filter, shown };
+        let mut reloads = Self { in_force, load, hub, policy, kept, classes, filter, running, shown };
         reloads.set_rooms();
         reloads
     }
@@ -69,32 +72,47 @@ impl Reloads {
         self.load.is_some()
     }
 
-    /// Reads everything again.
+    pub(super) fn running(&self) -> &Run {
+        &self.running
+    }
+
+    /// Reads everything again. Says what has changed, or what is wrong; both are logged.
     ///
     /// # Cancel safety
     /// Not safe: what was read may be lost, and what is in force stays.
-    pub(super) async fn reload(&mut self) {
+    pub(super) async fn reload(&mut self) -> Result<Vec<String>, Vec<String>> {
+        let reloaded = self.read().await;
+        self.running.reloaded(reloaded.is_ok());
+        reloaded
+    }
+
+    async fn read(&mut self) -> Result<Vec<String>, Vec<String>> {
         let Some(load) = self.load.clone() else { return self.reload_certificates() };
         // Files may be slow, and a signal to stop does not wait for them.
         let read = tokio::task::spawn_blocking(move || load().map(|config| InForce::of(&config))).await;
-        match read {
-            Ok(Ok(next)) => self.take(next).await,
-            Ok(Err(NotStarted::Faults(faults))) => faults.iter().for_each(refuse),
-            Ok(Err(NotStarted::Start(error))) => error!(error = format!("{error:#}"), REFUSED),
-            Ok(Err(NotStarted::Bind(error))) => error!(error = error.to_string(), REFUSED),
-            Err(error) => error!(error = error.to_string(), REFUSED),
+        let faults = match read {
+            Ok(Ok(next)) => return self.take(next).await,
+            Ok(Err(NotStarted::Faults(faults))) => faults.iter().map(ToString::to_string).collect(),
+            Ok(Err(NotStarted::Start(error))) => vec![format!("{error:#}")],
+            Ok(Err(NotStarted::Bind(error))) => vec![error.to_string()],
+            Err(error) => vec![error.to_string()],
+        };
+        for error in &faults {
+            error!(error, REFUSED);
         }
+        Err(faults)
     }
 
     /// Takes what was read, unless some of it needs a restart.
-    async fn take(&mut self, next: InForce) {
+    async fn take(&mut self, next: InForce) -> Result<Vec<String>, Vec<String>> {
         let Changes { live, mut restart } = self.in_force.changes(&next);
         let classes = self.classes.with(&next.rooms);
         if classes.is_none() {
             restart.push("rooms (class): too many since the start".to_owned());
         }
         if !restart.is_empty() {
-            return error!(needs_restart = shown(&restart), unchanged = shown(&live), REFUSED);
+            error!(needs_restart = shown(&restart), unchanged = shown(&live), REFUSED);
+            return Err(restart.iter().map(|name| format!("{name} needs a restart")).collect());
         }
         self.classes = classes.unwrap_or_default();
         self.replace_certificates(&next);
@@ -115,6 +133,7 @@ impl Reloads {
         } else {
             info!(changed = shown(&live), "the file was reloaded");
         }
+        Ok(live)
     }
 
     /// Listeners show what was read for the ones in their places.
@@ -141,20 +160,26 @@ impl Reloads {
         self.kept = kept.iter().filter_map(|name| self.hub.room(name.as_str()).ok()).collect();
     }
 
-    fn reload_certificates(&self) {
+    fn reload_certificates(&self) -> Result<Vec<String>, Vec<String>> {
+        let (mut read, mut faults) = (Vec::new(), Vec::new());
         if self.shown.is_empty() {
             info!("nothing to reload");
         }
         for Shown { urls, certificates, .. } in &self.shown {
             match certificates.reload() {
-                Ok(()) => info!(listener = urls, "certificates were reloaded"),
+                Ok(()) => {
+                    info!(listener = urls, "certificates were reloaded");
+                    read.push(format!("certificates of {urls}"));
+                }
                 Err(error) => {
                     for error in error.faults {
                         error!(listener = urls, error, "certificates were not reloaded");
+                        faults.push(format!("{urls}: {error}"));
                     }
                 }
             }
         }
+        if faults.is_empty() { Ok(read) } else { Err(faults) }
     }
 
     /// Tells of certificates that clients will refuse. They are served all the same: it may be a clock that is wrong.
@@ -169,10 +194,6 @@ impl Reloads {
 
 /// What is said of each thing that is wrong.
 const REFUSED: &str = "the file was not reloaded, and nothing changed";
-
-fn refuse(fault: &Fault) {
-    error!(error = fault.to_string(), REFUSED);
-}
 
 /// Names beyond these are counted.
 const SHOWN: usize = 20;

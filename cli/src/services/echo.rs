@@ -23,6 +23,7 @@ use tracing::{Level, debug, enabled};
 
 pub(super) const SERVICE: NamedService = NamedService {
     name: "echo",
+    is_private: false,
     offers: &[
         Offer::Streams(&[Scheme::Tcp, Scheme::Tls, Scheme::Unix], lines),
         Offer::Datagrams(&[Scheme::Udp], datagrams),

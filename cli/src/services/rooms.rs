@@ -36,6 +36,7 @@ use web::{Access, Web};
 
 pub(super) const SERVICE: NamedService = NamedService {
     name: "rooms",
+    is_private: false,
     offers: &[
         Offer::Streams(&[Scheme::Tcp, Scheme::Tls, Scheme::Unix], frames),
         Offer::Datagrams(&[Scheme::Udp], datagrams),

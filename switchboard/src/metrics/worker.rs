@@ -5,8 +5,10 @@
 
 use super::histogram::{Durations, Histogram};
 use super::{Count, TRANSPORTS};
+use parking_lot::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// From the first post of a tick to when all of it was offered to the sockets.
 const FANOUT_BOUNDS: &[Duration] = &[
@@ -43,6 +45,8 @@ pub(crate) struct WorkerCounts {
     tasks: Counters,
     pub(crate) fanout_delay: Histogram,
     pub(crate) late_ticks: Count,
+    /// When its sweep ran last.
+    pub(crate) swept: Mutex<Instant>,
     /// Blocked outboxes: it falls as well, and may be negative for a moment in one worker's view.
     pub(super) blocked: AtomicU64,
 }
@@ -95,6 +99,7 @@ impl Default for WorkerCounts {
             tasks: Counters::default(),
             fanout_delay: Histogram::new(FANOUT_BOUNDS),
             late_ticks: Count::default(),
+            swept: Mutex::new(Instant::now()),
             blocked: AtomicU64::new(0),
         }
     }

@@ -6,6 +6,7 @@ use crate::metrics::Metrics;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A handle to a server, to watch or stop it. Cloning is cheap.
 ///
@@ -40,6 +41,8 @@ pub struct WorkerMetrics {
     pub connections: usize,
     /// Ticks that came more than 100 ms late: a handler blocked it.
     pub late_ticks: u64,
+    /// How long ago it last looked at its connections, which it does once a second: longer if a handler holds it.
+    pub swept: Duration,
 }
 
 impl Handle {
@@ -116,11 +119,12 @@ impl Handle {
         &self.0.metrics
     }
 
-    /// How many connections each worker has, or is about to have, and how many of its ticks came more than 100 ms late.
+    /// What each worker has, and has counted.
     pub fn workers(&self) -> Vec<WorkerMetrics> {
         let of = |worker: &Arc<Worker>| WorkerMetrics {
             connections: worker.load(),
             late_ticks: worker.tick.counts.late_ticks.get(),
+            swept: worker.tick.counts.swept.lock().elapsed(),
         };
         self.0.connections.workers().iter().map(of).collect()
     }

@@ -139,6 +139,7 @@ impl Worker {
             swept = elapsed;
             self.tick.set_now(now);
             self.tick.ends.step(started);
+            *self.tick.counts.swept.lock() = Instant::now();
             if late > LATE {
                 metrics.late_ticks.add(1);
                 self.tick.counts.late_ticks.add(1);

@@ -8,9 +8,10 @@ use crate::Timeouts;
 use crate::link::{PeerAddr, Sink, Source, UnixUser};
 use nix::sys::socket::{MsgFlags, recv};
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
+use std::fs::Permissions;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -22,6 +23,8 @@ use tokio::net::{UnixListener, UnixStream};
 #[derive(Debug, Clone)]
 pub struct Unix {
     address: UnixAddress,
+    mode: Option<u32>,
+    group: Option<u32>,
     timeouts: Option<Timeouts>,
 }
 
@@ -35,7 +38,7 @@ enum UnixAddress {
 impl Unix {
     /// Listens on a socket at `path`.
     pub fn new(path: impl AsRef<Path>) -> Self {
-        Self { address: UnixAddress::Path(path.as_ref().to_owned()), timeouts: None }
+        Self { address: UnixAddress::Path(path.as_ref().to_owned()), mode: None, group: None, timeouts: None }
     }
 
     /// Listens on a socket that is already listening: a [`UnixListener`](std::os::unix::net::UnixListener), or anything
@@ -44,7 +47,18 @@ impl Unix {
     ///
     /// A socket that is not listening, or is of another kind, is an error of [`Server::bind`](crate::Server::bind).
     pub fn from_std(listener: impl Into<OwnedFd>) -> Self {
-        Self { address: UnixAddress::Adopted(Adopted::new(listener)), timeouts: None }
+        Self { address: UnixAddress::Adopted(Adopted::new(listener)), mode: None, group: None, timeouts: None }
+    }
+
+    /// Gives the file of the socket this mode, such as `0o600`, whatever the process's umask is: on Linux whoever may write to
+    /// the file may connect. It has that mode before anybody can. Not for a socket that is open already.
+    pub fn mode(self, mode: u32) -> Self {
+        Self { mode: Some(mode), ..self }
+    }
+
+    /// Gives the file of the socket to the group with this number, as [`mode`](Self::mode).
+    pub fn group(self, group: u32) -> Self {
+        Self { group: Some(group), ..self }
     }
 
     /// Deadlines for this listener's connections, in place of the server's.
@@ -73,7 +87,15 @@ impl StreamTransport for Unix {
             UnixAddress::Path(path) => {
                 let socket = bind(&path)?;
                 let inode = std::fs::symlink_metadata(&path)?.ino();
-                (socket, Some((path, inode)))
+                let file = SocketFile { path, inode };
+                // Nobody can connect before it listens. The file goes again if this fails.
+                if let Some(group) = self.group {
+                    std::os::unix::fs::chown(&file.path, None, Some(group))?;
+                }
+                if let Some(mode) = self.mode {
+                    std::fs::set_permissions(&file.path, Permissions::from_mode(mode))?;
+                }
+                (socket, Some(file))
             }
             UnixAddress::Adopted(adopted) => (adopted.take(ListenerKind::Unix)?, None),
         };
@@ -112,19 +134,24 @@ fn is_abandoned(path: &Path, address: &SockAddr) -> io::Result<bool> {
 pub(crate) struct Listener {
     url: String,
     /// The socket file that is ours to remove, and which it is. None came with a socket that was open already.
-    file: Option<(PathBuf, u64)>,
+    file: Option<SocketFile>,
     /// Until it is attached.
     socket: Option<Socket>,
     accepting: Option<UnixListener>,
 }
 
-impl Drop for Listener {
+/// The file of a socket, and which it is.
+struct SocketFile {
+    path: PathBuf,
+    inode: u64,
+}
+
+impl Drop for SocketFile {
     fn drop(&mut self) {
-        let Some((path, inode)) = &self.file else { return };
         // A successor may have replaced the file.
-        if std::fs::symlink_metadata(path).is_ok_and(|now| now.ino() == *inode) {
+        if std::fs::symlink_metadata(&self.path).is_ok_and(|now| now.ino() == self.inode) {
             // Best effort: a socket left behind is replaced by the next server.
-            let _ = std::fs::remove_file(path);
+            let _ = std::fs::remove_file(&self.path);
         }
     }
 }

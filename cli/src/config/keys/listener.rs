@@ -18,6 +18,16 @@ pub(super) static KEYS: &[Key] = &[
         .live()
         .sample("\"/etc/switchboard/key.pem\""),
     listener("freebind", Kind::Switch, "\"off\"", "whether the address may not exist yet (not on unix)"),
+    listener("mode", Kind::Text, "", "mode of a Unix socket's file; admin: 0600, else what the umask leaves")
+        .sample("\"0660\""),
+    listener("group", Kind::Text, "", "group of a Unix socket's file; that of the process").sample("\"adm\""),
+    listener(
+        "plain-text",
+        Kind::Word(&["accepted"]),
+        "",
+        "admin: accepted allows plain HTTP on addresses open to other machines, where anybody on the way reads along",
+    )
+    .sample("\"accepted\""),
     listener(
         "idle",
         Kind::Duration { or: OFF },

@@ -12,7 +12,8 @@ pub(super) static KEYS: &[Key] = &[
         "listen",
         Kind::Endpoints,
         "[\"echo=tcp://127.0.0.1:8080\", \"echo=udp://127.0.0.1:8080\", \"rooms=tcp://127.0.0.1:8081\", \
-         \"rooms=udp://127.0.0.1:8081\", \"rooms=http://127.0.0.1:8082\"]",
+         \"rooms=udp://127.0.0.1:8081\", \"rooms=http://127.0.0.1:8082\", \
+         \"admin=http://127.0.0.1:8083\"]",
         "what to serve, and where: SERVICE=URL?options; [[listener]] tables are served as well",
     ),
     top(

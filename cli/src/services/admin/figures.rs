@@ -1,0 +1,83 @@
+//! What a person or a program sees at a glance, as objects: the sums, and what the server is.
+
+use super::families::shown;
+use crate::running::{Listening, Run};
+use serde_json::{Map, Value, json};
+use std::time::SystemTime;
+use switchboard::{CloseReason, Handle, Hub};
+
+/// Sums of everything: with two of them one has rates.
+pub(super) fn stats(running: &Run, handle: &Handle, hub: &Hub) -> Value {
+    let (metrics, rooms) = (handle.metrics(), hub.metrics());
+    let carried = metrics.carried();
+    let moved =
+        carried.transports.iter().filter(|(_, all)| all.bytes_in + all.bytes_out + all.frames_in + all.frames_out > 0);
+    let transports: Map<_, _> = moved
+        .map(|(transport, all)| {
+            let told = json!({
+                "bytes_in": all.bytes_in, "bytes_out": all.bytes_out,
+                "frames_in": all.frames_in, "frames_out": all.frames_out,
+            });
+            ((*transport).to_owned(), told)
+        })
+        .collect();
+    let closed: Map<_, _> = CloseReason::ALL
+        .into_iter()
+        .map(|reason| (reason, metrics.closed(reason)))
+        .filter(|(_, count)| *count > 0)
+        .map(|(reason, count)| (reason.code().to_owned(), json!(count)))
+        .collect();
+    let lost: u64 = carried.lost.iter().map(|(_, count)| count).sum();
+    json!({
+        "time": shown(SystemTime::now()),
+        "uptime_seconds": running.uptime().as_secs(),
+        "connections": {
+            "open": handle.connections().len(),
+            "limit": running.limits().connections,
+            "blocked": metrics.blocked(),
+            "accepted": metrics.accepted.get(),
+            "refused": metrics.refused.get(),
+            "closed": closed,
+        },
+        "transports": transports,
+        "datagrams": {
+            "received": metrics.datagrams_in.get(), "sent": metrics.datagrams_out.get(),
+            "refused": metrics.datagrams_refused.get(), "lost": metrics.datagrams_lost.get(),
+            "dropped": metrics.datagrams_dropped.get(),
+        },
+        "rooms": { "count": rooms.rooms, "limit": rooms.rooms_limit, "memberships": rooms.memberships },
+        "publications": rooms.publications,
+        "deliveries": carried.deliveries,
+        "deliveries_lost": lost,
+        "history": { "messages": rooms.history_messages, "bytes": rooms.history_bytes },
+        "memory": { "bytes": handle.memory_bytes(), "limit": running.limits().memory_bytes },
+        "workers": handle.workers().iter()
+            .map(|worker| json!({ "connections": worker.connections, "late_ticks": worker.late_ticks }))
+            .collect::<Vec<_>>(),
+        "draining": handle.is_draining(),
+    })
+}
+
+/// What runs, where, and since when.
+pub(super) fn server(running: &Run, handle: &Handle) -> Value {
+    let listeners = handle.metrics().listeners();
+    let listening = running.listeners().into_iter().map(|Listening { service, url }| {
+        let counted = listeners.iter().find(|listener| listener.name == url);
+        let open = counted.map(|counted| counted.open.iter().map(|(_, open)| open).sum::<u64>());
+        json!({ "service": service, "url": url, "open": open, "accepted": counted.map(|counted| counted.accepted) })
+    });
+    let reloads = running.reloads();
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "pid": std::process::id(),
+        "started": shown(running.started()),
+        "uptime_seconds": running.uptime().as_secs(),
+        "workers": running.workers(),
+        "listeners": listening.collect::<Vec<_>>(),
+        "connections": { "open": handle.connections().len(), "limit": running.limits().connections },
+        "memory": { "bytes": handle.memory_bytes(), "limit": running.limits().memory_bytes },
+        "ready": running.is_wanted(),
+        "draining": handle.is_draining(),
+        "config": { "read": shown(reloads.since), "reloads": reloads.count, "last_reload_taken": reloads.is_good },
+    })
+}

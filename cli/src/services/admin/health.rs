@@ -1,0 +1,57 @@
+//! Whether it works, and whether it is to be sent connections: what balancers, containers and people ask.
+
+use crate::running::Run;
+use serde_json::{Value, json};
+use std::time::Duration;
+use switchboard::{Handle, Hub};
+
+/// A worker sweeps once a second. One that has not for so long is held by a handler.
+const HELD: Duration = Duration::from_secs(5);
+
+/// Above so many hundredths of a limit it is told that it is near.
+const NEAR: usize = 90;
+
+/// Which workers are held up.
+pub(super) fn held(handle: &Handle) -> Vec<usize> {
+    let workers = handle.workers();
+    workers.iter().enumerate().filter(|(_, worker)| worker.swept > HELD).map(|(index, _)| index).collect()
+}
+
+/// Whether it is to be sent connections.
+#[derive(Debug)]
+pub(crate) struct Readiness {
+    checks: [(&'static str, bool); 4],
+    near: Vec<&'static str>,
+}
+
+impl Readiness {
+    pub(super) fn now(running: &Run, handle: &Handle, hub: &Hub) -> Self {
+        let limits = running.limits();
+        let near = [
+            ("connections", handle.connections().len(), limits.connections),
+            ("memory", handle.memory_bytes(), limits.memory_bytes),
+            ("rooms", hub.metrics().rooms, hub.metrics().rooms_limit),
+        ];
+        let near = near.into_iter().filter(|(_, used, limit)| used / NEAR > limit / 100);
+        Self {
+            checks: [
+                ("started", running.is_serving()),
+                ("not-draining", !handle.is_draining()),
+                ("not-put-aside", running.is_wanted()),
+                ("workers", held(handle).is_empty()),
+            ],
+            near: near.map(|(name, ..)| name).collect(),
+        }
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        self.checks.iter().all(|(_, is_passed)| *is_passed)
+    }
+
+    /// For whoever asks why. A limit that is near makes nothing unready: who takes a full node out fills the next one.
+    pub(super) fn told(&self) -> Value {
+        let checks: serde_json::Map<_, _> =
+            self.checks.iter().map(|(name, is_passed)| ((*name).to_owned(), json!(is_passed))).collect();
+        json!({ "ready": self.is_ready(), "checks": checks, "near": self.near })
+    }
+}

@@ -1,0 +1,204 @@
+//! The admin service: what it shows of a server that is used, to whom, and what its Unix socket may do.
+
+#![allow(clippy::float_cmp, reason = "they are whole numbers")]
+
+use crate::process::{Place, Program, ask as say, run, until};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+const ADMIN: &str = "admin=http://127.0.0.1:0";
+
+/// An answer's status and body.
+fn exchange(mut stream: impl std::io::Read + std::io::Write, request: &str) -> (u16, String) {
+    stream.write_all(request.as_bytes()).expect("it takes a request");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("it answers, and closes");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+    (status, body.to_owned())
+}
+
+fn request(method: &str, path: &str, headers: &str, body: &str) -> String {
+    let length = body.len();
+    format!(
+        "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n{body}"
+    )
+}
+
+fn get(program: &Program, path: &str) -> (u16, String) {
+    exchange(program.tcp(0), &request("GET", path, "", ""))
+}
+
+fn at(socket: &Path, method: &str, path: &str, headers: &str, body: &str) -> (u16, String) {
+    exchange(UnixStream::connect(socket).expect("it listens"), &request(method, path, headers, body))
+}
+
+const JSON: &str = "content-type: application/json\r\n";
+
+/// Each sample's number, by its name and labels.
+fn samples(text: &str) -> BTreeMap<String, f64> {
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    lines
+        .map(|line| line.rsplit_once(' ').expect("a number"))
+        .map(|(name, number)| (name.to_owned(), number.parse().expect("a number")))
+        .collect()
+}
+
+fn metrics(program: &Program) -> BTreeMap<String, f64> {
+    let (status, text) = get(program, "/metrics");
+    assert_eq!(status, 200);
+    samples(&text)
+}
+
+#[test]
+fn metrics_add_up_to_what_clients_did_and_never_fall() {
+    let program = Program::serve(&[ADMIN, "echo=tcp://127.0.0.1:0", "rooms=tcp://127.0.0.1:0?format=raw&commands=off"]);
+    let mut seen = metrics(&program);
+    let echo = |program: &Program| {
+        let mut stream = program.tcp(1);
+        say(&mut stream, b"hello\n", b"echo: hello\n");
+        stream
+    };
+    let streams: Vec<TcpStream> = (0..3).map(|_| echo(&program)).collect();
+    let mut members: Vec<TcpStream> = (0..2).map(|_| program.tcp(2)).collect();
+    until(|| metrics(&program)["switchboard_memberships"] == 2.0);
+    let (one, other) = members.split_at_mut(1);
+    for _ in 0..4 {
+        one[0].write_all(b"to all\n").expect("it takes a line");
+        other[0].read_exact(&mut [0; 7]).expect("it is delivered");
+    }
+    let url = &program.listeners[1].url;
+    let now = metrics(&program);
+    let counters = |name: &&String| name.contains("_total") || name.contains("_bucket") || name.contains("_count");
+    for name in seen.keys().filter(counters) {
+        assert!(now[name] >= seen[name], "{name}");
+    }
+    let number = |name: &str| now.get(name).copied().unwrap_or_else(|| panic!("{name} is not in {now:#?}"));
+    assert_eq!(number(&format!("switchboard_connections_accepted_total{{listener=\"{url}\"}}")), 3.0);
+    assert_eq!(number(&format!("switchboard_connections{{listener=\"{url}\",transport=\"tcp\"}}")), 3.0);
+    assert_eq!(number("switchboard_received_bytes_total{transport=\"tcp\"}"), 3.0 * 6.0 + 4.0 * 7.0);
+    assert_eq!(number("switchboard_sent_bytes_total{transport=\"tcp\"}"), 3.0 * 12.0 + 4.0 * 7.0);
+    assert_eq!(number("switchboard_publications_total{class=\"\"}"), 4.0);
+    assert_eq!(number("switchboard_deliveries_total"), 4.0);
+    drop(streams);
+    until(|| {
+        metrics(&program)["switchboard_connections_closed_total{transport=\"tcp\",reason=\"peer-closed\"}"] == 3.0
+    });
+    seen = metrics(&program);
+    assert_eq!(seen["switchboard_connection_duration_seconds_count{transport=\"tcp\"}"], 3.0);
+    program.stop();
+}
+
+#[test]
+fn names_and_addresses_of_peers_never_become_labels() {
+    let program = Program::serve(&[ADMIN, "rooms=tcp://127.0.0.1:0"]);
+    let mut member = program.tcp(1);
+    member.write_all(b"/name mallory\n/join evil-room\n").expect("it takes lines");
+    until(|| metrics(&program)["switchboard_rooms"] == 2.0);
+    let (_, text) = get(&program, "/metrics");
+    let port = member.local_addr().expect("it is connected").port().to_string();
+    for hidden in ["mallory", "evil-room", port.as_str()] {
+        assert!(!text.contains(hidden), "{hidden}");
+    }
+    program.stop();
+}
+
+/// Debian's `prometheus` has it; scripts/test installs that.
+#[test]
+fn promtool_has_nothing_to_say() {
+    let Ok(mut promtool) = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+    else {
+        return;
+    };
+    let program =
+        Program::serve(&[ADMIN, "echo=tcp://127.0.0.1:0", "echo=udp://127.0.0.1:0", "rooms=http://127.0.0.1:0"]);
+    drop(program.tcp(1));
+    until(|| {
+        metrics(&program)["switchboard_connections_closed_total{transport=\"tcp\",reason=\"peer-closed\"}"] == 1.0
+    });
+    let (_, text) = get(&program, "/metrics");
+    promtool.stdin.take().expect("it is piped").write_all(text.as_bytes()).expect("it takes everything");
+    let output = promtool.wait_with_output().expect("it ends");
+    assert!(output.status.success() && output.stdout.is_empty() && output.stderr.is_empty(), "{output:?}");
+    program.stop();
+}
+
+#[test]
+fn sums_are_for_everybody_and_the_rest_for_who_can_open_the_socket() {
+    let place = Place::new("admin.sock");
+    let program = Program::serve(&[ADMIN, &format!("admin=unix://{place}")]);
+    for path in ["/", "/openapi.json", "/metrics", "/healthz", "/readyz", "/stats"] {
+        assert_eq!(get(&program, path).0, 200, "{path}");
+    }
+    assert_eq!(get(&program, "/server").0, 401);
+    let put = |headers: &str, body: &str| exchange(program.tcp(0), &request("PUT", "/ready", headers, body)).0;
+    assert_eq!(put(JSON, "{\"ready\":false}"), 401);
+    let (status, server) = at(&place, "GET", "/server", "", "");
+    let server: Value = serde_json::from_str(&server).expect("it is JSON");
+    assert_eq!((status, server["listeners"][0]["url"].as_str()), (200, Some(program.listeners[0].url.as_str())));
+    assert_eq!(at(&place, "PUT", "/ready", "content-type: text/plain\r\n", "{\"ready\":false}").0, 415);
+    assert_eq!(at(&place, "PUT", "/ready", JSON, "{\"ready\":1}").0, 400);
+    assert_eq!(at(&place, "GET", "/server?x=1", "", "").0, 400);
+    let evil = "GET /metrics HTTP/1.1\r\nhost: evil.example\r\nconnection: close\r\n\r\n";
+    assert_eq!(exchange(program.tcp(0), evil).0, 403);
+    let foreign = request("GET", "/stats", "origin: https://evil.example\r\n", "");
+    assert_eq!(exchange(program.tcp(0), &foreign).0, 403);
+    program.stop();
+    assert!(!place.exists(), "its file is gone");
+}
+
+#[test]
+fn the_socket_is_its_owners_alone_unless_it_is_said_for_whom() {
+    let (private, shared) = (Place::new("private.sock"), Place::new("shared.sock"));
+    let mut command = Command::new("/bin/sh");
+    let script = "umask 000; exec \"$0\" serve \"$@\"";
+    command.args(["-c", script, env!("CARGO_BIN_EXE_switchboard")]);
+    command.args([format!("admin=unix://{private}"), format!("admin=unix://{shared}?mode=0660")]);
+    command.env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let program = Program::listening(command, 2);
+    let mode = |place: &Place| std::fs::metadata(&**place).expect("it is there").permissions().mode() & 0o777;
+    assert_eq!((mode(&private), mode(&shared)), (0o600, 0o660));
+    program.stop();
+}
+
+#[test]
+fn readiness_follows_the_operator_and_the_drain() {
+    let place = Place::new("ready.sock");
+    let mut program = Program::serve(&[ADMIN, &format!("admin=unix://{place}"), "echo=tcp://127.0.0.1:0"]);
+    let ready = || {
+        let (status, body) = get(&program, "/readyz");
+        let body: Value = serde_json::from_str(&body).expect("it is JSON");
+        (status, body["checks"]["not-put-aside"].as_bool())
+    };
+    assert_eq!(ready(), (200, Some(true)));
+    assert_eq!(at(&place, "PUT", "/ready", JSON, "{\"ready\":false}").0, 200);
+    assert_eq!(ready(), (503, Some(false)));
+    assert_eq!(get(&program, "/healthz").0, 200);
+    assert_eq!(at(&place, "PUT", "/ready", JSON, "{\"ready\":true}").0, 200);
+    assert_eq!(ready(), (200, Some(true)));
+    assert_eq!(at(&place, "POST", "/drain", JSON, "{}").0, 202);
+    program.logged("drained");
+    let end = program.end();
+    assert_eq!(end.code, Some(0), "{end:?}");
+}
+
+#[test]
+fn plain_http_that_others_can_reach_has_to_be_asked_for() {
+    let refused = run(&["config", "check", "admin=http://0.0.0.0:0"]);
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+    assert!(refused.log[0].contains("?plain-text=accepted"), "{refused:?}");
+    assert_eq!(run(&["config", "check", "admin=http://0.0.0.0:0?plain-text=accepted"]).code, Some(0));
+    let wrong = run(&["config", "check", "admin=unix:///tmp/x?mode=999&group=nobody-has-this"]);
+    assert_eq!((wrong.code, wrong.log.len()), (Some(2), 2), "{wrong:?}");
+}
