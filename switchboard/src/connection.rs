@@ -273,7 +273,10 @@ impl<C: Codec> Receiving<C> {
             }
             if rest.is_some() || !self.input.is_empty() {
                 if rest.is_none() && self.paid == 0 {
-                    ready!(self.link.poll_allowance(cx));
+                    if self.link.poll_allowance(cx).is_pending() {
+                        self.input.rest(&self.link);
+                        return Poll::Pending;
+                    }
                     if !self.is_paid(cx) {
                         return Poll::Pending;
                     }

@@ -294,7 +294,7 @@ impl Link {
 
     /// Tells the tick, unless it knows or the task is writing already.
     fn queued(self: &Arc<Self>, state: &mut State) {
-        state.outbox.charge.set(state.outbox.held_bytes(), &self.tick.budget);
+        state.outbox.recount(&self.tick.budget);
         if !state.outbox.dirty && state.outbox.blocked_since().is_none() && !self.is(UNHEARD) {
             state.outbox.dirty = true;
             self.tick.mark(Arc::clone(self));
@@ -317,7 +317,7 @@ impl Link {
 
     fn wrote(&self, lane: Lane, state: &mut State, written: u64) {
         // Even if nothing was written: a replay that the transport cannot carry has left the queue too.
-        state.outbox.charge.set(state.outbox.held_bytes(), &self.tick.budget);
+        state.outbox.recount(&self.tick.budget);
         if written == 0 {
             return;
         }
@@ -403,13 +403,13 @@ impl Link {
         }
         let mut state = self.state.lock();
         self.await_end(&mut state);
-        state.input_charge.set(partial, &self.tick.budget);
+        state.input_charge.keep(partial, &self.tick.budget);
         self.register(&mut state, cx);
     }
 
     /// `bytes` are held beside the outbox: of input that is not whole yet, or of an answer that is not queued yet.
     pub(crate) fn holding(&self, bytes: usize) {
-        self.state.lock().input_charge.set(bytes, &self.tick.budget);
+        self.state.lock().input_charge.keep(bytes, &self.tick.budget);
     }
 
     pub(crate) fn is_draining(&self) -> bool {
@@ -474,6 +474,15 @@ impl Link {
     fn is(&self, flag: u16) -> bool {
         // Acquire pairs with the Release where the flag was set: what it announces is visible.
         self.attention.load(Ordering::Acquire) & flag != 0
+    }
+}
+
+/// Whatever it is still charged with goes with it.
+impl Drop for Link {
+    fn drop(&mut self) {
+        let mut state = self.state.lock();
+        state.outbox.charge.set(0, &self.tick.budget);
+        state.input_charge.set(0, &self.tick.budget);
     }
 }
 

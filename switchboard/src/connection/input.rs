@@ -74,11 +74,18 @@ impl InputBuffer {
         self.bytes.extend_from_slice(&read.bytes[..count]);
     }
 
-    /// Has it counted, if it is much: a rate, or a slow handler, may have its frames wait.
+    /// Has it counted, if it is much or memory is short: a rate, or a slow handler, may have its frames wait.
     pub(super) fn count(&mut self, link: &Link) {
-        if self.bytes.capacity() >= STEP_BYTES {
+        if self.bytes.capacity() >= STEP_BYTES || link.tick.budget.is_exceeded() {
             self.is_counted = true;
             link.holding(self.bytes.capacity());
+        }
+    }
+
+    /// The same where nothing more of it is taken for now: it may be little that was read before memory was short.
+    pub(super) fn rest(&mut self, link: &Link) {
+        if !self.is_counted {
+            self.count(link);
         }
     }
 

@@ -15,6 +15,9 @@ use switchboard_proto::Stamp;
 /// little, and handle the first frames of it.
 const TURNS: u8 = 2;
 
+/// What is read at a time while memory is short: with what is answered to it, one step.
+const PIECE_BYTES: usize = STEP_BYTES / 2 - 1;
+
 impl Link {
     /// Whether the next frame may be taken with nothing to see to before it; `asks`: nor to ask for an allowance. If not, it may
     /// still be that there is nothing.
@@ -41,17 +44,23 @@ impl Link {
     /// what it says others would hold; but each time that it has waited it may say a little, however many others wait.
     #[inline]
     pub(crate) fn poll_allowance(self: &Arc<Self>, cx: &Context<'_>) -> Poll<usize> {
-        if self.tick.budget.is_exceeded() { self.poll_relieved(cx) } else { Poll::Ready(usize::MAX) }
+        self.poll_allowance_beside(cx, 0)
+    }
+
+    /// The same of one that holds `own` bytes whatever it reads.
+    #[inline]
+    pub(crate) fn poll_allowance_beside(self: &Arc<Self>, cx: &Context<'_>, own: usize) -> Poll<usize> {
+        if self.tick.budget.is_exceeded() { self.poll_relieved(cx, own) } else { Poll::Ready(usize::MAX) }
     }
 
     #[cold]
-    fn poll_relieved(self: &Arc<Self>, cx: &Context<'_>) -> Poll<usize> {
+    fn poll_relieved(self: &Arc<Self>, cx: &Context<'_>, own: usize) -> Poll<usize> {
         {
             let mut state = self.state.lock();
             let is_member = self.subscriptions.load(Ordering::Relaxed) > 0;
-            if state.charged_bytes() == 0 && (!is_member || state.turns > 0) {
+            if state.charged_bytes() < own + STEP_BYTES && (!is_member || state.turns > 0) {
                 state.turns = state.turns.saturating_sub(u8::from(is_member));
-                return Poll::Ready(STEP_BYTES - 1);
+                return Poll::Ready(PIECE_BYTES);
             }
         }
         self.poll_relief(cx)
@@ -64,9 +73,9 @@ impl Link {
             return Poll::Ready(usize::MAX);
         }
         let mut state = self.state.lock();
-        if state.turns > 0 && state.charged_bytes() == 0 && self.tick.budget.takes_newcomer() {
+        if state.turns > 0 && state.charged_bytes() < STEP_BYTES && self.tick.budget.takes_newcomer() {
             state.turns = 0;
-            return Poll::Ready(STEP_BYTES - 1);
+            return Poll::Ready(PIECE_BYTES);
         }
         if state.held_up_since.get().is_none() {
             if !self.tick.budget.wait(self) {

@@ -1,8 +1,8 @@
 //! The bound on all memory held for messages.
 //!
-//! Connections charge what they hold beyond one small step; a shared counter is touched only when a step is crossed, so
-//! steady traffic of small frames never touches it. What waits in workers' inboxes is charged as it comes. Histories count
-//! themselves, and are asked only when there is not much left. Over the limit, no connection is read from that holds anything
+//! Connections charge what they hold. What is about to be written counts in whole steps only, so that steady traffic of small
+//! frames never touches the shared counter; what is kept until the peer does something counts to the last byte. What waits in
+//! workers' inboxes is charged as it comes. Histories count themselves, and are asked only when there is not much left. Over the limit, no connection is read from that holds anything
 //! until somebody has given way: who, is decided by whoever waits for [`Budget::pressure`].
 
 use super::Link;
@@ -17,8 +17,14 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::Notify;
 
-/// Charges are in whole steps of this; what one connection holds below it is free.
+/// What passes is charged in whole steps of this. While memory is short, one connection is read from as long as it holds less.
 pub(crate) const STEP_BYTES: usize = 4096;
+
+/// Charges are in units of this: about what the allocator and `bytes` need beside a small piece.
+const UNIT_BYTES: usize = 256;
+
+/// What is kept is charged in parts of the next power of two, so that what grows by a little each time seldom touches the counter.
+const PARTS: usize = 32;
 
 /// Below this share of the limit there cannot be too much in total, whatever histories and inboxes hold.
 const EASE: usize = 4;
@@ -28,7 +34,7 @@ const EASE: usize = 4;
 const SLACK_PART: usize = 8;
 
 /// What a newcomer holds at most once its first bytes were read: half of the slack is for newcomers.
-const NEWCOMER_BYTES: usize = 16 << 10;
+const NEWCOMER_BYTES: usize = 64 << 10;
 
 /// Histories grow without telling the budget, so it looks by itself now and then.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -60,7 +66,7 @@ pub(crate) struct Budget {
 /// What one connection is charged with in one direction.
 #[derive(Debug, Default)]
 pub(crate) struct Charge {
-    steps: u32,
+    units: u32,
 }
 
 impl Budget {
@@ -161,7 +167,7 @@ impl Budget {
         let mut held_up = {
             let mut held_up = self.held_up.lock();
             self.is_exceeded.store(false, Ordering::Relaxed);
-            self.newcomers.store(self.limit() / SLACK_PART / 2 / NEWCOMER_BYTES, Ordering::Relaxed);
+            self.newcomers.store((self.limit() / SLACK_PART / 2 / NEWCOMER_BYTES).max(1), Ordering::Relaxed);
             GoingOn(held_up.take().into_iter())
         };
         let mut turn = Turn::default();
@@ -275,18 +281,30 @@ impl Drop for GoingOn {
 }
 
 impl Charge {
-    /// Charges `bytes` in place of what was charged before, in whole steps; a last partial step is free.
+    /// Charges `bytes` that pass in place of what was charged before: whole steps, and nothing for the last one, which is not.
+    #[inline]
     pub(crate) fn set(&mut self, bytes: usize, budget: &Budget) {
-        let steps = u32::try_from(bytes / STEP_BYTES).unwrap_or(u32::MAX);
-        if steps != self.steps {
+        self.change(bytes / STEP_BYTES * STEP_BYTES, budget);
+    }
+
+    /// Charges `bytes` that are kept until the peer does something, which may be never: all of them, and at most a sixteenth more.
+    pub(crate) fn keep(&mut self, bytes: usize, budget: &Budget) {
+        let part = (bytes.next_power_of_two() / PARTS).max(UNIT_BYTES);
+        self.change(bytes.next_multiple_of(part), budget);
+    }
+
+    #[inline]
+    fn change(&mut self, bytes: usize, budget: &Budget) {
+        let units = u32::try_from(bytes / UNIT_BYTES).unwrap_or(u32::MAX);
+        if units != self.units {
             let before = self.bytes();
-            self.steps = steps;
+            self.units = units;
             budget.change(before, self.bytes());
         }
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.steps as usize * STEP_BYTES
+        self.units as usize * UNIT_BYTES
     }
 }
 
@@ -339,6 +357,23 @@ mod tests {
             open.set(1536 << 10, &budget);
             budget.keep_written_off(open.bytes());
             assert_eq!(budget.excess(), 512 << 10, "others have taken its place");
+        };
+        shuttle::check_random(scene, 1);
+    }
+
+    #[test]
+    fn what_is_kept_is_charged_to_the_last_byte_and_what_passes_is_not() {
+        let scene = || {
+            let (budget, mut charge) = (Budget::new(usize::MAX), Charge::default());
+            for bytes in [1, 255, 4095, 4097, 100_000, 1 << 20] {
+                charge.keep(bytes, &budget);
+                let most = (bytes + bytes / 16).max(bytes + UNIT_BYTES);
+                assert!((bytes..=most).contains(&charge.bytes()), "{} for {bytes}", charge.bytes());
+                charge.set(bytes, &budget);
+                assert!((bytes + 1).saturating_sub(STEP_BYTES) <= charge.bytes() && charge.bytes() <= bytes);
+            }
+            charge.keep(0, &budget);
+            assert_eq!((charge.bytes(), budget.held()), (0, 0));
         };
         shuttle::check_random(scene, 1);
     }

@@ -6,6 +6,7 @@ use super::{
     unsendable, wake,
 };
 use super::{Source, staging};
+use crate::error::contained;
 use crate::metrics::Lane;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -61,12 +62,23 @@ impl Link {
         self.end_locked(&mut state, reason);
     }
 
+    /// Ends the connection now, for the memory that it holds. What is queued is given back at once; the rest, which counts until
+    /// then, when its task runs.
+    pub(crate) fn shed(&self) {
+        let mut state = self.state.lock();
+        self.attention.fetch_or(ABORTED, Ordering::Release);
+        self.end_locked(&mut state, CloseReason::OutOfMemory);
+        let queued = state.outbox.take(&self.tick.budget);
+        drop(state);
+        // Whoever ends connections goes on after a panic of a value of the user's.
+        let _ = contained(|| drop(queued));
+    }
+
     /// Ends the connection at its handler's request, and discards what is queued. The reason that came first stands.
     pub(crate) fn reset(self: &Arc<Self>, reason: CloseReason) {
         let mut state = self.state.lock();
         staging::take(self, |_, _| {});
-        state.outbox.discard();
-        state.outbox.charge.set(0, &self.tick.budget);
+        state.outbox.discard(&self.tick.budget);
         self.attention.fetch_or(RESET, Ordering::Release);
         self.end_locked(&mut state, reason);
     }

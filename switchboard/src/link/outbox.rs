@@ -9,7 +9,7 @@ mod shares;
 
 use super::ConnectionId;
 use super::Sink;
-use super::budget::Charge;
+use super::budget::{Budget, Charge};
 use super::delivery::Deferred;
 use crate::turn::{CALL_BYTES, Turn};
 use bytes::Bytes;
@@ -215,6 +215,13 @@ impl Outbox {
         if self.queue.is_none() && !self.is_blocked() { 0 } else { self.held_somewhere() }
     }
 
+    /// Has the budget count it: to the last byte while the socket takes no more, which may be for long.
+    #[inline]
+    pub(super) fn recount(&mut self, budget: &Budget) {
+        let held = self.held_bytes();
+        if self.is_blocked() { self.charge.keep(held, budget) } else { self.charge.set(held, budget) }
+    }
+
     fn held_somewhere(&self) -> usize {
         let queued = self.queue.as_ref().map_or(0, |queue| queue.held_bytes());
         let blocked = self.sink.as_ref().filter(|_| self.blocked_since.get().is_some());
@@ -336,9 +343,18 @@ impl Outbox {
     }
 
     /// Drops what is queued, for a socket that takes nothing more, ever: no deadline runs for it.
-    pub(super) fn discard(&mut self) {
-        self.queue = None;
+    pub(super) fn discard(&mut self, budget: &Budget) {
+        drop(self.take(budget));
+    }
+
+    /// The same, and what is queued is the caller's to drop: values of the user's may be in it.
+    #[must_use]
+    pub(super) fn take(&mut self, budget: &Budget) -> impl Sized + use<> {
         self.blocked_since = Stamp::NONE;
+        let queue = self.queue.take();
+        // What the sink has on its way goes with it.
+        self.charge.keep(self.sink.as_ref().map_or(0, |sink| sink.held_bytes()), budget);
+        queue
     }
 
     /// Writes what the socket takes at once.

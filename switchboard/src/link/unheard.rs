@@ -72,8 +72,7 @@ impl Link {
     /// answers. A task that only sends finds the outbox full, and waits for the end.
     fn await_taking(&self, state: &mut State) {
         state.lingering = Stamp::at(self.tick.now());
-        state.outbox.discard();
-        state.outbox.charge.set(0, &self.tick.budget);
+        state.outbox.discard(&self.tick.budget);
         if std::mem::take(&mut state.wants_space) {
             state.wake();
         }

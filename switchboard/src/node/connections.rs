@@ -22,6 +22,9 @@ use tracing::warn;
 /// likes, and the others must not wait for that.
 const MOST_LOOKS: u32 = 10;
 
+/// How long each of these times the workers have to run what was woken.
+const ROUND_WAIT: Duration = Duration::from_millis(100);
+
 /// The live connections of one server. Cloning is cheap; clones show the same list.
 #[derive(Clone, Default)]
 pub struct Connections {
@@ -220,7 +223,21 @@ impl Connections {
             let has_closed = self.close_some(budget.surplus());
             looks = if has_closed { 0 } else { looks + 1 };
             budget.relief().await;
+            // What they hold is theirs until their tasks run, and a thread may wait for its turn on a busy machine.
+            self.round().await;
         }
+    }
+
+    /// Waits until every worker has run what was woken, or for a moment: a handler may block its worker.
+    async fn round(&self) {
+        let rounds: Vec<_> = self.workers().iter().map(|worker| worker.round()).collect();
+        let all = async {
+            for round in rounds {
+                // An error says that the runtime has ended: nothing of it is waited for.
+                let _ = round.await;
+            }
+        };
+        let _ = tokio::time::timeout(ROUND_WAIT, all).await;
     }
 
     /// Closes those that hold most, until that makes up `surplus`. Says whether there was anybody to close.
@@ -240,7 +257,7 @@ impl Connections {
             }
             surplus = surplus.saturating_sub(bytes);
             has_closed = true;
-            link.abort(CloseReason::OutOfMemory);
+            link.shed();
         }
         has_closed
     }
