@@ -23,6 +23,27 @@ async fn echo(mut request: Request) -> Response {
     }
 }
 
+/// hyper has all of them in its buffer, and would answer them in one go.
+#[tokio::test(start_paused = true)]
+async fn requests_behind_requests_take_turns_with_those_of_others() {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&asked);
+    let server = Served::http(move |request: Request| {
+        noted.lock().push(request.uri().path().to_owned());
+        async { Response::from(StatusCode::OK) }
+    });
+    let (mut many, mut one) = (server.connect(), server.connect());
+    let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
+    many.send(get("/many").repeat(200)).await;
+    one.send(get("/one")).await;
+    assert_eq!(answer(&mut one).await.status, 200);
+    let before = asked.lock().iter().position(|path| path == "/one").unwrap();
+    assert!(before < 50, "{before} of 200 came first");
+    for _ in 0..200 {
+        assert_eq!(answer(&mut many).await.status, 200);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn requests_are_answered_one_after_the_other() {
     let server = Served::http(echo);

@@ -25,6 +25,7 @@ use http::{StatusCode, Version};
 use hyper::upgrade::OnUpgrade;
 use parking_lot::Mutex;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll, Waker};
 use tokio::time::Instant;
 
@@ -35,9 +36,15 @@ const PIPE_BYTES: usize = 16 << 10;
 /// hundred requests for long answers cost follows what their client takes.
 const PAGED_BYTES: usize = 64 << 10;
 
+/// Requests that one connection may have answered before others have their turn: the rest lies in hyper's buffer, which may hold 250,
+/// and costs nothing there.
+const TURN_REQUESTS: u8 = 4;
+
 pub(super) struct Exchange {
     pub(super) link: Arc<Link>,
     pub(super) site: Arc<Site>,
+    /// Requests that were begun in this turn.
+    turn: AtomicU8,
     state: Mutex<State>,
 }
 
@@ -118,7 +125,20 @@ impl Exchange {
             paging: Vec::new(),
             latest: None,
         };
-        Arc::new(Self { link, site, state: Mutex::new(state) })
+        Arc::new(Self { link, site, turn: AtomicU8::new(0), state: Mutex::new(state) })
+    }
+
+    /// hyper is polled.
+    pub(super) fn begin_turn(&self) {
+        // Relaxed: one task polls it.
+        self.turn.store(0, Ordering::Relaxed);
+    }
+
+    /// One more request was begun. Says whether it waits for the next turn.
+    pub(super) fn rests(&self) -> bool {
+        let begun = self.turn.load(Ordering::Relaxed).saturating_add(1);
+        self.turn.store(begun, Ordering::Relaxed);
+        begun > TURN_REQUESTS && !self.is_multiplexed()
     }
 
     /// From now on HTTP/2 is spoken.
@@ -220,6 +240,9 @@ impl Exchange {
         state.end_partial();
         state.heads.forget_origin();
         state.open += 1;
+        if state.stage == Stage::Streams {
+            state.begin_stream();
+        }
         self.count(&state, before);
         state.asked = state.asked.saturating_add(1);
         state.unanswered += u32::from(state.stage == Stage::Streams);

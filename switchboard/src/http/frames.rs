@@ -21,6 +21,10 @@ const FRAME_BYTES: usize = 128;
 /// What a head that goes on costs beside its bytes: h2 keeps the fields that it has understood of it, of which one byte may be dozens.
 const HALF_HEAD_BYTES: usize = 2 * MOST_HEAD_BYTES;
 
+/// What a request costs as soon as it is begun. h2 reads all that there is before hyper begins the first of them, so this is what keeps
+/// it from reading on.
+const REQUEST_BYTES: usize = 8 << 10;
+
 /// How far a client is with its frames.
 #[derive(Debug)]
 pub(super) struct FrameProgress {
@@ -74,6 +78,9 @@ impl FrameProgress {
                     self.is_padded = flags & PADDED != 0;
                     untaken.add(self.left);
                 }
+                if kind == HEADERS {
+                    untaken.heads += 1;
+                }
                 if matches!(kind, HEADERS | CONTINUATION) {
                     self.goes_on = flags & END_HEADERS == 0;
                 }
@@ -98,11 +105,23 @@ pub(super) struct Untaken {
     cost: usize,
     /// What is not whole costs so much.
     half: usize,
+    /// Requests that hyper has not begun.
+    heads: usize,
 }
 
 impl Untaken {
     pub(super) fn cost(&self) -> usize {
-        self.cost + self.half
+        self.cost + self.half + self.heads * REQUEST_BYTES
+    }
+
+    /// hyper has begun one more request.
+    pub(super) fn begin(&mut self) {
+        self.heads = self.heads.saturating_sub(1);
+    }
+
+    /// hyper has begun, or refused, all that came.
+    pub(super) fn begin_all(&mut self) {
+        self.heads = 0;
     }
 
     /// Nothing of bodies waits any more.
@@ -154,13 +173,27 @@ mod tests {
         for (kind, flags) in [(HEADERS, END_HEADERS), (0x42, 0)] {
             let whole = frame(kind, flags, &[0; 100]);
             frames.read(&whole[..100], &mut untaken);
+            untaken.begin();
             assert_eq!(untaken.cost(), 100 - HEAD_BYTES);
             frames.read(&whole[100..], &mut untaken);
             assert_eq!(untaken.cost(), 0);
         }
         frames.read(&frame(HEADERS, 0, &[0; 100]), &mut untaken);
+        untaken.begin();
         assert_eq!(untaken.cost(), 100 + HALF_HEAD_BYTES);
         frames.read(&frame(CONTINUATION, END_HEADERS, b""), &mut untaken);
+        assert_eq!(untaken.cost(), 0);
+    }
+
+    #[test]
+    fn a_request_that_has_come_is_counted_until_it_is_begun() {
+        let (mut frames, mut untaken) = (FrameProgress::new(), Untaken::default());
+        frames.read(PREFACE, &mut untaken);
+        frames.read(&frame(HEADERS, END_HEADERS, b"a head").repeat(3), &mut untaken);
+        assert_eq!(untaken.cost(), 3 * REQUEST_BYTES);
+        untaken.begin();
+        assert_eq!(untaken.cost(), 2 * REQUEST_BYTES);
+        untaken.begin_all();
         assert_eq!(untaken.cost(), 0);
     }
 

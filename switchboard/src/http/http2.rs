@@ -187,7 +187,7 @@ impl<T: Future<Output = ()> + Send + 'static> Executor<T> for Tasks {
         let Some(underway) = underway else { unreachable!("a request was begun before its task") };
         let write = exchange.link.listener.timeouts.write;
         let task = Task { stream, underway: Arc::clone(&underway), write, pieces: 0, end: None };
-        underway.written_by(tasks.lock().spawn(task));
+        underway.written_by(tasks.lock().spawn(task), size_of::<Task<T>>());
     }
 }
 

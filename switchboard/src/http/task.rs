@@ -30,10 +30,16 @@ const HEAD_BYTES: usize = 16 << 10;
 /// What hyper takes of a head: one that is a little too long is answered with what browsers are to be told.
 pub(super) const MOST_HEAD_BYTES: usize = HEAD_BYTES + (8 << 10);
 
+/// Where hyper reads to at first.
+const READ_ROOM: usize = 8 << 10;
+
 const HEADERS: usize = 100;
 
-/// What a request costs beside its head, its body and its service: with hyper, h2 and the runtime.
+/// What a request costs beside its head, its body and its service, with hyper.
 const REQUEST_BYTES: usize = 2 << 10;
+
+/// The same of one of HTTP/2, with h2 and beside its task.
+const STREAM_BYTES: usize = 4 << 10;
 
 /// Serves requests on a connection.
 pub(crate) fn serve<S: Service>(
@@ -83,6 +89,7 @@ fn requests<S: Service>(wire: Wire, service: HyperService<S>) -> Speaking {
     // Deadlines are ours.
     builder.header_read_timeout(None).max_buf_size(MOST_HEAD_BYTES).max_headers(HEADERS);
     let hyper = builder.serve_connection(wire, service);
+    exchange.reads_into(READ_ROOM);
     Box::pin(Requests { exchange, hyper: Some(hyper), is_draining: false })
 }
 
@@ -138,6 +145,7 @@ impl<S: Service> Future for Requests<S> {
         if let Some(reason) = link.closing() {
             return Poll::Ready(Spoken::Closed(Err(ConnectionError::Closed(reason).into())));
         }
+        this.exchange.begin_turn();
         // Ready before a WebSocket's handshake has left; polled again, it writes that first.
         let mut polled = Pin::new(&mut *hyper).poll(cx);
         if polled.is_pending() && link.is_draining() && !this.is_draining {
@@ -241,7 +249,8 @@ impl<S: Service> hyper::service::Service<http::Request<Incoming>> for HyperServi
         let fields = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32);
         let target = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
         let fields = fields.sum::<usize>() + target;
-        answering.heading(fields + REQUEST_BYTES);
+        let own = if head.version < Version::HTTP_2 { REQUEST_BYTES } else { STREAM_BYTES };
+        answering.heading(fields + own);
         if let Some(mut refusal) = refusal(&head, fields, exchange.is_doubtful()) {
             (exchange.site.unasked)(Some(&head), refusal.headers_mut());
             exchange.end_after_answer();
@@ -250,9 +259,10 @@ impl<S: Service> hyper::service::Service<http::Request<Incoming>> for HyperServi
             }
             return Box::pin(async move { Ok(exchange.answer(refusal, asked, answering)) });
         }
-        answering.heading(fields + REQUEST_BYTES + size_of::<Responding<S::Future>>());
+        answering.heading(fields + own + size_of::<Responding<S::Future>>());
         let service = self.service.answer(Request { head, body: Some(body), underway: Arc::clone(&answering), tunnel });
-        Box::pin(Responding { service, exchange, asked, answering: Some(answering) })
+        let rests = exchange.rests();
+        Box::pin(Responding { service, exchange, asked, answering: Some(answering), rests })
     }
 }
 
@@ -264,6 +274,8 @@ pin_project! {
         exchange: Arc<Exchange>,
         asked: Asked,
         answering: Option<Unfinished>,
+        // It is for the next turn.
+        rests: bool,
     }
 }
 
@@ -272,10 +284,15 @@ impl<F: Future<Output: Into<Response>>> Future for Responding<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
+        if std::mem::take(this.rests) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let response = ready!(this.service.poll(cx));
         let Some(answering) = this.answering.take() else { unreachable!("polled until it is ready") };
         // hyper drops the rest of it.
-        answering.heading(REQUEST_BYTES);
+        let own = if this.asked.version < Version::HTTP_2 { REQUEST_BYTES } else { STREAM_BYTES };
+        answering.heading(own);
         Poll::Ready(Ok(this.exchange.answer(response.into(), *this.asked, answering)))
     }
 }

@@ -79,7 +79,7 @@ impl Wire {
         let mut input = BytesMut::with_capacity(read.len() + self.surplus.len());
         input.extend_from_slice(read);
         input.extend_from_slice(&self.surplus);
-        self.exchange.keeps(0);
+        self.exchange.goes_on();
         Some((self.source.take()?, input))
     }
 }
@@ -96,7 +96,10 @@ impl Read for Wire {
             return Poll::Pending;
         }
         let room = wanted.remaining();
-        let allowance = ready!(this.exchange.link.poll_allowance(cx));
+        let link = &this.exchange.link;
+        let is_short = link.tick.budget.is_exceeded();
+        let own = if is_short { this.exchange.own_bytes() } else { 0 };
+        let allowance = ready!(link.poll_allowance_beside(cx, own));
         if !this.surplus.is_empty() {
             let count = wanted.remaining().min(this.surplus.len());
             wanted.put_slice(&this.surplus[..count]);
@@ -333,5 +336,6 @@ impl Drop for Wire {
         });
         let returned = Returned { source, peer_finished: self.peer_finished, farewell: Some(farewell) };
         self.exchange.link.give_back(returned);
+        self.exchange.ended();
     }
 }

@@ -7,6 +7,11 @@ use crate::http::frames::Untaken;
 /// Where hyper puts the head of an answer, from the first request on.
 const WRITE_ROOM: usize = 8 << 10;
 
+/// What h2 keeps for each of the most requests that there were at a time, until the connection closes; and for how many of them
+/// that is part of what every connection is.
+const PLACE_BYTES: usize = 1200;
+const PLACES: usize = 8;
+
 #[derive(Debug, Default)]
 pub(super) struct Held {
     /// Bytes of requests under way and of their answers.
@@ -19,12 +24,22 @@ pub(super) struct Held {
     room: usize,
     /// Bodies that hyper has, of HTTP/2.
     untaken: Untaken,
+    /// The most requests at a time, of HTTP/2.
+    most: usize,
+    /// hyper is gone, but for the tasks of requests.
+    has_ended: bool,
 }
 
 impl Exchange {
     /// What requests and answers hold has changed from `before` to `now` bytes.
     pub(super) fn held(&self, before: usize, now: usize) {
         self.hold(|held| held.requests = (held.requests + now).saturating_sub(before));
+    }
+
+    /// What hyper takes whatever it reads, so that nobody need wait for it who has begun.
+    pub(in crate::http) fn own_bytes(&self) -> usize {
+        let state = self.state.lock();
+        state.kept_bytes() + state.room()
     }
 
     /// So many bytes were read that hyper has not taken yet: requests behind the one that it answers.
@@ -47,14 +62,31 @@ impl Exchange {
         self.hold(|held| held.untaken.remove(bytes));
     }
 
+    /// hyper is gone, and what was read is given back. Tasks of requests of HTTP/2 count until they are gone too.
+    pub(in crate::http) fn ended(&self) {
+        let mut state = self.state.lock();
+        let Held { requests, most, .. } = state.held;
+        state.held = Held { requests, most, has_ended: true, ..Held::default() };
+        if state.stage != Stage::Streams {
+            state.end_requests();
+        }
+        self.link.holding(state.held_bytes());
+    }
+
+    /// It goes on as what is no HTTP any more, and is counted as that.
+    pub(in crate::http) fn goes_on(&self) {
+        self.hold(|held| *held = Held::default());
+    }
+
     /// hyper has looked at all that it has read: without a request nobody waits for anything, and it has discarded what came.
     pub(in crate::http) fn settle(&self) {
         let mut state = self.state.lock();
+        let before = state.held_bytes();
+        state.held.untaken.begin_all();
         if state.open == 0 {
-            let before = state.held_bytes();
             state.held.untaken.clear();
-            self.count(&state, before);
         }
+        self.count(&state, before);
     }
 
     fn hold(&self, change: impl FnOnce(&mut Held)) {
@@ -75,11 +107,27 @@ impl Exchange {
 
 impl State {
     pub(super) fn held_bytes(&self) -> usize {
-        let Held { requests, partial, surplus, room, untaken } = &self.held;
-        // Who is idle is not charged: what is kept for a connection without a request is the same for all.
-        let is_idle = self.open == 0 && self.stage != Stage::Head;
+        let Held { requests, partial, surplus, untaken, .. } = &self.held;
         // A head that is not whole may lie in what hyper has not taken.
-        requests + partial.max(surplus) + if is_idle { &0 } else { room } + untaken.cost()
+        requests + partial.max(surplus) + self.room() + untaken.cost() + self.kept_bytes()
+    }
+
+    /// Who is idle is not charged: what is kept for a connection without a request is the same for all.
+    fn room(&self) -> usize {
+        let is_idle = self.open == 0 && self.stage != Stage::Head;
+        if is_idle { 0 } else { self.held.room }
+    }
+
+    /// What it goes on holding when nothing is under way.
+    fn kept_bytes(&self) -> usize {
+        let Held { most, has_ended, .. } = self.held;
+        if most <= PLACES || (has_ended && self.open == 0) { 0 } else { most.next_power_of_two() * PLACE_BYTES }
+    }
+
+    /// One more request of HTTP/2 was begun.
+    pub(super) fn begin_stream(&mut self) {
+        self.held.most = self.held.most.max(self.open);
+        self.held.untaken.begin();
     }
 
     /// So many bytes of a head came.
@@ -92,8 +140,8 @@ impl State {
         self.held.partial = 0;
     }
 
-    /// Nothing is under way any more, and what hyper had read of it is gone.
+    /// Nothing is under way any more. hyper keeps its room for the requests that it has read behind it.
     pub(super) fn end_requests(&mut self) {
-        (self.held.requests, self.held.room) = (0, 0);
+        self.held.requests = 0;
     }
 }

@@ -24,6 +24,8 @@ pub(in crate::http) struct Underway {
     is_owed: AtomicBool,
     is_answered: AtomicBool,
     task: Mutex<Option<AbortHandle>>,
+    /// Bytes of that.
+    tasked: AtomicUsize,
     /// What is still to come of its body, once nobody wants it any more.
     unread: Mutex<Option<Unread>>,
 }
@@ -39,6 +41,7 @@ impl Underway {
             is_owed: AtomicBool::new(false),
             is_answered: AtomicBool::new(false),
             task: Mutex::new(None),
+            tasked: AtomicUsize::new(0),
             unread: Mutex::new(None),
         })
     }
@@ -66,9 +69,15 @@ impl Underway {
         self.is_owed.load(Ordering::Relaxed).then(|| self.pieces.load(Ordering::Relaxed))
     }
 
-    /// It is `task` that writes to the client from now on.
-    pub(in crate::http) fn written_by(&self, task: AbortHandle) {
+    /// It is `task`, of so many bytes, that writes to the client from now on.
+    pub(in crate::http) fn written_by(&self, task: AbortHandle, bytes: usize) {
         *self.task.lock() = Some(task);
+        self.tasked(bytes);
+    }
+
+    fn tasked(&self, bytes: usize) {
+        let before = self.tasked.swap(bytes, Ordering::Relaxed);
+        self.exchange.held(before, bytes);
     }
 
     pub(in crate::http) fn leave_unread(&self, unread: Unread) {
@@ -148,5 +157,6 @@ impl Drop for Unfinished {
         drop(state);
         self.0.holding(0);
         self.0.heading(0);
+        self.0.tasked(0);
     }
 }
