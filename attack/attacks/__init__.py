@@ -16,6 +16,10 @@ TCP = "rooms=tcp://10.99.0.1:0"
 HTTP = "rooms=http://10.99.0.1:0"
 MIB = 1 << 20
 
+# Of each connection, as docs/operations.md says.
+CONNECTION_BYTES = 1400
+HTTP2_BYTES = 22 << 10
+
 Act = Callable[[Server, float], list[str]]
 
 
@@ -41,6 +45,11 @@ class Attack:
 
 
 ALL: list[Attack] = []
+
+
+def promised(memory_mib: int, connections: int, each: int = CONNECTION_BYTES) -> int:
+    """What a server may take with so much for `--max-memory`, as docs/operations.md says: half of it is the allocator's."""
+    return memory_mib * MIB * 3 // 2 + connections * each
 
 
 def attack(

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from ..server import Server
 from ..world import PUBLIC, connect
-from . import HTTP, MIB, TCP, attack, http2, until
+from . import HTTP, HTTP2_BYTES, MIB, TCP, attack, http2, until
 from .http import HOST, crowd
 from .rooms import SMALL, drain, member
 from .sockets import CERTIFICATE
@@ -17,8 +17,6 @@ from .udp import UDP, join
 
 # Of each connection by TLS, as docs/operations.md says.
 TLS_BYTES = 5 << 10
-# The same over HTTP/2.
-HTTP2_BYTES = 22 << 10
 
 
 def sealed(server: Server, listener: str, source: str) -> ssl.SSLSocket:

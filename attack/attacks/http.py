@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from ..server import Server
 from ..world import PUBLIC, connect
-from . import HTTP, MIB, TCP, attack, http2, until
+from . import HTTP, HTTP2_BYTES, MIB, TCP, attack, http2, promised, until
 from .rooms import drain, member
 
 HOST = b"Host: " + PUBLIC.encode() + b"\r\n"
@@ -172,14 +172,14 @@ def queries_that_are_dear(server: Server, end: float) -> list[str]:
     return []
 
 
-@attack(HTTP, options=("--max-memory", "32MiB"), seconds=6, memory=64 * MIB)
+@attack(HTTP, options=("--max-memory", "32MiB"), seconds=6, memory=promised(32, 2000))
 def requests_behind_requests(server: Server, end: float) -> list[str]:
     """2,000 connections with 800 requests in 52 KiB each, whose answers, six times as long, nobody reads."""
     crowd(server, end, 10, (b"POST /rooms/hot HTTP/1.1\r\n" + HOST + b"Content-Length: 2\r\n\r\nhi") * 800)
     return []
 
 
-@attack(HTTP, options=("--max-memory", "32MiB"), seconds=6, memory=128 * MIB)
+@attack(HTTP, options=("--max-memory", "32MiB"), seconds=6, memory=promised(32, 2000))
 def bodies_without_their_ends(server: Server, end: float) -> list[str]:
     """2,000 connections with 59,000 bytes of a body of 60,000, or in chunks of one byte."""
     head = b"POST /rooms/hot HTTP/1.1\r\n" + HOST
@@ -189,7 +189,7 @@ def bodies_without_their_ends(server: Server, end: float) -> list[str]:
     return []
 
 
-@attack(HTTP, options=("--max-memory", "32MiB"), seconds=6, memory=128 * MIB)
+@attack(HTTP, options=("--max-memory", "32MiB"), seconds=6, memory=promised(32, 2000, HTTP2_BYTES))
 def requests_that_hold_their_places(server: Server, end: float) -> list[str]:
     """2,000 HTTP/2 connections with 100 requests each, of whose bodies a little comes."""
     requests = (

@@ -11,20 +11,16 @@ from contextlib import suppress
 
 from ..server import Server
 from ..world import PUBLIC, connect
-from . import ECHO, HTTP, MIB, TCP, attack, http2, until
+from . import ECHO, HTTP, HTTP2_BYTES, MIB, TCP, attack, http2, promised, until
 from .edges import sealed
 from .http import HOST, fill, get
 from .rooms import SMALL, drain, member
 from .sockets import CERTIFICATE
 from .udp import UDP, join, udp
 
-# Of each connection, as docs/operations.md says.
-CONNECTION_BYTES = 1400
-
 
 @attack(
-    "echo=tcp://10.99.0.1:0", options=("--max-memory", "16MiB"), seconds=6, memory=40 * MIB + 1500 * CONNECTION_BYTES,
-    settled=40 * MIB,
+    "echo=tcp://10.99.0.1:0", options=("--max-memory", "16MiB"), seconds=6, memory=promised(16, 1500), settled=promised(16, 0),
 )  # fmt: skip
 def short_lines_that_nobody_reads(server: Server, end: float) -> list[str]:
     """1,500 connections that send 16,000 lines of one byte at a time to echo and read nothing."""
@@ -100,8 +96,7 @@ def keys_that_change_without_end(server: Server, end: float) -> list[str]:
     return []
 
 
-# More than is promised: see README.md.
-@attack(TCP + "?rate=off", HTTP, options=("--max-memory", "32MiB"), seconds=6, memory=192 * MIB)
+@attack(TCP + "?rate=off", HTTP, options=("--max-memory", "32MiB"), seconds=6, memory=promised(32, 50, HTTP2_BYTES))
 def windows_of_a_byte(server: Server, end: float) -> list[str]:
     """HTTP/2 clients that ask for a hundred answers, give each window for a byte at a time, and leave; one after the other."""
     fill(server, "big")
