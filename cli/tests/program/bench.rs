@@ -5,7 +5,7 @@ mod faulty;
 mod gate;
 
 use crate::connect::terminal::Session;
-use crate::process::{Place, Program, command, run};
+use crate::process::{Place, Program, command, joined, run};
 use crate::tls::Pair;
 use faulty::{Chat, Echo};
 use nix::sys::resource::{Resource, getrlimit};
@@ -82,7 +82,7 @@ fn all_that_is_in_flight_on_a_connection_takes_one_write() {
     });
     let report = measure("echo", &url, &["--rate", "max", "--in-flight", "16", "--connections", "1"]);
     assert_eq!(verified(&report), [0; 4]);
-    let lines = server.join().expect("no panic");
+    let lines = joined(server);
     // The first line finds out what stands before a reply.
     assert_eq!(lines[0], 1);
     assert!(lines.len() > 10 && lines[1..].iter().all(|lines| *lines == 16), "{lines:?}");
@@ -146,7 +146,7 @@ fn connections_come_from_as_many_addresses_as_are_asked_for() {
     let server = thread::spawn(move || listener.incoming().take(7).collect::<Result<Vec<_>, _>>());
     let options = ["--connections", "7", "--source-addresses", "3", "--duration", "1s"];
     assert_eq!(run(&[&["bench", "idle", &url][..], &options].concat()).code, Some(0));
-    let streams = server.join().expect("no panic").expect("connections");
+    let streams = joined(server).expect("connections");
     let sources: Vec<_> =
         streams.iter().map(|stream| stream.peer_addr().expect("it was connected").ip().to_string()).collect();
     let counts =

@@ -5,7 +5,7 @@ mod identity;
 mod reconnect;
 pub(crate) mod terminal;
 
-use crate::process::{Place, Program, command};
+use crate::process::{Place, Program, command, joined, ran};
 use crate::tls::Pair;
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, UdpSocket};
@@ -36,8 +36,8 @@ fn pipe(arguments: &[&str], input: &[u8]) -> Ran {
     let (mut stdin, input) = (child.stdin.take().unwrap(), input.to_vec());
     // The server may not take all of it.
     let writing = thread::spawn(move || drop(stdin.write_all(&input)));
-    let ran = child.wait_with_output().unwrap();
-    writing.join().unwrap();
+    let ran = ran(child);
+    joined(writing);
     Ran { code: ran.status.code(), output: ran.stdout, errors: String::from_utf8(ran.stderr).unwrap() }
 }
 
@@ -103,7 +103,7 @@ fn any_bytes_pass_both_ways_at_once_however_many() {
     });
     let input: Vec<u8> = (0..8_000_000_u32).map(|index| (index.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let ran = pipe(&[&url], &input);
-    server.join().unwrap();
+    joined(server);
     assert!(ran.output == input, "{} bytes of {}", ran.output.len(), input.len());
 }
 
@@ -132,13 +132,13 @@ fn the_end_of_the_server_is_the_end_and_a_reset_is_a_failure() {
     let server = serve(b"bye\n", true);
     let mut child = start(&[&url]);
     drop(child.stdin.take());
-    let ran = child.wait_with_output().unwrap();
+    let ran = ran(child);
     assert_eq!((ran.status.code(), ran.stdout.as_slice()), (Some(0), b"bye\n".as_slice()));
-    server.join().unwrap();
+    joined(server);
 
     let server = serve(b"", false);
     let ran = pipe(&[&url], b"two bytes and more");
-    server.join().unwrap();
+    joined(server);
     assert_eq!((ran.code, ran.output.len()), (Some(1), 0));
     assert_eq!(ran.errors, format!("error: {url}: connection closed: peer-reset\n"));
 }
@@ -156,7 +156,7 @@ fn a_server_that_finishes_first_still_gets_what_is_in_the_pipe() {
         bytes.len()
     });
     let ran = pipe(&[&url], &vec![b'x'; 3_000_000]);
-    assert_eq!((ran.code, ran.errors.as_str(), server.join().unwrap()), (Some(0), "", 3_000_000));
+    assert_eq!((ran.code, ran.errors.as_str(), joined(server)), (Some(0), "", 3_000_000));
 }
 
 #[test]
@@ -165,12 +165,10 @@ fn whoever_has_read_enough_ends_it_quietly() {
     let mut child = start(&[&program.listeners[0].url]);
     let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
     stdin.write_all(b"hi\n").unwrap();
-    let mut answer = [0; 9];
-    stdout.read_exact(&mut answer).unwrap();
-    drop(stdout);
+    joined(thread::spawn(move || stdout.read_exact(&mut [0; 9]).unwrap()));
     // Until its output breaks.
     while stdin.write_all(b"more\n").is_ok() {}
-    let ran = child.wait_with_output().unwrap();
+    let ran = ran(child);
     assert_eq!((ran.status.code(), String::from_utf8(ran.stderr).unwrap()), (Some(0), String::new()));
 }
 
@@ -206,7 +204,7 @@ fn over_udp_the_cookie_is_returned_by_itself_before_anything_else_is_said() {
     let ran = pipe(&[&url, "--room", "ops", "--name", "sensor"], b"21.5\n");
     // The last one asks whether all has arrived.
     let expected = ["/join ops", "/join ops cookie=5ee47a1cd3b099", "/name sensor", "21.5", "/join ops"];
-    assert_eq!(talking.join().unwrap(), expected);
+    assert_eq!(joined(talking), expected);
     let lines: Vec<_> = ran.output().split("\\n").map(str::to_owned).collect();
     assert_eq!((&*lines[2], &*lines[3], lines.len()), ("* you are sensor", "* heard", 5), "{lines:?}");
 }

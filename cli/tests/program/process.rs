@@ -8,23 +8,86 @@ use std::net::{Shutdown, SocketAddr, TcpStream, UdpSocket};
 use std::ops::Deref;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 /// For anything expected to happen; only a failing test waits so long.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How much of that is left, for what comes in pieces: each of them in time is not all of it in time.
+pub(crate) struct Deadline(Instant);
+
+impl Deadline {
+    #[expect(clippy::disallowed_methods, reason = "another process's time is real")]
+    pub(crate) fn new() -> Self {
+        Self(Instant::now())
+    }
+
+    pub(crate) fn left(&self) -> Duration {
+        PATIENCE.saturating_sub(self.0.elapsed())
+    }
+}
+
 /// Asks again until `condition` holds.
 #[track_caller]
+pub(crate) fn until(condition: impl FnMut() -> bool) {
+    assert!(comes(condition), "what was waited for never came");
+}
+
+/// Asks again until `condition` holds, and says whether it did in time.
 #[expect(clippy::disallowed_methods, reason = "another process's time is real")]
-pub(crate) fn until(mut condition: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !condition() {
-        assert!(began.elapsed() < PATIENCE, "what was waited for never came");
+fn comes(mut condition: impl FnMut() -> bool) -> bool {
+    let deadline = Deadline::new();
+    loop {
+        if condition() {
+            return true;
+        }
+        if deadline.left().is_zero() {
+            return false;
+        }
         thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// Waits for the end of a program. One that does not end is killed, and with it what waits for it.
+#[track_caller]
+pub(crate) fn ended(child: &mut Child) -> ExitStatus {
+    let mut status = None;
+    let is_over = comes(|| {
+        status = child.try_wait().expect("it can be waited for");
+        status.is_some()
+    });
+    if !is_over {
+        child.kill().expect("it runs");
+        child.wait().expect("it was killed");
+    }
+    status.expect("it ends by itself")
+}
+
+/// Waits for the end of a program, and says what it has written.
+#[track_caller]
+pub(crate) fn ran(mut child: Child) -> Output {
+    drop(child.stdin.take());
+    let (stdout, stderr) = (child.stdout.take().map(all), child.stderr.take().map(all));
+    let status = ended(&mut child);
+    Output { status, stdout: stdout.map(joined).unwrap_or_default(), stderr: stderr.map(joined).unwrap_or_default() }
+}
+
+fn all(mut pipe: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        pipe.read_to_end(&mut bytes).expect("a pipe can be read");
+        bytes
+    })
+}
+
+/// Waits for the end of a thread.
+#[track_caller]
+pub(crate) fn joined<T>(thread: JoinHandle<T>) -> T {
+    until(|| thread.is_finished());
+    thread.join().expect("it does not panic")
 }
 
 /// A running `switchboard`, killed when the test is over.
@@ -117,7 +180,7 @@ impl Program {
     pub(crate) fn listening(command: Command, expected: usize) -> Self {
         let mut program = Self::spawn(command);
         for _ in 0..expected {
-            match program.output.next() {
+            match program.output.next(&Deadline::new()) {
                 Some(line) => program.listeners.push(Listener::parse(&line)),
                 None => panic!("it does not serve: {:?}", program.log.rest()),
             }
@@ -134,8 +197,9 @@ impl Program {
 
     /// Waits for a line of the log that holds `part`.
     pub(crate) fn logged(&mut self, part: &str) -> String {
+        let deadline = Deadline::new();
         loop {
-            match self.log.next() {
+            match self.log.next(&deadline) {
                 Some(line) if line.contains(part) => return line,
                 Some(_) => {}
                 None => panic!("it ended without logging {part:?}: {:?}", self.log.seen),
@@ -145,8 +209,9 @@ impl Program {
 
     /// Waits for a line of its output that holds `part`.
     pub(crate) fn printed(&mut self, part: &str) -> String {
+        let deadline = Deadline::new();
         loop {
-            match self.output.next() {
+            match self.output.next(&deadline) {
                 Some(line) if line.contains(part) => return line,
                 Some(_) => {}
                 None => panic!("it ended without printing {part:?}: {:?}, {:?}", self.output.seen, self.log.rest()),
@@ -191,7 +256,7 @@ impl Program {
     pub(crate) fn end(mut self) -> End {
         let output = self.output.rest();
         self.log.rest();
-        let status = self.child.wait().expect("it can be waited for");
+        let status = ended(&mut self.child);
         End { code: status.code(), output, log: std::mem::take(&mut self.log.seen) }
     }
 
@@ -261,8 +326,8 @@ impl Lines {
     }
 
     /// The next line, or `None` at the end.
-    fn next(&mut self) -> Option<String> {
-        match self.coming.as_ref()?.recv_timeout(PATIENCE) {
+    fn next(&mut self, deadline: &Deadline) -> Option<String> {
+        match self.coming.as_ref()?.recv_timeout(deadline.left()) {
             Ok(line) => {
                 self.seen.push(line.clone());
                 Some(line)
@@ -273,7 +338,8 @@ impl Lines {
     }
 
     fn rest(&mut self) -> Vec<String> {
-        std::iter::from_fn(|| self.next()).collect()
+        let deadline = Deadline::new();
+        std::iter::from_fn(|| self.next(&deadline)).collect()
     }
 }
 

@@ -1,11 +1,12 @@
 //! `switchboard connect`: what it asks for itself, and what it takes for a success.
 
 use super::{Ran, pipe, start};
-use crate::process::{Program, command};
+use crate::process::{Program, command, joined, ran};
 use crate::tls::Pair;
 use nix::sys::signal::Signal;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::process::Stdio;
+use std::process::{Child, ChildStdout, Stdio};
+use std::thread;
 
 /// All that a room has heard, as `messages` tells it.
 fn heard(program: &Program, room: &str) -> String {
@@ -86,12 +87,18 @@ fn a_line_that_no_member_says_over_udp_is_a_failure() {
 }
 
 /// Starts it, and waits for the first line.
-fn connected(arguments: &[&str]) -> (std::process::Child, BufReader<std::process::ChildStdout>, String) {
+fn connected(arguments: &[&str]) -> (Child, BufReader<ChildStdout>, String) {
     let mut child = start(arguments);
-    let mut output = BufReader::new(child.stdout.take().unwrap());
-    let mut line = String::new();
-    output.read_line(&mut line).unwrap();
+    let (output, line) = first_line(&mut child);
     (child, output, line)
+}
+
+fn first_line(child: &mut Child) -> (BufReader<ChildStdout>, String) {
+    let (mut output, mut line) = (BufReader::new(child.stdout.take().unwrap()), String::new());
+    joined(thread::spawn(move || {
+        output.read_line(&mut line).unwrap();
+        (output, line)
+    }))
 }
 
 #[test]
@@ -108,14 +115,13 @@ fn a_server_that_dies_has_not_finished() {
     }
     let mut echo = start(&[&program.listeners[2].url]);
     echo.stdin.as_mut().unwrap().write_all(b"hi\n").unwrap();
-    let mut answer = String::new();
-    BufReader::new(echo.stdout.as_mut().unwrap()).read_line(&mut answer).unwrap();
+    outputs.push(first_line(&mut echo).0);
     running.push(echo);
     program.signal(Signal::SIGKILL);
     for mut child in running {
         // Its input stays open: at the end of that it would finish by itself.
         let input = child.stdin.take();
-        let ran = child.wait_with_output().unwrap();
+        let ran = ran(child);
         drop(input);
         let errors = String::from_utf8(ran.stderr).unwrap();
         assert_eq!(ran.status.code(), Some(1), "{errors}");

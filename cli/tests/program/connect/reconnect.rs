@@ -343,6 +343,7 @@ fn at_a_terminal_a_queue_that_is_full_says_so_and_what_is_left_can_be_given_up()
     session.shows("; reconnecting in ");
     session.press(&"x\r".repeat(1001));
     session.shows("-- not kept: 1000 lines are already waiting for a connection");
+    session.prompts();
     session.press("\x04");
     session.shows("-- lines waiting for a connection: 1000; Ctrl-C drops them");
     session.interrupt();

@@ -1,6 +1,6 @@
 //! `switchboard connect` on a terminal: a real one, but for the person at it.
 
-use crate::process::{PATIENCE, Program, command};
+use crate::process::{Deadline, PATIENCE, Program, command, ended, joined};
 use nix::pty::{Winsize, openpty};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::{InputFlags, LocalFlags, SetArg, tcgetattr, tcsetattr};
@@ -54,14 +54,20 @@ impl Session {
         self.keys.write_all(keys.as_bytes()).unwrap();
     }
 
+    /// Waits until the editor waits for keys: between two lines the terminal is a shell's, and Ctrl-D and the like are nothing there.
+    pub(super) fn prompts(&mut self) {
+        self.shows("> ");
+    }
+
     /// Waits until the terminal was sent `text`, behind what was waited for before.
     pub(crate) fn shows(&mut self, text: &str) {
+        let deadline = Deadline::new();
         loop {
             if let Some(found) = self.seen[self.waited..].find(text) {
                 self.waited += found + text.len();
                 return;
             }
-            let Ok(bytes) = self.coming.recv_timeout(PATIENCE) else {
+            let Ok(bytes) = self.coming.recv_timeout(deadline.left()) else {
                 panic!("waited in vain for {text:?}, in {:?}", &self.seen[self.waited..]);
             };
             self.seen += &String::from_utf8_lossy(&bytes);
@@ -79,7 +85,7 @@ impl Session {
 
     /// Waits for the end, and says its code.
     pub(crate) fn code(&mut self) -> Option<i32> {
-        self.child.wait().unwrap().code()
+        ended(&mut self.child).code()
     }
 
     /// Whether the terminal echoes what is typed and gives it out in lines, as it does for a shell.
@@ -137,7 +143,7 @@ fn what_is_pasted_is_sent_however_much_comes_meanwhile() {
         let flood = thread::spawn(move || while flooded.write_all(b"flood\n").is_ok() {});
         let heard: Vec<_> = lines.by_ref().map(Result::unwrap).take_while(|line| line != "last").collect();
         stream.shutdown(Shutdown::Both).unwrap();
-        flood.join().unwrap();
+        joined(flood);
         heard
     });
     let mut session = Session::start(&[&url], &[]);
@@ -147,7 +153,7 @@ fn what_is_pasted_is_sent_however_much_comes_meanwhile() {
     session.press(&format!("\x1b[200~{}\x1b[201~\r", lines.join("\n")));
     session.shows("59");
     session.press("last\r");
-    assert_eq!(server.join().unwrap(), lines);
+    assert_eq!(joined(server), lines);
 }
 
 #[test]
