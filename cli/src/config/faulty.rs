@@ -90,6 +90,50 @@ fn what_is_not_in_force_yet_is_refused_as_that() {
 }
 
 #[test]
+fn a_source_of_tokens_says_all_that_is_checked_and_shares_nothing() {
+    let source = |name: &str, more: &str| {
+        format!(
+            "[jwt.{name}]\nissuer = \"{name}\"\naudience = \"a\"\nalgorithms = [\"ES256\"]\nkeys = \"http://127.0.0.1:1/\"\n{more}"
+        )
+    };
+    assert_wrong(
+        "[jwt.a]\n",
+        &["1:6: jwt.a: it has no `algorithms`", "1:6: …`audience`", "1:6: …`issuer`", "1:6: …`keys`"],
+    );
+    assert_wrong(
+        &source("a", "leeway = \"11m\"\nmax-age = \"soon\"\n"),
+        &["6:1: jwt.a: `leeway` is longer than 10m", "7:11: max-age"],
+    );
+    assert_wrong(
+        &source("a", "names = [\"{name}\"]\nadmin = true\n"),
+        &["6:1: …what they are to say", "7:1: `admin` is not "],
+    );
+    assert_wrong(
+        &(source("a", "") + &source("b", "") + &source("c", "names = [\"c-*\"]\nissuer = \"a\"\n"))
+            .replace("issuer = \"c\"\n", ""),
+        &["6:6: jwt.b: `names` has \"*\", as jwt.a has", "11:6: jwt.c: jwt.a has the same `issuer`"],
+    );
+    for (text, fault) in [
+        ("algorithms = [\"ES256\", \"HS256\"]\nkeys = [\"/k\"]", "1:6: jwt.x: `algorithms` has HS256 beside others"),
+        ("algorithms = [\"es256\"]\nkeys = [\"/k\"]", "4:15: jwt.x: algorithms: …did you mean `ES256`?"),
+        ("algorithms = [\"ES256\", \"ES256\"]\nkeys = [\"/k\"]", "4:24: jwt.x: …ES256 twice"),
+        ("algorithms = []\nkeys = [\"/k\"]", "4:1: jwt.x: `algorithms` is an empty list"),
+        (
+            "algorithms = [\"ES256\"]\nkeys = [\"https://a.test/\", \"/k\"]",
+            "5:9: jwt.x: `keys` has a URL beside others",
+        ),
+        ("algorithms = [\"ES256\"]\nkeys = \"ftp://a.test/\"", "5:8: jwt.x: `keys` is a URL of another kind"),
+        ("algorithms = [\"HS256\"]\nkeys = \"https://a.test/\"", "1:6: jwt.x: `keys` is a URL, and HS256 has a secret"),
+        (
+            "algorithms = [\"ES256\"]\nkeys = [\"/k\"]\nkeys-ca = \"/b\"",
+            "1:6: jwt.x: `keys-ca` is for `keys` that are a URL",
+        ),
+    ] {
+        assert_wrong(&format!("[jwt.x]\nissuer = \"x\"\naudience = \"any\"\n{text}\n"), &[fault]);
+    }
+}
+
+#[test]
 fn tables_that_are_written_otherwise_are_told_how() {
     assert_wrong("[listener]\nurl = \"x\"\n", &["1:2: `listener` is a single table; write [[listener]]"]);
     assert_wrong("listener = [5]\n", &["1:13: 5 is not a table; write [[listener]]"]);

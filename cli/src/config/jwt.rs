@@ -9,7 +9,6 @@ use crate::policy::jwt::section::{Audience, JwtSection, KeysFrom};
 use crate::policy::rules::At;
 use std::time::Duration;
 use switchboard::{Glob, GroupName};
-use switchboard_load::typed::{parse_duration, parse_timeout};
 
 /// Sources, each of which is asked about each token and each name.
 const MOST_SOURCES: usize = 64;
@@ -112,6 +111,9 @@ impl Source<'_> {
                 section.names = names;
                 return;
             }
+            Value::Duration(duration) => return self.take_duration(section, key, at, duration),
+            // `max-age` alone may be off.
+            Value::None => return section.max_age = None,
             Value::Texts(texts) => texts,
             other => unreachable!("no key of these tables is {other:?}"),
         };
@@ -134,15 +136,15 @@ impl Source<'_> {
             "groups-claim" => section.groups_claim = Some(first),
             "rights-claim" => section.rights_claim = Some(first),
             "typ" => section.typ = Some(first),
-            "max-age" => match parse_timeout(&first) {
-                Ok(max_age) => section.max_age = max_age,
-                Err(fault) => self.fault(at, &format!("max-age = `{first}` is {fault}")),
-            },
-            "leeway" => match parse_duration(&first).ok().filter(|leeway| *leeway <= MOST_LEEWAY) {
-                Some(leeway) => section.leeway = leeway,
-                None => self.fault(at, &format!("leeway = `{first}` is not a duration such as 30s, of 10m at most")),
-            },
             other => unreachable!("these tables have no {other}"),
+        }
+    }
+
+    fn take_duration(&mut self, section: &mut JwtSection, key: &str, at: At, duration: Duration) {
+        match key {
+            "max-age" => section.max_age = Some(duration),
+            _ if duration <= MOST_LEEWAY => section.leeway = duration,
+            _ => self.fault(at, "`leeway` is longer than 10m: a token that has expired is good for so long"),
         }
     }
 

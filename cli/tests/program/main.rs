@@ -13,6 +13,7 @@ mod connect;
 mod datagrams;
 mod echo;
 mod http;
+mod jwt;
 mod logs;
 mod neighbours;
 mod process;

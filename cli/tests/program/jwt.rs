@@ -1,0 +1,315 @@
+//! JSON Web Tokens that other libraries sign, against the program; live connections whose token, or whose key, ends; keys at a URL.
+
+use crate::process::{PATIENCE, Place, Program, command, run};
+use crate::rooms::Peer;
+use nix::sys::signal::Signal;
+use parking_lot::Mutex;
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+/// A folder of the test's own, removed behind it.
+struct Folder(Place);
+
+impl Folder {
+    fn new(test: &str) -> Self {
+        let folder = Self(Place::new(test));
+        fs::create_dir_all(&*folder.0).expect("the temporary folder takes one");
+        folder
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.join(name).to_str().expect("the path is UTF-8").to_owned()
+    }
+
+    fn write(&self, name: &str, text: &str) -> String {
+        let path = self.path(name);
+        fs::write(&path, text).expect("it can be written");
+        path
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // It is the temporary folder's otherwise.
+        let _ = fs::remove_dir_all(&*self.0);
+    }
+}
+
+#[test]
+#[expect(clippy::print_stderr, reason = "a test that shows nothing says so")]
+fn tokens_signed_by_another_library_are_taken_or_refused_as_they_should_be() {
+    let folder = Folder::new("jwt-python");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/program/jwt/issue.py");
+    let has_library = Command::new("python3").args(["-c", "import cryptography"]).output();
+    if !has_library.is_ok_and(|output| output.status.success()) {
+        eprintln!("not tried: python3-cryptography is not installed");
+        return;
+    }
+    let issued = Command::new("python3").arg(script).arg(&*folder.0).output().expect("Python starts");
+    assert!(issued.status.success(), "{}", String::from_utf8_lossy(&issued.stderr));
+    let cases = String::from_utf8(issued.stdout).expect("it is text");
+    let settings = folder.path("settings.toml");
+    let mut wrong = Vec::new();
+    for case in cases.lines() {
+        let (expected, token) = case.split_once('\t').expect("what is expected, and a token");
+        let told = check(&settings, token);
+        if !told.lines().any(|line| line.starts_with(expected)) {
+            wrong.push(format!("{expected:?} was expected, not {told:?}: {token:.200}"));
+        }
+    }
+    assert!(cases.lines().count() > 200 && wrong.is_empty(), "{}", wrong.join("\n"));
+
+    // Keys that are no good are refused before any token.
+    for (keys, algorithms, fault) in [
+        ("small.pem", "[\"RS256\"]", "an RSA key of 1024 bits"),
+        ("rsa.pem", "[\"HS256\"]", "public keys, and not the secret"),
+        ("rsa.pem", "[\"RS256\", \"PS256\"]", "list RS256 or PS256, not both"),
+        ("rsa.pem", "[\"ES256\"]", "neither RS256 nor PS256"),
+        ("secret", "[\"HS256\", \"ES256\"]", "HS256 beside others"),
+        ("settings.toml", "[\"ES256\"]", "neither a JWKS nor PEM"),
+        ("none", "[\"ES256\"]", "No such file"),
+    ] {
+        let text = format!(
+            "[jwt.x]\nissuer = \"x\"\naudience = \"any\"\nalgorithms = {algorithms}\nkeys = \"{}\"\n",
+            folder.path(keys)
+        );
+        let path = folder.write("wrong.toml", &text);
+        let end = run(&["config", "check", "--config", &path]);
+        assert!(end.code == Some(78) && end.log.iter().any(|line| line.contains(fault)), "{fault}: {end:?}");
+    }
+}
+
+/// What `token check` says.
+fn check(settings: &str, token: &str) -> String {
+    let mut command = command(&["token", "check", "--config", settings]);
+    command.stdin(std::process::Stdio::piped());
+    let mut program = Program::spawn(command);
+    program.types(token);
+    program.finish();
+    let end = program.end();
+    format!("{}\n{}", end.output.join("\n"), end.log.join("\n"))
+}
+
+/// Who signs by a key of its own.
+struct Signer {
+    key: String,
+    public: String,
+}
+
+impl Signer {
+    fn new(folder: &Folder, name: &str) -> Self {
+        let key = folder.path(&format!("{name}.pem"));
+        let openssl = |arguments: &[&str]| {
+            let output = Command::new("openssl").args(arguments).output().expect("openssl is installed");
+            assert!(output.status.success(), "{output:?}");
+        };
+        openssl(&["genpkey", "-algorithm", "ed25519", "-out", &key]);
+        let public = folder.path(&format!("{name}.pub"));
+        openssl(&["pkey", "-in", &key, "-pubout", "-out", &public]);
+        Self { key, public }
+    }
+
+    fn token(&self, expires: &str) -> String {
+        let end = run(&[
+            "token",
+            "sign",
+            "--key",
+            &self.key,
+            "--iss",
+            "backend",
+            "--aud",
+            "switchboard",
+            "--sub",
+            "alice",
+            "--kid",
+            "k",
+            "--expires",
+            expires,
+        ]);
+        assert_eq!(end.code, Some(0), "{end:?}");
+        end.output.concat()
+    }
+
+    /// What it publishes: a public key of Ed25519 is the last 32 bytes of its DER.
+    fn jwks(&self, kid: &str) -> String {
+        let pem = fs::read_to_string(&self.public).expect("it is there");
+        let encoded = pem.lines().find(|line| !line.starts_with('-')).expect("base64");
+        // 44 bytes of DER: 12 that say what it is, which are 16 digits, and the key.
+        let key = encoded[16..].trim_end_matches('=').replace('+', "-").replace('/', "_");
+        format!(r#"{{"keys":[{{"kty":"OKP","crv":"Ed25519","x":"{key}","kid":"{kid}","use":"sig"}}]}}"#)
+    }
+}
+
+fn settings(keys: &str) -> String {
+    format!(
+        "[jwt.backend]\nissuer = \"backend\"\naudience = \"switchboard\"\nalgorithms = [\"EdDSA\"]\nkeys = \"{keys}\"\nleeway = \"0s\"\n\
+         [rooms.lobby]\nnamed = [\"all\"]\nanyone = [\"join\"]\n"
+    )
+}
+
+fn serve(settings: &str, more: &[&str]) -> Program {
+    let arguments = ["serve", "rooms=tcp://127.0.0.1:0", "--config", settings];
+    Program::listening(command(&[&arguments[..], more].concat()), 1)
+}
+
+fn known(program: &Program, token: &str) -> Peer {
+    let mut peer = Peer::enter(program, 0);
+    peer.say(&format!("/auth {token}"));
+    let told = peer.next();
+    assert!(told.starts_with("* authorized as alice until 20"), "{told}");
+    peer
+}
+
+#[test]
+fn a_connection_lives_as_long_as_its_token_unless_it_shows_a_fresh_one() {
+    let folder = Folder::new("jwt-live");
+    let signer = Signer::new(&folder, "backend");
+    let program = serve(&folder.write("settings.toml", &settings(&signer.public)), &[]);
+    let (late, fresh) = (signer.token("1s"), signer.token("1h"));
+    let mut ended = known(&program, &late);
+    let mut renewed = known(&program, &signer.token("3s"));
+    let mut stale = known(&program, &signer.token("3s"));
+    renewed.say(&format!("/auth {fresh}"));
+    let mut warned = false;
+    loop {
+        let told = ended.next();
+        warned |= told.contains("your authorization ends in");
+        if told == "* closed: expired" {
+            break;
+        }
+    }
+    assert!(warned, "it was told before");
+    stale.say(&format!("/auth {late}"));
+    let told: Vec<_> =
+        std::iter::from_fn(|| Some(stale.next())).take_while(|line| line != "* closed: expired").collect();
+    assert!(told.iter().any(|line| line.starts_with("! token-expired")), "{told:?}");
+    renewed.say("still here");
+    while !renewed.next().contains("pong") {
+        renewed.say("/ping");
+    }
+    let log = program.stop().log.join("\n");
+    assert!(log.contains("jwt.backend/") && !log.contains(&fresh[..40]), "{log}");
+}
+
+#[test]
+fn a_key_that_is_taken_away_takes_its_connections_along_and_no_others() {
+    let folder = Folder::new("jwt-keys");
+    let (old, new) = (Signer::new(&folder, "old"), Signer::new(&folder, "new"));
+    let keys = folder.path("keys.pub");
+    fs::copy(&old.public, &keys).expect("it can be written");
+    let mut program = serve(&folder.write("settings.toml", &settings(&keys)), &[]);
+    let (mut alice, mut guest) = (known(&program, &old.token("1h")), Peer::enter(&program, 0));
+    program.signal(Signal::SIGHUP);
+    program.logged("nothing changed");
+    alice.expect_nothing();
+    // Half of what is new is wrong: nothing of it is taken.
+    folder.write("keys.pub", "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n");
+    program.signal(Signal::SIGHUP);
+    assert!(program.logged("the file was not reloaded").contains("not a public key"));
+    alice.expect_nothing();
+    fs::copy(&new.public, &keys).expect("it can be written");
+    program.signal(Signal::SIGHUP);
+    assert!(program.logged("the file was reloaded").contains("jwt.backend"));
+    alice.expect("* closed: revoked");
+    guest.expect_nothing();
+    guest.say(&format!("/auth {}", old.token("1h")));
+    assert!(guest.next().starts_with("! not-authorized"));
+    known(&program, &new.token("1h"));
+}
+
+/// An issuer that answers what it is told to, and counts.
+struct Issuer {
+    url: String,
+    answer: Arc<Mutex<String>>,
+    asked: Arc<AtomicUsize>,
+}
+
+impl Issuer {
+    fn new() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let url = format!("http://{}/keys", listener.local_addr().expect("it is bound"));
+        let (answer, asked) = (Arc::new(Mutex::new(String::new())), Arc::new(AtomicUsize::new(0)));
+        let (answers, counted) = (Arc::clone(&answer), Arc::clone(&asked));
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.expect("it accepts");
+                stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+                let mut request = Vec::new();
+                while !request.ends_with(b"\r\n\r\n") {
+                    let mut byte = [0];
+                    if stream.read_exact(&mut byte).is_err() {
+                        break;
+                    }
+                    request.extend(byte);
+                }
+                counted.fetch_add(1, Ordering::SeqCst);
+                let answer = answers.lock().clone();
+                // It may be gone, if that is too long for it.
+                let _ = stream.write_all(answer.as_bytes());
+            }
+        });
+        Self { url, answer, asked }
+    }
+
+    fn answers(&self, status: &str, head: &str, body: &str) {
+        let answer =
+            format!("HTTP/1.1 {status}\r\n{head}Content-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
+        *self.answer.lock() = answer;
+    }
+}
+
+#[test]
+fn keys_at_a_url_are_fetched_and_outlive_their_issuer() {
+    let folder = Folder::new("jwt-url");
+    let (old, new) = (Signer::new(&folder, "old"), Signer::new(&folder, "new"));
+    let (issuer, elsewhere) = (Issuer::new(), Issuer::new());
+    let path = folder.write("settings.toml", &settings(&issuer.url));
+    let state = folder.path("");
+    elsewhere.answers("200 OK", "", &old.jwks("k"));
+    issuer.answers("500 Internal Server Error", "", &old.jwks("k"));
+    let mut program = serve(&path, &["--state-directory", &state]);
+    program.logged("keys were not fetched");
+    let mut guest = Peer::enter(&program, 0);
+    guest.say(&format!("/auth {}", old.token("1h")));
+    assert!(guest.next().starts_with("! auth-unavailable"), "nobody can say whose it is");
+    let fetch = |program: &mut Program, told: &str| {
+        program.signal(Signal::SIGHUP);
+        program.logged(told)
+    };
+    issuer.answers("200 OK", "", &old.jwks("k"));
+    fetch(&mut program, "keys were fetched");
+    let mut alice = known(&program, &old.token("1h"));
+    let large = "x".repeat(100_000);
+    let location = format!("Location: {}\r\n", elsewhere.url);
+    for (status, head, body, fault) in [
+        ("500 Internal Server Error", "", "", "500"),
+        ("302 Found", location.as_str(), "", "302"),
+        ("200 OK", "", "<html>", "neither a JWKS"),
+        ("200 OK", "", "{\"keys\":[]}", "no key of it can be used"),
+        ("200 OK", "", large.as_str(), "longer than 65536 bytes"),
+    ] {
+        issuer.answers(status, head, body);
+        let told = fetch(&mut program, "keys were not fetched");
+        assert!(told.contains(fault), "{fault}: {told}");
+        alice.expect_nothing();
+    }
+    assert_eq!(elsewhere.asked.load(Ordering::SeqCst), 0, "nobody goes where a redirect leads");
+    program.stop();
+    // Its issuer is down, and it was kept.
+    let mut program = serve(&path, &["--state-directory", &state]);
+    program.logged("keys were not fetched");
+    let mut alice = known(&program, &old.token("1h"));
+    issuer.answers("200 OK", "", &new.jwks("k"));
+    fetch(&mut program, "keys were fetched");
+    alice.expect("* closed: revoked");
+    known(&program, &new.token("1h"));
+    assert!(Path::new(&folder.path("jwt-backend.json")).exists());
+    let told = check(&path, &new.token("1h"));
+    assert!(told.starts_with("alice, by jwt.backend"), "{told}");
+}
