@@ -239,6 +239,9 @@ pub(crate) struct Settings {
     /// How long connections may take to finish after a signal [default: 30s]
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
     pub(crate) grace: Option<String>,
+    /// File that tells who was let in, refused or denied, as JSON lines [default: the log does]
+    #[arg(long, value_name = "FILE", allow_hyphen_values = true)]
+    pub(crate) audit: Option<String>,
     /// Format of the log on stderr: text or json [default: text]
     #[arg(long, value_name = "FORMAT", allow_hyphen_values = true)]
     pub(crate) log_format: Option<String>,

@@ -78,6 +78,8 @@ pub(crate) struct Config {
     pub(crate) write_timeout: Setting<Option<Duration>>,
     pub(crate) grace: Setting<Duration>,
     pub(crate) log: Setting<String>,
+    /// Where an audit is written, if that is not the log.
+    pub(crate) audit: Setting<Option<PathBuf>>,
     pub(crate) log_format: Setting<LogFormat>,
     /// Where things are kept over a restart.
     pub(crate) state_directory: Setting<StateDirectory>,
@@ -178,6 +180,7 @@ impl Config {
             write_timeout: choice.one("write-timeout", Timeouts::default().write, parse_timeout),
             grace: choice.one("grace", Duration::from_secs(30), parse_duration),
             log: choice.one("log", "info".to_owned(), check_filter),
+            audit: choice.one("audit", None, parse_audit),
             log_format: choice.one("log-format", LogFormat::Text, LogFormat::parse),
             state_directory,
             rules,
@@ -236,7 +239,7 @@ impl Config {
     }
 
     /// Each setting as TOML, and where it came from.
-    fn assignments(&self) -> [(&'static str, String, &SetBy); 13] {
+    fn assignments(&self) -> [(&'static str, String, &SetBy); 14] {
         let endpoints = self.listen.value.iter().map(|endpoint| quoted(&endpoint.typed));
         [
             ("listen", format!("[{}]", endpoints.collect::<Vec<_>>().join(", ")), &self.listen.set_by),
@@ -258,6 +261,7 @@ impl Config {
             ("write-timeout", quoted(&show_timeout(self.write_timeout.value)), &self.write_timeout.set_by),
             ("grace", quoted(&show_duration(self.grace.value)), &self.grace.set_by),
             ("log", quoted(&self.log.value), &self.log.set_by),
+            ("audit", quoted(&show_audit(self.audit.value.as_deref())), &self.audit.set_by),
             ("log-format", quoted(self.log_format.value.name()), &self.log_format.set_by),
             ("state-directory", quoted(&self.state_directory.value.typed), &self.state_directory.set_by),
         ]
@@ -340,6 +344,21 @@ fn parse_directory(text: &str, auto: &StateDirectory) -> Result<StateDirectory, 
         _ if Path::new(text).is_dir() => Ok(StateDirectory { typed: text.to_owned(), path: Some(text.into()) }),
         _ => Err("not a directory that is there, nor auto, nor off".to_owned()),
     }
+}
+
+/// The audit is in the log, unless a file is named.
+const AUDIT_IN_LOG: &str = "log";
+
+fn parse_audit(text: &str) -> Result<Option<PathBuf>, String> {
+    match text {
+        "" => Err("neither a file nor log".to_owned()),
+        AUDIT_IN_LOG => Ok(None),
+        path => Ok(Some(path.into())),
+    }
+}
+
+fn show_audit(path: Option<&Path>) -> String {
+    path.map_or_else(|| AUDIT_IN_LOG.to_owned(), |path| path.display().to_string())
 }
 
 fn parse_per_address(text: &str, most: usize) -> Result<PerAddress, String> {

@@ -2,7 +2,7 @@
 //!
 //! Here every value is escaped, whoever it came from: nothing that is logged drives a terminal or forges a line.
 
-mod writer;
+pub(crate) mod writer;
 
 use std::fmt;
 use std::io::{self, IsTerminal as _};
@@ -112,7 +112,7 @@ impl Log {
             LogFormat::Text => lost_text,
             LogFormat::Json => lost_json,
         };
-        let lines = LineQueue::start(io::stderr(), told)?;
+        let lines = LineQueue::start("log", io::stderr(), told)?;
         // no-color.org: set to anything but nothing.
         let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let colours = !plain && io::stderr().is_terminal();

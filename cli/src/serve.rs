@@ -8,6 +8,7 @@ use crate::address::Address;
 use crate::config::{Config, Fault, InForce, SetBy};
 use crate::endpoint::Endpoint;
 use crate::logging::Log;
+use crate::policy::audit::{self, Audit};
 use crate::policy::configured::FilePolicy;
 use crate::policy::keeper::keep_fresh;
 use crate::print;
@@ -78,7 +79,8 @@ async fn run(mut config: Config, load: Load, log: &Log) -> Result<(), NotStarted
     let mut server =
         Server::new().limits(config.limits()).grace(config.grace.value).workers(config.workers.value.number);
     let (timeouts, frame_bytes) = (config.timeouts(), config.frame_bytes.value);
-    let policy = policy(&config);
+    let audit = Arc::new(audit(config.audit.value.as_deref()).map_err(NotStarted::Start)?);
+    let policy = policy(&config).map(|policy| Arc::new(policy.audited(Arc::clone(&audit))));
     let hub = match &policy {
         Some(policy) => Hub::with_policy(HubLimits::default(), Arc::<FilePolicy>::clone(policy)),
         None => Hub::new(),
@@ -94,8 +96,8 @@ async fn run(mut config: Config, load: Load, log: &Log) -> Result<(), NotStarted
     };
     server = server.hub(&shared.hub);
     let load = config.file.is_some().then_some(load);
-    let mut reloads =
-        Reloads::new(InForce::of(&config), load, shared.hub.clone(), policy.clone(), log.filter(), running);
+    let (hub, told) = (shared.hub.clone(), Arc::clone(&audit));
+    let mut reloads = Reloads::new(InForce::of(&config), load, hub, policy.clone(), log.filter(), running, told);
     let open = config.open();
     leave_out_taken(&mut config);
     let mut places = Vec::new();
@@ -126,6 +128,8 @@ async fn run(mut config: Config, load: Load, log: &Log) -> Result<(), NotStarted
     };
     let Drained { finished, aborted, elapsed } = drained;
     info!(finished, aborted, elapsed_ms = elapsed.as_millis() as u64, "drained");
+    audit.drained(&format!("{finished} finished, {aborted} aborted"));
+    audit.finish();
     Ok(())
 }
 
@@ -153,10 +157,17 @@ fn leave_out_taken(config: &mut Config) {
 }
 
 /// What the file says of who may do what; without a word of it everybody may do everything.
-pub(crate) fn policy(config: &Config) -> Option<Arc<FilePolicy>> {
+pub(crate) fn policy(config: &Config) -> Option<FilePolicy> {
     let endpoints = config.listen.value.iter();
     let named = endpoints.filter_map(|endpoint| UserName::parse(&endpoint.option("as")?).ok());
-    (!config.rules.is_empty()).then(|| Arc::new(FilePolicy::new(&config.rules, named.collect())))
+    (!config.rules.is_empty()).then(|| FilePolicy::new(&config.rules, named.collect()))
+}
+
+/// Where it is told who was let in and who was not.
+fn audit(path: Option<&Path>) -> anyhow::Result<Audit> {
+    let Some(path) = path else { return Ok(Audit::default()) };
+    let audit = audit::open(path).and_then(Audit::to);
+    audit.with_context(|| format!("cannot write the audit {}", path.display()))
 }
 
 /// Prints a line for each address that is listened on, with a command that tries it.

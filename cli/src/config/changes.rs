@@ -5,6 +5,7 @@ use super::show::{ShownTable, tables};
 use super::{Config, Rooms};
 use crate::endpoint::Endpoint;
 use crate::policy::rules::Rules;
+use std::path::PathBuf;
 use switchboard::Certificates;
 use switchboard_load::typed::percent_decoded;
 
@@ -16,6 +17,7 @@ pub(crate) struct InForce {
     /// Who may do what, and what is set of rooms.
     pub(crate) tables: Vec<ShownTable>,
     pub(crate) log: String,
+    pub(crate) audit: Option<PathBuf>,
     pub(crate) rules: Rules,
     pub(crate) rooms: Rooms,
 }
@@ -44,6 +46,7 @@ impl InForce {
             listeners: config.listen.value.iter().map(InForceListener::of).collect(),
             tables: tables(&config.rules, &config.rooms),
             log: config.log.value.clone(),
+            audit: config.audit.value.clone(),
             rules: config.rules.clone(),
             rooms: config.rooms.clone(),
         }

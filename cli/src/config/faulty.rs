@@ -83,8 +83,8 @@ fn keys_that_are_none_are_told_with_what_was_meant() {
 fn what_is_not_in_force_yet_is_refused_as_that() {
     let told = |name: &str| format!("`{name}` is not supported by this version");
     assert_wrong(
-        "audit = \"x\"\n[callout.shop]\n[[ban]]\n",
-        &[&format!("1:1: {}", told("audit")), &format!("2:2: {}", told("callout")), &format!("3:3: {}", told("ban"))],
+        "[callout.shop]\n[[ban]]\n",
+        &[&format!("1:2: {}", told("callout")), &format!("2:3: {}", told("ban"))],
     );
     assert_wrong(&format!("[tokens.a]\nhash = \"{HASH}\"\nadmin = \"act\"\n"), &[&format!("3:1: {}", told("admin"))]);
 }

@@ -163,7 +163,6 @@ pub(super) static LATER: &[(Table, &str)] = &[
     (Table::Token, "admin"),
     (Table::Token, "datagram-key"),
     (Table::Anonymous, "names"),
-    (Table::Top, "audit"),
     (Table::Jwt, "admin"),
     (Table::Top, "callout"),
     (Table::Top, "ban"),

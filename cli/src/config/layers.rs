@@ -171,6 +171,7 @@ impl Layers {
             ("max-memory", typed.max_memory),
             ("write-timeout", typed.write_timeout),
             ("grace", typed.grace),
+            ("audit", typed.audit),
             ("log-format", typed.log_format),
             ("state-directory", typed.state_directory),
         ] {

@@ -82,6 +82,7 @@ fn every_setting_can_come_from_each_origin() {
         ("write-timeout", "7s"),
         ("grace", "7m"),
         ("log", "warn"),
+        ("audit", "7.jsonl"),
         ("log-format", "json"),
         ("state-directory", "/"),
     ];
@@ -108,6 +109,7 @@ fn every_setting_can_come_from_each_origin() {
         max_memory: text("7MiB"),
         write_timeout: text("7s"),
         grace: text("7m"),
+        audit: text("7.jsonl"),
         log_format: text("json"),
         state_directory: text("/"),
         verbose: 0,
@@ -119,7 +121,7 @@ fn every_setting_can_come_from_each_origin() {
         let lines = printed.lines().filter_map(|line| line.split_once("  #")).map(|(value, _)| value.trim().to_owned());
         lines.filter(|line| !line.is_empty()).collect::<Vec<_>>()
     };
-    assert_eq!(values(&from_file).len(), 13);
+    assert_eq!(values(&from_file).len(), 14);
     assert_eq!(values(&from_file), values(&from_environment));
     assert_eq!(values(&from_file), values(&from_flags));
     for printed in [from_file, from_environment, from_flags] {
@@ -158,7 +160,7 @@ fn all_faults_of_all_origins_come_at_once() {
     faults.sort();
     let path = file.0.display();
     let known = "listen, workers, max-connections, max-connections-per-address, max-handshakes-per-address, max-frame, \
-                 max-outbox, max-memory, write-timeout, grace, log, log-format, state-directory, listener, tokens, groups, anonymous, rooms, jwt";
+                 max-outbox, max-memory, write-timeout, grace, log, audit, log-format, state-directory, listener, tokens, groups, anonymous, rooms, jwt";
     let mut expected = [
         "--workers: `many` is not a number from 1 to 1024, nor auto".to_owned(),
         "echo: not SERVICE=URL, as in echo=tcp://127.0.0.1:8080".to_owned(),

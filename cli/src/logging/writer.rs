@@ -1,4 +1,4 @@
-//! Log lines on their way to stderr.
+//! Log lines on their way to stderr, and those of an audit to their file.
 //!
 //! Whoever logs appends and goes on; a thread writes, many lines at once when there are many. Bounded in bytes: lines
 //! that do not fit, or that the output refuses, are lost, counted, and told of behind those that came before. Knows nothing of
@@ -26,11 +26,11 @@ const BLOCKED_TIME: Duration = Duration::from_millis(10);
 const LAST_LINES_TIME: Duration = Duration::from_secs(1);
 
 /// A line that tells how many were lost.
-pub(super) type Told = fn(usize) -> String;
+pub(crate) type Told = fn(usize) -> String;
 
 /// The queue of lines. Each write is one line.
 #[derive(Debug, Default)]
-pub(super) struct LineQueue {
+pub(crate) struct LineQueue {
     waiting: Mutex<Waiting>,
     news: Condvar,
     written: Condvar,
@@ -51,16 +51,16 @@ struct Waiting {
 
 impl LineQueue {
     /// Starts the thread that writes to `output`.
-    pub(super) fn start(output: impl Write + Send + 'static, told: Told) -> io::Result<Arc<Self>> {
+    pub(crate) fn start(thread: &str, output: impl Write + Send + 'static, told: Told) -> io::Result<Arc<Self>> {
         let lines = Arc::new(Self::default());
         let writer = Arc::clone(&lines);
         let writing = move || writer.run(&mut Output { output, is_cut: false }, told);
-        std::thread::Builder::new().name("log".to_owned()).spawn(writing)?;
+        std::thread::Builder::new().name(thread.to_owned()).spawn(writing)?;
         Ok(lines)
     }
 
     /// Waits a moment until all is written. Says how many lines nobody was told of, or nothing if the output is stuck.
-    pub(super) fn finish(&self) -> Option<usize> {
+    pub(crate) fn finish(&self) -> Option<usize> {
         let mut waiting = self.waiting.lock();
         waiting.ended = true;
         self.news.notify_one();
@@ -221,7 +221,7 @@ mod tests {
     /// What such an output has got of these lines.
     fn written(script: impl IntoIterator<Item = io::Result<usize>>, lines: &[&str]) -> String {
         let (sender, written) = channel();
-        let log = LineQueue::start(Script(script.into_iter().collect(), sender), told).expect("a thread starts");
+        let log = LineQueue::start("log", Script(script.into_iter().collect(), sender), told).expect("a thread starts");
         // At once, as while the thread is busy.
         (&*log).write_all(lines.concat().as_bytes()).expect("it never fails");
         assert_eq!(log.finish(), Some(0));
@@ -232,7 +232,7 @@ mod tests {
     fn lines_above_the_bound_are_lost_counted_and_told_of() {
         let (open, gate) = channel();
         let (sender, written) = channel();
-        let lines = LineQueue::start(Gate(gate, sender), told).expect("a thread starts");
+        let lines = LineQueue::start("log", Gate(gate, sender), told).expect("a thread starts");
         let line = [b"x".repeat(1023), b"\n".to_vec()].concat();
         // One bound waits, at most another is held by the thread, and the rest has nowhere to be.
         for _ in 0..3 * WAITING_BYTES / 1024 {
@@ -252,7 +252,7 @@ mod tests {
     #[test]
     fn a_broken_output_loses_lines() {
         let (open, gate) = channel();
-        let lines = LineQueue::start(Gate(gate, channel().0), told).expect("a thread starts");
+        let lines = LineQueue::start("log", Gate(gate, channel().0), told).expect("a thread starts");
         (&*lines).write_all(b"one\n").expect("it never fails");
         drop(open);
         assert_eq!(lines.finish(), Some(1));

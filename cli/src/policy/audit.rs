@@ -2,14 +2,22 @@
 //!
 //! What anybody can cause without end is told at most ten times a second, and then how often it was not.
 
+mod event;
+mod file;
+
+pub(crate) use file::open;
+
 use super::jwt::fault::JwtFault;
-use parking_lot::Mutex;
+use event::AuditEvent;
+use file::AuditFile;
+use parking_lot::{Mutex, RwLock};
+use std::fs::File;
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use switchboard::policy::{Principal, Refusal};
 use switchboard::{Bucket, PeerAddr, Rate, UserName};
 use tokio::time::Instant;
-use tracing::info;
 
 /// Of all events, whatever file writes them.
 pub(crate) const TARGET: &str = "switchboard::audit";
@@ -26,6 +34,9 @@ pub(crate) struct Audit {
     authenticated: Mutex<Withheld>,
     refused: Mutex<Withheld>,
     denied: Mutex<Withheld>,
+    expired: Mutex<Withheld>,
+    /// Without one it is told in the log.
+    file: RwLock<Option<AuditFile>>,
 }
 
 /// Why a token was not taken. Whoever shows it is told no more than it has to be.
@@ -80,43 +91,98 @@ impl Withheld {
 
 impl Default for Audit {
     fn default() -> Self {
-        let (next, authenticated, refused, denied) = Default::default();
-        Self { started: Instant::now(), next, authenticated, refused, denied }
+        let (next, authenticated, refused, denied, expired, file) = Default::default();
+        Self { started: Instant::now(), next, authenticated, refused, denied, expired, file }
     }
 }
 
 impl Audit {
-    fn seq(&self) -> u64 {
+    /// One that is written to `file`; the others are told in the log.
+    pub(crate) fn to(file: File) -> io::Result<Self> {
+        Ok(Self { file: RwLock::new(Some(AuditFile::start(file)?)), ..Self::default() })
+    }
+
+    /// From now on what happens is written to `file`, or told in the log.
+    pub(crate) fn replace(&self, file: Option<File>) -> io::Result<()> {
+        let mut current = self.file.write();
+        match (file, &*current) {
+            (Some(file), Some(audit)) => audit.replace(file),
+            (file, _) => {
+                let next = file.map(AuditFile::start).transpose()?;
+                if let Some(audit) = std::mem::replace(&mut *current, next) {
+                    audit.finish();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what waits.
+    pub(crate) fn finish(&self) {
+        if let Some(file) = &*self.file.read() {
+            file.finish();
+        }
+    }
+
+    fn tell(&self, event: &AuditEvent<'_>) {
+        let file = self.file.read();
         // A number alone: it guards nothing.
-        self.next.fetch_add(1, Ordering::Relaxed)
+        let seq = self.next.fetch_add(1, Ordering::Relaxed);
+        match &*file {
+            Some(file) => file.append(&event.line(seq, SystemTime::now())),
+            None => event.log(seq),
+        }
+    }
+
+    /// Tells of what anybody can cause, if there was not too much of its `kind` lately.
+    fn tell_some(&self, kind: &Mutex<Withheld>, event: AuditEvent<'_>) {
+        let withheld = kind.lock().take(self.started.elapsed());
+        if let Some(withheld) = withheld {
+            self.tell(&AuditEvent { withheld, ..event });
+        }
     }
 
     /// A token was taken: a connection's, or a request's, of which there may be many.
     pub(crate) fn authenticated(&self, principal: &Principal, address: &PeerAddr) {
-        if let Some(withheld) = self.authenticated.lock().take(self.started.elapsed()) {
-            let (name, token) = (principal.name().map(UserName::as_str), principal.credential());
-            info!(target: TARGET, seq = self.seq(), principal = name, token, peer.addr = %address, withheld, "authenticated");
-        }
+        self.tell_some(&self.authenticated, AuditEvent::of("authenticated", principal, address));
     }
 
     /// A token was not taken; `id` is what a well-formed one calls itself.
     pub(crate) fn refused(&self, refused: Refused, id: Option<&str>, address: &PeerAddr) {
-        if let Some(withheld) = self.refused.lock().take(self.started.elapsed()) {
-            info!(target: TARGET, seq = self.seq(), reason = refused.code(), token = id, peer.addr = %address, withheld, "refused");
-        }
+        let event = AuditEvent { event: "refused", token: id, address: Some(address), ..AuditEvent::default() };
+        self.tell_some(&self.refused, AuditEvent { reason: Some(refused.code()), ..event });
     }
 
     /// Something was asked for that its principal may not do.
     pub(crate) fn denied(&self, principal: &Principal, address: &PeerAddr, action: &str) {
-        if let Some(withheld) = self.denied.lock().take(self.started.elapsed()) {
-            let (name, token) = (principal.name().map(UserName::as_str), principal.credential());
-            info!(target: TARGET, seq = self.seq(), principal = name, token, peer.addr = %address, action, withheld, "denied");
-        }
+        let event = AuditEvent { action: Some(action), ..AuditEvent::of("denied", principal, address) };
+        self.tell_some(&self.denied, event);
+    }
+
+    /// A connection is closed since its credential has expired.
+    pub(crate) fn expired(&self, principal: &Principal, address: &PeerAddr) {
+        self.tell_some(&self.expired, AuditEvent::of("expired", principal, address));
     }
 
     /// A token is not in the file any more.
     pub(crate) fn revoked(&self, name: &UserName, token: &str) {
-        info!(target: TARGET, seq = self.seq(), principal = name.as_str(), token, "revoked");
+        let (principal, source) = (Some(name.as_str()), Some("token".to_owned()));
+        self.tell(&AuditEvent { event: "revoked", principal, source, token: Some(token), ..AuditEvent::default() });
+    }
+
+    /// The file was read again, and is in force: `changed` says what is other in it.
+    pub(crate) fn reloaded(&self, changed: &str) {
+        self.tell(&AuditEvent { event: "reloaded", reason: Some(changed), ..AuditEvent::default() });
+    }
+
+    /// The file was read again, and is not in force.
+    pub(crate) fn reload_refused(&self, reason: &str) {
+        self.tell(&AuditEvent { event: "reload-refused", reason: Some(reason), ..AuditEvent::default() });
+    }
+
+    /// The server has ended, having let its connections finish.
+    pub(crate) fn drained(&self, told: &str) {
+        self.tell(&AuditEvent { event: "drained", reason: Some(told), ..AuditEvent::default() });
     }
 }
 

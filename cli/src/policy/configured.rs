@@ -37,7 +37,7 @@ pub(crate) struct FilePolicy {
     verified: Mutex<VerifiedTokens>,
     /// Keys of a source are to be fetched now.
     wanted: Notify,
-    pub(crate) audit: Audit,
+    pub(crate) audit: Arc<Audit>,
 }
 
 impl FilePolicy {
@@ -47,6 +47,11 @@ impl FilePolicy {
         tell_notes(rules);
         let (generation, verified, wanted, audit) = Default::default();
         Self { current, generation, named, verified, wanted, audit }
+    }
+
+    /// The same, which tells `audit` what happens.
+    pub(crate) fn audited(self, audit: Arc<Audit>) -> Self {
+        Self { audit, ..self }
     }
 
     /// Puts other rules in force. Whoever asks from now on is told what these say; who is a member is for the hub to review.

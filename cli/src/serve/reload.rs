@@ -5,11 +5,13 @@
 use super::NotStarted;
 use crate::config::{Changes, Classes, Config, InForce};
 use crate::logging::Filter;
+use crate::policy::audit::{self, Audit};
 use crate::policy::configured::FilePolicy;
 use crate::running::Run;
+use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
 use std::time::SystemTime;
-use switchboard::{Certificates, Hub, Room};
+use switchboard::{Certificates, Escaped, Hub, Room};
 use tracing::{error, info};
 
 /// Puts settings together again, as at the start.
@@ -29,6 +31,7 @@ pub(super) struct Reloads {
     classes: Classes,
     filter: Filter,
     running: Arc<Run>,
+    audit: Arc<Audit>,
     shown: Vec<Shown>,
 }
 
@@ -49,10 +52,11 @@ impl Reloads {
         policy: Option<Arc<FilePolicy>>,
         filter: Filter,
         running: Arc<Run>,
+        audit: Arc<Audit>,
     ) -> Self {
         let (kept, shown) = (Vec::new(), Vec::new());
         let classes = Classes::default().with(&in_force.rooms).unwrap_or_default();
-        let mut reloads = Self { in_force, load, hub, policy, kept, classes, filter, running, shown };
+        let mut reloads = Self { in_force, load, hub, policy, kept, classes, filter, running, audit, shown };
         reloads.set_rooms();
         reloads
     }
@@ -83,6 +87,10 @@ impl Reloads {
     pub(super) async fn reload(&mut self) -> Result<Vec<String>, Vec<String>> {
         let reloaded = self.read().await;
         self.running.reloaded(reloaded.is_ok());
+        match &reloaded {
+            Ok(changed) => self.audit.reloaded(&shown(changed)),
+            Err(faults) => self.audit.reload_refused(&shown(faults)),
+        }
         reloaded
     }
 
@@ -97,10 +105,7 @@ impl Reloads {
             Ok(Err(NotStarted::Bind(error))) => vec![error.to_string()],
             Err(error) => vec![error.to_string()],
         };
-        for error in &faults {
-            error!(error, REFUSED);
-        }
-        Err(faults)
+        Err(refused(faults))
     }
 
     /// Takes what was read, unless some of it needs a restart.
@@ -113,6 +118,12 @@ impl Reloads {
         if !restart.is_empty() {
             error!(needs_restart = shown(&restart), unchanged = shown(&live), REFUSED);
             return Err(restart.iter().map(|name| format!("{name} needs a restart")).collect());
+        }
+        // Opened again, also under the same name: whoever rotates files has moved the other away.
+        let audit = next.audit.as_deref().map(audit::open).transpose();
+        if let Err(error) = audit.and_then(|file| self.audit.replace(file)) {
+            let path = next.audit.as_deref().map(|path| path.as_os_str().as_bytes()).unwrap_or_default();
+            return Err(refused(vec![format!("cannot write the audit {}: {error}", Escaped(path))]));
         }
         self.classes = classes.unwrap_or_default();
         self.replace_certificates(&next);
@@ -194,6 +205,14 @@ impl Reloads {
 
 /// What is said of each thing that is wrong.
 const REFUSED: &str = "the file was not reloaded, and nothing changed";
+
+/// Tells what is wrong, each by itself.
+fn refused(faults: Vec<String>) -> Vec<String> {
+    for error in &faults {
+        error!(error, REFUSED);
+    }
+    faults
+}
 
 /// Names beyond these are counted.
 const SHOWN: usize = 20;

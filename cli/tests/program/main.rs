@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 mod admin;
+mod auditing;
 mod bench;
 mod clients;
 mod command_line;

@@ -51,6 +51,13 @@ pub(super) static KEYS: &[Key] = &[
     top("write-timeout", Kind::Duration { or: OFF }, "\"10s\"", "how long a peer may read nothing before it is closed"),
     top("grace", Kind::Duration { or: &[] }, "\"30s\"", "how long connections may take to finish after a signal"),
     top("log", Kind::Text, "\"info\"", "what is logged: a level, or a filter such as warn,switchboard=debug").live(),
+    top(
+        "audit",
+        Kind::Text,
+        "\"log\"",
+        "the file that tells who was let in, refused or denied, a JSON object for each line; log: the log does",
+    )
+    .live(),
     top("log-format", Kind::Word(&["text", "json"]), "\"text\"", "format of the log on stderr"),
     top(
         "state-directory",

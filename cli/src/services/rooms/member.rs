@@ -344,7 +344,10 @@ where
                 format.failure(&Failure::new(ErrorCode::WrongProtocol, error.to_string()))
             }
             ConnectionError::Frame(_) => format.notice(&Notice::Closed { reason: CloseReason::BadFrame }),
-            ConnectionError::Closed(reason) => format.notice(&Notice::Closed { reason }),
+            ConnectionError::Closed(reason) => {
+                self.note_expired(reason);
+                format.notice(&Notice::Closed { reason })
+            }
             _ => None,
         };
         if let Some(last_word) = last_word {
@@ -357,6 +360,13 @@ where
     /// Has it told to whoever looks after the server, if it may not do this.
     fn note(&self, failure: &Failure, action: &str) {
         self.listener.note(failure, &self.session.principal(), self.conn.peer(), action);
+    }
+
+    /// Tells an audit if that is why it ends.
+    fn note_expired(&self, reason: CloseReason) {
+        if let Some(policy) = self.listener.policy.as_ref().filter(|_| reason == CloseReason::Expired) {
+            policy.audit.expired(&self.session.principal(), self.conn.peer());
+        }
     }
 
     pub(super) async fn tell(&mut self, notice: &Notice) -> Result<(), ConnectionError> {

@@ -1,0 +1,77 @@
+//! The file of an audit: opened for its owner alone, opened again at a reload, and written by a thread of its own.
+
+use crate::logging::writer::LineQueue;
+use nix::fcntl::OFlag;
+use parking_lot::Mutex;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// Who made it reads it, and nobody else.
+const MODE: u32 = 0o600;
+
+/// Where lines go. Whoever says something appends, and waits for nothing.
+#[derive(Debug)]
+pub(super) struct AuditFile {
+    lines: Arc<LineQueue>,
+    /// What is written to from the next line on.
+    next: Arc<Mutex<Option<File>>>,
+}
+
+/// A file to append to, which is made if there is none.
+pub(crate) fn open(path: &Path) -> io::Result<File> {
+    // Whoever opens a pipe that nobody reads would wait for ever.
+    let flags = OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    OpenOptions::new().append(true).create(true).mode(MODE).custom_flags(flags.bits()).open(path)
+}
+
+impl AuditFile {
+    pub(super) fn start(file: File) -> io::Result<Self> {
+        let next = Arc::new(Mutex::new(None));
+        let output = Reopened { file, next: Arc::clone(&next) };
+        Ok(Self { lines: LineQueue::start("audit", output, lost)?, next })
+    }
+
+    pub(super) fn append(&self, line: &str) {
+        // A line that does not fit is counted, and told of.
+        let _ = (&*self.lines).write_all(line.as_bytes());
+    }
+
+    /// Has what comes from now on written to `file`.
+    pub(super) fn replace(&self, file: File) {
+        *self.next.lock() = Some(file);
+    }
+
+    /// Writes what waits.
+    pub(super) fn finish(&self) {
+        // Nobody is left to tell.
+        let _ = self.lines.finish();
+    }
+}
+
+struct Reopened {
+    file: File,
+    next: Arc<Mutex<Option<File>>>,
+}
+
+impl Write for Reopened {
+    fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
+        if let Some(next) = self.next.lock().take() {
+            self.file = next;
+        }
+        self.file.write(lines)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What stands in place of lines that were lost: the disk was full, or too slow.
+fn lost(lines: usize) -> String {
+    let time = humantime::format_rfc3339_millis(SystemTime::now());
+    format!("{{\"time\":\"{time}\",\"event\":\"lost\",\"lines\":{lines}}}\n")
+}
