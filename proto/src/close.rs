@@ -57,6 +57,8 @@ pub enum CloseReason {
     Revoked,
     /// It showed something wrong too often.
     AuthFailed,
+    /// Refused: it did not begin with a PROXY header where it had to, or came from where no proxy is.
+    BadProxyHeader,
 }
 
 /// A number that tells a peer why it is closed, in protocols that have one: WebSocket (RFC 6455 §7.4).
@@ -98,7 +100,7 @@ pub enum Ending {
 
 impl CloseReason {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::PeerClosed,
         Self::Finished,
         Self::PeerReset,
@@ -124,6 +126,7 @@ impl CloseReason {
         Self::Expired,
         Self::Revoked,
         Self::AuthFailed,
+        Self::BadProxyHeader,
     ];
 
     /// The stable code, as in logs and metrics.
@@ -154,20 +157,28 @@ impl CloseReason {
             Self::Expired => "expired",
             Self::Revoked => "revoked",
             Self::AuthFailed => "auth-failed",
+            Self::BadProxyHeader => "bad-proxy-header",
         }
     }
 
     /// Whether it is a reason for never accepting a connection.
     pub fn is_refusal(self) -> bool {
-        matches!(self, Self::TooManyConnections | Self::TooManyFromAddress | Self::TooManyHandshakes)
+        matches!(
+            self,
+            Self::TooManyConnections | Self::TooManyFromAddress | Self::TooManyHandshakes | Self::BadProxyHeader
+        )
     }
 
     /// What happens to bytes still queued.
     pub fn ending(self) -> Ending {
         match self {
-            Self::PeerReset | Self::PeerLost | Self::SlowConsumer | Self::Aborted | Self::OutOfMemory | Self::Reset => {
-                Ending::Abrupt
-            }
+            Self::PeerReset
+            | Self::PeerLost
+            | Self::SlowConsumer
+            | Self::Aborted
+            | Self::OutOfMemory
+            | Self::Reset
+            | Self::BadProxyHeader => Ending::Abrupt,
             _ => Ending::Polite,
         }
     }

@@ -292,6 +292,8 @@ impl Client {
         };
         let settings = ListenerSettings {
             rate: None,
+            proxies: None,
+            forwarders: None,
             name,
             is_secure: matches!(transport, "tls" | "wss"),
             counts: ListenerCounts::unlisted(transport, matches!(transport, "tls" | "wss")),
@@ -303,7 +305,7 @@ impl Client {
             drain: node.stop.drain.clone(),
             told: node.stop.told.clone(),
         };
-        let opening = node.place(&worker, address, Arc::new(settings), admitted);
+        let opening = node.place(&worker, address.into(), Arc::new(settings), admitted);
         Ok(hold(opening, node, (source, sink), input))
     }
 }

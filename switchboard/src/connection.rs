@@ -106,8 +106,8 @@ struct Receiving<C: Codec> {
 
 impl<C: Codec> fmt::Debug for Connection<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Link { id, address, .. } = &*self.0.link;
-        f.debug_struct("Connection").field("id", id).field("peer", address).finish_non_exhaustive()
+        let (id, address) = (self.0.link.id, self.0.link.client());
+        f.debug_struct("Connection").field("id", &id).field("peer", address).finish_non_exhaustive()
     }
 }
 
@@ -195,9 +195,9 @@ impl<C: Codec> Connection<C> {
         &mut self.0.codec
     }
 
-    /// The peer's address.
+    /// The peer's address; behind a proxy that says so ([`Proxies`](crate::Proxies)), its client's.
     pub fn peer(&self) -> &PeerAddr {
-        &self.0.link.address
+        self.0.link.client()
     }
 
     /// This connection's number, unique in its server.

@@ -113,15 +113,15 @@ pub use hub::membership::{Join, JoinError, Membership, PublishError};
 pub use hub::room::{Overflow, PresenceNotices, Room, RoomClass, RoomOptions};
 pub use hub::session::{NameRefused, Session, TellError};
 pub use hub::{Hub, HubLimits, RoomError};
-pub use link::{ConnectionId, PeerAddr, Spawned, TlsInfo, UnixUser};
+pub use link::{ConnectionId, PeerAddr, Proxies, Spawned, TlsInfo, UnixUser};
 pub use metrics::{Carried, Closures, Count, Durations, ListenerMetrics, Metrics, TransportTraffic};
 pub use node::{ConnectionInfo, Connections, Drained, Handle, WorkerMetrics};
 pub use server::{Bound, Server};
 pub use switchboard_proto::{
     Aside, Bucket, Buckets, CloseCode, CloseReason, Codec, DATAGRAM_BYTES, Datagrams, Ending, Escaped, EventStream,
-    Format, FrameError, Glob, GlobError, Grants, GroupName, GuardedLines, Length, Line, LineBatch, Lines, Message,
-    MessageId, NameError, Output, Rate, Raw, Rights, RightsError, RoomName, Terminator, UserName, WebSocket,
-    WebSocketClient, WebSocketKind, WebSocketMessage,
+    Format, ForwardedBy, FrameError, Glob, GlobError, Grants, GroupName, GuardedLines, IpNetwork, IpNetworkError,
+    Length, Line, LineBatch, Lines, Message, MessageId, NameError, Output, Rate, Raw, Rights, RightsError, RoomName,
+    Terminator, UserName, WebSocket, WebSocketClient, WebSocketKind, WebSocketMessage,
 };
 pub use transport::Transport;
 pub use transport::configured::Configured;

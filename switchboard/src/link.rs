@@ -18,6 +18,7 @@ pub(crate) mod occupancy;
 mod origin;
 pub(crate) mod outbox;
 mod passing;
+mod proxies;
 pub(crate) mod read_buffer;
 pub(crate) mod roster;
 mod secured;
@@ -35,8 +36,10 @@ pub(crate) use delivery::Undeliverable;
 pub(crate) use ending::{Farewell, Returned};
 pub(crate) use ends::{EndClock, TimeLeft};
 pub(crate) use envelope::Envelope;
-pub(crate) use origin::ListenerSettings;
 pub use origin::{ConnectionId, PeerAddr, UnixUser};
+pub(crate) use origin::{ListenerSettings, Provenance};
+pub(crate) use proxies::Begins;
+pub use proxies::Proxies;
 pub use secured::TlsInfo;
 pub(crate) use socket::{Gathering, OpenError, Sink, Source, space};
 pub use tasks::Spawned;
@@ -44,6 +47,7 @@ pub(crate) use tasks::Tasks;
 
 use crate::metrics::Lane;
 use crate::sync::{self, Mutex};
+use origin::Whence;
 use outbox::{Flushed, Outbox, Unsendable};
 use std::fmt;
 use std::io;
@@ -88,7 +92,7 @@ const NOT_READING: Second = Second::MAX;
 
 pub(crate) struct Link {
     pub(crate) id: ConnectionId,
-    pub(crate) address: PeerAddr,
+    whence: Whence,
     pub(crate) listener: Arc<ListenerSettings>,
     pub(crate) opened: Instant,
     pub(crate) traffic: Traffic,
@@ -162,7 +166,7 @@ struct State {
 impl Link {
     pub(crate) fn new(
         id: ConnectionId,
-        address: PeerAddr,
+        origin: Provenance,
         listener: Arc<ListenerSettings>,
         sink: Box<dyn Sink>,
         tick: Arc<Tick>,
@@ -171,7 +175,7 @@ impl Link {
         listener.counts.opened(false, 1);
         Arc::new(Self {
             id,
-            address,
+            whence: origin.into(),
             listener,
             opened: Instant::now(),
             traffic: Traffic::default(),
@@ -488,7 +492,7 @@ impl Drop for Link {
 
 impl fmt::Debug for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Link").field("id", &self.id).field("address", &self.address).finish_non_exhaustive()
+        f.debug_struct("Link").field("id", &self.id).field("address", self.client()).finish_non_exhaustive()
     }
 }
 

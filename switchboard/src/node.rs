@@ -12,7 +12,7 @@ mod handle;
 mod owners;
 mod worker;
 
-pub(crate) use admission::{Admitted, refuse};
+pub(crate) use admission::{Admitted, Counted, refuse};
 pub(crate) use connections::info;
 pub use connections::{ConnectionInfo, Connections};
 pub use drain::Drained;
@@ -25,7 +25,7 @@ pub(crate) use worker::{Assigned, Worker, Workers};
 
 use crate::config::raise_descriptor_limit;
 use crate::link::budget::Budget;
-use crate::link::{ConnectionId, Link, ListenerSettings, PeerAddr, Spawned, Tasks};
+use crate::link::{ConnectionId, Link, ListenerSettings, PeerAddr, Provenance, Spawned, Tasks};
 use crate::metrics::Metrics;
 use admission::Admission;
 use drain::Stop;
@@ -113,15 +113,28 @@ impl Node {
         address: PeerAddr,
         settings: &Arc<ListenerSettings>,
     ) -> Result<Opening, CloseReason> {
-        let admitted = self.admit_from(&address, settings).inspect_err(|reason| refuse(&address, *reason, settings))?;
-        Ok(self.place(worker, address, Arc::clone(settings), admitted))
+        let counted = self.count_one(settings).inspect_err(|reason| refuse(&address, *reason, settings))?;
+        self.admit_counted(counted, worker, address.into(), settings)
+    }
+
+    /// The same for one that is counted among all.
+    pub(crate) fn admit_counted(
+        self: &Arc<Self>,
+        counted: Counted,
+        worker: &Arc<Worker>,
+        origin: Provenance,
+        settings: &Arc<ListenerSettings>,
+    ) -> Result<Opening, CloseReason> {
+        let admitted = self.admit_from(counted, &origin.address, settings);
+        let admitted = admitted.inspect_err(|reason| refuse(&origin.address, *reason, settings))?;
+        Ok(self.place(worker, origin, Arc::clone(settings), admitted))
     }
 
     /// Gives a connection that was admitted its number and its place on a worker.
     pub(crate) fn place(
         &self,
         worker: &Arc<Worker>,
-        address: PeerAddr,
+        origin: Provenance,
         settings: Arc<ListenerSettings>,
         admitted: Admitted,
     ) -> Opening {
@@ -129,12 +142,14 @@ impl Node {
         settings.counts.accepted.add(1);
         // Relaxed: only uniqueness matters.
         let id = ConnectionId(self.next_id.fetch_add(1, Ordering::Relaxed));
-        Opening { id, place: Place::new(address, settings), worker: worker.assign(), admitted }
+        Opening { id, place: Place::new(origin, settings), worker: worker.assign(), admitted }
     }
 
-    /// Admits a connection beside `other`: from the same address, by the same listener, and on its worker.
-    pub(crate) fn admit_beside(self: &Arc<Self>, other: &Link) -> Result<Opening, CloseReason> {
-        self.admit(&self.worker_of(other), other.address.clone(), &other.listener)
+    /// Admits a connection beside `other`: by the same listener, and on its worker.
+    pub(crate) fn admit_beside(self: &Arc<Self>, other: &Link, origin: Provenance) -> Result<Opening, CloseReason> {
+        let settings = &other.listener;
+        let counted = self.count_one(settings).inspect_err(|reason| refuse(&origin.address, *reason, settings))?;
+        self.admit_counted(counted, &self.worker_of(other), origin, settings)
     }
 
     /// What its workers share.

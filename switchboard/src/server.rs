@@ -1,6 +1,7 @@
 //! A server: listeners with their handlers, checked and bound together, and drained together.
 
 mod accept;
+mod arriving;
 mod binding;
 mod datagrams;
 mod handshakes;

@@ -12,13 +12,13 @@ pub(crate) mod udp;
 pub(crate) mod unix;
 
 use crate::Limits;
-use crate::link::{PeerAddr, Sink, Source};
+use crate::link::{PeerAddr, Proxies, Sink, Source};
 use configured::{Configured, OwnSettings};
 use names::NumericAddress;
 use std::future::Future;
 use std::io;
 use std::task::{Context, Poll};
-use switchboard_proto::Rate;
+use switchboard_proto::{IpNetwork, Rate};
 
 /// A transport of byte streams: [`Tcp`](crate::Tcp), [`Tls`](crate::Tls), [`Unix`](crate::Unix) or [`Memory`](crate::Memory).
 #[allow(private_bounds, reason = "sealed: a transport needs access to the inside of connections")]
@@ -68,6 +68,22 @@ pub trait Transport: StreamTransport {
     /// ```
     fn throttled(self, rate: Rate) -> Configured<Self> {
         Configured::new(self).with_rate(rate)
+    }
+
+    /// Has proxies say whose each connection is, in a PROXY header before everything else, TLS included.
+    ///
+    /// Limits for one address, on handshakes too, then count the client, and hold as for any listener that strangers can reach;
+    /// connections that are the proxies' own count towards none.
+    fn behind(self, proxies: Proxies) -> Configured<Self> {
+        Configured::new(self).with_proxies(proxies)
+    }
+
+    /// Has no limit for one address count connections that come from these networks: there are proxies for HTTP, whose
+    /// requests say whose they are. What a request says counts once it is handed on, by
+    /// [`Request::forwarded_for`](crate::http::Request::forwarded_for).
+    #[cfg(feature = "http")]
+    fn forwarded_from(self, networks: impl IntoIterator<Item = IpNetwork>) -> Configured<Self> {
+        Configured::new(self).with_forwarders(networks.into_iter().collect())
     }
 }
 
@@ -154,7 +170,7 @@ pub(crate) trait StreamListener: Send + Sized + 'static {
 }
 
 /// An accepted stream, tied to the accepting event loop.
-pub(crate) trait Stream: Send + Sized {
+pub(crate) trait Stream: Send + Sized + 'static {
     /// The stream on its way to another event loop.
     type Detached: Send + 'static;
 
@@ -162,6 +178,12 @@ pub(crate) trait Stream: Send + Sized {
     const OPENS: bool = false;
 
     fn detach(self) -> io::Result<Self::Detached>;
+
+    /// Waits until something has come, shows it to `look`, and takes as much of it as that says: the rest is still to come. Gives how
+    /// much was shown; nothing is the end. Of transports that no proxy is in front of, nothing is ever taken.
+    fn poll_take(&mut self, _: &mut Context<'_>, _: &mut dyn FnMut(&[u8]) -> usize) -> Poll<io::Result<usize>> {
+        Poll::Ready(Err(io::ErrorKind::Unsupported.into()))
+    }
 
     fn attach(detached: Self::Detached) -> io::Result<Self>;
 

@@ -58,6 +58,7 @@ mod order;
 mod overflow;
 mod plain;
 mod programs;
+mod proxied;
 mod relaying;
 mod resident;
 mod rooms;

@@ -3,18 +3,19 @@
 use super::Connection;
 use super::drive::{keep, serve};
 use super::handler::HandlerOutput;
-use crate::link::{Envelope, Link, Protocol, Sink, Source};
+use crate::link::{Envelope, Link, Protocol, Provenance, Sink, Source};
 use crate::node::{Node, Opening};
 use bytes::BytesMut;
 use std::future::Future;
 use std::sync::Arc;
 use switchboard_proto::{CloseReason, Codec};
 
-/// Serves `source` and `sink` by `handler`, as a connection of the same address, listener and worker as `other`; or counts and
+/// Serves `source` and `sink` by `handler`, as a connection from `origin` on the listener and worker of `other`; or counts and
 /// logs that there are too many, and says so. May be called from any thread.
 pub(crate) fn serve_beside<F>(
     other: &Link,
     node: &Arc<Node>,
+    origin: Provenance,
     (source, sink): (Box<dyn Source>, Box<dyn Sink>),
     protocol: Protocol,
     handler: impl FnOnce(Arc<Link>, Box<dyn Source>) -> F,
@@ -22,7 +23,7 @@ pub(crate) fn serve_beside<F>(
 where
     F: Future<Output: HandlerOutput> + Send + 'static,
 {
-    let opening = node.admit_beside(other)?;
+    let opening = node.admit_beside(other, origin)?;
     let worker = Arc::clone(opening.worker());
     // Detached: the tracker counts it.
     drop(node.tasks.spawn_on(serve(opening.enter(sink, protocol), source, handler), &worker.handle));

@@ -242,7 +242,7 @@ fn report(link: &Link, reason: CloseReason, unwritten: usize, outcome: Outcome) 
     macro_rules! closed {
         ($log:ident, $($field:tt)*) => {
             $log!(
-                conn.id = link.id.0, peer.addr = %link.address, close.reason = %reason, $($field)*
+                conn.id = link.id.0, peer.addr = %link.client(), close.reason = %reason, $($field)*
                 age_us, bytes_in, bytes_out, frames_in, frames_out, unwritten, "connection closed"
             )
         };

@@ -147,7 +147,7 @@ impl<C: Codec> Sender<C> {
 
     /// The peer's address.
     pub fn peer(&self) -> &PeerAddr {
-        &self.link.address
+        self.link.client()
     }
 
     /// The connection's number, unique in its server.
@@ -175,7 +175,7 @@ impl<C: Codec> Clone for Sender<C> {
 
 impl<C: Codec> fmt::Debug for Sender<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Link { id, address, .. } = &*self.link;
-        f.debug_struct("Sender").field("id", id).field("peer", address).finish_non_exhaustive()
+        let (id, address) = (self.link.id, self.link.client());
+        f.debug_struct("Sender").field("id", &id).field("peer", address).finish_non_exhaustive()
     }
 }

@@ -27,6 +27,7 @@ use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll, Waker};
+use switchboard_proto::CloseReason;
 use tokio::time::Instant;
 
 /// Bytes of a streamed answer of HTTP/2 that hyper has not taken yet; the stream's own outbox comes before them.
@@ -297,7 +298,8 @@ impl Exchange {
     /// Takes what the service has answered, as hyper sends it.
     pub(super) fn answer(&self, response: Response, asked: Asked, answering: Unfinished) -> http::Response<Body> {
         answering.answered(&mut self.state.lock());
-        let mut sent = match response.0 {
+        let kind = if asked.for_head { response.0 } else { self.for_client(response.0, asked.version, &answering) };
+        let mut sent = match kind {
             ResponseKind::Whole(mut response) => {
                 if asked.for_head {
                     // Over HTTP/2 hyper sends whatever body there is.
@@ -310,7 +312,7 @@ impl Exchange {
                 response.map(|bytes| Body::whole(bytes, answering))
             }
             ResponseKind::Upgrade(head, ..) | ResponseKind::Stream(head, _) if self.link.is_draining() => {
-                full(head).map(|()| Body::whole(Bytes::new(), answering))
+                full(head, CloseReason::Drained).map(|()| Body::whole(Bytes::new(), answering))
             }
             ResponseKind::Pages(head, _) | ResponseKind::Stream(head, _) if asked.for_head => {
                 head.map(|()| Body::whole(Bytes::new(), answering))
@@ -343,6 +345,20 @@ impl Exchange {
         sent
     }
 
+    /// A connection that goes on as a WebSocket or a stream is its client's, of whom there may be too many.
+    fn for_client(&self, kind: ResponseKind, version: Version, answering: &Underway) -> ResponseKind {
+        let becomes = matches!(kind, ResponseKind::Upgrade(_, _, None) | ResponseKind::Stream(..));
+        if !becomes || version >= Version::HTTP_2 || self.link.is_draining() {
+            return kind;
+        }
+        match (answering.hand_to_client(), kind) {
+            (Err(reason), ResponseKind::Upgrade(head, ..) | ResponseKind::Stream(head, _)) => {
+                ResponseKind::Whole(full(head, reason).map(|()| Bytes::new()))
+            }
+            (_, kind) => kind,
+        }
+    }
+
     /// A WebSocket within a connection of HTTP/2 (RFC 8441): a connection of its own, whose stream this is.
     fn tunnel(
         &self,
@@ -351,9 +367,11 @@ impl Exchange {
         tunnel: OnUpgrade,
         answering: Unfinished,
     ) -> http::Response<Body> {
+        let origin = answering.origin();
         match serve_beside(
             &self.link,
             &self.site.node,
+            origin,
             tunnel::sides(tunnel, answering),
             Protocol::WebSocket,
             bare(begin),
@@ -362,7 +380,7 @@ impl Exchange {
                 *head.status_mut() = StatusCode::OK;
                 head.map(|()| Body::empty())
             }
-            Err(_) => full(head).map(|()| Body::empty()),
+            Err(reason) => full(head, reason).map(|()| Body::empty()),
         }
     }
 
@@ -370,9 +388,16 @@ impl Exchange {
     fn pipe(&self, mut head: http::Response<()>, begin: Begin, answering: Unfinished) -> http::Response<Body> {
         let (here, there) = End::pair(PIPE_BYTES);
         head.headers_mut().remove(CONTENT_LENGTH);
-        match serve_beside(&self.link, &self.site.node, there.split(), Protocol::Stream, bare(begin)) {
+        match serve_beside(
+            &self.link,
+            &self.site.node,
+            answering.origin(),
+            there.split(),
+            Protocol::Stream,
+            bare(begin),
+        ) {
             Ok(()) => head.map(|()| Body::piped(here, answering)),
-            Err(_) => full(head).map(|()| Body::whole(Bytes::new(), answering)),
+            Err(reason) => full(head, reason).map(|()| Body::whole(Bytes::new(), answering)),
         }
     }
 
@@ -434,8 +459,11 @@ fn bare(begin: Begin) -> impl FnOnce(Arc<Link>, Box<dyn Source>) -> Handling {
 }
 
 /// In place of an answer that would be a connection, with what that says to browsers.
-fn full(mut head: http::Response<()>) -> http::Response<()> {
-    *head.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+fn full(mut head: http::Response<()>, reason: CloseReason) -> http::Response<()> {
+    *head.status_mut() = match reason {
+        CloseReason::TooManyFromAddress => StatusCode::TOO_MANY_REQUESTS,
+        _ => StatusCode::SERVICE_UNAVAILABLE,
+    };
     for name in [CONTENT_TYPE, CONNECTION, UPGRADE, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_PROTOCOL] {
         head.headers_mut().remove(name);
     }

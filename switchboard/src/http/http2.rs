@@ -173,7 +173,7 @@ impl Tasks {
                 && let Ok(panic) = error.try_into_panic()
             {
                 let (link, error) = (&exchange.link, panic_text(&*panic));
-                error!(conn.id = link.id.0, peer.addr = %link.address, error, "request handler panicked");
+                error!(conn.id = link.id.0, peer.addr = %link.client(), error, "request handler panicked");
             }
         }
     }

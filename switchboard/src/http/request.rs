@@ -10,6 +10,7 @@ use hyper::body::{Body as _, Incoming};
 use hyper::upgrade::OnUpgrade;
 use std::fmt;
 use std::future::{Future, pending, poll_fn};
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -54,9 +55,19 @@ impl Request {
         &self.head.headers
     }
 
-    /// The client's address.
+    /// The client's address; behind proxies, the one that it was [forwarded for](Self::forwarded_for).
     pub fn peer(&self) -> &PeerAddr {
-        &self.underway.exchange.link.address
+        self.underway.client()
+    }
+
+    /// Takes the request for one of whoever is at `client`, as proxies in front of the server say
+    /// ([`ForwardedBy`](crate::ForwardedBy)); the first call counts. Only the caller knows whether they are to be believed.
+    ///
+    /// A WebSocket or a stream that the connection becomes is then `client`'s, and is limited as others from that address: if
+    /// it has too many, the answer is 429. The listener should leave the proxies' own connections uncounted
+    /// ([`Transport::forwarded_from`](crate::Transport::forwarded_from)).
+    pub fn forwarded_for(&mut self, client: IpAddr) {
+        self.underway.forwarded_for(client);
     }
 
     /// The number of the connection that it came on.

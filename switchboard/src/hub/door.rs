@@ -136,7 +136,7 @@ pub(super) fn review(
 pub(super) fn check_standing(session: &Arc<SessionInner>) {
     let (Some(governance), Some(principal)) = (session.hub().governance(), session.principal()) else { return };
     let policy = governance.policy();
-    let may_come = || session.link().is_none_or(|link| policy.may_come_from(&principal, &link.address));
+    let may_come = || session.link().is_none_or(|link| policy.may_come_from(&principal, link.client()));
     if !policy.stands(&principal) || !may_come() {
         session.revoke();
     } else if let Some(updated) = policy.updated(&principal).filter(|updated| **updated != *principal) {

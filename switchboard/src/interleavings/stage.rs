@@ -94,6 +94,8 @@ impl Stage {
         let (source, sink): (Box<dyn Source>, Box<dyn Sink>) = there.split();
         let listener = ListenerSettings {
             rate: None,
+            proxies: None,
+            forwarders: None,
             name: String::new(),
             counts: ListenerCounts::unlisted("memory", false),
             is_secure: false,
@@ -106,7 +108,7 @@ impl Stage {
             told: CancellationToken::new(),
         };
         let id = ConnectionId(0);
-        let link = Link::new(id, PeerAddr::Memory, Arc::new(listener), sink, Arc::clone(&self.worker.tick));
+        let link = Link::new(id, PeerAddr::Memory.into(), Arc::new(listener), sink, Arc::clone(&self.worker.tick));
         let entered = Entered::new(Arc::clone(&link), self.worker.assign(), ());
         let task = spawn(serve(entered, source, |link, source| handler(Connection::new(link, source))));
         Served { heard: here.reader, says: here.writer, link, task }

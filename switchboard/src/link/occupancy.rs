@@ -33,12 +33,8 @@ impl Occupancy {
         if open.all >= limits.connections {
             return Err(CloseReason::TooManyConnections);
         }
-        if let (Some(limit), Some(network)) = (limits.connections_per_address, network) {
-            let count = open.from.get(&network).copied().unwrap_or(0);
-            if count >= limit {
-                return Err(CloseReason::TooManyFromAddress);
-            }
-            open.from.insert(network, count + 1);
+        if let Some(network) = network {
+            open.add_from(limits, network)?;
         }
         open.all += 1;
         Ok(())
@@ -48,11 +44,42 @@ impl Occupancy {
     pub(crate) fn leave(&self, limits: &Limits, network: Option<NonZeroU64>) {
         let mut open = self.open.lock();
         open.all -= 1;
-        let (Some(_), Some(network)) = (limits.connections_per_address, network) else { return };
-        let Some(count) = open.from.get_mut(&network) else { unreachable!("counted when it entered") };
+        if let Some(network) = network {
+            open.remove_from(limits, network);
+        }
+    }
+
+    /// Counts one that is there for whom it turned out to be for.
+    #[cfg(feature = "http")]
+    pub(crate) fn enter_from(&self, limits: &Limits, network: NonZeroU64) -> Result<(), CloseReason> {
+        self.open.lock().add_from(limits, network)
+    }
+
+    #[cfg(feature = "http")]
+    pub(crate) fn leave_from(&self, limits: &Limits, network: NonZeroU64) {
+        self.open.lock().remove_from(limits, network);
+    }
+}
+
+impl Open {
+    fn add_from(&mut self, limits: &Limits, network: NonZeroU64) -> Result<(), CloseReason> {
+        let Some(limit) = limits.connections_per_address else { return Ok(()) };
+        let count = self.from.get(&network).copied().unwrap_or(0);
+        if count >= limit {
+            return Err(CloseReason::TooManyFromAddress);
+        }
+        self.from.insert(network, count + 1);
+        Ok(())
+    }
+
+    fn remove_from(&mut self, limits: &Limits, network: NonZeroU64) {
+        if limits.connections_per_address.is_none() {
+            return;
+        }
+        let Some(count) = self.from.get_mut(&network) else { unreachable!("counted when it entered") };
         *count -= 1;
         if *count == 0 {
-            open.from.remove(&network);
+            self.from.remove(&network);
         }
     }
 }

@@ -2,14 +2,16 @@
 
 use super::Link;
 use super::occupancy::Occupancy;
+use super::proxies::{Proxies, is_in};
 use crate::config::{Limits, Timeouts};
 use crate::metrics::{ListenerCounts, Metrics};
+use crate::sync::Mutex;
 use std::fmt;
 use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
-use std::sync::Arc;
-use switchboard_proto::{Escaped, Rate};
+use std::sync::{Arc, OnceLock};
+use switchboard_proto::{Escaped, IpNetwork, Rate};
 use tokio_util::sync::CancellationToken;
 
 /// Identifies a connection among all of a server's. Numbers are not reused.
@@ -86,10 +88,84 @@ impl UnixUser {
     }
 }
 
+/// Where a connection comes from, and by which proxy, if one has said so.
+#[derive(Debug, Clone)]
+pub(crate) struct Provenance {
+    pub(crate) address: PeerAddr,
+    pub(crate) via: Option<SocketAddr>,
+}
+
+impl From<PeerAddr> for Provenance {
+    fn from(address: PeerAddr) -> Self {
+        Self { address, via: None }
+    }
+}
+
+/// Where a connection comes from, and whose it has turned out to be.
+pub(super) struct Whence {
+    /// As it was accepted.
+    address: PeerAddr,
+    between: OnceLock<Box<Between>>,
+}
+
+impl From<Provenance> for Whence {
+    fn from(Provenance { address, via }: Provenance) -> Self {
+        Self { address, between: via.map_or_else(OnceLock::new, |via| Box::new(Between::new(via)).into()) }
+    }
+}
+
+/// A proxy between a client and us.
+struct Between {
+    via: SocketAddr,
+    /// Whom it is for, if that was said after it was accepted.
+    client: OnceLock<PeerAddr>,
+    /// What it counts as for that, until it is closed.
+    counted: Mutex<Option<Box<dyn Send>>>,
+}
+
+impl Between {
+    fn new(via: SocketAddr) -> Self {
+        Self { via, client: OnceLock::new(), counted: Mutex::new(None) }
+    }
+}
+
 impl Link {
     /// Whose process the peer is, where the kernel says so, until it is closed.
     pub(crate) fn unix_user(&self) -> Option<UnixUser> {
         self.state.lock().outbox.sink()?.unix_user()
+    }
+
+    /// Whose it is.
+    pub(crate) fn client(&self) -> &PeerAddr {
+        self.whence.between.get().and_then(|between| between.client.get()).unwrap_or(&self.whence.address)
+    }
+
+    /// Where it came from when it was accepted, which is what it counts towards.
+    pub(crate) fn accepted_from(&self) -> &PeerAddr {
+        &self.whence.address
+    }
+
+    /// The proxy that it came by.
+    pub(crate) fn via(&self) -> Option<SocketAddr> {
+        self.whence.between.get().map(|between| between.via)
+    }
+
+    /// It is for `client`, as which it counts as well, in the form of `counted`. The first that says so stands.
+    #[cfg(feature = "http")]
+    pub(crate) fn is_for(&self, client: PeerAddr, counted: Box<dyn Send>) {
+        let Some(proxy) = self.whence.address.ip() else { return };
+        let between = self.whence.between.get_or_init(|| Box::new(Between::new(proxy)));
+        if between.client.set(client).is_ok() {
+            *between.counted.lock() = Some(counted);
+        }
+    }
+
+    /// Counts no longer as whose it is.
+    pub(crate) fn count_no_more(&self) {
+        if let Some(between) = self.whence.between.get() {
+            let counted = between.counted.lock().take();
+            drop(counted);
+        }
     }
 
     /// The address of ours that the peer has reached, where there are such, until it is closed.
@@ -113,10 +189,22 @@ pub(crate) struct ListenerSettings {
     pub(crate) occupancy: Option<Box<Occupancy>>,
     /// How many frames are read of each connection.
     pub(crate) rate: Option<Rate>,
+    /// Proxies of which each connection begins with whose it is.
+    pub(crate) proxies: Option<Proxies>,
+    /// Networks of proxies whose requests say whose they are.
+    pub(crate) forwarders: Option<Arc<[IpNetwork]>>,
     pub(crate) metrics: Arc<Metrics>,
     /// What it counts itself, and by which transport.
     pub(crate) counts: Arc<ListenerCounts>,
     pub(crate) drain: CancellationToken,
     /// The same for the user's code.
     pub(crate) told: CancellationToken,
+}
+
+impl ListenerSettings {
+    /// Whether an address is that of a proxy, on whose connections others come.
+    pub(crate) fn is_of_proxy(&self, address: &PeerAddr) -> bool {
+        self.proxies.as_ref().is_some_and(|proxies| proxies.contains(address))
+            || self.forwarders.as_ref().is_some_and(|networks| is_in(networks, address))
+    }
 }

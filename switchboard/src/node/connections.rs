@@ -8,6 +8,7 @@ use crate::link::{ConnectionId, Link, PeerAddr, Tasks};
 use parking_lot::Mutex;
 use std::fmt;
 use std::hash::RandomState;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -38,8 +39,10 @@ pub struct Connections {
 pub struct ConnectionInfo {
     /// Its number.
     pub id: ConnectionId,
-    /// Where the peer is.
+    /// Where the peer is; behind a proxy that says so, its client.
     pub peer: PeerAddr,
+    /// The proxy that has said who the peer is, if there was one.
+    pub via: Option<SocketAddr>,
     /// `tcp`, `tls`, `unix`, `udp` or `memory`; `http` or `https`, and `ws` or `wss` once it is a WebSocket.
     pub transport: &'static str,
     /// The listener it came to: its [name](crate::Transport::named), or `tcp://127.0.0.1:8080`.
@@ -267,7 +270,8 @@ pub(crate) fn info(link: &Link) -> ConnectionInfo {
     let traffic = &link.traffic;
     ConnectionInfo {
         id: link.id,
-        peer: link.address.clone(),
+        peer: link.client().clone(),
+        via: link.via(),
         transport: link.transport(),
         listener: link.listener.name.clone(),
         age: link.opened.elapsed(),

@@ -3,7 +3,7 @@
 use super::admission::leave;
 use super::{Admitted, Assigned};
 use crate::error::logged;
-use crate::link::{ConnectionId, Link, ListenerSettings, PeerAddr, Protocol, Sink};
+use crate::link::{ConnectionId, Link, ListenerSettings, Protocol, Provenance, Sink};
 use std::sync::Arc;
 use tracing::debug;
 
@@ -17,21 +17,21 @@ pub(crate) struct Opening {
 
 /// Where it comes from, and to which listener, which counts it.
 pub(super) struct Place {
-    address: PeerAddr,
+    origin: Provenance,
     settings: Arc<ListenerSettings>,
     is_entered: bool,
 }
 
 impl Place {
-    pub(super) fn new(address: PeerAddr, settings: Arc<ListenerSettings>) -> Self {
-        Self { address, settings, is_entered: false }
+    pub(super) fn new(origin: Provenance, settings: Arc<ListenerSettings>) -> Self {
+        Self { origin, settings, is_entered: false }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         if !self.is_entered {
-            leave(&self.settings, &self.address);
+            leave(&self.settings, &self.origin.address);
         }
     }
 }
@@ -44,7 +44,7 @@ impl Opening {
     /// Lists it, as one that speaks `protocol`.
     pub(crate) fn enter(self, sink: Box<dyn Sink>, protocol: Protocol) -> Entered<Admitted> {
         let Self { id, mut place, worker, admitted } = self;
-        let link = Link::new(id, place.address.clone(), Arc::clone(&place.settings), sink, Arc::clone(&worker.tick));
+        let link = Link::new(id, place.origin.clone(), Arc::clone(&place.settings), sink, Arc::clone(&worker.tick));
         link.speaks(protocol);
         place.is_entered = true;
         Entered::new(link, worker, admitted)
@@ -66,7 +66,7 @@ impl<A> Entered<A> {
             link.drain();
         }
         logged(
-            || debug!(conn.id = link.id.0, peer.addr = %link.address, listener = link.listener.name, "connection opened"),
+            || debug!(conn.id = link.id.0, peer.addr = %link.client(), listener = link.listener.name, "connection opened"),
         );
         Self { link, worker, _admitted: admitted }
     }
@@ -80,6 +80,7 @@ impl<A> Drop for Entered<A> {
         }
         self.link.gone();
         self.worker.leave(self.link.id);
-        leave(&self.link.listener, &self.link.address);
+        self.link.count_no_more();
+        leave(&self.link.listener, self.link.accepted_from());
     }
 }

@@ -4,24 +4,27 @@
 //! on the first costs nothing more, so that a single worker is the cheap case.
 
 use super::Serving;
+use super::arriving::arrive;
 use super::handshakes::{Handshakes, UnderWay};
 use super::in_memory::Door;
 use crate::connection::{HandlerOutput, open, serve};
 use crate::error::logged;
 use crate::link::occupancy::Occupancy;
-use crate::link::{Link, ListenerSettings, PeerAddr, Protocol, Source};
+use crate::link::{Begins, Link, ListenerSettings, PeerAddr, Protocol, Provenance, Source};
 use crate::metrics::AcceptWait;
-use crate::node::{Admitted, Entered, Node, Opening, refuse};
+use crate::node::{Admitted, Counted, Entered, Node, Opening, refuse};
 use crate::transport::configured::OwnSettings;
 use crate::transport::in_memory::InMemory;
 use crate::transport::names::NumericAddress;
 use crate::transport::{Stream, StreamListener, StreamTransport, Transport};
 use std::future::{Future, poll_fn};
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use switchboard_proto::CloseReason;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
@@ -200,49 +203,58 @@ struct Accept<L> {
 }
 
 impl<L: StreamListener> Accept<L> {
-    async fn run(mut self) {
-        let serving = self.serving.clone();
-        let own = std::mem::take(&mut self.own);
-        let (name, is_secure) = (own.name.unwrap_or_else(|| self.listener.url()), self.listener.is_secure());
+    async fn run(self) {
+        let Self { mut listener, own, handler, serving } = self;
+        let is_local = listener.is_local() && own.proxies.is_none() && own.forwarders.is_none();
+        let (name, is_secure) = (own.name.unwrap_or_else(|| listener.url()), listener.is_secure());
         let settings = Arc::new(ListenerSettings {
-            counts: serving.node.metrics.listener(&name, self.listener.transport(), is_secure),
+            counts: serving.node.metrics.listener(&name, listener.transport(), is_secure),
             name,
             is_secure,
-            is_local: self.listener.is_local(),
+            is_local,
             timeouts: own.timeouts.unwrap_or(serving.timeouts),
             occupancy: own.limits.is_some().then(|| Box::new(Occupancy::new(&serving.limits))),
             limits: own.limits.unwrap_or_else(|| Arc::clone(&serving.limits)),
             rate: own.rate,
+            proxies: own.proxies,
+            forwarders: own.forwarders,
             metrics: Arc::clone(&serving.node.metrics),
             drain: serving.node.stop.drain.clone(),
             told: serving.node.stop.told.clone(),
         });
-        if let Err(error) = self.listener.attach() {
+        if let Err(error) = listener.attach() {
             warn!(listener = settings.name, error = %error, "listener failed");
             return;
         }
+        let opens = L::Stream::OPENS || settings.proxies.is_some();
+        let handshakes = opens.then(|| Handshakes::new(&settings.limits, settings.is_local));
+        let inside = Arc::new(Inside { handler, serving, settings, handshakes });
         // Done means that the server drains.
-        let _ = serving.node.stop.drain.run_until_cancelled(self.accept(&settings)).await;
-        self.accept_waiting(&settings);
+        let _ = inside.serving.node.stop.drain.run_until_cancelled(inside.accept(&mut listener)).await;
+        inside.accept_waiting(&mut listener);
     }
+}
 
+/// What an accept loop lets in to.
+pub(super) struct Inside {
+    handler: Arc<dyn Begin>,
+    pub(super) serving: Serving,
+    pub(super) settings: Arc<ListenerSettings>,
+    /// Where something comes before the handler: a handshake, or a PROXY header.
+    handshakes: Option<Handshakes>,
+}
+
+impl Inside {
     /// Accepts for ever.
-    async fn accept(&mut self, settings: &Arc<ListenerSettings>) {
-        let serving = self.serving.clone();
-        let handshakes = L::Stream::OPENS.then(|| Handshakes::new(&settings.limits, settings.is_local));
+    async fn accept<L: StreamListener>(self: &Arc<Self>, listener: &mut L) {
+        let (settings, serving) = (&self.settings, &self.serving);
         loop {
-            let place = match &handshakes {
+            let place = match &self.handshakes {
                 Some(handshakes) => handshakes.begin(settings).await,
                 None => None,
             };
-            match poll_fn(|cx| self.listener.poll_accept(cx)).await {
-                Ok((stream, address)) => match (&handshakes, place) {
-                    (Some(handshakes), Some(place)) => match handshakes.admit(place, &address, settings) {
-                        None => refuse(&address, CloseReason::TooManyHandshakes, settings),
-                        under_way => self.open((stream, under_way), address, settings),
-                    },
-                    _ => self.open((stream, None), address, settings),
-                },
+            match poll_fn(|cx| listener.poll_accept(cx)).await {
+                Ok((stream, address)) => self.take(stream, address, place),
                 Err(error) if is_exhaustion(&error) => {
                     serving.node.metrics.count_wait(&settings.counts, AcceptWait::Descriptors);
                     if serving.node.metrics.may_log_abnormal().is_some() {
@@ -262,11 +274,11 @@ impl<L: StreamListener> Accept<L> {
 
     /// Accepts those who have connected by now: what they sent lies in their sockets, and is answered. Where a handshake comes
     /// first, nothing was sent yet.
-    fn accept_waiting(&mut self, settings: &Arc<ListenerSettings>) {
-        let most = if L::Stream::OPENS || self.serving.node.stop.abort.is_cancelled() { 0 } else { BACKLOG };
+    fn accept_waiting<L: StreamListener>(self: &Arc<Self>, listener: &mut L) {
+        let most = if self.handshakes.is_some() || self.serving.node.stop.abort.is_cancelled() { 0 } else { BACKLOG };
         for _ in 0..most {
-            match self.listener.accept_now() {
-                Ok((stream, address)) => self.open((stream, None), address, settings),
+            match listener.accept_now() {
+                Ok((stream, address)) => self.take(stream, address, None),
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 // Nobody waits, or there is no descriptor for whoever does.
                 Err(_) => return,
@@ -274,18 +286,60 @@ impl<L: StreamListener> Accept<L> {
         }
     }
 
-    fn open(
+    /// Takes a connection that was accepted: at once, or once its proxy has said whose it is.
+    fn take<S: Stream>(self: &Arc<Self>, stream: S, address: PeerAddr, place: Option<OwnedSemaphorePermit>) {
+        let begins = self.settings.proxies.as_ref().map_or(Begins::Directly, |proxies| proxies.begins(&address));
+        match (begins, place, &self.handshakes) {
+            (Begins::Never, ..) => refuse(&address, CloseReason::BadProxyHeader, &self.settings),
+            (Begins::WithHeader, Some(place), Some(handshakes)) => {
+                let arrival = handshakes.arrivals.enter();
+                match self.serving.node.count_one(&self.settings) {
+                    Ok(counted) => {
+                        let inside = Arc::clone(self);
+                        // Detached: the tracker counts it.
+                        drop(self.serving.node.tasks.spawn(arrive(stream, address, place, (counted, inside, arrival))));
+                    }
+                    Err(reason) => refuse(&address, reason, &self.settings),
+                }
+            }
+            (_, place, _) => match self.serving.node.count_one(&self.settings) {
+                Ok(counted) => self.open(stream, place, address.into(), counted),
+                Err(reason) => refuse(&address, reason, &self.settings),
+            },
+        }
+    }
+
+    /// Lets a connection in whose proxy has said whose it is.
+    pub(super) fn let_in<S: Stream>(
         &self,
-        (stream, under_way): (L::Stream, Option<UnderWay>),
-        address: PeerAddr,
-        settings: &Arc<ListenerSettings>,
+        stream: S,
+        place: OwnedSemaphorePermit,
+        (proxy, client): (PeerAddr, Option<SocketAddr>),
+        counted: Counted,
     ) {
-        let serving = &self.serving;
+        let origin = match client {
+            Some(client) => Provenance { address: PeerAddr::Ip(client), via: proxy.ip() },
+            None => proxy.into(),
+        };
+        self.open(stream, Some(place), origin, counted);
+    }
+
+    fn open<S: Stream>(&self, stream: S, place: Option<OwnedSemaphorePermit>, origin: Provenance, counted: Counted) {
+        let Self { serving, settings, .. } = self;
+        let under_way = match (&self.handshakes, place) {
+            (Some(handshakes), Some(place)) if S::OPENS => {
+                let Some(under_way) = handshakes.admit(place, &origin.address, settings) else {
+                    return refuse(&origin.address, CloseReason::TooManyHandshakes, settings);
+                };
+                Some(under_way)
+            }
+            _ => None,
+        };
         let Some(worker) = serving.workers.iter().min_by_key(|worker| worker.load()) else {
             unreachable!("a server has a worker")
         };
         // Counted and logged.
-        let Ok(opening) = serving.node.admit(worker, address, settings) else { return };
+        let Ok(opening) = serving.node.admit_counted(counted, worker, origin, settings) else { return };
         if worker.index == 0 {
             return begin(stream, opening, under_way, &self.handler, &serving.node);
         }
@@ -294,7 +348,7 @@ impl<L: StreamListener> Accept<L> {
         let on_its_worker = async move {
             let (handler, node) = here;
             // A stream that cannot be registered is closed: the worker is ending.
-            if let Ok(stream) = L::Stream::attach(stream) {
+            if let Ok(stream) = S::attach(stream) {
                 begin(stream, opening, under_way, &handler, &node);
             }
         };

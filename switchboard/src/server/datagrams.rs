@@ -181,6 +181,8 @@ fn settings(url: String, is_local: bool, own: OwnSettings, serving: &Serving) ->
         occupancy: own.limits.is_some().then(|| Box::new(Occupancy::new(&serving.limits))),
         limits: own.limits.unwrap_or_else(|| Arc::clone(&serving.limits)),
         rate: own.rate,
+        proxies: None,
+        forwarders: None,
         metrics: Arc::clone(&serving.node.metrics),
         drain: serving.node.stop.drain.clone(),
         told: serving.node.stop.told.clone(),

@@ -2,6 +2,7 @@
 //!
 //! A handshake costs its address one packet and us a signature: a thousand times the work of accepting.
 
+use super::arriving::Awaited;
 use crate::config::Limits;
 use crate::error::logged;
 use crate::link::{ListenerSettings, PeerAddr};
@@ -30,6 +31,8 @@ pub(super) struct Handshakes {
     buckets: Option<Mutex<Buckets>>,
     key: RandomState,
     started: Instant,
+    /// Those who have places and have said nothing yet.
+    pub(super) arrivals: Arc<Awaited>,
 }
 
 /// A handshake, until it is dropped.
@@ -71,6 +74,7 @@ impl Handshakes {
             buckets: per_address.map(|rate| Mutex::new(Buckets::new(BUCKETS, Rate::new(rate, rate)))),
             key: RandomState::new(),
             started: Instant::now(),
+            arrivals: Arc::default(),
         }
     }
 
@@ -79,6 +83,7 @@ impl Handshakes {
         if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
             return Some(place);
         }
+        self.arrivals.dismiss_oldest();
         settings.metrics.count_wait(&settings.counts, AcceptWait::Handshakes);
         if settings.metrics.may_log_abnormal().is_some() {
             logged(|| warn!(listener = settings.name, "accepting is paused for handshakes"));
@@ -95,7 +100,8 @@ impl Handshakes {
         settings: &ListenerSettings,
     ) -> Option<UnderWay> {
         let counts = &settings.counts;
-        let (Some(buckets), Some(address)) = (&self.buckets, address.ip()) else {
+        let counted = Some(address).filter(|address| !settings.is_of_proxy(address)).and_then(PeerAddr::ip);
+        let (Some(buckets), Some(address)) = (&self.buckets, counted) else {
             return Some(UnderWay::new(place, counts, None));
         };
         let network = network(address.ip());

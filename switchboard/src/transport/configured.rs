@@ -4,10 +4,11 @@
 use super::names::NumericAddress;
 use super::{StreamTransport, Transport};
 use crate::config::{Limits, Timeouts};
+use crate::link::Proxies;
 use crate::transport::memory::Memory;
 use std::io;
 use std::sync::Arc;
-use switchboard_proto::Rate;
+use switchboard_proto::{IpNetwork, Rate};
 
 /// What a listener has in place of its server's settings.
 #[derive(Debug, Clone, Default)]
@@ -17,33 +18,43 @@ pub(crate) struct OwnSettings {
     pub(crate) limits: Option<Arc<Limits>>,
     /// Frames that are read of each connection.
     pub(crate) rate: Option<Rate>,
+    pub(crate) proxies: Option<Proxies>,
+    /// Whose requests say whose they are; none, if nobody's.
+    pub(crate) forwarders: Option<Arc<[IpNetwork]>>,
 }
 
-/// A transport whose listener has a [name](Transport::named), [limits](Transport::limited) of its own, or a
-/// [rate](Transport::throttled) at which it is read.
+/// A transport whose listener has a [name](Transport::named), [limits](Transport::limited) of its own, a
+/// [rate](Transport::throttled) at which it is read, or [proxies](Transport::behind) in front of it.
 #[derive(Debug, Clone)]
 pub struct Configured<T> {
     transport: T,
-    name: Option<String>,
-    limits: Option<Arc<Limits>>,
-    rate: Option<Rate>,
+    own: OwnSettings,
 }
 
 impl<T: Transport> Configured<T> {
     pub(super) fn new(transport: T) -> Self {
-        Self { transport, name: None, limits: None, rate: None }
+        Self { transport, own: OwnSettings::default() }
     }
 
     pub(super) fn with_name(self, name: String) -> Self {
-        Self { name: Some(name), ..self }
+        Self { own: OwnSettings { name: Some(name), ..self.own }, ..self }
     }
 
     pub(super) fn with_limits(self, limits: Limits) -> Self {
-        Self { limits: Some(Arc::new(limits)), ..self }
+        Self { own: OwnSettings { limits: Some(Arc::new(limits)), ..self.own }, ..self }
     }
 
     pub(super) fn with_rate(self, rate: Rate) -> Self {
-        Self { rate: Some(rate), ..self }
+        Self { own: OwnSettings { rate: Some(rate), ..self.own }, ..self }
+    }
+
+    pub(super) fn with_proxies(self, proxies: Proxies) -> Self {
+        Self { own: OwnSettings { proxies: Some(proxies), ..self.own }, ..self }
+    }
+
+    #[cfg(feature = "http")]
+    pub(super) fn with_forwarders(self, forwarders: Arc<[IpNetwork]>) -> Self {
+        Self { own: OwnSettings { forwarders: Some(forwarders), ..self.own }, ..self }
     }
 }
 
@@ -55,9 +66,15 @@ impl<T: Transport> StreamTransport for Configured<T> {
     }
 
     fn own(&self) -> OwnSettings {
-        let own = self.transport.own();
-        let (name, limits) = (self.name.clone().or(own.name), self.limits.clone().or(own.limits));
-        OwnSettings { name, limits, timeouts: own.timeouts, rate: self.rate.or(own.rate) }
+        let (own, inner) = (self.own.clone(), self.transport.own());
+        OwnSettings {
+            name: own.name.or(inner.name),
+            timeouts: inner.timeouts,
+            limits: own.limits.or(inner.limits),
+            rate: own.rate.or(inner.rate),
+            proxies: own.proxies.or(inner.proxies),
+            forwarders: own.forwarders.or(inner.forwarders),
+        }
     }
 
     fn numeric_address(&self) -> Option<NumericAddress> {

@@ -117,6 +117,10 @@ impl Stream for End {
         Ok(detached)
     }
 
+    fn poll_take(&mut self, cx: &mut Context<'_>, look: &mut dyn FnMut(&[u8]) -> usize) -> Poll<io::Result<usize>> {
+        self.reader.poll_take(cx, look)
+    }
+
     fn split(self) -> (Box<dyn Source>, Box<dyn Sink>) {
         let Self { reader, writer } = self;
         (Box::new(reader), Box::new(writer))
@@ -208,6 +212,27 @@ impl Reader {
             let _ = contained(|| waker.wake());
         }
         Ok(count)
+    }
+
+    /// Shows what has come, and takes of it what `look` says.
+    fn poll_take(&self, cx: &Context<'_>, look: &mut dyn FnMut(&[u8]) -> usize) -> Poll<io::Result<usize>> {
+        let mut state = self.0.0.lock();
+        match (state.bytes.is_empty(), state.broken, state.ended) {
+            (false, ..) => {}
+            (true, true, _) => return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
+            (true, false, true) => return Poll::Ready(Ok(0)),
+            (true, false, false) => {
+                state.reader = Some(cx.waker().clone());
+                return Poll::Pending;
+            }
+        }
+        let bytes = state.bytes.make_contiguous();
+        let (shown, taken) = (bytes.len(), look(bytes));
+        state.bytes.drain(..taken);
+        if let Some(waker) = state.writer.take() {
+            let _ = contained(|| waker.wake());
+        }
+        Poll::Ready(Ok(shown))
     }
 
     /// Why the writer is about to go, or has gone, if it said so.

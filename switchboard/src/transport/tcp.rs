@@ -14,6 +14,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
+use switchboard_proto::ProxyHeader;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -212,6 +213,18 @@ impl Stream for TcpStream {
 
     fn attach(detached: std::net::TcpStream) -> io::Result<Self> {
         Self::from_std(detached)
+    }
+
+    fn poll_take(&mut self, cx: &mut Context<'_>, look: &mut dyn FnMut(&[u8]) -> usize) -> Poll<io::Result<usize>> {
+        let mut bytes = [0; ProxyHeader::BYTES];
+        let mut buffer = ReadBuf::new(&mut bytes);
+        let shown = ready!(self.poll_peek(cx, &mut buffer))?;
+        let mut rest = look(buffer.filled());
+        while rest > 0 {
+            // They are there: it does not wait.
+            rest -= recv(self.as_raw_fd(), &mut bytes[..rest], MsgFlags::MSG_DONTWAIT)?;
+        }
+        Poll::Ready(Ok(shown))
     }
 
     fn split(self) -> (Box<dyn Source>, Box<dyn Sink>) {

@@ -247,6 +247,10 @@ impl Stream for TlsStream<TcpStream> {
         Ok(Self { stream: TcpStream::attach(detached.stream)?, config: detached.config })
     }
 
+    fn poll_take(&mut self, cx: &mut Context<'_>, look: &mut dyn FnMut(&[u8]) -> usize) -> Poll<io::Result<usize>> {
+        self.stream.poll_take(cx, look)
+    }
+
     fn split(self) -> (Box<dyn Source>, Box<dyn Sink>) {
         // One lock for both sides, because reading and writing go through one state. It is free but for a connection
         // that was given to another task.

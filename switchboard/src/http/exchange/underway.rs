@@ -2,11 +2,14 @@
 
 use super::{Exchange, Next, Stage, State};
 use crate::http::request::Unread;
+use crate::link::{PeerAddr, Provenance};
 use parking_lot::Mutex;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Deref;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
+use switchboard_proto::CloseReason;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
@@ -14,6 +17,8 @@ use tokio::time::Instant;
 pub(in crate::http) struct Underway {
     pub(in crate::http) exchange: Arc<Exchange>,
     began: Instant,
+    /// Whose it is, if proxies have said so.
+    client: OnceLock<PeerAddr>,
     /// Bytes of its head, and of whoever answers it.
     head: AtomicUsize,
     /// Bytes of its body, or of its answer.
@@ -35,6 +40,7 @@ impl Underway {
         Arc::new(Self {
             exchange: Arc::clone(exchange),
             began,
+            client: OnceLock::new(),
             head: AtomicUsize::new(0),
             held: AtomicUsize::new(0),
             pieces: AtomicUsize::new(0),
@@ -44,6 +50,31 @@ impl Underway {
             tasked: AtomicUsize::new(0),
             unread: Mutex::new(None),
         })
+    }
+
+    pub(in crate::http) fn forwarded_for(&self, client: IpAddr) {
+        // The first call counts. There is no port.
+        let _ = self.client.set(PeerAddr::Ip(SocketAddr::new(client, 0)));
+    }
+
+    /// Whose it is.
+    pub(in crate::http) fn client(&self) -> &PeerAddr {
+        self.client.get().unwrap_or_else(|| self.exchange.link.client())
+    }
+
+    /// What a connection that is made of it comes from.
+    pub(super) fn origin(&self) -> Provenance {
+        let link = &self.exchange.link;
+        let proxy = || self.client.get().and_then(|_| link.client().ip());
+        Provenance { address: self.client().clone(), via: link.via().or_else(proxy) }
+    }
+
+    /// Makes the connection its client's, if proxies have said whose it is and that one has not too many.
+    pub(super) fn hand_to_client(&self) -> Result<(), CloseReason> {
+        let Some(client) = self.client.get() else { return Ok(()) };
+        let Exchange { link, site, .. } = &*self.exchange;
+        link.is_for(client.clone(), Box::new(site.node.admit_again(client, &link.listener)?));
+        Ok(())
     }
 
     /// When the request has to be whole.
