@@ -6,6 +6,7 @@ import socket
 import ssl
 import subprocess
 import time
+from contextlib import suppress
 
 from ..server import Server
 from ..world import PUBLIC, PUBLIC_V6, connect
@@ -168,3 +169,42 @@ def make_certificate(folder: str) -> tuple[str, str]:
     subprocess.run(command.split(), check=True, capture_output=True)
     return certificate, key
 
+
+
+@attack(
+    "echo=tcp://10.99.0.1:0?proxy-from=10.20.0.0/16", seconds=8, memory=24 * MIB, settled=8 * MIB,
+)  # fmt: skip
+def proxies_that_do_not_say_whose_they_are(server: Server, end: float) -> list[str]:
+    """5,000 connections from a proxy's network that say nothing, or a byte of their header at a time: who comes by the proxy is served meanwhile."""
+    port, slowest = server.port("echo=tcp", 1), 0.0
+    silent = [connect(port, f"10.20.{count // 250}.{count % 250 + 1}") for count in range(5000)]
+
+    def come() -> None:
+        nonlocal slowest
+        began = time.monotonic()
+        with connect(port, "10.20.200.1") as client:
+            client.sendall(b"PROXY TCP4 192.0.2.1 10.99.0.1 4711 443\r\nhi\n")
+            client.recv(100)
+        slowest = max(slowest, time.monotonic() - began)
+        for one in silent[::10]:
+            with suppress(OSError):
+                one.send(b"P")
+        time.sleep(0.05)
+
+    until(end, come)
+    left = sum(still_open(one) for one in silent)
+    for one in silent:
+        one.close()
+    faults = [f"a newcomer waited {slowest:.2f} s"] if slowest > 1 else []
+    return [*faults, f"{left} are still there"] if left else faults
+
+
+def still_open(connection: socket.socket) -> bool:
+    """Whether the other side has not closed it."""
+    connection.setblocking(False)
+    try:
+        return connection.recv(1) != b""
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False

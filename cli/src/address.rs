@@ -1,11 +1,12 @@
 //! Where to listen, and the listener that is made of that: here alone an address's scheme decides which one.
 
 use crate::endpoint::Options;
+use crate::proxies::InFront;
 use http::HeaderMap;
 use http::request::Parts;
 use std::path::PathBuf;
-use switchboard::http::Service;
-use switchboard::{Certificates, Codec, Handler, Server, Tcp, Timeouts, Tls, Udp, Unix};
+use switchboard::http::{Request, Service};
+use switchboard::{Certificates, Codec, Handler, Server, Tcp, Timeouts, Tls, Transport, Udp, Unix};
 use switchboard_load::typed::{HostPort, Place, Scheme};
 
 /// A listener's own part of its URL.
@@ -19,6 +20,8 @@ pub(crate) struct Address {
     pub(crate) certificates: Option<Certificates>,
     /// Who may connect to a Unix socket.
     pub(crate) file: FileRights,
+    /// Who stands between clients and it.
+    pub(crate) in_front: InFront,
 }
 
 /// Mode and group of a socket's file: whoever may write to it may connect.
@@ -68,6 +71,11 @@ impl Address {
         !free && socket == other.socket()
     }
 
+    /// Whether all that comes there is from this machine.
+    pub(crate) fn is_local(&self) -> bool {
+        self.place.is_local() && !self.in_front.is_there()
+    }
+
     /// To listen there for connections that are streams, whatever they speak.
     pub(crate) fn streams(&self) -> StreamListener {
         let transport = match (&self.place, &self.certificates) {
@@ -86,7 +94,13 @@ impl Address {
                 Stream::Tcp(if self.freebind { tcp.freebind() } else { tcp })
             }
         };
-        StreamListener { transport, is_local: self.place.is_local(), is_secure: self.scheme.is_tls() }
+        StreamListener {
+            transport,
+            in_front: self.in_front.clone(),
+            is_local: self.is_local(),
+            is_loopback: self.place.is_local(),
+            is_secure: self.scheme.is_tls(),
+        }
     }
 
     /// To listen there for datagrams.
@@ -107,8 +121,11 @@ pub(crate) struct DatagramListener {
 /// A listener for streams, of whichever transport.
 pub(crate) struct StreamListener {
     transport: Stream,
-    /// Whether only this machine can connect.
+    in_front: InFront,
+    /// Whether all that comes is from this machine.
     pub(crate) is_local: bool,
+    /// Whether only this machine can connect, for itself or for others.
+    pub(crate) is_loopback: bool,
     /// Whether it speaks TLS.
     pub(crate) is_secure: bool,
 }
@@ -131,9 +148,10 @@ impl StreamListener {
 
     /// Has `handler` handle each connection.
     pub(crate) fn listen<C: Codec>(self, server: Server, handler: impl Handler<C>) -> Server {
+        let proxies = self.in_front.proxies;
         match self.transport {
-            Stream::Tcp(tcp) => server.listen(tcp, handler),
-            Stream::Tls(tls) => server.listen(tls, handler),
+            Stream::Tcp(tcp) => server.listen(tcp.behind(proxies), handler),
+            Stream::Tls(tls) => server.listen(tls.behind(proxies), handler),
             Stream::Unix(unix) => server.listen(unix, handler),
         }
     }
@@ -145,18 +163,30 @@ impl StreamListener {
         service: impl Service,
         unasked: impl Fn(Option<&Parts>, &mut HeaderMap) + Send + Sync + 'static,
     ) -> Server {
-        match self.transport {
-            Stream::Tls(tls) => server.listen_http_with(tls, service, unasked),
-            Stream::Tcp(tcp) => server.listen_http_with(tcp, service, unasked),
+        let Self { transport, in_front: InFront { proxies, forwarding }, .. } = self;
+        let networks = forwarding.networks();
+        let service = move |mut request: Request| {
+            forwarding.hand_on(&mut request);
+            service.answer(request)
+        };
+        match transport {
+            Stream::Tcp(tcp) => server.listen_http_with(tcp.behind(proxies).forwarded_from(networks), service, unasked),
+            Stream::Tls(tls) => server.listen_http_with(tls.behind(proxies).forwarded_from(networks), service, unasked),
             Stream::Unix(unix) => server.listen_http_with(unix, service, unasked),
         }
     }
 
     /// Has `service` answer requests, which are for WebSockets.
     pub(crate) fn listen_upgrades(self, server: Server, service: impl Service) -> Server {
-        match self.transport {
-            Stream::Tcp(tcp) => server.listen_upgrades(tcp, service),
-            Stream::Tls(tls) => server.listen_upgrades(tls, service),
+        let Self { transport, in_front: InFront { proxies, forwarding }, .. } = self;
+        let networks = forwarding.networks();
+        let service = move |mut request: Request| {
+            forwarding.hand_on(&mut request);
+            service.answer(request)
+        };
+        match transport {
+            Stream::Tcp(tcp) => server.listen_upgrades(tcp.behind(proxies).forwarded_from(networks), service),
+            Stream::Tls(tls) => server.listen_upgrades(tls.behind(proxies).forwarded_from(networks), service),
             Stream::Unix(unix) => server.listen_upgrades(unix, service),
         }
     }

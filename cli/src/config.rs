@@ -228,7 +228,7 @@ impl Config {
     /// Which listeners of rooms other machines can reach, where no file says who may do what.
     pub(crate) fn open(&self) -> Vec<String> {
         let rooms = self.listen.value.iter().filter(|endpoint| endpoint.service.name == "rooms");
-        let reached = rooms.filter(|endpoint| self.rules.is_empty() && !endpoint.address.place.is_local());
+        let reached = rooms.filter(|endpoint| self.rules.is_empty() && !endpoint.address.is_local());
         let open = |endpoint: &Endpoint| {
             let url = endpoint.typed.split('?').next().unwrap_or_default();
             format!(

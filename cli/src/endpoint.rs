@@ -4,6 +4,7 @@
 //! certificates that it names. Nothing is resolved or bound here.
 
 use crate::address::{Address, FileRights};
+use crate::proxies::InFront;
 use crate::services::{Add, NamedService, Offer, SERVICES};
 use std::fmt;
 use std::os::unix::ffi::OsStringExt;
@@ -101,7 +102,8 @@ fn parse(typed: &str) -> Result<Endpoint, Faults> {
         let place = Place::of_listener(place, scheme).map_err(|fault| faults.push(fault.into())).ok()?;
         // What the service takes is the same without: it is checked also if the certificates are not to be had.
         let certificates = if scheme.is_tls() { options.certificates(&mut files) } else { None };
-        Some(Address { scheme, place, freebind, certificates, file })
+        let in_front = InFront::parse(&mut options, scheme);
+        Some(Address { scheme, place, freebind, certificates, file, in_front })
     });
     // Which options there are is known only with service and address.
     if let (Some(service), Some(address)) = (service, address) {

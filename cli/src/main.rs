@@ -10,6 +10,7 @@ mod logging;
 mod overflow;
 mod policy;
 mod printed;
+mod proxies;
 mod running;
 #[cfg(test)]
 #[path = "../../fuzz/bodies/seeds.rs"]

@@ -79,5 +79,5 @@ pub(crate) type Add = Box<dyn FnOnce(Server, &Shared) -> Server>;
 /// Whom a listener for HTTP answers.
 fn guard(options: &mut Options, streams: &StreamListener) -> Guard {
     let origins = options.value("origins", Origins::parse).unwrap_or_default();
-    Guard { origins, loopback: streams.is_local, secure: streams.is_secure }
+    Guard { origins, loopback: streams.is_loopback, secure: streams.is_secure }
 }

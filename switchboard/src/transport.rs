@@ -74,8 +74,8 @@ pub trait Transport: StreamTransport {
     ///
     /// Limits for one address, on handshakes too, then count the client, and hold as for any listener that strangers can reach;
     /// connections that are the proxies' own count towards none.
-    fn behind(self, proxies: Proxies) -> Configured<Self> {
-        Configured::new(self).with_proxies(proxies)
+    fn behind(self, proxies: impl Into<Option<Proxies>>) -> Configured<Self> {
+        Configured::new(self).with_proxies(proxies.into())
     }
 
     /// Has no limit for one address count connections that come from these networks: there are proxies for HTTP, whose

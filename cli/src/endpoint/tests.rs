@@ -75,7 +75,10 @@ fn each_fault_is_named() {
 #[test]
 fn options_belong_to_service_and_transport() {
     for (typed, fault) in [
-        ("echo=tcp://h:1?color=red", "unknown option `color`; known here: freebind, prefix, idle"),
+        (
+            "echo=tcp://h:1?color=red",
+            "unknown option `color`; known here: freebind, proxy-from, proxy-others, prefix, idle",
+        ),
         (
             "echo=udp://h:1?prefix=/ping",
             "option `prefix`: over UDP it cannot begin with `/`: rooms would take it for a command",
@@ -97,7 +100,10 @@ fn options_belong_to_service_and_transport() {
             "each cert=FILE needs its key=FILE: there are 1 of one and 2 of the other",
         ),
         ("echo=tls://h:1", "TLS needs a certificate: put ?cert=FILE&key=FILE after the port"),
-        ("echo=tcp://h:1?cert=a", "unknown option `cert`; known here: freebind, prefix, idle"),
+        (
+            "echo=tcp://h:1?cert=a",
+            "unknown option `cert`; known here: freebind, proxy-from, proxy-others, prefix, idle",
+        ),
         ("echo=tcp://h:1?prefix=%", "option `prefix`: a % needs two hexadecimal digits after it (%25 is a % itself)"),
     ] {
         assert_eq!(faults(typed), [format!("{typed}: {fault}")]);

@@ -18,6 +18,7 @@ mod jwt;
 mod logs;
 mod neighbours;
 mod process;
+mod proxied;
 mod reloading;
 mod rooms;
 mod settings;

@@ -48,13 +48,14 @@ impl<T: Transport> Configured<T> {
         Self { own: OwnSettings { rate: Some(rate), ..self.own }, ..self }
     }
 
-    pub(super) fn with_proxies(self, proxies: Proxies) -> Self {
-        Self { own: OwnSettings { proxies: Some(proxies), ..self.own }, ..self }
+    pub(super) fn with_proxies(self, proxies: Option<Proxies>) -> Self {
+        Self { own: OwnSettings { proxies, ..self.own }, ..self }
     }
 
     #[cfg(feature = "http")]
     pub(super) fn with_forwarders(self, forwarders: Arc<[IpNetwork]>) -> Self {
-        Self { own: OwnSettings { forwarders: Some(forwarders), ..self.own }, ..self }
+        let forwarders = Some(forwarders).filter(|networks| !networks.is_empty());
+        Self { own: OwnSettings { forwarders, ..self.own }, ..self }
     }
 }
 

@@ -89,4 +89,30 @@ pub(super) static KEYS: &[Key] = &[
         "\"off\"",
         "rooms: whether streams and WebSockets over HTTP may present a token in their URL, as access_token=",
     ),
+    listener(
+        "proxy-from",
+        Kind::List,
+        "",
+        "addresses and networks of proxies: a connection from there has to begin with a PROXY header (not on unix or UDP)",
+    )
+    .sample("[\"10.0.0.2\"]"),
+    listener(
+        "proxy-others",
+        Kind::Word(&["refuse", "direct"]),
+        "\"refuse\"",
+        "what becomes of connections from elsewhere, where there is proxy-from",
+    ),
+    listener(
+        "forwarded-from",
+        Kind::List,
+        "",
+        "addresses and networks of proxies for HTTP and WebSockets, which are believed whose a request is",
+    )
+    .sample("[\"127.0.0.1\"]"),
+    listener(
+        "forwarded-by",
+        Kind::Word(&["x-forwarded-for", "forwarded", "x-real-ip"]),
+        "\"x-forwarded-for\"",
+        "the header by which they say so",
+    ),
 ];

@@ -125,7 +125,7 @@ async fn a_datagram_member_has_five_minutes() {
 fn strangers_have_a_rate_and_this_machine_has_none() {
     let default = |typed: &str| {
         let endpoint = crate::endpoint::Endpoint::parse(typed).expect("it is sound");
-        default_rate(endpoint.address.place.is_local())
+        default_rate(endpoint.address.is_local())
     };
     for host in ["127.0.0.1", "127.1.2.3", "[::1]", "localhost", "LOCALHOST"] {
         assert_eq!(default(&format!("rooms=tcp://{host}:1")), None, "{host}");

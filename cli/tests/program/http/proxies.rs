@@ -48,7 +48,7 @@ fn documented(language: &str, server: &str, proxy: &str) -> String {
 fn server() -> (Program, u16) {
     let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
     let port = free.expect("a port is free").port();
-    (Program::serve(&[&format!("{HTTP}?origins=http://chat.example.org:{port}")]), port)
+    (Program::serve(&["-v", &format!("{HTTP}?origins=http://chat.example.org:{port}&forwarded-from=127.0.0.1")]), port)
 }
 
 /// Starts one on `port`, with the configuration that `write` makes of its folder.
@@ -117,7 +117,7 @@ fn all_of_the_page_works_through(proxy: &Proxy) {
 #[test]
 fn the_lines_for_nginx_are_enough() {
     let Some(nginx) = installed("nginx") else { return };
-    let (program, port) = server();
+    let (mut program, port) = server();
     let lines = documented("nginx", &program.listeners[0].address().to_string(), "");
     let (location, map) = lines.split_once("# Outside of server { }:").expect("it has two parts");
     let proxy = start(&nginx, port, &["-e", "stderr", "-c"], |folder| {
@@ -130,12 +130,28 @@ fn the_lines_for_nginx_are_enough() {
         )
     });
     all_of_the_page_works_through(&proxy);
+    a_client_cannot_choose_its_address(&proxy, &mut program);
+}
+
+/// What a client sends itself is not what counts.
+fn a_client_cannot_choose_its_address(proxy: &Proxy, program: &mut Program) {
+    let place = format!("chat.example.org:{}", proxy.port);
+    let (host, url) =
+        (format!("host: {place}"), format!("http://127.0.0.1:{}/rooms/lobby/events?since=wrong", proxy.port));
+    // From another address than the proxy's, which is trusted.
+    let lie =
+        ["--silent", "--interface", "127.0.0.2", "--header", &host, "--header", "x-forwarded-for: 192.0.2.66", &url];
+    let refused = Command::new("curl").args(lie).output().expect("curl is there");
+    assert!(refused.stdout.starts_with(b"{\"error\":\"bad-argument\""), "{refused:?}");
+    let logged = program.logged("request refused");
+    // A request has no port, other than a connection.
+    assert!(logged.contains("peer.addr=127.0.0.2:0 "), "{logged}");
 }
 
 #[test]
 fn the_lines_for_haproxy_are_enough() {
     let Some(haproxy) = installed("haproxy") else { return };
-    let (program, port) = server();
+    let (mut program, port) = server();
     let lines = documented("haproxy", &program.listeners[0].address().to_string(), &format!("127.0.0.1:{port}"));
     let proxy = start(&haproxy, port, &["-db", "-f"], |_| {
         // It compresses what it is not asked to leave alone.
@@ -143,4 +159,25 @@ fn the_lines_for_haproxy_are_enough() {
         lines.replace("mode http\n", &format!("mode http\n    {compression}\n"))
     });
     all_of_the_page_works_through(&proxy);
+    a_client_cannot_choose_its_address(&proxy, &mut program);
+}
+
+#[test]
+fn lines_by_haproxy_are_their_clients_in_both_versions_of_the_header() {
+    let Some(haproxy) = installed("haproxy") else { return };
+    for version in ["send-proxy-v2", "send-proxy"] {
+        let mut program = Program::serve(&["-v", "rooms=tcp://127.0.0.1:0?proxy-from=127.0.0.1"]);
+        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
+        let port = free.expect("a port is free").port();
+        let server = program.listeners[0].address().to_string();
+        let lines = documented("haproxy-lines", "", "").replace("127.0.0.1:8081", &server);
+        let lines = lines.replace(":7000", &format!("127.0.0.1:{port}")).replace("send-proxy-v2", version);
+        let proxy = start(&haproxy, port, &["-db", "-f"], |_| lines);
+        let mut client = proxy.connect();
+        let own = client.stream.local_addr().expect("it has one");
+        client.send("hi\n/quit\n");
+        client.until("* bye\n");
+        // Its checks are connections of its own.
+        until(|| program.logged("connection opened").contains(&format!("peer.addr={own} ")));
+    }
 }
