@@ -2,6 +2,7 @@
 //!
 //! Everything given is checked, also what a stronger origin overrides, and all faults are reported at once.
 
+mod callout;
 mod changes;
 mod example;
 mod file;
@@ -156,6 +157,7 @@ impl Config {
         let state_directory =
             choice.one("state-directory", state_of(environment), |text| parse_directory(text, &state_of(environment)));
         content.faults.extend(key_files::read_keys(&mut rules, state_directory.value.path.as_deref()));
+        content.faults.extend(callout::find(&mut rules));
         content.faults.sort();
         if let Some((path, _)) = &file {
             let fault = |(at, text)| Fault { at: Some(at), ..Fault::new(SetBy::File(path.clone()), text) };

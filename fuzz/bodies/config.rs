@@ -33,5 +33,5 @@ fn read(text: &str) -> Option<(Vec<ShownTable>, bool)> {
         let line = lines.get(at.line - 1).unwrap_or_else(|| panic!("there is no line {}", at.line));
         assert!((1..=line.chars().count() + 1).contains(&at.column), "{at} is not within its line");
     }
-    content.faults.is_empty().then(|| (tables(&rules, &rooms), !rules.tokens.is_empty()))
+    content.faults.is_empty().then(|| (tables(&rules, &rooms), !rules.tokens.is_empty() || rules.callout.is_some()))
 }

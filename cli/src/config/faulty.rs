@@ -80,12 +80,20 @@ fn keys_that_are_none_are_told_with_what_was_meant() {
 
 /// What the design has and this version does not do must not look as if it did.
 #[test]
+fn a_callout_that_makes_no_sense_is_told_and_its_secret_is_not() {
+    assert_wrong("[callout]\nsecret = \"a b\"\n", &["1:2: [callout] has no `url`", "2:1: `secret` is no secret: "]);
+    assert_wrong(
+        "[callout]\nurl = \"http://127.0.0.1/\"\nsecret = [\"hush\"]\n",
+        &["3:10: `secret` is neither a string nor a whole number"],
+    );
+    assert_wrong("[callout]\nurl = 5\nnames = [\"{name}\"]\n", &["3:1: names has {name}"]);
+    assert_wrong("[callout.shop]\n", &["1:2: [callout] has no `url`", "1:10: unknown key `shop` of [callout]"]);
+}
+
+#[test]
 fn what_is_not_in_force_yet_is_refused_as_that() {
     let told = |name: &str| format!("`{name}` is not supported by this version");
-    assert_wrong(
-        "[callout.shop]\n[[ban]]\n",
-        &[&format!("1:2: {}", told("callout")), &format!("2:3: {}", told("ban"))],
-    );
+    assert_wrong("[[ban]]\n", &[&format!("1:3: {}", told("ban"))]);
     assert_wrong(&format!("[tokens.a]\nhash = \"{HASH}\"\nadmin = \"act\"\n"), &[&format!("3:1: {}", told("admin"))]);
 }
 

@@ -3,6 +3,7 @@
 //! The one definition. The parser, `config print`, `config example`, `config schema` and the table in docs/operations.md are made of
 //! it.
 
+mod callout;
 mod jwt;
 mod listener;
 mod rights;
@@ -37,6 +38,7 @@ pub(super) enum Table {
     Anonymous,
     Room,
     Jwt,
+    Callout,
 }
 
 /// How many tables of a kind there can be.
@@ -155,7 +157,7 @@ impl Key {
 
 /// All of them, in the order in which they are shown.
 pub(super) fn all() -> impl Iterator<Item = &'static Key> + Clone {
-    [server::KEYS, listener::KEYS, rights::KEYS, rooms::KEYS, jwt::KEYS].into_iter().flatten()
+    [server::KEYS, listener::KEYS, rights::KEYS, rooms::KEYS, jwt::KEYS, callout::KEYS].into_iter().flatten()
 }
 
 /// What has been designed and is not in force yet, so that it is not taken for a slip.
@@ -164,14 +166,13 @@ pub(super) static LATER: &[(Table, &str)] = &[
     (Table::Token, "datagram-key"),
     (Table::Anonymous, "names"),
     (Table::Jwt, "admin"),
-    (Table::Top, "callout"),
     (Table::Top, "ban"),
 ];
 
 impl Table {
     /// All but the top, which stand under a key of it.
-    pub(super) const UNDER: [Self; 6] =
-        [Self::Listener, Self::Token, Self::Group, Self::Anonymous, Self::Room, Self::Jwt];
+    pub(super) const UNDER: [Self; 7] =
+        [Self::Listener, Self::Token, Self::Group, Self::Anonymous, Self::Room, Self::Jwt, Self::Callout];
 
     pub(super) fn keys(self) -> impl Iterator<Item = &'static Key> + Clone {
         all().filter(move |key| key.table == self)
@@ -239,6 +240,14 @@ impl Table {
                 sample: "[jwt.corp]",
                 required: Some("issuer"),
                 doc: "An issuer whose JSON Web Tokens are taken (docs/jwt.md).",
+            },
+            Self::Callout => &Form {
+                name: "callout",
+                shape: Shape::One,
+                head: "[callout]",
+                sample: "[callout]",
+                required: Some("url"),
+                doc: "A program of yours that is asked whose a token is which nothing else in this file knows (docs/vouching.md).",
             },
         }
     }

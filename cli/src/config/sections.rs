@@ -1,5 +1,6 @@
 //! What the tables of a file mean together: who may do what, and what is set of which rooms.
 
+use super::callout;
 use super::file::{Block, Content, Entry};
 use super::jwt;
 use super::keys::Table;
@@ -34,7 +35,8 @@ pub(super) fn understand(content: &mut Content) -> (Rules, Rooms) {
     });
     let (sections_of_rooms, settings) = sections.rooms(content.take(Table::Room), &known);
     let jwt = jwt::sources(content.take(Table::Jwt), &mut sections.faults);
-    let rules = Rules { tokens, groups, anonymous, sections: sections_of_rooms, jwt };
+    let callout = callout::section(content.take(Table::Callout).pop(), &mut sections.faults);
+    let rules = Rules { tokens, groups, anonymous, sections: sections_of_rooms, jwt, callout };
     content.faults.append(&mut sections.faults);
     content.faults.sort();
     (rules, Rooms::of(settings))

@@ -4,6 +4,7 @@ use super::keys::Table;
 use super::rooms::{PRESENCE, RoomSettings};
 use super::{Rooms, quoted};
 use crate::overflow;
+use crate::policy::callout::CalloutSection;
 use crate::policy::jwt::section::{Audience, JwtSection, KeysFrom};
 use crate::policy::rules::{Direct, Grant, RoomSection, Rules};
 use switchboard::Rights;
@@ -72,7 +73,13 @@ pub(super) fn tables(rules: &Rules, rooms: &Rooms) -> Vec<ShownTable> {
         beside: section.read.marks().filter(|_| section.url().is_none()).collect(),
         ..named(Table::Jwt, &section.name, of_jwt(section))
     });
-    tokens.chain(groups).chain(anonymous).chain(rooms).chain(sources).collect()
+    let callout = rules.callout.iter().map(|section| ShownTable {
+        table: Table::Callout,
+        path: Table::Callout.name().to_owned(),
+        values: of_callout(section),
+        beside: section.mark.iter().cloned().collect(),
+    });
+    tokens.chain(groups).chain(anonymous).chain(rooms).chain(sources).chain(callout).collect()
 }
 
 fn granted(grants: &[Grant], direct: &[Direct]) -> Vec<(&'static str, String)> {
@@ -83,6 +90,14 @@ fn granted(grants: &[Grant], direct: &[Direct]) -> Vec<(&'static str, String)> {
     let rooms = (!grants.is_empty()).then(|| ("rooms", format!("{{ {} }}", grants.join(", "))));
     let direct = list(direct.iter().map(|direct| direct.names.as_str().to_owned()));
     rooms.into_iter().chain(some("direct", direct)).collect()
+}
+
+fn of_callout(section: &CalloutSection) -> Vec<(&'static str, String)> {
+    let mut values = vec![("url", quoted(&section.url))];
+    values.extend(section.secret.iter().map(|secret| ("secret", quoted(secret.expose()))));
+    values.extend(section.ca.iter().map(|ca| ("ca", quoted(ca))));
+    values.push(("names", list(section.names.iter().map(|glob| glob.as_str().to_owned()))));
+    values
 }
 
 fn of_jwt(section: &JwtSection) -> Vec<(&'static str, String)> {

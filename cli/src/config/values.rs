@@ -165,7 +165,8 @@ impl Reader<'_> {
     fn typed(&self, key: &Key, value: &Spanned<DeValue<'_>>) -> Result<Value, Vec<Wrong>> {
         let name = key.name;
         let text = |value: &Spanned<DeValue<'_>>| string_or_number(value).map(|text| (self.at(value), text));
-        let fault = |what: &str| vec![(self.at(value), format!("`{name}` is {}, {what}", self.shown(value)))];
+        let shown = if key.secret { String::new() } else { format!("{}, ", self.shown(value)) };
+        let fault = |what: &str| vec![(self.at(value), format!("`{name}` is {shown}{what}"))];
         match (key.kind, value.get_ref()) {
             // What is no text is no SERVICE=URL either, and whoever parses it says so.
             (Kind::Endpoints, DeValue::Array(values)) => {

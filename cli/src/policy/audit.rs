@@ -7,6 +7,7 @@ mod file;
 
 pub(crate) use file::open;
 
+use super::callout::NoAnswer;
 use super::jwt::fault::JwtFault;
 use event::AuditEvent;
 use file::AuditFile;
@@ -18,6 +19,7 @@ use std::time::{Duration, SystemTime};
 use switchboard::policy::{Principal, Refusal};
 use switchboard::{Bucket, PeerAddr, Rate, UserName};
 use tokio::time::Instant;
+use tracing::warn;
 
 /// Of all events, whatever file writes them.
 pub(crate) const TARGET: &str = "switchboard::audit";
@@ -37,6 +39,7 @@ pub(crate) struct Audit {
     expired: Mutex<Withheld>,
     /// Without one it is told in the log.
     file: RwLock<Option<AuditFile>>,
+    unanswered: Mutex<Withheld>,
 }
 
 /// Why a token was not taken. Whoever shows it is told no more than it has to be.
@@ -48,6 +51,12 @@ pub(crate) enum Refused {
     Network,
     Expired,
     Jwt(JwtFault),
+    /// By whoever was asked.
+    Denied,
+    /// Whoever was asked gave a name that is not its to give, or more rights than one may have.
+    NotIssued,
+    /// Nobody can say.
+    Unanswered,
 }
 
 impl Refused {
@@ -58,14 +67,19 @@ impl Refused {
             Self::Network => "network",
             Self::Expired => "expired",
             Self::Jwt(fault) => fault.code(),
+            Self::Denied => "callout",
+            Self::NotIssued => "callout-name",
+            Self::Unanswered => "callout-unavailable",
         }
     }
 
     pub(crate) fn refusal(self) -> Refusal {
         match self {
             Self::Expired | Self::Jwt(JwtFault::Expired) => Refusal::Expired,
-            Self::Jwt(JwtFault::Unavailable) => Refusal::Unavailable,
-            Self::Unknown | Self::Mistyped | Self::Network | Self::Jwt(_) => Refusal::Wrong,
+            Self::Jwt(JwtFault::Unavailable) | Self::Unanswered => Refusal::Unavailable,
+            Self::Unknown | Self::Mistyped | Self::Network | Self::Jwt(_) | Self::Denied | Self::NotIssued => {
+                Refusal::Wrong
+            }
         }
     }
 }
@@ -91,8 +105,8 @@ impl Withheld {
 
 impl Default for Audit {
     fn default() -> Self {
-        let (next, authenticated, refused, denied, expired, file) = Default::default();
-        Self { started: Instant::now(), next, authenticated, refused, denied, expired, file }
+        let (next, authenticated, refused, denied, expired, unanswered, file) = Default::default();
+        Self { started: Instant::now(), next, authenticated, refused, denied, expired, unanswered, file }
     }
 }
 
@@ -151,6 +165,13 @@ impl Audit {
     pub(crate) fn refused(&self, refused: Refused, id: Option<&str>, address: &PeerAddr) {
         let event = AuditEvent { event: "refused", token: id, address: Some(address), ..AuditEvent::default() };
         self.tell_some(&self.refused, AuditEvent { reason: Some(refused.code()), ..event });
+    }
+
+    /// Whoever is asked whose tokens are did not say.
+    pub(crate) fn unanswered(&self, why: &NoAnswer) {
+        if let Some(withheld) = self.unanswered.lock().take(self.started.elapsed()) {
+            warn!(error = why.to_string(), withheld, "the callout gave no answer");
+        }
     }
 
     /// Something was asked for that its principal may not do.

@@ -4,7 +4,7 @@
 
 mod answer;
 
-pub(crate) use answer::CalloutAnswer;
+pub(crate) use answer::{Attested, CalloutAnswer};
 
 use super::rules::At;
 use super::token::TokenHash;
@@ -14,10 +14,9 @@ use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use switchboard::Glob;
+use switchboard::{Glob, UserName};
 use switchboard_load::typed::Secret;
 use tokio::sync::{OnceCell, Semaphore};
 use tokio::time::{Instant, timeout};
@@ -45,15 +44,24 @@ pub(crate) struct CalloutSection {
     /// By which it knows who asks.
     pub(crate) secret: Option<Secret>,
     /// Whose word is taken that it is there; without, of those that the machine trusts.
-    pub(crate) ca: Option<PathBuf>,
+    pub(crate) ca: Option<String>,
     /// Whom it may speak for.
     pub(crate) names: Vec<Glob>,
+    /// Its place, once the URL is taken apart and the file is read.
+    pub(crate) remote: Option<Arc<Remote>>,
+    /// What stands for that file.
+    pub(crate) mark: Option<String>,
 }
 
 impl CalloutSection {
-    fn parts(&self) -> (At, &str, Option<&str>, Option<&PathBuf>, &[Glob]) {
-        let Self { at, url, secret, ca, names } = self;
-        (*at, url, secret.as_ref().map(Secret::expose), ca.as_ref(), names)
+    /// Whether it may speak for whoever is called so, as far as it alone is concerned.
+    pub(crate) fn issues(&self, name: &UserName) -> bool {
+        self.names.iter().any(|glob| glob.matches(name.as_str(), None))
+    }
+
+    fn parts(&self) -> (At, &str, Option<&str>, [&Option<String>; 2], &[Glob]) {
+        let Self { at, url, secret, ca, names, remote: _, mark } = self;
+        (*at, url, secret.as_ref().map(Secret::expose), [ca, mark], names)
     }
 }
 
@@ -74,11 +82,10 @@ impl fmt::Debug for CalloutSection {
 /// Who is asked, and what is being asked.
 #[derive(Debug)]
 pub(crate) struct Callout {
-    remote: Remote,
-    secret: Option<Secret>,
-    /// Those that are asked or wait.
-    admitted: Semaphore,
-    turns: Semaphore,
+    pub(crate) section: CalloutSection,
+    /// Those that are asked or wait; after a reload those of before count too.
+    admitted: Arc<Semaphore>,
+    turns: Arc<Semaphore>,
     underway: Mutex<HashMap<Question, Arc<Asking>>>,
     kept: Mutex<HashMap<Question, Kept>>,
 }
@@ -108,15 +115,14 @@ pub(crate) enum NoAnswer {
 }
 
 impl Callout {
-    /// Reads the file of its authorities.
-    ///
-    /// # Errors
-    /// What is wrong with its place, a sentence each.
-    pub(crate) fn new(section: &CalloutSection) -> Result<Self, Vec<String>> {
-        let remote = Remote::new(&section.url, section.ca.as_deref())?;
+    /// In place of the one `before`, of whose answers none is used any more.
+    pub(crate) fn new(section: CalloutSection, before: Option<&Self>) -> Self {
         let (underway, kept) = Default::default();
-        let (admitted, turns) = (Semaphore::new(AT_ONCE + WAITING), Semaphore::new(AT_ONCE));
-        Ok(Self { remote, secret: section.secret.clone(), admitted, turns, underway, kept })
+        let (admitted, turns) = match before {
+            Some(before) => (Arc::clone(&before.admitted), Arc::clone(&before.turns)),
+            None => (Arc::new(Semaphore::new(AT_ONCE + WAITING)), Arc::new(Semaphore::new(AT_ONCE))),
+        };
+        Self { section, admitted, turns, underway, kept }
     }
 
     /// Whose `token` is that came from `address`, at `now`.
@@ -146,16 +152,12 @@ impl Callout {
         answer
     }
 
-    /// Forgets what was answered: the next that comes asks again.
-    pub(crate) fn forget(&self) {
-        self.kept.lock().clear();
-    }
-
     async fn put(&self, token: &str, address: Option<IpAddr>) -> Result<CalloutAnswer, NoAnswer> {
         let _admitted = self.admitted.try_acquire().map_err(|_| NoAnswer::Full)?;
         let Ok(Ok(_turn)) = timeout(TURN, self.turns.acquire()).await else { return Err(NoAnswer::Busy) };
         let question = Bytes::from(answer::question(token, address));
-        let fetched = self.remote.post(question, self.secret.as_ref(), BOUNDS).await;
+        let Some(remote) = &self.section.remote else { return Err(NoAnswer::Failed("it has no place".into())) };
+        let fetched = remote.post(question, self.section.secret.as_ref(), BOUNDS).await;
         let fetched = fetched.map_err(|error| NoAnswer::Failed(error.told().into()))?;
         answer::read(fetched.status, &fetched.body).map_err(|fault| NoAnswer::Failed(fault.into()))
     }

@@ -61,6 +61,9 @@ pub(crate) fn refused(refused: Refused) -> String {
         Refused::Mistyped => "refused: it is mistyped or cut off\n".to_owned(),
         Refused::Expired => "refused: it has expired\n".to_owned(),
         Refused::Network => "refused: it may not come from here\n".to_owned(),
+        Refused::Denied => "refused: the callout says no\n".to_owned(),
+        Refused::NotIssued => "refused: the callout gives a name that it may not give, or too many rights\n".to_owned(),
+        Refused::Unanswered => "refused for now: the callout does not answer\n".to_owned(),
     }
 }
 

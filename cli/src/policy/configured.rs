@@ -9,7 +9,7 @@ use super::jwt::fault::JwtFault;
 use super::jwt::keys::KeySet;
 use super::jwt::source::{JwtSource, of_credential};
 use super::rules::Rules;
-use super::snapshot::{Holder, Snapshot};
+use super::snapshot::{Holder, Snapshot, is_of_callout};
 use super::token::{StaticToken, TokenFault, TokenHash};
 use parking_lot::{Mutex, RwLock};
 use std::sync::Arc;
@@ -79,7 +79,7 @@ impl FilePolicy {
         Principal::anonymous().by(OPEN)
     }
 
-    fn snapshot(&self) -> Arc<Snapshot> {
+    pub(super) fn snapshot(&self) -> Arc<Snapshot> {
         Arc::clone(&self.current.read())
     }
 
@@ -200,6 +200,10 @@ impl Policy for FilePolicy {
         Box::pin(async move {
             let Credentials::Token(token) = &credentials else { return Err(Refusal::Wrong) };
             let shown = self.shown_by_fresh_keys(token.reveal(), &claimant).await;
+            let asked = shown.as_ref().err().and_then(|refused| self.to_be_asked(token.reveal(), *refused));
+            if let Some(callout) = asked {
+                return self.ask(callout, token, claimant).await;
+            }
             match &shown {
                 Ok(principal) => self.audit.authenticated(principal, &claimant.address),
                 Err(refused) => self.audit.refused(*refused, called(token.reveal()).as_deref(), &claimant.address),
@@ -235,6 +239,10 @@ impl Policy for FilePolicy {
                 if let Some((source, stamp)) = credential.and_then(of_credential) {
                     let is_over = principal.expires().is_none_or(|end| end <= SystemTime::now());
                     return !is_over && snapshot.still_vouches(source, stamp, name);
+                }
+                if credential.is_some_and(is_of_callout) {
+                    let is_over = principal.expires().is_some_and(|end| end <= SystemTime::now());
+                    return !is_over && snapshot.callout_issues(name);
                 }
                 let record = snapshot.person(name).filter(|record| !record.has_expired(SystemTime::now()));
                 record.zip(credential).is_some_and(|(record, credential)| record.has_token(credential))

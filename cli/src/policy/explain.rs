@@ -228,6 +228,7 @@ mod tests {
             groups: Vec::new(),
             anonymous: None,
             jwt: Vec::new(),
+            callout: None,
             sections: vec![section("ops.*", None), section("board.**", Some((at(7), vec![Who::Name(name("bob"))])))],
         };
         let told = |who: Option<&str>, asked: Rights, room: &str| {

@@ -1,5 +1,6 @@
 //! What the file says of who may do what: plain values, each with its place. What they mean together is not known here.
 
+use super::callout::CalloutSection;
 use super::jwt::section::JwtSection;
 use super::token::TokenHash;
 use ipnet::IpNet;
@@ -32,6 +33,8 @@ pub(crate) struct Rules {
     pub(crate) sections: Vec<RoomSection>,
     /// Others whose word is taken for who somebody is.
     pub(crate) jwt: Vec<JwtSection>,
+    /// Who is asked about tokens that nobody else knows.
+    pub(crate) callout: Option<CalloutSection>,
 }
 
 impl Rules {
@@ -42,6 +45,7 @@ impl Rules {
             && self.anonymous.is_none()
             && self.sections.is_empty()
             && self.jwt.is_empty()
+            && self.callout.is_none()
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! Never changed: a reload makes another one. Knows no hub and reads no clock.
 
+use super::audit::Refused;
+use super::callout::{Attested, Callout};
 use super::jwt::claims::{MOST_GLOBS, Vouched};
 use super::jwt::compact::Compact;
 use super::jwt::fault::JwtFault;
@@ -26,6 +28,7 @@ pub(crate) struct Snapshot {
     groups: HashMap<GroupName, Known>,
     /// In the order of the file, in which names are shared out among them.
     sources: Vec<Arc<JwtSource>>,
+    callout: Option<Arc<Callout>>,
     sections: Vec<Section>,
     anonymous: Grants,
     /// To whom everybody may write.
@@ -129,7 +132,9 @@ impl Snapshot {
         let hashes =
             people.values().flat_map(|record| record.hashes.iter().map(|hash| (*hash, Holder::new(record, hash))));
         let anonymous = rules.anonymous.as_ref();
+        let asked = before.and_then(|before| before.callout.as_deref());
         Self {
+            callout: rules.callout.clone().map(|section| Arc::new(Callout::new(section, asked))),
             tokens: hashes.collect(),
             sections: rules.sections.iter().map(section).collect(),
             anonymous: anonymous.map_or_else(Grants::new, |anonymous| granted(&anonymous.grants)),
@@ -180,6 +185,43 @@ impl Snapshot {
         let principal = Principal::named(name).groups(groups.iter().map(|known| known.group.name.as_str()));
         let credential = source.credential(&stamp, &TokenHash::of(token).id());
         Ok(principal.granting(grants, direct).until(ends).by(credential))
+    }
+
+    /// Whom a callout has named the holder of a token, at `now`.
+    pub(crate) fn attested(
+        &self,
+        attested: Attested,
+        token: &TokenHash,
+        now: SystemTime,
+    ) -> Result<Principal, Refused> {
+        let Attested { name, groups, grants, direct, expires, cache: _ } = attested;
+        if expires.is_some_and(|expires| expires <= now) {
+            return Err(Refused::Expired);
+        }
+        let groups: Vec<_> = groups.iter().filter_map(|name| self.groups.get(name)).collect();
+        let count = groups.iter().map(|known| known.group.grants.iter().len()).sum::<usize>() + grants.iter().len();
+        if count > MOST_GLOBS || !self.callout_issues(&name) {
+            return Err(Refused::NotIssued);
+        }
+        let principal = Principal::named(name).groups(groups.iter().map(|known| known.group.name.as_str()));
+        let principal = principal.granting(grants, direct).by(format!("{BY_CALLOUT}{}", token.id()));
+        Ok(match expires {
+            Some(expires) => principal.until(expires),
+            None => principal,
+        })
+    }
+
+    /// Who is asked about tokens that nothing here knows.
+    pub(crate) fn callout(&self) -> Option<&Arc<Callout>> {
+        self.callout.as_ref()
+    }
+
+    /// Whether the callout speaks for whoever is called so: as a source of JWTs, of which each comes before it.
+    pub(crate) fn callout_issues(&self, name: &UserName) -> bool {
+        self.callout.as_ref().is_some_and(|callout| callout.section.issues(name))
+            && self.owner(name).is_none()
+            && name.owner_and_number().is_none()
+            && !self.sources.iter().any(|source| source.section.issues(name))
     }
 
     fn source_of(&self, issuer: &str) -> Option<&Arc<JwtSource>> {
@@ -259,7 +301,10 @@ impl Snapshot {
 
     /// Whether somebody may be called `wanted`: whoever is known by a name of its own, and whoever is not by any that is nobody's.
     pub(crate) fn may_be_called(&self, principal: &Principal, wanted: &UserName) -> bool {
-        let is_issued = |name: &UserName| self.sources.iter().any(|source| source.section.issues(name));
+        let is_issued = |name: &UserName| {
+            self.sources.iter().any(|source| source.section.issues(name))
+                || self.callout.as_ref().is_some_and(|callout| callout.section.issues(name))
+        };
         match (principal.name(), self.owner(wanted)) {
             (Some(name), Some(owner)) => name == owner && !is_vouched(principal),
             (Some(name), None) if is_vouched(principal) => {
@@ -273,9 +318,17 @@ impl Snapshot {
     }
 }
 
-/// Whether a JWT has shown who it is.
+/// Before the hash of a token, in what a principal is proven by that a callout has named.
+const BY_CALLOUT: &str = "callout/";
+
+/// Whether a callout has named the holder of this credential.
+pub(crate) fn is_of_callout(credential: &str) -> bool {
+    credential.starts_with(BY_CALLOUT)
+}
+
+/// Whether a JWT or a callout has shown who it is, and what it may do.
 fn is_vouched(principal: &Principal) -> bool {
-    principal.credential().and_then(of_credential).is_some()
+    principal.credential().is_some_and(|credential| is_of_callout(credential) || of_credential(credential).is_some())
 }
 
 /// A name, and those that it is behind with a dot, the longest first.
@@ -386,6 +439,7 @@ mod tests {
                 named: Some((AT, Rights::PUBLISH)),
             }],
             jwt: Vec::new(),
+            callout: None,
         }
     }
 

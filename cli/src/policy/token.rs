@@ -38,6 +38,9 @@ pub(crate) enum TokenFault {
 pub(crate) struct StaticToken(Secret);
 
 impl StaticToken {
+    /// With what any of ours begins.
+    pub(crate) const BEGINNING: &str = "sb_";
+
     /// A new one, which nobody can guess.
     ///
     /// # Errors
@@ -94,8 +97,12 @@ pub(crate) struct HashFault;
 
 impl TokenHash {
     pub(crate) fn of(token: &str) -> Self {
+        Self::of_bytes(token.as_bytes())
+    }
+
+    pub(crate) fn of_bytes(bytes: &[u8]) -> Self {
         let mut hash = [0; SHA256_OUTPUT_LEN];
-        hash.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
+        hash.copy_from_slice(digest(&SHA256, bytes).as_ref());
         Self(hash)
     }
 

@@ -8,6 +8,7 @@
 mod admin;
 mod auditing;
 mod bench;
+mod callouts;
 mod clients;
 mod command_line;
 mod connect;

@@ -215,7 +215,7 @@ impl Claimant {
 }
 
 /// Why credentials prove nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
     /// The credential is unknown.
@@ -224,6 +224,9 @@ pub enum Refusal {
     /// The credential has expired.
     #[error("expired credential")]
     Expired,
+    /// It is known, and its holder is not let in, for the reason that it is told.
+    #[error("{0}")]
+    Denied(Box<str>),
     /// It cannot be checked now.
     #[error("the credential cannot be checked right now")]
     Unavailable,

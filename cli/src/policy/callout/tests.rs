@@ -45,11 +45,14 @@ fn http(status: &str, body: &str) -> String {
 /// A callout whose program says `text` to everybody, at once or once it may.
 async fn callout(text: String, is_held: bool) -> (Arc<Callout>, Arc<Asked>, JoinSet<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/who", listener.local_addr().unwrap());
     let section = CalloutSection {
         at: At { line: 1, column: 1 },
-        url: format!("http://{}/who", listener.local_addr().unwrap()),
+        remote: Some(Arc::new(Remote::new(&url, None).unwrap())),
+        url,
         secret: Some(Secret::new("s3cret")),
         ca: None,
+        mark: None,
         names: Vec::new(),
     };
     let (asked, mut tasks) = (Arc::new(Asked::default()), JoinSet::new());
@@ -71,7 +74,7 @@ async fn callout(text: String, is_held: bool) -> (Arc<Callout>, Arc<Asked>, Join
             });
         }
     });
-    (Arc::new(Callout::new(&section).unwrap()), asked, tasks)
+    (Arc::new(Callout::new(section, None)), asked, tasks)
 }
 
 fn yes(answer: Result<CalloutAnswer, NoAnswer>) -> UserName {
@@ -105,7 +108,7 @@ async fn a_yes_is_used_again_as_long_as_it_says_and_its_token_is_good() {
     yes(callout.ask("b", here, SystemTime::now()).await);
     yes(callout.ask("a", None, SystemTime::now()).await);
     assert_eq!(asked.all.load(Ordering::SeqCst), 3);
-    callout.forget();
+    let callout = Callout::new(callout.section.clone(), Some(&callout));
     yes(callout.ask("a", here, SystemTime::now()).await);
     assert_eq!(asked.all.load(Ordering::SeqCst), 4);
 }

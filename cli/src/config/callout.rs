@@ -1,0 +1,86 @@
+//! What `[callout]` means, and what its file of authorities holds.
+
+use super::file::Block;
+use super::values::{Value, Wrong};
+use crate::fetch::Remote;
+use crate::policy::callout::CalloutSection;
+use crate::policy::rules::Rules;
+use crate::policy::token::TokenHash;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+use std::sync::Arc;
+use switchboard::Glob;
+use switchboard_load::typed::Secret;
+
+/// As a header can have it.
+const SECRET_BYTES: usize = 1024;
+
+/// As whoever reads it takes.
+const CA_BYTES: u64 = 1 << 20;
+
+/// What the table says, and what is wrong with it.
+pub(super) fn section(block: Option<Block>, faults: &mut Vec<Wrong>) -> Option<CalloutSection> {
+    let block = block?;
+    let at = block.at;
+    let mut section = CalloutSection {
+        at,
+        url: String::new(),
+        secret: None,
+        ca: None,
+        names: Glob::parse("*").into_iter().collect(),
+        remote: None,
+        mark: None,
+    };
+    if !block.keys.iter().any(|key| key == "url") {
+        faults.push((at, "[callout] has no `url`, such as url = \"http://127.0.0.1:9000/\"".to_owned()));
+    }
+    for entry in block.entries {
+        match (entry.key.name, entry.value) {
+            ("names", Value::Names(names)) => {
+                section.names = names.into_iter().map(|direct| direct.names).collect();
+                if section.names.iter().any(Glob::has_name) {
+                    faults.push((entry.at, "names has {name}, which is what they are to say".to_owned()));
+                }
+            }
+            (key, Value::Texts(texts)) => {
+                let text = texts.into_iter().next().map(|(_, text)| text).unwrap_or_default();
+                match key {
+                    "url" => section.url = text,
+                    "ca" => section.ca = Some(text),
+                    _ if is_secret(&text) => section.secret = Some(Secret::new(text)),
+                    _ => faults.push((entry.at, format!("`{key}` is no secret: {SECRET_RULE}"))),
+                }
+            }
+            (key, value) => unreachable!("no {key} of this table is {value:?}"),
+        }
+    }
+    Some(section)
+}
+
+const SECRET_RULE: &str = "up to 1024 letters, digits and signs of ASCII, without a space";
+
+fn is_secret(text: &str) -> bool {
+    (1..=SECRET_BYTES).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// Reads the file that the rules name, and takes their URL apart.
+pub(super) fn find(rules: &mut Rules) -> Vec<Wrong> {
+    let Some(section) = rules.callout.as_mut().filter(|section| !section.url.is_empty()) else { return Vec::new() };
+    match Remote::new(&section.url, section.ca.as_deref().map(Path::new)) {
+        Ok(remote) => {
+            section.remote = Some(Arc::new(remote));
+            section.mark = section.ca.as_deref().map(mark);
+            Vec::new()
+        }
+        Err(faults) => faults.into_iter().map(|fault| (section.at, format!("callout: {fault}"))).collect(),
+    }
+}
+
+/// What stands for the file of authorities, which was read just now: with another one it is another table.
+fn mark(ca: &str) -> String {
+    let mut bytes = Vec::new();
+    // If it is gone by now, the next reload finds out.
+    let _ = File::open(ca).and_then(|file| file.take(CA_BYTES).read_to_end(&mut bytes));
+    TokenHash::of_bytes(&bytes).to_string()
+}
