@@ -160,6 +160,11 @@ impl FilePolicy {
         is_other
     }
 
+    /// Sources that could not fetch any keys yet.
+    pub(crate) fn without_keys(&self) -> Vec<String> {
+        self.snapshot().sources().iter().filter(|source| !source.has_keys()).map(|source| source.called()).collect()
+    }
+
     /// Waits for keys that may be those of a token, if its source may ask for them now.
     async fn await_keys(&self, token: &str) -> bool {
         let wanted = self.snapshot().source_named_by(token).and_then(|source| source.asking()?.want(Instant::now()));

@@ -21,4 +21,6 @@ pub(crate) mod source;
 #[path = "../../../fuzz/bodies/jwt.rs"]
 mod body;
 #[cfg(test)]
+mod measured;
+#[cfg(test)]
 pub(crate) mod tests;

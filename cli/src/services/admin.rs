@@ -14,6 +14,7 @@ mod route;
 use super::{Add, NamedService, Offer, Shared, guard};
 use crate::address::StreamListener;
 use crate::endpoint::Options;
+use crate::policy::configured::FilePolicy;
 use crate::running::Run;
 use crate::web::Front;
 use crate::web::answer::{self, OBJECT, OBJECTS, bodiless};
@@ -51,6 +52,7 @@ struct Admin {
     running: Arc<Run>,
     handle: Handle,
     hub: Hub,
+    policy: Option<Arc<FilePolicy>>,
 }
 
 fn requests(streams: StreamListener, options: &mut Options) -> Add {
@@ -71,7 +73,8 @@ fn requests(streams: StreamListener, options: &mut Options) -> Add {
         let streams = streams.timeouts(shared.timeouts);
         let front = Front::new(guard, work, route::allowed);
         let running = Arc::clone(&shared.running);
-        let admin = Arc::new(Admin { front, running, handle: server.handle(), hub: shared.hub.clone() });
+        let (handle, hub, policy) = (server.handle(), shared.hub.clone(), shared.policy.clone());
+        let admin = Arc::new(Admin { front, running, handle, hub, policy });
         let unasked = Arc::clone(&admin);
         let service = move |request| Arc::clone(&admin).serve(request);
         streams.listen_http(server, service, move |head, headers| unasked.front.unasked(head, headers))
@@ -125,7 +128,7 @@ impl Admin {
     }
 
     fn readiness(&self) -> http::Response<Bytes> {
-        ready(&self.running, &self.handle, &self.hub)
+        ready(&self.running, &self.handle, &self.hub, self.policy.as_deref())
     }
 
     /// The sums, every second, until the client or the server has had enough.
@@ -177,8 +180,8 @@ fn healthy(handle: &Handle) -> http::Response<Bytes> {
 }
 
 /// Whether it is to be sent connections, for a probe and for whoever wonders why not.
-fn ready(running: &Run, handle: &Handle, hub: &Hub) -> http::Response<Bytes> {
-    let readiness = health::Readiness::now(running, handle, hub);
+fn ready(running: &Run, handle: &Handle, hub: &Hub, policy: Option<&FilePolicy>) -> http::Response<Bytes> {
+    let readiness = health::Readiness::now(running, handle, hub, policy);
     let mut response = object(&readiness.told());
     if !readiness.is_ready() {
         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;

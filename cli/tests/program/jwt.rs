@@ -1,6 +1,6 @@
 //! JSON Web Tokens that other libraries sign, against the program; live connections whose token, or whose key, ends; keys at a URL.
 
-use crate::process::{PATIENCE, Place, Program, command, run};
+use crate::process::{PATIENCE, Place, Program, command, exchange, run};
 use crate::rooms::Peer;
 use nix::sys::signal::Signal;
 use parking_lot::Mutex;
@@ -154,8 +154,8 @@ fn settings(keys: &str) -> String {
 }
 
 fn serve(settings: &str, more: &[&str]) -> Program {
-    let arguments = ["serve", "rooms=tcp://127.0.0.1:0", "--config", settings];
-    Program::listening(command(&[&arguments[..], more].concat()), 1)
+    let arguments = ["serve", "rooms=tcp://127.0.0.1:0", "admin=http://127.0.0.1:0", "--config", settings];
+    Program::listening(command(&[&arguments[..], more].concat()), 2)
 }
 
 fn known(program: &Program, token: &str) -> Peer {
@@ -278,12 +278,19 @@ fn keys_at_a_url_are_fetched_and_outlive_their_issuer() {
     let mut guest = Peer::enter(&program, 0);
     guest.say(&format!("/auth {}", old.token("1h")));
     assert!(guest.next().starts_with("! auth-unavailable"), "nobody can say whose it is");
+    let ready = |program: &Program| {
+        let request = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        String::from_utf8(exchange(program.tcp(1), request)).expect("it is text")
+    };
+    let told = ready(&program);
+    assert!(told.starts_with("HTTP/1.1 503") && told.contains(r#""without-keys":["jwt.backend"]"#), "{told}");
     let fetch = |program: &mut Program, told: &str| {
         program.signal(Signal::SIGHUP);
         program.logged(told)
     };
     issuer.answers("200 OK", "", &old.jwks("k"));
     fetch(&mut program, "keys were fetched");
+    assert!(ready(&program).starts_with("HTTP/1.1 200"));
     let mut alice = known(&program, &old.token("1h"));
     let large = "x".repeat(100_000);
     let location = format!("Location: {}\r\n", elsewhere.url);

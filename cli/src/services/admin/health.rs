@@ -1,5 +1,6 @@
 //! Whether it works, and whether it is to be sent connections: what balancers, containers and people ask.
 
+use crate::policy::configured::FilePolicy;
 use crate::running::Run;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -20,12 +21,15 @@ pub(super) fn held(handle: &Handle) -> Vec<usize> {
 /// Whether it is to be sent connections.
 #[derive(Debug)]
 pub(crate) struct Readiness {
-    checks: [(&'static str, bool); 4],
+    checks: [(&'static str, bool); 5],
     near: Vec<&'static str>,
+    /// Sources of tokens that could not fetch any keys yet.
+    without_keys: Vec<String>,
 }
 
 impl Readiness {
-    pub(super) fn now(running: &Run, handle: &Handle, hub: &Hub) -> Self {
+    pub(super) fn now(running: &Run, handle: &Handle, hub: &Hub, policy: Option<&FilePolicy>) -> Self {
+        let without_keys = policy.map(FilePolicy::without_keys).unwrap_or_default();
         let limits = running.limits();
         let near = [
             ("connections", handle.connections().len(), limits.connections),
@@ -39,8 +43,10 @@ impl Readiness {
                 ("not-draining", !handle.is_draining()),
                 ("not-put-aside", running.is_wanted()),
                 ("workers", held(handle).is_empty()),
+                ("keys", without_keys.is_empty()),
             ],
             near: near.map(|(name, ..)| name).collect(),
+            without_keys,
         }
     }
 
@@ -52,6 +58,6 @@ impl Readiness {
     pub(super) fn told(&self) -> Value {
         let checks: serde_json::Map<_, _> =
             self.checks.iter().map(|(name, is_passed)| ((*name).to_owned(), json!(is_passed))).collect();
-        json!({ "ready": self.is_ready(), "checks": checks, "near": self.near })
+        json!({ "ready": self.is_ready(), "checks": checks, "near": self.near, "without-keys": self.without_keys })
     }
 }

@@ -1,0 +1,96 @@
+//! What a verification costs beside the signature alone: a measurement, which nothing depends on.
+//!
+//! `cargo test --release -p switchboard-cli --bin switchboard -- --ignored --nocapture verifications` prints a line for each algorithm.
+
+use super::algorithm::Algorithm;
+use super::compact::Compact;
+use super::keys::KeySet;
+use super::section::JwtSection;
+use super::sign::Signer;
+use super::source::JwtSource;
+use super::tests::{Issuer, section};
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike as _;
+use ring::rand::SystemRandom;
+use serde_json::{Value, json};
+use std::process::Command;
+use std::time::SystemTime;
+
+/// Of each kind; between two of the other, so that what else the machine does falls on both.
+const ROUNDS: usize = 20;
+const TOGETHER: usize = 500;
+
+/// CPU time of this thread that `work` takes once, in µs.
+fn cost(mut work: impl FnMut()) -> f64 {
+    let spent = || {
+        let usage = getrusage(UsageWho::RUSAGE_THREAD).expect("the kernel tells");
+        (usage.user_time() + usage.system_time()).num_microseconds()
+    };
+    let before = spent();
+    (0..TOGETHER).for_each(|_| work());
+    (spent() - before) as f64 / TOGETHER as f64
+}
+
+fn median(mut costs: Vec<f64>) -> f64 {
+    costs.sort_by(f64::total_cmp);
+    costs[costs.len() / 2]
+}
+
+fn openssl(arguments: &[&str]) -> Vec<u8> {
+    let output = Command::new("openssl").args(arguments).output().expect("openssl is installed");
+    assert!(output.status.success(), "{output:?}");
+    output.stdout
+}
+
+#[test]
+#[ignore = "a measurement"]
+#[expect(clippy::print_stdout, reason = "it is what is measured")]
+fn verifications_cost_little_more_than_their_signature() {
+    let random = SystemRandom::new();
+    let place = std::env::temp_dir().join(format!("switchboard-{}-measured.pem", std::process::id()));
+    let path = place.to_str().expect("the path is UTF-8");
+    openssl(&["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out", path]);
+    let (rsa, rsa_public) = (std::fs::read(path).expect("it is there"), openssl(&["pkey", "-in", path, "-pubout"]));
+    std::fs::remove_file(path).expect("it was there");
+    let secret = [7; 64];
+    let base = section(&Issuer::new(Algorithm::EdDsa));
+    for algorithm in Algorithm::ALL {
+        let (signer, keys) = match algorithm {
+            Algorithm::Hs256 => (Signer::read(&secret, Some(algorithm), &random).expect("long"), secret.to_vec()),
+            Algorithm::Rs256 | Algorithm::Ps256 => {
+                (Signer::read(&rsa, Some(algorithm), &random).expect("a key"), rsa_public.clone())
+            }
+            _ => {
+                let issuer = Issuer::new(algorithm);
+                let keys = issuer.keys(Some("k")).to_string();
+                (issuer.signer, keys.into_bytes())
+            }
+        };
+        let read = KeySet::read(&keys, &[algorithm]).expect("keys");
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_secs();
+        let Value::Object(claims) = Issuer::claims(json!({"iat": now, "exp": now + 3600, "jti": "0b6d2bd6-9b7f"}))
+        else {
+            unreachable!("claims")
+        };
+        let header = json!({"kid": "k", "typ": "JWT"}).as_object().expect("an object").clone();
+        let token = signer.sign(header, &claims, &random).expect("signed");
+        let key = read.iter().next().expect("a key").clone();
+        let source = JwtSource::new(JwtSection { algorithms: vec![algorithm], read, ..base.clone() });
+        let at = SystemTime::now();
+        let parsed = Compact::parse(&token).expect("a token");
+        let (mut whole, mut bare) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            whole.push(cost(|| {
+                let token = Compact::parse(&token).expect("a token");
+                assert!(source.verify(&token, at).is_ok());
+            }));
+            bare.push(cost(|| assert!(parsed.is_signed_by(&key))));
+        }
+        let (whole, bare) = (median(whole), median(bare));
+        println!(
+            "{algorithm}: {whole:.1} µs ({:.0} a second), the signature alone {bare:.1} µs: {:.1} %",
+            1e6 / whole,
+            100.0 * bare / whole
+        );
+    }
+}
