@@ -229,7 +229,7 @@ impl ListenerLine {
             (Scheme::Tcp | Scheme::Unix, _) => format!("nc {host} {port}"),
             // Whoever only types there is a stranger, and told nothing; and heard by nobody, without commands.
             (Scheme::Udp, _) if self.service == "rooms" && self.takes_commands => {
-                format!("printf '/pub {room} hi' | nc -u -w0 {host} {port}")
+                format!("printf '/pub {room} hi' | nc -u -w1 {host} {port}")
             }
             (Scheme::Udp, _) if self.service == "rooms" => {
                 format!("switchboard connect udp://{place} --room {room}")
@@ -409,7 +409,7 @@ mod tests {
         };
         assert_eq!(command("echo=tcp://0.0.0.0:0", "tcp://0.0.0.0:80"), "nc 127.0.0.1 80");
         assert_eq!(command("echo=udp://[::]:0", "udp://[::]:80"), "nc -u ::1 80");
-        let publish = "printf '/pub lobby hi' | nc -u -w0 127.0.0.1 80";
+        let publish = "printf '/pub lobby hi' | nc -u -w1 127.0.0.1 80";
         assert_eq!(command("rooms=udp://0.0.0.0:0", "udp://0.0.0.0:80"), publish);
         assert_eq!(command("echo=tcp://192.0.2.1:0", "tcp://192.0.2.1:80"), "nc 192.0.2.1 80");
         assert_eq!(
@@ -421,7 +421,7 @@ mod tests {
         let relay = command("rooms=udp://127.0.0.1:0?format=raw&commands=off&room=tv", "udp://127.0.0.1:80");
         assert_eq!(relay, "switchboard connect udp://127.0.0.1:80 --room tv");
         let other = command("rooms=udp://127.0.0.1:0?room=tv", "udp://127.0.0.1:80");
-        assert_eq!(other, "printf '/pub tv hi' | nc -u -w0 127.0.0.1 80");
+        assert_eq!(other, "printf '/pub tv hi' | nc -u -w1 127.0.0.1 80");
         assert_eq!(command("echo=unix:///a/b.sock", "unix:///a/b.sock"), "nc -U /a/b.sock");
         assert_eq!(command("echo=unix:///a%20'b", "unix:///a 'b"), r"nc -U '/a '\''b'");
     }

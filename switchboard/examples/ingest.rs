@@ -1,6 +1,6 @@
 // Readings of devices over TLS and UDP, asked for over HTTP. `openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=localhost -keyout
 // key.pem -out cert.pem` makes a certificate; then `cargo run -p switchboard --example ingest`, `curl -N 127.0.0.1:7010/live`, and
-// `printf '\0\0\0\7\100\65\200\0\0\0\0\0' | nc -u -w0 127.0.0.1 7009`: device 7 reads 21.5. `curl 127.0.0.1:7010` has the last of each.
+// `printf '\0\0\0\7\100\65\200\0\0\0\0\0' | nc -u -w1 127.0.0.1 7009`: device 7 reads 21.5. `curl 127.0.0.1:7010` has the last of each.
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
 // Telemetry: sensors send datagrams, and who connects watches. `cargo run -p switchboard --example telemetry`, then
-// `nc 127.0.0.1 7003`, and from another terminal `printf 'kitchen 21.5' | nc -u -w0 127.0.0.1 7003`.
+// `nc 127.0.0.1 7003`, and from another terminal `printf 'kitchen 21.5' | nc -u -w1 127.0.0.1 7003`.
 use switchboard::prelude::*;
 
 /// Sensors are not asked who they are, and not answered.

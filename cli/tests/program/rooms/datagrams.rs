@@ -435,6 +435,6 @@ fn the_address_to_try_is_printed() {
     let address: SocketAddr = program.listeners[0].address();
     assert_eq!(
         program.listeners[0].command,
-        format!("printf '/pub lobby hi' | nc -u -w0 127.0.0.1 {}", address.port())
+        format!("printf '/pub lobby hi' | nc -u -w1 127.0.0.1 {}", address.port())
     );
 }
