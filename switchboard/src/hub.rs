@@ -105,7 +105,7 @@ pub enum RoomError {
     #[error("there is no such room")]
     NoSuchRoom,
     /// The hub's policy says that this one may do nothing there, whether or not there is such a room.
-    #[error("not allowed")]
+    #[error("no right to do this")]
     NotAllowed,
 }
 

@@ -45,7 +45,7 @@ pub enum JoinError {
         limit: usize,
     },
     /// The hub's policy says no, or it is not in the room any more that it would resume.
-    #[error("not allowed")]
+    #[error("no right to do this")]
     NotAllowed,
     /// The session has no connection to deliver to.
     #[error("there is no connection to deliver to")]
@@ -63,7 +63,7 @@ pub enum JoinError {
 #[non_exhaustive]
 pub enum PublishError {
     /// The hub's policy says no.
-    #[error("not allowed")]
+    #[error("no right to do this")]
     NotAllowed,
     /// It is longer than the room takes ([`RoomOptions::payload_bytes`](crate::RoomOptions)).
     #[error("longer than the {limit} bytes that this room takes")]

@@ -47,7 +47,7 @@ pub enum TellError {
     #[error("{0} cannot receive more right now")]
     Full(UserName),
     /// The hub's policy says no, whether or not anybody has that name.
-    #[error("not allowed to tell {0} anything")]
+    #[error("no right to send {0} a private message")]
     NotAllowed(UserName),
     /// The recipient's protocol cannot carry it: it is on a line transport and gets raw payloads, and this payload
     /// holds a line end; or it has an encoding of its own, which cannot express it.

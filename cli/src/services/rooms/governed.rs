@@ -207,7 +207,7 @@ async fn who_may_not_be_in_the_only_room_of_a_listener_without_commands_is_turne
     let ops = || Some(RoomName::parse("ops").unwrap());
     let mut stranger = peer_of(&hub, Settings { commands: false, room: ops(), ..settings(None) });
     stranger.send("/join lobby\n").await;
-    assert_eq!(line(&mut stranger).await, "! not-allowed: not allowed");
+    assert_eq!(line(&mut stranger).await, "! not-allowed: no right to do this");
     assert_eq!(stranger.closed().await, CloseReason::Closed);
     let raw = Settings { format: Format::Raw, commands: false, room: ops(), ..settings(None) };
     let mut relayed = peer_of(&hub, raw);
