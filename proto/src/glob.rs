@@ -1,7 +1,8 @@
-//! Globs: which rooms, or names, a line of a policy speaks of.
+//! Globs: which rooms, or names, a line of a policy is about.
 //!
-//! Names are parted by dots, as a path is by slashes. `*` is any run without a dot, `**` any run, `{name}` the name of whoever
-//! asks, literally, and all else is itself, without case. Written here since no crate has these rules: those for files know `/`.
+//! Dots separate the parts of a name, as slashes do in a path. `*` matches any run without a dot, `**` any run, `{name}` literally
+//! the name of whoever asks, and everything else itself, ignoring case. It is written here because no crate has these rules: those for
+//! files know `/`.
 
 use crate::UserName;
 use std::cmp::Ordering;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 /// What stands for the name of whoever asks.
 const NAME: &str = "{name}";
 
-/// Why a text is no glob.
+/// Why a text is not a glob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum GlobError {
@@ -23,17 +24,17 @@ pub enum GlobError {
     /// There are more than 128 characters.
     #[error("a glob has at most {} characters", Glob::BYTES)]
     TooLong,
-    /// Neither of a name, nor `*`, nor `{name}`.
+    /// A character that is not allowed in names, nor part of `*` or `{name}`.
     #[error("a glob has ASCII letters, digits, '-', '_', '.', '*', '**' and '{NAME}'")]
     BadCharacter,
-    /// Three stars in a row, or more.
-    #[error("a glob has '*', any run without a dot, and '**', any run: there is no '***'")]
+    /// Three or more stars in a row.
+    #[error("a glob has '*', any run without a dot, and '**', any run: not '***'")]
     BadStars,
 }
 
-/// A pattern that names of rooms, or of people, match or do not.
+/// A pattern for names of rooms, or of people.
 ///
-/// It keeps its case, and matches, is equal, hashed and ordered without. Cheap to clone.
+/// It keeps its case; matching, equality, hashing and order ignore it. Cheap to clone.
 ///
 /// # Examples
 /// ```
@@ -51,7 +52,7 @@ pub struct Glob(Arc<str>);
 /// What one part of a glob matches.
 #[derive(Clone, Copy)]
 enum Part<'a> {
-    /// This, without case.
+    /// This, ignoring case.
     Literal(&'a [u8]),
     /// A run without a dot, which may be empty.
     Run,
@@ -83,22 +84,22 @@ impl<'a> Iterator for Parts<'a> {
     }
 }
 
-/// Places between the bytes of a text, of which the first is 0: a bit for each.
+/// A set of places between the bytes of a text, the first of which is 0: a bit for each.
 ///
-/// A glob is matched by carrying the set of places that its parts can have come to through its parts, so that no part is tried twice
-/// at one place, whatever stars there are: at most 128 parts by 65 places by the length of a literal.
+/// A glob is matched part by part, carrying along the set of places that can have been reached. So no part is tried twice at one place,
+/// however many stars there are: at most 128 parts by 65 places by the length of a literal.
 #[derive(Clone, Copy)]
 struct Places(u128);
 
 impl Places {
-    /// The longest text whose places are told apart. Names are half as long.
+    /// The longest text whose places fit. Names are half as long.
     const TEXT_BYTES: usize = u128::BITS as usize - 1;
 
     fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// Those behind `literal`, where it stands at one of these.
+    /// The places after `literal`, where it occurs at one of these.
     fn behind(mut self, literal: &[u8], text: &[u8]) -> Self {
         let mut behind = 0;
         while self.0 != 0 {
@@ -112,7 +113,7 @@ impl Places {
         Self(behind)
     }
 
-    /// These, and all that follow without a dot between.
+    /// These, and all that follow without a dot in between.
     fn up_to_dots(self, text: &[u8]) -> Self {
         let mut places = self.0;
         for (at, byte) in text.iter().enumerate().skip(places.trailing_zeros() as usize) {
@@ -131,13 +132,13 @@ impl Places {
 }
 
 impl Glob {
-    /// The longest one, in characters, which are bytes too.
+    /// The longest glob, in characters, which are bytes too.
     pub const BYTES: usize = 128;
 
     /// Parses a glob.
     ///
     /// # Errors
-    /// The text is empty, too long, has more than two stars in a row, or another character than globs have.
+    /// The text is empty or too long, has more than two stars in a row, or a character that globs do not have.
     pub fn parse(text: &str) -> Result<Self, GlobError> {
         if text.is_empty() {
             return Err(GlobError::Empty);
@@ -155,7 +156,7 @@ impl Glob {
         Ok(Self(text.into()))
     }
 
-    /// Whether a name is one of those that this stands for, where `name` asks. Without a name, what has `{name}` matches nothing.
+    /// Whether this matches a text when `name` asks. Without a name, a glob with `{name}` matches nothing.
     ///
     /// A text longer than any name, of more than 127 bytes, matches nothing.
     pub fn matches(&self, text: &str, name: Option<&UserName>) -> bool {
@@ -191,7 +192,7 @@ impl Glob {
         self.0.contains('{')
     }
 
-    /// Whether it matches one text alone, which is its own.
+    /// Whether it matches only its own text.
     pub fn is_exact(&self) -> bool {
         self.literals() == self.0.len()
     }
@@ -221,7 +222,7 @@ impl Eq for Glob {}
 impl Hash for Glob {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.folded().for_each(|byte| state.write_u8(byte));
-        // As of a text: what follows another one is told from what is one.
+        // Terminated, as a text is: so that two texts in a row differ from one.
         state.write_u8(0xff);
     }
 }

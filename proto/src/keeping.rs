@@ -1,17 +1,17 @@
-//! What somebody keeps a name by from one connection to the next.
+//! The secret that keeps a name from one connection to the next.
 
 use std::fmt;
 use std::str::FromStr;
 
 const SECRET_BYTES: usize = 16;
 
-/// A number that nobody else can guess, by which whoever took a name takes it again from its own last connection. 32 hexadecimal
+/// A number that nobody else can guess, with which the owner of a name takes it back from an earlier connection. 32 hexadecimal
 /// digits, which its owner draws at random. Its debug form hides it, and it cannot be printed.
 #[derive(Clone, Copy)]
 pub struct NameSecret([u8; SECRET_BYTES]);
 
 impl PartialEq for NameSecret {
-    /// Takes as long wherever two differ, so that nobody finds one out byte by byte.
+    /// Takes the same time wherever two differ, so that nobody can find one out byte by byte.
     fn eq(&self, other: &Self) -> bool {
         self.0.iter().zip(other.0).fold(0, |found, (own, other)| found | (own ^ other)) == 0
     }

@@ -1,14 +1,14 @@
 //! What may be done in a room: one byte of rights, and the words for them.
 //!
-//! Who has which is the [rule](crate::Rule)'s; who asks, and when, is the hub's.
+//! The [rule](crate::Rule) says who has which; the hub asks.
 
 use std::fmt;
 use std::ops::{BitAnd, BitOr, BitOrAssign};
 use std::str::FromStr;
 
-/// A text is not a word for rights.
+/// A word is not one for rights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a right is join, publish, history, presence, create or moderate; read, write and all are several of them")]
+#[error("a right is join, publish, history, presence, create or moderate; read, write and all stand for several")]
 pub struct RightsError;
 
 /// What somebody may do in one room: any of six rights. One byte.
@@ -27,17 +27,17 @@ pub struct Rights(u8);
 impl Rights {
     /// Nothing.
     pub const NONE: Self = Self(0);
-    /// Be a member, and get what is published; see the room in a list.
+    /// Be a member and get what is published; see the room in a list.
     pub const JOIN: Self = Self(1);
     /// Publish.
     pub const PUBLISH: Self = Self(1 << 1);
-    /// Get what was published before. Whoever resumes without it is told of a gap.
+    /// Get what was published before. A member that resumes without it is told of a gap.
     pub const HISTORY: Self = Self(1 << 2);
     /// See who is there, and who comes and goes.
     pub const PRESENCE: Self = Self(1 << 3);
-    /// Make the room, where it is not there, by joining or publishing.
+    /// Make the room, if it does not exist, by joining or publishing.
     pub const CREATE: Self = Self(1 << 4);
-    /// Close another's membership, purge the history, announce.
+    /// End somebody else's membership, purge the history, announce.
     pub const MODERATE: Self = Self(1 << 5);
     /// `join`, `history` and `presence`.
     pub const READ: Self = Self(Self::JOIN.0 | Self::HISTORY.0 | Self::PRESENCE.0);
@@ -56,15 +56,15 @@ impl Rights {
         ("moderate", Self::MODERATE),
     ];
 
-    /// The words for several.
+    /// The words for several rights.
     const SHORT: [(&'static str, Self); 3] = [("read", Self::READ), ("write", Self::WRITE), ("all", Self::ALL)];
 
-    /// Whether all of `rights` are among these.
+    /// Whether these include all of `rights`.
     pub const fn contains(self, rights: Self) -> bool {
         self.0 & rights.0 == rights.0
     }
 
-    /// Whether there is none.
+    /// Whether there are none.
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }
@@ -75,7 +75,7 @@ impl Rights {
         Self(self.0 & !rights.0)
     }
 
-    /// The word for each of them: never a short one.
+    /// The word for each of them; never a word for several.
     pub fn words(self) -> impl Iterator<Item = &'static str> {
         Self::WORDS.into_iter().filter(move |(_, right)| self.contains(*right)).map(|(word, _)| word)
     }
@@ -85,7 +85,7 @@ impl Rights {
         self.0
     }
 
-    /// What [`bits`](Self::bits) gave; bits that are no right are dropped.
+    /// The inverse of [`bits`](Self::bits); bits that are not rights are dropped.
     pub const fn from_bits(bits: u8) -> Self {
         Self(bits & (Self::ALL.0 | Self::MODERATE.0))
     }
@@ -122,7 +122,7 @@ impl FromIterator<Rights> for Rights {
 impl FromStr for Rights {
     type Err = RightsError;
 
-    /// Parses one word; lists are for whoever has one.
+    /// Parses one word, not a list.
     fn from_str(word: &str) -> Result<Self, RightsError> {
         let mut words = Self::WORDS.iter().chain(&Self::SHORT);
         words.find(|(known, _)| *known == word).map(|(_, rights)| *rights).ok_or(RightsError)

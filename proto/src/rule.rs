@@ -1,10 +1,10 @@
 //! The rule: what somebody may do in a room, by the lines of a policy.
 //!
-//! Pure data and one question. Knows nothing of files, tokens or connections: whoever asks has shown who it is.
+//! Pure data and one question. Knows nothing of files, tokens or connections: it is given who asks.
 //!
-//! Rights add up: a room gives some to anyone and some to whoever is known, and a person has its own and those of its groups. So the
-//! order of lines does not matter, nobody has less for being known, and no line takes a right away, but for
-//! [`only`](Section::only), which is there for that.
+//! Rights add up: a room gives some to anyone and some to everybody with a name, and a person has their own and those of their groups.
+//! So the order of lines does not matter, nobody has fewer rights for being known, and no line takes a right away, except
+//! [`only`](Section::only), which exists for that.
 
 use crate::{Glob, GroupName, NameError, Rights, RoomName, UserName};
 use std::fmt;
@@ -21,17 +21,17 @@ impl Grants {
         Self(Vec::new())
     }
 
-    /// Grants `rights` in the rooms of `glob` too.
+    /// Also grants `rights` in the rooms of `glob`.
     pub fn grant(&mut self, glob: Glob, rights: Rights) {
         self.0.push((glob, rights));
     }
 
-    /// What they give in `room` to `name`, which is what `{name}` stands for.
+    /// What they give in `room` to `name`, which `{name}` stands for.
     pub fn rights(&self, room: &RoomName, name: Option<&UserName>) -> Rights {
         self.matching(room, name).map(|(_, rights)| rights).collect()
     }
 
-    /// Each of them, in the order in which they were granted.
+    /// Each of them, in the order in which they were added.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&Glob, Rights)> {
         self.0.iter().map(|(glob, rights)| (glob, *rights))
     }
@@ -47,21 +47,21 @@ impl FromIterator<(Glob, Rights)> for Grants {
     }
 }
 
-/// Grants that several people have.
+/// Grants that several people share.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Group {
     /// What it is called.
     pub name: GroupName,
-    /// What its people may do.
+    /// What its members may do.
     pub grants: Grants,
 }
 
-/// Whom a room is kept for: `alice`, or `@staff` for a group.
+/// Who a room is reserved for: `alice`, or `@staff` for a group.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Who {
     /// One person.
     Name(UserName),
-    /// All of a group.
+    /// Everybody in a group.
     Group(GroupName),
 }
 
@@ -85,26 +85,26 @@ impl fmt::Display for Who {
     }
 }
 
-/// What a policy says of the rooms of a glob.
+/// What a policy says about the rooms of a glob.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Section {
-    /// Which rooms. It has no `{name}`: a room is the same whoever asks, and such a section speaks of none.
+    /// Which rooms. Without `{name}`: a room is the same whoever asks, so a section with it matches none.
     pub glob: Glob,
-    /// If there is such a list, whoever is not in it may do nothing in these rooms, whatever else grants it.
+    /// If this is set, whoever is not listed may do nothing in these rooms, whatever else grants it.
     pub only: Option<Vec<Who>>,
     /// What everybody may do, known or not.
     pub anyone: Rights,
-    /// What everybody may do who is known.
+    /// What everybody who is known may do.
     pub named: Rights,
 }
 
 impl Section {
-    /// Says nothing of the rooms of `glob` yet.
+    /// An empty section for the rooms of `glob`.
     pub const fn new(glob: Glob) -> Self {
         Self { glob, only: None, anyone: Rights::NONE, named: Rights::NONE }
     }
 
-    /// Whether it speaks of `room`.
+    /// Whether it is about `room`.
     pub fn matches(&self, room: &RoomName) -> bool {
         self.glob.matches(room.as_str(), None)
     }
@@ -114,12 +114,12 @@ impl Section {
     }
 }
 
-/// Who asks, if it has shown who it is.
+/// Who asks, if that is known.
 #[derive(Debug, Clone, Copy)]
 pub struct Person<'a> {
     /// Its name.
     pub name: &'a UserName,
-    /// What it may do by itself.
+    /// Its own grants.
     pub grants: &'a Grants,
     /// The groups that it is in.
     pub groups: &'a [Arc<Group>],
@@ -139,9 +139,9 @@ impl Person<'_> {
 pub enum Clause<'a> {
     /// What a section gives to anyone.
     Anyone(&'a Section),
-    /// What a section gives to whoever is known.
+    /// What a section gives to everybody who is known.
     Named(&'a Section),
-    /// A grant of those without a credential, which everybody has.
+    /// A grant of those without a credential; everybody has these.
     Anonymous(&'a Glob),
     /// A grant of the person's own.
     Own(&'a Glob),
@@ -162,14 +162,14 @@ pub enum Clause<'a> {
 /// ```
 #[derive(Debug, Clone, Copy)]
 pub struct Rule<'a> {
-    /// What is said of rooms.
+    /// The sections for rooms.
     pub sections: &'a [Section],
     /// What everybody may do, known or not.
     pub anonymous: &'a Grants,
 }
 
 impl<'a> Rule<'a> {
-    /// What `who` may do in `room`; without a person, what whoever is not known may.
+    /// What `who` may do in `room`; `None` is somebody who is not known.
     pub fn rights(&self, who: Option<Person<'a>>, room: &RoomName) -> Rights {
         if self.closed_by(who, room).is_some() {
             return Rights::NONE;
@@ -177,12 +177,12 @@ impl<'a> Rule<'a> {
         self.clauses(who, room).map(|(_, rights)| rights).collect()
     }
 
-    /// The first section that is kept for others.
+    /// The first section that is reserved for others.
     pub fn closed_by(&self, who: Option<Person<'a>>, room: &RoomName) -> Option<&'a Section> {
         self.sections.iter().find(|section| section.is_closed_to(who) && section.matches(room))
     }
 
-    /// Each line that grants something in `room` to `who`, if no section is [kept for others](Self::closed_by).
+    /// Each line that grants something in `room` to `who`, if no section is [reserved for others](Self::closed_by).
     pub fn clauses(&self, who: Option<Person<'a>>, room: &RoomName) -> impl Iterator<Item = (Clause<'a>, Rights)> {
         let sections = self.sections.iter().filter(|section| section.matches(room));
         let of_rooms = sections.flat_map(move |section| {

@@ -1,7 +1,7 @@
-//! What all connections of a server share, or of a client: its workers, the list of who is connected, the memory for messages, how many may be
-//! admitted, the counters, and how it stops.
+//! What all connections of a server, or of a client, share: workers, the list of who is connected, the memory for messages, how many may
+//! be admitted, the counters, and how it stops.
 //!
-//! It is there before anything is bound, so that a service can be given the [`Handle`] of the server that it is part of.
+//! It exists before anything is bound, so that a service can be given the [`Handle`] of the server that it is part of.
 //! Knows neither listeners nor handlers, nor what is spoken.
 
 mod admission;
@@ -47,10 +47,10 @@ pub(crate) struct Node {
     pub(crate) stop: Stop,
     /// The tasks of its connections, and those on their way to a worker.
     pub(crate) tasks: TaskTracker,
-    /// What handlers and others have spawned beside them.
+    /// Tasks that handlers and others have spawned.
     spawned: Tasks,
     next_id: AtomicU64,
-    /// What is listened on.
+    /// The addresses that it listens on.
     urls: Mutex<Vec<String>>,
 }
 
@@ -71,8 +71,8 @@ impl Node {
         })
     }
 
-    /// Takes a worker in and starts what its connections need of it, its tick and its sweep, until the node is stopped.
-    /// Workers that are `started` at one time sweep together.
+    /// Adds a worker and starts what its connections need, its tick and its sweep, until the node is stopped. Workers with
+    /// the same `started` sweep together.
     pub(crate) fn run(&self, worker: &Arc<Worker>, started: Instant) {
         self.connections.add(Arc::clone(worker));
         self.start(worker, started);
@@ -83,8 +83,8 @@ impl Node {
         self.spawn(worker, Arc::clone(worker).sweep(started, Arc::clone(&self.metrics)));
     }
 
-    /// The runtime that calls, as a worker: [run](Self::run) with the first call, as is what bounds the memory of all, and gone
-    /// with the runtime.
+    /// The calling runtime as a worker: [run](Self::run) by the first call, which also starts what bounds everybody's memory,
+    /// and gone with the runtime.
     ///
     /// # Panics
     /// Outside a runtime.
@@ -106,7 +106,7 @@ impl Node {
         drop(worker.handle.spawn(async move { _ = stopped.run_until_cancelled(task).await }));
     }
 
-    /// Admits a connection to `worker`; or counts and logs that it was refused, and says why.
+    /// Admits a connection to `worker`, or counts and logs the refusal and returns the reason.
     pub(crate) fn admit(
         self: &Arc<Self>,
         worker: &Arc<Worker>,
@@ -157,8 +157,8 @@ impl Node {
         (&self.budget, &self.spawned)
     }
 
-    /// Spawns a task that the drain waits for: on the worker that calls, on the least loaded one, or on the runtime that calls while
-    /// there is none.
+    /// Spawns a task that the drain waits for: on the calling worker, else on the least loaded one, or on the calling runtime
+    /// while there is none.
     ///
     /// # Panics
     /// There is neither.
@@ -174,12 +174,12 @@ impl Node {
         self.spawned.spawn(&runtime, None, task)
     }
 
-    /// Lets all connections finish, and what was spawned, at most for `grace`. Says how many connections had to be aborted then.
+    /// Lets all connections and spawned tasks finish, for at most `grace`. Returns how many connections had to be aborted then.
     pub(crate) async fn drained(&self, grace: Duration) -> usize {
         self.connections.drain(&self.tasks, &self.spawned, grace, &self.stop.abort).await
     }
 
-    /// The worker that a connection of this node is on: what goes from it to another one there crosses no threads.
+    /// The worker that a connection of this node is on: what goes to another connection there crosses no threads.
     fn worker_of(&self, connection: &Link) -> Arc<Worker> {
         let mut workers = self.connections.workers().into_iter();
         let Some(worker) = workers.find(|worker| Arc::ptr_eq(&worker.tick, &connection.tick)) else {
@@ -188,7 +188,7 @@ impl Node {
         worker
     }
 
-    /// Has `urls` told as what is listened on, until what is returned is dropped.
+    /// Reports `urls` as the addresses listened on, until the returned value is dropped.
     pub(crate) fn listening(self: &Arc<Self>, urls: Vec<String>) -> Listening {
         *self.urls.lock() = urls;
         Listening(Arc::clone(self))

@@ -101,12 +101,12 @@ pub(crate) trait StreamTransport: Send + Sized + 'static {
         OwnSettings::default()
     }
 
-    /// The address, if it is one that others may be in the way of.
+    /// The address, if other listeners may already have it.
     fn numeric_address(&self) -> Option<NumericAddress> {
         None
     }
 
-    /// What is spoken on it, the preferred one first, where it can agree on that and nobody has said otherwise.
+    /// The protocols spoken on it, the preferred one first, where it can negotiate them and nobody has set others.
     fn speaks(&mut self, protocols: &[&str]) {
         let _ = protocols;
     }
@@ -119,7 +119,7 @@ pub(crate) trait StreamTransport: Send + Sized + 'static {
         None
     }
 
-    /// Takes the address, or all addresses of a name, without accepting anybody.
+    /// Binds the address, or all addresses of a name, without accepting anybody.
     fn bind(self) -> impl Future<Output = io::Result<Self::Listener>> + Send;
 }
 
@@ -132,7 +132,7 @@ pub(crate) trait StreamListener: Send + Sized + 'static {
     /// Whether nobody on the way can read along.
     const IS_SECURE: bool = false;
 
-    /// The transport that is told of.
+    /// The transport's name, for lists and logs.
     fn transport(&self) -> &'static str {
         Self::TRANSPORT
     }
@@ -150,7 +150,7 @@ pub(crate) trait StreamListener: Send + Sized + 'static {
         vec![self.url()]
     }
 
-    /// Whether only this machine can connect: limits meant for strangers are off.
+    /// Whether only this machine can connect: limits meant for other machines are off.
     fn is_local(&self) -> bool;
 
     /// Starts to queue connections, unless they are queued already. Called once, when all addresses are bound.
@@ -158,18 +158,18 @@ pub(crate) trait StreamListener: Send + Sized + 'static {
         Ok(())
     }
 
-    /// Ties the listener to the event loop that calls, if it has a socket. Called once, before the first accept.
+    /// Attaches the listener to the calling event loop, if it has a socket. Called once, before the first accept.
     fn attach(&mut self) -> io::Result<()> {
         Ok(())
     }
 
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Self::Stream, PeerAddr)>>;
 
-    /// Accepts whoever waits in the kernel now, whether or not the event loop has heard of it yet.
+    /// Accepts what waits in the kernel now, whether or not the event loop has reported it yet.
     fn accept_now(&mut self) -> io::Result<(Self::Stream, PeerAddr)>;
 }
 
-/// An accepted stream, tied to the accepting event loop.
+/// An accepted stream, attached to the accepting event loop.
 pub(crate) trait Stream: Send + Sized + 'static {
     /// The stream on its way to another event loop.
     type Detached: Send + 'static;

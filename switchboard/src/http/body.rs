@@ -17,7 +17,7 @@ use tokio::io::ReadBuf;
 /// the client has as long for each as for any other progress.
 const PIECE_BYTES: usize = 4 << 10;
 
-/// A body. When it is dropped, all of the answer is hyper's.
+/// A body. Once it is dropped, hyper has all of the answer.
 pub(super) struct Body {
     content: Content,
     answering: Option<Unfinished>,
@@ -34,13 +34,13 @@ enum Content {
 
 /// A body that is made as it is taken.
 struct Paging {
-    /// What is left of the current page.
+    /// The rest of the current page.
     page: Bytes,
-    /// Until they have come to their end.
+    /// `None` once there are no more.
     behind: Option<Pages>,
-    /// Others had their turn since the last page was made.
+    /// Other tasks have had their turn since the last page was made.
     is_rested: bool,
-    /// What the connection counts of it.
+    /// What the connection is charged for it.
     counted: usize,
     underway: Arc<Underway>,
 }
@@ -60,7 +60,7 @@ impl Body {
         Self { content: Content::Pages(paging), answering: Some(answering) }
     }
 
-    /// A body that `next` will send in place of hyper.
+    /// A body that `next` sends instead of hyper.
     pub(super) fn stream(next: Next, answering: Unfinished) -> Self {
         Self { content: Content::Stream(Some(next)), answering: Some(answering) }
     }
@@ -98,19 +98,19 @@ impl Body {
     }
 }
 
-/// How many of the last `length` bytes go next. hyper gives a piece away as soon as there is room for one byte of it, and
-/// looks after what it gave away no more once it has the last one. So the last byte goes alone: there is room for it once
-/// the client has made room for all before it, and until then the answer is under way, and counted, and has its deadline.
+/// How many of the last `length` bytes go next. hyper hands a piece on as soon as there is room for one byte of it, and
+/// no longer watches it once it has the last piece. So the last byte goes alone: there is room for it only after the
+/// client has made room for everything before it, and until then the answer is under way, is counted, and has its deadline.
 fn piece(length: usize) -> usize {
     if length > 1 { (length - 1).min(PIECE_BYTES) } else { length }
 }
 
 impl Paging {
-    /// Waits until more than `kept` bytes of a page are there, or all that there will be. What was kept comes first.
+    /// Waits until there are more than `kept` bytes of a page, or all that there will be. What was kept comes first.
     fn poll_page(&mut self, cx: &mut Context<'_>, kept: usize) -> Poll<()> {
         while self.page.len() <= kept && self.behind.is_some() {
             if self.underway.exchange.link.is_unheard() {
-                // Of a client that is gone, what it asked for behind this is what counts.
+                // The client is gone: what it asked for after this is what counts.
                 (self.page, self.behind) = (Bytes::new(), None);
                 break;
             }
@@ -132,7 +132,7 @@ impl Paging {
         Poll::Ready(())
     }
 
-    /// Takes so many bytes of the page, which is gone with all but the last of them: that one may be kept for long.
+    /// Takes this many bytes of the page. The page is dropped with all but its last byte, which may be kept for long.
     fn take(&mut self, count: usize) -> Bytes {
         let taken = Bytes::copy_from_slice(&self.page[..count]);
         self.page.advance(count);

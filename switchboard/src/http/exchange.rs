@@ -33,8 +33,8 @@ use tokio::time::Instant;
 /// Bytes of a streamed answer of HTTP/2 that hyper has not taken yet; the stream's own outbox comes before them.
 const PIPE_BYTES: usize = 16 << 10;
 
-/// Bytes of pages that the answers of one connection hold: as long as it is so many, none of them makes another one. So what a
-/// hundred requests for long answers cost follows what their client takes.
+/// Bytes of pages that the answers of one connection hold. At this many, none of them makes another page: so a hundred
+/// requests for long answers cost no more than their client reads.
 const PAGED_BYTES: usize = 64 << 10;
 
 /// Requests that one connection may have answered before others have their turn: the rest lies in hyper's buffer, which may hold 250,
@@ -56,13 +56,13 @@ struct State {
     heads: Heads,
     /// The number of the request that gives two lengths.
     doubtful: Option<u32>,
-    /// Requests that were begun.
+    /// Requests that have begun.
     asked: u32,
     /// Those of HTTP/2 that the service has not answered yet.
     unanswered: u32,
-    /// The kernel is to be asked itself, whatever the event loop has told.
+    /// The next read asks the kernel itself, whatever the event loop has reported.
     looks: bool,
-    /// Behind the current answer nothing more is read.
+    /// Nothing more is read after the current answer.
     is_last: bool,
     /// hyper has something to write that is not in the outbox.
     is_writing: bool,
@@ -71,14 +71,14 @@ struct State {
     /// Requests under way.
     open: usize,
     held: Held,
-    /// Bytes of pages that their answers hold, and whose answers wait until there are fewer.
+    /// Bytes of pages that their answers hold, and which answers wait until there are fewer.
     paged: usize,
     paging: Vec<Waker>,
     /// The request that came last, whose task hyper is about to start.
     latest: Option<Arc<Underway>>,
 }
 
-/// What of a request decides how it is answered.
+/// What decides how a request is answered.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Asked {
     pub(super) version: Version,
@@ -95,9 +95,9 @@ pub(super) enum Next {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    /// Nothing of a request has come.
+    /// No byte of a request has arrived.
     Waiting,
-    /// Something of its head has.
+    /// Part of its head has.
     Head,
     /// The service has it, or is answering.
     Unfinished,
@@ -152,13 +152,13 @@ impl Exchange {
         matches!(self.state.lock().stage, Stage::Waiting | Stage::Head)
     }
 
-    /// Whether nothing of a request has come, and nothing follows those that came.
+    /// Whether no byte of a request has arrived, and nothing follows the last one.
     pub(super) fn is_idle(&self) -> bool {
         let state = self.state.lock();
         state.stage == Stage::Waiting && state.next.is_none() && !state.is_last
     }
 
-    /// So many bytes of the next request came together with the one before it: its time begins now.
+    /// This many bytes of the next request arrived together with the one before it: its time begins now.
     pub(super) fn begun(&self, bytes: usize) {
         let mut state = self.state.lock();
         if state.stage == Stage::Waiting {
@@ -174,19 +174,19 @@ impl Exchange {
         self.state.lock().stage == Stage::Head
     }
 
-    /// Whether the service is answering the one request that there is, or one of those beside each other.
+    /// Whether the service is answering the only request, or one of several at once.
     pub(super) fn is_answering(&self) -> bool {
         let state = self.state.lock();
         state.stage == Stage::Unfinished || state.unanswered > 0
     }
 
-    /// How many requests were begun, of HTTP/2.
+    /// How many HTTP/2 requests have begun.
     pub(super) fn streams(&self) -> Option<u32> {
         let state = self.state.lock();
         (state.stage == Stage::Streams).then_some(state.asked)
     }
 
-    /// Whether only the client can keep the current answer from its end.
+    /// Whether only the client can keep the current answer from finishing.
     pub(super) fn is_answered(&self) -> bool {
         self.state.lock().stage == Stage::Answered
     }
@@ -206,11 +206,11 @@ impl Exchange {
         self.state.lock().open
     }
 
-    /// Bytes came. The first ones of a request start its deadline.
+    /// Bytes have arrived. The first ones of a request start its deadline.
     pub(super) fn received(&self, bytes: &[u8]) {
         let mut state = self.state.lock();
         if state.stage == Stage::Streams {
-            // Not every frame is a request: who only acknowledges is idle.
+            // Not every frame is a request: a client that only acknowledges is idle.
             return self.link.heard(bytes.len());
         }
         self.link.received(bytes.len());
@@ -227,12 +227,12 @@ impl Exchange {
         }
     }
 
-    /// The head is whole; the deadline of what is missing yet is kept by who waits for it.
+    /// The head is whole; whoever waits for the rest keeps its deadline.
     pub(super) fn begin(self: &Arc<Self>) -> Unfinished {
         let mut state = self.state.lock();
         let before = state.held_bytes();
         if state.stage != Stage::Head {
-            // It came together with the one before it, or beside others.
+            // It arrived together with the one before it, or next to others.
             state.began = Instant::now();
         }
         if state.stage != Stage::Streams {
@@ -255,7 +255,7 @@ impl Exchange {
         Unfinished(underway)
     }
 
-    /// Whether the length of the body of the request that was begun last is given in two ways, of which hyper says one.
+    /// Whether the latest request gives the length of its body in two ways, of which hyper reports one.
     pub(super) fn is_doubtful(&self) -> bool {
         let state = self.state.lock();
         state.stage != Stage::Streams && state.doubtful == Some(state.asked)
@@ -266,7 +266,7 @@ impl Exchange {
         HeaderValue::from_bytes(self.state.lock().heads.origin()?).ok()
     }
 
-    /// Has the next read that would wait ask the kernel itself: a deadline has passed.
+    /// Makes the next read that would wait ask the kernel itself: a deadline has passed.
     pub(super) fn look(&self) {
         self.state.lock().looks = true;
     }
@@ -284,7 +284,7 @@ impl Exchange {
         self.state.lock().latest = None;
     }
 
-    /// Reads nothing behind the current answer: where the next request begins is not known, but over HTTP/2.
+    /// Reads nothing after the current answer: nobody knows where the next request begins, except over HTTP/2.
     pub(super) fn end_after_answer(&self) {
         let mut state = self.state.lock();
         state.is_last = state.stage != Stage::Streams;
@@ -330,7 +330,7 @@ impl Exchange {
             }
             ResponseKind::Stream(mut head, begin) => {
                 self.end_after_answer();
-                // hyper frames it as it does a body of unknown length, and so does what follows hyper.
+                // hyper frames it like a body of unknown length, and so does what follows hyper.
                 let envelope = if asked.version == Version::HTTP_11 { Envelope::Chunks } else { Envelope::Bare };
                 head.headers_mut().remove(CONTENT_LENGTH);
                 head.headers_mut().remove(TRANSFER_ENCODING);
@@ -401,7 +401,7 @@ impl Exchange {
         }
     }
 
-    /// Goes on with `next` once what hyper has written has left.
+    /// Continues with `next` once everything that hyper has written has left.
     fn become_next(&self, next: Next) {
         let mut state = self.state.lock();
         (state.next, state.is_writing) = (Some(next), true);
@@ -416,12 +416,12 @@ impl Exchange {
             (state.stage, state.open) = (Stage::Waiting, 0);
             state.end_requests();
             self.count(&state, before);
-            // hyper may have looked for the next request already, and then does not look again before it comes.
+            // hyper may have looked for the next request already, and then does not look again until it arrives.
             self.link.idle();
         }
     }
 
-    /// What follows, if it is time for it.
+    /// What comes next, if it is time for it.
     pub(super) fn take_next(&self) -> Option<Next> {
         let mut state = self.state.lock();
         if state.is_writing { None } else { state.next.take() }
@@ -443,7 +443,7 @@ impl Exchange {
         Poll::Pending
     }
 
-    /// What one answer holds of pages has changed from `before` to `now` bytes.
+    /// The pages that one answer holds have changed from `before` to `now` bytes.
     pub(super) fn paged(&self, before: usize, now: usize) {
         let mut state = self.state.lock();
         state.paged = (state.paged + now).saturating_sub(before);
@@ -453,7 +453,7 @@ impl Exchange {
     }
 }
 
-/// On a stream of its own, of which nothing was read yet.
+/// On a stream of its own, from which nothing has been read yet.
 fn bare(begin: Begin) -> impl FnOnce(Arc<Link>, Box<dyn Source>) -> Handling {
     |link, source| begin(link, source, BytesMut::new(), Envelope::Bare)
 }

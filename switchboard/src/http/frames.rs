@@ -1,7 +1,7 @@
-//! What hyper does not say of HTTP/2: how much of requests has come that nobody has taken yet.
+//! What hyper does not report about HTTP/2: how much of the requests has arrived that nobody has read yet.
 //!
-//! Follows what a client sends from frame to frame, beside hyper, and counts the bodies in them, and what is not whole. Whatever
-//! is no frame is hyper's to refuse.
+//! Follows what a client sends from frame to frame, next to hyper, and counts the bodies in them and what is incomplete.
+//! hyper refuses whatever is not a frame.
 
 use super::http2::PREFACE;
 use super::task::MOST_HEAD_BYTES;
@@ -15,10 +15,10 @@ const CONTINUATION: u8 = 9;
 const END_HEADERS: u8 = 4;
 const PADDED: u8 = 8;
 
-/// What a frame costs beside its bytes while it waits: h2 keeps each by itself.
+/// What a waiting frame costs in addition to its bytes: h2 keeps each one separately.
 const FRAME_BYTES: usize = 128;
 
-/// What a head that goes on costs beside its bytes: h2 keeps the fields that it has understood of it, of which one byte may be dozens.
+/// What a continued head costs in addition to its bytes: h2 keeps the fields it has decoded, and one byte may become dozens.
 const HALF_HEAD_BYTES: usize = 2 * MOST_HEAD_BYTES;
 
 /// What a request costs as soon as it is begun. h2 reads all that there is before hyper begins the first of them, so this is what keeps
@@ -29,9 +29,9 @@ const REQUEST_BYTES: usize = 8 << 10;
 #[derive(Debug)]
 pub(super) struct FrameProgress {
     head: [u8; HEAD_BYTES],
-    /// Bytes of the head that have come.
+    /// Bytes of the head that have arrived.
     has: usize,
-    /// Bytes of a frame, or of the preface, that are passed over.
+    /// Bytes of a frame, or of the preface, to skip.
     left: usize,
     kind: u8,
     /// Bytes of a frame that is not whole, but of a body's; and of a head that goes on in the next.
@@ -54,7 +54,7 @@ impl FrameProgress {
         }
     }
 
-    /// Reads on, and adds what begins in it to `untaken`.
+    /// Reads on, and adds what begins in these bytes to `untaken`.
     pub(super) fn read(&mut self, mut bytes: &[u8], untaken: &mut Untaken) {
         while let Some(first) = bytes.first() {
             if std::mem::take(&mut self.is_padded) {
@@ -97,11 +97,11 @@ impl FrameProgress {
     }
 }
 
-/// What has come of bodies and of WebSockets, and waits within hyper.
+/// The parts of bodies and WebSockets that have arrived and wait inside hyper.
 #[derive(Debug, Default)]
 pub(super) struct Untaken {
     bytes: usize,
-    /// With all that it costs.
+    /// Including all that they cost.
     cost: usize,
     /// What is not whole costs so much.
     half: usize,
@@ -124,7 +124,7 @@ impl Untaken {
         self.heads = 0;
     }
 
-    /// Nothing of bodies waits any more.
+    /// No part of a body waits any more.
     pub(super) fn clear(&mut self) {
         (self.bytes, self.cost) = (0, 0);
     }
@@ -134,7 +134,7 @@ impl Untaken {
         self.cost += bytes + FRAME_BYTES;
     }
 
-    /// So many bytes wait no more: with their share of the cost, since who takes them does not see frames.
+    /// This many bytes no longer wait; with their share of the cost, since whoever reads them does not see frames.
     pub(super) fn remove(&mut self, bytes: usize) {
         if bytes >= self.bytes {
             return self.clear();

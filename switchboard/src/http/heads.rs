@@ -1,26 +1,26 @@
-//! What hyper does not say of a head: whether the length of its body was given in two ways, or its target had a fragment.
+//! What hyper does not report about a head: whether it gave the length of its body in two ways, or its target had a fragment.
 //!
-//! Follows what a client of HTTP/1.1 sends from request to request, beside hyper, which takes the chunks and forgets the
-//! other length. Whatever is no request is hyper's to refuse: here it may mean anything, and is bounded.
+//! Follows what an HTTP/1.1 client sends from request to request, next to hyper, which takes the chunks and forgets the
+//! other length. hyper refuses whatever is not a request; here it may mean anything, and is bounded.
 
 use std::mem::take;
 
-/// Bytes of a line that are looked at: the names that matter and a number, with what may stand between.
+/// Bytes of a line that are examined: the names that matter and a number, with what may stand between them.
 const LINE_BYTES: usize = 256;
 
 /// How far the requests of a connection are.
 #[derive(Debug, Default)]
 pub(super) struct Heads {
     at: At,
-    /// The line that has come in part.
+    /// The line of which a part has arrived.
     line: Vec<u8>,
     length: Option<u64>,
     is_chunked: bool,
-    /// Its target does, which no client sends (RFC 9112 §3.2), and which hyper takes off.
+    /// Its target has a fragment, which no client sends (RFC 9112 §3.2) and hyper removes.
     has_fragment: bool,
     /// Heads that are whole.
     seen: u32,
-    /// Whose page asks, by the head that came last.
+    /// Whose page asks, according to the latest head.
     origin: Option<Box<[u8]>>,
 }
 
@@ -30,11 +30,11 @@ enum At {
     #[default]
     Between,
     Fields,
-    /// So many bytes follow of a body.
+    /// This many bytes of a body follow.
     Body(u64),
     /// The size of a chunk.
     Size,
-    /// So many bytes follow of a chunk, with the end of its line.
+    /// This many bytes of a chunk follow, including the end of its line.
     Chunk(u64),
     Trailers,
 }
@@ -116,12 +116,12 @@ impl Heads {
         }
     }
 
-    /// The `Origin` of the head that came last, whole or not.
+    /// The `Origin` of the latest head, whole or not.
     pub(super) fn origin(&self) -> Option<&[u8]> {
         self.origin.as_deref()
     }
 
-    /// Whoever answers has the head.
+    /// The head has been handed to whoever answers.
     pub(super) fn forget_origin(&mut self) {
         self.origin = None;
     }

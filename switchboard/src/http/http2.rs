@@ -1,7 +1,7 @@
 //! HTTP/2 on a connection: hyper, the tasks of its streams, and what a client may ask of both.
 //!
-//! A request is answered by a task of its own. A WebSocket or a streamed answer is a connection beside this one, whose bytes
-//! go through it. All end with it.
+//! Each request has its own task. A WebSocket or a streamed answer is a connection beside this one, whose bytes go through
+//! it. All of them end with it.
 
 use super::Service;
 use super::exchange::{Exchange, Underway};
@@ -34,22 +34,22 @@ pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Requests at a time: as many as browsers and RFC 9113 §5.1.2 ask for.
 const STREAMS: u32 = 100;
 
-/// Bytes of a body, or of a WebSocket, that may come before anybody has asked for them. hyper holds them.
+/// Bytes of a body, or of a WebSocket, that may arrive before anybody has asked for them. hyper holds them.
 const STREAM_WINDOW: u32 = 64 << 10;
 
-/// The same of all streams. Also twice what h2 lets frames that wait fall short of 256 bytes each, in all, before it takes
-/// them for a flood: that much a WebSocket does whose window is full of the smallest frames, six bytes with their masks.
+/// The same for all streams together. Also twice the total by which h2 lets waiting frames fall short of 256 bytes each before
+/// it takes them for a flood: a WebSocket whose window is full of the smallest frames, six bytes with their masks, gets that far.
 const CONNECTION_WINDOW: u32 = STREAM_WINDOW / 6 * (256 - 6) * 2;
 
 /// Bytes of an answer that hyper takes before the client has made room.
 const SEND_BYTES: usize = 64 << 10;
 
-/// Requests that a client took back before they were looked at, and that were answered by a reset, before the connection
+/// Requests that a client cancelled before they were looked at, or that were answered with a reset, before the connection
 /// ends (CVE-2023-44487, RUSTSEC-2024-0003). h2's own defaults are 20 and 1,024.
 const RESETS: usize = 20;
 const ERROR_RESETS: usize = 100;
 
-/// A clock that is so late has stood still.
+/// A clock that is this late has stood still.
 const STOPPED: Duration = Duration::from_secs(1);
 
 /// Serves requests on a connection whose client has sent the preface.
@@ -80,7 +80,7 @@ struct Streams<S: Service> {
     hyper: Pin<Box<http2::Connection<Wire, HyperService<S>, Tasks>>>,
     tasks: Tasks,
     is_draining: bool,
-    /// Until then the client may confirm that it sends no more requests.
+    /// The client has until then to confirm that it sends no more requests.
     end: Option<Pin<Box<Sleep>>>,
 }
 
@@ -118,7 +118,7 @@ impl<S: Service> Drop for Streams<S> {
     }
 }
 
-/// Makes a request of HTTP/2 look like one of HTTP/1.1: it is for a `Host`, asks for a path, and gets a WebSocket. Then its
+/// Makes an HTTP/2 request look like one of HTTP/1.1: with a `Host`, a path, and an upgrade for a WebSocket. Then its
 /// stream becomes what is returned.
 pub(super) fn as_http_1<B>(request: &mut http::Request<B>) -> Option<OnUpgrade> {
     if request.version() != Version::HTTP_2 {
@@ -153,7 +153,7 @@ fn judged(link: &Link, error: hyper::Error) -> Result<(), BoxError> {
 /// The tasks of a connection's streams.
 struct Tasks {
     shared: Arc<(Arc<Exchange>, Mutex<JoinSet<()>>)>,
-    /// Whose they are, of the clone that a stream has.
+    /// In the clone that a stream has: whose they are.
     underway: Option<Arc<Underway>>,
 }
 
@@ -223,8 +223,8 @@ impl<T: Future<Output = ()>> Future for Task<T> {
     }
 }
 
-/// Waits; a little longer if the end comes so late that this process was stopped meanwhile, or moved to another machine: what came
-/// in time lies in the socket, and is read first.
+/// Waits; a little longer if the end comes so late that this process must have been stopped, or moved to another machine: what
+/// arrived in time is still in the socket, and is read first.
 fn poll_awake(sleep: &mut Pin<Box<Sleep>>, cx: &mut Context<'_>) -> Poll<()> {
     loop {
         ready!(sleep.as_mut().poll(cx));

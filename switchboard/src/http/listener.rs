@@ -8,8 +8,8 @@ use crate::transport::{StreamListener, StreamTransport, Transport};
 use std::io;
 use std::task::{Context, Poll};
 
-/// What TLS may agree on, the preferred one first: all that we speak. Who offers nothing of it means another server (RFC 7301
-/// §3.2, and `https://alpaca-attack.com`).
+/// What TLS may agree on, the preferred one first: all that we speak. A client that offers none of it means another server (RFC
+/// 7301 §3.2, and `https://alpaca-attack.com`).
 const PROTOCOLS: &[&str] = &["h2", "http/1.1", "http/1.0"];
 
 /// What a listener's URL begins with.

@@ -18,16 +18,16 @@ use std::task::{Context, Poll, Waker, ready};
 use tokio::task::yield_now;
 use tokio::time::{Sleep, sleep, sleep_until};
 
-/// Bytes of a body that nobody wanted which are passed over: who sends more is not waited for.
+/// Bytes of an unwanted body that are read and discarded. A client that sends more is not waited for.
 const UNWANTED_BYTES: usize = 1 << 20;
 
-/// How often the event loop is asked once the time for a body is over: it tells of up to 1,024 sockets each time.
+/// How often the event loop is polled once the time for a body is over: it reports up to 1,024 sockets each time.
 const LOOKS: usize = 16;
 
 /// A request. Its head is complete; its body may still be arriving.
 pub struct Request {
     pub(super) head: Parts,
-    /// Until it was received, or the request is dropped.
+    /// Until it has been received, or the request is dropped.
     pub(super) body: Option<Incoming>,
     pub(super) underway: Arc<Underway>,
     /// Where it asks for a WebSocket over HTTP/2, what its stream becomes.
@@ -117,15 +117,15 @@ impl Request {
     }
 }
 
-/// Waits until the deadline has passed, and nothing more of the body is there: who was held up, or moved to another machine, finds
-/// in its socket what came in time. `came`: how much of it came.
+/// Waits until the deadline has passed and no more of the body is there: a process that was held up, or moved to another machine,
+/// finds what arrived in time in its socket. `came`: how much of the body has arrived.
 async fn late(underway: &Underway, came: &AtomicUsize) {
     let Some(deadline) = underway.deadline() else { return pending().await };
     sleep_until(deadline).await;
     // Relaxed: it is the same task that receives.
     let (mut before, mut looks) = (came.load(Ordering::Relaxed), 0);
     while looks < LOOKS {
-        // Over HTTP/2 this is one of many tasks, where the connection's own is woken alone.
+        // Over HTTP/2 this is one of many tasks, and only the connection's own is woken.
         underway.exchange.link.tick.budget.relieved().await;
         underway.exchange.look();
         yield_now().await;
@@ -146,11 +146,11 @@ async fn receive(
     if hint.lower() > limit as u64 {
         return Err(BodyError::TooLong);
     }
-    // More than was announced never comes, and of that no more is held than twice what came: it may never come either.
+    // No more arrives than was announced, and no more is held than twice what has arrived: the rest may never come.
     let most = hint.exact().map_or(limit, |announced| announced as usize);
     let mut body = Vec::new();
     while let Some(frame) = poll_fn(|cx| Pin::new(&mut *incoming).poll_frame(cx)).await {
-        // Trailers are passed over: nobody asked for any.
+        // Trailers are ignored: nobody asked for any.
         let Ok(bytes) = frame.map_err(|_| BodyError::Broken)?.into_data() else { continue };
         underway.exchange.taken(bytes.len());
         let length = body.len() + bytes.len();
@@ -168,8 +168,8 @@ async fn receive(
 }
 
 impl Drop for Request {
-    /// Of HTTP/2, what the client still sends is passed over while it is answered: one whose stream is reset may take that for
-    /// the answer, as curl 7.88 does. Of HTTP/1.1 it would be taken for the next request: so the answer is the last.
+    /// Over HTTP/2, what the client still sends is discarded while it is answered: a client whose stream is reset may take
+    /// that for the answer, as curl 7.88 does. Over HTTP/1.1 it would be taken for the next request, so this answer is the last.
     fn drop(&mut self) {
         let Some(body) = self.body.take().filter(|body| !body.is_end_stream()) else { return };
         let exchange = Arc::clone(&self.underway.exchange);
@@ -181,7 +181,7 @@ impl Drop for Request {
     }
 }
 
-/// What is still to come of a body that nobody wants.
+/// The rest of a body that nobody wants.
 pub(super) struct Unread {
     body: Incoming,
     left: usize,
@@ -190,7 +190,7 @@ pub(super) struct Unread {
 }
 
 impl Unread {
-    /// Waits until the client has sent it, or for a moment at most.
+    /// Waits until the client has sent it, but only for a moment.
     pub(super) fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while self.left > 0 {
             if self.poll_pass(cx).is_pending() {
@@ -200,7 +200,7 @@ impl Unread {
         Poll::Ready(())
     }
 
-    /// Passes over what comes next.
+    /// Discards what comes next.
     fn poll_pass(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Some(Ok(frame)) = ready!(Pin::new(&mut self.body).poll_frame(cx)) {
             let bytes = frame.data_ref().map_or(0, Bytes::len);
@@ -214,7 +214,7 @@ impl Unread {
 }
 
 impl Drop for Unread {
-    /// What has come by now is discarded by hyper: no more than a window.
+    /// hyper discards what has arrived by now, at most a window.
     fn drop(&mut self) {
         let mut cx = Context::from_waker(Waker::noop());
         while self.left > 0 && self.poll_pass(&mut cx).is_ready() {}

@@ -20,11 +20,11 @@ pub(super) enum ResponseKind {
     Whole(http::Response<Bytes>),
     Pages(http::Response<()>, Pages),
     Stream(http::Response<()>, Begin),
-    /// The stream is HTTP/2's, or the connection itself.
+    /// The stream is one of HTTP/2, or the connection itself.
     Upgrade(http::Response<()>, Begin, Option<OnUpgrade>),
 }
 
-/// Where the pages of an answer come from.
+/// What the pages of an answer come from.
 pub(super) type Pages = Box<dyn Iterator<Item = Bytes> + Send>;
 
 impl Response {

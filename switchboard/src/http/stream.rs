@@ -6,8 +6,8 @@ use std::io;
 use std::task::{Context, Poll, ready};
 use tokio::io::ReadBuf;
 
-/// Passes over what a client sends behind its request. Its end is that of the answer: whoever waits for what is to come
-/// keeps the connection whole, and closes it by the same word as one that is gone.
+/// Discards what a client sends after its request. When the client's input ends, so does the answer: a client that waits for
+/// more keeps its side open, and one that closes it looks the same as one that is gone.
 pub(super) struct Deaf(pub(super) Box<dyn Source>);
 
 impl Source for Deaf {
@@ -29,7 +29,7 @@ impl Source for Deaf {
 
     fn read_now(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.0.read_now(buffer)? > 0 {
-            // Passed over, and whoever sends without end is not read without end.
+            // Discarded; and a client that sends without end does not keep us reading without end.
             return Err(io::ErrorKind::WouldBlock.into());
         }
         Ok(0)

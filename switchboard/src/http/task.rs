@@ -27,7 +27,7 @@ use switchboard_proto::{CloseReason, FrameError};
 /// The headers of a request: two or three times what browsers send.
 const HEAD_BYTES: usize = 16 << 10;
 
-/// What hyper takes of a head: one that is a little too long is answered with what browsers are to be told.
+/// How long a head hyper takes: one that is a little too long still gets an answer that tells browsers why.
 pub(super) const MOST_HEAD_BYTES: usize = HEAD_BYTES + (8 << 10);
 
 /// Where hyper reads to at first.
@@ -57,8 +57,8 @@ pub(crate) fn serve<S: Service>(
     HttpTask::Requests(Box::pin(Greeting { spoken: Some((wire, service)), preface: http2::PREFACE }))
 }
 
-/// The first bytes of a request. Those of the first one say whether HTTP/2 is spoken: by TLS it was agreed on, and is said all
-/// the same. Until they come nothing is kept for hyper, whose buffer alone is six times what a connection is.
+/// The first bytes of a request. Those of the first request say whether the client speaks HTTP/2, even if TLS has already agreed
+/// on it. Until they arrive nothing is kept for hyper, whose buffer alone is six times the size of a connection.
 struct Greeting<S> {
     spoken: Option<(Wire, HyperService<S>)>,
     /// What HTTP/2 begins with; nothing where HTTP/1.1 was spoken before.
@@ -93,10 +93,10 @@ fn requests<S: Service>(wire: Wire, service: HyperService<S>) -> Speaking {
     Box::pin(Requests { exchange, hyper: Some(hyper), is_draining: false })
 }
 
-/// hyper, with what it speaks.
+/// hyper, by the protocol that it speaks.
 pub(super) type Speaking = Pin<Box<dyn Future<Output = Spoken> + Send>>;
 
-/// The future of an HTTP connection. What it waits for is boxed, so that a WebSocket does not keep room for hyper.
+/// The future of an HTTP connection. What it waits for is boxed, so that a WebSocket reserves no space for hyper.
 pub(crate) enum HttpTask {
     Requests(Speaking),
     /// Of a WebSocket or a streamed answer.
@@ -124,11 +124,11 @@ impl Future for HttpTask {
 pub(crate) enum Spoken {
     Closed(Result<(), BoxError>),
     Upgraded(Handling),
-    /// It goes on as this: a request comes, or none does any more.
+    /// It continues as this: with another request, or with none any more.
     Began(Speaking),
 }
 
-/// hyper, until the connection closes or goes on without it.
+/// Runs hyper until the connection closes or continues without it.
 struct Requests<S: Service> {
     exchange: Arc<Exchange>,
     hyper: Option<http1::Connection<Wire, HyperService<S>>>,
@@ -146,10 +146,10 @@ impl<S: Service> Future for Requests<S> {
             return Poll::Ready(Spoken::Closed(Err(ConnectionError::Closed(reason).into())));
         }
         this.exchange.begin_turn();
-        // Ready before a WebSocket's handshake has left; polled again, it writes that first.
+        // It is ready before a WebSocket's handshake has left; polled again, it writes that first.
         let mut polled = Pin::new(&mut *hyper).poll(cx);
         if polled.is_pending() && link.is_draining() && !this.is_draining {
-            // Only now: a request that lies in the socket is one that was sent in time.
+            // Only now: a request that is still in the socket was sent in time.
             this.is_draining = true;
             Pin::new(&mut *hyper).graceful_shutdown();
             polled = Pin::new(&mut *hyper).poll(cx);
@@ -196,7 +196,7 @@ impl<S: Service> Requests<S> {
     }
 }
 
-/// What an error of hyper's says about the client: as a rule it is the client's, and hyper has answered it.
+/// What an error from hyper says about the client: usually the client's fault, and hyper has answered it.
 fn judged(link: &Link, error: hyper::Error) -> Result<(), BoxError> {
     if error.is_parse_too_large() {
         link.note(CloseReason::FrameTooLong);
@@ -214,7 +214,7 @@ fn judged(link: &Link, error: hyper::Error) -> Result<(), BoxError> {
     Ok(())
 }
 
-/// What hyper says is wrong, in words that hold nothing of the peer's.
+/// What hyper says is wrong, in words that contain nothing from the peer.
 fn fault(error: &hyper::Error) -> &'static str {
     const FAULTS: [&str; 6] = ["method", "URI", "version", "header", "status", "size"];
     let text = error.to_string();
@@ -241,7 +241,7 @@ impl<S: Service> hyper::service::Service<http::Request<Incoming>> for HyperServi
         let (head, body) = request.into_parts();
         let asked = Asked { version: head.version, for_head: head.method == Method::HEAD };
         if exchange.link.taking().is_some() || (exchange.link.is_unheard() && head.method.is_safe()) {
-            // It asked for nothing but an answer, which would be discarded.
+            // It wanted only an answer, which would be discarded.
             let unheard = Response::plain(StatusCode::SERVICE_UNAVAILABLE, "nobody hears the answer");
             return Box::pin(async move { Ok(exchange.answer(unheard, asked, answering)) });
         }
@@ -297,7 +297,7 @@ impl<F: Future<Output: Into<Response>>> Future for Responding<F> {
     }
 }
 
-/// The answer to a request that no service is asked about.
+/// The answer to a request that never reaches a service.
 fn refusal(head: &Parts, fields: usize, is_doubtful: bool) -> Option<Response> {
     if is_doubtful {
         // RFC 9112 §6.1: one of two programs in a row may take what follows for another request.
@@ -323,7 +323,7 @@ fn refusal(head: &Parts, fields: usize, is_doubtful: bool) -> Option<Response> {
     if codings.iter().count() > 1 {
         return Some(Response::plain(StatusCode::BAD_REQUEST, "chunked twice"));
     }
-    // Behind a proxy, whom it is for is what tells two sites apart (RFC 9112 §3.2).
+    // Behind a proxy, only the host tells two sites apart (RFC 9112 §3.2).
     if head.version >= Version::HTTP_11 && head.headers.get_all(HOST).iter().count() != 1 {
         return Some(Response::plain(StatusCode::BAD_REQUEST, "Host is missing or repeated"));
     }

@@ -1,6 +1,6 @@
-//! A stream of HTTP/2 as the source and sink of a WebSocket's connection (RFC 8441).
+//! An HTTP/2 stream as the source and sink of a WebSocket's connection (RFC 8441).
 //!
-//! What is written here is framed by hyper and leaves by the outbox of the connection that all streams share.
+//! hyper frames what is written here, and it leaves through the outbox of the connection that all streams share.
 
 use super::exchange::Unfinished;
 use crate::link::{Sink, Source, TlsInfo, UnixUser};
@@ -15,10 +15,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use tokio::io::ReadBuf;
 
-/// Bytes of one write, which becomes one frame of HTTP/2.
+/// Bytes of one write, which becomes one HTTP/2 frame.
 const WRITE_BYTES: usize = 16 << 10;
 
-/// How many of those are on their way within hyper when the client makes no room.
+/// How many of those are on their way inside hyper while the client makes no room.
 const WRITES: usize = 3;
 
 enum Tunnel {
@@ -40,7 +40,7 @@ impl Tunnel {
     }
 }
 
-/// Both sides of the stream that `opening` becomes. The request is under way until both are dropped.
+/// Both sides of the stream that `opening` becomes. The request counts as under way until both are dropped.
 pub(super) fn sides(opening: OnUpgrade, answering: Unfinished) -> (Box<dyn Source>, Box<dyn Sink>) {
     let tunnel = Arc::new(Shared { tunnel: Mutex::new(Tunnel::Opening(opening)), answering });
     (Box::new(Reading(Arc::clone(&tunnel))), Box::new(Writing { shared: tunnel, written: 0, task: None }))
@@ -52,7 +52,7 @@ struct Shared {
 }
 
 impl Drop for Shared {
-    /// What has come by now is discarded by hyper: no more than a window.
+    /// hyper discards what has arrived by now, at most a window.
     fn drop(&mut self) {
         let Tunnel::Open(upgraded) = self.tunnel.get_mut() else { return };
         let (mut bytes, mut cx) = ([0; 4096], Context::from_waker(Waker::noop()));
@@ -92,9 +92,9 @@ impl Source for Reading {
 
 struct Writing {
     shared: Arc<Shared>,
-    /// As far as it may still be within hyper.
+    /// What may still be inside hyper.
     written: usize,
-    /// Whom hyper wakes when it takes more. It knows only whoever asked last, so that the tick asks for this one.
+    /// Whom hyper wakes when it takes more. hyper knows only whoever asked last, so the tick asks on behalf of this one.
     task: Option<Waker>,
 }
 
@@ -151,7 +151,7 @@ impl Sink for Writing {
         ready!(tunnel.poll_open(cx))?.poll_shutdown(cx)
     }
 
-    /// Of the connection that the stream is within.
+    /// Those of the connection that the stream is inside.
     fn tls(&self) -> Option<TlsInfo> {
         self.shared.answering.exchange.link.tls()
     }
@@ -161,7 +161,7 @@ impl Sink for Writing {
         self.shared.answering.exchange.link.unix_user()
     }
 
-    /// That of the connection which it is within.
+    /// That of the connection that it is inside.
     fn local_addr(&self) -> Option<SocketAddr> {
         self.shared.answering.exchange.link.local_addr()
     }

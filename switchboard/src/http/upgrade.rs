@@ -59,7 +59,7 @@ impl Request {
         let accept = match self.accept() {
             Ok(accept) => accept,
             Err(refusal) => {
-                // What follows may be the frames of a WebSocket that the client believes in.
+                // What follows may be WebSocket frames, if the client believes that it has a WebSocket.
                 self.underway.exchange.end_after_answer();
                 return refusal.into();
             }
@@ -80,7 +80,7 @@ impl Request {
         Response(ResponseKind::Upgrade(head, begin(handler), self.tunnel.take()))
     }
 
-    /// The value of `Sec-WebSocket-Accept`, which HTTP/2 has none of, or what is wrong.
+    /// The value of `Sec-WebSocket-Accept` (none over HTTP/2), or what is wrong.
     fn accept(&self) -> Result<Option<HeaderValue>, Refusal> {
         let headers = &self.head.headers;
         if self.head.method != Method::GET {
@@ -137,7 +137,7 @@ impl From<Refusal> for Response {
     }
 }
 
-/// The value of a header that may be there once only.
+/// The value of a header that may occur only once.
 fn only(headers: &HeaderMap, name: impl AsHeaderName) -> Option<&[u8]> {
     let mut values = headers.get_all(name).iter();
     let first = values.next()?;

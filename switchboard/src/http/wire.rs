@@ -22,29 +22,29 @@ use tokio::time::{Sleep, sleep};
 /// Bytes that one write puts into the outbox, whose bound is checked before each.
 const WRITE_BYTES: usize = 64 << 10;
 
-/// Bytes of answers that wait in the outbox before more is made: enough for one write, and not for a client that does not
-/// read.
+/// Bytes of answers that may wait in the outbox before more is made: enough for one write, but little for a client that does
+/// not read.
 const WAITING_BYTES: usize = 64 << 10;
 
-/// What a byte of input counts as in a turn: 16 KiB may be a thousand frames, or heads.
+/// What a byte of input costs of a turn: 16 KiB may be a thousand frames, or heads.
 const INPUT_WEIGHT: usize = 4;
 
-/// The answer to a head that did not come to its end (RFC 9110 §15.5.9).
+/// The answer to a head that never became complete (RFC 9110 §15.5.9).
 const TIMED_OUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
-/// That no more requests are answered, of those that may be on their way: RFC 9113 §6.8.
+/// Says that requests which may be on their way are no longer answered: RFC 9113 §6.8.
 const GO_AWAY: &[u8] = b"\0\0\x08\x07\0\0\0\0\0\x7f\xff\xff\xff\0\0\0\0";
 
 pub(super) struct Wire {
     exchange: Arc<Exchange>,
-    /// Until it is given back, or given on to a handler.
+    /// Until it is returned, or passed on to a handler.
     source: Option<Box<dyn Source>>,
     /// Read, and more than hyper wanted at the time.
     surplus: BytesMut,
     peer_finished: bool,
-    /// How many requests hyper had begun when it was last to begin those that came before the end, of HTTP/2.
+    /// Over HTTP/2: how many requests hyper had begun when it was last asked to begin those that came before the end.
     begun: Option<u32>,
-    /// Until then the client, which has stopped sending, is answered.
+    /// The client has stopped sending; it is answered until then.
     end: Option<Pin<Box<Sleep>>>,
     turn: Turn,
     /// The turn is over: others have theirs before hyper gets more.
@@ -74,7 +74,7 @@ impl Wire {
         self.frames = Some(Box::new(FrameProgress::new()));
     }
 
-    /// The source, and what was read from it that is not HTTP any more, behind `read` of hyper's.
+    /// The source, and what was read from it that is no longer HTTP, after hyper's `read`.
     pub(super) fn into_source(mut self, read: &Bytes) -> Option<(Box<dyn Source>, BytesMut)> {
         let mut input = BytesMut::with_capacity(read.len() + self.surplus.len());
         input.extend_from_slice(read);
@@ -108,7 +108,7 @@ impl Read for Wire {
             this.rests = this.turn.is_over(count * INPUT_WEIGHT);
             this.exchange.reads_into(room);
             if this.surplus.is_empty() {
-                // Who is idle next owns no buffer.
+                // An idle connection owns no buffer.
                 this.surplus = BytesMut::new();
                 this.exchange.keeps(0);
             }
@@ -131,7 +131,7 @@ impl Read for Wire {
     }
 }
 
-/// Follows what hyper gets, of HTTP/2.
+/// Follows what hyper gets over HTTP/2.
 fn follow(exchange: &Exchange, frames: Option<&mut FrameProgress>, bytes: &[u8]) {
     if let Some(frames) = frames {
         exchange.bodies(|untaken| frames.read(bytes, untaken));
@@ -139,7 +139,7 @@ fn follow(exchange: &Exchange, frames: Option<&mut FrameProgress>, bytes: &[u8])
 }
 
 impl Wire {
-    /// Takes back what hyper has read and not looked at.
+    /// Takes back what hyper has read but not looked at.
     pub(super) fn put_back(&mut self, read: &[u8]) {
         if read.is_empty() && self.surplus.is_empty() {
             return;
@@ -149,7 +149,7 @@ impl Wire {
         self.exchange.begun(self.surplus.len());
     }
 
-    /// Whether the client begins with `preface`: waits until it has said enough to tell, or anything at all if that is nothing.
+    /// Whether the client begins with `preface`: waits until it has sent enough to tell, or anything at all if `preface` is empty.
     pub(super) fn poll_begins(&mut self, cx: &mut Context<'_>, preface: &[u8]) -> Poll<io::Result<bool>> {
         loop {
             if preface.is_empty() && !self.surplus.is_empty() {
@@ -181,20 +181,20 @@ impl Wire {
         let space = space(source, most, shared.bytes.len());
         let mut buffer = ReadBuf::new(&mut shared.bytes[..space]);
         let result = match source.poll_read(cx, &mut buffer) {
-            // Where nothing is under way nothing was cut off: many clients leave TLS without a word.
+            // Nothing is under way, so nothing was cut off: many clients leave TLS without a word.
             Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof && self.exchange.is_between() => {
                 Ok(0)
             }
             Poll::Ready(result) => result.map(|()| buffer.filled().len()),
             Poll::Pending if link.is_draining() && self.exchange.is_waiting() => {
-                // The kernel may hold more than the event loop has told us of. A request that is not whole by now never is.
+                // The kernel may hold more than the event loop has reported. A request that is not complete by now never will be.
                 source.read_now(&mut shared.bytes).or(Ok(0))
             }
             Poll::Pending if self.exchange.takes_look() => match source.read_now(&mut shared.bytes[..space]) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
                 result => result,
             },
-            // Nor is there more behind an answer that could not be written.
+            // Nor does anything follow an answer that could not be written.
             Poll::Pending if link.is_cut_off() => source.read_now(&mut shared.bytes[..space]).or(Ok(0)),
             Poll::Pending => return Poll::Pending,
         };
@@ -213,7 +213,7 @@ impl Wire {
                 }
             }
             Err(error) => {
-                // What came before is answered all the same, to nobody.
+                // What came before is answered all the same, though nobody reads it.
                 self.peer_finished = true;
                 link.broken(&error);
                 drop(shared);
@@ -223,16 +223,16 @@ impl Wire {
         Poll::Ready(Ok(()))
     }
 
-    /// Hands on that the client has stopped sending. `printf … | nc -N` does so at once, and is to be answered; who is really
-    /// gone looks the same. So hyper, which would drop the request, hears of it a little later.
+    /// Passes on that the client has stopped sending. `printf … | nc -N` does so at once and still wants an answer; a client
+    /// that is really gone looks the same. So hyper, which would drop the request, hears of it a little later.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.exchange.is_answered() {
-            // Whoever is gone does not read either. hyper looks again when it has written.
+            // A client that is gone does not read either. hyper looks again once it has written.
             return Poll::Pending;
         }
         let begun = self.exchange.streams();
         if begun.is_some() && self.begun != begun {
-            // hyper reads all that there is before it begins a request, and drops what it has not begun at the end.
+            // hyper reads everything there is before it begins a request, and drops what it has not begun by the end.
             self.begun = begun;
             cx.waker().wake_by_ref();
             return Poll::Pending;
@@ -257,8 +257,8 @@ impl Write for Wire {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let link = &self.exchange.link;
-        // A few bytes of requests have a hundred times as many of answers: while memory is short, each waits until those before
-        // it have left.
+        // A few bytes of requests can cause a hundred times as many bytes of answers: while memory is short, each answer waits
+        // until those before it have left.
         let is_short = link.tick.budget.is_exceeded();
         ready!(link.poll_below(cx, if is_short { 1 } else { WAITING_BYTES }));
         if self.exchange.is_waiting() {
@@ -294,7 +294,7 @@ impl Write for Wire {
 }
 
 impl Wire {
-    /// Writes what hyper says of a head that it does not understand, which no service has seen.
+    /// Writes what hyper says about a head that it does not understand, and that no service has seen.
     fn poll_write_unasked(&self, cx: &mut Context<'_>, answer: &[u8]) -> Poll<io::Result<usize>> {
         let marked = marked(answer, &self.exchange.site, self.exchange.origin());
         let queued = ready!(self.exchange.link.poll_send(cx, 1, |output| output.put(&marked)));
@@ -303,7 +303,7 @@ impl Wire {
     }
 }
 
-/// An answer of no more than a head, with the headers that the service has for it.
+/// An answer that is only a head, with the headers that the service has for it.
 fn marked(answer: &[u8], site: &Site, origin: Option<HeaderValue>) -> Vec<u8> {
     let mut headers = HeaderMap::new();
     let head = origin.map(|origin| {

@@ -1,8 +1,8 @@
 //! Who takes which name, and from whom.
 //!
-//! A name is whoever's took it first, until that one goes; a principal's names are the principal's, and its policy says which those
-//! are. Whoever shows that it is the same one, by what it was shown to be or by a secret, takes its name over from another connection, which
-//! gets another one and is told so. The policy is the user's code: it is asked without a lock, and what was found is looked at again.
+//! A name belongs to the session that took it first, until that one leaves; a principal's names belong to the principal, and the policy says
+//! which those are. A session that is shown to be the same, by its principal or by a secret, takes its name over from another connection,
+//! which gets another name and is told so. The policy is user code: it is asked without a lock, and what was found is checked again.
 
 use super::door;
 use super::policy::{ANONYMOUS, Principal};
@@ -12,28 +12,28 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use switchboard_proto::{NameSecret, UserName};
 
-/// How often another number is tried behind a name, where those before it are of principals of their own.
+/// How many numbers to try after a name, where lower ones belong to principals of their own.
 const NUMBERS_TRIED: usize = 64;
 
-/// How somebody comes to a name that another one has.
+/// Why a session may take a name that another one has.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum TakenFrom {
-    /// From whoever may not have it.
+    /// The other one may not have it.
     Usurper,
-    /// From itself too: another connection of the same principal, or one to which the same secret was told.
+    /// They are the same: another connection of the same principal, or one with the same secret.
     Itself,
 }
 
-/// What a change of names has made of them.
+/// The result of a change of names.
 struct Taken {
     /// Its name until now.
     from: UserName,
-    /// Who had the other one, as that one wrote it, and is called otherwise now.
+    /// Who had the new one, as that session wrote it, and now has another name.
     displaced: Option<(Arc<SessionInner>, UserName)>,
 }
 
 impl Hub {
-    /// Gives `session` another name; `secret` shows that it had it before, and will show that next time. Returns the name until now.
+    /// Gives `session` another name; `secret` proves that it had it before, and will prove it next time. Returns its name until now.
     pub(super) fn rename(
         &self,
         session: &Arc<SessionInner>,
@@ -41,7 +41,7 @@ impl Hub {
         secret: Option<NameSecret>,
     ) -> Result<UserName, NameRefused> {
         let is_own = *to == session.name();
-        // An unlinked one may be called as the server's own parts are.
+        // A session without a link may have the name of a part of the server.
         let is_servers = to.is_reserved() && (session.is_entered() || to.guest_number().is_some());
         if !is_own && (is_servers || !self.may_be_called(session, to)) {
             return Err(NameRefused::Reserved(to.clone()));
@@ -51,8 +51,8 @@ impl Hub {
         Ok(from)
     }
 
-    /// Gives `session` the name of whoever it is shown to be, or one with a number behind that. Returns the name until now, if it has
-    /// another one by that. Whoever finds no name that it may have keeps the one that it has.
+    /// Gives `session` the name of its principal, or that name with a number. Returns its name until now, if that has changed. A session
+    /// that finds no name it may have keeps its own.
     pub(super) fn name_as_shown(&self, session: &Arc<SessionInner>) -> Option<UserName> {
         let principal = session.principal()?;
         let owner = principal.name().filter(|name| !name.is_reserved())?;
@@ -60,7 +60,7 @@ impl Hub {
             return None;
         }
         if !session.is_entered() {
-            // Beside those who have a connection.
+            // In addition to those that have a connection.
             return self.take(session, owner, None, TakenFrom::Itself).ok();
         }
         if let Ok(from) = self.take(session, owner, None, TakenFrom::Usurper) {
@@ -70,14 +70,14 @@ impl Hub {
             let name = self.numbered(session, owner)?;
             match self.take(session, &name, None, TakenFrom::Usurper) {
                 Ok(from) => return Some(from),
-                // Somebody has chosen it meanwhile.
+                // Somebody has taken it in the meantime.
                 Err(_) => self.0.names.lock().give_back(Some(name)),
             }
         }
     }
 
-    /// Takes a name from `session` that the policy does not let it have any more. It gets one of whoever it is shown to be, or is a guest
-    /// again, and is told so.
+    /// Takes from `session` a name that the policy no longer lets it have. It gets one of its principal's, or is a guest again, and is told
+    /// so.
     pub(super) fn check_name(&self, session: &Arc<SessionInner>) {
         let name = session.name();
         if name.is_reserved() || self.may_be_called(session, &name) {
@@ -89,12 +89,12 @@ impl Hub {
         }
     }
 
-    /// Whether the policy lets `session` be called `name`.
+    /// Whether the policy lets `session` have `name`.
     fn may_be_called(&self, session: &SessionInner, name: &UserName) -> bool {
         self.may_be_named(session.principal().as_deref(), name)
     }
 
-    /// Whether the policy lets anybody be called `name` who is shown to be `principal`. The names of the server's parts are none of its.
+    /// Whether the policy lets a session of `principal` have `name`. It is not asked about names of the server's parts.
     pub(super) fn may_be_named(&self, principal: Option<&Principal>, name: &UserName) -> bool {
         let Some(governance) = self.governance() else { return true };
         name.is_reserved() || governance.policy().may_be_called(principal.unwrap_or(&ANONYMOUS), name)
@@ -149,8 +149,8 @@ impl Hub {
         (is_itself && by == TakenFrom::Itself) || !self.may_be_named(held_by.as_deref(), name)
     }
 
-    /// What `holder` is called once `session` has its name: what that one was called, if it is a numbered name of both; or another one of its
-    /// principal's. None is a guest's.
+    /// The name of `holder` once `session` has its current one: that of `session`, if it is a numbered name of both, or another one of its
+    /// principal's. `None`: a guest's.
     fn another(&self, holder: &SessionInner, session: &SessionInner) -> Option<UserName> {
         let principal = holder.principal()?;
         let owner = principal.name().filter(|name| !name.is_reserved())?;
@@ -162,7 +162,7 @@ impl Hub {
         self.numbered(holder, owner)
     }
 
-    /// A name of `owner` with a number behind it that is free, and that the policy lets `session` have.
+    /// A name of `owner` with a number that is free, and that the policy lets `session` have.
     fn numbered(&self, session: &SessionInner, owner: &UserName) -> Option<UserName> {
         let mut refused = Vec::new();
         let mut numbers = (0..NUMBERS_TRIED).map_while(|_| self.0.names.lock().number(owner));
@@ -177,8 +177,8 @@ impl Hub {
 }
 
 impl HubInner {
-    /// Gives `session` the name `to`, and whoever has it the name `other`, or a guest's. None if it is not `holder`'s any more, or `other` is
-    /// not free any more.
+    /// Gives `session` the name `to`, and its holder the name `other`, or a guest's. `None` if it is no longer `holder`'s, or `other` is no
+    /// longer free.
     fn swap(
         &self,
         session: &Arc<SessionInner>,
@@ -194,7 +194,7 @@ impl HubInner {
         if !session.is_entered() {
             return Some(Taken { from: session.take_name(to.clone()), displaced: None });
         }
-        // Under the same lock: of two that take a name at a time one has it, and none is entered twice.
+        // Under the same lock: if two take a name at once, one gets it, and none is entered twice.
         let own = session.name();
         if other.is_some_and(|other| *other != own && !names.is_free(other)) {
             return None;
@@ -211,7 +211,7 @@ impl HubInner {
         Some(Taken { from, displaced })
     }
 
-    /// Makes `session` a guest, unless it is not called `name` any more.
+    /// Makes `session` a guest, unless its name is no longer `name`.
     fn make_guest(&self, session: &Arc<SessionInner>, name: &UserName) -> Option<UserName> {
         let mut names = self.names.lock();
         if !names.get(name).is_some_and(|found| Arc::ptr_eq(found, session)) {
@@ -229,7 +229,7 @@ impl HubInner {
         self.next_guest.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// Whoever goes leaves the name that it has then.
+    /// A session that leaves gives up the name that it has at that point.
     pub(super) fn forget(&self, session: &Arc<SessionInner>) {
         let mut names = self.names.lock();
         // Read under the lock: it may have been taken over just now.

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 use switchboard_proto::{Glob, Grants, Rights, RoomName, Token, UserName};
 
-/// The answer to who somebody is, once it is found out.
+/// The answer to who somebody is, once it is known.
 pub type Authenticating<'a> = Pin<Box<dyn Future<Output = Result<Arc<Principal>, Refusal>> + Send + 'a>>;
 
 /// Decides who somebody is, and what it may do. A hub that has one ([`Hub::with_policy`](crate::Hub::with_policy)) asks
@@ -74,8 +74,8 @@ pub trait Policy: Send + Sync + 'static {
         true
     }
 
-    /// Whether `principal` is still valid: not if its credential was revoked. One that does not stand may do nothing.
-    /// By default everybody stands.
+    /// Whether `principal` is still valid: not if its credential was revoked. One that is not may do nothing. By default
+    /// everybody is.
     fn stands(&self, principal: &Principal) -> bool {
         let _ = principal;
         true
@@ -140,7 +140,7 @@ impl Principal {
         Self { expires: Some(expires), ..self }
     }
 
-    /// Proven by the credential with that id, which is not secret: it is logged.
+    /// Proven by the credential with this id, which is not secret: it is logged.
     #[must_use]
     pub fn by(self, credential: impl Into<Box<str>>) -> Self {
         Self { credential: Some(credential.into()), ..self }
@@ -159,7 +159,7 @@ impl Principal {
         self.name.is_none()
     }
 
-    /// Its name, if it is somebody in particular.
+    /// Its name, unless it is anonymous.
     pub fn name(&self) -> Option<&UserName> {
         self.name.as_ref()
     }
@@ -234,17 +234,17 @@ pub enum Refusal {
 
 /// The policy says no.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not allowed")]
+#[error("no right to do this")]
 pub struct NotAllowed;
 
 /// A hub's policy.
 pub(super) struct Governance {
     policy: Arc<dyn Policy>,
-    /// How often everybody was looked at again, or is being: whoever comes in asks behind the last one.
+    /// Counts the reviews, including one under way: a session that comes in asks after the latest began.
     reviews: AtomicUsize,
 }
 
-/// What the policy says of somebody in one room, and when it was asked.
+/// What the policy says about somebody in one room, and when it was asked.
 #[derive(Clone)]
 pub(super) struct Ruling {
     pub(super) principal: Option<Arc<Principal>>,
@@ -269,26 +269,26 @@ impl Governance {
         &self.policy
     }
 
-    /// Of which only a change matters.
+    /// Only a change of it matters.
     pub(super) fn generation(&self) -> u32 {
         self.policy.generation() as u32
     }
 
-    /// What is answered from now on is what a review would find.
+    /// Whatever is answered from now on is what a review would find.
     pub(super) fn begin_review(&self) {
-        // Release: whoever sees it sees the policy as it is by now.
+        // Release: a thread that sees it sees the policy as it is by now.
         self.reviews.fetch_add(1, Ordering::Release);
     }
 
-    /// Whether no review has begun since this was answered; asked under the lock of the room that the review comes to, so that
-    /// either of the two finds the other.
+    /// Whether no review has begun since this was answered. To be asked under the lock of the room, which the review takes too, so that
+    /// one of the two finds the other.
     pub(super) fn holds(&self, ruling: &Ruling) -> bool {
         self.reviews.load(Ordering::Acquire) == ruling.reviews
     }
 
     /// What `principal` may do in `room` now.
     pub(super) fn ask(&self, principal: Option<Arc<Principal>>, room: &RoomName) -> Ruling {
-        // Read first: an answer that is newer than its number is asked for once more.
+        // Read first: an answer newer than its number is only asked for once more.
         let (reviews, generation) = (self.reviews.load(Ordering::Acquire), self.generation());
         let who = principal.as_deref().unwrap_or(&ANONYMOUS);
         let rights = if self.policy.stands(who) { self.policy.rights(who, room) } else { Rights::NONE };

@@ -1,7 +1,7 @@
-//! A policy has changed: everybody is looked at again, a few at a time.
+//! A policy has changed: everybody is checked again, a few at a time.
 //!
-//! Who comes meanwhile is let in by the new answers, since the doors see that a review has begun, and who takes another name is looked at
-//! then (`naming.rs`). So whoever is not looked at here needs no look.
+//! Sessions that come in the meantime are let in by the new answers, since the door sees that a review has begun, and those that take
+//! another name are checked then (`naming.rs`). So those that are missed here need no check.
 
 use super::room::RoomInner;
 use super::session::SessionInner;
@@ -10,22 +10,23 @@ use crate::turn::{CALL_BYTES, Turn};
 use std::sync::Arc;
 use switchboard_proto::RoomName;
 
-/// Sessions or members that are taken from a list under its lock: 20 µs.
+/// Sessions or members taken from a list under one lock: 20 µs.
 const TOGETHER: usize = 1024;
 
-/// Rooms, each of which is locked then.
+/// Rooms taken at once; each is locked then.
 const ROOMS_TOGETHER: usize = 64;
 
 impl Hub {
-    /// Has everybody follow what the [`Policy`](crate::policy::Policy) says now: to be called when its answers have changed and its
-    /// generation has grown. Sessions whose principal no longer stands are closed ([`Revoked`](crate::CloseReason)); those whose name
-    /// belongs to somebody else by now get another one; members that may not be in their rooms any more are removed. All are told so,
-    /// and so are the others in their rooms. What was published before still reaches them. Gives way to others about every millisecond; a hub without a policy has nothing to review.
+    /// Makes everybody follow what the [`Policy`](crate::policy::Policy) says now: call it when its answers have changed and its
+    /// generation has grown. Sessions whose principal is no longer valid are closed ([`Revoked`](crate::CloseReason)); those whose
+    /// name belongs to somebody else by now get another one; members that may no longer be in their rooms are removed. All of them are
+    /// told, and so are the others in their rooms. What was published before still reaches them. It yields about every millisecond; a
+    /// hub without a policy has nothing to review.
     ///
-    /// By itself a change has its effect on whatever is done from then on: only who listens and does nothing would go on listening.
+    /// Without it a change only affects what is done from then on: those who just listen would go on listening.
     ///
     /// # Cancel safety
-    /// Safe, but who was not looked at yet is not: call it again.
+    /// Safe, but those not checked yet stay as they are: call it again.
     pub async fn review(&self) {
         let Some(governance) = self.governance() else { return };
         governance.begin_review();

@@ -1,4 +1,4 @@
-//! What a room's members may do, where there is a policy: what is known of it, under the room's lock. The doors ask.
+//! What a room's members may do, if there is a policy: what is known of it, under the room's lock. The door does the asking.
 
 use super::door::Pass;
 use super::fanout::Operation;
@@ -19,13 +19,13 @@ pub(super) struct Stranger {
 }
 
 impl RoomInner {
-    /// The policy that is asked about what is done here, if there is one.
+    /// The policy that decides about this room, if there is one.
     #[inline]
     pub(super) fn governance(&self) -> Option<&Governance> {
         if self.is_governed { self.holding.governance.as_ref() } else { None }
     }
 
-    /// Whom a member is shown to be; none is nobody in particular.
+    /// Who a member is shown to be; `None`: nobody in particular.
     pub(super) fn principal(&self, _: Pass, member: MembershipId) -> Result<Option<Arc<Principal>>, Objection> {
         let state = self.state.lock();
         match state.named.get(member) {
@@ -40,9 +40,9 @@ impl RoomInner {
         self.state.lock().rights(member, generation)
     }
 
-    /// Has a member follow what the policy says of it now.
+    /// Makes a member follow what the policy says about it now.
     ///
-    /// One that may not be in the room any more is removed. Returns the generation of what it follows.
+    /// One that may no longer be in the room is removed. Returns the generation of what it follows.
     pub(super) fn settle(self: &Arc<Self>, _: Pass, member: MembershipId, ruling: &Ruling) -> Result<u32, Objection> {
         let mut state = self.state.lock();
         let (settled, link) = state.settle(member, ruling)?;
@@ -60,11 +60,11 @@ impl RoomInner {
     }
 }
 
-/// At most so many members, and whom they are shown to be.
+/// Some members, and who they are shown to be.
 type SomeMembers = Vec<(MembershipId, Option<Arc<Principal>>)>;
 
 impl RoomInner {
-    /// At most `limit` members behind one by their numbers.
+    /// At most `limit` members after the given one, by number.
     pub(super) fn members_behind(&self, member: Option<MembershipId>, limit: usize) -> SomeMembers {
         let state = self.state.lock();
         let named = state.named.entries_behind(member).map(|(id, session)| (id, session.principal()));
@@ -75,7 +75,7 @@ impl RoomInner {
         members
     }
 
-    /// Whether that is a member.
+    /// Whether this is a member.
     pub(super) fn has(&self, member: MembershipId) -> bool {
         self.state.lock().has(member)
     }
@@ -106,7 +106,7 @@ impl RoomState {
         self.strangers.as_ref()?.get(member)
     }
 
-    /// Says whether it was there.
+    /// Returns whether it was there.
     pub(super) fn forget_stranger(&mut self, member: MembershipId) -> bool {
         self.strangers.as_mut().is_some_and(|strangers| strangers.remove(member).is_some())
     }
@@ -118,7 +118,7 @@ impl RoomState {
         }
     }
 
-    /// What the member's messages say of it, if it has a name, and may do that.
+    /// What the member's messages say about it, if it has a name and the right.
     #[inline]
     pub(super) fn may(
         &self,
@@ -133,7 +133,7 @@ impl RoomState {
         }
     }
 
-    /// Notes what a member may do now. Gives where it is written to, too.
+    /// Notes what a member may do now. Also returns where it is written to.
     fn settle(&mut self, member: MembershipId, ruling: &Ruling) -> Result<(Settled, Arc<Link>), Objection> {
         if let Some(session) = self.named.get(member) {
             let link = session.link().ok_or(Objection::Gone)?;

@@ -1,6 +1,6 @@
-//! What a session may do in the rooms that it is in, where the hub has a policy: what that has said last, and when.
+//! What a session may do in the rooms that it is in, if the hub has a policy: its latest answers, and when they were given.
 //!
-//! Asks nobody: it is told the answers, under the lock of whoever keeps it.
+//! Asks nobody: it is given the answers, under the lock of whoever keeps it.
 
 use super::door::EVERYTHING;
 use super::policy::{Principal, Ruling};
@@ -10,14 +10,14 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 use switchboard_proto::{NameSecret, Rights};
 
-/// Whom a session is shown to be, how it keeps its name, and its seats.
+/// Who a session is shown to be, how it keeps its name, and its seats.
 #[derive(Default)]
 pub(super) struct Standing {
-    /// None is nobody in particular.
+    /// `None`: nobody in particular.
     pub(super) principal: Option<Arc<Principal>>,
-    /// By what another connection takes the name over.
+    /// With this another connection can take the name over.
     pub(super) secret: Option<NameSecret>,
-    /// In the order of their numbers, since that is the one in which they come.
+    /// In the order of their numbers, which is the one in which they come.
     seats: Vec<Seat>,
 }
 
@@ -25,17 +25,17 @@ pub(super) struct Standing {
 pub(super) struct Seat {
     id: MembershipId,
     pub(super) room: Weak<RoomInner>,
-    /// The policy's when it was asked.
+    /// The policy's generation when it was asked.
     generation: u32,
     rights: Rights,
 }
 
-/// Why something is not done, or not yet.
+/// Why something may not be done, or not yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Objection {
-    /// The policy has changed since it was asked, or the principal is another one: it is to be asked again.
+    /// The policy, or the principal, has changed since it was asked: ask it again.
     Outdated,
-    /// There is no such membership any more.
+    /// The membership is gone.
     Gone,
     Refused,
     /// The room takes no payload of more bytes.
@@ -50,7 +50,7 @@ pub(super) enum Objection {
 
 /// What became of an answer.
 pub(super) enum Settled {
-    /// These are its rights now, in place of those.
+    /// Taken: the rights now, and those before.
     Changed { from: Rights, to: Rights },
     /// There is a newer one, of this generation.
     Late(u32),
@@ -92,7 +92,7 @@ impl Standing {
         self.seats.push(seat);
     }
 
-    /// Where nobody is asked; once for each, whenever it is noted.
+    /// Without a policy; once for each, whenever it is noted.
     pub(super) fn sit_unasked(&mut self, id: MembershipId, room: &Arc<RoomInner>) {
         if let Err(place) = self.seats.binary_search_by_key(&id, |seat| seat.id) {
             let seat = Seat { id, room: Arc::downgrade(room), generation: 0, rights: EVERYTHING };
@@ -115,7 +115,7 @@ impl Standing {
         self.seats.retain(|seat| seat.id != id);
     }
 
-    /// Is shown to be `principal` from now on: nothing that was said of another one holds. Gives its seats.
+    /// The session is `principal` from now on: no answer about another one holds any more. Returns its seats.
     pub(super) fn show(&mut self, principal: Arc<Principal>) -> Vec<(Weak<RoomInner>, MembershipId)> {
         self.principal = Some(principal);
         let outdated = |seat: &mut Seat| {

@@ -1,4 +1,4 @@
-//! How many connections there may be, in all, from one address, and from those who own many.
+//! How many connections there may be: in all, from one address, and from owners of many addresses.
 
 use super::Node;
 use super::owners::{Owners, Scope, network};
@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use switchboard_proto::CloseReason;
 use tracing::info;
 
-/// Connections from one address on a listener open to strangers.
+/// Connections from one address on a listener open to other machines.
 const PER_ADDRESS: usize = 1024;
 
 /// What is connected.
@@ -48,12 +48,12 @@ impl Node {
         self.count(limit).map(|(admitted, _)| admitted)
     }
 
-    /// Counts a connection if there are fewer than `limit`, and says how many others there are.
+    /// Counts a connection if there are fewer than `limit`, and returns how many others there are.
     fn count(self: &Arc<Self>, limit: usize) -> Option<(Admitted, usize)> {
         // Relaxed: a count that guards no other memory.
         let others = self.admission.open.fetch_add(1, Ordering::Relaxed);
         let admitted = Admitted { node: Arc::clone(self), network: None };
-        // Counted no more once it is dropped.
+        // It is no longer counted once it is dropped.
         (others < limit).then_some((admitted, others))
     }
 
@@ -92,12 +92,12 @@ impl Node {
         let limits = server_limits(settings);
         let own_limit = settings.occupancy.as_ref().and(settings.limits.connections_per_address);
         let per_address = limits.connections_per_address.or((!settings.is_local).then_some(PER_ADDRESS));
-        // A listener that says how many come from one address may let in more than others do.
+        // A listener with its own limit for one address may let in more than others do.
         let per_address = own_limit.map_or(per_address, |_| per_address.map(|_| usize::MAX));
         let Some(limit) = per_address else { return Ok(None) };
         let mut addresses = self.admission.addresses.lock();
         let count = addresses.counts.get(&network).copied().unwrap_or(0);
-        // Who set a limit has promised that many.
+        // A limit that was set is a promise of that many.
         let least = own_limit.or(limits.connections_per_address).unwrap_or(0);
         let free = limits.connections.saturating_sub(others);
         if count >= limit || !addresses.owners.may_have(network, Scope::Wide, free, least) {

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
-/// How often memory is waited for when nobody is left to close. A handler that blocks its worker may hold it for as long as it
+/// How often to wait for memory when nobody is left to close. A handler that blocks its worker may hold it for as long as it
 /// likes, and the others must not wait for that.
 const MOST_LOOKS: u32 = 10;
 
@@ -72,7 +72,7 @@ impl Connections {
         self.workers.lock().push(worker);
     }
 
-    /// The worker that is the runtime which calls, or what `make` makes of it. Workers whose runtimes have ended are forgotten.
+    /// The worker of the calling runtime, or a new one by `make`. Workers whose runtimes have ended are forgotten.
     ///
     /// # Panics
     /// Outside a runtime.
@@ -88,7 +88,7 @@ impl Connections {
         worker
     }
 
-    /// In the order in which they came. Copied, so that no list of connections is looked at under two locks.
+    /// In the order in which they came. A copy, so that no list of connections is walked under two locks.
     pub(crate) fn workers(&self) -> Vec<Arc<Worker>> {
         self.workers.lock().clone()
     }
@@ -134,8 +134,8 @@ impl Connections {
         self.workers().iter().flat_map(|worker| worker.links()).collect()
     }
 
-    /// Lets all connections finish, at most for `grace` or until `abort`. Says how many had to be aborted then.
-    /// What was `spawned` has the same time.
+    /// Lets all connections finish, for at most `grace` or until `abort`. Returns how many had to be aborted then.
+    /// Spawned tasks have the same time.
     pub(super) async fn drain(
         &self,
         tasks: &TaskTracker,
@@ -172,7 +172,7 @@ impl Connections {
         aborted
     }
 
-    /// Tells every connection of the drain: at once, but for those whose clients come back by themselves.
+    /// Tells every connection of the drain: at once, except those whose clients come back by themselves.
     async fn tell(&self, grace: Duration) {
         let (coming_back, others): (Vec<_>, Vec<_>) = self.links().into_iter().partition(|link| link.comes_back());
         for link in others {
@@ -191,8 +191,8 @@ impl Connections {
         }
     }
 
-    /// Has histories give way, and then closes the connections that hold most, whenever all together hold more than the budget.
-    /// Until then none is read from that holds anything. Never returns.
+    /// Whenever all together hold more than the budget, makes histories give way, and then closes the connections that hold most.
+    /// Until then no connection that holds anything is read from. Never returns.
     pub(crate) async fn shed(&self, budget: &Budget) {
         loop {
             budget.pressure().await;
@@ -201,7 +201,7 @@ impl Connections {
             }
             budget.reclaim().await;
             if budget.excess() > 0 {
-                // Most of it may be about to be written, and nobody who holds any of it is read from.
+                // Most of it may be about to be written, and no connection that holds any of it is read from.
                 budget.relief().await;
             }
             if budget.excess() > 0 {
@@ -211,12 +211,12 @@ impl Connections {
         }
     }
 
-    /// What those hold who may still be closed.
+    /// What the connections hold that may still be closed.
     fn closable_bytes(&self) -> usize {
         self.links().iter().filter(|link| !link.is_aborted()).map(|link| link.charged_bytes()).sum()
     }
 
-    /// Closes those that hold most until less is held, and waits until they have given it back.
+    /// Closes those that hold most until little enough is held, and waits until they have given it back.
     async fn close_largest(&self, budget: &Budget) {
         let mut looks = 0;
         while budget.surplus() > 0 {
@@ -243,10 +243,10 @@ impl Connections {
         let _ = tokio::time::timeout(ROUND_WAIT, all).await;
     }
 
-    /// Closes those that hold most, until that makes up `surplus`. Says whether there was anybody to close.
+    /// Closes those that hold most until that makes up `surplus`. Returns whether there was anybody to close.
     fn close_some(&self, mut surplus: usize) -> bool {
         let mut links: Vec<_> = self.links().into_iter().map(|link| (link.charged_bytes(), link)).collect();
-        // Those who were closed already give back what they hold, however much others do.
+        // Those that are already closing give back what they hold, however much others hold.
         links.retain(|(bytes, link)| {
             let is_open = !link.is_aborted();
             surplus = if is_open { surplus } else { surplus.saturating_sub(*bytes) };

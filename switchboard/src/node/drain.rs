@@ -21,9 +21,9 @@ pub struct Drained {
 /// The two steps of stopping. Cloning shares them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Stop {
-    /// Accept nobody any more, and let everybody finish.
+    /// Accept no more connections, and let the others finish.
     pub(crate) drain: CancellationToken,
-    /// The same for the user's code that waits for it, apart: its wakers may panic, and whoever is woken behind one would not be.
+    /// The same, separately for user code that waits for it: its wakers may panic, and those after it would not be woken.
     pub(crate) told: CancellationToken,
     /// Let nobody finish.
     pub(crate) abort: CancellationToken,
@@ -60,20 +60,20 @@ impl Drop for Aborting {
 /// Between two steps of a spread drain.
 pub(crate) const STEP: Duration = Duration::from_millis(50);
 
-/// For each client that comes back by itself: a thousand a second do so without harm.
+/// For each client that comes back by itself: a thousand a second do no harm.
 const EACH: Duration = Duration::from_millis(1);
 
 /// Part of the grace period in which such clients are told of the drain.
 const SPREAD_PART: u32 = 4;
 
-/// As much passes at most, of a time to wait, while this process does not run.
+/// The most of a wait that may pass while this process does not run.
 const LONGEST_STEP: Duration = Duration::from_secs(1);
 
-/// Lets everybody be heard who may have been in time, before a time to wait is over.
+/// Before a wait is over: makes sure that whoever may have been in time is heard.
 const LOOKS: usize = 16;
 
-/// Sleeps for `duration` of the time in which this process runs: one that was stopped, or moved to another machine, could not do
-/// meanwhile what is waited for.
+/// Sleeps for `duration` of the time in which this process runs: while it was stopped, or moved to another machine, it could not do
+/// what is being waited for.
 pub(crate) async fn sleep_awake(duration: Duration) {
     let mut left = duration;
     while !left.is_zero() {
@@ -86,8 +86,8 @@ pub(crate) async fn sleep_awake(duration: Duration) {
     }
 }
 
-/// In which of the steps of a drain each of `count` such clients is told: by chance, so that they do not come back together,
-/// nor in the order in which they came. The same `chance` gives the same steps.
+/// The step of the drain in which each of `count` such clients is told: random, so that they come back neither together nor in
+/// the order in which they came. The same `chance` gives the same steps.
 pub(crate) fn steps(count: usize, grace: Duration, chance: &impl BuildHasher) -> impl Iterator<Item = u32> {
     let spread = EACH.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX)).min(grace / SPREAD_PART);
     let steps = spread.as_millis().div_ceil(STEP.as_millis()).max(1);

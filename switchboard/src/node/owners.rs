@@ -1,14 +1,14 @@
-//! What those have who own many addresses: an IPv6 /48, as each customer of a provider gets one, has 65,536 networks for
-//! which limits are kept.
+//! Limits for owners of many addresses: an IPv6 /48, which each customer of a provider gets, has 65,536 networks for which
+//! limits are kept.
 //!
-//! An owner may have as much as is still free, so that whoever comes next finds something: one alone gets half, and two a third
-//! each. Of a /56 it is half of that, and a quarter of one network or IPv4 address, where that is not limited otherwise.
+//! An owner may have as much as is still free, so that there is something left for the next one: one alone gets half, two get a
+//! third each. A /56 gets half of that, and a single network or IPv4 address a quarter, unless it is limited otherwise.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::num::NonZeroU64;
 
-/// Bits that tell owners apart, and the part of what is free that one may have.
+/// Bits that tell owners apart, and the share of what is free that one may have.
 const WIDE: [(u32, usize); 2] = [(48, 1), (56, 2)];
 const NARROW: (u32, usize) = (64, 4);
 
@@ -17,7 +17,7 @@ const NARROW: (u32, usize) = (64, 4);
 pub(crate) struct Owners(HashMap<(u32, u64), u32>);
 
 impl Owners {
-    /// Whether those who own `network` may have one more, with `free` left: each has less than its part of that, or than `least`.
+    /// Whether the owners of `network` may have one more, with `free` left: each has less than its share of that, or than `least`.
     pub(crate) fn may_have(&self, network: NonZeroU64, scope: Scope, free: usize, least: usize) -> bool {
         keys(network, scope).all(|(key, part)| {
             let count = self.0.get(&key).map_or(0, |count| *count as usize);
@@ -59,7 +59,7 @@ fn keys(network: NonZeroU64, scope: Scope) -> impl Iterator<Item = ((u32, u64), 
     wide.chain(narrow).map(move |(bits, part)| ((bits, network >> (64 - bits)), part))
 }
 
-/// The part of an address that one owner has: all of IPv4's, the first 64 bits of IPv6's. Nobody has the number zero.
+/// The part of an address that belongs to one owner: all of IPv4, the first 64 bits of IPv6. Nobody has the number zero.
 pub(crate) fn network(address: IpAddr) -> NonZeroU64 {
     let network = match address.to_canonical() {
         IpAddr::V4(address) => u64::from(address.to_bits()),

@@ -25,24 +25,24 @@ use tracing::warn;
 /// A sweep this late means that a handler held the thread.
 const LATE: Duration = Duration::from_millis(100);
 
-/// How long the end of the threads is waited for when a server is dropped: they take less than a millisecond as a rule.
+/// How long to wait for the threads to end when a server is dropped: they usually take less than a millisecond.
 const DROP_WAITS: usize = 1000;
 const DROP_WAIT: Duration = Duration::from_micros(100);
 
-/// What passes at most from one sweep to the next, for deadlines: a process that was stopped, or moved to another machine, could
-/// not read meanwhile what came in time.
+/// The most time that deadlines count from one sweep to the next: while a process was stopped, or moved to another machine, it could
+/// not read what arrived in time.
 const LONGEST_STEP: Second = 2;
 
 /// Connections that a sweep looks at under one lock, and what a look counts as in its turn: about 100 ns.
 const SWEPT_TOGETHER: usize = 256;
 const SWEPT_BYTES: usize = 64;
 
-/// Of how many sockets the event loop tells at once, less what comes meanwhile.
+/// How many sockets the event loop reports at once, less what arrives in the meantime.
 const SOCKETS_PER_YIELD: usize = 512;
 
-/// Tasks between two looks at what sockets have to say, where tokio takes 61. Each may take a turn of a millisecond: so what comes
-/// meanwhile waits for 16 ms at most. An attack that had others wait for 22 ms (p99) has them wait for 7; an echo takes 2 % more
-/// instructions of ours with one line in flight, and 0.2 % with 16.
+/// Tasks between two polls of the sockets, where tokio takes 61. Each may take a turn of a millisecond, so what arrives in the
+/// meantime waits for 16 ms at most. An attack that made others wait for 22 ms (p99) makes them wait for 7; an echo takes 2 % more
+/// of our instructions with one line in flight, and 0.2 % with 16.
 const EVENT_INTERVAL: u32 = 16;
 
 /// Of so many tasks one may be another thread's to wake, where tokio takes 31: else a worker with much to do would not get to the end of
@@ -53,7 +53,7 @@ pub(crate) struct Worker {
     pub(crate) index: usize,
     pub(crate) handle: Handle,
     pub(crate) tick: Arc<Tick>,
-    /// By number: who came first is looked at first, told of a drain first and listed first.
+    /// By number: connections that came first are swept first, told of a drain first and listed first.
     links: Mutex<Roster<ConnectionId, Arc<Link>>>,
     load: AtomicUsize,
 }
@@ -69,7 +69,7 @@ impl Worker {
         })
     }
 
-    /// The runtime that calls, as a worker.
+    /// The calling runtime as a worker.
     ///
     /// # Panics
     /// Outside a runtime.
@@ -110,7 +110,7 @@ impl Worker {
         self.links.lock().values().cloned().collect()
     }
 
-    /// The first `limit` behind `after`.
+    /// The first `limit` after `after`.
     pub(crate) fn page(&self, after: Option<ConnectionId>, limit: usize) -> Vec<Arc<Link>> {
         self.links.lock().behind(after).take(limit).cloned().collect()
     }
@@ -119,7 +119,7 @@ impl Worker {
         self.links.lock().len()
     }
 
-    /// Looks at the deadlines of some connections behind one of them: says which was the last, and adds those that are over.
+    /// Checks the deadlines of some connections after a given one: returns which was the last, and adds those that are overdue.
     fn sweep_some(
         &self,
         now: Second,
@@ -136,7 +136,7 @@ impl Worker {
         last
     }
 
-    /// Looks at every connection's deadlines once a second, and steps the worker's clock.
+    /// Checks every connection's deadlines once a second, and advances the worker's clock.
     pub(crate) async fn sweep(self: Arc<Self>, started: Instant, metrics: Arc<Metrics>) {
         let mut every_second = tokio::time::interval_at(started + Duration::from_secs(1), Duration::from_secs(1));
         every_second.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -165,7 +165,7 @@ impl Worker {
             if overdue.is_empty() {
                 continue;
             }
-            // What lies in a socket counts before a deadline does: all are heard of, and read, before anybody is ended.
+            // What is in a socket counts before a deadline does: everything is polled and read before any connection is ended.
             for _ in 0..2 + self.link_count() / SOCKETS_PER_YIELD {
                 tokio::task::yield_now().await;
             }
@@ -220,12 +220,12 @@ impl Workers {
         Ok(workers)
     }
 
-    /// All of them; if there is none, the runtime that calls is.
+    /// All of them; if there is none, the calling runtime.
     pub(crate) fn all_or_caller(&self, shared: (&Arc<Budget>, &Tasks)) -> Vec<Arc<Worker>> {
         if self.all.is_empty() { vec![Worker::of_caller(shared)] } else { self.all.clone() }
     }
 
-    /// Ends the threads. One that a handler holds is left behind: it cannot be stopped from outside.
+    /// Ends the threads. One that a handler blocks is left behind: it cannot be stopped from outside.
     pub(crate) async fn stop(mut self) {
         let mut joins = Vec::new();
         for (stop, thread) in std::mem::take(&mut self.threads) {
@@ -243,7 +243,7 @@ impl Workers {
     }
 }
 
-/// What still holds sockets lets go of them, unless a handler holds its thread.
+/// What still holds sockets releases them, unless a handler blocks its thread.
 impl Drop for Workers {
     fn drop(&mut self) {
         let threads: Vec<_> = self.threads.drain(..).map(|(_, thread)| thread).collect();

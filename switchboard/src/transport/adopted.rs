@@ -1,4 +1,4 @@
-//! Sockets that are open already: whoever started this process opened them, or the process before it did.
+//! Sockets that are open already: opened by whoever started this process, or by the process before it.
 
 use nix::errno::Errno;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
@@ -8,7 +8,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use switchboard_proto::Escaped;
 
-/// A socket as it was handed over: which one it is shows when a server is bound.
+/// A socket as it was handed over: what kind it is turns out when a server is bound.
 #[derive(Debug, Clone)]
 pub(crate) struct Adopted(Arc<OwnedFd>);
 
@@ -25,7 +25,7 @@ impl Adopted {
         Self(Arc::new(socket.into()))
     }
 
-    /// Where it is bound, as in a URL; or which descriptor it is, if that cannot be said.
+    /// Where it is bound, as in a URL; or else which descriptor it is.
     pub(crate) fn place(&self) -> String {
         let place = SockRef::from(&self.0).local_addr().ok().and_then(|address| {
             let ip = address.as_socket().map(|address| address.to_string());
@@ -36,7 +36,7 @@ impl Adopted {
         place.unwrap_or_else(|| format!("descriptor {}", self.0.as_raw_fd()))
     }
 
-    /// The socket, if it is one for `wanted` to which anybody may come. It does not block, and no child inherits it.
+    /// The socket, if it is of the kind `wanted` and not connected to one peer. It does not block, and no child inherits it.
     pub(crate) fn take(self, wanted: ListenerKind) -> io::Result<Socket> {
         let socket = Socket::from(Arc::try_unwrap(self.0).or_else(|shared| shared.try_clone())?);
         match ListenerKind::of(&socket)? {

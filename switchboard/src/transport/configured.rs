@@ -10,13 +10,13 @@ use std::io;
 use std::sync::Arc;
 use switchboard_proto::{IpNetwork, Rate};
 
-/// What a listener has in place of its server's settings.
+/// A listener's own settings, in place of its server's.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct OwnSettings {
     pub(crate) name: Option<String>,
     pub(crate) timeouts: Option<Timeouts>,
     pub(crate) limits: Option<Arc<Limits>>,
-    /// Frames that are read of each connection.
+    /// How many frames are read from each connection.
     pub(crate) rate: Option<Rate>,
     pub(crate) proxies: Option<Proxies>,
     /// Whose requests say whose they are; none, if nobody's.

@@ -1,5 +1,5 @@
-//! A stream transport without its socket, for tests: a listener is what it was, its URL and its settings too, and whoever
-//! connects does so within the process.
+//! A stream transport without its socket, for tests: the listener keeps its URL and its settings, and peers connect within
+//! the process.
 
 use super::configured::OwnSettings;
 use super::memory::Memory;
@@ -14,7 +14,7 @@ pub(crate) struct InMemory {
     place: Replaced,
 }
 
-/// What is told of a listener, which is that of the other one.
+/// What is reported about the listener: the same as about the other one.
 #[derive(Clone)]
 struct Replaced {
     url: String,
@@ -24,7 +24,7 @@ struct Replaced {
 }
 
 impl InMemory {
-    /// Listens where others connect to what is returned as well.
+    /// Also returns the address to connect to.
     pub(crate) fn instead_of<T: StreamTransport>(transport: &T) -> (Self, Memory) {
         let address = transport.memory().unwrap_or_default();
         let place = Replaced {

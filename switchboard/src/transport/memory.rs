@@ -14,10 +14,10 @@ use switchboard_proto::CloseReason;
 use tokio::io::ReadBuf;
 use tokio::sync::mpsc;
 
-/// Bytes in one direction of a connection that are not read yet, as a socket's buffers hold.
+/// Unread bytes in one direction of a connection, as many as a socket's buffers hold.
 const PIPE_BYTES: usize = 64 << 10;
 
-/// Connections made and not yet accepted.
+/// Connections that are made but not accepted yet.
 const BACKLOG: usize = 65_535;
 
 /// An address in memory: [`testing::Peer::connect`](crate::testing::Peer::connect) connects. Clones are the same address.
@@ -42,7 +42,7 @@ impl Memory {
         self.connect_from(PeerAddr::Memory)
     }
 
-    /// The same, seen to come from `address`.
+    /// The same, as if from `address`.
     pub(crate) fn connect_from(&self, address: PeerAddr) -> End {
         let (here, there) = End::pair(PIPE_BYTES);
         if let Err(refused) = self.connect.try_send((there, address)) {
@@ -263,7 +263,7 @@ impl Source for Reader {
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.0.0.lock().reader = Some(cx.waker().clone());
-                // What came between the look and the waker.
+                // Bytes that arrived between the look and setting the waker.
                 let state = self.0.0.lock();
                 let ready = !state.bytes.is_empty() || state.ended || state.broken;
                 drop(state);

@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV6};
 use tokio::net::lookup_host;
 use tracing::warn;
 
-/// How often a free port is taken that one of a name's other addresses may not have free.
+/// How often to try a free port, since it may not be free at a name's other addresses.
 const TRIES: usize = 16;
 
 /// The addresses of `HOST:PORT`, at least one, each once.
@@ -28,7 +28,7 @@ pub(crate) async fn lookup(address: &str) -> io::Result<Vec<SocketAddr>> {
 }
 
 /// An IPv6 address whose zone is an interface's name: `[fe80::1%eth0]:80`, also as in a URL, `[fe80::1%25eth0]:80`
-/// (RFC 6874). One that is a number is for everybody to read.
+/// (RFC 6874). A numeric zone needs no help.
 fn scoped(address: &str) -> Option<io::Result<SocketAddr>> {
     let (host, port) = address.strip_prefix('[')?.rsplit_once("]:")?;
     let (host, zone) = host.split_once('%')?;
@@ -41,7 +41,7 @@ fn scoped(address: &str) -> Option<io::Result<SocketAddr>> {
     Some(address.map_err(|_| io::Error::new(io::ErrorKind::NotFound, format!("there is no interface {zone}"))))
 }
 
-/// An address as it is told to people: a zone by its interface's name, as it was most likely typed, if it has one.
+/// An address as people read it: a zone by the name of its interface, as it was most likely typed, if it has one.
 pub(crate) fn shown(address: SocketAddr) -> String {
     if let SocketAddr::V6(scoped) = address
         && let Ok(zone) = if_indextoname(scoped.scope_id())
@@ -54,8 +54,8 @@ pub(crate) fn shown(address: SocketAddr) -> String {
     address.to_string()
 }
 
-/// Binds all addresses of a name to one port, or the one that was given. Those that this machine does not have are passed
-/// over if it has another.
+/// Binds all addresses of a name to one port, the given one or a free one. Addresses that this machine does not have are
+/// skipped if it has another.
 pub(crate) fn bind_each<T>(
     addresses: &[SocketAddr],
     mut bind: impl FnMut(SocketAddr) -> io::Result<(SocketAddr, T)>,
@@ -70,7 +70,7 @@ pub(crate) fn bind_each<T>(
     bind_once(addresses, &mut bind).map_err(|(_, error)| error)
 }
 
-/// With an error comes whether the port was the kernel's choice.
+/// An error comes with whether the kernel had chosen the port.
 fn bind_once<T>(
     addresses: &[SocketAddr],
     mut bind: impl FnMut(SocketAddr) -> io::Result<(SocketAddr, T)>,
@@ -102,7 +102,7 @@ fn is_elsewhere(error: &io::Error) -> bool {
     matches!(error.raw_os_error().map(Errno::from_raw), Some(Errno::EADDRNOTAVAIL | Errno::EAFNOSUPPORT))
 }
 
-/// All addresses of a family, or one of them, as far as that is known before it is bound: what is no name.
+/// All addresses of a family, or one of them, as far as that is known before it is bound: anything but a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NumericAddress {
     pub(crate) protocol: IpProtocol,
@@ -120,7 +120,7 @@ impl NumericAddress {
         Some(Self { protocol, address: address.parse().ok()? })
     }
 
-    /// What takes IPv4 away from a listener on `[::]`, which has both families otherwise.
+    /// The listener that takes IPv4 away from one on `[::]`, which otherwise has both families.
     pub(crate) fn of_ipv4_beside(self) -> Option<Self> {
         let any = self.address.is_ipv6() && self.address.ip().is_unspecified() && self.address.port() != 0;
         any.then(|| Self { address: (Ipv4Addr::UNSPECIFIED, self.address.port()).into(), ..self })
@@ -165,7 +165,7 @@ pub(crate) enum Families {
 }
 
 impl Families {
-    /// Says so to the socket, since what it does by itself is for `net.ipv6.bindv6only` to say.
+    /// Sets it on the socket, since the default depends on `net.ipv6.bindv6only`.
     fn apply(self, socket: &socket2::Socket, address: SocketAddr) -> io::Result<()> {
         if address.is_ipv4() {
             return Ok(());

@@ -1,4 +1,4 @@
-//! TCP, and what it shares with every stream socket of the kernel's.
+//! TCP, and what it shares with the kernel's other stream sockets.
 
 use super::adopted::{Adopted, ListenerKind};
 use super::configured::OwnSettings;
@@ -107,7 +107,7 @@ fn bind(address: SocketAddr, binding: Binding) -> io::Result<(SocketAddr, Socket
     named(socket)
 }
 
-/// Prepares a socket that listens already: whom it has queued inherits less.
+/// Prepares a socket that is already listening: connections that it has queued inherit less.
 fn adopt(adopted: Adopted) -> io::Result<(SocketAddr, Socket)> {
     let socket = adopted.take(ListenerKind::Tcp)?;
     prepare(&socket)?;
@@ -140,10 +140,10 @@ pub(crate) struct Listener {
     addresses: Vec<SocketAddr>,
     /// Until they are attached.
     sockets: Vec<Socket>,
-    /// None is for whoever opened them to say.
+    /// `None` for sockets that somebody else opened.
     backlog: Option<i32>,
     accepting: Vec<TcpListener>,
-    /// Which of them is asked first, so that each gets its turn.
+    /// Which of them is polled first, so that each gets its turn.
     next: usize,
 }
 
@@ -239,7 +239,7 @@ impl Source for OwnedReadHalf {
     }
 
     fn socket_bytes(&self) -> usize {
-        // It grows with what comes.
+        // It grows with what arrives.
         SockRef::from(self.as_ref()).recv_buffer_size().unwrap_or(usize::MAX)
     }
 
@@ -297,8 +297,8 @@ impl<W: WriteHalf> SocketSink<W> {
 impl<W: WriteHalf> Sink for SocketSink<W> {
     fn try_write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match slices {
-            // One piece goes by `send`, which spares the kernel the copy of a vector; and past tokio, which would look up whether
-            // it has heard that the socket is full: that is two cache misses for each member of a room.
+            // One piece goes out by `send`, which saves the kernel copying a vector; and bypasses tokio, which would look up whether
+            // the socket is known to be full: two cache misses for each member of a room.
             [slice] if self.half.is_some() => {
                 Ok(send(self.descriptor, slice, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL)?)
             }
@@ -330,7 +330,7 @@ impl<W: WriteHalf> Sink for SocketSink<W> {
 
     fn reset(&mut self) {
         if let Some(half) = self.half.take() {
-            // Best effort: if it fails the socket is closed the ordinary way.
+            // Best effort: if it fails, the socket is closed the ordinary way.
             let _ = half.socket().set_linger(Some(Duration::ZERO));
             half.forget();
         }

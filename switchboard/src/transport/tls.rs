@@ -228,7 +228,7 @@ impl StreamListener for Listener {
     }
 }
 
-/// An accepted stream on which nothing was said yet.
+/// An accepted stream on which nothing has been said yet.
 pub(crate) struct TlsStream<S> {
     stream: S,
     config: Arc<ServerConfig>,
@@ -252,7 +252,7 @@ impl Stream for TlsStream<TcpStream> {
     }
 
     fn split(self) -> (Box<dyn Source>, Box<dyn Sink>) {
-        // One lock for both sides, because reading and writing go through one state. It is free but for a connection
+        // One lock for both sides, because reading and writing go through one state. It is uncontended, except for a connection
         // that was given to another task.
         let Ok(tls) = UnbufferedServerConnection::new(self.config) else {
             unreachable!("only a record size out of bounds is refused, and it is the default")
@@ -261,7 +261,7 @@ impl Stream for TlsStream<TcpStream> {
     }
 }
 
-/// Whether a handshake failed because of who the server is.
+/// Whether a handshake failed because the server is not who we want.
 pub(crate) fn is_distrust(error: &BoxError) -> bool {
     matches!(error.downcast_ref(), Some(rustls::Error::InvalidCertificate(_)))
 }
@@ -271,7 +271,7 @@ fn sides<S: Side + 'static>(session: TlsSession<S>) -> (Box<dyn Source>, Box<dyn
     (Box::new(Reading(Arc::clone(&session))), Box::new(Writing(session)))
 }
 
-/// Whom a server at `HOST:PORT` has to show that it is.
+/// The name that a server at `HOST:PORT` has to prove.
 pub(crate) fn server_name(address: &str) -> io::Result<ServerName<'static>> {
     let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
     let host = host.trim_start_matches('[').trim_end_matches(']');

@@ -39,8 +39,8 @@ const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
 /// What the kernel holds until the network takes it: a fan-out leaves at once.
 const SEND_BUFFER_BYTES: usize = 4 << 20;
 
-/// A stranger is answered with at most so many times what it sent, and at most this: whoever forges a source cannot have a
-/// victim sent more.
+/// An answer to a stranger is at most this many times as long as what it sent, and at most this long: whoever forges a source
+/// cannot make us send a victim more.
 const ANSWER_TIMES: usize = 3;
 const ANSWER_BYTES: usize = 64;
 
@@ -144,7 +144,7 @@ impl Udp {
         format!("udp://{}", self.address)
     }
 
-    /// What it is without its sockets: who is heard and answered, and what connections have.
+    /// Everything but its sockets: who is heard and answered, and the settings of connections.
     pub(crate) fn settings(&self) -> (GateLimits, OwnSettings) {
         let replies = match self.limits.replies {
             RepliesPerSource::AtMost(rate) => Some(rate),
@@ -161,8 +161,8 @@ impl Udp {
         self.binding.families = Families::Ipv6;
     }
 
-    /// Binds a socket for each of `count` workers to each address; the kernel spreads sources over them. A socket that was open
-    /// already is the only one.
+    /// Binds a socket for each of `count` workers to each address; the kernel spreads sources over them. A socket that was already
+    /// open is the only one.
     pub(crate) async fn bind(self, count: usize) -> io::Result<Vec<Sockets>> {
         let bound = match self.adopted {
             Some(adopted) => vec![adopt(adopted)?],
@@ -197,7 +197,7 @@ fn adopt(adopted: Adopted) -> io::Result<(SocketAddr, Vec<UdpSocket>)> {
     let socket = adopted.take(ListenerKind::Udp)?;
     let Some(address) = socket.local_addr()?.as_socket() else { unreachable!("bound to an IP address") };
     buffer(&socket);
-    // What is queued already may be answered from another of our addresses than it came to: nobody noted that.
+    // What is already queued may be answered from another of our addresses than it came to: nobody noted which.
     Family::of(address).ask(&socket)?;
     Ok((address, vec![socket.into()]))
 }
@@ -258,7 +258,7 @@ pub enum Validation {
 /// The answer to one datagram: one datagram to its source, if `write` is called, even with nothing.
 #[derive(Debug)]
 pub struct DatagramReply<'a> {
-    /// Behind earlier answers of its batch.
+    /// After the earlier answers of its batch.
     batch: &'a mut Vec<u8>,
     start: usize,
     limit: usize,
@@ -267,7 +267,7 @@ pub struct DatagramReply<'a> {
 }
 
 impl<'a> DatagramReply<'a> {
-    /// None yet, behind those that `batch` holds.
+    /// An empty one, after those that `batch` holds.
     fn behind(batch: &'a mut Vec<u8>) -> Self {
         Self { start: batch.len(), batch, limit: DATAGRAM_BYTES, wanted: false, seldom: false }
     }
@@ -293,7 +293,7 @@ impl DatagramReply<'_> {
         self.seldom = true;
     }
 
-    /// Lets as much be written as goes to somebody who may have forged the source of `received` bytes.
+    /// Limits the answer to what may go to somebody who could have forged the source of `received` bytes.
     fn limit_to_stranger(&mut self, received: usize) {
         self.limit = (ANSWER_TIMES * received).min(ANSWER_BYTES);
     }

@@ -122,7 +122,7 @@ pub(crate) async fn connect(path: &Path) -> io::Result<(UnixStream, PeerAddr)> {
     Ok((stream, PeerAddr::Unix(Some(path.to_owned()))))
 }
 
-/// Whether a socket is left over from a process that ended without removing it.
+/// Whether a socket was left behind by a process that ended without removing it.
 fn is_abandoned(path: &Path, address: &SockAddr) -> io::Result<bool> {
     if !std::fs::symlink_metadata(path)?.file_type().is_socket() {
         return Err(io::Error::new(io::ErrorKind::AddrInUse, "a file is already there, and it is not a socket"));
@@ -133,7 +133,7 @@ fn is_abandoned(path: &Path, address: &SockAddr) -> io::Result<bool> {
 
 pub(crate) struct Listener {
     url: String,
-    /// The socket file that is ours to remove, and which it is. None came with a socket that was open already.
+    /// The socket file that is ours to remove, and its identity. A socket that was already open has none.
     file: Option<SocketFile>,
     /// Until it is attached.
     socket: Option<Socket>,
@@ -226,7 +226,7 @@ impl Source for OwnedReadHalf {
     }
 }
 
-/// A peer that leaves without having read everything is reported as a reset, behind all that it sent: nothing gets lost within
+/// A peer that leaves without having read everything is reported as a reset, after all that it sent: nothing gets lost within
 /// a machine, so it is an end like any other.
 fn ended<T: Default>(read: io::Result<T>) -> io::Result<T> {
     match read {

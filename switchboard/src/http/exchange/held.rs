@@ -1,5 +1,5 @@
-//! What a connection of HTTP is charged with: requests and answers, what was read of those behind them, and what hyper holds for
-//! both.
+//! What an HTTP connection is charged for: requests and answers, what has been read of later requests, and what hyper holds
+//! for all of them.
 
 use super::{Exchange, Stage, State};
 use crate::http::frames::Untaken;
@@ -16,13 +16,13 @@ const PLACES: usize = 8;
 pub(super) struct Held {
     /// Bytes of requests under way and of their answers.
     requests: usize,
-    /// Bytes of a head that is not whole.
+    /// Bytes of an incomplete head.
     partial: usize,
-    /// Bytes that were read and are not hyper's yet.
+    /// Bytes that have been read and that hyper does not have yet.
     surplus: usize,
-    /// Room that hyper had for the last of what it read, and has for what it writes.
+    /// The size of hyper's buffers for reading, the last time it read, and for writing.
     room: usize,
-    /// Bodies that hyper has, of HTTP/2.
+    /// Over HTTP/2: bodies that hyper holds.
     untaken: Untaken,
     /// The most requests at a time, of HTTP/2.
     most: usize,
@@ -42,12 +42,12 @@ impl Exchange {
         state.kept_bytes() + state.room()
     }
 
-    /// So many bytes were read that hyper has not taken yet: requests behind the one that it answers.
+    /// This many bytes have been read that hyper has not taken yet: requests after the one that it answers.
     pub(in crate::http) fn keeps(&self, surplus: usize) {
         self.hold(|held| held.surplus = surplus);
     }
 
-    /// hyper reads into a buffer that has so much room.
+    /// hyper reads into a buffer of this size.
     pub(in crate::http) fn reads_into(&self, room: usize) {
         self.hold(|held| held.room = room + WRITE_ROOM);
     }
@@ -57,7 +57,7 @@ impl Exchange {
         self.hold(|held| read(&mut held.untaken));
     }
 
-    /// So many bytes of a body, or of a WebSocket, are hyper's no more.
+    /// hyper no longer holds this many bytes of a body, or of a WebSocket.
     pub(in crate::http) fn taken(&self, bytes: usize) {
         self.hold(|held| held.untaken.remove(bytes));
     }
@@ -78,7 +78,7 @@ impl Exchange {
         self.hold(|held| *held = Held::default());
     }
 
-    /// hyper has looked at all that it has read: without a request nobody waits for anything, and it has discarded what came.
+    /// hyper has looked at everything it has read: without a request nobody waits for anything, and it has discarded what came.
     pub(in crate::http) fn settle(&self) {
         let mut state = self.state.lock();
         let before = state.held_bytes();
@@ -108,11 +108,11 @@ impl Exchange {
 impl State {
     pub(super) fn held_bytes(&self) -> usize {
         let Held { requests, partial, surplus, untaken, .. } = &self.held;
-        // A head that is not whole may lie in what hyper has not taken.
+        // An incomplete head may be among what hyper has not taken.
         requests + partial.max(surplus) + self.room() + untaken.cost() + self.kept_bytes()
     }
 
-    /// Who is idle is not charged: what is kept for a connection without a request is the same for all.
+    /// Idle connections are not charged: what is kept for a connection without a request is the same for all.
     fn room(&self) -> usize {
         let is_idle = self.open == 0 && self.stage != Stage::Head;
         if is_idle { 0 } else { self.held.room }
@@ -130,7 +130,7 @@ impl State {
         self.held.untaken.begin();
     }
 
-    /// So many bytes of a head came.
+    /// This many bytes of a head have arrived.
     pub(super) fn add_partial(&mut self, bytes: usize) {
         self.held.partial += bytes;
     }

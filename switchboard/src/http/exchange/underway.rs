@@ -13,25 +13,25 @@ use switchboard_proto::CloseReason;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-/// A request and its answer, for all who have to do with them.
+/// A request and its answer, shared by all who work on them.
 pub(in crate::http) struct Underway {
     pub(in crate::http) exchange: Arc<Exchange>,
     began: Instant,
     /// Whose it is, if proxies have said so.
     client: OnceLock<PeerAddr>,
-    /// Bytes of its head, and of whoever answers it.
+    /// Bytes of its head, and of the service's future that answers it.
     head: AtomicUsize,
     /// Bytes of its body, or of its answer.
     held: AtomicUsize,
-    /// Pieces of the answer that hyper has taken, of HTTP/2.
+    /// Over HTTP/2: pieces of the answer that hyper has taken.
     pieces: AtomicUsize,
-    /// hyper has one that the client has not made room for.
+    /// hyper has a piece that the client has not made room for.
     is_owed: AtomicBool,
     is_answered: AtomicBool,
     task: Mutex<Option<AbortHandle>>,
     /// Bytes of that.
     tasked: AtomicUsize,
-    /// What is still to come of its body, once nobody wants it any more.
+    /// The rest of its body, once nobody wants it any more.
     unread: Mutex<Option<Unread>>,
 }
 
@@ -77,25 +77,25 @@ impl Underway {
         Ok(())
     }
 
-    /// When the request has to be whole.
+    /// When the request has to be complete.
     pub(in crate::http) fn deadline(&self) -> Option<Instant> {
         self.exchange.link.listener.timeouts.handshake.map(|timeout| self.began + timeout)
     }
 
-    /// Holds its head and whoever answers it, of so many bytes together.
+    /// Notes that its head and what answers it take this many bytes together.
     pub(in crate::http) fn heading(&self, bytes: usize) {
         let before = self.head.swap(bytes, Ordering::Relaxed);
         self.exchange.held(before, bytes);
     }
 
-    /// Holds so many bytes of its body, or of its answer.
+    /// Notes that this many bytes of its body, or of its answer, are held.
     pub(in crate::http) fn holding(&self, bytes: usize) {
         // Relaxed: one task after the other has it.
         let before = self.held.swap(bytes, Ordering::Relaxed);
         self.exchange.held(before, bytes);
     }
 
-    /// How many pieces of the answer hyper has taken, if the client is to make room for the last one.
+    /// How many pieces of the answer hyper has taken, if the client has yet to make room for the last one.
     pub(in crate::http) fn owed(&self) -> Option<usize> {
         self.is_owed.load(Ordering::Relaxed).then(|| self.pieces.load(Ordering::Relaxed))
     }
@@ -119,7 +119,7 @@ impl Underway {
         self.unread.lock().is_some()
     }
 
-    /// Waits until what nobody wants has come, or for a moment at most.
+    /// Waits until what nobody wants has arrived, but only for a moment.
     pub(in crate::http) fn poll_unread(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut unread = self.unread.lock();
         if let Some(rest) = &mut *unread {
@@ -129,7 +129,7 @@ impl Underway {
         Poll::Ready(())
     }
 
-    /// Ends the stream, whatever it has left to send.
+    /// Ends the stream, whatever is left to send.
     pub(in crate::http) fn abort(&self) {
         if let Some(task) = self.task.lock().take() {
             task.abort();

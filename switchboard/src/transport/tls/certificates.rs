@@ -56,7 +56,7 @@ struct Generation {
     validity: Vec<Validity>,
     /// By the names in them, in lower case.
     named: HashMap<String, Vec<Arc<CertifiedKey>>>,
-    /// For peers that come back. Replaced along, so that whoever comes back after a reload sees the new certificate.
+    /// For peers that come back. Replaced as well, so that they see the new certificate after a reload.
     tickets: Arc<dyn ProducesTickets>,
 }
 
@@ -160,7 +160,7 @@ impl Certificates {
         &self.0.files
     }
 
-    /// What rustls needs to show them to servers.
+    /// What rustls needs to present them to servers.
     pub(super) fn resolver(&self) -> Arc<dyn ResolvesClientCert> {
         Arc::clone(&self.0) as Arc<dyn ResolvesClientCert>
     }
@@ -282,7 +282,7 @@ impl Generation {
     }
 }
 
-/// Where a text came from, and what it is, if it could be read.
+/// Where a text came from, and the text, if it could be read.
 pub(super) struct Text {
     pub(super) name: String,
     pub(super) pem: Result<Vec<u8>, String>,
@@ -336,7 +336,7 @@ impl Text {
     }
 }
 
-/// A certificate with its key, and what it says of itself.
+/// A certificate with its key, and what it says about itself.
 struct Pair {
     key: CertifiedKey,
     names: Vec<String>,
@@ -355,7 +355,7 @@ fn pair(certificate: &Text, key: &Text, provider: &CryptoProvider) -> Result<Pai
         (Ok((chain, names, valid)), Ok(signing)) => {
             let certified = CertifiedKey::new(chain, signing);
             match certified.keys_match() {
-                // Not every kind of key can tell, and then the first handshake does.
+                // Not every kind of key can tell; the first handshake does then.
                 Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => {
                     Ok(Pair { key: certified, names, valid })
                 }
@@ -376,7 +376,7 @@ fn terms(certificate: &CertificateDer<'_>) -> Result<(Vec<String>, [DateTime; 2]
     let certificate = parsed.tbs_certificate();
     let validity = certificate.validity();
     let validity = [validity.not_before.to_date_time(), validity.not_after.to_date_time()];
-    // Without the extension, or with one that cannot be read, it is for no name, and serves whoever asks for none.
+    // Without the extension, or with an unreadable one, it is for no name, and is used for peers that ask for none.
     let names = certificate.get_extension::<SubjectAltName>().ok().flatten().map(|(_, names)| names.0);
     let names = names.unwrap_or_default().into_iter().filter_map(|name| match name {
         GeneralName::DnsName(name) => Some(name.as_str().to_ascii_lowercase()),

@@ -6,27 +6,27 @@ use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus, WriteTraffic};
 use std::io;
 
-/// Bytes of records that are not complete: one record of TLS 1.2 at its longest has 18,437 (RFC 5246 §6.2.3), and a
-/// client's greeting is far shorter. Bounds what a peer costs that never finishes one.
+/// Bytes of incomplete records: the longest TLS 1.2 record has 18,437 (RFC 5246 §6.2.3), and a `ClientHello` is far shorter.
+/// Bounds what a peer costs that never finishes one.
 pub(super) const INCOMPLETE_BYTES: usize = 24 << 10;
 
-/// What the peer has us queue before it reads: alerts, and the handshake, which is as long as our certificates.
+/// What a peer can make us queue before it reads: alerts, and the handshake, which is as long as our certificates.
 const ANSWER_BYTES: usize = 256 << 10;
 
 const ALERT_RECORD: u8 = 21;
 const HANDSHAKE_RECORD: u8 = 22;
 
-/// One side of a session: rustls has a type of its own for each, and no trait that both have.
+/// One side of a session: rustls has a separate type for each, and no common trait.
 pub(super) trait Side: Send {
     type Data;
 
-    /// How the first byte begins of a peer that speaks TLS: a type of record (RFC 8446 §5.1).
+    /// The first byte from a peer that speaks TLS: the type of a record (RFC 8446 §5.1).
     const FIRST_BYTES: &'static [u8];
 
-    /// What a peer did that began otherwise.
+    /// What to report about a peer that began with another byte.
     const NOT_TLS: &'static str;
 
-    /// And what it is told.
+    /// And what to tell it.
     const NOT_TLS_ANSWER: &'static [u8];
 
     fn process<'c, 'i>(&'c mut self, received: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data>;
@@ -41,7 +41,7 @@ impl Side for UnbufferedServerConnection {
 
     const NOT_TLS: &'static str = "not TLS: plain text on a TLS port";
 
-    /// A fatal alert, `unexpected_message`, which some clients can explain: without it they were just hung up on.
+    /// A fatal alert, `unexpected_message`, which some clients can explain: without it they would only see the connection close.
     const NOT_TLS_ANSWER: &'static [u8] = &[ALERT_RECORD, 3, 1, 0, 2, 2, 10];
 
     fn process<'c, 'i>(&'c mut self, received: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data> {
@@ -75,7 +75,7 @@ pub(super) struct Records<S> {
     tls: S,
     /// Received, and part of a record; or of a message that spans several, in which case rustls knows places in it.
     incomplete: Vec<u8>,
-    /// Ciphertext that is to be sent.
+    /// Ciphertext to send.
     pub(super) outgoing: Vec<u8>,
     peer_closed: bool,
 }
@@ -93,7 +93,7 @@ impl<S: Side> Records<S> {
         self.tls.state()
     }
 
-    /// Whether the peer has said that nothing more will come.
+    /// Whether the peer has announced its end.
     pub(super) fn is_peer_closed(&self) -> bool {
         self.peer_closed
     }
@@ -103,14 +103,14 @@ impl<S: Side> Records<S> {
         self.incomplete.len()
     }
 
-    /// Copies what belongs in front of the next bytes, and says how much that is; it is less than [`INCOMPLETE_BYTES`].
+    /// Copies what belongs before the next bytes, and returns how much that is; it is less than [`INCOMPLETE_BYTES`].
     pub(super) fn resume(&self, received: &mut [u8]) -> usize {
         received[..self.incomplete.len()].copy_from_slice(&self.incomplete);
         self.incomplete.len()
     }
 
-    /// Takes what came, behind what [`resume`](Self::resume) gave, and passes on the plaintext in it. Answers are in
-    /// `outgoing` afterwards, also an alert that says what was wrong; after an error nothing more can be taken.
+    /// Takes what arrived, after what [`resume`](Self::resume) gave, and passes on the plaintext in it. Answers are in
+    /// `outgoing` afterwards, as is an alert that says what was wrong; after an error nothing more can be taken.
     pub(super) fn take(&mut self, received: &mut [u8], plaintext: &mut dyn FnMut(&[u8])) -> Result<(), rustls::Error> {
         let mut taken = 0;
         loop {
@@ -135,7 +135,7 @@ impl<S: Side> Records<S> {
                 }
                 Ok(ConnectionState::PeerClosed) => {
                     self.peer_closed = true;
-                    // What follows is not the peer's.
+                    // What follows is not from the peer.
                     self.incomplete = Vec::new();
                     return Ok(());
                 }
@@ -177,15 +177,15 @@ impl<S: Side> Records<S> {
         }
     }
 
-    /// Makes full records of `plaintext` in `sealed`, which has room for them, and says how long they are.
+    /// Makes full records of `plaintext` in `sealed`, which has room for them, and returns their length.
     pub(super) fn seal(&mut self, plaintext: &[u8], sealed: &mut [u8]) -> io::Result<usize> {
         self.write(sealed, |traffic, sealed| traffic.encrypt(plaintext, sealed))
     }
 
-    /// Queues `close_notify`, with which a stream ends that nobody has cut off.
+    /// Queues `close_notify`, which shows that nobody has cut the stream off.
     #[expect(clippy::redundant_closure_for_method_calls, reason = "the method is not for any lifetime of its own")]
     pub(super) fn seal_end(&mut self) -> io::Result<()> {
-        // An alert is 2 bytes, and what a record adds fits as well.
+        // An alert has 2 bytes, and what a record adds fits as well.
         let mut sealed = [0; 256];
         let length = self.write(&mut sealed, |traffic, sealed| traffic.queue_close_notify(sealed))?;
         self.outgoing.extend_from_slice(&sealed[..length]);
@@ -199,7 +199,7 @@ impl<S: Side> Records<S> {
     ) -> io::Result<usize> {
         let mut length = 0;
         loop {
-            // With what is incomplete, because rustls may know of places in it.
+            // Together with what is incomplete, because rustls may have positions in it.
             match self.tls.process(&mut self.incomplete).state {
                 Ok(ConnectionState::WriteTraffic(mut traffic)) => {
                     return Ok(length + write(&mut traffic, &mut sealed[length..]).map_err(io::Error::other)?);

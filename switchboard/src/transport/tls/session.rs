@@ -1,4 +1,4 @@
-//! One TLS connection: its socket, and records in and out of it through buffers of the thread's.
+//! One TLS connection: its socket, and records in and out of it through the thread's buffers.
 //!
 //! Plaintext counts as written when its ciphertext has left, so that limits and deadlines see what a slow peer owes.
 
@@ -22,7 +22,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// One read takes at most this, as it does of any socket.
+/// One read takes at most this, as from any socket.
 const RECEIVED_BYTES: usize = 64 << 10;
 
 /// Plaintext of one write: two full records. Ciphertext that the socket does not take is a copy that the connection keeps.
@@ -32,7 +32,7 @@ const PLAIN_BYTES: usize = 32 << 10;
 const SEALED_BYTES: usize = PLAIN_BYTES + 1024;
 
 thread_local! {
-    /// Memory for one call; nothing is remembered from one to the next.
+    /// Memory for one call; nothing is remembered between calls.
     static SCRATCH: Cell<Option<Box<Scratch>>> = const { Cell::new(None) };
 }
 
@@ -67,31 +67,31 @@ pub(super) struct TlsSession<S> {
     early: Vec<u8>,
     /// The host that the client asked for.
     server_name: Option<Box<str>>,
-    /// Plaintext bytes in `outgoing` that do not count as written yet: at least one, while there is any of theirs.
+    /// Plaintext bytes in `outgoing` that do not count as written yet: at least one, while any of their ciphertext is left.
     sealed: usize,
     progress: Progress,
-    /// The socket said that the peer reset it, which it says only once: what it says next is that the stream has ended.
+    /// The socket has reported a reset by the peer. It does so only once: next it reports the end of the stream.
     is_reset: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Progress {
-    /// Nothing came yet.
+    /// Nothing has arrived yet.
     Silent,
-    /// Records went to and fro.
+    /// Records go both ways.
     Speaking,
-    /// We have said that nothing more will come from us.
+    /// We have announced our end.
     Ending,
     /// That has left, and the write side is shut down.
     Ended,
-    /// What came was not TLS, not as agreed, or too late. What is read is discarded, and nothing is written but an alert.
+    /// What arrived was not TLS, not as agreed, or too late. What is read is discarded, and only an alert is written.
     Failed,
 }
 
 /// What went wrong with a read.
 enum Failure {
     Socket(io::Error),
-    /// The peer does not take us for whom it wants. In TLS 1.3 a client hears so when its own handshake is over.
+    /// The peer refuses our identity. In TLS 1.3 a client hears of that once its own handshake is over.
     Refused(BoxError),
     Tls(BoxError),
 }
@@ -103,20 +103,20 @@ impl<S: Side> TlsSession<S> {
         Self { stream, records, early: Vec::new(), server_name: None, sealed: 0, progress, is_reset: false }
     }
 
-    /// As the side that speaks first, and has asked for `name`.
+    /// The side that speaks first, and has asked for `name`.
     pub(super) fn greeting(stream: TcpStream, tls: S, name: Option<Box<str>>) -> Self {
         let mut session = Self { server_name: name, ..Self::new(stream, tls) };
-        // Nothing came, so nothing can be wrong with it; what it leaves to send is the greeting.
+        // Nothing has arrived, so nothing can be wrong with it; what is left to send is the ClientHello.
         let _ = session.records.take(&mut [], &mut |_| {});
         session
     }
 
-    /// The handshake. Answers go first: from a peer that reads none of them nothing is read either.
+    /// The handshake. Answers go first: nothing is read from a peer that reads none of them.
     fn poll_open(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<Result<(), OpenError>> {
         loop {
             let answered = ready!(self.poll_outgoing(cx));
             if !self.records.is_handshaking() {
-                // Who leaves before it has its tickets may have said something before that.
+                // A peer that leaves before it has its tickets may have said something before that.
                 self.is_reset = answered.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionReset);
                 return Poll::Ready(Ok(()));
             }
@@ -154,7 +154,7 @@ impl<S: Side> TlsSession<S> {
         }
     }
 
-    /// Reads once, and passes on the plaintext in what came. Says how many bytes came; none is the end.
+    /// Reads once, and passes on the plaintext in what arrived. Returns how many bytes arrived; none is the end.
     fn receive(
         &mut self,
         received: &mut [u8],
@@ -217,7 +217,7 @@ impl<S: Side> TlsSession<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// Sends what is kept, else makes records of what there is and sends those, with calls of `send`.
+    /// Sends what is kept; otherwise makes records of what there is and sends those, by `send`.
     fn write(
         &mut self,
         slices: &[IoSlice<'_>],
@@ -248,7 +248,7 @@ impl<S: Side> TlsSession<S> {
         }
     }
 
-    /// Sends ciphertext that is kept, and says how much plaintext counts as written by that: none if none is kept.
+    /// Sends kept ciphertext, and returns how much plaintext counts as written by that; `None` if none is kept.
     fn send_sealed(
         &mut self,
         send: &mut impl FnMut(&mut TcpStream, &[u8]) -> Poll<io::Result<usize>>,
@@ -329,7 +329,7 @@ fn gathered<'a>(slices: &'a [IoSlice<'_>], plain: &'a mut Vec<u8>) -> &'a [u8] {
     plain
 }
 
-/// What an error of rustls' means to whoever reads the log.
+/// What an error from rustls means to whoever reads the log.
 fn explained(error: rustls::Error) -> Failure {
     use AlertDescription::{
         AccessDenied, BadCertificate, CertificateExpired, CertificateRequired, CertificateRevoked, CertificateUnknown,
@@ -384,7 +384,7 @@ impl<S: Side> Source for Reading<S> {
     }
 
     fn least_bytes(&self) -> usize {
-        // What came with the handshake is handed over in one piece.
+        // What arrived with the handshake is handed over in one piece.
         if self.0.lock().early.is_empty() { INCOMPLETE_BYTES + 1 } else { RECEIVED_BYTES }
     }
 
@@ -406,7 +406,7 @@ impl<S: Side> Sink for Writing<S> {
         }
     }
 
-    /// Ciphertext cannot be taken back, as frames that wait behind others can.
+    /// Ciphertext cannot be taken back, unlike frames that wait after others.
     fn committed_bytes(&self) -> usize {
         self.0.lock().sealed
     }

@@ -20,13 +20,13 @@ use tracing::{Level, enabled, error, trace};
 /// Datagrams in one system call.
 pub(super) const BATCH: usize = 64;
 
-/// As much of a datagram as a log line shows.
+/// How much of a datagram a log line shows.
 const TRACED_BYTES: usize = 1024;
 
-/// Batches that are taken once the drain begins: as many datagrams as a socket holds, and not what goes on coming.
+/// Batches that are read once the drain begins: as many datagrams as a socket holds, but not what keeps arriving.
 const LAST_BATCHES: usize = 128;
 
-/// Answers what one socket receives until the `drain`, and what it holds then.
+/// Answers what one socket receives until the `drain`, and what it holds at that point.
 pub(crate) async fn answer<H>(
     (socket, family): (UdpSocket, Family),
     gate: Arc<Gate>,
@@ -43,7 +43,7 @@ pub(crate) async fn answer<H>(
     while let Some(ready) = drain.run_until_cancelled(socket.readable()).await {
         let Ok(mut ready) = ready else { return };
         let (received, unsent) = batch();
-        // A batch that is not full has emptied the socket: the event loop tells of the next datagram.
+        // A batch that is not full has emptied the socket: the event loop reports the next datagram.
         if received < BATCH {
             ready.clear_ready();
         }
@@ -54,7 +54,7 @@ pub(crate) async fn answer<H>(
     take_rest(&counts, batch).await;
 }
 
-/// Takes what the socket holds when the server drains. Replies that find it full are lost.
+/// Reads what the socket holds when the server drains. Replies that find it full are lost.
 pub(super) async fn take_rest(counts: &DatagramCounts, batch: impl Fn() -> (usize, Unsent)) {
     for _ in 0..LAST_BATCHES {
         let (received, unsent) = batch();
@@ -66,7 +66,7 @@ pub(super) async fn take_rest(counts: &DatagramCounts, batch: impl Fn() -> (usiz
     }
 }
 
-/// Has `handler` answer a datagram that is heard and may be answered.
+/// Lets `handler` answer a datagram that is heard and may be answered.
 #[inline]
 pub(super) fn answered<H>(gate: &Gate, handler: &H, datagram: Datagram<'_>, reply: &mut DatagramReply<'_>) -> Fate
 where
@@ -79,10 +79,10 @@ where
     if reply.wanted && gate.lets_out(reply, datagram.source) { Fate::Taken } else { Fate::Refused }
 }
 
-/// Registers a socket with the event loop that calls.
+/// Registers a socket with the calling event loop.
 ///
-/// For reading alone: with interest in writing the kernel wakes the event loop for each datagram that left, which is 8 % of
-/// a reply.
+/// For reading only: with interest in writing, the kernel wakes the event loop for each datagram that has left, which is 8 %
+/// of a reply.
 pub(super) fn readable(socket: UdpSocket) -> AsyncFd<UdpSocket> {
     let Ok(socket) = watch(socket, Interest::READABLE) else { unreachable!("the worker's event loop runs") };
     socket
@@ -94,7 +94,7 @@ pub(super) fn watch(socket: UdpSocket, interest: Interest) -> io::Result<AsyncFd
     AsyncFd::with_interest(socket, interest)
 }
 
-/// Sends what the socket did not take at once. Nothing is received meanwhile, so nothing more piles up.
+/// Sends what the socket did not take at once. Nothing is received in the meantime, so nothing more piles up.
 pub(super) async fn send_later(socket: &UdpSocket, unsent: Unsent, counts: &DatagramCounts) {
     if unsent.is_empty() {
         return;
@@ -118,11 +118,11 @@ pub(super) type Unsent = Vec<(Vec<u8>, Ends)>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fate {
     Taken,
-    /// On purpose, which is counted.
+    /// On purpose; counted.
     Refused,
 }
 
-/// Receives one batch and sends the replies to it. Says how many were received.
+/// Receives one batch and sends the replies to it. Returns how many were received.
 pub(super) fn exchange(
     (socket, family): (&UdpSocket, Family),
     counts: &DatagramCounts,
@@ -154,7 +154,7 @@ pub(super) fn exchange(
     (received, unsent)
 }
 
-/// Calls a handler for one datagram. A panic costs that the answer, and nobody else anything.
+/// Calls a handler for one datagram. A panic costs only the answer to that one.
 #[inline]
 pub(super) fn handled<'a>(
     datagram: Datagram<'_>,

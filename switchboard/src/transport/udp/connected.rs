@@ -1,4 +1,4 @@
-//! A socket that exchanges datagrams with one address, as a client has it.
+//! A client's socket, which exchanges datagrams with one address.
 
 use super::RECEIVE_BUFFER_BYTES;
 use super::framed::{self, FramedSlices, HEADER_BYTES};
@@ -24,11 +24,11 @@ const KEPT: usize = 64;
 struct Connected {
     /// One for each address of the name.
     sockets: Vec<UdpSocket>,
-    /// The one that is talked to.
+    /// The one in use.
     current: AtomicUsize,
-    /// Something has come: the others are not tried any more.
+    /// Something has arrived: the others are no longer tried.
     is_heard: AtomicBool,
-    /// What was sent, as long as another address may be tried.
+    /// What was sent, while another address may still be tried.
     kept: Mutex<Vec<Vec<u8>>>,
     /// No end comes from the network, so the connection's own is the source's.
     closing: AtomicBool,
@@ -84,7 +84,7 @@ impl Connected {
         }
     }
 
-    /// Somebody is at this address.
+    /// Somebody answers at this address.
     fn hear(&self, at: usize) {
         if !self.is_heard.swap(true, Ordering::Relaxed) {
             self.current.store(at, Ordering::Relaxed);
@@ -92,13 +92,13 @@ impl Connected {
         }
     }
 
-    /// Goes on to the next address with what this one has refused, if that is an error's meaning and there is one.
+    /// Moves on to the next address with what this one has refused, if that is what an error means and there is another address.
     fn goes_on(&self, error: &io::Error) -> bool {
         let goes_on = error.kind() == io::ErrorKind::ConnectionRefused && self.has_others();
         if goes_on {
             self.current.fetch_add(1, Ordering::Relaxed);
             for datagram in self.kept.lock().iter() {
-                // What does not leave is lost, as one is that the network drops.
+                // What does not leave is lost, like a datagram that the network drops.
                 let _ = self.socket().try_send(datagram);
             }
         }
@@ -147,7 +147,7 @@ struct Receiving {
 }
 
 impl Receiving {
-    /// Receives from whichever address has something, or says why none will.
+    /// Receives from whichever address has something, or returns why none will.
     fn poll_any(&mut self, cx: &mut Context<'_>, payload: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         for (at, socket) in self.connected.sockets.iter().enumerate() {
             let error = match socket.poll_recv(cx, payload) {
@@ -229,7 +229,7 @@ impl Sink for Sending {
         while let Some(length) = frames.next(&mut datagram) {
             match self.send(&datagram) {
                 Ok(_) => self.connected.keep(&datagram),
-                // It fits no datagram. It is lost, as one is that the network drops.
+                // It fits no datagram. It is lost, like one that the network drops.
                 Err(error) if error.raw_os_error() == Some(Errno::EMSGSIZE as i32) => {}
                 Err(error) if written == 0 => return Err(error),
                 // The next call has the same one.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use switchboard_proto::{Cookie, CookieKey, RoomName};
 use tokio::time::Instant;
 
-/// For as long as somebody types it in by hand, twice.
+/// As long as it takes to type a cookie by hand, twice over.
 const PERIOD: Duration = Duration::from_mins(1);
 
 /// What datagram peers return to prove that they receive at the address they send from. The server keeps nothing per

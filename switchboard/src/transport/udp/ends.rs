@@ -1,8 +1,8 @@
 //! Both ends of an exchange of datagrams.
 //!
-//! A socket that is bound to all addresses of a host would send from the one that the way there begins with; whoever asked
-//! another hears of somebody else then, and a connected client of nobody (RFC 1122 §4.1.3.5). So such a socket notes which
-//! address a datagram came to, and what goes back is sent from it.
+//! A socket that is bound to all addresses of a host sends from the one that the route picks. A peer that asked another address
+//! would then be answered by a stranger, and a connected client by nobody (RFC 1122 §4.1.3.5). So such a socket notes which
+//! address a datagram came to, and answers from that one.
 
 use nix::libc::{in_addr, in_pktinfo, in6_addr, in6_pktinfo};
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, setsockopt, sockopt};
@@ -14,25 +14,25 @@ use std::os::fd::AsFd;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Ends {
     pub(crate) peer: SocketAddr,
-    /// None is the socket's own.
+    /// `None`: the socket's own.
     pub(crate) local: Option<Local>,
 }
 
-/// One of the addresses of a host, as a socket that is bound to all of them tells it.
+/// One of a host's addresses, as a socket that is bound to all of them reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Local {
     /// Of the socket's family: IPv4 within IPv6 is IPv6.
     address: IpAddr,
-    /// Where the address alone does not say which: link-local ones. Elsewhere the way back may be another, and this is 0.
+    /// Set where the address alone is ambiguous: link-local ones. Elsewhere the way back may be another, and this is 0.
     interface: u32,
 }
 
-/// What the kernel tells of the datagrams that a socket receives.
+/// What the kernel reports about the datagrams that a socket receives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Family {
     /// Sources that are IPv4.
     V4,
-    /// Sources that are IPv6, IPv4's within them among these.
+    /// Sources that are IPv6, including IPv4 mapped into it.
     V6,
     /// And which address they came to.
     AnyV4,
@@ -40,7 +40,7 @@ pub(crate) enum Family {
 }
 
 impl Family {
-    /// Of a socket that is, or will be, bound to `address`.
+    /// For a socket that is, or will be, bound to `address`.
     pub(crate) fn of(address: SocketAddr) -> Self {
         match (address, address.ip().is_unspecified()) {
             (SocketAddr::V4(_), false) => Self::V4,
@@ -50,22 +50,22 @@ impl Family {
         }
     }
 
-    /// Has the kernel tell of datagrams to this socket what it is to tell. Before it is bound: none may be queued yet.
+    /// Makes the kernel report this about datagrams to this socket. To be called before it is bound, when none can be queued yet.
     pub(super) fn ask(self, socket: &impl AsFd) -> io::Result<()> {
         match self {
             Self::V4 | Self::V6 => Ok(()),
             Self::AnyV4 => Ok(setsockopt(socket, sockopt::Ipv4PacketInfo, &true)?),
-            // Of datagrams over IPv4 as well, whose addresses come as IPv6. With IPv4's own option there would be two answers.
+            // This covers datagrams over IPv4 too, whose addresses come as IPv6. With IPv4's own option there would be two reports.
             Self::AnyV6 => Ok(setsockopt(socket, sockopt::Ipv6RecvPacketInfo, &true)?),
         }
     }
 }
 
 impl Local {
-    /// What a control message tells, if it is one that the kernel can send from.
+    /// What a control message reports, if the kernel can send from that address.
     pub(super) fn told(message: &ControlMessageOwned) -> Option<Self> {
         match message {
-            // Not the one in the datagram's header, which may be everybody's (ip(7)).
+            // Not the one in the datagram's header, which may be a broadcast address (ip(7)).
             ControlMessageOwned::Ipv4PacketInfo(info) => {
                 let address = Ipv4Addr::from_bits(u32::from_be(info.ipi_spec_dst.s_addr));
                 (!address.is_unspecified()).then_some(Self { address: address.into(), interface: 0 })
@@ -91,7 +91,7 @@ impl Local {
     }
 }
 
-/// What is said to the kernel of where a datagram is to leave from, in its own form.
+/// Which address a datagram is to leave from, in the kernel's own form.
 pub(super) enum Origin {
     V4(in_pktinfo),
     V6(in6_pktinfo),

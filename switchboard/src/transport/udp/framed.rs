@@ -1,4 +1,4 @@
-//! Datagrams between a connection and its transport: each stands behind its length, four bytes, so that it keeps its ends
+//! Datagrams between a connection and its transport: each is preceded by its length, four bytes, so that it keeps its boundaries
 //! among bytes that are read and written like those of a stream.
 //!
 //! The codec on the connection's side is [`Datagrams`](switchboard_proto::Datagrams). The lengths never leave the process.
@@ -7,7 +7,7 @@ use std::io::IoSlice;
 
 pub(super) const HEADER_BYTES: usize = 4;
 
-/// What stands before a payload of `length` bytes.
+/// What precedes a payload of `length` bytes.
 pub(super) fn header(length: usize) -> [u8; HEADER_BYTES] {
     let Ok(length) = u32::try_from(length) else { unreachable!("a datagram is below 64 KiB") };
     length.to_be_bytes()
@@ -25,7 +25,7 @@ impl<'a> FramedSlices<'a> {
         Self { slices, offset: 0 }
     }
 
-    /// Appends the next frame's payload to `text`, if all of it is there. Says how long it is.
+    /// Appends the next frame's payload to `text`, if all of it is there. Returns its length.
     pub(super) fn next(&mut self, text: &mut Vec<u8>) -> Option<usize> {
         let mut header = [0; HEADER_BYTES];
         let mut length = 0;
@@ -47,7 +47,7 @@ impl<'a> FramedSlices<'a> {
         Some(payload)
     }
 
-    /// The next bytes that stand together, at most `most`.
+    /// The next contiguous bytes, at most `most`.
     fn piece(&mut self, most: usize) -> Option<&[u8]> {
         loop {
             let (first, rest) = self.slices.split_first()?;

@@ -1,7 +1,7 @@
 //! Which strangers are heard and answered.
 //!
-//! Nothing is kept of one but its share of fixed tables of buckets, which all sockets of a listener have in common: a source
-//! may come to each of them, from different ports.
+//! All that is kept of one is its share of fixed tables of buckets, which all sockets of a listener share: a source may come to
+//! each of them, from different ports.
 
 use super::{Datagram, DatagramReply};
 use crate::node::network;
@@ -14,11 +14,11 @@ use tokio::time::Instant;
 /// Sources below this port are services; none of them asked us anything.
 const FIRST_CLIENT_PORT: u16 = 1024;
 
-/// Buckets for sources, 512 KiB a table of which is touched what is used. With ten answers a second each, a flood from forged
-/// sources of all addresses has to be above 650,000 datagrams a second before a bucket is empty that it shares with somebody.
+/// Buckets for sources; a table has 512 KiB, of which only used parts are touched. With ten answers a second each, a flood from
+/// forged sources of all addresses has to exceed 650,000 datagrams a second before it empties a bucket that it shares with somebody.
 const BUCKETS: usize = 1 << 16;
 
-/// Answers a second, and at once, to one address and port, of those that may be answers to an answer.
+/// Answers a second, and at once, to one address and port, if they may be answers to an answer.
 const SELDOM: (u32, u32) = (1, 10);
 
 /// Which strangers are heard and answered.
@@ -53,7 +53,7 @@ impl Gate {
         self.take(self.answered.as_ref(), source)
     }
 
-    /// Whether this may be the answer, as far as it is one that is given seldom.
+    /// Whether this may be sent, if it is an answer of the seldom kind.
     pub(super) fn lets_out(&self, reply: &DatagramReply<'_>, source: SocketAddr) -> bool {
         if !reply.seldom {
             return true;
@@ -70,7 +70,7 @@ impl Gate {
         buckets.lock().take(hash, self.started.elapsed())
     }
 
-    /// By a key that nobody knows, so that nobody can choose whose bucket to empty.
+    /// By a secret key, so that nobody can choose whose bucket to empty.
     fn hash(&self, source: impl Hash) -> u64 {
         self.key.hash_one(source)
     }

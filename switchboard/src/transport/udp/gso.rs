@@ -1,9 +1,9 @@
-//! Datagrams that are sent together: as few system calls as that takes, and as few ways through the network's layers.
+//! Datagrams that are sent together: with as few system calls as possible, and as few passes through the network's layers.
 //!
-//! Those to one address that stand behind each other and are equally long, but for the last, go as one: the kernel takes it
-//! apart where it is received or leaves the machine (`UDP_SEGMENT`, since Linux 4.18). 16 at once to each of 1,000 members
-//! cost 0.93 µs of CPU each so, and 3.2 µs alone. What it does not take so goes alone, and for a while so does all that goes
-//! to that host.
+//! Consecutive datagrams to one address that are equally long, except for the last, go as one: the kernel takes it apart where
+//! it is received or leaves the machine (`UDP_SEGMENT`, since Linux 4.18). That way 16 at once to each of 1,000 members cost
+//! 0.93 µs of CPU each, and 3.2 µs separately. What the kernel does not take that way goes separately, and so does everything
+//! to that host for a while.
 
 use super::batch::BATCH;
 use super::ends::{Ends, Local, Origin};
@@ -22,8 +22,8 @@ use std::ops::Range;
 use std::os::fd::AsRawFd;
 use switchboard_proto::DATAGRAM_BYTES;
 
-/// The longest datagram that is joined to others: every network carries it in one packet, and one that had to go in
-/// fragments cannot be taken apart. IPv6's smallest packet without its headers (RFC 8200 §5).
+/// The longest datagram that is joined to others: every network carries it in one packet, and one that has to be
+/// fragmented cannot be taken apart. IPv6's smallest packet without its headers (RFC 8200 §5).
 const PART_BYTES: usize = 1232;
 
 /// Parts of one transmit; older kernels take no more.
@@ -31,14 +31,14 @@ const PARTS: usize = 64;
 
 /// Datagrams to be sent together.
 pub(super) struct Transmits {
-    /// Their payloads, behind each other.
+    /// Their payloads, one after the other.
     pub(super) text: Vec<u8>,
     sealed: Vec<Transmit>,
-    /// They leave from more than one of our addresses, and those that leave from the same one do not stand together.
+    /// They leave from more than one of our addresses, and are not sorted by it.
     mixed: bool,
     /// The kernel takes them apart.
     joins: bool,
-    /// But not on the way to these.
+    /// Except on the way to these.
     narrow: Narrow,
 }
 
@@ -49,7 +49,7 @@ struct Transmit {
     ends: Ends,
 }
 
-/// What sending came to.
+/// The result of sending.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Sent {
     All,
@@ -58,13 +58,13 @@ pub(super) enum Sent {
 }
 
 impl Transmits {
-    /// None yet, of those that this socket sends.
+    /// An empty one, for what this socket sends.
     pub(super) fn new(socket: &UdpSocket) -> Self {
         let joins = getsockopt(socket, sockopt::UdpGsoSegment).is_ok();
         Self { text: Vec::new(), sealed: Vec::new(), mixed: false, joins, narrow: Narrow::default() }
     }
 
-    /// Makes a datagram of all text from `start` on.
+    /// Makes a datagram of all the text from `start` on.
     pub(super) fn seal(&mut self, start: usize, ends: Ends) {
         let range = start..self.text.len();
         let last = self.sealed.last_mut();
@@ -125,7 +125,7 @@ impl Transmits {
                     return Sent::Full;
                 }
                 Err(error) if transmits[0].is_joined() => {
-                    // Others are not on that host's way: for them nothing changes.
+                    // Others are not on the way to that host: for them nothing changes.
                     if matches!(error, Errno::EIO | Errno::EINVAL | Errno::EMSGSIZE) {
                         self.narrow.add(transmits[0].ends.peer.ip());
                     }
@@ -178,14 +178,14 @@ impl Transmit {
 type Headers = Option<Box<MultiHeaders<SockaddrStorage>>>;
 
 thread_local! {
-    /// Memory for the headers of batches whose transmits are alone, and of those that are joined, with room for no origin, for
-    /// one of IPv4 and for one of IPv6: the kernel takes no header that has more room than is used. It cannot move between
-    /// threads, so it stays here; nothing is remembered from one batch to the next.
+    /// Memory for the headers of batches, whose transmits are separate or joined, and have no origin, one of IPv4 or one of
+    /// IPv6: the kernel refuses a header with more room than is used. It cannot move between threads, so it stays here;
+    /// nothing is remembered from one batch to the next.
     static HEADERS: [[Cell<Headers>; 3]; 2] = const { [const { [const { Cell::new(None) }; 3] }; 2] };
 }
 
-/// Sends the first transmits that can go together: from the same address, and none joined, or all in parts of one length. Says
-/// how many left.
+/// Sends the first transmits that can go together: from the same address, and either none joined or all in parts of one length.
+/// Returns how many left.
 fn send_first(socket: &UdpSocket, text: &[u8], transmits: &[Transmit]) -> nix::Result<usize> {
     let manner = |transmit: &Transmit| (transmit.ends.local, transmit.is_joined().then_some(transmit.part as u16));
     let Some(first) = transmits.first() else { return Ok(0) };
@@ -242,7 +242,7 @@ mod tests {
         UdpSocket::bind("127.0.0.1:0").unwrap()
     }
 
-    /// Seals datagrams of these lengths to the socket, and says how many transmits they are.
+    /// Seals datagrams of these lengths to the socket, and returns how many transmits they are.
     fn seal(transmits: &mut Transmits, to: &UdpSocket, lengths: &[usize]) -> usize {
         transmits.clear();
         for (number, length) in lengths.iter().enumerate() {
@@ -290,7 +290,7 @@ mod tests {
         let counts = DatagramCounts { metrics: Arc::clone(&metrics), listener: ListenerCounts::unlisted("udp", false) };
         let mut transmits = Transmits::new(&here);
         let mut sent = Vec::new();
-        // In runs of several, with some of another length or for somebody else among them.
+        // In runs of several, with some of another length, or for somebody else, in between.
         for number in 0..3 * BATCH as u8 {
             let start = transmits.text.len();
             transmits.text.extend(vec![number; 100 + usize::from(number) / 7]);

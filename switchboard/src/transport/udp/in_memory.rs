@@ -1,5 +1,5 @@
-//! Datagrams without a socket, for tests: whoever sends does so within the process, and is answered there. As on a network, what
-//! finds a full queue is lost.
+//! Datagrams without a socket, for tests: peers send within the process, and are answered there. As on a network, what finds a
+//! full queue is lost.
 
 use super::batch::{Fate, answered, handled};
 use super::framed::{self, FramedSlices, HEADER_BYTES};
@@ -21,10 +21,10 @@ use tokio::io::ReadBuf;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-/// Datagrams that wait for a listener, and for whoever it answers.
+/// Datagrams that wait for a listener, and for a peer that it answers.
 const QUEUE: usize = 1024;
 
-/// Bytes that wait for one peer's connection to read them, as of a peer on a network.
+/// Bytes that wait for one peer's connection to read them, as for a peer on a network.
 const INBOX_BYTES: usize = 256 << 10;
 
 /// An address in memory that takes datagrams.
@@ -52,7 +52,7 @@ impl Network {
         Self { strangers, waiting: Arc::new(Mutex::new(Some(waiting))), peers: Arc::default() }
     }
 
-    /// Somebody at `address`.
+    /// A peer at `address`.
     pub(crate) fn socket(&self, address: SocketAddr) -> Socket {
         let (answers, received) = mpsc::channel(QUEUE);
         Socket { network: self.clone(), address, answers, received }
@@ -87,13 +87,13 @@ impl Network {
     }
 }
 
-/// What comes next until the `drain`, and then what is waiting still.
+/// What comes next until the `drain`, and then what is still waiting.
 async fn next(waiting: &mut mpsc::Receiver<Arriving>, drain: &CancellationToken) -> Option<Arriving> {
     let before = drain.run_until_cancelled(waiting.recv()).await;
     before.unwrap_or_else(|| waiting.try_recv().ok())
 }
 
-/// Answers what comes until the `drain`, and what waits then.
+/// Answers what comes until the `drain`, and what is waiting then.
 pub(crate) async fn answer<H>(
     mut waiting: mpsc::Receiver<Arriving>,
     gate: Arc<Gate>,
@@ -109,7 +109,8 @@ pub(crate) async fn answer<H>(
     }
 }
 
-/// Has strangers met until the `drain`, and those who wait then; `open` makes a connection of one, if there is a place, and says whether it did.
+/// Passes on datagrams from strangers until the `drain`, and those that are waiting then; `open` makes a connection of one, if there is
+/// room for it, and returns whether it did.
 pub(crate) async fn receive<S, O>(
     network: Network,
     mut waiting: mpsc::Receiver<Arriving>,
@@ -123,7 +124,7 @@ pub(crate) async fn receive<S, O>(
     O: Fn(SocketAddr, &dyn Fn() -> SourceAndSink) -> bool,
 {
     while let Some(arriving) = next(&mut waiting, &drain).await {
-        // It may have become a peer since it was sent.
+        // Its sender may have become a peer since.
         if !network.deliver(&arriving.payload, arriving.source) {
             let enter = || network.enter(&arriving);
             reply_to(&arriving, &counts, |datagram, reply| {
@@ -149,7 +150,7 @@ fn reply_to(
     }
 }
 
-/// One who sends datagrams to a listener.
+/// A peer that sends datagrams to a listener.
 pub(crate) struct Socket {
     network: Network,
     pub(crate) address: SocketAddr,
@@ -161,7 +162,7 @@ impl Socket {
     pub(crate) fn send(&self, payload: Bytes) {
         if !self.network.deliver(&payload, self.address) {
             let arriving = Arriving { payload, source: self.address, answers: self.answers.clone() };
-            // As on a network: where nobody takes them they are lost.
+            // As on a network: they are lost if nobody takes them.
             let _ = self.network.strangers.try_send(arriving);
         }
     }
@@ -180,7 +181,7 @@ struct Inbox {
 }
 
 impl Inbox {
-    /// Queues one datagram, unless there are too many. Not so if its connection is gone.
+    /// Queues one datagram, unless there are too many, or its connection is gone.
     fn put(&self, payload: &[u8]) -> bool {
         let mut writer = self.writer.lock();
         if writer.held_bytes() + HEADER_BYTES + payload.len() > INBOX_BYTES {
@@ -188,13 +189,13 @@ impl Inbox {
         }
         let header = framed::header(payload.len());
         let is_open = writer.try_write(&[IoSlice::new(&header), IoSlice::new(payload)]).is_ok();
-        // Relaxed: it is read behind what was written.
+        // Relaxed: it is read after what was written.
         self.framing.fetch_add(HEADER_BYTES, Ordering::Relaxed);
         is_open
     }
 }
 
-/// The source of a peer's connection. Dropped, it makes a stranger of the peer.
+/// The source of a peer's connection. Once it is dropped, the peer is a stranger again.
 struct Reading {
     reader: Reader,
     framing: Arc<AtomicUsize>,
@@ -231,7 +232,7 @@ impl Sink for Writing {
         loop {
             let mut payload = Vec::new();
             let Some(length) = frames.next(&mut payload) else { return Ok(taken) };
-            // As on a network: who does not read loses what finds a full queue.
+            // As on a network: a peer that does not read loses what finds a full queue.
             let _ = self.answers.try_send(payload.into());
             taken += HEADER_BYTES + length;
             self.framing_bytes += HEADER_BYTES;
@@ -262,6 +263,6 @@ impl Sink for Writing {
         let _ = self.inbox.writer.lock().poll_shutdown(&mut noop);
     }
 
-    /// What has left cannot be called back, and nobody is told.
+    /// What has left cannot be called back, and the peer is not told.
     fn reset(&mut self) {}
 }

@@ -1,7 +1,7 @@
 //! Whole batches of datagrams, received with one system call each.
 //!
-//! The kernel overwrites in a batch's headers how long an address may be, and how much may be told of a datagram, by how long
-//! each was. So headers are used again only for sockets of which the kernel tells the same, and made anew if it once told less.
+//! In a batch's headers the kernel overwrites how long an address and its report on a datagram may be with how long they were. So
+//! headers are reused only for sockets with the same kind of report, and made anew if the kernel once reported less.
 
 use super::batch::BATCH;
 use super::ends::{Ends, Family, Local};
@@ -14,7 +14,7 @@ use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
 
-/// The largest datagram there is, and a little, so that the buffers of a batch do not share their cache lines' sets.
+/// The largest possible datagram and a little more, so that the buffers of a batch do not fall into the same sets of the cache.
 const SLOT_BYTES: usize = (64 << 10) + 64;
 
 /// Memory for one batch.
@@ -35,7 +35,7 @@ impl Incoming {
         Self { v4, v6, any_v4, any_v6, slots, received }
     }
 
-    /// Receives a batch, in place of the last one. Says how many there are.
+    /// Receives a batch, in place of the last one. Returns how many datagrams there are.
     pub(super) fn receive(&mut self, socket: &UdpSocket, family: Family) -> io::Result<usize> {
         self.received.clear();
         let Self { v4, v6, any_v4, any_v6, slots, received } = self;
@@ -47,14 +47,14 @@ impl Incoming {
         }
     }
 
-    /// The datagram of that number in the batch, and both ends of its way.
+    /// The datagram with that number in the batch, and its ends.
     pub(super) fn datagram(&self, index: usize) -> (&[u8], Ends) {
         let (length, ends) = self.received[index];
         (&self.slots[index * SLOT_BYTES..][..length], ends)
     }
 }
 
-/// With `room` the kernel tells of each datagram to this socket that it came to some address, and that has place there.
+/// `room` holds the kernel's report on which address a datagram to this socket came to.
 fn receive<S>(
     socket: &UdpSocket,
     headers: &mut Option<MultiHeaders<S>>,
@@ -83,7 +83,7 @@ where
     Ok(received.len())
 }
 
-/// What the kernel says of a datagram.
+/// What the kernel reports about a datagram.
 fn told<S>(message: &RecvMsg<'_, '_, S>) -> Option<ControlMessageOwned> {
     message.cmsgs().ok()?.next()
 }

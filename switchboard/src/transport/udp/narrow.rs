@@ -1,21 +1,21 @@
-//! Hosts that joined datagrams do not reach: a network on the way takes smaller packets than their parts, or a device does
-//! not take them apart. They are remembered for a while, since the way there may change, and only so many.
+//! Hosts that joined datagrams do not reach: a network on the way takes only smaller packets than their parts, or a device
+//! does not take them apart. A limited number is remembered, and for a while only, since the way there may change.
 
 use std::collections::{HashSet, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// As long as what is known of a path's packets is good for (RFC 1191 §6.3).
+/// As long as knowledge about a path stays good (RFC 1191 §6.3).
 const REMEMBERED: Duration = Duration::from_mins(10);
 
-/// Hosts that are remembered, 100 KiB. Whoever is forgotten costs one more system call to be known again.
+/// Hosts that are remembered, 100 KiB. A forgotten one costs one more system call to find out again.
 const MOST: usize = 1024;
 
 #[derive(Default)]
 pub(super) struct Narrow {
     hosts: HashSet<IpAddr>,
-    /// Until when, the earliest first.
+    /// When each is forgotten, the earliest first.
     until: VecDeque<(Instant, IpAddr)>,
 }
 

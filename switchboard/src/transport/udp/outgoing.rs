@@ -1,8 +1,8 @@
 //! What is sent to the peers behind one socket: gathered while the tick writes to one after the other, and sent with one
 //! system call for each batch.
 //!
-//! A full socket keeps one batch, and takes nothing more until that has left: then its peers' outboxes fill as those of any
-//! other transport do.
+//! A full socket keeps one batch and takes nothing more until that has left: in the meantime its peers' outboxes fill, as with
+//! any other transport.
 
 use super::batch::{BATCH, watch};
 use super::ends::{Ends, Local};
@@ -21,7 +21,7 @@ use switchboard_proto::CloseReason;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-/// Bytes of a batch that is sent before it has all its datagrams.
+/// At this many bytes a batch is sent before it has all its datagrams.
 const BATCH_BYTES: usize = 64 << 10;
 
 /// What leaves next.
@@ -29,16 +29,16 @@ pub(super) struct Outgoing {
     transmits: Transmits,
     /// The tick has been asked to send them.
     asked: bool,
-    /// The socket takes no more; watched for the time that it does.
+    /// Set while the socket takes no more: reports when it does again.
     full: Option<AsyncFd<UdpSocket>>,
     /// Connections that wait for that.
     waiting: BTreeMap<Ends, Waker>,
-    /// What those are told first then who are given up on: one each.
+    /// What peers that are given up on are told first then: one datagram each.
     farewells: Vec<(Vec<u8>, Ends)>,
 }
 
 impl Outgoing {
-    /// Nothing yet, of what this socket sends.
+    /// An empty one, for what this socket sends.
     pub(super) fn new(socket: &UdpSocket) -> Self {
         Self {
             transmits: Transmits::new(socket),
@@ -81,7 +81,7 @@ impl PeerSink {
                 self.peers.send(outgoing);
             }
         }
-        // Behind all that this peer gets, which may go as one.
+        // After everything that this peer gets, which may go as one.
         if outgoing.transmits.len() >= BATCH {
             self.peers.send(outgoing);
         }
@@ -114,7 +114,7 @@ impl Sink for PeerSink {
         }
     }
 
-    /// Waits until the last datagram has left. The peer is told of no end: there is none to a datagram.
+    /// Waits until the last datagram has left. The peer is not told: datagrams have no end of stream.
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut outgoing = self.peers.outgoing.lock();
         self.peers.send(&mut outgoing);
@@ -143,14 +143,14 @@ impl Sink for PeerSink {
         self.arrivals.end();
     }
 
-    /// As the peer has it, where the socket has several.
+    /// As the peer knows it, where the socket has several.
     fn local_addr(&self) -> Option<SocketAddr> {
         let socket = self.peers.socket().local_addr().ok()?;
         let ip = self.ends.local.map_or(socket.ip(), Local::ip);
         Some(SocketAddr::new(ip, socket.port()))
     }
 
-    /// What has left cannot be called back, and nobody is told.
+    /// What has left cannot be called back, and the peer is not told.
     fn reset(&mut self) {}
 }
 
@@ -161,7 +161,7 @@ impl Drop for PeerSink {
 }
 
 impl Peers {
-    /// Has the tick send what was gathered. A full socket has it do so by itself.
+    /// Asks the tick to send what was gathered. A full socket asks by itself.
     fn ask_for_flush(self: &Arc<Self>, outgoing: &mut Outgoing) {
         if !outgoing.asked && outgoing.full.is_none() {
             outgoing.asked = true;
@@ -176,10 +176,10 @@ impl Peers {
             match watched {
                 Ok(socket) => {
                     outgoing.full = Some(socket);
-                    // The first look at it has the event loop tell of the rest.
+                    // The first poll makes the event loop report the rest.
                     Arc::clone(self).wake();
                 }
-                // No descriptor left: these go the way of datagrams.
+                // No descriptor left: these are lost, as datagrams may be.
                 Err(_) => self.counts.add(DatagramFate::Lost, outgoing.transmits.datagrams().count() as u64),
             }
         }
@@ -188,7 +188,7 @@ impl Peers {
         }
     }
 
-    /// Goes on with a batch that the socket did not take. Says whether all of it has left.
+    /// Continues with a batch that the socket did not take. Returns whether all of it has left.
     fn send_rest(self: &Arc<Self>, outgoing: &mut Outgoing) -> bool {
         let waker = Waker::from(Arc::clone(self));
         let Outgoing { full, transmits, .. } = outgoing;
@@ -220,7 +220,7 @@ impl Gathering for Peers {
             outgoing.transmits.seal(start, ends);
         }
         self.send(&mut outgoing);
-        // As many as fill a batch, and the others when that has left: each of thousands would find a full socket else.
+        // As many as fill a batch, and the others once that has left: otherwise each of thousands would find a full socket.
         for _ in 0..BATCH {
             if outgoing.full.is_some() {
                 return;

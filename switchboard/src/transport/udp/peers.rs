@@ -1,6 +1,5 @@
-//! Datagram peers as connections: one socket, its peers told apart by their address and by the one of our addresses
-//! that they send to, and what each has sent. An address translator may give two hosts one address if they speak to two
-//! of ours.
+//! Datagram peers as connections: one socket, what each peer has sent, and how they are told apart: by their address and by
+//! which of our addresses they send to. An address translator may give two hosts one address if they speak to two of ours.
 //!
 //! A peer's datagrams wait among its arrivals, each prefixed with its length, until its connection reads them. They do
 //! not hold up other peers' datagrams; when there are too many they are lost, as on the network.
@@ -26,10 +25,10 @@ use std::task::{Context, Poll, Waker, ready};
 use tokio::io::ReadBuf;
 use tokio_util::sync::CancellationToken;
 
-/// Bytes that wait for one peer's connection to read them. More than a batch of the datagrams that media send.
+/// Bytes that wait for one peer's connection to read them. More than a batch of datagrams of media.
 const ARRIVALS_BYTES: usize = 256 << 10;
 
-/// Batches in the last look at a socket when it drains: more than its receive buffer holds of the smallest datagrams.
+/// Batches in the last read of a socket when it drains: more than its receive buffer holds of the smallest datagrams.
 const LAST_BATCHES: usize = 128;
 
 /// A worker's socket and its validated peers.
@@ -45,7 +44,7 @@ pub(crate) struct Peers {
 }
 
 /// Receives until the `drain`, and what the socket holds then. Peers' datagrams go to their connections and all others to
-/// `strangers`; `open` makes a connection of whoever is validated, if there is a place, and says whether it did.
+/// `strangers`; `open` makes a connection of a validated source, if there is room for it, and returns whether it did.
 pub(crate) async fn receive<S, O>(
     peers: Arc<Peers>,
     gate: Arc<Gate>,
@@ -76,13 +75,13 @@ pub(crate) async fn receive<S, O>(
         }
         drop(ready);
         send_later(socket.get_ref(), unsent, &peers.counts).await;
-        // Those who were sent something read it before more comes for them.
+        // Connections read what has arrived for them before more comes.
         tokio::task::yield_now().await;
     }
     take_rest(&peers.counts, batch).await;
 }
 
-/// Has `strangers` meet a datagram of whoever is no peer yet, and `open` make one of it if it is validated.
+/// Passes a datagram from a source that is not a peer yet to `strangers`, and has `open` make it one if it is validated.
 pub(super) fn met<S>(
     gate: &Gate,
     strangers: &S,
@@ -98,7 +97,7 @@ where
     }
     reply.limit_to_stranger(datagram.payload.len());
     if strangers(datagram, reply) == Validation::Given && open() {
-        // What was written is for somebody for whom there is no place.
+        // There was no room for another connection, and what was written says so.
         reply.discard();
     }
     let leaves = || !reply.is_too_long() && gate.lets_out(reply, datagram.source) && gate.answers(datagram.source);
@@ -106,7 +105,7 @@ where
 }
 
 impl Peers {
-    /// Those who come to one of `sockets`, on the worker with this tick.
+    /// Those that send to one of `sockets`, on the worker with this tick.
     pub(crate) fn new(
         (sockets, family): (Arc<[UdpSocket]>, Family),
         index: usize,
@@ -140,7 +139,7 @@ impl Peers {
         true
     }
 
-    /// Takes in what the kernel has, for those who are peers already.
+    /// Reads what the kernel has for those that are peers already.
     fn receive_rest(&self) {
         for _ in 0..LAST_BATCHES {
             let known = |datagram: Datagram<'_>, ends: Ends, _: &mut DatagramReply<'_>| {
@@ -171,7 +170,7 @@ pub(super) struct Arrivals {
     state: Mutex<ArrivalsState>,
 }
 
-/// Arrivals that are found by their peer's ends, which stand nowhere else.
+/// Arrivals that are found by their peer's ends, which are stored nowhere else.
 struct Known(Arc<Arrivals>);
 
 impl Borrow<Ends> for Known {
@@ -199,7 +198,7 @@ struct ArrivalsState {
     bytes: Vec<u8>,
     /// See [`Source::framing_bytes`].
     framing_bytes: usize,
-    /// Nothing more is wanted: the connection has finished sending, and a datagram peer never says that it has.
+    /// Nothing more is wanted: the connection has finished sending, and a datagram peer never announces its end.
     ended: bool,
     reader: Option<Waker>,
     charge: Charge,
@@ -211,7 +210,7 @@ impl Arrivals {
         let mut state = self.state.lock();
         let ArrivalsState { bytes, framing_bytes, reader, .. } = &mut *state;
         let is_first = bytes.is_empty();
-        // Datagrams may be lost: they give way before memory is short, and nobody is closed for them.
+        // Datagrams may be lost: they give way before memory is short, and no connection is closed for them.
         if !is_first && (bytes.len() + payload.len() > ARRIVALS_BYTES || tick.budget.surplus() > 0) {
             return false;
         }
@@ -223,7 +222,7 @@ impl Arrivals {
         bytes.extend_from_slice(payload);
         *framing_bytes += HEADER_BYTES;
         if is_first && let Some(reader) = reader {
-            // It may be of the user's own runtime.
+            // It may belong to the user's own runtime.
             let _ = contained(|| reader.wake_by_ref());
         }
         let held = state.bytes.capacity();
@@ -231,13 +230,13 @@ impl Arrivals {
         true
     }
 
-    /// Ends the input behind what is there.
+    /// Ends the input after what is there.
     pub(super) fn end(&self) {
         self.state.lock().ended = true;
     }
 }
 
-/// The source of a peer's connection. Dropped, it makes a stranger of the peer.
+/// The source of a peer's connection. Once it is dropped, the peer is a stranger again.
 struct PeerSource {
     peers: Arc<Peers>,
     arrivals: Arc<Arrivals>,
@@ -276,7 +275,7 @@ impl Source for PeerSource {
                     state.reader = Some(cx.waker().clone());
                 }
                 if !state.bytes.is_empty() {
-                    // It came between the look and the waker, on another thread than this one.
+                    // It arrived between the look and setting the waker, on another thread.
                     cx.waker().wake_by_ref();
                 }
                 Poll::Pending
