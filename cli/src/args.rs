@@ -180,7 +180,13 @@ pub(crate) enum ConfigAction {
     Check(Settings),
     /// Show every value in force and where it came from, as a file to start from
     #[command(after_long_help = SETTINGS_HELP)]
-    Print(Settings),
+    Print {
+        /// As one object: the settings, and where each came from
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        settings: Settings,
+    },
     /// Say whether somebody may do something in a room, and which lines of the file say so
     Can(CanArguments),
     /// Print a file with every key, its default and what it is for

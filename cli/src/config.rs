@@ -25,7 +25,6 @@ pub(crate) use rooms::{Classes, Rooms};
 use crate::args::Settings;
 use crate::endpoint::Endpoint;
 use crate::logging::{LogFormat, check_filter};
-use crate::policy::jwt::section::JwtSection;
 use crate::policy::rules::Rules;
 use layers::{Given, Layers};
 use show::ShownTable;
@@ -223,7 +222,8 @@ impl Config {
         warnings.dedup();
         warnings.extend(self.rooms.ties());
         warnings.extend(self.open());
-        warnings.extend(self.rules.jwt.iter().flat_map(JwtSection::warnings));
+        warnings.extend(self.rules.expiring(now));
+        warnings.extend(self.rules.jwt.iter().flat_map(|section| section.warnings(self.rules.free_names())));
         warnings
     }
 
@@ -267,6 +267,18 @@ impl Config {
             ("log-format", quoted(self.log_format.value.name()), &self.log_format.set_by),
             ("state-directory", quoted(&self.state_directory.value.typed), &self.state_directory.set_by),
         ]
+    }
+
+    /// The same as [`print`](Self::print) as one object: `settings` as in the file, and `from` where each came from.
+    pub(crate) fn print_json(&self) -> String {
+        // It was made by us, and is read back in tests.
+        let settings = self.print().parse::<toml::Table>().map(|table| show::json(toml::Value::Table(table)));
+        let from: serde_json::Map<_, _> = self
+            .assignments()
+            .iter()
+            .map(|(name, _, set_by)| ((*name).to_owned(), set_by.to_string().into()))
+            .collect();
+        format!("{:#}\n", serde_json::json!({ "settings": settings.unwrap_or_default(), "from": from }))
     }
 
     /// Each value and where it came from, as a file that would set them; secrets are left out.
@@ -384,6 +396,8 @@ fn quoted(text: &str) -> String {
     toml::Value::from(text).to_string()
 }
 
+#[cfg(test)]
+mod additive;
 #[cfg(test)]
 #[path = "../../fuzz/bodies/config.rs"]
 mod body;

@@ -68,7 +68,9 @@ fn main() -> ExitCode {
         Verb::Bench(typed) => bench(*typed).map_err(NotStarted::from),
         Verb::Connect(typed) => return connect::connect(typed).unwrap_or_else(report),
         Verb::Config { action: ConfigAction::Check(typed) } => load(typed).and_then(|config| check(&config)),
-        Verb::Config { action: ConfigAction::Print(typed) } => load(typed).and_then(|config| print(config.print())),
+        Verb::Config { action: ConfigAction::Print { json, settings } } => {
+            load(settings).and_then(|config| print(if json { config.print_json() } else { config.print() }))
+        }
         Verb::Config { action: ConfigAction::Can(asked) } => return can(asked).unwrap_or_else(report),
         Verb::Token { action: TokenAction::Check { config } } => return check_token(config).unwrap_or_else(report),
         Verb::Token { action } => policy::command::run(&action).map_err(NotStarted::Start),

@@ -37,7 +37,7 @@ fn offer(arg: Arg) -> Arg {
 }
 
 /// What there are manual pages of, beside the one of all: each that another one names.
-pub(crate) const PAGES: [&str; 14] = [
+pub(crate) const PAGES: [&str; 16] = [
     "serve",
     "connect",
     "bench",
@@ -50,6 +50,8 @@ pub(crate) const PAGES: [&str; 14] = [
     "token",
     "token-new",
     "token-hash",
+    "token-check",
+    "token-sign",
     "completions",
     "man",
 ];

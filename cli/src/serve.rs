@@ -20,7 +20,7 @@ use std::convert::Infallible;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use switchboard::{BindError, Drained, Escaped, Handle, Hub, HubLimits, Limits, Server, UserName};
 use switchboard_load::BenchError;
 use switchboard_load::typed::{self, Scheme};
@@ -98,7 +98,7 @@ async fn run(mut config: Config, load: Load, log: &Log) -> Result<(), NotStarted
     let load = config.file.is_some().then_some(load);
     let (hub, told) = (shared.hub.clone(), Arc::clone(&audit));
     let mut reloads = Reloads::new(InForce::of(&config), load, hub, policy.clone(), log.filter(), running, told);
-    let open = config.open();
+    let (open, expiring) = (config.open(), config.rules.expiring(SystemTime::now()));
     leave_out_taken(&mut config);
     let mut places = Vec::new();
     for endpoint in config.listen.value {
@@ -114,8 +114,8 @@ async fn run(mut config: Config, load: Load, log: &Log) -> Result<(), NotStarted
     let listeners = listening.iter().map(|(place, url)| format!("{}={url}", place.service));
     let listeners = listeners.collect::<Vec<_>>().join(" ");
     info!(version = env!("CARGO_PKG_VERSION"), workers = config.workers.value.number, listeners, "serving");
-    for listener in open {
-        warn!("{listener}");
+    for told in open.into_iter().chain(expiring) {
+        warn!("{told}");
     }
     let services = listening.iter().map(|(place, url)| Listening { service: place.service, url: url.clone() });
     reloads.running().serves(services.collect());

@@ -206,6 +206,14 @@ fn values_of_tokens_and_groups_are_told_one_by_one() {
         &format!("[tokens.a]\nhash = \"{HASH}\"\n[tokens.\"a.x\"]\nhash = \"{other}\"\n"),
         &["3:9: tokens.\"a.x\": the name belongs to `a`"],
     );
+    assert_wrong(
+        &token("[anonymous]\nnames = [\"visitor-*\", \"al*\", \"a b\"]"),
+        &["4:30: names: `a b` is not a glob"],
+    );
+    assert_wrong(
+        &token("[anonymous]\nnames = [\"visitor-*\", \"al*\"]"),
+        &["4:23: names: `al*` lets anybody be called alice"],
+    );
     let grants: Vec<_> = (0..65).map(|number| format!("\"r{number}\" = []")).collect();
     assert_wrong(&format!("[groups.g]\nrooms = {{ {} }}\n", grants.join(", ")), &["1:9: 65 lines of rights"]);
 }
@@ -311,6 +319,7 @@ fn files() -> impl Strategy<Value = String> {
         "only = [\"@{n}\", \"{n}\"]",
         "anyone = [\"{w}\", \"{w}\"]",
         "named = [\"{w}\"]",
+        "names = [\"{n}*\"]",
         "kept = true",
         "kept = \"off\"",
         "history-messages = 5",

@@ -30,8 +30,16 @@ pub(super) fn understand(content: &mut Content) -> (Rules, Rooms) {
         groups.iter().map(|group| (group.name.clone(), group.grants.len())).collect();
     let tokens = sections.tokens(content.take(Table::Token), &known);
     let anonymous = content.take(Table::Anonymous).pop().map(|block| {
-        let Granted { grants, direct, .. } = Granted::of(block.entries);
-        AnonymousSection { at: block.at, grants, direct }
+        let Granted { grants, direct, names, .. } = Granted::of(block.entries);
+        let names: Vec<_> = names.into_iter().map(|Direct { at, names }| (at, names)).collect();
+        for token in &tokens {
+            if let Some((at, glob)) = names.iter().find(|(_, glob)| glob.matches(token.name.as_str(), None)) {
+                let text =
+                    format!("names: `{glob}` lets anybody be called {}, whose name is that of a token", token.name);
+                sections.faults.push((*at, text));
+            }
+        }
+        AnonymousSection { at: block.at, grants, direct, names: names.into_iter().map(|(_, glob)| glob).collect() }
     });
     let (sections_of_rooms, settings) = sections.rooms(content.take(Table::Room), &known);
     let jwt = jwt::sources(content.take(Table::Jwt), &mut sections.faults);
@@ -51,6 +59,7 @@ struct Sections {
 struct Granted {
     grants: Vec<Grant>,
     direct: Vec<Direct>,
+    names: Vec<Direct>,
     hashes: Vec<TokenHash>,
     groups: Vec<(At, GroupName)>,
     expires: Option<SystemTime>,
@@ -63,6 +72,7 @@ impl Granted {
         for entry in entries {
             match entry.value {
                 Value::Grants(grants) => granted.grants = grants,
+                Value::Names(names) if entry.key.name == "names" => granted.names = names,
                 Value::Names(direct) => granted.direct = direct,
                 Value::Hashes(hashes) => granted.hashes = hashes,
                 Value::Groups(groups) => granted.groups = groups,
@@ -105,7 +115,7 @@ impl Sections {
                 self.faults
                     .push((at, format!("tokens.{name} has no `hash`; `switchboard token new {name}` makes one")));
             }
-            let Granted { grants, direct, hashes: own, groups, expires, from } = Granted::of(block.entries);
+            let Granted { grants, direct, hashes: own, groups, expires, from, .. } = Granted::of(block.entries);
             for hash in &own {
                 if let Some(other) = hashes.insert(*hash, name.clone()) {
                     self.faults.push((at, format!("tokens.{name} has a hash that tokens.{other} has")));

@@ -59,7 +59,10 @@ pub(super) fn tables(rules: &Rules, rooms: &Rooms) -> Vec<ShownTable> {
     let anonymous = rules.anonymous.iter().map(|anonymous| ShownTable {
         table: Table::Anonymous,
         path: Table::Anonymous.name().to_owned(),
-        values: granted(&anonymous.grants, &anonymous.direct),
+        values: granted(&anonymous.grants, &anonymous.direct)
+            .into_iter()
+            .chain(some("names", list(anonymous.names.iter().map(ToString::to_string))))
+            .collect(),
         beside: Vec::new(),
     });
     let rooms = rooms.sections().iter().map(|settings| {
@@ -173,4 +176,17 @@ fn some(name: &'static str, list: String) -> Option<(&'static str, String)> {
 pub(super) fn key(name: &str) -> String {
     let is_bare = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
     if is_bare { name.to_owned() } else { quoted(name) }
+}
+
+/// A value of TOML as one of JSON; a date is a text.
+pub(super) fn json(value: toml::Value) -> serde_json::Value {
+    match value {
+        toml::Value::Table(table) => table.into_iter().map(|(key, value)| (key, json(value))).collect(),
+        toml::Value::Array(values) => values.into_iter().map(json).collect(),
+        toml::Value::String(text) => text.into(),
+        toml::Value::Integer(number) => number.into(),
+        toml::Value::Float(number) => number.into(),
+        toml::Value::Boolean(is_on) => is_on.into(),
+        toml::Value::Datetime(date) => date.to_string().into(),
+    }
 }

@@ -145,6 +145,37 @@ fn what_is_printed_is_a_file_that_says_the_same() {
 }
 
 #[test]
+fn what_is_printed_as_an_object_says_the_same_and_whence_it_is() {
+    let variables = [("SWITCHBOARD_GRACE", "7s"), ("SWITCHBOARD_MAX_CONNECTIONS", "70")];
+    let file = File::new(
+        "object",
+        "[tokens.alice]\nhash = \"sha256:00000000000000000000000000000000000000000000000000000000000000aa\"\nexpires = 2027-06-30\n\
+         [anonymous]\nnames = [\"visitor-*\"]\n",
+    );
+    let config = load(file.typed(), &variables).expect("sound");
+    let object: serde_json::Value = serde_json::from_str(&config.print_json()).expect("it is an object");
+    assert_eq!((&object["settings"]["grace"], &object["settings"]["max-connections"]), (&"7s".into(), &70.into()));
+    assert_eq!(object["from"]["grace"], "environment SWITCHBOARD_GRACE");
+    assert_eq!(object["from"]["workers"], "default");
+    let alice = &object["settings"]["tokens"]["alice"];
+    assert_eq!((&alice["hash"], &alice["expires"]), (&"hidden".into(), &"2027-06-30T00:00:00Z".into()));
+    assert_eq!(object["settings"]["anonymous"]["names"][0], "visitor-*");
+}
+
+#[test]
+fn what_is_served_all_the_same_is_warned_of() {
+    let file = File::new(
+        "warned",
+        "[tokens.alice]\nhash = \"sha256:00000000000000000000000000000000000000000000000000000000000000aa\"\nexpires = 2027-06-30\n",
+    );
+    let config = load(file.typed(), &[]).expect("sound");
+    let end = SystemTime::UNIX_EPOCH + Duration::from_hours(503_976);
+    assert_eq!(config.warnings(end - Duration::from_hours(24 * 15)), [] as [&str; 0]);
+    let soon = config.warnings(end - Duration::from_hours(24));
+    assert_eq!(soon, ["tokens.alice: it expires in 24 h, at 2027-06-30T00:00:00Z"]);
+}
+
+#[test]
 fn all_faults_of_all_origins_come_at_once() {
     let file = File::new(
         "faults",

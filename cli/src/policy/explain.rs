@@ -190,7 +190,7 @@ mod tests {
             let groups = groups.into_iter().enumerate().map(|(index, grants)| {
                 GroupSection { at, name: group(index), grants, direct: Vec::new() }
             });
-            let anonymous = anonymous.map(|grants| AnonymousSection { at, grants, direct: Vec::new() });
+            let anonymous = anonymous.map(|grants| AnonymousSection { at, grants, direct: Vec::new(), names: Vec::new() });
             Rules { tokens: tokens.collect(), groups: groups.collect(), anonymous, sections, ..Rules::default() }
         }
     }

@@ -5,7 +5,7 @@ use super::jwt::section::JwtSection;
 use super::token::TokenHash;
 use ipnet::IpNet;
 use std::fmt;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use switchboard::rule::Who;
 use switchboard::{Glob, GroupName, Rights, UserName};
 
@@ -21,6 +21,9 @@ impl fmt::Display for At {
         write!(f, "{}:{}", self.line, self.column)
     }
 }
+
+/// A token that expires within this time is told of.
+const EXPIRES_SOON: Duration = Duration::from_hours(14 * 24);
 
 /// All that the file says of it; empty without a file, or if it says nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -38,6 +41,27 @@ pub(crate) struct Rules {
 }
 
 impl Rules {
+    /// What those without a credential may be called, whatever else issues such names.
+    pub(crate) fn free_names(&self) -> &[Glob] {
+        self.anonymous.as_ref().map_or(&[][..], |anonymous| &anonymous.names)
+    }
+
+    /// Tokens that have expired at `now`, and those that will within two weeks, in words.
+    pub(crate) fn expiring(&self, now: SystemTime) -> Vec<String> {
+        let told = |token: &TokenSection| {
+            let end = token.expires?;
+            let date = humantime::format_rfc3339_seconds(end);
+            match end.duration_since(now) {
+                Ok(left) if left > EXPIRES_SOON => None,
+                Ok(left) if !left.is_zero() => {
+                    Some(format!("tokens.{}: it expires in {} h, at {date}", token.name, left.as_secs() / 3600))
+                }
+                _ => Some(format!("tokens.{}: it has expired, at {date}", token.name)),
+            }
+        };
+        self.tokens.iter().filter_map(told).collect()
+    }
+
     /// Whether there is nothing to enforce.
     pub(crate) fn is_empty(&self) -> bool {
         self.tokens.is_empty()
@@ -81,6 +105,8 @@ pub(crate) struct AnonymousSection {
     pub(crate) at: At,
     pub(crate) grants: Vec<Grant>,
     pub(crate) direct: Vec<Direct>,
+    /// What they may be called, whatever else issues such names.
+    pub(crate) names: Vec<Glob>,
 }
 
 /// Rights in the rooms of a glob: one entry of `rooms = { … }`.
@@ -107,4 +133,40 @@ pub(crate) struct RoomSection {
     pub(crate) only: Option<(At, Vec<Who>)>,
     pub(crate) anyone: Option<(At, Rights)>,
     pub(crate) named: Option<(At, Rights)>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_that_expire_within_two_weeks_are_told_of() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_hours(24 * 20_000);
+        let token = |name: &str, expires| TokenSection {
+            at: At { line: 1, column: 1 },
+            name: UserName::parse(name).unwrap(),
+            hashes: Vec::new(),
+            groups: Vec::new(),
+            grants: Vec::new(),
+            direct: Vec::new(),
+            expires,
+            from: Vec::new(),
+        };
+        let tokens = vec![
+            token("never", None),
+            token("later", Some(now + EXPIRES_SOON + Duration::from_secs(1))),
+            token("soon", Some(now + EXPIRES_SOON)),
+            token("now", Some(now)),
+            token("long-ago", Some(SystemTime::UNIX_EPOCH)),
+        ];
+        let told = Rules { tokens, ..Rules::default() }.expiring(now);
+        assert_eq!(
+            told,
+            [
+                "tokens.soon: it expires in 336 h, at 2024-10-18T00:00:00Z",
+                "tokens.now: it has expired, at 2024-10-04T00:00:00Z",
+                "tokens.long-ago: it has expired, at 1970-01-01T00:00:00Z",
+            ]
+        );
+    }
 }

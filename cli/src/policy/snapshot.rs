@@ -33,6 +33,8 @@ pub(crate) struct Snapshot {
     anonymous: Grants,
     /// To whom everybody may write.
     anonymous_direct: Vec<Glob>,
+    /// What whoever is not known may be called, so that no source issues it.
+    free_names: Vec<Glob>,
     /// Of listeners that say who everybody is there.
     named: Vec<UserName>,
 }
@@ -138,6 +140,7 @@ impl Snapshot {
             tokens: hashes.collect(),
             sections: rules.sections.iter().map(section).collect(),
             anonymous: anonymous.map_or_else(Grants::new, |anonymous| granted(&anonymous.grants)),
+            free_names: rules.free_names().to_vec(),
             anonymous_direct: anonymous.map_or_else(Vec::new, |anonymous| globs(&anonymous.direct).collect()),
             sources: rules.jwt.iter().map(|section| Arc::new(source(section, before))).collect(),
             people,
@@ -221,6 +224,7 @@ impl Snapshot {
         self.callout.as_ref().is_some_and(|callout| callout.section.issues(name))
             && self.owner(name).is_none()
             && name.owner_and_number().is_none()
+            && !self.is_free(name)
             && !self.sources.iter().any(|source| source.section.issues(name))
     }
 
@@ -233,6 +237,7 @@ impl Snapshot {
     fn may_issue(&self, source: &JwtSource, name: &UserName) -> bool {
         let mut before = self.sources.iter().take_while(|other| other.section.name != source.section.name);
         source.section.issues(name)
+            && !self.is_free(name)
             && self.owner(name).is_none()
             && name.owner_and_number().is_none()
             && !before.any(|other| other.section.issues(name))
@@ -299,11 +304,16 @@ impl Snapshot {
         self.people.get(name).map(|record| &record.name).or_else(named)
     }
 
+    fn is_free(&self, name: &UserName) -> bool {
+        self.free_names.iter().any(|glob| glob.matches(name.as_str(), None))
+    }
+
     /// Whether somebody may be called `wanted`: whoever is known by a name of its own, and whoever is not by any that is nobody's.
     pub(crate) fn may_be_called(&self, principal: &Principal, wanted: &UserName) -> bool {
         let is_issued = |name: &UserName| {
-            self.sources.iter().any(|source| source.section.issues(name))
-                || self.callout.as_ref().is_some_and(|callout| callout.section.issues(name))
+            !self.is_free(name)
+                && (self.sources.iter().any(|source| source.section.issues(name))
+                    || self.callout.as_ref().is_some_and(|callout| callout.section.issues(name)))
         };
         match (principal.name(), self.owner(wanted)) {
             (Some(name), Some(owner)) => name == owner && !is_vouched(principal),
@@ -430,6 +440,7 @@ mod tests {
                 at: AT,
                 grants: vec![grant("lobby", Rights::JOIN)],
                 direct: vec![direct("help*")],
+                names: Vec::new(),
             }),
             sections: vec![RoomSection {
                 at: AT,

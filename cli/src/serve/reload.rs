@@ -12,7 +12,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
 use std::time::SystemTime;
 use switchboard::{Certificates, Escaped, Hub, Room};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 /// Puts settings together again, as at the start.
 pub(crate) type Load = Arc<dyn Fn() -> Result<Config, NotStarted> + Send + Sync>;
@@ -138,6 +138,9 @@ impl Reloads {
         }
         if let Some(policy) = &self.policy {
             policy.refresh_keys();
+        }
+        for told in self.in_force.rules.expiring(SystemTime::now()) {
+            warn!("{told}");
         }
         if live.is_empty() {
             info!("the file was reloaded: nothing changed");

@@ -120,3 +120,27 @@ fn more_connections_than_allowed_are_refused() {
         program.logged("connection refused");
     }
 }
+
+/// By another program's reading of the schema, where Python has that.
+#[test]
+fn the_schema_takes_the_example_and_refuses_what_is_changed_in_it() {
+    let (schema, example) = (run(&["config", "schema"]), run(&["config", "example"]));
+    let schema = file("schema.json", &schema.output.join("\n"));
+    let example = file("example.toml", &example.output.join("\n"));
+    let checked = run(&["config", "check", "--config", typed(&example)]);
+    assert_eq!(checked.code, Some(0), "{checked:?}");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/program/schema.py");
+    let Ok(python) = std::process::Command::new("python3").args([script, typed(&schema), typed(&example)]).output()
+    else {
+        return;
+    };
+    let told = String::from_utf8_lossy(&[python.stdout, python.stderr].concat()).into_owned();
+    match python.status.code() {
+        // Without jsonschema; the tests of the program hold the schema to the table of keys.
+        Some(3) => {}
+        code => {
+            let refused: usize = told.trim().parse().unwrap_or(0);
+            assert!(code == Some(0) && refused >= 50, "{code:?} {told}");
+        }
+    }
+}

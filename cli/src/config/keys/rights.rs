@@ -33,6 +33,13 @@ pub(super) static KEYS: &[Key] = &[
         .sample("{ \"ops.**\" = [\"all\"], \"desk.{name}\" = [\"read\", \"write\"] }"),
     policy(Table::Anonymous, "direct", Kind::Names, "globs of names that everybody may send private messages to")
         .sample("[\"*\"]"),
+    policy(
+        Table::Anonymous,
+        "names",
+        Kind::Names,
+        "globs of names that anybody without a credential may choose, and which no source issues",
+    )
+    .sample("[\"visitor-*\"]"),
     policy(Table::Room, "anyone", Kind::Rights, "rights of everybody, even without a credential").sample("[\"join\"]"),
     policy(Table::Room, "named", Kind::Rights, "rights of everybody with a credential").sample("[\"all\"]"),
     policy(

@@ -2,6 +2,7 @@
 
 use super::TARGET;
 use crate::policy::jwt::source::of_credential;
+use crate::policy::snapshot::is_of_callout;
 use std::fmt::Write as _;
 use std::time::SystemTime;
 use switchboard::policy::Principal;
@@ -31,6 +32,7 @@ impl<'a> AuditEvent<'a> {
         let credential = principal.credential();
         let of_jwt = credential.and_then(of_credential).map(|(source, _)| format!("jwt.{source}"));
         let source = of_jwt.or_else(|| match (principal.name(), credential) {
+            (_, Some(callout)) if is_of_callout(callout) => Some("callout".to_owned()),
             (_, Some(listener @ ("as" | "auth=off"))) => Some(listener.to_owned()),
             (Some(_), _) => Some("token".to_owned()),
             (None, _) => None,

@@ -64,8 +64,8 @@ impl JwtSection {
     }
 
     /// What may not be meant, and keys that are left out.
-    pub(crate) fn warnings(&self) -> impl Iterator<Item = String> {
-        let all = self.names.iter().any(|glob| ["*", "**"].contains(&glob.as_str()));
+    pub(crate) fn warnings(&self, free_names: &[Glob]) -> impl Iterator<Item = String> {
+        let all = free_names.is_empty() && self.names.iter().any(|glob| ["*", "**"].contains(&glob.as_str()));
         let all = all.then(|| "`names` has every name, so that nobody without a token can choose one".to_owned());
         all.into_iter().chain(self.notes()).map(|text| format!("jwt.{}: {text}", self.name))
     }

@@ -8,7 +8,7 @@ use super::keys::KeySet;
 use super::place::Fetch;
 use super::section::{Audience, JwtSection, KeysFrom};
 use super::sign::Signer;
-use crate::policy::rules::{At, Direct, Grant, GroupSection, Rules, TokenSection};
+use crate::policy::rules::{AnonymousSection, At, Direct, Grant, GroupSection, Rules, TokenSection};
 use crate::policy::snapshot::Snapshot;
 use crate::policy::token::TokenHash;
 use base64::Engine as _;
@@ -122,6 +122,10 @@ fn at(seconds: u64) -> SystemTime {
 }
 
 fn snapshot(sources: Vec<JwtSection>) -> Snapshot {
+    Snapshot::of(&rules(sources), &[UserName::parse("bridge").unwrap()])
+}
+
+fn rules(sources: Vec<JwtSection>) -> Rules {
     let name = |text: &str| UserName::parse(text).unwrap();
     let bob = TokenSection {
         at: AT,
@@ -140,8 +144,7 @@ fn snapshot(sources: Vec<JwtSection>) -> Snapshot {
         grants: vec![grant("ops.**", Rights::ALL)],
         direct: vec![Direct { at: AT, names: Glob::parse("boss").unwrap() }],
     };
-    let rules = Rules { tokens: vec![bob], groups: vec![staff], jwt: sources, ..Rules::default() };
-    Snapshot::of(&rules, &[name("bridge")])
+    Rules { tokens: vec![bob], groups: vec![staff], jwt: sources, ..Rules::default() }
 }
 
 fn fault(snapshot: &Snapshot, token: &str) -> Option<JwtFault> {
@@ -393,6 +396,24 @@ fn names_that_a_source_may_issue_are_nobody_elses() {
     assert!(!may(&alice, "e-alice.x") && !may(&alice, "e-bob") && !may(&alice, "alice") && !may(&alice, "bob"));
     let bob = snapshot.holder(&TokenHash::of("bobs")).unwrap();
     assert!(may(&bob.principal, "bob.2") && !may(&bob.principal, "e-alice"));
+}
+
+#[test]
+fn names_of_those_without_a_credential_are_issued_by_no_source() {
+    let issuer = Issuer::new(Algorithm::EdDsa);
+    let every = JwtSection { names: vec![Glob::parse("**").unwrap()], ..section(&issuer) };
+    let names = vec![Glob::parse("visitor-*").unwrap()];
+    let anonymous = AnonymousSection { at: AT, grants: Vec::new(), direct: Vec::new(), names };
+    let snapshot = Snapshot::of(&Rules { anonymous: Some(anonymous), ..rules(vec![every]) }, &[]);
+    let vouched = |sub: &str| snapshot.vouched(&issuer.with(json!({ "sub": sub })), at(NOW));
+    assert_eq!(vouched("visitor-7").err(), Some(JwtFault::NotIssued));
+    let carol = vouched("carol").unwrap();
+    let may = |who: &Principal, wanted: &str| snapshot.may_be_called(who, &UserName::parse(wanted).unwrap());
+    let nobody = Principal::anonymous();
+    assert!(
+        may(&nobody, "visitor-7") && may(&nobody, "Visitor-x") && !may(&nobody, "carol") && !may(&nobody, "visitor")
+    );
+    assert!(!may(&carol, "visitor-7") && may(&carol, "carol") && !may(&nobody, "bob"));
 }
 
 #[test]
