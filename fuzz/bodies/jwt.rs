@@ -19,7 +19,7 @@ use switchboard::Glob;
 /// The public key, whose other half nobody has kept, and the one token that it has signed.
 const KEY: &str =
     r#"{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"1","x":"pX4WLxsX92cU1fz3A9LA0ZUy9kBmYccO39b8Ew7_i-s"}]}"#;
-const TOKEN: &str = "eyJhbGciOiJFZERTQSIsImtpZCI6IjEifQ.eyJpc3MiOiJpIiwiYXVkIjoiYSIsInN1YiI6ImFubiIsImV4cCI6MjAwMH0.HUOF04l1VDNQqL6xaQbKrvzCSAP-i7ZO70xzTiUWAIE70BrZaA-4_33D9lkE40Quibsm2asTeTozI2ZMYuMNCw";
+pub(crate) const TOKEN: &str = "eyJhbGciOiJFZERTQSIsImtpZCI6IjEifQ.eyJpc3MiOiJpIiwiYXVkIjoiYSIsInN1YiI6ImFubiIsImV4cCI6MjAwMH0.HUOF04l1VDNQqL6xaQbKrvzCSAP-i7ZO70xzTiUWAIE70BrZaA-4_33D9lkE40Quibsm2asTeTozI2ZMYuMNCw";
 
 const LISTED: [Algorithm; 5] =
     [Algorithm::EdDsa, Algorithm::Es256, Algorithm::Es384, Algorithm::Rs256, Algorithm::Ps256];

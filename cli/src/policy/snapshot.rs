@@ -344,9 +344,9 @@ fn is_vouched(principal: &Principal) -> bool {
 /// A name, and those that it is behind with a dot, the longest first.
 fn prefixes(name: &UserName) -> impl Iterator<Item = UserName> {
     let text = name.as_str();
-    let ends = std::iter::once(text.len()).chain(text.rmatch_indices('.').map(|(dot, _)| dot));
-    // What ends in a dot, or is reserved, is nobody's.
-    ends.filter_map(|end| UserName::parse(&text[..end]).ok())
+    // What ends in a dot, or is reserved, is nobody's. Most names have no dot: nothing is parsed for them.
+    let whole = (!name.is_reserved()).then(|| name.clone());
+    whole.into_iter().chain(text.rmatch_indices('.').filter_map(|(dot, _)| UserName::parse(&text[..dot]).ok()))
 }
 
 fn source(section: &JwtSection, before: Option<&Snapshot>) -> JwtSource {

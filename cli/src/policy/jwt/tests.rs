@@ -13,6 +13,7 @@ use crate::policy::snapshot::Snapshot;
 use crate::policy::token::TokenHash;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use proptest::prelude::*;
 use ring::rand::SystemRandom;
 use ring::signature::{EcdsaKeyPair, Ed25519KeyPair, KeyPair as _};
 use serde_json::{Value, json};
@@ -522,4 +523,18 @@ fn a_secret_is_long_and_is_no_public_key() {
 #[test]
 fn what_once_was_found_stays_right() {
     crate::seeds::replay("jwt", super::body::run);
+}
+
+proptest! {
+    #[test]
+    fn no_input_breaks_a_rule(kind in "[tck]", rest in prop::collection::vec(any::<u8>(), 0..200)) {
+        super::body::run(&[kind.as_bytes(), &rest].concat());
+    }
+
+    #[test]
+    fn a_token_that_is_changed_in_one_place_is_another_one(place in 0..super::body::TOKEN.len(), byte in 0..128_u8) {
+        let mut token = super::body::TOKEN.as_bytes().to_vec();
+        token[place] = byte;
+        super::body::run(&[b"t", &token[..]].concat());
+    }
 }
