@@ -3,7 +3,7 @@
 use crate::harness::node::{Node, heard, user};
 use std::time::{Duration, SystemTime};
 use switchboard::prelude::*;
-use switchboard::{BoxError, ConnectionError, Format, Join, testing};
+use switchboard::{BoxError, ConnectionError, Format, Join, PublishError, testing};
 use tokio::time::{advance, sleep};
 
 fn seconds(seconds: u64) -> Duration {
@@ -62,6 +62,20 @@ async fn what_was_sent_and_not_received_by_the_end_comes_too_late() {
     alice.peer.send("three\n").await;
     assert!(alice.conn.recv().await.is_err(), "also what is in memory");
     assert_eq!(bob.heard().await, ["[lobby] guest-1: one"]);
+}
+
+/// A task of its own that does not receive, and so does not hear of the end.
+#[tokio::test(start_paused = true)]
+async fn whoever_speaks_for_one_that_has_ended_is_refused() {
+    let mut node = Node::start().await;
+    let (alice, mut bob) = (node.member("lobby").await, node.member("lobby").await);
+    alice.me.expire_at(Some(from_now(5)));
+    alice.seat.publish("in time").unwrap();
+    sleep(seconds(6)).await;
+    assert_eq!(alice.seat.publish("late"), Err(PublishError::NotAllowed));
+    let lobby = alice.seat.room().clone();
+    assert_eq!(alice.me.publish(&lobby, "late").unwrap_err(), PublishError::NotAllowed);
+    assert_eq!(bob.heard().await, ["[lobby] guest-1: in time"]);
 }
 
 #[tokio::test(start_paused = true)]

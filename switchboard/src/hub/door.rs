@@ -223,9 +223,14 @@ fn publish_as(publisher: Publisher<'_>, room: &Room, payload: &[u8]) -> Result<P
     let author = match publisher {
         Publisher::Session(session) => {
             check(session, &room.0, Rights::PUBLISH)?;
+            in_time(session.link())?;
             Author::Name { by: Some(session.byline()), link: session.link() }
         }
-        Publisher::Member(member) => Author::Member(member.speaker(room.0.governance().map(Governance::generation))),
+        Publisher::Member(member) => {
+            let speaker = member.speaker(room.0.governance().map(Governance::generation));
+            in_time(Some(speaker.link))?;
+            Author::Member(speaker)
+        }
         Publisher::Left(ref by) => Author::Name { by: by.clone(), link: None },
     };
     match room.0.publish(Pass(()), author, payload) {
@@ -244,6 +249,12 @@ fn unpublished(objection: Objection) -> PublishError {
         Objection::TooOften { wait } => PublishError::TooOften { wait },
         Objection::Outdated | Objection::Gone | Objection::Refused => PublishError::NotAllowed,
     }
+}
+
+/// What a connection was shown to be may have come to its end, though a task that speaks for it has not heard of that.
+#[inline]
+fn in_time(link: Option<&Arc<Link>>) -> Result<(), NotAllowed> {
+    if link.is_some_and(|link| link.is_over()) { Err(NotAllowed) } else { Ok(()) }
 }
 
 /// Publishes as a member of whom the policy is to be asked first.

@@ -62,7 +62,7 @@ pub enum JoinError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PublishError {
-    /// The hub's policy says no.
+    /// The hub's policy says no, or the connection has expired.
     #[error("no right to do this")]
     NotAllowed,
     /// It is longer than the room takes ([`RoomOptions::payload_bytes`](crate::RoomOptions)).
@@ -145,7 +145,8 @@ impl Membership {
     /// Publishes `payload` to all other members, and to this one too if it asked for that. Never waits.
     ///
     /// # Errors
-    /// It may not, or it is no member any more, which is so only if the hub has a policy; or the room takes nothing so long, or so often.
+    /// It may not, or it is no member any more, which is so only if the hub has a policy; or its connection has
+    /// [expired](crate::Session::expire_at); or the room takes nothing so long, or so often.
     pub fn publish(&self, payload: impl AsRef<[u8]>) -> Result<MessageId, PublishError> {
         door::publish(Publisher::Member(self), &self.room, payload.as_ref()).map(|published| published.id)
     }

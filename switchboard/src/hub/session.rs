@@ -380,7 +380,7 @@ impl Session {
     /// through their [`Membership`].
     ///
     /// # Errors
-    /// It may not, which is so only if the hub has a policy; or the room takes nothing so long, or so often.
+    /// It may not, which is so only if the hub has a policy; or its connection has expired; or the room takes nothing so long, or so often.
     pub fn publish(&self, room: &Room, payload: impl AsRef<[u8]>) -> Result<Published, PublishError> {
         door::publish(Publisher::Session(&self.0), room, payload.as_ref())
     }
