@@ -19,6 +19,8 @@ MIB = 1 << 20
 # Of each connection, as docs/operations.md says.
 CONNECTION_BYTES = 1400
 HTTP2_BYTES = 22 << 10
+# Of the program itself, which is mapped as it is used.
+PROGRAM_BYTES = 4 << 20
 
 Act = Callable[[Server, float], list[str]]
 
@@ -48,8 +50,8 @@ ALL: list[Attack] = []
 
 
 def promised(memory_mib: int, connections: int, each: int = CONNECTION_BYTES) -> int:
-    """What a server may take with so much for `--max-memory`, as docs/operations.md says: half of it is the allocator's."""
-    return memory_mib * MIB * 3 // 2 + connections * each
+    """What a server may grow by with so much for `--max-memory`, as docs/operations.md says: as much again as half of it is the allocator's."""
+    return memory_mib * MIB * 3 // 2 + connections * each + PROGRAM_BYTES
 
 
 def attack(

@@ -318,6 +318,40 @@ async fn a_peer_that_is_not_read_loses_its_own_datagrams_alone() {
     assert_eq!(served.stop().await.aborted, 0);
 }
 
+/// Datagrams may be lost, and nobody is closed for them.
+#[tokio::test]
+async fn what_peers_send_is_lost_before_memory_is_short() {
+    let handler = |mut conn: Connection<Datagrams>| async move {
+        while let Some(frame) = conn.recv().await? {
+            if frame == "wait" {
+                std::future::pending::<()>().await;
+            }
+            conn.send(frame).await?;
+        }
+        Ok::<(), ConnectionError>(())
+    };
+    let door = |datagram: Datagram<'_>, _: &mut DatagramReply<'_>| {
+        if datagram.payload.len() < 1000 { Validation::Given } else { Validation::Missing }
+    };
+    let limits = Limits { memory_bytes: 1 << 20, ..Limits::default() };
+    let server = Server::new().workers(1).limits(limits).udp_peers(Udp::new("127.0.0.1:0"), door, handler);
+    let served = Served::start(server).await;
+    let other = stranger(&served).await;
+    for _ in 0..6 {
+        let waiting = stranger(&served).await;
+        waiting.say("wait").await;
+        for _ in 0..250 {
+            waiting.say(vec![b'x'; 1000]).await;
+            assert_eq!(other.ask("fine").await, "fine");
+        }
+    }
+    // Six times 250 KB would be half as much again; what they lie in has room for more.
+    let metrics = served.handle.metrics();
+    let dropped = metrics.datagrams_dropped.get();
+    assert!((500..1000).contains(&dropped), "{dropped} of 1500, since an eighth of 1 MiB stays free");
+    assert_eq!(metrics.closed(CloseReason::OutOfMemory), 0);
+}
+
 #[tokio::test]
 async fn a_handler_for_strangers_that_panics_costs_its_datagram_the_answer() {
     let door = |datagram: Datagram<'_>, reply: &mut DatagramReply<'_>| {

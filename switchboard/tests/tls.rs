@@ -371,6 +371,24 @@ async fn a_reload_is_for_new_connections_alone() {
     std::fs::remove_dir_all(folder).unwrap();
 }
 
+/// What came with the first flight of a session could be sent again by whoever has seen it (RFC 8446 §8).
+#[tokio::test]
+async fn no_session_lets_data_come_before_its_handshake() {
+    let pair = Pair::new(&["localhost"]);
+    let served = serve(&pair).await;
+    let mut config = client(&[&pair], &[&TLS13]);
+    config.enable_early_data = true;
+    let mut peer = connect(served.address(), "localhost", config.clone()).await.unwrap();
+    says(&mut peer, "hello\n").await;
+    // Behind the tickets.
+    assert_eq!(line(&mut peer).await, "hello\n");
+    let next = connect(served.address(), "localhost", config.clone()).await.unwrap();
+    assert_eq!(next.get_ref().1.handshake_kind(), Some(rustls::HandshakeKind::Resumed));
+    let name = "localhost".try_into().unwrap();
+    let mut third = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
+    assert!(third.early_data().is_none(), "its ticket allows none");
+}
+
 #[tokio::test]
 async fn a_peer_that_comes_back_need_not_begin_anew() {
     let pair = Pair::new(&["localhost"]);

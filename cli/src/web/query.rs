@@ -86,3 +86,18 @@ pub(crate) fn one_of<T, const N: usize>(text: &str, values: [(&'static str, T); 
     let found = values.into_iter().find(|(name, _)| *name == text);
     found.map(|(_, value)| value).ok_or_else(|| Failure::new(ErrorCode::BadArgument, format!("not {names}")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_has_sixteen_parameters_at_most_and_each_once() {
+        let parameters = |count: usize| (0..count).map(|number| format!("p{number}=1")).collect::<Vec<_>>().join("&");
+        let parse = |text: &str| Query::parse(Some(text)).map(|query| query.0.len()).map_err(|failure| failure.text);
+        assert_eq!(parse(&parameters(16)), Ok(16));
+        assert_eq!(parse(&parameters(17)), Err("too many parameters".into()));
+        assert_eq!(parse("a=1&b=2&%61=3"), Err("a: given twice".into()));
+        assert_eq!(parse("&&a&&"), Ok(1));
+    }
+}

@@ -336,3 +336,20 @@ impl<W: WriteHalf> Sink for SocketSink<W> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_that_vanished_is_noticed_after_105_seconds() {
+        let (address, listening) = bind(([127, 0, 0, 1], 0).into(), Binding::default()).unwrap();
+        listening.listen(1).unwrap();
+        let _peer = std::net::TcpStream::connect(address).unwrap();
+        let (accepted, _) = listening.accept().unwrap();
+        let probes = accepted.tcp_keepalive_interval().unwrap() * accepted.tcp_keepalive_retries().unwrap();
+        assert!(accepted.keepalive().unwrap() && accepted.tcp_nodelay().unwrap());
+        assert_eq!(accepted.tcp_keepalive_time().unwrap() + probes, Duration::from_secs(105));
+        assert_eq!(accepted.tcp_user_timeout().unwrap(), Some(Duration::from_secs(105)));
+    }
+}
