@@ -1,4 +1,4 @@
-//! What was typed behind `bench`. Texts: `options` says what they mean, and all that is wrong with them at once.
+//! What was typed after `bench`, as texts: `options` says what they mean, and everything that is wrong with them at once.
 
 use std::path::PathBuf;
 
@@ -28,11 +28,11 @@ Use it on servers that are yours: it sends as much as you ask for.
 
 Exit codes: 0 done; 1 a --max-… limit was exceeded or the server could not be reached; 2 a mistake in the command line.";
 
-/// For completions; what they mean is `options`' business.
+/// For completions; `options` knows what they mean.
 pub const SCENARIOS: [&str; 4] = ["echo", "rooms", "idle", "udp"];
 pub const PROTOCOLS: [&str; 5] = ["lines", "nats", "resp", "mqtt", "ws"];
 
-/// Everything that `bench` can be told, as typed.
+/// Everything that can be typed after `bench`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// The scenario: echo, rooms, idle or udp
@@ -121,7 +121,7 @@ pub struct Arguments {
     pub(crate) no_tui: bool,
 }
 
-/// Which of them there are is looked at with everything else; a URL is told where it belongs.
+/// Whether it exists is checked with everything else; a URL in its place gets advice.
 fn scenario(text: &str) -> Result<String, String> {
     if text.contains("://") {
         return Err("this is a URL: the scenario comes before it, as in `bench echo URL`".to_owned());

@@ -1,7 +1,7 @@
 //! Echo: each message is answered with a prefix, the message, and its end. Over lines, WebSocket and datagrams.
 //!
-//! A connection's first message finds out the prefix; it must be the same for all. From then on a reply is compared with what it
-//! must be, byte for byte, and taken apart only if it is not that.
+//! A connection's first message finds out the prefix, which must be the same for all. From then on a reply is compared byte for
+//! byte with what it must be, and taken apart only if it differs.
 
 use crate::options::{Load, Plan};
 use crate::payload::Payloads;
@@ -13,19 +13,19 @@ use crate::tally::Count;
 use crate::worker::{End, Moment, Phase, Script};
 use std::ops::Range;
 
-/// Bytes that one write carries, about.
+/// About how many bytes one write carries.
 const BATCH_BYTES: usize = 64 << 10;
 
-/// A datagram that was not answered for so long gives its place to another.
+/// A datagram that has not been answered for this long gives its place to another.
 const DATAGRAM_PATIENCE: u64 = SECOND;
 
-/// How often it is looked for those.
+/// How often to look for those.
 const LOOK: u64 = SECOND / 5;
 
 pub(crate) struct Echo {
     protocol: Protocol,
     payloads: Payloads,
-    /// What stands around a reply's payload, once it is known.
+    /// What surrounds a reply's payload, once it is known.
     frame: Option<Around>,
     links: Vec<Caller>,
     sequences: Sequences,
@@ -43,9 +43,9 @@ pub(crate) struct Echo {
 
 /// What a reply consists of besides the payload.
 struct Around {
-    /// All bytes in front, with those of the framing.
+    /// All bytes before it, including the framing.
     head: Vec<u8>,
-    /// How many of them are the server's own text.
+    /// How many of these are the server's own text.
     prefix: usize,
     tail: Vec<u8>,
 }
@@ -58,13 +58,13 @@ struct Caller {
     is_slow: bool,
     due: u32,
     sent: u32,
-    /// Nobody is there to send to any more.
+    /// There is nobody left to send to.
     is_gone: bool,
-    /// Of those that were sent, the ones that are not waited for any more.
+    /// Messages that were sent and are no longer waited for.
     resolved: u32,
     /// In a closed loop: number and time of what is in flight, by number.
     in_flight: Vec<(u32, u64)>,
-    /// When something came last, or was first sent.
+    /// When something last arrived, or was first sent.
     heard: u64,
 }
 
@@ -133,7 +133,7 @@ impl Echo {
         self.protocol.publish("", self.payloads.size(), self.mask, output, put);
     }
 
-    /// Takes replies for as long as they are what they must be; how many bytes.
+    /// Takes replies as long as they are what they must be; returns how many bytes.
     fn take_expected(&mut self, link: usize, input: &[u8], moment: &mut Moment<'_>) -> usize {
         let Some(Around { head, tail, .. }) = &self.frame else { return 0 };
         let one = &mut self.links[link];
@@ -162,7 +162,7 @@ impl Echo {
         used
     }
 
-    /// Takes a reply that is not the next one, or not right.
+    /// Takes a reply that is not the next one, or is wrong.
     fn take_other(&mut self, link: usize, text: &[u8], moment: &mut Moment<'_>) {
         let one = &mut self.links[link];
         let Some(Around { head, prefix, .. }) = &self.frame else { return };
@@ -191,7 +191,7 @@ impl Echo {
         one.measure(number..number + 1, &self.pace, self.senders, moment);
     }
 
-    /// Finds out from the first reply what stands around the payload.
+    /// Finds out from the first reply what surrounds the payload.
     fn learn(&mut self, link: usize, frame: &[u8], text: &[u8], moment: &mut Moment<'_>) -> Result<(), String> {
         let one = &mut self.links[link];
         let size = self.payloads.size();
@@ -200,7 +200,7 @@ impl Echo {
             // A banner, or something else that is not for us.
             return Ok(());
         };
-        // The text may have an end of its own, and a header of its own before it.
+        // The text may have its own end, and its own header before it.
         let Some(start) = memchr::memmem::find(frame, &text[prefix..]) else { return Ok(()) };
         let around = Around { head: frame[..start].to_vec(), prefix, tail: frame[start + size..].to_vec() };
         let known = self.frame.get_or_insert(around);
@@ -218,7 +218,7 @@ impl Caller {
         pace.due(u64::from(number - 1) * senders + self.place)
     }
 
-    /// So many messages are not waited for any more.
+    /// This many messages are no longer waited for.
     fn resolve(&mut self, count: u32, now: u64) {
         self.resolved = (self.resolved + count).min(self.sent);
         self.heard = now;
@@ -239,7 +239,7 @@ impl Caller {
         }
     }
 
-    /// When a message was due; none if that does not count, or is not known any more.
+    /// When a message was due; `None` if that does not count, or is no longer known.
     fn due_of(&self, number: u32, pace: &Pace, senders: u64) -> Option<u64> {
         if self.is_slow {
             return None;
@@ -248,7 +248,7 @@ impl Caller {
             0 => Some(self.due(number, pace, senders)),
             window => {
                 let (same, at) = self.in_flight[number as usize % window];
-                // Unless its place was given to another.
+                // Unless its place has been given to another.
                 (same == number).then_some(at)
             }
         }
@@ -359,7 +359,7 @@ impl Script for Echo {
         let datagrams = self.protocol == Protocol::Datagrams;
         let closed = matches!(self.load, Load::Closed { .. });
         if moment.phase == Phase::Running && !self.begun {
-            // The run has its own time, and nothing is due in a closed loop, so somebody has to begin.
+            // Nothing is due in a closed loop, so somebody has to begin.
             (self.begun, self.next_look) = (true, 0);
             self.links.iter_mut().for_each(|one| one.heard = moment.now);
             dirty.extend(0..self.links.len());
@@ -402,7 +402,7 @@ impl Script for Echo {
         }
         one.state = State::Closed;
         if end == End::Lost {
-            // What is in flight is lost, as is what will be due, and nothing more is waited for.
+            // What is in flight is lost, as is what will become due; nothing more is waited for.
             (one.resolved, one.is_gone) = (one.sent, true);
         }
     }

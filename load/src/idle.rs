@@ -1,4 +1,4 @@
-//! Connections that stay open and silent. What the server says is not looked at, but for the pings of a WebSocket.
+//! Connections that stay open and silent. What the server says is ignored, except for a WebSocket's pings.
 
 use crate::options::Plan;
 use crate::protocol::{Handshake, Protocol, Step, auth};

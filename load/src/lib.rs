@@ -1,9 +1,9 @@
-//! A load with honest latencies, for switchboard and for what it is compared with: `switchboard bench` is the door to it.
+//! Load with honest latencies, for switchboard and for what it is compared with, behind `switchboard bench`.
 //!
-//! The main thread starts the threads that make the load, shows how it goes, and puts the report together. It shares no code with
-//! the servers: what it speaks is written from the protocols' documents. Whom it trusts over TLS is decided as by any client of the
-//! library's (`switchboard::Trust`). What is read of a command line, and written to a terminal,
-//! is read and written alike by the whole program ([`typed`], [`print`](mod@print), [`foreground`]).
+//! The main thread starts the threads that generate the load, shows how it goes, and puts the report together. It shares no code with
+//! the servers: the protocols are written from their specifications. It decides whom to trust over TLS like any client of the library
+//! (`switchboard::Trust`). The whole program reads command lines and writes to terminals by the same code ([`typed`],
+//! [`print`](mod@print), [`foreground`]).
 
 mod arguments;
 mod clock;
@@ -52,16 +52,16 @@ use tokio::time::{Instant, MissedTickBehavior, sleep, sleep_until};
 use view::View;
 use worker::{Pulse, Worker};
 
-/// Without another connection becoming ready: those that are left never will.
+/// If no other connection becomes ready for this long, the rest never will.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How often it is looked how far the connections are.
+/// How often to check how far the connections are.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// How often the live view is drawn.
 const FRAME: Duration = Duration::from_millis(200);
 
-/// From everybody being ready to the beginning, so that all threads have heard of it.
+/// From everybody being ready to the start, so that all threads have heard of it.
 const HEADWAY: u64 = SECOND / 50;
 
 /// Snapshots on their way, for each thread.
@@ -70,16 +70,16 @@ const SNAPSHOTS: usize = 16;
 /// Descriptors besides those of connections.
 const OTHER_DESCRIPTORS: u64 = 64;
 
-/// Why a load did not pass.
+/// Why a run did not pass.
 #[derive(Debug)]
 pub enum BenchError {
-    /// What was typed is wrong: a line for each fault.
+    /// What was typed is wrong: one line for each fault.
     Typed(Vec<String>),
     /// The server was not reached, the machine lacks something, or a `--max-…` is broken.
     Failed(anyhow::Error),
 }
 
-/// Runs a load and shows what came of it.
+/// Runs a load and shows the result.
 pub fn bench(typed: Arguments) -> Result<(), BenchError> {
     let plan = Arc::new(Plan::parse(typed).map_err(BenchError::Typed)?);
     shown(&plan).map_err(BenchError::Failed)
@@ -91,7 +91,7 @@ fn shown(plan: &Arc<Plan>) -> anyhow::Result<()> {
         std::fs::write(path, report.page()).with_context(|| path.display().to_string())?;
     }
     let shown = if plan.json { report.json() } else { report.summary() };
-    // Whoever reads half of it must not take it for a run that has passed.
+    // Nobody who reads half of it must take it for a run that has passed.
     print::write(shown.as_bytes()).context("cannot print the report")?;
     report.broken().map_or(Ok(()), |broken| Err(anyhow!(broken)))
 }
@@ -119,7 +119,7 @@ fn run(plan: &Arc<Plan>) -> anyhow::Result<Report> {
     drop(sender);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let outcome = runtime.block_on(follow(plan, &shared, snapshots));
-    // Whatever happened, they are to end.
+    // Whatever happened, they must end.
     shared.stop();
     let rests: Vec<_> = threads.into_iter().map(join).collect::<Result<_, _>>()?;
     let Followed { gathered, first, last, opening, stopped_early } = outcome?;
@@ -175,7 +175,7 @@ fn join(thread: Thread) -> anyhow::Result<(Snapshot, Rest)> {
     result.context("the event loop failed")
 }
 
-/// What the main thread saw.
+/// What the main thread has seen.
 struct Followed {
     gathered: Gatherer,
     first: Usage,
@@ -234,7 +234,7 @@ async fn follow(
 /// Waits for the connections.
 ///
 /// # Errors
-/// No connection is ready, some are never heard of again, or somebody ends it.
+/// No connection is ready, some never become ready, or somebody ends the run.
 async fn wait_until_ready(plan: &Plan, shared: &Shared, view: &mut View) -> anyhow::Result<()> {
     let wanted = plan.links();
     let (mut before, mut since) = ((0, 0), Instant::now());
@@ -271,7 +271,7 @@ async fn wait_until_ready(plan: &Plan, shared: &Shared, view: &mut View) -> anyh
     }
 }
 
-/// What a connection lacks that is never ready.
+/// What a connection lacks that never becomes ready.
 fn unheard(scenario: Scenario) -> &'static str {
     match scenario {
         Scenario::Echo | Scenario::Udp => "were not answered with what they had sent; is it an echo service?",
@@ -280,7 +280,7 @@ fn unheard(scenario: Scenario) -> &'static str {
     }
 }
 
-/// Raises the soft limit of descriptors as far as needed.
+/// Raises the soft descriptor limit as far as needed.
 fn raise_descriptor_limit(needed: u64) -> anyhow::Result<()> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     if needed > hard {

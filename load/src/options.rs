@@ -1,4 +1,4 @@
-//! What to do, from what was typed: every value checked, every fault told at once.
+//! What to do, from what was typed: every value is checked, and all faults are reported at once.
 
 use crate::arguments::Arguments;
 use crate::payload::{ECHO_HEAD, ROOM_HEAD};
@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 use switchboard::RoomName;
 
-/// More threads than this are a slip of the finger.
+/// More threads than this are a typing mistake.
 const MOST_THREADS: usize = 64;
 
 /// By default no more threads than this: a server under test wants cores as well.
@@ -43,9 +43,9 @@ impl Scenario {
 /// When a message is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Load {
-    /// At a constant rate a second, whatever comes back.
+    /// At a constant rate, whatever comes back.
     Open { rate: u64 },
-    /// As soon as fewer than so many are unanswered.
+    /// As soon as fewer than this many are unanswered.
     Closed { in_flight: u32 },
 }
 
@@ -60,21 +60,21 @@ pub(crate) struct Plan {
     pub(crate) size: usize,
     pub(crate) load: Load,
     pub(crate) phases: Phases,
-    /// Over which idle connections are opened.
+    /// The time over which idle connections are opened.
     pub(crate) opening: u64,
     pub(crate) churn: u64,
     pub(crate) slow_readers: usize,
     pub(crate) publishers: usize,
     pub(crate) rooms: usize,
     pub(crate) room: String,
-    /// Whether lines join a room by its name; otherwise they do so if the server says that it knows the command.
+    /// Whether clients of lines join a room by its name; otherwise they do so if the server says that it knows the command.
     pub(crate) join: bool,
     pub(crate) sources: usize,
     pub(crate) seed: u64,
     pub(crate) threads: usize,
     pub(crate) server: Vec<u32>,
     pub(crate) ca: Option<PathBuf>,
-    /// What is shown to the server first.
+    /// The token that is presented to the server first.
     pub(crate) token: Option<Secret>,
     pub(crate) max_p99: Option<Duration>,
     pub(crate) max_lost: Option<u64>,
@@ -125,7 +125,7 @@ impl Plan {
         let address = url
             .as_ref()
             .and_then(|url| url.resolve().map_err(|fault| faults.argument(format!("{}: {fault}", url.typed))).ok());
-        // What cannot be known stands for the commonest, so that the other options are checked nevertheless.
+        // What cannot be known stands for the most common, so that the other options are checked all the same.
         let kind = scenario.unwrap_or(Scenario::Echo);
         let scheme = url.as_ref().map_or(Scheme::Tcp, |url| url.scheme);
         let numbers = Numbers::take(&typed, kind, scheme, &mut faults);
@@ -259,7 +259,7 @@ impl Numbers {
         if closed && !self.ramp.is_zero() && typed.scenario != "idle" {
             faults.flag("--ramp", "needs a rate to ramp up to, and it is max".to_owned());
         }
-        // Found out before the run, not behind it; what is there stays until then.
+        // Found out before the run, not after it; an existing file stays until then.
         if let Some(path) = &typed.html
             && let Err(error) = OpenOptions::new().append(true).create(true).open(path)
         {
@@ -341,7 +341,7 @@ struct Taker<'a> {
 }
 
 impl Taker<'_> {
-    /// The value of an option that only some scenarios have; none are all.
+    /// The value of an option that only some scenarios have; none means all.
     fn take<T>(
         &mut self,
         flag: &'static str,
@@ -356,7 +356,7 @@ impl Taker<'_> {
         parse(text).map_err(|fault| self.faults.flag(flag, format!("`{}` is {fault}", text.escape_debug()))).ok()
     }
 
-    /// What servers of lines and WebSockets are shown. One of the environment is for whoever takes it.
+    /// The token for servers of lines and WebSockets. One from the environment is used only where a server takes it.
     fn token(&mut self, typed: &Arguments, protocol: Protocol) -> Option<Secret> {
         let takes = matches!(self.scenario, Scenario::Rooms | Scenario::Idle)
             && matches!(protocol, Protocol::Lines | Protocol::Ws);
@@ -372,7 +372,7 @@ impl Taker<'_> {
     }
 }
 
-/// What is wrong, and with which option, in one line each.
+/// What is wrong, and with which option, one line each.
 #[derive(Default)]
 struct Faults(Vec<String>);
 
@@ -386,7 +386,7 @@ impl Faults {
     }
 }
 
-/// A number of messages a second; none for `max`.
+/// A number of messages a second; `None` for `max`.
 fn parse_rate(text: &str) -> Result<Option<u64>, String> {
     if text == "max" {
         return Ok(None);

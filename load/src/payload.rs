@@ -1,21 +1,21 @@
-//! What the messages hold, so that each can be verified: who sent it, its number, when it was due, and a filler.
+//! What messages contain, so that each can be verified: who sent it, its number, when it was due, and a filler.
 //!
-//! A fixed number of hexadecimal digits and then letters, which every protocol here carries as it is. The filler is another for
-//! neighbouring numbers, so that halves of two messages do not make one.
+//! A fixed number of hexadecimal digits and then letters, which every protocol here carries unchanged. Neighbouring numbers have
+//! different fillers, so that halves of two messages do not make one.
 
-/// Digits of connection and number, in front of the filler of an echo.
+/// Digits of connection and number, before the filler of an echo.
 pub(crate) const ECHO_HEAD: usize = 16;
 
-/// What stands in front of the filler in a room: `@`, publisher, number, and the time due, which takes two numbers.
+/// What precedes the filler in a room: `@`, publisher, number, and the time due, which takes two numbers.
 pub(crate) const ROOM_HEAD: usize = 33;
 
-/// Begins a payload in a room. No name of a room or a person holds it, nor does what servers put in front of a payload.
+/// Begins a payload in a room. It occurs in no name of a room or a person, nor in what servers put before a payload.
 pub(crate) const MARK: u8 = b'@';
 
-/// Fillers begin at so many different places.
+/// The number of different places at which fillers begin.
 const SHIFTS: usize = 61;
 
-/// What a message in a room says of itself.
+/// What a message in a room says about itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stamp {
     pub(crate) publisher: u32,
@@ -48,7 +48,7 @@ impl Payloads {
         output.extend_from_slice(self.filler(number, ECHO_HEAD));
     }
 
-    /// Whether these bytes are the payload of that number; they are as many as a payload has.
+    /// Whether these bytes, as many as a payload has, are the payload with that number.
     pub(crate) fn is_echo(&self, payload: &[u8], connection: u32, number: u32) -> bool {
         payload.len() == self.size
             && payload[..8] == digits(connection)
@@ -108,7 +108,7 @@ fn value(text: &[u8]) -> Option<u32> {
     let bytes = (nibbles | nibbles >> 4) & 0x00ff_00ff_00ff_00ff;
     let pairs = (bytes | bytes >> 8) & 0x0000_ffff_0000_ffff;
     let value = (pairs | pairs >> 16) as u32;
-    // What is no digit gave a value that is written otherwise.
+    // What is not a digit gave a value that would be written differently.
     (digits(value) == text).then_some(value)
 }
 

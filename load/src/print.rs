@@ -1,4 +1,4 @@
-//! Writing to stdout, wholly or with an error: a report that is cut, or gone, is no success.
+//! Writing to stdout, completely or with an error: a report that is cut off, or lost, is not a success.
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -13,7 +13,7 @@ pub fn write(bytes: &[u8]) -> io::Result<()> {
     write_to(&stdout, bytes)
 }
 
-/// What came of printing something that nobody need read to the end: whoever did may have had enough, as `head` has after ten
+/// The result of printing something that nobody needs to read to the end: the reader may have had enough, as `head` has after ten
 /// lines.
 pub fn unless_nobody_reads(printed: io::Result<()>) -> io::Result<()> {
     match printed {
@@ -22,7 +22,7 @@ pub fn unless_nobody_reads(printed: io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// What does not block is waited for, as what does: whoever shares a pipe or terminal with us may have set it so.
+/// Waits for output even if it does not block: whoever shares a pipe or terminal with us may have set it so.
 fn write_to(output: &impl AsFd, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match unistd::write(output, bytes) {

@@ -5,7 +5,7 @@ use std::fs;
 /// At one moment.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Usage {
-    /// Nanoseconds of all of the server's threads that live; none if the kernel does not say.
+    /// Nanoseconds of all living threads of the server; `None` if the kernel does not say.
     pub(crate) cpu: Option<u64>,
     /// Resident bytes of the server.
     pub(crate) memory: u64,
@@ -22,7 +22,7 @@ impl Usage {
         Self { cpu, memory, busy, ticks }
     }
 
-    /// The share of all cores that was busy since an earlier moment, with whatever.
+    /// The share of all cores that was busy since an earlier moment, with anything.
     pub(crate) fn machine_since(&self, earlier: &Self) -> Option<f64> {
         let ticks = self.ticks.checked_sub(earlier.ticks).filter(|ticks| *ticks > 0)?;
         Some(self.busy.saturating_sub(earlier.busy) as f64 / ticks as f64)

@@ -1,7 +1,7 @@
 //! What servers speak, as far as a load needs it: how to say hello and publish, and what is at the front of the input.
 //!
-//! Written from the protocols' documents and independent of the servers' codecs. Parsed as it comes, in any split. Holds no
-//! connection: what has to be known of one is passed in.
+//! Written from the protocols' specifications and independent of the servers' codecs. Input is parsed as it arrives, in any split.
+//! Holds no connection: what has to be known about one is passed in.
 
 mod mqtt;
 mod nats;
@@ -13,7 +13,7 @@ pub(crate) use websocket::{Handshake, Mask};
 use crate::typed::Secret;
 use memchr::memchr;
 
-/// Input without a line end in so many bytes is none of these protocols. A line of the longest payload in JSON fits.
+/// Input without a line end in this many bytes is none of these protocols. A line of the longest payload in JSON fits.
 pub(crate) const FRAME_BYTES: usize = 256 << 10;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub(crate) enum Protocol {
     Datagrams,
 }
 
-/// What is at the front of the input. `used` bytes of it are done with.
+/// What is at the front of the input. `used` bytes of it have been handled.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Step<'a> {
     Incomplete,
@@ -41,7 +41,7 @@ pub(crate) enum Step<'a> {
         text: &'a [u8],
         used: usize,
     },
-    /// Part of the protocol, and nothing to count.
+    /// Part of the protocol; nothing to count.
     Other {
         used: usize,
     },

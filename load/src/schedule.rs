@@ -14,12 +14,12 @@ pub(crate) fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// An open loop: so many messages a second, whether or not the earlier ones were answered.
+/// An open loop: this many messages a second, whether or not the earlier ones were answered.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pace {
-    /// Messages a second, of all senders together.
+    /// Messages a second, from all senders together.
     pub(crate) rate: u64,
-    /// Over which the rate rises from nothing.
+    /// The time over which the rate rises from nothing.
     pub(crate) ramp: u64,
 }
 

@@ -1,7 +1,7 @@
 //! Whether each message came once and in order.
 //!
-//! A stream is what one sender sends to one receiver, numbered 1, 2, 3 …. What was skipped is remembered, so that a message that
-//! comes late is told from one that comes twice.
+//! A stream is what one sender sends to one receiver, numbered 1, 2, 3 …. What was skipped is remembered, to tell a late message
+//! from a duplicate.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -13,7 +13,7 @@ const REMEMBERED: usize = 1 << 16;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Arrival {
     Expected,
-    /// So many before it are missing, and may still come.
+    /// This many before it are missing, and may still come.
     Ahead(u32),
     /// It was missing.
     Late,
@@ -37,7 +37,7 @@ impl Sequences {
         first
     }
 
-    /// Takes whatever comes next as the first: a receiver that joined later knows nothing of what was before.
+    /// Takes whatever comes next as the first: a receiver that joins later knows nothing of what came before.
     pub(crate) fn begin_anew(&mut self, streams: Range<usize>) {
         for stream in streams {
             self.next[stream] = 0;
@@ -45,7 +45,7 @@ impl Sequences {
         }
     }
 
-    /// Whether nothing has come of any of these.
+    /// Whether nothing has arrived on any of these.
     pub(crate) fn are_new(&self, streams: Range<usize>) -> bool {
         self.next[streams].iter().all(|next| *next == 1)
     }
@@ -75,7 +75,7 @@ impl Sequences {
         if self.recall(stream, number) { Arrival::Late } else { Arrival::Duplicate }
     }
 
-    /// So many arrive that are expected.
+    /// This many arrive as expected.
     pub(crate) fn arrive_in_order(&mut self, stream: usize, count: u32) {
         self.next[stream] += count;
     }
@@ -93,7 +93,7 @@ impl Sequences {
         }
     }
 
-    /// Takes a number out of what was skipped, if it is there.
+    /// Removes a number from what was skipped, if it is there.
     fn recall(&mut self, stream: usize, number: u32) -> bool {
         let Some(ranges) = self.skipped.get_mut(&stream) else { return false };
         let Some(index) = ranges.iter().position(|range| range.contains(&number)) else { return false };

@@ -24,7 +24,7 @@ pub(crate) struct Shared {
     /// Messages that each publisher has sent, and, once nothing more becomes due, those that it was to send.
     pub(crate) published: Vec<AtomicU32>,
     pub(crate) owed: Vec<AtomicU32>,
-    /// The first thing that went wrong, to be told if nothing goes right.
+    /// The first thing that went wrong, to report if nothing goes right.
     pub(crate) first_error: Mutex<Option<String>>,
 }
 
@@ -34,7 +34,7 @@ pub(crate) struct Readiness {
     pub(crate) failed: AtomicUsize,
 }
 
-/// One room, as those see it that publish into it as fast as it delivers.
+/// One room, for publishers that publish as fast as it delivers.
 #[derive(Debug, Default)]
 pub(crate) struct RoomState {
     /// Members that are waited for.
@@ -76,7 +76,7 @@ impl Shared {
     pub(crate) fn stop(&self) {
         let begun = self.begins().unwrap_or(0);
         let now = self.clock.now().saturating_sub(begun);
-        // Whoever comes second finds it done.
+        // The second caller finds it done.
         let _ = self.stop.compare_exchange(NEVER, now, Ordering::Relaxed, Ordering::Relaxed);
         self.wake();
     }

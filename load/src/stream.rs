@@ -42,7 +42,7 @@ pub(crate) enum Stream {
     Udp(UdpSocket),
 }
 
-/// Whether a connection that was begun has come about.
+/// Whether a connection that was begun is established.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Progress {
     Pending,
@@ -83,7 +83,7 @@ impl Connector {
         Ok(stream)
     }
 
-    /// Says which addresses are meant, where the system says that it cannot assign one.
+    /// Says which addresses are meant, if the system cannot assign one.
     fn explained(&self, error: io::Error) -> io::Error {
         // A datagram socket without a port is told to try again.
         let none = if self.datagrams { Errno::EAGAIN } else { Errno::EADDRNOTAVAIL };
@@ -102,7 +102,7 @@ impl Connector {
 
     fn datagram_socket(&self, address: SocketAddr, index: usize) -> io::Result<UdpSocket> {
         let socket = self.socket(address, index, Type::DGRAM, Protocol::UDP)?;
-        // More than the system allows is cut to that: it is a wish.
+        // The system cuts it to what it allows: this is a wish.
         let _ = socket.set_recv_buffer_size(DATAGRAM_BUFFER_BYTES);
         socket.connect(&address.into()).map_err(|error| self.explained(error))?;
         Ok(UdpSocket::from_std(socket.into()))
@@ -131,7 +131,7 @@ impl Stream {
         }
     }
 
-    /// Whether the connection has come about, once its socket is writable.
+    /// Whether the connection is established, once its socket is writable.
     pub(crate) fn progress(&mut self) -> io::Result<Progress> {
         match self {
             Self::Tcp(socket) => connected(socket),

@@ -9,7 +9,7 @@ use switchboard::Escaped;
 /// Latencies are kept to three digits up to this; more counts as this.
 const MOST: u64 = 100 * SECOND;
 
-/// Different errors that are told apart; the others are counted together.
+/// How many different errors are told apart; the others are counted together.
 const MOST_ERRORS: usize = 20;
 
 /// A histogram of nanoseconds.
@@ -28,7 +28,7 @@ pub(crate) enum Count {
     Received,
     /// Missing when a later one came.
     Skipped,
-    /// Of those, came after all.
+    /// Of those, how many came after all.
     Reordered,
     Duplicated,
     /// Not what was sent.
@@ -37,10 +37,10 @@ pub(crate) enum Count {
     Unanswered,
     /// Was due, and there was nobody to send it to, or who took it.
     Unsent,
-    /// Of what was skipped, unanswered or unsent, what counts in the measured time; and of that, what came after all.
+    /// Of what was skipped, unanswered or unsent: what falls into the measured time; and of that, what came after all.
     Missing,
     MissingCame,
-    /// Notices of the server that it dropped something.
+    /// The server's notices that it dropped something.
     Gaps,
     /// Messages that it said it dropped.
     Announced,
@@ -94,7 +94,7 @@ impl Sub for Counts {
 }
 
 impl Counts {
-    /// Messages that did not come, and of which the server said nothing.
+    /// Messages that did not come, and that the server did not report.
     pub(crate) fn lost(&self) -> u64 {
         let missing = self[Count::Skipped] + self[Count::Unanswered] + self[Count::Unsent];
         missing.saturating_sub(self[Count::Reordered] + self[Count::Announced])
@@ -186,7 +186,7 @@ impl Tally {
         self.lag.saturating_record(now.saturating_sub(due));
     }
 
-    /// Counts an error. A server may have worded it, so that it is escaped.
+    /// Counts an error. Its words may be a server's, so they are escaped.
     pub(crate) fn error(&mut self, text: &str) {
         let text = Escaped(text.as_bytes()).to_string();
         let known = self.errors.len() < MOST_ERRORS || self.errors.contains_key(&text);
@@ -203,7 +203,7 @@ impl Tally {
         self.measured.start
     }
 
-    /// What came since the last snapshot.
+    /// What has come since the last snapshot.
     pub(crate) fn cut(&mut self, until: u64, cpu: u64) -> Snapshot {
         let latency = std::mem::replace(&mut self.latency, histogram());
         let lag = std::mem::replace(&mut self.lag, histogram());

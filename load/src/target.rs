@@ -9,7 +9,7 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
-/// Ports that Linux gives out by default to whoever connects from one address.
+/// Ports that Linux gives out by default for connections from one address.
 const PORTS: usize = 28_232;
 
 /// Ports of those that others may have.
@@ -18,10 +18,10 @@ const SPARE: usize = 200;
 /// Source addresses are 127.1.0.1 to 127.1.250.250.
 pub(crate) const MOST_SOURCES: usize = 250 * 251;
 
-/// Between two addresses that are tried, where a host has several.
+/// Time between trying two addresses of a host that has several.
 const DELAY: Duration = Duration::from_millis(250);
 
-/// For an address to answer, where a host has several.
+/// Time for an address to answer, if a host has several.
 const ANSWER: Duration = Duration::from_secs(3);
 
 /// Where to connect to.
@@ -66,8 +66,8 @@ fn addresses(place: &str) -> std::io::Result<Vec<SocketAddr>> {
     Ok(found)
 }
 
-/// Of several addresses the first at which somebody listens, or else the first: `localhost` is often `::1` as well, and few
-/// servers are there. Each is tried a moment after the one before, and at once if that fails (RFC 8305).
+/// The first of several addresses at which somebody listens, or else the first one: `localhost` is often `::1` as well, where few
+/// servers listen. Each is tried a moment after the one before, or at once if that fails (RFC 8305).
 fn first_to_answer(addresses: &[SocketAddr]) -> Option<SocketAddr> {
     let first = *addresses.first()?;
     if addresses.len() == 1 {
@@ -80,7 +80,7 @@ fn first_to_answer(addresses: &[SocketAddr]) -> Option<SocketAddr> {
         let next = waiting.next();
         if let Some(address) = next {
             let sender = sender.clone();
-            // Detached: it ends by itself, and nobody hears it then.
+            // Detached: it ends by itself, and nobody listens then.
             drop(thread::spawn(move || {
                 let is_there = TcpStream::connect_timeout(&address, ANSWER).is_ok();
                 let _ = sender.send(is_there.then_some(address));
@@ -103,8 +103,8 @@ fn first_to_answer(addresses: &[SocketAddr]) -> Option<SocketAddr> {
     }
 }
 
-/// Of several addresses the first that does not refuse a datagram, or else the first: the network may say that nobody listens
-/// there, and nobody says that somebody does.
+/// The first of several addresses that does not refuse a datagram, or else the first one: the network may report that nobody
+/// listens, but never that somebody does.
 fn first_to_take(addresses: &[SocketAddr]) -> Option<SocketAddr> {
     let takes = |address: &&SocketAddr| {
         let any: SocketAddr =
@@ -115,7 +115,7 @@ fn first_to_take(addresses: &[SocketAddr]) -> Option<SocketAddr> {
             socket.send(b"\n")?;
             socket.recv(&mut [0; 1])
         });
-        // Silence is no refusal.
+        // Silence is not a refusal.
         asked.map_or_else(|error| matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), |_| true)
     };
     let found = if addresses.len() > 1 { addresses.iter().find(takes) } else { None };
@@ -129,19 +129,19 @@ impl Address {
     }
 }
 
-/// Ports that the system gives out to whoever connects from one address.
+/// Ports that the system gives out for connections from one address.
 pub(crate) fn ports() -> usize {
     let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
     let ends: Vec<usize> = range.split_whitespace().filter_map(|end| end.parse().ok()).collect();
     if let [first, last] = ends[..] { (last + 1).saturating_sub(first) } else { PORTS }
 }
 
-/// Source addresses that so many connections need.
+/// Source addresses that this many connections need.
 pub(crate) fn sources_for(connections: usize) -> usize {
     connections.div_ceil(ports().saturating_sub(SPARE).max(1))
 }
 
-/// The address that connection number `index` comes from, of `sources`; none with one source, where the system chooses.
+/// The address that connection number `index` comes from, of `sources`; `None` with one source, where the system chooses.
 pub(crate) fn source(index: usize, sources: usize) -> Option<Ipv4Addr> {
     let number = index.checked_rem(sources).filter(|_| sources > 1)?;
     Some(Ipv4Addr::new(127, 1, (number / 250) as u8, (number % 250) as u8 + 1))
@@ -174,7 +174,7 @@ mod tests {
         let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         assert_eq!(first_to_answer(&[nobody, server]), Some(server));
         assert_eq!(first_to_answer(&[nobody, nobody]), Some(nobody));
-        // One is not tried out.
+        // A single one is not tried.
         listener.set_nonblocking(true).unwrap();
         listener.accept().unwrap();
         assert_eq!(first_to_answer(&[server]), Some(server));

@@ -1,6 +1,6 @@
-//! What somebody typed, read once: URLs of servers, durations and sizes, and what a slip of the finger meant.
+//! What somebody typed, read once: URLs of servers, durations and sizes, and what a typing mistake meant.
 //!
-//! Texts become values here, or a sentence on what is wrong with them. Whether anybody is there is found out by connecting.
+//! Texts become values here, or a sentence on what is wrong with them. Whether anybody is there turns out by connecting.
 
 mod nearest;
 mod percent;

@@ -20,7 +20,7 @@ pub(crate) struct View {
 enum Kind {
     Live(Box<Live>),
     Lines,
-    /// Lines on stderr, since stdout is for JSON alone.
+    /// Lines on stderr, since stdout is only for JSON.
     Aside,
 }
 
@@ -57,7 +57,7 @@ impl View {
         };
     }
 
-    /// Shows how far the run is; whether somebody pressed a key to end it.
+    /// Shows how far the run is; returns whether somebody pressed a key to end it.
     pub(crate) fn tick(&mut self, elapsed: Option<u64>) -> io::Result<bool> {
         match &mut self.kind {
             Kind::Live(live) => {
@@ -81,8 +81,7 @@ impl View {
     }
 }
 
-/// Whether there is a terminal that can be drawn on, and we are in its foreground: whoever draws sets its
-/// mode.
+/// Whether there is a terminal to draw on, and we are in its foreground: drawing sets its mode.
 fn is_ours_to_draw_on() -> bool {
     let is_dumb = std::env::var_os("TERM").is_none_or(|kind| kind.is_empty() || kind == "dumb");
     io::stdout().is_terminal() && io::stdin().is_terminal() && !is_dumb && foreground::is_ours()

@@ -1,8 +1,8 @@
 //! One thread of the load: an event loop over its connections.
 //!
-//! It opens, replaces and reads connections, and knows when messages are due; what they are and whether the answers are right
-//! is for a [`Script`]. Few system calls for each message are the aim: one read takes all that has come, one write carries all
-//! that is due, and time is read once for each of them.
+//! It opens, replaces and reads connections, and knows when messages are due; a [`Script`] knows what they are and whether the
+//! answers are right. The aim is few system calls for each message: one read takes everything that has arrived, one write carries
+//! everything that is due, and the clock is read once for each of them.
 
 mod links;
 mod pulse;
@@ -21,24 +21,24 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::sync::mpsc;
 
-/// For answers to come after the last message was sent.
+/// Time for answers to arrive after the last message was sent.
 const GRACE: u64 = 5_000_000_000;
 
 /// The same for datagrams, some of which never come.
 const DATAGRAM_GRACE: u64 = 1_000_000_000;
 
-/// How often it is looked whether all answers have come.
+/// How often to check whether all answers have arrived.
 const LOOK: u64 = 10_000_000;
 
 /// What connections say, and whether what they hear is right. Links are numbered within the thread.
 pub(crate) trait Script {
-    /// A link is open: it may say something first, and has something to say later. It may be open for another time.
+    /// A link is open, perhaps not for the first time: it may say something first, and has something to say later.
     fn opened(&mut self, link: usize, moment: &mut Moment<'_>, output: &mut Vec<u8>);
 
-    /// Takes whole frames off the input, and returns how many bytes that are. Answers go to `output`.
+    /// Takes whole frames off the input, and returns how many bytes they are. Answers go to `output`.
     ///
     /// # Errors
-    /// The server says what it must not: the connection ends.
+    /// The server says something that it must not: the connection ends.
     fn receive(
         &mut self,
         link: usize,
@@ -50,16 +50,16 @@ pub(crate) trait Script {
     /// One more message of this link is due.
     fn due(&mut self, link: usize);
 
-    /// All that will ever be due is.
+    /// Everything that will ever be due is due now.
     fn all_is_due(&mut self);
 
-    /// Whether all that was due is sent, but for what nobody is left to send to.
+    /// Whether everything that was due has been sent, except what there is nobody left to send to.
     fn has_sent_all(&self) -> bool;
 
     /// Adds what this link is to send now, a batch at most.
     fn send(&mut self, link: usize, moment: &mut Moment<'_>, output: &mut Vec<u8>);
 
-    /// Once in each turn of the loop: links that have something to send go to `dirty`. The time to look again at the latest.
+    /// Called once in each turn of the loop: links that have something to send go to `dirty`. Returns the latest time to look again.
     fn turn(&mut self, moment: &mut Moment<'_>, dirty: &mut Vec<usize>) -> Option<u64>;
 
     /// A link is closed, or could not be opened.
@@ -71,10 +71,10 @@ pub(crate) trait Script {
     /// Links that are ready for the run.
     fn ready(&self) -> usize;
 
-    /// Whether all that was sent, by all threads, has come.
+    /// Whether everything that was sent, by all threads, has arrived.
     fn is_complete(&self) -> bool;
 
-    /// Counts what has never come; how many connections received nothing.
+    /// Counts what has never arrived; returns how many connections received nothing.
     fn finish(&mut self, moment: &mut Moment<'_>) -> u64;
 }
 
@@ -83,7 +83,7 @@ pub(crate) trait Script {
 pub(crate) enum End {
     /// By the server, or by an error.
     Lost,
-    /// To be opened anew.
+    /// To be opened again.
     Replaced,
 }
 
@@ -121,9 +121,9 @@ pub(crate) struct Worker<S> {
     phase: Phase,
     /// The clock's time at which the run began.
     began: u64,
-    /// CPU time of this thread until then: what connecting has cost is not the load's.
+    /// CPU time of this thread until then: what connecting has cost does not belong to the load.
     cpu_before: u64,
-    /// Whether the others know that this thread has sent all.
+    /// Whether the others know that this thread has sent everything.
     has_told: bool,
     last_cut: u64,
     next_cut: u64,
@@ -160,7 +160,7 @@ impl<S: Script> Worker<S> {
             tally: Tally::new(plan.phases.measured()),
             last_cut: 0,
             next_cut: plan.phases.next_cut(0),
-            // Room for the longest prefix that anybody puts in front of a reply.
+            // Room for the longest prefix that anybody puts before a reply.
             batch: Batch::new(plan.size + 512),
             phase: Phase::Opening,
             began: 0,
@@ -181,7 +181,7 @@ impl<S: Script> Worker<S> {
     /// Runs to the end.
     ///
     /// # Errors
-    /// The event loop fails: nothing that a server does.
+    /// The event loop fails, which no server can cause.
     pub(crate) fn run(mut self) -> io::Result<(Snapshot, Rest)> {
         loop {
             let mut wake = self.follow();
@@ -217,7 +217,7 @@ impl<S: Script> Worker<S> {
         self.shared.clock.now().saturating_sub(self.began)
     }
 
-    /// Goes on to the next phase when it is time to.
+    /// Moves on to the next phase when it is time.
     fn follow(&mut self) -> Wake {
         let mut wake = Wake(None);
         let end = self.plan.phases.measured().end;
@@ -315,7 +315,7 @@ impl<S: Script> Worker<S> {
         readiness.failed.store(self.links.failed, Ordering::Relaxed);
     }
 
-    /// Hands out what is due by `until`; what was due before the end is, however late this thread looks.
+    /// Hands out what is due by `until`; what was due before the end counts, however late this thread looks.
     fn collect_due(&mut self, until: u64, wake: &mut Wake) {
         let Some((turns, pace)) = &mut self.turns else { return };
         let until = until.min(self.plan.phases.measured().end - 1);
