@@ -1,9 +1,11 @@
 //! SIGHUP of a server that was started with a file: all of it takes effect, or nothing, and nobody is dropped.
 
-use crate::process::{Place, Program, ask, command, exchange, until};
+use crate::process::{Place, Program, ask, command, exchange, run, until};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::Signal;
+use std::io::{BufRead, BufReader, Read as _, Write as _};
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 const TCP: &str = "listen = [\"echo=tcp://127.0.0.1:0\", \"rooms=tcp://127.0.0.1:0\"]\n";
 
@@ -164,4 +166,91 @@ fn a_file_that_is_replaced_in_a_storm_of_signals_is_read_whole() {
     let end = program.stop();
     assert_eq!(end.code, Some(0));
     assert!(!end.log.iter().any(|line| line.contains(REFUSED)), "{:?}", end.log);
+}
+
+/// A token of alice's, bob's and carol's each, as they are typed, and their hashes.
+fn tokens() -> Vec<(String, String)> {
+    let made = |name| {
+        let end = run(&["token", "new", name]);
+        let hash = end.log.iter().find_map(|line| line.strip_prefix("hash = ")).expect("a hash").to_owned();
+        (end.output[0].clone(), hash)
+    };
+    ["alice", "bob", "carol"].map(made).into()
+}
+
+/// What has come until `last`.
+fn told(reader: &mut impl BufRead, last: &str) -> Vec<String> {
+    let mut lines = Vec::new();
+    loop {
+        let mut line = String::new();
+        assert!(reader.read_line(&mut line).expect("it goes on") > 0, "it ended after {lines:?}");
+        let is_last = line.trim_end().ends_with(last);
+        lines.push(line.trim_end().to_owned());
+        if is_last {
+            return lines;
+        }
+    }
+}
+
+#[test]
+fn a_reload_under_traffic_takes_from_whom_it_has_to_and_touches_nobody_else() {
+    let tokens = tokens();
+    let text = |some: &[(&str, usize, &str)]| {
+        let token = |(name, number, rights): &(&str, usize, &str)| {
+            format!("[tokens.{name}]\nhash = {}\nrooms = {{ \"r\" = [{rights}] }}\n", tokens[*number].1)
+        };
+        let tokens: Vec<_> = some.iter().map(token).collect();
+        format!("{TCP}{}[rooms.r]\npresence = \"off\"\n", tokens.concat())
+    };
+    let all = [("alice", 0, "\"all\""), ("bob", 1, "\"all\""), ("carol", 2, "\"all\"")];
+    let file = File::new("traffic.toml", &text(&all));
+    let mut program = file.serve();
+    let connect = |program: &Program, number: usize| {
+        let mut stream = program.tcp(1);
+        stream.write_all(format!("/auth {}\n/join r\n/ping\n", tokens[number].0).as_bytes()).expect("it takes it");
+        let mut reader = BufReader::new(stream);
+        told(&mut reader, "* pong");
+        reader
+    };
+    let mut alice: Vec<_> = (0..40).map(|_| connect(&program, 0)).collect();
+    let mut bob: Vec<_> = (0..20).map(|_| connect(&program, 1)).collect();
+    let mut carol = connect(&program, 2);
+    // The same file again and again, while messages pass: nobody loses one, and nobody is told of anything else.
+    let mut publisher = alice.pop().expect("there are some");
+    for number in 0..60 {
+        publisher.get_mut().write_all(format!("number {number}.\n").as_bytes()).expect("it takes it");
+        if number % 20 == 10 {
+            reload(&mut program, "the file was reloaded: nothing changed");
+        }
+    }
+    for reader in alice.iter_mut().chain(&mut bob).chain([&mut carol]) {
+        let told = told(reader, "number 59.");
+        assert_eq!(told.len(), 60, "{told:?}");
+        assert!(
+            told.iter().enumerate().all(|(number, line)| line.ends_with(&format!(": number {number}."))),
+            "{told:?}"
+        );
+    }
+    // Bob's token goes, and carol may not be in the room any more.
+    file.write(&text(&[all[0], ("carol", 2, "")]));
+    let began = SystemTime::now();
+    reload(&mut program, "the file was reloaded");
+    for mut reader in bob {
+        let mut rest = String::new();
+        reader.read_to_string(&mut rest).expect("it is closed politely");
+        assert!(rest.ends_with("* closed: revoked\n"), "{rest}");
+    }
+    let took = began.elapsed().expect("the clock of the day goes on");
+    assert!(took < Duration::from_secs(1), "{took:?}");
+    assert!(told(&mut carol, "not allowed").contains(&"* [r] you were removed: not allowed".to_owned()));
+    carol.get_mut().write_all(b"/pub r x\n").expect("it takes it");
+    let refused = told(&mut carol, "");
+    assert!(refused[0].starts_with("! not-"), "{refused:?}");
+    publisher.get_mut().write_all(b"the last.\n").expect("it takes it");
+    for reader in &mut alice {
+        // Bob's connections may have lost their names before they ended.
+        let told = told(reader, "the last.");
+        assert!(told.iter().all(|line| line.ends_with("the last.") || line.contains(" is now ")), "{told:?}");
+    }
+    assert_eq!(program.stop().code, Some(0));
 }
