@@ -6,7 +6,7 @@ use http::HeaderMap;
 use http::request::Parts;
 use std::path::PathBuf;
 use switchboard::http::{Request, Service};
-use switchboard::{Certificates, Codec, Handler, Server, Tcp, Timeouts, Tls, Transport, Udp, Unix};
+use switchboard::{Certificates, ClientTrust, Codec, Handler, Server, Tcp, Timeouts, Tls, Transport, Udp, Unix};
 use switchboard_load::typed::{HostPort, Place, Scheme};
 
 /// A listener's own part of its URL.
@@ -22,6 +22,16 @@ pub(crate) struct Address {
     pub(crate) file: FileRights,
     /// Who stands between clients and it.
     pub(crate) in_front: InFront,
+    /// Whose certificates its clients show, if it asks them.
+    pub(crate) clients: Option<AskedClients>,
+}
+
+/// Clients that are asked for a certificate.
+#[derive(Debug, Clone)]
+pub(crate) struct AskedClients {
+    pub(crate) trust: ClientTrust,
+    /// Whether whoever shows none is refused.
+    pub(crate) is_required: bool,
 }
 
 /// Mode and group of a socket's file: whoever may write to it may connect.
@@ -87,6 +97,11 @@ impl Address {
             }
             (Place::Host(host), Some(certificates)) => {
                 let tls = Tls::new(host, certificates);
+                let tls = match &self.clients {
+                    None => tls,
+                    Some(AskedClients { trust, is_required: true }) => tls.require_clients(trust),
+                    Some(AskedClients { trust, is_required: false }) => tls.request_clients(trust),
+                };
                 Stream::Tls(if self.freebind { tls.freebind() } else { tls })
             }
             (Place::Host(host), None) => {
@@ -100,6 +115,7 @@ impl Address {
             is_local: self.is_local(),
             is_loopback: self.place.is_local(),
             is_secure: self.scheme.is_tls(),
+            clients: self.clients.clone(),
         }
     }
 
@@ -128,6 +144,7 @@ pub(crate) struct StreamListener {
     pub(crate) is_loopback: bool,
     /// Whether it speaks TLS.
     pub(crate) is_secure: bool,
+    clients: Option<AskedClients>,
 }
 
 enum Stream {
@@ -137,6 +154,15 @@ enum Stream {
 }
 
 impl StreamListener {
+    /// Whether its clients are asked for certificates.
+    pub(crate) fn asks_clients(&self) -> bool {
+        self.clients.is_some()
+    }
+
+    pub(crate) fn is_unix(&self) -> bool {
+        matches!(self.transport, Stream::Unix(_))
+    }
+
     pub(crate) fn timeouts(self, timeouts: Timeouts) -> Self {
         let transport = match self.transport {
             Stream::Tcp(tcp) => Stream::Tcp(tcp.timeouts(timeouts)),

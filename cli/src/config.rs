@@ -157,6 +157,7 @@ impl Config {
             choice.one("state-directory", state_of(environment), |text| parse_directory(text, &state_of(environment)));
         content.faults.extend(key_files::read_keys(&mut rules, state_directory.value.path.as_deref()));
         content.faults.extend(callout::find(&mut rules));
+        rules.read_logins();
         content.faults.sort();
         if let Some((path, _)) = &file {
             let fault = |(at, text)| Fault { at: Some(at), ..Fault::new(SetBy::File(path.clone()), text) };
@@ -188,6 +189,9 @@ impl Config {
             rooms,
         };
         let beyond = limit_faults(config.limits()).into_iter();
+        if config.rules.names.is_empty() {
+            choice.faults.extend(config.listen.value.iter().filter_map(nameless));
+        }
         choice.faults.extend(beyond.map(|text| Fault::new(SetBy::Limits, text)));
         if choice.faults.is_empty() { Ok(config) } else { Err(choice.faults) }
     }
@@ -342,6 +346,14 @@ impl Choice {
             _ => parse(text).map(|number| OfMachine { number, is_auto: false }).map_err(|fault| auto_too(&fault)),
         })
     }
+}
+
+/// What is wrong with a listener that names its peers, where nobody has a name by it.
+fn nameless(endpoint: &Endpoint) -> Option<Fault> {
+    let option = ["name-from", "peers"].into_iter().find(|option| endpoint.option(option).is_some())?;
+    let url = endpoint.typed.split('?').next().unwrap_or_default();
+    let text = format!("{url}: option `{option}`: names nobody, as the file has no [names.\"GLOB\"]");
+    Some(Fault::new(SetBy::Argument, text))
 }
 
 /// A fault of a value that may be `auto` as well.

@@ -3,13 +3,13 @@
 //! Every fault of an endpoint is collected, in words that say what to type instead, and so is every fault of the
 //! certificates that it names. Nothing is resolved or bound here.
 
-use crate::address::{Address, FileRights};
+use crate::address::{Address, AskedClients, FileRights};
 use crate::proxies::InFront;
 use crate::services::{Add, NamedService, Offer, SERVICES};
 use std::fmt;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
-use switchboard::Certificates;
+use switchboard::{Certificates, ClientTrust};
 use switchboard_load::typed::{Place, Scheme, did_you_mean, parse_switch, percent_decoded};
 
 /// A service at an address, with its options.
@@ -103,7 +103,8 @@ fn parse(typed: &str) -> Result<Endpoint, Faults> {
         // What the service takes is the same without: it is checked also if the certificates are not to be had.
         let certificates = if scheme.is_tls() { options.certificates(&mut files) } else { None };
         let in_front = InFront::parse(&mut options, scheme);
-        Some(Address { scheme, place, freebind, certificates, file, in_front })
+        let clients = if scheme.is_tls() { options.clients(&mut files) } else { None };
+        Some(Address { scheme, place, freebind, certificates, file, in_front, clients })
     });
     // Which options there are is known only with service and address.
     if let (Some(service), Some(address)) = (service, address) {
@@ -243,6 +244,31 @@ impl Options {
         }
         match Certificates::from_files(certificates.into_iter().zip(keys)) {
             Ok(certificates) => Some(certificates),
+            Err(error) => {
+                files.extend(error.faults);
+                None
+            }
+        }
+    }
+
+    /// Takes whose certificates clients show, and reads them; what is wrong with the files goes to `files`.
+    fn clients(&mut self, files: &mut Vec<String>) -> Option<AskedClients> {
+        let [authorities, lists] = ["client-ca", "client-crl"].map(|option| self.paths(option));
+        let is_required = self.value("client-cert", |text| match text {
+            "required" => Ok(true),
+            "optional" => Ok(false),
+            _ => Err("not required or optional".to_owned()),
+        });
+        let Some(authorities) = authorities.into_iter().next() else {
+            for (option, is_given) in [("client-crl", !lists.is_empty()), ("client-cert", is_required.is_some())] {
+                if is_given {
+                    self.refuse(option, "needs a client-ca=FILE, whose certificates are asked for");
+                }
+            }
+            return None;
+        };
+        match ClientTrust::from_files(authorities, lists) {
+            Ok(trust) => Some(AskedClients { trust, is_required: is_required.unwrap_or(true) }),
             Err(error) => {
                 files.extend(error.faults);
                 None

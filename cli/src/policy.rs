@@ -9,6 +9,7 @@ pub(crate) mod explain;
 pub(crate) mod jwt;
 pub(crate) mod keeper;
 pub(crate) mod kept;
+pub(crate) mod peers;
 pub(crate) mod rules;
 pub(crate) mod snapshot;
 pub(crate) mod token;

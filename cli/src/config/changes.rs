@@ -6,7 +6,7 @@ use super::{Config, Rooms};
 use crate::endpoint::Endpoint;
 use crate::policy::rules::Rules;
 use std::path::PathBuf;
-use switchboard::Certificates;
+use switchboard::{Certificates, ClientTrust};
 use switchboard_load::typed::percent_decoded;
 
 /// What a running server can be compared by, and what a reload puts in its place.
@@ -30,6 +30,7 @@ pub(crate) struct InForceListener {
     options: Vec<(String, Vec<u8>)>,
     files: Vec<(String, Vec<u8>)>,
     pub(crate) certificates: Option<Certificates>,
+    pub(crate) clients: Option<ClientTrust>,
 }
 
 /// By their names.
@@ -121,7 +122,8 @@ impl InForceListener {
         let (files, mut options): (Vec<_>, Vec<_>) = pairs.partition(|(name, _)| is_live(name));
         options.sort();
         let certificates = endpoint.address.certificates.clone();
-        Self { place: place.to_owned(), options, files, certificates }
+        let clients = endpoint.address.clients.as_ref().map(|clients| clients.trust.clone());
+        Self { place: place.to_owned(), options, files, certificates, clients }
     }
 
     fn compare(&self, other: &Self, changes: &mut Changes) {

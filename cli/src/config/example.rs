@@ -198,7 +198,7 @@ mod tests {
             let (_, known) = faults[0].split_once("known here: ").expect("it says which there are");
             known.split(';').next().unwrap_or_default().split(", ").map(str::to_owned).collect::<Vec<_>>()
         };
-        let mut options = vec!["url".to_owned(), "cert".to_owned(), "key".to_owned()];
+        let mut options = ["url", "cert", "key", "client-ca", "client-crl", "client-cert"].map(str::to_owned).to_vec();
         for typed in [
             "echo=tcp://h:1?zzzz=",
             "echo=ws://h:1?zzzz=",

@@ -39,6 +39,7 @@ pub(super) enum Table {
     Room,
     Jwt,
     Callout,
+    Name,
 }
 
 /// How many tables of a kind there can be.
@@ -164,10 +165,20 @@ pub(super) fn all() -> impl Iterator<Item = &'static Key> + Clone {
 pub(super) static LATER: &[(Table, &str)] =
     &[(Table::Token, "admin"), (Table::Token, "datagram-key"), (Table::Jwt, "admin"), (Table::Top, "ban")];
 
+/// `[names."GLOB"]`.
+static NAMES: Form = Form {
+    name: "names",
+    shape: Shape::Named,
+    head: "[names.\"GLOB\"]",
+    sample: "[names.\"sensor-*\"]",
+    required: None,
+    doc: "Who may be named by a client certificate or as a Unix user, and what it may do; all sections of a name add up (docs/vouching.md).",
+};
+
 impl Table {
     /// All but the top, which stand under a key of it.
-    pub(super) const UNDER: [Self; 7] =
-        [Self::Listener, Self::Token, Self::Group, Self::Anonymous, Self::Room, Self::Jwt, Self::Callout];
+    pub(super) const UNDER: [Self; 8] =
+        [Self::Listener, Self::Token, Self::Group, Self::Anonymous, Self::Room, Self::Jwt, Self::Callout, Self::Name];
 
     pub(super) fn keys(self) -> impl Iterator<Item = &'static Key> + Clone {
         all().filter(move |key| key.table == self)
@@ -236,6 +247,7 @@ impl Table {
                 required: Some("issuer"),
                 doc: "An issuer whose JSON Web Tokens are taken (docs/jwt.md).",
             },
+            Self::Name => &NAMES,
             Self::Callout => &Form {
                 name: "callout",
                 shape: Shape::One,

@@ -7,7 +7,9 @@ use super::keys::Table;
 use super::rooms::{MOST_RATE, RoomSettings, Rooms, presence};
 use super::values::{Value, Wrong};
 use crate::overflow;
-use crate::policy::rules::{AnonymousSection, At, Direct, Grant, GroupSection, RoomSection, Rules, TokenSection};
+use crate::policy::rules::{
+    AnonymousSection, At, Direct, Grant, GroupSection, NameSection, RoomSection, Rules, TokenSection,
+};
 use crate::policy::token::TokenHash;
 use ipnet::IpNet;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -44,7 +46,9 @@ pub(super) fn understand(content: &mut Content) -> (Rules, Rooms) {
     let (sections_of_rooms, settings) = sections.rooms(content.take(Table::Room), &known);
     let jwt = jwt::sources(content.take(Table::Jwt), &mut sections.faults);
     let callout = callout::section(content.take(Table::Callout).pop(), &mut sections.faults);
-    let rules = Rules { tokens, groups, anonymous, sections: sections_of_rooms, jwt, callout };
+    let names = sections.names(content.take(Table::Name), &known);
+    let rules =
+        Rules { tokens, groups, anonymous, sections: sections_of_rooms, jwt, callout, names, ..Rules::default() };
     content.faults.append(&mut sections.faults);
     content.faults.sort();
     (rules, Rooms::of(settings))
@@ -137,6 +141,52 @@ impl Sections {
             }
         }
         tokens
+    }
+
+    fn names(&mut self, blocks: Vec<Block>, known: &BTreeMap<GroupName, usize>) -> Vec<NameSection> {
+        let mut names: Vec<NameSection> = Vec::new();
+        let mut total = 0;
+        for block in blocks {
+            let parsed = Glob::parse(&block.name).map_err(|fault| fault.to_string());
+            let Some(glob) =
+                self.name(Table::Name, &block, parsed, |glob| names.iter().any(|other| other.names == *glob))
+            else {
+                continue;
+            };
+            let at = block.at;
+            if glob.has_name() {
+                self.faults.push((at, format!("names.\"{glob}\": {{name}} is what it is to say")));
+            }
+            let number = block.entries.iter().find_map(|entry| match entry.value {
+                Value::Number(number) => Some((entry.at, number)),
+                _ => None,
+            });
+            let uid = number.and_then(|(at, number)| match u32::try_from(number) {
+                Ok(uid) if UserName::parse(glob.as_str()).is_ok() => {
+                    if names.iter().any(|other| other.uid == Some(uid)) {
+                        self.faults.push((at, format!("uid = {uid} is somebody else's already")));
+                    }
+                    Some(uid)
+                }
+                Ok(_) => {
+                    self.faults.push((at, format!("uid: names.\"{glob}\" is many names; a user has one")));
+                    None
+                }
+                Err(_) => {
+                    self.faults.push((at, format!("uid = {number} is no number of a user")));
+                    None
+                }
+            });
+            let entries = block.entries.into_iter().filter(|entry| !matches!(entry.value, Value::Number(_)));
+            let Granted { grants, direct, groups, .. } = Granted::of(entries.collect());
+            let of_groups = groups.iter().filter_map(|(_, group)| known.get(group)).sum::<usize>();
+            total += grants.len() + of_groups;
+            // A name may be in all of them.
+            self.bound(at, total);
+            let groups = groups.into_iter().filter_map(|(at, group)| self.known(known, at, group)).collect();
+            names.push(NameSection { at, names: glob, groups, grants, direct, uid });
+        }
+        names
     }
 
     fn rooms(

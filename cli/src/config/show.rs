@@ -76,13 +76,22 @@ pub(super) fn tables(rules: &Rules, rooms: &Rooms) -> Vec<ShownTable> {
         beside: section.read.marks().filter(|_| section.url().is_none()).collect(),
         ..named(Table::Jwt, &section.name, of_jwt(section))
     });
+    let names = rules.names.iter().map(|section| {
+        let mut values = Vec::new();
+        values.extend(some("groups", list(section.groups.iter().map(|group| group.as_str().to_owned()))));
+        values.extend(granted(&section.grants, &section.direct));
+        values.extend(section.uid.map(|uid| ("uid", uid.to_string())));
+        let users = rules.logins.iter().filter(|(_, name)| section.names.matches(name.as_str(), None));
+        let beside = users.map(|(uid, name)| format!("{uid} {name}")).collect();
+        ShownTable { beside, ..named(Table::Name, section.names.as_str(), values) }
+    });
     let callout = rules.callout.iter().map(|section| ShownTable {
         table: Table::Callout,
         path: Table::Callout.name().to_owned(),
         values: of_callout(section),
         beside: section.mark.iter().cloned().collect(),
     });
-    tokens.chain(groups).chain(anonymous).chain(rooms).chain(sources).chain(callout).collect()
+    tokens.chain(groups).chain(anonymous).chain(rooms).chain(sources).chain(callout).chain(names).collect()
 }
 
 fn granted(grants: &[Grant], direct: &[Direct]) -> Vec<(&'static str, String)> {

@@ -9,6 +9,7 @@ pub(crate) use file::open;
 
 use super::callout::NoAnswer;
 use super::jwt::fault::JwtFault;
+use super::peers::Unnamed;
 use event::AuditEvent;
 use file::AuditFile;
 use parking_lot::{Mutex, RwLock};
@@ -57,6 +58,8 @@ pub(crate) enum Refused {
     NotIssued,
     /// Nobody can say.
     Unanswered,
+    /// A certificate that names nobody here.
+    Unnamed(Unnamed),
 }
 
 impl Refused {
@@ -70,6 +73,7 @@ impl Refused {
             Self::Denied => "callout",
             Self::NotIssued => "callout-name",
             Self::Unanswered => "callout-unavailable",
+            Self::Unnamed(unnamed) => unnamed.code(),
         }
     }
 
@@ -77,9 +81,7 @@ impl Refused {
         match self {
             Self::Expired | Self::Jwt(JwtFault::Expired) => Refusal::Expired,
             Self::Jwt(JwtFault::Unavailable) | Self::Unanswered => Refusal::Unavailable,
-            Self::Unknown | Self::Mistyped | Self::Network | Self::Jwt(_) | Self::Denied | Self::NotIssued => {
-                Refusal::Wrong
-            }
+            _ => Refusal::Wrong,
         }
     }
 }

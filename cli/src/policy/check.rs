@@ -63,6 +63,7 @@ pub(crate) fn refused(refused: Refused) -> String {
         Refused::Network => "refused: it may not come from here\n".to_owned(),
         Refused::Denied => "refused: the callout says no\n".to_owned(),
         Refused::NotIssued => "refused: the callout gives a name that it may not give, or too many rights\n".to_owned(),
+        Refused::Unnamed(unnamed) => format!("refused: {}\n", unnamed.code()),
         Refused::Unanswered => "refused for now: the callout does not answer\n".to_owned(),
     }
 }

@@ -8,10 +8,12 @@ use super::jwt::compact::Compact;
 use super::jwt::fault::JwtFault;
 use super::jwt::keys::KeySet;
 use super::jwt::source::{JwtSource, of_credential};
+use super::peers::Transported;
 use super::rules::Rules;
 use super::snapshot::{Holder, Snapshot, is_of_callout};
 use super::token::{StaticToken, TokenFault, TokenHash};
 use parking_lot::{Mutex, RwLock};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
@@ -35,6 +37,8 @@ pub(crate) struct FilePolicy {
     /// Whom listeners say that everybody is there.
     named: Vec<UserName>,
     verified: Mutex<VerifiedTokens>,
+    /// Certificates of clients that their authorities have revoked, by what principals are proven by.
+    pub(super) revoked: RwLock<HashSet<String>>,
     /// Keys of a source are to be fetched now.
     wanted: Notify,
     pub(crate) audit: Arc<Audit>,
@@ -45,8 +49,8 @@ impl FilePolicy {
     pub(crate) fn new(rules: &Rules, named: Vec<UserName>) -> Self {
         let current = RwLock::new(Arc::new(Snapshot::of(rules, &named)));
         tell_notes(rules);
-        let (generation, verified, wanted, audit) = Default::default();
-        Self { current, generation, named, verified, wanted, audit }
+        let (generation, verified, revoked, wanted, audit) = Default::default();
+        Self { current, generation, named, verified, revoked, wanted, audit }
     }
 
     /// The same, which tells `audit` what happens.
@@ -77,6 +81,11 @@ impl FilePolicy {
     /// Whoever comes to a listener that asks nobody.
     pub(crate) fn unasked() -> Principal {
         Principal::anonymous().by(OPEN)
+    }
+
+    /// Answers are others from now on.
+    pub(super) fn has_changed(&self) {
+        self.generation.fetch_add(1, Ordering::Release);
     }
 
     pub(super) fn snapshot(&self) -> Arc<Snapshot> {
@@ -244,6 +253,15 @@ impl Policy for FilePolicy {
                 if let Some((source, stamp)) = credential.and_then(of_credential) {
                     let is_over = principal.expires().is_none_or(|end| end <= SystemTime::now());
                     return !is_over && snapshot.still_vouches(source, stamp, name);
+                }
+                match credential.and_then(Transported::of) {
+                    Some(Transported::Certificate) => {
+                        let is_over = principal.expires().is_none_or(|end| end <= SystemTime::now());
+                        let is_revoked = credential.is_none_or(|credential| self.revoked.read().contains(credential));
+                        return !is_over && !is_revoked && snapshot.is_listed(name);
+                    }
+                    Some(Transported::User(uid)) => return snapshot.login(uid) == Some(name),
+                    None => {}
                 }
                 if credential.is_some_and(is_of_callout) {
                     let is_over = principal.expires().is_some_and(|end| end <= SystemTime::now());

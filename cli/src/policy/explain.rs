@@ -2,10 +2,10 @@
 //!
 //! It asks the lines one by one, as they stand in the file; that the answer is the one that is enforced, a test sees to.
 
-use super::rules::{At, Grant, Rules, TokenSection};
+use super::rules::{At, Grant, NameSection, Rules, TokenSection};
 use std::fmt;
 use switchboard::rule::Who;
-use switchboard::{Rights, RoomName, UserName};
+use switchboard::{GroupName, Rights, RoomName, UserName};
 
 /// An answer, and its reasons.
 #[derive(Debug, PartialEq, Eq)]
@@ -53,7 +53,11 @@ pub(crate) fn explain(rules: &Rules, who: Option<&UserName>, asked: Rights, room
     let token = who.and_then(|who| rules.tokens.iter().find(|token| token.name == *who));
     let closed = rules.sections.iter().find_map(|section| {
         let (at, only) = section.only.as_ref()?;
-        let is_for_others = !only.iter().any(|one| is(one, who, token));
+        let by_name = |group: &GroupName| {
+            token.is_none() && sections_of(rules, who).any(|section| section.groups.contains(group))
+        };
+        let is_one = |one: &Who| is(one, who, token) || matches!(one, Who::Group(group) if by_name(group));
+        let is_for_others = !only.iter().any(is_one);
         let text = || format!("rooms.\"{}\".only", section.rooms.as_str());
         let applies = is_for_others && section.rooms.matches(room.as_str(), None);
         applies.then(|| Reason { at: *at, text: text() })
@@ -80,8 +84,20 @@ pub(crate) fn explain(rules: &Rules, who: Option<&UserName>, asked: Rights, room
             granted.add_all(&group.grants, who, room, &format!("groups.{}", group.name));
         }
     }
+    for section in sections_of(rules, who).filter(|_| token.is_none()) {
+        let table = format!("names.\"{}\"", section.names);
+        granted.add_all(&section.grants, who, room, &table);
+        for group in rules.groups.iter().filter(|group| section.groups.contains(&group.name)) {
+            granted.add_all(&group.grants, who, room, &format!("groups.{}", group.name));
+        }
+    }
     let Granted { rights: granted, asked, lines } = granted;
     Verdict { granted, asked, lines, is_closed: false }
+}
+
+/// What is said of whoever is called so without a token.
+fn sections_of<'a>(rules: &'a Rules, who: Option<&UserName>) -> impl Iterator<Item = &'a NameSection> {
+    rules.names.iter().filter(move |section| who.is_some_and(|who| section.names.matches(who.as_str(), None)))
 }
 
 fn is(one: &Who, who: Option<&UserName>, token: Option<&TokenSection>) -> bool {
@@ -229,6 +245,8 @@ mod tests {
             anonymous: None,
             jwt: Vec::new(),
             callout: None,
+            names: Vec::new(),
+            logins: std::collections::BTreeMap::new(),
             sections: vec![section("ops.*", None), section("board.**", Some((at(7), vec![Who::Name(name("bob"))])))],
         };
         let told = |who: Option<&str>, asked: Rights, room: &str| {

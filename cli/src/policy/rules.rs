@@ -2,9 +2,13 @@
 
 use super::callout::CalloutSection;
 use super::jwt::section::JwtSection;
+use super::peers::{PASSWD_BYTES, logins};
 use super::token::TokenHash;
 use ipnet::IpNet;
+use std::collections::BTreeMap;
 use std::fmt;
+use std::fs::File;
+use std::io::Read as _;
 use std::time::{Duration, SystemTime};
 use switchboard::rule::Who;
 use switchboard::{Glob, GroupName, Rights, UserName};
@@ -38,6 +42,10 @@ pub(crate) struct Rules {
     pub(crate) jwt: Vec<JwtSection>,
     /// Who is asked about tokens that nobody else knows.
     pub(crate) callout: Option<CalloutSection>,
+    /// Who may be named by certificates and as users of this machine.
+    pub(crate) names: Vec<NameSection>,
+    /// Those users, if somebody may.
+    pub(crate) logins: BTreeMap<u32, UserName>,
 }
 
 impl Rules {
@@ -70,7 +78,35 @@ impl Rules {
             && self.sections.is_empty()
             && self.jwt.is_empty()
             && self.callout.is_none()
+            && self.names.is_empty()
     }
+
+    /// Reads who the users of this machine are, if that matters.
+    pub(crate) fn read_logins(&mut self) {
+        let mut text = String::new();
+        if !self.names.is_empty() {
+            // Without such a file there are none; a number in the file of settings counts all the same.
+            let _ = File::open("/etc/passwd").and_then(|file| file.take(PASSWD_BYTES).read_to_string(&mut text));
+        }
+        self.logins = logins(&text).into_iter().collect();
+        self.logins.extend(self.names.iter().filter_map(|section| {
+            let name = UserName::parse(section.names.as_str()).ok()?;
+            Some((section.uid?, name))
+        }));
+    }
+}
+
+/// `[names."GLOB"]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NameSection {
+    pub(crate) at: At,
+    pub(crate) names: Glob,
+    /// Each is a group of the file.
+    pub(crate) groups: Vec<GroupName>,
+    pub(crate) grants: Vec<Grant>,
+    pub(crate) direct: Vec<Direct>,
+    /// The user of this machine who is called so, whatever its login is.
+    pub(crate) uid: Option<u32>,
 }
 
 /// `[tokens.NAME]`.

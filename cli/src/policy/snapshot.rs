@@ -9,10 +9,11 @@ use super::jwt::compact::Compact;
 use super::jwt::fault::JwtFault;
 use super::jwt::section::JwtSection;
 use super::jwt::source::{JwtSource, Verified, of_credential};
+use super::peers::Transported;
 use super::rules::{Direct, Grant, RoomSection, Rules, TokenSection};
 use super::token::TokenHash;
 use ipnet::IpNet;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -29,6 +30,8 @@ pub(crate) struct Snapshot {
     /// In the order of the file, in which names are shared out among them.
     sources: Vec<Arc<JwtSource>>,
     callout: Option<Arc<Callout>>,
+    names: Vec<Names>,
+    logins: BTreeMap<u32, UserName>,
     sections: Vec<Section>,
     anonymous: Grants,
     /// To whom everybody may write.
@@ -43,6 +46,15 @@ pub(crate) struct Snapshot {
 #[derive(Debug)]
 struct Known {
     group: Arc<Group>,
+    direct: Vec<Glob>,
+}
+
+/// What `[names."GLOB"]` gives.
+#[derive(Debug)]
+struct Names {
+    glob: Glob,
+    grants: Grants,
+    groups: Vec<Arc<Group>>,
     direct: Vec<Glob>,
 }
 
@@ -133,6 +145,17 @@ impl Snapshot {
         let people: HashMap<_, _> = rules.tokens.iter().map(|token| (token.name.clone(), record(token))).collect();
         let hashes =
             people.values().flat_map(|record| record.hashes.iter().map(|hash| (*hash, Holder::new(record, hash))));
+        let names = rules.names.iter().map(|section| {
+            let own = section.groups.iter().filter_map(|name| groups.get(name));
+            let direct = own.clone().flat_map(|known| known.direct.iter().cloned()).chain(globs(&section.direct));
+            Names {
+                glob: section.names.clone(),
+                grants: granted(&section.grants),
+                direct: direct.collect(),
+                groups: own.map(|known| Arc::clone(&known.group)).collect(),
+            }
+        });
+        let names = names.collect();
         let anonymous = rules.anonymous.as_ref();
         let asked = before.and_then(|before| before.callout.as_deref());
         Self {
@@ -143,6 +166,8 @@ impl Snapshot {
             free_names: rules.free_names().to_vec(),
             anonymous_direct: anonymous.map_or_else(Vec::new, |anonymous| globs(&anonymous.direct).collect()),
             sources: rules.jwt.iter().map(|section| Arc::new(source(section, before))).collect(),
+            names,
+            logins: rules.logins.clone(),
             people,
             groups,
             named: named.to_vec(),
@@ -214,6 +239,40 @@ impl Snapshot {
         })
     }
 
+    /// Whether a certificate or a user may be called so: no one who has a token or is a listener's.
+    pub(crate) fn is_listed(&self, name: &UserName) -> bool {
+        self.sections_of(name).next().is_some()
+            && !self.is_free(name)
+            && self.owner(name).is_none()
+            && name.owner_and_number().is_none()
+    }
+
+    /// The user of this machine with that number, if it is somebody here.
+    pub(crate) fn login(&self, uid: u32) -> Option<&UserName> {
+        self.logins.get(&uid).filter(|name| self.is_listed(name))
+    }
+
+    fn sections_of<'a>(&'a self, name: &'a UserName) -> impl Iterator<Item = &'a Names> {
+        self.names.iter().filter(|section| section.glob.matches(name.as_str(), None))
+    }
+
+    /// The groups of whoever is called so by a certificate, or as a user.
+    pub(crate) fn groups_by_name(&self, name: &UserName) -> Vec<String> {
+        let groups = self.sections_of(name).flat_map(|section| &section.groups);
+        let mut groups: Vec<_> = groups.map(|group| group.name.to_string()).collect();
+        groups.sort();
+        groups.dedup();
+        groups
+    }
+
+    fn rights_by_name(&self, rule: &Rule<'_>, name: &UserName, room: &RoomName) -> Rights {
+        let sections = || self.sections_of(name);
+        let grants = sections().flat_map(|section| section.grants.iter());
+        let grants: Grants = grants.map(|(glob, rights)| (glob.clone(), rights)).collect();
+        let groups: Vec<_> = sections().flat_map(|section| section.groups.iter().cloned()).collect();
+        rule.rights(Some(Person { name, grants: &grants, groups: &groups }), room)
+    }
+
     /// Who is asked about tokens that nothing here knows.
     pub(crate) fn callout(&self) -> Option<&Arc<Callout>> {
         self.callout.as_ref()
@@ -223,6 +282,7 @@ impl Snapshot {
     pub(crate) fn callout_issues(&self, name: &UserName) -> bool {
         self.callout.as_ref().is_some_and(|callout| callout.section.issues(name))
             && self.owner(name).is_none()
+            && self.sections_of(name).next().is_none()
             && name.owner_and_number().is_none()
             && !self.is_free(name)
             && !self.sources.iter().any(|source| source.section.issues(name))
@@ -239,6 +299,7 @@ impl Snapshot {
         source.section.issues(name)
             && !self.is_free(name)
             && self.owner(name).is_none()
+            && self.sections_of(name).next().is_none()
             && name.owner_and_number().is_none()
             && !before.any(|other| other.section.issues(name))
     }
@@ -272,12 +333,10 @@ impl Snapshot {
             let groups: Vec<_> = self.groups_of(principal).map(|known| Arc::clone(&known.group)).collect();
             return rule.rights(Some(Person { name, grants: principal.grants(), groups: &groups }), room);
         }
-        let none = Grants::new();
-        let person = match self.people.get(name) {
-            Some(record) => record.person(),
-            None => Person { name, grants: &none, groups: &[] },
-        };
-        rule.rights(Some(person), room)
+        match self.people.get(name).filter(|_| transported(principal).is_none()) {
+            Some(record) => rule.rights(Some(record.person()), room),
+            None => self.rights_by_name(&rule, name, room),
+        }
     }
 
     /// Whether somebody may write to whoever is called `to`.
@@ -287,6 +346,11 @@ impl Snapshot {
         if is_vouched(principal)
             && (principal.direct().iter().any(is_to)
                 || self.groups_of(principal).any(|known| known.direct.iter().any(is_to)))
+        {
+            return true;
+        }
+        if let Some(name) = name.filter(|_| !is_vouched(principal))
+            && self.sections_of(name).any(|section| section.direct.iter().any(is_to))
         {
             return true;
         }
@@ -313,11 +377,13 @@ impl Snapshot {
         let is_issued = |name: &UserName| {
             !self.is_free(name)
                 && (self.sources.iter().any(|source| source.section.issues(name))
-                    || self.callout.as_ref().is_some_and(|callout| callout.section.issues(name)))
+                    || self.callout.as_ref().is_some_and(|callout| callout.section.issues(name))
+                    || self.sections_of(name).next().is_some())
         };
+        let is_issued_to = |principal: &Principal| is_vouched(principal) || transported(principal).is_some();
         match (principal.name(), self.owner(wanted)) {
-            (Some(name), Some(owner)) => name == owner && !is_vouched(principal),
-            (Some(name), None) if is_vouched(principal) => {
+            (Some(name), Some(owner)) => name == owner && !is_issued_to(principal),
+            (Some(name), None) if is_issued_to(principal) => {
                 let is_numbered = || wanted.owner_and_number().is_some_and(|(owner, _)| owner == *name);
                 // What is behind a dot may be the name of another one.
                 wanted == name || (wanted.is_of(name) && (is_numbered() || !is_issued(wanted)))
@@ -334,6 +400,11 @@ const BY_CALLOUT: &str = "callout/";
 /// Whether a callout has named the holder of this credential.
 pub(crate) fn is_of_callout(credential: &str) -> bool {
     credential.starts_with(BY_CALLOUT)
+}
+
+/// What a principal is proven by, if that is its transport.
+fn transported(principal: &Principal) -> Option<Transported> {
+    principal.credential().and_then(Transported::of)
 }
 
 /// Whether a JWT or a callout has shown who it is, and what it may do.
@@ -451,6 +522,8 @@ mod tests {
             }],
             jwt: Vec::new(),
             callout: None,
+            names: Vec::new(),
+            logins: BTreeMap::new(),
         }
     }
 

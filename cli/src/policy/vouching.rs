@@ -1,16 +1,57 @@
-//! Whose word is taken beyond the file's own tokens and issuers: that of a program that is asked.
+//! Whose word is taken beyond the file's own tokens and issuers: that of a program that is asked, of authorities that certify clients, and of this machine's users.
 
 use super::audit::Refused;
 use super::callout::{Callout, CalloutAnswer};
 use super::configured::FilePolicy;
 use super::jwt::fault::JwtFault;
+use super::peers::{NameRule, Unnamed, of_certificate, of_user};
 use super::token::{StaticToken, TokenHash};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::SystemTime;
 use switchboard::grammar::Token;
 use switchboard::policy::{Claimant, Principal, Refusal};
+use switchboard::{ClientTrust, UnixUser};
 
 impl FilePolicy {
+    /// Whose certificates are taken, and are no more: says whether that changes anything for those who have come by one.
+    pub(crate) fn revoke(&self, clients: &[ClientTrust]) -> bool {
+        let all = clients.iter().flat_map(ClientTrust::revoked);
+        let new: HashSet<_> = all.map(|id| of_certificate(&id)).collect();
+        let is_changed = *self.revoked.read() != new;
+        if is_changed {
+            *self.revoked.write() = new;
+            self.has_changed();
+        }
+        is_changed
+    }
+
+    /// Who comes with this certificate, which was verified.
+    pub(crate) fn by_certificate(&self, certificate: &[u8], rule: &NameRule) -> Result<Principal, Refused> {
+        let (name, subject) = rule.name(certificate).map_err(Refused::Unnamed)?;
+        if subject.until <= SystemTime::now() {
+            return Err(Refused::Expired);
+        }
+        let credential = of_certificate(&subject.id);
+        if self.revoked.read().contains(&credential) {
+            return Err(Refused::Unnamed(Unnamed::Revoked));
+        }
+        let snapshot = self.snapshot();
+        if !snapshot.is_listed(&name) {
+            return Err(Refused::Unnamed(Unnamed::Unlisted));
+        }
+        let groups = snapshot.groups_by_name(&name);
+        Ok(Principal::named(name).groups(groups).by(credential).until(subject.until))
+    }
+
+    /// Who comes as this user of this machine: nobody in particular, if that is nobody here.
+    pub(crate) fn by_user(&self, user: UnixUser) -> Option<Principal> {
+        let snapshot = self.snapshot();
+        let name = snapshot.login(user.uid)?.clone();
+        let groups = snapshot.groups_by_name(&name);
+        Some(Principal::named(name).groups(groups).by(of_user(user.uid)))
+    }
+
     /// Who is asked about a token that was not taken: not where somebody here knows that it is wrong.
     pub(super) fn to_be_asked(&self, token: &str, refused: Refused) -> Option<Arc<Callout>> {
         let is_foreign = matches!(refused, Refused::Unknown | Refused::Jwt(JwtFault::Issuer));

@@ -11,7 +11,7 @@ use crate::running::Run;
 use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
 use std::time::SystemTime;
-use switchboard::{Certificates, Escaped, Hub, Room};
+use switchboard::{Certificates, ClientTrust, Escaped, Hub, Room};
 use tracing::{error, info, warn};
 
 /// Puts settings together again, as at the start.
@@ -42,6 +42,8 @@ struct Shown {
     /// As it was bound.
     urls: String,
     certificates: Certificates,
+    /// By whom it knows its clients' certificates.
+    clients: Option<ClientTrust>,
 }
 
 impl Reloads {
@@ -66,9 +68,10 @@ impl Reloads {
         let listeners = self.in_force.listeners.iter().zip(urls);
         let shown = listeners.filter_map(|(listener, urls)| {
             let (place, certificates) = (listener.place.clone(), listener.certificates.clone()?);
-            Some(Shown { place, urls: urls.join(", "), certificates })
+            Some(Shown { place, urls: urls.join(", "), certificates, clients: listener.clients.clone() })
         });
         self.shown = shown.collect();
+        self.revoke();
     }
 
     /// Whether it was started with a file, which a hangup reads again and never ends.
@@ -126,7 +129,7 @@ impl Reloads {
             return Err(refused(vec![format!("cannot write the audit {}: {error}", Escaped(path))]));
         }
         self.classes = classes.unwrap_or_default();
-        self.replace_certificates(&next);
+        let is_revoked = self.replace_certificates(&next);
         self.filter.set(&next.log);
         let before = std::mem::replace(&mut self.in_force, next);
         if self.in_force.rooms != before.rooms {
@@ -134,6 +137,8 @@ impl Reloads {
         }
         if let Some(policy) = self.policy.as_ref().filter(|_| self.in_force.tables != before.tables) {
             policy.replace(&self.in_force.rules);
+            self.hub.review().await;
+        } else if is_revoked {
             self.hub.review().await;
         }
         if let Some(policy) = &self.policy {
@@ -151,15 +156,21 @@ impl Reloads {
     }
 
     /// Listeners show what was read for the ones in their places.
-    fn replace_certificates(&self, next: &InForce) {
+    /// Says whether others are revoked than before.
+    fn replace_certificates(&self, next: &InForce) -> bool {
         let mut others: Vec<_> = next.listeners.iter().collect();
-        for Shown { place, urls, certificates } in &self.shown {
+        for Shown { place, urls, certificates, clients } in &self.shown {
             let Some(index) = others.iter().position(|other| other.place == *place) else { continue };
-            if let Some(read) = &others.remove(index).certificates {
+            let next = others.remove(index);
+            if let (Some(clients), Some(read)) = (clients, &next.clients) {
+                clients.replace(read);
+            }
+            if let Some(read) = &next.certificates {
                 certificates.replace(read);
                 info!(listener = urls, "certificates were reloaded");
             }
         }
+        self.revoke()
     }
 
     /// Has the file's rooms be as it says.
@@ -174,13 +185,20 @@ impl Reloads {
         self.kept = kept.iter().filter_map(|name| self.hub.room(name.as_str()).ok()).collect();
     }
 
+    /// Whose clients' certificates are taken, of all listeners.
+    fn revoke(&self) -> bool {
+        let clients: Vec<_> = self.shown.iter().filter_map(|shown| shown.clients.clone()).collect();
+        self.policy.as_ref().is_some_and(|policy| policy.revoke(&clients))
+    }
+
     fn reload_certificates(&self) -> Result<Vec<String>, Vec<String>> {
         let (mut read, mut faults) = (Vec::new(), Vec::new());
         if self.shown.is_empty() {
             info!("nothing to reload");
         }
-        for Shown { urls, certificates, .. } in &self.shown {
-            match certificates.reload() {
+        for Shown { urls, certificates, clients, .. } in &self.shown {
+            let clients = clients.as_ref().map_or(Ok(()), ClientTrust::reload);
+            match clients.and_then(|()| certificates.reload()) {
                 Ok(()) => {
                     info!(listener = urls, "certificates were reloaded");
                     read.push(format!("certificates of {urls}"));

@@ -17,6 +17,7 @@ use crate::address::{DatagramListener, StreamListener};
 use crate::endpoint::Options;
 use crate::overflow;
 use crate::policy::configured::FilePolicy;
+use crate::policy::peers::{KnownBy, NameRule};
 use crate::web::work::Work;
 use bytes::Bytes;
 use commands::unmade;
@@ -72,6 +73,7 @@ struct Settings {
     overflow: Option<Overflow>,
     idle: Option<Duration>,
     admission: Admission,
+    known_by: KnownBy,
 }
 
 /// What a listener has unless something else was typed.
@@ -106,6 +108,8 @@ struct Listener {
     makers: Arc<Makers>,
     overflow: Option<Overflow>,
     admission: Admission,
+    /// How it knows whoever shows no token.
+    known_by: KnownBy,
     /// Who is told what was denied.
     policy: Option<Arc<FilePolicy>>,
     /// What each address may have listed, where there is a rate.
@@ -121,7 +125,8 @@ fn frames(streams: StreamListener, options: &mut Options) -> Add {
     let defaults = Defaults { format: Format::Text, rate: default_rate(streams.is_local), idle: None };
     let settings = Settings::parse(options, defaults);
     let framing = options.value("framing", parse_framing).unwrap_or(Framing::Lines);
-    let settings = Settings { admission: Admission::parse(options, streams.is_local), ..settings };
+    let admission = Admission::parse(options, streams.is_local);
+    let settings = Settings { admission, known_by: known_by(options, &streams), ..settings };
     Box::new(move |server, shared| {
         let streams = streams.timeouts(settings.timeouts(shared));
         let listener = Arc::new(Listener::of(settings, shared));
@@ -143,6 +148,7 @@ fn requests(streams: StreamListener, options: &mut Options) -> Add {
     options.forbid("framing", "is for tcp, tls and unix; over HTTP messages and bodies are frames");
     let settings = Settings::parse(options, defaults);
     let guard = guard(options, &streams);
+    let settings = Settings { known_by: known_by(options, &streams), ..settings };
     let access = Access {
         is_required: options.value("auth", parse_auth).unwrap_or(false),
         is_in_urls: options.value("access-token", parse_switch).unwrap_or(false),
@@ -210,9 +216,27 @@ where
     C::Frame: From<Bytes> + Into<Bytes>,
 {
     let mut member = Box::new(Member::enter(conn, Arc::clone(listener), listener.options));
-    member.be_admitted();
-    member.take_first_seat();
+    if member.be_admitted().is_ok() {
+        member.take_first_seat();
+    }
     member.serve()
+}
+
+/// How a listener knows its peers by their transport.
+fn known_by(options: &mut Options, streams: &StreamListener) -> KnownBy {
+    let rule = options.value("name-from", NameRule::parse);
+    let is_by_user = options.value("peers", |text| if text == "login" { Ok(()) } else { Err("not login".to_owned()) });
+    if rule.is_some() && !streams.asks_clients() {
+        options.refuse("name-from", "needs a client-ca=FILE, whose certificates are asked for");
+    }
+    if is_by_user.is_some() && !streams.is_unix() {
+        options.refuse("peers", "is for Unix sockets, whose peers the system knows");
+    }
+    match (rule, is_by_user) {
+        (Some(rule), _) => KnownBy::Certificate(rule),
+        (None, Some(())) => KnownBy::User,
+        (None, None) => KnownBy::Nothing,
+    }
 }
 
 /// Where other machines can connect.
@@ -238,8 +262,8 @@ impl Settings {
         let new_rooms = options.value("new-rooms", parse_share).unwrap_or(share);
         let overflow = options.value("overflow", |text| parse_overflow(text, format));
         let idle = options.value("idle", parse_timeout).unwrap_or(defaults.idle);
-        let admission = Admission::default();
-        Self { format, room, commands, echo, rate, new_rooms, overflow, idle, admission }
+        let (admission, known_by) = Default::default();
+        Self { format, room, commands, echo, rate, new_rooms, overflow, idle, admission, known_by }
     }
 
     fn timeouts(&self, shared: &Shared) -> Timeouts {
@@ -310,7 +334,7 @@ impl Listener {
         let Ok(stranger) = hub.session(UserName::udp(), Format::Text) else {
             unreachable!("nobody can take that name")
         };
-        let Settings { format, commands, echo, rate, new_rooms, overflow, admission, .. } = settings;
+        let Settings { format, commands, echo, rate, new_rooms, overflow, admission, known_by, .. } = settings;
         Self {
             hub,
             room,
@@ -321,6 +345,7 @@ impl Listener {
             makers: Arc::default(),
             overflow,
             admission,
+            known_by,
             policy: None,
             work: if rate.is_some() { Work::bounded() } else { Work::unbounded() },
             cookies: None,

@@ -9,6 +9,7 @@ mod admin;
 mod auditing;
 mod bench;
 mod callouts;
+mod certificates;
 mod clients;
 mod command_line;
 mod connect;

@@ -17,6 +17,18 @@ pub(super) static KEYS: &[Key] = &[
     listener("key", Kind::Texts, "", "PEM file of its private key, or a list in the same order (TLS)")
         .live()
         .sample("\"/etc/switchboard/key.pem\""),
+    listener("client-ca", Kind::Text, "", "PEM file of authorities whose certificates clients show (TLS)")
+        .live()
+        .sample("\"/etc/switchboard/clients-ca.pem\""),
+    listener("client-crl", Kind::Text, "", "PEM file of lists of revoked certificates, one for each authority (TLS)")
+        .live()
+        .sample("\"/etc/switchboard/clients.crl\""),
+    listener(
+        "client-cert",
+        Kind::Word(&["required", "optional"]),
+        "\"required\"",
+        "whether every client has to show a certificate, where there is a client-ca (TLS)",
+    ),
     listener("freebind", Kind::Switch, "\"off\"", "whether the address may not exist yet (not on unix)"),
     listener("mode", Kind::Text, "", "mode of a Unix socket's file; admin: 0600, else what the umask leaves")
         .sample("\"0660\""),
@@ -83,6 +95,20 @@ pub(super) static KEYS: &[Key] = &[
         "rooms: the name that whoever connects here is known by, on loopback and Unix sockets (not on HTTP or UDP)",
     )
     .sample("\"bridge\""),
+    listener(
+        "name-from",
+        Kind::Text,
+        "",
+        "rooms: which part of a client's certificate is its name: san-dns, cn, san-email:DOMAIN or san-uri:PREFIX; without: none",
+    )
+    .sample("\"san-dns\""),
+    listener(
+        "peers",
+        Kind::Word(&["login"]),
+        "",
+        "rooms: login: who connects to a Unix socket is known by its user (only on unix); without: by nothing",
+    )
+    .sample("\"login\""),
     listener(
         "access-token",
         Kind::Switch,

@@ -29,6 +29,17 @@ pub(super) static KEYS: &[Key] = &[
         .sample("{ \"ops.**\" = [\"all\"], \"desk.{name}\" = [\"read\", \"write\"] }"),
     policy(Table::Group, "direct", Kind::Names, "globs of names that its members may send private messages to")
         .sample("[\"*\"]"),
+    policy(Table::Name, "groups", Kind::Groups, "groups whose rights it has too").sample("[\"staff\"]"),
+    policy(Table::Name, "rooms", Kind::Grants, "its own rights: { \"glob\" = [\"read\"] }")
+        .sample("{ \"sensors.{name}\" = [\"write\"] }"),
+    policy(Table::Name, "direct", Kind::Names, "globs of names that it may write to directly").sample("[\"*\"]"),
+    policy(
+        Table::Name,
+        "uid",
+        Kind::Count { least: 0, or: &[] },
+        "number of the Unix user who is this one on a listener with `peers = \"login\"`; only for a name, not for a glob",
+    )
+    .sample("1000"),
     policy(Table::Anonymous, "rooms", Kind::Grants, "what everybody may do, even without a credential")
         .sample("{ \"ops.**\" = [\"all\"], \"desk.{name}\" = [\"read\", \"write\"] }"),
     policy(Table::Anonymous, "direct", Kind::Names, "globs of names that everybody may send private messages to")

@@ -6,6 +6,7 @@ use super::member::{Member, ended};
 use super::strangers::{trimmed, unmarked};
 use crate::endpoint::Options;
 use crate::policy::configured::FilePolicy;
+use crate::policy::peers::KnownBy;
 use crate::services::received;
 use bytes::Bytes;
 use std::ops::ControlFlow;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use switchboard::grammar::{Authenticated, Command, ErrorCode, Failure, Input, Notice, Reply, Token, parse};
 use switchboard::policy::{Claimant, Credentials, NotAllowed, Policy, Principal, Refusal};
-use switchboard::{CloseReason, Codec, Connection, PeerAddr, Result, Rights, RoomName, UserName};
+use switchboard::{CloseReason, Codec, Connection, PeerAddr, Result, Rights, RoomName, TlsInfo, UnixUser, UserName};
 use tokio::time::{Instant, timeout, timeout_at};
 
 /// How long whoever has to present a token has to do so, and a policy to find out whose it is.
@@ -46,6 +47,8 @@ pub(super) enum FirstSeat {
     #[default]
     Had,
     Refused,
+    /// Its certificate names nobody here, so that it gets none.
+    TurnedAway,
 }
 
 impl Admission {
@@ -103,6 +106,33 @@ impl Listener {
         if may { Ok(()) } else { Err(refused(NotAllowed)) }
     }
 
+    /// Who somebody is by its transport, without a token: nobody in particular, unless the listener knows its peers so.
+    ///
+    /// # Errors
+    /// It has a certificate, and that names nobody here.
+    pub(super) fn known(
+        &self,
+        tls: impl FnOnce() -> Option<TlsInfo>,
+        user: impl FnOnce() -> Option<UnixUser>,
+        peer: &PeerAddr,
+    ) -> Result<Option<Principal>, Failure> {
+        let Some(policy) = &self.policy else { return Ok(None) };
+        let known = match &self.known_by {
+            KnownBy::Nothing => return Ok(None),
+            KnownBy::User => Ok(user().and_then(|user| policy.by_user(user))),
+            KnownBy::Certificate(rule) => {
+                let shown = tls().and_then(|tls| tls.peer_certificates.into_iter().next());
+                shown.map(|certificate| policy.by_certificate(&certificate, rule)).transpose()
+            }
+        };
+        match &known {
+            Ok(Some(principal)) => policy.audit.authenticated(principal, peer),
+            Ok(None) => {}
+            Err(refused) => policy.audit.refused(*refused, None, peer),
+        }
+        known.map_err(|_| unnamed())
+    }
+
     /// What somebody is told that it may do in a room, under a policy.
     pub(super) fn told_rights(&self, who: &Principal, room: &RoomName) -> Option<Rights> {
         self.hub.policy().map(|policy| policy.rights(who, room))
@@ -154,10 +184,22 @@ where
     C::Frame: From<Bytes> + Into<Bytes>,
 {
     let until = Instant::now() + PATIENCE;
-    let Ok(shown) = timeout_at(until, show(&mut conn, &listener)).await else {
-        return Err(CloseReason::HandshakeTimeout.into());
+    let principal = match listener.known(|| conn.tls(), || conn.unix_user(), conn.peer()) {
+        Ok(Some(principal)) => Arc::new(principal),
+        Ok(None) => {
+            let Ok(shown) = timeout_at(until, show(&mut conn, &listener)).await else {
+                return Err(CloseReason::HandshakeTimeout.into());
+            };
+            let Some(principal) = shown? else { return Ok(None) };
+            principal
+        }
+        Err(failure) => {
+            let format = listener.options.format;
+            tell(&mut conn, &listener, format.failure(&failure)).await?;
+            tell(&mut conn, &listener, format.notice(&Notice::Closed { reason: CloseReason::AuthFailed })).await?;
+            return Err(CloseReason::AuthFailed.into());
+        }
     };
-    let Some(principal) = shown? else { return Ok(None) };
     let mut member = Box::new(Member::enter(conn, Arc::clone(&listener), listener.options));
     let reply = authorized(&principal);
     member.session.authorize(principal);
@@ -226,6 +268,11 @@ where
     Ok(())
 }
 
+/// What is told of a certificate that was verified and is of no use; why, the log has.
+pub(super) fn unnamed() -> Failure {
+    Failure::new(ErrorCode::NotAuthorized, "your certificate names nobody here")
+}
+
 fn needed() -> Failure {
     let text = "a token is needed here: /auth TOKEN (`switchboard token new NAME` makes one)";
     Failure::new(ErrorCode::NotAuthorized, text)
@@ -241,11 +288,27 @@ where
     C::Frame: From<Bytes> + Into<Bytes>,
 {
     /// Is whom its listener says that everybody is.
-    pub(super) fn be_admitted(&self) {
-        let listener = &self.listener;
-        if let Some(principal) = listener.admission.principal(listener.hub.policy().is_some()) {
+    pub(super) fn be_admitted(&mut self) -> Result<(), Failure> {
+        let listener = Arc::clone(&self.listener);
+        let principal = match listener.admission.principal(listener.hub.policy().is_some()) {
+            Some(principal) => Some(principal),
+            None => {
+                listener.known(|| self.conn.tls(), || self.conn.unix_user(), self.conn.peer()).inspect_err(|_| {
+                    self.first_seat = FirstSeat::TurnedAway;
+                })?
+            }
+        };
+        if let Some(principal) = principal {
             self.session.authorize(Arc::new(principal));
         }
+        Ok(())
+    }
+
+    /// Tells whoever comes with a certificate that names nobody here, and ends it: that is no anonymous visitor.
+    pub(super) async fn be_refused(&mut self) -> Result {
+        self.refuse(&unnamed()).await?;
+        self.tell(&Notice::Closed { reason: CloseReason::AuthFailed }).await?;
+        Err(CloseReason::AuthFailed.into())
     }
 
     /// Is whose token it shows, from now on; or is told that it is nobody's, and in the end closed for it.

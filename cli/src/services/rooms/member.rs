@@ -119,6 +119,9 @@ where
     /// Serves it to its end. There are thousands of these futures, which wait in `recv`: whatever is rare has a box of
     /// its own while it lasts, and takes no place in them.
     pub(super) async fn serve(mut self: Box<Self>) -> Result {
+        if self.first_seat == FirstSeat::TurnedAway {
+            return Box::pin(self.be_refused()).await;
+        }
         if Box::pin(self.begin()).await?.is_break() {
             return Ok(());
         }

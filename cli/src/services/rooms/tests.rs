@@ -15,6 +15,7 @@ pub(super) fn settings(rate: Option<Rate>) -> Settings {
         overflow: None,
         idle: None,
         admission: Admission::default(),
+        known_by: KnownBy::default(),
     }
 }
 

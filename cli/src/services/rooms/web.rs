@@ -119,7 +119,18 @@ impl Web {
         let is_handshake = matches!(route, Route::Socket(_));
         let presented = credential::presented(request.headers(), is_handshake, in_url)?;
         let is_shown = presented != Presented::Nothing;
-        let who = match self.authenticate(presented, request.peer()).await {
+        let known = match presented {
+            Presented::Nothing => {
+                self.listener.known(|| request.tls(), || request.unix_user(), request.peer()).transpose()
+            }
+            _ => None,
+        };
+        let is_shown = is_shown || known.is_some();
+        let who = match known {
+            Some(known) => known.map(Arc::new),
+            None => self.authenticate(presented, request.peer()).await,
+        };
+        let who = match who {
             Ok(who) => who,
             Err(failure) => return Ok(answer::unauthenticated(&failure).into()),
         };

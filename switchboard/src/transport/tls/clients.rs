@@ -105,6 +105,11 @@ impl ClientTrust {
         self.0.current().revoked.contains(certificate)
     }
 
+    /// All that its authorities have revoked.
+    pub fn revoked(&self) -> Vec<CertificateId> {
+        self.0.current().revoked.iter().cloned().collect()
+    }
+
     fn put(&self, accepted: Arc<Accepted>) {
         *self.0.current.write() = accepted;
         // Release: whoever sees the number sees what is in force with it.

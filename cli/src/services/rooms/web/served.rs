@@ -28,6 +28,7 @@ pub(super) fn client_with(hub: Hub, access: Access) -> Peer {
         overflow: None,
         idle: None,
         admission: crate::services::rooms::Admission::default(),
+        known_by: crate::services::rooms::KnownBy::default(),
     };
     let listener = Arc::new(Listener::new(settings, hub));
     let guard = Guard { origins: guard::Origins::default(), loopback: true, secure: false };

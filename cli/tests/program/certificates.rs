@@ -1,0 +1,205 @@
+//! Who is known without a token: by a certificate of an authority, and as a user of this machine.
+
+use crate::process::{Place, Program, command, until};
+use crate::tls::Pair;
+use nix::sys::signal::Signal;
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// A folder with the authority of the documentation, and alice's certificate.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(test: &str) -> Self {
+        let folder = Self(std::env::temp_dir().join(format!("switchboard-{}-{test}", std::process::id())));
+        std::fs::create_dir_all(&folder.0).expect("it can be made");
+        folder.sh(&shown(0));
+        for (name, extension) in [
+            ("two", "subjectAltName=DNS:alice,DNS:bob"),
+            ("none", "keyUsage=digitalSignature"),
+            ("bob", "subjectAltName=DNS:bob"),
+            ("carol", "subjectAltName=DNS:carol"),
+        ] {
+            let made = shown(0).lines().skip(1).take(3).collect::<Vec<_>>().join("\n");
+            let made = made.replace("alice", name).replace(&format!("subjectAltName=DNS:{name}"), extension);
+            folder.sh(&made);
+        }
+        folder
+    }
+
+    fn sh(&self, script: &str) {
+        let made = Command::new("sh").args(["-ec", script]).current_dir(&self.0).output().expect("there is a shell");
+        assert!(made.status.success(), "{script}\n{}", String::from_utf8_lossy(&made.stderr));
+    }
+
+    fn file(&self, name: &str) -> String {
+        self.0.join(name).to_str().expect("UTF-8").to_owned()
+    }
+
+    /// What `program` says when it shows this certificate, if any, and types a line; nothing if it is refused.
+    fn s_client(&self, program: &Program, who: Option<&str>, typed: &str) -> String {
+        let mut client = self.s_client_command(program, who);
+        let mut child = client.stdin(Stdio::piped()).spawn().expect("openssl is installed");
+        let mut stdin = child.stdin.take().expect("a pipe");
+        // It may be refused by now.
+        let _ = stdin.write_all(typed.as_bytes());
+        let said = child.wait_with_output().expect("it ends");
+        drop(stdin);
+        String::from_utf8_lossy(&said.stdout).into_owned()
+    }
+
+    fn s_client_command(&self, program: &Program, who: Option<&str>) -> Command {
+        let mut client = Command::new("openssl");
+        client.args(["s_client", "-quiet", "-connect", &program.listeners[0].address().to_string()]);
+        if let Some(who) = who {
+            client.args(["-cert", &self.file(&format!("{who}.pem")), "-key", &self.file(&format!("{who}.key"))]);
+        }
+        client.stdout(Stdio::piped()).stderr(Stdio::null());
+        client
+    }
+
+    fn curl(&self, program: &Program, listener: usize, who: Option<&str>, more: &[&str]) -> String {
+        let mut curl = Command::new("curl");
+        let url = format!("https://{}/me", program.listeners[listener].address());
+        curl.args(["-sk", "-w", " %{http_code}", &url]).args(more);
+        if let Some(who) = who {
+            curl.args(["--cert", &self.file(&format!("{who}.pem")), "--key", &self.file(&format!("{who}.key"))]);
+        }
+        String::from_utf8_lossy(&curl.output().expect("curl is installed").stdout).into_owned()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A block of commands of the documentation.
+fn shown(number: usize) -> String {
+    let page = include_str!("../../../docs/vouching.md");
+    let block = page.split("```sh\n").nth(number + 1).and_then(|rest| rest.split("```").next());
+    block.expect("it is there").to_owned()
+}
+
+/// A file of the documentation that holds `word`.
+fn settings(word: &str) -> String {
+    let page = include_str!("../../../docs/vouching.md");
+    let mut blocks = page.split("```toml\n").skip(1).filter_map(|part| part.split("```").next());
+    blocks.find(|block| block.contains(word)).expect("it is there").to_owned()
+}
+
+fn start(folder: &Folder, server: &Pair, file: &Path) -> Program {
+    let toml = settings("client-ca").replace("0.0.0.0:8443", "127.0.0.1:0");
+    let toml = toml.replace("server.pem", &server.certificate.to_string());
+    let toml = toml.replace("server.key", &server.key.to_string());
+    let toml = toml.replace("\"ca.pem\"", &format!("{:?}", folder.file("ca.pem")));
+    let toml = toml.replace("\"crl.pem\"", &format!("{:?}", folder.file("crl.pem")));
+    let (listener, names) = toml.split_once("\n[names").expect("it has some");
+    let web = listener.replace("rooms=tls", "rooms=https");
+    let text = format!(
+        "{listener}\n{web}\n{web}client-cert = \"optional\"\n[names{names}\n\
+         [tokens.bob]\nhash = \"sha256:{}\"\n",
+        "0".repeat(64)
+    );
+    std::fs::write(file, text).expect("the temporary folder takes a file");
+    Program::listening(command(&["serve", "--config", file.to_str().expect("UTF-8")]), 3)
+}
+
+#[test]
+fn whoever_has_a_certificate_is_whom_it_names_until_it_is_revoked() {
+    let (folder, server) = (Folder::new("clients"), Pair::new("clients", "localhost"));
+    let file = Place::new("clients.toml");
+    let mut program = start(&folder, &server, &file);
+    let said = folder.s_client(&program, Some("alice"), "/whoami\n/quit\n");
+    assert!(said.contains("you are alice, in no group, until 20"), "{said}");
+    assert_eq!(folder.s_client(&program, None, "/whoami\n/quit\n"), "");
+    // Several names, or none, or that of somebody who has a token.
+    for who in ["two", "none", "bob"] {
+        let said = folder.s_client(&program, Some(who), "/whoami\n/quit\n");
+        assert!(said.contains("! not-authorized: your certificate names nobody here"), "{who}: {said}");
+        assert!(!said.contains("you are"), "{who}: {said}");
+        for listener in [1, 2] {
+            assert!(folder.curl(&program, listener, Some(who), &[]).ends_with(" 401"), "{who}");
+        }
+    }
+    for listener in [1, 2] {
+        let said = folder.curl(&program, listener, Some("alice"), &[]);
+        assert!(said.contains("\"name\":\"alice\"") && said.ends_with(" 200"), "{said}");
+        let evil = folder.curl(&program, listener, Some("alice"), &["-H", "Origin: https://evil"]);
+        assert!(evil.ends_with(" 403"), "{evil}");
+    }
+    assert!(folder.curl(&program, 1, None, &[]).ends_with(" 000"));
+    let said = folder.curl(&program, 2, None, &[]);
+    assert!(said.contains("\"authenticated\":false") && said.ends_with(" 200"), "{said}");
+
+    let mut client = folder.s_client_command(&program, Some("alice"));
+    let mut alice = client.stdin(Stdio::piped()).spawn().expect("openssl is installed");
+    let mut stdin = alice.stdin.take().expect("a pipe");
+    stdin.write_all(b"/whoami\n").expect("it takes a line");
+    let mut stdout = alice.stdout.take().expect("a pipe");
+    let mut said = String::new();
+    while !said.contains("you are alice") {
+        let mut bytes = [0; 1024];
+        let count = stdout.read(&mut bytes).expect("it says something");
+        assert!(count > 0, "{said}");
+        said.push_str(&String::from_utf8_lossy(&bytes[..count]));
+    }
+    folder.sh(&shown(1));
+    program.signal(Signal::SIGHUP);
+    program.logged("certificates were reloaded");
+    let mut rest = String::new();
+    stdout.read_to_string(&mut rest).expect("it ends");
+    assert!(rest.contains("revoked"), "{rest}");
+    drop(stdin);
+    alice.wait().expect("it ends");
+    assert_eq!(folder.s_client(&program, Some("alice"), "/whoami\n/quit\n"), "");
+    assert!(folder.curl(&program, 2, Some("alice"), &[]).ends_with(" 000"));
+    assert!(folder.s_client(&program, Some("carol"), "/whoami\n/quit\n").contains("you are carol"));
+}
+
+#[test]
+fn a_user_of_this_machine_is_whom_the_file_says_and_others_are_nobody() {
+    let (socket, file) = (Place::new("users.sock"), Place::new("users.toml"));
+    let uid = std::fs::metadata("/proc/self").expect("it is there").uid();
+    let asked = |uid: u32| {
+        let toml = settings("peers = ").replace("uid = 1000", &format!("uid = {uid}"));
+        let toml = toml.replace("/run/switchboard/rooms.sock", &socket.to_string());
+        std::fs::write(&*file, toml).expect("the temporary folder takes a file");
+        let program = Program::listening(command(&["serve", "--config", file.to_str().expect("UTF-8")]), 1);
+        let mut stream = UnixStream::connect(&*socket).expect("it accepts");
+        stream.write_all(b"/whoami\n/join ops\n/quit\n").expect("it reads");
+        let mut said = String::new();
+        stream.read_to_string(&mut said).expect("it answers");
+        assert_eq!(program.stop().code, Some(0));
+        until(|| !socket.exists());
+        said
+    };
+    let said = asked(uid);
+    assert!(said.contains("* you are alice, in no group\n") && said.contains("[ops]"), "{said}");
+    let said = asked(uid + 1);
+    assert!(said.contains("you are guest-") && said.contains("! not-a"), "{said}");
+}
+
+#[test]
+fn what_makes_no_sense_is_a_fault() {
+    let told = |arguments: &[&str]| {
+        let all: Vec<_> = ["serve"].iter().chain(arguments).copied().collect();
+        let end = crate::process::run(&all);
+        assert!(matches!(end.code, Some(2 | 78)), "{end:?}");
+        end.log.join("\n")
+    };
+    assert!(told(&["rooms=tcp://127.0.0.1:0?peers=login"]).contains("`peers`: is for Unix sockets"));
+    assert!(told(&["rooms=unix:///tmp/never.sock?peers=login"]).contains("`peers`: names nobody"));
+    assert!(told(&["rooms=tcp://127.0.0.1:0?name-from=cn"]).contains("`name-from`: needs a client-ca"));
+    assert!(told(&["rooms=tcp://127.0.0.1:0?client-ca=x"]).contains("unknown option `client-ca`"));
+    let server = Pair::new("nonsense", "localhost");
+    let tls = |more: &str| told(&[&format!("echo=tls://127.0.0.1:0?{}&{more}", server.query())]);
+    assert!(tls("client-crl=x").contains("`client-crl`: needs a client-ca"));
+    assert!(tls("client-cert=optional").contains("`client-cert`: needs a client-ca"));
+    assert!(tls("client-ca=/nowhere.pem").contains("/nowhere.pem: No such file"));
+    assert!(tls(&format!("client-ca={}&client-cert=perhaps", server.certificate)).contains("not required or optional"));
+}
