@@ -194,7 +194,7 @@ fn a_connection_lives_as_long_as_its_token_unless_it_shows_a_fresh_one() {
         renewed.say("/ping");
     }
     let log = program.stop().log.join("\n");
-    assert!(log.contains("jwt.backend/") && !log.contains(&fresh[..40]), "{log}");
+    assert!(log.contains("source=\"jwt.backend\"") && !log.contains(&fresh[..40]), "{log}");
 }
 
 #[test]

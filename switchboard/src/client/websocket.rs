@@ -78,11 +78,14 @@ pub(super) async fn upgrade(
     };
     let upgraded = tokio::select! {
         upgraded = asked => upgraded?,
-        // It ends with the upgrade, which the other one then has; or with an error, which it has too.
-        () = async {
-            let _ = connection.with_upgrades().await;
-            std::future::pending::<()>().await;
-        } => unreachable!("it waits for ever"),
+        // It ends with the upgrade, which the other one then has; or with an error, which it has too unless the server spoke before it was
+        // asked.
+        error = async {
+            match connection.with_upgrades().await {
+                Ok(()) => std::future::pending().await,
+                Err(error) => error,
+            }
+        } => return Err(broken(error)),
     };
     let Ok(parts) = upgraded.downcast::<Halves>() else { unreachable!("it is what was given") };
     let mut input = BytesMut::from(&parts.read_buf[..]);
@@ -143,8 +146,7 @@ fn broken(error: hyper::Error) -> ConnectError {
     if cause.as_deref() == Some(WANTS_TLS) {
         return ConnectError::unreachable(io::Error::new(io::ErrorKind::InvalidData, WANTS_TLS));
     }
-    let spoke_first =
-        std::error::Error::source(&error).is_some_and(|cause| cause.to_string().contains("unexpected message"));
+    let spoke_first = [Some(error.to_string()), cause].iter().flatten().any(|text| text.contains("unexpected message"));
     if error.is_parse() || spoke_first {
         return ConnectError::unreachable(io::Error::new(io::ErrorKind::InvalidData, "the server does not speak HTTP"));
     }
