@@ -98,6 +98,16 @@ fn what_is_not_in_force_yet_is_refused_as_that() {
 }
 
 #[test]
+fn the_page_about_jwt_shows_sources_that_are_right() {
+    let page = include_str!("../../../docs/jwt.md");
+    let blocks: Vec<_> = page.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(blocks.len() >= 5);
+    for block in blocks {
+        assert_wrong(block, &[]);
+    }
+}
+
+#[test]
 fn a_source_of_tokens_says_all_that_is_checked_and_shares_nothing() {
     let source = |name: &str, more: &str| {
         format!(
