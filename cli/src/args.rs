@@ -248,6 +248,9 @@ pub(crate) struct Settings {
     /// File that tells who was let in, refused or denied, as JSON lines [default: the log does]
     #[arg(long, value_name = "FILE", allow_hyphen_values = true)]
     pub(crate) audit: Option<String>,
+    /// Most wrong tokens from one address in a minute, or off [default: 10]
+    #[arg(long, value_name = "COUNT", allow_hyphen_values = true)]
+    pub(crate) auth_failures: Option<String>,
     /// Format of the log on stderr: text or json [default: text]
     #[arg(long, value_name = "FORMAT", allow_hyphen_values = true)]
     pub(crate) log_format: Option<String>,

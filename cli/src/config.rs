@@ -25,6 +25,7 @@ pub(crate) use rooms::{Classes, Rooms};
 use crate::args::Settings;
 use crate::endpoint::Endpoint;
 use crate::logging::{LogFormat, check_filter};
+use crate::policy::failures::PER_MINUTE;
 use crate::policy::rules::Rules;
 use layers::{Given, Layers};
 use show::ShownTable;
@@ -77,6 +78,8 @@ pub(crate) struct Config {
     pub(crate) memory_bytes: Setting<OfMachine>,
     pub(crate) write_timeout: Setting<Option<Duration>>,
     pub(crate) grace: Setting<Duration>,
+    /// Wrong tokens from one address in a minute.
+    pub(crate) auth_failures: Setting<Option<u32>>,
     pub(crate) log: Setting<String>,
     /// Where an audit is written, if that is not the log.
     pub(crate) audit: Setting<Option<PathBuf>>,
@@ -181,6 +184,7 @@ impl Config {
             memory_bytes: choice.of_machine("max-memory", limits.memory_bytes, parse_size),
             write_timeout: choice.one("write-timeout", Timeouts::default().write, parse_timeout),
             grace: choice.one("grace", Duration::from_secs(30), parse_duration),
+            auth_failures: choice.one("auth-failures", Some(PER_MINUTE), parse_failures),
             log: choice.one("log", "info".to_owned(), check_filter),
             audit: choice.one("audit", None, parse_audit),
             log_format: choice.one("log-format", LogFormat::Text, LogFormat::parse),
@@ -245,7 +249,7 @@ impl Config {
     }
 
     /// Each setting as TOML, and where it came from.
-    fn assignments(&self) -> [(&'static str, String, &SetBy); 14] {
+    fn assignments(&self) -> [(&'static str, String, &SetBy); 15] {
         let endpoints = self.listen.value.iter().map(|endpoint| quoted(&endpoint.typed));
         [
             ("listen", format!("[{}]", endpoints.collect::<Vec<_>>().join(", ")), &self.listen.set_by),
@@ -266,6 +270,11 @@ impl Config {
             ("max-memory", self.memory_bytes.value.show(|bytes| quoted(&show_size(bytes))), &self.memory_bytes.set_by),
             ("write-timeout", quoted(&show_timeout(self.write_timeout.value)), &self.write_timeout.set_by),
             ("grace", quoted(&show_duration(self.grace.value)), &self.grace.set_by),
+            (
+                "auth-failures",
+                self.auth_failures.value.map_or_else(|| quoted("off"), |count| count.to_string()),
+                &self.auth_failures.set_by,
+            ),
             ("log", quoted(&self.log.value), &self.log.set_by),
             ("audit", quoted(&show_audit(self.audit.value.as_deref())), &self.audit.set_by),
             ("log-format", quoted(self.log_format.value.name()), &self.log_format.set_by),
@@ -385,6 +394,13 @@ fn parse_audit(text: &str) -> Result<Option<PathBuf>, String> {
 
 fn show_audit(path: Option<&Path>) -> String {
     path.map_or_else(|| AUDIT_IN_LOG.to_owned(), |path| path.display().to_string())
+}
+
+fn parse_failures(text: &str) -> Result<Option<u32>, String> {
+    match text {
+        "off" => Ok(None),
+        _ => parse_count(text, 1_000_000).map(|count| Some(count as u32)).map_err(|fault| format!("{fault}, nor off")),
+    }
 }
 
 fn parse_per_address(text: &str, most: usize) -> Result<PerAddress, String> {

@@ -6,6 +6,7 @@ pub(crate) mod check;
 pub(crate) mod command;
 pub(crate) mod configured;
 pub(crate) mod explain;
+pub(crate) mod failures;
 pub(crate) mod jwt;
 pub(crate) mod keeper;
 pub(crate) mod kept;

@@ -160,7 +160,8 @@ fn leave_out_taken(config: &mut Config) {
 pub(crate) fn policy(config: &Config) -> Option<FilePolicy> {
     let endpoints = config.listen.value.iter();
     let named = endpoints.filter_map(|endpoint| UserName::parse(&endpoint.option("as")?).ok());
-    (!config.rules.is_empty()).then(|| FilePolicy::new(&config.rules, named.collect()))
+    let policy = || FilePolicy::new(&config.rules, named.collect()).failing(config.auth_failures.value);
+    (!config.rules.is_empty()).then(policy)
 }
 
 /// Where it is told who was let in and who was not.

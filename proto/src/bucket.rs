@@ -20,6 +20,14 @@ impl Rate {
         let interval_nanos = 1_000_000_000_u64.div_ceil(u64::from(per_second.max(1)));
         Self { interval_nanos, tolerance_nanos: interval_nanos * u64::from(burst.max(1) - 1) }
     }
+
+    /// At most `burst` events at once, and one each `interval` in the long run, of which an hour is the longest; zero counts
+    /// as one, and as a nanosecond.
+    pub fn every(interval: Duration, burst: u32) -> Self {
+        // So the product below fits.
+        let interval_nanos = interval.min(Duration::from_hours(1)).as_nanos().max(1) as u64;
+        Self { interval_nanos, tolerance_nanos: interval_nanos.saturating_mul(u64::from(burst.max(1) - 1)) }
+    }
 }
 
 /// One source's bucket, full at first.
@@ -78,6 +86,12 @@ impl Buckets {
     pub fn take(&mut self, hash: u64, now: Duration) -> bool {
         let rate = self.rate;
         self.bucket(hash).take(now, rate).is_ok()
+    }
+
+    /// Whether there is a token for that source, without taking it.
+    pub fn has(&self, hash: u64, now: Duration) -> bool {
+        let mut bucket = self.table[(hash % self.table.len() as u64) as usize];
+        bucket.take(now, self.rate).is_ok()
     }
 
     /// Takes `tokens` for that source whether or not there are so many: those to come make up for it first.

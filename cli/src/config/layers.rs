@@ -172,6 +172,7 @@ impl Layers {
             ("write-timeout", typed.write_timeout),
             ("grace", typed.grace),
             ("audit", typed.audit),
+            ("auth-failures", typed.auth_failures),
             ("log-format", typed.log_format),
             ("state-directory", typed.state_directory),
         ] {

@@ -51,6 +51,8 @@ pub(crate) enum Refused {
     /// It is somebody's, and may not come from there.
     Network,
     Expired,
+    /// It was not looked at.
+    Throttled,
     Jwt(JwtFault),
     /// By whoever was asked.
     Denied,
@@ -69,6 +71,7 @@ impl Refused {
             Self::Mistyped => "mistyped",
             Self::Network => "network",
             Self::Expired => "expired",
+            Self::Throttled => "throttled",
             Self::Jwt(fault) => fault.code(),
             Self::Denied => "callout",
             Self::NotIssued => "callout-name",
@@ -80,6 +83,7 @@ impl Refused {
     pub(crate) fn refusal(self) -> Refusal {
         match self {
             Self::Expired | Self::Jwt(JwtFault::Expired) => Refusal::Expired,
+            Self::Throttled => Refusal::Throttled,
             Self::Jwt(JwtFault::Unavailable) | Self::Unanswered => Refusal::Unavailable,
             _ => Refusal::Wrong,
         }

@@ -3,6 +3,7 @@
 //! A reload replaces the snapshot as a whole. Whoever is known keeps its name, and what it may do is what the new one says.
 
 use super::audit::{Audit, Refused};
+use super::failures::Failures;
 use super::jwt::cache::VerifiedTokens;
 use super::jwt::compact::Compact;
 use super::jwt::fault::JwtFault;
@@ -41,6 +42,8 @@ pub(crate) struct FilePolicy {
     pub(super) revoked: RwLock<HashSet<String>>,
     /// Keys of a source are to be fetched now.
     wanted: Notify,
+    /// Wrong tokens of each address.
+    failures: Failures,
     pub(crate) audit: Arc<Audit>,
 }
 
@@ -49,8 +52,13 @@ impl FilePolicy {
     pub(crate) fn new(rules: &Rules, named: Vec<UserName>) -> Self {
         let current = RwLock::new(Arc::new(Snapshot::of(rules, &named)));
         tell_notes(rules);
-        let (generation, verified, revoked, wanted, audit) = Default::default();
-        Self { current, generation, named, verified, revoked, wanted, audit }
+        let (generation, verified, revoked, wanted, failures, audit) = Default::default();
+        Self { current, generation, named, verified, revoked, wanted, failures, audit }
+    }
+
+    /// So many wrong tokens may come from an address in a minute.
+    pub(crate) fn failing(self, per_minute: Option<u32>) -> Self {
+        Self { failures: Failures::new(per_minute), ..self }
     }
 
     /// The same, which tells `audit` what happens.
@@ -99,8 +107,9 @@ impl FilePolicy {
         let (generation, snapshot) = (self.generation(), self.snapshot());
         let Some(Holder { record, principal }) = snapshot.holder(&hash) else {
             if !snapshot.sources().is_empty() && Compact::is_one(token) {
-                return self.vouched(token, hash, generation, &snapshot);
+                return self.vouched(token, hash, (generation, &snapshot), claimant);
             }
+            self.may_fail(claimant)?;
             let is_mistyped = matches!(StaticToken::parse(token), Err(TokenFault::Mistyped));
             return Err(if is_mistyped { Refused::Mistyped } else { Refused::Unknown });
         };
@@ -118,13 +127,14 @@ impl FilePolicy {
         &self,
         token: &str,
         hash: TokenHash,
-        generation: u64,
-        snapshot: &Snapshot,
+        (generation, snapshot): (u64, &Snapshot),
+        claimant: Option<&Claimant>,
     ) -> Result<Arc<Principal>, Refused> {
         let now = SystemTime::now();
         if let Some(known) = self.verified.lock().get(generation, &hash, now) {
             return Ok(known);
         }
+        self.may_fail(claimant)?;
         let principal = Arc::new(snapshot.vouched(token, now).map_err(Refused::Jwt)?);
         self.verified.lock().insert(generation, hash, Arc::clone(&principal));
         Ok(principal)
@@ -194,6 +204,22 @@ impl FilePolicy {
     }
 }
 
+impl FilePolicy {
+    /// Whether what costs more than a look may be done for somebody: it is asked for whatever has not been found right by then.
+    fn may_fail(&self, claimant: Option<&Claimant>) -> Result<(), Refused> {
+        let may = claimant.is_none_or(|claimant| self.failures.may_fail(&claimant.address));
+        if may { Ok(()) } else { Err(Refused::Throttled) }
+    }
+
+    /// Counts what was wrong, and tells of it.
+    pub(super) fn failed(&self, refused: Refused, token: Option<&str>, claimant: &Claimant) {
+        if matches!(refused.refusal(), Refusal::Wrong | Refusal::Expired) {
+            self.failures.count(&claimant.address);
+        }
+        self.audit.refused(refused, token, &claimant.address);
+    }
+}
+
 /// Tells of keys that are there and are not taken.
 fn tell_notes(rules: &Rules) {
     for section in &rules.jwt {
@@ -220,7 +246,7 @@ impl Policy for FilePolicy {
             }
             match &shown {
                 Ok(principal) => self.audit.authenticated(principal, &claimant.address),
-                Err(refused) => self.audit.refused(*refused, called(token.reveal()).as_deref(), &claimant.address),
+                Err(refused) => self.failed(*refused, called(token.reveal()).as_deref(), &claimant),
             }
             shown.map_err(Refused::refusal)
         })
@@ -340,6 +366,26 @@ mod tests {
         assert!(shown(&policy, "there", "10.9.9.9:1").await.is_ok());
         for wrong in ["", "ol", "OLD", "old ", "sb_12345678_0_0"] {
             assert_eq!(shown(&policy, wrong, HERE).await, Err(Refusal::Wrong), "{wrong}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_was_wrong_too_often_is_not_looked_at_and_tokens_of_the_file_are_found_all_the_same() {
+        let policy = FilePolicy::new(&rules([token("alice", &["hers"])]), Vec::new());
+        for _ in 0..10 {
+            assert_eq!(shown(&policy, "wrong", "192.0.2.1:1").await, Err(Refusal::Wrong));
+        }
+        for wrong in ["wrong", "other", "a.b.c"] {
+            assert_eq!(shown(&policy, wrong, "192.0.2.1:2").await, Err(Refusal::Throttled));
+        }
+        assert!(shown(&policy, "hers", "192.0.2.1:3").await.is_ok());
+        assert_eq!(shown(&policy, "wrong", "192.0.2.2:1").await, Err(Refusal::Wrong));
+        tokio::time::advance(Duration::from_secs(6)).await;
+        assert_eq!(shown(&policy, "wrong", "192.0.2.1:1").await, Err(Refusal::Wrong), "one more");
+        assert_eq!(shown(&policy, "wrong", "192.0.2.1:1").await, Err(Refusal::Throttled));
+        let never = FilePolicy::new(&rules([token("alice", &["hers"])]), Vec::new()).failing(None);
+        for _ in 0..100 {
+            assert_eq!(shown(&never, "wrong", "192.0.2.1:1").await, Err(Refusal::Wrong));
         }
     }
 

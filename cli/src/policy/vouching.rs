@@ -93,7 +93,7 @@ impl FilePolicy {
     fn note(&self, shown: &Result<Arc<Principal>, Refused>, token: &str, claimant: &Claimant) {
         match shown {
             Ok(principal) => self.audit.authenticated(principal, &claimant.address),
-            Err(refused) => self.audit.refused(*refused, Some(token), &claimant.address),
+            Err(refused) => self.failed(*refused, Some(token), claimant),
         }
     }
 }

@@ -153,6 +153,10 @@ pub(crate) fn unauthenticated(failure: &Failure) -> Response<Bytes> {
         let wrong = HeaderValue::from_static("Bearer realm=\"switchboard\", error=\"invalid_token\"");
         response.headers_mut().insert(WWW_AUTHENTICATE, wrong);
     }
+    if failure.code == ErrorCode::RateLimited {
+        // As long as one more of ten a minute takes.
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("6"));
+    }
     response
 }
 

@@ -1,6 +1,6 @@
 //! Listeners behind proxies: whose a connection and a request is, and who is refused.
 
-use crate::process::{PATIENCE, Program, ask, run, until};
+use crate::process::{PATIENCE, Place, Program, ask, run, until};
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::Command;
@@ -129,4 +129,25 @@ fn many_that_say_nothing_leave_newcomers_served() {
     let mut last = silent.pop().expect("there is one");
     let mut byte = [0];
     until(|| matches!(last.read(&mut byte), Ok(0) | Err(_)));
+}
+
+#[test]
+fn wrong_tokens_are_counted_by_client_and_then_not_looked_at() {
+    let place = Place::new("throttled.toml");
+    let made = run(&["token", "new", "alice"]);
+    let (token, told) = (made.output.concat(), made.log.join("\n"));
+    let hash = told.split('"').find(|word| word.starts_with("sha256:")).expect("there is one");
+    let text = format!("[tokens.alice]\nhash = \"{hash}\"\nrooms = {{ \"**\" = [\"all\"] }}\n");
+    std::fs::write(&*place, text).expect("it can be written");
+    let program =
+        Program::serve(&["--config", &place.to_string(), "rooms=http://127.0.0.1:0?forwarded-from=127.0.0.1"]);
+    let me = |token: &str, from: &str| {
+        status(&program, "GET", "/me", &format!("authorization: Bearer {token}\r\nx-forwarded-for: {from}\r\n"))
+    };
+    for count in 0..10 {
+        assert_eq!(me("sb_wrong", &format!("2001:db8::{count}")), "401");
+    }
+    assert_eq!(me("sb_wrong", "2001:db8::ffff"), "429", "of the same network");
+    assert_eq!(me(&token, "2001:db8::ffff"), "200");
+    assert_eq!(me("sb_wrong", "2001:db8:0:1::1"), "401", "of another");
 }

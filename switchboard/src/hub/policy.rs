@@ -230,6 +230,9 @@ pub enum Refusal {
     /// It cannot be checked now.
     #[error("the credential cannot be checked right now")]
     Unavailable,
+    /// It was not checked: too many wrong ones came from the same address.
+    #[error("too many wrong credentials from this address")]
+    Throttled,
 }
 
 /// The policy says no.

@@ -50,6 +50,12 @@ pub(super) static KEYS: &[Key] = &[
     ),
     top("write-timeout", Kind::Duration { or: OFF }, "\"10s\"", "how long a peer may read nothing before it is closed"),
     top("grace", Kind::Duration { or: &[] }, "\"30s\"", "how long connections may take to finish after a signal"),
+    top(
+        "auth-failures",
+        Kind::Count { least: 1, or: OFF },
+        "10",
+        "most wrong tokens from one address in a minute; beyond that it is told to wait",
+    ),
     top("log", Kind::Text, "\"info\"", "what is logged: a level, or a filter such as warn,switchboard=debug").live(),
     top(
         "audit",

@@ -165,6 +165,7 @@ pub(super) fn unshown(refusal: Refusal) -> Failure {
     let code = match refusal {
         Refusal::Expired => ErrorCode::TokenExpired,
         Refusal::Unavailable => ErrorCode::AuthUnavailable,
+        Refusal::Throttled => ErrorCode::RateLimited,
         _ => ErrorCode::NotAuthorized,
     };
     Failure::new(code, refusal.to_string())
@@ -335,7 +336,7 @@ where
             return Err(Failure::new(ErrorCode::NotAuthorized, "nobody can present a token over UDP"));
         }
         let shown = self.listener.shown(token, self.conn.peer()).await.inspect_err(|failure| {
-            self.wrong_tokens += u8::from(failure.code != ErrorCode::AuthUnavailable);
+            self.wrong_tokens += u8::from(!matches!(failure.code, ErrorCode::AuthUnavailable | ErrorCode::RateLimited));
         })?;
         let Some(principal) = shown else { return Ok(Reply::Authorized { name: None, expires: None }) };
         let now = self.session.principal();
