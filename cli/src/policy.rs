@@ -5,6 +5,7 @@ pub(crate) mod callout;
 pub(crate) mod check;
 pub(crate) mod command;
 pub(crate) mod configured;
+pub(crate) mod datagrams;
 pub(crate) mod explain;
 pub(crate) mod failures;
 pub(crate) mod jwt;

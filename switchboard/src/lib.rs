@@ -139,7 +139,7 @@ pub use turn::Turn;
 pub mod grammar {
     pub use switchboard_proto::{
         Authenticated, Command, Cookie, Epoch, ErrorCode, Event, Failure, Input, Message, MessageId, NameSecret,
-        Notice, Reply, RoomSummary, Token, parse,
+        Notice, Reply, RoomSummary, SentTimes, Signed, Token, parse,
     };
 }
 

@@ -204,6 +204,7 @@ mod tests {
             "echo=ws://h:1?zzzz=",
             "echo=unix:///h?zzzz=",
             "rooms=tcp://h:1?zzzz=",
+            "rooms=udp://h:1?zzzz=",
             "rooms=http://h:1?zzzz=",
             "admin=http://localhost:1?zzzz=",
         ] {

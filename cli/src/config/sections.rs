@@ -7,6 +7,7 @@ use super::keys::Table;
 use super::rooms::{MOST_RATE, RoomSettings, Rooms, presence};
 use super::values::{Value, Wrong};
 use crate::overflow;
+use crate::policy::datagrams::KeyFault;
 use crate::policy::rules::{
     AnonymousSection, At, Direct, Grant, GroupSection, NameSection, RoomSection, Rules, TokenSection,
 };
@@ -68,6 +69,7 @@ struct Granted {
     groups: Vec<(At, GroupName)>,
     expires: Option<SystemTime>,
     from: Vec<IpNet>,
+    datagram_key: Option<(At, String)>,
 }
 
 impl Granted {
@@ -82,6 +84,8 @@ impl Granted {
                 Value::Groups(groups) => granted.groups = groups,
                 Value::Time(expires) => granted.expires = Some(expires),
                 Value::Networks(from) => granted.from = from,
+                // The one text that there is of these tables.
+                Value::Texts(mut texts) => granted.datagram_key = texts.pop(),
                 other => unreachable!("no key of these tables is {other:?}"),
             }
         }
@@ -119,7 +123,11 @@ impl Sections {
                 self.faults
                     .push((at, format!("tokens.{name} has no `hash`; `switchboard token new {name}` makes one")));
             }
-            let Granted { grants, direct, hashes: own, groups, expires, from, .. } = Granted::of(block.entries);
+            let Granted { grants, direct, hashes: own, groups, expires, from, datagram_key, .. } =
+                Granted::of(block.entries);
+            let datagram_key = datagram_key.and_then(|(at, text)| {
+                text.parse().map_err(|fault: KeyFault| self.faults.push((at, format!("datagram-key: {fault}")))).ok()
+            });
             for hash in &own {
                 if let Some(other) = hashes.insert(*hash, name.clone()) {
                     self.faults.push((at, format!("tokens.{name} has a hash that tokens.{other} has")));
@@ -128,7 +136,7 @@ impl Sections {
             let of_groups = groups.iter().filter_map(|(_, group)| known.get(group)).sum::<usize>();
             self.bound(at, grants.len() + of_groups);
             let groups = groups.into_iter().filter_map(|(at, group)| self.known(known, at, group)).collect();
-            tokens.push(TokenSection { at, name, hashes: own, groups, grants, direct, expires, from });
+            tokens.push(TokenSection { at, name, hashes: own, groups, grants, direct, expires, from, datagram_key });
         }
         for (name, at) in &names {
             let dots = name.as_str().match_indices('.').map(|(dot, _)| &name.as_str()[..dot]);

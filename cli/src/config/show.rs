@@ -50,6 +50,8 @@ pub(super) fn tables(rules: &Rules, rooms: &Rooms) -> Vec<ShownTable> {
         values.extend(granted(&token.grants, &token.direct));
         values.extend(token.expires.map(|time| ("expires", humantime::format_rfc3339_seconds(time).to_string())));
         values.extend(some("from", list(token.from.iter().map(ToString::to_string))));
+        // Never shown, and compared by a reload.
+        values.extend(token.datagram_key.as_ref().map(|key| ("datagram-key", key.reveal())));
         named(Table::Token, token.name.as_str(), values)
     });
     let groups = rules

@@ -53,6 +53,8 @@ pub(crate) enum Refused {
     Expired,
     /// It was not looked at.
     Throttled,
+    /// A datagram was not signed by whom it names, or is not new.
+    Signature,
     Jwt(JwtFault),
     /// By whoever was asked.
     Denied,
@@ -72,6 +74,7 @@ impl Refused {
             Self::Network => "network",
             Self::Expired => "expired",
             Self::Throttled => "throttled",
+            Self::Signature => "signature",
             Self::Jwt(fault) => fault.code(),
             Self::Denied => "callout",
             Self::NotIssued => "callout-name",

@@ -60,7 +60,7 @@ pub(crate) fn refused(refused: Refused) -> String {
         Refused::Unknown => "refused: it is nobody's: no [tokens.NAME] has its hash\n".to_owned(),
         Refused::Mistyped => "refused: it is mistyped or cut off\n".to_owned(),
         Refused::Expired => "refused: it has expired\n".to_owned(),
-        Refused::Throttled => "refused: it was not looked at\n".to_owned(),
+        Refused::Throttled | Refused::Signature => "refused: it was not looked at\n".to_owned(),
         Refused::Network => "refused: it may not come from here\n".to_owned(),
         Refused::Denied => "refused: the callout says no\n".to_owned(),
         Refused::NotIssued => "refused: the callout gives a name that it may not give, or too many rights\n".to_owned(),

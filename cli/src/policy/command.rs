@@ -2,6 +2,7 @@
 //!
 //! A token comes on stdin and never as an argument, which everybody on the machine can read (`ps`).
 
+use super::datagrams::DatagramKey;
 use super::jwt::algorithm::Algorithm;
 use super::jwt::json::Object;
 use super::jwt::sign::Signer;
@@ -29,6 +30,9 @@ pub(crate) enum TokenAction {
         /// How long it is good for, such as 90d or 12h [default: for ever]
         #[arg(long, value_name = "DURATION", value_parser = parse_life)]
         expires: Option<Duration>,
+        /// Also print the key by which its datagrams are signed, and how a shell signs one
+        #[arg(long)]
+        datagrams: bool,
     },
     /// Read a token from stdin, and print the hash that stands for it in the file
     Hash,
@@ -73,11 +77,12 @@ pub(crate) struct SignArguments {
 /// Does what was asked for.
 pub(crate) fn run(action: &TokenAction) -> anyhow::Result<()> {
     match action {
-        TokenAction::New { name, expires } => {
+        TokenAction::New { name, expires, datagrams } => {
             let expires = expires.map(|life| SystemTime::now() + life);
             let token = StaticToken::make(&SystemRandom::new()).ok().context("the system has no random bytes")?;
             // The token last: whoever sees it on a terminal has read already what to do with its hash.
             let lines = lines_for_file(name, &token, expires);
+            let lines = if *datagrams { lines + &lines_for_datagrams(name, &token) } else { lines };
             io::stderr().write_all(lines.as_bytes()).context("cannot print the lines for the file")?;
             say(&format!("{}\n", token.secret().expose()))
         }
@@ -89,6 +94,17 @@ pub(crate) fn run(action: &TokenAction) -> anyhow::Result<()> {
         TokenAction::Check { .. } => unreachable!("it is asked with the file that it names"),
         TokenAction::Sign(arguments) => sign(arguments),
     }
+}
+
+/// The line for the file by which datagrams are signed, and what a shell types to sign one.
+fn lines_for_datagrams(name: &UserName, token: &StaticToken) -> String {
+    let key = DatagramKey::of_token(token.secret().expose()).reveal();
+    format!(
+        "datagram-key = \"{key}\"\n\n# A sensor signs with this key, not with the token:\n\
+         # KEY={key}; C='/pub ROOM 21.5'; N=$(date +%s%3N)\n\
+         # M=$(printf 'switchboard-datagram-1\\n{name}\\n%s\\n%s' \"$N\" \"$C\" | openssl dgst -sha256 -mac HMAC -macopt hexkey:$KEY -r | cut -c1-32)\n\
+         # printf '/by {name} %s %s %s' \"$N\" \"$M\" \"$C\" | nc -u -w0 127.0.0.1 8081\n"
+    )
 }
 
 /// Signs what was typed.

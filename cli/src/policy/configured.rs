@@ -3,6 +3,7 @@
 //! A reload replaces the snapshot as a whole. Whoever is known keeps its name, and what it may do is what the new one says.
 
 use super::audit::{Audit, Refused};
+use super::datagrams::Sent;
 use super::failures::Failures;
 use super::jwt::cache::VerifiedTokens;
 use super::jwt::compact::Compact;
@@ -18,6 +19,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
+use switchboard::grammar::Signed;
 use switchboard::policy::{Authenticating, Claimant, Credentials, Policy, Principal, Refusal, Rights};
 use switchboard::{PeerAddr, RoomName, UserName};
 use tokio::sync::Notify;
@@ -44,6 +46,8 @@ pub(crate) struct FilePolicy {
     wanted: Notify,
     /// Wrong tokens of each address.
     failures: Failures,
+    /// Signed datagrams that have counted.
+    sent: Sent,
     pub(crate) audit: Arc<Audit>,
 }
 
@@ -52,8 +56,8 @@ impl FilePolicy {
     pub(crate) fn new(rules: &Rules, named: Vec<UserName>) -> Self {
         let current = RwLock::new(Arc::new(Snapshot::of(rules, &named)));
         tell_notes(rules);
-        let (generation, verified, revoked, wanted, failures, audit) = Default::default();
-        Self { current, generation, named, verified, revoked, wanted, failures, audit }
+        let (generation, verified, revoked, wanted, failures, sent, audit) = Default::default();
+        Self { current, generation, named, verified, revoked, wanted, failures, sent, audit }
     }
 
     /// So many wrong tokens may come from an address in a minute.
@@ -211,6 +215,25 @@ impl FilePolicy {
         if may { Ok(()) } else { Err(Refused::Throttled) }
     }
 
+    /// Who has sent a datagram, if whoever it names has signed it, and it counts.
+    pub(crate) fn sender(&self, signed: &Signed, address: &PeerAddr) -> Option<Arc<Principal>> {
+        let snapshot = self.snapshot();
+        let sender = snapshot.sender(&signed.name).filter(|(_, key)| self.sent.takes(signed, key));
+        let Some((Holder { record, principal }, _)) = sender else {
+            self.audit.refused(Refused::Signature, None, address);
+            return None;
+        };
+        let refused = if record.has_expired(SystemTime::now()) {
+            Refused::Expired
+        } else if !record.comes_from(address.ip().map(|address| address.ip())) {
+            Refused::Network
+        } else {
+            return Some(Arc::clone(principal));
+        };
+        self.audit.refused(refused, principal.credential(), address);
+        None
+    }
+
     /// Counts what was wrong, and tells of it.
     pub(super) fn failed(&self, refused: Refused, token: Option<&str>, claimant: &Claimant) {
         if matches!(refused.refusal(), Refusal::Wrong | Refusal::Expired) {
@@ -331,6 +354,7 @@ mod tests {
             direct: Vec::new(),
             expires: None,
             from: Vec::new(),
+            datagram_key: None,
         }
     }
 

@@ -202,6 +202,7 @@ mod tests {
                 direct: Vec::new(),
                 expires: None,
                 from: Vec::new(),
+                datagram_key: None,
             });
             let groups = groups.into_iter().enumerate().map(|(index, grants)| {
                 GroupSection { at, name: group(index), grants, direct: Vec::new() }

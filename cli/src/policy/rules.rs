@@ -1,6 +1,7 @@
 //! What the file says of who may do what: plain values, each with its place. What they mean together is not known here.
 
 use super::callout::CalloutSection;
+use super::datagrams::DatagramKey;
 use super::jwt::section::JwtSection;
 use super::peers::{PASSWD_BYTES, logins};
 use super::token::TokenHash;
@@ -124,6 +125,8 @@ pub(crate) struct TokenSection {
     pub(crate) expires: Option<SystemTime>,
     /// Whence it may come; empty: from anywhere.
     pub(crate) from: Vec<IpNet>,
+    /// By which its datagrams are signed.
+    pub(crate) datagram_key: Option<DatagramKey>,
 }
 
 /// `[groups.NAME]`.
@@ -187,6 +190,7 @@ mod tests {
             direct: Vec::new(),
             expires,
             from: Vec::new(),
+            datagram_key: None,
         };
         let tokens = vec![
             token("never", None),

@@ -4,6 +4,7 @@
 
 use super::audit::Refused;
 use super::callout::{Attested, Callout};
+use super::datagrams::DatagramKey;
 use super::jwt::claims::{MOST_GLOBS, Vouched};
 use super::jwt::compact::Compact;
 use super::jwt::fault::JwtFault;
@@ -90,6 +91,7 @@ pub(crate) struct Record {
     expires: Option<SystemTime>,
     /// Whence it may come; empty: from anywhere.
     from: Vec<IpNet>,
+    datagram_key: Option<DatagramKey>,
 }
 
 impl Record {
@@ -140,6 +142,7 @@ impl Snapshot {
                 groups: own.map(|known| Arc::clone(&known.group)).collect(),
                 expires: token.expires,
                 from: token.from.clone(),
+                datagram_key: token.datagram_key.clone(),
             })
         };
         let people: HashMap<_, _> = rules.tokens.iter().map(|token| (token.name.clone(), record(token))).collect();
@@ -177,6 +180,13 @@ impl Snapshot {
     /// Whose token has this hash.
     pub(crate) fn holder(&self, hash: &TokenHash) -> Option<&Holder> {
         self.tokens.get(hash)
+    }
+
+    /// Whom a key for datagrams is of, and the key.
+    pub(crate) fn sender(&self, name: &UserName) -> Option<(&Holder, &DatagramKey)> {
+        let record = self.people.get(name)?;
+        let holder = record.hashes.first().and_then(|hash| self.tokens.get(hash))?;
+        Some((holder, record.datagram_key.as_ref()?))
     }
 
     /// Each token that is taken, and whose it is.
@@ -483,6 +493,7 @@ mod tests {
             direct: Vec::new(),
             expires: None,
             from: Vec::new(),
+            datagram_key: None,
         }
     }
 

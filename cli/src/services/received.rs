@@ -36,6 +36,9 @@ fn secretive(frame: &[u8]) -> Option<&'static str> {
     let is =
         |command: &str| frame.get(..command.len()).is_some_and(|verb| verb.eq_ignore_ascii_case(command.as_bytes()));
     let keeps_name = || is("/name") && frame.windows(7).any(|part| part.eq_ignore_ascii_case(b"secret="));
+    if is("/by ") {
+        return Some("/by");
+    }
     if is("/auth") { Some("/auth") } else { keeps_name().then_some("/name") }
 }
 

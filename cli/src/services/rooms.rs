@@ -61,6 +61,14 @@ enum Framing {
     Length,
 }
 
+/// Which datagrams a listener looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Heard {
+    All,
+    /// Those that are signed, each by itself: nobody is a member there.
+    Signed,
+}
+
 /// What was typed for one listener.
 #[derive(Debug)]
 struct Settings {
@@ -116,6 +124,8 @@ struct Listener {
     work: Work,
     /// Where frames are datagrams: for those who want to join.
     cookies: Option<Cookies>,
+    /// Which datagrams are looked at.
+    datagrams: Heard,
     /// Whoever sends datagrams and is no member.
     stranger: Session,
     started: Instant,
@@ -166,11 +176,16 @@ fn requests(streams: StreamListener, options: &mut Options) -> Add {
 fn datagrams(datagrams: DatagramListener, options: &mut Options) -> Add {
     let rate = default_rate(datagrams.is_local);
     options.forbid("framing", "is for tcp, tls and unix; over UDP each datagram is a frame");
+    let heard = options.value("datagrams", parse_heard).unwrap_or(Heard::All);
     let settings = Settings::parse(options, Defaults { format: Format::Text, rate, idle: Some(DATAGRAM_IDLE) });
+    if heard == Heard::Signed && !settings.commands {
+        options.refuse("datagrams", "what is signed is a command, and there are none here");
+    }
     Box::new(move |server, shared| {
         let limits = DatagramLimits { received: settings.rate, ..DatagramLimits::default() };
         let udp = datagrams.udp.limits(limits).timeouts(settings.timeouts(shared));
-        let listener = Listener { cookies: Some(Cookies::default()), ..Listener::of(settings, shared) };
+        let cookies = Some(Cookies::default());
+        let listener = Listener { cookies, datagrams: heard, ..Listener::of(settings, shared) };
         let listener = Arc::new(listener);
         let to_strangers = Arc::clone(&listener);
         server.udp_peers(
@@ -306,6 +321,14 @@ fn parse_auth(text: &str) -> Result<bool, String> {
     }
 }
 
+fn parse_heard(text: &str) -> Result<Heard, String> {
+    match text {
+        "all" => Ok(Heard::All),
+        "signed" => Ok(Heard::Signed),
+        _ => Err("not all or signed".to_owned()),
+    }
+}
+
 fn parse_framing(text: &str) -> Result<Framing, String> {
     match text {
         "lines" => Ok(Framing::Lines),
@@ -349,6 +372,7 @@ impl Listener {
             policy: None,
             work: if rate.is_some() { Work::bounded() } else { Work::unbounded() },
             cookies: None,
+            datagrams: Heard::All,
             stranger,
             started: Instant::now(),
         }

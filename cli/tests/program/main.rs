@@ -24,6 +24,7 @@ mod proxied;
 mod reloading;
 mod rooms;
 mod settings;
+mod signed;
 mod stopping;
 mod tls;
 mod tokens;

@@ -116,6 +116,12 @@ pub(super) static KEYS: &[Key] = &[
         "rooms: whether streams and WebSockets over HTTP may present a token in their URL, as access_token=",
     ),
     listener(
+        "datagrams",
+        Kind::Word(&["all", "signed"]),
+        "\"all\"",
+        "rooms over UDP: signed: nothing is looked at but datagrams that are signed, and nobody joins",
+    ),
+    listener(
         "proxy-from",
         Kind::List,
         "",

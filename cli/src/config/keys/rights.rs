@@ -25,6 +25,14 @@ pub(super) static KEYS: &[Key] = &[
         .sample("2027-06-30"),
     policy(Table::Token, "from", Kind::Networks, "addresses and networks that it may come from; by default any")
         .sample("[\"10.0.0.0/8\"]"),
+    policy(
+        Table::Token,
+        "datagram-key",
+        Kind::Text,
+        "key by which its datagrams are signed, or file:PATH of it; `switchboard token new NAME --datagrams` prints it",
+    )
+    .secret()
+    .sample("\"0000000000000000000000000000000000000000000000000000000000000000\""),
     policy(Table::Group, "rooms", Kind::Grants, "rights of its members: { \"glob\" = [\"all\"] }")
         .sample("{ \"ops.**\" = [\"all\"], \"desk.{name}\" = [\"read\", \"write\"] }"),
     policy(Table::Group, "direct", Kind::Names, "globs of names that its members may send private messages to")

@@ -137,6 +137,7 @@ fn rules(sources: Vec<JwtSection>) -> Rules {
         direct: Vec::new(),
         expires: None,
         from: Vec::new(),
+        datagram_key: None,
     };
     let grant = |rooms: &str, rights| Grant { at: AT, rooms: Glob::parse(rooms).unwrap(), rights };
     let staff = GroupSection {

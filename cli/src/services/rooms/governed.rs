@@ -26,6 +26,7 @@ fn hub() -> Hub {
         direct: Vec::new(),
         expires: None,
         from: Vec::new(),
+        datagram_key: None,
     };
     let rules = Rules {
         tokens: vec![

@@ -5,7 +5,7 @@
 use super::commands::{Answer, Past, misnamed, unjoined, unpublished};
 use super::credentials::FirstSeat;
 use super::seats::Seats;
-use super::strangers::{trimmed, uncovered, unmarked};
+use super::strangers::{Sought, trimmed, uncovered, unmarked};
 use super::{Listener, MemberOptions};
 use crate::services::received;
 use crate::web::work::Account;
@@ -13,7 +13,7 @@ use bytes::Bytes;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
-use switchboard::grammar::{Command, ErrorCode, Failure, Input, Notice, Reply, parse};
+use switchboard::grammar::{Command, ErrorCode, Failure, Input, Notice, Reply, Signed, parse};
 use switchboard::{
     Bucket, CloseReason, Codec, Connection, ConnectionError, Format, FrameError, Join, MessageId, PublishError, Result,
     Rights, Room, RoomName, Session, Turn, UserName,
@@ -242,6 +242,9 @@ where
 
     /// Does what a frame asks for, and tells what came of it.
     async fn handle_frame(&mut self, frame: Bytes) -> Result<ControlFlow<()>> {
+        if self.commands && self.listener.cookies.is_some() && Signed::is_one(&frame) {
+            return self.hand_on(&frame).await;
+        }
         let action = action(&frame);
         // Without commands only a datagram peer's join that it repeats is one.
         let input = if self.commands || self.repeats_join(&frame) { parse(frame) } else { Ok(Input::Text(frame)) };
@@ -274,6 +277,17 @@ where
                 self.note(&failure, action);
                 self.refuse(&failure).await?;
             }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Does what is signed by somebody who may be another, as for whoever is no member.
+    async fn hand_on(&mut self, frame: &Bytes) -> Result<ControlFlow<()>> {
+        let Some(source) = self.conn.peer().ip() else { unreachable!("a datagram comes from an address") };
+        match self.listener.handle_signed(frame, source) {
+            Ok(Sought::Ping) => self.reply(&Reply::Pong).await?,
+            Ok(_) => {}
+            Err(failure) => self.refuse(&failure).await?,
         }
         Ok(ControlFlow::Continue(()))
     }

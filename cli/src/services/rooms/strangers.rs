@@ -2,16 +2,16 @@
 //!
 //! Anybody can forge a source, so nothing is kept for one, nothing is made, and little is answered: the library bounds it.
 
-use super::Listener;
-use super::commands::{no_room, unpublished};
+use super::commands::{misnamed, no_room, unpublished};
+use super::{Heard, Listener};
 use bytes::{Buf as _, Bytes};
 use std::net::SocketAddr;
-use switchboard::grammar::{Command, ErrorCode, Failure, Input, parse};
+use switchboard::grammar::{Command, ErrorCode, Failure, Input, Signed, parse};
 use switchboard::grammar::{Cookie, Reply};
-use switchboard::{Datagram, DatagramReply, Format, Rights, RoomName, Validation};
+use switchboard::{Datagram, DatagramReply, Format, PeerAddr, Rights, RoomName, Session, UserName, Validation};
 
 /// What a stranger wanted.
-enum Wanted {
+pub(super) enum Sought {
     /// To join, and it has shown that it receives at its address.
     Proof,
     /// To join; it must return this first.
@@ -19,6 +19,8 @@ enum Wanted {
     Ping,
     /// To publish, which is done.
     Published,
+    /// Something that this listener does not look at.
+    Unheard,
 }
 
 /// Answers a ping, as no member's: whoever takes itself for one finds out. As long as three times the question allows.
@@ -41,15 +43,15 @@ impl Listener {
             return Validation::Missing;
         }
         match self.handle_frame(trimmed(Bytes::copy_from_slice(payload)), source) {
-            Ok(Wanted::Proof) => {
+            Ok(Sought::Proof) => {
                 answer(reply, NO_PLACE);
                 return Validation::Given;
             }
-            Ok(Wanted::Published) => {}
+            Ok(Sought::Published | Sought::Unheard) => {}
             // An echo would send it to us as it is, or behind something of its own.
-            Ok(Wanted::Ping) if holds(payload, PONG) => {}
-            Ok(Wanted::Ping) => answer(reply, PONG),
-            Ok(Wanted::Challenge(cookie)) => {
+            Ok(Sought::Ping) if holds(payload, PONG) => {}
+            Ok(Sought::Ping) => answer(reply, PONG),
+            Ok(Sought::Challenge(cookie)) => {
                 Format::Text.reply(&Reply::Challenge { cookie }).iter().for_each(|cookie| answer(reply, cookie));
             }
             Err(failure) => {
@@ -79,7 +81,13 @@ impl Listener {
         join.is_some_and(|(room, cookie)| self.knows(cookie, source, &room))
     }
 
-    fn handle_frame(&self, frame: Bytes, source: SocketAddr) -> Result<Wanted, Failure> {
+    fn handle_frame(&self, frame: Bytes, source: SocketAddr) -> Result<Sought, Failure> {
+        if self.options.commands && Signed::is_one(&frame) {
+            return self.handle_signed(&frame, source);
+        }
+        if self.datagrams == Heard::Signed {
+            return Ok(Sought::Unheard);
+        }
         let command = match parse(frame)? {
             Input::Command(command) => command,
             Input::Text(_) => return Err(no_room()),
@@ -87,13 +95,13 @@ impl Listener {
         match command {
             Command::Join { room, cookie, .. } if self.offers(&room) => {
                 if cookie.is_some_and(|cookie| self.knows(cookie, source, &room)) {
-                    return Ok(Wanted::Proof);
+                    return Ok(Sought::Proof);
                 }
                 let Some(cookies) = &self.cookies else { unreachable!("datagrams come to listeners that have some") };
-                Ok(Wanted::Challenge(cookies.cookie(source, &room)))
+                Ok(Sought::Challenge(cookies.cookie(source, &room)))
             }
             _ if !self.options.commands => Err(Failure::new(ErrorCode::CommandsOff, "this listener takes no commands")),
-            Command::Ping => Ok(Wanted::Ping),
+            Command::Ping => Ok(Sought::Ping),
             Command::Pub { room, text } => {
                 self.may(&self.stranger.principal(), &room, Rights::PUBLISH)?;
                 let none = || Failure::new(ErrorCode::NoSuchRoom, format!("there is no room {room}"));
@@ -103,10 +111,39 @@ impl Listener {
                     return Err(Failure::new(ErrorCode::RateLimited, "published faster than it can be delivered"));
                 }
                 self.stranger.publish(&room, text).map_err(unpublished)?;
-                Ok(Wanted::Published)
+                Ok(Sought::Published)
             }
             _ => Err(no_room()),
         }
+    }
+
+    /// Does what whoever has signed a datagram wants. If it is not signed by whom it names, or has come before, nothing is said: nobody is to
+    /// find out why, nor to have it said to somebody else.
+    pub(super) fn handle_signed(&self, frame: &Bytes, source: SocketAddr) -> Result<Sought, Failure> {
+        let (Some(policy), Some(signed)) = (&self.policy, Signed::parse(frame)) else { return Ok(Sought::Unheard) };
+        let peer = PeerAddr::Ip(source);
+        let Some(principal) = policy.sender(&signed, &peer) else { return Ok(Sought::Unheard) };
+        match parse(signed.command)? {
+            Input::Command(Command::Ping) => Ok(Sought::Ping),
+            Input::Command(Command::Pub { room, text }) => {
+                let session = self.hub.session(UserName::udp(), Format::Text).map_err(misnamed)?;
+                session.authorize(principal);
+                self.publish_for(&session, &room, &text, &peer)?;
+                Ok(Sought::Published)
+            }
+            _ => Err(no_room()),
+        }
+    }
+
+    fn publish_for(&self, session: &Session, room: &RoomName, text: &Bytes, peer: &PeerAddr) -> Result<(), Failure> {
+        self.may(&session.principal(), room, Rights::PUBLISH)?;
+        let room = self.make(session, room, peer)?;
+        // Nobody can be made to wait here.
+        if !room.is_ready() {
+            return Err(Failure::new(ErrorCode::RateLimited, "published faster than it can be delivered"));
+        }
+        session.publish(&room, text).map_err(unpublished)?;
+        Ok(())
     }
 
     fn knows(&self, cookie: Cookie, source: SocketAddr, room: &RoomName) -> bool {
