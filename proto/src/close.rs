@@ -59,6 +59,8 @@ pub enum CloseReason {
     AuthFailed,
     /// Refused: it did not begin with a PROXY header where it had to, or came from where no proxy is.
     BadProxyHeader,
+    /// Refused, or reset if it was there: nobody may come from its network.
+    Banned,
 }
 
 /// A number that tells a peer why it is closed, in protocols that have one: WebSocket (RFC 6455 §7.4).
@@ -100,7 +102,7 @@ pub enum Ending {
 
 impl CloseReason {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::PeerClosed,
         Self::Finished,
         Self::PeerReset,
@@ -127,6 +129,7 @@ impl CloseReason {
         Self::Revoked,
         Self::AuthFailed,
         Self::BadProxyHeader,
+        Self::Banned,
     ];
 
     /// The stable code, as in logs and metrics.
@@ -158,6 +161,7 @@ impl CloseReason {
             Self::Revoked => "revoked",
             Self::AuthFailed => "auth-failed",
             Self::BadProxyHeader => "bad-proxy-header",
+            Self::Banned => "banned",
         }
     }
 
@@ -165,7 +169,11 @@ impl CloseReason {
     pub fn is_refusal(self) -> bool {
         matches!(
             self,
-            Self::TooManyConnections | Self::TooManyFromAddress | Self::TooManyHandshakes | Self::BadProxyHeader
+            Self::TooManyConnections
+                | Self::TooManyFromAddress
+                | Self::TooManyHandshakes
+                | Self::BadProxyHeader
+                | Self::Banned
         )
     }
 
@@ -178,7 +186,8 @@ impl CloseReason {
             | Self::Aborted
             | Self::OutOfMemory
             | Self::Reset
-            | Self::BadProxyHeader => Ending::Abrupt,
+            | Self::BadProxyHeader
+            | Self::Banned => Ending::Abrupt,
             _ => Ending::Polite,
         }
     }

@@ -115,7 +115,7 @@ pub use hub::session::{NameRefused, Session, TellError};
 pub use hub::{Hub, HubLimits, RoomError};
 pub use link::{ConnectionId, PeerAddr, Proxies, Spawned, TlsInfo, UnixUser};
 pub use metrics::{Carried, Closures, Count, Durations, ListenerMetrics, Metrics, TransportTraffic};
-pub use node::{ConnectionInfo, Connections, Drained, Handle, WorkerMetrics};
+pub use node::{Ban, ConnectionInfo, Connections, Drained, Handle, TooManyBans, WorkerMetrics};
 pub use server::{Bound, Server};
 pub use switchboard_proto::{
     Aside, Bucket, Buckets, CloseCode, CloseReason, Codec, DATAGRAM_BYTES, Datagrams, Ending, Escaped, EventStream,

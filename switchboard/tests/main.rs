@@ -26,6 +26,7 @@ mod seeds;
 mod stream;
 
 mod adopted;
+mod bans;
 mod client;
 mod client_certificates;
 mod closing;

@@ -4,12 +4,13 @@ use super::Node;
 use super::owners::{Owners, Scope, network};
 use crate::config::Limits;
 use crate::error::logged;
-use crate::link::{ListenerSettings, PeerAddr};
+use crate::link::{Link, ListenerSettings, PeerAddr};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::SystemTime;
 use switchboard_proto::CloseReason;
 use tracing::info;
 
@@ -57,6 +58,11 @@ impl Node {
         (others < limit).then_some((admitted, others))
     }
 
+    /// Whether nobody may come from there.
+    pub(super) fn is_banned(&self, address: &PeerAddr) -> bool {
+        address.ip().is_some_and(|address| self.bans.find(address.ip(), SystemTime::now()).is_some())
+    }
+
     /// Counts a connection among all, or says why not.
     pub(crate) fn count_one(self: &Arc<Self>, settings: &ListenerSettings) -> Result<Counted, CloseReason> {
         let limits = server_limits(settings);
@@ -72,6 +78,9 @@ impl Node {
         settings: &ListenerSettings,
     ) -> Result<Admitted, CloseReason> {
         let Counted { mut admitted, others } = counted;
+        if self.is_banned(address) {
+            return Err(CloseReason::Banned);
+        }
         let network = counted_network(settings, address);
         if let Some(network) = network {
             admitted.network = self.count_from(network, others, settings)?;
@@ -138,6 +147,9 @@ impl Node {
         settings: &Arc<ListenerSettings>,
     ) -> Result<impl Send + use<>, CloseReason> {
         let admitted = || {
+            if self.is_banned(client) {
+                return Err(CloseReason::Banned);
+            }
             let Some(network) = counted_network(settings, client) else { return Ok(None) };
             // Relaxed: as where it was counted, itself included.
             let others = self.admission.open.load(Ordering::Relaxed).saturating_sub(1);
@@ -177,6 +189,13 @@ fn server_limits(settings: &ListenerSettings) -> &Limits {
 /// Where a connection from this address counts, if it does: not one that is a proxy's own, or that many clients' requests come on.
 fn counted_network(settings: &ListenerSettings, address: &PeerAddr) -> Option<NonZeroU64> {
     (!settings.is_of_proxy(address)).then_some(address)?.ip().map(|address| network(address.ip()))
+}
+
+impl Admitted {
+    /// Whether nobody may come any more from where a connection comes from.
+    pub(super) fn bans(&self, link: &Link) -> bool {
+        self.node.is_banned(link.client())
+    }
 }
 
 /// A connection from this address is gone from its listener, where that counts its own.

@@ -5,6 +5,7 @@ use super::{Admitted, Assigned};
 use crate::error::logged;
 use crate::link::{ConnectionId, Link, ListenerSettings, Protocol, Provenance, Sink};
 use std::sync::Arc;
+use switchboard_proto::CloseReason;
 use tracing::debug;
 
 /// A connection that was admitted, and has its number and its worker.
@@ -47,7 +48,12 @@ impl Opening {
         let link = Link::new(id, place.origin.clone(), Arc::clone(&place.settings), sink, Arc::clone(&worker.tick));
         link.speaks(protocol);
         place.is_entered = true;
-        Entered::new(link, worker, admitted)
+        let entered = Entered::new(link, worker, admitted);
+        // Once more, now that it is listed: a ban that came in between has not found it.
+        if entered.admitted.bans(&entered.link) {
+            entered.link.abort(CloseReason::Banned);
+        }
+        entered
     }
 }
 
@@ -56,7 +62,7 @@ pub(crate) struct Entered<A> {
     pub(crate) link: Arc<Link>,
     worker: Assigned,
     /// Held for what its end gives back.
-    _admitted: A,
+    admitted: A,
 }
 
 impl<A> Entered<A> {
@@ -68,7 +74,7 @@ impl<A> Entered<A> {
         logged(
             || debug!(conn.id = link.id.0, peer.addr = %link.client(), listener = link.listener.name, "connection opened"),
         );
-        Self { link, worker, _admitted: admitted }
+        Self { link, worker, admitted }
     }
 }
 

@@ -1,12 +1,14 @@
 //! A server for whoever watches or stops it.
 
-use super::{Connections, Node, Worker};
+use super::{Ban, Connections, Node, TooManyBans, Worker};
 use crate::link::Spawned;
 use crate::metrics::Metrics;
 use std::fmt;
 use std::future::Future;
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
+use switchboard_proto::{CloseReason, IpNetwork};
 
 /// A handle to a server, to watch or stop it. Cloning is cheap.
 ///
@@ -54,6 +56,40 @@ impl Handle {
     /// soon as it does.
     pub fn drain(&self) {
         self.0.stop.begin_drain();
+    }
+
+    /// Lets nobody in from a network any more, and resets ([`Banned`](crate::CloseReason)) whoever is there from it now; says
+    /// how many. Another ban of the same network is replaced. Up to 10,000 hold at a time.
+    ///
+    /// Connections are refused before TLS, and counted by whom a proxy names ([`Proxies`](crate::Proxies)); a request that
+    /// was handed on ([`Request::forwarded_for`](crate::http::Request::forwarded_for)) is for the service to refuse
+    /// ([`ban_of`](Self::ban_of)), and what it would become is refused here.
+    ///
+    /// # Errors
+    /// There are too many.
+    pub fn ban(&self, ban: Ban) -> Result<usize, TooManyBans> {
+        let network = ban.network;
+        self.0.bans.add(ban, SystemTime::now())?;
+        let links = self.0.connections.links();
+        let banned =
+            links.iter().filter(|link| link.client().ip().is_some_and(|address| network.contains(address.ip())));
+        let banned = banned.filter(|link| self.0.is_banned(link.client()));
+        Ok(banned.map(|link| link.abort(CloseReason::Banned)).count())
+    }
+
+    /// Lets a network in again; the ban is given back, if there was one.
+    pub fn unban(&self, network: &IpNetwork) -> Option<Ban> {
+        self.0.bans.remove(network)
+    }
+
+    /// The bans that hold now, in order of their networks.
+    pub fn bans(&self) -> Vec<Ban> {
+        self.0.bans.list(SystemTime::now())
+    }
+
+    /// The ban that holds for an address now; of the largest network, if there are several.
+    pub fn ban_of(&self, address: IpAddr) -> Option<Ban> {
+        self.0.bans.find(address, SystemTime::now())
     }
 
     /// Stops now: connections that have not finished are reset. A server that is not serving yet ends as soon as it

@@ -1,0 +1,119 @@
+//! Networks that nobody may come from, for a time or for good.
+//!
+//! Looked at once for each connection, before TLS, and not where frames pass. Knows no file: whoever has one puts it in here.
+
+use parking_lot::RwLock;
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::time::SystemTime;
+use switchboard_proto::IpNetwork;
+
+/// Bans at a time: 1 MB or so.
+const MOST: usize = 10_000;
+
+/// Why nobody may come from a network, and until when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Ban {
+    /// From where.
+    pub network: IpNetwork,
+    /// Until when; `None` is for good.
+    pub until: Option<SystemTime>,
+    /// For people; no peer is told.
+    pub reason: String,
+}
+
+impl Ban {
+    /// Of a network, for good and without a reason.
+    pub fn of(network: IpNetwork) -> Self {
+        Self { network, until: None, reason: String::new() }
+    }
+
+    /// Over at `end`.
+    pub fn until(self, end: SystemTime) -> Self {
+        Self { until: Some(end), ..self }
+    }
+
+    /// For people.
+    pub fn because(self, reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), ..self }
+    }
+
+    fn is_over(&self, now: SystemTime) -> bool {
+        self.until.is_some_and(|until| until <= now)
+    }
+}
+
+/// There are as many bans as there may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("there are {limit} bans, which is the limit")]
+pub struct TooManyBans {
+    /// How many there may be.
+    pub limit: usize,
+}
+
+/// All of a node's.
+#[derive(Debug, Default)]
+pub(super) struct Bans(RwLock<Banned>);
+
+#[derive(Debug, Default)]
+struct Banned {
+    bans: HashMap<IpNetwork, Ban>,
+    /// How many there are of each size: an address is looked up once for each.
+    sizes: BTreeMap<u8, usize>,
+}
+
+impl Bans {
+    /// Puts one in the place of another of the same network.
+    pub(super) fn add(&self, ban: Ban, now: SystemTime) -> Result<(), TooManyBans> {
+        let mut banned = self.0.write();
+        banned.remove(&ban.network);
+        if banned.bans.len() >= MOST {
+            banned.forget(now);
+        }
+        if banned.bans.len() >= MOST {
+            return Err(TooManyBans { limit: MOST });
+        }
+        *banned.sizes.entry(ban.network.prefix()).or_insert(0) += 1;
+        banned.bans.insert(ban.network, ban);
+        Ok(())
+    }
+
+    pub(super) fn remove(&self, network: &IpNetwork) -> Option<Ban> {
+        self.0.write().remove(network)
+    }
+
+    /// The one that holds for an address now, of the largest network if there are several.
+    pub(super) fn find(&self, address: IpAddr, now: SystemTime) -> Option<Ban> {
+        let banned = self.0.read();
+        let address = address.to_canonical();
+        let networks = banned.sizes.keys().filter_map(|size| IpNetwork::around(address, *size));
+        networks.filter_map(|network| banned.bans.get(&network)).find(|ban| !ban.is_over(now)).cloned()
+    }
+
+    /// Those that are not over, in order of their networks.
+    pub(super) fn list(&self, now: SystemTime) -> Vec<Ban> {
+        let mut bans: Vec<_> = self.0.read().bans.values().filter(|ban| !ban.is_over(now)).cloned().collect();
+        bans.sort_unstable_by_key(|ban| ban.network);
+        bans
+    }
+}
+
+impl Banned {
+    fn remove(&mut self, network: &IpNetwork) -> Option<Ban> {
+        let ban = self.bans.remove(network)?;
+        let Some(count) = self.sizes.get_mut(&network.prefix()) else { unreachable!("counted when it was added") };
+        *count -= 1;
+        if *count == 0 {
+            self.sizes.remove(&network.prefix());
+        }
+        Some(ban)
+    }
+
+    fn forget(&mut self, now: SystemTime) {
+        let over: Vec<_> = self.bans.values().filter(|ban| ban.is_over(now)).map(|ban| ban.network).collect();
+        for network in over {
+            self.remove(&network);
+        }
+    }
+}
