@@ -72,9 +72,9 @@ Options of rooms
                    (lines); not on HTTP or UDP
   auth=WHO         if the file has tokens: optional; required: nobody is served
                    without one; off: everybody may do everything, on loopback
-                   and Unix sockets (optional); not on UDP, nor off on HTTP
+                   and Unix sockets (optional); not on UDP
   as=NAME          the name that whoever connects here is known by, on loopback
-                   and Unix sockets; not on HTTP or UDP
+                   and Unix sockets; not on UDP
   access-token=on|off
                    whether streams and WebSockets over HTTP may present a token
                    in their URL, which logs keep (off)

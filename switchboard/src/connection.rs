@@ -33,6 +33,7 @@ use input::InputBuffer;
 use pace::Pace;
 use std::fmt;
 use std::future::poll_fn;
+use std::num::NonZeroU16;
 use std::panic::{catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -101,7 +102,9 @@ struct Receiving<C: Codec> {
     /// What the protocol answers by itself, while the outbox is full.
     answer: Option<Box<Bytes>>,
     /// What the peer is told at the end, where that is known already.
-    close_code: Option<u16>,
+    close_code: Option<NonZeroU16>,
+    /// How long a frame may be, in KiB; 0 is as long as the listener has it.
+    frame_kib: u16,
 }
 
 impl<C: Codec> fmt::Debug for Connection<C> {
@@ -139,6 +142,7 @@ impl<C: Codec> Connection<C> {
             peer_finished: false,
             answer: None,
             close_code: None,
+            frame_kib: 0,
         }))
     }
 
@@ -393,10 +397,18 @@ impl<C: Codec> Receiving<C> {
         until == Until::Drain && self.link.is_draining()
     }
 
+    /// How long a frame may be.
+    #[inline]
+    fn frame_bytes(&self) -> usize {
+        let limit = self.link.listener.limits.frame_bytes;
+        if self.frame_kib == 0 { limit } else { limit.min(usize::from(self.frame_kib) << 10) }
+    }
+
     /// What the codec makes of the input.
     #[inline]
     fn find(&mut self) -> Found<C> {
-        self.codec.decode(&mut self.input.bytes, self.link.listener.limits.frame_bytes)
+        let limit = self.frame_bytes();
+        self.codec.decode(&mut self.input.bytes, limit)
     }
 
     /// What is no frame, apart from those that are: it comes once a read, and they come by the dozen.
@@ -408,7 +420,7 @@ impl<C: Codec> Receiving<C> {
                 return Ok(Decoded::Aside);
             }
             if self.finished && !self.is_drained(until) {
-                let frame_bytes = self.link.listener.limits.frame_bytes;
+                let frame_bytes = self.frame_bytes();
                 found = self.codec.decode_end(&mut self.input.bytes, frame_bytes);
             }
             self.bound_input(&mut found);
@@ -419,7 +431,7 @@ impl<C: Codec> Receiving<C> {
                 self.finished = true;
                 self.input.clear();
                 self.link.holding(0);
-                self.close_code = Some(error.close_code());
+                self.close_code = NonZeroU16::new(error.close_code());
                 self.link.note(match error {
                     FrameError::TooLong { .. } => CloseReason::FrameTooLong,
                     FrameError::Foreign { .. } => CloseReason::WrongProtocol,
@@ -432,7 +444,7 @@ impl<C: Codec> Receiving<C> {
 
     /// Refuses what a codec waits for that does not look at the limit itself.
     fn bound_input(&self, found: &mut Found<C>) {
-        let limit = self.link.listener.limits.frame_bytes;
+        let limit = self.frame_bytes();
         if matches!(found, Ok(None)) && self.input.bytes.len() > limit.saturating_mul(4).saturating_add(AROUND_BYTES) {
             *found = Err(FrameError::TooLong { limit });
         }
@@ -446,7 +458,7 @@ impl<C: Codec> Receiving<C> {
             Aside::Finished { code } => {
                 self.finished = true;
                 self.input.clear();
-                self.close_code = Some(code);
+                self.close_code = NonZeroU16::new(code);
                 self.link.note(CloseReason::PeerClosed);
             }
             _ => unreachable!("the library knows all that its own protocols ask for"),
@@ -516,7 +528,7 @@ impl<C: Codec> Receiving<C> {
     /// Gives the source back for the close, at which the peer is told `text`, or the reason's own.
     fn give_back(&mut self, text: Option<Box<str>>) {
         let Some(source) = self.source.take() else { return };
-        let (envelope, code) = (self.envelope, self.close_code);
+        let (envelope, code) = (self.envelope, self.close_code.map(NonZeroU16::get));
         // One that cannot be replaced has no last word; but what waits for the source gets it.
         let farewell = contained(|| std::mem::take(&mut self.codec)).ok().map(|mut codec| -> Farewell {
             Box::new(move |reason| {

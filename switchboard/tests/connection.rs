@@ -1023,3 +1023,23 @@ async fn a_read_full_of_short_lines_does_not_hold_the_worker() {
     assert!(answered < 60_000, "{answered}");
     drop(flood);
 }
+
+#[tokio::test(start_paused = true)]
+async fn frames_may_be_limited_for_a_while() {
+    let handler = |mut conn: Connection<Lines>| async move {
+        conn.limit_frames(1024);
+        let first = conn.recv().await?.unwrap_or_default();
+        conn.limit_frames(usize::MAX);
+        let second = conn.recv().await?.unwrap_or_default();
+        conn.send(format!("{} {}", first.len(), second.len())).await?;
+        conn.limit_frames(1);
+        let error = conn.recv().await.unwrap_err();
+        conn.last_word(error.to_string());
+        Ok::<_, BoxError>(())
+    };
+    let mut peer = testing::serve(handler, Timeouts::default());
+    peer.send(["a".repeat(1024), "b".repeat(5000), "c".repeat(1025), String::new()].join("\n")).await;
+    assert_eq!(peer.line().await, "1024 5000\n");
+    assert_eq!(peer.line().await, "frame is longer than 1024 bytes\n");
+    assert_eq!(peer.closed().await, CloseReason::FrameTooLong);
+}

@@ -6,6 +6,7 @@
 
 mod commands;
 mod credentials;
+mod listing;
 pub(super) mod makers;
 mod member;
 mod seats;
@@ -157,12 +158,10 @@ fn requests(streams: StreamListener, options: &mut Options) -> Add {
     let defaults = Defaults { format: Format::Json, rate: default_rate(streams.is_local), idle: None };
     options.forbid("framing", "is for tcp, tls and unix; over HTTP messages and bodies are frames");
     let settings = Settings::parse(options, defaults);
+    let settings = Settings { admission: Admission::parse(options, streams.is_local), ..settings };
     let guard = guard(options, &streams);
     let settings = Settings { known_by: known_by(options, &streams), ..settings };
-    let access = Access {
-        is_required: options.value("auth", parse_auth).unwrap_or(false),
-        is_in_urls: options.value("access-token", parse_switch).unwrap_or(false),
-    };
+    let access = Access { is_in_urls: options.value("access-token", parse_switch).unwrap_or(false) };
     Box::new(move |server, shared| {
         let streams = streams.timeouts(settings.timeouts(shared));
         let listener = Arc::new(Listener::of(settings, shared));
@@ -310,15 +309,6 @@ fn parse_overflow(text: &str, format: Format) -> Result<Overflow, String> {
         return Err("not for format=raw, which cannot say what was lost".to_owned());
     }
     Ok(policy)
-}
-
-/// Whether everybody has to show who it is.
-fn parse_auth(text: &str) -> Result<bool, String> {
-    match text {
-        "optional" => Ok(false),
-        "required" => Ok(true),
-        _ => Err("not optional or required".to_owned()),
-    }
 }
 
 fn parse_heard(text: &str) -> Result<Heard, String> {

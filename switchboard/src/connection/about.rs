@@ -22,6 +22,12 @@ impl<C: Codec> Connection<C> {
         self.0.link.local_addr()
     }
 
+    /// Limits frames that are received from now on to this many bytes, rounded up to whole KiB, for as long as a peer is not to be trusted
+    /// with more. [`Limits::frame_bytes`](crate::Limits::frame_bytes) stays the limit of all; `usize::MAX` has it alone again.
+    pub fn limit_frames(&mut self, bytes: usize) {
+        self.0.frame_kib = u16::try_from(bytes.div_ceil(1 << 10).max(1)).unwrap_or_default();
+    }
+
     /// Spawns a task on the connection's worker. The server (or client) owns it, so it may outlive the connection. A
     /// drain waits for it, at most for the grace period, and then aborts it. A panic in it is logged, and ends nothing
     /// else, not even this connection.

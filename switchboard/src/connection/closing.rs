@@ -4,6 +4,7 @@
 //! once the handler has finished. The first reason that was noted stands.
 
 use super::{Connection, RecvHalf, SendHalf};
+use std::num::NonZeroU16;
 use std::time::SystemTime;
 use switchboard_proto::{CloseCode, CloseReason, Codec};
 
@@ -12,7 +13,7 @@ impl<C: Codec> Connection<C> {
     /// [`CloseReason::Closed`], unless the peer has finished.
     pub fn close(mut self) {
         if !self.0.peer_finished && !self.is_draining() {
-            self.0.close_code.get_or_insert(CloseCode::NORMAL.number());
+            self.0.close_code = self.0.close_code.or(NonZeroU16::new(CloseCode::NORMAL.number()));
             self.0.link.note(CloseReason::Closed);
         }
     }
@@ -22,7 +23,7 @@ impl<C: Codec> Connection<C> {
     pub fn close_with(mut self, code: CloseCode, text: &str) {
         // What is said already stands: the peer's own code, or that of an error.
         let text = self.0.close_code.is_none().then(|| text.into());
-        self.0.close_code.get_or_insert(code.number());
+        self.0.close_code = self.0.close_code.or(NonZeroU16::new(code.number()));
         if !self.0.peer_finished && !self.is_draining() {
             self.0.link.note(CloseReason::Closed);
         }

@@ -23,8 +23,8 @@ use switchboard_proto::{Message, MessageId, Notice, Rights, RoomName, RoomSummar
 /// Where there is no policy.
 pub(super) const EVERYTHING: Rights = Rights::from_bits(u8::MAX);
 
-/// Rooms that are looked at for one list of those that somebody may join: with ten grants, half a millisecond.
-const LOOKED_AT: usize = 2048;
+/// Rooms that are looked at for one list of those that somebody may join: with 64 grants, half a millisecond.
+const LOOKED_AT: usize = 256;
 
 /// Shows that somebody came by a door.
 #[derive(Clone, Copy)]

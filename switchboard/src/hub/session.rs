@@ -385,7 +385,7 @@ impl Session {
         door::publish(Publisher::Session(&self.0), room, payload.as_ref())
     }
 
-    /// As [`Hub::rooms`], those that it may join. Of a hub with a policy at most 2048 rooms behind `after` are looked at for a page.
+    /// As [`Hub::rooms`], those that it may join. Of a hub with a policy at most 256 rooms behind `after` are looked at for a page.
     pub fn rooms(&self, after: Option<&RoomName>, limit: usize) -> RoomList {
         door::rooms(Some(&self.0), &self.0.hub, after, limit)
     }

@@ -86,13 +86,13 @@ pub(super) static KEYS: &[Key] = &[
         "auth",
         Kind::Word(&["optional", "required", "off"]),
         "\"optional\"",
-        "rooms: required: everybody has to present a token (not on UDP); off, on loopback and Unix sockets: everybody may do everything (not on UDP or HTTP)",
+        "rooms: required: everybody has to present a token; off, on loopback and Unix sockets: everybody may do everything (not on UDP)",
     ),
     listener(
         "as",
         Kind::Text,
         "",
-        "rooms: the name that whoever connects here is known by, on loopback and Unix sockets (not on HTTP or UDP)",
+        "rooms: the name that whoever connects here is known by, on loopback and Unix sockets (not on UDP)",
     )
     .sample("\"bridge\""),
     listener(

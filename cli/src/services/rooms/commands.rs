@@ -1,5 +1,6 @@
 //! What each command does, and what is answered. `docs/protocol.md` says it to those who type them.
 
+use super::listing;
 use super::member::Member;
 use std::time::SystemTime;
 use switchboard::grammar::{Command, ErrorCode, Failure, Input, NameSecret, Reply};
@@ -51,10 +52,7 @@ impl<C: Codec> Member<C> {
             Command::Leave { room } => self.leave(room.as_ref())?,
             Command::Name { name, secret } => self.rename(name, secret)?,
             Command::Who { room } => return self.who(room.as_ref()).map(Answer::List),
-            Command::Rooms => {
-                let RoomList { rooms, total, .. } = self.session.rooms(None, LISTED);
-                return Ok(Answer::List(Reply::Rooms { rooms, total }));
-            }
+            Command::Rooms => unreachable!("it gives way to others while it looks"),
             Command::Msg { to, text } => {
                 self.session.tell(&to, text).map_err(untold)?;
                 return Ok(Answer::Nothing);
@@ -70,6 +68,12 @@ impl<C: Codec> Member<C> {
             Command::Pub { .. } => unreachable!("it is published like text"),
         };
         Ok(Answer::Reply(reply))
+    }
+
+    /// The rooms that it may join.
+    pub(super) async fn rooms(&self) -> Reply {
+        let RoomList { rooms, total, .. } = listing::rooms(&self.listener.hub, &self.session, None, LISTED).await;
+        Reply::Rooms { rooms, total }
     }
 
     fn join(&mut self, name: &RoomName, since: Option<MessageId>) -> Result<Reply, Failure> {

@@ -14,11 +14,14 @@ use std::sync::Arc;
 use std::time::Duration;
 use switchboard::grammar::{Authenticated, Command, ErrorCode, Failure, Input, Notice, Reply, Token, parse};
 use switchboard::policy::{Claimant, Credentials, NotAllowed, Policy, Principal, Refusal};
-use switchboard::{CloseReason, Codec, Connection, PeerAddr, Result, Rights, RoomName, TlsInfo, UnixUser, UserName};
-use tokio::time::{Instant, timeout, timeout_at};
+use switchboard::{
+    CloseReason, Codec, Connection, ConnectionError, Format, FrameError, PeerAddr, Result, Rights, RoomName, TlsInfo,
+    UnixUser, UserName,
+};
+use tokio::time::timeout;
 
-/// How long whoever has to present a token has to do so, and a policy to find out whose it is.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long whoever has to present a token has for it, and a policy to find out whose one is.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What whoever has shown none may send until then, and how long each is at most.
 const MOST_FRAMES: usize = 8;
@@ -52,7 +55,7 @@ pub(super) enum FirstSeat {
 }
 
 impl Admission {
-    /// Of a listener of frames.
+    /// Of a listener.
     pub(super) fn parse(options: &mut Options, is_local: bool) -> Self {
         let auth = options.value("auth", |text| match text {
             "optional" => Ok(Self::Optional),
@@ -73,7 +76,7 @@ impl Admission {
     }
 
     /// Who somebody is by coming here.
-    fn principal(&self, has_policy: bool) -> Option<Principal> {
+    pub(super) fn principal(&self, has_policy: bool) -> Option<Principal> {
         match self {
             Self::Off if has_policy => Some(FilePolicy::unasked()),
             Self::As(name) => Some(FilePolicy::by_listener(name.clone())),
@@ -93,6 +96,8 @@ impl Listener {
     /// Whose a token is. Without a policy it is nobody's, and no less than none.
     async fn shown(&self, token: Token, peer: &PeerAddr) -> Result<Option<Arc<Principal>>, Failure> {
         match self.hub.policy() {
+            // Nobody is asked there.
+            Some(_) if self.admission == Admission::Off => Ok(None),
             Some(policy) => authenticate(&**policy, token, peer).await.map(Some),
             None if self.admission == Admission::Required => Err(unshown(Refusal::Wrong)),
             None => Ok(None),
@@ -178,93 +183,118 @@ pub(super) fn you(name: UserName, who: &Principal) -> Reply {
     Reply::You { name, authenticated }
 }
 
-/// Takes in a connection that has to present a token first, or refuses it. Nothing is made for it until then.
+/// Whether somebody is nobody in particular, to whom nothing else is given either.
+pub(super) fn is_nobody(who: &Principal) -> bool {
+    who.is_anonymous() && who.credential().is_none()
+}
+
+/// Takes a connection in that has to present a token first, or nobody. Nothing is made for it until then.
 pub(super) async fn arrive<C>(mut conn: Connection<C>, listener: Arc<Listener>) -> Result<Option<Box<Member<C>>>>
 where
     C: Codec,
     C::Frame: From<Bytes> + Into<Bytes>,
 {
-    let until = Instant::now() + PATIENCE;
+    // What came before, as a handshake does, is part of it.
+    let patience = PATIENCE.saturating_sub(conn.info().age);
+    let format = listener.options.format;
     let principal = match listener.known(|| conn.tls(), || conn.unix_user(), conn.peer()) {
         Ok(Some(principal)) => Arc::new(principal),
         Ok(None) => {
-            let Ok(shown) = timeout_at(until, show(&mut conn, &listener)).await else {
-                return Err(CloseReason::HandshakeTimeout.into());
-            };
-            let Some(principal) = shown? else { return Ok(None) };
+            let shown = shown_first(&mut conn, &listener, format, patience).await?;
+            let Some(principal) = shown else { return Ok(None) };
             principal
         }
         Err(failure) => {
-            let format = listener.options.format;
-            tell(&mut conn, &listener, format.failure(&failure)).await?;
-            tell(&mut conn, &listener, format.notice(&Notice::Closed { reason: CloseReason::AuthFailed })).await?;
+            tell(&mut conn, format, format.failure(&failure)).await?;
+            tell(&mut conn, format, format.notice(&Notice::Closed { reason: CloseReason::AuthFailed })).await?;
             return Err(CloseReason::AuthFailed.into());
         }
     };
     let mut member = Box::new(Member::enter(conn, Arc::clone(&listener), listener.options));
-    let reply = authorized(&principal);
-    member.session.authorize(principal);
-    member.reply(&reply).await?;
+    member.admit(principal).await?;
     member.take_first_seat();
     Ok(Some(member))
 }
 
-/// Waits until it has presented somebody's token.
-async fn show<C>(conn: &mut Connection<C>, listener: &Listener) -> Result<Option<Arc<Principal>>>
+/// Whom it shows to be within `patience`, before anything else; nobody if it leaves.
+pub(super) async fn shown_first<C>(
+    conn: &mut Connection<C>,
+    listener: &Listener,
+    format: Format,
+    patience: Duration,
+) -> Result<Option<Arc<Principal>>>
 where
     C: Codec,
     C::Frame: From<Bytes> + Into<Bytes>,
 {
-    let format = listener.options.format;
+    conn.limit_frames(MOST_BYTES);
+    let Ok(shown) = timeout(patience, show(conn, listener, format)).await else {
+        return Err(CloseReason::HandshakeTimeout.into());
+    };
+    conn.limit_frames(usize::MAX);
+    shown
+}
+
+/// Waits until it has presented a token that is somebody's.
+async fn show<C>(conn: &mut Connection<C>, listener: &Listener, format: Format) -> Result<Option<Arc<Principal>>>
+where
+    C: Codec,
+    C::Frame: From<Bytes> + Into<Bytes>,
+{
     let mut wrong = 0;
-    tell(conn, listener, format.failure(&needed())).await?;
+    tell(conn, format, format.failure(&needed())).await?;
     for _ in 0..MOST_FRAMES {
-        let Some(frame) = conn.recv().await? else { return Ok(None) };
-        let frame: Bytes = frame.into();
+        let frame: Bytes = match conn.recv().await {
+            Ok(Some(frame)) => frame.into(),
+            Ok(None) => return Ok(None),
+            Err(error) => {
+                if let ConnectionError::Frame(FrameError::TooLong { .. }) = error {
+                    let failure = Failure::new(ErrorCode::FrameTooLong, error.to_string());
+                    if let Some(word) = format.failure(&failure) {
+                        conn.last_word(ended::<C>(format, word));
+                    }
+                }
+                return Err(error.into());
+            }
+        };
         received::log(conn.peer(), &frame);
-        if frame.len() > MOST_BYTES {
-            break;
-        }
-        let failure = match parse(unmarked(trimmed(frame))) {
+        let reply = match parse(unmarked(trimmed(frame))) {
             Ok(Input::Command(Command::Auth(token))) => match listener.shown(token, conn.peer()).await {
                 Ok(Some(principal)) => return Ok(Some(principal)),
-                Ok(None) => needed(),
+                Ok(None) => Err(needed()),
                 Err(failure) => {
                     wrong += 1;
-                    failure
+                    Err(failure)
                 }
             },
-            Ok(Input::Command(Command::Ping)) => {
-                tell(conn, listener, format.reply(&Reply::Pong)).await?;
-                continue;
-            }
-            Ok(Input::Command(Command::Help)) => {
-                tell(conn, listener, format.reply(&Reply::Help)).await?;
-                continue;
-            }
+            Ok(Input::Command(Command::Ping)) => Ok(Reply::Pong),
+            Ok(Input::Command(Command::Help)) => Ok(Reply::Help),
             Ok(Input::Command(Command::Quit)) => {
-                tell(conn, listener, format.reply(&Reply::Bye)).await?;
+                tell(conn, format, format.reply(&Reply::Bye)).await?;
                 return Ok(None);
             }
-            Ok(_) => needed(),
-            Err(failure) => failure,
+            Ok(_) => Err(needed()),
+            Err(failure) => Err(failure),
         };
-        tell(conn, listener, format.failure(&failure)).await?;
+        match reply {
+            Ok(reply) => tell(conn, format, format.reply(&reply)).await?,
+            Err(failure) => tell(conn, format, format.failure(&failure)).await?,
+        }
         if wrong == MOST_WRONG {
             break;
         }
     }
-    tell(conn, listener, format.notice(&Notice::Closed { reason: CloseReason::AuthFailed })).await?;
+    tell(conn, format, format.notice(&Notice::Closed { reason: CloseReason::AuthFailed })).await?;
     Err(CloseReason::AuthFailed.into())
 }
 
-async fn tell<C>(conn: &mut Connection<C>, listener: &Listener, frames: impl IntoIterator<Item = Bytes>) -> Result
+async fn tell<C>(conn: &mut Connection<C>, format: Format, frames: impl IntoIterator<Item = Bytes>) -> Result
 where
     C: Codec,
     C::Frame: From<Bytes> + Into<Bytes>,
 {
     for frame in frames {
-        conn.send(ended::<C>(listener.options.format, frame)).await?;
+        conn.send(ended::<C>(format, frame)).await?;
     }
     Ok(())
 }
@@ -310,6 +340,13 @@ where
         self.refuse(&unnamed()).await?;
         self.tell(&Notice::Closed { reason: CloseReason::AuthFailed }).await?;
         Err(CloseReason::AuthFailed.into())
+    }
+
+    /// Is whose token it has shown, and is told so.
+    pub(super) async fn admit(&mut self, principal: Arc<Principal>) -> Result {
+        let reply = authorized(&principal);
+        self.session.authorize(principal);
+        Ok(self.reply(&reply).await?)
     }
 
     /// Is whose token it shows, from now on; or is told that it is nobody's, and in the end closed for it.

@@ -163,11 +163,32 @@ async fn who_says_much_or_nothing_before_its_token_is_closed() {
     assert_eq!(talker.closed().await, CloseReason::AuthFailed);
     let mut wordy = peer(&hub, Admission::Required);
     line(&mut wordy).await;
-    assert_eq!(ask(&mut wordy, &"x".repeat(9000)).await, "* closed: auth-failed");
+    wordy.send("x".repeat(8193)).await;
+    assert_eq!(line(&mut wordy).await, "! frame-too-long: frame is longer than 8192 bytes", "though it has no end yet");
+    assert_eq!(wordy.closed().await, CloseReason::FrameTooLong);
     let mut silent = peer(&hub, Admission::Required);
     line(&mut silent).await;
     tokio::time::advance(Duration::from_secs(11)).await;
     assert_eq!(silent.closed().await, CloseReason::HandshakeTimeout);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_handshake_took_is_part_of_the_time_for_a_token() {
+    let settings = Settings { admission: Admission::Required, ..settings(None) };
+    let listener = Arc::new(Listener::new(settings, hub()));
+    let slow = move |conn: Connection<GuardedLines>| {
+        let listener = Arc::clone(&listener);
+        async move {
+            tokio::time::sleep(Duration::from_secs(6)).await;
+            serve_known(conn, &listener).await
+        }
+    };
+    let began = Instant::now();
+    let mut silent = testing::serve(slow, Timeouts::default());
+    line(&mut silent).await;
+    assert_eq!(silent.closed().await, CloseReason::HandshakeTimeout);
+    // And the time to finish.
+    assert!((10..=12).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
 }
 
 #[tokio::test(start_paused = true)]

@@ -250,6 +250,10 @@ where
         let input = if self.commands || self.repeats_join(&frame) { parse(frame) } else { Ok(Input::Text(frame)) };
         let answer = match input {
             Ok(Input::Command(Command::Auth(token))) => return self.show(token).await,
+            Ok(input @ Input::Command(Command::Rooms)) => match self.begin_listing(&input).await {
+                Ok(()) => Ok(Answer::List(self.rooms().await)),
+                Err(failure) => Err(failure),
+            },
             Ok(input) => {
                 if let Input::Command(Command::Join { since: Some(_), .. }) = input {
                     // The past waits for nobody, and the answer is to come before it.

@@ -10,6 +10,8 @@ mod route;
 mod streams;
 
 use super::commands::{refused, unpublished};
+use super::credentials::{Admission, PATIENCE, is_nobody, shown_first};
+use super::listing;
 use super::member::Member;
 use super::{Listener, MemberOptions};
 use crate::services::received;
@@ -32,8 +34,7 @@ use switchboard::grammar::{ErrorCode, Failure, Reply};
 use switchboard::http::{BodyError, Request, Response};
 use switchboard::policy::Principal;
 use switchboard::{
-    Buckets, Connection, Format, PeerAddr, Published, Rate, Result, Rights, Room, RoomList, RoomName, Session,
-    WebSocket,
+    Buckets, Connection, Format, PeerAddr, Published, Rate, Result, Room, RoomList, RoomName, Session, WebSocket,
 };
 
 /// What a client may agree on in `Sec-WebSocket-Protocol`. The one thing that there is to speak needs no name.
@@ -57,8 +58,6 @@ pub(super) struct Web {
 /// What a listener wants to be shown.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Access {
-    /// Whether nobody in particular is answered only by the page.
-    pub(super) is_required: bool,
     /// Whether streams and WebSockets may present a token in their URL, which ends up in logs and histories.
     pub(super) is_in_urls: bool,
 }
@@ -118,24 +117,26 @@ impl Web {
     async fn identify(&self, route: Route, in_url: Option<Presented>, request: Request) -> Result<Response, Failure> {
         let is_handshake = matches!(route, Route::Socket(_));
         let presented = credential::presented(request.headers(), is_handshake, in_url)?;
-        let is_shown = presented != Presented::Nothing;
+        let is_named = self.listener.admission.principal(self.listener.hub.policy().is_some()).is_some();
         let known = match presented {
-            Presented::Nothing => {
+            Presented::Nothing if !is_named => {
                 self.listener.known(|| request.tls(), || request.unix_user(), request.peer()).transpose()
             }
             _ => None,
         };
-        let is_shown = is_shown || known.is_some();
+        let is_shown =
+            presented != Presented::Nothing || known.is_some() || matches!(self.listener.admission, Admission::As(_));
         let who = match known {
             Some(known) => known.map(Arc::new),
-            None => self.authenticate(presented, request.peer()).await,
+            None => self.admit(presented, request.peer()).await?,
         };
         let who = match who {
             Ok(who) => who,
             Err(failure) => return Ok(answer::unauthenticated(&failure).into()),
         };
-        if self.access.is_required && who.is_anonymous() {
-            return Err(Failure::new(ErrorCode::NotAuthorized, "a token is needed here"));
+        // A WebSocket may show one by its first frame.
+        if self.needs_token(&who) && !is_handshake {
+            return Err(asking::needed());
         }
         let (peer, method) = (request.peer().clone(), request.method().clone());
         let handled = self.handle(route, &who, request).await;
@@ -157,7 +158,10 @@ impl Web {
             Route::Asset(_) | Route::Options { .. } => unreachable!("answered whoever asks"),
             Route::Me => Ok(answer::reply(&asking::you(who)).into()),
             Route::Publish { room, name } => self.publish(&room, &self.session(who, name)?, request).await,
-            Route::Rooms { after, limit } => Ok(rooms(&session()?, after.as_ref(), limit, &account)),
+            Route::Rooms { after, limit } => {
+                let list = listing::rooms(&self.listener.hub, &session()?, after.as_ref(), limit).await;
+                Ok(rooms(list, limit, &account))
+            }
             Route::Members { room, skip, limit } => members(&session()?, &room, skip, limit, &account),
             Route::Messages { room, since, limit } => {
                 let session = session()?;
@@ -174,7 +178,7 @@ impl Web {
             Route::Events { .. } if is_head => Ok(bodiless(endless(EVENTS))),
             Route::Follow { room, begin } => self.follow(who, &room, begin, request.peer()),
             Route::Events { room, since } => self.events(who, &room, since, &request),
-            Route::Socket(socket) => Ok(self.socket(socket, Arc::clone(who), request)),
+            Route::Socket(socket) => self.socket(socket, Arc::clone(who), request),
         }
     }
 
@@ -204,24 +208,21 @@ impl Web {
         Failure::new(code, error.to_string())
     }
 
-    fn socket(&self, socket: Socket, who: Arc<Principal>, request: Request) -> Response {
-        let listener = Arc::clone(&self.listener);
-        // Told behind which message it begins, and by then what it may do there.
-        let may = match &socket.kind {
-            SocketKind::Room(room) => self.listener.told_rights(&who, room),
-            SocketKind::Grammar(_) => None,
-        };
+    fn socket(&self, socket: Socket, who: Arc<Principal>, request: Request) -> Result<Response, Failure> {
+        let (listener, needs_token) = (Arc::clone(&self.listener), self.needs_token(&who));
+        let who = (!needs_token).then_some(who);
         let mut response = request.upgrade(SUBPROTOCOLS, move |conn| {
             // Boxed, since it is over soon, and the member stays.
-            let arriving = Box::pin(arrive(conn, listener, socket, who, may));
+            let arriving = Box::pin(arrive(conn, listener, socket, who));
             async move {
                 let Some(member) = arriving.await? else { return Ok(()) };
                 member.serve().await
             }
         });
         match response.status() {
-            StatusCode::SWITCHING_PROTOCOLS => response,
-            status => answer::no_websocket(response.headers_mut(), status).into(),
+            StatusCode::SWITCHING_PROTOCOLS => Ok(response),
+            _ if needs_token => Err(asking::needed()),
+            status => Ok(answer::no_websocket(response.headers_mut(), status).into()),
         }
     }
 
@@ -238,13 +239,12 @@ impl Web {
     }
 }
 
-/// Gives a WebSocket its name and its room, or tells it why not.
+/// Gives a WebSocket its name and its room, or tells it why not. `who`: none has to show a token first.
 async fn arrive(
-    conn: Connection<WebSocket>,
+    mut conn: Connection<WebSocket>,
     listener: Arc<Listener>,
     socket: Socket,
-    who: Arc<Principal>,
-    may: Option<Rights>,
+    who: Option<Arc<Principal>>,
 ) -> Result<Option<Box<Member<WebSocket>>>> {
     let Socket { kind, name, since, format, echo } = socket;
     let options = MemberOptions {
@@ -252,10 +252,24 @@ async fn arrive(
         commands: listener.options.commands && matches!(kind, SocketKind::Grammar(_)),
         echo: echo.unwrap_or(listener.options.echo),
     };
-    let mut member = Box::new(Member::enter(conn, Arc::clone(&listener), options));
-    if !who.is_anonymous() {
-        member.session.authorize(Arc::clone(&who));
+    let mut shown = None;
+    if who.is_none() {
+        shown = shown_first(&mut conn, &listener, options.format, PATIENCE).await?;
+        if shown.is_none() {
+            return Ok(None);
+        }
     }
+    let mut member = Box::new(Member::enter(conn, Arc::clone(&listener), options));
+    match (who, shown) {
+        (_, Some(shown)) => member.admit(shown).await?,
+        (Some(who), None) if !is_nobody(&who) => _ = member.session.authorize(who),
+        _ => {}
+    }
+    // Told behind which message it begins, and by then what it may do there.
+    let may = match &kind {
+        SocketKind::Room(room) => listener.told_rights(&member.session.principal(), room),
+        SocketKind::Grammar(_) => None,
+    };
     let named = name.map_or(Ok(()), |name| member.take_name(name));
     if let Err(failure) = named {
         member.refuse(&failure).await?;
@@ -293,8 +307,8 @@ fn turned_away(member: &Member<WebSocket>) -> Option<Box<Member<WebSocket>>> {
     None
 }
 
-fn rooms(session: &Session, after: Option<&RoomName>, limit: usize, account: &Account) -> Response {
-    let RoomList { rooms, total, next, .. } = session.rooms(after, limit);
+fn rooms(list: RoomList, limit: usize, account: &Account) -> Response {
+    let RoomList { rooms, total, next, .. } = list;
     let next = next.map(|last| format!("/rooms?after={last}&limit={limit}"));
     listed(paged(&Reply::Rooms { rooms, total }, next), account)
 }

@@ -4,7 +4,7 @@
 //! The hub's doors ask the policy as well, whatever is asked here.
 
 use super::super::commands::misnamed;
-use super::super::credentials::{self, authenticate, unshown};
+use super::super::credentials::{self, Admission, authenticate, is_nobody, unshown};
 use super::Web;
 use crate::web::credential::Presented;
 use std::sync::Arc;
@@ -24,11 +24,41 @@ impl Web {
         authenticate(&**policy, token, peer).await
     }
 
+    /// Whom a request is of: whoever the listener says that everybody is, or whom it shows.
+    ///
+    /// # Errors
+    /// It shows a token where it is somebody already. Within: the token is nobody's.
+    pub(super) async fn admit(
+        &self,
+        presented: Presented,
+        peer: &PeerAddr,
+    ) -> Result<Result<Arc<Principal>, Failure>, Failure> {
+        let admission = &self.listener.admission;
+        if let Admission::As(name) = admission
+            && presented != Presented::Nothing
+        {
+            return Err(Failure::new(ErrorCode::BadArgument, format!("everybody is {name} here, without a token")));
+        }
+        match admission.principal(self.listener.hub.policy().is_some()) {
+            Some(principal) => Ok(Ok(Arc::new(principal))),
+            None => Ok(self.authenticate(presented, peer).await),
+        }
+    }
+
+    /// Whether somebody has to show a token before anything else.
+    pub(super) fn needs_token(&self, who: &Principal) -> bool {
+        self.listener.admission == Admission::Required && who.is_anonymous()
+    }
+
     /// Whoever asks, without a connection in the hub.
     pub(super) fn session(&self, who: &Arc<Principal>, name: Option<UserName>) -> Result<Session, Failure> {
         let hub = &self.listener.hub;
         if who.is_anonymous() {
-            return hub.session(name.unwrap_or_else(UserName::http), Format::Json).map_err(misnamed);
+            let session = hub.session(name.unwrap_or_else(UserName::http), Format::Json).map_err(misnamed)?;
+            if !is_nobody(who) {
+                session.authorize(Arc::clone(who));
+            }
+            return Ok(session);
         }
         let session = hub.session(UserName::http(), Format::Json).map_err(misnamed)?;
         // Beside its own connections, which may have the name.
@@ -51,4 +81,9 @@ pub(super) fn for_nobody(failure: Failure) -> Failure {
         ErrorCode::NotAllowed => Failure::new(ErrorCode::NotAuthorized, "a token is needed for this"),
         _ => failure,
     }
+}
+
+/// What is told where nobody in particular is served.
+pub(super) fn needed() -> Failure {
+    Failure::new(ErrorCode::NotAuthorized, "a token is needed here")
 }

@@ -2,11 +2,11 @@
 
 #![allow(clippy::disallowed_methods, reason = "a test is the program itself, and sees all of a room")]
 
-use super::served::{client_with, frame, paragraph};
+use super::served::{client_admitted, client_with, frame, paragraph};
 use super::*;
 use switchboard::policy::{self, Authenticating, Credentials, Policy, Refusal};
 use switchboard::testing::Peer;
-use switchboard::{Hub, HubLimits, UserName};
+use switchboard::{Hub, HubLimits, Rights, UserName};
 
 /// `alice` shows `sb_alice` and may do everything in `ops*`, `bob` shows `sb_bob` and only reads there, but not what was; nobody
 /// else may do anything there. `hidden` is for nobody, `lobby` for everybody.
@@ -26,6 +26,8 @@ impl Policy for Known {
 
     fn rights(&self, who: &Principal, room: &RoomName) -> Rights {
         match (room.as_str(), who.name().map(UserName::as_str)) {
+            // As a listener says of everybody with `auth=off`.
+            (_, None) if who.credential().is_some() => Rights::ALL,
             ("lobby", _) => Rights::ALL,
             (room, Some("alice")) if room.starts_with("ops") => Rights::ALL,
             (room, Some("bob")) if room.starts_with("ops") => Rights::JOIN,
@@ -45,7 +47,10 @@ fn hub() -> Hub {
 
 /// The head and the body of an answer with an end.
 async fn ask_with(hub: &Hub, access: Access, request: &str, headers: &[&str], body: &str) -> (String, String) {
-    let mut peer = client_with(hub.clone(), access);
+    ask_of(client_with(hub.clone(), access), request, headers, body).await
+}
+
+async fn ask_of(mut peer: Peer, request: &str, headers: &[&str], body: &str) -> (String, String) {
     let headers: String = headers.iter().flat_map(|header| [*header, "\r\n"]).collect();
     let length = body.len();
     let head = format!(
@@ -184,25 +189,90 @@ async fn whoever_asks_is_told_who_it_is() {
 
 #[tokio::test(start_paused = true)]
 async fn where_authentication_is_required_nobody_gets_more_than_the_page() {
-    let required = Access { is_required: true, is_in_urls: false };
+    let client = |hub: &Hub| client_admitted(hub.clone(), Admission::Required, Access::default());
     for hub in [hub(), Hub::new()] {
-        for request in ["POST /rooms/lobby", "GET /rooms", "GET /me", "GET /ws"] {
-            let (head, _) = ask_with(&hub, required, request, &[], "").await;
+        for request in ["POST /rooms/lobby", "GET /rooms", "GET /me", "GET /ws", "GET /rooms/lobby/ws"] {
+            let (head, _) = ask_of(client(&hub), request, &[], "").await;
             assert!(
                 head.starts_with("HTTP/1.1 401 ") && header(&head, "www-authenticate").is_some(),
                 "{request}: {head}"
             );
         }
         for request in ["GET /", "GET /switchboard.js", "GET /openapi.json"] {
-            assert!(ask_with(&hub, required, request, &[], "").await.0.starts_with("HTTP/1.1 200 "), "{request}");
+            assert!(ask_of(client(&hub), request, &[], "").await.0.starts_with("HTTP/1.1 200 "), "{request}");
         }
     }
-    assert!(ask_with(&hub(), required, "GET /rooms", &[ALICE], "").await.0.starts_with("HTTP/1.1 200 "));
+    assert!(ask_of(client(&hub()), "GET /rooms", &[ALICE], "").await.0.starts_with("HTTP/1.1 200 "));
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_authentication_is_required_a_websocket_shows_its_token_first() {
+    let hub = hub();
+    for (path, joined) in [("/rooms/ops/ws", "{\"event\":\"you-joined\""), ("/ws?room=ops", "{\"event\":\"welcome\"")] {
+        let peer = client_admitted(hub.clone(), Admission::Required, Access::default());
+        let (head, mut peer) = socket_of(peer, path, "x-nothing: shown").await;
+        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+        assert!(frame(&mut peer).await.1.starts_with(b"{\"error\":\"not-authorized\","), "{path}");
+        say(&mut peer, "hello").await;
+        assert!(frame(&mut peer).await.1.starts_with(b"{\"error\":\"not-authorized\","), "{path}");
+        assert!(hub.find(&RoomName::parse("ops").unwrap()).is_none(), "nothing is made until then");
+        say(&mut peer, "/auth sb_alice").await;
+        assert_eq!(frame(&mut peer).await.1, b"{\"event\":\"authorized\",\"name\":\"alice\"}", "{path}");
+        let told = String::from_utf8(frame(&mut peer).await.1).unwrap();
+        assert!(told.starts_with(joined), "{told}");
+        drop(peer);
+        while hub.find(&RoomName::parse("ops").unwrap()).is_some_and(|room| room.member_count() > 0) {
+            tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        }
+        tokio::time::sleep(std::time::Duration::from_mins(20)).await;
+    }
+    let peer = client_admitted(hub.clone(), Admission::Required, Access::default());
+    let (_, mut peer) = socket_of(peer, "/rooms/ops/ws", "x-nothing: shown").await;
+    frame(&mut peer).await;
+    for _ in 0..3 {
+        say(&mut peer, "/auth nobody").await;
+        assert!(frame(&mut peer).await.1.starts_with(b"{\"error\":\"not-authorized\","));
+    }
+    assert_eq!(frame(&mut peer).await.1, b"{\"event\":\"closed\",\"reason\":\"auth-failed\"}");
+    assert_eq!(frame(&mut peer).await, (0x88, [&1008_u16.to_be_bytes()[..], b"auth-failed"].concat()));
+    let peer = client_admitted(hub.clone(), Admission::Required, Access::default());
+    let (_, mut silent) = socket_of(peer, "/rooms/ops/ws", "x-nothing: shown").await;
+    frame(&mut silent).await;
+    tokio::time::sleep(std::time::Duration::from_secs(11)).await;
+    assert_eq!(frame(&mut silent).await, (0x88, [&1008_u16.to_be_bytes()[..], b"handshake-timeout"].concat()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listener_of_requests_may_say_who_everybody_is_or_ask_nobody() {
+    let hub = hub();
+    let as_alice = || client_admitted(hub.clone(), Admission::As(UserName::parse("alice").unwrap()), Access::default());
+    assert!(ask_of(as_alice(), "POST /rooms/ops", &[], "hi").await.0.starts_with("HTTP/1.1 200 "));
+    let (_, body) = ask_of(as_alice(), "GET /rooms/ops/messages", &[], "").await;
+    assert!(body.contains("\"from\":\"alice\",\"user\":\"alice\""), "{body}");
+    assert!(ask_of(as_alice(), "POST /rooms/hidden", &[], "hi").await.0.starts_with("HTTP/1.1 403 "));
+    assert!(ask_of(as_alice(), "GET /me", &[BOB], "").await.0.starts_with("HTTP/1.1 400 "), "it is somebody already");
+    let (_, mut peer) = socket_of(as_alice(), "/rooms/ops/ws", "x-nothing: shown").await;
+    assert!(frame(&mut peer).await.1.starts_with(b"{\"event\":\"you-joined\""));
+    let open = || client_admitted(hub.clone(), Admission::Off, Access::default());
+    assert!(ask_of(open(), "POST /rooms/hidden", &[], "hi").await.0.starts_with("HTTP/1.1 200 "));
+    assert!(
+        ask_of(open(), "GET /rooms/hidden/messages", &["authorization: Bearer any"], "").await.1.contains("\"hi\"")
+    );
+    assert!(ask_of(open(), "POST /rooms/hidden?name=alice", &[], "hi").await.0.starts_with("HTTP/1.1 403 "));
+    let (_, mut peer) = socket_of(open(), "/rooms/hidden/ws", "x-nothing: shown").await;
+    let told = String::from_utf8(frame(&mut peer).await.1).unwrap();
+    assert!(told.ends_with("\"may\":[\"publish\",\"history\",\"presence\"]}"), "{told}");
+    let mut events = open();
+    events.send("GET /rooms/hidden/events HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
+    assert!(paragraph(&mut events).await.starts_with("HTTP/1.1 200 "));
+    paragraph(&mut events).await;
+    ask_of(open(), "POST /rooms/hidden", &[], "live").await;
+    while !paragraph(&mut events).await.contains("\"live\"") {}
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_token_is_in_a_url_only_where_that_is_allowed_and_for_what_has_no_end() {
-    let (hub, in_urls) = (hub(), Access { is_required: false, is_in_urls: true });
+    let (hub, in_urls) = (hub(), Access { is_in_urls: true });
     let (head, _) = ask_with(&hub, Access::default(), "GET /rooms/ops/events?access_token=sb_alice", &[], "").await;
     assert!(head.starts_with("HTTP/1.1 400 "), "{head}");
     for (request, status) in [
@@ -221,7 +291,16 @@ async fn a_token_is_in_a_url_only_where_that_is_allowed_and_for_what_has_no_end(
 
 /// Opens a WebSocket. Gives the head of the answer, too.
 async fn socket(hub: &Hub, path: &str, header: &str) -> (String, Peer) {
-    let mut peer = client_with(hub.clone(), Access::default());
+    socket_of(client_with(hub.clone(), Access::default()), path, header).await
+}
+
+/// Sends a short text, masked with nothing.
+async fn say(peer: &mut Peer, text: &str) {
+    let length = u8::try_from(text.len()).unwrap();
+    peer.send([&[0x81, 0x80 | length, 0, 0, 0, 0], text.as_bytes()].concat()).await;
+}
+
+async fn socket_of(mut peer: Peer, path: &str, header: &str) -> (String, Peer) {
     let key = "sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==";
     let upgrade = "connection: upgrade\r\nupgrade: websocket";
     peer.send(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n{upgrade}\r\n{key}\r\n{header}\r\n\r\n")).await;

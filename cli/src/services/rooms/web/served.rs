@@ -18,6 +18,10 @@ fn client_of(hub: Hub) -> Peer {
 }
 
 pub(super) fn client_with(hub: Hub, access: Access) -> Peer {
+    client_admitted(hub, Admission::default(), access)
+}
+
+pub(super) fn client_admitted(hub: Hub, admission: Admission, access: Access) -> Peer {
     let settings = Settings {
         format: Format::Json,
         room: None,
@@ -27,7 +31,7 @@ pub(super) fn client_with(hub: Hub, access: Access) -> Peer {
         new_rooms: None,
         overflow: None,
         idle: None,
-        admission: crate::services::rooms::Admission::default(),
+        admission,
         known_by: crate::services::rooms::KnownBy::default(),
     };
     let listener = Arc::new(Listener::new(settings, hub));

@@ -2,6 +2,7 @@
 //!
 //! The first thing that is told is from where on messages come, so that who is cut off before the first one can go on there.
 
+use super::super::credentials::is_nobody;
 use super::messages::before;
 use super::route::{Begin, last_event};
 use super::{Listener, Member, MemberOptions, Web};
@@ -119,7 +120,7 @@ where
     let first: Vec<_> = fields.into_iter().chain(format.reply(&joined)).collect();
     conn.send(Bytes::from(first.join(&b'\n'))).await?;
     let mut member = Box::new(Member::enter(conn, listener, MemberOptions { format, commands: false, echo: false }));
-    if !who.is_anonymous() {
+    if !is_nobody(&who) {
         member.session.authorize(who);
     }
     // Only a limit of no room at all leaves it in none: its format can tell of what is gone.
