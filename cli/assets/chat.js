@@ -53,6 +53,11 @@ export class Chat {
             this.#move(room, { moreJoined, moreLeft, moreRenamed });
         });
         switchboard.on('renamed', (change) => this.#renamed(change));
+        switchboard.on('entered', ({ room, may }) => {
+            const talk = this.talks.get(key('room', room));
+            if (talk) talk.rights = may;
+            this.#view.changed(talk);
+        });
         switchboard.on('refused', ({ room, error }) => {
             if (room) this.#say('room', room, `You are no longer in this room: ${error.message}`);
         });

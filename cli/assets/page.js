@@ -247,6 +247,7 @@ function submit(typed) {
     complain('');
     const command = /^\/([a-z]*)(?:\s+([^]*))?$/i.exec(typed);
     if (command) return obey(command[1].toLowerCase(), command[2]?.trim() ?? '');
+    if (chat.active && !chat.active.may('publish')) return complain(`You may only read in ${chat.active.title}.`);
     if (switchboard.state !== 'open') return complain('There is no connection. Your text stays here until there is.');
     const bytes = new TextEncoder().encode(typed).length;
     if (bytes > MESSAGE_BYTES) {
@@ -420,6 +421,10 @@ const countRooms = seldom(ROOMS_MS, async () => {
 const countPeople = seldom(PEOPLE_MS, async () => {
     const talk = chat.active;
     if (talk?.kind !== 'room' || switchboard.state !== 'open') return false;
+    if (!talk.may('presence')) {
+        talk.names = [];
+        return people.show([], switchboard.name, 0);
+    }
     const { members, total } = await everybody(talk.name);
     [talk.names, talk.members] = [members, total];
     if (talk === chat.active) people.show(members, switchboard.name, total);

@@ -21,6 +21,7 @@ export class Room {
     #latest = find('latest', HTMLButtonElement);
     #composer = find('composer', HTMLElement);
     #text = find('text', HTMLTextAreaElement);
+    #send = find('send', HTMLButtonElement);
     /** What `#empty` and `#pending` show. */
     #emptied = '';
     #sent = '';
@@ -36,9 +37,13 @@ export class Room {
             this.#leave.title = leaves;
             this.#leave.setAttribute('aria-label', leaves);
         }
-        this.#members.hidden = this.#membersButton.hidden = !isRoom;
+        this.#members.hidden = this.#membersButton.hidden = !isRoom || !talk?.may('presence');
         this.#composer.hidden = !talk;
-        this.#text.placeholder = talk ? `Message ${talk.title}` : '';
+        const mayPublish = talk?.may('publish') ?? true;
+        // One can still type a command.
+        this.#composer.classList.toggle('silent', !mayPublish);
+        this.#send.disabled = !mayPublish && !this.#text.value.startsWith('/');
+        this.#text.placeholder = placeholder(talk, mayPublish);
         this.#showEmpty(talk);
         this.#showPending(talk, failed);
         this.#beginning.textContent = beginning(talk);
@@ -51,7 +56,7 @@ export class Room {
     /** @param {Talk | undefined} talk */
     #showEmpty(talk) {
         this.#empty.hidden = talk !== undefined && talk.conversation.end > 0;
-        const key = talk ? talk.key : '';
+        const key = talk ? `${talk.key} ${talk.rights}` : '';
         if (this.#empty.hidden || this.#emptied === key) return;
         this.#emptied = key;
         const parts = [make('img')];
@@ -63,9 +68,12 @@ export class Room {
             parts.push(make('h2', '', `Between you and ${talk.name}`));
             parts.push(make('p', '', 'Nobody else sees it, and nothing is kept: people who are away miss it.'));
         } else {
-            parts.push(make('h2', '', 'Nothing has been said here yet'));
-            parts.push(make('p', '', 'Say the first word, or let a terminal do it:'));
-            parts.push(make('code', 'snippet', publishing(talk.name)));
+            const isKnown = talk.may('history');
+            parts.push(make('h2', '', `Nothing has been said here ${isKnown ? 'yet' : 'since you came'}`));
+            if (talk.may('publish')) {
+                parts.push(make('p', '', 'Say the first word, or let a terminal do it:'));
+                parts.push(make('code', 'snippet', publishing(talk.name)));
+            }
         }
         this.#empty.replaceChildren(...parts);
     }
@@ -95,10 +103,17 @@ export function following(room) {
     return `curl -N '${new URL(`rooms/${room}/messages?follow=1`, document.baseURI)}'`;
 }
 
+/** @param {Talk | undefined} talk @param {boolean} mayPublish */
+function placeholder(talk, mayPublish) {
+    if (!talk) return '';
+    return mayPublish ? `Message ${talk.title}` : `You may only read in ${talk.title}`;
+}
+
 /** @param {Talk | undefined} talk */
 function subtitle(talk) {
     if (!talk) return '';
     if (talk.kind === 'person') return 'In private';
+    if (!talk.may('presence')) return 'You may not see who is here';
     if (talk.members === 0) return 'Joining…';
     return talk.members === 1 ? 'Only you are here' : `${talk.members.toLocaleString()} here now`;
 }
@@ -107,6 +122,7 @@ function subtitle(talk) {
 function beginning(talk) {
     if (talk?.kind !== 'room') return '';
     const { first, oldest } = talk.conversation;
+    if (!talk.may('history')) return 'You may not read what was said before you came.';
     if (first > 0) return 'Earlier messages are no longer on this page.';
     if (oldest === undefined) return '';
     if (oldest === 1) return `This is where ${talk.name} begins.`;

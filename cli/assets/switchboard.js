@@ -29,16 +29,21 @@
  * @property {{ room: string, joined: number, left: number, renamed?: number, members: number }} presence
  * @property {{ room: string, from: string, to: string }} renamed
  * @property {{ from: string, text?: string, base64?: string }} direct to you alone
+ * @property {{ room: string, may: Right[] }} entered you are in a room, and may do this there: told where the server
+ *     knows who may do what, each time that you come
  * @property {{ room: string }} removed you may no longer be in a room, and are not
  * @property {{ seconds: number }} expiring your token ends soon; a function is asked for another by itself
  * @property {{ error: Refusal, room?: string }} refused what nobody waits for: your name or your token, or a room when
  *     reconnected
  *
+ * @typedef {'publish' | 'history' | 'presence' | 'moderate'} Right
+ *
  * @typedef {'connecting' | 'open' | 'waiting' | 'closed'} State
  *
  * @typedef {string | ArrayBuffer | ArrayBufferView | Blob} Payload what is published: a text, or bytes
  *
- * @typedef {string | (() => string | Promise<string>)} Token a function is asked whenever one is needed, once at a time
+ * @typedef {string | (() => string | Promise<string>)} Token a function is asked at each connection, before the token ends,
+ *     and when it has ended; once at a time
  *
  * @typedef {object} Options
  * @property {string} [name] to be called by, instead of `guest-N`
@@ -152,6 +157,10 @@ export class Switchboard {
     #turn;
     /** Whether the server has greeted us on this connection. */
     #welcomed = false;
+    /** Whether a token was shown on this connection before that, because the server asked for it. */
+    #handed = false;
+    /** Whether a function was asked for another token since the server greeted us. */
+    #renewed = false;
     /** What shows on the next connection that the name was ours on the last one. */
     #secret = drawn();
     /** What the server said of the end that is coming. */
@@ -200,8 +209,8 @@ export class Switchboard {
      * @param {string} room
      * @param {{ since?: string }} [options] an id, to be told what came behind it; or `start`, to be told all that the
      *     room still has
-     * @returns {Promise<{ room: string, members: number }>} which need not be waited for: one that is rejected and has
-     *     nobody to hear it ends no program
+     * @returns {Promise<{ room: string, members: number, may?: Right[] }>} which need not be waited for: one that is
+     *     rejected and has nobody to hear it ends no program
      */
     join(room, options = {}) {
         const entered = this.#join(room, options);
@@ -367,7 +376,7 @@ export class Switchboard {
     /** @param {string} token */
     #dial(token) {
         this.#shown = token;
-        this.#welcomed = false;
+        [this.#welcomed, this.#handed] = [false, false];
         const url = new URL(this.#url);
         url.searchParams.set('format', 'json');
         url.searchParams.set('echo', 'on');
@@ -422,22 +431,52 @@ export class Switchboard {
             const answer = await fetch(url, { headers });
             const { error, text } = await answer.json();
             if (!UNSHOWN.has(error) || this.state === 'closed' || token !== this.#shown) return;
-            this.#emit('refused', { error: new Refusal(error, text) });
+            this.#deny(new Refusal(error, text));
         } catch {
             // It is the network.
         }
     }
 
-    /** Presents another token before the current one ends. */
+    /** What was shown does not do. A function is asked for another one at once if it has ended, but not again and again. @param {Refusal} error */
+    #deny(error) {
+        if (error.code !== 'token-expired' || typeof this.#token !== 'function' || this.#renewed) {
+            return this.#emit('refused', { error });
+        }
+        this.#renewed = true;
+        if (this.state === 'open') this.#renew();
+        else this.retry();
+    }
+
+    /** Shows another token before the one that is shown ends. */
     async #renew() {
+        const socket = this.#socket;
         try {
             const token = await this.#ticket();
-            if (!token) return;
+            // Another connection shows it by itself.
+            if (!token || socket !== this.#socket) return;
             this.#shown = token;
             await this.#change(`/auth ${token}`, 'authorized');
+            this.#renewed = false;
         } catch (error) {
-            if (isRefused(error)) this.#emit('refused', { error });
+            if (isRefused(error)) this.#deny(error);
         }
+    }
+
+    /**
+     * The server greets only whom it knows: it is shown the token that the handshake could not hold, or there is none that does.
+     *
+     * @param {Refusal} error
+     */
+    #show(error) {
+        if (this.#shown && !OFFERED.test(this.#shown) && !this.#handed) {
+            this.#handed = true;
+            this.#socket?.send(`/auth ${this.#shown}`);
+            return;
+        }
+        // It is known why.
+        this.#welcomed = true;
+        this.#lose(error.code);
+        this.#deny(error);
     }
 
     #drop() {
@@ -619,6 +658,7 @@ export class Switchboard {
 
     /** @param {Refusal} error */
     #refuse(error) {
+        if (!this.#welcomed && this.state !== 'open' && UNSHOWN.has(error.code)) return this.#show(error);
         const asked = this.#asked[0];
         // A ping is never refused: what went before it was.
         if (asked?.event === 'pong') asked.error ??= error;
@@ -629,7 +669,10 @@ export class Switchboard {
     #answer(frame) {
         if (this.#asked[0]?.event !== frame.event) return;
         // At once, since the next frame may be a message already.
-        if (frame.event === 'you-joined') this.#place(frame)?.enter(frame);
+        if (frame.event === 'you-joined') {
+            this.#place(frame)?.enter(frame);
+            if (frame.may) this.#emit('entered', { room: frame.room, may: frame.may });
+        }
         if (frame.event === 'named') this.#call(frame.name);
         const asked = this.#asked.shift();
         if (asked?.error) asked.reject(asked.error);
@@ -650,9 +693,11 @@ export class Switchboard {
         // Before whatever those ask who hear of it.
         this.state = 'open';
         this.#welcomed = true;
-        if (this.#shown && !OFFERED.test(this.#shown)) {
-            this.#change(`/auth ${this.#shown}`, 'authorized').catch(
-                (error) => isRefused(error) && this.#emit('refused', { error }),
+        if (OFFERED.test(this.#shown) || this.#handed) this.#renewed = false;
+        if (this.#shown && !OFFERED.test(this.#shown) && !this.#handed) {
+            this.#change(`/auth ${this.#shown}`, 'authorized').then(
+                () => (this.#renewed = false),
+                (error) => isRefused(error) && this.#deny(error),
             );
         }
         this.#become('open');

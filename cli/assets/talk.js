@@ -18,6 +18,8 @@ export class Talk {
     members = 0;
     /** Those of them whose names are known. @type {string[]} */
     names = [];
+    /** What one may do there, where the server knows. @type {string[] | undefined} */
+    rights;
 
     /** @param {'room' | 'person'} kind @param {string} name */
     constructor(kind, name) {
@@ -27,6 +29,11 @@ export class Talk {
 
     get key() {
         return key(this.kind, this.name);
+    }
+
+    /** Whether one may do that there, as far as is known. @param {import('./switchboard.js').Right} right */
+    may(right) {
+        return this.rights?.includes(right) ?? true;
     }
 
     get title() {

@@ -500,6 +500,67 @@ test('why a token does not do is asked for by a request, since a browser is not 
     }
 });
 
+test('a function is asked for another token when one has ended, at once and once', async () => {
+    const [before, tokens] = [globalThis.fetch, ['one', 'two', 'three']];
+    globalThis.fetch = async () => ({ json: async () => refusal('token-expired') });
+    try {
+        start({ token: () => tokens.shift() });
+        await settled();
+        assert.deepEqual(Socket.last.protocols, bearer('one'));
+        Socket.last.fail();
+        await settled();
+        assert.deepEqual(Socket.last.protocols, bearer('two'), 'without a wait');
+        assert.deepEqual(short(), []);
+        Socket.last.fail();
+        await settled();
+        assert.deepEqual([short(), Socket.all.length], [['refused'], 2], 'the next one waits as any attempt does');
+        board.retry();
+        await settled();
+        assert.deepEqual(Socket.last.protocols, bearer('three'));
+        Socket.last.say(welcome());
+        tokens.push('four', 'five');
+        Socket.last.say({ event: 'expiring', seconds: 60 });
+        await settled();
+        assert.equal(Socket.last.take()[0], '/auth four');
+        Socket.last.say(refusal('token-expired'));
+        await settled();
+        assert.deepEqual(Socket.last.take(), ['/auth five']);
+        Socket.last.say(refusal('token-expired'));
+        await settled();
+        assert.deepEqual([short().at(-1), Socket.last.take()], ['refused', []]);
+    } finally {
+        globalThis.fetch = before;
+    }
+});
+
+test('a server that greets only whom it knows is shown what a handshake cannot hold, or tells what is wrong', async () => {
+    start({ token: 's3cret=' });
+    await settled();
+    Socket.last.say(refusal('not-authorized'));
+    assert.deepEqual(Socket.last.take(), ['/auth s3cret=']);
+    Socket.last.say({ event: 'authorized', name: 'alice' }, welcome('alice'));
+    assert.deepEqual([board.state, Socket.last.take()], ['open', []], 'it is not shown twice');
+    Socket.last.break();
+    board.retry();
+    Socket.last.say(refusal('not-authorized'), refusal('not-authorized'));
+    assert.deepEqual([short().at(-1), board.state], ['refused', 'waiting']);
+    start();
+    await settled();
+    const first = Socket.last;
+    board.on('refused', () => board.present('better'));
+    first.say(refusal('not-authorized'));
+    assert.deepEqual([first.closed, Socket.last.protocols], [true, bearer('better')]);
+});
+
+test('what one may do in a room is told each time that one comes', async () => {
+    const may = [];
+    await inOps(0);
+    board.on('entered', ({ room, may: rights }) => may.push([room, rights]));
+    await reconnect();
+    Socket.last.say({ ...joined('a-0'), may: ['history'] });
+    assert.deepEqual(may, [['ops', ['history']]]);
+});
+
 test('who is removed from a room is told, and does not come back to it', async () => {
     await inOps(0);
     Socket.last.say({ event: 'removed', room: 'OPS', reason: 'not-allowed' }, message(1));
