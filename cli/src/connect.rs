@@ -117,7 +117,10 @@ fn reason_in(said: &[u8]) -> Vec<u8> {
 async fn run(plan: &Plan) -> anyhow::Result<Over> {
     let limits = Limits { frame_bytes: LINE_BYTES, ..Limits::default() };
     // A server may take its time: whoever waits can leave.
-    let client = Client::new().limits(limits).timeouts(Timeouts { write: None, ..Timeouts::default() });
+    let client = Client::new()
+        .websocket_headers(plan.headers.clone())
+        .limits(limits)
+        .timeouts(Timeouts { write: None, ..Timeouts::default() });
     // Lines are what is shown, what is not sent in part when a connection is lost, and what answers to commands are.
     let is_in_lines = io::stdout().is_terminal() || plan.reconnect || !plan.greeting.is_empty();
     let over = match (plan.url.scheme, &plan.trust) {

@@ -67,6 +67,9 @@ pub struct Client {
     limits: Arc<Limits>,
     timeouts: Timeouts,
     grace: Duration,
+    /// What WebSockets are asked for with.
+    #[cfg(feature = "http")]
+    headers: http::HeaderMap,
     /// Each connection's task has it too: what runs for them ends with the last.
     node: Arc<Node>,
 }
@@ -106,6 +109,13 @@ impl Client {
     /// How long connections may take to finish in [`drain`](Self::drain), before they are aborted. Default 30 s.
     pub fn grace(self, grace: Duration) -> Self {
         Self { grace, ..self }
+    }
+
+    /// Headers that each WebSocket made from now on is asked for with, such as `Authorization`. Those of the handshake itself are set
+    /// whatever these are. Needs feature `http`.
+    #[cfg(feature = "http")]
+    pub fn websocket_headers(self, headers: http::HeaderMap) -> Self {
+        Self { headers, ..self }
     }
 
     /// Connects to a TCP server at `HOST:PORT`. If there are several addresses, the first one that answers is used;
@@ -180,7 +190,7 @@ impl Client {
     pub async fn websocket(&self, url: impl AsRef<str>) -> Result<Connection<WebSocketClient>, ConnectError> {
         let opening = async {
             let parsed = WebSocketUrl::parse(url.as_ref(), "ws", 80).map_err(ConnectError::unreachable)?;
-            upgrade(self.tcp_to(&parsed.address).await?, &parsed).await
+            upgrade(self.tcp_to(&parsed.address).await?, &parsed, &self.headers).await
         };
         self.open_websocket("ws", url.as_ref(), opening).await
     }
@@ -197,7 +207,7 @@ impl Client {
     ) -> Result<Connection<WebSocketClient>, ConnectError> {
         let opening = async {
             let parsed = WebSocketUrl::parse(url.as_ref(), "wss", 443).map_err(ConnectError::unreachable)?;
-            upgrade(self.tls_to(&parsed.address, trust).await?, &parsed).await
+            upgrade(self.tls_to(&parsed.address, trust).await?, &parsed, &self.headers).await
         };
         self.open_websocket("wss", url.as_ref(), opening).await
     }
@@ -211,7 +221,7 @@ impl Client {
     ) -> Result<Connection<WebSocketClient>, ConnectError> {
         let opening = async {
             let parsed = WebSocketUrl::parse(url, "ws", 80).map_err(ConnectError::unreachable)?;
-            upgrade(opened(async { Ok((end.split(), PeerAddr::Memory)) }).await?, &parsed).await
+            upgrade(opened(async { Ok((end.split(), PeerAddr::Memory)) }).await?, &parsed, &self.headers).await
         };
         self.open_websocket("memory", url, opening).await
     }
@@ -320,7 +330,14 @@ impl Default for Client {
     fn default() -> Self {
         let (limits, node) = (Limits::default(), Node::new());
         node.budget.set_limit(limits.memory_bytes);
-        Self { limits: Arc::new(limits), timeouts: Timeouts::default(), grace: GRACE, node }
+        Self {
+            limits: Arc::new(limits),
+            timeouts: Timeouts::default(),
+            grace: GRACE,
+            #[cfg(feature = "http")]
+            headers: http::HeaderMap::new(),
+            node,
+        }
     }
 }
 
@@ -332,10 +349,10 @@ async fn opened(connecting: impl Future<Output = io::Result<Parts>>) -> Result<O
 }
 
 #[cfg(feature = "http")]
-async fn upgrade(opened: Opened, url: &WebSocketUrl) -> Result<Opened, ConnectError> {
+async fn upgrade(opened: Opened, url: &WebSocketUrl, headers: &http::HeaderMap) -> Result<Opened, ConnectError> {
     let Opened { source, sink, address, .. } = opened;
     let key = WebSocketClient::key(random());
-    let (source, sink, input) = websocket::upgrade(source, sink, url, &key).await?;
+    let (source, sink, input) = websocket::upgrade(source, sink, url, (&key, headers)).await?;
     Ok(Opened { source, sink, address, input })
 }
 

@@ -3,6 +3,7 @@
 use super::{credential, room_socket};
 use crate::config::{Fault, SetBy};
 use bytes::Bytes;
+use http::HeaderMap;
 use std::path::PathBuf;
 use std::time::Duration;
 use switchboard::{CertificateError, Certificates, RoomName, Trust, UserName};
@@ -70,6 +71,15 @@ pub(crate) struct Arguments {
 /// Over UDP nobody says that nothing more will come.
 const UDP_WAIT: Duration = Duration::from_secs(1);
 
+/// Whence a token is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TokenFrom {
+    /// It is to be shown, whatever the server is.
+    File,
+    /// It is for whoever greets as rooms do, and for nobody else.
+    Environment,
+}
+
 /// What to do.
 pub(super) struct Plan {
     pub(super) url: Url,
@@ -78,6 +88,10 @@ pub(super) struct Plan {
     pub(super) has_identity: bool,
     /// Commands that are sent before anything else.
     pub(super) greeting: Vec<Bytes>,
+    /// Whence the token is that the first of them shows, if it does.
+    pub(super) token_from: TokenFrom,
+    /// What a WebSocket is asked for with.
+    pub(super) headers: HeaderMap,
     pub(super) wait: Option<Duration>,
     /// Whether a lost connection is made again.
     pub(super) reconnect: bool,
@@ -108,16 +122,31 @@ impl Plan {
             Some((url, wanted)) => (Some(url), wanted),
             None => (None, Vec::new()),
         };
+        let mut headers = HeaderMap::new();
         if let Some((token, url)) = token.zip(url.as_ref())
             && faults.takes_token(url, &typed)
         {
-            wanted.insert(0, format!("/auth {}", token.expose()).into());
+            match room_socket::room(url) {
+                Some(_) => headers.extend(faults.flag("--token-file", credential::header(&token))),
+                None => wanted.insert(0, format!("/auth {}", token.expose()).into()),
+            }
         }
+        let token_from = if typed.token_file.is_some() { TokenFrom::File } else { TokenFrom::Environment };
         let Faults(faults) = faults;
         let (Some(url), true) = (url, faults.is_empty()) else { return Err(faults) };
         let wait = wait.or_else(|| (url.is_datagrams() && !typed.listen).then_some(UDP_WAIT));
         let Arguments { reconnect, listen, .. } = typed;
-        Ok(Self { url, trust, has_identity: typed.cert.is_some(), greeting: wanted, wait, reconnect, listen })
+        Ok(Self {
+            url,
+            trust,
+            has_identity: typed.cert.is_some(),
+            greeting: wanted,
+            token_from,
+            headers,
+            wait,
+            reconnect,
+            listen,
+        })
     }
 }
 
@@ -166,15 +195,11 @@ impl Faults {
 
     /// Whether a token can be shown there. One of the environment is for whoever asks for it.
     fn takes_token(&mut self, url: &Url, typed: &Arguments) -> bool {
-        let fault = if url.is_datagrams() {
-            "not over UDP, which takes no tokens"
-        } else if room_socket::room(url).is_some() {
-            "not for a room's own WebSocket, which takes no commands; /ws has every room"
-        } else {
+        if !url.is_datagrams() {
             return true;
-        };
+        }
         if typed.token_file.is_some() {
-            self.flag::<()>("--token-file", Err(fault.to_owned()));
+            self.flag::<()>("--token-file", Err("not over UDP, which takes no tokens".to_owned()));
         }
         false
     }

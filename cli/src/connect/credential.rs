@@ -1,6 +1,10 @@
 //! The token that is shown to a server, if it looks like one of ours: one without a slip of the finger.
 
 use crate::policy::token::{StaticToken, TokenFault};
+use bytes::Bytes;
+use http::header::AUTHORIZATION;
+use http::{HeaderName, HeaderValue};
+use switchboard::grammar::{Command, Input, parse};
 use switchboard_load::typed::Secret;
 
 /// The same token, unless it is one of ours that is mistyped or cut off.
@@ -9,4 +13,17 @@ pub(super) fn checked(token: Secret) -> Result<Secret, String> {
         Err(fault @ TokenFault::Mistyped) => Err(format!("the token is {fault}")),
         _ => Ok(token),
     }
+}
+
+/// How a WebSocket is asked for by whoever has it.
+pub(super) fn header(token: &Secret) -> Result<(HeaderName, HeaderValue), String> {
+    let value = HeaderValue::from_str(&format!("Bearer {}", token.expose()));
+    let mut value = value.map_err(|_| "the token is none that a header can hold".to_owned())?;
+    value.set_sensitive(true);
+    Ok((AUTHORIZATION, value))
+}
+
+/// Whether a command shows a token.
+pub(super) fn is_shown_by(command: &Bytes) -> bool {
+    matches!(parse(command.clone()), Ok(Input::Command(Command::Auth(_))))
 }

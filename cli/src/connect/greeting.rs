@@ -4,6 +4,7 @@
 //! the other, since what is said behind a join that failed would be said elsewhere. Knows of no connection: it says what
 //! to send, and when.
 
+use super::credential::is_shown_by;
 use super::told;
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -15,6 +16,9 @@ use tokio::time::Instant;
 /// How long a server has to say that it takes commands, as rooms do at once.
 const WELCOME: Duration = Duration::from_secs(5);
 
+/// How long it has before it is taken for a server of another kind, where all that it would be asked is what it may want.
+const OTHER_SERVER: Duration = Duration::from_secs(1);
+
 /// How long it has to answer one. A datagram may be lost, so that it is sent again.
 const ANSWER: Duration = Duration::from_secs(10);
 const DATAGRAM_ANSWER: Duration = Duration::from_secs(1);
@@ -24,6 +28,8 @@ const MOST_TRIES: u32 = 5;
 pub(super) struct Greeting {
     asks: VecDeque<Bytes>,
     is_datagrams: bool,
+    /// Whether the first is left out where a server does not greet.
+    is_optional: bool,
     phase: Phase,
 }
 
@@ -56,16 +62,33 @@ pub(super) enum GreetingStep {
 
 impl Greeting {
     pub(super) fn new(asks: impl IntoIterator<Item = Bytes>, is_datagrams: bool, now: Instant) -> Self {
-        let mut greeting = Self { asks: asks.into_iter().collect(), is_datagrams, phase: Phase::Asking { tries: 0 } };
+        let (asks, phase) = (asks.into_iter().collect(), Phase::Asking { tries: 0 });
+        let mut greeting = Self { asks, is_datagrams, is_optional: false, phase };
         greeting.begin_again(now);
         greeting
+    }
+
+    /// Has the first be asked only of a server that greets.
+    pub(super) fn optional(mut self, is_optional: bool, now: Instant) -> Self {
+        self.is_optional = is_optional;
+        self.begin_again(now);
+        self
     }
 
     /// There is another connection.
     pub(super) fn begin_again(&mut self, now: Instant) {
         // Whoever joins over UDP is greeted by that, and whoever is no member may say it.
-        self.phase =
-            if self.is_datagrams { Phase::Asking { tries: 0 } } else { Phase::Waiting { until: now + WELCOME } };
+        self.phase = if self.is_datagrams {
+            Phase::Asking { tries: 0 }
+        } else {
+            Phase::Waiting { until: now + self.patience() }
+        };
+    }
+
+    /// How long a greeting is waited for.
+    fn patience(&self) -> Duration {
+        // Nothing else waits for it than what is typed.
+        if self.is_optional && self.asks.len() == 1 { OTHER_SERVER } else { WELCOME }
     }
 
     /// Whether all was asked and answered.
@@ -83,6 +106,10 @@ impl Greeting {
         let most = if self.is_datagrams { MOST_TRIES } else { 1 };
         match &self.phase {
             Phase::Waiting { until } | Phase::Asked { until, .. } if now < *until => GreetingStep::Wait(*until),
+            Phase::Waiting { .. } if self.is_optional && self.asks.len() == 1 => {
+                self.asks.clear();
+                GreetingStep::Through
+            }
             Phase::Waiting { .. } => GreetingStep::Refused(format!(
                 "the server has not said that it takes commands; it would publish `{}`",
                 shown(ask)
@@ -109,7 +136,7 @@ impl Greeting {
                 self.phase = Phase::Asking { tries: 0 }
             }
             // It takes one command, and then others.
-            (Phase::Waiting { .. }, event) if shows_token(ask) && wants_token(event.as_ref(), frame) => {
+            (Phase::Waiting { .. }, event) if is_shown_by(ask) && wants_token(event.as_ref(), frame) => {
                 self.phase = Phase::Asking { tries: 0 };
             }
             (Phase::Asked { .. }, Some(Event::Failure(failure))) => {
@@ -131,11 +158,7 @@ impl Greeting {
 
 /// A command as it may be shown: nobody else's business is the token that is in one.
 fn shown(ask: &Bytes) -> String {
-    if shows_token(ask) { "/auth …".to_owned() } else { Escaped(ask).to_string() }
-}
-
-fn shows_token(ask: &Bytes) -> bool {
-    matches!(parse(ask.clone()), Ok(Input::Command(Command::Auth(_))))
+    if is_shown_by(ask) { "/auth …".to_owned() } else { Escaped(ask).to_string() }
 }
 
 /// Whether a server greets by asking for a token.
@@ -257,6 +280,22 @@ mod tests {
             let GreetingStep::Refused(why) = greeting.step(now + WELCOME + ANSWER) else { panic!("{told:?}") };
             assert!(why.contains("`/auth …`") && !why.contains("mysecret"), "{why}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_token_of_the_environment_is_for_whoever_greets() {
+        const AUTH: Bytes = Bytes::from_static(b"/auth mysecret");
+        let now = Instant::now();
+        let mut greeting = Greeting::new([AUTH], false, now).optional(true, now);
+        assert_eq!(greeting.step(now), GreetingStep::Wait(now + OTHER_SERVER));
+        assert_eq!(greeting.step(now + OTHER_SERVER), GreetingStep::Through, "an echo takes no tokens");
+        let mut greeting = Greeting::new([AUTH], false, now).optional(true, now);
+        greeting.handle_frame(b"* you are guest-1 in lobby; /help lists the commands");
+        assert_eq!(greeting.step(now), GreetingStep::Send(AUTH));
+        greeting.handle_frame(b"! not-authorized: unknown credential");
+        assert!(matches!(greeting.step(now), GreetingStep::Refused(_)), "a wrong one is no less wrong");
+        let mut greeting = Greeting::new([AUTH, JOIN], false, now).optional(true, now);
+        assert!(matches!(greeting.step(now + WELCOME), GreetingStep::Refused(_)), "nor can a room be joined");
     }
 
     #[tokio::test(start_paused = true)]

@@ -42,6 +42,8 @@ pub(super) struct StandingOptions {
     pub(super) is_datagrams: bool,
     /// Objects are shown as lines.
     pub(super) is_for_people: bool,
+    /// By what a name is ours though the server still knows the last connection by it.
+    pub(super) secret: Option<u128>,
 }
 
 #[derive(Debug)]
@@ -201,7 +203,7 @@ impl Standing {
         match (self.on.claim, &self.wanted) {
             (Some(due), Some(name)) if now >= due => {
                 (self.on.claim, self.on.is_claiming) = (Some(now + NAME_INTERVAL), true);
-                Step::Send(format!("/name {name}").into())
+                Step::Send(self.naming(name).into())
             }
             (claim, _) => Step::Go(claim),
         }
@@ -249,10 +251,17 @@ impl Standing {
                 self.formats.push_back(format);
                 return Bytes::from_static(b"/format json");
             }
+            Ok(Input::Command(Command::Name { name, secret: None })) => return self.naming(&name).into(),
             Ok(Input::Command(Command::Quit)) => self.is_leaving = true,
             _ => {}
         }
         frame
+    }
+
+    /// Asks for a name, and has it kept for the next connection.
+    fn naming(&self, name: &UserName) -> String {
+        let secret = self.options.secret.map(|secret| format!(" secret={secret:032x}"));
+        format!("/name {name}{}", secret.unwrap_or_default())
     }
 
     /// Takes a frame.
@@ -372,7 +381,7 @@ impl Standing {
             }
         } else {
             if let Some(name) = self.wanted.as_ref().filter(|wanted| *wanted != name) {
-                todo.push(format!("/name {name}"));
+                todo.push(self.naming(name));
             }
             if let Some(room) = room.filter(|room| self.seats.iter().all(|seat| seat.room != **room)) {
                 todo.push(format!("/leave {room}"));
@@ -492,7 +501,8 @@ mod tests {
     const WELCOME: &str = "* you are guest-1 in lobby; /help lists the commands";
     const FORMAT: &str = r#"{"event":"format","format":"json"}"#;
 
-    const RESUMES: StandingOptions = StandingOptions { resumes: true, is_datagrams: false, is_for_people: false };
+    const RESUMES: StandingOptions =
+        StandingOptions { resumes: true, is_datagrams: false, is_for_people: false, secret: None };
 
     /// A standing, and a clock that others move.
     struct Server(Standing, Instant);
@@ -608,6 +618,26 @@ mod tests {
     }
 
     #[test]
+    fn a_name_is_asked_for_with_what_keeps_it_for_the_next_connection() {
+        let mut server = Server::new(StandingOptions { secret: Some(0xabc), ..RESUMES });
+        server.tells(WELCOME);
+        let kept = "/name alice secret=00000000000000000000000000000abc";
+        assert_eq!(server.0.typed(Bytes::from_static(b"/name alice")), kept);
+        let own = "/name alice secret=000000000000000000000000000000ff";
+        assert_eq!(server.0.typed(Bytes::from(own)), own, "whoever has one of its own");
+        for answer in [FORMAT, r#"{"event":"you-joined","room":"lobby","members":1,"id":"k3f9-5"}"#] {
+            server.is_sent();
+            server.tells(answer);
+        }
+        server.tells(r#"{"event":"named","name":"alice"}"#);
+        server.is_lost();
+        server.tells(WELCOME);
+        server.is_sent();
+        server.tells(FORMAT);
+        assert_eq!(server.is_sent(), kept);
+    }
+
+    #[test]
     fn our_own_messages_are_no_news() {
         let mut server = Server::of_alice();
         for text in ["one", "/pub lobby two"] {
@@ -704,7 +734,7 @@ mod tests {
 
     /// A member over UDP, in a room that tells text.
     fn datagrams(resumes: bool) -> Server {
-        let mut server = Server::new(StandingOptions { resumes, is_datagrams: true, is_for_people: false });
+        let mut server = Server::new(StandingOptions { resumes, is_datagrams: true, ..StandingOptions::default() });
         assert_eq!(server.step(), Step::Go(None));
         server.0.has_rooms = true;
         assert_eq!(server.tells("* [ops] you joined at k3f9-3: 1 member").len(), 1);
@@ -713,7 +743,7 @@ mod tests {
 
     #[test]
     fn a_relay_is_only_asked_by_what_it_does_not_publish() {
-        let mut server = Server::new(StandingOptions { resumes: false, is_datagrams: true, is_for_people: false });
+        let mut server = Server::new(StandingOptions { is_datagrams: true, ..StandingOptions::default() });
         let join = Bytes::from_static(b"/join relay cookie=5ee47a1cd3b099");
         server.0.proved(join.clone(), server.1);
         server.tells("* [relay] you joined at k3f9-3: 1 member");

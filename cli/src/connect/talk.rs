@@ -5,8 +5,9 @@
 
 mod again;
 
-use super::arguments::Plan;
+use super::arguments::{Plan, TokenFrom};
 use super::cookie::Joining;
+use super::credential::is_shown_by;
 use super::farewell::{Farewell, Meaning};
 use super::greeting::{Greeting, GreetingStep};
 use super::input::{self, StdinKind, Typed};
@@ -19,6 +20,7 @@ use super::waits::Waits;
 use anyhow::bail;
 use bytes::Bytes;
 use nix::sys::signal::Signal;
+use ring::rand::{SecureRandom as _, SystemRandom};
 use std::collections::VecDeque;
 use std::error::Error;
 use std::fmt;
@@ -134,6 +136,7 @@ pub(super) async fn talk<C: PlainCodec>(
         resumes: plan.reconnect,
         is_datagrams: C::TAKES_COOKIES,
         is_for_people: matches!(output, Display::Screen(..)),
+        secret: plan.reconnect.then(drawn).flatten(),
     };
     let now = Instant::now();
     let mut talk = Talk {
@@ -142,7 +145,8 @@ pub(super) async fn talk<C: PlainCodec>(
         input,
         output,
         joining: Joining::default(),
-        greeting: Greeting::new(plan.greeting.iter().cloned(), C::TAKES_COOKIES, now),
+        greeting: Greeting::new(plan.greeting.iter().cloned(), C::TAKES_COOKIES, now)
+            .optional(plan.token_from == TokenFrom::Environment && plan.greeting.first().is_some_and(is_shown_by), now),
         standing: Standing::new(options, now),
         farewell: Farewell::default(),
         refusal: None,
@@ -164,6 +168,13 @@ pub(super) async fn talk<C: PlainCodec>(
         talk.output.status(&format!("the server closed the connection{}", talk.farewell.advice(&plan.url)))?;
     }
     over
+}
+
+/// A secret to keep a name by; none where the system has no randomness.
+fn drawn() -> Option<u128> {
+    let mut bytes = [0; 16];
+    SystemRandom::new().fill(&mut bytes).ok()?;
+    Some(u128::from_be_bytes(bytes))
 }
 
 impl Talk<'_> {

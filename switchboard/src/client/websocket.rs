@@ -5,7 +5,7 @@ use crate::link::{Sink, Source};
 use crate::transport::Stream;
 use bytes::{Buf as _, Bytes, BytesMut};
 use http::header::{CONNECTION, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
-use http::{HeaderValue, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
 use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::http1;
 use hyper::rt::{Read, ReadBufCursor, Write};
@@ -67,12 +67,12 @@ pub(super) async fn upgrade(
     source: Box<dyn Source>,
     sink: Box<dyn Sink>,
     url: &WebSocketUrl,
-    key: &str,
+    (key, headers): (&str, &HeaderMap),
 ) -> Result<(Box<dyn Source>, Box<dyn Sink>, BytesMut), ConnectError> {
     let wire = Halves { source, sink, surplus: BytesMut::new(), has_read: false };
     let (mut sender, connection) = http1::handshake(wire).await.map_err(broken)?;
     let asked = async {
-        let mut response = sender.send_request(request(url, key)).await.map_err(broken)?;
+        let mut response = sender.send_request(request(url, key, headers)).await.map_err(broken)?;
         check(&mut response, key).await?;
         hyper::upgrade::on(response).await.map_err(broken)
     };
@@ -105,9 +105,10 @@ fn without_zone(url: &str) -> (String, &str) {
     }
 }
 
-fn request(url: &WebSocketUrl, key: &str) -> Request<Nothing> {
+fn request(url: &WebSocketUrl, key: &str, more: &HeaderMap) -> Request<Nothing> {
     let mut request = Request::new(Nothing);
     *request.uri_mut() = url.path.clone();
+    *request.headers_mut() = more.clone();
     let headers = request.headers_mut();
     headers.insert(HOST, url.authority.clone());
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
