@@ -82,6 +82,7 @@ export class Chat {
         try {
             const { room, members } = await this.#switchboard.join(name, { since: 'start' });
             [talk.name, talk.members] = [room, members];
+            this.#view.moved();
         } catch (error) {
             this.#forget(talk);
             throw error;

@@ -421,6 +421,8 @@ const countRooms = seldom(ROOMS_MS, async () => {
 const countPeople = seldom(PEOPLE_MS, async () => {
     const talk = chat.active;
     if (talk?.kind !== 'room' || switchboard.state !== 'open') return false;
+    // What one may do there is told with the answer to the join.
+    if (talk.members === 0) return false;
     if (!talk.may('presence')) {
         talk.names = [];
         return people.show([], switchboard.name, 0);

@@ -1,12 +1,12 @@
 // The page in a real browser, beside nc and a sensor. Pictures of it stay in target/browser, for a person to look at.
 
 import assert from 'node:assert/strict';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { after, before, test } from 'node:test';
 import { Chromium } from './chromium.mjs';
 import { faint, nameless } from './legible.mjs';
-import { Netcat, Program, Sensor, Wire, certificate, closeAll, crowd, target } from './program.mjs';
+import { Netcat, Program, Sensor, Wire, certificate, closeAll, crowd, target, token } from './program.mjs';
 
 const pictures = `${target}/browser`;
 const DESKTOP = { width: 1280, height: 800 };
@@ -90,6 +90,7 @@ const impatient = () => {
 };
 const texts = () => [...document.querySelectorAll('#rows .message .body')].map((body) => body.textContent);
 const shows = (text) => [...document.querySelectorAll('#rows > li')].some((row) => row.textContent.includes(text));
+const complains = (text) => document.querySelector('#complaint').textContent === text;
 const title = (text) => document.querySelector('#title').textContent === text;
 const announced = (text) => document.querySelector('#announcer').textContent.includes(text);
 const ruptures = () => [...document.querySelectorAll('#rows .rupture strong')].map((row) => row.textContent);
@@ -545,6 +546,73 @@ test('a server that wants a token is shown one, which stays in memory unless it 
     await tab.click('#showing-keep');
     assert.deepEqual(await show('sb_kept'), ['sb_kept', '']);
     assert.deepEqual(await tab.run(() => JSON.stringify(localStorage).includes('sb_')), false);
+});
+
+test('what one may not do in a room is greyed out, and what a token gives and loses is told', async () => {
+    const [file, reader, writer] = [`${secrets}/rights.toml`, token('reader'), token('writer')];
+    // The first is told a minute before its end.
+    const soon = new Date(Date.now() + 62_000).toISOString();
+    const rules = (reads, ends = '') => `
+        anonymous.rooms = { hall = ["join", "history"] }
+        [tokens.reader]
+        hash = "${reader.hash}"
+        rooms = { ${reads} }
+        [tokens.writer]
+        hash = "${writer.hash}"
+        rooms = { "lobby" = ["all"] }
+        ${ends}`;
+    const write = (text) => writeFileSync(file, text);
+    write(rules('lobby = ["join"]'));
+    const listener = 'rooms=http://127.0.0.1:0?room=hall';
+    const ruled = await Program.start([listener], ['--config', file]);
+    const tab = await chromium.open(`http://127.0.0.1:${ruled.ports[0]}/`);
+    await tab.until(() => !document.querySelector('#entrance').hidden);
+    await tab.type('#enter-room', 'hall');
+    await tab.press('Enter');
+    await tab.until(connected);
+    const sees = () => ({
+        placeholder: document.querySelector('#text').placeholder,
+        send: !document.querySelector('#send').disabled,
+        members: document.querySelector('#members').checkVisibility(),
+        subtitle: document.querySelector('#subtitle').textContent,
+    });
+    await tab.until(() => document.querySelector('#send').disabled);
+    const silent = { placeholder: 'You may only read in hall', send: false, members: false, subtitle: 'You may not see who is here' };
+    assert.deepEqual(await tab.run(sees), silent);
+    await both(tab, 'rights-none');
+    await say(tab, 'may I?');
+    await tab.until(complains, 'You may only read in hall.');
+    await tab.run(() => { document.querySelector('#text').value = ''; });
+    // A room that needs a token, and one that gives a little of it.
+    await say(tab, '/join lobby');
+    const asks = (why) => document.querySelector('#showing').open
+        && document.querySelector('#showing-complaint').textContent.includes(why);
+    await tab.until(asks, 'You may not be in lobby without a token.');
+    const show = async (shown) => {
+        await tab.type('#showing-token', shown);
+        await tab.press('Enter');
+    };
+    await show(reader.token);
+    await tab.until(title, 'lobby');
+    await tab.until(() => document.querySelector('#beginning').textContent || document.querySelector('#empty').textContent.includes('since you came'));
+    assert.equal((await tab.run(sees)).send, false);
+    // What the file gives and takes is told at once.
+    write(rules(''));
+    ruled.reload();
+    await tab.until(complains, 'You may not be in lobby any more.');
+    await both(tab, 'rights-removed');
+    write(rules('', `expires = ${soon}`).replace(/\[tokens.reader\][^[]*/, ''));
+    ruled.reload();
+    await tab.until(asks, 'unknown credential');
+    await show(writer.token);
+    await tab.until(() => document.querySelector('#self-name').textContent, 'writer');
+    await tab.until(asks, 'Your token ends in ');
+    await tab.press('Escape');
+    await say(tab, '/join lobby');
+    await tab.until(title, 'lobby');
+    await tab.until(() => !document.querySelector('#send').disabled);
+    assert.deepEqual(await tab.run(sees), { placeholder: 'Message lobby', send: true, members: true, subtitle: 'Only you are here' });
+    await ruled.stop();
 });
 
 test('many rooms on one socket, and bytes as they were', async () => {

@@ -20,22 +20,35 @@ export function certificate(folder) {
     return `cert=${encodeURIComponent(cert)}&key=${encodeURIComponent(key)}`;
 }
 
+/** A new token, and its hash for the file. @param {string} name */
+export function token(name) {
+    const made = spawnSync(path, ['token', 'new', name], { encoding: 'utf8' });
+    if (made.status !== 0) throw new Error(made.stderr);
+    return { token: made.stdout.trim(), hash: /"(sha256:[0-9a-f]+)"/.exec(made.stderr)[1] };
+}
+
 /** A running `switchboard serve`. */
 export class Program {
     #process;
     /** Of each listener, in the order in which they were asked for. @type {number[]} */
     ports = [];
 
-    /** @param {string[]} listeners such as `rooms=tcp://127.0.0.1:0` */
-    static async start(listeners) {
+    /** @param {string[]} listeners such as `rooms=tcp://127.0.0.1:0` @param {string[]} options */
+    static async start(listeners, options = []) {
         const program = new Program();
-        program.#process = spawn(path, ['serve', '--grace', '4s', ...listeners], { stdio: ['ignore', 'pipe', 'inherit'] });
+        const stdio = ['ignore', 'pipe', 'inherit'];
+        program.#process = spawn(path, ['serve', '--grace', '4s', ...options, ...listeners], { stdio });
         for await (const line of createInterface({ input: program.#process.stdout })) {
             const port = /:\/\/127\.0\.0\.1:(\d+)/.exec(line)?.[1];
             if (port) program.ports.push(Number(port));
             if (program.ports.length === listeners.length) return program;
         }
         throw new Error('it ended before it listened');
+    }
+
+    /** Has it read its file again. */
+    reload() {
+        this.#process.kill('SIGHUP');
     }
 
     async stop() {
