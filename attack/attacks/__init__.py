@@ -86,4 +86,4 @@ def until(end: float, *acts: Callable[[], None]) -> None:
         thread.join(max(0.0, end - time.monotonic()) + 0.5)
 
 
-from . import edges, http, little, rooms, sockets, udp  # noqa: E402, F401  (they list themselves)
+from . import credentials, edges, http, little, rooms, sockets, udp  # noqa: E402, F401  (they list themselves)
