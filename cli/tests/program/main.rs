@@ -22,6 +22,7 @@ mod neighbours;
 mod process;
 mod proxied;
 mod reloading;
+mod rights;
 mod rooms;
 mod settings;
 mod signed;

@@ -55,7 +55,7 @@ impl Pair {
 }
 
 /// Connects and asks for the host `name`; only these certificates are trusted.
-fn connect(
+pub(crate) fn connect(
     program: &Program,
     name: &str,
     trusted: &[CertificateDer<'static>],
