@@ -129,12 +129,12 @@ impl SessionInner {
     pub(super) fn keep_by(&self, secret: Option<NameSecret>) {
         let mut state = self.state.lock();
         if secret.is_some() || state.standing.is_some() {
-            state.standing.get_or_insert_default().secret = secret;
+            state.standing.get_or_insert_default().keep_by(secret);
         }
     }
 
     pub(super) fn is_kept_by(&self, secret: NameSecret) -> bool {
-        self.state.lock().standing.as_ref().and_then(|standing| standing.secret) == Some(secret)
+        self.state.lock().standing.as_ref().and_then(|standing| standing.secret()) == Some(secret)
     }
 
     /// Another one has taken its name over, which was `from` until now: it is told, and so are the rooms that it is in.
@@ -147,7 +147,7 @@ impl SessionInner {
             Encoded::Silent => {}
             Encoded::Panicked => link.end(CloseReason::HandlerPanic),
         }
-        let seats = self.state.lock().standing.as_ref().map(|standing| standing.seats());
+        let seats = self.state.lock().standing.as_mut().map(|standing| standing.seats());
         for (room, id) in seats.unwrap_or_default() {
             if let Some(room) = room.upgrade() {
                 room.renamed(id, from.clone(), &link.tick);
@@ -231,7 +231,7 @@ impl SessionInner {
     /// Notes a seat in a room that nobody is asked about, if it may lose its name to another connection.
     pub(super) fn sit_unasked(&self, id: MembershipId, room: &Arc<RoomInner>) {
         if let Some(standing) = &mut self.state.lock().standing
-            && (standing.secret.is_some() || standing.principal.is_some())
+            && (standing.secret().is_some() || standing.principal.is_some())
         {
             standing.sit_unasked(id, room);
         }

@@ -10,14 +10,23 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 use switchboard_proto::{NameSecret, Rights};
 
-/// Who a session is shown to be, how it keeps its name, and its seats.
+/// Who a session is shown to be, its seats, and how it keeps its name.
 #[derive(Default)]
 pub(super) struct Standing {
     /// `None`: nobody in particular.
     pub(super) principal: Option<Arc<Principal>>,
+    /// The one with the lowest number. Most have no other, so that this takes no memory of its own and is found at once.
+    first: Option<Seat>,
+    /// Boxed: 8 bytes for whoever has none of it.
+    rest: Option<Box<Rest>>,
+}
+
+/// What few have.
+#[derive(Default)]
+struct Rest {
     /// With this another connection can take the name over.
-    pub(super) secret: Option<NameSecret>,
-    /// In the order of their numbers, which is the one in which they come.
+    secret: Option<NameSecret>,
+    /// Behind the first, in the order of their numbers, since that is the one in which they come.
     seats: Vec<Seat>,
 }
 
@@ -84,35 +93,64 @@ impl Seat {
 }
 
 impl Standing {
-    pub(super) fn sit(&mut self, seat: Seat) {
-        // Most are in one room.
-        if self.seats.capacity() == 0 {
-            self.seats.reserve_exact(1);
+    /// With this another connection can take the name over.
+    pub(super) fn secret(&self) -> Option<NameSecret> {
+        self.rest.as_ref()?.secret
+    }
+
+    pub(super) fn keep_by(&mut self, secret: Option<NameSecret>) {
+        if secret.is_some() || self.rest.is_some() {
+            self.rest.get_or_insert_default().secret = secret;
         }
-        self.seats.push(seat);
+    }
+
+    pub(super) fn sit(&mut self, seat: Seat) {
+        match self.first {
+            None => self.first = Some(seat),
+            Some(_) => self.rest.get_or_insert_default().seats.push(seat),
+        }
     }
 
     /// Without a policy; once for each, whenever it is noted.
     pub(super) fn sit_unasked(&mut self, id: MembershipId, room: &Arc<RoomInner>) {
-        if let Err(place) = self.seats.binary_search_by_key(&id, |seat| seat.id) {
-            let seat = Seat { id, room: Arc::downgrade(room), generation: 0, rights: EVERYTHING };
-            self.seats.insert(place, seat);
+        let seat = Seat { id, room: Arc::downgrade(room), generation: 0, rights: EVERYTHING };
+        match &mut self.first {
+            None => self.first = Some(seat),
+            Some(first) if first.id == id => {}
+            Some(first) => {
+                let seat = if id < first.id { std::mem::replace(first, seat) } else { seat };
+                let seats = &mut self.rest.get_or_insert_default().seats;
+                if let Err(place) = seats.binary_search_by_key(&seat.id, |seat| seat.id) {
+                    seats.insert(place, seat);
+                }
+            }
         }
     }
 
+    fn all(&mut self) -> impl Iterator<Item = &mut Seat> {
+        self.first.iter_mut().chain(self.rest.iter_mut().flat_map(|rest| &mut rest.seats))
+    }
+
     /// Where it is.
-    pub(super) fn seats(&self) -> Vec<(Weak<RoomInner>, MembershipId)> {
-        self.seats.iter().map(|seat| (Weak::clone(&seat.room), seat.id)).collect()
+    pub(super) fn seats(&mut self) -> Vec<(Weak<RoomInner>, MembershipId)> {
+        self.all().map(|seat| (Weak::clone(&seat.room), seat.id)).collect()
     }
 
     #[inline]
     pub(super) fn seat(&mut self, id: MembershipId) -> Result<&mut Seat, Objection> {
-        let place = self.seats.binary_search_by_key(&id, |seat| seat.id).map_err(|_| Objection::Gone)?;
-        self.seats.get_mut(place).ok_or(Objection::Gone)
+        match &mut self.first {
+            Some(first) if first.id == id => Ok(first),
+            _ => self.rest.as_mut().and_then(|rest| rest.seat(id)).ok_or(Objection::Gone),
+        }
     }
 
     pub(super) fn rise(&mut self, id: MembershipId) {
-        self.seats.retain(|seat| seat.id != id);
+        if self.first.as_ref().is_some_and(|first| first.id == id) {
+            let seats = self.rest.as_mut().map(|rest| &mut rest.seats).filter(|seats| !seats.is_empty());
+            self.first = seats.map(|seats| seats.remove(0));
+        } else if let Some(rest) = &mut self.rest {
+            rest.seats.retain(|seat| seat.id != id);
+        }
     }
 
     /// The session is `principal` from now on: no answer about another one holds any more. Returns its seats.
@@ -123,6 +161,13 @@ impl Standing {
             seat.generation = seat.generation.wrapping_sub(1);
             (Weak::clone(&seat.room), seat.id)
         };
-        self.seats.iter_mut().map(outdated).collect()
+        self.all().map(outdated).collect()
+    }
+}
+
+impl Rest {
+    fn seat(&mut self, id: MembershipId) -> Option<&mut Seat> {
+        let place = self.seats.binary_search_by_key(&id, |seat| seat.id).ok()?;
+        self.seats.get_mut(place)
     }
 }
