@@ -1,5 +1,8 @@
 //! What was typed behind `switchboard connect`, and what it means.
 
+use super::credential::{drawn, is_shown_by};
+use super::greeting::Greeting;
+use super::standing::StandingOptions;
 use super::{credential, room_socket};
 use crate::config::{Fault, SetBy};
 use bytes::Bytes;
@@ -8,6 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 use switchboard::{CertificateError, Certificates, RoomName, Trust, UserName};
 use switchboard_load::typed::{Secret, Url, parse_duration};
+use tokio::time::Instant;
 
 /// Lists are laid out within 80 columns; a paragraph is one line, which is wrapped to the terminal.
 pub(crate) const HELP: &str = "\
@@ -100,6 +104,18 @@ pub(super) struct Plan {
 }
 
 impl Plan {
+    /// What is to be taken up again, and how.
+    pub(super) fn standing(&self, is_datagrams: bool, is_for_people: bool) -> StandingOptions {
+        let secret = self.reconnect.then(drawn).flatten();
+        StandingOptions { resumes: self.reconnect, is_datagrams, is_for_people, secret }
+    }
+
+    /// What is asked of the server before anything that is typed.
+    pub(super) fn greeting(&self, is_datagrams: bool, now: Instant) -> Greeting {
+        let is_optional = self.token_from == TokenFrom::Environment && self.greeting.first().is_some_and(is_shown_by);
+        Greeting::new(self.greeting.iter().cloned(), is_datagrams, now).optional(is_optional, now)
+    }
+
     /// Reads all that was typed, or says everything that is wrong with it.
     pub(super) fn parse(typed: Arguments) -> Result<Self, Vec<Fault>> {
         let mut faults = Faults::default();

@@ -4,6 +4,7 @@ use crate::policy::token::{StaticToken, TokenFault};
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue};
+use ring::rand::{SecureRandom as _, SystemRandom};
 use switchboard::grammar::{Command, Input, parse};
 use switchboard_load::typed::Secret;
 
@@ -26,4 +27,11 @@ pub(super) fn header(token: &Secret) -> Result<(HeaderName, HeaderValue), String
 /// Whether a command shows a token.
 pub(super) fn is_shown_by(command: &Bytes) -> bool {
     matches!(parse(command.clone()), Ok(Input::Command(Command::Auth(_))))
+}
+
+/// A secret to keep a name by; none where the system has no randomness.
+pub(super) fn drawn() -> Option<u128> {
+    let mut bytes = [0; 16];
+    SystemRandom::new().fill(&mut bytes).ok()?;
+    Some(u128::from_be_bytes(bytes))
 }

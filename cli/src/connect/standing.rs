@@ -203,7 +203,7 @@ impl Standing {
         match (self.on.claim, &self.wanted) {
             (Some(due), Some(name)) if now >= due => {
                 (self.on.claim, self.on.is_claiming) = (Some(now + NAME_INTERVAL), true);
-                Step::Send(self.naming(name).into())
+                Step::Send(self.options.naming(name).into())
             }
             (claim, _) => Step::Go(claim),
         }
@@ -251,17 +251,11 @@ impl Standing {
                 self.formats.push_back(format);
                 return Bytes::from_static(b"/format json");
             }
-            Ok(Input::Command(Command::Name { name, secret: None })) => return self.naming(&name).into(),
+            Ok(Input::Command(Command::Name { name, secret: None })) => return self.options.naming(&name).into(),
             Ok(Input::Command(Command::Quit)) => self.is_leaving = true,
             _ => {}
         }
         frame
-    }
-
-    /// Asks for a name, and has it kept for the next connection.
-    fn naming(&self, name: &UserName) -> String {
-        let secret = self.options.secret.map(|secret| format!(" secret={secret:032x}"));
-        format!("/name {name}{}", secret.unwrap_or_default())
     }
 
     /// Takes a frame.
@@ -381,7 +375,7 @@ impl Standing {
             }
         } else {
             if let Some(name) = self.wanted.as_ref().filter(|wanted| *wanted != name) {
-                todo.push(self.naming(name));
+                todo.push(self.options.naming(name));
             }
             if let Some(room) = room.filter(|room| self.seats.iter().all(|seat| seat.room != **room)) {
                 todo.push(format!("/leave {room}"));

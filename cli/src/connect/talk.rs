@@ -5,22 +5,20 @@
 
 mod again;
 
-use super::arguments::{Plan, TokenFrom};
+use super::arguments::Plan;
 use super::cookie::Joining;
-use super::credential::is_shown_by;
 use super::farewell::{Farewell, Meaning};
 use super::greeting::{Greeting, GreetingStep};
 use super::input::{self, StdinKind, Typed};
 use super::output::Display;
 use super::paint::Colours;
 use super::plain::PlainCodec;
-use super::standing::{Standing, StandingOptions, Step};
+use super::standing::{Standing, Step};
 use super::terminal::{self, Terminal};
 use super::waits::Waits;
 use anyhow::bail;
 use bytes::Bytes;
 use nix::sys::signal::Signal;
-use ring::rand::{SecureRandom as _, SystemRandom};
 use std::collections::VecDeque;
 use std::error::Error;
 use std::fmt;
@@ -132,12 +130,7 @@ pub(super) async fn talk<C: PlainCodec>(
             None => std::future::pending().await,
         }
     };
-    let options = StandingOptions {
-        resumes: plan.reconnect,
-        is_datagrams: C::TAKES_COOKIES,
-        is_for_people: matches!(output, Display::Screen(..)),
-        secret: plan.reconnect.then(drawn).flatten(),
-    };
+    let options = plan.standing(C::TAKES_COOKIES, matches!(output, Display::Screen(..)));
     let now = Instant::now();
     let mut talk = Talk {
         plan,
@@ -145,8 +138,7 @@ pub(super) async fn talk<C: PlainCodec>(
         input,
         output,
         joining: Joining::default(),
-        greeting: Greeting::new(plan.greeting.iter().cloned(), C::TAKES_COOKIES, now)
-            .optional(plan.token_from == TokenFrom::Environment && plan.greeting.first().is_some_and(is_shown_by), now),
+        greeting: plan.greeting(C::TAKES_COOKIES, now),
         standing: Standing::new(options, now),
         farewell: Farewell::default(),
         refusal: None,
@@ -168,13 +160,6 @@ pub(super) async fn talk<C: PlainCodec>(
         talk.output.status(&format!("the server closed the connection{}", talk.farewell.advice(&plan.url)))?;
     }
     over
-}
-
-/// A secret to keep a name by; none where the system has no randomness.
-fn drawn() -> Option<u128> {
-    let mut bytes = [0; 16];
-    SystemRandom::new().fill(&mut bytes).ok()?;
-    Some(u128::from_be_bytes(bytes))
 }
 
 impl Talk<'_> {

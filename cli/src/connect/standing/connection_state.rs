@@ -1,10 +1,11 @@
 //! How it is with one connection, as far as it matters to what we are on a server.
 
-use super::Step;
+use super::{StandingOptions, Step};
 use crate::connect::beat::Beat;
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::time::Duration;
+use switchboard::UserName;
 use switchboard::grammar::Reply;
 use tokio::time::Instant;
 
@@ -72,4 +73,12 @@ pub(super) fn answers(reply: &Reply, command: &[u8]) -> bool {
         _ => return false,
     };
     command.starts_with(name)
+}
+
+impl StandingOptions {
+    /// Asks for a name, and has it kept for the next connection.
+    pub(super) fn naming(self, name: &UserName) -> String {
+        let secret = self.secret.map(|secret| format!(" secret={secret:032x}"));
+        format!("/name {name}{}", secret.unwrap_or_default())
+    }
 }
