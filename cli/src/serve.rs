@@ -123,7 +123,7 @@ async fn run(mut config: Config, load: Load, log: &Log) -> Result<(), NotStarted
     let drained = tokio::select! {
         // It ends by itself once the other has asked the handle for it.
         drained = bound.serve_until(std::future::pending()) => drained,
-        never = stop(signals, &handle, config.grace.value, &mut reloads) => match never {},
+        never = stop(signals, &handle, &mut reloads) => match never {},
         never = keep_keys(policy.as_deref(), &shared.hub, config.state_directory.value.path) => match never {},
     };
     let Drained { finished, aborted, elapsed } = drained;
@@ -334,7 +334,7 @@ const CHECK_INTERVAL: Duration = Duration::from_hours(1);
 const REPEATED: Duration = Duration::from_millis(100);
 
 /// Drains at the first signal and aborts at the second. Never returns: the server does.
-async fn stop(mut signals: Signals, handle: &Handle, grace: Duration, reloads: &mut Reloads) -> Infallible {
+async fn stop(mut signals: Signals, handle: &Handle, reloads: &mut Reloads) -> Infallible {
     // The first one is now.
     let mut checks = tokio::time::interval(CHECK_INTERVAL);
     let signal = loop {
@@ -354,10 +354,11 @@ async fn stop(mut signals: Signals, handle: &Handle, grace: Duration, reloads: &
             Some(signal) => break signal,
             None => {}
         }
+        handle.set_grace(reloads.grace());
         reloads.check();
     };
     let connections = handle.connections().len();
-    let grace_ms = grace.as_millis() as u64;
+    let grace_ms = reloads.grace().as_millis() as u64;
     info!(signal, connections, grace_ms, "draining; a second signal ends it now");
     handle.drain();
     second(signal, async || signals.next().await).await;

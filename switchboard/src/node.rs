@@ -24,7 +24,7 @@ pub use handle::{Handle, WorkerMetrics};
 pub(crate) use owners::{Owners, Scope, network};
 pub(crate) use worker::{Assigned, Worker, Workers};
 
-use crate::config::raise_descriptor_limit;
+use crate::config::{GRACE, raise_descriptor_limit};
 use crate::link::budget::Budget;
 use crate::link::{ConnectionId, Link, ListenerSettings, PeerAddr, Provenance, Spawned, Tasks};
 use crate::metrics::Metrics;
@@ -56,6 +56,8 @@ pub(crate) struct Node {
     next_id: AtomicU64,
     /// The addresses that it listens on.
     urls: Mutex<Vec<String>>,
+    /// How long connections may take to finish once it drains.
+    grace: Mutex<Duration>,
 }
 
 impl Node {
@@ -73,6 +75,7 @@ impl Node {
             tasks: TaskTracker::new(),
             next_id: AtomicU64::new(1),
             urls: Mutex::default(),
+            grace: Mutex::new(GRACE),
         })
     }
 
@@ -177,6 +180,15 @@ impl Node {
         let runtime =
             worker.map_or_else(|| caller.clone().unwrap_or_else(Runtime::current), |worker| worker.handle.clone());
         self.spawned.spawn(&runtime, None, task)
+    }
+
+    pub(crate) fn grace(&self) -> Duration {
+        *self.grace.lock()
+    }
+
+    /// Of a drain that begins from now on.
+    pub(crate) fn set_grace(&self, grace: Duration) {
+        *self.grace.lock() = grace;
     }
 
     /// Lets all connections and spawned tasks finish, for at most `grace`. Returns how many connections had to be aborted then.

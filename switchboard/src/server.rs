@@ -215,7 +215,8 @@ impl Server {
 
         let listening = node.listening(entries.iter().flat_map(|entry| entry.urls()).collect());
         let Self { limits, timeouts, grace, .. } = self;
-        Ok(Bound { entries, node, limits: Arc::new(limits), timeouts, grace, workers, listening })
+        node.set_grace(grace);
+        Ok(Bound { entries, node, limits: Arc::new(limits), timeouts, workers, listening })
     }
 
     /// Binds, then serves until `drain` is done and the connections have finished.
@@ -247,7 +248,6 @@ pub struct Bound {
     node: Arc<Node>,
     limits: Arc<Limits>,
     timeouts: Timeouts,
-    grace: Duration,
     /// Their threads end with it.
     workers: Workers,
     listening: Listening,
@@ -313,7 +313,7 @@ impl Bound {
 
     /// Waits for the drain, and drains.
     async fn finish(self, accepting: Accepting, drain: impl Future<Output = ()>) -> Drained {
-        let Self { node, workers, listening, grace, .. } = self;
+        let Self { node, workers, listening, .. } = self;
         tokio::select! {
             () = drain => {}
             () = node.stop.drain.cancelled() => {}
@@ -323,7 +323,7 @@ impl Bound {
         node.stop.begin_drain();
         accepting.stopped().await;
         drop(listening);
-        let aborted = node.drained(grace).await;
+        let aborted = node.drained(node.grace()).await;
         let ended = (node.metrics.ended() - ended_before) as usize + node.tasks.len();
         workers.stop().await;
         Drained { finished: ended.saturating_sub(aborted), aborted, elapsed: began.elapsed() }

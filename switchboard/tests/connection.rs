@@ -564,6 +564,24 @@ async fn a_handler_that_does_not_finish_is_aborted_after_the_grace_period() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_drain_takes_as_long_as_the_grace_period_that_is_set_when_it_begins() {
+    let memory = Memory::new();
+    let server = Server::new().grace(secs(30)).memory(&memory, async |conn: Connection<Lines>| -> Result {
+        std::future::pending::<()>().await;
+        drop(conn);
+        Ok(())
+    });
+    let served = Served::over(&memory, server).await;
+    let mut peer = served.connect();
+    until(|| served.handle.connections().len() == 1).await;
+    served.handle.set_grace(secs(5));
+    let began = Instant::now();
+    served.handle.drain();
+    assert_eq!(peer.closed().await, CloseReason::Aborted);
+    assert!(began.elapsed() >= secs(5) && began.elapsed() < secs(7), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn abort_ends_a_drain_now() {
     let memory = Memory::new();
     let server = Server::new().memory(&memory, async |conn: Connection<Lines>| -> Result {

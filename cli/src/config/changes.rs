@@ -6,6 +6,7 @@ use super::{Config, Rooms};
 use crate::endpoint::Endpoint;
 use crate::policy::rules::Rules;
 use std::path::PathBuf;
+use std::time::Duration;
 use switchboard::{Certificates, ClientTrust};
 use switchboard_load::typed::percent_decoded;
 
@@ -17,6 +18,7 @@ pub(crate) struct InForce {
     /// Who may do what, and what is set of rooms.
     pub(crate) tables: Vec<ShownTable>,
     pub(crate) log: String,
+    pub(crate) grace: Duration,
     pub(crate) audit: Option<PathBuf>,
     pub(crate) rules: Rules,
     pub(crate) rooms: Rooms,
@@ -47,6 +49,7 @@ impl InForce {
             listeners: config.listen.value.iter().map(InForceListener::of).collect(),
             tables: tables(&config.rules, &config.rooms),
             log: config.log.value.clone(),
+            grace: config.grace.value,
             audit: config.audit.value.clone(),
             rules: config.rules.clone(),
             rooms: config.rooms.clone(),

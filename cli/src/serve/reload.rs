@@ -10,7 +10,7 @@ use crate::policy::configured::FilePolicy;
 use crate::running::Run;
 use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use switchboard::{Certificates, ClientTrust, Escaped, Hub, Room};
 use tracing::{error, info, warn};
 
@@ -77,6 +77,11 @@ impl Reloads {
     /// Whether it was started with a file, which a hangup reads again and never ends.
     pub(super) fn has_file(&self) -> bool {
         self.load.is_some()
+    }
+
+    /// How long connections may take to finish.
+    pub(super) fn grace(&self) -> Duration {
+        self.in_force.grace
     }
 
     pub(super) fn running(&self) -> &Run {

@@ -76,6 +76,19 @@ fn rooms_and_the_log_follow_the_file() {
 }
 
 #[test]
+fn the_grace_period_follows_the_file() {
+    let file = File::new("grace.toml", &format!("grace = \"1h\"\n{TCP}"));
+    let mut program = file.serve();
+    // A peer that reads nothing and does not go.
+    let _stream = program.tcp(1);
+    file.write(&format!("grace = \"100ms\"\n{TCP}"));
+    assert!(reload(&mut program, "the file was reloaded").contains("grace"));
+    program.signal(Signal::SIGTERM);
+    assert!(program.logged("draining").contains("grace_ms=100"));
+    assert_eq!(program.end().code, Some(0));
+}
+
+#[test]
 fn a_room_is_bounded_as_the_file_says_and_follows_it() {
     let bounded = |bounds: &str| format!("{TCP}[rooms.lobby]\n{bounds}\n");
     let file = File::new("bounded.toml", &bounded("members = 1\nframe = 3\nrate = 2"));

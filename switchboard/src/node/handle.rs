@@ -99,6 +99,12 @@ impl Handle {
         self.0.stop.abort.cancel();
     }
 
+    /// Gives connections so long to finish once the server drains, in place of [`Server::grace`](crate::Server::grace). Takes effect if the
+    /// server is bound and does not drain yet.
+    pub fn set_grace(&self, grace: Duration) {
+        self.0.set_grace(grace);
+    }
+
     /// Spawns a task that the server owns: a drain waits for it, at most for the grace period, and then aborts it. A
     /// panic in it is logged, and ends nothing else.
     ///

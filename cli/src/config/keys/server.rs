@@ -49,7 +49,8 @@ pub(super) static KEYS: &[Key] = &[
         "most bytes held for all messages together; auto: a quarter of the machine's memory",
     ),
     top("write-timeout", Kind::Duration { or: OFF }, "\"10s\"", "how long a peer may read nothing before it is closed"),
-    top("grace", Kind::Duration { or: &[] }, "\"30s\"", "how long connections may take to finish after a signal"),
+    top("grace", Kind::Duration { or: &[] }, "\"30s\"", "how long connections may take to finish after a signal")
+        .live(),
     top(
         "auth-failures",
         Kind::Count { least: 1, or: OFF },
