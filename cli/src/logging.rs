@@ -82,7 +82,7 @@ pub(crate) struct Log {
 }
 
 /// Which events are logged; cloning shares it.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(crate) struct Filter(reload::Handle<Targets, Registry>);
 
 impl Filter {

@@ -2,11 +2,12 @@
 //!
 //! Everybody shares one. Knows no request: `services/admin` answers those.
 
-use crate::logging::LostLines;
+use crate::logging::{Filter, LostLines};
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 use switchboard::Limits;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 /// What all services and the signals share of one run.
@@ -23,6 +24,12 @@ pub(crate) struct Run {
     is_put_aside: AtomicBool,
     listeners: Mutex<Vec<Listening>>,
     reloads: Mutex<Reloaded>,
+    /// Whoever asks for a reload waits here for what comes of it.
+    asking: mpsc::Sender<ReloadTold>,
+    asked: Mutex<Option<mpsc::Receiver<ReloadTold>>>,
+    log: Mutex<Logging>,
+    /// Names of classes of rooms, at their numbers.
+    classes: Mutex<Vec<String>>,
 }
 
 /// Where a service can be reached.
@@ -43,6 +50,21 @@ pub(crate) struct Reloaded {
     pub(crate) failures: u64,
 }
 
+/// Where to say what came of a reload: what has changed, or what is wrong.
+pub(crate) type ReloadTold = oneshot::Sender<Result<Vec<String>, Vec<String>>>;
+
+/// Which events are logged.
+#[derive(Debug, Default)]
+struct Logging {
+    filter: Option<Filter>,
+    /// What the file says, or the flags.
+    set: String,
+    /// What an operator has said, and until when.
+    for_now: Option<(String, SystemTime)>,
+    /// How often that has been said.
+    number: u64,
+}
+
 impl Default for Run {
     fn default() -> Self {
         Self::new(Limits::default(), 1, LostLines::default())
@@ -52,6 +74,8 @@ impl Default for Run {
 impl Run {
     pub(crate) fn new(limits: Limits, workers: usize, lost_lines: LostLines) -> Self {
         let started = SystemTime::now();
+        // More than one at a time is a mistake.
+        let (asking, asked) = mpsc::channel(1);
         Self {
             started,
             since: Instant::now(),
@@ -61,7 +85,11 @@ impl Run {
             is_serving: AtomicBool::new(false),
             is_put_aside: AtomicBool::new(false),
             listeners: Mutex::default(),
+            asking,
+            asked: Mutex::new(Some(asked)),
+            log: Mutex::default(),
             reloads: Mutex::new(Reloaded { is_good: true, since: started, count: 0, failures: 0 }),
+            classes: Mutex::default(),
         }
     }
 
@@ -108,6 +136,69 @@ impl Run {
 
     pub(crate) fn listeners(&self) -> Vec<Listening> {
         self.listeners.lock().clone()
+    }
+
+    /// Has the file read again, and waits for what comes of it; not while somebody else does.
+    pub(crate) async fn reload(&self) -> Option<Result<Vec<String>, Vec<String>>> {
+        let (told, result) = oneshot::channel();
+        self.asking.try_send(told).ok()?;
+        result.await.ok()
+    }
+
+    /// Where reloads are asked for, for whoever does them.
+    pub(crate) fn take_asked(&self) -> Option<mpsc::Receiver<ReloadTold>> {
+        self.asked.lock().take()
+    }
+
+    /// The log is this one, and `set` says what is logged.
+    pub(crate) fn logs(&self, filter: Filter, set: &str) {
+        let mut log = self.log.lock();
+        (log.filter, log.set) = (Some(filter), set.to_owned());
+    }
+
+    /// What is logged unless an operator has something else logged for now.
+    pub(crate) fn set_log(&self, set: &str) {
+        let mut log = self.log.lock();
+        set.clone_into(&mut log.set);
+        if log.for_now.is_none() {
+            log.filter.iter().for_each(|filter| filter.set(set));
+        }
+    }
+
+    /// What is logged now, and until when if it is not for good.
+    pub(crate) fn logging(&self) -> (String, Option<SystemTime>) {
+        let log = self.log.lock();
+        match &log.for_now {
+            Some((filter, until)) => (filter.clone(), Some(*until)),
+            None => (log.set.clone(), None),
+        }
+    }
+
+    /// Has other events logged for a while. Gives the number by which [`log_as_set`](Self::log_as_set) is called then.
+    pub(crate) fn log_for(&self, filter: &str, time: Duration) -> u64 {
+        let mut log = self.log.lock();
+        log.for_now = Some((filter.to_owned(), SystemTime::now() + time));
+        log.filter.iter().for_each(|log| log.set(filter));
+        log.number += 1;
+        log.number
+    }
+
+    /// That is over, unless something else was said meanwhile.
+    pub(crate) fn log_as_set(&self, number: u64) {
+        let mut log = self.log.lock();
+        if log.number == number {
+            log.for_now = None;
+            log.filter.iter().for_each(|filter| filter.set(&log.set));
+        }
+    }
+
+    pub(crate) fn classes(&self) -> Vec<String> {
+        self.classes.lock().clone()
+    }
+
+    /// What classes of rooms are called, at their numbers.
+    pub(crate) fn set_classes(&self, names: Vec<String>) {
+        *self.classes.lock() = names;
     }
 
     pub(crate) fn reloads(&self) -> Reloaded {

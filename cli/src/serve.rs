@@ -12,7 +12,7 @@ use crate::policy::audit::{self, Audit};
 use crate::policy::configured::FilePolicy;
 use crate::policy::keeper::keep_fresh;
 use crate::print;
-use crate::running::{Listening, Run};
+use crate::running::{Listening, ReloadTold, Run};
 use crate::services::Shared;
 use anyhow::Context as _;
 use reload::Reloads;
@@ -26,6 +26,7 @@ use switchboard_load::BenchError;
 use switchboard_load::typed::{self, Scheme};
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -86,6 +87,7 @@ async fn run(mut config: Config, load: Load, log: &Log) -> Result<(), NotStarted
         None => Hub::new(),
     };
     let running = Arc::new(Run::new(config.limits(), config.workers.value.number, log.lost_lines()));
+    running.logs(log.filter(), &config.log.value);
     let shared = Shared {
         timeouts,
         frame_bytes,
@@ -97,7 +99,7 @@ async fn run(mut config: Config, load: Load, log: &Log) -> Result<(), NotStarted
     server = server.hub(&shared.hub);
     let load = config.file.is_some().then_some(load);
     let (hub, told) = (shared.hub.clone(), Arc::clone(&audit));
-    let mut reloads = Reloads::new(InForce::of(&config), load, hub, policy.clone(), log.filter(), running, told);
+    let mut reloads = Reloads::new(InForce::of(&config), load, hub, policy.clone(), running, told);
     let (open, expiring) = (config.open(), config.rules.expiring(SystemTime::now()));
     leave_out_taken(&mut config);
     let mut places = Vec::new();
@@ -337,10 +339,19 @@ const REPEATED: Duration = Duration::from_millis(100);
 async fn stop(mut signals: Signals, handle: &Handle, reloads: &mut Reloads) -> Infallible {
     // The first one is now.
     let mut checks = tokio::time::interval(CHECK_INTERVAL);
+    let mut asked = reloads.running().take_asked();
     let signal = loop {
         let signal = tokio::select! {
             signal = signals.next() => Some(signal),
             _ = checks.tick() => None,
+            asking = asked_for(&mut asked) => {
+                tokio::select! {
+                    // Whoever has asked may have had enough of waiting.
+                    reloaded = reloads.reload() => drop(asking.send(reloaded)),
+                    signal = signals.next_to_stop() => break signal,
+                }
+                None
+            }
         };
         match signal {
             // One that was started with a file is a service, whatever terminal it was started from.
@@ -365,6 +376,18 @@ async fn stop(mut signals: Signals, handle: &Handle, reloads: &mut Reloads) -> I
     warn!("second signal: ending now");
     handle.abort();
     std::future::pending().await
+}
+
+/// Waits until an operator asks for a reload.
+async fn asked_for(asked: &mut Option<mpsc::Receiver<ReloadTold>>) -> ReloadTold {
+    match asked {
+        // The server, which asks, goes on as long as this does.
+        Some(asked) => match asked.recv().await {
+            Some(asking) => asking,
+            None => std::future::pending().await,
+        },
+        None => std::future::pending().await,
+    }
 }
 
 /// Waits for a signal that means to end it now, after `first`.

@@ -13,6 +13,7 @@ mod fanout;
 mod history;
 mod holding;
 mod inbox;
+pub(crate) mod listing;
 mod log;
 pub(crate) mod membership;
 mod names;

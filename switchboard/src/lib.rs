@@ -109,11 +109,12 @@ pub use error::{BindError, BoxError, ConnectError, ConnectionError, ListenerErro
 pub use hub::counts::HubMetrics;
 pub use hub::door::{Page, Published, RoomList};
 pub use hub::encoding::{Encoding, PlainEvents};
+pub use hub::listing::{NamedAfter, NamedConnection, RoomInfo};
 pub use hub::membership::{Join, JoinError, Membership, PublishError};
 pub use hub::room::{Overflow, PresenceNotices, Room, RoomClass, RoomOptions};
 pub use hub::session::{NameRefused, Session, TellError};
 pub use hub::{Hub, HubLimits, RoomError};
-pub use link::{ConnectionId, PeerAddr, Proxies, Spawned, TlsInfo, UnixUser};
+pub use link::{ClosedInfo, ConnectionId, PeerAddr, Proxies, Spawned, TlsInfo, UnixUser};
 pub use metrics::{Carried, Closures, Count, Durations, ListenerMetrics, Metrics, TransportTraffic};
 pub use node::{Ban, ConnectionInfo, Connections, Drained, Handle, TooManyBans, WorkerMetrics};
 pub use server::{Bound, Server};

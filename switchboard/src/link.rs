@@ -6,6 +6,7 @@
 pub(crate) mod backlog;
 mod behind;
 pub(crate) mod budget;
+mod closed;
 mod counting;
 pub(crate) mod delivery;
 mod ending;
@@ -31,6 +32,8 @@ pub(crate) mod tick;
 mod unheard;
 mod waiters;
 
+pub use closed::ClosedInfo;
+pub(crate) use closed::ClosedRing;
 pub(crate) use counting::Traffic;
 pub(crate) use delivery::Undeliverable;
 pub(crate) use ending::{Farewell, Returned};
@@ -109,6 +112,8 @@ pub(crate) struct Link {
     last: AtomicU32,
     /// When what it was shown to be has an end, by the worker's [`EndClock`].
     ends: AtomicU32,
+    /// Messages that were not queued for it after all, or not any more.
+    lost_messages: AtomicU32,
     /// How many subscriptions deliver to it.
     subscriptions: AtomicU32,
     /// How many have ended that the tick does not know of yet.
@@ -186,6 +191,7 @@ impl Link {
             reading_since: AtomicU32::new(NOT_READING),
             last: AtomicU32::new(tick.now()),
             ends: AtomicU32::new(ends::NEVER),
+            lost_messages: AtomicU32::new(0),
             subscriptions: AtomicU32::new(0),
             leaving: sync::AtomicU32::new(0),
             tick,
@@ -463,16 +469,6 @@ impl Link {
             self.stop_hearing(&mut state, error);
         }
         Poll::Ready(result)
-    }
-
-    /// Bytes that the budget counts for this connection.
-    pub(crate) fn charged_bytes(&self) -> usize {
-        self.state.lock().charged_bytes()
-    }
-
-    /// Whole seconds since anything went through.
-    pub(crate) fn quiet_seconds(&self) -> Second {
-        self.tick.now().saturating_sub(self.last.load(Ordering::Relaxed))
     }
 
     fn is(&self, flag: u16) -> bool {

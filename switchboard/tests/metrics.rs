@@ -57,6 +57,8 @@ async fn what_is_counted_is_what_clients_did() {
         let [listener] = &metrics.listeners()[..] else { panic!("there is one") };
         assert_eq!((listener.name.as_str(), listener.transport), (served.urls[0].as_str(), "tcp"));
         assert_eq!((listener.accepted, &listener.open[..]), (6, &[("tcp", 6)][..]));
+        // What was written is counted a moment after the peer has it.
+        until(|| traffic(&metrics.carried(), "tcp").bytes_out == 360).await;
         let carried = metrics.carried();
         let all = traffic(&carried, "tcp");
         assert_eq!((all.bytes_in, all.bytes_out, all.frames_in, all.frames_out), (360, 360, 60, 60));
@@ -125,7 +127,7 @@ async fn a_hub_counts_rooms_members_publications_and_what_it_keeps() {
     }
     let metrics = hub.metrics();
     assert_eq!((metrics.rooms, metrics.memberships, metrics.publications), (1, 2, 300));
-    assert_eq!((metrics.history_messages, metrics.publications_refused), (256, 0));
+    assert_eq!((metrics.history_messages, metrics.refused_not_allowed), (256, 0));
     assert!(metrics.history_bytes > 256 * 2);
     sleep(Duration::from_millis(5)).await;
     let carried = node.handle.metrics().carried();
@@ -162,4 +164,72 @@ async fn what_members_lose_is_counted_by_policy_and_who_is_blocked_is_for_as_lon
         drop(member);
         until(|| handle.metrics().blocked() == 0).await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_does_not_read_is_seen_with_what_waits_and_since_when() {
+    let timeouts = Timeouts { write: Some(secs(600)), ..Timeouts::default() };
+    let limits = Limits { outbox_frames: 16, outbox_bytes: 10_000, ..Limits::default() };
+    let mut node = Node::with(Hub::new(), Server::new().limits(limits).timeouts(timeouts)).await;
+    let room = node.quiet("lobby");
+    let dropping = Join { overflow: Some(Overflow::DropOldest), ..Join::default() };
+    let slow = node.join(&room, Format::Json, dropping).await;
+    let quiet = node.join(&node.quiet("other"), Format::Json, Join::default()).await;
+    for _ in 0..400 {
+        room.publish("x".repeat(500));
+        sleep(Duration::from_millis(1)).await;
+    }
+    sleep(secs(5)).await;
+    let connections = node.handle.connections().list(None, 10);
+    let [slow_info, quiet_info] = &connections[..] else { panic!("{connections:?}") };
+    assert!(slow_info.outbox_bytes > 5000 && slow_info.outbox_frames > 0 && slow_info.lost > 100, "{slow_info:?}");
+    assert!(
+        slow_info.blocked.is_some_and(|blocked| blocked >= secs(4)) && slow_info.subscriptions == 1,
+        "{slow_info:?}"
+    );
+    assert_eq!(
+        (quiet_info.outbox_bytes, quiet_info.blocked, quiet_info.lost, quiet_info.subscriptions),
+        (0, None, 0, 1)
+    );
+
+    let named: Vec<_> = {
+        let (mut after, mut all) = (switchboard::NamedAfter::default(), Vec::new());
+        loop {
+            let some = node.hub.named(&mut after, 1);
+            if some.is_empty() {
+                break all;
+            }
+            all.extend(some);
+        }
+    };
+    let ids: Vec<_> = named.iter().map(|named| named.id).collect();
+    assert_eq!(ids, [slow_info.id, quiet_info.id]);
+    let rooms = node.hub.room_infos(None, 10);
+    let told: Vec<_> = rooms.iter().map(|room| (room.name.as_str(), room.members, room.last.seq)).collect();
+    assert_eq!(told, [("lobby", 1, 400), ("other", 1, 0)]);
+    drop((slow, quiet));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_thousand_that_have_ended_are_remembered_with_why() {
+    let served = Served::in_memory(Server::new(), |server, memory| server.memory(&memory, echo));
+    for number in 0..1100 {
+        let mut peer = served.connect();
+        peer.send("hello\n").await;
+        peer.line().await;
+        if number % 2 == 0 {
+            peer.finish();
+        } else {
+            peer.reset();
+        }
+        served.left(0).await;
+    }
+    until(|| served.handle.metrics().carried().transports.len() == 9).await;
+    let closed = served.handle.connections().closed(5000);
+    assert_eq!(closed.len(), 1000);
+    let first: Vec<_> =
+        closed.iter().take(2).map(|ended| (u64::from(ended.id), ended.reason, ended.bytes_in)).collect();
+    assert_eq!(first, [(1100, CloseReason::PeerReset, 6), (1099, CloseReason::PeerClosed, 6)]);
+    assert_eq!(u64::from(closed[999].id), 101);
+    served.stop().await;
 }

@@ -94,7 +94,6 @@ fn a_callout_that_makes_no_sense_is_told_and_its_secret_is_not() {
 fn what_is_not_in_force_yet_is_refused_as_that() {
     let told = |name: &str| format!("`{name}` is not supported by this version");
     assert_wrong("[[ban]]\n", &[&format!("1:3: {}", told("ban"))]);
-    assert_wrong(&format!("[tokens.a]\nhash = \"{HASH}\"\nadmin = \"act\"\n"), &[&format!("3:1: {}", told("admin"))]);
 }
 
 #[test]

@@ -162,7 +162,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Key> + Clone {
 }
 
 /// What has been designed and is not in force yet, so that it is not taken for a slip.
-pub(super) static LATER: &[(Table, &str)] = &[(Table::Token, "admin"), (Table::Jwt, "admin"), (Table::Top, "ban")];
+pub(super) static LATER: &[(Table, &str)] = &[(Table::Jwt, "admin"), (Table::Top, "ban")];
 
 /// `[names."GLOB"]`.
 static NAMES: Form = Form {

@@ -86,6 +86,11 @@ impl Classes {
         RoomClass::new(self.0.iter().position(|known| known == class)?)
     }
 
+    /// At their numbers.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.0.iter().map(ToString::to_string).collect()
+    }
+
     /// These, and behind them those of `rooms` that are new, unless there would be too many.
     pub(crate) fn with(&self, rooms: &Rooms) -> Option<Self> {
         let mut classes = self.clone();

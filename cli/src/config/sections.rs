@@ -9,7 +9,7 @@ use super::values::{Value, Wrong};
 use crate::overflow;
 use crate::policy::datagrams::KeyFault;
 use crate::policy::rules::{
-    AnonymousSection, At, Direct, Grant, GroupSection, NameSection, RoomSection, Rules, TokenSection,
+    AdminRight, AnonymousSection, At, Direct, Grant, GroupSection, NameSection, RoomSection, Rules, TokenSection,
 };
 use crate::policy::token::TokenHash;
 use ipnet::IpNet;
@@ -70,6 +70,7 @@ struct Granted {
     expires: Option<SystemTime>,
     from: Vec<IpNet>,
     datagram_key: Option<(At, String)>,
+    admin: Option<AdminRight>,
 }
 
 impl Granted {
@@ -86,6 +87,8 @@ impl Granted {
                 Value::Networks(from) => granted.from = from,
                 // The one text that there is of these tables.
                 Value::Texts(mut texts) => granted.datagram_key = texts.pop(),
+                // The only word of these tables.
+                Value::Word(word) => granted.admin = AdminRight::parse(&word),
                 other => unreachable!("no key of these tables is {other:?}"),
             }
         }
@@ -103,9 +106,9 @@ impl Sections {
             else {
                 continue;
             };
-            let Granted { grants, direct, .. } = Granted::of(block.entries);
+            let Granted { grants, direct, admin, .. } = Granted::of(block.entries);
             self.bound(block.at, grants.len());
-            groups.push(GroupSection { at: block.at, name, grants, direct });
+            groups.push(GroupSection { at: block.at, name, grants, direct, admin });
         }
         groups
     }
@@ -123,7 +126,7 @@ impl Sections {
                 self.faults
                     .push((at, format!("tokens.{name} has no `hash`; `switchboard token new {name}` makes one")));
             }
-            let Granted { grants, direct, hashes: own, groups, expires, from, datagram_key, .. } =
+            let Granted { grants, direct, hashes: own, groups, expires, from, datagram_key, admin, .. } =
                 Granted::of(block.entries);
             let datagram_key = datagram_key.and_then(|(at, text)| {
                 text.parse().map_err(|fault: KeyFault| self.faults.push((at, format!("datagram-key: {fault}")))).ok()
@@ -136,7 +139,18 @@ impl Sections {
             let of_groups = groups.iter().filter_map(|(_, group)| known.get(group)).sum::<usize>();
             self.bound(at, grants.len() + of_groups);
             let groups = groups.into_iter().filter_map(|(at, group)| self.known(known, at, group)).collect();
-            tokens.push(TokenSection { at, name, hashes: own, groups, grants, direct, expires, from, datagram_key });
+            tokens.push(TokenSection {
+                at,
+                name,
+                hashes: own,
+                groups,
+                grants,
+                direct,
+                expires,
+                from,
+                datagram_key,
+                admin,
+            });
         }
         for (name, at) in &names {
             let dots = name.as_str().match_indices('.').map(|(dot, _)| &name.as_str()[..dot]);

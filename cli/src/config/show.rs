@@ -6,7 +6,7 @@ use super::{Rooms, quoted};
 use crate::overflow;
 use crate::policy::callout::CalloutSection;
 use crate::policy::jwt::section::{Audience, JwtSection, KeysFrom};
-use crate::policy::rules::{Direct, Grant, RoomSection, Rules};
+use crate::policy::rules::{Direct, Grant, GroupSection, RoomSection, Rules};
 use switchboard::Rights;
 use switchboard::rule::Who;
 use switchboard_load::typed::{show_duration, show_size, show_timeout};
@@ -48,16 +48,14 @@ pub(super) fn tables(rules: &Rules, rooms: &Rooms) -> Vec<ShownTable> {
         let mut values = vec![("hash", list(token.hashes.iter().map(ToString::to_string)))];
         values.extend(some("groups", list(token.groups.iter().map(|group| group.as_str().to_owned()))));
         values.extend(granted(&token.grants, &token.direct));
+        values.extend(token.admin.map(|right| ("admin", quoted(right.word()))));
         values.extend(token.expires.map(|time| ("expires", humantime::format_rfc3339_seconds(time).to_string())));
         values.extend(some("from", list(token.from.iter().map(ToString::to_string))));
         // Never shown, and compared by a reload.
         values.extend(token.datagram_key.as_ref().map(|key| ("datagram-key", key.reveal())));
         named(Table::Token, token.name.as_str(), values)
     });
-    let groups = rules
-        .groups
-        .iter()
-        .map(|group| named(Table::Group, group.name.as_str(), granted(&group.grants, &group.direct)));
+    let groups = rules.groups.iter().map(|group| named(Table::Group, group.name.as_str(), of_group(group)));
     let anonymous = rules.anonymous.iter().map(|anonymous| ShownTable {
         table: Table::Anonymous,
         path: Table::Anonymous.name().to_owned(),
@@ -94,6 +92,12 @@ pub(super) fn tables(rules: &Rules, rooms: &Rooms) -> Vec<ShownTable> {
         beside: section.mark.iter().cloned().collect(),
     });
     tokens.chain(groups).chain(anonymous).chain(rooms).chain(sources).chain(callout).chain(names).collect()
+}
+
+fn of_group(group: &GroupSection) -> Vec<(&'static str, String)> {
+    let mut values = granted(&group.grants, &group.direct);
+    values.extend(group.admin.map(|right| ("admin", quoted(right.word()))));
+    values
 }
 
 fn granted(grants: &[Grant], direct: &[Direct]) -> Vec<(&'static str, String)> {

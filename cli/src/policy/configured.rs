@@ -11,7 +11,7 @@ use super::jwt::fault::JwtFault;
 use super::jwt::keys::KeySet;
 use super::jwt::source::{JwtSource, of_credential};
 use super::peers::Transported;
-use super::rules::Rules;
+use super::rules::{AdminRight, Rules};
 use super::snapshot::{Holder, Snapshot, is_of_callout};
 use super::token::{StaticToken, TokenFault, TokenHash};
 use parking_lot::{Mutex, RwLock};
@@ -83,6 +83,13 @@ impl FilePolicy {
         for (name, hash) in old.tokens().filter(|(_, hash)| new.holder(hash).is_none()) {
             self.audit.revoked(name, &hash.id());
         }
+    }
+
+    /// What somebody may do with the server, by the token that it has shown.
+    pub(crate) fn admin(&self, principal: &Principal) -> Option<AdminRight> {
+        let snapshot = self.snapshot();
+        let record = &snapshot.shown(principal)?.record;
+        record.admin.filter(|_| !record.has_expired(SystemTime::now()))
     }
 
     /// Whoever comes to a listener that says who that is.
@@ -355,6 +362,7 @@ mod tests {
             expires: None,
             from: Vec::new(),
             datagram_key: None,
+            admin: None,
         }
     }
 

@@ -203,9 +203,10 @@ mod tests {
                 expires: None,
                 from: Vec::new(),
                 datagram_key: None,
+                admin: None,
             });
             let groups = groups.into_iter().enumerate().map(|(index, grants)| {
-                GroupSection { at, name: group(index), grants, direct: Vec::new() }
+                GroupSection { at, name: group(index), grants, direct: Vec::new(), admin: None }
             });
             let anonymous = anonymous.map(|grants| AnonymousSection { at, grants, direct: Vec::new(), names: Vec::new() });
             Rules { tokens: tokens.collect(), groups: groups.collect(), anonymous, sections, ..Rules::default() }

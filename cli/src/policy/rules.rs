@@ -127,6 +127,31 @@ pub(crate) struct TokenSection {
     pub(crate) from: Vec<IpNet>,
     /// By which its datagrams are signed.
     pub(crate) datagram_key: Option<DatagramKey>,
+    /// What it may do with the server.
+    pub(crate) admin: Option<AdminRight>,
+}
+
+/// What somebody may do with the server itself, the least first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum AdminRight {
+    /// See everything.
+    View,
+    /// And change it.
+    Act,
+}
+
+impl AdminRight {
+    /// As the file says it.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::View => "view",
+            Self::Act => "act",
+        }
+    }
+
+    pub(crate) fn parse(word: &str) -> Option<Self> {
+        [Self::View, Self::Act].into_iter().find(|right| right.word() == word)
+    }
 }
 
 /// `[groups.NAME]`.
@@ -136,6 +161,7 @@ pub(crate) struct GroupSection {
     pub(crate) name: GroupName,
     pub(crate) grants: Vec<Grant>,
     pub(crate) direct: Vec<Direct>,
+    pub(crate) admin: Option<AdminRight>,
 }
 
 /// `[anonymous]`.
@@ -191,6 +217,7 @@ mod tests {
             expires,
             from: Vec::new(),
             datagram_key: None,
+            admin: None,
         };
         let tokens = vec![
             token("never", None),

@@ -11,7 +11,7 @@ use super::jwt::fault::JwtFault;
 use super::jwt::section::JwtSection;
 use super::jwt::source::{JwtSource, Verified, of_credential};
 use super::peers::Transported;
-use super::rules::{Direct, Grant, RoomSection, Rules, TokenSection};
+use super::rules::{AdminRight, Direct, Grant, RoomSection, Rules, TokenSection};
 use super::token::TokenHash;
 use ipnet::IpNet;
 use std::collections::{BTreeMap, HashMap};
@@ -48,6 +48,7 @@ pub(crate) struct Snapshot {
 struct Known {
     group: Arc<Group>,
     direct: Vec<Glob>,
+    admin: Option<AdminRight>,
 }
 
 /// What `[names."GLOB"]` gives.
@@ -92,6 +93,8 @@ pub(crate) struct Record {
     /// Whence it may come; empty: from anywhere.
     from: Vec<IpNet>,
     datagram_key: Option<DatagramKey>,
+    /// What it may do with the server, by itself or by a group.
+    pub(crate) admin: Option<AdminRight>,
 }
 
 impl Record {
@@ -128,11 +131,15 @@ impl Snapshot {
             .iter()
             .map(|group| {
                 let made = Group { name: group.name.clone(), grants: granted(&group.grants) };
-                (group.name.clone(), Known { group: Arc::new(made), direct: globs(&group.direct).collect() })
+                (
+                    group.name.clone(),
+                    Known { group: Arc::new(made), direct: globs(&group.direct).collect(), admin: group.admin },
+                )
             })
             .collect();
         let record = |token: &TokenSection| {
             let own = token.groups.iter().filter_map(|name| groups.get(name));
+            let own_admin = own.clone().filter_map(|known| known.admin).max();
             let direct = own.clone().flat_map(|known| known.direct.iter().cloned()).chain(globs(&token.direct));
             Arc::new(Record {
                 name: token.name.clone(),
@@ -143,6 +150,7 @@ impl Snapshot {
                 expires: token.expires,
                 from: token.from.clone(),
                 datagram_key: token.datagram_key.clone(),
+                admin: token.admin.max(own_admin),
             })
         };
         let people: HashMap<_, _> = rules.tokens.iter().map(|token| (token.name.clone(), record(token))).collect();
@@ -494,6 +502,7 @@ mod tests {
             expires: None,
             from: Vec::new(),
             datagram_key: None,
+            admin: None,
         }
     }
 
@@ -517,6 +526,7 @@ mod tests {
                 name: staff,
                 grants: vec![grant("ops.**", Rights::ALL)],
                 direct: vec![direct("boss")],
+                admin: None,
             }],
             anonymous: Some(AnonymousSection {
                 at: AT,

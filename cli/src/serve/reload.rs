@@ -4,7 +4,6 @@
 
 use super::NotStarted;
 use crate::config::{Changes, Classes, Config, InForce};
-use crate::logging::Filter;
 use crate::policy::audit::{self, Audit};
 use crate::policy::configured::FilePolicy;
 use crate::running::Run;
@@ -29,7 +28,6 @@ pub(super) struct Reloads {
     kept: Vec<Room>,
     /// All classes of rooms that there have been.
     classes: Classes,
-    filter: Filter,
     running: Arc<Run>,
     audit: Arc<Audit>,
     shown: Vec<Shown>,
@@ -52,13 +50,12 @@ impl Reloads {
         load: Option<Load>,
         hub: Hub,
         policy: Option<Arc<FilePolicy>>,
-        filter: Filter,
         running: Arc<Run>,
         audit: Arc<Audit>,
     ) -> Self {
         let (kept, shown) = (Vec::new(), Vec::new());
         let classes = Classes::default().with(&in_force.rooms).unwrap_or_default();
-        let mut reloads = Self { in_force, load, hub, policy, kept, classes, filter, running, audit, shown };
+        let mut reloads = Self { in_force, load, hub, policy, kept, classes, running, audit, shown };
         reloads.set_rooms();
         reloads
     }
@@ -135,7 +132,7 @@ impl Reloads {
         }
         self.classes = classes.unwrap_or_default();
         let is_revoked = self.replace_certificates(&next);
-        self.filter.set(&next.log);
+        self.running.set_log(&next.log);
         let before = std::mem::replace(&mut self.in_force, next);
         if self.in_force.rooms != before.rooms {
             self.set_rooms();
@@ -186,6 +183,7 @@ impl Reloads {
     fn set_rooms(&mut self) {
         let (rooms, classes) = (self.in_force.rooms.clone(), self.classes.clone());
         let kept: Vec<_> = rooms.kept().collect();
+        self.running.set_classes(classes.names());
         self.hub.set_room_options(move |name| rooms.options(name, &classes));
         self.kept = kept.iter().filter_map(|name| self.hub.room(name.as_str()).ok()).collect();
     }

@@ -1,35 +1,39 @@
 //! Admin: a server as its operators see it, over HTTP, on loopback or on a Unix socket that is theirs.
 //!
 //! Sums hold no name and no address, and are for everybody who can reach the listener. Whoever can open the Unix socket may do
-//! everything: its mode is the right.
+//! everything: its mode is the right. A token may as far as its `admin` says.
 
 mod acts;
 mod exposition;
 mod families;
 mod figures;
 mod health;
+mod lists;
 mod process;
 mod route;
 
+use super::rooms::credentials::{authenticate, unshown};
 use super::{Add, NamedService, Offer, Shared, guard};
 use crate::address::StreamListener;
 use crate::endpoint::Options;
 use crate::policy::configured::FilePolicy;
+use crate::policy::rules::AdminRight;
 use crate::running::Run;
 use crate::web::Front;
 use crate::web::answer::{self, OBJECT, OBJECTS, bodiless};
 use crate::web::assets::{Asset, asset};
+use crate::web::credential::{self, Presented};
 use crate::web::guard::Asker;
 use crate::web::work::Work;
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use route::{Clearance, Wanted, route};
 use serde_json::Value;
-use std::ops::Not as _;
 use std::sync::Arc;
 use std::time::Duration;
 use switchboard::grammar::{ErrorCode, Failure};
 use switchboard::http::{Request, Response};
+use switchboard::policy::Refusal;
 use switchboard::{Connection, Handle, Hub, Lines, PeerAddr};
 use switchboard_load::typed::Scheme;
 
@@ -44,7 +48,9 @@ const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
 
 static DESCRIPTION: Asset = asset("openapi.json", include_bytes!("admin/openapi.json"));
 
-const INDEX: &str = "switchboard admin: see /openapi.json. As a start: /metrics /healthz /readyz /stats /server\n";
+const TEXT: &str = "text/plain; charset=utf-8";
+
+const INDEX: &str = "switchboard admin: see /openapi.json. As a start: /metrics /healthz /readyz /stats /server /connections /closed /rooms\n";
 
 /// One listener.
 struct Admin {
@@ -88,47 +94,90 @@ impl Admin {
 
     async fn respond(&self, asker: Asker, request: Request) -> Result<Response, Failure> {
         let uri = request.uri();
-        let route = route(request.method(), uri.path(), uri.query())?;
-        if asker == Asker::Visitor && route != Wanted::Index {
+        let wanted = route(request.method(), uri.path(), uri.query())?;
+        if asker == Asker::Visitor && wanted != Wanted::Index {
             return Err(crate::web::guard::forbidden_page());
         }
-        if admission(request.peer()) < route.needs() {
-            return Err(Failure::new(
-                ErrorCode::NotAuthorized,
-                "this takes more than reaching the server; use the Unix socket",
-            ));
+        let needed = wanted.needs();
+        if needed > Clearance::Sums {
+            let (clearance, is_shown) = match self.clearance(&request).await {
+                Ok(clearance) => clearance,
+                Err(failure) => return Ok(answer::unauthenticated(&failure).into()),
+            };
+            if clearance < needed {
+                return Err(if is_shown {
+                    Failure::new(ErrorCode::NotAllowed, "this token may not do that with the server")
+                } else {
+                    Failure::new(ErrorCode::NotAuthorized, "use the Unix socket, or a token with `admin`")
+                });
+            }
         }
-        if let Some(refusal) = request.method().is_safe().not().then(|| acts::misdeclared(&request)).flatten() {
+        if wanted.has_body()
+            && let Some(refusal) = acts::misdeclared(&request)
+        {
             return Ok(refusal);
         }
-        let response = match route {
-            Wanted::Index => text(answer::head("text/plain; charset=utf-8"), INDEX),
+        self.answer(wanted, request).await
+    }
+
+    async fn answer(&self, wanted: Wanted, request: Request) -> Result<Response, Failure> {
+        let peer = request.peer().clone();
+        let response = match wanted {
+            Wanted::Index => text(answer::head(TEXT), INDEX),
             Wanted::OpenApi => return Ok(answer::asset(&DESCRIPTION, request.headers()).into()),
             Wanted::Options { allow } => return Ok(answer::options(allow).into()),
-            Wanted::Metrics => text(
-                answer::head(exposition::CONTENT_TYPE),
-                families::exposition(&self.running, &self.handle, &self.hub),
-            ),
-            Wanted::Healthy => self.health(),
-            Wanted::Ready => self.readiness(),
+            Wanted::Metrics => {
+                let exposition = families::exposition(&self.running, &self.handle, &self.hub);
+                text(answer::head(exposition::CONTENT_TYPE), exposition)
+            }
+            Wanted::Healthy => healthy(&self.handle),
+            Wanted::Ready => ready(&self.running, &self.handle, &self.hub, self.policy.as_deref()),
             Wanted::Stats { follow: true } if request.method() == Method::HEAD => {
                 return Ok(bodiless(answer::endless(OBJECTS)));
             }
             Wanted::Stats { follow: true } => return Ok(self.follow()),
             Wanted::Stats { follow: false } => object(&figures::stats(&self.running, &self.handle, &self.hub)),
+            Wanted::Server => object(&figures::server(&self.running, &self.handle)),
+            Wanted::Connections(page) => object(&self.connections(page).await),
+            Wanted::Connection(id) => object(&self.one_connection(id).await?),
+            Wanted::Closed(page) => object(&self.closed(&page)),
+            Wanted::Rooms(page) => object(&self.rooms(page).await),
+            Wanted::Room(name) => object(&self.one_room(&name)?),
+            Wanted::Name(name) => object(&self.called(&name)?),
+            Wanted::Log => object(&self.log()),
+            Wanted::CloseConnection(id) => self.close_connection(id, &peer)?,
+            Wanted::CloseName(name) => self.close_name(&name, &peer)?,
+            Wanted::SetLog => self.set_log(request).await?,
+            Wanted::Reload => self.reload(request).await?,
             Wanted::SetReady => self.set_ready(request).await?,
             Wanted::Drain => self.drain(request).await?,
-            Wanted::Server => object(&figures::server(&self.running, &self.handle)),
         };
         Ok(response.into())
     }
 
-    fn health(&self) -> http::Response<Bytes> {
-        healthy(&self.handle)
-    }
-
-    fn readiness(&self) -> http::Response<Bytes> {
-        ready(&self.running, &self.handle, &self.hub, self.policy.as_deref())
+    /// What whoever asks may do, and whether it has shown a token.
+    async fn clearance(&self, request: &Request) -> Result<(Clearance, bool), Failure> {
+        let peer = request.peer();
+        // Whoever could open the socket was let in by its mode.
+        if matches!(peer, PeerAddr::Unix(_)) {
+            return Ok((Clearance::Act, false));
+        }
+        let token = match credential::presented(request.headers(), false, None)? {
+            Presented::Nothing => return Ok((Clearance::Sums, false)),
+            Presented::Unusable => return Err(unshown(Refusal::Wrong)),
+            Presented::Token(token) => token,
+        };
+        let Some(policy) = &self.policy else { return Err(unshown(Refusal::Wrong)) };
+        let principal = authenticate(&**policy, token, peer).await?;
+        let clearance = match policy.admin(&principal) {
+            None => Clearance::Sums,
+            Some(AdminRight::View) => Clearance::View,
+            Some(AdminRight::Act) => Clearance::Act,
+        };
+        if clearance == Clearance::Sums {
+            policy.audit.denied(&principal, peer, "admin");
+        }
+        Ok((clearance, true))
     }
 
     /// The sums, every second, until the client or the server has had enough.
@@ -149,12 +198,6 @@ impl Admin {
     }
 }
 
-/// What whoever asks may do.
-fn admission(peer: &PeerAddr) -> Clearance {
-    // Whoever could open the socket was let in by its mode.
-    if matches!(peer, PeerAddr::Unix(_)) { Clearance::Act } else { Clearance::Sums }
-}
-
 fn text(head: http::Response<()>, body: impl Into<Bytes>) -> http::Response<Bytes> {
     let body = body.into();
     head.map(|()| body)
@@ -169,9 +212,9 @@ fn object(value: &Value) -> http::Response<Bytes> {
 fn healthy(handle: &Handle) -> http::Response<Bytes> {
     let held = health::held(handle);
     let mut response = if held.is_empty() {
-        text(answer::head("text/plain; charset=utf-8"), "ok\n")
+        text(answer::head(TEXT), "ok\n")
     } else {
-        text(answer::head("text/plain; charset=utf-8"), format!("held workers: {held:?}\n"))
+        text(answer::head(TEXT), format!("held workers: {held:?}\n"))
     };
     if !held.is_empty() {
         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;

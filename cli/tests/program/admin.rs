@@ -74,6 +74,9 @@ fn metrics_add_up_to_what_clients_did_and_never_fall() {
         other[0].read_exact(&mut [0; 7]).expect("it is delivered");
     }
     let url = &program.listeners[1].url;
+    // What was written is counted a moment after the peer has it.
+    until(|| metrics(&program)["switchboard_sent_bytes_total{transport=\"tcp\"}"] == 3.0 * 12.0 + 4.0 * 7.0);
+    until(|| metrics(&program)["switchboard_deliveries_total"] == 4.0);
     let now = metrics(&program);
     let counters = |name: &&String| name.contains("_total") || name.contains("_bucket") || name.contains("_count");
     for name in seen.keys().filter(counters) {
@@ -201,4 +204,121 @@ fn plain_http_that_others_can_reach_has_to_be_asked_for() {
     assert_eq!(run(&["config", "check", "admin=http://0.0.0.0:0?plain-text=accepted"]).code, Some(0));
     let wrong = run(&["config", "check", "admin=unix:///tmp/x?mode=999&group=nobody-has-this"]);
     assert_eq!((wrong.code, wrong.log.len()), (Some(2), 2), "{wrong:?}");
+}
+
+fn object(answer: (u16, String)) -> Value {
+    let (status, body) = answer;
+    assert_eq!(status, 200, "{body}");
+    serde_json::from_str(&body).expect("it is JSON")
+}
+
+#[test]
+fn connections_rooms_and_those_who_have_left_are_listed_and_can_be_closed() {
+    let place = Place::new("lists.sock");
+    let program =
+        Program::serve(&[&format!("admin=unix://{place}"), "rooms=tcp://127.0.0.1:0", "echo=tcp://127.0.0.1:0"]);
+    let read = |path: &str| object(at(&place, "GET", path, "", ""));
+    let mut alice = program.tcp(1);
+    alice.write_all(b"/name alice\n/join ops\n").expect("it takes lines");
+    until(|| read("/rooms?glob=ops")["rooms"][0]["members"] == 1);
+    let mut echo = program.tcp(2);
+    say(&mut echo, b"hello\n", b"echo: hello\n");
+
+    let listed = read("/connections?sort=in&transport=tcp&address=127.0.0.0/8");
+    let listed = listed["connections"].as_array().expect("a list");
+    assert_eq!((listed[0]["name"].as_str(), listed.len()), (Some("alice"), 2), "{listed:?}");
+    assert_eq!((listed[0]["rooms"].as_u64(), listed[1]["name"].as_str()), (Some(2), None));
+    assert_eq!(read("/connections?name=al*")["connections"][0]["id"], listed[0]["id"]);
+    assert_eq!(read("/names/alice")["id"], listed[0]["id"]);
+    assert_eq!(read("/connections?address=192.0.2.0/24")["connections"].as_array().map(Vec::len), Some(0));
+    let first = read("/connections?limit=1&transport=tcp");
+    let first = &first["connections"][0]["id"];
+    assert_ne!(read(&format!("/connections?limit=1&transport=tcp&after={first}"))["connections"][0]["id"], *first);
+    for wrong in ["sort=size", "after=1&sort=out", "address=x", "limit=0", "limit=1001", "name=%5B", "nope=1"] {
+        assert_eq!(at(&place, "GET", &format!("/connections?{wrong}"), "", "").0, 400, "{wrong}");
+    }
+
+    assert_eq!(at(&place, "DELETE", &format!("/connections/{}", listed[1]["id"]), "", "").0, 200);
+    assert_eq!(echo.read(&mut [0; 16]).expect("it ends in order"), 0);
+    drop(echo);
+    assert_eq!(at(&place, "DELETE", "/names/alice", "", "").0, 200);
+    drop(alice);
+    until(|| read("/closed?reason=closed")["closed"].as_array().is_some_and(|closed| closed.len() == 2));
+    assert_eq!(read("/closed?address=127.0.0.1")["closed"][0]["transport"], "tcp");
+    assert_eq!(at(&place, "GET", "/names/alice", "", "").0, 404);
+    assert_eq!(at(&place, "DELETE", "/connections/999999", "", "").0, 404);
+    program.stop();
+}
+
+#[test]
+fn a_token_may_as_far_as_its_line_says_and_no_further() {
+    let tokens = ["view", "act", "none"].map(|admin| {
+        let made = run(&["token", "new", admin]);
+        let hash = made.log.iter().find(|line| line.starts_with("hash")).expect("it has a hash").clone();
+        let admin_line = if admin == "none" { String::new() } else { format!("admin = \"{admin}\"\n") };
+        (made.output[0].clone(), format!("[tokens.{admin}]\n{hash}\n{admin_line}"))
+    });
+    let file = Place::new("admin.toml");
+    let tables: String = tokens.iter().map(|(_, table)| table.as_str()).collect();
+    std::fs::write(&*file, format!("listen = [\"{ADMIN}\"]\n{tables}")).expect("it is written");
+    let path = file.to_str().expect("the path is UTF-8");
+    let program = Program::listening(crate::process::command(&["serve", "--config", path]), 1);
+    let ask = |token: &str, method: &str, path: &str, body: &str| {
+        let headers = format!("authorization: Bearer {token}\r\n{JSON}");
+        exchange(program.tcp(0), &request(method, path, &headers, body)).0
+    };
+    let [(view, _), (act, _), (none, _)] = &tokens;
+    let seen = ["/server", "/connections", "/closed", "/rooms", "/log"];
+    for path in seen {
+        assert_eq!((ask(view, "GET", path, ""), ask(act, "GET", path, "")), (200, 200), "{path}");
+        assert_eq!((ask(none, "GET", path, ""), ask("sb_wrong", "GET", path, "")), (403, 401), "{path}");
+        assert_eq!(get(&program, path).0, 401, "{path}");
+    }
+    let acts = [
+        ("PUT", "/ready", "{\"ready\":true}"),
+        ("DELETE", "/connections/999999", ""),
+        ("DELETE", "/names/nobody", ""),
+        ("PUT", "/log", "{\"filter\":\"info\",\"for\":\"1s\"}"),
+        ("POST", "/config/reload", "{}"),
+    ];
+    for (method, path, body) in acts {
+        assert_eq!((ask(view, method, path, body), ask(none, method, path, body)), (403, 403), "{path}");
+        let done = ask(act, method, path, body);
+        assert!(done == 200 || done == 404 && method == "DELETE", "{path}: {done}");
+    }
+    assert_eq!(ask(none, "GET", "/metrics", ""), 200);
+    program.stop();
+}
+
+#[test]
+fn other_events_are_logged_for_a_while_and_the_file_is_read_again_on_demand() {
+    let (place, file) = (Place::new("steer.sock"), Place::new("steer.toml"));
+    let write = |more: &str| {
+        let text = format!("listen = [\"admin=unix://{place}\", \"echo=tcp://127.0.0.1:0\"]\n{more}");
+        std::fs::write(&*file, text).expect("it is written");
+    };
+    write("");
+    let path = file.to_str().expect("the path is UTF-8");
+    let mut program = Program::listening(crate::process::command(&["serve", "--config", path]), 2);
+    let log = at(&place, "PUT", "/log", JSON, "{\"filter\":\"switchboard=debug\",\"for\":\"2s\"}");
+    assert_eq!(log.0, 200, "{}", log.1);
+    drop(program.tcp(1));
+    program.logged("connection opened");
+    until(|| object(at(&place, "GET", "/log", "", ""))["until"].is_null());
+    assert_eq!(object(at(&place, "GET", "/log", "", ""))["filter"], "info");
+    assert_eq!(at(&place, "PUT", "/log", JSON, "{\"filter\":\"loud\",\"for\":\"2s\"}").0, 400);
+    assert_eq!(at(&place, "PUT", "/log", JSON, "{\"filter\":\"debug\",\"for\":\"48h\"}").0, 400);
+
+    write("log = \"warn\"\n");
+    let reload = || at(&place, "POST", "/config/reload", JSON, "{}");
+    let (status, told) = reload();
+    assert!(status == 200 && told.contains("\"log\""), "{told}");
+    write("workers = 3\nnope = 1\n");
+    let (status, told) = reload();
+    assert!(status == 422 && told.contains("nope"), "{told}");
+    let (_, text) = at(&place, "GET", "/metrics", "", "");
+    let samples = samples(&text);
+    assert_eq!(samples["switchboard_config_last_reload_successful"], 0.0);
+    assert_eq!(samples["switchboard_config_reload_failures_total"], 1.0);
+    program.stop();
 }

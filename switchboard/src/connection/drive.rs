@@ -233,6 +233,7 @@ fn report(link: &Link, reason: CloseReason, unwritten: usize, outcome: Outcome) 
     let metrics = &link.listener.metrics;
     let life = link.opened.elapsed();
     metrics.count_close(link.carrier(), reason, Some(life));
+    link.tick.closed.push(link, reason, life, unwritten);
     let traffic = &link.traffic;
     let bytes_in = traffic.bytes_in.load(Ordering::Relaxed);
     let bytes_out = traffic.bytes_out.load(Ordering::Relaxed);

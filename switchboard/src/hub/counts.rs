@@ -4,6 +4,8 @@
 //! not pass one cache line around for each message.
 
 use super::holding::Holding;
+use super::membership::PublishError;
+use super::room::RoomClass;
 use super::{Hub, HubLimits};
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -20,16 +22,23 @@ thread_local! {
 pub(super) struct HubCounts {
     stripes: [Stripe; STRIPES],
     memberships: AtomicUsize,
-    refused: AtomicU64,
+    refused: [AtomicU64; 3],
 }
 
 /// 128: processors fetch lines in pairs.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 #[repr(align(128))]
 struct Stripe {
-    publications: AtomicU64,
+    /// Of rooms without a class, and of each class.
+    publications: [AtomicU64; 1 + RoomClass::MOST],
     /// It falls as well; the sum of all is what counts.
     kept: AtomicUsize,
+}
+
+impl Default for Stripe {
+    fn default() -> Self {
+        Self { publications: std::array::from_fn(|_| AtomicU64::new(0)), kept: AtomicUsize::new(0) }
+    }
 }
 
 /// What a hub has counted, and what it has now.
@@ -44,8 +53,14 @@ pub struct HubMetrics {
     pub memberships: usize,
     /// Messages published since the start.
     pub publications: u64,
-    /// Publications that the hub's policy did not allow, or that were more or longer than their room takes.
-    pub publications_refused: u64,
+    /// The same for each class of rooms of which there are any, and for rooms without a class.
+    pub publications_by_class: Vec<(Option<RoomClass>, u64)>,
+    /// Publications that the hub's policy did not allow.
+    pub refused_not_allowed: u64,
+    /// Publications that were longer than their room takes.
+    pub refused_too_long: u64,
+    /// Publications that were more than their room takes.
+    pub refused_too_often: u64,
     /// Messages that rooms keep.
     pub history_messages: usize,
     /// Bytes that those take.
@@ -68,12 +83,21 @@ impl HubCounts {
     }
 
     #[inline]
-    pub(super) fn published(&self) {
-        self.stripe().publications.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn published(&self, class: Option<RoomClass>) {
+        self.stripe().publications[class.map_or(0, |class| 1 + class.number())].fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn refused(&self) {
-        self.refused.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn refused(&self, error: &PublishError) {
+        let reason = match error {
+            PublishError::NotAllowed => 0,
+            PublishError::TooLong { .. } => 1,
+            PublishError::TooOften { .. } => 2,
+        };
+        self.refused[reason].fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn publications(&self, place: usize) -> u64 {
+        self.stripes.iter().map(|stripe| stripe.publications[place].load(Ordering::Relaxed)).sum()
     }
 
     /// A room keeps so many messages that kept so many `before`.
@@ -107,12 +131,20 @@ impl Hub {
     pub fn metrics(&self) -> HubMetrics {
         let Holding { counts, limits: HubLimits { rooms: rooms_limit, .. }, .. } = &*self.0.holding;
         let kept = counts.stripes.iter().map(|stripe| stripe.kept.load(Ordering::Relaxed)).fold(0, usize::wrapping_add);
+        let refused = counts.refused.each_ref().map(|count| count.load(Ordering::Relaxed));
+        let classes = (0..RoomClass::MOST).filter_map(RoomClass::new);
+        let classes = classes.map(|class| (Some(class), counts.publications(1 + class.number())));
+        let by_class: Vec<_> =
+            std::iter::once((None, counts.publications(0))).chain(classes.filter(|(_, count)| *count > 0)).collect();
         HubMetrics {
             rooms: self.0.rooms.lock().len(),
             rooms_limit: *rooms_limit,
             memberships: counts.memberships.load(Ordering::Relaxed),
-            publications: counts.stripes.iter().map(|stripe| stripe.publications.load(Ordering::Relaxed)).sum(),
-            publications_refused: counts.refused.load(Ordering::Relaxed),
+            publications: by_class.iter().map(|(_, count)| count).sum(),
+            publications_by_class: by_class,
+            refused_not_allowed: refused[0],
+            refused_too_long: refused[1],
+            refused_too_often: refused[2],
             // Two stripes may be looked at while a message goes in one and comes in the other.
             history_messages: usize::try_from(kept.cast_signed()).unwrap_or(0),
             history_bytes: self.0.holding.bytes(),

@@ -66,7 +66,7 @@ impl Subscriber {
                     };
                     *delivered += taken.queued;
                     if taken.lost > 0 {
-                        self.link.tick.counts.lost(overflow as usize, taken.lost);
+                        self.link.lost(overflow as usize, taken.lost);
                     }
                 }
             }
@@ -121,11 +121,11 @@ impl Subscriber {
             return;
         }
         match self.overflow() {
-            Overflow::Conflate => return self.link.tick.counts.lost(Overflow::Conflate as usize, lost),
+            Overflow::Conflate => return self.link.lost(Overflow::Conflate as usize, lost),
             _ if !self.encoding.tells().gaps => return link.end(CloseReason::SlowConsumer),
             _ => {}
         }
-        self.link.tick.counts.lost(self.overflow() as usize, lost);
+        self.link.lost(self.overflow() as usize, lost);
         let (member, encoding) = (self.id, self.encoding.clone());
         let gap = Gap { member, encoding, room: room.clone(), lost, from_seq, is_told: true };
         link.outbox().deferred::<Waiting>().lose(gap);

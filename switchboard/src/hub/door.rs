@@ -216,7 +216,7 @@ pub(super) fn announce(room: &Room, payload: &[u8]) -> Published {
 
 /// Publishes `payload` to all members of `room`, in the publisher's name. Never waits.
 pub(super) fn publish(publisher: Publisher<'_>, room: &Room, payload: &[u8]) -> Result<Published, PublishError> {
-    publish_as(publisher, room, payload).inspect_err(|_| room.0.holding.counts.refused())
+    publish_as(publisher, room, payload).inspect_err(|error| room.0.holding.counts.refused(error))
 }
 
 fn publish_as(publisher: Publisher<'_>, room: &Room, payload: &[u8]) -> Result<Published, PublishError> {

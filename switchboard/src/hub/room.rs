@@ -185,8 +185,9 @@ impl RoomInner {
         let (published, behind) = self.append(&mut state, by, payload, except);
         let behind = behind.filter(|tick| own.is_none_or(|own| !Arc::ptr_eq(tick, own)));
         let waits = link.and_then(|link| Some((link, Arc::clone(behind?))));
+        let class = state.options.class;
         drop(state);
-        self.holding.counts.published();
+        self.holding.counts.published(class);
         self.holding.trim(length);
         if let Some((link, tick)) = waits {
             link.fall_behind(tick);
@@ -313,6 +314,12 @@ impl RoomInner {
         self.forget_old(&mut state);
         let (after, notice) = state.log.missed(since, &self.name);
         Page { notice, messages: state.log.after(after).take(limit).cloned().collect() }
+    }
+
+    /// How many members it has, its last message, and how many messages and bytes it keeps.
+    pub(super) fn figures(&self) -> (usize, MessageId, (usize, usize)) {
+        let state = self.state.lock();
+        (state.member_count(), state.log.last(), (state.log.len(), state.log.bytes()))
     }
 
     /// How long it has had no member, if it has none.

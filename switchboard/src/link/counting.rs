@@ -3,6 +3,7 @@
 use super::{BLOCKED, Link, Protocol};
 use crate::metrics::{Lane, bump};
 use std::sync::atomic::{AtomicU64, Ordering};
+use switchboard_proto::Second;
 
 /// What went through.
 #[derive(Debug, Default)]
@@ -13,12 +14,43 @@ pub(crate) struct Traffic {
     pub(crate) frames_out: AtomicU64,
 }
 
+/// What waits for a socket.
+pub(crate) struct AtSocket {
+    pub(crate) bytes: usize,
+    pub(crate) frames: usize,
+    pub(crate) blocked_since: Option<Second>,
+}
+
 impl Link {
     /// Counts frames that are queued or written.
     #[inline]
     pub(super) fn sent(&self, lane: Lane, frames: usize) {
         bump(&self.traffic.frames_out, frames as u64);
         self.tick.counts.queued(lane, self.carrier(), frames as u64);
+    }
+
+    /// Counts messages that it lost by the policy with this number: the tick alone does that.
+    pub(crate) fn lost(&self, policy: usize, messages: u64) {
+        self.tick.counts.lost(policy, messages);
+        let lost = self.lost_count();
+        self.lost_messages.store(lost.saturating_add(u32::try_from(messages).unwrap_or(u32::MAX)), Ordering::Relaxed);
+    }
+
+    /// How many messages it has lost.
+    pub(crate) fn lost_count(&self) -> u32 {
+        self.lost_messages.load(Ordering::Relaxed)
+    }
+
+    /// What waits for its socket.
+    pub(crate) fn held(&self) -> AtSocket {
+        let state = self.state.lock();
+        let (bytes, frames) = state.outbox.waiting();
+        AtSocket { bytes, frames, blocked_since: state.outbox.blocked_since() }
+    }
+
+    /// How many subscriptions deliver to it.
+    pub(crate) fn subscription_count(&self) -> usize {
+        self.subscriptions.load(Ordering::Relaxed) as usize
     }
 
     /// Counts bytes that the socket has taken.
@@ -85,5 +117,15 @@ impl Link {
     /// Its transport, as the scheme of a URL.
     pub(crate) fn transport(&self) -> &'static str {
         self.listener.counts.spoken(self.is_speaking(Protocol::WebSocket))
+    }
+
+    /// Bytes that the budget counts for this connection.
+    pub(crate) fn charged_bytes(&self) -> usize {
+        self.state.lock().charged_bytes()
+    }
+
+    /// Whole seconds since anything went through.
+    pub(crate) fn quiet_seconds(&self) -> Second {
+        self.tick.now().saturating_sub(self.last.load(Ordering::Relaxed))
     }
 }

@@ -236,6 +236,12 @@ impl Outbox {
         self.queue.as_ref().map_or((0, 0), |queue| queue.counted())
     }
 
+    /// Bytes and frames that wait for the socket, of which some do not count towards its bounds.
+    pub(crate) fn waiting(&self) -> (usize, usize) {
+        let (bytes, frames) = self.counted();
+        (bytes.max(self.queued_bytes()), frames)
+    }
+
     pub(crate) fn is_full(&self, bytes: usize, frames: usize) -> bool {
         let counted = self.counted();
         counted.0 >= bytes || counted.1 >= frames

@@ -9,7 +9,7 @@ use super::backlog::Backlog;
 use super::budget::Budget;
 use super::delivery::Delivery;
 use super::read_buffer::ReadBuffer;
-use super::{EndClock, Gathering, Link, Tasks};
+use super::{ClosedRing, EndClock, Gathering, Link, Tasks};
 use crate::error::{Panicked, contained};
 use crate::metrics::WorkerCounts;
 use crate::sync::Mutex;
@@ -40,6 +40,8 @@ pub(crate) struct Tick {
     pub(crate) tasks: Tasks,
     /// What is counted on this worker.
     pub(crate) counts: Arc<WorkerCounts>,
+    /// Who has left it lately.
+    pub(crate) closed: ClosedRing,
     /// The buffer that every read of the worker goes to first, so that an idle connection owns none.
     pub(crate) read_buffer: Mutex<ReadBuffer>,
     /// What is posted from elsewhere; none before the first time.
@@ -60,6 +62,7 @@ impl Tick {
             budget,
             runtime,
             counts: tasks.metrics.worker(),
+            closed: ClosedRing::default(),
             tasks,
             read_buffer: Mutex::default(),
             delivery: Mutex::default(),

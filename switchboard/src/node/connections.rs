@@ -3,7 +3,7 @@
 use super::drain::{STEP, sleep_awake, steps};
 use super::worker::Worker;
 use crate::link::budget::Budget;
-use crate::link::{ConnectionId, Link, PeerAddr, Tasks};
+use crate::link::{ClosedInfo, ConnectionId, Link, PeerAddr, Tasks};
 
 use parking_lot::Mutex;
 use std::fmt;
@@ -59,6 +59,16 @@ pub struct ConnectionInfo {
     pub frames_in: u64,
     /// Frames queued.
     pub frames_out: u64,
+    /// Bytes that wait for the socket.
+    pub outbox_bytes: usize,
+    /// Frames that wait, where they are still apart: what is being written is one piece.
+    pub outbox_frames: usize,
+    /// How long the socket has taken nothing, in whole seconds, if it takes no more.
+    pub blocked: Option<Duration>,
+    /// Messages for it that it lost.
+    pub lost: u64,
+    /// How many subscriptions deliver to it.
+    pub subscriptions: usize,
 }
 
 impl fmt::Debug for Connections {
@@ -115,6 +125,15 @@ impl Connections {
     /// One connection, if it is still there.
     pub fn get(&self, id: ConnectionId) -> Option<ConnectionInfo> {
         self.find(id).map(|link| info(&link))
+    }
+
+    /// At most `limit` of those that have ended, the newest first. Each worker remembers its last 1,000; those that were refused
+    /// are not among them.
+    pub fn closed(&self, limit: usize) -> Vec<ClosedInfo> {
+        let mut closed: Vec<_> = self.workers().iter().flat_map(|worker| worker.tick.closed.newest(limit)).collect();
+        closed.sort_by_key(|ended| std::cmp::Reverse(ended.time));
+        closed.truncate(limit);
+        closed
     }
 
     /// Closes a connection politely ([`CloseReason::Closed`]). Says whether it was there.
@@ -267,7 +286,7 @@ impl Connections {
 }
 
 pub(crate) fn info(link: &Link) -> ConnectionInfo {
-    let traffic = &link.traffic;
+    let (traffic, held) = (&link.traffic, link.held());
     ConnectionInfo {
         id: link.id,
         peer: link.client().clone(),
@@ -280,5 +299,10 @@ pub(crate) fn info(link: &Link) -> ConnectionInfo {
         bytes_out: traffic.bytes_out.load(Ordering::Relaxed),
         frames_in: traffic.frames_in.load(Ordering::Relaxed),
         frames_out: traffic.frames_out.load(Ordering::Relaxed),
+        outbox_bytes: held.bytes,
+        outbox_frames: held.frames,
+        blocked: held.blocked_since.map(|since| Duration::from_secs(link.tick.now().saturating_sub(since).into())),
+        lost: link.lost_count().into(),
+        subscriptions: link.subscription_count(),
     }
 }

@@ -1,6 +1,9 @@
 //! Keys of tokens, groups and whoever has no credential, and what a room says of them.
 
 use super::{Key, Kind, Table, key};
+use crate::policy::rules::AdminRight;
+
+const ADMIN: [&str; 2] = [AdminRight::View.word(), AdminRight::Act.word()];
 
 const fn policy(table: Table, name: &'static str, kind: Kind, doc: &'static str) -> Key {
     key(table, name, kind, "", doc).live()
@@ -33,10 +36,19 @@ pub(super) static KEYS: &[Key] = &[
     )
     .secret()
     .sample("\"0000000000000000000000000000000000000000000000000000000000000000\""),
+    policy(
+        Table::Token,
+        "admin",
+        Kind::Word(&ADMIN),
+        "what it may do with the server: view sees everything of the admin service, act may change it too",
+    )
+    .sample("\"view\""),
     policy(Table::Group, "rooms", Kind::Grants, "rights of its members: { \"glob\" = [\"all\"] }")
         .sample("{ \"ops.**\" = [\"all\"], \"desk.{name}\" = [\"read\", \"write\"] }"),
     policy(Table::Group, "direct", Kind::Names, "globs of names that its members may send private messages to")
         .sample("[\"*\"]"),
+    policy(Table::Group, "admin", Kind::Word(&ADMIN), "what its members may do with the server: view or act")
+        .sample("\"view\""),
     policy(Table::Name, "groups", Kind::Groups, "groups whose rights it has too").sample("[\"staff\"]"),
     policy(Table::Name, "rooms", Kind::Grants, "its own rights: { \"glob\" = [\"read\"] }")
         .sample("{ \"sensors.{name}\" = [\"write\"] }"),

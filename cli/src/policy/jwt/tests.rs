@@ -138,6 +138,7 @@ fn rules(sources: Vec<JwtSection>) -> Rules {
         expires: None,
         from: Vec::new(),
         datagram_key: None,
+        admin: None,
     };
     let grant = |rooms: &str, rights| Grant { at: AT, rooms: Glob::parse(rooms).unwrap(), rights };
     let staff = GroupSection {
@@ -145,6 +146,7 @@ fn rules(sources: Vec<JwtSection>) -> Rules {
         name: GroupName::parse("staff").unwrap(),
         grants: vec![grant("ops.**", Rights::ALL)],
         direct: vec![Direct { at: AT, names: Glob::parse("boss").unwrap() }],
+        admin: None,
     };
     Rules { tokens: vec![bob], groups: vec![staff], jwt: sources, ..Rules::default() }
 }

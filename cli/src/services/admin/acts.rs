@@ -1,16 +1,26 @@
 //! What changes the server: each takes a JSON object, so that no form of any page can ask for it.
 
+use super::families::shown;
+use super::lists::{no_connection, nobody};
 use super::{Admin, answer, object};
+use crate::logging::check_filter;
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use serde_json::{Map, Value, json};
+use std::sync::Arc;
+use std::time::Duration;
 use switchboard::grammar::{ErrorCode, Failure};
 use switchboard::http::{BodyError, Request, Response};
+use switchboard::{ConnectionId, PeerAddr, UserName};
+use switchboard_load::typed::parse_duration;
 use tracing::info;
 
 /// The longest body: that of a message of the day, or a file to check.
 const BODY_BYTES: usize = 1 << 20;
+
+/// How long other events may be logged than the file says.
+const LONGEST_LOG: Duration = Duration::from_hours(24);
 
 type Answered = Result<http::Response<Bytes>, Failure>;
 
@@ -22,6 +32,66 @@ impl Admin {
         self.running.set_wanted(is_ready);
         info!(peer.addr = %peer, ready = is_ready, "an operator said whether connections are wanted");
         Ok(object(&json!({ "ready": is_ready })))
+    }
+
+    pub(super) fn close_connection(&self, id: ConnectionId, peer: &PeerAddr) -> Answered {
+        if !self.handle.connections().close(id) {
+            return Err(no_connection());
+        }
+        info!(conn.id = u64::from(id), peer.addr = %peer, "an operator closed a connection");
+        Ok(object(&json!({ "closed": u64::from(id) })))
+    }
+
+    pub(super) fn close_name(&self, name: &UserName, peer: &PeerAddr) -> Answered {
+        let named = self.hub.connection(name).ok_or_else(|| nobody(name))?;
+        self.close_connection(named.id, peer)
+    }
+
+    pub(super) async fn reload(&self, request: Request) -> Answered {
+        let peer = request.peer().clone();
+        Fields::of(request).await?.end()?;
+        info!(peer.addr = %peer, "an operator has the file read again");
+        let Some(reloaded) = self.running.reload().await else {
+            return Err(Failure::new(
+                ErrorCode::RateLimited,
+                "the server is starting, ending or reading the file already",
+            ));
+        };
+        Ok(match reloaded {
+            Ok(changed) => object(&json!({ "reloaded": true, "changed": changed })),
+            Err(faults) => {
+                let mut response = object(&json!({ "reloaded": false, "faults": faults }));
+                *response.status_mut() = StatusCode::UNPROCESSABLE_ENTITY;
+                response
+            }
+        })
+    }
+
+    pub(super) fn log(&self) -> Value {
+        let (filter, until) = self.running.logging();
+        json!({ "filter": filter, "until": until.map(shown) })
+    }
+
+    /// Has other events logged for a while, and then what the file says again.
+    pub(super) async fn set_log(&self, request: Request) -> Answered {
+        let (peer, mut body) = (request.peer().clone(), Fields::of(request).await?);
+        let filter = |value: &Value| value.as_str().and_then(|text| check_filter(text).ok());
+        let filter = body.take("filter", filter, "a level, or a filter such as warn,switchboard=debug")?;
+        let time = |value: &Value| parse_duration(value.as_str()?).ok().filter(|time| *time <= LONGEST_LOG);
+        let time = body.take("for", time, "a duration of at most 24h, as in 10m")?;
+        body.end()?;
+        info!(peer.addr = %peer, filter, seconds = time.as_secs(), "an operator has other events logged");
+        let number = self.running.log_for(&filter, time);
+        let running = Arc::clone(&self.running);
+        // It ends with the server, which does not wait for it.
+        let handle = self.handle.clone();
+        drop(self.handle.spawn(async move {
+            tokio::select! {
+                () = tokio::time::sleep(time) => running.log_as_set(number),
+                () = handle.draining() => {}
+            }
+        }));
+        Ok(object(&self.log()))
     }
 
     pub(super) async fn drain(&self, request: Request) -> Answered {

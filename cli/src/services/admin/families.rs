@@ -237,10 +237,19 @@ pub(super) static METRICS: &[Metric] = &[
     gauge("switchboard_rooms_limit", &[], "Rooms that there may be.", |seen, to| to.add(&[], seen.hub.rooms_limit)),
     gauge("switchboard_memberships", &[], "Members of all rooms.", |seen, to| to.add(&[], seen.hub.memberships)),
     counter("switchboard_publications_total", &["class"], "Messages published.", |seen, to| {
-        to.add(&[""], seen.hub.publications);
+        let classes = seen.running.classes();
+        for (class, count) in &seen.hub.publications_by_class {
+            let name = class.map_or(Some(""), |class| classes.get(class.number()).map(String::as_str));
+            if let Some(name) = name {
+                to.add(&[name], count);
+            }
+        }
     }),
     counter("switchboard_publications_refused_total", &["reason"], "Publications refused.", |seen, to| {
-        to.add(&["not-allowed"], seen.hub.publications_refused);
+        let HubMetrics { refused_not_allowed, refused_too_long, refused_too_often, .. } = &seen.hub;
+        to.add(&["not-allowed"], refused_not_allowed);
+        to.add(&["frame-too-long"], refused_too_long);
+        to.add(&["rate-limited"], refused_too_often);
     }),
     counter("switchboard_deliveries_total", &[], "Messages given to members, once for each.", |seen, to| {
         to.add(&[], seen.carried.deliveries);

@@ -3,7 +3,7 @@
 use super::families::shown;
 use crate::running::{Listening, Run};
 use serde_json::{Map, Value, json};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use switchboard::{CloseReason, Handle, Hub};
 
 /// Sums of everything: with two of them one has rates.
@@ -56,6 +56,11 @@ pub(super) fn stats(running: &Run, handle: &Handle, hub: &Hub) -> Value {
             .collect::<Vec<_>>(),
         "draining": handle.is_draining(),
     })
+}
+
+/// With as much behind the point as tells moments apart.
+pub(super) fn seconds_of(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1000.0).round() / 1000.0
 }
 
 /// What runs, where, and since when.

@@ -156,7 +156,7 @@ impl Listener {
 }
 
 /// Who somebody is who has presented a token, according to the policy.
-pub(super) async fn authenticate(
+pub(in crate::services) async fn authenticate(
     policy: &dyn Policy,
     token: Token,
     peer: &PeerAddr,
@@ -166,7 +166,7 @@ pub(super) async fn authenticate(
 }
 
 /// What is told of a token that is nobody's.
-pub(super) fn unshown(refusal: Refusal) -> Failure {
+pub(in crate::services) fn unshown(refusal: Refusal) -> Failure {
     let code = match refusal {
         Refusal::Expired => ErrorCode::TokenExpired,
         Refusal::Unavailable => ErrorCode::AuthUnavailable,

@@ -27,6 +27,7 @@ fn hub() -> Hub {
         expires: None,
         from: Vec::new(),
         datagram_key: None,
+        admin: None,
     };
     let rules = Rules {
         tokens: vec![

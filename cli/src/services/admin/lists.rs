@@ -1,0 +1,261 @@
+//! Lists of connections, rooms and names. They are copied a few at a time, and others run in between; of what is sorted, only as many
+//! as are asked for are kept.
+
+use super::Admin;
+use super::families::shown;
+use super::figures::seconds_of;
+use super::route::{ClosedPage, ConnectionOrder, ConnectionPage, RoomOrder, RoomPage};
+use serde_json::{Value, json};
+use std::cmp::{Ordering, Reverse};
+use std::collections::{BinaryHeap, HashMap, HashSet};
+use switchboard::grammar::{ErrorCode, Failure};
+use switchboard::{
+    ClosedInfo, ConnectionId, ConnectionInfo, NamedAfter, NamedConnection, RoomInfo, RoomName, UserName,
+};
+
+/// Copied in one step: below a millisecond.
+const TOGETHER: usize = 512;
+
+/// Those of all that come with the greatest keys.
+struct Greatest<T> {
+    limit: usize,
+    kept: BinaryHeap<Reverse<Ranked<T>>>,
+}
+
+/// By its key, and in the order in which they came among equals.
+struct Ranked<T> {
+    key: u64,
+    place: Reverse<usize>,
+    value: T,
+}
+
+impl<T> Greatest<T> {
+    fn new(limit: usize) -> Self {
+        Self { limit, kept: BinaryHeap::new() }
+    }
+
+    fn add(&mut self, key: u64, place: usize, value: T) {
+        let place = Reverse(place);
+        if self.kept.len() == self.limit {
+            let Some(Reverse(least)) = self.kept.peek() else { return };
+            if (key, place) <= (least.key, least.place) {
+                return;
+            }
+            self.kept.pop();
+        }
+        self.kept.push(Reverse(Ranked { key, place, value }));
+    }
+
+    /// The greatest first.
+    fn into_values(self) -> impl Iterator<Item = T> {
+        self.kept.into_sorted_vec().into_iter().map(|Reverse(ranked)| ranked.value)
+    }
+}
+
+impl<T> Ord for Ranked<T> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.key, self.place).cmp(&(other.key, other.place))
+    }
+}
+
+impl<T> PartialOrd for Ranked<T> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<T> PartialEq for Ranked<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl<T> Eq for Ranked<T> {}
+
+impl Admin {
+    /// A page of connections; those that come first in its order, if it has one.
+    pub(super) async fn connections(&self, page: ConnectionPage) -> Value {
+        let named = match &page.name {
+            Some(glob) => Some(self.names(|named| glob.matches(named.name.as_str(), None)).await),
+            None => None,
+        };
+        let (mut after, mut place, mut greatest) = (page.after, 0, Greatest::new(page.limit));
+        let connections = self.handle.connections();
+        'all: loop {
+            let some = connections.list(after, TOGETHER);
+            let Some(last) = some.last() else { break };
+            after = Some(last.id);
+            for info in some {
+                if !page.takes(&info) || named.as_ref().is_some_and(|named| !named.contains_key(&info.id)) {
+                    continue;
+                }
+                place += 1;
+                greatest.add(key(page.order, &info), place, info);
+                // In their own order there is nothing to look for any more.
+                if page.order == ConnectionOrder::Age && place == page.limit {
+                    break 'all;
+                }
+            }
+            tokio::task::yield_now().await;
+        }
+        let connections: Vec<_> = greatest.into_values().collect();
+        let named = if let Some(named) = named {
+            named
+        } else {
+            let ids: HashSet<_> = connections.iter().map(|info| info.id).collect();
+            self.names(|named| ids.contains(&named.id)).await
+        };
+        let told: Vec<_> = connections.iter().map(|info| connection(info, named.get(&info.id))).collect();
+        json!({ "connections": told, "open": self.handle.connections().len() })
+    }
+
+    /// Those connections that have names and that `is_one` takes.
+    async fn names(&self, is_one: impl Fn(&NamedConnection) -> bool) -> HashMap<ConnectionId, NamedConnection> {
+        let (mut after, mut all) = (NamedAfter::default(), HashMap::new());
+        loop {
+            let some = self.hub.named(&mut after, TOGETHER);
+            if some.is_empty() {
+                return all;
+            }
+            all.extend(some.into_iter().filter(&is_one).map(|named| (named.id, named)));
+            tokio::task::yield_now().await;
+        }
+    }
+
+    pub(super) async fn one_connection(&self, id: ConnectionId) -> Result<Value, Failure> {
+        let info = self.handle.connections().get(id).ok_or_else(no_connection)?;
+        let named = self.names(|named| named.id == id).await;
+        Ok(connection(&info, named.get(&id)))
+    }
+
+    /// The connection that has a name.
+    pub(super) fn called(&self, name: &UserName) -> Result<Value, Failure> {
+        let named = self.hub.connection(name).ok_or_else(|| nobody(name))?;
+        let info = self.handle.connections().get(named.id).ok_or_else(|| nobody(name))?;
+        Ok(connection(&info, Some(&named)))
+    }
+
+    /// Those who have left lately.
+    pub(super) fn closed(&self, page: &ClosedPage) -> Value {
+        let closed = self.handle.connections().closed(ClosedPage::LOOKED_AT);
+        let taken = closed.iter().filter(|closed| page.takes(closed)).take(page.limit);
+        json!({ "closed": taken.map(ended).collect::<Vec<_>>() })
+    }
+
+    pub(super) async fn rooms(&self, page: RoomPage) -> Value {
+        let (mut after, mut place, mut greatest) = (page.after, 0, Greatest::new(page.limit));
+        'all: loop {
+            let some = self.hub.room_infos(after.as_ref(), TOGETHER);
+            let Some(last) = some.last() else { break };
+            after = Some(last.name.clone());
+            for info in some {
+                if page.glob.as_ref().is_some_and(|glob| !glob.matches(info.name.as_str(), None)) {
+                    continue;
+                }
+                let key = match page.order {
+                    RoomOrder::Name => 0,
+                    RoomOrder::Members => info.members as u64,
+                    RoomOrder::History => info.history_bytes as u64,
+                    RoomOrder::Publications => info.last.seq,
+                };
+                place += 1;
+                greatest.add(key, place, info);
+                if page.order == RoomOrder::Name && place == page.limit {
+                    break 'all;
+                }
+            }
+            tokio::task::yield_now().await;
+        }
+        let rooms: Vec<_> = greatest.into_values().map(|info| room(&info)).collect();
+        json!({ "rooms": rooms, "total": self.hub.metrics().rooms })
+    }
+
+    pub(super) fn one_room(&self, name: &RoomName) -> Result<Value, Failure> {
+        let none = || Failure::new(ErrorCode::NoSuchRoom, format!("there is no room {name}"));
+        self.hub.room_info(name).map(|info| room(&info)).ok_or_else(none)
+    }
+}
+
+pub(super) fn no_connection() -> Failure {
+    Failure::new(ErrorCode::NoSuchMember, "there is no such connection; /closed may say why it ended")
+}
+
+pub(super) fn nobody(name: &UserName) -> Failure {
+    Failure::new(ErrorCode::NoSuchMember, format!("nobody is called {name}"))
+}
+
+fn key(order: ConnectionOrder, info: &ConnectionInfo) -> u64 {
+    match order {
+        ConnectionOrder::Age => 0,
+        ConnectionOrder::Outbox => info.outbox_bytes as u64,
+        ConnectionOrder::Lost => info.lost,
+        ConnectionOrder::Quiet => info.quiet.as_secs(),
+        ConnectionOrder::In => info.bytes_in,
+        ConnectionOrder::Out => info.bytes_out,
+    }
+}
+
+fn connection(info: &ConnectionInfo, named: Option<&NamedConnection>) -> Value {
+    json!({
+        "id": u64::from(info.id),
+        "name": named.map(|named| named.name.to_string()),
+        "user": named.and_then(|named| named.principal.as_ref()).map(ToString::to_string),
+        "peer": info.peer.to_string(),
+        "transport": info.transport,
+        "listener": info.listener,
+        "age_seconds": seconds_of(info.age),
+        "quiet_seconds": info.quiet.as_secs(),
+        "bytes_in": info.bytes_in,
+        "bytes_out": info.bytes_out,
+        "frames_in": info.frames_in,
+        "frames_out": info.frames_out,
+        "outbox_bytes": info.outbox_bytes,
+        "outbox_frames": info.outbox_frames,
+        "blocked_seconds": info.blocked.map(|blocked| blocked.as_secs()),
+        "lost": info.lost,
+        "rooms": info.subscriptions,
+    })
+}
+
+fn ended(info: &ClosedInfo) -> Value {
+    json!({
+        "id": u64::from(info.id),
+        "reason": info.reason.code(),
+        "time": shown(info.time),
+        "peer": info.peer.to_string(),
+        "transport": info.transport,
+        "listener": info.listener,
+        "age_seconds": seconds_of(info.age),
+        "bytes_in": info.bytes_in,
+        "bytes_out": info.bytes_out,
+        "frames_in": info.frames_in,
+        "frames_out": info.frames_out,
+        "lost": info.lost,
+        "unwritten": info.unwritten,
+    })
+}
+
+fn room(info: &RoomInfo) -> Value {
+    json!({
+        "room": info.name.to_string(),
+        "members": info.members,
+        "publications": info.last.seq,
+        "epoch": info.last.epoch.to_string(),
+        "history_messages": info.history_messages,
+        "history_bytes": info.history_bytes,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Greatest;
+
+    #[test]
+    fn the_greatest_are_kept_and_equals_in_the_order_in_which_they_came() {
+        let mut greatest = Greatest::new(3);
+        for (place, key) in [5, 1, 9, 5, 5, 2, 9].into_iter().enumerate() {
+            greatest.add(key, place, (key, place));
+        }
+        assert_eq!(greatest.into_values().collect::<Vec<_>>(), [(9, 2), (9, 6), (5, 0)]);
+    }
+}

@@ -1,0 +1,118 @@
+//! The last connections of a worker that have ended, for whoever asks why.
+
+use super::{ConnectionId, Link, ListenerSettings, PeerAddr};
+use parking_lot::Mutex;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime};
+use switchboard_proto::CloseReason;
+
+/// How many one worker remembers: below 256 KiB.
+const KEPT: usize = 1000;
+
+/// A connection that has ended.
+#[derive(Debug, Clone)]
+struct Ended {
+    id: ConnectionId,
+    peer: PeerAddr,
+    transport: &'static str,
+    listener: Arc<ListenerSettings>,
+    reason: CloseReason,
+    time: SystemTime,
+    age: Duration,
+    bytes: (u64, u64),
+    frames: (u64, u64),
+    lost: u32,
+    unwritten: usize,
+}
+
+/// A connection that has ended, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ClosedInfo {
+    /// The number that it had.
+    pub id: ConnectionId,
+    /// Where the peer was.
+    pub peer: PeerAddr,
+    /// As in [`ConnectionInfo`](crate::ConnectionInfo).
+    pub transport: &'static str,
+    /// The listener that it came to.
+    pub listener: String,
+    /// Why it ended.
+    pub reason: CloseReason,
+    /// When.
+    pub time: SystemTime,
+    /// How long it was open.
+    pub age: Duration,
+    /// Bytes received.
+    pub bytes_in: u64,
+    /// Bytes that the socket took.
+    pub bytes_out: u64,
+    /// Frames given to the handler.
+    pub frames_in: u64,
+    /// Frames queued.
+    pub frames_out: u64,
+    /// Messages for it that it lost.
+    pub lost: u64,
+    /// Bytes that were queued and not written.
+    pub unwritten: usize,
+}
+
+/// The last of one worker.
+#[derive(Debug, Default)]
+pub(crate) struct ClosedRing(Mutex<VecDeque<Ended>>);
+
+impl ClosedRing {
+    /// Remembers one, in place of the one that ended longest ago if there are too many.
+    pub(crate) fn push(&self, link: &Link, reason: CloseReason, age: Duration, unwritten: usize) {
+        let traffic = &link.traffic;
+        // Relaxed: it has ended, and nobody writes to them any more.
+        let ended = Ended {
+            id: link.id,
+            peer: link.client().clone(),
+            transport: link.transport(),
+            listener: Arc::clone(&link.listener),
+            reason,
+            time: SystemTime::now(),
+            age,
+            bytes: (traffic.bytes_in.load(Ordering::Relaxed), traffic.bytes_out.load(Ordering::Relaxed)),
+            frames: (traffic.frames_in.load(Ordering::Relaxed), traffic.frames_out.load(Ordering::Relaxed)),
+            lost: link.lost_count(),
+            unwritten,
+        };
+        let mut ring = self.0.lock();
+        let oldest = if ring.len() == KEPT { ring.pop_front() } else { None };
+        ring.push_back(ended);
+        drop(ring);
+        // It may be the last that has its listener's settings.
+        drop(oldest);
+    }
+
+    /// At most `limit` of them, the newest first.
+    pub(crate) fn newest(&self, limit: usize) -> Vec<ClosedInfo> {
+        // Copied, so that who closes waits for no text to be made.
+        let ended: Vec<_> = self.0.lock().iter().rev().take(limit).cloned().collect();
+        ended.into_iter().map(ClosedInfo::from).collect()
+    }
+}
+
+impl From<Ended> for ClosedInfo {
+    fn from(ended: Ended) -> Self {
+        Self {
+            id: ended.id,
+            peer: ended.peer,
+            transport: ended.transport,
+            listener: ended.listener.name.clone(),
+            reason: ended.reason,
+            time: ended.time,
+            age: ended.age,
+            bytes_in: ended.bytes.0,
+            bytes_out: ended.bytes.1,
+            frames_in: ended.frames.0,
+            frames_out: ended.frames.1,
+            lost: ended.lost.into(),
+            unwritten: ended.unwritten,
+        }
+    }
+}
