@@ -210,9 +210,11 @@ impl Audit {
         self.tell(&AuditEvent { event: "reload-refused", reason: Some(reason), ..AuditEvent::default() });
     }
 
-    /// The server has ended, having let its connections finish.
+    /// The server has ended, having let its connections finish. The log says so already.
     pub(crate) fn drained(&self, told: &str) {
-        self.tell(&AuditEvent { event: "drained", reason: Some(told), ..AuditEvent::default() });
+        if self.file.read().is_some() {
+            self.tell(&AuditEvent { event: "drained", reason: Some(told), ..AuditEvent::default() });
+        }
     }
 }
 
