@@ -40,6 +40,23 @@ followed by options, percent-encoded, as in
 
 Options of every listener but unix://
   freebind=on|off  whether the address may not exist yet (off)
+  proxy-from=LIST  networks of proxies, whose connections begin with a PROXY
+                   header (none); not on UDP
+  proxy-others=refuse|direct
+                   what becomes of connections from elsewhere (refuse)
+
+Options of http://, https://, ws:// and wss://
+  forwarded-from=LIST
+                   networks of proxies that say whose a request is (none)
+  forwarded-by=HEADER
+                   how: x-forwarded-for, forwarded or x-real-ip
+                   (x-forwarded-for)
+
+Options of tls://, https:// and wss://
+  client-ca=FILE   the authority whose certificates clients are asked for (none)
+  client-cert=required|optional
+                   whether they have to have one (required)
+  client-crl=FILE  its certificates that are revoked (none)
 
 Options of unix://
   mode=MODE        of the socket's file, as 0660 (what the umask leaves; admin:
@@ -75,6 +92,11 @@ Options of rooms
                    and Unix sockets (optional); not on UDP
   as=NAME          the name that whoever connects here is known by, on loopback
                    and Unix sockets; not on UDP
+  name-from=FIELD  the name in a client's certificate: san-dns, cn,
+                   san-email:DOMAIN or san-uri:PREFIX (none)
+  peers=login      on unix://, peers have the names of their users
+  datagrams=signed
+                   on udp://, only datagrams that are signed are looked at
   access-token=on|off
                    whether streams and WebSockets over HTTP may present a token
                    in their URL, which logs keep (off)

@@ -238,14 +238,15 @@ where
 
 /// How a listener knows its peers by their transport.
 fn known_by(options: &mut Options, streams: &StreamListener) -> KnownBy {
-    let rule = options.value("name-from", NameRule::parse);
-    let is_by_user = options.value("peers", |text| if text == "login" { Ok(()) } else { Err("not login".to_owned()) });
-    if rule.is_some() && !streams.asks_clients() {
-        options.refuse("name-from", "needs a client-ca=FILE, whose certificates are asked for");
+    if !streams.asks_clients() {
+        options.forbid("name-from", "needs a client-ca=FILE, whose certificates are asked for");
     }
-    if is_by_user.is_some() && !streams.is_unix() {
-        options.refuse("peers", "is for Unix sockets, whose peers the system knows");
+    if !streams.is_unix() {
+        options.forbid("peers", "is for Unix sockets, whose peers the system knows");
     }
+    let rule = streams.asks_clients().then(|| options.value("name-from", NameRule::parse)).flatten();
+    let login = |text: &str| if text == "login" { Ok(()) } else { Err("not login".to_owned()) };
+    let is_by_user = streams.is_unix().then(|| options.value("peers", login)).flatten();
     match (rule, is_by_user) {
         (Some(rule), _) => KnownBy::Certificate(rule),
         (None, Some(())) => KnownBy::User,
