@@ -128,7 +128,8 @@ fn promtool_has_nothing_to_say() {
         Program::serve(&[ADMIN, "echo=tcp://127.0.0.1:0", "echo=udp://127.0.0.1:0", "rooms=http://127.0.0.1:0"]);
     drop(program.tcp(1));
     until(|| {
-        metrics(&program)["switchboard_connections_closed_total{transport=\"tcp\",reason=\"peer-closed\"}"] == 1.0
+        metrics(&program).get("switchboard_connections_closed_total{transport=\"tcp\",reason=\"peer-closed\"}")
+            == Some(&1.0)
     });
     let (_, text) = get(&program, "/metrics");
     promtool.stdin.take().expect("it is piped").write_all(text.as_bytes()).expect("it takes everything");
