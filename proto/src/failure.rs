@@ -57,6 +57,8 @@ pub enum ErrorCode {
     NameReserved,
     /// Whoever knows tokens cannot be asked now.
     AuthUnavailable,
+    /// Over HTTP: nobody may come from that address.
+    Banned,
     /// This listener takes no commands.
     CommandsOff,
     /// Over HTTP: there is nothing at that path.
@@ -77,7 +79,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// Every code.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::UnknownCommand,
         Self::BadArgument,
         Self::BadName,
@@ -95,6 +97,7 @@ impl ErrorCode {
         Self::NotAllowed,
         Self::NameReserved,
         Self::AuthUnavailable,
+        Self::Banned,
         Self::CommandsOff,
         Self::NoSuchPath,
         Self::BadMethod,
@@ -125,6 +128,7 @@ impl ErrorCode {
             Self::NotAllowed => "not-allowed",
             Self::NameReserved => "name-reserved",
             Self::AuthUnavailable => "auth-unavailable",
+            Self::Banned => "banned",
             Self::CommandsOff => "commands-off",
             Self::NoSuchPath => "no-such-path",
             Self::BadMethod => "bad-method",

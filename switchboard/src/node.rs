@@ -29,7 +29,7 @@ use crate::link::budget::Budget;
 use crate::link::{ConnectionId, Link, ListenerSettings, PeerAddr, Provenance, Spawned, Tasks};
 use crate::metrics::Metrics;
 use admission::Admission;
-use bans::Bans;
+pub(crate) use bans::Bans;
 pub use bans::{Ban, TooManyBans};
 use drain::Stop;
 use parking_lot::Mutex;
@@ -47,7 +47,7 @@ pub(crate) struct Node {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) budget: Arc<Budget>,
     admission: Admission,
-    bans: Bans,
+    pub(crate) bans: Arc<Bans>,
     pub(crate) stop: Stop,
     /// The tasks of its connections, and those on their way to a worker.
     pub(crate) tasks: TaskTracker,
@@ -70,7 +70,7 @@ impl Node {
             metrics,
             budget: Arc::new(Budget::new(usize::MAX)),
             admission: Admission::default(),
-            bans: Bans::default(),
+            bans: Arc::default(),
             stop,
             tasks: TaskTracker::new(),
             next_id: AtomicU64::new(1),

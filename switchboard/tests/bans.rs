@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 use switchboard::prelude::*;
 use switchboard::testing::{self, Peer, Running};
-use switchboard::{Ban, CloseReason, IpNetwork, Proxies, Tcp, TooManyBans, Transport as _};
+use switchboard::{Ban, CloseReason, IpNetwork, Proxies, Tcp, TooManyBans, Transport as _, Udp};
 
 async fn echo(mut conn: Connection<Lines>) -> Result {
     while let Some(line) = conn.recv().await? {
@@ -14,7 +14,8 @@ async fn echo(mut conn: Connection<Lines>) -> Result {
 
 fn start() -> Running {
     let proxied = Tcp::new("127.0.0.1:7001").behind(Proxies::new(["127.0.0.1".parse().unwrap()]));
-    testing::start(Server::new().tcp("127.0.0.1:7000", echo).listen(proxied, echo))
+    let server = Server::new().tcp("127.0.0.1:7000", echo).listen(proxied, echo);
+    testing::start(server.datagrams(Udp::new("127.0.0.1:7002"), |datagram, reply| reply.write(datagram.payload)))
 }
 
 fn network(text: &str) -> IpNetwork {
@@ -79,4 +80,22 @@ async fn there_are_ten_thousand_at_most_and_those_that_are_over_make_place() {
     assert_eq!(app.handle().ban(Ban::of(address(10_001))), Err(TooManyBans { limit: 10_000 }));
     assert_eq!(app.handle().ban(Ban::of(address(3))), Ok(0), "in place of itself");
     assert_eq!(app.handle().bans().len(), 10_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn datagrams_from_a_banned_network_are_dropped() {
+    let app = start();
+    let (mut one, mut other) = (app.udp("udp://127.0.0.1:7002"), app.udp("udp://127.0.0.1:7002"));
+    one.send("1");
+    assert_eq!(one.recv().await, "1");
+    let ban = |peer: &testing::DatagramPeer| Ban::of(peer.address().ip().into());
+    assert_eq!(app.handle().ban(ban(&one)), Ok(0));
+    one.send("2");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(app.handle().metrics().datagrams_refused.get(), 1);
+    assert!(app.handle().unban(&one.address().ip().into()).is_some());
+    one.send("3");
+    assert_eq!(one.recv().await, "3");
+    other.send("4");
+    assert_eq!(other.recv().await, "4");
 }

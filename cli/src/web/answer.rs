@@ -42,9 +42,11 @@ pub(crate) fn status(code: ErrorCode) -> StatusCode {
     match code {
         ErrorCode::NoSuchPath | ErrorCode::NoSuchRoom | ErrorCode::NoSuchMember => StatusCode::NOT_FOUND,
         ErrorCode::BadMethod => StatusCode::METHOD_NOT_ALLOWED,
-        ErrorCode::ForbiddenOrigin | ErrorCode::CommandsOff | ErrorCode::NotAllowed | ErrorCode::NameReserved => {
-            StatusCode::FORBIDDEN
-        }
+        ErrorCode::ForbiddenOrigin
+        | ErrorCode::CommandsOff
+        | ErrorCode::NotAllowed
+        | ErrorCode::NameReserved
+        | ErrorCode::Banned => StatusCode::FORBIDDEN,
         ErrorCode::NotAuthorized | ErrorCode::TokenExpired => StatusCode::UNAUTHORIZED,
         ErrorCode::NameTaken | ErrorCode::NotAMember | ErrorCode::NoRoom => StatusCode::CONFLICT,
         ErrorCode::FrameTooLong => StatusCode::PAYLOAD_TOO_LARGE,
@@ -266,6 +268,7 @@ mod tests {
             ("not-allowed", 403),
             ("name-reserved", 403),
             ("auth-unavailable", 503),
+            ("banned", 403),
             ("commands-off", 403),
             ("no-such-path", 404),
             ("bad-method", 405),

@@ -10,7 +10,6 @@ use std::collections::HashMap;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::SystemTime;
 use switchboard_proto::CloseReason;
 use tracing::info;
 
@@ -60,7 +59,7 @@ impl Node {
 
     /// Whether nobody may come from there.
     pub(super) fn is_banned(&self, address: &PeerAddr) -> bool {
-        address.ip().is_some_and(|address| self.bans.find(address.ip(), SystemTime::now()).is_some())
+        address.ip().is_some_and(|address| self.bans.hold(address.ip()))
     }
 
     /// Counts a connection among all, or says why not.

@@ -1,10 +1,12 @@
 //! Networks that nobody may come from, for a time or for good.
 //!
-//! Looked at once for each connection, before TLS, and not where frames pass. Knows no file: whoever has one puts it in here.
+//! Looked at once for each connection, before TLS, and for each datagram of a stranger; not where frames pass. Knows no file: whoever
+//! has one puts it in here.
 
 use parking_lot::RwLock;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
 use switchboard_proto::IpNetwork;
 
@@ -54,7 +56,11 @@ pub struct TooManyBans {
 
 /// All of a node's.
 #[derive(Debug, Default)]
-pub(super) struct Bans(RwLock<Banned>);
+pub(crate) struct Bans {
+    banned: RwLock<Banned>,
+    /// How many there are: mostly none, which datagrams find out without the lock.
+    count: AtomicUsize,
+}
 
 #[derive(Debug, Default)]
 struct Banned {
@@ -66,26 +72,42 @@ struct Banned {
 impl Bans {
     /// Puts one in the place of another of the same network.
     pub(super) fn add(&self, ban: Ban, now: SystemTime) -> Result<(), TooManyBans> {
-        let mut banned = self.0.write();
+        let mut banned = self.banned.write();
         banned.remove(&ban.network);
         if banned.bans.len() >= MOST {
             banned.forget(now);
         }
         if banned.bans.len() >= MOST {
+            self.count(&banned);
             return Err(TooManyBans { limit: MOST });
         }
         *banned.sizes.entry(ban.network.prefix()).or_insert(0) += 1;
         banned.bans.insert(ban.network, ban);
+        self.count(&banned);
         Ok(())
     }
 
     pub(super) fn remove(&self, network: &IpNetwork) -> Option<Ban> {
-        self.0.write().remove(network)
+        let mut banned = self.banned.write();
+        let ban = banned.remove(network);
+        self.count(&banned);
+        ban
+    }
+
+    fn count(&self, banned: &Banned) {
+        // Relaxed: what is counted is behind the lock.
+        self.count.store(banned.bans.len(), Ordering::Relaxed);
+    }
+
+    /// Whether nobody may come from there.
+    pub(crate) fn hold(&self, address: IpAddr) -> bool {
+        // Relaxed: as where it is set. Who comes at the same moment as a ban may have come before it.
+        self.count.load(Ordering::Relaxed) > 0 && self.find(address, SystemTime::now()).is_some()
     }
 
     /// The one that holds for an address now, of the largest network if there are several.
     pub(super) fn find(&self, address: IpAddr, now: SystemTime) -> Option<Ban> {
-        let banned = self.0.read();
+        let banned = self.banned.read();
         let address = address.to_canonical();
         let networks = banned.sizes.keys().filter_map(|size| IpNetwork::around(address, *size));
         networks.filter_map(|network| banned.bans.get(&network)).find(|ban| !ban.is_over(now)).cloned()
@@ -93,7 +115,7 @@ impl Bans {
 
     /// Those that are not over, in order of their networks.
     pub(super) fn list(&self, now: SystemTime) -> Vec<Ban> {
-        let mut bans: Vec<_> = self.0.read().bans.values().filter(|ban| !ban.is_over(now)).cloned().collect();
+        let mut bans: Vec<_> = self.banned.read().bans.values().filter(|ban| !ban.is_over(now)).cloned().collect();
         bans.sort_unstable_by_key(|ban| ban.network);
         bans
     }

@@ -63,18 +63,26 @@ impl Handle {
     ///
     /// Connections are refused before TLS, and counted by whom a proxy names ([`Proxies`](crate::Proxies)); a request that
     /// was handed on ([`Request::forwarded_for`](crate::http::Request::forwarded_for)) is for the service to refuse
-    /// ([`ban_of`](Self::ban_of)), and what it would become is refused here.
+    /// ([`ban_of`](Self::ban_of)), and what it would become is refused here. Datagrams are dropped
+    /// ([`datagrams_refused`](crate::Metrics::datagrams_refused)).
     ///
     /// # Errors
     /// There are too many.
     pub fn ban(&self, ban: Ban) -> Result<usize, TooManyBans> {
-        let network = ban.network;
-        self.0.bans.add(ban, SystemTime::now())?;
+        self.ban_all([ban])
+    }
+
+    /// As [`ban`](Self::ban) for each of them, and looks only once for whoever is there.
+    ///
+    /// # Errors
+    /// There are too many. Those before the one that was too many hold.
+    pub fn ban_all(&self, bans: impl IntoIterator<Item = Ban>) -> Result<usize, TooManyBans> {
+        let now = SystemTime::now();
+        let added = bans.into_iter().try_for_each(|ban| self.0.bans.add(ban, now));
         let links = self.0.connections.links();
-        let banned =
-            links.iter().filter(|link| link.client().ip().is_some_and(|address| network.contains(address.ip())));
-        let banned = banned.filter(|link| self.0.is_banned(link.client()));
-        Ok(banned.map(|link| link.abort(CloseReason::Banned)).count())
+        let banned = links.iter().filter(|link| self.0.is_banned(link.client()));
+        let count = banned.map(|link| link.abort(CloseReason::Banned)).count();
+        added.map(|()| count)
     }
 
     /// Lets a network in again; the ban is given back, if there was one.

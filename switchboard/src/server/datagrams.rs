@@ -11,7 +11,9 @@ use crate::node::{Node, Worker};
 use crate::transport::configured::OwnSettings;
 use crate::transport::names::NumericAddress;
 use crate::transport::udp::in_memory::{Arriving, Network, SourceAndSink};
-use crate::transport::udp::{self, Datagram, DatagramReply, Ends, Family, Gate, Peers, Sockets, Udp, Validation};
+use crate::transport::udp::{
+    self, Datagram, DatagramReply, Ends, Family, Gate, GateLimits, Peers, Sockets, Udp, Validation,
+};
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
@@ -93,7 +95,7 @@ where
     let handler = Arc::new(handler);
     let same = Arc::clone(&handler);
     let run_in_memory = move |udp: Udp, _, waiting, serving: &Serving| {
-        let gate = Arc::new(Gate::new(udp.settings().0, serving.limits.frame_bytes));
+        let gate = gate_of(udp.settings().0, serving.limits.frame_bytes, serving);
         let (url, own) = (udp.url(), udp.settings().1);
         let (counts, drain) = (counts(&own.name.unwrap_or(url), serving), serving.node.stop.drain.clone());
         Box::pin(udp::in_memory::answer(waiting, gate, same, counts, drain)) as BoxFuture<()>
@@ -101,7 +103,7 @@ where
     let run = move |sockets: Sockets, serving: &Serving| {
         let (url, Sockets { address, bound, limits, own }) = (sockets.url(), sockets);
         let counts = counts(&own.name.unwrap_or(url), serving);
-        let gate = Arc::new(Gate::new(limits, serving.limits.frame_bytes));
+        let gate = gate_of(limits, serving.limits.frame_bytes, serving);
         let answer = |socket| {
             let (gate, handler, counts) = (Arc::clone(&gate), Arc::clone(&handler), counts.clone());
             let drain = serving.node.stop.drain.clone();
@@ -125,7 +127,7 @@ where
         let (limits, own) = udp.settings();
         let Some(worker) = serving.workers.first() else { unreachable!("a server has a worker") };
         let (node, settings) = (Arc::clone(&serving.node), settings(udp.url(), true, own, serving));
-        let gate = Arc::new(Gate::new(limits, settings.limits.frame_bytes));
+        let gate = gate_of(limits, settings.limits.frame_bytes, serving);
         let counts = DatagramCounts { metrics: Arc::clone(&settings.metrics), listener: Arc::clone(&settings.counts) };
         let (inward, (strangers, handler)) = (Inward { worker: Arc::clone(worker), node, settings }, same);
         let open = move |source, enter: &dyn Fn() -> SourceAndSink| inward.open::<H, F>(source, enter, &handler);
@@ -145,7 +147,7 @@ where
 {
     let (url, Sockets { address, bound, limits, own }) = (sockets.url(), sockets);
     let settings = settings(url, address.ip().is_loopback(), own, serving);
-    let gate = Arc::new(Gate::new(limits, settings.limits.frame_bytes));
+    let gate = gate_of(limits, settings.limits.frame_bytes, serving);
     let (count, sockets): (usize, Arc<[UdpSocket]>) = (bound.len(), bound.into());
     let receive = |(index, worker): (usize, &Arc<Worker>)| {
         let counts = DatagramCounts { metrics: Arc::clone(&settings.metrics), listener: Arc::clone(&settings.counts) };
@@ -162,6 +164,11 @@ where
     };
     // A socket that was open already is the only one.
     serving.workers.iter().enumerate().take(count).map(receive).collect()
+}
+
+/// What a listener's datagrams pass before they are looked at.
+fn gate_of(limits: GateLimits, frame_bytes: usize, serving: &Serving) -> Arc<Gate> {
+    Arc::new(Gate::new(limits, frame_bytes, Arc::clone(&serving.node.bans)))
 }
 
 /// Where one counts that has no connections.

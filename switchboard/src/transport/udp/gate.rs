@@ -4,10 +4,11 @@
 //! each of them, from different ports.
 
 use super::{Datagram, DatagramReply};
-use crate::node::network;
+use crate::node::{Bans, network};
 use parking_lot::Mutex;
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use switchboard_proto::{Buckets, Rate};
 use tokio::time::Instant;
 
@@ -24,6 +25,7 @@ const SELDOM: (u32, u32) = (1, 10);
 /// Which strangers are heard and answered.
 pub(crate) struct Gate {
     frame_bytes: usize,
+    bans: Arc<Bans>,
     received: Option<Mutex<Buckets>>,
     answered: Option<Mutex<Buckets>>,
     /// Made when it is first needed.
@@ -33,11 +35,11 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    pub(crate) fn new((received, replies): (Option<Rate>, Option<Rate>), frame_bytes: usize) -> Self {
+    pub(crate) fn new((received, replies): (Option<Rate>, Option<Rate>), frame_bytes: usize, bans: Arc<Bans>) -> Self {
         let buckets = |rate| Mutex::new(Buckets::new(BUCKETS, rate));
         let (received, answered) = (received.map(buckets), replies.map(buckets));
         let (seldom, key, started) = (Mutex::default(), RandomState::new(), Instant::now());
-        Self { frame_bytes, received, answered, seldom, key, started }
+        Self { frame_bytes, bans, received, answered, seldom, key, started }
     }
 
     /// Whether a datagram may be looked at.
@@ -45,6 +47,7 @@ impl Gate {
         let Datagram { payload, source } = datagram;
         source.port() >= FIRST_CLIENT_PORT
             && payload.len() <= self.frame_bytes
+            && !self.bans.hold(source.ip())
             && self.take(self.received.as_ref(), *source)
     }
 
@@ -80,12 +83,13 @@ impl Gate {
 mod tests {
     use super::{Gate, Rate};
     use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+    use std::sync::Arc;
     use std::time::Duration;
 
     /// A hundred thousand a second, each with a source of its own, for ten seconds: whoever comes then is answered.
     #[tokio::test(start_paused = true)]
     async fn a_flood_from_forged_sources_takes_nobodys_answers() {
-        let gate = Gate::new((None, Some(Rate::new(10, 100))), 1024);
+        let gate = Gate::new((None, Some(Rate::new(10, 100))), 1024, Arc::default());
         let source = |number: u32| SocketAddr::new(IpAddr::V4(Ipv4Addr::from_bits(number)), 40_000);
         let mut flood = 0..u32::MAX;
         for _ in 0..10 {
