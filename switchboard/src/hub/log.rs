@@ -84,10 +84,10 @@ impl Log {
         (known.max(since), (lost > 0).then_some(gap))
     }
 
-    /// As [`missed`](Self::missed), for one that may read nothing of it: everything is gone.
+    /// As [`missed`](Self::missed), for one that may read nothing of it: everything is gone, of another incarnation too what this one has had.
     pub(super) fn unread(&self, since: MessageId, room: &RoomName) -> (u64, Option<Notice>) {
         if since.epoch != self.epoch {
-            return (self.seq, Some(Notice::Reset { room: room.clone(), epoch: self.epoch }));
+            return (0, Some(Notice::Reset { room: room.clone(), epoch: self.epoch }));
         }
         let lost = self.seq.saturating_sub(since.seq);
         let gap = Notice::Gap { room: room.clone(), lost, from_seq: since.seq.saturating_add(1) };

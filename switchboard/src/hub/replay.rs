@@ -46,6 +46,11 @@ impl Replay {
         Self { room: Arc::downgrade(room), name: room.name.clone(), held, after, until }
     }
 
+    /// For who may read nothing of it: all is told to be lost.
+    pub(crate) fn of_nothing(room: &RoomName, after: u64, until: u64) -> Self {
+        Self { room: Weak::new(), name: room.clone(), held: VecDeque::new(), after, until }
+    }
+
     pub(crate) fn is_over(&self) -> bool {
         self.after >= self.until
     }

@@ -277,16 +277,22 @@ impl RoomInner {
         if since.seq > 0 && !is_told {
             return Err(JoinError::Gone { since });
         }
-        if !tells.gaps {
+        if may_read && !tells.gaps {
             let is_silent = |message: &&Arc<Message>| {
                 encoding.is_some_and(|encoding| matches!(encoding.carries(&message.payload), Ok(false)))
             };
             let mut silent = state.log.after(after).filter(is_silent);
             unsaid = silent.next().map(|first| (first.id.seq, 1 + silent.count() as u64));
         }
-        let held = || state.log.after(after).cloned().collect();
         let until = state.log.last().seq;
-        let replay = (after < until).then(|| Replay::new(self, held(), after, until));
+        let is_owed = after < until && (may_read || tells.gaps);
+        let replay = is_owed.then(|| {
+            if may_read {
+                Replay::new(self, state.log.after(after).cloned().collect(), after, until)
+            } else {
+                Replay::of_nothing(&self.name, after, until)
+            }
+        });
         Ok(Missed { notice, replay, unsaid })
     }
 

@@ -307,9 +307,21 @@ async fn who_may_not_read_what_was_is_told_of_a_gap_and_gets_what_comes() {
     assert_eq!(alice.seat.resume(MessageId { seq: 3, ..first }), Ok(last));
     lobby.publish("7");
     assert_eq!(alice.heard().await, ["* [lobby] lost 3 messages, from 4", "[lobby] 7"]);
+    // Of another incarnation all that this one has had is gone.
+    let before: MessageId = "0-0".parse().unwrap();
+    alice.seat.resume(before).unwrap();
+    let from_nothing = scene.member("alice", &lobby, Join { since: Some(before), ..Join::default() }).await;
+    lobby.publish("8");
+    for mut each in [alice, from_nothing] {
+        let heard = each.heard().await;
+        assert_eq!(heard.len(), 3, "{heard:?}");
+        assert!(heard[0].contains("started over"), "{heard:?}");
+        assert_eq!(heard[1..], ["* [lobby] lost 7 messages, from 1", "[lobby] 8"]);
+    }
+    let mut alice = scene.member("alice", &lobby, Join::default()).await;
     scene.table.give("alice", Rights::ALL);
     alice.seat.resume(last).unwrap();
-    assert_eq!(alice.heard().await.len(), 1);
+    assert_eq!(alice.heard().await.len(), 2);
 }
 
 #[tokio::test(start_paused = true)]
