@@ -132,16 +132,19 @@ pub(super) fn review(
 }
 
 /// Closes who is shown to be somebody that no longer stands, or may not come from where it is; whoever does is shown to be what that one
-/// is by now.
-pub(super) fn check_standing(session: &Arc<SessionInner>) {
-    let (Some(governance), Some(principal)) = (session.hub().governance(), session.principal()) else { return };
+/// is by now. Says whether it stands.
+pub(super) fn check_standing(session: &Arc<SessionInner>) -> bool {
+    let (Some(governance), Some(principal)) = (session.hub().governance(), session.principal()) else { return true };
     let policy = governance.policy();
     let may_come = || session.link().is_none_or(|link| policy.may_come_from(&principal, link.client()));
     if !policy.stands(&principal) || !may_come() {
         session.revoke();
-    } else if let Some(updated) = policy.updated(&principal).filter(|updated| **updated != *principal) {
+        return false;
+    }
+    if let Some(updated) = policy.updated(&principal).filter(|updated| **updated != *principal) {
         session.update(&principal, &updated);
     }
+    true
 }
 
 /// The room of that name, if there is one in which the caller may do anything.

@@ -37,7 +37,7 @@ impl Hub {
             let Some((last, _)) = guests.last() else { break };
             behind = Some(*last);
             for (_, session) in guests {
-                look_at(&session, &mut turn).await;
+                _ = look_at(&session, &mut turn).await;
             }
         }
         let mut behind = None;
@@ -46,8 +46,10 @@ impl Hub {
             let Some((last, _)) = named.last() else { break };
             behind = Some(last.clone());
             for (_, session) in named {
-                look_at(&session, &mut turn).await;
-                self.check_name(&session);
+                // Whoever is closed leaves by the name that it had.
+                if look_at(&session, &mut turn).await {
+                    self.check_name(&session);
+                }
             }
         }
         let mut behind = None;
@@ -69,9 +71,11 @@ impl Hub {
     }
 }
 
-async fn look_at(session: &Arc<SessionInner>, turn: &mut Turn) {
-    door::check_standing(session);
+/// Says whether it stands.
+async fn look_at(session: &Arc<SessionInner>, turn: &mut Turn) -> bool {
+    let stands = door::check_standing(session);
     turn.spend(CALL_BYTES / 8).await;
+    stands
 }
 
 async fn review_room(room: &Arc<RoomInner>, turn: &mut Turn) {

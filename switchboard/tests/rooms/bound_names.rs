@@ -9,12 +9,14 @@ use switchboard::grammar::NameSecret;
 use switchboard::policy::{Authenticating, Claimant, Credentials, Policy, Principal, Refusal, Rights};
 use switchboard::prelude::*;
 use switchboard::testing::Peer;
-use switchboard::{Format, HubLimits, Join, NameRefused, RoomName, RoomOptions, Session, UserName};
+use switchboard::{ConnectionError, Format, HubLimits, Join, NameRefused, RoomName, RoomOptions, Session, UserName};
 
 /// Everybody may do everything; `alice` and `ops.bot` belong to those who are shown to be it, with all behind a dot; `bob` once it is said.
 #[derive(Default)]
 struct Owners {
     owns_bob: AtomicBool,
+    /// Whoever was shown by something stands no longer.
+    revokes: AtomicBool,
 }
 
 impl Owners {
@@ -33,6 +35,10 @@ impl Policy for Owners {
 
     fn rights(&self, _: &Principal, _: &RoomName) -> Rights {
         Rights::ALL
+    }
+
+    fn stands(&self, principal: &Principal) -> bool {
+        principal.credential().is_none() || !self.revokes.load(Ordering::Relaxed)
     }
 
     fn may_be_called(&self, principal: &Principal, name: &UserName) -> bool {
@@ -235,6 +241,23 @@ async fn a_review_takes_names_from_those_who_may_not_have_them_any_more() {
     assert_eq!(other.heard().await.len(), 2, "nothing but the same");
     node.hub.review().await;
     assert!(squatter.heard().await.is_empty() && other.heard().await.is_empty(), "it has happened already");
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_a_review_closes_leaves_by_the_name_that_it_had() {
+    let (mut node, owners) = governed().await;
+    let (mut revoked, mut listener) = (member(&mut node, "lobby").await, member(&mut node, "lobby").await);
+    let before = revoked.me.authorize(Arc::new(Principal::named(user("carol")).by("gone"))).unwrap();
+    revoked.me.rename(user("bob")).unwrap();
+    revoked.seat.renamed(before);
+    drop(listener.heard().await);
+    owners.owns_bob.store(true, Ordering::Relaxed);
+    owners.revokes.store(true, Ordering::Relaxed);
+    node.hub.review().await;
+    assert_eq!(revoked.conn.recv().await.unwrap_err(), ConnectionError::Closed(CloseReason::Revoked));
+    assert_eq!(revoked.me.name(), user("bob"));
+    drop(revoked);
+    assert_eq!(listener.heard().await, ["* [lobby] bob left"]);
 }
 
 #[tokio::test(start_paused = true)]
