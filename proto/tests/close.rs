@@ -38,7 +38,7 @@ fn a_reason_displays_as_its_code() {
 }
 
 #[test]
-fn only_a_peer_that_is_gone_or_in_the_way_loses_what_is_queued() {
+fn only_a_peer_that_is_gone_in_the_way_or_not_let_in_loses_what_is_queued() {
     let abrupt: Vec<_> = CloseReason::ALL.into_iter().filter(|reason| reason.ending() == Ending::Abrupt).collect();
     let expected = [
         CloseReason::PeerReset,
@@ -47,6 +47,8 @@ fn only_a_peer_that_is_gone_or_in_the_way_loses_what_is_queued() {
         CloseReason::Aborted,
         CloseReason::OutOfMemory,
         CloseReason::Reset,
+        CloseReason::BadProxyHeader,
+        CloseReason::Banned,
     ];
     assert_eq!(abrupt, expected);
 }

@@ -198,13 +198,16 @@ mod tests {
             let (_, known) = faults[0].split_once("known here: ").expect("it says which there are");
             known.split(';').next().unwrap_or_default().split(", ").map(str::to_owned).collect::<Vec<_>>()
         };
-        let mut options = ["url", "cert", "key", "client-ca", "client-crl", "client-cert"].map(str::to_owned).to_vec();
+        // Those beside the URL need files of certificates.
+        let with_files = ["url", "cert", "key", "client-ca", "client-crl", "client-cert", "name-from"];
+        let mut options = with_files.map(str::to_owned).to_vec();
         for typed in [
             "echo=tcp://h:1?zzzz=",
             "echo=ws://h:1?zzzz=",
             "echo=unix:///h?zzzz=",
             "rooms=tcp://h:1?zzzz=",
             "rooms=udp://h:1?zzzz=",
+            "rooms=unix:///h?zzzz=",
             "rooms=http://h:1?zzzz=",
             "admin=http://localhost:1?zzzz=",
         ] {
