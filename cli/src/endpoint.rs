@@ -4,6 +4,7 @@
 //! certificates that it names. Nothing is resolved or bound here.
 
 use crate::address::{Address, AskedClients, FileRights};
+use crate::live::LiveOptions;
 use crate::proxies::InFront;
 use crate::services::{Add, NamedService, Offer, SERVICES};
 use std::fmt;
@@ -17,6 +18,8 @@ pub(crate) struct Endpoint {
     pub(crate) typed: String,
     pub(crate) service: &'static NamedService,
     pub(crate) address: Address,
+    /// What of it a reload can change.
+    pub(crate) live: LiveOptions,
     /// Adds it to a server.
     pub(crate) add: Add,
 }
@@ -113,9 +116,10 @@ fn parse(typed: &str) -> Result<Endpoint, Faults> {
             Some(Offer::Datagrams(_, offer)) => offer(address.datagrams(), &mut options),
             None => unreachable!("its schemes are those of its offers"),
         };
+        let live = options.live.clone();
         faults.extend(options.finish());
         if faults.is_empty() && files.is_empty() {
-            return Ok(Endpoint { typed: typed.to_owned(), service, address, add });
+            return Ok(Endpoint { typed: typed.to_owned(), service, address, live, add });
         }
     } else {
         faults.extend(options.faults);
@@ -165,16 +169,18 @@ fn parse_scheme(name: &str, service: Option<&NamedService>) -> Result<Scheme, St
 const REPEATABLE: [&str; 2] = ["cert", "key"];
 
 /// The options of one URL. A service takes those that it knows; the others are faults.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Options {
     given: Vec<(String, Vec<u8>)>,
     known: Vec<&'static str>,
     faults: Vec<OptionFault>,
+    /// Cells of those that were taken and that a reload can change.
+    pub(crate) live: LiveOptions,
 }
 
 impl Options {
     fn parse(query: Option<&str>) -> Self {
-        let mut options = Self { given: Vec::new(), known: Vec::new(), faults: Vec::new() };
+        let mut options = Self::default();
         for pair in query.into_iter().flat_map(|query| query.split('&')).filter(|pair| !pair.is_empty()) {
             if let Err(fault) = options.add(pair) {
                 options.faults.push(fault);

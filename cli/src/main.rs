@@ -6,6 +6,7 @@ mod config;
 mod connect;
 mod endpoint;
 mod fetch;
+mod live;
 mod logging;
 mod overflow;
 mod policy;

@@ -112,7 +112,7 @@ async fn run(mut config: Config, load: Load, log: &Log) -> Result<(), NotStarted
     let urls = places.iter().zip(bound.listeners());
     let listening: Vec<_> = urls.flat_map(|(place, urls)| urls.into_iter().map(move |url| (place, url))).collect();
     announce(&listening).context("cannot print the listeners").map_err(NotStarted::Start)?;
-    reloads.bound(bound.listeners().into_iter());
+    reloads.bound(places.iter().map(|place| place.typed.as_str()).zip(bound.listeners()));
     let listeners = listening.iter().map(|(place, url)| format!("{}={url}", place.service));
     let listeners = listeners.collect::<Vec<_>>().join(" ");
     info!(version = env!("CARGO_PKG_VERSION"), workers = config.workers.value.number, listeners, "serving");
@@ -189,6 +189,7 @@ fn announce(listening: &[(&ListenerLine, String)]) -> std::io::Result<()> {
 
 /// What a listener's line says of it.
 struct ListenerLine {
+    typed: String,
     service: &'static str,
     address: Address,
     /// Where new connections are, in rooms.
@@ -201,6 +202,7 @@ struct ListenerLine {
 impl ListenerLine {
     fn of(endpoint: &Endpoint) -> Self {
         Self {
+            typed: endpoint.typed.clone(),
             service: endpoint.service.name,
             address: endpoint.address.clone(),
             room: endpoint.option("room").unwrap_or_else(|| "lobby".to_owned()),

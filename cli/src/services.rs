@@ -7,9 +7,11 @@ mod rooms;
 
 use crate::address::{DatagramListener, StreamListener};
 use crate::endpoint::Options;
+use crate::live::Replaceable;
 use crate::policy::configured::FilePolicy;
 use crate::running::Run;
 use crate::web::guard::{Guard, Origins};
+pub(crate) use rooms::makers::Share;
 use std::sync::Arc;
 use switchboard::{Hub, Server, Timeouts};
 use switchboard_load::typed::Scheme;
@@ -77,7 +79,8 @@ pub(crate) struct Shared {
 pub(crate) type Add = Box<dyn FnOnce(Server, &Shared) -> Server>;
 
 /// Whom a listener for HTTP answers.
-fn guard(options: &mut Options, streams: &StreamListener) -> Guard {
+fn guard(options: &mut Options, streams: &StreamListener) -> Replaceable<Arc<Guard>> {
     let origins = options.value("origins", Origins::parse).unwrap_or_default();
-    Guard { origins, loopback: streams.is_loopback, secure: streams.is_secure }
+    let guard = Guard { origins, loopback: streams.is_loopback, secure: streams.is_secure };
+    options.live.guard.insert(Replaceable::new(Arc::new(guard))).clone()
 }

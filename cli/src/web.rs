@@ -10,9 +10,11 @@ pub(crate) mod guard;
 pub(crate) mod query;
 pub(crate) mod work;
 
+use crate::live::Replaceable;
 use guard::{Asker, Guard};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
+use std::sync::Arc;
 use switchboard::grammar::{ErrorCode, Failure};
 use switchboard::http::{Request, Response};
 use tracing::debug;
@@ -20,19 +22,20 @@ use work::Work;
 
 /// What one listener does around its service.
 pub(crate) struct Front {
-    guard: Guard,
+    guard: Replaceable<Arc<Guard>>,
     work: Work,
     /// The methods that a path takes, if there is something.
     allowed: fn(&str) -> Option<&'static str>,
 }
 
 impl Front {
-    pub(crate) fn new(guard: Guard, work: Work, allowed: fn(&str) -> Option<&'static str>) -> Self {
+    pub(crate) fn new(guard: Replaceable<Arc<Guard>>, work: Work, allowed: fn(&str) -> Option<&'static str>) -> Self {
         Self { guard, work, allowed }
     }
 
-    pub(crate) fn guard(&self) -> &Guard {
-        &self.guard
+    /// Whom it answers now.
+    pub(crate) fn guard(&self) -> Arc<Guard> {
+        self.guard.now()
     }
 
     pub(crate) fn work(&self) -> &Work {
@@ -46,10 +49,11 @@ impl Front {
     {
         let (id, peer) = (request.id(), request.peer().clone());
         let (uri, is_for_people) = (request.uri().clone(), answer::is_for_people(request.headers()));
-        let admitted = self.guard.admit(request.head());
+        let guard = self.guard();
+        let admitted = guard.admit(request.head());
         let page = match &admitted {
             Ok(asker) => asker.page().cloned(),
-            Err(_) => self.guard.allowed(request.head()),
+            Err(_) => guard.allowed(request.head()),
         };
         let answered = match (self.work.account(&peer).begin().await, admitted) {
             (Ok(()), Ok(asker)) => respond(asker, request).await,
@@ -70,6 +74,6 @@ impl Front {
 
     /// What is said to browsers where the library answers without asking.
     pub(crate) fn unasked(&self, head: Option<&Parts>, headers: &mut HeaderMap) {
-        answer::protect(headers, head.and_then(|head| self.guard.allowed(head)));
+        answer::protect(headers, head.and_then(|head| self.guard().allowed(head)));
     }
 }

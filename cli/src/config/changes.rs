@@ -4,6 +4,7 @@ use super::keys::{Live, Table};
 use super::show::{ShownTable, tables};
 use super::{Config, Rooms};
 use crate::endpoint::Endpoint;
+use crate::live::LiveOptions;
 use crate::policy::rules::Rules;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -30,9 +31,9 @@ pub(crate) struct InForceListener {
     /// Service, scheme and place: another one is another listener.
     pub(crate) place: String,
     options: Vec<(String, Vec<u8>)>,
-    files: Vec<(String, Vec<u8>)>,
     pub(crate) certificates: Option<Certificates>,
     pub(crate) clients: Option<ClientTrust>,
+    pub(crate) live: LiveOptions,
 }
 
 /// By their names.
@@ -121,24 +122,29 @@ impl InForceListener {
         let (place, query) = endpoint.typed.split_once('?').unwrap_or((&endpoint.typed, ""));
         let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
         let pairs = pairs.map(|(name, value)| (name.to_owned(), percent_decoded(value).unwrap_or_default()));
-        let is_live = |name: &str| Table::Listener.keys().any(|key| key.name == name && key.live == Live::Reload);
-        let (files, mut options): (Vec<_>, Vec<_>) = pairs.partition(|(name, _)| is_live(name));
-        options.sort();
+        let mut options: Vec<_> = pairs.collect();
+        // Certificates and their keys stay in their order.
+        options.sort_by(|(one, _), (other, _)| one.cmp(other));
         let certificates = endpoint.address.certificates.clone();
         let clients = endpoint.address.clients.as_ref().map(|clients| clients.trust.clone());
-        Self { place: place.to_owned(), options, files, certificates, clients }
+        Self { place: place.to_owned(), options, certificates, clients, live: endpoint.live.clone() }
+    }
+
+    /// Whether it was typed so.
+    pub(crate) fn is(&self, typed: &str) -> bool {
+        typed.split('?').next() == Some(&self.place)
+    }
+
+    /// What is set for an option, in its order.
+    fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        self.options.iter().filter(move |(option, _)| option == name).map(|(_, value)| value.as_slice())
     }
 
     fn compare(&self, other: &Self, changes: &mut Changes) {
-        let mut names: Vec<&str> = Vec::new();
-        for (one, other) in [(&self.options, &other.options), (&other.options, &self.options)] {
-            names.extend(one.iter().filter(|option| !other.contains(option)).map(|(name, _)| name.as_str()));
-        }
-        names.sort_unstable();
-        names.dedup();
-        changes.restart.extend(names.into_iter().map(|name| format!("{} ({name})", self.place)));
-        if self.files != other.files {
-            changes.live.push(format!("{} (cert, key)", self.place));
+        for key in Table::Listener.keys() {
+            if !self.values(key.name).eq(other.values(key.name)) {
+                changes.note(key.live, format!("{} ({})", self.place, key.name));
+            }
         }
     }
 }

@@ -4,6 +4,7 @@
 
 use super::NotStarted;
 use crate::config::{Changes, Classes, Config, InForce};
+use crate::live::LiveOptions;
 use crate::policy::audit::{self, Audit};
 use crate::policy::configured::FilePolicy;
 use crate::running::Run;
@@ -30,18 +31,19 @@ pub(super) struct Reloads {
     classes: Classes,
     running: Arc<Run>,
     audit: Arc<Audit>,
-    shown: Vec<Shown>,
+    listeners: Vec<Running>,
 }
 
-/// What a listener shows its peers.
-struct Shown {
+/// What of a listener can be changed.
+struct Running {
     /// As it was typed.
     place: String,
     /// As it was bound.
     urls: String,
-    certificates: Certificates,
+    certificates: Option<Certificates>,
     /// By whom it knows its clients' certificates.
     clients: Option<ClientTrust>,
+    live: LiveOptions,
 }
 
 impl Reloads {
@@ -53,21 +55,24 @@ impl Reloads {
         running: Arc<Run>,
         audit: Arc<Audit>,
     ) -> Self {
-        let (kept, shown) = (Vec::new(), Vec::new());
+        let (kept, listeners) = (Vec::new(), Vec::new());
         let classes = Classes::default().with(&in_force.rooms).unwrap_or_default();
-        let mut reloads = Self { in_force, load, hub, policy, kept, classes, running, audit, shown };
+        let mut reloads = Self { in_force, load, hub, policy, kept, classes, running, audit, listeners };
         reloads.set_rooms();
         reloads
     }
 
-    /// Tells where its listeners were bound, in their order.
-    pub(super) fn bound(&mut self, urls: impl Iterator<Item = Vec<String>>) {
-        let listeners = self.in_force.listeners.iter().zip(urls);
-        let shown = listeners.filter_map(|(listener, urls)| {
-            let (place, certificates) = (listener.place.clone(), listener.certificates.clone()?);
-            Some(Shown { place, urls: urls.join(", "), certificates, clients: listener.clients.clone() })
+    /// Tells which of its listeners were bound, in their order, and where.
+    pub(super) fn bound<'a>(&mut self, bound: impl Iterator<Item = (&'a str, Vec<String>)>) {
+        let mut listeners = self.in_force.listeners.iter();
+        let running = bound.filter_map(|(typed, urls)| {
+            // Some may have been left out.
+            let listener = listeners.find(|listener| listener.is(typed))?;
+            let (certificates, clients) = (listener.certificates.clone(), listener.clients.clone());
+            let (place, live) = (listener.place.clone(), listener.live.clone());
+            Some(Running { place, urls: urls.join(", "), certificates, clients, live })
         });
-        self.shown = shown.collect();
+        self.listeners = running.collect();
         self.revoke();
     }
 
@@ -131,7 +136,7 @@ impl Reloads {
             return Err(refused(vec![format!("cannot write the audit {}: {error}", Escaped(path))]));
         }
         self.classes = classes.unwrap_or_default();
-        let is_revoked = self.replace_certificates(&next);
+        let is_revoked = self.replace_options(&next);
         self.running.set_log(&next.log);
         let before = std::mem::replace(&mut self.in_force, next);
         if self.in_force.rooms != before.rooms {
@@ -157,17 +162,18 @@ impl Reloads {
         Ok(live)
     }
 
-    /// Listeners show what was read for the ones in their places.
+    /// Listeners do, and show, what was read for the ones in their places.
     /// Says whether others are revoked than before.
-    fn replace_certificates(&self, next: &InForce) -> bool {
+    fn replace_options(&self, next: &InForce) -> bool {
         let mut others: Vec<_> = next.listeners.iter().collect();
-        for Shown { place, urls, certificates, clients } in &self.shown {
+        for Running { place, urls, certificates, clients, live } in &self.listeners {
             let Some(index) = others.iter().position(|other| other.place == *place) else { continue };
             let next = others.remove(index);
+            live.follow(&next.live);
             if let (Some(clients), Some(read)) = (clients, &next.clients) {
                 clients.replace(read);
             }
-            if let Some(read) = &next.certificates {
+            if let (Some(certificates), Some(read)) = (certificates, &next.certificates) {
                 certificates.replace(read);
                 info!(listener = urls, "certificates were reloaded");
             }
@@ -190,16 +196,17 @@ impl Reloads {
 
     /// Whose clients' certificates are taken, of all listeners.
     fn revoke(&self) -> bool {
-        let clients: Vec<_> = self.shown.iter().filter_map(|shown| shown.clients.clone()).collect();
+        let clients: Vec<_> = self.listeners.iter().filter_map(|listener| listener.clients.clone()).collect();
         self.policy.as_ref().is_some_and(|policy| policy.revoke(&clients))
     }
 
     fn reload_certificates(&self) -> Result<Vec<String>, Vec<String>> {
         let (mut read, mut faults) = (Vec::new(), Vec::new());
-        if self.shown.is_empty() {
+        if self.listeners.iter().all(|listener| listener.certificates.is_none()) {
             info!("nothing to reload");
         }
-        for Shown { urls, certificates, clients, .. } in &self.shown {
+        for Running { urls, certificates, clients, .. } in &self.listeners {
+            let Some(certificates) = certificates else { continue };
             let clients = clients.as_ref().map_or(Ok(()), ClientTrust::reload);
             match clients.and_then(|()| certificates.reload()) {
                 Ok(()) => {
@@ -219,8 +226,8 @@ impl Reloads {
 
     /// Tells of certificates that clients will refuse. They are served all the same: it may be a clock that is wrong.
     pub(super) fn check(&self) {
-        for Shown { urls, certificates, .. } in &self.shown {
-            for error in certificates.invalid_at(SystemTime::now()) {
+        for Running { urls, certificates, .. } in &self.listeners {
+            for error in certificates.iter().flat_map(|certificates| certificates.invalid_at(SystemTime::now())) {
                 error!(listener = urls, error, "certificate is not valid now");
             }
         }
@@ -245,4 +252,23 @@ fn shown(names: &[String]) -> String {
     let more = names.len().saturating_sub(SHOWN);
     let shown = names[..names.len() - more].join(", ");
     if more == 0 { shown } else { format!("{shown} and {more} more") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashMap;
+
+    #[test]
+    fn a_listener_that_was_left_out_moves_no_other_ones_url() {
+        let config = Config::load(crate::args::Settings::default(), &HashMap::new(), |_| Vec::new()).expect("sound");
+        let (hub, running, audit) = (Hub::new(), Arc::default(), Arc::default());
+        let mut reloads = Reloads::new(InForce::of(&config), None, hub, None, running, audit);
+        let typed: Vec<_> = config.listen.value.iter().map(|endpoint| endpoint.typed.as_str()).collect();
+        let bound = typed.iter().skip(1).map(|typed| (*typed, vec![format!("of {typed}")]));
+        reloads.bound(bound);
+        let of: Vec<_> = reloads.listeners.iter().map(|running| format!("of {}", running.place)).collect();
+        let urls: Vec<_> = reloads.listeners.iter().map(|running| running.urls.clone()).collect();
+        assert_eq!((of.len(), of), (typed.len() - 1, urls));
+    }
 }

@@ -62,7 +62,7 @@ fn messages(streams: StreamListener, options: &mut Options) -> Add {
     let prefix = Arc::new(WebSocketMessage::from(Bytes::copy_from_slice(&prefix)));
     Box::new(move |server, shared| {
         let streams = streams.timeouts(Timeouts { idle, ..shared.timeouts });
-        streams.listen_upgrades(server, move |request| ready(upgrade(request, &guard, &prefix)))
+        streams.listen_upgrades(server, move |request| ready(upgrade(request, &guard.now(), &prefix)))
     })
 }
 

@@ -16,6 +16,7 @@ mod web;
 use super::{Add, NamedService, Offer, Shared, guard};
 use crate::address::{DatagramListener, StreamListener};
 use crate::endpoint::Options;
+use crate::live::Replaceable;
 use crate::overflow;
 use crate::policy::configured::FilePolicy;
 use crate::policy::peers::{KnownBy, NameRule};
@@ -78,7 +79,7 @@ struct Settings {
     commands: bool,
     echo: bool,
     rate: Option<Rate>,
-    new_rooms: Option<Share>,
+    new_rooms: Replaceable<Option<Share>>,
     overflow: Option<Overflow>,
     idle: Option<Duration>,
     admission: Admission,
@@ -113,7 +114,7 @@ struct Listener {
     options: MemberOptions,
     rate: Option<Rate>,
     /// What each address may make of rooms that are not there yet.
-    new_rooms: Option<Share>,
+    new_rooms: Replaceable<Option<Share>>,
     makers: Arc<Makers>,
     overflow: Option<Overflow>,
     admission: Admission,
@@ -275,6 +276,7 @@ impl Settings {
         // As the rate, where others can connect.
         let share = defaults.rate.map(|_| Share::new(AT_ONCE));
         let new_rooms = options.value("new-rooms", parse_share).unwrap_or(share);
+        let new_rooms = options.live.new_rooms.insert(Replaceable::new(new_rooms)).clone();
         let overflow = options.value("overflow", |text| parse_overflow(text, format));
         let idle = options.value("idle", parse_timeout).unwrap_or(defaults.idle);
         let (admission, known_by) = Default::default();
@@ -372,7 +374,7 @@ impl Listener {
     /// The room of that name, which is made if there is none and `peer` may make one.
     fn make(&self, session: &Session, name: &RoomName, peer: &PeerAddr) -> Result<Room, Failure> {
         let makes = || self.may(&session.principal(), name, Rights::CREATE).is_ok() && session.find(name).is_none();
-        if let Some(share) = self.new_rooms.filter(|_| makes()) {
+        if let Some(share) = self.new_rooms.now().filter(|_| makes()) {
             self.makers.make(peer, share)?;
         }
         session.room(name).map_err(unmade)

@@ -89,6 +89,68 @@ fn the_grace_period_follows_the_file() {
 }
 
 #[test]
+fn whose_pages_may_ask_follows_the_file_with_everything_else_or_not_at_all() {
+    let text = |origins: &str, workers: &str| {
+        let listener = |url: &str| format!("[[listener]]\nurl = \"{url}\"\norigins = [{origins}]\n");
+        let (rooms, echo) = (listener("rooms=http://127.0.0.1:0"), listener("echo=ws://127.0.0.1:0"));
+        format!("listen = []\nworkers = {workers}\n{rooms}{echo}")
+    };
+    let file = File::new("origins.toml", &text("\"https://none.example\"", "1"));
+    let mut program = file.serve();
+    let asks = |program: &Program, origin: &str| {
+        let upgrade = "Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                       Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
+        [(0, "/rooms", "Connection: close"), (1, "/", upgrade)].map(|(listener, path, headers)| {
+            let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nOrigin: {origin}\r\n{headers}\r\n\r\n");
+            let mut stream = program.tcp(listener);
+            stream.write_all(request.as_bytes()).expect("it takes it");
+            let mut line = String::new();
+            BufReader::new(stream).read_line(&mut line).expect("it answers");
+            line.split(' ').nth(1).expect("a status").to_owned()
+        })
+    };
+    let (one, other) = ("https://one.example", "https://other.example");
+    assert_eq!(asks(&program, one), ["403", "403"]);
+    file.write(&text("\"https://one.example\"", "1"));
+    let line = reload(&mut program, "the file was reloaded");
+    assert!(line.contains("rooms=http://127.0.0.1:0 (origins), echo=ws://127.0.0.1:0 (origins)"), "{line}");
+    assert_eq!(asks(&program, one), ["200", "101"]);
+    file.write(&text("\"https://other.example\"", "2"));
+    assert!(reload(&mut program, REFUSED).contains("needs_restart=\"workers\""));
+    assert_eq!(
+        (asks(&program, one), asks(&program, other)),
+        (["200", "101"].map(str::to_owned), ["403", "403"].map(str::to_owned))
+    );
+    file.write(&text("\"https://other.example\"", "1"));
+    reload(&mut program, "the file was reloaded");
+    assert_eq!(
+        (asks(&program, one), asks(&program, other)),
+        (["403", "403"].map(str::to_owned), ["200", "101"].map(str::to_owned))
+    );
+}
+
+#[test]
+fn how_many_rooms_an_address_makes_follows_the_file_for_those_who_are_connected_too() {
+    let text = |share: &str| {
+        format!(
+            "listen = [\"echo=tcp://127.0.0.1:0\"]\n[[listener]]\nurl = \"rooms=tcp://127.0.0.1:0\"\nnew-rooms = {share}\n"
+        )
+    };
+    let file = File::new("new-rooms.toml", &text("1"));
+    let mut program = file.serve();
+    let mut reader = BufReader::new(program.tcp(1));
+    let mut joins = |rooms: [&str; 2]| {
+        let commands = rooms.map(|room| format!("/join {room}\n")).concat();
+        reader.get_mut().write_all(format!("{commands}/ping\n").as_bytes()).expect("it takes it");
+        told(&mut reader, "* pong").iter().filter(|line| line.contains("you joined")).count()
+    };
+    assert_eq!(joins(["a", "b"]), 1);
+    file.write(&text("\"off\""));
+    assert!(reload(&mut program, "the file was reloaded").contains("rooms=tcp://127.0.0.1:0 (new-rooms)"));
+    assert_eq!(joins(["c", "d"]), 2);
+}
+
+#[test]
 fn a_room_is_bounded_as_the_file_says_and_follows_it() {
     let bounded = |bounds: &str| format!("{TCP}[rooms.lobby]\n{bounds}\n");
     let file = File::new("bounded.toml", &bounded("members = 1\nframe = 3\nrate = 2"));

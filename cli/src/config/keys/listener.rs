@@ -47,7 +47,8 @@ pub(super) static KEYS: &[Key] = &[
         "close a connection that sends nothing for this long; 30s on echo, 5m on rooms over UDP, else off",
     )
     .sample("\"off\""),
-    listener("origins", Kind::List, "[]", "whose pages may use HTTP and WebSockets besides its own, or * for anyone's"),
+    listener("origins", Kind::List, "[]", "whose pages may use HTTP and WebSockets besides its own, or * for anyone's")
+        .live(),
     listener("prefix", Kind::Text, "", "echo: put before each answer; \"echo: \", on UDP \"received: \"")
         .sample("\"echo: \""),
     listener("format", Kind::Word(&["text", "json", "raw"]), "", "rooms: what members are sent; text, on HTTP json")
@@ -68,6 +69,7 @@ pub(super) static KEYS: &[Key] = &[
         "",
         "rooms: how many one address may make at once; 1000 on addresses open to other machines, else off",
     )
+    .live()
     .sample("\"off\""),
     listener(
         "overflow",

@@ -251,7 +251,7 @@ async fn who_may_not_be_in_the_only_room_of_a_listener_without_commands_is_turne
 #[tokio::test(start_paused = true)]
 async fn a_room_that_one_may_not_make_does_not_count_as_made() {
     let hub = hub();
-    let settings = Settings { new_rooms: Some(Share::new(1)), ..settings(None) };
+    let settings = Settings { new_rooms: Replaceable::new(Some(Share::new(1))), ..settings(None) };
     let listener = Listener::new(settings, hub.clone());
     let address = PeerAddr::Ip("192.0.2.1:1".parse().unwrap());
     let nobody = hub.session(UserName::http(), Format::Text).unwrap();

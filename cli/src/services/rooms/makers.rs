@@ -20,7 +20,7 @@ const SITE: u32 = 8;
 
 /// One listener's rule for whoever comes by it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Share {
+pub(crate) struct Share {
     at_once: u32,
 }
 

@@ -11,7 +11,7 @@ pub(super) fn settings(rate: Option<Rate>) -> Settings {
         commands: true,
         echo: true,
         rate,
-        new_rooms: None,
+        new_rooms: Replaceable::default(),
         overflow: None,
         idle: None,
         admission: Admission::default(),

@@ -14,6 +14,7 @@ use super::credentials::{Admission, PATIENCE, is_nobody, shown_first};
 use super::listing;
 use super::member::Member;
 use super::{Listener, MemberOptions};
+use crate::live::Replaceable;
 use crate::services::received;
 use crate::web::Front;
 use crate::web::answer::{self, EVENTS, OBJECTS, bodiless, endless, link, paged};
@@ -63,7 +64,12 @@ pub(super) struct Access {
 }
 
 impl Web {
-    pub(super) fn new(listener: Arc<Listener>, guard: Guard, frame_bytes: usize, access: Access) -> Self {
+    pub(super) fn new(
+        listener: Arc<Listener>,
+        guard: Replaceable<Arc<Guard>>,
+        frame_bytes: usize,
+        access: Access,
+    ) -> Self {
         let publications = listener.rate.map(|rate: Rate| Mutex::new(Buckets::new(BUCKETS, rate)));
         let front = Front::new(guard, listener.work.clone(), route::allowed);
         Self { listener, front, frame_bytes, publications, hasher: RandomState::new(), access }

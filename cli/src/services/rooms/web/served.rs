@@ -28,7 +28,7 @@ pub(super) fn client_admitted(hub: Hub, admission: Admission, access: Access) ->
         commands: true,
         echo: false,
         rate: None,
-        new_rooms: None,
+        new_rooms: Replaceable::default(),
         overflow: None,
         idle: None,
         admission,
@@ -36,6 +36,7 @@ pub(super) fn client_admitted(hub: Hub, admission: Admission, access: Access) ->
     };
     let listener = Arc::new(Listener::new(settings, hub));
     let guard = Guard { origins: guard::Origins::default(), loopback: true, secure: false };
+    let guard = crate::live::Replaceable::new(Arc::new(guard));
     let web = Arc::new(Web::new(listener, guard, 64, access));
     let memory = Memory::new();
     let server = Server::new().workers(0).listen_http(memory.clone(), move |request| Arc::clone(&web).serve(request));

@@ -1,0 +1,50 @@
+//! Options of a listener that a reload changes while the listener goes on.
+//!
+//! Whoever reads an option of a URL hands a cell of it to the endpoint; the listener holds the same cell. Certificates have cells of their own.
+
+use crate::services::Share;
+use crate::web::guard::Guard;
+use parking_lot::RwLock;
+use std::sync::Arc;
+
+/// A value that may be replaced while it is in use. Its clones are the same cell.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Replaceable<T>(Arc<RwLock<T>>);
+
+impl<T: Clone> Replaceable<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self(Arc::new(RwLock::new(value)))
+    }
+
+    /// What holds now.
+    pub(crate) fn now(&self) -> T {
+        self.0.read().clone()
+    }
+
+    /// Has what `other` says hold from now on.
+    fn follow(&self, other: &Self) {
+        let value = other.now();
+        *self.0.write() = value;
+    }
+}
+
+/// Those of one listener.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct LiveOptions {
+    /// `origins`, where it speaks HTTP.
+    pub(crate) guard: Option<Replaceable<Arc<Guard>>>,
+    /// `new-rooms`, where there are rooms.
+    pub(crate) new_rooms: Option<Replaceable<Option<Share>>>,
+}
+
+impl LiveOptions {
+    /// Has a listener do as the same one does in another reading of the file.
+    pub(crate) fn follow(&self, read: &Self) {
+        if let (Some(guard), Some(read)) = (&self.guard, &read.guard) {
+            guard.follow(read);
+        }
+        if let (Some(new_rooms), Some(read)) = (&self.new_rooms, &read.new_rooms) {
+            new_rooms.follow(read);
+        }
+    }
+}
