@@ -41,7 +41,7 @@ fn understand(method: &Method, target: &str) {
     let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
     match route(method, path, query) {
         Ok(understood) => {
-            assert_eq!(matches!(understood, Route::Publish { .. }), *method == Method::POST);
+            assert_eq!(matches!(understood, Route::Publish { .. } | Route::Ticket), *method == Method::POST);
             let turned: Option<String> = query.map(|query| query.rsplit('&').collect::<Vec<_>>().join("&"));
             assert_eq!(route(method, path, turned.as_deref()).as_ref(), Ok(&understood), "parameters have no order");
             if let Some((path, query)) = written(&understood) {
@@ -68,6 +68,7 @@ fn written(route: &Route) -> Option<(String, String)> {
     let path = match route {
         Route::Asset(_) | Route::Options { .. } => return None,
         Route::Me => "/me".to_owned(),
+        Route::Ticket => "/tickets".to_owned(),
         Route::Publish { room, name } => {
             put("name", name.as_ref().map(ToString::to_string));
             format!("/rooms/{room}")

@@ -2,7 +2,7 @@
 //!
 //! [`Format`](crate::Format) writes them; the hub makes them.
 
-use crate::{CloseReason, Cookie, Failure, Format, GroupName, Rights, RoomName, UserName};
+use crate::{CloseReason, Cookie, Failure, Format, GroupName, Rights, RoomName, Token, UserName};
 use bytes::Bytes;
 use std::fmt;
 use std::str::FromStr;
@@ -287,6 +287,13 @@ pub enum Reply {
         name: UserName,
         /// What it has shown itself to be; otherwise anybody may call itself so.
         authenticated: Option<Authenticated>,
+    },
+    /// What may stand in a URL once, in place of a token: the answer to an HTTP request.
+    Ticket {
+        /// The ticket.
+        ticket: Token,
+        /// Until when.
+        expires: SystemTime,
     },
     /// What the server's clock says.
     Clock {

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
 use switchboard_proto::{
     Authenticated, CloseReason, Cookie, ErrorCode, Escaped, Failure, Format, FormatError, Message, MessageId, Notice,
-    Reply, Rights, RoomName, RoomSummary, UserName,
+    Reply, Rights, RoomName, RoomSummary, Token, UserName,
 };
 
 fn room(name: &str) -> RoomName {
@@ -211,6 +211,11 @@ fn replies_to_those_who_are_known() -> Vec<(Reply, &'static str, &'static str)> 
             },
             "* you are alice, in staff and board, until 2026-01-02T03:04:05Z",
             r#"{"event":"you","name":"alice","authenticated":true,"groups":["staff","board"],"expires":"2026-01-02T03:04:05.678Z"}"#,
+        ),
+        (
+            Reply::Ticket { ticket: Token::new("5d3c"), expires: message("").time },
+            "* ticket 5d3c until 2026-01-02T03:04:05Z",
+            r#"{"event":"ticket","ticket":"5d3c","expires":"2026-01-02T03:04:05.678Z"}"#,
         ),
         (
             Reply::Clock { milliseconds: 1_764_322_271_123 },

@@ -164,7 +164,7 @@ impl Admin {
         }
         let token = match credential::presented(request.headers(), false, None)? {
             Presented::Nothing => return Ok((Clearance::Sums, false)),
-            Presented::Unusable => return Err(unshown(Refusal::Wrong)),
+            Presented::Ticket(_) | Presented::Unusable => return Err(unshown(Refusal::Wrong)),
             Presented::Token(token) => token,
         };
         let Some(policy) = &self.policy else { return Err(unshown(Refusal::Wrong)) };

@@ -1,9 +1,10 @@
-//! How a request shows who asks: by `Authorization`, as a subprotocol of a WebSocket, or in its URL; by one of them, or by none.
+//! How a request shows who asks: by `Authorization`, as a subprotocol of a WebSocket, or in its URL, by a token or a ticket; by one of them, or by none.
 //!
 //! Pure. Whom a token shows is for a policy to say. No text that is made here holds any of it.
 
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
+use std::borrow::Cow;
 use switchboard::grammar::{ErrorCode, Failure, Token};
 use switchboard_load::typed::percent_decoded;
 
@@ -13,8 +14,9 @@ const TOKEN_BYTES: usize = 8 << 10;
 /// What a browser offers beside `switchboard`, since its WebSockets have no other header to present a token in.
 const SUBPROTOCOL: &str = "switchboard.bearer.";
 
-/// The parameter of a URL.
+/// The parameters of a URL.
 const PARAMETER: &str = "access_token";
+const TICKET: &str = "ticket";
 
 /// Which bytes a token has (RFC 6750 §2.1). A JWT has hundreds of them, in each request: by comparisons it took 1 µs.
 static FITS: [bool; 256] = {
@@ -33,6 +35,8 @@ static FITS: [bool; 256] = {
 pub(crate) enum Presented {
     Nothing,
     Token(Token),
+    /// What was given for a token, and is in the URL in its place.
+    Ticket(Token),
     /// Something by which nobody can be found: another scheme, or what is no token.
     Unusable,
 }
@@ -77,22 +81,30 @@ fn bearer(value: &[u8]) -> Presented {
     if scheme.eq_ignore_ascii_case(b"bearer") { Presented::token(rest.trim_ascii()) } else { Presented::Unusable }
 }
 
-/// Takes a token out of a query. Gives what is left of it, too.
+/// Takes a ticket out of a query, or a token if that may be there. Gives what is left of it, too.
 ///
 /// # Errors
 /// There are two.
-pub(crate) fn from_query(query: &str) -> Result<(Option<Presented>, String), Failure> {
-    let is_token = |pair: &&str| pair.split('=').next() == Some(PARAMETER);
-    let (tokens, others): (Vec<_>, Vec<_>) = query.split('&').partition(is_token);
-    let presented = match tokens[..] {
-        [] => None,
-        [pair] => {
-            let value = pair.split_once('=').map_or("", |(_, value)| value);
-            Some(percent_decoded(value).map_or(Presented::Unusable, |token| Presented::token(&token)))
-        }
-        _ => return Err(Failure::new(ErrorCode::BadArgument, format!("{PARAMETER}: given twice"))),
+pub(crate) fn from_query(query: &str, takes_tokens: bool) -> Result<(Option<Presented>, Cow<'_, str>), Failure> {
+    let key = |pair: &str| match pair.split('=').next() {
+        Some(TICKET) => Some(TICKET),
+        Some(PARAMETER) if takes_tokens => Some(PARAMETER),
+        _ => None,
     };
-    Ok((presented, others.join("&")))
+    let (shown, others): (Vec<_>, Vec<_>) = query.split('&').partition(|pair| key(pair).is_some());
+    let [pair] = shown[..] else {
+        return match shown.first().and_then(|pair| key(pair)) {
+            None => Ok((None, Cow::Borrowed(query))),
+            Some(key) => Err(Failure::new(ErrorCode::BadArgument, format!("{key}: more than one is given"))),
+        };
+    };
+    let value = pair.split_once('=').map_or("", |(_, value)| value);
+    let presented = percent_decoded(value).map_or(Presented::Unusable, |token| Presented::token(&token));
+    let presented = match presented {
+        Presented::Token(ticket) if key(pair) == Some(TICKET) => Presented::Ticket(ticket),
+        presented => presented,
+    };
+    Ok((Some(presented), Cow::Owned(others.join("&"))))
 }
 
 #[cfg(test)]
@@ -174,13 +186,31 @@ mod tests {
     #[test]
     fn a_token_in_a_url_is_taken_out_of_it() {
         assert_eq!(
-            from_query("since=0-0&access_token=sb%5f1&x=y"),
-            Ok((Some(token("sb_1")), "since=0-0&x=y".to_owned()))
+            from_query("since=0-0&access_token=sb%5f1&x=y", true),
+            Ok((Some(token("sb_1")), "since=0-0&x=y".into()))
         );
-        assert_eq!(from_query("access_token"), Ok((Some(Presented::Unusable), String::new())));
-        assert_eq!(from_query("access_token=%zz"), Ok((Some(Presented::Unusable), String::new())));
-        assert_eq!(from_query("access_tokens=a"), Ok((None, "access_tokens=a".to_owned())));
-        assert_eq!(from_query("access_token=a&access_token=a").unwrap_err().code, ErrorCode::BadArgument);
+        assert_eq!(from_query("access_token", true), Ok((Some(Presented::Unusable), "".into())));
+        assert_eq!(from_query("access_token=%zz", true), Ok((Some(Presented::Unusable), "".into())));
+        assert_eq!(from_query("access_tokens=a", true), Ok((None, "access_tokens=a".into())));
+        assert_eq!(
+            from_query("access_token=a", false),
+            Ok((None, "access_token=a".into())),
+            "it is no parameter there"
+        );
+        assert_eq!(from_query("access_token=a&access_token=a", true).unwrap_err().code, ErrorCode::BadArgument);
+    }
+
+    #[test]
+    fn a_ticket_in_a_url_is_taken_out_of_it_wherever_tokens_may_not_be_there() {
+        let ticket = || Some(Presented::Ticket(Token::new("0a1b")));
+        for takes_tokens in [true, false] {
+            assert_eq!(from_query("since=0-0&ticket=0a%31b", takes_tokens), Ok((ticket(), "since=0-0".into())));
+            assert_eq!(from_query("ticket=", takes_tokens), Ok((Some(Presented::Unusable), "".into())));
+            assert_eq!(from_query("ticket=a&ticket=a", takes_tokens).unwrap_err().code, ErrorCode::BadArgument);
+        }
+        assert_eq!(from_query("ticket=a&access_token=a", true).unwrap_err().code, ErrorCode::BadArgument);
+        let refused = presented(&headers(&[(AUTHORIZATION, b"Bearer a")]), false, ticket()).unwrap_err();
+        assert_eq!(refused.code, ErrorCode::BadArgument);
     }
 
     proptest! {
@@ -189,18 +219,18 @@ mod tests {
         fn whatever_is_sent_shows_something_or_nothing_and_is_told_nobody(
             values in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..3),
             offer in "(switchboard([.]bearer[.][ -~]{0,5})?,? ?){0,3}",
-            query in "([ -~]{0,5}|access_token=[ -~]{0,5}|&){0,4}",
+            query in "([ -~]{0,5}|(access_token|ticket)=[ -~]{0,5}|&){0,4}",
         ) {
             let mut all: Vec<_> = values.iter().filter(|value| HeaderValue::from_bytes(value).is_ok())
                 .map(|value| (AUTHORIZATION, value.as_slice())).collect();
             all.push((SEC_WEBSOCKET_PROTOCOL, offer.as_bytes()));
-            let in_url = from_query(&query).map(|(in_url, _)| in_url).unwrap_or_default();
+            let in_url = from_query(&query, true).map(|(in_url, _)| in_url).unwrap_or_default();
             let count = all.len() - 1 + offer.matches(SUBPROTOCOL).count() + usize::from(in_url.is_some());
             match presented(&headers(&all), true, in_url) {
                 Ok(Presented::Nothing) => prop_assert!(count == 0 || !offer.is_empty()),
                 Ok(shown) => {
                     let told = format!("{shown:?}");
-                    prop_assert!(["Token(Token(…))", "Unusable"].contains(&told.as_str()), "{}", told);
+                    prop_assert!(["Token(Token(…))", "Ticket(Token(…))", "Unusable"].contains(&told.as_str()), "{}", told);
                 }
                 Err(failure) => prop_assert!(failure.text.is_ascii() && failure.text.len() < 60),
             }

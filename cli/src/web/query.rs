@@ -23,6 +23,10 @@ impl Query {
         for pair in query.into_iter().flat_map(|query| query.split('&')).filter(|pair| !pair.is_empty()) {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
             let key = decoded(key)?;
+            if key.contains('=') {
+                // Encoded once too often: what is behind it may be a secret, and is not repeated.
+                return Err(Failure::new(ErrorCode::BadArgument, "the name of a parameter has no = in it"));
+            }
             // Each is compared with all before it.
             if given.len() == MOST_PARAMETERS {
                 return Err(Failure::new(ErrorCode::BadArgument, "too many parameters"));

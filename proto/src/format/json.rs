@@ -106,6 +106,9 @@ pub(super) fn reply(reply: &Reply) -> Bytes {
             let fields = format!(r#""authenticated":{},"groups":{groups}"#, authenticated.is_some());
             format!(r#"{{"event":"you","name":"{name}",{fields}{}}}"#, expires_field(*expires))
         }
+        Reply::Ticket { ticket, expires } => {
+            format!(r#"{{"event":"ticket","ticket":"{}"{}}}"#, ticket.reveal(), expires_field(Some(*expires)))
+        }
         Reply::Clock { milliseconds } => format!(r#"{{"event":"clock","milliseconds":{milliseconds}}}"#),
         Reply::Challenge { cookie } => format!("cookie={cookie}"),
         Reply::Pong => r#"{"event":"pong"}"#.to_owned(),

@@ -81,6 +81,9 @@ pub(super) fn reply(reply: &Reply) -> Bytes {
             let groups = if groups.is_empty() { "no group".to_owned() } else { groups.join(" and ") };
             format!("* you are {name}, in {groups}{}", until(", until ", *expires))
         }
+        Reply::Ticket { ticket, expires } => {
+            format!("* ticket {}{}", ticket.reveal(), until(" until ", Some(*expires)))
+        }
         Reply::Clock { milliseconds } => format!("* clock {milliseconds}"),
         Reply::Challenge { cookie } => format!("cookie={cookie}"),
         Reply::Pong => "* pong".to_owned(),

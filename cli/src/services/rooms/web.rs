@@ -8,6 +8,7 @@ mod messages;
 mod page;
 mod route;
 mod streams;
+mod tickets;
 
 use super::commands::{refused, unpublished};
 use super::credentials::{Admission, PATIENCE, is_nobody, shown_first};
@@ -27,7 +28,6 @@ use http::{HeaderMap, Method, StatusCode};
 use messages::Pages;
 use parking_lot::Mutex;
 use route::{Route, Socket, SocketKind, route};
-use std::borrow::Cow;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use streams::beginning;
@@ -37,6 +37,7 @@ use switchboard::policy::Principal;
 use switchboard::{
     Buckets, Connection, Format, PeerAddr, Published, Rate, Result, Room, RoomList, RoomName, Session, WebSocket,
 };
+use tickets::Tickets;
 
 /// What a client may agree on in `Sec-WebSocket-Protocol`. The one thing that there is to speak needs no name.
 const SUBPROTOCOLS: &[&str] = &["switchboard"];
@@ -50,10 +51,12 @@ pub(super) struct Web {
     front: Front,
     /// The longest body: as long as a frame may be elsewhere.
     frame_bytes: usize,
-    /// What each address may still publish by requests.
+    /// What each address may still publish, or have of tickets, by requests.
     publications: Option<Mutex<Buckets>>,
     hasher: RandomState,
     access: Access,
+    /// Those that it gave for tokens, and that nobody has used.
+    tickets: Mutex<Tickets>,
 }
 
 /// What a listener wants to be shown.
@@ -72,7 +75,8 @@ impl Web {
     ) -> Self {
         let publications = listener.rate.map(|rate: Rate| Mutex::new(Buckets::new(BUCKETS, rate)));
         let front = Front::new(guard, listener.work.clone(), route::allowed);
-        Self { listener, front, frame_bytes, publications, hasher: RandomState::new(), access }
+        let (hasher, tickets) = Default::default();
+        Self { listener, front, frame_bytes, publications, hasher, access, tickets }
     }
 
     /// Answers a request.
@@ -87,16 +91,14 @@ impl Web {
 
     async fn respond(&self, asker: Asker, request: Request) -> Result<Response, Failure> {
         let uri = request.uri();
-        let (in_url, query) = match uri.query() {
-            Some(query) if self.access.is_in_urls => {
-                let (in_url, rest) = credential::from_query(query)?;
-                (in_url, Some(Cow::Owned(rest)))
-            }
-            query => (None, query.map(Cow::Borrowed)),
-        };
-        let route = route(request.method(), uri.path(), query.as_deref())?;
-        if in_url.is_some() && !route.is_lasting() {
-            let text = "a token may be in the URL of streams and WebSockets, and of nothing else";
+        let query = uri.query().map(|query| credential::from_query(query, self.access.is_in_urls)).transpose()?;
+        let (in_url, query) = query.unzip();
+        let (in_url, method) = (in_url.flatten(), request.method());
+        let route = route(method, uri.path(), query.as_deref())?;
+        // Whoever asks for the head alone would have used a ticket up.
+        let is_used_up = matches!(in_url, Some(Presented::Ticket(_))) && method == Method::HEAD;
+        if in_url.is_some() && (is_used_up || !route.is_lasting()) {
+            let text = "a token or a ticket may be in the URL of streams and WebSockets, and of nothing else";
             return Err(Failure::new(ErrorCode::BadArgument, text));
         }
         if uri.path() == "/" && !self.listener.options.commands {
@@ -130,6 +132,7 @@ impl Web {
             }
             _ => None,
         };
+        let is_by_token = matches!(presented, Presented::Token(_));
         let is_shown =
             presented != Presented::Nothing || known.is_some() || matches!(self.listener.admission, Admission::As(_));
         let who = match known {
@@ -142,6 +145,9 @@ impl Web {
         };
         // A WebSocket may show one by its first frame.
         if self.needs_token(&who) && !is_handshake {
+            return Err(asking::needed());
+        }
+        if route == Route::Ticket && (!is_by_token || who.is_anonymous()) {
             return Err(asking::needed());
         }
         let (peer, method) = (request.peer().clone(), request.method().clone());
@@ -163,6 +169,7 @@ impl Web {
         match route {
             Route::Asset(_) | Route::Options { .. } => unreachable!("answered whoever asks"),
             Route::Me => Ok(answer::reply(&asking::you(who)).into()),
+            Route::Ticket => self.ticket(who, request.peer()),
             Route::Publish { room, name } => self.publish(&room, &self.session(who, name)?, request).await,
             Route::Rooms { after, limit } => {
                 let list = listing::rooms(&self.listener.hub, &session()?, after.as_ref(), limit).await;
@@ -232,7 +239,7 @@ impl Web {
         }
     }
 
-    /// Counts a publication.
+    /// Counts a publication, or a ticket.
     fn take(&self, peer: &PeerAddr) -> Result<(), Failure> {
         let (Some(publications), Some(address)) = (&self.publications, peer.ip()) else { return Ok(()) };
         let hash = self.hasher.hash_one(source(address.ip()));
@@ -240,7 +247,7 @@ impl Web {
         if taken {
             Ok(())
         } else {
-            Err(Failure::new(ErrorCode::RateLimited, "too many publications from this address"))
+            Err(Failure::new(ErrorCode::RateLimited, "too many publications or tickets from this address"))
         }
     }
 }

@@ -111,6 +111,78 @@ fn a_token_opens_what_is_shut_on_each_transport_and_nothing_else() {
     assert!(log.contains(": /auth …") && !log.contains(&alice[12..]), "no secret is logged");
 }
 
+/// The head of a request's answer, and the object behind it if something was posted.
+fn begun(program: &Program, method: &str, target: &str, headers: &[&str]) -> String {
+    let mut stream = program.tcp(1);
+    let headers: String = headers.iter().flat_map(|header| [*header, "\r\n"]).collect();
+    let request = format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n");
+    stream.write_all(request.as_bytes()).expect("it takes a request");
+    let mut answer = String::new();
+    let end = if method == "POST" { "}\n" } else { "\r\n\r\n" };
+    while !answer.contains(end) {
+        let mut bytes = [0; 4096];
+        let count = stream.read(&mut bytes).expect("it answers");
+        assert!(count > 0, "ended behind {answer:?}");
+        answer += &String::from_utf8_lossy(&bytes[..count]);
+    }
+    answer
+}
+
+fn ticket(program: &Program, token: &str) -> String {
+    let answer = begun(program, "POST", "/tickets", &[&format!("Authorization: Bearer {token}"), "Content-Length: 0"]);
+    assert!(answer.starts_with("HTTP/1.1 201 ") && answer.contains("no-store"), "{answer}");
+    answer.split("\"ticket\":\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a ticket").to_owned()
+}
+
+#[test]
+fn a_ticket_opens_one_stream_or_websocket_for_its_owner_while_that_one_stands_and_is_not_logged() {
+    let Governed { mut program, file, alice, .. } = governed("tickets", "");
+    let socket = [
+        "Connection: Upgrade",
+        "Upgrade: websocket",
+        "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+    ];
+    assert!(begun(&program, "POST", "/tickets", &["Content-Length: 0"]).starts_with("HTTP/1.1 401 "));
+    let mut used = Vec::new();
+    for (target, headers, status) in [
+        ("/rooms/ops/events?ticket=", &[][..], 200),
+        ("/rooms/ops/messages?follow=1&ticket=", &[], 200),
+        ("/rooms/ops/ws?ticket=", &socket, 101),
+        ("/ws?room=ops&ticket=", &socket, 101),
+    ] {
+        let ticket = ticket(&program, &alice);
+        let target = format!("{target}{ticket}");
+        let header = format!("Authorization: Bearer {alice}");
+        let twice: Vec<_> = headers.iter().copied().chain([header.as_str()]).collect();
+        for (headers, status) in [(&twice[..], 400), (headers, status), (headers, 401)] {
+            let answer = begun(&program, "GET", &target, headers);
+            assert!(
+                answer.starts_with(&format!("HTTP/1.1 {status} ")) && !answer.contains(&ticket),
+                "{target}: {answer}"
+            );
+        }
+        // Where nobody has to be anybody, it is no less wrong.
+        assert!(
+            begun(&program, "GET", &target.replace("ops", "open"), headers).starts_with("HTTP/1.1 401 "),
+            "{target}"
+        );
+        used.push(ticket);
+    }
+    let left = ticket(&program, &alice);
+    let (_, hash) = made("alice");
+    std::fs::write(&*file, text(&hash, "ops", "")).expect("it can be written");
+    program.signal(Signal::SIGHUP);
+    program.logged("revoked");
+    let answer = begun(&program, "GET", &format!("/rooms/ops/events?ticket={left}"), &[]);
+    assert!(answer.starts_with("HTTP/1.1 401 "), "its token was revoked: {answer}");
+    used.push(left);
+    let log = program.stop().log;
+    for ticket in used {
+        assert!(log.iter().all(|line| !line.contains(&ticket)), "no ticket is logged");
+    }
+}
+
 #[test]
 fn a_reload_takes_and_gives_under_connections_and_drops_nobody_else() {
     let Governed { mut program, file, alice, hash } = governed("tokens-reload", "");

@@ -19,6 +19,7 @@ impl Web {
         let token = match presented {
             Presented::Nothing => return Ok(Arc::default()),
             Presented::Unusable => return Err(unshown(Refusal::Wrong)),
+            Presented::Ticket(ticket) => return self.redeem(&ticket, peer),
             Presented::Token(token) => token,
         };
         authenticate(&**policy, token, peer).await

@@ -289,6 +289,59 @@ async fn a_token_is_in_a_url_only_where_that_is_allowed_and_for_what_has_no_end(
     assert!(head.starts_with("HTTP/1.1 400 "), "two ways: {head}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_ticket_is_for_a_token_and_opens_one_stream() {
+    let hub = hub();
+    for (headers, status) in [(&[][..], 401), (&["authorization: Bearer nobody"], 401), (&[ALICE, ALICE], 400)] {
+        assert_eq!(refusal(&hub, "POST /tickets", headers).await.0, status, "{headers:?}");
+    }
+    assert_eq!(refusal(&Hub::new(), "POST /tickets", &[ALICE]).await.0, 401, "without a policy nobody is anybody");
+    assert_eq!(refusal(&hub, "POST /tickets?name=alice", &[ALICE]).await.0, 400);
+    assert_eq!(refusal(&hub, "GET /tickets", &[ALICE]).await.0, 405);
+    for admission in [Admission::Off, Admission::As(UserName::parse("alice").unwrap())] {
+        let (head, _) =
+            ask_of(client_admitted(hub.clone(), admission, Access::default()), "POST /tickets", &[], "").await;
+        assert!(head.starts_with("HTTP/1.1 401 "), "{head}");
+    }
+    // One connection, since each is another server here.
+    let mut peer = client_admitted(hub, Admission::Required, Access::default());
+    let send = |request: &str, header: &str| format!("{request} HTTP/1.1\r\nhost: localhost\r\n{header}\r\n\r\n");
+    peer.send(send("POST /tickets", ALICE)).await;
+    let head = paragraph(&mut peer).await;
+    assert!(head.starts_with("HTTP/1.1 201 "), "{head}");
+    assert_eq!(header(&head, "cache-control").as_deref(), Some("no-store"));
+    let given: serde_json::Value = serde_json::from_str(&peer.line().await).expect("an object");
+    assert!(given["event"] == "ticket" && given["expires"].is_string(), "{given}");
+    let ticket = given["ticket"].as_str().expect("a text");
+    // None of these uses it up.
+    for (request, shown, status) in [
+        ("HEAD /rooms/ops/events?", "x-y: z", 400),
+        ("GET /rooms/ops/messages?", "x-y: z", 400),
+        ("POST /rooms/ops?", "x-y: z", 400),
+        ("GET /rooms/ops/events?", ALICE, 400),
+        ("GET /rooms/ops/events?access_token=sb_alice&", "x-y: z", 400),
+        ("GET /rooms/ops/events?ticket=00000000000000000000000000000000&", "x-y: z", 400),
+        ("GET /rooms/ops/events?x", "x-y: z", 400),
+        ("GET /rooms/ops/events?x%3d", "x-y: z", 400),
+    ] {
+        peer.send(send(&format!("{request}ticket={ticket}"), shown)).await;
+        let head = paragraph(&mut peer).await;
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{request} {head}");
+        if !request.starts_with("HEAD") {
+            let told = peer.line().await;
+            assert!(told.contains("\"bad-argument\"") && !told.contains(ticket), "{told}");
+        }
+    }
+    peer.send(send("GET /rooms/ops/events?ticket=00000000000000000000000000000000", "x-y: z")).await;
+    let head = paragraph(&mut peer).await;
+    assert!(head.starts_with("HTTP/1.1 401 ") && head.contains("error=\"invalid_token\""), "{head}");
+    peer.line().await;
+    peer.send(send(&format!("GET /rooms/ops/events?ticket={ticket}"), "x-y: z")).await;
+    assert!(paragraph(&mut peer).await.starts_with("HTTP/1.1 200 "));
+    let joined = paragraph(&mut peer).await;
+    assert!(joined.contains("\"may\":[\"publish\",\"history\",\"presence\"]"), "as alice: {joined}");
+}
+
 /// Opens a WebSocket. Gives the head of the answer, too.
 async fn socket(hub: &Hub, path: &str, header: &str) -> (String, Peer) {
     socket_of(client_with(hub.clone(), Access::default()), path, header).await

@@ -49,6 +49,8 @@ pub(super) enum Route {
     },
     /// Who asks.
     Me,
+    /// What stands for a token in one URL.
+    Ticket,
     /// Which methods there are, or whether a page of another origin may ask.
     Options {
         allow: &'static str,
@@ -64,7 +66,9 @@ impl Route {
             Self::Members { room, .. } => Some((room, Rights::PRESENCE)),
             Self::Events { room, .. } | Self::Follow { room, .. } => Some((room, Rights::JOIN)),
             // It is told as a frame, which a browser can see.
-            Self::Socket(_) | Self::Asset(_) | Self::Rooms { .. } | Self::Me | Self::Options { .. } => None,
+            Self::Socket(_) | Self::Asset(_) | Self::Rooms { .. } | Self::Me | Self::Ticket | Self::Options { .. } => {
+                None
+            }
         }
     }
 
@@ -117,6 +121,7 @@ enum Resource<'a> {
     Asset(&'static Asset),
     Rooms,
     Me,
+    Tickets,
     Room(&'a str),
     RoomSocket(&'a str),
     Events(&'a str),
@@ -128,7 +133,7 @@ enum Resource<'a> {
 impl Resource<'_> {
     fn allow(self) -> &'static str {
         match self {
-            Self::Room(_) => "POST, OPTIONS",
+            Self::Room(_) | Self::Tickets => "POST, OPTIONS",
             Self::Socket | Self::RoomSocket(_) => "GET, OPTIONS",
             _ => "GET, HEAD, OPTIONS",
         }
@@ -161,7 +166,7 @@ pub(super) fn route(method: &Method, path: &str, query: Option<&str>) -> Result<
 
 /// Every path that is no file's, as `openapi.json` writes it.
 #[cfg(test)]
-pub(super) const TEMPLATES: [&str; 8] = [
+pub(super) const TEMPLATES: [&str; 9] = [
     "/me",
     "/rooms",
     "/rooms/{room}",
@@ -169,6 +174,7 @@ pub(super) const TEMPLATES: [&str; 8] = [
     "/rooms/{room}/members",
     "/rooms/{room}/messages",
     "/rooms/{room}/ws",
+    "/tickets",
     "/ws",
 ];
 
@@ -185,6 +191,7 @@ fn resource(path: &str) -> Option<Resource<'_>> {
     Some(match segments[..] {
         ["ws"] => Resource::Socket,
         ["me"] => Resource::Me,
+        ["tickets"] => Resource::Tickets,
         ["rooms"] => Resource::Rooms,
         ["rooms", "", ..] => return None,
         ["rooms", room] => Resource::Room(room),
@@ -206,6 +213,7 @@ fn parse(resource: Resource<'_>, query: Option<&str>) -> Result<Route, Failure> 
         Resource::Asset(_) => unreachable!("returned above"),
         Resource::Rooms => Route::Rooms { after: query.take("after", room)?, limit: query.page()? },
         Resource::Me => Route::Me,
+        Resource::Tickets => Route::Ticket,
         Resource::Room(name) => Route::Publish { room: segment(name)?, name: query.take("name", user)? },
         Resource::RoomSocket(name) => Route::Socket(socket(&mut query, SocketKind::Room(segment(name)?))?),
         Resource::Socket => {
