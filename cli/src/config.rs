@@ -2,6 +2,7 @@
 //!
 //! Everything given is checked, also what a stronger origin overrides, and all faults are reported at once.
 
+mod bans;
 mod callout;
 mod changes;
 mod example;
@@ -17,6 +18,7 @@ mod sections;
 mod show;
 mod values;
 
+pub(crate) use bans::Bans;
 pub(crate) use changes::{Changes, InForce};
 pub(crate) use example::{example, schema};
 pub(crate) use layers::{Fault, SetBy};
@@ -90,6 +92,8 @@ pub(crate) struct Config {
     pub(crate) rules: Rules,
     /// What is set of rooms; of a file alone.
     pub(crate) rooms: Rooms,
+    /// Networks that nobody may come from; of a file alone.
+    pub(crate) bans: Bans,
 }
 
 /// A number, and whether it is what this machine has enough of: on another one it may be another.
@@ -154,7 +158,7 @@ impl Config {
         limit_faults: impl FnOnce(Limits) -> Vec<String>,
     ) -> Result<Self, Vec<Fault>> {
         let Layers { given, file, mut content, mut faults } = Layers::collect(typed, environment);
-        let (mut rules, rooms) = sections::understand(&mut content);
+        let (mut rules, rooms, bans) = sections::understand(&mut content);
         let mut choice = Choice { given, faults: Vec::new() };
         let state_directory =
             choice.one("state-directory", state_of(environment), |text| parse_directory(text, &state_of(environment)));
@@ -191,6 +195,7 @@ impl Config {
             state_directory,
             rules,
             rooms,
+            bans,
         };
         let beyond = limit_faults(config.limits()).into_iter();
         if config.rules.names.is_empty() {
@@ -231,6 +236,7 @@ impl Config {
         warnings.extend(self.rooms.ties());
         warnings.extend(self.open());
         warnings.extend(self.rules.expiring(now));
+        warnings.extend(bans::over(&self.bans, now));
         warnings.extend(self.rules.jwt.iter().flat_map(|section| section.warnings(self.rules.free_names())));
         warnings
     }
@@ -311,7 +317,8 @@ impl Config {
         let lines = assignments.iter().zip(&lines);
         let lines =
             lines.map(|(assignment, (name, _, set_by))| format!("{assignment:width$}  # {set_by}{}\n", here(name)));
-        let tables = show::tables(&self.rules, &self.rooms);
+        let mut tables = show::tables(&self.rules, &self.rooms);
+        tables.extend(self.bans.values().map(ShownTable::of_ban));
         file.chain(lines).chain(tables.iter().map(ShownTable::print)).collect()
     }
 }

@@ -1,6 +1,7 @@
 //! Who somebody is, and what it may do: what an operator's file says of it.
 
 pub(crate) mod audit;
+pub(crate) mod bans;
 pub(crate) mod callout;
 pub(crate) mod check;
 pub(crate) mod command;

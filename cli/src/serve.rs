@@ -94,12 +94,15 @@ async fn run(mut config: Config, load: Load, log: &Log) -> Result<(), NotStarted
         hub,
         policy: policy.clone(),
         running: Arc::clone(&running),
+        audit: Arc::clone(&audit),
         ..Shared::default()
     };
     server = server.hub(&shared.hub);
     let load = config.file.is_some().then_some(load);
     let (hub, told) = (shared.hub.clone(), Arc::clone(&audit));
     let mut reloads = Reloads::new(InForce::of(&config), load, hub, policy.clone(), running, told);
+    // Before anybody comes.
+    reloads.ban_at(server.handle());
     let (open, expiring) = (config.open(), config.rules.expiring(SystemTime::now()));
     leave_out_taken(&mut config);
     let mut places = Vec::new();

@@ -8,6 +8,8 @@ mod rooms;
 use crate::address::{DatagramListener, StreamListener};
 use crate::endpoint::Options;
 use crate::live::Replaceable;
+use crate::policy::audit::Audit;
+use crate::policy::bans::Banned;
 use crate::policy::configured::FilePolicy;
 use crate::running::Run;
 use crate::web::guard::{Guard, Origins};
@@ -71,8 +73,17 @@ pub(crate) struct Shared {
     pub(crate) policy: Option<Arc<FilePolicy>>,
     /// The server itself, for its operators.
     pub(crate) running: Arc<Run>,
+    /// Who is told what was refused.
+    pub(crate) audit: Arc<Audit>,
     /// Who has made some of them lately.
     pub(crate) makers: Arc<rooms::makers::Makers>,
+}
+
+impl Shared {
+    /// Whom a service of this server does not answer.
+    fn banned(&self, server: &Server) -> Banned {
+        Banned::new(server.handle(), Arc::clone(&self.audit))
+    }
 }
 
 /// Adds a listener to a server.

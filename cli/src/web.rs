@@ -11,6 +11,7 @@ pub(crate) mod query;
 pub(crate) mod work;
 
 use crate::live::Replaceable;
+use crate::policy::bans::Banned;
 use guard::{Asker, Guard};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
@@ -23,6 +24,8 @@ use work::Work;
 /// What one listener does around its service.
 pub(crate) struct Front {
     guard: Replaceable<Arc<Guard>>,
+    /// From where nothing is answered.
+    banned: Option<Banned>,
     work: Work,
     /// The methods that a path takes, if there is something.
     allowed: fn(&str) -> Option<&'static str>,
@@ -30,7 +33,12 @@ pub(crate) struct Front {
 
 impl Front {
     pub(crate) fn new(guard: Replaceable<Arc<Guard>>, work: Work, allowed: fn(&str) -> Option<&'static str>) -> Self {
-        Self { guard, work, allowed }
+        Self { guard, banned: None, work, allowed }
+    }
+
+    /// Answers nobody who is banned.
+    pub(crate) fn but(self, banned: Banned) -> Self {
+        Self { banned: Some(banned), ..self }
     }
 
     /// Whom it answers now.
@@ -50,7 +58,8 @@ impl Front {
         let (id, peer) = (request.id(), request.peer().clone());
         let (uri, is_for_people) = (request.uri().clone(), answer::is_for_people(request.headers()));
         let guard = self.guard();
-        let admitted = guard.admit(request.head());
+        let banned = self.banned.as_ref().map_or(Ok(()), |banned| banned.admit(&peer));
+        let admitted = banned.and_then(|()| guard.admit(request.head()));
         let page = match &admitted {
             Ok(asker) => asker.page().cloned(),
             Err(_) => guard.allowed(request.head()),

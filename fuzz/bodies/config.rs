@@ -24,7 +24,7 @@ pub(crate) fn run(data: &[u8]) {
 /// The tables of a text, if it is right, and whether there are secrets in them.
 fn read(text: &str) -> Option<(Vec<ShownTable>, bool)> {
     let mut content = file::parse(text);
-    let (rules, rooms) = sections::understand(&mut content);
+    let (rules, rooms, bans) = sections::understand(&mut content);
     let lines: Vec<_> = text.split('\n').collect();
     assert!(content.faults.len() <= MOST_FAULTS + 2 * text.len(), "{} faults", content.faults.len());
     let places: Vec<_> = content.faults.iter().map(|(at, _)| *at).collect();
@@ -33,5 +33,6 @@ fn read(text: &str) -> Option<(Vec<ShownTable>, bool)> {
         let line = lines.get(at.line - 1).unwrap_or_else(|| panic!("there is no line {}", at.line));
         assert!((1..=line.chars().count() + 1).contains(&at.column), "{at} is not within its line");
     }
-    content.faults.is_empty().then(|| (tables(&rules, &rooms), !rules.tokens.is_empty() || rules.callout.is_some()))
+    let shown = || tables(&rules, &rooms).into_iter().chain(bans.values().map(ShownTable::of_ban)).collect();
+    content.faults.is_empty().then(|| (shown(), !rules.tokens.is_empty() || rules.callout.is_some()))
 }

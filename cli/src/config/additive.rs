@@ -68,7 +68,7 @@ fn read(lines: &[Line]) -> Rules {
     };
     let text = tables.iter().map(table).collect::<Vec<_>>().concat();
     let mut content = file::parse(&text);
-    let (rules, _) = sections::understand(&mut content);
+    let (rules, ..) = sections::understand(&mut content);
     assert!(content.faults.is_empty(), "{text}\n{:?}", content.faults);
     rules
 }

@@ -2,7 +2,7 @@
 
 use super::keys::{Live, Table};
 use super::show::{ShownTable, tables};
-use super::{Config, Rooms};
+use super::{Bans, Config, Rooms};
 use crate::endpoint::Endpoint;
 use crate::live::LiveOptions;
 use crate::policy::rules::Rules;
@@ -23,6 +23,7 @@ pub(crate) struct InForce {
     pub(crate) audit: Option<PathBuf>,
     pub(crate) rules: Rules,
     pub(crate) rooms: Rooms,
+    pub(crate) bans: Bans,
 }
 
 /// One listener of it.
@@ -54,6 +55,7 @@ impl InForce {
             audit: config.audit.value.clone(),
             rules: config.rules.clone(),
             rooms: config.rooms.clone(),
+            bans: config.bans.clone(),
         }
     }
 
@@ -90,6 +92,9 @@ impl InForce {
                 }
             }
         }
+        let networks = self.bans.keys().chain(next.bans.keys().filter(|network| !self.bans.contains_key(network)));
+        let changed = networks.filter(|network| self.bans.get(network) != next.bans.get(network));
+        changes.live.extend(changed.map(|network| format!("ban {network}")));
         changes
     }
 

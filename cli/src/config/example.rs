@@ -64,6 +64,7 @@ fn of_keys(table: Table) -> Map<String, Value> {
 
 const NAME: &str = "^[A-Za-z0-9._-]{1,64}$";
 const GLOB: &str = r"^([A-Za-z0-9._*-]|\{name\})+$";
+const NETWORK: &str = "^[0-9A-Fa-f.:]+(/[0-9]+)?$";
 const HASH: &str = "^sha256:[0-9A-Fa-f]{64}$";
 
 fn of_kind(kind: Kind, is_typed: bool) -> Value {
@@ -103,7 +104,8 @@ fn of_kind(kind: Kind, is_typed: bool) -> Value {
         Kind::Groups => texts(NAME),
         Kind::Names => texts(GLOB),
         Kind::People => texts("^@?[A-Za-z0-9._-]{1,64}$"),
-        Kind::Networks => texts("^[0-9A-Fa-f.:]+(/[0-9]+)?$"),
+        Kind::Networks => texts(NETWORK),
+        Kind::Network => json!({ "type": "string", "pattern": NETWORK }),
         Kind::Rights => of_rights(),
         Kind::Grants => json!({
             "type": "object", "propertyNames": { "pattern": GLOB }, "additionalProperties": of_rights(),

@@ -91,9 +91,23 @@ fn a_callout_that_makes_no_sense_is_told_and_its_secret_is_not() {
 }
 
 #[test]
-fn what_is_not_in_force_yet_is_refused_as_that() {
-    let told = |name: &str| format!("`{name}` is not supported by this version");
-    assert_wrong("[[ban]]\n", &[&format!("1:3: {}", told("ban"))]);
+fn a_ban_has_a_network_that_is_not_too_large_and_is_there_once() {
+    assert_wrong(
+        "[[ban]]\nreason = \"scans\"\nuntil = \"2027-01-01\"\n",
+        &["1:1: [[ban]] has no `network`, such as ", "3:9: `until` is a string; write a date without quotes"],
+    );
+    let ban = |network: &str| format!("[[ban]]\nnetwork = {network}\n");
+    assert_wrong(&ban("5"), &["2:11: `network` is 5, not a network such as \"198.51.100.0/24\""]);
+    assert_wrong(&ban("\"home\""), &["2:11: network: `home` is …neither an address nor a network"]);
+    assert_wrong(&ban("\"10.1.0.0/8\""), &["2:11: network: …did you mean 10.0.0.0/8?"]);
+    assert_wrong(&ban("\"0.0.0.0/0\""), &["2:11: network: `0.0.0.0/0` is too large: up to /8 can be banned"]);
+    assert_wrong(&ban("\"2000::/31\""), &["2:11: network: `2000::/31` is too large: up to /32 can be banned"]);
+    assert_wrong(&(ban("\"10.0.0.1\"") + &ban("\"10.0.0.1/32\"")), &["4:1: network: 10.0.0.1 is banned already"]);
+    assert_wrong(&(ban("\"10.0.0.0/8\"") + "to = 2027-01-01\n"), &["3:1: unknown key `to` of [[ban]]"]);
+    assert_wrong("[ban]\n", &["1:2: `ban` is a single table; write [[ban]]"]);
+    let many: String = (0..10_001).map(|number| ban(&format!("\"10.0.{}.{}\"", number / 256, number % 256))).collect();
+    assert_wrong(&many, &["20001:1: more than 10000 bans"]);
+    assert_wrong(&(ban("\"2001:db8::/32\"") + "until = 2027-01-01\nreason = \"scans\"\n"), &[]);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! The one definition. The parser, `config print`, `config example`, `config schema` and the table in docs/operations.md are made of
 //! it.
 
+mod ban;
 mod callout;
 mod jwt;
 mod listener;
@@ -40,6 +41,7 @@ pub(super) enum Table {
     Jwt,
     Callout,
     Name,
+    Ban,
 }
 
 /// How many tables of a kind there can be.
@@ -118,6 +120,8 @@ pub(super) enum Kind {
     Date,
     /// Addresses and networks.
     Networks,
+    /// One of them, and no larger than an operator can mean.
+    Network,
     /// Names, and groups as `@GROUP`.
     People,
     /// Words for rights.
@@ -158,11 +162,11 @@ impl Key {
 
 /// All of them, in the order in which they are shown.
 pub(super) fn all() -> impl Iterator<Item = &'static Key> + Clone {
-    [server::KEYS, listener::KEYS, rights::KEYS, rooms::KEYS, jwt::KEYS, callout::KEYS].into_iter().flatten()
+    [server::KEYS, listener::KEYS, rights::KEYS, rooms::KEYS, jwt::KEYS, callout::KEYS, ban::KEYS].into_iter().flatten()
 }
 
 /// What has been designed and is not in force yet, so that it is not taken for a slip.
-pub(super) static LATER: &[(Table, &str)] = &[(Table::Jwt, "admin"), (Table::Top, "ban")];
+pub(super) static LATER: &[(Table, &str)] = &[(Table::Jwt, "admin")];
 
 /// `[names."GLOB"]`.
 static NAMES: Form = Form {
@@ -176,8 +180,17 @@ static NAMES: Form = Form {
 
 impl Table {
     /// All but the top, which stand under a key of it.
-    pub(super) const UNDER: [Self; 8] =
-        [Self::Listener, Self::Token, Self::Group, Self::Anonymous, Self::Room, Self::Jwt, Self::Callout, Self::Name];
+    pub(super) const UNDER: [Self; 9] = [
+        Self::Listener,
+        Self::Token,
+        Self::Group,
+        Self::Anonymous,
+        Self::Room,
+        Self::Jwt,
+        Self::Callout,
+        Self::Name,
+        Self::Ban,
+    ];
 
     pub(super) fn keys(self) -> impl Iterator<Item = &'static Key> + Clone {
         all().filter(move |key| key.table == self)
@@ -247,6 +260,7 @@ impl Table {
                 doc: "An issuer whose JSON Web Tokens are taken (docs/jwt.md).",
             },
             Self::Name => &NAMES,
+            Self::Ban => &ban::FORM,
             Self::Callout => &Form {
                 name: "callout",
                 shape: Shape::One,

@@ -1,5 +1,6 @@
 //! What the tables of a file mean together: who may do what, and what is set of which rooms.
 
+use super::bans::{self, Bans};
 use super::callout;
 use super::file::{Block, Content, Entry};
 use super::jwt;
@@ -26,7 +27,7 @@ const MOST_GRANTS: usize = 64;
 const MOST_SECTIONS: usize = 1024;
 
 /// Puts the tables together, and notes what is wrong with them.
-pub(super) fn understand(content: &mut Content) -> (Rules, Rooms) {
+pub(super) fn understand(content: &mut Content) -> (Rules, Rooms, Bans) {
     let mut sections = Sections { faults: Vec::new() };
     let groups = sections.groups(content.take(Table::Group));
     let known: BTreeMap<GroupName, usize> =
@@ -47,12 +48,13 @@ pub(super) fn understand(content: &mut Content) -> (Rules, Rooms) {
     let (sections_of_rooms, settings) = sections.rooms(content.take(Table::Room), &known);
     let jwt = jwt::sources(content.take(Table::Jwt), &mut sections.faults);
     let callout = callout::section(content.take(Table::Callout).pop(), &mut sections.faults);
+    let bans = bans::understand(content.take(Table::Ban), &mut sections.faults);
     let names = sections.names(content.take(Table::Name), &known);
     let rules =
         Rules { tokens, groups, anonymous, sections: sections_of_rooms, jwt, callout, names, ..Rules::default() };
     content.faults.append(&mut sections.faults);
     content.faults.sort();
-    (rules, Rooms::of(settings))
+    (rules, Rooms::of(settings), bans)
 }
 
 struct Sections {

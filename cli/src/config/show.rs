@@ -1,14 +1,14 @@
 //! What was understood, as TOML again: for whoever reads `config print`, and to see what a reload changes.
 
-use super::keys::Table;
+use super::keys::{Shape, Table};
 use super::rooms::{PRESENCE, RoomSettings};
 use super::{Rooms, quoted};
 use crate::overflow;
 use crate::policy::callout::CalloutSection;
 use crate::policy::jwt::section::{Audience, JwtSection, KeysFrom};
 use crate::policy::rules::{Direct, Grant, GroupSection, RoomSection, Rules};
-use switchboard::Rights;
 use switchboard::rule::Who;
+use switchboard::{Ban, Rights};
 use switchboard_load::typed::{show_duration, show_size, show_timeout};
 
 /// What stands for a secret.
@@ -32,7 +32,18 @@ impl ShownTable {
         let shown = |(name, value): &(&'static str, String)| {
             format!("{name} = {}\n", if is_secret(name) { HIDDEN } else { value })
         };
-        format!("\n[{}]\n{}", self.path, self.values.iter().map(shown).collect::<String>())
+        let is_listed = self.table.form().shape == Shape::Listed;
+        let head = if is_listed { self.table.head().to_owned() } else { format!("[{}]", self.path) };
+        format!("\n{head}\n{}", self.values.iter().map(shown).collect::<String>())
+    }
+}
+
+impl ShownTable {
+    pub(super) fn of_ban(ban: &Ban) -> Self {
+        let mut values = vec![("network", quoted(&ban.network.to_string()))];
+        values.extend(ban.until.map(|end| ("until", humantime::format_rfc3339_seconds(end).to_string())));
+        values.extend((!ban.reason.is_empty()).then(|| ("reason", quoted(&ban.reason))));
+        Self { table: Table::Ban, path: format!("ban {}", ban.network), values, beside: Vec::new() }
     }
 }
 

@@ -7,7 +7,7 @@ use crate::policy::token::{HashFault, TokenHash};
 use ipnet::IpNet;
 use std::time::{Duration, SystemTime};
 use switchboard::rule::Who;
-use switchboard::{Glob, GroupName, Rights, UserName};
+use switchboard::{Glob, GroupName, IpNetwork, Rights, UserName};
 use switchboard_load::typed::{nearest, parse_duration, parse_size};
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
@@ -31,6 +31,7 @@ pub(super) enum Value {
     Names(Vec<Direct>),
     Time(SystemTime),
     Networks(Vec<IpNet>),
+    Network(IpNetwork),
     People(Vec<(At, Who)>),
     Rights(Rights),
 }
@@ -133,6 +134,11 @@ impl Reader<'_> {
                     .ok_or_else(|| one(self.is_no(key, value, "a name such as \"sensors\"")))?;
                 let wrong = |fault| one(format!("{name} = `{text}` is no name: {fault}"));
                 GroupName::parse(text).map(Value::Name).map_err(wrong)
+            }
+            Kind::Network => {
+                let text = value.get_ref().as_str();
+                let text = text.ok_or_else(|| one(self.is_no(key, value, "a network such as \"198.51.100.0/24\"")))?;
+                banned(text).map(Value::Network).map_err(|fault| one(format!("{name}: {fault}")))
             }
             Kind::Word(words) => match value.get_ref().as_str() {
                 Some(word) if words.contains(&word) => Ok(Value::Word(word.to_owned())),
@@ -326,6 +332,14 @@ fn network(text: &str) -> Result<IpNet, String> {
     Ok(network)
 }
 
+/// What may be banned. A larger network is a slip of the finger.
+fn banned(text: &str) -> Result<IpNetwork, String> {
+    let network: IpNetwork = text.parse().map_err(|fault| format!("`{text}` is wrong: {fault}"))?;
+    let least = if network.address().is_ipv4() { 8 } else { 32 };
+    let is_small = network.prefix() >= least;
+    is_small.then_some(network).ok_or_else(|| format!("`{text}` is too large: up to /{least} can be banned"))
+}
+
 fn hash(text: &str) -> Result<TokenHash, String> {
     if text.starts_with("sb_") {
         return Err(
@@ -334,6 +348,9 @@ fn hash(text: &str) -> Result<TokenHash, String> {
     }
     text.parse().map_err(|fault: HashFault| fault.to_string())
 }
+
+/// The end of the year 9999.
+const LAST_SECOND: Duration = Duration::from_secs(253_402_300_799);
 
 /// The moment that a date of the file is: a day begins in UTC, and a time has an offset.
 fn time(date: &Datetime) -> Result<SystemTime, String> {
@@ -348,7 +365,11 @@ fn time(date: &Datetime) -> Result<SystemTime, String> {
     let no_date = |_| format!("{date} is before 1970, or not a date");
     let local = humantime::parse_rfc3339(&local).map_err(no_date)?;
     let offset = Duration::from_mins(east_minutes.unsigned_abs().into());
-    Ok(if east_minutes < 0 { local + offset } else { local - offset })
+    let moment = if east_minutes < 0 { local + offset } else { local - offset };
+    // In UTC as well, in which it is shown.
+    let last = SystemTime::UNIX_EPOCH + LAST_SECOND;
+    let is_shown = (SystemTime::UNIX_EPOCH..=last).contains(&moment);
+    is_shown.then_some(moment).ok_or_else(|| format!("{date} is before 1970, or after 9999"))
 }
 
 #[cfg(test)]
@@ -366,7 +387,9 @@ mod tests {
         assert_eq!(seconds("2027-06-30"), Ok(1_814_313_600));
         assert_eq!(seconds("2027-06-30T02:00:00+02:00"), Ok(1_814_313_600));
         assert_eq!(seconds("2027-06-30T00:00:01Z"), Ok(1_814_313_601));
-        for wrong in ["1969-12-31", "2027-06-30T00:00:00", "07:32:00"] {
+        for wrong in
+            ["9999-12-31T23:59:59-00:01", "1970-01-01T00:00:00+00:01", "1969-12-31", "2027-06-30T00:00:00", "07:32:00"]
+        {
             assert_eq!(seconds(wrong), Err(()), "{wrong}");
         }
     }

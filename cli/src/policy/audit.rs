@@ -18,7 +18,7 @@ use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 use switchboard::policy::{Principal, Refusal};
-use switchboard::{Bucket, PeerAddr, Rate, UserName};
+use switchboard::{Ban, Bucket, PeerAddr, Rate, UserName};
 use tokio::time::Instant;
 use tracing::warn;
 
@@ -38,6 +38,7 @@ pub(crate) struct Audit {
     refused: Mutex<Withheld>,
     denied: Mutex<Withheld>,
     expired: Mutex<Withheld>,
+    banned: Mutex<Withheld>,
     /// Without one it is told in the log.
     file: RwLock<Option<AuditFile>>,
     unanswered: Mutex<Withheld>,
@@ -114,8 +115,8 @@ impl Withheld {
 
 impl Default for Audit {
     fn default() -> Self {
-        let (next, authenticated, refused, denied, expired, unanswered, file) = Default::default();
-        Self { started: Instant::now(), next, authenticated, refused, denied, expired, unanswered, file }
+        let (next, authenticated, refused, denied, expired, banned, unanswered, file) = Default::default();
+        Self { started: Instant::now(), next, authenticated, refused, denied, expired, banned, unanswered, file }
     }
 }
 
@@ -192,6 +193,20 @@ impl Audit {
     /// A connection is closed since its credential has expired.
     pub(crate) fn expired(&self, principal: &Principal, address: &PeerAddr) {
         self.tell_some(&self.expired, AuditEvent::of("expired", principal, address));
+    }
+
+    /// A request was not answered, since nobody may come from there.
+    pub(crate) fn banned(&self, ban: &Ban, address: &PeerAddr) {
+        let reason = if ban.reason.is_empty() { String::new() } else { format!(": {}", ban.reason) };
+        let reason = format!("{}{reason}", ban.network);
+        let event = AuditEvent { event: "banned", address: Some(address), ..AuditEvent::default() };
+        self.tell_some(&self.banned, AuditEvent { reason: Some(&reason), ..event });
+    }
+
+    /// Nobody may come from these networks from now on, and so many were there.
+    pub(crate) fn bans(&self, networks: &str, reset: usize) {
+        let reason = format!("{networks}; connections reset: {reset}");
+        self.tell(&AuditEvent { event: "banned", reason: Some(&reason), ..AuditEvent::default() });
     }
 
     /// A token is not in the file any more.

@@ -3,7 +3,7 @@
 //! Without a file there are certificates alone, each of which stays as it was if it cannot be read.
 
 use super::NotStarted;
-use crate::config::{Changes, Classes, Config, InForce};
+use crate::config::{Bans, Changes, Classes, Config, InForce};
 use crate::live::LiveOptions;
 use crate::policy::audit::{self, Audit};
 use crate::policy::configured::FilePolicy;
@@ -11,7 +11,7 @@ use crate::running::Run;
 use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use switchboard::{Certificates, ClientTrust, Escaped, Hub, Room};
+use switchboard::{Certificates, ClientTrust, Escaped, Handle, Hub, Room};
 use tracing::{error, info, warn};
 
 /// Puts settings together again, as at the start.
@@ -32,6 +32,8 @@ pub(super) struct Reloads {
     running: Arc<Run>,
     audit: Arc<Audit>,
     listeners: Vec<Running>,
+    /// Where bans hold.
+    handle: Option<Handle>,
 }
 
 /// What of a listener can be changed.
@@ -55,11 +57,17 @@ impl Reloads {
         running: Arc<Run>,
         audit: Arc<Audit>,
     ) -> Self {
-        let (kept, listeners) = (Vec::new(), Vec::new());
+        let (kept, listeners, handle) = (Vec::new(), Vec::new(), None);
         let classes = Classes::default().with(&in_force.rooms).unwrap_or_default();
-        let mut reloads = Self { in_force, load, hub, policy, kept, classes, running, audit, listeners };
+        let mut reloads = Self { in_force, load, hub, policy, kept, classes, running, audit, listeners, handle };
         reloads.set_rooms();
         reloads
+    }
+
+    /// Has the file's bans hold at this server, now and whenever they change.
+    pub(super) fn ban_at(&mut self, handle: Handle) {
+        self.handle = Some(handle);
+        self.set_bans(&Bans::new());
     }
 
     /// Tells which of its listeners were bound, in their order, and where.
@@ -142,6 +150,7 @@ impl Reloads {
         if self.in_force.rooms != before.rooms {
             self.set_rooms();
         }
+        self.set_bans(&before.bans);
         if let Some(policy) = self.policy.as_ref().filter(|_| self.in_force.tables != before.tables) {
             policy.replace(&self.in_force.rules);
             self.hub.review().await;
@@ -192,6 +201,27 @@ impl Reloads {
         self.running.set_classes(classes.names());
         self.hub.set_room_options(move |name| rooms.options(name, &classes));
         self.kept = kept.iter().filter_map(|name| self.hub.room(name.as_str()).ok()).collect();
+    }
+
+    /// Has the file's bans hold in place of those `before`. What somebody else has banned stays as it is.
+    fn set_bans(&self, before: &Bans) {
+        let (Some(handle), bans) = (&self.handle, &self.in_force.bans) else { return };
+        let lifted: Vec<_> = before.values().filter(|ban| !bans.contains_key(&ban.network)).collect();
+        if !lifted.is_empty() {
+            let held: Bans = handle.bans().into_iter().map(|ban| (ban.network, ban)).collect();
+            for ban in lifted.into_iter().filter(|ban| held.get(&ban.network).is_none_or(|held| held == *ban)) {
+                handle.unban(&ban.network);
+            }
+        }
+        let new: Vec<_> = bans.values().filter(|ban| before.get(&ban.network) != Some(ban)).cloned().collect();
+        if new.is_empty() {
+            return;
+        }
+        let networks: Vec<_> = new.iter().map(|ban| ban.network.to_string()).collect();
+        match handle.ban_all(new) {
+            Ok(reset) => self.audit.bans(&shown(&networks), reset),
+            Err(error) => error!(error = error.to_string(), "some bans of the file do not hold"),
+        }
     }
 
     /// Whose clients' certificates are taken, of all listeners.

@@ -77,7 +77,7 @@ fn requests(streams: StreamListener, options: &mut Options) -> Add {
     let work = if streams.is_local { Work::unbounded() } else { Work::bounded() };
     Box::new(move |server, shared: &Shared| {
         let streams = streams.timeouts(shared.timeouts);
-        let front = Front::new(guard, work, route::allowed);
+        let front = Front::new(guard, work, route::allowed).but(shared.banned(&server));
         let running = Arc::clone(&shared.running);
         let (handle, hub, policy) = (server.handle(), shared.hub.clone(), shared.policy.clone());
         let admin = Arc::new(Admin { front, running, handle, hub, policy });

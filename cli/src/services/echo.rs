@@ -6,6 +6,7 @@
 use super::{Add, NamedService, Offer, guard, received};
 use crate::address::{DatagramListener, StreamListener};
 use crate::endpoint::Options;
+use crate::policy::bans::Banned;
 use crate::web::answer::refusal;
 use crate::web::guard::{Asker, Guard, forbidden_page};
 use bytes::{Bytes, BytesMut};
@@ -62,7 +63,8 @@ fn messages(streams: StreamListener, options: &mut Options) -> Add {
     let prefix = Arc::new(WebSocketMessage::from(Bytes::copy_from_slice(&prefix)));
     Box::new(move |server, shared| {
         let streams = streams.timeouts(Timeouts { idle, ..shared.timeouts });
-        streams.listen_upgrades(server, move |request| ready(upgrade(request, &guard.now(), &prefix)))
+        let banned = shared.banned(&server);
+        streams.listen_upgrades(server, move |request| ready(upgrade(request, (&banned, &guard.now()), &prefix)))
     })
 }
 
@@ -120,9 +122,9 @@ fn reply(
     Ok(Some(conn.send(lines)))
 }
 
-/// Begins a WebSocket, unless a page asks for it that may not.
-fn upgrade(request: Request, guard: &Guard, prefix: &Arc<WebSocketMessage>) -> Response {
-    let refused = match guard.admit(request.head()) {
+/// Begins a WebSocket, unless somebody asks for it who is banned, or a page that may not.
+fn upgrade(request: Request, (banned, guard): (&Banned, &Guard), prefix: &Arc<WebSocketMessage>) -> Response {
+    let refused = match banned.admit(request.peer()).and_then(|()| guard.admit(request.head())) {
         Ok(Asker::Own | Asker::Allowed(_)) => {
             let prefix = Arc::clone(prefix);
             return request.upgrade_to(&[], move |conn| echo_messages(conn, prefix));

@@ -7,6 +7,7 @@
 
 mod admin;
 mod auditing;
+mod bans;
 mod bench;
 mod callouts;
 mod certificates;

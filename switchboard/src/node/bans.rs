@@ -101,12 +101,15 @@ impl Bans {
 
     /// Whether nobody may come from there.
     pub(crate) fn hold(&self, address: IpAddr) -> bool {
-        // Relaxed: as where it is set. Who comes at the same moment as a ban may have come before it.
-        self.count.load(Ordering::Relaxed) > 0 && self.find(address, SystemTime::now()).is_some()
+        self.find(address, SystemTime::now()).is_some()
     }
 
     /// The one that holds for an address now, of the largest network if there are several.
     pub(super) fn find(&self, address: IpAddr, now: SystemTime) -> Option<Ban> {
+        // Relaxed: as where it is set. Who comes at the same moment as a ban may have come before it.
+        if self.count.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
         let banned = self.banned.read();
         let address = address.to_canonical();
         let networks = banned.sizes.keys().filter_map(|size| IpNetwork::around(address, *size));

@@ -16,6 +16,7 @@ use super::listing;
 use super::member::Member;
 use super::{Listener, MemberOptions};
 use crate::live::Replaceable;
+use crate::policy::bans::Banned;
 use crate::services::received;
 use crate::web::Front;
 use crate::web::answer::{self, EVENTS, OBJECTS, bodiless, endless, link, paged};
@@ -77,6 +78,11 @@ impl Web {
         let front = Front::new(guard, listener.work.clone(), route::allowed);
         let (hasher, tickets) = Default::default();
         Self { listener, front, frame_bytes, publications, hasher, access, tickets }
+    }
+
+    /// Answers nobody who is banned.
+    pub(super) fn but(self, banned: Banned) -> Self {
+        Self { front: self.front.but(banned), ..self }
     }
 
     /// Answers a request.
