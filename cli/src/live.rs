@@ -6,6 +6,8 @@ use crate::services::Share;
 use crate::web::guard::Guard;
 use parking_lot::RwLock;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use switchboard::Rate;
 
 /// A value that may be replaced while it is in use. Its clones are the same cell.
 #[derive(Debug, Clone, Default)]
@@ -28,6 +30,28 @@ impl<T: Clone> Replaceable<T> {
     }
 }
 
+/// How many frames a second are read from one connection, or any number. Its clones are the same cell, which is read for each frame.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Pace(Arc<AtomicU32>);
+
+impl Pace {
+    /// Zero is off.
+    pub(crate) fn new(per_second: u32) -> Self {
+        Self(Arc::new(AtomicU32::new(per_second)))
+    }
+
+    /// What holds now. A second's frames may come at once.
+    pub(crate) fn now(&self) -> Option<Rate> {
+        // Relaxed: a setting that guards no other memory; so in `follow`.
+        let per_second = self.0.load(Ordering::Relaxed);
+        (per_second > 0).then(|| Rate::new(per_second, per_second))
+    }
+
+    pub(crate) fn follow(&self, other: &Self) {
+        self.0.store(other.0.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+}
+
 /// Those of one listener.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct LiveOptions {
@@ -35,6 +59,8 @@ pub(crate) struct LiveOptions {
     pub(crate) guard: Option<Replaceable<Arc<Guard>>>,
     /// `new-rooms`, where there are rooms.
     pub(crate) new_rooms: Option<Replaceable<Option<Share>>>,
+    /// `rate`, where there are rooms; but over UDP, where strangers have it too, it stays.
+    pub(crate) rate: Option<Pace>,
 }
 
 impl LiveOptions {
@@ -45,6 +71,9 @@ impl LiveOptions {
         }
         if let (Some(new_rooms), Some(read)) = (&self.new_rooms, &read.new_rooms) {
             new_rooms.follow(read);
+        }
+        if let (Some(rate), Some(read)) = (&self.rate, &read.rate) {
+            rate.follow(read);
         }
     }
 }

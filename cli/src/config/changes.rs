@@ -148,7 +148,9 @@ impl InForceListener {
     fn compare(&self, other: &Self, changes: &mut Changes) {
         for key in Table::Listener.keys() {
             if !self.values(key.name).eq(other.values(key.name)) {
-                changes.note(key.live, format!("{} ({})", self.place, key.name));
+                // Over UDP the transport has it too.
+                let live = if key.name == "rate" && self.live.rate.is_none() { Live::Restart } else { key.live };
+                changes.note(live, format!("{} ({})", self.place, key.name));
             }
         }
     }

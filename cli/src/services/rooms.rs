@@ -16,7 +16,7 @@ mod web;
 use super::{Add, NamedService, Offer, Shared, guard};
 use crate::address::{DatagramListener, StreamListener};
 use crate::endpoint::Options;
-use crate::live::Replaceable;
+use crate::live::{Pace, Replaceable};
 use crate::overflow;
 use crate::policy::configured::FilePolicy;
 use crate::policy::peers::{KnownBy, NameRule};
@@ -30,8 +30,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use switchboard::grammar::Failure;
 use switchboard::{
-    Codec, Connection, Cookies, DatagramLimits, Format, GuardedLines, Hub, Length, Overflow, PeerAddr, Rate, Rights,
-    Room, RoomName, RoomOptions, Server, Session, Timeouts, UserName,
+    Codec, Connection, Cookies, DatagramLimits, Format, GuardedLines, Hub, Length, Overflow, PeerAddr, Rights, Room,
+    RoomName, RoomOptions, Server, Session, Timeouts, UserName,
 };
 use switchboard_load::typed::{Scheme, parse_count, parse_switch, parse_timeout};
 use tokio::time::Instant;
@@ -78,7 +78,7 @@ struct Settings {
     room: Option<RoomName>,
     commands: bool,
     echo: bool,
-    rate: Option<Rate>,
+    rate: Pace,
     new_rooms: Replaceable<Option<Share>>,
     overflow: Option<Overflow>,
     idle: Option<Duration>,
@@ -89,7 +89,8 @@ struct Settings {
 /// What a listener has unless something else was typed.
 struct Defaults {
     format: Format,
-    rate: Option<Rate>,
+    /// Frames a second.
+    rate: Option<u32>,
     idle: Option<Duration>,
 }
 
@@ -112,7 +113,7 @@ struct Listener {
     /// Held for the same reason, whoever may be elsewhere.
     _lobby: Room,
     options: MemberOptions,
-    rate: Option<Rate>,
+    rate: Pace,
     /// What each address may make of rooms that are not there yet.
     new_rooms: Replaceable<Option<Share>>,
     makers: Arc<Makers>,
@@ -178,11 +179,13 @@ fn datagrams(datagrams: DatagramListener, options: &mut Options) -> Add {
     options.forbid("framing", "is for tcp, tls and unix; over UDP each datagram is a frame");
     let heard = options.value("datagrams", parse_heard).unwrap_or(Heard::All);
     let settings = Settings::parse(options, Defaults { format: Format::Text, rate, idle: Some(DATAGRAM_IDLE) });
+    // The transport has it too.
+    options.live.rate = None;
     if heard == Heard::Signed && !settings.commands {
         options.refuse("datagrams", "what is signed is a command, and there are none here");
     }
     Box::new(move |server, shared| {
-        let limits = DatagramLimits { received: settings.rate, ..DatagramLimits::default() };
+        let limits = DatagramLimits { received: settings.rate.now(), ..DatagramLimits::default() };
         let udp = datagrams.udp.limits(limits).timeouts(settings.timeouts(shared));
         let cookies = Some(Cookies::default());
         let listener = Listener { cookies, datagrams: heard, ..Listener::of(settings, shared) };
@@ -256,13 +259,8 @@ fn known_by(options: &mut Options, streams: &StreamListener) -> KnownBy {
 }
 
 /// Where other machines can connect.
-fn default_rate(is_local: bool) -> Option<Rate> {
-    (!is_local).then(|| rate(STRANGERS_RATE))
-}
-
-/// A second's frames may come at once.
-fn rate(per_second: u32) -> Rate {
-    Rate::new(per_second, per_second)
+fn default_rate(is_local: bool) -> Option<u32> {
+    (!is_local).then_some(STRANGERS_RATE)
 }
 
 impl Settings {
@@ -273,6 +271,7 @@ impl Settings {
         let commands = options.value("commands", parse_switch).unwrap_or(true);
         let echo = options.value("echo", parse_switch).unwrap_or(false);
         let rate = options.value("rate", parse_rate).unwrap_or(defaults.rate);
+        let rate = options.live.rate.insert(Pace::new(rate.unwrap_or(0))).clone();
         // As the rate, where others can connect.
         let share = defaults.rate.map(|_| Share::new(AT_ONCE));
         let new_rooms = options.value("new-rooms", parse_share).unwrap_or(share);
@@ -288,12 +287,12 @@ impl Settings {
     }
 }
 
-fn parse_rate(text: &str) -> Result<Option<Rate>, String> {
+fn parse_rate(text: &str) -> Result<Option<u32>, String> {
     if text == "off" {
         return Ok(None);
     }
     let count = parse_count(text, 1_000_000_000).map_err(|fault| format!("{fault}, nor off"))?;
-    Ok(Some(rate(u32::try_from(count).unwrap_or(u32::MAX))))
+    Ok(Some(u32::try_from(count).unwrap_or(u32::MAX)))
 }
 
 fn parse_share(text: &str) -> Result<Option<Share>, String> {
@@ -356,6 +355,7 @@ impl Listener {
             room,
             _lobby: lobby,
             options: MemberOptions { format, commands, echo },
+            work: Work::while_paced(rate.clone()),
             rate,
             new_rooms,
             makers: Arc::default(),
@@ -363,7 +363,6 @@ impl Listener {
             admission,
             known_by,
             policy: None,
-            work: if rate.is_some() { Work::bounded() } else { Work::unbounded() },
             cookies: None,
             datagrams: Heard::All,
             stranger,

@@ -3,10 +3,11 @@
 //! A request that is short can ask for much, and so can a command that lists, so answers count by their length. An address that has had its part waits; all
 //! others notice nothing. Publications have a rate of their own beside this.
 
+use crate::live::Pace;
 use parking_lot::Mutex;
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use switchboard::grammar::{ErrorCode, Failure};
 use switchboard::{Buckets, PeerAddr, Rate};
@@ -28,7 +29,12 @@ const WAIT: Duration = Duration::from_secs(1);
 
 /// All addresses that ask one listener, over HTTP or by commands.
 #[derive(Clone)]
-pub(crate) struct Work(Option<Arc<Shared>>);
+pub(crate) struct Work {
+    /// Made when it is needed.
+    shared: Arc<OnceLock<Arc<Shared>>>,
+    /// Nothing is counted while it is off.
+    pace: Pace,
+}
 
 struct Shared {
     buckets: Mutex<Buckets>,
@@ -36,19 +42,31 @@ struct Shared {
     started: Instant,
 }
 
+impl Default for Shared {
+    fn default() -> Self {
+        let buckets = Mutex::new(Buckets::new(BUCKETS, Rate::new(UNITS, UNITS_AT_ONCE)));
+        Self { buckets, hasher: RandomState::new(), started: Instant::now() }
+    }
+}
+
 impl Work {
     pub(crate) fn bounded() -> Self {
-        let buckets = Mutex::new(Buckets::new(BUCKETS, Rate::new(UNITS, UNITS_AT_ONCE)));
-        Self(Some(Arc::new(Shared { buckets, hasher: RandomState::new(), started: Instant::now() })))
+        Self::while_paced(Pace::new(1))
     }
 
     pub(crate) fn unbounded() -> Self {
-        Self(None)
+        Self::while_paced(Pace::default())
+    }
+
+    /// Bounded whenever there is a rate.
+    pub(crate) fn while_paced(pace: Pace) -> Self {
+        Self { shared: Arc::default(), pace }
     }
 
     /// Whose account it is.
     pub(crate) fn account(&self, peer: &PeerAddr) -> Account {
-        let (Some(shared), Some(address)) = (&self.0, peer.ip()) else { return Account(None) };
+        let (Some(_), Some(address)) = (self.pace.now(), peer.ip()) else { return Account(None) };
+        let shared = self.shared.get_or_init(Arc::default);
         Account(Some((Arc::clone(shared), shared.hasher.hash_one(source(address.ip())))))
     }
 }

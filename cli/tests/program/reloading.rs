@@ -151,6 +151,37 @@ fn how_many_rooms_an_address_makes_follows_the_file_for_those_who_are_connected_
 }
 
 #[test]
+fn a_rate_follows_the_file_but_for_datagrams() {
+    let text = |rate: &str, datagrams: &str| {
+        format!(
+            "listen = [\"rooms=udp://127.0.0.1:0?rate={datagrams}\"]\n[[listener]]\nurl = \"rooms=tcp://127.0.0.1:0\"\n\
+             rate = {rate}\n[[listener]]\nurl = \"rooms=http://127.0.0.1:0\"\nrate = {rate}\n"
+        )
+    };
+    let file = File::new("rate.toml", &text("\"off\"", "off"));
+    let path = file.0.to_str().expect("the path is UTF-8");
+    let mut program = Program::listening(command(&["serve", "--config", path]), 3);
+    let posts = |program: &Program| {
+        let posted = (0..3).map(|_| {
+            let request =
+                "POST /rooms/lobby HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nConnection: close\r\n\r\nx";
+            let told = exchange(program.tcp(2), request.as_bytes());
+            String::from_utf8_lossy(&told).split(' ').nth(1).expect("a status").to_owned()
+        });
+        posted.filter(|status| status == "429").count()
+    };
+    assert_eq!(posts(&program), 0);
+    file.write(&text("1", "off"));
+    assert!(reload(&mut program, "the file was reloaded").contains("rooms=tcp://127.0.0.1:0 (rate)"));
+    assert!(posts(&program) > 0);
+    file.write(&text("\"off\"", "off"));
+    reload(&mut program, "the file was reloaded");
+    assert_eq!(posts(&program), 0);
+    file.write(&text("\"off\"", "7"));
+    assert!(reload(&mut program, REFUSED).contains("rooms=udp://127.0.0.1:0 (rate)"));
+}
+
+#[test]
 fn a_room_is_bounded_as_the_file_says_and_follows_it() {
     let bounded = |bounds: &str| format!("{TCP}[rooms.lobby]\n{bounds}\n");
     let file = File::new("bounded.toml", &bounded("members = 1\nframe = 3\nrate = 2"));
@@ -192,7 +223,7 @@ fn what_needs_a_restart_is_named_and_nothing_else_is_done() {
         (format!("log = \"debug\"\nworkers = 1\n{TCP}"), "workers"),
         (echo.to_owned(), "rooms=tcp://127.0.0.1:0 (removed)"),
         (format!("{TCP}{table}"), "rooms=tcp://127.0.0.1:0 (added)"),
-        (format!("{echo}{table}rate = 7\n"), "rooms=tcp://127.0.0.1:0 (rate)"),
+        (format!("{echo}{table}commands = \"off\"\n"), "rooms=tcp://127.0.0.1:0 (commands)"),
     ] {
         file.write(&text);
         let line = reload(&mut program, REFUSED);

@@ -62,6 +62,7 @@ pub(super) static KEYS: &[Key] = &[
         "",
         "rooms: lines a second read from one connection; 1000 on addresses open to other machines, else off",
     )
+    .live()
     .sample("\"off\""),
     listener(
         "new-rooms",

@@ -140,7 +140,7 @@ where
 
     /// How long the rate demands to wait.
     fn pause(&mut self) -> Option<Duration> {
-        self.frames.take(self.listener.started.elapsed(), self.listener.rate?).err()
+        self.frames.take(self.listener.started.elapsed(), self.listener.rate.now()?).err()
     }
 
     /// Publishes text to the current room, and gives back what is anything else.

@@ -4,13 +4,13 @@ use super::*;
 use switchboard::testing::{self, Peer};
 use switchboard::{HubLimits, Server};
 
-pub(super) fn settings(rate: Option<Rate>) -> Settings {
+pub(super) fn settings(rate: Option<u32>) -> Settings {
     Settings {
         format: Format::Text,
         room: None,
         commands: true,
         echo: true,
-        rate,
+        rate: Pace::new(rate.unwrap_or(0)),
         new_rooms: Replaceable::default(),
         overflow: None,
         idle: None,
@@ -20,7 +20,7 @@ pub(super) fn settings(rate: Option<Rate>) -> Settings {
 }
 
 /// Somebody who was welcomed to a hub of these limits.
-async fn peer(limits: HubLimits, rate: Option<Rate>) -> Peer {
+async fn peer(limits: HubLimits, rate: Option<u32>) -> Peer {
     let listener = Arc::new(Listener::new(settings(rate), Hub::with_limits(limits)));
     let mut peer = testing::serve(move |conn| serve::<GuardedLines>(conn, &listener), Timeouts::default());
     assert!(peer.line().await.starts_with("* you are guest-1 in lobby"));
@@ -84,7 +84,7 @@ async fn changes_are_possible_again_after_a_while() {
 
 #[tokio::test(start_paused = true)]
 async fn a_rate_pauses_what_comes_too_fast() {
-    let mut peer = peer(HubLimits::default(), Some(rate(10))).await;
+    let mut peer = peer(HubLimits::default(), Some(10)).await;
     let started = Instant::now();
     peer.send("x\n".repeat(25)).await;
     for number in 1..=25 {
@@ -94,6 +94,28 @@ async fn a_rate_pauses_what_comes_too_fast() {
         let late = started.elapsed().checked_sub(due).expect("it is not early");
         assert!(late < Duration::from_millis(5), "{number}: {late:?} late");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rate_that_is_changed_holds_for_who_is_there() {
+    let listener = Arc::new(Listener::new(settings(None), Hub::new()));
+    let rate = listener.rate.clone();
+    let mut peer = testing::serve(move |conn| serve::<GuardedLines>(conn, &listener), Timeouts::default());
+    assert!(peer.line().await.starts_with("* you are guest-1 in lobby"));
+    let mut takes = async || {
+        let started = Instant::now();
+        peer.send("x\n".repeat(25)).await;
+        for _ in 0..25 {
+            assert_eq!(peer.line().await, "[lobby] guest-1: x\n");
+        }
+        started.elapsed().as_millis()
+    };
+    assert!(takes().await < 5);
+    rate.follow(&Pace::new(10));
+    let paced = takes().await;
+    assert!((1400..1600).contains(&paced), "{paced}");
+    rate.follow(&Pace::default());
+    assert!(takes().await < 200);
 }
 
 #[tokio::test(start_paused = true)]
@@ -132,7 +154,7 @@ fn strangers_have_a_rate_and_this_machine_has_none() {
         assert_eq!(default(&format!("rooms=tcp://{host}:1")), None, "{host}");
     }
     for host in ["0.0.0.0", "[::]", "192.0.2.1", "example.org"] {
-        assert_eq!(default(&format!("rooms=tcp://{host}:1")), Some(Rate::new(1000, 1000)), "{host}");
+        assert_eq!(default(&format!("rooms=tcp://{host}:1")), Some(1000), "{host}");
     }
 }
 

@@ -53,7 +53,7 @@ pub(super) struct Web {
     /// The longest body: as long as a frame may be elsewhere.
     frame_bytes: usize,
     /// What each address may still publish, or have of tickets, by requests.
-    publications: Option<Mutex<Buckets>>,
+    publications: Mutex<Option<(Rate, Buckets)>>,
     hasher: RandomState,
     access: Access,
     /// Those that it gave for tokens, and that nobody has used.
@@ -74,9 +74,8 @@ impl Web {
         frame_bytes: usize,
         access: Access,
     ) -> Self {
-        let publications = listener.rate.map(|rate: Rate| Mutex::new(Buckets::new(BUCKETS, rate)));
         let front = Front::new(guard, listener.work.clone(), route::allowed);
-        let (hasher, tickets) = Default::default();
+        let (publications, hasher, tickets) = Default::default();
         Self { listener, front, frame_bytes, publications, hasher, access, tickets }
     }
 
@@ -247,9 +246,14 @@ impl Web {
 
     /// Counts a publication, or a ticket.
     fn take(&self, peer: &PeerAddr) -> Result<(), Failure> {
-        let (Some(publications), Some(address)) = (&self.publications, peer.ip()) else { return Ok(()) };
+        let (Some(rate), Some(address)) = (self.listener.rate.now(), peer.ip()) else { return Ok(()) };
         let hash = self.hasher.hash_one(source(address.ip()));
-        let taken = publications.lock().take(hash, self.listener.started.elapsed());
+        let mut publications = self.publications.lock();
+        // With another rate everybody begins anew.
+        publications.take_if(|(counted, _)| *counted != rate);
+        let (_, buckets) = publications.get_or_insert_with(|| (rate, Buckets::new(BUCKETS, rate)));
+        let taken = buckets.take(hash, self.listener.started.elapsed());
+        drop(publications);
         if taken {
             Ok(())
         } else {

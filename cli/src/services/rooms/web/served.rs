@@ -27,7 +27,7 @@ pub(super) fn client_admitted(hub: Hub, admission: Admission, access: Access) ->
         room: None,
         commands: true,
         echo: false,
-        rate: None,
+        rate: crate::live::Pace::default(),
         new_rooms: Replaceable::default(),
         overflow: None,
         idle: None,
