@@ -2,6 +2,7 @@
 //!
 //! Values stay text here: clap would report the first fault alone, and all are to be reported at once.
 
+use crate::admin;
 use crate::connect;
 use crate::policy::command::TokenAction;
 use clap::builder::StyledStr;
@@ -147,6 +148,9 @@ pub(crate) enum Verb {
     /// Load a server and measure how it keeps up
     #[command(after_long_help = load::HELP)]
     Bench(Box<load::Arguments>),
+    /// Ask a server that runs how it is, and tell it what to do
+    #[command(after_long_help = admin::HELP)]
+    Admin(Box<admin::Arguments>),
     /// Show what `serve` would do with the same arguments
     Config {
         #[command(subcommand)]

@@ -3,7 +3,7 @@
 mod arguments;
 mod beat;
 mod cookie;
-mod credential;
+pub(crate) mod credential;
 mod elsewhere;
 mod farewell;
 mod greeting;

@@ -1,4 +1,4 @@
-//! Asks a server over HTTP: for keys, or whose a token is.
+//! Asks a server over HTTP: for keys, whose a token is, or what its operator wants to know.
 //!
 //! Each question has a connection of its own, and an answer within bounds of bytes and of time. Follows no redirect and
 //! knows no proxy: the operator says where to ask, and nothing else does. What an answer means is not known here.
@@ -46,7 +46,7 @@ pub(crate) struct Remote {
 /// What an answer may take.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bounds {
-    /// Of its body, at most 64 KiB for what is asked today. A longer one is an error, and is not read on.
+    /// Of its body. A longer one is an error, and is not read on.
     pub(crate) body_bytes: usize,
     /// From looking up the host to the last byte.
     pub(crate) time: Duration,
@@ -98,6 +98,14 @@ impl Remote {
         Ok(Self { typed: typed.to_owned(), asked, authority, target })
     }
 
+    /// The same server, asked for what is at `path`, which begins with a slash and is encoded, below that of the URL.
+    pub(crate) fn at(&self, path: &str) -> Result<Self, String> {
+        let target = format!("{}{path}", self.target.path().trim_end_matches('/'));
+        let target = target.parse().map_err(|error| format!("not a path: {error}"))?;
+        let (typed, asked, authority) = (self.typed.clone(), self.asked.clone(), self.authority.clone());
+        Ok(Self { typed, asked, authority, target })
+    }
+
     /// Asks for what is there.
     pub(crate) async fn get(&self, bounds: Bounds) -> Result<Fetched, FetchError> {
         let request = self.request(Method::GET, None).body(Whole(None));
@@ -111,8 +119,20 @@ impl Remote {
         secret: Option<&Secret>,
         bounds: Bounds,
     ) -> Result<Fetched, FetchError> {
-        let request = self.request(Method::POST, secret).header(CONTENT_TYPE, "application/json");
-        self.ask(request.body(Whole(Some(json))), bounds).await
+        self.send(Method::POST, Some(json), secret, bounds).await
+    }
+
+    /// Asks by any method, with JSON if it has a body, and with `secret` as the proof of who asks.
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        json: Option<Bytes>,
+        secret: Option<&Secret>,
+        bounds: Bounds,
+    ) -> Result<Fetched, FetchError> {
+        let request = self.request(method, secret);
+        let request = if json.is_some() { request.header(CONTENT_TYPE, "application/json") } else { request };
+        self.ask(request.body(Whole(json)), bounds).await
     }
 
     fn request(&self, method: Method, secret: Option<&Secret>) -> http::request::Builder {

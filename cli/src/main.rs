@@ -1,6 +1,7 @@
 //! The program `switchboard`: what was typed, what it means, and the exit code that comes of it.
 
 mod address;
+mod admin;
 mod args;
 mod config;
 mod connect;
@@ -68,6 +69,7 @@ fn main() -> ExitCode {
         }
         Verb::Bench(typed) => bench(*typed).map_err(NotStarted::from),
         Verb::Connect(typed) => return connect::connect(typed).unwrap_or_else(report),
+        Verb::Admin(typed) => return admin::run(*typed).unwrap_or_else(report),
         Verb::Config { action: ConfigAction::Check(typed) } => load(typed).and_then(|config| check(&config)),
         Verb::Config { action: ConfigAction::Print { json, settings } } => {
             load(settings).and_then(|config| print(if json { config.print_json() } else { config.print() }))

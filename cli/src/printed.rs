@@ -37,10 +37,17 @@ fn offer(arg: Arg) -> Arg {
 }
 
 /// What there are manual pages of, beside the one of all: each that another one names.
-pub(crate) const PAGES: [&str; 16] = [
+pub(crate) const PAGES: [&str; 23] = [
     "serve",
     "connect",
     "bench",
+    "admin",
+    "admin-status",
+    "admin-health",
+    "admin-connections",
+    "admin-closed",
+    "admin-rooms",
+    "admin-who",
     "config",
     "config-can",
     "config-check",
@@ -60,7 +67,7 @@ pub(crate) const PAGES: [&str; 16] = [
 pub(crate) fn manual(name: Option<&str>) -> io::Result<Vec<u8>> {
     // Of `help` there is no page.
     let mut all = Args::command().disable_help_subcommand(true);
-    for name in ["config", "token"] {
+    for name in ["admin", "config", "token"] {
         all = all.mut_subcommand(name, |command| command.disable_help_subcommand(true));
     }
     all.build();

@@ -201,12 +201,7 @@ impl Faults {
 
     /// What is to be shown to the server, if anything.
     fn token(&mut self, typed: &Arguments) -> Option<Secret> {
-        if let Some(file) = &typed.token_file {
-            return self.flag("--token-file", Secret::of_file(file).and_then(credential::checked));
-        }
-        let value = std::env::var_os(Secret::VARIABLE).filter(|value| !value.is_empty())?;
-        let token = Secret::of_variable(&value).and_then(credential::checked);
-        self.check(SetBy::Environment(Secret::VARIABLE.to_owned()), token)
+        credential::given(typed.token_file.as_deref()).map_err(|fault| self.0.push(fault)).ok().flatten()
     }
 
     /// Whether a token can be shown there. One of the environment is for whoever asks for it.

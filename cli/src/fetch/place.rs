@@ -14,6 +14,7 @@ use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
 
 /// Whom to connect to.
+#[derive(Clone)]
 pub(super) enum Asked {
     Tls {
         host: String,

@@ -20,6 +20,7 @@ mod http;
 mod jwt;
 mod logs;
 mod neighbours;
+mod operating;
 mod process;
 mod proxied;
 mod reloading;

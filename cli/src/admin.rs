@@ -1,0 +1,339 @@
+//! `switchboard admin`: asks a server that runs how it is, over its admin service, and tells it what to do.
+
+mod shown;
+
+use crate::config::{Fault, SetBy};
+use crate::connect::credential;
+use crate::fetch::{Bounds, FetchError, Fetched, Remote};
+use crate::serve::{self, NotStarted};
+use anyhow::{Context as _, anyhow};
+use bytes::Bytes;
+use clap::{Args, Subcommand};
+use http::{Method, StatusCode};
+use serde_json::{Value, json};
+use shown::Shown;
+use std::fmt::Write as _;
+use std::io::{self, ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+use switchboard::{Escaped, UserName};
+use switchboard_load::print;
+use switchboard_load::typed::Secret;
+
+/// Lists are laid out within 80 columns; a paragraph is one line, which is wrapped to the terminal.
+pub(crate) const HELP: &str = "\
+The server has to have an admin service, as in
+  switchboard serve admin=unix:///run/switchboard/admin.sock
+and whoever can open its socket may do everything. Over http:// and https://, a token may do what the file says (admin = \"view\" or \"act\"); \
+without one only `health` answers. http:// is for this machine alone, since it is not encrypted.
+
+Exit codes: 0 done; 1 the server cannot be reached, is not healthy, or refused; 2 a mistake in the command line; 78 in SWITCHBOARD_TOKEN.";
+
+const CONNECTION_FILTERS: &str = "\
+FILTER is one of
+  sort=ORDER         age, outbox, lost, quiet, in or out: the most first (age)
+  transport=NAME     tcp, tls, unix, udp, http, https, ws or wss
+  listener=URL       as `status` shows it
+  address=NETWORK    as in 10.0.0.0/8
+  name=GLOB          as in 'boiler-*'
+  limit=N            at most 1000 (100)
+  after=ID           those that came after this one";
+
+const CLOSED_FILTERS: &str = "\
+FILTER is one of
+  reason=REASON      as in write-timeout
+  address=NETWORK    as in 10.0.0.0/8
+  limit=N            at most 1000 (100)";
+
+const ROOM_FILTERS: &str = "\
+FILTER is one of
+  sort=ORDER         name, members, history or publications: the most first
+                     (name)
+  glob=GLOB          as in 'board.*'
+  limit=N            at most 1000 (100)
+  after=ROOM         those that come after this one";
+
+/// Where the service is, if nobody says: the first is taken if it is there.
+const SOCKET: &str = "/run/switchboard/admin.sock";
+const LOOPBACK: &str = "http://127.0.0.1:8083";
+
+/// A thousand connections are some hundred KiB. A reload may ask an issuer for keys.
+const BOUNDS: Bounds = Bounds { body_bytes: 16 << 20, time: Duration::from_mins(1) };
+
+/// A server that is well answers at once.
+const HEALTH_BOUNDS: Bounds = Bounds { body_bytes: 64 << 10, time: Duration::from_secs(5) };
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        help = "Where its admin service is [default: unix:///run/switchboard/admin.sock if that is there, else http://127.0.0.1:8083]"
+    )]
+    url: Option<String>,
+    /// Print what the server answers, as JSON
+    #[arg(long, global = true)]
+    json: bool,
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        help = "Present the token in this file [default: the one in SWITCHBOARD_TOKEN]"
+    )]
+    token_file: Option<PathBuf>,
+    /// Trust the certificates in this file instead of the system's
+    #[arg(long, global = true, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Show what runs, since when, where it listens, and how near its limits are
+    Status,
+    /// Say whether the server works, and whether it wants connections; exit code 1 if it does not work
+    Health {
+        /// Exit code 1 also if it wants no connections now
+        #[arg(long)]
+        ready: bool,
+    },
+    /// List open connections
+    #[command(after_long_help = CONNECTION_FILTERS)]
+    Connections {
+        /// Which, and in what order (see --help)
+        #[arg(value_name = "FILTER", value_parser = filter, help = "Which, and in what order, as in sort=outbox (see --help)")]
+        filters: Vec<Filter>,
+    },
+    /// List those that have ended lately, and why
+    #[command(after_long_help = CLOSED_FILTERS)]
+    Closed {
+        #[arg(value_name = "FILTER", value_parser = filter, help = "Which, as in reason=write-timeout (see --help)")]
+        filters: Vec<Filter>,
+    },
+    /// List rooms
+    #[command(after_long_help = ROOM_FILTERS)]
+    Rooms {
+        #[arg(value_name = "FILTER", value_parser = filter, help = "Which, and in what order, as in sort=members (see --help)")]
+        filters: Vec<Filter>,
+    },
+    /// Show the connection that has a name
+    Who {
+        /// The name
+        #[arg(value_parser = parse_name)]
+        name: UserName,
+    },
+}
+
+/// `KEY=VALUE`, which the server understands.
+#[derive(Debug, Clone)]
+struct Filter(String, String);
+
+fn filter(text: &str) -> Result<Filter, String> {
+    let (key, value) = text.split_once('=').ok_or("not KEY=VALUE (see --help)")?;
+    Ok(Filter(key.to_owned(), value.to_owned()))
+}
+
+fn parse_name(text: &str) -> Result<UserName, String> {
+    UserName::parse_any(text).map_err(|error| error.to_string())
+}
+
+/// Whom to ask, and who asks.
+struct Server {
+    remote: Remote,
+    token: Option<Secret>,
+    json: bool,
+}
+
+/// What is asked of it, and how the answer is shown.
+struct Asked {
+    method: Method,
+    path: String,
+    body: Option<Value>,
+    shown: Shown,
+}
+
+/// Asks what was typed.
+pub(crate) fn run(typed: Arguments) -> Result<ExitCode, NotStarted> {
+    let Arguments { url, json, token_file, ca, action } = typed;
+    let server = Server::new(url, json, token_file.as_deref(), ca.as_deref()).map_err(NotStarted::Faults)?;
+    let runtime = serve::runtime().map_err(NotStarted::Start)?;
+    let asked = match action {
+        Action::Health { ready } => {
+            return runtime.block_on(server.health(ready)).map_err(NotStarted::Start);
+        }
+        Action::Status => Asked::get("/server".to_owned(), Shown::Server),
+        Action::Connections { filters } => Asked::list("/connections", &filters, shown::CONNECTIONS),
+        Action::Closed { filters } => Asked::list("/closed", &filters, shown::CLOSED),
+        Action::Rooms { filters } => Asked::list("/rooms", &filters, shown::ROOMS),
+        Action::Who { name } => Asked::get(format!("/names/{}", encoded(name.as_str())), Shown::Fields),
+    };
+    runtime.block_on(server.answer(asked)).map_err(NotStarted::Start)
+}
+
+impl Asked {
+    fn get(path: String, shown: Shown) -> Self {
+        Self { method: Method::GET, path, body: None, shown }
+    }
+
+    fn list(path: &str, filters: &[Filter], columns: shown::Listing) -> Self {
+        let mut path = path.to_owned();
+        for (index, Filter(key, value)) in filters.iter().enumerate() {
+            let sign = if index == 0 { '?' } else { '&' };
+            // Writing to memory does not fail.
+            let _ = write!(path, "{sign}{}={}", encoded(key), encoded(value));
+        }
+        Self::get(path, Shown::Columns(columns))
+    }
+}
+
+impl Server {
+    fn new(url: Option<String>, json: bool, token_file: Option<&Path>, ca: Option<&Path>) -> Result<Self, Vec<Fault>> {
+        let (flag, url) = match url {
+            Some(url) => ("--url", url),
+            None if Path::new(SOCKET).exists() => ("--ca", format!("unix://{SOCKET}")),
+            None => ("--ca", LOOPBACK.to_owned()),
+        };
+        let remote = Remote::new(&url, ca);
+        let (remote, mut faults) = match remote {
+            Ok(remote) => (Some(remote), Vec::new()),
+            Err(texts) => {
+                let fault = |text| Fault::new(SetBy::Flag(flag.to_owned()), format!("{url}: {text}"));
+                (None, texts.into_iter().map(fault).collect())
+            }
+        };
+        let token = credential::given(token_file).map_err(|fault| faults.push(fault)).ok().flatten();
+        match remote {
+            Some(remote) if faults.is_empty() => Ok(Self { remote, token, json }),
+            _ => Err(faults),
+        }
+    }
+
+    async fn ask(&self, asked: &Asked, bounds: Bounds, token: Option<&Secret>) -> anyhow::Result<Fetched> {
+        let remote = self.remote.at(&asked.path).map_err(|fault| anyhow!("{}: {fault}", self.remote))?;
+        let body = asked.body.as_ref().map(|body| Bytes::from(body.to_string()));
+        let fetched = remote.send(asked.method.clone(), body, token, bounds).await;
+        fetched.map_err(|error| self.unreached(&error))
+    }
+
+    /// Why nobody answers, and what to do.
+    fn unreached(&self, error: &FetchError) -> anyhow::Error {
+        let url = &self.remote;
+        match error {
+            FetchError::Connect(cause) if cause.kind() == ErrorKind::PermissionDenied => {
+                anyhow!("you may not open {url}: ask as its owner, or as root")
+            }
+            FetchError::Connect(cause) => anyhow!(
+                "no server answers at {url} ({cause}): start one with `switchboard serve`, or say with --url where its admin \
+                 service is"
+            ),
+            FetchError::Http(_) => anyhow!("{url} is no admin service: {}", error.told()),
+            _ => anyhow!("{url}: {}", error.told()),
+        }
+    }
+
+    /// Asks, and shows what is answered.
+    async fn answer(&self, asked: Asked) -> anyhow::Result<ExitCode> {
+        let fetched = self.ask(&asked, BOUNDS, self.token.as_ref()).await?;
+        let body = self.body(&fetched)?;
+        if !fetched.status.is_success() {
+            return Err(self.refused(fetched.status, &body));
+        }
+        self.print(&body, || asked.shown.text(&body))?;
+        if let Some(note) = asked.shown.note(&body) {
+            // Nobody is left to tell if stderr is closed.
+            let _ = writeln!(io::stderr(), "{note}");
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn body(&self, fetched: &Fetched) -> anyhow::Result<Value> {
+        let body = serde_json::from_slice::<Value>(&fetched.body).ok().filter(Value::is_object);
+        body.ok_or_else(|| anyhow!("{} is no admin service: it answers {}", self.remote, fetched.status))
+    }
+
+    /// What the server says against it.
+    fn refused(&self, status: StatusCode, body: &Value) -> anyhow::Error {
+        let (url, code) = (&self.remote, body["error"].as_str().unwrap_or_default());
+        if code == "no-such-path" {
+            return anyhow!("{url} is no admin service, or one of another version");
+        }
+        if status == StatusCode::UNAUTHORIZED && self.token.is_none() {
+            return anyhow!(
+                "{url} tells this to nobody unknown: ask at its Unix socket, or with a token that has `admin` in the file \
+                 (--token-file)"
+            );
+        }
+        match body["text"].as_str() {
+            Some(text) if [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&status) => {
+                anyhow!("{url}: {text}")
+            }
+            Some(text) => anyhow!("{text}"),
+            None => anyhow!("{url} answers {status}"),
+        }
+    }
+
+    /// Prints what was answered, for a program or a person.
+    fn print(&self, body: &Value, text: impl FnOnce() -> String) -> anyhow::Result<()> {
+        let text = if self.json { format!("{body}\n") } else { text() };
+        print::unless_nobody_reads(print::write(text.as_bytes())).context("cannot print")
+    }
+
+    /// Says whether the server works. One that wants nobody now is not to be started again for that.
+    async fn health(&self, has_to_be_ready: bool) -> anyhow::Result<ExitCode> {
+        let healthy = Asked::get("/healthz".to_owned(), Shown::Fields);
+        // Everybody may ask; no token is shown to whoever has the port.
+        let healthy = self.ask(&healthy, HEALTH_BOUNDS, None).await?;
+        let ready = Asked::get("/readyz".to_owned(), Shown::Fields);
+        let ready = self.ask(&ready, HEALTH_BOUNDS, None).await?;
+        let mut body = self.body(&ready)?;
+        if body["ready"].as_bool().is_none() {
+            return Err(self.refused(ready.status, &body));
+        }
+        let is_healthy = healthy.status.is_success();
+        let said = std::str::from_utf8(&healthy.body).unwrap_or_default();
+        body["healthy"] = json!(is_healthy);
+        let unready = shown::unready(&body);
+        self.print(&body, || shown::health(&body, &unready))?;
+        let mut reasons = Vec::new();
+        if !is_healthy {
+            reasons.push(format!("the server is not healthy: {}", said.trim_end()));
+        }
+        if has_to_be_ready && !unready.is_empty() {
+            reasons.push(format!("the server wants no connections: {}", unready.join(", ")));
+        }
+        for reason in &reasons {
+            // Nobody is left to tell if stderr is closed.
+            let _ = writeln!(io::stderr(), "error: {}", Escaped(reason.as_bytes()));
+        }
+        Ok(if reasons.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+/// As a part of a path or a query (RFC 3986 §2.1).
+fn encoded(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut encoded, byte| {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            // Writing to memory does not fail.
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+        encoded
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_typed_stays_one_part_of_the_path() {
+        let filters = ["name=a&b*", "address=10.0.0.0/8", "x=é="].map(|text| filter(text).unwrap());
+        let asked = Asked::list("/connections", &filters, shown::CONNECTIONS);
+        assert_eq!(asked.path, "/connections?name=a%26b%2A&address=10.0.0.0%2F8&x=%C3%A9%3D");
+        assert!(filter("outbox").is_err());
+    }
+}

@@ -1,0 +1,97 @@
+//! `switchboard admin`: what an operator types, and what a server that runs answers.
+
+use crate::process::{End, Place, Program, ask as say, command, run, until};
+use serde_json::Value;
+use std::io::Write as _;
+
+/// Asks at a socket.
+fn admin(socket: &Place, arguments: &[&str]) -> End {
+    let url = format!("unix://{socket}");
+    run(&[&["admin", "--url", &url], arguments].concat())
+}
+
+/// What it prints if all is well.
+#[track_caller]
+fn done(end: End) -> String {
+    assert_eq!((end.code, end.log.len()), (Some(0), 0), "{end:?}");
+    end.output.join("\n")
+}
+
+/// What it says if not, in one line.
+#[track_caller]
+fn refused(end: &End) -> &str {
+    assert_eq!((end.code, end.log.len(), end.output.len()), (Some(1), 1, 0), "{end:?}");
+    &end.log[0]
+}
+
+#[test]
+fn a_server_is_seen_in_lines_and_tables_and_as_it_answers() {
+    let place = Place::new("seen.sock");
+    let program =
+        Program::serve(&[&format!("admin=unix://{place}"), "rooms=tcp://127.0.0.1:0", "echo=tcp://127.0.0.1:0"]);
+    let status = done(admin(&place, &["status"]));
+    assert!(status.contains(&format!("\npid: {}\n", program.id())), "{status}");
+    assert!(status.contains("\nSERVICE  URL ") && status.contains(&program.listeners[1].url), "{status}");
+    let mut alice = program.tcp(1);
+    alice.write_all(b"/name alice\n/join ops\n").expect("it takes lines");
+    until(|| admin(&place, &["who", "alice"]).code == Some(0));
+    let mut echo = program.tcp(2);
+    say(&mut echo, b"hello\n", b"echo: hello\n");
+
+    let who = done(admin(&place, &["who", "alice"]));
+    assert!(who.contains("\nname: alice\n"), "{who}");
+    let object: Value = serde_json::from_str(&done(admin(&place, &["who", "alice", "--json"]))).expect("it is JSON");
+    assert_eq!(object["name"], "alice");
+    let listed = admin(&place, &["connections", "name=al*", "transport=tcp"]);
+    assert_eq!((listed.code, listed.output.len()), (Some(0), 2), "{listed:?}");
+    assert!(listed.output[1].contains(" alice ") && listed.output[0].contains("  NAME "), "{listed:?}");
+    assert_eq!(listed.log, ["1 of 3 open connections"]);
+    let rooms = done(admin(&place, &["rooms", "sort=members"]));
+    assert!(rooms.starts_with("ROOM ") && rooms.contains("\nops "), "{rooms}");
+    drop(echo);
+    until(|| admin(&place, &["closed", "reason=peer-closed"]).output.iter().any(|line| line.contains("peer-closed")));
+    program.stop();
+}
+
+#[test]
+fn what_cannot_be_told_is_said_in_one_line() {
+    let place = Place::new("refused.sock");
+    let program =
+        Program::serve(&[&format!("admin=unix://{place}"), "admin=http://127.0.0.1:0", "rooms=http://127.0.0.1:0"]);
+    let nobody = admin(&place, &["who", "nobody"]);
+    assert_eq!(refused(&nobody), "error: nobody is called nobody");
+    let wrong = admin(&place, &["connections", "sort=size"]);
+    assert!(refused(&wrong).starts_with("error: sort: "), "{wrong:?}");
+    let at = |listener: usize, arguments: &[&str]| {
+        run(&[&["admin", "--url", &program.listeners[listener].url], arguments].concat())
+    };
+    assert!(refused(&at(1, &["status"])).contains("(--token-file)"));
+    assert_eq!(at(1, &["health"]).code, Some(0));
+    assert!(refused(&at(2, &["status"])).contains("is no admin service"));
+    assert!(refused(&at(2, &["health"])).contains("is no admin service"));
+    let typed = run(&["admin", "connections", "outbox"]);
+    assert_eq!(typed.code, Some(2), "{typed:?}");
+    let elsewhere = run(&["admin", "status", "--url", "http://192.0.2.1:8083", "--token-file", "/nowhere"]);
+    assert_eq!((elsewhere.code, elsewhere.log.len()), (Some(2), 2), "{elsewhere:?}");
+    program.stop();
+    let gone = admin(&place, &["health"]);
+    assert!(refused(&gone).contains("start one with `switchboard serve`"), "{gone:?}");
+}
+
+#[test]
+fn a_token_of_a_file_or_the_environment_is_presented() {
+    let made = run(&["token", "new", "operator"]);
+    let hash = made.log.iter().find(|line| line.starts_with("hash")).expect("it has a hash");
+    let (file, token) = (Place::new("operating.toml"), Place::new("operating.token"));
+    let text = format!("listen = [\"admin=http://127.0.0.1:0\"]\n[tokens.operator]\n{hash}\nadmin = \"view\"\n");
+    std::fs::write(&*file, text).expect("it is written");
+    std::fs::write(&*token, &made.output[0]).expect("it is written");
+    let (file, token) = (file.to_str().expect("it is UTF-8"), token.to_str().expect("it is UTF-8"));
+    let program = Program::listening(command(&["serve", "--config", file]), 1);
+    let arguments = ["admin", "connections", "--url", &program.listeners[0].url];
+    done(run(&[&arguments[..], &["--token-file", token]].concat()));
+    let mut with_variable = command(&arguments);
+    with_variable.env("SWITCHBOARD_TOKEN", &made.output[0]);
+    done(Program::spawn(with_variable).end());
+    program.stop();
+}
