@@ -166,7 +166,7 @@ impl World {
         let since = (since > 0).then(|| behind(model.last, since));
         let overflow = OVERFLOWS.get(how % 5).copied();
         let echo = how / 5 % 2 == 1;
-        let joined = member.me.join(&room, Join { since, echo, overflow });
+        let joined = member.me.join(&room, Join { since, echo, overflow, alone: false });
         if member.seats.len() == ROOMS_OF_ONE {
             assert_eq!(joined.unwrap_err(), JoinError::TooManyRooms { limit: ROOMS_OF_ONE });
             return;

@@ -75,6 +75,17 @@ impl Subscriber {
         self.link.tick.budget.is_exceeded()
     }
 
+    /// It gets nothing more, once it is told from where it is removed, if it is.
+    pub(super) fn leave(&mut self, removed: Option<RoomName>) {
+        if let Some(room) = removed {
+            self.tell(&Notice::Removed { room });
+            if self.alone {
+                self.link.end(CloseReason::Closed);
+            }
+        }
+        self.has_left = true;
+    }
+
     /// Queues a notice for this member alone.
     pub(super) fn tell(&self, notice: &Notice) {
         let frame = match self.encoding.notice(notice) {

@@ -17,7 +17,7 @@ use crate::turn::{CALL_BYTES, Turn};
 use bytes::Bytes;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
-use switchboard_proto::{CloseReason, Format, Notice, Rights, RoomName};
+use switchboard_proto::{CloseReason, Format, Rights, RoomName};
 
 /// Bytes of a batch: what a socket takes at once, and all that one partial write can leave undivided.
 const BATCH_BYTES: usize = 64 << 10;
@@ -115,6 +115,8 @@ pub(super) struct Subscriber {
     pub(super) link: Arc<Link>,
     pub(super) encoding: MemberEncoding,
     pub(super) overflow: Overflow,
+    /// Its connection ends when it is removed.
+    pub(super) alone: bool,
     /// It left in this tick, and gets nothing any more.
     pub(super) has_left: bool,
 }
@@ -258,10 +260,7 @@ impl LocalRooms {
             Operation::Leave { room: id, member, is_removed } => {
                 let removal = self.rooms.get(&id).filter(|_| is_removed).map(|room| room.name.clone());
                 let Some(leaving) = self.member(id, member) else { return };
-                if let Some(room) = removal {
-                    leaving.tell(&Notice::Removed { room });
-                }
-                leaving.has_left = true;
+                leaving.leave(removal);
                 repeats.left(id, leaving.link.id, member);
                 leaving.link.unsubscribed();
                 self.left.insert(id);

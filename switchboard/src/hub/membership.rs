@@ -26,6 +26,9 @@ pub struct Join {
     pub echo: bool,
     /// In place of the room's.
     pub overflow: Option<Overflow>,
+    /// Whether the connection is there for this room alone: it ends ([`Closed`](crate::CloseReason)) once it is removed from it, behind
+    /// [`Notice::Removed`](crate::grammar::Notice).
+    pub alone: bool,
 }
 
 /// Why a connection could not join or resume.

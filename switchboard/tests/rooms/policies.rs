@@ -325,6 +325,24 @@ async fn who_may_not_read_what_was_is_told_of_a_gap_and_gets_what_comes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_is_there_for_one_room_alone_ends_behind_its_removal() {
+    let mut scene = Scene::start().await;
+    scene.table.give("alice", Rights::ALL);
+    let lobby = scene.node.quiet("lobby");
+    let mut alone = scene.member("alice", &lobby, Join { alone: true, ..Join::default() }).await;
+    let mut other = scene.member("alice", &lobby, Join::default()).await;
+    lobby.publish("before");
+    scene.table.give("alice", Rights::NONE);
+    scene.node.hub.review().await;
+    for each in [&mut alone, &mut other] {
+        assert_eq!(each.heard().await, ["[lobby] before", "* [lobby] you were removed: not allowed"]);
+    }
+    assert_eq!(alone.conn.recv().await.unwrap_err(), ConnectionError::Closed(CloseReason::Closed));
+    other.peer.send("still here\n").await;
+    assert_eq!(other.conn.recv().await.unwrap().unwrap(), "still here");
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_may_not_know_who_is_there_is_not_told_who_comes_and_goes() {
     let mut scene = Scene::start().await;
     scene.table.give("alice", Rights::ALL.without(Rights::PRESENCE));

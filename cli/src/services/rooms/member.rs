@@ -59,7 +59,8 @@ enum Rest {
 impl<C: Codec> Member<C> {
     /// How it joins a room.
     pub(super) fn joining(&self, since: Option<MessageId>) -> Join {
-        Join { since, echo: self.echo, overflow: self.listener.overflow }
+        // Whoever gives no commands can go nowhere else.
+        Join { since, echo: self.echo, overflow: self.listener.overflow, alone: !self.commands }
     }
 
     /// The room of that name, if it may join it; which is made if there is none and it may make one.

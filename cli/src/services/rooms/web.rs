@@ -369,6 +369,8 @@ mod body;
 #[cfg(test)]
 mod guarded;
 #[cfg(test)]
+mod removed;
+#[cfg(test)]
 mod served;
 #[cfg(test)]
 mod tests;

@@ -68,7 +68,7 @@ impl RoomInner {
             None => state.workers.push(Reached { tick: Arc::clone(tick), inbox: Arc::clone(&inbox), members: 1 }),
         }
         let overflow = join.overflow.unwrap_or(state.options.overflow);
-        let member = Subscriber { id, link: Arc::clone(link), encoding, overflow, has_left: false };
+        let member = Subscriber { id, link: Arc::clone(link), encoding, overflow, alone: join.alone, has_left: false };
         self.holding.counts.joined();
         inbox.post(tick, Operation::Join { room: self.id, name: self.name.clone(), member, missed });
         Ok((id, state.log.last()))

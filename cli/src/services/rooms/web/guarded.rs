@@ -348,12 +348,12 @@ async fn socket(hub: &Hub, path: &str, header: &str) -> (String, Peer) {
 }
 
 /// Sends a short text, masked with nothing.
-async fn say(peer: &mut Peer, text: &str) {
+pub(super) async fn say(peer: &mut Peer, text: &str) {
     let length = u8::try_from(text.len()).unwrap();
     peer.send([&[0x81, 0x80 | length, 0, 0, 0, 0], text.as_bytes()].concat()).await;
 }
 
-async fn socket_of(mut peer: Peer, path: &str, header: &str) -> (String, Peer) {
+pub(super) async fn socket_of(mut peer: Peer, path: &str, header: &str) -> (String, Peer) {
     let key = "sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==";
     let upgrade = "connection: upgrade\r\nupgrade: websocket";
     peer.send(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n{upgrade}\r\n{key}\r\n{header}\r\n\r\n")).await;

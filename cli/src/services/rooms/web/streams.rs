@@ -123,7 +123,10 @@ where
     if !is_nobody(&who) {
         member.session.authorize(who);
     }
-    // Only a limit of no room at all leaves it in none: its format can tell of what is gone.
-    let _ = member.sit(&room, Some(since));
+    // By a limit of no room at all, or because it may not be there any more: its format can tell of what is gone.
+    if let Err(failure) = member.sit(&room, Some(since)) {
+        member.refuse(&failure).await?;
+        member.listener.hub.close(&member.session.name());
+    }
     Ok(member)
 }
