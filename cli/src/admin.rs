@@ -19,7 +19,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 use switchboard::{Escaped, UserName};
 use switchboard_load::print;
-use switchboard_load::typed::Secret;
+use switchboard_load::typed::{Secret, parse_duration};
 
 /// Lists are laid out within 80 columns; a paragraph is one line, which is wrapped to the terminal.
 pub(crate) const HELP: &str = "\
@@ -125,6 +125,48 @@ enum Action {
         #[arg(value_parser = parse_name)]
         name: UserName,
     },
+    /// Close a connection politely
+    Close {
+        /// Its number, as `connections` shows it, or its name; what is all digits is a number
+        #[arg(value_name = "ID|NAME", value_parser = parse_closing)]
+        target: Closing,
+    },
+    /// Log other events for a while, or show what is logged
+    Log {
+        /// A level, or a filter such as warn,switchboard=debug [default: change nothing]
+        filter: Option<String>,
+        /// For how long, at most 24h; then it is what the file says again
+        #[arg(long = "for", value_name = "DURATION", default_value = "10m", requires = "filter", value_parser = parse_time)]
+        time: String,
+    },
+    /// Have the server read its file again, as SIGHUP does; exit code 1, and nothing changes, if anything is wrong with it
+    Reload,
+    /// Say whether load balancers are to send connections; whoever is connected notices nothing
+    Ready {
+        #[arg(value_parser = ["on", "off"], help = "Whether they are")]
+        wanted: String,
+    },
+    /// Have the server drain and end, as SIGTERM does
+    Drain,
+}
+
+/// Which connection.
+#[derive(Debug, Clone)]
+enum Closing {
+    Id(u64),
+    Name(UserName),
+}
+
+fn parse_closing(text: &str) -> Result<Closing, String> {
+    if text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return text.parse().map(Closing::Id).map_err(|_| "not a connection's number".to_owned());
+    }
+    parse_name(text).map(Closing::Name)
+}
+
+/// As it was typed: the server understands it likewise.
+fn parse_time(text: &str) -> Result<String, String> {
+    parse_duration(text).map(|_| text.to_owned())
 }
 
 /// `KEY=VALUE`, which the server understands.
@@ -168,7 +210,16 @@ pub(crate) fn run(typed: Arguments) -> Result<ExitCode, NotStarted> {
         Action::Connections { filters } => Asked::list("/connections", &filters, shown::CONNECTIONS),
         Action::Closed { filters } => Asked::list("/closed", &filters, shown::CLOSED),
         Action::Rooms { filters } => Asked::list("/rooms", &filters, shown::ROOMS),
-        Action::Who { name } => Asked::get(format!("/names/{}", encoded(name.as_str())), Shown::Fields),
+        Action::Who { name } => Asked::get(named(&name), Shown::Fields),
+        Action::Close { target: Closing::Id(id) } => Asked::act(Method::DELETE, &format!("/connections/{id}"), None),
+        Action::Close { target: Closing::Name(name) } => Asked::act(Method::DELETE, &named(&name), None),
+        Action::Log { filter: None, .. } => Asked::get("/log".to_owned(), Shown::Fields),
+        Action::Log { filter: Some(filter), time } => {
+            Asked::act(Method::PUT, "/log", Some(json!({ "filter": filter, "for": time })))
+        }
+        Action::Reload => Asked::act(Method::POST, "/config/reload", Some(json!({}))),
+        Action::Ready { wanted } => Asked::act(Method::PUT, "/ready", Some(json!({ "ready": wanted == "on" }))),
+        Action::Drain => Asked::act(Method::POST, "/drain", Some(json!({}))),
     };
     runtime.block_on(server.answer(asked)).map_err(NotStarted::Start)
 }
@@ -176,6 +227,10 @@ pub(crate) fn run(typed: Arguments) -> Result<ExitCode, NotStarted> {
 impl Asked {
     fn get(path: String, shown: Shown) -> Self {
         Self { method: Method::GET, path, body: None, shown }
+    }
+
+    fn act(method: Method, path: &str, body: Option<Value>) -> Self {
+        Self { method, path: path.to_owned(), body, shown: Shown::Fields }
     }
 
     fn list(path: &str, filters: &[Filter], columns: shown::Listing) -> Self {
@@ -238,6 +293,10 @@ impl Server {
     async fn answer(&self, asked: Asked) -> anyhow::Result<ExitCode> {
         let fetched = self.ask(&asked, BOUNDS, self.token.as_ref()).await?;
         let body = self.body(&fetched)?;
+        if let Some(faults) = body["faults"].as_array().filter(|_| fetched.status == StatusCode::UNPROCESSABLE_ENTITY) {
+            complain(faults.iter().filter_map(Value::as_str));
+            return Ok(ExitCode::FAILURE);
+        }
         if !fetched.status.is_success() {
             return Err(self.refused(fetched.status, &body));
         }
@@ -304,12 +363,22 @@ impl Server {
         if has_to_be_ready && !unready.is_empty() {
             reasons.push(format!("the server wants no connections: {}", unready.join(", ")));
         }
-        for reason in &reasons {
-            // Nobody is left to tell if stderr is closed.
-            let _ = writeln!(io::stderr(), "error: {}", Escaped(reason.as_bytes()));
-        }
+        complain(reasons.iter().map(String::as_str));
         Ok(if reasons.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
+}
+
+/// Says what is wrong, a line each.
+fn complain<'a>(faults: impl Iterator<Item = &'a str>) {
+    for fault in faults {
+        // Nobody is left to tell if stderr is closed.
+        let _ = writeln!(io::stderr(), "error: {}", Escaped(fault.as_bytes()));
+    }
+}
+
+/// Where somebody's connection is.
+fn named(name: &UserName) -> String {
+    format!("/names/{}", encoded(name.as_str()))
 }
 
 /// As a part of a path or a query (RFC 3986 §2.1).

@@ -37,7 +37,7 @@ fn offer(arg: Arg) -> Arg {
 }
 
 /// What there are manual pages of, beside the one of all: each that another one names.
-pub(crate) const PAGES: [&str; 23] = [
+pub(crate) const PAGES: [&str; 28] = [
     "serve",
     "connect",
     "bench",
@@ -48,6 +48,11 @@ pub(crate) const PAGES: [&str; 23] = [
     "admin-closed",
     "admin-rooms",
     "admin-who",
+    "admin-close",
+    "admin-log",
+    "admin-reload",
+    "admin-ready",
+    "admin-drain",
     "config",
     "config-can",
     "config-check",

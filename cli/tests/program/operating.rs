@@ -95,3 +95,46 @@ fn a_token_of_a_file_or_the_environment_is_presented() {
     done(Program::spawn(with_variable).end());
     program.stop();
 }
+
+#[test]
+fn a_server_is_told_what_to_do_and_says_what_is_wrong() {
+    let (place, file) = (Place::new("told.sock"), Place::new("told.toml"));
+    let write = |more: &str| {
+        let text = format!("listen = [\"admin=unix://{place}\", \"rooms=tcp://127.0.0.1:0\"]\n{more}");
+        std::fs::write(&*file, text).expect("it is written");
+    };
+    write("");
+    let path = file.to_str().expect("it is UTF-8");
+    let mut program = Program::listening(command(&["serve", "--config", path]), 2);
+    let mut alice = program.tcp(1);
+    alice.write_all(b"/name alice\n").expect("it takes a line");
+    until(|| admin(&place, &["who", "alice"]).code == Some(0));
+    assert!(done(admin(&place, &["close", "alice"])).starts_with("closed: "));
+    drop(alice);
+    until(|| admin(&place, &["who", "alice"]).code == Some(1));
+    assert!(refused(&admin(&place, &["close", "999999"])).starts_with("error: there is no such connection"));
+
+    assert!(done(admin(&place, &["log", "switchboard=debug", "--for", "1m"])).contains("filter: switchboard=debug\n"));
+    assert!(done(admin(&place, &["log"])).contains("filter: switchboard=debug\n"));
+    assert_eq!(admin(&place, &["log", "info", "--for", "soon"]).code, Some(2));
+    assert!(refused(&admin(&place, &["log", "info", "--for", "48h"])).starts_with("error: for: "));
+
+    done(admin(&place, &["ready", "off"]));
+    let health = done(admin(&place, &["health"]));
+    assert_eq!(health, "healthy: yes\nready: no: an operator has put it aside");
+    let unready = admin(&place, &["health", "--ready"]);
+    assert_eq!(unready.code, Some(1), "{unready:?}");
+    assert_eq!(unready.log, ["error: the server wants no connections: an operator has put it aside"]);
+    done(admin(&place, &["ready", "on"]));
+    done(admin(&place, &["health", "--ready"]));
+
+    write("log = \"warn\"\n");
+    assert!(done(admin(&place, &["reload"])).contains("log"));
+    write("nope = 1\n");
+    assert!(refused(&admin(&place, &["reload"])).contains("nope"));
+    write("");
+    done(admin(&place, &["reload"]));
+    assert_eq!(done(admin(&place, &["drain"])), "draining: yes");
+    program.logged("drained");
+    assert_eq!(program.end().code, Some(0));
+}
