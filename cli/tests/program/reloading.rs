@@ -354,8 +354,9 @@ fn a_reload_under_traffic_takes_from_whom_it_has_to_and_touches_nobody_else() {
     assert!(refused[0].starts_with("! not-"), "{refused:?}");
     publisher.get_mut().write_all(b"the last.\n").expect("it takes it");
     for reader in &mut alice {
+        // Bob's connections may have lost their names before they ended.
         let told = told(reader, "the last.");
-        assert!(told.iter().all(|line| line.ends_with("the last.")), "{told:?}");
+        assert!(told.iter().all(|line| line.ends_with("the last.") || line.contains(" is now ")), "{told:?}");
     }
     assert_eq!(program.stop().code, Some(0));
 }

@@ -14,7 +14,8 @@ use tokio::time::Instant;
 const NAMED_MEMBERS: usize = 50;
 
 impl PresenceNotices {
-    /// So many `members`, and up to how many of them notices name.
+    /// So many `members`, and up to how many of them notices name. Where nobody is told who comes and goes, members are told of other
+    /// names all the same: they see those speak.
     pub(super) fn crowd(self, members: usize) -> Crowd {
         Crowd { members, named: if self == Self::Counts { 0 } else { NAMED_MEMBERS } }
     }

@@ -39,14 +39,14 @@ async fn a_name_is_taken_in_any_case_until_its_owner_goes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_room_without_notices_tells_no_rename_and_messages_carry_the_name_of_their_time() {
+async fn a_rename_is_told_to_others_and_messages_carry_the_name_of_their_time() {
     let mut node = Node::start().await;
     let (mut alice, mut bob) = (node.member("lobby").await, node.member("lobby").await);
     alice.seat.publish("1").unwrap();
     let from = alice.me.rename(user("alice")).unwrap();
     alice.seat.renamed(from);
     alice.seat.publish("2").unwrap();
-    let expected = ["[lobby] guest-1: 1", "[lobby] alice: 2"];
+    let expected = ["[lobby] guest-1: 1", "* [lobby] guest-1 is now alice", "[lobby] alice: 2"];
     assert_eq!(bob.heard().await, expected);
     assert_eq!(alice.heard().await, [""; 0]);
     assert_eq!(node.quiet("lobby").members(0, 9), [user("alice"), user("guest-2")]);

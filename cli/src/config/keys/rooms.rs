@@ -22,7 +22,7 @@ pub(super) static KEYS: &[Key] = &[
         "presence",
         Kind::Word(&["on", "counts", "off"]),
         "\"on\"",
-        "whether members are told who comes, goes and takes another name; counts: how many, and no names",
+        "whether members are told who comes and goes; counts: how many, and no names",
     ),
     room("members", Kind::Count { least: 1, or: OFF }, "\"off\"", "most members that it takes"),
     room(

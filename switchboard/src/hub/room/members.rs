@@ -194,9 +194,6 @@ impl RoomInner {
         if from.as_str() == to.as_str() {
             return;
         }
-        if state.options.presence == PresenceNotices::Off {
-            return;
-        }
         let (members, now) = (state.member_count(), Instant::now());
         let crowd = state.options.presence.crowd(members);
         let notice = Notice::Renamed { room: self.name.clone(), from, to: to.clone() };
