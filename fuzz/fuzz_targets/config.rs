@@ -14,13 +14,20 @@ mod typed {
 
     pub(crate) use nearest::{did_you_mean, nearest};
     pub(crate) use secret::Secret;
-    pub(crate) use units::{parse_duration, parse_size, parse_timeout, show_duration, show_size, show_timeout};
+    pub(crate) use units::{parse_duration, parse_size, show_duration, show_size, show_timeout};
 }
 
-#[path = "../../cli/src/policy"]
+#[path = "../bodies/fetch.rs"]
 #[allow(dead_code)]
+mod fetch;
+
+#[path = "../../cli/src/policy"]
+#[allow(dead_code, unused_imports)]
 mod policy {
+    pub(crate) mod callout;
+    pub(crate) mod datagrams;
     pub(crate) mod jwt;
+    pub(crate) mod peers;
     pub(crate) mod rules;
     pub(crate) mod token;
 }
@@ -33,6 +40,8 @@ mod overflow;
 mod config {
     #[path = "../../../fuzz/bodies/config.rs"]
     pub(crate) mod body;
+    mod bans;
+    mod callout;
     mod file;
     mod jwt;
     mod keys;

@@ -15,10 +15,17 @@ mod typed {
     pub(crate) use secret::Secret;
 }
 
-#[path = "../../cli/src/policy"]
+#[path = "../bodies/fetch.rs"]
 #[allow(dead_code)]
+mod fetch;
+
+#[path = "../../cli/src/policy"]
+#[allow(dead_code, unused_imports)]
 mod policy {
+    pub(crate) mod callout;
+    pub(crate) mod datagrams;
     pub(crate) mod jwt;
+    pub(crate) mod peers;
     pub(crate) mod rules;
     pub(crate) mod token;
 }
