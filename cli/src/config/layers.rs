@@ -274,6 +274,8 @@ fn endpoint(block: Block) -> Result<Text, (At, String)> {
         options.push((name, texts.first().map_or(entry.at, |(at, _)| *at)));
         match name {
             "url" => url = texts.into_iter().next().map(|(_, text)| text),
+            // What it is anyway.
+            _ if texts.is_empty() && entry.key.default == "[]" => {}
             _ if entry.key.kind == Kind::List => {
                 let texts: Vec<_> = texts.into_iter().map(|(_, text)| text).collect();
                 query.extend([format!("&{name}={}", encoded(&texts.join(",")))]);

@@ -250,6 +250,17 @@ fn no_listeners_are_a_fault() {
 }
 
 #[test]
+fn an_empty_list_is_taken_where_it_is_the_default_alone() {
+    let listener = |line: &str| format!("[[listener]]\nurl = \"rooms=http://127.0.0.1:8082\"\n{line}\n");
+    let file = File::new("empty", &listener("origins = []"));
+    let config = load(file.typed(), &[]).expect("sound");
+    assert_eq!(config.listen.value[0].typed, "rooms=http://127.0.0.1:8082");
+    // Without proxies everybody is let in, and the other way round.
+    let file = File::new("empty", &listener("proxy-from = []"));
+    assert_eq!(load(file.typed(), &[]).expect_err("faulty").len(), 1);
+}
+
+#[test]
 fn an_address_may_have_as_many_connections_as_is_said() {
     let limit = |text| load(typed(), &[("SWITCHBOARD_MAX_CONNECTIONS_PER_ADDRESS", text)]).expect("sound");
     assert_eq!(limit("5").limits().connections_per_address, Some(5));
