@@ -242,7 +242,7 @@ where
     C::Frame: From<Bytes> + Into<Bytes>,
 {
     let mut wrong = 0;
-    tell(conn, format, format.failure(&needed())).await?;
+    tell(conn, format, format.failure(&needed(format))).await?;
     for _ in 0..MOST_FRAMES {
         let frame: Bytes = match conn.recv().await {
             Ok(Some(frame)) => frame.into(),
@@ -261,7 +261,7 @@ where
         let reply = match parse(unmarked(trimmed(frame))) {
             Ok(Input::Command(Command::Auth(token))) => match listener.shown(token, conn.peer()).await {
                 Ok(Some(principal)) => return Ok(Some(principal)),
-                Ok(None) => Err(needed()),
+                Ok(None) => Err(needed(format)),
                 Err(failure) => {
                     wrong += 1;
                     Err(failure)
@@ -273,7 +273,7 @@ where
                 tell(conn, format, format.reply(&Reply::Bye)).await?;
                 return Ok(None);
             }
-            Ok(_) => Err(needed()),
+            Ok(_) => Err(needed(format)),
             Err(failure) => Err(failure),
         };
         match reply {
@@ -304,8 +304,12 @@ pub(super) fn unnamed() -> Failure {
     Failure::new(ErrorCode::NotAuthorized, "your certificate names nobody here")
 }
 
-fn needed() -> Failure {
-    let text = "a token is needed here: /auth TOKEN (`switchboard token new NAME` makes one)";
+/// Programs know how; people are told.
+fn needed(format: Format) -> Failure {
+    let text = match format {
+        Format::Json => "a token is needed here",
+        _ => "a token is needed here: /auth TOKEN (`switchboard token new NAME` makes one)",
+    };
     Failure::new(ErrorCode::NotAuthorized, text)
 }
 
