@@ -352,18 +352,8 @@ mod tests {
     const AT: At = At { line: 1, column: 1 };
 
     fn token(name: &str, hashes: &[&str]) -> TokenSection {
-        TokenSection {
-            at: AT,
-            name: UserName::parse(name).unwrap(),
-            hashes: hashes.iter().map(|token| TokenHash::of(token)).collect(),
-            groups: Vec::new(),
-            grants: vec![Grant { at: AT, rooms: Glob::parse("ops").unwrap(), rights: Rights::ALL }],
-            direct: Vec::new(),
-            expires: None,
-            from: Vec::new(),
-            datagram_key: None,
-            admin: None,
-        }
+        let grants = vec![Grant { at: AT, rooms: Glob::parse("ops").unwrap(), rights: Rights::ALL }];
+        TokenSection { grants, ..TokenSection::of(name, hashes) }
     }
 
     fn rules(tokens: impl IntoIterator<Item = TokenSection>) -> Rules {

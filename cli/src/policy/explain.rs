@@ -195,15 +195,9 @@ mod tests {
             // Carol is known without a token.
             let tokens = own.into_iter().zip(PEOPLE).map(|((grants, groups), person)| TokenSection {
                 at,
-                name: name(person),
-                hashes: Vec::new(),
                 groups: groups.into_iter().map(group).collect(),
                 grants,
-                direct: Vec::new(),
-                expires: None,
-                from: Vec::new(),
-                datagram_key: None,
-                admin: None,
+                ..TokenSection::of(person, &[])
             });
             let groups = groups.into_iter().enumerate().map(|(index, grants)| {
                 GroupSection { at, name: group(index), grants, direct: Vec::new(), admin: None }

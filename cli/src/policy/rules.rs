@@ -204,21 +204,28 @@ pub(crate) struct RoomSection {
 mod tests {
     use super::*;
 
+    impl TokenSection {
+        /// Of `name`, by the hashes of these tokens, and no more.
+        pub(crate) fn of(name: &str, tokens: &[&str]) -> Self {
+            Self {
+                at: At { line: 1, column: 1 },
+                name: UserName::parse(name).unwrap(),
+                hashes: tokens.iter().map(|token| TokenHash::of(token)).collect(),
+                groups: Vec::new(),
+                grants: Vec::new(),
+                direct: Vec::new(),
+                expires: None,
+                from: Vec::new(),
+                datagram_key: None,
+                admin: None,
+            }
+        }
+    }
+
     #[test]
     fn tokens_that_expire_within_two_weeks_are_told_of() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_hours(24 * 20_000);
-        let token = |name: &str, expires| TokenSection {
-            at: At { line: 1, column: 1 },
-            name: UserName::parse(name).unwrap(),
-            hashes: Vec::new(),
-            groups: Vec::new(),
-            grants: Vec::new(),
-            direct: Vec::new(),
-            expires,
-            from: Vec::new(),
-            datagram_key: None,
-            admin: None,
-        };
+        let token = |name: &str, expires| TokenSection { expires, ..TokenSection::of(name, &[]) };
         let tokens = vec![
             token("never", None),
             token("later", Some(now + EXPIRES_SOON + Duration::from_secs(1))),

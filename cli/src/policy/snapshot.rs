@@ -491,21 +491,6 @@ mod tests {
         Direct { at: AT, names: Glob::parse(names).expect("it is a glob") }
     }
 
-    fn token(of: &str, hashes: &[&str]) -> TokenSection {
-        TokenSection {
-            at: AT,
-            name: name(of),
-            hashes: hashes.iter().map(|token| TokenHash::of(token)).collect(),
-            groups: Vec::new(),
-            grants: Vec::new(),
-            direct: Vec::new(),
-            expires: None,
-            from: Vec::new(),
-            datagram_key: None,
-            admin: None,
-        }
-    }
-
     /// Alice, of staff, with two tokens; bob, and bob.phone; and what everybody may do.
     fn rules() -> Rules {
         let staff = GroupName::parse("staff").expect("it is a name");
@@ -516,10 +501,10 @@ mod tests {
                     grants: vec![grant("desk.{name}", Rights::WRITE)],
                     from: vec!["10.0.0.0/8".parse().expect("a network"), "::1/128".parse().expect("a network")],
                     expires: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(100)),
-                    ..token("alice", &["old", "new"])
+                    ..TokenSection::of("alice", &["old", "new"])
                 },
-                TokenSection { direct: vec![direct("{name}.*")], ..token("bob", &["bobs"]) },
-                token("bob.phone", &["phones"]),
+                TokenSection { direct: vec![direct("{name}.*")], ..TokenSection::of("bob", &["bobs"]) },
+                TokenSection::of("bob.phone", &["phones"]),
             ],
             groups: vec![GroupSection {
                 at: AT,

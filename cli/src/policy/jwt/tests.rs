@@ -127,19 +127,6 @@ fn snapshot(sources: Vec<JwtSection>) -> Snapshot {
 }
 
 fn rules(sources: Vec<JwtSection>) -> Rules {
-    let name = |text: &str| UserName::parse(text).unwrap();
-    let bob = TokenSection {
-        at: AT,
-        name: name("bob"),
-        hashes: vec![TokenHash::of("bobs")],
-        groups: Vec::new(),
-        grants: Vec::new(),
-        direct: Vec::new(),
-        expires: None,
-        from: Vec::new(),
-        datagram_key: None,
-        admin: None,
-    };
     let grant = |rooms: &str, rights| Grant { at: AT, rooms: Glob::parse(rooms).unwrap(), rights };
     let staff = GroupSection {
         at: AT,
@@ -148,6 +135,7 @@ fn rules(sources: Vec<JwtSection>) -> Rules {
         direct: vec![Direct { at: AT, names: Glob::parse("boss").unwrap() }],
         admin: None,
     };
+    let bob = TokenSection::of("bob", &["bobs"]);
     Rules { tokens: vec![bob], groups: vec![staff], jwt: sources, ..Rules::default() }
 }
 

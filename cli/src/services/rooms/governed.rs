@@ -4,7 +4,6 @@ use super::tests::settings;
 use super::*;
 use crate::policy::configured::FilePolicy;
 use crate::policy::rules::{At, Grant, Rules, TokenSection};
-use crate::policy::token::TokenHash;
 use switchboard::grammar::ErrorCode;
 use switchboard::testing::{self, Peer};
 use switchboard::{CloseReason, Glob, HubLimits, Rights};
@@ -15,19 +14,11 @@ const AT: At = At { line: 1, column: 1 };
 /// else may do anything.
 fn hub() -> Hub {
     let token = |name: &str, grants: &[(&str, Rights)]| TokenSection {
-        at: AT,
-        name: UserName::parse(name).unwrap(),
-        hashes: vec![TokenHash::of(&format!("{name}s-token"))],
-        groups: Vec::new(),
         grants: grants
             .iter()
             .map(|(rooms, rights)| Grant { at: AT, rooms: Glob::parse(rooms).unwrap(), rights: *rights })
             .collect(),
-        direct: Vec::new(),
-        expires: None,
-        from: Vec::new(),
-        datagram_key: None,
-        admin: None,
+        ..TokenSection::of(name, &[&format!("{name}s-token")])
     };
     let rules = Rules {
         tokens: vec![
