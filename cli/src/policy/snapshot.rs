@@ -223,14 +223,8 @@ impl Snapshot {
         if !self.may_issue(source, &name) {
             return Err(JwtFault::NotIssued);
         }
-        let groups: Vec<_> = groups.iter().filter_map(|name| self.groups.get(name)).collect();
-        if groups.iter().map(|known| known.group.grants.iter().len()).sum::<usize>() + grants.iter().len() > MOST_GLOBS
-        {
-            return Err(JwtFault::Rights);
-        }
-        let principal = Principal::named(name).groups(groups.iter().map(|known| known.group.name.as_str()));
-        let credential = source.credential(&stamp, &TokenHash::of(token).id());
-        Ok(principal.granting(grants, direct).until(ends).by(credential))
+        let principal = self.introduced(name, &groups, grants, direct).ok_or(JwtFault::Rights)?;
+        Ok(principal.until(ends).by(source.credential(&stamp, &TokenHash::of(token).id())))
     }
 
     /// Whom a callout has named the holder of a token, at `now`.
@@ -244,25 +238,34 @@ impl Snapshot {
         if expires.is_some_and(|expires| expires <= now) {
             return Err(Refused::Expired);
         }
-        let groups: Vec<_> = groups.iter().filter_map(|name| self.groups.get(name)).collect();
-        let count = groups.iter().map(|known| known.group.grants.iter().len()).sum::<usize>() + grants.iter().len();
-        if count > MOST_GLOBS || !self.callout_issues(&name) {
+        if !self.callout_issues(&name) {
             return Err(Refused::NotIssued);
         }
-        let principal = Principal::named(name).groups(groups.iter().map(|known| known.group.name.as_str()));
-        let principal = principal.granting(grants, direct).by(format!("{BY_CALLOUT}{}", token.id()));
+        let principal = self.introduced(name, &groups, grants, direct).ok_or(Refused::NotIssued)?;
+        let principal = principal.by(format!("{BY_CALLOUT}{}", token.id()));
         Ok(match expires {
             Some(expires) => principal.until(expires),
             None => principal,
         })
     }
 
-    /// Whether a certificate or a user may be called so: no one who has a token or is a listener's.
+    /// Somebody of whom others tell, in those of its groups that the file has; nobody, if that would be more globs than one may have.
+    fn introduced(&self, name: UserName, groups: &[GroupName], grants: Grants, direct: Vec<Glob>) -> Option<Principal> {
+        let groups: Vec<_> = groups.iter().filter_map(|name| self.groups.get(name)).map(|known| &known.group).collect();
+        let globs = groups.iter().map(|group| group.grants.iter().len()).sum::<usize>() + grants.iter().len();
+        let groups = groups.iter().map(|group| group.name.as_str());
+        (globs <= MOST_GLOBS).then(|| Principal::named(name).groups(groups).granting(grants, direct))
+    }
+
+    /// Whether a certificate or a user may be called so.
     pub(crate) fn is_listed(&self, name: &UserName) -> bool {
-        self.sections_of(name).next().is_some()
-            && !self.is_free(name)
-            && self.owner(name).is_none()
-            && name.owner_and_number().is_none()
+        self.has_section(name) && self.is_to_issue(name)
+    }
+
+    /// Whether a name is there to be issued, by whoever else may: it is not of somebody who has a token, of a listener, or for those without
+    /// a credential, nor one of somebody's further connections.
+    fn is_to_issue(&self, name: &UserName) -> bool {
+        !self.is_free(name) && self.owner(name).is_none() && name.owner_and_number().is_none()
     }
 
     /// The user of this machine with that number, if it is somebody here.
@@ -272,6 +275,10 @@ impl Snapshot {
 
     fn sections_of<'a>(&'a self, name: &'a UserName) -> impl Iterator<Item = &'a Names> {
         self.names.iter().filter(|section| section.glob.matches(name.as_str(), None))
+    }
+
+    fn has_section(&self, name: &UserName) -> bool {
+        self.sections_of(name).next().is_some()
     }
 
     /// The groups of whoever is called so by a certificate, or as a user.
@@ -299,10 +306,8 @@ impl Snapshot {
     /// Whether the callout speaks for whoever is called so: as a source of JWTs, of which each comes before it.
     pub(crate) fn callout_issues(&self, name: &UserName) -> bool {
         self.callout.as_ref().is_some_and(|callout| callout.section.issues(name))
-            && self.owner(name).is_none()
-            && self.sections_of(name).next().is_none()
-            && name.owner_and_number().is_none()
-            && !self.is_free(name)
+            && self.is_to_issue(name)
+            && !self.has_section(name)
             && !self.sources.iter().any(|source| source.section.issues(name))
     }
 
@@ -310,15 +315,12 @@ impl Snapshot {
         self.sources.iter().find(|source| source.section.issuer == issuer)
     }
 
-    /// Whether a source speaks for whoever is called so: not for whoever has a token or is a listener's, for none that a source before it
-    /// speaks for, nor by a name of somebody's further connections.
+    /// Whether a source speaks for whoever is called so: for none that a source before it speaks for.
     fn may_issue(&self, source: &JwtSource, name: &UserName) -> bool {
         let mut before = self.sources.iter().take_while(|other| other.section.name != source.section.name);
         source.section.issues(name)
-            && !self.is_free(name)
-            && self.owner(name).is_none()
-            && self.sections_of(name).next().is_none()
-            && name.owner_and_number().is_none()
+            && self.is_to_issue(name)
+            && !self.has_section(name)
             && !before.any(|other| other.section.issues(name))
     }
 
@@ -396,7 +398,7 @@ impl Snapshot {
             !self.is_free(name)
                 && (self.sources.iter().any(|source| source.section.issues(name))
                     || self.callout.as_ref().is_some_and(|callout| callout.section.issues(name))
-                    || self.sections_of(name).next().is_some())
+                    || self.has_section(name))
         };
         let is_issued_to = |principal: &Principal| is_vouched(principal) || transported(principal).is_some();
         match (principal.name(), self.owner(wanted)) {

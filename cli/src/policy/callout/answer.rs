@@ -1,5 +1,6 @@
 //! What is asked of a callout, and what its answer says: all of it sound, or nothing.
 
+use crate::policy::jwt::claims::{MOST_GLOBS, MOST_GROUPS};
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 use std::net::IpAddr;
@@ -8,12 +9,6 @@ use switchboard::{Glob, Grants, GroupName, Rights, UserName};
 
 /// Of what is asked; one that asks for more has another number.
 const VERSION: u32 = 1;
-
-/// Globs that one answer may have, of each kind: each is tried when its holder joins a room.
-const MOST_GLOBS: usize = 64;
-
-/// Groups that one answer may have, most of which may be no groups of ours.
-const MOST_GROUPS: usize = 1024;
 
 /// How long an answer may be used again at most, whatever it says.
 const MOST_CACHE: Duration = Duration::from_mins(5);

@@ -12,11 +12,11 @@ use switchboard::{Glob, Grants, GroupName, Rights, UserName};
 /// Years have four digits wherever times are written.
 const END_OF_TIME: f64 = 253_402_300_800.0;
 
-/// Globs that one token may have, of each kind: each is tried when its holder joins a room.
+/// Globs that one token may have, of each kind, and the answer of a callout: each is tried when its holder joins a room.
 pub(crate) const MOST_GLOBS: usize = 64;
 
-/// Groups that one token may have, most of which may be no groups of ours.
-const MOST_GROUPS: usize = 1024;
+/// Groups that these may have, most of which may be no groups of ours.
+pub(crate) const MOST_GROUPS: usize = 1024;
 
 /// What a token vouches for.
 #[derive(Debug, Clone, PartialEq, Eq)]
