@@ -78,8 +78,7 @@ impl FilePolicy {
         drop(current);
         tell_notes(rules);
         self.wanted.notify_one();
-        // Behind the rules: who reads the number has them, or asks once more.
-        self.generation.fetch_add(1, Ordering::Release);
+        self.has_changed();
         for (name, hash) in old.tokens().filter(|(_, hash)| new.holder(hash).is_none()) {
             self.audit.revoked(name, &hash.id());
         }
@@ -104,6 +103,7 @@ impl FilePolicy {
 
     /// Answers are others from now on.
     pub(super) fn has_changed(&self) {
+        // Behind what has changed: who reads the number has it, or asks once more.
         self.generation.fetch_add(1, Ordering::Release);
     }
 
@@ -124,7 +124,7 @@ impl FilePolicy {
             let is_mistyped = matches!(StaticToken::parse(token), Err(TokenFault::Mistyped));
             return Err(if is_mistyped { Refused::Mistyped } else { Refused::Unknown });
         };
-        if claimant.is_some_and(|claimant| !record.comes_from(claimant.address.ip().map(|address| address.ip()))) {
+        if claimant.is_some_and(|claimant| !record.comes_from(&claimant.address)) {
             return Err(Refused::Network);
         }
         if record.has_expired(SystemTime::now()) {
@@ -184,8 +184,7 @@ impl FilePolicy {
         let is_other =
             snapshot.sources().iter().find(is_for).is_some_and(|source| source.take_keys(keys, SystemTime::now()));
         if is_other {
-            // Behind the keys, as behind the rules.
-            self.generation.fetch_add(1, Ordering::Release);
+            self.has_changed();
         }
         is_other
     }
@@ -232,7 +231,7 @@ impl FilePolicy {
         };
         let refused = if record.has_expired(SystemTime::now()) {
             Refused::Expired
-        } else if !record.comes_from(address.ip().map(|address| address.ip())) {
+        } else if !record.comes_from(address) {
             Refused::Network
         } else {
             return Some(Arc::clone(principal));
@@ -333,7 +332,7 @@ impl Policy for FilePolicy {
         let snapshot = self.snapshot();
         let record = principal.name().filter(|_| principal.credential() != Some(BY_LISTENER));
         let record = record.and_then(|name| snapshot.person(name));
-        record.is_none_or(|record| record.comes_from(address.ip().map(|address| address.ip())))
+        record.is_none_or(|record| record.comes_from(address))
     }
 
     fn updated(&self, principal: &Principal) -> Option<Arc<Principal>> {

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 use switchboard::policy::Principal;
 use switchboard::rule::{Group, Person, Rule, Section};
-use switchboard::{Glob, Grants, GroupName, Rights, RoomName, UserName};
+use switchboard::{Glob, Grants, GroupName, PeerAddr, Rights, RoomName, UserName};
 
 /// The rules of one file.
 #[derive(Debug, Default)]
@@ -103,9 +103,9 @@ impl Record {
     }
 
     /// Whether it may come from there. What has no address is within this machine.
-    pub(crate) fn comes_from(&self, address: Option<IpAddr>) -> bool {
+    pub(crate) fn comes_from(&self, address: &PeerAddr) -> bool {
         let is_from = |address: IpAddr| self.from.iter().any(|network| network.contains(&address.to_canonical()));
-        self.from.is_empty() || address.is_some_and(is_from)
+        self.from.is_empty() || address.ip().is_some_and(|address| is_from(address.ip()))
     }
 
     /// Whether one of its tokens is called so in logs.
@@ -551,10 +551,11 @@ mod tests {
         let (alice, bob) = (snapshot.person(&name("alice")).unwrap(), snapshot.person(&name("bob")).unwrap());
         let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
         assert!(!alice.has_expired(at(99)) && alice.has_expired(at(100)) && !bob.has_expired(at(1 << 40)));
-        let comes = |address: &str| alice.comes_from(Some(address.parse().unwrap()));
+        let peer = |address: &str| PeerAddr::Ip((address.parse::<IpAddr>().unwrap(), 9).into());
+        let comes = |address: &str| alice.comes_from(&peer(address));
         assert!(comes("10.1.2.3") && comes("::ffff:10.1.2.3") && comes("::1"));
-        assert!(!comes("11.0.0.1") && !comes("::2") && !alice.comes_from(None));
-        assert!(bob.comes_from(None) && bob.comes_from(Some("11.0.0.1".parse().unwrap())));
+        assert!(!comes("11.0.0.1") && !comes("::2") && !alice.comes_from(&PeerAddr::Unix(None)));
+        assert!(bob.comes_from(&PeerAddr::Unix(None)) && bob.comes_from(&peer("11.0.0.1")));
     }
 
     #[test]

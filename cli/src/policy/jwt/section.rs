@@ -80,9 +80,8 @@ impl JwtSection {
 
     /// Whether what was fetched for `other` holds for this one too.
     pub(crate) fn fetches_as(&self, other: &Self) -> bool {
-        let place =
-            |section: &'_ Self| (section.url().map(str::to_owned), section.keys_ca.clone(), section.algorithms.clone());
-        self.url().is_some() && place(self) == place(other)
+        let is_same_place = self.url() == other.url() && self.keys_ca == other.keys_ca;
+        self.url().is_some() && is_same_place && self.algorithms == other.algorithms
     }
 
     /// Keys that are left out.
