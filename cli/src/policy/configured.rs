@@ -18,7 +18,7 @@ use parking_lot::{Mutex, RwLock};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use switchboard::grammar::Signed;
 use switchboard::policy::{Authenticating, Claimant, Credentials, Policy, Principal, Refusal, Rights};
 use switchboard::{PeerAddr, RoomName, UserName};
@@ -63,6 +63,11 @@ impl FilePolicy {
     /// So many wrong tokens may come from an address in a minute.
     pub(crate) fn failing(self, per_minute: Option<u32>) -> Self {
         Self { failures: Failures::new(per_minute), ..self }
+    }
+
+    /// After how long an address that was wrong too often may show another token.
+    pub(crate) fn failures_apart(&self) -> Option<Duration> {
+        self.failures.apart()
     }
 
     /// The same, which tells `audit` what happens.
@@ -344,7 +349,6 @@ impl Policy for FilePolicy {
 mod tests {
     use super::*;
     use crate::policy::rules::{At, Grant, TokenSection};
-    use std::time::Duration;
     use switchboard::Glob;
     use switchboard::grammar::Token;
 

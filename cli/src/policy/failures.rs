@@ -22,6 +22,7 @@ const BUCKETS: usize = 4096;
 pub(crate) struct Failures {
     /// None, if they are not counted.
     buckets: Option<Mutex<Buckets>>,
+    apart: Option<Duration>,
     hasher: RandomState,
     started: Instant,
 }
@@ -29,9 +30,15 @@ pub(crate) struct Failures {
 impl Failures {
     /// So many of an address may come at once, and in a minute.
     pub(crate) fn new(per_minute: Option<u32>) -> Self {
-        let rate = per_minute.map(|count| Rate::every(Duration::from_mins(1) / count.max(1), count));
+        let apart = per_minute.map(|count| Duration::from_mins(1) / count.max(1));
+        let rate = per_minute.zip(apart).map(|(count, apart)| Rate::every(apart, count));
         let buckets = rate.map(|rate| Mutex::new(Buckets::new(BUCKETS, rate)));
-        Self { buckets, hasher: RandomState::new(), started: Instant::now() }
+        Self { buckets, apart, hasher: RandomState::new(), started: Instant::now() }
+    }
+
+    /// After how long an address that has shown too much may show one more; nothing, if that is not counted.
+    pub(crate) fn apart(&self) -> Option<Duration> {
+        self.apart
     }
 
     /// Whether an address may show one more thing that is wrong.
@@ -95,5 +102,17 @@ mod tests {
         assert_eq!(looked_at(&Failures::default(), "[::1]"), 20);
         assert!(Failures::new(Some(1)).may_fail(&PeerAddr::Unix(None)));
         assert_eq!(looked_at(&Failures::new(None), "192.0.2.1"), 20);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_waits_as_long_as_it_is_told_may_show_one_more() {
+        assert_eq!(Failures::default().apart(), Some(Duration::from_secs(6)));
+        assert_eq!(Failures::new(None).apart(), None);
+        for per_minute in [1, 7, 10, 100] {
+            let failures = Failures::new(Some(per_minute));
+            while looked_at(&failures, "192.0.2.1") > 0 {}
+            advance(failures.apart().unwrap()).await;
+            assert_eq!(looked_at(&failures, "192.0.2.1"), 1, "{per_minute} a minute");
+        }
     }
 }

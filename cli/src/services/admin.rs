@@ -102,7 +102,10 @@ impl Admin {
         if needed > Clearance::Sums {
             let (clearance, is_shown) = match self.clearance(&request).await {
                 Ok(clearance) => clearance,
-                Err(failure) => return Ok(answer::unauthenticated(&failure).into()),
+                Err(failure) => {
+                    let apart = self.policy.as_ref().and_then(|policy| policy.failures_apart());
+                    return Ok(answer::unauthenticated(&failure, apart).into());
+                }
             };
             if clearance < needed {
                 return Err(if is_shown {

@@ -9,6 +9,7 @@ use http::header::{
     WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use std::time::Duration;
 use switchboard::Format;
 use switchboard::grammar::{ErrorCode, Failure, Reply};
 
@@ -148,16 +149,17 @@ fn challenge(code: ErrorCode) -> Option<HeaderValue> {
     }))
 }
 
-/// Why what a request showed does not show who asks.
-pub(crate) fn unauthenticated(failure: &Failure) -> Response<Bytes> {
+/// Why what a request showed does not show who asks; `apart`: after how long an address that was wrong too often may show more.
+pub(crate) fn unauthenticated(failure: &Failure, apart: Option<Duration>) -> Response<Bytes> {
     let mut response = refusal(failure, None);
     if failure.code == ErrorCode::NotAuthorized {
         let wrong = HeaderValue::from_static("Bearer realm=\"switchboard\", error=\"invalid_token\"");
         response.headers_mut().insert(WWW_AUTHENTICATE, wrong);
     }
-    if failure.code == ErrorCode::RateLimited {
-        // As long as one more of ten a minute takes.
-        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("6"));
+    if let Some(apart) = apart.filter(|_| failure.code == ErrorCode::RateLimited) {
+        // Whole seconds, and not too early.
+        let seconds = apart.as_secs() + u64::from(apart.subsec_nanos() > 0);
+        response.headers_mut().insert(RETRY_AFTER, seconds.into());
     }
     response
 }
@@ -295,6 +297,18 @@ mod tests {
             (response.status().as_u16(), &response.headers()[ALLOW]),
             (405, &HeaderValue::from_static("POST, OPTIONS"))
         );
+    }
+
+    #[test]
+    fn who_was_wrong_too_often_is_told_when_to_come_back() {
+        let told = |per_minute: Option<u32>| {
+            let apart = per_minute.map(|count| Duration::from_mins(1) / count);
+            let response = unauthenticated(&Failure::new(ErrorCode::RateLimited, "too much"), apart);
+            response.headers()[RETRY_AFTER].to_str().map(str::to_owned).expect("a number")
+        };
+        assert_eq!([Some(10), Some(1), Some(7), Some(100), None].map(told), ["6", "60", "9", "1", "1"]);
+        let wrong = unauthenticated(&Failure::new(ErrorCode::NotAuthorized, "no"), Some(Duration::from_secs(6)));
+        assert_eq!(wrong.headers().get(RETRY_AFTER), None);
     }
 
     #[test]

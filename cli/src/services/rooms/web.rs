@@ -146,7 +146,10 @@ impl Web {
         };
         let who = match who {
             Ok(who) => who,
-            Err(failure) => return Ok(answer::unauthenticated(&failure).into()),
+            Err(failure) => {
+                let apart = self.listener.policy.as_ref().and_then(|policy| policy.failures_apart());
+                return Ok(answer::unauthenticated(&failure, apart).into());
+            }
         };
         // A WebSocket may show one by its first frame.
         if self.needs_token(&who) && !is_handshake {
