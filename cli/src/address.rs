@@ -5,7 +5,7 @@ use crate::proxies::InFront;
 use http::HeaderMap;
 use http::request::Parts;
 use std::path::PathBuf;
-use switchboard::http::{Request, Service};
+use switchboard::http::Service;
 use switchboard::{Certificates, ClientTrust, Codec, Handler, Server, Tcp, Timeouts, Tls, Transport, Udp, Unix};
 use switchboard_load::typed::{HostPort, Place, Scheme};
 
@@ -191,10 +191,7 @@ impl StreamListener {
     ) -> Server {
         let Self { transport, in_front: InFront { proxies, forwarding }, .. } = self;
         let networks = forwarding.networks();
-        let service = move |mut request: Request| {
-            forwarding.hand_on(&mut request);
-            service.answer(request)
-        };
+        let service = forwarding.before(service);
         match transport {
             Stream::Tcp(tcp) => server.listen_http_with(tcp.behind(proxies).forwarded_from(networks), service, unasked),
             Stream::Tls(tls) => server.listen_http_with(tls.behind(proxies).forwarded_from(networks), service, unasked),
@@ -206,10 +203,7 @@ impl StreamListener {
     pub(crate) fn listen_upgrades(self, server: Server, service: impl Service) -> Server {
         let Self { transport, in_front: InFront { proxies, forwarding }, .. } = self;
         let networks = forwarding.networks();
-        let service = move |mut request: Request| {
-            forwarding.hand_on(&mut request);
-            service.answer(request)
-        };
+        let service = forwarding.before(service);
         match transport {
             Stream::Tcp(tcp) => server.listen_upgrades(tcp.behind(proxies).forwarded_from(networks), service),
             Stream::Tls(tls) => server.listen_upgrades(tls.behind(proxies).forwarded_from(networks), service),

@@ -7,7 +7,7 @@ use crate::endpoint::Options;
 use http::HeaderValue;
 use std::net::IpAddr;
 use std::sync::Arc;
-use switchboard::http::Request;
+use switchboard::http::{Request, Service};
 use switchboard::{ForwardedBy, IpNetwork, Proxies};
 use switchboard_load::typed::Scheme;
 
@@ -87,8 +87,16 @@ impl Forwarding {
         (0..from.len()).map(move |place| from[place])
     }
 
+    /// The same service, which takes each request for whose it is.
+    pub(crate) fn before(self, service: impl Service) -> impl Service {
+        move |mut request: Request| {
+            self.hand_on(&mut request);
+            service.answer(request)
+        }
+    }
+
     /// Takes a request for whose it is, if it came by one of them.
-    pub(crate) fn hand_on(&self, request: &mut Request) {
+    fn hand_on(&self, request: &mut Request) {
         let Some(nearest) = request.peer().ip().map(|address| address.ip()).filter(|address| self.trusts(*address))
         else {
             return;
