@@ -71,16 +71,15 @@ impl InForce {
         if self.rules.is_empty() != next.rules.is_empty() {
             changes.restart.push("whether there are any tokens or rights".to_owned());
         }
-        let pairs = self.pairs(next);
-        for (listener, other) in &pairs {
+        let others = next.in_places(self.listeners.iter().map(|listener| listener.place.as_str()));
+        for (listener, other) in self.listeners.iter().zip(&others) {
             match other {
                 None => changes.restart.push(format!("{} (removed)", listener.place)),
                 Some(other) => listener.compare(other, &mut changes),
             }
         }
-        let is_new = |listener: &&InForceListener| {
-            !pairs.iter().any(|(_, other)| other.is_some_and(|other| std::ptr::eq(other, *listener)))
-        };
+        let is_new =
+            |listener: &&InForceListener| !others.iter().flatten().any(|other| std::ptr::eq(*other, *listener));
         changes
             .restart
             .extend(next.listeners.iter().filter(is_new).map(|listener| format!("{} (added)", listener.place)));
@@ -102,14 +101,11 @@ impl InForce {
         self.settings.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
     }
 
-    /// Each listener with the one of `next` that is in its place, if there is one.
-    pub(crate) fn pairs<'a>(&'a self, next: &'a Self) -> Vec<(&'a InForceListener, Option<&'a InForceListener>)> {
-        let mut others: Vec<_> = next.listeners.iter().collect();
-        let mut pair = |listener: &'a InForceListener| {
-            let other = others.iter().position(|other| other.place == listener.place);
-            (listener, other.map(|index| others.remove(index)))
-        };
-        self.listeners.iter().map(&mut pair).collect()
+    /// For each of these places the listener that is in it, if there is one; each listener once.
+    pub(crate) fn in_places<'a>(&self, places: impl Iterator<Item = &'a str>) -> Vec<Option<&InForceListener>> {
+        let mut left: Vec<_> = self.listeners.iter().collect();
+        let in_place = |place| left.iter().position(|listener| listener.place == place).map(|index| left.remove(index));
+        places.map(in_place).collect()
     }
 }
 

@@ -174,15 +174,14 @@ impl Reloads {
     /// Listeners do, and show, what was read for the ones in their places.
     /// Says whether others are revoked than before.
     fn replace_options(&self, next: &InForce) -> bool {
-        let mut others: Vec<_> = next.listeners.iter().collect();
-        for Running { place, urls, certificates, clients, live } in &self.listeners {
-            let Some(index) = others.iter().position(|other| other.place == *place) else { continue };
-            let next = others.remove(index);
-            live.follow(&next.live);
-            if let (Some(clients), Some(read)) = (clients, &next.clients) {
+        let places = self.listeners.iter().map(|listener| listener.place.as_str());
+        for (listener, read) in self.listeners.iter().zip(next.in_places(places)) {
+            let (Running { urls, certificates, clients, live, .. }, Some(read)) = (listener, read) else { continue };
+            live.follow(&read.live);
+            if let (Some(clients), Some(read)) = (clients, &read.clients) {
                 clients.replace(read);
             }
-            if let (Some(certificates), Some(read)) = (certificates, &next.certificates) {
+            if let (Some(certificates), Some(read)) = (certificates, &read.certificates) {
                 certificates.replace(read);
                 info!(listener = urls, "certificates were reloaded");
             }
