@@ -151,13 +151,14 @@ impl Reloads {
             self.set_rooms();
         }
         self.set_bans(&before.bans);
-        if let Some(policy) = self.policy.as_ref().filter(|_| self.in_force.tables != before.tables) {
-            policy.replace(&self.in_force.rules);
-            self.hub.review().await;
-        } else if is_revoked {
-            self.hub.review().await;
-        }
         if let Some(policy) = &self.policy {
+            let is_other = self.in_force.tables != before.tables;
+            if is_other {
+                policy.replace(&self.in_force.rules);
+            }
+            if is_other || is_revoked {
+                self.hub.review().await;
+            }
             policy.refresh_keys();
         }
         for told in self.in_force.rules.expiring(SystemTime::now()) {
