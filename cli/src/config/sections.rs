@@ -73,6 +73,7 @@ struct Granted {
     from: Vec<IpNet>,
     datagram_key: Option<(At, String)>,
     admin: Option<AdminRight>,
+    uid: Option<(At, usize)>,
 }
 
 impl Granted {
@@ -89,7 +90,8 @@ impl Granted {
                 Value::Networks(from) => granted.from = from,
                 // The one text that there is of these tables.
                 Value::Texts(mut texts) => granted.datagram_key = texts.pop(),
-                // The only word of these tables.
+                // The only number of these tables, and the only word.
+                Value::Number(number) => granted.uid = Some((entry.at, number)),
                 Value::Word(word) => granted.admin = AdminRight::parse(&word),
                 other => unreachable!("no key of these tables is {other:?}"),
             }
@@ -181,11 +183,8 @@ impl Sections {
             if glob.has_name() {
                 self.faults.push((at, format!("names.\"{glob}\": {{name}} is what it is to say")));
             }
-            let number = block.entries.iter().find_map(|entry| match entry.value {
-                Value::Number(number) => Some((entry.at, number)),
-                _ => None,
-            });
-            let uid = number.and_then(|(at, number)| match u32::try_from(number) {
+            let Granted { grants, direct, groups, uid, .. } = Granted::of(block.entries);
+            let uid = uid.and_then(|(at, number)| match u32::try_from(number) {
                 Ok(uid) if UserName::parse(glob.as_str()).is_ok() => {
                     if names.iter().any(|other| other.uid == Some(uid)) {
                         self.faults.push((at, format!("uid = {uid} is somebody else's already")));
@@ -201,8 +200,6 @@ impl Sections {
                     None
                 }
             });
-            let entries = block.entries.into_iter().filter(|entry| !matches!(entry.value, Value::Number(_)));
-            let Granted { grants, direct, groups, .. } = Granted::of(entries.collect());
             let of_groups = groups.iter().filter_map(|(_, group)| known.get(group)).sum::<usize>();
             total += grants.len() + of_groups;
             // A name may be in all of them.
