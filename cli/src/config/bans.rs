@@ -22,7 +22,7 @@ pub(super) fn understand(blocks: Vec<Block>, faults: &mut Vec<Wrong>) -> Bans {
     }
     for block in blocks {
         let (at, head) = (block.at, Table::Ban.head());
-        if !block.keys.iter().any(|key| key == "network") {
+        if !block.has("network") {
             faults.push((at, format!("{head} has no `network`, such as network = \"198.51.100.0/24\"")));
         }
         let (mut network, mut until, mut reason) = (None, None, String::new());

@@ -32,7 +32,7 @@ pub(super) fn section(block: Option<Block>, faults: &mut Vec<Wrong>) -> Option<C
         remote: None,
         mark: None,
     };
-    if !block.keys.iter().any(|key| key == "url") {
+    if !block.has("url") {
         faults.push((at, "[callout] has no `url`, such as url = \"http://127.0.0.1:9000/\"".to_owned()));
     }
     for entry in block.entries {

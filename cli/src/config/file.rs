@@ -62,8 +62,15 @@ pub(super) struct Block {
     /// Of a token, a group, rooms and so on; empty for tables that have none.
     pub(super) name: String,
     /// All that stands there, also what is wrong.
-    pub(super) keys: Vec<String>,
+    keys: Vec<String>,
     pub(super) entries: Vec<Entry>,
+}
+
+impl Block {
+    /// Whether there is such a key, be its value wrong.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.keys.iter().any(|known| known == key)
+    }
 }
 
 /// The text of a file.

@@ -60,7 +60,7 @@ impl Source<'_> {
             self.fault(self.at, "not a name: letters, digits, '-', '_' and '.'");
         }
         for required in ["issuer", "audience", "algorithms", "keys"] {
-            if !block.keys.iter().any(|key| key == required) {
+            if !block.has(required) {
                 self.fault(self.at, &format!("it has no `{required}`"));
             }
         }

@@ -266,6 +266,7 @@ pub(super) const NO_LISTENERS: &str = "no listeners";
 
 /// A table of the file as it would be typed.
 fn endpoint(block: Block) -> Result<Text, (At, String)> {
+    let without_text = if block.has("url") { NO_TEXT } else { NO_URL };
     let mut url = None;
     let (mut query, mut options) = (String::new(), Vec::new());
     for entry in block.entries {
@@ -283,10 +284,7 @@ fn endpoint(block: Block) -> Result<Text, (At, String)> {
             _ => query.extend(texts.into_iter().map(|(_, text)| format!("&{name}={}", encoded(&text)))),
         }
     }
-    let Some(url) = url else {
-        let fault = if block.keys.iter().any(|key| key == "url") { NO_TEXT } else { NO_URL };
-        return Err((block.at, fault.to_owned()));
-    };
+    let url = url.ok_or_else(|| (block.at, without_text.to_owned()))?;
     let query = if url.contains('?') { query } else { query.replacen('&', "?", 1) };
     Ok(Text { typed: url + &query, at: Some(block.at), options: Some(options) })
 }

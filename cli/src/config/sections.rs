@@ -126,7 +126,7 @@ impl Sections {
             let Some(name) = self.name(Table::Token, &block, parsed, |name| names.contains_key(name)) else { continue };
             let at = block.at;
             names.insert(name.clone(), at);
-            if !block.keys.iter().any(|key| key == "hash") {
+            if !block.has("hash") {
                 self.faults
                     .push((at, format!("tokens.{name} has no `hash`; `switchboard token new {name}` makes one")));
             }
