@@ -108,8 +108,7 @@ impl Remote {
 
     /// Asks for what is there.
     pub(crate) async fn get(&self, bounds: Bounds) -> Result<Fetched, FetchError> {
-        let request = self.request(Method::GET, None).body(Whole(None));
-        self.ask(request, bounds).await
+        self.send(Method::GET, None, None, bounds).await
     }
 
     /// Tells it `json`, with `secret` as the proof of who asks.

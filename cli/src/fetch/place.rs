@@ -3,7 +3,6 @@
 use super::FetchError;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Uri};
-use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -126,14 +125,14 @@ fn bare(host: &str) -> &str {
 
 /// A connection to some address of a host.
 pub(super) async fn connect(host: &str, port: u16) -> Result<TcpStream, FetchError> {
-    first(look_up(host, port).await?).await
+    connect_to(&look_up(host, port).await?).await
 }
 
 /// A connection to this machine, whatever the host's name leads to.
 pub(super) async fn connect_here(host: &str, port: u16) -> Result<TcpStream, FetchError> {
     let addresses = look_up(host, port).await?;
     let here: Vec<_> = addresses.into_iter().filter(|address| address.ip().to_canonical().is_loopback()).collect();
-    if here.is_empty() { Err(FetchError::Elsewhere) } else { first(here).await }
+    if here.is_empty() { Err(FetchError::Elsewhere) } else { connect_to(&here).await }
 }
 
 async fn look_up(host: &str, port: u16) -> Result<Vec<SocketAddr>, FetchError> {
@@ -141,13 +140,7 @@ async fn look_up(host: &str, port: u16) -> Result<Vec<SocketAddr>, FetchError> {
     found.map(Iterator::collect).map_err(FetchError::Lookup)
 }
 
-async fn first(addresses: Vec<SocketAddr>) -> Result<TcpStream, FetchError> {
-    let mut failed = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
-    for address in addresses {
-        match TcpStream::connect(address).await {
-            Ok(stream) => return Ok(stream),
-            Err(error) => failed = error,
-        }
-    }
-    Err(FetchError::Connect(failed))
+/// To the first of them that takes it.
+async fn connect_to(addresses: &[SocketAddr]) -> Result<TcpStream, FetchError> {
+    TcpStream::connect(addresses).await.map_err(FetchError::Connect)
 }
