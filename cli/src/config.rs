@@ -199,7 +199,8 @@ impl Config {
         };
         let beyond = limit_faults(config.limits()).into_iter();
         if config.rules.names.is_empty() {
-            choice.faults.extend(config.listen.value.iter().filter_map(nameless));
+            let nameless = config.listen.value.iter().filter_map(nameless);
+            choice.faults.extend(nameless.map(|text| Fault::new(config.listen.set_by.clone(), text)));
         }
         choice.faults.extend(beyond.map(|text| Fault::new(SetBy::Limits, text)));
         if choice.faults.is_empty() { Ok(config) } else { Err(choice.faults) }
@@ -365,11 +366,10 @@ impl Choice {
 }
 
 /// What is wrong with a listener that names its peers, where nobody has a name by it.
-fn nameless(endpoint: &Endpoint) -> Option<Fault> {
+fn nameless(endpoint: &Endpoint) -> Option<String> {
     let option = ["name-from", "peers"].into_iter().find(|option| endpoint.option(option).is_some())?;
     let url = endpoint.typed.split('?').next().unwrap_or_default();
-    let text = format!("{url}: option `{option}`: names nobody, as the file has no [names.\"GLOB\"]");
-    Some(Fault::new(SetBy::Argument, text))
+    Some(format!("{url}: option `{option}`: names nobody, as the file has no [names.\"GLOB\"]"))
 }
 
 /// A fault of a value that may be `auto` as well.

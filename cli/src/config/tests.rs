@@ -250,6 +250,18 @@ fn no_listeners_are_a_fault() {
 }
 
 #[test]
+fn a_listener_that_names_nobody_is_a_fault_of_its_origin() {
+    let listener = "rooms=unix:///never.sock?peers=login";
+    let fault = "rooms=unix:///never.sock: option `peers`: names nobody, as the file has no [names.\"GLOB\"]";
+    let file = File::new("nameless", &format!("listen = [\"{listener}\"]\n"));
+    assert_eq!(load(file.typed(), &[]).expect_err("faulty"), [format!("file {}: {fault}", file.0.display())]);
+    let faults = load(typed(), &[("SWITCHBOARD_LISTEN", listener)]).expect_err("faulty");
+    assert_eq!(faults, [format!("environment SWITCHBOARD_LISTEN: {fault}")]);
+    let argument = Settings { listen: vec![listener.to_owned()], ..typed() };
+    assert_eq!(load(argument, &[]).expect_err("faulty"), [fault]);
+}
+
+#[test]
 fn an_empty_list_is_taken_where_it_is_the_default_alone() {
     let listener = |line: &str| format!("[[listener]]\nurl = \"rooms=http://127.0.0.1:8082\"\n{line}\n");
     let file = File::new("empty", &listener("origins = []"));
