@@ -13,6 +13,7 @@ pub(crate) mod jwt;
 pub(crate) mod keeper;
 pub(crate) mod kept;
 pub(crate) mod peers;
+pub(crate) mod proof;
 pub(crate) mod rules;
 pub(crate) mod snapshot;
 pub(crate) mod token;

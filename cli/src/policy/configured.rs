@@ -9,10 +9,10 @@ use super::jwt::cache::VerifiedTokens;
 use super::jwt::compact::Compact;
 use super::jwt::fault::JwtFault;
 use super::jwt::keys::KeySet;
-use super::jwt::source::{JwtSource, of_credential};
-use super::peers::Transported;
+use super::jwt::source::JwtSource;
+use super::proof::Proof;
 use super::rules::{AdminRight, Rules};
-use super::snapshot::{Holder, Snapshot, is_of_callout};
+use super::snapshot::{Holder, Snapshot};
 use super::token::{StaticToken, TokenFault, TokenHash};
 use parking_lot::{Mutex, RwLock};
 use std::collections::HashSet;
@@ -26,12 +26,6 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tracing::warn;
 
-/// By what whoever comes to a listener with `as=NAME` is known. No token's hash is called so.
-const BY_LISTENER: &str = "as";
-
-/// By what whoever comes to a listener with `auth=off` may do everything.
-const OPEN: &str = "auth=off";
-
 /// What the file says, and what is asked of it.
 #[derive(Debug)]
 pub(crate) struct FilePolicy {
@@ -40,7 +34,7 @@ pub(crate) struct FilePolicy {
     /// Whom listeners say that everybody is there.
     named: Vec<UserName>,
     verified: Mutex<VerifiedTokens>,
-    /// Certificates of clients that their authorities have revoked, by what principals are proven by.
+    /// What stands for certificates of clients that their authorities have revoked.
     pub(super) revoked: RwLock<HashSet<String>>,
     /// Keys of a source are to be fetched now.
     wanted: Notify,
@@ -98,12 +92,12 @@ impl FilePolicy {
 
     /// Whoever comes to a listener that says who that is.
     pub(crate) fn by_listener(name: UserName) -> Principal {
-        Principal::named(name).by(BY_LISTENER)
+        Principal::named(name).by(Proof::Listener.to_string())
     }
 
     /// Whoever comes to a listener that asks nobody.
     pub(crate) fn unasked() -> Principal {
-        Principal::anonymous().by(OPEN)
+        Principal::anonymous().by(Proof::Open.to_string())
     }
 
     /// Answers are others from now on.
@@ -287,8 +281,8 @@ impl Policy for FilePolicy {
     }
 
     fn rights(&self, principal: &Principal, room: &RoomName) -> Rights {
-        match principal.credential() {
-            Some(OPEN) => Rights::ALL,
+        match Proof::of(principal) {
+            Some(Proof::Open) => Rights::ALL,
             _ => self.snapshot().rights(principal, room),
         }
     }
@@ -298,7 +292,7 @@ impl Policy for FilePolicy {
     }
 
     fn may_tell(&self, principal: &Principal, to: &UserName) -> bool {
-        principal.credential() == Some(OPEN) || self.snapshot().may_tell(principal, to)
+        Proof::of(principal) == Some(Proof::Open) || self.snapshot().may_tell(principal, to)
     }
 
     fn may_be_called(&self, principal: &Principal, name: &UserName) -> bool {
@@ -306,36 +300,29 @@ impl Policy for FilePolicy {
     }
 
     fn stands(&self, principal: &Principal) -> bool {
-        match (principal.name(), principal.credential()) {
-            (None, _) | (_, Some(BY_LISTENER)) => true,
-            (Some(name), credential) => {
-                let snapshot = self.snapshot();
-                if let Some((source, stamp)) = credential.and_then(of_credential) {
-                    let is_over = principal.expires().is_none_or(|end| end <= SystemTime::now());
-                    return !is_over && snapshot.still_vouches(source, stamp, name);
-                }
-                match credential.and_then(Transported::of) {
-                    Some(Transported::Certificate) => {
-                        let is_over = principal.expires().is_none_or(|end| end <= SystemTime::now());
-                        let is_revoked = credential.is_none_or(|credential| self.revoked.read().contains(credential));
-                        return !is_over && !is_revoked && snapshot.is_listed(name);
-                    }
-                    Some(Transported::User(uid)) => return snapshot.login(uid) == Some(name),
-                    None => {}
-                }
-                if credential.is_some_and(is_of_callout) {
-                    let is_over = principal.expires().is_some_and(|end| end <= SystemTime::now());
-                    return !is_over && snapshot.callout_issues(name);
-                }
-                let record = snapshot.person(name).filter(|record| !record.has_expired(SystemTime::now()));
-                record.zip(credential).is_some_and(|(record, credential)| record.has_token(credential))
+        let Some(name) = principal.name() else { return true };
+        let (now, snapshot) = (SystemTime::now(), self.snapshot());
+        let is_in_time = || principal.expires().is_some_and(|end| now < end);
+        match Proof::of(principal) {
+            Some(Proof::Listener) => true,
+            Some(Proof::Token(token)) => {
+                snapshot.person(name).is_some_and(|record| !record.has_expired(now) && record.has_token(token))
             }
+            Some(Proof::Jwt { source, stamp, .. }) => is_in_time() && snapshot.still_vouches(source, stamp, name),
+            Some(Proof::Callout { .. }) => {
+                (principal.expires().is_none() || is_in_time()) && snapshot.callout_issues(name)
+            }
+            Some(Proof::Certificate(certificate)) => {
+                is_in_time() && !self.revoked.read().contains(certificate) && snapshot.is_listed(name)
+            }
+            Some(Proof::User(uid)) => snapshot.login(uid) == Some(name),
+            Some(Proof::Open) | None => false,
         }
     }
 
     fn may_come_from(&self, principal: &Principal, address: &PeerAddr) -> bool {
         let snapshot = self.snapshot();
-        let record = principal.name().filter(|_| principal.credential() != Some(BY_LISTENER));
+        let record = principal.name().filter(|_| Proof::of(principal) != Some(Proof::Listener));
         let record = record.and_then(|name| snapshot.person(name));
         record.is_none_or(|record| record.comes_from(address))
     }

@@ -7,12 +7,6 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use switchboard::{CertificateId, NameFrom, Subject, SubjectError, UserName};
 
-/// Before what stands for a certificate, in what a principal is proven by.
-const BY_CERTIFICATE: &str = "certificate/";
-
-/// Before the number of a user.
-const BY_USER: &str = "unix/";
-
 /// The longest file of users.
 pub(crate) const PASSWD_BYTES: u64 = 1 << 20;
 
@@ -82,32 +76,12 @@ impl Unnamed {
 
 /// What stands for a certificate: its number, by which its authority knows it, and eight digits for that one.
 pub(crate) fn of_certificate(id: &CertificateId) -> String {
-    let mut text = BY_CERTIFICATE.to_owned();
+    let mut text = String::new();
     for byte in &id.serial {
         // Writing to a text cannot fail.
         let _ = write!(text, "{byte:02x}");
     }
     text + "/" + &TokenHash::of_bytes(&id.issuer).id()
-}
-
-pub(crate) fn of_user(uid: u32) -> String {
-    format!("{BY_USER}{uid}")
-}
-
-/// What a principal is proven by, if that is its transport.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Transported {
-    Certificate,
-    User(u32),
-}
-
-impl Transported {
-    pub(crate) fn of(credential: &str) -> Option<Self> {
-        if credential.starts_with(BY_CERTIFICATE) {
-            return Some(Self::Certificate);
-        }
-        credential.strip_prefix(BY_USER)?.parse().ok().map(Self::User)
-    }
 }
 
 /// Who the users of this machine are, as `/etc/passwd` has them (passwd(5)). What is no name here is nobody's.
@@ -162,17 +136,20 @@ mod tests {
     }
 
     #[test]
-    fn users_are_those_of_the_file_and_what_proves_one_is_read_again() {
+    fn a_certificate_is_told_apart_by_its_number_and_its_authority() {
+        let (_, subject) = NameRule::parse("cn").unwrap().name(&certificate(&[], "ann")).unwrap();
+        let text = of_certificate(&subject.id);
+        let (number, authority) = text.split_once('/').unwrap();
+        assert_eq!((number.len(), authority.len()), (2 * subject.id.serial.len(), 8), "{text}");
+        assert!([number, authority].concat().bytes().all(|digit| digit.is_ascii_hexdigit()), "{text}");
+    }
+
+    #[test]
+    fn users_are_those_of_the_file() {
         let passwd =
             "root:x:0:0::/root:/bin/sh\nann:x:1000:1000:Ann,,,:/:/bin/sh\nbob:x:1000:1:::\nudp:x:7:7:::\nx\n:x:9:\n";
         let logins = logins(passwd);
         assert_eq!(logins.get(&1000).map(UserName::as_str), Some("ann"));
         assert_eq!((logins.len(), logins.contains_key(&7)), (2, false), "{logins:?}");
-        assert_eq!(Transported::of(&of_user(1000)), Some(Transported::User(1000)));
-        let (_, subject) = NameRule::parse("cn").unwrap().name(&certificate(&[], "ann")).unwrap();
-        assert_eq!(Transported::of(&of_certificate(&subject.id)), Some(Transported::Certificate));
-        for other in ["", "as", "jwt.x/y/z", "0123abcd", "unix/", "unix/x", "callout/1"] {
-            assert_eq!(Transported::of(other), None, "{other}");
-        }
     }
 }

@@ -9,8 +9,8 @@ use super::jwt::claims::{MOST_GLOBS, Vouched};
 use super::jwt::compact::Compact;
 use super::jwt::fault::JwtFault;
 use super::jwt::section::JwtSection;
-use super::jwt::source::{JwtSource, Verified, of_credential};
-use super::peers::Transported;
+use super::jwt::source::{JwtSource, Verified};
+use super::proof::Proof;
 use super::rules::{AdminRight, Direct, Grant, RoomSection, Rules, TokenSection};
 use super::token::TokenHash;
 use ipnet::IpNet;
@@ -224,7 +224,8 @@ impl Snapshot {
             return Err(JwtFault::NotIssued);
         }
         let principal = self.introduced(name, &groups, grants, direct).ok_or(JwtFault::Rights)?;
-        Ok(principal.until(ends).by(source.credential(&stamp, &TokenHash::of(token).id())))
+        let (source, token) = (&source.section.name, TokenHash::of(token).id());
+        Ok(principal.until(ends).by(Proof::Jwt { source, stamp: &stamp, token: &token }.to_string()))
     }
 
     /// Whom a callout has named the holder of a token, at `now`.
@@ -242,7 +243,7 @@ impl Snapshot {
             return Err(Refused::NotIssued);
         }
         let principal = self.introduced(name, &groups, grants, direct).ok_or(Refused::NotIssued)?;
-        let principal = principal.by(format!("{BY_CALLOUT}{}", token.id()));
+        let principal = principal.by(Proof::Callout { token: &token.id() }.to_string());
         Ok(match expires {
             Some(expires) => principal.until(expires),
             None => principal,
@@ -353,7 +354,7 @@ impl Snapshot {
             let groups: Vec<_> = self.groups_of(principal).map(|known| Arc::clone(&known.group)).collect();
             return rule.rights(Some(Person { name, grants: principal.grants(), groups: &groups }), room);
         }
-        match self.people.get(name).filter(|_| transported(principal).is_none()) {
+        match self.people.get(name).filter(|_| !is_transported(principal)) {
             Some(record) => rule.rights(Some(record.person()), room),
             None => self.rights_by_name(&rule, name, room),
         }
@@ -400,7 +401,7 @@ impl Snapshot {
                     || self.callout.as_ref().is_some_and(|callout| callout.section.issues(name))
                     || self.has_section(name))
         };
-        let is_issued_to = |principal: &Principal| is_vouched(principal) || transported(principal).is_some();
+        let is_issued_to = |principal: &Principal| is_vouched(principal) || is_transported(principal);
         match (principal.name(), self.owner(wanted)) {
             (Some(name), Some(owner)) => name == owner && !is_issued_to(principal),
             (Some(name), None) if is_issued_to(principal) => {
@@ -414,22 +415,14 @@ impl Snapshot {
     }
 }
 
-/// Before the hash of a token, in what a principal is proven by that a callout has named.
-const BY_CALLOUT: &str = "callout/";
-
-/// Whether a callout has named the holder of this credential.
-pub(crate) fn is_of_callout(credential: &str) -> bool {
-    credential.starts_with(BY_CALLOUT)
-}
-
-/// What a principal is proven by, if that is its transport.
-fn transported(principal: &Principal) -> Option<Transported> {
-    principal.credential().and_then(Transported::of)
-}
-
 /// Whether a JWT or a callout has shown who it is, and what it may do.
 fn is_vouched(principal: &Principal) -> bool {
-    principal.credential().is_some_and(|credential| is_of_callout(credential) || of_credential(credential).is_some())
+    Proof::of(principal).is_some_and(Proof::is_vouched)
+}
+
+/// Whether its transport has shown who it is.
+fn is_transported(principal: &Principal) -> bool {
+    Proof::of(principal).is_some_and(Proof::is_transported)
 }
 
 /// A name, and those that it is behind with a dot, the longest first.

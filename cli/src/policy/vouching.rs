@@ -4,7 +4,8 @@ use super::audit::Refused;
 use super::callout::{Callout, CalloutAnswer};
 use super::configured::FilePolicy;
 use super::jwt::fault::JwtFault;
-use super::peers::{NameRule, Unnamed, of_certificate, of_user};
+use super::peers::{NameRule, Unnamed, of_certificate};
+use super::proof::Proof;
 use super::token::{StaticToken, TokenHash};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -32,8 +33,8 @@ impl FilePolicy {
         if subject.until <= SystemTime::now() {
             return Err(Refused::Expired);
         }
-        let credential = of_certificate(&subject.id);
-        if self.revoked.read().contains(&credential) {
+        let certificate = of_certificate(&subject.id);
+        if self.revoked.read().contains(&certificate) {
             return Err(Refused::Unnamed(Unnamed::Revoked));
         }
         let snapshot = self.snapshot();
@@ -41,7 +42,7 @@ impl FilePolicy {
             return Err(Refused::Unnamed(Unnamed::Unlisted));
         }
         let groups = snapshot.groups_by_name(&name);
-        Ok(Principal::named(name).groups(groups).by(credential).until(subject.until))
+        Ok(Principal::named(name).groups(groups).by(Proof::Certificate(&certificate).to_string()).until(subject.until))
     }
 
     /// Who comes as this user of this machine: nobody in particular, if that is nobody here.
@@ -49,7 +50,7 @@ impl FilePolicy {
         let snapshot = self.snapshot();
         let name = snapshot.login(user.uid)?.clone();
         let groups = snapshot.groups_by_name(&name);
-        Some(Principal::named(name).groups(groups).by(of_user(user.uid)))
+        Some(Principal::named(name).groups(groups).by(Proof::User(user.uid).to_string()))
     }
 
     /// Who is asked about a token that was not taken: not where somebody here knows that it is wrong.

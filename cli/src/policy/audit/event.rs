@@ -1,8 +1,7 @@
 //! One event of an audit: what is said of it, as fields of the log or as a line of JSON.
 
 use super::TARGET;
-use crate::policy::jwt::source::of_credential;
-use crate::policy::snapshot::is_of_callout;
+use crate::policy::proof::Proof;
 use std::fmt::Write as _;
 use std::time::SystemTime;
 use switchboard::policy::Principal;
@@ -16,7 +15,7 @@ pub(super) struct AuditEvent<'a> {
     pub(super) principal: Option<&'a str>,
     /// What vouches for it.
     pub(super) source: Option<String>,
-    /// What a token is called by, and never the token.
+    /// What a token or a certificate is called by, and never the token.
     pub(super) token: Option<&'a str>,
     pub(super) address: Option<&'a PeerAddr>,
     /// What was asked for.
@@ -29,17 +28,8 @@ pub(super) struct AuditEvent<'a> {
 impl<'a> AuditEvent<'a> {
     /// Of this one.
     pub(super) fn of(event: &'static str, principal: &'a Principal, address: &'a PeerAddr) -> Self {
-        let credential = principal.credential();
-        let of_jwt = credential.and_then(of_credential).map(|(source, _)| format!("jwt.{source}"));
-        let source = of_jwt.or_else(|| match (principal.name(), credential) {
-            (_, Some(callout)) if is_of_callout(callout) => Some("callout".to_owned()),
-            (_, Some(listener @ ("as" | "auth=off"))) => Some(listener.to_owned()),
-            (Some(_), _) => Some("token".to_owned()),
-            (None, _) => None,
-        });
-        // Of a JWT what is behind its source.
-        let token = credential.and_then(|credential| credential.rsplit('/').next());
-        let token = token.filter(|_| source.as_deref().is_some_and(|source| source != "as" && source != "auth=off"));
+        let proof = Proof::of(principal);
+        let (source, token) = (proof.map(Proof::source), proof.and_then(Proof::called));
         let principal = principal.name().map(UserName::as_str);
         Self { event, principal, source, token, address: Some(address), ..Self::default() }
     }
@@ -81,6 +71,22 @@ impl<'a> AuditEvent<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whoever_its_transport_names_has_shown_no_token() {
+        let address = PeerAddr::Unix(None);
+        for (proof, source, token) in [
+            ("certificate/01ff/2d711642", "certificate", Some("01ff/2d711642")),
+            ("unix/1000", "unix", None),
+            ("as", "as", None),
+            ("callout/01234567", "callout", Some("01234567")),
+            ("jwt.corp/01234567/89abcdef", "jwt.corp", Some("89abcdef")),
+        ] {
+            let alice = Principal::named(UserName::parse("alice").unwrap()).by(proof);
+            let event = AuditEvent::of("authenticated", &alice, &address);
+            assert_eq!((event.source.as_deref(), event.token), (Some(source), token), "{proof}");
+        }
+    }
 
     #[test]
     fn a_record_is_one_line_of_json_whatever_stands_in_it() {

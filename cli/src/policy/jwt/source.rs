@@ -13,9 +13,6 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
-/// Before the name of a source, in what a principal is proven by: no hash of a token begins so.
-const PREFIX: &str = "jwt.";
-
 /// A source and its keys.
 #[derive(Debug)]
 pub(crate) struct JwtSource {
@@ -70,7 +67,7 @@ impl JwtSource {
 
     /// As it is called in logs.
     pub(crate) fn called(&self) -> String {
-        format!("{PREFIX}{}", self.section.name)
+        format!("jwt.{}", self.section.name)
     }
 
     pub(crate) fn asking(&self) -> Option<&Arc<Asking>> {
@@ -133,18 +130,6 @@ impl JwtSource {
     pub(crate) fn has_stamp(&self, stamp: &str) -> bool {
         self.keys.read().as_ref().is_some_and(|keys| keys.stamps.iter().any(|known| known == stamp))
     }
-
-    /// By what a principal is proven that a token of this source shows: the source, the stamp, and the token.
-    pub(crate) fn credential(&self, stamp: &str, token: &str) -> String {
-        format!("{PREFIX}{}/{stamp}/{token}", self.section.name)
-    }
-}
-
-/// The source and the stamp of a credential, if it is a JWT.
-pub(crate) fn of_credential(credential: &str) -> Option<(&str, &str)> {
-    let (source, rest) = credential.strip_prefix(PREFIX)?.split_once('/')?;
-    let (stamp, _) = rest.split_once('/')?;
-    Some((source, stamp))
 }
 
 /// A media type, of which `application/` may be left out (RFC 7515 §4.1.9).

@@ -8,6 +8,7 @@ use super::keys::KeySet;
 use super::place::Fetch;
 use super::section::{Audience, JwtSection, KeysFrom};
 use super::sign::Signer;
+use crate::policy::proof::Proof;
 use crate::policy::rules::{AnonymousSection, At, Direct, Grant, GroupSection, Rules, TokenSection};
 use crate::policy::snapshot::Snapshot;
 use crate::policy::token::TokenHash;
@@ -454,7 +455,7 @@ fn what_a_token_was_judged_by_is_known_afterwards() {
     let alice = snapshot(vec![section(&issuer)]).vouched(&issuer.with(json!({})), at(NOW)).unwrap();
     let name = alice.name().unwrap();
     let stands = |snapshot: &Snapshot| {
-        let (source, stamp) = super::source::of_credential(alice.credential().unwrap()).unwrap();
+        let Some(Proof::Jwt { source, stamp, .. }) = Proof::of(&alice) else { panic!("{alice:?}") };
         snapshot.still_vouches(source, stamp, name)
     };
     assert!(stands(&snapshot(vec![section(&issuer)])));
