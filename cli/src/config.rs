@@ -2,6 +2,7 @@
 //!
 //! Everything given is checked, also what a stronger origin overrides, and all faults are reported at once.
 
+mod asked;
 mod bans;
 mod callout;
 mod changes;
@@ -163,7 +164,7 @@ impl Config {
         let state_directory =
             choice.one("state-directory", state_of(environment), |text| parse_directory(text, &state_of(environment)));
         content.faults.extend(key_files::read_keys(&mut rules, state_directory.value.path.as_deref()));
-        content.faults.extend(callout::find(&mut rules));
+        content.faults.extend(asked::find_callout(&mut rules));
         rules.read_logins();
         content.faults.sort();
         if let Some((path, _)) = &file {

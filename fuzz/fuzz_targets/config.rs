@@ -17,10 +17,6 @@ mod typed {
     pub(crate) use units::{parse_duration, parse_size, show_duration, show_size, show_timeout};
 }
 
-#[path = "../bodies/fetch.rs"]
-#[allow(dead_code)]
-mod fetch;
-
 #[path = "../../cli/src/policy"]
 #[allow(dead_code, unused_imports)]
 mod policy {

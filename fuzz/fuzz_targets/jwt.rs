@@ -15,10 +15,6 @@ mod typed {
     pub(crate) use secret::Secret;
 }
 
-#[path = "../bodies/fetch.rs"]
-#[allow(dead_code)]
-mod fetch;
-
 #[path = "../../cli/src/policy"]
 #[allow(dead_code, unused_imports)]
 mod policy {

@@ -1,23 +1,13 @@
-//! What `[callout]` means, and what its file of authorities holds.
+//! What `[callout]` means. Its URL is taken apart elsewhere (`asked.rs`).
 
 use super::file::Block;
 use super::values::{Value, Wrong};
-use crate::fetch::Remote;
 use crate::policy::callout::CalloutSection;
-use crate::policy::rules::Rules;
-use crate::policy::token::TokenHash;
-use std::fs::File;
-use std::io::Read as _;
-use std::path::Path;
-use std::sync::Arc;
 use switchboard::Glob;
 use switchboard_load::typed::Secret;
 
 /// As a header can have it.
 const SECRET_BYTES: usize = 1024;
-
-/// As whoever reads it takes.
-const CA_BYTES: u64 = 1 << 20;
 
 /// What the table says, and what is wrong with it.
 pub(super) fn section(block: Option<Block>, faults: &mut Vec<Wrong>) -> Option<CalloutSection> {
@@ -29,7 +19,7 @@ pub(super) fn section(block: Option<Block>, faults: &mut Vec<Wrong>) -> Option<C
         secret: None,
         ca: None,
         names: Glob::parse("*").into_iter().collect(),
-        remote: None,
+        place: None,
         mark: None,
     };
     if !block.has("url") {
@@ -62,25 +52,4 @@ const SECRET_RULE: &str = "up to 1024 letters, digits and signs of ASCII, withou
 
 fn is_secret(text: &str) -> bool {
     (1..=SECRET_BYTES).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
-}
-
-/// Reads the file that the rules name, and takes their URL apart.
-pub(super) fn find(rules: &mut Rules) -> Vec<Wrong> {
-    let Some(section) = rules.callout.as_mut().filter(|section| !section.url.is_empty()) else { return Vec::new() };
-    match Remote::new(&section.url, section.ca.as_deref().map(Path::new)) {
-        Ok(remote) => {
-            section.remote = Some(Arc::new(remote));
-            section.mark = section.ca.as_deref().map(mark);
-            Vec::new()
-        }
-        Err(faults) => faults.into_iter().map(|fault| (section.at, format!("callout: {fault}"))).collect(),
-    }
-}
-
-/// What stands for the file of authorities, which was read just now: with another one it is another table.
-fn mark(ca: &str) -> String {
-    let mut bytes = Vec::new();
-    // If it is gone by now, the next reload finds out.
-    let _ = File::open(ca).and_then(|file| file.take(CA_BYTES).read_to_end(&mut bytes));
-    TokenHash::of_bytes(&bytes).to_string()
 }

@@ -3,14 +3,15 @@
 //! Whatever is not a clear yes or no is neither. What an answer is worth here, and which names it may give, is for the policy to say.
 
 mod answer;
+pub(crate) mod place;
 
 pub(crate) use answer::{Attested, CalloutAnswer};
 
 use super::rules::At;
 use super::token::TokenHash;
-use crate::fetch::{Bounds, Remote};
 use bytes::Bytes;
 use parking_lot::Mutex;
+use place::PutQuestion;
 use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
@@ -30,8 +31,11 @@ const WAITING: usize = 1024;
 /// How long one waits for it. With the answer it is no longer than a connection may take to show who it is.
 const TURN: Duration = Duration::from_secs(7);
 
-/// An answer's bounds.
-const BOUNDS: Bounds = Bounds { body_bytes: 64 << 10, time: Duration::from_secs(2) };
+/// How long its answer may take.
+pub(crate) const ANSWER_TIME: Duration = Duration::from_secs(2);
+
+/// Most bytes of it.
+pub(crate) const ANSWER_BYTES: usize = 64 << 10;
 
 /// Answers that are kept. When there is no place, the one that is over soonest makes some.
 const KEPT: usize = 4096;
@@ -48,7 +52,7 @@ pub(crate) struct CalloutSection {
     /// Whom it may speak for.
     pub(crate) names: Vec<Glob>,
     /// Its place, once the URL is taken apart and the file is read.
-    pub(crate) remote: Option<Arc<Remote>>,
+    pub(crate) place: Option<Arc<dyn PutQuestion>>,
     /// What stands for that file.
     pub(crate) mark: Option<String>,
 }
@@ -60,7 +64,7 @@ impl CalloutSection {
     }
 
     fn parts(&self) -> (At, &str, Option<&str>, [&Option<String>; 2], &[Glob]) {
-        let Self { at, url, secret, ca, names, remote: _, mark } = self;
+        let Self { at, url, secret, ca, names, place: _, mark } = self;
         (*at, url, secret.as_ref().map(Secret::expose), [ca, mark], names)
     }
 }
@@ -156,10 +160,10 @@ impl Callout {
         let _admitted = self.admitted.try_acquire().map_err(|_| NoAnswer::Full)?;
         let Ok(Ok(_turn)) = timeout(TURN, self.turns.acquire()).await else { return Err(NoAnswer::Busy) };
         let question = Bytes::from(answer::question(token, address));
-        let Some(remote) = &self.section.remote else { return Err(NoAnswer::Failed("it has no place".into())) };
-        let fetched = remote.post(question, self.section.secret.as_ref(), BOUNDS).await;
-        let fetched = fetched.map_err(|error| NoAnswer::Failed(error.told().into()))?;
-        answer::read(fetched.status, &fetched.body).map_err(|fault| NoAnswer::Failed(fault.into()))
+        let Some(place) = &self.section.place else { return Err(NoAnswer::Failed("it has no place".into())) };
+        let answered = place.put(question, self.section.secret.as_ref()).await;
+        let read = answered.and_then(|(status, body)| answer::read(status, &body));
+        read.map_err(|fault| NoAnswer::Failed(fault.into()))
     }
 
     fn known(&self, question: &Question) -> Option<CalloutAnswer> {

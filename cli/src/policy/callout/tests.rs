@@ -1,4 +1,5 @@
 use super::*;
+use crate::fetch::Remote;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use switchboard::UserName;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -48,7 +49,7 @@ async fn callout(text: String, is_held: bool) -> (Arc<Callout>, Arc<Asked>, Join
     let url = format!("http://{}/who", listener.local_addr().unwrap());
     let section = CalloutSection {
         at: At { line: 1, column: 1 },
-        remote: Some(Arc::new(Remote::new(&url, None).unwrap())),
+        place: Some(Arc::new(Remote::new(&url, None).unwrap())),
         url,
         secret: Some(Secret::new("s3cret")),
         ca: None,
