@@ -49,6 +49,7 @@ fn source() -> JwtSource {
         algorithms: LISTED.to_vec(),
         keys: KeysFrom::Files(Vec::new()),
         keys_ca: None,
+        mark: None,
         fetched: None,
         fetch: Fetch::default(),
         read,

@@ -72,6 +72,7 @@ impl Source<'_> {
             algorithms: Vec::new(),
             keys: KeysFrom::Files(Vec::new()),
             keys_ca: None,
+            mark: None,
             read: KeySet::default(),
             fetched: None,
             fetch: Fetch::default(),

@@ -1,5 +1,6 @@
 //! What a source's keys are: the files that hold them, read; or where they are fetched, and what was kept of that.
 
+use super::asked;
 use super::values::Wrong;
 use crate::fetch::{Bounds, Remote};
 use crate::policy::jwt::keys::{KEYS_BYTES, KeySet};
@@ -49,8 +50,8 @@ fn read(path: &str) -> Result<Vec<u8>, String> {
 }
 
 fn find(section: &mut JwtSection, at: At, url: &str, state: Option<&Path>, faults: &mut Vec<Wrong>) {
-    match Remote::new(url, section.keys_ca.as_deref().map(Path::new)) {
-        Ok(remote) => section.fetch = Fetch(Some(Arc::new(Issuer(remote)))),
+    match asked::find(url, section.keys_ca.as_deref()) {
+        Ok((remote, mark)) => (section.fetch, section.mark) = (Fetch(Some(Arc::new(Issuer(remote)))), mark),
         Err(more) => faults.extend(more.into_iter().map(|fault| (at, format!("keys: {fault}")))),
     }
     let kept = state.and_then(|state| kept::load(state, &section.name, url));

@@ -84,7 +84,7 @@ pub(super) fn tables(rules: &Rules, rooms: &Rooms) -> Vec<ShownTable> {
     });
     let sources = rules.jwt.iter().map(|section| ShownTable {
         // What was kept of a URL is no word of the file.
-        beside: section.read.marks().filter(|_| section.url().is_none()).collect(),
+        beside: section.read.marks().filter(|_| section.url().is_none()).chain(section.mark.clone()).collect(),
         ..named(Table::Jwt, &section.name, of_jwt(section))
     });
     let names = rules.names.iter().map(|section| {

@@ -262,6 +262,28 @@ fn a_listener_that_names_nobody_is_a_fault_of_its_origin() {
 }
 
 #[test]
+fn other_authorities_in_the_same_file_are_a_change() {
+    let authority = || {
+        let key = rcgen::KeyPair::generate().unwrap();
+        rcgen::CertificateParams::new(["a.test".to_owned()]).unwrap().self_signed(&key).unwrap().pem()
+    };
+    let ca = File::new("authorities", &authority());
+    let path = ca.0.display();
+    let file = File::new(
+        "asked",
+        &format!(
+            "[jwt.x]\nissuer = \"x\"\naudience = \"any\"\nalgorithms = [\"ES256\"]\nkeys = \"https://a.test/\"\nkeys-ca = \"{path}\"\n\
+             [callout]\nurl = \"https://a.test/\"\nca = \"{path}\"\n"
+        ),
+    );
+    let read = || InForce::of(&load(file.typed(), &[]).expect("sound"));
+    let before = read();
+    assert_eq!(before.changes(&read()), Changes::default());
+    std::fs::write(&ca.0, authority()).expect("it takes others");
+    assert_eq!(before.changes(&read()).live, ["jwt.x", "callout"]);
+}
+
+#[test]
 fn an_empty_list_is_taken_where_it_is_the_default_alone() {
     let listener = |line: &str| format!("[[listener]]\nurl = \"rooms=http://127.0.0.1:8082\"\n{line}\n");
     let file = File::new("empty", &listener("origins = []"));

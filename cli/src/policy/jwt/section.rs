@@ -20,6 +20,8 @@ pub(crate) struct JwtSection {
     pub(crate) keys: KeysFrom,
     /// Whom to believe at a URL; without: what the machine trusts.
     pub(crate) keys_ca: Option<String>,
+    /// What stands for that file, once it is read.
+    pub(crate) mark: Option<String>,
     /// What its files hold, once they are read, or what was kept of its URL.
     pub(crate) read: KeySet,
     /// When that was fetched.

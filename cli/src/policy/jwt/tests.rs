@@ -104,6 +104,7 @@ pub(in crate::policy) fn section(issuer: &Issuer) -> JwtSection {
         audience: Audience::OneOf(vec!["switchboard".to_owned()]),
         keys: KeysFrom::Files(Vec::new()),
         keys_ca: None,
+        mark: None,
         fetched: None,
         fetch: Fetch::default(),
         read: KeySet::read(issuer.keys(None).to_string().as_bytes(), &algorithms).unwrap(),
