@@ -26,7 +26,7 @@ pub(crate) use worker::{Assigned, Worker, Workers};
 
 use crate::config::{GRACE, raise_descriptor_limit};
 use crate::link::budget::Budget;
-use crate::link::{ConnectionId, Link, ListenerSettings, PeerAddr, Provenance, Spawned, Tasks};
+use crate::link::{ConnectionId, Link, ListenerSettings, Provenance, Spawned, Tasks};
 use crate::metrics::Metrics;
 use admission::Admission;
 pub(crate) use bans::Bans;
@@ -118,11 +118,11 @@ impl Node {
     pub(crate) fn admit(
         self: &Arc<Self>,
         worker: &Arc<Worker>,
-        address: PeerAddr,
+        origin: Provenance,
         settings: &Arc<ListenerSettings>,
     ) -> Result<Opening, CloseReason> {
-        let counted = self.count_one(settings).inspect_err(|reason| refuse(&address, *reason, settings))?;
-        self.admit_counted(counted, worker, address.into(), settings)
+        let counted = self.count_one(settings).inspect_err(|reason| refuse(&origin.address, *reason, settings))?;
+        self.admit_counted(counted, worker, origin, settings)
     }
 
     /// The same for one that is counted among all.
@@ -155,9 +155,7 @@ impl Node {
 
     /// Admits a connection beside `other`: by the same listener, and on its worker.
     pub(crate) fn admit_beside(self: &Arc<Self>, other: &Link, origin: Provenance) -> Result<Opening, CloseReason> {
-        let settings = &other.listener;
-        let counted = self.count_one(settings).inspect_err(|reason| refuse(&origin.address, *reason, settings))?;
-        self.admit_counted(counted, &self.worker_of(other), origin, settings)
+        self.admit(&self.worker_of(other), origin, &other.listener)
     }
 
     /// What its workers share.

@@ -216,7 +216,7 @@ impl Inward {
         F: Future<Output: HandlerOutput> + Send + 'static,
     {
         let Self { worker, node, settings } = self;
-        let Ok(opening) = node.admit(worker, PeerAddr::Ip(source), settings) else { return false };
+        let Ok(opening) = node.admit(worker, PeerAddr::Ip(source).into(), settings) else { return false };
         let (source, sink) = enter();
         node.tasks.spawn(serve(opening.enter(sink, Protocol::Frames), source, handler));
         true
