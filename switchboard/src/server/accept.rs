@@ -289,24 +289,23 @@ impl Inside {
     /// Takes a connection that was accepted: at once, or once its proxy has said whose it is.
     fn take<S: Stream>(self: &Arc<Self>, stream: S, address: PeerAddr, place: Option<OwnedSemaphorePermit>) {
         let begins = self.settings.proxies.as_ref().map_or(Begins::Directly, |proxies| proxies.begins(&address));
-        match (begins, place, &self.handshakes) {
-            (Begins::Never, ..) => refuse(&address, CloseReason::BadProxyHeader, &self.settings),
-            (Begins::WithHeader, Some(place), Some(handshakes)) => {
-                let arrival = handshakes.arrivals.enter();
-                match self.serving.node.count_one(&self.settings) {
-                    Ok(counted) => {
-                        let inside = Arc::clone(self);
-                        // Detached: the tracker counts it.
-                        drop(self.serving.node.tasks.spawn(arrive(stream, address, place, (counted, inside, arrival))));
-                    }
-                    Err(reason) => refuse(&address, reason, &self.settings),
-                }
-            }
-            (_, place, _) => match self.serving.node.count_one(&self.settings) {
-                Ok(counted) => self.open(stream, place, address.into(), counted),
-                Err(reason) => refuse(&address, reason, &self.settings),
-            },
+        if begins == Begins::Never {
+            return refuse(&address, CloseReason::BadProxyHeader, &self.settings);
         }
+        let node = &self.serving.node;
+        let counted = match node.count_one(&self.settings) {
+            Ok(counted) => counted,
+            Err(reason) => return refuse(&address, reason, &self.settings),
+        };
+        if begins == Begins::Directly {
+            return self.open(stream, place, address.into(), counted);
+        }
+        let (Some(place), Some(handshakes)) = (place, &self.handshakes) else {
+            unreachable!("where there are proxies, a place comes first")
+        };
+        let arrival = handshakes.arrivals.enter();
+        // Detached: the tracker counts it.
+        drop(node.tasks.spawn(arrive(stream, address, place, (counted, Arc::clone(self), arrival))));
     }
 
     /// Lets a connection in whose proxy has said whose it is.
