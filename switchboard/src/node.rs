@@ -13,7 +13,7 @@ mod handle;
 mod owners;
 mod worker;
 
-pub(crate) use admission::{Admitted, Counted, refuse};
+pub(crate) use admission::{Admitted, Counted, counted_network, refuse};
 pub(crate) use connections::info;
 pub use connections::{ConnectionInfo, Connections};
 pub use drain::Drained;

@@ -186,7 +186,7 @@ fn server_limits(settings: &ListenerSettings) -> &Limits {
 }
 
 /// Where a connection from this address counts, if it does: not one that is a proxy's own, or that many clients' requests come on.
-fn counted_network(settings: &ListenerSettings, address: &PeerAddr) -> Option<NonZeroU64> {
+pub(crate) fn counted_network(settings: &ListenerSettings, address: &PeerAddr) -> Option<NonZeroU64> {
     (!settings.is_of_proxy(address)).then_some(address)?.ip().map(|address| network(address.ip()))
 }
 

@@ -7,7 +7,7 @@ use crate::config::Limits;
 use crate::error::logged;
 use crate::link::{ListenerSettings, PeerAddr};
 use crate::metrics::{AcceptWait, ListenerCounts};
-use crate::node::{Owners, Scope, network};
+use crate::node::{Owners, Scope, counted_network};
 use parking_lot::Mutex;
 use std::hash::{BuildHasher as _, RandomState};
 use std::num::NonZeroU64;
@@ -100,11 +100,9 @@ impl Handshakes {
         settings: &ListenerSettings,
     ) -> Option<UnderWay> {
         let counts = &settings.counts;
-        let counted = Some(address).filter(|address| !settings.is_of_proxy(address)).and_then(PeerAddr::ip);
-        let (Some(buckets), Some(address)) = (&self.buckets, counted) else {
+        let (Some(buckets), Some(network)) = (&self.buckets, counted_network(settings, address)) else {
             return Some(UnderWay::new(place, counts, None));
         };
-        let network = network(address.ip());
         if !buckets.lock().take(self.key.hash_one(network), self.started.elapsed()) {
             return None;
         }
