@@ -101,19 +101,13 @@ impl Bans {
 
     /// Whether nobody may come from there.
     pub(crate) fn hold(&self, address: IpAddr) -> bool {
-        self.find(address, SystemTime::now()).is_some()
+        // Relaxed: as where it is set. Who comes at the same moment as a ban may have come before it.
+        self.count.load(Ordering::Relaxed) > 0 && self.banned.read().find(address, SystemTime::now()).is_some()
     }
 
     /// The one that holds for an address now, of the largest network if there are several.
     pub(super) fn find(&self, address: IpAddr, now: SystemTime) -> Option<Ban> {
-        // Relaxed: as where it is set. Who comes at the same moment as a ban may have come before it.
-        if self.count.load(Ordering::Relaxed) == 0 {
-            return None;
-        }
-        let banned = self.banned.read();
-        let address = address.to_canonical();
-        let networks = banned.sizes.keys().filter_map(|size| IpNetwork::around(address, *size));
-        networks.filter_map(|network| banned.bans.get(&network)).find(|ban| !ban.is_over(now)).cloned()
+        self.banned.read().find(address, now).cloned()
     }
 
     /// Those that are not over, in order of their networks.
@@ -125,6 +119,12 @@ impl Bans {
 }
 
 impl Banned {
+    fn find(&self, address: IpAddr, now: SystemTime) -> Option<&Ban> {
+        let address = address.to_canonical();
+        let networks = self.sizes.keys().filter_map(|size| IpNetwork::around(address, *size));
+        networks.filter_map(|network| self.bans.get(&network)).find(|ban| !ban.is_over(now))
+    }
+
     fn remove(&mut self, network: &IpNetwork) -> Option<Ban> {
         let ban = self.bans.remove(network)?;
         let Some(count) = self.sizes.get_mut(&network.prefix()) else { unreachable!("counted when it was added") };
