@@ -97,9 +97,7 @@ impl Read for Wire {
         }
         let room = wanted.remaining();
         let link = &this.exchange.link;
-        let is_short = link.tick.budget.is_exceeded();
-        let own = if is_short { this.exchange.own_bytes() } else { 0 };
-        let allowance = ready!(link.poll_allowance_beside(cx, own));
+        let allowance = ready!(link.poll_allowance_beside(cx, || this.exchange.own_bytes()));
         if !this.surplus.is_empty() {
             let count = wanted.remaining().min(this.surplus.len());
             wanted.put_slice(&this.surplus[..count]);

@@ -44,13 +44,17 @@ impl Link {
     /// what it says others would hold; but each time that it has waited it may say a little, however many others wait.
     #[inline]
     pub(crate) fn poll_allowance(self: &Arc<Self>, cx: &Context<'_>) -> Poll<usize> {
-        self.poll_allowance_beside(cx, 0)
+        self.poll_allowance_beside(cx, || 0)
     }
 
     /// The same of one that holds `own` bytes whatever it reads.
     #[inline]
-    pub(crate) fn poll_allowance_beside(self: &Arc<Self>, cx: &Context<'_>, own: usize) -> Poll<usize> {
-        if self.tick.budget.is_exceeded() { self.poll_relieved(cx, own) } else { Poll::Ready(usize::MAX) }
+    pub(crate) fn poll_allowance_beside(
+        self: &Arc<Self>,
+        cx: &Context<'_>,
+        own: impl FnOnce() -> usize,
+    ) -> Poll<usize> {
+        if self.tick.budget.is_exceeded() { self.poll_relieved(cx, own()) } else { Poll::Ready(usize::MAX) }
     }
 
     #[cold]
