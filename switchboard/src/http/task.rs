@@ -249,7 +249,7 @@ impl<S: Service> hyper::service::Service<http::Request<Incoming>> for HyperServi
         let fields = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32);
         let target = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
         let fields = fields.sum::<usize>() + target;
-        let own = if head.version < Version::HTTP_2 { REQUEST_BYTES } else { STREAM_BYTES };
+        let own = request_bytes(head.version);
         answering.heading(fields + own);
         if let Some(mut refusal) = refusal(&head, fields, exchange.is_doubtful()) {
             (exchange.site.unasked)(Some(&head), refusal.headers_mut());
@@ -291,10 +291,14 @@ impl<F: Future<Output: Into<Response>>> Future for Responding<F> {
         let response = ready!(this.service.poll(cx));
         let Some(answering) = this.answering.take() else { unreachable!("polled until it is ready") };
         // hyper drops the rest of it.
-        let own = if this.asked.version < Version::HTTP_2 { REQUEST_BYTES } else { STREAM_BYTES };
-        answering.heading(own);
+        answering.heading(request_bytes(this.asked.version));
         Poll::Ready(Ok(this.exchange.answer(response.into(), *this.asked, answering)))
     }
+}
+
+/// What a request costs beside its head, its body and its service.
+fn request_bytes(version: Version) -> usize {
+    if version < Version::HTTP_2 { REQUEST_BYTES } else { STREAM_BYTES }
 }
 
 /// The answer to a request that never reaches a service.
