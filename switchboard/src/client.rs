@@ -300,13 +300,14 @@ impl Client {
             },
             None => opening.await.map_err(|error| error.to(&name))?,
         };
+        let is_secure = matches!(transport, "tls" | "wss");
         let settings = ListenerSettings {
             rate: None,
             proxies: None,
             forwarders: None,
             name,
-            is_secure: matches!(transport, "tls" | "wss"),
-            counts: ListenerCounts::unlisted(transport, matches!(transport, "tls" | "wss")),
+            is_secure,
+            counts: ListenerCounts::unlisted(transport, is_secure),
             is_local: false,
             timeouts: self.timeouts,
             limits: Arc::clone(&self.limits),
