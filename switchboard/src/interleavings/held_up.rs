@@ -51,5 +51,7 @@ fn what_is_queued_for_one_that_is_ended_for_memory_is_given_back_at_once() {
         budget.set_limit(0);
         block_on(served.task).unwrap();
         assert_eq!((served.link.charged_bytes(), budget.excess()), (0, 0));
+        let closed = stage.worker.tick.closed.newest(1);
+        assert!(closed[0].unwritten >= 4 << 10, "{} bytes", closed[0].unwritten);
     });
 }

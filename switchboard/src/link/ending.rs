@@ -68,7 +68,7 @@ impl Link {
         let mut state = self.state.lock();
         self.attention.fetch_or(ABORTED, Ordering::Release);
         self.end_locked(&mut state, CloseReason::OutOfMemory);
-        let queued = state.outbox.take(&self.tick.budget);
+        let queued = state.outbox.shed(&self.tick.budget);
         drop(state);
         // Whoever ends connections goes on after a panic of a value of the user's.
         let _ = contained(|| drop(queued));

@@ -13,7 +13,7 @@ use super::budget::{Budget, Charge};
 use super::delivery::Deferred;
 use crate::turn::{CALL_BYTES, Turn};
 use bytes::Bytes;
-use shares::Shares;
+use shares::{Private, give_back};
 use std::any::Any;
 use std::io::{self, IoSlice};
 use std::task::{Context, Poll};
@@ -36,15 +36,10 @@ pub(crate) struct Outbox {
     /// The socket took no more: the connection's task goes on when it does, and since when it has not.
     blocked_since: Stamp,
     pub(super) charge: Charge,
+    /// Bytes that were queued when it was shed.
+    shed_bytes: u32,
     /// Private messages to this connection, as long as any of them wait.
     private: Option<Box<Private>>,
-}
-
-#[derive(Default)]
-struct Private {
-    shares: Shares,
-    /// Frames that are on their way through the tick.
-    under_way: usize,
 }
 
 #[derive(Default)]
@@ -106,6 +101,7 @@ impl Outbox {
             dirty: false,
             blocked_since: Stamp::NONE,
             charge: Charge::default(),
+            shed_bytes: 0,
             private: None,
         }
     }
@@ -353,9 +349,15 @@ impl Outbox {
         drop(self.take(budget));
     }
 
-    /// The same, and what is queued is the caller's to drop: values of the user's may be in it.
+    /// Gives up what is queued for the memory that it takes; it counts as unwritten, and is the caller's to drop: values of the
+    /// user's may be in it.
     #[must_use]
-    pub(super) fn take(&mut self, budget: &Budget) -> impl Sized + use<> {
+    pub(super) fn shed(&mut self, budget: &Budget) -> impl Sized + use<> {
+        self.shed_bytes = u32::try_from(self.queued_bytes()).unwrap_or(u32::MAX);
+        self.take(budget)
+    }
+
+    fn take(&mut self, budget: &Budget) -> Option<Box<Queue>> {
         self.blocked_since = Stamp::NONE;
         let queue = self.queue.take();
         // What the sink has on its way goes with it.
@@ -464,22 +466,12 @@ impl Outbox {
 
     /// Drops what is queued, and the socket's write side with it. Says how many bytes were not written.
     pub(crate) fn close(&mut self) -> usize {
-        let unwritten = self.queued_bytes();
+        let unwritten = self.queued_bytes() + self.shed_bytes as usize;
         self.queue = None;
         self.blocked_since = Stamp::NONE;
         self.sink = None;
         self.private = None;
         unwritten
-    }
-}
-
-/// Takes a frame of `from` off again.
-fn give_back(private: &mut Option<Box<Private>>, from: ConnectionId, length: usize) {
-    if let Some(known) = private {
-        known.shares.give_back(from, length);
-        if known.shares.is_empty() {
-            *private = None;
-        }
     }
 }
 

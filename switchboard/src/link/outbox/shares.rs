@@ -5,6 +5,24 @@
 
 use crate::link::ConnectionId;
 
+/// What is said to one connection alone, as long as any of it waits.
+#[derive(Default)]
+pub(super) struct Private {
+    pub(super) shares: Shares,
+    /// Frames that are on their way through the tick.
+    pub(super) under_way: usize,
+}
+
+/// Takes a frame of `from` off again.
+pub(super) fn give_back(private: &mut Option<Box<Private>>, from: ConnectionId, length: usize) {
+    if let Some(known) = private {
+        known.shares.give_back(from, length);
+        if known.shares.is_empty() {
+            *private = None;
+        }
+    }
+}
+
 /// What waits, and whose it is.
 #[derive(Default)]
 pub(super) struct Shares {
