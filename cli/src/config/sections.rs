@@ -13,11 +13,10 @@ use crate::policy::rules::{
     AdminRight, AnonymousSection, At, Direct, Grant, GroupSection, NameSection, RoomSection, Rules, TokenSection,
 };
 use crate::policy::token::TokenHash;
-use ipnet::IpNet;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::SystemTime;
 use switchboard::rule::Who;
-use switchboard::{Glob, GroupName, RoomClass, UserName};
+use switchboard::{Glob, GroupName, IpNetwork, RoomClass, UserName};
 use switchboard_load::typed::did_you_mean;
 
 /// Lines of rights that one person may have, its groups' among them: each is tried when it joins a room.
@@ -70,7 +69,7 @@ struct Granted {
     hashes: Vec<TokenHash>,
     groups: Vec<(At, GroupName)>,
     expires: Option<SystemTime>,
-    from: Vec<IpNet>,
+    from: Vec<IpNetwork>,
     datagram_key: Option<(At, String)>,
     admin: Option<AdminRight>,
     uid: Option<(At, usize)>,

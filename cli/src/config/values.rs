@@ -4,10 +4,9 @@ use super::keys::{Key, Kind};
 use super::places::Places;
 use crate::policy::rules::{At, Direct, Grant};
 use crate::policy::token::{HashFault, TokenHash};
-use ipnet::IpNet;
 use std::time::{Duration, SystemTime};
 use switchboard::rule::Who;
-use switchboard::{Glob, GroupName, IpNetwork, Rights, UserName};
+use switchboard::{Glob, GroupName, IpNetwork, IpNetworkError, Rights, UserName};
 use switchboard_load::typed::{nearest, parse_duration, parse_size};
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
@@ -30,7 +29,7 @@ pub(super) enum Value {
     Grants(Vec<Grant>),
     Names(Vec<Direct>),
     Time(SystemTime),
-    Networks(Vec<IpNet>),
+    Networks(Vec<IpNetwork>),
     Network(IpNetwork),
     People(Vec<(At, Who)>),
     Rights(Rights),
@@ -321,15 +320,11 @@ fn who(text: &str) -> Result<Who, String> {
 }
 
 /// An address alone is a network of one.
-fn network(text: &str) -> Result<IpNet, String> {
-    let alone = || text.parse().map(|address: std::net::IpAddr| IpNet::from(address)).ok();
-    let network = text.parse().ok().or_else(alone);
-    let network: IpNet =
-        network.ok_or_else(|| format!("`{text}` is neither an address nor a network such as 10.0.0.0/8"))?;
-    if network.trunc() != network {
-        return Err(format!("`{text}` has bits set after its prefix; did you mean `{}`?", network.trunc()));
-    }
-    Ok(network)
+fn network(text: &str) -> Result<IpNetwork, String> {
+    text.parse().map_err(|fault| match fault {
+        IpNetworkError::BitsBehind(meant) => format!("`{text}` has bits set after its prefix; did you mean `{meant}`?"),
+        _ => format!("`{text}` is neither an address nor a network such as 10.0.0.0/8"),
+    })
 }
 
 /// What may be banned. A larger network is a slip of the finger.
@@ -397,7 +392,8 @@ mod tests {
     #[test]
     fn a_network_has_nothing_behind_its_prefix() {
         assert_eq!(network("10.0.0.0/8").map(|network| network.to_string()), Ok("10.0.0.0/8".to_owned()));
-        assert_eq!(network("::1").map(|network| network.to_string()), Ok("::1/128".to_owned()));
+        let alone = network("::1").map(|network| (network.address().to_string(), network.prefix()));
+        assert_eq!(alone, Ok(("::1".to_owned(), 128)));
         assert_eq!(
             network("10.0.0.1/8"),
             Err("`10.0.0.1/8` has bits set after its prefix; did you mean `10.0.0.0/8`?".to_owned())

@@ -5,14 +5,13 @@ use super::datagrams::DatagramKey;
 use super::jwt::section::JwtSection;
 use super::peers::{PASSWD_BYTES, logins};
 use super::token::TokenHash;
-use ipnet::IpNet;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
 use std::io::Read as _;
 use std::time::{Duration, SystemTime};
 use switchboard::rule::Who;
-use switchboard::{Glob, GroupName, Rights, UserName};
+use switchboard::{Glob, GroupName, IpNetwork, Rights, UserName};
 
 /// Where something stands in the file. Both count from 1, and columns count characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -124,7 +123,7 @@ pub(crate) struct TokenSection {
     /// From then on it is expired.
     pub(crate) expires: Option<SystemTime>,
     /// Whence it may come; empty: from anywhere.
-    pub(crate) from: Vec<IpNet>,
+    pub(crate) from: Vec<IpNetwork>,
     /// By which its datagrams are signed.
     pub(crate) datagram_key: Option<DatagramKey>,
     /// What it may do with the server.

@@ -13,14 +13,13 @@ use super::jwt::source::{JwtSource, Verified};
 use super::proof::Proof;
 use super::rules::{AdminRight, Direct, Grant, RoomSection, Rules, TokenSection};
 use super::token::TokenHash;
-use ipnet::IpNet;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 use switchboard::policy::Principal;
 use switchboard::rule::{Group, Person, Rule, Section};
-use switchboard::{Glob, Grants, GroupName, PeerAddr, Rights, RoomName, UserName};
+use switchboard::{Glob, Grants, GroupName, IpNetwork, PeerAddr, Rights, RoomName, UserName};
 
 /// The rules of one file.
 #[derive(Debug, Default)]
@@ -91,7 +90,7 @@ pub(crate) struct Record {
     direct: Vec<Glob>,
     expires: Option<SystemTime>,
     /// Whence it may come; empty: from anywhere.
-    from: Vec<IpNet>,
+    from: Vec<IpNetwork>,
     datagram_key: Option<DatagramKey>,
     /// What it may do with the server, by itself or by a group.
     pub(crate) admin: Option<AdminRight>,
@@ -104,7 +103,7 @@ impl Record {
 
     /// Whether it may come from there. What has no address is within this machine.
     pub(crate) fn comes_from(&self, address: &PeerAddr) -> bool {
-        let is_from = |address: IpAddr| self.from.iter().any(|network| network.contains(&address.to_canonical()));
+        let is_from = |address: IpAddr| self.from.iter().any(|network| network.contains(address));
         self.from.is_empty() || address.ip().is_some_and(|address| is_from(address.ip()))
     }
 

@@ -2,10 +2,11 @@
 
 use crate::web::query::{Query, decoded, number, one_of, parsed};
 use http::Method;
-use ipnet::IpNet;
-use std::net::IpAddr;
 use switchboard::grammar::{ErrorCode, Failure};
-use switchboard::{CloseReason, ClosedInfo, ConnectionId, ConnectionInfo, Glob, PeerAddr, RoomName, UserName};
+use switchboard::{
+    CloseReason, ClosedInfo, ConnectionId, ConnectionInfo, Glob, IpNetwork, IpNetworkError, PeerAddr, RoomName,
+    UserName,
+};
 
 /// What a request asks for.
 #[derive(Debug, Clone, PartialEq)]
@@ -61,7 +62,7 @@ pub(super) struct ConnectionPage {
     pub(super) order: ConnectionOrder,
     pub(super) transport: Option<String>,
     pub(super) listener: Option<String>,
-    pub(super) network: Option<IpNet>,
+    pub(super) network: Option<IpNetwork>,
     pub(super) name: Option<Glob>,
     pub(super) after: Option<ConnectionId>,
     pub(super) limit: usize,
@@ -71,7 +72,7 @@ pub(super) struct ConnectionPage {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct ClosedPage {
     reason: Option<CloseReason>,
-    network: Option<IpNet>,
+    network: Option<IpNetwork>,
     pub(super) limit: usize,
 }
 
@@ -205,13 +206,16 @@ fn parsed_glob(text: &str) -> Result<Glob, Failure> {
     Glob::parse(text).map_err(|error| Failure::new(ErrorCode::BadArgument, error.to_string()))
 }
 
-fn network(text: &str) -> Result<IpNet, Failure> {
-    let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-    network.map_err(|_| Failure::new(ErrorCode::BadArgument, "not an address or a network, as in 10.0.0.0/8"))
+/// The network of an address in it will do.
+fn network(text: &str) -> Result<IpNetwork, Failure> {
+    text.parse().or_else(|fault| match fault {
+        IpNetworkError::BitsBehind(network) => Ok(network),
+        _ => Err(Failure::new(ErrorCode::BadArgument, "not an address or a network, as in 10.0.0.0/8")),
+    })
 }
 
-fn is_from(network: Option<IpNet>, peer: &PeerAddr) -> bool {
-    network.is_none_or(|network| peer.ip().is_some_and(|peer| network.contains(&peer.ip().to_canonical())))
+fn is_from(network: Option<IpNetwork>, peer: &PeerAddr) -> bool {
+    network.is_none_or(|network| peer.ip().is_some_and(|peer| network.contains(peer.ip())))
 }
 
 /// Every path, as it is described.
