@@ -63,15 +63,8 @@ fn number(text: &[u8]) -> Option<u64> {
 }
 
 fn hex(text: &[u8]) -> Option<[u8; MAC_BYTES]> {
-    if text.len() != 2 * MAC_BYTES {
-        return None;
-    }
-    let mut bytes = [0; MAC_BYTES];
-    for (byte, digits) in bytes.iter_mut().zip(text.chunks(2)) {
-        let digit = |digit: u8| char::from(digit).to_digit(16).map(|digit| digit as u8);
-        *byte = digit(digits[0])? << 4 | digit(digits[1])?;
-    }
-    Some(bytes)
+    let is_plain = text.len() == 2 * MAC_BYTES && text.iter().all(u8::is_ascii_hexdigit);
+    u128::from_str_radix(str::from_utf8(text).ok().filter(|_| is_plain)?, 16).ok().map(u128::to_be_bytes)
 }
 
 /// When what was signed by one key was sent: each time counts once.
