@@ -31,12 +31,14 @@ impl IpNetwork {
     /// # Errors
     /// `prefix` is longer than the address, or there are bits behind it.
     pub fn new(address: IpAddr, prefix: u8) -> Result<Self, IpNetworkError> {
+        let (address, prefix) = canonical(address, prefix);
         let network = Self::around(address, prefix).ok_or(IpNetworkError::NoNetwork)?;
         if network.address == address { Ok(network) } else { Err(IpNetworkError::BitsBehind(network)) }
     }
 
     /// The network of that size in which `address` is, if there are such.
     pub fn around(address: IpAddr, prefix: u8) -> Option<Self> {
+        let (address, prefix) = canonical(address, prefix);
         let address = match address {
             IpAddr::V4(address) if prefix <= 32 => {
                 Ipv4Addr::from_bits(address.to_bits() & u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0))
@@ -64,6 +66,14 @@ impl IpNetwork {
     /// How many bits its addresses have in common.
     pub fn prefix(&self) -> u8 {
         self.prefix
+    }
+}
+
+/// What is IPv4's alone, as IPv4.
+fn canonical(address: IpAddr, prefix: u8) -> (IpAddr, u8) {
+    match (address.to_canonical(), prefix.checked_sub(96)) {
+        (IpAddr::V4(inner), Some(prefix)) if address.is_ipv6() => (inner.into(), prefix),
+        _ => (address, prefix),
     }
 }
 

@@ -16,6 +16,7 @@ fn a_network_has_the_addresses_that_begin_like_it() {
             &["10.0.0.0", "10.255.255.255", "::ffff:10.1.2.3"][..],
             &["11.0.0.0", "9.255.255.255", "a::"][..],
         ),
+        ("::ffff:10.0.0.0/104", &["10.0.0.0", "::ffff:10.1.2.3"], &["11.0.0.0", "a::"]),
         ("192.0.2.1", &["192.0.2.1"], &["192.0.2.0", "192.0.2.2"]),
         ("0.0.0.0/0", &["0.0.0.0", "255.255.255.255"], &["::", "::1"]),
         ("2001:db8::/32", &["2001:db8::", "2001:db8:ffff::1"], &["2001:db9::", "32.1.13.184"]),
@@ -38,7 +39,9 @@ fn what_is_no_network_says_why() {
     {
         assert_eq!(text.parse::<IpNetwork>(), Err(IpNetworkError::NoNetwork), "{text}");
     }
-    assert_eq!("10.0.0.1/8".parse::<IpNetwork>(), Err(IpNetworkError::BitsBehind(network("10.0.0.0/8"))));
+    for text in ["10.0.0.1/8", "::ffff:10.0.0.1/104"] {
+        assert_eq!(text.parse::<IpNetwork>(), Err(IpNetworkError::BitsBehind(network("10.0.0.0/8"))), "{text}");
+    }
     let told = "fe80::1/10".parse::<IpNetwork>().unwrap_err().to_string();
     assert_eq!(told, "has bits behind its prefix; did you mean fe80::/10?");
 }
