@@ -74,15 +74,6 @@ impl Admission {
         }
         name.map(Self::As).or(auth).unwrap_or_default()
     }
-
-    /// Who somebody is by coming here.
-    pub(super) fn principal(&self, has_policy: bool) -> Option<Principal> {
-        match self {
-            Self::Off if has_policy => Some(FilePolicy::unasked()),
-            Self::As(name) => Some(FilePolicy::by_listener(name.clone())),
-            _ => None,
-        }
-    }
 }
 
 impl Listener {
@@ -111,7 +102,17 @@ impl Listener {
         if may { Ok(()) } else { Err(refused(NotAllowed)) }
     }
 
-    /// Who somebody is by its transport, without a token: nobody in particular, unless the listener knows its peers so.
+    /// Who somebody is by coming here, whatever it shows: nobody in particular, unless the listener says who everybody is.
+    pub(super) fn everybody(&self) -> Option<Principal> {
+        match &self.admission {
+            Admission::Off if self.hub.policy().is_some() => Some(FilePolicy::unasked()),
+            Admission::As(name) => Some(FilePolicy::by_listener(name.clone())),
+            _ => None,
+        }
+    }
+
+    /// Who somebody is without a token: whoever the listener says that everybody is; or nobody in particular, unless it knows its peers
+    /// by their transport.
     ///
     /// # Errors
     /// It has a certificate, and that names nobody here.
@@ -121,6 +122,9 @@ impl Listener {
         user: impl FnOnce() -> Option<UnixUser>,
         peer: &PeerAddr,
     ) -> Result<Option<Principal>, Failure> {
+        if let Some(everybody) = self.everybody() {
+            return Ok(Some(everybody));
+        }
         let Some(policy) = &self.policy else { return Ok(None) };
         let known = match &self.known_by {
             KnownBy::Nothing => return Ok(None),
@@ -322,18 +326,10 @@ where
     C: Codec,
     C::Frame: From<Bytes> + Into<Bytes>,
 {
-    /// Is whom its listener says that everybody is.
+    /// Is who its listener knows it to be.
     pub(super) fn be_admitted(&mut self) -> Result<(), Failure> {
-        let listener = Arc::clone(&self.listener);
-        let principal = match listener.admission.principal(listener.hub.policy().is_some()) {
-            Some(principal) => Some(principal),
-            None => {
-                listener.known(|| self.conn.tls(), || self.conn.unix_user(), self.conn.peer()).inspect_err(|_| {
-                    self.first_seat = FirstSeat::TurnedAway;
-                })?
-            }
-        };
-        if let Some(principal) = principal {
+        let known = self.listener.known(|| self.conn.tls(), || self.conn.unix_user(), self.conn.peer());
+        if let Some(principal) = known.inspect_err(|_| self.first_seat = FirstSeat::TurnedAway)? {
             self.session.authorize(Arc::new(principal));
         }
         Ok(())

@@ -130,19 +130,16 @@ impl Web {
     async fn identify(&self, route: Route, in_url: Option<Presented>, request: Request) -> Result<Response, Failure> {
         let is_handshake = matches!(route, Route::Socket(_));
         let presented = credential::presented(request.headers(), is_handshake, in_url)?;
-        let is_named = self.listener.admission.principal(self.listener.hub.policy().is_some()).is_some();
-        let known = match presented {
-            Presented::Nothing if !is_named => {
-                self.listener.known(|| request.tls(), || request.unix_user(), request.peer()).transpose()
-            }
-            _ => None,
-        };
+        if let Admission::As(name) = &self.listener.admission
+            && presented != Presented::Nothing
+        {
+            return Err(Failure::new(ErrorCode::BadArgument, format!("everybody is {name} here, without a token")));
+        }
         let is_by_token = matches!(presented, Presented::Token(_));
-        let is_shown =
-            presented != Presented::Nothing || known.is_some() || matches!(self.listener.admission, Admission::As(_));
-        let who = match known {
-            Some(known) => known.map(Arc::new),
-            None => self.admit(presented, request.peer()).await?,
+        let who = match self.known(&presented, &request) {
+            Ok(Some(known)) => Ok(Arc::new(known)),
+            Ok(None) => self.authenticate(presented, request.peer()).await,
+            Err(failure) => Err(failure),
         };
         let who = match who {
             Ok(who) => who,
@@ -161,7 +158,7 @@ impl Web {
         let (peer, method) = (request.peer().clone(), request.method().clone());
         let handled = self.handle(route, &who, request).await;
         let handled = handled.inspect_err(|failure| self.listener.note(failure, &who, &peer, method.as_str()));
-        if is_shown { handled } else { handled.map_err(asking::for_nobody) }
+        handled.map_err(|failure| asking::told(failure, &who))
     }
 
     async fn handle(&self, route: Route, who: &Arc<Principal>, request: Request) -> Result<Response, Failure> {

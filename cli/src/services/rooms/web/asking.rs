@@ -9,6 +9,7 @@ use super::Web;
 use crate::web::credential::Presented;
 use std::sync::Arc;
 use switchboard::grammar::{ErrorCode, Failure, Reply};
+use switchboard::http::Request;
 use switchboard::policy::{Principal, Refusal};
 use switchboard::{Format, PeerAddr, Session, UserName};
 
@@ -25,25 +26,13 @@ impl Web {
         authenticate(&**policy, token, peer).await
     }
 
-    /// Whom a request is of: whoever the listener says that everybody is, or whom it shows.
-    ///
-    /// # Errors
-    /// It shows a token where it is somebody already. Within: the token is nobody's.
-    pub(super) async fn admit(
-        &self,
-        presented: Presented,
-        peer: &PeerAddr,
-    ) -> Result<Result<Arc<Principal>, Failure>, Failure> {
-        let admission = &self.listener.admission;
-        if let Admission::As(name) = admission
-            && presented != Presented::Nothing
-        {
-            return Err(Failure::new(ErrorCode::BadArgument, format!("everybody is {name} here, without a token")));
+    /// Who asks, if that is not for what it shows to say: whoever the listener says that everybody is or, where nothing is shown, knows by
+    /// the transport.
+    pub(super) fn known(&self, presented: &Presented, request: &Request) -> Result<Option<Principal>, Failure> {
+        if *presented == Presented::Nothing {
+            return self.listener.known(|| request.tls(), || request.unix_user(), request.peer());
         }
-        match admission.principal(self.listener.hub.policy().is_some()) {
-            Some(principal) => Ok(Ok(Arc::new(principal))),
-            None => Ok(self.authenticate(presented, peer).await),
-        }
+        Ok(self.listener.everybody())
     }
 
     /// Whether somebody has to show a token before anything else.
@@ -76,12 +65,12 @@ pub(super) fn you(who: &Principal) -> Reply {
     credentials::you(who.name().cloned().unwrap_or_else(UserName::http), who)
 }
 
-/// What whoever showed nothing is told: that showing something might help.
-pub(super) fn for_nobody(failure: Failure) -> Failure {
-    match failure.code {
-        ErrorCode::NotAllowed => Failure::new(ErrorCode::NotAuthorized, "a token is needed for this"),
-        _ => failure,
+/// What is told of a failure: whoever showed nothing, that showing something might help.
+pub(super) fn told(failure: Failure, who: &Principal) -> Failure {
+    if failure.code == ErrorCode::NotAllowed && is_nobody(who) {
+        return Failure::new(ErrorCode::NotAuthorized, "a token is needed for this");
     }
+    failure
 }
 
 /// What is told where nobody in particular is served.
