@@ -36,7 +36,8 @@ use switchboard::grammar::{ErrorCode, Failure, Reply};
 use switchboard::http::{BodyError, Request, Response};
 use switchboard::policy::Principal;
 use switchboard::{
-    Buckets, Connection, Format, PeerAddr, Published, Rate, Result, Room, RoomList, RoomName, Session, WebSocket,
+    Buckets, Codec, Connection, ConnectionError, Format, PeerAddr, Published, Rate, Result, Room, RoomList, RoomName,
+    Session, WebSocket,
 };
 use tickets::Tickets;
 
@@ -295,11 +296,12 @@ async fn arrive(
     };
     let named = name.map_or(Ok(()), |name| member.take_name(name));
     if let Err(failure) = named {
-        member.refuse(&failure).await?;
         if !options.commands {
             // It would take part under another name than it wants.
-            return Ok(turned_away(&member));
+            turn_away(&mut member, failure).await?;
+            return Ok(None);
         }
+        member.refuse(&failure).await?;
     }
     let room = match &kind {
         SocketKind::Room(name) | SocketKind::Grammar(Some(name)) => member.room_to_join(name),
@@ -316,18 +318,25 @@ async fn arrive(
         (Ok(room), _) => member.sit(&room, since),
     };
     if let Err(failure) = seated {
-        member.refuse(&failure).await?;
         if !options.commands {
-            return Ok(turned_away(&member));
+            turn_away(&mut member, failure).await?;
+            return Ok(None);
         }
+        member.refuse(&failure).await?;
     }
     Ok(Some(member))
 }
 
-/// Ends a WebSocket that does not get what it came for, in a way that does not look as if it had.
-fn turned_away(member: &Member<WebSocket>) -> Option<Box<Member<WebSocket>>> {
+/// Ends a WebSocket or a stream that does not get what it came for, in a way that does not look as if it had. It is told why as any request
+/// is: it can give no command by which to show a token.
+async fn turn_away<C>(member: &mut Member<C>, failure: Failure) -> Result<(), ConnectionError>
+where
+    C: Codec,
+    C::Frame: From<Bytes> + Into<Bytes>,
+{
+    member.refuse(&asking::told(failure, &member.session.principal())).await?;
     member.listener.hub.close(&member.session.name());
-    None
+    Ok(())
 }
 
 fn rooms(list: RoomList, limit: usize, account: &Account) -> Response {

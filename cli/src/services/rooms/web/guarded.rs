@@ -378,13 +378,18 @@ async fn a_websocket_shows_its_token_as_a_subprotocol_which_is_not_repeated() {
 #[tokio::test(start_paused = true)]
 async fn a_websocket_is_told_by_a_frame_that_it_may_not_and_is_closed() {
     let hub = hub();
-    for header in ["x-nothing: shown", "authorization: Bearer sb_carol"] {
+    for (header, code) in [("x-nothing: shown", "not-authorized"), ("authorization: Bearer sb_carol", "not-allowed")] {
         let (head, mut peer) = socket(&hub, "/rooms/ops/ws", header).await;
         assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
-        assert!(frame(&mut peer).await.1.starts_with(b"{\"error\":\"not-allowed\","), "{header}");
+        let told = frame(&mut peer).await.1;
+        assert!(told.starts_with(format!("{{\"error\":\"{code}\",").as_bytes()), "{header}: {}", told.escape_ascii());
         assert_eq!(frame(&mut peer).await, (0x88, [&1008_u16.to_be_bytes()[..], b"closed"].concat()), "{header}");
     }
-    assert!(hub.find(&RoomName::parse("ops").unwrap()).is_none(), "neither made it");
+    // Whoever gives commands goes on, and can show a token by one.
+    let (_, mut peer) = socket(&hub, "/ws?room=ops", "x-nothing: shown").await;
+    assert!(frame(&mut peer).await.1.starts_with(b"{\"error\":\"not-allowed\","));
+    assert!(frame(&mut peer).await.1.starts_with(b"{\"event\":\"welcome\","));
+    assert!(hub.find(&RoomName::parse("ops").unwrap()).is_none(), "none of them made it");
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,7 +5,7 @@
 use super::super::credentials::is_nobody;
 use super::messages::before;
 use super::route::{Begin, last_event};
-use super::{Listener, Member, MemberOptions, Web};
+use super::{Listener, Member, MemberOptions, Web, turn_away};
 use crate::web::answer::{self, EVENTS, OBJECTS};
 use bytes::Bytes;
 use http::HeaderName;
@@ -125,8 +125,7 @@ where
     }
     // By a limit of no room at all, or because it may not be there any more: its format can tell of what is gone.
     if let Err(failure) = member.sit(&room, Some(since)) {
-        member.refuse(&failure).await?;
-        member.listener.hub.close(&member.session.name());
+        turn_away(&mut member, failure).await?;
     }
     Ok(member)
 }
