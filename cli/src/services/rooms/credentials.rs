@@ -180,6 +180,11 @@ pub(in crate::services) fn unshown(refusal: Refusal) -> Failure {
     Failure::new(code, refusal.to_string())
 }
 
+/// Whether a token was looked at, and is nobody's.
+fn is_wrong(failure: &Failure) -> bool {
+    !matches!(failure.code, ErrorCode::AuthUnavailable | ErrorCode::RateLimited)
+}
+
 /// The answer to who one is.
 pub(super) fn you(name: UserName, who: &Principal) -> Reply {
     let groups = who.in_groups().filter_map(|group| group.parse().ok()).collect();
@@ -267,7 +272,7 @@ where
                 Ok(Some(principal)) => return Ok(Some(principal)),
                 Ok(None) => Err(needed(format)),
                 Err(failure) => {
-                    wrong += 1;
+                    wrong += u8::from(is_wrong(&failure));
                     Err(failure)
                 }
             },
@@ -373,7 +378,7 @@ where
             return Err(Failure::new(ErrorCode::NotAuthorized, "nobody can present a token over UDP"));
         }
         let shown = self.listener.shown(token, self.conn.peer()).await.inspect_err(|failure| {
-            self.wrong_tokens += u8::from(!matches!(failure.code, ErrorCode::AuthUnavailable | ErrorCode::RateLimited));
+            self.wrong_tokens += u8::from(is_wrong(failure));
         })?;
         let Some(principal) = shown else { return Ok(Reply::Authorized { name: None, expires: None }) };
         let now = self.session.principal();

@@ -236,6 +236,15 @@ async fn where_authentication_is_required_a_websocket_shows_its_token_first() {
     assert_eq!(frame(&mut peer).await.1, b"{\"event\":\"closed\",\"reason\":\"auth-failed\"}");
     assert_eq!(frame(&mut peer).await, (0x88, [&1008_u16.to_be_bytes()[..], b"auth-failed"].concat()));
     let peer = client_admitted(hub.clone(), Admission::Required, Access::default());
+    let (_, mut patient) = socket_of(peer, "/rooms/ops/ws", "x-nothing: shown").await;
+    frame(&mut patient).await;
+    for _ in 0..3 {
+        say(&mut patient, "/auth sb_later").await;
+        assert!(frame(&mut patient).await.1.starts_with(b"{\"error\":\"auth-unavailable\","));
+    }
+    say(&mut patient, "/auth sb_alice").await;
+    assert_eq!(frame(&mut patient).await.1, b"{\"event\":\"authorized\",\"name\":\"alice\"}", "none was wrong");
+    let peer = client_admitted(hub.clone(), Admission::Required, Access::default());
     let (_, mut silent) = socket_of(peer, "/rooms/ops/ws", "x-nothing: shown").await;
     frame(&mut silent).await;
     tokio::time::sleep(std::time::Duration::from_secs(11)).await;
