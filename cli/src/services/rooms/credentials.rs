@@ -215,8 +215,7 @@ where
         }
         Err(failure) => {
             tell(&mut conn, format, format.failure(&failure)).await?;
-            tell(&mut conn, format, format.notice(&Notice::Closed { reason: CloseReason::AuthFailed })).await?;
-            return Err(CloseReason::AuthFailed.into());
+            return fail(&mut conn, format).await;
         }
     };
     let mut member = Box::new(Member::enter(conn, Arc::clone(&listener), listener.options));
@@ -293,6 +292,15 @@ where
             break;
         }
     }
+    fail(conn, format).await
+}
+
+/// Ends it for not having shown who it is, and tells it so.
+async fn fail<C, T>(conn: &mut Connection<C>, format: Format) -> Result<T>
+where
+    C: Codec,
+    C::Frame: From<Bytes> + Into<Bytes>,
+{
     tell(conn, format, format.notice(&Notice::Closed { reason: CloseReason::AuthFailed })).await?;
     Err(CloseReason::AuthFailed.into())
 }
@@ -313,8 +321,8 @@ pub(super) fn unnamed() -> Failure {
     Failure::new(ErrorCode::NotAuthorized, "your certificate names nobody here")
 }
 
-/// Programs know how; people are told.
-fn needed(format: Format) -> Failure {
+/// What is told where nobody in particular is served. Programs know how to show one; people are told.
+pub(super) fn needed(format: Format) -> Failure {
     let text = match format {
         Format::Json => "a token is needed here",
         _ => "a token is needed here: /auth TOKEN (`switchboard token new NAME` makes one)",
@@ -343,8 +351,7 @@ where
     /// Tells whoever comes with a certificate that names nobody here, and ends it: that is no anonymous visitor.
     pub(super) async fn be_refused(&mut self) -> Result {
         self.refuse(&unnamed()).await?;
-        self.tell(&Notice::Closed { reason: CloseReason::AuthFailed }).await?;
-        Err(CloseReason::AuthFailed.into())
+        fail(&mut self.conn, self.session.format()).await
     }
 
     /// Is whose token it has shown, and is told so.
@@ -368,8 +375,7 @@ where
         if self.wrong_tokens < MOST_WRONG {
             return Ok(ControlFlow::Continue(()));
         }
-        self.tell(&Notice::Closed { reason: CloseReason::AuthFailed }).await?;
-        Err(CloseReason::AuthFailed.into())
+        fail(&mut self.conn, self.session.format()).await
     }
 
     async fn authorize(&mut self, token: Token) -> Result<Reply, Failure> {

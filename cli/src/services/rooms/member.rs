@@ -391,10 +391,6 @@ where
         }
     }
 
-    pub(super) async fn tell(&mut self, notice: &Notice) -> Result<(), ConnectionError> {
-        self.send(self.session.format().notice(notice)).await
-    }
-
     pub(super) async fn reply(&mut self, reply: &Reply) -> Result<(), ConnectionError> {
         self.send(self.session.format().reply(reply)).await
     }

@@ -11,7 +11,7 @@ mod streams;
 mod tickets;
 
 use super::commands::{refused, unpublished};
-use super::credentials::{Admission, PATIENCE, is_nobody, shown_first};
+use super::credentials::{Admission, PATIENCE, is_nobody, needed, shown_first};
 use super::listing;
 use super::member::Member;
 use super::{Listener, MemberOptions};
@@ -151,10 +151,10 @@ impl Web {
         };
         // A WebSocket may show one by its first frame.
         if self.needs_token(&who) && !is_handshake {
-            return Err(asking::needed());
+            return Err(needed(Format::Json));
         }
         if route == Route::Ticket && (!is_by_token || who.is_anonymous()) {
-            return Err(asking::needed());
+            return Err(needed(Format::Json));
         }
         let (peer, method) = (request.peer().clone(), request.method().clone());
         let handled = self.handle(route, &who, request).await;
@@ -240,7 +240,7 @@ impl Web {
         });
         match response.status() {
             StatusCode::SWITCHING_PROTOCOLS => Ok(response),
-            _ if needs_token => Err(asking::needed()),
+            _ if needs_token => Err(needed(Format::Json)),
             status => Ok(answer::no_websocket(response.headers_mut(), status).into()),
         }
     }

@@ -72,8 +72,3 @@ pub(super) fn told(failure: Failure, who: &Principal) -> Failure {
     }
     failure
 }
-
-/// What is told where nobody in particular is served.
-pub(super) fn needed() -> Failure {
-    Failure::new(ErrorCode::NotAuthorized, "a token is needed here")
-}
