@@ -8,7 +8,7 @@ use bytes::{Buf as _, Bytes};
 use std::net::SocketAddr;
 use switchboard::grammar::{Command, ErrorCode, Failure, Input, Signed, parse};
 use switchboard::grammar::{Cookie, Reply};
-use switchboard::{Datagram, DatagramReply, Format, PeerAddr, Rights, RoomName, Session, UserName, Validation};
+use switchboard::{Datagram, DatagramReply, Format, PeerAddr, Rights, Room, RoomName, Session, UserName, Validation};
 
 /// What a stranger wanted.
 pub(super) enum Sought {
@@ -106,12 +106,7 @@ impl Listener {
                 self.may(&self.stranger.principal(), &room, Rights::PUBLISH)?;
                 let none = || Failure::new(ErrorCode::NoSuchRoom, format!("there is no room {room}"));
                 let room = self.stranger.find(&room).ok_or_else(none)?;
-                // Nobody can be made to wait here.
-                if !room.is_ready() {
-                    return Err(Failure::new(ErrorCode::RateLimited, "published faster than it can be delivered"));
-                }
-                self.stranger.publish(&room, text).map_err(unpublished)?;
-                Ok(Sought::Published)
+                publish_now(&self.stranger, &room, &text)
             }
             _ => Err(no_room()),
         }
@@ -128,22 +123,11 @@ impl Listener {
             Input::Command(Command::Pub { room, text }) => {
                 let session = self.hub.session(UserName::udp(), Format::Text).map_err(misnamed)?;
                 session.authorize(principal);
-                self.publish_for(&session, &room, &text, &peer)?;
-                Ok(Sought::Published)
+                self.may(&session.principal(), &room, Rights::PUBLISH)?;
+                publish_now(&session, &self.make(&session, &room, &peer)?, &text)
             }
             _ => Err(no_room()),
         }
-    }
-
-    fn publish_for(&self, session: &Session, room: &RoomName, text: &Bytes, peer: &PeerAddr) -> Result<(), Failure> {
-        self.may(&session.principal(), room, Rights::PUBLISH)?;
-        let room = self.make(session, room, peer)?;
-        // Nobody can be made to wait here.
-        if !room.is_ready() {
-            return Err(Failure::new(ErrorCode::RateLimited, "published faster than it can be delivered"));
-        }
-        session.publish(&room, text).map_err(unpublished)?;
-        Ok(())
     }
 
     fn knows(&self, cookie: Cookie, source: SocketAddr, room: &RoomName) -> bool {
@@ -154,6 +138,15 @@ impl Listener {
     fn offers(&self, room: &RoomName) -> bool {
         self.options.commands || self.room.name() == room
     }
+}
+
+fn publish_now(session: &Session, room: &Room, text: &Bytes) -> Result<Sought, Failure> {
+    // Nobody can be made to wait here.
+    if !room.is_ready() {
+        return Err(Failure::new(ErrorCode::RateLimited, "published faster than it can be delivered"));
+    }
+    session.publish(room, text).map_err(unpublished)?;
+    Ok(Sought::Published)
 }
 
 /// U+FEFF, by which some editors and shells say that a text is UTF-8.
