@@ -34,7 +34,6 @@ mod waiters;
 
 pub use closed::ClosedInfo;
 pub(crate) use closed::ClosedRing;
-pub(crate) use counting::Traffic;
 pub(crate) use delivery::Undeliverable;
 pub(crate) use ending::{Farewell, Returned};
 pub(crate) use ends::{EndClock, TimeLeft};
@@ -48,7 +47,7 @@ pub(crate) use socket::{Gathering, OpenError, Sink, Source, space};
 pub use tasks::Spawned;
 pub(crate) use tasks::Tasks;
 
-use crate::metrics::Lane;
+use crate::metrics::{Lane, Traffic};
 use crate::sync::{self, Mutex};
 use origin::Whence;
 use outbox::{Flushed, Outbox, Unsendable};

@@ -5,12 +5,14 @@
 
 mod histogram;
 mod listener;
+mod traffic;
 mod worker;
 
 pub use histogram::Durations;
 pub use listener::ListenerMetrics;
 pub(crate) use listener::{AcceptWait, DatagramCounts, DatagramFate, ListenerCounts};
-pub use worker::TransportTraffic;
+pub(crate) use traffic::Traffic;
+pub use traffic::TransportTraffic;
 pub(crate) use worker::{Lane, WorkerCounts, bump};
 
 use histogram::Histogram;

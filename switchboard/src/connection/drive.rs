@@ -3,6 +3,7 @@
 use super::handler::HandlerOutput;
 use crate::error::{BoxError, ConnectionError, discard, panic_text};
 use crate::link::{Link, Returned, Source};
+use crate::metrics::TransportTraffic;
 use crate::node::Entered;
 use crate::turn::Turn;
 use pin_project_lite::pin_project;
@@ -10,7 +11,6 @@ use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use switchboard_proto::CloseReason;
 use tokio::io::ReadBuf;
@@ -234,11 +234,7 @@ fn report(link: &Link, reason: CloseReason, unwritten: usize, outcome: Outcome) 
     let life = link.opened.elapsed();
     metrics.count_close(link.carrier(), reason, Some(life));
     link.tick.closed.push(link, reason, life, unwritten);
-    let traffic = &link.traffic;
-    let bytes_in = traffic.bytes_in.load(Ordering::Relaxed);
-    let bytes_out = traffic.bytes_out.load(Ordering::Relaxed);
-    let frames_in = traffic.frames_in.load(Ordering::Relaxed);
-    let frames_out = traffic.frames_out.load(Ordering::Relaxed);
+    let TransportTraffic { bytes_in, bytes_out, frames_in, frames_out } = link.traffic.now();
     let age_us = life.as_micros() as u64;
     macro_rules! closed {
         ($log:ident, $($field:tt)*) => {

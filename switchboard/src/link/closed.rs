@@ -1,10 +1,10 @@
 //! The last connections of a worker that have ended, for whoever asks why.
 
 use super::{ConnectionId, Link, ListenerSettings, PeerAddr};
+use crate::metrics::TransportTraffic;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 use switchboard_proto::CloseReason;
 
@@ -21,8 +21,7 @@ struct Ended {
     reason: CloseReason,
     time: SystemTime,
     age: Duration,
-    bytes: (u64, u64),
-    frames: (u64, u64),
+    traffic: TransportTraffic,
     lost: u32,
     unwritten: usize,
 }
@@ -66,8 +65,6 @@ pub(crate) struct ClosedRing(Mutex<VecDeque<Ended>>);
 impl ClosedRing {
     /// Remembers one, in place of the one that ended longest ago if there are too many.
     pub(crate) fn push(&self, link: &Link, reason: CloseReason, age: Duration, unwritten: usize) {
-        let traffic = &link.traffic;
-        // Relaxed: it has ended, and nobody writes to them any more.
         let ended = Ended {
             id: link.id,
             peer: link.client().clone(),
@@ -76,8 +73,7 @@ impl ClosedRing {
             reason,
             time: SystemTime::now(),
             age,
-            bytes: (traffic.bytes_in.load(Ordering::Relaxed), traffic.bytes_out.load(Ordering::Relaxed)),
-            frames: (traffic.frames_in.load(Ordering::Relaxed), traffic.frames_out.load(Ordering::Relaxed)),
+            traffic: link.traffic.now(),
             lost: link.lost_count(),
             unwritten,
         };
@@ -99,6 +95,7 @@ impl ClosedRing {
 
 impl From<Ended> for ClosedInfo {
     fn from(ended: Ended) -> Self {
+        let TransportTraffic { bytes_in, bytes_out, frames_in, frames_out } = ended.traffic;
         Self {
             id: ended.id,
             peer: ended.peer,
@@ -107,10 +104,10 @@ impl From<Ended> for ClosedInfo {
             reason: ended.reason,
             time: ended.time,
             age: ended.age,
-            bytes_in: ended.bytes.0,
-            bytes_out: ended.bytes.1,
-            frames_in: ended.frames.0,
-            frames_out: ended.frames.1,
+            bytes_in,
+            bytes_out,
+            frames_in,
+            frames_out,
             lost: ended.lost.into(),
             unwritten: ended.unwritten,
         }

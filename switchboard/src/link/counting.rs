@@ -2,17 +2,8 @@
 
 use super::{BLOCKED, Link, Protocol};
 use crate::metrics::{Lane, bump};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use switchboard_proto::Second;
-
-/// What went through.
-#[derive(Debug, Default)]
-pub(crate) struct Traffic {
-    pub(crate) bytes_in: AtomicU64,
-    pub(crate) bytes_out: AtomicU64,
-    pub(crate) frames_in: AtomicU64,
-    pub(crate) frames_out: AtomicU64,
-}
 
 /// What waits for a socket.
 pub(crate) struct AtSocket {

@@ -4,6 +4,7 @@
 //! everybody else's: handlers as a rule run on the worker, but a connection may be moved to any thread.
 
 use super::histogram::{Durations, Histogram};
+use super::traffic::{Traffic, TransportTraffic};
 use super::{Count, TRANSPORTS};
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -55,32 +56,9 @@ pub(crate) struct WorkerCounts {
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Counters {
-    carried: [Carried; TRANSPORTS.len()],
+    carried: [Traffic; TRANSPORTS.len()],
     deliveries: AtomicU64,
     lost: [AtomicU64; LOSSES],
-}
-
-/// What went over one transport.
-#[derive(Debug, Default)]
-struct Carried {
-    bytes_in: AtomicU64,
-    bytes_out: AtomicU64,
-    frames_in: AtomicU64,
-    frames_out: AtomicU64,
-}
-
-/// What has gone over one transport since the start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub struct TransportTraffic {
-    /// Bytes received.
-    pub bytes_in: u64,
-    /// Bytes that sockets have taken.
-    pub bytes_out: u64,
-    /// Frames given to handlers.
-    pub frames_in: u64,
-    /// Frames queued or written.
-    pub frames_out: u64,
 }
 
 /// What a worker's counters came to, to be added up.
@@ -159,12 +137,7 @@ impl WorkerCounts {
         };
         for counters in [&self.tick, &self.tasks] {
             for (sum, carried) in sums.carried.iter_mut().zip(&counters.carried) {
-                sum.add(&TransportTraffic {
-                    bytes_in: carried.bytes_in.load(Ordering::Relaxed),
-                    bytes_out: carried.bytes_out.load(Ordering::Relaxed),
-                    frames_in: carried.frames_in.load(Ordering::Relaxed),
-                    frames_out: carried.frames_out.load(Ordering::Relaxed),
-                });
+                sum.add(&carried.now());
             }
             sums.deliveries += counters.deliveries.load(Ordering::Relaxed);
             for (sum, lost) in sums.lost.iter_mut().zip(&counters.lost) {
@@ -185,15 +158,6 @@ impl Sums {
             *sum += lost;
         }
         self.fanout_delay.add(&other.fanout_delay);
-    }
-}
-
-impl TransportTraffic {
-    fn add(&mut self, other: &Self) {
-        self.bytes_in += other.bytes_in;
-        self.bytes_out += other.bytes_out;
-        self.frames_in += other.frames_in;
-        self.frames_out += other.frames_out;
     }
 }
 

@@ -4,13 +4,13 @@ use super::drain::{STEP, sleep_awake, steps};
 use super::worker::Worker;
 use crate::link::budget::Budget;
 use crate::link::{ClosedInfo, ConnectionId, Link, PeerAddr, Tasks};
+use crate::metrics::TransportTraffic;
 
 use parking_lot::Mutex;
 use std::fmt;
 use std::hash::RandomState;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 use switchboard_proto::CloseReason;
 use tokio::runtime::Handle;
@@ -286,7 +286,8 @@ impl Connections {
 }
 
 pub(crate) fn info(link: &Link) -> ConnectionInfo {
-    let (traffic, held) = (&link.traffic, link.held());
+    let TransportTraffic { bytes_in, bytes_out, frames_in, frames_out } = link.traffic.now();
+    let held = link.held();
     ConnectionInfo {
         id: link.id,
         peer: link.client().clone(),
@@ -295,10 +296,10 @@ pub(crate) fn info(link: &Link) -> ConnectionInfo {
         listener: link.listener.name.clone(),
         age: link.opened.elapsed(),
         quiet: Duration::from_secs(link.quiet_seconds().into()),
-        bytes_in: traffic.bytes_in.load(Ordering::Relaxed),
-        bytes_out: traffic.bytes_out.load(Ordering::Relaxed),
-        frames_in: traffic.frames_in.load(Ordering::Relaxed),
-        frames_out: traffic.frames_out.load(Ordering::Relaxed),
+        bytes_in,
+        bytes_out,
+        frames_in,
+        frames_out,
         outbox_bytes: held.bytes,
         outbox_frames: held.frames,
         blocked: held.blocked_since.map(|since| Duration::from_secs(link.tick.now().saturating_sub(since).into())),
