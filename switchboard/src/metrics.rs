@@ -80,11 +80,11 @@ struct Closed {
 }
 
 /// What all workers count.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct WorkersCounts {
     all: Vec<Arc<WorkerCounts>>,
     /// What those came to that are gone.
-    gone: Option<Sums>,
+    gone: Sums,
 }
 
 /// What connections have carried since the start, and what rooms have delivered to them.
@@ -154,7 +154,7 @@ impl Metrics {
                 by_reason: Default::default(),
                 lives: Histogram::new(LIFE_BOUNDS),
             }),
-            workers: Mutex::default(),
+            workers: Mutex::new(WorkersCounts { all: Vec::new(), gone: WorkerCounts::default().sums() }),
             listeners: Mutex::default(),
             abnormal: Mutex::new(Lines { since: Instant::now(), bucket: Bucket::default(), withheld: 0 }),
         }
@@ -178,7 +178,7 @@ impl Metrics {
     /// What connections have carried. All workers are asked, and no connection.
     pub fn carried(&self) -> Carried {
         let workers = self.workers.lock();
-        let mut sums = workers.gone.clone().unwrap_or_else(|| WorkerCounts::default().sums());
+        let mut sums = workers.gone.clone();
         for worker in &workers.all {
             sums.add(&worker.sums());
         }
@@ -227,13 +227,8 @@ impl Metrics {
         let mut workers = self.workers.lock();
         let WorkersCounts { all, gone } = &mut *workers;
         // One whose links and tick are gone counts nothing any more.
-        let over: Vec<_> = all.extract_if(.., |worker| Arc::strong_count(worker) == 1).collect();
-        for worker in over {
-            let sums = worker.sums();
-            match gone {
-                Some(gone) => gone.add(&sums),
-                None => *gone = Some(sums),
-            }
+        for worker in all.extract_if(.., |worker| Arc::strong_count(worker) == 1) {
+            gone.add(&worker.sums());
         }
         let worker = Arc::new(WorkerCounts::default());
         all.push(Arc::clone(&worker));
