@@ -19,7 +19,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 use switchboard::{Escaped, UserName};
 use switchboard_load::print;
-use switchboard_load::typed::{Secret, parse_duration};
+use switchboard_load::typed::{Secret, parse_duration, percent_encoded};
 
 /// Lists are laid out within 80 columns; a paragraph is one line, which is wrapped to the terminal.
 pub(crate) const HELP: &str = "\
@@ -381,17 +381,9 @@ fn named(name: &UserName) -> String {
     format!("/names/{}", encoded(name.as_str()))
 }
 
-/// As a part of a path or a query (RFC 3986 §2.1).
+/// As a part of a path or a query.
 fn encoded(text: &str) -> String {
-    text.bytes().fold(String::new(), |mut encoded, byte| {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            // Writing to memory does not fail.
-            let _ = write!(encoded, "%{byte:02X}");
-        }
-        encoded
-    })
+    percent_encoded(text, b"")
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 extern crate self as switchboard_load;
 
 #[path = "../../load/src/typed"]
+#[allow(dead_code)]
 mod typed {
     mod percent;
 

@@ -9,7 +9,7 @@ mod units;
 mod url;
 
 pub use nearest::{did_you_mean, nearest};
-pub use percent::percent_decoded;
+pub use percent::{percent_decoded, percent_encoded};
 pub use secret::Secret;
 pub use units::{
     parse_count, parse_duration, parse_latency, parse_number, parse_size, parse_switch, parse_timeout, show_duration,

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use switchboard_load::typed::{Secret, nearest};
+use switchboard_load::typed::{Secret, nearest, percent_encoded};
 
 /// Every setting by the name it has in the file; `--NAME` is its flag and `SWITCHBOARD_NAME` its variable, but for the
 /// listeners, which are arguments, and `log`, which is -q, -v and -vv.
@@ -294,9 +294,7 @@ const NO_TEXT: &str = "[[listener]] is left out: its `url` is not a string";
 
 /// A value of an option as it stands in a URL.
 fn encoded(text: &str) -> String {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/:,*=@+".contains(&byte);
-    let byte = |byte: u8| if is_plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
-    text.bytes().map(byte).collect()
+    percent_encoded(text, b"/:,*=@+")
 }
 
 /// The variable of a setting.

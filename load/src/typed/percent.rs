@@ -1,5 +1,7 @@
 //! Percent-encoding, as paths and queries of URLs have it (RFC 3986 §2.1). A `+` is a `+`.
 
+use std::fmt::Write as _;
+
 /// What `text` stands for, which need not be UTF-8.
 pub fn percent_decoded(text: &str) -> Result<Vec<u8>, String> {
     let mut decoded = Vec::with_capacity(text.len());
@@ -18,6 +20,20 @@ pub fn percent_decoded(text: &str) -> Result<Vec<u8>, String> {
     Ok(decoded)
 }
 
+/// `text` as it stands where nothing means itself but letters, digits, `-`, `.`, `_`, `~`, and what else is `plain` there.
+pub fn percent_encoded(text: &str, plain: &[u8]) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) || plain.contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            // Writing to memory does not fail.
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -28,5 +44,12 @@ mod tests {
         for cut in ["%", "a%2", "%zz", "%+1", "% 1"] {
             assert!(percent_decoded(cut).is_err(), "{cut}");
         }
+    }
+
+    #[test]
+    fn what_is_encoded_is_decoded_to_the_same() {
+        let text = "Az09-._~/:+ %\u{e9}\n";
+        assert_eq!(percent_encoded(text, b"/:"), "Az09-._~/:%2B%20%25%C3%A9%0A");
+        assert_eq!(percent_decoded(&percent_encoded(text, b"")), Ok(text.as_bytes().to_vec()));
     }
 }
