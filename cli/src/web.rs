@@ -12,12 +12,13 @@ pub(crate) mod work;
 
 use crate::live::Replaceable;
 use crate::policy::bans::Banned;
+use bytes::Bytes;
 use guard::{Asker, Guard};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
 use std::sync::Arc;
 use switchboard::grammar::{ErrorCode, Failure};
-use switchboard::http::{Request, Response};
+use switchboard::http::{BodyError, Request, Response};
 use tracing::debug;
 use work::Work;
 
@@ -85,4 +86,13 @@ impl Front {
     pub(crate) fn unasked(&self, head: Option<&Parts>, headers: &mut HeaderMap) {
         answer::protect(headers, head.and_then(|head| self.guard().allowed(head)));
     }
+}
+
+/// Receives a request's body, or says why not.
+pub(crate) async fn body(request: &mut Request, limit: usize) -> Result<Bytes, Failure> {
+    request.body(limit).await.map_err(|error| match error {
+        BodyError::TooLong => Failure::new(ErrorCode::FrameTooLong, format!("body is longer than {limit} bytes")),
+        BodyError::Slow => Failure::new(ErrorCode::TooSlow, error.to_string()),
+        _ => Failure::new(ErrorCode::BadArgument, error.to_string()),
+    })
 }

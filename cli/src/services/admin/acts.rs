@@ -4,6 +4,7 @@ use super::families::shown;
 use super::lists::{no_connection, nobody};
 use super::{Admin, answer, object};
 use crate::logging::check_filter;
+use crate::web::body;
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
@@ -11,7 +12,7 @@ use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 use switchboard::grammar::{ErrorCode, Failure};
-use switchboard::http::{BodyError, Request, Response};
+use switchboard::http::{Request, Response};
 use switchboard::{ConnectionId, PeerAddr, UserName};
 use switchboard_load::typed::parse_duration;
 use tracing::info;
@@ -123,14 +124,7 @@ pub(super) struct Fields(Map<String, Value>);
 
 impl Fields {
     pub(super) async fn of(mut request: Request) -> Result<Self, Failure> {
-        let body = request.body(BODY_BYTES).await.map_err(|error| match error {
-            BodyError::TooLong => {
-                Failure::new(ErrorCode::FrameTooLong, format!("body is longer than {BODY_BYTES} bytes"))
-            }
-            BodyError::Slow => Failure::new(ErrorCode::TooSlow, error.to_string()),
-            _ => Failure::new(ErrorCode::BadArgument, error.to_string()),
-        })?;
-        match serde_json::from_slice(&body) {
+        match serde_json::from_slice(&body(&mut request, BODY_BYTES).await?) {
             Ok(Value::Object(fields)) => Ok(Self(fields)),
             _ => Err(Failure::new(ErrorCode::BadArgument, "the body is not a JSON object")),
         }

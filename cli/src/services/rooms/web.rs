@@ -18,11 +18,11 @@ use super::{Listener, MemberOptions};
 use crate::live::Replaceable;
 use crate::policy::bans::Banned;
 use crate::services::received;
-use crate::web::Front;
 use crate::web::answer::{self, EVENTS, OBJECTS, bodiless, endless, link, paged};
 use crate::web::credential::{self, Presented};
 use crate::web::guard::{self, Asker, Guard};
 use crate::web::work::{Account, source};
+use crate::web::{Front, body};
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode};
@@ -33,7 +33,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use streams::beginning;
 use switchboard::grammar::{ErrorCode, Failure, Reply};
-use switchboard::http::{BodyError, Request, Response};
+use switchboard::http::{Request, Response};
 use switchboard::policy::Principal;
 use switchboard::{
     Buckets, Codec, Connection, ConnectionError, Format, PeerAddr, Published, Rate, Result, Room, RoomList, RoomName,
@@ -203,28 +203,16 @@ impl Web {
 
     async fn publish(&self, room: &RoomName, session: &Session, mut request: Request) -> Result<Response, Failure> {
         let taken = self.take(request.peer());
-        let body = request.body(self.frame_bytes).await;
+        let body = body(&mut request, self.frame_bytes).await;
         // Refused behind its body, so that the connection may go on.
         taken?;
-        let body = body.map_err(|error| self.without_body(error))?;
+        let body = body?;
         received::log(request.peer(), &body);
         let room = self.listener.make(session, room, request.peer())?;
         // As a connection that publishes is not read meanwhile.
         room.ready().await;
         let Published { id, time, .. } = session.publish(&room, &body).map_err(unpublished)?;
         Ok(answer::reply(&Reply::Published { room: room.name().clone(), id, time }).into())
-    }
-
-    fn without_body(&self, error: BodyError) -> Failure {
-        let code = match error {
-            BodyError::TooLong => {
-                let text = format!("body is longer than {} bytes", self.frame_bytes);
-                return Failure::new(ErrorCode::FrameTooLong, text);
-            }
-            BodyError::Slow => ErrorCode::TooSlow,
-            _ => ErrorCode::BadArgument,
-        };
-        Failure::new(code, error.to_string())
     }
 
     fn socket(&self, socket: Socket, who: Arc<Principal>, request: Request) -> Result<Response, Failure> {
