@@ -206,16 +206,21 @@ fn parsed_glob(text: &str) -> Result<Glob, Failure> {
     Glob::parse(text).map_err(|error| Failure::new(ErrorCode::BadArgument, error.to_string()))
 }
 
-/// The network of an address in it will do.
+/// An address with a prefix stands for the network around it.
 fn network(text: &str) -> Result<IpNetwork, Failure> {
-    text.parse().or_else(|fault| match fault {
-        IpNetworkError::BitsBehind(network) => Ok(network),
-        _ => Err(Failure::new(ErrorCode::BadArgument, "not an address or a network, as in 10.0.0.0/8")),
-    })
+    match text.parse() {
+        Ok(network) | Err(IpNetworkError::BitsBehind(network)) => Ok(network),
+        Err(_) => Err(Failure::new(ErrorCode::BadArgument, "not an address or a network, as in 10.0.0.0/8")),
+    }
 }
 
 fn is_from(network: Option<IpNetwork>, peer: &PeerAddr) -> bool {
     network.is_none_or(|network| peer.ip().is_some_and(|peer| network.contains(peer.ip())))
+}
+
+#[cfg(test)]
+pub(super) fn is_of(text: &str, peer: &PeerAddr) -> bool {
+    is_from(Some(network(text).expect("a network")), peer)
 }
 
 /// Every path, as it is described.

@@ -47,6 +47,21 @@ fn every_metric_is_documented_as_it_is() {
 }
 
 #[test]
+fn an_address_with_a_prefix_stands_for_the_network_around_it() {
+    let peer = switchboard::PeerAddr::Ip("[::ffff:10.1.2.3]:7".parse().expect("an address"));
+    for (network, is_of) in [
+        ("10.0.0.0/8", true),
+        ("10.9.9.9/8", true),
+        ("10.1.2.3", true),
+        ("10.1.2.4", false),
+        ("2001:db8::/32", false),
+        ("::/0", false),
+    ] {
+        assert_eq!(route::is_of(network, &peer), is_of, "{network}");
+    }
+}
+
+#[test]
 fn names_say_what_is_counted() {
     for metric in METRICS {
         assert_eq!(metric.name.ends_with("_total"), metric.kind == exposition::MetricKind::Counter, "{}", metric.name);
