@@ -265,7 +265,6 @@ pub(super) fn allowed(path: &str) -> Option<&'static str> {
 }
 
 pub(super) fn route(method: &Method, path: &str, query: Option<&str>) -> Result<Wanted, Failure> {
-    let none = || Failure::new(ErrorCode::NoSuchPath, "there is nothing here; /openapi.json lists the paths");
     let allow = allowed(path).ok_or_else(none)?;
     if method == Method::OPTIONS {
         return Ok(Wanted::Options { allow });
@@ -280,6 +279,10 @@ pub(super) fn route(method: &Method, path: &str, query: Option<&str>) -> Result<
         query.end()?;
     }
     Ok(wanted)
+}
+
+fn none() -> Failure {
+    Failure::new(ErrorCode::NoSuchPath, "there is nothing here; /openapi.json lists the paths")
 }
 
 fn wanted(method: &Method, path: &str, query: &mut Query) -> Result<Wanted, Failure> {
@@ -298,6 +301,7 @@ fn wanted(method: &Method, path: &str, query: &mut Query) -> Result<Wanted, Fail
         ("/connections", _) => Wanted::Connections(ConnectionPage::parse(query)?),
         ("/closed", _) => Wanted::Closed(ClosedPage::parse(query)?),
         ("/rooms", _) => Wanted::Rooms(RoomPage::parse(query)?),
+        ("/server", _) => Wanted::Server,
         ("/log", _) if method == Method::PUT => Wanted::SetLog,
         ("/log", _) => Wanted::Log,
         ("/config/reload", _) => Wanted::Reload,
@@ -313,6 +317,6 @@ fn wanted(method: &Method, path: &str, query: &mut Query) -> Result<Wanted, Fail
             let name = name.map_err(|error| Failure::new(ErrorCode::BadName, error.to_string()))?;
             if is_delete { Wanted::CloseName(name) } else { Wanted::Name(name) }
         }
-        _ => Wanted::Server,
+        _ => return Err(none()),
     })
 }
