@@ -10,7 +10,7 @@ use switchboard::{Handle, Hub};
 const HELD: Duration = Duration::from_secs(5);
 
 /// Above so many hundredths of a limit it is told that it is near.
-const NEAR: usize = 90;
+const NEAR: u128 = 90;
 
 /// Which workers are held up.
 pub(super) fn held(handle: &Handle) -> Vec<usize> {
@@ -30,13 +30,13 @@ pub(crate) struct Readiness {
 impl Readiness {
     pub(super) fn now(running: &Run, handle: &Handle, hub: &Hub, policy: Option<&FilePolicy>) -> Self {
         let without_keys = policy.map(FilePolicy::without_keys).unwrap_or_default();
-        let limits = running.limits();
+        let (limits, rooms) = (running.limits(), hub.metrics());
         let near = [
             ("connections", handle.connections().len(), limits.connections),
             ("memory", handle.memory_bytes(), limits.memory_bytes),
-            ("rooms", hub.metrics().rooms, hub.metrics().rooms_limit),
+            ("rooms", rooms.rooms, rooms.rooms_limit),
         ];
-        let near = near.into_iter().filter(|(_, used, limit)| used / NEAR > limit / 100);
+        let near = near.into_iter().filter(|(_, used, limit)| is_near(*used, *limit));
         Self {
             checks: [
                 ("started", running.is_serving()),
@@ -59,5 +59,33 @@ impl Readiness {
         let checks: serde_json::Map<_, _> =
             self.checks.iter().map(|(name, is_passed)| ((*name).to_owned(), json!(is_passed))).collect();
         json!({ "ready": self.is_ready(), "checks": checks, "near": self.near, "without-keys": self.without_keys })
+    }
+}
+
+/// Whether so much of a limit is used that it is told.
+fn is_near(used: usize, limit: usize) -> bool {
+    used as u128 * 100 > limit as u128 * NEAR
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_near;
+
+    #[test]
+    fn a_limit_is_near_above_nine_tenths_of_it_however_small_it_is() {
+        for (used, limit, expected) in [
+            (9, 10, false),
+            (10, 10, true),
+            (90, 100, false),
+            (91, 100, true),
+            (901, 1000, true),
+            (4500, 5000, false),
+            (4501, 5000, true),
+            (0, 0, false),
+            (usize::MAX / 2, usize::MAX, false),
+            (usize::MAX, usize::MAX, true),
+        ] {
+            assert_eq!(is_near(used, limit), expected, "{used} of {limit}");
+        }
     }
 }
