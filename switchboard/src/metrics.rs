@@ -96,8 +96,9 @@ pub struct Carried {
     pub transports: Vec<(&'static str, TransportTraffic)>,
     /// Messages that rooms have handed to members' connections: written, or queued for them.
     pub deliveries: u64,
-    /// Messages that members lost because their sockets did not take them, by the policy of their rooms; they were told of the gap
-    /// unless that was [`Overflow::Conflate`](crate::Overflow::Conflate). Whoever is disconnected instead counts as closed.
+    /// Messages that members lost because their sockets did not take them or their worker was held up, by the policy of their
+    /// rooms; they were told of the gap unless that was [`Overflow::Conflate`](crate::Overflow::Conflate). Whoever is disconnected
+    /// instead counts as closed.
     pub lost: Vec<(&'static str, u64)>,
     /// From the first publication of a tick to when all of them were offered to the sockets.
     pub fanout_delay: Durations,

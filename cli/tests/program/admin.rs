@@ -89,6 +89,9 @@ fn metrics_add_up_to_what_clients_did_and_never_fall() {
     assert_eq!(number("switchboard_sent_bytes_total{transport=\"tcp\"}"), 3.0 * 12.0 + 4.0 * 7.0);
     assert_eq!(number("switchboard_publications_total{class=\"\"}"), 4.0);
     assert_eq!(number("switchboard_deliveries_total"), 4.0);
+    for overflow in ["disconnect", "drop-oldest", "drop-newest", "latest", "conflate"] {
+        assert_eq!(number(&format!("switchboard_deliveries_lost_total{{overflow=\"{overflow}\"}}")), 0.0);
+    }
     drop(streams);
     until(|| {
         metrics(&program)["switchboard_connections_closed_total{transport=\"tcp\",reason=\"peer-closed\"}"] == 3.0

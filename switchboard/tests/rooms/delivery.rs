@@ -382,8 +382,11 @@ async fn what_finds_the_inbox_full_while_the_worker_delivers_is_told_as_lost_and
     let (busy, quiet) = (node.quiet("busy"), node.quiet("quiet"));
     let _busy = node.join(&busy, Format::Raw, Join::default()).await;
     let dropping = Join { overflow: Some(Overflow::DropNewest), ..Join::default() };
-    let mut member = node.join(&quiet, Format::Json, dropping).await;
-    told(&mut member.peer).await;
+    let staying = Join::default();
+    let mut members = [node.join(&quiet, Format::Json, dropping).await, node.join(&quiet, Format::Json, staying).await];
+    for member in &mut members {
+        told(&mut member.peer).await;
+    }
     // A quarter of the memory fills the inbox, and takes several turns to deliver.
     for _ in 0..=MEMORY / 4 / (64 << 10) {
         busy.publish(vec![b'x'; 64 << 10]);
@@ -392,11 +395,20 @@ async fn what_finds_the_inbox_full_while_the_worker_delivers_is_told_as_lost_and
         tokio::task::yield_now().await;
     }
     quiet.publish("lost");
-    let objects = told(&mut member.peer).await;
-    assert_eq!(objects.len(), 1, "{objects:?}");
-    assert_eq!((objects[0]["event"].as_str(), objects[0]["lost"].as_u64()), (Some("gap"), Some(1)));
+    for member in &mut members {
+        let objects = told(&mut member.peer).await;
+        assert_eq!(objects.len(), 1, "{objects:?}");
+        assert_eq!((objects[0]["event"].as_str(), objects[0]["lost"].as_u64()), (Some("gap"), Some(1)));
+    }
     quiet.publish("told");
-    assert_eq!(told(&mut member.peer).await[0]["text"], "told");
+    for member in &mut members {
+        assert_eq!(told(&mut member.peer).await[0]["text"], "told");
+    }
+    let lost = node.handle.metrics().carried().lost;
+    assert_eq!(
+        lost.into_iter().filter(|(_, lost)| *lost > 0).collect::<Vec<_>>(),
+        [("disconnect", 1), ("drop-newest", 1)]
+    );
 }
 
 #[tokio::test(start_paused = true)]

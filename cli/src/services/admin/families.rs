@@ -255,9 +255,8 @@ pub(super) static METRICS: &[Metric] = &[
         to.add(&[], seen.carried.deliveries);
     }),
     counter("switchboard_deliveries_lost_total", &["overflow"], "Messages lost to slow members.", |seen, to| {
-        // Whoever is disconnected counts as closed.
-        let lost = seen.carried.lost.iter().filter(|(overflow, _)| *overflow != "disconnect");
-        lost.for_each(|(overflow, count)| to.add(&[overflow], count));
+        // Whoever is disconnected counts as closed; what such a member loses to a worker that is held up, it is told of and stays.
+        seen.carried.lost.iter().for_each(|(overflow, count)| to.add(&[overflow], count));
     }),
     gauge("switchboard_history_messages", &[], "Messages that rooms keep.", |seen, to| {
         to.add(&[], seen.hub.history_messages);
