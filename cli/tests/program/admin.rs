@@ -2,7 +2,7 @@
 
 #![allow(clippy::float_cmp, reason = "they are whole numbers")]
 
-use crate::process::{Place, Program, ask as say, run, until};
+use crate::process::{Place, Program, ask as say, installed, ran, run, until};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
@@ -115,18 +115,9 @@ fn names_and_addresses_of_peers_never_become_labels() {
     program.stop();
 }
 
-/// Debian's `prometheus` has it; scripts/test installs that.
 #[test]
 fn promtool_has_nothing_to_say() {
-    let Ok(mut promtool) = Command::new("promtool")
-        .args(["check", "metrics"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-    else {
-        return;
-    };
+    let Some(promtool) = installed("promtool", "prometheus") else { return };
     let program =
         Program::serve(&[ADMIN, "echo=tcp://127.0.0.1:0", "echo=udp://127.0.0.1:0", "rooms=http://127.0.0.1:0"]);
     drop(program.tcp(1));
@@ -135,8 +126,11 @@ fn promtool_has_nothing_to_say() {
             == Some(&1.0)
     });
     let (_, text) = get(&program, "/metrics");
-    promtool.stdin.take().expect("it is piped").write_all(text.as_bytes()).expect("it takes everything");
-    let output = promtool.wait_with_output().expect("it ends");
+    let mut promtool = Command::new(promtool);
+    promtool.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut promtool = promtool.spawn().expect("it is installed");
+    promtool.stdin.as_mut().expect("it is piped").write_all(text.as_bytes()).expect("it takes everything");
+    let output = ran(promtool);
     assert!(output.status.success() && output.stdout.is_empty() && output.stderr.is_empty(), "{output:?}");
     program.stop();
 }

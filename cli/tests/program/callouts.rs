@@ -4,7 +4,7 @@ use crate::process::{PATIENCE, Place, Program, ask, command, exchange, until};
 use nix::sys::signal::Signal;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -195,15 +195,6 @@ fn whom_it_has_named_goes_once_nobody_is_asked_any_more() {
     assert!(authorized(&program, "good").contains("! not-authorized"));
 }
 
-/// A process that ends with the test.
-struct Killed(Child);
-
-impl Drop for Killed {
-    fn drop(&mut self) {
-        let _ = self.0.kill().and_then(|()| self.0.wait());
-    }
-}
-
 #[test]
 fn the_program_of_the_documentation_answers() {
     let page = include_str!("../../../docs/vouching.md");
@@ -220,8 +211,8 @@ fn the_program_of_the_documentation_answers() {
     std::fs::write(&*file, format!("{listen}{toml}")).expect("the temporary folder takes a file");
     let mut python = Command::new("python3");
     python.arg(&*script).env("PORT", port.to_string()).env("SECRET", "a-long-random-word");
-    let python = python.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("python3 is installed");
-    let _python = Killed(python);
+    python.stdout(Stdio::null()).stderr(Stdio::null());
+    let _python = Program::spawn(python);
     until(|| TcpStream::connect(("127.0.0.1", port)).is_ok());
     let program = Program::listening(command(&["serve", "--config", file.to_str().expect("UTF-8")]), 1);
     let told = ["letmein", "other"].map(|token| authorized(&program, token));

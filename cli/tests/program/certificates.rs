@@ -1,6 +1,6 @@
 //! Who is known without a token: by a certificate of an authority, and as a user of this machine.
 
-use crate::process::{Place, Program, command, until};
+use crate::process::{Place, Program, command, output, ran, until};
 use crate::tls::Pair;
 use nix::sys::signal::Signal;
 use std::io::{Read as _, Write as _};
@@ -31,7 +31,7 @@ impl Folder {
     }
 
     fn sh(&self, script: &str) {
-        let made = Command::new("sh").args(["-ec", script]).current_dir(&self.0).output().expect("there is a shell");
+        let made = output(Command::new("sh").args(["-ec", script]).current_dir(&self.0));
         assert!(made.status.success(), "{script}\n{}", String::from_utf8_lossy(&made.stderr));
     }
 
@@ -41,12 +41,11 @@ impl Folder {
 
     /// What `program` says when it shows this certificate, if any, and types a line; nothing if it is refused.
     fn s_client(&self, program: &Program, who: Option<&str>, typed: &str) -> String {
-        let mut client = self.s_client_command(program, who);
-        let mut child = client.stdin(Stdio::piped()).spawn().expect("openssl is installed");
+        let mut child = self.s_client_command(program, who).spawn().expect("openssl is installed");
         let mut stdin = child.stdin.take().expect("a pipe");
         // It may be refused by now.
         let _ = stdin.write_all(typed.as_bytes());
-        let said = child.wait_with_output().expect("it ends");
+        let said = ran(child);
         drop(stdin);
         String::from_utf8_lossy(&said.stdout).into_owned()
     }
@@ -57,7 +56,7 @@ impl Folder {
         if let Some(who) = who {
             client.args(["-cert", &self.file(&format!("{who}.pem")), "-key", &self.file(&format!("{who}.key"))]);
         }
-        client.stdout(Stdio::piped()).stderr(Stdio::null());
+        client.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         client
     }
 
@@ -68,7 +67,7 @@ impl Folder {
         if let Some(who) = who {
             curl.args(["--cert", &self.file(&format!("{who}.pem")), "--key", &self.file(&format!("{who}.key"))]);
         }
-        String::from_utf8_lossy(&curl.output().expect("curl is installed").stdout).into_owned()
+        String::from_utf8_lossy(&output(&mut curl).stdout).into_owned()
     }
 }
 
@@ -136,26 +135,15 @@ fn whoever_has_a_certificate_is_whom_it_names_until_it_is_revoked() {
     let said = folder.curl(&program, 2, None, &[]);
     assert!(said.contains("\"authenticated\":false") && said.ends_with(" 200"), "{said}");
 
-    let mut client = folder.s_client_command(&program, Some("alice"));
-    let mut alice = client.stdin(Stdio::piped()).spawn().expect("openssl is installed");
-    let mut stdin = alice.stdin.take().expect("a pipe");
-    stdin.write_all(b"/whoami\n").expect("it takes a line");
-    let mut stdout = alice.stdout.take().expect("a pipe");
-    let mut said = String::new();
-    while !said.contains("you are alice") {
-        let mut bytes = [0; 1024];
-        let count = stdout.read(&mut bytes).expect("it says something");
-        assert!(count > 0, "{said}");
-        said.push_str(&String::from_utf8_lossy(&bytes[..count]));
-    }
+    let mut alice = Program::spawn(folder.s_client_command(&program, Some("alice")));
+    alice.types("/whoami\n");
+    alice.printed("you are alice");
     folder.sh(&shown(1));
     program.signal(Signal::SIGHUP);
     program.logged("certificates were reloaded");
-    let mut rest = String::new();
-    stdout.read_to_string(&mut rest).expect("it ends");
-    assert!(rest.contains("revoked"), "{rest}");
-    drop(stdin);
-    alice.wait().expect("it ends");
+    alice.printed("revoked");
+    // Though its input is open.
+    alice.end();
     assert_eq!(folder.s_client(&program, Some("alice"), "/whoami\n/quit\n"), "");
     assert!(folder.curl(&program, 2, Some("alice"), &[]).ends_with(" 000"));
     assert!(folder.s_client(&program, Some("carol"), "/whoami\n/quit\n").contains("you are carol"));

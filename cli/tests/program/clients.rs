@@ -1,10 +1,10 @@
 //! The members that docs/clients.md shows, each as a process: they say and hear, and miss and repeat nothing when a connection is
 //! lost. Where what one needs is not installed, its test says so and shows nothing.
 
-use crate::process::{PATIENCE, Place, Program};
+use crate::process::{PATIENCE, Place, Program, installed};
 use crate::rooms::Peer;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -71,17 +71,6 @@ fn pass(from: &TcpStream, to: &TcpStream) {
         let _ = std::io::copy(&mut from, &mut to);
         let _ = to.shutdown(Shutdown::Write);
     });
-}
-
-/// Where a program is installed.
-#[expect(clippy::print_stderr, reason = "a test that shows nothing says so")]
-fn installed(name: &str, package: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file());
-    if found.is_none() {
-        eprintln!("skipped: {name} is not installed, which Debian has in {package}");
-    }
-    found
 }
 
 /// What alice was told that bob said, in her order: he numbers all that he says.
@@ -156,10 +145,13 @@ fn runs(program: &Path, file: &str, network: SocketAddr) -> Command {
     command
 }
 
-/// Where a compiler puts a program, which has a deadline for its end as any other.
-fn compiled(mut compiler: Command, arguments: &[&str], file: &str) -> Place {
+/// Where a compiler puts a program.
+fn compiled(compiler: &Path, arguments: &[&str], file: &str) -> Place {
     let program = Place::new(file);
-    let made = compiler.args(arguments).arg("-o").arg(&*program).arg(format!("{FOLDER}/{file}")).output().unwrap();
+    // In seconds: Go's compiles its library first, where it never has.
+    let mut command = Command::new("timeout");
+    command.arg("300").arg(compiler).args(arguments).arg("-o").arg(&*program).arg(format!("{FOLDER}/{file}"));
+    let made = command.output().unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     program
 }
@@ -185,9 +177,7 @@ fn the_one_in_a_shell_is_a_member() {
 #[test]
 fn the_one_in_go_is_a_member() {
     let Some(go) = installed("go", "golang-go") else { return };
-    let mut compiler = Command::new(go);
-    compiler.arg("build");
-    let program = compiled(compiler, &[], "member.go");
+    let program = compiled(&go, &["build"], "member.go");
     is_a_member(|network| {
         let mut command = Command::new(&*program);
         command.args([&format!("http://{network}/rooms/lobby"), "alice"]);
@@ -198,7 +188,7 @@ fn the_one_in_go_is_a_member() {
 #[test]
 fn the_one_in_c_is_a_member() {
     let Some(cc) = installed("cc", "gcc") else { return };
-    let program = compiled(Command::new(cc), &["-Wall", "-Wextra", "-Werror"], "member.c");
+    let program = compiled(&cc, &["-Wall", "-Wextra", "-Werror"], "member.c");
     is_a_member(|network| {
         let mut command = Command::new(&*program);
         command.args([&network.ip().to_string(), &network.port().to_string(), "lobby", "alice"]);

@@ -1,6 +1,6 @@
 //! JSON Web Tokens that other libraries sign, against the program; live connections whose token, or whose key, ends; keys at a URL.
 
-use crate::process::{PATIENCE, Place, Program, command, exchange, run};
+use crate::process::{PATIENCE, Place, Program, command, exchange, output, python_with, run};
 use crate::rooms::Peer;
 use nix::sys::signal::Signal;
 use parking_lot::Mutex;
@@ -42,16 +42,11 @@ impl Drop for Folder {
 }
 
 #[test]
-#[expect(clippy::print_stderr, reason = "a test that shows nothing says so")]
 fn tokens_signed_by_another_library_are_taken_or_refused_as_they_should_be() {
     let folder = Folder::new("jwt-python");
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/program/jwt/issue.py");
-    let has_library = Command::new("python3").args(["-c", "import cryptography"]).output();
-    if !has_library.is_ok_and(|output| output.status.success()) {
-        eprintln!("not tried: python3-cryptography is not installed");
-        return;
-    }
-    let issued = Command::new("python3").arg(script).arg(&*folder.0).output().expect("Python starts");
+    let Some(python) = python_with("cryptography") else { return };
+    let issued = output(Command::new(python).arg(script).arg(&*folder.0));
     assert!(issued.status.success(), "{}", String::from_utf8_lossy(&issued.stderr));
     let cases = String::from_utf8(issued.stdout).expect("it is text");
     let settings = folder.path("settings.toml");
@@ -106,8 +101,8 @@ impl Signer {
     fn new(folder: &Folder, name: &str) -> Self {
         let key = folder.path(&format!("{name}.pem"));
         let openssl = |arguments: &[&str]| {
-            let output = Command::new("openssl").args(arguments).output().expect("openssl is installed");
-            assert!(output.status.success(), "{output:?}");
+            let made = output(Command::new("openssl").args(arguments));
+            assert!(made.status.success(), "{made:?}");
         };
         openssl(&["genpkey", "-algorithm", "ed25519", "-out", &key]);
         let public = folder.path(&format!("{name}.pub"));

@@ -1,6 +1,6 @@
 //! What the log shows, and that nobody waits for it.
 
-use crate::process::{PATIENCE, Program, ask, command, exchange};
+use crate::process::{PATIENCE, Program, ask, command, exchange, joined};
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 
@@ -104,10 +104,12 @@ fn colours_are_for_terminals_that_want_them() {
         command.stderr(terminal.slave).envs(variables.iter().copied());
         let program = Program::listening(command, 1);
         assert_eq!(program.stop().code, Some(0));
-        let mut shown = Vec::new();
-        // A terminal that nobody writes to any more has no end, but an error (EIO).
-        let _ = std::fs::File::from(terminal.master).read_to_end(&mut shown);
-        let shown = String::from_utf8_lossy(&shown);
+        let shown = joined(std::thread::spawn(move || {
+            let mut shown = Vec::new();
+            // A terminal that nobody writes to any more has no end, but an error (EIO).
+            let _ = std::fs::File::from(terminal.master).read_to_end(&mut shown);
+            String::from_utf8_lossy(&shown).into_owned()
+        }));
         assert!(shown.contains("draining"), "{shown}");
         assert_eq!(shown.contains('\u{1b}'), coloured, "{shown}");
     }

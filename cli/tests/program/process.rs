@@ -75,6 +75,37 @@ pub(crate) fn ran(mut child: Child) -> Output {
     Output { status, stdout: stdout.map(joined).unwrap_or_default(), stderr: stderr.map(joined).unwrap_or_default() }
 }
 
+/// Runs another program to its end, and says what it has written. It has nothing to read.
+#[track_caller]
+pub(crate) fn output(command: &mut Command) -> Output {
+    let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    ran(command.spawn().expect("it is installed"))
+}
+
+/// Where a program is installed.
+#[expect(clippy::print_stderr, reason = "a test that shows nothing says so")]
+pub(crate) fn installed(name: &str, package: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    // Servers are where users do not look for programs.
+    let folders = std::env::split_paths(&path).chain(["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from));
+    let found = folders.map(|folder| folder.join(name)).find(|file| file.is_file());
+    if found.is_none() {
+        eprintln!("skipped: {name} is not installed, which Debian has in {package}");
+    }
+    found
+}
+
+/// Where Python is installed, if it has a module.
+#[expect(clippy::print_stderr, reason = "a test that shows nothing says so")]
+pub(crate) fn python_with(module: &str) -> Option<PathBuf> {
+    let python = installed("python3", "python3")?;
+    let has_module = output(Command::new(&python).args(["-c", &format!("import {module}")])).status.success();
+    if !has_module {
+        eprintln!("skipped: Python has no {module}, which Debian has in python3-{module}");
+    }
+    has_module.then_some(python)
+}
+
 fn all(mut pipe: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
     thread::spawn(move || {
         let mut bytes = Vec::new();

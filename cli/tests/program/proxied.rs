@@ -1,6 +1,6 @@
 //! Listeners behind proxies: whose a connection and a request is, and who is refused.
 
-use crate::process::{PATIENCE, Place, Program, ask, run, until};
+use crate::process::{PATIENCE, Place, Program, ask, output, run, until};
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::Command;
@@ -35,9 +35,9 @@ fn who_comes_by_a_proxy_is_logged_as_whom_it_names_on_all_schemes() {
     assert!(program.logged("connection opened").contains("peer.addr=192.0.2.1:4711"));
     // curl's header is of the address that it comes from itself.
     let url = format!("http://{}/rooms", program.listeners[1].address());
-    let answer = Command::new("curl").args(["--silent", "--haproxy-protocol", &url]).output().expect("curl is there");
+    let answer = output(Command::new("curl").args(["--silent", "--haproxy-protocol", &url]));
     assert!(answer.stdout.starts_with(b"{\"event\":\"rooms\""), "{answer:?}");
-    let answer = Command::new("curl").args(["--silent", &url]).output().expect("curl is there");
+    let answer = output(Command::new("curl").args(["--silent", &url]));
     assert!(answer.stdout.is_empty() && !answer.status.success(), "{answer:?}");
     assert!(program.logged("connection refused").contains("close.reason=bad-proxy-header"));
 }

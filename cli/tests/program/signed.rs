@@ -1,10 +1,10 @@
 //! Datagrams that a sensor signs: whose they are, and that each counts once.
 
-use crate::process::{PATIENCE, Place, Program, ask, command, run};
+use crate::process::{PATIENCE, Place, Program, ask, output, run};
 use ring::hmac;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpStream, UdpSocket};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A sensor with a key, and the file that knows it.
@@ -153,7 +153,7 @@ fn what_a_shell_is_told_to_type_signs_a_datagram() {
     let mut room = listener(&program);
     let port = program.listeners[0].address().port().to_string();
     let script = sensor.shell.replace("8081", &port).replace("ROOM", "sensors.boiler");
-    let shell = Command::new("bash").arg("-c").arg(&script).stdin(Stdio::null()).output().expect("bash is there");
+    let shell = output(Command::new("bash").arg("-c").arg(&script));
     assert!(shell.status.success(), "{script}\n{shell:?}");
     assert_eq!(hear(&mut room), "[sensors.boiler] boiler-7: 21.5\n");
 }
@@ -166,9 +166,9 @@ fn a_key_may_be_in_a_file_of_its_own_and_is_never_shown() {
     writeln!(file, "{}", sensor.key).expect("it can be written");
     let text = std::fs::read_to_string(&*sensor.file).expect("it can be read");
     std::fs::write(&*sensor.file, text.replace(&sensor.key, &format!("file:{key}"))).expect("it can be written");
-    let printed = Program::spawn(command(&["config", "print", "--config", &sensor.file.to_string()])).end();
-    let output = printed.output.join("\n");
-    assert!(output.contains("datagram-key = \"hidden\"") && !output.contains(&sensor.key), "{printed:?}");
+    let printed = run(&["config", "print", "--config", &sensor.file.to_string()]);
+    let shown = printed.output.join("\n");
+    assert!(shown.contains("datagram-key = \"hidden\"") && !shown.contains(&sensor.key), "{printed:?}");
     let program = sensor.serve("");
     let mut room = listener(&program);
     stranger(&program).send(sensor.sign(now() + 2, "/pub sensors.boiler hi").as_bytes()).expect("it is sent");

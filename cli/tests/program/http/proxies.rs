@@ -2,7 +2,7 @@
 //! shows nothing.
 
 use super::{Client, HTTP, id, request};
-use crate::process::{PATIENCE, Program, until};
+use crate::process::{PATIENCE, Program, installed, output, until};
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -22,18 +22,6 @@ impl Drop for Proxy {
         let _ = self.child.wait();
         let _ = fs::remove_dir_all(&self.folder);
     }
-}
-
-/// Where a proxy is installed.
-#[expect(clippy::print_stderr, reason = "a test that shows nothing says so")]
-fn installed(name: &str) -> Option<PathBuf> {
-    let found =
-        ["/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin"].map(|folder| Path::new(folder).join(name));
-    let found = found.into_iter().find(|path| path.exists());
-    if found.is_none() {
-        eprintln!("{name} is not installed: nothing is shown");
-    }
-    found
 }
 
 /// The lines that are documented for one, with the server's address and the proxy's in their places.
@@ -116,7 +104,7 @@ fn all_of_the_page_works_through(proxy: &Proxy) {
 
 #[test]
 fn the_lines_for_nginx_are_enough() {
-    let Some(nginx) = installed("nginx") else { return };
+    let Some(nginx) = installed("nginx", "nginx") else { return };
     let (mut program, port) = server();
     let lines = documented("nginx", &program.listeners[0].address().to_string(), "");
     let (location, map) = lines.split_once("# Outside of server { }:").expect("it has two parts");
@@ -141,7 +129,7 @@ fn a_client_cannot_choose_its_address(proxy: &Proxy, program: &mut Program) {
     // From another address than the proxy's, which is trusted.
     let lie =
         ["--silent", "--interface", "127.0.0.2", "--header", &host, "--header", "x-forwarded-for: 192.0.2.66", &url];
-    let refused = Command::new("curl").args(lie).output().expect("curl is there");
+    let refused = output(Command::new("curl").args(lie));
     assert!(refused.stdout.starts_with(b"{\"error\":\"bad-argument\""), "{refused:?}");
     let logged = program.logged("request refused");
     // A request has no port, other than a connection.
@@ -150,7 +138,7 @@ fn a_client_cannot_choose_its_address(proxy: &Proxy, program: &mut Program) {
 
 #[test]
 fn the_lines_for_haproxy_are_enough() {
-    let Some(haproxy) = installed("haproxy") else { return };
+    let Some(haproxy) = installed("haproxy", "haproxy") else { return };
     let (mut program, port) = server();
     let lines = documented("haproxy", &program.listeners[0].address().to_string(), &format!("127.0.0.1:{port}"));
     let proxy = start(&haproxy, port, &["-db", "-f"], |_| {
@@ -164,7 +152,7 @@ fn the_lines_for_haproxy_are_enough() {
 
 #[test]
 fn lines_by_haproxy_are_their_clients_in_both_versions_of_the_header() {
-    let Some(haproxy) = installed("haproxy") else { return };
+    let Some(haproxy) = installed("haproxy", "haproxy") else { return };
     for version in ["send-proxy-v2", "send-proxy"] {
         let mut program = Program::serve(&["-v", "rooms=tcp://127.0.0.1:0?proxy-from=127.0.0.1"]);
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());

@@ -1,7 +1,7 @@
 //! Requests that publish, read and list.
 
 use super::{Client, HTTP, ask, get, id, post, request};
-use crate::process::{Program, command};
+use crate::process::{Program, run};
 use crate::rooms::{Peer, ROOMS};
 
 #[test]
@@ -38,8 +38,8 @@ fn its_line_says_how_to_try_it() {
 
 #[test]
 fn it_is_among_the_listeners_that_need_not_be_typed() {
-    let output = command(&["config", "print"]).output().expect("it runs");
-    assert!(String::from_utf8_lossy(&output.stdout).contains("rooms=http://127.0.0.1:8082"));
+    let printed = run(&["config", "print"]);
+    assert!(printed.output.join("\n").contains("rooms=http://127.0.0.1:8082"));
 }
 
 #[test]
