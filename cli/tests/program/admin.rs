@@ -3,6 +3,7 @@
 #![allow(clippy::float_cmp, reason = "they are whole numbers")]
 
 use crate::process::{Place, Program, ask as say, installed, ran, run, until};
+use crate::tokens::made;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
@@ -251,16 +252,14 @@ fn connections_rooms_and_those_who_have_left_are_listed_and_can_be_closed() {
 #[test]
 fn a_token_may_as_far_as_its_line_says_and_no_further() {
     let tokens = ["view", "act", "none"].map(|admin| {
-        let made = run(&["token", "new", admin]);
-        let hash = made.log.iter().find(|line| line.starts_with("hash")).expect("it has a hash").clone();
+        let (token, hash) = made(admin);
         let admin_line = if admin == "none" { String::new() } else { format!("admin = \"{admin}\"\n") };
-        (made.output[0].clone(), format!("[tokens.{admin}]\n{hash}\n{admin_line}"))
+        (token, format!("[tokens.{admin}]\n{hash}\n{admin_line}"))
     });
     let file = Place::new("admin.toml");
     let tables: String = tokens.iter().map(|(_, table)| table.as_str()).collect();
     std::fs::write(&*file, format!("listen = [\"{ADMIN}\"]\n{tables}")).expect("it is written");
-    let path = file.to_str().expect("the path is UTF-8");
-    let program = Program::listening(crate::process::command(&["serve", "--config", path]), 1);
+    let program = Program::of_file(&file, 1);
     let ask = |token: &str, method: &str, path: &str, body: &str| {
         let headers = format!("authorization: Bearer {token}\r\n{JSON}");
         exchange(program.tcp(0), &request(method, path, &headers, body)).0
@@ -296,8 +295,7 @@ fn other_events_are_logged_for_a_while_and_the_file_is_read_again_on_demand() {
         std::fs::write(&*file, text).expect("it is written");
     };
     write("");
-    let path = file.to_str().expect("the path is UTF-8");
-    let mut program = Program::listening(crate::process::command(&["serve", "--config", path]), 2);
+    let mut program = Program::of_file(&file, 2);
     let log = at(&place, "PUT", "/log", JSON, "{\"filter\":\"switchboard=debug\",\"for\":\"2s\"}");
     assert_eq!(log.0, 200, "{}", log.1);
     drop(program.tcp(1));

@@ -1,6 +1,6 @@
 //! A program of the operator's that is asked whose tokens are: what it says is so, and what it does not say clearly is neither yes nor no.
 
-use crate::process::{PATIENCE, Place, Program, ask, command, exchange, until};
+use crate::process::{PATIENCE, Place, Program, ask, exchange, until};
 use nix::sys::signal::Signal;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -54,7 +54,7 @@ impl Asked {
             self.address
         );
         std::fs::write(&*place, text).expect("the temporary folder takes a file");
-        let program = Program::listening(command(&["serve", "--config", place.to_str().expect("UTF-8")]), 3);
+        let program = Program::of_file(&place, 3);
         (place, program)
     }
 }
@@ -214,7 +214,7 @@ fn the_program_of_the_documentation_answers() {
     python.stdout(Stdio::null()).stderr(Stdio::null());
     let _python = Program::spawn(python);
     until(|| TcpStream::connect(("127.0.0.1", port)).is_ok());
-    let program = Program::listening(command(&["serve", "--config", file.to_str().expect("UTF-8")]), 1);
+    let program = Program::of_file(&file, 1);
     let told = ["letmein", "other"].map(|token| authorized(&program, token));
     assert!(told[0].contains("you are alice, in staff"), "{told:?}");
     assert!(told[1].contains("! not-authorized: unknown token"), "{told:?}");

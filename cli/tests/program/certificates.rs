@@ -1,21 +1,20 @@
 //! Who is known without a token: by a certificate of an authority, and as a user of this machine.
 
-use crate::process::{Place, Program, command, output, ran, until};
+use crate::process::{Place, Program, output, ran, until};
 use crate::tls::Pair;
 use nix::sys::signal::Signal;
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// A folder with the authority of the documentation, and alice's certificate.
-struct Folder(PathBuf);
+struct Folder(Place);
 
 impl Folder {
     fn new(test: &str) -> Self {
-        let folder = Self(std::env::temp_dir().join(format!("switchboard-{}-{test}", std::process::id())));
-        std::fs::create_dir_all(&folder.0).expect("it can be made");
+        let folder = Self(Place::folder(test));
         folder.sh(&shown(0));
         for (name, extension) in [
             ("two", "subjectAltName=DNS:alice,DNS:bob"),
@@ -31,12 +30,8 @@ impl Folder {
     }
 
     fn sh(&self, script: &str) {
-        let made = output(Command::new("sh").args(["-ec", script]).current_dir(&self.0));
+        let made = output(Command::new("sh").args(["-ec", script]).current_dir(&*self.0));
         assert!(made.status.success(), "{script}\n{}", String::from_utf8_lossy(&made.stderr));
-    }
-
-    fn file(&self, name: &str) -> String {
-        self.0.join(name).to_str().expect("UTF-8").to_owned()
     }
 
     /// What `program` says when it shows this certificate, if any, and types a line; nothing if it is refused.
@@ -54,7 +49,12 @@ impl Folder {
         let mut client = Command::new("openssl");
         client.args(["s_client", "-quiet", "-connect", &program.listeners[0].address().to_string()]);
         if let Some(who) = who {
-            client.args(["-cert", &self.file(&format!("{who}.pem")), "-key", &self.file(&format!("{who}.key"))]);
+            client.args([
+                "-cert",
+                &self.0.within(&format!("{who}.pem")),
+                "-key",
+                &self.0.within(&format!("{who}.key")),
+            ]);
         }
         client.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         client
@@ -65,15 +65,14 @@ impl Folder {
         let url = format!("https://{}/me", program.listeners[listener].address());
         curl.args(["-sk", "-w", " %{http_code}", &url]).args(more);
         if let Some(who) = who {
-            curl.args(["--cert", &self.file(&format!("{who}.pem")), "--key", &self.file(&format!("{who}.key"))]);
+            curl.args([
+                "--cert",
+                &self.0.within(&format!("{who}.pem")),
+                "--key",
+                &self.0.within(&format!("{who}.key")),
+            ]);
         }
         String::from_utf8_lossy(&output(&mut curl).stdout).into_owned()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 
@@ -95,8 +94,8 @@ fn start(folder: &Folder, server: &Pair, file: &Path) -> Program {
     let toml = settings("client-ca").replace("0.0.0.0:8443", "127.0.0.1:0");
     let toml = toml.replace("server.pem", &server.certificate.to_string());
     let toml = toml.replace("server.key", &server.key.to_string());
-    let toml = toml.replace("\"ca.pem\"", &format!("{:?}", folder.file("ca.pem")));
-    let toml = toml.replace("\"crl.pem\"", &format!("{:?}", folder.file("crl.pem")));
+    let toml = toml.replace("\"ca.pem\"", &format!("{:?}", folder.0.within("ca.pem")));
+    let toml = toml.replace("\"crl.pem\"", &format!("{:?}", folder.0.within("crl.pem")));
     let (listener, names) = toml.split_once("\n[names").expect("it has some");
     let web = listener.replace("rooms=tls", "rooms=https");
     let text = format!(
@@ -105,7 +104,7 @@ fn start(folder: &Folder, server: &Pair, file: &Path) -> Program {
         "0".repeat(64)
     );
     std::fs::write(file, text).expect("the temporary folder takes a file");
-    Program::listening(command(&["serve", "--config", file.to_str().expect("UTF-8")]), 3)
+    Program::of_file(file, 3)
 }
 
 #[test]
@@ -157,7 +156,7 @@ fn a_user_of_this_machine_is_whom_the_file_says_and_others_are_nobody() {
         let toml = settings("peers = ").replace("uid = 1000", &format!("uid = {uid}"));
         let toml = toml.replace("/run/switchboard/rooms.sock", &socket.to_string());
         std::fs::write(&*file, toml).expect("the temporary folder takes a file");
-        let program = Program::listening(command(&["serve", "--config", file.to_str().expect("UTF-8")]), 1);
+        let program = Program::of_file(&file, 1);
         let mut stream = UnixStream::connect(&*socket).expect("it accepts");
         stream.write_all(b"/whoami\n/join ops\n/quit\n").expect("it reads");
         let mut said = String::new();

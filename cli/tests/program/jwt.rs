@@ -13,43 +13,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-/// A folder of the test's own, removed behind it.
-struct Folder(Place);
-
-impl Folder {
-    fn new(test: &str) -> Self {
-        let folder = Self(Place::new(test));
-        fs::create_dir_all(&*folder.0).expect("the temporary folder takes one");
-        folder
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.0.join(name).to_str().expect("the path is UTF-8").to_owned()
-    }
-
-    fn write(&self, name: &str, text: &str) -> String {
-        let path = self.path(name);
-        fs::write(&path, text).expect("it can be written");
-        path
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // It is the temporary folder's otherwise.
-        let _ = fs::remove_dir_all(&*self.0);
-    }
+fn write(folder: &Place, name: &str, text: &str) -> String {
+    let path = folder.within(name);
+    fs::write(&path, text).expect("it can be written");
+    path
 }
 
 #[test]
 fn tokens_signed_by_another_library_are_taken_or_refused_as_they_should_be() {
-    let folder = Folder::new("jwt-python");
+    let folder = Place::folder("jwt-python");
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/program/jwt/issue.py");
     let Some(python) = python_with("cryptography") else { return };
-    let issued = output(Command::new(python).arg(script).arg(&*folder.0));
+    let issued = output(Command::new(python).arg(script).arg(&*folder));
     assert!(issued.status.success(), "{}", String::from_utf8_lossy(&issued.stderr));
     let cases = String::from_utf8(issued.stdout).expect("it is text");
-    let settings = folder.path("settings.toml");
+    let settings = folder.within("settings.toml");
     let mut wrong = Vec::new();
     for case in cases.lines() {
         let (expected, token) = case.split_once('\t').expect("what is expected, and a token");
@@ -72,9 +50,9 @@ fn tokens_signed_by_another_library_are_taken_or_refused_as_they_should_be() {
     ] {
         let text = format!(
             "[jwt.x]\nissuer = \"x\"\naudience = \"any\"\nalgorithms = {algorithms}\nkeys = \"{}\"\n",
-            folder.path(keys)
+            folder.within(keys)
         );
-        let path = folder.write("wrong.toml", &text);
+        let path = write(&folder, "wrong.toml", &text);
         let end = run(&["config", "check", "--config", &path]);
         assert!(end.code == Some(78) && end.log.iter().any(|line| line.contains(fault)), "{fault}: {end:?}");
     }
@@ -98,14 +76,14 @@ struct Signer {
 }
 
 impl Signer {
-    fn new(folder: &Folder, name: &str) -> Self {
-        let key = folder.path(&format!("{name}.pem"));
+    fn new(folder: &Place, name: &str) -> Self {
+        let key = folder.within(&format!("{name}.pem"));
         let openssl = |arguments: &[&str]| {
             let made = output(Command::new("openssl").args(arguments));
             assert!(made.status.success(), "{made:?}");
         };
         openssl(&["genpkey", "-algorithm", "ed25519", "-out", &key]);
-        let public = folder.path(&format!("{name}.pub"));
+        let public = folder.within(&format!("{name}.pub"));
         openssl(&["pkey", "-in", &key, "-pubout", "-out", &public]);
         Self { key, public }
     }
@@ -163,9 +141,9 @@ fn known(program: &Program, token: &str) -> Peer {
 
 #[test]
 fn a_connection_lives_as_long_as_its_token_unless_it_shows_a_fresh_one() {
-    let folder = Folder::new("jwt-live");
+    let folder = Place::folder("jwt-live");
     let signer = Signer::new(&folder, "backend");
-    let program = serve(&folder.write("settings.toml", &settings(&signer.public)), &[]);
+    let program = serve(&write(&folder, "settings.toml", &settings(&signer.public)), &[]);
     let (late, fresh) = (signer.token("1s"), signer.token("1h"));
     let mut ended = known(&program, &late);
     let mut renewed = known(&program, &signer.token("3s"));
@@ -194,17 +172,17 @@ fn a_connection_lives_as_long_as_its_token_unless_it_shows_a_fresh_one() {
 
 #[test]
 fn a_key_that_is_taken_away_takes_its_connections_along_and_no_others() {
-    let folder = Folder::new("jwt-keys");
+    let folder = Place::folder("jwt-keys");
     let (old, new) = (Signer::new(&folder, "old"), Signer::new(&folder, "new"));
-    let keys = folder.path("keys.pub");
+    let keys = folder.within("keys.pub");
     fs::copy(&old.public, &keys).expect("it can be written");
-    let mut program = serve(&folder.write("settings.toml", &settings(&keys)), &[]);
+    let mut program = serve(&write(&folder, "settings.toml", &settings(&keys)), &[]);
     let (mut alice, mut guest) = (known(&program, &old.token("1h")), Peer::enter(&program, 0));
     program.signal(Signal::SIGHUP);
     program.logged("nothing changed");
     alice.expect_nothing();
     // Half of what is new is wrong: nothing of it is taken.
-    folder.write("keys.pub", "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n");
+    write(&folder, "keys.pub", "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n");
     program.signal(Signal::SIGHUP);
     assert!(program.logged("the file was not reloaded").contains("not a public key"));
     alice.expect_nothing();
@@ -261,11 +239,11 @@ impl Issuer {
 
 #[test]
 fn keys_at_a_url_are_fetched_and_outlive_their_issuer() {
-    let folder = Folder::new("jwt-url");
+    let folder = Place::folder("jwt-url");
     let (old, new) = (Signer::new(&folder, "old"), Signer::new(&folder, "new"));
     let (issuer, elsewhere) = (Issuer::new(), Issuer::new());
-    let path = folder.write("settings.toml", &settings(&issuer.url));
-    let state = folder.path("");
+    let path = write(&folder, "settings.toml", &settings(&issuer.url));
+    let state = folder.within("");
     elsewhere.answers("200 OK", "", &old.jwks("k"));
     issuer.answers("500 Internal Server Error", "", &old.jwks("k"));
     let mut program = serve(&path, &["--state-directory", &state]);
@@ -311,7 +289,7 @@ fn keys_at_a_url_are_fetched_and_outlive_their_issuer() {
     fetch(&mut program, "keys were fetched");
     alice.expect("* closed: revoked");
     known(&program, &new.token("1h"));
-    assert!(Path::new(&folder.path("jwt-backend.json")).exists());
+    assert!(Path::new(&folder.within("jwt-backend.json")).exists());
     let told = check(&path, &new.token("1h"));
     assert!(told.starts_with("alice, by jwt.backend"), "{told}");
 }

@@ -1,6 +1,7 @@
 //! `switchboard admin`: what an operator types, and what a server that runs answers.
 
 use crate::process::{End, Place, Program, ask as say, command, run, until};
+use crate::tokens::made;
 use serde_json::Value;
 use std::io::Write as _;
 
@@ -80,18 +81,16 @@ fn what_cannot_be_told_is_said_in_one_line() {
 
 #[test]
 fn a_token_of_a_file_or_the_environment_is_presented() {
-    let made = run(&["token", "new", "operator"]);
-    let hash = made.log.iter().find(|line| line.starts_with("hash")).expect("it has a hash");
+    let (made, hash) = made("operator");
     let (file, token) = (Place::new("operating.toml"), Place::new("operating.token"));
     let text = format!("listen = [\"admin=http://127.0.0.1:0\"]\n[tokens.operator]\n{hash}\nadmin = \"view\"\n");
     std::fs::write(&*file, text).expect("it is written");
-    std::fs::write(&*token, &made.output[0]).expect("it is written");
-    let (file, token) = (file.to_str().expect("it is UTF-8"), token.to_str().expect("it is UTF-8"));
-    let program = Program::listening(command(&["serve", "--config", file]), 1);
+    std::fs::write(&*token, &made).expect("it is written");
+    let program = Program::of_file(&file, 1);
     let arguments = ["admin", "connections", "--url", &program.listeners[0].url];
-    done(run(&[&arguments[..], &["--token-file", token]].concat()));
+    done(run(&[&arguments[..], &["--token-file", &token.to_string()]].concat()));
     let mut with_variable = command(&arguments);
-    with_variable.env("SWITCHBOARD_TOKEN", &made.output[0]);
+    with_variable.env("SWITCHBOARD_TOKEN", &made);
     done(Program::spawn(with_variable).end());
     program.stop();
 }
@@ -104,8 +103,7 @@ fn a_server_is_told_what_to_do_and_says_what_is_wrong() {
         std::fs::write(&*file, text).expect("it is written");
     };
     write("");
-    let path = file.to_str().expect("it is UTF-8");
-    let mut program = Program::listening(command(&["serve", "--config", path]), 2);
+    let mut program = Program::of_file(&file, 2);
     let mut alice = program.tcp(1);
     alice.write_all(b"/name alice\n").expect("it takes a line");
     until(|| admin(&place, &["who", "alice"]).code == Some(0));

@@ -163,13 +163,25 @@ pub(crate) fn run(arguments: &[&str]) -> End {
     Program::spawn(command(arguments)).end()
 }
 
-/// A path for a socket or file of this test alone. What is there is removed when the test is over.
+/// A path for a socket, file or folder of this test alone. What is there is removed when the test is over.
 #[derive(Debug)]
 pub(crate) struct Place(PathBuf);
 
 impl Place {
     pub(crate) fn new(test: &str) -> Self {
         Self(std::env::temp_dir().join(format!("switchboard-{}-{test}", std::process::id())))
+    }
+
+    /// A folder, which is made.
+    pub(crate) fn folder(test: &str) -> Self {
+        let folder = Self::new(test);
+        std::fs::create_dir_all(&folder.0).expect("the temporary folder takes one");
+        folder
+    }
+
+    /// The path of a file in a folder.
+    pub(crate) fn within(&self, name: &str) -> String {
+        self.0.join(name).to_str().expect("the path is UTF-8").to_owned()
     }
 
     /// Echo on a Unix socket at this path.
@@ -195,7 +207,7 @@ impl fmt::Display for Place {
 impl Drop for Place {
     fn drop(&mut self) {
         // The program removes its sockets itself, unless the test killed it.
-        let _ = std::fs::remove_file(&self.0);
+        let _ = if self.0.is_dir() { std::fs::remove_dir_all(&self.0) } else { std::fs::remove_file(&self.0) };
     }
 }
 
@@ -205,6 +217,11 @@ impl Program {
         let arguments: Vec<_> = ["serve"].iter().chain(arguments).copied().collect();
         let expected = arguments.iter().filter(|argument| argument.contains("://")).count();
         Self::listening(command(&arguments), expected)
+    }
+
+    /// Starts `switchboard serve` with a file, and waits until it listens on so many URLs.
+    pub(crate) fn of_file(file: &Path, expected: usize) -> Self {
+        Self::listening(command(&["serve", "--config", file.to_str().expect("the path is UTF-8")]), expected)
     }
 
     /// Starts a command and waits until it has printed so many listeners.

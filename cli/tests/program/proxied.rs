@@ -1,6 +1,7 @@
 //! Listeners behind proxies: whose a connection and a request is, and who is refused.
 
 use crate::process::{PATIENCE, Place, Program, ask, output, run, until};
+use crate::tokens::made;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::Command;
@@ -134,10 +135,8 @@ fn many_that_say_nothing_leave_newcomers_served() {
 #[test]
 fn wrong_tokens_are_counted_by_client_and_then_not_looked_at() {
     let place = Place::new("throttled.toml");
-    let made = run(&["token", "new", "alice"]);
-    let (token, told) = (made.output.concat(), made.log.join("\n"));
-    let hash = told.split('"').find(|word| word.starts_with("sha256:")).expect("there is one");
-    let text = format!("[tokens.alice]\nhash = \"{hash}\"\nrooms = {{ \"**\" = [\"all\"] }}\n");
+    let (token, hash) = made("alice");
+    let text = format!("[tokens.alice]\n{hash}\nrooms = {{ \"**\" = [\"all\"] }}\n");
     std::fs::write(&*place, text).expect("it can be written");
     let program =
         Program::serve(&["--config", &place.to_string(), "rooms=http://127.0.0.1:0?forwarded-from=127.0.0.1"]);

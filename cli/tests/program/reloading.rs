@@ -1,6 +1,7 @@
 //! SIGHUP of a server that was started with a file: all of it takes effect, or nothing, and nobody is dropped.
 
-use crate::process::{Place, Program, ask, command, exchange, run, until};
+use crate::process::{Place, Program, ask, exchange, until};
+use crate::tokens::made;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::Signal;
 use std::io::{BufRead, BufReader, Read as _, Write as _};
@@ -27,8 +28,7 @@ impl File {
     }
 
     fn serve(&self) -> Program {
-        let path = self.0.to_str().expect("the path is UTF-8");
-        Program::listening(command(&["serve", "--config", path]), 2)
+        Program::of_file(&self.0, 2)
     }
 }
 
@@ -159,8 +159,7 @@ fn a_rate_follows_the_file_but_for_datagrams() {
         )
     };
     let file = File::new("rate.toml", &text("\"off\"", "off"));
-    let path = file.0.to_str().expect("the path is UTF-8");
-    let mut program = Program::listening(command(&["serve", "--config", path]), 3);
+    let mut program = Program::of_file(&file.0, 3);
     let posts = |program: &Program| {
         let posted = (0..3).map(|_| {
             let request =
@@ -274,16 +273,6 @@ fn a_file_that_is_replaced_in_a_storm_of_signals_is_read_whole() {
     assert!(!end.log.iter().any(|line| line.contains(REFUSED)), "{:?}", end.log);
 }
 
-/// A token of alice's, bob's and carol's each, as they are typed, and their hashes.
-fn tokens() -> Vec<(String, String)> {
-    let made = |name| {
-        let end = run(&["token", "new", name]);
-        let hash = end.log.iter().find_map(|line| line.strip_prefix("hash = ")).expect("a hash").to_owned();
-        (end.output[0].clone(), hash)
-    };
-    ["alice", "bob", "carol"].map(made).into()
-}
-
 /// What has come until `last`.
 fn told(reader: &mut impl BufRead, last: &str) -> Vec<String> {
     let mut lines = Vec::new();
@@ -300,10 +289,10 @@ fn told(reader: &mut impl BufRead, last: &str) -> Vec<String> {
 
 #[test]
 fn a_reload_under_traffic_takes_from_whom_it_has_to_and_touches_nobody_else() {
-    let tokens = tokens();
+    let tokens = ["alice", "bob", "carol"].map(made);
     let text = |some: &[(&str, usize, &str)]| {
         let token = |(name, number, rights): &(&str, usize, &str)| {
-            format!("[tokens.{name}]\nhash = {}\nrooms = {{ \"r\" = [{rights}] }}\n", tokens[*number].1)
+            format!("[tokens.{name}]\n{}\nrooms = {{ \"r\" = [{rights}] }}\n", tokens[*number].1)
         };
         let tokens: Vec<_> = some.iter().map(token).collect();
         format!("{TCP}{}[rooms.r]\npresence = \"off\"\n", tokens.concat())

@@ -1,7 +1,8 @@
 //! Each right over each transport, given and not: an act, and what came of it as somebody else sees it.
 
-use crate::process::{PATIENCE, Place, Program, command, exchange, run, until};
+use crate::process::{PATIENCE, Place, Program, exchange, until};
 use crate::tls::{Pair, connect};
+use crate::tokens::made;
 use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::{TcpStream, UdpSocket};
@@ -59,8 +60,8 @@ impl Scene {
     fn start() -> Self {
         let (pair, path, file) =
             (Pair::new("rights", "localhost"), Place::new("rights.sock"), Place::new("rights.toml"));
-        let (pat, pats) = token("pat");
-        let (root, roots) = token("root");
+        let (pat, pats) = made("pat");
+        let (root, roots) = made("root");
         let mut grants = r#""*.WAY.yes" = ["all", "moderate"]"#.to_owned();
         for right in RIGHTS {
             let others: Vec<_> = RIGHTS.iter().filter(|other| **other != right).collect();
@@ -69,15 +70,15 @@ impl Scene {
         let text = format!(
             "listen = [\"rooms=tls://127.0.0.1:0?{}\", \"rooms=tcp://127.0.0.1:0\", \"rooms=unix://{path}\", \
              \"rooms=http://127.0.0.1:0\", \"rooms=udp://127.0.0.1:0\"]\nworkers = 1\n\
-             [tokens.pat]\nhash = \"{pats}\"\nrooms = {{ lobby = [\"join\"], {} }}\n\
-             [tokens.root]\nhash = \"{roots}\"\nrooms = {{ \"**\" = [\"all\"] }}\n\
+             [tokens.pat]\n{pats}\nrooms = {{ lobby = [\"join\"], {} }}\n\
+             [tokens.root]\n{roots}\nrooms = {{ \"**\" = [\"all\"] }}\n\
              [anonymous]\nrooms = {{ {} }}\n",
             pair.query(),
             grants.replace("WAY", "*"),
             grants.replace("WAY", "udp"),
         );
         std::fs::write(&*file, text).unwrap();
-        let program = Program::listening(command(&["serve", "--config", file.to_str().unwrap()]), 5);
+        let program = Program::of_file(&file, 5);
         let scene = Self { program, pair, path, pat, root };
         for (right, way) in RIGHTS.iter().flat_map(|right| WAYS.map(|way| (right, way))) {
             for end in ["yes", "no"].iter().filter(|_| *right != "create") {
@@ -173,13 +174,6 @@ impl Scene {
         assert!(head.starts_with(b"HTTP/1.1 101 "), "{}", head.escape_ascii());
         stream
     }
-}
-
-/// A new token, and its hash.
-fn token(name: &str) -> (String, String) {
-    let made = run(&["token", "new", name]);
-    let hash = made.log.iter().find_map(|line| line.strip_prefix("hash = \"")?.strip_suffix('"'));
-    (made.output[0].clone(), hash.unwrap().to_owned())
 }
 
 trait Stream: Read + Write {}

@@ -23,7 +23,7 @@ fn run_with(variable: (&str, &str), arguments: &[&str]) -> End {
 #[test]
 fn listeners_and_settings_come_from_a_file() {
     let file = file("serve.toml", "listen = [\"echo=tcp://127.0.0.1:0?prefix=file%20\"]\nworkers = 1\n");
-    let program = Program::listening(command(&["serve", "--config", typed(&file)]), 1);
+    let program = Program::of_file(&file, 1);
     assert_eq!(exchange(program.tcp(0), b"hi\n"), b"file hi\n");
 }
 

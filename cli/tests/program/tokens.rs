@@ -2,6 +2,13 @@
 
 use crate::process::{Program, command, run};
 
+/// A token, and the line of a file that holds its hash.
+pub(crate) fn made(name: &str) -> (String, String) {
+    let end = run(&["token", "new", name]);
+    let hash = end.log.iter().find(|line| line.starts_with("hash = ")).expect("a hash");
+    (end.output.concat(), hash.clone())
+}
+
 #[test]
 fn a_token_is_printed_once_and_its_hash_is_for_the_file() {
     let made = run(&["token", "new", "alice.phone", "--expires", "90d"]);

@@ -238,13 +238,12 @@ fn a_token_comes_from_a_file_or_the_environment_and_is_shown_nowhere() {
 
 #[test]
 fn a_rooms_own_websocket_is_shown_the_token_before_it_is_one() {
-    let made = crate::process::run(&["token", "new", "alice"]);
-    let (token, hash) = (&made.output[0], made.log.iter().find(|line| line.starts_with("hash = ")).unwrap());
+    let (token, hash) = crate::tokens::made("alice");
     let (file, shown) = (crate::process::Place::new("roomws.toml"), crate::process::Place::new("roomws.token"));
     let listen = "listen = [\"rooms=http://127.0.0.1:0\"]";
     std::fs::write(&*file, format!("{listen}\n[tokens.alice]\n{hash}\nrooms = {{ \"ops\" = [\"all\"] }}\n")).unwrap();
     std::fs::write(&*shown, format!("{token}\n")).unwrap();
-    let program = Program::listening(command(&["serve", "--config", &file.to_string()]), 1);
+    let program = Program::of_file(&file, 1);
     let url = format!("{}/rooms/ops/ws?echo=on&format=json", program.listeners[0].url.replace("http", "ws"));
     let ran = pipe(&[&url, "--token-file", &shown.to_string(), "--name", "alice.pipe"], b"hi\n");
     assert_eq!((ran.code, ran.errors.as_str()), (Some(0), ""));

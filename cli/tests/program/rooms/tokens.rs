@@ -1,16 +1,10 @@
 //! Tokens in the file: what they open on each transport, what stays shut, and a reload under connections.
 
 use crate::process::{Place, Program, command, run};
+use crate::tokens::made;
 use nix::sys::signal::Signal;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
-
-/// A token, and the hash of it.
-fn made(name: &str) -> (String, String) {
-    let end = run(&["token", "new", name]);
-    let hash = end.log.iter().find_map(|line| line.strip_prefix("hash = ")).expect("a hash");
-    (end.output.concat(), hash.to_owned())
-}
 
 /// Who speaks lines.
 struct Talker(BufReader<TcpStream>);
@@ -67,7 +61,7 @@ fn governed(test: &str, more: &str) -> Governed {
 /// Alice may do all in `room`, the bridge is in ops, and everybody may read and publish in open.
 fn text(hash: &str, room: &str, more: &str) -> String {
     format!(
-        "[tokens.alice]\nhash = {hash}\nrooms = {{ \"{room}\" = [\"all\"] }}\n\
+        "[tokens.alice]\n{hash}\nrooms = {{ \"{room}\" = [\"all\"] }}\n\
          [rooms.ops]\nnamed = [\"join\"]\n[rooms.open]\nanyone = [\"all\"]\n{more}"
     )
 }
