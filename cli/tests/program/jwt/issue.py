@@ -90,64 +90,34 @@ dex = [jwk(large, "dex-1", use="sig", alg="RS256"), jwk(small, "dex-2", use="sig
 for name, keys in {"keycloak": keycloak, "auth0": auth0, "dex": dex}.items():
     write(f"{name}.json", json.dumps({"keys": keys}).encode())
 
-write("settings.toml", f"""
-listen = ["rooms=tcp://127.0.0.1:0"]
-
-[jwt.pss]
-issuer = "pss"
-audience = "switchboard"
-algorithms = ["PS256"]
-keys = "{folder}/rsa.pem"
-names = ["pss-*"]
-
-[jwt.hs]
-issuer = "hs"
-audience = "switchboard"
-algorithms = ["HS256"]
-keys = "{folder}/secret"
-names = ["hs-*"]
-
-[jwt.keycloak]
-issuer = "https://sso.example.org/realms/main"
-audience = "switchboard"
-algorithms = ["RS256"]
-keys = "{folder}/keycloak.json"
-names = ["kc-*"]
-name-claim = "preferred_username"
-groups-claim = "realm_access.roles"
-
-[jwt.auth0]
-issuer = "https://tenant.eu.auth0.com/"
-audience = "https://rooms.example.org"
-algorithms = ["RS256"]
-keys = "{folder}/auth0.json"
-names = ["a0-*"]
-name-claim = "https://rooms.example.org/name"
-groups-claim = "permissions"
-typ = "JWT"
-
-[jwt.dex]
-issuer = "https://dex.example.org/dex"
-audience = ["other", "switchboard"]
-algorithms = ["RS256"]
-keys = "{folder}/dex.json"
-names = ["dex-*"]
-name-claim = "email"
-strip-domain = "example.org"
-groups-claim = "groups"
-
-[jwt.corp]
-issuer = "corp"
-audience = "switchboard"
-algorithms = ["EdDSA", "ES256", "ES384", "RS256"]
-keys = ["{folder}/ed.pem", "{folder}/p256.pem", "{folder}/p384.pem", "{folder}/rsa.pem"]
-
-[tokens.bob]
-hash = "sha256:{"0" * 64}"
-
-[groups.staff]
-rooms = {{ "ops.**" = ["all"] }}
-""".encode())
+sources = {
+    "pss": {"issuer": "pss", "algorithms": ["PS256"], "keys": f"{folder}/rsa.pem", "names": ["pss-*"]},
+    "hs": {"issuer": "hs", "algorithms": ["HS256"], "keys": f"{folder}/secret", "names": ["hs-*"]},
+    "keycloak": {
+        "issuer": "https://sso.example.org/realms/main", "algorithms": ["RS256"], "keys": f"{folder}/keycloak.json", "names": ["kc-*"],
+        "name-claim": "preferred_username", "groups-claim": "realm_access.roles",
+    },
+    "auth0": {
+        "issuer": "https://tenant.eu.auth0.com/", "audience": "https://rooms.example.org", "algorithms": ["RS256"],
+        "keys": f"{folder}/auth0.json", "names": ["a0-*"], "name-claim": "https://rooms.example.org/name", "groups-claim": "permissions",
+        "typ": "JWT",
+    },
+    "dex": {
+        "issuer": "https://dex.example.org/dex", "audience": ["other", "switchboard"], "algorithms": ["RS256"],
+        "keys": f"{folder}/dex.json", "names": ["dex-*"], "name-claim": "email", "strip-domain": "example.org", "groups-claim": "groups",
+    },
+    "corp": {
+        "issuer": "corp", "algorithms": ["EdDSA", "ES256", "ES384", "RS256"],
+        "keys": [f"{folder}/{key}.pem" for key in ("ed", "p256", "p384", "rsa")],
+    },
+}
+settings = ['listen = ["rooms=tcp://127.0.0.1:0"]']
+for name, source in sources.items():
+    settings.append(f"[jwt.{name}]")
+    # Such values are written in JSON as in TOML.
+    settings += [f"{key} = {json.dumps(value)}" for key, value in {"audience": "switchboard", **source}.items()]
+settings += ["[tokens.bob]", f'hash = "sha256:{"0" * 64}"', "[groups.staff]", 'rooms = { "ops.**" = ["all"] }']
+write("settings.toml", "\n".join(settings).encode())
 
 good = {"iss": "corp", "aud": "switchboard", "sub": "alice", "iat": now, "exp": now + 3600}
 absent = object()
