@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use switchboard::prelude::*;
 use switchboard::testing::{self, Peer};
-use switchboard::{BoxError, ConnectionError, FrameError, Memory, Output};
+use switchboard::{BoxError, ConnectionError, FrameError, Handle, Memory, Output};
 use tokio::sync::Notify;
 use tokio::time::{Instant, advance, sleep};
 
@@ -544,51 +544,42 @@ async fn a_connection_that_waits_for_input_drains_by_itself() {
     assert!(Peer::connect(&served.memory).rest().await.is_err(), "a drained listener refuses");
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_handler_that_does_not_finish_is_aborted_after_the_grace_period() {
+/// A handler that does not finish.
+async fn stays(conn: Connection<Lines>) -> Result {
+    std::future::pending::<()>().await;
+    drop(conn);
+    Ok(())
+}
+
+/// Drains a connection that stays, at most 30 seconds unless `change` says otherwise. That many it takes.
+async fn is_aborted_after(grace: u64, change: impl FnOnce(&Handle)) {
     let memory = Memory::new();
-    let server = Server::new().grace(secs(30)).memory(&memory, async |conn: Connection<Lines>| -> Result {
-        std::future::pending::<()>().await;
-        drop(conn);
-        Ok(())
-    });
-    let served = Served::over(&memory, server).await;
+    let served = Served::over(&memory, Server::new().grace(secs(30)).memory(&memory, stays)).await;
     let mut peer = served.connect();
     until(|| served.handle.connections().len() == 1).await;
+    change(&served.handle);
     let began = Instant::now();
     served.handle.drain();
     assert_eq!(peer.closed().await, CloseReason::Aborted);
     let drained = served.drained.await.unwrap();
     assert_eq!((drained.finished, drained.aborted), (0, 1));
-    assert!(began.elapsed() >= secs(30) && began.elapsed() < secs(32), "{:?}", began.elapsed());
+    assert!(began.elapsed() >= secs(grace) && began.elapsed() < secs(grace + 2), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_does_not_finish_is_aborted_after_the_grace_period() {
+    is_aborted_after(30, |_| {}).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_drain_takes_as_long_as_the_grace_period_that_is_set_when_it_begins() {
-    let memory = Memory::new();
-    let server = Server::new().grace(secs(30)).memory(&memory, async |conn: Connection<Lines>| -> Result {
-        std::future::pending::<()>().await;
-        drop(conn);
-        Ok(())
-    });
-    let served = Served::over(&memory, server).await;
-    let mut peer = served.connect();
-    until(|| served.handle.connections().len() == 1).await;
-    served.handle.set_grace(secs(5));
-    let began = Instant::now();
-    served.handle.drain();
-    assert_eq!(peer.closed().await, CloseReason::Aborted);
-    assert!(began.elapsed() >= secs(5) && began.elapsed() < secs(7), "{:?}", began.elapsed());
+    is_aborted_after(5, |handle| handle.set_grace(secs(5))).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn abort_ends_a_drain_now() {
     let memory = Memory::new();
-    let server = Server::new().memory(&memory, async |conn: Connection<Lines>| -> Result {
-        std::future::pending::<()>().await;
-        drop(conn);
-        Ok(())
-    });
+    let server = Server::new().memory(&memory, stays);
     let served = Served::over(&memory, server).await;
     let _peer = served.connect();
     until(|| served.handle.connections().len() == 1).await;
