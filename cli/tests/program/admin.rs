@@ -2,11 +2,12 @@
 
 #![allow(clippy::float_cmp, reason = "they are whole numbers")]
 
+use crate::http::{Client, request};
 use crate::process::{Place, Program, ask as say, installed, ran, run, until};
 use crate::tokens::made;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::io::{Read as _, Write as _};
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
@@ -16,31 +17,22 @@ use std::process::{Command, Stdio};
 const ADMIN: &str = "admin=http://127.0.0.1:0";
 
 /// An answer's status and body.
-fn exchange(mut stream: impl std::io::Read + std::io::Write, request: &str) -> (u16, String) {
-    stream.write_all(request.as_bytes()).expect("it takes a request");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("it answers, and closes");
-    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
-    (status, body.to_owned())
-}
-
-fn request(method: &str, path: &str, headers: &str, body: &str) -> String {
-    let length = body.len();
-    format!(
-        "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n{body}"
-    )
+fn exchange(stream: impl Read + Write, request: &str) -> (u16, String) {
+    let mut client = Client::over(stream);
+    client.send(request);
+    let answer = client.answer();
+    (answer.status, answer.body)
 }
 
 fn get(program: &Program, path: &str) -> (u16, String) {
-    exchange(program.tcp(0), &request("GET", path, "", ""))
+    exchange(program.tcp(0), &request("GET", path, &[], ""))
 }
 
-fn at(socket: &Path, method: &str, path: &str, headers: &str, body: &str) -> (u16, String) {
+fn at(socket: &Path, method: &str, path: &str, headers: &[&str], body: &str) -> (u16, String) {
     exchange(UnixStream::connect(socket).expect("it listens"), &request(method, path, headers, body))
 }
 
-const JSON: &str = "content-type: application/json\r\n";
+const JSON: &str = "content-type: application/json";
 
 /// Each sample's number, by its name and labels.
 fn samples(text: &str) -> BTreeMap<String, f64> {
@@ -144,17 +136,17 @@ fn sums_are_for_everybody_and_the_rest_for_who_can_open_the_socket() {
         assert_eq!(get(&program, path).0, 200, "{path}");
     }
     assert_eq!(get(&program, "/server").0, 401);
-    let put = |headers: &str, body: &str| exchange(program.tcp(0), &request("PUT", "/ready", headers, body)).0;
-    assert_eq!(put(JSON, "{\"ready\":false}"), 401);
-    let (status, server) = at(&place, "GET", "/server", "", "");
+    let put = |body: &str| exchange(program.tcp(0), &request("PUT", "/ready", &[JSON], body)).0;
+    assert_eq!(put("{\"ready\":false}"), 401);
+    let (status, server) = at(&place, "GET", "/server", &[], "");
     let server: Value = serde_json::from_str(&server).expect("it is JSON");
     assert_eq!((status, server["listeners"][0]["url"].as_str()), (200, Some(program.listeners[0].url.as_str())));
-    assert_eq!(at(&place, "PUT", "/ready", "content-type: text/plain\r\n", "{\"ready\":false}").0, 415);
-    assert_eq!(at(&place, "PUT", "/ready", JSON, "{\"ready\":1}").0, 400);
-    assert_eq!(at(&place, "GET", "/server?x=1", "", "").0, 400);
+    assert_eq!(at(&place, "PUT", "/ready", &["content-type: text/plain"], "{\"ready\":false}").0, 415);
+    assert_eq!(at(&place, "PUT", "/ready", &[JSON], "{\"ready\":1}").0, 400);
+    assert_eq!(at(&place, "GET", "/server?x=1", &[], "").0, 400);
     let evil = "GET /metrics HTTP/1.1\r\nhost: evil.example\r\nconnection: close\r\n\r\n";
     assert_eq!(exchange(program.tcp(0), evil).0, 403);
-    let foreign = request("GET", "/stats", "origin: https://evil.example\r\n", "");
+    let foreign = request("GET", "/stats", &["origin: https://evil.example"], "");
     assert_eq!(exchange(program.tcp(0), &foreign).0, 403);
     program.stop();
     assert!(!place.exists(), "its file is gone");
@@ -184,12 +176,12 @@ fn readiness_follows_the_operator_and_the_drain() {
         (status, body["checks"]["not-put-aside"].as_bool())
     };
     assert_eq!(ready(), (200, Some(true)));
-    assert_eq!(at(&place, "PUT", "/ready", JSON, "{\"ready\":false}").0, 200);
+    assert_eq!(at(&place, "PUT", "/ready", &[JSON], "{\"ready\":false}").0, 200);
     assert_eq!(ready(), (503, Some(false)));
     assert_eq!(get(&program, "/healthz").0, 200);
-    assert_eq!(at(&place, "PUT", "/ready", JSON, "{\"ready\":true}").0, 200);
+    assert_eq!(at(&place, "PUT", "/ready", &[JSON], "{\"ready\":true}").0, 200);
     assert_eq!(ready(), (200, Some(true)));
-    assert_eq!(at(&place, "POST", "/drain", JSON, "{}").0, 202);
+    assert_eq!(at(&place, "POST", "/drain", &[JSON], "{}").0, 202);
     program.logged("drained");
     let end = program.end();
     assert_eq!(end.code, Some(0), "{end:?}");
@@ -216,7 +208,7 @@ fn connections_rooms_and_those_who_have_left_are_listed_and_can_be_closed() {
     let place = Place::new("lists.sock");
     let program =
         Program::serve(&[&format!("admin=unix://{place}"), "rooms=tcp://127.0.0.1:0", "echo=tcp://127.0.0.1:0"]);
-    let read = |path: &str| object(at(&place, "GET", path, "", ""));
+    let read = |path: &str| object(at(&place, "GET", path, &[], ""));
     let mut alice = program.tcp(1);
     alice.write_all(b"/name alice\n/join ops\n").expect("it takes lines");
     until(|| read("/rooms?glob=ops")["rooms"][0]["members"] == 1);
@@ -234,18 +226,18 @@ fn connections_rooms_and_those_who_have_left_are_listed_and_can_be_closed() {
     let first = &first["connections"][0]["id"];
     assert_ne!(read(&format!("/connections?limit=1&transport=tcp&after={first}"))["connections"][0]["id"], *first);
     for wrong in ["sort=size", "after=1&sort=out", "address=x", "limit=0", "limit=1001", "name=%5B", "nope=1"] {
-        assert_eq!(at(&place, "GET", &format!("/connections?{wrong}"), "", "").0, 400, "{wrong}");
+        assert_eq!(at(&place, "GET", &format!("/connections?{wrong}"), &[], "").0, 400, "{wrong}");
     }
 
-    assert_eq!(at(&place, "DELETE", &format!("/connections/{}", listed[1]["id"]), "", "").0, 200);
+    assert_eq!(at(&place, "DELETE", &format!("/connections/{}", listed[1]["id"]), &[], "").0, 200);
     assert_eq!(echo.read(&mut [0; 16]).expect("it ends in order"), 0);
     drop(echo);
-    assert_eq!(at(&place, "DELETE", "/names/alice", "", "").0, 200);
+    assert_eq!(at(&place, "DELETE", "/names/alice", &[], "").0, 200);
     drop(alice);
     until(|| read("/closed?reason=closed")["closed"].as_array().is_some_and(|closed| closed.len() == 2));
     assert_eq!(read("/closed?address=127.0.0.1")["closed"][0]["transport"], "tcp");
-    assert_eq!(at(&place, "GET", "/names/alice", "", "").0, 404);
-    assert_eq!(at(&place, "DELETE", "/connections/999999", "", "").0, 404);
+    assert_eq!(at(&place, "GET", "/names/alice", &[], "").0, 404);
+    assert_eq!(at(&place, "DELETE", "/connections/999999", &[], "").0, 404);
     program.stop();
 }
 
@@ -261,8 +253,8 @@ fn a_token_may_as_far_as_its_line_says_and_no_further() {
     std::fs::write(&*file, format!("listen = [\"{ADMIN}\"]\n{tables}")).expect("it is written");
     let program = Program::of_file(&file, 1);
     let ask = |token: &str, method: &str, path: &str, body: &str| {
-        let headers = format!("authorization: Bearer {token}\r\n{JSON}");
-        exchange(program.tcp(0), &request(method, path, &headers, body)).0
+        let bearer = format!("authorization: Bearer {token}");
+        exchange(program.tcp(0), &request(method, path, &[&bearer, JSON], body)).0
     };
     let [(view, _), (act, _), (none, _)] = &tokens;
     let seen = ["/server", "/connections", "/closed", "/rooms", "/log"];
@@ -296,23 +288,23 @@ fn other_events_are_logged_for_a_while_and_the_file_is_read_again_on_demand() {
     };
     write("");
     let mut program = Program::of_file(&file, 2);
-    let log = at(&place, "PUT", "/log", JSON, "{\"filter\":\"switchboard=debug\",\"for\":\"2s\"}");
+    let log = at(&place, "PUT", "/log", &[JSON], "{\"filter\":\"switchboard=debug\",\"for\":\"2s\"}");
     assert_eq!(log.0, 200, "{}", log.1);
     drop(program.tcp(1));
     program.logged("connection opened");
-    until(|| object(at(&place, "GET", "/log", "", ""))["until"].is_null());
-    assert_eq!(object(at(&place, "GET", "/log", "", ""))["filter"], "info");
-    assert_eq!(at(&place, "PUT", "/log", JSON, "{\"filter\":\"loud\",\"for\":\"2s\"}").0, 400);
-    assert_eq!(at(&place, "PUT", "/log", JSON, "{\"filter\":\"debug\",\"for\":\"48h\"}").0, 400);
+    until(|| object(at(&place, "GET", "/log", &[], ""))["until"].is_null());
+    assert_eq!(object(at(&place, "GET", "/log", &[], ""))["filter"], "info");
+    assert_eq!(at(&place, "PUT", "/log", &[JSON], "{\"filter\":\"loud\",\"for\":\"2s\"}").0, 400);
+    assert_eq!(at(&place, "PUT", "/log", &[JSON], "{\"filter\":\"debug\",\"for\":\"48h\"}").0, 400);
 
     write("log = \"warn\"\n");
-    let reload = || at(&place, "POST", "/config/reload", JSON, "{}");
+    let reload = || at(&place, "POST", "/config/reload", &[JSON], "{}");
     let (status, told) = reload();
     assert!(status == 200 && told.contains("\"log\""), "{told}");
     write("workers = 3\nnope = 1\n");
     let (status, told) = reload();
     assert!(status == 422 && told.contains("nope"), "{told}");
-    let (_, text) = at(&place, "GET", "/metrics", "", "");
+    let (_, text) = at(&place, "GET", "/metrics", &[], "");
     let samples = samples(&text);
     assert_eq!(samples["switchboard_config_last_reload_successful"], 0.0);
     assert_eq!(samples["switchboard_config_reload_failures_total"], 1.0);

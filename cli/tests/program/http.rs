@@ -8,17 +8,17 @@ mod sockets;
 mod streams;
 
 use crate::process::{Program, until};
-use std::io::{Read as _, Write as _};
+use std::io::{Read, Write};
 use std::net::TcpStream;
 
 const HTTP: &str = "rooms=http://127.0.0.1:0";
 
 /// An answer, or as much of one as has come.
 #[derive(Debug)]
-struct Answer {
-    status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     headers: Vec<(String, String)>,
-    body: String,
+    pub(crate) body: String,
 }
 
 impl Answer {
@@ -40,8 +40,8 @@ fn wait_for_members(program: &Program, room: &str, members: usize) {
 }
 
 /// A client that sends what a test says.
-struct Client {
-    stream: TcpStream,
+pub(crate) struct Client<S = TcpStream> {
+    stream: S,
     received: Vec<u8>,
     /// Of a streamed body, what came and was not taken.
     body: String,
@@ -49,10 +49,16 @@ struct Client {
 
 impl Client {
     fn connect(program: &Program, listener: usize) -> Self {
-        Self { stream: program.tcp(listener), received: Vec::new(), body: String::new() }
+        Self::over(program.tcp(listener))
+    }
+}
+
+impl<S: Read + Write> Client<S> {
+    pub(crate) fn over(stream: S) -> Self {
+        Self { stream, received: Vec::new(), body: String::new() }
     }
 
-    fn send(&mut self, text: impl AsRef<[u8]>) {
+    pub(crate) fn send(&mut self, text: impl AsRef<[u8]>) {
         self.stream.write_all(text.as_ref()).expect("it takes everything");
     }
 
@@ -102,7 +108,7 @@ impl Client {
     }
 
     /// A whole answer.
-    fn answer(&mut self) -> Answer {
+    pub(crate) fn answer(&mut self) -> Answer {
         let mut answer = self.head();
         if answer.header("transfer-encoding") == Some("chunked") {
             while let Some(chunk) = self.chunk() {
@@ -133,17 +139,22 @@ impl Client {
 }
 
 /// A request's text; each of `headers` is a line.
-fn request(method: &str, path: &str, headers: &[&str], body: &str) -> String {
+pub(crate) fn request(method: &str, path: &str, headers: &[&str], body: &str) -> String {
     let headers: String = headers.iter().flat_map(|header| [*header, "\r\n"]).collect();
     let length = if body.is_empty() { String::new() } else { format!("content-length: {}\r\n", body.len()) };
     format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\n{headers}{length}\r\n{body}")
 }
 
-/// Asks on a connection of its own.
-fn ask(program: &Program, method: &str, path: &str, headers: &[&str], body: &str) -> Answer {
-    let mut client = Client::connect(program, 0);
+/// Asks on a connection that is for nothing else.
+pub(crate) fn asked(stream: impl Read + Write, method: &str, path: &str, headers: &[&str], body: &str) -> Answer {
+    let mut client = Client::over(stream);
     client.send(request(method, path, headers, body));
     client.answer()
+}
+
+/// Asks the first listener.
+fn ask(program: &Program, method: &str, path: &str, headers: &[&str], body: &str) -> Answer {
+    asked(program.tcp(0), method, path, headers, body)
 }
 
 fn get(program: &Program, path: &str) -> Answer {

@@ -1,6 +1,7 @@
 //! Each right over each transport, given and not: an act, and what came of it as somebody else sees it.
 
-use crate::process::{PATIENCE, Place, Program, exchange, until};
+use crate::http::asked;
+use crate::process::{PATIENCE, Place, Program, until};
 use crate::tls::{Pair, connect};
 use crate::tokens::made;
 use std::fmt::Write as _;
@@ -91,12 +92,9 @@ impl Scene {
 
     /// A request, and its status and body.
     fn asks(&self, method: &str, path: &str, token: &str, body: &str) -> (u16, String) {
-        let head = format!(
-            "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\nauthorization: Bearer {token}\r\n"
-        );
-        let request = format!("{head}content-length: {}\r\n\r\n{body}", body.len());
-        let answer = String::from_utf8(exchange(self.program.tcp(HTTP), request.as_bytes())).unwrap();
-        (answer[9..12].parse().unwrap(), answer.split_once("\r\n\r\n").unwrap().1.to_owned())
+        let bearer = format!("authorization: Bearer {token}");
+        let answer = asked(self.program.tcp(HTTP), method, path, &[&bearer], body);
+        (answer.status, answer.body)
     }
 
     /// The same by somebody who may do everything.

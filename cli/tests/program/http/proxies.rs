@@ -59,7 +59,7 @@ impl Proxy {
     fn connect(&self) -> Client {
         let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).expect("it accepts");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
-        Client { stream, received: Vec::new(), body: String::new() }
+        Client::over(stream)
     }
 
     /// A request as a browser sends it for the page that came from here.
