@@ -9,6 +9,7 @@ from pathlib import Path
 from ..server import Server
 from ..world import PUBLIC, connect
 from . import HTTP, MIB, TCP, attack, until
+from .sockets import still_open
 
 FILE = str(Path(__file__).resolve().parents[1] / "credentials.toml")
 RULES = ("--config", FILE)
@@ -110,16 +111,7 @@ def whoever_shows_nothing(server: Server, end: float) -> list[str]:
 
     threading.Thread(target=dribble, daemon=True).start()
     time.sleep(max(0.0, began + CLOSED_S - time.monotonic()))
-    left = 0
-    for connection in waiting:
-        connection.setblocking(False)
-        try:
-            while connection.recv(MIB):
-                pass
-        except BlockingIOError:
-            left += 1
-        except OSError:
-            pass
+    left = sum(still_open(connection) for connection in waiting)
     with connect(server.port("rooms=tcp")) as alice:
         alice.sendall(f"/auth {ALICE}\n/rooms\n/who lobby\n".encode())
         told = b""

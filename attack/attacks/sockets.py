@@ -170,7 +170,6 @@ def make_certificate(folder: str) -> tuple[str, str]:
     return certificate, key
 
 
-
 @attack(
     "echo=tcp://10.99.0.1:0?proxy-from=10.20.0.0/16", seconds=8, memory=24 * MIB, settled=8 * MIB,
 )  # fmt: skip
@@ -200,10 +199,12 @@ def proxies_that_do_not_say_whose_they_are(server: Server, end: float) -> list[s
 
 
 def still_open(connection: socket.socket) -> bool:
-    """Whether the other side has not closed it."""
+    """Whether the other side has not closed it, behind whatever it has sent."""
     connection.setblocking(False)
     try:
-        return connection.recv(1) != b""
+        while connection.recv(MIB):
+            pass
+        return False
     except BlockingIOError:
         return True
     except OSError:
