@@ -1,6 +1,6 @@
 //! Datagrams that a sensor signs: whose they are, and that each counts once.
 
-use crate::process::{PATIENCE, Place, Program, ask, output, run};
+use crate::process::{Place, Program, ask, output, run};
 use ring::hmac;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpStream, UdpSocket};
@@ -57,17 +57,9 @@ fn now() -> u128 {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("it is later").as_millis()
 }
 
-fn stranger(program: &Program) -> UdpSocket {
-    let socket = UdpSocket::bind("127.0.0.1:0").expect("a port is free");
-    socket.connect(program.listeners[0].address()).expect("it has an address");
-    socket.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
-    socket
-}
-
 /// Somebody who hears what is published.
 fn listener(program: &Program) -> BufReader<TcpStream> {
     let mut stream = program.tcp(1);
-    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
     ask(&mut stream, b"", b"* you are guest-1 in sensors.boiler; /help lists the commands\n");
     BufReader::new(stream)
 }
@@ -90,12 +82,12 @@ fn a_signed_datagram_counts_once_and_nothing_else_counts() {
     let sensor = Sensor::new("signed.toml");
     let program = sensor.serve("");
     let mut room = listener(&program);
-    let (socket, started) = (stranger(&program), now() + 2);
+    let (socket, started) = (program.udp(0), now() + 2);
     let publish = |number: u128| sensor.sign(started + number, &format!("/pub sensors.boiler {number}"));
     socket.send(publish(1).as_bytes()).expect("it is sent");
     assert_eq!(hear(&mut room), "[sensors.boiler] boiler-7: 1\n");
     for _ in 0..100 {
-        stranger(&program).send(publish(1).as_bytes()).expect("it is sent");
+        program.udp(0).send(publish(1).as_bytes()).expect("it is sent");
     }
     let good = publish(2);
     let digit = if good.as_bytes()[40] == b'0' { "1" } else { "0" };
@@ -114,7 +106,7 @@ fn a_signed_datagram_counts_once_and_nothing_else_counts() {
     assert!(is_told_nothing(&socket));
     // In another order, and from another port.
     for number in [9, 2, 5] {
-        stranger(&program).send(publish(number).as_bytes()).expect("it is sent");
+        program.udp(0).send(publish(number).as_bytes()).expect("it is sent");
         assert_eq!(hear(&mut room), format!("[sensors.boiler] boiler-7: {number}\n"), "and nothing before it");
     }
     // It may publish there, and nowhere else; and whoever signs nothing may not.
@@ -130,11 +122,11 @@ fn a_restart_opens_nothing_and_a_listener_may_hear_nothing_else() {
     let program = sensor.serve("");
     let old = sensor.sign(now() + 2, "/pub sensors.boiler old");
     let mut room = listener(&program);
-    stranger(&program).send(old.as_bytes()).expect("it is sent");
+    program.udp(0).send(old.as_bytes()).expect("it is sent");
     assert_eq!(hear(&mut room), "[sensors.boiler] boiler-7: old\n");
     drop(program);
     let program = sensor.serve("?datagrams=signed");
-    let (socket, mut room) = (stranger(&program), listener(&program));
+    let (socket, mut room) = (program.udp(0), listener(&program));
     for frame in [old.as_str(), "/ping", "/join sensors.boiler", "hi"] {
         socket.send(frame.as_bytes()).expect("it is sent");
     }
@@ -171,6 +163,6 @@ fn a_key_may_be_in_a_file_of_its_own_and_is_never_shown() {
     assert!(shown.contains("datagram-key = \"hidden\"") && !shown.contains(&sensor.key), "{printed:?}");
     let program = sensor.serve("");
     let mut room = listener(&program);
-    stranger(&program).send(sensor.sign(now() + 2, "/pub sensors.boiler hi").as_bytes()).expect("it is sent");
+    program.udp(0).send(sensor.sign(now() + 2, "/pub sensors.boiler hi").as_bytes()).expect("it is sent");
     assert_eq!(hear(&mut room), "[sensors.boiler] boiler-7: hi\n");
 }
