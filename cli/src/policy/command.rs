@@ -103,7 +103,7 @@ fn lines_for_datagrams(name: &UserName, token: &StaticToken) -> String {
         "datagram-key = \"{key}\"\n\n# A sensor signs with this key, not with the token:\n\
          # KEY={key}; C='/pub ROOM 21.5'; N=$(date +%s%3N)\n\
          # M=$(printf 'switchboard-datagram-1\\n{name}\\n%s\\n%s' \"$N\" \"$C\" | openssl dgst -sha256 -mac HMAC -macopt hexkey:$KEY -r | cut -c1-32)\n\
-         # printf '/by {name} %s %s %s' \"$N\" \"$M\" \"$C\" | nc -u -w0 127.0.0.1 8081\n"
+         # printf '/by {name} %s %s %s' \"$N\" \"$M\" \"$C\" | nc -u -w1 127.0.0.1 8081\n"
     )
 }
 

@@ -144,6 +144,8 @@ fn what_a_shell_is_told_to_type_signs_a_datagram() {
     let program = sensor.serve("");
     let mut room = listener(&program);
     let port = program.listeners[0].address().port().to_string();
+    // It waits: nc -w0 may leave before it has sent anything.
+    assert!(sensor.shell.ends_with("| nc -u -w1 127.0.0.1 8081"), "{}", sensor.shell);
     let script = sensor.shell.replace("8081", &port).replace("ROOM", "sensors.boiler");
     let shell = output(Command::new("bash").arg("-c").arg(&script));
     assert!(shell.status.success(), "{script}\n{shell:?}");
