@@ -1,16 +1,10 @@
 //! Networks that nobody may come from.
 
+use crate::harness::served::echo;
 use std::time::{Duration, SystemTime};
 use switchboard::prelude::*;
 use switchboard::testing::{self, Peer, Running};
 use switchboard::{Ban, CloseReason, IpNetwork, Proxies, Tcp, TooManyBans, Transport as _, Udp};
-
-async fn echo(mut conn: Connection<Lines>) -> Result {
-    while let Some(line) = conn.recv().await? {
-        conn.send(line).await?;
-    }
-    Ok(())
-}
 
 fn start() -> Running {
     let proxied = Tcp::new("127.0.0.1:7001").behind(Proxies::new(["127.0.0.1".parse().unwrap()]));

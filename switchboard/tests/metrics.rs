@@ -1,7 +1,7 @@
 //! What a server and a hub count: it adds up to what clients did, and never falls.
 
 use crate::harness::node::Node;
-use crate::harness::patience::{secs, until};
+use crate::harness::patience::{patiently, secs, until};
 use crate::harness::served::{Served, address, echo, line};
 use std::time::Duration;
 use switchboard::prelude::*;
@@ -105,7 +105,7 @@ async fn each_datagram_is_counted_with_its_listener() {
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     for _ in 0..3 {
         socket.send_to(b"ping", served.address()).await.unwrap();
-        socket.recv(&mut [0; 16]).await.unwrap();
+        patiently(socket.recv(&mut [0; 16])).await.unwrap();
     }
     let metrics = served.handle.metrics();
     let listeners = metrics.listeners();
