@@ -606,7 +606,7 @@ test('what one may not do in a room is greyed out, and what a token gives and lo
     ruled.reload();
     await tab.until(asks, 'unknown credential');
     await show(writer.token);
-    await tab.until(() => document.querySelector('#self-name').textContent, 'writer');
+    await tab.until((name) => document.querySelector('#self-name').textContent === name, 'writer');
     await tab.until(asks, 'Your token ends in ');
     await tab.press('Escape');
     await say(tab, '/join lobby');
