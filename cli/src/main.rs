@@ -112,10 +112,10 @@ fn check_token(config: Option<PathBuf>) -> Result<ExitCode, NotStarted> {
     if let Some(policy) = &policy {
         serve::runtime().map_err(NotStarted::Start)?.block_on(fetch_missing(policy));
     }
-    let shown = policy.map(|policy| policy.shown(token.expose(), None));
+    let shown = policy.as_ref().map(|policy| (policy.shown(token.expose(), None), policy));
     let (told, is_taken) = match shown {
-        Some(Ok(principal)) => (check::told(&config.rules, &principal), true),
-        Some(Err(refused)) => (check::refused(refused), false),
+        Some((Ok(principal), policy)) => (check::told(&config.rules, &principal, policy.admin(&principal)), true),
+        Some((Err(refused), _)) => (check::refused(refused), false),
         None => ("the file has no tokens and rights, so that everybody may do everything\n".to_owned(), false),
     };
     print(told)?;

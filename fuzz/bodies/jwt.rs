@@ -57,6 +57,7 @@ fn source() -> JwtSource {
         strip_domain: None,
         names: Glob::parse("**").into_iter().collect(),
         groups_claim: Some("g".to_owned()),
+        admin: None,
         rights_claim: Some("r".to_owned()),
         typ: None,
         max_age: Some(Duration::from_secs(100_000)),

@@ -136,8 +136,8 @@ fn a_source_of_tokens_says_all_that_is_checked_and_shares_nothing() {
         &["6:1: jwt.a: `leeway` is longer than 10m", "7:11: max-age"],
     );
     assert_wrong(
-        &source("a", "names = [\"{name}\"]\nadmin = true\n"),
-        &["6:1: …what they are to say", "7:1: `admin` is not "],
+        &source("a", "names = [\"{name}\"]\nadmin = \"root\"\n"),
+        &["6:1: …what they are to say", "7:9: `admin` is \"root\", not one of view, act"],
     );
     assert_wrong(
         &(source("a", "") + &source("b", "") + &source("c", "names = [\"c-*\"]\nissuer = \"a\"\n"))

@@ -1,6 +1,6 @@
 //! The file: read within bounds, and taken apart by the table of keys. What its values mean together is not known here.
 
-use super::keys::{Key, LATER, Shape, Table};
+use super::keys::{Key, Shape, Table};
 use super::places::Places;
 use super::values::{Reader, Value, Wrong};
 use crate::policy::rules::At;
@@ -243,9 +243,6 @@ impl Walk<'_> {
 
 /// What is said of a key that is none.
 fn unknown(table: Table, name: &str) -> String {
-    if LATER.contains(&(table, name)) {
-        return format!("`{name}` is not supported by this version");
-    }
     let under = Table::UNDER.iter().map(|table| table.name()).filter(|_| table == Table::Top);
     let known: Vec<_> = table.keys().map(|key| key.name).chain(under).collect();
     let meant = match (table, name) {

@@ -6,7 +6,7 @@ use crate::policy::jwt::algorithm::Algorithm;
 use crate::policy::jwt::keys::KeySet;
 use crate::policy::jwt::place::Fetch;
 use crate::policy::jwt::section::{Audience, JwtSection, KeysFrom};
-use crate::policy::rules::At;
+use crate::policy::rules::{AdminRight, At};
 use std::time::Duration;
 use switchboard::{Glob, GroupName};
 
@@ -81,6 +81,7 @@ impl Source<'_> {
             names: Glob::parse("*").into_iter().collect(),
             groups_claim: None,
             rights_claim: None,
+            admin: None,
             typ: None,
             max_age: Some(MAX_AGE),
             leeway: LEEWAY,
@@ -115,6 +116,7 @@ impl Source<'_> {
             Value::Duration(duration) => return self.take_duration(section, key, at, duration),
             // `max-age` alone may be off.
             Value::None => return section.max_age = None,
+            Value::Word(word) => return section.admin = AdminRight::parse(&word),
             Value::Texts(texts) => texts,
             other => unreachable!("no key of these tables is {other:?}"),
         };

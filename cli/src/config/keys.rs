@@ -165,9 +165,6 @@ pub(super) fn all() -> impl Iterator<Item = &'static Key> + Clone {
     [server::KEYS, listener::KEYS, rights::KEYS, rooms::KEYS, jwt::KEYS, callout::KEYS, ban::KEYS].into_iter().flatten()
 }
 
-/// What has been designed and is not in force yet, so that it is not taken for a slip.
-pub(super) static LATER: &[(Table, &str)] = &[(Table::Jwt, "admin")];
-
 /// `[names."GLOB"]`.
 static NAMES: Form = Form {
     name: "names",

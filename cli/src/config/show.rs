@@ -151,6 +151,7 @@ fn of_jwt(section: &JwtSection) -> Vec<(&'static str, String)> {
     values.push(("names", list(section.names.iter().map(|glob| glob.as_str().to_owned()))));
     values.extend(text("groups-claim", &section.groups_claim));
     values.extend(text("rights-claim", &section.rights_claim));
+    values.extend(section.admin.map(|right| ("admin", quoted(right.word()))));
     values.extend(text("typ", &section.typ));
     values.push(("max-age", quoted(&show_timeout(section.max_age))));
     values.push(("leeway", quoted(&show_duration(section.leeway))));

@@ -2,13 +2,13 @@
 
 use super::audit::Refused;
 use super::proof::Proof;
-use super::rules::{Direct, Grant, Rules};
+use super::rules::{AdminRight, Direct, Grant, Rules};
 use std::fmt::Write as _;
 use switchboard::policy::Principal;
 use switchboard::{Rights, UserName};
 
 /// What is told of whom a token shows.
-pub(crate) fn told(rules: &Rules, principal: &Principal) -> String {
+pub(crate) fn told(rules: &Rules, principal: &Principal, admin: Option<AdminRight>) -> String {
     let mut told = String::new();
     let name = principal.name().map_or("", UserName::as_str);
     let source = Proof::of(principal).filter(|proof| proof.is_vouched()).map(Proof::source);
@@ -49,6 +49,9 @@ pub(crate) fn told(rules: &Rules, principal: &Principal) -> String {
         if section.only.is_some() {
             let _ = writeln!(told, "in \"{rooms}\" nobody else than rooms.\"{rooms}\".only says");
         }
+    }
+    if let Some(admin) = admin {
+        let _ = writeln!(told, "may {} at the admin service", admin.word());
     }
     told
 }

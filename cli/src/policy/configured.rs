@@ -85,9 +85,7 @@ impl FilePolicy {
 
     /// What somebody may do with the server, by the token that it has shown.
     pub(crate) fn admin(&self, principal: &Principal) -> Option<AdminRight> {
-        let snapshot = self.snapshot();
-        let record = &snapshot.shown(principal)?.record;
-        record.admin.filter(|_| !record.has_expired(SystemTime::now()))
+        self.snapshot().admin(principal, SystemTime::now())
     }
 
     /// Whoever comes to a listener that says who that is.

@@ -2,6 +2,7 @@
 //!
 //! Whether that still counts, and what it allows, is for the policy to say.
 
+use super::rules::AdminRight;
 use std::fmt;
 use switchboard::policy::Principal;
 
@@ -23,7 +24,8 @@ pub(crate) enum Proof<'a> {
     /// A token of the file, by what it is called in logs.
     Token(&'a str),
     /// A JWT: its source, the stamp of what it was judged by, and what it is called in logs.
-    Jwt { source: &'a str, stamp: &'a str, token: &'a str },
+    /// With what it may do with the server, by itself.
+    Jwt { source: &'a str, stamp: &'a str, token: &'a str, admin: Option<AdminRight> },
     /// A token whose holder a callout has named.
     Callout { token: &'a str },
     /// A certificate, by what stands for it.
@@ -42,7 +44,11 @@ impl<'a> Proof<'a> {
         let jwt = || {
             let (source, rest) = credential.strip_prefix(JWT)?.split_once('/')?;
             let (stamp, token) = rest.split_once('/')?;
-            Some(Self::Jwt { source, stamp, token })
+            let (token, admin) = match token.split_once('/') {
+                Some((token, word)) => (token, AdminRight::parse(word)),
+                None => (token, None),
+            };
+            Some(Self::Jwt { source, stamp, token, admin })
         };
         let callout = || credential.strip_prefix(CALLOUT).map(|token| Self::Callout { token });
         let certificate = || credential.strip_prefix(CERTIFICATE).map(Self::Certificate);
@@ -94,7 +100,10 @@ impl fmt::Display for Proof<'_> {
             Self::Listener => f.write_str(LISTENER),
             Self::Open => f.write_str(OPEN),
             Self::Token(token) => f.write_str(token),
-            Self::Jwt { source, stamp, token } => write!(f, "{JWT}{source}/{stamp}/{token}"),
+            Self::Jwt { source, stamp, token, admin } => {
+                write!(f, "{JWT}{source}/{stamp}/{token}")?;
+                admin.map_or(Ok(()), |admin| write!(f, "/{}", admin.word()))
+            }
             Self::Callout { token } => write!(f, "{CALLOUT}{token}"),
             Self::Certificate(certificate) => write!(f, "{CERTIFICATE}{certificate}"),
             Self::User(uid) => write!(f, "{USER}{uid}"),
@@ -108,12 +117,15 @@ mod tests {
 
     #[test]
     fn what_proves_somebody_is_read_as_it_was_written() {
-        let jwt = Proof::Jwt { source: "corp", stamp: "01234567", token: "89abcdef" };
+        let jwt = Proof::Jwt { source: "corp", stamp: "01234567", token: "89abcdef", admin: None };
+        let operator =
+            Proof::Jwt { source: "corp", stamp: "01234567", token: "89abcdef", admin: Some(AdminRight::Act) };
         for (proof, text, source, called) in [
             (Proof::Listener, "as", "as", None),
             (Proof::Open, "auth=off", "auth=off", None),
             (Proof::Token("01234567"), "01234567", "token", Some("01234567")),
             (jwt, "jwt.corp/01234567/89abcdef", "jwt.corp", Some("89abcdef")),
+            (operator, "jwt.corp/01234567/89abcdef/act", "jwt.corp", Some("89abcdef")),
             (Proof::Callout { token: "01234567" }, "callout/01234567", "callout", Some("01234567")),
             (Proof::Certificate("01ff/2d711642"), "certificate/01ff/2d711642", "certificate", Some("01ff/2d711642")),
             (Proof::User(1000), "unix/1000", "unix", None),

@@ -218,13 +218,13 @@ impl Snapshot {
         let compact = Compact::parse(token)?;
         let source = compact.issuer().and_then(|issuer| self.source_of(issuer)).ok_or(JwtFault::Issuer)?;
         let Verified { vouched, stamp } = source.verify(&compact, now)?;
-        let Vouched { name, groups, grants, direct, ends } = vouched;
+        let Vouched { name, groups, grants, direct, admin, ends } = vouched;
         if !self.may_issue(source, &name) {
             return Err(JwtFault::NotIssued);
         }
         let principal = self.introduced(name, &groups, grants, direct).ok_or(JwtFault::Rights)?;
         let (source, token) = (&source.section.name, TokenHash::of(token).id());
-        Ok(principal.until(ends).by(Proof::Jwt { source, stamp: &stamp, token: &token }.to_string()))
+        Ok(principal.until(ends).by(Proof::Jwt { source, stamp: &stamp, token: &token, admin }.to_string()))
     }
 
     /// Whom a callout has named the holder of a token, at `now`.
@@ -343,6 +343,19 @@ impl Snapshot {
     /// The groups of the file that somebody is in whom a JWT shows.
     fn groups_of<'a>(&'a self, principal: &'a Principal) -> impl Iterator<Item = &'a Known> {
         principal.in_groups().filter_map(|name| self.groups.get(&GroupName::parse(name).ok()?))
+    }
+
+    /// What somebody may do with the server: by a token of the file; or by a JWT or its groups, as far as its source may say so. Nobody else
+    /// may do anything.
+    pub(crate) fn admin(&self, principal: &Principal, now: SystemTime) -> Option<AdminRight> {
+        if let Some(Proof::Jwt { source, stamp, admin, .. }) = Proof::of(principal) {
+            let name = principal.name().filter(|name| self.still_vouches(source, stamp, name));
+            let most = self.sources.iter().find(|known| known.section.name == source)?.section.admin;
+            let by_groups = self.groups_of(principal).filter_map(|known| known.admin).max();
+            return name.and(admin.max(by_groups)).min(most);
+        }
+        let record = &self.shown(principal)?.record;
+        record.admin.filter(|_| !record.has_expired(now))
     }
 
     /// What somebody may do in a room. Who is known without a token has what everybody has who is known.

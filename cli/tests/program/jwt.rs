@@ -1,5 +1,6 @@
 //! JSON Web Tokens that other libraries sign, against the program; live connections whose token, or whose key, ends; keys at a URL.
 
+use crate::http::asked;
 use crate::process::{PATIENCE, Place, Program, command, exchange, output, python_with, run};
 use crate::rooms::Peer;
 use nix::sys::signal::Signal;
@@ -89,7 +90,12 @@ impl Signer {
     }
 
     fn token(&self, expires: &str) -> String {
-        let end = run(&[
+        self.claiming(expires, &[])
+    }
+
+    /// With more claims.
+    fn claiming(&self, expires: &str, claims: &[&str]) -> String {
+        let own = [
             "token",
             "sign",
             "--key",
@@ -104,7 +110,8 @@ impl Signer {
             "k",
             "--expires",
             expires,
-        ]);
+        ];
+        let end = run(&[&own[..], claims].concat());
         assert_eq!(end.code, Some(0), "{end:?}");
         end.output.concat()
     }
@@ -168,6 +175,28 @@ fn a_connection_lives_as_long_as_its_token_unless_it_shows_a_fresh_one() {
     }
     let log = program.stop().log.join("\n");
     assert!(log.contains("source=\"jwt.backend\"") && !log.contains(&fresh[..40]), "{log}");
+}
+
+#[test]
+fn a_token_opens_the_admin_service_as_far_as_its_source_may_say() {
+    let folder = Place::folder("jwt-admin");
+    let signer = Signer::new(&folder, "backend");
+    let source = |admin: &str| {
+        settings(&signer.public).replacen("keys =", &format!("rights-claim = \"switchboard\"\n{admin}keys ="), 1)
+    };
+    let act = signer.claiming("1h", &["--claim", r#"switchboard={"admin":"act"}"#]);
+    for (admin, seen, done) in [("", 403, 403), ("admin = \"view\"\n", 200, 403), ("admin = \"act\"\n", 200, 200)] {
+        let path = write(&folder, "settings.toml", &source(admin));
+        let program = serve(&path, &[]);
+        let header = format!("authorization: Bearer {act}");
+        let asked = |method: &str, path: &str, body: &str| {
+            asked(program.tcp(1), method, path, &[&header, "content-type: application/json"], body).status
+        };
+        assert_eq!(asked("GET", "/server", ""), seen, "{admin}");
+        assert_eq!(asked("PUT", "/ready", "{\"ready\":false}"), done, "{admin}");
+        let told = check(&path, &act);
+        assert_eq!(told.contains("may view at the admin service"), admin.contains("view"), "{told}");
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Keys of a source of JWTs.
 
+use super::rights::ADMIN;
 use super::{Key, Kind, OFF, Table, key};
 
 const fn jwt(name: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Key {
@@ -47,9 +48,16 @@ pub(super) static KEYS: &[Key] = &[
         "rights-claim",
         Kind::Text,
         "",
-        "which claim has rights of one's own: {\"rooms\":{\"GLOB\":[\"read\"]},\"direct\":[\"GLOB\"]}",
+        "which claim has rights of one's own: {\"rooms\":{\"GLOB\":[\"read\"]},\"direct\":[\"GLOB\"],\"admin\":\"view\"}",
     )
     .sample("\"switchboard\""),
+    jwt(
+        "admin",
+        Kind::Word(&ADMIN),
+        "",
+        "the most that its tokens may do with the server, by that claim or by groups: view or act; without: nothing",
+    )
+    .sample("\"view\""),
     jwt("typ", Kind::Text, "", "what `typ` has to be, such as at+jwt; without: anything").sample("\"at+jwt\""),
     jwt(
         "max-age",

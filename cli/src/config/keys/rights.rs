@@ -3,7 +3,7 @@
 use super::{Key, Kind, Table, key};
 use crate::policy::rules::AdminRight;
 
-const ADMIN: [&str; 2] = [AdminRight::View.word(), AdminRight::Act.word()];
+pub(super) const ADMIN: [&str; 2] = [AdminRight::View.word(), AdminRight::Act.word()];
 
 const fn policy(table: Table, name: &'static str, kind: Kind, doc: &'static str) -> Key {
     key(table, name, kind, "", doc).live()

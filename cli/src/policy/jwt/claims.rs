@@ -5,6 +5,7 @@
 use super::fault::JwtFault;
 use super::json::Object;
 use super::section::{Audience, JwtSection};
+use crate::policy::rules::AdminRight;
 use serde_json::Value;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use switchboard::{Glob, Grants, GroupName, Rights, UserName};
@@ -26,6 +27,8 @@ pub(crate) struct Vouched {
     pub(crate) groups: Vec<GroupName>,
     pub(crate) grants: Grants,
     pub(crate) direct: Vec<Glob>,
+    /// What it may do with the server, and its source may say.
+    pub(crate) admin: Option<AdminRight>,
     /// When it is over, leeway included: the same for entering and for staying.
     pub(crate) ends: SystemTime,
 }
@@ -39,8 +42,9 @@ impl JwtSection {
         if !self.issues(&name) {
             return Err(JwtFault::NotIssued);
         }
-        let (grants, direct) = self.rights(claims)?;
-        Ok(Vouched { name, groups: self.groups(claims)?, grants, direct, ends })
+        let Own { grants, direct, admin } = self.rights(claims)?;
+        let admin = admin.min(self.admin);
+        Ok(Vouched { name, groups: self.groups(claims)?, grants, direct, admin, ends })
     }
 
     /// Until when, if it is in its time.
@@ -105,10 +109,10 @@ impl JwtSection {
         Ok(groups)
     }
 
-    /// `{"rooms":{"ops.*":["join","publish"]},"direct":["*"]}`, all of it right or nothing.
-    fn rights(&self, claims: &Object) -> Result<(Grants, Vec<Glob>), JwtFault> {
+    /// `{"rooms":{"ops.*":["join","publish"]},"direct":["*"],"admin":"view"}`, all of it right or nothing.
+    fn rights(&self, claims: &Object) -> Result<Own, JwtFault> {
         let said = self.rights_claim.as_ref().and_then(|name| claim(claims, name));
-        let Some(said) = said else { return Ok((Grants::new(), Vec::new())) };
+        let Some(said) = said else { return Ok(Own::default()) };
         let said = said.as_object().ok_or(JwtFault::Rights)?;
         let glob = |text: &str| Glob::parse(text).map_err(|_| JwtFault::Rights);
         let texts = |value: &Value| -> Result<Vec<String>, JwtFault> {
@@ -128,8 +132,18 @@ impl JwtSection {
         if grants.iter().len() > MOST_GLOBS || direct.len() > MOST_GLOBS {
             return Err(JwtFault::Rights);
         }
-        Ok((grants, direct))
+        let right = |word: &Value| word.as_str().and_then(AdminRight::parse).ok_or(JwtFault::Rights);
+        let admin = said.get("admin").map(right).transpose()?;
+        Ok(Own { grants, direct, admin })
     }
+}
+
+/// What a token's own claim gives.
+#[derive(Default)]
+struct Own {
+    grants: Grants,
+    direct: Vec<Glob>,
+    admin: Option<AdminRight>,
 }
 
 /// The claim that is called so; else what its words lead to through objects, as `realm_access.roles`.

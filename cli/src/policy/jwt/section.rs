@@ -3,7 +3,7 @@
 use super::algorithm::Algorithm;
 use super::keys::KeySet;
 use super::place::Fetch;
-use crate::policy::rules::At;
+use crate::policy::rules::{AdminRight, At};
 use ring::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
 use std::time::{Duration, SystemTime};
 use switchboard::{Glob, UserName};
@@ -35,6 +35,8 @@ pub(crate) struct JwtSection {
     pub(crate) names: Vec<Glob>,
     pub(crate) groups_claim: Option<String>,
     pub(crate) rights_claim: Option<String>,
+    /// The most that its tokens may do with the server.
+    pub(crate) admin: Option<AdminRight>,
     pub(crate) typ: Option<String>,
     /// How long a token may be good for; none: as long as it says.
     pub(crate) max_age: Option<Duration>,
@@ -94,9 +96,9 @@ impl JwtSection {
     /// Of all by which a token of its is judged, but for keys and names, which are looked at anew.
     pub(crate) fn digest(&self) -> [u8; SHA256_OUTPUT_LEN] {
         let Self { issuer, audience, algorithms, name_claim, strip_domain, .. } = self;
-        let Self { groups_claim, rights_claim, typ, max_age, leeway, .. } = self;
+        let Self { groups_claim, rights_claim, admin, typ, max_age, leeway, .. } = self;
         let judged = format!(
-            "{issuer:?} {audience:?} {algorithms:?} {name_claim:?} {strip_domain:?} {groups_claim:?} {rights_claim:?} {typ:?} {max_age:?} {leeway:?}"
+            "{issuer:?} {audience:?} {algorithms:?} {name_claim:?} {strip_domain:?} {groups_claim:?} {rights_claim:?} {admin:?} {typ:?} {max_age:?} {leeway:?}"
         );
         let mut own = [0; SHA256_OUTPUT_LEN];
         own.copy_from_slice(digest(&SHA256, judged.as_bytes()).as_ref());

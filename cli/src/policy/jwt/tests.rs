@@ -9,7 +9,7 @@ use super::place::Fetch;
 use super::section::{Audience, JwtSection, KeysFrom};
 use super::sign::Signer;
 use crate::policy::proof::Proof;
-use crate::policy::rules::{AnonymousSection, At, Direct, Grant, GroupSection, Rules, TokenSection};
+use crate::policy::rules::{AdminRight, AnonymousSection, At, Direct, Grant, GroupSection, Rules, TokenSection};
 use crate::policy::snapshot::Snapshot;
 use crate::policy::token::TokenHash;
 use base64::Engine as _;
@@ -114,6 +114,7 @@ pub(in crate::policy) fn section(issuer: &Issuer) -> JwtSection {
         names: vec![Glob::parse("*").unwrap()],
         groups_claim: Some("groups".to_owned()),
         rights_claim: Some("switchboard".to_owned()),
+        admin: None,
         typ: None,
         max_age: Some(Duration::from_hours(24)),
         leeway: Duration::from_secs(30),
@@ -135,7 +136,7 @@ fn rules(sources: Vec<JwtSection>) -> Rules {
         name: GroupName::parse("staff").unwrap(),
         grants: vec![grant("ops.**", Rights::ALL)],
         direct: vec![Direct { at: AT, names: Glob::parse("boss").unwrap() }],
-        admin: None,
+        admin: Some(AdminRight::Act),
     };
     let bob = TokenSection::of("bob", &["bobs"]);
     Rules { tokens: vec![bob], groups: vec![staff], jwt: sources, ..Rules::default() }
@@ -437,6 +438,10 @@ fn rights_in_a_token_are_right_or_it_is_refused() {
         (json!({"switchboard": {"rooms": {"ops": "all"}}}), Some(JwtFault::Rights)),
         (json!({"switchboard": {"rooms": {"o ps": ["all"]}}}), Some(JwtFault::Rights)),
         (json!({"switchboard": {"direct": "*"}}), Some(JwtFault::Rights)),
+        (json!({"switchboard": {"admin": "act"}}), None),
+        (json!({"switchboard": {"admin": "root"}}), Some(JwtFault::Rights)),
+        (json!({"switchboard": {"admin": ["act"]}}), Some(JwtFault::Rights)),
+        (json!({"switchboard": {"admin": null}}), Some(JwtFault::Rights)),
         (json!({"groups": "staff other"}), None),
         (json!({"groups": {"staff": true}}), Some(JwtFault::Rights)),
         (json!({"groups": ["staff", 1]}), Some(JwtFault::Rights)),
@@ -448,6 +453,36 @@ fn rights_in_a_token_are_right_or_it_is_refused() {
         fault(&snapshot, &issuer.with(json!({"switchboard": {"rooms": rooms}, "groups": ["staff"]})))
     };
     assert_eq!((grants(63), grants(64)), (None, Some(JwtFault::Rights)), "with those of its groups");
+}
+
+#[test]
+fn a_token_may_do_with_the_server_what_it_says_and_its_source_may_say() {
+    use AdminRight::{Act, View};
+    let issuer = Issuer::new(Algorithm::EdDsa);
+    let (staff, view, act) = (
+        json!({"groups": ["staff"]}),
+        json!({"switchboard": {"admin": "view"}}),
+        json!({"switchboard": {"admin": "act"}, "admin": "act"}),
+    );
+    for (most, claims, expected) in [
+        (None, &act, None),
+        (None, &staff, None),
+        (Some(View), &act, Some(View)),
+        (Some(View), &staff, Some(View)),
+        (Some(Act), &view, Some(View)),
+        (Some(Act), &act, Some(Act)),
+        (Some(Act), &staff, Some(Act)),
+        (Some(Act), &json!({"admin": "act", "groups": ["others"]}), None),
+    ] {
+        let snapshot = snapshot_of(&issuer, |section| section.admin = most);
+        let alice = snapshot.vouched(&issuer.with(claims.clone()), at(NOW)).unwrap();
+        assert_eq!(snapshot.admin(&alice, at(NOW)), expected, "{most:?} {claims}");
+        let other = snapshot_of(&issuer, |section| {
+            section.admin = most;
+            section.audience = Audience::Any;
+        });
+        assert_eq!(other.admin(&alice, at(NOW)), None, "it is judged otherwise by now");
+    }
 }
 
 #[test]
