@@ -1,25 +1,25 @@
 //! `switchboard admin`: asks a server that runs how it is, over its admin service, and tells it what to do.
 
-mod shown;
+mod asking;
+pub(crate) mod shown;
 
-use crate::config::{Fault, SetBy};
-use crate::connect::credential;
-use crate::fetch::{Bounds, FetchError, Fetched, Remote};
+use crate::config::SetBy;
+use crate::fetch::Bounds;
 use crate::serve::{self, NotStarted};
-use anyhow::{Context as _, anyhow};
-use bytes::Bytes;
+use anyhow::Context as _;
+pub(crate) use asking::AdminRemote;
 use clap::{Args, Subcommand};
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use shown::Shown;
 use std::fmt::Write as _;
-use std::io::{self, ErrorKind, Write as _};
-use std::path::{Path, PathBuf};
+use std::io::{self, Write as _};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 use switchboard::{Escaped, UserName};
 use switchboard_load::print;
-use switchboard_load::typed::{Secret, parse_duration, percent_encoded};
+use switchboard_load::typed::{parse_duration, percent_encoded};
 
 /// Lists are laid out within 80 columns; a paragraph is one line, which is wrapped to the terminal.
 pub(crate) const HELP: &str = "\
@@ -54,12 +54,8 @@ FILTER is one of
   limit=N            at most 1000 (100)
   after=ROOM         those that come after this one";
 
-/// Where the service is, if nobody says: the first is taken if it is there.
-const SOCKET: &str = "/run/switchboard/admin.sock";
-const LOOPBACK: &str = "http://127.0.0.1:8083";
-
 /// A thousand connections are some hundred KiB. A reload may ask an issuer for keys.
-const BOUNDS: Bounds = Bounds { body_bytes: 16 << 20, time: Duration::from_mins(1) };
+pub(crate) const BOUNDS: Bounds = Bounds { body_bytes: 16 << 20, time: Duration::from_mins(1) };
 
 /// A server that is well answers at once.
 const HEALTH_BOUNDS: Bounds = Bounds { body_bytes: 64 << 10, time: Duration::from_secs(5) };
@@ -182,14 +178,7 @@ fn parse_name(text: &str) -> Result<UserName, String> {
     UserName::parse_any(text).map_err(|error| error.to_string())
 }
 
-/// Whom to ask, and who asks.
-struct Server {
-    remote: Remote,
-    token: Option<Secret>,
-    json: bool,
-}
-
-/// What is asked of it, and how the answer is shown.
+/// What is asked of a server, and how the answer is shown.
 struct Asked {
     method: Method,
     path: String,
@@ -200,11 +189,12 @@ struct Asked {
 /// Asks what was typed.
 pub(crate) fn run(typed: Arguments) -> Result<ExitCode, NotStarted> {
     let Arguments { url, json, token_file, ca, action } = typed;
-    let server = Server::new(url, json, token_file.as_deref(), ca.as_deref()).map_err(NotStarted::Faults)?;
+    let by = SetBy::Flag("--url".to_owned());
+    let server = AdminRemote::new(url, &by, token_file.as_deref(), ca.as_deref()).map_err(NotStarted::Faults)?;
     let runtime = serve::runtime().map_err(NotStarted::Start)?;
     let asked = match action {
         Action::Health { ready } => {
-            return runtime.block_on(server.health(ready)).map_err(NotStarted::Start);
+            return runtime.block_on(server.health(ready, json)).map_err(NotStarted::Start);
         }
         Action::Status => Asked::get("/server".to_owned(), Shown::Server),
         Action::Connections { filters } => Asked::list("/connections", &filters, shown::CONNECTIONS),
@@ -221,7 +211,7 @@ pub(crate) fn run(typed: Arguments) -> Result<ExitCode, NotStarted> {
         Action::Ready { wanted } => Asked::act(Method::PUT, "/ready", Some(json!({ "ready": wanted == "on" }))),
         Action::Drain => Asked::act(Method::POST, "/drain", Some(json!({}))),
     };
-    runtime.block_on(server.answer(asked)).map_err(NotStarted::Start)
+    runtime.block_on(server.answer(asked, json)).map_err(NotStarted::Start)
 }
 
 impl Asked {
@@ -244,54 +234,11 @@ impl Asked {
     }
 }
 
-impl Server {
-    fn new(url: Option<String>, json: bool, token_file: Option<&Path>, ca: Option<&Path>) -> Result<Self, Vec<Fault>> {
-        let (flag, url) = match url {
-            Some(url) => ("--url", url),
-            None if Path::new(SOCKET).exists() => ("--ca", format!("unix://{SOCKET}")),
-            None => ("--ca", LOOPBACK.to_owned()),
-        };
-        let remote = Remote::new(&url, ca);
-        let (remote, mut faults) = match remote {
-            Ok(remote) => (Some(remote), Vec::new()),
-            Err(texts) => {
-                let fault = |text| Fault::new(SetBy::Flag(flag.to_owned()), format!("{url}: {text}"));
-                (None, texts.into_iter().map(fault).collect())
-            }
-        };
-        let token = credential::given(token_file).map_err(|fault| faults.push(fault)).ok().flatten();
-        match remote {
-            Some(remote) if faults.is_empty() => Ok(Self { remote, token, json }),
-            _ => Err(faults),
-        }
-    }
-
-    async fn ask(&self, asked: &Asked, bounds: Bounds, token: Option<&Secret>) -> anyhow::Result<Fetched> {
-        let remote = self.remote.at(&asked.path).map_err(|fault| anyhow!("{}: {fault}", self.remote))?;
-        let body = asked.body.as_ref().map(|body| Bytes::from(body.to_string()));
-        let fetched = remote.send(asked.method.clone(), body, token, bounds).await;
-        fetched.map_err(|error| self.unreached(&error))
-    }
-
-    /// Why nobody answers, and what to do.
-    fn unreached(&self, error: &FetchError) -> anyhow::Error {
-        let url = &self.remote;
-        match error {
-            FetchError::Connect(cause) if cause.kind() == ErrorKind::PermissionDenied => {
-                anyhow!("you may not open {url}: ask as its owner, or as root")
-            }
-            FetchError::Connect(cause) => anyhow!(
-                "no server answers at {url} ({cause}): start one with `switchboard serve`, or say with --url where its admin \
-                 service is"
-            ),
-            FetchError::Http(_) => anyhow!("{url} is no admin service: {}", error.told()),
-            _ => anyhow!("{url}: {}", error.told()),
-        }
-    }
-
+impl AdminRemote {
     /// Asks, and shows what is answered.
-    async fn answer(&self, asked: Asked) -> anyhow::Result<ExitCode> {
-        let fetched = self.ask(&asked, BOUNDS, self.token.as_ref()).await?;
+    async fn answer(&self, asked: Asked, json: bool) -> anyhow::Result<ExitCode> {
+        let Asked { method, path, body, shown } = asked;
+        let fetched = self.ask(method, &path, body.as_ref(), BOUNDS).await.map_err(|error| self.unreached(&error))?;
         let body = self.body(&fetched)?;
         if let Some(faults) = body["faults"].as_array().filter(|_| fetched.status == StatusCode::UNPROCESSABLE_ENTITY) {
             complain(faults.iter().filter_map(Value::as_str));
@@ -300,53 +247,18 @@ impl Server {
         if !fetched.status.is_success() {
             return Err(self.refused(fetched.status, &body));
         }
-        self.print(&body, || asked.shown.text(&body))?;
-        if let Some(note) = asked.shown.note(&body) {
+        print(json, &body, || shown.text(&body))?;
+        if let Some(note) = shown.note(&body) {
             // Nobody is left to tell if stderr is closed.
             let _ = writeln!(io::stderr(), "{note}");
         }
         Ok(ExitCode::SUCCESS)
     }
 
-    fn body(&self, fetched: &Fetched) -> anyhow::Result<Value> {
-        let body = serde_json::from_slice::<Value>(&fetched.body).ok().filter(Value::is_object);
-        body.ok_or_else(|| anyhow!("{} is no admin service: it answers {}", self.remote, fetched.status))
-    }
-
-    /// What the server says against it.
-    fn refused(&self, status: StatusCode, body: &Value) -> anyhow::Error {
-        let (url, code) = (&self.remote, body["error"].as_str().unwrap_or_default());
-        if code == "no-such-path" {
-            return anyhow!("{url} is no admin service, or one of another version");
-        }
-        if status == StatusCode::UNAUTHORIZED && self.token.is_none() {
-            return anyhow!(
-                "{url} tells this to nobody unknown: ask at its Unix socket, or with a token that has `admin` in the file \
-                 (--token-file)"
-            );
-        }
-        match body["text"].as_str() {
-            Some(text) if [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&status) => {
-                anyhow!("{url}: {text}")
-            }
-            Some(text) => anyhow!("{text}"),
-            None => anyhow!("{url} answers {status}"),
-        }
-    }
-
-    /// Prints what was answered, for a program or a person.
-    fn print(&self, body: &Value, text: impl FnOnce() -> String) -> anyhow::Result<()> {
-        let text = if self.json { format!("{body}\n") } else { text() };
-        print::unless_nobody_reads(print::write(text.as_bytes())).context("cannot print")
-    }
-
     /// Says whether the server works. One that wants nobody now is not to be started again for that.
-    async fn health(&self, has_to_be_ready: bool) -> anyhow::Result<ExitCode> {
-        let healthy = Asked::get("/healthz".to_owned(), Shown::Fields);
-        // Everybody may ask; no token is shown to whoever has the port.
-        let healthy = self.ask(&healthy, HEALTH_BOUNDS, None).await?;
-        let ready = Asked::get("/readyz".to_owned(), Shown::Fields);
-        let ready = self.ask(&ready, HEALTH_BOUNDS, None).await?;
+    async fn health(&self, has_to_be_ready: bool, json: bool) -> anyhow::Result<ExitCode> {
+        let ask = async |path| self.ask_openly(path, HEALTH_BOUNDS).await.map_err(|error| self.unreached(&error));
+        let (healthy, ready) = (ask("/healthz").await?, ask("/readyz").await?);
         let mut body = self.body(&ready)?;
         if body["ready"].as_bool().is_none() {
             return Err(self.refused(ready.status, &body));
@@ -355,7 +267,7 @@ impl Server {
         let said = std::str::from_utf8(&healthy.body).unwrap_or_default();
         body["healthy"] = json!(is_healthy);
         let unready = shown::unready(&body);
-        self.print(&body, || shown::health(&body, &unready))?;
+        print(json, &body, || shown::health(&body, &unready))?;
         let mut reasons = Vec::new();
         if !is_healthy {
             reasons.push(format!("the server is not healthy: {}", said.trim_end()));
@@ -366,6 +278,12 @@ impl Server {
         complain(reasons.iter().map(String::as_str));
         Ok(if reasons.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
+}
+
+/// Prints what was answered, for a program or a person.
+fn print(json: bool, body: &Value, text: impl FnOnce() -> String) -> anyhow::Result<()> {
+    let text = if json { format!("{body}\n") } else { text() };
+    print::unless_nobody_reads(print::write(text.as_bytes())).context("cannot print")
 }
 
 /// Says what is wrong, a line each.
