@@ -695,6 +695,19 @@ test('what was typed outlives the page, and a room that was left is one click aw
     assert.match(complaint, /at most .* bytes, and this one has 80,000/);
 });
 
+test('Enter that ends a composition sends nothing, in either order of events', async () => {
+    const tab = await enter('wei', 'composing');
+    await tab.type('#text', '日本');
+    // Safari ends a composition before the key that ends it, which only its code gives away; others do it the other way round.
+    const asked = await tab.run(() => [{ keyCode: 229 }, { isComposing: true }, { keyCode: 13 }].map((how) => {
+        const enter = new KeyboardEvent('keydown', { key: 'Enter', bubbles: true, cancelable: true, ...how });
+        document.querySelector('#text').dispatchEvent(enter);
+        return [enter.defaultPrevented, document.querySelector('#text').value];
+    }));
+    assert.deepEqual(asked, [[false, '日本'], [false, '日本'], [true, '']]);
+    await tab.until(shows, '日本');
+});
+
 test('who is called sees it in the title, unless the room is muted', async () => {
     const netcat = new Netcat(tcp);
     netcat.say('/join calls');
