@@ -384,3 +384,23 @@ fn terms(certificate: &CertificateDer<'_>) -> Result<(Vec<String>, [DateTime; 2]
     });
     Ok((names.collect(), validity))
 }
+
+#[cfg(test)]
+mod tests {
+    //! What a clock that rustls reads by itself would show after hours; the rest is in `tests/tls.rs`.
+
+    use super::*;
+
+    #[test]
+    fn keys_for_tickets_are_used_for_6_hours_and_a_reload_makes_new_ones() {
+        let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let (certificate, key) = (pair.cert.pem(), pair.signing_key.serialize_pem());
+        let certificates = Certificates::from_pem([(&certificate, &key)]).unwrap();
+        // What is said of a ticket: as long again as its key is used, it can still be read.
+        assert_eq!(certificates.0.lifetime(), 2 * 6 * 60 * 60);
+        let ticket = certificates.0.encrypt(b"a session").unwrap();
+        assert_eq!(certificates.0.decrypt(&ticket).as_deref(), Some(&b"a session"[..]));
+        certificates.replace(&Certificates::from_pem([(&certificate, &key)]).unwrap());
+        assert_eq!(certificates.0.decrypt(&ticket), None);
+    }
+}
