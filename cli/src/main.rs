@@ -109,10 +109,12 @@ fn check_token(config: Option<PathBuf>) -> Result<ExitCode, NotStarted> {
     let config = load(Settings { config, ..Settings::default() })?;
     let token = read_token().map_err(NotStarted::Start)?;
     let policy = serve::policy(&config);
-    if let Some(policy) = &policy {
-        serve::runtime().map_err(NotStarted::Start)?.block_on(fetch_missing(policy));
-    }
-    let shown = policy.as_ref().map(|policy| (policy.shown(token.expose(), None), policy));
+    let runtime = serve::runtime().map_err(NotStarted::Start)?;
+    let checked = async |policy| {
+        fetch_missing(policy).await;
+        (policy.checked(token.expose()).await, policy)
+    };
+    let shown = policy.as_ref().map(|policy| runtime.block_on(checked(policy)));
     let (told, is_taken) = match shown {
         Some((Ok(principal), policy)) => (check::told(&config.rules, &principal, policy.admin(&principal)), true),
         Some((Err(refused), _)) => (check::refused(refused), false),

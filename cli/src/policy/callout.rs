@@ -17,6 +17,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+use switchboard::policy::Claimant;
 use switchboard::{Glob, UserName};
 use switchboard_load::typed::Secret;
 use tokio::sync::{OnceCell, Semaphore};
@@ -94,8 +95,27 @@ pub(crate) struct Callout {
     kept: Mutex<HashMap<Question, Kept>>,
 }
 
-/// Which questions are equal: the same answer is for whoever shows this token from there.
-type Question = (TokenHash, Option<IpAddr>);
+/// Which questions are equal: the same answer is for whoever shows this token from there, in this way.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Question {
+    token: TokenHash,
+    address: Option<IpAddr>,
+    via: Option<IpAddr>,
+    transport: Option<&'static str>,
+    listener: Option<Box<str>>,
+}
+
+impl Question {
+    fn new(token: &str, claimant: &Claimant) -> Self {
+        Self {
+            token: TokenHash::of(token),
+            address: claimant.address.ip().map(|address| address.ip()),
+            via: claimant.via.map(|via| via.ip()),
+            transport: claimant.transport,
+            listener: claimant.listener().map(Into::into),
+        }
+    }
+}
 
 /// An answer that is on its way. The first that waits for it asks; if that one goes away, the next does.
 type Asking = OnceCell<Result<CalloutAnswer, NoAnswer>>;
@@ -129,7 +149,7 @@ impl Callout {
         Self { section, admitted, turns, underway, kept }
     }
 
-    /// Whose `token` is that came from `address`, at `now`.
+    /// Whose `token` is that `claimant` shows, at `now`.
     ///
     /// # Errors
     /// Nobody can say now.
@@ -139,27 +159,27 @@ impl Callout {
     pub(crate) async fn ask(
         &self,
         token: &str,
-        address: Option<IpAddr>,
+        claimant: &Claimant,
         now: SystemTime,
     ) -> Result<CalloutAnswer, NoAnswer> {
-        let question = (TokenHash::of(token), address);
+        let question = Question::new(token, claimant);
         if let Some(answer) = self.known(&question) {
             return Ok(answer);
         }
-        let asking = Arc::clone(self.underway.lock().entry(question).or_default());
-        let leaving = Leaving { callout: self, question, asking };
-        let answer = leaving.asking.get_or_init(|| self.put(token, address)).await.clone();
+        let asking = Arc::clone(self.underway.lock().entry(question.clone()).or_default());
+        let leaving = Leaving { callout: self, question: &question, asking };
+        let answer = leaving.asking.get_or_init(|| self.put(token, claimant)).await.clone();
         leaving.done();
         if let Ok(answer) = &answer {
-            self.keep(question, answer, now);
+            self.keep(&question, answer, now);
         }
         answer
     }
 
-    async fn put(&self, token: &str, address: Option<IpAddr>) -> Result<CalloutAnswer, NoAnswer> {
+    async fn put(&self, token: &str, claimant: &Claimant) -> Result<CalloutAnswer, NoAnswer> {
         let _admitted = self.admitted.try_acquire().map_err(|_| NoAnswer::Full)?;
         let Ok(Ok(_turn)) = timeout(TURN, self.turns.acquire()).await else { return Err(NoAnswer::Busy) };
-        let question = Bytes::from(answer::question(token, address));
+        let question = Bytes::from(answer::question(token, claimant));
         let Some(place) = &self.section.place else { return Err(NoAnswer::Failed("it has no place".into())) };
         let answered = place.put(question, self.section.secret.as_ref()).await;
         let read = answered.and_then(|(status, body)| answer::read(status, &body));
@@ -173,7 +193,7 @@ impl Callout {
     }
 
     /// Keeps a yes for as long as it says, and not beyond its end.
-    fn keep(&self, question: Question, answer: &CalloutAnswer, now: SystemTime) {
+    fn keep(&self, question: &Question, answer: &CalloutAnswer, now: SystemTime) {
         let CalloutAnswer::Yes(said) = answer else { return };
         let left = said.expires.map(|expires| expires.duration_since(now).unwrap_or_default());
         let life = left.map_or(said.cache, |left| left.min(said.cache));
@@ -186,18 +206,18 @@ impl Callout {
             kept.retain(|_, kept| now < kept.until);
         }
         if kept.len() >= KEPT
-            && let Some(soonest) = kept.iter().min_by_key(|(_, kept)| kept.until).map(|(question, _)| *question)
+            && let Some(soonest) = kept.iter().min_by_key(|(_, kept)| kept.until).map(|(question, _)| question.clone())
         {
             kept.remove(&soonest);
         }
-        kept.insert(question, Kept { answer: answer.clone(), until: Instant::now() + life });
+        kept.insert(question.clone(), Kept { answer: answer.clone(), until: Instant::now() + life });
     }
 }
 
 /// Takes a question off the list of those underway: once it is answered, or when the last that waits for it goes away.
 struct Leaving<'a> {
     callout: &'a Callout,
-    question: Question,
+    question: &'a Question,
     asking: Arc<Asking>,
 }
 
@@ -205,8 +225,8 @@ impl Leaving<'_> {
     /// It is answered: whoever comes from now on asks anew.
     fn done(&self) {
         let mut underway = self.callout.underway.lock();
-        if underway.get(&self.question).is_some_and(|asking| Arc::ptr_eq(asking, &self.asking)) {
-            underway.remove(&self.question);
+        if underway.get(self.question).is_some_and(|asking| Arc::ptr_eq(asking, &self.asking)) {
+            underway.remove(self.question);
         }
     }
 }
@@ -216,8 +236,8 @@ impl Drop for Leaving<'_> {
         let mut underway = self.callout.underway.lock();
         // The list's, and this one; nobody takes another one meanwhile, since that is under the lock.
         let is_last = Arc::strong_count(&self.asking) <= 2;
-        if is_last && underway.get(&self.question).is_some_and(|asking| Arc::ptr_eq(asking, &self.asking)) {
-            underway.remove(&self.question);
+        if is_last && underway.get(self.question).is_some_and(|asking| Arc::ptr_eq(asking, &self.asking)) {
+            underway.remove(self.question);
         }
     }
 }

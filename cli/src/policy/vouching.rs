@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 use switchboard::grammar::Token;
 use switchboard::policy::{Claimant, Principal, Refusal};
-use switchboard::{ClientTrust, UnixUser};
+use switchboard::{ClientTrust, PeerAddr, UnixUser};
 
 impl FilePolicy {
     /// Whose certificates are taken, and are no more: says whether that changes anything for those who have come by one.
@@ -60,6 +60,16 @@ impl FilePolicy {
         self.snapshot().callout().filter(|_| is_foreign && !is_own).cloned()
     }
 
+    /// Whose a token is, for whoever checks one by hand: from nowhere, and by nobody's fault.
+    pub(crate) async fn checked(&self, token: &str) -> Result<Arc<Principal>, Refused> {
+        let shown = self.shown(token, None);
+        let asked = shown.as_ref().err().and_then(|refused| self.to_be_asked(token, *refused));
+        match asked {
+            Some(callout) => self.answered(&callout, token, &Claimant::new(PeerAddr::Memory)).await.0.map(Arc::new),
+            None => shown,
+        }
+    }
+
     /// Whom the callout names.
     pub(super) async fn ask(
         &self,
@@ -67,14 +77,26 @@ impl FilePolicy {
         token: &Token,
         claimant: Claimant,
     ) -> Result<Arc<Principal>, Refusal> {
-        let (now, hash) = (SystemTime::now(), TokenHash::of(token.reveal()));
-        let address = claimant.address.ip().map(|address| address.ip());
+        let (shown, told) = self.answered(&callout, token.reveal(), &claimant).await;
+        let shown = shown.map(Arc::new);
+        self.note(&shown, &TokenHash::of(token.reveal()).id(), &claimant);
+        shown.map_err(|refused| told.map_or_else(|| refused.refusal(), Refusal::Denied))
+    }
+
+    /// Whom the callout names, or what it has told with its no.
+    async fn answered(
+        &self,
+        callout: &Arc<Callout>,
+        token: &str,
+        claimant: &Claimant,
+    ) -> (Result<Principal, Refused>, Option<Box<str>>) {
+        let (now, hash) = (SystemTime::now(), TokenHash::of(token));
         let mut told = None;
-        let shown = match callout.ask(token.reveal(), address, now).await {
+        let shown = match callout.ask(token, claimant, now).await {
             Ok(CalloutAnswer::Yes(attested)) => {
                 let snapshot = self.snapshot();
                 // One that is not in force any more has no say.
-                let is_current = snapshot.callout().is_some_and(|current| Arc::ptr_eq(current, &callout));
+                let is_current = snapshot.callout().is_some_and(|current| Arc::ptr_eq(current, callout));
                 if is_current { snapshot.attested(*attested, &hash, now) } else { Err(Refused::Unanswered) }
             }
             Ok(CalloutAnswer::No(text)) => {
@@ -86,9 +108,7 @@ impl FilePolicy {
                 Err(Refused::Unanswered)
             }
         };
-        let shown = shown.map(Arc::new);
-        self.note(&shown, &hash.id(), &claimant);
-        shown.map_err(|refused| told.map_or_else(|| refused.refusal(), Refusal::Denied))
+        (shown, told)
     }
 
     fn note(&self, shown: &Result<Arc<Principal>, Refused>, token: &str, claimant: &Claimant) {

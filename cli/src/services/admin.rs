@@ -171,7 +171,7 @@ impl Admin {
             Presented::Token(token) => token,
         };
         let Some(policy) = &self.policy else { return Err(unshown(Refusal::Wrong)) };
-        let principal = authenticate(&**policy, token, peer).await?;
+        let principal = authenticate(&**policy, token, request.claimant()).await?;
         let clearance = match policy.admin(&principal) {
             None => Clearance::Sums,
             Some(AdminRight::View) => Clearance::View,

@@ -1,6 +1,6 @@
 //! A program of the operator's that is asked whose tokens are: what it says is so, and what it does not say clearly is neither yes nor no.
 
-use crate::process::{PATIENCE, Place, Program, ask, exchange, until};
+use crate::process::{PATIENCE, Place, Program, ask, command, exchange, until};
 use nix::sys::signal::Signal;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -74,12 +74,13 @@ fn answer(mut stream: TcpStream) {
         }
     }
     assert!(question.contains("authorization: Bearer s3cret\r\n"), "{question}");
-    assert!(question.contains("\"address\":\"127.0.0.1\"") && question.contains("\"version\":1"), "{question}");
+    let is_checked = question.contains("\"token\":\"checked");
+    assert!(question.contains("\"version\":1") && (is_checked || tells_whence(&question)), "{question}");
     let token = question.split("\"token\":\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a token");
     let http = |status: &str, body: &str| format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
     let alice = r#"{"name":"alice","groups":["staff"],"rooms":{"desk.{name}":["all"]},"direct":["*"]}"#;
     let said = match token {
-        "good" => http("200 OK", alice),
+        "good" | "checked" => http("200 OK", alice),
         "ended" => http("200 OK", r#"{"name":"alice","expires":"2001-01-01T00:00:00Z"}"#),
         "bob" => http("200 OK", r#"{"name":"bob"}"#),
         "carol" => http("200 OK", r#"{"name":"carol"}"#),
@@ -116,6 +117,15 @@ fn answer(mut stream: TcpStream) {
     let _ = stream.write_all(said.as_bytes());
 }
 
+/// Whether it says from where a token came, and how.
+fn tells_whence(question: &str) -> bool {
+    let by = |transport: &str| {
+        let listener = format!("\"listener\":\"{transport}://127.0.0.1:");
+        question.contains(&format!("\"transport\":\"{transport}\"")) && question.contains(&listener)
+    };
+    question.contains("\"address\":\"127.0.0.1\",\"connection\":") && (by("tcp") || by("http"))
+}
+
 fn authorized(program: &Program, token: &str) -> String {
     let told = exchange(program.tcp(0), format!("/auth {token}\n/whoami\n").as_bytes());
     String::from_utf8_lossy(&told).into_owned()
@@ -130,7 +140,19 @@ fn posted(program: &Program, token: &str, room: &str) -> String {
 #[test]
 fn what_it_says_is_so_and_what_it_does_not_say_clearly_is_neither_yes_nor_no() {
     let asked = Asked::start();
-    let (_file, program) = asked.file("callouts.toml");
+    let (file, program) = asked.file("callouts.toml");
+    for (token, said) in [
+        ("checked", "alice, by callout\nfor ever\nin staff\n"),
+        ("checked-by-nobody", "refused for now: the callout does not answer"),
+    ] {
+        let mut command = command(&["token", "check", "--config", file.to_str().expect("it is UTF-8")]);
+        command.stdin(Stdio::piped());
+        let mut check = Program::spawn(command);
+        check.types(token);
+        check.finish();
+        let told = check.end().output.join("\n");
+        assert!(told.starts_with(said), "{told}");
+    }
     let told = authorized(&program, "good");
     assert!(told.contains("* authorized as alice") && told.contains("you are alice, in staff"), "{told}");
     for (room, status) in [("staff", "200 OK"), ("desk.alice", "200 OK"), ("desk.bob", "403 "), ("lobby", "403 ")] {

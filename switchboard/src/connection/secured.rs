@@ -1,6 +1,7 @@
 //! Who is at the other end of a connection, where TLS or the kernel says so.
 
 use super::Connection;
+use crate::hub::policy::Claimant;
 use crate::link::{TlsInfo, UnixUser};
 use switchboard_proto::Codec;
 
@@ -17,5 +18,11 @@ impl<C: Codec> Connection<C> {
     /// streamed answer over HTTP/2; ask its [request](crate::http::Request::unix_user).
     pub fn unix_user(&self) -> Option<UnixUser> {
         self.0.link.unix_user()
+    }
+
+    /// What a [`Policy`](crate::policy::Policy) may want to know of whoever shows a credential here.
+    pub fn claimant(&self) -> Claimant {
+        let link = &self.0.link;
+        Claimant::on(link, link.client().clone(), link.via())
     }
 }

@@ -2,6 +2,7 @@
 
 use super::exchange::{Exchange, Underway};
 use super::response::Response;
+use crate::hub::policy::Claimant;
 use crate::link::{ConnectionId, PeerAddr, TlsInfo, UnixUser};
 use bytes::Bytes;
 use http::request::Parts;
@@ -68,6 +69,11 @@ impl Request {
     /// ([`Transport::forwarded_from`](crate::Transport::forwarded_from)).
     pub fn forwarded_for(&mut self, client: IpAddr) {
         self.underway.forwarded_for(client);
+    }
+
+    /// What a [`Policy`](crate::policy::Policy) may want to know of whoever sends it.
+    pub fn claimant(&self) -> Claimant {
+        self.underway.claimant()
     }
 
     /// The number of the connection that it came on.

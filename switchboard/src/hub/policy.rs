@@ -1,8 +1,9 @@
 //! Who somebody is and what it may do: decided by the library's user, asked by `door.rs`.
 
-use crate::link::PeerAddr;
+use crate::link::{ConnectionId, Link, ListenerSettings, PeerAddr};
 use crate::sync::AtomicUsize;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -199,18 +200,37 @@ pub enum Credentials {
     Token(Token),
 }
 
-/// Who presents the credentials.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Who presents the credentials: [`Connection::claimant`](crate::Connection::claimant), or whoever sends a request
+/// ([`Request::claimant`](crate::http::Request::claimant)).
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Claimant {
-    /// Its address.
+    /// Its address; behind a proxy that says so, its client's.
     pub address: PeerAddr,
+    /// The proxy that has said so, if there was one.
+    pub via: Option<SocketAddr>,
+    /// As [`ConnectionInfo::transport`](crate::ConnectionInfo::transport), if that is known.
+    pub transport: Option<&'static str>,
+    /// The connection on which they came, if that is known.
+    pub connection: Option<ConnectionId>,
+    listener: Option<Arc<ListenerSettings>>,
 }
 
 impl Claimant {
-    /// A claimant at this address.
+    /// A claimant at this address, of whom nothing else is known.
     pub fn new(address: PeerAddr) -> Self {
-        Self { address }
+        Self { address, via: None, transport: None, connection: None, listener: None }
+    }
+
+    /// Whoever has come from `address`, by `via`, on a connection.
+    pub(crate) fn on(link: &Link, address: PeerAddr, via: Option<SocketAddr>) -> Self {
+        let (transport, listener) = (Some(link.transport()), Some(Arc::clone(&link.listener)));
+        Self { address, via, transport, connection: Some(link.id), listener }
+    }
+
+    /// As [`ConnectionInfo::listener`](crate::ConnectionInfo::listener), if that is known.
+    pub fn listener(&self) -> Option<&str> {
+        self.listener.as_ref().map(|listener| listener.name.as_str())
     }
 }
 

@@ -3,8 +3,9 @@
 use crate::policy::jwt::claims::{MOST_GLOBS, MOST_GROUPS};
 use http::StatusCode;
 use serde_json::{Map, Value, json};
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
+use switchboard::policy::Claimant;
 use switchboard::{Glob, Grants, GroupName, Rights, UserName};
 
 /// Of what is asked; one that asks for more has another number.
@@ -38,10 +39,21 @@ pub(crate) enum CalloutAnswer {
 }
 
 /// The question, as JSON.
-pub(super) fn question(token: &str, address: Option<IpAddr>) -> Vec<u8> {
+pub(super) fn question(token: &str, claimant: &Claimant) -> Vec<u8> {
     let mut question = json!({ "version": VERSION, "token": token });
-    if let Some(address) = address {
-        question["address"] = address.to_canonical().to_string().into();
+    let address = |address: SocketAddr| address.ip().to_canonical().to_string();
+    for (key, value) in [
+        ("address", claimant.address.ip().map(address)),
+        ("via", claimant.via.map(address)),
+        ("transport", claimant.transport.map(str::to_owned)),
+        ("listener", claimant.listener().map(str::to_owned)),
+    ] {
+        if let Some(value) = value {
+            question[key] = value.into();
+        }
+    }
+    if let Some(connection) = claimant.connection {
+        question["connection"] = u64::from(connection).into();
     }
     question.to_string().into_bytes()
 }
@@ -132,7 +144,7 @@ fn texts(value: Option<Value>) -> Option<Vec<String>> {
 mod tests {
     use super::*;
     use std::time::UNIX_EPOCH;
-    use switchboard::RoomName;
+    use switchboard::{PeerAddr, RoomName};
 
     fn yes(body: &str) -> Result<Attested, String> {
         match read(StatusCode::OK, body.as_bytes())? {
@@ -213,11 +225,17 @@ mod tests {
     }
 
     #[test]
-    fn a_question_has_the_token_and_where_it_came_from() {
-        let asked = |address: Option<&str>| {
-            String::from_utf8(question("a\"b", address.map(|address| address.parse().unwrap()))).unwrap()
-        };
-        assert_eq!(asked(Some("::ffff:10.0.0.1")), r#"{"address":"10.0.0.1","token":"a\"b","version":1}"#);
-        assert_eq!(asked(None), r#"{"token":"a\"b","version":1}"#);
+    fn a_question_has_the_token_and_what_is_known_of_whoever_shows_it() {
+        let asked = |claimant: &Claimant| String::from_utf8(question("a\"b", claimant)).unwrap();
+        let mut client = Claimant::new(PeerAddr::Ip("[::ffff:10.0.0.1]:9".parse().unwrap()));
+        assert_eq!(asked(&client), r#"{"address":"10.0.0.1","token":"a\"b","version":1}"#);
+        client.via = Some("10.0.0.2:9".parse().unwrap());
+        client.transport = Some("wss");
+        client.connection = Some(4711.into());
+        assert_eq!(
+            asked(&client),
+            r#"{"address":"10.0.0.1","connection":4711,"token":"a\"b","transport":"wss","version":1,"via":"10.0.0.2"}"#
+        );
+        assert_eq!(asked(&Claimant::new(PeerAddr::Unix(None))), r#"{"token":"a\"b","version":1}"#);
     }
 }

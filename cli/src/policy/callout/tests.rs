@@ -1,7 +1,7 @@
 use super::*;
 use crate::fetch::Remote;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use switchboard::UserName;
+use switchboard::{PeerAddr, UserName};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
@@ -85,6 +85,11 @@ fn yes(answer: Result<CalloutAnswer, NoAnswer>) -> UserName {
     }
 }
 
+/// Of whom nothing is known.
+fn somebody() -> Claimant {
+    Claimant::new(PeerAddr::Memory)
+}
+
 async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     for _ in 0..2000 {
         if is_so() {
@@ -100,18 +105,25 @@ const ALICE: &str = r#"{"name":"alice"}"#;
 #[tokio::test]
 async fn a_yes_is_used_again_as_long_as_it_says_and_its_token_is_good() {
     let (callout, asked, _tasks) = callout(http("200 OK", r#"{"name":"alice","cache":60}"#), false).await;
-    let here = Some("10.0.0.1".parse().unwrap());
+    let here = Claimant::new(PeerAddr::Ip("10.0.0.1:9".parse().unwrap()));
     for _ in 0..3 {
-        assert_eq!(yes(callout.ask("a", here, SystemTime::now()).await).as_str(), "alice");
+        assert_eq!(yes(callout.ask("a", &here, SystemTime::now()).await).as_str(), "alice");
     }
     assert_eq!(asked.all.load(Ordering::SeqCst), 1);
     // Another token, another place, and a new beginning are other questions.
-    yes(callout.ask("b", here, SystemTime::now()).await);
-    yes(callout.ask("a", None, SystemTime::now()).await);
-    assert_eq!(asked.all.load(Ordering::SeqCst), 3);
+    yes(callout.ask("b", &here, SystemTime::now()).await);
+    yes(callout.ask("a", &somebody(), SystemTime::now()).await);
+    let mut by_proxy = here.clone();
+    by_proxy.via = Some("10.0.0.2:9".parse().unwrap());
+    let mut by_tls = here.clone();
+    by_tls.transport = Some("tls");
+    for other in [&by_proxy, &by_tls] {
+        yes(callout.ask("a", other, SystemTime::now()).await);
+    }
+    assert_eq!(asked.all.load(Ordering::SeqCst), 5);
     let callout = Callout::new(callout.section.clone(), Some(&callout));
-    yes(callout.ask("a", here, SystemTime::now()).await);
-    assert_eq!(asked.all.load(Ordering::SeqCst), 4);
+    yes(callout.ask("a", &here, SystemTime::now()).await);
+    assert_eq!(asked.all.load(Ordering::SeqCst), 6);
 }
 
 #[tokio::test]
@@ -120,13 +132,16 @@ async fn what_is_not_to_be_kept_is_asked_each_time() {
     for body in [ALICE, over] {
         let (callout, asked, _tasks) = callout(http("200 OK", body), false).await;
         for _ in 0..2 {
-            yes(callout.ask("a", None, SystemTime::now()).await);
+            yes(callout.ask("a", &somebody(), SystemTime::now()).await);
         }
         assert_eq!(asked.all.load(Ordering::SeqCst), 2, "{body}");
     }
     let (callout, asked, _tasks) = callout(http("403 No", r#"{"text":"locked"}"#), false).await;
     for _ in 0..2 {
-        assert_eq!(callout.ask("a", None, SystemTime::now()).await, Ok(CalloutAnswer::No(Some("locked".into()))));
+        assert_eq!(
+            callout.ask("a", &somebody(), SystemTime::now()).await,
+            Ok(CalloutAnswer::No(Some("locked".into())))
+        );
     }
     assert_eq!(asked.all.load(Ordering::SeqCst), 2);
 }
@@ -143,7 +158,7 @@ async fn whatever_is_neither_a_yes_nor_a_no_is_no_answer() {
         String::new(),
     ] {
         let (callout, _asked, _tasks) = callout(text.clone(), false).await;
-        let answer = callout.ask("a", None, SystemTime::now()).await;
+        let answer = callout.ask("a", &somebody(), SystemTime::now()).await;
         assert!(matches!(answer, Err(NoAnswer::Failed(_))), "{answer:?}: {text:.60}");
     }
 }
@@ -152,7 +167,7 @@ async fn whatever_is_neither_a_yes_nor_a_no_is_no_answer() {
 async fn what_is_not_answered_in_time_is_no_answer() {
     let (callout, _asked, _tasks) = callout(http("200 OK", ALICE), true).await;
     let start = Instant::now();
-    let answer = callout.ask("a", None, SystemTime::now()).await;
+    let answer = callout.ask("a", &somebody(), SystemTime::now()).await;
     assert!(matches!(&answer, Err(NoAnswer::Failed(why)) if why.contains("2s")), "{answer:?}");
     assert!((Duration::from_secs(2)..Duration::from_secs(6)).contains(&start.elapsed()));
 }
@@ -163,7 +178,7 @@ async fn equal_questions_are_one_also_if_the_first_that_asked_goes_away() {
     let mut asking = JoinSet::new();
     let mut ask = || {
         let callout = Arc::clone(&callout);
-        asking.spawn(async move { callout.ask("a", None, SystemTime::now()).await })
+        asking.spawn(async move { callout.ask("a", &somebody(), SystemTime::now()).await })
     };
     let first = ask();
     until("the first asks", || asked.all.load(Ordering::SeqCst) == 1).await;
@@ -192,10 +207,10 @@ async fn some_are_asked_at_once_more_wait_and_the_others_are_told_at_once() {
     let mut asking = JoinSet::new();
     for number in 0..AT_ONCE + WAITING {
         let callout = Arc::clone(&callout);
-        asking.spawn(async move { callout.ask(&number.to_string(), None, SystemTime::now()).await });
+        asking.spawn(async move { callout.ask(&number.to_string(), &somebody(), SystemTime::now()).await });
     }
     until("as many as may be are asked", || asked.now.load(Ordering::SeqCst) == AT_ONCE).await;
-    assert_eq!(callout.ask("beyond", None, SystemTime::now()).await, Err(NoAnswer::Full));
+    assert_eq!(callout.ask("beyond", &somebody(), SystemTime::now()).await, Err(NoAnswer::Full));
     assert_eq!(asked.all.load(Ordering::SeqCst), AT_ONCE);
     // Whoever goes away makes place, and is asked no more.
     asking.abort_all();

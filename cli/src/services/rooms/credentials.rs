@@ -85,11 +85,15 @@ impl Listener {
     }
 
     /// Whose a token is. Without a policy it is nobody's, and no less than none.
-    async fn shown(&self, token: Token, peer: &PeerAddr) -> Result<Option<Arc<Principal>>, Failure> {
+    async fn shown(
+        &self,
+        token: Token,
+        claimant: impl FnOnce() -> Claimant,
+    ) -> Result<Option<Arc<Principal>>, Failure> {
         match self.hub.policy() {
             // Nobody is asked there.
             Some(_) if self.admission == Admission::Off => Ok(None),
-            Some(policy) => authenticate(&**policy, token, peer).await.map(Some),
+            Some(policy) => authenticate(&**policy, token, claimant()).await.map(Some),
             None if self.admission == Admission::Required => Err(unshown(Refusal::Wrong)),
             None => Ok(None),
         }
@@ -163,9 +167,9 @@ impl Listener {
 pub(in crate::services) async fn authenticate(
     policy: &dyn Policy,
     token: Token,
-    peer: &PeerAddr,
+    claimant: Claimant,
 ) -> Result<Arc<Principal>, Failure> {
-    let shown = policy.authenticate(Credentials::Token(token), Claimant::new(peer.clone()));
+    let shown = policy.authenticate(Credentials::Token(token), claimant);
     timeout(PATIENCE, shown).await.unwrap_or(Err(Refusal::Unavailable)).map_err(unshown)
 }
 
@@ -267,7 +271,7 @@ where
         };
         received::log(conn.peer(), &frame);
         let reply = match parse(unmarked(trimmed(frame))) {
-            Ok(Input::Command(Command::Auth(token))) => match listener.shown(token, conn.peer()).await {
+            Ok(Input::Command(Command::Auth(token))) => match listener.shown(token, || conn.claimant()).await {
                 Ok(Some(principal)) => return Ok(Some(principal)),
                 Ok(None) => Err(needed(format)),
                 Err(failure) => {
@@ -383,7 +387,7 @@ where
             // Whoever can forge its address would be it as well.
             return Err(Failure::new(ErrorCode::NotAuthorized, "nobody can present a token over UDP"));
         }
-        let shown = self.listener.shown(token, self.conn.peer()).await.inspect_err(|failure| {
+        let shown = self.listener.shown(token, || self.conn.claimant()).await.inspect_err(|failure| {
             self.wrong_tokens += u8::from(is_wrong(failure));
         })?;
         let Some(principal) = shown else { return Ok(Reply::Authorized { name: None, expires: None }) };

@@ -139,7 +139,7 @@ impl Web {
         let is_by_token = matches!(presented, Presented::Token(_));
         let who = match self.known(&presented, &request) {
             Ok(Some(known)) => Ok(Arc::new(known)),
-            Ok(None) => self.authenticate(presented, request.peer()).await,
+            Ok(None) => self.authenticate(presented, &request).await,
             Err(failure) => Err(failure),
         };
         let who = match who {

@@ -2,6 +2,7 @@
 
 use super::{Exchange, Next, Stage, State};
 use crate::http::request::Unread;
+use crate::hub::policy::Claimant;
 use crate::link::{PeerAddr, Provenance};
 use parking_lot::Mutex;
 use std::net::{IpAddr, SocketAddr};
@@ -60,6 +61,12 @@ impl Underway {
     /// Whose it is.
     pub(in crate::http) fn client(&self) -> &PeerAddr {
         self.client.get().unwrap_or_else(|| self.exchange.link.client())
+    }
+
+    /// Who sends it.
+    pub(in crate::http) fn claimant(&self) -> Claimant {
+        let Provenance { address, via } = self.origin();
+        Claimant::on(&self.exchange.link, address, via)
     }
 
     /// What a connection that is made of it comes from.

@@ -11,19 +11,23 @@ use std::sync::Arc;
 use switchboard::grammar::{ErrorCode, Failure, Reply};
 use switchboard::http::Request;
 use switchboard::policy::{Principal, Refusal};
-use switchboard::{Format, PeerAddr, Session, UserName};
+use switchboard::{Format, Session, UserName};
 
 impl Web {
     /// Whom a request shows to ask: nobody in particular, where there is no policy or nothing is shown.
-    pub(super) async fn authenticate(&self, presented: Presented, peer: &PeerAddr) -> Result<Arc<Principal>, Failure> {
+    pub(super) async fn authenticate(
+        &self,
+        presented: Presented,
+        request: &Request,
+    ) -> Result<Arc<Principal>, Failure> {
         let Some(policy) = self.listener.hub.policy() else { return Ok(Arc::default()) };
         let token = match presented {
             Presented::Nothing => return Ok(Arc::default()),
             Presented::Unusable => return Err(unshown(Refusal::Wrong)),
-            Presented::Ticket(ticket) => return self.redeem(&ticket, peer),
+            Presented::Ticket(ticket) => return self.redeem(&ticket, request.peer()),
             Presented::Token(token) => token,
         };
-        authenticate(&**policy, token, peer).await
+        authenticate(&**policy, token, request.claimant()).await
     }
 
     /// Who asks, if that is not for what it shows to say: whoever the listener says that everybody is or, where nothing is shown, knows by
