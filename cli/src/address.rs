@@ -2,8 +2,10 @@
 
 use crate::endpoint::Options;
 use crate::proxies::InFront;
+use crate::systemd::sockets::{BoundAt, Handed};
 use http::HeaderMap;
 use http::request::Parts;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use switchboard::http::Service;
 use switchboard::{Certificates, ClientTrust, Codec, Handler, Server, Tcp, Timeouts, Tls, Transport, Udp, Unix};
@@ -24,6 +26,8 @@ pub(crate) struct Address {
     pub(crate) in_front: InFront,
     /// Whose certificates its clients show, if it asks them.
     pub(crate) clients: Option<AskedClients>,
+    /// Its socket, if that was open before the program was started.
+    pub(crate) handed: Handed,
 }
 
 /// Clients that are asked for a certificate.
@@ -55,6 +59,20 @@ impl FileRights {
         });
         Self { mode: mode.or(is_private.then_some(0o600)), group }
     }
+
+    /// What is wrong with a file that somebody else has made, and that has these.
+    pub(crate) fn unlike(self, mode: u32, group: u32) -> Option<String> {
+        let other_mode = self.mode.filter(|wanted| *wanted != mode);
+        let of_mode = other_mode.map(|wanted| {
+            format!("its file has mode {mode:04o}, and its listener {wanted:04o}: set SocketMode={wanted:04o} in the socket's unit")
+        });
+        let other_group = self.group.filter(|wanted| *wanted != group);
+        let of_group = || {
+            other_group
+                .map(|_| "its file is not of its listener's group: set SocketGroup= in the socket's unit".to_owned())
+        };
+        of_mode.or_else(of_group)
+    }
 }
 
 /// What only one listener can have.
@@ -81,6 +99,17 @@ impl Address {
         !free && socket == other.socket()
     }
 
+    /// Whether a socket that is open already is this listener's. A name, and port 0, stand for no address.
+    pub(crate) fn is_bound_at(&self, bound: &BoundAt) -> bool {
+        let is = |host: &HostPort, bound: &SocketAddr| host.to_string().parse() == Ok(*bound);
+        match (self.socket(), bound) {
+            (Socket::Stream(host), BoundAt::Streams(address))
+            | (Socket::Datagram(host), BoundAt::Datagrams(address)) => is(host, address),
+            (Socket::Path(path), BoundAt::File(bound)) => path == bound,
+            _ => false,
+        }
+    }
+
     /// Whether all that comes there is from this machine.
     pub(crate) fn is_local(&self) -> bool {
         self.place.is_local() && !self.in_front.is_there()
@@ -88,63 +117,50 @@ impl Address {
 
     /// To listen there for connections that are streams, whatever they speak.
     pub(crate) fn streams(&self) -> StreamListener {
-        let transport = match (&self.place, &self.certificates) {
-            (Place::File(path), _) => {
-                let FileRights { mode, group } = self.file;
-                let unix = Unix::new(path);
-                let unix = if let Some(mode) = mode { unix.mode(mode) } else { unix };
-                Stream::Unix(if let Some(group) = group { unix.group(group) } else { unix })
-            }
-            (Place::Host(host), Some(certificates)) => {
-                let tls = Tls::new(host, certificates);
-                let tls = match &self.clients {
-                    None => tls,
-                    Some(AskedClients { trust, is_required: true }) => tls.require_clients(trust),
-                    Some(AskedClients { trust, is_required: false }) => tls.request_clients(trust),
-                };
-                Stream::Tls(if self.freebind { tls.freebind() } else { tls })
-            }
-            (Place::Host(host), None) => {
-                let tcp = Tcp::new(host);
-                Stream::Tcp(if self.freebind { tcp.freebind() } else { tcp })
-            }
-        };
         StreamListener {
-            transport,
-            in_front: self.in_front.clone(),
+            address: self.clone(),
+            timeouts: None,
             is_local: self.is_local(),
             is_loopback: self.place.is_local(),
             is_secure: self.scheme.is_tls(),
-            clients: self.clients.clone(),
         }
     }
 
     /// To listen there for datagrams.
     pub(crate) fn datagrams(&self) -> DatagramListener {
-        let Place::Host(host) = &self.place else { unreachable!("only `unix` has a path") };
-        let udp = Udp::new(host);
-        DatagramListener { udp: if self.freebind { udp.freebind() } else { udp }, is_local: self.place.is_local() }
+        DatagramListener { address: self.clone(), is_local: self.place.is_local() }
     }
 }
 
 /// A listener for datagrams.
 pub(crate) struct DatagramListener {
-    pub(crate) udp: Udp,
+    address: Address,
     /// Whether only this machine can reach it.
     pub(crate) is_local: bool,
 }
 
+impl DatagramListener {
+    /// To be bound, or bound already.
+    pub(crate) fn udp(self) -> Udp {
+        let Place::Host(host) = &self.address.place else { unreachable!("only `unix` has a path") };
+        match self.address.handed.take() {
+            Some(socket) => Udp::from_std(socket),
+            None if self.address.freebind => Udp::new(host).freebind(),
+            None => Udp::new(host),
+        }
+    }
+}
+
 /// A listener for streams, of whichever transport.
 pub(crate) struct StreamListener {
-    transport: Stream,
-    in_front: InFront,
+    address: Address,
+    timeouts: Option<Timeouts>,
     /// Whether all that comes is from this machine.
     pub(crate) is_local: bool,
     /// Whether only this machine can connect, for itself or for others.
     pub(crate) is_loopback: bool,
     /// Whether it speaks TLS.
     pub(crate) is_secure: bool,
-    clients: Option<AskedClients>,
 }
 
 enum Stream {
@@ -156,26 +172,58 @@ enum Stream {
 impl StreamListener {
     /// Whether its clients are asked for certificates.
     pub(crate) fn asks_clients(&self) -> bool {
-        self.clients.is_some()
+        self.address.clients.is_some()
     }
 
     pub(crate) fn is_unix(&self) -> bool {
-        matches!(self.transport, Stream::Unix(_))
+        matches!(self.address.place, Place::File(_))
     }
 
     pub(crate) fn timeouts(self, timeouts: Timeouts) -> Self {
-        let transport = match self.transport {
-            Stream::Tcp(tcp) => Stream::Tcp(tcp.timeouts(timeouts)),
-            Stream::Tls(tls) => Stream::Tls(tls.timeouts(timeouts)),
-            Stream::Unix(unix) => Stream::Unix(unix.timeouts(timeouts)),
-        };
-        Self { transport, ..self }
+        Self { timeouts: Some(timeouts), ..self }
+    }
+
+    /// What it listens by, on the socket that is open already if there is one.
+    fn transport(&self) -> Stream {
+        let Self { address, timeouts, .. } = self;
+        let handed = address.handed.take();
+        match (&address.place, &address.certificates) {
+            (Place::File(path), _) => {
+                let FileRights { mode, group } = address.file;
+                let unix = handed.map_or_else(|| Unix::new(path), Unix::from_std);
+                let unix = if let Some(mode) = mode { unix.mode(mode) } else { unix };
+                let unix = if let Some(group) = group { unix.group(group) } else { unix };
+                Stream::Unix(if let Some(timeouts) = timeouts { unix.timeouts(*timeouts) } else { unix })
+            }
+            (Place::Host(host), Some(certificates)) => {
+                let tls = match handed {
+                    Some(socket) => Tls::from_std(socket, certificates),
+                    None if address.freebind => Tls::new(host, certificates).freebind(),
+                    None => Tls::new(host, certificates),
+                };
+                let tls = match &address.clients {
+                    None => tls,
+                    Some(AskedClients { trust, is_required: true }) => tls.require_clients(trust),
+                    Some(AskedClients { trust, is_required: false }) => tls.request_clients(trust),
+                };
+                Stream::Tls(if let Some(timeouts) = timeouts { tls.timeouts(*timeouts) } else { tls })
+            }
+            (Place::Host(host), None) => {
+                let tcp = match handed {
+                    Some(socket) => Tcp::from_std(socket),
+                    None if address.freebind => Tcp::new(host).freebind(),
+                    None => Tcp::new(host),
+                };
+                Stream::Tcp(if let Some(timeouts) = timeouts { tcp.timeouts(*timeouts) } else { tcp })
+            }
+        }
     }
 
     /// Has `handler` handle each connection.
     pub(crate) fn listen<C: Codec>(self, server: Server, handler: impl Handler<C>) -> Server {
-        let proxies = self.in_front.proxies;
-        match self.transport {
+        let transport = self.transport();
+        let proxies = self.address.in_front.proxies;
+        match transport {
             Stream::Tcp(tcp) => server.listen(tcp.behind(proxies), handler),
             Stream::Tls(tls) => server.listen(tls.behind(proxies), handler),
             Stream::Unix(unix) => server.listen(unix, handler),
@@ -189,7 +237,8 @@ impl StreamListener {
         service: impl Service,
         unasked: impl Fn(Option<&Parts>, &mut HeaderMap) + Send + Sync + 'static,
     ) -> Server {
-        let Self { transport, in_front: InFront { proxies, forwarding }, .. } = self;
+        let transport = self.transport();
+        let InFront { proxies, forwarding } = self.address.in_front;
         let networks = forwarding.networks();
         let service = forwarding.before(service);
         match transport {
@@ -201,7 +250,8 @@ impl StreamListener {
 
     /// Has `service` answer requests, which are for WebSockets.
     pub(crate) fn listen_upgrades(self, server: Server, service: impl Service) -> Server {
-        let Self { transport, in_front: InFront { proxies, forwarding }, .. } = self;
+        let transport = self.transport();
+        let InFront { proxies, forwarding } = self.address.in_front;
         let networks = forwarding.networks();
         let service = forwarding.before(service);
         match transport {

@@ -30,6 +30,7 @@ use crate::endpoint::Endpoint;
 use crate::logging::{LogFormat, check_filter};
 use crate::policy::failures::PER_MINUTE;
 use crate::policy::rules::Rules;
+use crate::systemd::admin_socket;
 use layers::{Given, Layers};
 use show::ShownTable;
 use std::collections::HashMap;
@@ -176,7 +177,7 @@ impl Config {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let config = Self {
             file,
-            listen: choice.listeners(),
+            listen: choice.listeners(admin_socket(environment).as_deref()),
             workers: choice
                 .of_machine("workers", cores.min(DEFAULT_MOST_WORKERS), |text| parse_count(text, MOST_WORKERS)),
             connections: choice.of_machine("max-connections", limits.connections, |text| parse_count(text, usize::MAX)),

@@ -7,6 +7,7 @@ use crate::address::{Address, AskedClients, FileRights};
 use crate::live::LiveOptions;
 use crate::proxies::InFront;
 use crate::services::{Add, NamedService, Offer, SERVICES};
+use crate::systemd::sockets::Handed;
 use std::fmt;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
@@ -107,7 +108,7 @@ fn parse(typed: &str) -> Result<Endpoint, Faults> {
         let certificates = if scheme.is_tls() { options.certificates(&mut files) } else { None };
         let in_front = InFront::parse(&mut options, scheme);
         let clients = if scheme.is_tls() { options.clients(&mut files) } else { None };
-        Some(Address { scheme, place, freebind, certificates, file, in_front, clients })
+        Some(Address { scheme, place, freebind, certificates, file, in_front, clients, handed: Handed::default() })
     });
     // Which options there are is known only with service and address.
     if let (Some(service), Some(address)) = (service, address) {

@@ -19,6 +19,7 @@ mod running;
 mod seeds;
 mod serve;
 mod services;
+mod systemd;
 mod web;
 
 use anyhow::Context as _;

@@ -14,6 +14,7 @@ use crate::policy::keeper::keep_fresh;
 use crate::print;
 use crate::running::{Listening, ReloadTold, Run};
 use crate::services::Shared;
+use crate::systemd::{HandedOver, Supervisor};
 use anyhow::Context as _;
 use reload::Reloads;
 use std::convert::Infallible;
@@ -54,10 +55,12 @@ impl From<BenchError> for NotStarted {
 
 /// Serves until a signal and the drain after it; `load` puts the settings together again.
 pub(crate) fn serve(config: Config, load: Load) -> Result<(), NotStarted> {
+    // The log has a thread.
+    let handed_over = HandedOver::take();
     let runtime = runtime().map_err(NotStarted::Start)?;
     let log = Log::start(&config.log.value, config.log_format.value).context("cannot start logging");
     let log = log.map_err(NotStarted::Start)?;
-    let result = runtime.block_on(run(config, load, &log));
+    let result = runtime.block_on(run(config, load, &log, handed_over));
     log.finish();
     result
 }
@@ -74,7 +77,9 @@ pub(crate) fn runtime() -> anyhow::Result<Runtime> {
     Builder::new_current_thread().enable_all().build().context("cannot start an event loop")
 }
 
-async fn run(mut config: Config, load: Load, log: &Log) -> Result<(), NotStarted> {
+async fn run(mut config: Config, load: Load, log: &Log, handed_over: HandedOver) -> Result<(), NotStarted> {
+    let supervisor = Supervisor::find();
+    handed_over.give(&config.listen.value).map_err(NotStarted::Faults)?;
     // Signals that come while addresses are bound drain as well.
     let signals = Signals::install().context("cannot handle signals").map_err(NotStarted::Start)?;
     let mut server =
@@ -124,13 +129,17 @@ async fn run(mut config: Config, load: Load, log: &Log) -> Result<(), NotStarted
     }
     let services = listening.iter().map(|(place, url)| Listening { service: place.service, url: url.clone() });
     reloads.running().serves(services.collect());
-    let handle = bound.handle();
+    supervisor.ready();
+    let (handle, running) = (bound.handle(), Arc::clone(&shared.running));
     let drained = tokio::select! {
         // It ends by itself once the other has asked the handle for it.
         drained = bound.serve_until(std::future::pending()) => drained,
-        never = stop(signals, &handle, &mut reloads) => match never {},
+        never = stop(signals, &handle, &mut reloads, &supervisor) => match never {},
+        never = supervisor.keep_told(&running, &handle, &shared.hub) => match never {},
         never = keep_keys(policy.as_deref(), &shared.hub, config.state_directory.value.path) => match never {},
     };
+    // It may all have been over at once.
+    supervisor.stopping();
     let Drained { finished, aborted, elapsed } = drained;
     info!(finished, aborted, elapsed_ms = elapsed.as_millis() as u64, "drained");
     audit.drained(&format!("{finished} finished, {aborted} aborted"));
@@ -153,7 +162,9 @@ fn leave_out_taken(config: &mut Config) {
     }
     config.listen.value.retain(|endpoint| {
         let typed::Place::Host(host) = &endpoint.address.place else { return true };
-        let is_taken = endpoint.service.name == "admin" && std::net::TcpListener::bind(host.to_string()).is_err();
+        let is_open = endpoint.address.handed.is_there();
+        let is_taken =
+            endpoint.service.name == "admin" && !is_open && std::net::TcpListener::bind(host.to_string()).is_err();
         if is_taken {
             warn!(listener = endpoint.typed, "the address is taken: there is no admin listener");
         }
@@ -341,7 +352,7 @@ const CHECK_INTERVAL: Duration = Duration::from_hours(1);
 const REPEATED: Duration = Duration::from_millis(100);
 
 /// Drains at the first signal and aborts at the second. Never returns: the server does.
-async fn stop(mut signals: Signals, handle: &Handle, reloads: &mut Reloads) -> Infallible {
+async fn stop(mut signals: Signals, handle: &Handle, reloads: &mut Reloads, supervisor: &Supervisor) -> Infallible {
     // The first one is now.
     let mut checks = tokio::time::interval(CHECK_INTERVAL);
     let mut asked = reloads.running().take_asked();
@@ -352,7 +363,7 @@ async fn stop(mut signals: Signals, handle: &Handle, reloads: &mut Reloads) -> I
             asking = asked_for(&mut asked) => {
                 tokio::select! {
                     // Whoever has asked may have had enough of waiting.
-                    reloaded = reloads.reload() => drop(asking.send(reloaded)),
+                    reloaded = reload(reloads, supervisor) => drop(asking.send(reloaded)),
                     signal = signals.next_to_stop() => break signal,
                 }
                 None
@@ -363,7 +374,7 @@ async fn stop(mut signals: Signals, handle: &Handle, reloads: &mut Reloads) -> I
             Some("SIGHUP") if reloads.has_file() || !signals.has_hung_up() => {
                 // What is read when it is told to stop has no effect any more.
                 tokio::select! {
-                    _ = reloads.reload() => {}
+                    _ = reload(reloads, supervisor) => {}
                     signal = signals.next_to_stop() => break signal,
                 }
             }
@@ -381,6 +392,14 @@ async fn stop(mut signals: Signals, handle: &Handle, reloads: &mut Reloads) -> I
     warn!("second signal: ending now");
     handle.abort();
     std::future::pending().await
+}
+
+/// Reads the file again, and says meanwhile that it does.
+async fn reload(reloads: &mut Reloads, supervisor: &Supervisor) -> Result<Vec<String>, Vec<String>> {
+    supervisor.reloading();
+    let reloaded = reloads.reload().await;
+    supervisor.ready();
+    reloaded
 }
 
 /// Waits until an operator asks for a reload.

@@ -1,6 +1,6 @@
 //! What a listener does with its connections: a file for each service, and a line in [`SERVICES`].
 
-mod admin;
+pub(crate) mod admin;
 mod echo;
 mod received;
 mod rooms;

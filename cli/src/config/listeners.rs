@@ -4,10 +4,11 @@ use super::layers::{Fault, Given, NO_LISTENERS, SetBy, Text};
 use super::{Choice, DEFAULT_LISTEN, Setting};
 use crate::endpoint::{Endpoint, Faults};
 use crate::policy::rules::At;
+use switchboard_load::typed::percent_encoded;
 
 impl Choice {
     /// The strongest list of listeners given; all of them are checked.
-    pub(super) fn listeners(&mut self) -> Setting<Vec<Endpoint>> {
+    pub(super) fn listeners(&mut self, admin_socket: Option<&str>) -> Setting<Vec<Endpoint>> {
         let mut chosen = None;
         let (mut faults, mut files) = (Vec::new(), Vec::new());
         for Given { texts, set_by, .. } in self.given.iter().filter(|given| given.name == "listen") {
@@ -37,11 +38,21 @@ impl Choice {
                 self.faults.push(fault);
             }
         }
-        chosen.unwrap_or_else(|| {
+        let mut listeners = chosen.unwrap_or_else(|| {
             let endpoints = DEFAULT_LISTEN.iter().filter_map(|typed| Endpoint::parse(typed).ok());
             Setting { value: endpoints.collect(), set_by: SetBy::Default }
-        })
+        });
+        let own = admin_socket.and_then(|path| Endpoint::parse(&of_admin(path)).ok());
+        let is_free = |own: &Endpoint| !listeners.value.iter().any(|given| given.address.collides_with(&own.address));
+        let own = own.filter(is_free);
+        listeners.value.extend(own);
+        listeners
     }
+}
+
+/// A listener for the operators, at a path.
+fn of_admin(path: &str) -> String {
+    format!("admin=unix://{}", percent_encoded(path, b"/"))
 }
 
 /// What is wrong with one listener; what is with the files that it names goes to `files`.

@@ -14,6 +14,8 @@ mod route;
 
 use super::rooms::credentials::{authenticate, unshown};
 use super::{Add, NamedService, Offer, Shared, guard};
+pub(crate) use health::held;
+
 use crate::address::StreamListener;
 use crate::endpoint::Options;
 use crate::policy::configured::FilePolicy;
@@ -213,7 +215,7 @@ fn object(value: &Value) -> http::Response<Bytes> {
 
 /// Whether no worker is held, for a probe.
 fn healthy(handle: &Handle) -> http::Response<Bytes> {
-    let held = health::held(handle);
+    let held = held(handle);
     let mut response = if held.is_empty() {
         text(answer::head(TEXT), "ok\n")
     } else {

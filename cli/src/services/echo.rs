@@ -76,7 +76,7 @@ fn datagrams(datagrams: DatagramListener, options: &mut Options) -> Add {
     let limits = DatagramLimits { replies: replies(&prefix), ..DatagramLimits::default() };
     let prefix = Finder::new(&prefix).into_owned();
     Box::new(move |server, _| {
-        server.datagrams(datagrams.udp.limits(limits), move |datagram, reply| answer(&prefix, datagram, reply))
+        server.datagrams(datagrams.udp().limits(limits), move |datagram, reply| answer(&prefix, datagram, reply))
     })
 }
 

@@ -186,7 +186,7 @@ fn datagrams(datagrams: DatagramListener, options: &mut Options) -> Add {
     }
     Box::new(move |server, shared| {
         let limits = DatagramLimits { received: settings.rate.now(), ..DatagramLimits::default() };
-        let udp = datagrams.udp.limits(limits).timeouts(settings.timeouts(shared));
+        let udp = datagrams.udp().limits(limits).timeouts(settings.timeouts(shared));
         let cookies = Some(Cookies::default());
         let listener = Listener { cookies, datagrams: heard, ..Listener::of(settings, shared) };
         let listener = Arc::new(listener);

@@ -29,5 +29,6 @@ mod rooms;
 mod settings;
 mod signed;
 mod stopping;
+mod systemd;
 mod tls;
 mod tokens;

@@ -13,7 +13,7 @@ const HELD: Duration = Duration::from_secs(5);
 const NEAR: u128 = 90;
 
 /// Which workers are held up.
-pub(super) fn held(handle: &Handle) -> Vec<usize> {
+pub(crate) fn held(handle: &Handle) -> Vec<usize> {
     let workers = handle.workers();
     workers.iter().enumerate().filter(|(_, worker)| worker.swept > HELD).map(|(index, _)| index).collect()
 }
