@@ -54,7 +54,7 @@ pub use message::{Authenticated, Epoch, Event, IdError, Message, MessageId, Noti
 pub use name::{GroupName, NameError, RoomName, UserName};
 pub use network::{IpNetwork, IpNetworkError};
 pub use output::Output;
-pub use proxied::{ProxyHeader, ProxyHeaderError};
+pub use proxied::{ProxyHeader, ProxyHeaderError, ProxyVersion};
 pub use raw::Raw;
 pub use rights::{Rights, RightsError};
 pub use rule::{Clause, Grants, Group, Person, Rule, Section, Who};

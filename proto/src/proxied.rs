@@ -66,6 +66,48 @@ impl ProxyHeader {
     }
 }
 
+/// The versions of the header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProxyVersion {
+    /// A line of text.
+    V1,
+    /// Binary.
+    V2,
+}
+
+impl ProxyVersion {
+    /// The header that says whose a connection is, `from` an address `to` another one; of none, or of two families, that nobody knows.
+    pub fn header(self, from: Option<SocketAddr>, to: Option<SocketAddr>) -> Vec<u8> {
+        let canonical =
+            |address: Option<SocketAddr>| address.map(|address| (address.ip().to_canonical(), address.port()));
+        let pair = canonical(from).zip(canonical(to));
+        match (self, pair) {
+            (Self::V1, Some(((IpAddr::V4(from), port), (IpAddr::V4(to), to_port)))) => {
+                format!("PROXY TCP4 {from} {to} {port} {to_port}\r\n").into_bytes()
+            }
+            (Self::V1, Some(((IpAddr::V6(from), port), (IpAddr::V6(to), to_port)))) => {
+                format!("PROXY TCP6 {from} {to} {port} {to_port}\r\n").into_bytes()
+            }
+            (Self::V1, _) => b"PROXY UNKNOWN\r\n".to_vec(),
+            (Self::V2, Some(((IpAddr::V4(from), port), (IpAddr::V4(to), to_port)))) => {
+                written(0x11, &[&from.octets(), &to.octets(), &port.to_be_bytes(), &to_port.to_be_bytes()])
+            }
+            (Self::V2, Some(((IpAddr::V6(from), port), (IpAddr::V6(to), to_port)))) => {
+                written(0x21, &[&from.octets(), &to.octets(), &port.to_be_bytes(), &to_port.to_be_bytes()])
+            }
+            (Self::V2, _) => written(0x00, &[]),
+        }
+    }
+}
+
+/// Version 2 of a connection that is somebody else's.
+fn written(family: u8, addresses: &[&[u8]]) -> Vec<u8> {
+    let length: u16 = addresses.iter().map(|part| part.len() as u16).sum();
+    let mut header = [BINARY, &[0x21, family], &length.to_be_bytes()].concat();
+    addresses.iter().for_each(|part| header.extend_from_slice(part));
+    header
+}
+
 /// Whether `bytes` begin with `signature`, as far as they go.
 fn begins(bytes: &[u8], signature: &[u8]) -> bool {
     let length = bytes.len().min(signature.len());

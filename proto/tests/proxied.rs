@@ -3,7 +3,7 @@
 use crate::corpus::proxied::run;
 use proptest::prelude::*;
 use std::net::{IpAddr, SocketAddr};
-use switchboard_proto::{ProxyHeader, ProxyHeaderError};
+use switchboard_proto::{ProxyHeader, ProxyHeaderError, ProxyVersion};
 
 const BINARY: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
@@ -175,4 +175,26 @@ proptest! {
         prop_assert_eq!(client(line.as_bytes()), Ok(Some(plain)));
         run(&[line.as_bytes(), &rest].concat());
     }
+}
+
+#[test]
+fn what_is_written_is_read_back() {
+    let address = |text: &str| Some(text.parse::<SocketAddr>().expect("an address"));
+    let (four, six) = (address("192.0.2.1:1024"), address("[2001:db8::1]:65535"));
+    for version in [ProxyVersion::V1, ProxyVersion::V2] {
+        for (from, to, client) in [
+            (four, address("198.51.100.7:443"), four),
+            (six, address("[2001:db8::2]:1"), six),
+            (address("[::ffff:192.0.2.1]:1024"), address("198.51.100.7:443"), four),
+            (four, six, None),
+            (None, four, None),
+            (six, None, None),
+        ] {
+            let header = version.header(from, to);
+            let read = ProxyHeader { length: header.len(), client };
+            assert_eq!(ProxyHeader::parse(&header), Ok(Some(read)), "{from:?} to {to:?}");
+        }
+    }
+    let text = ProxyVersion::V1.header(four, address("198.51.100.7:443"));
+    assert_eq!(text, b"PROXY TCP4 192.0.2.1 198.51.100.7 1024 443\r\n");
 }
