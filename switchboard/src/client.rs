@@ -16,7 +16,7 @@ use crate::connection::{Connection, hold};
 use crate::error::ConnectError;
 use crate::link::{ListenerSettings, OpenError, PeerAddr, Sink, Source};
 use crate::metrics::ListenerCounts;
-use crate::node::{Drained, Node, sleep_awake};
+use crate::node::{Drained, Handle, Node, sleep_awake};
 #[cfg(feature = "http")]
 use crate::transport::memory::End;
 use crate::transport::memory::Memory;
@@ -72,6 +72,8 @@ pub struct Client {
     headers: http::HeaderMap,
     /// Each connection's task has it too: what runs for them ends with the last.
     node: Arc<Node>,
+    /// Whether the node is a server's.
+    is_servers: bool,
 }
 
 /// What a stream comes to once it is connected.
@@ -96,8 +98,12 @@ impl Client {
     ///
     /// If there are connections already, the limits on their number and on memory apply at once; those on frames and
     /// outboxes apply to later connections.
+    ///
+    /// For a [server's own client](Handle::client) the server's limit on memory holds, whatever these say, and none on their number.
     pub fn limits(self, limits: Limits) -> Self {
-        self.node.budget.set_limit(limits.memory_bytes);
+        if !self.is_servers {
+            self.node.budget.set_limit(limits.memory_bytes);
+        }
         Self { limits: Arc::new(limits), ..self }
     }
 
@@ -288,7 +294,7 @@ impl Client {
         if !faults.is_empty() {
             return Err(ConnectError::Limits { faults });
         }
-        let (node, limit) = (&self.node, self.limits.connections);
+        let (node, limit) = (&self.node, if self.is_servers { usize::MAX } else { self.limits.connections });
         let worker = node.worker_of_caller();
         let admitted = node.admit_own(limit).ok_or(ConnectError::TooManyConnections { limit })?;
         let Opened { source, sink, address, input } = match self.timeouts.handshake {
@@ -338,7 +344,40 @@ impl Default for Client {
             #[cfg(feature = "http")]
             headers: http::HeaderMap::new(),
             node,
+            is_servers: false,
         }
+    }
+}
+
+impl Handle {
+    /// A client for what the server's own handlers connect to, as a proxy does.
+    ///
+    /// Its connections are the server's: on the worker of the handler that connects, in the server's limit on memory, its
+    /// [lists](Handle::connections) and counters, and in its drain and grace period, which [`Client::drain`] begins too. Each
+    /// counts as one of [`Limits::connections`](crate::Limits::connections) of the server, which refuses newcomers for it, but not these.
+    ///
+    /// # Examples
+    /// ```
+    /// use switchboard::prelude::*;
+    /// use switchboard::relay;
+    /// use std::sync::Arc;
+    ///
+    /// let server = Server::new();
+    /// let client = Arc::new(server.handle().client());
+    /// let server = server.tcp("127.0.0.1:0", move |conn: Connection<Raw>| {
+    ///     let client = Arc::clone(&client);
+    ///     async move {
+    ///         let upstream: Connection<Raw> = client.tcp("127.0.0.1:7000").await?;
+    ///         relay(conn, upstream).await;
+    ///         Ok::<_, switchboard::ConnectError>(())
+    ///     }
+    /// });
+    /// ```
+    pub fn client(&self) -> Client {
+        let node = Arc::clone(self.node());
+        // Of their number it has no limit.
+        let limits = Arc::new(Limits { connections: 1, ..Limits::default() });
+        Client { limits, node, is_servers: true, ..Client::default() }
     }
 }
 

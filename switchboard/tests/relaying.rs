@@ -139,6 +139,57 @@ async fn silence_either_way_is_bounded() {
     upstream.closed(CloseReason::PeerClosed).await;
 }
 
+/// Whoever never ends must not keep the other side's descriptor for ever.
+#[tokio::test(start_paused = true)]
+async fn what_is_half_over_has_a_silence_of_its_own() {
+    let halved: Change = |relay| relay.half(MINUTE);
+    let (proxy, _upstream, mut ended) = behind(Server::new(), deaf, halved).await;
+    let mut peer = proxy.connect();
+    assert!(timeout(MINUTE * 10, ended.recv()).await.is_err(), "nobody has finished");
+    peer.finish();
+    assert!(timeout(Duration::from_secs(58), ended.recv()).await.is_err());
+    assert_eq!(timeout(Duration::from_secs(5), ended.recv()).await.unwrap().unwrap().end, RelayEnd::Idle);
+
+    // An answer that goes on is no silence.
+    let beat = async |mut conn: Connection<Raw>| -> Result {
+        for _ in 0..5 {
+            sleep(Duration::from_secs(55)).await;
+            conn.send("beat").await?;
+        }
+        Ok(())
+    };
+    let (proxy, _upstream, mut ended) = behind(Server::new(), beat, halved).await;
+    let mut peer = proxy.connect();
+    peer.finish();
+    assert_eq!(peer.rest().await.unwrap(), b"beat".repeat(5));
+    assert_eq!(ended.recv().await.unwrap().end, RelayEnd::Finished);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_servers_own_client_opens_is_the_servers() {
+    let memory = Memory::new();
+    let _upstream = Served::over(&memory, Server::new().memory(&memory, echo)).await;
+    let server = Server::new();
+    let client = std::sync::Arc::new(server.handle().client());
+    let proxy = Served::in_memory(server, |server, listened| {
+        server.memory(&listened, move |conn: Connection<Raw>| {
+            let (client, memory) = (std::sync::Arc::clone(&client), memory.clone());
+            async move {
+                let upstream: Connection<Raw> = client.memory(&memory).await.unwrap();
+                relay(conn, upstream).await;
+            }
+        })
+    });
+    let mut peer = proxy.connect();
+    peer.send("hello\n").await;
+    assert_eq!(peer.line().await, "hello\n");
+    assert_eq!((proxy.handle.connections().len(), proxy.handle.workers().len()), (2, 1), "on one worker");
+    proxy.handle.drain();
+    peer.send("last words\n").await;
+    peer.finish();
+    assert_eq!(peer.rest().await.unwrap(), b"last words\n");
+}
+
 /// A download is no silence, though the client says nothing.
 #[tokio::test(start_paused = true)]
 async fn the_idle_timeout_of_a_listener_counts_from_the_last_byte_either_way() {

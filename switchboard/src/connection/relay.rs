@@ -50,7 +50,14 @@ where
     A: Codec<Frame: Into<Bytes> + From<Bytes>>,
     B: Codec<Frame: Into<Bytes> + From<Bytes>>,
 {
-    Relay { connections: Some((first, second)), forth: Way::default(), back: Way::default(), idle: None, sleep: None }
+    Relay {
+        connections: Some((first, second)),
+        forth: Way::default(),
+        back: Way::default(),
+        idle: None,
+        half: None,
+        sleep: None,
+    }
 }
 
 /// Two connections being relayed by [`relay`]. Awaiting it gives a [`Relayed`].
@@ -61,7 +68,9 @@ pub struct Relay<A: Codec, B: Codec> {
     forth: Way,
     back: Way,
     idle: Option<Duration>,
-    sleep: Option<Pin<Box<Sleep>>>,
+    half: Option<Duration>,
+    /// Until nothing may have gone through for this long.
+    sleep: Option<(Duration, Pin<Box<Sleep>>)>,
 }
 
 /// The result of a relay.
@@ -82,7 +91,7 @@ pub struct Relayed {
 pub enum RelayEnd {
     /// Both sides have finished sending, and all of it was passed on.
     Finished,
-    /// Nothing passed in either direction for as long as [`Relay::idle`] allows.
+    /// Nothing passed in either direction for as long as [`Relay::idle`] allows, or [`Relay::half`].
     Idle,
     /// The first connection was closed for this reason, or could not be read.
     First(CloseReason),
@@ -106,6 +115,12 @@ impl<A: Codec, B: Codec> Relay<A, B> {
     /// closed politely.
     pub fn idle(self, limit: Duration) -> Self {
         Self { idle: Some(limit), ..self }
+    }
+
+    /// The same from when one side has finished sending, for the other, which may have forgotten to. Whichever limit is shorter
+    /// holds then.
+    pub fn half(self, limit: Duration) -> Self {
+        Self { half: Some(limit), ..self }
     }
 }
 
@@ -156,8 +171,14 @@ where
 impl<A: Codec, B: Codec> Relay<A, B> {
     /// Waits until nothing has gone through for as long as it may. One timer, which is looked at when it is over.
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let (Some(limit), Some((first, second))) = (self.idle, &self.connections) else { return Poll::Pending };
-        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep(limit)));
+        let half = self.half.filter(|_| self.forth.is_over || self.back.is_over);
+        let limit = self.idle.into_iter().chain(half).min();
+        let (Some(limit), Some((first, second))) = (limit, &self.connections) else { return Poll::Pending };
+        // Once one side has finished, less time may be left than it was set to.
+        if self.sleep.as_ref().is_none_or(|(set, _)| *set != limit) {
+            self.sleep = Some((limit, Box::pin(sleep(limit))));
+        }
+        let Some((_, sleep)) = &mut self.sleep else { unreachable!("set above") };
         loop {
             ready!(sleep.as_mut().poll(cx));
             let (first, second) = (&first.0.link, &second.0.link);

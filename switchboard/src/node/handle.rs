@@ -52,6 +52,10 @@ impl Handle {
         Self(Arc::clone(node))
     }
 
+    pub(crate) fn node(&self) -> &Arc<Node> {
+        &self.0
+    }
+
     /// Stops politely: refuses new connections and lets open ones finish. A server that is not serving yet drains as
     /// soon as it does.
     pub fn drain(&self) {
