@@ -22,6 +22,8 @@ SERVICE is one of
                    prefix and the same text; not on HTTP
   rooms            passes each line on to everybody else in the same room; not
                    on ws:// and wss://, as http:// includes WebSockets
+  proxy            passes each connection on to one of several upstreams, byte
+                   for byte; on tcp://, tls:// and unix://
   admin            shows how the server is: metrics, health, sums; on http://,
                    https:// and unix:///, which is for its owner alone
 
@@ -103,6 +105,25 @@ Options of rooms
                    in their URL, which logs keep (off)
   origins=LIST     whose pages may use HTTP besides its own:
                    https://example.org,… or * for anyone's (none)
+
+Options of proxy
+  to=LIST          URLs of the upstreams: tcp://HOST:PORT, tls://HOST:PORT or
+                   unix:///PATH
+  balance=least|round|hash:address
+                   which is next: the one with the fewest connections, each in
+                   turn, or the same one for each address (least)
+  connect=DURATION the longest wait for one, before the next is tried (3s)
+  check=tcp|send=TEXT,expect=TEXT
+                   what each is asked every 5 s, besides being left out after
+                   3 failures to connect in a row (off)
+  idle=DURATION    end a pair with nothing either way for this long (off)
+  half=DURATION    the same once one side has finished (60s; off)
+  max=N            connections to each upstream (off)
+  queue=N          how many wait for a place there (128)
+  wait=DURATION    and how long (1s)
+  send-proxy=v1|v2 begin with a PROXY header, which says whose it is (off)
+  ca=FILE          whom upstreams that speak TLS have to be (the system's
+                   authorities)
 
 Options of admin
   plain-text=accepted

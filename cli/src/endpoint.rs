@@ -202,6 +202,11 @@ impl Options {
         Ok(())
     }
 
+    /// Whether an option is given that was not taken yet.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.given.iter().any(|(given, _)| given == key)
+    }
+
     /// Takes an option that may be any bytes.
     pub(crate) fn bytes(&mut self, key: &'static str) -> Option<Vec<u8>> {
         self.known.push(key);

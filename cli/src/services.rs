@@ -2,6 +2,7 @@
 
 pub(crate) mod admin;
 mod echo;
+mod proxy;
 mod received;
 mod rooms;
 
@@ -19,7 +20,7 @@ use switchboard::{Hub, Server, Timeouts};
 use switchboard_load::typed::Scheme;
 
 /// Every service there is.
-pub(crate) const SERVICES: &[NamedService] = &[echo::SERVICE, rooms::SERVICE, admin::SERVICE];
+pub(crate) const SERVICES: &[NamedService] = &[echo::SERVICE, rooms::SERVICE, proxy::SERVICE, admin::SERVICE];
 
 /// One kind of service.
 #[derive(Debug)]

@@ -104,7 +104,7 @@ impl ProxyVersion {
 fn written(family: u8, addresses: &[&[u8]]) -> Vec<u8> {
     let length: u16 = addresses.iter().map(|part| part.len() as u16).sum();
     let mut header = [BINARY, &[0x21, family], &length.to_be_bytes()].concat();
-    addresses.iter().for_each(|part| header.extend_from_slice(part));
+    header.extend(addresses.concat());
     header
 }
 

@@ -211,6 +211,7 @@ mod tests {
             "rooms=udp://h:1?zzzz=",
             "rooms=unix:///h?zzzz=",
             "rooms=http://h:1?zzzz=",
+            "proxy=tcp://h:1?to=tcp://h:2&zzzz=",
             "admin=http://localhost:1?zzzz=",
         ] {
             options.extend(known(typed));

@@ -23,6 +23,7 @@ mod neighbours;
 mod operating;
 mod process;
 mod proxied;
+mod proxying;
 mod reloading;
 mod rights;
 mod rooms;

@@ -44,7 +44,7 @@ pub(super) static KEYS: &[Key] = &[
         "idle",
         Kind::Duration { or: OFF },
         "",
-        "close a connection that sends nothing for this long; 30s on echo, 5m on rooms over UDP, else off",
+        "close a connection that sends nothing for this long; 30s on echo, 5m on rooms over UDP, else off; proxy: with nothing either way",
     )
     .sample("\"off\""),
     listener("origins", Kind::List, "[]", "whose pages may use HTTP and WebSockets besides its own, or * for anyone's")
@@ -150,4 +150,32 @@ pub(super) static KEYS: &[Key] = &[
         "\"x-forwarded-for\"",
         "the header by which they say so",
     ),
+    listener("to", Kind::List, "", "proxy: URLs of the upstreams that connections are passed on to, tcp, tls or unix; required there")
+        .sample("[\"tcp://10.0.0.5:5432\"]"),
+    listener(
+        "balance",
+        Kind::Word(&["least", "round", "hash:address"]),
+        "\"least\"",
+        "proxy: which upstream is next: the one with the fewest connections, each in turn, or the same one for an address",
+    ),
+    listener("connect", Kind::Duration { or: &[] }, "\"3s\"", "proxy: the longest wait for one upstream, before the next one is tried"),
+    listener(
+        "check",
+        Kind::Text,
+        "\"off\"",
+        "proxy: how upstreams are checked every 5 s: tcp: they accept; send=TEXT,expect=TEXT: they answer so; or off",
+    )
+    .sample("\"tcp\""),
+    listener("half", Kind::Duration { or: OFF }, "\"60s\"", "proxy: end a pair in which one side has finished and the other says nothing for this long"),
+    listener("max", Kind::Count { least: 1, or: OFF }, "\"off\"", "proxy: the most connections to each upstream"),
+    listener("queue", Kind::Count { least: 1, or: &[] }, "128", "proxy: how many may wait for a place at an upstream"),
+    listener("wait", Kind::Duration { or: &[] }, "\"1s\"", "proxy: how long they wait"),
+    listener(
+        "send-proxy",
+        Kind::Word(&["off", "v1", "v2"]),
+        "\"off\"",
+        "proxy: the PROXY header that each connection to an upstream begins with (not on tls)",
+    ),
+    listener("ca", Kind::Text, "", "proxy: PEM file of whom upstreams that speak TLS have to be; without: the system's authorities")
+        .sample("\"/etc/switchboard/upstreams-ca.pem\""),
 ];

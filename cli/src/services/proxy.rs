@@ -1,0 +1,162 @@
+//! Proxy: passes each connection on to one of several upstreams, byte for byte.
+//!
+//! Options: `to` (URLs of upstreams, with commas between them), `balance` (`least`), `connect` (3 s for each attempt), `check` (`off`),
+//! `idle` (`off`), `half` (60 s), `max` (`off`), `queue` (128) and `wait` (1 s), `send-proxy` (`off`), and for upstreams that speak TLS `ca`.
+
+mod check;
+mod choice;
+mod pool;
+mod upstream;
+
+use super::{Add, NamedService, Offer};
+use crate::address::StreamListener;
+use crate::endpoint::Options;
+use check::Check;
+use choice::Balance;
+use pool::{Pool, Unconnected};
+use std::sync::Arc;
+use std::time::Duration;
+use switchboard::prelude::*;
+use switchboard::{ProxyVersion, RelayEnd, Trust};
+use switchboard_load::typed::{Scheme, parse_count, parse_duration, parse_timeout};
+use tracing::{debug, info};
+use upstream::Upstream;
+
+pub(super) const SERVICE: NamedService = NamedService {
+    name: "proxy",
+    is_private: false,
+    offers: &[Offer::Streams(&[Scheme::Tcp, Scheme::Tls, Scheme::Unix], streams)],
+};
+
+/// For one attempt to connect.
+const CONNECT: Duration = Duration::from_secs(3);
+
+/// Without a byte once one side has finished.
+const HALF: Duration = Duration::from_mins(1);
+
+/// Who waits for a place at an upstream, and how long.
+const QUEUE: usize = 128;
+const WAIT: Duration = Duration::from_secs(1);
+
+/// What all connections of one listener have.
+struct Proxy {
+    pool: Arc<Pool>,
+    client: Client,
+    announce: Option<ProxyVersion>,
+    idle: Option<Duration>,
+    half: Option<Duration>,
+}
+
+fn streams(streams: StreamListener, options: &mut Options) -> Add {
+    let upstreams = upstreams(options);
+    let balance = options.value("balance", parse_balance).unwrap_or_default();
+    let connect = options.value("connect", parse_duration).unwrap_or(CONNECT);
+    let check = options.value("check", Check::parse).unwrap_or(Check::Off);
+    let idle = options.value("idle", parse_timeout).flatten();
+    let half = options.value("half", parse_timeout).unwrap_or(Some(HALF));
+    let most = options.value("max", parse_most).unwrap_or(usize::MAX);
+    let queue = options.value("queue", |text| parse_count(text, usize::MAX)).unwrap_or(QUEUE);
+    let wait = options.value("wait", parse_duration).unwrap_or(WAIT);
+    let announce = options.value("send-proxy", parse_version).flatten();
+    if announce.is_some() && upstreams.iter().any(Upstream::is_secure) {
+        options.refuse("send-proxy", "comes before TLS, which is not supported: upstreams are tcp or unix with it");
+    }
+    let pool = Pool::new(upstreams, (balance, most), (queue, wait));
+    Box::new(move |server, shared| {
+        let timeouts = Timeouts { idle: None, ..shared.timeouts };
+        let client = server.handle().client().timeouts(Timeouts { handshake: Some(connect), ..timeouts });
+        check.begin(&pool, &server.handle());
+        let proxy = Arc::new(Proxy { pool, client, announce, idle, half });
+        let streams = streams.timeouts(timeouts);
+        streams.listen(server, move |conn| pass(conn, Arc::clone(&proxy)))
+    })
+}
+
+/// The upstreams of `to`, and whom those that speak TLS have to be.
+fn upstreams(options: &mut Options) -> Vec<Upstream> {
+    let is_given = options.has("to");
+    let urls = options.value("to", Upstream::parse_all).unwrap_or_default();
+    if !is_given {
+        options.fault("a proxy needs somebody to pass connections on to: put ?to=tcp://HOST:PORT behind the port");
+    }
+    let is_secure = urls.iter().any(|url| url.scheme == Scheme::Tls);
+    let file = options.value("ca", |path| Ok(path.to_owned()));
+    let trust = match file {
+        Some(_) if !is_secure => {
+            if !urls.is_empty() {
+                options.refuse("ca", "is for upstreams that speak TLS, of which there is none");
+            }
+            None
+        }
+        Some(path) => Trust::file(path).map_err(|error| options.refuse("ca", &error.to_string())).ok(),
+        None if is_secure => {
+            Trust::system().map_err(|error| options.refuse("ca", &format!("is missing: {error}"))).ok()
+        }
+        None => None,
+    };
+    urls.into_iter().map(|url| Upstream::new(url, trust.as_ref())).collect()
+}
+
+fn parse_balance(text: &str) -> Result<Balance, String> {
+    match text {
+        "least" => Ok(Balance::Least),
+        "round" => Ok(Balance::Round),
+        "hash:address" => Ok(Balance::Address),
+        _ => Err("not least, round or hash:address".to_owned()),
+    }
+}
+
+fn parse_most(text: &str) -> Result<usize, String> {
+    if text == "off" {
+        Ok(usize::MAX)
+    } else {
+        parse_count(text, usize::MAX).map_err(|fault| format!("{fault}, nor off"))
+    }
+}
+
+fn parse_version(text: &str) -> Result<Option<ProxyVersion>, String> {
+    match text {
+        "off" => Ok(None),
+        "v1" => Ok(Some(ProxyVersion::V1)),
+        "v2" => Ok(Some(ProxyVersion::V2)),
+        _ => Err("not off, v1 or v2".to_owned()),
+    }
+}
+
+/// Passes one connection on, until both sides have finished.
+async fn pass(conn: Connection<Raw>, proxy: Arc<Proxy>) {
+    let address = conn.peer().ip().map(|address| address.ip());
+    // Boxed: it is over soon, and a future keeps room for all that is in it as long as the pair lives.
+    let connected = Box::pin(proxy.pool.connect(&proxy.client, address)).await;
+    let (mut upstream, taken) = match connected {
+        Ok(connected) => connected,
+        Err(error) => return unconnected(conn, &error),
+    };
+    if let Some(version) = proxy.announce {
+        let header = version.header(conn.peer().ip(), conn.local_addr());
+        if upstream.send(header).await.is_err() {
+            return conn.reset();
+        }
+    }
+    let id = u64::from(conn.id());
+    let mut pair = relay(conn, upstream);
+    if let Some(limit) = proxy.idle {
+        pair = pair.idle(limit);
+    }
+    if let Some(limit) = proxy.half {
+        pair = pair.half(limit);
+    }
+    let switchboard::Relayed { forth, back, end, .. } = pair.await;
+    let side = match end {
+        RelayEnd::First(reason) => format!("client: {reason}"),
+        RelayEnd::Second(reason) => format!("upstream: {reason}"),
+        other => other.to_string(),
+    };
+    debug!(conn.id = id, upstream = %taken.upstream(), forth, back, end = side, "passed on");
+}
+
+/// Nobody takes it: it is reset, so that its client sees it at once.
+fn unconnected(conn: Connection<Raw>, error: &Unconnected) {
+    info!(conn.id = u64::from(conn.id()), peer.addr = %conn.peer(), %error, "not passed on");
+    conn.reset();
+}

@@ -1,0 +1,305 @@
+//! To which upstream the next connection goes, and which of them are left out for now.
+//!
+//! Counts and times alone: nothing is connected here.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::IpAddr;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Failures to connect in a row after which an upstream is left out.
+const FAILURES: u32 = 3;
+
+/// For how long, the first time; each time twice as long.
+const OUT: Duration = Duration::from_secs(5);
+const OUT_MOST: Duration = Duration::from_mins(1);
+
+/// How connections are spread.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Balance {
+    /// To the one with the fewest.
+    #[default]
+    Least,
+    /// In turn.
+    Round,
+    /// Those of one address to the same one, while that has no more than its share and a quarter.
+    Address,
+}
+
+/// What is known of all upstreams.
+#[derive(Debug)]
+pub(super) struct Standings {
+    balance: Balance,
+    /// The most connections of each.
+    most: usize,
+    all: Vec<Standing>,
+    /// Who is first in turn.
+    next: usize,
+}
+
+/// What is known of one.
+#[derive(Debug, Default)]
+struct Standing {
+    open: usize,
+    /// In a row.
+    failures: u32,
+    out: Option<Out>,
+    /// Checks say that it does not answer.
+    is_down: bool,
+}
+
+/// It is left out.
+#[derive(Debug)]
+struct Out {
+    until: Instant,
+    /// For how long, the last time.
+    length: Duration,
+    /// One connection tries whether it is back.
+    is_tried: bool,
+}
+
+/// What a failure or a success has changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turned {
+    Nothing,
+    Out(Duration),
+    In,
+}
+
+impl Standing {
+    fn is_in(&self) -> bool {
+        self.out.is_none() && !self.is_down
+    }
+
+    /// Whether it may be tried once more.
+    fn is_due(&self, now: Instant) -> bool {
+        !self.is_down && self.out.as_ref().is_some_and(|out| !out.is_tried && out.until <= now)
+    }
+}
+
+impl Standings {
+    pub(super) fn new(count: usize, balance: Balance, most: usize) -> Self {
+        Self { balance, most, all: (0..count).map(|_| Standing::default()).collect(), next: 0 }
+    }
+
+    /// Counts a connection to the upstream that is best for a client, but for those that `tried` has; none if all have as many as
+    /// they may. One that was left out is tried once its time is over. If no other is left, so is one whose time is not.
+    pub(super) fn take(&mut self, client: Option<IpAddr>, tried: &[usize], now: Instant) -> Option<usize> {
+        let free = |(at, standing): &(usize, &Standing)| standing.open < self.most && !tried.contains(at);
+        let among = |is: &dyn Fn(&Standing) -> bool| -> Vec<usize> {
+            let all = self.all.iter().enumerate().filter(free);
+            all.filter(|(_, standing)| is(standing)).map(|(at, _)| at).collect()
+        };
+        let due = among(&|standing| standing.is_due(now));
+        let chosen = due.first().copied().or_else(|| self.best(&among(&Standing::is_in), client)).or_else(|| {
+            // Those that are in have failed this one.
+            (!tried.is_empty()).then(|| self.best(&among(&|standing| !standing.is_in()), client)).flatten()
+        })?;
+        if let Some(out) = &mut self.all[chosen].out {
+            out.is_tried = true;
+        }
+        self.all[chosen].open += 1;
+        self.next = (chosen + 1) % self.all.len();
+        Some(chosen)
+    }
+
+    /// Whether one that is not `tried` would take a connection if it had fewer.
+    pub(super) fn is_full(&self, tried: &[usize]) -> bool {
+        let mut others = self.all.iter().enumerate().filter(|(at, _)| !tried.contains(at));
+        others.any(|(_, standing)| standing.is_in() && standing.open >= self.most)
+    }
+
+    /// A connection has ended, or was not made.
+    pub(super) fn give_back(&mut self, at: usize) {
+        self.all[at].open -= 1;
+    }
+
+    /// It was connected to.
+    pub(super) fn succeeded(&mut self, at: usize) -> Turned {
+        let standing = &mut self.all[at];
+        standing.failures = 0;
+        if standing.out.take().is_some() { Turned::In } else { Turned::Nothing }
+    }
+
+    /// It could not be connected to. The last one that is in stays so: a wrong guess would refuse everybody.
+    pub(super) fn failed(&mut self, at: usize, now: Instant) -> Turned {
+        let others = self.all.iter().enumerate().filter(|(other, standing)| *other != at && standing.is_in()).count();
+        let standing = &mut self.all[at];
+        standing.failures = standing.failures.saturating_add(1);
+        let length = match &standing.out {
+            // Somebody else's attempt from before.
+            Some(out) if !out.is_tried => return Turned::Nothing,
+            Some(out) => (out.length * 2).min(OUT_MOST),
+            None if standing.failures < FAILURES || others == 0 => return Turned::Nothing,
+            None => OUT,
+        };
+        let is_news = standing.out.is_none();
+        standing.out = Some(Out { until: now + length, length, is_tried: false });
+        if is_news { Turned::Out(length) } else { Turned::Nothing }
+    }
+
+    /// The attempt was given up by the client.
+    pub(super) fn untried(&mut self, at: usize) {
+        if let Some(out) = &mut self.all[at].out {
+            out.is_tried = false;
+        }
+    }
+
+    /// What a check has found. The last one that is in stays so.
+    pub(super) fn checked(&mut self, at: usize, is_down: bool) -> Turned {
+        let others = self.all.iter().enumerate().any(|(other, standing)| other != at && standing.is_in());
+        let standing = &mut self.all[at];
+        if standing.is_down == is_down || (is_down && !others) {
+            return Turned::Nothing;
+        }
+        standing.is_down = is_down;
+        if is_down { Turned::Out(Duration::ZERO) } else { Turned::In }
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_in(&self, at: usize) -> bool {
+        self.all[at].is_in()
+    }
+
+    fn best(&self, among: &[usize], client: Option<IpAddr>) -> Option<usize> {
+        let in_turn = |at: &usize| (at + self.all.len() - self.next) % self.all.len();
+        let open = |at: &usize| self.all[*at].open;
+        let least = || among.iter().min_by_key(|at| (open(at), in_turn(at))).copied();
+        match (self.balance, client) {
+            (Balance::Round, _) => among.iter().min_by_key(|at| in_turn(at)).copied(),
+            (Balance::Address, Some(client)) => {
+                // Its share and a quarter, with the one that comes (Mirrokni, Thorup, Zadimoghaddam: consistent hashing with bounded loads).
+                let total: usize = among.iter().map(open).sum::<usize>() + 1;
+                let bound = (total * 5).div_ceil(among.len().max(1) * 4);
+                among.iter().filter(|at| open(at) < bound).max_by_key(|at| weight(client, **at)).copied().or_else(least)
+            }
+            (Balance::Least, _) | (Balance::Address, None) => least(),
+        }
+    }
+}
+
+/// How much an address belongs to an upstream, the same each time (rendezvous hashing, Thaler and Ravishankar).
+fn weight(client: IpAddr, at: usize) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (client.to_canonical(), at).hash(&mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn standings(count: usize, balance: Balance) -> Standings {
+        Standings::new(count, balance, usize::MAX)
+    }
+
+    fn taken(standings: &mut Standings, count: usize) -> Vec<usize> {
+        (0..count).map(|_| standings.take(None, &[], Instant::now()).expect("one")).collect()
+    }
+
+    /// Takes one out, by as many failures as it takes.
+    fn fail(standings: &mut Standings, at: usize, now: Instant) -> Turned {
+        let turned: Vec<_> = (0..FAILURES).map(|_| standings.failed(at, now)).collect();
+        turned.into_iter().rfind(|turned| *turned != Turned::Nothing).unwrap_or(Turned::Nothing)
+    }
+
+    #[test]
+    fn the_one_with_the_fewest_is_next_and_those_alike_come_in_turn() {
+        let mut standings = standings(3, Balance::Least);
+        assert_eq!(taken(&mut standings, 6), [0, 1, 2, 0, 1, 2]);
+        standings.give_back(1);
+        standings.give_back(1);
+        assert_eq!(taken(&mut standings, 3), [1, 1, 2]);
+    }
+
+    #[test]
+    fn in_turn_is_whatever_they_have() {
+        let mut standings = standings(3, Balance::Round);
+        assert_eq!(taken(&mut standings, 2), [0, 1]);
+        standings.give_back(0);
+        assert_eq!(taken(&mut standings, 3), [2, 0, 1]);
+    }
+
+    #[test]
+    fn an_address_comes_to_the_same_one_while_that_is_not_too_full() {
+        let client = |last| Some(IpAddr::from([192, 0, 2, last]));
+        let mut spread = standings(4, Balance::Address);
+        let found: Vec<_> = (0..=255).filter_map(|last| spread.take(client(last), &[], Instant::now())).collect();
+        for at in 0..4 {
+            let count = found.iter().filter(|found| **found == at).count();
+            assert!((40..=81).contains(&count), "{count} of 256 came to {at}");
+        }
+        let mut other = standings(4, Balance::Address);
+        let alone = other.take(client(7), &[], Instant::now()).expect("one");
+        for _ in 0..10 {
+            other.give_back(alone);
+            assert_eq!(other.take(client(7), &[], Instant::now()), Some(alone));
+        }
+        let again: Vec<_> = (0..8).filter_map(|_| other.take(client(7), &[], Instant::now())).collect();
+        assert!(again.iter().any(|at| *at != alone), "one address fills none of them");
+    }
+
+    #[test]
+    fn an_upstream_that_fails_is_left_out_for_longer_each_time_and_tried_by_one() {
+        let (mut standings, mut now) = (standings(2, Balance::Least), Instant::now());
+        assert_eq!(standings.failed(0, now), Turned::Nothing);
+        assert_eq!(standings.succeeded(0), Turned::Nothing, "failures in a row count");
+        assert_eq!(fail(&mut standings, 0, now), Turned::Out(OUT));
+        for length in [5, 10, 20, 40, 60, 60] {
+            assert_eq!(standings.take(None, &[], now + SECOND * (length - 1)), Some(1));
+            now += SECOND * length;
+            assert_eq!(standings.take(None, &[], now), Some(0));
+            assert_eq!(standings.take(None, &[], now), Some(1), "one alone tries");
+            assert_eq!(standings.failed(0, now), Turned::Nothing);
+            standings.give_back(0);
+        }
+        now += OUT_MOST;
+        assert_eq!(standings.take(None, &[], now), Some(0));
+        assert_eq!(standings.succeeded(0), Turned::In);
+        assert_eq!(standings.take(None, &[], now), Some(0));
+    }
+
+    #[test]
+    fn the_last_one_is_never_left_out() {
+        let (mut standings, now) = (standings(2, Balance::Least), Instant::now());
+        assert_eq!(fail(&mut standings, 0, now), Turned::Out(OUT));
+        assert_eq!(fail(&mut standings, 1, now), Turned::Nothing);
+        assert_eq!(standings.checked(1, true), Turned::Nothing);
+        assert_eq!(standings.take(None, &[], now), Some(1));
+        assert_eq!(standings.take(None, &[1], now), Some(0), "rather than none");
+        assert_eq!(standings.take(None, &[0, 1], now), None);
+    }
+
+    #[test]
+    fn checks_take_one_out_and_bring_it_back() {
+        let (mut standings, now) = (standings(2, Balance::Least), Instant::now());
+        assert_eq!(standings.checked(0, true), Turned::Out(Duration::ZERO));
+        assert_eq!(standings.checked(0, true), Turned::Nothing);
+        assert_eq!(taken(&mut standings, 2), [1, 1]);
+        assert_eq!(standings.checked(0, false), Turned::In);
+        assert_eq!(standings.take(None, &[], now), Some(0));
+    }
+
+    #[test]
+    fn an_upstream_gets_no_more_than_it_may() {
+        let (mut standings, now) = (Standings::new(2, Balance::Least, 1), Instant::now());
+        assert_eq!(taken(&mut standings, 2), [0, 1]);
+        assert_eq!((standings.take(None, &[], now), standings.is_full(&[])), (None, true));
+        standings.give_back(0);
+        assert_eq!(standings.take(None, &[], now), Some(0));
+        assert!(!standings.is_full(&[0, 1]), "those that were tried do not count");
+    }
+
+    #[test]
+    fn an_attempt_that_was_given_up_says_nothing() {
+        let (mut standings, now) = (standings(2, Balance::Least), Instant::now());
+        fail(&mut standings, 0, now);
+        let later = now + OUT;
+        assert_eq!(standings.take(None, &[], later), Some(0));
+        standings.untried(0);
+        standings.give_back(0);
+        assert_eq!(standings.take(None, &[], later), Some(0), "so another one tries");
+    }
+}

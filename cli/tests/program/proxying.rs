@@ -1,0 +1,186 @@
+//! A proxy in front of other servers: what each side sees, what becomes of upstreams that are not there, and a drain.
+
+use crate::process::{PATIENCE, Place, Program, ask, exchange, run, until};
+use crate::tls::{self, Pair};
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::thread;
+
+/// An address of this machine on which nobody listens.
+fn nowhere() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("an address").to_string()
+}
+
+fn url(program: &Program, listener: usize) -> &str {
+    &program.listeners[listener].url
+}
+
+/// Whether a connection is reset before anything is answered.
+fn is_reset(mut stream: TcpStream) -> bool {
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+    stream.read(&mut [0]).is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset)
+}
+
+/// A server that answers with its number and with how many bytes came, once they have all come.
+fn counting(number: usize) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    // It ends with the test.
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            thread::spawn(move || count(stream, number));
+        }
+    });
+    format!("tcp://{address}")
+}
+
+fn count(mut stream: TcpStream, number: usize) {
+    let mut all = Vec::new();
+    if stream.read_to_end(&mut all).is_ok() {
+        let _ = write!(stream, "{number}: {} bytes", all.len());
+    }
+}
+
+fn proxied(upstreams: &str, options: &str) -> Program {
+    Program::serve(&["-v", &format!("proxy=tcp://127.0.0.1:0?to={upstreams}{options}")])
+}
+
+#[test]
+fn all_bytes_and_both_ends_of_input_go_through_on_every_transport() {
+    let (front, pair) = (Place::new("proxy-front"), Pair::new("proxy", "localhost"));
+    let back = Program::serve(&["echo=tcp://127.0.0.1:0", &format!("echo=tls://localhost:0?{}", pair.query())]);
+    let (plain, secure) = (counting(0), url(&back, 1));
+    let program = Program::serve(&[
+        &format!("proxy=tls://127.0.0.1:0?to={plain}&{}", pair.query()),
+        &format!("proxy=unix://{front}?to={plain}"),
+        &format!("proxy=tcp://127.0.0.1:0?to={plain}"),
+        &format!("proxy=tcp://127.0.0.1:0?to={}&ca={}", secure.replace("127.0.0.1", "localhost"), pair.certificate),
+    ]);
+    let upload = vec![b'x'; 3 << 20];
+    assert_eq!(exchange(program.tcp(2), &upload), b"0: 3145728 bytes");
+    assert_eq!(exchange(UnixStream::connect(&*front).expect("it listens"), b"x"), b"0: 1 bytes");
+    let mut stream = tls::connect(&program, "localhost", &[pair.der()]);
+    stream.write_all(b"hello").expect("it takes everything");
+    stream.conn.send_close_notify();
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    assert_eq!(answer, b"0: 5 bytes");
+    ask(&mut program.tcp(3), b"hi\n", b"echo: hi\n");
+}
+
+#[test]
+fn an_upstream_is_told_whose_a_connection_is() {
+    for version in ["v1", "v2"] {
+        let mut back = Program::serve(&["-v", "echo=tcp://127.0.0.1:0?proxy-from=127.0.0.1"]);
+        let front = proxied(
+            &format!("{},{}", url(&back, 0), url(&back, 0).replace("127.0.0.1", "localhost")),
+            &format!("&send-proxy={version}"),
+        );
+        let mut stream = front.tcp(0);
+        ask(&mut stream, b"hi\n", b"echo: hi\n");
+        let own = stream.local_addr().expect("an address");
+        assert!(back.logged("connection opened").contains(&format!("peer.addr={own}")));
+    }
+}
+
+#[test]
+fn an_upstream_that_is_not_there_is_left_out_and_comes_back() {
+    let place = Place::new("proxy-back");
+    let gone = format!("unix://{place}");
+    let mut program = proxied(&format!("{gone},{}", counting(1)), "&balance=round");
+    for _ in 0..10 {
+        assert_eq!(exchange(program.tcp(0), b"x"), b"1: 1 bytes");
+    }
+    let told = program.logged("upstream left out");
+    assert!(told.contains(&gone) && told.contains("seconds=5"), "{told}");
+    let _back = Program::serve(&[&place.echo()]);
+    until(|| exchange(program.tcp(0), b"x") == b"echo: x");
+    assert!(program.logged("upstream is back").contains(&gone));
+}
+
+#[test]
+fn without_an_upstream_a_client_is_reset_at_once() {
+    let mut program = proxied(&format!("tcp://{},tcp://{}", nowhere(), nowhere()), "");
+    for _ in 0..5 {
+        assert!(is_reset(program.tcp(0)));
+    }
+    assert!(program.logged("not passed on").contains("no upstream answers"));
+}
+
+#[test]
+fn an_upstream_has_no_more_connections_than_it_may_and_others_wait() {
+    let back = Program::serve(&["echo=tcp://127.0.0.1:0"]);
+    let mut program = proxied(url(&back, 0), "&max=1&queue=1&wait=10s");
+    let mut first = program.tcp(0);
+    ask(&mut first, b"one\n", b"echo: one\n");
+    let waiting = program.tcp(0);
+    let (mut refused, mut waits) = (0, vec![waiting]);
+    while refused == 0 {
+        let stream = program.tcp(0);
+        stream.set_nonblocking(false).expect("it can be set");
+        waits.push(stream);
+        refused = waits
+            .iter()
+            .filter(|stream| {
+                stream.set_nonblocking(true).expect("it can be set");
+                stream.peek(&mut [0]).is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset)
+            })
+            .count();
+    }
+    assert!(program.logged("not passed on").contains("wait already"));
+    drop(first);
+    // Whoever waited has the place now.
+    until(|| {
+        waits.iter_mut().any(|stream| {
+            stream.set_nonblocking(true).expect("it can be set");
+            let _ = stream.write(b"two\n");
+            let mut answer = [0; 10];
+            stream.read(&mut answer).is_ok_and(|length| answer[..length].starts_with(b"echo: two"))
+        })
+    });
+}
+
+#[test]
+fn one_client_comes_to_the_same_upstream_each_time() {
+    let upstreams: Vec<_> = (0..4).map(counting).collect();
+    let program = proxied(&upstreams.join(","), "&balance=hash:address");
+    let first = exchange(program.tcp(0), b"x");
+    for _ in 0..8 {
+        assert_eq!(exchange(program.tcp(0), b"x"), first);
+    }
+}
+
+#[test]
+fn a_drain_lets_pairs_finish() {
+    let mut program = proxied(&counting(7), "");
+    let mut stream = program.tcp(0);
+    stream.write_all(b"begun").expect("it takes everything");
+    program.logged("connection opened");
+    program.signal(nix::sys::signal::Signal::SIGTERM);
+    program.logged("draining");
+    assert_eq!(exchange(stream, b" and ended"), b"7: 15 bytes");
+    let end = program.end();
+    assert!(end.code == Some(0), "{:?}", end.log);
+}
+
+#[test]
+fn what_makes_no_proxy_is_said_before_anything_is_bound() {
+    for (typed, said) in [
+        ("proxy=tcp://127.0.0.1:0", "a proxy needs somebody to pass connections on to"),
+        ("proxy=tcp://127.0.0.1:0?to=127.0.0.1:80", "not a URL, as in tcp://127.0.0.1:8081"),
+        ("proxy=tcp://127.0.0.1:0?to=udp://127.0.0.1:80", "not all of tcp, tls or unix"),
+        ("proxy=tcp://127.0.0.1:0?to=tcp://a:1,tcp://a:1", "not given once each"),
+        ("proxy=tcp://127.0.0.1:0?to=tcp://a:1&balance=most", "not least, round or hash:address"),
+        ("proxy=tcp://127.0.0.1:0?to=tcp://a:1&ca=/dev/null", "of which there is none"),
+        ("proxy=tcp://127.0.0.1:0?to=tls://a:1&send-proxy=v2", "comes before TLS"),
+        ("proxy=tcp://127.0.0.1:0?to=tcp://a:1&check=http", "not off, tcp or send=TEXT,expect=TEXT"),
+        ("proxy=tcp://127.0.0.1:0?to=tcp://a:1&prefix=x", "unknown option `prefix`"),
+        ("proxy=http://127.0.0.1:0?to=tcp://a:1", "proxy is not served over `http`, but over tcp, tls, unix"),
+    ] {
+        let end = run(&["serve", typed]);
+        assert!(end.log.iter().any(|line| line.contains(said)), "{typed}: {:?}", end.log);
+        assert_eq!(end.code, Some(2), "{typed}");
+    }
+}
