@@ -9,6 +9,7 @@ mod families;
 mod figures;
 mod health;
 mod lists;
+mod pages;
 mod process;
 mod route;
 

@@ -4,7 +4,7 @@
 use super::Admin;
 use super::families::shown;
 use super::figures::seconds_of;
-use super::route::{ClosedPage, ConnectionOrder, ConnectionPage, RoomOrder, RoomPage};
+use super::pages::{ClosedPage, ConnectionOrder, ConnectionPage, RoomOrder, RoomPage};
 use serde_json::{Value, json};
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BinaryHeap, HashMap, HashSet};

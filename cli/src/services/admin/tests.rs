@@ -57,7 +57,7 @@ fn an_address_with_a_prefix_stands_for_the_network_around_it() {
         ("2001:db8::/32", false),
         ("::/0", false),
     ] {
-        assert_eq!(route::is_of(network, &peer), is_of, "{network}");
+        assert_eq!(pages::is_of(network, &peer), is_of, "{network}");
     }
 }
 
