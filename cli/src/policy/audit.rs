@@ -203,6 +203,23 @@ impl Audit {
         self.tell_some(&self.banned, AuditEvent { reason: Some(&reason), ..event });
     }
 
+    /// An operator has done something to the server: by a token, or as the user of a Unix socket, which is its `source` then.
+    pub(crate) fn acted(
+        &self,
+        by: Option<&Principal>,
+        source: Option<String>,
+        address: &PeerAddr,
+        action: &str,
+        arguments: &str,
+    ) {
+        let event = match by {
+            Some(principal) => AuditEvent::of("admin", principal, address),
+            None => AuditEvent { event: "admin", source, address: Some(address), ..AuditEvent::default() },
+        };
+        let reason = (!arguments.is_empty()).then_some(arguments);
+        self.tell(&AuditEvent { action: Some(action), reason, ..event });
+    }
+
     /// Nobody may come from these networks from now on, and so many were there.
     pub(crate) fn bans(&self, networks: &str, reset: usize) {
         let reason = format!("{networks}; connections reset: {reset}");

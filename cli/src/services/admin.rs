@@ -9,6 +9,7 @@ mod families;
 mod figures;
 mod health;
 mod lists;
+mod operator;
 mod pages;
 mod process;
 mod route;
@@ -19,6 +20,7 @@ pub(crate) use health::held;
 
 use crate::address::StreamListener;
 use crate::endpoint::Options;
+use crate::policy::audit::Audit;
 use crate::policy::configured::FilePolicy;
 use crate::policy::rules::AdminRight;
 use crate::running::Run;
@@ -30,6 +32,7 @@ use crate::web::guard::Asker;
 use crate::web::work::Work;
 use bytes::Bytes;
 use http::{Method, StatusCode};
+use operator::Operator;
 use route::{Clearance, Wanted, route};
 use serde_json::Value;
 use std::sync::Arc;
@@ -62,6 +65,7 @@ struct Admin {
     handle: Handle,
     hub: Hub,
     policy: Option<Arc<FilePolicy>>,
+    audit: Arc<Audit>,
 }
 
 fn requests(streams: StreamListener, options: &mut Options) -> Add {
@@ -83,7 +87,8 @@ fn requests(streams: StreamListener, options: &mut Options) -> Add {
         let front = Front::new(guard, work, route::allowed).but(shared.banned(&server));
         let running = Arc::clone(&shared.running);
         let (handle, hub, policy) = (server.handle(), shared.hub.clone(), shared.policy.clone());
-        let admin = Arc::new(Admin { front, running, handle, hub, policy });
+        let audit = Arc::clone(&shared.audit);
+        let admin = Arc::new(Admin { front, running, handle, hub, policy, audit });
         let unasked = Arc::clone(&admin);
         let service = move |request| Arc::clone(&admin).serve(request);
         streams.listen_http(server, service, move |head, headers| unasked.front.unasked(head, headers))
@@ -101,33 +106,32 @@ impl Admin {
         if asker == Asker::Visitor && wanted != Wanted::Index {
             return Err(crate::web::guard::forbidden_page());
         }
-        let needed = wanted.needs();
-        if needed > Clearance::Sums {
-            let (clearance, is_shown) = match self.clearance(&request).await {
-                Ok(clearance) => clearance,
-                Err(failure) => {
-                    let apart = self.policy.as_ref().and_then(|policy| policy.failures_apart());
-                    return Ok(answer::unauthenticated(&failure, apart).into());
-                }
-            };
-            if clearance < needed {
-                return Err(if is_shown {
-                    Failure::new(ErrorCode::NotAllowed, "this token may not do that with the server")
-                } else {
-                    Failure::new(ErrorCode::NotAuthorized, "use the Unix socket, or a token with `admin`")
-                });
+        let operator = match self.operator(&request, &wanted).await {
+            Ok(operator) => operator,
+            Err(failure) => {
+                let apart = self.policy.as_ref().and_then(|policy| policy.failures_apart());
+                return Ok(answer::unauthenticated(&failure, apart).into());
             }
+        };
+        if operator.clearance < wanted.needs()
+            && !wanted.room_alone().is_some_and(|room| operator.moderates(self.policy.as_deref(), room))
+        {
+            operator.denied();
+            return Err(if operator.is_shown() {
+                Failure::new(ErrorCode::NotAllowed, "this token may not do that with the server")
+            } else {
+                Failure::new(ErrorCode::NotAuthorized, "use the Unix socket, or a token with `admin`")
+            });
         }
         if wanted.has_body()
             && let Some(refusal) = acts::misdeclared(&request)
         {
             return Ok(refusal);
         }
-        self.answer(wanted, request).await
+        self.answer(wanted, request, &operator).await
     }
 
-    async fn answer(&self, wanted: Wanted, request: Request) -> Result<Response, Failure> {
-        let peer = request.peer().clone();
+    async fn answer(&self, wanted: Wanted, request: Request, operator: &Operator) -> Result<Response, Failure> {
         let response = match wanted {
             Wanted::Index => text(answer::head(TEXT), INDEX),
             Wanted::OpenApi => return Ok(answer::asset(&DESCRIPTION, request.headers()).into()),
@@ -151,25 +155,28 @@ impl Admin {
             Wanted::Room(name) => object(&self.one_room(&name)?),
             Wanted::Name(name) => object(&self.called(&name)?),
             Wanted::Log => object(&self.log()),
-            Wanted::CloseConnection(id) => self.close_connection(id, &peer)?,
-            Wanted::CloseName(name) => self.close_name(&name, &peer)?,
-            Wanted::SetLog => self.set_log(request).await?,
-            Wanted::Reload => self.reload(request).await?,
-            Wanted::SetReady => self.set_ready(request).await?,
-            Wanted::Drain => self.drain(request).await?,
+            Wanted::CloseConnection(id) => self.close_connection(id, operator)?,
+            Wanted::CloseName(name) => self.close_name(&name, operator)?,
+            Wanted::SetLog => self.set_log(request, operator).await?,
+            Wanted::Reload => self.reload(request, operator).await?,
+            Wanted::SetReady => self.set_ready(request, operator).await?,
+            Wanted::Drain => self.drain(request, operator).await?,
         };
         Ok(response.into())
     }
 
-    /// What whoever asks may do, and whether it has shown a token.
-    async fn clearance(&self, request: &Request) -> Result<(Clearance, bool), Failure> {
-        let peer = request.peer();
+    /// Who asks. Where anybody may, nobody is looked at.
+    async fn operator(&self, request: &Request, wanted: &Wanted) -> Result<Operator, Failure> {
+        let peer = request.peer().clone();
         // Whoever could open the socket was let in by its mode.
         if matches!(peer, PeerAddr::Unix(_)) {
-            return Ok((Clearance::Act, false));
+            return Ok(Operator::of_socket(request.unix_user(), peer, &self.audit));
+        }
+        if wanted.needs() == Clearance::Sums {
+            return Ok(Operator::unknown(peer, &self.audit));
         }
         let token = match credential::presented(request.headers(), false, None)? {
-            Presented::Nothing => return Ok((Clearance::Sums, false)),
+            Presented::Nothing => return Ok(Operator::unknown(peer, &self.audit)),
             Presented::Ticket(_) | Presented::Unusable => return Err(unshown(Refusal::Wrong)),
             Presented::Token(token) => token,
         };
@@ -180,10 +187,7 @@ impl Admin {
             Some(AdminRight::View) => Clearance::View,
             Some(AdminRight::Act) => Clearance::Act,
         };
-        if clearance == Clearance::Sums {
-            policy.audit.denied(&principal, peer, "admin");
-        }
-        Ok((clearance, true))
+        Ok(Operator::shown(clearance, principal, peer, &self.audit))
     }
 
     /// The sums, every second, until the client or the server has had enough.

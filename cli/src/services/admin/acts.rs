@@ -2,6 +2,7 @@
 
 use super::families::shown;
 use super::lists::{no_connection, nobody};
+use super::operator::Operator;
 use super::{Admin, answer, object};
 use crate::logging::check_filter;
 use crate::web::body;
@@ -13,9 +14,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use switchboard::grammar::{ErrorCode, Failure};
 use switchboard::http::{Request, Response};
-use switchboard::{ConnectionId, PeerAddr, UserName};
-use switchboard_load::typed::parse_duration;
-use tracing::info;
+use switchboard::{ConnectionId, UserName};
+use switchboard_load::typed::{parse_duration, show_duration};
 
 /// The longest body: that of a message of the day, or a file to check.
 const BODY_BYTES: usize = 1 << 20;
@@ -26,32 +26,31 @@ const LONGEST_LOG: Duration = Duration::from_hours(24);
 type Answered = Result<http::Response<Bytes>, Failure>;
 
 impl Admin {
-    pub(super) async fn set_ready(&self, request: Request) -> Answered {
-        let (peer, mut body) = (request.peer().clone(), Fields::of(request).await?);
+    pub(super) async fn set_ready(&self, request: Request, operator: &Operator) -> Answered {
+        let mut body = Fields::of(request).await?;
         let is_ready = body.take("ready", Value::as_bool, "true or false")?;
         body.end()?;
         self.running.set_wanted(is_ready);
-        info!(peer.addr = %peer, ready = is_ready, "an operator said whether connections are wanted");
+        operator.acted("ready", if is_ready { "on" } else { "off" });
         Ok(object(&json!({ "ready": is_ready })))
     }
 
-    pub(super) fn close_connection(&self, id: ConnectionId, peer: &PeerAddr) -> Answered {
+    pub(super) fn close_connection(&self, id: ConnectionId, operator: &Operator) -> Answered {
         if !self.handle.connections().close(id) {
             return Err(no_connection());
         }
-        info!(conn.id = u64::from(id), peer.addr = %peer, "an operator closed a connection");
+        operator.acted("close", &id.to_string());
         Ok(object(&json!({ "closed": u64::from(id) })))
     }
 
-    pub(super) fn close_name(&self, name: &UserName, peer: &PeerAddr) -> Answered {
+    pub(super) fn close_name(&self, name: &UserName, operator: &Operator) -> Answered {
         let named = self.hub.connection(name).ok_or_else(|| nobody(name))?;
-        self.close_connection(named.id, peer)
+        self.close_connection(named.id, operator)
     }
 
-    pub(super) async fn reload(&self, request: Request) -> Answered {
-        let peer = request.peer().clone();
+    pub(super) async fn reload(&self, request: Request, operator: &Operator) -> Answered {
         Fields::of(request).await?.end()?;
-        info!(peer.addr = %peer, "an operator has the file read again");
+        operator.acted("reload", "");
         let Some(reloaded) = self.running.reload().await else {
             return Err(Failure::new(
                 ErrorCode::RateLimited,
@@ -74,14 +73,14 @@ impl Admin {
     }
 
     /// Has other events logged for a while, and then what the file says again.
-    pub(super) async fn set_log(&self, request: Request) -> Answered {
-        let (peer, mut body) = (request.peer().clone(), Fields::of(request).await?);
+    pub(super) async fn set_log(&self, request: Request, operator: &Operator) -> Answered {
+        let mut body = Fields::of(request).await?;
         let filter = |value: &Value| value.as_str().and_then(|text| check_filter(text).ok());
         let filter = body.take("filter", filter, "a level, or a filter such as warn,switchboard=debug")?;
         let time = |value: &Value| parse_duration(value.as_str()?).ok().filter(|time| *time <= LONGEST_LOG);
         let time = body.take("for", time, "a duration of at most 24h, as in 10m")?;
         body.end()?;
-        info!(peer.addr = %peer, filter, seconds = time.as_secs(), "an operator has other events logged");
+        operator.acted("log", &format!("{filter} for {}", show_duration(time)));
         let number = self.running.log_for(&filter, time);
         let running = Arc::clone(&self.running);
         // It ends with the server, which does not wait for it.
@@ -95,10 +94,9 @@ impl Admin {
         Ok(object(&self.log()))
     }
 
-    pub(super) async fn drain(&self, request: Request) -> Answered {
-        let peer = request.peer().clone();
+    pub(super) async fn drain(&self, request: Request, operator: &Operator) -> Answered {
         Fields::of(request).await?.end()?;
-        info!(peer.addr = %peer, "an operator has the server drain");
+        operator.acted("drain", "");
         self.handle.drain();
         let mut response = object(&json!({ "draining": true }));
         *response.status_mut() = StatusCode::ACCEPTED;

@@ -71,6 +71,11 @@ impl Wanted {
         }
     }
 
+    /// The room that it changes, if that is all: whoever moderates it may do that too.
+    pub(super) fn room_alone(&self) -> Option<&RoomName> {
+        None
+    }
+
     /// Whether it has a body, which is an object.
     pub(super) fn has_body(&self) -> bool {
         matches!(self, Self::SetLog | Self::Reload | Self::SetReady | Self::Drain)
