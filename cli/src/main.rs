@@ -19,6 +19,7 @@ mod running;
 mod seeds;
 mod serve;
 mod services;
+mod steered;
 mod systemd;
 mod web;
 

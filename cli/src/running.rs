@@ -3,6 +3,7 @@
 //! Everybody shares one. Knows no request: `services/admin` answers those.
 
 use crate::logging::{Filter, LostLines};
+use crate::steered::Steered;
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
@@ -30,6 +31,7 @@ pub(crate) struct Run {
     log: Mutex<Logging>,
     /// Names of classes of rooms, at their numbers.
     classes: Mutex<Vec<String>>,
+    steered: Steered,
 }
 
 /// Where a service can be reached.
@@ -90,7 +92,18 @@ impl Run {
             log: Mutex::default(),
             reloads: Mutex::new(Reloaded { is_good: true, since: started, count: 0, failures: 0 }),
             classes: Mutex::default(),
+            steered: Steered::default(),
         }
+    }
+
+    /// The same, whose operators have said this before.
+    pub(crate) fn steered_by(self, steered: Steered) -> Self {
+        Self { steered, ..self }
+    }
+
+    /// What operators have said that holds for longer.
+    pub(crate) fn steered(&self) -> &Steered {
+        &self.steered
     }
 
     pub(crate) fn started(&self) -> SystemTime {

@@ -14,6 +14,7 @@ use crate::policy::keeper::keep_fresh;
 use crate::print;
 use crate::running::{Listening, ReloadTold, Run};
 use crate::services::Shared;
+use crate::steered::Steered;
 use crate::systemd::{HandedOver, Supervisor};
 use anyhow::Context as _;
 use reload::Reloads;
@@ -91,7 +92,8 @@ async fn run(mut config: Config, load: Load, log: &Log, handed_over: HandedOver)
         Some(policy) => Hub::with_policy(HubLimits::default(), Arc::<FilePolicy>::clone(policy)),
         None => Hub::new(),
     };
-    let running = Arc::new(Run::new(config.limits(), config.workers.value.number, log.lost_lines()));
+    let running = Run::new(config.limits(), config.workers.value.number, log.lost_lines());
+    let running = Arc::new(running.steered_by(steered(&config).map_err(NotStarted::Start)?));
     running.logs(log.filter(), &config.log.value);
     let shared = Shared {
         timeouts,
@@ -105,7 +107,7 @@ async fn run(mut config: Config, load: Load, log: &Log, handed_over: HandedOver)
     server = server.hub(&shared.hub);
     let load = config.file.is_some().then_some(load);
     let (hub, told) = (shared.hub.clone(), Arc::clone(&audit));
-    let mut reloads = Reloads::new(InForce::of(&config), load, hub, policy.clone(), running, told);
+    let mut reloads = Reloads::new(InForce::of(&config), load, hub, policy.clone(), Arc::clone(&running), told);
     // Before anybody comes.
     reloads.ban_at(server.handle());
     let (open, expiring) = (config.open(), config.rules.expiring(SystemTime::now()));
@@ -185,6 +187,13 @@ fn audit(path: Option<&Path>) -> anyhow::Result<Audit> {
     let Some(path) = path else { return Ok(Audit::default()) };
     let audit = audit::open(path).and_then(Audit::to);
     audit.with_context(|| format!("cannot write the audit {}", path.display()))
+}
+
+/// What operators have said before the last end.
+fn steered(config: &Config) -> anyhow::Result<Steered> {
+    let folder = config.state_directory.value.path.clone();
+    let shown = folder.clone().unwrap_or_default();
+    Steered::load(folder).with_context(|| format!("cannot read what operators have said, in {}", shown.display()))
 }
 
 /// Prints a line for each address that is listened on, with a command that tries it.

@@ -72,6 +72,12 @@ pub(super) const ROOMS: Listing = Listing {
     ],
 };
 
+pub(super) const BANS: Listing = Listing {
+    list: "bans",
+    total: None,
+    columns: &[("NETWORK", "network"), ("UNTIL", "until"), ("BY", "by"), ("REASON", "reason")],
+};
+
 const LISTENERS: Listing = Listing {
     list: "listeners",
     total: None,

@@ -8,6 +8,7 @@ use crate::live::LiveOptions;
 use crate::policy::audit::{self, Audit};
 use crate::policy::configured::FilePolicy;
 use crate::running::Run;
+use crate::steered::Steered;
 use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -64,8 +65,9 @@ impl Reloads {
         reloads
     }
 
-    /// Has the file's bans hold at this server, now and whenever they change.
+    /// Has the file's bans hold at this server, now and whenever they change, and those of operators as before the last end.
     pub(super) fn ban_at(&mut self, handle: Handle) {
+        ban_as_before(&handle, self.running.steered());
         self.handle = Some(handle);
         self.set_bans(&Bans::new());
     }
@@ -261,6 +263,17 @@ impl Reloads {
                 error!(listener = urls, error, "certificate is not valid now");
             }
         }
+    }
+}
+
+/// Has their bans hold again. The file's come behind them, and in their place.
+fn ban_as_before(handle: &Handle, steered: &Steered) {
+    let bans = steered.bans();
+    let count = bans.len();
+    match handle.ban_all(bans) {
+        Ok(_) if count == 0 => {}
+        Ok(_) => info!(bans = count, "bans of operators hold again"),
+        Err(error) => warn!(error = error.to_string(), "some bans of operators do not hold"),
     }
 }
 

@@ -4,11 +4,13 @@
 //! everything: its mode is the right. A token may as far as its `admin` says.
 
 mod acts;
+mod bans;
 mod exposition;
 mod families;
 mod figures;
 mod health;
 mod lists;
+mod moderation;
 mod operator;
 mod pages;
 mod process;
@@ -66,6 +68,8 @@ struct Admin {
     hub: Hub,
     policy: Option<Arc<FilePolicy>>,
     audit: Arc<Audit>,
+    /// The longest text.
+    frame_bytes: usize,
 }
 
 fn requests(streams: StreamListener, options: &mut Options) -> Add {
@@ -87,8 +91,8 @@ fn requests(streams: StreamListener, options: &mut Options) -> Add {
         let front = Front::new(guard, work, route::allowed).but(shared.banned(&server));
         let running = Arc::clone(&shared.running);
         let (handle, hub, policy) = (server.handle(), shared.hub.clone(), shared.policy.clone());
-        let audit = Arc::clone(&shared.audit);
-        let admin = Arc::new(Admin { front, running, handle, hub, policy, audit });
+        let (audit, frame_bytes) = (Arc::clone(&shared.audit), shared.frame_bytes);
+        let admin = Arc::new(Admin { front, running, handle, hub, policy, audit, frame_bytes });
         let unasked = Arc::clone(&admin);
         let service = move |request| Arc::clone(&admin).serve(request);
         streams.listen_http(server, service, move |head, headers| unasked.front.unasked(head, headers))
@@ -155,6 +159,10 @@ impl Admin {
             Wanted::Room(name) => object(&self.one_room(&name)?),
             Wanted::Name(name) => object(&self.called(&name)?),
             Wanted::Log => object(&self.log()),
+            Wanted::Bans => object(&self.bans()),
+            Wanted::Ban => self.ban(request, operator).await?,
+            Wanted::AnnounceIn(room) => self.announce_in(&room, request, operator).await?,
+            Wanted::Unban(network) => self.unban(&network, operator).await?,
             Wanted::CloseConnection(id) => self.close_connection(id, operator)?,
             Wanted::CloseName(name) => self.close_name(&name, operator)?,
             Wanted::SetLog => self.set_log(request, operator).await?,

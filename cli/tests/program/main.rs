@@ -29,6 +29,7 @@ mod rights;
 mod rooms;
 mod settings;
 mod signed;
+mod steering;
 mod stopping;
 mod systemd;
 mod tls;

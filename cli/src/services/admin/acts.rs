@@ -23,7 +23,7 @@ const BODY_BYTES: usize = 1 << 20;
 /// How long other events may be logged than the file says.
 const LONGEST_LOG: Duration = Duration::from_hours(24);
 
-type Answered = Result<http::Response<Bytes>, Failure>;
+pub(super) type Answered = Result<http::Response<Bytes>, Failure>;
 
 impl Admin {
     pub(super) async fn set_ready(&self, request: Request, operator: &Operator) -> Answered {
@@ -137,6 +137,16 @@ impl Fields {
     ) -> Result<T, Failure> {
         let value = self.0.remove(name).and_then(|value| parse(&value));
         value.ok_or_else(|| Failure::new(ErrorCode::BadArgument, format!("{name}: not {expected}")))
+    }
+
+    /// Takes one that may be missing.
+    pub(super) fn take_some<T>(
+        &mut self,
+        name: &str,
+        parse: impl FnOnce(&Value) -> Option<T>,
+        expected: &str,
+    ) -> Result<Option<T>, Failure> {
+        if self.0.contains_key(name) { self.take(name, parse, expected).map(Some) } else { Ok(None) }
     }
 
     /// Nothing is left.

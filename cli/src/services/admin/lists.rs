@@ -171,9 +171,12 @@ impl Admin {
     }
 
     pub(super) fn one_room(&self, name: &RoomName) -> Result<Value, Failure> {
-        let none = || Failure::new(ErrorCode::NoSuchRoom, format!("there is no room {name}"));
-        self.hub.room_info(name).map(|info| room(&info)).ok_or_else(none)
+        self.hub.room_info(name).map(|info| room(&info)).ok_or_else(|| no_room(name))
     }
+}
+
+pub(super) fn no_room(name: &RoomName) -> Failure {
+    Failure::new(ErrorCode::NoSuchRoom, format!("there is no room {name}"))
 }
 
 pub(super) fn no_connection() -> Failure {

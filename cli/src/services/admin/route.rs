@@ -4,7 +4,7 @@ use super::pages::{ClosedPage, ConnectionPage, RoomPage};
 use crate::web::query::{Query, decoded, number, one_of, parsed};
 use http::Method;
 use switchboard::grammar::{ErrorCode, Failure};
-use switchboard::{ConnectionId, RoomName, UserName};
+use switchboard::{ConnectionId, IpNetwork, RoomName, UserName};
 
 /// What a request asks for.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,9 +22,13 @@ pub(super) enum Wanted {
     Closed(ClosedPage),
     Rooms(RoomPage),
     Room(RoomName),
+    AnnounceIn(RoomName),
     Name(UserName),
     CloseName(UserName),
     Log,
+    Bans,
+    Ban,
+    Unban(IpNetwork),
     SetLog,
     Reload,
     SetReady,
@@ -61,9 +65,13 @@ impl Wanted {
             | Self::Rooms(_)
             | Self::Room(_)
             | Self::Name(_)
-            | Self::Log => Clearance::View,
+            | Self::Log
+            | Self::Bans => Clearance::View,
             Self::CloseConnection(_)
             | Self::CloseName(_)
+            | Self::AnnounceIn(_)
+            | Self::Ban
+            | Self::Unban(_)
             | Self::SetLog
             | Self::Reload
             | Self::SetReady
@@ -73,12 +81,15 @@ impl Wanted {
 
     /// The room that it changes, if that is all: whoever moderates it may do that too.
     pub(super) fn room_alone(&self) -> Option<&RoomName> {
-        None
+        match self {
+            Self::AnnounceIn(room) => Some(room),
+            _ => None,
+        }
     }
 
     /// Whether it has a body, which is an object.
     pub(super) fn has_body(&self) -> bool {
-        matches!(self, Self::SetLog | Self::Reload | Self::SetReady | Self::Drain)
+        matches!(self, Self::AnnounceIn(_) | Self::Ban | Self::SetLog | Self::Reload | Self::SetReady | Self::Drain)
     }
 }
 
@@ -97,7 +108,10 @@ pub(super) const PATHS: &[&str] = &[
     "/closed",
     "/rooms",
     "/rooms/{room}",
+    "/rooms/{room}/announcements",
     "/names/{name}",
+    "/bans",
+    "/bans/{network}",
     "/log",
     "/config/reload",
     "/ready",
@@ -117,8 +131,10 @@ pub(super) fn allowed(path: &str) -> Option<&'static str> {
         | (_, ["rooms", _]) => Some(READ),
         (_, ["connections" | "names", _]) => Some("DELETE, GET, HEAD, OPTIONS"),
         ("/log", _) => Some("GET, HEAD, OPTIONS, PUT"),
+        ("/bans", _) => Some("GET, HEAD, OPTIONS, POST"),
+        (_, ["bans", _]) => Some("DELETE, OPTIONS"),
         ("/ready", _) => Some("PUT, OPTIONS"),
-        ("/drain" | "/config/reload", _) => Some("POST, OPTIONS"),
+        ("/drain" | "/config/reload", _) | (_, ["rooms", _, "announcements"]) => Some("POST, OPTIONS"),
         _ => None,
     }
 }
@@ -163,6 +179,9 @@ fn wanted(method: &Method, path: &str, query: &mut Query) -> Result<Wanted, Fail
         ("/server", _) => Wanted::Server,
         ("/log", _) if method == Method::PUT => Wanted::SetLog,
         ("/log", _) => Wanted::Log,
+        ("/bans", _) if method == Method::POST => Wanted::Ban,
+        ("/bans", _) => Wanted::Bans,
+        (_, ["bans", network]) => Wanted::Unban(parsed(&decoded(network)?)?),
         ("/config/reload", _) => Wanted::Reload,
         ("/ready", _) => Wanted::SetReady,
         ("/drain", _) => Wanted::Drain,
@@ -171,6 +190,7 @@ fn wanted(method: &Method, path: &str, query: &mut Query) -> Result<Wanted, Fail
             if is_delete { Wanted::CloseConnection(id) } else { Wanted::Connection(id) }
         }
         (_, ["rooms", room]) => Wanted::Room(parsed(&decoded(room)?)?),
+        (_, ["rooms", room, "announcements"]) => Wanted::AnnounceIn(parsed(&decoded(room)?)?),
         (_, ["names", name]) => {
             let name = UserName::parse_any(&decoded(name)?);
             let name = name.map_err(|error| Failure::new(ErrorCode::BadName, error.to_string()))?;

@@ -1,0 +1,247 @@
+//! What is typed behind `switchboard admin`, and what of the server's interface it is: a method, a path, and what is sent.
+
+use super::shown::{self, Shown};
+use clap::Subcommand;
+use http::Method;
+use serde_json::{Value, json};
+use std::fmt::Write as _;
+use switchboard::{RoomName, UserName};
+use switchboard_load::typed::{parse_duration, percent_encoded};
+
+const CONNECTION_FILTERS: &str = "\
+FILTER is one of
+  sort=ORDER         age, outbox, lost, quiet, in or out: the most first (age)
+  transport=NAME     tcp, tls, unix, udp, http, https, ws or wss
+  listener=URL       as `status` shows it
+  address=NETWORK    as in 10.0.0.0/8
+  name=GLOB          as in 'boiler-*'
+  limit=N            at most 1000 (100)
+  after=ID           those that came after this one";
+
+const CLOSED_FILTERS: &str = "\
+FILTER is one of
+  reason=REASON      as in write-timeout
+  address=NETWORK    as in 10.0.0.0/8
+  limit=N            at most 1000 (100)";
+
+const ROOM_FILTERS: &str = "\
+FILTER is one of
+  sort=ORDER         name, members, history or publications: the most first
+                     (name)
+  glob=GLOB          as in 'board.*'
+  limit=N            at most 1000 (100)
+  after=ROOM         those that come after this one";
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Action {
+    /// Show what runs, since when, where it listens, and how near its limits are
+    Status,
+    /// Say whether the server works, and whether it wants connections; exit code 1 if it does not work
+    Health {
+        /// Exit code 1 also if it wants no connections now
+        #[arg(long)]
+        ready: bool,
+    },
+    /// List open connections
+    #[command(after_long_help = CONNECTION_FILTERS)]
+    Connections {
+        /// Which, and in what order (see --help)
+        #[arg(value_name = "FILTER", value_parser = filter, help = "Which, and in what order, as in sort=outbox (see --help)")]
+        filters: Vec<ListFilter>,
+    },
+    /// List those that have ended lately, and why
+    #[command(after_long_help = CLOSED_FILTERS)]
+    Closed {
+        #[arg(value_name = "FILTER", value_parser = filter, help = "Which, as in reason=write-timeout (see --help)")]
+        filters: Vec<ListFilter>,
+    },
+    /// List rooms
+    #[command(after_long_help = ROOM_FILTERS)]
+    Rooms {
+        #[arg(value_name = "FILTER", value_parser = filter, help = "Which, and in what order, as in sort=members (see --help)")]
+        filters: Vec<ListFilter>,
+    },
+    /// Show the connection that has a name
+    Who {
+        /// The name
+        #[arg(value_parser = parse_name)]
+        name: UserName,
+    },
+    /// Close a connection politely
+    Close {
+        /// Its number, as `connections` shows it, or its name; what is all digits is a number
+        #[arg(value_name = "ID|NAME", value_parser = parse_closing)]
+        target: Closing,
+    },
+    /// Tell all members of a room something, in nobody's name
+    Announce {
+        text: String,
+        /// Which room
+        #[arg(long, value_name = "ROOM", value_parser = parse_room)]
+        room: RoomName,
+    },
+    /// List networks that nobody may come from
+    Bans,
+    /// Let nobody in from a network, and reset whoever is there from it
+    Ban {
+        /// An address or a network, as in 198.51.100.0/24
+        network: String,
+        /// For how long, as in 1h [default: until it is lifted]
+        #[arg(long = "for", value_name = "DURATION", value_parser = parse_time)]
+        time: Option<String>,
+        /// Why, for you: no client is told
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+    /// Let a network in again
+    Unban {
+        /// As `bans` shows it
+        network: String,
+    },
+    /// Log other events for a while, or show what is logged
+    Log {
+        /// A level, or a filter such as warn,switchboard=debug [default: change nothing]
+        filter: Option<String>,
+        /// For how long, at most 24h; then it is what the file says again
+        #[arg(long = "for", value_name = "DURATION", default_value = "10m", requires = "filter", value_parser = parse_time)]
+        time: String,
+    },
+    /// Have the server read its file again, as SIGHUP does; exit code 1, and nothing changes, if anything is wrong with it
+    Reload,
+    /// Say whether load balancers are to send connections; whoever is connected notices nothing
+    Ready {
+        #[arg(value_parser = ["on", "off"], help = "Whether they are")]
+        wanted: String,
+    },
+    /// Have the server drain and end, as SIGTERM does
+    Drain,
+}
+
+/// Which connection.
+#[derive(Debug, Clone)]
+pub(super) enum Closing {
+    Id(u64),
+    Name(UserName),
+}
+
+fn parse_closing(text: &str) -> Result<Closing, String> {
+    if text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return text.parse().map(Closing::Id).map_err(|_| "not a connection's number".to_owned());
+    }
+    parse_name(text).map(Closing::Name)
+}
+
+/// As it was typed: the server understands it likewise.
+fn parse_time(text: &str) -> Result<String, String> {
+    parse_duration(text).map(|_| text.to_owned())
+}
+
+/// `KEY=VALUE`, which the server understands.
+#[derive(Debug, Clone)]
+pub(super) struct ListFilter(String, String);
+
+fn filter(text: &str) -> Result<ListFilter, String> {
+    let (key, value) = text.split_once('=').ok_or("not KEY=VALUE (see --help)")?;
+    Ok(ListFilter(key.to_owned(), value.to_owned()))
+}
+
+fn parse_room(text: &str) -> Result<RoomName, String> {
+    RoomName::parse(text).map_err(|error| error.to_string())
+}
+
+fn parse_name(text: &str) -> Result<UserName, String> {
+    UserName::parse_any(text).map_err(|error| error.to_string())
+}
+
+/// What is asked of it, and how the answer is shown.
+pub(super) struct AdminRequest {
+    pub(super) method: Method,
+    pub(super) path: String,
+    pub(super) body: Option<Value>,
+    pub(super) shown: Shown,
+}
+
+impl Action {
+    /// What it asks, but for `health`, which asks twice.
+    pub(super) fn asked(self) -> AdminRequest {
+        match self {
+            Self::Health { .. } => AdminRequest::get("/readyz".to_owned(), Shown::Fields),
+            Self::Status => AdminRequest::get("/server".to_owned(), Shown::Server),
+            Self::Connections { filters } => AdminRequest::list("/connections", &filters, shown::CONNECTIONS),
+            Self::Closed { filters } => AdminRequest::list("/closed", &filters, shown::CLOSED),
+            Self::Rooms { filters } => AdminRequest::list("/rooms", &filters, shown::ROOMS),
+            Self::Who { name } => AdminRequest::get(named(&name), Shown::Fields),
+            Self::Close { target: Closing::Id(id) } => {
+                AdminRequest::act(Method::DELETE, &format!("/connections/{id}"), None)
+            }
+            Self::Close { target: Closing::Name(name) } => AdminRequest::act(Method::DELETE, &named(&name), None),
+            Self::Announce { text, room } => {
+                let path = format!("/rooms/{}/announcements", encoded(room.as_str()));
+                AdminRequest::act(Method::POST, &path, Some(json!({ "text": text })))
+            }
+            Self::Bans => AdminRequest::get("/bans".to_owned(), Shown::Columns(shown::BANS)),
+            Self::Ban { network, time, reason } => {
+                let body = [("network", Some(network)), ("for", time), ("reason", reason)];
+                AdminRequest::act(Method::POST, "/bans", Some(given(body)))
+            }
+            Self::Unban { network } => AdminRequest::act(Method::DELETE, &format!("/bans/{}", encoded(&network)), None),
+            Self::Log { filter: None, .. } => AdminRequest::get("/log".to_owned(), Shown::Fields),
+            Self::Log { filter: Some(filter), time } => {
+                AdminRequest::act(Method::PUT, "/log", Some(json!({ "filter": filter, "for": time })))
+            }
+            Self::Reload => AdminRequest::act(Method::POST, "/config/reload", Some(json!({}))),
+            Self::Ready { wanted } => {
+                AdminRequest::act(Method::PUT, "/ready", Some(json!({ "ready": wanted == "on" })))
+            }
+            Self::Drain => AdminRequest::act(Method::POST, "/drain", Some(json!({}))),
+        }
+    }
+}
+
+impl AdminRequest {
+    pub(super) fn get(path: String, shown: Shown) -> Self {
+        Self { method: Method::GET, path, body: None, shown }
+    }
+
+    fn act(method: Method, path: &str, body: Option<Value>) -> Self {
+        Self { method, path: path.to_owned(), body, shown: Shown::Fields }
+    }
+
+    fn list(path: &str, filters: &[ListFilter], columns: shown::Listing) -> Self {
+        let mut path = path.to_owned();
+        for (index, ListFilter(key, value)) in filters.iter().enumerate() {
+            let sign = if index == 0 { '?' } else { '&' };
+            // Writing to memory does not fail.
+            let _ = write!(path, "{sign}{}={}", encoded(key), encoded(value));
+        }
+        Self::get(path, Shown::Columns(columns))
+    }
+}
+
+/// An object of what was typed.
+fn given<const N: usize>(fields: [(&'static str, Option<String>); N]) -> Value {
+    fields.into_iter().filter_map(|(name, text)| Some((name.to_owned(), Value::from(text?)))).collect()
+}
+
+/// Where somebody's connection is.
+fn named(name: &UserName) -> String {
+    format!("/names/{}", encoded(name.as_str()))
+}
+
+/// As a part of a path or a query.
+fn encoded(text: &str) -> String {
+    percent_encoded(text, b"")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_typed_stays_one_part_of_the_path() {
+        let filters = ["name=a&b*", "address=10.0.0.0/8", "x=é="].map(|text| filter(text).unwrap());
+        let asked = AdminRequest::list("/connections", &filters, shown::CONNECTIONS);
+        assert_eq!(asked.path, "/connections?name=a%26b%2A&address=10.0.0.0%2F8&x=%C3%A9%3D");
+        assert!(filter("outbox").is_err());
+    }
+}

@@ -1,0 +1,40 @@
+//! What an operator does in a room, or whoever moderates it.
+
+use super::acts::{Answered, Fields};
+use super::lists::no_room;
+use super::operator::Operator;
+use super::{Admin, object};
+use serde_json::json;
+use switchboard::grammar::{ErrorCode, Failure};
+use switchboard::http::Request;
+use switchboard::{Room, RoomName};
+
+impl Admin {
+    /// Publishes a message there that is from nobody.
+    #[expect(clippy::disallowed_methods, reason = "an operator acts as the program, and in nobody's name")]
+    pub(super) async fn announce_in(&self, name: &RoomName, request: Request, operator: &Operator) -> Answered {
+        let mut body = Fields::of(request).await?;
+        let text = self.announcement(&mut body)?;
+        body.end()?;
+        let room = self.room_called(name)?;
+        let id = room.publish(&text);
+        operator.acted("announce", &format!("{name}: {text}"));
+        Ok(object(&json!({ "room": name.to_string(), "id": id.to_string() })))
+    }
+
+    /// A text of one line, no longer than any other.
+    pub(super) fn announcement(&self, body: &mut Fields) -> Result<String, Failure> {
+        let text = body.take("text", |value| value.as_str().map(str::to_owned), "a text")?;
+        let limit = self.frame_bytes;
+        if text.is_empty() || text.len() > limit {
+            let text = format!("text: it has to have from 1 to {limit} bytes");
+            return Err(Failure::new(ErrorCode::BadArgument, text));
+        }
+        Ok(text)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "an operator may see every room")]
+    pub(super) fn room_called(&self, name: &RoomName) -> Result<Room, Failure> {
+        self.hub.find(name).ok_or_else(|| no_room(name))
+    }
+}

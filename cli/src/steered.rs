@@ -1,0 +1,170 @@
+//! What operators have said through the admin service and what outlasts the answer: bans. Kept in the state directory, if there is one,
+//! so that it holds after a restart.
+//!
+//! Whoever says it has it hold; this only remembers that it was said.
+
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+use switchboard::{Ban, IpNetwork};
+
+const FILE: &str = "operators.json";
+
+/// As many as there can be of everything, with the longest texts.
+const FILE_BYTES: u64 = 64 << 20;
+
+/// All of it.
+#[derive(Debug, Default)]
+pub(crate) struct Steered {
+    folder: Option<PathBuf>,
+    said: parking_lot::Mutex<Said>,
+    /// One writes at a time, and what was said last is there last.
+    writing: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Said {
+    bans: BTreeMap<IpNetwork, Ban>,
+}
+
+impl Steered {
+    /// What was said before the last end.
+    ///
+    /// # Errors
+    /// There is something that cannot be read. Without it, whoever was shut out would be let in.
+    pub(crate) fn load(folder: Option<PathBuf>) -> io::Result<Self> {
+        let said = match &folder {
+            Some(folder) => read(&folder.join(FILE))?,
+            None => Said::default(),
+        };
+        Ok(Self { folder, said: said.into(), ..Self::default() })
+    }
+
+    /// Bans that are not over, in order of their networks.
+    pub(crate) fn bans(&self) -> Vec<Ban> {
+        let now = SystemTime::now();
+        let mut said = self.said.lock();
+        said.bans.retain(|_, ban| ban.until.is_none_or(|until| until > now));
+        said.bans.values().cloned().collect()
+    }
+
+    pub(crate) fn has_banned(&self, network: &IpNetwork) -> bool {
+        self.said.lock().bans.contains_key(network)
+    }
+
+    pub(crate) fn ban(&self, ban: Ban) {
+        self.said.lock().bans.insert(ban.network, ban);
+    }
+
+    pub(crate) fn unban(&self, network: &IpNetwork) {
+        self.said.lock().bans.remove(network);
+    }
+
+    /// Whether it outlasts a restart.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.folder.is_some()
+    }
+
+    /// Keeps what was said so far, if there is a place for it.
+    pub(crate) async fn keep(&self) -> io::Result<()> {
+        let Some(folder) = self.folder.clone() else { return Ok(()) };
+        let _one = self.writing.lock().await;
+        let said = self.said.lock().clone();
+        tokio::task::spawn_blocking(move || write(&folder, &said)).await.map_err(io::Error::other)?
+    }
+}
+
+fn read(path: &Path) -> io::Result<Said> {
+    let mut bytes = Vec::new();
+    match File::open(path) {
+        Ok(file) => file.take(FILE_BYTES).read_to_end(&mut bytes)?,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Said::default()),
+        Err(error) => return Err(error),
+    };
+    let said: Value = serde_json::from_slice(&bytes)?;
+    let wrong = || io::Error::new(ErrorKind::InvalidData, "not what was written there");
+    understood(&said).ok_or_else(wrong)
+}
+
+fn understood(said: &Value) -> Option<Said> {
+    let mut all = Said::default();
+    for told in said["bans"].as_array()? {
+        let ban = Ban::of(told["network"].as_str()?.parse().ok()?).because(told["reason"].as_str()?);
+        let ban = match &told["until"] {
+            Value::Null => ban,
+            until => ban.until(humantime::parse_rfc3339(until.as_str()?).ok()?),
+        };
+        all.bans.insert(ban.network, ban);
+    }
+    Some(all)
+}
+
+/// Writes it in the place of what was there, once it is on the disk.
+fn write(folder: &Path, said: &Said) -> io::Result<()> {
+    let bans = said
+        .bans
+        .values()
+        .map(|ban| json!({ "network": ban.network.to_string(), "until": shown(ban.until), "reason": ban.reason }));
+    let text = json!({ "bans": bans.collect::<Vec<_>>() }).to_string();
+    let beside = folder.join(format!("{FILE}.next"));
+    // Whoever can write it decides who comes.
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(beside, folder.join(FILE))?;
+    File::open(folder)?.sync_all()
+}
+
+fn shown(time: Option<SystemTime>) -> Option<String> {
+    time.map(|time| humantime::format_rfc3339_millis(time).to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::{Duration, UNIX_EPOCH};
+
+    fn folder(test: &str) -> PathBuf {
+        let folder = std::env::temp_dir().join(format!("switchboard-{}-{test}", std::process::id()));
+        fs::create_dir_all(&folder).expect("it can be made");
+        folder
+    }
+
+    #[tokio::test]
+    async fn what_was_said_is_there_after_a_restart_and_what_is_over_is_not() {
+        let folder = folder("steered");
+        let load = || Steered::load(Some(folder.clone())).expect("it is sound");
+        let steered = load();
+        assert_eq!(steered.bans(), []);
+        let network = |text: &str| text.parse::<IpNetwork>().expect("a network");
+        let long = UNIX_EPOCH + Duration::from_hours(24 * 365 * 200);
+        let (one, other) = (Ban::of(network("192.0.2.0/24")).because("scans \"x\""), Ban::of(network("2001:db8::1")));
+        steered.ban(one.clone());
+        steered.ban(other.clone().until(long));
+        steered.ban(Ban::of(network("198.51.100.1")).until(UNIX_EPOCH));
+        steered.keep().await.expect("it is written");
+        assert_eq!(load().bans(), [one.clone(), other.clone().until(long)]);
+        steered.unban(&one.network);
+        steered.keep().await.expect("it is written");
+        assert!(!load().has_banned(&one.network) && load().has_banned(&other.network));
+        fs::remove_dir_all(folder).expect("it was made");
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_understood_is_not_left_out() {
+        let folder = folder("steered-broken");
+        for broken in ["", "{", "{}", "{\"bans\":[{\"network\":\"192.0.2.0/24\"}]}", "[]"] {
+            fs::write(folder.join(FILE), broken).expect("it is written");
+            assert!(Steered::load(Some(folder.clone())).is_err(), "{broken}");
+        }
+        let steered = Steered::default();
+        steered.ban(Ban::of("192.0.2.1".parse().expect("a network")));
+        steered.keep().await.expect("there is nothing to do");
+        assert!(!steered.is_kept());
+        fs::remove_dir_all(folder).expect("it was made");
+    }
+}

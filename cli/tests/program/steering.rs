@@ -1,0 +1,170 @@
+//! What operators do to a server that runs, by `switchboard admin`, and what those who are there notice.
+
+use crate::http::asked;
+use crate::process::{End, Place, Program, ask, command, run, until};
+use crate::tokens::made;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+
+/// A server with an admin socket, and a file and folders that are gone at the end.
+struct Served {
+    program: Program,
+    socket: Place,
+    audit: Place,
+    state: Place,
+    listen: &'static str,
+}
+
+impl Served {
+    fn start(test: &str, listen: &'static str) -> Self {
+        let socket = Place::new(&format!("{test}.sock"));
+        let (audit, state) = (Place::new(&format!("{test}.jsonl")), Place::folder(&format!("{test}.state")));
+        let program = start(&socket, &audit, &state, listen);
+        Self { program, socket, audit, state, listen }
+    }
+
+    fn restart(self) -> Self {
+        let Self { program, socket, audit, state, listen } = self;
+        assert_eq!(program.stop().code, Some(0));
+        let program = start(&socket, &audit, &state, listen);
+        Self { program, socket, audit, state, listen }
+    }
+
+    fn admin(&self, arguments: &[&str]) -> End {
+        run(&[&["admin", "--url", &format!("unix://{}", self.socket)], arguments].concat())
+    }
+
+    /// What it prints if all is well.
+    #[track_caller]
+    fn done(&self, arguments: &[&str]) -> String {
+        let end = self.admin(arguments);
+        assert_eq!((end.code, end.log.len()), (Some(0), 0), "{end:?}");
+        end.output.join("\n")
+    }
+
+    /// What it says if not.
+    #[track_caller]
+    fn refused(&self, arguments: &[&str]) -> String {
+        let end = self.admin(arguments);
+        assert_eq!((end.code, end.log.len(), end.output.len()), (Some(1), 1, 0), "{end:?}");
+        end.log[0].clone()
+    }
+
+    /// What the audit tells of what operators did: actions with their arguments.
+    fn acts(&self) -> Vec<String> {
+        let text = std::fs::read_to_string(&self.audit as &Path).unwrap_or_default();
+        let events = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("an object"));
+        let of_operators = events.filter(|event| event["event"] == "admin");
+        let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+        of_operators
+            .inspect(|event| assert!(text(&event["source"]).starts_with("unix/"), "{event}"))
+            .map(|event| format!("{} {}", text(&event["action"]), text(&event["reason"])).trim_end().to_owned())
+            .collect()
+    }
+
+    /// Comes from an address of this machine.
+    fn come_from(&self, address: [u8; 4]) -> TcpStream {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+        socket.bind(&SocketAddr::from((address, 0)).into()).expect("it is of this machine");
+        socket.connect(&self.program.listeners[1].address().into()).expect("it listens");
+        TcpStream::from(socket)
+    }
+
+    fn is_let_in(&self, address: [u8; 4]) -> bool {
+        let mut stream = self.come_from(address);
+        let _ = stream.write_all(b"x\n");
+        stream.read(&mut [0; 16]).is_ok_and(|count| count > 0)
+    }
+}
+
+fn start(socket: &Place, audit: &Place, state: &Place, listen: &str) -> Program {
+    let (admin, audit, state) = (format!("admin=unix://{socket}"), audit.to_string(), state.to_string());
+    let arguments = ["serve", &admin, listen, "--audit", &audit, "--state-directory", &state];
+    Program::listening(command(&arguments), 2)
+}
+
+#[test]
+fn a_ban_resets_whoever_is_there_refuses_whoever_comes_and_ends_or_outlasts_a_restart() {
+    let served = Served::start("ban", "echo=tcp://127.0.0.1:0");
+    let mut one = served.come_from([127, 0, 0, 2]);
+    ask(&mut one, b"1\n", b"echo: 1\n");
+    let told = served.done(&["ban", "127.0.0.2", "--for", "2s", "--reason", "scans"]);
+    assert!(told.contains("reset: 1\n") && told.contains("kept: yes"), "{told}");
+    let error = one.read(&mut [0]).expect_err("it is reset");
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    assert!(!served.is_let_in([127, 0, 0, 2]) && served.is_let_in([127, 0, 0, 1]));
+    let listed = served.done(&["bans"]);
+    assert!(listed.contains("127.0.0.2") && listed.contains("operator") && listed.contains("scans"), "{listed}");
+    until(|| served.is_let_in([127, 0, 0, 2]));
+    served.done(&["ban", "127.0.0.3/32"]);
+    let served = served.restart();
+    assert!(!served.is_let_in([127, 0, 0, 3]) && served.is_let_in([127, 0, 0, 2]));
+    served.done(&["unban", "127.0.0.3"]);
+    assert!(served.is_let_in([127, 0, 0, 3]));
+    let served = served.restart();
+    assert!(served.is_let_in([127, 0, 0, 3]));
+    assert!(served.refused(&["unban", "127.0.0.3"]).contains("there is no ban of 127.0.0.3"));
+    for wrong in [&["ban", "everybody"][..], &["ban", "192.0.2.1/24"], &["ban", "192.0.2.1", "--for", "99999999h"]] {
+        served.refused(wrong);
+    }
+    let acts = served.acts();
+    assert!(acts[0].starts_with("ban 127.0.0.2 until 20") && acts[0].ends_with("Z: scans"), "{acts:?}");
+    assert_eq!(acts[1..], ["ban 127.0.0.3 for good", "unban 127.0.0.3"]);
+    served.program.stop();
+}
+
+/// Reads lines until one has `part` in it.
+#[track_caller]
+fn told(stream: &mut impl std::io::BufRead, part: &str) -> String {
+    loop {
+        let mut line = String::new();
+        assert!(stream.read_line(&mut line).expect("it is told something") > 0, "{part} is not told");
+        if line.contains(part) {
+            return line;
+        }
+    }
+}
+
+/// A connection, which waits for what it is told, and not for ever.
+fn member(program: &Program, listener: usize, lines: &str) -> std::io::BufReader<TcpStream> {
+    let mut stream = program.tcp(listener);
+    stream.write_all(lines.as_bytes()).expect("it takes lines");
+    std::io::BufReader::new(stream)
+}
+
+#[test]
+fn a_room_is_told_something_in_nobodys_name() {
+    let served = Served::start("announce", "rooms=tcp://127.0.0.1:0");
+    let mut member = member(&served.program, 1, "/join ops\n/format json\n");
+    told(&mut member, "\"format\"");
+    let answer = served.done(&["announce", "--room", "ops", "back at \"noon\""]);
+    let line = told(&mut member, "noon");
+    assert!(line.contains("\"from\":null") && line.contains("\"text\":\"back at \\\"noon\\\"\""), "{line}");
+    let id = answer.lines().find_map(|line| line.strip_prefix("id: ")).expect("an id");
+    assert!(line.contains(id), "{line}");
+    assert!(served.refused(&["announce", "--room", "none", "x"]).contains("there is no room none"));
+    assert!(served.refused(&["announce", "--room", "ops", ""]).contains("text: "));
+    assert_eq!(served.acts(), ["announce ops: back at \\\"noon\\\"".replace("\\\"", "\"")]);
+    served.program.stop();
+}
+
+#[test]
+fn who_moderates_a_room_acts_in_that_room_alone() {
+    let (token, hash) = made("eve");
+    let file = Place::new("moderates.toml");
+    let text = format!(
+        "listen = [\"admin=http://127.0.0.1:0\"]\n[tokens.eve]\n{hash}\nrooms = {{ \"ops\" = [\"moderate\"] }}\n[rooms.ops]\nkept = true\n[rooms.lobby]\nkept = true\n"
+    );
+    std::fs::write(&*file, text).expect("it is written");
+    let program = Program::of_file(&file, 1);
+    let bearer = format!("authorization: Bearer {token}");
+    let post = |path: &str| {
+        let headers = [bearer.as_str(), "content-type: application/json"];
+        asked(program.tcp(0), "POST", path, &headers, "{\"text\":\"hi\"}").status
+    };
+    assert_eq!(post("/rooms/ops/announcements"), 200);
+    assert_eq!(post("/rooms/lobby/announcements"), 403);
+    assert_eq!((post("/bans"), post("/drain")), (403, 403));
+    program.stop();
+}
