@@ -23,7 +23,7 @@ SERVICE is one of
   rooms            passes each line on to everybody else in the same room; not
                    on ws:// and wss://, as http:// includes WebSockets
   proxy            passes each connection on to one of several upstreams, byte
-                   for byte; on tcp://, tls:// and unix://
+                   for byte, and datagrams; on tcp://, tls://, unix:// and udp://
   admin            shows how the server is: metrics, health, sums; on http://,
                    https:// and unix:///, which is for its owner alone
 
@@ -108,7 +108,8 @@ Options of rooms
 
 Options of proxy
   to=LIST          URLs of the upstreams: tcp://HOST:PORT, tls://HOST:PORT or
-                   unix:///PATH
+                   unix:///PATH; on udp://, udp://HOST:PORT. There, of these
+                   options only balance and idle (30s)
   balance=least|round|hash:address
                    which is next: the one with the fewest connections, each in
                    turn, or the same one for each address (least)

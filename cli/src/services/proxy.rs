@@ -1,7 +1,7 @@
-//! Proxy: passes each connection on to one of several upstreams, byte for byte.
+//! Proxy: passes each connection on to one of several upstreams, byte for byte; and over UDP what each source sends.
 //!
 //! Options: `to` (URLs of upstreams, with commas between them), `balance` (`least`), `connect` (3 s for each attempt), `check` (`off`),
-//! `idle` (`off`), `half` (60 s), `max` (`off`), `queue` (128) and `wait` (1 s), `send-proxy` (`off`), and for upstreams that speak TLS `ca`.
+//! `idle` (`off`), `half` (60 s), `max` (`off`), `queue` (128) and `wait` (1 s), `send-proxy` (`off`), and for upstreams that speak TLS `ca`. On UDP: `to`, `balance` and `idle` (30 s).
 
 mod check;
 mod choice;
@@ -9,7 +9,7 @@ mod pool;
 mod upstream;
 
 use super::{Add, NamedService, Offer};
-use crate::address::StreamListener;
+use crate::address::{DatagramListener, StreamListener};
 use crate::endpoint::Options;
 use check::Check;
 use choice::Balance;
@@ -17,16 +17,18 @@ use pool::{Pool, Unconnected};
 use std::sync::Arc;
 use std::time::Duration;
 use switchboard::prelude::*;
-use switchboard::{ProxyVersion, RelayEnd, Trust};
-use switchboard_load::typed::{Scheme, parse_count, parse_duration, parse_timeout};
+use switchboard::{Datagrams, ProxyVersion, RelayEnd, Trust, Validation};
+use switchboard_load::typed::{Scheme, Url, parse_count, parse_duration, parse_timeout};
 use tracing::{debug, info};
 use upstream::Upstream;
 
 pub(super) const SERVICE: NamedService = NamedService {
     name: "proxy",
     is_private: false,
-    offers: &[Offer::Streams(&[Scheme::Tcp, Scheme::Tls, Scheme::Unix], streams)],
+    offers: &[Offer::Streams(STREAMS, streams), Offer::Datagrams(&[Scheme::Udp], datagrams)],
 };
+
+const STREAMS: &[Scheme] = &[Scheme::Tcp, Scheme::Tls, Scheme::Unix];
 
 /// For one attempt to connect.
 const CONNECT: Duration = Duration::from_secs(3);
@@ -37,6 +39,16 @@ const HALF: Duration = Duration::from_mins(1);
 /// Who waits for a place at an upstream, and how long.
 const QUEUE: usize = 128;
 const WAIT: Duration = Duration::from_secs(1);
+
+/// Without a datagram either way.
+const IDLE: Duration = Duration::from_secs(30);
+
+/// Sources of datagrams, in all and of one address: anybody can make up more.
+const SOURCES: usize = 10_000;
+const SOURCES_PER_ADDRESS: usize = 64;
+
+/// Sources below send nothing that anybody wants answered; a forged one may be another server.
+const LEAST_PORT: u16 = 1024;
 
 /// What all connections of one listener have.
 struct Proxy {
@@ -74,11 +86,7 @@ fn streams(streams: StreamListener, options: &mut Options) -> Add {
 
 /// The upstreams of `to`, and whom those that speak TLS have to be.
 fn upstreams(options: &mut Options) -> Vec<Upstream> {
-    let is_given = options.has("to");
-    let urls = options.value("to", Upstream::parse_all).unwrap_or_default();
-    if !is_given {
-        options.fault("a proxy needs somebody to pass connections on to: put ?to=tcp://HOST:PORT behind the port");
-    }
+    let urls = urls(options, STREAMS);
     let is_secure = urls.iter().any(|url| url.scheme == Scheme::Tls);
     let file = options.value("ca", |path| Ok(path.to_owned()));
     let trust = match file {
@@ -95,6 +103,48 @@ fn upstreams(options: &mut Options) -> Vec<Upstream> {
         None => None,
     };
     urls.into_iter().map(|url| Upstream::new(url, trust.as_ref())).collect()
+}
+
+fn urls(options: &mut Options, schemes: &[Scheme]) -> Vec<Url> {
+    if !options.has("to") {
+        let name = schemes[0].name();
+        let fault =
+            format!("a proxy needs somebody to pass connections on to: put ?to={name}://HOST:PORT behind the port");
+        options.fault(&fault);
+    }
+    options.value("to", |text| Upstream::parse_all(text, schemes)).unwrap_or_default()
+}
+
+fn datagrams(datagrams: DatagramListener, options: &mut Options) -> Add {
+    let upstreams = urls(options, &[Scheme::Udp]).into_iter().map(|url| Upstream::new(url, None)).collect();
+    let balance = options.value("balance", parse_balance).unwrap_or_default();
+    let idle = options.value("idle", parse_timeout).unwrap_or(Some(IDLE));
+    let pool = Pool::new(upstreams, (balance, usize::MAX), (0, WAIT));
+    Box::new(move |server, shared| {
+        let timeouts = Timeouts { idle, ..shared.timeouts };
+        let client = server.handle().client().timeouts(Timeouts { idle: None, ..timeouts });
+        let limits = Limits {
+            connections: SOURCES.min(shared.running.limits().connections),
+            connections_per_address: Some(SOURCES_PER_ADDRESS),
+            ..*shared.running.limits()
+        };
+        let state = Arc::new((pool, client));
+        let strangers = |datagram: Datagram<'_>, _: &mut DatagramReply<'_>| {
+            if datagram.source.port() < LEAST_PORT { Validation::Missing } else { Validation::Given }
+        };
+        let handler = move |conn| exchange(conn, Arc::clone(&state));
+        server.udp_peers(datagrams.udp().timeouts(timeouts).limited(limits), strangers, handler)
+    })
+}
+
+/// Passes on what one source sends, and what is answered.
+async fn exchange(conn: Connection<Datagrams>, state: Arc<(Arc<Pool>, Client)>) {
+    let (pool, client) = &*state;
+    let address = conn.peer().ip().map(|address| address.ip());
+    match Box::pin(pool.connect::<Datagrams>(client, address)).await {
+        Ok((upstream, _taken)) => _ = relay(conn, upstream).await,
+        Err(error) => unconnected(conn, &error),
+    }
 }
 
 fn parse_balance(text: &str) -> Result<Balance, String> {
@@ -127,7 +177,7 @@ fn parse_version(text: &str) -> Result<Option<ProxyVersion>, String> {
 async fn pass(conn: Connection<Raw>, proxy: Arc<Proxy>) {
     let address = conn.peer().ip().map(|address| address.ip());
     // Boxed: it is over soon, and a future keeps room for all that is in it as long as the pair lives.
-    let connected = Box::pin(proxy.pool.connect(&proxy.client, address)).await;
+    let connected = Box::pin(proxy.pool.connect::<Raw>(&proxy.client, address)).await;
     let (mut upstream, taken) = match connected {
         Ok(connected) => connected,
         Err(error) => return unconnected(conn, &error),
@@ -156,7 +206,7 @@ async fn pass(conn: Connection<Raw>, proxy: Arc<Proxy>) {
 }
 
 /// Nobody takes it: it is reset, so that its client sees it at once.
-fn unconnected(conn: Connection<Raw>, error: &Unconnected) {
+fn unconnected<C: Codec>(conn: Connection<C>, error: &Unconnected) {
     info!(conn.id = u64::from(conn.id()), peer.addr = %conn.peer(), %error, "not passed on");
     conn.reset();
 }

@@ -166,18 +166,39 @@ fn a_drain_lets_pairs_finish() {
 }
 
 #[test]
+fn datagrams_go_through_by_a_socket_for_each_source_and_nothing_to_well_known_ports() {
+    let back = Program::serve(&["echo=udp://127.0.0.1:0?prefix=back%3A%20"]);
+    let program = Program::serve(&[&format!("proxy=udp://127.0.0.1:0?to={}", url(&back, 0))]);
+    let sources: Vec<_> = (0..20).map(|_| program.udp(0)).collect();
+    for (number, source) in sources.iter().enumerate() {
+        source.send(format!("{number}").as_bytes()).expect("it is sent");
+    }
+    for (number, source) in sources.iter().enumerate() {
+        let mut answer = [0; 64];
+        let length = source.recv(&mut answer).expect("it is answered");
+        assert_eq!(String::from_utf8_lossy(&answer[..length]), format!("back: {number}"));
+    }
+    // An empty one is a datagram, too.
+    sources[0].send(b"").expect("it is sent");
+    assert_eq!(sources[0].recv(&mut [0; 64]).expect("it is answered"), "back: ".len());
+}
+
+#[test]
 fn what_makes_no_proxy_is_said_before_anything_is_bound() {
     for (typed, said) in [
         ("proxy=tcp://127.0.0.1:0", "a proxy needs somebody to pass connections on to"),
         ("proxy=tcp://127.0.0.1:0?to=127.0.0.1:80", "not a URL, as in tcp://127.0.0.1:8081"),
-        ("proxy=tcp://127.0.0.1:0?to=udp://127.0.0.1:80", "not all of tcp, tls or unix"),
+        ("proxy=tcp://127.0.0.1:0?to=udp://127.0.0.1:80", "not URLs of tcp, tls, unix alone"),
         ("proxy=tcp://127.0.0.1:0?to=tcp://a:1,tcp://a:1", "not given once each"),
         ("proxy=tcp://127.0.0.1:0?to=tcp://a:1&balance=most", "not least, round or hash:address"),
         ("proxy=tcp://127.0.0.1:0?to=tcp://a:1&ca=/dev/null", "of which there is none"),
         ("proxy=tcp://127.0.0.1:0?to=tls://a:1&send-proxy=v2", "comes before TLS"),
         ("proxy=tcp://127.0.0.1:0?to=tcp://a:1&check=http", "not off, tcp or send=TEXT,expect=TEXT"),
         ("proxy=tcp://127.0.0.1:0?to=tcp://a:1&prefix=x", "unknown option `prefix`"),
-        ("proxy=http://127.0.0.1:0?to=tcp://a:1", "proxy is not served over `http`, but over tcp, tls, unix"),
+        ("proxy=udp://127.0.0.1:0", "put ?to=udp://HOST:PORT"),
+        ("proxy=udp://127.0.0.1:0?to=tcp://a:1", "not URLs of udp alone"),
+        ("proxy=udp://127.0.0.1:0?to=udp://a:1&send-proxy=v2", "unknown option `send-proxy`"),
+        ("proxy=http://127.0.0.1:0?to=tcp://a:1", "proxy is not served over `http`, but over tcp, tls, unix, udp"),
     ] {
         let end = run(&["serve", typed]);
         assert!(end.log.iter().any(|line| line.contains(said)), "{typed}: {:?}", end.log);

@@ -114,6 +114,7 @@ mod tests {
     use super::super::choice::Balance;
     use super::super::upstream::Upstream;
     use super::*;
+    use switchboard_load::typed::Scheme;
 
     #[test]
     fn checks_are_read_as_typed() {
@@ -132,7 +133,7 @@ mod tests {
         let there = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let nowhere = std::env::temp_dir().join(format!("switchboard-{}-nobody", std::process::id()));
         let to = format!("unix://{},tcp://{}", nowhere.display(), there.local_addr().expect("an address"));
-        let urls = Upstream::parse_all(&to).expect("upstreams");
+        let urls = Upstream::parse_all(&to, &[Scheme::Unix, Scheme::Tcp]).expect("upstreams");
         let upstreams = urls.into_iter().map(|url| Upstream::new(url, None)).collect();
         let pool = Pool::new(upstreams, (Balance::Round, usize::MAX), (1, ANSWER));
         let asked = {

@@ -1,13 +1,13 @@
 //! The upstreams of one listener: who gets the next connection, and what becomes of it if that one does not answer.
 
 use super::choice::{Balance, Standings, Turned};
-use super::upstream::Upstream;
+use super::upstream::{Passed, Upstream};
 use parking_lot::Mutex;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use switchboard::{Client, Connection, Raw};
+use switchboard::{Client, Connection};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 use tracing::{debug, info, warn};
@@ -58,16 +58,16 @@ impl Pool {
     }
 
     /// Connects to the upstream that is next for `address`, or to another one if it does not answer.
-    pub(super) async fn connect(
+    pub(super) async fn connect<C: Passed>(
         self: &Arc<Self>,
         client: &Client,
         address: Option<IpAddr>,
-    ) -> Result<(Connection<Raw>, Taken), Unconnected> {
+    ) -> Result<(Connection<C>, Taken), Unconnected> {
         let mut tried = Vec::new();
         loop {
             let mut taken = self.place(address, &tried).await?;
             let upstream = &self.upstreams[taken.at];
-            match upstream.connect(client).await {
+            match C::connect(upstream, client).await {
                 Ok(connection) => {
                     taken.is_settled = true;
                     let turned = self.standings.lock().succeeded(taken.at);
