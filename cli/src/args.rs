@@ -5,6 +5,7 @@
 use crate::admin;
 use crate::connect;
 use crate::policy::command::TokenAction;
+use crate::top;
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, Parser, Subcommand};
@@ -173,6 +174,9 @@ pub(crate) enum Verb {
     /// Ask a server that runs how it is, and tell it what to do
     #[command(after_long_help = admin::HELP)]
     Admin(Box<admin::Arguments>),
+    /// Watch a server that runs: totals, slow connections, rooms
+    #[command(after_long_help = top::HELP)]
+    Top(top::Arguments),
     /// Show what `serve` would do with the same arguments
     Config {
         #[command(subcommand)]

@@ -21,6 +21,7 @@ mod serve;
 mod services;
 mod steered;
 mod systemd;
+mod top;
 mod web;
 
 use anyhow::Context as _;
@@ -72,6 +73,7 @@ fn main() -> ExitCode {
         Verb::Bench(typed) => bench(*typed).map_err(NotStarted::from),
         Verb::Connect(typed) => return connect::connect(typed).unwrap_or_else(report),
         Verb::Admin(typed) => return admin::run(*typed).unwrap_or_else(report),
+        Verb::Top(typed) => return top::run(typed).unwrap_or_else(report),
         Verb::Config { action: ConfigAction::Check(typed) } => load(typed).and_then(|config| check(&config)),
         Verb::Config { action: ConfigAction::Print { json, settings } } => {
             load(settings).and_then(|config| print(if json { config.print_json() } else { config.print() }))

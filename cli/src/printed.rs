@@ -37,7 +37,7 @@ fn offer(arg: Arg) -> Arg {
 }
 
 /// What there are manual pages of, beside the one of all: each that another one names.
-pub(crate) const PAGES: [&str; 28] = [
+pub(crate) const PAGES: [&str; 29] = [
     "serve",
     "connect",
     "bench",
@@ -53,6 +53,7 @@ pub(crate) const PAGES: [&str; 28] = [
     "admin-reload",
     "admin-ready",
     "admin-drain",
+    "top",
     "config",
     "config-can",
     "config-check",

@@ -7,7 +7,7 @@ use crate::report::Interval;
 use crate::report::text;
 use crate::{foreground, print};
 use live::Live;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, Write as _};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 pub(crate) struct View {
@@ -26,7 +26,7 @@ enum Kind {
 
 impl View {
     pub(crate) fn new(plan: &Plan) -> io::Result<Self> {
-        let kind = match (plan.json, plan.tui && is_ours_to_draw_on()) {
+        let kind = match (plan.json, plan.tui && foreground::is_to_draw_on()) {
             (true, _) => Kind::Aside,
             (false, true) => Kind::Live(Box::new(Live::new(plan)?)),
             (false, false) => Kind::Lines,
@@ -79,10 +79,4 @@ impl View {
             _ = self.hangup.recv() => {}
         }
     }
-}
-
-/// Whether there is a terminal to draw on, and we are in its foreground: drawing sets its mode.
-fn is_ours_to_draw_on() -> bool {
-    let is_dumb = std::env::var_os("TERM").is_none_or(|kind| kind.is_empty() || kind == "dumb");
-    io::stdout().is_terminal() && io::stdin().is_terminal() && !is_dumb && foreground::is_ours()
 }

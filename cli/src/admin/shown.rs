@@ -17,14 +17,14 @@ pub(super) enum Shown {
 
 /// A list, and what of each entry stands in which column.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Listing {
+pub(crate) struct Listing {
     list: &'static str,
     /// Where the answer says how many there are, and what they are.
     total: Option<(&'static str, &'static str)>,
     columns: &'static [(&'static str, &'static str)],
 }
 
-pub(super) const CONNECTIONS: Listing = Listing {
+pub(crate) const CONNECTIONS: Listing = Listing {
     list: "connections",
     total: Some(("open", "open connections")),
     columns: &[
@@ -103,7 +103,7 @@ impl Shown {
 
 impl Listing {
     /// Aligned: numbers to the right, everything else to the left.
-    fn text(&self, body: &Value) -> String {
+    pub(crate) fn text(&self, body: &Value) -> String {
         let rows = body[self.list].as_array().map(Vec::as_slice).unwrap_or_default();
         let columns = self.columns.iter().map(|(head, key)| {
             let cells: Vec<_> = rows.iter().map(|row| value(key, &row[*key])).collect();
@@ -125,7 +125,7 @@ impl Listing {
 }
 
 /// Each field on a line, but for lists of objects.
-fn fields(body: &Value) -> String {
+pub(crate) fn fields(body: &Value) -> String {
     let fields = body.as_object().into_iter().flatten();
     fields.filter(|(_, field)| !is_table(field)).fold(String::new(), |mut text, (key, field)| {
         // Writing to memory does not fail.
@@ -145,7 +145,7 @@ fn name(key: &str) -> String {
 }
 
 /// What it says.
-fn value(key: &str, field: &Value) -> String {
+pub(crate) fn value(key: &str, field: &Value) -> String {
     match field {
         Value::Null => "-".to_owned(),
         Value::Bool(is_so) => if *is_so { "yes" } else { "no" }.to_owned(),
@@ -177,7 +177,7 @@ fn object(fields: &Map<String, Value>) -> String {
 }
 
 /// In the largest unit of which there is one, with a tenth: `1.5 GiB`.
-fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
     match units.into_iter().find(|(shift, _)| bytes >> shift > 0) {
         Some((shift, unit)) => {
@@ -189,7 +189,7 @@ fn size(bytes: u64) -> String {
 }
 
 /// Its two largest units: `3d 4h`.
-fn time(time: Duration) -> String {
+pub(crate) fn time(time: Duration) -> String {
     let seconds = time.as_secs();
     match seconds {
         0..60 => format!("{seconds}s"),

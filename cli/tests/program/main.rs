@@ -34,3 +34,4 @@ mod stopping;
 mod systemd;
 mod tls;
 mod tokens;
+mod top;
