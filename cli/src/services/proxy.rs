@@ -19,7 +19,7 @@ use std::time::Duration;
 use switchboard::prelude::*;
 use switchboard::{Datagrams, ProxyVersion, RelayEnd, Trust, Validation};
 use switchboard_load::typed::{Scheme, Url, parse_count, parse_duration, parse_timeout};
-use tracing::{debug, info};
+use tracing::debug;
 use upstream::Upstream;
 
 pub(super) const SERVICE: NamedService = NamedService {
@@ -207,6 +207,6 @@ async fn pass(conn: Connection<Raw>, proxy: Arc<Proxy>) {
 
 /// Nobody takes it: it is reset, so that its client sees it at once.
 fn unconnected<C: Codec>(conn: Connection<C>, error: &Unconnected) {
-    info!(conn.id = u64::from(conn.id()), peer.addr = %conn.peer(), %error, "not passed on");
+    debug!(conn.id = u64::from(conn.id()), peer.addr = %conn.peer(), %error, "not passed on");
     conn.reset();
 }

@@ -106,7 +106,10 @@ fn without_an_upstream_a_client_is_reset_at_once() {
     for _ in 0..5 {
         assert!(is_reset(program.tcp(0)));
     }
-    assert!(program.logged("not passed on").contains("no upstream answers"));
+    assert!(program.logged("clients are reset").contains("no upstream answers"));
+    let log = program.stop().log;
+    let told = log.iter().filter(|line| line.contains("clients are reset")).count();
+    assert_eq!(told, 1, "once for many");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use super::upstream::{Passed, Upstream};
 use parking_lot::Mutex;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use switchboard::{Client, Connection};
 use tokio::sync::Notify;
@@ -17,6 +17,8 @@ pub(super) struct Pool {
     upstreams: Vec<Upstream>,
     standings: Mutex<Standings>,
     queue: Queue,
+    /// Clients are turned away: said once, whatever many come.
+    turns_away: AtomicBool,
 }
 
 /// Who waits for a place at an upstream that has as many connections as it may.
@@ -54,7 +56,7 @@ impl Pool {
     ) -> Arc<Self> {
         let standings = Mutex::new(Standings::new(upstreams.len(), balance, most));
         let queue = Queue { most: queued, wait, waiting: AtomicUsize::new(0), freed: Notify::new() };
-        Arc::new(Self { upstreams, standings, queue })
+        Arc::new(Self { upstreams, standings, queue, turns_away: AtomicBool::new(false) })
     }
 
     /// Connects to the upstream that is next for `address`, or to another one if it does not answer.
@@ -65,13 +67,14 @@ impl Pool {
     ) -> Result<(Connection<C>, Taken), Unconnected> {
         let mut tried = Vec::new();
         loop {
-            let mut taken = self.place(address, &tried).await?;
+            let mut taken = self.place(address, &tried).await.inspect_err(|error| self.turned_away(error))?;
             let upstream = &self.upstreams[taken.at];
             match C::connect(upstream, client).await {
                 Ok(connection) => {
                     taken.is_settled = true;
                     let turned = self.standings.lock().succeeded(taken.at);
                     tell(upstream, turned, "it answers");
+                    self.taken_again();
                     return Ok((connection, taken));
                 }
                 Err(error) => {
@@ -112,6 +115,19 @@ impl Pool {
                 (None, true) => {}
             }
             timeout_at(end, told).await.map_err(|_| Unconnected::NoPlace { waited })?;
+        }
+    }
+
+    fn turned_away(&self, error: &Unconnected) {
+        // Relaxed: of two that come together either may tell; so below.
+        if !self.turns_away.swap(true, Ordering::Relaxed) {
+            warn!(%error, "clients are reset");
+        }
+    }
+
+    fn taken_again(&self) {
+        if self.turns_away.load(Ordering::Relaxed) && self.turns_away.swap(false, Ordering::Relaxed) {
+            info!("clients are passed on again");
         }
     }
 
