@@ -27,7 +27,7 @@ pub(crate) struct Echo {
     payloads: Payloads,
     /// What surrounds a reply's payload, once it is known.
     frame: Option<Around>,
-    links: Vec<Caller>,
+    connections: Vec<Caller>,
     sequences: Sequences,
     load: Load,
     pace: Pace,
@@ -51,7 +51,7 @@ struct Around {
 }
 
 struct Caller {
-    connection: u32,
+    index: u32,
     /// Its place in a round of the schedule.
     place: u64,
     state: State,
@@ -89,10 +89,10 @@ impl Echo {
             Load::Closed { in_flight } => in_flight as usize,
             Load::Open { .. } => 0,
         };
-        let mut links: Vec<_> = (number..plan.connections)
+        let mut connections: Vec<_> = (number..plan.connections)
             .step_by(threads)
             .map(|index| Caller {
-                connection: index as u32,
+                index: index as u32,
                 place: 0,
                 state: State::Closed,
                 is_slow: index < plan.slow_readers,
@@ -104,16 +104,16 @@ impl Echo {
                 heard: 0,
             })
             .collect();
-        for (link, place) in Turns::new(plan.connections, plan.seed, own).places() {
-            links[link].place = place;
+        for (connection, place) in Turns::new(plan.connections, plan.seed, own).places() {
+            connections[connection].place = place;
         }
         let mut sequences = Sequences::default();
-        sequences.add(links.len());
+        sequences.add(connections.len());
         Self {
             protocol: plan.protocol,
             payloads: Payloads::new(plan.size),
             frame: None,
-            links,
+            connections,
             sequences,
             load: plan.load,
             pace: Pace { rate: plan.rate().unwrap_or(1), ramp: plan.phases.ramp },
@@ -128,26 +128,26 @@ impl Echo {
         }
     }
 
-    fn put(&self, connection: u32, number: u32, output: &mut Vec<u8>) {
-        let put = |output: &mut Vec<u8>| self.payloads.put_echo(connection, number, output);
+    fn put(&self, index: u32, number: u32, output: &mut Vec<u8>) {
+        let put = |output: &mut Vec<u8>| self.payloads.put_echo(index, number, output);
         self.protocol.publish("", self.payloads.size(), self.mask, output, put);
     }
 
     /// Takes replies as long as they are what they must be; returns how many bytes.
-    fn take_expected(&mut self, link: usize, input: &[u8], moment: &mut Moment<'_>) -> usize {
+    fn take_expected(&mut self, connection: usize, input: &[u8], moment: &mut Moment<'_>) -> usize {
         let Some(Around { head, tail, .. }) = &self.frame else { return 0 };
-        let one = &mut self.links[link];
+        let one = &mut self.connections[connection];
         let size = self.payloads.size();
         let length = head.len() + size + tail.len();
         if self.protocol == Protocol::Datagrams && input.len() != length {
             return 0;
         }
-        let first = self.sequences.next(link);
+        let first = self.sequences.next(connection);
         let (mut used, mut number) = (0, first);
         while let Some(reply) = input.get(used..used + length) {
             let (front, rest) = reply.split_at(head.len());
             let (payload, end) = rest.split_at(size);
-            let expected = front == *head && end == *tail && self.payloads.is_echo(payload, one.connection, number);
+            let expected = front == *head && end == *tail && self.payloads.is_echo(payload, one.index, number);
             if !expected || number == 0 || number > one.sent {
                 break;
             }
@@ -155,7 +155,7 @@ impl Echo {
             used += length;
         }
         if number > first {
-            self.sequences.arrive_in_order(link, number - first);
+            self.sequences.arrive_in_order(connection, number - first);
             one.resolve(number - first, moment.now);
             one.measure(first..number, &self.pace, self.senders, moment);
         }
@@ -163,11 +163,11 @@ impl Echo {
     }
 
     /// Takes a reply that is not the next one, or is wrong.
-    fn take_other(&mut self, link: usize, text: &[u8], moment: &mut Moment<'_>) {
-        let one = &mut self.links[link];
+    fn take_other(&mut self, connection: usize, text: &[u8], moment: &mut Moment<'_>) {
+        let one = &mut self.connections[connection];
         let Some(Around { head, prefix, .. }) = &self.frame else { return };
         let payload = text.strip_prefix(&head[head.len() - prefix..]);
-        let number = payload.and_then(|payload| self.payloads.echo_number(payload, one.connection));
+        let number = payload.and_then(|payload| self.payloads.echo_number(payload, one.index));
         let Some(number) = number.filter(|number| *number <= one.sent) else {
             return moment.tally.counts[Count::Corrupt] += 1;
         };
@@ -175,7 +175,7 @@ impl Echo {
             // The first message, which over UDP may be sent and answered more than once.
             return;
         }
-        let resolved = match self.sequences.arrive(link, number) {
+        let resolved = match self.sequences.arrive(connection, number) {
             Arrival::Expected => 1,
             Arrival::Ahead(missing) => {
                 moment.tally.skipped(missing, moment.now);
@@ -192,11 +192,11 @@ impl Echo {
     }
 
     /// Finds out from the first reply what surrounds the payload.
-    fn learn(&mut self, link: usize, frame: &[u8], text: &[u8], moment: &mut Moment<'_>) -> Result<(), String> {
-        let one = &mut self.links[link];
+    fn learn(&mut self, connection: usize, frame: &[u8], text: &[u8], moment: &mut Moment<'_>) -> Result<(), String> {
+        let one = &mut self.connections[connection];
         let size = self.payloads.size();
         let prefix = text.len().checked_sub(size);
-        let Some(prefix) = prefix.filter(|at| self.payloads.is_echo(&text[*at..], one.connection, 0)) else {
+        let Some(prefix) = prefix.filter(|at| self.payloads.is_echo(&text[*at..], one.index, 0)) else {
             // A banner, or something else that is not for us.
             return Ok(());
         };
@@ -256,8 +256,8 @@ impl Caller {
 }
 
 impl Script for Echo {
-    fn opened(&mut self, link: usize, _: &mut Moment<'_>, output: &mut Vec<u8>) {
-        let one = &mut self.links[link];
+    fn opened(&mut self, connection: usize, _: &mut Moment<'_>, output: &mut Vec<u8>) {
+        let one = &mut self.connections[connection];
         if self.protocol == Protocol::Ws {
             let handshake = Handshake::new(self.random.nonce());
             output.extend_from_slice(handshake.request(&self.host, &self.path, None).as_bytes());
@@ -269,24 +269,24 @@ impl Script for Echo {
 
     fn receive(
         &mut self,
-        link: usize,
+        connection: usize,
         input: &[u8],
         moment: &mut Moment<'_>,
         output: &mut Vec<u8>,
     ) -> Result<usize, String> {
         let mut used = 0;
         while used < input.len() {
-            if let State::Upgrading(handshake) = &self.links[link].state {
+            if let State::Upgrading(handshake) = &self.connections[connection].state {
                 match handshake.answered(&input[used..])? {
                     Some(length) => used += length,
                     None => return Ok(used),
                 }
-                self.links[link].state = State::Probing { probe_due: true };
+                self.connections[connection].state = State::Probing { probe_due: true };
                 continue;
             }
-            let ready = matches!(self.links[link].state, State::Ready);
+            let ready = matches!(self.connections[connection].state, State::Ready);
             if ready {
-                used += self.take_expected(link, &input[used..], moment);
+                used += self.take_expected(connection, &input[used..], moment);
                 if used == input.len() {
                     break;
                 }
@@ -295,9 +295,9 @@ impl Script for Echo {
                 Step::Incomplete => break,
                 Step::Message { text, used: length } => {
                     if ready {
-                        self.take_other(link, text, moment);
+                        self.take_other(connection, text, moment);
                     } else {
-                        self.learn(link, &input[used..used + length], text, moment)?;
+                        self.learn(connection, &input[used..used + length], text, moment)?;
                     }
                     used += length;
                 }
@@ -312,21 +312,21 @@ impl Script for Echo {
         Ok(used)
     }
 
-    fn due(&mut self, link: usize) {
-        self.links[link].due += 1;
+    fn due(&mut self, connection: usize) {
+        self.connections[connection].due += 1;
     }
 
     fn all_is_due(&mut self) {}
 
     fn has_sent_all(&self) -> bool {
-        self.links.iter().all(|one| one.sent >= one.due || one.is_gone || one.is_slow)
+        self.connections.iter().all(|one| one.sent >= one.due || one.is_gone || one.is_slow)
     }
 
-    fn send(&mut self, link: usize, moment: &mut Moment<'_>, output: &mut Vec<u8>) {
-        match &mut self.links[link].state {
+    fn send(&mut self, connection: usize, moment: &mut Moment<'_>, output: &mut Vec<u8>) {
+        match &mut self.connections[connection].state {
             State::Probing { probe_due } => {
                 if std::mem::take(probe_due) {
-                    self.put(self.links[link].connection, 0, output);
+                    self.put(self.connections[connection].index, 0, output);
                 }
                 return;
             }
@@ -335,7 +335,7 @@ impl Script for Echo {
             _ => return,
         }
         loop {
-            let one = &mut self.links[link];
+            let one = &mut self.connections[connection];
             let allowed = match self.load {
                 Load::Open { .. } => one.due,
                 Load::Closed { in_flight } => one.resolved + in_flight,
@@ -345,13 +345,13 @@ impl Script for Echo {
             }
             one.sent += 1;
             moment.tally.counts[Count::Sent] += 1;
-            let (connection, number) = (one.connection, one.sent);
+            let (index, number) = (one.index, one.sent);
             match one.in_flight.len() {
                 0 if moment.prompt => moment.tally.left(one.due(number, &self.pace, self.senders), moment.now),
                 0 => {}
                 window => one.in_flight[number as usize % window] = (number, moment.now),
             }
-            self.put(connection, number, output);
+            self.put(index, number, output);
         }
     }
 
@@ -361,8 +361,8 @@ impl Script for Echo {
         if moment.phase == Phase::Running && !self.begun {
             // Nothing is due in a closed loop, so somebody has to begin.
             (self.begun, self.next_look) = (true, 0);
-            self.links.iter_mut().for_each(|one| one.heard = moment.now);
-            dirty.extend(0..self.links.len());
+            self.connections.iter_mut().for_each(|one| one.heard = moment.now);
+            dirty.extend(0..self.connections.len());
         }
         let look = match moment.phase {
             Phase::Opening => datagrams,
@@ -374,11 +374,11 @@ impl Script for Echo {
         }
         if moment.now >= self.next_look {
             self.next_look = moment.now + LOOK;
-            for (link, one) in self.links.iter_mut().enumerate() {
+            for (connection, one) in self.connections.iter_mut().enumerate() {
                 match &mut one.state {
                     State::Probing { probe_due } if datagrams => {
                         *probe_due = true;
-                        dirty.push(link);
+                        dirty.push(connection);
                     }
                     State::Ready
                         if datagrams
@@ -386,7 +386,7 @@ impl Script for Echo {
                             && moment.now >= one.heard.saturating_add(DATAGRAM_PATIENCE) =>
                     {
                         (one.resolved, one.heard) = (one.sent, moment.now);
-                        dirty.push(link);
+                        dirty.push(connection);
                     }
                     _ => {}
                 }
@@ -395,8 +395,8 @@ impl Script for Echo {
         Some(self.next_look)
     }
 
-    fn closed(&mut self, link: usize, end: End, _: &mut Moment<'_>) {
-        let one = &mut self.links[link];
+    fn closed(&mut self, connection: usize, end: End, _: &mut Moment<'_>) {
+        let one = &mut self.connections[connection];
         if matches!(one.state, State::Ready) {
             self.ready -= 1;
         }
@@ -407,8 +407,8 @@ impl Script for Echo {
         }
     }
 
-    fn is_settled(&self, link: usize) -> bool {
-        let one = &self.links[link];
+    fn is_settled(&self, connection: usize) -> bool {
+        let one = &self.connections[connection];
         matches!(one.state, State::Ready) && one.resolved == one.sent
     }
 
@@ -417,14 +417,14 @@ impl Script for Echo {
     }
 
     fn is_complete(&self) -> bool {
-        self.has_sent_all() && self.links.iter().all(|one| one.resolved == one.sent || one.is_slow)
+        self.has_sent_all() && self.connections.iter().all(|one| one.resolved == one.sent || one.is_slow)
     }
 
     fn finish(&mut self, moment: &mut Moment<'_>) -> u64 {
         let mut silent = 0;
-        for (link, one) in self.links.iter().enumerate().filter(|(_, one)| !one.is_slow) {
+        for (connection, one) in self.connections.iter().enumerate().filter(|(_, one)| !one.is_slow) {
             let due = |number| one.due(number, &self.pace, self.senders);
-            let unanswered = self.sequences.next(link)..one.sent + 1;
+            let unanswered = self.sequences.next(connection)..one.sent + 1;
             match self.load {
                 Load::Open { .. } => {
                     moment.tally.missed(Count::Unanswered, unanswered, due);
@@ -438,7 +438,7 @@ impl Script for Echo {
                     }
                 }
             }
-            silent += u64::from(one.sent > 0 && self.sequences.next(link) <= 1);
+            silent += u64::from(one.sent > 0 && self.sequences.next(connection) <= 1);
         }
         silent
     }

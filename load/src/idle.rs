@@ -8,7 +8,7 @@ use crate::worker::{End, Moment, Script};
 
 pub(crate) struct Idle {
     websocket: bool,
-    links: Vec<State>,
+    connections: Vec<State>,
     random: Random,
     host: String,
     path: String,
@@ -27,7 +27,7 @@ impl Idle {
     pub(crate) fn new(plan: &Plan, number: usize) -> Self {
         Self {
             websocket: plan.protocol == Protocol::Ws,
-            links: (number..plan.connections).step_by(plan.threads).map(|_| State::Closed).collect(),
+            connections: (number..plan.connections).step_by(plan.threads).map(|_| State::Closed).collect(),
             random: Random::new(plan.seed ^ number as u64),
             host: plan.url.http_host(),
             path: plan.url.path.clone(),
@@ -38,21 +38,21 @@ impl Idle {
 }
 
 impl Script for Idle {
-    fn opened(&mut self, link: usize, _: &mut Moment<'_>, output: &mut Vec<u8>) {
+    fn opened(&mut self, connection: usize, _: &mut Moment<'_>, output: &mut Vec<u8>) {
         if self.websocket {
             let handshake = Handshake::new(self.random.nonce());
             output.extend_from_slice(handshake.request(&self.host, &self.path, self.token.as_ref()).as_bytes());
-            self.links[link] = State::Upgrading(handshake);
+            self.connections[connection] = State::Upgrading(handshake);
         } else {
             output.extend_from_slice(&auth(self.token.as_ref()));
-            self.links[link] = State::Open;
+            self.connections[connection] = State::Open;
             self.ready += 1;
         }
     }
 
     fn receive(
         &mut self,
-        link: usize,
+        connection: usize,
         input: &[u8],
         _: &mut Moment<'_>,
         output: &mut Vec<u8>,
@@ -62,9 +62,9 @@ impl Script for Idle {
         }
         let mut used = 0;
         while used < input.len() {
-            if let State::Upgrading(handshake) = &self.links[link] {
+            if let State::Upgrading(handshake) = &self.connections[connection] {
                 let Some(length) = handshake.answered(&input[used..])? else { break };
-                self.links[link] = State::Open;
+                self.connections[connection] = State::Open;
                 self.ready += 1;
                 used += length;
                 continue;
@@ -96,15 +96,15 @@ impl Script for Idle {
         None
     }
 
-    fn closed(&mut self, link: usize, _: End, _: &mut Moment<'_>) {
-        if matches!(self.links[link], State::Open) {
+    fn closed(&mut self, connection: usize, _: End, _: &mut Moment<'_>) {
+        if matches!(self.connections[connection], State::Open) {
             self.ready -= 1;
         }
-        self.links[link] = State::Closed;
+        self.connections[connection] = State::Closed;
     }
 
-    fn is_settled(&self, link: usize) -> bool {
-        matches!(self.links[link], State::Open)
+    fn is_settled(&self, connection: usize) -> bool {
+        matches!(self.connections[connection], State::Open)
     }
 
     fn ready(&self) -> usize {

@@ -97,7 +97,7 @@ fn shown(plan: &Arc<Plan>) -> anyhow::Result<()> {
 }
 
 fn run(plan: &Arc<Plan>) -> anyhow::Result<Report> {
-    raise_descriptor_limit(plan.links() as u64 + OTHER_DESCRIPTORS)?;
+    raise_descriptor_limit(plan.all_connections() as u64 + OTHER_DESCRIPTORS)?;
     let tls = plan.url.scheme.is_tls().then(|| stream::client_config(plan.ca.as_deref()));
     let connector = Connector {
         url: plan.url.clone(),
@@ -236,7 +236,7 @@ async fn follow(
 /// # Errors
 /// No connection is ready, some never become ready, or somebody ends the run.
 async fn wait_until_ready(plan: &Plan, shared: &Shared, view: &mut View) -> anyhow::Result<()> {
-    let wanted = plan.links();
+    let wanted = plan.all_connections();
     let (mut before, mut since) = ((0, 0), Instant::now());
     let spread = Duration::from_nanos(plan.opening) / wanted as u32;
     loop {

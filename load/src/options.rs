@@ -86,7 +86,7 @@ pub(crate) struct Plan {
 
 impl Plan {
     /// Connections of all kinds.
-    pub(crate) fn links(&self) -> usize {
+    pub(crate) fn all_connections(&self) -> usize {
         self.connections + self.publishers
     }
 
@@ -296,8 +296,8 @@ impl Numbers {
 
     fn plan(self, scenario: Scenario, url: Url, address: Address, typed: Arguments) -> Plan {
         let idle = scenario == Scenario::Idle;
-        let links = self.connections + self.publishers;
-        let needed = if address.is_loopback() { target::sources_for(links) } else { 1 };
+        let all = self.connections + self.publishers;
+        let needed = if address.is_loopback() { target::sources_for(all) } else { 1 };
         Plan {
             scenario,
             url,
@@ -320,7 +320,7 @@ impl Numbers {
             room: self.room.unwrap_or_else(|| "bench".to_owned()),
             sources: self.sources.unwrap_or(needed),
             seed: self.seed,
-            threads: self.threads.min(links),
+            threads: self.threads.min(all),
             server: self.server,
             ca: typed.ca,
             token: self.token,

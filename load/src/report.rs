@@ -212,7 +212,7 @@ impl Report {
                 cpu_share: spent as f64 / time.max(1) as f64,
                 cpu_us_per_message: per_message(spent),
                 memory_bytes: last.memory,
-                memory_bytes_per_connection: (growth / plan.links() as f64).max(0.0),
+                memory_bytes_per_connection: (growth / plan.all_connections() as f64).max(0.0),
             }
         });
         let mut report = Self {
@@ -304,7 +304,7 @@ impl Verified {
 impl Connections {
     fn of(plan: &Plan, counts: &Counts, silent: u64, opening: u64) -> Self {
         Self {
-            wanted: plan.links(),
+            wanted: plan.all_connections(),
             opened: counts[Count::Opened],
             failed: counts[Count::Failed],
             closed_by_server: counts[Count::Closed],

@@ -40,8 +40,8 @@ pub(crate) struct Rooms {
     protocol: Protocol,
     payloads: Payloads,
     names: Vec<String>,
-    links: Vec<Participant>,
-    /// Links of this thread that publish.
+    connections: Vec<Participant>,
+    /// Connections of this thread that publish.
     publishers: Vec<usize>,
     sequences: Sequences,
     pace: Pace,
@@ -100,7 +100,7 @@ impl Rooms {
     pub(crate) fn new(plan: &Arc<Plan>, shared: &Arc<Shared>, number: usize) -> Self {
         let threads = plan.threads;
         let mut sequences = Sequences::default();
-        let links: Vec<_> = (number..plan.links())
+        let connections: Vec<_> = (number..plan.all_connections())
             .step_by(threads)
             .map(|index| {
                 let publisher = index.checked_sub(plan.connections);
@@ -131,8 +131,10 @@ impl Rooms {
             protocol: plan.protocol,
             payloads: Payloads::new(plan.size),
             names: (0..plan.rooms).map(|room| plan.room_name(room)).collect(),
-            publishers: (0..links.len()).filter(|link| links[*link].publisher.is_some()).collect(),
-            links,
+            publishers: (0..connections.len())
+                .filter(|connection| connections[*connection].publisher.is_some())
+                .collect(),
+            connections,
             sequences,
             pace: Pace { rate: plan.rate().unwrap_or(1), ramp: plan.phases.ramp },
             places,
@@ -146,15 +148,15 @@ impl Rooms {
         }
     }
 
-    fn hears(&self, link: usize) -> bool {
-        self.links[link].publisher.is_none() || self.protocol.publishers_are_members()
+    fn hears(&self, connection: usize) -> bool {
+        self.connections[connection].publisher.is_none() || self.protocol.publishers_are_members()
     }
 
-    /// Whether a link is ready, which may have become so.
-    fn note_ready(&mut self, link: usize) {
-        let alone = !self.hears(link) || publishers_in(&self.plan, self.links[link].room) == 1;
-        let hears = self.hears(link);
-        let one = &mut self.links[link];
+    /// Whether a connection is ready, which may have become so.
+    fn note_ready(&mut self, connection: usize) {
+        let alone = !self.hears(connection) || publishers_in(&self.plan, self.connections[connection].room) == 1;
+        let hears = self.hears(connection);
+        let one = &mut self.connections[connection];
         let is_in = match &one.publisher {
             // A publisher has no other publisher to hear if it is alone, and then is ready once it may speak.
             Some(_) => matches!(one.state, State::Joined) && (alone || one.has_heard),
@@ -170,16 +172,16 @@ impl Rooms {
     }
 
     /// Takes one message; how many are not waited for any more.
-    fn take(&mut self, link: usize, text: &[u8], moment: &mut Moment<'_>, output: &mut Vec<u8>) -> u32 {
+    fn take(&mut self, connection: usize, text: &[u8], moment: &mut Moment<'_>, output: &mut Vec<u8>) -> u32 {
         let Some(stamp) = self.payloads.stamp(text) else {
             if memchr::memchr(MARK, text).is_some() {
                 moment.tally.counts[Count::Corrupt] += 1;
             } else if self.protocol.publishers_are_members() {
-                self.take_notice(link, text, moment, output);
+                self.take_notice(connection, text, moment, output);
             }
             return 0;
         };
-        let one = &mut self.links[link];
+        let one = &mut self.connections[connection];
         let publisher = stamp.publisher as usize;
         if publisher >= self.plan.publishers || publisher % self.plan.rooms != one.room {
             // Of another run in the same room, or of another room.
@@ -192,7 +194,7 @@ impl Rooms {
         if stamp.number == 0 {
             one.has_heard = true;
             if moment.phase == Phase::Opening {
-                self.note_ready(link);
+                self.note_ready(connection);
             }
             return 0;
         }
@@ -218,8 +220,8 @@ impl Rooms {
         }
     }
 
-    fn take_notice(&mut self, link: usize, text: &[u8], moment: &mut Moment<'_>, output: &mut Vec<u8>) {
-        let one = &mut self.links[link];
+    fn take_notice(&mut self, connection: usize, text: &[u8], moment: &mut Moment<'_>, output: &mut Vec<u8>) {
+        let one = &mut self.connections[connection];
         match notice::parse(text) {
             Some(Notice::Welcome) if matches!(one.state, State::Waiting { .. }) => {
                 output.extend_from_slice(&one.showing.show(self.plan.token.as_ref()));
@@ -235,7 +237,7 @@ impl Rooms {
             Some(Notice::Welcome) => self.shared.report("the welcome came late: --room waits for it".to_owned()),
             Some(Notice::Joined) if matches!(one.state, State::Joining) => {
                 one.state = State::Joined;
-                self.note_ready(link);
+                self.note_ready(connection);
             }
             Some(Notice::Gap { lost }) => {
                 moment.tally.counts[Count::Gaps] += 1;
@@ -252,8 +254,8 @@ impl Rooms {
         }
     }
 
-    fn put(&self, link: usize, stamp: Stamp, output: &mut Vec<u8>) {
-        let room = &self.names[self.links[link].room];
+    fn put(&self, connection: usize, stamp: Stamp, output: &mut Vec<u8>) {
+        let room = &self.names[self.connections[connection].room];
         let put = |output: &mut Vec<u8>| self.payloads.put_stamped(stamp, output);
         self.protocol.publish(room, self.payloads.size(), self.mask, output, put);
     }
@@ -265,9 +267,9 @@ fn publishers_in(plan: &Plan, room: usize) -> usize {
 }
 
 impl Script for Rooms {
-    fn opened(&mut self, link: usize, moment: &mut Moment<'_>, output: &mut Vec<u8>) {
-        let hears = self.hears(link);
-        let one = &mut self.links[link];
+    fn opened(&mut self, connection: usize, moment: &mut Moment<'_>, output: &mut Vec<u8>) {
+        let hears = self.hears(connection);
+        let one = &mut self.connections[connection];
         (one.has_heard, one.hears_from, one.showing) = (false, moment.now + SETTLING, Showing::default());
         let room = &self.names[one.room];
         one.state = match self.protocol {
@@ -286,29 +288,29 @@ impl Script for Rooms {
                 State::Joined
             }
         };
-        self.note_ready(link);
+        self.note_ready(connection);
     }
 
     fn receive(
         &mut self,
-        link: usize,
+        connection: usize,
         input: &[u8],
         moment: &mut Moment<'_>,
         output: &mut Vec<u8>,
     ) -> Result<usize, String> {
         let (mut used, mut resolved) = (0, 0);
         while used < input.len() {
-            if let State::Upgrading(handshake) = &self.links[link].state {
+            if let State::Upgrading(handshake) = &self.connections[connection].state {
                 let Some(length) = handshake.answered(&input[used..])? else { break };
-                self.links[link].state = State::Joined;
-                self.note_ready(link);
+                self.connections[connection].state = State::Joined;
+                self.note_ready(connection);
                 used += length;
                 continue;
             }
             match self.protocol.step(&input[used..]) {
                 Step::Incomplete => break,
                 Step::Message { text, used: length } => {
-                    resolved += self.take(link, text, moment, output);
+                    resolved += self.take(connection, text, moment, output);
                     used += length;
                 }
                 Step::Other { used: length } => used += length,
@@ -319,18 +321,18 @@ impl Script for Rooms {
                 Step::Complaint { text, .. } => return Err(text),
             }
         }
-        self.resolve(self.links[link].room, resolved);
+        self.resolve(self.connections[connection].room, resolved);
         Ok(used)
     }
 
-    fn due(&mut self, link: usize) {
-        if let Some(publisher) = &mut self.links[link].publisher {
+    fn due(&mut self, connection: usize) {
+        if let Some(publisher) = &mut self.connections[connection].publisher {
             publisher.due += 1;
         }
     }
 
     fn all_is_due(&mut self) {
-        for publisher in self.links.iter().filter_map(|one| one.publisher.as_ref()) {
+        for publisher in self.connections.iter().filter_map(|one| one.publisher.as_ref()) {
             let owed = match self.plan.load {
                 Load::Open { .. } => publisher.due,
                 Load::Closed { .. } => publisher.sent,
@@ -344,22 +346,22 @@ impl Script for Rooms {
         if matches!(self.plan.load, Load::Closed { .. }) {
             return true;
         }
-        let mut left = self.links.iter().filter(|one| !matches!(one.state, State::Gone));
+        let mut left = self.connections.iter().filter(|one| !matches!(one.state, State::Gone));
         left.all(|one| one.publisher.as_ref().is_none_or(has_sent))
     }
 
-    fn send(&mut self, link: usize, moment: &mut Moment<'_>, output: &mut Vec<u8>) {
+    fn send(&mut self, connection: usize, moment: &mut Moment<'_>, output: &mut Vec<u8>) {
         let is_time = match moment.phase {
             Phase::Opening => false,
             Phase::Running => true,
             Phase::Draining => matches!(self.plan.load, Load::Open { .. }),
         };
         loop {
-            let one = &mut self.links[link];
+            let one = &mut self.connections[connection];
             let Some(publisher) = one.publisher.as_mut().filter(|_| matches!(one.state, State::Joined)) else { return };
             let number = publisher.number as u32;
             if std::mem::take(&mut publisher.marker_due) {
-                self.put(link, Stamp { publisher: number, number: 0, due: 0 }, output);
+                self.put(connection, Stamp { publisher: number, number: 0, due: 0 }, output);
                 return;
             }
             if !is_time || publisher.sent >= publisher.due || output.len() >= BATCH_BYTES {
@@ -377,7 +379,7 @@ impl Script for Rooms {
                 moment.tally.left(due, moment.now);
             }
             let stamp = Stamp { publisher: number, number: sent, due };
-            self.put(link, stamp, output);
+            self.put(connection, stamp, output);
         }
     }
 
@@ -391,27 +393,28 @@ impl Script for Rooms {
         }
         self.next_markers = moment.now + MARKERS;
         let (ready, failed) = self.shared.ready();
-        let all_are = ready + failed >= self.plan.links();
+        let all_are = ready + failed >= self.plan.all_connections();
         for index in 0..self.publishers.len() {
-            let link = self.publishers[index];
-            let one = &mut self.links[link];
+            let connection = self.publishers[index];
+            let one = &mut self.connections[connection];
             if matches!(one.state, State::Waiting { until } if moment.now >= until) {
                 one.state = State::Joined;
-                self.note_ready(link);
+                self.note_ready(connection);
             }
-            let one = &mut self.links[link];
+            let one = &mut self.connections[connection];
             if let (State::Joined, Some(publisher), false) = (&one.state, &mut one.publisher, all_are) {
                 publisher.marker_due = true;
-                dirty.push(link);
+                dirty.push(connection);
             }
         }
         Some(self.next_markers)
     }
 
-    fn closed(&mut self, link: usize, end: End, moment: &mut Moment<'_>) {
-        let waited_for: u32 = self.outstanding(link).sum();
-        let streams = if self.hears(link) { publishers_in(&self.plan, self.links[link].room) } else { 0 };
-        let one = &mut self.links[link];
+    fn closed(&mut self, connection: usize, end: End, moment: &mut Moment<'_>) {
+        let waited_for: u32 = self.outstanding(connection).sum();
+        let streams =
+            if self.hears(connection) { publishers_in(&self.plan, self.connections[connection].room) } else { 0 };
+        let one = &mut self.connections[connection];
         let is_lost = end == End::Lost;
         one.state = if is_lost { State::Gone } else { State::Closed };
         if std::mem::take(&mut one.is_ready) {
@@ -424,13 +427,13 @@ impl Script for Rooms {
         if end == End::Replaced {
             self.sequences.begin_anew(one.streams..one.streams + streams);
         } else {
-            self.resolve(self.links[link].room, waited_for);
+            self.resolve(self.connections[connection].room, waited_for);
         }
     }
 
-    fn is_settled(&self, link: usize) -> bool {
+    fn is_settled(&self, connection: usize) -> bool {
         // A member may leave at any time, once it is in.
-        !matches!(self.links[link].state, State::Upgrading(_) | State::Joining)
+        !matches!(self.connections[connection].state, State::Upgrading(_) | State::Joining)
     }
 
     fn ready(&self) -> usize {
@@ -438,15 +441,15 @@ impl Script for Rooms {
     }
 
     fn is_complete(&self) -> bool {
-        let open = |link: &usize| !matches!(self.links[*link].state, State::Closed | State::Gone);
-        (0..self.links.len()).filter(open).all(|link| self.outstanding(link).all(|count| count == 0))
+        let open = |connection: &usize| !matches!(self.connections[*connection].state, State::Closed | State::Gone);
+        (0..self.connections.len()).filter(open).all(|connection| self.outstanding(connection).all(|count| count == 0))
     }
 
     fn finish(&mut self, moment: &mut Moment<'_>) -> u64 {
         let mut silent = 0;
-        for link in 0..self.links.len() {
-            self.count_missed(link, moment);
-            let one = &self.links[link];
+        for connection in 0..self.connections.len() {
+            self.count_missed(connection, moment);
+            let one = &self.connections[connection];
             let streams = one.streams..one.streams + publishers_in(&self.plan, one.room);
             let is_silent = one.publisher.is_none() && !one.is_slow && self.sequences.are_new(streams);
             silent += u64::from(is_silent);

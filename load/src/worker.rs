@@ -4,7 +4,7 @@
 //! answers are right. The aim is few system calls for each message: one read takes everything that has arrived, one write carries
 //! everything that is due, and the clock is read once for each of them.
 
-mod links;
+mod connections;
 mod pulse;
 
 use crate::options::{Load, Plan};
@@ -12,7 +12,7 @@ use crate::schedule::{Churn, Pace, Turns};
 use crate::shared::Shared;
 use crate::stream::{Batch, Connector};
 use crate::tally::{Rest, Snapshot, Tally};
-use links::Links;
+use connections::Connections;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike as _;
 pub(crate) use pulse::Pulse;
@@ -30,10 +30,10 @@ const DATAGRAM_GRACE: u64 = 1_000_000_000;
 /// How often to check whether all answers have arrived.
 const LOOK: u64 = 10_000_000;
 
-/// What connections say, and whether what they hear is right. Links are numbered within the thread.
+/// What connections say, and whether what they hear is right. Connections are numbered within the thread.
 pub(crate) trait Script {
-    /// A link is open, perhaps not for the first time: it may say something first, and has something to say later.
-    fn opened(&mut self, link: usize, moment: &mut Moment<'_>, output: &mut Vec<u8>);
+    /// A connection is open, perhaps not for the first time: it may say something first, and has something to say later.
+    fn opened(&mut self, connection: usize, moment: &mut Moment<'_>, output: &mut Vec<u8>);
 
     /// Takes whole frames off the input, and returns how many bytes they are. Answers go to `output`.
     ///
@@ -41,14 +41,14 @@ pub(crate) trait Script {
     /// The server says something that it must not: the connection ends.
     fn receive(
         &mut self,
-        link: usize,
+        connection: usize,
         input: &[u8],
         moment: &mut Moment<'_>,
         output: &mut Vec<u8>,
     ) -> Result<usize, String>;
 
-    /// One more message of this link is due.
-    fn due(&mut self, link: usize);
+    /// One more message of this connection is due.
+    fn due(&mut self, connection: usize);
 
     /// Everything that will ever be due is due now.
     fn all_is_due(&mut self);
@@ -56,19 +56,19 @@ pub(crate) trait Script {
     /// Whether everything that was due has been sent, except what there is nobody left to send to.
     fn has_sent_all(&self) -> bool;
 
-    /// Adds what this link is to send now, a batch at most.
-    fn send(&mut self, link: usize, moment: &mut Moment<'_>, output: &mut Vec<u8>);
+    /// Adds what this connection is to send now, a batch at most.
+    fn send(&mut self, connection: usize, moment: &mut Moment<'_>, output: &mut Vec<u8>);
 
-    /// Called once in each turn of the loop: links that have something to send go to `dirty`. Returns the latest time to look again.
+    /// Called once in each turn of the loop: connections that have something to send go to `dirty`. Returns the latest time to look again.
     fn turn(&mut self, moment: &mut Moment<'_>, dirty: &mut Vec<usize>) -> Option<u64>;
 
-    /// A link is closed, or could not be opened.
-    fn closed(&mut self, link: usize, end: End, moment: &mut Moment<'_>);
+    /// A connection is closed, or could not be opened.
+    fn closed(&mut self, connection: usize, end: End, moment: &mut Moment<'_>);
 
-    /// Whether a link waits for nothing, so that it can be replaced.
-    fn is_settled(&self, link: usize) -> bool;
+    /// Whether a connection waits for nothing, so that it can be replaced.
+    fn is_settled(&self, connection: usize) -> bool;
 
-    /// Links that are ready for the run.
+    /// Connections that are ready for the run.
     fn ready(&self) -> usize;
 
     /// Whether everything that was sent, by all threads, has arrived.
@@ -78,7 +78,7 @@ pub(crate) trait Script {
     fn finish(&mut self, moment: &mut Moment<'_>) -> u64;
 }
 
-/// Why a link is closed.
+/// Why a connection is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
     /// By the server, or by an error.
@@ -114,7 +114,7 @@ pub(crate) struct Worker<S> {
     number: usize,
     snapshots: mpsc::Sender<(usize, Snapshot)>,
     pulse: Pulse,
-    links: Links,
+    connections: Connections,
     turns: Option<(Turns, Pace)>,
     churn: Churn,
     tally: Tally,
@@ -127,7 +127,7 @@ pub(crate) struct Worker<S> {
     has_told: bool,
     last_cut: u64,
     next_cut: u64,
-    /// Links with something to send.
+    /// Connections with something to send.
     dirty: Vec<usize>,
     output: Vec<u8>,
     batch: Batch,
@@ -145,7 +145,7 @@ impl<S: Script> Worker<S> {
         let threads = plan.threads;
         let own = |index: usize| (index % threads == number).then_some(index / threads);
         // Senders are the last connections: in rooms the members come first.
-        let first = plan.links() - plan.senders();
+        let first = plan.all_connections() - plan.senders();
         let turns = match plan.load {
             Load::Open { rate } => {
                 let turns = Turns::new(plan.senders(), plan.seed, |sender| own(first + sender));
@@ -153,9 +153,9 @@ impl<S: Script> Worker<S> {
             }
             Load::Closed { .. } => None,
         };
-        let links = (number..plan.links()).step_by(threads);
+        let connections = (number..plan.all_connections()).step_by(threads);
         Self {
-            links: Links::new(links.map(|index| (index, index < plan.slow_readers)), connector),
+            connections: Connections::new(connections.map(|index| (index, index < plan.slow_readers)), connector),
             churn: Churn::new(plan.connections, plan.churn, plan.seed),
             tally: Tally::new(plan.phases.measured()),
             last_cut: 0,
@@ -193,8 +193,8 @@ impl<S: Script> Worker<S> {
             let (mut dirty, now) = (std::mem::take(&mut self.dirty), self.now());
             let moment = &mut Moment { now, phase: self.phase, prompt: true, tally: &mut self.tally };
             wake.at(self.script.turn(moment, &mut dirty));
-            for link in dirty.drain(..) {
-                self.send(link, true);
+            for connection in dirty.drain(..) {
+                self.send(connection, true);
             }
             self.dirty = dirty;
             self.read_slowly(&mut wake);
@@ -207,7 +207,8 @@ impl<S: Script> Worker<S> {
                 return Ok(self.finish());
             }
             let now = self.now();
-            let wait = if self.links.again.is_empty() { wake.0.map(|at| at.saturating_sub(now)) } else { Some(0) };
+            let wait =
+                if self.connections.again.is_empty() { wake.0.map(|at| at.saturating_sub(now)) } else { Some(0) };
             self.pulse.wait(wait)?;
             self.take_events();
         }
@@ -262,9 +263,9 @@ impl<S: Script> Worker<S> {
     fn drain(&mut self) {
         self.phase = Phase::Draining;
         self.script.all_is_due();
-        for link in self.links.stay() {
-            if self.links.mark(link) {
-                self.dirty.push(link);
+        for connection in self.connections.stay() {
+            if self.connections.mark(connection) {
+                self.dirty.push(connection);
             }
         }
     }
@@ -312,7 +313,7 @@ impl<S: Script> Worker<S> {
     fn tell(&self) {
         let readiness = &self.shared.readiness[self.number];
         readiness.ready.store(self.script.ready(), Ordering::Relaxed);
-        readiness.failed.store(self.links.failed, Ordering::Relaxed);
+        readiness.failed.store(self.connections.failed, Ordering::Relaxed);
     }
 
     /// Hands out what is due by `until`; what was due before the end counts, however late this thread looks.
@@ -324,11 +325,11 @@ impl<S: Script> Worker<S> {
                 wake.at(Some(due));
                 return;
             }
-            if let Some(link) = turns.take() {
-                self.script.due(link);
+            if let Some(connection) = turns.take() {
+                self.script.due(connection);
                 // Who is at the end of the list is there already.
-                if self.links.mark(link) {
-                    self.dirty.push(link);
+                if self.connections.mark(connection) {
+                    self.dirty.push(connection);
                 }
             }
         }

@@ -8,18 +8,18 @@ use std::sync::atomic::Ordering;
 
 // Counts that guard no other memory: Relaxed is enough.
 impl Rooms {
-    /// The publishers that a link hears, each with the stream of what it sends.
-    fn heard(&self, link: usize) -> impl Iterator<Item = (usize, usize)> {
-        let one = &self.links[link];
+    /// The publishers that a connection hears, each with the stream of what it sends.
+    fn heard(&self, connection: usize) -> impl Iterator<Item = (usize, usize)> {
+        let one = &self.connections[connection];
         let own = one.publisher.as_ref().map(|publisher| publisher.number);
-        let heard = if self.hears(link) && !one.is_slow { self.plan.publishers } else { 0 };
+        let heard = if self.hears(connection) && !one.is_slow { self.plan.publishers } else { 0 };
         let publishers = (one.room..heard).step_by(self.plan.rooms).filter(move |publisher| Some(*publisher) != own);
         publishers.map(|publisher| (publisher, one.streams + publisher / self.plan.rooms))
     }
 
-    /// Messages that a link should have heard and has not, of each publisher in its room.
-    pub(super) fn outstanding(&self, link: usize) -> impl Iterator<Item = u32> {
-        self.heard(link).map(|(publisher, stream)| {
+    /// Messages that a connection should have heard and has not, of each publisher in its room.
+    pub(super) fn outstanding(&self, connection: usize) -> impl Iterator<Item = u32> {
+        self.heard(connection).map(|(publisher, stream)| {
             self.sequences.outstanding(stream, self.shared.published[publisher].load(Ordering::Relaxed))
         })
     }
@@ -29,10 +29,10 @@ impl Rooms {
         self.pace.due(u64::from(number - 1) * self.plan.publishers as u64 + self.places[publisher])
     }
 
-    /// Counts what a link was to hear and never will, whether or not it was sent.
-    pub(super) fn count_missed(&self, link: usize, moment: &mut Moment<'_>) {
-        let (one, measured_from) = (&self.links[link], moment.tally.measured_from());
-        for (publisher, stream) in self.heard(link) {
+    /// Counts what a connection was to hear and never will, whether or not it was sent.
+    pub(super) fn count_missed(&self, connection: usize, moment: &mut Moment<'_>) {
+        let (one, measured_from) = (&self.connections[connection], moment.tally.measured_from());
+        for (publisher, stream) in self.heard(connection) {
             let [sent, owed] =
                 [&self.shared.published, &self.shared.owed].map(|counts| counts[publisher].load(Ordering::Relaxed));
             let due = |number| match self.plan.load {

@@ -34,8 +34,8 @@ impl Rooms {
         let mut admitted = true;
         while admitted {
             admitted = false;
-            for link in &self.publishers {
-                let one = &mut self.links[*link];
+            for connection in &self.publishers {
+                let one = &mut self.connections[*connection];
                 let Some(publisher) = one.publisher.as_mut().filter(|_| matches!(one.state, State::Joined)) else {
                     continue;
                 };
@@ -56,7 +56,7 @@ impl Rooms {
                     continue;
                 }
                 publisher.due += 1;
-                dirty.push(*link);
+                dirty.push(*connection);
                 admitted = true;
             }
         }

@@ -109,8 +109,8 @@ impl Picture {
         let load = if plan.senders() > 0 { format!(", {load}, {} bytes", plan.size) } else { String::new() };
         let (scenario, url) = (plan.scenario.name(), &plan.url.typed);
         Self {
-            title: format!(" {scenario} {url}: {} connections{load} ", number(plan.links() as u64)),
-            wanted: plan.links(),
+            title: format!(" {scenario} {url}: {} connections{load} ", number(plan.all_connections() as u64)),
+            wanted: plan.all_connections(),
             ready: 0,
             failed: 0,
             phases: plan.phases,

@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::time::Duration;
 
-/// Numbers above those of links.
+/// Numbers above those of connections.
 const TIMER: Token = Token(usize::MAX);
 const WAKER: Token = Token(usize::MAX - 1);
 
@@ -54,10 +54,10 @@ impl Pulse {
     }
 }
 
-/// Links that something happened to: which, and what.
+/// Connections that something happened to: which, and what.
 pub(super) fn happened(events: &Events) -> impl Iterator<Item = (usize, Happened)> + '_ {
-    let links = events.iter().filter(|event| event.token() < WAKER);
-    links.map(|event| {
+    let connections = events.iter().filter(|event| event.token() < WAKER);
+    connections.map(|event| {
         let ended = event.is_read_closed() || event.is_error();
         let (readable, writable) = (event.is_readable() || ended, event.is_writable() || event.is_error());
         (event.token().0, Happened { readable, writable, ended })

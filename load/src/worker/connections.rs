@@ -16,7 +16,7 @@ use std::io;
 /// What one read takes at most; a frame is shorter.
 const READ_BYTES: usize = FRAME_BYTES + (16 << 10);
 
-/// Reads of one link before the others have their turn.
+/// Reads of one connection before the others have their turn.
 const READS: usize = 8;
 
 /// Connections that one thread opens at a time: a listener's queue is short.
@@ -33,8 +33,8 @@ const SLOW_READS: u64 = 100_000_000;
 const SLOW_BYTES: usize = 1024;
 
 /// The connections of a thread, and memory that they share.
-pub(super) struct Links {
-    all: Vec<Link>,
+pub(super) struct Connections {
+    all: Vec<Connection>,
     connector: Connector,
     /// Those still to be opened, in order.
     waiting: VecDeque<usize>,
@@ -51,7 +51,7 @@ pub(super) struct Links {
     pub(super) failed: usize,
 }
 
-struct Link {
+struct Connection {
     /// Among the connections of all threads.
     index: usize,
     state: State,
@@ -69,7 +69,7 @@ struct Link {
     since: u64,
 }
 
-/// How far a link is read.
+/// How far a connection is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Until {
     /// To the first read that gives less than it could: more is a new event.
@@ -84,10 +84,10 @@ enum State {
     Open(Stream),
 }
 
-impl Links {
+impl Connections {
     /// Each with its number among those of all threads, and whether it reads slowly.
-    pub(super) fn new(links: impl Iterator<Item = (usize, bool)>, connector: Connector) -> Self {
-        let link = |(index, is_slow)| Link {
+    pub(super) fn new(connections: impl Iterator<Item = (usize, bool)>, connector: Connector) -> Self {
+        let connection = |(index, is_slow)| Connection {
             index,
             state: State::Closed,
             unsent: Vec::new(),
@@ -98,10 +98,10 @@ impl Links {
             read: Until::Short,
             since: 0,
         };
-        let all: Vec<_> = links.map(link).collect();
+        let all: Vec<_> = connections.map(connection).collect();
         Self {
             waiting: (0..all.len()).collect(),
-            slow: (0..all.len()).filter(|link| all[*link].is_slow).collect(),
+            slow: (0..all.len()).filter(|connection| all[*connection].is_slow).collect(),
             all,
             connector,
             opening: VecDeque::new(),
@@ -116,12 +116,12 @@ impl Links {
     /// Nobody is replaced any more; those that were to be, and may have something to send.
     pub(super) fn stay(&mut self) -> Vec<usize> {
         let all = self.all.iter_mut().enumerate();
-        all.filter_map(|(link, one)| std::mem::take(&mut one.leaving).then_some(link)).collect()
+        all.filter_map(|(connection, one)| std::mem::take(&mut one.leaving).then_some(connection)).collect()
     }
 
-    /// Notes that a link has something to send; whether it had nothing before.
-    pub(super) fn mark(&mut self, link: usize) -> bool {
-        !std::mem::replace(&mut self.all[link].is_dirty, true)
+    /// Notes that a connection has something to send; whether it had nothing before.
+    pub(super) fn mark(&mut self, connection: usize) -> bool {
+        !std::mem::replace(&mut self.all[connection].is_dirty, true)
     }
 }
 
@@ -133,24 +133,26 @@ impl<S: Script> Worker<S> {
         if self.phase == Phase::Draining && (self.turns.is_none() || self.shared.begins().is_none()) {
             return;
         }
-        for _ in self.links.opening.len()..OPENING {
-            let Some(&link) = self.links.waiting.front() else { break };
+        for _ in self.connections.opening.len()..OPENING {
+            let Some(&connection) = self.connections.waiting.front() else { break };
             let planned = match self.phase {
-                Phase::Opening => opening(self.links.all[link].index, self.plan.links(), self.plan.opening),
+                Phase::Opening => {
+                    opening(self.connections.all[connection].index, self.plan.all_connections(), self.plan.opening)
+                }
                 _ => 0,
             };
-            let at = planned.max(self.links.not_before);
+            let at = planned.max(self.connections.not_before);
             if at > now {
                 wake.at(Some(at));
                 break;
             }
-            self.links.waiting.pop_front();
-            self.open(link);
+            self.connections.waiting.pop_front();
+            self.open(connection);
             // Those behind it wait for the others to be looked at.
             wake.at(Some(now));
         }
-        if let Some(&oldest) = self.links.opening.front() {
-            let deadline = self.links.all[oldest].since + CONNECT_TIMEOUT;
+        if let Some(&oldest) = self.connections.opening.front() {
+            let deadline = self.connections.all[oldest].since + CONNECT_TIMEOUT;
             if now >= deadline {
                 self.fail(oldest, "no connection within 10 s".to_owned());
             }
@@ -158,70 +160,70 @@ impl<S: Script> Worker<S> {
         }
     }
 
-    fn open(&mut self, link: usize) {
+    fn open(&mut self, connection: usize) {
         let now = self.now();
-        let links = &mut self.links;
+        let connections = &mut self.connections;
         let registry = self.pulse.poll.registry();
-        let one = &mut links.all[link];
+        let one = &mut connections.all[connection];
         let interest = Interest::READABLE | Interest::WRITABLE;
-        let register = |source: &mut dyn Source| registry.register(source, Token(link), interest);
-        match links.connector.connect(one.index, one.is_slow, register) {
+        let register = |source: &mut dyn Source| registry.register(source, Token(connection), interest);
+        match connections.connector.connect(one.index, one.is_slow, register) {
             Ok(stream) => {
                 (one.state, one.since, one.read) = (State::Opening(stream), now, Until::Short);
-                links.opening.push_back(link);
-                self.progress(link);
+                connections.opening.push_back(connection);
+                self.progress(connection);
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                links.waiting.push_front(link);
-                links.not_before = now + RETRY;
+                connections.waiting.push_front(connection);
+                connections.not_before = now + RETRY;
             }
-            Err(error) => self.fail(link, error.to_string()),
+            Err(error) => self.fail(connection, error.to_string()),
         }
     }
 
-    /// Looks whether a link that is being opened is open now.
-    fn progress(&mut self, link: usize) {
-        let one = &mut self.links.all[link];
+    /// Looks whether a connection that is being opened is open now.
+    fn progress(&mut self, connection: usize) {
+        let one = &mut self.connections.all[connection];
         let State::Opening(stream) = &mut one.state else { return };
         match stream.progress() {
             Ok(Progress::Pending) => return,
             Ok(Progress::Open) => {}
-            Err(error) => return self.fail(link, error.to_string()),
+            Err(error) => return self.fail(connection, error.to_string()),
         }
         if let State::Opening(stream) = std::mem::replace(&mut one.state, State::Closed) {
             one.state = State::Open(stream);
         }
         let since = one.since;
-        self.links.opening.retain(|opening| *opening != link);
+        self.connections.opening.retain(|opening| *opening != connection);
         let now = self.now();
         self.tally.counts[Count::Opened] += 1;
         self.tally.connect.saturating_record(now.saturating_sub(since));
         self.output.clear();
         let moment = &mut Moment { now, phase: self.phase, prompt: false, tally: &mut self.tally };
-        self.script.opened(link, moment, &mut self.output);
-        self.write(link);
-        self.send(link, false);
+        self.script.opened(connection, moment, &mut self.output);
+        self.write(connection);
+        self.send(connection, false);
         // What came together with the end of a handshake gives no event of its own.
-        self.read(link);
+        self.read(connection);
     }
 
-    /// A link could not be opened.
-    fn fail(&mut self, link: usize, error: String) {
-        self.links.opening.retain(|opening| *opening != link);
-        self.links.all[link].state = State::Closed;
-        self.links.failed += 1;
+    /// A connection could not be opened.
+    fn fail(&mut self, connection: usize, error: String) {
+        self.connections.opening.retain(|opening| *opening != connection);
+        self.connections.all[connection].state = State::Closed;
+        self.connections.failed += 1;
         self.tally.counts[Count::Failed] += 1;
         self.tally.error(&error);
         self.shared.report(error);
         let moment = &mut Moment { now: self.now(), phase: self.phase, prompt: false, tally: &mut self.tally };
-        self.script.closed(link, End::Lost, moment);
+        self.script.closed(connection, End::Lost, moment);
     }
 
-    /// An open link is lost: the server ended it, or says what it must not.
-    fn lose(&mut self, link: usize, error: &str) {
-        let one = &mut self.links.all[link];
+    /// An open connection is lost: the server ended it, or says what it must not.
+    fn lose(&mut self, connection: usize, error: &str) {
+        let one = &mut self.connections.all[connection];
         if self.phase == Phase::Opening {
-            self.links.failed += 1;
+            self.connections.failed += 1;
         }
         let count = if one.is_slow { Count::SlowClosed } else { Count::Closed };
         self.tally.counts[count] += 1;
@@ -229,18 +231,18 @@ impl<S: Script> Worker<S> {
             self.tally.error(error);
             self.shared.report(error.to_owned());
         }
-        self.close(link, End::Lost);
+        self.close(connection, End::Lost);
     }
 
-    fn close(&mut self, link: usize, end: End) {
+    fn close(&mut self, connection: usize, end: End) {
         let now = self.now();
-        let one = &mut self.links.all[link];
+        let one = &mut self.connections.all[connection];
         one.state = State::Closed;
         one.unsent = Vec::new();
         one.partial = Vec::new();
         one.leaving = false;
         let moment = &mut Moment { now, phase: self.phase, prompt: false, tally: &mut self.tally };
-        self.script.closed(link, end, moment);
+        self.script.closed(connection, end, moment);
     }
 
     /// Closes what it is time to replace.
@@ -253,45 +255,45 @@ impl<S: Script> Worker<S> {
             }
             let Some(index) = self.churn.take() else { return };
             if index % threads == self.number {
-                self.links.all[index / threads].leaving = true;
+                self.connections.all[index / threads].leaving = true;
                 self.replace_if_settled(index / threads);
             }
         }
     }
 
-    fn replace_if_settled(&mut self, link: usize) {
-        let one = &mut self.links.all[link];
+    fn replace_if_settled(&mut self, connection: usize) {
+        let one = &mut self.connections.all[connection];
         let open = matches!(one.state, State::Open(_));
-        if !one.leaving || (open && !self.script.is_settled(link)) {
+        if !one.leaving || (open && !self.script.is_settled(connection)) {
             return;
         }
         one.leaving = false;
         if open {
             self.tally.counts[Count::Replaced] += 1;
-            self.close(link, End::Replaced);
-            self.links.waiting.push_back(link);
+            self.close(connection, End::Replaced);
+            self.connections.waiting.push_back(connection);
         }
     }
 
     pub(super) fn take_events(&mut self) {
-        let mut again = std::mem::take(&mut self.links.again);
-        for link in again.drain(..) {
-            self.read(link);
+        let mut again = std::mem::take(&mut self.connections.again);
+        for connection in again.drain(..) {
+            self.read(connection);
         }
         let events = std::mem::replace(&mut self.pulse.events, Events::with_capacity(1));
-        for (link, happened) in happened(&events) {
+        for (connection, happened) in happened(&events) {
             if happened.ended {
-                self.links.all[link].read = Until::End;
+                self.connections.all[connection].read = Until::End;
             }
-            match &self.links.all[link].state {
+            match &self.connections.all[connection].state {
                 State::Closed => {}
-                State::Opening(_) => self.progress(link),
+                State::Opening(_) => self.progress(connection),
                 State::Open(_) => {
                     if happened.writable {
-                        self.resume(link);
+                        self.resume(connection);
                     }
-                    if happened.readable && !self.links.all[link].is_slow {
-                        self.read(link);
+                    if happened.readable && !self.connections.all[connection].is_slow {
+                        self.read(connection);
                     }
                 }
             }
@@ -301,47 +303,47 @@ impl<S: Script> Worker<S> {
 
     /// Reads a little from each slow reader.
     pub(super) fn read_slowly(&mut self, wake: &mut Wake) {
-        if self.links.slow.is_empty() {
+        if self.connections.slow.is_empty() {
             return;
         }
         let now = self.now();
-        if now >= self.links.next_slow {
-            self.links.next_slow = now + SLOW_READS;
-            let slow = std::mem::take(&mut self.links.slow);
-            for link in &slow {
-                self.read(*link);
+        if now >= self.connections.next_slow {
+            self.connections.next_slow = now + SLOW_READS;
+            let slow = std::mem::take(&mut self.connections.slow);
+            for connection in &slow {
+                self.read(*connection);
             }
-            self.links.slow = slow;
+            self.connections.slow = slow;
         }
-        wake.at(Some(self.links.next_slow));
+        wake.at(Some(self.connections.next_slow));
     }
 
     /// Reads what is there, and sends what that asks for.
-    fn read(&mut self, link: usize) {
+    fn read(&mut self, connection: usize) {
         for _ in 0..READS {
-            let more = match &self.links.all[link].state {
-                State::Open(Stream::Udp(_)) => self.read_datagrams(link),
-                State::Open(_) => self.read_stream(link),
+            let more = match &self.connections.all[connection].state {
+                State::Open(Stream::Udp(_)) => self.read_datagrams(connection),
+                State::Open(_) => self.read_stream(connection),
                 _ => return,
             };
             if !more {
                 return;
             }
         }
-        self.links.again.push(link);
+        self.connections.again.push(connection);
     }
 
     /// Reads once; whether more may be there.
-    fn read_stream(&mut self, link: usize) -> bool {
-        let one = &mut self.links.all[link];
+    fn read_stream(&mut self, connection: usize) -> bool {
+        let one = &mut self.connections.all[connection];
         let State::Open(stream) = &mut one.state else { return false };
         let held = one.partial.len();
         if held == READ_BYTES {
-            self.lose(link, "a frame is longer than any that was sent");
+            self.lose(connection, "a frame is longer than any that was sent");
             return false;
         }
         let limit = if one.is_slow { (held + SLOW_BYTES).min(READ_BYTES) } else { READ_BYTES };
-        let buffer = &mut self.links.buffer[..limit];
+        let buffer = &mut self.connections.buffer[..limit];
         buffer[..held].copy_from_slice(&one.partial);
         let read = match stream.read(&mut buffer[held..]) {
             Ok(read) if read > 0 => read,
@@ -349,7 +351,7 @@ impl<S: Script> Worker<S> {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return true,
             end => {
                 let error = end.err().map_or_else(|| "closed by the server".to_owned(), |error| error.to_string());
-                self.lose(link, &error);
+                self.lose(connection, &error);
                 return false;
             }
         };
@@ -359,27 +361,27 @@ impl<S: Script> Worker<S> {
         let now = self.shared.clock.now().saturating_sub(self.began);
         self.output.clear();
         let moment = &mut Moment { now, phase: self.phase, prompt: false, tally: &mut self.tally };
-        let input = &self.links.buffer[..held + read];
-        let used = match self.script.receive(link, input, moment, &mut self.output) {
+        let input = &self.connections.buffer[..held + read];
+        let used = match self.script.receive(connection, input, moment, &mut self.output) {
             Ok(used) => used,
             Err(error) => {
-                self.lose(link, &error);
+                self.lose(connection, &error);
                 return false;
             }
         };
         one.partial.clear();
         one.partial.extend_from_slice(&input[used..]);
-        self.write(link);
-        self.send(link, false);
-        if self.links.all[link].leaving {
-            self.replace_if_settled(link);
+        self.write(connection);
+        self.send(connection, false);
+        if self.connections.all[connection].leaving {
+            self.replace_if_settled(connection);
         }
         more
     }
 
     /// Reads a batch of datagrams; whether more may be there.
-    fn read_datagrams(&mut self, link: usize) -> bool {
-        let State::Open(Stream::Udp(socket)) = &self.links.all[link].state else { return false };
+    fn read_datagrams(&mut self, connection: usize) -> bool {
+        let State::Open(Stream::Udp(socket)) = &self.connections.all[connection].state else { return false };
         let more = match self.batch.receive(socket) {
             Ok(more) => more,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
@@ -394,9 +396,9 @@ impl<S: Script> Worker<S> {
             self.tally.counts[Count::BytesReceived] += datagram.len() as u64;
             let moment = &mut Moment { now, phase: self.phase, prompt: false, tally: &mut self.tally };
             // A datagram is whole, and a wrong one ends nothing.
-            let _ = self.script.receive(link, datagram, moment, &mut self.output);
+            let _ = self.script.receive(connection, datagram, moment, &mut self.output);
         }
-        self.send(link, false);
+        self.send(connection, false);
         more
     }
 }
