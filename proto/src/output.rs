@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::io::IoSlice;
 
 /// From this size on a shared piece is kept by reference: below it a copy is cheaper than an entry of its own.
-const SHARE_BYTES: usize = 1024;
+pub(crate) const SHARE_BYTES: usize = 1024;
 
 /// Up to so much is copied when it has to wait, so that it keeps no memory alive that is much larger: less than copying costs
 /// what a write does.
@@ -87,6 +87,7 @@ impl Output {
     }
 
     /// Bytes not yet written.
+    #[inline]
     pub fn len(&self) -> usize {
         self.len
     }
@@ -97,6 +98,7 @@ impl Output {
     }
 
     /// Whether everything is written.
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -115,6 +117,7 @@ impl Output {
     }
 
     /// The front of the queue, empty when all is written.
+    #[inline]
     pub fn front(&self) -> &[u8] {
         self.pieces.front().map_or(&self.tail[self.tail_written..], Bytes::as_ref)
     }
@@ -134,11 +137,15 @@ impl Output {
     ///
     /// # Panics
     /// If `written` is more than [`len`](Self::len).
+    #[inline]
     pub fn consume(&mut self, mut written: usize) {
         assert!(written <= self.len, "more written than queued");
         self.len -= written;
         if self.len == 0 {
-            self.pieces.clear();
+            // To clear what is empty costs a call.
+            if !self.pieces.is_empty() {
+                self.pieces.clear();
+            }
             self.tail.clear();
             self.tail_written = 0;
             return;

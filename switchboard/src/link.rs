@@ -14,6 +14,7 @@ mod ends;
 mod envelope;
 pub(crate) mod figure;
 mod half_close;
+mod hearing;
 mod held_up;
 pub(crate) mod occupancy;
 mod origin;
@@ -259,6 +260,7 @@ impl Link {
     }
 
     /// Polls the handler, and sends what it sent meanwhile: at once if nothing is queued, else behind what is.
+    #[inline]
     pub(crate) fn staged<T>(self: &Arc<Self>, poll: impl FnOnce() -> T) -> T {
         let limits = &self.listener.limits;
         // A socket that took everything until now has an outbox with space, or will have at the next tick.
@@ -270,6 +272,7 @@ impl Link {
         result
     }
 
+    #[inline]
     fn write_staged(self: &Arc<Self>, output: &mut Output, frames: usize) {
         let mut state = self.state.lock();
         if !state.outbox.is_idle() {
@@ -283,6 +286,7 @@ impl Link {
     }
 
     /// Sees to what a flush has left.
+    #[inline]
     fn flushed(self: &Arc<Self>, state: &mut State, result: io::Result<Flushed>) {
         match result {
             Ok(Flushed::Clean) => {}
@@ -324,6 +328,7 @@ impl Link {
         written as usize
     }
 
+    #[inline]
     fn wrote(&self, lane: Lane, state: &mut State, written: u64) {
         // Even if nothing was written: a replay that the transport cannot carry has left the queue too.
         state.outbox.recount(&self.tick.budget);
@@ -340,108 +345,10 @@ impl Link {
         }
     }
 
-    // Receiving: what the connection notes here for the sweep and for lists.
-
-    /// What is spoken from now on.
-    pub(crate) fn speaks(&self, protocol: Protocol) {
-        // Relaxed: for lists, the sweep and a drain, which can lag by a moment.
-        self.protocol.store(protocol as u8, Ordering::Relaxed);
-        if protocol == Protocol::WebSocket {
-            self.becomes_websocket();
-        }
-    }
-
-    pub(crate) fn is_speaking(&self, protocol: Protocol) -> bool {
-        self.protocol.load(Ordering::Relaxed) == protocol as u8
-    }
-
-    /// Whether its client reconnects when it is closed, as browsers do for WebSockets and event streams.
-    pub(crate) fn comes_back(&self) -> bool {
-        self.is_speaking(Protocol::WebSocket) || self.is_streaming()
-    }
-
-    /// A handshake begins, or the head of a request.
-    pub(crate) fn opening(&self) {
-        self.reading_since.store(self.tick.now(), Ordering::Relaxed);
-        self.attention.fetch_or(OPENING, Ordering::Release);
-    }
-
-    /// The handshake is over, or the head is whole.
-    pub(crate) fn opened(&self) {
-        self.attention.fetch_and(!OPENING, Ordering::Release);
-        self.reading_since.store(NOT_READING, Ordering::Relaxed);
-    }
-
-    /// Bytes came in that are not what the handler waits for.
-    pub(crate) fn heard(&self, bytes: usize) {
-        self.came(bytes as u64);
-        self.last.store(self.tick.now(), Ordering::Relaxed);
-    }
-
-    /// Bytes came in.
-    pub(crate) fn received(&self, bytes: usize) {
-        self.heard(bytes);
-        if self.reading_since.load(Ordering::Relaxed) != NOT_READING && !self.is(OPENING) {
-            self.reading_since.store(self.tick.now(), Ordering::Relaxed);
-        }
-    }
-
-    /// The handler has a frame, which counts as `frames`, and is not waiting for the peer.
-    pub(crate) fn handling(&self, frames: usize) {
-        self.handled(frames as u64);
-        self.reading_since.store(NOT_READING, Ordering::Relaxed);
-    }
-
-    /// It is for the peer to say something.
-    pub(crate) fn idle(&self) {
-        if self.reading_since.load(Ordering::Relaxed) == NOT_READING {
-            self.reading_since.store(self.tick.now(), Ordering::Relaxed);
-        }
-    }
-
-    /// The peer has finished, or nobody is receiving: it cannot be late.
-    pub(crate) fn awaits_nothing(&self) {
-        self.reading_since.store(NOT_READING, Ordering::Relaxed);
-    }
-
-    /// The handler waits for input, and holds `partial` bytes of a frame. `was_holding`: and it may have held more.
-    pub(crate) fn waiting(self: &Arc<Self>, cx: &mut Context<'_>, partial: usize, was_holding: bool) {
-        self.idle();
-        if partial == 0 && !was_holding && staging::is_polling(self) && !self.is(UNHEARD) {
-            return;
-        }
-        let mut state = self.state.lock();
-        self.await_end(&mut state);
-        state.input_charge.keep(partial, &self.tick.budget);
-        self.register(&mut state, cx);
-    }
-
-    /// `bytes` are held beside the outbox: of input that is not whole yet, or of an answer that is not queued yet.
-    pub(crate) fn holding(&self, bytes: usize) {
-        self.state.lock().input_charge.keep(bytes, &self.tick.budget);
-    }
-
-    pub(crate) fn is_draining(&self) -> bool {
-        self.is(DRAINING)
-    }
-
-    /// Whether it was ended without any time to finish.
-    pub(crate) fn is_aborted(&self) -> bool {
-        self.is(ABORTED)
-    }
-
-    /// Why receiving fails, if it does.
-    pub(crate) fn closing(&self) -> Option<CloseReason> {
-        if !self.is(CLOSING) {
-            return None;
-        }
-        let state = self.state.lock();
-        if self.is(UNHEARD) { None } else { state.reason }
-    }
-
     // The connection's own task.
 
     /// Goes on with a blocked outbox, and says whether the handler's time is over. Called whenever the task runs.
+    #[inline]
     pub(crate) fn poll_drive(&self, cx: &mut Context<'_>) -> Poll<()> {
         if self.is(NEW) {
             // Once is enough: the task belongs to the runtime, and its waker never changes.
@@ -470,6 +377,7 @@ impl Link {
         Poll::Ready(result)
     }
 
+    #[inline]
     fn is(&self, flag: u16) -> bool {
         // Acquire pairs with the Release where the flag was set: what it announces is visible.
         self.attention.load(Ordering::Acquire) & flag != 0

@@ -4,7 +4,7 @@
 use super::{Line, Lines, Terminator, end};
 use crate::FrameError;
 use bytes::{Bytes, BytesMut};
-use memchr::{memchr_iter, memrchr};
+use memchr::memrchr;
 
 /// Of the input, what one batch is made of, as far as its lines are that short.
 const BATCH_BYTES: usize = 4 << 10;
@@ -81,7 +81,7 @@ impl Lines {
                 None => return self.decode_one(input, frame_bytes),
             },
         };
-        let lines = memchr_iter(b'\n', &front[..end]).count();
+        let lines = end::count(&front[..end]);
         if lines > BATCH_LINES || end > frame_bytes {
             return self.decode_some(input, frame_bytes);
         }

@@ -31,11 +31,13 @@ impl InputBuffer {
         Self { bytes, is_shared: true, is_grown: true, ..Self::default() }
     }
 
+    #[inline]
     pub(super) fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
 
     /// Lets the worker have the memory, all of which was taken: for its next read, if no frame keeps it alive then.
+    #[inline]
     pub(super) fn give_back(&mut self, link: &Link) {
         let bytes = std::mem::take(&mut self.bytes);
         if !self.is_grown {
@@ -57,6 +59,7 @@ impl InputBuffer {
     }
 
     /// Takes the first `count` bytes of what was read.
+    #[inline]
     pub(super) fn receive(&mut self, read: &mut ReadBuffer, count: usize) {
         if self.bytes.is_empty() {
             self.bytes = read.memory(count);
@@ -75,6 +78,7 @@ impl InputBuffer {
     }
 
     /// Has it counted, if it is much or memory is short: a rate, or a slow handler, may have its frames wait.
+    #[inline]
     pub(super) fn count(&mut self, link: &Link) {
         if self.bytes.capacity() >= STEP_BYTES || link.tick.budget.is_exceeded() {
             self.is_counted = true;
@@ -90,6 +94,7 @@ impl InputBuffer {
     }
 
     /// Waits for more, while `held` bytes are held beside it.
+    #[inline]
     pub(super) fn wait(&mut self, link: &Arc<Link>, cx: &mut Context<'_>, held: usize) {
         if self.is_shared && !self.bytes.is_empty() {
             // A byte behind whole frames would keep all that came with them.

@@ -24,6 +24,7 @@ pub(crate) struct Backlog {
 
 impl Backlog {
     /// Bytes that are not delivered yet.
+    #[inline]
     pub(crate) fn bytes(&self) -> usize {
         // Relaxed: a sum to compare with a limit. A waiter looks again under a lock.
         self.bytes.load(Ordering::Relaxed)

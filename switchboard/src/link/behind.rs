@@ -35,6 +35,7 @@ impl Link {
         if self.own_is_behind() || self.falls_behind.load(Ordering::Relaxed) { self.wait(cx) } else { Poll::Ready(()) }
     }
 
+    #[inline]
     fn own_is_behind(&self) -> bool {
         self.tick.backlog.is_behind() && self.subscriptions.load(Ordering::Relaxed) > 0
     }

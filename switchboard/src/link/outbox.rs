@@ -256,6 +256,7 @@ impl Outbox {
     }
 
     /// Writes `output` past the empty queue; what the socket does not take is queued.
+    #[inline]
     pub(crate) fn write_staged(
         &mut self,
         now: Second,
@@ -287,6 +288,7 @@ impl Outbox {
 
     /// Writes shared bytes past the empty queue, and says how many are taken, and whether the socket takes more. If they are
     /// not all, those up to `whole(taken)` count as taken too, and are queued: the rest of what was cut.
+    #[inline]
     pub(crate) fn write_through(
         &mut self,
         now: Second,
@@ -493,6 +495,7 @@ pub(super) fn push_whole(output: &mut Output, encode: impl FnOnce(&mut Output)) 
 }
 
 /// Writes from the front of `output`, as much as one call takes.
+#[inline]
 fn write_front<T>(output: &Output, write: impl FnOnce(&[IoSlice<'_>]) -> T) -> T {
     let front = output.front();
     if front.len() == output.len() {

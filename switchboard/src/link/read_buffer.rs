@@ -21,6 +21,7 @@ impl Default for ReadBuffer {
 impl ReadBuffer {
     /// Memory for `count` bytes: the spare one, unless a frame is left in it, or it is so large that a frame which is kept of
     /// these would keep much more alive. To allocate costs as much as two lines do, or more (glibc, above 1,032 bytes).
+    #[inline]
     pub(crate) fn memory(&mut self, count: usize) -> BytesMut {
         // What is read while memory is short is less than a step, and must not be charged as one.
         let most = if count < STEP_BYTES { (2 * count).min(STEP_BYTES - 1) } else { 2 * count };
@@ -34,6 +35,7 @@ impl ReadBuffer {
     }
 
     /// Takes the memory of a read back, all of which was taken.
+    #[inline]
     pub(crate) fn give_back(&mut self, memory: BytesMut) {
         self.spare = memory;
     }

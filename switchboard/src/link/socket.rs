@@ -104,6 +104,7 @@ pub(crate) trait Source: Send + Sync {
 }
 
 /// How much of the `whole` space for a read `source` gets, which is to read about `most`.
+#[inline]
 pub(crate) fn space(source: &dyn Source, most: usize, whole: usize) -> usize {
     if most >= whole { whole } else { most.max(source.least_bytes()).min(whole) }
 }

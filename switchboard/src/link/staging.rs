@@ -49,6 +49,12 @@ impl Taken {
         staged
     }
 
+    /// Has so many bytes and frames be staged, at most.
+    #[inline]
+    fn opens(&mut self, (bytes, frames): (usize, usize)) {
+        self.staged().space = (bytes.min(MOST_BYTES), frames);
+    }
+
     /// Like dropping it, where nothing unwinds. It runs for every frame, so it avoids drop code for what cannot be
     /// there.
     #[inline]
@@ -59,11 +65,13 @@ impl Taken {
 }
 
 impl Drop for Taken {
+    #[inline]
     fn drop(&mut self) {
         STAGED.with(|place| place.set(self.0.take()));
     }
 }
 
+#[inline]
 fn address(link: &Arc<Link>) -> usize {
     Arc::as_ptr(link).addr()
 }
@@ -75,13 +83,16 @@ pub(super) fn is_polling(link: &Arc<Link>) -> bool {
 }
 
 /// Starts a poll of `link`'s task, in which `space` bytes and frames may be staged.
+#[inline]
 pub(super) fn begin(link: &Arc<Link>, space: (usize, usize)) {
     OWNER.with(|owner| owner.set(address(link)));
-    STAGED.with(|place| place.set(Some(place.take().unwrap_or_default())));
-    open(link, space);
+    let mut taken = Taken(Some(STAGED.with(Cell::take).unwrap_or_default()));
+    taken.opens(space);
+    taken.put_back();
 }
 
 /// Ends a poll of `link`'s task, and hands over what was staged.
+#[inline]
 pub(super) fn end(link: &Arc<Link>, hand_over: impl FnOnce(&mut Output, usize)) {
     take(link, hand_over);
     if is_polling(link) {
@@ -108,21 +119,28 @@ pub(super) fn push<E: FnOnce(&mut Output)>(link: &Arc<Link>, count: usize, encod
 }
 
 /// Lets frames that follow in this poll be staged, as far as there is space.
-pub(super) fn open(link: &Arc<Link>, (bytes, frames): (usize, usize)) {
+#[inline]
+pub(super) fn open(link: &Arc<Link>, space: (usize, usize)) {
     if let Some(mut taken) = Taken::by(link) {
-        taken.staged().space = (bytes.min(MOST_BYTES), frames);
+        taken.opens(space);
+        taken.put_back();
     }
 }
 
 /// Hands over what was staged for `link`, if anything, and lets nothing more be staged.
+#[inline]
 pub(super) fn take(link: &Arc<Link>, hand_over: impl FnOnce(&mut Output, usize)) {
     let Some(mut taken) = Taken::by(link) else { return };
     taken.staged().space = (0, 0);
     // In any case: what cannot be handed over ends with its connection, and must not reach the next one.
-    let Some(mut staged) = taken.0.take_if(|staged| staged.frames > 0) else { return };
-    let frames = std::mem::take(&mut staged.frames);
-    hand_over(&mut staged.output, frames);
-    let rest = staged.output.len();
-    staged.output.consume(rest);
-    taken.0 = Some(staged);
+    if let Some(mut staged) = taken.0.take_if(|staged| staged.frames > 0) {
+        let frames = std::mem::take(&mut staged.frames);
+        hand_over(&mut staged.output, frames);
+        let rest = staged.output.len();
+        if rest > 0 {
+            staged.output.consume(rest);
+        }
+        taken.0 = Some(staged);
+    }
+    taken.put_back();
 }

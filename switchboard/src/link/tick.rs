@@ -71,6 +71,7 @@ impl Tick {
     }
 
     /// The second of the last sweep.
+    #[inline]
     pub(crate) fn now(&self) -> Second {
         // Relaxed: a stamp that is a sweep old is as good as any other within its second.
         self.now.load(Ordering::Relaxed)

@@ -41,6 +41,7 @@ impl Link {
     }
 
     /// Whether no end will come from the socket: what it has now is all.
+    #[inline]
     pub(crate) fn is_cut_off(&self) -> bool {
         self.is(UNHEARD) && !self.is(COMPLETE)
     }
