@@ -4,7 +4,7 @@
 use crate::stream::Arrival;
 use bytes::{Bytes, BytesMut};
 use switchboard_proto::{
-    Aside, Codec, FrameError, Output, WebSocket, WebSocketClient, WebSocketKind, WebSocketMessage,
+    Aside, Codec, FrameError, Output, WebSocket, WebSocketBatch, WebSocketClient, WebSocketKind, WebSocketMessage,
 };
 
 /// Empty fragments in one message; one more is an error.
@@ -23,6 +23,8 @@ pub(crate) fn run(data: &[u8]) {
     let Some(arrival) = Arrival::parse(data) else { return };
     let found = read::<WebSocket>(arrival.pieces.iter().copied(), arrival.frame_bytes);
     assert_eq!(found, meant(arrival.stream, arrival.frame_bytes), "{arrival:?}");
+    let together = read::<Batches>(arrival.pieces.iter().copied(), arrival.frame_bytes);
+    assert_eq!(together, found, "in batches: {arrival:?}");
 
     let messages = || found.0.iter().filter(|outcome| matches!(outcome, Outcome::Message(..)));
     let from_client = write::<WebSocketClient>(messages());
@@ -36,8 +38,59 @@ pub(crate) fn run(data: &[u8]) {
     assert_eq!((at_client.0.iter().collect(), at_client.1), (messages().collect::<Vec<_>>(), cut_off), "{arrival:?}");
 }
 
+/// Messages as they come together, and as they are answered together.
+#[derive(Default)]
+pub(crate) struct Batches(WebSocket);
+
+impl Codec for Batches {
+    type Frame = WebSocketBatch;
+
+    fn decode(&mut self, input: &mut BytesMut, frame_bytes: usize) -> Result<Option<WebSocketBatch>, FrameError> {
+        self.0.decode_batch(input, frame_bytes)
+    }
+
+    fn decode_end(&mut self, input: &mut BytesMut, frame_bytes: usize) -> Result<Option<WebSocketBatch>, FrameError> {
+        Ok(self.0.decode_end(input, frame_bytes)?.map(WebSocketBatch::from))
+    }
+
+    fn encode(&mut self, messages: WebSocketBatch, output: &mut Output) {
+        self.0.encode_batch(None, messages, output);
+    }
+
+    fn aside(&mut self) -> Option<Aside> {
+        self.0.aside()
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.0.held_bytes()
+    }
+}
+
+/// One or more messages.
+pub(crate) trait Messages {
+    fn outcomes(&self) -> Vec<Outcome>;
+}
+
+impl Messages for WebSocketMessage {
+    fn outcomes(&self) -> Vec<Outcome> {
+        vec![Outcome::Message(self.kind(), self.to_vec())]
+    }
+}
+
+impl Messages for WebSocketBatch {
+    fn outcomes(&self) -> Vec<Outcome> {
+        let all: Vec<_> = self.iter().map(|(kind, payload)| Outcome::Message(kind, payload.to_vec())).collect();
+        assert!((1..=64).contains(&all.len()) && all.len() == self.len(), "{self:?}");
+        // They are sent as each of them is.
+        let mut output = Output::default();
+        Batches::default().encode(self.clone(), &mut output);
+        assert_eq!(output.into_bytes(), write::<WebSocket>(all.iter()));
+        all
+    }
+}
+
 /// Everything a codec makes of `pieces`, up to their end or the first error.
-pub(crate) fn read<'a, C: Codec<Frame = WebSocketMessage>>(
+pub(crate) fn read<'a, C: Codec<Frame: Messages>>(
     pieces: impl IntoIterator<Item = &'a [u8]>,
     frame_bytes: usize,
 ) -> (Vec<Outcome>, Option<FrameError>) {
@@ -46,7 +99,7 @@ pub(crate) fn read<'a, C: Codec<Frame = WebSocketMessage>>(
     (outcomes, error)
 }
 
-fn read_into<'a, C: Codec<Frame = WebSocketMessage>>(
+fn read_into<'a, C: Codec<Frame: Messages>>(
     outcomes: &mut Vec<Outcome>,
     pieces: impl IntoIterator<Item = &'a [u8]>,
     frame_bytes: usize,
@@ -57,18 +110,17 @@ fn read_into<'a, C: Codec<Frame = WebSocketMessage>>(
         input.extend_from_slice(piece);
         loop {
             let frame = codec.decode(&mut input, frame_bytes)?;
-            let outcome = match (frame, codec.aside()) {
-                (Some(message), None) => Outcome::Message(message.kind(), message.to_vec()),
-                (None, Some(Aside::Answer(answer))) => Outcome::Answer(answer.to_vec()),
-                (None, Some(Aside::Finished { code })) => Outcome::Finished(code),
+            match (frame, codec.aside()) {
+                (Some(messages), None) => outcomes.extend(messages.outcomes()),
+                (None, Some(Aside::Answer(answer))) => outcomes.push(Outcome::Answer(answer.to_vec())),
+                (None, Some(Aside::Finished { code })) => outcomes.push(Outcome::Finished(code)),
                 (None, None) => break,
-                both => panic!("a frame came with something beside it: {both:?}"),
-            };
-            outcomes.push(outcome);
+                (_, both) => panic!("a frame came with something beside it: {both:?}"),
+            }
         }
         assert!(codec.held_bytes() <= frame_bytes, "more is held than a message may have");
     }
-    assert_eq!(codec.decode_end(&mut input, frame_bytes)?, None, "a message needs no end of input");
+    assert!(codec.decode_end(&mut input, frame_bytes)?.is_none(), "a message needs no end of input");
     assert!(input.is_empty(), "bytes were left behind without an error");
     Ok(())
 }

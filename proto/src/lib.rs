@@ -59,4 +59,4 @@ pub use raw::Raw;
 pub use rights::{Rights, RightsError};
 pub use rule::{Clause, Grants, Group, Person, Rule, Section, Who};
 pub use signed::{SentTimes, Signed};
-pub use websocket::{WEBSOCKET_PING, WebSocket, WebSocketClient, WebSocketKind, WebSocketMessage};
+pub use websocket::{WEBSOCKET_PING, WebSocket, WebSocketBatch, WebSocketClient, WebSocketKind, WebSocketMessage};

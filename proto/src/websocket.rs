@@ -4,12 +4,14 @@
 //! frames: what they ask for is an [`Aside`]. Knows nothing of the HTTP handshake, and supports no extensions.
 
 mod assembly;
+mod batch;
 mod handshake;
 mod header;
 mod mask;
 mod message;
 mod utf8;
 
+pub use batch::WebSocketBatch;
 pub use message::{WebSocketKind, WebSocketMessage};
 
 use crate::{Aside, CloseReason, Codec, FrameError, Output};

@@ -1,6 +1,6 @@
 //! WebSocket frames.
 
-use crate::corpus::websocket::{self as body, Outcome, read};
+use crate::corpus::websocket::{self as body, Batches, Outcome, read};
 use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
 use switchboard_proto::{
@@ -91,9 +91,35 @@ proptest! {
         for payload in &payloads {
             client.encode(WebSocketMessage::binary(payload.clone()), &mut output);
         }
-        let expected = payloads.into_iter().map(|payload| Outcome::Message(WebSocketKind::Binary, payload)).collect();
+        let expected: Vec<_> =
+            payloads.into_iter().map(|payload| Outcome::Message(WebSocketKind::Binary, payload)).collect();
         let stream = output.into_bytes();
+        let together = read::<Batches>(stream.chunks(size), 2000);
+        prop_assert_eq!((&together.0, together.1), (&expected, None));
         prop_assert_eq!(read::<WebSocket>(stream.chunks(size), 2000), (expected, None));
+    }
+}
+
+#[test]
+fn a_batch_ends_before_what_is_long_and_at_64_messages() {
+    let lengths = |payloads: &[usize]| {
+        let (mut client, mut output) = (WebSocketClient::seeded([7; 16]), Output::default());
+        for length in payloads {
+            client.encode(WebSocketMessage::binary(vec![b'x'; *length]), &mut output);
+        }
+        let mut input = BytesMut::from(&output.into_bytes()[..]);
+        let mut server = WebSocket::default();
+        std::iter::from_fn(|| server.decode_batch(&mut input, 64 << 10).unwrap().map(|batch| batch.len())).collect()
+    };
+    let told: [(&[usize], Vec<usize>); 4] = [
+        (&[0; 100], vec![64, 36]),
+        (&[10, 10, 1024, 1023, 10], vec![2, 1, 2]),
+        (&[1000; 7], vec![5, 2]),
+        (&[60_000, 1, 60_000], vec![1, 1, 1]),
+    ];
+    for (payloads, expected) in told {
+        let found: Vec<_> = lengths(payloads);
+        assert_eq!(found, expected, "{payloads:?}");
     }
 }
 

@@ -122,7 +122,8 @@ pub use switchboard_proto::{
     Aside, Bucket, Buckets, CloseCode, CloseReason, Codec, DATAGRAM_BYTES, Datagrams, Ending, Escaped, EventStream,
     Format, ForwardedBy, FrameError, Glob, GlobError, Grants, GroupName, GuardedLines, IpNetwork, IpNetworkError,
     Length, Line, LineBatch, Lines, Message, MessageId, NameError, Output, ProxyVersion, Rate, Raw, Rights,
-    RightsError, RoomName, Terminator, UserName, WebSocket, WebSocketClient, WebSocketKind, WebSocketMessage,
+    RightsError, RoomName, Terminator, UserName, WebSocket, WebSocketBatch, WebSocketClient, WebSocketKind,
+    WebSocketMessage,
 };
 pub use transport::Transport;
 pub use transport::configured::Configured;

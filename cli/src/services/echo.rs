@@ -18,6 +18,7 @@ use switchboard::http::{Request, Response};
 use switchboard::prelude::*;
 use switchboard::{
     Aside, ConnectionError, DatagramLimits, FrameError, GuardedLines, LineBatch, Output, Rate, RepliesPerSource,
+    WebSocketBatch,
 };
 use switchboard_load::typed::{Scheme, parse_timeout};
 use tracing::{Level, debug, enabled};
@@ -153,14 +154,16 @@ fn echo_messages(
 /// As [`reply`].
 fn reply_to_message(
     conn: &mut Connection<PrefixedMessages>,
-    received: Result<Option<WebSocketMessage>, ConnectionError>,
+    received: Result<Option<WebSocketBatch>, ConnectionError>,
 ) -> Result<Option<impl Future<Output = Result<(), ConnectionError>>>, ConnectionError> {
-    let Some(message) = received? else { return Ok(None) };
-    received::log(conn.peer(), &message);
-    Ok(Some(conn.send(message)))
+    let Some(messages) = received? else { return Ok(None) };
+    if enabled!(Level::TRACE) {
+        messages.iter().for_each(|(_, payload)| received::log(conn.peer(), payload));
+    }
+    Ok(Some(conn.send(messages)))
 }
 
-/// Messages that are sent behind a prefix. In the codec as [`PrefixedLines`] are.
+/// Messages that are sent behind a prefix. In the codec as [`PrefixedLines`] are, and answered together as well.
 #[derive(Default)]
 struct PrefixedMessages {
     socket: WebSocket,
@@ -168,15 +171,20 @@ struct PrefixedMessages {
 }
 
 impl Codec for PrefixedMessages {
-    type Frame = WebSocketMessage;
+    type Frame = WebSocketBatch;
 
     #[inline]
-    fn decode(&mut self, input: &mut BytesMut, frame_bytes: usize) -> Result<Option<WebSocketMessage>, FrameError> {
-        self.socket.decode(input, frame_bytes)
+    fn decode(&mut self, input: &mut BytesMut, frame_bytes: usize) -> Result<Option<WebSocketBatch>, FrameError> {
+        self.socket.decode_batch(input, frame_bytes)
     }
 
-    fn decode_end(&mut self, input: &mut BytesMut, frame_bytes: usize) -> Result<Option<WebSocketMessage>, FrameError> {
-        self.socket.decode_end(input, frame_bytes)
+    fn decode_end(&mut self, input: &mut BytesMut, frame_bytes: usize) -> Result<Option<WebSocketBatch>, FrameError> {
+        Ok(self.socket.decode_end(input, frame_bytes)?.map(WebSocketBatch::from))
+    }
+
+    #[inline]
+    fn count(messages: &WebSocketBatch) -> usize {
+        messages.len()
     }
 
     fn aside(&mut self) -> Option<Aside> {
@@ -192,11 +200,8 @@ impl Codec for PrefixedMessages {
     }
 
     #[inline]
-    fn encode(&mut self, message: WebSocketMessage, output: &mut Output) {
-        match &self.prefix {
-            Some(prefix) => self.socket.encode_behind(prefix, message, output),
-            None => self.socket.encode(message, output),
-        }
+    fn encode(&mut self, messages: WebSocketBatch, output: &mut Output) {
+        self.socket.encode_batch(self.prefix.as_deref(), messages, output);
     }
 }
 
@@ -309,7 +314,7 @@ mod tests {
         let reply = |prefix: &'static [u8], message: WebSocketMessage| {
             let prefix = Some(Arc::new(Bytes::from_static(prefix).into()));
             let mut output = Output::default();
-            PrefixedMessages { prefix, ..PrefixedMessages::default() }.encode(message, &mut output);
+            PrefixedMessages { prefix, ..PrefixedMessages::default() }.encode(message.into(), &mut output);
             output.into_bytes()
         };
         let (text, binary) = (WebSocketMessage::from("hi"), WebSocketMessage::binary("hi"));

@@ -52,14 +52,19 @@ impl Assembly {
         frame_bytes: usize,
         masking: Masking,
     ) -> Result<Option<WebSocketMessage>, FrameError> {
-        let is_between = self.seen == 0 && !self.closed && self.message.is_none() && self.control.is_none();
-        if is_between
+        if self.is_between()
             && let Some(header) = Header::of_whole(input, masking)
             && header.payload_bytes <= frame_bytes
         {
             return take_whole(input, &header).map(Some);
         }
         self.decode_any(input, frame_bytes, masking)
+    }
+
+    /// Whether the input begins with a frame of which nothing is known yet, and which may be a message.
+    #[inline]
+    pub(super) fn is_between(&self) -> bool {
+        self.seen == 0 && !self.closed && self.message.is_none() && self.control.is_none()
     }
 
     /// As [`decode`](Self::decode), whatever comes next. Apart: most messages are one frame that has come whole, and come by the
@@ -188,7 +193,7 @@ fn take_whole(input: &mut BytesMut, header: &Header) -> Result<WebSocketMessage,
     let end = header.bytes + header.payload_bytes;
     let payload = &mut input[header.bytes..end];
     let is_ascii = header.unmask(payload, 0);
-    let kind = if header.opcode == Opcode::Text { WebSocketKind::Text } else { WebSocketKind::Binary };
+    let kind = header.kind();
     if kind == WebSocketKind::Text && !is_ascii && str::from_utf8(payload).is_err() {
         return Err(FrameError::NotUtf8);
     }

@@ -98,6 +98,12 @@ impl Header {
         Some(Self { is_last: true, opcode, mask, bytes, payload_bytes })
     }
 
+    /// Of the message that begins with it.
+    #[inline]
+    pub(super) fn kind(&self) -> WebSocketKind {
+        if self.opcode == Opcode::Text { WebSocketKind::Text } else { WebSocketKind::Binary }
+    }
+
     /// Unmasks the part of the payload that begins at byte `offset` of it, and says whether that is ASCII.
     #[inline]
     pub(super) fn unmask(&self, payload: &mut [u8], offset: usize) -> bool {
