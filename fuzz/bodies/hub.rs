@@ -214,6 +214,7 @@ impl World {
             Some((_, seat)) => seat.publish(&payload).unwrap(),
             None => room.publish(&payload),
         };
+        let id = id.published().unwrap().id;
         drop(room);
         let from = seat.map(|_| member.unwrap().name.clone());
         let seats = &self.rooms[place].as_ref().unwrap().seats;

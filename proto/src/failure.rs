@@ -75,11 +75,13 @@ pub enum ErrorCode {
     WrongProtocol,
     /// Some of what it would resume from is gone, which its format cannot tell.
     Gone,
+    /// What keeps the room's messages cannot now.
+    Unavailable,
 }
 
 impl ErrorCode {
     /// Every code.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::UnknownCommand,
         Self::BadArgument,
         Self::BadName,
@@ -106,6 +108,7 @@ impl ErrorCode {
         Self::TooSlow,
         Self::WrongProtocol,
         Self::Gone,
+        Self::Unavailable,
     ];
 
     /// The stable code, as peers see it.
@@ -137,6 +140,7 @@ impl ErrorCode {
             Self::TooSlow => "too-slow",
             Self::WrongProtocol => "wrong-protocol",
             Self::Gone => "gone",
+            Self::Unavailable => "unavailable",
         }
     }
 }

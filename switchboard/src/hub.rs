@@ -5,28 +5,32 @@
 //! Lock order: the hub's maps, a room, a worker's inbox; or a link, then a tick's dirty list, or a room whose past it is told.
 //! Nothing is taken behind the last of each, and no room's lock is held while a link's is taken.
 
+pub(crate) mod building;
 pub(crate) mod counts;
 mod deliver;
 pub(crate) mod door;
+mod durable;
 pub(crate) mod encoding;
 mod fanout;
 mod history;
 mod holding;
 mod inbox;
 pub(crate) mod listing;
-mod log;
+pub(crate) mod log;
 pub(crate) mod membership;
 mod names;
 mod naming;
 pub(crate) mod policy;
 mod posting;
 mod presence;
+pub(crate) mod publication;
 mod repeats;
 mod replay;
 mod review;
 pub(crate) mod room;
 mod seats;
 pub(crate) mod session;
+mod shown;
 mod standing;
 mod unsaid;
 mod waiting;
@@ -38,6 +42,7 @@ use bytes::Bytes;
 use door::{Pass, RoomList};
 use encoding::{Encodings, MemberEncoding};
 use holding::Holding;
+use log::StoredRoom;
 use names::Names;
 use policy::{Governance, Policy};
 use room::{Room, RoomInner, RoomOptions};
@@ -46,7 +51,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
-use switchboard_proto::{Format, NameError, RoomName, UserName};
+use switchboard_proto::{Format, MessageId, NameError, RoomName, UserName};
 use tokio::time::Instant;
 
 /// A room without members is kept this long, with its history, for members who return.
@@ -54,6 +59,9 @@ const EMPTY_ROOM_STAYS: Duration = Duration::from_mins(10);
 
 /// Between the beginnings of two searches for rooms that have been empty for too long.
 const PURGE_INTERVAL: Duration = Duration::from_mins(1);
+
+/// Rooms that may be asleep for each that may be awake: about 100 bytes each.
+const ASLEEP_FOR_EACH: usize = 10;
 
 /// Rooms that are looked at together: 100,000 at once would hold up everybody for 20 ms.
 const PURGED_TOGETHER: usize = 64;
@@ -118,6 +126,8 @@ pub struct Hub(Arc<HubInner>);
 
 pub(crate) struct HubInner {
     rooms: Mutex<BTreeMap<RoomName, Arc<RoomInner>>>,
+    /// Rooms that the log keeps and that nobody has been in for long: the last message of each. They wake when somebody asks for them.
+    asleep: Mutex<BTreeMap<RoomName, MessageId>>,
     names: Mutex<Names>,
     next_guest: AtomicU64,
     purge: Mutex<Purge>,
@@ -144,18 +154,17 @@ impl Hub {
 
     /// A hub with limits of its own.
     pub fn with_limits(limits: HubLimits) -> Self {
-        Self::governed(limits, None)
+        Self::of(Holding::new(limits, None, None))
     }
 
     /// A hub in whose rooms sessions and members do what `policy` says that they may.
     pub fn with_policy(limits: HubLimits, policy: Arc<dyn Policy>) -> Self {
-        Self::governed(limits, Some(Governance::new(policy)))
+        Self::of(Holding::new(limits, Some(Governance::new(policy)), None))
     }
 
-    fn governed(limits: HubLimits, governance: Option<Governance>) -> Self {
-        let (rooms, names, next_guest, purge, options) = Default::default();
-        let holding = Holding::new(limits, governance);
-        Self(Arc::new(HubInner { rooms, names, next_guest, purge, holding, options }))
+    fn of(holding: Arc<Holding>) -> Self {
+        let (rooms, asleep, names, next_guest, purge, options) = Default::default();
+        Self(Arc::new(HubInner { rooms, asleep, names, next_guest, purge, holding, options }))
     }
 
     /// Who says what may be done in its rooms, if anybody does.
@@ -202,7 +211,8 @@ impl Hub {
 
     /// The room of that name; creates it if it does not exist.
     ///
-    /// A room exists while it has members or somebody holds a [`Room`], and for 10 minutes after.
+    /// A room exists while it has members or somebody holds a [`Room`], and for 10 minutes after; one that a [log](crate::log) keeps, for
+    /// as long as the log has anything of it.
     ///
     /// # Errors
     /// `name` is not a valid room name, or the limit on rooms is reached.
@@ -299,19 +309,42 @@ impl Hub {
         if let Some(room) = rooms.get(name) {
             return Ok(Room(Arc::clone(room)));
         }
+        if let Some(room) = self.woken(&mut rooms, name, options) {
+            return Ok(room);
+        }
         let limit = self.0.holding.limits.rooms;
-        if rooms.len() >= limit {
+        if rooms.len() >= limit || self.0.asleep.lock().len() >= ASLEEP_FOR_EACH.saturating_mul(limit) {
             return Err(RoomError::TooManyRooms { limit });
         }
-        let by_name = self.0.options.lock().clone();
-        let options = by_name.map_or(options, |by_name| by_name(name));
-        let room = RoomInner::new(Some(name.clone()), options, Arc::clone(&self.0.holding));
+        let room = RoomInner::new(Some(name.clone()), self.options_of(name, options), Arc::clone(&self.0.holding));
         rooms.insert(name.clone(), Arc::clone(&room));
         Ok(Room(room))
     }
 
+    fn options_of(&self, name: &RoomName, given: RoomOptions) -> RoomOptions {
+        let by_name = self.0.options.lock().clone();
+        by_name.map_or(given, |by_name| by_name(name))
+    }
+
+    /// The room of that name, if it was asleep: it goes on behind its last message, and what the log has of it is its past.
+    fn woken(
+        &self,
+        rooms: &mut BTreeMap<RoomName, Arc<RoomInner>>,
+        name: &RoomName,
+        options: RoomOptions,
+    ) -> Option<Room> {
+        let (name, last) = self.0.asleep.lock().remove_entry(name)?;
+        let stored = StoredRoom { name: name.clone(), last, first: 1, newest: Vec::new() };
+        let options = RoomOptions { durable: true, ..self.options_of(&name, options) };
+        let room = RoomInner::restored(stored, options, Arc::clone(&self.0.holding));
+        rooms.insert(name, Arc::clone(&room));
+        Some(Room(room))
+    }
+
     fn found(&self, _: Pass, name: &RoomName) -> Option<Room> {
-        self.0.rooms.lock().get(name).cloned().map(Room)
+        let mut rooms = self.0.rooms.lock();
+        let room = rooms.get(name).cloned().map(Room);
+        room.or_else(|| self.woken(&mut rooms, name, RoomOptions::default()))
     }
 
     /// At most `limit` of them, and how many there are.
@@ -351,7 +384,9 @@ impl Hub {
             looked.into_iter().filter(|(_, room)| is_over(room)).map(|(name, _)| name.clone()).collect();
         purge.behind = last;
         for name in over {
-            rooms.remove(&name);
+            if let Some(last) = rooms.remove(&name).and_then(|room| room.sleeps()) {
+                self.0.asleep.lock().insert(name, last);
+            }
         }
     }
 }

@@ -99,7 +99,7 @@ fn reach_a_slow_reader(stage: &Stage, rooms: usize) {
 #[test]
 fn a_past_is_told_once_and_in_order_while_others_publish() {
     explore(|stage| {
-        let first = stage.room.publish("0");
+        let first = stage.room.publish("0").published().unwrap().id;
         let talkers = [stage.talker("a", 3), stage.talker("b", 3)];
         let Served { heard, mut says, task, .. } = stage.serve(Limits::default(), {
             let (hub, room) = (stage.hub.clone(), stage.room.clone());

@@ -106,11 +106,13 @@ pub use connection::{
     relay,
 };
 pub use error::{BindError, BoxError, ConnectError, ConnectionError, ListenerError, Result};
+pub use hub::building::HubBuilder;
 pub use hub::counts::HubMetrics;
 pub use hub::door::{Page, Published, RoomList};
 pub use hub::encoding::{Encoding, PlainEvents};
 pub use hub::listing::{NamedAfter, NamedConnection, RoomInfo};
 pub use hub::membership::{Join, JoinError, Membership, PublishError};
+pub use hub::publication::Publication;
 pub use hub::room::{Overflow, PresenceNotices, Room, RoomClass, RoomOptions};
 pub use hub::session::{NameRefused, Session, TellError};
 pub use hub::{Hub, HubLimits, RoomError};
@@ -157,6 +159,11 @@ pub mod rule {
 pub mod policy {
     pub use crate::hub::policy::{Authenticating, Claimant, Credentials, NotAllowed, Policy, Principal, Refusal};
     pub use switchboard_proto::Rights;
+}
+
+/// What keeps the messages of rooms in order, beyond the process: [`RoomLog`](log::RoomLog).
+pub mod log {
+    pub use crate::hub::log::{Cursor, Done, LogError, PageLimit, Retention, RoomLog, StoredRoom};
 }
 
 /// What most programs need.

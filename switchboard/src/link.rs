@@ -162,6 +162,8 @@ struct State {
     behind: Option<Arc<Tick>>,
     /// Since when it has been waiting for a worker to catch up, or for memory.
     held_up_since: Stamp,
+    /// What it has published that is to be confirmed.
+    unconfirmed: i16,
     /// How often it need not be once more.
     turns: u8,
     /// How often what was posted to it is on its way to be told again.
@@ -207,6 +209,7 @@ impl Link {
                 input_charge: budget::Charge::default(),
                 behind: None,
                 held_up_since: Stamp::NONE,
+                unconfirmed: 0,
                 turns: 0,
                 repeats: 0,
             }),

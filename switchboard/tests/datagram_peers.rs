@@ -1,6 +1,7 @@
 //! Datagram peers: who becomes a connection, what strangers get, and that a connection is like any other from there on.
 
 use crate::harness::mote::{Mote, door, stranger, stranger_of};
+use crate::harness::node::shown;
 use crate::harness::served::{Served, address, with_1_and_4_workers};
 use bytes::Bytes;
 use std::net::SocketAddr;
@@ -110,7 +111,7 @@ async fn rooms(workers: usize) {
     let watcher = tokio::net::TcpStream::connect(address(&served.urls[1])).await.unwrap();
     // The joins' own frames are published too: all of them are over once everybody is in and has seen a last one.
     served.until(|_| room.member_count() == 101 && room.last_id().seq == 100).await;
-    let mark = room.publish("mark").seq;
+    let mark = shown(room.publish("mark")).seq;
     for (number, mote) in motes.iter().enumerate().take(50) {
         mote.say(format!("from {number}")).await;
         room.publish(format!("to all {number}"));

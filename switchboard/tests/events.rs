@@ -1,7 +1,7 @@
 //! Answers that stream events: what they are, that they are kept alive, and what is published as events of their own.
 
 use crate::harness::http2_client::{Client, piece};
-use crate::harness::node::QUIET;
+use crate::harness::node::{QUIET, shown};
 use crate::harness::patience::{secs, until};
 use crate::harness::served::Served;
 use switchboard::http::{Request, Response, types};
@@ -102,7 +102,7 @@ async fn a_stream_is_kept_alive_only_if_it_is_of_events_and_that_is_asked_for() 
 async fn what_is_published_is_an_event_of_its_own_and_a_loss_is_named() {
     let room = Hub::new().unnamed(QUIET);
     let (_app, mut answer) = streaming(&room, Timeouts::default()).await;
-    let id = room.publish("{\"a\":1}\nand more");
+    let id = shown(room.publish("{\"a\":1}\nand more"));
     assert_eq!(event(&mut answer).await, format!("id: {id}\ndata: {{\"a\":1}}\ndata: and more\n"));
     room.publish([0xff, 0xfe]);
     let gap = event(&mut answer).await;

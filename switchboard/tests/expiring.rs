@@ -72,7 +72,7 @@ async fn whoever_speaks_for_one_that_has_ended_is_refused() {
     alice.me.expire_at(Some(from_now(5)));
     alice.seat.publish("in time").unwrap();
     sleep(seconds(6)).await;
-    assert_eq!(alice.seat.publish("late"), Err(PublishError::NotAllowed));
+    assert_eq!(alice.seat.publish("late").map(drop), Err(PublishError::NotAllowed));
     let lobby = alice.seat.room().clone();
     assert_eq!(alice.me.publish(&lobby, "late").unwrap_err(), PublishError::NotAllowed);
     assert_eq!(bob.heard().await, ["[lobby] guest-1: in time"]);

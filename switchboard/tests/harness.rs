@@ -6,6 +6,7 @@ pub(crate) mod batches;
 pub(crate) mod http2_client;
 pub(crate) mod http2_frames;
 pub(crate) mod http_peer;
+pub(crate) mod model_log;
 pub(crate) mod mote;
 pub(crate) mod node;
 pub(crate) mod patience;

@@ -3,7 +3,7 @@
 //! Over memory, under a paused clock: a pipe takes 64 KiB, then the outbox fills.
 
 use crate::harness::account::Account;
-use crate::harness::node::{Member, Node, QUIET, heard, told, user};
+use crate::harness::node::{Member, Node, QUIET, heard, shown, told, user};
 use crate::harness::patience::{patiently, secs, until};
 use bytes::Bytes;
 use serde_json::Value;
@@ -73,7 +73,7 @@ async fn nothing_is_dropped_that_the_socket_takes_however_much_comes_at_once() {
         let mut speaking = node.join(&lobby, Format::Json, dropping(overflow)).await;
         speaking.conn.send(r#"{"event":"an answer"}"#).await.unwrap();
         let mut accounts = [(); 3].map(|()| Account::behind(0));
-        accounts[2].publish(speaking.seat.publish("mine").unwrap().seq);
+        accounts[2].publish(shown(speaking.seat.publish("mine").unwrap()).seq);
         for _ in 0..COUNT {
             lobby.publish("x".repeat(200));
         }
@@ -534,7 +534,7 @@ async fn a_member_that_publishes_and_does_not_read_has_one_gap_around_its_own() 
         let mut account = Account::behind(0);
         for number in 0..500 {
             lobby.publish("x".repeat(400));
-            account.publish(slow.seat.publish("mine").unwrap().seq);
+            account.publish(shown(slow.seat.publish("mine").unwrap()).seq);
             if number % 5 == 4 {
                 tick().await;
             }

@@ -4,6 +4,7 @@
 
 mod bound_names;
 mod delivery;
+mod durable;
 mod encodings;
 mod formats;
 mod histories;

@@ -64,6 +64,7 @@ impl RoomSettings {
             rate: self.rate.map(|rate| Rate::new(rate, rate)),
             payload_bytes: self.frame_bytes,
             class: self.class.as_ref().and_then(|class| classes.number(class)),
+            durable: default.durable,
         }
     }
 }

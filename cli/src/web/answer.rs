@@ -52,7 +52,9 @@ pub(crate) fn status(code: ErrorCode) -> StatusCode {
         ErrorCode::NameTaken | ErrorCode::NotAMember | ErrorCode::NoRoom => StatusCode::CONFLICT,
         ErrorCode::FrameTooLong => StatusCode::PAYLOAD_TOO_LARGE,
         ErrorCode::RateLimited => StatusCode::TOO_MANY_REQUESTS,
-        ErrorCode::TooManyRooms | ErrorCode::RoomFull | ErrorCode::AuthUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+        ErrorCode::TooManyRooms | ErrorCode::RoomFull | ErrorCode::AuthUnavailable | ErrorCode::Unavailable => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
         ErrorCode::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
         ErrorCode::TooSlow => StatusCode::REQUEST_TIMEOUT,
         // Unknown commands, bad arguments and names, and what is not said over HTTP.
@@ -119,7 +121,7 @@ pub(crate) fn refusal(failure: &Failure, allow: Option<&'static str>) -> Respons
     let mut response = lines(OBJECT, &object);
     *response.status_mut() = status(failure.code);
     let (retry, allow) = match failure.code {
-        ErrorCode::RateLimited => (Some("1"), None),
+        ErrorCode::RateLimited | ErrorCode::Unavailable => (Some("1"), None),
         // Rooms go when they have been empty for ten minutes.
         ErrorCode::TooManyRooms => (Some("60"), None),
         ErrorCode::AuthUnavailable | ErrorCode::RoomFull => (Some("5"), None),
@@ -279,6 +281,7 @@ mod tests {
             ("too-slow", 408),
             ("wrong-protocol", 400),
             ("gone", 400),
+            ("unavailable", 503),
         ];
         let statuses = ErrorCode::ALL.map(|code| (code.code(), status(code).as_u16()));
         assert_eq!(statuses, expected);

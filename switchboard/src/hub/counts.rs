@@ -22,7 +22,7 @@ thread_local! {
 pub(super) struct HubCounts {
     stripes: [Stripe; STRIPES],
     memberships: AtomicUsize,
-    refused: [AtomicU64; 3],
+    refused: [AtomicU64; 4],
 }
 
 /// 128: processors fetch lines in pairs.
@@ -61,6 +61,10 @@ pub struct HubMetrics {
     pub refused_too_long: u64,
     /// Publications that were more than their room takes.
     pub refused_too_often: u64,
+    /// Publications that the log did not take, or could not keep.
+    pub refused_unavailable: u64,
+    /// Bytes of publications that wait for the log.
+    pub unsettled_bytes: usize,
     /// Messages that rooms keep.
     pub history_messages: usize,
     /// Bytes that those take.
@@ -92,6 +96,7 @@ impl HubCounts {
             PublishError::NotAllowed => 0,
             PublishError::TooLong { .. } => 1,
             PublishError::TooOften { .. } => 2,
+            PublishError::Unavailable => 3,
         };
         self.refused[reason].fetch_add(1, Ordering::Relaxed);
     }
@@ -145,6 +150,8 @@ impl Hub {
             refused_not_allowed: refused[0],
             refused_too_long: refused[1],
             refused_too_often: refused[2],
+            refused_unavailable: refused[3],
+            unsettled_bytes: self.0.holding.unsettled.bytes(),
             // Two stripes may be looked at while a message goes in one and comes in the other.
             history_messages: usize::try_from(kept.cast_signed()).unwrap_or(0),
             history_bytes: self.0.holding.bytes(),

@@ -5,7 +5,7 @@ use super::posting::{Encoded, Kind};
 use super::repeats::Repeats;
 use super::replay::Missed;
 use super::room::Overflow;
-use super::waiting::{Full, Gap, Publication, Summary, Taken, Waiting};
+use super::waiting::{Full, Gap, MemberCopy, Summary, Taken, Waiting};
 use crate::link::outbox::{Flushed, Outbox};
 use crate::link::{ConnectionId, Link};
 use bytes::Bytes;
@@ -59,7 +59,7 @@ impl Subscriber {
                         let (encoding, room) = (encoding.clone(), room.clone());
                         Gap { member, encoding, room, lost: 1, from_seq, is_told }
                     };
-                    let publication = Publication { bytes, member, seq };
+                    let publication = MemberCopy { bytes, member, seq };
                     let Ok(taken) = publish(link.outbox(), publication, overflow, bounds, gap) else {
                         link.end(CloseReason::SlowConsumer);
                         return false;
@@ -166,7 +166,7 @@ fn overflows(outbox: &Outbox, kind: &Kind, size: usize, overflow: Overflow, boun
 /// socket may take at once has room.
 fn publish(
     outbox: &mut Outbox,
-    publication: Publication,
+    publication: MemberCopy,
     overflow: Overflow,
     (bytes, frames): (usize, usize),
     gap: impl Fn(u64) -> Gap,

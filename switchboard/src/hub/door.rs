@@ -6,12 +6,13 @@
 //! for a [`Pass`], which no other file can make.
 
 use super::encoding::MemberEncoding;
-use super::log::Byline;
 use super::membership::{Join, JoinError, Membership, PublishError};
 use super::policy::{ANONYMOUS, Governance, NotAllowed, Principal, Ruling};
 use super::posting::MembershipId;
+use super::publication::Publication;
 use super::room::{Author, Room, RoomInner, RoomOptions, Unjoined};
 use super::session::{SessionInner, TellError};
+use super::shown::Byline;
 use super::standing::Objection;
 use super::{Hub, RoomError};
 use crate::link::Link;
@@ -209,20 +210,21 @@ pub(crate) fn join(participant: &Participant<'_>, room: &Room, join: Join) -> Re
     }
 }
 
-/// Publishes `payload` to all members of `room`, from the program, in nobody's name. Never waits, and never fails.
-pub(super) fn announce(room: &Room, payload: &[u8]) -> Published {
-    let Ok(published) = room.0.publish(Pass(()), Author::Program, payload) else {
-        unreachable!("the program is refused nothing")
-    };
-    published
+/// Publishes `payload` to all members of `room`, from the program, in nobody's name. Never waits, and fails only by the room's log.
+pub(super) fn announce(room: &Room, payload: &[u8]) -> Publication {
+    room.0.publish(Pass(()), Author::Program, payload).unwrap_or_else(|objection| {
+        let error = unpublished(objection);
+        room.0.holding.counts.refused(&error);
+        Publication::failed(error)
+    })
 }
 
 /// Publishes `payload` to all members of `room`, in the publisher's name. Never waits.
-pub(super) fn publish(publisher: Publisher<'_>, room: &Room, payload: &[u8]) -> Result<Published, PublishError> {
+pub(super) fn publish(publisher: Publisher<'_>, room: &Room, payload: &[u8]) -> Result<Publication, PublishError> {
     publish_as(publisher, room, payload).inspect_err(|error| room.0.holding.counts.refused(error))
 }
 
-fn publish_as(publisher: Publisher<'_>, room: &Room, payload: &[u8]) -> Result<Published, PublishError> {
+fn publish_as(publisher: Publisher<'_>, room: &Room, payload: &[u8]) -> Result<Publication, PublishError> {
     let author = match publisher {
         Publisher::Session(session) => {
             check(session, &room.0, Rights::PUBLISH)?;
@@ -250,6 +252,7 @@ fn unpublished(objection: Objection) -> PublishError {
     match objection {
         Objection::TooLong { limit } => PublishError::TooLong { limit },
         Objection::TooOften { wait } => PublishError::TooOften { wait },
+        Objection::Unavailable => PublishError::Unavailable,
         Objection::Outdated | Objection::Gone | Objection::Refused => PublishError::NotAllowed,
     }
 }
@@ -262,7 +265,7 @@ fn in_time(link: Option<&Arc<Link>>) -> Result<(), NotAllowed> {
 
 /// Publishes as a member of whom the policy is to be asked first.
 #[cold]
-fn publish_anew(member: &Membership, payload: &[u8]) -> Result<Published, PublishError> {
+fn publish_anew(member: &Membership, payload: &[u8]) -> Result<Publication, PublishError> {
     let room = &member.room().0;
     loop {
         let speaker = member.speaker(Some(reconsider(room, member.id()).ok_or(NotAllowed)?));

@@ -4,8 +4,10 @@
 
 use super::HubLimits;
 use super::counts::HubCounts;
+use super::durable::Unsettled;
 use super::encoding::Encodings;
 use super::history::LEAST_BYTES;
+use super::log::RoomLog;
 use super::policy::Governance;
 use super::room::RoomInner;
 use crate::link::budget::Budget;
@@ -31,6 +33,10 @@ pub(crate) struct Holding {
     /// Here, where each room finds it.
     pub(super) governance: Option<Governance>,
     pub(super) counts: HubCounts,
+    /// What keeps its rooms, if anything does.
+    pub(super) log: Option<Arc<dyn RoomLog>>,
+    /// What waits for it.
+    pub(super) unsettled: Arc<Unsettled>,
     figure: Figure,
     /// What the limits and the memory of servers allow.
     most: AtomicUsize,
@@ -41,12 +47,14 @@ pub(crate) struct Holding {
 }
 
 impl Holding {
-    pub(super) fn new(limits: HubLimits, governance: Option<Governance>) -> Arc<Self> {
+    pub(super) fn new(limits: HubLimits, governance: Option<Governance>, log: Option<Arc<dyn RoomLog>>) -> Arc<Self> {
         let most = AtomicUsize::new(limits.all_history_bytes);
         Arc::new(Self {
             limits,
             encodings: Encodings::default(),
             governance,
+            log,
+            unsettled: Arc::default(),
             figure: Figure::default(),
             most,
             keeping: Mutex::default(),
@@ -64,6 +72,9 @@ impl Holding {
         self.counted_in.store(address, Ordering::Relaxed);
         self.most.fetch_min(budget.limit() / SHARE, Ordering::Relaxed);
         budget.count(self);
+        if self.log.is_some() {
+            budget.count(&self.unsettled);
+        }
     }
 
     /// What one room may keep that keeps `bytes` now, and never more than `limit`: all may exceed theirs by a sixteenth until others
@@ -134,7 +145,7 @@ mod tests {
     #[test]
     fn a_publication_looks_at_rooms_in_proportion_to_its_length() {
         let scene = || {
-            let holding = Holding::new(HubLimits::default(), None);
+            let holding = Holding::new(HubLimits::default(), None, None);
             let room = |number| {
                 let name = format!("r{number}").parse().unwrap();
                 Room(RoomInner::new(Some(name), RoomOptions::default(), Arc::clone(&holding)))

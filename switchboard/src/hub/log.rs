@@ -1,223 +1,122 @@
-//! A room's messages in their order: here each gets its number, and the last ones are kept.
+//! What keeps the messages of rooms in order, on disk or beyond the process: the seam between a room and what it is kept by.
 //!
-//! Knows no members and takes no lock: whoever appends holds the room's. What it keeps is in memory, and gone with the room.
+//! The room gives each message its number and asks the log to keep it; only once the log has it is it shown to anybody. What a room has
+//! shown is in `shown.rs`, what waits for the log in `durable.rs`. Where there is no log, nothing here is looked at.
 
-use super::history::{History, kept_bytes};
-use bytes::Bytes;
-use std::collections::VecDeque;
+use std::fmt;
 use std::sync::Arc;
-use std::time::SystemTime;
-use switchboard_proto::{Epoch, Message, MessageId, Notice, RoomName, UserName};
+use std::time::Duration;
+use switchboard_proto::{Message, MessageId, RoomName};
 
-/// What one room has had published.
-pub(super) struct Log {
-    /// The incarnation that the numbers are of.
-    epoch: Epoch,
-    /// The number of the last message.
-    seq: u64,
-    history: History,
+/// What a log calls when it has answered: on a thread of its own, and never within the call that asked. It takes short locks, and may ask
+/// the log for more; it never waits.
+pub type Done<T> = Box<dyn FnOnce(Result<T, LogError>) + Send>;
+
+/// Keeps the messages of rooms in order.
+///
+/// Nothing here may wait, but for [`rooms`](Self::rooms): workers call it, while they hold a room's lock too. What is asked for is queued, and
+/// answered by `done` on the log's own thread. Each `done` is called exactly once, also if the log fails or ends.
+///
+/// The order of one room is the order of its ids: the log keeps message N + 1 of an epoch only if it has N of it, so that what it has of a
+/// room is always all up to some message, but for the oldest, which it may have dropped.
+pub trait RoomLog: Send + Sync + 'static {
+    /// Tells `each` room that it has, in any order, with its newest messages: as many as are within what `newest` says of it. Called once,
+    /// before anybody is served. May wait.
+    ///
+    /// # Errors
+    /// It cannot be read, or what is there is damaged. Then no hub is made of it.
+    fn rooms(&self, newest: &dyn Fn(&RoomName) -> PageLimit, each: &mut dyn FnMut(StoredRoom)) -> Result<(), LogError>;
+
+    /// Keeps `batch` behind `after`, the last message that it has of the room: all of it or nothing. Their numbers follow `after`, in its
+    /// epoch; `after` of number 0 begins the epoch, and what it has of the room's other epochs is forgotten by that. `done` gets the last id, once all of it is kept for good.
+    ///
+    /// There is at most one batch of a room under way; those of different rooms may be committed together.
+    ///
+    /// `done` gets [`Conflict`](LogError::Conflict) if `after` is not the last message that it has (nor begins an epoch), and
+    /// [`Unavailable`](LogError::Unavailable) if it cannot keep anything now. In both cases nothing of the batch is kept.
+    fn append(&self, room: &RoomName, after: MessageId, batch: Vec<Arc<Message>>, done: Done<MessageId>);
+
+    /// Reads messages of a room, oldest first, without a hole among them: those next to `from`, at least one if there is any, and no more
+    /// than `limit`. Nothing stays open behind it. None if there are none there, as of another epoch.
+    fn read(&self, room: &RoomName, from: Cursor, limit: PageLimit, done: Done<Vec<Arc<Message>>>);
+
+    /// How much of a room's past is to be kept from now on; what is beyond it may be dropped, the oldest first, whenever that is convenient.
+    /// Of a room that it was told nothing of, it keeps everything.
+    fn keep(&self, room: &RoomName, retention: Retention);
+
+    /// Forgets a room: its messages and its epoch. Its next append begins another epoch. Follows the appends before it.
+    fn forget(&self, room: &RoomName, done: Done<()>);
+
+    /// Whether it takes what is appended now, as far as it knows.
+    ///
+    /// # Errors
+    /// It does not, and why.
+    fn health(&self) -> Result<(), LogError>;
 }
 
-/// What a log may keep: of messages so many, and of bytes.
-#[derive(Clone, Copy)]
-pub(super) struct Kept {
-    pub(super) messages: usize,
-    pub(super) bytes: usize,
-}
-
-/// A message that was appended.
-pub(super) struct Appended {
-    pub(super) message: Arc<Message>,
-    /// The bytes by which what is kept has grown.
-    pub(super) grown: isize,
-}
-
-/// Who publishes, as a message tells it.
+/// A room as a log has it.
 #[derive(Debug, Clone)]
-pub(super) struct Byline {
-    /// What it calls itself.
-    pub(super) from: UserName,
-    /// Whom it is shown to be.
-    pub(super) user: Option<UserName>,
+pub struct StoredRoom {
+    /// Its name, as it was first written.
+    pub name: RoomName,
+    /// Its last message, or the point before the first one. The next one is behind it, in its epoch.
+    pub last: MessageId,
+    /// The number of the oldest message that the log has of it; one above the last if it has none.
+    pub first: u64,
+    /// The newest ones, oldest first, without a hole up to `last`.
+    pub newest: Vec<Arc<Message>>,
 }
 
-impl Log {
-    pub(super) fn new(epoch: Epoch) -> Self {
-        Self { epoch, seq: 0, history: History::default() }
-    }
-
-    /// Gives `payload` its place in the order, and keeps it as far as `keep` allows.
-    pub(super) fn append(
-        &mut self,
-        room: &RoomName,
-        by: Option<Byline>,
-        payload: Bytes,
-        time: SystemTime,
-        keep: Kept,
-    ) -> Appended {
-        self.seq += 1;
-        let (from, user) = by.map_or((None, None), |Byline { from, user }| (Some(from), user));
-        let message = Arc::new(Message { room: room.clone(), id: self.last(), time, from, user, payload });
-        let mut grown = 0;
-        if keep.messages > 0 {
-            grown = self.history.push(Arc::clone(&message), keep.messages, keep.bytes);
-        }
-        Appended { message, grown }
-    }
-
-    /// The last message, or the point before the first one.
-    pub(super) fn last(&self) -> MessageId {
-        MessageId { epoch: self.epoch, seq: self.seq }
-    }
-
-    /// Where what is still kept begins for somebody who knows the messages up to `since`: behind which number, and what it is
-    /// told of those that are gone.
-    pub(super) fn missed(&self, since: MessageId, room: &RoomName) -> (u64, Option<Notice>) {
-        let known = self.history.first(self.seq) - 1;
-        if since.epoch != self.epoch {
-            return (known, Some(Notice::Reset { room: room.clone(), epoch: self.epoch }));
-        }
-        // Behind one that was not published yet there is nothing to repeat, and nothing is gone.
-        let since = since.seq.min(self.seq);
-        let lost = known.saturating_sub(since);
-        let gap = Notice::Gap { room: room.clone(), lost, from_seq: since + 1 };
-        (known.max(since), (lost > 0).then_some(gap))
-    }
-
-    /// As [`missed`](Self::missed), for one that may read nothing of it: everything is gone, of another incarnation too what this one has had.
-    pub(super) fn unread(&self, since: MessageId, room: &RoomName) -> (u64, Option<Notice>) {
-        if since.epoch != self.epoch {
-            return (0, Some(Notice::Reset { room: room.clone(), epoch: self.epoch }));
-        }
-        let lost = self.seq.saturating_sub(since.seq);
-        let gap = Notice::Gap { room: room.clone(), lost, from_seq: since.seq.saturating_add(1) };
-        (self.seq, (lost > 0).then_some(gap))
-    }
-
-    /// What it keeps behind number `seq`.
-    pub(super) fn after(&self, seq: u64) -> impl Iterator<Item = &Arc<Message>> {
-        self.history.since(seq)
-    }
-
-    /// What it keeps behind number `after` up to `until`: at least one message if there is any, and no more than have about
-    /// `bytes`.
-    pub(super) fn draw(&self, after: u64, until: u64, bytes: usize) -> VecDeque<Arc<Message>> {
-        let mut drawn = 0;
-        let within = |message: &&Arc<Message>| {
-            let is_within = message.id.seq <= until && drawn <= bytes;
-            drawn += kept_bytes(message);
-            is_within
-        };
-        self.after(after).take_while(within).cloned().collect()
-    }
-
-    /// The last `count` messages that it keeps.
-    pub(super) fn newest(&self, count: usize) -> impl Iterator<Item = &Arc<Message>> {
-        self.history.last(count)
-    }
-
-    /// The point before those.
-    pub(super) fn before_newest(&self, count: usize) -> MessageId {
-        let first = self.history.first(self.seq) - 1;
-        let seq = self.seq.saturating_sub(u64::try_from(count).unwrap_or(u64::MAX)).max(first);
-        MessageId { epoch: self.epoch, seq }
-    }
-
-    /// Drops the older half of what it keeps. Says by how many bytes that has shrunk.
-    pub(super) fn halve(&mut self) -> usize {
-        self.history.halve()
-    }
-
-    /// Drops what is older than `oldest`. Says by how many bytes that has shrunk.
-    pub(super) fn forget_before(&mut self, oldest: SystemTime) -> usize {
-        self.history.forget_before(oldest)
-    }
-
-    /// Drops the oldest of what it keeps beyond `keep`. Says by how many bytes that has shrunk.
-    pub(super) fn trim(&mut self, keep: Kept) -> usize {
-        self.history.trim(keep.messages, keep.bytes)
-    }
-
-    /// How many messages it keeps.
-    pub(super) fn len(&self) -> usize {
-        self.history.len()
-    }
-
-    /// Whether it keeps nothing.
-    pub(super) fn is_empty(&self) -> bool {
-        self.history.is_empty()
-    }
-
-    /// Bytes that it keeps.
-    pub(super) fn bytes(&self) -> usize {
-        self.history.bytes()
-    }
+/// How much of a room's past is kept. Without a bound: everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Retention {
+    /// Messages.
+    pub messages: Option<usize>,
+    /// Bytes, as [`PageLimit::bytes`] counts them.
+    pub bytes: Option<usize>,
+    /// How long each is kept.
+    pub age: Option<Duration>,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// A place in a room's past.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cursor {
+    /// Behind this message; the oldest come first.
+    After(MessageId),
+    /// Before this one: the newest of those.
+    Before(MessageId),
+}
 
-    fn room() -> RoomName {
-        RoomName::parse("ops").expect("a name")
-    }
+/// How much of a past is read at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PageLimit {
+    /// Messages.
+    pub messages: usize,
+    /// Bytes of their payloads, and 256 for each. The one that goes beyond it is the last.
+    pub bytes: usize,
+}
 
-    fn log(messages: usize) -> Log {
-        let mut log = Log::new(Epoch::new(7));
-        for number in 1..=5 {
-            let keep = Kept { messages, bytes: 1 << 20 };
-            let appended = log.append(&room(), None, Bytes::from(vec![b'x'; number]), SystemTime::UNIX_EPOCH, keep);
-            assert_eq!(appended.message.id, MessageId { epoch: Epoch::new(7), seq: number as u64 });
-        }
-        log
-    }
+/// Why a log did not do what it was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LogError {
+    /// It cannot now, and may later: a full disk, for example.
+    #[error("the log is unavailable: {0}")]
+    Unavailable(Arc<str>),
+    /// The last message that it has of the room is another one.
+    #[error("the log has other messages of this room, up to {last}")]
+    Conflict {
+        /// That one.
+        last: MessageId,
+    },
+    /// What it has is damaged, or is not a log of this kind.
+    #[error("{0}")]
+    Damaged(Arc<str>),
+}
 
-    fn numbers<'a>(messages: impl IntoIterator<Item = &'a Arc<Message>>) -> Vec<u64> {
-        messages.into_iter().map(|message| message.id.seq).collect()
-    }
-
-    #[test]
-    fn numbers_have_no_holes_and_the_last_messages_are_kept() {
-        let mut log = log(3);
-        assert_eq!((log.last().seq, log.before_newest(2).seq, log.before_newest(9).seq), (5, 3, 2));
-        assert_eq!((numbers(log.after(0)), numbers(log.newest(2))), (vec![3, 4, 5], vec![4, 5]));
-        assert_eq!(numbers(&log.draw(2, 4, usize::MAX)), [3, 4]);
-        assert_eq!(numbers(&log.draw(2, 5, 0)), [3], "one at least");
-        assert!(log.bytes() > 0 && log.halve() > 0);
-        assert_eq!(numbers(log.after(0)), [5]);
-        assert_eq!(log.last().seq, 5, "what goes takes no number along");
-    }
-
-    #[test]
-    fn what_nothing_is_kept_of_has_numbers_too() {
-        let log = log(0);
-        assert!(log.is_empty());
-        assert_eq!((log.last().seq, log.before_newest(3).seq), (5, 5));
-    }
-
-    #[test]
-    fn what_is_too_old_goes_and_is_told_to_be_gone() {
-        let mut log = Log::new(Epoch::new(7));
-        let at = |second| SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(second);
-        for second in [10, 20, 20, 30] {
-            log.append(&room(), None, Bytes::from_static(b"x"), at(second), Kept { messages: 9, bytes: 1 << 20 });
-        }
-        let before = log.bytes();
-        assert_eq!((log.forget_before(at(10)), numbers(log.after(0))), (0, vec![1, 2, 3, 4]));
-        assert_eq!((log.forget_before(at(20)), numbers(log.after(0))), (before / 4, vec![2, 3, 4]));
-        assert_eq!((log.forget_before(at(31)), numbers(log.after(0))), (before / 4 * 3, vec![]));
-        let since = log.missed(MessageId { epoch: Epoch::new(7), seq: 1 }, &room());
-        assert_eq!(since, (4, Some(Notice::Gap { room: room(), lost: 3, from_seq: 2 })));
-    }
-
-    #[test]
-    fn what_is_gone_is_told() {
-        let log = log(3);
-        let since = |epoch, seq| log.missed(MessageId { epoch: Epoch::new(epoch), seq }, &room());
-        assert_eq!(since(7, 0), (2, Some(Notice::Gap { room: room(), lost: 2, from_seq: 1 })));
-        for (seq, behind) in [(2, 2), (4, 4), (5, 5), (9, 5)] {
-            assert_eq!(since(7, seq), (behind, None));
-        }
-        assert_eq!(since(8, 4), (2, Some(Notice::Reset { room: room(), epoch: Epoch::new(7) })));
+impl LogError {
+    /// It cannot now, for this reason.
+    pub fn unavailable(reason: impl fmt::Display) -> Self {
+        Self::Unavailable(reason.to_string().into())
     }
 }

@@ -7,6 +7,7 @@ use super::encoding::Tells;
 use super::fanout::Operation;
 use super::policy::{NotAllowed, Ruling};
 use super::posting::MembershipId;
+use super::publication::Publication;
 use super::room::{Overflow, Room, RoomInner, Speaker, Unjoined};
 use crate::error::contained;
 use crate::link::Link;
@@ -80,6 +81,10 @@ pub enum PublishError {
         /// Until when it takes one more.
         wait: Duration,
     },
+    /// The [log](crate::log) that keeps the room takes nothing now, or could not keep it, or too much waits for it already. Nobody was shown
+    /// it; later it may work again.
+    #[error("it cannot be kept now; try again later")]
+    Unavailable,
 }
 
 impl From<NotAllowed> for PublishError {
@@ -145,13 +150,14 @@ impl Membership {
         self.room.0.resume(pass, member, &self.link, since, rights).inspect_err(|_| self.link.repeated())
     }
 
-    /// Publishes `payload` to all other members, and to this one too if it asked for that. Never waits.
+    /// Publishes `payload` to all other members, and to this one too if it asked for that. Never waits; what it gives is known once the
+    /// message is shown.
     ///
     /// # Errors
     /// It may not, or it is no member any more, which is so only if the hub has a policy; or its connection has
-    /// [expired](crate::Session::expire_at); or the room takes nothing so long, or so often.
-    pub fn publish(&self, payload: impl AsRef<[u8]>) -> Result<MessageId, PublishError> {
-        door::publish(Publisher::Member(self), &self.room, payload.as_ref()).map(|published| published.id)
+    /// [expired](crate::Session::expire_at); or the room takes nothing so long, or so often; or more waits for the room's log than may.
+    pub fn publish(&self, payload: impl AsRef<[u8]>) -> Result<Publication, PublishError> {
+        door::publish(Publisher::Member(self), &self.room, payload.as_ref())
     }
 
     /// Whether it may do all of that here, as the hub's policy says now; without a policy it may do everything.

@@ -4,6 +4,7 @@
 //! entry to the inbox of each worker that has members. Joining takes the same lock and goes through the same inboxes, so
 //! that it is a point in the order. The lock covers workers, never members.
 
+mod keeping;
 mod members;
 mod options;
 
@@ -11,17 +12,20 @@ pub use options::{Overflow, PresenceNotices, RoomClass, RoomOptions};
 
 use super::HubLimits;
 use super::door::{self, Behind, Members, Newest, Page, Pass, Published};
+use super::durable::Durable;
 use super::encoding::{Encodings, MemberEncoding, Tells};
 use super::fanout::Operation;
 use super::holding::Holding;
 use super::inbox::Inbox;
-use super::log::{Appended, Byline, Log};
+use super::log::StoredRoom;
 use super::membership::JoinError;
 use super::posting::{MembershipId, News, Posting};
 use super::presence::Presence;
+use super::publication::Publication;
 use super::replay::{Missed, Replay};
 use super::seats::Stranger;
 use super::session::SessionInner;
+use super::shown::{Appended, Byline, Timeline};
 use super::standing::Objection;
 use crate::link::Link;
 use crate::link::budget::Budget;
@@ -90,7 +94,9 @@ pub(crate) struct RoomId(u64);
 
 pub(super) struct RoomState {
     options: RoomOptions,
-    log: Log,
+    shown: Timeline,
+    /// What waits for the log, if one keeps it.
+    durable: Option<Box<Durable>>,
     /// It keeps something, and [`Holding`] knows that.
     is_keeping: bool,
     /// There was a publication since it was asked to give way.
@@ -122,14 +128,46 @@ impl Reached {
     }
 }
 
+/// Unique in the process: a worker may serve several hubs.
+static NEXT: AtomicU64 = AtomicU64::new(1);
+
 impl RoomInner {
     /// Without a name it gets one that nobody can say.
     pub(super) fn new(name: Option<RoomName>, options: RoomOptions, holding: Arc<Holding>) -> Arc<Self> {
-        // Unique in the process: a worker may serve several hubs.
-        static NEXT: AtomicU64 = AtomicU64::new(1);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         // The hasher's key is random, so an incarnation's name is not repeated after a restart.
         let random = RandomState::new().hash_one(id);
+        Self::made(name, options, holding, Timeline::new(Epoch::new((random >> 32) as u32)), id)
+    }
+
+    /// One that a log has kept.
+    pub(super) fn restored(stored: StoredRoom, options: RoomOptions, holding: Arc<Holding>) -> Arc<Self> {
+        let StoredRoom { name, last, newest, .. } = stored;
+        let room = Self::made(
+            Some(name),
+            options,
+            holding,
+            Timeline::behind(last, newest),
+            NEXT.fetch_add(1, Ordering::Relaxed),
+        );
+        let mut state = room.state.lock();
+        let (bytes, count) = (state.shown.bytes(), state.shown.len());
+        room.kept(&mut state, count > 0, bytes.cast_signed(), 0);
+        drop(state);
+        room
+    }
+
+    fn made(
+        name: Option<RoomName>,
+        options: RoomOptions,
+        holding: Arc<Holding>,
+        shown: Timeline,
+        id: u64,
+    ) -> Arc<Self> {
+        let log = holding.log.clone().filter(|_| name.is_some() && options.durable);
+        if let (Some(log), Some(name)) = (&log, &name) {
+            options.tell(&**log, name);
+        }
         Arc::new(Self {
             id: RoomId(id),
             // Nobody comes by a name that it has not: whoever has it may do everything.
@@ -138,7 +176,8 @@ impl RoomInner {
             holding,
             state: Mutex::new(RoomState {
                 options,
-                log: Log::new(Epoch::new((random >> 32) as u32)),
+                shown,
+                durable: log.map(|log| Box::new(Durable::new(log))),
                 is_keeping: false,
                 is_recent: false,
                 named: Roster::default(),
@@ -162,7 +201,7 @@ impl RoomInner {
         _: Pass,
         author: Author<'_>,
         payload: &[u8],
-    ) -> Result<Published, Objection> {
+    ) -> Result<Publication, Objection> {
         // A received frame shares the memory of the read that it came with, which a history must not keep.
         let (payload, length) = (Bytes::copy_from_slice(payload), payload.len());
         let mut state = self.state.lock();
@@ -182,6 +221,9 @@ impl RoomInner {
                 (by, (!echo).then_some(id), Some(link), Some(&link.tick))
             }
         };
+        if state.durable.is_some() {
+            return self.publish_durably(state, by, payload, except, link);
+        }
         let (published, behind) = self.append(&mut state, by, payload, except);
         let behind = behind.filter(|tick| own.is_none_or(|own| !Arc::ptr_eq(tick, own)));
         let waits = link.and_then(|link| Some((link, Arc::clone(behind?))));
@@ -192,7 +234,7 @@ impl RoomInner {
         if let Some((link, tick)) = waits {
             link.fall_behind(tick);
         }
-        Ok(published)
+        Ok(Publication::shown(published))
     }
 
     fn append<'a>(
@@ -204,20 +246,26 @@ impl RoomInner {
     ) -> (Published, Option<&'a Arc<Tick>>) {
         let time = SystemTime::now();
         let keep = self.keep(state);
-        let (messages, before) = (keep.messages, state.log.len());
-        let Appended { message, grown } = state.log.append(&self.name, by, payload, time, keep);
-        if messages > 0 {
+        let (messages, before) = (keep.messages, state.shown.len());
+        let Appended { message, grown } = state.shown.append(&self.name, by, payload, time, keep);
+        self.kept(state, messages > 0, grown, before);
+        let published = Published { id: message.id, time };
+        let behind = self.post(state, &Posting::new(News::Message(message), except));
+        (published, behind)
+    }
+
+    /// Counts what has been appended, where anything is kept.
+    #[inline]
+    fn kept(self: &Arc<Self>, state: &mut RoomState, is_kept: bool, grown: isize, before: usize) {
+        if is_kept {
             self.holding.grow(grown);
-            self.holding.counts.kept(before, state.log.len());
+            self.holding.counts.kept(before, state.shown.len());
             self.forget_old(state);
             state.is_recent = true;
             if !std::mem::replace(&mut state.is_keeping, true) {
                 self.holding.keep(Arc::downgrade(self));
             }
         }
-        let published = Published { id: message.id, time };
-        let behind = self.post(state, &Posting::new(News::Message(message), except));
-        (published, behind)
     }
 
     /// Drops the older half of its history, unless there was a publication since it was last asked to. Says whether it still
@@ -225,11 +273,11 @@ impl RoomInner {
     pub(super) fn gives_way(&self) -> bool {
         let mut state = self.state.lock();
         if !std::mem::take(&mut state.is_recent) {
-            let before = state.log.len();
-            self.holding.grow(-state.log.halve().cast_signed());
-            self.holding.counts.kept(before, state.log.len());
+            let before = state.shown.len();
+            self.holding.grow(-state.shown.halve().cast_signed());
+            self.holding.counts.kept(before, state.shown.len());
         }
-        state.is_keeping = !state.log.is_empty();
+        state.is_keeping = !state.shown.is_empty();
         state.is_keeping
     }
 
@@ -267,7 +315,7 @@ impl RoomInner {
     ) -> Result<Missed, JoinError> {
         let may_read = rights.contains(Rights::HISTORY);
         let (after, notice) =
-            if may_read { state.log.missed(since, &self.name) } else { state.log.unread(since, &self.name) };
+            if may_read { state.shown.missed(since, &self.name) } else { state.shown.unread(since, &self.name) };
         let mut unsaid = None;
         let is_told = match notice {
             None => true,
@@ -281,14 +329,14 @@ impl RoomInner {
             let is_silent = |message: &&Arc<Message>| {
                 encoding.is_some_and(|encoding| matches!(encoding.carries(&message.payload), Ok(false)))
             };
-            let mut silent = state.log.after(after).filter(is_silent);
+            let mut silent = state.shown.after(after).filter(is_silent);
             unsaid = silent.next().map(|first| (first.id.seq, 1 + silent.count() as u64));
         }
-        let until = state.log.last().seq;
+        let until = state.shown.last().seq;
         let is_owed = after < until && (may_read || tells.gaps);
         let replay = is_owed.then(|| {
             if may_read {
-                Replay::new(self, state.log.after(after).cloned().collect(), after, until)
+                Replay::new(self, state.shown.after(after).cloned().collect(), after, until)
             } else {
                 Replay::of_nothing(&self.name, after, until)
             }
@@ -298,7 +346,7 @@ impl RoomInner {
 
     /// What it still keeps behind number `after` up to `until`, a piece of about `bytes`.
     pub(super) fn draw(&self, after: u64, until: u64, bytes: usize) -> VecDeque<Arc<Message>> {
-        self.state.lock().log.draw(after, until, bytes)
+        self.state.lock().shown.draw(after, until, bytes)
     }
 
     /// Has a member written to in another encoding from this point in the order on.
@@ -311,21 +359,21 @@ impl RoomInner {
     pub(super) fn newest(&self, _: Pass, count: usize) -> Vec<Arc<Message>> {
         let mut state = self.state.lock();
         self.forget_old(&mut state);
-        state.log.newest(count).cloned().collect()
+        state.shown.newest(count).cloned().collect()
     }
 
     /// What it keeps behind `since`, at most `limit` messages, and what is told of those that are gone.
     pub(super) fn since(&self, _: Pass, since: MessageId, limit: usize) -> Page {
         let mut state = self.state.lock();
         self.forget_old(&mut state);
-        let (after, notice) = state.log.missed(since, &self.name);
-        Page { notice, messages: state.log.after(after).take(limit).cloned().collect() }
+        let (after, notice) = state.shown.missed(since, &self.name);
+        Page { notice, messages: state.shown.after(after).take(limit).cloned().collect() }
     }
 
     /// How many members it has, its last message, and how many messages and bytes it keeps.
     pub(super) fn figures(&self) -> (usize, MessageId, (usize, usize)) {
         let state = self.state.lock();
-        (state.member_count(), state.log.last(), (state.log.len(), state.log.bytes()))
+        (state.member_count(), state.shown.last(), (state.shown.len(), state.shown.bytes()))
     }
 
     /// How long it has had no member, if it has none.
@@ -361,7 +409,7 @@ impl RoomState {
 
 impl Drop for RoomInner {
     fn drop(&mut self) {
-        let log = &self.state.get_mut().log;
+        let log = &self.state.get_mut().shown;
         self.holding.grow(-log.bytes().cast_signed());
         self.holding.counts.kept(log.len(), 0);
     }
@@ -374,15 +422,15 @@ impl Room {
         &self.0.name
     }
 
-    /// Publishes to every member, without a sender's name. Never waits, and never fails; code that publishes for
-    /// unlimited input should await [`ready`](Self::ready) first. To publish under a name, use
-    /// [`Session::publish`](crate::Session::publish).
+    /// Publishes to every member, without a sender's name. Never waits for members, and fails only if the room is kept in a
+    /// [log](crate::log) that cannot keep it; code that publishes for unlimited input should await [`ready`](Self::ready) first. To publish
+    /// under a name, use [`Session::publish`](crate::Session::publish).
     ///
     /// A line connection that gets bare payloads, as by [`Connection::join`](crate::Connection::join), does not get
     /// payloads that contain LF or CR, not even at the end: a line cannot carry them, and such a member cannot be told
     /// of a gap. Payloads are bytes: a WebSocket message is text to others if it is UTF-8.
-    pub fn publish(&self, payload: impl AsRef<[u8]>) -> MessageId {
-        door::announce(self, payload.as_ref()).id
+    pub fn publish(&self, payload: impl AsRef<[u8]>) -> Publication {
+        door::announce(self, payload.as_ref())
     }
 
     /// Waits while a worker is behind in delivering what was published here, or while connections hold more memory than
@@ -454,12 +502,12 @@ impl Room {
     pub fn before_last(&self, count: usize) -> MessageId {
         let mut state = self.0.state.lock();
         self.0.forget_old(&mut state);
-        state.log.before_newest(count)
+        state.shown.before_newest(count)
     }
 
     /// The id of its last message, to resume from.
     pub fn last_id(&self) -> MessageId {
-        self.0.state.lock().log.last()
+        self.0.state.lock().shown.last()
     }
 }
 

@@ -2,11 +2,11 @@
 
 use super::door::Pass;
 use super::fanout::Operation;
-use super::log::Byline;
 use super::policy::{Governance, Principal, Ruling};
 use super::posting::MembershipId;
 use super::room::{RoomInner, RoomState, Unjoined};
 use super::session::SessionInner;
+use super::shown::Byline;
 use super::standing::{Objection, Seat, Settled};
 use crate::link::Link;
 use std::sync::Arc;

@@ -2,15 +2,16 @@
 //!
 //! Everything it does goes through the doors (`door.rs`).
 
-use super::door::{self, Behind, Members, Newest, Page, Participant, Pass, Published, Publisher, RoomList};
+use super::door::{self, Behind, Members, Newest, Page, Participant, Pass, Publisher, RoomList};
 use super::encoding::MemberEncoding;
 use super::fanout::Operation;
 use super::inbox::Inbox;
-use super::log::Byline;
 use super::membership::{Join, JoinError, Membership, PublishError};
 use super::policy::{NotAllowed, Principal, Ruling};
 use super::posting::{Encoded, MembershipId};
+use super::publication::Publication;
 use super::room::{Room, RoomInner, RoomOptions};
+use super::shown::Byline;
 use super::standing::{Objection, Seat, Settled, Standing};
 use super::{Hub, RoomError};
 use crate::link::{ConnectionId, Link, TimeLeft, Undeliverable};
@@ -380,8 +381,9 @@ impl Session {
     /// through their [`Membership`].
     ///
     /// # Errors
-    /// It may not, which is so only if the hub has a policy; or its connection has expired; or the room takes nothing so long, or so often.
-    pub fn publish(&self, room: &Room, payload: impl AsRef<[u8]>) -> Result<Published, PublishError> {
+    /// It may not, which is so only if the hub has a policy; or its connection has expired; or the room takes nothing so long, or so often;
+    /// or more waits for the room's log than may.
+    pub fn publish(&self, room: &Room, payload: impl AsRef<[u8]>) -> Result<Publication, PublishError> {
         door::publish(Publisher::Session(&self.0), room, payload.as_ref())
     }
 

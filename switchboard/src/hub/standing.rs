@@ -55,6 +55,8 @@ pub(super) enum Objection {
     TooOften {
         wait: Duration,
     },
+    /// The log takes no more.
+    Unavailable,
 }
 
 /// What became of an answer.

@@ -38,7 +38,7 @@ pub(crate) struct Frame {
 }
 
 /// One message of a room's for one member.
-pub(crate) struct Publication {
+pub(crate) struct MemberCopy {
     pub(crate) bytes: Bytes,
     pub(crate) member: MembershipId,
     pub(crate) seq: u64,
@@ -79,7 +79,7 @@ enum Item {
     Kept(Bytes),
     /// What another connection said to this one alone.
     Private(Bytes, ConnectionId),
-    Publication(Publication),
+    Publication(MemberCopy),
     /// Messages from the room's history, drawn and encoded only when their turn comes.
     Replay(Box<(Replay, MemberEncoding)>),
     Gap(Box<Gap>),
@@ -167,7 +167,7 @@ impl Waiting {
     /// `overflow` says, and counted in a gap.
     pub(crate) fn publish(
         &mut self,
-        publication: Publication,
+        publication: MemberCopy,
         overflow: Overflow,
         full: impl Fn((usize, usize)) -> bool,
         gap: impl Fn(u64) -> Gap,
@@ -212,7 +212,7 @@ impl Waiting {
                 break;
             }
             match &self.entries[place] {
-                Item::Publication(Publication { bytes, seq, member: whose }) if *whose == member => {
+                Item::Publication(MemberCopy { bytes, seq, member: whose }) if *whose == member => {
                     self.bytes -= bytes.len();
                     lost += 1;
                     let seq = *seq;
@@ -280,7 +280,7 @@ impl Waiting {
         told: &mut dyn FnMut(ConnectionId, usize),
     ) -> Result<Option<usize>, CloseReason> {
         let (bytes, is_counted) = match entry {
-            Item::Kept(bytes) | Item::Publication(Publication { bytes, .. }) => (Some(bytes), true),
+            Item::Kept(bytes) | Item::Publication(MemberCopy { bytes, .. }) => (Some(bytes), true),
             Item::Private(bytes, from) => {
                 told(from, bytes.len());
                 (Some(bytes), false)
@@ -417,7 +417,7 @@ mod tests {
             from_seq,
             is_told: true,
         };
-        let publication = Publication { bytes: vec![b'x'; size].into(), member, seq };
+        let publication = MemberCopy { bytes: vec![b'x'; size].into(), member, seq };
         _ = waiting.publish(publication, overflow, full, gap);
         looks.get()
     }

@@ -1,6 +1,6 @@
 //! What was posted to a worker and is not delivered yet, and the publishers that wait until it is.
 //!
-//! Publishing never waits and never fails. But a publisher that sends more than a worker can deliver is not read from
+//! Publishing never waits, and no member makes it fail. But a publisher that sends more than a worker can deliver is not read from
 //! until the worker has caught up: a connection waits in its next `recv`, an HTTP request before it publishes. Only the
 //! worker's load decides, never a member that reads slowly.
 

@@ -15,6 +15,10 @@ use switchboard_proto::Stamp;
 /// little, and handle the first frames of it.
 const TURNS: u8 = 2;
 
+/// Publications of one connection that nobody has confirmed: at so many it is not read from until half of them are. Two where threads are to
+/// meet in it.
+const UNCONFIRMED: i16 = if cfg!(test) { 2 } else { 64 };
+
 /// What is read at a time while memory is short: with what is answered to it, one step.
 const PIECE_BYTES: usize = STEP_BYTES / 2 - 1;
 
@@ -95,6 +99,9 @@ impl Link {
 
     fn wait(self: &Arc<Self>, cx: &Context<'_>) -> Poll<()> {
         let mut state = self.state.lock();
+        if state.held_up_since.get().is_none() && state.unconfirmed >= UNCONFIRMED {
+            state.held_up_since = Stamp::at(self.tick.now());
+        }
         if state.held_up_since.get().is_none() {
             let own = self.own_is_behind().then(|| Arc::clone(&self.tick));
             let tick = own.or_else(|| state.behind.take());
@@ -112,6 +119,27 @@ impl Link {
     pub(crate) fn fall_behind(&self, tick: Arc<Tick>) {
         self.state.lock().behind = Some(tick);
         self.falls_behind.store(true, Ordering::Relaxed);
+    }
+
+    /// Something that it has published is to be confirmed.
+    pub(crate) fn awaits_confirmation(&self) {
+        let mut state = self.state.lock();
+        // It may be below zero: a log may be quicker than this.
+        state.unconfirmed = state.unconfirmed.saturating_add(1);
+        if state.unconfirmed >= UNCONFIRMED {
+            self.falls_behind.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// It is confirmed, or will not be.
+    pub(crate) fn is_confirmed(&self) {
+        let mut state = self.state.lock();
+        state.unconfirmed = state.unconfirmed.saturating_sub(1);
+        let goes_on = state.unconfirmed == UNCONFIRMED / 2 && state.held_up_since.get().is_some();
+        drop(state);
+        if goes_on {
+            self.go_on();
+        }
     }
 
     /// What it waits for is over.

@@ -6,8 +6,8 @@ use std::time::Duration;
 use switchboard::prelude::*;
 use switchboard::testing::Peer;
 use switchboard::{
-    BoxError, Format, Handle, HubLimits, Join, Membership, Memory, Overflow, PresenceNotices, RoomOptions, Session,
-    UserName,
+    BoxError, Format, Handle, HubLimits, Join, Membership, Memory, MessageId, Overflow, PresenceNotices, Publication,
+    RoomOptions, Session, UserName,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -23,7 +23,14 @@ pub(crate) const QUIET: RoomOptions = RoomOptions {
     rate: None,
     payload_bytes: None,
     class: None,
+    durable: true,
 };
+
+/// The id of what was published where no log is.
+#[track_caller]
+pub(crate) fn shown(publication: Publication) -> MessageId {
+    publication.published().expect("there is no log").id
+}
 
 pub(crate) struct Node {
     pub(crate) hub: Hub,

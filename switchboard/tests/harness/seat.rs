@@ -2,6 +2,7 @@
 //! which is everybody's.
 
 use super::account::Account;
+use super::node::shown;
 use parking_lot::Mutex;
 use serde_json::Value;
 use std::collections::{HashMap, VecDeque};
@@ -35,7 +36,7 @@ pub(crate) async fn seat(mut conn: Connection<Lines>, hub: Hub, room: Room) -> R
             }
             _ => {
                 let Some(seat) = &seat else { return Err("only members publish".into()) };
-                let published = seat.publish(&line).unwrap().seq;
+                let published = shown(seat.publish(&line).unwrap()).seq;
                 if !echo {
                     conn.send(format!(r#"{{"published":{published}}}"#)).await?;
                 }

@@ -1,7 +1,7 @@
 //! Who gets a message, and which: joining and leaving are points in the order, in each of several rooms.
 
 use super::numbered;
-use crate::harness::node::{Node, QUIET, heard, told, user};
+use crate::harness::node::{Node, QUIET, heard, shown, told, user};
 use crate::harness::served::Served;
 use std::time::Duration;
 use switchboard::prelude::*;
@@ -58,7 +58,7 @@ async fn the_program_publishes_from_nobody_or_in_a_name() {
     lobby.publish("maintenance at noon");
     server.publish(&lobby, "or later").unwrap();
     assert_eq!(alice.heard().await, ["[lobby] maintenance at noon", "[lobby] server: or later"]);
-    let Published { id, time, .. } = server.publish(&lobby, "now").unwrap();
+    let Published { id, time, .. } = server.publish(&lobby, "now").unwrap().await.unwrap();
     let message = &lobby.history(1)[0];
     assert_eq!((message.id, message.time), (id, time));
 }
@@ -70,7 +70,7 @@ async fn messages_are_numbered_from_1_in_one_epoch() {
     let lobby = node.quiet("lobby");
     assert_eq!(lobby.last_id().seq, 0);
     let http = node.hub.session(UserName::http(), Format::Json).unwrap();
-    let ids = [alice.seat.publish("a").unwrap(), lobby.publish("b"), http.publish(&lobby, "c").unwrap().id];
+    let ids = [alice.seat.publish("a").unwrap(), lobby.publish("b"), http.publish(&lobby, "c").unwrap()].map(shown);
     assert_eq!(ids.map(|id| id.seq), [1, 2, 3]);
     assert!(ids.iter().all(|id| id.epoch == lobby.last_id().epoch));
     assert_eq!(lobby.last_id(), ids[2]);

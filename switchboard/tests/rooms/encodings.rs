@@ -1,6 +1,6 @@
 //! Rooms in encodings of a user's own: any protocol, every overflow policy, and each message encoded once.
 
-use crate::harness::node::QUIET;
+use crate::harness::node::{QUIET, shown};
 use crate::harness::patience::secs;
 use bytes::{BufMut, Bytes, BytesMut};
 use std::sync::Arc;
@@ -210,7 +210,7 @@ async fn what_an_encoding_does_not_carry_is_a_gap() {
 async fn what_is_gone_is_told_to_whoever_comes_back_if_the_encoding_can() {
     let hub = Hub::with_limits(switchboard::HubLimits { history_messages: 1, ..switchboard::HubLimits::default() });
     let room = hub.unnamed(QUIET);
-    let first = room.publish("one");
+    let first = shown(room.publish("one"));
     room.publish("two");
     room.publish("three");
     let join = Join { since: Some(first), ..Join::default() };

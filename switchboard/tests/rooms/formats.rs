@@ -1,6 +1,6 @@
 //! What each format is told, and what it cannot carry.
 
-use crate::harness::node::{Node, QUIET, told, user};
+use crate::harness::node::{Node, QUIET, shown, told, user};
 use crate::harness::patience::{secs, until};
 use bytes::Bytes;
 use serde_json::Value;
@@ -16,7 +16,7 @@ async fn each_member_gets_its_own_format() {
     let mut text = node.join(&lobby, Format::Text, Join::default()).await;
     let mut json = node.join(&lobby, Format::Json, Join::default()).await;
     let mut raw = node.join(&lobby, Format::Raw, Join::default()).await;
-    let id = alice.seat.publish("caf\u{e9}\u{1b}[2J").unwrap();
+    let id = shown(alice.seat.publish("caf\u{e9}\u{1b}[2J").unwrap());
     lobby.publish(b"\xff");
     assert_eq!(text.heard().await, ["[lobby] guest-1: caf\u{e9} [2J", "[lobby] \u{fffd}"]);
     assert_eq!(raw.heard().await, ["caf\u{e9}\u{1b}[2J", "\u{fffd}"]);

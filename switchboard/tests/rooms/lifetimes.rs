@@ -1,7 +1,7 @@
 //! How long a room lives, and what it gives back.
 
 use crate::harness::alone::{in_a_process_of_its_own, resident};
-use crate::harness::node::Node;
+use crate::harness::node::{Node, shown};
 use crate::harness::patience::secs;
 use switchboard::prelude::*;
 use switchboard::{Format, HubLimits, Join};
@@ -13,7 +13,7 @@ async fn an_empty_room_keeps_its_history_for_10_minutes_and_then_begins_anew() {
     let mut alice = node.member("lobby").await;
     // Longer than an empty room stays.
     sleep(secs(3600)).await;
-    let last = alice.seat.publish("remember").unwrap();
+    let last = shown(alice.seat.publish("remember").unwrap());
     drop(alice);
     sleep(secs(590)).await;
     assert_eq!(node.hub.rooms(None, 9).total, 1);
@@ -35,9 +35,9 @@ async fn an_empty_room_keeps_its_history_for_10_minutes_and_then_begins_anew() {
 async fn a_room_lives_while_it_has_a_member_or_somebody_holds_it() {
     let mut node = Node::start().await;
     let alice = node.member("busy").await;
-    let busy = alice.seat.publish("1").unwrap();
+    let busy = shown(alice.seat.publish("1").unwrap());
     let held = node.quiet("held");
-    let id = held.publish("1");
+    let id = shown(held.publish("1"));
     for _ in 0..10 {
         sleep(secs(601)).await;
         assert_eq!(node.hub.rooms(None, 9).total, 2);

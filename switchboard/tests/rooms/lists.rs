@@ -1,6 +1,6 @@
 //! Lists of members and rooms, and how many there may be.
 
-use crate::harness::node::{Node, user};
+use crate::harness::node::{Node, shown, user};
 use crate::harness::patience::secs;
 use switchboard::prelude::*;
 use switchboard::{HubLimits, Join, JoinError, RoomError, RoomList, RoomName};
@@ -61,7 +61,7 @@ async fn a_room_is_found_in_any_case_and_keeps_the_case_and_options_that_it_was_
     let hub = Hub::new();
     let name = |text: &str| text.parse::<RoomName>().unwrap();
     assert!(hub.find(&name("lobby")).is_none());
-    let id = hub.room("Lobby").unwrap().publish("1");
+    let id = shown(hub.room("Lobby").unwrap().publish("1"));
     assert_eq!(hub.room("LOBBY").unwrap().last_id(), id);
     assert_eq!(hub.find(&name("lobby")).unwrap().name().as_str(), "Lobby");
     assert!(matches!(hub.room("no room"), Err(RoomError::Name(_))));

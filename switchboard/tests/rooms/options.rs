@@ -1,6 +1,6 @@
 //! What is set of rooms by their names.
 
-use crate::harness::node::{Node, QUIET};
+use crate::harness::node::{Node, QUIET, shown};
 use std::time::{Duration, SystemTime};
 use switchboard::grammar::Notice;
 use switchboard::prelude::*;
@@ -44,7 +44,7 @@ fn rooms_that_exist_follow_at_once_and_keep_their_numbers() {
     hub.set_room_options(few(3));
     assert_eq!((kept(&room), kept(&other)), (3, 5));
     hub.set_room_options(few(0));
-    assert_eq!((kept(&room), room.publish("x").seq, kept(&room)), (0, 6, 0));
+    assert_eq!((kept(&room), shown(room.publish("x")).seq, kept(&room)), (0, 6, 0));
     hub.set_room_options(|_| RoomOptions::default());
     room.publish("x");
     assert_eq!((kept(&room), room.last_id().seq), (1, 7));
@@ -108,9 +108,9 @@ async fn a_room_takes_as_much_a_second_as_is_set_from_all_but_the_program() {
         (member.seat.publish("3").unwrap_err(), session.publish(&room, "3").unwrap_err()),
         (too_often, too_often)
     );
-    assert_eq!(room.publish("3").seq, 3);
+    assert_eq!(shown(room.publish("3")).seq, 3);
     advance(Duration::from_millis(500)).await;
-    assert_eq!(member.seat.publish("4").map(|id| id.seq), Ok(4));
+    assert_eq!(member.seat.publish("4").map(|published| shown(published).seq), Ok(4));
     assert!(session.publish(&room, "5").is_err());
     node.hub.set_room_options(|_| QUIET);
     assert!(session.publish(&room, "5").is_ok());
@@ -139,7 +139,7 @@ async fn what_is_too_old_is_told_to_nobody() {
     let old = |age| move |_: &RoomName| RoomOptions { history_age: Some(age), ..QUIET };
     node.hub.set_room_options(old(Duration::from_hours(1)));
     let room = node.hub.room("r").unwrap();
-    let before = room.publish("1");
+    let before = shown(room.publish("1"));
     room.publish("2");
     assert_eq!(kept(&room), 2);
     let kept_until = SystemTime::now();

@@ -1,6 +1,6 @@
 //! Who may do what: each door granted and refused, and what a change of the policy does.
 
-use crate::harness::node::{Member, Node, user};
+use crate::harness::node::{Member, Node, shown, user};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -121,7 +121,7 @@ async fn each_door_opens_to_its_right_and_to_no_other() {
         let mut scene = Scene::start().await;
         scene.table.give("alice", Rights::ALL.without(missing));
         let lobby = scene.node.hub.room("lobby").unwrap();
-        let first = lobby.publish("1");
+        let first = shown(lobby.publish("1"));
         let (_peer, _conn, me) = scene.enter("alice").await;
         let is = |right: Rights| if right == missing { Err(NotAllowed) } else { Ok(()) };
         assert_eq!(me.join(&lobby, Join::default()).map(drop).map_err(|_| NotAllowed), is(Rights::JOIN), "{word}");
@@ -150,7 +150,7 @@ async fn a_room_in_which_one_may_do_nothing_looks_the_same_whether_or_not_it_is_
     assert_eq!(me.rooms(None, 9).total, 0);
     // Whoever has the room from the program is asked all the same.
     assert_eq!(me.join(&there, Join::default()).unwrap_err(), JoinError::NotAllowed);
-    assert_eq!(me.publish(&there, "x"), Err(PublishError::NotAllowed));
+    assert_eq!(me.publish(&there, "x").map(drop), Err(PublishError::NotAllowed));
     assert_eq!(there.last_id().seq, 0);
 }
 
@@ -187,7 +187,7 @@ async fn a_member_publishes_while_it_may_and_its_will_too() {
     bob.seat.publish("1").unwrap();
     assert!(bob.seat.may(Rights::PUBLISH | Rights::JOIN) && !bob.seat.may(Rights::MODERATE));
     scene.table.give("bob", Rights::READ);
-    assert_eq!(bob.seat.publish("2"), Err(PublishError::NotAllowed));
+    assert_eq!(bob.seat.publish("2").map(drop), Err(PublishError::NotAllowed));
     assert!(!bob.seat.may(Rights::PUBLISH) && bob.seat.may(Rights::READ));
     scene.table.give("bob", Rights::ALL);
     bob.seat.publish("3").unwrap();
@@ -297,11 +297,11 @@ async fn who_may_not_read_what_was_is_told_of_a_gap_and_gets_what_comes() {
     let mut scene = Scene::start().await;
     scene.table.give("alice", Rights::ALL.without(Rights::HISTORY));
     let lobby = scene.node.quiet("lobby");
-    let first = lobby.publish("1");
+    let first = shown(lobby.publish("1"));
     (2..=5).for_each(|number| _ = lobby.publish(number.to_string()));
     let since = Join { since: Some(first), ..Join::default() };
     let mut alice = scene.member("alice", &lobby, since).await;
-    let last = lobby.publish("6");
+    let last = shown(lobby.publish("6"));
     assert_eq!(alice.heard().await, ["* [lobby] lost 4 messages, from 2", "[lobby] 6"]);
     // The same for one that is there: what it has heard already is part of it.
     assert_eq!(alice.seat.resume(MessageId { seq: 3, ..first }), Ok(last));
@@ -395,7 +395,7 @@ async fn a_connection_without_a_session_is_nobody_in_particular() {
     assert_eq!(lobby.member_count(), 0);
     scene.table.give("-", Rights::JOIN);
     let seat = conn.join(&lobby).unwrap();
-    assert_eq!(seat.publish("1"), Err(PublishError::NotAllowed));
+    assert_eq!(seat.publish("1").map(drop), Err(PublishError::NotAllowed));
     scene.table.give("-", Rights::JOIN | Rights::PUBLISH);
     seat.publish("2").unwrap();
     assert_eq!(lobby.last_id().seq, 1);
@@ -413,14 +413,14 @@ async fn who_is_shown_to_be_somebody_has_its_rights_where_it_is() {
     let lobby = scene.node.quiet("lobby");
     let guest = scene.member("-", &lobby, Join::default()).await;
     assert!(guest.me.principal().is_anonymous());
-    assert_eq!(guest.seat.publish("1"), Err(PublishError::NotAllowed));
+    assert_eq!(guest.seat.publish("1").map(drop), Err(PublishError::NotAllowed));
     let before = guest.me.authorize(Arc::new(Principal::named(user("alice")).by("ID")));
     assert_eq!((before, guest.me.name()), (Some(user("guest-1")), user("alice")));
     assert_eq!(guest.me.principal().credential(), Some("ID"));
     guest.seat.publish("2").unwrap();
     // And loses what the next one has not.
     guest.me.authorize(Arc::new(Principal::anonymous()));
-    assert_eq!(guest.seat.publish("3"), Err(PublishError::NotAllowed));
+    assert_eq!(guest.seat.publish("3").map(drop), Err(PublishError::NotAllowed));
     assert_eq!(lobby.history(1)[0].from, Some(user("alice")));
 }
 
@@ -455,7 +455,7 @@ async fn who_may_not_be_there_any_more_is_removed_by_a_review() {
     assert_eq!(bob.heard().await, ["[lobby] before", "* [lobby] you were removed: not allowed"]);
     assert_eq!(alice.heard().await, ["[lobby] before", "* [lobby] bob left", "[lobby] behind"]);
     assert!(bob.seat.is_removed() && !bob.seat.may(Rights::NONE | Rights::JOIN) && !alice.seat.is_removed());
-    assert_eq!(bob.seat.publish("x"), Err(PublishError::NotAllowed));
+    assert_eq!(bob.seat.publish("x").map(drop), Err(PublishError::NotAllowed));
     assert_eq!(bob.seat.resume(lobby.last_id()), Err(JoinError::NotAllowed));
     bob.seat.set_format(Format::Json);
     bob.seat.renamed(user("rob"));
@@ -463,7 +463,7 @@ async fn who_may_not_be_there_any_more_is_removed_by_a_review() {
     // Allowed again it is a member by joining again, and not by the seat that it had.
     scene.table.give("bob", Rights::ALL);
     assert!(bob.seat.is_removed());
-    assert_eq!(bob.seat.publish("x"), Err(PublishError::NotAllowed));
+    assert_eq!(bob.seat.publish("x").map(drop), Err(PublishError::NotAllowed));
     let again = bob.me.join(&lobby, Join::default()).unwrap();
     drop(bob.seat);
     again.publish("back").unwrap();
@@ -486,7 +486,7 @@ async fn who_publishes_before_the_review_comes_is_removed_by_that() {
     let idle = conn.join(&lobby).unwrap();
     scene.table.give("-", Rights::PUBLISH);
     assert_eq!(
-        (member.seat.publish("x"), unnamed.publish("x")),
+        (member.seat.publish("x").map(drop), unnamed.publish("x").map(drop)),
         (Err(PublishError::NotAllowed), Err(PublishError::NotAllowed))
     );
     assert!(member.seat.is_removed() && unnamed.is_removed());
@@ -513,7 +513,7 @@ async fn who_does_not_stand_any_more_is_closed_and_may_do_nothing() {
     scene.table.generation.fetch_add(1, Ordering::Release);
     // Before anybody comes to look.
     assert_eq!(
-        (seat.publish("x"), me.publish(&lobby, "x").err()),
+        (seat.publish("x").map(drop), me.publish(&lobby, "x").err()),
         (Err(PublishError::NotAllowed), Some(PublishError::NotAllowed))
     );
     scene.node.hub.review().await;

@@ -1,7 +1,7 @@
 //! What those who come back are told, and what a room keeps for them.
 
 use super::{numbered, publish_numbers};
-use crate::harness::node::{Node, heard, told};
+use crate::harness::node::{Node, heard, shown, told};
 use crate::harness::patience::secs;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ async fn since_within_a_tick_brings_nothing_twice() {
     let other = node.member("lobby").await;
     let (mut peer, conn) = node.connect().await;
     let me = node.hub.enter(&conn, Format::Text);
-    let first = lobby.publish("1");
+    let first = shown(lobby.publish("1"));
     lobby.publish("2");
     let seat = me.join(&lobby, Join { since: Some(first), ..Join::default() }).unwrap();
     lobby.publish("3");
@@ -65,7 +65,7 @@ async fn a_gap_that_the_history_does_not_fill_is_told_first() {
 async fn without_a_history_all_that_was_missed_is_a_gap() {
     let mut node = Node::limited(HubLimits { history_messages: 0, ..HubLimits::default() }).await;
     let lobby = node.quiet("lobby");
-    let first = lobby.publish("1");
+    let first = shown(lobby.publish("1"));
     lobby.publish("2");
     let mut member = node.join(&lobby, Format::Text, Join { since: Some(first), ..Join::default() }).await;
     lobby.publish("3");
@@ -78,7 +78,7 @@ async fn an_id_of_another_epoch_is_a_reset_and_brings_what_there_is() {
     let mut node = Node::start().await;
     let lobby = node.quiet("lobby");
     lobby.publish("1");
-    let last = lobby.publish("2");
+    let last = shown(lobby.publish("2"));
     let reset = format!("* [lobby] started over as {}: earlier messages are gone", last.epoch);
     let strange = [MessageId { epoch: Epoch::new(1), seq: 1 }, MessageId { epoch: Epoch::new(1), seq: u64::MAX }];
     for since in strange {
@@ -151,7 +151,7 @@ async fn a_member_resumes_where_it_is() {
     let mut node = Node::limited(HubLimits { history_messages: 2, ..HubLimits::default() }).await;
     let lobby = node.quiet("lobby");
     let mut member = node.member("lobby").await;
-    let first = lobby.publish("1");
+    let first = shown(lobby.publish("1"));
     for number in 2..=4 {
         lobby.publish(number.to_string());
     }
@@ -259,7 +259,7 @@ async fn a_member_that_resumes_is_told_again_and_then_each_message_once() {
     let mut node = Node::start().await;
     let mut member = node.member("lobby").await;
     let lobby = node.quiet("lobby");
-    let first = lobby.publish("1");
+    let first = shown(lobby.publish("1"));
     lobby.publish("2");
     assert_eq!(member.heard().await, numbered(1..=2));
     lobby.publish("3");
@@ -285,7 +285,7 @@ async fn behind_the_answer_to_a_resume_comes_the_past_and_then_what_follows() {
             let others = [node.member("lobby").await, node.member("lobby").await];
             let mut member = node.member("lobby").await;
             let other = (rooms == 2).then(|| member.me.join(&node.quiet("other"), Join::default()).unwrap());
-            let first = lobby.publish("first");
+            let first = shown(lobby.publish("first"));
             member.heard().await;
             (2..LAST).for_each(|number| _ = lobby.publish(format!("{number} {}", "x".repeat(1500))));
             for _ in 0..moment {
@@ -316,7 +316,7 @@ async fn what_a_resume_repeats_is_told_and_counted_once() {
     let lobby = node.quiet("lobby");
     let mut raw = node.join(&lobby, Format::Raw, Join::default()).await;
     let mut member = node.member("lobby").await;
-    let first = lobby.publish("1");
+    let first = shown(lobby.publish("1"));
     assert_eq!((raw.heard().await, member.heard().await), (vec!["1".to_owned()], numbered(1..=1)));
     // A line cannot carry the first of them.
     lobby.publish("2\n2");
@@ -341,7 +341,7 @@ async fn what_a_resume_repeats_is_told_and_counted_once() {
 async fn a_replay_holds_ones_own_messages_though_they_do_not_come_back_live() {
     let mut node = Node::start().await;
     let mut alice = node.member("lobby").await;
-    let first = alice.seat.publish("1").unwrap();
+    let first = shown(alice.seat.publish("1").unwrap());
     alice.seat.publish("2").unwrap();
     assert_eq!(alice.heard().await, [""; 0]);
     alice.seat.resume(MessageId { seq: 0, ..first }).unwrap();

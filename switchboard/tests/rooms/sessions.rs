@@ -12,7 +12,7 @@ async fn somebody_without_a_connection_publishes_in_its_name() {
     let mut alice = node.member("lobby").await;
     let clock = node.hub.session(user("clock"), Format::Text).unwrap();
     let lobby = clock.find(alice.seat.room().name()).unwrap();
-    let Published { id, time, .. } = clock.publish(&lobby, "it is noon").unwrap();
+    let Published { id, time, .. } = clock.publish(&lobby, "it is noon").unwrap().await.unwrap();
     assert_eq!(alice.heard().await, ["[lobby] clock: it is noon"]);
     let kept = &clock.history(&lobby, 1).unwrap()[0];
     assert_eq!((kept.id, kept.time, kept.from.as_ref()), (id, time, Some(&user("clock"))));

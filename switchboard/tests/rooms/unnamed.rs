@@ -1,7 +1,7 @@
 //! Rooms of a program's own, which no peer can name.
 
 use crate::harness::alone::{in_a_process_of_its_own, resident};
-use crate::harness::node::{Node, QUIET};
+use crate::harness::node::{Node, QUIET, shown};
 use switchboard::prelude::*;
 use switchboard::{Format, HubLimits, Join, RoomName, RoomOptions};
 
@@ -23,7 +23,7 @@ async fn an_unnamed_room_is_gone_with_the_last_handle_and_member() {
     let mut node = Node::limited(HubLimits { rooms: 1, ..HubLimits::default() }).await;
     let rooms: Vec<_> = (0..10).map(|_| node.hub.unnamed(QUIET)).collect();
     let mut alice = node.join(&rooms[0], Format::Json, Join::default()).await;
-    let first = rooms[0].publish("kept");
+    let first = shown(rooms[0].publish("kept"));
     drop(rooms);
     // A member still has it.
     assert_eq!(alice.seat.room().history(9).len(), 1);

@@ -246,10 +246,12 @@ pub(super) static METRICS: &[Metric] = &[
         }
     }),
     counter("switchboard_publications_refused_total", &["reason"], "Publications refused.", |seen, to| {
-        let HubMetrics { refused_not_allowed, refused_too_long, refused_too_often, .. } = &seen.hub;
+        let HubMetrics { refused_not_allowed, refused_too_long, refused_too_often, refused_unavailable, .. } =
+            &seen.hub;
         to.add(&["not-allowed"], refused_not_allowed);
         to.add(&["frame-too-long"], refused_too_long);
         to.add(&["rate-limited"], refused_too_often);
+        to.add(&["unavailable"], refused_unavailable);
     }),
     counter("switchboard_deliveries_total", &[], "Messages given to members, once for each.", |seen, to| {
         to.add(&[], seen.carried.deliveries);

@@ -17,7 +17,8 @@ impl Admin {
         let text = self.announcement(&mut body)?;
         body.end()?;
         let room = self.room_called(name)?;
-        let id = room.publish(&text);
+        let published = room.publish(&text).await;
+        let id = published.map_err(|error| Failure::new(ErrorCode::Unavailable, error.to_string()))?.id;
         operator.acted("announce", &format!("{name}: {text}"));
         Ok(object(&json!({ "room": name.to_string(), "id": id.to_string() })))
     }

@@ -204,6 +204,7 @@ pub(super) fn unpublished(error: PublishError) -> Failure {
     let code = match error {
         PublishError::TooLong { .. } => ErrorCode::FrameTooLong,
         PublishError::TooOften { .. } => ErrorCode::RateLimited,
+        PublishError::Unavailable => ErrorCode::Unavailable,
         _ => ErrorCode::NotAllowed,
     };
     Failure::new(code, error.to_string())

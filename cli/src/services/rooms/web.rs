@@ -211,7 +211,8 @@ impl Web {
         let room = self.listener.make(session, room, request.peer())?;
         // As a connection that publishes is not read meanwhile.
         room.ready().await;
-        let Published { id, time, .. } = session.publish(&room, &body).map_err(unpublished)?;
+        let Published { id, time, .. } =
+            session.publish(&room, &body).map_err(unpublished)?.await.map_err(unpublished)?;
         Ok(answer::reply(&Reply::Published { room: room.name().clone(), id, time }).into())
     }
 

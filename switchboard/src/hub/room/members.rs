@@ -5,12 +5,12 @@ use crate::hub::door::{EVERYTHING, Pass};
 use crate::hub::encoding::{MemberEncoding, Tells};
 use crate::hub::fanout::{Operation, Subscriber};
 use crate::hub::inbox::Inbox;
-use crate::hub::log::Byline;
 use crate::hub::membership::{Join, JoinError};
 use crate::hub::policy::Ruling;
 use crate::hub::posting::{MembershipId, News, Posting};
 use crate::hub::presence::When;
 use crate::hub::session::SessionInner;
+use crate::hub::shown::Byline;
 use crate::hub::standing::{Objection, Seat};
 use crate::link::Link;
 use crate::link::tick::Tick;
@@ -71,7 +71,7 @@ impl RoomInner {
         let member = Subscriber { id, link: Arc::clone(link), encoding, overflow, alone: join.alone, has_left: false };
         self.holding.counts.joined();
         inbox.post(tick, Operation::Join { room: self.id, name: self.name.clone(), member, missed });
-        Ok((id, state.log.last()))
+        Ok((id, state.shown.last()))
     }
 
     /// Repeats to a member what came behind `since`, at this point in the order.
@@ -95,7 +95,7 @@ impl RoomInner {
         let inbox = state.inbox(&link.tick);
         inbox.repeats.resumes(member);
         inbox.post(&link.tick, Operation::Resume { room: self.id, member, missed });
-        Ok(state.log.last())
+        Ok(state.shown.last())
     }
 
     /// Removes a member at this point in the order; `silent` tells nobody. Returns what its messages said of it, unless it was removed before.

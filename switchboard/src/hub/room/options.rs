@@ -1,13 +1,13 @@
 //! What can be set of a room, and how what it keeps and takes follows.
 
 use super::{RoomInner, RoomState};
-#[cfg(doc)]
 use crate::hub::HubLimits;
-use crate::hub::log::Kept;
+use crate::hub::log::{Retention, RoomLog};
 use crate::hub::membership::JoinError;
+use crate::hub::shown::Kept;
 use crate::hub::standing::Objection;
 use std::time::{Duration, SystemTime};
-use switchboard_proto::{Bucket, Rate};
+use switchboard_proto::{Bucket, Rate, RoomName};
 use tokio::time::Instant;
 
 /// What happens to publications for a member whose socket takes no more, once its outbox is full.
@@ -68,7 +68,7 @@ impl RoomClass {
 }
 
 /// What is set when a room is made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RoomOptions {
     /// For members that do not choose. Members whose encoding cannot tell of gaps, as that of raw payloads, are disconnected, unless
     /// it is [`Conflate`](Overflow::Conflate).
@@ -91,6 +91,30 @@ pub struct RoomOptions {
     pub payload_bytes: Option<usize>,
     /// With which others it is counted.
     pub class: Option<RoomClass>,
+    /// Whether the hub's [log](crate::log) keeps it, if the hub has one: it comes back with its messages after a restart, what is published is
+    /// shown only once the log has it, and `history_messages`, `history_bytes` and `history_age` bound what the log keeps of it, of which
+    /// the newest are in memory, within [`HubLimits`]. What it is made with holds for as long as the room is there. Default: it does.
+    pub durable: bool,
+}
+
+impl Default for RoomOptions {
+    fn default() -> Self {
+        let (overflow, presence) = (Overflow::default(), PresenceNotices::default());
+        let (history_messages, history_bytes, history_age, members) = (None, None, None, None);
+        let (rate, payload_bytes, class) = (None, None, None);
+        Self {
+            overflow,
+            presence,
+            history_messages,
+            history_bytes,
+            history_age,
+            members,
+            rate,
+            payload_bytes,
+            class,
+            durable: true,
+        }
+    }
 }
 
 impl RoomOptions {
@@ -98,6 +122,32 @@ impl RoomOptions {
     #[inline]
     fn is_bounded(&self) -> bool {
         self.rate.is_some() || self.payload_bytes.is_some()
+    }
+
+    /// What is kept of it in memory. Where a log `has` it, the limits bound that, and what is set bounds the log.
+    #[inline]
+    pub(in crate::hub) fn kept(&self, limits: &HubLimits, has: bool) -> Kept {
+        let kept = Kept {
+            messages: self.history_messages.unwrap_or(limits.history_messages),
+            bytes: self.history_bytes.unwrap_or(limits.history_bytes),
+        };
+        if has {
+            Kept { messages: kept.messages.min(limits.history_messages), bytes: kept.bytes.min(limits.history_bytes) }
+        } else {
+            kept
+        }
+    }
+
+    fn retention(&self) -> Retention {
+        Retention { messages: self.history_messages, bytes: self.history_bytes, age: self.history_age }
+    }
+
+    /// Tells the log how much of a room's past is to be kept, if there is a bound.
+    pub(in crate::hub) fn tell(&self, log: &dyn RoomLog, room: &RoomName) {
+        let retention = self.retention();
+        if retention != Retention::default() {
+            log.keep(room, retention);
+        }
     }
 }
 
@@ -110,12 +160,8 @@ pub(super) struct Allowance {
 impl RoomInner {
     /// What it may keep.
     pub(super) fn keep(&self, state: &RoomState) -> Kept {
-        let (options, limits) = (&state.options, &self.holding.limits);
-        let bytes = options.history_bytes.unwrap_or(limits.history_bytes);
-        Kept {
-            messages: options.history_messages.unwrap_or(limits.history_messages),
-            bytes: self.holding.room_for(state.log.bytes(), bytes),
-        }
+        let Kept { messages, bytes } = state.options.kept(&self.holding.limits, state.durable.is_some());
+        Kept { messages, bytes: self.holding.room_for(state.shown.bytes(), bytes) }
     }
 
     /// Drops what is older than it may keep: whoever is told of the past after this is told of none of that.
@@ -129,9 +175,9 @@ impl RoomInner {
     #[cold]
     fn forget_before(&self, state: &mut RoomState, oldest: Option<SystemTime>) {
         if let Some(oldest) = oldest {
-            let before = state.log.len();
-            self.holding.grow(-state.log.forget_before(oldest).cast_signed());
-            self.holding.counts.kept(before, state.log.len());
+            let before = state.shown.len();
+            self.holding.grow(-state.shown.forget_before(oldest).cast_signed());
+            self.holding.counts.kept(before, state.shown.len());
         }
     }
 
@@ -144,10 +190,13 @@ impl RoomInner {
     pub(in crate::hub) fn set_options(&self, options: RoomOptions) {
         let mut state = self.state.lock();
         if state.options != options {
+            if let (Some(log), true) = (&self.holding.log, state.durable.is_some()) {
+                log.keep(&self.name, options.retention());
+            }
             state.options = options;
-            let (keep, before) = (self.keep(&state), state.log.len());
-            self.holding.grow(-state.log.trim(keep).cast_signed());
-            self.holding.counts.kept(before, state.log.len());
+            let (keep, before) = (self.keep(&state), state.shown.len());
+            self.holding.grow(-state.shown.trim(keep).cast_signed());
+            self.holding.counts.kept(before, state.shown.len());
             self.forget_old(&mut state);
         }
     }

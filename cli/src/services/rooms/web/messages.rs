@@ -137,10 +137,11 @@ mod tests {
     #[test]
     fn a_reader_gets_what_there_was_when_it_came() {
         let room = room();
-        let first = room.publish("first");
+        let published = |text: &str| room.publish(text).published().expect("there is no log").id;
+        let first = published("first");
         room.publish("second");
         let mut all = read(&room, None, None);
-        let mut none = read(&room, Some(room.publish("third")), None);
+        let mut none = read(&room, Some(published("third")), None);
         let mut one = read(&room, Some(first), Some(1));
         room.publish("fourth");
         assert_eq!(text(&all.next().expect("a page")).lines().count(), 2);

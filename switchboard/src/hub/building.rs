@@ -1,0 +1,109 @@
+//! Making a hub: its limits, who says what may be done in it, what is set of its rooms, and what keeps them. Rooms that a log has are there
+//! before the hub is.
+
+use super::holding::Holding;
+use super::log::{LogError, PageLimit, RoomLog};
+use super::policy::{Governance, Policy};
+use super::room::{RoomInner, RoomOptions};
+use super::{Hub, HubLimits, OptionsByName};
+use std::fmt;
+use std::sync::Arc;
+use switchboard_proto::RoomName;
+
+/// A hub that is about to be made, see [`Hub::builder`].
+#[must_use = "it is no hub until it is built"]
+#[derive(Default)]
+pub struct HubBuilder {
+    limits: HubLimits,
+    policy: Option<Arc<dyn Policy>>,
+    options: Option<OptionsByName>,
+    log: Option<Arc<dyn RoomLog>>,
+}
+
+impl Hub {
+    /// A hub that is made of more than its limits.
+    ///
+    /// ```
+    /// # use switchboard::{Hub, HubLimits, RoomOptions};
+    /// let hub = Hub::builder()
+    ///     .limits(HubLimits { rooms: 100, ..HubLimits::default() })
+    ///     .room_options(|name| RoomOptions { durable: name.as_str() != "media", ..RoomOptions::default() })
+    ///     .build()?;
+    /// assert_eq!(hub.rooms(None, 10).total, 0);
+    /// # Ok::<(), switchboard::log::LogError>(())
+    /// ```
+    pub fn builder() -> HubBuilder {
+        HubBuilder::default()
+    }
+}
+
+impl HubBuilder {
+    /// How much it holds.
+    pub fn limits(self, limits: HubLimits) -> Self {
+        Self { limits, ..self }
+    }
+
+    /// Who says what may be done in its rooms.
+    pub fn policy(self, policy: Arc<dyn Policy>) -> Self {
+        Self { policy: Some(policy), ..self }
+    }
+
+    /// What is set of each room that has a name, as by [`Hub::set_room_options`]; of those too that the log brings back.
+    pub fn room_options(self, options: impl Fn(&RoomName) -> RoomOptions + Send + Sync + 'static) -> Self {
+        Self { options: Some(Arc::new(options)), ..self }
+    }
+
+    /// What keeps its rooms, all of them that are [durable](RoomOptions::durable): what is published there is shown only once the log has it,
+    /// and [`Publication`](crate::Publication) tells when.
+    pub fn log(self, log: Arc<dyn RoomLog>) -> Self {
+        Self { log: Some(log), ..self }
+    }
+
+    /// Makes it, with the rooms that the log has: their ids go on where they were, so that whoever comes back resumes. Waits for the log to
+    /// read them; the newest messages of each are in memory then, within its history's bounds, as far as all histories together allow.
+    ///
+    /// # Errors
+    /// The log cannot be read. Without a log, none.
+    pub fn build(self) -> Result<Hub, LogError> {
+        let Self { limits, policy, options, log } = self;
+        let hub = Hub::of(Holding::new(limits, policy.map(Governance::new), log.clone()));
+        hub.0.options.lock().clone_from(&options);
+        if let Some(log) = log {
+            let options = |name: &RoomName| options.as_ref().map_or_else(RoomOptions::default, |options| options(name));
+            hub.restore(&*log, &options)?;
+        }
+        Ok(hub)
+    }
+}
+
+impl Hub {
+    fn restore(&self, log: &dyn RoomLog, options: &dyn Fn(&RoomName) -> RoomOptions) -> Result<(), LogError> {
+        let holding = &self.0.holding;
+        let newest = |name: &RoomName| {
+            let kept = options(name).kept(&holding.limits, true);
+            let bytes = holding.room_for(0, kept.bytes);
+            PageLimit { messages: if bytes < kept.bytes { 0 } else { kept.messages }, bytes }
+        };
+        log.rooms(&newest, &mut |stored| {
+            let name = stored.name.clone();
+            let options = options(&name);
+            // One that is durable no more begins anew, and what the log has of it stays there.
+            if !options.durable {
+                return;
+            }
+            let mut rooms = self.0.rooms.lock();
+            if rooms.len() < holding.limits.rooms {
+                rooms.insert(name, RoomInner::restored(stored, options, Arc::clone(holding)));
+            } else {
+                options.tell(log, &name);
+                self.0.asleep.lock().insert(name, stored.last);
+            }
+        })
+    }
+}
+
+impl fmt::Debug for HubBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HubBuilder").field("limits", &self.limits).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,126 @@
+//! What of a room waits for its log: publications that nobody is shown yet.
+//!
+//! One batch is under way at a time. What is published meanwhile is the next one, so the log's own time is the window in which batches
+//! grow. Knows no members; whoever calls holds the room's lock, and hands over what comes out of it without.
+
+use super::log::RoomLog;
+use super::membership::PublishError;
+use super::posting::MembershipId;
+use super::publication::Confirmation;
+use crate::link::Link;
+use crate::link::delivery::Reclaim;
+use crate::link::figure::Figure;
+use std::sync::Arc;
+use switchboard_proto::{Message, MessageId};
+
+/// What may wait for the log: messages of one room and their bytes, and bytes of all rooms. Over it, publishing fails.
+const ROOM_MESSAGES: usize = 4096;
+const ROOM_BYTES: usize = 1 << 20;
+const ALL_BYTES: usize = 64 << 20;
+
+/// What a message takes beside its payload while it waits.
+const BESIDE: usize = size_of::<Message>() + size_of::<Unconfirmed>() + size_of::<Confirmation>() + 64;
+
+/// A publication that waits.
+pub(super) struct Unconfirmed {
+    /// It has its number once it is handed over.
+    pub(super) message: Arc<Message>,
+    /// The membership that does not get it.
+    pub(super) except: Option<MembershipId>,
+    /// Whose it is: it is not read from while it has many of them.
+    pub(super) link: Option<Arc<Link>>,
+    pub(super) confirmation: Arc<Confirmation>,
+}
+
+impl Unconfirmed {
+    fn bytes(&self) -> usize {
+        self.message.payload.len() + BESIDE
+    }
+}
+
+/// One room's.
+pub(super) struct Durable {
+    log: Arc<dyn RoomLog>,
+    /// Handed over, and not answered yet.
+    underway: Vec<Unconfirmed>,
+    waiting: Vec<Unconfirmed>,
+    bytes: usize,
+}
+
+/// What is to be handed to the log.
+pub(super) struct Handover {
+    pub(super) log: Arc<dyn RoomLog>,
+    pub(super) after: MessageId,
+    pub(super) messages: Vec<Arc<Message>>,
+}
+
+impl Durable {
+    pub(super) fn new(log: Arc<dyn RoomLog>) -> Self {
+        Self { log, underway: Vec::new(), waiting: Vec::new(), bytes: 0 }
+    }
+
+    /// Has `one` wait, unless too much does.
+    pub(super) fn wait(&mut self, one: Unconfirmed, all: &Unsettled) -> Result<(), PublishError> {
+        let bytes = one.bytes();
+        let messages = self.underway.len() + self.waiting.len();
+        if messages >= ROOM_MESSAGES || self.bytes + bytes > ROOM_BYTES.max(bytes) || all.bytes() + bytes > ALL_BYTES {
+            return Err(PublishError::Unavailable);
+        }
+        self.bytes += bytes;
+        all.figure.grow(bytes.cast_signed());
+        self.waiting.push(one);
+        Ok(())
+    }
+
+    /// All that waits, to be handed over behind `last`; unless something is under way.
+    pub(super) fn next(&mut self, last: MessageId) -> Option<Handover> {
+        if !self.underway.is_empty() || self.waiting.is_empty() {
+            return None;
+        }
+        self.underway = std::mem::take(&mut self.waiting);
+        let numbers = last.seq + 1..;
+        let numbered = |(one, seq): (&mut Unconfirmed, u64)| {
+            let Some(message) = Arc::get_mut(&mut one.message) else { unreachable!("nobody has seen it yet") };
+            message.id = MessageId { seq, ..last };
+            Arc::clone(&one.message)
+        };
+        let messages = self.underway.iter_mut().zip(numbers).map(numbered).collect();
+        Some(Handover { log: Arc::clone(&self.log), after: last, messages })
+    }
+
+    /// The log has answered: what was under way is not any more.
+    pub(super) fn answered(&mut self, all: &Unsettled) -> Vec<Unconfirmed> {
+        let answered = std::mem::take(&mut self.underway);
+        let bytes: usize = answered.iter().map(Unconfirmed::bytes).sum();
+        self.bytes -= bytes;
+        all.figure.grow(-bytes.cast_signed());
+        answered
+    }
+}
+
+/// What waits of all rooms of a hub, for the budgets of its servers.
+#[derive(Default)]
+pub(super) struct Unsettled {
+    figure: Figure,
+}
+
+impl Unsettled {
+    pub(super) fn bytes(&self) -> usize {
+        self.figure.bytes()
+    }
+}
+
+impl Reclaim for Unsettled {
+    fn figure(&self) -> &Figure {
+        &self.figure
+    }
+
+    fn pieces(&self) -> usize {
+        0
+    }
+
+    /// None of it can be given up: somebody waits for each.
+    fn one_gives_way(&self) -> bool {
+        false
+    }
+}

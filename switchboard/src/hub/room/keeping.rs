@@ -1,0 +1,136 @@
+//! Publishing to a room that a log keeps: what is published waits, is handed to the log, and is shown once the log has it.
+
+use super::{RoomInner, RoomState};
+use crate::hub::door::Published;
+use crate::hub::durable::{Handover, Unconfirmed};
+use crate::hub::log::LogError;
+use crate::hub::membership::PublishError;
+use crate::hub::posting::{MembershipId, News, Posting};
+use crate::hub::publication::{Confirmation, Publication};
+use crate::hub::shown::Byline;
+use crate::hub::standing::Objection;
+use crate::link::Link;
+use crate::link::tick::Tick;
+use crate::sync::MutexGuard;
+use bytes::Bytes;
+use std::sync::Arc;
+use std::time::SystemTime;
+use switchboard_proto::{Message, MessageId};
+
+impl RoomInner {
+    /// Has a publication wait for the log, which is asked at once if it is not busy with this room.
+    #[cold]
+    pub(super) fn publish_durably(
+        self: &Arc<Self>,
+        mut state: MutexGuard<'_, RoomState>,
+        by: Option<Byline>,
+        payload: Bytes,
+        except: Option<MembershipId>,
+        link: Option<&Arc<Link>>,
+    ) -> Result<Publication, Objection> {
+        let last = state.shown.last();
+        let (from, user) = by.map_or((None, None), |Byline { from, user }| (Some(from), user));
+        let message = Message { room: self.name.clone(), id: last, time: SystemTime::now(), from, user, payload };
+        let confirmation = Arc::new(Confirmation::default());
+        let one = Unconfirmed {
+            message: Arc::new(message),
+            except,
+            link: link.cloned(),
+            confirmation: Arc::clone(&confirmation),
+        };
+        let Some(durable) = &mut state.durable else { unreachable!("it is kept by a log") };
+        durable.wait(one, &self.holding.unsettled).map_err(|_| Objection::Unavailable)?;
+        let next = durable.next(last);
+        drop(state);
+        if let Some(link) = link {
+            link.awaits_confirmation();
+        }
+        self.hand_over(next);
+        Ok(Publication::waiting(confirmation))
+    }
+
+    /// The last message of one that is asleep from now on, if the log has any of it.
+    pub(in crate::hub) fn sleeps(&self) -> Option<MessageId> {
+        let state = self.state.lock();
+        let last = state.shown.last();
+        (state.durable.is_some() && last.seq > 0).then_some(last)
+    }
+
+    /// Asks the log to keep the next batch, if there is one. No lock is held: it may be told of others meanwhile.
+    fn hand_over(self: &Arc<Self>, batch: Option<Handover>) {
+        let Some(Handover { log, after, messages }) = batch else { return };
+        let mut handed = Handed(Some(Arc::clone(self)));
+        log.append(&self.name, after, messages, Box::new(move |kept| handed.answer(kept.map(drop))));
+    }
+
+    /// The log has answered for what was under way: what it has is shown, and what waited meanwhile is handed over.
+    fn settled(self: &Arc<Self>, kept: Result<(), LogError>) {
+        let mut state = self.state.lock();
+        let Some(durable) = &mut state.durable else { unreachable!("it is kept by a log") };
+        let answered = durable.answered(&self.holding.unsettled);
+        let mut behind = None;
+        if kept.is_ok() {
+            for one in &answered {
+                behind = self.show(&mut state, Arc::clone(&one.message), one.except).cloned().or(behind);
+            }
+        }
+        let (last, class) = (state.shown.last(), state.options.class);
+        let next = state.durable.as_mut().and_then(|durable| durable.next(last));
+        drop(state);
+        self.hand_over(next);
+        for one in answered {
+            self.confirm(one, kept.is_ok(), class, behind.as_ref());
+        }
+    }
+
+    fn confirm(&self, one: Unconfirmed, is_kept: bool, class: Option<super::RoomClass>, behind: Option<&Arc<Tick>>) {
+        let Unconfirmed { message, link, confirmation, .. } = one;
+        let result = if is_kept {
+            self.holding.counts.published(class);
+            self.holding.trim(message.payload.len());
+            Ok(Published { id: message.id, time: message.time })
+        } else {
+            self.holding.counts.refused(&PublishError::Unavailable);
+            Err(PublishError::Unavailable)
+        };
+        if let Some(link) = link {
+            // Its own worker it looks at anyway.
+            if let Some(tick) = behind.filter(|tick| !Arc::ptr_eq(tick, &link.tick)) {
+                link.fall_behind(Arc::clone(tick));
+            }
+            link.is_confirmed();
+        }
+        confirmation.settle(result);
+    }
+
+    /// Shows everybody a message that has its number.
+    fn show<'a>(
+        self: &Arc<Self>,
+        state: &'a mut RoomState,
+        message: Arc<Message>,
+        except: Option<MembershipId>,
+    ) -> Option<&'a Arc<Tick>> {
+        let keep = self.keep(state);
+        let before = state.shown.len();
+        let grown = state.shown.push(Arc::clone(&message), keep);
+        self.kept(state, keep.messages > 0, grown, before);
+        self.post(state, &Posting::new(News::Message(message), except))
+    }
+}
+
+/// A batch that a log was asked to keep. It is answered for once, also by a log that drops it.
+struct Handed(Option<Arc<RoomInner>>);
+
+impl Handed {
+    fn answer(&mut self, kept: Result<(), LogError>) {
+        if let Some(room) = self.0.take() {
+            room.settled(kept);
+        }
+    }
+}
+
+impl Drop for Handed {
+    fn drop(&mut self) {
+        self.answer(Err(LogError::unavailable("it has ended")));
+    }
+}
