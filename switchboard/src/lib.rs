@@ -65,12 +65,13 @@
 //! - What one peer sends can end only that peer's connection.
 //!
 //! # Features
-//! Both are on by default; without them, their dependencies are gone too.
+//! The first two are on by default; without them, their dependencies are gone too.
 //! - `http`: the module [`http`], [`Server::http`], and WebSockets, which begin as a request: [`Server::websocket`],
 //!   [`Client::websocket`]; brings `hyper` and `http`.
 //! - `tls`: [`Tls`], [`Certificates`], [`Trust`], [`ClientTrust`], [`Subject`], [`Server::tls`], [`Client::tls`]; brings `rustls`, `ring`,
 //!   `rustls-native-certs` and `x509-cert`.
-//! - Both together: [`Server::https`] and [`Client::websocket_tls`].
+//! - `sqlite`: `log::SqliteLog`, which keeps rooms in a directory; brings `rusqlite`, and compiles SQLite.
+//! - `http` and `tls` together: [`Server::https`] and [`Client::websocket_tls`].
 
 #![warn(missing_debug_implementations, missing_docs)]
 #![cfg_attr(
@@ -90,6 +91,7 @@ mod error;
 pub mod http;
 mod hub;
 mod link;
+pub mod log;
 mod metrics;
 mod node;
 mod server;
@@ -159,11 +161,6 @@ pub mod rule {
 pub mod policy {
     pub use crate::hub::policy::{Authenticating, Claimant, Credentials, NotAllowed, Policy, Principal, Refusal};
     pub use switchboard_proto::Rights;
-}
-
-/// What keeps the messages of rooms in order, beyond the process: [`RoomLog`](log::RoomLog).
-pub mod log {
-    pub use crate::hub::log::{Cursor, Done, LogError, PageLimit, Retention, RoomLog, StoredRoom};
 }
 
 /// What most programs need.

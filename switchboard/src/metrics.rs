@@ -15,7 +15,7 @@ pub(crate) use traffic::Traffic;
 pub use traffic::TransportTraffic;
 pub(crate) use worker::{Lane, WorkerCounts, bump};
 
-use histogram::Histogram;
+pub(crate) use histogram::Histogram;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -65,6 +65,8 @@ mod resident;
 mod rooms;
 mod simulation;
 mod sockets;
+#[cfg(feature = "sqlite")]
+mod sqlite_log;
 mod tasks;
 mod testing;
 mod tls;

@@ -14,7 +14,7 @@ const LAYERS: [&[&str]; 10] = [
     &["link"],
     &["node"],
     &["hub"],
-    &["connection"],
+    &["connection", "log"],
     &["transport"],
     &["http"],
     &["client", "server"],
@@ -62,8 +62,9 @@ const AS_TEXT: [&str; 4] = [".display()", "_lossy(", "eprint", "tracing_subscrib
 
 /// Where that is done all the same: with what the operator typed, with frames that a program gets, or because what comes of it
 /// is escaped there.
-const MAKES_TEXT: [&str; 16] = [
+const MAKES_TEXT: [&str; 17] = [
     "cli/src/config.rs",
+    "cli/src/config/history.rs",
     "cli/src/config/layers.rs",
     "cli/src/connect/standing.rs",
     "cli/src/endpoint.rs",

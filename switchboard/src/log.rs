@@ -1,0 +1,8 @@
+//! What keeps the messages of rooms beyond the process: the contract is [`RoomLog`].
+
+#[cfg(feature = "sqlite")]
+mod sqlite;
+
+pub use crate::hub::log::{Cursor, Done, LogError, PageLimit, Retention, RoomLog, StoredRoom};
+#[cfg(feature = "sqlite")]
+pub use sqlite::{ImportError, Renewed, SqliteError, SqliteLog, SqliteMetrics, SqliteOptions, SqliteReport};

@@ -1,0 +1,277 @@
+//! The directory of a log: who has it, its files and their modes, the tables, and whether they are sound.
+
+use super::shelf::Shelf;
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _};
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use switchboard_proto::RoomName;
+
+const DATABASE: &str = "history.db";
+
+/// What `PRAGMA user_version` says of the tables below.
+pub(super) const FORMAT: i64 = 1;
+
+/// `application_id`, by which `file` and others know whose a database is: "swbd".
+const APPLICATION: i64 = 0x7377_6264;
+
+/// A file that is longer is not looked at as a whole at each start: this many bytes take about a second.
+const WHOLE_CHECK_BYTES: u64 = 256 << 20;
+
+/// How long a commit waits for another program that writes to the database, which none should.
+const BUSY_WAIT: Duration = Duration::from_millis(250);
+
+/// `seq` has no holes: a room has the messages behind `gone`, and none up to it but for those that are about to be deleted. `sum` is the
+/// bytes of all payloads of the room up to this one, so that no bound needs a scan.
+const TABLES: &str = "
+    CREATE TABLE rooms (
+        id INTEGER PRIMARY KEY,
+        name TEXT NOT NULL COLLATE NOCASE UNIQUE,
+        epoch TEXT NOT NULL,
+        gone INTEGER NOT NULL DEFAULT 0,
+        gone_sum INTEGER NOT NULL DEFAULT 0
+    ) STRICT;
+    CREATE TABLE messages (
+        room INTEGER NOT NULL REFERENCES rooms (id),
+        seq INTEGER NOT NULL,
+        time INTEGER NOT NULL,
+        sender TEXT,
+        user TEXT,
+        payload BLOB NOT NULL,
+        sum INTEGER NOT NULL,
+        PRIMARY KEY (room, seq)
+    ) STRICT, WITHOUT ROWID;";
+
+/// Why a log cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SqliteError {
+    /// The directory or a file in it cannot be used.
+    #[error("{path}")]
+    Unreachable {
+        /// Which.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// Another process has the directory.
+    #[error("{path} is in use by another process{}", .pid.map(|pid| format!(", {pid}")).unwrap_or_default())]
+    InUse {
+        /// The directory.
+        path: String,
+        /// That process, if it has said.
+        pid: Option<u32>,
+    },
+    /// Another version of the program has made it.
+    #[error("{path} has format {found}; this version knows {FORMAT}")]
+    Format {
+        /// The database.
+        path: String,
+        /// Its `user_version`.
+        found: i64,
+    },
+    /// What is there is no sound log.
+    #[error("{path} is damaged: {reason}")]
+    Damaged {
+        /// The database.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// SQLite cannot use it now.
+    #[error("{path}: {reason}")]
+    Unusable {
+        /// The database.
+        path: String,
+        /// What SQLite says.
+        reason: String,
+    },
+}
+
+/// A directory that this process has alone.
+#[derive(Debug)]
+pub(super) struct Directory {
+    path: PathBuf,
+    /// Locked as long as it is open.
+    _lock: File,
+}
+
+impl Directory {
+    /// Makes it if it is not there, for its owner alone, and takes it.
+    pub(super) fn open(path: &Path) -> Result<Self, SqliteError> {
+        let unreachable = |path: &Path, source| SqliteError::Unreachable { path: shown(path), source };
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|error| unreachable(path, error))?;
+        let at = path.join("lock");
+        let mut options = File::options();
+        let lock = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(&at);
+        let mut lock = lock.map_err(|error| unreachable(&at, error))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut pid = String::new();
+                // It is a hint to whoever reads the error.
+                let _ = lock.read_to_string(&mut pid);
+                return Err(SqliteError::InUse { path: shown(path), pid: pid.trim().parse().ok() });
+            }
+            Err(TryLockError::Error(error)) => return Err(unreachable(&at, error)),
+        }
+        let written = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
+        written.map_err(|error| unreachable(&at, error))?;
+        Ok(Self { path: path.to_owned(), _lock: lock })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn database(&self) -> PathBuf {
+        self.path.join(DATABASE)
+    }
+
+    /// Bytes of the database, and of what is not in it yet.
+    pub(super) fn file_bytes(&self) -> u64 {
+        let files = ["history.db", "history.db-wal"].map(|name| self.path.join(name));
+        files.iter().filter_map(|path| fs::metadata(path).ok()).map(|file| file.len()).sum()
+    }
+
+    /// The one connection that writes: makes the tables where there are none, and looks whether those that are there are sound.
+    pub(super) fn writer(&self) -> Result<Connection, SqliteError> {
+        let path = self.database();
+        // SQLite gives its other files the mode of this one.
+        let made = File::options().write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let length = made.and_then(|file| file.metadata()).map_err(|error| self.unreachable(error))?.len();
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(&path, flags).map_err(|error| self.unusable(error))?;
+        Self::prepare(&connection, length).map_err(|error| self.unusable(error)).and_then(|found| {
+            found.map_or(Ok(connection), |found| Err(SqliteError::Format { path: shown(&path), found }))
+        })
+    }
+
+    /// Gives the format, if it is another one.
+    fn prepare(connection: &Connection, length: u64) -> rusqlite::Result<Option<i64>> {
+        connection.busy_timeout(BUSY_WAIT)?;
+        connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        // Each commit is on disk before it is said to be.
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "secure_delete", "FAST")?;
+        // The writer does it, once it has answered.
+        connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+        // In KiB, where negative.
+        connection.pragma_update(None, "cache_size", -16_384)?;
+        let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+        match (found, tables) {
+            (FORMAT, _) => {
+                if length <= WHOLE_CHECK_BYTES {
+                    check(connection, "quick_check")?;
+                }
+            }
+            (0, 0) => connection.execute_batch(&format!(
+                "BEGIN; {TABLES} PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {FORMAT}; COMMIT;"
+            ))?,
+            _ => return Ok(Some(found)),
+        }
+        Ok(None)
+    }
+
+    pub(super) fn reader(&self) -> Result<Connection, SqliteError> {
+        look_into(&self.path)
+    }
+
+    /// Gives the database another name, and says which.
+    pub(super) fn put_aside(&self) -> Result<PathBuf, SqliteError> {
+        let free = |number: &u32| !self.path.join(format!("history.db.damaged-{number}")).exists();
+        let number = (1..u32::MAX).find(free).unwrap_or(u32::MAX);
+        let aside = self.path.join(format!("history.db.damaged-{number}"));
+        for end in ["-wal", "-shm", ""] {
+            let from = self.path.join(format!("history.db{end}"));
+            let to = self.path.join(format!("history.db.damaged-{number}{end}"));
+            match fs::rename(&from, &to) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(self.unreachable(error)),
+                _ => {}
+            }
+        }
+        Ok(aside)
+    }
+
+    pub(super) fn unreachable(&self, source: io::Error) -> SqliteError {
+        SqliteError::Unreachable { path: shown(&self.database()), source }
+    }
+
+    pub(super) fn unusable(&self, error: rusqlite::Error) -> SqliteError {
+        unusable(&self.path, &error)
+    }
+}
+
+/// A connection that cannot write to the database in this directory.
+pub(super) fn look_into(directory: &Path) -> Result<Connection, SqliteError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let opened = Connection::open_with_flags(directory.join(DATABASE), flags).and_then(|connection| {
+        connection.busy_timeout(BUSY_WAIT)?;
+        Ok(connection)
+    });
+    opened.map_err(|error| unusable(directory, &error))
+}
+
+pub(super) fn unusable(directory: &Path, error: &rusqlite::Error) -> SqliteError {
+    let (path, reason) = (shown(&directory.join(DATABASE)), error.to_string());
+    if is_damage(error) { SqliteError::Damaged { path, reason } } else { SqliteError::Unusable { path, reason } }
+}
+
+/// Looks at every page.
+pub(super) fn check(connection: &Connection, how: &str) -> rusqlite::Result<()> {
+    let said: String = connection.query_row(&format!("PRAGMA {how}(1)"), [], |row| row.get(0))?;
+    if said == "ok" { Ok(()) } else { Err(damage(&said)) }
+}
+
+/// What is there of each room.
+pub(super) fn found(connection: &Connection) -> rusqlite::Result<Vec<(RoomName, Shelf)>> {
+    let mut rooms = connection.prepare("SELECT name, id, epoch, gone, gone_sum FROM rooms WHERE name < '~'")?;
+    let mut last =
+        connection.prepare("SELECT seq, sum FROM messages WHERE room = ? AND seq > ? ORDER BY seq DESC LIMIT 1")?;
+    let mut found = Vec::new();
+    let mut rows = rooms.query([])?;
+    while let Some(row) = rows.next()? {
+        let name: String = row.get(0)?;
+        let epoch: String = row.get(2)?;
+        let (Ok(name), Ok(epoch)) = (RoomName::parse(&name), epoch.parse()) else {
+            return Err(damage("a room has a name or an epoch that is none"));
+        };
+        let (id, gone, gone_sum): (i64, i64, i64) = (row.get(1)?, row.get(3)?, row.get(4)?);
+        let newest = last.query_row((id, gone), |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+        let (last, last_sum): (i64, i64) = newest.unwrap_or((gone, gone_sum));
+        if gone < 0 || gone_sum < 0 || last_sum < gone_sum {
+            return Err(damage("a room has numbers that cannot be"));
+        }
+        let unsigned = |number: i64| number.cast_unsigned();
+        let shelf = Shelf {
+            id,
+            epoch,
+            last: unsigned(last),
+            last_sum: unsigned(last_sum),
+            gone: unsigned(gone),
+            gone_sum: unsigned(gone_sum),
+        };
+        found.push((name, shelf));
+    }
+    Ok(found)
+}
+
+/// As SQLite tells of damage that it has found itself.
+pub(super) fn damage(what: &str) -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT), Some(what.to_owned()))
+}
+
+/// Whether it is no sound database.
+pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+}
+
+/// A path in an error: what a file system has may hold any bytes.
+fn shown(path: &Path) -> String {
+    use std::os::unix::ffi::OsStrExt as _;
+    switchboard_proto::Escaped(path.as_os_str().as_bytes()).to_string()
+}

@@ -1,0 +1,464 @@
+//! The thread that writes: all that is queued goes into one transaction, with one sync, and is answered when that is done.
+//!
+//! There is no timer: a commit is the time in which the next batch gathers. What is beyond retention goes along with commits, and a
+//! little at a time while nothing is queued; so does copying the write-ahead log into the database.
+
+mod statements;
+
+use super::file::is_damage;
+use super::queue::Arrived;
+use super::shelf::Shelf;
+use super::{Shared, Standing};
+use crate::log::{Done, LogError};
+use rusqlite::{Connection, ffi};
+pub(super) use statements::Statements;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime};
+use switchboard_proto::{Message, MessageId, RoomName};
+use tokio::time::Instant;
+use tracing::{error, info, warn};
+
+/// Between two tries while commits fail.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Between two looks for what has become too old.
+const SWEEP: Duration = Duration::from_mins(1);
+
+/// Rows that one step of retention deletes while nothing is queued; with a commit, as many as half of these and twice what it inserts.
+const STEP_ROWS: usize = 1024;
+
+/// Rooms that one step looks at.
+const STEP_ROOMS: usize = 64;
+
+/// Pages of the write-ahead log, of 4 KiB each, from which it is copied into the database.
+const CHECKPOINT_PAGES: i64 = 2000;
+
+/// Free pages that the file may have before it is made shorter, and how many it loses at a time.
+const FREE_PAGES: i64 = 4096;
+const VACUUM_PAGES: i64 = 256;
+
+/// What the writer is asked for.
+pub(super) enum Errand {
+    Append(Append),
+    /// The retention of this room has changed.
+    Keep(RoomName),
+    Forget(RoomName, Done<()>),
+}
+
+/// Messages of one room.
+pub(super) struct Append {
+    pub(super) room: RoomName,
+    pub(super) after: MessageId,
+    pub(super) batch: Vec<Arc<Message>>,
+    pub(super) done: Done<MessageId>,
+}
+
+/// What is told once the transaction is over, if it is a success.
+enum Answer {
+    Appended(Done<MessageId>, Result<MessageId, LogError>),
+    Forgotten(Done<()>),
+}
+
+impl Answer {
+    fn tell(self, failure: Option<&LogError>) {
+        match (self, failure) {
+            (Self::Appended(done, result), None) => done(result),
+            (Self::Appended(done, _), Some(error)) => done(Err(error.clone())),
+            (Self::Forgotten(done), None) => done(Ok(())),
+            (Self::Forgotten(done), Some(error)) => done(Err(error.clone())),
+        }
+    }
+}
+
+/// What rooms are after a transaction that is not over yet; none: it has them no more.
+type Changed = HashMap<RoomName, Option<Shelf>>;
+
+struct Writer<'a> {
+    shared: &'a Shared,
+    connection: &'a Connection,
+    statements: Statements<'a>,
+    shelves: HashMap<RoomName, Shelf>,
+    next_id: i64,
+    /// Bytes of all rooms.
+    bytes: u64,
+    /// Rooms of which some may be beyond retention.
+    due: BTreeSet<RoomName>,
+    /// There are messages of rooms that are forgotten.
+    has_orphans: bool,
+    swept: Instant,
+    /// While commits fail, when it is tried again.
+    retry: Option<Instant>,
+    is_broken: bool,
+    warned: bool,
+}
+
+/// Does what is asked for until nothing more will be.
+pub(super) fn run(shared: &Shared, connection: Connection, shelves: HashMap<RoomName, Shelf>) {
+    let sound = {
+        match Writer::new(shared, &connection, shelves) {
+            Ok(mut writer) => writer.run(),
+            Err(error) => {
+                refuse_all(shared, &error.to_string());
+                false
+            }
+        }
+    };
+    if sound {
+        if let Err(error) = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
+            warn!(%error, "the log was not written back at its end; the next start does it");
+        }
+    } else {
+        // Closing it could sync again, and what the kernel has dropped would count as written.
+        std::mem::forget(connection);
+    }
+}
+
+/// There is no writer: nothing that is asked for is done.
+fn refuse_all(shared: &Shared, reason: &str) {
+    error!(error = reason, "the log is broken");
+    let reason: Arc<str> = reason.into();
+    shared.standing.send_replace(Standing::Broken(Arc::clone(&reason)));
+    loop {
+        match shared.appends.take(SWEEP) {
+            Arrived::Some(orders) => orders.into_iter().for_each(|order| refuse(shared, order, &reason)),
+            Arrived::Nothing => {}
+            Arrived::Closed => return,
+        }
+    }
+}
+
+fn refuse(shared: &Shared, order: Errand, reason: &Arc<str>) {
+    let error = LogError::Unavailable(Arc::clone(reason));
+    match order {
+        Errand::Append(append) => {
+            shared.counts.waiting.fetch_sub(append.batch.len() as u64, Ordering::Relaxed);
+            (append.done)(Err(error));
+        }
+        Errand::Forget(_, done) => done(Err(error)),
+        Errand::Keep(_) => {}
+    }
+}
+
+impl<'a> Writer<'a> {
+    fn new(
+        shared: &'a Shared,
+        connection: &'a Connection,
+        shelves: HashMap<RoomName, Shelf>,
+    ) -> rusqlite::Result<Self> {
+        let statements = Statements::prepare(connection)?;
+        let next_id = statements.next_id()?;
+        let bytes = shelves.values().map(Shelf::bytes).sum();
+        let due = shelves.keys().cloned().collect();
+        Ok(Self {
+            shared,
+            connection,
+            statements,
+            shelves,
+            next_id,
+            bytes,
+            due,
+            has_orphans: true,
+            swept: Instant::now(),
+            retry: None,
+            is_broken: false,
+            warned: false,
+        })
+    }
+
+    /// Says whether the database may be closed.
+    fn run(&mut self) -> bool {
+        loop {
+            match self.shared.appends.take(self.patience()) {
+                Arrived::Some(orders) => self.work(orders),
+                Arrived::Nothing => {}
+                Arrived::Closed => return !self.is_broken,
+            }
+            if !self.is_broken {
+                self.tidy();
+            }
+        }
+    }
+
+    /// How long there is nothing to do if nothing comes.
+    fn patience(&self) -> Duration {
+        match self.retry {
+            Some(retry) => retry.saturating_duration_since(Instant::now()),
+            None if self.is_due() => Duration::ZERO,
+            None => SWEEP.saturating_sub(self.swept.elapsed()),
+        }
+    }
+
+    fn work(&mut self, orders: Vec<Errand>) {
+        let began = Instant::now();
+        if self.is_broken || self.retry.is_some_and(|retry| began < retry) {
+            let Err(LogError::Unavailable(reason)) = self.health() else { return };
+            return orders.into_iter().for_each(|order| refuse(self.shared, order, &reason));
+        }
+        let (mut changed, mut answers, mut rows) = (Changed::new(), Vec::with_capacity(orders.len()), 0);
+        let written = self.write(orders, &mut changed, &mut answers, &mut rows);
+        self.shared.counts.waiting.fetch_sub(rows as u64, Ordering::Relaxed);
+        if written.is_ok() {
+            self.shared.counts.messages.fetch_add(rows as u64, Ordering::Relaxed);
+            if rows > 0 {
+                self.shared.counts.commits.record(began.elapsed());
+            }
+        }
+        let failure = written.err().map(|error| self.fail(&error));
+        if failure.is_none() {
+            self.succeed(changed);
+        }
+        for answer in answers {
+            answer.tell(failure.as_ref());
+        }
+    }
+
+    /// One transaction: all that was asked for, and a step of retention.
+    fn write(
+        &mut self,
+        orders: Vec<Errand>,
+        changed: &mut Changed,
+        answers: &mut Vec<Answer>,
+        rows: &mut usize,
+    ) -> rusqlite::Result<()> {
+        // What was not begun is answered as well.
+        let mut result = self.statements.begin();
+        for order in orders {
+            match order {
+                Errand::Append(Append { room, after, batch, done }) => {
+                    *rows += batch.len();
+                    let appended = match &result {
+                        Ok(()) => self.append(room, after, &batch, changed),
+                        Err(_) => Ok(Ok(after)),
+                    };
+                    let answer = appended.unwrap_or_else(|error| {
+                        result = Err(error);
+                        Ok(after)
+                    });
+                    answers.push(Answer::Appended(done, answer));
+                }
+                Errand::Forget(room, done) => {
+                    if result.is_ok() {
+                        result = self.forget(&room, changed);
+                    }
+                    answers.push(Answer::Forgotten(done));
+                }
+                Errand::Keep(room) => drop(self.due.insert(room)),
+            }
+        }
+        result?;
+        self.trim(STEP_ROWS / 2 + 2 * *rows, changed)?;
+        self.statements.commit()
+    }
+
+    fn shelf(&self, room: &RoomName, changed: &Changed) -> Option<Shelf> {
+        changed.get(room).cloned().unwrap_or_else(|| self.shelves.get(room).cloned())
+    }
+
+    fn append(
+        &mut self,
+        room: RoomName,
+        after: MessageId,
+        batch: &[Arc<Message>],
+        changed: &mut Changed,
+    ) -> rusqlite::Result<Result<MessageId, LogError>> {
+        let follows = |(behind, message): (u64, &Arc<Message>)| {
+            message.id.epoch == after.epoch && after.seq.checked_add(behind) == Some(message.id.seq)
+        };
+        let mut shelf = match self.shelf(&room, changed) {
+            _ if !(1..).zip(batch).all(follows) => return Ok(Err(LogError::Conflict { last: after })),
+            Some(shelf) if shelf.last_id() == after => shelf,
+            // It begins anew.
+            Some(shelf) if after.seq == 0 && shelf.epoch != after.epoch => {
+                self.orphan(room.clone(), &shelf, changed)?;
+                self.make(&room, after)?
+            }
+            Some(shelf) => return Ok(Err(LogError::Conflict { last: shelf.last_id() })),
+            None => self.make(&room, after)?,
+        };
+        for message in batch {
+            shelf.last = message.id.seq;
+            shelf.last_sum += message.payload.len() as u64;
+            self.statements.insert(shelf.id, message, shelf.last_sum)?;
+        }
+        let last = shelf.last_id();
+        changed.insert(room, Some(shelf));
+        Ok(Ok(last))
+    }
+
+    fn make(&mut self, room: &RoomName, after: MessageId) -> rusqlite::Result<Shelf> {
+        let id = self.next_id;
+        self.next_id += 1;
+        self.statements.make(id, room, after)?;
+        let MessageId { epoch, seq } = after;
+        Ok(Shelf { id, epoch, last: seq, last_sum: 0, gone: seq, gone_sum: 0 })
+    }
+
+    /// Its row loses its name, and goes with the last of its messages.
+    fn forget(&mut self, room: &RoomName, changed: &mut Changed) -> rusqlite::Result<()> {
+        if let Some(shelf) = self.shelf(room, changed) {
+            self.orphan(room.clone(), &shelf, changed)?;
+        }
+        Ok(())
+    }
+
+    fn orphan(&mut self, room: RoomName, shelf: &Shelf, changed: &mut Changed) -> rusqlite::Result<()> {
+        self.statements.orphan(shelf.id)?;
+        self.has_orphans = true;
+        changed.insert(room, None);
+        Ok(())
+    }
+
+    /// Deletes what is beyond retention, `rows` at most.
+    fn trim(&mut self, mut rows: usize, changed: &mut Changed) -> rusqlite::Result<()> {
+        if self.has_orphans {
+            let deleted = self.statements.sweep_orphans(rows)?;
+            self.has_orphans = deleted >= rows;
+            rows -= deleted.min(rows);
+        }
+        let now = SystemTime::now();
+        for _ in 0..STEP_ROOMS {
+            let Some((room, force)) = self.next_due().filter(|_| rows > 0) else { break };
+            let Some(mut shelf) = self.shelf(&room, changed) else { continue };
+            let keep = self.shared.retention(&room);
+            let oldest = keep.age.and_then(|age| now.checked_sub(age)).map(statements::millis);
+            let deleted = self.statements.trim(&mut shelf, keep, oldest, force, rows)?;
+            if deleted == rows {
+                self.due.insert(room.clone());
+            }
+            rows -= deleted;
+            if deleted > 0 {
+                changed.insert(room, Some(shelf));
+            } else if force > 0 {
+                self.orphan(room, &shelf, changed)?;
+            }
+            if force > 0 {
+                // How much all have now is known once this is over.
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// A room of which some may be beyond retention, and how many bytes it gives up whatever its own is.
+    fn next_due(&mut self) -> Option<(RoomName, u64)> {
+        if let Some(room) = self.due.pop_first() {
+            return Some((room, 0));
+        }
+        let excess = self.bytes.checked_sub(self.shared.options.bytes).filter(|excess| *excess > 0)?;
+        let largest = self.shelves.iter().max_by_key(|(_, shelf)| shelf.bytes());
+        largest.map(|(room, _)| (room.clone(), excess))
+    }
+
+    fn is_due(&self) -> bool {
+        self.has_orphans || !self.due.is_empty() || self.bytes > self.shared.options.bytes
+    }
+
+    /// The transaction was committed: that is how it is now.
+    fn succeed(&mut self, changed: Changed) {
+        for (room, shelf) in changed {
+            let before = self.shelves.remove(&room);
+            self.bytes -= before.as_ref().map_or(0, Shelf::bytes);
+            let Some(shelf) = shelf else { continue };
+            self.bytes += shelf.bytes();
+            if shelf.is_overfull(self.shared.retention(&room)) {
+                self.due.insert(room.clone());
+            }
+            self.shelves.insert(room, shelf);
+        }
+        self.shared.counts.rooms.store(self.shelves.len() as u64, Ordering::Relaxed);
+        self.shared.counts.bytes.store(self.bytes, Ordering::Relaxed);
+        if self.retry.take().is_some() {
+            info!("the log works again");
+            self.shared.standing.send_replace(Standing::Well);
+        }
+    }
+
+    /// Nothing of the transaction is there, or nobody knows. Says what whoever asked is told.
+    fn fail(&mut self, error: &rusqlite::Error) -> LogError {
+        // Whatever the transaction has done for them.
+        self.has_orphans = true;
+        self.shared.counts.failures.fetch_add(1, Ordering::Relaxed);
+        let reason: Arc<str> = error.to_string().into();
+        let rolled_back = self.statements.roll_back();
+        if is_final(error) || rolled_back.is_err() || !self.connection.is_autocommit() {
+            self.is_broken = true;
+            self.retry = None;
+            error!(%error, "the log is broken");
+            self.shared.standing.send_replace(Standing::Broken(Arc::clone(&reason)));
+        } else {
+            if self.retry.is_none() {
+                error!(%error, "the log failed; it is tried again each second");
+            }
+            self.retry = Some(Instant::now() + RETRY);
+            self.shared.standing.send_replace(Standing::Failing(Arc::clone(&reason)));
+        }
+        LogError::Unavailable(reason)
+    }
+
+    fn health(&self) -> Result<(), LogError> {
+        match &*self.shared.standing.borrow() {
+            Standing::Well => Ok(()),
+            Standing::Failing(reason) | Standing::Broken(reason) => Err(LogError::Unavailable(Arc::clone(reason))),
+        }
+    }
+
+    /// What is done while nothing is queued, or must not wait any longer.
+    fn tidy(&mut self) {
+        if let Some(retry) = self.retry {
+            if Instant::now() >= retry && self.shared.appends.is_empty() {
+                let tried = self.statements.probe();
+                match tried {
+                    Ok(()) => self.succeed(Changed::new()),
+                    Err(error) => drop(self.fail(&error)),
+                }
+            }
+            return;
+        }
+        if let Err(error) = self.checkpoint() {
+            if is_final(&error) {
+                self.fail(&error);
+                return;
+            }
+            if !std::mem::replace(&mut self.warned, true) {
+                warn!(%error, "the log was not written back");
+            }
+        }
+        if self.swept.elapsed() >= SWEEP {
+            self.swept = Instant::now();
+            self.warned = false;
+            let retentions = self.shared.retentions.lock();
+            let aging = retentions.iter().filter(|(_, keep)| keep.age.is_some()).map(|(room, _)| room.clone());
+            self.due.extend(aging);
+        }
+        if !self.shared.appends.is_empty() {
+            return;
+        }
+        let (is_due, mut changed) = (self.is_due(), Changed::new());
+        let step = if is_due { self.step(&mut changed) } else { self.statements.vacuum(FREE_PAGES, VACUUM_PAGES) };
+        match step {
+            Ok(()) => self.succeed(changed),
+            Err(error) => drop(self.fail(&error)),
+        }
+    }
+
+    /// One step of retention, by itself.
+    fn step(&mut self, changed: &mut Changed) -> rusqlite::Result<()> {
+        self.statements.begin()?;
+        self.trim(STEP_ROWS, changed)?;
+        self.statements.commit()
+    }
+
+    /// Copies the write-ahead log into the database once it is long enough: from then on it is written from its start again.
+    fn checkpoint(&mut self) -> rusqlite::Result<()> {
+        if self.statements.unwritten_pages()? >= CHECKPOINT_PAGES { self.statements.checkpoint() } else { Ok(()) }
+    }
+}
+
+/// Whether what is on disk is not known any more, so that nothing may be tried again. After a failed sync the kernel may have dropped what
+/// it could not write, and says yes to the next one.
+fn is_final(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error().map(|error| error.extended_code);
+    is_damage(error) || matches!(code, Some(ffi::SQLITE_IOERR_FSYNC | ffi::SQLITE_IOERR_DIR_FSYNC))
+}

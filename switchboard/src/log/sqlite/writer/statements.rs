@@ -1,0 +1,161 @@
+//! The statements of the writer, prepared once.
+
+use crate::log::Retention;
+use crate::log::sqlite::file::FORMAT;
+use crate::log::sqlite::shelf::{BESIDE, Shelf};
+use rusqlite::{Connection, OptionalExtension as _, Result, Statement};
+use std::time::SystemTime;
+use switchboard_proto::{Message, MessageId, RoomName, UserName};
+
+/// Columns of a message that retention looks at.
+const OLDEST: &str =
+    "SELECT seq, time, sum, length(payload) FROM messages WHERE room = ? AND seq > ? ORDER BY seq LIMIT ?";
+
+pub(in crate::log::sqlite) struct Statements<'a> {
+    begin: Statement<'a>,
+    commit: Statement<'a>,
+    roll_back: Statement<'a>,
+    insert: Statement<'a>,
+    make: Statement<'a>,
+    orphan: Statement<'a>,
+    oldest: Statement<'a>,
+    delete: Statement<'a>,
+    lower: Statement<'a>,
+    wal: Statement<'a>,
+    checkpoint: Statement<'a>,
+    connection: &'a Connection,
+}
+
+impl<'a> Statements<'a> {
+    pub(in crate::log::sqlite) fn prepare(connection: &'a Connection) -> Result<Self> {
+        Ok(Self {
+            begin: connection.prepare("BEGIN IMMEDIATE")?,
+            commit: connection.prepare("COMMIT")?,
+            roll_back: connection.prepare("ROLLBACK")?,
+            insert: connection.prepare("INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?, ?)")?,
+            make: connection.prepare("INSERT INTO rooms (id, name, epoch, gone) VALUES (?, ?, ?, ?)")?,
+            orphan: connection.prepare("UPDATE rooms SET name = '~' || id WHERE id = ?")?,
+            oldest: connection.prepare(OLDEST)?,
+            delete: connection.prepare("DELETE FROM messages WHERE room = ? AND seq <= ?")?,
+            lower: connection.prepare("UPDATE rooms SET gone = ?, gone_sum = ? WHERE id = ?")?,
+            wal: connection.prepare("PRAGMA wal_checkpoint(NOOP)")?,
+            checkpoint: connection.prepare("PRAGMA wal_checkpoint(PASSIVE)")?,
+            connection,
+        })
+    }
+
+    /// The first id of a row that no message has, be it that of a room that is gone.
+    pub(in crate::log::sqlite) fn next_id(&self) -> Result<i64> {
+        let last =
+            "SELECT max(coalesce((SELECT max(id) FROM rooms), 0), coalesce((SELECT max(room) FROM messages), 0))";
+        self.connection.query_row(last, [], |row| row.get::<_, i64>(0)).map(|last| last + 1)
+    }
+
+    pub(in crate::log::sqlite) fn begin(&mut self) -> Result<()> {
+        self.begin.raw_execute().map(drop)
+    }
+
+    pub(in crate::log::sqlite) fn commit(&mut self) -> Result<()> {
+        self.commit.raw_execute().map(drop)
+    }
+
+    /// Some failures have done it already.
+    pub(in crate::log::sqlite) fn roll_back(&mut self) -> Result<()> {
+        if self.connection.is_autocommit() { Ok(()) } else { self.roll_back.raw_execute().map(drop) }
+    }
+
+    pub(in crate::log::sqlite) fn insert(&mut self, room: i64, message: &Message, sum: u64) -> Result<()> {
+        let Message { id, time, from, user, payload, .. } = message;
+        let (from, user) = (from.as_ref().map(UserName::as_str), user.as_ref().map(UserName::as_str));
+        let (seq, sum) = (id.seq.cast_signed(), sum.cast_signed());
+        self.insert.execute((room, seq, millis(*time), from, user, &payload[..], sum)).map(drop)
+    }
+
+    /// A room that begins behind `after`.
+    pub(in crate::log::sqlite) fn make(&mut self, id: i64, room: &RoomName, after: MessageId) -> Result<()> {
+        let epoch = after.epoch.to_string();
+        self.make.execute((id, room.as_str(), epoch, after.seq.cast_signed())).map(drop)
+    }
+
+    pub(in crate::log::sqlite) fn orphan(&mut self, id: i64) -> Result<()> {
+        self.orphan.execute([id]).map(drop)
+    }
+
+    /// Deletes messages of rooms that are forgotten, and then these rooms, `rows` at most. Says how many.
+    pub(in crate::log::sqlite) fn sweep_orphans(&mut self, rows: usize) -> Result<usize> {
+        let some =
+            "DELETE FROM messages WHERE room = ?1 AND seq IN (SELECT seq FROM messages WHERE room = ?1 LIMIT ?2)";
+        let mut deleted = 0;
+        while deleted < rows {
+            // No name of a room has this character.
+            let orphan = "SELECT id FROM rooms WHERE name >= '~' LIMIT 1";
+            let Some(id) = self.connection.query_row(orphan, [], |row| row.get::<_, i64>(0)).optional()? else { break };
+            deleted += self.connection.execute(some, (id, (rows - deleted).cast_signed()))?;
+            if deleted < rows {
+                deleted += self.connection.execute("DELETE FROM rooms WHERE id = ?", [id])?;
+            }
+        }
+        Ok(deleted)
+    }
+
+    /// Deletes the oldest of a room: what `keep` is exceeded by, what was published before `oldest`, and `force` bytes whatever they are of,
+    /// but no more than `rows`. Says how many.
+    pub(in crate::log::sqlite) fn trim(
+        &mut self,
+        shelf: &mut Shelf,
+        keep: Retention,
+        oldest: Option<i64>,
+        force: u64,
+        rows: usize,
+    ) -> Result<usize> {
+        let (mut deleted, mut freed, mut cut) = (0, 0, None);
+        let mut found = self.oldest.query((shelf.id, shelf.gone.cast_signed(), rows.cast_signed()))?;
+        while let Some(row) = found.next()? {
+            let (seq, time, sum, length): (i64, i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
+            let (seq, sum, length) = (seq.cast_unsigned(), sum.cast_unsigned(), length.cast_unsigned());
+            let is_old = oldest.is_some_and(|oldest| time < oldest);
+            if freed >= force && !is_old && !shelf.is_beyond(seq, sum, length, keep) {
+                break;
+            }
+            deleted += 1;
+            freed += length + BESIDE;
+            cut = Some((seq, sum));
+        }
+        drop(found);
+        if let Some((seq, sum)) = cut {
+            self.delete.execute((shelf.id, seq.cast_signed()))?;
+            self.lower.execute((seq.cast_signed(), sum.cast_signed(), shelf.id))?;
+            (shelf.gone, shelf.gone_sum) = (seq, sum);
+        }
+        Ok(deleted)
+    }
+
+    /// Writes and syncs a page, to see whether that works.
+    pub(in crate::log::sqlite) fn probe(&self) -> Result<()> {
+        self.connection.pragma_update(None, "user_version", FORMAT)
+    }
+
+    /// Pages of the write-ahead log that are not in the database.
+    pub(in crate::log::sqlite) fn unwritten_pages(&mut self) -> Result<i64> {
+        self.wal.query_row([], |row| Ok(row.get::<_, i64>(1)? - row.get::<_, i64>(2)?))
+    }
+
+    pub(in crate::log::sqlite) fn checkpoint(&mut self) -> Result<()> {
+        self.checkpoint.query_row([], |_| Ok(()))
+    }
+
+    /// Gives `some` pages back to the file system if more than `most` are free.
+    pub(in crate::log::sqlite) fn vacuum(&self, most: i64, some: i64) -> Result<()> {
+        let free: i64 = self.connection.pragma_query_value(None, "freelist_count", |row| row.get(0))?;
+        if free <= most {
+            return Ok(());
+        }
+        self.connection.execute_batch(&format!("PRAGMA incremental_vacuum({some})"))
+    }
+}
+
+/// As a message's time is kept.
+pub(in crate::log::sqlite) fn millis(time: SystemTime) -> i64 {
+    let since = |since: std::time::Duration| i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
+    time.duration_since(SystemTime::UNIX_EPOCH).map_or_else(|error| -since(error.duration()), since)
+}
