@@ -4,6 +4,7 @@
 
 use crate::admin;
 use crate::connect;
+use crate::data::{DataAction, HELP as DATA_HELP};
 use crate::policy::command::TokenAction;
 use crate::top;
 use clap::builder::StyledStr;
@@ -187,6 +188,12 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         action: TokenAction,
     },
+    /// Look at what a data directory has, take it out, put it in
+    #[command(after_long_help = DATA_HELP)]
+    Data {
+        #[command(subcommand)]
+        action: DataAction,
+    },
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -309,6 +316,24 @@ pub(crate) struct Settings {
     /// Directory for what is kept over a restart, or off [default: what systemd gives]
     #[arg(long, value_name = "DIR", allow_hyphen_values = true)]
     pub(crate) state_directory: Option<String>,
+    /// Directory in which rooms are kept over a restart, or off [default: off]
+    #[arg(long, value_name = "DIR", allow_hyphen_values = true)]
+    pub(crate) data: Option<String>,
+    /// Most bytes that the messages of all rooms take there [default: 16GiB]
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
+    pub(crate) max_data: Option<String>,
+    /// Whether rooms are kept there, on or off [default: on]
+    #[arg(long, value_name = "SWITCH", allow_hyphen_values = true)]
+    pub(crate) durable: Option<String>,
+    /// Most messages that a room keeps [default: 256]
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub(crate) history_messages: Option<String>,
+    /// Most bytes that a room keeps [default: 256KiB]
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
+    pub(crate) history_bytes: Option<String>,
+    /// How long a room keeps a message at most, or off [default: off]
+    #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
+    pub(crate) history_age: Option<String>,
     /// Log who comes and goes and why; twice: each frame as well
     #[arg(short, long, action = ArgAction::Count, conflicts_with = "quiet")]
     pub(crate) verbose: u8,

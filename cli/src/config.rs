@@ -8,6 +8,7 @@ mod callout;
 mod changes;
 mod example;
 mod file;
+mod history;
 mod jwt;
 mod key_files;
 mod keys;
@@ -31,6 +32,7 @@ use crate::logging::{LogFormat, check_filter};
 use crate::policy::failures::PER_MINUTE;
 use crate::policy::rules::Rules;
 use crate::systemd::admin_socket;
+use history::History;
 use layers::{Given, Layers};
 use show::ShownTable;
 use std::collections::HashMap;
@@ -90,9 +92,11 @@ pub(crate) struct Config {
     pub(crate) log_format: Setting<LogFormat>,
     /// Where things are kept over a restart.
     pub(crate) state_directory: Setting<StateDirectory>,
+    /// What is kept of rooms, and where.
+    pub(crate) history: History,
     /// Who may do what; of a file alone.
     pub(crate) rules: Rules,
-    /// What is set of rooms; of a file alone.
+    /// What is set of rooms by their names, and of all of them.
     pub(crate) rooms: Rooms,
     /// Networks that nobody may come from; of a file alone.
     pub(crate) bans: Bans,
@@ -174,6 +178,7 @@ impl Config {
         }
         choice.faults.splice(0..0, faults);
         let limits = Limits::default();
+        let history = History::choose(&mut choice);
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let config = Self {
             file,
@@ -196,7 +201,8 @@ impl Config {
             log_format: choice.one("log-format", LogFormat::Text, LogFormat::parse),
             state_directory,
             rules,
-            rooms,
+            rooms: rooms.with_defaults(history.of_rooms()),
+            history,
             bans,
         };
         let beyond = limit_faults(config.limits()).into_iter();
@@ -258,9 +264,9 @@ impl Config {
     }
 
     /// Each setting as TOML, and where it came from.
-    fn assignments(&self) -> [(&'static str, String, &SetBy); 15] {
+    fn assignments(&self) -> Vec<(&'static str, String, &SetBy)> {
         let endpoints = self.listen.value.iter().map(|endpoint| quoted(&endpoint.typed));
-        [
+        let assignments = [
             ("listen", format!("[{}]", endpoints.collect::<Vec<_>>().join(", ")), &self.listen.set_by),
             ("workers", self.workers.value.show(|number| number.to_string()), &self.workers.set_by),
             ("max-connections", self.connections.value.show(|number| number.to_string()), &self.connections.set_by),
@@ -288,7 +294,8 @@ impl Config {
             ("audit", quoted(&show_audit(self.audit.value.as_deref())), &self.audit.set_by),
             ("log-format", quoted(self.log_format.value.name()), &self.log_format.set_by),
             ("state-directory", quoted(&self.state_directory.value.typed), &self.state_directory.set_by),
-        ]
+        ];
+        assignments.into_iter().chain(self.history.assignments()).collect()
     }
 
     /// The same as [`print`](Self::print) as one object: `settings` as in the file, and `from` where each came from.

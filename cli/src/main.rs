@@ -5,6 +5,7 @@ mod admin;
 mod args;
 mod config;
 mod connect;
+mod data;
 mod endpoint;
 mod fetch;
 mod live;
@@ -80,6 +81,7 @@ fn main() -> ExitCode {
         }
         Verb::Config { action: ConfigAction::Can(asked) } => return can(asked).unwrap_or_else(report),
         Verb::Token { action: TokenAction::Check { config } } => return check_token(config).unwrap_or_else(report),
+        Verb::Data { action } => data::run(action),
         Verb::Token { action } => policy::command::run(&action).map_err(NotStarted::Start),
         Verb::Config { action: ConfigAction::Example } => print(config::example()),
         Verb::Config { action: ConfigAction::Schema } => print(config::schema()),
@@ -165,6 +167,7 @@ fn report(failure: NotStarted) -> ExitCode {
             let listeners = error.listener_faults();
             (code, error.faults.iter().cloned().chain(listeners).collect())
         }
+        NotStarted::Data(error) => data::unusable(&error),
         NotStarted::Start(error) => (FAILED, vec![format!("{error:#}")]),
     };
     let mut errors = std::io::stderr().lock();

@@ -37,7 +37,7 @@ fn offer(arg: Arg) -> Arg {
 }
 
 /// What there are manual pages of, beside the one of all: each that another one names.
-pub(crate) const PAGES: [&str; 29] = [
+pub(crate) const PAGES: [&str; 34] = [
     "serve",
     "connect",
     "bench",
@@ -60,6 +60,11 @@ pub(crate) const PAGES: [&str; 29] = [
     "config-example",
     "config-print",
     "config-schema",
+    "data",
+    "data-check",
+    "data-export",
+    "data-import",
+    "data-new-epochs",
     "token",
     "token-new",
     "token-hash",

@@ -6,8 +6,10 @@ use crate::logging::{Filter, LostLines};
 use crate::steered::Steered;
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 use switchboard::Limits;
+use switchboard::log::SqliteLog;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -32,6 +34,8 @@ pub(crate) struct Run {
     /// Names of classes of rooms, at their numbers.
     classes: Mutex<Vec<String>>,
     steered: Steered,
+    /// Where rooms are kept, if they are.
+    kept: OnceLock<Arc<SqliteLog>>,
 }
 
 /// Where a service can be reached.
@@ -93,6 +97,7 @@ impl Run {
             reloads: Mutex::new(Reloaded { is_good: true, since: started, count: 0, failures: 0 }),
             classes: Mutex::default(),
             steered: Steered::default(),
+            kept: OnceLock::new(),
         }
     }
 
@@ -104,6 +109,18 @@ impl Run {
     /// What operators have said that holds for longer.
     pub(crate) fn steered(&self) -> &Steered {
         &self.steered
+    }
+
+    /// Rooms are kept there, if they are.
+    pub(crate) fn keeps(&self, log: Option<Arc<SqliteLog>>) {
+        if let Some(log) = log {
+            // Said once, by whoever starts the server.
+            let _ = self.kept.set(log);
+        }
+    }
+
+    pub(crate) fn kept(&self) -> Option<&SqliteLog> {
+        self.kept.get().map(Arc::as_ref)
     }
 
     pub(crate) fn started(&self) -> SystemTime {

@@ -1,5 +1,6 @@
 //! Serving: bind everything, say where, wait for signals, drain.
 
+mod keeping;
 mod reload;
 
 pub(crate) use reload::Load;
@@ -23,7 +24,8 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use switchboard::{BindError, Drained, Escaped, Handle, Hub, HubLimits, Limits, Server, UserName};
+use switchboard::log::SqliteError;
+use switchboard::{BindError, Drained, Escaped, Handle, Hub, Limits, Server, UserName};
 use switchboard_load::BenchError;
 use switchboard_load::typed::{self, Scheme};
 use tokio::runtime::{Builder, Runtime};
@@ -39,6 +41,8 @@ pub(crate) enum NotStarted {
     Faults(Vec<Fault>),
     /// Addresses cannot be listened on.
     Bind(BindError),
+    /// What is in the data directory cannot be served.
+    Data(SqliteError),
     /// The machine lacks something.
     Start(anyhow::Error),
 }
@@ -88,13 +92,12 @@ async fn run(mut config: Config, load: Load, log: &Log, handed_over: HandedOver)
     let (timeouts, frame_bytes) = (config.timeouts(), config.frame_bytes.value);
     let audit = Arc::new(audit(config.audit.value.as_deref()).map_err(NotStarted::Start)?);
     let policy = policy(&config).map(|policy| Arc::new(policy.audited(Arc::clone(&audit))));
-    let hub = match &policy {
-        Some(policy) => Hub::with_policy(HubLimits::default(), Arc::<FilePolicy>::clone(policy)),
-        None => Hub::new(),
-    };
+    let log_of_rooms = keeping::open(&config)?;
+    let hub = keeping::hub(&config, policy.clone(), log_of_rooms.clone())?;
     let running = Run::new(config.limits(), config.workers.value.number, log.lost_lines());
     let running = Arc::new(running.steered_by(steered(&config).map_err(NotStarted::Start)?));
     running.logs(log.filter(), &config.log.value);
+    running.keeps(log_of_rooms.clone());
     let shared = Shared {
         timeouts,
         frame_bytes,
@@ -139,6 +142,7 @@ async fn run(mut config: Config, load: Load, log: &Log, handed_over: HandedOver)
         never = stop(signals, &handle, &mut reloads, &supervisor) => match never {},
         never = supervisor.keep_told(&running, &handle, &shared.hub) => match never {},
         never = keep_keys(policy.as_deref(), &shared.hub, config.state_directory.value.path) => match never {},
+        never = keeping::drain_once_broken(log_of_rooms.as_deref(), &handle) => match never {},
     };
     // It may all have been over at once.
     supervisor.stopping();
@@ -146,7 +150,7 @@ async fn run(mut config: Config, load: Load, log: &Log, handed_over: HandedOver)
     info!(finished, aborted, elapsed_ms = elapsed.as_millis() as u64, "drained");
     audit.drained(&format!("{finished} finished, {aborted} aborted"));
     audit.finish();
-    Ok(())
+    keeping::ended(log_of_rooms.as_deref())
 }
 
 /// Keeps the keys fresh that are fetched.

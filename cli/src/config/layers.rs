@@ -175,6 +175,12 @@ impl Layers {
             ("auth-failures", typed.auth_failures),
             ("log-format", typed.log_format),
             ("state-directory", typed.state_directory),
+            ("data", typed.data),
+            ("max-data", typed.max_data),
+            ("durable", typed.durable),
+            ("history-messages", typed.history_messages),
+            ("history-bytes", typed.history_bytes),
+            ("history-age", typed.history_age),
         ] {
             let set_by = SetBy::Flag(format!("--{name}"));
             self.given.extend(text.map(|text| Given { name, texts: vec![text.into()], set_by }));

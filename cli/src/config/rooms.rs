@@ -15,7 +15,9 @@ pub(crate) struct RoomSettings {
     pub(super) history_messages: Option<usize>,
     pub(super) history_bytes: Option<usize>,
     pub(super) overflow: Option<Overflow>,
+    /// [`FOREVER`], where no age is too old.
     pub(super) history_age: Option<Duration>,
+    pub(super) durable: Option<bool>,
     pub(super) presence: Option<PresenceNotices>,
     pub(super) members: Option<usize>,
     pub(super) rate: Option<u32>,
@@ -24,9 +26,24 @@ pub(crate) struct RoomSettings {
     pub(super) kept: bool,
 }
 
+/// How long a room keeps messages where a section says that their age does not matter.
+pub(super) const FOREVER: Duration = Duration::MAX;
+
+/// What holds where a section says nothing of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct RoomDefaults {
+    pub(super) durable: bool,
+    pub(super) history_messages: usize,
+    pub(super) history_bytes: usize,
+    pub(super) history_age: Option<Duration>,
+}
+
 /// All sections, the one that applies before those that it comes before.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Rooms(Vec<RoomSettings>);
+pub(crate) struct Rooms {
+    sections: Vec<RoomSettings>,
+    defaults: Option<RoomDefaults>,
+}
 
 impl RoomSettings {
     pub(super) fn of(at: At, glob: Glob) -> Self {
@@ -36,6 +53,7 @@ impl RoomSettings {
             history_messages: None,
             history_bytes: None,
             history_age: None,
+            durable: None,
             overflow: None,
             presence: None,
             members: None,
@@ -51,20 +69,19 @@ impl RoomSettings {
         (!self.glob.is_exact(), std::cmp::Reverse(self.glob.literals()), &self.glob)
     }
 
-    fn options(&self, classes: &Classes) -> RoomOptions {
-        let default = RoomOptions::default();
+    fn options(&self, classes: &Classes, default: RoomOptions) -> RoomOptions {
         RoomOptions {
             overflow: self.overflow.unwrap_or(default.overflow),
             presence: self.presence.unwrap_or(default.presence),
-            history_messages: self.history_messages,
-            history_bytes: self.history_bytes,
-            history_age: self.history_age,
+            history_messages: self.history_messages.or(default.history_messages),
+            history_bytes: self.history_bytes.or(default.history_bytes),
+            history_age: self.history_age.or(default.history_age).filter(|age| *age != FOREVER),
+            durable: self.durable.unwrap_or(default.durable),
             members: self.members,
             // A second's may come at once.
             rate: self.rate.map(|rate| Rate::new(rate, rate)),
             payload_bytes: self.frame_bytes,
             class: self.class.as_ref().and_then(|class| classes.number(class)),
-            durable: default.durable,
         }
     }
 }
@@ -95,7 +112,7 @@ impl Classes {
     /// These, and behind them those of `rooms` that are new, unless there would be too many.
     pub(crate) fn with(&self, rooms: &Rooms) -> Option<Self> {
         let mut classes = self.clone();
-        for class in rooms.0.iter().filter_map(|section| section.class.as_ref()) {
+        for class in rooms.sections.iter().filter_map(|section| section.class.as_ref()) {
             if !classes.0.contains(class) {
                 classes.0.push(class.clone());
             }
@@ -107,18 +124,34 @@ impl Classes {
 impl Rooms {
     pub(super) fn of(mut sections: Vec<RoomSettings>) -> Self {
         sections.sort_by(|one, other| one.rank().cmp(&other.rank()));
-        Self(sections)
+        Self { sections, defaults: None }
+    }
+
+    /// The same, with what holds where they say nothing.
+    pub(super) fn with_defaults(self, defaults: RoomDefaults) -> Self {
+        Self { defaults: Some(defaults), ..self }
+    }
+
+    fn defaults(&self) -> RoomOptions {
+        let defaults = self.defaults.map(|defaults| RoomOptions {
+            durable: defaults.durable,
+            history_messages: Some(defaults.history_messages),
+            history_bytes: Some(defaults.history_bytes),
+            history_age: defaults.history_age,
+            ..RoomOptions::default()
+        });
+        defaults.unwrap_or_default()
     }
 
     /// What is set of this room.
     pub(crate) fn options(&self, room: &RoomName, classes: &Classes) -> RoomOptions {
-        let section = self.0.iter().find(|section| section.glob.matches(room.as_str(), None));
-        section.map(|section| section.options(classes)).unwrap_or_default()
+        let section = self.sections.iter().find(|section| section.glob.matches(room.as_str(), None));
+        section.map_or_else(|| self.defaults(), |section| section.options(classes, self.defaults()))
     }
 
     /// Those that are there without members.
     pub(crate) fn kept(&self) -> impl Iterator<Item = RoomName> {
-        let kept = self.0.iter().filter(|section| section.kept);
+        let kept = self.sections.iter().filter(|section| section.kept);
         kept.filter_map(|section| RoomName::parse(section.glob.as_str()).ok())
     }
 
@@ -126,9 +159,9 @@ impl Rooms {
     pub(super) fn ties(&self) -> Vec<String> {
         let mut ties = Vec::new();
         let classes = Classes::default().with(self).unwrap_or_default();
-        let options = |section: &RoomSettings| section.options(&classes);
-        for (index, first) in self.0.iter().enumerate() {
-            let alike = self.0[index + 1..].iter();
+        let options = |section: &RoomSettings| section.options(&classes, RoomOptions::default());
+        for (index, first) in self.sections.iter().enumerate() {
+            let alike = self.sections[index + 1..].iter();
             let alike = alike.take_while(|other| other.glob.literals() == first.glob.literals());
             for other in alike.filter(|other| !first.glob.is_exact() && options(other) != options(first)) {
                 if overlap(first.glob.as_str().as_bytes(), other.glob.as_str().as_bytes()) {
@@ -143,7 +176,7 @@ impl Rooms {
     }
 
     pub(super) fn sections(&self) -> &[RoomSettings] {
-        &self.0
+        &self.sections
     }
 }
 

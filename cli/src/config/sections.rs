@@ -5,7 +5,7 @@ use super::callout;
 use super::file::{Block, Content, Entry};
 use super::jwt;
 use super::keys::Table;
-use super::rooms::{MOST_RATE, RoomSettings, Rooms, presence};
+use super::rooms::{FOREVER, MOST_RATE, RoomSettings, Rooms, presence};
 use super::values::{Value, Wrong};
 use crate::overflow;
 use crate::policy::datagrams::KeyFault;
@@ -315,6 +315,8 @@ impl RoomSettings {
                 return Err("history-age: a room that keeps nothing has history-messages = 0".to_owned());
             }
             ("history-age", Value::Duration(age)) => self.history_age = Some(age),
+            ("history-age", Value::None) => self.history_age = Some(FOREVER),
+            ("durable", Value::Switch(is_durable)) => self.durable = Some(is_durable),
             ("overflow", Value::Word(word)) => self.overflow = overflow::parse(&word),
             ("presence", Value::Word(word)) => self.presence = presence(&word),
             ("members", Value::Number(members)) => self.members = Some(members),

@@ -1,7 +1,7 @@
 //! What was understood, as TOML again: for whoever reads `config print`, and to see what a reload changes.
 
 use super::keys::{Shape, Table};
-use super::rooms::{PRESENCE, RoomSettings};
+use super::rooms::{FOREVER, PRESENCE, RoomSettings};
 use super::{Rooms, quoted};
 use crate::overflow;
 use crate::policy::callout::CalloutSection;
@@ -174,7 +174,9 @@ fn set(settings: &RoomSettings) -> Vec<(&'static str, String)> {
     let mut values = Vec::new();
     values.extend(settings.history_messages.map(|messages| ("history-messages", messages.to_string())));
     values.extend(settings.history_bytes.map(|bytes| ("history-bytes", quoted(&show_size(bytes)))));
-    values.extend(settings.history_age.map(|age| ("history-age", quoted(&show_duration(age)))));
+    let age = settings.history_age.map(|age| quoted(&show_timeout(Some(age).filter(|age| *age != FOREVER))));
+    values.extend(age.map(|age| ("history-age", age)));
+    values.extend(settings.durable.map(|is_durable| ("durable", is_durable.to_string())));
     values.extend(settings.overflow.map(|policy| ("overflow", quoted(overflow::word(policy)))));
     let presence = settings.presence.and_then(|presence| PRESENCE.into_iter().find(|(_, known)| *known == presence));
     values.extend(presence.map(|(word, _)| ("presence", quoted(word))));

@@ -86,6 +86,12 @@ fn every_setting_can_come_from_each_origin() {
         ("audit", "7.jsonl"),
         ("log-format", "json"),
         ("state-directory", "/"),
+        ("data", "7"),
+        ("max-data", "7MiB"),
+        ("durable", "off"),
+        ("history-messages", "7"),
+        ("history-bytes", "7KiB"),
+        ("history-age", "7m"),
     ];
     let lines = settings.map(|(name, value)| format!("{name} = \"{value}\"\n")).concat();
     let file = File::new("each", &format!("listen = [\"echo=tcp://127.0.0.1:7\"]\n{lines}"));
@@ -114,6 +120,12 @@ fn every_setting_can_come_from_each_origin() {
         auth_failures: text("7"),
         log_format: text("json"),
         state_directory: text("/"),
+        data: text("7"),
+        max_data: text("7MiB"),
+        durable: text("off"),
+        history_messages: text("7"),
+        history_bytes: text("7KiB"),
+        history_age: text("7m"),
         verbose: 0,
         quiet: true,
     };
@@ -123,7 +135,7 @@ fn every_setting_can_come_from_each_origin() {
         let lines = printed.lines().filter_map(|line| line.split_once("  #")).map(|(value, _)| value.trim().to_owned());
         lines.filter(|line| !line.is_empty()).collect::<Vec<_>>()
     };
-    assert_eq!(values(&from_file).len(), 15);
+    assert_eq!(values(&from_file).len(), 21);
     assert_eq!(values(&from_file), values(&from_environment));
     assert_eq!(values(&from_file), values(&from_flags));
     for printed in [from_file, from_environment, from_flags] {

@@ -123,6 +123,7 @@ impl Reloads {
             Ok(Err(NotStarted::Faults(faults))) => faults.iter().map(ToString::to_string).collect(),
             Ok(Err(NotStarted::Start(error))) => vec![format!("{error:#}")],
             Ok(Err(NotStarted::Bind(error))) => vec![error.to_string()],
+            Ok(Err(NotStarted::Data(error))) => vec![error.to_string()],
             Err(error) => vec![error.to_string()],
         };
         Err(refused(faults))

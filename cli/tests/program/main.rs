@@ -15,6 +15,7 @@ mod clients;
 mod command_line;
 mod connect;
 mod datagrams;
+mod durability;
 mod echo;
 mod http;
 mod jwt;

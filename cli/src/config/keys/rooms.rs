@@ -13,6 +13,12 @@ pub(super) static KEYS: &[Key] = &[
     room("history-bytes", Kind::Size { or: &[] }, "\"256KiB\"", "most bytes that it keeps"),
     room("history-age", Kind::Duration { or: OFF }, "\"off\"", "how long it keeps a message at most"),
     room(
+        "durable",
+        Kind::Switch,
+        "\"on\"",
+        "whether it is kept in the data directory, if there is one; for rooms that are made from then on",
+    ),
+    room(
         "overflow",
         Kind::Word(&overflow::WORDS),
         "\"disconnect\"",

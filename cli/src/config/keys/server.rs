@@ -72,4 +72,39 @@ pub(super) static KEYS: &[Key] = &[
         "\"auto\"",
         "directory for what is kept over a restart: keys that were fetched; auto: what systemd gives (StateDirectory=), else off",
     ),
+    top(
+        "data",
+        Kind::Text,
+        "\"off\"",
+        "directory in which rooms are kept over a restart: what is published is on disk before it is acknowledged or shown",
+    ),
+    top(
+        "max-data",
+        Kind::Size { or: &[] },
+        "\"16GiB\"",
+        "most bytes that the messages of all rooms take there; beyond it the room that has most gives up its oldest",
+    ),
+    top("durable", Kind::Switch, "\"on\"", "whether rooms are kept there, where [rooms.\"GLOB\"] says nothing else")
+        .live(),
+    top(
+        "history-messages",
+        Kind::Count { least: 0, or: &[] },
+        "256",
+        "most messages that a room keeps, where [rooms.\"GLOB\"] says nothing else",
+    )
+    .live(),
+    top(
+        "history-bytes",
+        Kind::Size { or: &[] },
+        "\"256KiB\"",
+        "most bytes that a room keeps, where [rooms.\"GLOB\"] says nothing else",
+    )
+    .live(),
+    top(
+        "history-age",
+        Kind::Duration { or: OFF },
+        "\"off\"",
+        "how long a room keeps a message at most, where [rooms.\"GLOB\"] says nothing else",
+    )
+    .live(),
 ];

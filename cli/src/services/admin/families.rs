@@ -6,6 +6,7 @@ use super::exposition::{Exposition, MetricKind, Samples};
 use super::process::{Process, seconds};
 use crate::running::Run;
 use std::time::SystemTime;
+use switchboard::log::{RoomLog as _, SqliteLog, SqliteMetrics};
 use switchboard::{Carried, CloseReason, Closures, Handle, Hub, HubMetrics, ListenerMetrics, WorkerMetrics};
 
 /// A metric, as it is documented and as it is read.
@@ -27,6 +28,8 @@ struct Seen<'a> {
     hub: HubMetrics,
     workers: Vec<WorkerMetrics>,
     process: Process,
+    /// What is kept in a data directory, if there is one.
+    kept: Option<SqliteMetrics>,
 }
 
 /// Everything that is counted, as text.
@@ -41,6 +44,7 @@ pub(super) fn exposition(running: &Run, handle: &Handle, hub: &Hub) -> String {
         hub: hub.metrics(),
         workers: handle.workers(),
         process: Process::now(),
+        kept: running.kept().map(SqliteLog::metrics),
     };
     let mut exposition = Exposition::default();
     for metric in METRICS {
@@ -264,6 +268,30 @@ pub(super) static METRICS: &[Metric] = &[
         to.add(&[], seen.hub.history_messages);
     }),
     gauge("switchboard_history_bytes", &[], "Bytes of those.", |seen, to| to.add(&[], seen.hub.history_bytes)),
+    gauge("switchboard_data_up", &[], "Whether the data directory takes messages: 1.", |seen, to| {
+        seen.running.kept().iter().for_each(|log| to.add(&[], u8::from(log.health().is_ok())));
+    }),
+    gauge("switchboard_data_rooms", &[], "Rooms in the data directory.", |seen, to| {
+        seen.kept.iter().for_each(|kept| to.add(&[], kept.rooms));
+    }),
+    gauge("switchboard_data_bytes", &[], "Bytes of the messages there, 256 for each included.", |seen, to| {
+        seen.kept.iter().for_each(|kept| to.add(&[], kept.bytes));
+    }),
+    gauge("switchboard_data_file_bytes", &[], "Bytes of the files there.", |seen, to| {
+        seen.kept.iter().for_each(|kept| to.add(&[], kept.file_bytes));
+    }),
+    gauge("switchboard_data_waiting_messages", &[], "Messages that wait for their commit.", |seen, to| {
+        seen.kept.iter().for_each(|kept| to.add(&[], kept.waiting));
+    }),
+    counter("switchboard_data_messages_total", &[], "Messages committed.", |seen, to| {
+        seen.kept.iter().for_each(|kept| to.add(&[], kept.messages));
+    }),
+    counter("switchboard_data_commit_failures_total", &[], "Commits that failed.", |seen, to| {
+        seen.kept.iter().for_each(|kept| to.add(&[], kept.failures));
+    }),
+    histogram("switchboard_data_commit_duration_seconds", &[], "How long commits took.", |seen, to| {
+        seen.kept.iter().for_each(|kept| to.add_durations(&[], &kept.commits));
+    }),
     histogram(
         "switchboard_fanout_delay_seconds",
         &[],

@@ -4,6 +4,7 @@ use crate::policy::configured::FilePolicy;
 use crate::running::Run;
 use serde_json::{Value, json};
 use std::time::Duration;
+use switchboard::log::RoomLog as _;
 use switchboard::{Handle, Hub};
 
 /// A worker sweeps once a second. One that has not for so long is held by a handler.
@@ -21,7 +22,7 @@ pub(crate) fn held(handle: &Handle) -> Vec<usize> {
 /// Whether it is to be sent connections.
 #[derive(Debug)]
 pub(crate) struct Readiness {
-    checks: [(&'static str, bool); 5],
+    checks: [(&'static str, bool); 6],
     near: Vec<&'static str>,
     /// Sources of tokens that could not fetch any keys yet.
     without_keys: Vec<String>,
@@ -44,6 +45,7 @@ impl Readiness {
                 ("not-put-aside", running.is_wanted()),
                 ("workers", held(handle).is_empty()),
                 ("keys", without_keys.is_empty()),
+                ("data", running.kept().is_none_or(|log| log.health().is_ok())),
             ],
             near: near.map(|(name, ..)| name).collect(),
             without_keys,

@@ -1,0 +1,119 @@
+//! Rooms that are kept in a data directory: over restarts, and where the directory cannot be served.
+
+use crate::http::asked;
+use crate::process::{End, Place, Program, command};
+use std::io::Write as _;
+use std::process::Stdio;
+
+const HTTP: &str = "rooms=http://127.0.0.1:0";
+
+/// A server that keeps its rooms in `place`.
+fn serve(place: &Place) -> Program {
+    Program::serve(&[HTTP, "admin=http://127.0.0.1:0", "--data", &place.within("data")])
+}
+
+fn get(program: &Program, listener: usize, path: &str) -> (u16, String) {
+    let answer = asked(program.tcp(listener), "GET", path, &[], "");
+    (answer.status, answer.body)
+}
+
+fn publish(program: &Program, text: &str) -> String {
+    let answer = asked(program.tcp(0), "POST", "/rooms/ops", &[], text);
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let object: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+    object["id"].as_str().unwrap().to_owned()
+}
+
+/// `switchboard data` with an action, on a directory.
+fn data(action: &[&str], place: &Place, input: &str) -> End {
+    let mut command = command(&["data"]);
+    command.args(action).args(["--data", &place.within("data")]).stdin(Stdio::piped());
+    let mut program = Program::spawn(command);
+    program.types(input);
+    program.finish();
+    program.end()
+}
+
+#[test]
+fn a_server_that_was_killed_goes_on_where_it_was() {
+    let place = Place::folder("durable");
+    let program = serve(&place);
+    let (first, second) = (publish(&program, "one"), publish(&program, "two"));
+    program.signal(nix::sys::signal::Signal::SIGKILL);
+    assert_eq!(program.end().code, None);
+    let program = serve(&place);
+    let (_, missed) = get(&program, 0, &format!("/rooms/ops/messages?since={first}"));
+    assert!(missed.lines().count() == 1 && missed.contains("\"two\"") && missed.contains(&second), "{missed}");
+    let third = publish(&program, "three");
+    let epoch = |id: &str| id.split('-').next().unwrap().to_owned();
+    assert_eq!((epoch(&third), third.ends_with("-3")), (epoch(&first), true));
+    let (status, ready) = get(&program, 1, "/readyz");
+    assert!(status == 200 && ready.contains("\"data\":true"), "{ready}");
+    assert!(get(&program, 1, "/metrics").1.contains("\nswitchboard_data_messages_total 1\n"));
+    let end = program.stop();
+    assert_eq!(end.code, Some(0), "{:?}", end.log);
+}
+
+#[test]
+fn a_directory_that_is_in_use_is_not_served_twice_but_looked_into() {
+    let place = Place::folder("in-use");
+    let program = serve(&place);
+    publish(&program, "one");
+    let second = Program::spawn(command(&["serve", HTTP, "--data", &place.within("data")])).end();
+    assert_eq!(second.code, Some(1));
+    assert!(second.log[0].ends_with(&format!("is in use by another process, {}", program.id())), "{:?}", second.log);
+    assert_eq!(data(&["check"], &place, "").output, ["ok: 1 rooms, 1 messages, 3 bytes of payloads"]);
+    assert_eq!(data(&["new-epochs"], &place, "").code, Some(1));
+    let exported = data(&["export", "OPS"], &place, "");
+    assert!(exported.code == Some(0) && exported.output[0].contains("\"text\":\"one\""), "{exported:?}");
+    assert_eq!(data(&["export", "nowhere"], &place, "").code, Some(1));
+    // Into another directory it goes with its id.
+    let other = Place::folder("imported");
+    let lines = exported.output.join("\n") + "\n";
+    assert_eq!(data(&["import"], &other, &lines).output, ["1 messages"]);
+    let twice = data(&["import"], &other, &lines);
+    assert_eq!((twice.code, &*twice.log[0]), (Some(1), "error: nothing was put in: room ops is there"));
+    let wrong = data(&["import"], &other, "{\"room\":\"a\"}\n");
+    assert_eq!((wrong.code, &*wrong.log[0]), (Some(1), "error: nothing was put in: line 1: it has no `id`"));
+    assert_eq!(data(&["export", "ops"], &other, "").output, exported.output);
+}
+
+#[test]
+fn a_damaged_directory_is_not_served_and_both_ways_out_are_told() {
+    let place = Place::folder("damaged");
+    let program = serve(&place);
+    let first = publish(&program, "one");
+    program.stop();
+    let database = place.within("data/history.db");
+    let mut file = std::fs::File::options().write(true).open(&database).unwrap();
+    file.write_all(b"no database at all").unwrap();
+    drop(file);
+    let refused = Program::spawn(command(&["serve", HTTP, "--data", &place.within("data")])).end();
+    assert_eq!(refused.code, Some(78), "{:?}", refused.log);
+    assert!(refused.log[0].contains(&format!("{database} is damaged: ")), "{:?}", refused.log);
+    assert!(
+        refused.log[1].contains("restore a copy") && refused.log[1].contains("data new-epochs"),
+        "{:?}",
+        refused.log
+    );
+    let renewed = data(&["new-epochs"], &place, "");
+    assert_eq!(renewed.code, Some(0), "{:?}", renewed.log);
+    assert!(renewed.output[1].contains("history.db.damaged-1"), "{:?}", renewed.output);
+    let program = serve(&place);
+    assert_ne!(publish(&program, "again").split('-').next(), first.split('-').next());
+}
+
+#[test]
+fn what_is_not_durable_is_not_kept() {
+    let place = Place::folder("volatile");
+    let file = place.within("volatile.toml");
+    std::fs::write(&file, "listen = [\"rooms=http://127.0.0.1:0\"]\n[rooms.ops]\ndurable = false\n").unwrap();
+    let start = || Program::listening(command(&["serve", "--config", &file, "--data", &place.within("data")]), 1);
+    let program = start();
+    publish(&program, "one");
+    program.stop();
+    let program = start();
+    assert_eq!(get(&program, 0, "/rooms/ops/messages").0, 404);
+    drop(program);
+    assert_eq!(data(&["check"], &place, "").output, ["ok: 0 rooms, 0 messages, 0 bytes of payloads"]);
+}
