@@ -1,4 +1,4 @@
-//! Where, when and by which command a run was made, so that its figures can be had again.
+//! Where, when and by which command a run was made, so that it can be repeated.
 
 use serde::Serialize;
 use std::ffi::OsStr;
@@ -6,7 +6,7 @@ use std::fs;
 use std::time::SystemTime;
 use switchboard::Escaped;
 
-/// Of the build, if it was told: `SWITCHBOARD_COMMIT=… cargo build`.
+/// The commit it was built from, if the build was told: `SWITCHBOARD_COMMIT=… cargo build`.
 const COMMIT: Option<&str> = option_env!("SWITCHBOARD_COMMIT");
 
 #[derive(Debug, Serialize)]
@@ -14,7 +14,7 @@ pub(super) struct Circumstances {
     program: String,
     /// When the load ended.
     at: String,
-    /// As a shell takes it.
+    /// Quoted for a shell.
     command: String,
     host: Host,
 }
@@ -23,7 +23,7 @@ pub(super) struct Circumstances {
 struct Host {
     name: String,
     cores: usize,
-    /// None where the kernel does not say.
+    /// `None` if the kernel does not say.
     cpu: Option<String>,
     kernel: String,
 }
@@ -46,7 +46,7 @@ impl Circumstances {
         }
     }
 
-    /// What a summary says of it.
+    /// What a summary says about it.
     pub(super) fn rows(&self) -> [(&'static str, String); 3] {
         let Host { name, cores, cpu, kernel } = &self.host;
         let cpu = cpu.as_ref().map(|cpu| format!(" of {cpu}")).unwrap_or_default();
@@ -55,7 +55,7 @@ impl Circumstances {
     }
 }
 
-/// A word as a shell takes it.
+/// A word, quoted for a shell if it has to be.
 fn quoted(word: &OsStr) -> String {
     let word = Escaped(word.as_encoded_bytes()).to_string();
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+@%:,=[]".contains(&byte);

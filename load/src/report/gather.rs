@@ -1,4 +1,4 @@
-//! Intervals of a run, put together from the snapshots of its threads.
+//! Merges the snapshots that a run's threads take into intervals.
 
 use crate::options::Plan;
 use crate::tally::{Counts, Snapshot, histogram};
@@ -11,7 +11,7 @@ pub(crate) struct Interval {
     pub(crate) from: u64,
     pub(crate) until: u64,
     pub(crate) measured: bool,
-    /// Of this interval alone.
+    /// In this interval alone.
     pub(crate) counts: Counts,
     pub(crate) latency: Histogram<u64>,
     pub(crate) lag: Histogram<u64>,
@@ -21,17 +21,17 @@ pub(crate) struct Interval {
     pub(crate) cpu: u64,
 }
 
-/// Puts snapshots of all threads together to intervals.
+/// Merges the snapshots of all threads into intervals.
 #[derive(Debug)]
 pub(crate) struct Gatherer {
     threads: Vec<Seen>,
-    /// Those that not all threads have told yet, by their end.
+    /// Those that some thread has not reported yet, by their end.
     partial: BTreeMap<u64, (usize, Interval)>,
     pub(crate) whole: Vec<Interval>,
     measured_from: u64,
 }
 
-/// What the last snapshot of a thread has told.
+/// What a thread's last snapshot said.
 #[derive(Debug, Clone, Copy, Default)]
 struct Seen {
     until: u64,
@@ -46,7 +46,7 @@ impl Gatherer {
         Self { threads, partial: BTreeMap::new(), whole: Vec::new(), measured_from }
     }
 
-    /// Takes a thread's snapshot; the interval, if it was the last that was missing.
+    /// Takes a thread's snapshot. Returns the interval if that was the last one missing.
     pub(crate) fn take(&mut self, thread: usize, snapshot: Snapshot) -> Option<&Interval> {
         let threads = self.threads.len();
         let before = &mut self.threads[thread];
@@ -79,7 +79,7 @@ impl Gatherer {
         self.whole.last()
     }
 
-    /// What was measured by all threads until its end, or until it was stopped.
+    /// What all threads measured, up to the end or until the run was stopped.
     pub(super) fn measured(&self) -> Measured {
         let mut sum = Measured {
             latency: histogram(),
@@ -103,12 +103,12 @@ impl Gatherer {
     }
 }
 
-/// The share of a core that a thread had. It may have looked at the clock late, and no thread has more than one.
+/// The share of a core that a thread had: at most one, even if it looked at the clock late.
 fn busy(spent: u64, time: u64) -> f64 {
     (spent as f64 / time.max(1) as f64).min(1.0)
 }
 
-/// All intervals that were measured, together.
+/// All measured intervals together.
 #[derive(Debug)]
 pub(super) struct Measured {
     pub(super) latency: Histogram<u64>,
@@ -121,7 +121,7 @@ pub(super) struct Measured {
     pub(super) busiest: f64,
 }
 
-/// Adds times to those that are there.
+/// Adds these times to the ones already there.
 pub(crate) fn add(sum: &mut Histogram<u64>, part: &Histogram<u64>) {
     let Ok(()) = sum.add(part) else { unreachable!("they have the same bounds") };
 }

@@ -20,7 +20,7 @@ svg{width:100%;height:auto}svg text{font:12px system-ui,sans-serif;fill:var(--fa
 .key.a{border-color:var(--a)}.key.b{border-color:var(--b)}.key.c{border-color:var(--c)}.key.d{border-color:var(--d)}.key.early{border-color:var(--line);opacity:1}
 ";
 
-/// Where a chart's lines are in its picture.
+/// Where the plot lies within the picture.
 const LEFT: f64 = 90.0;
 const RIGHT: f64 = 730.0;
 const TOP: f64 = 10.0;
@@ -86,7 +86,7 @@ impl Report {
         put_chart(page, "Latency over time", &series, &lines, &self.seconds(), self.early());
     }
 
-    /// Latency by percentile, where each step to the right is a ten times rarer message.
+    /// Latency by percentile; each step to the right is ten times rarer.
     fn put_distribution(&self, page: &mut String) {
         let Some(spread) = &self.latency_us else { return };
         let points = [
@@ -121,13 +121,13 @@ impl Report {
         points
     }
 
-    /// Until when nothing is measured.
+    /// Up to when nothing is measured.
     fn early(&self) -> Option<f64> {
         let begin = self.intervals.iter().find(|one| one.measured).or(self.intervals.last())?.from_s;
         (begin > 0.0).then_some(begin)
     }
 
-    /// A column for each end of time.
+    /// A column at each end of the time axis.
     fn seconds(&self) -> Vec<(f64, String)> {
         let until = self.intervals.last().map_or(1.0, |one| one.until_s);
         let (step, steps) = round_steps(until);
@@ -161,7 +161,7 @@ fn round_steps(most: f64) -> (f64, u32) {
     (step, steps)
 }
 
-/// Digits behind the point that tell steps apart.
+/// Decimal places needed to tell steps apart.
 fn decimals(step: f64) -> usize {
     std::iter::successors(Some(step), |step| Some(step * 10.0)).take(9).take_while(|step| *step < 0.99).count()
 }
@@ -224,7 +224,7 @@ fn put_chart(
     page.push_str("</svg>\n");
 }
 
-/// Text that a page does not take for anything else.
+/// Text, escaped for HTML.
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

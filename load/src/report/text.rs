@@ -16,7 +16,7 @@ impl Report {
         text
     }
 
-    /// What there is to say, each with its name.
+    /// Each line of the summary: its name, and what it says.
     pub(super) fn rows(&self) -> Vec<(&'static str, String)> {
         let mut rows = Vec::from(self.circumstances.rows());
         rows.push(("connections", self.connections.told()));
@@ -107,7 +107,7 @@ pub(crate) fn line(interval: &Interval) -> String {
     line
 }
 
-/// Where times lie.
+/// How times are distributed.
 pub(crate) fn spread(spread: &Spread) -> String {
     let Spread { p50, p90, p99, p999, p9999, max, .. } = *spread;
     [("p50", Some(p50)), ("p90", Some(p90)), ("p99", p99), ("p99.9", p999), ("p99.99", p9999), ("max", Some(max))]
@@ -122,7 +122,7 @@ fn usage(share: f64, each: Option<f64>, of: &str) -> String {
     format!("{:.0} % {of}{each}", share * 100.0)
 }
 
-/// Microseconds as a person reads them: three digits.
+/// Microseconds with three significant digits.
 pub(crate) fn time(micros: f64) -> String {
     let (value, unit) = match micros {
         ..1000.0 => (micros, "µs"),
@@ -139,13 +139,13 @@ pub(crate) fn time(micros: f64) -> String {
     format!("{value:.digits$} {unit}")
 }
 
-/// A whole number with its thousands apart.
+/// A whole number with its thousands separated.
 #[allow(clippy::cast_sign_loss, reason = "nothing here is counted below zero")]
 pub(crate) fn rounded(value: f64) -> String {
     number(value.round() as u64)
 }
 
-/// A number with its thousands apart.
+/// A number with its thousands separated.
 pub(crate) fn number(value: u64) -> String {
     let digits = value.to_string();
     let mut text = String::new();

@@ -6,10 +6,10 @@ use crate::schedule::nanoseconds;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-/// A thread that is busier than this could not have done much more.
+/// A thread busier than this could hardly have done more.
 pub(super) const BUSY: f64 = 0.9;
 
-/// Messages that leave so late on their own account spoil what is measured.
+/// If the generator itself sends messages this late, the figures are worth little.
 const LATE: u64 = 1_000_000;
 
 /// What was allowed.
@@ -26,7 +26,7 @@ impl Limits {
         Self { failed: plan.max_failed, lost: plan.max_lost, p99_us }
     }
 
-    /// As they are typed.
+    /// As typed.
     fn told(&self) -> String {
         let p99 = self.p99_us.map(|most| format!("--max-p99 {}", text::time(most)));
         let lost = self.lost.map(|most| format!("--max-lost {most}"));
@@ -88,7 +88,7 @@ impl Report {
         self.passed = self.broken.is_empty();
     }
 
-    /// What never came counts as later than anything that did.
+    /// What never came counts as later than everything that did.
     fn judge_latency(&self, most: f64, answered: &Histogram<u64>) -> Option<String> {
         let most_shown = text::time(most);
         let all = answered.len() + self.unanswered;

@@ -1,4 +1,4 @@
-//! Datagrams in batches: many of one socket in one system call.
+//! Datagrams in batches: many per system call on one socket.
 
 use mio::net::UdpSocket;
 use nix::errno::Errno;
@@ -7,7 +7,7 @@ use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::AsRawFd as _;
 
-/// Datagrams in one system call.
+/// Datagrams per system call.
 const BATCH: usize = 64;
 
 /// Memory for a batch, which one thread's sockets share.
@@ -37,7 +37,7 @@ impl Batch {
         }
     }
 
-    /// Receives what is there, at most a batch. Whether more may be there.
+    /// Receives what is there, at most a batch. Returns whether there may be more.
     pub(crate) fn receive(&mut self, socket: &UdpSocket) -> io::Result<bool> {
         self.lengths.clear();
         let slots = self.slots.chunks_exact_mut(self.slot_bytes);
@@ -54,7 +54,7 @@ impl Batch {
         slots.zip(&self.lengths).map(|(slot, length)| &slot[..*length])
     }
 
-    /// Sends datagrams of one size that stand behind each other. How many bytes were sent.
+    /// Sends datagrams of equal size that lie one after the other. Returns how many bytes were sent.
     pub(crate) fn send(&mut self, socket: &UdpSocket, bytes: &[u8], size: usize) -> io::Result<usize> {
         let mut sent = 0;
         while sent < bytes.len() {

@@ -26,7 +26,7 @@ pub(crate) struct Tls {
 }
 
 impl Tls {
-    /// `host` is with its port, as in a URL.
+    /// `host` includes its port, as in a URL.
     pub(super) fn new(socket: TcpStream, config: Arc<ClientConfig>, host: &str) -> io::Result<Self> {
         let name = host.rsplit_once(':').map_or(host, |(name, _)| name).trim_matches(['[', ']']);
         let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
@@ -80,7 +80,7 @@ impl Tls {
         Ok(taken)
     }
 
-    /// Sends records until the socket takes no more; the rest is for the next time.
+    /// Sends records until the socket takes no more; the rest waits for the next call.
     pub(super) fn flush(&mut self) -> io::Result<()> {
         while self.session.wants_write() {
             match self.session.write_tls(&mut self.socket) {

@@ -1,4 +1,4 @@
-//! What somebody meant who mistyped a name.
+//! What somebody who mistyped a name probably meant.
 
 /// The end of a sentence on `typed`, if it is nearly one of `known`.
 pub fn did_you_mean<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> String {
@@ -6,14 +6,14 @@ pub fn did_you_mean<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -
     nearest.map(|known| format!("; did you mean `{known}`?")).unwrap_or_default()
 }
 
-/// The one of `known` with the fewest slips of the finger to it, if they are few: one in three letters.
+/// The one of `known` with the fewest typing errors in between, if they are few: at most one in three letters.
 pub fn nearest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let typed = plain(typed);
     let slips = known.into_iter().map(|known| (distance(&typed, &plain(known)), known));
     slips.filter(|(slips, known)| slips * 3 <= known.len()).min_by_key(|(slips, _)| *slips).map(|(_, known)| known)
 }
 
-/// Case and the choice of hyphens are no slips.
+/// Case, and `-` or `_`, make no difference.
 fn plain(name: &str) -> Vec<char> {
     name.chars().map(|character| if character == '_' { '-' } else { character.to_ascii_lowercase() }).take(64).collect()
 }

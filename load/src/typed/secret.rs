@@ -11,12 +11,12 @@ use std::path::Path;
 /// No credential is longer, and a wrong path must not fill the memory.
 const MOST_BYTES: u64 = 8 * 1024;
 
-/// A text by which one acts in somebody's name. It has no `Display`, its `Debug` hides it, and it is read by `expose` alone.
+/// A text that lets its holder act in somebody's name. It has no `Display`, its `Debug` hides it, and it is read by `expose` alone.
 #[derive(Clone)]
 pub struct Secret(Box<str>);
 
 impl Secret {
-    /// A text that is one.
+    /// Checks a text.
     pub fn new(text: impl Into<Box<str>>) -> Self {
         Self(text.into())
     }
@@ -26,7 +26,7 @@ impl Secret {
         &self.0
     }
 
-    /// Where a token may stand beside a file. Not clap's to read, whose help would show it.
+    /// Where a token can be instead of in a file. Not clap's to read, whose help would show it.
     pub const VARIABLE: &str = "SWITCHBOARD_TOKEN";
 
     /// The token in a file, without the end of its line.
@@ -42,7 +42,7 @@ impl Secret {
     /// The token in a variable.
     ///
     /// # Errors
-    /// It is none.
+    /// It is not a token.
     pub fn of_variable(value: &OsStr) -> Result<Self, String> {
         Self::of_text(value.to_str().ok_or("not UTF-8")?)
     }
@@ -50,7 +50,7 @@ impl Secret {
     /// The token on stdin.
     ///
     /// # Errors
-    /// It cannot be read, or is none.
+    /// It cannot be read, or is not a token.
     pub fn of_stdin() -> Result<Self, String> {
         let text = read(io::stdin().lock()).map_err(|error| format!("cannot read stdin: {error}"))?;
         Self::of_text(&text)

@@ -8,7 +8,7 @@ const DURATIONS: &[(&str, u64)] = &[("ms", 1), ("s", 1000), ("m", 60_000), ("h",
 const LATENCIES: &[(&str, u64)] = &[("us", 1), ("ms", 1000), ("s", 1_000_000)];
 const SIZES: &[(&str, u64)] = &[("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
 
-/// What others write for our units, in lower case.
+/// Other spellings of our units, in lower case.
 const OTHER_SIZES: &[(&str, &str)] = &[
     ("b", "B"),
     ("k", "KiB"),

@@ -29,7 +29,7 @@ impl Scheme {
     pub const ALL: [Self; 8] =
         [Self::Tcp, Self::Tls, Self::Unix, Self::Udp, Self::Http, Self::Https, Self::Ws, Self::Wss];
 
-    /// Those that a client goes to.
+    /// Those that a client can connect to.
     const OF_CLIENTS: [Self; 6] = [Self::Tcp, Self::Tls, Self::Unix, Self::Udp, Self::Ws, Self::Wss];
 
     pub fn name(self) -> &'static str {
@@ -53,7 +53,7 @@ impl Scheme {
         matches!(self, Self::Ws | Self::Wss)
     }
 
-    /// The one of this name among `known`, or that it is unknown and which ones there are.
+    /// The one of this name among `known`; otherwise an error that lists them.
     pub fn among(known: &[Self], name: &str) -> Result<Self, String> {
         known.iter().copied().find(|scheme| scheme.name() == name).ok_or_else(|| {
             let names: Vec<_> = known.iter().map(|scheme| scheme.name()).collect();
@@ -72,7 +72,7 @@ impl Scheme {
     }
 }
 
-/// A client's URL that is well-formed.
+/// A well-formed URL for a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Url {
     pub typed: String,
@@ -89,7 +89,7 @@ pub enum Place {
     File(PathBuf),
 }
 
-/// A host and a port that are well-formed.
+/// A well-formed host and port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostPort {
     /// In lower case, in brackets if it is IPv6.
@@ -183,7 +183,7 @@ impl fmt::Display for HostPort {
     }
 }
 
-/// `nobody`: what is said if there is no host.
+/// `nobody` is the error if there is no host.
 fn host_and_port(text: &str, nobody: &str) -> Result<(String, Option<u16>), String> {
     let text = text.strip_suffix('/').unwrap_or(text);
     if text.contains('/') {
@@ -240,7 +240,7 @@ fn check_host(host: &str, port: Option<&str>, nobody: &str) -> Result<(), String
     }
 }
 
-/// Whether it may name an interface, or be its number.
+/// Whether it can be the name or number of an interface.
 fn is_zone(zone: &str) -> bool {
     let known = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:@%+".contains(&byte);
     (1..=18).contains(&zone.len()) && zone.bytes().all(known)

@@ -49,7 +49,7 @@ impl Live {
         self.terminal.draw(|frame| picture.draw(frame)).map(drop)
     }
 
-    /// Whether q, Esc or Ctrl-C was pressed: a terminal in raw mode makes no signal of it.
+    /// Whether q, Esc or Ctrl-C was pressed: in raw mode Ctrl-C raises no signal.
     pub(super) fn asked_to_stop() -> io::Result<bool> {
         while event::poll(Duration::ZERO)? {
             if let Event::Key(key) = event::read()?
@@ -80,7 +80,7 @@ struct Picture {
     phases: Phases,
     elapsed: Option<u64>,
     points: VecDeque<Point>,
-    /// What was measured until now, or before that the warm-up.
+    /// What has been measured so far, or, before that, the warm-up.
     latency: Histogram<u64>,
     measured: bool,
     counts: Counts,
@@ -96,7 +96,7 @@ struct Point {
     at: f64,
     received: f64,
     sent: f64,
-    /// Microseconds at 50 % and 99 %, and the most, if anything came.
+    /// The 50th and 99th percentile and the maximum, in microseconds, if anything came.
     latency: Option<[f64; 3]>,
 }
 

@@ -22,17 +22,17 @@ const READS: usize = 8;
 /// Connections that one thread opens at a time: a listener's queue is short.
 const OPENING: usize = 64;
 
-/// Until a Unix socket whose queue is full is tried again.
+/// How long to wait before a Unix socket whose queue is full is tried again.
 const RETRY: u64 = 10_000_000;
 
-/// Until a connection that does not come about has failed.
+/// How long opening a connection may take.
 const CONNECT_TIMEOUT: u64 = 10 * SECOND;
 
 /// How often slow readers read, and how much.
 const SLOW_READS: u64 = 100_000_000;
 const SLOW_BYTES: usize = 1024;
 
-/// The connections of a thread, and memory that they share.
+/// The connections of a thread, and the memory they share.
 pub(super) struct Connections {
     all: Vec<Connection>,
     connector: Connector,
@@ -47,12 +47,12 @@ pub(super) struct Connections {
     slow: Vec<usize>,
     /// When the slow ones read next.
     next_slow: u64,
-    /// Connections that are not there when the run begins, and never will be.
+    /// Connections that could not be opened before the run, and never will be.
     pub(super) failed: usize,
 }
 
 struct Connection {
-    /// Among the connections of all threads.
+    /// Its number among the connections of all threads.
     index: usize,
     state: State,
     /// What the socket did not take.
@@ -65,16 +65,16 @@ struct Connection {
     leaving: bool,
     /// How far to read.
     read: Until,
-    /// When it was begun to be opened.
+    /// When opening it began.
     since: u64,
 }
 
 /// How far a connection is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Until {
-    /// To the first read that gives less than it could: more is a new event.
+    /// Up to the first read that returns less than it could: what follows is a new event.
     Short,
-    /// To the end, which the server has set behind what can be read. No event tells it once more.
+    /// To the end of input, which is already there: no further event will announce it.
     End,
 }
 

@@ -1,4 +1,4 @@
-//! What an event loop waits with: sockets, a timer that is good to a microsecond, and a waker for other threads.
+//! What an event loop waits on: sockets, a timer accurate to a microsecond, and a waker for other threads.
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
@@ -12,7 +12,7 @@ use std::time::Duration;
 const TIMER: Token = Token(usize::MAX);
 const WAKER: Token = Token(usize::MAX - 1);
 
-/// Events that are taken at once.
+/// Events taken per call.
 const EVENTS: usize = 1024;
 
 /// The longest wait: whatever was missed is then found.
@@ -22,7 +22,7 @@ const LONGEST: u64 = 1_000_000_000;
 pub(crate) struct Pulse {
     pub(super) poll: Poll,
     pub(super) events: Events,
-    /// `epoll_wait` counts in milliseconds, which would make everything due up to one late.
+    /// `epoll_wait` counts in milliseconds, which would make everything up to one millisecond late.
     timer: TimerFd,
 }
 
@@ -35,7 +35,7 @@ impl Pulse {
         Ok((Self { poll, events: Events::with_capacity(EVENTS), timer }, waker))
     }
 
-    /// Waits for events, at most so many nanoseconds.
+    /// Waits for events, for at most this many nanoseconds.
     pub(super) fn wait(&mut self, wait: Option<u64>) -> io::Result<()> {
         let wait = wait.unwrap_or(LONGEST).min(LONGEST);
         let timeout = if wait == 0 { Some(Duration::ZERO) } else { None };
@@ -68,6 +68,6 @@ pub(super) fn happened(events: &Events) -> impl Iterator<Item = (usize, Happened
 pub(super) struct Happened {
     pub(super) readable: bool,
     pub(super) writable: bool,
-    /// Nothing comes behind what can be read: no other event tells it.
+    /// Nothing follows what can be read, and no other event will say so.
     pub(super) ended: bool,
 }

@@ -32,7 +32,7 @@ impl<S: Script> Worker<S> {
         }
     }
 
-    /// Writes the output; what the socket does not take waits.
+    /// Writes the output; what the socket does not take stays.
     pub(super) fn write(&mut self, connection: usize) {
         if !self.connections.all[connection].unsent.is_empty() {
             self.connections.all[connection].unsent.extend_from_slice(&self.output);
@@ -44,7 +44,7 @@ impl<S: Script> Worker<S> {
         self.output = output;
     }
 
-    /// A socket takes something again.
+    /// The socket takes something again.
     pub(super) fn resume(&mut self, connection: usize) {
         let one = &mut self.connections.all[connection];
         if let State::Open(stream) = &mut one.state
@@ -62,7 +62,7 @@ impl<S: Script> Worker<S> {
         self.send(connection, false);
     }
 
-    /// Writes until all is written or the socket takes no more. How much is done with.
+    /// Writes until all is written or the socket takes no more. Returns how much is done with.
     fn write_some(&mut self, connection: usize, bytes: &[u8]) -> usize {
         let mut sent = 0;
         while sent < bytes.len() {

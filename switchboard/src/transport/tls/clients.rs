@@ -1,4 +1,4 @@
-//! Which clients a listener lets in, by the certificates that they show.
+//! Which clients a listener accepts, by their certificates.
 
 use super::certificates::{CertificateError, Text};
 use super::trust::{Trust, Trusted, Verifier};
@@ -19,11 +19,11 @@ use x509_cert::certificate::Raw;
 use x509_cert::crl::CertificateList;
 use x509_cert::der::{Decode as _, Encode as _};
 
-/// The longest file of lists: one of 100,000 certificates has 4 MB.
+/// The longest file of revocation lists: one with 100,000 certificates has 4 MB.
 const LIST_BYTES: u64 = 32 << 20;
 
-/// Whose certificates a listener takes from its clients: an authority's, less those that it has revoked. Clones share it: what is
-/// replaced in one is replaced in all, and holds for whoever connects from then on.
+/// Which certificates a listener accepts from its clients: those that its authorities issued and have not revoked. Clones share
+/// it: what is replaced in one is replaced in all, and holds for everyone who connects from then on.
 ///
 /// # Examples
 /// ```no_run
@@ -54,13 +54,13 @@ struct Accepted {
     revoked: HashSet<CertificateId>,
 }
 
-/// Which certificate it is: an authority gives no number twice.
+/// Identifies a certificate: an authority uses no serial number twice.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct CertificateId {
-    /// The name of who issued it, as DER.
+    /// The issuer's name, as DER.
     pub issuer: Vec<u8>,
-    /// Its serial number, with no more leading zeros than it needs.
+    /// The serial number, without superfluous leading zeros.
     pub serial: Vec<u8>,
 }
 
@@ -72,11 +72,11 @@ impl CertificateId {
 }
 
 impl ClientTrust {
-    /// Reads the certificates of authorities, and the lists of what they have revoked (PEM, `BEGIN X509 CRL`). With any list, each
-    /// authority has to have one: a client whose certificate may or may not be revoked is refused.
+    /// Reads the certificates of authorities, and their revocation lists (PEM, `BEGIN X509 CRL`). If there is any list, every
+    /// authority needs one: a client whose certificate might be revoked is refused.
     ///
     /// # Errors
-    /// A file cannot be read, is too long (1 MiB; 32 MiB of lists), or holds something else.
+    /// A file cannot be read, is too long (1 MiB; 32 MiB for lists), or contains something else.
     pub fn from_files<L: Into<PathBuf>>(
         authorities: impl Into<PathBuf>,
         lists: impl IntoIterator<Item = L>,
@@ -89,23 +89,23 @@ impl ClientTrust {
     /// Reads its files again. Open connections are not affected; see [`has_revoked`](Self::has_revoked).
     ///
     /// # Errors
-    /// As [`from_files`](Self::from_files); all stays as it was.
+    /// As [`from_files`](Self::from_files); everything stays as it was.
     pub fn reload(&self) -> Result<(), CertificateError> {
         self.put(Arc::new(read(&self.0.authorities, &self.0.lists)?));
         Ok(())
     }
 
-    /// Trusts what `with` trusts now. The files that [`reload`](Self::reload) reads stay its own.
+    /// From now on trusts what `with` trusts at this moment. [`reload`](Self::reload) still reads its own files.
     pub fn replace(&self, with: &Self) {
         self.put(with.0.current());
     }
 
-    /// Whether its authority has revoked this certificate.
+    /// Whether this certificate was revoked by its authority.
     pub fn has_revoked(&self, certificate: &CertificateId) -> bool {
         self.0.current().revoked.contains(certificate)
     }
 
-    /// All that its authorities have revoked.
+    /// Everything its authorities have revoked.
     pub fn revoked(&self) -> Vec<CertificateId> {
         self.0.current().revoked.iter().cloned().collect()
     }
@@ -148,7 +148,7 @@ fn read(authorities: &Path, lists: &Vec<PathBuf>) -> Result<Accepted, Certificat
     }
 }
 
-/// The lists in a text, whose entries go to `revoked`.
+/// The revocation lists in a text; their entries go to `revoked`.
 fn listed(
     text: &Text,
     revoked: &mut HashSet<CertificateId>,
@@ -185,11 +185,11 @@ fn by_authority(
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shown {
     Always,
-    /// Who shows none is let in. One that is not believed is refused all the same.
+    /// A client without one is let in. One whose certificate is not trusted is refused all the same.
     Perhaps,
 }
 
-/// Who is asked for a certificate, and whose is believed.
+/// Who is asked for a certificate, and whose is trusted.
 #[derive(Debug, Clone)]
 pub(super) struct Clients {
     pub(super) believed: Believed,
@@ -240,7 +240,7 @@ impl ClientCertVerifier for ClientVerifier {
         self.shown == Shown::Always
     }
 
-    /// So that whoever has several certificates shows one that counts.
+    /// So that a client that has several certificates presents one that counts.
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         self.by_authority.as_ref().map_or(&[], |verifier| verifier.root_hint_subjects())
     }
@@ -287,7 +287,7 @@ impl ClientCertVerifier for ClientVerifier {
 }
 
 impl Trusted {
-    /// Whether this very certificate was given.
+    /// Whether exactly this certificate was given.
     pub(super) fn is_own(&self, certificate: &CertificateDer<'_>) -> bool {
         matches!(self, Self::Authorities { own, .. } if own.iter().any(|trusted| trusted == certificate))
     }

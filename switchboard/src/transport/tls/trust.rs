@@ -36,11 +36,11 @@ impl Trust {
     /// Reads about 200 KB of files, so keep it rather than making one for each connection.
     ///
     /// # Errors
-    /// The machine has none.
+    /// This machine has none.
     pub fn system() -> Result<Self, CertificateError> {
         let found = rustls_native_certs::load_native_certs();
         let mut roots = RootCertStore::empty();
-        // Some systems hold certificates that no server uses any more and that cannot be read.
+        // Some systems keep certificates that no server uses any more and that cannot be read.
         let _ = roots.add_parsable_certificates(found.certs);
         if roots.is_empty() {
             let faults = found.errors.iter().map(|error| format!("the system's CA certificates: {error}"));
@@ -53,7 +53,7 @@ impl Trust {
     /// Trusts only the certificates in a PEM file: authorities', or a server's own.
     ///
     /// # Errors
-    /// The file cannot be read, is longer than 1 MiB, has no certificate, or holds something else.
+    /// The file cannot be read, is longer than 1 MiB, has no certificate, or contains something else.
     pub fn file(path: impl AsRef<Path>) -> Result<Self, CertificateError> {
         Self::text(&Text::read(path.as_ref()))
     }
@@ -61,12 +61,12 @@ impl Trust {
     /// Trusts only the certificates in a PEM text: authorities', or a server's own.
     ///
     /// # Errors
-    /// The text has no certificate, or holds something else.
+    /// The text has no certificate, or contains something else.
     pub fn pem(text: impl AsRef<[u8]>) -> Result<Self, CertificateError> {
         Self::text(&Text { name: "certificates".to_owned(), pem: Ok(text.as_ref().to_vec()) })
     }
 
-    /// Trusts whoever answers. Anybody on the way can read and change what is sent: for tests only.
+    /// Trusts whoever answers. Anyone in between can read and change what is sent: for tests only.
     pub fn anybody() -> Self {
         Self::new(Arc::new(Verifier { signatures: ring::default_provider(), trusted: Trusted::Anybody }))
     }
@@ -164,7 +164,7 @@ impl ServerCertVerifier for Verifier {
         match &self.trusted {
             Trusted::Anybody => Ok(ServerCertVerified::assertion()),
             Trusted::Authorities { web, .. } => match web.verify_server_cert(certificate, chain, name, ocsp, now) {
-                // It is valid now, and what it lacks to be a server's is that it calls itself an authority.
+                // It is valid now. The only objection to it as a server's is that it calls itself an authority.
                 Err(Error::InvalidCertificate(rustls::CertificateError::Other(_))) => {
                     if !self.trusted.is_own(certificate) {
                         return Err(rustls::CertificateError::UnknownIssuer.into());
