@@ -247,8 +247,10 @@ impl ListenerLine {
             (_, typed::Place::File(path)) if self.service == "admin" => {
                 format!("curl --unix-socket {} localhost/stats", quoted(path))
             }
-            (Scheme::Http, _) if self.service == "admin" => format!("curl {place}/metrics"),
-            (Scheme::Https, _) if self.service == "admin" => format!("curl -k https://{place}/metrics"),
+            (Scheme::Http, _) if self.service == "admin" => format!("open http://{place}/ or curl {place}/metrics"),
+            (Scheme::Https, _) if self.service == "admin" => {
+                format!("open https://{place}/ or curl -k https://{place}/metrics")
+            }
             (_, typed::Place::File(path)) => format!("nc -U {}", quoted(path)),
             (Scheme::Tls, _) => format!("openssl s_client -quiet -connect {place}"),
             (Scheme::Ws | Scheme::Wss, _) => format!("websocat {url}"),

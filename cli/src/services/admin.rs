@@ -4,6 +4,7 @@
 //! everything: its mode is the right. A token may as far as its `admin` says.
 
 mod acts;
+mod assets;
 mod bans;
 mod exposition;
 mod families;
@@ -58,7 +59,7 @@ static DESCRIPTION: Asset = asset("openapi.json", include_bytes!("admin/openapi.
 
 const TEXT: &str = "text/plain; charset=utf-8";
 
-const INDEX: &str = "switchboard admin: see /openapi.json. As a start: /metrics /healthz /readyz /stats /server /connections /closed /rooms\n";
+const INDEX: &str = "switchboard admin: a page in a browser; for programs see /openapi.json. As a start: /metrics /healthz /readyz /stats /server /connections /closed /rooms\n";
 
 /// One listener.
 struct Admin {
@@ -137,7 +138,11 @@ impl Admin {
 
     async fn answer(&self, wanted: Wanted, request: Request, operator: &Operator) -> Result<Response, Failure> {
         let response = match wanted {
+            Wanted::Index if answer::is_for_people(request.headers()) => {
+                return Ok(answer::asset(&assets::PAGE, request.headers()).into());
+            }
             Wanted::Index => text(answer::head(TEXT), INDEX),
+            Wanted::Part(part) => return Ok(answer::asset(part, request.headers()).into()),
             Wanted::OpenApi => return Ok(answer::asset(&DESCRIPTION, request.headers()).into()),
             Wanted::Options { allow } => return Ok(answer::options(allow).into()),
             Wanted::Metrics => {

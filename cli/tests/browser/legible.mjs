@@ -63,7 +63,7 @@ function measure() {
         return width > 1 && top < innerHeight && bottom > 0;
     };
     // What is in a row that is not in view is not even laid out, and asking for it would do that.
-    const seen = (element) => isInView(element.closest('li') ?? element) && isInView(element)
+    const seen = (element) => isInView(element.closest('li, tr') ?? element) && isInView(element)
         && element.checkVisibility({ opacityProperty: true, visibilityProperty: true });
     const name = (element) => `${element.tagName.toLowerCase()}#${element.id}.${element.className}`;
 
@@ -80,9 +80,10 @@ function measure() {
         }
         return row;
     });
-    rows.append(...names);
+    // Another page may have none.
+    rows?.append(...names);
 
-    for (const part of names.flatMap((row) => [...row.children])) {
+    for (const part of names.filter((row) => row.isConnected).flatMap((row) => [...row.children])) {
         check(`${name(part)} of hue ${part.style.getPropertyValue('--hue')}`, getComputedStyle(part).color, part, TEXT);
     }
     names.forEach((row) => row.remove());
@@ -93,7 +94,7 @@ function measure() {
         if (!texts.currentNode.data.trim() || !seen(parent)) continue;
         check(name(parent), getComputedStyle(parent).color, parent, TEXT);
     }
-    for (const input of document.querySelectorAll('input, textarea')) {
+    for (const input of document.querySelectorAll('input, textarea, select')) {
         if (!seen(input)) continue;
         check(`${name(input)} of`, getComputedStyle(input, '::placeholder').color, input, TEXT);
         check(`${name(input)} around`, getComputedStyle(input).borderTopColor, input.parentElement, SHAPE);

@@ -5,11 +5,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-/** @param {string} file in cli/assets */
+/** The pages and their parts: of one name there are not two. */
+const FOLDERS = ['../../assets', '../../src/services/admin/page'];
+
+/** @param {string} file of a page */
 export async function load(file) {
     const folder = mkdtempSync(join(tmpdir(), 'switchboard-'));
     try {
-        cpSync(fileURLToPath(new URL('../../assets', import.meta.url)), folder, { recursive: true });
+        for (const from of FOLDERS) cpSync(fileURLToPath(new URL(from, import.meta.url)), folder, { recursive: true });
         writeFileSync(join(folder, 'package.json'), '{ "type": "module" }');
         return await import(join(folder, file));
     } finally {

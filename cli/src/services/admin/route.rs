@@ -1,6 +1,8 @@
 //! What a request asks for: its method, path and query, parsed once into one enum; and what one has to be allowed for it.
 
+use super::assets;
 use super::pages::{ClosedPage, ConnectionPage, RoomPage};
+use crate::web::assets::Asset;
 use crate::web::query::{Query, decoded, number, one_of, parsed};
 use http::Method;
 use switchboard::grammar::{ErrorCode, Failure};
@@ -10,11 +12,15 @@ use switchboard::{ConnectionId, IpNetwork, RoomName, UserName};
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Wanted {
     Index,
+    /// Of the page.
+    Part(&'static Asset),
     OpenApi,
     Metrics,
     Healthy,
     Ready,
-    Stats { follow: bool },
+    Stats {
+        follow: bool,
+    },
     Server,
     Connections(ConnectionPage),
     Connection(ConnectionId),
@@ -33,7 +39,9 @@ pub(super) enum Wanted {
     Reload,
     SetReady,
     Drain,
-    Options { allow: &'static str },
+    Options {
+        allow: &'static str,
+    },
 }
 
 /// What somebody may do with a server, the least first.
@@ -52,6 +60,7 @@ impl Wanted {
     pub(super) fn needs(&self) -> Clearance {
         match self {
             Self::Index
+            | Self::Part(_)
             | Self::OpenApi
             | Self::Metrics
             | Self::Healthy
@@ -135,7 +144,7 @@ pub(super) fn allowed(path: &str) -> Option<&'static str> {
         (_, ["bans", _]) => Some("DELETE, OPTIONS"),
         ("/ready", _) => Some("PUT, OPTIONS"),
         ("/drain" | "/config/reload", _) | (_, ["rooms", _, "announcements"]) => Some("POST, OPTIONS"),
-        _ => None,
+        _ => assets::part(path).map(|_| READ),
     }
 }
 
@@ -196,6 +205,6 @@ fn wanted(method: &Method, path: &str, query: &mut Query) -> Result<Wanted, Fail
             let name = name.map_err(|error| Failure::new(ErrorCode::BadName, error.to_string()))?;
             if is_delete { Wanted::CloseName(name) } else { Wanted::Name(name) }
         }
-        _ => return Err(none()),
+        _ => Wanted::Part(assets::part(path).ok_or_else(none)?),
     })
 }

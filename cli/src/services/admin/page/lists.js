@@ -1,0 +1,77 @@
+/** What can be listed: its columns, its orders, and what a filter stands for. Draws nothing. */
+
+import { told } from './told.js';
+
+/** @typedef {Record<string, any>} Row */
+/** @typedef {{ field: string, title: string, rank: number, kind: string }} Column `rank`: those with a low one are shown on a phone */
+/** @typedef {{ name: string, key: string, columns: Column[], orders: [string, string][], total?: string, rule: string }} List */
+
+/** Rows that are asked for, and how many if only some of them are shown. */
+const [ROWS, SEARCHED] = [200, 1000];
+
+/** What stands to the left. */
+const TEXTS = ['name', 'peer', 'reason', 'room', 'time', 'transport'];
+
+/** @param {string} field @param {string} title @param {number} rank @returns {Column} */
+const column = (field, title, rank) => ({ field, title, rank, kind: TEXTS.includes(field) ? 'text' : 'number' });
+
+/** @type {Record<string, List>} */
+export const LISTS = {
+    connections: {
+        name: 'connections',
+        key: 'id',
+        total: 'open',
+        orders: [['outbox', 'Largest outbox first'], ['lost', 'Most lost first'], ['quiet', 'Longest quiet first'],
+            ['age', 'Oldest first'], ['in', 'Most received first'], ['out', 'Most sent first']],
+        columns: [column('name', 'Name', 0), column('peer', 'Peer', 1), column('transport', 'Via', 2), column('outbox_bytes', 'Outbox', 0),
+            column('blocked_seconds', 'Blocked', 0), column('lost', 'Lost', 1), column('quiet_seconds', 'Quiet', 1),
+            column('age_seconds', 'Age', 1), column('bytes_in', 'In', 2), column('bytes_out', 'Out', 2), column('rooms', 'Rooms', 2)],
+        rule: 'Words to look for, or name=boiler-*, address=10.0.0.0/8, transport=ws, listener=URL.',
+    },
+    rooms: {
+        name: 'rooms',
+        key: 'room',
+        total: 'total',
+        orders: [['members', 'Most members first'], ['publications', 'Most messages first'], ['history', 'Largest history first'],
+            ['name', 'By name']],
+        columns: [column('room', 'Room', 0), column('members', 'Members', 0), column('publications', 'Messages', 0),
+            column('history_messages', 'Kept', 1), column('history_bytes', 'History', 1)],
+        rule: 'Words to look for, or glob=board.*.',
+    },
+    closed: {
+        name: 'closed',
+        key: 'id',
+        orders: [],
+        columns: [column('time', 'Time', 1), column('reason', 'Reason', 0), column('peer', 'Peer', 0), column('transport', 'Via', 2),
+            column('age_seconds', 'Age', 1), column('bytes_in', 'In', 2), column('bytes_out', 'Out', 2), column('lost', 'Lost', 1),
+            column('unwritten', 'Unwritten', 1)],
+        rule: 'Words to look for, or reason=idle, address=10.0.0.0/8. Latest first.',
+    },
+};
+
+/** @param {string} filter */
+function parts(filter) {
+    const all = filter.split(/\s+/).filter(Boolean);
+    return { asked: all.filter((word) => word.includes('=')), words: all.filter((word) => !word.includes('=')) };
+}
+
+/** What the server is asked for: of a filter, what has a `=`. @param {List} list @param {string} order @param {string} filter */
+export function path(list, order, filter) {
+    const { asked, words } = parts(filter);
+    const query = new URLSearchParams({ limit: String(words.length > 0 ? SEARCHED : ROWS) });
+    if (order) query.set('sort', order);
+    for (const word of asked) {
+        const at = word.indexOf('=');
+        query.append(word.slice(0, at), word.slice(at + 1));
+    }
+    return `/${list.name}?${query}`;
+}
+
+/** The rows of an answer that have every other word of a filter. @param {List} list @param {Record<string, any>} answer @param {string} filter @returns {Row[]} */
+export function rows(list, answer, filter) {
+    const words = parts(filter).words.map((word) => word.toLowerCase());
+    const all = /** @type {Row[]} */ (answer[list.name] ?? []);
+    if (words.length === 0) return all;
+    const text = (/** @type {Row} */ row) => list.columns.map(({ field }) => told(field, row[field])).join('\n').toLowerCase();
+    return all.filter((row) => words.every((word) => text(row).includes(word)));
+}
