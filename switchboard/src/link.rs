@@ -376,6 +376,9 @@ impl Link {
         self.unblock();
         if let Err(error) = &result {
             self.stop_hearing(&mut state, error);
+        } else if state.outbox.is_fetching() {
+            // Whoever has fetched it wakes this task.
+            return Poll::Pending;
         }
         Poll::Ready(result)
     }

@@ -5,6 +5,7 @@
 //! (none), `auth` (optional) and `access-token` (off). All listeners of the process share one hub.
 
 mod commands;
+mod confirming;
 pub(super) mod credentials;
 mod listing;
 pub(super) mod makers;

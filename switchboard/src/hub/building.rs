@@ -37,6 +37,17 @@ impl Hub {
     }
 }
 
+impl Hub {
+    /// Waits until the log has answered for all that was published until now, and meanwhile: nothing waits for it. At once where there is no
+    /// log. A server that drains has ended its connections before, so this is what is left to wait for.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn settled(&self) {
+        self.0.holding.unsettled.settled().await;
+    }
+}
+
 impl HubBuilder {
     /// How much it holds.
     pub fn limits(self, limits: HubLimits) -> Self {

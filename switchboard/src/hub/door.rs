@@ -6,11 +6,12 @@
 //! for a [`Pass`], which no other file can make.
 
 use super::encoding::MemberEncoding;
+use super::log::PageLimit;
 use super::membership::{Join, JoinError, Membership, PublishError};
 use super::policy::{ANONYMOUS, Governance, NotAllowed, Principal, Ruling};
 use super::posting::MembershipId;
 use super::publication::Publication;
-use super::room::{Author, Room, RoomInner, RoomOptions, Unjoined};
+use super::room::{Author, PastRead, Room, RoomInner, RoomOptions, Unjoined};
 use super::session::{SessionInner, TellError};
 use super::shown::Byline;
 use super::standing::Objection;
@@ -402,5 +403,25 @@ impl Listing for Behind<'_> {
 
     fn list(self, pass: Pass) -> Self::List {
         self.room.since(pass, self.since, self.limit)
+    }
+}
+
+/// What a room has behind a message, in memory or in its log.
+pub(super) struct Past<'a> {
+    pub(super) room: &'a Arc<RoomInner>,
+    pub(super) since: MessageId,
+    pub(super) limit: PageLimit,
+}
+
+impl Listing for Past<'_> {
+    type List = PastRead;
+    const RIGHT: Rights = Rights::HISTORY;
+
+    fn room(&self) -> &RoomInner {
+        self.room
+    }
+
+    fn list(self, pass: Pass) -> Self::List {
+        self.room.past(pass, self.since, self.limit)
     }
 }

@@ -10,8 +10,10 @@ use super::publication::Confirmation;
 use crate::link::Link;
 use crate::link::delivery::Reclaim;
 use crate::link::figure::Figure;
+use std::pin::pin;
 use std::sync::Arc;
 use switchboard_proto::{Message, MessageId};
+use tokio::sync::Notify;
 
 /// What may wait for the log: messages of one room and their bytes, and bytes of all rooms. Over it, publishing fails.
 const ROOM_MESSAGES: usize = 4096;
@@ -93,7 +95,7 @@ impl Durable {
         let answered = std::mem::take(&mut self.underway);
         let bytes: usize = answered.iter().map(Unconfirmed::bytes).sum();
         self.bytes -= bytes;
-        all.figure.grow(-bytes.cast_signed());
+        all.settle(bytes);
         answered
     }
 }
@@ -102,11 +104,33 @@ impl Durable {
 #[derive(Default)]
 pub(super) struct Unsettled {
     figure: Figure,
+    /// Nothing waits.
+    over: Notify,
 }
 
 impl Unsettled {
     pub(super) fn bytes(&self) -> usize {
         self.figure.bytes()
+    }
+
+    fn settle(&self, bytes: usize) {
+        self.figure.grow(-bytes.cast_signed());
+        if self.bytes() == 0 {
+            self.over.notify_waiters();
+        }
+    }
+
+    /// Waits until nothing waits for the log any more.
+    pub(super) async fn settled(&self) {
+        loop {
+            let mut over = pin!(self.over.notified());
+            // Before the look: it may be over right behind that.
+            over.as_mut().enable();
+            if self.bytes() == 0 {
+                return;
+            }
+            over.await;
+        }
     }
 }
 

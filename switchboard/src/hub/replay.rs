@@ -4,6 +4,8 @@
 use super::encoding::MemberEncoding;
 use super::posting::Encoded;
 use super::room::RoomInner;
+use crate::link::Link;
+use crate::sync::Mutex;
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 use switchboard_proto::{CloseReason, Message, Notice, Output, RoomName};
@@ -22,7 +24,19 @@ pub(crate) struct Replay {
     /// The number of the last message that was drawn, or told to be lost.
     after: u64,
     until: u64,
+    /// Where a log has what the room does not keep in memory.
+    deep: Option<Deep>,
 }
+
+/// What is read from the log, and who is told that it is there.
+struct Deep {
+    link: Weak<Link>,
+    asked: Option<Arc<Asked>>,
+}
+
+/// A page that the log was asked for.
+#[derive(Default)]
+struct Asked(Mutex<Option<Vec<Arc<Message>>>>);
 
 /// What a member is told that comes back.
 #[derive(Default)]
@@ -43,12 +57,54 @@ impl Missed {
 
 impl Replay {
     pub(crate) fn new(room: &Arc<RoomInner>, held: VecDeque<Arc<Message>>, after: u64, until: u64) -> Self {
-        Self { room: Arc::downgrade(room), name: room.name.clone(), held, after, until }
+        Self { room: Arc::downgrade(room), name: room.name.clone(), held, after, until, deep: None }
+    }
+
+    /// The same as far back as the room's log goes, for this connection.
+    pub(crate) fn deep(self, link: &Arc<Link>) -> Self {
+        Self { deep: Some(Deep { link: Arc::downgrade(link), asked: None }), ..self }
+    }
+
+    /// Whether it waits for the log.
+    pub(crate) fn is_fetching(&self) -> bool {
+        self.deep.as_ref().is_some_and(|deep| deep.asked.is_some())
+    }
+
+    /// Takes what comes next from the room, or from its log. Says whether it is there: if not, the link is told once it is.
+    fn fetch(&mut self) -> bool {
+        let Some(room) = self.room.upgrade() else { return true };
+        let mut kept = room.draw(self.after, self.until, DRAWN_BYTES);
+        let Some(deep) = &mut self.deep else {
+            self.held = kept;
+            return true;
+        };
+        if let Some(asked) = &deep.asked {
+            let Some(read) = asked.0.lock().take() else { return false };
+            let read = read.into_iter().filter(|message| (self.after + 1..=self.until).contains(&message.id.seq));
+            let read: VecDeque<_> = read.collect();
+            deep.asked = None;
+            // What the log does not have any more either is gone.
+            if !read.is_empty() {
+                kept = read;
+            }
+        } else if kept.front().is_none_or(|first| first.id.seq > self.after + 1) {
+            let (asked, link) = (Arc::new(Asked::default()), Weak::clone(&deep.link));
+            deep.asked = Some(Arc::clone(&asked));
+            room.read_from_log(self.after, DRAWN_BYTES, move |read| {
+                *asked.0.lock() = Some(read.unwrap_or_default());
+                if let Some(link) = link.upgrade() {
+                    link.fetched();
+                }
+            });
+            return false;
+        }
+        self.held = kept;
+        true
     }
 
     /// For who may read nothing of it: all is told to be lost.
     pub(crate) fn of_nothing(room: &RoomName, after: u64, until: u64) -> Self {
-        Self { room: Weak::new(), name: room.clone(), held: VecDeque::new(), after, until }
+        Self { room: Weak::new(), name: room.clone(), held: VecDeque::new(), after, until, deep: None }
     }
 
     pub(crate) fn is_over(&self) -> bool {
@@ -76,9 +132,8 @@ impl Replay {
     ) -> Result<usize, CloseReason> {
         let mut frames = 0;
         while !self.is_over() && output.len() < full {
-            if self.held.is_empty() {
-                let room = self.room.upgrade();
-                self.held = room.map(|room| room.draw(self.after, self.until, DRAWN_BYTES)).unwrap_or_default();
+            if self.held.is_empty() && !self.fetch() {
+                return Ok(frames);
             }
             let message = self.held.pop_front();
             let next = message.as_ref().map_or(self.until + 1, |message| message.id.seq);

@@ -7,17 +7,20 @@
 mod keeping;
 mod members;
 mod options;
+mod past;
+
+pub(super) use past::PastRead;
 
 pub use options::{Overflow, PresenceNotices, RoomClass, RoomOptions};
 
 use super::HubLimits;
-use super::door::{self, Behind, Members, Newest, Page, Pass, Published};
+use super::door::{self, Behind, Members, Newest, Page, Pass, Past, Published};
 use super::durable::Durable;
 use super::encoding::{Encodings, MemberEncoding, Tells};
 use super::fanout::Operation;
 use super::holding::Holding;
 use super::inbox::Inbox;
-use super::log::StoredRoom;
+use super::log::{LogError, PageLimit, StoredRoom};
 use super::membership::JoinError;
 use super::posting::{MembershipId, News, Posting};
 use super::presence::Presence;
@@ -308,14 +311,20 @@ impl RoomInner {
     fn replay(
         self: &Arc<Self>,
         state: &RoomState,
+        link: &Arc<Link>,
         since: MessageId,
         encoding: Option<&MemberEncoding>,
         tells: Tells,
         rights: Rights,
     ) -> Result<Missed, JoinError> {
         let may_read = rights.contains(Rights::HISTORY);
-        let (after, notice) =
-            if may_read { state.shown.missed(since, &self.name) } else { state.shown.unread(since, &self.name) };
+        // Whoever cannot be told of gaps goes back as far as memory, where it is known that there are none.
+        let deep = (state.durable.is_some() && tells.gaps).then_some(link);
+        let (after, notice) = match (may_read, deep) {
+            (false, _) => state.shown.unread(since, &self.name),
+            (true, None) => state.shown.missed(since, &self.name),
+            (true, Some(_)) => self.missed_in_log(state, since),
+        };
         let mut unsaid = None;
         let is_told = match notice {
             None => true,
@@ -335,7 +344,9 @@ impl RoomInner {
         let until = state.shown.last().seq;
         let is_owed = after < until && (may_read || tells.gaps);
         let replay = is_owed.then(|| {
-            if may_read {
+            if let (true, Some(link)) = (may_read, deep) {
+                Replay::new(self, state.shown.next_to(after), after, until).deep(link)
+            } else if may_read {
                 Replay::new(self, state.shown.after(after).cloned().collect(), after, until)
             } else {
                 Replay::of_nothing(&self.name, after, until)
@@ -496,6 +507,32 @@ impl Room {
     /// ```
     pub fn page(&self, since: MessageId, limit: usize) -> Page {
         door::list(Behind { room: &self.0, since, limit })
+    }
+
+    /// As [`page`](Self::page), as far back as the room's [log](crate::log) goes: what is not in memory is read from it. Without a log it is
+    /// ready at once. Whoever knows another incarnation gets the newest, as many as memory may keep.
+    ///
+    /// # Errors
+    /// The log cannot be read now.
+    ///
+    /// # Cancel safety
+    /// Safe: nothing is lost by a page that nobody waits for.
+    pub fn past(
+        &self,
+        since: MessageId,
+        limit: PageLimit,
+    ) -> impl Future<Output = Result<Page, LogError>> + Send + use<> {
+        door::list(Past { room: &self.0, since, limit })
+    }
+
+    /// The point before its newest messages, as many as it may keep in memory; [`past`](Self::past) gets them from there, from the log too.
+    pub fn before_recent(&self) -> MessageId {
+        self.0.before_recent(&self.0.state.lock())
+    }
+
+    /// Whether a [log](crate::log) keeps it.
+    pub fn is_durable(&self) -> bool {
+        self.0.state.lock().durable.is_some()
     }
 
     /// The point before the last `count` messages that it keeps; [`page`](Self::page) gets them from there.

@@ -2,10 +2,11 @@
 //!
 //! Everything it does goes through the doors (`door.rs`).
 
-use super::door::{self, Behind, Members, Newest, Page, Participant, Pass, Publisher, RoomList};
+use super::door::{self, Behind, Members, Newest, Page, Participant, Pass, Past, Publisher, RoomList};
 use super::encoding::MemberEncoding;
 use super::fanout::Operation;
 use super::inbox::Inbox;
+use super::log::{LogError, PageLimit};
 use super::membership::{Join, JoinError, Membership, PublishError};
 use super::policy::{NotAllowed, Principal, Ruling};
 use super::posting::{Encoded, MembershipId};
@@ -414,6 +415,19 @@ impl Session {
     /// It may not, which is so only if the hub has a policy.
     pub fn page(&self, room: &Room, since: MessageId, limit: usize) -> Result<Page, NotAllowed> {
         door::read(&self.0, Behind { room: &room.0, since, limit })
+    }
+
+    /// As [`Room::past`].
+    ///
+    /// # Errors
+    /// It may not, which is so only if the hub has a policy; and as there.
+    pub fn past(
+        &self,
+        room: &Room,
+        since: MessageId,
+        limit: PageLimit,
+    ) -> Result<impl Future<Output = Result<Page, LogError>> + Send + use<>, NotAllowed> {
+        door::read(&self.0, Past { room: &room.0, since, limit })
     }
 
     /// Sends `text` privately to the session named `to`. Never waits.

@@ -114,6 +114,12 @@ impl Timeline {
         self.history.since(seq)
     }
 
+    /// The same, unless some of what follows `seq` is not kept.
+    pub(super) fn next_to(&self, seq: u64) -> VecDeque<Arc<Message>> {
+        let is_next = self.history.first(self.seq) <= seq + 1;
+        self.after(seq).filter(|_| is_next).cloned().collect()
+    }
+
     /// What it keeps behind number `after` up to `until`: at least one message if there is any, and no more than have about
     /// `bytes`.
     pub(super) fn draw(&self, after: u64, until: u64, bytes: usize) -> VecDeque<Arc<Message>> {

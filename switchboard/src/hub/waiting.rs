@@ -100,6 +100,8 @@ pub(crate) struct Waiting {
     summaries: usize,
     /// Some replay keeps alive what its room kept when it was asked for.
     is_holding: bool,
+    /// The first of them waits for its room's log.
+    is_fetching: bool,
 }
 
 impl Waiting {
@@ -351,6 +353,10 @@ impl Deferred for Waiting {
         self.say(frames);
     }
 
+    fn is_fetching(&self) -> bool {
+        self.is_fetching
+    }
+
     /// What replays are to say is left to their rooms.
     fn let_go(&mut self) {
         if !std::mem::take(&mut self.is_holding) {
@@ -370,6 +376,7 @@ impl Deferred for Waiting {
         told: &mut dyn FnMut(ConnectionId, usize),
     ) -> Result<(usize, usize), CloseReason> {
         let mut counted = (0, 0);
+        self.is_fetching = false;
         while output.len() < REFILL_BYTES
             && let Some(entry) = self.entries.front_mut()
         {
@@ -377,6 +384,7 @@ impl Deferred for Waiting {
                 let (replay, encoding) = &mut **behind;
                 replay.draw(encoding, REFILL_BYTES, output)?;
                 if !replay.is_over() {
+                    self.is_fetching = replay.is_fetching();
                     break;
                 }
             }

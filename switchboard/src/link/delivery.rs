@@ -60,6 +60,9 @@ pub(crate) trait Deferred: Any + Send {
     /// Queues frames of the link's own, which are never dropped.
     fn keep(&mut self, frames: Bytes);
 
+    /// Whether what comes next is fetched first. Nothing of it is moved before [`Link::fetched`] says so.
+    fn is_fetching(&self) -> bool;
+
     /// The socket takes no more: keep nothing alive for it that can be fetched later.
     fn let_go(&mut self);
 
@@ -191,6 +194,9 @@ impl Link {
             let mut written = 0;
             let flushed = state.outbox.try_flush(self.tick.now(), &mut written)?;
             self.wrote(lane, state, written);
+            if state.outbox.is_fetching() {
+                return Ok(false);
+            }
             if flushed == Flushed::Blocked {
                 // The task of one that was blocked before waits for the socket already.
                 if !was_blocked {
@@ -200,6 +206,14 @@ impl Link {
             }
         }
         Ok(true)
+    }
+
+    /// What was fetched to be sent next is there.
+    pub(crate) fn fetched(self: &Arc<Self>) {
+        let mut state = self.state.lock();
+        self.queued(&mut state);
+        // It may be closing, behind what is to be sent.
+        wake(state.driver.as_ref());
     }
 
     /// Expects a frame of `length` bytes from another connection, which [arrives](Self::arrives) by the tick. What is taken is

@@ -85,7 +85,7 @@ pub(super) struct Unsendable(pub(super) CloseReason);
 /// What a flush came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Flushed {
-    /// All is written.
+    /// All is written that could be.
     Clean,
     /// The socket takes no more now.
     Blocked,
@@ -135,6 +135,12 @@ impl Outbox {
             queue.counted.1 += frames;
             queue.output.append(output);
         }
+    }
+
+    /// Whether all that could be written is, and what comes next is fetched first.
+    pub(super) fn is_fetching(&self) -> bool {
+        let Some(queue) = &self.queue else { return false };
+        queue.output.is_empty() && queue.deferred.as_ref().is_some_and(|deferred| deferred.is_fetching())
     }
 
     /// Whether there is no space within `(bytes, frames)` for one more frame of `size` bytes.
@@ -371,7 +377,7 @@ impl Outbox {
     pub(crate) fn try_flush(&mut self, now: Second, written: &mut u64) -> io::Result<Flushed> {
         for _ in 0..WRITES {
             match self.write_some(now, written, |sink, slices| Poll::Ready(sink.try_write(slices))) {
-                Poll::Ready(Ok(())) if self.is_empty() => {
+                Poll::Ready(Ok(())) if self.is_empty() || self.is_fetching() => {
                     self.blocked_since = Stamp::NONE;
                     return Ok(Flushed::Clean);
                 }
@@ -394,6 +400,7 @@ impl Outbox {
         while !self.is_empty() {
             let before = *written;
             match self.write_some(now, written, |sink, slices| sink.poll_write(cx, slices)) {
+                Poll::Ready(Ok(())) if self.is_fetching() => break,
                 Poll::Ready(result) => result?,
                 Poll::Pending => {
                     self.block(now);

@@ -77,6 +77,11 @@ impl ModelLog {
         kept.get(&room.parse().unwrap()).into_iter().flatten().map(|message| message.id.seq).collect()
     }
 
+    /// Drops the oldest of a room, as retention does.
+    pub(crate) fn drop_oldest(&self, room: &str, count: usize) {
+        self.kept.lock().get_mut(&room.parse().unwrap()).unwrap().drain(..count);
+    }
+
     fn append_now(&self, room: &RoomName, after: MessageId, batch: &[Arc<Message>]) -> Result<MessageId, LogError> {
         let mut kept = self.kept.lock();
         let messages = kept.entry(room.clone()).or_default();

@@ -2,13 +2,13 @@
 
 use super::numbered;
 use crate::harness::model_log::ModelLog;
-use crate::harness::node::{Node, QUIET, shown};
+use crate::harness::node::{Member, Node, QUIET, shown};
 use crate::harness::patience::secs;
 use std::sync::Arc;
 use std::time::Duration;
-use switchboard::log::{Retention, RoomLog};
+use switchboard::log::{PageLimit, Retention, RoomLog};
 use switchboard::prelude::*;
-use switchboard::{Format, HubLimits, Join, MessageId, Publication, PublishError, Room};
+use switchboard::{Format, HubLimits, Join, MessageId, Page, Publication, PublishError, Room};
 use tokio::time::{sleep, timeout};
 
 async fn node(log: &Arc<ModelLog>) -> Node {
@@ -185,4 +185,123 @@ async fn rooms_that_are_not_durable_or_have_no_name_ask_no_log() {
         assert_eq!(shown(room.publish("x")).seq, 1);
     }
     assert_eq!(log.is_asked(), 0);
+}
+
+/// A node whose rooms have 10 messages in memory, and a room that 300 long ones were published to.
+async fn deep(log: &Arc<ModelLog>) -> (Node, Room, MessageId) {
+    let limits = HubLimits { history_messages: 10, ..HubLimits::default() };
+    let hub = Hub::builder().limits(limits).log(Arc::clone(log) as Arc<dyn RoomLog>).build().unwrap();
+    let node = Node::on(hub).await;
+    let lobby = node.quiet("lobby");
+    let long = "x".repeat(1000);
+    let all: Vec<_> = (1..=300).map(|number| lobby.publish(format!("{number} {long}"))).collect();
+    log.answer();
+    let first = shown(all.into_iter().next().unwrap());
+    (node, lobby, first)
+}
+
+/// The numbers of the messages, and the notices, that a member gets while the log answers.
+async fn read(log: &ModelLog, member: &mut Member) -> (Vec<u64>, Vec<String>, usize) {
+    let (mut numbers, mut notices, mut pages) = (Vec::new(), Vec::new(), 0);
+    loop {
+        let heard = member.heard().await;
+        for line in &heard {
+            match line.strip_prefix("[lobby] ").and_then(|text| text.split(' ').next()?.parse().ok()) {
+                Some(number) => numbers.push(number),
+                None => notices.push(line.clone()),
+            }
+        }
+        if log.answer_one().is_some() {
+            pages += 1;
+        } else if heard.is_empty() {
+            return (numbers, notices, pages);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn since_goes_as_far_back_as_the_log_a_page_at_a_time() {
+    let log = Arc::new(ModelLog::default());
+    let (mut node, lobby, first) = deep(&log).await;
+    let mut alice = node.join(&lobby, Format::Text, Join { since: Some(first), ..Join::default() }).await;
+    lobby.publish("301 ");
+    let (numbers, notices, pages) = read(&log, &mut alice).await;
+    assert_eq!((numbers, notices.len()), ((2..=301).collect(), 0));
+    assert!((10..40).contains(&pages), "{pages} pages");
+    // The same for one that is there.
+    alice.seat.resume(MessageId { seq: 250, ..first }).unwrap();
+    assert_eq!(read(&log, &mut alice).await.0, (251..=301).collect::<Vec<_>>());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_log_has_dropped_or_cannot_read_is_a_gap() {
+    let log = Arc::new(ModelLog::default());
+    let (mut node, lobby, first) = deep(&log).await;
+    log.drop_oldest("lobby", 100);
+    let since = Join { since: Some(first), ..Join::default() };
+    let mut alice = node.join(&lobby, Format::Text, since).await;
+    let (numbers, notices, _) = read(&log, &mut alice).await;
+    assert_eq!((numbers, notices), ((101..=300).collect(), vec!["* [lobby] lost 99 messages, from 2".to_owned()]));
+    let mut bob = node.join(&lobby, Format::Text, since).await;
+    assert!(bob.heard().await.is_empty());
+    log.fail_one();
+    let (numbers, notices, _) = read(&log, &mut bob).await;
+    assert_eq!((numbers, notices), ((291..=300).collect(), vec!["* [lobby] lost 289 messages, from 2".to_owned()]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_comes_from_another_incarnation_gets_the_newest_from_the_log_too() {
+    let log = Arc::new(ModelLog::default());
+    let (mut node, lobby, _) = deep(&log).await;
+    drop(lobby);
+    sleep(secs(700)).await;
+    assert_eq!(node.hub.rooms(None, 9).total, 0);
+    let since = Join { since: Some("0-0".parse().unwrap()), ..Join::default() };
+    let mut alice = node.join(&node.quiet("lobby"), Format::Text, since).await;
+    let (numbers, notices, _) = read(&log, &mut alice).await;
+    assert_eq!((numbers, notices.len()), ((291..=300).collect(), 1));
+    assert!(notices[0].contains("started over"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_past_is_read_from_memory_or_from_the_log() {
+    let log = Arc::new(ModelLog::default());
+    let (_node, lobby, first) = deep(&log).await;
+    let limit = PageLimit { messages: 20, bytes: 1 << 20 };
+    let read = |since: u64| {
+        let reading = tokio::spawn(lobby.past(MessageId { seq: since, ..first }, limit));
+        let log = Arc::clone(&log);
+        async move {
+            let asked = log.answer();
+            let page: Page = reading.await.unwrap().unwrap();
+            (asked, page.notice.is_some(), page.messages.iter().map(|message| message.id.seq).collect::<Vec<_>>())
+        }
+    };
+    assert_eq!(read(0).await, (1, false, (1..=20).collect()));
+    assert_eq!(read(295).await, (0, false, (296..=300).collect()));
+    assert_eq!((read(300).await, lobby.before_recent().seq), ((0, false, vec![]), 290));
+    log.drop_oldest("lobby", 100);
+    assert_eq!(read(90).await, (1, true, (101..=120).collect()));
+    let reading = tokio::spawn(lobby.past(first, limit));
+    log.fail_one();
+    assert!(reading.await.unwrap().is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_waits_any_more_once_a_hub_is_settled() {
+    let log = Arc::new(ModelLog::default());
+    let hub = log.hub();
+    hub.settled().await;
+    let last = publish(&hub.room("lobby").unwrap(), 1..=9);
+    let waits = tokio::spawn({
+        let hub = hub.clone();
+        async move { hub.settled().await }
+    });
+    sleep(secs(1)).await;
+    log.answer_one();
+    sleep(secs(1)).await;
+    assert!(!waits.is_finished());
+    log.answer();
+    waits.await.unwrap();
+    assert_eq!(known(&last)[8], Some(Ok(9)));
 }

@@ -43,7 +43,9 @@ impl<C: Codec> Member<C> {
             Input::Command(Command::Pub { room, text }) => self.seat(&room)?.publish(&text),
             Input::Command(command) => return self.command(command),
         };
-        published.map(|_| Answer::Nothing).map_err(unpublished)
+        let publication = published.map_err(unpublished)?;
+        self.unconfirmed.await_one(publication);
+        Ok(Answer::Nothing)
     }
 
     fn command(&mut self, command: Command) -> Result<Answer, Failure> {

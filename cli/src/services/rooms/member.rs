@@ -3,6 +3,7 @@
 //! Nothing here delivers: what is published reaches members by itself.
 
 use super::commands::{Answer, Past, misnamed, unjoined, unpublished};
+use super::confirming::Unconfirmed;
 use super::credentials::FirstSeat;
 use super::seats::Seats;
 use super::strangers::{Sought, trimmed, uncovered, unmarked};
@@ -45,6 +46,8 @@ pub(super) struct Member<C: Codec> {
     frames: Bucket,
     /// What it does that others are told of.
     pub(super) changes: Bucket,
+    /// What it has published that nobody has confirmed yet: only where a log keeps rooms.
+    pub(super) unconfirmed: Unconfirmed,
 }
 
 /// What was received, and is not text for a room.
@@ -81,8 +84,21 @@ where
         let MemberOptions { format, commands, echo } = options;
         let session = listener.hub.enter(&conn, format);
         let (seats, frames, changes) = Default::default();
-        let (first_seat, wrong_tokens) = Default::default();
-        Self { conn, listener, session, seats, commands, echo, is_new: true, first_seat, wrong_tokens, frames, changes }
+        let (first_seat, wrong_tokens, unconfirmed) = Default::default();
+        Self {
+            conn,
+            listener,
+            session,
+            seats,
+            commands,
+            echo,
+            is_new: true,
+            first_seat,
+            wrong_tokens,
+            frames,
+            changes,
+            unconfirmed,
+        }
     }
 
     /// Takes its first place in a room. It may be one room too many, or could not be told what is gone of those behind `since`.
@@ -131,7 +147,10 @@ where
             while let Some(pause) = self.pause() {
                 Box::pin(tokio::time::sleep(pause)).await;
             }
-            let received = self.conn.recv().await;
+            let received = match &self.unconfirmed {
+                Unconfirmed(None) => self.conn.recv().await,
+                Unconfirmed(Some(_)) => Box::pin(self.recv_beside()).await?,
+            };
             let Some(rest) = self.publish(received) else { continue };
             if Box::pin(self.handle_rest(rest)).await?.is_break() {
                 return Ok(());
@@ -160,7 +179,7 @@ where
         match self.seats.current() {
             Some(seat) if !is_command => {
                 let published = seat.publish(&frame);
-                published.err().map(Rest::Refused)
+                published.map(|publication| self.unconfirmed.await_one(publication)).err().map(Rest::Refused)
             }
             _ => Some(Rest::Frame(frame)),
         }
@@ -346,6 +365,7 @@ where
 
     /// The end of input: the peer's, or the server's.
     async fn say_goodbye(&mut self) -> Result {
+        Box::pin(self.confirm_all()).await?;
         if self.conn.is_draining() {
             let goodbye = Notice::Closed { reason: CloseReason::Drained };
             self.send(self.session.format().notice(&goodbye)).await?;

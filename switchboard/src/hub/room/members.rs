@@ -40,7 +40,8 @@ impl RoomInner {
         // Under the lock, so that a room's members come in the order of their numbers.
         let id = MembershipId(NEXT.fetch_add(1, Ordering::Relaxed));
         let rights = ruling.map_or(EVERYTHING, |ruling| ruling.rights);
-        let missed = join.since.map(|since| self.replay(&state, since, Some(&encoding), encoding.tells(), rights));
+        let missed =
+            join.since.map(|since| self.replay(&state, link, since, Some(&encoding), encoding.tells(), rights));
         let missed = missed.transpose()?.map(Box::new);
         if let Some(ruling) = ruling {
             if !self.governance().is_some_and(|governance| governance.holds(ruling)) {
@@ -79,7 +80,7 @@ impl RoomInner {
         self: &Arc<Self>,
         _: Pass,
         (member, tells): (MembershipId, Tells),
-        link: &Link,
+        link: &Arc<Link>,
         since: MessageId,
         rights: Rights,
     ) -> Result<MessageId, JoinError> {
@@ -91,7 +92,7 @@ impl RoomInner {
         // A member without a name has its encoding for good.
         let encoding = state.named.get(member).map(|session| session.encoding());
         let tells = encoding.as_ref().map_or(tells, MemberEncoding::tells);
-        let missed = Box::new(self.replay(&state, since, encoding.as_ref(), tells, rights)?);
+        let missed = Box::new(self.replay(&state, link, since, encoding.as_ref(), tells, rights)?);
         let inbox = state.inbox(&link.tick);
         inbox.repeats.resumes(member);
         inbox.post(&link.tick, Operation::Resume { room: self.id, member, missed });

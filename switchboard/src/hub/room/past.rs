@@ -1,0 +1,87 @@
+//! A room's past as far as its log goes. What is in memory is there at once; what is older is asked of the log, a page at a time.
+
+use super::{RoomInner, RoomState};
+use crate::hub::door::{Page, Pass};
+use crate::hub::log::{Cursor, LogError, PageLimit};
+use std::pin::Pin;
+use std::sync::Arc;
+use switchboard_proto::{Message, MessageId, Notice};
+use tokio::sync::oneshot;
+
+/// A page of a room's past that may have to be read first.
+pub(in crate::hub) type PastRead = Pin<Box<dyn Future<Output = Result<Page, LogError>> + Send>>;
+
+impl RoomInner {
+    /// Where whoever knows the messages up to `since` goes on, and what it is told before; what is gone of those behind it shows when they are
+    /// read. Whoever knows another incarnation gets the newest, as many as memory may keep.
+    pub(super) fn missed_in_log(&self, state: &RoomState, since: MessageId) -> (u64, Option<Notice>) {
+        let last = state.shown.last();
+        if since.epoch == last.epoch {
+            return (since.seq.min(last.seq), None);
+        }
+        let reset = Notice::Reset { room: self.name.clone(), epoch: last.epoch };
+        (self.before_recent(state).seq, Some(reset))
+    }
+
+    /// The point before the newest messages, as many as memory may keep.
+    pub(super) fn before_recent(&self, state: &RoomState) -> MessageId {
+        let last = state.shown.last();
+        let kept = u64::try_from(self.keep(state).messages).unwrap_or(u64::MAX);
+        MessageId { seq: last.seq.saturating_sub(kept), ..last }
+    }
+
+    /// Has the log read what is behind number `after`.
+    pub(in crate::hub) fn read_from_log(
+        &self,
+        after: u64,
+        bytes: usize,
+        done: impl FnOnce(Result<Vec<Arc<Message>>, LogError>) + Send + 'static,
+    ) {
+        let epoch = self.state.lock().shown.last().epoch;
+        let Some(log) = &self.holding.log else { unreachable!("it is kept by a log") };
+        let from = Cursor::After(MessageId { epoch, seq: after });
+        log.read(&self.name, from, PageLimit { messages: usize::MAX, bytes }, Box::new(done));
+    }
+
+    /// What there is behind `since`, in memory or in the log, no more than `limit`.
+    pub(in crate::hub) fn past(self: &Arc<Self>, pass: Pass, since: MessageId, limit: PageLimit) -> PastRead {
+        let mut state = self.state.lock();
+        self.forget_old(&mut state);
+        let (after, notice) = self.missed_in_log(&state, since);
+        let last = state.shown.last();
+        let is_kept = state.durable.is_none() || after == last.seq || !state.shown.next_to(after).is_empty();
+        drop(state);
+        if is_kept {
+            let page = self.since_within(pass, since, limit);
+            return Box::pin(async move { Ok(page) });
+        }
+        let (answer, answered) = oneshot::channel();
+        let Some(log) = &self.holding.log else { unreachable!("it is kept by a log") };
+        let from = Cursor::After(MessageId { seq: after, ..last });
+        // Whoever has gone away needs no answer.
+        log.read(&self.name, from, limit, Box::new(move |read| _ = answer.send(read)));
+        let room = Arc::clone(self);
+        Box::pin(async move {
+            let mut messages = answered.await.unwrap_or_else(|_| Err(LogError::unavailable("it has ended")))?;
+            // What it has beyond this nobody was shown yet.
+            messages.retain(|message| message.id.seq <= last.seq);
+            let Some(first) = messages.first() else { return Ok(room.since_within(pass, since, limit)) };
+            let lost = first.id.seq - after - 1;
+            let gap = Notice::Gap { room: room.name.clone(), lost, from_seq: after + 1 };
+            Ok(Page { notice: notice.or((lost > 0).then_some(gap)), messages })
+        })
+    }
+
+    fn since_within(&self, pass: Pass, since: MessageId, limit: PageLimit) -> Page {
+        let mut page = self.since(pass, since, limit.messages);
+        let mut bytes = 0;
+        let mut fits = |message: &Arc<Message>| {
+            let fits = bytes < limit.bytes;
+            bytes += message.payload.len() + 256;
+            fits
+        };
+        let count = page.messages.iter().take_while(|message| fits(message)).count();
+        page.messages.truncate(count);
+        page
+    }
+}
