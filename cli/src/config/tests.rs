@@ -205,7 +205,7 @@ fn all_faults_of_all_origins_come_at_once() {
     faults.sort();
     let path = file.0.display();
     let known = "listen, workers, max-connections, max-connections-per-address, max-handshakes-per-address, max-frame, \
-                 max-outbox, max-memory, write-timeout, grace, auth-failures, log, audit, log-format, state-directory, listener, tokens, groups, anonymous, rooms, jwt, callout, names, ban";
+                 max-outbox, max-memory, write-timeout, grace, auth-failures, log, audit, log-format, state-directory, data, max-data, durable, history-messages, history-bytes, history-age, listener, tokens, groups, anonymous, rooms, jwt, callout, names, ban";
     let mut expected = [
         "--workers: `many` is not a number from 1 to 1024, nor auto".to_owned(),
         "echo: not SERVICE=URL, as in echo=tcp://127.0.0.1:8080".to_owned(),
