@@ -9,6 +9,7 @@ use crate::policy::audit::{self, Audit};
 use crate::policy::configured::FilePolicy;
 use crate::running::Run;
 use crate::steered::Steered;
+use bytes::Bytes;
 use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -115,7 +116,11 @@ impl Reloads {
     }
 
     async fn read(&mut self) -> Result<Vec<String>, Vec<String>> {
-        let Some(load) = self.load.clone() else { return self.reload_certificates() };
+        let Some(load) = self.load.clone() else {
+            let reloaded = self.reload_certificates();
+            self.review_certificates().await;
+            return reloaded;
+        };
         // Files may be slow, and a signal to stop does not wait for them.
         let read = tokio::task::spawn_blocking(move || load().map(|config| InForce::of(&config))).await;
         let faults = match read {
@@ -154,6 +159,7 @@ impl Reloads {
             self.set_rooms();
         }
         self.set_bans(&before.bans);
+        self.review_certificates().await;
         if let Some(policy) = &self.policy {
             let is_other = self.in_force.tables != before.tables;
             if is_other {
@@ -224,6 +230,24 @@ impl Reloads {
         match handle.ban_all(new) {
             Ok(reset) => self.audit.bans(&shown(&networks), reset),
             Err(error) => error!(error = error.to_string(), "some bans of the file do not hold"),
+        }
+    }
+
+    /// Ends connections, whatever their service, whose certificate their listener takes no more.
+    async fn review_certificates(&self) {
+        let Some(handle) = &self.handle else { return };
+        let asking: Vec<_> =
+            self.listeners.iter().filter_map(|running| Some((running, running.clients.as_ref()?))).collect();
+        if asking.is_empty() {
+            return;
+        }
+        let stands = |listener: &str, shown: &[Bytes]| {
+            let of = asking.iter().find(|(running, _)| running.urls.split(", ").any(|url| url == listener));
+            of.is_none_or(|(_, clients)| clients.takes(shown))
+        };
+        let ended = handle.connections().review_certificates(stands).await;
+        if ended > 0 {
+            info!(ended, "connections whose certificates are not taken any more were closed");
         }
     }
 

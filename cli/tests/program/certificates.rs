@@ -36,7 +36,7 @@ impl Folder {
 
     /// What `program` says when it shows this certificate, if any, and types a line; nothing if it is refused.
     fn s_client(&self, program: &Program, who: Option<&str>, typed: &str) -> String {
-        let mut child = self.s_client_command(program, who).spawn().expect("openssl is installed");
+        let mut child = self.s_client_command(program, 0, who).spawn().expect("openssl is installed");
         let mut stdin = child.stdin.take().expect("a pipe");
         // It may be refused by now.
         let _ = stdin.write_all(typed.as_bytes());
@@ -45,9 +45,9 @@ impl Folder {
         String::from_utf8_lossy(&said.stdout).into_owned()
     }
 
-    fn s_client_command(&self, program: &Program, who: Option<&str>) -> Command {
+    fn s_client_command(&self, program: &Program, listener: usize, who: Option<&str>) -> Command {
         let mut client = Command::new("openssl");
-        client.args(["s_client", "-quiet", "-connect", &program.listeners[0].address().to_string()]);
+        client.args(["s_client", "-quiet", "-connect", &program.listeners[listener].address().to_string()]);
         if let Some(who) = who {
             client.args([
                 "-cert",
@@ -98,13 +98,14 @@ fn start(folder: &Folder, server: &Pair, file: &Path) -> Program {
     let toml = toml.replace("\"crl.pem\"", &format!("{:?}", folder.0.within("crl.pem")));
     let (listener, names) = toml.split_once("\n[names").expect("it has some");
     let web = listener.replace("rooms=tls", "rooms=https");
+    let echo = listener.replace("rooms=tls", "echo=tls").replace("name-from", "# name-from");
     let text = format!(
-        "{listener}\n{web}\n{web}client-cert = \"optional\"\n[names{names}\n\
+        "{listener}\n{web}\n{web}client-cert = \"optional\"\n{echo}\n[names{names}\n\
          [tokens.bob]\nhash = \"sha256:{}\"\n",
         "0".repeat(64)
     );
     std::fs::write(file, text).expect("the temporary folder takes a file");
-    Program::of_file(file, 3)
+    Program::of_file(file, 4)
 }
 
 #[test]
@@ -134,18 +135,41 @@ fn whoever_has_a_certificate_is_whom_it_names_until_it_is_revoked() {
     let said = folder.curl(&program, 2, None, &[]);
     assert!(said.contains("\"authenticated\":false") && said.ends_with(" 200"), "{said}");
 
-    let mut alice = Program::spawn(folder.s_client_command(&program, Some("alice")));
-    alice.types("/whoami\n");
-    alice.printed("you are alice");
+    let connected = |listener: usize, who: &str, typed: &str, answer: &str| {
+        let mut client = Program::spawn(folder.s_client_command(&program, listener, Some(who)));
+        client.types(typed);
+        client.printed(answer);
+        client
+    };
+    let mut alice = connected(0, "alice", "/whoami\n", "you are alice");
+    let [alices, mut carols] = ["alice", "carol"].map(|who| connected(3, who, "hello\n", "hello"));
+    let mut carol = connected(0, "carol", "/whoami\n", "you are carol");
     folder.sh(&shown(1));
     program.signal(Signal::SIGHUP);
     program.logged("certificates were reloaded");
     alice.printed("revoked");
     // Though its input is open.
     alice.end();
+    // Whatever it speaks there.
+    alices.end();
+    carols.types("still\n");
+    carols.printed("still");
     assert_eq!(folder.s_client(&program, Some("alice"), "/whoami\n/quit\n"), "");
     assert!(folder.curl(&program, 2, Some("alice"), &[]).ends_with(" 000"));
     assert!(folder.s_client(&program, Some("carol"), "/whoami\n/quit\n").contains("you are carol"));
+
+    // Another authority is believed, of which none of them has a certificate.
+    folder.sh(&shown(0)
+        .lines()
+        .next()
+        .expect("it makes one")
+        .replace("ca.key", "new.key")
+        .replace("ca.pem", "new.pem"));
+    folder.sh("mv new.pem ca.pem && mv new.key ca.key && openssl ca -config ca.cnf -cert ca.pem -keyfile ca.key -gencrl -out crl.pem");
+    program.signal(Signal::SIGHUP);
+    carol.printed("revoked");
+    carol.end();
+    carols.end();
 }
 
 #[test]

@@ -5,7 +5,8 @@ use super::worker::Worker;
 use crate::link::budget::Budget;
 use crate::link::{ClosedInfo, ConnectionId, Link, PeerAddr, Tasks};
 use crate::metrics::TransportTraffic;
-
+use crate::turn::Turn;
+use bytes::Bytes;
 use parking_lot::Mutex;
 use std::fmt;
 use std::hash::RandomState;
@@ -25,6 +26,9 @@ const MOST_LOOKS: u32 = 10;
 
 /// How long each of these times the workers have to run what was woken.
 const ROUND_WAIT: Duration = Duration::from_millis(100);
+
+/// What verifying a certificate counts as in a turn: it takes about 100 µs.
+const CERTIFICATE_BYTES: usize = 128 << 10;
 
 /// The live connections of one server. Cloning is cheap; clones show the same list.
 #[derive(Clone, Default)]
@@ -143,6 +147,28 @@ impl Connections {
             link.end(CloseReason::Closed);
         }
         found.is_some()
+    }
+
+    /// Ends each connection whose client has shown a certificate for which `stands` says no ([`CloseReason::Revoked`]): to be called when
+    /// it is other authorities that are believed, or they have revoked some. `stands` is told the listener and the certificates, as they are
+    /// in [`ConnectionInfo`] and [`TlsInfo`](crate::TlsInfo). Says how many have been ended; it yields about every millisecond.
+    ///
+    /// # Cancel safety
+    /// Safe, but those not checked yet stay: call it again.
+    pub async fn review_certificates(&self, mut stands: impl FnMut(&str, &[Bytes]) -> bool) -> usize {
+        let (mut ended, mut turn) = (0, Turn::default());
+        // Whoever comes from now on is verified by what is believed now.
+        for link in self.links() {
+            let Some(shown) = link.tls().map(|tls| tls.peer_certificates).filter(|shown| !shown.is_empty()) else {
+                continue;
+            };
+            if !stands(&link.listener.name, &shown) {
+                link.end(CloseReason::Revoked);
+                ended += 1;
+            }
+            turn.spend(CERTIFICATE_BYTES).await;
+        }
+        ended
     }
 
     fn find(&self, id: ConnectionId) -> Option<Arc<Link>> {

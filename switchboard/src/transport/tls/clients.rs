@@ -86,7 +86,8 @@ impl ClientTrust {
         Ok(Self(Arc::new(Shared { authorities, lists, current, version: AtomicU64::new(0) })))
     }
 
-    /// Reads its files again. Open connections are not affected; see [`has_revoked`](Self::has_revoked).
+    /// Reads its files again. Open connections are not affected: [`Connections::review_certificates`](crate::Connections::review_certificates)
+    /// ends those that it does not [take](Self::takes) any more.
     ///
     /// # Errors
     /// As [`from_files`](Self::from_files); everything stays as it was.
@@ -98,6 +99,13 @@ impl ClientTrust {
     /// From now on trusts what `with` trusts at this moment. [`reload`](Self::reload) still reads its own files.
     pub fn replace(&self, with: &Self) {
         self.put(with.0.current());
+    }
+
+    /// Whether it takes now what a client has shown: its certificate, followed by its intermediates, as DER.
+    pub fn takes(&self, certificates: &[impl AsRef<[u8]>]) -> bool {
+        let ders: Vec<_> = certificates.iter().map(|der| CertificateDer::from_slice(der.as_ref())).collect();
+        let Some((own, chain)) = ders.split_first() else { return false };
+        self.0.current().verifier(Shown::Always).verify_client_cert(own, chain, UnixTime::now()).is_ok()
     }
 
     /// Whether this certificate was revoked by its authority.
@@ -216,13 +224,19 @@ impl Clients {
     pub(super) fn verifier(&self) -> Result<Arc<dyn ClientCertVerifier>, String> {
         let shown = self.shown;
         let (trust, by_authority) = match &self.believed {
-            Believed::By(trust) => (trust.clone(), by_authority(trust, Vec::new())?),
+            Believed::By(trust) => (trust, by_authority(trust, Vec::new())?),
             Believed::Now(clients) => {
-                let accepted = clients.0.current();
-                (accepted.trust.clone(), Some(Arc::clone(&accepted.by_authority)))
+                return Ok(Arc::new(clients.0.current().verifier(shown)));
             }
         };
         Ok(Arc::new(ClientVerifier { verifier: trust.verifier(), by_authority, shown }))
+    }
+}
+
+impl Accepted {
+    fn verifier(&self, shown: Shown) -> ClientVerifier {
+        let by_authority = Some(Arc::clone(&self.by_authority));
+        ClientVerifier { verifier: self.trust.verifier(), by_authority, shown }
     }
 }
 
