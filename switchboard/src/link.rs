@@ -182,9 +182,9 @@ impl Link {
         listener.counts.opened(false, 1);
         Arc::new(Self {
             id,
+            opened: origin.accepted.unwrap_or_else(Instant::now),
             whence: origin.into(),
             listener,
-            opened: Instant::now(),
             traffic: Traffic::default(),
             attention: sync::AtomicU16::new(NEW),
             protocol: AtomicU8::new(Protocol::Frames as u8),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use switchboard::prelude::*;
-use switchboard::{BoxError, Certificates, Format, Join, Overflow, Tls};
+use switchboard::{BoxError, Certificates, Format, Join, Overflow, Proxies, Tls, Transport as _};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
@@ -468,6 +468,23 @@ async fn half_a_handshake_has_ten_seconds() {
     assert_eq!(peer.read(&mut [0; 64]).await.unwrap(), 0);
     let elapsed = began.elapsed();
     assert!(elapsed >= Duration::from_secs(10) && elapsed <= Duration::from_secs(13), "{elapsed:?}");
+    drop(peer);
+    served.closed(CloseReason::HandshakeTimeout).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_time_for_a_handshake_runs_from_before_a_proxy_has_said_whose_it_is() {
+    let pair = Pair::new(&["localhost"]);
+    let proxies = Proxies::new(["127.0.0.0/8".parse().unwrap()]);
+    let listener = Tls::new("127.0.0.1:0", &pair.certificates()).behind(Some(proxies));
+    let served = Served::start(Server::new().workers(0).listen(listener, echo)).await;
+    let began = tokio::time::Instant::now();
+    let mut peer = TcpStream::connect(served.address()).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    peer.write_all(b"PROXY TCP4 192.0.2.1 198.51.100.2 4711 443\r\n\x16\x03\x01\x01\x00\x01").await.unwrap();
+    assert_eq!(peer.read(&mut [0; 64]).await.unwrap(), 0);
+    let elapsed = began.elapsed();
+    assert!(elapsed >= Duration::from_secs(9) && elapsed < Duration::from_secs(13), "{elapsed:?}");
     drop(peer);
     served.closed(CloseReason::HandshakeTimeout).await;
 }

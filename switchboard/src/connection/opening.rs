@@ -17,7 +17,7 @@ pub(crate) fn open<A, B, F, P>(entered: Entered<A>, source: Box<dyn Source>, pla
 where
     B: FnOnce(Entered<A>, Box<dyn Source>) -> Serve<F, A>,
 {
-    entered.link.opening();
+    entered.link.opening_since_accepted();
     Open::Opening { parts: Some((entered, source, begin)), _place: place }
 }
 

@@ -4,7 +4,7 @@ use super::{ABORTED, CLOSING, DRAINING, Link, NOT_READING, OPENING, Protocol, UN
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Context;
-use switchboard_proto::CloseReason;
+use switchboard_proto::{CloseReason, Second};
 
 impl Link {
     /// What is spoken from now on.
@@ -27,7 +27,17 @@ impl Link {
 
     /// A handshake begins, or the head of a request.
     pub(crate) fn opening(&self) {
-        self.reading_since.store(self.tick.now(), Ordering::Relaxed);
+        self.opening_since(self.tick.now());
+    }
+
+    /// The handshake goes on that began when it was accepted: a proxy had to say first whose it is.
+    pub(crate) fn opening_since_accepted(&self) {
+        let waited = Second::try_from(self.opened.elapsed().as_secs()).unwrap_or(Second::MAX);
+        self.opening_since(self.tick.now().saturating_sub(waited));
+    }
+
+    fn opening_since(&self, second: Second) {
+        self.reading_since.store(second, Ordering::Relaxed);
         self.attention.fetch_or(OPENING, Ordering::Release);
     }
 

@@ -12,6 +12,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use switchboard_proto::{Escaped, IpNetwork, Rate};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// Identifies a connection among all of a server's. Numbers are not reused.
@@ -93,11 +94,13 @@ impl UnixUser {
 pub(crate) struct Provenance {
     pub(crate) address: PeerAddr,
     pub(crate) via: Option<SocketAddr>,
+    /// When it was accepted, if that was a while ago.
+    pub(crate) accepted: Option<Instant>,
 }
 
 impl From<PeerAddr> for Provenance {
     fn from(address: PeerAddr) -> Self {
-        Self { address, via: None }
+        Self { address, via: None, accepted: None }
     }
 }
 
@@ -109,7 +112,7 @@ pub(super) struct Whence {
 }
 
 impl From<Provenance> for Whence {
-    fn from(Provenance { address, via }: Provenance) -> Self {
+    fn from(Provenance { address, via, .. }: Provenance) -> Self {
         Self { address, between: via.map_or_else(OnceLock::new, |via| Box::new(Between::new(via)).into()) }
     }
 }

@@ -25,6 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use switchboard_proto::CloseReason;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
@@ -313,13 +314,11 @@ impl Inside {
         &self,
         stream: S,
         place: OwnedSemaphorePermit,
-        (proxy, client): (PeerAddr, Option<SocketAddr>),
+        (proxy, client, accepted): (PeerAddr, Option<SocketAddr>, Instant),
         counted: Counted,
     ) {
-        let origin = match client {
-            Some(client) => Provenance { address: PeerAddr::Ip(client), via: proxy.ip() },
-            None => proxy.into(),
-        };
+        let via = client.and_then(|_| proxy.ip());
+        let origin = Provenance { address: client.map_or(proxy, PeerAddr::Ip), via, accepted: Some(accepted) };
         self.open(stream, Some(place), origin, counted);
     }
 

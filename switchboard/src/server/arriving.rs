@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use switchboard_proto::{CloseReason, ProxyHeader};
 use tokio::sync::{Notify, OwnedSemaphorePermit};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tracing::debug;
 
 /// A proxy sends its header right behind the handshake of TCP; a packet may have to be sent three times.
@@ -72,7 +72,7 @@ pub(super) async fn arrive<S: Stream>(
     place: OwnedSemaphorePermit,
     (counted, inside, arrival): (Counted, Arc<Inside>, Arrival),
 ) {
-    let settings = &inside.settings;
+    let (settings, accepted) = (&inside.settings, Instant::now());
     let patience = settings.timeouts.handshake.map_or(PATIENCE, |handshake| handshake.min(PATIENCE));
     let client = tokio::select! {
         biased;
@@ -84,7 +84,7 @@ pub(super) async fn arrive<S: Stream>(
     };
     drop(arrival);
     match client {
-        Ok(client) => inside.let_in(stream, place, (proxy, client), counted),
+        Ok(client) => inside.let_in(stream, place, (proxy, client, accepted), counted),
         Err(Unsaid::Refused(reason)) => refuse(&proxy, reason, settings),
         Err(Unsaid::Left) => {
             debug!(listener = settings.name, peer.addr = %proxy, "connection lost before it said whose it is");

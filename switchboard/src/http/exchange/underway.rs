@@ -65,7 +65,7 @@ impl Underway {
 
     /// Who sends it.
     pub(in crate::http) fn claimant(&self) -> Claimant {
-        let Provenance { address, via } = self.origin();
+        let Provenance { address, via, .. } = self.origin();
         Claimant::on(&self.exchange.link, address, via)
     }
 
@@ -73,7 +73,7 @@ impl Underway {
     pub(super) fn origin(&self) -> Provenance {
         let link = &self.exchange.link;
         let proxy = || self.client.get().and_then(|_| link.client().ip());
-        Provenance { address: self.client().clone(), via: link.via().or_else(proxy) }
+        Provenance { address: self.client().clone(), via: link.via().or_else(proxy), accepted: None }
     }
 
     /// Makes the connection its client's, if proxies have said whose it is and that one has not too many.
