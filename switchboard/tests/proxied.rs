@@ -138,6 +138,21 @@ async fn who_says_nothing_is_gone_after_five_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_connection_is_as_old_as_it_was_accepted_and_lists_say_by_whom_it_came() {
+    let app = start(here(), Limits::default());
+    let mut peer = app.connect("tcp");
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    peer.send(V1).await;
+    peer.line().await;
+    let info = &app.handle().connections().list(None, 9)[0];
+    assert_eq!((info.age.as_secs(), info.via.unwrap().ip().to_string().as_str()), (4, "127.0.0.1"));
+    peer.finish();
+    peer.closed().await;
+    let ended = &app.handle().connections().closed(9)[0];
+    assert_eq!((ended.peer.to_string().as_str(), ended.via), ("192.0.2.1:4711", info.via));
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_says_nothing_gives_way_to_who_comes_later() {
     let app = start(here(), Limits { handshakes: 4, ..Limits::default() });
     let mut silent: Vec<_> = (0..100).map(|_| app.connect("tcp")).collect();

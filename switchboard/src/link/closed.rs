@@ -4,6 +4,7 @@ use super::{ConnectionId, Link, ListenerSettings, PeerAddr};
 use crate::metrics::TransportTraffic;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use switchboard_proto::CloseReason;
@@ -16,6 +17,7 @@ const KEPT: usize = 1000;
 struct Ended {
     id: ConnectionId,
     peer: PeerAddr,
+    via: Option<SocketAddr>,
     transport: &'static str,
     listener: Arc<ListenerSettings>,
     reason: CloseReason,
@@ -32,8 +34,10 @@ struct Ended {
 pub struct ClosedInfo {
     /// The number that it had.
     pub id: ConnectionId,
-    /// Where the peer was.
+    /// Where the peer was; behind a proxy that said so, its client.
     pub peer: PeerAddr,
+    /// The proxy that said who the peer was, if there was one.
+    pub via: Option<SocketAddr>,
     /// As in [`ConnectionInfo`](crate::ConnectionInfo).
     pub transport: &'static str,
     /// The listener that it came to.
@@ -68,6 +72,7 @@ impl ClosedRing {
         let ended = Ended {
             id: link.id,
             peer: link.client().clone(),
+            via: link.via(),
             transport: link.transport(),
             listener: Arc::clone(&link.listener),
             reason,
@@ -99,6 +104,7 @@ impl From<Ended> for ClosedInfo {
         Self {
             id: ended.id,
             peer: ended.peer,
+            via: ended.via,
             transport: ended.transport,
             listener: ended.listener.name.clone(),
             reason: ended.reason,
