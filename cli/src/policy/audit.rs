@@ -168,7 +168,11 @@ impl Audit {
 
     /// A token was taken: a connection's, or a request's, of which there may be many.
     pub(crate) fn authenticated(&self, principal: &Principal, address: &PeerAddr) {
-        self.tell_some(&self.authenticated, AuditEvent::of("authenticated", principal, address));
+        // Of each request: nothing is made of what is not told.
+        let withheld = self.authenticated.lock().take(self.started.elapsed());
+        if let Some(withheld) = withheld {
+            self.tell(&AuditEvent { withheld, ..AuditEvent::of("authenticated", principal, address) });
+        }
     }
 
     /// A token was not taken; `id` is what a well-formed one calls itself.

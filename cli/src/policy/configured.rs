@@ -237,6 +237,27 @@ impl FilePolicy {
         None
     }
 
+    /// Whether it does by what is in force.
+    fn still_stands(&self, principal: &Principal, name: &UserName, now: SystemTime) -> bool {
+        let snapshot = self.snapshot();
+        let is_in_time = || principal.expires().is_some_and(|end| now < end);
+        match Proof::of(principal) {
+            Some(Proof::Listener) => true,
+            Some(Proof::Token(token)) => {
+                snapshot.person(name).is_some_and(|record| !record.has_expired(now) && record.has_token(token))
+            }
+            Some(Proof::Jwt { source, stamp, .. }) => is_in_time() && snapshot.still_vouches(source, stamp, name),
+            Some(Proof::Callout { .. }) => {
+                (principal.expires().is_none() || is_in_time()) && snapshot.callout_issues(name)
+            }
+            Some(Proof::Certificate(certificate)) => {
+                is_in_time() && !self.revoked.read().contains(certificate) && snapshot.is_listed(name)
+            }
+            Some(Proof::User(uid)) => snapshot.login(uid) == Some(name),
+            Some(Proof::Open) | None => false,
+        }
+    }
+
     /// Counts what was wrong, and tells of it.
     pub(super) fn failed(&self, refused: Refused, token: Option<&str>, claimant: &Claimant) {
         if matches!(refused.refusal(), Refusal::Wrong | Refusal::Expired) {
@@ -299,25 +320,21 @@ impl Policy for FilePolicy {
 
     fn stands(&self, principal: &Principal) -> bool {
         let Some(name) = principal.name() else { return true };
-        let (now, snapshot) = (SystemTime::now(), self.snapshot());
-        let is_in_time = || principal.expires().is_some_and(|end| now < end);
-        match Proof::of(principal) {
-            Some(Proof::Listener) => true,
-            Some(Proof::Token(token)) => {
-                snapshot.person(name).is_some_and(|record| !record.has_expired(now) && record.has_token(token))
-            }
-            Some(Proof::Jwt { source, stamp, .. }) => is_in_time() && snapshot.still_vouches(source, stamp, name),
-            Some(Proof::Callout { .. }) => {
-                (principal.expires().is_none() || is_in_time()) && snapshot.callout_issues(name)
-            }
-            Some(Proof::Certificate(certificate)) => {
-                is_in_time() && !self.revoked.read().contains(certificate) && snapshot.is_listed(name)
-            }
-            Some(Proof::User(uid)) => snapshot.login(uid) == Some(name),
-            Some(Proof::Open) | None => false,
+        // Read first: what is found by newer rules is noted as found by older ones.
+        let (generation, now) = (self.generation() + 1, SystemTime::now());
+        let is_over = principal.expires().is_some_and(|end| end <= now);
+        if principal.mark() == generation && !is_over {
+            return true;
         }
+        let stands = self.still_stands(principal, name, now);
+        // Of a token whose end is another one by now, only its line knows it.
+        let is_lasting =
+            || self.snapshot().shown(principal).is_none_or(|holder| holder.principal.expires() == principal.expires());
+        if stands && is_lasting() {
+            principal.set_mark(generation);
+        }
+        stands
     }
-
     fn may_come_from(&self, principal: &Principal, address: &PeerAddr) -> bool {
         let snapshot = self.snapshot();
         let record = principal.name().filter(|_| Proof::of(principal) != Some(Proof::Listener));

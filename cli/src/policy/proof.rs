@@ -53,11 +53,16 @@ impl<'a> Proof<'a> {
         let callout = || credential.strip_prefix(CALLOUT).map(|token| Self::Callout { token });
         let certificate = || credential.strip_prefix(CERTIFICATE).map(Self::Certificate);
         let user = || credential.strip_prefix(USER)?.parse().ok().map(Self::User);
-        match credential {
-            LISTENER => Self::Listener,
-            OPEN => Self::Open,
-            _ => jwt().or_else(callout).or_else(certificate).or_else(user).unwrap_or(Self::Token(credential)),
-        }
+        // This is asked often, and the first sign says most. What a token is called by may begin with a or c as well.
+        let read = match credential.as_bytes().first() {
+            Some(b'a') if credential == LISTENER => Some(Self::Listener),
+            Some(b'a') if credential == OPEN => Some(Self::Open),
+            Some(b'j') => jwt(),
+            Some(b'c') => callout().or_else(certificate),
+            Some(b'u') => user(),
+            _ => None,
+        };
+        read.unwrap_or(Self::Token(credential))
     }
 
     /// Whether somebody beyond the file has named it, and said what it may do.

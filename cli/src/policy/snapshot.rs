@@ -109,7 +109,7 @@ impl Record {
 
     /// Whether one of its tokens is called so in logs.
     pub(crate) fn has_token(&self, id: &str) -> bool {
-        self.hashes.iter().any(|hash| hash.id() == id)
+        self.hashes.iter().any(|hash| hash.is_called(id))
     }
 
     fn person(&self) -> Person<'_> {
@@ -209,7 +209,7 @@ impl Snapshot {
     /// The token that somebody has shown, by what it is called in logs, if it is still taken.
     pub(crate) fn shown(&self, principal: &Principal) -> Option<&Holder> {
         let (name, credential) = (principal.name()?, principal.credential()?);
-        let hash = self.person(name)?.hashes.iter().find(|hash| hash.id() == credential)?;
+        let hash = self.person(name)?.hashes.iter().find(|hash| hash.is_called(credential))?;
         self.holder(hash)
     }
 

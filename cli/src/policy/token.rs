@@ -113,6 +113,15 @@ impl TokenHash {
     }
 }
 
+impl TokenHash {
+    /// Whether that is its [`id`](Self::id).
+    pub(crate) fn is_called(&self, id: &str) -> bool {
+        let digit = |value: u8| b"0123456789abcdef".get(usize::from(value)).copied();
+        let digits = self.0.iter().take(4).flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]);
+        id.len() == 8 && digits.zip(id.bytes()).all(|(own, given)| own == Some(given))
+    }
+}
+
 impl fmt::Display for TokenHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("sha256:")?;
@@ -209,6 +218,9 @@ mod tests {
         let read = StaticToken::parse(text).expect("it was made");
         assert_eq!((read.id(), read.hash()), (&text[3..11], token.hash()));
         assert_ne!(token.id(), other.id());
+        let id = token.hash().id();
+        assert!(token.hash().is_called(&id) && !other.hash().is_called(&id) && !token.hash().is_called(&id[1..]));
+        assert!(!token.hash().is_called(&format!("{id}0")) && !token.hash().is_called(""));
         assert_ne!(token.hash(), other.hash());
     }
 

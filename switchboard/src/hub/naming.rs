@@ -124,8 +124,11 @@ impl Hub {
                 displaced.displaced(session, &from);
                 door::check_standing(&displaced);
             }
-            // A review may have passed the place of the new name already, and not yet come to that of the old one.
-            door::check_standing(session);
+            // A review may have passed the place of the new name already, and not yet come to that of the old one. It comes to nobody
+            // without a connection.
+            if session.is_entered() {
+                door::check_standing(session);
+            }
             return Ok(taken.from);
         }
     }

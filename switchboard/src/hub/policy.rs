@@ -2,11 +2,12 @@
 
 use crate::link::{ConnectionId, Link, ListenerSettings, PeerAddr};
 use crate::sync::AtomicUsize;
+use std::fmt;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 use switchboard_proto::{Glob, Grants, Rights, RoomName, Token, UserName};
 
@@ -106,6 +107,31 @@ pub struct Principal {
     credential: Option<Box<str>>,
     /// Boxed, since most credentials say who somebody is and no more.
     own: Option<Box<Own>>,
+    mark: Mark,
+}
+
+/// What a policy has noted of a principal. Two that are marked otherwise are the same.
+#[derive(Default)]
+struct Mark(AtomicU64);
+
+impl Clone for Mark {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl PartialEq for Mark {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Mark {}
+
+impl fmt::Debug for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
 }
 
 /// What a credential itself gives.
@@ -120,7 +146,14 @@ pub(super) static ANONYMOUS: Principal = Principal::anonymous();
 impl Principal {
     /// Nobody in particular.
     pub const fn anonymous() -> Self {
-        Self { name: None, groups: Vec::new(), expires: None, credential: None, own: None }
+        Self {
+            name: None,
+            groups: Vec::new(),
+            expires: None,
+            credential: None,
+            own: None,
+            mark: Mark(AtomicU64::new(0)),
+        }
     }
 
     /// The principal named `name`.
@@ -153,6 +186,17 @@ impl Principal {
     pub fn granting(self, grants: Grants, direct: Vec<Glob>) -> Self {
         let own = Own { grants, direct };
         Self { own: (own != Own::default()).then(|| Box::new(own)), ..self }
+    }
+
+    /// Keeps a number for its policy, such as the generation in which it was last found to be valid, so that it need not find out each time.
+    pub fn set_mark(&self, mark: u64) {
+        // Relaxed: the number is all that there is to see.
+        self.mark.0.store(mark, Ordering::Relaxed);
+    }
+
+    /// What was kept last, or 0. A clone begins with none.
+    pub fn mark(&self) -> u64 {
+        self.mark.0.load(Ordering::Relaxed)
     }
 
     /// Whether it is anonymous.
