@@ -218,6 +218,11 @@ impl FilePolicy {
         if may { Ok(()) } else { Err(Refused::Throttled) }
     }
 
+    /// Whether a datagram is signed by whom it names, whether or not it counts.
+    pub(crate) fn is_signed(&self, signed: &Signed) -> bool {
+        self.snapshot().sender(&signed.name).is_some_and(|(_, key)| key.has_signed(signed))
+    }
+
     /// Who has sent a datagram, if whoever it names has signed it, and it counts.
     pub(crate) fn sender(&self, signed: &Signed, address: &PeerAddr) -> Option<Arc<Principal>> {
         let snapshot = self.snapshot();

@@ -18,8 +18,20 @@ const DERIVED: &[u8] = b"switchboard-datagram-key-1";
 const KEY_BYTES: usize = 32;
 
 /// The key of one sensor. A secret: what shows it is for whoever makes one.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct DatagramKey([u8; KEY_BYTES]);
+#[derive(Clone)]
+pub(crate) struct DatagramKey {
+    bytes: [u8; KEY_BYTES],
+    /// The same, as it is used: making it takes as long as a short datagram does.
+    key: Key,
+}
+
+impl PartialEq for DatagramKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes == other.bytes
+    }
+}
+
+impl Eq for DatagramKey {}
 
 /// A text is no key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -31,17 +43,26 @@ impl DatagramKey {
     pub(crate) fn of_token(token: &str) -> Self {
         let mut bytes = [0; KEY_BYTES];
         bytes.copy_from_slice(sign(&Key::new(HMAC_SHA256, token.as_bytes()), DERIVED).as_ref());
-        Self(bytes)
+        Self::new(bytes)
+    }
+
+    fn new(bytes: [u8; KEY_BYTES]) -> Self {
+        Self { key: Key::new(HMAC_SHA256, &bytes), bytes }
     }
 
     /// In the form that a file and a shell have.
     pub(crate) fn reveal(&self) -> String {
-        self.0.iter().fold(String::new(), |digits, byte| digits + &format!("{byte:02x}"))
+        self.bytes.iter().fold(String::new(), |digits, byte| digits + &format!("{byte:02x}"))
+    }
+
+    /// Whether a datagram is by this key, whether or not it is new.
+    pub(crate) fn has_signed(&self, signed: &Signed) -> bool {
+        signed.is_by(|pieces, mac| self.made(pieces, mac))
     }
 
     /// Whether `mac` is what this key makes of `pieces`. Takes as long wherever it is another.
     fn made(&self, pieces: &[&[u8]], mac: &[u8; 16]) -> bool {
-        let mut context = Context::with_key(&Key::new(HMAC_SHA256, &self.0));
+        let mut context = Context::with_key(&self.key);
         for piece in pieces {
             context.update(piece);
         }
@@ -64,7 +85,7 @@ impl FromStr for DatagramKey {
         for (byte, place) in bytes.iter_mut().zip((0..).step_by(2)) {
             *byte = u8::from_str_radix(&digits[place..place + 2], 16).map_err(|_| KeyFault)?;
         }
-        Ok(Self(bytes))
+        Ok(Self::new(bytes))
     }
 }
 
@@ -95,7 +116,7 @@ impl Sent {
     }
 
     fn takes_at(&self, signed: &Signed, key: &DatagramKey, now: u64) -> bool {
-        if !signed.is_by(|pieces, mac| key.made(pieces, mac)) {
+        if !key.has_signed(signed) {
             return false;
         }
         // Behind the signature, so that nobody else makes an entry.
@@ -120,7 +141,7 @@ mod tests {
 
     fn signed(key: &DatagramKey, name: &str, time: u64, command: &str) -> Signed {
         let content = format!("switchboard-datagram-1\n{name}\n{time}\n{command}");
-        let tag = sign(&Key::new(HMAC_SHA256, &key.0), content.as_bytes());
+        let tag = sign(&key.key, content.as_bytes());
         let mac = tag.as_ref()[..16].iter().fold(String::new(), |digits, byte| digits + &format!("{byte:02x}"));
         let frame = format!("/by {name} {time} {mac} {command}");
         Signed::parse(&Bytes::from(frame)).expect("it is one")

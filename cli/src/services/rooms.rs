@@ -68,7 +68,7 @@ enum Framing {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Heard {
     All,
-    /// Those that are signed, each by itself: nobody is a member there.
+    /// Those that are signed, each by itself; also those of members.
     Signed,
 }
 

@@ -168,3 +168,49 @@ fn a_key_may_be_in_a_file_of_its_own_and_is_never_shown() {
     program.udp(0).send(sensor.sign(now() + 2, "/pub sensors.boiler hi").as_bytes()).expect("it is sent");
     assert_eq!(hear(&mut room), "[sensors.boiler] boiler-7: hi\n");
 }
+
+/// What it is told next.
+fn told(socket: &UdpSocket) -> String {
+    let mut answer = [0; 200];
+    let length = socket.recv(&mut answer).expect("it is told");
+    String::from_utf8_lossy(&answer[..length]).trim_end().to_owned()
+}
+
+#[test]
+fn whoever_signs_its_join_is_a_member_by_its_name_and_need_be_heard_only_signed() {
+    let sensor = Sensor::new("joined.toml");
+    let text = std::fs::read_to_string(&*sensor.file).expect("it can be read");
+    std::fs::write(&*sensor.file, text.replace("[\"write\"]", "[\"all\"]")).expect("it can be written");
+    for options in ["", "?datagrams=signed"] {
+        let program = sensor.serve(options);
+        let (socket, other, mut room) = (program.udp(0), program.udp(0), listener(&program));
+        let mut time = now() + 2;
+        let mut sign = |what: &str| {
+            time += 1;
+            sensor.sign(time, what)
+        };
+        let ask = |what: String| {
+            socket.send(what.as_bytes()).expect("it is sent");
+            told(&socket)
+        };
+        let cookie = ask(sign("/join sensors.boiler"));
+        assert!(cookie.starts_with("cookie="), "{cookie}");
+        let join = sign(&format!("/join sensors.boiler {cookie}"));
+        // The cookie is for another address, and the signature has not counted by that.
+        other.send(join.as_bytes()).expect("it is sent");
+        assert!(told(&other).starts_with("cookie="));
+        let join = sign(&format!("/join sensors.boiler {cookie}"));
+        assert_eq!(ask(join.clone()), "* you are boiler-7 in sensors.boiler; /help lists the commands");
+        assert!(told(&socket).starts_with("* [sensors.boiler] you joined at "));
+        assert_eq!(hear(&mut room), "* [sensors.boiler] boiler-7 joined\n");
+        // The same again counts no more.
+        socket.send(join.as_bytes()).expect("it is sent");
+        socket.send(b"unsigned").expect("it is sent");
+        if options.is_empty() {
+            assert_eq!(hear(&mut room), "[sensors.boiler] boiler-7: unsigned\n");
+        }
+        socket.send(sign("/pub sensors.boiler 21.5").as_bytes()).expect("it is sent");
+        assert_eq!(hear(&mut room), "[sensors.boiler] boiler-7: 21.5\n");
+        assert_eq!(ask(sign("/whoami")), "* you are boiler-7, in no group");
+    }
+}

@@ -122,7 +122,7 @@ pub(super) static KEYS: &[Key] = &[
         "datagrams",
         Kind::Word(&["all", "signed"]),
         "\"all\"",
-        "rooms over UDP: signed: nothing is looked at but datagrams that are signed, and nobody joins",
+        "rooms over UDP: signed: nothing is looked at but datagrams that are signed",
     ),
     listener(
         "proxy-from",

@@ -7,7 +7,7 @@ use super::confirming::Unconfirmed;
 use super::credentials::FirstSeat;
 use super::seats::Seats;
 use super::strangers::{Sought, trimmed, uncovered, unmarked};
-use super::{Listener, MemberOptions};
+use super::{Heard, Listener, MemberOptions};
 use crate::services::received;
 use crate::web::work::Account;
 use bytes::Bytes;
@@ -142,6 +142,9 @@ where
         if Box::pin(self.begin()).await?.is_break() {
             return Ok(());
         }
+        if self.listener.datagrams == Heard::Signed {
+            return Box::pin(self.serve_signed()).await;
+        }
         loop {
             // Without reading, so that the peer's own send buffer fills up.
             while let Some(pause) = self.pause() {
@@ -153,6 +156,23 @@ where
             };
             let Some(rest) = self.publish(received) else { continue };
             if Box::pin(self.handle_rest(rest)).await?.is_break() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Serves it where nothing is looked at but what is signed.
+    async fn serve_signed(&mut self) -> Result {
+        loop {
+            while let Some(pause) = self.pause() {
+                tokio::time::sleep(pause).await;
+            }
+            let frame = match self.conn.recv().await {
+                Ok(Some(frame)) => unmarked(trimmed(frame.into())),
+                Ok(None) => return self.say_goodbye().await,
+                Err(error) => return self.explain(error),
+            };
+            if Signed::is_one(&frame) && self.hand_on(&frame).await?.is_break() {
                 return Ok(());
             }
         }
@@ -240,7 +260,11 @@ where
     /// Joins the room that a datagram peer has asked for. It is in no other, and gets nothing else.
     async fn arrive(&mut self) -> Result<ControlFlow<()>, ConnectionError> {
         let Some(frame) = self.conn.recv().await? else { return Ok(ControlFlow::Break(())) };
-        let joined = match parse(unmarked(trimmed(frame.into()))).and_then(|input| self.answer(input)) {
+        let frame = unmarked(trimmed(frame.into()));
+        let frame = if self.commands && Signed::is_one(&frame) { self.be_signer(&frame) } else { Some(frame) };
+        // Whoever sends again what somebody has signed is told nothing.
+        let Some(frame) = frame else { return Ok(ControlFlow::Break(())) };
+        let joined = match parse(frame).and_then(|input| self.answer(input)) {
             Ok(Answer::Reply(joined)) => joined,
             Ok(_) => unreachable!("it was a join"),
             Err(failure) => {
@@ -305,8 +329,24 @@ where
         Ok(ControlFlow::Continue(()))
     }
 
-    /// Does what is signed by somebody who may be another, as for whoever is no member.
+    /// Is whoever has signed what it came with, if that counts; then this is what it says.
+    fn be_signer(&mut self, frame: &Bytes) -> Option<Bytes> {
+        let (policy, signed) = (self.listener.policy.as_ref()?, Signed::parse(frame)?);
+        self.session.authorize(policy.sender(&signed, self.conn.peer())?);
+        Some(signed.command)
+    }
+
+    /// Does what a member has signed; or somebody who may be another, as for whoever is no member.
     async fn hand_on(&mut self, frame: &Bytes) -> Result<ControlFlow<()>> {
+        let is_own = |signed: &Signed| self.session.principal().name() == Some(&signed.name);
+        if let Some(signed) = Signed::parse(frame).filter(is_own) {
+            // Nothing is signed twice over.
+            let is_plain = !Signed::is_one(&signed.command);
+            return match self.be_signer(frame).filter(|_| is_plain) {
+                Some(command) => Box::pin(self.handle_frame(command)).await,
+                None => Ok(ControlFlow::Continue(())),
+            };
+        }
         let Some(source) = self.conn.peer().ip() else { unreachable!("a datagram comes from an address") };
         match self.listener.handle_signed(frame, source) {
             Ok(Sought::Ping) => self.reply(&Reply::Pong).await?,

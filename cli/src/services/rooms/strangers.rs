@@ -77,7 +77,10 @@ impl Listener {
             Input::Command(Command::Join { room, cookie, .. }) => Some((room, cookie?)),
             _ => None,
         };
-        let join = parse(unmarked(trimmed(frame))).ok().and_then(joins);
+        let frame = unmarked(trimmed(frame));
+        // Who has signed it counts when it is done.
+        let frame = Signed::parse(&frame).filter(|_| self.options.commands).map_or(frame, |signed| signed.command);
+        let join = parse(frame).ok().and_then(joins);
         join.is_some_and(|(room, cookie)| self.knows(cookie, source, &room))
     }
 
@@ -97,8 +100,7 @@ impl Listener {
                 if cookie.is_some_and(|cookie| self.knows(cookie, source, &room)) {
                     return Ok(Sought::Proof);
                 }
-                let Some(cookies) = &self.cookies else { unreachable!("datagrams come to listeners that have some") };
-                Ok(Sought::Challenge(cookies.cookie(source, &room)))
+                Ok(self.challenge(source, &room))
             }
             _ if !self.options.commands => Err(Failure::new(ErrorCode::CommandsOff, "this listener takes no commands")),
             Command::Ping => Ok(Sought::Ping),
@@ -117,9 +119,14 @@ impl Listener {
     pub(super) fn handle_signed(&self, frame: &Bytes, source: SocketAddr) -> Result<Sought, Failure> {
         let (Some(policy), Some(signed)) = (&self.policy, Signed::parse(frame)) else { return Ok(Sought::Unheard) };
         let peer = PeerAddr::Ip(source);
+        if self.is_proof(frame.clone(), source) && policy.is_signed(&signed) {
+            // It counts once whoever sent it has its place, and is looked at there.
+            return Ok(Sought::Proof);
+        }
         let Some(principal) = policy.sender(&signed, &peer) else { return Ok(Sought::Unheard) };
         match parse(signed.command)? {
             Input::Command(Command::Ping) => Ok(Sought::Ping),
+            Input::Command(Command::Join { room, .. }) if self.offers(&room) => Ok(self.challenge(source, &room)),
             Input::Command(Command::Pub { room, text }) => {
                 let session = self.hub.session(UserName::udp(), Format::Text).map_err(misnamed)?;
                 session.authorize(principal);
@@ -128,6 +135,11 @@ impl Listener {
             }
             _ => Err(no_room()),
         }
+    }
+
+    fn challenge(&self, source: SocketAddr, room: &RoomName) -> Sought {
+        let Some(cookies) = &self.cookies else { unreachable!("datagrams come to listeners that have some") };
+        Sought::Challenge(cookies.cookie(source, room))
     }
 
     fn knows(&self, cookie: Cookie, source: SocketAddr, room: &RoomName) -> bool {
