@@ -82,6 +82,29 @@ fn rates_count_the_client_that_trusted_proxies_name_and_no_other() {
 }
 
 #[test]
+fn requests_over_http2_are_their_clients_each_by_itself() {
+    let mut program = Program::serve(&["-v", "rooms=http://127.0.0.1:0?rate=1&forwarded-from=127.0.0.1"]);
+    let url = format!("http://{}/rooms/lobby", program.listeners[0].address());
+    for (client, status) in [("192.0.2.1", "200"), ("192.0.2.1", "429"), ("192.0.2.2", "200")] {
+        let forwarded = format!("x-forwarded-for: 198.51.100.7, {client}");
+        let mut curl = Command::new("curl");
+        curl.args([
+            "--silent",
+            "--http2-prior-knowledge",
+            "-d",
+            "hi",
+            "-o",
+            "/dev/null",
+            "-w",
+            "%{http_version} %{http_code}",
+        ]);
+        let told = output(curl.args(["-H", &forwarded, &url])).stdout;
+        assert_eq!(String::from_utf8_lossy(&told), format!("2 {status}"), "{client}");
+    }
+    assert!(program.logged("request refused").contains("peer.addr=192.0.2.1:0 "));
+}
+
+#[test]
 fn nobody_is_believed_who_is_not_trusted() {
     let program = Program::serve(&["rooms=http://127.0.0.1:0?rate=1&forwarded-from=10.0.0.0/8"]);
     let post = |headers: &str| status(&program, "POST", "/rooms/lobby", headers);

@@ -2,7 +2,7 @@
 //! shows nothing.
 
 use super::{Client, HTTP, id, request};
-use crate::process::{PATIENCE, Program, installed, output, until};
+use crate::process::{PATIENCE, Place, Program, installed, output, until};
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -145,6 +145,24 @@ fn the_lines_for_haproxy_are_enough() {
         // It compresses what it is not asked to leave alone.
         let compression = "compression algo gzip\n    compression type text/event-stream application/x-ndjson";
         lines.replace("mode http\n", &format!("mode http\n    {compression}\n"))
+    });
+    all_of_the_page_works_through(&proxy);
+    a_client_cannot_choose_its_address(&proxy, &mut program);
+}
+
+#[test]
+fn the_lines_for_caddy_are_enough() {
+    let Some(caddy) = installed("caddy", "caddy") else { return };
+    let (mut program, port) = server();
+    let lines = documented("caddy", &program.listeners[0].address().to_string(), "");
+    let lines = lines.replace("chat.example.org", &format!("http://chat.example.org:{port}"));
+    let lines = lines.replace("    reverse_proxy", "    encode gzip\n    reverse_proxy");
+    // It keeps what it is told in the user's folder for that, unless there is another one.
+    let place = Place::folder("caddy");
+    let settings = [format!("XDG_CONFIG_HOME={place}"), format!("XDG_DATA_HOME={place}"), caddy.display().to_string()];
+    let arguments = settings.iter().map(String::as_str).chain(["run", "--adapter", "caddyfile", "--config"]);
+    let proxy = start(Path::new("env"), port, &arguments.collect::<Vec<_>>(), |_| {
+        format!("{{\nadmin off\nauto_https off\nlog {{\nlevel FATAL\n}}\n}}\n{lines}")
     });
     all_of_the_page_works_through(&proxy);
     a_client_cannot_choose_its_address(&proxy, &mut program);
