@@ -155,7 +155,7 @@ the command line; 78 in the file, a certificate, the environment or a limit.";
 
 /// Holds many connections in one process and passes messages between them.
 #[derive(Debug, Parser)]
-#[command(name = "switchboard", version, max_term_width = 120, arg_required_else_help = true)]
+#[command(name = "switchboard", version = load::VERSION, max_term_width = 120, arg_required_else_help = true)]
 pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Verb,

@@ -1,10 +1,14 @@
 //! What the program prints of itself: completions for shells, and manual pages.
 
 use crate::args::Args;
+use crate::services::{NamedService, SERVICES};
+use clap::builder::PossibleValuesParser;
 use clap::{Arg, Command, CommandFactory as _, ValueHint};
 use clap_mangen::Man;
 use std::fmt::Write as _;
 use std::io;
+use std::sync::LazyLock;
+use switchboard::Rights;
 use switchboard_load::{PROTOCOLS, SCENARIOS};
 
 /// A completion script.
@@ -20,11 +24,27 @@ fn with_words(command: Command) -> Command {
     names.into_iter().fold(command.mut_args(offer), |command, name| command.mut_subcommand(name, with_words))
 }
 
+/// What the log shows, in its simplest words.
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+/// Every service at every scheme that has it: `rooms=tcp://`.
+static LISTENERS: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let of = |service: &'static NamedService| {
+        service.schemes().map(move |scheme| format!("{}={}://", service.name, scheme.name()))
+    };
+    SERVICES.iter().flat_map(of).collect()
+});
+
 fn offer(arg: Arg) -> Arg {
     match arg.get_id().as_str() {
         "scenario" => arg.value_parser(SCENARIOS),
         "protocol" => arg.value_parser(PROTOCOLS),
         "log_format" => arg.value_parser(["text", "json"]),
+        "listen" => arg.value_parser(PossibleValuesParser::new(LISTENERS.iter().map(String::as_str))),
+        "action" => arg.value_parser(Rights::WORDS.map(|(word, _)| word)),
+        "filter" => arg.value_parser(LEVELS),
+        "audit" => arg.value_hint(ValueHint::FilePath),
+        "state_directory" => arg.value_hint(ValueHint::DirPath),
         // What is no file is not completed to one.
         _ if arg.get_action().takes_values()
             && arg.get_value_hint() == ValueHint::Unknown
@@ -131,7 +151,17 @@ mod tests {
     #[test]
     fn words_are_offered_where_words_are_meant_and_files_where_files_are() {
         let script = String::from_utf8(completions(Shell::Bash)).unwrap();
-        for words in ["echo rooms idle udp", "lines nats resp mqtt ws", "text json"] {
+        let words = [
+            "echo rooms idle udp",
+            "lines nats resp mqtt ws",
+            "text json",
+            "echo=tcp:// echo=tls:// ",
+            "rooms=udp:// ",
+            "admin=https:// admin=unix://",
+            "join publish history presence create moderate",
+            "off error warn info debug trace",
+        ];
+        for words in words {
             assert!(script.contains(words), "{words}");
         }
         let option =

@@ -128,7 +128,7 @@ async fn run(mut config: Config, load: Load, log: &Log, handed_over: HandedOver)
     reloads.bound(places.iter().map(|place| place.typed.as_str()).zip(bound.listeners()));
     let listeners = listening.iter().map(|(place, url)| format!("{}={url}", place.service));
     let listeners = listeners.collect::<Vec<_>>().join(" ");
-    info!(version = env!("CARGO_PKG_VERSION"), workers = config.workers.value.number, listeners, "serving");
+    info!(version = switchboard_load::VERSION, workers = config.workers.value.number, listeners, "serving");
     for told in open.into_iter().chain(expiring) {
         warn!("{told}");
     }

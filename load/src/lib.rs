@@ -28,6 +28,12 @@ pub mod typed;
 mod view;
 mod worker;
 
+/// The version, and the commit if that is known: `0.1.0 (0123456789ab)`.
+pub const VERSION: &str = env!("SWITCHBOARD_VERSION");
+
+/// The commit that was built, or nothing.
+pub const COMMIT: &str = env!("SWITCHBOARD_COMMIT");
+
 pub use arguments::{Arguments, HELP, PROTOCOLS, SCENARIOS};
 
 use anyhow::{Context as _, anyhow};

@@ -203,3 +203,11 @@ fn an_address_may_come_up_later_if_that_is_said() {
     assert!(program.listeners[0].url.starts_with("tcp://192.0.2.77:"), "{}", program.listeners[0].url);
     assert_eq!(program.stop().code, Some(0));
 }
+
+#[test]
+fn the_version_is_the_crates_and_names_a_commit_or_none() {
+    let end = run(&["--version"]);
+    let told = end.output[0].strip_prefix(concat!("switchboard ", env!("CARGO_PKG_VERSION"))).expect("the version");
+    let commit = told.strip_prefix(" (").and_then(|rest| rest.strip_suffix(')'));
+    assert!(told.is_empty() || commit.is_some_and(|commit| !commit.is_empty()), "{end:?}");
+}

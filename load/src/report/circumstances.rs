@@ -6,9 +6,6 @@ use std::fs;
 use std::time::SystemTime;
 use switchboard::Escaped;
 
-/// The commit it was built from, if the build was told: `SWITCHBOARD_COMMIT=… cargo build`.
-const COMMIT: Option<&str> = option_env!("SWITCHBOARD_COMMIT");
-
 #[derive(Debug, Serialize)]
 pub(super) struct Circumstances {
     program: String,
@@ -30,11 +27,10 @@ struct Host {
 
 impl Circumstances {
     pub(super) fn now() -> Self {
-        let commit = COMMIT.map(|commit| format!(" ({commit})")).unwrap_or_default();
         let typed = std::env::args_os().skip(1).map(|word| quoted(&word));
         let words: Vec<_> = std::iter::once("switchboard".to_owned()).chain(typed).collect();
         Self {
-            program: format!("switchboard {}{commit}", env!("CARGO_PKG_VERSION")),
+            program: format!("switchboard {}", crate::VERSION),
             at: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
             command: words.join(" "),
             host: Host {

@@ -111,7 +111,9 @@ const fn histogram(
 
 /// In the order in which they are shown.
 pub(super) static METRICS: &[Metric] = &[
-    gauge("switchboard_build_info", &["version"], "What runs: 1.", |_, to| to.add(&[env!("CARGO_PKG_VERSION")], 1)),
+    gauge("switchboard_build_info", &["version", "commit"], "What runs: 1.", |_, to| {
+        to.add(&[env!("CARGO_PKG_VERSION"), switchboard_load::COMMIT], 1);
+    }),
     counter("process_cpu_seconds_total", &[], "CPU time of all threads.", |seen, to| {
         seen.process.cpu.iter().for_each(|cpu| to.add(&[], cpu.as_secs_f64()));
     }),

@@ -74,6 +74,7 @@ pub(super) fn server(running: &Run, handle: &Handle) -> Value {
     let reloads = running.reloads();
     json!({
         "version": env!("CARGO_PKG_VERSION"),
+        "commit": switchboard_load::COMMIT,
         "pid": std::process::id(),
         "started": shown(running.started()),
         "uptime_seconds": running.uptime().as_secs(),
