@@ -307,6 +307,12 @@ pub(crate) struct Settings {
     /// File that tells who was let in, refused or denied, as JSON lines [default: the log does]
     #[arg(long, value_name = "FILE", allow_hyphen_values = true)]
     pub(crate) audit: Option<String>,
+    /// Tell of each request over HTTP: off, on, or full [default: off]
+    #[arg(long, value_name = "DETAIL", allow_hyphen_values = true)]
+    pub(crate) access_log: Option<String>,
+    /// File that tells of them, in the format of the log [default: the log does]
+    #[arg(long, value_name = "FILE", allow_hyphen_values = true)]
+    pub(crate) access_log_file: Option<String>,
     /// Most wrong tokens from one address in a minute, or off [default: 10]
     #[arg(long, value_name = "COUNT", allow_hyphen_values = true)]
     pub(crate) auth_failures: Option<String>,

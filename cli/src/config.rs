@@ -32,6 +32,7 @@ use crate::logging::{LogFormat, check_filter};
 use crate::policy::failures::PER_MINUTE;
 use crate::policy::rules::Rules;
 use crate::systemd::admin_socket;
+use crate::web::access::Detail;
 use history::History;
 use layers::{Given, Layers};
 use show::ShownTable;
@@ -89,6 +90,9 @@ pub(crate) struct Config {
     pub(crate) log: Setting<String>,
     /// Where an audit is written, if that is not the log.
     pub(crate) audit: Setting<Option<PathBuf>>,
+    /// How much is told of requests over HTTP, and where, if that is not the log.
+    pub(crate) access_log: Setting<Detail>,
+    pub(crate) access_log_file: Setting<Option<PathBuf>>,
     pub(crate) log_format: Setting<LogFormat>,
     /// Where things are kept over a restart.
     pub(crate) state_directory: Setting<StateDirectory>,
@@ -197,7 +201,9 @@ impl Config {
             grace: choice.one("grace", Duration::from_secs(30), parse_duration),
             auth_failures: choice.one("auth-failures", Some(PER_MINUTE), parse_failures),
             log: choice.one("log", "info".to_owned(), check_filter),
-            audit: choice.one("audit", None, parse_audit),
+            audit: choice.one("audit", None, parse_file_or_log),
+            access_log: choice.one("access-log", Detail::Off, Detail::parse),
+            access_log_file: choice.one("access-log-file", None, parse_file_or_log),
             log_format: choice.one("log-format", LogFormat::Text, LogFormat::parse),
             state_directory,
             rules,
@@ -291,7 +297,13 @@ impl Config {
                 &self.auth_failures.set_by,
             ),
             ("log", quoted(&self.log.value), &self.log.set_by),
-            ("audit", quoted(&show_audit(self.audit.value.as_deref())), &self.audit.set_by),
+            ("audit", quoted(&show_file_or_log(self.audit.value.as_deref())), &self.audit.set_by),
+            ("access-log", quoted(self.access_log.value.word()), &self.access_log.set_by),
+            (
+                "access-log-file",
+                quoted(&show_file_or_log(self.access_log_file.value.as_deref())),
+                &self.access_log_file.set_by,
+            ),
             ("log-format", quoted(self.log_format.value.name()), &self.log_format.set_by),
             ("state-directory", quoted(&self.state_directory.value.typed), &self.state_directory.set_by),
         ];
@@ -397,19 +409,19 @@ fn parse_directory(text: &str, auto: &StateDirectory) -> Result<StateDirectory, 
     }
 }
 
-/// The audit is in the log, unless a file is named.
-const AUDIT_IN_LOG: &str = "log";
+/// What is told is in the log, unless a file is named.
+const IN_LOG: &str = "log";
 
-fn parse_audit(text: &str) -> Result<Option<PathBuf>, String> {
+fn parse_file_or_log(text: &str) -> Result<Option<PathBuf>, String> {
     match text {
         "" => Err("neither a file nor log".to_owned()),
-        AUDIT_IN_LOG => Ok(None),
+        IN_LOG => Ok(None),
         path => Ok(Some(path.into())),
     }
 }
 
-fn show_audit(path: Option<&Path>) -> String {
-    path.map_or_else(|| AUDIT_IN_LOG.to_owned(), |path| path.display().to_string())
+fn show_file_or_log(path: Option<&Path>) -> String {
+    path.map_or_else(|| IN_LOG.to_owned(), |path| path.display().to_string())
 }
 
 fn parse_failures(text: &str) -> Result<Option<u32>, String> {

@@ -2,6 +2,7 @@
 //!
 //! Here every value is escaped, whoever it came from: nothing that is logged drives a terminal or forges a line.
 
+pub(crate) mod file;
 pub(crate) mod writer;
 
 use std::fmt;
@@ -20,8 +21,9 @@ use tracing_subscriber::{Registry, reload};
 use writer::LineQueue;
 
 /// How lines are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum LogFormat {
+    #[default]
     Text,
     Json,
 }

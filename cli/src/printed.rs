@@ -43,7 +43,8 @@ fn offer(arg: Arg) -> Arg {
         "listen" => arg.value_parser(PossibleValuesParser::new(LISTENERS.iter().map(String::as_str))),
         "action" => arg.value_parser(Rights::WORDS.map(|(word, _)| word)),
         "filter" => arg.value_parser(LEVELS),
-        "audit" => arg.value_hint(ValueHint::FilePath),
+        "access_log" => arg.value_parser(["off", "on", "full"]),
+        "audit" | "access_log_file" => arg.value_hint(ValueHint::FilePath),
         "state_directory" => arg.value_hint(ValueHint::DirPath),
         // What is no file is not completed to one.
         _ if arg.get_action().takes_values()

@@ -8,8 +8,8 @@ pub(crate) use reload::Load;
 use crate::address::Address;
 use crate::config::{Config, Fault, InForce, SetBy};
 use crate::endpoint::Endpoint;
-use crate::logging::Log;
-use crate::policy::audit::{self, Audit};
+use crate::logging::{Log, file};
+use crate::policy::audit::Audit;
 use crate::policy::configured::FilePolicy;
 use crate::policy::keeper::keep_fresh;
 use crate::print;
@@ -17,6 +17,7 @@ use crate::running::{Listening, ReloadTold, Run};
 use crate::services::Shared;
 use crate::steered::Steered;
 use crate::systemd::{HandedOver, Supervisor};
+use crate::web::access::AccessLog;
 use anyhow::Context as _;
 use reload::Reloads;
 use std::convert::Infallible;
@@ -61,11 +62,11 @@ impl From<BenchError> for NotStarted {
 /// Serves until a signal and the drain after it; `load` puts the settings together again.
 pub(crate) fn serve(config: Config, load: Load) -> Result<(), NotStarted> {
     // The log has a thread.
-    let handed_over = HandedOver::take();
+    HandedOver::take().give(&config.listen.value).map_err(NotStarted::Faults)?;
     let runtime = runtime().map_err(NotStarted::Start)?;
     let log = Log::start(&config.log.value, config.log_format.value).context("cannot start logging");
     let log = log.map_err(NotStarted::Start)?;
-    let result = runtime.block_on(run(config, load, &log, handed_over));
+    let result = runtime.block_on(run(config, load, &log));
     log.finish();
     result
 }
@@ -82,15 +83,15 @@ pub(crate) fn runtime() -> anyhow::Result<Runtime> {
     Builder::new_current_thread().enable_all().build().context("cannot start an event loop")
 }
 
-async fn run(mut config: Config, load: Load, log: &Log, handed_over: HandedOver) -> Result<(), NotStarted> {
+async fn run(mut config: Config, load: Load, log: &Log) -> Result<(), NotStarted> {
     let supervisor = Supervisor::find();
-    handed_over.give(&config.listen.value).map_err(NotStarted::Faults)?;
     // Signals that come while addresses are bound drain as well.
     let signals = Signals::install().context("cannot handle signals").map_err(NotStarted::Start)?;
     let mut server =
         Server::new().limits(config.limits()).grace(config.grace.value).workers(config.workers.value.number);
     let (timeouts, frame_bytes) = (config.timeouts(), config.frame_bytes.value);
     let audit = Arc::new(audit(config.audit.value.as_deref()).map_err(NotStarted::Start)?);
+    let access = Arc::new(access_log(&config).map_err(NotStarted::Start)?);
     let policy = policy(&config).map(|policy| Arc::new(policy.audited(Arc::clone(&audit))));
     let log_of_rooms = keeping::open(&config)?;
     let hub = keeping::hub(&config, policy.clone(), log_of_rooms.clone())?;
@@ -105,11 +106,12 @@ async fn run(mut config: Config, load: Load, log: &Log, handed_over: HandedOver)
         policy: policy.clone(),
         running: Arc::clone(&running),
         audit: Arc::clone(&audit),
+        access: Arc::clone(&access),
         ..Shared::default()
     };
     server = server.hub(&shared.hub);
     let load = config.file.is_some().then_some(load);
-    let (hub, told) = (shared.hub.clone(), Arc::clone(&audit));
+    let (hub, told) = (shared.hub.clone(), (Arc::clone(&audit), Arc::clone(&access)));
     let mut reloads = Reloads::new(InForce::of(&config), load, hub, policy.clone(), Arc::clone(&running), told);
     // Before anybody comes.
     reloads.ban_at(server.handle());
@@ -126,16 +128,14 @@ async fn run(mut config: Config, load: Load, log: &Log, handed_over: HandedOver)
     let listening: Vec<_> = urls.flat_map(|(place, urls)| urls.into_iter().map(move |url| (place, url))).collect();
     announce(&listening).context("cannot print the listeners").map_err(NotStarted::Start)?;
     reloads.bound(places.iter().map(|place| place.typed.as_str()).zip(bound.listeners()));
-    let listeners = listening.iter().map(|(place, url)| format!("{}={url}", place.service));
-    let listeners = listeners.collect::<Vec<_>>().join(" ");
-    info!(version = switchboard_load::VERSION, workers = config.workers.value.number, listeners, "serving");
+    log_listeners(&listening, config.workers.value.number);
     for told in open.into_iter().chain(expiring) {
         warn!("{told}");
     }
     let services = listening.iter().map(|(place, url)| Listening { service: place.service, url: url.clone() });
     reloads.running().serves(services.collect());
     supervisor.ready();
-    let (handle, running) = (bound.handle(), Arc::clone(&shared.running));
+    let handle = bound.handle();
     let drained = tokio::select! {
         // It ends by itself once the other has asked the handle for it.
         drained = bound.serve_until(std::future::pending()) => drained,
@@ -150,6 +150,7 @@ async fn run(mut config: Config, load: Load, log: &Log, handed_over: HandedOver)
     info!(finished, aborted, elapsed_ms = elapsed.as_millis() as u64, "drained");
     audit.drained(&format!("{finished} finished, {aborted} aborted"));
     audit.finish();
+    access.finish();
     keeping::ended(log_of_rooms.as_deref())
 }
 
@@ -189,7 +190,7 @@ pub(crate) fn policy(config: &Config) -> Option<FilePolicy> {
 /// Where it is told who was let in and who was not.
 fn audit(path: Option<&Path>) -> anyhow::Result<Audit> {
     let Some(path) = path else { return Ok(Audit::default()) };
-    let audit = audit::open(path).and_then(Audit::to);
+    let audit = file::open(path).and_then(Audit::to);
     audit.with_context(|| format!("cannot write the audit {}", path.display()))
 }
 
@@ -198,6 +199,16 @@ fn steered(config: &Config) -> anyhow::Result<Steered> {
     let folder = config.state_directory.value.path.clone();
     let shown = folder.clone().unwrap_or_default();
     Steered::load(folder).with_context(|| format!("cannot read what operators have said, in {}", shown.display()))
+}
+
+/// Where it is told which requests came, and how much of them.
+fn access_log(config: &Config) -> anyhow::Result<AccessLog> {
+    let access = AccessLog::new(config.log_format.value);
+    let path = config.access_log_file.value.as_deref();
+    let file = path.map(file::open).transpose();
+    let replaced = file.and_then(|file| access.replace(config.access_log.value, file));
+    replaced.with_context(|| format!("cannot write the access log {}", path.unwrap_or(Path::new("")).display()))?;
+    Ok(access)
 }
 
 /// Prints a line for each address that is listened on, with a command that tries it.
@@ -212,6 +223,13 @@ fn announce(listening: &[(&ListenerLine, String)]) -> std::io::Result<()> {
     }
     // The server is not there for whoever reads them.
     print::unless_nobody_reads(print::write(lines.as_bytes()))
+}
+
+/// Says in the log what begins.
+fn log_listeners(listening: &[(&ListenerLine, String)], workers: usize) {
+    let listeners = listening.iter().map(|(place, url)| format!("{}={url}", place.service));
+    let listeners = listeners.collect::<Vec<_>>().join(" ");
+    info!(version = switchboard_load::VERSION, workers, listeners, "serving");
 }
 
 /// What a listener's line says of it.

@@ -13,6 +13,7 @@ use crate::policy::audit::Audit;
 use crate::policy::bans::Banned;
 use crate::policy::configured::FilePolicy;
 use crate::running::Run;
+use crate::web::access::AccessLog;
 use crate::web::guard::{Guard, Origins};
 pub(crate) use rooms::makers::Share;
 use std::sync::Arc;
@@ -76,6 +77,8 @@ pub(crate) struct Shared {
     pub(crate) running: Arc<Run>,
     /// Who is told what was refused.
     pub(crate) audit: Arc<Audit>,
+    /// Who is told of requests over HTTP.
+    pub(crate) access: Arc<AccessLog>,
     /// Who has made some of them lately.
     pub(crate) makers: Arc<rooms::makers::Makers>,
 }

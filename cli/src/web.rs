@@ -3,6 +3,7 @@
 //!
 //! Knows no rooms. A service says what a request is answered with; [`Front`] does what stands around that.
 
+pub(crate) mod access;
 pub(crate) mod answer;
 pub(crate) mod assets;
 pub(crate) mod credential;
@@ -12,6 +13,7 @@ pub(crate) mod work;
 
 use crate::live::Replaceable;
 use crate::policy::bans::Banned;
+use access::{AccessLog, Noted};
 use bytes::Bytes;
 use guard::{Asker, Guard};
 use http::request::Parts;
@@ -28,18 +30,25 @@ pub(crate) struct Front {
     /// From where nothing is answered.
     banned: Option<Banned>,
     work: Work,
+    /// Where its requests are told of.
+    access: Arc<AccessLog>,
     /// The methods that a path takes, if there is something.
     allowed: fn(&str) -> Option<&'static str>,
 }
 
 impl Front {
     pub(crate) fn new(guard: Replaceable<Arc<Guard>>, work: Work, allowed: fn(&str) -> Option<&'static str>) -> Self {
-        Self { guard, banned: None, work, allowed }
+        Self { guard, banned: None, work, access: Arc::default(), allowed }
     }
 
     /// Answers nobody who is banned.
     pub(crate) fn but(self, banned: Banned) -> Self {
         Self { banned: Some(banned), ..self }
+    }
+
+    /// Tells of its requests.
+    pub(crate) fn told_in(self, access: Arc<AccessLog>) -> Self {
+        Self { access, ..self }
     }
 
     /// Whom it answers now.
@@ -51,8 +60,21 @@ impl Front {
         &self.work
     }
 
-    /// Answers a request as `respond` does, if it may ask and its address may have more done.
+    /// Answers a request as `respond` does, if it may ask and its address may have more done, and tells of it.
     pub(crate) async fn answer<F>(&self, request: Request, respond: impl FnOnce(Asker, Request) -> F) -> Response
+    where
+        F: Future<Output = Result<Response, Failure>>,
+    {
+        let begun = self.access.begin(&request);
+        let noted = Noted::of(request.headers());
+        let (noted, response) = noted.during(self.answered(request, respond)).await;
+        if let Some(begun) = begun {
+            self.access.tell(begun, response.status().as_u16(), &noted);
+        }
+        response
+    }
+
+    async fn answered<F>(&self, request: Request, respond: impl FnOnce(Asker, Request) -> F) -> Response
     where
         F: Future<Output = Result<Response, Failure>>,
     {

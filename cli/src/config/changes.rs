@@ -6,6 +6,7 @@ use super::{Bans, Config, Rooms};
 use crate::endpoint::Endpoint;
 use crate::live::LiveOptions;
 use crate::policy::rules::Rules;
+use crate::web::access::Detail;
 use std::path::PathBuf;
 use std::time::Duration;
 use switchboard::{Certificates, ClientTrust};
@@ -21,6 +22,7 @@ pub(crate) struct InForce {
     pub(crate) log: String,
     pub(crate) grace: Duration,
     pub(crate) audit: Option<PathBuf>,
+    pub(crate) access: (Detail, Option<PathBuf>),
     pub(crate) rules: Rules,
     pub(crate) rooms: Rooms,
     pub(crate) bans: Bans,
@@ -53,6 +55,7 @@ impl InForce {
             log: config.log.value.clone(),
             grace: config.grace.value,
             audit: config.audit.value.clone(),
+            access: (config.access_log.value, config.access_log_file.value.clone()),
             rules: config.rules.clone(),
             rooms: config.rooms.clone(),
             bans: config.bans.clone(),

@@ -172,6 +172,8 @@ impl Layers {
             ("write-timeout", typed.write_timeout),
             ("grace", typed.grace),
             ("audit", typed.audit),
+            ("access-log", typed.access_log),
+            ("access-log-file", typed.access_log_file),
             ("auth-failures", typed.auth_failures),
             ("log-format", typed.log_format),
             ("state-directory", typed.state_directory),

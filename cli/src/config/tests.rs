@@ -84,6 +84,8 @@ fn every_setting_can_come_from_each_origin() {
         ("auth-failures", "7"),
         ("log", "warn"),
         ("audit", "7.jsonl"),
+        ("access-log", "full"),
+        ("access-log-file", "8.jsonl"),
         ("log-format", "json"),
         ("state-directory", "/"),
         ("data", "7"),
@@ -117,6 +119,8 @@ fn every_setting_can_come_from_each_origin() {
         write_timeout: text("7s"),
         grace: text("7m"),
         audit: text("7.jsonl"),
+        access_log: text("full"),
+        access_log_file: text("8.jsonl"),
         auth_failures: text("7"),
         log_format: text("json"),
         state_directory: text("/"),
@@ -135,7 +139,7 @@ fn every_setting_can_come_from_each_origin() {
         let lines = printed.lines().filter_map(|line| line.split_once("  #")).map(|(value, _)| value.trim().to_owned());
         lines.filter(|line| !line.is_empty()).collect::<Vec<_>>()
     };
-    assert_eq!(values(&from_file).len(), 21);
+    assert_eq!(values(&from_file).len(), 23);
     assert_eq!(values(&from_file), values(&from_environment));
     assert_eq!(values(&from_file), values(&from_flags));
     for printed in [from_file, from_environment, from_flags] {
@@ -205,7 +209,7 @@ fn all_faults_of_all_origins_come_at_once() {
     faults.sort();
     let path = file.0.display();
     let known = "listen, workers, max-connections, max-connections-per-address, max-handshakes-per-address, max-frame, \
-                 max-outbox, max-memory, write-timeout, grace, auth-failures, log, audit, log-format, state-directory, data, max-data, durable, history-messages, history-bytes, history-age, listener, tokens, groups, anonymous, rooms, jwt, callout, names, ban";
+                 max-outbox, max-memory, write-timeout, grace, auth-failures, log, audit, access-log, access-log-file, log-format, state-directory, data, max-data, durable, history-messages, history-bytes, history-age, listener, tokens, groups, anonymous, rooms, jwt, callout, names, ban";
     let mut expected = [
         "--workers: `many` is not a number from 1 to 1024, nor auto".to_owned(),
         "echo: not SERVICE=URL, as in echo=tcp://127.0.0.1:8080".to_owned(),

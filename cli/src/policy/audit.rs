@@ -3,15 +3,13 @@
 //! What anybody can cause without end is told at most ten times a second, and then how often it was not.
 
 mod event;
-mod file;
-
-pub(crate) use file::open;
 
 use super::callout::NoAnswer;
 use super::jwt::fault::JwtFault;
 use super::peers::Unnamed;
+use crate::logging::file::LineFile;
+use crate::web::access;
 use event::AuditEvent;
-use file::AuditFile;
 use parking_lot::{Mutex, RwLock};
 use std::fs::File;
 use std::io;
@@ -40,7 +38,7 @@ pub(crate) struct Audit {
     expired: Mutex<Withheld>,
     banned: Mutex<Withheld>,
     /// Without one it is told in the log.
-    file: RwLock<Option<AuditFile>>,
+    file: RwLock<Option<LineFile>>,
     unanswered: Mutex<Withheld>,
 }
 
@@ -123,7 +121,7 @@ impl Default for Audit {
 impl Audit {
     /// One that is written to `file`; the others are told in the log.
     pub(crate) fn to(file: File) -> io::Result<Self> {
-        Ok(Self { file: RwLock::new(Some(AuditFile::start(file)?)), ..Self::default() })
+        Ok(Self { file: RwLock::new(Some(LineFile::start("audit", file)?)), ..Self::default() })
     }
 
     /// From now on what happens is written to `file`, or told in the log.
@@ -132,7 +130,7 @@ impl Audit {
         match (file, &*current) {
             (Some(file), Some(audit)) => audit.replace(file),
             (file, _) => {
-                let next = file.map(AuditFile::start).transpose()?;
+                let next = file.map(|file| LineFile::start("audit", file)).transpose()?;
                 if let Some(audit) = std::mem::replace(&mut *current, next) {
                     audit.finish();
                 }
@@ -149,6 +147,8 @@ impl Audit {
     }
 
     fn tell(&self, event: &AuditEvent<'_>) {
+        let trace = access::trace();
+        let event = AuditEvent { trace: trace.as_deref(), ..event.clone() };
         let file = self.file.read();
         // A number alone: it guards nothing.
         let seq = self.next.fetch_add(1, Ordering::Relaxed);

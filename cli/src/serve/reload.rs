@@ -5,10 +5,12 @@
 use super::NotStarted;
 use crate::config::{Bans, Changes, Classes, Config, InForce};
 use crate::live::LiveOptions;
-use crate::policy::audit::{self, Audit};
+use crate::logging::file;
+use crate::policy::audit::Audit;
 use crate::policy::configured::FilePolicy;
 use crate::running::Run;
 use crate::steered::Steered;
+use crate::web::access::AccessLog;
 use bytes::Bytes;
 use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
@@ -33,6 +35,7 @@ pub(super) struct Reloads {
     classes: Classes,
     running: Arc<Run>,
     audit: Arc<Audit>,
+    access: Arc<AccessLog>,
     listeners: Vec<Running>,
     /// Where bans hold.
     handle: Option<Handle>,
@@ -57,11 +60,12 @@ impl Reloads {
         hub: Hub,
         policy: Option<Arc<FilePolicy>>,
         running: Arc<Run>,
-        audit: Arc<Audit>,
+        (audit, access): (Arc<Audit>, Arc<AccessLog>),
     ) -> Self {
         let (kept, listeners, handle) = (Vec::new(), Vec::new(), None);
         let classes = Classes::default().with(&in_force.rooms).unwrap_or_default();
-        let mut reloads = Self { in_force, load, hub, policy, kept, classes, running, audit, listeners, handle };
+        let mut reloads =
+            Self { in_force, load, hub, policy, kept, classes, running, audit, access, listeners, handle };
         reloads.set_rooms();
         reloads
     }
@@ -134,6 +138,21 @@ impl Reloads {
         Err(refused(faults))
     }
 
+    /// Opens the files of the audit and of the access log anew, also under the same name: whoever rotates files has moved the others away.
+    fn reopen(&self, next: &InForce) -> Result<(), String> {
+        let (detail, access) = &next.access;
+        let named = [("the audit", &next.audit), ("the access log", access)];
+        let opened = named.map(|(what, path)| {
+            let opened = path.as_deref().map(file::open).transpose();
+            let shown = path.as_deref().map(|path| path.as_os_str().as_bytes()).unwrap_or_default();
+            opened.map_err(|error| format!("cannot write {what} {}: {error}", Escaped(shown)))
+        });
+        let [audit, access] = opened;
+        let (audit, access) = (audit?, access?);
+        let replaced = self.audit.replace(audit).and_then(|()| self.access.replace(*detail, access));
+        replaced.map_err(|error| format!("cannot start a thread for the audit or the access log: {error}"))
+    }
+
     /// Takes what was read, unless some of it needs a restart.
     async fn take(&mut self, next: InForce) -> Result<Vec<String>, Vec<String>> {
         let Changes { live, mut restart } = self.in_force.changes(&next);
@@ -145,11 +164,8 @@ impl Reloads {
             error!(needs_restart = shown(&restart), unchanged = shown(&live), REFUSED);
             return Err(restart.iter().map(|name| format!("{name} needs a restart")).collect());
         }
-        // Opened again, also under the same name: whoever rotates files has moved the other away.
-        let audit = next.audit.as_deref().map(audit::open).transpose();
-        if let Err(error) = audit.and_then(|file| self.audit.replace(file)) {
-            let path = next.audit.as_deref().map(|path| path.as_os_str().as_bytes()).unwrap_or_default();
-            return Err(refused(vec![format!("cannot write the audit {}: {error}", Escaped(path))]));
+        if let Err(fault) = self.reopen(&next) {
+            return Err(refused(vec![fault]));
         }
         self.classes = classes.unwrap_or_default();
         let is_revoked = self.replace_options(&next);
@@ -330,8 +346,8 @@ mod tests {
     #[test]
     fn a_listener_that_was_left_out_moves_no_other_ones_url() {
         let config = Config::load(crate::args::Settings::default(), &HashMap::new(), |_| Vec::new()).expect("sound");
-        let (hub, running, audit) = (Hub::new(), Arc::default(), Arc::default());
-        let mut reloads = Reloads::new(InForce::of(&config), None, hub, None, running, audit);
+        let (hub, running, told) = (Hub::new(), Arc::default(), Default::default());
+        let mut reloads = Reloads::new(InForce::of(&config), None, hub, None, running, told);
         let typed: Vec<_> = config.listen.value.iter().map(|endpoint| endpoint.typed.as_str()).collect();
         let bound = typed.iter().skip(1).map(|typed| (*typed, vec![format!("of {typed}")]));
         reloads.bound(bound);

@@ -28,6 +28,7 @@ use crate::policy::configured::FilePolicy;
 use crate::policy::rules::AdminRight;
 use crate::running::Run;
 use crate::web::Front;
+use crate::web::access::note_name;
 use crate::web::answer::{self, OBJECT, OBJECTS, bodiless};
 use crate::web::assets::{Asset, asset};
 use crate::web::credential::{self, Presented};
@@ -89,7 +90,8 @@ fn requests(streams: StreamListener, options: &mut Options) -> Add {
     let work = if streams.is_local { Work::unbounded() } else { Work::bounded() };
     Box::new(move |server, shared: &Shared| {
         let streams = streams.timeouts(shared.timeouts);
-        let front = Front::new(guard, work, route::allowed).but(shared.banned(&server));
+        let front =
+            Front::new(guard, work, route::allowed).but(shared.banned(&server)).told_in(Arc::clone(&shared.access));
         let running = Arc::clone(&shared.running);
         let (handle, hub, policy) = (server.handle(), shared.hub.clone(), shared.policy.clone());
         let (audit, frame_bytes) = (Arc::clone(&shared.audit), shared.frame_bytes);
@@ -195,6 +197,7 @@ impl Admin {
         };
         let Some(policy) = &self.policy else { return Err(unshown(Refusal::Wrong)) };
         let principal = authenticate(&**policy, token, request.claimant()).await?;
+        note_name(principal.name());
         let clearance = match policy.admin(&principal) {
             None => Clearance::Sums,
             Some(AdminRight::View) => Clearance::View,

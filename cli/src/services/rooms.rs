@@ -168,7 +168,10 @@ fn requests(streams: StreamListener, options: &mut Options) -> Add {
     Box::new(move |server, shared| {
         let streams = streams.timeouts(settings.timeouts(shared));
         let listener = Arc::new(Listener::of(settings, shared));
-        let web = Arc::new(Web::new(listener, guard, shared.frame_bytes, access).but(shared.banned(&server)));
+        let web = Arc::new(
+            Web::new(listener, guard, shared.frame_bytes, access)
+                .but(shared.banned(&server), Arc::clone(&shared.access)),
+        );
         let unasked = Arc::clone(&web);
         let service = move |request| Arc::clone(&web).serve(request);
         streams.listen_http(server, service, move |head, headers| unasked.unasked(head, headers))

@@ -5,6 +5,7 @@
 // Helpers outside of #[test] functions fail a test by panicking as well.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
+mod accesses;
 mod admin;
 mod auditing;
 mod bans;

@@ -65,6 +65,20 @@ pub(super) static KEYS: &[Key] = &[
         "the file that tells who was let in, refused or denied, a JSON object for each line; log: the log does",
     )
     .live(),
+    top(
+        "access-log",
+        Kind::Word(&["off", "on", "full"]),
+        "\"off\"",
+        "whether each request over HTTP is told of; full: with its parameters, host, origin and user agent",
+    )
+    .live(),
+    top(
+        "access-log-file",
+        Kind::Text,
+        "\"log\"",
+        "the file that tells of them, in the format of the log; log: the log does",
+    )
+    .live(),
     top("log-format", Kind::Word(&["text", "json"]), "\"text\"", "format of the log on stderr"),
     top(
         "state-directory",

@@ -9,7 +9,7 @@ use switchboard::{Escaped, PeerAddr, UserName};
 use tracing::info;
 
 /// What happened, to whom, and why. What is not known of it is left out.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct AuditEvent<'a> {
     pub(super) event: &'static str,
     pub(super) principal: Option<&'a str>,
@@ -21,6 +21,8 @@ pub(super) struct AuditEvent<'a> {
     /// What was asked for.
     pub(super) action: Option<&'a str>,
     pub(super) reason: Option<&'a str>,
+    /// What the client calls its request, if it is one over HTTP.
+    pub(super) trace: Option<&'a str>,
     /// Events of its kind that were not told before it.
     pub(super) withheld: u64,
 }
@@ -36,15 +38,15 @@ impl<'a> AuditEvent<'a> {
 
     /// As an event of the log.
     pub(super) fn log(&self, seq: u64) {
-        let Self { event, principal, source, token, address, action, reason, withheld } = self;
+        let Self { event, principal, source, token, address, action, reason, trace, withheld } = self;
         let (source, withheld) = (source.as_deref(), (*withheld > 0).then_some(*withheld));
         let address = address.map(tracing::field::display);
-        info!(target: TARGET, seq, principal, source, token, peer.addr = address, action, reason, withheld, "{event}");
+        info!(target: TARGET, seq, principal, source, token, peer.addr = address, action, reason, trace, withheld, "{event}");
     }
 
     /// As a line of JSON.
     pub(super) fn line(&self, seq: u64, time: SystemTime) -> String {
-        let Self { event, principal, source, token, address, action, reason, withheld } = self;
+        let Self { event, principal, source, token, address, action, reason, trace, withheld } = self;
         let mut line = format!("{{\"time\":\"{}\",\"seq\":{seq}", humantime::format_rfc3339_millis(time));
         let address = address.map(ToString::to_string);
         let fields = [
@@ -55,6 +57,7 @@ impl<'a> AuditEvent<'a> {
             ("address", address.as_deref()),
             ("action", *action),
             ("reason", *reason),
+            ("trace", *trace),
         ];
         for (name, value) in fields.into_iter().filter_map(|(name, value)| Some((name, value?))) {
             // What a peer said is escaped as in the log; a text takes whatever is written.

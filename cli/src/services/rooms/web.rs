@@ -18,6 +18,7 @@ use super::{Listener, MemberOptions};
 use crate::live::Replaceable;
 use crate::policy::bans::Banned;
 use crate::services::received;
+use crate::web::access::{AccessLog, note_name};
 use crate::web::answer::{self, EVENTS, OBJECTS, bodiless, endless, link, paged};
 use crate::web::credential::{self, Presented};
 use crate::web::guard::{self, Asker, Guard};
@@ -80,9 +81,9 @@ impl Web {
         Self { listener, front, frame_bytes, publications, hasher, access, tickets }
     }
 
-    /// Answers nobody who is banned.
-    pub(super) fn but(self, banned: Banned) -> Self {
-        Self { front: self.front.but(banned), ..self }
+    /// Answers nobody who is banned, and tells of requests.
+    pub(super) fn but(self, banned: Banned, access: Arc<AccessLog>) -> Self {
+        Self { front: self.front.but(banned).told_in(access), ..self }
     }
 
     /// Answers a request.
@@ -149,6 +150,7 @@ impl Web {
                 return Ok(answer::unauthenticated(&failure, apart).into());
             }
         };
+        note_name(who.name());
         // A WebSocket may show one by its first frame.
         if self.needs_token(&who) && !is_handshake {
             return Err(needed(Format::Json));

@@ -1,6 +1,7 @@
-//! The file of an audit: opened for its owner alone, opened again at a reload, and written by a thread of its own.
+//! A file of lines beside the log, of an audit or of requests: opened for its owner alone, opened again at a reload, and written by a
+//! thread of its own.
 
-use crate::logging::writer::LineQueue;
+use super::writer::LineQueue;
 use nix::fcntl::OFlag;
 use parking_lot::Mutex;
 use std::fs::{File, OpenOptions};
@@ -15,7 +16,7 @@ const MODE: u32 = 0o600;
 
 /// Where lines go. Whoever says something appends, and waits for nothing.
 #[derive(Debug)]
-pub(super) struct AuditFile {
+pub(crate) struct LineFile {
     lines: Arc<LineQueue>,
     /// What is written to from the next line on.
     next: Arc<Mutex<Option<File>>>,
@@ -28,25 +29,26 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).mode(MODE).custom_flags(flags.bits()).open(path)
 }
 
-impl AuditFile {
-    pub(super) fn start(file: File) -> io::Result<Self> {
+impl LineFile {
+    /// `name` is that of its thread.
+    pub(crate) fn start(name: &str, file: File) -> io::Result<Self> {
         let next = Arc::new(Mutex::new(None));
         let output = Reopened { file, next: Arc::clone(&next) };
-        Ok(Self { lines: LineQueue::start("audit", output, lost)?, next })
+        Ok(Self { lines: LineQueue::start(name, output, lost)?, next })
     }
 
-    pub(super) fn append(&self, line: &str) {
+    pub(crate) fn append(&self, line: &str) {
         // A line that does not fit is counted, and told of.
         let _ = (&*self.lines).write_all(line.as_bytes());
     }
 
     /// Has what comes from now on written to `file`.
-    pub(super) fn replace(&self, file: File) {
+    pub(crate) fn replace(&self, file: File) {
         *self.next.lock() = Some(file);
     }
 
     /// Writes what waits.
-    pub(super) fn finish(&self) {
+    pub(crate) fn finish(&self) {
         // Nobody is left to tell.
         let _ = self.lines.finish();
     }
