@@ -23,6 +23,7 @@ mod jwt;
 mod logs;
 mod neighbours;
 mod operating;
+mod packages;
 mod process;
 mod proxied;
 mod proxying;

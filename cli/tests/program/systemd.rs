@@ -231,7 +231,7 @@ fn the_units_are_sound_hardened_and_fit_the_file_beside_them() {
     let checked = run(&["config", "check", "--config", &file]);
     assert_eq!((checked.code, &checked.output[..]), (Some(0), &["ok".to_owned()][..]), "{checked:?}");
     let listen = std::fs::read_to_string(&file).expect("it is there");
-    let sockets = std::fs::read_to_string(packaging("systemd/switchboard.socket")).expect("it is there");
+    let sockets = std::fs::read_to_string(packaging("switchboard.socket")).expect("it is there");
     for line in sockets.lines() {
         let Some((schemes, address)) = line.strip_prefix("Listen").and_then(|line| line.split_once('=')) else {
             continue;
@@ -241,8 +241,8 @@ fn the_units_are_sound_hardened_and_fit_the_file_beside_them() {
     }
     let Some(analyze) = installed("systemd-analyze", "systemd") else { return };
     let folder = Place::folder("units");
-    for name in ["switchboard.service", "switchboard.socket"] {
-        let unit = std::fs::read_to_string(packaging(&format!("systemd/{name}"))).expect("it is there");
+    for (from, name) in [("systemd/", "switchboard.service"), ("", "switchboard.socket")] {
+        let unit = std::fs::read_to_string(packaging(&format!("{from}{name}"))).expect("it is there");
         // Whether a program is there is looked at too.
         let unit = unit.replace("/usr/bin/switchboard", env!("CARGO_BIN_EXE_switchboard"));
         std::fs::write(folder.within(name), unit).expect("it is written");
