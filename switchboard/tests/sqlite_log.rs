@@ -9,7 +9,7 @@ use switchboard::grammar::Epoch;
 use switchboard::log::{
     Cursor, Done, ImportError, LogError, PageLimit, Retention, RoomLog, SqliteError, SqliteLog, SqliteOptions,
 };
-use switchboard::{Message, MessageId, RoomName, UserName};
+use switchboard::{Hub, HubLimits, Message, MessageId, RoomName, UserName};
 
 /// Whatever does not come by then does not come.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -215,6 +215,20 @@ fn a_room_that_is_forgotten_begins_again() {
         folder.database().query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap()
     };
     until(|| (rows("rooms"), rows("messages")) == (1, 1));
+}
+
+#[test]
+fn a_log_with_as_many_rooms_as_there_may_be_leaves_some_for_new_ones() {
+    let folder = Folder::new("full");
+    let log = folder.open();
+    for name in ["a", "b"] {
+        append(&log, name, 0, batch(name, 1, 1)).unwrap();
+    }
+    let log = Arc::new(folder_reopened(&folder, log));
+    let hub = Hub::builder().limits(HubLimits { rooms: 2, ..HubLimits::default() }).log(log).build().unwrap();
+    assert!(hub.room("lobby").is_ok());
+    let known: Vec<_> = ["a", "b"].into_iter().filter_map(|name| hub.find(&room(name))).collect();
+    assert!(!known.is_empty() && known.iter().all(|room| room.last_id() == id(1)));
 }
 
 #[test]

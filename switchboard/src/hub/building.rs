@@ -10,6 +10,9 @@ use std::fmt;
 use std::sync::Arc;
 use switchboard_proto::RoomName;
 
+/// Of the rooms that there may be, one in so many is free at the start, however many the log has; others are asleep until somebody asks for them.
+const LEFT_FREE: usize = 16;
+
 /// A hub that is about to be made, see [`Hub::builder`].
 #[must_use = "it is no hub until it is built"]
 #[derive(Default)]
@@ -95,6 +98,8 @@ impl Hub {
             let bytes = holding.room_for(0, kept.bytes);
             PageLimit { messages: if bytes < kept.bytes { 0 } else { kept.messages }, bytes }
         };
+        // Some are left for rooms that are made at the start, or by whoever comes before an empty one is asleep.
+        let most = holding.limits.rooms - holding.limits.rooms.div_ceil(LEFT_FREE);
         log.rooms(&newest, &mut |stored| {
             let name = stored.name.clone();
             let options = options(&name);
@@ -103,7 +108,7 @@ impl Hub {
                 return;
             }
             let mut rooms = self.0.rooms.lock();
-            if rooms.len() < holding.limits.rooms {
+            if rooms.len() < most {
                 rooms.insert(name, RoomInner::restored(stored, options, Arc::clone(holding)));
             } else {
                 options.tell(log, &name);
