@@ -25,7 +25,8 @@ SERVICE is one of
   rooms            passes each line on to everybody else in the same room; not
                    on ws:// and wss://, as http:// includes WebSockets
   proxy            passes each connection on to one of several upstreams, byte
-                   for byte, and datagrams; on tcp://, tls://, unix:// and udp://
+                   for byte, or each datagram; on tcp://, tls://, unix:// and
+                   udp://
   admin            shows how the server is: metrics, health, sums; on http://,
                    https:// and unix:///, which is for its owner alone
 
