@@ -1,6 +1,7 @@
 //! What an operator sees of rooms and of those who take part: a few at a time, as whoever asks goes on.
 
 use super::Hub;
+use super::names::Reached;
 use super::room::RoomInner;
 use super::session::SessionInner;
 use crate::link::ConnectionId;
@@ -38,20 +39,7 @@ pub struct NamedConnection {
 
 /// How far a list of connections with names is.
 #[derive(Debug, Default)]
-pub struct NamedAfter(At);
-
-#[derive(Debug)]
-enum At {
-    Guests(Option<u64>),
-    Chosen(Option<UserName>),
-    End,
-}
-
-impl Default for At {
-    fn default() -> Self {
-        Self::Guests(None)
-    }
-}
+pub struct NamedAfter(Reached);
 
 impl Hub {
     /// At most `limit` rooms behind `after`, by name, whoever may see them.
@@ -73,19 +61,10 @@ impl Hub {
     /// At most `limit` connections that have names, and further ones the next time; none once all were listed.
     pub fn named(&self, after: &mut NamedAfter, limit: usize) -> Vec<NamedConnection> {
         loop {
-            let sessions: Vec<Arc<SessionInner>> = match &after.0 {
-                At::Guests(number) => {
-                    let guests = self.0.names.lock().guests_behind(*number, limit);
-                    after.0 = guests.last().map_or(At::Chosen(None), |(last, _)| At::Guests(Some(*last)));
-                    guests.into_iter().map(|(_, session)| session).collect()
-                }
-                At::Chosen(name) => {
-                    let chosen = self.0.names.lock().taken_behind(name.as_ref(), limit);
-                    after.0 = chosen.last().map_or(At::End, |(last, _)| At::Chosen(Some(last.clone())));
-                    chosen.into_iter().map(|(_, session)| session).collect()
-                }
-                At::End => return Vec::new(),
-            };
+            let sessions = self.0.names.lock().some(&mut after.0, limit);
+            if sessions.is_empty() {
+                return Vec::new();
+            }
             let named: Vec<_> = sessions.iter().filter_map(|session| session.named()).collect();
             if !named.is_empty() {
                 return named;
@@ -101,8 +80,8 @@ impl Hub {
 
 impl SessionInner {
     fn named(&self) -> Option<NamedConnection> {
-        let (id, byline) = (self.link()?.id, self.byline());
-        Some(NamedConnection { id, name: byline.from, principal: byline.user })
+        let principal = self.principal().and_then(|principal| principal.name().cloned());
+        Some(NamedConnection { id: self.link()?.id, name: self.name(), principal })
     }
 }
 

@@ -3,6 +3,7 @@
 //! Sessions that come in the meantime are let in by the new answers, since the door sees that a review has begun, and those that take
 //! another name are checked then (`naming.rs`). So those that are missed here need no check.
 
+use super::names::Reached;
 use super::room::RoomInner;
 use super::session::SessionInner;
 use super::{Hub, door};
@@ -31,21 +32,13 @@ impl Hub {
         let Some(governance) = self.governance() else { return };
         governance.begin_review();
         let mut turn = Turn::default();
-        let mut behind = None;
+        let mut reached = Reached::default();
         loop {
-            let guests = self.0.names.lock().guests_behind(behind, TOGETHER);
-            let Some((last, _)) = guests.last() else { break };
-            behind = Some(*last);
-            for (_, session) in guests {
-                _ = look_at(&session, &mut turn).await;
+            let sessions = self.0.names.lock().some(&mut reached, TOGETHER);
+            if sessions.is_empty() {
+                break;
             }
-        }
-        let mut behind = None;
-        loop {
-            let named = self.0.names.lock().taken_behind(behind.as_ref(), TOGETHER);
-            let Some((last, _)) = named.last() else { break };
-            behind = Some(last.clone());
-            for (_, session) in named {
+            for session in sessions {
                 // Whoever is closed leaves by the name that it had.
                 if look_at(&session, &mut turn).await {
                     self.check_name(&session);

@@ -90,24 +90,62 @@ impl SessionState {
         Mutex::new(Self { name, encoding, standing: None })
     }
 
-    fn byline(&self) -> Byline {
-        let principal = self.standing.as_ref().and_then(|standing| standing.principal.as_ref());
-        Byline { from: self.name.name(), user: principal.and_then(|principal| principal.name().cloned()) }
+    #[inline]
+    fn byline(&mut self) -> Byline {
+        let user = self.owner().cloned();
+        Byline { from: self.name.spoken(), user }
+    }
+
+    /// What its principal is called.
+    #[inline]
+    fn owner(&self) -> Option<&UserName> {
+        self.standing.as_ref()?.principal.as_ref()?.name()
     }
 }
 
 enum Name {
     /// By its number, which is made a name when somebody asks: most of those who only listen are guests for good.
     Guest(u64),
+    /// Its principal's with a number, the same for as long as it says nothing.
+    Numbered(UserName, u32),
     Chosen(UserName),
 }
 
 impl Name {
+    /// One that `owner`'s connection takes.
+    fn of(name: UserName, owner: Option<&UserName>) -> Self {
+        if let Some(number) = name.guest_number() {
+            return Self::Guest(number);
+        }
+        if let Some(owner) = owner
+            && let Some((start, number)) = name.owner_and_number()
+            // As that session wrote it.
+            && start.as_str() == owner.as_str()
+            && let Ok(number) = number.try_into()
+        {
+            return Self::Numbered(owner.clone(), number);
+        }
+        Self::Chosen(name)
+    }
+
     fn name(&self) -> UserName {
         match self {
             Self::Guest(number) => UserName::guest(*number),
+            Self::Numbered(owner, number) => {
+                let Some(name) = owner.numbered(u64::from(*number)) else { unreachable!("it was a name") };
+                name
+            }
             Self::Chosen(name) => name.clone(),
         }
+    }
+
+    /// By which it says something, and probably will again.
+    #[inline]
+    fn spoken(&mut self) -> UserName {
+        if let Self::Numbered(..) = self {
+            *self = Self::Chosen(self.name());
+        }
+        self.name()
     }
 }
 
@@ -123,8 +161,9 @@ impl SessionInner {
 
     /// Returns the name until now.
     pub(super) fn take_name(&self, to: UserName) -> UserName {
-        let to = to.guest_number().map_or(Name::Chosen(to), Name::Guest);
-        std::mem::replace(&mut self.state.lock().name, to).name()
+        let mut state = self.state.lock();
+        let to = Name::of(to, state.owner());
+        std::mem::replace(&mut state.name, to).name()
     }
 
     /// Has its name kept for whoever tells `secret`.

@@ -9,7 +9,9 @@ use switchboard::grammar::NameSecret;
 use switchboard::policy::{Authenticating, Claimant, Credentials, Policy, Principal, Refusal, Rights};
 use switchboard::prelude::*;
 use switchboard::testing::Peer;
-use switchboard::{ConnectionError, Format, HubLimits, Join, NameRefused, RoomName, RoomOptions, Session, UserName};
+use switchboard::{
+    ConnectionError, Format, HubLimits, Join, NameRefused, NamedAfter, RoomName, RoomOptions, Session, UserName,
+};
 
 /// Everybody may do everything; `alice` and `ops.bot` belong to those who are shown to be it, with all behind a dot; `bob` once it is said.
 #[derive(Default)]
@@ -258,6 +260,40 @@ async fn whoever_a_review_closes_leaves_by_the_name_that_it_had() {
     assert_eq!(revoked.me.name(), user("bob"));
     drop(revoked);
     assert_eq!(listener.heard().await, ["* [lobby] bob left"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn connections_with_numbers_are_found_by_name_in_a_list_and_by_a_review() {
+    let (mut node, owners) = governed().await;
+    let mut all = Vec::new();
+    for name in ["alice", "alice.2", "alice.3", "ops", "ops.2"] {
+        let entered = enter(&mut node).await;
+        let owner = name.split('.').next().unwrap();
+        entered.2.authorize(Arc::new(Principal::named(user(owner)).by("gone")));
+        assert_eq!(entered.2.name(), user(name));
+        all.push((name, entered));
+    }
+    let guest = enter(&mut node).await;
+    let (mut listed, mut after) = (Vec::new(), NamedAfter::default());
+    loop {
+        let some = node.hub.named(&mut after, 2);
+        assert!(some.len() <= 2);
+        if some.is_empty() {
+            break;
+        }
+        listed.extend(some.into_iter().map(|one| one.name.to_string()));
+    }
+    assert_eq!(listed, ["guest-6", "alice", "ops", "alice.2", "alice.3", "ops.2"]);
+    for (name, (_, _, me)) in &all {
+        guest.2.tell(me.name().as_str().parse::<UserName>().as_ref().unwrap(), "hi").unwrap();
+        let found = node.hub.connection(&name.to_uppercase().parse().unwrap());
+        assert_eq!(found.map(|found| found.name), Some(me.name()));
+    }
+    owners.revokes.store(true, Ordering::Relaxed);
+    node.hub.review().await;
+    for (name, (_, mut conn, _)) in all {
+        assert_eq!(conn.recv().await.unwrap_err(), ConnectionError::Closed(CloseReason::Revoked), "{name}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
