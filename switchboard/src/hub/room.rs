@@ -216,10 +216,7 @@ impl RoomInner {
             }
             // Its own worker a member looks at anyway.
             Author::Member(Speaker { id, link, echo, generation }) => {
-                let by = match generation {
-                    None => state.byline(id),
-                    Some(generation) => state.may(id, Rights::PUBLISH, generation)?,
-                };
+                let by = state.byline(id, generation)?;
                 state.takes(length)?;
                 (by, (!echo).then_some(id), Some(link), Some(&link.tick))
             }
@@ -411,10 +408,6 @@ impl RoomState {
 
     fn member_count(&self) -> usize {
         self.named.len() + self.unnamed
-    }
-
-    fn byline(&self, member: MembershipId) -> Option<Byline> {
-        self.named.get(member).map(|session| session.byline())
     }
 }
 

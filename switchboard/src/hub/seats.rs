@@ -118,18 +118,15 @@ impl RoomState {
         }
     }
 
-    /// What the member's messages say about it, if it has a name and the right.
+    /// What the member's messages say about it, if it has a name; and the right to publish, if the policy was asked in its `generation`.
     #[inline]
-    pub(super) fn may(
-        &self,
-        member: MembershipId,
-        right: Rights,
-        generation: u32,
-    ) -> Result<Option<Byline>, Objection> {
-        match self.named.get(member) {
-            Some(session) => session.may(member, right, generation).map(Some),
-            None if self.rights(member, generation)?.contains(right) => Ok(None),
-            None => Err(Objection::Refused),
+    pub(super) fn byline(&self, member: MembershipId, generation: Option<u32>) -> Result<Option<Byline>, Objection> {
+        if let Some(session) = self.named.get(member) {
+            return session.byline_of(member, generation);
+        }
+        match generation {
+            Some(generation) if !self.rights(member, generation)?.contains(Rights::PUBLISH) => Err(Objection::Refused),
+            _ => Ok(None),
         }
     }
 
