@@ -119,7 +119,6 @@ impl Address {
     pub(crate) fn streams(&self) -> StreamListener {
         StreamListener {
             address: self.clone(),
-            timeouts: None,
             is_local: self.is_local(),
             is_loopback: self.place.is_local(),
             is_secure: self.scheme.is_tls(),
@@ -141,20 +140,24 @@ pub(crate) struct DatagramListener {
 
 impl DatagramListener {
     /// To be bound, or bound already.
-    pub(crate) fn udp(self) -> Udp {
+    ///
+    /// Its connections have these timeouts, until a reload says otherwise.
+    pub(crate) fn udp(self, timeouts: Timeouts) -> Udp {
         let Place::Host(host) = &self.address.place else { unreachable!("only `unix` has a path") };
-        match self.address.handed.take() {
+        let in_front = &self.address.in_front;
+        in_front.put_in_force(&in_front.followed, timeouts);
+        let udp = match self.address.handed.take() {
             Some(socket) => Udp::from_std(socket),
             None if self.address.freebind => Udp::new(host).freebind(),
             None => Udp::new(host),
-        }
+        };
+        udp.tuned(&in_front.followed.tuning)
     }
 }
 
 /// A listener for streams, of whichever transport.
 pub(crate) struct StreamListener {
     address: Address,
-    timeouts: Option<Timeouts>,
     /// Whether all that comes is from this machine.
     pub(crate) is_local: bool,
     /// Whether only this machine can connect, for itself or for others.
@@ -179,13 +182,16 @@ impl StreamListener {
         matches!(self.address.place, Place::File(_))
     }
 
+    /// Its connections have these, until a reload says otherwise.
     pub(crate) fn timeouts(self, timeouts: Timeouts) -> Self {
-        Self { timeouts: Some(timeouts), ..self }
+        let in_front = &self.address.in_front;
+        in_front.put_in_force(&in_front.followed, timeouts);
+        self
     }
 
     /// What it listens by, on the socket that is open already if there is one.
     fn transport(&self) -> Stream {
-        let Self { address, timeouts, .. } = self;
+        let address = &self.address;
         let handed = address.handed.take();
         match (&address.place, &address.certificates) {
             (Place::File(path), _) => {
@@ -193,7 +199,7 @@ impl StreamListener {
                 let unix = handed.map_or_else(|| Unix::new(path), Unix::from_std);
                 let unix = if let Some(mode) = mode { unix.mode(mode) } else { unix };
                 let unix = if let Some(group) = group { unix.group(group) } else { unix };
-                Stream::Unix(if let Some(timeouts) = timeouts { unix.timeouts(*timeouts) } else { unix })
+                Stream::Unix(unix)
             }
             (Place::Host(host), Some(certificates)) => {
                 let tls = match handed {
@@ -206,7 +212,7 @@ impl StreamListener {
                     Some(AskedClients { trust, is_required: true }) => tls.require_clients(trust),
                     Some(AskedClients { trust, is_required: false }) => tls.request_clients(trust),
                 };
-                Stream::Tls(if let Some(timeouts) = timeouts { tls.timeouts(*timeouts) } else { tls })
+                Stream::Tls(tls)
             }
             (Place::Host(host), None) => {
                 let tcp = match handed {
@@ -214,7 +220,7 @@ impl StreamListener {
                     None if address.freebind => Tcp::new(host).freebind(),
                     None => Tcp::new(host),
                 };
-                Stream::Tcp(if let Some(timeouts) = timeouts { tcp.timeouts(*timeouts) } else { tcp })
+                Stream::Tcp(tcp)
             }
         }
     }
@@ -222,11 +228,11 @@ impl StreamListener {
     /// Has `handler` handle each connection.
     pub(crate) fn listen<C: Codec>(self, server: Server, handler: impl Handler<C>) -> Server {
         let transport = self.transport();
-        let proxies = self.address.in_front.proxies;
+        let tuning = &self.address.in_front.followed.tuning;
         match transport {
-            Stream::Tcp(tcp) => server.listen(tcp.behind(proxies), handler),
-            Stream::Tls(tls) => server.listen(tls.behind(proxies), handler),
-            Stream::Unix(unix) => server.listen(unix, handler),
+            Stream::Tcp(tcp) => server.listen(tcp.tuned(tuning), handler),
+            Stream::Tls(tls) => server.listen(tls.tuned(tuning), handler),
+            Stream::Unix(unix) => server.listen(unix.tuned(tuning), handler),
         }
     }
 
@@ -238,26 +244,26 @@ impl StreamListener {
         unasked: impl Fn(Option<&Parts>, &mut HeaderMap) + Send + Sync + 'static,
     ) -> Server {
         let transport = self.transport();
-        let InFront { proxies, forwarding } = self.address.in_front;
-        let networks = forwarding.networks();
-        let service = forwarding.before(service);
+        let followed = self.address.in_front.followed;
+        let tuning = followed.tuning.clone();
+        let service = followed.before(service);
         match transport {
-            Stream::Tcp(tcp) => server.listen_http_with(tcp.behind(proxies).forwarded_from(networks), service, unasked),
-            Stream::Tls(tls) => server.listen_http_with(tls.behind(proxies).forwarded_from(networks), service, unasked),
-            Stream::Unix(unix) => server.listen_http_with(unix, service, unasked),
+            Stream::Tcp(tcp) => server.listen_http_with(tcp.tuned(&tuning), service, unasked),
+            Stream::Tls(tls) => server.listen_http_with(tls.tuned(&tuning), service, unasked),
+            Stream::Unix(unix) => server.listen_http_with(unix.tuned(&tuning), service, unasked),
         }
     }
 
     /// Has `service` answer requests, which are for WebSockets.
     pub(crate) fn listen_upgrades(self, server: Server, service: impl Service) -> Server {
         let transport = self.transport();
-        let InFront { proxies, forwarding } = self.address.in_front;
-        let networks = forwarding.networks();
-        let service = forwarding.before(service);
+        let followed = self.address.in_front.followed;
+        let tuning = followed.tuning.clone();
+        let service = followed.before(service);
         match transport {
-            Stream::Tcp(tcp) => server.listen_upgrades(tcp.behind(proxies).forwarded_from(networks), service),
-            Stream::Tls(tls) => server.listen_upgrades(tls.behind(proxies).forwarded_from(networks), service),
-            Stream::Unix(unix) => server.listen_upgrades(unix, service),
+            Stream::Tcp(tcp) => server.listen_upgrades(tcp.tuned(&tuning), service),
+            Stream::Tls(tls) => server.listen_upgrades(tls.tuned(&tuning), service),
+            Stream::Unix(unix) => server.listen_upgrades(unix.tuned(&tuning), service),
         }
     }
 }

@@ -2,12 +2,13 @@
 //!
 //! Whoever reads an option of a URL hands a cell of it to the endpoint; the listener holds the same cell. Certificates have cells of their own.
 
-use crate::services::Share;
+use crate::services::{Admission, Share};
 use crate::web::guard::Guard;
 use parking_lot::RwLock;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use switchboard::Rate;
+use std::time::Duration;
+use switchboard::{Rate, Timeouts};
 
 /// A value that may be replaced while it is in use. Its clones are the same cell.
 #[derive(Debug, Clone, Default)]
@@ -23,10 +24,14 @@ impl<T: Clone> Replaceable<T> {
         self.0.read().clone()
     }
 
-    /// Has what `other` says hold from now on.
-    fn follow(&self, other: &Self) {
-        let value = other.now();
+    /// Has this hold from now on.
+    pub(crate) fn set(&self, value: T) {
         *self.0.write() = value;
+    }
+
+    /// Has what `other` says hold from now on.
+    pub(crate) fn follow(&self, other: &Self) {
+        self.set(other.now());
     }
 }
 
@@ -52,6 +57,10 @@ impl Pace {
     }
 }
 
+/// How long a connection may send nothing, if there is a limit.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Idle(pub(crate) Option<Duration>);
+
 /// Those of one listener.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct LiveOptions {
@@ -61,9 +70,20 @@ pub(crate) struct LiveOptions {
     pub(crate) new_rooms: Option<Replaceable<Option<Share>>>,
     /// `rate`, where there are rooms; but over UDP, where strangers have it too, it stays.
     pub(crate) rate: Option<Pace>,
+    /// `auth`, where it can be said.
+    pub(crate) admission: Option<Replaceable<Admission>>,
+    /// `idle`, where its connections have that and not their service.
+    pub(crate) idle: Option<Idle>,
+    /// `idle`, where pairs of connections have it: of a proxy.
+    pub(crate) idle_pairs: Option<Replaceable<Option<Duration>>>,
 }
 
 impl LiveOptions {
+    /// Those of its connections, where all have `shared`.
+    pub(crate) fn timeouts(&self, shared: Timeouts) -> Timeouts {
+        Timeouts { idle: self.idle.map_or(shared.idle, |Idle(idle)| idle), ..shared }
+    }
+
     /// Has a listener do as the same one does in another reading of the file.
     pub(crate) fn follow(&self, read: &Self) {
         if let (Some(guard), Some(read)) = (&self.guard, &read.guard) {
@@ -74,6 +94,12 @@ impl LiveOptions {
         }
         if let (Some(rate), Some(read)) = (&self.rate, &read.rate) {
             rate.follow(read);
+        }
+        if let (Some(admission), Some(read)) = (&self.admission, &read.admission) {
+            admission.follow(read);
+        }
+        if let (Some(idle), Some(read)) = (&self.idle_pairs, &read.idle_pairs) {
+            idle.follow(read);
         }
     }
 }

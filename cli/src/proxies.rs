@@ -4,18 +4,27 @@
 //! (`x-forwarded-for`).
 
 use crate::endpoint::Options;
+use crate::live::Replaceable;
 use http::HeaderValue;
 use std::net::IpAddr;
 use std::sync::Arc;
 use switchboard::http::{Request, Service};
-use switchboard::{ForwardedBy, IpNetwork, Proxies};
+use switchboard::{ForwardedBy, IpNetwork, Proxies, Timeouts, Tuned, Tuning};
 use switchboard_load::typed::Scheme;
 
-/// Who stands in front of one listener.
+/// Who stands in front of one listener, as it was read; and as it is in force there, where clones are the same.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct InFront {
-    pub(crate) proxies: Option<Proxies>,
-    pub(crate) forwarding: Forwarding,
+    proxies: Option<Proxies>,
+    forwarding: Forwarding,
+    pub(crate) followed: Followed,
+}
+
+/// What a reload can change of who stands in front, and of timeouts.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Followed {
+    pub(crate) tuning: Tuning,
+    forwarding: Replaceable<Forwarding>,
 }
 
 /// Proxies for HTTP, and the header by which they say whose a request is.
@@ -58,12 +67,29 @@ impl InFront {
         } else {
             Forwarding::parse(options)
         };
-        Self { proxies, forwarding }
+        Self { proxies, forwarding, followed: Followed::default() }
+    }
+
+    /// Has this be in force there, and `timeouts`.
+    pub(crate) fn put_in_force(&self, at: &Followed, timeouts: Timeouts) {
+        at.forwarding.set(self.forwarding.clone());
+        let (proxies, forwarded_from) = (self.proxies.clone(), Arc::clone(&self.forwarding.from));
+        at.tuning.set(Tuned { timeouts: Some(timeouts), proxies, forwarded_from });
     }
 
     /// Whether others come by them, be the listener reached by this machine alone.
     pub(crate) fn is_there(&self) -> bool {
         self.proxies.is_some() || !self.forwarding.from.is_empty()
+    }
+}
+
+impl Followed {
+    /// The same service, which takes each request for whose it is.
+    pub(crate) fn before(self, service: impl Service) -> impl Service {
+        move |mut request: Request| {
+            self.forwarding.now().hand_on(&mut request);
+            service.answer(request)
+        }
     }
 }
 
@@ -79,20 +105,6 @@ impl Forwarding {
             options.refuse("forwarded-by", "says what the proxies of forwarded-from send, which is missing");
         }
         Self { from: from.unwrap_or_default().into(), by: by.unwrap_or_default() }
-    }
-
-    /// Where they are.
-    pub(crate) fn networks(&self) -> impl Iterator<Item = IpNetwork> + use<> {
-        let from = Arc::clone(&self.from);
-        (0..from.len()).map(move |place| from[place])
-    }
-
-    /// The same service, which takes each request for whose it is.
-    pub(crate) fn before(self, service: impl Service) -> impl Service {
-        move |mut request: Request| {
-            self.hand_on(&mut request);
-            service.answer(request)
-        }
     }
 
     /// Takes a request for whose it is, if it came by one of them.

@@ -2,6 +2,7 @@
 //!
 //! Everybody shares one. Knows no request: `services/admin` answers those.
 
+use crate::live::Replaceable;
 use crate::logging::{Filter, LostLines};
 use crate::steered::Steered;
 use parking_lot::Mutex;
@@ -18,7 +19,7 @@ use tokio::time::Instant;
 pub(crate) struct Run {
     started: SystemTime,
     since: Instant,
-    limits: Limits,
+    limits: Replaceable<Limits>,
     workers: usize,
     lost_lines: LostLines,
     /// It accepts connections.
@@ -85,7 +86,7 @@ impl Run {
         Self {
             started,
             since: Instant::now(),
-            limits,
+            limits: Replaceable::new(limits),
             workers,
             lost_lines,
             is_serving: AtomicBool::new(false),
@@ -131,8 +132,14 @@ impl Run {
         self.since.elapsed()
     }
 
-    pub(crate) fn limits(&self) -> &Limits {
-        &self.limits
+    /// Those in force.
+    pub(crate) fn limits(&self) -> Limits {
+        self.limits.now()
+    }
+
+    /// These are in force from now on.
+    pub(crate) fn set_limits(&self, limits: Limits) {
+        self.limits.set(limits);
     }
 
     pub(crate) fn workers(&self) -> usize {

@@ -8,6 +8,7 @@ pub(crate) use reload::Load;
 use crate::address::Address;
 use crate::config::{Config, Fault, InForce, SetBy};
 use crate::endpoint::Endpoint;
+use crate::live::Replaceable;
 use crate::logging::{Log, file};
 use crate::policy::audit::Audit;
 use crate::policy::configured::FilePolicy;
@@ -89,7 +90,7 @@ async fn run(mut config: Config, load: Load, log: &Log) -> Result<(), NotStarted
     let signals = Signals::install().context("cannot handle signals").map_err(NotStarted::Start)?;
     let mut server =
         Server::new().limits(config.limits()).grace(config.grace.value).workers(config.workers.value.number);
-    let (timeouts, frame_bytes) = (config.timeouts(), config.frame_bytes.value);
+    let (timeouts, frame_bytes) = (config.timeouts(), Replaceable::new(config.frame_bytes.value));
     let audit = Arc::new(audit(config.audit.value.as_deref()).map_err(NotStarted::Start)?);
     let access = Arc::new(access_log(&config).map_err(NotStarted::Start)?);
     let policy = policy(&config).map(|policy| Arc::new(policy.audited(Arc::clone(&audit))));
@@ -114,7 +115,7 @@ async fn run(mut config: Config, load: Load, log: &Log) -> Result<(), NotStarted
     let (hub, told) = (shared.hub.clone(), (Arc::clone(&audit), Arc::clone(&access)));
     let mut reloads = Reloads::new(InForce::of(&config), load, hub, policy.clone(), Arc::clone(&running), told);
     // Before anybody comes.
-    reloads.ban_at(server.handle());
+    reloads.is_of(server.handle(), shared.frame_bytes.clone());
     let (open, expiring) = (config.open(), config.rules.expiring(SystemTime::now()));
     leave_out_taken(&mut config);
     let mut places = Vec::new();

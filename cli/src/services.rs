@@ -15,6 +15,7 @@ use crate::policy::configured::FilePolicy;
 use crate::running::Run;
 use crate::web::access::AccessLog;
 use crate::web::guard::{Guard, Origins};
+pub(crate) use rooms::credentials::Admission;
 pub(crate) use rooms::makers::Share;
 use std::sync::Arc;
 use switchboard::{Hub, Server, Timeouts};
@@ -68,7 +69,7 @@ pub(crate) struct Shared {
     /// Set for all; a listener may have others.
     pub(crate) timeouts: Timeouts,
     /// The longest frame.
-    pub(crate) frame_bytes: usize,
+    pub(crate) frame_bytes: Replaceable<usize>,
     /// Every room there is, whichever listener its members came to.
     pub(crate) hub: Hub,
     /// What the file says of who may do what, which the hub asks too.

@@ -317,6 +317,7 @@ impl Client {
             is_local: false,
             timeouts: self.timeouts,
             limits: Arc::clone(&self.limits),
+            server: Arc::clone(&self.limits),
             occupancy: None,
             metrics: Arc::clone(&node.metrics),
             drain: node.stop.drain.clone(),

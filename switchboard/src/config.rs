@@ -17,7 +17,7 @@ const MOST_CONNECTIONS: usize = 1_000_000;
 pub(crate) const GRACE: Duration = Duration::from_secs(30);
 
 /// Upper bounds on what is held. Worst case memory is [`memory_bytes`](Self::memory_bytes) plus about 1 KB per connection.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Open connections. At the limit new ones are refused ([`TooManyConnections`](crate::CloseReason)).
     /// Default: the hard descriptor limit less 64, at most 1,000,000.

@@ -30,6 +30,7 @@ mod staging;
 mod streaming;
 mod tasks;
 pub(crate) mod tick;
+mod tuning;
 mod unheard;
 mod waiters;
 
@@ -47,6 +48,7 @@ pub use secured::TlsInfo;
 pub(crate) use socket::{Gathering, OpenError, Sink, Source, space};
 pub use tasks::Spawned;
 pub(crate) use tasks::Tasks;
+pub use tuning::{Tuned, Tuning};
 
 use crate::metrics::{Lane, Traffic};
 use crate::sync::{self, Mutex};

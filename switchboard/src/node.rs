@@ -24,7 +24,7 @@ pub use handle::{Handle, WorkerMetrics};
 pub(crate) use owners::{Owners, Scope, network};
 pub(crate) use worker::{Assigned, Worker, Workers};
 
-use crate::config::{GRACE, raise_descriptor_limit};
+use crate::config::{GRACE, Limits, raise_descriptor_limit};
 use crate::link::budget::Budget;
 use crate::link::{ConnectionId, Link, ListenerSettings, Provenance, Spawned, Tasks};
 use crate::metrics::Metrics;
@@ -32,10 +32,10 @@ use admission::Admission;
 pub(crate) use bans::Bans;
 pub use bans::{Ban, TooManyBans};
 use drain::Stop;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 use switchboard_proto::CloseReason;
 use tokio::runtime::Handle as Runtime;
@@ -58,6 +58,11 @@ pub(crate) struct Node {
     urls: Mutex<Vec<String>>,
     /// How long connections may take to finish once it drains.
     grace: Mutex<Duration>,
+    limits: RwLock<Arc<Limits>>,
+    /// The longest datagram; its clones are the same.
+    frame_bytes: Arc<AtomicUsize>,
+    /// How many times those were set.
+    limits_version: AtomicUsize,
 }
 
 impl Node {
@@ -76,7 +81,34 @@ impl Node {
             next_id: AtomicU64::new(1),
             urls: Mutex::default(),
             grace: Mutex::new(GRACE),
+            limits: RwLock::default(),
+            frame_bytes: Arc::new(AtomicUsize::new(Limits::default().frame_bytes)),
+            limits_version: AtomicUsize::new(0),
         })
+    }
+
+    /// What its connections may have, and those that come from now on each.
+    pub(crate) fn set_limits(&self, limits: Limits) {
+        self.budget.set_limit(limits.memory_bytes);
+        // Relaxed: a bound that guards no other memory.
+        self.frame_bytes.store(limits.frame_bytes, Ordering::Relaxed);
+        *self.limits.write() = Arc::new(limits);
+        // Release, behind it: whoever sees the number sees what was set.
+        self.limits_version.fetch_add(1, Ordering::Release);
+    }
+
+    pub(crate) fn limits(&self) -> Arc<Limits> {
+        Arc::clone(&self.limits.read())
+    }
+
+    /// The longest frame, as it is at any time.
+    pub(crate) fn frame_bytes(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.frame_bytes)
+    }
+
+    /// Another number than before if they were set since.
+    pub(crate) fn limits_version(&self) -> usize {
+        self.limits_version.load(Ordering::Acquire)
     }
 
     /// Adds a worker and starts what its connections need, its tick and its sweep, until the node is stopped. Workers with

@@ -8,6 +8,7 @@ mod handshakes;
 pub(crate) mod in_memory;
 #[cfg(feature = "http")]
 mod requests;
+mod settings;
 
 use crate::config::{GRACE, Limits, Timeouts, raise_descriptor_limit};
 use crate::connection::{Connection, Handler};
@@ -202,7 +203,7 @@ impl Server {
         BindError { faults, listeners: Vec::new() }.check()?;
         raise_descriptor_limit();
         let node = self.node;
-        node.budget.set_limit(self.limits.memory_bytes);
+        node.set_limits(self.limits);
         self.hubs.iter().for_each(|hub| hub.count_in(&node.budget));
         let workers = Workers::start(self.workers, node.shared()).map_err(|error| BindError {
             faults: vec![format!("cannot start a worker: {error}")],
@@ -214,9 +215,8 @@ impl Server {
         let entries = entries.map_err(|listeners| BindError { faults: Vec::new(), listeners })?;
 
         let listening = node.listening(entries.iter().flat_map(|entry| entry.urls()).collect());
-        let Self { limits, timeouts, grace, .. } = self;
-        node.set_grace(grace);
-        Ok(Bound { entries, node, limits: Arc::new(limits), timeouts, workers, listening })
+        node.set_grace(self.grace);
+        Ok(Bound { entries, node, timeouts: self.timeouts, workers, listening })
     }
 
     /// Binds, then serves until `drain` is done and the connections have finished.
@@ -246,7 +246,6 @@ impl Default for Server {
 pub struct Bound {
     entries: Vec<Box<dyn BoundEntry>>,
     node: Arc<Node>,
-    limits: Arc<Limits>,
     timeouts: Timeouts,
     /// Their threads end with it.
     workers: Workers,
@@ -258,7 +257,6 @@ pub struct Bound {
 pub(crate) struct Serving {
     node: Arc<Node>,
     workers: Vec<Arc<Worker>>,
-    limits: Arc<Limits>,
     timeouts: Timeouts,
 }
 
@@ -302,8 +300,7 @@ impl Bound {
         for worker in &workers {
             node.run(worker, started);
         }
-        let (limits, timeouts) = (Arc::clone(&self.limits), self.timeouts);
-        let serving = Serving { node: Arc::clone(&node), workers, limits, timeouts };
+        let serving = Serving { node: Arc::clone(&node), workers, timeouts: self.timeouts };
         let accepting = Accepting::start(std::mem::take(&mut self.entries), &serving);
         tokio::select! {
             drained = self.finish(accepting, drain) => drained,

@@ -12,7 +12,7 @@ pub(crate) mod udp;
 pub(crate) mod unix;
 
 use crate::Limits;
-use crate::link::{PeerAddr, Proxies, Sink, Source};
+use crate::link::{PeerAddr, Proxies, Sink, Source, Tuning};
 use configured::{Configured, OwnSettings};
 use names::NumericAddress;
 use std::future::Future;
@@ -76,6 +76,11 @@ pub trait Transport: StreamTransport {
     /// connections that are the proxies' own count towards none.
     fn behind(self, proxies: impl Into<Option<Proxies>>) -> Configured<Self> {
         Configured::new(self).with_proxies(proxies.into())
+    }
+
+    /// Has new connections have what `tuning` says by then: some of its settings can be changed while it runs.
+    fn tuned(self, tuning: &Tuning) -> Configured<Self> {
+        Configured::new(self).with_tuning(tuning.clone())
     }
 
     /// Has no limit for one address count connections that come from these networks: there are proxies for HTTP, whose

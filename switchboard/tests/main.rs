@@ -71,4 +71,5 @@ mod tasks;
 mod testing;
 mod tls;
 mod tls_clients;
+mod tuning;
 mod websocket;

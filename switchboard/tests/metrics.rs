@@ -145,7 +145,7 @@ async fn what_members_lose_is_counted_by_policy_and_who_is_blocked_is_for_as_lon
     for (overflow, code) in
         [(Overflow::DropOldest, "drop-oldest"), (Overflow::DropNewest, "drop-newest"), (Overflow::Conflate, "conflate")]
     {
-        let server = Server::new().limits(limits.clone()).timeouts(timeouts);
+        let server = Server::new().limits(limits).timeouts(timeouts);
         let mut node = Node::with(Hub::new(), server).await;
         let room = node.quiet("lobby");
         let mut member = node.join(&room, Format::Raw, Join { overflow: Some(overflow), ..Join::default() }).await;

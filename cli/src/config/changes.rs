@@ -6,10 +6,11 @@ use super::{Bans, Config, Rooms};
 use crate::endpoint::Endpoint;
 use crate::live::LiveOptions;
 use crate::policy::rules::Rules;
+use crate::proxies::InFront;
 use crate::web::access::Detail;
 use std::path::PathBuf;
 use std::time::Duration;
-use switchboard::{Certificates, ClientTrust};
+use switchboard::{Certificates, ClientTrust, Limits, Timeouts};
 use switchboard_load::typed::percent_decoded;
 
 /// What a running server can be compared by, and what a reload puts in its place.
@@ -21,6 +22,8 @@ pub(crate) struct InForce {
     pub(crate) tables: Vec<ShownTable>,
     pub(crate) log: String,
     pub(crate) grace: Duration,
+    pub(crate) limits: Limits,
+    pub(crate) timeouts: Timeouts,
     pub(crate) audit: Option<PathBuf>,
     pub(crate) access: (Detail, Option<PathBuf>),
     pub(crate) rules: Rules,
@@ -37,6 +40,7 @@ pub(crate) struct InForceListener {
     pub(crate) certificates: Option<Certificates>,
     pub(crate) clients: Option<ClientTrust>,
     pub(crate) live: LiveOptions,
+    pub(crate) in_front: InFront,
 }
 
 /// By their names.
@@ -54,6 +58,8 @@ impl InForce {
             tables: tables(&config.rules, &config.rooms),
             log: config.log.value.clone(),
             grace: config.grace.value,
+            limits: config.limits(),
+            timeouts: config.timeouts(),
             audit: config.audit.value.clone(),
             access: (config.access_log.value, config.access_log_file.value.clone()),
             rules: config.rules.clone(),
@@ -130,8 +136,9 @@ impl InForceListener {
         // Certificates and their keys stay in their order.
         options.sort_by(|(one, _), (other, _)| one.cmp(other));
         let certificates = endpoint.address.certificates.clone();
+        let in_front = endpoint.address.in_front.clone();
         let clients = endpoint.address.clients.as_ref().map(|clients| clients.trust.clone());
-        Self { place: place.to_owned(), options, certificates, clients, live: endpoint.live.clone() }
+        Self { place: place.to_owned(), options, certificates, clients, live: endpoint.live.clone(), in_front }
     }
 
     /// Whether it was typed so.
@@ -147,8 +154,11 @@ impl InForceListener {
     fn compare(&self, other: &Self, changes: &mut Changes) {
         for key in Table::Listener.keys() {
             if !self.values(key.name).eq(other.values(key.name)) {
-                // Over UDP the transport has it too.
-                let live = if key.name == "rate" && self.live.rate.is_none() { Live::Restart } else { key.live };
+                let live = match key.name {
+                    // Over UDP the transport has it too.
+                    "rate" if self.live.rate.is_none() => Live::Restart,
+                    _ => key.live,
+                };
                 changes.note(live, format!("{} ({})", self.place, key.name));
             }
         }

@@ -4,10 +4,11 @@
 
 use super::NotStarted;
 use crate::config::{Bans, Changes, Classes, Config, InForce};
-use crate::live::LiveOptions;
+use crate::live::{LiveOptions, Replaceable};
 use crate::logging::file;
 use crate::policy::audit::Audit;
 use crate::policy::configured::FilePolicy;
+use crate::proxies::Followed;
 use crate::running::Run;
 use crate::steered::Steered;
 use crate::web::access::AccessLog;
@@ -15,7 +16,7 @@ use bytes::Bytes;
 use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use switchboard::{Certificates, ClientTrust, Escaped, Handle, Hub, Room};
+use switchboard::{Certificates, ClientTrust, Escaped, Handle, Hub, Limits, Room};
 use tracing::{error, info, warn};
 
 /// Puts settings together again, as at the start.
@@ -37,8 +38,10 @@ pub(super) struct Reloads {
     audit: Arc<Audit>,
     access: Arc<AccessLog>,
     listeners: Vec<Running>,
-    /// Where bans hold.
+    /// Where bans and limits hold.
     handle: Option<Handle>,
+    /// The longest body of a request.
+    frame_bytes: Replaceable<usize>,
 }
 
 /// What of a listener can be changed.
@@ -51,6 +54,7 @@ struct Running {
     /// By whom it knows its clients' certificates.
     clients: Option<ClientTrust>,
     live: LiveOptions,
+    in_front: Followed,
 }
 
 impl Reloads {
@@ -63,17 +67,20 @@ impl Reloads {
         (audit, access): (Arc<Audit>, Arc<AccessLog>),
     ) -> Self {
         let (kept, listeners, handle) = (Vec::new(), Vec::new(), None);
+        let frame_bytes = Replaceable::default();
         let classes = Classes::default().with(&in_force.rooms).unwrap_or_default();
         let mut reloads =
-            Self { in_force, load, hub, policy, kept, classes, running, audit, access, listeners, handle };
+            Self { in_force, load, hub, policy, kept, classes, running, audit, access, listeners, handle, frame_bytes };
         reloads.set_rooms();
         reloads
     }
 
-    /// Has the file's bans hold at this server, now and whenever they change, and those of operators as before the last end.
-    pub(super) fn ban_at(&mut self, handle: Handle) {
+    /// Has the file hold at this server, whose frames have this length at most: its bans now and whenever they change, and those of operators
+    /// as before the last end; its limits when they change.
+    pub(super) fn is_of(&mut self, handle: Handle, frame_bytes: Replaceable<usize>) {
         ban_as_before(&handle, self.running.steered());
         self.handle = Some(handle);
+        self.frame_bytes = frame_bytes;
         self.set_bans(&Bans::new());
     }
 
@@ -85,7 +92,8 @@ impl Reloads {
             let listener = listeners.find(|listener| listener.is(typed))?;
             let (certificates, clients) = (listener.certificates.clone(), listener.clients.clone());
             let (place, live) = (listener.place.clone(), listener.live.clone());
-            Some(Running { place, urls: urls.join(", "), certificates, clients, live })
+            let in_front = listener.in_front.followed.clone();
+            Some(Running { place, urls: urls.join(", "), certificates, clients, live, in_front })
         });
         self.listeners = running.collect();
         self.revoke();
@@ -167,6 +175,7 @@ impl Reloads {
         if let Err(fault) = self.reopen(&next) {
             return Err(refused(vec![fault]));
         }
+        self.set_limits(next.limits);
         self.classes = classes.unwrap_or_default();
         let is_revoked = self.replace_options(&next);
         self.running.set_log(&next.log);
@@ -202,8 +211,11 @@ impl Reloads {
     fn replace_options(&self, next: &InForce) -> bool {
         let places = self.listeners.iter().map(|listener| listener.place.as_str());
         for (listener, read) in self.listeners.iter().zip(next.in_places(places)) {
-            let (Running { urls, certificates, clients, live, .. }, Some(read)) = (listener, read) else { continue };
+            let (Running { urls, certificates, clients, live, in_front, .. }, Some(read)) = (listener, read) else {
+                continue;
+            };
             live.follow(&read.live);
+            read.in_front.put_in_force(in_front, read.live.timeouts(next.timeouts));
             if let (Some(clients), Some(read)) = (clients, &read.clients) {
                 clients.replace(read);
             }
@@ -213,6 +225,19 @@ impl Reloads {
             }
         }
         self.revoke()
+    }
+
+    /// Has these hold, for what all connections have at once and for each that comes.
+    fn set_limits(&self, limits: Limits) {
+        if limits == self.in_force.limits {
+            return;
+        }
+        // They were checked when they were read.
+        if let Some(Err(error)) = self.handle.as_ref().map(|handle| handle.set_limits(limits)) {
+            return error!(error = error.to_string(), "the limits were not changed");
+        }
+        self.running.set_limits(limits);
+        self.frame_bytes.set(limits.frame_bytes);
     }
 
     /// Has the file's rooms be as it says.

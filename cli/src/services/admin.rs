@@ -23,6 +23,7 @@ pub(crate) use health::held;
 
 use crate::address::StreamListener;
 use crate::endpoint::Options;
+use crate::live::Replaceable;
 use crate::policy::audit::Audit;
 use crate::policy::configured::FilePolicy;
 use crate::policy::rules::AdminRight;
@@ -71,7 +72,7 @@ struct Admin {
     policy: Option<Arc<FilePolicy>>,
     audit: Arc<Audit>,
     /// The longest text.
-    frame_bytes: usize,
+    frame_bytes: Replaceable<usize>,
 }
 
 fn requests(streams: StreamListener, options: &mut Options) -> Add {
@@ -94,7 +95,7 @@ fn requests(streams: StreamListener, options: &mut Options) -> Add {
             Front::new(guard, work, route::allowed).but(shared.banned(&server)).told_in(Arc::clone(&shared.access));
         let running = Arc::clone(&shared.running);
         let (handle, hub, policy) = (server.handle(), shared.hub.clone(), shared.policy.clone());
-        let (audit, frame_bytes) = (Arc::clone(&shared.audit), shared.frame_bytes);
+        let (audit, frame_bytes) = (Arc::clone(&shared.audit), shared.frame_bytes.clone());
         let admin = Arc::new(Admin { front, running, handle, hub, policy, audit, frame_bytes });
         let unasked = Arc::clone(&admin);
         let service = move |request| Arc::clone(&admin).serve(request);

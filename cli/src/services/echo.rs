@@ -6,6 +6,7 @@
 use super::{Add, NamedService, Offer, guard, received};
 use crate::address::{DatagramListener, StreamListener};
 use crate::endpoint::Options;
+use crate::live::Idle;
 use crate::policy::bans::Banned;
 use crate::web::answer::refusal;
 use crate::web::guard::{Asker, Guard, forbidden_page};
@@ -50,20 +51,22 @@ const IDLE: Duration = Duration::from_secs(30);
 const UNMARKED_REPLIES: (u32, u32) = (10, 100);
 
 fn lines(streams: StreamListener, options: &mut Options) -> Add {
-    let (prefix, idle) = stream(options);
+    let prefix = stream(options);
+    let live = options.live.clone();
     Box::new(move |server, shared| {
-        let streams = streams.timeouts(Timeouts { idle, ..shared.timeouts });
+        let streams = streams.timeouts(live.timeouts(shared.timeouts));
         streams.listen(server, move |conn| echo(conn, &prefix))
     })
 }
 
 fn messages(streams: StreamListener, options: &mut Options) -> Add {
     let guard = guard(options, &streams);
-    let (prefix, idle) = stream(options);
+    let prefix = stream(options);
+    let live = options.live.clone();
     // A prefix that is no text makes what it is put before none.
     let prefix = Arc::new(WebSocketMessage::from(Bytes::copy_from_slice(&prefix)));
     Box::new(move |server, shared| {
-        let streams = streams.timeouts(Timeouts { idle, ..shared.timeouts });
+        let streams = streams.timeouts(live.timeouts(shared.timeouts));
         let banned = shared.banned(&server);
         streams.listen_upgrades(server, move |request| ready(upgrade(request, (&banned, &guard.now()), &prefix)))
     })
@@ -76,15 +79,18 @@ fn datagrams(datagrams: DatagramListener, options: &mut Options) -> Add {
     }
     let limits = DatagramLimits { replies: replies(&prefix), ..DatagramLimits::default() };
     let prefix = Finder::new(&prefix).into_owned();
-    Box::new(move |server, _| {
-        server.datagrams(datagrams.udp().limits(limits), move |datagram, reply| answer(&prefix, datagram, reply))
+    Box::new(move |server, shared| {
+        server.datagrams(datagrams.udp(shared.timeouts).limits(limits), move |datagram, reply| {
+            answer(&prefix, datagram, reply);
+        })
     })
 }
 
 /// The settings of a stream listener.
-fn stream(options: &mut Options) -> (Arc<[u8]>, Option<Duration>) {
+fn stream(options: &mut Options) -> Arc<[u8]> {
     let prefix = options.bytes("prefix").unwrap_or_else(|| STREAM_PREFIX.to_vec()).into();
-    (prefix, options.value("idle", parse_timeout).unwrap_or(Some(IDLE)))
+    options.live.idle = Some(Idle(options.value("idle", parse_timeout).unwrap_or(Some(IDLE))));
+    prefix
 }
 
 fn echo(mut conn: Connection<PrefixedLines>, prefix: &Arc<[u8]>) -> impl Future<Output = Result> + use<> {

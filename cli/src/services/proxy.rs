@@ -11,6 +11,7 @@ mod upstream;
 use super::{Add, NamedService, Offer};
 use crate::address::{DatagramListener, StreamListener};
 use crate::endpoint::Options;
+use crate::live::{Idle, Replaceable};
 use check::Check;
 use choice::Balance;
 use pool::{Pool, Unconnected};
@@ -55,7 +56,7 @@ struct Proxy {
     pool: Arc<Pool>,
     client: Client,
     announce: Option<ProxyVersion>,
-    idle: Option<Duration>,
+    idle: Replaceable<Option<Duration>>,
     half: Option<Duration>,
 }
 
@@ -64,7 +65,7 @@ fn streams(streams: StreamListener, options: &mut Options) -> Add {
     let balance = options.value("balance", parse_balance).unwrap_or_default();
     let connect = options.value("connect", parse_duration).unwrap_or(CONNECT);
     let check = options.value("check", Check::parse).unwrap_or(Check::Off);
-    let idle = options.value("idle", parse_timeout).flatten();
+    let idle = Replaceable::new(options.value("idle", parse_timeout).flatten());
     let half = options.value("half", parse_timeout).unwrap_or(Some(HALF));
     let most = options.value("max", parse_most).unwrap_or(usize::MAX);
     let queue = options.value("queue", |text| parse_count(text, usize::MAX)).unwrap_or(QUEUE);
@@ -73,13 +74,17 @@ fn streams(streams: StreamListener, options: &mut Options) -> Add {
     if announce.is_some() && upstreams.iter().any(Upstream::is_secure) {
         options.refuse("send-proxy", "comes before TLS, which is not supported: upstreams are tcp or unix with it");
     }
+    // Its pairs have it, and not its connections.
+    options.live.idle = Some(Idle(None));
+    options.live.idle_pairs = Some(idle.clone());
+    let live = options.live.clone();
     let pool = Pool::new(upstreams, (balance, most), (queue, wait));
     Box::new(move |server, shared| {
         let timeouts = Timeouts { idle: None, ..shared.timeouts };
         let client = server.handle().client().timeouts(Timeouts { handshake: Some(connect), ..timeouts });
         check.begin(&pool, &server.handle());
         let proxy = Arc::new(Proxy { pool, client, announce, idle, half });
-        let streams = streams.timeouts(timeouts);
+        let streams = streams.timeouts(live.timeouts(shared.timeouts));
         streams.listen(server, move |conn| pass(conn, Arc::clone(&proxy)))
     })
 }
@@ -118,22 +123,22 @@ fn urls(options: &mut Options, schemes: &[Scheme]) -> Vec<Url> {
 fn datagrams(datagrams: DatagramListener, options: &mut Options) -> Add {
     let upstreams = urls(options, &[Scheme::Udp]).into_iter().map(|url| Upstream::new(url, None)).collect();
     let balance = options.value("balance", parse_balance).unwrap_or_default();
-    let idle = options.value("idle", parse_timeout).unwrap_or(Some(IDLE));
+    options.live.idle = Some(Idle(options.value("idle", parse_timeout).unwrap_or(Some(IDLE))));
+    let live = options.live.clone();
     let pool = Pool::new(upstreams, (balance, usize::MAX), (0, WAIT));
     Box::new(move |server, shared| {
-        let timeouts = Timeouts { idle, ..shared.timeouts };
-        let client = server.handle().client().timeouts(Timeouts { idle: None, ..timeouts });
+        let client = server.handle().client().timeouts(Timeouts { idle: None, ..shared.timeouts });
         let limits = Limits {
             connections: SOURCES.min(shared.running.limits().connections),
             connections_per_address: Some(SOURCES_PER_ADDRESS),
-            ..*shared.running.limits()
+            ..shared.running.limits()
         };
         let state = Arc::new((pool, client));
         let strangers = |datagram: Datagram<'_>, _: &mut DatagramReply<'_>| {
             if datagram.source.port() < LEAST_PORT { Validation::Missing } else { Validation::Given }
         };
         let handler = move |conn| exchange(conn, Arc::clone(&state));
-        server.udp_peers(datagrams.udp().timeouts(timeouts).limited(limits), strangers, handler)
+        server.udp_peers(datagrams.udp(live.timeouts(shared.timeouts)).limited(limits), strangers, handler)
     })
 }
 
@@ -190,7 +195,7 @@ async fn pass(conn: Connection<Raw>, proxy: Arc<Proxy>) {
     }
     let id = u64::from(conn.id());
     let mut pair = relay(conn, upstream);
-    if let Some(limit) = proxy.idle {
+    if let Some(limit) = proxy.idle.now() {
         pair = pair.idle(limit);
     }
     if let Some(limit) = proxy.half {

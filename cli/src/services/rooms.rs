@@ -6,18 +6,19 @@
 
 mod commands;
 mod confirming;
-pub(super) mod credentials;
+pub(crate) mod credentials;
 mod listing;
 pub(super) mod makers;
 mod member;
 mod seats;
+mod serving;
 mod strangers;
 mod web;
 
 use super::{Add, NamedService, Offer, Shared, guard};
 use crate::address::{DatagramListener, StreamListener};
 use crate::endpoint::Options;
-use crate::live::{Pace, Replaceable};
+use crate::live::{Idle, Pace, Replaceable};
 use crate::overflow;
 use crate::policy::configured::FilePolicy;
 use crate::policy::peers::{KnownBy, NameRule};
@@ -27,12 +28,13 @@ use commands::unmade;
 use credentials::{Admission, arrive};
 use makers::{AT_ONCE, Makers, Share};
 use member::Member;
+use serving::Serving;
 use std::sync::Arc;
 use std::time::Duration;
 use switchboard::grammar::Failure;
 use switchboard::{
     Codec, Connection, Cookies, DatagramLimits, Format, GuardedLines, Hub, Length, Overflow, PeerAddr, Rights, Room,
-    RoomName, RoomOptions, Server, Session, Timeouts, UserName,
+    RoomName, RoomOptions, Session, UserName,
 };
 use switchboard_load::typed::{Scheme, parse_count, parse_switch, parse_timeout};
 use tokio::time::Instant;
@@ -82,8 +84,7 @@ struct Settings {
     rate: Pace,
     new_rooms: Replaceable<Option<Share>>,
     overflow: Option<Overflow>,
-    idle: Option<Duration>,
-    admission: Admission,
+    admission: Replaceable<Admission>,
     known_by: KnownBy,
 }
 
@@ -119,7 +120,7 @@ struct Listener {
     new_rooms: Replaceable<Option<Share>>,
     makers: Arc<Makers>,
     overflow: Option<Overflow>,
-    admission: Admission,
+    admission: Replaceable<Admission>,
     /// How it knows whoever shows no token.
     known_by: KnownBy,
     /// Who is told what was denied.
@@ -141,11 +142,11 @@ fn frames(streams: StreamListener, options: &mut Options) -> Add {
     let framing = options.value("framing", parse_framing).unwrap_or(Framing::Lines);
     let admission = Admission::parse(options, streams.is_local);
     let settings = Settings { admission, known_by: known_by(options, &streams), ..settings };
+    let live = options.live.clone();
     Box::new(move |server, shared| {
-        let streams = streams.timeouts(settings.timeouts(shared));
+        let streams = streams.timeouts(live.timeouts(shared.timeouts));
         let listener = Arc::new(Listener::of(settings, shared));
         match framing {
-            _ if listener.admission == Admission::Required => listen_known(streams, server, framing, listener),
             Framing::Lines => streams.listen(server, move |mut conn: Connection<GuardedLines>| {
                 if listener.is_relay() {
                     conn.codec_mut().carry_bytes();
@@ -165,11 +166,12 @@ fn requests(streams: StreamListener, options: &mut Options) -> Add {
     let guard = guard(options, &streams);
     let settings = Settings { known_by: known_by(options, &streams), ..settings };
     let access = Access { is_in_urls: options.value("access-token", parse_switch).unwrap_or(false) };
+    let live = options.live.clone();
     Box::new(move |server, shared| {
-        let streams = streams.timeouts(settings.timeouts(shared));
+        let streams = streams.timeouts(live.timeouts(shared.timeouts));
         let listener = Arc::new(Listener::of(settings, shared));
         let web = Arc::new(
-            Web::new(listener, guard, shared.frame_bytes, access)
+            Web::new(listener, guard, shared.frame_bytes.clone(), access)
                 .but(shared.banned(&server), Arc::clone(&shared.access)),
         );
         let unasked = Arc::clone(&web);
@@ -188,9 +190,10 @@ fn datagrams(datagrams: DatagramListener, options: &mut Options) -> Add {
     if heard == Heard::Signed && !settings.commands {
         options.refuse("datagrams", "what is signed is a command, and there are none here");
     }
+    let live = options.live.clone();
     Box::new(move |server, shared| {
         let limits = DatagramLimits { received: settings.rate.now(), ..DatagramLimits::default() };
-        let udp = datagrams.udp().limits(limits).timeouts(settings.timeouts(shared));
+        let udp = datagrams.udp(live.timeouts(shared.timeouts)).limits(limits);
         let cookies = Some(Cookies::default());
         let listener = Listener { cookies, datagrams: heard, ..Listener::of(settings, shared) };
         let listener = Arc::new(listener);
@@ -205,43 +208,22 @@ fn datagrams(datagrams: DatagramListener, options: &mut Options) -> Add {
     })
 }
 
-/// Has whoever comes present a token first.
-fn listen_known(streams: StreamListener, server: Server, framing: Framing, listener: Arc<Listener>) -> Server {
-    match framing {
-        Framing::Lines => streams.listen(server, move |mut conn: Connection<GuardedLines>| {
-            if listener.is_relay() {
-                conn.codec_mut().carry_bytes();
-            }
-            serve_known(conn, &listener)
-        }),
-        Framing::Length => streams.listen(server, move |conn| serve_known::<Length>(conn, &listener)),
-    }
-}
-
-fn serve_known<C>(conn: Connection<C>, listener: &Arc<Listener>) -> impl Future<Output = switchboard::Result> + use<C>
-where
-    C: Codec,
-    C::Frame: From<Bytes> + Into<Bytes>,
-{
-    // Boxed, since it is over soon, and the member stays.
-    let arriving = Box::pin(arrive(conn, Arc::clone(listener)));
-    async move {
-        let Some(member) = arriving.await? else { return Ok(()) };
-        member.serve().await
-    }
-}
-
-/// The future holds nothing but the member's box, since there are many that wait.
+/// Serves a connection, once it has presented a token where that has to come first. The future holds nothing but the member's box, since
+/// there are many that wait.
 fn serve<C>(conn: Connection<C>, listener: &Arc<Listener>) -> impl Future<Output = switchboard::Result> + use<C>
 where
     C: Codec,
     C::Frame: From<Bytes> + Into<Bytes>,
 {
+    if listener.admission.now() == Admission::Required {
+        // Boxed, since it is over soon, and the member stays.
+        return Serving::Arriving { arriving: Box::pin(arrive(conn, Arc::clone(listener))), serve: Member::serve };
+    }
     let mut member = Box::new(Member::enter(conn, Arc::clone(listener), listener.options));
     if member.be_admitted().is_ok() {
         member.take_first_seat();
     }
-    member.serve()
+    Serving::There { serving: member.serve() }
 }
 
 /// How a listener knows its peers by their transport.
@@ -281,13 +263,9 @@ impl Settings {
         let new_rooms = options.value("new-rooms", parse_share).unwrap_or(share);
         let new_rooms = options.live.new_rooms.insert(Replaceable::new(new_rooms)).clone();
         let overflow = options.value("overflow", |text| parse_overflow(text, format));
-        let idle = options.value("idle", parse_timeout).unwrap_or(defaults.idle);
+        options.live.idle = Some(Idle(options.value("idle", parse_timeout).unwrap_or(defaults.idle)));
         let (admission, known_by) = Default::default();
-        Self { format, room, commands, echo, rate, new_rooms, overflow, idle, admission, known_by }
-    }
-
-    fn timeouts(&self, shared: &Shared) -> Timeouts {
-        Timeouts { idle: self.idle, ..shared.timeouts }
+        Self { format, room, commands, echo, rate, new_rooms, overflow, admission, known_by }
     }
 }
 

@@ -18,6 +18,7 @@ mod connect;
 mod datagrams;
 mod durability;
 mod echo;
+mod following;
 mod http;
 mod jwt;
 mod logs;

@@ -44,6 +44,8 @@ pub(crate) struct Holding {
     keeping: Mutex<VecDeque<Weak<RoomInner>>>,
     /// The address of the budget that counted this last; only compared, never followed.
     counted_in: AtomicUsize,
+    /// All that count this, by their addresses, with their limits.
+    budgets: Mutex<Vec<(usize, usize)>>,
 }
 
 impl Holding {
@@ -57,6 +59,7 @@ impl Holding {
             unsettled: Arc::default(),
             figure: Figure::default(),
             most,
+            budgets: Mutex::default(),
             keeping: Mutex::default(),
             counted_in: AtomicUsize::default(),
             counts: HubCounts::default(),
@@ -70,11 +73,12 @@ impl Holding {
             return;
         }
         self.counted_in.store(address, Ordering::Relaxed);
-        self.most.fetch_min(budget.limit() / SHARE, Ordering::Relaxed);
+        // Before its limit is read: a change of that finds it.
         budget.count(self);
         if self.log.is_some() {
             budget.count(&self.unsettled);
         }
+        self.follow(address, budget.limit());
     }
 
     /// What one room may keep that keeps `bytes` now, and never more than `limit`: all may exceed theirs by a sixteenth until others
@@ -115,6 +119,15 @@ impl Holding {
 }
 
 impl Reclaim for Holding {
+    fn follow(&self, budget: usize, limit: usize) {
+        let mut budgets = self.budgets.lock();
+        budgets.retain(|(known, _)| *known != budget);
+        budgets.push((budget, limit));
+        let least = budgets.iter().map(|(_, limit)| limit / SHARE).min().unwrap_or(usize::MAX);
+        // Relaxed: a bound that guards no other memory. What is above it goes with the next publications.
+        self.most.store(least.min(self.limits.all_history_bytes), Ordering::Relaxed);
+    }
+
     fn figure(&self) -> &Figure {
         &self.figure
     }

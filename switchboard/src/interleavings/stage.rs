@@ -92,6 +92,7 @@ impl Stage {
     {
         let (here, there) = End::pair(PIPE_BYTES);
         let (source, sink): (Box<dyn Source>, Box<dyn Sink>) = there.split();
+        let limits = Arc::new(limits);
         let listener = ListenerSettings {
             rate: None,
             proxies: None,
@@ -101,7 +102,8 @@ impl Stage {
             is_secure: false,
             is_local: true,
             timeouts: Timeouts::default(),
-            limits: Arc::new(limits),
+            limits: Arc::clone(&limits),
+            server: limits,
             occupancy: None,
             metrics: Arc::new(Metrics::new()),
             drain: CancellationToken::new(),

@@ -93,6 +93,9 @@ impl Budget {
     /// Anything held above it from now on makes somebody give way.
     pub(crate) fn set_limit(&self, limit: usize) {
         self.limit.store(limit, Ordering::Relaxed);
+        for one in self.kept() {
+            one.follow(self.address(), limit);
+        }
     }
 
     /// Counts what waits in a worker's inbox.

@@ -81,6 +81,11 @@ pub(crate) trait Reclaim: Send + Sync {
     /// Bytes that it keeps.
     fn figure(&self) -> &Figure;
 
+    /// The budget at this address has another limit from now on.
+    fn follow(&self, budget: usize, limit: usize) {
+        let _ = (budget, limit);
+    }
+
     /// How many pieces it has, each of which gives way separately.
     fn pieces(&self) -> usize;
 

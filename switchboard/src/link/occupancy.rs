@@ -4,14 +4,11 @@ use crate::config::Limits;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::num::NonZeroU64;
-use std::sync::Arc;
 use switchboard_proto::CloseReason;
 
 /// The connections of one listener.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Occupancy {
-    /// What its server holds at most, which counts as well.
-    pub(crate) server: Arc<Limits>,
     open: Mutex<Open>,
 }
 
@@ -23,10 +20,6 @@ struct Open {
 }
 
 impl Occupancy {
-    pub(crate) fn new(server: &Arc<Limits>) -> Self {
-        Self { server: Arc::clone(server), open: Mutex::default() }
-    }
-
     /// Counts one more from `network`, unless that would be more than the listener's own `limits`.
     pub(crate) fn enter(&self, limits: &Limits, network: Option<NonZeroU64>) -> Result<(), CloseReason> {
         let mut open = self.open.lock();

@@ -177,8 +177,8 @@ impl Link {
     }
 }
 
-/// What all connections of one listener have in common.
-#[derive(Debug)]
+/// What those connections of one listener have in common that came while it had the same settings.
+#[derive(Debug, Clone)]
 pub(crate) struct ListenerSettings {
     /// As in logs and lists: `tcp://127.0.0.1:8080`.
     pub(crate) name: String,
@@ -188,8 +188,10 @@ pub(crate) struct ListenerSettings {
     pub(crate) is_local: bool,
     pub(crate) timeouts: Timeouts,
     pub(crate) limits: Arc<Limits>,
+    /// What its server holds at most, which counts as well.
+    pub(crate) server: Arc<Limits>,
     /// Its connections, if the limits are its own and not its server's.
-    pub(crate) occupancy: Option<Box<Occupancy>>,
+    pub(crate) occupancy: Option<Arc<Occupancy>>,
     /// How many frames are read of each connection.
     pub(crate) rate: Option<Rate>,
     /// Proxies of which each connection begins with whose it is.

@@ -182,7 +182,7 @@ impl Drop for Again {
 
 /// What all of a server's listeners hold together.
 fn server_limits(settings: &ListenerSettings) -> &Limits {
-    settings.occupancy.as_deref().map_or(&settings.limits, |own| &own.server)
+    &settings.server
 }
 
 /// Where a connection from this address counts, if it does: not one that is a proxy's own, or that many clients' requests come on.

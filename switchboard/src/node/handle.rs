@@ -1,6 +1,8 @@
 //! A server for whoever watches or stops it.
 
 use super::{Ban, Connections, Node, TooManyBans, Worker};
+use crate::config::Limits;
+use crate::error::BindError;
 use crate::link::Spawned;
 use crate::metrics::Metrics;
 use std::fmt;
@@ -109,6 +111,18 @@ impl Handle {
     pub fn abort(&self) {
         self.0.stop.begin_drain();
         self.0.stop.abort.cancel();
+    }
+
+    /// Has these limits hold in place of [`Server::limits`](crate::Server::limits), once the server is bound: what all connections hold and how
+    /// many there may be at once, and what one may have of those that come from now on. Nobody is closed for there being too many; who
+    /// holds more memory than there is now gives way.
+    ///
+    /// # Errors
+    /// They make no sense on this machine. Then nothing changes.
+    pub fn set_limits(&self, limits: Limits) -> Result<(), BindError> {
+        BindError { faults: limits.faults(), listeners: Vec::new() }.check()?;
+        self.0.set_limits(limits);
+        Ok(())
     }
 
     /// Gives connections so long to finish once the server drains, in place of [`Server::grace`](crate::Server::grace). Takes effect if the

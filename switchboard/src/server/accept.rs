@@ -7,9 +7,9 @@ use super::Serving;
 use super::arriving::arrive;
 use super::handshakes::{Handshakes, UnderWay};
 use super::in_memory::Door;
+use super::settings::{Current, Located};
 use crate::connection::{HandlerOutput, open, serve};
 use crate::error::logged;
-use crate::link::occupancy::Occupancy;
 use crate::link::{Begins, Link, ListenerSettings, PeerAddr, Protocol, Provenance, Source};
 use crate::metrics::AcceptWait;
 use crate::node::{Admitted, Counted, Entered, Node, Opening, refuse};
@@ -206,29 +206,19 @@ struct Accept<L> {
 impl<L: StreamListener> Accept<L> {
     async fn run(self) {
         let Self { mut listener, own, handler, serving } = self;
-        let is_local = listener.is_local() && own.proxies.is_none() && own.forwarders.is_none();
-        let (name, is_secure) = (own.name.unwrap_or_else(|| listener.url()), listener.is_secure());
-        let settings = Arc::new(ListenerSettings {
-            counts: serving.node.metrics.listener(&name, listener.transport(), is_secure),
-            name,
-            is_secure,
-            is_local,
-            timeouts: own.timeouts.unwrap_or(serving.timeouts),
-            occupancy: own.limits.is_some().then(|| Box::new(Occupancy::new(&serving.limits))),
-            limits: own.limits.unwrap_or_else(|| Arc::clone(&serving.limits)),
-            rate: own.rate,
-            proxies: own.proxies,
-            forwarders: own.forwarders,
-            metrics: Arc::clone(&serving.node.metrics),
-            drain: serving.node.stop.drain.clone(),
-            told: serving.node.stop.told.clone(),
-        });
+        let located = Located {
+            url: listener.url(),
+            transport: listener.transport(),
+            is_secure: listener.is_secure(),
+            is_local: listener.is_local(),
+        };
+        let settings = Current::new(own, located, &serving);
         if let Err(error) = listener.attach() {
-            warn!(listener = settings.name, error = %error, "listener failed");
+            warn!(listener = settings.now().name, error = %error, "listener failed");
             return;
         }
-        let opens = L::Stream::OPENS || settings.proxies.is_some();
-        let handshakes = opens.then(|| Handshakes::new(&settings.limits, settings.is_local));
+        let opens = L::Stream::OPENS || settings.may_have_proxies();
+        let handshakes = opens.then(|| Handshakes::new(&settings.now().limits));
         let inside = Arc::new(Inside { handler, serving, settings, handshakes });
         // Done means that the server drains.
         let _ = inside.serving.node.stop.drain.run_until_cancelled(inside.accept(&mut listener)).await;
@@ -240,7 +230,7 @@ impl<L: StreamListener> Accept<L> {
 pub(super) struct Inside {
     handler: Arc<dyn Begin>,
     pub(super) serving: Serving,
-    pub(super) settings: Arc<ListenerSettings>,
+    settings: Current,
     /// Where something comes before the handler: a handshake, or a PROXY header.
     handshakes: Option<Handshakes>,
 }
@@ -248,10 +238,11 @@ pub(super) struct Inside {
 impl Inside {
     /// Accepts for ever.
     async fn accept<L: StreamListener>(self: &Arc<Self>, listener: &mut L) {
-        let (settings, serving) = (&self.settings, &self.serving);
+        let serving = &self.serving;
         loop {
+            let settings = self.settings.now();
             let place = match &self.handshakes {
-                Some(handshakes) => handshakes.begin(settings).await,
+                Some(handshakes) => handshakes.begin(&settings).await,
                 None => None,
             };
             match poll_fn(|cx| listener.poll_accept(cx)).await {
@@ -276,7 +267,8 @@ impl Inside {
     /// Accepts those who have connected by now: what they sent lies in their sockets, and is answered. Where a handshake comes
     /// first, nothing was sent yet.
     fn accept_waiting<L: StreamListener>(self: &Arc<Self>, listener: &mut L) {
-        let most = if self.handshakes.is_some() || self.serving.node.stop.abort.is_cancelled() { 0 } else { BACKLOG };
+        let is_opening = L::Stream::OPENS || self.settings.now().proxies.is_some();
+        let most = if is_opening || self.serving.node.stop.abort.is_cancelled() { 0 } else { BACKLOG };
         for _ in 0..most {
             match listener.accept_now() {
                 Ok((stream, address)) => self.take(stream, address, None),
@@ -289,24 +281,25 @@ impl Inside {
 
     /// Takes a connection that was accepted: at once, or once its proxy has said whose it is.
     fn take<S: Stream>(self: &Arc<Self>, stream: S, address: PeerAddr, place: Option<OwnedSemaphorePermit>) {
-        let begins = self.settings.proxies.as_ref().map_or(Begins::Directly, |proxies| proxies.begins(&address));
+        let settings = self.settings.now();
+        let begins = settings.proxies.as_ref().map_or(Begins::Directly, |proxies| proxies.begins(&address));
         if begins == Begins::Never {
-            return refuse(&address, CloseReason::BadProxyHeader, &self.settings);
+            return refuse(&address, CloseReason::BadProxyHeader, &settings);
         }
         let node = &self.serving.node;
-        let counted = match node.count_one(&self.settings) {
+        let counted = match node.count_one(&settings) {
             Ok(counted) => counted,
-            Err(reason) => return refuse(&address, reason, &self.settings),
+            Err(reason) => return refuse(&address, reason, &settings),
         };
         if begins == Begins::Directly {
-            return self.open(stream, place, address.into(), counted);
+            return self.open(stream, place, address.into(), (counted, &settings));
         }
         let (Some(place), Some(handshakes)) = (place, &self.handshakes) else {
             unreachable!("where there are proxies, a place comes first")
         };
         let arrival = handshakes.arrivals.enter();
         // Detached: the tracker counts it.
-        drop(node.tasks.spawn(arrive(stream, address, place, (counted, Arc::clone(self), arrival))));
+        drop(node.tasks.spawn(arrive(stream, address, place, (counted, settings, Arc::clone(self), arrival))));
     }
 
     /// Lets a connection in whose proxy has said whose it is.
@@ -315,15 +308,22 @@ impl Inside {
         stream: S,
         place: OwnedSemaphorePermit,
         (proxy, client, accepted): (PeerAddr, Option<SocketAddr>, Instant),
-        counted: Counted,
+        counted: (Counted, &Arc<ListenerSettings>),
     ) {
         let via = client.and_then(|_| proxy.ip());
         let origin = Provenance { address: client.map_or(proxy, PeerAddr::Ip), via, accepted: Some(accepted) };
         self.open(stream, Some(place), origin, counted);
     }
 
-    fn open<S: Stream>(&self, stream: S, place: Option<OwnedSemaphorePermit>, origin: Provenance, counted: Counted) {
-        let Self { serving, settings, .. } = self;
+    /// Opens one that came while the listener had these settings.
+    fn open<S: Stream>(
+        &self,
+        stream: S,
+        place: Option<OwnedSemaphorePermit>,
+        origin: Provenance,
+        (counted, settings): (Counted, &Arc<ListenerSettings>),
+    ) {
+        let serving = &self.serving;
         let under_way = match (&self.handshakes, place) {
             (Some(handshakes), Some(place)) if S::OPENS => {
                 let Some(under_way) = handshakes.admit(place, &origin.address, settings) else {

@@ -4,7 +4,7 @@
 //! gives way to those who come later.
 
 use super::accept::Inside;
-use crate::link::PeerAddr;
+use crate::link::{ListenerSettings, PeerAddr};
 use crate::node::{Counted, refuse};
 use crate::transport::Stream;
 use parking_lot::Mutex;
@@ -70,9 +70,9 @@ pub(super) async fn arrive<S: Stream>(
     mut stream: S,
     proxy: PeerAddr,
     place: OwnedSemaphorePermit,
-    (counted, inside, arrival): (Counted, Arc<Inside>, Arrival),
+    (counted, settings, inside, arrival): (Counted, Arc<ListenerSettings>, Arc<Inside>, Arrival),
 ) {
-    let (settings, accepted) = (&inside.settings, Instant::now());
+    let accepted = Instant::now();
     let patience = settings.timeouts.handshake.map_or(PATIENCE, |handshake| handshake.min(PATIENCE));
     let client = tokio::select! {
         biased;
@@ -84,8 +84,8 @@ pub(super) async fn arrive<S: Stream>(
     };
     drop(arrival);
     match client {
-        Ok(client) => inside.let_in(stream, place, (proxy, client, accepted), counted),
-        Err(Unsaid::Refused(reason)) => refuse(&proxy, reason, settings),
+        Ok(client) => inside.let_in(stream, place, (proxy, client, accepted), (counted, &settings)),
+        Err(Unsaid::Refused(reason)) => refuse(&proxy, reason, &settings),
         Err(Unsaid::Left) => {
             debug!(listener = settings.name, peer.addr = %proxy, "connection lost before it said whose it is");
         }

@@ -3,9 +3,9 @@
 use super::Serving;
 use super::accept::{BoundEntry, BoxFuture, Entry, faults};
 use super::in_memory::{Door, MemoryDatagrams};
+use super::settings::{Current, Located};
 use crate::connection::{HandlerOutput, serve};
-use crate::link::occupancy::Occupancy;
-use crate::link::{Link, ListenerSettings, PeerAddr, Protocol, Sink, Source};
+use crate::link::{Link, PeerAddr, Protocol, Sink, Source};
 use crate::metrics::DatagramCounts;
 use crate::node::{Node, Worker};
 use crate::transport::configured::OwnSettings;
@@ -95,7 +95,7 @@ where
     let handler = Arc::new(handler);
     let same = Arc::clone(&handler);
     let run_in_memory = move |udp: Udp, _, waiting, serving: &Serving| {
-        let gate = gate_of(udp.settings().0, serving.limits.frame_bytes, serving);
+        let gate = gate_of(udp.settings().0, serving);
         let (url, own) = (udp.url(), udp.settings().1);
         let (counts, drain) = (counts(&own.name.unwrap_or(url), serving), serving.node.stop.drain.clone());
         Box::pin(udp::in_memory::answer(waiting, gate, same, counts, drain)) as BoxFuture<()>
@@ -103,7 +103,7 @@ where
     let run = move |sockets: Sockets, serving: &Serving| {
         let (url, Sockets { address, bound, limits, own }) = (sockets.url(), sockets);
         let counts = counts(&own.name.unwrap_or(url), serving);
-        let gate = gate_of(limits, serving.limits.frame_bytes, serving);
+        let gate = gate_of(limits, serving);
         let answer = |socket| {
             let (gate, handler, counts) = (Arc::clone(&gate), Arc::clone(&handler), counts.clone());
             let drain = serving.node.stop.drain.clone();
@@ -127,8 +127,9 @@ where
         let (limits, own) = udp.settings();
         let Some(worker) = serving.workers.first() else { unreachable!("a server has a worker") };
         let (node, settings) = (Arc::clone(&serving.node), settings(udp.url(), true, own, serving));
-        let gate = gate_of(limits, settings.limits.frame_bytes, serving);
-        let counts = DatagramCounts { metrics: Arc::clone(&settings.metrics), listener: Arc::clone(&settings.counts) };
+        let first = settings.now();
+        let gate = gate_of(limits, serving);
+        let counts = DatagramCounts { metrics: Arc::clone(&first.metrics), listener: Arc::clone(&first.counts) };
         let (inward, (strangers, handler)) = (Inward { worker: Arc::clone(worker), node, settings }, same);
         let open = move |source, enter: &dyn Fn() -> SourceAndSink| inward.open::<H, F>(source, enter, &handler);
         let drain = serving.node.stop.drain.clone();
@@ -147,10 +148,11 @@ where
 {
     let (url, Sockets { address, bound, limits, own }) = (sockets.url(), sockets);
     let settings = settings(url, address.ip().is_loopback(), own, serving);
-    let gate = gate_of(limits, settings.limits.frame_bytes, serving);
+    let first = settings.now();
+    let gate = gate_of(limits, serving);
     let (count, sockets): (usize, Arc<[UdpSocket]>) = (bound.len(), bound.into());
     let receive = |(index, worker): (usize, &Arc<Worker>)| {
-        let counts = DatagramCounts { metrics: Arc::clone(&settings.metrics), listener: Arc::clone(&settings.counts) };
+        let counts = DatagramCounts { metrics: Arc::clone(&first.metrics), listener: Arc::clone(&first.counts) };
         let tick = Arc::clone(&worker.tick);
         let peers = Peers::new((Arc::clone(&sockets), Family::of(address)), index, tick, counts);
         let inward =
@@ -167,8 +169,8 @@ where
 }
 
 /// What a listener's datagrams pass before they are looked at.
-fn gate_of(limits: GateLimits, frame_bytes: usize, serving: &Serving) -> Arc<Gate> {
-    Arc::new(Gate::new(limits, frame_bytes, Arc::clone(&serving.node.bans)))
+fn gate_of(limits: GateLimits, serving: &Serving) -> Arc<Gate> {
+    Arc::new(Gate::new(limits, serving.node.frame_bytes(), Arc::clone(&serving.node.bans)))
 }
 
 /// Where one counts that has no connections.
@@ -177,30 +179,15 @@ fn counts(name: &str, serving: &Serving) -> DatagramCounts {
     DatagramCounts { listener: metrics.listener(name, "udp", false), metrics }
 }
 
-fn settings(url: String, is_local: bool, own: OwnSettings, serving: &Serving) -> Arc<ListenerSettings> {
-    let name = own.name.unwrap_or(url);
-    Arc::new(ListenerSettings {
-        counts: serving.node.metrics.listener(&name, "udp", false),
-        name,
-        is_secure: false,
-        is_local,
-        timeouts: own.timeouts.unwrap_or(serving.timeouts),
-        occupancy: own.limits.is_some().then(|| Box::new(Occupancy::new(&serving.limits))),
-        limits: own.limits.unwrap_or_else(|| Arc::clone(&serving.limits)),
-        rate: own.rate,
-        proxies: None,
-        forwarders: None,
-        metrics: Arc::clone(&serving.node.metrics),
-        drain: serving.node.stop.drain.clone(),
-        told: serving.node.stop.told.clone(),
-    })
+fn settings(url: String, is_local: bool, own: OwnSettings, serving: &Serving) -> Arc<Current> {
+    Arc::new(Current::new(own, Located { url, transport: "udp", is_secure: false, is_local }, serving))
 }
 
 /// What makes connections of one socket's validated peers. They stay on its worker: the kernel gives it all that they send.
 struct Inward {
     worker: Arc<Worker>,
     node: Arc<Node>,
-    settings: Arc<ListenerSettings>,
+    settings: Arc<Current>,
 }
 
 impl Inward {
@@ -216,7 +203,7 @@ impl Inward {
         F: Future<Output: HandlerOutput> + Send + 'static,
     {
         let Self { worker, node, settings } = self;
-        let Ok(opening) = node.admit(worker, PeerAddr::Ip(source).into(), settings) else { return false };
+        let Ok(opening) = node.admit(worker, PeerAddr::Ip(source).into(), &settings.now()) else { return false };
         let (source, sink) = enter();
         node.tasks.spawn(serve(opening.enter(sink, Protocol::Frames), source, handler));
         true

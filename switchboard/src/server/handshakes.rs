@@ -28,7 +28,8 @@ pub(super) struct Handshakes {
     limit: usize,
     /// Who has how many under way.
     owners: Arc<Mutex<Owners>>,
-    buckets: Option<Mutex<Buckets>>,
+    /// Of the rate that there was last, if there was one.
+    buckets: Mutex<Option<(u32, Buckets)>>,
     key: RandomState,
     started: Instant,
     /// Those who have places and have said nothing yet.
@@ -64,14 +65,13 @@ impl Drop for UnderWay {
 }
 
 impl Handshakes {
-    pub(super) fn new(limits: &Limits, is_local: bool) -> Self {
-        let per_address = limits.handshakes_per_address.or((!is_local).then_some(PER_ADDRESS));
+    pub(super) fn new(limits: &Limits) -> Self {
         let limit = limits.handshakes.min(Semaphore::MAX_PERMITS);
         Self {
             places: Arc::new(Semaphore::new(limit)),
             limit,
             owners: Arc::default(),
-            buckets: per_address.map(|rate| Mutex::new(Buckets::new(BUCKETS, Rate::new(rate, rate)))),
+            buckets: Mutex::default(),
             key: RandomState::new(),
             started: Instant::now(),
             arrivals: Arc::default(),
@@ -100,10 +100,11 @@ impl Handshakes {
         settings: &ListenerSettings,
     ) -> Option<UnderWay> {
         let counts = &settings.counts;
-        let (Some(buckets), Some(network)) = (&self.buckets, counted_network(settings, address)) else {
+        let per_address = settings.limits.handshakes_per_address.or((!settings.is_local).then_some(PER_ADDRESS));
+        let (Some(rate), Some(network)) = (per_address, counted_network(settings, address)) else {
             return Some(UnderWay::new(place, counts, None));
         };
-        if !buckets.lock().take(self.key.hash_one(network), self.started.elapsed()) {
+        if !self.takes(rate, network) {
             return None;
         }
         let mut owners = self.owners.lock();
@@ -113,5 +114,15 @@ impl Handshakes {
             owners.add(network, Scope::All);
             UnderWay::new(place, counts, Some((Arc::clone(&self.owners), network)))
         })
+    }
+
+    /// Whether `network` may begin one more at `rate`.
+    fn takes(&self, rate: u32, network: NonZeroU64) -> bool {
+        let mut buckets = self.buckets.lock();
+        if buckets.as_ref().is_none_or(|(last, _)| *last != rate) {
+            *buckets = Some((rate, Buckets::new(BUCKETS, Rate::new(rate, rate))));
+        }
+        let Some((_, buckets)) = &mut *buckets else { unreachable!("made just now") };
+        buckets.take(self.key.hash_one(network), self.started.elapsed())
     }
 }

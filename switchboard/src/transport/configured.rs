@@ -4,7 +4,7 @@
 use super::names::NumericAddress;
 use super::{StreamTransport, Transport};
 use crate::config::{Limits, Timeouts};
-use crate::link::Proxies;
+use crate::link::{Proxies, Tuning};
 use crate::transport::memory::Memory;
 use std::io;
 use std::sync::Arc;
@@ -21,6 +21,8 @@ pub(crate) struct OwnSettings {
     pub(crate) proxies: Option<Proxies>,
     /// Whose requests say whose they are; none, if nobody's.
     pub(crate) forwarders: Option<Arc<[IpNetwork]>>,
+    /// What of this can be changed while it runs.
+    pub(crate) tuning: Option<Tuning>,
 }
 
 /// A transport whose listener has a [name](Transport::named), [limits](Transport::limited) of its own, a
@@ -52,6 +54,10 @@ impl<T: Transport> Configured<T> {
         Self { own: OwnSettings { proxies, ..self.own }, ..self }
     }
 
+    pub(super) fn with_tuning(self, tuning: Tuning) -> Self {
+        Self { own: OwnSettings { tuning: Some(tuning), ..self.own }, ..self }
+    }
+
     #[cfg(feature = "http")]
     pub(super) fn with_forwarders(self, forwarders: Arc<[IpNetwork]>) -> Self {
         let forwarders = Some(forwarders).filter(|networks| !networks.is_empty());
@@ -75,6 +81,7 @@ impl<T: Transport> StreamTransport for Configured<T> {
             rate: own.rate.or(inner.rate),
             proxies: own.proxies.or(inner.proxies),
             forwarders: own.forwarders.or(inner.forwarders),
+            tuning: own.tuning.or(inner.tuning),
         }
     }
 

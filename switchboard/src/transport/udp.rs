@@ -25,6 +25,7 @@ pub(crate) use peers::{Peers, receive};
 use super::adopted::{Adopted, ListenerKind};
 use super::configured::OwnSettings;
 use super::names::{self, Binding, Families, NumericAddress, Timing, bind_each, lookup, shown};
+use crate::link::Tuning;
 use crate::{Limits, Timeouts};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
@@ -106,6 +107,12 @@ impl Udp {
     /// Binds even if no interface has the address yet: it may come up after the server.
     pub fn freebind(mut self) -> Self {
         self.binding.timing = Timing::Later;
+        self
+    }
+
+    /// Has new connections have the timeouts that `tuning` says by then.
+    pub fn tuned(mut self, tuning: &Tuning) -> Self {
+        self.own.tuning = Some(tuning.clone());
         self
     }
 

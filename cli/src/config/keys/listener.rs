@@ -45,7 +45,7 @@ pub(super) static KEYS: &[Key] = &[
         Kind::Duration { or: OFF },
         "",
         "close a connection that sends nothing for this long; 30s on echo, 5m on rooms over UDP, else off; proxy: with nothing either way",
-    )
+    ).live()
     .sample("\"off\""),
     listener("origins", Kind::List, "[]", "whose pages may use HTTP and WebSockets besides its own, or * for anyone's")
         .live(),
@@ -90,7 +90,7 @@ pub(super) static KEYS: &[Key] = &[
         Kind::Word(&["optional", "required", "off"]),
         "\"optional\"",
         "rooms: required: everybody has to present a token; off, on loopback and Unix sockets: everybody may do everything (not on UDP)",
-    ),
+    ).live(),
     listener(
         "as",
         Kind::Text,
@@ -129,27 +129,27 @@ pub(super) static KEYS: &[Key] = &[
         Kind::List,
         "",
         "addresses and networks of proxies: a connection from there has to begin with a PROXY header (not on unix or UDP)",
-    )
+    ).live()
     .sample("[\"10.0.0.2\"]"),
     listener(
         "proxy-others",
         Kind::Word(&["refuse", "direct"]),
         "\"refuse\"",
         "what becomes of connections from elsewhere, where there is proxy-from",
-    ),
+    ).live(),
     listener(
         "forwarded-from",
         Kind::List,
         "",
         "addresses and networks of proxies for HTTP and WebSockets, which are believed whose a request is",
-    )
+    ).live()
     .sample("[\"127.0.0.1\"]"),
     listener(
         "forwarded-by",
         Kind::Word(&["x-forwarded-for", "forwarded", "x-real-ip"]),
         "\"x-forwarded-for\"",
         "the header by which they say so",
-    ),
+    ).live(),
     listener("to", Kind::List, "", "proxy: URLs of the upstreams that connections are passed on to, tcp, tls or unix; required there")
         .sample("[\"tcp://10.0.0.5:5432\"]"),
     listener(

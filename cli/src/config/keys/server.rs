@@ -27,28 +27,33 @@ pub(super) static KEYS: &[Key] = &[
         Kind::Count { least: 1, or: AUTO },
         "\"auto\"",
         "most open connections; auto: what the descriptor limit allows",
-    ),
+    )
+    .live(),
     top(
         "max-connections-per-address",
         Kind::Count { least: 1, or: AUTO_OFF },
         "\"auto\"",
         "most open connections from one address; auto: 1024 where other machines can connect",
-    ),
+    )
+    .live(),
     top(
         "max-handshakes-per-address",
         Kind::Count { least: 1, or: AUTO_OFF },
         "\"auto\"",
         "most TLS handshakes a second from one address; auto: 100 where other machines can connect",
-    ),
-    top("max-frame", Kind::Size { or: &[] }, "\"64KiB\"", "most bytes in one line or datagram"),
-    top("max-outbox", Kind::Size { or: &[] }, "\"1MiB\"", "most bytes queued for one connection"),
+    )
+    .live(),
+    top("max-frame", Kind::Size { or: &[] }, "\"64KiB\"", "most bytes in one line or datagram").live(),
+    top("max-outbox", Kind::Size { or: &[] }, "\"1MiB\"", "most bytes queued for one connection").live(),
     top(
         "max-memory",
         Kind::Size { or: AUTO },
         "\"auto\"",
         "most bytes held for all messages together; auto: a quarter of the machine's memory",
-    ),
-    top("write-timeout", Kind::Duration { or: OFF }, "\"10s\"", "how long a peer may read nothing before it is closed"),
+    )
+    .live(),
+    top("write-timeout", Kind::Duration { or: OFF }, "\"10s\"", "how long a peer may read nothing before it is closed")
+        .live(),
     top("grace", Kind::Duration { or: &[] }, "\"30s\"", "how long connections may take to finish after a signal")
         .live(),
     top(

@@ -26,7 +26,7 @@ impl Admin {
     /// A text of one line, no longer than any other.
     pub(super) fn announcement(&self, body: &mut Fields) -> Result<String, Failure> {
         let text = body.take("text", |value| value.as_str().map(str::to_owned), "a text")?;
-        let limit = self.frame_bytes;
+        let limit = self.frame_bytes.now();
         if text.is_empty() || text.len() > limit {
             let text = format!("text: it has to have from 1 to {limit} bytes");
             return Err(Failure::new(ErrorCode::BadArgument, text));

@@ -5,6 +5,7 @@ use super::commands::refused;
 use super::member::{Member, ended};
 use super::strangers::{trimmed, unmarked};
 use crate::endpoint::Options;
+use crate::live::Replaceable;
 use crate::policy::configured::FilePolicy;
 use crate::policy::peers::KnownBy;
 use crate::services::received;
@@ -32,7 +33,7 @@ pub(super) const MOST_WRONG: u8 = 3;
 
 /// Whom a listener lets in.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) enum Admission {
+pub(crate) enum Admission {
     /// Everybody; whoever presents a token may do more.
     #[default]
     Optional,
@@ -56,7 +57,7 @@ pub(super) enum FirstSeat {
 
 impl Admission {
     /// Of a listener.
-    pub(super) fn parse(options: &mut Options, is_local: bool) -> Self {
+    pub(super) fn parse(options: &mut Options, is_local: bool) -> Replaceable<Self> {
         let auth = options.value("auth", |text| match text {
             "optional" => Ok(Self::Optional),
             "required" => Ok(Self::Required),
@@ -72,7 +73,8 @@ impl Admission {
         if auth.is_some() && name.is_some() {
             options.refuse("as", "says who everybody is, so that there is no auth");
         }
-        name.map(Self::As).or(auth).unwrap_or_default()
+        let admission = name.map(Self::As).or(auth).unwrap_or_default();
+        options.live.admission.insert(Replaceable::new(admission)).clone()
     }
 }
 
@@ -92,9 +94,9 @@ impl Listener {
     ) -> Result<Option<Arc<Principal>>, Failure> {
         match self.hub.policy() {
             // Nobody is asked there.
-            Some(_) if self.admission == Admission::Off => Ok(None),
+            Some(_) if self.admission.now() == Admission::Off => Ok(None),
             Some(policy) => authenticate(&**policy, token, claimant()).await.map(Some),
-            None if self.admission == Admission::Required => Err(unshown(Refusal::Wrong)),
+            None if self.admission.now() == Admission::Required => Err(unshown(Refusal::Wrong)),
             None => Ok(None),
         }
     }
@@ -108,9 +110,9 @@ impl Listener {
 
     /// Who somebody is by coming here, whatever it shows: nobody in particular, unless the listener says who everybody is.
     pub(super) fn everybody(&self) -> Option<Principal> {
-        match &self.admission {
+        match self.admission.now() {
             Admission::Off if self.hub.policy().is_some() => Some(FilePolicy::unasked()),
-            Admission::As(name) => Some(FilePolicy::by_listener(name.clone())),
+            Admission::As(name) => Some(FilePolicy::by_listener(name)),
             _ => None,
         }
     }

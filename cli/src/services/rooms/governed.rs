@@ -6,7 +6,7 @@ use crate::policy::configured::FilePolicy;
 use crate::policy::rules::{At, Grant, Rules, TokenSection};
 use switchboard::grammar::ErrorCode;
 use switchboard::testing::{self, Peer};
-use switchboard::{CloseReason, Glob, HubLimits, Rights};
+use switchboard::{CloseReason, Glob, HubLimits, Rights, Timeouts};
 
 const AT: At = At { line: 1, column: 1 };
 
@@ -33,15 +33,11 @@ fn hub() -> Hub {
 }
 
 fn peer(hub: &Hub, admission: Admission) -> Peer {
-    peer_of(hub, Settings { admission, ..settings(None) })
+    peer_of(hub, Settings { admission: Replaceable::new(admission), ..settings(None) })
 }
 
 fn peer_of(hub: &Hub, settings: Settings) -> Peer {
-    let is_required = settings.admission == Admission::Required;
     let listener = Arc::new(Listener::new(settings, hub.clone()));
-    if is_required {
-        return testing::serve(move |conn| serve_known::<GuardedLines>(conn, &listener), Timeouts::default());
-    }
     testing::serve(move |conn| serve::<GuardedLines>(conn, &listener), Timeouts::default())
 }
 
@@ -166,13 +162,13 @@ async fn who_says_much_or_nothing_before_its_token_is_closed() {
 
 #[tokio::test(start_paused = true)]
 async fn what_a_handshake_took_is_part_of_the_time_for_a_token() {
-    let settings = Settings { admission: Admission::Required, ..settings(None) };
+    let settings = Settings { admission: Replaceable::new(Admission::Required), ..settings(None) };
     let listener = Arc::new(Listener::new(settings, hub()));
     let slow = move |conn: Connection<GuardedLines>| {
         let listener = Arc::clone(&listener);
         async move {
             tokio::time::sleep(Duration::from_secs(6)).await;
-            serve_known(conn, &listener).await
+            serve(conn, &listener).await
         }
     };
     let began = Instant::now();
@@ -227,7 +223,8 @@ async fn who_may_not_be_in_the_only_room_of_a_listener_without_commands_is_turne
     let mut relayed = peer_of(&hub, raw);
     relayed.send("/auth alices-token\n/join lobby\nhi\n").await;
     assert_eq!(relayed.rest().await.unwrap(), b"", "a relay says nothing of its own");
-    let required = Settings { commands: false, room: ops(), admission: Admission::Required, ..settings(None) };
+    let required =
+        Settings { commands: false, room: ops(), admission: Replaceable::new(Admission::Required), ..settings(None) };
     let mut alice = peer_of(&hub, required);
     line(&mut alice).await;
     assert_eq!(ask(&mut alice, "/auth alices-token").await, "* authorized as alice");

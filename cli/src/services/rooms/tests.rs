@@ -2,7 +2,7 @@
 
 use super::*;
 use switchboard::testing::{self, Peer};
-use switchboard::{HubLimits, Server};
+use switchboard::{HubLimits, Server, Timeouts};
 
 pub(super) fn settings(rate: Option<u32>) -> Settings {
     Settings {
@@ -13,8 +13,7 @@ pub(super) fn settings(rate: Option<u32>) -> Settings {
         rate: Pace::new(rate.unwrap_or(0)),
         new_rooms: Replaceable::default(),
         overflow: None,
-        idle: None,
-        admission: Admission::default(),
+        admission: Replaceable::default(),
         known_by: KnownBy::default(),
     }
 }

@@ -53,7 +53,7 @@ pub(super) struct Web {
     listener: Arc<Listener>,
     front: Front,
     /// The longest body: as long as a frame may be elsewhere.
-    frame_bytes: usize,
+    frame_bytes: Replaceable<usize>,
     /// What each address may still publish, or have of tickets, by requests.
     publications: Mutex<Option<(Rate, Buckets)>>,
     hasher: RandomState,
@@ -73,7 +73,7 @@ impl Web {
     pub(super) fn new(
         listener: Arc<Listener>,
         guard: Replaceable<Arc<Guard>>,
-        frame_bytes: usize,
+        frame_bytes: Replaceable<usize>,
         access: Access,
     ) -> Self {
         let front = Front::new(guard, listener.work.clone(), route::allowed);
@@ -132,7 +132,7 @@ impl Web {
     async fn identify(&self, route: Route, in_url: Option<Presented>, request: Request) -> Result<Response, Failure> {
         let is_handshake = matches!(route, Route::Socket(_));
         let presented = credential::presented(request.headers(), is_handshake, in_url)?;
-        if let Admission::As(name) = &self.listener.admission
+        if let Admission::As(name) = &self.listener.admission.now()
             && presented != Presented::Nothing
         {
             return Err(Failure::new(ErrorCode::BadArgument, format!("everybody is {name} here, without a token")));
@@ -205,7 +205,7 @@ impl Web {
 
     async fn publish(&self, room: &RoomName, session: &Session, mut request: Request) -> Result<Response, Failure> {
         let taken = self.take(request.peer());
-        let body = body(&mut request, self.frame_bytes).await;
+        let body = body(&mut request, self.frame_bytes.now()).await;
         // Refused behind its body, so that the connection may go on.
         taken?;
         let body = body?;

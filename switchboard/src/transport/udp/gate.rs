@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use switchboard_proto::{Buckets, Rate};
 use tokio::time::Instant;
 
@@ -24,7 +25,7 @@ const SELDOM: (u32, u32) = (1, 10);
 
 /// Which strangers are heard and answered.
 pub(crate) struct Gate {
-    frame_bytes: usize,
+    frame_bytes: Arc<AtomicUsize>,
     bans: Arc<Bans>,
     received: Option<Mutex<Buckets>>,
     answered: Option<Mutex<Buckets>>,
@@ -35,7 +36,11 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    pub(crate) fn new((received, replies): (Option<Rate>, Option<Rate>), frame_bytes: usize, bans: Arc<Bans>) -> Self {
+    pub(crate) fn new(
+        (received, replies): (Option<Rate>, Option<Rate>),
+        frame_bytes: Arc<AtomicUsize>,
+        bans: Arc<Bans>,
+    ) -> Self {
         let buckets = |rate| Mutex::new(Buckets::new(BUCKETS, rate));
         let (received, answered) = (received.map(buckets), replies.map(buckets));
         let (seldom, key, started) = (Mutex::default(), RandomState::new(), Instant::now());
@@ -46,7 +51,7 @@ impl Gate {
     pub(super) fn hears(&self, datagram: &Datagram<'_>) -> bool {
         let Datagram { payload, source } = datagram;
         source.port() >= FIRST_CLIENT_PORT
-            && payload.len() <= self.frame_bytes
+            && payload.len() <= self.frame_bytes.load(Ordering::Relaxed)
             && !self.bans.hold(source.ip())
             && self.take(self.received.as_ref(), *source)
     }
@@ -84,12 +89,13 @@ mod tests {
     use super::{Gate, Rate};
     use std::net::{IpAddr, Ipv4Addr, SocketAddr};
     use std::sync::Arc;
+    use std::sync::atomic::AtomicUsize;
     use std::time::Duration;
 
     /// A hundred thousand a second, each with a source of its own, for ten seconds: whoever comes then is answered.
     #[tokio::test(start_paused = true)]
     async fn a_flood_from_forged_sources_takes_nobodys_answers() {
-        let gate = Gate::new((None, Some(Rate::new(10, 100))), 1024, Arc::default());
+        let gate = Gate::new((None, Some(Rate::new(10, 100))), Arc::new(AtomicUsize::new(1024)), Arc::default());
         let source = |number: u32| SocketAddr::new(IpAddr::V4(Ipv4Addr::from_bits(number)), 40_000);
         let mut flood = 0..u32::MAX;
         for _ in 0..10 {

@@ -41,7 +41,7 @@ impl Web {
 
     /// Whether somebody has to show a token before anything else.
     pub(super) fn needs_token(&self, who: &Principal) -> bool {
-        self.listener.admission == Admission::Required && who.is_anonymous()
+        self.listener.admission.now() == Admission::Required && who.is_anonymous()
     }
 
     /// Whoever asks, without a connection in the hub.

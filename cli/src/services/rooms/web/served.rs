@@ -30,14 +30,13 @@ pub(super) fn client_admitted(hub: Hub, admission: Admission, access: Access) ->
         rate: crate::live::Pace::default(),
         new_rooms: Replaceable::default(),
         overflow: None,
-        idle: None,
-        admission,
+        admission: Replaceable::new(admission),
         known_by: crate::services::rooms::KnownBy::default(),
     };
     let listener = Arc::new(Listener::new(settings, hub));
     let guard = Guard { origins: guard::Origins::default(), loopback: true, secure: false };
     let guard = crate::live::Replaceable::new(Arc::new(guard));
-    let web = Arc::new(Web::new(listener, guard, 64, access));
+    let web = Arc::new(Web::new(listener, guard, Replaceable::new(64), access));
     let memory = Memory::new();
     let server = Server::new().workers(0).listen_http(memory.clone(), move |request| Arc::clone(&web).serve(request));
     #[expect(clippy::disallowed_methods, reason = "the test's runtime owns the server")]
