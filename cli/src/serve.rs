@@ -152,7 +152,7 @@ async fn run(mut config: Config, load: Load, log: &Log) -> Result<(), NotStarted
     audit.drained(&format!("{finished} finished, {aborted} aborted"));
     audit.finish();
     access.finish();
-    keeping::ended(log_of_rooms.as_deref())
+    keeping::ended(log_of_rooms.as_deref(), &shared.hub, config.grace.value.saturating_sub(elapsed)).await
 }
 
 /// Keeps the keys fresh that are fetched.

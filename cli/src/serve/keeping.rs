@@ -6,6 +6,7 @@ use crate::policy::configured::FilePolicy;
 use anyhow::anyhow;
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 use switchboard::log::{LogError, SqliteLog, SqliteOptions};
 use switchboard::{Handle, Hub};
 use tracing::error;
@@ -45,8 +46,9 @@ pub(super) async fn drain_once_broken(log: Option<&SqliteLog>, handle: &Handle) 
     std::future::pending().await
 }
 
-/// Whether the end was one that nothing is wrong with.
-pub(super) fn ended(log: Option<&SqliteLog>) -> Result<(), NotStarted> {
+/// Whether the end was one that nothing is wrong with. What was received is kept before, within the time that is `left`.
+pub(super) async fn ended(log: Option<&SqliteLog>, hub: &Hub, left: Duration) -> Result<(), NotStarted> {
+    let _ = tokio::time::timeout(left, hub.settled()).await;
     let reason = log.and_then(SqliteLog::is_broken);
     reason.map_or(Ok(()), |reason| Err(NotStarted::Start(anyhow!("the data directory failed: {reason}"))))
 }

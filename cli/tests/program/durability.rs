@@ -54,6 +54,26 @@ fn a_server_that_was_killed_goes_on_where_it_was() {
     assert_eq!(end.code, Some(0), "{:?}", end.log);
 }
 
+/// Memory has the last 256.
+#[test]
+fn what_memory_does_not_have_is_read_from_the_directory() {
+    let place = Place::folder("deep");
+    let program = serve(&place);
+    let first = publish(&program, "1");
+    (2..=300).for_each(|number: u32| _ = publish(&program, &number.to_string()));
+    let texts = |query: &str| -> Vec<String> {
+        let (_, messages) = get(&program, 0, &format!("/rooms/ops/messages{query}"));
+        let text = |line| serde_json::from_str::<serde_json::Value>(line).unwrap()["text"].as_str().unwrap().to_owned();
+        messages.lines().map(text).collect()
+    };
+    let numbers = |range: std::ops::RangeInclusive<u32>| range.map(|number| number.to_string()).collect::<Vec<_>>();
+    assert_eq!(texts(&format!("?since={first}")), numbers(2..=300));
+    assert_eq!(texts(&format!("?since={first}&limit=3")), numbers(2..=4));
+    assert_eq!(texts("?limit=280"), numbers(21..=300));
+    assert_eq!(texts("?limit=3"), numbers(298..=300));
+    assert_eq!(texts(""), numbers(45..=300));
+}
+
 #[test]
 fn a_directory_that_is_in_use_is_not_served_twice_but_looked_into() {
     let place = Place::folder("in-use");

@@ -121,8 +121,12 @@ impl Paging {
             }
             self.count(self.page.len());
             ready!(self.underway.exchange.poll_paging(cx));
+            let next = match &mut self.behind {
+                Some(pages) => ready!(pages.poll_next(cx)),
+                None => None,
+            };
             self.is_rested = false;
-            match self.behind.as_mut().and_then(Iterator::next) {
+            match next {
                 Some(page) if self.page.is_empty() => self.page = page,
                 Some(page) => self.page = [&self.page[..], &page].concat().into(),
                 None => self.behind = None,

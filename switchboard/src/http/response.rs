@@ -8,6 +8,8 @@ use http::header::{CONTENT_TYPE, HeaderValue};
 use hyper::upgrade::OnUpgrade;
 use std::fmt;
 use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use switchboard_proto::Codec;
 
 /// The answer to a [`Request`](super::Request).
@@ -25,7 +27,44 @@ pub(super) enum ResponseKind {
 }
 
 /// What the pages of an answer come from.
-pub(super) type Pages = Box<dyn Iterator<Item = Bytes> + Send>;
+pub(super) type Pages = Box<dyn Paged>;
+
+/// Pages, each made once the one before it was read.
+pub(super) trait Paged: Send {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>>;
+}
+
+/// Those that are made at once.
+struct AtOnce<I>(I);
+
+impl<I: Iterator<Item = Bytes> + Send> Paged for AtOnce<I> {
+    fn poll_next(&mut self, _: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        Poll::Ready(self.0.next())
+    }
+}
+
+/// Those that are waited for.
+struct Unfolding<F, R> {
+    next: F,
+    /// None at the end.
+    page: Option<Pin<Box<R>>>,
+}
+
+impl<S, F, R> Paged for Unfolding<F, R>
+where
+    F: FnMut(S) -> R + Send,
+    R: Future<Output = Option<(Bytes, S)>> + Send,
+{
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        let Some(page) = &mut self.page else { return Poll::Ready(None) };
+        let made = ready!(page.as_mut().poll(cx));
+        self.page = None;
+        Poll::Ready(made.map(|(bytes, rest)| {
+            self.page = Some(Box::pin((self.next)(rest)));
+            bytes
+        }))
+    }
+}
 
 impl Response {
     /// An answer whose body is what `pages` yields. It is asked for a page only once the client has read the ones
@@ -36,7 +75,27 @@ impl Response {
     /// be quick to make, with 16 to 64 KiB. `pages` is dropped with the answer, whether or not it reached its end; for
     /// HEAD it is not asked at all.
     pub fn pages(head: http::Response<()>, pages: impl Iterator<Item = Bytes> + Send + 'static) -> Self {
-        Self(ResponseKind::Pages(head, Box::new(pages)))
+        Self(ResponseKind::Pages(head, Box::new(AtOnce(pages))))
+    }
+
+    /// As [`pages`](Self::pages), where a page may have to be waited for: `next` makes one of `state`, and what the following one is made of.
+    ///
+    /// ```
+    /// # use switchboard::http::{Response, types};
+    /// # use switchboard::bytes::Bytes;
+    /// # async fn read(page: u32) -> Option<Bytes> { (page < 3).then(|| format!("{page}").into()) }
+    /// let head = types::Response::new(());
+    /// let answer = Response::pages_from(head, 0, |page| async move { Some((read(page).await?, page + 1)) });
+    /// # drop(answer);
+    /// ```
+    pub fn pages_from<S, F, R>(head: http::Response<()>, state: S, mut next: F) -> Self
+    where
+        S: Send + 'static,
+        F: FnMut(S) -> R + Send + 'static,
+        R: Future<Output = Option<(Bytes, S)>> + Send + 'static,
+    {
+        let page = Some(Box::pin(next(state)));
+        Self(ResponseKind::Pages(head, Box::new(Unfolding { next, page })))
     }
 
     /// An answer whose body is the frames that `handler` sends, for as long as it runs.

@@ -33,6 +33,8 @@ pub(super) struct Past {
     pub(super) count: usize,
     pub(super) after: MessageId,
     pub(super) until: u64,
+    /// Only the room's log has all of them, if it still does.
+    pub(super) is_deep: bool,
 }
 
 impl<C: Codec> Member<C> {
@@ -152,12 +154,22 @@ impl<C: Codec> Member<C> {
     fn history(&self, count: usize) -> Result<Answer, Failure> {
         let room = self.current()?.room().clone();
         let is_raw = self.session.format() == Format::Raw;
+        if room.is_durable() {
+            let (last, wanted) = (room.last_id(), u64::try_from(count).unwrap_or(u64::MAX));
+            let recent = room.before_recent();
+            let seq = if count == usize::MAX { recent.seq } else { last.seq.saturating_sub(wanted) };
+            let after = MessageId { seq, ..last };
+            if self.session.page(&room, after, 0).map_err(refused)?.notice.is_some() {
+                let count = usize::try_from(last.seq - seq).unwrap_or(usize::MAX);
+                return Ok(Answer::History(Past { room, count, after, until: last.seq, is_deep: true }));
+            }
+        }
         let messages = self.session.history(&room, count).map_err(refused)?;
         let (first, last) = (messages.first().map(|first| first.id), messages.last().map(|last| last.id));
         let until = last.unwrap_or(room.last_id());
         let after = first.map_or(until, |first| MessageId { seq: first.seq - 1, ..first });
         let count = messages.iter().filter(|message| !is_raw || C::carries(&message.payload)).count();
-        Ok(Answer::History(Past { room, count, after, until: until.seq }))
+        Ok(Answer::History(Past { room, count, after, until: until.seq, is_deep: false }))
     }
 
     fn reform(&self, format: Format) -> Reply {

@@ -14,7 +14,8 @@ use bytes::Bytes;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
-use switchboard::grammar::{Command, ErrorCode, Failure, Input, Notice, Reply, Signed, parse};
+use switchboard::grammar::{Command, ErrorCode, Failure, Input, Message, Notice, Reply, Signed, parse};
+use switchboard::log::PageLimit;
 use switchboard::{
     Bucket, CloseReason, Codec, Connection, ConnectionError, Format, FrameError, Join, MessageId, PublishError, Result,
     Rights, Room, RoomName, Session, Turn, UserName,
@@ -27,6 +28,9 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
 
 /// Messages of a past that are held at a time, by a reader that may be slow.
 const PAGE: usize = 4;
+
+/// The same of what a log has: each page of it is read from there.
+const DEEP_PAGE: PageLimit = PageLimit { messages: 64, bytes: 16 << 10 };
 
 /// A connection and its places in rooms.
 pub(super) struct Member<C: Codec> {
@@ -374,13 +378,18 @@ where
     /// Tells messages again, to this member alone; each is written only when there is room for it, and what the room has
     /// turned over by then is a gap.
     async fn repeat(&mut self, past: Past) -> Result<(), ConnectionError> {
-        let Past { room, count, mut after, until } = past;
+        let Past { room, mut count, mut after, until, is_deep } = past;
+        let most = if is_deep { DEEP_PAGE } else { PageLimit { messages: PAGE, bytes: usize::MAX } };
+        if is_deep && let Some(first) = self.past(&room, after, most).await.first().map(|first| first.id.seq) {
+            after.seq = first - 1;
+            count = usize::try_from(until.saturating_sub(after.seq)).unwrap_or(usize::MAX);
+        }
         let format = self.session.format();
         self.reply(&Reply::History { room: room.name().clone(), count }).await?;
         let (mut turn, account) = (Turn::default(), self.account());
         while after.seq < until {
             // What it may not have any more is gone.
-            let page = self.session.page(&room, after, PAGE).map(|page| page.messages).unwrap_or_default();
+            let page = self.past(&room, after, most).await;
             let next = page.first().map_or(u64::MAX, |message| message.id.seq).min(until + 1);
             let lost = next - after.seq - 1;
             if lost > 0 {
@@ -401,6 +410,12 @@ where
             }
         }
         Ok(())
+    }
+
+    /// What it may have of a room behind `after`; nothing if that cannot be read.
+    async fn past(&self, room: &Room, after: MessageId, most: PageLimit) -> Vec<Arc<Message>> {
+        let Ok(reading) = self.session.past(room, after, most) else { return Vec::new() };
+        reading.await.map(|page| page.messages).unwrap_or_default()
     }
 
     /// The end of input: the peer's, or the server's.

@@ -27,7 +27,7 @@ use crate::web::{Front, body};
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode};
-use messages::Pages;
+use messages::{Deep, Pages};
 use parking_lot::Mutex;
 use route::{Route, Socket, SocketKind, route};
 use std::hash::{BuildHasher as _, RandomState};
@@ -187,6 +187,12 @@ impl Web {
             Route::Messages { room, since, limit } => {
                 let session = session()?;
                 let room = find(&session, &room)?;
+                if let Some(behind) = Deep::begins(&session, &room, since, limit)? {
+                    let deep = Deep::new(session, room, behind, (limit, since.is_none()), account).await?;
+                    let mut head = answer::stream(OBJECTS);
+                    link(head.headers_mut(), Some(deep.next_path(limit)));
+                    return Ok(if is_head { bodiless(head) } else { Response::pages_from(head, deep, Deep::next) });
+                }
                 let pages = Pages::new(session, room, since, limit, account)?;
                 let mut head = answer::stream(OBJECTS);
                 link(head.headers_mut(), Some(pages.next_path()));

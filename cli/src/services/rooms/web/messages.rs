@@ -5,7 +5,8 @@
 use crate::services::rooms::commands::refused;
 use crate::web::work::Account;
 use bytes::Bytes;
-use switchboard::grammar::{Failure, MessageId};
+use switchboard::grammar::{ErrorCode, Failure, MessageId, Notice};
+use switchboard::log::PageLimit;
 use switchboard::{Format, Page, Room, Session};
 
 /// Bytes after which a page ends, with the message that it has come to.
@@ -64,6 +65,101 @@ impl Pages {
     pub(super) fn next_path(&self) -> String {
         self.next_path.clone()
     }
+}
+
+/// The same of what a room's log has, where memory does not have all of it.
+pub(super) struct Deep {
+    session: Session,
+    room: Room,
+    /// The next page, if it is there already; else it begins behind this message.
+    page: Option<Page>,
+    behind: MessageId,
+    /// The number of the last message that is read.
+    last: u64,
+    account: Account,
+}
+
+/// What is read of a log at once.
+const DEEP_PAGE: PageLimit = PageLimit { messages: 256, bytes: PAGE_BYTES };
+
+impl Deep {
+    /// Behind which message that begins which is asked for, as in [`Pages::new`]; nothing if memory has it all.
+    pub(super) fn begins(
+        session: &Session,
+        room: &Room,
+        since: Option<MessageId>,
+        limit: Option<usize>,
+    ) -> Result<Option<MessageId>, Failure> {
+        if !room.is_durable() || limit == Some(0) {
+            return Ok(None);
+        }
+        let last = room.last_id();
+        let newest = limit.map_or(room.before_recent().seq, |limit| last.seq.saturating_sub(limit as u64));
+        let behind = since.unwrap_or(MessageId { seq: newest, ..last });
+        let known = session.page(room, behind, 0).map_err(refused)?;
+        Ok(known.notice.map(|_| behind))
+    }
+
+    /// All of it, or the first `limit` messages. `is_newest`: nobody has asked for what was before.
+    pub(super) async fn new(
+        session: Session,
+        room: Room,
+        behind: MessageId,
+        (limit, is_newest): (Option<usize>, bool),
+        account: Account,
+    ) -> Result<Self, Failure> {
+        let end = room.last_id();
+        let mut page = read(&session, &room, behind).await?;
+        page.notice.take_if(|_| is_newest);
+        let first = page.messages.first().map_or(end.seq + 1, |first| first.id.seq);
+        let last = limit.map_or(end.seq, |limit| end.seq.min((first - 1).saturating_add(limit as u64)));
+        Ok(Self { session, room, page: Some(page), behind: end, last, account })
+    }
+
+    /// What to ask for next.
+    pub(super) fn next_path(&self, limit: Option<usize>) -> String {
+        let limit = limit.map(|limit| format!("&limit={limit}")).unwrap_or_default();
+        let next = MessageId { seq: self.last, ..self.behind };
+        format!("/rooms/{}/messages?since={next}{limit}", self.room.name())
+    }
+
+    /// The next page, and what is left.
+    pub(super) async fn next(mut self) -> Option<(Bytes, Self)> {
+        let page = match self.page.take() {
+            Some(page) => page,
+            None if self.behind.seq >= self.last => return None,
+            None => match read(&self.session, &self.room, self.behind).await {
+                Ok(page) => page,
+                Err(_) => self.unread()?,
+            },
+        };
+        let mut bytes = Vec::new();
+        if let Some(notice) = page.notice.and_then(|notice| Format::Json.notice(&notice)) {
+            bytes.extend_from_slice(&notice);
+            bytes.push(b'\n');
+        }
+        self.behind.seq = self.last;
+        for message in page.messages.iter().take_while(|message| message.id.seq <= self.last) {
+            Format::Json.message(message, &mut bytes);
+            bytes.push(b'\n');
+            self.behind = message.id;
+        }
+        self.account.owe(bytes.len());
+        (!bytes.is_empty()).then(|| (bytes.into(), self))
+    }
+
+    /// What stands for what cannot be read now.
+    fn unread(&self) -> Option<Page> {
+        let mut page = self.session.page(&self.room, self.behind, 0).ok()?;
+        let (lost, from_seq) = (self.last - self.behind.seq, self.behind.seq + 1);
+        page.notice = Some(Notice::Gap { room: self.room.name().clone(), lost, from_seq });
+        Some(page)
+    }
+}
+
+async fn read(session: &Session, room: &Room, behind: MessageId) -> Result<Page, Failure> {
+    let reading = session.past(room, behind, DEEP_PAGE).map_err(refused)?;
+    reading.await.map_err(|error| Failure::new(ErrorCode::Unavailable, error.to_string()))
 }
 
 impl Iterator for Pages {
