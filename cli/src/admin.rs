@@ -7,7 +7,7 @@ pub(crate) mod shown;
 use crate::config::SetBy;
 use crate::fetch::Bounds;
 use crate::serve::{self, NotStarted};
-use actions::{Action, AdminRequest};
+use actions::{Action, AdminRequest, ListFilter};
 use anyhow::Context as _;
 pub(crate) use asking::AdminRemote;
 use clap::Args;
@@ -31,6 +31,9 @@ Exit codes: 0 done; 1 the server cannot be reached, is not healthy, or refused; 
 
 /// A thousand connections are some hundred KiB. A reload may ask an issuer for keys.
 pub(crate) const BOUNDS: Bounds = Bounds { body_bytes: 16 << 20, time: Duration::from_mins(1) };
+
+/// Between two looks for more events.
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// A server that is well answers at once.
 const HEALTH_BOUNDS: Bounds = Bounds { body_bytes: 64 << 10, time: Duration::from_secs(5) };
@@ -70,6 +73,9 @@ pub(crate) fn run(typed: Arguments) -> Result<ExitCode, NotStarted> {
     if let Action::Health { ready } = action {
         return runtime.block_on(server.health(ready, json)).map_err(NotStarted::Start);
     }
+    if let Action::Events { follow: true, filters } = &action {
+        return runtime.block_on(server.follow(filters, json)).map_err(NotStarted::Start);
+    }
     let asked = action.asked();
     runtime.block_on(server.answer(asked, json)).map_err(NotStarted::Start)
 }
@@ -93,6 +99,33 @@ impl AdminRemote {
             let _ = writeln!(io::stderr(), "{note}");
         }
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// Shows events, and what comes, until nobody reads on or the server is gone.
+    async fn follow(&self, filters: &[ListFilter], json: bool) -> anyhow::Result<ExitCode> {
+        let mut filters = filters.to_vec();
+        loop {
+            let AdminRequest { method, path, .. } = AdminRequest::list("/events", &filters, shown::EVENTS);
+            let fetched = self.ask(method, &path, None, BOUNDS).await.map_err(|error| self.unreached(&error))?;
+            let body = self.body(&fetched)?;
+            if !fetched.status.is_success() {
+                return Err(self.refused(fetched.status, &body));
+            }
+            let events = body["events"].as_array().map(Vec::as_slice).unwrap_or_default();
+            let line = |event: &Value| if json { format!("{event}\n") } else { shown::event(event) };
+            let text: String = events.iter().map(line).collect();
+            if print::write(text.as_bytes()).is_err() {
+                return Ok(ExitCode::SUCCESS);
+            }
+            if let Some(last) = body["last"].as_u64() {
+                filters.retain(|ListFilter(key, _)| !["since", "limit"].contains(&key.as_str()));
+                filters.push(ListFilter("since".to_owned(), last.to_string()));
+                filters.push(ListFilter("limit".to_owned(), "1000".to_owned()));
+            }
+            if events.is_empty() {
+                tokio::time::sleep(AGAIN).await;
+            }
+        }
     }
 
     /// Says whether the server works. One that wants nobody now is not to be started again for that.

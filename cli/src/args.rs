@@ -106,6 +106,8 @@ Options of rooms
   access-token=on|off
                    whether streams and WebSockets over HTTP may present a token
                    in their URL, which logs keep (off)
+  health=on|off    whether /healthz and /readyz are answered here too, over
+                   HTTP (off)
   origins=LIST     whose pages may use HTTP besides its own:
                    https://example.org,… or * for anyone's (none)
 

@@ -312,6 +312,10 @@ impl Config {
 
     /// The same as [`print`](Self::print) as one object: `settings` as in the file, and `from` where each came from.
     pub(crate) fn print_json(&self) -> String {
+        format!("{:#}\n", self.object())
+    }
+
+    fn object(&self) -> serde_json::Value {
         // It was made by us, and is read back in tests.
         let settings = self.print().parse::<toml::Table>().map(|table| show::json(toml::Value::Table(table)));
         let from: serde_json::Map<_, _> = self
@@ -319,7 +323,16 @@ impl Config {
             .iter()
             .map(|(name, _, set_by)| ((*name).to_owned(), set_by.to_string().into()))
             .collect();
-        format!("{:#}\n", serde_json::json!({ "settings": settings.unwrap_or_default(), "from": from }))
+        serde_json::json!({ "settings": settings.unwrap_or_default(), "from": from })
+    }
+
+    /// The same, and for each setting whether a reload changes it, or a restart.
+    fn told(&self) -> serde_json::Value {
+        let mut told = self.object();
+        let word = |live| if live == keys::Live::Reload { "reload" } else { "restart" };
+        let changes = keys::Table::Top.keys().map(|key| (key.name.to_owned(), word(key.live).into()));
+        told["changed_by"] = serde_json::Value::Object(changes.collect());
+        told
     }
 
     /// Each value and where it came from, as a file that would set them; secrets are left out.

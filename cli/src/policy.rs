@@ -16,5 +16,6 @@ pub(crate) mod peers;
 pub(crate) mod proof;
 pub(crate) mod rules;
 pub(crate) mod snapshot;
+pub(crate) mod tally;
 pub(crate) mod token;
 mod vouching;

@@ -58,7 +58,7 @@ fn offer(arg: Arg) -> Arg {
 }
 
 /// What there are manual pages of, beside the one of all: each that another one names.
-pub(crate) const PAGES: [&str; 34] = [
+pub(crate) const PAGES: [&str; 41] = [
     "serve",
     "connect",
     "bench",
@@ -69,6 +69,13 @@ pub(crate) const PAGES: [&str; 34] = [
     "admin-closed",
     "admin-rooms",
     "admin-who",
+    "admin-events",
+    "admin-config",
+    "admin-can",
+    "admin-announce",
+    "admin-bans",
+    "admin-ban",
+    "admin-unban",
     "admin-close",
     "admin-log",
     "admin-reload",

@@ -4,13 +4,16 @@
 
 use crate::live::Replaceable;
 use crate::logging::{Filter, LostLines};
+use crate::policy::rules::Rules;
 use crate::steered::Steered;
+use crate::web::counts::RequestCounts;
 use parking_lot::Mutex;
+use serde_json::Value;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
-use switchboard::Limits;
 use switchboard::log::SqliteLog;
+use switchboard::{Certificates, Limits};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -37,6 +40,11 @@ pub(crate) struct Run {
     steered: Steered,
     /// Where rooms are kept, if they are.
     kept: OnceLock<Arc<SqliteLog>>,
+    settings: Mutex<Arc<SettingsInForce>>,
+    /// Of each listener that answers requests.
+    requests: Mutex<Vec<Arc<RequestCounts>>>,
+    /// Of each listener that speaks TLS, by its address.
+    certificates: Mutex<Vec<(String, Certificates)>>,
 }
 
 /// Where a service can be reached.
@@ -44,6 +52,14 @@ pub(crate) struct Run {
 pub(crate) struct Listening {
     pub(crate) service: &'static str,
     pub(crate) url: String,
+}
+
+/// What is in force, for whoever wants to see it.
+#[derive(Debug, Default)]
+pub(crate) struct SettingsInForce {
+    /// Each value, where it came from, and when it changes; without secrets.
+    pub(crate) told: Value,
+    pub(crate) rules: Rules,
 }
 
 /// How readings of the file have ended.
@@ -55,6 +71,8 @@ pub(crate) struct Reloaded {
     pub(crate) since: SystemTime,
     pub(crate) count: u64,
     pub(crate) failures: u64,
+    /// What stands for all settings that are in force.
+    pub(crate) hash: u64,
 }
 
 /// Where to say what came of a reload: what has changed, or what is wrong.
@@ -95,10 +113,13 @@ impl Run {
             asking,
             asked: Mutex::new(Some(asked)),
             log: Mutex::default(),
-            reloads: Mutex::new(Reloaded { is_good: true, since: started, count: 0, failures: 0 }),
+            reloads: Mutex::new(Reloaded { is_good: true, since: started, count: 0, failures: 0, hash: 0 }),
             classes: Mutex::default(),
             steered: Steered::default(),
             kept: OnceLock::new(),
+            settings: Mutex::default(),
+            requests: Mutex::default(),
+            certificates: Mutex::default(),
         }
     }
 
@@ -229,6 +250,26 @@ impl Run {
         }
     }
 
+    /// Where a listener counts its requests, whose paths have these templates.
+    pub(crate) fn requests_of(&self, templates: &'static [&'static str]) -> Arc<RequestCounts> {
+        let counts = Arc::new(RequestCounts::new(templates));
+        self.requests.lock().push(Arc::clone(&counts));
+        counts
+    }
+
+    pub(crate) fn requests(&self) -> Vec<Arc<RequestCounts>> {
+        self.requests.lock().clone()
+    }
+
+    /// What listeners show to their clients.
+    pub(crate) fn certificates(&self) -> Vec<(String, Certificates)> {
+        self.certificates.lock().clone()
+    }
+
+    pub(crate) fn set_certificates(&self, certificates: Vec<(String, Certificates)>) {
+        *self.certificates.lock() = certificates;
+    }
+
     pub(crate) fn classes(&self) -> Vec<String> {
         self.classes.lock().clone()
     }
@@ -240,6 +281,16 @@ impl Run {
 
     pub(crate) fn reloads(&self) -> Reloaded {
         *self.reloads.lock()
+    }
+
+    /// These are the settings in force.
+    pub(crate) fn runs_by(&self, hash: u64, settings: SettingsInForce) {
+        self.reloads.lock().hash = hash;
+        *self.settings.lock() = Arc::new(settings);
+    }
+
+    pub(crate) fn settings(&self) -> Arc<SettingsInForce> {
+        Arc::clone(&self.settings.lock())
     }
 
     /// What is in force was read again, or is what it was.

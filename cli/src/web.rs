@@ -6,6 +6,7 @@
 pub(crate) mod access;
 pub(crate) mod answer;
 pub(crate) mod assets;
+pub(crate) mod counts;
 pub(crate) mod credential;
 pub(crate) mod guard;
 pub(crate) mod query;
@@ -15,12 +16,14 @@ use crate::live::Replaceable;
 use crate::policy::bans::Banned;
 use access::{AccessLog, Noted};
 use bytes::Bytes;
+use counts::RequestCounts;
 use guard::{Asker, Guard};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
 use std::sync::Arc;
 use switchboard::grammar::{ErrorCode, Failure};
 use switchboard::http::{BodyError, Request, Response};
+use tokio::time::Instant;
 use tracing::debug;
 use work::Work;
 
@@ -34,11 +37,12 @@ pub(crate) struct Front {
     access: Arc<AccessLog>,
     /// The methods that a path takes, if there is something.
     allowed: fn(&str) -> Option<&'static str>,
+    counts: Option<Arc<RequestCounts>>,
 }
 
 impl Front {
     pub(crate) fn new(guard: Replaceable<Arc<Guard>>, work: Work, allowed: fn(&str) -> Option<&'static str>) -> Self {
-        Self { guard, banned: None, work, access: Arc::default(), allowed }
+        Self { guard, banned: None, work, access: Arc::default(), allowed, counts: None }
     }
 
     /// Answers nobody who is banned.
@@ -49,6 +53,11 @@ impl Front {
     /// Tells of its requests.
     pub(crate) fn told_in(self, access: Arc<AccessLog>) -> Self {
         Self { access, ..self }
+    }
+
+    /// Counts what it answers.
+    pub(crate) fn counted(self, counts: Arc<RequestCounts>) -> Self {
+        Self { counts: Some(counts), ..self }
     }
 
     /// Whom it answers now.
@@ -79,6 +88,7 @@ impl Front {
         F: Future<Output = Result<Response, Failure>>,
     {
         let (id, peer) = (request.id(), request.peer().clone());
+        let counted = self.counts.as_ref().map(|counts| (counts, request.claimant(), Instant::now()));
         let (uri, is_for_people) = (request.uri().clone(), answer::is_for_people(request.headers()));
         let guard = self.guard();
         let banned = self.banned.as_ref().map_or(Ok(()), |banned| banned.admit(&peer));
@@ -98,6 +108,9 @@ impl Front {
                 _ => answer::refusal(&failure, (self.allowed)(uri.path())).into(),
             }
         });
+        if let Some((counts, claimant, began)) = counted {
+            counts.add(claimant.listener(), uri.path(), response.status(), began.elapsed());
+        }
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             answer::protect(response.headers_mut(), page);
         }

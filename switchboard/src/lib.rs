@@ -119,7 +119,7 @@ pub use hub::room::{Overflow, PresenceNotices, Room, RoomClass, RoomOptions};
 pub use hub::session::{NameRefused, Session, TellError};
 pub use hub::{Hub, HubLimits, RoomError};
 pub use link::{ClosedInfo, ConnectionId, PeerAddr, Proxies, Spawned, TlsInfo, Tuned, Tuning, UnixUser};
-pub use metrics::{Carried, Closures, Count, Durations, ListenerMetrics, Metrics, TransportTraffic};
+pub use metrics::{Carried, Closures, Count, Durations, Histogram, ListenerMetrics, Metrics, TransportTraffic};
 pub use node::{Ban, ConnectionInfo, Connections, Drained, Handle, TooManyBans, WorkerMetrics};
 pub use server::{Bound, Server};
 pub use switchboard_proto::{

@@ -8,14 +8,13 @@ mod listener;
 mod traffic;
 mod worker;
 
-pub use histogram::Durations;
+pub use histogram::{Durations, Histogram};
 pub use listener::ListenerMetrics;
 pub(crate) use listener::{AcceptWait, DatagramCounts, DatagramFate, ListenerCounts};
 pub(crate) use traffic::Traffic;
 pub use traffic::TransportTraffic;
 pub(crate) use worker::{Lane, WorkerCounts, bump};
 
-pub(crate) use histogram::Histogram;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -24,6 +24,12 @@ FILTER is one of
   address=NETWORK    as in 10.0.0.0/8
   limit=N            at most 1000 (100)";
 
+const EVENT_FILTERS: &str = "\
+FILTER is one of
+  event=EVENT        as in refused, denied, admin or revoked
+  since=SEQ          those behind this number
+  limit=N            at most 1000 (100)";
+
 const ROOM_FILTERS: &str = "\
 FILTER is one of
   sort=ORDER         name, members, history or publications: the most first
@@ -73,6 +79,26 @@ pub(super) enum Action {
         #[arg(value_name = "ID|NAME", value_parser = parse_closing)]
         target: Closing,
     },
+    /// Show what the audit has told lately: who was let in, refused and denied, and what operators did
+    #[command(after_long_help = EVENT_FILTERS)]
+    Events {
+        /// Go on with what comes
+        #[arg(short, long)]
+        follow: bool,
+        #[arg(value_name = "FILTER", value_parser = filter, help = "Which, as in event=refused (see --help)")]
+        filters: Vec<ListFilter>,
+    },
+    /// Show each setting in force, where it came from, and whether a reload or a restart changes it
+    Config,
+    /// Say whether somebody may do something in a room, and which lines of the file say so
+    Can {
+        /// A name, or anonymous for whoever presents no token
+        who: String,
+        /// A right: join, publish, history, presence, create, moderate; read, write or all
+        action: String,
+        #[arg(value_parser = parse_room)]
+        room: RoomName,
+    },
     /// Tell all members of a room something, in nobody's name
     Announce {
         text: String,
@@ -114,7 +140,11 @@ pub(super) enum Action {
         wanted: String,
     },
     /// Have the server drain and end, as SIGTERM does
-    Drain,
+    Drain {
+        /// How long connections may take to finish [default: what the file says]
+        #[arg(long, value_name = "DURATION", value_parser = parse_time)]
+        grace: Option<String>,
+    },
 }
 
 /// Which connection.
@@ -138,7 +168,7 @@ fn parse_time(text: &str) -> Result<String, String> {
 
 /// `KEY=VALUE`, which the server understands.
 #[derive(Debug, Clone)]
-pub(super) struct ListFilter(String, String);
+pub(super) struct ListFilter(pub(super) String, pub(super) String);
 
 fn filter(text: &str) -> Result<ListFilter, String> {
     let (key, value) = text.split_once('=').ok_or("not KEY=VALUE (see --help)")?;
@@ -193,7 +223,13 @@ impl Action {
             Self::Ready { wanted } => {
                 AdminRequest::act(Method::PUT, "/ready", Some(json!({ "ready": wanted == "on" })))
             }
-            Self::Drain => AdminRequest::act(Method::POST, "/drain", Some(json!({}))),
+            Self::Drain { grace } => AdminRequest::act(Method::POST, "/drain", Some(given([("grace", grace)]))),
+            Self::Config => AdminRequest::get("/config".to_owned(), Shown::Settings),
+            Self::Can { who, action, room } => {
+                let body = json!({ "name": who, "action": action, "room": room.as_str() });
+                AdminRequest::act(Method::POST, "/can", Some(body))
+            }
+            Self::Events { filters, .. } => AdminRequest::list("/events", &filters, shown::EVENTS),
         }
     }
 }
@@ -207,7 +243,7 @@ impl AdminRequest {
         Self { method, path: path.to_owned(), body, shown: Shown::Fields }
     }
 
-    fn list(path: &str, filters: &[ListFilter], columns: shown::Listing) -> Self {
+    pub(super) fn list(path: &str, filters: &[ListFilter], columns: shown::Listing) -> Self {
         let mut path = path.to_owned();
         for (index, ListFilter(key, value)) in filters.iter().enumerate() {
             let sign = if index == 0 { '?' } else { '&' };

@@ -13,6 +13,8 @@ pub(super) enum Shown {
     /// So, and its listeners in a table.
     Server,
     Columns(Listing),
+    /// Each of its settings on a line, with where it came from.
+    Settings,
 }
 
 /// A list, and what of each entry stands in which column.
@@ -78,6 +80,21 @@ pub(super) const BANS: Listing = Listing {
     columns: &[("NETWORK", "network"), ("UNTIL", "until"), ("BY", "by"), ("REASON", "reason")],
 };
 
+pub(super) const EVENTS: Listing = Listing {
+    list: "events",
+    total: None,
+    columns: &[
+        ("TIME", "time"),
+        ("SEQ", "seq"),
+        ("EVENT", "event"),
+        ("PRINCIPAL", "principal"),
+        ("SOURCE", "source"),
+        ("ADDRESS", "address"),
+        ("ACTION", "action"),
+        ("REASON", "reason"),
+    ],
+};
+
 const LISTENERS: Listing = Listing {
     list: "listeners",
     total: None,
@@ -90,6 +107,7 @@ impl Shown {
             Self::Fields => fields(body),
             Self::Server => format!("{}\n{}", fields(body), LISTENERS.text(body)),
             Self::Columns(table) => table.text(body),
+            Self::Settings => settings(body),
         }
     }
 
@@ -122,6 +140,30 @@ impl Listing {
         }
         text
     }
+}
+
+/// `key = value`, where it came from, and what changes it.
+fn settings(body: &Value) -> String {
+    let settings = body["from"].as_object().into_iter().flatten();
+    settings.fold(String::new(), |mut text, (key, from)| {
+        let (shown, changed_by) = (&body["settings"][key], &body["changed_by"][key]);
+        // Writing to memory does not fail.
+        let _ = writeln!(
+            text,
+            "{} = {}  # {}; changed by a {}",
+            name(key).replace(' ', "-"),
+            Escaped(shown.to_string().as_bytes()),
+            value("", from),
+            value("", changed_by)
+        );
+        text
+    })
+}
+
+/// An event, on a line of its own.
+pub(super) fn event(event: &Value) -> String {
+    let fields = EVENTS.columns.iter().map(|(_, key)| &event[*key]).filter(|field| !field.is_null());
+    fields.map(|field| value("", field)).collect::<Vec<_>>().join("  ") + "\n"
 }
 
 /// Each field on a line, but for lists of objects.

@@ -8,6 +8,7 @@ use crate::live::LiveOptions;
 use crate::policy::rules::Rules;
 use crate::proxies::InFront;
 use crate::web::access::Detail;
+use ring::digest;
 use std::path::PathBuf;
 use std::time::Duration;
 use switchboard::{Certificates, ClientTrust, Limits, Timeouts};
@@ -17,6 +18,8 @@ use switchboard_load::typed::percent_decoded;
 #[derive(Debug)]
 pub(crate) struct InForce {
     settings: Vec<(&'static str, String)>,
+    /// As `config print --json` tells it, and when each setting changes.
+    pub(crate) told: serde_json::Value,
     pub(crate) listeners: Vec<InForceListener>,
     /// Who may do what, and what is set of rooms.
     pub(crate) tables: Vec<ShownTable>,
@@ -54,6 +57,7 @@ impl InForce {
     pub(crate) fn of(config: &Config) -> Self {
         Self {
             settings: config.assignments().into_iter().map(|(name, value, _)| (name, value)).collect(),
+            told: config.told(),
             listeners: config.listen.value.iter().map(InForceListener::of).collect(),
             tables: tables(&config.rules, &config.rooms),
             log: config.log.value.clone(),
@@ -66,6 +70,17 @@ impl InForce {
             rooms: config.rooms.clone(),
             bans: config.bans.clone(),
         }
+    }
+
+    /// What stands for all of it: 48 bits, which a metric takes exactly.
+    pub(crate) fn hash(&self) -> u64 {
+        // Without its secrets: whoever sees it could try those that are short.
+        let tables: String = self.tables.iter().map(ShownTable::print).collect();
+        let bans: Vec<_> = self.bans.values().collect();
+        let listeners: Vec<_> = self.listeners.iter().map(|listener| (&listener.place, &listener.options)).collect();
+        let all = format!("{:?}{listeners:?}{tables}{bans:?}", self.settings);
+        let digest = digest::digest(&digest::SHA256, all.as_bytes());
+        digest.as_ref().iter().take(6).fold(0, |hash, byte| hash << 8 | u64::from(*byte))
     }
 
     /// What is other in `next`.

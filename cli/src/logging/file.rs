@@ -47,6 +47,10 @@ impl LineFile {
         *self.next.lock() = Some(file);
     }
 
+    pub(crate) fn lost_lines(&self) -> u64 {
+        self.lines.lost_ever()
+    }
+
     /// Writes what waits.
     pub(crate) fn finish(&self) {
         // Nobody is left to tell.

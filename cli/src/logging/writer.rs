@@ -69,7 +69,7 @@ impl LineQueue {
     }
 
     /// How many lines were lost since the start, those told of included.
-    pub(super) fn lost_ever(&self) -> u64 {
+    pub(crate) fn lost_ever(&self) -> u64 {
         // Relaxed: a statistic that guards nothing.
         self.lost_ever.load(Ordering::Relaxed)
     }

@@ -3,20 +3,26 @@
 //! What anybody can cause without end is told at most ten times a second, and then how often it was not.
 
 mod event;
+mod recent;
+
+pub(crate) use recent::Recorded;
 
 use super::callout::NoAnswer;
 use super::jwt::fault::JwtFault;
 use super::peers::Unnamed;
+use super::tally::Tally;
 use crate::logging::file::LineFile;
 use crate::web::access;
 use event::AuditEvent;
 use parking_lot::{Mutex, RwLock};
+use recent::Recent;
 use std::fs::File;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 use switchboard::policy::{Principal, Refusal};
 use switchboard::{Ban, Bucket, PeerAddr, Rate, UserName};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::warn;
 
@@ -40,6 +46,9 @@ pub(crate) struct Audit {
     /// Without one it is told in the log.
     file: RwLock<Option<LineFile>>,
     unanswered: Mutex<Withheld>,
+    recent: Recent,
+    /// How often each was, told or not.
+    pub(crate) tally: Tally,
 }
 
 /// Why a token was not taken. Whoever shows it is told no more than it has to be.
@@ -66,7 +75,7 @@ pub(crate) enum Refused {
 }
 
 impl Refused {
-    fn code(self) -> &'static str {
+    pub(crate) fn code(self) -> &'static str {
         match self {
             Self::Unknown => "unknown",
             Self::Mistyped => "mistyped",
@@ -79,6 +88,17 @@ impl Refused {
             Self::NotIssued => "callout-name",
             Self::Unanswered => "callout-unavailable",
             Self::Unnamed(unnamed) => unnamed.code(),
+        }
+    }
+
+    /// Of what it was refused.
+    pub(super) fn method(self) -> &'static str {
+        match self {
+            Self::Unknown | Self::Mistyped | Self::Network | Self::Expired | Self::Throttled => "token",
+            Self::Signature => "datagram",
+            Self::Jwt(_) => "jwt",
+            Self::Denied | Self::NotIssued | Self::Unanswered => "callout",
+            Self::Unnamed(_) => "certificate",
         }
     }
 
@@ -113,8 +133,21 @@ impl Withheld {
 
 impl Default for Audit {
     fn default() -> Self {
-        let (next, authenticated, refused, denied, expired, banned, unanswered, file) = Default::default();
-        Self { started: Instant::now(), next, authenticated, refused, denied, expired, banned, unanswered, file }
+        let (next, authenticated, refused, denied, expired, banned, unanswered, file, recent, tally) =
+            Default::default();
+        Self {
+            started: Instant::now(),
+            next,
+            authenticated,
+            refused,
+            denied,
+            expired,
+            banned,
+            unanswered,
+            file,
+            recent,
+            tally,
+        }
     }
 }
 
@@ -139,6 +172,26 @@ impl Audit {
         Ok(())
     }
 
+    /// At most `limit` of the latest events from number `from` on, the oldest first.
+    pub(crate) fn events_from(&self, from: u64, limit: usize, takes: impl Fn(&Recorded) -> bool) -> Vec<Recorded> {
+        self.recent.from(from, limit, takes)
+    }
+
+    /// The newest `limit` events, the oldest first.
+    pub(crate) fn newest_events(&self, limit: usize, takes: impl Fn(&Recorded) -> bool) -> Vec<Recorded> {
+        self.recent.newest(limit, takes)
+    }
+
+    /// The number of the next event, now and whenever there is one more.
+    pub(crate) fn follow(&self) -> watch::Receiver<u64> {
+        self.recent.follow()
+    }
+
+    /// Lines that its file did not take.
+    pub(crate) fn lost_lines(&self) -> u64 {
+        self.file.read().as_ref().map(LineFile::lost_lines).unwrap_or_default()
+    }
+
     /// Writes what waits.
     pub(crate) fn finish(&self) {
         if let Some(file) = &*self.file.read() {
@@ -152,10 +205,13 @@ impl Audit {
         let file = self.file.read();
         // A number alone: it guards nothing.
         let seq = self.next.fetch_add(1, Ordering::Relaxed);
+        let mut line = event.line(seq, SystemTime::now());
         match &*file {
-            Some(file) => file.append(&event.line(seq, SystemTime::now())),
+            Some(file) => file.append(&line),
             None => event.log(seq),
         }
+        line.pop();
+        self.recent.add(Recorded { seq, event: event.event, line });
     }
 
     /// Tells of what anybody can cause, if there was not too much of its `kind` lately.
@@ -168,6 +224,7 @@ impl Audit {
 
     /// A token was taken: a connection's, or a request's, of which there may be many.
     pub(crate) fn authenticated(&self, principal: &Principal, address: &PeerAddr) {
+        self.tally.authenticated(principal);
         // Of each request: nothing is made of what is not told.
         let withheld = self.authenticated.lock().take(self.started.elapsed());
         if let Some(withheld) = withheld {
@@ -177,6 +234,7 @@ impl Audit {
 
     /// A token was not taken; `id` is what a well-formed one calls itself.
     pub(crate) fn refused(&self, refused: Refused, id: Option<&str>, address: &PeerAddr) {
+        self.tally.refused(refused);
         let event = AuditEvent { event: "refused", token: id, address: Some(address), ..AuditEvent::default() };
         self.tell_some(&self.refused, AuditEvent { reason: Some(refused.code()), ..event });
     }
@@ -190,6 +248,7 @@ impl Audit {
 
     /// Something was asked for that its principal may not do.
     pub(crate) fn denied(&self, principal: &Principal, address: &PeerAddr, action: &str) {
+        self.tally.denied(action);
         let event = AuditEvent { action: Some(action), ..AuditEvent::of("denied", principal, address) };
         self.tell_some(&self.denied, event);
     }

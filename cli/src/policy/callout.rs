@@ -18,10 +18,19 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use switchboard::policy::Claimant;
-use switchboard::{Glob, UserName};
+use switchboard::{Durations, Glob, Histogram, UserName};
 use switchboard_load::typed::Secret;
 use tokio::sync::{OnceCell, Semaphore};
 use tokio::time::{Instant, timeout};
+
+const BOUNDS: &[Duration] = &[
+    Duration::from_millis(1),
+    Duration::from_millis(10),
+    Duration::from_millis(100),
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+];
 
 /// Questions that are asked at once.
 const AT_ONCE: usize = 64;
@@ -91,6 +100,8 @@ pub(crate) struct Callout {
     /// Those that are asked or wait; after a reload those of before count too.
     admitted: Arc<Semaphore>,
     turns: Arc<Semaphore>,
+    /// How long answers took, also of those before.
+    times: Arc<Histogram>,
     underway: Mutex<HashMap<Question, Arc<Asking>>>,
     kept: Mutex<HashMap<Question, Kept>>,
 }
@@ -142,11 +153,23 @@ impl Callout {
     /// In place of the one `before`, of whose answers none is used any more.
     pub(crate) fn new(section: CalloutSection, before: Option<&Self>) -> Self {
         let (underway, kept) = Default::default();
-        let (admitted, turns) = match before {
-            Some(before) => (Arc::clone(&before.admitted), Arc::clone(&before.turns)),
-            None => (Arc::new(Semaphore::new(AT_ONCE + WAITING)), Arc::new(Semaphore::new(AT_ONCE))),
+        let (admitted, turns, times) = if let Some(before) = before {
+            (Arc::clone(&before.admitted), Arc::clone(&before.turns), Arc::clone(&before.times))
+        } else {
+            let (admitted, turns) = (Semaphore::new(AT_ONCE + WAITING), Semaphore::new(AT_ONCE));
+            (Arc::new(admitted), Arc::new(turns), Arc::new(Histogram::new(BOUNDS)))
         };
-        Self { section, admitted, turns, underway, kept }
+        Self { section, admitted, turns, times, underway, kept }
+    }
+
+    /// How many questions are asked or wait now.
+    pub(crate) fn under_way(&self) -> usize {
+        AT_ONCE + WAITING - self.admitted.available_permits()
+    }
+
+    /// How long answers took.
+    pub(crate) fn times(&self) -> Durations {
+        self.times.durations()
     }
 
     /// Whose `token` is that `claimant` shows, at `now`.
@@ -181,7 +204,9 @@ impl Callout {
         let Ok(Ok(_turn)) = timeout(TURN, self.turns.acquire()).await else { return Err(NoAnswer::Busy) };
         let question = Bytes::from(answer::question(token, claimant));
         let Some(place) = &self.section.place else { return Err(NoAnswer::Failed("it has no place".into())) };
+        let began = Instant::now();
         let answered = place.put(question, self.section.secret.as_ref()).await;
+        self.times.record(began.elapsed());
         let read = answered.and_then(|(status, body)| answer::read(status, &body));
         read.map_err(|fault| NoAnswer::Failed(fault.into()))
     }

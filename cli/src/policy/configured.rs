@@ -3,6 +3,7 @@
 //! A reload replaces the snapshot as a whole. Whoever is known keeps its name, and what it may do is what the new one says.
 
 use super::audit::{Audit, Refused};
+use super::callout::Callout;
 use super::datagrams::Sent;
 use super::failures::Failures;
 use super::jwt::cache::VerifiedTokens;
@@ -186,6 +187,16 @@ impl FilePolicy {
         is_other
     }
 
+    /// Whom it asks about tokens that nothing else knows.
+    pub(crate) fn callout(&self) -> Option<Arc<Callout>> {
+        self.snapshot().callout().cloned()
+    }
+
+    /// All that it is configured to believe tokens of.
+    pub(crate) fn jwt_sources(&self) -> Vec<Arc<JwtSource>> {
+        self.snapshot().sources().to_vec()
+    }
+
     /// Sources that could not fetch any keys yet.
     pub(crate) fn without_keys(&self) -> Vec<String> {
         self.snapshot().sources().iter().filter(|source| !source.has_keys()).map(|source| source.called()).collect()
@@ -236,6 +247,7 @@ impl FilePolicy {
         } else if !record.comes_from(address) {
             Refused::Network
         } else {
+            self.audit.tally.signed();
             return Some(Arc::clone(principal));
         };
         self.audit.refused(refused, principal.credential(), address);

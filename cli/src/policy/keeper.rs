@@ -97,6 +97,7 @@ async fn take(policy: &FilePolicy, hub: &Hub, state: Option<PathBuf>, fetched: F
             (Attempt::Answered, is_other)
         }
         Err(error) => {
+            policy.audit.tally.unfetched(&source.section.name);
             let age = source.keys_age(SystemTime::now());
             let age_s = age.map(|age| age.as_secs());
             warn!(source = source.called(), error, age_s, "keys were not fetched");

@@ -9,7 +9,7 @@ use crate::logging::file;
 use crate::policy::audit::Audit;
 use crate::policy::configured::FilePolicy;
 use crate::proxies::Followed;
-use crate::running::Run;
+use crate::running::{Run, SettingsInForce};
 use crate::steered::Steered;
 use crate::web::access::AccessLog;
 use bytes::Bytes;
@@ -72,6 +72,7 @@ impl Reloads {
         let mut reloads =
             Self { in_force, load, hub, policy, kept, classes, running, audit, access, listeners, handle, frame_bytes };
         reloads.set_rooms();
+        reloads.running.runs_by(reloads.in_force.hash(), settings(&reloads.in_force));
         reloads
     }
 
@@ -96,6 +97,9 @@ impl Reloads {
             Some(Running { place, urls: urls.join(", "), certificates, clients, live, in_front })
         });
         self.listeners = running.collect();
+        let certificates =
+            self.listeners.iter().filter_map(|listener| Some((listener.urls.clone(), listener.certificates.clone()?)));
+        self.running.set_certificates(certificates.collect());
         self.revoke();
     }
 
@@ -179,6 +183,7 @@ impl Reloads {
         self.classes = classes.unwrap_or_default();
         let is_revoked = self.replace_options(&next);
         self.running.set_log(&next.log);
+        self.running.runs_by(next.hash(), settings(&next));
         let before = std::mem::replace(&mut self.in_force, next);
         if self.in_force.rooms != before.rooms {
             self.set_rooms();
@@ -330,6 +335,10 @@ impl Reloads {
             }
         }
     }
+}
+
+fn settings(in_force: &InForce) -> SettingsInForce {
+    SettingsInForce { told: in_force.told.clone(), rules: in_force.rules.clone() }
 }
 
 /// Has their bans hold again. The file's come behind them, and in their place.

@@ -6,6 +6,7 @@
 mod acts;
 mod assets;
 mod bans;
+mod events;
 mod exposition;
 mod families;
 mod figures;
@@ -16,10 +17,11 @@ mod operator;
 mod pages;
 mod process;
 mod route;
+mod settings;
 
 use super::rooms::credentials::{authenticate, unshown};
 use super::{Add, NamedService, Offer, Shared, guard};
-pub(crate) use health::held;
+pub(crate) use health::{Health, held};
 
 use crate::address::StreamListener;
 use crate::endpoint::Options;
@@ -91,8 +93,10 @@ fn requests(streams: StreamListener, options: &mut Options) -> Add {
     let work = if streams.is_local { Work::unbounded() } else { Work::bounded() };
     Box::new(move |server, shared: &Shared| {
         let streams = streams.timeouts(shared.timeouts);
-        let front =
-            Front::new(guard, work, route::allowed).but(shared.banned(&server)).told_in(Arc::clone(&shared.access));
+        let front = Front::new(guard, work, route::allowed)
+            .counted(shared.running.requests_of(route::PATHS))
+            .but(shared.banned(&server))
+            .told_in(Arc::clone(&shared.access));
         let running = Arc::clone(&shared.running);
         let (handle, hub, policy) = (server.handle(), shared.hub.clone(), shared.policy.clone());
         let (audit, frame_bytes) = (Arc::clone(&shared.audit), shared.frame_bytes.clone());
@@ -149,16 +153,19 @@ impl Admin {
             Wanted::OpenApi => return Ok(answer::asset(&DESCRIPTION, request.headers()).into()),
             Wanted::Options { allow } => return Ok(answer::options(allow).into()),
             Wanted::Metrics => {
-                let exposition = families::exposition(&self.running, &self.handle, &self.hub);
+                let exposition =
+                    families::exposition(&self.running, &self.handle, &self.hub, self.policy.as_deref(), &self.audit);
                 text(answer::head(exposition::CONTENT_TYPE), exposition)
             }
-            Wanted::Healthy => healthy(&self.handle),
+            Wanted::Healthy => health::healthy(&self.handle),
             Wanted::Ready => ready(&self.running, &self.handle, &self.hub, self.policy.as_deref()),
-            Wanted::Stats { follow: true } if request.method() == Method::HEAD => {
+            Wanted::Stats { follow: true } | Wanted::Events(_, true) if request.method() == Method::HEAD => {
                 return Ok(bodiless(answer::endless(OBJECTS)));
             }
             Wanted::Stats { follow: true } => return Ok(self.follow()),
             Wanted::Stats { follow: false } => object(&figures::stats(&self.running, &self.handle, &self.hub)),
+            Wanted::Events(page, true) => return Ok(self.follow_events(page)),
+            Wanted::Events(page, false) => object(&self.events(&page)),
             Wanted::Server => object(&figures::server(&self.running, &self.handle)),
             Wanted::Connections(page) => text(answer::head(OBJECT), self.connections(page).await),
             Wanted::Connection(id) => object(&self.one_connection(id).await?),
@@ -167,6 +174,8 @@ impl Admin {
             Wanted::Room(name) => object(&self.one_room(&name)?),
             Wanted::Name(name) => object(&self.called(&name)?),
             Wanted::Log => object(&self.log()),
+            Wanted::Settings => object(&self.settings()),
+            Wanted::Can => self.can(request).await?,
             Wanted::Bans => object(&self.bans()),
             Wanted::Ban => self.ban(request, operator).await?,
             Wanted::AnnounceIn(room) => self.announce_in(&room, request, operator).await?,
@@ -233,20 +242,6 @@ fn text(head: http::Response<()>, body: impl Into<Bytes>) -> http::Response<Byte
 /// One object, on a line.
 fn object(value: &Value) -> http::Response<Bytes> {
     text(answer::head(OBJECT), format!("{value}\n"))
-}
-
-/// Whether no worker is held, for a probe.
-fn healthy(handle: &Handle) -> http::Response<Bytes> {
-    let held = held(handle);
-    let mut response = if held.is_empty() {
-        text(answer::head(TEXT), "ok\n")
-    } else {
-        text(answer::head(TEXT), format!("held workers: {held:?}\n"))
-    };
-    if !held.is_empty() {
-        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-    }
-    response
 }
 
 /// Whether it is to be sent connections, for a probe and for whoever wonders why not.

@@ -2,7 +2,7 @@
 //!
 //! Options: `format` (text), `room` (lobby), `commands` (on), `echo` (off), `rate` (1,000 where other machines can
 //! connect), `new-rooms` (1,000 there), `overflow` (disconnect), `idle` (off; 5 minutes on UDP), on streams `framing` (lines), and over HTTP `origins`
-//! (none), `auth` (optional) and `access-token` (off). All listeners of the process share one hub.
+//! (none), `auth` (optional), `access-token` (off) and `health` (off). All listeners of the process share one hub.
 
 mod commands;
 mod confirming;
@@ -15,6 +15,7 @@ mod serving;
 mod strangers;
 mod web;
 
+use super::admin::Health;
 use super::{Add, NamedService, Offer, Shared, guard};
 use crate::address::{DatagramListener, StreamListener};
 use crate::endpoint::Options;
@@ -167,11 +168,15 @@ fn requests(streams: StreamListener, options: &mut Options) -> Add {
     let settings = Settings { known_by: known_by(options, &streams), ..settings };
     let access = Access { is_in_urls: options.value("access-token", parse_switch).unwrap_or(false) };
     let live = options.live.clone();
+    let is_probed = options.value("health", parse_switch).unwrap_or(false);
     Box::new(move |server, shared| {
         let streams = streams.timeouts(live.timeouts(shared.timeouts));
         let listener = Arc::new(Listener::of(settings, shared));
+        let health = is_probed.then(|| Health::of(shared, server.handle()));
         let web = Arc::new(
             Web::new(listener, guard, shared.frame_bytes.clone(), access)
+                .counted(&shared.running)
+                .probed(health)
                 .but(shared.banned(&server), Arc::clone(&shared.access)),
         );
         let unasked = Arc::clone(&web);

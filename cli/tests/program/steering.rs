@@ -168,3 +168,87 @@ fn who_moderates_a_room_acts_in_that_room_alone() {
     assert_eq!((post("/bans"), post("/drain")), (403, 403));
     program.stop();
 }
+
+#[test]
+fn events_of_the_audit_are_listed_and_followed() {
+    let served = Served::start("events", "rooms=tcp://127.0.0.1:0");
+    served.done(&["ready", "off"]);
+    served.done(&["ban", "192.0.2.1"]);
+    let listed = served.done(&["events", "event=admin"]);
+    let lines: Vec<_> = listed.lines().collect();
+    assert!(lines[0].starts_with("TIME ") && lines.len() == 3, "{listed}");
+    assert!(lines[1].contains(" ready ") && lines[2].contains(" ban ") && lines[2].contains("192.0.2.1"), "{listed}");
+    let behind = served.done(&["events", "since=0"]);
+    assert!(behind.contains(" ban ") && !behind.contains(" ready "), "{behind}");
+    assert!(served.refused(&["events", "since=x"]).contains("since: "));
+
+    let mut stream = std::os::unix::net::UnixStream::connect(&served.socket as &Path).expect("it listens");
+    stream
+        .write_all(b"GET /events?follow=1&since=0&event=admin HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        .expect("it takes a request");
+    stream.set_read_timeout(Some(crate::process::PATIENCE)).expect("a timeout can be set");
+    let mut stream = std::io::BufReader::new(stream);
+    told(&mut stream, "\"action\":\"ban\"");
+    served.done(&["unban", "192.0.2.1"]);
+    let line = told(&mut stream, "\"event\":\"admin\"");
+    assert!(line.contains("\"action\":\"unban\",\"reason\":\"192.0.2.1\""), "{line}");
+    drop(stream);
+
+    let url = format!("unix://{}", served.socket);
+    let mut following = Program::spawn(command(&["admin", "--url", &url, "events", "-f"]));
+    following.printed("unban");
+    served.done(&["ready", "on"]);
+    following.printed("ready  on");
+    following.signal(nix::sys::signal::Signal::SIGKILL);
+    following.end();
+    served.program.stop();
+}
+
+#[test]
+fn what_is_set_and_what_it_comes_to_is_told_without_a_secret() {
+    let (token, hash) = made("alice");
+    let (file, socket) = (Place::new("settings.toml"), Place::new("settings.sock"));
+    let text = format!(
+        "listen = [\"admin=unix://{socket}\", \"rooms=http://127.0.0.1:0?health=on\"]\nmax-frame = \"8KiB\"\n[tokens.alice]\n{hash}\nrooms = {{ \"ops.*\" = [\"read\"] }}\n[rooms.\"board.**\"]\nonly = [\"bob\"]\n"
+    );
+    std::fs::write(&*file, text).expect("it is written");
+    let program = Program::of_file(&file, 2);
+    let url = format!("unix://{socket}");
+    let admin = |arguments: &[&str]| run(&[&["admin", "--url", &url], arguments].concat());
+    let told = admin(&["config"]).output.join("\n");
+    let line = told.lines().find(|line| line.starts_with("max-frame = ")).expect("it is there");
+    assert!(line.starts_with("max-frame = \"8KiB\"  # ") && line.contains("settings.toml"), "{line}");
+    assert!(line.ends_with("changed by a restart") && told.contains("changed by a reload"), "{told}");
+    let object = admin(&["config", "--json"]).output.join("");
+    assert!(object.contains("\"hidden\"") && !object.contains(hash.split('"').nth(1).expect("a hash")), "{object}");
+    let can = |who: &str, action: &str, room: &str| admin(&["can", who, action, room]).output.join("\n");
+    let may = can("alice", "history", "ops.east");
+    assert!(may.contains("allowed: yes") && may.contains("tokens.alice.rooms.\"ops.*\" grants history"), "{may}");
+    let closed = can("alice", "join", "board.x");
+    assert!(closed.contains("allowed: no") && closed.contains("rooms.\"board.**\".only"), "{closed}");
+    assert!(can("anonymous", "join", "ops.east").contains("because: no line grants it"));
+    let by_token = |token: &str| {
+        let body = format!("{{\"token\":\"{token}\",\"action\":\"read\",\"room\":\"ops.x\"}}");
+        let stream = std::os::unix::net::UnixStream::connect(&*socket).expect("it listens");
+        asked(stream, "POST", "/can", &["content-type: application/json"], &body)
+    };
+    let answer = by_token(&token);
+    assert!(answer.status == 200 && answer.body.contains("\"allowed\":true"), "{}", answer.body);
+    assert!(answer.body.contains("\"name\":\"alice\"") && !answer.body.contains(&token[12..40]), "{}", answer.body);
+    assert_eq!(by_token("sb_nobody").status, 400);
+
+    let probe = |path: &str| asked(program.tcp(1), "GET", path, &[], "");
+    assert_eq!((probe("/healthz").status, probe("/healthz").body), (200, "ok\n".to_owned()));
+    assert_eq!((probe("/readyz").status, probe("/readyz").body), (200, "{\"ready\":true}\n".to_owned()));
+    assert_eq!(admin(&["ready", "off"]).code, Some(0));
+    assert_eq!(probe("/readyz").status, 503);
+    assert_eq!(admin(&["drain", "--grace", "1s"]).code, Some(0));
+    assert_eq!(program.end().code, Some(0));
+}
+
+#[test]
+fn without_being_asked_for_a_rooms_listener_tells_no_probe() {
+    let program = Program::serve(&["rooms=http://127.0.0.1:0"]);
+    assert_eq!(asked(program.tcp(0), "GET", "/healthz", &[], "").status, 404);
+    program.stop();
+}

@@ -6,9 +6,9 @@ use std::time::Duration;
 /// The most steps of one, that for all longer ones included.
 const MOST_STEPS: usize = 16;
 
-/// Durations that were counted. At most [`MOST_STEPS`] − 1 bounds.
+/// Durations that are counted, by any thread.
 #[derive(Debug)]
-pub(crate) struct Histogram {
+pub struct Histogram {
     bounds: &'static [Duration],
     counts: [AtomicU64; MOST_STEPS],
     nanos: AtomicU64,
@@ -27,12 +27,17 @@ pub struct Durations {
 }
 
 impl Histogram {
-    pub(crate) fn new(bounds: &'static [Duration]) -> Self {
-        debug_assert!(bounds.len() < MOST_STEPS);
+    /// One whose steps end at these bounds, the shortest first.
+    ///
+    /// # Panics
+    /// There are more than 15.
+    pub fn new(bounds: &'static [Duration]) -> Self {
+        assert!(bounds.len() < MOST_STEPS, "a histogram has at most 15 bounds");
         Self { bounds, counts: Default::default(), nanos: AtomicU64::new(0) }
     }
 
-    pub(crate) fn record(&self, duration: Duration) {
+    /// Counts one.
+    pub fn record(&self, duration: Duration) {
         // Relaxed: statistics, which guard no other memory.
         self.counts[self.step(duration)].fetch_add(1, Ordering::Relaxed);
         self.nanos.fetch_add(nanos(duration), Ordering::Relaxed);
@@ -42,7 +47,8 @@ impl Histogram {
         self.bounds.iter().position(|bound| duration <= *bound).unwrap_or(self.bounds.len())
     }
 
-    pub(crate) fn durations(&self) -> Durations {
+    /// What was counted so far.
+    pub fn durations(&self) -> Durations {
         let mut count = 0;
         let mut until = |step: usize| {
             count += self.counts[step].load(Ordering::Relaxed);
@@ -56,7 +62,7 @@ impl Histogram {
 
 impl Durations {
     /// Adds those of another with the same bounds.
-    pub(crate) fn add(&mut self, other: &Self) {
+    pub fn add(&mut self, other: &Self) {
         for ((_, count), (_, more)) in self.steps.iter_mut().zip(&other.steps) {
             *count += more;
         }

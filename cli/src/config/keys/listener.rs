@@ -119,6 +119,12 @@ pub(super) static KEYS: &[Key] = &[
         "rooms: whether streams and WebSockets over HTTP may present a token in their URL, as access_token=",
     ),
     listener(
+        "health",
+        Kind::Switch,
+        "\"off\"",
+        "rooms over HTTP: whether /healthz and /readyz are answered here too, to everybody",
+    ),
+    listener(
         "datagrams",
         Kind::Word(&["all", "signed"]),
         "\"all\"",

@@ -78,6 +78,15 @@ impl JwtSource {
         self.keys.read().is_some()
     }
 
+    pub(crate) fn key_count(&self) -> usize {
+        self.keys.read().as_ref().map_or(0, |stamped| stamped.keys.len())
+    }
+
+    /// When keys were fetched last, whether or not they were others.
+    pub(crate) fn fetched(&self) -> Option<SystemTime> {
+        *self.fetched.read()
+    }
+
     /// How long ago they were fetched.
     pub(crate) fn keys_age(&self, now: SystemTime) -> Option<Duration> {
         self.fetched.read().map(|fetched| now.duration_since(fetched).unwrap_or_default())

@@ -95,8 +95,13 @@ impl Admin {
     }
 
     pub(super) async fn drain(&self, request: Request, operator: &Operator) -> Answered {
-        Fields::of(request).await?.end()?;
-        operator.acted("drain", "");
+        let mut body = Fields::of(request).await?;
+        let grace = body.take_some("grace", |value| parse_duration(value.as_str()?).ok(), "a duration, as in 30s")?;
+        body.end()?;
+        if let Some(grace) = grace {
+            self.handle.set_grace(grace);
+        }
+        operator.acted("drain", &grace.map(show_duration).unwrap_or_default());
         self.handle.drain();
         let mut response = object(&json!({ "draining": true }));
         *response.status_mut() = StatusCode::ACCEPTED;

@@ -1,9 +1,14 @@
 //! Every metric: its name, its type, its labels, and where its numbers are.
 //!
-//! Labels are bounded by this program or by the operator's file: no room, no person and no address is ever one.
+//! Those of who may do what, of requests and of the file are in `families/steering.rs`. Labels are bounded by this program or by the operator's file: no room, no person and no address is ever one.
+
+mod steering;
 
 use super::exposition::{Exposition, MetricKind, Samples};
+use super::health::Readiness;
 use super::process::{Process, seconds};
+use crate::policy::audit::Audit;
+use crate::policy::configured::FilePolicy;
 use crate::running::Run;
 use std::time::SystemTime;
 use switchboard::log::{RoomLog as _, SqliteLog, SqliteMetrics};
@@ -21,6 +26,8 @@ pub(super) struct Metric {
 /// All that is looked at once for one answer.
 struct Seen<'a> {
     running: &'a Run,
+    policy: Option<&'a FilePolicy>,
+    audit: &'a Audit,
     handle: &'a Handle,
     listeners: Vec<ListenerMetrics>,
     carried: Carried,
@@ -30,13 +37,28 @@ struct Seen<'a> {
     process: Process,
     /// What is kept in a data directory, if there is one.
     kept: Option<SqliteMetrics>,
+    is_ready: bool,
+}
+
+/// All of them, in the order in which they are shown.
+pub(super) fn all() -> impl Iterator<Item = &'static Metric> {
+    METRICS.iter().chain(steering::METRICS)
 }
 
 /// Everything that is counted, as text.
-pub(super) fn exposition(running: &Run, handle: &Handle, hub: &Hub) -> String {
+pub(super) fn exposition(
+    running: &Run,
+    handle: &Handle,
+    hub: &Hub,
+    policy: Option<&FilePolicy>,
+    audit: &Audit,
+) -> String {
     let metrics = handle.metrics();
     let seen = Seen {
         running,
+        policy,
+        audit,
+        is_ready: Readiness::now(running, handle, hub, policy).is_ready(),
         handle,
         listeners: metrics.listeners(),
         carried: metrics.carried(),
@@ -47,7 +69,7 @@ pub(super) fn exposition(running: &Run, handle: &Handle, hub: &Hub) -> String {
         kept: running.kept().map(SqliteLog::metrics),
     };
     let mut exposition = Exposition::default();
-    for metric in METRICS {
+    for metric in all() {
         (metric.read)(&seen, &mut exposition.metric(metric.name, metric.kind, metric.help, metric.labels));
     }
     exposition.into_text()
@@ -109,8 +131,8 @@ const fn histogram(
     Metric { name, kind: MetricKind::Histogram, labels, help, read }
 }
 
-/// In the order in which they are shown.
-pub(super) static METRICS: &[Metric] = &[
+/// What the server does.
+static METRICS: &[Metric] = &[
     gauge("switchboard_build_info", &["version", "commit"], "What runs: 1.", |_, to| {
         to.add(&[env!("CARGO_PKG_VERSION"), switchboard_load::COMMIT], 1);
     }),
@@ -321,27 +343,6 @@ pub(super) static METRICS: &[Metric] = &[
             }
         },
     ),
-    gauge(
-        "switchboard_config_last_reload_successful",
-        &[],
-        "Whether the last reload was taken; 1 before the first.",
-        |seen, to| to.add(&[], u8::from(seen.running.reloads().is_good)),
-    ),
-    gauge(
-        "switchboard_config_last_reload_success_timestamp_seconds",
-        &[],
-        "When what is in force was read.",
-        |seen, to| to.add(&[], seconds(seen.running.reloads().since)),
-    ),
-    counter("switchboard_config_reloads_total", &[], "Reloads asked for.", |seen, to| {
-        to.add(&[], seen.running.reloads().count);
-    }),
-    counter("switchboard_config_reload_failures_total", &[], "Reloads refused.", |seen, to| {
-        to.add(&[], seen.running.reloads().failures);
-    }),
-    counter("switchboard_log_lines_dropped_total", &[], "Log lines that stderr did not take.", |seen, to| {
-        to.add(&[], seen.running.lost_lines());
-    }),
     gauge("switchboard_draining", &[], "Whether it drains: 1.", |seen, to| {
         to.add(&[], u8::from(seen.handle.is_draining()));
     }),

@@ -1,8 +1,14 @@
 //! Whether it works, and whether it is to be sent connections: what balancers, containers and people ask.
 
+use super::{TEXT, object, text};
 use crate::policy::configured::FilePolicy;
 use crate::running::Run;
+use crate::services::Shared;
+use crate::web::answer;
+use bytes::Bytes;
+use http::{Method, StatusCode};
 use serde_json::{Value, json};
+use std::sync::Arc;
 use std::time::Duration;
 use switchboard::log::RoomLog as _;
 use switchboard::{Handle, Hub};
@@ -61,6 +67,54 @@ impl Readiness {
         let checks: serde_json::Map<_, _> =
             self.checks.iter().map(|(name, is_passed)| ((*name).to_owned(), json!(is_passed))).collect();
         json!({ "ready": self.is_ready(), "checks": checks, "near": self.near, "without-keys": self.without_keys })
+    }
+}
+
+/// Whether no worker is held, for a probe.
+pub(super) fn healthy(handle: &Handle) -> http::Response<Bytes> {
+    let held = held(handle);
+    let mut response = if held.is_empty() {
+        text(answer::head(TEXT), "ok\n")
+    } else {
+        text(answer::head(TEXT), format!("held workers: {held:?}\n"))
+    };
+    if !held.is_empty() {
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    }
+    response
+}
+
+/// The same of a server, for listeners of other services: whether it works, and whether it wants connections; not why.
+pub(crate) struct Health {
+    running: Arc<Run>,
+    handle: Handle,
+    hub: Hub,
+    policy: Option<Arc<FilePolicy>>,
+}
+
+impl Health {
+    pub(crate) fn of(shared: &Shared, handle: Handle) -> Self {
+        Self { running: Arc::clone(&shared.running), handle, hub: shared.hub.clone(), policy: shared.policy.clone() }
+    }
+
+    /// What a probe is told, if it is one.
+    pub(crate) fn answer(&self, method: &Method, path: &str) -> Option<http::Response<Bytes>> {
+        if ![Method::GET, Method::HEAD].contains(method) {
+            return None;
+        }
+        match path {
+            "/healthz" => Some(healthy(&self.handle)),
+            "/readyz" => {
+                let is_ready =
+                    Readiness::now(&self.running, &self.handle, &self.hub, self.policy.as_deref()).is_ready();
+                let mut response = object(&json!({ "ready": is_ready }));
+                if !is_ready {
+                    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+                }
+                Some(response)
+            }
+            _ => None,
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Which entries of a list are wanted, and in what order: parsed once, from the parameters of a request.
 
+use crate::policy::audit::Recorded;
 use crate::web::query::{Query, number, one_of, parsed};
 use switchboard::grammar::{ErrorCode, Failure};
 use switchboard::{
@@ -52,6 +53,32 @@ pub(super) struct RoomPage {
     pub(super) glob: Option<Glob>,
     pub(super) after: Option<RoomName>,
     pub(super) limit: usize,
+}
+
+/// Which events of the audit are.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct EventPage {
+    /// Behind this number.
+    pub(super) since: Option<u64>,
+    event: Option<String>,
+    pub(super) limit: usize,
+}
+
+impl EventPage {
+    /// And whether those that come are wanted too.
+    pub(super) fn parse(query: &mut Query) -> Result<(Self, bool), Failure> {
+        let follow = query.take("follow", |text| one_of(text, [("0", false), ("1", true)]))?.unwrap_or(false);
+        let page = Self {
+            since: query.take("since", |text| Ok(number(text, 0, usize::MAX)? as u64))?,
+            event: query.take("event", |text| Ok(text.to_owned()))?,
+            limit: query.page()?,
+        };
+        Ok((page, follow))
+    }
+
+    pub(super) fn takes(&self, event: &Recorded) -> bool {
+        self.event.as_ref().is_none_or(|wanted| wanted == event.event)
+    }
 }
 
 impl ConnectionPage {

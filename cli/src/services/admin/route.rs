@@ -1,7 +1,7 @@
 //! What a request asks for: its method, path and query, parsed once into one enum; and what one has to be allowed for it.
 
 use super::assets;
-use super::pages::{ClosedPage, ConnectionPage, RoomPage};
+use super::pages::{ClosedPage, ConnectionPage, EventPage, RoomPage};
 use crate::web::assets::Asset;
 use crate::web::query::{Query, decoded, number, one_of, parsed};
 use http::Method;
@@ -32,6 +32,9 @@ pub(super) enum Wanted {
     Name(UserName),
     CloseName(UserName),
     Log,
+    Events(EventPage, bool),
+    Settings,
+    Can,
     Bans,
     Ban,
     Unban(IpNetwork),
@@ -75,6 +78,9 @@ impl Wanted {
             | Self::Room(_)
             | Self::Name(_)
             | Self::Log
+            | Self::Events(..)
+            | Self::Settings
+            | Self::Can
             | Self::Bans => Clearance::View,
             Self::CloseConnection(_)
             | Self::CloseName(_)
@@ -98,12 +104,14 @@ impl Wanted {
 
     /// Whether it has a body, which is an object.
     pub(super) fn has_body(&self) -> bool {
-        matches!(self, Self::AnnounceIn(_) | Self::Ban | Self::SetLog | Self::Reload | Self::SetReady | Self::Drain)
+        matches!(
+            self,
+            Self::Can | Self::AnnounceIn(_) | Self::Ban | Self::SetLog | Self::Reload | Self::SetReady | Self::Drain
+        )
     }
 }
 
 /// Every path, as it is described.
-#[cfg(test)]
 pub(super) const PATHS: &[&str] = &[
     "/",
     "/openapi.json",
@@ -119,6 +127,9 @@ pub(super) const PATHS: &[&str] = &[
     "/rooms/{room}",
     "/rooms/{room}/announcements",
     "/names/{name}",
+    "/events",
+    "/config",
+    "/can",
     "/bans",
     "/bans/{network}",
     "/log",
@@ -134,7 +145,7 @@ pub(super) fn allowed(path: &str) -> Option<&'static str> {
     match (path, &parts[..]) {
         (
             "/" | "/openapi.json" | "/metrics" | "/healthz" | "/readyz" | "/stats" | "/server" | "/connections"
-            | "/closed" | "/rooms" | "*",
+            | "/closed" | "/config" | "/events" | "/rooms" | "*",
             _,
         )
         | (_, ["rooms", _]) => Some(READ),
@@ -143,7 +154,7 @@ pub(super) fn allowed(path: &str) -> Option<&'static str> {
         ("/bans", _) => Some("GET, HEAD, OPTIONS, POST"),
         (_, ["bans", _]) => Some("DELETE, OPTIONS"),
         ("/ready", _) => Some("PUT, OPTIONS"),
-        ("/drain" | "/config/reload", _) | (_, ["rooms", _, "announcements"]) => Some("POST, OPTIONS"),
+        ("/drain" | "/can" | "/config/reload", _) | (_, ["rooms", _, "announcements"]) => Some("POST, OPTIONS"),
         _ => assets::part(path).map(|_| READ),
     }
 }
@@ -185,6 +196,12 @@ fn wanted(method: &Method, path: &str, query: &mut Query) -> Result<Wanted, Fail
         ("/connections", _) => Wanted::Connections(ConnectionPage::parse(query)?),
         ("/closed", _) => Wanted::Closed(ClosedPage::parse(query)?),
         ("/rooms", _) => Wanted::Rooms(RoomPage::parse(query)?),
+        ("/config", _) => Wanted::Settings,
+        ("/can", _) => Wanted::Can,
+        ("/events", _) => {
+            let (page, follow) = EventPage::parse(query)?;
+            Wanted::Events(page, follow)
+        }
         ("/server", _) => Wanted::Server,
         ("/log", _) if method == Method::PUT => Wanted::SetLog,
         ("/log", _) => Wanted::Log,

@@ -1,6 +1,6 @@
 //! The interface against its description, and the metrics against theirs.
 
-use super::families::METRICS;
+use super::families;
 use super::*;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -31,7 +31,7 @@ fn every_metric_is_documented_as_it_is() {
     let page = include_str!("../../../../docs/operations.md");
     let rows: BTreeSet<_> =
         page.lines().filter(|line| line.starts_with("| `switchboard_") || line.starts_with("| `process_")).collect();
-    let expected = METRICS.iter().map(|metric| {
+    let expected = families::all().map(|metric| {
         let labels: Vec<_> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
         format!(
             "| `{}` | {} | {} | {} |",
@@ -64,7 +64,7 @@ fn an_address_with_a_prefix_stands_for_the_network_around_it() {
 
 #[test]
 fn names_say_what_is_counted() {
-    for metric in METRICS {
+    for metric in families::all() {
         assert_eq!(metric.name.ends_with("_total"), metric.kind == exposition::MetricKind::Counter, "{}", metric.name);
         for label in metric.labels {
             assert!(!["room", "name", "user", "address"].contains(label), "{}", metric.name);

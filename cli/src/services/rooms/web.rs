@@ -17,6 +17,8 @@ use super::member::Member;
 use super::{Listener, MemberOptions};
 use crate::live::Replaceable;
 use crate::policy::bans::Banned;
+use crate::running::Run;
+use crate::services::admin::Health;
 use crate::services::received;
 use crate::web::access::{AccessLog, note_name};
 use crate::web::answer::{self, EVENTS, OBJECTS, bodiless, endless, link, paged};
@@ -60,6 +62,8 @@ pub(super) struct Web {
     access: Access,
     /// Those that it gave for tokens, and that nobody has used.
     tickets: Mutex<Tickets>,
+    /// What probes are told here, if they are.
+    health: Option<Health>,
 }
 
 /// What a listener wants to be shown.
@@ -70,6 +74,16 @@ pub(super) struct Access {
 }
 
 impl Web {
+    /// Tells probes how the server is.
+    pub(super) fn probed(self, health: Option<Health>) -> Self {
+        Self { health, ..self }
+    }
+
+    /// Counts its requests.
+    pub(super) fn counted(self, running: &Run) -> Self {
+        Self { front: self.front.counted(running.requests_of(route::PATHS)), ..self }
+    }
+
     pub(super) fn new(
         listener: Arc<Listener>,
         guard: Replaceable<Arc<Guard>>,
@@ -78,7 +92,7 @@ impl Web {
     ) -> Self {
         let front = Front::new(guard, listener.work.clone(), route::allowed);
         let (publications, hasher, tickets) = Default::default();
-        Self { listener, front, frame_bytes, publications, hasher, access, tickets }
+        Self { listener, front, frame_bytes, publications, hasher, access, tickets, health: None }
     }
 
     /// Answers nobody who is banned, and tells of requests.
@@ -98,6 +112,9 @@ impl Web {
 
     async fn respond(&self, asker: Asker, request: Request) -> Result<Response, Failure> {
         let uri = request.uri();
+        if let Some(told) = self.health.as_ref().and_then(|health| health.answer(request.method(), uri.path())) {
+            return Ok(told.into());
+        }
         let query = uri.query().map(|query| credential::from_query(query, self.access.is_in_urls)).transpose()?;
         let (in_url, query) = query.unzip();
         let (in_url, method) = (in_url.flatten(), request.method());

@@ -155,6 +155,11 @@ impl Certificates {
         self.0.current().validity.iter().filter_map(|validity| validity.fault(now)).collect()
     }
 
+    /// Until when each certificate is valid, in their order.
+    pub fn ends(&self) -> Vec<SystemTime> {
+        self.0.current().validity.iter().map(|validity| validity.until.to_system_time()).collect()
+    }
+
     /// The files that [`reload`](Self::reload) reads: certificates and their keys.
     pub fn files(&self) -> &[(PathBuf, PathBuf)] {
         &self.0.files

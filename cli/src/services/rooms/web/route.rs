@@ -178,6 +178,21 @@ pub(super) const TEMPLATES: [&str; 9] = [
     "/ws",
 ];
 
+/// Every path but those of files, for counting: all of those are the last.
+pub(super) const PATHS: &[&str] = &[
+    "/",
+    "/ws",
+    "/me",
+    "/tickets",
+    "/rooms",
+    "/rooms/{room}",
+    "/rooms/{room}/ws",
+    "/rooms/{room}/events",
+    "/rooms/{room}/messages",
+    "/rooms/{room}/members",
+    "/{file}",
+];
+
 /// The methods that a path takes, if there is something.
 pub(super) fn allowed(path: &str) -> Option<&'static str> {
     resource(path).map(Resource::allow)
