@@ -58,7 +58,7 @@ fn a_server_that_was_killed_goes_on_where_it_was() {
 #[test]
 fn what_memory_does_not_have_is_read_from_the_directory() {
     let place = Place::folder("deep");
-    let program = serve(&place);
+    let program = Program::serve(&[HTTP, "--data", &place.within("data"), "--history-messages", "1000"]);
     let first = publish(&program, "1");
     (2..=300).for_each(|number: u32| _ = publish(&program, &number.to_string()));
     let texts = |query: &str| -> Vec<String> {
