@@ -218,7 +218,7 @@ fn what_is_set_and_what_it_comes_to_is_told_without_a_secret() {
     let told = admin(&["config"]).output.join("\n");
     let line = told.lines().find(|line| line.starts_with("max-frame = ")).expect("it is there");
     assert!(line.starts_with("max-frame = \"8KiB\"  # ") && line.contains("settings.toml"), "{line}");
-    assert!(line.ends_with("changed by a restart") && told.contains("changed by a reload"), "{told}");
+    assert!(line.ends_with("changed by a reload") && told.contains("changed by a restart"), "{told}");
     let object = admin(&["config", "--json"]).output.join("");
     assert!(object.contains("\"hidden\"") && !object.contains(hash.split('"').nth(1).expect("a hash")), "{object}");
     let can = |who: &str, action: &str, room: &str| admin(&["can", who, action, room]).output.join("\n");
