@@ -99,12 +99,12 @@ pub(super) enum Action {
         #[arg(value_parser = parse_room)]
         room: RoomName,
     },
-    /// Tell all members of a room something, in nobody's name
+    /// Tell all members of every room something, in nobody's name
     Announce {
         text: String,
-        /// Which room
+        /// Which room alone
         #[arg(long, value_name = "ROOM", value_parser = parse_room)]
-        room: RoomName,
+        room: Option<RoomName>,
     },
     /// List networks that nobody may come from
     Bans,
@@ -206,7 +206,10 @@ impl Action {
             }
             Self::Close { target: Closing::Name(name) } => AdminRequest::act(Method::DELETE, &named(&name), None),
             Self::Announce { text, room } => {
-                let path = format!("/rooms/{}/announcements", encoded(room.as_str()));
+                let path = match room {
+                    Some(room) => format!("/rooms/{}/announcements", encoded(room.as_str())),
+                    None => "/announcements".to_owned(),
+                };
                 AdminRequest::act(Method::POST, &path, Some(json!({ "text": text })))
             }
             Self::Bans => AdminRequest::get("/bans".to_owned(), Shown::Columns(shown::BANS)),

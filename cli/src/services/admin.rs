@@ -178,6 +178,7 @@ impl Admin {
             Wanted::Can => self.can(request).await?,
             Wanted::Bans => object(&self.bans()),
             Wanted::Ban => self.ban(request, operator).await?,
+            Wanted::Announce => self.announce(request, operator).await?,
             Wanted::AnnounceIn(room) => self.announce_in(&room, request, operator).await?,
             Wanted::Unban(network) => self.unban(&network, operator).await?,
             Wanted::CloseConnection(id) => self.close_connection(id, operator)?,

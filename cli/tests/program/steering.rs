@@ -150,6 +150,26 @@ fn a_room_is_told_something_in_nobodys_name() {
 }
 
 #[test]
+fn every_room_is_told_something_in_nobodys_name() {
+    let served = Served::start("announce-all", "rooms=tcp://127.0.0.1:0");
+    let mut members: Vec<_> =
+        (0..70).map(|number| member(&served.program, 1, &format!("/join r{number}\n/format json\n"))).collect();
+    for member in &mut members {
+        told(member, "\"format\"");
+    }
+    let answer = served.done(&["announce", "back at noon"]);
+    assert!(answer.contains("failed: 0"), "{answer}");
+    for (number, member) in members.iter_mut().enumerate() {
+        // They are in the lobby too.
+        let line = told(member, &format!("{{\"room\":\"r{number}\",\"seq\""));
+        assert!(line.contains("\"from\":null") && line.contains("back at noon"), "{line}");
+    }
+    assert!(served.refused(&["announce", ""]).contains("text: "));
+    assert_eq!(served.acts(), ["announce all rooms: back at noon"]);
+    served.program.stop();
+}
+
+#[test]
 fn who_moderates_a_room_acts_in_that_room_alone() {
     let (token, hash) = made("eve");
     let file = Place::new("moderates.toml");
@@ -165,7 +185,7 @@ fn who_moderates_a_room_acts_in_that_room_alone() {
     };
     assert_eq!(post("/rooms/ops/announcements"), 200);
     assert_eq!(post("/rooms/lobby/announcements"), 403);
-    assert_eq!((post("/bans"), post("/drain")), (403, 403));
+    assert_eq!((post("/bans"), post("/drain"), post("/announcements")), (403, 403, 403));
     program.stop();
 }
 

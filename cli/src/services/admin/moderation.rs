@@ -1,4 +1,4 @@
-//! What an operator does in a room, or whoever moderates it.
+//! What an operator does in a room, or whoever moderates it; and what all rooms are told.
 
 use super::acts::{Answered, Fields};
 use super::lists::no_room;
@@ -9,7 +9,34 @@ use switchboard::grammar::{ErrorCode, Failure};
 use switchboard::http::Request;
 use switchboard::{Room, RoomName};
 
+/// Rooms that are told together, before others have their turn.
+const TOGETHER: usize = 64;
+
 impl Admin {
+    /// Publishes a message in every room that is from nobody. Of those that are kept on disk it waits for none.
+    #[expect(clippy::disallowed_methods, reason = "an operator acts as the program, and in nobody's name")]
+    pub(super) async fn announce(&self, request: Request, operator: &Operator) -> Answered {
+        let mut body = Fields::of(request).await?;
+        let text = self.announcement(&mut body)?;
+        body.end()?;
+        // First: whoever asks may be gone before every room is told.
+        operator.acted("announce", &format!("all rooms: {text}"));
+        let (mut told, mut failed, mut behind) = (0, 0, None);
+        loop {
+            let some = self.hub.rooms(behind.as_ref(), TOGETHER);
+            for room in some.rooms.iter().filter_map(|summary| self.hub.find(&summary.name)) {
+                match room.publish(&text).known() {
+                    Some(Err(_)) => failed += 1,
+                    _ => told += 1,
+                }
+            }
+            let Some(last) = some.next else { break };
+            behind = Some(last);
+            tokio::task::yield_now().await;
+        }
+        Ok(object(&json!({ "rooms": told, "failed": failed })))
+    }
+
     /// Publishes a message there that is from nobody.
     #[expect(clippy::disallowed_methods, reason = "an operator acts as the program, and in nobody's name")]
     pub(super) async fn announce_in(&self, name: &RoomName, request: Request, operator: &Operator) -> Answered {

@@ -28,6 +28,7 @@ pub(super) enum Wanted {
     Closed(ClosedPage),
     Rooms(RoomPage),
     Room(RoomName),
+    Announce,
     AnnounceIn(RoomName),
     Name(UserName),
     CloseName(UserName),
@@ -84,6 +85,7 @@ impl Wanted {
             | Self::Bans => Clearance::View,
             Self::CloseConnection(_)
             | Self::CloseName(_)
+            | Self::Announce
             | Self::AnnounceIn(_)
             | Self::Ban
             | Self::Unban(_)
@@ -106,7 +108,14 @@ impl Wanted {
     pub(super) fn has_body(&self) -> bool {
         matches!(
             self,
-            Self::Can | Self::AnnounceIn(_) | Self::Ban | Self::SetLog | Self::Reload | Self::SetReady | Self::Drain
+            Self::Can
+                | Self::Announce
+                | Self::AnnounceIn(_)
+                | Self::Ban
+                | Self::SetLog
+                | Self::Reload
+                | Self::SetReady
+                | Self::Drain
         )
     }
 }
@@ -126,6 +135,7 @@ pub(super) const PATHS: &[&str] = &[
     "/rooms",
     "/rooms/{room}",
     "/rooms/{room}/announcements",
+    "/announcements",
     "/names/{name}",
     "/events",
     "/config",
@@ -154,7 +164,9 @@ pub(super) fn allowed(path: &str) -> Option<&'static str> {
         ("/bans", _) => Some("GET, HEAD, OPTIONS, POST"),
         (_, ["bans", _]) => Some("DELETE, OPTIONS"),
         ("/ready", _) => Some("PUT, OPTIONS"),
-        ("/drain" | "/can" | "/config/reload", _) | (_, ["rooms", _, "announcements"]) => Some("POST, OPTIONS"),
+        ("/drain" | "/can" | "/announcements" | "/config/reload", _) | (_, ["rooms", _, "announcements"]) => {
+            Some("POST, OPTIONS")
+        }
         _ => assets::part(path).map(|_| READ),
     }
 }
@@ -198,6 +210,7 @@ fn wanted(method: &Method, path: &str, query: &mut Query) -> Result<Wanted, Fail
         ("/rooms", _) => Wanted::Rooms(RoomPage::parse(query)?),
         ("/config", _) => Wanted::Settings,
         ("/can", _) => Wanted::Can,
+        ("/announcements", _) => Wanted::Announce,
         ("/events", _) => {
             let (page, follow) = EventPage::parse(query)?;
             Wanted::Events(page, follow)
