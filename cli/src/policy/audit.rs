@@ -20,8 +20,8 @@ use std::fs::File;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
-use switchboard::policy::{Principal, Refusal};
-use switchboard::{Ban, Bucket, PeerAddr, Rate, UserName};
+use switchboard::policy::{Claimant, Principal, Refusal};
+use switchboard::{Ban, Bucket, PeerAddr, Rate, RoomName, UserName};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::warn;
@@ -223,19 +223,20 @@ impl Audit {
     }
 
     /// A token was taken: a connection's, or a request's, of which there may be many.
-    pub(crate) fn authenticated(&self, principal: &Principal, address: &PeerAddr) {
+    pub(crate) fn authenticated(&self, principal: &Principal, claimant: &Claimant) {
         self.tally.authenticated(principal);
         // Of each request: nothing is made of what is not told.
         let withheld = self.authenticated.lock().take(self.started.elapsed());
         if let Some(withheld) = withheld {
-            self.tell(&AuditEvent { withheld, ..AuditEvent::of("authenticated", principal, address) });
+            let event = AuditEvent::of("authenticated", principal, &claimant.address);
+            self.tell(&AuditEvent { withheld, ..event.from(claimant) });
         }
     }
 
     /// A token was not taken; `id` is what a well-formed one calls itself.
-    pub(crate) fn refused(&self, refused: Refused, id: Option<&str>, address: &PeerAddr) {
+    pub(crate) fn refused(&self, refused: Refused, id: Option<&str>, claimant: &Claimant) {
         self.tally.refused(refused);
-        let event = AuditEvent { event: "refused", token: id, address: Some(address), ..AuditEvent::default() };
+        let event = AuditEvent { event: "refused", token: id, ..AuditEvent::default() }.from(claimant);
         self.tell_some(&self.refused, AuditEvent { reason: Some(refused.code()), ..event });
     }
 
@@ -247,15 +248,16 @@ impl Audit {
     }
 
     /// Something was asked for that its principal may not do.
-    pub(crate) fn denied(&self, principal: &Principal, address: &PeerAddr, action: &str) {
+    pub(crate) fn denied(&self, principal: &Principal, claimant: &Claimant, action: &str, room: Option<&RoomName>) {
         self.tally.denied(action);
-        let event = AuditEvent { action: Some(action), ..AuditEvent::of("denied", principal, address) };
-        self.tell_some(&self.denied, event);
+        let event = AuditEvent::of("denied", principal, &claimant.address).from(claimant);
+        let room = room.map(RoomName::as_str);
+        self.tell_some(&self.denied, AuditEvent { action: Some(action), room, ..event });
     }
 
     /// A connection is closed since its credential has expired.
-    pub(crate) fn expired(&self, principal: &Principal, address: &PeerAddr) {
-        self.tell_some(&self.expired, AuditEvent::of("expired", principal, address));
+    pub(crate) fn expired(&self, principal: &Principal, claimant: &Claimant) {
+        self.tell_some(&self.expired, AuditEvent::of("expired", principal, &claimant.address).from(claimant));
     }
 
     /// A request was not answered, since nobody may come from there.

@@ -239,7 +239,7 @@ impl FilePolicy {
         let snapshot = self.snapshot();
         let sender = snapshot.sender(&signed.name).filter(|(_, key)| self.sent.takes(signed, key));
         let Some((Holder { record, principal }, _)) = sender else {
-            self.audit.refused(Refused::Signature, None, address);
+            self.audit.refused(Refused::Signature, None, &Claimant::new(address.clone()));
             return None;
         };
         let refused = if record.has_expired(SystemTime::now()) {
@@ -250,7 +250,7 @@ impl FilePolicy {
             self.audit.tally.signed();
             return Some(Arc::clone(principal));
         };
-        self.audit.refused(refused, principal.credential(), address);
+        self.audit.refused(refused, principal.credential(), &Claimant::new(address.clone()));
         None
     }
 
@@ -280,7 +280,7 @@ impl FilePolicy {
         if matches!(refused.refusal(), Refusal::Wrong | Refusal::Expired) {
             self.failures.count(&claimant.address);
         }
-        self.audit.refused(refused, token, &claimant.address);
+        self.audit.refused(refused, token, claimant);
     }
 }
 
@@ -309,7 +309,7 @@ impl Policy for FilePolicy {
                 return self.ask(callout, token, claimant).await;
             }
             match &shown {
-                Ok(principal) => self.audit.authenticated(principal, &claimant.address),
+                Ok(principal) => self.audit.authenticated(principal, &claimant),
                 Err(refused) => self.failed(*refused, called(token.reveal()).as_deref(), &claimant),
             }
             shown.map_err(Refused::refusal)

@@ -113,7 +113,7 @@ impl FilePolicy {
 
     fn note(&self, shown: &Result<Arc<Principal>, Refused>, token: &str, claimant: &Claimant) {
         match shown {
-            Ok(principal) => self.audit.authenticated(principal, &claimant.address),
+            Ok(principal) => self.audit.authenticated(principal, claimant),
             Err(refused) => self.failed(*refused, Some(token), claimant),
         }
     }

@@ -81,7 +81,12 @@ fn an_audit_has_a_file_of_its_own_that_is_opened_again_at_a_reload() {
     assert_eq!((told[0]["principal"].as_str(), told[0]["source"].as_str()), (Some("alice"), Some("token")));
     assert!(served.lines.contains(told[0]["token"].as_str().expect("it is called by its hash")));
     assert_eq!((told[1]["reason"].as_str(), told[2]["action"].as_str()), (Some("unknown"), Some("/join")));
-    assert!(told.iter().all(|object| object["address"].as_str().is_some_and(|address| address.starts_with("127."))));
+    for object in &told {
+        let said = |name: &str| object[name].as_str().unwrap_or_default().to_owned();
+        assert!(said("address").starts_with("127.") && said("listener").starts_with("tcp://127."), "{object}");
+        assert_eq!(said("transport"), "tcp");
+    }
+    assert_eq!(told[2]["room"], "lobby");
     // As logrotate does.
     let old = Place::new("audit.old");
     std::fs::rename(path, &old as &Path).expect("it can be moved");

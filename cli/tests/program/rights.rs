@@ -1,13 +1,15 @@
 //! Each right over each transport, given and not: an act, and what came of it as somebody else sees it.
 
 use crate::http::asked;
-use crate::process::{PATIENCE, Place, Program, until};
+use crate::process::{PATIENCE, Place, Program, command, ran, until};
 use crate::tls::{Pair, connect};
 use crate::tokens::made;
 use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::{TcpStream, UdpSocket};
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
+use std::process::Stdio;
 
 const RIGHTS: [&str; 6] = ["join", "publish", "history", "presence", "create", "moderate"];
 
@@ -23,11 +25,28 @@ enum Way {
     RoomSocket,
     /// Requests, and a stream of events.
     Requests,
+    /// A stream of events alone, with all that was there before.
+    Events,
+    /// Messages that are followed.
+    Follow,
+    /// What is typed into `switchboard connect`.
+    Connect,
     /// As nobody in particular.
     Datagrams,
 }
 
-const WAYS: [Way; 7] = [Way::Tcp, Way::Tls, Way::Unix, Way::Socket, Way::RoomSocket, Way::Requests, Way::Datagrams];
+const WAYS: [Way; 10] = [
+    Way::Tcp,
+    Way::Tls,
+    Way::Unix,
+    Way::Socket,
+    Way::RoomSocket,
+    Way::Requests,
+    Way::Events,
+    Way::Follow,
+    Way::Connect,
+    Way::Datagrams,
+];
 
 impl Way {
     fn word(self) -> &'static str {
@@ -38,6 +57,9 @@ impl Way {
             Self::Socket => "ws",
             Self::RoomSocket => "roomws",
             Self::Requests => "http",
+            Self::Events => "events",
+            Self::Follow => "follow",
+            Self::Connect => "connect",
             Self::Datagrams => "udp",
         }
     }
@@ -127,15 +149,10 @@ impl Scene {
             }
             Way::Socket => Wire::Socket(self.upgrade("/ws?format=text")),
             Way::RoomSocket => Wire::Socket(self.upgrade(&format!("/rooms/{room}/ws?since=0-0"))),
-            Way::Requests => {
-                let mut stream = self.program.tcp(HTTP);
-                let head = format!(
-                    "GET /rooms/{room}/events HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {}\r\n\r\n",
-                    self.pat
-                );
-                stream.write_all(head.as_bytes()).unwrap();
-                Wire::Stream(Box::new(stream))
-            }
+            Way::Requests => self.streams(&format!("/rooms/{room}/events"), ""),
+            Way::Events => self.streams(&format!("/rooms/{room}/events"), "last-event-id: 0-0\r\n"),
+            Way::Follow => self.streams(&format!("/rooms/{room}/messages?follow=1&since=0-0"), ""),
+            Way::Connect => unreachable!("it is a program of its own"),
             Way::Datagrams => Wire::Datagrams(self.program.udp(UDP)),
         });
         let answer = match way {
@@ -147,7 +164,9 @@ impl Scene {
                 peer.says(&format!("/join {room} {cookie}"));
                 peer.hears_any(&["you joined", "! "])
             }
-            Way::Requests | Way::RoomSocket => peer.hears_any(&["\"event\":\"you-joined\"", "\"error\":"]),
+            Way::Requests | Way::Events | Way::Follow | Way::RoomSocket => {
+                peer.hears_any(&["\"event\":\"you-joined\"", "\"error\":"])
+            }
             Way::Socket => peer.asks(&format!("/join {room}")),
             _ => {
                 let told = peer.asks(&format!("/auth {}", self.pat));
@@ -156,6 +175,28 @@ impl Scene {
             }
         };
         (peer, answer)
+    }
+
+    /// An answer that does not end.
+    fn streams(&self, path: &str, headers: &str) -> Wire {
+        let mut stream = self.program.tcp(HTTP);
+        let token = &self.pat;
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\n{headers}\r\n")
+            .unwrap();
+        Wire::Stream(Box::new(stream))
+    }
+
+    /// What `switchboard connect` prints for these lines, with the token in a file.
+    fn types(&self, lines: &str) -> String {
+        let file = Place::new("rights.token");
+        std::fs::write(&*file, &self.pat).unwrap();
+        std::fs::set_permissions(&*file, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let url = &self.program.listeners[TCP].url;
+        let mut command = command(&["connect", url, "--token-file", &file.to_string()]);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(format!("{lines}/quit\n").as_bytes()).unwrap();
+        let output = ran(child);
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
     }
 
     fn upgrade(&self, path: &str) -> TcpStream {
@@ -258,6 +299,7 @@ impl Peer {
 /// Does what a right is for, and says whether that came about. What comes of it is asserted where it is done.
 fn act(scene: &Scene, right: &str, way: Way, room: &str) -> bool {
     match (right, way) {
+        (_, Way::Connect) => typed(scene, right, room),
         ("join", _) => join(scene, way, room),
         ("create", Way::Requests) => {
             let (status, told) = scene.asks("POST", &format!("/rooms/{room}"), &scene.pat, "first");
@@ -292,7 +334,7 @@ fn act(scene: &Scene, right: &str, way: Way, room: &str) -> bool {
             assert_eq!(status == 403, told.contains("not-allowed"), "{status}: {told}");
             told.contains("\"before\"")
         }
-        ("history", Way::RoomSocket) => {
+        ("history", Way::RoomSocket | Way::Events | Way::Follow) => {
             let (mut peer, answer) = scene.enters(way, room);
             assert_eq!(scene.observes("POST", &format!("/rooms/{room}"), "live").0, 200);
             (answer + &peer.hears_any(&["\"live\""])).contains("\"before\"")
@@ -307,13 +349,15 @@ fn act(scene: &Scene, right: &str, way: Way, room: &str) -> bool {
             assert_eq!(status == 403, told.contains("not-allowed"), "{status}: {told}");
             status == 200
         }
-        ("presence", Way::RoomSocket) => notices(scene, room),
+        ("presence", Way::RoomSocket | Way::Events | Way::Follow) => notices(scene, way, room),
         ("presence", _) => {
             let told = scene.enters(way, room).0.asks("/who");
             assert_ne!(told.contains(&format!("* [{room}] 1 member")), told.contains("! not-allowed"), "{told}");
             !told.contains("! not-allowed")
         }
-        ("moderate", Way::Requests | Way::RoomSocket) => scene.enters(way, room).1.contains("\"moderate\""),
+        ("moderate", Way::Requests | Way::Events | Way::Follow | Way::RoomSocket) => {
+            scene.enters(way, room).1.contains("\"moderate\"")
+        }
         ("moderate", _) => {
             let (mut peer, _) = scene.enters(way, room);
             peer.asks("/format json");
@@ -321,6 +365,27 @@ fn act(scene: &Scene, right: &str, way: Way, room: &str) -> bool {
             assert!(told.contains("\"may\":["), "{told}");
             told.contains("\"moderate\"")
         }
+        _ => unreachable!("there are six"),
+    }
+}
+
+/// The same by what is typed into `switchboard connect`, which is then told what came of it.
+fn typed(scene: &Scene, right: &str, room: &str) -> bool {
+    let asks = |command: &str| scene.types(&format!("/join {room}\n{command}\n"));
+    match right {
+        "join" => asks("/ping").contains(&format!("[{room}] you joined")),
+        "create" => {
+            asks("/ping");
+            scene.has(room)
+        }
+        "publish" => {
+            let told = asks("said");
+            assert_eq!(told.contains("not-allowed"), !scene.keeps(room, "said"), "{told}");
+            scene.keeps(room, "said")
+        }
+        "history" => asks("/history").contains("before"),
+        "presence" => asks("/who").contains(&format!("[{room}] 1 member")),
+        "moderate" => scene.types(&format!("/format json\n/join {room}\n")).contains("\"moderate\""),
         _ => unreachable!("there are six"),
     }
 }
@@ -348,11 +413,11 @@ fn peer_is_refused(peer: &mut Peer) -> bool {
 }
 
 /// Whether a member without commands is told that somebody else comes.
-fn notices(scene: &Scene, room: &str) -> bool {
+fn notices(scene: &Scene, way: Way, room: &str) -> bool {
     let mut observer = Peer::new(Wire::Stream(Box::new(scene.program.tcp(TCP))));
     observer.asks(&format!("/auth {}", scene.root));
     observer.asks(&format!("/join {room}"));
-    let (mut peer, _) = scene.enters(Way::RoomSocket, room);
+    let (mut peer, _) = scene.enters(way, room);
     let mut comes = Peer::new(Wire::Stream(Box::new(scene.program.tcp(TCP))));
     comes.asks(&format!("/auth {}", scene.root));
     comes.asks(&format!("/join {room}"));
@@ -368,11 +433,15 @@ fn each_right_gives_what_it_is_for_on_every_transport_and_nothing_else_gives_it(
     let scene = Scene::start();
     let mut cells = 0;
     for (right, way) in RIGHTS.iter().flat_map(|right| WAYS.map(|way| (right, way))) {
+        // Nobody can say anything there.
+        if right == &"publish" && matches!(way, Way::Events | Way::Follow) {
+            continue;
+        }
         for (end, is_given) in [("yes", true), ("no", false)] {
             let room = format!("{right}.{}.{end}", way.word());
             assert_eq!(act(&scene, right, way, &room), is_given, "{room}");
             cells += 1;
         }
     }
-    assert_eq!(cells, 84);
+    assert_eq!(cells, 6 * 10 * 2 - 4);
 }

@@ -3,8 +3,9 @@
 use super::TARGET;
 use crate::policy::proof::Proof;
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 use std::time::SystemTime;
-use switchboard::policy::Principal;
+use switchboard::policy::{Claimant, Principal};
 use switchboard::{Escaped, PeerAddr, UserName};
 use tracing::info;
 
@@ -18,6 +19,12 @@ pub(super) struct AuditEvent<'a> {
     /// What a token or a certificate is called by, and never the token.
     pub(super) token: Option<&'a str>,
     pub(super) address: Option<&'a PeerAddr>,
+    /// The proxy that it came by.
+    pub(super) via: Option<SocketAddr>,
+    pub(super) transport: Option<&'static str>,
+    pub(super) listener: Option<&'a str>,
+    /// Where that was asked for.
+    pub(super) room: Option<&'a str>,
     /// What was asked for.
     pub(super) action: Option<&'a str>,
     pub(super) reason: Option<&'a str>,
@@ -36,26 +43,42 @@ impl<'a> AuditEvent<'a> {
         Self { event, principal, source, token, address: Some(address), ..Self::default() }
     }
 
+    /// The same by this one, who came on a connection.
+    pub(super) fn from(self, claimant: &'a Claimant) -> Self {
+        let Claimant { ref address, via, transport, .. } = *claimant;
+        Self { address: Some(address), via, transport, listener: claimant.listener(), ..self }
+    }
+
     /// As an event of the log.
     pub(super) fn log(&self, seq: u64) {
-        let Self { event, principal, source, token, address, action, reason, trace, withheld } = self;
+        let Self { event, principal, source, token, address, via, transport, listener, action, .. } = self;
+        let Self { room, reason, trace, withheld, .. } = self;
         let (source, withheld) = (source.as_deref(), (*withheld > 0).then_some(*withheld));
-        let address = address.map(tracing::field::display);
-        info!(target: TARGET, seq, principal, source, token, peer.addr = address, action, reason, trace, withheld, "{event}");
+        let (address, via) = (address.map(tracing::field::display), via.map(tracing::field::display));
+        info!(
+            target: TARGET,
+            seq, principal, source, token, peer.addr = address, via, transport, listener, action, room, reason, trace, withheld,
+            "{event}"
+        );
     }
 
     /// As a line of JSON.
     pub(super) fn line(&self, seq: u64, time: SystemTime) -> String {
-        let Self { event, principal, source, token, address, action, reason, trace, withheld } = self;
+        let Self { event, principal, source, token, address, via, transport, listener, action, .. } = self;
+        let Self { room, reason, trace, withheld, .. } = self;
         let mut line = format!("{{\"time\":\"{}\",\"seq\":{seq}", humantime::format_rfc3339_millis(time));
-        let address = address.map(ToString::to_string);
+        let (address, via) = (address.map(ToString::to_string), via.map(|via| via.to_string()));
         let fields = [
             ("event", Some(*event)),
             ("principal", *principal),
             ("source", source.as_deref()),
             ("token", *token),
             ("address", address.as_deref()),
+            ("via", via.as_deref()),
+            ("transport", *transport),
+            ("listener", *listener),
             ("action", *action),
+            ("room", *room),
             ("reason", *reason),
             ("trace", *trace),
         ];

@@ -4,7 +4,7 @@ use super::Clearance;
 use crate::policy::audit::Audit;
 use crate::policy::configured::FilePolicy;
 use std::sync::Arc;
-use switchboard::policy::{Principal, Rights};
+use switchboard::policy::{Claimant, Principal, Rights};
 use switchboard::{PeerAddr, RoomName, UnixUser};
 
 /// Whoever asks.
@@ -45,7 +45,7 @@ impl Operator {
     /// It may not.
     pub(super) fn denied(&self) {
         if let Some(principal) = &self.principal {
-            self.audit.denied(principal, &self.peer, "admin");
+            self.audit.denied(principal, &Claimant::new(self.peer.clone()), "admin", None);
         }
     }
 

@@ -16,8 +16,8 @@ use std::time::Duration;
 use switchboard::grammar::{Authenticated, Command, ErrorCode, Failure, Input, Notice, Reply, Token, parse};
 use switchboard::policy::{Claimant, Credentials, NotAllowed, Policy, Principal, Refusal};
 use switchboard::{
-    CloseReason, Codec, Connection, ConnectionError, Format, FrameError, PeerAddr, Result, Rights, RoomName, TlsInfo,
-    UnixUser, UserName,
+    CloseReason, Codec, Connection, ConnectionError, Format, FrameError, Result, Rights, RoomName, TlsInfo, UnixUser,
+    UserName,
 };
 use tokio::time::timeout;
 
@@ -80,9 +80,15 @@ impl Admission {
 
 impl Listener {
     /// Tells of something that `who` may not do, if that is why it was not done. `action` is a command, or what a request asks for.
-    pub(super) fn note(&self, failure: &Failure, who: &Principal, peer: &PeerAddr, action: &str) {
+    pub(super) fn note(
+        &self,
+        failure: &Failure,
+        who: &Principal,
+        claimant: impl FnOnce() -> Claimant,
+        (action, room): (&str, Option<&RoomName>),
+    ) {
         if let Some(policy) = self.policy.as_ref().filter(|_| failure.code == ErrorCode::NotAllowed) {
-            policy.audit.denied(who, peer, action);
+            policy.audit.denied(who, &claimant(), action, room);
         }
     }
 
@@ -126,7 +132,7 @@ impl Listener {
         &self,
         tls: impl FnOnce() -> Option<TlsInfo>,
         user: impl FnOnce() -> Option<UnixUser>,
-        peer: &PeerAddr,
+        claimant: impl FnOnce() -> Claimant,
     ) -> Result<Option<Principal>, Failure> {
         if let Some(everybody) = self.everybody() {
             return Ok(Some(everybody));
@@ -141,9 +147,9 @@ impl Listener {
             }
         };
         match &known {
-            Ok(Some(principal)) => policy.audit.authenticated(principal, peer),
+            Ok(Some(principal)) => policy.audit.authenticated(principal, &claimant()),
             Ok(None) => {}
-            Err(refused) => policy.audit.refused(*refused, None, peer),
+            Err(refused) => policy.audit.refused(*refused, None, &claimant()),
         }
         known.map_err(|_| unnamed())
     }
@@ -212,7 +218,7 @@ where
     // What came before, as a handshake does, is part of it.
     let patience = PATIENCE.saturating_sub(conn.info().age);
     let format = listener.options.format;
-    let principal = match listener.known(|| conn.tls(), || conn.unix_user(), conn.peer()) {
+    let principal = match listener.known(|| conn.tls(), || conn.unix_user(), || conn.claimant()) {
         Ok(Some(principal)) => Arc::new(principal),
         Ok(None) => {
             let shown = shown_first(&mut conn, &listener, format, patience).await?;
@@ -347,7 +353,7 @@ where
 {
     /// Is who its listener knows it to be.
     pub(super) fn be_admitted(&mut self) -> Result<(), Failure> {
-        let known = self.listener.known(|| self.conn.tls(), || self.conn.unix_user(), self.conn.peer());
+        let known = self.listener.known(|| self.conn.tls(), || self.conn.unix_user(), || self.conn.claimant());
         if let Some(principal) = known.inspect_err(|_| self.first_seat = FirstSeat::TurnedAway)? {
             self.session.authorize(Arc::new(principal));
         }

@@ -221,7 +221,7 @@ where
             Rest::Frame(frame) => self.handle_frame(frame).await,
             Rest::Refused(error) => {
                 let failure = unpublished(error);
-                self.note(&failure, PUBLISH);
+                self.note(&failure, b"");
                 Ok(ControlFlow::Continue(self.refuse(&failure).await?))
             }
             Rest::End => self.say_goodbye().await.map(ControlFlow::Break),
@@ -293,7 +293,7 @@ where
         if self.commands && self.listener.cookies.is_some() && Signed::is_one(&frame) {
             return self.hand_on(&frame).await;
         }
-        let action = action(&frame);
+        let asked = frame.clone();
         // Without commands only a datagram peer's join that it repeats is one.
         let input = if self.commands || self.repeats_join(&frame) { parse(frame) } else { Ok(Input::Text(frame)) };
         let answer = match input {
@@ -326,7 +326,7 @@ where
                 return Ok(ControlFlow::Break(()));
             }
             Err(failure) => {
-                self.note(&failure, action);
+                self.note(&failure, &asked);
                 self.refuse(&failure).await?;
             }
         }
@@ -455,14 +455,16 @@ where
     }
 
     /// Has it told to whoever looks after the server, if it may not do this.
-    fn note(&self, failure: &Failure, action: &str) {
-        self.listener.note(failure, &self.session.principal(), self.conn.peer(), action);
+    fn note(&self, failure: &Failure, frame: &[u8]) {
+        let here = || Some(self.seats.current()?.room().name().clone());
+        let room = named_room(frame).or_else(here);
+        self.listener.note(failure, &self.session.principal(), || self.conn.claimant(), (action(frame), room.as_ref()));
     }
 
     /// Tells an audit if that is why it ends.
     fn note_expired(&self, reason: CloseReason) {
         if let Some(policy) = self.listener.policy.as_ref().filter(|_| reason == CloseReason::Expired) {
-            policy.audit.expired(&self.session.principal(), self.conn.peer());
+            policy.audit.expired(&self.session.principal(), &self.conn.claimant());
         }
     }
 
@@ -489,6 +491,17 @@ fn action(frame: &[u8]) -> &'static str {
     let named = |usage: &&str| usage.split(' ').next().is_some_and(|known| known.as_bytes().eq_ignore_ascii_case(verb));
     let usage = Command::HELP.iter().map(|(usage, _)| *usage).find(named);
     usage.and_then(|usage| usage.split(' ').next()).unwrap_or(PUBLISH)
+}
+
+/// The room that a command names, for an audit.
+fn named_room(frame: &[u8]) -> Option<RoomName> {
+    let frame = std::str::from_utf8(frame).ok()?;
+    let mut words = frame.split_ascii_whitespace();
+    let verb = words
+        .next()
+        .filter(|verb| ["/join", "/leave", "/pub", "/who"].contains(&verb.to_ascii_lowercase().as_str()))?;
+    let room = words.next().and_then(|room| RoomName::parse(room).ok());
+    room.filter(|_| verb.starts_with('/'))
 }
 
 /// What a text asks for.

@@ -175,9 +175,12 @@ impl Web {
         if route == Route::Ticket && (!is_by_token || who.is_anonymous()) {
             return Err(needed(Format::Json));
         }
-        let (peer, method) = (request.peer().clone(), request.method().clone());
+        let (claimant, method) = (request.claimant(), request.method().clone());
+        let room = route.needs().map(|(room, _)| room.clone());
         let handled = self.handle(route, &who, request).await;
-        let handled = handled.inspect_err(|failure| self.listener.note(failure, &who, &peer, method.as_str()));
+        let handled = handled.inspect_err(|failure| {
+            self.listener.note(failure, &who, || claimant, (method.as_str(), room.as_ref()));
+        });
         handled.map_err(|failure| asking::told(failure, &who))
     }
 

@@ -24,7 +24,7 @@ impl Web {
         let token = match presented {
             Presented::Nothing => return Ok(Arc::default()),
             Presented::Unusable => return Err(unshown(Refusal::Wrong)),
-            Presented::Ticket(ticket) => return self.redeem(&ticket, request.peer()),
+            Presented::Ticket(ticket) => return self.redeem(&ticket, &request.claimant()),
             Presented::Token(token) => token,
         };
         authenticate(&**policy, token, request.claimant()).await
@@ -34,7 +34,7 @@ impl Web {
     /// the transport.
     pub(super) fn known(&self, presented: &Presented, request: &Request) -> Result<Option<Principal>, Failure> {
         if *presented == Presented::Nothing {
-            return self.listener.known(|| request.tls(), || request.unix_user(), request.peer());
+            return self.listener.known(|| request.tls(), || request.unix_user(), || request.claimant());
         }
         Ok(self.listener.everybody())
     }

@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime};
 use switchboard::PeerAddr;
 use switchboard::grammar::{ErrorCode, Failure, Reply, Token};
 use switchboard::http::Response;
-use switchboard::policy::Principal;
+use switchboard::policy::{Claimant, Principal};
 use tokio::time::Instant;
 
 /// How long one may be used.
@@ -84,15 +84,16 @@ impl Web {
     }
 
     /// Whose a ticket is, if that one would still be let in.
-    pub(super) fn redeem(&self, ticket: &Token, peer: &PeerAddr) -> Result<Arc<Principal>, Failure> {
+    pub(super) fn redeem(&self, ticket: &Token, claimant: &Claimant) -> Result<Arc<Principal>, Failure> {
         let owner = read(ticket).and_then(|key| self.tickets.lock().take(&key, Instant::now()));
         let hub = self.listener.hub.policy().zip(owner);
-        let owner = hub.filter(|(policy, owner)| policy.stands(owner) && policy.may_come_from(owner, peer));
+        let owner =
+            hub.filter(|(policy, owner)| policy.stands(owner) && policy.may_come_from(owner, &claimant.address));
         let owner = owner.map(|(policy, owner)| policy.updated(&owner).unwrap_or(owner));
         let audit = self.listener.policy.as_ref().map(|policy| &policy.audit);
         match (&owner, audit) {
-            (Some(owner), Some(audit)) => audit.authenticated(owner, peer),
-            (None, Some(audit)) => audit.refused(Refused::Unknown, None, peer),
+            (Some(owner), Some(audit)) => audit.authenticated(owner, claimant),
+            (None, Some(audit)) => audit.refused(Refused::Unknown, None, claimant),
             (_, None) => {}
         }
         let text = "this ticket is unknown, was used or is over: POST /tickets gives another";
