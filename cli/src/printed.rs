@@ -106,12 +106,11 @@ pub(crate) const PAGES: [&str; 41] = [
 pub(crate) fn manual(name: Option<&str>) -> io::Result<Vec<u8>> {
     // Of `help` there is no page.
     let mut all = Args::command().disable_help_subcommand(true);
-    for name in ["admin", "config", "token"] {
+    for name in ["admin", "config", "data", "token"] {
         all = all.mut_subcommand(name, |command| command.disable_help_subcommand(true));
     }
     all.build();
-    let words = name.iter().flat_map(|name| name.split('-'));
-    let command = words.fold(&all, |command, word| command.find_subcommand(word).unwrap_or(command)).clone();
+    let command = command(&all, name.unwrap_or_default()).clone();
     let details = command.get_after_long_help().map(ToString::to_string).unwrap_or_default();
     let (has_commands, has_version) = (command.has_subcommands(), command.get_version().is_some());
     let man = Man::new(command);
@@ -129,6 +128,16 @@ pub(crate) fn manual(name: Option<&str>) -> io::Result<Vec<u8>> {
         man.render_version_section(&mut page)?;
     }
     Ok(page)
+}
+
+/// The command within another one whose page is called so: `data-new-epochs` is `new-epochs` of `data`.
+fn command<'a>(of: &'a Command, page: &str) -> &'a Command {
+    of.get_subcommands()
+        .find_map(|one| match page.strip_prefix(one.get_name())? {
+            "" => Some(one),
+            rest => Some(command(one, rest.strip_prefix('-')?)),
+        })
+        .unwrap_or(of)
 }
 
 /// Text for roff (`groff_man`, 7): lists stay as they are laid out, and paragraphs are filled.
