@@ -4,6 +4,7 @@
 //! connect), `new-rooms` (1,000 there), `overflow` (disconnect), `idle` (off; 5 minutes on UDP), on streams `framing` (lines), and over HTTP `origins`
 //! (none), `auth` (optional), `access-token` (off) and `health` (off). All listeners of the process share one hub.
 
+mod asked;
 mod commands;
 mod confirming;
 pub(crate) mod credentials;

@@ -1,6 +1,6 @@
 //! What of listeners and limits follows the file when it is read again: those who come then have it, and nobody is dropped.
 
-use crate::process::{Place, Program, exchange, until};
+use crate::process::{Place, Program, ask, exchange, until};
 use crate::tokens::made;
 use nix::sys::signal::Signal;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -74,6 +74,8 @@ fn idle_holds_for_those_who_come() {
     let text = |idle: &str| format!("listen = [\"echo=tcp://127.0.0.1:0?idle={idle}\"]\n");
     let mut served = Served::new("idle.toml", &text("1h"), 1);
     let mut before = served.program.tcp(0);
+    // A connection is one of those who were there once it is answered.
+    ask(&mut before, b"there\n", b"echo: there\n");
     assert!(served.reload(&text("1s")).contains("(idle)"));
     let mut rest = Vec::new();
     // It ends, long before the other would.

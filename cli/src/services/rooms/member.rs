@@ -2,6 +2,7 @@
 //!
 //! Nothing here delivers: what is published reaches members by itself.
 
+use super::asked;
 use super::commands::{Answer, Past, misnamed, unjoined, unpublished};
 use super::confirming::Unconfirmed;
 use super::credentials::FirstSeat;
@@ -457,8 +458,13 @@ where
     /// Has it told to whoever looks after the server, if it may not do this.
     fn note(&self, failure: &Failure, frame: &[u8]) {
         let here = || Some(self.seats.current()?.room().name().clone());
-        let room = named_room(frame).or_else(here);
-        self.listener.note(failure, &self.session.principal(), || self.conn.claimant(), (action(frame), room.as_ref()));
+        let room = asked::room(frame).or_else(here);
+        self.listener.note(
+            failure,
+            &self.session.principal(),
+            || self.conn.claimant(),
+            (asked::action(frame), room.as_ref()),
+        );
     }
 
     /// Tells an audit if that is why it ends.
@@ -484,28 +490,6 @@ where
         ended::<C>(self.session.format(), frame)
     }
 }
-
-/// What a frame asks for, for an audit: its command.
-fn action(frame: &[u8]) -> &'static str {
-    let verb = frame.split(|byte| matches!(byte, b' ' | b'\t')).next().unwrap_or_default();
-    let named = |usage: &&str| usage.split(' ').next().is_some_and(|known| known.as_bytes().eq_ignore_ascii_case(verb));
-    let usage = Command::HELP.iter().map(|(usage, _)| *usage).find(named);
-    usage.and_then(|usage| usage.split(' ').next()).unwrap_or(PUBLISH)
-}
-
-/// The room that a command names, for an audit.
-fn named_room(frame: &[u8]) -> Option<RoomName> {
-    let frame = std::str::from_utf8(frame).ok()?;
-    let mut words = frame.split_ascii_whitespace();
-    let verb = words
-        .next()
-        .filter(|verb| ["/join", "/leave", "/pub", "/who"].contains(&verb.to_ascii_lowercase().as_str()))?;
-    let room = words.next().and_then(|room| RoomName::parse(room).ok());
-    room.filter(|_| verb.starts_with('/'))
-}
-
-/// What a text asks for.
-const PUBLISH: &str = "publish";
 
 /// A frame that tells something, with the end that a line has where nothing else gives it one.
 pub(super) fn ended<C: Codec>(format: Format, frame: Bytes) -> Bytes {
