@@ -36,7 +36,7 @@ mod tests {
             (b"/PUB ops hello", "/pub", Some("ops")),
             (b"/who", "/who", None),
             (b"/who #", "/who", None),
-            (b"/nick ops", "/nick", None),
+            (b"/name ops", "/name", None),
             (b"hello ops", "publish", None),
             (b"\xff ops", "publish", None),
             (b"", "publish", None),
