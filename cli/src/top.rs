@@ -26,7 +26,8 @@ pub(crate) const HELP: &str = "\
 The server has to have an admin service, as for `switchboard admin`. Without a token, http:// shows totals alone.
 
 Keys
-  c r x              connections, rooms, those that have been closed
+  c r x e            connections, rooms, those that have been closed, and events
+                     of the audit
   o l q a i          connections: the largest outbox first, the most lost, the
                      longest quiet, the oldest, the most received
   m p h n            rooms: the most members first, messages, history; by name
@@ -59,7 +60,7 @@ pub(crate) struct Arguments {
     /// Print how it is now, and end
     #[arg(long)]
     once: bool,
-    /// As one object, with what the server answers at /stats, /connections, /rooms and /closed
+    /// As one object, with what the server answers at /stats, /connections, /rooms, /closed and /events
     #[arg(long, requires = "once")]
     json: bool,
 }

@@ -19,7 +19,7 @@ pub(super) struct Screen {
     pub(super) sums: Sums,
     pub(super) sorted: Sorted,
     /// Of each list, for when it is shown again.
-    orders: [Order; 3],
+    orders: [Order; 4],
     pub(super) rows: Vec<Value>,
     /// How many the server has in all, if it says so.
     pub(super) total: Option<u64>,

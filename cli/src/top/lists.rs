@@ -16,6 +16,7 @@ pub(super) enum List {
     Connections,
     Rooms,
     Closed,
+    Events,
 }
 
 /// A list in one of its orders.
@@ -69,6 +70,8 @@ static ROOM_ORDERS: &[Choice] = &[
 
 static CLOSED_ORDERS: &[Choice] = &[choice('x', "", "latest first")];
 
+static EVENT_ORDERS: &[Choice] = &[choice('e', "", "latest first")];
+
 static CONNECTION_COLUMNS: &[Column] = &[
     column("ID", "id", 0),
     column("NAME", "name", 1),
@@ -105,8 +108,18 @@ static CLOSED_COLUMNS: &[Column] = &[
     column("UNWRITTEN", "unwritten", 7),
 ];
 
+static EVENT_COLUMNS: &[Column] = &[
+    column("TIME", "time", 2),
+    column("EVENT", "event", 0),
+    column("WHO", "principal", 1),
+    column("ADDRESS", "address", 3),
+    column("ACTION", "action", 4),
+    column("REASON", "reason", 5),
+    column("SOURCE", "source", 6),
+];
+
 impl List {
-    pub(super) const ALL: [Self; 3] = [Self::Connections, Self::Rooms, Self::Closed];
+    pub(super) const ALL: [Self; 4] = [Self::Connections, Self::Rooms, Self::Closed, Self::Events];
 
     /// By its own key.
     pub(super) fn of(key: char) -> Option<Self> {
@@ -118,6 +131,7 @@ impl List {
             Self::Connections => 'c',
             Self::Rooms => 'r',
             Self::Closed => 'x',
+            Self::Events => 'e',
         }
     }
 
@@ -127,6 +141,7 @@ impl List {
             Self::Connections => "connections",
             Self::Rooms => "rooms",
             Self::Closed => "closed",
+            Self::Events => "events",
         }
     }
 
@@ -135,6 +150,7 @@ impl List {
             Self::Connections => CONNECTION_ORDERS,
             Self::Rooms => ROOM_ORDERS,
             Self::Closed => CLOSED_ORDERS,
+            Self::Events => EVENT_ORDERS,
         }
     }
 
@@ -148,6 +164,7 @@ impl List {
             Self::Connections => CONNECTION_COLUMNS,
             Self::Rooms => ROOM_COLUMNS,
             Self::Closed => CLOSED_COLUMNS,
+            Self::Events => EVENT_COLUMNS,
         }
     }
 
@@ -156,6 +173,7 @@ impl List {
         match self {
             Self::Rooms => &row["room"],
             Self::Connections | Self::Closed => &row["id"],
+            Self::Events => &row["seq"],
         }
     }
 }
@@ -182,7 +200,12 @@ impl Sorted {
             let cells: Vec<_> = self.list.columns().iter().map(|column| column.cell(row).to_lowercase()).collect();
             words.iter().all(|word| cells.iter().any(|cell| cell.contains(word)))
         };
-        rows.filter(has_all).cloned().collect()
+        let mut rows: Vec<_> = rows.filter(has_all).cloned().collect();
+        if self.list == List::Events {
+            // A server tells them in the order in which they came.
+            rows.reverse();
+        }
+        rows
     }
 }
 
@@ -194,7 +217,20 @@ fn words(filter: &str) -> impl Iterator<Item = &str> {
 impl Column {
     /// Whether its cells stand to the right, even if there are none yet.
     pub(super) fn is_number(&self) -> bool {
-        !["name", "peer", "reason", "room", "time", "transport"].contains(&self.field)
+        const TEXTS: [&str; 11] = [
+            "action",
+            "address",
+            "event",
+            "name",
+            "peer",
+            "principal",
+            "reason",
+            "room",
+            "source",
+            "time",
+            "transport",
+        ];
+        !TEXTS.contains(&self.field)
     }
 
     /// What it shows, in which nothing can control a terminal.

@@ -74,7 +74,7 @@ fn sums_and_the_slow_ones_first_are_on_a_terminal_of_80_columns() {
         " out         400.0 KiB/s, 0 frames/s",
         " memory      1.5 MiB of 1.0 GiB",
         " rooms       1,203, 30,000 members, 2.0 KiB history",
-        "  c connections  r rooms  x closed   2 of 12,345, largest outbox first",
+        "  c connections  r rooms  x closed  e events   2 of 12,345, largest outbox first",
     ] {
         assert!(text.contains(part), "{part}: {text}");
     }

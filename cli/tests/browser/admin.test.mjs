@@ -133,6 +133,8 @@ test('one that may act closes a connection after a question, and it is listed wi
     await tab.until(misses, 'goner');
     await tab.click('[data-list="closed"]');
     await tab.until(lists, 'closed');
+    await tab.click('[data-list="events"]');
+    await tab.until(lists, 'actor');
     netcat.close();
 });
 

@@ -16,6 +16,8 @@ test('a filter is asked of the server where it says of what, and looked for in t
     const ids = (filter) => rows(connections, answer, filter).map(({ id }) => id);
     assert.deepEqual([ids(''), ids('BOILER'), ids('192'), ids('boiler 192'), ids('name=x')], [[1, 2], [1], [2], [], [1, 2]]);
     assert.deepEqual(rows(connections, {}, ''), []);
+    const told = { events: [{ seq: 1, event: 'refused' }, { seq: 2, event: 'denied' }, { seq: 3, event: 'refused' }] };
+    assert.deepEqual(rows(LISTS.events, told, 'refused').map(({ seq }) => seq), [3, 1]);
 });
 
 const stats = (time, uptime, bytes, lost) => ({

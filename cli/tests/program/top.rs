@@ -90,7 +90,7 @@ fn without_a_token_it_says_totals_and_with_one_that_may_see_everything_everythin
     assert_eq!(told(None), ["stats"]);
     let mut all = told(Some(&token));
     all.sort_unstable();
-    assert_eq!(all, ["closed", "connections", "rooms", "stats"]);
+    assert_eq!(all, ["closed", "connections", "events", "rooms", "stats"]);
     program.stop();
 }
 
@@ -180,6 +180,8 @@ fn on_a_terminal_it_draws_filters_closes_waits_for_a_server_and_leaves_the_termi
     bob.read_to_end(&mut Vec::new()).expect("it ends in order");
     terminal.press("x");
     terminal.until("why it ended", |screen| screen.contains("closed") && screen.contains("REASON"));
+    terminal.press("e");
+    terminal.until("who closed it", |screen| screen.contains("EVENT") && screen.contains("close"));
     terminal.press("r");
     terminal.shows("lobby");
 

@@ -195,7 +195,7 @@ function choose(name) {
 /** @param {Row} row */
 function showWhole(row) {
     whole = row;
-    write(find('whole-title', HTMLElement), list.key === 'room' ? row.room : row.name ?? `Connection ${row.id}`);
+    write(find('whole-title', HTMLElement), row.event ?? row.room ?? row.name ?? `Connection ${row.id}`);
     const fields = Object.entries(row);
     find('whole-fields', HTMLElement).replaceChildren(...fields.flatMap(([field, value]) => [
         make('dt', '', called(field)), make('dd', '', told(field, value)),

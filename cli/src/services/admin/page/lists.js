@@ -10,7 +10,7 @@ import { told } from './told.js';
 const [ROWS, SEARCHED] = [200, 1000];
 
 /** What stands to the left. */
-const TEXTS = ['name', 'peer', 'reason', 'room', 'time', 'transport'];
+const TEXTS = ['action', 'address', 'event', 'name', 'peer', 'principal', 'reason', 'room', 'source', 'time', 'transport'];
 
 /** @param {string} field @param {string} title @param {number} rank @returns {Column} */
 const column = (field, title, rank) => ({ field, title, rank, kind: TEXTS.includes(field) ? 'text' : 'number' });
@@ -47,6 +47,14 @@ export const LISTS = {
             column('unwritten', 'Unwritten', 1)],
         rule: 'Words to look for, or reason=idle, address=10.0.0.0/8. Latest first.',
     },
+    events: {
+        name: 'events',
+        key: 'seq',
+        orders: [],
+        columns: [column('event', 'Event', 0), column('principal', 'Who', 0), column('time', 'Time', 1), column('address', 'Address', 1),
+            column('action', 'Action', 1), column('reason', 'Reason', 2), column('source', 'Source', 2)],
+        rule: 'Words to look for, or event=refused. Latest first.',
+    },
 };
 
 /** @param {string} filter */
@@ -70,7 +78,9 @@ export function path(list, order, filter) {
 /** The rows of an answer that have every other word of a filter. @param {List} list @param {Record<string, any>} answer @param {string} filter @returns {Row[]} */
 export function rows(list, answer, filter) {
     const words = parts(filter).words.map((word) => word.toLowerCase());
-    const all = /** @type {Row[]} */ (answer[list.name] ?? []);
+    let all = /** @type {Row[]} */ (answer[list.name] ?? []);
+    // A server tells them in the order in which they came.
+    if (list === LISTS.events) all = all.toReversed();
     if (words.length === 0) return all;
     const text = (/** @type {Row} */ row) => list.columns.map(({ field }) => told(field, row[field])).join('\n').toLowerCase();
     return all.filter((row) => words.every((word) => text(row).includes(word)));
