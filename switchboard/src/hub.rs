@@ -279,6 +279,12 @@ impl Hub {
         self.0.called(name).is_some_and(|session| session.close(Some(word.into())))
     }
 
+    /// Removes the connection with that name from `room`: it is told so, behind what was published before, and stays connected unless it
+    /// is there for this room alone ([`Join::alone`](crate::Join)). It may join again if it may join. Returns whether it was a member.
+    pub fn remove_member(&self, room: &Room, name: &UserName) -> bool {
+        self.0.called(name).is_some_and(|session| door::expel(room, &session))
+    }
+
     /// A session without a connection, named `name`: for the sender of a request or a datagram, or for the program
     /// itself, to publish under that name. It cannot join rooms, and does not reserve the name: a connection may take
     /// it meanwhile.

@@ -106,6 +106,15 @@ pub(super) enum Action {
         #[arg(long, value_name = "ROOM", value_parser = parse_room)]
         room: Option<RoomName>,
     },
+    /// Remove somebody from a room, who stays connected, and may come back if it may join
+    Remove {
+        /// The name
+        #[arg(value_parser = parse_name)]
+        name: UserName,
+        /// From which room
+        #[arg(long, value_name = "ROOM", value_parser = parse_room)]
+        room: RoomName,
+    },
     /// List networks that nobody may come from
     Bans,
     /// Let nobody in from a network, and reset whoever is there from it
@@ -211,6 +220,10 @@ impl Action {
                     None => "/announcements".to_owned(),
                 };
                 AdminRequest::act(Method::POST, &path, Some(json!({ "text": text })))
+            }
+            Self::Remove { name, room } => {
+                let path = format!("/rooms/{}/members/{}", encoded(room.as_str()), encoded(name.as_str()));
+                AdminRequest::act(Method::DELETE, &path, None)
             }
             Self::Bans => AdminRequest::get("/bans".to_owned(), Shown::Columns(shown::BANS)),
             Self::Ban { network, time, reason } => {

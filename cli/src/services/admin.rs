@@ -180,6 +180,7 @@ impl Admin {
             Wanted::Ban => self.ban(request, operator).await?,
             Wanted::Announce => self.announce(request, operator).await?,
             Wanted::AnnounceIn(room) => self.announce_in(&room, request, operator).await?,
+            Wanted::Remove(room, name) => self.remove(&room, &name, operator)?,
             Wanted::Unban(network) => self.unban(&network, operator).await?,
             Wanted::CloseConnection(id) => self.close_connection(id, operator)?,
             Wanted::CloseName(name) => self.close_name(&name, operator)?,

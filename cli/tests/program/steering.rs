@@ -170,6 +170,44 @@ fn every_room_is_told_something_in_nobodys_name() {
 }
 
 #[test]
+fn somebody_is_removed_from_a_room_stays_connected_and_may_come_back() {
+    let served = Served::start("remove", "rooms=tcp://127.0.0.1:0");
+    let mut bob = member(&served.program, 1, "/name bob\n/join ops\n");
+    told(&mut bob, "[ops] you joined");
+    let mut alice = member(&served.program, 1, "/name alice\n/join ops\n");
+    told(&mut alice, "[ops] you joined");
+    let answer = served.done(&["remove", "alice", "--room", "ops"]);
+    assert!(answer.contains("removed: alice"), "{answer}");
+    told(&mut alice, "* [ops] you were removed");
+    told(&mut bob, " left");
+    // What it says goes nowhere, and what is said there does not reach it.
+    alice.get_mut().write_all(b"psst\n").expect("it takes lines");
+    told(&mut alice, "not-allowed");
+    assert!(served.refused(&["remove", "alice", "--room", "ops"]).contains("alice is not in ops"));
+    assert!(served.refused(&["remove", "alice", "--room", "none"]).contains("there is no room none"));
+    bob.get_mut().write_all(b"is it gone?\n").expect("it takes lines");
+    bob.get_mut().write_all(b"/ping\n").expect("it takes lines");
+    told(&mut bob, "pong");
+    alice.get_mut().write_all(b"/join ops\nback\n").expect("it takes lines");
+    loop {
+        let line = told(&mut alice, "");
+        assert!(!line.contains("is it gone?"), "{line}");
+        if line.contains("[ops] you joined") {
+            break;
+        }
+    }
+    loop {
+        let line = told(&mut bob, "");
+        assert!(!line.contains("psst"), "{line}");
+        if line.contains("alice: back") {
+            break;
+        }
+    }
+    assert_eq!(served.acts(), ["remove ops: alice"]);
+    served.program.stop();
+}
+
+#[test]
 fn who_moderates_a_room_acts_in_that_room_alone() {
     let (token, hash) = made("eve");
     let file = Place::new("moderates.toml");
@@ -185,6 +223,8 @@ fn who_moderates_a_room_acts_in_that_room_alone() {
     };
     assert_eq!(post("/rooms/ops/announcements"), 200);
     assert_eq!(post("/rooms/lobby/announcements"), 403);
+    let remove = |path: &str| asked(program.tcp(0), "DELETE", path, &[bearer.as_str()], "").status;
+    assert_eq!((remove("/rooms/ops/members/bob"), remove("/rooms/lobby/members/bob")), (404, 403));
     assert_eq!((post("/bans"), post("/drain"), post("/announcements")), (403, 403, 403));
     program.stop();
 }

@@ -211,6 +211,11 @@ pub(crate) fn join(participant: &Participant<'_>, room: &Room, join: Join) -> Re
     }
 }
 
+/// Removes a session from `room`, for the program.
+pub(super) fn expel(room: &Room, session: &Arc<SessionInner>) -> bool {
+    room.0.expel(Pass(()), session)
+}
+
 /// Publishes `payload` to all members of `room`, from the program, in nobody's name. Never waits, and fails only by the room's log.
 pub(super) fn announce(room: &Room, payload: &[u8]) -> Publication {
     room.0.publish(Pass(()), Author::Program, payload).unwrap_or_else(|objection| {

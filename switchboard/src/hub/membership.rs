@@ -154,7 +154,7 @@ impl Membership {
     /// message is shown.
     ///
     /// # Errors
-    /// It may not, or it is no member any more, which is so only if the hub has a policy; or its connection has
+    /// It may not, or it is no member any more, since it was removed; or its connection has
     /// [expired](crate::Session::expire_at); or the room takes nothing so long, or so often; or more waits for the room's log than may.
     pub fn publish(&self, payload: impl AsRef<[u8]>) -> Result<Publication, PublishError> {
         door::publish(Publisher::Member(self), &self.room, payload.as_ref())
@@ -165,9 +165,10 @@ impl Membership {
         door::rights_of(&self.room.0, self.id).contains(rights)
     }
 
-    /// Whether it was removed: the hub's policy says that it may not be in the room any more. It gets nothing more, and may do nothing.
+    /// Whether it was removed: the hub's policy says that it may not be in the room any more, or the program does
+    /// ([`Hub::remove_member`](crate::Hub::remove_member)). It gets nothing more, and may do nothing.
     pub fn is_removed(&self) -> bool {
-        self.room.0.is_governed && !self.room.0.has(self.id)
+        self.room.0.has_lost(self.id)
     }
 
     /// Publishes `payload` when the membership ends, for whatever reason, unless the server is draining or it may not

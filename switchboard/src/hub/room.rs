@@ -37,7 +37,7 @@ use crate::link::tick::Tick;
 use crate::sync::Mutex;
 use bytes::Bytes;
 use options::Allowance;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -110,6 +110,8 @@ pub(super) struct RoomState {
     unnamed: usize,
     /// Who they are, where there is a policy.
     pub(super) strangers: Option<Box<Roster<MembershipId, Stranger>>>,
+    /// Members that were removed and have not noticed yet, where there is no policy.
+    removed: BTreeSet<MembershipId>,
     /// Workers with members.
     workers: Vec<Reached>,
     emptied: Instant,
@@ -186,6 +188,7 @@ impl RoomInner {
                 named: Roster::default(),
                 unnamed: 0,
                 strangers: None,
+                removed: BTreeSet::new(),
                 workers: Vec::new(),
                 emptied: Instant::now(),
                 presence: Presence::default(),

@@ -74,11 +74,6 @@ impl RoomInner {
         members.truncate(limit);
         members
     }
-
-    /// Whether this is a member.
-    pub(super) fn has(&self, member: MembershipId) -> bool {
-        self.state.lock().has(member)
-    }
 }
 
 impl RoomState {
@@ -123,6 +118,9 @@ impl RoomState {
     pub(super) fn byline(&self, member: MembershipId, generation: Option<u32>) -> Result<Option<Byline>, Objection> {
         if let Some(session) = self.named.get(member) {
             return session.byline_of(member, generation);
+        }
+        if self.has_removed(member) {
+            return Err(Objection::Gone);
         }
         match generation {
             Some(generation) if !self.rights(member, generation)?.contains(Rights::PUBLISH) => Err(Objection::Refused),

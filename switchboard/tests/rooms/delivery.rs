@@ -6,7 +6,7 @@ use crate::harness::served::Served;
 use std::time::Duration;
 use switchboard::prelude::*;
 use switchboard::testing::Peer;
-use switchboard::{BoxError, Format, Join, Memory, MessageId, Overflow, Published, UserName};
+use switchboard::{BoxError, Format, Join, JoinError, Memory, MessageId, Overflow, PublishError, Published, UserName};
 
 // Who gets a message.
 
@@ -122,6 +122,34 @@ async fn a_member_gets_every_message_behind_its_join_and_none_before() {
     assert_eq!(seat.joined_at().seq, 2);
     assert_eq!(heard(&mut peer).await, numbered(3..=4));
     assert_eq!(seat.room().name().as_str(), "lobby");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_that_the_program_removes_is_told_so_and_is_none_until_it_joins_again() {
+    let mut node = Node::start().await;
+    let lobby = node.quiet("lobby");
+    let (_stranger, conn) = node.connect().await;
+    let unnamed = conn.join(&lobby).unwrap();
+    let mut alice = node.member("lobby").await;
+    alice.seat = alice.seat.will("gone");
+    let name = alice.me.name();
+    lobby.publish("1");
+    assert!(node.hub.remove_member(&lobby, &name));
+    assert!(!node.hub.remove_member(&lobby, &name) && !node.hub.remove_member(&lobby, &user("nobody")));
+    assert!(alice.seat.is_removed() && !unnamed.is_removed());
+    lobby.publish("2");
+    assert_eq!(alice.seat.publish("psst").unwrap_err(), PublishError::NotAllowed);
+    assert_eq!(alice.seat.resume(lobby.last_id()), Err(JoinError::NotAllowed));
+    assert_eq!(alice.heard().await, ["[lobby] 1", "* [lobby] you were removed: not allowed"]);
+    // Neither counts twice.
+    drop(alice.seat);
+    assert_eq!((lobby.member_count(), node.hub.metrics().memberships), (1, 1));
+    let again = alice.me.join(&lobby, Join::default()).unwrap();
+    lobby.publish("3");
+    assert_eq!(heard(&mut alice.peer).await, ["[lobby] 3"]);
+    assert!(!again.is_removed());
+    drop((again, unnamed));
+    assert_eq!((lobby.member_count(), lobby.last_id().seq), (0, 3));
 }
 
 #[tokio::test(start_paused = true)]

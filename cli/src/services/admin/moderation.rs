@@ -7,7 +7,7 @@ use super::{Admin, object};
 use serde_json::json;
 use switchboard::grammar::{ErrorCode, Failure};
 use switchboard::http::Request;
-use switchboard::{Room, RoomName};
+use switchboard::{Room, RoomName, UserName};
 
 /// Rooms that are told together, before others have their turn.
 const TOGETHER: usize = 64;
@@ -48,6 +48,16 @@ impl Admin {
         let id = published.map_err(|error| Failure::new(ErrorCode::Unavailable, error.to_string()))?.id;
         operator.acted("announce", &format!("{name}: {text}"));
         Ok(object(&json!({ "room": name.to_string(), "id": id.to_string() })))
+    }
+
+    /// Removes somebody from a room, who stays connected, and may come back if it may join.
+    pub(super) fn remove(&self, name: &RoomName, member: &UserName, operator: &Operator) -> Answered {
+        let room = self.room_called(name)?;
+        if !self.hub.remove_member(&room, member) {
+            return Err(Failure::new(ErrorCode::NoSuchMember, format!("{member} is not in {name}")));
+        }
+        operator.acted("remove", &format!("{name}: {member}"));
+        Ok(object(&json!({ "room": name.to_string(), "removed": member.to_string() })))
     }
 
     /// A text of one line, no longer than any other.

@@ -30,6 +30,7 @@ pub(super) enum Wanted {
     Room(RoomName),
     Announce,
     AnnounceIn(RoomName),
+    Remove(RoomName, UserName),
     Name(UserName),
     CloseName(UserName),
     Log,
@@ -87,6 +88,7 @@ impl Wanted {
             | Self::CloseName(_)
             | Self::Announce
             | Self::AnnounceIn(_)
+            | Self::Remove(..)
             | Self::Ban
             | Self::Unban(_)
             | Self::SetLog
@@ -99,7 +101,7 @@ impl Wanted {
     /// The room that it changes, if that is all: whoever moderates it may do that too.
     pub(super) fn room_alone(&self) -> Option<&RoomName> {
         match self {
-            Self::AnnounceIn(room) => Some(room),
+            Self::AnnounceIn(room) | Self::Remove(room, _) => Some(room),
             _ => None,
         }
     }
@@ -135,6 +137,7 @@ pub(super) const PATHS: &[&str] = &[
     "/rooms",
     "/rooms/{room}",
     "/rooms/{room}/announcements",
+    "/rooms/{room}/members/{name}",
     "/announcements",
     "/names/{name}",
     "/events",
@@ -162,7 +165,7 @@ pub(super) fn allowed(path: &str) -> Option<&'static str> {
         (_, ["connections" | "names", _]) => Some("DELETE, GET, HEAD, OPTIONS"),
         ("/log", _) => Some("GET, HEAD, OPTIONS, PUT"),
         ("/bans", _) => Some("GET, HEAD, OPTIONS, POST"),
-        (_, ["bans", _]) => Some("DELETE, OPTIONS"),
+        (_, ["bans", _] | ["rooms", _, "members", _]) => Some("DELETE, OPTIONS"),
         ("/ready", _) => Some("PUT, OPTIONS"),
         ("/drain" | "/can" | "/announcements" | "/config/reload", _) | (_, ["rooms", _, "announcements"]) => {
             Some("POST, OPTIONS")
@@ -190,6 +193,11 @@ pub(super) fn route(method: &Method, path: &str, query: Option<&str>) -> Result<
 
 fn none() -> Failure {
     Failure::new(ErrorCode::NoSuchPath, "there is nothing here; /openapi.json lists the paths")
+}
+
+/// Somebody's name, as a part of a path.
+fn named(part: &str) -> Result<UserName, Failure> {
+    UserName::parse_any(&decoded(part)?).map_err(|error| Failure::new(ErrorCode::BadName, error.to_string()))
 }
 
 fn wanted(method: &Method, path: &str, query: &mut Query) -> Result<Wanted, Failure> {
@@ -230,9 +238,9 @@ fn wanted(method: &Method, path: &str, query: &mut Query) -> Result<Wanted, Fail
         }
         (_, ["rooms", room]) => Wanted::Room(parsed(&decoded(room)?)?),
         (_, ["rooms", room, "announcements"]) => Wanted::AnnounceIn(parsed(&decoded(room)?)?),
+        (_, ["rooms", room, "members", name]) => Wanted::Remove(parsed(&decoded(room)?)?, named(name)?),
         (_, ["names", name]) => {
-            let name = UserName::parse_any(&decoded(name)?);
-            let name = name.map_err(|error| Failure::new(ErrorCode::BadName, error.to_string()))?;
+            let name = named(name)?;
             if is_delete { Wanted::CloseName(name) } else { Wanted::Name(name) }
         }
         _ => Wanted::Part(assets::part(path).ok_or_else(none)?),

@@ -82,6 +82,10 @@ impl<C: Codec> Member<C> {
 
     fn join(&mut self, name: &RoomName, since: Option<MessageId>) -> Result<Reply, Failure> {
         self.change()?;
+        if self.seats.of(name).is_some_and(Membership::is_removed) {
+            // It was told so, and comes anew.
+            drop(self.seats.take(Some(name)));
+        }
         let (seat, id) = if let Some(seat) = self.seats.of(name) {
             let id = match since {
                 Some(since) => seat.resume(since).map_err(unjoined)?,

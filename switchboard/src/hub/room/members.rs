@@ -85,7 +85,7 @@ impl RoomInner {
         rights: Rights,
     ) -> Result<MessageId, JoinError> {
         let mut state = self.state.lock();
-        if self.is_governed && !state.has(member) {
+        if self.is_governed && !state.has(member) || state.has_removed(member) {
             return Err(JoinError::NotAllowed);
         }
         self.forget_old(&mut state);
@@ -115,6 +115,28 @@ impl RoomInner {
         let _ = self.take_out(state, (id, link), false, true);
     }
 
+    /// Removes somebody from the room, who is told so behind what was published before. Says whether it was there.
+    pub(in super::super) fn expel(self: &Arc<Self>, _: Pass, session: &Arc<SessionInner>) -> bool {
+        let Some(link) = session.link() else { return false };
+        let mut state = self.state.lock();
+        let its = state.named.entries_behind(None).filter(|(_, named)| Arc::ptr_eq(named, session));
+        let seats: Vec<_> = its.map(|(id, _)| id).collect();
+        for id in &seats {
+            self.remove(&mut state, *id, link);
+            // With a policy it is known by having no seat.
+            if !self.is_governed {
+                state.removed.insert(*id);
+            }
+        }
+        !seats.is_empty()
+    }
+
+    /// Whether a member was removed, and has not left by itself.
+    pub(in super::super) fn has_lost(&self, member: MembershipId) -> bool {
+        let state = self.state.lock();
+        if self.is_governed { !state.has(member) } else { state.has_removed(member) }
+    }
+
     fn take_out(
         self: &Arc<Self>,
         state: &mut RoomState,
@@ -128,6 +150,7 @@ impl RoomInner {
                 session.rise(id);
                 Some(session.byline())
             }
+            None if state.removed.remove(&id) => return Err(Objection::Gone),
             None if self.is_governed && !state.forget_stranger(id) => return Err(Objection::Gone),
             None => None,
         };
@@ -211,5 +234,13 @@ impl RoomInner {
     pub(in super::super) fn members(&self, _: Pass, skip: usize, limit: usize) -> Vec<UserName> {
         let state = self.state.lock();
         state.named.values_past(skip).take(limit).map(|session| session.name()).collect()
+    }
+}
+
+impl RoomState {
+    /// Whether it was removed where there is no policy.
+    #[inline]
+    pub(in super::super) fn has_removed(&self, member: MembershipId) -> bool {
+        !self.removed.is_empty() && self.removed.contains(&member)
     }
 }
