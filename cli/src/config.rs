@@ -25,6 +25,7 @@ pub(crate) use changes::{Changes, InForce};
 pub(crate) use example::{example, schema};
 pub(crate) use layers::{Fault, SetBy};
 pub(crate) use rooms::{Classes, Rooms};
+pub(crate) use values::banned;
 
 use crate::args::Settings;
 use crate::endpoint::Endpoint;

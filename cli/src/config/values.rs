@@ -328,7 +328,7 @@ fn network(text: &str) -> Result<IpNetwork, String> {
 }
 
 /// What may be banned. A larger network is a slip of the finger.
-fn banned(text: &str) -> Result<IpNetwork, String> {
+pub(crate) fn banned(text: &str) -> Result<IpNetwork, String> {
     let network: IpNetwork = text.parse().map_err(|fault| format!("`{text}` is wrong: {fault}"))?;
     let least = if network.address().is_ipv4() { 8 } else { 32 };
     let is_small = network.prefix() >= least;

@@ -108,6 +108,10 @@ fn a_ban_resets_whoever_is_there_refuses_whoever_comes_and_ends_or_outlasts_a_re
     for wrong in [&["ban", "everybody"][..], &["ban", "192.0.2.1/24"], &["ban", "192.0.2.1", "--for", "99999999h"]] {
         served.refused(wrong);
     }
+    // Nor everybody, by a slip of the finger.
+    for large in ["0.0.0.0/0", "126.0.0.0/7", "::/0", "::ffff:0.0.0.0/96", "2000::/31"] {
+        assert!(served.refused(&["ban", large]).contains("of IPv4 up to /8 and of IPv6 up to /32"), "{large}");
+    }
     let acts = served.acts();
     assert!(acts[0].starts_with("ban 127.0.0.2 until 20") && acts[0].ends_with("Z: scans"), "{acts:?}");
     assert_eq!(acts[1..], ["ban 127.0.0.3 for good", "unban 127.0.0.3"]);

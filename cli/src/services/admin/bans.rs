@@ -4,6 +4,7 @@ use super::acts::{Answered, Fields};
 use super::families::shown;
 use super::operator::Operator;
 use super::{Admin, object};
+use crate::config::banned;
 use serde_json::{Value, json};
 use std::time::{Duration, SystemTime};
 use switchboard::grammar::{ErrorCode, Failure};
@@ -14,6 +15,9 @@ use tracing::error;
 
 /// Ten years: whatever is longer is for good.
 const LONGEST: Duration = Duration::from_hours(87_600);
+
+/// What may be banned, as in the file.
+const NETWORK: &str = "an address or a network, as in 198.51.100.0/24, of IPv4 up to /8 and of IPv6 up to /32";
 
 /// Of a reason, in bytes.
 const REASON_BYTES: usize = 256;
@@ -32,8 +36,8 @@ impl Admin {
 
     pub(super) async fn ban(&self, request: Request, operator: &Operator) -> Answered {
         let mut body = Fields::of(request).await?;
-        let parsed = |value: &Value| value.as_str()?.parse::<IpNetwork>().ok();
-        let network = body.take("network", parsed, "an address or a network, as in 198.51.100.0/24")?;
+        let parsed = |value: &Value| banned(value.as_str()?).ok();
+        let network = body.take("network", parsed, NETWORK)?;
         let time = |value: &Value| parse_duration(value.as_str()?).ok().filter(|time| *time <= LONGEST);
         let time = body.take_some("for", time, "a duration of at most 87600h, as in 1h; without one it is for good")?;
         let until = time.map(|time| SystemTime::now() + time);
