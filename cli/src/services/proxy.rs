@@ -48,6 +48,9 @@ const IDLE: Duration = Duration::from_secs(30);
 const SOURCES: usize = 10_000;
 const SOURCES_PER_ADDRESS: usize = 64;
 
+/// One in so many connections may be a source. Each has another one to its upstream, and the rest is for those who cannot be made up.
+const SOURCES_SHARE: usize = 4;
+
 /// Sources below send nothing that anybody wants answered; a forged one may be another server.
 const LEAST_PORT: u16 = 1024;
 
@@ -129,7 +132,7 @@ fn datagrams(datagrams: DatagramListener, options: &mut Options) -> Add {
     Box::new(move |server, shared| {
         let client = server.handle().client().timeouts(Timeouts { idle: None, ..shared.timeouts });
         let limits = Limits {
-            connections: SOURCES.min(shared.running.limits().connections),
+            connections: SOURCES.min((shared.running.limits().connections / SOURCES_SHARE).max(1)),
             connections_per_address: Some(SOURCES_PER_ADDRESS),
             ..shared.running.limits()
         };

@@ -187,6 +187,25 @@ fn datagrams_go_through_by_a_socket_for_each_source_and_nothing_to_well_known_po
 }
 
 #[test]
+fn sources_of_datagrams_leave_half_of_all_connections_to_others() {
+    let back = Program::serve(&["echo=udp://127.0.0.1:0"]);
+    let to = format!("proxy=udp://127.0.0.1:0?to={}", url(&back, 0));
+    let program = Program::serve(&[&to, "echo=tcp://127.0.0.1:0", "--max-connections", "16"]);
+    let sources: Vec<_> = (0..16).map(|_| program.udp(0)).collect();
+    for source in &sources {
+        source.set_nonblocking(true).expect("it can be set");
+        source.send(b"x").expect("it is sent");
+    }
+    let mut answered = 0;
+    until(|| {
+        answered += sources.iter().filter(|source| source.recv(&mut [0; 64]).is_ok()).count();
+        answered >= 4
+    });
+    assert_eq!(answered, 4);
+    assert_eq!(exchange(program.tcp(1), b"one more\n"), b"echo: one more\n");
+}
+
+#[test]
 fn what_makes_no_proxy_is_said_before_anything_is_bound() {
     for (typed, said) in [
         ("proxy=tcp://127.0.0.1:0", "a proxy needs somebody to pass connections on to"),
