@@ -272,6 +272,24 @@ fn while_commits_fail_nothing_is_acknowledged_and_it_is_tried_again() {
 }
 
 #[test]
+fn what_goes_to_a_database_that_was_removed_or_replaced_is_not_acknowledged() {
+    let remove = |folder: &Path| std::fs::remove_dir_all(folder).expect("it can be removed");
+    let replace = |folder: &Path| {
+        std::fs::copy(folder.join("history.db"), folder.join("other")).expect("it can be copied");
+        std::fs::rename(folder.join("other"), folder.join("history.db")).expect("it can be renamed");
+    };
+    for (name, happens) in [("removed", &remove as &dyn Fn(&Path)), ("replaced", &replace)] {
+        let folder = Folder::new(name);
+        let log = folder.open();
+        append(&log, "a", 0, batch("a", 1, 1)).expect("it is kept");
+        happens(&folder.0);
+        assert!(append(&log, "a", 1, batch("a", 2, 2)).is_err(), "{name}");
+        let reason = log.is_broken().expect("it is broken");
+        assert!(reason.ends_with("history.db was removed or replaced"), "{reason}");
+    }
+}
+
+#[test]
 fn a_directory_belongs_to_one_process_and_to_its_owner_alone() {
     let folder = Folder::new("owner");
     let log = folder.open();

@@ -4,7 +4,7 @@ use super::shelf::Shelf;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _};
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use switchboard_proto::RoomName;
@@ -90,6 +90,13 @@ pub enum SqliteError {
     },
 }
 
+/// The device and the number of a file.
+pub(super) type Identity = (u64, u64);
+
+fn identity(file: &fs::Metadata) -> Identity {
+    (file.dev(), file.ino())
+}
+
 /// A directory that this process has alone.
 #[derive(Debug)]
 pub(super) struct Directory {
@@ -128,6 +135,21 @@ impl Directory {
 
     fn database(&self) -> PathBuf {
         self.path.join(DATABASE)
+    }
+
+    /// Why the next start would not find what is written here now: somebody has removed or replaced it. What cannot be told is taken for well.
+    pub(super) fn is_gone(&self, database: Option<Identity>) -> Option<String> {
+        let path = self.database();
+        let is_there = match fs::metadata(&path) {
+            Ok(file) => database.is_none_or(|known| known == identity(&file)),
+            Err(error) => error.kind() != io::ErrorKind::NotFound,
+        };
+        (!is_there).then(|| format!("{} was removed or replaced", shown(&path)))
+    }
+
+    /// Which file the database is.
+    pub(super) fn identity(&self) -> Option<Identity> {
+        fs::metadata(self.database()).ok().map(|file| identity(&file))
     }
 
     /// Bytes of the database, and of what is not in it yet.

@@ -5,7 +5,7 @@
 
 mod statements;
 
-use super::file::is_damage;
+use super::file::{Identity, is_damage};
 use super::queue::Arrived;
 use super::shelf::Shelf;
 use super::{Shared, Standing};
@@ -91,6 +91,8 @@ struct Writer<'a> {
     /// While commits fail, when it is tried again.
     retry: Option<Instant>,
     is_broken: bool,
+    /// Which file it writes to.
+    identity: Option<Identity>,
     warned: bool,
 }
 
@@ -163,6 +165,7 @@ impl<'a> Writer<'a> {
             swept: Instant::now(),
             retry: None,
             is_broken: false,
+            identity: shared.directory.identity(),
             warned: false,
         })
     }
@@ -205,7 +208,10 @@ impl<'a> Writer<'a> {
                 self.shared.counts.commits.record(began.elapsed());
             }
         }
-        let failure = written.err().map(|error| self.fail(&error));
+        let failure = match written {
+            Ok(()) => self.shared.directory.is_gone(self.identity).map(|reason| self.give_up(reason.into())),
+            Err(error) => Some(self.fail(&error)),
+        };
         if failure.is_none() {
             self.succeed(changed);
         }
@@ -383,17 +389,22 @@ impl<'a> Writer<'a> {
         let reason: Arc<str> = error.to_string().into();
         let rolled_back = self.statements.roll_back();
         if is_final(error) || rolled_back.is_err() || !self.connection.is_autocommit() {
-            self.is_broken = true;
-            self.retry = None;
-            error!(%error, "the log is broken");
-            self.shared.standing.send_replace(Standing::Broken(Arc::clone(&reason)));
-        } else {
-            if self.retry.is_none() {
-                error!(%error, "the log failed; it is tried again each second");
-            }
-            self.retry = Some(Instant::now() + RETRY);
-            self.shared.standing.send_replace(Standing::Failing(Arc::clone(&reason)));
+            return self.give_up(reason);
         }
+        if self.retry.is_none() {
+            error!(%error, "the log failed; it is tried again each second");
+        }
+        self.retry = Some(Instant::now() + RETRY);
+        self.shared.standing.send_replace(Standing::Failing(Arc::clone(&reason)));
+        LogError::Unavailable(reason)
+    }
+
+    /// Nothing more is kept. Says what whoever asked is told.
+    fn give_up(&mut self, reason: Arc<str>) -> LogError {
+        self.is_broken = true;
+        self.retry = None;
+        error!(error = &*reason, "the log is broken");
+        self.shared.standing.send_replace(Standing::Broken(Arc::clone(&reason)));
         LogError::Unavailable(reason)
     }
 
