@@ -353,6 +353,11 @@ fn messages_are_taken_out_and_put_into_another_log_with_their_ids() {
     let third = Folder::new("hole");
     let hole = SqliteLog::import(&third.0, good(&[out[0].clone(), out[2].clone()])).unwrap_err();
     assert!(matches!(hole, ImportError::Unordered(at) if at == id(3)), "{hole}");
+    for seq in [u64::MAX, i64::MAX as u64, (1 << 53) + 1] {
+        let message = Message { id: id(seq), ..out[0].clone() };
+        let large = SqliteLog::import(&third.0, good(&[message])).unwrap_err();
+        assert!(matches!(large, ImportError::Large(at) if at == id(seq)), "{large}");
+    }
     assert_eq!(SqliteLog::check(&third.0).unwrap().rooms, 0, "all or nothing");
     let report = SqliteLog::check(&folder.0).unwrap();
     assert_eq!((report.rooms, report.messages, report.payload_bytes), (1, 2500, 9 + 180 + 2700 + 6004));

@@ -19,6 +19,9 @@ const PAGE: PageLimit = PageLimit { messages: 1000, bytes: 4 << 20 };
 /// Messages of one transaction.
 const TOGETHER: usize = 1000;
 
+/// The last number that is put in: what reads JSON may lose count beyond it, and a database has room for 2^63 of them.
+const LAST: u64 = 1 << 53;
+
 /// What is in a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -57,6 +60,9 @@ pub enum ImportError {
     /// This message does not follow the one before it.
     #[error("message {0} does not follow the one before it in its room")]
     Unordered(MessageId),
+    /// No room gets so far, and those that follow might have no number.
+    #[error("message {0} has a number beyond 2^53")]
+    Large(MessageId),
 }
 
 impl SqliteLog {
@@ -119,6 +125,9 @@ impl SqliteLog {
             let MessageId { epoch, seq } = message.id;
             if there.contains(&message.room) {
                 return Err(ImportError::Exists(message.room));
+            }
+            if seq > LAST {
+                return Err(ImportError::Large(message.id));
             }
             if seq == 0 {
                 return Err(ImportError::Unordered(message.id));
