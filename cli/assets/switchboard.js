@@ -32,6 +32,7 @@
  * @property {{ room: string, may: Right[] }} entered you are in a room, and may do this there: told where the server
  *     knows who may do what, each time that you come
  * @property {{ room: string }} removed you may no longer be in a room, and are not
+ * @property {{ text: string }} announcement what the operators tell everybody who comes
  * @property {{ seconds: number }} expiring your token ends soon; a function is asked for another by itself
  * @property {{ error: Refusal, room?: string }} refused what nobody waits for: your name or your token, or a room when
  *     reconnected

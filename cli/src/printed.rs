@@ -58,7 +58,7 @@ fn offer(arg: Arg) -> Arg {
 }
 
 /// What there are manual pages of, beside the one of all: each that another one names.
-pub(crate) const PAGES: [&str; 42] = [
+pub(crate) const PAGES: [&str; 43] = [
     "serve",
     "connect",
     "bench",
@@ -73,6 +73,7 @@ pub(crate) const PAGES: [&str; 42] = [
     "admin-config",
     "admin-can",
     "admin-announce",
+    "admin-motd",
     "admin-remove",
     "admin-bans",
     "admin-ban",

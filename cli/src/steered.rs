@@ -1,4 +1,4 @@
-//! What operators have said through the admin service and what outlasts the answer: bans. Kept in the state directory, if there is one,
+//! What operators have said through the admin service and what outlasts the answer: bans, and what everybody is told who comes. Kept in the state directory, if there is one,
 //! so that it holds after a restart.
 //!
 //! Whoever says it has it hold; this only remembers that it was said.
@@ -29,6 +29,7 @@ pub(crate) struct Steered {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Said {
     bans: BTreeMap<IpNetwork, Ban>,
+    motd: Option<String>,
 }
 
 impl Steered {
@@ -62,6 +63,15 @@ impl Steered {
 
     pub(crate) fn unban(&self, network: &IpNetwork) {
         self.said.lock().bans.remove(network);
+    }
+
+    /// What everybody is told who comes.
+    pub(crate) fn motd(&self) -> Option<String> {
+        self.said.lock().motd.clone()
+    }
+
+    pub(crate) fn set_motd(&self, text: Option<String>) {
+        self.said.lock().motd = text;
     }
 
     /// Whether it outlasts a restart.
@@ -100,6 +110,11 @@ fn understood(said: &Value) -> Option<Said> {
         };
         all.bans.insert(ban.network, ban);
     }
+    // It is missing in what earlier versions wrote.
+    all.motd = match &said["motd"] {
+        Value::Null => None,
+        text => Some(text.as_str()?.to_owned()),
+    };
     Some(all)
 }
 
@@ -109,7 +124,7 @@ fn write(folder: &Path, said: &Said) -> io::Result<()> {
         .bans
         .values()
         .map(|ban| json!({ "network": ban.network.to_string(), "until": shown(ban.until), "reason": ban.reason }));
-    let text = json!({ "bans": bans.collect::<Vec<_>>() }).to_string();
+    let text = json!({ "bans": bans.collect::<Vec<_>>(), "motd": said.motd }).to_string();
     let beside = folder.join(format!("{FILE}.next"));
     // Whoever can write it decides who comes.
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
@@ -157,7 +172,7 @@ mod tests {
     #[tokio::test]
     async fn what_cannot_be_understood_is_not_left_out() {
         let folder = folder("steered-broken");
-        for broken in ["", "{", "{}", "{\"bans\":[{\"network\":\"192.0.2.0/24\"}]}", "[]"] {
+        for broken in ["", "{", "{}", "{\"bans\":[{\"network\":\"192.0.2.0/24\"}]}", "{\"bans\":[],\"motd\":1}", "[]"] {
             fs::write(folder.join(FILE), broken).expect("it is written");
             assert!(Steered::load(Some(folder.clone())).is_err(), "{broken}");
         }

@@ -162,6 +162,11 @@ pub enum Notice {
         /// Where.
         room: RoomName,
     },
+    /// What the operators of the server tell everybody who comes, behind the welcome.
+    Announcement {
+        /// One line.
+        text: Bytes,
+    },
     /// What this connection has shown itself by ends soon.
     Expiring {
         /// In how many seconds.

@@ -81,6 +81,11 @@ fn notices() -> Vec<(Notice, &'static str, &'static str)> {
             "* [ops] you were removed: not allowed",
             r#"{"event":"removed","room":"ops","reason":"not-allowed"}"#,
         ),
+        (
+            Notice::Announcement { text: "maintenance at 12:00".into() },
+            "* announcement: maintenance at 12:00",
+            r#"{"event":"announcement","text":"maintenance at 12:00"}"#,
+        ),
         (Notice::Expiring { seconds: 60 }, "* your authorization ends in 60 s", r#"{"event":"expiring","seconds":60}"#),
         (Notice::Closed { reason: CloseReason::Idle }, "* closed: idle", r#"{"event":"closed","reason":"idle"}"#),
     ]

@@ -106,6 +106,14 @@ pub(super) enum Action {
         #[arg(long, value_name = "ROOM", value_parser = parse_room)]
         room: Option<RoomName>,
     },
+    /// Tell everybody who comes a line behind the welcome, or show what they are told
+    Motd {
+        /// One line [default: change nothing]
+        text: Option<String>,
+        /// Tell them nothing any more
+        #[arg(long, conflicts_with = "text")]
+        clear: bool,
+    },
     /// Remove somebody from a room, who stays connected, and may come back if it may join
     Remove {
         /// The name
@@ -221,6 +229,11 @@ impl Action {
                 };
                 AdminRequest::act(Method::POST, &path, Some(json!({ "text": text })))
             }
+            Self::Motd { clear: true, .. } => AdminRequest::act(Method::DELETE, "/motd", None),
+            Self::Motd { text: Some(text), .. } => {
+                AdminRequest::act(Method::PUT, "/motd", Some(json!({ "text": text })))
+            }
+            Self::Motd { .. } => AdminRequest::get("/motd".to_owned(), Shown::Fields),
             Self::Remove { name, room } => {
                 let path = format!("/rooms/{}/members/{}", encoded(room.as_str()), encoded(name.as_str()));
                 AdminRequest::act(Method::DELETE, &path, None)

@@ -165,6 +165,7 @@ impl Object {
             "gap" => Notice::Gap { room: self.room()?, lost: self.number("lost")?, from_seq: self.number("from_seq")? },
             "reset" => Notice::Reset { room: self.room()?, epoch: self.text("epoch")?.parse().ok()? },
             "removed" => Notice::Removed { room: self.room()? },
+            "announcement" => Notice::Announcement { text: self.payload()? },
             "expiring" => Notice::Expiring { seconds: self.number("seconds")?.try_into().ok()? },
             "closed" => Notice::Closed { reason: reason_named(self.text("reason")?)? },
             _ => return None,
@@ -266,6 +267,7 @@ mod tests {
             Notice::Gap { room: room(), lost: 1, from_seq: 5 },
             Notice::Reset { room: room(), epoch: id().epoch },
             Notice::Removed { room: room() },
+            Notice::Announcement { text: "back at \"noon\"".into() },
             Notice::Expiring { seconds: 60 },
             Notice::Closed { reason: CloseReason::SlowConsumer },
         ];

@@ -24,6 +24,7 @@ use crate::live::{Idle, Pace, Replaceable};
 use crate::overflow;
 use crate::policy::configured::FilePolicy;
 use crate::policy::peers::{KnownBy, NameRule};
+use crate::running::Run;
 use crate::web::work::Work;
 use bytes::Bytes;
 use commands::unmade;
@@ -33,7 +34,7 @@ use member::Member;
 use serving::Serving;
 use std::sync::Arc;
 use std::time::Duration;
-use switchboard::grammar::Failure;
+use switchboard::grammar::{Failure, Notice, Reply};
 use switchboard::{
     Codec, Connection, Cookies, DatagramLimits, Format, GuardedLines, Hub, Length, Overflow, PeerAddr, Rights, Room,
     RoomName, RoomOptions, Session, UserName,
@@ -127,6 +128,8 @@ struct Listener {
     known_by: KnownBy,
     /// Who is told what was denied.
     policy: Option<Arc<FilePolicy>>,
+    /// Where what operators tell everybody is.
+    running: Option<Arc<Run>>,
     /// What each address may have listed, where there is a rate.
     work: Work,
     /// Where frames are datagrams: for those who want to join.
@@ -321,7 +324,7 @@ impl Listener {
     /// One of the process, whose listeners count together who makes rooms.
     fn of(settings: Settings, shared: &Shared) -> Self {
         let (makers, policy) = (Arc::clone(&shared.makers), shared.policy.clone());
-        Self { makers, policy, ..Self::new(settings, shared.hub.clone()) }
+        Self { makers, policy, running: Some(Arc::clone(&shared.running)), ..Self::new(settings, shared.hub.clone()) }
     }
 
     #[expect(
@@ -351,11 +354,21 @@ impl Listener {
             admission,
             known_by,
             policy: None,
+            running: None,
             cookies: None,
             datagrams: Heard::All,
             stranger,
             started: Instant::now(),
         }
+    }
+
+    /// What whoever comes is told first, in a room or in none; and what operators tell everybody, if they do.
+    fn welcome(&self, session: &Session, room: Option<RoomName>) -> Vec<Bytes> {
+        let format = session.format();
+        let mut frames = format.reply(&Reply::Welcome { name: session.name(), room });
+        let motd = self.running.as_ref().and_then(|running| running.steered().motd());
+        frames.extend(motd.and_then(|text| format.notice(&Notice::Announcement { text: text.into() })));
+        frames
     }
 
     /// The room of that name, which is made if there is none and `peer` may make one.

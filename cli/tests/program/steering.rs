@@ -212,6 +212,34 @@ fn somebody_is_removed_from_a_room_stays_connected_and_may_come_back() {
 }
 
 #[test]
+fn whoever_comes_is_told_a_line_behind_the_welcome_also_after_a_restart() {
+    let served = Served::start("motd", "rooms=tcp://127.0.0.1:0");
+    let first = |lines: &str, served: &Served| {
+        let mut came = member(&served.program, 1, lines);
+        told(&mut came, "you are guest");
+        let mut line = String::new();
+        std::io::BufRead::read_line(&mut came, &mut line).expect("it is told something");
+        line
+    };
+    assert_eq!(first("/ping\n", &served), "* pong\n");
+    let answer = served.done(&["motd", "back at \"noon\""]);
+    assert!(answer.contains("kept: yes"), "{answer}");
+    assert!(served.done(&["motd"]).contains("back at \"noon\""));
+    assert_eq!(first("/ping\n", &served), "* announcement: back at \"noon\"\n");
+    for wrong in ["", "two\nlines", &"x".repeat(1025)] {
+        assert!(served.refused(&["motd", wrong]).contains("text: "));
+    }
+    let served = served.restart();
+    assert_eq!(first("/ping\n", &served), "* announcement: back at \"noon\"\n");
+    served.done(&["motd", "--clear"]);
+    assert_eq!(first("/ping\n", &served), "* pong\n");
+    let served = served.restart();
+    assert_eq!(first("/ping\n", &served), "* pong\n");
+    assert_eq!(served.acts(), ["motd back at \"noon\"", "motd"]);
+    served.program.stop();
+}
+
+#[test]
 fn who_moderates_a_room_acts_in_that_room_alone() {
     let (token, hash) = made("eve");
     let file = Place::new("moderates.toml");

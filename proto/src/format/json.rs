@@ -51,6 +51,12 @@ pub(super) fn notice(notice: &Notice) -> Bytes {
         }
         Notice::Reset { room, epoch } => format!(r#"{{"event":"reset","room":"{room}","epoch":"{epoch}"}}"#),
         Notice::Removed { room } => format!(r#"{{"event":"removed","room":"{room}","reason":"not-allowed"}}"#),
+        Notice::Announcement { text } => {
+            let mut object = br#"{"event":"announcement""#.to_vec();
+            Payload::of(text).put(&mut object);
+            object.push(b'}');
+            return object.into();
+        }
         Notice::Expiring { seconds } => format!(r#"{{"event":"expiring","seconds":{seconds}}}"#),
         Notice::Named { name } => format!(r#"{{"event":"named","name":"{name}"}}"#),
         Notice::Closed { reason } => format!(r#"{{"event":"closed","reason":"{reason}"}}"#),

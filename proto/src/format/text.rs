@@ -38,6 +38,7 @@ pub(super) fn notice(notice: &Notice) -> Bytes {
         }
         Notice::Reset { room, epoch } => format!("* [{room}] started over as {epoch}: earlier messages are gone"),
         Notice::Removed { room } => format!("* [{room}] you were removed: not allowed"),
+        Notice::Announcement { text } => return [b"* announcement: ", &text[..]].concat().into(),
         Notice::Expiring { seconds } => format!("* your authorization ends in {seconds} s"),
         Notice::Named { name } => format!("* you are {name}"),
         Notice::Closed { reason } => format!("* closed: {reason}"),

@@ -60,6 +60,7 @@ impl Change {
             Notice::Gap { .. }
             | Notice::Reset { .. }
             | Notice::Removed { .. }
+            | Notice::Announcement { .. }
             | Notice::Expiring { .. }
             | Notice::Named { .. }
             | Notice::Closed { .. } => (0, 0, 0),

@@ -4,7 +4,8 @@ use super::acts::{Answered, Fields};
 use super::lists::no_room;
 use super::operator::Operator;
 use super::{Admin, object};
-use serde_json::json;
+use bytes::Bytes;
+use serde_json::{Value, json};
 use switchboard::grammar::{ErrorCode, Failure};
 use switchboard::http::Request;
 use switchboard::{Room, RoomName, UserName};
@@ -12,7 +13,35 @@ use switchboard::{Room, RoomName, UserName};
 /// Rooms that are told together, before others have their turn.
 const TOGETHER: usize = 64;
 
+/// Of what everybody is told who comes, in bytes: it fits into a datagram.
+const MOTD_BYTES: usize = 1024;
+
 impl Admin {
+    pub(super) fn motd(&self) -> Value {
+        json!({ "text": self.running.steered().motd() })
+    }
+
+    /// Has everybody told this from now on who comes and may use commands.
+    pub(super) async fn set_motd(&self, request: Request, operator: &Operator) -> Answered {
+        let mut body = Fields::of(request).await?;
+        let is_line = |text: &str| (1..=MOTD_BYTES).contains(&text.len()) && !text.chars().any(char::is_control);
+        let line = |value: &Value| value.as_str().filter(|text| is_line(text)).map(str::to_owned);
+        let text = body.take("text", line, "a line of 1 to 1024 bytes")?;
+        body.end()?;
+        operator.acted("motd", &text);
+        Ok(self.has_motd(Some(text)).await)
+    }
+
+    pub(super) async fn clear_motd(&self, operator: &Operator) -> Answered {
+        operator.acted("motd", "");
+        Ok(self.has_motd(None).await)
+    }
+
+    async fn has_motd(&self, text: Option<String>) -> http::Response<Bytes> {
+        self.running.steered().set_motd(text.clone());
+        object(&json!({ "text": text, "kept": self.keep().await }))
+    }
+
     /// Publishes a message in every room that is from nobody. Of those that are kept on disk it waits for none.
     #[expect(clippy::disallowed_methods, reason = "an operator acts as the program, and in nobody's name")]
     pub(super) async fn announce(&self, request: Request, operator: &Operator) -> Answered {

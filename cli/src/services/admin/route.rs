@@ -29,6 +29,9 @@ pub(super) enum Wanted {
     Rooms(RoomPage),
     Room(RoomName),
     Announce,
+    Motd,
+    SetMotd,
+    ClearMotd,
     AnnounceIn(RoomName),
     Remove(RoomName, UserName),
     Name(UserName),
@@ -83,10 +86,13 @@ impl Wanted {
             | Self::Events(..)
             | Self::Settings
             | Self::Can
+            | Self::Motd
             | Self::Bans => Clearance::View,
             Self::CloseConnection(_)
             | Self::CloseName(_)
             | Self::Announce
+            | Self::SetMotd
+            | Self::ClearMotd
             | Self::AnnounceIn(_)
             | Self::Remove(..)
             | Self::Ban
@@ -112,6 +118,7 @@ impl Wanted {
             self,
             Self::Can
                 | Self::Announce
+                | Self::SetMotd
                 | Self::AnnounceIn(_)
                 | Self::Ban
                 | Self::SetLog
@@ -139,6 +146,7 @@ pub(super) const PATHS: &[&str] = &[
     "/rooms/{room}/announcements",
     "/rooms/{room}/members/{name}",
     "/announcements",
+    "/motd",
     "/names/{name}",
     "/events",
     "/config",
@@ -163,6 +171,7 @@ pub(super) fn allowed(path: &str) -> Option<&'static str> {
         )
         | (_, ["rooms", _]) => Some(READ),
         (_, ["connections" | "names", _]) => Some("DELETE, GET, HEAD, OPTIONS"),
+        ("/motd", _) => Some("DELETE, GET, HEAD, OPTIONS, PUT"),
         ("/log", _) => Some("GET, HEAD, OPTIONS, PUT"),
         ("/bans", _) => Some("GET, HEAD, OPTIONS, POST"),
         (_, ["bans", _] | ["rooms", _, "members", _]) => Some("DELETE, OPTIONS"),
@@ -219,6 +228,9 @@ fn wanted(method: &Method, path: &str, query: &mut Query) -> Result<Wanted, Fail
         ("/config", _) => Wanted::Settings,
         ("/can", _) => Wanted::Can,
         ("/announcements", _) => Wanted::Announce,
+        ("/motd", _) if is_delete => Wanted::ClearMotd,
+        ("/motd", _) if method == Method::PUT => Wanted::SetMotd,
+        ("/motd", _) => Wanted::Motd,
         ("/events", _) => {
             let (page, follow) = EventPage::parse(query)?;
             Wanted::Events(page, follow)

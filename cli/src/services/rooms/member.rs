@@ -286,7 +286,7 @@ where
 
     async fn welcome(&mut self) -> Result<(), ConnectionError> {
         let room = self.seats.current().map(|seat| seat.room().name().clone());
-        self.reply(&Reply::Welcome { name: self.session.name(), room }).await
+        self.send(self.listener.welcome(&self.session, room)).await
     }
 
     /// Does what a frame asks for, and tells what came of it.
