@@ -324,6 +324,10 @@ fn what_is_damaged_or_of_another_version_is_refused() {
         let refused = SqliteLog::open(&folder.0, SqliteOptions::default()).unwrap_err();
         assert!(matches!(refused, SqliteError::Damaged { .. }), "{from}: {refused}");
     }
+    std::fs::write(&path, &whole).unwrap();
+    folder.database().execute_batch("DROP TABLE messages").unwrap();
+    let refused = SqliteLog::open(&folder.0, SqliteOptions::default()).unwrap_err();
+    assert!(matches!(refused, SqliteError::Damaged { .. }), "{refused}");
     std::fs::write(&path, whole).unwrap();
     assert_eq!(read(&folder.open(), "a", Cursor::Before(id(501)), 1, 1), [500]);
 }
