@@ -94,23 +94,24 @@ pub(super) async fn arrive<S: Stream>(
 
 /// Reads the header, and nothing that comes behind it.
 async fn client<S: Stream>(stream: &mut S) -> Result<Option<SocketAddr>, Unsaid> {
-    let mut header = [0; ProxyHeader::BYTES];
-    let mut length = 0;
+    // Most wait without having said anything, and hold no memory for it.
+    let mut header = Vec::new();
     loop {
         let mut parsed = Ok(None);
         let mut take = |bytes: &[u8]| {
-            let fitting = bytes.len().min(header.len() - length);
-            header[length..length + fitting].copy_from_slice(&bytes[..fitting]);
-            parsed = ProxyHeader::parse(&header[..length + fitting]);
+            let length = header.len();
+            let fitting = bytes.len().min(ProxyHeader::BYTES - length);
+            header.extend_from_slice(&bytes[..fitting]);
+            parsed = ProxyHeader::parse(&header);
             let taken = parsed.map_or(0, |header| header.map_or(fitting, |header| header.length - length));
-            length += taken;
+            header.truncate(length + taken);
             taken
         };
         let shown: io::Result<usize> = poll_fn(|cx| stream.poll_take(cx, &mut take)).await;
         match (shown, parsed) {
             (Ok(1..), Ok(None)) => {}
             (Ok(1..), Ok(Some(header))) => return Ok(header.client),
-            (Ok(0) | Err(_), _) if length == 0 => return Err(Unsaid::Left),
+            (Ok(0) | Err(_), _) if header.is_empty() => return Err(Unsaid::Left),
             _ => return Err(Unsaid::Refused(CloseReason::BadProxyHeader)),
         }
     }
