@@ -147,6 +147,7 @@ function enter(name, rooms) {
         if (talk) chat.leave(talk).catch(() => {});
         complain(`You may not be in ${room} any more.`);
     });
+    switchboard.on('announcement', ({ text }) => complain(`Announcement: ${text}`));
     switchboard.on('expiring', ({ seconds }) => askToken(`Your token ends in ${seconds} s.`));
     const [first, ...others] = rooms.filter(Boolean);
     if (first) open('room', first);

@@ -383,6 +383,18 @@ test('private messages reach one, and say when they reach nobody', async () => {
     await picture(one, 'private');
 });
 
+test('whoever comes reads what the operators announce', async () => {
+    const socket = `${secrets}/admin.sock`;
+    const server = await Program.start(['rooms=http://127.0.0.1:0'], [`admin=unix://${socket}`]);
+    try {
+        server.run('admin', '--url', `unix://${socket}`, 'motd', 'maintenance at 12:00 <b>sharp</b>');
+        const tab = await enter('reader', 'lobby', { port: server.ports[0] });
+        await tab.until(() => document.querySelector('#complaint').textContent === 'Announcement: maintenance at 12:00 <b>sharp</b>');
+    } finally {
+        await server.stop();
+    }
+});
+
 test('a name that somebody has is asked for again', async () => {
     await enter('alice-7', 'names');
     const tab = await chromium.open(`http://127.0.0.1:${http}/#names`);

@@ -46,6 +46,13 @@ export class Program {
         throw new Error('it ended before it listened');
     }
 
+    /** Runs another command of the program to its end. @param {string[]} command */
+    run(...command) {
+        const ran = spawnSync(path, command, { encoding: 'utf8', timeout: 10_000 });
+        if (ran.status !== 0) throw new Error(ran.stderr);
+        return ran.stdout;
+    }
+
     /** Has it read its file again. */
     reload() {
         this.#process.kill('SIGHUP');
