@@ -8,7 +8,9 @@ use http::request::Parts;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use switchboard::http::Service;
-use switchboard::{Certificates, ClientTrust, Codec, Handler, Server, Tcp, Timeouts, Tls, Transport, Udp, Unix};
+use switchboard::{
+    Certificates, ClientTrust, Codec, Configured, Handler, Server, Tcp, Timeouts, Tls, Transport, Udp, Unix,
+};
 use switchboard_load::typed::{HostPort, Place, Scheme};
 
 /// A listener's own part of its URL.
@@ -167,9 +169,9 @@ pub(crate) struct StreamListener {
 }
 
 enum Stream {
-    Tcp(Tcp),
-    Tls(Tls),
-    Unix(Unix),
+    Tcp(Configured<Tcp>),
+    Tls(Configured<Tls>),
+    Unix(Configured<Unix>),
 }
 
 impl StreamListener {
@@ -189,17 +191,17 @@ impl StreamListener {
         self
     }
 
-    /// What it listens by, on the socket that is open already if there is one.
+    /// What it listens by, on the socket that is open already if there is one, tuned by what is in force.
     fn transport(&self) -> Stream {
         let address = &self.address;
-        let handed = address.handed.take();
+        let (handed, tuning) = (address.handed.take(), &address.in_front.followed.tuning);
         match (&address.place, &address.certificates) {
             (Place::File(path), _) => {
                 let FileRights { mode, group } = address.file;
                 let unix = handed.map_or_else(|| Unix::new(path), Unix::from_std);
                 let unix = if let Some(mode) = mode { unix.mode(mode) } else { unix };
                 let unix = if let Some(group) = group { unix.group(group) } else { unix };
-                Stream::Unix(unix)
+                Stream::Unix(unix.tuned(tuning))
             }
             (Place::Host(host), Some(certificates)) => {
                 let tls = match handed {
@@ -212,7 +214,7 @@ impl StreamListener {
                     Some(AskedClients { trust, is_required: true }) => tls.require_clients(trust),
                     Some(AskedClients { trust, is_required: false }) => tls.request_clients(trust),
                 };
-                Stream::Tls(tls)
+                Stream::Tls(tls.tuned(tuning))
             }
             (Place::Host(host), None) => {
                 let tcp = match handed {
@@ -220,19 +222,17 @@ impl StreamListener {
                     None if address.freebind => Tcp::new(host).freebind(),
                     None => Tcp::new(host),
                 };
-                Stream::Tcp(tcp)
+                Stream::Tcp(tcp.tuned(tuning))
             }
         }
     }
 
     /// Has `handler` handle each connection.
     pub(crate) fn listen<C: Codec>(self, server: Server, handler: impl Handler<C>) -> Server {
-        let transport = self.transport();
-        let tuning = &self.address.in_front.followed.tuning;
-        match transport {
-            Stream::Tcp(tcp) => server.listen(tcp.tuned(tuning), handler),
-            Stream::Tls(tls) => server.listen(tls.tuned(tuning), handler),
-            Stream::Unix(unix) => server.listen(unix.tuned(tuning), handler),
+        match self.transport() {
+            Stream::Tcp(tcp) => server.listen(tcp, handler),
+            Stream::Tls(tls) => server.listen(tls, handler),
+            Stream::Unix(unix) => server.listen(unix, handler),
         }
     }
 
@@ -244,26 +244,22 @@ impl StreamListener {
         unasked: impl Fn(Option<&Parts>, &mut HeaderMap) + Send + Sync + 'static,
     ) -> Server {
         let transport = self.transport();
-        let followed = self.address.in_front.followed;
-        let tuning = followed.tuning.clone();
-        let service = followed.before(service);
+        let service = self.address.in_front.followed.before(service);
         match transport {
-            Stream::Tcp(tcp) => server.listen_http_with(tcp.tuned(&tuning), service, unasked),
-            Stream::Tls(tls) => server.listen_http_with(tls.tuned(&tuning), service, unasked),
-            Stream::Unix(unix) => server.listen_http_with(unix.tuned(&tuning), service, unasked),
+            Stream::Tcp(tcp) => server.listen_http_with(tcp, service, unasked),
+            Stream::Tls(tls) => server.listen_http_with(tls, service, unasked),
+            Stream::Unix(unix) => server.listen_http_with(unix, service, unasked),
         }
     }
 
     /// Has `service` answer requests, which are for WebSockets.
     pub(crate) fn listen_upgrades(self, server: Server, service: impl Service) -> Server {
         let transport = self.transport();
-        let followed = self.address.in_front.followed;
-        let tuning = followed.tuning.clone();
-        let service = followed.before(service);
+        let service = self.address.in_front.followed.before(service);
         match transport {
-            Stream::Tcp(tcp) => server.listen_upgrades(tcp.tuned(&tuning), service),
-            Stream::Tls(tls) => server.listen_upgrades(tls.tuned(&tuning), service),
-            Stream::Unix(unix) => server.listen_upgrades(unix.tuned(&tuning), service),
+            Stream::Tcp(tcp) => server.listen_upgrades(tcp, service),
+            Stream::Tls(tls) => server.listen_upgrades(tls, service),
+            Stream::Unix(unix) => server.listen_upgrades(unix, service),
         }
     }
 }
