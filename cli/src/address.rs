@@ -119,28 +119,26 @@ impl Address {
 
     /// To listen there for connections that are streams, whatever they speak.
     pub(crate) fn streams(&self) -> StreamListener {
-        StreamListener {
-            address: self.clone(),
-            is_local: self.is_local(),
-            is_loopback: self.place.is_local(),
-            is_secure: self.scheme.is_tls(),
-        }
+        StreamListener { address: self.clone() }
     }
 
     /// To listen there for datagrams.
     pub(crate) fn datagrams(&self) -> DatagramListener {
-        DatagramListener { address: self.clone(), is_local: self.place.is_local() }
+        DatagramListener { address: self.clone() }
     }
 }
 
 /// A listener for datagrams.
 pub(crate) struct DatagramListener {
     address: Address,
-    /// Whether only this machine can reach it.
-    pub(crate) is_local: bool,
 }
 
 impl DatagramListener {
+    /// Whether only this machine can reach it.
+    pub(crate) fn is_local(&self) -> bool {
+        self.address.place.is_local()
+    }
+
     /// To be bound, or bound already.
     ///
     /// Its connections have these timeouts, until a reload says otherwise.
@@ -160,12 +158,6 @@ impl DatagramListener {
 /// A listener for streams, of whichever transport.
 pub(crate) struct StreamListener {
     address: Address,
-    /// Whether all that comes is from this machine.
-    pub(crate) is_local: bool,
-    /// Whether only this machine can connect, for itself or for others.
-    pub(crate) is_loopback: bool,
-    /// Whether it speaks TLS.
-    pub(crate) is_secure: bool,
 }
 
 enum Stream {
@@ -175,6 +167,21 @@ enum Stream {
 }
 
 impl StreamListener {
+    /// Whether all that comes is from this machine.
+    pub(crate) fn is_local(&self) -> bool {
+        self.address.is_local()
+    }
+
+    /// Whether only this machine can connect, for itself or for others.
+    pub(crate) fn is_loopback(&self) -> bool {
+        self.address.place.is_local()
+    }
+
+    /// Whether it speaks TLS.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.address.scheme.is_tls()
+    }
+
     /// Whether its clients are asked for certificates.
     pub(crate) fn asks_clients(&self) -> bool {
         self.address.clients.is_some()

@@ -97,6 +97,6 @@ pub(crate) type Add = Box<dyn FnOnce(Server, &Shared) -> Server>;
 /// Whom a listener for HTTP answers.
 fn guard(options: &mut Options, streams: &StreamListener) -> Replaceable<Arc<Guard>> {
     let origins = options.value("origins", Origins::parse).unwrap_or_default();
-    let guard = Guard { origins, loopback: streams.is_loopback, secure: streams.is_secure };
+    let guard = Guard { origins, loopback: streams.is_loopback(), secure: streams.is_secure() };
     options.live.guard.insert(Replaceable::new(Arc::new(guard))).clone()
 }

@@ -79,7 +79,7 @@ struct Admin {
 
 fn requests(streams: StreamListener, options: &mut Options) -> Add {
     let guard = guard(options, &streams);
-    let is_exposed = !streams.is_local && !streams.is_secure;
+    let is_exposed = !streams.is_local() && !streams.is_secure();
     let accepts = options.value("plain-text", |text| match text {
         "accepted" => Ok(()),
         _ => Err("not accepted".to_owned()),
@@ -90,7 +90,7 @@ fn requests(streams: StreamListener, options: &mut Options) -> Add {
              ?plain-text=accepted",
         );
     }
-    let work = if streams.is_local { Work::unbounded() } else { Work::bounded() };
+    let work = if streams.is_local() { Work::unbounded() } else { Work::bounded() };
     Box::new(move |server, shared: &Shared| {
         let streams = streams.timeouts(shared.timeouts);
         let front = Front::new(guard, work, route::allowed)

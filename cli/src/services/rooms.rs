@@ -142,10 +142,10 @@ struct Listener {
 }
 
 fn frames(streams: StreamListener, options: &mut Options) -> Add {
-    let defaults = Defaults { format: Format::Text, rate: default_rate(streams.is_local), idle: None };
+    let defaults = Defaults { format: Format::Text, rate: default_rate(streams.is_local()), idle: None };
     let settings = Settings::parse(options, defaults);
     let framing = options.value("framing", parse_framing).unwrap_or(Framing::Lines);
-    let admission = Admission::parse(options, streams.is_local);
+    let admission = Admission::parse(options, streams.is_local());
     let settings = Settings { admission, known_by: known_by(options, &streams), ..settings };
     let live = options.live.clone();
     Box::new(move |server, shared| {
@@ -164,10 +164,10 @@ fn frames(streams: StreamListener, options: &mut Options) -> Add {
 }
 
 fn requests(streams: StreamListener, options: &mut Options) -> Add {
-    let defaults = Defaults { format: Format::Json, rate: default_rate(streams.is_local), idle: None };
+    let defaults = Defaults { format: Format::Json, rate: default_rate(streams.is_local()), idle: None };
     options.forbid("framing", "is for tcp, tls and unix; over HTTP messages and bodies are frames");
     let settings = Settings::parse(options, defaults);
-    let settings = Settings { admission: Admission::parse(options, streams.is_local), ..settings };
+    let settings = Settings { admission: Admission::parse(options, streams.is_local()), ..settings };
     let guard = guard(options, &streams);
     let settings = Settings { known_by: known_by(options, &streams), ..settings };
     let access = Access { is_in_urls: options.value("access-token", parse_switch).unwrap_or(false) };
@@ -190,7 +190,7 @@ fn requests(streams: StreamListener, options: &mut Options) -> Add {
 }
 
 fn datagrams(datagrams: DatagramListener, options: &mut Options) -> Add {
-    let rate = default_rate(datagrams.is_local);
+    let rate = default_rate(datagrams.is_local());
     options.forbid("framing", "is for tcp, tls and unix; over UDP each datagram is a frame");
     let heard = options.value("datagrams", parse_heard).unwrap_or(Heard::All);
     let settings = Settings::parse(options, Defaults { format: Format::Text, rate, idle: Some(DATAGRAM_IDLE) });
