@@ -199,9 +199,9 @@ impl Audit {
         }
     }
 
-    fn tell(&self, event: &AuditEvent<'_>) {
+    fn tell(&self, event: AuditEvent<'_>) {
         let trace = access::trace();
-        let event = AuditEvent { trace: trace.as_deref(), ..event.clone() };
+        let event = AuditEvent { trace: trace.as_deref(), ..event };
         let file = self.file.read();
         // A number alone: it guards nothing.
         let seq = self.next.fetch_add(1, Ordering::Relaxed);
@@ -214,30 +214,27 @@ impl Audit {
         self.recent.add(Recorded { seq, event: event.event, line });
     }
 
-    /// Tells of what anybody can cause, if there was not too much of its `kind` lately.
-    fn tell_some(&self, kind: &Mutex<Withheld>, event: AuditEvent<'_>) {
+    /// Tells of what anybody can cause, if there was not too much of its `kind` lately. Nothing is made of what is not told.
+    fn tell_some<'a>(&self, kind: &Mutex<Withheld>, event: impl FnOnce() -> AuditEvent<'a>) {
         let withheld = kind.lock().take(self.started.elapsed());
         if let Some(withheld) = withheld {
-            self.tell(&AuditEvent { withheld, ..event });
+            self.tell(AuditEvent { withheld, ..event() });
         }
     }
 
     /// A token was taken: a connection's, or a request's, of which there may be many.
     pub(crate) fn authenticated(&self, principal: &Principal, claimant: &Claimant) {
         self.tally.authenticated(principal);
-        // Of each request: nothing is made of what is not told.
-        let withheld = self.authenticated.lock().take(self.started.elapsed());
-        if let Some(withheld) = withheld {
-            let event = AuditEvent::of("authenticated", principal, &claimant.address);
-            self.tell(&AuditEvent { withheld, ..event.from(claimant) });
-        }
+        let event = || AuditEvent::of("authenticated", principal, &claimant.address).from(claimant);
+        self.tell_some(&self.authenticated, event);
     }
 
     /// A token was not taken; `id` is what a well-formed one calls itself.
     pub(crate) fn refused(&self, refused: Refused, id: Option<&str>, claimant: &Claimant) {
         self.tally.refused(refused);
-        let event = AuditEvent { event: "refused", token: id, ..AuditEvent::default() }.from(claimant);
-        self.tell_some(&self.refused, AuditEvent { reason: Some(refused.code()), ..event });
+        let (event, reason) = ("refused", Some(refused.code()));
+        let event = || AuditEvent { event, token: id, reason, ..AuditEvent::default() }.from(claimant);
+        self.tell_some(&self.refused, event);
     }
 
     /// Whoever is asked whose tokens are did not say.
@@ -250,22 +247,26 @@ impl Audit {
     /// Something was asked for that its principal may not do.
     pub(crate) fn denied(&self, principal: &Principal, claimant: &Claimant, action: &str, room: Option<&RoomName>) {
         self.tally.denied(action);
-        let event = AuditEvent::of("denied", principal, &claimant.address).from(claimant);
-        let room = room.map(RoomName::as_str);
-        self.tell_some(&self.denied, AuditEvent { action: Some(action), room, ..event });
+        let event = || AuditEvent {
+            action: Some(action),
+            room: room.map(RoomName::as_str),
+            ..AuditEvent::of("denied", principal, &claimant.address).from(claimant)
+        };
+        self.tell_some(&self.denied, event);
     }
 
     /// A connection is closed since its credential has expired.
     pub(crate) fn expired(&self, principal: &Principal, claimant: &Claimant) {
-        self.tell_some(&self.expired, AuditEvent::of("expired", principal, &claimant.address).from(claimant));
+        let event = || AuditEvent::of("expired", principal, &claimant.address).from(claimant);
+        self.tell_some(&self.expired, event);
     }
 
     /// A request was not answered, since nobody may come from there.
     pub(crate) fn banned(&self, ban: &Ban, address: &PeerAddr) {
         let reason = if ban.reason.is_empty() { String::new() } else { format!(": {}", ban.reason) };
         let reason = format!("{}{reason}", ban.network);
-        let event = AuditEvent { event: "banned", address: Some(address), ..AuditEvent::default() };
-        self.tell_some(&self.banned, AuditEvent { reason: Some(&reason), ..event });
+        let (event, address, reason) = ("banned", Some(address), Some(reason.as_str()));
+        self.tell_some(&self.banned, || AuditEvent { event, address, reason, ..AuditEvent::default() });
     }
 
     /// An operator has done something to the server: by a token, or as the user of a Unix socket, which is its `source` then.
@@ -282,35 +283,35 @@ impl Audit {
             None => AuditEvent { event: "admin", source, address: Some(address), ..AuditEvent::default() },
         };
         let reason = (!arguments.is_empty()).then_some(arguments);
-        self.tell(&AuditEvent { action: Some(action), reason, ..event });
+        self.tell(AuditEvent { action: Some(action), reason, ..event });
     }
 
     /// Nobody may come from these networks from now on, and so many were there.
     pub(crate) fn bans(&self, networks: &str, reset: usize) {
         let reason = format!("{networks}; connections reset: {reset}");
-        self.tell(&AuditEvent { event: "banned", reason: Some(&reason), ..AuditEvent::default() });
+        self.tell(AuditEvent { event: "banned", reason: Some(&reason), ..AuditEvent::default() });
     }
 
     /// A token is not in the file any more.
     pub(crate) fn revoked(&self, name: &UserName, token: &str) {
         let (principal, source) = (Some(name.as_str()), Some("token".to_owned()));
-        self.tell(&AuditEvent { event: "revoked", principal, source, token: Some(token), ..AuditEvent::default() });
+        self.tell(AuditEvent { event: "revoked", principal, source, token: Some(token), ..AuditEvent::default() });
     }
 
     /// The file was read again, and is in force: `changed` says what is other in it.
     pub(crate) fn reloaded(&self, changed: &str) {
-        self.tell(&AuditEvent { event: "reloaded", reason: Some(changed), ..AuditEvent::default() });
+        self.tell(AuditEvent { event: "reloaded", reason: Some(changed), ..AuditEvent::default() });
     }
 
     /// The file was read again, and is not in force.
     pub(crate) fn reload_refused(&self, reason: &str) {
-        self.tell(&AuditEvent { event: "reload-refused", reason: Some(reason), ..AuditEvent::default() });
+        self.tell(AuditEvent { event: "reload-refused", reason: Some(reason), ..AuditEvent::default() });
     }
 
     /// The server has ended, having let its connections finish. The log says so already.
     pub(crate) fn drained(&self, told: &str) {
         if self.file.read().is_some() {
-            self.tell(&AuditEvent { event: "drained", reason: Some(told), ..AuditEvent::default() });
+            self.tell(AuditEvent { event: "drained", reason: Some(told), ..AuditEvent::default() });
         }
     }
 }

@@ -10,7 +10,7 @@ use switchboard::{Escaped, PeerAddr, UserName};
 use tracing::info;
 
 /// What happened, to whom, and why. What is not known of it is left out.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub(super) struct AuditEvent<'a> {
     pub(super) event: &'static str,
     pub(super) principal: Option<&'a str>,
