@@ -19,10 +19,11 @@ use crate::services::Shared;
 use crate::steered::Steered;
 use crate::systemd::{HandedOver, Supervisor};
 use crate::web::access::AccessLog;
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use reload::Reloads;
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -91,8 +92,9 @@ async fn run(mut config: Config, load: Load, log: &Log) -> Result<(), NotStarted
     let mut server =
         Server::new().limits(config.limits()).grace(config.grace.value).workers(config.workers.value.number);
     let (timeouts, frame_bytes) = (config.timeouts(), Replaceable::new(config.frame_bytes.value));
-    let audit = Arc::new(audit(config.audit.value.as_deref()).map_err(NotStarted::Start)?);
-    let access = Arc::new(access_log(&config).map_err(NotStarted::Start)?);
+    let in_force = InForce::of(&config);
+    let (audit, access) = (Arc::new(Audit::default()), Arc::new(AccessLog::new(config.log_format.value)));
+    open_files(&audit, &access, &in_force).map_err(|fault| NotStarted::Start(anyhow!(fault)))?;
     let policy = policy(&config).map(|policy| Arc::new(policy.audited(Arc::clone(&audit))));
     let log_of_rooms = keeping::open(&config)?;
     let hub = keeping::hub(&config, policy.clone(), log_of_rooms.clone())?;
@@ -113,7 +115,7 @@ async fn run(mut config: Config, load: Load, log: &Log) -> Result<(), NotStarted
     server = server.hub(&shared.hub);
     let load = config.file.is_some().then_some(load);
     let (hub, told) = (shared.hub.clone(), (Arc::clone(&audit), Arc::clone(&access)));
-    let mut reloads = Reloads::new(InForce::of(&config), load, hub, policy.clone(), Arc::clone(&running), told);
+    let mut reloads = Reloads::new(in_force, load, hub, policy.clone(), Arc::clone(&running), told);
     // Before anybody comes.
     reloads.is_of(server.handle(), shared.frame_bytes.clone());
     let (open, expiring) = (config.open(), config.rules.expiring(SystemTime::now()));
@@ -188,11 +190,18 @@ pub(crate) fn policy(config: &Config) -> Option<FilePolicy> {
     (!config.rules.is_empty()).then(policy)
 }
 
-/// Where it is told who was let in and who was not.
-fn audit(path: Option<&Path>) -> anyhow::Result<Audit> {
-    let Some(path) = path else { return Ok(Audit::default()) };
-    let audit = file::open(path).and_then(Audit::to);
-    audit.with_context(|| format!("cannot write the audit {}", path.display()))
+/// Opens the files of the audit and of the access log; when the file is read again anew, also under the same name: whoever rotates files
+/// has moved the others away.
+fn open_files(audit: &Audit, access: &AccessLog, in_force: &InForce) -> Result<(), String> {
+    let opened = |what: &str, path: &Option<PathBuf>| {
+        let Some(path) = path else { return Ok(None) };
+        let shown = Escaped(path.as_os_str().as_bytes());
+        file::open(path).map(Some).map_err(|error| format!("cannot write {what} {shown}: {error}"))
+    };
+    let (detail, access_path) = &in_force.access;
+    let (audit_file, access_file) = (opened("the audit", &in_force.audit)?, opened("the access log", access_path)?);
+    let replaced = audit.replace(audit_file).and_then(|()| access.replace(*detail, access_file));
+    replaced.map_err(|error| format!("cannot start a thread for the audit or the access log: {error}"))
 }
 
 /// What operators have said before the last end.
@@ -200,16 +209,6 @@ fn steered(config: &Config) -> anyhow::Result<Steered> {
     let folder = config.state_directory.value.path.clone();
     let shown = folder.clone().unwrap_or_default();
     Steered::load(folder).with_context(|| format!("cannot read what operators have said, in {}", shown.display()))
-}
-
-/// Where it is told which requests came, and how much of them.
-fn access_log(config: &Config) -> anyhow::Result<AccessLog> {
-    let access = AccessLog::new(config.log_format.value);
-    let path = config.access_log_file.value.as_deref();
-    let file = path.map(file::open).transpose();
-    let replaced = file.and_then(|file| access.replace(config.access_log.value, file));
-    replaced.with_context(|| format!("cannot write the access log {}", path.unwrap_or(Path::new("")).display()))?;
-    Ok(access)
 }
 
 /// Prints a line for each address that is listened on, with a command that tries it.

@@ -3,7 +3,7 @@
 
 use super::writer::LineQueue;
 use nix::fcntl::OFlag;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -30,8 +30,23 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
 }
 
 impl LineFile {
-    /// `name` is that of its thread.
-    pub(crate) fn start(name: &str, file: File) -> io::Result<Self> {
+    /// Has what comes from now on written to `file` in place of what is in `current`, or not by it; `name` is that of its thread.
+    pub(crate) fn replace(current: &RwLock<Option<Self>>, name: &str, file: Option<File>) -> io::Result<()> {
+        let mut current = current.write();
+        match (file, &*current) {
+            // The same thread goes on.
+            (Some(file), Some(lines)) => *lines.next.lock() = Some(file),
+            (file, _) => {
+                let next = file.map(|file| Self::start(name, file)).transpose()?;
+                if let Some(before) = std::mem::replace(&mut *current, next) {
+                    before.finish();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn start(name: &str, file: File) -> io::Result<Self> {
         let next = Arc::new(Mutex::new(None));
         let output = Reopened { file, next: Arc::clone(&next) };
         Ok(Self { lines: LineQueue::start(name, output, lost)?, next })
@@ -40,11 +55,6 @@ impl LineFile {
     pub(crate) fn append(&self, line: &str) {
         // A line that does not fit is counted, and told of.
         let _ = (&*self.lines).write_all(line.as_bytes());
-    }
-
-    /// Has what comes from now on written to `file`.
-    pub(crate) fn replace(&self, file: File) {
-        *self.next.lock() = Some(file);
     }
 
     pub(crate) fn lost_lines(&self) -> u64 {

@@ -152,24 +152,9 @@ impl Default for Audit {
 }
 
 impl Audit {
-    /// One that is written to `file`; the others are told in the log.
-    pub(crate) fn to(file: File) -> io::Result<Self> {
-        Ok(Self { file: RwLock::new(Some(LineFile::start("audit", file)?)), ..Self::default() })
-    }
-
     /// From now on what happens is written to `file`, or told in the log.
     pub(crate) fn replace(&self, file: Option<File>) -> io::Result<()> {
-        let mut current = self.file.write();
-        match (file, &*current) {
-            (Some(file), Some(audit)) => audit.replace(file),
-            (file, _) => {
-                let next = file.map(|file| LineFile::start("audit", file)).transpose()?;
-                if let Some(audit) = std::mem::replace(&mut *current, next) {
-                    audit.finish();
-                }
-            }
-        }
-        Ok(())
+        LineFile::replace(&self.file, "audit", file)
     }
 
     /// At most `limit` of the latest events from number `from` on, the oldest first.

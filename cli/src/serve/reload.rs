@@ -2,10 +2,9 @@
 //!
 //! Without a file there are certificates alone, each of which stays as it was if it cannot be read.
 
-use super::NotStarted;
+use super::{NotStarted, open_files};
 use crate::config::{Bans, Changes, Classes, Config, InForce};
 use crate::live::{LiveOptions, Replaceable};
-use crate::logging::file;
 use crate::policy::audit::Audit;
 use crate::policy::configured::FilePolicy;
 use crate::proxies::Followed;
@@ -13,10 +12,9 @@ use crate::running::{Run, SettingsInForce};
 use crate::steered::Steered;
 use crate::web::access::AccessLog;
 use bytes::Bytes;
-use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use switchboard::{Certificates, ClientTrust, Escaped, Handle, Hub, Limits, Room};
+use switchboard::{Certificates, ClientTrust, Handle, Hub, Limits, Room};
 use tracing::{error, info, warn};
 
 /// Puts settings together again, as at the start.
@@ -150,21 +148,6 @@ impl Reloads {
         Err(refused(faults))
     }
 
-    /// Opens the files of the audit and of the access log anew, also under the same name: whoever rotates files has moved the others away.
-    fn reopen(&self, next: &InForce) -> Result<(), String> {
-        let (detail, access) = &next.access;
-        let named = [("the audit", &next.audit), ("the access log", access)];
-        let opened = named.map(|(what, path)| {
-            let opened = path.as_deref().map(file::open).transpose();
-            let shown = path.as_deref().map(|path| path.as_os_str().as_bytes()).unwrap_or_default();
-            opened.map_err(|error| format!("cannot write {what} {}: {error}", Escaped(shown)))
-        });
-        let [audit, access] = opened;
-        let (audit, access) = (audit?, access?);
-        let replaced = self.audit.replace(audit).and_then(|()| self.access.replace(*detail, access));
-        replaced.map_err(|error| format!("cannot start a thread for the audit or the access log: {error}"))
-    }
-
     /// Takes what was read, unless some of it needs a restart.
     async fn take(&mut self, next: InForce) -> Result<Vec<String>, Vec<String>> {
         let Changes { live, mut restart } = self.in_force.changes(&next);
@@ -176,7 +159,7 @@ impl Reloads {
             error!(needs_restart = shown(&restart), unchanged = shown(&live), REFUSED);
             return Err(restart.iter().map(|name| format!("{name} needs a restart")).collect());
         }
-        if let Err(fault) = self.reopen(&next) {
+        if let Err(fault) = open_files(&self.audit, &self.access, &next) {
             return Err(refused(vec![fault]));
         }
         self.set_limits(next.limits);

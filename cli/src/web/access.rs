@@ -87,16 +87,7 @@ impl AccessLog {
 
     /// From now on so much is told, in `file` or in the log.
     pub(crate) fn replace(&self, detail: Detail, file: Option<File>) -> io::Result<()> {
-        let mut current = self.file.write();
-        match (file, &*current) {
-            (Some(file), Some(lines)) => lines.replace(file),
-            (file, _) => {
-                let next = file.map(|file| LineFile::start("access", file)).transpose()?;
-                if let Some(before) = std::mem::replace(&mut *current, next) {
-                    before.finish();
-                }
-            }
-        }
+        LineFile::replace(&self.file, "access", file)?;
         // Relaxed: a request more or less.
         self.detail.store(detail as u8, Ordering::Relaxed);
         Ok(())
