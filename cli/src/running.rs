@@ -9,8 +9,8 @@ use crate::steered::Steered;
 use crate::web::counts::RequestCounts;
 use parking_lot::Mutex;
 use serde_json::Value;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 use switchboard::log::SqliteLog;
 use switchboard::{Certificates, Limits};
@@ -39,7 +39,7 @@ pub(crate) struct Run {
     classes: Mutex<Vec<String>>,
     steered: Steered,
     /// Where rooms are kept, if they are.
-    kept: OnceLock<Arc<SqliteLog>>,
+    kept: Option<Arc<SqliteLog>>,
     settings: Mutex<Arc<SettingsInForce>>,
     /// Of each listener that answers requests.
     requests: Mutex<Vec<Arc<RequestCounts>>>,
@@ -116,7 +116,7 @@ impl Run {
             reloads: Mutex::new(Reloaded { is_good: true, since: started, count: 0, failures: 0, hash: 0 }),
             classes: Mutex::default(),
             steered: Steered::default(),
-            kept: OnceLock::new(),
+            kept: None,
             settings: Mutex::default(),
             requests: Mutex::default(),
             certificates: Mutex::default(),
@@ -133,16 +133,13 @@ impl Run {
         &self.steered
     }
 
-    /// Rooms are kept there, if they are.
-    pub(crate) fn keeps(&self, log: Option<Arc<SqliteLog>>) {
-        if let Some(log) = log {
-            // Said once, by whoever starts the server.
-            let _ = self.kept.set(log);
-        }
+    /// The same, whose rooms are kept there, if they are.
+    pub(crate) fn keeping(self, kept: Option<Arc<SqliteLog>>) -> Self {
+        Self { kept, ..self }
     }
 
     pub(crate) fn kept(&self) -> Option<&SqliteLog> {
-        self.kept.get().map(Arc::as_ref)
+        self.kept.as_deref()
     }
 
     pub(crate) fn started(&self) -> SystemTime {

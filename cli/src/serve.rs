@@ -99,9 +99,9 @@ async fn run(mut config: Config, load: Load, log: &Log) -> Result<(), NotStarted
     let log_of_rooms = keeping::open(&config)?;
     let hub = keeping::hub(&config, policy.clone(), log_of_rooms.clone())?;
     let running = Run::new(config.limits(), config.workers.value.number, log.lost_lines());
-    let running = Arc::new(running.steered_by(steered(&config).map_err(NotStarted::Start)?));
+    let running = running.steered_by(steered(&config).map_err(NotStarted::Start)?).keeping(log_of_rooms.clone());
+    let running = Arc::new(running);
     running.logs(log.filter(), &config.log.value);
-    running.keeps(log_of_rooms.clone());
     let shared = Shared {
         timeouts,
         frame_bytes,
@@ -114,10 +114,7 @@ async fn run(mut config: Config, load: Load, log: &Log) -> Result<(), NotStarted
     };
     server = server.hub(&shared.hub);
     let load = config.file.is_some().then_some(load);
-    let (hub, told) = (shared.hub.clone(), (Arc::clone(&audit), Arc::clone(&access)));
-    let mut reloads = Reloads::new(in_force, load, hub, policy.clone(), Arc::clone(&running), told);
-    // Before anybody comes.
-    reloads.is_of(server.handle(), shared.frame_bytes.clone());
+    let mut reloads = Reloads::new(in_force, load, &shared, server.handle());
     let (open, expiring) = (config.open(), config.rules.expiring(SystemTime::now()));
     leave_out_taken(&mut config);
     let mut places = Vec::new();

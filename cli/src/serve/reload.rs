@@ -9,6 +9,7 @@ use crate::policy::audit::Audit;
 use crate::policy::configured::FilePolicy;
 use crate::proxies::Followed;
 use crate::running::{Run, SettingsInForce};
+use crate::services::Shared;
 use crate::steered::Steered;
 use crate::web::access::AccessLog;
 use bytes::Bytes;
@@ -37,7 +38,7 @@ pub(super) struct Reloads {
     access: Arc<AccessLog>,
     listeners: Vec<Running>,
     /// Where bans and limits hold.
-    handle: Option<Handle>,
+    handle: Handle,
     /// The longest body of a request.
     frame_bytes: Replaceable<usize>,
 }
@@ -46,8 +47,8 @@ pub(super) struct Reloads {
 struct Running {
     /// As it was typed.
     place: String,
-    /// As it was bound.
-    urls: String,
+    /// As it was bound: a name may have several addresses.
+    urls: Vec<String>,
     certificates: Option<Certificates>,
     /// By whom it knows its clients' certificates.
     clients: Option<ClientTrust>,
@@ -55,32 +56,29 @@ struct Running {
     in_front: Followed,
 }
 
+impl Running {
+    /// Where it can be reached, as it is logged.
+    fn shown(&self) -> String {
+        self.urls.join(", ")
+    }
+}
+
 impl Reloads {
-    pub(super) fn new(
-        in_force: InForce,
-        load: Option<Load>,
-        hub: Hub,
-        policy: Option<Arc<FilePolicy>>,
-        running: Arc<Run>,
-        (audit, access): (Arc<Audit>, Arc<AccessLog>),
-    ) -> Self {
-        let (kept, listeners, handle) = (Vec::new(), Vec::new(), None);
-        let frame_bytes = Replaceable::default();
+    /// Has the file hold at a server before anybody comes: its rooms and its bans now and whenever they change, and bans of operators as before
+    /// the last end; the rest when it changes.
+    pub(super) fn new(in_force: InForce, load: Option<Load>, shared: &Shared, handle: Handle) -> Self {
+        let Shared { hub, policy, running, audit, access, frame_bytes, .. } = shared;
+        let (hub, policy, running) = (hub.clone(), policy.clone(), Arc::clone(running));
+        let (audit, access, frame_bytes) = (Arc::clone(audit), Arc::clone(access), frame_bytes.clone());
+        let (kept, listeners) = (Vec::new(), Vec::new());
         let classes = Classes::default().with(&in_force.rooms).unwrap_or_default();
         let mut reloads =
             Self { in_force, load, hub, policy, kept, classes, running, audit, access, listeners, handle, frame_bytes };
         reloads.set_rooms();
         reloads.running.runs_by(reloads.in_force.hash(), settings(&reloads.in_force));
+        ban_as_before(&reloads.handle, reloads.running.steered());
+        reloads.set_bans(&Bans::new());
         reloads
-    }
-
-    /// Has the file hold at this server, whose frames have this length at most: its bans now and whenever they change, and those of operators
-    /// as before the last end; its limits when they change.
-    pub(super) fn is_of(&mut self, handle: Handle, frame_bytes: Replaceable<usize>) {
-        ban_as_before(&handle, self.running.steered());
-        self.handle = Some(handle);
-        self.frame_bytes = frame_bytes;
-        self.set_bans(&Bans::new());
     }
 
     /// Tells which of its listeners were bound, in their order, and where.
@@ -92,11 +90,11 @@ impl Reloads {
             let (certificates, clients) = (listener.certificates.clone(), listener.clients.clone());
             let (place, live) = (listener.place.clone(), listener.live.clone());
             let in_front = listener.in_front.followed.clone();
-            Some(Running { place, urls: urls.join(", "), certificates, clients, live, in_front })
+            Some(Running { place, urls, certificates, clients, live, in_front })
         });
         self.listeners = running.collect();
         let certificates =
-            self.listeners.iter().filter_map(|listener| Some((listener.urls.clone(), listener.certificates.clone()?)));
+            self.listeners.iter().filter_map(|listener| Some((listener.shown(), listener.certificates.clone()?)));
         self.running.set_certificates(certificates.collect());
         self.revoke();
     }
@@ -199,9 +197,8 @@ impl Reloads {
     fn replace_options(&self, next: &InForce) -> bool {
         let places = self.listeners.iter().map(|listener| listener.place.as_str());
         for (listener, read) in self.listeners.iter().zip(next.in_places(places)) {
-            let (Running { urls, certificates, clients, live, in_front, .. }, Some(read)) = (listener, read) else {
-                continue;
-            };
+            let Some(read) = read else { continue };
+            let Running { certificates, clients, live, in_front, .. } = listener;
             live.follow(&read.live);
             read.in_front.put_in_force(in_front, read.live.timeouts(next.timeouts));
             if let (Some(clients), Some(read)) = (clients, &read.clients) {
@@ -209,7 +206,7 @@ impl Reloads {
             }
             if let (Some(certificates), Some(read)) = (certificates, &read.certificates) {
                 certificates.replace(read);
-                info!(listener = urls, "certificates were reloaded");
+                info!(listener = listener.shown(), "certificates were reloaded");
             }
         }
         self.revoke()
@@ -221,7 +218,7 @@ impl Reloads {
             return;
         }
         // They were checked when they were read.
-        if let Some(Err(error)) = self.handle.as_ref().map(|handle| handle.set_limits(limits)) {
+        if let Err(error) = self.handle.set_limits(limits) {
             return error!(error = error.to_string(), "the limits were not changed");
         }
         self.running.set_limits(limits);
@@ -243,7 +240,7 @@ impl Reloads {
 
     /// Has the file's bans hold in place of those `before`. What somebody else has banned stays as it is.
     fn set_bans(&self, before: &Bans) {
-        let (Some(handle), bans) = (&self.handle, &self.in_force.bans) else { return };
+        let (handle, bans) = (&self.handle, &self.in_force.bans);
         let lifted: Vec<_> = before.values().filter(|ban| !bans.contains_key(&ban.network)).collect();
         if !lifted.is_empty() {
             let held: Bans = handle.bans().into_iter().map(|ban| (ban.network, ban)).collect();
@@ -264,17 +261,16 @@ impl Reloads {
 
     /// Ends connections, whatever their service, whose certificate their listener takes no more.
     async fn review_certificates(&self) {
-        let Some(handle) = &self.handle else { return };
         let asking: Vec<_> =
             self.listeners.iter().filter_map(|running| Some((running, running.clients.as_ref()?))).collect();
         if asking.is_empty() {
             return;
         }
         let stands = |listener: &str, shown: &[Bytes]| {
-            let of = asking.iter().find(|(running, _)| running.urls.split(", ").any(|url| url == listener));
+            let of = asking.iter().find(|(running, _)| running.urls.iter().any(|url| url == listener));
             of.is_none_or(|(_, clients)| clients.takes(shown))
         };
-        let ended = handle.connections().review_certificates(stands).await;
+        let ended = self.handle.connections().review_certificates(stands).await;
         if ended > 0 {
             info!(ended, "connections whose certificates are not taken any more were closed");
         }
@@ -291,8 +287,9 @@ impl Reloads {
         if self.listeners.iter().all(|listener| listener.certificates.is_none()) {
             info!("nothing to reload");
         }
-        for Running { urls, certificates, clients, .. } in &self.listeners {
-            let Some(certificates) = certificates else { continue };
+        for listener in &self.listeners {
+            let Some(certificates) = &listener.certificates else { continue };
+            let (urls, clients) = (listener.shown(), &listener.clients);
             let clients = clients.as_ref().map_or(Ok(()), ClientTrust::reload);
             match clients.and_then(|()| certificates.reload()) {
                 Ok(()) => {
@@ -312,9 +309,10 @@ impl Reloads {
 
     /// Tells of certificates that clients will refuse. They are served all the same: it may be a clock that is wrong.
     pub(super) fn check(&self) {
-        for Running { urls, certificates, .. } in &self.listeners {
-            for error in certificates.iter().flat_map(|certificates| certificates.invalid_at(SystemTime::now())) {
-                error!(listener = urls, error, "certificate is not valid now");
+        for listener in &self.listeners {
+            let certificates = listener.certificates.iter();
+            for error in certificates.flat_map(|certificates| certificates.invalid_at(SystemTime::now())) {
+                error!(listener = listener.shown(), error, "certificate is not valid now");
             }
         }
     }
@@ -359,17 +357,17 @@ fn shown(names: &[String]) -> String {
 mod tests {
     use super::*;
     use std::collections::HashMap;
+    use switchboard::Server;
 
     #[test]
     fn a_listener_that_was_left_out_moves_no_other_ones_url() {
         let config = Config::load(crate::args::Settings::default(), &HashMap::new(), |_| Vec::new()).expect("sound");
-        let (hub, running, told) = (Hub::new(), Arc::default(), Default::default());
-        let mut reloads = Reloads::new(InForce::of(&config), None, hub, None, running, told);
+        let mut reloads = Reloads::new(InForce::of(&config), None, &Shared::default(), Server::new().handle());
         let typed: Vec<_> = config.listen.value.iter().map(|endpoint| endpoint.typed.as_str()).collect();
         let bound = typed.iter().skip(1).map(|typed| (*typed, vec![format!("of {typed}")]));
         reloads.bound(bound);
         let of: Vec<_> = reloads.listeners.iter().map(|running| format!("of {}", running.place)).collect();
-        let urls: Vec<_> = reloads.listeners.iter().map(|running| running.urls.clone()).collect();
+        let urls: Vec<_> = reloads.listeners.iter().map(Running::shown).collect();
         assert_eq!((of.len(), of), (typed.len() - 1, urls));
     }
 }
