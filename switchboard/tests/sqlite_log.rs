@@ -187,6 +187,38 @@ fn what_is_too_old_goes_and_its_number_stays() {
 }
 
 #[test]
+fn all_that_is_beyond_retention_goes_without_a_further_word_in_several_steps_too() {
+    let folder = Folder::new("steps");
+    let log = folder.open();
+    let names = ["a", "b", "c"];
+    for name in names {
+        append(&log, name, 0, batch(name, 1, 3000)).unwrap();
+    }
+    for name in names {
+        log.keep(&room(name), Retention { age: Some(Duration::from_hours(1)), ..Retention::default() });
+    }
+    until(|| log.metrics().bytes == 0);
+}
+
+#[test]
+fn what_is_beyond_retention_goes_once_commits_no_longer_fail() {
+    let folder = Folder::new("failing-retention");
+    let log = folder.open();
+    for name in ["a", "b"] {
+        append(&log, name, 0, batch(name, 1, 9)).unwrap();
+    }
+    let other = folder.database();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let keep = |name| log.keep(&room(name), Retention { messages: Some(1), ..Retention::default() });
+    keep("a");
+    until(|| log.health().is_err());
+    keep("b");
+    assert!(append(&log, "b", 9, batch("b", 10, 10)).is_err());
+    other.execute_batch("ROLLBACK").unwrap();
+    until(|| log.metrics().bytes == 2 * (256 + 1));
+}
+
+#[test]
 fn the_room_that_has_most_gives_up_its_oldest_where_all_have_too_much() {
     let folder = Folder::new("all");
     let log = SqliteLog::open(&folder.0, SqliteOptions { bytes: 300 * 260 }).unwrap();

@@ -325,32 +325,37 @@ impl<'a> Writer<'a> {
         }
         let now = SystemTime::now();
         for _ in 0..STEP_ROOMS {
-            let Some((room, force)) = self.next_due().filter(|_| rows > 0) else { break };
-            let Some(mut shelf) = self.shelf(&room, changed) else { continue };
-            let keep = self.shared.retention(&room);
-            let oldest = keep.age.and_then(|age| now.checked_sub(age)).map(statements::millis);
-            let deleted = self.statements.trim(&mut shelf, keep, oldest, force, rows)?;
-            if deleted == rows {
-                self.due.insert(room.clone());
+            if rows == 0 {
+                break;
             }
-            rows -= deleted;
-            if deleted > 0 {
-                changed.insert(room, Some(shelf));
-            } else if force > 0 {
-                self.orphan(room, &shelf, changed)?;
+            let Some((room, force)) = self.next_due() else { break };
+            if let Some(mut shelf) = self.shelf(&room, changed) {
+                let keep = self.shared.retention(&room);
+                let oldest = keep.age.and_then(|age| now.checked_sub(age)).map(statements::millis);
+                let deleted = self.statements.trim(&mut shelf, keep, oldest, force, rows)?;
+                rows -= deleted;
+                if deleted > 0 {
+                    changed.insert(room.clone(), Some(shelf));
+                } else if force > 0 {
+                    self.orphan(room.clone(), &shelf, changed)?;
+                }
             }
             if force > 0 {
                 // How much all have now is known once this is over.
                 break;
+            }
+            // Of one that has taken all rows there may be more.
+            if rows > 0 {
+                self.due.remove(&room);
             }
         }
         Ok(())
     }
 
     /// A room of which some may be beyond retention, and how many bytes it gives up whatever its own is.
-    fn next_due(&mut self) -> Option<(RoomName, u64)> {
-        if let Some(room) = self.due.pop_first() {
-            return Some((room, 0));
+    fn next_due(&self) -> Option<(RoomName, u64)> {
+        if let Some(room) = self.due.first() {
+            return Some((room.clone(), 0));
         }
         let excess = self.bytes.checked_sub(self.shared.options.bytes).filter(|excess| *excess > 0)?;
         let largest = self.shelves.iter().max_by_key(|(_, shelf)| shelf.bytes());
@@ -377,6 +382,8 @@ impl<'a> Writer<'a> {
         self.shared.counts.bytes.store(self.bytes, Ordering::Relaxed);
         if self.retry.take().is_some() {
             info!("the log works again");
+            // What was due is so again, and what nobody noted meanwhile.
+            self.due.extend(self.shared.retentions.lock().keys().cloned());
             self.shared.standing.send_replace(Standing::Well);
         }
     }
