@@ -152,7 +152,6 @@ impl<'a> Writer<'a> {
         let statements = Statements::prepare(connection)?;
         let next_id = statements.next_id()?;
         let bytes = shelves.values().map(Shelf::bytes).sum();
-        let due = shelves.keys().cloned().collect();
         Ok(Self {
             shared,
             connection,
@@ -160,7 +159,8 @@ impl<'a> Writer<'a> {
             shelves,
             next_id,
             bytes,
-            due,
+            // Nothing is known yet of what is to be kept: whoever says it makes a room due.
+            due: BTreeSet::new(),
             has_orphans: true,
             swept: Instant::now(),
             retry: None,
