@@ -80,6 +80,8 @@ struct Writer<'a> {
     connection: &'a Connection,
     statements: Statements<'a>,
     shelves: HashMap<RoomName, Shelf>,
+    /// The same by their bytes, so that the one that has most is found without looking at all of them.
+    by_bytes: BTreeSet<(u64, RoomName)>,
     next_id: i64,
     /// Bytes of all rooms.
     bytes: u64,
@@ -151,12 +153,14 @@ impl<'a> Writer<'a> {
     ) -> rusqlite::Result<Self> {
         let statements = Statements::prepare(connection)?;
         let next_id = statements.next_id()?;
+        let by_bytes = shelves.iter().map(|(room, shelf)| (shelf.bytes(), room.clone())).collect();
         let bytes = shelves.values().map(Shelf::bytes).sum();
         Ok(Self {
             shared,
             connection,
             statements,
             shelves,
+            by_bytes,
             next_id,
             bytes,
             // Nothing is known yet of what is to be kept: whoever says it makes a room due.
@@ -358,8 +362,7 @@ impl<'a> Writer<'a> {
             return Some((room.clone(), 0));
         }
         let excess = self.bytes.checked_sub(self.shared.options.bytes).filter(|excess| *excess > 0)?;
-        let largest = self.shelves.iter().max_by_key(|(_, shelf)| shelf.bytes());
-        largest.map(|(room, _)| (room.clone(), excess))
+        self.by_bytes.last().map(|(_, room)| (room.clone(), excess))
     }
 
     fn is_due(&self) -> bool {
@@ -369,10 +372,13 @@ impl<'a> Writer<'a> {
     /// The transaction was committed: that is how it is now.
     fn succeed(&mut self, changed: Changed) {
         for (room, shelf) in changed {
-            let before = self.shelves.remove(&room);
-            self.bytes -= before.as_ref().map_or(0, Shelf::bytes);
+            if let Some((room, before)) = self.shelves.remove_entry(&room) {
+                self.bytes -= before.bytes();
+                self.by_bytes.remove(&(before.bytes(), room));
+            }
             let Some(shelf) = shelf else { continue };
             self.bytes += shelf.bytes();
+            self.by_bytes.insert((shelf.bytes(), room.clone()));
             if shelf.is_overfull(self.shared.retention(&room)) {
                 self.due.insert(room.clone());
             }
