@@ -204,6 +204,14 @@ impl Shared {
     fn retention(&self, room: &RoomName) -> Retention {
         self.retentions.lock().get(room).copied().unwrap_or_default()
     }
+
+    /// Whether it takes what is appended now; if not, why.
+    fn health(&self) -> Result<(), LogError> {
+        match &*self.standing.borrow() {
+            Standing::Well => Ok(()),
+            Standing::Failing(reason) | Standing::Broken(reason) => Err(LogError::Unavailable(Arc::clone(reason))),
+        }
+    }
 }
 
 impl RoomLog for SqliteLog {
@@ -234,10 +242,7 @@ impl RoomLog for SqliteLog {
     }
 
     fn health(&self) -> Result<(), LogError> {
-        match &*self.shared.standing.borrow() {
-            Standing::Well => Ok(()),
-            Standing::Failing(reason) | Standing::Broken(reason) => Err(LogError::Unavailable(Arc::clone(reason))),
-        }
+        self.shared.health()
     }
 }
 

@@ -200,7 +200,7 @@ impl<'a> Writer<'a> {
     fn work(&mut self, orders: Vec<Errand>) {
         let began = Instant::now();
         if self.is_broken || self.retry.is_some_and(|retry| began < retry) {
-            let Err(LogError::Unavailable(reason)) = self.health() else { return };
+            let Err(LogError::Unavailable(reason)) = self.shared.health() else { return };
             return orders.into_iter().for_each(|order| refuse(self.shared, order, &reason));
         }
         let (mut changed, mut answers, mut rows) = (Changed::new(), Vec::with_capacity(orders.len()), 0);
@@ -419,13 +419,6 @@ impl<'a> Writer<'a> {
         error!(error = &*reason, "the log is broken");
         self.shared.standing.send_replace(Standing::Broken(Arc::clone(&reason)));
         LogError::Unavailable(reason)
-    }
-
-    fn health(&self) -> Result<(), LogError> {
-        match &*self.shared.standing.borrow() {
-            Standing::Well => Ok(()),
-            Standing::Failing(reason) | Standing::Broken(reason) => Err(LogError::Unavailable(Arc::clone(reason))),
-        }
     }
 
     /// What is done while nothing is queued, or must not wait any longer.
