@@ -9,6 +9,7 @@ use super::writer::Statements;
 use crate::log::{Cursor, PageLimit, Retention};
 use rusqlite::Connection;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::hash::{BuildHasher as _, RandomState};
 use std::path::{Path, PathBuf};
 use switchboard_proto::{Epoch, Message, MessageId, RoomName};
@@ -132,20 +133,19 @@ impl SqliteLog {
             if seq == 0 {
                 return Err(ImportError::Unordered(message.id));
             }
-            if !shelves.contains_key(&message.room) {
-                let gone = seq - 1;
-                statements.make(next_id, &message.room, MessageId { epoch, seq: gone }).map_err(sql)?;
-                let shelf = Shelf { id: next_id, epoch, last: gone, last_sum: 0, gone, gone_sum: 0 };
-                shelves.insert(message.room.clone(), shelf);
-                next_id += 1;
-            }
-            let Some(shelf) = shelves.get_mut(&message.room) else { unreachable!("it was made") };
+            let shelf = match shelves.entry(message.room.clone()) {
+                Entry::Occupied(there) => there.into_mut(),
+                Entry::Vacant(free) => {
+                    let before = MessageId { epoch, seq: seq - 1 };
+                    let shelf = statements.make(next_id, &message.room, before).map_err(sql)?;
+                    next_id += 1;
+                    free.insert(shelf)
+                }
+            };
             if epoch != shelf.epoch || seq != shelf.last + 1 {
                 return Err(ImportError::Unordered(message.id));
             }
-            shelf.last = seq;
-            shelf.last_sum += message.payload.len() as u64;
-            statements.insert(shelf.id, &message, shelf.last_sum).map_err(sql)?;
+            statements.insert(shelf, &message).map_err(sql)?;
             count += 1;
         }
         statements.commit().map_err(sql)?;
@@ -233,12 +233,10 @@ fn salvage(damaged: &Path, connection: &Connection) -> rusqlite::Result<usize> {
         let kept = newest(&from, name, shelf);
         let epoch = another(shelf.epoch);
         let gone = kept.first().map_or(shelf.last, |first| first.id.seq - 1);
-        let mut sum = 0;
         statements.begin()?;
-        statements.make(id, name, MessageId { epoch, seq: gone })?;
+        let mut copy = statements.make(id, name, MessageId { epoch, seq: gone })?;
         for (index, message) in kept.iter().enumerate() {
-            sum += message.payload.len() as u64;
-            statements.insert(id, message, sum)?;
+            statements.insert(&mut copy, message)?;
             if index % TOGETHER == TOGETHER - 1 {
                 statements.commit()?;
                 statements.begin()?;

@@ -288,9 +288,7 @@ impl<'a> Writer<'a> {
             None => self.make(&room, after)?,
         };
         for message in batch {
-            shelf.last = message.id.seq;
-            shelf.last_sum += message.payload.len() as u64;
-            self.statements.insert(shelf.id, message, shelf.last_sum)?;
+            self.statements.insert(&mut shelf, message)?;
         }
         let last = shelf.last_id();
         changed.insert(room, Some(shelf));
@@ -300,9 +298,7 @@ impl<'a> Writer<'a> {
     fn make(&mut self, room: &RoomName, after: MessageId) -> rusqlite::Result<Shelf> {
         let id = self.next_id;
         self.next_id += 1;
-        self.statements.make(id, room, after)?;
-        let MessageId { epoch, seq } = after;
-        Ok(Shelf { id, epoch, last: seq, last_sum: 0, gone: seq, gone_sum: 0 })
+        self.statements.make(id, room, after)
     }
 
     /// Its row loses its name, and goes with the last of its messages.

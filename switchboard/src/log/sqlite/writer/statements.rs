@@ -64,17 +64,21 @@ impl<'a> Statements<'a> {
         if self.connection.is_autocommit() { Ok(()) } else { self.roll_back.raw_execute().map(drop) }
     }
 
-    pub(in crate::log::sqlite) fn insert(&mut self, room: i64, message: &Message, sum: u64) -> Result<()> {
+    /// Puts a message on a room's shelf, behind its last.
+    pub(in crate::log::sqlite) fn insert(&mut self, shelf: &mut Shelf, message: &Message) -> Result<()> {
         let Message { id, time, from, user, payload, .. } = message;
         let (from, user) = (from.as_ref().map(UserName::as_str), user.as_ref().map(UserName::as_str));
-        let (seq, sum) = (id.seq.cast_signed(), sum.cast_signed());
-        self.insert.execute((room, seq, millis(*time), from, user, &payload[..], sum)).map(drop)
+        shelf.last = id.seq;
+        shelf.last_sum += payload.len() as u64;
+        let (seq, sum) = (shelf.last.cast_signed(), shelf.last_sum.cast_signed());
+        self.insert.execute((shelf.id, seq, millis(*time), from, user, &payload[..], sum)).map(drop)
     }
 
-    /// A room that begins behind `after`.
-    pub(in crate::log::sqlite) fn make(&mut self, id: i64, room: &RoomName, after: MessageId) -> Result<()> {
-        let epoch = after.epoch.to_string();
-        self.make.execute((id, room.as_str(), epoch, after.seq.cast_signed())).map(drop)
+    /// Makes a room that begins behind `after`.
+    pub(in crate::log::sqlite) fn make(&mut self, id: i64, room: &RoomName, after: MessageId) -> Result<Shelf> {
+        let MessageId { epoch, seq } = after;
+        self.make.execute((id, room.as_str(), epoch.to_string(), seq.cast_signed()))?;
+        Ok(Shelf { id, epoch, last: seq, last_sum: 0, gone: seq, gone_sum: 0 })
     }
 
     pub(in crate::log::sqlite) fn orphan(&mut self, id: i64) -> Result<()> {
