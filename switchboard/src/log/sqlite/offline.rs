@@ -8,8 +8,8 @@ use super::shelf::Shelf;
 use super::writer::Statements;
 use crate::log::{Cursor, PageLimit, Retention};
 use rusqlite::Connection;
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher as _, RandomState};
 use std::path::{Path, PathBuf};
 use switchboard_proto::{Epoch, Message, MessageId, RoomName};
@@ -114,7 +114,7 @@ impl SqliteLog {
         let own = Directory::open(directory)?;
         let connection = own.writer()?;
         let there = file::found(&connection).map_err(|error| own.unusable(error))?;
-        let there: Vec<RoomName> = there.into_iter().map(|(name, _)| name).collect();
+        let there: HashSet<RoomName> = there.into_iter().map(|(name, _)| name).collect();
         let sql = |error| ImportError::Log(own.unusable(error));
         let mut statements = Statements::prepare(&connection).map_err(sql)?;
         let mut next_id = statements.next_id().map_err(sql)?;
