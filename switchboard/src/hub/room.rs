@@ -28,7 +28,7 @@ use super::publication::Publication;
 use super::replay::{Missed, Replay};
 use super::seats::Stranger;
 use super::session::SessionInner;
-use super::shown::{Appended, Byline, Timeline};
+use super::shown::{Byline, Timeline};
 use super::standing::Objection;
 use crate::link::Link;
 use crate::link::budget::Budget;
@@ -247,14 +247,24 @@ impl RoomInner {
         payload: Bytes,
         except: Option<MembershipId>,
     ) -> (Published, Option<&'a Arc<Tick>>) {
-        let time = SystemTime::now();
+        let message = state.shown.next(&self.name, by, payload, SystemTime::now());
+        let published = Published { id: message.id, time: message.time };
+        (published, self.show(state, message, except))
+    }
+
+    /// Shows everybody a message that has its number.
+    #[inline]
+    fn show<'a>(
+        self: &Arc<Self>,
+        state: &'a mut RoomState,
+        message: Arc<Message>,
+        except: Option<MembershipId>,
+    ) -> Option<&'a Arc<Tick>> {
         let keep = self.keep(state);
-        let (messages, before) = (keep.messages, state.shown.len());
-        let Appended { message, grown } = state.shown.append(&self.name, by, payload, time, keep);
-        self.kept(state, messages > 0, grown, before);
-        let published = Published { id: message.id, time };
-        let behind = self.post(state, &Posting::new(News::Message(message), except));
-        (published, behind)
+        let before = state.shown.len();
+        let grown = state.shown.push(Arc::clone(&message), keep);
+        self.kept(state, keep.messages > 0, grown, before);
+        self.post(state, &Posting::new(News::Message(message), except))
     }
 
     /// Counts what has been appended, where anything is kept.

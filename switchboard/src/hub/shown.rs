@@ -26,13 +26,6 @@ pub(super) struct Kept {
     pub(super) bytes: usize,
 }
 
-/// A message that was appended.
-pub(super) struct Appended {
-    pub(super) message: Arc<Message>,
-    /// The bytes by which what is kept has grown.
-    pub(super) grown: isize,
-}
-
 /// Who publishes, as a message tells it.
 #[derive(Debug, Clone)]
 pub(super) struct Byline {
@@ -56,24 +49,15 @@ impl Timeline {
         Self { epoch: last.epoch, seq: last.seq, history }
     }
 
-    /// Gives `payload` its place in the order, and keeps it as far as `keep` allows.
-    pub(super) fn append(
-        &mut self,
-        room: &RoomName,
-        by: Option<Byline>,
-        payload: Bytes,
-        time: SystemTime,
-        keep: Kept,
-    ) -> Appended {
+    /// The message that `payload` is if it comes next.
+    #[inline]
+    pub(super) fn next(&self, room: &RoomName, by: Option<Byline>, payload: Bytes, time: SystemTime) -> Arc<Message> {
         let (from, user) = by.map_or((None, None), |Byline { from, user }| (Some(from), user));
         let id = MessageId { epoch: self.epoch, seq: self.seq + 1 };
-        let message = Arc::new(Message { room: room.clone(), id, time, from, user, payload });
-        let grown = self.push(Arc::clone(&message), keep);
-        Appended { message, grown }
+        Arc::new(Message { room: room.clone(), id, time, from, user, payload })
     }
 
-    /// Appends a message that has its number, the next one, and keeps it as far as `keep` allows. Says by how many bytes what is kept has
-    /// grown.
+    /// Appends the message that comes next, and keeps it as far as `keep` allows. Says by how many bytes what is kept has grown.
     #[inline]
     pub(super) fn push(&mut self, message: Arc<Message>, keep: Kept) -> isize {
         self.seq = message.id.seq;
@@ -183,12 +167,17 @@ mod tests {
         RoomName::parse("ops").expect("a name")
     }
 
+    fn append(log: &mut Timeline, payload: Bytes, time: SystemTime, messages: usize) -> MessageId {
+        let message = log.next(&room(), None, payload, time);
+        log.push(Arc::clone(&message), Kept { messages, bytes: 1 << 20 });
+        message.id
+    }
+
     fn log(messages: usize) -> Timeline {
         let mut log = Timeline::new(Epoch::new(7));
         for number in 1..=5 {
-            let keep = Kept { messages, bytes: 1 << 20 };
-            let appended = log.append(&room(), None, Bytes::from(vec![b'x'; number]), SystemTime::UNIX_EPOCH, keep);
-            assert_eq!(appended.message.id, MessageId { epoch: Epoch::new(7), seq: number as u64 });
+            let id = append(&mut log, Bytes::from(vec![b'x'; number]), SystemTime::UNIX_EPOCH, messages);
+            assert_eq!(id, MessageId { epoch: Epoch::new(7), seq: number as u64 });
         }
         log
     }
@@ -221,7 +210,7 @@ mod tests {
         let mut log = Timeline::new(Epoch::new(7));
         let at = |second| SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(second);
         for second in [10, 20, 20, 30] {
-            log.append(&room(), None, Bytes::from_static(b"x"), at(second), Kept { messages: 9, bytes: 1 << 20 });
+            append(&mut log, Bytes::from_static(b"x"), at(second), 9);
         }
         let before = log.bytes();
         assert_eq!((log.forget_before(at(10)), numbers(log.after(0))), (0, vec![1, 2, 3, 4]));

@@ -5,7 +5,7 @@ use crate::hub::door::Published;
 use crate::hub::durable::{Handover, Unconfirmed};
 use crate::hub::log::LogError;
 use crate::hub::membership::PublishError;
-use crate::hub::posting::{MembershipId, News, Posting};
+use crate::hub::posting::MembershipId;
 use crate::hub::publication::{Confirmation, Publication};
 use crate::hub::shown::Byline;
 use crate::hub::standing::Objection;
@@ -15,7 +15,7 @@ use crate::sync::MutexGuard;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::SystemTime;
-use switchboard_proto::{Message, MessageId};
+use switchboard_proto::MessageId;
 
 impl RoomInner {
     /// Has a publication wait for the log, which is asked at once if it is not busy with this room.
@@ -29,15 +29,9 @@ impl RoomInner {
         link: Option<&Arc<Link>>,
     ) -> Result<Publication, Objection> {
         let last = state.shown.last();
-        let (from, user) = by.map_or((None, None), |Byline { from, user }| (Some(from), user));
-        let message = Message { room: self.name.clone(), id: last, time: SystemTime::now(), from, user, payload };
+        let message = state.shown.next(&self.name, by, payload, SystemTime::now());
         let confirmation = Arc::new(Confirmation::default());
-        let one = Unconfirmed {
-            message: Arc::new(message),
-            except,
-            link: link.cloned(),
-            confirmation: Arc::clone(&confirmation),
-        };
+        let one = Unconfirmed { message, except, link: link.cloned(), confirmation: Arc::clone(&confirmation) };
         let Some(durable) = &mut state.durable else { unreachable!("it is kept by a log") };
         durable.wait(one, &self.holding.unsettled).map_err(|_| Objection::Unavailable)?;
         let next = durable.next(last);
@@ -101,20 +95,6 @@ impl RoomInner {
             link.is_confirmed();
         }
         confirmation.settle(result);
-    }
-
-    /// Shows everybody a message that has its number.
-    fn show<'a>(
-        self: &Arc<Self>,
-        state: &'a mut RoomState,
-        message: Arc<Message>,
-        except: Option<MembershipId>,
-    ) -> Option<&'a Arc<Tick>> {
-        let keep = self.keep(state);
-        let before = state.shown.len();
-        let grown = state.shown.push(Arc::clone(&message), keep);
-        self.kept(state, keep.messages > 0, grown, before);
-        self.post(state, &Posting::new(News::Message(message), except))
     }
 }
 
