@@ -2,6 +2,7 @@
 //! room has turned over by then is a gap: whoever reads slowly keeps nothing alive.
 
 use super::encoding::MemberEncoding;
+use super::log::PageLimit;
 use super::posting::Encoded;
 use super::room::RoomInner;
 use crate::link::Link;
@@ -73,24 +74,27 @@ impl Replay {
     /// Takes what comes next from the room, or from its log. Says whether it is there: if not, the link is told once it is.
     fn fetch(&mut self) -> bool {
         let Some(room) = self.room.upgrade() else { return true };
-        let mut kept = room.draw(self.after, self.until, DRAWN_BYTES);
-        let Some(deep) = &mut self.deep else {
-            self.held = kept;
-            return true;
-        };
-        if let Some(asked) = &deep.asked {
+        if let Some(deep) = &mut self.deep
+            && let Some(asked) = &deep.asked
+        {
             let Some(read) = asked.0.lock().take() else { return false };
-            let read = read.into_iter().filter(|message| (self.after + 1..=self.until).contains(&message.id.seq));
-            let read: VecDeque<_> = read.collect();
             deep.asked = None;
+            let read = read.into_iter().filter(|message| (self.after + 1..=self.until).contains(&message.id.seq));
+            self.held = read.collect();
             // What the log does not have any more either is gone.
-            if !read.is_empty() {
-                kept = read;
+            if self.held.is_empty() {
+                self.held = room.draw(self.after, self.until, DRAWN_BYTES);
             }
-        } else if kept.front().is_none_or(|first| first.id.seq > self.after + 1) {
+            return true;
+        }
+        let kept = room.draw(self.after, self.until, DRAWN_BYTES);
+        if let Some(deep) = &mut self.deep
+            && kept.front().is_none_or(|first| first.id.seq > self.after + 1)
+        {
             let (asked, link) = (Arc::new(Asked::default()), Weak::clone(&deep.link));
             deep.asked = Some(Arc::clone(&asked));
-            room.read_from_log(self.after, DRAWN_BYTES, move |read| {
+            let limit = PageLimit { messages: usize::MAX, bytes: DRAWN_BYTES };
+            room.read_from_log(self.after, limit, move |read| {
                 *asked.0.lock() = Some(read.unwrap_or_default());
                 if let Some(link) = link.upgrade() {
                     link.fetched();

@@ -98,10 +98,14 @@ impl Timeline {
         self.history.since(seq)
     }
 
-    /// The same, unless some of what follows `seq` is not kept.
+    /// Whether all of what follows `seq` is kept.
+    pub(super) fn reaches(&self, seq: u64) -> bool {
+        self.history.first(self.seq) <= seq + 1
+    }
+
+    /// What it keeps behind number `seq`, unless some of that is not kept.
     pub(super) fn next_to(&self, seq: u64) -> VecDeque<Arc<Message>> {
-        let is_next = self.history.first(self.seq) <= seq + 1;
-        self.after(seq).filter(|_| is_next).cloned().collect()
+        if self.reaches(seq) { self.after(seq).cloned().collect() } else { VecDeque::new() }
     }
 
     /// What it keeps behind number `after` up to `until`: at least one message if there is any, and no more than have about

@@ -30,17 +30,16 @@ impl RoomInner {
         MessageId { seq: last.seq.saturating_sub(kept), ..last }
     }
 
-    /// Has the log read what is behind number `after`.
+    /// Has the log read what is behind number `after`, no more than `limit`.
     pub(in crate::hub) fn read_from_log(
         &self,
         after: u64,
-        bytes: usize,
+        limit: PageLimit,
         done: impl FnOnce(Result<Vec<Arc<Message>>, LogError>) + Send + 'static,
     ) {
         let epoch = self.state.lock().shown.last().epoch;
         let Some(log) = &self.holding.log else { unreachable!("it is kept by a log") };
-        let from = Cursor::After(MessageId { epoch, seq: after });
-        log.read(&self.name, from, PageLimit { messages: usize::MAX, bytes }, Box::new(done));
+        log.read(&self.name, Cursor::After(MessageId { epoch, seq: after }), limit, Box::new(done));
     }
 
     /// What there is behind `since`, in memory or in the log, no more than `limit`.
@@ -49,17 +48,15 @@ impl RoomInner {
         self.forget_old(&mut state);
         let (after, notice) = self.missed_in_log(&state, since);
         let last = state.shown.last();
-        let is_kept = state.durable.is_none() || after == last.seq || !state.shown.next_to(after).is_empty();
+        let is_kept = state.durable.is_none() || state.shown.reaches(after);
         drop(state);
         if is_kept {
             let page = self.since_within(pass, since, limit);
             return Box::pin(async move { Ok(page) });
         }
         let (answer, answered) = oneshot::channel();
-        let Some(log) = &self.holding.log else { unreachable!("it is kept by a log") };
-        let from = Cursor::After(MessageId { seq: after, ..last });
         // Whoever has gone away needs no answer.
-        log.read(&self.name, from, limit, Box::new(move |read| _ = answer.send(read)));
+        self.read_from_log(after, limit, move |read| _ = answer.send(read));
         let room = Arc::clone(self);
         Box::pin(async move {
             let mut messages = answered.await.unwrap_or_else(|_| Err(LogError::unavailable("it has ended")))?;
