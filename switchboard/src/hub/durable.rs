@@ -3,7 +3,6 @@
 //! One batch is under way at a time. What is published meanwhile is the next one, so the log's own time is the window in which batches
 //! grow. Knows no members; whoever calls holds the room's lock, and hands over what comes out of it without.
 
-use super::log::RoomLog;
 use super::membership::PublishError;
 use super::posting::MembershipId;
 use super::publication::Confirmation;
@@ -41,8 +40,8 @@ impl Unconfirmed {
 }
 
 /// One room's.
+#[derive(Default)]
 pub(super) struct Durable {
-    log: Arc<dyn RoomLog>,
     /// Handed over, and not answered yet.
     underway: Vec<Unconfirmed>,
     waiting: Vec<Unconfirmed>,
@@ -51,16 +50,11 @@ pub(super) struct Durable {
 
 /// What is to be handed to the log.
 pub(super) struct Handover {
-    pub(super) log: Arc<dyn RoomLog>,
     pub(super) after: MessageId,
     pub(super) messages: Vec<Arc<Message>>,
 }
 
 impl Durable {
-    pub(super) fn new(log: Arc<dyn RoomLog>) -> Self {
-        Self { log, underway: Vec::new(), waiting: Vec::new(), bytes: 0 }
-    }
-
     /// Has `one` wait, unless too much does.
     pub(super) fn wait(&mut self, one: Unconfirmed, all: &Unsettled) -> Result<(), PublishError> {
         let bytes = one.bytes();
@@ -87,7 +81,7 @@ impl Durable {
             Arc::clone(&one.message)
         };
         let messages = self.underway.iter_mut().zip(numbers).map(numbered).collect();
-        Some(Handover { log: Arc::clone(&self.log), after: last, messages })
+        Some(Handover { after: last, messages })
     }
 
     /// The log has answered: what was under way is not any more.

@@ -169,10 +169,13 @@ impl RoomInner {
         shown: Timeline,
         id: u64,
     ) -> Arc<Self> {
-        let log = holding.log.clone().filter(|_| name.is_some() && options.durable);
-        if let (Some(log), Some(name)) = (&log, &name) {
-            options.tell(&**log, name);
-        }
+        let durable = match (&holding.log, &name) {
+            (Some(log), Some(name)) if options.durable => {
+                options.tell(&**log, name);
+                Some(Box::default())
+            }
+            _ => None,
+        };
         Arc::new(Self {
             id: RoomId(id),
             // Nobody comes by a name that it has not: whoever has it may do everything.
@@ -182,7 +185,7 @@ impl RoomInner {
             state: Mutex::new(RoomState {
                 options,
                 shown,
-                durable: log.map(|log| Box::new(Durable::new(log))),
+                durable,
                 is_keeping: false,
                 is_recent: false,
                 named: Roster::default(),

@@ -3,7 +3,7 @@
 use super::{RoomInner, RoomState};
 use crate::hub::door::Published;
 use crate::hub::durable::{Handover, Unconfirmed};
-use crate::hub::log::LogError;
+use crate::hub::log::{LogError, RoomLog};
 use crate::hub::membership::PublishError;
 use crate::hub::posting::MembershipId;
 use crate::hub::publication::{Confirmation, Publication};
@@ -43,6 +43,12 @@ impl RoomInner {
         Ok(Publication::waiting(confirmation))
     }
 
+    /// What keeps it, of one that is kept.
+    pub(super) fn log(&self) -> &dyn RoomLog {
+        let Some(log) = &self.holding.log else { unreachable!("it is kept by a log") };
+        &**log
+    }
+
     /// The last message of one that is asleep from now on, if the log has any of it.
     pub(in crate::hub) fn sleeps(&self) -> Option<MessageId> {
         let state = self.state.lock();
@@ -52,9 +58,9 @@ impl RoomInner {
 
     /// Asks the log to keep the next batch, if there is one. No lock is held: it may be told of others meanwhile.
     fn hand_over(self: &Arc<Self>, batch: Option<Handover>) {
-        let Some(Handover { log, after, messages }) = batch else { return };
+        let Some(Handover { after, messages }) = batch else { return };
         let mut handed = Handed(Some(Arc::clone(self)));
-        log.append(&self.name, after, messages, Box::new(move |kept| handed.answer(kept.map(drop))));
+        self.log().append(&self.name, after, messages, Box::new(move |kept| handed.answer(kept.map(drop))));
     }
 
     /// The log has answered for what was under way: what it has is shown, and what waited meanwhile is handed over.

@@ -190,8 +190,8 @@ impl RoomInner {
     pub(in crate::hub) fn set_options(&self, options: RoomOptions) {
         let mut state = self.state.lock();
         if state.options != options {
-            if let (Some(log), true) = (&self.holding.log, state.durable.is_some()) {
-                log.keep(&self.name, options.retention());
+            if state.durable.is_some() {
+                self.log().keep(&self.name, options.retention());
             }
             state.options = options;
             let (keep, before) = (self.keep(&state), state.shown.len());

@@ -38,8 +38,7 @@ impl RoomInner {
         done: impl FnOnce(Result<Vec<Arc<Message>>, LogError>) + Send + 'static,
     ) {
         let epoch = self.state.lock().shown.last().epoch;
-        let Some(log) = &self.holding.log else { unreachable!("it is kept by a log") };
-        log.read(&self.name, Cursor::After(MessageId { epoch, seq: after }), limit, Box::new(done));
+        self.log().read(&self.name, Cursor::After(MessageId { epoch, seq: after }), limit, Box::new(done));
     }
 
     /// What there is behind `since`, in memory or in the log, no more than `limit`.
