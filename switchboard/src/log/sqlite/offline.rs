@@ -251,10 +251,11 @@ fn salvage(damaged: &Path, connection: &Connection) -> rusqlite::Result<usize> {
 fn newest(from: &Connection, name: &RoomName, shelf: &Shelf) -> Vec<std::sync::Arc<Message>> {
     let mut kept = Vec::new();
     let mut before = shelf.last.saturating_add(1);
+    // One at a time: a page that cannot be read as a whole may have some that can.
     let one = PageLimit { messages: 1, bytes: usize::MAX };
-    while let Ok(mut statement) = from.prepare(reader::BEFORE) {
-        // One at a time: a page that cannot be read as a whole may have some that can.
-        let reading = Passage { room: name, shelf, limit: one, keep: Retention::default() };
+    let reading = Passage { room: name, shelf, limit: one, keep: Retention::default() };
+    let Ok(mut statement) = from.prepare(reader::BEFORE) else { return kept };
+    loop {
         let range = (shelf.id, shelf.gone.saturating_add(1).cast_signed(), before.saturating_sub(1).cast_signed());
         let Some(message) = reading.backward(&mut statement, range).ok().and_then(|mut page| page.pop()) else { break };
         before = message.id.seq;
