@@ -154,7 +154,7 @@ impl Directory {
 
     /// Bytes of the database, and of what is not in it yet.
     pub(super) fn file_bytes(&self) -> u64 {
-        let files = ["history.db", "history.db-wal"].map(|name| self.path.join(name));
+        let files = [self.database(), self.path.join(format!("{DATABASE}-wal"))];
         files.iter().filter_map(|path| fs::metadata(path).ok()).map(|file| file.len()).sum()
     }
 
@@ -205,18 +205,15 @@ impl Directory {
 
     /// Gives the database another name, and says which.
     pub(super) fn put_aside(&self) -> Result<PathBuf, SqliteError> {
-        let free = |number: &u32| !self.path.join(format!("history.db.damaged-{number}")).exists();
-        let number = (1..u32::MAX).find(free).unwrap_or(u32::MAX);
-        let aside = self.path.join(format!("history.db.damaged-{number}"));
+        let aside = |number: u32, end: &str| self.path.join(format!("{DATABASE}.damaged-{number}{end}"));
+        let number = (1..u32::MAX).find(|number| !aside(*number, "").exists()).unwrap_or(u32::MAX);
         for end in ["-wal", "-shm", ""] {
-            let from = self.path.join(format!("history.db{end}"));
-            let to = self.path.join(format!("history.db.damaged-{number}{end}"));
-            match fs::rename(&from, &to) {
+            match fs::rename(self.path.join(format!("{DATABASE}{end}")), aside(number, end)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(self.unreachable(error)),
                 _ => {}
             }
         }
-        Ok(aside)
+        Ok(aside(number, ""))
     }
 
     pub(super) fn unreachable(&self, source: io::Error) -> SqliteError {
