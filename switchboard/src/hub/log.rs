@@ -87,6 +87,9 @@ pub enum Cursor {
     Before(MessageId),
 }
 
+/// Bytes that a message counts beside its payload.
+pub(crate) const BESIDE: u64 = 256;
+
 /// How much of a past is read at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PageLimit {

@@ -2,7 +2,7 @@
 
 use super::{RoomInner, RoomState};
 use crate::hub::door::{Page, Pass};
-use crate::hub::log::{Cursor, LogError, PageLimit};
+use crate::hub::log::{BESIDE, Cursor, LogError, PageLimit};
 use std::pin::Pin;
 use std::sync::Arc;
 use switchboard_proto::{Message, MessageId, Notice};
@@ -72,8 +72,8 @@ impl RoomInner {
         let mut page = self.since(pass, since, limit.messages);
         let mut bytes = 0;
         let mut fits = |message: &Arc<Message>| {
-            let fits = bytes < limit.bytes;
-            bytes += message.payload.len() + 256;
+            let fits = bytes < limit.bytes as u64;
+            bytes += message.payload.len() as u64 + BESIDE;
             fits
         };
         let count = page.messages.iter().take_while(|message| fits(message)).count();

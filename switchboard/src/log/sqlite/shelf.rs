@@ -1,10 +1,8 @@
 //! What the log has of one room, in numbers.
 
+pub(super) use crate::log::BESIDE;
 use crate::log::Retention;
 use switchboard_proto::{Epoch, MessageId};
-
-/// What a message counts beside its payload.
-pub(super) const BESIDE: u64 = 256;
 
 /// Of a bound, one part in so many may be exceeded before the oldest go: several at a time, which changes fewer pages.
 const SLACK: u64 = 8;
