@@ -262,7 +262,7 @@ impl Config {
         let rooms = self.listen.value.iter().filter(|endpoint| endpoint.service.name == "rooms");
         let reached = rooms.filter(|endpoint| self.rules.is_empty() && !endpoint.address.is_local());
         let open = |endpoint: &Endpoint| {
-            let url = endpoint.typed.split('?').next().unwrap_or_default();
+            let url = endpoint.place();
             format!(
                 "{url}: anyone who can reach it may do everything; to change that, add tokens to the file (switchboard token new NAME)"
             )
@@ -403,7 +403,7 @@ impl Choice {
 /// What is wrong with a listener that names its peers, where nobody has a name by it.
 fn nameless(endpoint: &Endpoint) -> Option<String> {
     let option = ["name-from", "peers"].into_iter().find(|option| endpoint.option(option).is_some())?;
-    let url = endpoint.typed.split('?').next().unwrap_or_default();
+    let url = endpoint.place();
     Some(format!("{url}: option `{option}`: names nobody, as the file has no [names.\"GLOB\"]"))
 }
 

@@ -31,6 +31,11 @@ impl Endpoint {
         parse(typed)
     }
 
+    /// As it was typed, without its options.
+    pub(crate) fn place(&self) -> &str {
+        self.typed.split_once('?').map_or(&self.typed, |(place, _)| place)
+    }
+
     /// The value of an option, if it is given.
     pub(crate) fn option(&self, key: &'static str) -> Option<String> {
         let (_, query) = self.typed.split_once('?')?;

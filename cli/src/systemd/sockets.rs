@@ -73,7 +73,7 @@ impl HandedOver {
                     faults.push(format!("{}: two sockets with this address", bound.shown()));
                 }
                 None => {
-                    let known: Vec<_> = listeners.iter().map(|listener| without_options(&listener.typed)).collect();
+                    let known: Vec<_> = listeners.iter().map(Endpoint::place).collect();
                     faults.push(format!(
                         "{}: no listener has this address; there are {}",
                         bound.shown(),
@@ -123,8 +123,4 @@ fn unlike(listener: &Endpoint, bound: &BoundAt) -> Option<String> {
     let Ok(file) = std::fs::metadata(path) else { return Some(format!("{}: its file is gone", bound.shown())) };
     let fault = listener.address.file.unlike(file.mode() & 0o777, file.gid())?;
     Some(format!("{}: {fault}", bound.shown()))
-}
-
-fn without_options(typed: &str) -> &str {
-    typed.split('?').next().unwrap_or_default()
 }
