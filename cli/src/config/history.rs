@@ -1,10 +1,9 @@
 //! What is kept of rooms and where: the settings for all of them, which a `[rooms."GLOB"]` may say otherwise of its own.
 
-use super::rooms::RoomDefaults;
 use super::{Choice, SetBy, Setting, quoted};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use switchboard::HubLimits;
+use switchboard::{HubLimits, RoomOptions};
 use switchboard_load::typed::{parse_count, parse_size, parse_timeout, show_size, show_timeout};
 
 /// Without a directory nothing is kept.
@@ -40,12 +39,13 @@ impl History {
     }
 
     /// What holds for rooms whose sections say nothing of it.
-    pub(super) fn of_rooms(&self) -> RoomDefaults {
-        RoomDefaults {
+    pub(super) fn of_rooms(&self) -> RoomOptions {
+        RoomOptions {
             durable: self.durable.value,
-            history_messages: self.messages.value,
-            history_bytes: self.bytes.value,
+            history_messages: Some(self.messages.value),
+            history_bytes: Some(self.bytes.value),
             history_age: self.age.value,
+            ..RoomOptions::default()
         }
     }
 

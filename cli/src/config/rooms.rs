@@ -29,20 +29,12 @@ pub(crate) struct RoomSettings {
 /// How long a room keeps messages where a section says that their age does not matter.
 pub(super) const FOREVER: Duration = Duration::MAX;
 
-/// What holds where a section says nothing of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct RoomDefaults {
-    pub(super) durable: bool,
-    pub(super) history_messages: usize,
-    pub(super) history_bytes: usize,
-    pub(super) history_age: Option<Duration>,
-}
-
 /// All sections, the one that applies before those that it comes before.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Rooms {
     sections: Vec<RoomSettings>,
-    defaults: Option<RoomDefaults>,
+    /// What holds where they say nothing of it.
+    defaults: RoomOptions,
 }
 
 impl RoomSettings {
@@ -124,29 +116,18 @@ impl Classes {
 impl Rooms {
     pub(super) fn of(mut sections: Vec<RoomSettings>) -> Self {
         sections.sort_by(|one, other| one.rank().cmp(&other.rank()));
-        Self { sections, defaults: None }
+        Self { sections, defaults: RoomOptions::default() }
     }
 
     /// The same, with what holds where they say nothing.
-    pub(super) fn with_defaults(self, defaults: RoomDefaults) -> Self {
-        Self { defaults: Some(defaults), ..self }
-    }
-
-    fn defaults(&self) -> RoomOptions {
-        let defaults = self.defaults.map(|defaults| RoomOptions {
-            durable: defaults.durable,
-            history_messages: Some(defaults.history_messages),
-            history_bytes: Some(defaults.history_bytes),
-            history_age: defaults.history_age,
-            ..RoomOptions::default()
-        });
-        defaults.unwrap_or_default()
+    pub(super) fn with_defaults(self, defaults: RoomOptions) -> Self {
+        Self { defaults, ..self }
     }
 
     /// What is set of this room.
     pub(crate) fn options(&self, room: &RoomName, classes: &Classes) -> RoomOptions {
         let section = self.sections.iter().find(|section| section.glob.matches(room.as_str(), None));
-        section.map_or_else(|| self.defaults(), |section| section.options(classes, self.defaults()))
+        section.map_or(self.defaults, |section| section.options(classes, self.defaults))
     }
 
     /// Those that are there without members.
