@@ -202,9 +202,9 @@ impl Config {
             grace: choice.one("grace", Duration::from_secs(30), parse_duration),
             auth_failures: choice.one("auth-failures", Some(PER_MINUTE), parse_failures),
             log: choice.one("log", "info".to_owned(), check_filter),
-            audit: choice.one("audit", None, parse_file_or_log),
+            audit: choice.one("audit", None, |text| parse_path(text, "a file", IN_LOG)),
             access_log: choice.one("access-log", Detail::Off, Detail::parse),
-            access_log_file: choice.one("access-log-file", None, parse_file_or_log),
+            access_log_file: choice.one("access-log-file", None, |text| parse_path(text, "a file", IN_LOG)),
             log_format: choice.one("log-format", LogFormat::Text, LogFormat::parse),
             state_directory,
             rules,
@@ -298,11 +298,11 @@ impl Config {
                 &self.auth_failures.set_by,
             ),
             ("log", quoted(&self.log.value), &self.log.set_by),
-            ("audit", quoted(&show_file_or_log(self.audit.value.as_deref())), &self.audit.set_by),
+            ("audit", quoted(&show_path(self.audit.value.as_deref(), IN_LOG)), &self.audit.set_by),
             ("access-log", quoted(self.access_log.value.word()), &self.access_log.set_by),
             (
                 "access-log-file",
-                quoted(&show_file_or_log(self.access_log_file.value.as_deref())),
+                quoted(&show_path(self.access_log_file.value.as_deref(), IN_LOG)),
                 &self.access_log_file.set_by,
             ),
             ("log-format", quoted(self.log_format.value.name()), &self.log_format.set_by),
@@ -426,16 +426,17 @@ fn parse_directory(text: &str, auto: &StateDirectory) -> Result<StateDirectory, 
 /// What is told is in the log, unless a file is named.
 const IN_LOG: &str = "log";
 
-fn parse_file_or_log(text: &str) -> Result<Option<PathBuf>, String> {
+/// The path of `what`, unless it is the word for none.
+fn parse_path(text: &str, what: &str, none: &str) -> Result<Option<PathBuf>, String> {
     match text {
-        "" => Err("neither a file nor log".to_owned()),
-        IN_LOG => Ok(None),
+        "" => Err(format!("neither {what} nor {none}")),
+        _ if text == none => Ok(None),
         path => Ok(Some(path.into())),
     }
 }
 
-fn show_file_or_log(path: Option<&Path>) -> String {
-    path.map_or_else(|| IN_LOG.to_owned(), |path| path.display().to_string())
+fn show_path(path: Option<&Path>, none: &str) -> String {
+    path.map_or_else(|| none.to_owned(), |path| path.display().to_string())
 }
 
 fn parse_failures(text: &str) -> Result<Option<u32>, String> {

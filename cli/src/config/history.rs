@@ -1,7 +1,7 @@
 //! What is kept of rooms and where: the settings for all of them, which a `[rooms."GLOB"]` may say otherwise of its own.
 
-use super::{Choice, SetBy, Setting, quoted};
-use std::path::{Path, PathBuf};
+use super::{Choice, SetBy, Setting, parse_path, quoted, show_path};
+use std::path::PathBuf;
 use std::time::Duration;
 use switchboard::{HubLimits, RoomOptions};
 use switchboard_load::typed::{parse_count, parse_size, parse_timeout, show_size, show_timeout};
@@ -29,7 +29,7 @@ impl History {
     pub(super) fn choose(choice: &mut Choice) -> Self {
         let limits = HubLimits::default();
         Self {
-            data: choice.one("data", None, parse_data),
+            data: choice.one("data", None, |text| parse_path(text, "a directory", NOWHERE)),
             most_bytes: choice.one("max-data", MOST_BYTES, parse_size),
             durable: choice.one("durable", true, parse_switch),
             messages: choice.one("history-messages", limits.history_messages, parse_messages),
@@ -52,7 +52,7 @@ impl History {
     /// Each setting as TOML, and where it came from.
     pub(super) fn assignments(&self) -> [(&'static str, String, &SetBy); 6] {
         [
-            ("data", quoted(&show_data(self.data.value.as_deref())), &self.data.set_by),
+            ("data", quoted(&show_path(self.data.value.as_deref(), NOWHERE)), &self.data.set_by),
             ("max-data", quoted(&show_size(self.most_bytes.value)), &self.most_bytes.set_by),
             ("durable", quoted(if self.durable.value { "on" } else { "off" }), &self.durable.set_by),
             ("history-messages", self.messages.value.to_string(), &self.messages.set_by),
@@ -60,18 +60,6 @@ impl History {
             ("history-age", quoted(&show_timeout(self.age.value)), &self.age.set_by),
         ]
     }
-}
-
-fn parse_data(text: &str) -> Result<Option<PathBuf>, String> {
-    match text {
-        "" => Err("neither a directory nor off".to_owned()),
-        NOWHERE => Ok(None),
-        path => Ok(Some(path.into())),
-    }
-}
-
-fn show_data(path: Option<&Path>) -> String {
-    path.map_or_else(|| NOWHERE.to_owned(), |path| path.display().to_string())
 }
 
 /// None are a number too.
