@@ -20,6 +20,7 @@ mod running;
 mod seeds;
 mod serve;
 mod services;
+mod state;
 mod steered;
 mod systemd;
 mod top;

@@ -3,11 +3,11 @@
 //!
 //! Whoever says it has it hold; this only remembers that it was said.
 
+use crate::state;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs::File;
+use std::io::{self, ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 use switchboard::{Ban, IpNetwork};
@@ -118,20 +118,14 @@ fn understood(said: &Value) -> Option<Said> {
     Some(all)
 }
 
-/// Writes it in the place of what was there, once it is on the disk.
+/// Writes it in the place of what was there.
 fn write(folder: &Path, said: &Said) -> io::Result<()> {
     let bans = said
         .bans
         .values()
         .map(|ban| json!({ "network": ban.network.to_string(), "until": shown(ban.until), "reason": ban.reason }));
     let text = json!({ "bans": bans.collect::<Vec<_>>(), "motd": said.motd }).to_string();
-    let beside = folder.join(format!("{FILE}.next"));
-    // Whoever can write it decides who comes.
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(beside, folder.join(FILE))?;
-    File::open(folder)?.sync_all()
+    state::write(folder, FILE, text.as_bytes())
 }
 
 fn shown(time: Option<SystemTime>) -> Option<String> {
@@ -141,6 +135,7 @@ fn shown(time: Option<SystemTime>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
     use std::time::{Duration, UNIX_EPOCH};
 
     fn folder(test: &str) -> PathBuf {

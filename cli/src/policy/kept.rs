@@ -2,11 +2,11 @@
 
 use super::jwt::json;
 use super::jwt::keys::KEYS_BYTES;
+use crate::state;
 use serde_json::json;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The keys as a text within JSON, and what stands beside them.
@@ -19,14 +19,14 @@ pub(crate) struct KeptKeys {
     pub(crate) fetched: SystemTime,
 }
 
-fn path(folder: &Path, source: &str) -> PathBuf {
-    folder.join(format!("jwt-{source}.json"))
+fn file_name(source: &str) -> String {
+    format!("jwt-{source}.json")
 }
 
 /// What was fetched last for this source from this URL. What cannot be read was never there.
 pub(crate) fn load(folder: &Path, source: &str, url: &str) -> Option<KeptKeys> {
     let mut bytes = Vec::new();
-    File::open(path(folder, source)).ok()?.take(FILE_BYTES).read_to_end(&mut bytes).ok()?;
+    File::open(folder.join(file_name(source))).ok()?.take(FILE_BYTES).read_to_end(&mut bytes).ok()?;
     let kept = json::object(&bytes)?;
     let text = |name: &str| kept.get(name)?.as_str();
     let fetched = kept.get("fetched")?.as_u64()?;
@@ -40,17 +40,13 @@ pub(crate) fn store(folder: &Path, source: &str, url: &str, jwks: &[u8], now: Sy
     let jwks = std::str::from_utf8(jwks).map_err(io::Error::other)?;
     let fetched = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let kept = json!({ "url": url, "fetched": fetched, "jwks": jwks }).to_string();
-    let (path, beside) = (path(folder, source), folder.join(format!("jwt-{source}.json.next")));
-    // Whoever can write it can be anybody.
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-    file.write_all(kept.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(beside, path)
+    state::write(folder, &file_name(source), kept.as_bytes())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn what_was_kept_is_there_for_its_source_and_url_alone() {
@@ -62,7 +58,7 @@ mod tests {
         let kept = KeptKeys { jwks: "{\"keys\":[]}".to_owned(), fetched: at };
         assert_eq!(load(&folder, "corp", "https://a/"), Some(kept));
         assert_eq!((load(&folder, "corp", "https://b/"), load(&folder, "other", "https://a/")), (None, None));
-        fs::write(path(&folder, "corp"), "{").unwrap();
+        fs::write(folder.join(file_name("corp")), "{").unwrap();
         assert_eq!(load(&folder, "corp", "https://a/"), None);
         fs::remove_dir_all(folder).unwrap();
     }
