@@ -20,7 +20,7 @@ FILTER is one of
 
 const CLOSED_FILTERS: &str = "\
 FILTER is one of
-  reason=REASON      as in write-timeout
+  reason=REASON      as in slow-consumer
   address=NETWORK    as in 10.0.0.0/8
   limit=N            at most 1000 (100)";
 
@@ -58,7 +58,7 @@ pub(super) enum Action {
     /// List those that have ended lately, and why
     #[command(after_long_help = CLOSED_FILTERS)]
     Closed {
-        #[arg(value_name = "FILTER", value_parser = filter, help = "Which, as in reason=write-timeout (see --help)")]
+        #[arg(value_name = "FILTER", value_parser = filter, help = "Which, as in reason=slow-consumer (see --help)")]
         filters: Vec<ListFilter>,
     },
     /// List rooms
