@@ -112,7 +112,7 @@ impl AdminRemote {
                 return Err(self.refused(fetched.status, &body));
             }
             let events = body["events"].as_array().map(Vec::as_slice).unwrap_or_default();
-            let line = |event: &Value| if json { format!("{event}\n") } else { shown::event(event) };
+            let line = |event: &Value| if json { shown::line(event) } else { shown::event(event) };
             let text: String = events.iter().map(line).collect();
             if print::write(text.as_bytes()).is_err() {
                 return Ok(ExitCode::SUCCESS);
@@ -155,7 +155,7 @@ impl AdminRemote {
 
 /// Prints what was answered, for a program or a person.
 fn print(json: bool, body: &Value, text: impl FnOnce() -> String) -> anyhow::Result<()> {
-    let text = if json { format!("{body}\n") } else { text() };
+    let text = if json { shown::line(body) } else { text() };
     print::unless_nobody_reads(print::write(text.as_bytes())).context("cannot print")
 }
 

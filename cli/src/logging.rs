@@ -198,12 +198,12 @@ impl io::Write for Object<'_> {
     }
 }
 
-/// The same object without a character that is escaped for a log. Such ones stand within its strings alone.
-fn escaped_object(object: &str) -> String {
+/// The same JSON without a character that is escaped for a log. Such ones stand within its strings alone.
+pub(crate) fn escaped_object(object: &str) -> String {
     let mut escaped = String::with_capacity(object.len() + 16);
-    let mut units = [0; 2];
+    let (mut bytes, mut units) = ([0; 4], [0; 2]);
     for character in object.chars() {
-        let text = character.encode_utf8(&mut [0; 4]).to_owned();
+        let text = &*character.encode_utf8(&mut bytes);
         if character.is_ascii_graphic() || character == ' ' || Escaped(text.as_bytes()).to_string() == text {
             escaped.push(character);
         } else {

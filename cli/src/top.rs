@@ -128,7 +128,7 @@ impl AdminRemote {
             }
         }
         let text = if json {
-            format!("{}\n", Value::Object(all))
+            shown::line(&Value::Object(all))
         } else {
             let slow = all.get("connections").map(|rows| format!("\n{}", shown::CONNECTIONS.text(rows)));
             format!("{}{}", shown::fields(&all["stats"]), slow.unwrap_or_default())

@@ -1,5 +1,6 @@
-//! What a server answers, for people: `key: value` lines, and tables. Nothing in it can control a terminal.
+//! What a server answers: for people `key: value` lines and tables, for programs JSON. Nothing in it can control a terminal.
 
+use crate::logging::escaped_object;
 use serde_json::{Map, Value};
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -160,6 +161,11 @@ fn settings(body: &Value) -> String {
     })
 }
 
+/// As the server says it, on a line.
+pub(crate) fn line(object: &Value) -> String {
+    escaped_object(&object.to_string()) + "\n"
+}
+
 /// An event, on a line of its own.
 pub(super) fn event(event: &Value) -> String {
     let fields = EVENTS.columns.iter().map(|(_, key)| &event[*key]).filter(|field| !field.is_null());
@@ -301,6 +307,14 @@ mod tests {
         }
         assert!(text.contains("last reload taken no") && text.contains("reloads 2"), "{text}");
         assert_eq!(value("blocked_seconds", &json!(-1e300)), "0s");
+    }
+
+    #[test]
+    fn an_object_is_a_line_that_says_the_same_and_controls_no_terminal() {
+        let body = json!({ "room": "\u{9b}2J\u{7f}\u{202e}é\n", "bytes": 7 });
+        let text = line(&body);
+        assert_eq!(text, "{\"bytes\":7,\"room\":\"\\u009b2J\\u007f\\u202eé\\n\"}\n");
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), body);
     }
 
     #[test]
