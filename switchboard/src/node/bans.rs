@@ -112,13 +112,22 @@ impl Bans {
 
     /// Those that are not over, in order of their networks.
     pub(super) fn list(&self, now: SystemTime) -> Vec<Ban> {
-        let mut bans: Vec<_> = self.banned.read().bans.values().filter(|ban| !ban.is_over(now)).cloned().collect();
+        let mut bans: Vec<_> = self.banned.read().in_force(now).cloned().collect();
         bans.sort_unstable_by_key(|ban| ban.network);
         bans
+    }
+
+    /// How many of them there are.
+    pub(super) fn number(&self, now: SystemTime) -> usize {
+        self.banned.read().in_force(now).count()
     }
 }
 
 impl Banned {
+    fn in_force(&self, now: SystemTime) -> impl Iterator<Item = &Ban> {
+        self.bans.values().filter(move |ban| !ban.is_over(now))
+    }
+
     fn find(&self, address: IpAddr, now: SystemTime) -> Option<&Ban> {
         let address = address.to_canonical();
         let networks = self.sizes.keys().filter_map(|size| IpNetwork::around(address, *size));

@@ -101,6 +101,11 @@ impl Handle {
         self.0.bans.list(SystemTime::now())
     }
 
+    /// How many there are of [those](Self::bans).
+    pub fn ban_count(&self) -> usize {
+        self.0.bans.number(SystemTime::now())
+    }
+
     /// The ban that holds for an address now; of the largest network, if there are several.
     pub fn ban_of(&self, address: IpAddr) -> Option<Ban> {
         self.0.bans.find(address, SystemTime::now())

@@ -86,7 +86,7 @@ pub(super) static METRICS: &[Metric] = &[
         },
     ),
     gauge("switchboard_bans", &[], "Networks that nobody may come from.", |seen, to| {
-        to.add(&[], seen.handle.bans().len());
+        to.add(&[], seen.handle.ban_count());
     }),
     gauge(
         "switchboard_config_last_reload_successful",
