@@ -21,6 +21,7 @@ mod settings;
 
 use super::rooms::credentials::{authenticate, unshown};
 use super::{Add, NamedService, Offer, Shared, guard};
+use health::Readiness;
 pub(crate) use health::{Health, held};
 
 use crate::address::StreamListener;
@@ -38,7 +39,7 @@ use crate::web::credential::{self, Presented};
 use crate::web::guard::Asker;
 use crate::web::work::Work;
 use bytes::Bytes;
-use http::{Method, StatusCode};
+use http::Method;
 use operator::Operator;
 use route::{Clearance, Wanted, route};
 use serde_json::Value;
@@ -158,7 +159,10 @@ impl Admin {
                 text(answer::head(exposition::CONTENT_TYPE), exposition)
             }
             Wanted::Healthy => health::healthy(&self.handle),
-            Wanted::Ready => ready(&self.running, &self.handle, &self.hub, self.policy.as_deref()),
+            Wanted::Ready => {
+                let readiness = Readiness::now(&self.running, &self.handle, &self.hub, self.policy.as_deref());
+                readiness.answer(&readiness.told())
+            }
             Wanted::Stats { follow: true } | Wanted::Events(_, true) if request.method() == Method::HEAD => {
                 return Ok(bodiless(answer::endless(OBJECTS)));
             }
@@ -247,16 +251,6 @@ fn text(head: http::Response<()>, body: impl Into<Bytes>) -> http::Response<Byte
 /// One object, on a line.
 fn object(value: &Value) -> http::Response<Bytes> {
     text(answer::head(OBJECT), format!("{value}\n"))
-}
-
-/// Whether it is to be sent connections, for a probe and for whoever wonders why not.
-fn ready(running: &Run, handle: &Handle, hub: &Hub, policy: Option<&FilePolicy>) -> http::Response<Bytes> {
-    let readiness = health::Readiness::now(running, handle, hub, policy);
-    let mut response = object(&readiness.told());
-    if !readiness.is_ready() {
-        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-    }
-    response
 }
 
 #[cfg(test)]

@@ -62,6 +62,15 @@ impl Readiness {
         self.checks.iter().all(|(_, is_passed)| *is_passed)
     }
 
+    /// So much is said of it, with a status for probes.
+    pub(super) fn answer(&self, told: &Value) -> http::Response<Bytes> {
+        let mut response = object(told);
+        if !self.is_ready() {
+            *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        }
+        response
+    }
+
     /// For whoever asks why. A limit that is near makes nothing unready: who takes a full node out fills the next one.
     pub(super) fn told(&self) -> Value {
         let checks: serde_json::Map<_, _> =
@@ -105,13 +114,8 @@ impl Health {
         match path {
             "/healthz" => Some(healthy(&self.handle)),
             "/readyz" => {
-                let is_ready =
-                    Readiness::now(&self.running, &self.handle, &self.hub, self.policy.as_deref()).is_ready();
-                let mut response = object(&json!({ "ready": is_ready }));
-                if !is_ready {
-                    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-                }
-                Some(response)
+                let readiness = Readiness::now(&self.running, &self.handle, &self.hub, self.policy.as_deref());
+                Some(readiness.answer(&json!({ "ready": readiness.is_ready() })))
             }
             _ => None,
         }
