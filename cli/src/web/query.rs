@@ -55,6 +55,11 @@ impl Query {
         Ok(self.take("limit", |text| number(text, 1, MOST_LISTED))?.unwrap_or(LISTED))
     }
 
+    /// Whether what comes is wanted too.
+    pub(crate) fn follow(&mut self) -> Result<bool, Failure> {
+        Ok(self.take("follow", |text| one_of(text, [("1", true), ("0", false)]))?.unwrap_or(false))
+    }
+
     /// Nothing is left.
     pub(crate) fn end(self) -> Result<(), Failure> {
         match self.0.first() {

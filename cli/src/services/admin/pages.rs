@@ -65,15 +65,12 @@ pub(super) struct EventPage {
 }
 
 impl EventPage {
-    /// And whether those that come are wanted too.
-    pub(super) fn parse(query: &mut Query) -> Result<(Self, bool), Failure> {
-        let follow = query.take("follow", |text| one_of(text, [("0", false), ("1", true)]))?.unwrap_or(false);
-        let page = Self {
+    pub(super) fn parse(query: &mut Query) -> Result<Self, Failure> {
+        Ok(Self {
             since: query.take("since", |text| Ok(number(text, 0, usize::MAX)? as u64))?,
             event: query.take("event", |text| Ok(text.to_owned()))?,
             limit: query.page()?,
-        };
-        Ok((page, follow))
+        })
     }
 
     pub(super) fn takes(&self, event: &Recorded) -> bool {

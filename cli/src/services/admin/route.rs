@@ -3,7 +3,7 @@
 use super::assets;
 use super::pages::{ClosedPage, ConnectionPage, EventPage, RoomPage};
 use crate::web::assets::Asset;
-use crate::web::query::{Query, decoded, number, one_of, parsed};
+use crate::web::query::{Query, decoded, number, parsed};
 use http::Method;
 use switchboard::grammar::{ErrorCode, Failure};
 use switchboard::{ConnectionId, IpNetwork, RoomName, UserName};
@@ -218,10 +218,7 @@ fn wanted(method: &Method, path: &str, query: &mut Query) -> Result<Wanted, Fail
         ("/metrics", _) => Wanted::Metrics,
         ("/healthz", _) => Wanted::Healthy,
         ("/readyz", _) => Wanted::Ready,
-        ("/stats", _) => {
-            let follow = query.take("follow", |text| one_of(text, [("0", false), ("1", true)]))?;
-            Wanted::Stats { follow: follow.unwrap_or(false) }
-        }
+        ("/stats", _) => Wanted::Stats { follow: query.follow()? },
         ("/connections", _) => Wanted::Connections(ConnectionPage::parse(query)?),
         ("/closed", _) => Wanted::Closed(ClosedPage::parse(query)?),
         ("/rooms", _) => Wanted::Rooms(RoomPage::parse(query)?),
@@ -231,10 +228,7 @@ fn wanted(method: &Method, path: &str, query: &mut Query) -> Result<Wanted, Fail
         ("/motd", _) if is_delete => Wanted::ClearMotd,
         ("/motd", _) if method == Method::PUT => Wanted::SetMotd,
         ("/motd", _) => Wanted::Motd,
-        ("/events", _) => {
-            let (page, follow) = EventPage::parse(query)?;
-            Wanted::Events(page, follow)
-        }
+        ("/events", _) => Wanted::Events(EventPage::parse(query)?, query.follow()?),
         ("/server", _) => Wanted::Server,
         ("/log", _) if method == Method::PUT => Wanted::SetLog,
         ("/log", _) => Wanted::Log,

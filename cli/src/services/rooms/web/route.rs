@@ -270,8 +270,7 @@ fn socket(query: &mut Query, kind: SocketKind) -> Result<Socket, Failure> {
 fn messages(query: &mut Query, room: RoomName) -> Result<Route, Failure> {
     let since = query.take("since", id)?;
     let limit = query.take("limit", |text| number(text, 0, u32::MAX as usize))?;
-    let follow = query.take("follow", |text| one_of(text, [("1", true), ("0", false)]))?.unwrap_or(false);
-    match (follow, since, limit) {
+    match (query.follow()?, since, limit) {
         (false, ..) => Ok(Route::Messages { room, since, limit }),
         (true, None, _) => Ok(Route::Follow { room, begin: Begin::Last(limit.unwrap_or(usize::MAX)) }),
         (true, Some(since), None) => Ok(Route::Follow { room, begin: Begin::Since(since) }),
