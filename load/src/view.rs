@@ -8,13 +8,10 @@ use crate::report::text;
 use crate::{foreground, print};
 use live::Live;
 use std::io::{self, Write as _};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 pub(crate) struct View {
     kind: Kind,
-    interrupt: Signal,
-    terminate: Signal,
-    hangup: Signal,
+    ends: foreground::Ends,
 }
 
 enum Kind {
@@ -31,9 +28,7 @@ impl View {
             (false, true) => Kind::Live(Box::new(Live::new(plan)?)),
             (false, false) => Kind::Lines,
         };
-        let [interrupt, terminate, hangup] =
-            [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(signal);
-        Ok(Self { kind, interrupt: interrupt?, terminate: terminate?, hangup: hangup? })
+        Ok(Self { kind, ends: foreground::Ends::install()? })
     }
 
     /// How many connections are ready, and how many never will be.
@@ -73,10 +68,6 @@ impl View {
     /// # Cancel safety
     /// Safe: a signal that came is kept.
     pub(crate) async fn asked_to_stop(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-            _ = self.hangup.recv() => {}
-        }
+        self.ends.told().await;
     }
 }

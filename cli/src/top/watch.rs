@@ -1,17 +1,16 @@
-//! The loop: keys from the terminal, answers from the server, and a picture after each. Restores the terminal however it ends.
+//! The loop: keys from the terminal, answers from the server, and a picture after each.
 
 use super::keys::{Deed, Screen};
 use super::{Looked, Told, draw};
 use crate::admin::AdminRemote;
 use anyhow::Context as _;
 use http::Method;
-use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyEventKind};
 use std::future::pending;
 use std::io;
 use std::pin::Pin;
 use std::time::Duration;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use switchboard_load::foreground::{Canvas, Ends};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 /// How often keys are looked for: nobody notices so little.
@@ -19,15 +18,6 @@ const LOOK: Duration = Duration::from_millis(40);
 
 /// Between two questions.
 const SECOND: Duration = Duration::from_secs(1);
-
-/// The terminal, while it is ours.
-struct Terminal(DefaultTerminal);
-
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        ratatui::restore();
-    }
-}
 
 /// What a question came to.
 enum Answer {
@@ -39,25 +29,20 @@ type Asking<'a> = Pin<Box<dyn Future<Output = Answer> + 'a>>;
 
 /// Shows a server until somebody has seen enough.
 pub(super) async fn watch(server: &AdminRemote) -> anyhow::Result<()> {
-    let signals = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(signal);
-    let [interrupt, terminate, hangup] = signals;
-    let cannot = "cannot handle signals";
-    let mut signals = [interrupt.context(cannot)?, terminate.context(cannot)?, hangup.context(cannot)?];
-    // A panic restores it too, by a hook that this sets.
-    let mut terminal = Terminal(ratatui::try_init().context("cannot draw on the terminal")?);
-    let colours = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let mut ends = Ends::install().context("cannot handle signals")?;
+    let mut canvas = Canvas::take().context("cannot draw on the terminal")?;
     let mut screen = Screen::new(server.to_string());
     let [mut keys, mut seconds] = [LOOK, SECOND].map(steady);
     let (mut asking, mut answered): (Option<Asking<'_>>, Option<Instant>) = (None, None);
     loop {
-        terminal.0.draw(|frame| draw::draw(frame, &mut screen, colours)).context("cannot draw on the terminal")?;
+        canvas.terminal.draw(|frame| draw::draw(frame, &mut screen, canvas.has_colours)).context("cannot draw on the terminal")?;
         let deed = tokio::select! {
             deed = pressed(&mut keys, &mut screen) => deed?,
             answer = answer(&mut asking) => {
                 take(&mut screen, answer, &mut answered)
             }
             _ = seconds.tick() => if asking.is_none() { Deed::Look } else { Deed::Nothing },
-            () = signalled(&mut signals) => Deed::Quit,
+            () = ends.told() => Deed::Quit,
         };
         match deed {
             Deed::Nothing => {}
@@ -128,18 +113,6 @@ fn take(screen: &mut Screen, answer: Answer, answered: &mut Option<Instant>) -> 
             screen.closed(id, &told);
             Deed::Look
         }
-    }
-}
-
-/// Waits for a signal.
-///
-/// # Cancel safety
-/// Safe: a signal that came is kept.
-async fn signalled([interrupt, terminate, hangup]: &mut [Signal; 3]) {
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-        _ = hangup.recv() => {}
     }
 }
 

@@ -1,5 +1,6 @@
-//! The live view of a run: progress, rate and latency over time, errors. Restores the terminal however it ends.
+//! The live view of a run: progress, rate and latency over time, errors.
 
+use crate::foreground::Canvas;
 use crate::options::{Load, Plan};
 use crate::report::text::{number, rounded, spread, time};
 use crate::report::{Interval, Spread};
@@ -12,7 +13,7 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::symbols::Marker;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Axis, Block, Chart, Dataset, Gauge, GraphType, Paragraph};
-use ratatui::{DefaultTerminal, Frame};
+use ratatui::Frame;
 use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
@@ -21,17 +22,16 @@ use std::time::Duration;
 const SHOWN: usize = 300;
 
 pub(super) struct Live {
-    terminal: DefaultTerminal,
+    canvas: Canvas,
     picture: Picture,
 }
 
 impl Live {
     /// Takes the terminal over.
     pub(super) fn new(plan: &Plan) -> io::Result<Self> {
-        // A panic restores it too, by a hook that this sets.
-        let terminal = ratatui::try_init()?;
-        let colours = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        Ok(Self { terminal, picture: Picture::new(plan, colours) })
+        let canvas = Canvas::take()?;
+        let picture = Picture::new(plan, canvas.has_colours);
+        Ok(Self { canvas, picture })
     }
 
     pub(super) fn opening(&mut self, ready: usize, failed: usize) {
@@ -46,7 +46,7 @@ impl Live {
     pub(super) fn draw(&mut self, elapsed: Option<u64>) -> io::Result<()> {
         self.picture.elapsed = elapsed;
         let picture = &self.picture;
-        self.terminal.draw(|frame| picture.draw(frame)).map(drop)
+        self.canvas.terminal.draw(|frame| picture.draw(frame)).map(drop)
     }
 
     /// Whether q, Esc or Ctrl-C was pressed: in raw mode Ctrl-C raises no signal.
@@ -62,12 +62,6 @@ impl Live {
             }
         }
         Ok(false)
-    }
-}
-
-impl Drop for Live {
-    fn drop(&mut self) {
-        ratatui::restore();
     }
 }
 
