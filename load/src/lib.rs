@@ -35,6 +35,7 @@ pub const VERSION: &str = env!("SWITCHBOARD_VERSION");
 pub const COMMIT: &str = env!("SWITCHBOARD_COMMIT");
 
 pub use arguments::{Arguments, HELP, PROTOCOLS, SCENARIOS};
+pub use report::text::number;
 
 use anyhow::{Context as _, anyhow};
 use clock::Clock;

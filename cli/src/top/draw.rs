@@ -11,6 +11,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Cell, Clear, Paragraph, Row, Sparkline, Table, Wrap};
 use serde_json::Value;
 use std::time::Duration;
+use switchboard_load::number;
 
 /// Below so many lines, only the first sums are shown.
 const TALL: u16 = 16;
@@ -96,15 +97,15 @@ impl Sum {
 
 fn sums(screen: &Screen) -> Vec<Sum> {
     let sums = &screen.sums;
-    let number = |pointer: &str| sums.number(pointer).map_or_else(|| "-".to_owned(), grouped);
+    let count = |pointer: &str| sums.number(pointer).map_or_else(|| "-".to_owned(), number);
     let bytes = |pointer: &str| sums.number(pointer).map_or_else(|| "-".to_owned(), size);
-    let rate = |rate: Option<u64>| rate.map_or_else(|| "-".to_owned(), grouped);
+    let rate = |rate: Option<u64>| rate.map_or_else(|| "-".to_owned(), number);
     let byte_rate = |rate: Option<u64>| rate.map_or_else(|| "-".to_owned(), size);
     let (refused, lost) = (sums.rate("/connections/refused"), sums.rate("/deliveries_lost"));
     let traffic = |bytes: &str, frames: &str| {
         format!("{}/s, {} frames/s", byte_rate(sums.rate_of(bytes)), rate(sums.rate_of(frames)))
     };
-    let open = format!("{} of {}", number("/connections/open"), number("/connections/limit"));
+    let open = format!("{} of {}", count("/connections/open"), count("/connections/limit"));
     let told = |counts: &[(&str, Option<u64>)]| {
         let told = counts.iter().map(|(what, count)| format!("{}/s {what}", rate(*count)));
         told.collect::<Vec<_>>().join(", ")
@@ -112,14 +113,14 @@ fn sums(screen: &Screen) -> Vec<Sum> {
     // What is rare stands in front while it is there.
     let refused =
         refused.filter(|refused| *refused > 0).map_or_else(String::new, |refused| format!(", {refused}/s refused"));
-    let memberships = number("/rooms/memberships");
+    let memberships = count("/rooms/memberships");
     vec![
         Sum {
             name: "connections",
             is_bad: !refused.is_empty(),
             text: format!(
                 "{open}{refused}, {} blocked, {}",
-                number("/connections/blocked"),
+                count("/connections/blocked"),
                 told(&[("closed", sums.closed_rate())])
             ),
             course: Some(Course::Open),
@@ -139,7 +140,7 @@ fn sums(screen: &Screen) -> Vec<Sum> {
         Sum::new("memory", format!("{} of {}", bytes("/memory/bytes"), bytes("/memory/limit")), Some(Course::Memory)),
         Sum::new(
             "rooms",
-            format!("{}, {memberships} members, {} history", number("/rooms/count"), bytes("/history/bytes")),
+            format!("{}, {memberships} members, {} history", count("/rooms/count"), bytes("/history/bytes")),
             None,
         ),
     ]
@@ -169,9 +170,9 @@ fn draw_tabs(frame: &mut Frame<'_>, screen: &Screen, area: Rect) {
     }
     let count = match screen.total {
         Some(total) if total > screen.rows.len() as u64 => {
-            format!("  {} of {}", grouped(screen.rows.len() as u64), grouped(total))
+            format!("  {} of {}", number(screen.rows.len() as u64), number(total))
         }
-        _ => format!("  {}", grouped(screen.rows.len() as u64)),
+        _ => format!("  {}", number(screen.rows.len() as u64)),
     };
     spans.push(Span::raw(format!("{count}, {}", screen.sorted.order.told)));
     frame.render_widget(Line::from(spans), area);
@@ -278,17 +279,4 @@ fn draw_whole(frame: &mut Frame<'_>, list: List, row: &Value, scrolled: u16, are
     frame.render_widget(Clear, area);
     let whole = Paragraph::new(text).block(Block::bordered().title(title)).scroll((scrolled.min(most), 0));
     frame.render_widget(whole, area);
-}
-
-/// With commas between thousands.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() * 2);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }

@@ -146,7 +146,7 @@ pub(crate) fn rounded(value: f64) -> String {
 }
 
 /// A number with its thousands separated.
-pub(crate) fn number(value: u64) -> String {
+pub fn number(value: u64) -> String {
     let digits = value.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
