@@ -48,17 +48,19 @@ impl Steered {
     /// Bans that are not over, in order of their networks.
     pub(crate) fn bans(&self) -> Vec<Ban> {
         let now = SystemTime::now();
-        let mut said = self.said.lock();
-        said.bans.retain(|_, ban| ban.until.is_none_or(|until| until > now));
-        said.bans.values().cloned().collect()
+        self.said.lock().bans.values().filter(|ban| !is_over(ban, now)).cloned().collect()
     }
 
     pub(crate) fn has_banned(&self, network: &IpNetwork) -> bool {
-        self.said.lock().bans.contains_key(network)
+        self.said.lock().bans.get(network).is_some_and(|ban| !is_over(ban, SystemTime::now()))
     }
 
     pub(crate) fn ban(&self, ban: Ban) {
-        self.said.lock().bans.insert(ban.network, ban);
+        let now = SystemTime::now();
+        let mut said = self.said.lock();
+        // Else there would be more and more while it runs, and in the end more than is read at a start.
+        said.bans.retain(|_, ban| !is_over(ban, now));
+        said.bans.insert(ban.network, ban);
     }
 
     pub(crate) fn unban(&self, network: &IpNetwork) {
@@ -86,6 +88,10 @@ impl Steered {
         let said = self.said.lock().clone();
         tokio::task::spawn_blocking(move || write(&folder, &said)).await.map_err(io::Error::other)?
     }
+}
+
+fn is_over(ban: &Ban, now: SystemTime) -> bool {
+    ban.until.is_some_and(|until| until <= now)
 }
 
 fn read(path: &Path) -> io::Result<Said> {
@@ -156,12 +162,23 @@ mod tests {
         steered.ban(one.clone());
         steered.ban(other.clone().until(long));
         steered.ban(Ban::of(network("198.51.100.1")).until(UNIX_EPOCH));
+        assert!(!steered.has_banned(&network("198.51.100.1")), "it may be the file that bans it now");
         steered.keep().await.expect("it is written");
         assert_eq!(load().bans(), [one.clone(), other.clone().until(long)]);
         steered.unban(&one.network);
         steered.keep().await.expect("it is written");
         assert!(!load().has_banned(&one.network) && load().has_banned(&other.network));
         fs::remove_dir_all(folder).expect("it was made");
+    }
+
+    #[test]
+    fn bans_that_are_over_make_place() {
+        let steered = Steered::default();
+        for last in 0..100 {
+            let network = format!("192.0.2.{last}").parse().expect("a network");
+            steered.ban(Ban::of(network).until(UNIX_EPOCH));
+        }
+        assert_eq!(steered.said.lock().bans.len(), 1);
     }
 
     #[tokio::test]
