@@ -91,17 +91,18 @@ impl Pool {
 
     /// Takes a place, or waits for one.
     async fn place(self: &Arc<Self>, address: Option<IpAddr>, tried: &[usize]) -> Result<Taken, Unconnected> {
+        // Nothing: all that would take it have as many as they may.
         let take = || {
             let mut standings = self.standings.lock();
-            let at = standings.take(address, tried, Instant::now());
-            (at.map(|at| Taken { pool: Arc::clone(self), at, is_settled: false }), standings.is_full(tried))
+            match standings.take(address, tried, Instant::now()) {
+                Some(at) => Some(Ok(Taken { pool: Arc::clone(self), at, is_settled: false })),
+                None if standings.is_full(tried) => None,
+                None => Some(Err(Unconnected::NoAnswer)),
+            }
         };
-        let Queue { most, wait, waiting, freed } = &self.queue;
-        let (most, waited) = (*most, *wait);
-        match take() {
-            (Some(taken), _) => return Ok(taken),
-            (None, false) => return Err(Unconnected::NoAnswer),
-            (None, true) => {}
+        let Queue { most, wait: waited, ref waiting, ref freed } = self.queue;
+        if let Some(taken) = take() {
+            return taken;
         }
         let _waits = Waits::among(waiting, most).ok_or(Unconnected::QueueFull { most })?;
         let end = Instant::now() + waited;
@@ -109,10 +110,8 @@ impl Pool {
             let mut told = std::pin::pin!(freed.notified());
             // Before it is looked again, so that a place that becomes free meanwhile is told of.
             told.as_mut().enable();
-            match take() {
-                (Some(taken), _) => return Ok(taken),
-                (None, false) => return Err(Unconnected::NoAnswer),
-                (None, true) => {}
+            if let Some(taken) = take() {
+                return taken;
             }
             timeout_at(end, told).await.map_err(|_| Unconnected::NoPlace { waited })?;
         }
