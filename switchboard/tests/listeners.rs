@@ -116,6 +116,23 @@ async fn a_listener_of_datagrams_has_limits_of_its_own() {
 async fn echo_datagrams(_: Connection<switchboard::Datagrams>) {}
 
 #[tokio::test(start_paused = true)]
+async fn the_longest_datagram_of_a_stranger_is_of_the_listener_s_own_limit() {
+    for (own, of_server, heard) in [(4, 100, "1234"), (100, 4, "12345")] {
+        let udp = Udp::new("127.0.0.1:0").limited(frames(own));
+        let answered = |datagram: Datagram<'_>, reply: &mut DatagramReply<'_>| {
+            reply.write(datagram.payload);
+            Validation::Missing
+        };
+        let server = Server::new().limits(frames(of_server)).udp_peers(udp, answered, echo_datagrams);
+        let running = testing::start(server);
+        let mut stranger = running.udp("udp");
+        stranger.send("12345");
+        stranger.send("1234");
+        assert_eq!(stranger.recv().await, heard, "{own} of {of_server}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_listener_reads_no_more_frames_a_second_than_its_rate() {
     let (slow, usual) = (Memory::new(), Memory::new());
     let server = Server::new().listen(slow.clone().throttled(Rate::new(10, 10)), echo).memory(&usual, echo);

@@ -18,6 +18,7 @@ use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use tokio::sync::mpsc::Receiver;
 
 /// A datagram listener, and what runs at each of its addresses once the server does.
@@ -95,7 +96,7 @@ where
     let handler = Arc::new(handler);
     let same = Arc::clone(&handler);
     let run_in_memory = move |udp: Udp, _, waiting, serving: &Serving| {
-        let gate = gate_of(udp.settings().0, serving);
+        let gate = gate_of(udp.settings().0, serving.node.frame_bytes(), serving);
         let (url, own) = (udp.url(), udp.settings().1);
         let (counts, drain) = (counts(&own.name.unwrap_or(url), serving), serving.node.stop.drain.clone());
         Box::pin(udp::in_memory::answer(waiting, gate, same, counts, drain)) as BoxFuture<()>
@@ -103,7 +104,7 @@ where
     let run = move |sockets: Sockets, serving: &Serving| {
         let (url, Sockets { address, bound, limits, own }) = (sockets.url(), sockets);
         let counts = counts(&own.name.unwrap_or(url), serving);
-        let gate = gate_of(limits, serving);
+        let gate = gate_of(limits, serving.node.frame_bytes(), serving);
         let answer = |socket| {
             let (gate, handler, counts) = (Arc::clone(&gate), Arc::clone(&handler), counts.clone());
             let drain = serving.node.stop.drain.clone();
@@ -126,9 +127,9 @@ where
     let run_in_memory = move |udp: Udp, network, waiting, serving: &Serving| {
         let (limits, own) = udp.settings();
         let Some(worker) = serving.workers.first() else { unreachable!("a server has a worker") };
+        let gate = gate_of(limits, frame_bytes(&own, serving), serving);
         let (node, settings) = (Arc::clone(&serving.node), settings(udp.url(), true, own, serving));
         let first = settings.now();
-        let gate = gate_of(limits, serving);
         let counts = DatagramCounts { metrics: Arc::clone(&first.metrics), listener: Arc::clone(&first.counts) };
         let (inward, (strangers, handler)) = (Inward { worker: Arc::clone(worker), node, settings }, same);
         let open = move |source, enter: &dyn Fn() -> SourceAndSink| inward.open::<H, F>(source, enter, &handler);
@@ -147,9 +148,9 @@ where
     F: Future<Output: HandlerOutput> + Send + 'static,
 {
     let (url, Sockets { address, bound, limits, own }) = (sockets.url(), sockets);
+    let gate = gate_of(limits, frame_bytes(&own, serving), serving);
     let settings = settings(url, address.ip().is_loopback(), own, serving);
     let first = settings.now();
-    let gate = gate_of(limits, serving);
     let (count, sockets): (usize, Arc<[UdpSocket]>) = (bound.len(), bound.into());
     let receive = |(index, worker): (usize, &Arc<Worker>)| {
         let counts = DatagramCounts { metrics: Arc::clone(&first.metrics), listener: Arc::clone(&first.counts) };
@@ -169,8 +170,13 @@ where
 }
 
 /// What a listener's datagrams pass before they are looked at.
-fn gate_of(limits: GateLimits, serving: &Serving) -> Arc<Gate> {
-    Arc::new(Gate::new(limits, serving.node.frame_bytes(), Arc::clone(&serving.node.bans)))
+fn gate_of(limits: GateLimits, frame_bytes: Arc<AtomicUsize>, serving: &Serving) -> Arc<Gate> {
+    Arc::new(Gate::new(limits, frame_bytes, Arc::clone(&serving.node.bans)))
+}
+
+/// The longest datagram of a listener that has connections: its own limit, or its server's at any time.
+fn frame_bytes(own: &OwnSettings, serving: &Serving) -> Arc<AtomicUsize> {
+    own.limits.as_ref().map_or_else(|| serving.node.frame_bytes(), |limits| Arc::new(limits.frame_bytes.into()))
 }
 
 /// Where one counts that has no connections.
