@@ -266,7 +266,11 @@ where
     async fn arrive(&mut self) -> Result<ControlFlow<()>, ConnectionError> {
         let Some(frame) = self.conn.recv().await? else { return Ok(ControlFlow::Break(())) };
         let frame = unmarked(trimmed(frame.into()));
-        let frame = if self.commands && Signed::is_one(&frame) { self.be_signer(&frame) } else { Some(frame) };
+        let frame = if self.commands && Signed::is_one(&frame) {
+            Signed::parse(&frame).and_then(|signed| self.be_signer(signed))
+        } else {
+            Some(frame)
+        };
         // Whoever sends again what somebody has signed is told nothing.
         let Some(frame) = frame else { return Ok(ControlFlow::Break(())) };
         let joined = match parse(frame).and_then(|input| self.answer(input)) {
@@ -335,8 +339,8 @@ where
     }
 
     /// Is whoever has signed what it came with, if that counts; then this is what it says.
-    fn be_signer(&mut self, frame: &Bytes) -> Option<Bytes> {
-        let (policy, signed) = (self.listener.policy.as_ref()?, Signed::parse(frame)?);
+    fn be_signer(&mut self, signed: Signed) -> Option<Bytes> {
+        let policy = self.listener.policy.as_ref()?;
         self.session.authorize(policy.sender(&signed, self.conn.peer())?);
         Some(signed.command)
     }
@@ -347,7 +351,7 @@ where
         if let Some(signed) = Signed::parse(frame).filter(is_own) {
             // Nothing is signed twice over.
             let is_plain = !Signed::is_one(&signed.command);
-            return match self.be_signer(frame).filter(|_| is_plain) {
+            return match self.be_signer(signed).filter(|_| is_plain) {
                 Some(command) => Box::pin(self.handle_frame(command)).await,
                 None => Ok(ControlFlow::Continue(())),
             };
