@@ -7,7 +7,7 @@ use switchboard::grammar::{Command, ErrorCode, Failure, Input, NameSecret, Reply
 use switchboard::policy::NotAllowed;
 use switchboard::{
     Codec, Format, JoinError, Membership, MessageId, NameRefused, PublishError, Rate, Rights, Room, RoomError,
-    RoomList, RoomName, TellError, UserName,
+    RoomList, RoomName, Session, TellError, UserName,
 };
 
 /// Names in one answer: with the longest ones, below 16 KiB.
@@ -61,7 +61,7 @@ impl<C: Codec> Member<C> {
                 self.session.tell(&to, text).map_err(untold)?;
                 return Ok(Answer::Nothing);
             }
-            Command::History { count } => return self.history(count.unwrap_or(usize::MAX)),
+            Command::History { count } => return self.history(count),
             Command::Format(format) => self.reform(format),
             Command::Auth(_) => unreachable!("it waits for an answer"),
             Command::Whoami => self.you(),
@@ -155,20 +155,14 @@ impl<C: Codec> Member<C> {
     }
 
     /// The current room's last messages, as far as they can be sent.
-    fn history(&self, count: usize) -> Result<Answer, Failure> {
+    fn history(&self, count: Option<usize>) -> Result<Answer, Failure> {
         let room = self.current()?.room().clone();
-        let is_raw = self.session.format() == Format::Raw;
-        if room.is_durable() {
-            let (last, wanted) = (room.last_id(), u64::try_from(count).unwrap_or(u64::MAX));
-            let recent = room.before_recent();
-            let seq = if count == usize::MAX { recent.seq } else { last.seq.saturating_sub(wanted) };
-            let after = MessageId { seq, ..last };
-            if self.session.page(&room, after, 0).map_err(refused)?.notice.is_some() {
-                let count = usize::try_from(last.seq - seq).unwrap_or(usize::MAX);
-                return Ok(Answer::History(Past { room, count, after, until: last.seq, is_deep: true }));
-            }
+        let (is_raw, end) = (self.session.format() == Format::Raw, room.last_id());
+        if let Some(after) = logged(&self.session, &room, end, (None, count))? {
+            let count = usize::try_from(end.seq - after.seq).unwrap_or(usize::MAX);
+            return Ok(Answer::History(Past { room, count, after, until: end.seq, is_deep: true }));
         }
-        let messages = self.session.history(&room, count).map_err(refused)?;
+        let messages = self.session.history(&room, count.unwrap_or(usize::MAX)).map_err(refused)?;
         let (first, last) = (messages.first().map(|first| first.id), messages.last().map(|last| last.id));
         let until = last.unwrap_or(room.last_id());
         let after = first.map_or(until, |first| MessageId { seq: first.seq - 1, ..first });
@@ -208,6 +202,23 @@ impl<C: Codec> Member<C> {
 fn clock(now: SystemTime) -> Reply {
     let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Reply::Clock { milliseconds: since.as_millis().try_into().unwrap_or(u64::MAX) }
+}
+
+/// Behind which message that begins which is asked for of a room, up to `end`, its last: all behind one, or the last so many, or as many
+/// as memory may keep. Nothing if memory has it all, so that its log need not be read.
+pub(super) fn logged(
+    session: &Session,
+    room: &Room,
+    end: MessageId,
+    (since, count): (Option<MessageId>, Option<usize>),
+) -> Result<Option<MessageId>, Failure> {
+    if !room.is_durable() || count == Some(0) {
+        return Ok(None);
+    }
+    let newest = || count.map_or_else(|| room.before_recent().seq, |count| end.seq.saturating_sub(count as u64));
+    let behind = since.unwrap_or_else(|| MessageId { seq: newest(), ..end });
+    let known = session.page(room, behind, 0).map_err(refused)?;
+    Ok(known.notice.map(|_| behind))
 }
 
 pub(super) fn no_room() -> Failure {

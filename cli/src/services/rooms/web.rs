@@ -10,7 +10,7 @@ mod route;
 mod streams;
 mod tickets;
 
-use super::commands::{refused, unpublished};
+use super::commands::{logged, refused, unpublished};
 use super::credentials::{Admission, PATIENCE, is_nobody, needed, shown_first};
 use super::listing;
 use super::member::Member;
@@ -207,8 +207,9 @@ impl Web {
             Route::Messages { room, since, limit } => {
                 let session = session()?;
                 let room = find(&session, &room)?;
-                if let Some(behind) = Deep::begins(&session, &room, since, limit)? {
-                    let deep = Deep::new(session, room, behind, (limit, since.is_none()), account).await?;
+                let end = room.last_id();
+                if let Some(behind) = logged(&session, &room, end, (since, limit))? {
+                    let deep = Deep::new(session, room, (behind, end), (limit, since.is_none()), account).await?;
                     let mut head = answer::stream(OBJECTS);
                     link(head.headers_mut(), Some(deep.next_path(limit)));
                     return Ok(if is_head { bodiless(head) } else { Response::pages_from(head, deep, Deep::next) });

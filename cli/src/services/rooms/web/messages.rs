@@ -83,32 +83,14 @@ pub(super) struct Deep {
 const DEEP_PAGE: PageLimit = PageLimit { messages: 256, bytes: PAGE_BYTES };
 
 impl Deep {
-    /// Behind which message that begins which is asked for, as in [`Pages::new`]; nothing if memory has it all.
-    pub(super) fn begins(
-        session: &Session,
-        room: &Room,
-        since: Option<MessageId>,
-        limit: Option<usize>,
-    ) -> Result<Option<MessageId>, Failure> {
-        if !room.is_durable() || limit == Some(0) {
-            return Ok(None);
-        }
-        let last = room.last_id();
-        let newest = limit.map_or(room.before_recent().seq, |limit| last.seq.saturating_sub(limit as u64));
-        let behind = since.unwrap_or(MessageId { seq: newest, ..last });
-        let known = session.page(room, behind, 0).map_err(refused)?;
-        Ok(known.notice.map(|_| behind))
-    }
-
-    /// All of it, or the first `limit` messages. `is_newest`: nobody has asked for what was before.
+    /// All of it up to `end`, or the first `limit` messages. `is_newest`: nobody has asked for what was before.
     pub(super) async fn new(
         session: Session,
         room: Room,
-        behind: MessageId,
+        (behind, end): (MessageId, MessageId),
         (limit, is_newest): (Option<usize>, bool),
         account: Account,
     ) -> Result<Self, Failure> {
-        let end = room.last_id();
         let mut page = read(&session, &room, behind).await?;
         page.notice.take_if(|_| is_newest);
         let first = page.messages.first().map_or(end.seq + 1, |first| first.id.seq);
