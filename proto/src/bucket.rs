@@ -81,6 +81,11 @@ impl Buckets {
         Self { table: vec![Bucket::default(); buckets].into(), rate }
     }
 
+    /// What each is limited to.
+    pub fn rate(&self) -> Rate {
+        self.rate
+    }
+
     /// Takes a token for the source that hashes to `hash`, and returns whether there was one. Hash with a secret key,
     /// so that nobody can choose whose bucket to empty.
     pub fn take(&mut self, hash: u64, now: Duration) -> bool {

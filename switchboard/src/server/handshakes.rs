@@ -29,7 +29,7 @@ pub(super) struct Handshakes {
     /// Who has how many under way.
     owners: Arc<Mutex<Owners>>,
     /// Of the rate that there was last, if there was one.
-    buckets: Mutex<Option<(u32, Buckets)>>,
+    buckets: Mutex<Option<Buckets>>,
     key: RandomState,
     started: Instant,
     /// Those who have places and have said nothing yet.
@@ -104,7 +104,7 @@ impl Handshakes {
         let (Some(rate), Some(network)) = (per_address, counted_network(settings, address)) else {
             return Some(UnderWay::new(place, counts, None));
         };
-        if !self.takes(rate, network) {
+        if !self.takes(Rate::new(rate, rate), network) {
             return None;
         }
         let mut owners = self.owners.lock();
@@ -117,12 +117,11 @@ impl Handshakes {
     }
 
     /// Whether `network` may begin one more at `rate`.
-    fn takes(&self, rate: u32, network: NonZeroU64) -> bool {
+    fn takes(&self, rate: Rate, network: NonZeroU64) -> bool {
         let mut buckets = self.buckets.lock();
-        if buckets.as_ref().is_none_or(|(last, _)| *last != rate) {
-            *buckets = Some((rate, Buckets::new(BUCKETS, Rate::new(rate, rate))));
-        }
-        let Some((_, buckets)) = &mut *buckets else { unreachable!("made just now") };
+        // With another rate everybody begins anew.
+        buckets.take_if(|buckets| buckets.rate() != rate);
+        let buckets = buckets.get_or_insert_with(|| Buckets::new(BUCKETS, rate));
         buckets.take(self.key.hash_one(network), self.started.elapsed())
     }
 }

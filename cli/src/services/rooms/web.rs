@@ -39,7 +39,7 @@ use switchboard::grammar::{ErrorCode, Failure, Reply};
 use switchboard::http::{Request, Response};
 use switchboard::policy::Principal;
 use switchboard::{
-    Buckets, Codec, Connection, ConnectionError, Format, PeerAddr, Published, Rate, Result, Room, RoomList, RoomName,
+    Buckets, Codec, Connection, ConnectionError, Format, PeerAddr, Published, Result, Room, RoomList, RoomName,
     Session, WebSocket,
 };
 use tickets::Tickets;
@@ -57,7 +57,7 @@ pub(super) struct Web {
     /// The longest body: as long as a frame may be elsewhere.
     frame_bytes: Replaceable<usize>,
     /// What each address may still publish, or have of tickets, by requests.
-    publications: Mutex<Option<(Rate, Buckets)>>,
+    publications: Mutex<Option<Buckets>>,
     hasher: RandomState,
     access: Access,
     /// Those that it gave for tokens, and that nobody has used.
@@ -269,8 +269,8 @@ impl Web {
         let hash = self.hasher.hash_one(source(address.ip()));
         let mut publications = self.publications.lock();
         // With another rate everybody begins anew.
-        publications.take_if(|(counted, _)| *counted != rate);
-        let (_, buckets) = publications.get_or_insert_with(|| (rate, Buckets::new(BUCKETS, rate)));
+        publications.take_if(|buckets| buckets.rate() != rate);
+        let buckets = publications.get_or_insert_with(|| Buckets::new(BUCKETS, rate));
         let taken = buckets.take(hash, self.listener.started.elapsed());
         drop(publications);
         if taken {
