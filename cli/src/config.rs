@@ -43,7 +43,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 use switchboard::{Limits, Timeouts};
 use switchboard_load::typed::{
-    parse_count, parse_duration, parse_size, parse_timeout, show_duration, show_size, show_timeout,
+    parse_count, parse_duration, parse_limit, parse_size, parse_timeout, show_duration, show_size, show_timeout,
 };
 
 /// Without any listener given.
@@ -440,10 +440,7 @@ fn show_path(path: Option<&Path>, none: &str) -> String {
 }
 
 fn parse_failures(text: &str) -> Result<Option<u32>, String> {
-    match text {
-        "off" => Ok(None),
-        _ => parse_count(text, 1_000_000).map(|count| Some(count as u32)).map_err(|fault| format!("{fault}, nor off")),
-    }
+    Ok(parse_limit(text, 1_000_000)?.map(|count| count as u32))
 }
 
 fn parse_per_address(text: &str, most: usize) -> Result<PerAddress, String> {

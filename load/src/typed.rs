@@ -12,7 +12,7 @@ pub use nearest::{did_you_mean, nearest};
 pub use percent::{percent_decoded, percent_encoded};
 pub use secret::Secret;
 pub use units::{
-    parse_count, parse_duration, parse_latency, parse_number, parse_size, parse_switch, parse_timeout, show_duration,
-    show_size, show_timeout,
+    parse_count, parse_duration, parse_latency, parse_limit, parse_number, parse_size, parse_switch, parse_timeout,
+    show_duration, show_size, show_timeout,
 };
 pub use url::{HostPort, Place, Scheme, Url};

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use switchboard::prelude::*;
 use switchboard::{Datagrams, ProxyVersion, RelayEnd, Trust, Validation};
-use switchboard_load::typed::{Scheme, Url, parse_count, parse_duration, parse_timeout};
+use switchboard_load::typed::{Scheme, Url, parse_count, parse_duration, parse_limit, parse_timeout};
 use tracing::debug;
 use upstream::Upstream;
 
@@ -67,7 +67,7 @@ fn streams(streams: StreamListener, options: &mut Options) -> Add {
     let check = options.value("check", Check::parse).unwrap_or(Check::Off);
     let idle = Replaceable::new(options.value("idle", parse_timeout).flatten());
     let half = options.value("half", parse_timeout).unwrap_or(Some(HALF));
-    let most = options.value("max", parse_most).unwrap_or(usize::MAX);
+    let most = options.value("max", |text| parse_limit(text, usize::MAX)).flatten().unwrap_or(usize::MAX);
     let queue = options.value("queue", |text| parse_count(text, usize::MAX)).unwrap_or(QUEUE);
     let wait = options.value("wait", parse_duration).unwrap_or(WAIT);
     let announce = options.value("send-proxy", parse_version).flatten();
@@ -157,14 +157,6 @@ fn parse_balance(text: &str) -> Result<Balance, String> {
         "round" => Ok(Balance::Round),
         "hash:address" => Ok(Balance::Address),
         _ => Err("not least, round or hash:address".to_owned()),
-    }
-}
-
-fn parse_most(text: &str) -> Result<usize, String> {
-    if text == "off" {
-        Ok(usize::MAX)
-    } else {
-        parse_count(text, usize::MAX).map_err(|fault| format!("{fault}, nor off"))
     }
 }
 

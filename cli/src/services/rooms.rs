@@ -39,7 +39,7 @@ use switchboard::{
     Codec, Connection, Cookies, DatagramLimits, Format, GuardedLines, Hub, Length, Overflow, PeerAddr, Rights, Room,
     RoomName, RoomOptions, Session, UserName,
 };
-use switchboard_load::typed::{Scheme, parse_count, parse_switch, parse_timeout};
+use switchboard_load::typed::{Scheme, parse_limit, parse_switch, parse_timeout};
 use tokio::time::Instant;
 use web::{Access, Web};
 
@@ -279,19 +279,13 @@ impl Settings {
 }
 
 fn parse_rate(text: &str) -> Result<Option<u32>, String> {
-    if text == "off" {
-        return Ok(None);
-    }
-    let count = parse_count(text, 1_000_000_000).map_err(|fault| format!("{fault}, nor off"))?;
-    Ok(Some(u32::try_from(count).unwrap_or(u32::MAX)))
+    let count = parse_limit(text, 1_000_000_000)?;
+    Ok(count.map(|count| u32::try_from(count).unwrap_or(u32::MAX)))
 }
 
 fn parse_share(text: &str) -> Result<Option<Share>, String> {
-    if text == "off" {
-        return Ok(None);
-    }
-    let count = parse_count(text, 1_000_000).map_err(|fault| format!("{fault}, nor off"))?;
-    Ok(Some(Share::new(u32::try_from(count).unwrap_or(u32::MAX))))
+    let count = parse_limit(text, 1_000_000)?;
+    Ok(count.map(|count| Share::new(u32::try_from(count).unwrap_or(u32::MAX))))
 }
 
 fn parse_overflow(text: &str, format: Format) -> Result<Overflow, String> {

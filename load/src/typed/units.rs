@@ -76,6 +76,14 @@ pub fn parse_count(text: &str, most: usize) -> Result<usize, String> {
     })
 }
 
+/// Reads a number from 1 to `most` that limits something; `off`: nothing does.
+pub fn parse_limit(text: &str, most: usize) -> Result<Option<usize>, String> {
+    if text == "off" {
+        return Ok(None);
+    }
+    parse_count(text, most).map(Some).map_err(|fault| format!("{fault}, nor off"))
+}
+
 /// Reads a number from 0 up.
 pub fn parse_number(text: &str) -> Result<u64, String> {
     text.parse().map_err(|_| "not a number of 0 or more".to_owned())
