@@ -74,6 +74,9 @@ fn streams(streams: StreamListener, options: &mut Options) -> Add {
     if announce.is_some() && upstreams.iter().any(Upstream::is_secure) {
         options.refuse("send-proxy", "comes before TLS, which is not supported: upstreams are tcp or unix with it");
     }
+    if matches!(check, Check::Answers { .. }) && upstreams.iter().any(Upstream::is_secure) {
+        options.refuse("check", "sends a text without TLS, which none that speaks TLS answers: it is tcp with them");
+    }
     // Its pairs have it, and not its connections.
     options.live.idle = Some(Idle(None));
     options.live.idle_pairs = Some(idle.clone());

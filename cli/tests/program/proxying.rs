@@ -215,6 +215,7 @@ fn what_makes_no_proxy_is_said_before_anything_is_bound() {
         ("proxy=tcp://127.0.0.1:0?to=tcp://a:1&balance=most", "not least, round or hash:address"),
         ("proxy=tcp://127.0.0.1:0?to=tcp://a:1&ca=/dev/null", "of which there is none"),
         ("proxy=tcp://127.0.0.1:0?to=tls://a:1&send-proxy=v2", "comes before TLS"),
+        ("proxy=tcp://127.0.0.1:0?to=tls://a:1&check=send=x,expect=y", "sends a text without TLS"),
         ("proxy=tcp://127.0.0.1:0?to=tcp://a:1&check=http", "not off, tcp or send=TEXT,expect=TEXT"),
         ("proxy=tcp://127.0.0.1:0?to=tcp://a:1&prefix=x", "unknown option `prefix`"),
         ("proxy=udp://127.0.0.1:0", "put ?to=udp://HOST:PORT"),
