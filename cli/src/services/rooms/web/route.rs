@@ -164,21 +164,7 @@ pub(super) fn route(method: &Method, path: &str, query: Option<&str>) -> Result<
     }
 }
 
-/// Every path that is no file's, as `openapi.json` writes it.
-#[cfg(test)]
-pub(super) const TEMPLATES: [&str; 9] = [
-    "/me",
-    "/rooms",
-    "/rooms/{room}",
-    "/rooms/{room}/events",
-    "/rooms/{room}/members",
-    "/rooms/{room}/messages",
-    "/rooms/{room}/ws",
-    "/tickets",
-    "/ws",
-];
-
-/// Every path but those of files, for counting: all of those are the last.
+/// Every path, as `openapi.json` writes it: those of files are the first, which is the page, and the last, which is all others.
 pub(super) const PATHS: &[&str] = &[
     "/",
     "/ws",
