@@ -2,7 +2,6 @@
 
 use super::Node;
 use super::owners::{Owners, Scope, network};
-use crate::config::Limits;
 use crate::error::logged;
 use crate::link::{Link, ListenerSettings, PeerAddr};
 use parking_lot::Mutex;
@@ -64,7 +63,7 @@ impl Node {
 
     /// Counts a connection among all, or says why not.
     pub(crate) fn count_one(self: &Arc<Self>, settings: &ListenerSettings) -> Result<Counted, CloseReason> {
-        let limits = server_limits(settings);
+        let limits = &settings.server;
         let (admitted, others) = self.count(limits.connections).ok_or(CloseReason::TooManyConnections)?;
         Ok(Counted { admitted, others })
     }
@@ -97,7 +96,7 @@ impl Node {
         others: usize,
         settings: &ListenerSettings,
     ) -> Result<Option<NonZeroU64>, CloseReason> {
-        let limits = server_limits(settings);
+        let limits = &settings.server;
         let own_limit = settings.occupancy.as_ref().and(settings.limits.connections_per_address);
         let per_address = limits.connections_per_address.or((!settings.is_local).then_some(PER_ADDRESS));
         // A listener with its own limit for one address may let in more than others do.
@@ -178,11 +177,6 @@ impl Drop for Again {
             occupancy.leave_from(&self.settings.limits, self.network);
         }
     }
-}
-
-/// What all of a server's listeners hold together.
-fn server_limits(settings: &ListenerSettings) -> &Limits {
-    &settings.server
 }
 
 /// Where a connection from this address counts, if it does: not one that is a proxy's own, or that many clients' requests come on.
