@@ -16,7 +16,7 @@ const MOST_BYTES: u64 = 8 * 1024;
 pub struct Secret(Box<str>);
 
 impl Secret {
-    /// Checks a text.
+    /// Hides a text.
     pub fn new(text: impl Into<Box<str>>) -> Self {
         Self(text.into())
     }
