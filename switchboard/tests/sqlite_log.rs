@@ -346,6 +346,11 @@ fn what_is_damaged_or_of_another_version_is_refused() {
     folder.database().execute_batch("PRAGMA user_version = 99").unwrap();
     let refused = SqliteLog::open(&folder.0, SqliteOptions::default()).unwrap_err();
     assert!(matches!(refused, SqliteError::Format { found: 99, .. }), "{refused}");
+    // Whoever looks at it is not told that it is damaged: nobody is to throw away what a newer version has written.
+    let refused = SqliteLog::check(&folder.0).expect_err("another version");
+    assert!(matches!(refused, SqliteError::Format { found: 99, .. }), "{refused}");
+    let refused = SqliteLog::export(&folder.0, &room("lobby"), |_| true).expect_err("another version");
+    assert!(matches!(refused, SqliteError::Format { found: 99, .. }), "{refused}");
     folder.database().execute_batch("PRAGMA user_version = 1").unwrap();
     let path = folder.0.join("history.db");
     let whole = std::fs::read(&path).unwrap();

@@ -227,12 +227,17 @@ impl Directory {
 
 /// A connection that cannot write to the database in this directory.
 pub(super) fn look_into(directory: &Path) -> Result<Connection, SqliteError> {
+    let path = directory.join(DATABASE);
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let opened = Connection::open_with_flags(directory.join(DATABASE), flags).and_then(|connection| {
+    let opened = Connection::open_with_flags(&path, flags).and_then(|connection| {
         connection.busy_timeout(BUSY_WAIT)?;
-        Ok(connection)
+        let found = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        Ok((connection, found))
     });
-    opened.map_err(|error| unusable(directory, &error))
+    match opened.map_err(|error| unusable(directory, &error))? {
+        (connection, FORMAT) => Ok(connection),
+        (_, found) => Err(SqliteError::Format { path: shown(&path), found }),
+    }
 }
 
 pub(super) fn unusable(directory: &Path, error: &rusqlite::Error) -> SqliteError {

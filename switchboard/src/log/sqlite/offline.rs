@@ -2,7 +2,7 @@
 //! them in, and beginning all epochs anew.
 
 use super::SqliteLog;
-use super::file::{self, Directory, FORMAT, SqliteError};
+use super::file::{self, Directory, SqliteError};
 use super::reader::{self, Passage};
 use super::shelf::Shelf;
 use super::writer::Statements;
@@ -70,7 +70,7 @@ impl SqliteLog {
     /// Looks at every page of the log in `directory`, and at every number of its rooms. A server may use it meanwhile.
     ///
     /// # Errors
-    /// There is none, or it is damaged.
+    /// There is none, another version has made it, or it is damaged.
     pub fn check(directory: &Path) -> Result<SqliteReport, SqliteError> {
         let connection = file::look_into(directory)?;
         checked(&connection).map_err(|error| file::unusable(directory, &error))
@@ -177,10 +177,6 @@ impl SqliteLog {
 }
 
 fn checked(connection: &Connection) -> rusqlite::Result<SqliteReport> {
-    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if found != FORMAT {
-        return Err(file::damage(&format!("its format is {found}, and {FORMAT} is known")));
-    }
     file::check(connection, "integrity_check")?;
     let mut report = SqliteReport { rooms: 0, messages: 0, payload_bytes: 0 };
     let mut sums = connection
