@@ -1,9 +1,9 @@
 //! Networks that the file bans: who is there from them is reset, who comes is refused, and no one else notices.
 
-use crate::process::{PATIENCE, Place, Program, ask, command};
+use crate::process::{Place, Program, ask, command};
 use nix::sys::signal::Signal;
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 use std::time::Duration;
 
@@ -32,13 +32,7 @@ impl Served {
 
     /// Comes from an address of this machine.
     fn come_from(&self, address: [u8; 4]) -> TcpStream {
-        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
-        socket.bind(&SocketAddr::from((address, 0)).into()).expect("it is of this machine");
-        let port = self.program.listeners[0].address().port();
-        socket.connect(&SocketAddr::from(([127, 0, 0, 1], port)).into()).expect("it listens");
-        let stream = TcpStream::from(socket);
-        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
-        stream
+        self.program.tcp_from(address, 0)
     }
 
     /// Whether datagrams from an address of this machine are answered.

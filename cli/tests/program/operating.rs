@@ -6,21 +6,21 @@ use serde_json::Value;
 use std::io::Write as _;
 
 /// Asks at a socket.
-fn admin(socket: &Place, arguments: &[&str]) -> End {
+pub(crate) fn admin(socket: &Place, arguments: &[&str]) -> End {
     let url = format!("unix://{socket}");
     run(&[&["admin", "--url", &url], arguments].concat())
 }
 
 /// What it prints if all is well.
 #[track_caller]
-fn done(end: End) -> String {
+pub(crate) fn done(end: End) -> String {
     assert_eq!((end.code, end.log.len()), (Some(0), 0), "{end:?}");
     end.output.join("\n")
 }
 
 /// What it says if not, in one line.
 #[track_caller]
-fn refused(end: &End) -> &str {
+pub(crate) fn refused(end: &End) -> &str {
     assert_eq!((end.code, end.log.len(), end.output.len()), (Some(1), 1, 0), "{end:?}");
     &end.log[0]
 }

@@ -321,6 +321,17 @@ impl Program {
         stream
     }
 
+    /// A TCP connection to a listener, from an address of this machine.
+    pub(crate) fn tcp_from(&self, address: [u8; 4], listener: usize) -> TcpStream {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+        socket.bind(&SocketAddr::from((address, 0)).into()).expect("it is of this machine");
+        let port = self.listeners[listener].address().port();
+        socket.connect(&SocketAddr::from(([127, 0, 0, 1], port)).into()).expect("it listens");
+        let stream = TcpStream::from(socket);
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+        stream
+    }
+
     /// A UDP socket that talks to a listener.
     pub(crate) fn udp(&self, listener: usize) -> UdpSocket {
         let target = self.listeners[listener].address();

@@ -1,10 +1,11 @@
 //! What operators do to a server that runs, by `switchboard admin`, and what those who are there notice.
 
 use crate::http::asked;
-use crate::process::{End, Place, Program, ask, command, run, until};
+use crate::operating;
+use crate::process::{End, Place, Program, ask, command, until};
 use crate::tokens::made;
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 
 /// A server with an admin socket, and a file and folders that are gone at the end.
@@ -32,23 +33,19 @@ impl Served {
     }
 
     fn admin(&self, arguments: &[&str]) -> End {
-        run(&[&["admin", "--url", &format!("unix://{}", self.socket)], arguments].concat())
+        operating::admin(&self.socket, arguments)
     }
 
     /// What it prints if all is well.
     #[track_caller]
     fn done(&self, arguments: &[&str]) -> String {
-        let end = self.admin(arguments);
-        assert_eq!((end.code, end.log.len()), (Some(0), 0), "{end:?}");
-        end.output.join("\n")
+        operating::done(self.admin(arguments))
     }
 
     /// What it says if not.
     #[track_caller]
     fn refused(&self, arguments: &[&str]) -> String {
-        let end = self.admin(arguments);
-        assert_eq!((end.code, end.log.len(), end.output.len()), (Some(1), 1, 0), "{end:?}");
-        end.log[0].clone()
+        operating::refused(&self.admin(arguments)).to_owned()
     }
 
     /// What the audit tells of what operators did: actions with their arguments.
@@ -65,10 +62,7 @@ impl Served {
 
     /// Comes from an address of this machine.
     fn come_from(&self, address: [u8; 4]) -> TcpStream {
-        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
-        socket.bind(&SocketAddr::from((address, 0)).into()).expect("it is of this machine");
-        socket.connect(&self.program.listeners[1].address().into()).expect("it listens");
-        TcpStream::from(socket)
+        self.program.tcp_from(address, 1)
     }
 
     fn is_let_in(&self, address: [u8; 4]) -> bool {
@@ -305,8 +299,7 @@ fn what_is_set_and_what_it_comes_to_is_told_without_a_secret() {
     );
     std::fs::write(&*file, text).expect("it is written");
     let program = Program::of_file(&file, 2);
-    let url = format!("unix://{socket}");
-    let admin = |arguments: &[&str]| run(&[&["admin", "--url", &url], arguments].concat());
+    let admin = |arguments: &[&str]| operating::admin(&socket, arguments);
     let told = admin(&["config"]).output.join("\n");
     let line = told.lines().find(|line| line.starts_with("max-frame = ")).expect("it is there");
     assert!(line.starts_with("max-frame = \"8KiB\"  # ") && line.contains("settings.toml"), "{line}");
