@@ -141,9 +141,9 @@ Without any: echo=tcp://127.0.0.1:8080 echo=udp://127.0.0.1:8080
              rooms=http://127.0.0.1:8082 admin=http://127.0.0.1:8083
 
 The first SIGINT or SIGTERM lets connections finish; a second ends them now.
-SIGHUP reads the file and certificates again; it drops nobody, and if anything
-is wrong, or needs a restart, nothing changes. If the terminal hangs up, and
-there is no file, connections may finish too.";
+SIGHUP reads the file and certificates again; it drops nobody whom they still
+let in, and if anything is wrong, or needs a restart, nothing changes. If the
+terminal hangs up, and there is no file, connections may finish too.";
 
 const SETTINGS_HELP: &str = "\
 Each setting can be a flag (--max-frame 1MiB), an environment variable
@@ -153,8 +153,9 @@ listen = [\"…\"], or [[listener]] with the URL and its options as keys.
 `switchboard config example` prints a file with every key; `config print` shows
 the values in force and where each came from.
 
-Exit codes: 0 done; 1 an address is taken, or the program failed; 2 a mistake in
-the command line; 78 in the file, a certificate, the environment or a limit.";
+Exit codes: 0 done; 1 an address is taken, or the program or its data directory
+failed; 2 a mistake in the command line; 78 in the file, a certificate, the
+environment, a limit, or what the data directory has.";
 
 /// Holds many connections in one process and passes messages between them.
 #[derive(Debug, Parser)]

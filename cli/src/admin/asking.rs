@@ -108,7 +108,7 @@ impl AdminRemote {
         }
         if status == StatusCode::UNAUTHORIZED && self.token.is_none() {
             return anyhow!(
-                "{url} tells this to nobody unknown: ask at its Unix socket, or with a token that has `admin` in the file \
+                "{url} tells this only to those whom it knows: ask at its Unix socket, or with a token that has `admin` in the file \
                  (--token-file)"
             );
         }

@@ -156,7 +156,7 @@ pub(super) static KEYS: &[Key] = &[
         "\"x-forwarded-for\"",
         "the header by which they say so",
     ).live(),
-    listener("to", Kind::List, "", "proxy: URLs of the upstreams that connections are passed on to, tcp, tls or unix; required there")
+    listener("to", Kind::List, "", "proxy: URLs of the upstreams that connections are passed on to, tcp, tls or unix, on udp udp; required there")
         .sample("[\"tcp://10.0.0.5:5432\"]"),
     listener(
         "balance",

@@ -89,7 +89,7 @@ pub(super) static KEYS: &[Key] = &[
         "state-directory",
         Kind::Text,
         "\"auto\"",
-        "directory for what is kept over a restart: keys that were fetched; auto: what systemd gives (StateDirectory=), else off",
+        "directory for what is kept over a restart: keys that were fetched, what operators have said; auto: what systemd gives (StateDirectory=), else off",
     ),
     top(
         "data",
