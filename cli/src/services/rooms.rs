@@ -11,6 +11,7 @@ pub(crate) mod credentials;
 mod listing;
 pub(super) mod makers;
 mod member;
+mod repeating;
 mod seats;
 mod serving;
 mod strangers;

@@ -35,7 +35,10 @@ pub(super) async fn watch(server: &AdminRemote) -> anyhow::Result<()> {
     let [mut keys, mut seconds] = [LOOK, SECOND].map(steady);
     let (mut asking, mut answered): (Option<Asking<'_>>, Option<Instant>) = (None, None);
     loop {
-        canvas.terminal.draw(|frame| draw::draw(frame, &mut screen, canvas.has_colours)).context("cannot draw on the terminal")?;
+        canvas
+            .terminal
+            .draw(|frame| draw::draw(frame, &mut screen, canvas.has_colours))
+            .context("cannot draw on the terminal")?;
         let deed = tokio::select! {
             deed = pressed(&mut keys, &mut screen) => deed?,
             answer = answer(&mut asking) => {

@@ -379,21 +379,6 @@ impl RoomInner {
         state.inbox(tick).post(tick, entry);
     }
 
-    /// The last `count` messages that it keeps.
-    pub(super) fn newest(&self, _: Pass, count: usize) -> Vec<Arc<Message>> {
-        let mut state = self.state.lock();
-        self.forget_old(&mut state);
-        state.shown.newest(count).cloned().collect()
-    }
-
-    /// What it keeps behind `since`, at most `limit` messages, and what is told of those that are gone.
-    pub(super) fn since(&self, _: Pass, since: MessageId, limit: usize) -> Page {
-        let mut state = self.state.lock();
-        self.forget_old(&mut state);
-        let (after, notice) = state.shown.missed(since, &self.name);
-        Page { notice, messages: state.shown.after(after).take(limit).cloned().collect() }
-    }
-
     /// How many members it has, its last message, and how many messages and bytes it keeps.
     pub(super) fn figures(&self) -> (usize, MessageId, (usize, usize)) {
         let state = self.state.lock();

@@ -3,7 +3,7 @@
 //! Nothing here delivers: what is published reaches members by itself.
 
 use super::asked;
-use super::commands::{Answer, Past, misnamed, unjoined, unpublished};
+use super::commands::{Answer, misnamed, unjoined, unpublished};
 use super::confirming::Unconfirmed;
 use super::credentials::FirstSeat;
 use super::seats::Seats;
@@ -15,23 +15,16 @@ use bytes::Bytes;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
-use switchboard::grammar::{Command, ErrorCode, Failure, Input, Message, Notice, Reply, Signed, parse};
-use switchboard::log::PageLimit;
+use switchboard::grammar::{Command, ErrorCode, Failure, Input, Notice, Reply, Signed, parse};
 use switchboard::{
     Bucket, CloseReason, Codec, Connection, ConnectionError, Format, FrameError, Join, MessageId, PublishError, Result,
-    Rights, Room, RoomName, Session, Turn, UserName,
+    Rights, Room, RoomName, Session, UserName,
 };
 
 /// The one interval that followed streams promise (docs/protocol.md): their clients cannot ask, so they tell a quiet room from a dead
 /// connection by it, and proxies give up after a minute without a byte, some after half of one. What the library sends by itself,
 /// after 30 s without output (`Timeouts::ping`), therefore never comes here.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
-
-/// Messages of a past that are held at a time, by a reader that may be slow.
-const PAGE: usize = 4;
-
-/// The same of what a log has: each page of it is read from there.
-const DEEP_PAGE: PageLimit = PageLimit { messages: 64, bytes: 16 << 10 };
 
 /// A connection and its places in rooms.
 pub(super) struct Member<C: Codec> {
@@ -376,51 +369,8 @@ where
     }
 
     /// Of the address that it comes from.
-    fn account(&self) -> Account {
+    pub(super) fn account(&self) -> Account {
         self.listener.work.account(self.conn.peer())
-    }
-
-    /// Tells messages again, to this member alone; each is written only when there is room for it, and what the room has
-    /// turned over by then is a gap.
-    async fn repeat(&mut self, past: Past) -> Result<(), ConnectionError> {
-        let Past { room, mut count, mut after, until, is_deep } = past;
-        let most = if is_deep { DEEP_PAGE } else { PageLimit { messages: PAGE, bytes: usize::MAX } };
-        if is_deep && let Some(first) = self.past(&room, after, most).await.first().map(|first| first.id.seq) {
-            after.seq = first - 1;
-            count = usize::try_from(until.saturating_sub(after.seq)).unwrap_or(usize::MAX);
-        }
-        let format = self.session.format();
-        self.reply(&Reply::History { room: room.name().clone(), count }).await?;
-        let (mut turn, account) = (Turn::default(), self.account());
-        while after.seq < until {
-            // What it may not have any more is gone.
-            let page = self.past(&room, after, most).await;
-            let next = page.first().map_or(u64::MAX, |message| message.id.seq).min(until + 1);
-            let lost = next - after.seq - 1;
-            if lost > 0 {
-                let gap = Notice::Gap { room: room.name().clone(), lost, from_seq: after.seq + 1 };
-                self.send(format.notice(&gap)).await?;
-            }
-            after.seq = next - 1;
-            for message in page.into_iter().filter(|message| message.id.seq <= until) {
-                after = message.id;
-                if format == Format::Raw && !C::carries(&message.payload) {
-                    continue;
-                }
-                let mut frame = Vec::new();
-                format.message(&message, &mut frame);
-                account.owe(frame.len());
-                turn.spend(frame.len()).await;
-                self.send([Bytes::from(frame)]).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// What it may have of a room behind `after`; nothing if that cannot be read.
-    async fn past(&self, room: &Room, after: MessageId, most: PageLimit) -> Vec<Arc<Message>> {
-        let Ok(reading) = self.session.past(room, after, most) else { return Vec::new() };
-        reading.await.map(|page| page.messages).unwrap_or_default()
     }
 
     /// The end of input: the peer's, or the server's.
@@ -482,7 +432,7 @@ where
         self.send(self.session.format().reply(reply)).await
     }
 
-    async fn send(&mut self, frames: impl IntoIterator<Item = Bytes>) -> Result<(), ConnectionError> {
+    pub(super) async fn send(&mut self, frames: impl IntoIterator<Item = Bytes>) -> Result<(), ConnectionError> {
         for frame in frames {
             let frame = self.ended(frame);
             self.conn.send(frame).await?;

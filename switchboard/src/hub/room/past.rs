@@ -12,6 +12,21 @@ use tokio::sync::oneshot;
 pub(in crate::hub) type PastRead = Pin<Box<dyn Future<Output = Result<Page, LogError>> + Send>>;
 
 impl RoomInner {
+    /// The last `count` messages that it keeps.
+    pub(in crate::hub) fn newest(&self, _: Pass, count: usize) -> Vec<Arc<Message>> {
+        let mut state = self.state.lock();
+        self.forget_old(&mut state);
+        state.shown.newest(count).cloned().collect()
+    }
+
+    /// What it keeps behind `since`, at most `limit` messages, and what is told of those that are gone.
+    pub(in crate::hub) fn since(&self, _: Pass, since: MessageId, limit: usize) -> Page {
+        let mut state = self.state.lock();
+        self.forget_old(&mut state);
+        let (after, notice) = state.shown.missed(since, &self.name);
+        Page { notice, messages: state.shown.after(after).take(limit).cloned().collect() }
+    }
+
     /// Where whoever knows the messages up to `since` goes on, and what it is told before; what is gone of those behind it shows when they are
     /// read. Whoever knows another incarnation gets the newest, as many as memory may keep.
     pub(super) fn missed_in_log(&self, state: &RoomState, since: MessageId) -> (u64, Option<Notice>) {
