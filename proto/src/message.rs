@@ -26,6 +26,11 @@ impl Epoch {
     pub fn new(random: u32) -> Self {
         Self(random)
     }
+
+    /// The number that names it.
+    pub fn number(self) -> u32 {
+        self.0
+    }
 }
 
 impl fmt::Display for Epoch {

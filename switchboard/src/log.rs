@@ -1,5 +1,6 @@
 //! What keeps the messages of rooms beyond the process: the contract is [`RoomLog`].
 
+pub mod replica;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 

@@ -63,6 +63,7 @@ mod proxied;
 mod relaying;
 mod resident;
 mod rooms;
+mod shared_log;
 mod simulation;
 mod sockets;
 #[cfg(feature = "sqlite")]
