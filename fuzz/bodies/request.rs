@@ -3,7 +3,7 @@
 //!
 //! Beside `cli/src/services/rooms/web/`, whose parts it is included with.
 
-use super::route::{Begin, Route, Socket, SocketKind, allowed, route};
+use super::route::{Begin, Route, Socket, SocketKind, Span, allowed, route};
 use crate::web::guard::{Asker, Guard, Origins};
 use http::request::Parts;
 use http::uri::Authority;
@@ -90,8 +90,9 @@ fn written(route: &Route) -> Option<(String, String)> {
             put("since", since.map(|id| id.to_string()));
             format!("/rooms/{room}/events")
         }
-        Route::Messages { room, since, limit } => {
+        Route::Messages { room, span: Span { since, before, limit } } => {
             put("since", since.map(|id| id.to_string()));
+            put("before", before.map(|id| id.to_string()));
             put("limit", limit.map(|limit| limit.to_string()));
             format!("/rooms/{room}/messages")
         }
@@ -99,8 +100,7 @@ fn written(route: &Route) -> Option<(String, String)> {
             put("follow", Some("1".to_owned()));
             match begin {
                 Begin::Since(id) => put("since", Some(id.to_string())),
-                Begin::Last(usize::MAX) => {}
-                Begin::Last(count) => put("limit", Some(count.to_string())),
+                Begin::Last(count) => put("limit", count.map(|count| count.to_string())),
             }
             format!("/rooms/{room}/messages")
         }

@@ -104,13 +104,13 @@ pub(crate) fn lines(content_type: &'static str, objects: &[Bytes]) -> Response<B
 /// A list, and where its next part is.
 pub(crate) fn paged(list: &Reply, next: Option<String>) -> Response<Bytes> {
     let mut response = reply(list);
-    link(response.headers_mut(), next);
+    link(response.headers_mut(), "next", next);
     response
 }
 
-/// Says where to go on behind an answer.
-pub(crate) fn link(headers: &mut HeaderMap, next: Option<String>) {
-    if let Some(link) = next.and_then(|next| HeaderValue::try_from(format!("<{next}>; rel=\"next\"")).ok()) {
+/// Says where to go on behind an answer, or before it.
+pub(crate) fn link(headers: &mut HeaderMap, rel: &'static str, path: Option<String>) {
+    if let Some(link) = path.and_then(|path| HeaderValue::try_from(format!("<{path}>; rel=\"{rel}\"")).ok()) {
         headers.insert(LINK, link);
     }
 }

@@ -1,6 +1,6 @@
 //! Rooms that are kept in a data directory: over restarts, and where the directory cannot be served.
 
-use crate::http::asked;
+use crate::http::{Client, asked};
 use crate::process::{End, Place, Program, command};
 use std::io::Write as _;
 use std::process::Stdio;
@@ -69,9 +69,60 @@ fn what_memory_does_not_have_is_read_from_the_directory() {
     let numbers = |range: std::ops::RangeInclusive<u32>| range.map(|number| number.to_string()).collect::<Vec<_>>();
     assert_eq!(texts(&format!("?since={first}")), numbers(2..=300));
     assert_eq!(texts(&format!("?since={first}&limit=3")), numbers(2..=4));
+    let nth = |number: u32| first.replace("-1", &format!("-{number}"));
+    let before = |number, rest: &str| texts(&format!("?before={}{rest}", nth(number)));
+    assert_eq!(before(20, "&limit=3"), numbers(17..=19));
+    assert_eq!(before(3, "&limit=9"), numbers(1..=2));
+    assert_eq!(before(299, "&limit=9"), numbers(290..=298));
+    assert_eq!(before(280, ""), numbers(24..=279));
+    assert_eq!(before(20, &format!("&since={}&limit=4", nth(9))), numbers(10..=13));
+    assert_eq!(before(12, &format!("&since={}", nth(9))), numbers(10..=11));
     assert_eq!(texts("?limit=280"), numbers(21..=300));
     assert_eq!(texts("?limit=3"), numbers(298..=300));
     assert_eq!(texts(""), numbers(45..=300));
+    // And followed: from there on, with no word of what nobody asked for.
+    let mut follower = Client::connect(&program, 0);
+    follower.send("GET /rooms/ops/messages?follow=1&limit=280 HTTP/1.1\r\nhost: localhost\r\n\r\n");
+    assert_eq!(follower.head().status, 200);
+    let told = follower.streamed("\"text\":\"300\"}");
+    let seqs = told.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["seq"].as_u64());
+    assert_eq!(seqs.collect::<Vec<_>>(), (21..=300).collect::<Vec<_>>(), "{told:.200}");
+    assert!(!told.contains("\"gap\""));
+    publish(&program, "301");
+    follower.streamed("\"text\":\"301\"}");
+}
+
+#[test]
+fn pages_of_the_past_lead_to_its_beginning() {
+    let place = Place::folder("backwards");
+    let program = Program::serve(&[HTTP, "--data", &place.within("data"), "--history-messages", "290"]);
+    let first = publish(&program, "1");
+    (2..=300).for_each(|number: u32| _ = publish(&program, &number.to_string()));
+    let mut path = Some(format!("/rooms/ops/messages?before={}&limit=70", first.replace("-1", "-999")));
+    let mut counts = Vec::new();
+    let mut next = 300;
+    while let Some(asked_for) = path {
+        let answer = asked(program.tcp(0), "GET", &asked_for, &[], "");
+        let numbers = answer.body.lines().map(|line| {
+            let message: serde_json::Value = serde_json::from_str(line).unwrap();
+            message["seq"].as_u64().unwrap()
+        });
+        let numbers: Vec<_> = numbers.collect();
+        assert!(numbers.is_sorted() && numbers.last().is_none_or(|last| *last == next), "{numbers:?}");
+        next -= numbers.len() as u64;
+        counts.push(numbers.len());
+        let link = answer.header("link").and_then(|link| link.strip_prefix('<')?.strip_suffix(">; rel=\"prev\""));
+        path = link.map(str::to_owned);
+    }
+    assert_eq!((counts, next), (vec![70, 70, 70, 70, 10, 0], 10));
+    // What nobody keeps is told to whoever asks behind it, as far as it was asked for.
+    let since = |query: &str| get(&program, 0, &format!("/rooms/ops/messages?since={first}{query}")).1;
+    assert!(since("&limit=1").starts_with("{\"event\":\"gap\",\"room\":\"ops\",\"lost\":9,\"from_seq\":2}\n"));
+    let before = format!("&before={}", first.replace("-1", "-5"));
+    assert_eq!(since(&before), "{\"event\":\"gap\",\"room\":\"ops\",\"lost\":3,\"from_seq\":2}\n");
+    // Of another incarnation there is nothing.
+    let (status, told) = get(&program, 0, "/rooms/ops/messages?before=0-7&limit=3");
+    assert!(status == 200 && told.lines().count() == 1 && told.contains("\"reset\""), "{told}");
 }
 
 #[test]

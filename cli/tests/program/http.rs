@@ -22,7 +22,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(own, _)| own == name).map(|(_, value)| &**value)
     }
 
@@ -48,7 +48,7 @@ pub(crate) struct Client<S = TcpStream> {
 }
 
 impl Client {
-    fn connect(program: &Program, listener: usize) -> Self {
+    pub(crate) fn connect(program: &Program, listener: usize) -> Self {
         Self::over(program.tcp(listener))
     }
 }
@@ -89,7 +89,7 @@ impl<S: Read + Write> Client<S> {
     }
 
     /// The head of an answer, whose body is still to come.
-    fn head(&mut self) -> Answer {
+    pub(crate) fn head(&mut self) -> Answer {
         let head = self.until("\r\n\r\n");
         let mut lines = head.lines();
         let status = lines.next().and_then(|line| line.split(' ').nth(1)?.parse().ok()).expect("a status line");
@@ -122,7 +122,7 @@ impl<S: Read + Write> Client<S> {
     }
 
     /// What a streamed body brings up to and with `end`, however it comes in chunks.
-    fn streamed(&mut self, end: &str) -> String {
+    pub(crate) fn streamed(&mut self, end: &str) -> String {
         loop {
             if let Some(found) = self.body.find(end) {
                 return self.body.drain(..found + end.len()).collect();

@@ -158,7 +158,8 @@ impl<C: Codec> Member<C> {
     fn history(&self, count: Option<usize>) -> Result<Answer, Failure> {
         let room = self.current()?.room().clone();
         let (is_raw, end) = (self.session.format() == Format::Raw, room.last_id());
-        if let Some(after) = logged(&self.session, &room, end, (None, count))? {
+        let after = before_newest(&room, end, count);
+        if is_logged(&self.session, &room, after, count)? {
             let count = usize::try_from(end.seq - after.seq).unwrap_or(usize::MAX);
             return Ok(Answer::History(Past { room, count, after, until: end.seq, is_deep: true }));
         }
@@ -204,21 +205,27 @@ fn clock(now: SystemTime) -> Reply {
     Reply::Clock { milliseconds: since.as_millis().try_into().unwrap_or(u64::MAX) }
 }
 
-/// Behind which message that begins which is asked for of a room, up to `end`, its last: all behind one, or the last so many, or as many
-/// as memory may keep. Nothing if memory has it all, so that its log need not be read.
-pub(super) fn logged(
+/// The point before the last `count` messages of a room up to `end`; or before as many as memory may keep.
+pub(super) fn before_newest(room: &Room, end: MessageId, count: Option<usize>) -> MessageId {
+    let kept = || {
+        let recent = room.before_recent();
+        room.last_id().seq - recent.seq
+    };
+    let count = count.map_or_else(kept, |count| count as u64);
+    MessageId { seq: end.seq.saturating_sub(count), ..end }
+}
+
+/// Whether what there is behind a message has to be read from the room's log, since memory does not have all of it.
+pub(super) fn is_logged(
     session: &Session,
     room: &Room,
-    end: MessageId,
-    (since, count): (Option<MessageId>, Option<usize>),
-) -> Result<Option<MessageId>, Failure> {
+    behind: MessageId,
+    count: Option<usize>,
+) -> Result<bool, Failure> {
     if !room.is_durable() || count == Some(0) {
-        return Ok(None);
+        return Ok(false);
     }
-    let newest = || count.map_or_else(|| room.before_recent().seq, |count| end.seq.saturating_sub(count as u64));
-    let behind = since.unwrap_or_else(|| MessageId { seq: newest(), ..end });
-    let known = session.page(room, behind, 0).map_err(refused)?;
-    Ok(known.notice.map(|_| behind))
+    Ok(session.page(room, behind, 0).map_err(refused)?.notice.is_some())
 }
 
 pub(super) fn no_room() -> Failure {

@@ -10,7 +10,7 @@ mod route;
 mod streams;
 mod tickets;
 
-use super::commands::{logged, refused, unpublished};
+use super::commands::{refused, unpublished};
 use super::credentials::{Admission, PATIENCE, is_nobody, needed, shown_first};
 use super::listing;
 use super::member::Member;
@@ -21,7 +21,7 @@ use crate::running::Run;
 use crate::services::admin::Health;
 use crate::services::received;
 use crate::web::access::{AccessLog, note_name};
-use crate::web::answer::{self, EVENTS, OBJECTS, bodiless, endless, link, paged};
+use crate::web::answer::{self, EVENTS, OBJECTS, bodiless, endless, paged};
 use crate::web::credential::{self, Presented};
 use crate::web::guard::{self, Asker, Guard};
 use crate::web::work::{Account, source};
@@ -29,7 +29,6 @@ use crate::web::{Front, body};
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode};
-use messages::{Deep, Pages};
 use parking_lot::Mutex;
 use route::{Route, Socket, SocketKind, route};
 use std::hash::{BuildHasher as _, RandomState};
@@ -204,27 +203,14 @@ impl Web {
                 Ok(rooms(list, limit, &account))
             }
             Route::Members { room, skip, limit } => members(&session()?, &room, skip, limit, &account),
-            Route::Messages { room, since, limit } => {
+            Route::Messages { room, span } => {
                 let session = session()?;
                 let room = find(&session, &room)?;
-                let end = room.last_id();
-                if let Some(behind) = logged(&session, &room, end, (since, limit))? {
-                    let deep = Deep::new(session, room, (behind, end), (limit, since.is_none()), account).await?;
-                    let mut head = answer::stream(OBJECTS);
-                    link(head.headers_mut(), Some(deep.next_path(limit)));
-                    return Ok(if is_head { bodiless(head) } else { Response::pages_from(head, deep, Deep::next) });
-                }
-                let pages = Pages::new(session, room, since, limit, account)?;
-                let mut head = answer::stream(OBJECTS);
-                link(head.headers_mut(), Some(pages.next_path()));
-                if is_head {
-                    return Ok(bodiless(head));
-                }
-                Ok(Response::pages(head, pages))
+                messages::answer((session, room), span, account, is_head).await
             }
             Route::Follow { .. } if is_head => Ok(bodiless(endless(OBJECTS))),
             Route::Events { .. } if is_head => Ok(bodiless(endless(EVENTS))),
-            Route::Follow { room, begin } => self.follow(who, &room, begin, request.peer()),
+            Route::Follow { room, begin } => self.follow(who, &room, begin, request.peer()).await,
             Route::Events { room, since } => self.events(who, &room, since, &request),
             Route::Socket(socket) => self.socket(socket, Arc::clone(who), request),
         }

@@ -153,6 +153,10 @@ fn messages_are_read_from_where_the_reader_was() {
     assert_eq!(read(&format!("?since={}", id(&ids[1]))), "3 4 5");
     assert_eq!(read(&format!("?since={}&limit=2", id(&ids[1]))), "3 4");
     assert_eq!(read(&format!("?since={}", id(&ids[4]))), "");
+    assert_eq!(read(&format!("?before={}", id(&ids[3]))), "1 2 3");
+    assert_eq!(read(&format!("?before={}&limit=2", id(&ids[3]))), "2 3");
+    assert_eq!(read(&format!("?before={}&limit=2", id(&ids[0]))), "");
+    assert_eq!(read(&format!("?since={}&before={}", id(&ids[1]), id(&ids[4]))), "3 4");
     // Where to go on is told, also by an answer that holds nothing yet.
     let next = |path: &str| {
         let link = get(&program, path).header("link").expect("it says where to go on").to_owned();

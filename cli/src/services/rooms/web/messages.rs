@@ -2,10 +2,13 @@
 //!
 //! So a reader holds none of the room's history, however slow it is. What goes meanwhile is told as a gap.
 
-use crate::services::rooms::commands::refused;
+use super::route::Span;
+use crate::services::rooms::commands::{before_newest, is_logged, refused};
+use crate::web::answer::{self, OBJECTS};
 use crate::web::work::Account;
 use bytes::Bytes;
 use switchboard::grammar::{ErrorCode, Failure, MessageId, Notice};
+use switchboard::http::Response;
 use switchboard::log::PageLimit;
 use switchboard::{Format, Page, Room, Session};
 
@@ -15,133 +18,139 @@ const PAGE_BYTES: usize = 16 << 10;
 /// Bytes of a message beside its payload, about.
 const ENVELOPE_BYTES: usize = 160;
 
+/// What is read of a log at once.
+const DEEP_PAGE: PageLimit = PageLimit { messages: 256, bytes: PAGE_BYTES };
+
+/// Answers with what `span` says of a room, for `session`.
+pub(super) async fn answer(
+    (session, room): (Session, Room),
+    span: Span,
+    account: Account,
+    is_head: bool,
+) -> Result<Response, Failure> {
+    let mut head = answer::stream(OBJECTS);
+    let extent = match Extent::new(&room, span) {
+        Ok(extent) => extent,
+        Err(other) => {
+            let page = session.page(&room, other, 0).map_err(refused)?;
+            let told = page.notice.and_then(|notice| Format::Json.notice(&notice));
+            let told: Vec<_> = told.into_iter().collect();
+            return Ok(if is_head { answer::bodiless(head) } else { answer::lines(OBJECTS, &told).into() });
+        }
+    };
+    let link = |next: &Extent, first, last| next.link(&room, span, first, last);
+    if is_logged(&session, &room, extent.behind, span.limit)? {
+        let deep = Deep::new(session, room.clone(), extent, account).await?;
+        let (rel, path) = link(&deep.extent, deep.first, MessageId { seq: deep.extent.last, ..deep.end });
+        answer::link(head.headers_mut(), rel, path);
+        return Ok(if is_head { answer::bodiless(head) } else { Response::pages_from(head, deep, Deep::next) });
+    }
+    let pages = Pages::new(session, room.clone(), extent, account)?;
+    let (rel, path) = link(&pages.extent, pages.first, pages.next);
+    answer::link(head.headers_mut(), rel, path);
+    Ok(if is_head { answer::bodiless(head) } else { Response::pages(head, pages) })
+}
+
+/// Where an answer begins and ends.
+#[derive(Debug, Clone, Copy)]
+struct Extent {
+    /// The first message is behind this one.
+    behind: MessageId,
+    /// The number of the last: that of the room's last when it was asked for, at most.
+    last: u64,
+    limit: Option<usize>,
+    /// Nobody has asked for what is gone.
+    is_newest: bool,
+}
+
+impl Extent {
+    /// # Errors
+    /// It ends with what the room knows nothing of: a message of another incarnation, this one.
+    fn new(room: &Room, Span { since, before, limit }: Span) -> Result<Self, MessageId> {
+        // Before anything is read: what is published meanwhile is behind it.
+        let mut end = room.last_id();
+        if let Some(before) = before {
+            if before.epoch != end.epoch {
+                return Err(before);
+            }
+            end.seq = end.seq.min(before.seq.saturating_sub(1));
+        }
+        let behind = since.unwrap_or_else(|| before_newest(room, end, limit));
+        Ok(Self { behind, last: end.seq, limit, is_newest: since.is_none() })
+    }
+
+    /// What is told of what is gone, as far as it was asked for.
+    fn notice(&self, notice: Option<Notice>) -> Option<Bytes> {
+        let mut notice = notice?;
+        if let Notice::Gap { lost, from_seq, .. } = &mut notice {
+            *lost = (*lost).min((self.last + 1).saturating_sub(*from_seq));
+            if *lost == 0 {
+                return None;
+            }
+        }
+        Format::Json.notice(&notice)
+    }
+
+    /// How to go on: behind `next`, or before `first`, which are what was read.
+    fn link(
+        &self,
+        room: &Room,
+        span: Span,
+        first: Option<MessageId>,
+        next: MessageId,
+    ) -> (&'static str, Option<String>) {
+        let limit = self.limit.filter(|limit| *limit > 0).map(|limit| format!("&limit={limit}")).unwrap_or_default();
+        let path = |from: String| Some(format!("/rooms/{}/messages?{from}{limit}", room.name()));
+        match (span.since, span.before) {
+            (None, Some(_)) => {
+                ("prev", first.filter(|first| first.seq > 1).and_then(|first| path(format!("before={first}"))))
+            }
+            (Some(_), Some(before)) if next.seq + 1 < before.seq => {
+                ("next", path(format!("since={next}&before={before}")))
+            }
+            (Some(_), Some(_)) => ("next", None),
+            (_, None) => ("next", path(format!("since={next}"))),
+        }
+    }
+}
+
 /// The pages of one answer.
-pub(super) struct Pages {
+struct Pages {
     session: Session,
     room: Room,
+    extent: Extent,
     /// The next page begins behind this one; none at the end.
     behind: Option<MessageId>,
-    /// The number of the last message that is read: the last there was when the reader came.
+    /// The number of the last message that is read.
     last: u64,
+    first: Option<MessageId>,
+    /// What follows it all is behind this one.
+    next: MessageId,
     account: Account,
     /// Bytes that were counted before they were made.
     counted: usize,
-    /// Where to go on behind it all.
-    next_path: String,
 }
 
 impl Pages {
-    /// All that `room` has, or the last `limit` messages, or the first so many behind one.
-    pub(super) fn new(
-        session: Session,
-        room: Room,
-        since: Option<MessageId>,
-        limit: Option<usize>,
-        account: Account,
-    ) -> Result<Self, Failure> {
-        // Before the rest is looked at: what is published meanwhile comes twice rather than never.
+    fn new(session: Session, room: Room, extent: Extent, account: Account) -> Result<Self, Failure> {
         let end = room.last_id();
-        let most = limit.unwrap_or(usize::MAX);
-        let behind = |since| session.page(&room, since, most).map(|page| page.messages);
-        let mut messages = since.map_or_else(|| session.history(&room, most), behind).map_err(refused)?;
-        messages.truncate(most);
-        let next = match (messages.last(), since) {
-            (Some(message), _) => message.id,
+        let most = extent.limit.unwrap_or(usize::MAX);
+        let mut messages = session.page(&room, extent.behind, most).map_err(refused)?.messages;
+        messages.retain(|message| message.id.seq <= extent.last);
+        let first = messages.first().map(|first| first.id);
+        let next = match messages.last() {
+            Some(message) => message.id,
             // None was wanted.
-            (None, Some(since)) if limit == Some(0) => since,
-            _ => end,
+            None if !extent.is_newest && most == 0 => extent.behind,
+            None => MessageId { seq: extent.last, ..end },
         };
-        let limit = limit.filter(|limit| *limit > 0).map(|limit| format!("&limit={limit}")).unwrap_or_default();
-        let next_path = format!("/rooms/{}/messages?since={next}{limit}", room.name());
-        let behind = since.or_else(|| messages.first().map(|first| before(first.id)));
+        let behind = if extent.is_newest { first.map(before) } else { Some(extent.behind) };
         let last = messages.last().map_or(0, |last| last.id.seq);
         // All of it, so that nobody has more begun than it may have.
         let counted = messages.iter().map(|message| message.payload.len() + ENVELOPE_BYTES).sum();
         account.owe(counted);
-        Ok(Self { session, room, behind, last, account, counted, next_path })
+        Ok(Self { session, room, extent, behind, last, first, next, account, counted })
     }
-
-    /// What to ask for next.
-    pub(super) fn next_path(&self) -> String {
-        self.next_path.clone()
-    }
-}
-
-/// The same of what a room's log has, where memory does not have all of it.
-pub(super) struct Deep {
-    session: Session,
-    room: Room,
-    /// The next page, if it is there already; else it begins behind this message.
-    page: Option<Page>,
-    behind: MessageId,
-    /// The number of the last message that is read.
-    last: u64,
-    account: Account,
-}
-
-/// What is read of a log at once.
-const DEEP_PAGE: PageLimit = PageLimit { messages: 256, bytes: PAGE_BYTES };
-
-impl Deep {
-    /// All of it up to `end`, or the first `limit` messages. `is_newest`: nobody has asked for what was before.
-    pub(super) async fn new(
-        session: Session,
-        room: Room,
-        (behind, end): (MessageId, MessageId),
-        (limit, is_newest): (Option<usize>, bool),
-        account: Account,
-    ) -> Result<Self, Failure> {
-        let mut page = read(&session, &room, behind).await?;
-        page.notice.take_if(|_| is_newest);
-        let first = page.messages.first().map_or(end.seq + 1, |first| first.id.seq);
-        let last = limit.map_or(end.seq, |limit| end.seq.min((first - 1).saturating_add(limit as u64)));
-        Ok(Self { session, room, page: Some(page), behind: end, last, account })
-    }
-
-    /// What to ask for next.
-    pub(super) fn next_path(&self, limit: Option<usize>) -> String {
-        let limit = limit.map(|limit| format!("&limit={limit}")).unwrap_or_default();
-        let next = MessageId { seq: self.last, ..self.behind };
-        format!("/rooms/{}/messages?since={next}{limit}", self.room.name())
-    }
-
-    /// The next page, and what is left.
-    pub(super) async fn next(mut self) -> Option<(Bytes, Self)> {
-        let page = match self.page.take() {
-            Some(page) => page,
-            None if self.behind.seq >= self.last => return None,
-            None => match read(&self.session, &self.room, self.behind).await {
-                Ok(page) => page,
-                Err(_) => self.unread()?,
-            },
-        };
-        let mut bytes = Vec::new();
-        if let Some(notice) = page.notice.and_then(|notice| Format::Json.notice(&notice)) {
-            bytes.extend_from_slice(&notice);
-            bytes.push(b'\n');
-        }
-        self.behind.seq = self.last;
-        for message in page.messages.iter().take_while(|message| message.id.seq <= self.last) {
-            Format::Json.message(message, &mut bytes);
-            bytes.push(b'\n');
-            self.behind = message.id;
-        }
-        self.account.owe(bytes.len());
-        (!bytes.is_empty()).then(|| (bytes.into(), self))
-    }
-
-    /// What stands for what cannot be read now.
-    fn unread(&self) -> Option<Page> {
-        let mut page = self.session.page(&self.room, self.behind, 0).ok()?;
-        let (lost, from_seq) = (self.last - self.behind.seq, self.behind.seq + 1);
-        page.notice = Some(Notice::Gap { room: self.room.name().clone(), lost, from_seq });
-        Some(page)
-    }
-}
-
-async fn read(session: &Session, room: &Room, behind: MessageId) -> Result<Page, Failure> {
-    let reading = session.past(room, behind, DEEP_PAGE).map_err(refused)?;
-    reading.await.map_err(|error| Failure::new(ErrorCode::Unavailable, error.to_string()))
 }
 
 impl Iterator for Pages {
@@ -150,7 +159,7 @@ impl Iterator for Pages {
     fn next(&mut self) -> Option<Bytes> {
         let Page { notice, messages, .. } = self.session.page(&self.room, self.behind.take()?, usize::MAX).ok()?;
         let mut page = Vec::new();
-        if let Some(notice) = notice.and_then(|notice| Format::Json.notice(&notice)) {
+        if let Some(notice) = self.extent.notice(notice) {
             page.extend_from_slice(&notice);
             page.push(b'\n');
         }
@@ -169,8 +178,87 @@ impl Iterator for Pages {
     }
 }
 
+/// The same of what a room's log has, where memory does not have all of it.
+struct Deep {
+    session: Session,
+    room: Room,
+    extent: Extent,
+    /// The next page, if it is there already; else it begins behind `behind`.
+    page: Option<Page>,
+    behind: MessageId,
+    first: Option<MessageId>,
+    /// The room's last message when it was asked for.
+    end: MessageId,
+    account: Account,
+}
+
+impl Deep {
+    async fn new(session: Session, room: Room, mut extent: Extent, account: Account) -> Result<Self, Failure> {
+        let end = room.last_id();
+        let mut page = read(&session, &room, extent.behind).await?;
+        page.notice.take_if(|_| extent.is_newest);
+        let first = page.messages.first().map(|first| first.id).filter(|first| first.seq <= extent.last);
+        let before_first = first.map_or(extent.last, |first| first.seq - 1);
+        if let Some(limit) = extent.limit {
+            extent.last = extent.last.min(before_first.saturating_add(limit as u64));
+        }
+        Ok(Self { session, room, extent, page: Some(page), behind: end, first, end, account })
+    }
+
+    /// The next page, and what is left.
+    async fn next(mut self) -> Option<(Bytes, Self)> {
+        let last = self.extent.last;
+        let page = match self.page.take() {
+            Some(page) => page,
+            None if self.behind.seq >= last => return None,
+            None => match read(&self.session, &self.room, self.behind).await {
+                Ok(page) => page,
+                Err(_) => self.unread()?,
+            },
+        };
+        let mut bytes = Vec::new();
+        if let Some(notice) = self.extent.notice(page.notice) {
+            bytes.extend_from_slice(&notice);
+            bytes.push(b'\n');
+        }
+        self.behind.seq = last;
+        for message in page.messages.iter().take_while(|message| message.id.seq <= last) {
+            Format::Json.message(message, &mut bytes);
+            bytes.push(b'\n');
+            self.behind = message.id;
+        }
+        self.account.owe(bytes.len());
+        (!bytes.is_empty()).then(|| (bytes.into(), self))
+    }
+
+    /// What stands for what cannot be read now.
+    fn unread(&self) -> Option<Page> {
+        let mut page = self.session.page(&self.room, self.behind, 0).ok()?;
+        let (lost, from_seq) = (self.extent.last - self.behind.seq, self.behind.seq + 1);
+        page.notice = Some(Notice::Gap { room: self.room.name().clone(), lost, from_seq });
+        Some(page)
+    }
+}
+
+async fn read(session: &Session, room: &Room, behind: MessageId) -> Result<Page, Failure> {
+    let reading = session.past(room, behind, DEEP_PAGE).map_err(refused)?;
+    reading.await.map_err(|error| Failure::new(ErrorCode::Unavailable, error.to_string()))
+}
+
+/// The point before the last `count` messages that a room has; or before as many as memory may keep.
+pub(super) async fn before_last(session: &Session, room: &Room, count: Option<usize>) -> MessageId {
+    // Before the history is looked at: what is published meanwhile comes as well, and what is lost is told.
+    let end = room.last_id();
+    let behind = before_newest(room, end, count);
+    let one = PageLimit { messages: 1, bytes: 1 };
+    let Ok(reading) = session.past(room, behind, one) else { return end };
+    // What cannot be read now is told to be lost once it is not there.
+    let Ok(Page { messages, .. }) = reading.await else { return behind };
+    messages.first().map_or(end, |first| before(first.id))
+}
+
 /// The point in front of a message.
-pub(super) fn before(id: MessageId) -> MessageId {
+fn before(id: MessageId) -> MessageId {
     MessageId { seq: id.seq.saturating_sub(1), ..id }
 }
 
@@ -193,7 +281,8 @@ mod tests {
 
     fn read(room: &Room, since: Option<MessageId>, limit: Option<usize>) -> Pages {
         let account = Work::unbounded().account(&PeerAddr::Memory);
-        Pages::new(session(), room.clone(), since, limit, account).expect("there is no policy")
+        let extent = Extent::new(room, Span { since, before: None, limit }).expect("it is of this incarnation");
+        Pages::new(session(), room.clone(), extent, account).expect("there is no policy")
     }
 
     fn text(page: &Bytes) -> &str {
@@ -257,7 +346,8 @@ mod tests {
         }
         let work = Work::bounded();
         let account = work.account(&PeerAddr::Ip("192.0.2.1:1".parse().expect("an address")));
-        let pages = Pages::new(session(), room, None, None, account).expect("there is no policy");
+        let extent = Extent::new(&room, Span::default()).expect("it is of this incarnation");
+        let pages = Pages::new(session(), room, extent, account).expect("there is no policy");
         let counted = pages.counted;
         assert!(counted > 4 * 64_000, "{counted}");
         assert!(pages.map(|page| page.len()).sum::<usize>() > 5 * counted);

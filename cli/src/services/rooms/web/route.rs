@@ -30,8 +30,7 @@ pub(super) enum Route {
     /// What a room still has, one object a line.
     Messages {
         room: RoomName,
-        since: Option<MessageId>,
-        limit: Option<usize>,
+        span: Span,
     },
     /// And then what is published from now on.
     Follow {
@@ -86,13 +85,24 @@ impl Route {
     }
 }
 
+/// Which messages of a room: all that it has, if nothing is said.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Span {
+    /// Behind this one, the oldest first come.
+    pub(super) since: Option<MessageId>,
+    /// Before this one.
+    pub(super) before: Option<MessageId>,
+    /// No more than so many: the first behind `since`, or else the last.
+    pub(super) limit: Option<usize>,
+}
+
 /// Where a follower begins.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Begin {
     /// Behind this message.
     Since(MessageId),
-    /// With the last so many, or all, that the room still has.
-    Last(usize),
+    /// With the last so many, or all that memory may keep.
+    Last(Option<usize>),
 }
 
 /// A WebSocket as it is asked for.
@@ -254,11 +264,14 @@ fn socket(query: &mut Query, kind: SocketKind) -> Result<Socket, Failure> {
 }
 
 fn messages(query: &mut Query, room: RoomName) -> Result<Route, Failure> {
-    let since = query.take("since", id)?;
+    let (since, before) = (query.take("since", id)?, query.take("before", id)?);
     let limit = query.take("limit", |text| number(text, 0, u32::MAX as usize))?;
     match (query.follow()?, since, limit) {
-        (false, ..) => Ok(Route::Messages { room, since, limit }),
-        (true, None, _) => Ok(Route::Follow { room, begin: Begin::Last(limit.unwrap_or(usize::MAX)) }),
+        (false, ..) => Ok(Route::Messages { room, span: Span { since, before, limit } }),
+        (true, ..) if before.is_some() => {
+            Err(Failure::new(ErrorCode::BadArgument, "what is followed has no end: give follow or before, not both"))
+        }
+        (true, None, _) => Ok(Route::Follow { room, begin: Begin::Last(limit) }),
         (true, Some(since), None) => Ok(Route::Follow { room, begin: Begin::Since(since) }),
         // Some messages would be missing between what is limited and what is followed.
         (true, Some(_), Some(_)) => {
@@ -347,15 +360,19 @@ mod tests {
     #[test]
     fn messages_are_read_to_an_end_or_followed() {
         let ops = || room_name("ops");
-        assert_eq!(get("/rooms/ops/messages"), Ok(Route::Messages { room: ops(), since: None, limit: None }));
-        let since = Some(id("k3f9-7"));
-        let route = Ok(Route::Messages { room: ops(), since, limit: Some(0) });
-        assert_eq!(get("/rooms/ops/messages?since=k3f9-7&limit=0&follow=0"), route);
+        let read = |since: Option<&str>, before: Option<&str>, limit| {
+            Ok(Route::Messages { room: ops(), span: Span { since: since.map(id), before: before.map(id), limit } })
+        };
+        assert_eq!(get("/rooms/ops/messages"), read(None, None, None));
+        assert_eq!(get("/rooms/ops/messages?since=k3f9-7&limit=0&follow=0"), read(Some("k3f9-7"), None, Some(0)));
+        assert_eq!(get("/rooms/ops/messages?before=k3f9-7&limit=5"), read(None, Some("k3f9-7"), Some(5)));
+        assert_eq!(get("/rooms/ops/messages?since=k3f9-2&before=k3f9-7"), read(Some("k3f9-2"), Some("k3f9-7"), None));
         let follow = |begin| Ok(Route::Follow { room: ops(), begin });
-        assert_eq!(get("/rooms/ops/messages?follow=1"), follow(Begin::Last(usize::MAX)));
-        assert_eq!(get("/rooms/ops/messages?follow=1&limit=5"), follow(Begin::Last(5)));
+        assert_eq!(get("/rooms/ops/messages?follow=1"), follow(Begin::Last(None)));
+        assert_eq!(get("/rooms/ops/messages?follow=1&limit=5"), follow(Begin::Last(Some(5))));
         assert_eq!(get("/rooms/ops/messages?follow=1&since=k3f9-7"), follow(Begin::Since(id("k3f9-7"))));
         refused(get("/rooms/ops/messages?follow=1&since=k3f9-7&limit=5"), ErrorCode::BadArgument);
+        refused(get("/rooms/ops/messages?follow=1&before=k3f9-7"), ErrorCode::BadArgument);
     }
 
     #[test]
@@ -391,6 +408,8 @@ mod tests {
             "/rooms/%ff/events",
             "/rooms/ops/events?since=",
             "/rooms/ops/events?since=7",
+            "/rooms/ops/events?before=k3f9-7",
+            "/rooms/ops/messages?before=7",
             "/rooms/ops/events?name=alice",
             "/rooms/ops/messages?lastEventId=k3f9-7",
             "/rooms/ops/messages?follow=yes",

@@ -3,7 +3,7 @@
 //! The first thing that is told is from where on messages come, so that who is cut off before the first one can go on there.
 
 use super::super::credentials::is_nobody;
-use super::messages::before;
+use super::messages::before_last;
 use super::route::{Begin, last_event};
 use super::{Listener, Member, MemberOptions, Web, turn_away};
 use crate::web::answer::{self, EVENTS, OBJECTS};
@@ -29,7 +29,7 @@ const RETRY_SPREAD: Duration = Duration::from_secs(4);
 static PONG: LazyLock<Bytes> = LazyLock::new(|| Format::Json.reply(&Reply::Pong).concat().into());
 
 impl Web {
-    pub(super) fn follow(
+    pub(super) async fn follow(
         &self,
         who: &Arc<Principal>,
         room: &RoomName,
@@ -40,12 +40,7 @@ impl Web {
         let room = self.listener.make(&session, room, peer)?;
         let since = match begin {
             Begin::Since(since) => since,
-            Begin::Last(count) => {
-                // Before the history is looked at: what is published meanwhile comes as well, and what is lost is told.
-                let last = room.last_id();
-                let kept = session.history(&room, count).unwrap_or_default();
-                kept.first().map_or(last, |first| before(first.id))
-            }
+            Begin::Last(count) => before_last(&session, &room, count).await,
         };
         let listener = Arc::clone(&self.listener);
         let follower = self.follower(who, room, Some(since));

@@ -47,6 +47,7 @@ fn every_path_is_described_and_the_reverse() {
 fn every_operation_takes_what_is_described_and_nothing_else() {
     let values = [
         ("after", "a"),
+        ("before", "k3f9-7"),
         ("echo", "on"),
         ("follow", "1"),
         ("lastEventId", "k3f9-7"),
@@ -95,7 +96,7 @@ fn requests_mean_one_thing_and_pages_of_others_none_on_every_seed() {
 /// Requests of which the parts are mostly right.
 fn requests() -> impl Strategy<Value = String> {
     let path = "/(rooms|ws|me|tickets|rooms/(o%70s|[a-z.%]{0,4})(/(ws|events|messages|members)?)?)?";
-    let pair = "(after|echo|follow|format|lastEventId|limit|name|room|since|skip|[a-z%]{1,3})=(1|on|raw|k3f9-7|ops|%6fps|[ -~]{0,6})";
+    let pair = "(after|before|echo|follow|format|lastEventId|limit|name|room|since|skip|[a-z%]{1,3})=(1|on|raw|k3f9-7|ops|%6fps|[ -~]{0,6})";
     let place =
         "(localhost|127.0.0.1|\\[::1\\]|evil.example|example.org|[a-z.@\\[\\]]{0,9})[.]?(:(80|443|3000|8082|0*80|x)?)?";
     let site = "(none|same-origin|same-site|cross-site)?\n(navigate|cors)?\n(http://(localhost|evil.example)/)?\n(curl/8|Mozilla/5.0 [(]X11[)])?";
