@@ -5,6 +5,7 @@
 use crate::live::Replaceable;
 use crate::logging::{Filter, LostLines};
 use crate::policy::rules::Rules;
+use crate::services::Pool;
 use crate::steered::Steered;
 use crate::web::counts::RequestCounts;
 use parking_lot::Mutex;
@@ -45,6 +46,8 @@ pub(crate) struct Run {
     requests: Mutex<Vec<Arc<RequestCounts>>>,
     /// Of each listener that speaks TLS, by its address.
     certificates: Mutex<Vec<(String, Certificates)>>,
+    /// Of each proxy, in the order of the listeners.
+    pools: Mutex<Vec<Arc<Pool>>>,
 }
 
 /// Where a service can be reached.
@@ -120,6 +123,7 @@ impl Run {
             settings: Mutex::default(),
             requests: Mutex::default(),
             certificates: Mutex::default(),
+            pools: Mutex::default(),
         }
     }
 
@@ -265,6 +269,16 @@ impl Run {
 
     pub(crate) fn set_certificates(&self, certificates: Vec<(String, Certificates)>) {
         *self.certificates.lock() = certificates;
+    }
+
+    /// Upstreams of proxies, of one listener each, in their order.
+    pub(crate) fn pools(&self) -> Vec<Arc<Pool>> {
+        self.pools.lock().clone()
+    }
+
+    /// A listener passes connections on to these.
+    pub(crate) fn passes_on(&self, pool: Arc<Pool>) {
+        self.pools.lock().push(pool);
     }
 
     pub(crate) fn classes(&self) -> Vec<String> {

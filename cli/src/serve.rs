@@ -127,6 +127,7 @@ async fn run(mut config: Config, load: Load, log: &Log) -> Result<(), NotStarted
     let urls = places.iter().zip(bound.listeners());
     let listening: Vec<_> = urls.flat_map(|(place, urls)| urls.into_iter().map(move |url| (place, url))).collect();
     announce(&listening).context("cannot print the listeners").map_err(NotStarted::Start)?;
+    name_pools(&running, &places, &bound.listeners());
     reloads.bound(places.iter().map(|place| place.typed.as_str()).zip(bound.listeners()));
     log_listeners(&listening, config.workers.value.number);
     for told in open.into_iter().chain(expiring) {
@@ -152,6 +153,12 @@ async fn run(mut config: Config, load: Load, log: &Log) -> Result<(), NotStarted
     audit.finish();
     access.finish();
     keeping::ended(log_of_rooms.as_deref(), &shared.hub, config.grace.value.saturating_sub(elapsed)).await
+}
+
+/// Tells upstreams which listener passes connections on to them: proxies are added in the order of their listeners.
+fn name_pools(running: &Run, places: &[ListenerLine], bound: &[Vec<String>]) {
+    let proxies = places.iter().zip(bound).filter(|(place, _)| place.service == "proxy");
+    running.pools().iter().zip(proxies).for_each(|(pool, (_, urls))| pool.serves(urls.join(", ")));
 }
 
 /// Keeps the keys fresh that are fetched.

@@ -15,6 +15,7 @@ use crate::policy::configured::FilePolicy;
 use crate::running::Run;
 use crate::web::access::AccessLog;
 use crate::web::guard::{Guard, Origins};
+pub(crate) use proxy::Pool;
 pub(crate) use rooms::credentials::Admission;
 pub(crate) use rooms::makers::Share;
 use std::sync::Arc;

@@ -92,6 +92,8 @@ const SPLIT: u16 = 2048;
 const RESET: u16 = 4096;
 /// Somebody watches how long it still has, to tell the peer; see `ends.rs`.
 const WATCHED: u16 = 8192;
+/// Its handler tells of its end, with that of another one.
+const PART: u16 = 16384;
 
 const NOT_READING: Second = Second::MAX;
 

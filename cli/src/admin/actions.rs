@@ -61,6 +61,8 @@ pub(super) enum Action {
         #[arg(value_name = "FILTER", value_parser = filter, help = "Which, as in reason=slow-consumer (see --help)")]
         filters: Vec<ListFilter>,
     },
+    /// List the upstreams of proxies: which are left out, what they have, and what failed
+    Upstreams,
     /// List rooms
     #[command(after_long_help = ROOM_FILTERS)]
     Rooms {
@@ -214,6 +216,7 @@ impl Action {
         match self {
             Self::Health { .. } => AdminRequest::get("/readyz".to_owned(), Shown::Fields),
             Self::Status => AdminRequest::get("/server".to_owned(), Shown::Server),
+            Self::Upstreams => AdminRequest::get("/upstreams".to_owned(), Shown::Columns(shown::UPSTREAMS)),
             Self::Connections { filters } => AdminRequest::list("/connections", &filters, shown::CONNECTIONS),
             Self::Closed { filters } => AdminRequest::list("/closed", &filters, shown::CLOSED),
             Self::Rooms { filters } => AdminRequest::list("/rooms", &filters, shown::ROOMS),

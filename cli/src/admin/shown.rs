@@ -75,6 +75,25 @@ pub(super) const ROOMS: Listing = Listing {
     ],
 };
 
+pub(super) const UPSTREAMS: Listing = Listing {
+    list: "upstreams",
+    total: None,
+    columns: &[
+        ("UPSTREAM", "upstream"),
+        ("LISTENER", "listener"),
+        ("STATE", "state"),
+        ("OPEN", "open"),
+        ("LIMIT", "limit"),
+        ("WAITING", "waiting"),
+        ("CONNECTIONS", "connections"),
+        ("FAILURES", "failures"),
+        ("CHECKS", "checks_passed"),
+        ("FAILED", "checks_failed"),
+        ("TO", "bytes_to"),
+        ("FROM", "bytes_from"),
+    ],
+};
+
 pub(super) const BANS: Listing = Listing {
     list: "bans",
     total: None,

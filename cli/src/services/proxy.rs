@@ -5,6 +5,7 @@
 
 mod check;
 mod choice;
+mod counts;
 mod pool;
 mod upstream;
 
@@ -14,14 +15,19 @@ use crate::endpoint::Options;
 use crate::live::{Idle, Replaceable};
 use check::Check;
 use choice::Balance;
-use pool::{Pool, Unconnected};
+pub(crate) use counts::{PoolFigures, State, UpstreamFigures};
+pub(crate) use pool::{Paired, Pool};
+use pool::{Taken, Unconnected};
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use switchboard::prelude::*;
-use switchboard::{Datagrams, ProxyVersion, RelayEnd, Trust, Validation};
+use switchboard::{Datagrams, ProxyVersion, Relay, RelayEnd, Relayed, Trust, Validation};
 use switchboard_load::typed::{Scheme, Url, parse_count, parse_duration, parse_limit, parse_timeout};
-use tracing::debug;
-use upstream::Upstream;
+use tokio::time::Instant;
+use tracing::{Level, debug, enabled};
+use upstream::{Passed, Upstream};
 
 pub(super) const SERVICE: NamedService = NamedService {
     name: "proxy",
@@ -86,6 +92,7 @@ fn streams(streams: StreamListener, options: &mut Options) -> Add {
         let timeouts = Timeouts { idle: None, ..shared.timeouts };
         let client = server.handle().client().timeouts(Timeouts { handshake: Some(connect), ..timeouts });
         check.begin(&pool, &server.handle());
+        shared.running.passes_on(Arc::clone(&pool));
         let proxy = Arc::new(Proxy { pool, client, announce, idle, half });
         let streams = streams.timeouts(live.timeouts(shared.timeouts));
         streams.listen(server, move |conn| pass(conn, Arc::clone(&proxy)))
@@ -130,6 +137,7 @@ fn datagrams(datagrams: DatagramListener, options: &mut Options) -> Add {
     let live = options.live.clone();
     let pool = Pool::new(upstreams, (balance, usize::MAX), (0, WAIT));
     Box::new(move |server, shared| {
+        shared.running.passes_on(Arc::clone(&pool));
         let client = server.handle().client().timeouts(Timeouts { idle: None, ..shared.timeouts });
         let limits = Limits {
             connections: SOURCES.min((shared.running.limits().connections / SOURCES_SHARE).max(1)),
@@ -149,7 +157,7 @@ async fn exchange(conn: Connection<Datagrams>, state: Arc<(Arc<Pool>, Client)>) 
     let (pool, client) = &*state;
     let address = conn.peer().ip().map(|address| address.ip());
     match Box::pin(pool.connect::<Datagrams>(client, address)).await {
-        Ok((upstream, _taken)) => _ = relay(conn, upstream).await,
+        Ok((upstream, taken)) => through(conn, upstream, taken, |pair| pair).await,
         Err(error) => unconnected(conn, &error),
     }
 }
@@ -187,21 +195,44 @@ async fn pass(conn: Connection<Raw>, proxy: Arc<Proxy>) {
             return conn.reset();
         }
     }
-    let id = u64::from(conn.id());
-    let mut pair = relay(conn, upstream);
-    if let Some(limit) = proxy.idle.now() {
-        pair = pair.idle(limit);
-    }
-    if let Some(limit) = proxy.half {
-        pair = pair.half(limit);
-    }
-    let switchboard::Relayed { forth, back, end, .. } = pair.await;
+    let limited = |mut pair: Relay<Raw, Raw>| {
+        if let Some(limit) = proxy.idle.now() {
+            pair = pair.idle(limit);
+        }
+        if let Some(limit) = proxy.half {
+            pair = pair.half(limit);
+        }
+        pair
+    };
+    through(conn, upstream, taken, limited).await;
+}
+
+/// Passes on what comes on either connection until the pair has ended, counts it meanwhile, and tells of it once.
+async fn through<C: Passed>(
+    conn: Connection<C>,
+    upstream: Connection<C>,
+    mut taken: Taken,
+    limited: impl FnOnce(Relay<C, C>) -> Relay<C, C>,
+) {
+    taken.pairs(conn.id(), upstream.id());
+    // An idle pair keeps no text that nobody wants.
+    let told = enabled!(Level::DEBUG).then(|| Box::new((conn.id(), conn.peer().clone(), Instant::now())));
+    let mut pair = limited(relay(conn, upstream).logged_as_one());
+    let Relayed { forth, back, end, .. } = poll_fn(|cx| {
+        let polled = Pin::new(&mut pair).poll(cx);
+        taken.passed(pair.passed());
+        polled
+    })
+    .await;
+    let Some(told) = told else { return };
+    let (id, peer, began) = *told;
     let side = match end {
         RelayEnd::First(reason) => format!("client: {reason}"),
         RelayEnd::Second(reason) => format!("upstream: {reason}"),
         other => other.to_string(),
     };
-    debug!(conn.id = id, upstream = %taken.upstream(), forth, back, end = side, "passed on");
+    let (upstream, age_us) = (taken.upstream(), began.elapsed().as_micros() as u64);
+    debug!(conn.id = u64::from(id), peer.addr = %peer, %upstream, age_us, forth, back, end = side, "passed on");
 }
 
 /// Nobody takes it: it is reset, so that its client sees it at once.

@@ -1,5 +1,6 @@
 //! A proxy in front of other servers: what each side sees, what becomes of upstreams that are not there, and a drain.
 
+use crate::operating;
 use crate::process::{PATIENCE, Place, Program, ask, exchange, run, until};
 use crate::tls::{self, Pair};
 use std::io::{Read as _, Write as _};
@@ -166,6 +167,48 @@ fn a_drain_lets_pairs_finish() {
     assert_eq!(exchange(stream, b" and ended"), b"7: 15 bytes");
     let end = program.end();
     assert!(end.code == Some(0), "{:?}", end.log);
+}
+
+#[test]
+fn upstreams_are_counted_and_a_pair_is_listed_and_logged_as_one() {
+    let (socket, back, gone) = (Place::new("proxy-admin"), counting(3), format!("unix://{}", Place::new("proxy-none")));
+    let (proxy, admin) = (format!("proxy=tcp://127.0.0.1:0?to={gone},{back}"), format!("admin=unix://{socket}"));
+    let mut program = Program::serve(&["-v", &proxy, &admin]);
+    let shown = |arguments: &[&str]| {
+        let told = operating::admin(&socket, &[arguments, &["--json"]].concat());
+        serde_json::from_str::<serde_json::Value>(&told.output.concat()).expect("it is JSON")
+    };
+    let mut stream = program.tcp(0);
+    let own = format!("peer.addr={}", stream.local_addr().expect("an address"));
+    stream.write_all(b"begun").expect("it takes everything");
+    let upstream = || shown(&["upstreams"])["upstreams"][1].clone();
+    until(|| upstream()["bytes_to"] == 5);
+    let listed = shown(&["connections"]);
+    let pairs: Vec<_> = listed["connections"].as_array().expect("a list").iter().map(|row| &row["upstream"]).collect();
+    // The operator's own connection is none's.
+    assert_eq!(pairs, [&serde_json::json!(back), &serde_json::Value::Null], "{listed}");
+    assert_eq!(exchange(stream, b" and ended"), b"3: 15 bytes");
+    let line = program.logged("passed on");
+    assert!(line.contains(&format!("upstream={back}")) && line.contains("forth=15 back=11"), "{line}");
+    until(|| upstream()["open"] == 0);
+    let all = shown(&["upstreams"]);
+    for (at, expected) in [
+        (0, serde_json::json!({ "upstream": gone, "state": "in", "failures": 1, "connections": 0, "bytes_to": 0 })),
+        (
+            1,
+            serde_json::json!({ "upstream": back, "state": "in", "failures": 0, "connections": 1, "bytes_to": 15, "bytes_from": 11 }),
+        ),
+    ] {
+        let row = &all["upstreams"][at];
+        assert_eq!(row["listener"], program.listeners[0].url, "{row}");
+        for (key, value) in expected.as_object().expect("an object") {
+            assert_eq!(row[key], *value, "{key}: {row}");
+        }
+    }
+    let log = program.stop().log;
+    let of_pair = |line: &&String| line.contains(&own) || line.contains(&format!("peer.addr={}", &back[6..]));
+    let ends = log.iter().filter(|line| line.contains("connection closed") || line.contains("passed on"));
+    assert_eq!(ends.filter(of_pair).count(), 1, "{log:?}");
 }
 
 #[test]

@@ -15,7 +15,7 @@ use std::task::{Context, Poll, ready};
 use switchboard_proto::CloseReason;
 use tokio::io::ReadBuf;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, info};
+use tracing::{debug, error, info, trace};
 
 /// Runs `handler` on the connection and closes it afterwards. Done once the socket is closed and counted.
 pub(crate) fn serve<F, A>(
@@ -264,6 +264,9 @@ fn report(link: &Link, reason: CloseReason, unwritten: usize, outcome: Outcome) 
     // A balancer looks like that: it connects to see whether it can, and resets.
     let is_probe = reason == CloseReason::PeerReset && bytes_in == 0;
     if own_error.is_none() && (reason.is_ordinary() || is_probe) {
+        if link.is_part_of_pair() {
+            return closed!(trace,);
+        }
         return closed!(debug,);
     }
     match (metrics.may_log_abnormal(), own_error) {

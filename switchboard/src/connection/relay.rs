@@ -122,6 +122,20 @@ impl<A: Codec, B: Codec> Relay<A, B> {
     pub fn half(self, limit: Duration) -> Self {
         Self { half: Some(limit), ..self }
     }
+
+    /// Has the ordinary ends of both connections logged as `trace`, not as `debug`: for a caller that logs the pair as one.
+    pub fn logged_as_one(self) -> Self {
+        if let Some((first, second)) = &self.connections {
+            first.0.link.part_of_pair();
+            second.0.link.part_of_pair();
+        }
+        self
+    }
+
+    /// Payload bytes that have gone each way so far, as [`Relayed`] has them at the end: forth and back.
+    pub fn passed(&self) -> (u64, u64) {
+        (self.forth.bytes, self.back.bytes)
+    }
 }
 
 impl<A, B> Future for Relay<A, B>

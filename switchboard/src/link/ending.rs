@@ -2,8 +2,8 @@
 
 use super::outbox::Outbox;
 use super::{
-    ABORTED, CLOSING, DRAINING, FINISHED, FORCED, Link, NOT_READING, OPENING, Protocol, RESET, SPLIT, State, UNHEARD,
-    unsendable, wake,
+    ABORTED, CLOSING, DRAINING, FINISHED, FORCED, Link, NOT_READING, OPENING, PART, Protocol, RESET, SPLIT, State,
+    UNHEARD, unsendable, wake,
 };
 use super::{Source, staging};
 use crate::error::contained;
@@ -81,6 +81,15 @@ impl Link {
         state.outbox.discard(&self.tick.budget);
         self.attention.fetch_or(RESET, Ordering::Release);
         self.end_locked(&mut state, reason);
+    }
+
+    /// Its handler tells of its end, with that of another one.
+    pub(crate) fn part_of_pair(&self) {
+        self.attention.fetch_or(PART, Ordering::Release);
+    }
+
+    pub(crate) fn is_part_of_pair(&self) -> bool {
+        self.is(PART)
     }
 
     /// Ends the connection at its handler's request, which is done with it: politely or not, depending on the reason.

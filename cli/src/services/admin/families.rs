@@ -1,7 +1,8 @@
 //! Every metric: its name, its type, its labels, and where its numbers are.
 //!
-//! Those of who may do what, of requests and of the file are in `families/steering.rs`. Labels are bounded by this program or by the operator's file: no room, no person and no address is ever one.
+//! Those of who may do what, of requests and of the file are in `families/steering.rs`, those of proxies in `families/proxying.rs`. Labels are bounded by this program or by the operator's file: no room, no person and no address is ever one.
 
+mod proxying;
 mod steering;
 
 use super::exposition::{Exposition, MetricKind, Samples};
@@ -10,6 +11,7 @@ use super::process::{Process, seconds};
 use crate::policy::audit::Audit;
 use crate::policy::configured::FilePolicy;
 use crate::running::Run;
+use crate::services::proxy::PoolFigures;
 use std::time::SystemTime;
 use switchboard::log::{RoomLog as _, SqliteLog, SqliteMetrics};
 use switchboard::{Carried, CloseReason, Closures, Handle, Hub, HubMetrics, ListenerMetrics, WorkerMetrics};
@@ -37,12 +39,14 @@ struct Seen<'a> {
     process: Process,
     /// What is kept in a data directory, if there is one.
     kept: Option<SqliteMetrics>,
+    /// Of each proxy.
+    pools: Vec<PoolFigures>,
     is_ready: bool,
 }
 
 /// All of them, in the order in which they are shown.
 pub(super) fn all() -> impl Iterator<Item = &'static Metric> {
-    METRICS.iter().chain(steering::METRICS)
+    METRICS.iter().chain(steering::METRICS).chain(proxying::METRICS)
 }
 
 /// Everything that is counted, as text.
@@ -67,6 +71,7 @@ pub(super) fn exposition(
         workers: handle.workers(),
         process: Process::now(),
         kept: running.kept().map(SqliteLog::metrics),
+        pools: running.pools().iter().map(|pool| pool.figures()).collect(),
     };
     let mut exposition = Exposition::default();
     for metric in all() {

@@ -2,6 +2,7 @@
 
 use super::families::shown;
 use crate::running::{Listening, Run};
+use crate::services::proxy::{PoolFigures, UpstreamFigures};
 use serde_json::{Map, Value, json};
 use std::time::{Duration, SystemTime};
 use switchboard::{CloseReason, Handle, Hub};
@@ -56,6 +57,22 @@ pub(super) fn stats(running: &Run, handle: &Handle, hub: &Hub) -> Value {
             .collect::<Vec<_>>(),
         "draining": handle.is_draining(),
     })
+}
+
+/// Upstreams of proxies, and how they are.
+pub(super) fn upstreams(running: &Run) -> Value {
+    let pools: Vec<_> = running.pools().iter().map(|pool| pool.figures()).collect();
+    let of_pool = |pool: &PoolFigures, upstream: &UpstreamFigures| {
+        json!({
+            "upstream": upstream.url, "listener": pool.name, "state": upstream.state.name(),
+            "open": upstream.open, "limit": upstream.limit, "waiting": pool.waiting,
+            "connections": upstream.connections, "failures": upstream.failures,
+            "checks_passed": upstream.checks_passed, "checks_failed": upstream.checks_failed,
+            "bytes_to": upstream.bytes_to, "bytes_from": upstream.bytes_from,
+        })
+    };
+    let rows = pools.iter().flat_map(|pool| pool.upstreams.iter().map(move |upstream| of_pool(pool, upstream)));
+    json!({ "upstreams": rows.collect::<Vec<_>>() })
 }
 
 /// With as much behind the point as tells moments apart.

@@ -5,6 +5,7 @@ use super::Admin;
 use super::families::shown;
 use super::figures::seconds_of;
 use super::pages::{ClosedPage, ConnectionOrder, ConnectionPage, RoomOrder, RoomPage};
+use crate::services::proxy::Paired;
 use serde_json::{Value, json};
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BinaryHeap, HashMap, HashSet};
@@ -84,13 +85,17 @@ impl Admin {
             None => None,
         };
         let (mut after, mut place, mut greatest) = (page.after, 0, Greatest::new(page.limit));
-        let connections = self.handle.connections();
+        let (connections, pools) = (self.handle.connections(), self.running.pools());
+        let is_half = |id| pools.iter().any(|pool| matches!(pool.paired(id), Some(Paired::Half)));
         'all: loop {
             let some = connections.list(after, TOGETHER);
             let Some(last) = some.last() else { break };
             after = Some(last.id);
             for info in some {
-                if !page.takes(&info) || named.as_ref().is_some_and(|named| !named.contains_key(&info.id)) {
+                if !page.takes(&info)
+                    || is_half(info.id)
+                    || named.as_ref().is_some_and(|named| !named.contains_key(&info.id))
+                {
                     continue;
                 }
                 place += 1;
@@ -109,7 +114,7 @@ impl Admin {
             let ids: HashSet<_> = connections.iter().map(|info| info.id).collect();
             self.names(|named| ids.contains(&named.id)).await
         };
-        let told = connections.iter().map(|info| connection(info, named.get(&info.id)));
+        let told = connections.iter().map(|info| self.connection(info, named.get(&info.id)));
         written("connections", told, Some(("open", self.handle.connections().len()))).await
     }
 
@@ -129,14 +134,22 @@ impl Admin {
     pub(super) async fn one_connection(&self, id: ConnectionId) -> Result<Value, Failure> {
         let info = self.handle.connections().get(id).ok_or_else(no_connection)?;
         let named = self.names(|named| named.id == id).await;
-        Ok(connection(&info, named.get(&id)))
+        Ok(self.connection(&info, named.get(&id)))
     }
 
     /// The connection that has a name.
     pub(super) fn called(&self, name: &UserName) -> Result<Value, Failure> {
         let named = self.hub.connection(name).ok_or_else(|| nobody(name))?;
         let info = self.handle.connections().get(named.id).ok_or_else(|| nobody(name))?;
-        Ok(connection(&info, Some(&named)))
+        Ok(self.connection(&info, Some(&named)))
+    }
+
+    fn connection(&self, info: &ConnectionInfo, named: Option<&NamedConnection>) -> Value {
+        let mut told = connection(info, named);
+        if let Some(Paired::To(upstream)) = self.running.pools().iter().find_map(|pool| pool.paired(info.id)) {
+            told["upstream"] = upstream.into();
+        }
+        told
     }
 
     /// Those who have left lately.

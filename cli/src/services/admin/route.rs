@@ -22,6 +22,7 @@ pub(super) enum Wanted {
         follow: bool,
     },
     Server,
+    Upstreams,
     Connections(ConnectionPage),
     Connection(ConnectionId),
     CloseConnection(ConnectionId),
@@ -76,6 +77,7 @@ impl Wanted {
             | Self::Stats { .. }
             | Self::Options { .. } => Clearance::Sums,
             Self::Server
+            | Self::Upstreams
             | Self::Connections(_)
             | Self::Connection(_)
             | Self::Closed(_)
@@ -138,6 +140,7 @@ pub(super) const PATHS: &[&str] = &[
     "/readyz",
     "/stats",
     "/server",
+    "/upstreams",
     "/connections",
     "/connections/{id}",
     "/closed",
@@ -165,8 +168,8 @@ pub(super) fn allowed(path: &str) -> Option<&'static str> {
     let parts: Vec<_> = path.split('/').skip(1).collect();
     match (path, &parts[..]) {
         (
-            "/" | "/openapi.json" | "/metrics" | "/healthz" | "/readyz" | "/stats" | "/server" | "/connections"
-            | "/closed" | "/config" | "/events" | "/rooms" | "*",
+            "/" | "/openapi.json" | "/metrics" | "/healthz" | "/readyz" | "/stats" | "/server" | "/upstreams"
+            | "/connections" | "/closed" | "/config" | "/events" | "/rooms" | "*",
             _,
         )
         | (_, ["rooms", _]) => Some(READ),
@@ -230,6 +233,7 @@ fn wanted(method: &Method, path: &str, query: &mut Query) -> Result<Wanted, Fail
         ("/motd", _) => Wanted::Motd,
         ("/events", _) => Wanted::Events(EventPage::parse(query)?, query.follow()?),
         ("/server", _) => Wanted::Server,
+        ("/upstreams", _) => Wanted::Upstreams,
         ("/log", _) if method == Method::PUT => Wanted::SetLog,
         ("/log", _) => Wanted::Log,
         ("/bans", _) if method == Method::POST => Wanted::Ban,

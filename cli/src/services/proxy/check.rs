@@ -68,8 +68,12 @@ impl Check {
         let (mut failures, mut successes) = (0, 0);
         loop {
             match self.ask(pool, at).await {
-                Ok(()) => (failures, successes) = (0, successes + 1),
+                Ok(()) => {
+                    pool.counts(at).checks_passed.add(1);
+                    (failures, successes) = (0, successes + 1);
+                }
                 Err(error) => {
+                    pool.counts(at).checks_failed.add(1);
                     (failures, successes) = (failures + 1, 0);
                     // Again and again, as the last upstream that is in cannot be left out, and may be no longer the last.
                     if failures >= FALL {
@@ -112,6 +116,7 @@ impl Check {
 #[cfg(test)]
 mod tests {
     use super::super::choice::Balance;
+    use super::super::counts::State;
     use super::super::upstream::Upstream;
     use super::*;
     use switchboard_load::typed::Scheme;
@@ -147,10 +152,12 @@ mod tests {
     async fn one_failure_says_nothing_and_three_say_that_it_is_gone() {
         let (_there, pool, asked) = pool(&Check::Accepts).await;
         assert!(timeout(EVERY + ANSWER, asked).await.is_err(), "it goes on");
-        assert!(pool.is_in(0), "after two");
+        let state = |at: usize| pool.figures().upstreams[at].state;
+        assert_eq!(state(0), State::In, "after two");
         let asked = Check::Accepts.keep_asking(&pool, 0);
         assert!(timeout(EVERY * 2 + ANSWER, asked).await.is_err(), "it goes on");
-        assert!(!pool.is_in(0) && pool.is_in(1), "after three");
+        assert_eq!([state(0), state(1)], [State::Down, State::In], "after three");
+        assert!(pool.figures().upstreams[0].checks_failed >= 3);
     }
 
     #[tokio::test]

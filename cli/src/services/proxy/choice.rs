@@ -2,6 +2,7 @@
 //!
 //! Counts and times alone: nothing is connected here.
 
+use super::counts::State;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -156,9 +157,22 @@ impl Standings {
         if is_down { Turned::Out(Duration::ZERO) } else { Turned::In }
     }
 
-    #[cfg(test)]
-    pub(super) fn is_in(&self, at: usize) -> bool {
-        self.all[at].is_in()
+    pub(super) fn state(&self, at: usize) -> State {
+        match &self.all[at] {
+            Standing { is_down: true, .. } => State::Down,
+            Standing { out: Some(_), .. } => State::Out,
+            Standing { .. } => State::In,
+        }
+    }
+
+    /// How many connections it has.
+    pub(super) fn open(&self, at: usize) -> usize {
+        self.all[at].open
+    }
+
+    /// The most that each may have.
+    pub(super) fn most(&self) -> Option<usize> {
+        (self.most < usize::MAX).then_some(self.most)
     }
 
     fn best(&self, among: &[usize], client: Option<IpAddr>) -> Option<usize> {

@@ -1,24 +1,51 @@
 //! The upstreams of one listener: who gets the next connection, and what becomes of it if that one does not answer.
 
 use super::choice::{Balance, Standings, Turned};
+use super::counts::{Counts, Grown, PoolFigures, UpstreamFigures};
 use super::upstream::{Passed, Upstream};
 use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::fmt;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use switchboard::{Client, Connection};
+use switchboard::{Client, Connection, ConnectionId};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 use tracing::{debug, info, warn};
 
 /// Upstreams, and what is known of them.
-pub(super) struct Pool {
+pub(crate) struct Pool {
     upstreams: Vec<Upstream>,
     standings: Mutex<Standings>,
     queue: Queue,
     /// Clients are turned away: said once, whatever many come.
     turns_away: AtomicBool,
+    /// Where its listener can be reached, once that is known.
+    name: OnceLock<String>,
+    /// Of each upstream.
+    counts: Vec<Counts>,
+    /// Clients that were reset, by why.
+    unconnected: [Grown; Unconnected::REASONS.len()],
+    pairs: Mutex<HashMap<ConnectionId, Half>>,
+}
+
+/// One of the two connections of a pair.
+#[derive(Debug, Clone, Copy)]
+enum Half {
+    /// A client's, and to which upstream it goes.
+    Client(usize),
+    Upstream,
+}
+
+/// What a connection of the server is to a proxy.
+#[derive(Debug)]
+pub(crate) enum Paired {
+    /// A client that is passed on to this upstream.
+    To(String),
+    /// The other half of such a one.
+    Half,
 }
 
 /// Who waits for a place at an upstream that has as many connections as it may.
@@ -35,6 +62,10 @@ pub(super) struct Taken {
     at: usize,
     /// Whether it is known if it answers.
     is_settled: bool,
+    /// The connections that are a pair now.
+    pair: Option<[ConnectionId; 2]>,
+    /// What has been counted of its bytes, to the upstream and from it.
+    counted: (u64, u64),
 }
 
 /// Why a connection is passed on to nobody.
@@ -48,6 +79,19 @@ pub(super) enum Unconnected {
     NoPlace { waited: Duration },
 }
 
+impl Unconnected {
+    const REASONS: [&str; 3] = ["no-answer", "queue-full", "no-place"];
+
+    /// Which of the reasons it is.
+    fn reason(&self) -> usize {
+        match self {
+            Self::NoAnswer => 0,
+            Self::QueueFull { .. } => 1,
+            Self::NoPlace { .. } => 2,
+        }
+    }
+}
+
 impl Pool {
     pub(super) fn new(
         upstreams: Vec<Upstream>,
@@ -56,7 +100,61 @@ impl Pool {
     ) -> Arc<Self> {
         let standings = Mutex::new(Standings::new(upstreams.len(), balance, most));
         let queue = Queue { most: queued, wait, waiting: AtomicUsize::new(0), freed: Notify::new() };
-        Arc::new(Self { upstreams, standings, queue, turns_away: AtomicBool::new(false) })
+        let counts = upstreams.iter().map(|_| Counts::default()).collect();
+        Arc::new(Self {
+            upstreams,
+            standings,
+            queue,
+            turns_away: AtomicBool::new(false),
+            name: OnceLock::new(),
+            counts,
+            unconnected: Default::default(),
+            pairs: Mutex::default(),
+        })
+    }
+
+    /// Its listener can be reached there.
+    pub(crate) fn serves(&self, name: String) {
+        // A pool has one listener, which is bound once.
+        let _ = self.name.set(name);
+    }
+
+    /// What a connection is to it.
+    pub(crate) fn paired(&self, id: ConnectionId) -> Option<Paired> {
+        self.pairs.lock().get(&id).map(|half| match half {
+            Half::Client(at) => Paired::To(self.upstreams[*at].to_string()),
+            Half::Upstream => Paired::Half,
+        })
+    }
+
+    /// How they all are.
+    pub(crate) fn figures(&self) -> PoolFigures {
+        let standings = self.standings.lock();
+        let upstream = |(at, upstream): (usize, &Upstream)| {
+            let counts = &self.counts[at];
+            UpstreamFigures {
+                url: upstream.to_string(),
+                state: standings.state(at),
+                open: standings.open(at),
+                limit: standings.most(),
+                connections: counts.connections.now(),
+                failures: counts.failures.now(),
+                checks_passed: counts.checks_passed.now(),
+                checks_failed: counts.checks_failed.now(),
+                bytes_to: counts.bytes_to.now(),
+                bytes_from: counts.bytes_from.now(),
+            }
+        };
+        let upstreams = self.upstreams.iter().enumerate().map(upstream).collect();
+        let reasons = Unconnected::REASONS.into_iter().zip(&self.unconnected);
+        let mut unconnected = reasons.map(|(reason, count)| (reason, count.now()));
+        PoolFigures {
+            name: self.name.get().cloned().unwrap_or_default(),
+            // Relaxed: a count that guards no other memory.
+            waiting: self.queue.waiting.load(Ordering::Relaxed).min(self.queue.most),
+            unconnected: std::array::from_fn(|_| unconnected.next().unwrap_or_default()),
+            upstreams,
+        }
     }
 
     /// Connects to the upstream that is next for `address`, or to another one if it does not answer.
@@ -72,6 +170,7 @@ impl Pool {
             match C::connect(upstream, client).await {
                 Ok(connection) => {
                     taken.is_settled = true;
+                    self.counts[taken.at].connections.add(1);
                     let turned = self.standings.lock().succeeded(taken.at);
                     tell(upstream, turned, "it answers");
                     self.taken_again();
@@ -79,6 +178,7 @@ impl Pool {
                 }
                 Err(error) => {
                     taken.is_settled = true;
+                    self.counts[taken.at].failures.add(1);
                     let turned = self.standings.lock().failed(taken.at, Instant::now());
                     let cause = format!("{:#}", anyhow::Error::from(error));
                     debug!(%upstream, error = cause, "upstream does not answer");
@@ -95,7 +195,7 @@ impl Pool {
         let take = || {
             let mut standings = self.standings.lock();
             match standings.take(address, tried, Instant::now()) {
-                Some(at) => Some(Ok(Taken { pool: Arc::clone(self), at, is_settled: false })),
+                Some(at) => Some(Ok(Taken::new(Arc::clone(self), at))),
                 None if standings.is_full(tried) => None,
                 None => Some(Err(Unconnected::NoAnswer)),
             }
@@ -118,6 +218,7 @@ impl Pool {
     }
 
     fn turned_away(&self, error: &Unconnected) {
+        self.unconnected[error.reason()].add(1);
         // Relaxed: of two that come together either may tell; so below.
         if !self.turns_away.swap(true, Ordering::Relaxed) {
             warn!(%error, "clients are reset");
@@ -136,9 +237,8 @@ impl Pool {
         tell(&self.upstreams[at], turned, failure.unwrap_or("it passes its check"));
     }
 
-    #[cfg(test)]
-    pub(super) fn is_in(&self, at: usize) -> bool {
-        self.standings.lock().is_in(at)
+    pub(super) fn counts(&self, at: usize) -> &Counts {
+        &self.counts[at]
     }
 
     pub(super) fn upstreams(&self) -> &[Upstream] {
@@ -165,13 +265,43 @@ impl Drop for Waits<'_> {
 }
 
 impl Taken {
+    fn new(pool: Arc<Pool>, at: usize) -> Self {
+        Self { pool, at, is_settled: false, pair: None, counted: (0, 0) }
+    }
+
     pub(super) fn upstream(&self) -> &Upstream {
         &self.pool.upstreams[self.at]
+    }
+
+    /// These are one pair, for as long as the place is taken.
+    pub(super) fn pairs(&mut self, client: ConnectionId, upstream: ConnectionId) {
+        let mut pairs = self.pool.pairs.lock();
+        pairs.insert(client, Half::Client(self.at));
+        pairs.insert(upstream, Half::Upstream);
+        self.pair = Some([client, upstream]);
+    }
+
+    /// So many bytes have gone each way so far.
+    pub(super) fn passed(&mut self, (forth, back): (u64, u64)) {
+        let (to, from) = std::mem::replace(&mut self.counted, (forth, back));
+        let counts = &self.pool.counts[self.at];
+        if forth > to {
+            counts.bytes_to.add(forth - to);
+        }
+        if back > from {
+            counts.bytes_from.add(back - from);
+        }
     }
 }
 
 impl Drop for Taken {
     fn drop(&mut self) {
+        if let Some(pair) = self.pair {
+            let mut pairs = self.pool.pairs.lock();
+            for id in pair {
+                pairs.remove(&id);
+            }
+        }
         let mut standings = self.pool.standings.lock();
         if !self.is_settled {
             standings.untried(self.at);
@@ -179,6 +309,12 @@ impl Drop for Taken {
         standings.give_back(self.at);
         drop(standings);
         self.pool.queue.freed.notify_one();
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").field("name", &self.name).finish_non_exhaustive()
     }
 }
 

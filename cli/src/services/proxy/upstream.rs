@@ -1,5 +1,6 @@
 //! One server behind a proxy: where it is, and connecting to it.
 
+use bytes::Bytes;
 use std::fmt;
 use std::future::Future;
 use switchboard::prelude::*;
@@ -8,7 +9,7 @@ use switchboard_load::typed::{Place, Scheme, Url};
 
 /// Where connections are passed on to.
 #[derive(Clone)]
-pub(super) struct Upstream {
+pub(crate) struct Upstream {
     typed: String,
     target: Target,
 }
@@ -66,7 +67,7 @@ impl Upstream {
 }
 
 /// What goes through a proxy.
-pub(super) trait Passed: Codec {
+pub(super) trait Passed: Codec<Frame: Into<Bytes> + From<Bytes>> {
     /// Connects to an upstream that takes it.
     fn connect(to: &Upstream, client: &Client) -> impl Future<Output = Result<Connection<Self>, ConnectError>> + Send
     where
