@@ -58,7 +58,7 @@ fn offer(arg: Arg) -> Arg {
 }
 
 /// What there are manual pages of, beside the one of all: each that another one names.
-pub(crate) const PAGES: [&str; 43] = [
+pub(crate) const PAGES: [&str; 46] = [
     "serve",
     "connect",
     "bench",
@@ -76,6 +76,9 @@ pub(crate) const PAGES: [&str; 43] = [
     "admin-motd",
     "admin-remove",
     "admin-bans",
+    "admin-revocations",
+    "admin-revoke",
+    "admin-unrevoke",
     "admin-ban",
     "admin-unban",
     "admin-close",

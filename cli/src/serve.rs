@@ -95,12 +95,13 @@ async fn run(mut config: Config, load: Load, log: &Log) -> Result<(), NotStarted
     let in_force = InForce::of(&config);
     let (audit, access) = (Arc::new(Audit::default()), Arc::new(AccessLog::new(config.log_format.value)));
     open_files(&audit, &access, &in_force).map_err(|fault| NotStarted::Start(anyhow!(fault)))?;
-    let policy = policy(&config).map(|policy| Arc::new(policy.audited(Arc::clone(&audit))));
+    let steered = steered(&config).map_err(NotStarted::Start)?;
+    let told = |policy: FilePolicy| policy.audited(Arc::clone(&audit)).without(Arc::clone(steered.revocations()));
+    let policy = policy(&config).map(told).map(Arc::new);
     let log_of_rooms = keeping::open(&config)?;
     let hub = keeping::hub(&config, policy.clone(), log_of_rooms.clone())?;
     let running = Run::new(config.limits(), config.workers.value.number, log.lost_lines());
-    let running = running.steered_by(steered(&config).map_err(NotStarted::Start)?).keeping(log_of_rooms.clone());
-    let running = Arc::new(running);
+    let running = Arc::new(running.steered_by(steered).keeping(log_of_rooms.clone()));
     running.logs(log.filter(), &config.log.value);
     let shared = Shared {
         timeouts,

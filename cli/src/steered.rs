@@ -1,16 +1,18 @@
-//! What operators have said through the admin service and what outlasts the answer: bans, and what everybody is told who comes. Kept in the state directory, if there is one,
-//! so that it holds after a restart.
+//! What operators have said through the admin service and what outlasts the answer: bans, revocations, and what everybody is told who comes.
+//! Kept in the state directory, if there is one, so that it holds after a restart.
 //!
 //! Whoever says it has it hold; this only remembers that it was said.
 
+use crate::policy::revocations::{Revocation, RevocationList, Revoked};
 use crate::state;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
-use switchboard::{Ban, IpNetwork};
+use switchboard::{Ban, IpNetwork, UserName};
 
 const FILE: &str = "operators.json";
 
@@ -22,6 +24,8 @@ const FILE_BYTES: u64 = 64 << 20;
 pub(crate) struct Steered {
     folder: Option<PathBuf>,
     said: parking_lot::Mutex<Said>,
+    /// Shared with whoever looks at credentials.
+    revocations: Arc<RevocationList>,
     /// One writes at a time, and what was said last is there last.
     writing: tokio::sync::Mutex<()>,
 }
@@ -38,11 +42,14 @@ impl Steered {
     /// # Errors
     /// There is something that cannot be read. Without it, whoever was shut out would be let in.
     pub(crate) fn load(folder: Option<PathBuf>) -> io::Result<Self> {
-        let said = match &folder {
-            Some(folder) => read(&folder.join(FILE))?,
-            None => Said::default(),
-        };
-        Ok(Self { folder, said: said.into(), ..Self::default() })
+        let Some(place) = &folder else { return Ok(Self::default()) };
+        let (said, revocations) = read(&place.join(FILE))?;
+        Ok(Self { folder, said: said.into(), revocations: Arc::new(revocations), ..Self::default() })
+    }
+
+    /// What is not taken any more of whoever shows it.
+    pub(crate) fn revocations(&self) -> &Arc<RevocationList> {
+        &self.revocations
     }
 
     /// Bans that are not over, in order of their networks.
@@ -85,8 +92,9 @@ impl Steered {
     pub(crate) async fn keep(&self) -> io::Result<()> {
         let Some(folder) = self.folder.clone() else { return Ok(()) };
         let _one = self.writing.lock().await;
-        let said = self.said.lock().clone();
-        tokio::task::spawn_blocking(move || write(&folder, &said)).await.map_err(io::Error::other)?
+        let (said, now) = (self.said.lock().clone(), SystemTime::now());
+        let revocations = self.revocations.list(None, usize::MAX, now);
+        tokio::task::spawn_blocking(move || write(&folder, &said, &revocations)).await.map_err(io::Error::other)?
     }
 }
 
@@ -94,26 +102,53 @@ fn is_over(ban: &Ban, now: SystemTime) -> bool {
     ban.until.is_some_and(|until| until <= now)
 }
 
-fn read(path: &Path) -> io::Result<Said> {
+fn read(path: &Path) -> io::Result<(Said, RevocationList)> {
     let mut bytes = Vec::new();
     match File::open(path) {
         Ok(file) => file.take(FILE_BYTES).read_to_end(&mut bytes)?,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Said::default()),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Default::default()),
         Err(error) => return Err(error),
     };
     let said: Value = serde_json::from_slice(&bytes)?;
     let wrong = || io::Error::new(ErrorKind::InvalidData, "not what was written there");
-    understood(&said).ok_or_else(wrong)
+    understood(&said).zip(revocations_of(&said["revocations"])).ok_or_else(wrong)
+}
+
+/// Until when something is said to hold, if it has an end.
+fn end_of(told: &Value) -> Result<Option<SystemTime>, humantime::TimestampError> {
+    match &told["until"] {
+        Value::Null => Ok(None),
+        until => humantime::parse_rfc3339(until.as_str().unwrap_or_default()).map(Some),
+    }
+}
+
+/// They are missing in what earlier versions wrote.
+fn revocations_of(said: &Value) -> Option<RevocationList> {
+    let list = RevocationList::default();
+    for told in said.as_array().map(Vec::as_slice).or(said.is_null().then_some(&[][..]))? {
+        let revoked = match (told["name"].as_str(), told["token"].as_str(), told["jti"].as_str()) {
+            (Some(name), None, None) => {
+                let name = UserName::parse(name).ok()?;
+                match &told["issued-before"] {
+                    Value::Null => Revoked::Name(name),
+                    second => Revoked::IssuedBefore(name, second.as_u64()?),
+                }
+            }
+            (None, Some(token), None) => Revoked::token(token)?,
+            (None, None, Some(jti)) => Revoked::Jti(jti.to_owned()),
+            _ => return None,
+        };
+        let revocation = Revocation { revoked, until: end_of(told).ok()?, reason: told["reason"].as_str()?.to_owned() };
+        list.add(revocation, SystemTime::now()).ok()?;
+    }
+    Some(list)
 }
 
 fn understood(said: &Value) -> Option<Said> {
     let mut all = Said::default();
     for told in said["bans"].as_array()? {
         let ban = Ban::of(told["network"].as_str()?.parse().ok()?).because(told["reason"].as_str()?);
-        let ban = match &told["until"] {
-            Value::Null => ban,
-            until => ban.until(humantime::parse_rfc3339(until.as_str()?).ok()?),
-        };
+        let ban = end_of(told).ok()?.map_or(ban.clone(), |until| ban.until(until));
         all.bans.insert(ban.network, ban);
     }
     // It is missing in what earlier versions wrote.
@@ -125,13 +160,28 @@ fn understood(said: &Value) -> Option<Said> {
 }
 
 /// Writes it in the place of what was there.
-fn write(folder: &Path, said: &Said) -> io::Result<()> {
+fn write(folder: &Path, said: &Said, revocations: &[Revocation]) -> io::Result<()> {
     let bans = said
         .bans
         .values()
         .map(|ban| json!({ "network": ban.network.to_string(), "until": shown(ban.until), "reason": ban.reason }));
-    let text = json!({ "bans": bans.collect::<Vec<_>>(), "motd": said.motd }).to_string();
+    let revocations: Vec<_> = revocations.iter().map(written).collect();
+    let text = json!({ "bans": bans.collect::<Vec<_>>(), "motd": said.motd, "revocations": revocations }).to_string();
     state::write(folder, FILE, text.as_bytes())
+}
+
+fn written(revocation: &Revocation) -> Value {
+    let mut told = json!({ "until": shown(revocation.until), "reason": revocation.reason });
+    match &revocation.revoked {
+        Revoked::Name(name) => told["name"] = json!(name.as_str()),
+        Revoked::IssuedBefore(name, second) => {
+            told["name"] = json!(name.as_str());
+            told["issued-before"] = json!(second);
+        }
+        Revoked::Token(token) => told["token"] = json!(token),
+        Revoked::Jti(jti) => told["jti"] = json!(jti),
+    }
+    told
 }
 
 fn shown(time: Option<SystemTime>) -> Option<String> {
@@ -171,6 +221,32 @@ mod tests {
         fs::remove_dir_all(folder).expect("it was made");
     }
 
+    #[tokio::test]
+    async fn what_was_revoked_is_after_a_restart_until_it_is_over_or_taken_back() {
+        let folder = folder("steered-revoked");
+        let load = || Steered::load(Some(folder.clone())).expect("it is sound");
+        let (steered, now) = (load(), SystemTime::now());
+        let name = UserName::parse("alice").expect("a name");
+        let one = |revoked, until| Revocation { revoked, until, reason: "left \"x\"".to_owned() };
+        let end = UNIX_EPOCH + Duration::from_hours(24 * 365 * 200);
+        let kept = [
+            one(Revoked::IssuedBefore(name.clone(), 1_764_322_271), Some(end)),
+            one(Revoked::Jti("é\n1".to_owned()), None),
+            one(Revoked::Name(name), None),
+            one(Revoked::token("01234567").expect("a number"), None),
+        ];
+        for revocation in kept.iter().cloned().chain([one(Revoked::Jti("2".to_owned()), Some(UNIX_EPOCH))]) {
+            steered.revocations().add(revocation, now).expect("there is room");
+        }
+        steered.keep().await.expect("it is written");
+        assert_eq!(load().revocations().list(None, 9, now), kept);
+        let before = load();
+        before.revocations().remove("token:01234567").expect("it was there");
+        before.keep().await.expect("it is written");
+        assert_eq!(load().revocations().list(None, 9, now), kept[..3]);
+        fs::remove_dir_all(folder).expect("it was made");
+    }
+
     #[test]
     fn bans_that_are_over_make_place() {
         let steered = Steered::default();
@@ -184,7 +260,10 @@ mod tests {
     #[tokio::test]
     async fn what_cannot_be_understood_is_not_left_out() {
         let folder = folder("steered-broken");
-        for broken in ["", "{", "{}", "{\"bans\":[{\"network\":\"192.0.2.0/24\"}]}", "{\"bans\":[],\"motd\":1}", "[]"] {
+        let revocations = ["1", "[1]", "[{\"reason\":\"\"}]", "[{\"token\":\"x\",\"reason\":\"\"}]"];
+        let revocations = revocations.map(|broken| format!("{{\"bans\":[],\"revocations\":{broken}}}"));
+        let bans = ["", "{", "{}", "{\"bans\":[{\"network\":\"192.0.2.0/24\"}]}", "{\"bans\":[],\"motd\":1}", "[]"];
+        for broken in bans.into_iter().chain(revocations.iter().map(String::as_str)) {
             fs::write(folder.join(FILE), broken).expect("it is written");
             assert!(Steered::load(Some(folder.clone())).is_err(), "{broken}");
         }

@@ -38,6 +38,11 @@ FILTER is one of
   limit=N            at most 1000 (100)
   after=ROOM         those that come after this one";
 
+const REVOCATION_FILTERS: &str = "\
+FILTER is one of
+  limit=N            at most 1000 (100)
+  after=ID           those that come after this one";
+
 #[derive(Debug, Subcommand)]
 pub(super) enum Action {
     /// Show what runs, since when, where it listens, and how near its limits are
@@ -143,6 +148,38 @@ pub(super) enum Action {
         /// As `bans` shows it
         network: String,
     },
+    /// List names, tokens and JWTs that operators have revoked
+    #[command(after_long_help = REVOCATION_FILTERS)]
+    Revocations {
+        #[arg(value_name = "FILTER", value_parser = filter, help = "Which, as in limit=1000 (see --help)")]
+        filters: Vec<ListFilter>,
+    },
+    /// Take a name, a token or a JWT no more, and close whoever is there by it
+    Revoke {
+        /// Whatever shows somebody to be called so
+        #[arg(value_parser = parse_owned_name, required_unless_present_any = ["token", "jti"])]
+        name: Option<UserName>,
+        /// Of the name, JWTs alone that were issued before, as in 2026-01-02T03:04:05Z
+        #[arg(long, value_name = "TIME", requires = "name", value_parser = parse_instant)]
+        issued_before: Option<String>,
+        /// One token, as lists and the audit call it
+        #[arg(long, value_name = "ID", conflicts_with_all = ["name", "jti"])]
+        token: Option<String>,
+        /// JWTs with this `jti`
+        #[arg(long, value_name = "ID", conflicts_with = "name")]
+        jti: Option<String>,
+        /// For how long, as in 24h [default: until it is taken back; of JWTs, until none can be valid any more]
+        #[arg(long = "for", value_name = "DURATION", value_parser = parse_time)]
+        time: Option<String>,
+        /// Why, for you: no client is told
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+    /// Take again what was revoked
+    Unrevoke {
+        /// As `revocations` shows it
+        id: String,
+    },
     /// Log other events for a while, or show what is logged
     Log {
         /// A level, or a filter such as warn,switchboard=debug [default: change nothing]
@@ -164,6 +201,18 @@ pub(super) enum Action {
         #[arg(long, value_name = "DURATION", value_parser = parse_time)]
         grace: Option<String>,
     },
+}
+
+/// A name that somebody can own.
+fn parse_owned_name(text: &str) -> Result<UserName, String> {
+    UserName::parse(text).map_err(|error| error.to_string())
+}
+
+/// As it was typed: the server understands it likewise.
+fn parse_instant(text: &str) -> Result<String, String> {
+    humantime::parse_rfc3339(text)
+        .map(|_| text.to_owned())
+        .map_err(|_| "not a time, as in 2026-01-02T03:04:05Z".to_owned())
 }
 
 /// Which connection.
@@ -247,6 +296,14 @@ impl Action {
                 AdminRequest::act(Method::POST, "/bans", Some(given(body)))
             }
             Self::Unban { network } => AdminRequest::act(Method::DELETE, &format!("/bans/{}", encoded(&network)), None),
+            Self::Revocations { filters } => AdminRequest::list("/revocations", &filters, shown::REVOCATIONS),
+            Self::Revoke { name, issued_before, token, jti, time, reason } => {
+                let name = name.map(|name| name.to_string());
+                let what = [("name", name), ("issued-before", issued_before), ("token", token), ("jti", jti)];
+                let body = what.into_iter().chain([("for", time), ("reason", reason)]);
+                AdminRequest::act(Method::POST, "/revocations", Some(given(body)))
+            }
+            Self::Unrevoke { id } => AdminRequest::act(Method::DELETE, &format!("/revocations/{}", encoded(&id)), None),
             Self::Log { filter: None, .. } => AdminRequest::get("/log".to_owned(), Shown::Fields),
             Self::Log { filter: Some(filter), time } => {
                 AdminRequest::act(Method::PUT, "/log", Some(json!({ "filter": filter, "for": time })))
@@ -287,7 +344,7 @@ impl AdminRequest {
 }
 
 /// An object of what was typed.
-fn given<const N: usize>(fields: [(&'static str, Option<String>); N]) -> Value {
+fn given(fields: impl IntoIterator<Item = (&'static str, Option<String>)>) -> Value {
     fields.into_iter().filter_map(|(name, text)| Some((name.to_owned(), Value::from(text?)))).collect()
 }
 

@@ -100,6 +100,12 @@ pub(super) const BANS: Listing = Listing {
     columns: &[("NETWORK", "network"), ("UNTIL", "until"), ("BY", "by"), ("REASON", "reason")],
 };
 
+pub(super) const REVOCATIONS: Listing = Listing {
+    list: "revocations",
+    total: Some(("total", "revocations")),
+    columns: &[("ID", "id"), ("ISSUED BEFORE", "issued-before"), ("UNTIL", "until"), ("REASON", "reason")],
+};
+
 pub(super) const EVENTS: Listing = Listing {
     list: "events",
     total: None,

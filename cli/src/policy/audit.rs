@@ -72,6 +72,8 @@ pub(crate) enum Refused {
     Unanswered,
     /// A certificate that names nobody here.
     Unnamed(Unnamed),
+    /// An operator has revoked what was shown, by this method.
+    Revoked(&'static str),
 }
 
 impl Refused {
@@ -88,6 +90,7 @@ impl Refused {
             Self::NotIssued => "callout-name",
             Self::Unanswered => "callout-unavailable",
             Self::Unnamed(unnamed) => unnamed.code(),
+            Self::Revoked(_) => "revoked",
         }
     }
 
@@ -99,6 +102,7 @@ impl Refused {
             Self::Jwt(_) => "jwt",
             Self::Denied | Self::NotIssued | Self::Unanswered => "callout",
             Self::Unnamed(_) => "certificate",
+            Self::Revoked(method) => method,
         }
     }
 

@@ -68,6 +68,7 @@ pub(crate) fn refused(refused: Refused) -> String {
         Refused::Denied => "refused: the callout says no\n".to_owned(),
         Refused::NotIssued => "refused: the callout gives a name that it may not give, or too many rights\n".to_owned(),
         Refused::Unnamed(unnamed) => format!("refused: {}\n", unnamed.code()),
+        Refused::Revoked(_) => "refused: an operator has revoked it\n".to_owned(),
         Refused::Unanswered => "refused for now: the callout does not answer\n".to_owned(),
     }
 }

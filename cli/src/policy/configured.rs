@@ -12,8 +12,10 @@ use super::jwt::fault::JwtFault;
 use super::jwt::keys::KeySet;
 use super::jwt::source::JwtSource;
 use super::proof::Proof;
+use super::revocations::RevocationList;
 use super::rules::{AdminRight, Rules};
 use super::snapshot::{Holder, Snapshot};
+use super::tally;
 use super::token::{StaticToken, TokenFault, TokenHash};
 use parking_lot::{Mutex, RwLock};
 use std::collections::HashSet;
@@ -37,6 +39,8 @@ pub(crate) struct FilePolicy {
     verified: Mutex<VerifiedTokens>,
     /// What stands for certificates of clients that their authorities have revoked.
     pub(super) revoked: RwLock<HashSet<String>>,
+    /// What operators have revoked.
+    revocations: Arc<RevocationList>,
     /// Keys of a source are to be fetched now.
     wanted: Notify,
     /// Wrong tokens of each address.
@@ -51,8 +55,8 @@ impl FilePolicy {
     pub(crate) fn new(rules: &Rules, named: Vec<UserName>) -> Self {
         let current = RwLock::new(Arc::new(Snapshot::of(rules, &named)));
         tell_notes(rules);
-        let (generation, verified, revoked, wanted, failures, sent, audit) = Default::default();
-        Self { current, generation, named, verified, revoked, wanted, failures, sent, audit }
+        let (generation, verified, revoked, revocations, wanted, failures, sent, audit) = Default::default();
+        Self { current, generation, named, verified, revoked, revocations, wanted, failures, sent, audit }
     }
 
     /// So many wrong tokens may come from an address in a minute.
@@ -68,6 +72,11 @@ impl FilePolicy {
     /// The same, which tells `audit` what happens.
     pub(crate) fn audited(self, audit: Arc<Audit>) -> Self {
         Self { audit, ..self }
+    }
+
+    /// The same, which takes nothing of what operators have revoked.
+    pub(crate) fn without(self, revocations: Arc<RevocationList>) -> Self {
+        Self { revocations, ..self }
     }
 
     /// Puts other rules in force. Whoever asks from now on is told what these say; who is a member is for the hub to review.
@@ -99,8 +108,8 @@ impl FilePolicy {
         Principal::anonymous().by(Proof::Open.to_string())
     }
 
-    /// Answers are others from now on.
-    pub(super) fn has_changed(&self) {
+    /// Answers are others from now on. Who is a member is for the hub to review.
+    pub(crate) fn has_changed(&self) {
         // Behind what has changed: who reads the number has it, or asks once more.
         self.generation.fetch_add(1, Ordering::Release);
     }
@@ -111,6 +120,20 @@ impl FilePolicy {
 
     /// Whose a token is; from wherever it comes, unless that is told.
     pub(crate) fn shown(&self, token: &str, claimant: Option<&Claimant>) -> Result<Arc<Principal>, Refused> {
+        let principal = self.found(token, claimant)?;
+        self.unrevoked(&principal, SystemTime::now())?;
+        Ok(principal)
+    }
+
+    /// Nothing that shows who somebody is has been revoked by an operator.
+    pub(super) fn unrevoked(&self, principal: &Principal, now: SystemTime) -> Result<(), Refused> {
+        match tally::method(principal) {
+            Some(method) if self.revocations.covers(principal, now) => Err(Refused::Revoked(method)),
+            _ => Ok(()),
+        }
+    }
+
+    fn found(&self, token: &str, claimant: Option<&Claimant>) -> Result<Arc<Principal>, Refused> {
         let hash = TokenHash::of(token);
         // Read first: what is found by older rules is noted as such.
         let (generation, snapshot) = (self.generation(), self.snapshot());
@@ -246,6 +269,8 @@ impl FilePolicy {
             Refused::Expired
         } else if !record.comes_from(address) {
             Refused::Network
+        } else if self.revocations.covers(principal, SystemTime::now()) {
+            Refused::Revoked("datagram")
         } else {
             self.audit.tally.signed();
             return Some(Arc::clone(principal));
@@ -256,6 +281,9 @@ impl FilePolicy {
 
     /// Whether it does by what is in force.
     fn still_stands(&self, principal: &Principal, name: &UserName, now: SystemTime) -> bool {
+        if self.unrevoked(principal, now).is_err() {
+            return false;
+        }
         let snapshot = self.snapshot();
         let is_in_time = || principal.expires().is_some_and(|end| now < end);
         match Proof::of(principal) {

@@ -14,6 +14,10 @@ const CALLOUT: &str = "callout/";
 const CERTIFICATE: &str = "certificate/";
 const USER: &str = "unix/";
 
+/// Parts of a JWT's that it may have.
+const ISSUED: &str = "iat";
+const JTI: &str = "jti";
+
 /// What a principal is proven by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Proof<'a> {
@@ -24,8 +28,16 @@ pub(crate) enum Proof<'a> {
     /// A token of the file, by what it is called in logs.
     Token(&'a str),
     /// A JWT: its source, the stamp of what it was judged by, and what it is called in logs.
-    /// With what it may do with the server, by itself.
-    Jwt { source: &'a str, stamp: &'a str, token: &'a str, admin: Option<AdminRight> },
+    /// With what it may do with the server, by itself; and by what else it can be revoked: when it was issued, in seconds since 1970,
+    /// and what stands for its `jti`.
+    Jwt {
+        source: &'a str,
+        stamp: &'a str,
+        token: &'a str,
+        admin: Option<AdminRight>,
+        issued: Option<u64>,
+        jti: Option<&'a str>,
+    },
     /// A token whose holder a callout has named.
     Callout { token: &'a str },
     /// A certificate, by what stands for it.
@@ -43,12 +55,17 @@ impl<'a> Proof<'a> {
     fn read(credential: &'a str) -> Self {
         let jwt = || {
             let (source, rest) = credential.strip_prefix(JWT)?.split_once('/')?;
-            let (stamp, token) = rest.split_once('/')?;
-            let (token, admin) = match token.split_once('/') {
-                Some((token, word)) => (token, AdminRight::parse(word)),
-                None => (token, None),
-            };
-            Some(Self::Jwt { source, stamp, token, admin })
+            let (stamp, rest) = rest.split_once('/')?;
+            let mut parts = rest.split('/');
+            let (token, mut admin, mut issued, mut jti) = (parts.next()?, None, None, None);
+            for part in parts {
+                match part.split_once('=') {
+                    Some((ISSUED, seconds)) => issued = seconds.parse().ok(),
+                    Some((JTI, mark)) => jti = Some(mark),
+                    _ => admin = AdminRight::parse(part),
+                }
+            }
+            Some(Self::Jwt { source, stamp, token, admin, issued, jti })
         };
         let callout = || credential.strip_prefix(CALLOUT).map(|token| Self::Callout { token });
         let certificate = || credential.strip_prefix(CERTIFICATE).map(Self::Certificate);
@@ -105,9 +122,11 @@ impl fmt::Display for Proof<'_> {
             Self::Listener => f.write_str(LISTENER),
             Self::Open => f.write_str(OPEN),
             Self::Token(token) => f.write_str(token),
-            Self::Jwt { source, stamp, token, admin } => {
+            Self::Jwt { source, stamp, token, admin, issued, jti } => {
                 write!(f, "{JWT}{source}/{stamp}/{token}")?;
-                admin.map_or(Ok(()), |admin| write!(f, "/{}", admin.word()))
+                admin.map_or(Ok(()), |admin| write!(f, "/{}", admin.word()))?;
+                issued.map_or(Ok(()), |seconds| write!(f, "/{ISSUED}={seconds}"))?;
+                jti.map_or(Ok(()), |mark| write!(f, "/{JTI}={mark}"))
             }
             Self::Callout { token } => write!(f, "{CALLOUT}{token}"),
             Self::Certificate(certificate) => write!(f, "{CERTIFICATE}{certificate}"),
@@ -122,15 +141,30 @@ mod tests {
 
     #[test]
     fn what_proves_somebody_is_read_as_it_was_written() {
-        let jwt = Proof::Jwt { source: "corp", stamp: "01234567", token: "89abcdef", admin: None };
-        let operator =
-            Proof::Jwt { source: "corp", stamp: "01234567", token: "89abcdef", admin: Some(AdminRight::Act) };
+        let of_jwt = |admin, issued, jti| Proof::Jwt {
+            source: "corp",
+            stamp: "01234567",
+            token: "89abcdef",
+            admin,
+            issued,
+            jti,
+        };
+        let jwt = of_jwt(None, None, None);
+        let operator = of_jwt(Some(AdminRight::Act), None, None);
+        let whole = of_jwt(Some(AdminRight::View), Some(1_764_322_271), Some("fedcba9876543210"));
         for (proof, text, source, called) in [
             (Proof::Listener, "as", "as", None),
             (Proof::Open, "auth=off", "auth=off", None),
             (Proof::Token("01234567"), "01234567", "token", Some("01234567")),
             (jwt, "jwt.corp/01234567/89abcdef", "jwt.corp", Some("89abcdef")),
             (operator, "jwt.corp/01234567/89abcdef/act", "jwt.corp", Some("89abcdef")),
+            (
+                whole,
+                "jwt.corp/01234567/89abcdef/view/iat=1764322271/jti=fedcba9876543210",
+                "jwt.corp",
+                Some("89abcdef"),
+            ),
+            (of_jwt(None, Some(0), None), "jwt.corp/01234567/89abcdef/iat=0", "jwt.corp", Some("89abcdef")),
             (Proof::Callout { token: "01234567" }, "callout/01234567", "callout", Some("01234567")),
             (Proof::Certificate("01ff/2d711642"), "certificate/01ff/2d711642", "certificate", Some("01ff/2d711642")),
             (Proof::User(1000), "unix/1000", "unix", None),

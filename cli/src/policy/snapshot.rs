@@ -11,6 +11,7 @@ use super::jwt::fault::JwtFault;
 use super::jwt::section::JwtSection;
 use super::jwt::source::{JwtSource, Verified};
 use super::proof::Proof;
+use super::revocations::mark_of_jti;
 use super::rules::{AdminRight, Direct, Grant, RoomSection, Rules, TokenSection};
 use super::token::TokenHash;
 use std::collections::{BTreeMap, HashMap};
@@ -218,13 +219,15 @@ impl Snapshot {
         let compact = Compact::parse(token)?;
         let source = compact.issuer().and_then(|issuer| self.source_of(issuer)).ok_or(JwtFault::Issuer)?;
         let Verified { vouched, stamp } = source.verify(&compact, now)?;
-        let Vouched { name, groups, grants, direct, admin, ends } = vouched;
+        let Vouched { name, groups, grants, direct, admin, ends, issued, jti } = vouched;
         if !self.may_issue(source, &name) {
             return Err(JwtFault::NotIssued);
         }
         let principal = self.introduced(name, &groups, grants, direct).ok_or(JwtFault::Rights)?;
         let (source, token) = (&source.section.name, TokenHash::of(token).id());
-        Ok(principal.until(ends).by(Proof::Jwt { source, stamp: &stamp, token: &token, admin }.to_string()))
+        let jti = jti.map(|jti| mark_of_jti(&jti));
+        let proof = Proof::Jwt { source, stamp: &stamp, token: &token, admin, issued, jti: jti.as_deref() };
+        Ok(principal.until(ends).by(proof.to_string()))
     }
 
     /// Whom a callout has named the holder of a token, at `now`.

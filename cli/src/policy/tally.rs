@@ -40,18 +40,23 @@ fn counted<const N: usize>(
     words.into_iter().zip(counts.iter().map(|count| count.load(Ordering::Relaxed)))
 }
 
+/// By what somebody is known. Whoever its listener names has shown nothing.
+pub(super) fn method(principal: &Principal) -> Option<&'static str> {
+    match Proof::of(principal) {
+        Some(Proof::Token(_)) => Some("token"),
+        Some(Proof::Jwt { .. }) => Some("jwt"),
+        Some(Proof::Callout { .. }) => Some("callout"),
+        Some(Proof::Certificate(_)) => Some("certificate"),
+        Some(Proof::User(_)) => Some("unix"),
+        Some(Proof::Listener | Proof::Open) | None => None,
+    }
+}
+
 impl Tally {
-    /// Whoever its listener names has shown nothing.
     pub(super) fn authenticated(&self, principal: &Principal) {
-        let method = match Proof::of(principal) {
-            Some(Proof::Token(_)) => "token",
-            Some(Proof::Jwt { .. }) => "jwt",
-            Some(Proof::Callout { .. }) => "callout",
-            Some(Proof::Certificate(_)) => "certificate",
-            Some(Proof::User(_)) => "unix",
-            Some(Proof::Listener | Proof::Open) | None => return,
-        };
-        count(&self.authenticated, METHODS, method);
+        if let Some(method) = method(principal) {
+            count(&self.authenticated, METHODS, method);
+        }
     }
 
     pub(super) fn signed(&self) {

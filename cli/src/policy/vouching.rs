@@ -42,7 +42,9 @@ impl FilePolicy {
             return Err(Refused::Unnamed(Unnamed::Unlisted));
         }
         let groups = snapshot.groups_by_name(&name);
-        Ok(Principal::named(name).groups(groups).by(Proof::Certificate(&certificate).to_string()).until(subject.until))
+        let principal = Principal::named(name).groups(groups).by(Proof::Certificate(&certificate).to_string());
+        self.unrevoked(&principal, SystemTime::now())?;
+        Ok(principal.until(subject.until))
     }
 
     /// Who comes as this user of this machine: nobody in particular, if that is nobody here.
@@ -50,7 +52,9 @@ impl FilePolicy {
         let snapshot = self.snapshot();
         let name = snapshot.login(user.uid)?.clone();
         let groups = snapshot.groups_by_name(&name);
-        Some(Principal::named(name).groups(groups).by(Proof::User(user.uid).to_string()))
+        let principal = Principal::named(name).groups(groups).by(Proof::User(user.uid).to_string());
+        self.unrevoked(&principal, SystemTime::now()).ok()?;
+        Some(principal)
     }
 
     /// Who is asked about a token that was not taken: not where somebody here knows that it is wrong.
@@ -97,7 +101,9 @@ impl FilePolicy {
                 let snapshot = self.snapshot();
                 // One that is not in force any more has no say.
                 let is_current = snapshot.callout().is_some_and(|current| Arc::ptr_eq(current, callout));
-                if is_current { snapshot.attested(*attested, &hash, now) } else { Err(Refused::Unanswered) }
+                let shown =
+                    if is_current { snapshot.attested(*attested, &hash, now) } else { Err(Refused::Unanswered) };
+                shown.and_then(|principal| self.unrevoked(&principal, now).map(|()| principal))
             }
             Ok(CalloutAnswer::No(text)) => {
                 told = text;

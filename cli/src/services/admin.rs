@@ -16,6 +16,7 @@ mod moderation;
 mod operator;
 mod pages;
 mod process;
+mod revocations;
 mod route;
 mod settings;
 
@@ -181,6 +182,9 @@ impl Admin {
             Wanted::Log => object(&self.log()),
             Wanted::Settings => object(&self.settings()),
             Wanted::Can => self.can(request).await?,
+            Wanted::Revocations(page) => object(&self.revocations(&page)),
+            Wanted::Revoke => self.revoke(request, operator).await?,
+            Wanted::Reinstate(id) => self.reinstate(&id, operator).await?,
             Wanted::Bans => object(&self.bans()),
             Wanted::Ban => self.ban(request, operator).await?,
             Wanted::Motd => object(&self.motd()),

@@ -29,6 +29,7 @@ mod process;
 mod proxied;
 mod proxying;
 mod reloading;
+mod revoking;
 mod rights;
 mod rooms;
 mod settings;

@@ -2,6 +2,7 @@
 
 use super::Hub;
 use super::names::Reached;
+use super::policy::Principal;
 use super::room::RoomInner;
 use super::session::SessionInner;
 use crate::link::ConnectionId;
@@ -33,8 +34,8 @@ pub struct NamedConnection {
     pub id: ConnectionId,
     /// What it calls itself.
     pub name: UserName,
-    /// Whom it is shown to be, if to be anybody.
-    pub principal: Option<UserName>,
+    /// Who it is shown to be, in a hub with a policy.
+    pub principal: Option<Arc<Principal>>,
 }
 
 /// How far a list of connections with names is.
@@ -80,8 +81,7 @@ impl Hub {
 
 impl SessionInner {
     fn named(&self) -> Option<NamedConnection> {
-        let principal = self.principal().and_then(|principal| principal.name().cloned());
-        Some(NamedConnection { id: self.link()?.id, name: self.name(), principal })
+        Some(NamedConnection { id: self.link()?.id, name: self.name(), principal: self.principal() })
     }
 }
 

@@ -31,6 +31,10 @@ pub(crate) struct Vouched {
     pub(crate) admin: Option<AdminRight>,
     /// When it is over, leeway included: the same for entering and for staying.
     pub(crate) ends: SystemTime,
+    /// When it was issued, in seconds since 1970, if it says so.
+    pub(crate) issued: Option<u64>,
+    /// What its issuer calls it.
+    pub(crate) jti: Option<String>,
 }
 
 impl JwtSection {
@@ -44,7 +48,10 @@ impl JwtSection {
         }
         let Own { grants, direct, admin } = self.rights(claims)?;
         let admin = admin.min(self.admin);
-        Ok(Vouched { name, groups: self.groups(claims)?, grants, direct, admin, ends })
+        let issued = seconds(claims, "iat")?.map(|issued| issued.as_secs());
+        // Of another type it is none that anybody could name.
+        let jti = claims.get("jti").and_then(Value::as_str).map(str::to_owned);
+        Ok(Vouched { name, groups: self.groups(claims)?, grants, direct, admin, ends, issued, jti })
     }
 
     /// Until when, if it is in its time.

@@ -14,13 +14,19 @@ use switchboard_load::typed::parse_duration;
 use tracing::error;
 
 /// Ten years: whatever is longer is for good.
-const LONGEST: Duration = Duration::from_hours(87_600);
+pub(super) const LONGEST: Duration = Duration::from_hours(87_600);
 
 /// What may be banned, as in the file.
 const NETWORK: &str = "an address or a network, as in 198.51.100.0/24, of IPv4 up to /8 and of IPv6 up to /32";
 
 /// Of a reason, in bytes.
 const REASON_BYTES: usize = 256;
+
+/// Why, for other operators: no client is told.
+pub(super) fn reason_of(body: &mut Fields) -> Result<String, Failure> {
+    let reason = |value: &Value| value.as_str().filter(|text| text.len() <= REASON_BYTES).map(str::to_owned);
+    Ok(body.take_some("reason", reason, "a text of at most 256 bytes")?.unwrap_or_default())
+}
 
 impl Admin {
     pub(super) fn bans(&self) -> Value {
@@ -41,8 +47,7 @@ impl Admin {
         let time = |value: &Value| parse_duration(value.as_str()?).ok().filter(|time| *time <= LONGEST);
         let time = body.take_some("for", time, "a duration of at most 87600h, as in 1h; without one it is for good")?;
         let until = time.map(|time| SystemTime::now() + time);
-        let reason = |value: &Value| value.as_str().filter(|text| text.len() <= REASON_BYTES).map(str::to_owned);
-        let reason = body.take_some("reason", reason, "a text of at most 256 bytes")?.unwrap_or_default();
+        let reason = reason_of(&mut body)?;
         body.end()?;
         self.not_of_file(&network)?;
         let ban = Ban::of(network).because(reason);

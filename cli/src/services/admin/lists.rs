@@ -5,12 +5,14 @@ use super::Admin;
 use super::families::shown;
 use super::figures::seconds_of;
 use super::pages::{ClosedPage, ConnectionOrder, ConnectionPage, RoomOrder, RoomPage};
+use crate::policy::proof::Proof;
 use crate::services::proxy::Paired;
 use serde_json::{Value, json};
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::fmt::Write as _;
 use switchboard::grammar::{ErrorCode, Failure};
+use switchboard::policy::Principal;
 use switchboard::{
     ClosedInfo, ConnectionId, ConnectionInfo, NamedAfter, NamedConnection, RoomInfo, RoomName, UserName,
 };
@@ -237,10 +239,15 @@ fn key(order: ConnectionOrder, info: &ConnectionInfo) -> u64 {
 }
 
 fn connection(info: &ConnectionInfo, named: Option<&NamedConnection>) -> Value {
+    let principal = named.and_then(|named| named.principal.as_deref());
+    let proof = principal.and_then(Proof::of);
     json!({
         "id": u64::from(info.id),
         "name": named.map(|named| named.name.to_string()),
-        "user": named.and_then(|named| named.principal.as_ref()).map(ToString::to_string),
+        "user": principal.and_then(Principal::name).map(ToString::to_string),
+        "source": proof.map(Proof::source),
+        "token": proof.and_then(Proof::called),
+        "expires": principal.and_then(Principal::expires).map(shown),
         "peer": info.peer.to_string(),
         "via": info.via.map(|via| via.ip().to_string()),
         "transport": info.transport,

@@ -64,6 +64,20 @@ pub(super) struct EventPage {
     pub(super) limit: usize,
 }
 
+/// Which revocations are.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct RevocationPage {
+    /// Behind the one with this id.
+    pub(super) after: Option<String>,
+    pub(super) limit: usize,
+}
+
+impl RevocationPage {
+    pub(super) fn parse(query: &mut Query) -> Result<Self, Failure> {
+        Ok(Self { after: query.take("after", |text| Ok(text.to_owned()))?, limit: query.page()? })
+    }
+}
+
 impl EventPage {
     pub(super) fn parse(query: &mut Query) -> Result<Self, Failure> {
         Ok(Self {

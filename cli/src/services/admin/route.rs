@@ -1,7 +1,7 @@
 //! What a request asks for: its method, path and query, parsed once into one enum; and what one has to be allowed for it.
 
 use super::assets;
-use super::pages::{ClosedPage, ConnectionPage, EventPage, RoomPage};
+use super::pages::{ClosedPage, ConnectionPage, EventPage, RevocationPage, RoomPage};
 use crate::web::assets::Asset;
 use crate::web::query::{Query, decoded, number, parsed};
 use http::Method;
@@ -41,6 +41,10 @@ pub(super) enum Wanted {
     Events(EventPage, bool),
     Settings,
     Can,
+    Revocations(RevocationPage),
+    Revoke,
+    /// By its id.
+    Reinstate(String),
     Bans,
     Ban,
     Unban(IpNetwork),
@@ -89,6 +93,7 @@ impl Wanted {
             | Self::Settings
             | Self::Can
             | Self::Motd
+            | Self::Revocations(_)
             | Self::Bans => Clearance::View,
             Self::CloseConnection(_)
             | Self::CloseName(_)
@@ -97,6 +102,8 @@ impl Wanted {
             | Self::ClearMotd
             | Self::AnnounceIn(_)
             | Self::Remove(..)
+            | Self::Revoke
+            | Self::Reinstate(_)
             | Self::Ban
             | Self::Unban(_)
             | Self::SetLog
@@ -122,6 +129,7 @@ impl Wanted {
                 | Self::Announce
                 | Self::SetMotd
                 | Self::AnnounceIn(_)
+                | Self::Revoke
                 | Self::Ban
                 | Self::SetLog
                 | Self::Reload
@@ -156,6 +164,8 @@ pub(super) const PATHS: &[&str] = &[
     "/can",
     "/bans",
     "/bans/{network}",
+    "/revocations",
+    "/revocations/{id}",
     "/log",
     "/config/reload",
     "/ready",
@@ -176,8 +186,8 @@ pub(super) fn allowed(path: &str) -> Option<&'static str> {
         (_, ["connections" | "names", _]) => Some("DELETE, GET, HEAD, OPTIONS"),
         ("/motd", _) => Some("DELETE, GET, HEAD, OPTIONS, PUT"),
         ("/log", _) => Some("GET, HEAD, OPTIONS, PUT"),
-        ("/bans", _) => Some("GET, HEAD, OPTIONS, POST"),
-        (_, ["bans", _] | ["rooms", _, "members", _]) => Some("DELETE, OPTIONS"),
+        ("/bans" | "/revocations", _) => Some("GET, HEAD, OPTIONS, POST"),
+        (_, ["bans" | "revocations", _] | ["rooms", _, "members", _]) => Some("DELETE, OPTIONS"),
         ("/ready", _) => Some("PUT, OPTIONS"),
         ("/drain" | "/can" | "/announcements" | "/config/reload", _) | (_, ["rooms", _, "announcements"]) => {
             Some("POST, OPTIONS")
@@ -238,6 +248,9 @@ fn wanted(method: &Method, path: &str, query: &mut Query) -> Result<Wanted, Fail
         ("/log", _) => Wanted::Log,
         ("/bans", _) if method == Method::POST => Wanted::Ban,
         ("/bans", _) => Wanted::Bans,
+        ("/revocations", _) if method == Method::POST => Wanted::Revoke,
+        ("/revocations", _) => Wanted::Revocations(RevocationPage::parse(query)?),
+        (_, ["revocations", id]) => Wanted::Reinstate(decoded(id)?),
         (_, ["bans", network]) => Wanted::Unban(parsed(&decoded(network)?)?),
         ("/config/reload", _) => Wanted::Reload,
         ("/ready", _) => Wanted::SetReady,

@@ -88,6 +88,9 @@ pub(super) static METRICS: &[Metric] = &[
     gauge("switchboard_bans", &[], "Networks that nobody may come from.", |seen, to| {
         to.add(&[], seen.handle.ban_count());
     }),
+    gauge("switchboard_revocations", &[], "Names, tokens and JWTs that operators have revoked.", |seen, to| {
+        to.add(&[], seen.running.steered().revocations().len());
+    }),
     gauge(
         "switchboard_config_last_reload_successful",
         &[],

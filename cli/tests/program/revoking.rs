@@ -1,0 +1,165 @@
+//! What an operator revokes: whoever is there by it is closed, whoever comes with it is refused, also after a restart.
+
+use crate::http::asked;
+use crate::operating;
+use crate::process::{Place, Program, command, run};
+use crate::rooms::Peer;
+use crate::tokens::made;
+use std::fs;
+
+/// A server of people with tokens, and of an issuer of JWTs.
+struct Served {
+    program: Program,
+    folder: Place,
+    socket: Place,
+    tokens: Vec<String>,
+}
+
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
+
+impl Served {
+    fn start(test: &str) -> Self {
+        let (folder, socket) = (Place::folder(test), Place::new(&format!("{test}.sock")));
+        let made: Vec<_> = ["alice", "bob"].map(made).into();
+        fs::write(folder.within("secret"), SECRET).expect("it can be written");
+        let sections = ["alice", "bob"].iter().zip(&made).map(|(name, (_, hash))| format!("[tokens.{name}]\n{hash}\n"));
+        let text = format!(
+            "listen = [\"admin=unix://{socket}\", \"rooms=tcp://127.0.0.1:0\", \"rooms=http://127.0.0.1:0\"]\n\
+             state-directory = \"{}\"\n{}[jwt.x]\nissuer = \"x\"\naudience = \"any\"\nalgorithms = [\"HS256\"]\nkeys = \"{}\"\n\
+             names = [\"carol\"]\n[rooms.lobby]\nnamed = [\"all\"]\n",
+            folder.display(),
+            sections.collect::<String>(),
+            folder.within("secret")
+        );
+        fs::write(folder.within("settings.toml"), text).expect("it can be written");
+        let program = serve(&folder);
+        Self { program, folder, socket, tokens: made.into_iter().map(|(token, _)| token).collect() }
+    }
+
+    fn restart(self) -> Self {
+        let Self { program, folder, socket, tokens } = self;
+        assert_eq!(program.stop().code, Some(0));
+        Self { program: serve(&folder), folder, socket, tokens }
+    }
+
+    /// Somebody who has shown a token.
+    fn known(&self, token: &str, name: &str) -> Peer {
+        let mut peer = Peer::enter(&self.program, 1);
+        peer.say(&format!("/auth {token}"));
+        let told = peer.next();
+        assert!(told.starts_with(&format!("* authorized as {name}")), "{told}");
+        peer
+    }
+
+    /// Whether a request with a token is answered.
+    fn takes(&self, token: &str) -> bool {
+        let bearer = format!("authorization: Bearer {token}");
+        match asked(self.program.tcp(2), "GET", "/me", &[&bearer], "").status {
+            200 => true,
+            401 => false,
+            other => panic!("{other}"),
+        }
+    }
+
+    fn jwt(&self, claims: &[&str]) -> String {
+        let key = self.folder.within("secret");
+        let own = ["token", "sign", "--key", &key, "--algorithm", "HS256", "--iss", "x", "--sub", "carol"];
+        let end = run(&[&own[..], claims].concat());
+        assert_eq!(end.code, Some(0), "{end:?}");
+        end.output.concat()
+    }
+
+    #[track_caller]
+    fn done(&self, arguments: &[&str]) -> String {
+        operating::done(operating::admin(&self.socket, arguments))
+    }
+
+    #[track_caller]
+    fn refused(&self, arguments: &[&str]) -> String {
+        operating::refused(&operating::admin(&self.socket, arguments)).to_owned()
+    }
+}
+
+fn serve(folder: &Place) -> Program {
+    Program::listening(command(&["serve", "--config", &folder.within("settings.toml")]), 3)
+}
+
+/// Its connection is closed, for that reason.
+fn revoked(mut peer: Peer) {
+    while peer.next() != "* closed: revoked" {}
+}
+
+#[test]
+fn a_name_is_closed_and_refused_until_it_is_taken_back_and_over_a_restart() {
+    let served = Served::start("revoke-name");
+    let (alice, mut bob) = (served.known(&served.tokens[0], "alice"), served.known(&served.tokens[1], "bob"));
+    let told = served.done(&["revoke", "ALICE", "--reason", "left"]);
+    assert!(told.contains("id: name:alice\n") && told.contains("kept: yes"), "{told}");
+    revoked(alice);
+    assert!(!served.takes(&served.tokens[0]) && served.takes(&served.tokens[1]));
+    bob.say("still here");
+    bob.say("/ping");
+    while bob.next() != "* pong" {}
+    let served = served.restart();
+    assert!(!served.takes(&served.tokens[0]) && served.takes(&served.tokens[1]));
+    let listed = served.done(&["revocations"]);
+    assert!(listed.contains("name:alice") && listed.contains("left"), "{listed}");
+    served.done(&["unrevoke", "name:alice"]);
+    assert!(served.takes(&served.tokens[0]));
+    let served = served.restart();
+    assert!(served.takes(&served.tokens[0]));
+    assert!(served.refused(&["unrevoke", "name:alice"]).contains("there is no revocation name:alice"));
+    served.program.stop();
+}
+
+#[test]
+fn a_token_is_revoked_as_lists_call_it_and_comes_back_when_the_time_is_over() {
+    let served = Served::start("revoke-token");
+    let alice = served.known(&served.tokens[0], "alice");
+    let who: serde_json::Value = serde_json::from_str(&served.done(&["who", "alice", "--json"])).expect("it is JSON");
+    assert_eq!((&who["source"], &who["user"]), (&"token".into(), &"alice".into()), "{who}");
+    let token = who["token"].as_str().expect("it has shown one");
+    served.done(&["revoke", "--token", token, "--for", "2s"]);
+    revoked(alice);
+    assert!(!served.takes(&served.tokens[0]) && served.takes(&served.tokens[1]));
+    crate::process::until(|| served.takes(&served.tokens[0]));
+    for wrong in
+        [&["revoke", "--token", "alice"][..], &["revoke", "--jti", ""], &["revoke", "alice", "--for", "99999999h"]]
+    {
+        served.refused(wrong);
+    }
+    for mistyped in [&["revoke"][..], &["revoke", "alice", "--jti", "x"], &["revoke", "--token", "1", "--jti", "x"]] {
+        assert_eq!(operating::admin(&served.socket, mistyped).code, Some(2), "{mistyped:?}");
+    }
+    served.program.stop();
+}
+
+#[test]
+fn jwts_are_revoked_by_their_id_and_by_when_they_were_issued() {
+    let served = Served::start("revoke-jwt");
+    let (one, other) = (served.jwt(&["--claim", "jti=one"]), served.jwt(&["--claim", "jti=other"]));
+    let (first, second) = (served.known(&one, "carol"), served.known(&other, "carol"));
+    let told = served.done(&["revoke", "--jti", "one"]);
+    assert!(told.contains("until: 20"), "none lives longer: {told}");
+    revoked(first);
+    assert!(!served.takes(&one) && served.takes(&other));
+    served.done(&["revoke", "carol", "--issued-before", "2999-01-01T00:00:00Z"]);
+    revoked(second);
+    assert!(!served.takes(&other) && served.takes(&served.tokens[0]));
+    let served = served.restart();
+    assert!(!served.takes(&one) && !served.takes(&other));
+    served.done(&["unrevoke", "before:carol"]);
+    assert!(!served.takes(&one) && served.takes(&other));
+    served.done(&["revoke", "carol", "--issued-before", "2001-01-01T00:00:00Z"]);
+    assert!(served.takes(&other), "it was issued since");
+    served.program.stop();
+}
+
+#[test]
+fn where_nobody_is_known_nothing_is_revoked() {
+    let socket = Place::new("revoke-nobody.sock");
+    let program = Program::serve(&[&format!("admin=unix://{socket}")]);
+    let end = operating::admin(&socket, &["revoke", "alice"]);
+    assert!(operating::refused(&end).contains("nobody is known here"), "{end:?}");
+    program.stop();
+}
