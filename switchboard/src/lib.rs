@@ -70,6 +70,7 @@
 //!   [`Client::websocket`]; brings `hyper` and `http`.
 //! - `tls`: [`Tls`], [`Certificates`], [`Trust`], [`ClientTrust`], [`Subject`], [`Server::tls`], [`Client::tls`]; brings `rustls`, `ring`,
 //!   `rustls-native-certs` and `x509-cert`.
+//! - `nats`: `log::NatsEngine`, for rooms of several nodes in NATS JetStream; includes `tls`, and brings `serde_json` and `tokio-rustls`.
 //! - `sqlite`: `log::SqliteLog`, which keeps rooms in a directory; brings `rusqlite`, and compiles SQLite.
 //! - `http` and `tls` together: [`Server::https`] and [`Client::websocket_tls`].
 

@@ -1,5 +1,7 @@
 //! What keeps the messages of rooms beyond the process: the contract is [`RoomLog`].
 
+#[cfg(feature = "nats")]
+mod nats;
 pub mod replica;
 #[cfg(feature = "sqlite")]
 mod sqlite;
@@ -7,5 +9,10 @@ mod sqlite;
 #[cfg(feature = "sqlite")]
 pub(crate) use crate::hub::log::BESIDE;
 pub use crate::hub::log::{Cursor, Done, LogError, PageLimit, Retention, RoomLog, StoredRoom};
+#[cfg(feature = "nats")]
+pub use nats::{
+    CredentialsError, NATS_PROFILES, NatsCredentials, NatsEngine, NatsError, NatsMetrics, NatsOptions, NatsProfile,
+    NatsProfileError, NatsRetention, NatsServer, NatsServerError, NatsStanding,
+};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{ImportError, Renewed, SqliteError, SqliteLog, SqliteMetrics, SqliteOptions, SqliteReport};

@@ -8,6 +8,8 @@ pub(crate) mod http2_frames;
 pub(crate) mod http_peer;
 pub(crate) mod model_log;
 pub(crate) mod mote;
+#[cfg(feature = "nats")]
+pub(crate) mod nats_server;
 pub(crate) mod node;
 pub(crate) mod patience;
 pub(crate) mod random;

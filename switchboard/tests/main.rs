@@ -55,6 +55,8 @@ mod hub_operations;
 mod listeners;
 mod listening;
 mod metrics;
+#[cfg(feature = "nats")]
+mod nats_log;
 mod order;
 mod overflow;
 mod plain;

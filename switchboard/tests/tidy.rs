@@ -14,9 +14,9 @@ const LAYERS: [&[&str]; 10] = [
     &["link"],
     &["node"],
     &["hub"],
-    &["connection", "log"],
+    &["connection"],
     &["transport"],
-    &["http"],
+    &["http", "log"],
     &["client", "server"],
     &["lib", "testing", "interleavings"],
 ];

@@ -1,0 +1,356 @@
+//! What the connection's task and whoever asks it share: what is to be said, what was asked, and whose rooms are followed.
+//!
+//! One short lock. Nothing is called back while it is held.
+
+use super::asked::{Answers, OnOutcome, Outcome, Over, Questions};
+use super::servers::NatsServer;
+use super::wire::{self, Received};
+use super::{NatsError, NatsOptions, api, subjects};
+use crate::log::replica::{EngineAnswer, EngineError, EngineEvents, Position, Stored};
+use crate::metrics::Histogram;
+use parking_lot::Mutex;
+use std::collections::{HashSet, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use switchboard_proto::RoomName;
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+/// The number of the subscription that takes answers; those of buckets follow.
+const INBOX: u64 = 1;
+
+/// Trouble is told where it lasts: an engine that is restarted, or a leader that is elected, takes less.
+const TOLD_AFTER: Duration = Duration::from_secs(5);
+
+/// Failed attempts to connect are logged this often: each outage once, and again while it lasts.
+const LOGGED_EVERY: Duration = Duration::from_secs(30);
+
+/// How long an append takes, from a server in the same machine to three that are in trouble.
+const APPEND_BOUNDS: &[Duration] = &[
+    Duration::from_micros(100),
+    Duration::from_micros(250),
+    Duration::from_micros(500),
+    Duration::from_millis(1),
+    Duration::from_micros(2500),
+    Duration::from_millis(5),
+    Duration::from_millis(10),
+    Duration::from_millis(25),
+    Duration::from_millis(50),
+    Duration::from_millis(100),
+    Duration::from_millis(500),
+    Duration::from_secs(2),
+];
+
+/// Which server a node is connected to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NatsStanding {
+    /// Its address, as it was given.
+    pub server: String,
+    /// The version that it says.
+    pub version: String,
+}
+
+/// How far a connection is.
+pub(super) enum Progress {
+    /// There is none, and this was the reason of the last attempt, if there was one.
+    Away(Option<Arc<NatsError>>),
+    There(NatsStanding),
+}
+
+pub(super) struct Shared {
+    pub(super) options: NatsOptions,
+    /// `_INBOX.sb.` and what no other node has.
+    inbox: String,
+    state: Mutex<State>,
+    /// There is something to say, or somebody to be refused.
+    pub(super) wake: Notify,
+    pub(super) closed: CancellationToken,
+    pub(super) progress: watch::Sender<Progress>,
+    pub(super) events: OnceLock<Arc<dyn EngineEvents>>,
+    pub(super) counts: Counts,
+}
+
+pub(super) struct Counts {
+    pub(super) appended: AtomicU64,
+    pub(super) conflicts: AtomicU64,
+    pub(super) unknown: AtomicU64,
+    pub(super) connections: AtomicU64,
+    pub(super) appends: Histogram,
+}
+
+#[derive(Default)]
+struct State {
+    is_connected: bool,
+    output: Vec<u8>,
+    asked: Questions,
+    /// Whom to tell that nothing comes of what it has asked.
+    refused: Vec<Box<dyn FnOnce() + Send>>,
+    followed: HashSet<RoomName>,
+    /// Rooms that are followed of each bucket that has any.
+    buckets: Vec<u32>,
+    /// Those who wait for the server to have understood all that was said before; none where only its life was asked for.
+    pongs: VecDeque<Option<EngineAnswer<()>>>,
+    /// Since when nothing is kept, and why; until something is again.
+    trouble: Option<(Instant, Arc<str>)>,
+    logged: Option<Instant>,
+}
+
+impl Shared {
+    pub(super) fn new(options: NatsOptions) -> Result<Self, NatsError> {
+        let random = getrandom::u64().map_err(|error| NatsError::Start(error.to_string()))?;
+        let state = State { buckets: vec![0; usize::from(subjects::BUCKETS)], ..State::default() };
+        let counts = Counts {
+            appended: AtomicU64::default(),
+            conflicts: AtomicU64::default(),
+            unknown: AtomicU64::default(),
+            connections: AtomicU64::default(),
+            appends: Histogram::new(APPEND_BOUNDS),
+        };
+        Ok(Self {
+            options,
+            inbox: format!("_INBOX.sb.{random:016x}"),
+            state: Mutex::new(state),
+            wake: Notify::new(),
+            closed: CancellationToken::new(),
+            progress: watch::Sender::new(Progress::Away(None)),
+            events: OnceLock::new(),
+            counts,
+        })
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.is_cancelled()
+    }
+
+    /// Asks `subject`; `done` is called once, on the connection's task.
+    pub(super) fn ask(
+        &self,
+        subject: &str,
+        headers: &str,
+        payload: &[u8],
+        answers: Answers,
+        time: Duration,
+        done: OnOutcome,
+    ) {
+        let mut state = self.state.lock();
+        if state.is_connected {
+            match state.asked.enter(payload.len(), answers, Instant::now(), time, done) {
+                Ok(number) => {
+                    let reply = format!("{}.{number}", self.inbox);
+                    wire::publish(subject, &reply, headers, payload, &mut state.output);
+                }
+                Err(done) => state.refuse(done, "too much is in flight"),
+            }
+        } else {
+            state.refuse(done, "it is not connected");
+        }
+        drop(state);
+        self.wake.notify_one();
+    }
+
+    /// Says something that nobody answers, and that is lost where there is no connection.
+    pub(super) fn say(&self, subject: &str, headers: &str, payload: &[u8]) {
+        let mut state = self.state.lock();
+        if state.is_connected && state.output.len() < super::asked::IN_FLIGHT_BYTES {
+            wire::publish(subject, "", headers, payload, &mut state.output);
+            drop(state);
+            self.wake.notify_one();
+        }
+    }
+
+    /// Has the room's bucket subscribed to, if it is not, and calls `done` once the server has understood that.
+    pub(super) fn follow(&self, room: &RoomName, done: EngineAnswer<()>) {
+        let bucket = subjects::bucket(room);
+        let mut state = self.state.lock();
+        if state.followed.insert(room.clone()) {
+            let count = &mut state.buckets[usize::from(bucket)];
+            *count += 1;
+            if *count == 1 && state.is_connected {
+                wire::subscribe(&subjects::lives(bucket), number(bucket), &mut state.output);
+            }
+        }
+        if state.is_connected {
+            state.output.extend_from_slice(wire::PING);
+            state.pongs.push_back(Some(done));
+        } else {
+            state.refused.push(Box::new(|| done(Err(EngineError("it is not connected".into())))));
+        }
+        drop(state);
+        self.wake.notify_one();
+    }
+
+    pub(super) fn unfollow(&self, room: &RoomName) {
+        let bucket = subjects::bucket(room);
+        let mut state = self.state.lock();
+        if state.followed.remove(room) {
+            let count = &mut state.buckets[usize::from(bucket)];
+            *count -= 1;
+            if *count == 0 && state.is_connected {
+                wire::unsubscribe(number(bucket), &mut state.output);
+                drop(state);
+                self.wake.notify_one();
+            }
+        }
+    }
+
+    /// The server has let this node in: it is told first what is followed.
+    pub(super) fn connected(&self, standing: NatsStanding) {
+        let mut state = self.state.lock();
+        let State { output, buckets, .. } = &mut *state;
+        output.clear();
+        wire::subscribe(&format!("{}.>", self.inbox), INBOX, output);
+        for (bucket, count) in (0..).zip(buckets) {
+            if *count > 0 {
+                wire::subscribe(&subjects::lives(bucket), number(bucket), output);
+            }
+        }
+        state.is_connected = true;
+        state.logged = None;
+        drop(state);
+        // Relaxed: statistics, which guard no other memory.
+        self.counts.connections.fetch_add(1, Ordering::Relaxed);
+        self.progress.send_replace(Progress::There(standing));
+        if let Some(events) = self.events.get() {
+            events.reconnected();
+        }
+    }
+
+    /// A server has not let this node in.
+    pub(super) fn not_admitted(&self, server: &NatsServer, error: NatsError) {
+        let now = Instant::now();
+        let mut state = self.state.lock();
+        let is_told = state.logged.is_some_and(|logged| now - logged < LOGGED_EVERY);
+        if !is_told {
+            state.logged = Some(now);
+            warn!(server = %server, error = %error.chain(), "not connected to the nats-server");
+        }
+        drop(state);
+        self.progress.send_replace(Progress::Away(Some(Arc::new(error))));
+    }
+
+    /// There is no connection any more, for this reason.
+    pub(super) fn lost(&self, reason: &Arc<str>) {
+        let mut state = self.state.lock();
+        state.is_connected = false;
+        state.output = Vec::new();
+        let over = state.asked.lost(reason);
+        let pongs = std::mem::take(&mut state.pongs);
+        state.trouble.get_or_insert_with(|| (Instant::now(), Arc::clone(reason)));
+        drop(state);
+        self.progress.send_if_modified(|progress| {
+            let was_there = matches!(progress, Progress::There(_));
+            if was_there {
+                *progress = Progress::Away(None);
+            }
+            was_there
+        });
+        call(over);
+        for done in pongs.into_iter().flatten() {
+            done(Err(EngineError(Arc::clone(reason))));
+        }
+        self.refuse();
+    }
+
+    /// Tells those whose questions were not even sent.
+    pub(super) fn refuse(&self) {
+        let refused = std::mem::take(&mut self.state.lock().refused);
+        for tell in refused {
+            tell();
+        }
+    }
+
+    /// All that is to be said now.
+    pub(super) fn said(&self) -> Vec<u8> {
+        std::mem::take(&mut self.state.lock().output)
+    }
+
+    pub(super) fn expire(&self, now: Instant) {
+        let over = self.state.lock().asked.expired(now);
+        call(over);
+    }
+
+    /// Asks the server whether it is there. Says how many such questions are open.
+    pub(super) fn ping(&self) -> usize {
+        let mut state = self.state.lock();
+        state.output.extend_from_slice(wire::PING);
+        state.pongs.push_back(None);
+        state.pongs.iter().filter(|pong| pong.is_none()).count()
+    }
+
+    pub(super) fn pong(&self) {
+        self.state.lock().output.extend_from_slice(wire::PONG);
+    }
+
+    pub(super) fn ponged(&self) {
+        let pong = self.state.lock().pongs.pop_front();
+        if let Some(Some(done)) = pong {
+            done(Ok(()));
+        }
+    }
+
+    /// A message has come.
+    pub(super) fn delivered(&self, delivery: Received) {
+        if delivery.subscription == INBOX {
+            let number = delivery.subject.rsplit(|byte| *byte == b'.').next();
+            let number = number.and_then(|number| std::str::from_utf8(number).ok()?.parse().ok());
+            let over = number.and_then(|number| self.state.lock().asked.answered(number, delivery));
+            call(over);
+            return;
+        }
+        let (Some(events), Some(room)) = (self.events.get(), subjects::room(&delivery.subject)) else { return };
+        if !self.state.lock().followed.contains(&room) {
+            return;
+        }
+        if delivery.headers.value(api::TAIL).is_some() {
+            events.tail(&room, &delivery.payload);
+        } else if let Some(position) = delivery.headers.number(api::SEQUENCE) {
+            events.live(&room, Stored { position: Position(position), envelope: delivery.payload });
+        }
+    }
+
+    /// Something that was asked for has happened, or has not.
+    pub(super) fn went(&self, trouble: Option<Arc<str>>) {
+        let mut state = self.state.lock();
+        match trouble {
+            None => state.trouble = None,
+            Some(reason) => {
+                state.trouble.get_or_insert_with(|| (Instant::now(), reason));
+            }
+        }
+    }
+
+    /// Why nothing is kept, if that has been so for long.
+    pub(super) fn trouble(&self) -> Option<Arc<str>> {
+        let state = self.state.lock();
+        let (since, reason) = state.trouble.as_ref()?;
+        (since.elapsed() >= TOLD_AFTER).then(|| Arc::clone(reason))
+    }
+
+    pub(super) fn in_flight_bytes(&self) -> usize {
+        self.state.lock().asked.bytes()
+    }
+
+    /// Rooms that are followed.
+    pub(super) fn followed(&self) -> usize {
+        self.state.lock().followed.len()
+    }
+}
+
+impl State {
+    fn refuse(&mut self, done: OnOutcome, reason: &'static str) {
+        self.refused.push(Box::new(move || done(Outcome::Unanswered(reason.into()))));
+    }
+}
+
+/// The subscription of a bucket.
+fn number(bucket: u16) -> u64 {
+    INBOX + 1 + u64::from(bucket)
+}
+
+fn call(over: impl IntoIterator<Item = Over>) {
+    over.into_iter().for_each(|(done, outcome)| done(outcome));
+}

@@ -1,0 +1,72 @@
+//! Under which subjects rooms are: what is appended to one, and where all nodes that follow it hear of that.
+
+use siphasher::sip::SipHasher13;
+use std::hash::Hasher as _;
+use switchboard_proto::RoomName;
+
+/// A node subscribes to buckets of rooms rather than to each of them. In the stream's metadata: all nodes divide rooms alike.
+pub(super) const BUCKETS: u16 = 1024;
+
+/// What the stream keeps, and what it tells of that.
+pub(super) const KEPT: &str = "sb.r.>";
+pub(super) const LIVE: &str = "sb.l.>";
+
+/// The room's bucket. Upper and lower case are the same.
+pub(super) fn bucket(room: &RoomName) -> u16 {
+    let mut hasher = SipHasher13::new_with_keys(0, 0);
+    hasher.write(room.as_str().to_ascii_lowercase().as_bytes());
+    (hasher.finish() % u64::from(BUCKETS)) as u16
+}
+
+/// What is appended to the room has this subject.
+pub(super) fn kept(room: &RoomName) -> String {
+    format!("sb.r.{}.{}", bucket(room), token(room))
+}
+
+/// What is appended to it comes to all nodes by this one.
+pub(super) fn live(room: &RoomName) -> String {
+    format!("sb.l.{}.{}", bucket(room), token(room))
+}
+
+/// What a node subscribes to that follows a room of the bucket.
+pub(super) fn lives(bucket: u16) -> String {
+    format!("sb.l.{bucket}.>")
+}
+
+/// The room of a subject of either kind.
+pub(super) fn room(subject: &[u8]) -> Option<RoomName> {
+    let token = std::str::from_utf8(subject).ok()?.splitn(4, '.').nth(3)?;
+    RoomName::parse(&token.replace('=', ".")).ok()
+}
+
+/// A dot parts subjects, and a name may begin or end with one.
+fn token(room: &RoomName) -> String {
+    room.as_str().to_ascii_lowercase().replace('.', "=")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_room_has_one_subject_and_a_subject_one_room() {
+        let name = |text| RoomName::parse(text).expect("a name");
+        assert_eq!(kept(&name("Ops.EU.")), kept(&name("ops.eu.")));
+        assert!(kept(&name("Ops.EU.")).ends_with(".ops=eu="));
+        for text in ["a", ".a", "a.b", "..", "x-_9"] {
+            assert_eq!(room(kept(&name(text)).as_bytes()), Some(name(text)));
+            assert_eq!(room(live(&name(text)).as_bytes()), Some(name(text)));
+            assert!(live(&name(text)).starts_with(lives(bucket(&name(text))).trim_end_matches('>')));
+        }
+        for none in ["sb.r.1", "sb.r.1.", "sb.r.1.a.b", "sb.r.1.a*"] {
+            // A dot within the last part is no room's, as it would be written `=`.
+            assert!(room(none.as_bytes()).is_none_or(|room| none == "sb.r.1.a.b" && room.as_str() == "a.b"));
+        }
+    }
+
+    #[test]
+    fn buckets_are_the_same_in_all_versions() {
+        let bucket = |text| bucket(&RoomName::parse(text).expect("a name"));
+        assert_eq!([bucket("lobby"), bucket("LOBBY"), bucket("a")], [bucket("lobby"), bucket("lobby"), bucket("a")]);
+    }
+}
