@@ -14,11 +14,16 @@
  * @property {(words: string) => void} announce
  * @property {(words: string) => void} notice what is told even if much else is
  * @property {(talk: Talk, words: string) => void} called something is for the reader in particular
+ * @property {(talk: Talk) => void} recalled there is more in front of a conversation
  * @property {() => void} moved somebody came, went, or took another name
  */
 
+import { NONE } from './conversation.js';
 import { Refusal } from './switchboard.js';
 import { Talk, key } from './talk.js';
+
+/** Messages of a room's past that are asked for at once. */
+const RECALLED = 100;
 
 /** A connection that is back within this time is not worth a word. */
 const BLINK_MS = 1_500;
@@ -111,6 +116,27 @@ export class Chat {
         if (talk.kind === 'room') await this.#switchboard.leave(talk.name);
     }
 
+    /** Brings what was said in a room before the oldest message that is here, a piece of it. @param {Talk} talk */
+    async recall(talk) {
+        const { conversation } = talk;
+        const before = conversation.earliest?.id;
+        if (talk.past === 'asked' || !talk.hasPast || !talk.may('history') || !conversation.takes(RECALLED)) return;
+        talk.past = 'asked';
+        this.#view.changed(undefined);
+        try {
+            const { messages, more } = await this.#switchboard.history(talk.name, { before, limit: RECALLED });
+            talk.past = '';
+            // In a flood the oldest may have gone meanwhile, and the next look asks again.
+            if (conversation.earliest?.id !== before) return;
+            conversation.recall(messages.map((message) => this.#said(message)));
+            if (!more) talk.beginsAt = conversation.earliest?.id ?? '';
+            this.#view.recalled(talk);
+        } catch {
+            talk.past = 'failed';
+        }
+        this.#view.changed(undefined);
+    }
+
     /** All of the open conversation is seen. */
     see() {
         this.active?.conversation.see();
@@ -121,7 +147,7 @@ export class Chat {
         /** @type {import('./talk.js').Outgoing} */
         const outgoing = { text };
         talk.outgoing.push(outgoing);
-        talk.conversation.mark = -1;
+        talk.conversation.mark = NONE;
         this.#view.changed(talk);
         try {
             if (talk.kind === 'room') {
@@ -142,17 +168,24 @@ export class Chat {
     // What is told.
 
     /** @param {Message} message */
-    #hear({ room, seq, time, from, text, base64, replayed }) {
+    #hear(message) {
+        const { room, from, text, replayed } = message;
         const talk = this.talks.get(key('room', room));
         if (!talk) return;
-        const own = from !== null && this.#ownNames.has(from);
-        const called = !own && this.#calls(text ?? '');
-        talk.conversation.say({ from, text, base64, seq, own, called, time: Date.parse(time) });
+        const said = this.#said(message);
+        const { own, called } = said;
+        talk.conversation.say(said);
         if (own && text !== undefined) talk.heard(text);
         // What was said before we came is no news, but what was said while we were away is.
         const isNews = !replayed || this.connections > talk.enteredAt;
         if (isNews && !own) this.#news(talk, `${from ?? 'server'}: ${text ?? 'not text'}`, called);
         this.#view.changed(talk);
+    }
+
+    /** As a conversation has it. @param {Message} message */
+    #said({ seq, id, time, from, text, base64 }) {
+        const own = from !== null && this.#ownNames.has(from);
+        return { from, text, base64, seq, id, own, called: !own && this.#calls(text ?? ''), time: Date.parse(time) };
     }
 
     /** @param {{ from: string, text?: string, base64?: string }} message */
@@ -207,6 +240,7 @@ export class Chat {
             return;
         }
         this.connections += 1;
+        for (const talk of this.of('room')) if (talk.past === 'failed') talk.past = '';
         const away = Date.now() - this.#awaySince;
         if (this.#awaySince && away > BLINK_MS) {
             // Rooms go on where they were; what is sent to one person is kept nowhere.
@@ -241,7 +275,7 @@ export class Chat {
     #activate(talk) {
         if (talk === this.active) return;
         const before = this.active;
-        if (before?.conversation.unread === 0) before.conversation.mark = -1;
+        if (before?.conversation.unread === 0) before.conversation.mark = NONE;
         this.active = talk;
         this.#view.opened(before);
     }

@@ -1,11 +1,11 @@
 /**
  * What one room, or one person, has told: rows, oldest first, as a log shows them.
  *
- * Keeps the last ones only. Rows are found by a number that stays theirs when older ones go. Knows nothing of documents
+ * Keeps the last ones only. Rows are found by a number that stays theirs when older ones come or go. Knows nothing of documents
  * and connections.
  *
  * @typedef {{ kind: 'message', from: string | null, text?: string, base64?: string, time: number, own: boolean,
- *     called?: boolean, seq?: number, continued: boolean, whole?: boolean }} MessageRow `called`: it is for the reader in
+ *     called?: boolean, seq?: number, id?: string, continued: boolean, whole?: boolean }} MessageRow `called`: it is for the reader in
  *     particular; `whole`: the reader wants to see all of a long one
  * @typedef {object} Change who came and went: some by name, and how many more
  * @property {string[]} joined
@@ -30,6 +30,9 @@ const KEPT_CHARACTERS = 16 << 20;
 const TOGETHER_MS = 5 * 60_000;
 const TOGETHER = 20;
 
+/** No row has this number: those of rows that were recalled are below 0. */
+export const NONE = -Infinity;
+
 /** Names that a line about who came and went tells; the others are counted. */
 const NAMED = 4;
 
@@ -40,8 +43,8 @@ export class Conversation {
     unread = 0;
     /** Whether one of them is for the reader in particular. */
     called = false;
-    /** The row before which the unseen ones begin; -1 if none is unseen. */
-    mark = -1;
+    /** The row before which the unseen ones begin; `NONE` if none is unseen. */
+    mark = NONE;
     /** @type {Row[]} */
     #rows = [];
     #characters = 0;
@@ -60,10 +63,33 @@ export class Conversation {
         return this.#rows[number - this.first];
     }
 
-    /** The number, in its room, of the oldest message that is kept. */
-    get oldest() {
+    /** The oldest message that is kept. */
+    get earliest() {
         const row = this.#rows.find((row) => row.kind === 'message');
-        return row?.kind === 'message' ? row.seq : undefined;
+        return row?.kind === 'message' ? row : undefined;
+    }
+
+    /** Its number in its room. */
+    get oldest() {
+        return this.earliest?.seq;
+    }
+
+    /** Whether as many more rows can be kept. @param {number} more */
+    takes(more) {
+        return this.#rows.length + 2 * more <= KEPT && this.#characters < KEPT_CHARACTERS / 2;
+    }
+
+    /** Puts what was said before in front of it all. @param {Omit<MessageRow, 'kind' | 'continued'>[]} messages oldest first */
+    recall(messages) {
+        const past = new Conversation();
+        for (const message of messages) past.say(message);
+        const last = messages.at(-1);
+        const first = this.#rows[0];
+        // What was the first of its day stands under one line with the others.
+        if (last && first?.kind === 'day' && day(first.time) === day(last.time)) this.#forget(1);
+        this.#rows.unshift(...past.#rows);
+        this.first -= past.#rows.length;
+        this.#characters += past.#characters;
     }
 
     /** @param {Omit<MessageRow, 'kind' | 'continued'>} message */

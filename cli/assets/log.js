@@ -77,6 +77,22 @@ export class Log {
         });
     }
 
+    /** Shows some of what has come in front, above what one reads. */
+    recall() {
+        const first = this.#conversation?.first ?? 0;
+        const start = Math.max(first, this.#start - STEP);
+        this.#stay(() => this.#window(start, Math.min(this.#end, start + ROWS)));
+        if (this.atEnd) this.#render();
+        else this.#changed();
+    }
+
+    /** Keeps one where one is while something above the rows changes; whoever is at the top sees it. @param {() => void} change */
+    keep(change) {
+        if (this.#scroller.scrollTop > 0) this.#stay(change);
+        else change();
+        if (this.atEnd) this.#toEnd();
+    }
+
     /** Goes to the newest row. */
     latest() {
         const end = this.#conversation?.end ?? 0;
@@ -104,6 +120,11 @@ export class Log {
     /** Whether the oldest row that is kept is in the document. */
     get atStart() {
         return this.#start === (this.#conversation?.first ?? 0);
+    }
+
+    /** Whether one is about to come to it, or sees it. */
+    get isNearStart() {
+        return this.atStart && this.#scroller.scrollTop < NEAR;
     }
 
     #clear() {
@@ -173,6 +194,8 @@ export class Log {
         while (this.#start < start) this.#remove('shift');
         while (this.#end > end) this.#remove('pop');
         // The last row changes when more come and go.
+        // And the first one, when some come in front of it.
+        while (this.#shown.length && this.#shown[0] !== conversation.row(this.#start)) this.#remove('shift');
         while (this.#shown.length && this.#shown.at(-1) !== conversation.row(this.#end - 1)) this.#remove('pop');
         this.#list.prepend(this.#make(start, this.#start, 'unshift'));
         this.#list.append(this.#make(this.#end, end, 'push'));

@@ -94,6 +94,7 @@ const view = {
     sees: (talk) => talk === chat.active && log.atEnd && document.visibilityState === 'visible',
     announce,
     notice,
+    recalled: (talk) => talk === chat.active && log.recall(),
     called: (talk, words) => alerts.call(talk, words, () => open(talk.kind, talk.name)),
     moved: () => countPeople(),
 };
@@ -406,6 +407,11 @@ function remember() {
 /** One has scrolled, or come back. */
 function look() {
     if (chat?.active && view.sees(chat.active)) chat.see();
+    if (chat?.active) {
+        // Whoever comes back to the start asks again.
+        if (chat.active.past === 'failed' && !log.isNearStart) chat.active.past = '';
+        if (chat.active.past === '' && log.isNearStart) chat.recall(chat.active);
+    }
     if (chat) show();
 }
 

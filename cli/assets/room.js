@@ -46,8 +46,13 @@ export class Room {
         this.#text.placeholder = placeholder(talk, mayPublish);
         this.#showEmpty(talk);
         this.#showPending(talk, failed);
-        this.#beginning.textContent = beginning(talk);
-        this.#beginning.hidden = !log.atStart || !this.#beginning.textContent;
+        const begins = log.atStart ? beginning(talk) : '';
+        if (this.#beginning.textContent !== begins || this.#beginning.hidden !== !begins) {
+            log.keep(() => {
+                this.#beginning.textContent = begins;
+                this.#beginning.hidden = !begins;
+            });
+        }
         this.#latest.hidden = log.atEnd;
         const unread = talk?.conversation.unread ?? 0;
         this.#latest.textContent = unread ? `${unread.toLocaleString()} new ↓` : 'Latest ↓';
@@ -55,7 +60,7 @@ export class Room {
 
     /** @param {Talk | undefined} talk */
     #showEmpty(talk) {
-        this.#empty.hidden = talk !== undefined && talk.conversation.end > 0;
+        this.#empty.hidden = talk !== undefined && talk.conversation.end > talk.conversation.first;
         const key = talk ? `${talk.key} ${talk.rights}` : '';
         if (this.#empty.hidden || this.#emptied === key) return;
         this.#emptied = key;
@@ -121,11 +126,13 @@ function subtitle(talk) {
 /** @param {Talk | undefined} talk */
 function beginning(talk) {
     if (talk?.kind !== 'room') return '';
-    const { first, oldest } = talk.conversation;
+    const { oldest } = talk.conversation;
     if (!talk.may('history')) return 'You may not read what was said before you came.';
-    if (first > 0) return 'Earlier messages are no longer on this page.';
     if (oldest === undefined) return '';
     if (oldest === 1) return `This is where ${talk.name} begins.`;
+    if (talk.past === 'asked') return 'Earlier messages are on their way…';
+    if (talk.past === 'failed') return 'Earlier messages cannot be had now: there is no connection, or the server refuses.';
+    if (talk.hasPast) return 'Earlier messages are not on this page.';
     return 'The server keeps only the latest messages: earlier ones are gone.';
 }
 

@@ -11,8 +11,8 @@ export class Search {
     #count = find('search-count', HTMLElement);
     #log;
     #talk;
-    /** The number of the row that is shown; -1 for none. */
-    #at = -1;
+    /** The number of the row that is shown, if one is. @type {number | undefined} */
+    #at;
     /** @type {Element | undefined} */
     #marked;
 
@@ -21,7 +21,7 @@ export class Search {
         this.#log = log;
         this.#talk = talk;
         this.#words.addEventListener('input', () => {
-            this.#at = -1;
+            this.#at = undefined;
             this.#step(-1);
         });
         this.#bar.addEventListener('submit', (event) => {
@@ -53,7 +53,7 @@ export class Search {
     close() {
         this.#bar.hidden = true;
         this.#words.value = '';
-        this.#at = -1;
+        this.#at = undefined;
         this.#mark(undefined);
     }
 
@@ -61,10 +61,10 @@ export class Search {
     #step(by) {
         const found = this.#talk()?.conversation.search(this.#words.value.trim()) ?? [];
         const last = found.length - 1;
-        let place = found.indexOf(this.#at);
+        let place = found.findIndex((number) => number === this.#at);
         place = place < 0 ? last : (place + by + found.length) % found.length;
-        this.#at = found[place] ?? -1;
-        this.#mark(this.#at < 0 ? undefined : this.#log.reveal(this.#at));
+        this.#at = found[place];
+        this.#mark(this.#at === undefined ? undefined : this.#log.reveal(this.#at));
         const none = this.#words.value.trim() ? 'none' : '';
         this.#count.textContent = found.length ? `${found.length - place} of ${found.length.toLocaleString()}` : none;
     }

@@ -316,6 +316,30 @@ export class Switchboard {
         return this.#ask('/rooms', 'rooms');
     }
 
+    /**
+     * What was published in a room, by a request of its own: the last messages, or those before one, oldest first; with
+     * `since` the first behind that one. Fewer than `limit` are all that the server has there.
+     *
+     * @param {string} room @param {{ before?: string, since?: string, limit?: number }} [span] ids
+     * @returns {Promise<{ messages: Message[], more: boolean }>}
+     */
+    async history(room, { before, since, limit = 100 } = {}) {
+        check(room);
+        const url = new URL(`rooms/${room}/messages`, this.#url);
+        url.protocol = url.protocol.replace('ws', 'http');
+        for (const [key, value] of Object.entries({ before, since, limit })) {
+            if (value !== undefined) url.searchParams.set(key, String(value));
+        }
+        const answer = await fetch(url, this.#shown ? { headers: { authorization: `Bearer ${this.#shown}` } } : {});
+        if (!answer.ok) {
+            const { error, text } = await answer.json();
+            throw new Refusal(error, text);
+        }
+        const lines = (await answer.text()).split('\n').filter(Boolean).map((line) => JSON.parse(line));
+        const messages = lines.filter((line) => line.seq).map((message) => ({ ...message, replayed: true }));
+        return { messages, more: messages.length > 0 && messages.length === limit };
+    }
+
     /** Connects now, if it is waiting to. */
     retry = () => {
         if (this.state === 'waiting') this.#connect();

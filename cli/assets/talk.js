@@ -18,6 +18,10 @@ export class Talk {
     members = 0;
     /** Those of them whose names are known. @type {string[]} */
     names = [];
+    /** The oldest message that the server still has, once it has said so: its id. */
+    beginsAt = '';
+    /** What becomes of what was said before: nothing was asked, or it is on its way, or it does not come. @type {'' | 'asked' | 'failed'} */
+    past = '';
     /** What one may do there, where the server knows. @type {string[] | undefined} */
     rights;
 
@@ -34,6 +38,12 @@ export class Talk {
     /** Whether one may do that there, as far as is known. @param {import('./switchboard.js').Right} right */
     may(right) {
         return this.rights?.includes(right) ?? true;
+    }
+
+    /** Whether the server may have more that was said before. */
+    get hasPast() {
+        const { earliest } = this.conversation;
+        return earliest?.id !== undefined && earliest.seq !== 1 && earliest.id !== this.beginsAt;
     }
 
     get title() {

@@ -177,6 +177,61 @@ test('a connection that is cut goes on where it was', async () => {
     wire.close();
 });
 
+test('scrolling up goes back to where the room begins, on disk too, and what one reads stays in its place', async () => {
+    const folder = mkdtempSync(`${tmpdir()}/switchboard-`);
+    const kept = await Program.start(LISTENERS.slice(0, 2), ['--data', folder, '--history-messages', '1000']);
+    const [http, tcp] = kept.ports;
+    const netcat = new Netcat(tcp);
+    netcat.say('/join deep');
+    const count = 600;
+    for (let number = 1; number <= count; number += 1) netcat.say(`number ${number}`);
+    await netcat.until(new RegExp(`number ${count}$`));
+    const tab = await enter('alice-deep', 'deep', { port: http });
+    await tab.until(shows, `number ${count}`);
+    await tab.run(() => document.querySelector('#log').focus());
+    // Memory has the last 256 of them.
+    await tab.press('Home');
+    const top = await tab.run(() => {
+        const rows = [...document.querySelectorAll('#rows .message')];
+        globalThis.read = rows[3];
+        read.scrollIntoView();
+        return [read.getBoundingClientRect().top, rows.length];
+    });
+    await tab.until((before) => document.querySelectorAll('#rows .message').length > before, top[1]);
+    await tab.run(() => new Promise(requestAnimationFrame));
+    await tab.run(() => new Promise(requestAnimationFrame));
+    const now = await tab.run(() => [read.isConnected, read.getBoundingClientRect().top]);
+    assert.ok(now[0] && Math.abs(now[1] - top[0]) < 2, `${now} ${top}`);
+    const oldest = () => {
+        document.querySelector('#log').scrollTop = 0;
+        return document.querySelector('#rows .message .body')?.textContent === 'number 1';
+    };
+    await tab.until(oldest);
+    await tab.until(() => document.querySelector('#beginning').checkVisibility());
+    assert.equal(await tab.run(() => document.querySelector('#beginning').textContent), 'This is where deep begins.');
+    await picture(tab, 'beginning-of-the-past');
+    // Once, in order, and down again to the newest.
+    const seen = new Set();
+    const down = () => {
+        const log = document.querySelector('#log');
+        log.scrollTop += 600;
+        return [[...document.querySelectorAll('#rows .message .body')].map((body) => body.textContent), log.scrollTop + log.clientHeight];
+    };
+    for (let last = 0; ;) {
+        const [texts, at] = await tab.run(down);
+        texts.forEach((text) => seen.add(text));
+        const numbers = texts.map((text) => Number(text.split(' ')[1]));
+        assert.deepEqual(numbers, numbers.map((_, at) => numbers[0] + at));
+        if (seen.has(`number ${count}`) && at === last) break;
+        last = at;
+        await tab.run(() => new Promise(requestAnimationFrame));
+    }
+    assert.equal(seen.size, count);
+    netcat.close();
+    await kept.stop();
+    rmSync(folder, { recursive: true });
+});
+
 test('a restart is told, and nothing that history holds is lost', async () => {
     const wire = new Wire(http);
     const [tab, near] = [await enter('alice-3', 'again', { port: await wire.start() }), await enter('bob-3', 'again')];

@@ -24,6 +24,7 @@ class Switchboard {
     join = (room) => Promise.resolve({ room, members: 1 });
     leave = (room) => this.#send(['leave', room]);
     publish = (room, text) => this.#send([room, text]);
+    history = (room, span) => this.#send([room, span]);
     tell = (name, text) => this.#send([`@${name}`, text]);
 
     #send(what) {
@@ -32,10 +33,10 @@ class Switchboard {
     }
 
     /** Answers the oldest that was sent. */
-    async answer(error) {
+    async answer(error, what) {
         const { resolve, reject } = this.#answers.shift();
         if (error) reject(error);
-        else resolve();
+        else resolve(what);
         await new Promise((resolve) => setImmediate(resolve));
     }
 }
@@ -45,16 +46,19 @@ let chat;
 let seen;
 let announced;
 let called;
+let recalled;
 
 beforeEach(() => {
     switchboard = new Switchboard();
     announced = [];
     called = [];
+    recalled = [];
     seen = true;
     chat = new Chat(switchboard, {
         changed() {},
         opened() {},
         moved() {},
+        recalled: (talk) => recalled.push(talk.key),
         sees: (talk) => seen && talk === chat.active,
         announce: (words) => announced.push(words),
         notice: (words) => announced.push(words),
@@ -204,4 +208,30 @@ test('one can go round, and leave', async () => {
     chat.leave(chat.active);
     assert.deepEqual(switchboard.sent, [['leave', 'c']]);
     assert.equal(chat.active.title, 'b');
+});
+
+test('what was said before comes a piece at a time, once, and up to where the room begins', async () => {
+    await chat.open('room', 'ops');
+    const talk = chat.active;
+    const message = (seq) => ({ room: 'ops', seq, id: `a-${seq}`, from: 'bob', text: `${seq}`, replayed: true, time: '2026-01-02T03:04:05.678Z' });
+    chat.recall(talk);
+    assert.equal(talk.past, '', 'of nothing there is nothing before');
+    switchboard.tells('message', message(5));
+    chat.recall(talk);
+    chat.recall(talk);
+    assert.deepEqual(switchboard.sent, [['ops', { before: 'a-5', limit: 100 }]]);
+    await switchboard.answer(undefined, { messages: [message(3), message(4)], more: true });
+    assert.deepEqual([rows(talk), recalled], [['3', '4', '5'], ['#ops']]);
+    assert.equal(chat.unread, 0);
+    chat.recall(talk);
+    await switchboard.answer(new Error('no network'));
+    assert.deepEqual([talk.past, talk.hasPast], ['failed', true]);
+    switchboard.tells('state', { state: 'open' });
+    chat.recall(talk);
+    await switchboard.answer(undefined, { messages: [message(2)], more: false });
+    assert.deepEqual([rows(talk), talk.hasPast], [['2', '3', '4', '5'], false]);
+    // Nobody asks again where nothing is left.
+    const asked = switchboard.sent.length;
+    await chat.recall(talk);
+    assert.equal(switchboard.sent.length, asked);
 });

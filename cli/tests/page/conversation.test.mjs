@@ -44,6 +44,21 @@ test('each day has a line, and what follows a line has a name', () => {
     assert.deepEqual(shape(), ['day', 'message', 'gap', 'message', 'day', 'message']);
 });
 
+test('what was said before stands in front, and every row keeps its number', () => {
+    say('bob', 10, { id: 'a-5', seq: 5, text: 'five' });
+    conversation.miss(false);
+    const [mark, end] = [conversation.mark, conversation.end];
+    const past = (seq, minutes) => ({ id: `a-${seq}`, seq, from: 'bob', text: `${seq}`, own: false, time: NOON + minutes * MINUTE });
+    conversation.recall([past(2, -24 * 60), past(3, 1), past(4, 2)]);
+    assert.deepEqual(shape(), ['day', 'message', 'day', 'message', 'continued', 'message']);
+    assert.deepEqual([conversation.earliest.id, conversation.mark, conversation.end], ['a-2', mark, end]);
+    assert.equal(conversation.row(end - 1).text, 'five');
+    conversation.recall([]);
+    assert.equal(conversation.oldest, 2);
+    assert.deepEqual(conversation.search('3').map((number) => conversation.row(number).seq), [3]);
+    assert.ok(conversation.takes(100) && !conversation.takes(KEPT / 2));
+});
+
 test('who came and went stands in one line', () => {
     conversation.move({ joined: ['bob'] });
     conversation.move({ joined: ['carol'] });

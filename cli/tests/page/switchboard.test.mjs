@@ -630,3 +630,29 @@ test('a join that waits at the end, and one after it, are told so', async () => 
     await assert.rejects(board.join('ops'), { code: 'closed' });
     board.close();
 });
+
+test('what was published before is asked for by a request of its own, with the token that is shown', async () => {
+    start({ token: 'sb_alice' });
+    await settled();
+    const asked = [];
+    const answers = [
+        { ok: true, text: async () => `${JSON.stringify({ event: 'gap', room: 'ops', lost: 1, from_seq: 1 })}\n${JSON.stringify(message(2))}\n` },
+        { ok: true, text: async () => `${JSON.stringify(message(2))}\n` },
+        { ok: false, json: async () => refusal('unavailable') },
+    ];
+    const { fetch } = globalThis;
+    globalThis.fetch = async (url, options) => {
+        asked.push([String(url), options]);
+        return answers.shift();
+    };
+    try {
+        const first = await board.history('ops', { before: 'a-3', limit: 2 });
+        assert.deepEqual(first, { messages: [{ ...message(2), replayed: true }], more: false });
+        assert.equal((await board.history('ops', { limit: 1 })).more, true);
+        await assert.rejects(board.history('ops'), { code: 'unavailable' });
+    } finally {
+        globalThis.fetch = fetch;
+    }
+    await assert.rejects(board.history('a b'), { code: 'bad-name' });
+    assert.deepEqual(asked[0], ['http://localhost/rooms/ops/messages?before=a-3&limit=2', { headers: { authorization: 'Bearer sb_alice' } }]);
+});
