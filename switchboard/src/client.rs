@@ -25,10 +25,13 @@ use crate::transport::names::lookup;
 use crate::transport::tls::{self, Trust};
 use crate::transport::udp::connected;
 use crate::transport::{Stream as _, tcp, unix};
+#[cfg(feature = "tls")]
+use bytes::Bytes;
 use bytes::BytesMut;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -141,6 +144,19 @@ impl Client {
         self.connect("tcp", format!("tcp://{address}"), self.tcp_to(&address)).await
     }
 
+    /// The same, where the caller knows the addresses of `HOST:PORT` and nothing is looked up: for somebody who connects often, and
+    /// asks who a name is beside that.
+    ///
+    /// # Errors
+    /// As [`tcp`](Self::tcp).
+    pub async fn tcp_at<C: Codec>(
+        &self,
+        address: impl ToString,
+        found: Vec<SocketAddr>,
+    ) -> Result<Connection<C>, ConnectError> {
+        self.connect("tcp", format!("tcp://{}", address.to_string()), self.tcp_among(found)).await
+    }
+
     /// Connects to a TLS server at `HOST:PORT`, whose certificate must be trusted and valid for this host. Needs
     /// feature `tls`.
     ///
@@ -150,6 +166,27 @@ impl Client {
     pub async fn tls<C: Codec>(&self, address: impl ToString, trust: &Trust) -> Result<Connection<C>, ConnectError> {
         let address = address.to_string();
         self.connect("tls", format!("tls://{address}"), self.tls_to(&address, trust)).await
+    }
+
+    /// The same, where the caller knows the addresses of `HOST:PORT`, and sends `first` before TLS begins: at most some hundred bytes,
+    /// as a [PROXY header](crate::ProxyVersion::header) is. Needs feature `tls`.
+    ///
+    /// # Errors
+    /// As [`tls`](Self::tls).
+    #[cfg(feature = "tls")]
+    pub async fn tls_at<C: Codec>(
+        &self,
+        address: impl ToString,
+        found: Vec<SocketAddr>,
+        trust: &Trust,
+        first: Bytes,
+    ) -> Result<Connection<C>, ConnectError> {
+        let address = address.to_string();
+        let opening = async {
+            let name = tls::server_name(&address).map_err(ConnectError::unreachable)?;
+            self.tls_among(found, &name, trust, &first).await
+        };
+        self.connect("tls", format!("tls://{address}"), opening).await
     }
 
     /// Connects to the Unix socket at `path`.
@@ -186,6 +223,19 @@ impl Client {
         let address = address.to_string();
         let connecting = async { connected::connect(&dialing::in_turns(lookup(&address).await?)).await };
         self.connect("udp", format!("udp://{address}"), opened(connecting)).await
+    }
+
+    /// The same, where the caller knows the addresses of `HOST:PORT`.
+    ///
+    /// # Errors
+    /// As [`udp`](Self::udp).
+    pub async fn udp_at(
+        &self,
+        address: impl ToString,
+        found: Vec<SocketAddr>,
+    ) -> Result<Connection<Datagrams>, ConnectError> {
+        let connecting = async { connected::connect(&dialing::in_turns(found)).await };
+        self.connect("udp", format!("udp://{}", address.to_string()), opened(connecting)).await
     }
 
     /// Opens the WebSocket at a URL: `ws://HOST:PORT/PATH`. Needs feature `http`.
@@ -266,7 +316,10 @@ impl Client {
 
     /// Connects to one of the addresses of `HOST:PORT`.
     async fn tcp_to(&self, address: &str) -> Result<Opened, ConnectError> {
-        let addresses = lookup(address).await.map_err(ConnectError::unreachable)?;
+        self.tcp_among(lookup(address).await.map_err(ConnectError::unreachable)?).await
+    }
+
+    async fn tcp_among(&self, addresses: Vec<SocketAddr>) -> Result<Opened, ConnectError> {
         let attempt = |address| async move {
             let (stream, peer) = tcp::connect(address).await.map_err(ConnectError::unreachable)?;
             opened(async { Ok((stream.split(), peer)) }).await
@@ -279,7 +332,18 @@ impl Client {
     async fn tls_to(&self, address: &str, trust: &Trust) -> Result<Opened, ConnectError> {
         let name = tls::server_name(address).map_err(ConnectError::unreachable)?;
         let addresses = lookup(address).await.map_err(ConnectError::unreachable)?;
-        let attempt = |address| opened(tls::connect(address, name.clone(), trust));
+        self.tls_among(addresses, &name, trust, &[]).await
+    }
+
+    #[cfg(feature = "tls")]
+    async fn tls_among(
+        &self,
+        addresses: Vec<SocketAddr>,
+        name: &tls::ServerName<'static>,
+        trust: &Trust,
+        first: &[u8],
+    ) -> Result<Opened, ConnectError> {
+        let attempt = |address| opened(tls::connect(address, name.clone(), trust, first));
         dialing::first(addresses, self.timeouts.handshake, attempt).await
     }
 

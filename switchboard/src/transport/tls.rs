@@ -28,7 +28,7 @@ use parking_lot::Mutex;
 use records::Side;
 use rustls::ServerConfig;
 use rustls::client::UnbufferedClientConnection;
-use rustls::pki_types::ServerName;
+pub(crate) use rustls::pki_types::ServerName;
 use rustls::server::UnbufferedServerConnection;
 use session::{Reading, TlsSession, Writing};
 use std::io;
@@ -285,8 +285,13 @@ pub(crate) async fn connect(
     address: SocketAddr,
     name: ServerName<'static>,
     trust: &Trust,
+    first: &[u8],
 ) -> io::Result<((Box<dyn Source>, Box<dyn Sink>), PeerAddr)> {
     let (stream, peer) = tcp::connect(address).await?;
+    // Nothing else is in the socket yet, which takes it whole.
+    if !first.is_empty() && stream.try_write(first)? < first.len() {
+        return Err(io::ErrorKind::WriteZero.into());
+    }
     let asked = match &name {
         ServerName::DnsName(name) => Some(name.to_lowercase_owned().as_ref().into()),
         // An address is not asked for.
