@@ -134,6 +134,11 @@ pub(crate) struct DatagramListener {
 }
 
 impl DatagramListener {
+    /// Where it listens.
+    pub(crate) fn place(&self) -> &Place {
+        &self.address.place
+    }
+
     /// Whether only this machine can reach it.
     pub(crate) fn is_local(&self) -> bool {
         self.address.place.is_local()
@@ -189,6 +194,11 @@ impl StreamListener {
 
     pub(crate) fn is_unix(&self) -> bool {
         matches!(self.address.place, Place::File(_))
+    }
+
+    /// Where it listens.
+    pub(crate) fn place(&self) -> &Place {
+        &self.address.place
     }
 
     /// Its connections have these, until a reload says otherwise.

@@ -83,6 +83,8 @@ pub(crate) struct Shared {
     pub(crate) access: Arc<AccessLog>,
     /// Who has made some of them lately.
     pub(crate) makers: Arc<rooms::makers::Makers>,
+    /// What proxies have connected to this machine itself.
+    pub(crate) loops: Arc<proxy::Loops>,
 }
 
 impl Shared {

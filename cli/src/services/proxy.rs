@@ -1,11 +1,13 @@
 //! Proxy: passes each connection on to one of several upstreams, byte for byte; and over UDP what each source sends.
 //!
-//! Options: `to` (URLs of upstreams, with commas between them), `balance` (`least`), `connect` (3 s for each attempt), `check` (`off`),
-//! `idle` (`off`), `half` (60 s), `max` (`off`), `queue` (128) and `wait` (1 s), `send-proxy` (`off`), and for upstreams that speak TLS `ca`. On UDP: `to`, `balance` and `idle` (30 s).
+//! Options: `to` (URLs of upstreams, with commas between them), `weights` (1 each), `balance` (`least`), `connect` (3 s for each attempt), `check` (`off`),
+//! `idle` (`off`), `half` (60 s), `max` (`off`), `queue` (128) and `wait` (1 s), `send-proxy` (`off`), and for upstreams that speak TLS `ca`. On UDP: `to`, `weights`, `balance` and `idle` (30 s).
 
 mod check;
 mod choice;
 mod counts;
+mod loops;
+mod names;
 mod pool;
 mod upstream;
 
@@ -13,9 +15,12 @@ use super::{Add, NamedService, Offer};
 use crate::address::{DatagramListener, StreamListener};
 use crate::endpoint::Options;
 use crate::live::{Idle, Replaceable};
+use bytes::Bytes;
 use check::Check;
 use choice::Balance;
 pub(crate) use counts::{PoolFigures, State, UpstreamFigures};
+pub(crate) use loops::Loops;
+use loops::OwnEnd;
 pub(crate) use pool::{Paired, Pool};
 use pool::{Taken, Unconnected};
 use std::future::poll_fn;
@@ -24,7 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use switchboard::prelude::*;
 use switchboard::{Datagrams, ProxyVersion, Relay, RelayEnd, Relayed, Trust, Validation};
-use switchboard_load::typed::{Scheme, Url, parse_count, parse_duration, parse_limit, parse_timeout};
+use switchboard_load::typed::{Place, Scheme, Url, parse_count, parse_duration, parse_limit, parse_timeout};
 use tokio::time::Instant;
 use tracing::{Level, debug, enabled};
 use upstream::{Passed, Upstream};
@@ -43,9 +48,15 @@ const CONNECT: Duration = Duration::from_secs(3);
 /// Without a byte once one side has finished.
 const HALF: Duration = Duration::from_mins(1);
 
+/// Of an upstream, beside the others.
+const WEIGHTS: std::ops::RangeInclusive<u32> = 1..=256;
+
 /// Who waits for a place at an upstream, and how long.
 const QUEUE: usize = 128;
 const WAIT: Duration = Duration::from_secs(1);
+
+/// What is read of a client that waits to be connected, with one read more.
+const EARLY_BYTES: usize = 32 << 10;
 
 /// Without a datagram either way.
 const IDLE: Duration = Duration::from_secs(30);
@@ -64,10 +75,12 @@ struct Proxy {
     announce: Option<ProxyVersion>,
     idle: Replaceable<Option<Duration>>,
     half: Option<Duration>,
+    loops: Arc<Loops>,
 }
 
 fn streams(streams: StreamListener, options: &mut Options) -> Add {
-    let upstreams = upstreams(options);
+    let upstreams = upstreams(options, streams.place());
+    let weights = weights(options, upstreams.len());
     let balance = options.value("balance", parse_balance).unwrap_or_default();
     let connect = options.value("connect", parse_duration).unwrap_or(CONNECT);
     let check = options.value("check", Check::parse).unwrap_or(Check::Off);
@@ -77,9 +90,6 @@ fn streams(streams: StreamListener, options: &mut Options) -> Add {
     let queue = options.value("queue", |text| parse_count(text, usize::MAX)).unwrap_or(QUEUE);
     let wait = options.value("wait", parse_duration).unwrap_or(WAIT);
     let announce = options.value("send-proxy", parse_version).flatten();
-    if announce.is_some() && upstreams.iter().any(Upstream::is_secure) {
-        options.refuse("send-proxy", "comes before TLS, which is not supported: upstreams are tcp or unix with it");
-    }
     if matches!(check, Check::Answers { .. }) && upstreams.iter().any(Upstream::is_secure) {
         options.refuse("check", "sends a text without TLS, which none that speaks TLS answers: it is tcp with them");
     }
@@ -87,21 +97,22 @@ fn streams(streams: StreamListener, options: &mut Options) -> Add {
     options.live.idle = Some(Idle(None));
     options.live.idle_pairs = Some(idle.clone());
     let live = options.live.clone();
-    let pool = Pool::new(upstreams, (balance, most), (queue, wait));
+    let pool = Pool::new(upstreams, &weights, (balance, most), (queue, wait));
     Box::new(move |server, shared| {
-        let timeouts = Timeouts { idle: None, ..shared.timeouts };
+        let (timeouts, loops) = (Timeouts { idle: None, ..shared.timeouts }, Arc::clone(&shared.loops));
         let client = server.handle().client().timeouts(Timeouts { handshake: Some(connect), ..timeouts });
         check.begin(&pool, &server.handle());
+        names::keep_looking(&pool, &server.handle());
         shared.running.passes_on(Arc::clone(&pool));
-        let proxy = Arc::new(Proxy { pool, client, announce, idle, half });
+        let proxy = Arc::new(Proxy { pool, client, announce, idle, half, loops });
         let streams = streams.timeouts(live.timeouts(shared.timeouts));
         streams.listen(server, move |conn| pass(conn, Arc::clone(&proxy)))
     })
 }
 
 /// The upstreams of `to`, and whom those that speak TLS have to be.
-fn upstreams(options: &mut Options) -> Vec<Upstream> {
-    let urls = urls(options, STREAMS);
+fn upstreams(options: &mut Options, own: &Place) -> Vec<Upstream> {
+    let urls = urls(options, STREAMS, own);
     let is_secure = urls.iter().any(|url| url.scheme == Scheme::Tls);
     let file = options.value("ca", |path| Ok(path.to_owned()));
     let trust = match file {
@@ -120,23 +131,43 @@ fn upstreams(options: &mut Options) -> Vec<Upstream> {
     urls.into_iter().map(|url| Upstream::new(url, trust.as_ref())).collect()
 }
 
-fn urls(options: &mut Options, schemes: &[Scheme]) -> Vec<Url> {
+fn urls(options: &mut Options, schemes: &[Scheme], own: &Place) -> Vec<Url> {
     if !options.has("to") {
         let name = schemes[0].name();
         let fault =
             format!("a proxy needs somebody to pass connections on to: put ?to={name}://HOST:PORT behind the port");
         options.fault(&fault);
     }
-    options.value("to", |text| Upstream::parse_all(text, schemes)).unwrap_or_default()
+    let urls = options.value("to", |text| Upstream::parse_all(text, schemes)).unwrap_or_default();
+    for url in urls.iter().filter(|url| Upstream::leads_to(url, own)) {
+        options.refuse("to", &format!("{} is this listener: each connection would make another one", url.typed));
+    }
+    urls
+}
+
+/// How upstreams share what comes, in their order.
+fn weights(options: &mut Options, count: usize) -> Vec<u32> {
+    let parse = |text: &str| {
+        let weights: Option<Vec<u32>> =
+            text.split(',').map(|weight| weight.parse().ok().filter(|weight| WEIGHTS.contains(weight))).collect();
+        weights.filter(|weights| weights.len() == count).ok_or_else(|| {
+            format!("not one number from 1 to {} for each upstream, with commas between them", WEIGHTS.end())
+        })
+    };
+    let weights = options.value("weights", parse);
+    weights.unwrap_or_else(|| vec![1; count])
 }
 
 fn datagrams(datagrams: DatagramListener, options: &mut Options) -> Add {
-    let upstreams = urls(options, &[Scheme::Udp]).into_iter().map(|url| Upstream::new(url, None)).collect();
+    let urls = urls(options, &[Scheme::Udp], datagrams.place());
+    let upstreams: Vec<_> = urls.into_iter().map(|url| Upstream::new(url, None)).collect();
+    let weights = weights(options, upstreams.len());
     let balance = options.value("balance", parse_balance).unwrap_or_default();
     options.live.idle = Some(Idle(options.value("idle", parse_timeout).unwrap_or(Some(IDLE))));
     let live = options.live.clone();
-    let pool = Pool::new(upstreams, (balance, usize::MAX), (0, WAIT));
+    let pool = Pool::new(upstreams, &weights, (balance, usize::MAX), (0, WAIT));
     Box::new(move |server, shared| {
+        names::keep_looking(&pool, &server.handle());
         shared.running.passes_on(Arc::clone(&pool));
         let client = server.handle().client().timeouts(Timeouts { idle: None, ..shared.timeouts });
         let limits = Limits {
@@ -144,7 +175,7 @@ fn datagrams(datagrams: DatagramListener, options: &mut Options) -> Add {
             connections_per_address: Some(SOURCES_PER_ADDRESS),
             ..shared.running.limits()
         };
-        let state = Arc::new((pool, client));
+        let state = Arc::new((pool, client, Arc::clone(&shared.loops)));
         let handler = move |conn| exchange(conn, Arc::clone(&state));
         // Whoever sends is passed on; but for sources of services, which no listener hears.
         let udp = datagrams.udp(live.timeouts(shared.timeouts)).limited(limits);
@@ -153,13 +184,30 @@ fn datagrams(datagrams: DatagramListener, options: &mut Options) -> Add {
 }
 
 /// Passes on what one source sends, and what is answered.
-async fn exchange(conn: Connection<Datagrams>, state: Arc<(Arc<Pool>, Client)>) {
-    let (pool, client) = &*state;
+async fn exchange(conn: Connection<Datagrams>, state: Arc<(Arc<Pool>, Client, Arc<Loops>)>) {
+    let (pool, client, loops) = &*state;
     let address = conn.peer().ip().map(|address| address.ip());
-    match Box::pin(pool.connect::<Datagrams>(client, address)).await {
-        Ok((upstream, taken)) => through(conn, upstream, taken, |pair| pair).await,
+    let connected = Box::pin(async {
+        leads_on(loops, &conn, pool)?;
+        let (upstream, taken) = pool.connect::<Datagrams>(client, address, &Bytes::new()).await?;
+        leads_on(loops, &conn, pool)?;
+        Ok((loops.enter(&conn, &upstream, pool.number()), upstream, taken))
+    })
+    .await;
+    match connected {
+        Ok((_end, upstream, taken)) => through(conn, upstream, taken, |pair| pair).await,
         Err(error) => unconnected(conn, &error),
     }
+}
+
+/// That a connection does not come from the proxy that is to pass it on. It is looked for before connecting and after: whoever made the
+/// connection may note that only after it has come, if it runs on another worker.
+fn leads_on<C: Codec>(loops: &Loops, conn: &Connection<C>, pool: &Arc<Pool>) -> Result<(), Unconnected> {
+    if loops.leads_back(conn, pool.number()) {
+        pool.turned_away(&Unconnected::Loop);
+        return Err(Unconnected::Loop);
+    }
+    Ok(())
 }
 
 fn parse_balance(text: &str) -> Result<Balance, String> {
@@ -181,20 +229,18 @@ fn parse_version(text: &str) -> Result<Option<ProxyVersion>, String> {
 }
 
 /// Passes one connection on, until both sides have finished.
-async fn pass(conn: Connection<Raw>, proxy: Arc<Proxy>) {
-    let address = conn.peer().ip().map(|address| address.ip());
+async fn pass(mut conn: Connection<Raw>, proxy: Arc<Proxy>) {
+    let mut early = Early::default();
     // Boxed: it is over soon, and a future keeps room for all that is in it as long as the pair lives.
-    let connected = Box::pin(proxy.pool.connect::<Raw>(&proxy.client, address)).await;
-    let (mut upstream, taken) = match connected {
-        Ok(connected) => connected,
-        Err(error) => return unconnected(conn, &error),
-    };
-    if let Some(version) = proxy.announce {
-        let header = version.header(conn.peer().ip(), conn.local_addr());
-        if upstream.send(header).await.is_err() {
+    let connected = Box::pin(connect(&mut conn, &proxy, &mut early)).await;
+    let (upstream, taken, _end) = match connected {
+        Ok(Some(connected)) => connected,
+        Ok(None) => {
+            debug!(conn.id = u64::from(conn.id()), peer.addr = %conn.peer(), "left before it was passed on");
             return conn.reset();
         }
-    }
+        Err(error) => return unconnected(conn, &error),
+    };
     let limited = |mut pair: Relay<Raw, Raw>| {
         if let Some(limit) = proxy.idle.now() {
             pair = pair.idle(limit);
@@ -205,6 +251,58 @@ async fn pass(conn: Connection<Raw>, proxy: Arc<Proxy>) {
         pair
     };
     through(conn, upstream, taken, limited).await;
+}
+
+/// What a client has sent before it was connected.
+#[derive(Default)]
+struct Early {
+    frames: Vec<Bytes>,
+    bytes: usize,
+}
+
+/// Connects a client, and sends what it has sent meanwhile; nothing, if it has left.
+async fn connect(
+    conn: &mut Connection<Raw>,
+    proxy: &Proxy,
+    early: &mut Early,
+) -> Result<Option<(Connection<Raw>, Taken, Option<Box<OwnEnd>>)>, Unconnected> {
+    let (pool, loops) = (&proxy.pool, &proxy.loops);
+    leads_on(loops, conn, pool)?;
+    let address = conn.peer().ip().map(|address| address.ip());
+    let first = proxy.announce.map(|version| version.header(conn.peer().ip(), conn.local_addr()));
+    let first = first.map(Bytes::from).unwrap_or_default();
+    let (mut upstream, mut taken) = tokio::select! {
+        biased;
+        connected = pool.connect::<Raw>(&proxy.client, address, &first) => connected?,
+        () = left(conn, early) => return Ok(None),
+    };
+    leads_on(loops, conn, pool)?;
+    let end = loops.enter(conn, &upstream, pool.number());
+    for frame in early.frames.drain(..) {
+        // If the upstream has gone already, whoever reads from it sees that.
+        let _ = upstream.send(frame).await;
+    }
+    taken.sent_early(early.bytes as u64);
+    Ok(Some((upstream, taken, end)))
+}
+
+/// Waits until a client has left: it is gone, or has finished and asked for nothing. One that has asked and finished waits for its
+/// answer. What it sends meanwhile is kept.
+///
+/// # Cancel safety
+/// Safe: what was received is in `early`.
+async fn left(conn: &mut Connection<Raw>, early: &mut Early) {
+    while early.bytes < EARLY_BYTES {
+        match conn.recv().await {
+            Ok(Some(frame)) => {
+                early.bytes += frame.len();
+                early.frames.push(frame);
+            }
+            Ok(None) if early.bytes > 0 || conn.is_draining() => break,
+            Ok(None) | Err(_) => return,
+        }
+    }
+    std::future::pending::<()>().await;
 }
 
 /// Passes on what comes on either connection until the pair has ended, counts it meanwhile, and tells of it once.
@@ -231,7 +329,7 @@ async fn through<C: Passed>(
         RelayEnd::Second(reason) => format!("upstream: {reason}"),
         other => other.to_string(),
     };
-    let (upstream, age_us) = (taken.upstream(), began.elapsed().as_micros() as u64);
+    let (upstream, forth, age_us) = (taken.upstream(), forth + taken.early(), began.elapsed().as_micros() as u64);
     debug!(conn.id = u64::from(id), peer.addr = %peer, %upstream, age_us, forth, back, end = side, "passed on");
 }
 

@@ -87,6 +87,24 @@ fn an_upstream_is_told_whose_a_connection_is() {
 }
 
 #[test]
+fn an_upstream_that_speaks_tls_is_told_before_tls_begins() {
+    let pair = Pair::new("proxy-header", "localhost");
+    let listener = format!("echo=tls://127.0.0.1:0?proxy-from=127.0.0.1&{}", pair.query());
+    for version in ["v1", "v2"] {
+        let mut back = Program::serve(&["-v", &listener]);
+        // A name is looked up, and then known.
+        for _ in 0..2 {
+            let to = url(&back, 0).replace("127.0.0.1", "localhost");
+            let front = proxied(&to, &format!("&ca={}&send-proxy={version}", pair.certificate));
+            let mut stream = front.tcp(0);
+            ask(&mut stream, b"hi\n", b"echo: hi\n");
+            let own = stream.local_addr().expect("an address");
+            assert!(back.logged("connection opened").contains(&format!("peer.addr={own}")));
+        }
+    }
+}
+
+#[test]
 fn an_upstream_that_is_not_there_is_left_out_and_comes_back() {
     let place = Place::new("proxy-back");
     let gone = format!("unix://{place}");
@@ -144,6 +162,48 @@ fn an_upstream_has_no_more_connections_than_it_may_and_others_wait() {
             stream.read(&mut answer).is_ok_and(|length| answer[..length].starts_with(b"echo: two"))
         })
     });
+}
+
+#[test]
+fn who_leaves_while_it_waits_gives_up_its_place_and_what_others_have_sent_arrives() {
+    let back = counting(5);
+    let mut program = proxied(&back, "&max=1&queue=1&wait=30s");
+    let first = program.tcp(0);
+    program.logged("connection opened");
+    drop(program.tcp(0));
+    program.logged("left before it was passed on");
+    // There is one place in the queue.
+    let mut next = program.tcp(0);
+    next.write_all(b"asked").expect("it takes everything");
+    next.shutdown(std::net::Shutdown::Write).expect("it can be shut down");
+    program.logged("connection opened");
+    drop(first);
+    let mut answer = Vec::new();
+    next.read_to_end(&mut answer).expect("it is answered");
+    assert_eq!(answer, b"5: 5 bytes");
+    let told = program.logged("forth=5");
+    assert!(told.contains("passed on") && told.contains("back=10"), "{told}");
+}
+
+#[test]
+fn connections_that_lead_back_to_their_proxy_are_reset() {
+    let (one, other) = (nowhere(), nowhere());
+    let mut program = Program::serve(&[
+        "-v",
+        "--workers=2",
+        &format!("proxy=tcp://{one}?to=tcp://{other}"),
+        &format!("proxy=tcp://{other}?to=tcp://{one}"),
+    ]);
+    for _ in 0..20 {
+        assert!(is_reset(program.tcp(0)));
+    }
+    assert!(program.logged("clients are reset").contains("it leads back to this proxy"));
+    // One behind another is none of that.
+    let last = proxied(&format!("tcp://{one}"), "");
+    assert!(is_reset(last.tcp(0)));
+    let chain = Program::serve(&["echo=tcp://127.0.0.1:0"]);
+    let inner = proxied(url(&chain, 0), "");
+    ask(&mut proxied(url(&inner, 0), "").tcp(0), b"hi\n", b"echo: hi\n");
 }
 
 #[test]
@@ -257,7 +317,10 @@ fn what_makes_no_proxy_is_said_before_anything_is_bound() {
         ("proxy=tcp://127.0.0.1:0?to=tcp://a:1,tcp://a:1", "not given once each"),
         ("proxy=tcp://127.0.0.1:0?to=tcp://a:1&balance=most", "not least, round or hash:address"),
         ("proxy=tcp://127.0.0.1:0?to=tcp://a:1&ca=/dev/null", "of which there is none"),
-        ("proxy=tcp://127.0.0.1:0?to=tls://a:1&send-proxy=v2", "comes before TLS"),
+        ("proxy=tcp://127.0.0.1:7?to=tcp://localhost:7", "is this listener"),
+        ("proxy=udp://0.0.0.0:7?to=udp://127.0.0.1:7", "is this listener"),
+        ("proxy=tcp://127.0.0.1:0?to=tcp://a:1,tcp://b:1&weights=1", "not one number from 1 to 256 for each upstream"),
+        ("proxy=tcp://127.0.0.1:0?to=tcp://a:1&weights=0", "not one number from 1 to 256 for each upstream"),
         ("proxy=tcp://127.0.0.1:0?to=tls://a:1&check=send=x,expect=y", "sends a text without TLS"),
         ("proxy=tcp://127.0.0.1:0?to=tcp://a:1&check=http", "not off, tcp or send=TEXT,expect=TEXT"),
         ("proxy=tcp://127.0.0.1:0?to=tcp://a:1&prefix=x", "unknown option `prefix`"),

@@ -164,6 +164,8 @@ pub(super) static KEYS: &[Key] = &[
         "\"least\"",
         "proxy: which upstream is next: the one with the fewest connections, each in turn, or the same one for an address",
     ),
+    listener("weights", Kind::List, "", "proxy: numbers from 1 to 256, one for each upstream of `to`: how they share what comes")
+        .sample("[\"3\"]"),
     listener("connect", Kind::Duration { or: &[] }, "\"3s\"", "proxy: the longest wait for one upstream, before the next one is tried"),
     listener(
         "check",
@@ -180,7 +182,7 @@ pub(super) static KEYS: &[Key] = &[
         "send-proxy",
         Kind::Word(&["off", "v1", "v2"]),
         "\"off\"",
-        "proxy: the PROXY header that each connection to an upstream begins with (not on tls)",
+        "proxy: the PROXY header that each connection to an upstream begins with, before TLS",
     ),
     listener("ca", Kind::Text, "", "proxy: PEM file of whom upstreams that speak TLS have to be; without: the system's authorities")
         .sample("\"/etc/switchboard/upstreams-ca.pem\""),

@@ -140,7 +140,7 @@ mod tests {
         let to = format!("unix://{},tcp://{}", nowhere.display(), there.local_addr().expect("an address"));
         let urls = Upstream::parse_all(&to, &[Scheme::Unix, Scheme::Tcp]).expect("upstreams");
         let upstreams = urls.into_iter().map(|url| Upstream::new(url, None)).collect();
-        let pool = Pool::new(upstreams, (Balance::Round, usize::MAX), (1, ANSWER));
+        let pool = Pool::new(upstreams, &[1, 1], (Balance::Round, usize::MAX), (1, ANSWER));
         let asked = {
             let (pool, check) = (Arc::clone(&pool), check.clone());
             async move { check.keep_asking(&pool, 0).await }

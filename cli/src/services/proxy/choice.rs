@@ -18,7 +18,7 @@ const OUT_MOST: Duration = Duration::from_mins(1);
 /// How connections are spread.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Balance {
-    /// To the one with the fewest.
+    /// To the one with the fewest for its weight.
     #[default]
     Least,
     /// In turn.
@@ -34,13 +34,16 @@ pub(super) struct Standings {
     /// The most connections of each.
     most: usize,
     all: Vec<Standing>,
-    /// Who is first in turn.
+    /// Who is first in turn, and how many of its turn it has had.
     next: usize,
+    had: u32,
 }
 
 /// What is known of one.
 #[derive(Debug, Default)]
 struct Standing {
+    /// Its share, beside those of the others.
+    weight: u32,
     open: usize,
     /// In a row.
     failures: u32,
@@ -79,8 +82,10 @@ impl Standing {
 }
 
 impl Standings {
-    pub(super) fn new(count: usize, balance: Balance, most: usize) -> Self {
-        Self { balance, most, all: (0..count).map(|_| Standing::default()).collect(), next: 0 }
+    /// One for each weight.
+    pub(super) fn new(weights: &[u32], balance: Balance, most: usize) -> Self {
+        let all = weights.iter().map(|weight| Standing { weight: *weight, ..Standing::default() });
+        Self { balance, most, all: all.collect(), next: 0, had: 0 }
     }
 
     /// Counts a connection to the upstream that is best for a client, but for those that `tried` has; none if all have as many as
@@ -100,8 +105,17 @@ impl Standings {
             out.is_tried = true;
         }
         self.all[chosen].open += 1;
-        self.next = (chosen + 1) % self.all.len();
+        self.count_turn(chosen);
         Some(chosen)
+    }
+
+    /// Its turn lasts for as many as its weight.
+    fn count_turn(&mut self, chosen: usize) {
+        self.had = if chosen == self.next { self.had + 1 } else { 1 };
+        self.next = chosen;
+        if self.had >= self.all[chosen].weight {
+            (self.next, self.had) = ((chosen + 1) % self.all.len(), 0);
+        }
     }
 
     /// Whether one that is not `tried` would take a connection if it had fewer.
@@ -177,26 +191,40 @@ impl Standings {
 
     fn best(&self, among: &[usize], client: Option<IpAddr>) -> Option<usize> {
         let in_turn = |at: &usize| (at + self.all.len() - self.next) % self.all.len();
-        let open = |at: &usize| self.all[*at].open;
-        let least = || among.iter().min_by_key(|at| (open(at), in_turn(at))).copied();
+        let (open, weight) = (|at: &usize| self.all[*at].open, |at: &usize| self.all[*at].weight as usize);
+        let fewest = |one: &&usize, other: &&usize| {
+            let shares = (open(one) * weight(other)).cmp(&(open(other) * weight(one)));
+            shares.then_with(|| in_turn(one).cmp(&in_turn(other)))
+        };
+        let least = || among.iter().min_by(fewest).copied();
         match (self.balance, client) {
             (Balance::Round, _) => among.iter().min_by_key(|at| in_turn(at)).copied(),
             (Balance::Address, Some(client)) => {
                 // Its share and a quarter, with the one that comes (Mirrokni, Thorup, Zadimoghaddam: consistent hashing with bounded loads).
                 let total: usize = among.iter().map(open).sum::<usize>() + 1;
-                let bound = (total * 5).div_ceil(among.len().max(1) * 4);
-                among.iter().filter(|at| open(at) < bound).max_by_key(|at| weight(client, **at)).copied().or_else(least)
+                let all: usize = among.iter().map(weight).sum();
+                let is_below = |at: &&usize| open(at) < (total * weight(at) * 5).div_ceil(all * 4);
+                let kinship = |at: &usize| kinship(client, *at, self.all[*at].weight);
+                among
+                    .iter()
+                    .filter(is_below)
+                    .max_by(|one, other| kinship(one).total_cmp(&kinship(other)))
+                    .copied()
+                    .or_else(least)
             }
             (Balance::Least, _) | (Balance::Address, None) => least(),
         }
     }
 }
 
-/// How much an address belongs to an upstream, the same each time (rendezvous hashing, Thaler and Ravishankar).
-fn weight(client: IpAddr, at: usize) -> u64 {
+/// How much an address belongs to an upstream, the same each time (rendezvous hashing, Thaler and Ravishankar; with weights, Schindelhauer and
+/// Schomaker).
+fn kinship(client: IpAddr, at: usize, weight: u32) -> f64 {
     let mut hasher = DefaultHasher::new();
     (client.to_canonical(), at).hash(&mut hasher);
-    hasher.finish()
+    // As many bits as a float holds, and never 0 or 1.
+    let share = ((hasher.finish() >> 12) as f64 + 0.5) / (1_u64 << 52) as f64;
+    -f64::from(weight) / share.ln()
 }
 
 #[cfg(test)]
@@ -206,7 +234,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn standings(count: usize, balance: Balance) -> Standings {
-        Standings::new(count, balance, usize::MAX)
+        Standings::new(&vec![1; count], balance, usize::MAX)
     }
 
     fn taken(standings: &mut Standings, count: usize) -> Vec<usize> {
@@ -256,6 +284,40 @@ mod tests {
     }
 
     #[test]
+    fn each_has_its_share_by_weight_however_connections_are_spread() {
+        for balance in [Balance::Least, Balance::Round] {
+            let mut standings = Standings::new(&[3, 1], balance, usize::MAX);
+            let mut counts = [0, 0];
+            for at in taken(&mut standings, 40) {
+                counts[at] += 1;
+            }
+            assert_eq!(counts, [30, 10], "{balance:?}");
+        }
+        // Nobody stays: all are alike each time.
+        let mut standings = Standings::new(&[3, 1], Balance::Least, usize::MAX);
+        let mut counts = [0, 0];
+        for _ in 0..40 {
+            let at = taken(&mut standings, 1)[0];
+            counts[at] += 1;
+            standings.give_back(at);
+        }
+        assert_eq!(counts, [30, 10]);
+    }
+
+    #[test]
+    fn addresses_come_to_each_by_its_weight_and_stay_where_others_become_heavier() {
+        let home = |weights: &[u32], last| {
+            let client = Some(IpAddr::from([192, 0, 2, last]));
+            Standings::new(weights, Balance::Address, usize::MAX).take(client, &[], Instant::now()).expect("one")
+        };
+        let homes = |weights: &[u32]| (0..=255).map(|last| home(weights, last)).collect::<Vec<_>>();
+        let (even, heavy) = (homes(&[1, 1]), homes(&[3, 1]));
+        let first = heavy.iter().filter(|at| **at == 0).count();
+        assert!((170..=214).contains(&first), "{first} of 256 came to the one of weight 3 of 4");
+        assert!(even.iter().zip(&heavy).all(|(even, heavy)| even == heavy || *heavy == 0));
+    }
+
+    #[test]
     fn an_upstream_that_fails_is_left_out_for_longer_each_time_and_tried_by_one() {
         let (mut standings, mut now) = (standings(2, Balance::Least), Instant::now());
         assert_eq!(standings.failed(0, now), Turned::Nothing);
@@ -298,7 +360,7 @@ mod tests {
 
     #[test]
     fn an_upstream_gets_no_more_than_it_may() {
-        let (mut standings, now) = (Standings::new(2, Balance::Least, 1), Instant::now());
+        let (mut standings, now) = (Standings::new(&[1, 1], Balance::Least, 1), Instant::now());
         assert_eq!(taken(&mut standings, 2), [0, 1]);
         assert_eq!((standings.take(None, &[], now), standings.is_full(&[])), (None, true));
         standings.give_back(0);

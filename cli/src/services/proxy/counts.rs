@@ -38,7 +38,7 @@ pub(crate) struct PoolFigures {
     /// Clients that wait for a place.
     pub(crate) waiting: usize,
     /// Clients that were reset, by why.
-    pub(crate) unconnected: [(&'static str, u64); 3],
+    pub(crate) unconnected: [(&'static str, u64); 4],
     pub(crate) upstreams: Vec<UpstreamFigures>,
 }
 

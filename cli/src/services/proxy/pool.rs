@@ -3,6 +3,7 @@
 use super::choice::{Balance, Standings, Turned};
 use super::counts::{Counts, Grown, PoolFigures, UpstreamFigures};
 use super::upstream::{Passed, Upstream};
+use bytes::Bytes;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::fmt;
@@ -64,7 +65,9 @@ pub(super) struct Taken {
     is_settled: bool,
     /// The connections that are a pair now.
     pair: Option<[ConnectionId; 2]>,
-    /// What has been counted of its bytes, to the upstream and from it.
+    /// What was sent before it was a pair.
+    early: u64,
+    /// What has been counted of its bytes since, to the upstream and from it.
     counted: (u64, u64),
 }
 
@@ -77,10 +80,12 @@ pub(super) enum Unconnected {
     QueueFull { most: usize },
     #[error("no upstream had a place within {waited:?}")]
     NoPlace { waited: Duration },
+    #[error("it leads back to this proxy")]
+    Loop,
 }
 
 impl Unconnected {
-    const REASONS: [&str; 3] = ["no-answer", "queue-full", "no-place"];
+    const REASONS: [&str; 4] = ["no-answer", "queue-full", "no-place", "loop"];
 
     /// Which of the reasons it is.
     fn reason(&self) -> usize {
@@ -88,6 +93,7 @@ impl Unconnected {
             Self::NoAnswer => 0,
             Self::QueueFull { .. } => 1,
             Self::NoPlace { .. } => 2,
+            Self::Loop => 3,
         }
     }
 }
@@ -95,10 +101,11 @@ impl Unconnected {
 impl Pool {
     pub(super) fn new(
         upstreams: Vec<Upstream>,
+        weights: &[u32],
         (balance, most): (Balance, usize),
         (queued, wait): (usize, Duration),
     ) -> Arc<Self> {
-        let standings = Mutex::new(Standings::new(upstreams.len(), balance, most));
+        let standings = Mutex::new(Standings::new(weights, balance, most));
         let queue = Queue { most: queued, wait, waiting: AtomicUsize::new(0), freed: Notify::new() };
         let counts = upstreams.iter().map(|_| Counts::default()).collect();
         Arc::new(Self {
@@ -125,6 +132,11 @@ impl Pool {
             Half::Client(at) => Paired::To(self.upstreams[*at].to_string()),
             Half::Upstream => Paired::Half,
         })
+    }
+
+    /// What tells it from others.
+    pub(super) fn number(self: &Arc<Self>) -> usize {
+        Arc::as_ptr(self) as usize
     }
 
     /// How they all are.
@@ -157,17 +169,18 @@ impl Pool {
         }
     }
 
-    /// Connects to the upstream that is next for `address`, or to another one if it does not answer.
+    /// Connects to the upstream that is next for `address`, or to another one if it does not answer, and sends it `first`.
     pub(super) async fn connect<C: Passed>(
         self: &Arc<Self>,
         client: &Client,
         address: Option<IpAddr>,
+        first: &Bytes,
     ) -> Result<(Connection<C>, Taken), Unconnected> {
         let mut tried = Vec::new();
         loop {
             let mut taken = self.place(address, &tried).await.inspect_err(|error| self.turned_away(error))?;
             let upstream = &self.upstreams[taken.at];
-            match C::connect(upstream, client).await {
+            match C::connect(upstream, client, first.clone()).await {
                 Ok(connection) => {
                     taken.is_settled = true;
                     self.counts[taken.at].connections.add(1);
@@ -217,7 +230,7 @@ impl Pool {
         }
     }
 
-    fn turned_away(&self, error: &Unconnected) {
+    pub(super) fn turned_away(&self, error: &Unconnected) {
         self.unconnected[error.reason()].add(1);
         // Relaxed: of two that come together either may tell; so below.
         if !self.turns_away.swap(true, Ordering::Relaxed) {
@@ -266,7 +279,7 @@ impl Drop for Waits<'_> {
 
 impl Taken {
     fn new(pool: Arc<Pool>, at: usize) -> Self {
-        Self { pool, at, is_settled: false, pair: None, counted: (0, 0) }
+        Self { pool, at, is_settled: false, pair: None, early: 0, counted: (0, 0) }
     }
 
     pub(super) fn upstream(&self) -> &Upstream {
@@ -279,6 +292,16 @@ impl Taken {
         pairs.insert(client, Half::Client(self.at));
         pairs.insert(upstream, Half::Upstream);
         self.pair = Some([client, upstream]);
+    }
+
+    /// So many bytes were sent before it was a pair.
+    pub(super) fn sent_early(&mut self, bytes: u64) {
+        self.early = bytes;
+        self.pool.counts[self.at].bytes_to.add(bytes);
+    }
+
+    pub(super) fn early(&self) -> u64 {
+        self.early
     }
 
     /// So many bytes have gone each way so far.
