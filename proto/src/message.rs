@@ -167,6 +167,15 @@ pub enum Notice {
         /// Where.
         room: RoomName,
     },
+    /// How far a room is, for those who are told what is published but cannot ask: a group of hosts.
+    Head {
+        /// Where.
+        room: RoomName,
+        /// The last message, or the point before the first.
+        id: MessageId,
+        /// The URL of an HTTP listener where what was lost can be had.
+        repair: Option<String>,
+    },
     /// What the operators of the server tell everybody who comes, behind the welcome.
     Announcement {
         /// One line.

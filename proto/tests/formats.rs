@@ -82,6 +82,20 @@ fn notices() -> Vec<(Notice, &'static str, &'static str)> {
             r#"{"event":"removed","room":"ops","reason":"not-allowed"}"#,
         ),
         (
+            Notice::Head {
+                room: room("ops"),
+                id: "k3f9-7".parse().unwrap(),
+                repair: Some("http://10.0.0.5:8082".into()),
+            },
+            "* [ops] is at k3f9-7; what is lost is at http://10.0.0.5:8082",
+            r#"{"event":"head","room":"ops","id":"k3f9-7","repair":"http://10.0.0.5:8082"}"#,
+        ),
+        (
+            Notice::Head { room: room("ops"), id: "k3f9-0".parse().unwrap(), repair: None },
+            "* [ops] is at k3f9-0",
+            r#"{"event":"head","room":"ops","id":"k3f9-0"}"#,
+        ),
+        (
             Notice::Announcement { text: "maintenance at 12:00".into() },
             "* announcement: maintenance at 12:00",
             r#"{"event":"announcement","text":"maintenance at 12:00"}"#,

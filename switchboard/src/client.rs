@@ -375,6 +375,7 @@ impl Client {
             rate: None,
             proxies: None,
             forwarders: None,
+            horizon: crate::link::Horizon::None,
             name,
             is_secure,
             counts: ListenerCounts::unlisted(transport, is_secure),

@@ -138,7 +138,9 @@ pub use transport::tcp::Tcp;
 pub use transport::tls::{
     CertificateError, CertificateId, Certificates, ClientTrust, NameFrom, Subject, SubjectError, Tls, Trust,
 };
-pub use transport::udp::{Cookies, Datagram, DatagramLimits, DatagramReply, RepliesPerSource, Udp, Validation};
+pub use transport::udp::{
+    Cookies, Datagram, DatagramLimits, DatagramReply, Direction, HostGroup, RepliesPerSource, Udp, Validation,
+};
 pub use transport::unix::Unix;
 pub use turn::Turn;
 

@@ -41,7 +41,7 @@ pub(crate) use ending::{Farewell, Returned};
 pub(crate) use ends::{EndClock, TimeLeft};
 pub(crate) use envelope::Envelope;
 pub use origin::{ConnectionId, PeerAddr, UnixUser};
-pub(crate) use origin::{ListenerSettings, Provenance};
+pub(crate) use origin::{Horizon, ListenerSettings, Provenance};
 pub(crate) use proxies::Begins;
 pub use proxies::Proxies;
 pub use secured::TlsInfo;

@@ -9,6 +9,7 @@ mod bans;
 mod connections;
 mod drain;
 mod entered;
+mod groups;
 mod handle;
 mod owners;
 mod worker;
@@ -20,6 +21,7 @@ pub use drain::Drained;
 pub(crate) use drain::{Aborting, Draining, sleep_awake};
 use entered::Place;
 pub(crate) use entered::{Entered, Opening};
+pub(crate) use groups::OwnGroupAddresses;
 pub use handle::{Handle, WorkerMetrics};
 pub(crate) use owners::{Owners, Scope, network};
 pub(crate) use worker::{Assigned, Worker, Workers};
@@ -48,6 +50,8 @@ pub(crate) struct Node {
     pub(crate) budget: Arc<Budget>,
     admission: Admission,
     pub(crate) bans: Arc<Bans>,
+    /// Where it sends to groups from.
+    pub(crate) sends_from: Arc<OwnGroupAddresses>,
     pub(crate) stop: Stop,
     /// The tasks of its connections, and those on their way to a worker.
     pub(crate) tasks: TaskTracker,
@@ -76,6 +80,7 @@ impl Node {
             budget: Arc::new(Budget::new(usize::MAX)),
             admission: Admission::default(),
             bans: Arc::default(),
+            sends_from: Arc::default(),
             stop,
             tasks: TaskTracker::new(),
             next_id: AtomicU64::new(1),

@@ -4,6 +4,7 @@ mod accept;
 mod arriving;
 mod binding;
 mod datagrams;
+mod groups;
 mod handshakes;
 pub(crate) mod in_memory;
 #[cfg(feature = "http")]
@@ -18,7 +19,7 @@ use crate::node::{Aborting, Drained, Draining, Handle, Listening, Node, Worker, 
 use crate::transport::tcp::Tcp;
 #[cfg(feature = "tls")]
 use crate::transport::tls::{Certificates, Tls};
-use crate::transport::udp::{Datagram, DatagramReply, Udp, Validation};
+use crate::transport::udp::{Datagram, DatagramReply, HostGroup, Udp, Validation};
 use crate::transport::unix::Unix;
 use crate::transport::{Transport, memory::Memory};
 use accept::{Accepting, BoundEntry, Entry};
@@ -154,6 +155,15 @@ impl Server {
     {
         let begin = move |link, source| handler.handle(Connection::new(link, source));
         self.entries.push(datagrams::connecting(udp, strangers, begin));
+        self
+    }
+
+    /// Handles a [group of hosts](Udp::group) as one connection: each datagram that anybody sends to it is a frame, and each frame is sent
+    /// to all of it. The connection is opened when the server starts, and again a second after the handler has finished, until the
+    /// server drains.
+    pub fn group(mut self, group: HostGroup, handler: impl Handler<Datagrams>) -> Self {
+        let begin = move |link, source| handler.handle(Connection::new(link, source));
+        self.entries.push(groups::entry(group, begin));
         self
     }
 

@@ -40,6 +40,7 @@ mod events;
 mod examples;
 mod expiring;
 mod front_door;
+mod groups;
 mod halves;
 mod handle;
 mod handlers;

@@ -51,6 +51,15 @@ pub(super) fn notice(notice: &Notice) -> Bytes {
         }
         Notice::Reset { room, epoch } => format!(r#"{{"event":"reset","room":"{room}","epoch":"{epoch}"}}"#),
         Notice::Removed { room } => format!(r#"{{"event":"removed","room":"{room}","reason":"not-allowed"}}"#),
+        Notice::Head { room, id, repair } => {
+            let mut object = format!(r#"{{"event":"head","room":"{room}","id":"{id}""#).into_bytes();
+            if let Some(url) = repair {
+                object.extend_from_slice(br#","repair":"#);
+                quote(url, &mut object);
+            }
+            object.push(b'}');
+            return object.into();
+        }
         Notice::Announcement { text } => {
             let mut object = br#"{"event":"announcement""#.to_vec();
             Payload::of(text).put(&mut object);

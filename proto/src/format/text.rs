@@ -38,6 +38,10 @@ pub(super) fn notice(notice: &Notice) -> Bytes {
         }
         Notice::Reset { room, epoch } => format!("* [{room}] started over as {epoch}: earlier messages are gone"),
         Notice::Removed { room } => format!("* [{room}] you were removed: not allowed"),
+        Notice::Head { room, id, repair } => {
+            let repair = repair.as_ref().map_or_else(String::new, |url| format!("; what is lost is at {url}"));
+            format!("* [{room}] is at {id}{repair}")
+        }
         Notice::Announcement { text } => return [b"* announcement: ", &text[..]].concat().into(),
         Notice::Expiring { seconds } => format!("* your authorization ends in {seconds} s"),
         Notice::Named { name } => format!("* you are {name}"),

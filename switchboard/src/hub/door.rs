@@ -69,6 +69,8 @@ pub(super) enum Publisher<'a> {
     /// Somebody who need not be a member.
     Session(&'a SessionInner),
     Member(&'a Membership),
+    /// A member passes on what this one says.
+    Through(&'a Membership, &'a SessionInner),
     /// One that has left and was called this, if anything: its will, which it might publish when it left.
     Left(Option<Byline>),
 }
@@ -241,6 +243,15 @@ fn publish_as(publisher: Publisher<'_>, room: &Room, payload: &[u8]) -> Result<P
             let speaker = member.speaker(room.0.governance().map(Governance::generation));
             in_time(Some(speaker.link))?;
             Author::Member(speaker)
+        }
+        Publisher::Through(member, session) => {
+            check(session, &room.0, Rights::PUBLISH)?;
+            let speaker = member.speaker(None);
+            in_time(Some(speaker.link))?;
+            if member.is_removed() {
+                return Err(PublishError::NotAllowed);
+            }
+            Author::Through { by: session.byline(), member: speaker }
         }
         Publisher::Left(ref by) => Author::Name { by: by.clone(), link: None },
     };

@@ -4,7 +4,7 @@
 //! grow. Knows no members; whoever calls holds the room's lock, and hands over what comes out of it without.
 
 use super::membership::PublishError;
-use super::posting::MembershipId;
+use super::posting::Except;
 use super::publication::Confirmation;
 use crate::link::Link;
 use crate::link::delivery::Reclaim;
@@ -27,7 +27,7 @@ pub(super) struct Unconfirmed {
     /// It has its number once it is handed over.
     pub(super) message: Arc<Message>,
     /// The membership that does not get it.
-    pub(super) except: Option<MembershipId>,
+    pub(super) except: Except,
     /// Whose it is: it is not read from while it has many of them.
     pub(super) link: Option<Arc<Link>>,
     pub(super) confirmation: Arc<Confirmation>,

@@ -6,7 +6,7 @@
 
 use super::deliver::tell;
 use super::encoding::MemberEncoding;
-use super::posting::{Encoded, Kind, MembershipId, Posting};
+use super::posting::{Encoded, Except, Kind, MembershipId, Posting};
 use super::repeats::Repeats;
 use super::replay::Missed;
 use super::room::{Overflow, RoomId};
@@ -378,7 +378,7 @@ impl LocalRoom {
             for member in self.present().filter(|member| is_one(member.id)) {
                 let Some(batch) = batches.iter().find(|batch| batch.encoding.is(&member.encoding)) else { continue };
                 let is_short = member.deliver(&self.name, batch, repeats, &mut delivered);
-                if batch.panicked.as_ref().is_some_and(|posting| posting.except != Some(member.id)) {
+                if batch.panicked.as_ref().is_some_and(|posting| !posting.except.holds(member.id)) {
                     member.link.end(CloseReason::HandlerPanic);
                 }
                 // Not `spend`, whose future would be made for each member.
@@ -413,18 +413,20 @@ pub(super) struct Batch {
     postings: usize,
     /// Whose own messages are in it.
     excepted: Vec<MembershipId>,
+    /// Something in it is for no group that relays nothing.
+    is_split: bool,
     /// What is behind it could not be encoded, and ends those who would get it.
     panicked: Option<Arc<Posting>>,
     /// The numbers of messages that have no frame, and who would not get them.
-    unsaid: Vec<(u64, Option<MembershipId>)>,
+    unsaid: Vec<(u64, Except)>,
 }
 
 impl Batch {
     /// Joins as many of `postings` as fit, at least one.
     fn new<'a>(encoding: MemberEncoding, postings: impl Iterator<Item = &'a Arc<Posting>>) -> Self {
-        let (bytes, frames, pieces, excepted, unsaid) = Default::default();
+        let (bytes, frames, pieces, (excepted, is_split), (panicked, unsaid)) = Default::default();
         let mut batch =
-            Self { encoding, bytes, frames, messages: 0, pieces, postings: 0, excepted, panicked: None, unsaid };
+            Self { encoding, bytes, frames, messages: 0, pieces, postings: 0, excepted, is_split, panicked, unsaid };
         let mut length = 0;
         for posting in postings {
             match posting.encoded(&batch.encoding) {
@@ -451,7 +453,8 @@ impl Batch {
                 Encoded::Silent => batch.unsaid.extend(posting.seq().map(|seq| (seq, posting.except))),
             }
             batch.postings += 1;
-            batch.excepted.extend(posting.except);
+            batch.excepted.extend(posting.except.own());
+            batch.is_split |= posting.except.is_for_no_group();
         }
         batch.excepted.sort_unstable();
         batch.excepted.dedup();
@@ -466,14 +469,14 @@ impl Batch {
 
     /// Whether `member` gets all of it.
     pub(super) fn is_whole_for(&self, member: MembershipId) -> bool {
-        self.excepted.binary_search(&member).is_err()
+        self.excepted.binary_search(&member).is_err() && !(self.is_split && member.is_split())
     }
 
     /// What a member gets of it, from byte `written` on, as single frames.
     pub(super) fn frames_for(&self, member: MembershipId, written: usize) -> impl Iterator<Item = (Kind, Bytes)> {
         let frames = self.frames.iter().zip(&self.pieces);
         frames
-            .filter(move |(frame, _)| frame.except != Some(member) && frame.start >= written)
+            .filter(move |(frame, _)| !frame.except.holds(member) && frame.start >= written)
             .map(|(frame, piece)| (frame.kind, piece.clone()))
     }
 }

@@ -9,6 +9,7 @@ use super::policy::{NotAllowed, Ruling};
 use super::posting::MembershipId;
 use super::publication::Publication;
 use super::room::{Overflow, Room, RoomInner, Speaker, Unjoined};
+use super::session::Session;
 use crate::error::contained;
 use crate::link::Link;
 use bytes::Bytes;
@@ -158,6 +159,15 @@ impl Membership {
     /// [expired](crate::Session::expire_at); or the room takes nothing so long, or so often; or more waits for the room's log than may.
     pub fn publish(&self, payload: impl AsRef<[u8]>) -> Result<Publication, PublishError> {
         door::publish(Publisher::Member(self), &self.room, payload.as_ref())
+    }
+
+    /// As [`publish`](Self::publish), in the name of `session`, which need not be a member: this one gets no copy then. For a connection
+    /// that passes on what others say, as a [group](crate::Udp::group) does.
+    ///
+    /// # Errors
+    /// As there; it is `session` that has to have the right.
+    pub fn publish_as(&self, session: &Session, payload: impl AsRef<[u8]>) -> Result<Publication, PublishError> {
+        door::publish(Publisher::Through(self, session.inner()), &self.room, payload.as_ref())
     }
 
     /// Whether it may do all of that here, as the hub's policy says now; without a policy it may do everything.

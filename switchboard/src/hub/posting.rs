@@ -3,6 +3,7 @@
 use super::encoding::MemberEncoding;
 use super::presence::Change;
 use crate::error::Panicked;
+use crate::link::{Horizon, Link};
 use crate::sync::Mutex;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -27,8 +28,8 @@ impl Encoded {
 /// A message or a notice on its way to every member.
 pub(crate) struct Posting {
     pub(crate) news: News,
-    /// The membership that does not get it: the publisher's own, unless it wants its copy.
-    pub(crate) except: Option<MembershipId>,
+    /// Who does not get it.
+    pub(crate) except: Except,
     encoded: Mutex<Vec<(MemberEncoding, Encoded)>>,
 }
 
@@ -54,12 +55,82 @@ impl Kind {
     }
 }
 
-/// Identifies a membership among all of a process.
+/// Identifies a membership among all of a process. Its lowest bit says whether it is one that hears no other group, so that a delivery
+/// need look nowhere else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct MembershipId(pub(crate) u64);
 
+impl MembershipId {
+    /// Numbers begin with 1.
+    pub(crate) const NOBODYS: Self = Self(0);
+
+    /// The `number`th.
+    pub(crate) fn new(number: u64, horizon: Horizon) -> Self {
+        Self(number << 1 | u64::from(horizon == Horizon::Split))
+    }
+
+    #[inline]
+    pub(crate) fn is_split(self) -> bool {
+        self.0 & 1 == 1
+    }
+}
+
+/// Which memberships a posting does not go to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Except {
+    #[default]
+    Nobody,
+    /// The publisher's own, unless it wants its copy.
+    Member(MembershipId),
+    /// What came from a group of hosts: its own, and those of all groups that relay nothing.
+    Groups(MembershipId),
+}
+
+impl Except {
+    /// Of what a member publishes.
+    #[inline]
+    pub(super) fn of(id: MembershipId, link: &Link, echo: bool) -> Self {
+        match link.listener.horizon {
+            Horizon::None if echo => Self::Nobody,
+            Horizon::None => Self::Member(id),
+            // A group has heard it.
+            Horizon::Split | Horizon::Relay => Self::Groups(id),
+        }
+    }
+
+    /// Of what somebody publishes who need not be a member.
+    pub(super) fn without_membership(link: Option<&Arc<Link>>) -> Self {
+        let is_group = link.is_some_and(|link| link.listener.horizon != Horizon::None);
+        if is_group { Self::Groups(MembershipId::NOBODYS) } else { Self::Nobody }
+    }
+
+    #[inline]
+    pub(crate) fn holds(self, member: MembershipId) -> bool {
+        match self {
+            Self::Nobody => false,
+            Self::Member(own) => own == member,
+            Self::Groups(own) => own == member || member.is_split(),
+        }
+    }
+
+    /// The publisher's own, if that is left out.
+    #[inline]
+    pub(crate) fn own(self) -> Option<MembershipId> {
+        match self {
+            Self::Nobody => None,
+            Self::Member(own) | Self::Groups(own) => Some(own),
+        }
+    }
+
+    /// Whether groups are left out.
+    #[inline]
+    pub(crate) fn is_for_no_group(self) -> bool {
+        matches!(self, Self::Groups(_))
+    }
+}
+
 impl Posting {
-    pub(crate) fn new(news: News, except: Option<MembershipId>) -> Arc<Self> {
+    pub(crate) fn new(news: News, except: Except) -> Arc<Self> {
         Arc::new(Self { news, except, encoded: Mutex::default() })
     }
 

@@ -60,6 +60,7 @@ impl Change {
             Notice::Gap { .. }
             | Notice::Reset { .. }
             | Notice::Removed { .. }
+            | Notice::Head { .. }
             | Notice::Announcement { .. }
             | Notice::Expiring { .. }
             | Notice::Named { .. }

@@ -22,7 +22,7 @@ use super::holding::Holding;
 use super::inbox::Inbox;
 use super::log::{LogError, PageLimit, StoredRoom};
 use super::membership::JoinError;
-use super::posting::{MembershipId, News, Posting};
+use super::posting::{Except, MembershipId, News, Posting};
 use super::presence::Presence;
 use super::publication::Publication;
 use super::replay::{Missed, Replay};
@@ -66,6 +66,8 @@ pub(super) enum Author<'a> {
     Name { by: Option<Byline>, link: Option<&'a Arc<Link>> },
     /// The one that a member has then.
     Member(Speaker<'a>),
+    /// Another one's, that a member passes on.
+    Through { by: Byline, member: Speaker<'a> },
 }
 
 /// A member that publishes.
@@ -215,16 +217,20 @@ impl RoomInner {
         let (payload, length) = (Bytes::copy_from_slice(payload), payload.len());
         let mut state = self.state.lock();
         let (by, except, link, own) = match author {
-            Author::Program => (None, None, None, None),
+            Author::Program => (None, Except::Nobody, None, None),
             Author::Name { by, link } => {
                 state.takes(length)?;
-                (by, None, link, None)
+                (by, Except::without_membership(link), link, None)
+            }
+            Author::Through { by, member: Speaker { id, link, echo, .. } } => {
+                state.takes(length)?;
+                (Some(by), Except::of(id, link, echo), Some(link), Some(&link.tick))
             }
             // Its own worker a member looks at anyway.
             Author::Member(Speaker { id, link, echo, generation }) => {
                 let by = state.byline(id, generation)?;
                 state.takes(length)?;
-                (by, (!echo).then_some(id), Some(link), Some(&link.tick))
+                (by, Except::of(id, link, echo), Some(link), Some(&link.tick))
             }
         };
         if state.durable.is_some() {
@@ -248,7 +254,7 @@ impl RoomInner {
         state: &'a mut RoomState,
         by: Option<Byline>,
         payload: Bytes,
-        except: Option<MembershipId>,
+        except: Except,
     ) -> (Published, Option<&'a Arc<Tick>>) {
         let message = state.shown.next(&self.name, by, payload, SystemTime::now());
         let published = Published { id: message.id, time: message.time };
@@ -261,7 +267,7 @@ impl RoomInner {
         self: &Arc<Self>,
         state: &'a mut RoomState,
         message: Arc<Message>,
-        except: Option<MembershipId>,
+        except: Except,
     ) -> Option<&'a Arc<Tick>> {
         let keep = self.keep(state);
         let before = state.shown.len();

@@ -387,6 +387,10 @@ impl Session {
         self.0.hub.rename(&self.0, &to, Some(secret))
     }
 
+    pub(super) fn inner(&self) -> &SessionInner {
+        &self.0
+    }
+
     /// Changes the format of memberships made from now on, unless it has an encoding of its own. To change an existing
     /// one, use [`Membership::set_format`].
     pub fn set_format(&self, format: Format) {

@@ -2,31 +2,40 @@
 //! told of that in raw, but it is once a member chooses a format that has words for it.
 
 use super::encoding::MemberEncoding;
-use super::posting::MembershipId;
+use super::posting::{Except, MembershipId};
 use std::collections::BTreeMap;
 
 /// What one delivery did not say to the members of one encoding, in the order of the numbers.
 pub(super) struct Silence {
     pub(super) encoding: MemberEncoding,
-    /// Their numbers, and the membership that would not have got them.
-    messages: Vec<(u64, Option<MembershipId>)>,
-    /// Those memberships, in order.
+    /// Their numbers, and the memberships that would not have got them.
+    messages: Vec<(u64, Except)>,
+    /// Of those the publishers' own, in order.
     excepted: Vec<MembershipId>,
+    /// How many of them no group would have got that relays nothing.
+    for_no_group: usize,
 }
 
 impl Silence {
     /// None if all was said.
-    pub(super) fn new(encoding: &MemberEncoding, messages: &[(u64, Option<MembershipId>)]) -> Option<Self> {
-        let mut excepted: Vec<_> = messages.iter().filter_map(|(_, except)| *except).collect();
+    pub(super) fn new(encoding: &MemberEncoding, messages: &[(u64, Except)]) -> Option<Self> {
+        let mut excepted: Vec<_> = messages.iter().filter_map(|(_, except)| except.own()).collect();
         excepted.sort_unstable();
-        (!messages.is_empty()).then(|| Self { encoding: encoding.clone(), messages: messages.to_vec(), excepted })
+        let for_no_group = messages.iter().filter(|(_, except)| except.is_for_no_group()).count();
+        let (encoding, messages) = (encoding.clone(), messages.to_vec());
+        (!messages.is_empty()).then_some(Self { encoding, messages, excepted, for_no_group })
     }
 
     /// The number of the first that `member` would have got, and how many those are.
     fn for_member(&self, member: MembershipId) -> Option<(u64, u64)> {
         let before = self.excepted.partition_point(|excepted| *excepted < member);
-        let own = self.excepted[before..].partition_point(|excepted| *excepted == member);
-        let first = self.messages.iter().find(|(_, except)| *except != Some(member))?.0;
+        // What a group has sent itself is among what none would have got.
+        let own = if member.is_split() {
+            self.for_no_group
+        } else {
+            self.excepted[before..].partition_point(|excepted| *excepted == member)
+        };
+        let first = self.messages.iter().find(|(_, except)| !except.holds(member))?.0;
         Some((first, (self.messages.len() - own) as u64))
     }
 }

@@ -6,7 +6,7 @@
 //! what it loses. Answers are never dropped.
 
 use crate::hub::encoding::MemberEncoding;
-use crate::hub::posting::{Encoded, Kind, MembershipId};
+use crate::hub::posting::{Encoded, Except, Kind, MembershipId};
 use crate::hub::presence::Change;
 use crate::hub::replay::Replay;
 use crate::hub::room::Overflow;
@@ -34,7 +34,7 @@ pub(crate) struct Frame {
     pub(crate) start: usize,
     pub(crate) end: usize,
     pub(crate) kind: Kind,
-    pub(crate) except: Option<MembershipId>,
+    pub(crate) except: Except,
 }
 
 /// One message of a room's for one member.

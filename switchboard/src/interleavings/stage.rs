@@ -97,6 +97,7 @@ impl Stage {
             rate: None,
             proxies: None,
             forwarders: None,
+            horizon: crate::link::Horizon::None,
             name: String::new(),
             counts: ListenerCounts::unlisted("memory", false),
             is_secure: false,

@@ -177,6 +177,19 @@ impl Link {
     }
 }
 
+/// Whether a connection is a group of hosts, and what of other groups it is told. What came from one group goes to no other, so that
+/// servers that have two groups in common do not send in circles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Horizon {
+    /// It is one peer.
+    #[default]
+    None,
+    /// Nothing that came from a group.
+    Split,
+    /// What came from other groups too.
+    Relay,
+}
+
 /// What those connections of one listener have in common that came while it had the same settings.
 #[derive(Debug, Clone)]
 pub(crate) struct ListenerSettings {
@@ -198,6 +211,8 @@ pub(crate) struct ListenerSettings {
     pub(crate) proxies: Option<Proxies>,
     /// Networks of proxies whose requests say whose they are.
     pub(crate) forwarders: Option<Arc<[IpNetwork]>>,
+    /// Whether what comes from one is for groups of hosts.
+    pub(crate) horizon: Horizon,
     pub(crate) metrics: Arc<Metrics>,
     /// What it counts itself, and by which transport.
     pub(crate) counts: Arc<ListenerCounts>,

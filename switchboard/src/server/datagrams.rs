@@ -175,7 +175,7 @@ fn gate_of(limits: GateLimits, frame_bytes: Arc<AtomicUsize>, serving: &Serving)
 }
 
 /// The longest datagram of a listener that has connections: its own limit, or its server's at any time.
-fn frame_bytes(own: &OwnSettings, serving: &Serving) -> Arc<AtomicUsize> {
+pub(super) fn frame_bytes(own: &OwnSettings, serving: &Serving) -> Arc<AtomicUsize> {
     own.limits.as_ref().map_or_else(|| serving.node.frame_bytes(), |limits| Arc::new(limits.frame_bytes.into()))
 }
 
@@ -185,7 +185,7 @@ fn counts(name: &str, serving: &Serving) -> DatagramCounts {
     DatagramCounts { listener: metrics.listener(name, "udp", false), metrics }
 }
 
-fn settings(url: String, is_local: bool, own: OwnSettings, serving: &Serving) -> Arc<Current> {
+pub(super) fn settings(url: String, is_local: bool, own: OwnSettings, serving: &Serving) -> Arc<Current> {
     Arc::new(Current::new(own, Located { url, transport: "udp", is_secure: false, is_local }, serving))
 }
 

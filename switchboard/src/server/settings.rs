@@ -49,6 +49,7 @@ impl Current {
             rate: own.rate,
             proxies: own.proxies.clone(),
             forwarders: own.forwarders.clone(),
+            horizon: own.horizon,
             metrics: Arc::clone(&node.metrics),
             drain: node.stop.drain.clone(),
             told: node.stop.told.clone(),

@@ -4,7 +4,7 @@
 use super::names::NumericAddress;
 use super::{StreamTransport, Transport};
 use crate::config::{Limits, Timeouts};
-use crate::link::{Proxies, Tuning};
+use crate::link::{Horizon, Proxies, Tuning};
 use crate::transport::memory::Memory;
 use std::io;
 use std::sync::Arc;
@@ -21,6 +21,8 @@ pub(crate) struct OwnSettings {
     pub(crate) proxies: Option<Proxies>,
     /// Whose requests say whose they are; none, if nobody's.
     pub(crate) forwarders: Option<Arc<[IpNetwork]>>,
+    /// Of a group.
+    pub(crate) horizon: Horizon,
     /// What of this can be changed while it runs.
     pub(crate) tuning: Option<Tuning>,
 }
@@ -81,6 +83,7 @@ impl<T: Transport> StreamTransport for Configured<T> {
             rate: own.rate.or(inner.rate),
             proxies: own.proxies.or(inner.proxies),
             forwarders: own.forwarders.or(inner.forwarders),
+            horizon: inner.horizon,
             tuning: own.tuning.or(inner.tuning),
         }
     }

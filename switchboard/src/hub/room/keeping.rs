@@ -5,7 +5,7 @@ use crate::hub::door::Published;
 use crate::hub::durable::{Handover, Unconfirmed};
 use crate::hub::log::{LogError, RoomLog};
 use crate::hub::membership::PublishError;
-use crate::hub::posting::MembershipId;
+use crate::hub::posting::Except;
 use crate::hub::publication::{Confirmation, Publication};
 use crate::hub::shown::Byline;
 use crate::hub::standing::Objection;
@@ -25,7 +25,7 @@ impl RoomInner {
         mut state: MutexGuard<'_, RoomState>,
         by: Option<Byline>,
         payload: Bytes,
-        except: Option<MembershipId>,
+        except: Except,
         link: Option<&Arc<Link>>,
     ) -> Result<Publication, Objection> {
         let last = state.shown.last();

@@ -7,7 +7,7 @@ use crate::hub::fanout::{Operation, Subscriber};
 use crate::hub::inbox::Inbox;
 use crate::hub::membership::{Join, JoinError};
 use crate::hub::policy::Ruling;
-use crate::hub::posting::{MembershipId, News, Posting};
+use crate::hub::posting::{Except, MembershipId, News, Posting};
 use crate::hub::presence::When;
 use crate::hub::session::SessionInner;
 use crate::hub::shown::Byline;
@@ -38,7 +38,7 @@ impl RoomInner {
         state.has_place()?;
         self.forget_old(&mut state);
         // Under the lock, so that a room's members come in the order of their numbers.
-        let id = MembershipId(NEXT.fetch_add(1, Ordering::Relaxed));
+        let id = MembershipId::new(NEXT.fetch_add(1, Ordering::Relaxed), link.listener.horizon);
         let rights = ruling.map_or(EVERYTHING, |ruling| ruling.rights);
         let missed =
             join.since.map(|since| self.replay(&state, link, since, Some(&encoding), encoding.tells(), rights));
@@ -187,7 +187,7 @@ impl RoomInner {
         let crowd = state.options.presence.crowd(members);
         match state.presence.note(notice, member, crowd, Instant::now()) {
             When::Now(notice) => {
-                self.post(state, &Posting::new(News::Notice(notice, members), None));
+                self.post(state, &Posting::new(News::Notice(notice, members), Except::Nobody));
             }
             When::AtSweep => inbox.present_later(Arc::downgrade(self)),
             When::Later => {}
@@ -200,7 +200,7 @@ impl RoomInner {
         let members = state.member_count();
         let crowd = state.options.presence.crowd(members);
         let Some(summary) = state.presence.take(&self.name, crowd, Instant::now()) else { return };
-        let posting = |notice| Posting::new(News::Notice(notice, members), None);
+        let posting = |notice| Posting::new(News::Notice(notice, members), Except::Nobody);
         let (joined, to_others) = (Arc::new(summary.joined), posting(summary.to_others));
         let to_joined = summary.to_joined.map(posting);
         for worker in &state.workers {
@@ -223,7 +223,7 @@ impl RoomInner {
         let notice = Notice::Renamed { room: self.name.clone(), from, to: to.clone() };
         match state.presence.rename(notice, &to, member, crowd, now) {
             Some(When::Now(notice)) => {
-                self.post(&state, &Posting::new(News::Notice(notice, members), Some(member)));
+                self.post(&state, &Posting::new(News::Notice(notice, members), Except::Member(member)));
             }
             Some(When::AtSweep) => state.inbox(tick).present_later(Arc::downgrade(self)),
             Some(When::Later) | None => {}

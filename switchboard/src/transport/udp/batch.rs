@@ -120,6 +120,8 @@ pub(super) enum Fate {
     Taken,
     /// On purpose; counted.
     Refused,
+    /// It was sent from here, and has come back. Not counted as received.
+    Own,
 }
 
 /// Receives one batch and sends the replies to it. Returns how many were received.
@@ -133,7 +135,7 @@ pub(super) fn exchange(
     let Scratch { incoming, replies } = &mut *scratch;
     // An error belongs to some datagram sent earlier, or there is none to receive.
     let received = incoming.receive(socket, family).unwrap_or(0);
-    counts.add(DatagramFate::In, received as u64);
+    let mut own = 0;
     for index in 0..received {
         let (payload, ends) = incoming.datagram(index);
         let start = replies.text.len();
@@ -144,8 +146,10 @@ pub(super) fn exchange(
             Fate::Taken if reply.wanted => replies.seal(start, ends),
             Fate::Taken => {}
             Fate::Refused => replies.text.truncate(start),
+            Fate::Own => own += 1,
         }
     }
+    counts.add(DatagramFate::In, (received - own) as u64);
     let full = replies.send(socket, counts) == Sent::Full;
     let unsent = |(payload, ends): (&[u8], Ends)| (payload.to_vec(), ends);
     let unsent = if full { replies.datagrams().map(unsent).collect() } else { Unsent::new() };

@@ -64,6 +64,11 @@ impl Transmits {
         Self { text: Vec::new(), sealed: Vec::new(), mixed: false, joins, narrow: Narrow::default() }
     }
 
+    /// One that joins none: what goes to many hosts is to be seen on the network as it is.
+    pub(super) fn separate() -> Self {
+        Self { text: Vec::new(), sealed: Vec::new(), mixed: false, joins: false, narrow: Narrow::default() }
+    }
+
     /// Makes a datagram of all the text from `start` on.
     pub(super) fn seal(&mut self, start: usize, ends: Ends) {
         let range = start..self.text.len();

@@ -122,7 +122,7 @@ impl Peers {
 
     /// Makes a peer of a datagram's source. The datagram is the first that it reads.
     pub(crate) fn enter(self: &Arc<Self>, datagram: &Datagram<'_>, ends: Ends) -> (Box<dyn Source>, Box<dyn Sink>) {
-        let arrivals = Arc::new(Arrivals { ends, state: Mutex::default() });
+        let arrivals = Arrivals::of(ends);
         self.by_ends.lock().replace(Known(Arc::clone(&arrivals)));
         self.deliver(datagram, ends);
         let sink = PeerSink::new(Arc::clone(self), Arc::clone(&arrivals), ends);
@@ -205,8 +205,13 @@ struct ArrivalsState {
 }
 
 impl Arrivals {
+    /// None yet.
+    pub(super) fn of(ends: Ends) -> Arc<Self> {
+        Arc::new(Self { ends, state: Mutex::default() })
+    }
+
     /// Queues one datagram, unless there are too many.
-    fn put(&self, payload: &[u8], tick: &Tick) -> bool {
+    pub(super) fn put(&self, payload: &[u8], tick: &Tick) -> bool {
         let mut state = self.state.lock();
         let ArrivalsState { bytes, framing_bytes, reader, .. } = &mut *state;
         let is_first = bytes.is_empty();
@@ -234,17 +239,14 @@ impl Arrivals {
     pub(super) fn end(&self) {
         self.state.lock().ended = true;
     }
-}
 
-/// The source of a peer's connection. Once it is dropped, the peer is a stranger again.
-struct PeerSource {
-    peers: Arc<Peers>,
-    arrivals: Arc<Arrivals>,
-}
+    /// What is there will not be read any more.
+    pub(super) fn forget(&self, tick: &Tick) {
+        self.state.lock().charge.set(0, &tick.budget);
+    }
 
-impl PeerSource {
-    fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut state = self.arrivals.state.lock();
+    pub(super) fn read(&self, buffer: &mut [u8], tick: &Tick) -> io::Result<usize> {
+        let mut state = self.state.lock();
         if state.bytes.is_empty() {
             return if state.ended { Ok(0) } else { Err(io::ErrorKind::WouldBlock.into()) };
         }
@@ -260,17 +262,20 @@ impl PeerSource {
             }
         }
         let held = state.bytes.capacity();
-        state.charge.set(held, &self.peers.tick.budget);
+        state.charge.set(held, &tick.budget);
         Ok(count)
     }
-}
 
-impl Source for PeerSource {
-    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    pub(super) fn poll_read(
+        &self,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+        tick: &Tick,
+    ) -> Poll<io::Result<()>> {
         let budget = ready!(tokio::task::coop::poll_proceed(cx));
-        match self.read(buffer.initialize_unfilled()) {
+        match self.read(buffer.initialize_unfilled(), tick) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                let mut state = self.arrivals.state.lock();
+                let mut state = self.state.lock();
                 if state.reader.as_ref().is_none_or(|reader| !reader.will_wake(cx.waker())) {
                     state.reader = Some(cx.waker().clone());
                 }
@@ -288,23 +293,39 @@ impl Source for PeerSource {
         }
     }
 
-    fn framing_bytes(&mut self, count: usize) -> usize {
-        let mut state = self.arrivals.state.lock();
+    pub(super) fn framing_bytes(&self, count: usize) -> usize {
+        let mut state = self.state.lock();
         // A read may end anywhere in a datagram; what is more than it can hold is the next one's.
         let framing = state.framing_bytes.min(count);
         state.framing_bytes -= framing;
         framing
     }
+}
+
+/// The source of a peer's connection. Once it is dropped, the peer is a stranger again.
+struct PeerSource {
+    peers: Arc<Peers>,
+    arrivals: Arc<Arrivals>,
+}
+
+impl Source for PeerSource {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.arrivals.poll_read(cx, buffer, &self.peers.tick)
+    }
+
+    fn framing_bytes(&mut self, count: usize) -> usize {
+        self.arrivals.framing_bytes(count)
+    }
 
     fn read_now(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.peers.receive_rest();
-        self.read(buffer)
+        self.arrivals.read(buffer, &self.peers.tick)
     }
 }
 
 impl Drop for PeerSource {
     fn drop(&mut self) {
         self.peers.leave(&self.arrivals);
-        self.arrivals.state.lock().charge.set(0, &self.peers.tick.budget);
+        self.arrivals.forget(&self.peers.tick);
     }
 }
