@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use switchboard::http::Service;
 use switchboard::{
-    Certificates, ClientTrust, Codec, Configured, Handler, Server, Tcp, Timeouts, Tls, Transport, Udp, Unix,
+    Certificates, ClientTrust, Codec, Configured, Handler, HostGroup, Server, Tcp, Timeouts, Tls, Transport, Udp, Unix,
 };
 use switchboard_load::typed::{HostPort, Place, Scheme};
 
@@ -144,12 +144,29 @@ impl DatagramListener {
         self.address.place.is_local()
     }
 
+    /// Where it is.
+    pub(crate) fn host(&self) -> &HostPort {
+        let Place::Host(host) = &self.address.place else { unreachable!("only `unix` has a path") };
+        host
+    }
+
+    /// Whether the address may come up later.
+    pub(crate) fn is_freebind(&self) -> bool {
+        self.address.freebind
+    }
+
+    /// The same as a group of hosts, whose connection has these timeouts, until a reload says otherwise.
+    pub(crate) fn group(self, timeouts: Timeouts) -> HostGroup {
+        let in_front = &self.address.in_front;
+        in_front.put_in_force(&in_front.followed, timeouts);
+        Udp::group(self.host()).tuned(&in_front.followed.tuning)
+    }
+
     /// To be bound, or bound already.
     ///
     /// Its connections have these timeouts, until a reload says otherwise.
     pub(crate) fn udp(self, timeouts: Timeouts) -> Udp {
-        let Place::Host(host) = &self.address.place else { unreachable!("only `unix` has a path") };
-        let in_front = &self.address.in_front;
+        let (host, in_front) = (self.host(), &self.address.in_front);
         in_front.put_in_force(&in_front.followed, timeouts);
         let udp = match self.address.handed.take() {
             Some(socket) => Udp::from_std(socket),

@@ -103,6 +103,23 @@ Options of rooms
   peers=login      on unix://, peers have the names of their users
   datagrams=signed
                    on udp://, only datagrams that are signed are looked at
+  A multicast address, as in rooms=udp://239.1.2.3:7000?room=R, is a group of
+  hosts and one member of room R; so is, with broadcast=on, that of a subnet.
+  Of the options above it has format, room, rate, overflow and idle (off)
+  interface=LIST   where the group is (the only one that can); ? behind a name:
+                   it may come up later
+  ttl=N            0: heard on this machine, 1: on its network (1)
+  loop=on|off      whether other programs of this machine hear it (on)
+  source=LIST      who is heard (everybody)
+  direction=in|out|both
+                   whether it is heard, sent to, or both (both)
+  name=NAME        of whoever sends to it (udp; in lists lan)
+  heartbeat=DURATION
+                   after this silence it is told how far the room is (1s for
+                   json, else off), and a URL to get what was lost from:
+  repair=URL       (the first http:// listener of rooms; off)
+  mtu=BYTES        the longest datagram; a longer message is a gap (1400)
+  relay=on|off     whether what came from other groups goes there too (off)
   access-token=on|off
                    whether streams and WebSockets over HTTP may present a token
                    in their URL, which logs keep (off)

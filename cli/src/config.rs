@@ -32,6 +32,7 @@ use crate::endpoint::Endpoint;
 use crate::logging::{LogFormat, check_filter};
 use crate::policy::failures::PER_MINUTE;
 use crate::policy::rules::Rules;
+use crate::services::told_of_group;
 use crate::systemd::admin_socket;
 use crate::web::access::Detail;
 use history::History;
@@ -257,17 +258,20 @@ impl Config {
         warnings
     }
 
-    /// Which listeners of rooms other machines can reach, where no file says who may do what.
+    /// Which listeners of rooms other machines can reach, where no file says who may do what; and which are groups, where none can.
     pub(crate) fn open(&self) -> Vec<String> {
         let rooms = self.listen.value.iter().filter(|endpoint| endpoint.service.name == "rooms");
-        let reached = rooms.filter(|endpoint| self.rules.is_empty() && !endpoint.address.is_local());
         let open = |endpoint: &Endpoint| {
             let url = endpoint.place();
-            format!(
+            if let Some(told) = told_of_group(endpoint) {
+                return Some(format!("{url}: {told}"));
+            }
+            let is_open = self.rules.is_empty() && !endpoint.address.is_local();
+            is_open.then(|| format!(
                 "{url}: anyone who can reach it may do everything; to change that, add tokens to the file (switchboard token new NAME)"
-            )
+            ))
         };
-        reached.map(open).collect()
+        rooms.filter_map(open).collect()
     }
 
     /// Each setting as TOML, and where it came from.

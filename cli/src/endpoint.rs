@@ -36,6 +36,16 @@ impl Endpoint {
         self.typed.split_once('?').map_or(&self.typed, |(place, _)| place)
     }
 
+    /// Whether both cannot be there for certain: groups of hosts may have one address on several interfaces.
+    pub(crate) fn collides_with(&self, other: &Self) -> bool {
+        let names = |one: &Self| one.option("interface").map(|names| names.replace('?', ""));
+        let is_apart = match (names(self), names(other)) {
+            (Some(own), Some(others)) => !own.split(',').any(|own| others.split(',').any(|other| own == other)),
+            _ => false,
+        };
+        self.address.collides_with(&other.address) && !is_apart
+    }
+
     /// The value of an option, if it is given.
     pub(crate) fn option(&self, key: &'static str) -> Option<String> {
         let (_, query) = self.typed.split_once('?')?;
@@ -210,6 +220,11 @@ impl Options {
     /// Whether an option is given that was not taken yet.
     pub(crate) fn has(&self, key: &str) -> bool {
         self.given.iter().any(|(given, _)| given == key)
+    }
+
+    /// Whether an option is given with this value, and was not taken yet.
+    pub(crate) fn is(&self, key: &str, value: &str) -> bool {
+        self.given.iter().any(|(given, said)| given == key && said == value.as_bytes())
     }
 
     /// Takes an option that may be any bytes.

@@ -17,6 +17,7 @@ use crate::web::access::AccessLog;
 use crate::web::guard::{Guard, Origins};
 pub(crate) use proxy::Pool;
 pub(crate) use rooms::credentials::Admission;
+pub(crate) use rooms::group::told as told_of_group;
 pub(crate) use rooms::makers::Share;
 use std::sync::Arc;
 use switchboard::{Hub, Server, Timeouts};
@@ -85,6 +86,8 @@ pub(crate) struct Shared {
     pub(crate) makers: Arc<rooms::makers::Makers>,
     /// What proxies have connected to this machine itself.
     pub(crate) loops: Arc<proxy::Loops>,
+    /// What came to rooms from groups of hosts.
+    pub(crate) relays: Arc<rooms::group::relayed::Relays>,
 }
 
 impl Shared {

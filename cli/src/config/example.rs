@@ -209,6 +209,7 @@ mod tests {
             "echo=unix:///h?zzzz=",
             "rooms=tcp://h:1?zzzz=",
             "rooms=udp://h:1?zzzz=",
+            "rooms=udp://239.1.2.3:1?room=r&zzzz=",
             "rooms=unix:///h?zzzz=",
             "rooms=http://h:1?zzzz=",
             "proxy=tcp://h:1?to=tcp://h:2&zzzz=",

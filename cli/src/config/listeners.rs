@@ -17,7 +17,7 @@ impl Choice {
             for text in texts {
                 match Endpoint::parse(&text.typed) {
                     Ok(endpoint) => {
-                        let first = endpoints.iter().find(|first| first.address.collides_with(&endpoint.address));
+                        let first = endpoints.iter().find(|first| first.collides_with(&endpoint));
                         let same =
                             first.map(|first| format!("{}: the same listener as {}", endpoint.typed, first.typed));
                         faults.extend(same.map(|same| wrong(text.at, same)));

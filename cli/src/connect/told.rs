@@ -165,6 +165,9 @@ impl Object {
             "gap" => Notice::Gap { room: self.room()?, lost: self.number("lost")?, from_seq: self.number("from_seq")? },
             "reset" => Notice::Reset { room: self.room()?, epoch: self.text("epoch")?.parse().ok()? },
             "removed" => Notice::Removed { room: self.room()? },
+            "head" => {
+                Notice::Head { room: self.room()?, id: self.id()?, repair: self.text("repair").map(str::to_owned) }
+            }
             "announcement" => Notice::Announcement { text: self.payload()? },
             "expiring" => Notice::Expiring { seconds: self.number("seconds")?.try_into().ok()? },
             "closed" => Notice::Closed { reason: reason_named(self.text("reason")?)? },
@@ -267,6 +270,8 @@ mod tests {
             Notice::Gap { room: room(), lost: 1, from_seq: 5 },
             Notice::Reset { room: room(), epoch: id().epoch },
             Notice::Removed { room: room() },
+            Notice::Head { room: room(), id: "k3f9-7".parse().unwrap(), repair: Some("http://[::1]:1".to_owned()) },
+            Notice::Head { room: room(), id: "k3f9-7".parse().unwrap(), repair: None },
             Notice::Announcement { text: "back at \"noon\"".into() },
             Notice::Expiring { seconds: 60 },
             Notice::Closed { reason: CloseReason::SlowConsumer },

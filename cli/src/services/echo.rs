@@ -3,6 +3,7 @@
 //! Options: `prefix` (`echo: ` on streams, `received: ` on UDP; empty is RFC 862), on streams `idle` (30 s), and over WebSocket
 //! `origins` (none).
 
+use super::rooms::group::is_group;
 use super::{Add, NamedService, Offer, guard, received};
 use crate::address::{DatagramListener, StreamListener};
 use crate::endpoint::Options;
@@ -73,6 +74,11 @@ fn messages(streams: StreamListener, options: &mut Options) -> Add {
 }
 
 fn datagrams(datagrams: DatagramListener, options: &mut Options) -> Add {
+    if is_group(datagrams.host(), options) {
+        options
+            .fault("an echo to a group of hosts would answer each datagram to all of them; rooms=udp://… has groups");
+        options.forbid("broadcast", "is for rooms");
+    }
     let prefix = options.bytes("prefix").unwrap_or_else(|| DATAGRAM_PREFIX.to_vec());
     if prefix.starts_with(b"/") {
         options.refuse("prefix", "over UDP it cannot begin with `/`: rooms would take it for a command");

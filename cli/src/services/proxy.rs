@@ -11,6 +11,7 @@ mod names;
 mod pool;
 mod upstream;
 
+use super::rooms::group::is_group;
 use super::{Add, NamedService, Offer};
 use crate::address::{DatagramListener, StreamListener};
 use crate::endpoint::Options;
@@ -159,6 +160,10 @@ fn weights(options: &mut Options, count: usize) -> Vec<u32> {
 }
 
 fn datagrams(datagrams: DatagramListener, options: &mut Options) -> Add {
+    if is_group(datagrams.host(), options) {
+        options.fault("a group of hosts has no one to be a proxy for; rooms=udp://… has groups");
+        options.forbid("broadcast", "is for rooms");
+    }
     let urls = urls(options, &[Scheme::Udp], datagrams.place());
     let upstreams: Vec<_> = urls.into_iter().map(|url| Upstream::new(url, None)).collect();
     let weights = weights(options, upstreams.len());

@@ -8,6 +8,7 @@ mod asked;
 mod commands;
 mod confirming;
 pub(crate) mod credentials;
+pub(super) mod group;
 mod listing;
 pub(super) mod makers;
 mod member;
@@ -191,6 +192,11 @@ fn requests(streams: StreamListener, options: &mut Options) -> Add {
 }
 
 fn datagrams(datagrams: DatagramListener, options: &mut Options) -> Add {
+    if group::is_group(datagrams.host(), options) {
+        return group::offer(datagrams, options);
+    }
+    // It is off.
+    let _ = options.value("broadcast", parse_switch);
     let rate = default_rate(datagrams.is_local());
     options.forbid("framing", "is for tcp, tls and unix; over UDP each datagram is a frame");
     let heard = options.value("datagrams", parse_heard).unwrap_or(Heard::All);

@@ -60,7 +60,7 @@ pub(super) static KEYS: &[Key] = &[
         "rate",
         Kind::Count { least: 1, or: OFF },
         "",
-        "rooms: lines a second read from one connection; 1000 on addresses open to other machines, else off",
+        "rooms: lines a second read from one connection, of a group from one source; 1000 on addresses open to other machines, else off",
     )
     .live()
     .sample("\"off\""),
@@ -130,6 +130,25 @@ pub(super) static KEYS: &[Key] = &[
         "\"all\"",
         "rooms over UDP: signed: nothing is looked at but datagrams that are signed",
     ),
+    listener("interface", Kind::List, "", "rooms, of a group: the interfaces where it is; ? behind one that may be missing at the start; without: the only one")
+        .sample("[\"eth0\"]"),
+    listener("broadcast", Kind::Switch, "\"off\"", "rooms over UDP: whether the address is one that everybody in a subnet hears"),
+    listener("ttl", Kind::Count { least: 0, or: &[] }, "1", "rooms, of a group: how far what is sent goes: 0 this machine, 1 this network"),
+    listener("loop", Kind::Switch, "\"on\"", "rooms, of a group: whether other programs of this machine hear what is sent"),
+    listener("source", Kind::List, "", "rooms, of a group: the addresses that are heard; without: all").sample("[\"10.0.0.5\"]"),
+    listener("direction", Kind::Word(&["both", "in", "out"]), "\"both\"", "rooms, of a group: in: it is only heard; out: it is only sent to"),
+    listener("name", Kind::Text, "", "rooms, of a group: the name of whoever sends to it; without: udp, and lan in lists").sample("\"studio\""),
+    listener(
+        "heartbeat",
+        Kind::Duration { or: OFF },
+        "",
+        "rooms, of a group: after this silence it is told how far the room is; 1s with format=json, else off",
+    )
+    .sample("\"1s\""),
+    listener("repair", Kind::Text, "", "rooms, of a group: the URL where what was lost is had, told by heartbeats; without: the first HTTP listener of rooms; or off")
+        .sample("\"http://10.0.0.5:8082\""),
+    listener("mtu", Kind::Count { least: 64, or: &[] }, "1400", "rooms, of a group: bytes of the longest datagram; a longer message is a gap"),
+    listener("relay", Kind::Switch, "\"off\"", "rooms, of a group: whether it is sent what came from other groups"),
     listener(
         "proxy-from",
         Kind::List,
