@@ -152,6 +152,11 @@ impl LogEnvelope {
         self.first + self.entries.len() as u64 - 1
     }
 
+    /// Whether it makes a room, or begins an incarnation.
+    pub fn begins_epoch(&self) -> bool {
+        self.first == 1 && self.entries.is_empty()
+    }
+
     /// Its bytes.
     pub fn encode(&self) -> Bytes {
         let length: usize = self.entries.iter().map(LogEntry::bytes).sum();

@@ -1,0 +1,409 @@
+//! How a replica reads: opening a room, fetching what it has missed, asking what the log really has, and what it does if that is another log.
+//!
+//! One question is under way at a time.
+
+use super::chain::Fit;
+use super::envelope::{EnvelopeToken, LogEnvelope, Position};
+use super::pending::Handed;
+use super::{EngineError, Replica, ReplicaAction, Stored};
+use std::time::Duration;
+use switchboard_proto::Epoch;
+
+/// How long after a room was opened the log is asked where it ends: interest spreads late.
+const LOOKS: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(2)];
+
+/// A copy that is behind is asked again after so long, and the log itself after so many times.
+const COPY_AGAIN: Duration = Duration::from_millis(20);
+const COPY_TIMES: u32 = 25;
+
+/// What the log has of a room: which log, and the room's last envelope, if it has any.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogEnd {
+    /// Which log.
+    pub log: u128,
+    /// The last envelope.
+    pub last: Option<Stored>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Question {
+    Follow,
+    Last,
+    Fetch,
+}
+
+/// Whether this is the log that was followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Confidence {
+    #[default]
+    Whole,
+    /// Something does not fit: the log itself is to be asked before anything else is appended.
+    Doubtful,
+    /// What was read does not fit: if the log stands by it, it is another one.
+    Lost,
+}
+
+/// What is being read, and what is still to be.
+#[derive(Default)]
+pub(super) struct LogReading {
+    asked: Option<Question>,
+    /// Where it was then.
+    asked_at: Position,
+    /// Not before then, after a failure.
+    again_at: Option<Duration>,
+    is_following: bool,
+    /// It has heard that the log goes as far as this.
+    target: Position,
+    /// Where a history begins that is entered, and of which incarnation.
+    base: Position,
+    entered: Option<Epoch>,
+    confidence: Confidence,
+    /// The log is to be asked where it ends, though nothing is wrong.
+    is_look_due: bool,
+    /// Somebody waits until that is shown.
+    is_awaited: bool,
+    looks_at: Vec<Duration>,
+    /// The log that was read last.
+    log: Option<u128>,
+    /// Where an incarnation was to begin: behind this one. Whoever did it first has done it for all.
+    broken_at: Option<EnvelopeToken>,
+    /// Fetches that have brought nothing.
+    fruitless: u32,
+}
+
+impl LogReading {
+    pub(super) fn reach(&mut self, position: Position) {
+        self.target = self.target.max(position);
+    }
+
+    pub(super) fn doubt(&mut self) {
+        if self.confidence == Confidence::Whole {
+            self.confidence = Confidence::Doubtful;
+        }
+    }
+
+    pub(super) fn is_doubtful(&self) -> bool {
+        self.confidence != Confidence::Whole
+    }
+
+    pub(super) fn is_behind(&self, position: Position) -> bool {
+        self.target > position
+    }
+
+    /// An envelope was applied.
+    pub(super) fn stepped(&mut self, position: Position) {
+        self.fruitless = 0;
+        if self.broken_at.take().is_some() {
+            self.confidence = Confidence::Whole;
+            self.target = position;
+        }
+    }
+
+    /// Whether this was asked for; then it is not any more.
+    fn is_answer(&mut self, question: Question) -> bool {
+        self.asked.take_if(|asked| *asked == question).is_some()
+    }
+
+    pub(super) fn due(&self) -> Option<Duration> {
+        [self.again_at.filter(|_| self.asked.is_none()), self.looks_at.first().copied()].into_iter().flatten().min()
+    }
+}
+
+impl Replica {
+    /// Opens the room: has its history read, and what others append followed. Is said first.
+    pub fn open(&mut self, now: Duration) {
+        self.go_on(now);
+    }
+
+    /// Has the log asked where the room ends: [`ReplicaAction::Current`] once all of it is shown that it has now.
+    pub fn look(&mut self, now: Duration) {
+        (self.reading.is_look_due, self.reading.is_awaited) = (true, true);
+        self.go_on(now);
+    }
+
+    /// The log's last envelope of the room was read beside others': as by a check of many rooms.
+    pub fn checked(&mut self, stored: &Stored, now: Duration) {
+        let token = self.read(stored).map(|envelope| envelope.token);
+        let at = self.chain.at();
+        if stored.position > self.position() {
+            self.reading.reach(stored.position);
+        } else if at.is_none_or(|at| at.position != stored.position || Some(at.token) != token) {
+            self.reading.doubt();
+        }
+        self.go_on(now);
+    }
+
+    /// The log may be another one, or have lost something: it is asked.
+    pub fn suspect(&mut self, now: Duration) {
+        self.reading.doubt();
+        self.go_on(now);
+    }
+
+    /// Whether the engine tells of the room's envelopes now.
+    pub fn followed(&mut self, result: Result<(), EngineError>, now: Duration) {
+        if !self.reading.is_answer(Question::Follow) {
+            return;
+        }
+        self.reading.is_following = result.is_ok();
+        self.retry_unless(result.is_ok(), now);
+        self.go_on(now);
+    }
+
+    /// What the log has.
+    pub fn ended(&mut self, result: Result<LogEnd, EngineError>, now: Duration) {
+        if !self.reading.is_answer(Question::Last) {
+            return;
+        }
+        self.retry_unless(result.is_ok(), now);
+        match result {
+            Ok(LogEnd { log, last }) => {
+                let is_other = self.reading.log.replace(log).is_some_and(|known| known != log);
+                match last {
+                    // It was asked before what is known now was appended.
+                    None if self.position() != self.reading.asked_at => self.reading.doubt(),
+                    None => self.nothing_there(is_other, now),
+                    Some(last) => self.compare(&last, is_other, now),
+                }
+            }
+            Err(_) => self.reading.is_look_due = true,
+        }
+        self.go_on(now);
+    }
+
+    /// The log has nothing of the room: retention took it, or it is another log, or there never was anything.
+    fn nothing_there(&mut self, is_other: bool, now: Duration) {
+        if self.is_beginning() {
+            return self.again(now);
+        }
+        if self.chain.at().is_none() || is_other || self.reading.broken_at.is_some() {
+            self.replace_flight();
+            self.begin_behind(None);
+        } else {
+            self.chain.is_emptied = true;
+            self.reading.confidence = Confidence::Whole;
+            self.reading.target = self.position();
+            // What found nothing to be behind is appended behind nothing.
+            if let Some(flight) = self.flight.take_if(|flight| flight.sent == Handed::Passed) {
+                self.pending.take_back(flight.items);
+            }
+        }
+    }
+
+    /// The log ends with this envelope.
+    fn compare(&mut self, last: &Stored, is_other: bool, now: Duration) {
+        let Some(envelope) = self.read(last) else {
+            // Of another version, perhaps: it is not gone past.
+            let pause = self.pause();
+            self.reading.again_at = Some(now + pause);
+            return;
+        };
+        if self.flight.as_ref().is_some_and(|flight| flight.envelope.token == envelope.token) {
+            return self.heard(last.position, envelope, now);
+        }
+        let Some(at) = self.chain.at() else {
+            if self.chain.has_been_in(envelope.epoch) {
+                return self.begin_behind(Some((last.position, envelope.token)));
+            }
+            return self.enter(last.position, &envelope);
+        };
+        if at.position == last.position && at.token == envelope.token {
+            self.reading.target = at.position;
+            // The log was put right.
+            self.flight.take_if(|flight| flight.envelope.begins_epoch() && flight.sent == Handed::Passed);
+            self.again(now);
+        } else if at.position > self.reading.asked_at && self.chain.has_passed(envelope.token) {
+            // It was asked before what is known now was appended: a doubt is as it was.
+        } else if last.position > at.position && self.reading.confidence != Confidence::Lost && !is_other {
+            self.reading.confidence = Confidence::Whole;
+            self.reading.target = last.position;
+        } else {
+            self.part(last.position, &envelope, is_other, now);
+        }
+    }
+
+    /// The log is not the one that was followed. Where it has begun an incarnation that is known to be newer, that one is entered; else this
+    /// replica begins one. So no number is ever used for two messages.
+    fn part(&mut self, position: Position, envelope: &LogEnvelope, is_other: bool, now: Duration) {
+        let prev = envelope.prev;
+        let is_behind_known = envelope.begins_epoch()
+            && prev.is_some_and(|prev| self.chain.has_passed(prev) || self.reading.broken_at == Some(prev));
+        let is_newer = is_behind_known || is_other || position > self.position();
+        if is_newer && !self.chain.has_been_in(envelope.epoch) {
+            return self.enter(position, envelope);
+        }
+        if !self.is_beginning() || self.reading.broken_at != Some(envelope.token) {
+            self.replace_flight();
+            self.begin_behind(Some((position, envelope.token)));
+        } else {
+            self.again(now);
+        }
+    }
+
+    /// Reads the log's history, and goes on from there.
+    fn enter(&mut self, last: Position, envelope: &LogEnvelope) {
+        self.replace_flight();
+        if self.chain.at().is_some() {
+            // Of the log that was.
+            self.reading.target = Position(0);
+            self.ahead.clear();
+        }
+        self.chain.leave();
+        self.reading.entered = Some(envelope.epoch);
+        self.reading.base = if envelope.back > Position(0) { envelope.back.min(last) } else { last };
+        self.reading.reach(last);
+        (self.reading.confidence, self.reading.broken_at) = (Confidence::Whole, None);
+    }
+
+    fn begin_behind(&mut self, last: Option<(Position, EnvelopeToken)>) {
+        if self.chain.at().is_some() {
+            self.actions.push_back(ReplicaAction::Broken);
+        }
+        self.ahead.clear();
+        self.reading.confidence = Confidence::Whole;
+        self.reading.broken_at = Some(last.map_or(EnvelopeToken(0), |(_, token)| token));
+        let (after, prev) = last.map_or((Position(0), None), |(position, token)| (position, Some(token)));
+        self.begin_epoch(after, prev);
+    }
+
+    /// Whether it waits for an incarnation that it is beginning.
+    pub(super) fn is_beginning(&self) -> bool {
+        self.flight.as_ref().is_some_and(|flight| flight.envelope.begins_epoch() && flight.sent != Handed::Passed)
+    }
+
+    /// What is under way may be among what is gone.
+    fn replace_flight(&mut self) {
+        if let Some(flight) = self.flight.take() {
+            self.give_up(flight);
+        }
+    }
+
+    /// The log has what is known: what seemed to be passed is handed over again.
+    fn again(&mut self, now: Duration) {
+        self.reading.confidence = Confidence::Whole;
+        let Some(flight) = self.flight.as_mut().filter(|flight| flight.sent == Handed::Passed) else { return };
+        flight.sent = Handed::Again(now + COPY_AGAIN);
+    }
+
+    /// Envelopes of the room, the oldest first, none left out among them.
+    pub fn fetched(&mut self, result: Result<Vec<Stored>, EngineError>, now: Duration) {
+        if !self.reading.is_answer(Question::Fetch) {
+            return;
+        }
+        self.retry_unless(result.is_ok(), now);
+        if let Ok(envelopes) = result
+            && !self.is_beginning()
+        {
+            let before = (self.position(), self.reading.base);
+            self.walk(&envelopes, now);
+            if (self.position(), self.reading.base) == before && !self.reading.is_doubtful() {
+                self.reading.fruitless += 1;
+                self.reading.again_at = Some(now + COPY_AGAIN);
+                if self.reading.fruitless >= COPY_TIMES {
+                    self.reading.fruitless = 0;
+                    self.reading.doubt();
+                }
+            }
+        }
+        self.go_on(now);
+    }
+
+    fn walk(&mut self, envelopes: &[Stored], now: Duration) {
+        // If the log still has the last one that is known, or one before it, all behind that is there, or it is another log.
+        let mut is_anchored = false;
+        for stored in envelopes {
+            let Some(envelope) = self.read(stored) else { return };
+            let position = stored.position;
+            if self.chain.at().is_none() {
+                if self.reading.entered != Some(envelope.epoch) {
+                    // Of an incarnation before the last one: no history of this one.
+                    self.reading.base = Position(position.0 + 1);
+                    continue;
+                }
+                is_anchored = true;
+                self.apply(position, envelope, now);
+                continue;
+            }
+            match self.chain.fit(position, &envelope) {
+                Fit::Known if self.chain.has_passed(envelope.token) => is_anchored = true,
+                Fit::Next | Fit::Begins => {
+                    is_anchored = true;
+                    self.apply(position, envelope, now);
+                }
+                // Retention took what was between.
+                Fit::Ahead if !is_anchored => {
+                    is_anchored = true;
+                    self.replace_flight();
+                    self.apply(position, envelope, now);
+                }
+                Fit::Known | Fit::Ahead | Fit::Strange => return self.lose_confidence(),
+            }
+        }
+    }
+
+    fn lose_confidence(&mut self) {
+        self.reading.confidence = Confidence::Lost;
+    }
+
+    /// Asks what is to be known next.
+    pub(super) fn read_on(&mut self, now: Duration) {
+        if self.reading.looks_at.first().is_some_and(|at| *at <= now) {
+            self.reading.looks_at.remove(0);
+            self.reading.is_look_due = true;
+        }
+        self.tell_progress(now);
+        if self.reading.asked.is_some() || self.reading.again_at.is_some_and(|at| at > now) {
+            return;
+        }
+        self.reading.again_at = None;
+        let position = self.position();
+        let is_known = self.chain.at().is_some();
+        let question = if !self.reading.is_following {
+            Question::Follow
+        } else if self.reading.is_doubtful()
+            || self.reading.is_look_due
+            || !is_known && self.reading.base == Position(0) && !self.is_beginning()
+        {
+            self.reading.is_look_due = false;
+            Question::Last
+        } else if self.reading.target > position
+            && (is_known || self.reading.base > Position(0))
+            && !self.is_beginning()
+        {
+            Question::Fetch
+        } else {
+            return;
+        };
+        (self.reading.asked, self.reading.asked_at) = (Some(question), position);
+        self.actions.push_back(match question {
+            Question::Follow => ReplicaAction::Follow,
+            Question::Last => ReplicaAction::AskLast,
+            Question::Fetch if is_known => ReplicaAction::Fetch(self.chain.anchor()),
+            Question::Fetch => ReplicaAction::Fetch(self.reading.base),
+        });
+    }
+
+    /// Says if it is open now, or has shown what somebody waits for.
+    fn tell_progress(&mut self, now: Duration) {
+        if !self.is_current() {
+            return;
+        }
+        if !self.is_open {
+            self.is_open = true;
+            self.reading.looks_at = LOOKS.iter().map(|after| now + *after).collect();
+            self.actions.push_back(ReplicaAction::Opened);
+        }
+        if self.reading.is_awaited && !self.reading.is_look_due && self.reading.asked != Some(Question::Last) {
+            self.reading.is_awaited = false;
+            self.actions.push_back(ReplicaAction::Current);
+        }
+    }
+
+    fn retry_unless(&mut self, is_answered: bool, now: Duration) {
+        if is_answered {
+            self.failures = 0;
+        } else {
+            let pause = self.pause();
+            self.reading.again_at = Some(now + pause);
+        }
+    }
+}
