@@ -162,7 +162,9 @@ pub mod rule {
 
 /// Who may do what in a hub's rooms: [`Policy`](policy::Policy).
 pub mod policy {
-    pub use crate::hub::policy::{Authenticating, Claimant, Credentials, NotAllowed, Policy, Principal, Refusal};
+    pub use crate::hub::policy::{
+        Authenticating, Claimant, Credentials, NotAllowed, Policy, PolicyGeneration, Principal, Refusal,
+    };
     pub use switchboard_proto::Rights;
 }
 

@@ -10,14 +10,14 @@
 #[cfg(not(test))]
 pub(crate) use parking_lot::{Mutex, MutexGuard};
 #[cfg(not(test))]
-pub(crate) use std::sync::atomic::{AtomicU16, AtomicU32, AtomicUsize};
+pub(crate) use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, AtomicUsize};
 #[cfg(not(test))]
 pub(crate) use std::thread_local;
 
 #[cfg(test)]
 pub(crate) use shuttle::sync::MutexGuard;
 #[cfg(test)]
-pub(crate) use shuttle::sync::atomic::{AtomicU16, AtomicU32, AtomicUsize};
+pub(crate) use shuttle::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, AtomicUsize};
 #[cfg(test)]
 pub(crate) use shuttle::thread_local;
 #[cfg(test)]

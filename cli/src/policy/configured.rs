@@ -20,10 +20,11 @@ use super::token::{StaticToken, TokenFault, TokenHash};
 use parking_lot::{Mutex, RwLock};
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 use switchboard::grammar::Signed;
-use switchboard::policy::{Authenticating, Claimant, Credentials, Policy, Principal, Refusal, Rights};
+use switchboard::policy::{
+    Authenticating, Claimant, Credentials, Policy, PolicyGeneration, Principal, Refusal, Rights,
+};
 use switchboard::{PeerAddr, RoomName, UserName};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -33,7 +34,7 @@ use tracing::warn;
 #[derive(Debug)]
 pub(crate) struct FilePolicy {
     current: RwLock<Arc<Snapshot>>,
-    generation: AtomicU64,
+    generation: PolicyGeneration,
     /// Whom listeners say that everybody is there.
     named: Vec<UserName>,
     verified: Mutex<VerifiedTokens>,
@@ -110,8 +111,8 @@ impl FilePolicy {
 
     /// Answers are others from now on. Who is a member is for the hub to review.
     pub(crate) fn has_changed(&self) {
-        // Behind what has changed: who reads the number has it, or asks once more.
-        self.generation.fetch_add(1, Ordering::Release);
+        // Behind what has changed.
+        self.generation.grow();
     }
 
     pub(super) fn snapshot(&self) -> Arc<Snapshot> {
@@ -136,7 +137,7 @@ impl FilePolicy {
     fn found(&self, token: &str, claimant: Option<&Claimant>) -> Result<Arc<Principal>, Refused> {
         let hash = TokenHash::of(token);
         // Read first: what is found by older rules is noted as such.
-        let (generation, snapshot) = (self.generation(), self.snapshot());
+        let (generation, snapshot) = (self.generation.number(), self.snapshot());
         let Some(Holder { record, principal }) = snapshot.holder(&hash) else {
             if !snapshot.sources().is_empty() && Compact::is_one(token) {
                 return self.vouched(token, hash, (generation, &snapshot), claimant);
@@ -351,8 +352,8 @@ impl Policy for FilePolicy {
         }
     }
 
-    fn generation(&self) -> u64 {
-        self.generation.load(Ordering::Acquire)
+    fn generation(&self) -> PolicyGeneration {
+        self.generation.clone()
     }
 
     fn may_tell(&self, principal: &Principal, to: &UserName) -> bool {
@@ -366,7 +367,7 @@ impl Policy for FilePolicy {
     fn stands(&self, principal: &Principal) -> bool {
         let Some(name) = principal.name() else { return true };
         // Read first: what is found by newer rules is noted as found by older ones.
-        let (generation, now) = (self.generation() + 1, SystemTime::now());
+        let (generation, now) = (self.generation.number() + 1, SystemTime::now());
         let is_over = principal.expires().is_some_and(|end| end <= now);
         if principal.mark() == generation && !is_over {
             return true;
@@ -466,9 +467,9 @@ mod tests {
         let policy = FilePolicy::new(&rules([token("alice", &["old", "new"]), token("bob", &["bobs"])]), Vec::new());
         let (old, new) = (shown(&policy, "old", HERE).await.unwrap(), shown(&policy, "new", HERE).await.unwrap());
         let bridge = FilePolicy::by_listener(UserName::parse("bridge").unwrap());
-        let before = policy.generation();
+        let before = policy.generation.number();
         policy.replace(&rules([token("alice", &["new"])]));
-        assert!(policy.generation() > before);
+        assert!(policy.generation.number() > before);
         assert!(!policy.stands(&old) && policy.stands(&new));
         assert!(policy.stands(&Principal::anonymous()) && policy.stands(&bridge));
         assert_eq!(shown(&policy, "old", HERE).await, Err(Refusal::Wrong));

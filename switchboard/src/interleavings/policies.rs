@@ -3,20 +3,18 @@
 use super::stage::{Served, explore, finish};
 use crate::config::Limits;
 use crate::hub::membership::{Join, Membership};
-use crate::hub::policy::{Authenticating, Claimant, Credentials, Policy, Principal, Refusal};
+use crate::hub::policy::{Authenticating, Claimant, Credentials, Policy, PolicyGeneration, Principal, Refusal};
 use crate::hub::session::Session;
 use crate::hub::{Hub, HubLimits};
-use crate::sync::AtomicUsize;
 use shuttle::future::block_on;
 use shuttle::thread;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use switchboard_proto::{Format, Rights, RoomName};
 use tokio::sync::oneshot;
 
 /// Everything is allowed until it is closed, and nothing from then on.
 #[derive(Default)]
-struct Gate(AtomicUsize);
+struct Gate(PolicyGeneration);
 
 impl Policy for Gate {
     fn authenticate(&self, _: Credentials, _: Claimant) -> Authenticating<'_> {
@@ -24,11 +22,11 @@ impl Policy for Gate {
     }
 
     fn rights(&self, _: &Principal, _: &RoomName) -> Rights {
-        if self.0.load(Ordering::Acquire) == 0 { Rights::ALL } else { Rights::NONE }
+        if self.0.number() == 0 { Rights::ALL } else { Rights::NONE }
     }
 
-    fn generation(&self) -> u64 {
-        self.0.load(Ordering::Acquire) as u64
+    fn generation(&self) -> PolicyGeneration {
+        self.0.clone()
     }
 }
 
@@ -66,7 +64,7 @@ fn behind_a_review_nobody_is_there_who_may_not_be() {
                 (me, seats, published)
             }
         });
-        gate.0.store(1, Ordering::Release);
+        gate.0.grow();
         block_on(hub.review());
         let last = room.last_id();
         assert_eq!(room.member_count(), 0);

@@ -4,9 +4,10 @@ use crate::harness::node::{Member, Node, shown, user};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use switchboard::policy::{Authenticating, Claimant, Credentials, NotAllowed, Policy, Principal, Refusal, Rights};
+use switchboard::policy::{
+    Authenticating, Claimant, Credentials, NotAllowed, Policy, PolicyGeneration, Principal, Refusal, Rights,
+};
 use switchboard::prelude::*;
 use switchboard::{
     ConnectionError, Format, HubLimits, Join, JoinError, Membership, MessageId, PeerAddr, PublishError, RoomError,
@@ -17,7 +18,7 @@ use switchboard::{
 #[derive(Default)]
 struct Table {
     rights: Mutex<HashMap<String, Rights>>,
-    generation: AtomicU64,
+    generation: PolicyGeneration,
     /// By what they were shown.
     revoked: Mutex<Vec<String>>,
     /// What somebody has become.
@@ -31,7 +32,7 @@ struct Table {
 impl Table {
     fn give(&self, who: &str, rights: Rights) {
         self.rights.lock().insert(who.to_owned(), rights);
-        self.generation.fetch_add(1, Ordering::Release);
+        self.generation.grow();
     }
 
     fn of(&self, who: &str) -> Rights {
@@ -49,8 +50,8 @@ impl Policy for Table {
         if closed { Rights::NONE } else { self.of(principal.name().map_or("-", UserName::as_str)) }
     }
 
-    fn generation(&self) -> u64 {
-        self.generation.load(Ordering::Acquire)
+    fn generation(&self) -> PolicyGeneration {
+        self.generation.clone()
     }
 
     fn stands(&self, principal: &Principal) -> bool {
@@ -510,7 +511,7 @@ async fn who_does_not_stand_any_more_is_closed_and_may_do_nothing() {
     kept.authorize(shown("two"));
     let (seat, kept_seat) = (me.join(&lobby, Join::default()).unwrap(), kept.join(&lobby, Join::default()).unwrap());
     scene.table.revoked.lock().push("one".to_owned());
-    scene.table.generation.fetch_add(1, Ordering::Release);
+    scene.table.generation.grow();
     // Before anybody comes to look.
     assert_eq!(
         (seat.publish("x").map(drop), me.publish(&lobby, "x").err()),

@@ -3,14 +3,13 @@
 use super::guarded::{say, socket_of};
 use super::served::{client_with, frame, paragraph};
 use super::*;
-use std::sync::atomic::{AtomicU64, Ordering};
-use switchboard::policy::{Authenticating, Claimant, Credentials, Policy, Refusal};
+use switchboard::policy::{Authenticating, Claimant, Credentials, Policy, PolicyGeneration, Refusal};
 use switchboard::testing::Peer;
 use switchboard::{Hub, HubLimits, Rights};
 
 /// In generation 0 everybody may do everything, and nothing later.
 #[derive(Default)]
-struct Changing(AtomicU64);
+struct Changing(PolicyGeneration);
 
 impl Policy for Changing {
     fn authenticate(&self, _: Credentials, _: Claimant) -> Authenticating<'_> {
@@ -18,11 +17,11 @@ impl Policy for Changing {
     }
 
     fn rights(&self, _: &Principal, _: &RoomName) -> Rights {
-        if self.generation() == 0 { Rights::ALL } else { Rights::NONE }
+        if self.0.number() == 0 { Rights::ALL } else { Rights::NONE }
     }
 
-    fn generation(&self) -> u64 {
-        self.0.load(Ordering::Acquire)
+    fn generation(&self) -> PolicyGeneration {
+        self.0.clone()
     }
 }
 
@@ -43,7 +42,7 @@ async fn what_is_for_one_room_alone_ends_behind_its_removal() {
     frame(&mut of_room).await;
     frame(&mut of_any).await;
     tokio::time::sleep(std::time::Duration::from_secs(3)).await;
-    policy.0.store(1, Ordering::Release);
+    policy.0.grow();
     hub.review().await;
     let removed = "{\"event\":\"removed\",\"room\":\"ops\",\"reason\":\"not-allowed\"}";
     for mut peer in streams {
