@@ -324,3 +324,70 @@ fn keys_at_a_url_are_fetched_and_outlive_their_issuer() {
     let told = check(&path, &new.token("1h"));
     assert!(told.starts_with("alice, by jwt.backend"), "{told}");
 }
+
+/// What docs/jwt.md says to write for an identity provider.
+fn documented(provider: &str) -> &'static str {
+    let page = include_str!("../../../docs/jwt.md");
+    let begin = format!("```toml\n[jwt.{provider}]\n");
+    let at = page.find(&begin).expect("it is documented") + "```toml\n".len();
+    page[at..].split("```").next().expect("it ends")
+}
+
+#[test]
+fn tokens_as_identity_providers_shape_them_are_taken_with_the_settings_of_the_documentation() {
+    let folder = Place::folder("jwt-issuers");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/program/jwt/issuers.py");
+    let Some(python) = python_with("cryptography") else { return };
+    let issued = output(Command::new(python).arg(script).arg(&*folder));
+    assert!(issued.status.success(), "{}", String::from_utf8_lossy(&issued.stderr));
+    let tokens = String::from_utf8(issued.stdout).expect("it is text");
+    for provider in ["keycloak", "auth0", "dex"] {
+        let issuer = Issuer::new();
+        let keys = fs::read_to_string(folder.within(&format!("{provider}.json"))).expect("it is written");
+        issuer.answers("200 OK", "Content-Type: application/json\r\n", &keys);
+        let fetched = format!("keys = \"{}\"", issuer.url);
+        // Where its keys are is all that differs.
+        let lines = documented(provider).lines().map(|line| if line.starts_with("keys =") { &fetched } else { line });
+        let section = lines.collect::<Vec<_>>().join("\n");
+        let group = "[groups.staff]\nrooms = { \"ops.**\" = [\"all\"] }\n";
+        let path = write(&folder, &format!("{provider}.toml"), &format!("{section}\n{group}"));
+        let mut program = serve(&path, &[]);
+        program.logged("keys were fetched");
+        let mut accepted = 0;
+        for line in tokens.lines() {
+            let Some((what, token)) = line.strip_prefix(provider).and_then(|rest| rest.trim().split_once('\t')) else {
+                continue;
+            };
+            let checked = check(&path, token);
+            let fault = match (provider, what) {
+                ("keycloak", "foreign" | "id") | ("auth0", "id") | ("dex", "foreign") => {
+                    "`aud` is missing, or has none"
+                }
+                ("keycloak", "unknown") => "no key of the source",
+                ("auth0", "nameless") | ("dex", "elsewhere") => "the claim with the name is missing",
+                ("dex", "unverified") => "`email_verified` says",
+                (_, "access") | ("dex", "id") => "",
+                other => panic!("{other:?}"),
+            };
+            let mut peer = Peer::enter(&program, 0);
+            peer.say(&format!("/auth {token}"));
+            let told = peer.next();
+            if fault.is_empty() {
+                assert!(checked.starts_with(&format!("alice, by jwt.{provider}\n")), "{checked}");
+                assert!(checked.contains("in staff"), "{provider}, {what}: {checked}");
+                assert!(told.starts_with("* authorized as alice until 20"), "{provider}, {what}: {told}");
+                peer.say("/whoami");
+                let told = peer.next();
+                assert!(told.starts_with("* you are alice, in staff"), "{provider}, {what}: {told}");
+                peer.say("/join ops.east");
+                let told = peer.next();
+                assert!(told.contains("joined [ops.east]") || told.contains("[ops.east] you joined"), "{told}");
+                accepted += 1;
+            } else {
+                assert!(checked.contains(fault), "{provider}, {what}: {checked}");
+                assert!(told.starts_with("! not-authorized"), "{provider}, {what}: {told}");
+            }
+        }
+        assert!(accepted > 0, "{provider}");
+    }
+}

@@ -70,7 +70,7 @@ impl JwtSection {
         if self.max_age.is_some_and(|most| life > most) {
             return Err(JwtFault::TooLongLived);
         }
-        Ok(UNIX_EPOCH + expires + self.leeway)
+        Ok(at_most_written(UNIX_EPOCH + expires + self.leeway))
     }
 
     fn check_audience(&self, claims: &Object) -> Result<(), JwtFault> {
@@ -85,6 +85,12 @@ impl JwtSection {
     }
 
     fn name(&self, claims: &Object) -> Result<UserName, JwtFault> {
+        // Anybody can tell an issuer an address that is another one's. Some write it as a text.
+        let is_address = self.name_claim == "email" || self.strip_domain.is_some();
+        let verified = claims.get("email_verified").filter(|_| is_address);
+        if verified.is_some_and(|verified| *verified != Value::Bool(true) && verified.as_str() != Some("true")) {
+            return Err(JwtFault::Unverified);
+        }
         let said = claim(claims, &self.name_claim).and_then(Value::as_str).ok_or(JwtFault::Name)?;
         let name = match &self.strip_domain {
             Some(domain) => {
@@ -160,6 +166,11 @@ fn claim<'a>(claims: &'a Object, name: &str) -> Option<&'a Value> {
         let first = claims.get(words.next()?)?;
         words.try_fold(first, |value, word| value.as_object()?.get(word))
     })
+}
+
+/// An end, or the last second that can be written.
+pub(crate) fn at_most_written(end: SystemTime) -> SystemTime {
+    end.min(UNIX_EPOCH + Duration::from_secs(END_OF_TIME as u64 - 1))
 }
 
 /// A `NumericDate`: a number of seconds since 1970 that a clock can show, and nothing that is meant to be one (RFC 7519 §2).

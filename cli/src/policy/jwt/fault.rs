@@ -35,6 +35,8 @@ pub(crate) enum JwtFault {
     Audience,
     #[error("the claim with the name is missing, or is no name")]
     Name,
+    #[error("the name is an address, and `email_verified` says that it may not be its holder's")]
+    Unverified,
     #[error(
         "the name is none that the source may issue: by its `names`, or because it is a static token's or another source's"
     )]
@@ -65,6 +67,7 @@ impl JwtFault {
             Self::TooLongLived => "jwt-too-long-lived",
             Self::Audience => "jwt-audience",
             Self::Name => "jwt-name",
+            Self::Unverified => "jwt-unverified",
             Self::NotIssued => "jwt-not-issued",
             Self::Rights => "jwt-rights",
             Self::Unavailable => "jwt-unavailable",

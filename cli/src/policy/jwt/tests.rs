@@ -427,6 +427,32 @@ fn a_name_is_of_the_domain_that_is_left_out() {
 }
 
 #[test]
+fn an_address_that_nobody_has_verified_is_no_name() {
+    let issuer = Issuer::new(Algorithm::EdDsa);
+    let by = |claim: &str, strip: Option<&str>| {
+        let (claim, strip) = (claim.to_owned(), strip.map(str::to_owned));
+        snapshot_of(&issuer, |section| (section.name_claim, section.strip_domain) = (claim, strip))
+    };
+    let (address, plain) = (by("email", Some("example.org")), by("sub", None));
+    for (verified, expected) in [
+        (json!(true), None),
+        (json!("true"), None),
+        (json!("absent"), None),
+        (json!(false), Some(JwtFault::Unverified)),
+        (json!("false"), Some(JwtFault::Unverified)),
+        (json!(null), Some(JwtFault::Unverified)),
+        (json!(1), Some(JwtFault::Unverified)),
+    ] {
+        let token = issuer.with(json!({"email": "alice@example.org", "email_verified": verified}));
+        assert_eq!(fault(&address, &token), expected, "{verified}");
+        assert_eq!(fault(&plain, &token), None, "the name is another claim's");
+    }
+    let token = issuer.with(json!({"email": "alice", "upn": "alice@example.org", "email_verified": false}));
+    assert_eq!(fault(&by("email", None), &token), Some(JwtFault::Unverified));
+    assert_eq!(fault(&by("upn", Some("example.org")), &token), Some(JwtFault::Unverified));
+}
+
+#[test]
 fn rights_in_a_token_are_right_or_it_is_refused() {
     let issuer = Issuer::new(Algorithm::EdDsa);
     let snapshot = snapshot(vec![section(&issuer)]);
