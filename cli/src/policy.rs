@@ -14,6 +14,7 @@ pub(crate) mod keeper;
 pub(crate) mod kept;
 pub(crate) mod peers;
 pub(crate) mod proof;
+mod renewing;
 pub(crate) mod revocations;
 pub(crate) mod rules;
 pub(crate) mod snapshot;

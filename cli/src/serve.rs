@@ -143,7 +143,7 @@ async fn run(mut config: Config, load: Load, log: &Log) -> Result<(), NotStarted
         drained = bound.serve_until(std::future::pending()) => drained,
         never = stop(signals, &handle, &mut reloads, &supervisor) => match never {},
         never = supervisor.keep_told(&running, &handle, &shared.hub) => match never {},
-        never = keep_keys(policy.as_deref(), &shared.hub, config.state_directory.value.path) => match never {},
+        never = keep_vouched(policy.as_ref(), &shared.hub, config.state_directory.value.path) => match never {},
         never = keeping::drain_once_broken(log_of_rooms.as_deref(), &handle) => match never {},
     };
     // It may all have been over at once.
@@ -162,11 +162,12 @@ fn name_pools(running: &Run, places: &[ListenerLine], bound: &[Vec<String>]) {
     running.pools().iter().zip(proxies).for_each(|(pool, (_, urls))| pool.serves(urls.join(", ")));
 }
 
-/// Keeps the keys fresh that are fetched.
-async fn keep_keys(policy: Option<&FilePolicy>, hub: &Hub, state: Option<PathBuf>) -> Infallible {
-    match policy {
-        Some(policy) => keep_fresh(policy, hub, state).await,
-        None => std::future::pending().await,
+/// Keeps the keys fresh that are fetched, and asks again whom a callout has vouched for.
+async fn keep_vouched(policy: Option<&Arc<FilePolicy>>, hub: &Hub, state: Option<PathBuf>) -> Infallible {
+    let Some(policy) = policy else { return std::future::pending().await };
+    tokio::select! {
+        never = keep_fresh(policy, hub, state) => never,
+        never = Arc::clone(policy).keep_asking(hub) => never,
     }
 }
 

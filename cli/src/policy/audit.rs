@@ -287,6 +287,11 @@ impl Audit {
         self.tell(AuditEvent { event: "revoked", principal, source, token: Some(token), ..AuditEvent::default() });
     }
 
+    /// Whoever has vouched for somebody does not any more.
+    pub(crate) fn unrenewed(&self, principal: &Principal, claimant: &Claimant) {
+        self.tell(AuditEvent::of("revoked", principal, &claimant.address).from(claimant));
+    }
+
     /// The file was read again, and is in force: `changed` says what is other in it.
     pub(crate) fn reloaded(&self, changed: &str) {
         self.tell(AuditEvent { event: "reloaded", reason: Some(changed), ..AuditEvent::default() });

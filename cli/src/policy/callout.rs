@@ -186,7 +186,7 @@ impl Callout {
         now: SystemTime,
     ) -> Result<CalloutAnswer, NoAnswer> {
         let question = Question::new(token, claimant);
-        if let Some(answer) = self.known(&question) {
+        if let Some(answer) = self.known(&question, now) {
             return Ok(answer);
         }
         let asking = Arc::clone(self.underway.lock().entry(question.clone()).or_default());
@@ -211,10 +211,12 @@ impl Callout {
         read.map_err(|fault| NoAnswer::Failed(fault.into()))
     }
 
-    fn known(&self, question: &Question) -> Option<CalloutAnswer> {
+    fn known(&self, question: &Question, now: SystemTime) -> Option<CalloutAnswer> {
         let kept = self.kept.lock();
         let kept = kept.get(question).filter(|kept| Instant::now() < kept.until)?;
-        Some(kept.answer.clone())
+        // To the moment, as whoever asks because it is over sees it.
+        let is_over = matches!(&kept.answer, CalloutAnswer::Yes(said) if said.expires.is_some_and(|end| end <= now));
+        (!is_over).then(|| kept.answer.clone())
     }
 
     /// Keeps a yes for as long as it says, and not beyond its end.

@@ -12,6 +12,7 @@ use super::jwt::fault::JwtFault;
 use super::jwt::keys::KeySet;
 use super::jwt::source::JwtSource;
 use super::proof::Proof;
+use super::renewing::Renewals;
 use super::revocations::RevocationList;
 use super::rules::{AdminRight, Rules};
 use super::snapshot::{Holder, Snapshot};
@@ -48,6 +49,8 @@ pub(crate) struct FilePolicy {
     failures: Failures,
     /// Signed datagrams that have counted.
     sent: Sent,
+    /// Whom to ask about again.
+    pub(super) renewals: Renewals,
     pub(crate) audit: Arc<Audit>,
 }
 
@@ -56,8 +59,8 @@ impl FilePolicy {
     pub(crate) fn new(rules: &Rules, named: Vec<UserName>) -> Self {
         let current = RwLock::new(Arc::new(Snapshot::of(rules, &named)));
         tell_notes(rules);
-        let (generation, verified, revoked, revocations, wanted, failures, sent, audit) = Default::default();
-        Self { current, generation, named, verified, revoked, revocations, wanted, failures, sent, audit }
+        let (generation, verified, revoked, revocations, wanted, failures, sent, renewals, audit) = Default::default();
+        Self { current, generation, named, verified, revoked, revocations, wanted, failures, sent, renewals, audit }
     }
 
     /// So many wrong tokens may come from an address in a minute.

@@ -5,12 +5,13 @@
 use super::audit::Refused;
 use super::callout::{Attested, Callout};
 use super::datagrams::DatagramKey;
-use super::jwt::claims::{MOST_GLOBS, Vouched};
+use super::jwt::claims::{MOST_GLOBS, Vouched, at_most_written};
 use super::jwt::compact::Compact;
 use super::jwt::fault::JwtFault;
 use super::jwt::section::JwtSection;
 use super::jwt::source::{JwtSource, Verified};
 use super::proof::Proof;
+use super::renewing::GRACE;
 use super::revocations::mark_of_jti;
 use super::rules::{AdminRight, Direct, Grant, RoomSection, Rules, TokenSection};
 use super::token::TokenHash;
@@ -247,7 +248,8 @@ impl Snapshot {
         let principal = self.introduced(name, &groups, grants, direct).ok_or(Refused::NotIssued)?;
         let principal = principal.by(Proof::Callout { token: &token.id() }.to_string());
         Ok(match expires {
-            Some(expires) => principal.until(expires),
+            // Before that is over, it is asked again.
+            Some(expires) => principal.until(at_most_written(expires + GRACE)),
             None => principal,
         })
     }

@@ -84,11 +84,14 @@ impl FilePolicy {
         let (shown, told) = self.answered(&callout, token.reveal(), &claimant).await;
         let shown = shown.map(Arc::new);
         self.note(&shown, &TokenHash::of(token.reveal()).id(), &claimant);
+        if let Ok(principal) = &shown {
+            self.note_end(principal, token, &claimant);
+        }
         shown.map_err(|refused| told.map_or_else(|| refused.refusal(), Refusal::Denied))
     }
 
     /// Whom the callout names, or what it has told with its no.
-    async fn answered(
+    pub(super) async fn answered(
         &self,
         callout: &Arc<Callout>,
         token: &str,

@@ -141,6 +141,21 @@ impl Names {
         }
     }
 
+    /// All that have a name of `owner`'s; and guests, if it is too long for a second connection to have one.
+    pub(super) fn of(&self, owner: &UserName) -> Vec<Arc<SessionInner>> {
+        let numbered = self.numbers.get(owner).into_iter().flat_map(|numbers| numbers.sessions.values());
+        let mut found: Vec<_> = self.taken.get(owner).into_iter().chain(numbered).cloned().collect();
+        if let Ok(dotted) = UserName::parse(&format!("{owner}.")) {
+            // In the order of names, all that is behind that dot is together.
+            let behind = self.taken.range::<UserName, _>((Included(dotted), Unbounded));
+            found.extend(behind.map_while(|(name, session)| name.is_of(owner).then_some(session)).cloned());
+        }
+        if owner.numbered(SECOND).is_none() {
+            found.extend(self.guests.values().cloned());
+        }
+        found
+    }
+
     /// `owner` with the lowest number behind it that is free, which counts as given then. None if it would be longer than names may be.
     pub(super) fn number(&mut self, owner: &UserName) -> Option<UserName> {
         // Of one that is too long nothing is kept.

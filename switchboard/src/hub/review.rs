@@ -4,6 +4,7 @@
 //! another name are checked then (`naming.rs`). So those that are missed here need no check.
 
 use super::names::Reached;
+use super::policy::Principal;
 use super::room::RoomInner;
 use super::session::SessionInner;
 use super::{Hub, door};
@@ -53,6 +54,27 @@ impl Hub {
             for room in rooms {
                 review_room(&room, &mut turn).await;
             }
+        }
+    }
+
+    /// Has whoever is shown to be `principal`, by this very value, shown to be what it has become, under the same name; a connection ends when
+    /// that one [expires](Principal::expires). If it has become nothing, its connections are closed ([`Revoked`](crate::CloseReason)).
+    ///
+    /// For what a single credential has come to, where a [`review`](Self::review) would look at everybody. It yields about every millisecond.
+    ///
+    /// # Cancel safety
+    /// Safe, but those not reached yet stay as they are.
+    pub async fn renew(&self, principal: &Arc<Principal>, renewed: Option<&Arc<Principal>>) {
+        let Some(name) = principal.name() else { return };
+        let sessions = self.0.names.lock().of(name);
+        let mut turn = Turn::default();
+        for session in sessions {
+            match renewed {
+                Some(renewed) => session.update(principal, renewed),
+                None if session.is_shown_by(principal) => session.revoke(),
+                None => {}
+            }
+            turn.spend(CALL_BYTES / 8).await;
         }
     }
 

@@ -227,6 +227,11 @@ impl SessionInner {
         door::check_standing(self);
     }
 
+    /// Whether it is shown to be somebody by this very value.
+    pub(super) fn is_shown_by(&self, principal: &Arc<Principal>) -> bool {
+        self.principal().is_some_and(|shown| Arc::ptr_eq(&shown, principal))
+    }
+
     /// Is shown to be what `principal` has become, unless it is meanwhile shown to be another one.
     pub(super) fn update(self: &Arc<Self>, principal: &Arc<Principal>, updated: &Arc<Principal>) {
         let mut state = self.state.lock();

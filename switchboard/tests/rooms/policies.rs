@@ -241,6 +241,44 @@ async fn a_review_closes_who_may_not_come_from_where_it_is_any_more() {
     assert_eq!(alice.heard().await, ["[lobby] hi"]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn whoever_is_shown_by_one_credential_becomes_what_that_has_come_to_and_nobody_else_does() {
+    let mut scene = Scene::start().await;
+    for owner in ["alice".to_owned(), "a".repeat(64)] {
+        scene.table.give(&owner, Rights::ALL);
+        let lobby = scene.node.quiet("lobby");
+        let (hers, same) = (Arc::new(Principal::named(user(&owner))), Arc::new(Principal::named(user(&owner))));
+        let mut shown = Vec::new();
+        for _ in 0..3 {
+            let (peer, conn, me) = scene.enter("-").await;
+            me.authorize(Arc::clone(&hers));
+            let seat = me.join(&lobby, Join::default()).unwrap();
+            shown.push((peer, conn, me, seat));
+        }
+        if owner == "alice" {
+            // A name that it has chosen, which is no number's.
+            shown[2].2.rename(user("Alice.phone")).unwrap();
+        }
+        let (_peer, mut conn, other) = scene.enter("-").await;
+        other.authorize(Arc::clone(&same));
+        let renewed = Arc::new(Principal::named(user(&owner)).groups(["staff"]));
+        scene.node.hub.renew(&hers, Some(&renewed)).await;
+        for (_, _, me, seat) in &shown {
+            assert!(Arc::ptr_eq(&me.principal(), &renewed), "{}", me.name());
+            assert!(seat.may(Rights::ALL));
+        }
+        assert!(Arc::ptr_eq(&other.principal(), &same));
+        scene.node.hub.renew(&hers, None).await;
+        assert!(shown[0].2.publish(&lobby, "it is somebody else's by now").is_ok());
+        scene.node.hub.renew(&renewed, None).await;
+        for (_, conn, _, _) in &mut shown {
+            assert_eq!(conn.recv().await.unwrap_err(), ConnectionError::Closed(CloseReason::Revoked));
+        }
+        let waits = tokio::time::timeout(Duration::from_secs(1), conn.recv()).await;
+        assert!(waits.is_err(), "the other one stays");
+    }
+}
+
 /// A review goes through the names in their order, so many at a time.
 #[tokio::test(start_paused = true)]
 async fn who_takes_another_name_during_a_review_is_not_passed_over() {

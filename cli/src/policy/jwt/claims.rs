@@ -13,6 +13,9 @@ use switchboard::{Glob, Grants, GroupName, Rights, UserName};
 /// Years have four digits wherever times are written.
 const END_OF_TIME: f64 = 253_402_300_800.0;
 
+/// The one before that, since 1970.
+const LAST_SECOND: Duration = Duration::from_secs(253_402_300_799);
+
 /// Globs that one token may have, of each kind, and the answer of a callout: each is tried when its holder joins a room.
 pub(crate) const MOST_GLOBS: usize = 64;
 
@@ -170,7 +173,7 @@ fn claim<'a>(claims: &'a Object, name: &str) -> Option<&'a Value> {
 
 /// An end, or the last second that can be written.
 pub(crate) fn at_most_written(end: SystemTime) -> SystemTime {
-    end.min(UNIX_EPOCH + Duration::from_secs(END_OF_TIME as u64 - 1))
+    end.min(UNIX_EPOCH + LAST_SECOND)
 }
 
 /// A `NumericDate`: a number of seconds since 1970 that a clock can show, and nothing that is meant to be one (RFC 7519 §2).
