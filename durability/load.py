@@ -1,6 +1,7 @@
-"""Publishers and a follower for each room, who note what they were told."""
+"""Publishers and a follower for each room, who take down what they do and what they are told, as checker/ reads it."""
 
 import http.client
+import itertools
 import json
 import threading
 import time
@@ -11,20 +12,23 @@ PATIENCE = 10
 
 
 class Told:
-    """What a server has acknowledged, and shown, by room: ids and texts."""
+    """All that was done and told, in one order, and how much of it was acknowledged, and refused."""
 
     def __init__(self):
         self.lock = threading.Lock()
-        self.acknowledged = {room: {} for room in ROOMS}
-        self.shown = {room: {} for room in ROOMS}
+        self.lines = []
         self.errors = []
+        self.calls = itertools.count(1)
+        # What a refusal shows: where a sync failed, it may be there at the next start.
+        self.refusal = "fail"
+        self.acknowledged = 0
         self.refused = 0
 
-    def note(self, where, room, message_id, text):
+    def note(self, op, **what):
         with self.lock:
-            before = where[room].setdefault(message_id, text)
-            if before != text:
-                self.errors.append(f"{room} {message_id} was {before!r} and is {text!r}")
+            self.lines.append(json.dumps({"op": op, **what}))
+            self.acknowledged += op == "ok"
+            self.refused += op == self.refusal
 
 
 def publish(port, name, told, stopping):
@@ -35,26 +39,29 @@ def publish(port, name, told, stopping):
         while not stopping.is_set():
             number += 1
             room, text = ROOMS[number % len(ROOMS)], f"{name}-{number}" + "x" * (number * 37 % 400)
+            call = next(told.calls)
+            told.note("invoke", call=call, client=name, room=room, text=text)
             connection.request("POST", f"/rooms/{room}", body=text.encode())
             answer = connection.getresponse()
             body = answer.read()
             if answer.status == 200:
-                told.note(told.acknowledged, room, json.loads(body)["id"], text)
+                told.note("ok", call=call, id=json.loads(body)["id"])
             elif answer.status == 503:
-                told.refused += 1
+                told.note(told.refusal, call=call)
                 time.sleep(0.05)
             else:
                 told.errors.append(f"a publication was answered by {answer.status}: {body!r}")
     except (OSError, http.client.HTTPException, ValueError):
+        # What has no outcome is unknown.
         pass
     finally:
         connection.close()
 
 
-def follow(port, room, told, stopping):
+def follow(port, name, room, told, stopping):
     """Reads what a room shows, from its beginning on, until the server is gone."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
-    last = 0
+    stay = f"{name}-{room}"
     try:
         connection.request("GET", f"/rooms/{room}/messages?follow=1&since=0-0")
         answer = connection.getresponse()
@@ -63,11 +70,15 @@ def follow(port, room, told, stopping):
             if not line.endswith(b"\n"):
                 return
             message = json.loads(line)
-            if "text" in message:
-                told.note(told.shown, room, message["id"], message["text"])
-                if message["seq"] <= last:
-                    told.errors.append(f"{room}: {message['seq']} was shown behind {last}")
-                last = message["seq"]
+            event = message.get("event")
+            if event == "you-joined":
+                told.note("join", stay=stay, room=room, since="0-0", last=message["id"])
+            elif event == "reset":
+                told.note("told", stay=stay, epoch=message["epoch"])
+            elif event == "gap":
+                told.note("told", stay=stay, from_seq=message["from_seq"], lost=message["lost"])
+            elif "text" in message:
+                told.note("told", stay=stay, id=message["id"], text=message["text"])
     except (OSError, http.client.HTTPException, ValueError):
         pass
     finally:
@@ -80,7 +91,7 @@ class Load:
     def __init__(self, port, name, told):
         self.stopping = threading.Event()
         work = [(publish, (port, f"{name}-{number}", told, self.stopping)) for number in range(PUBLISHERS)]
-        work += [(follow, (port, room, told, self.stopping)) for room in ROOMS]
+        work += [(follow, (port, name, room, told, self.stopping)) for room in ROOMS]
         self.threads = [threading.Thread(target=function, args=arguments, daemon=True) for function, arguments in work]
         for thread in self.threads:
             thread.start()

@@ -1,6 +1,9 @@
 """The rounds: a server under load, its end, and whether what it had said holds."""
 
 import argparse
+import functools
+import json
+import os
 import random
 import shutil
 import subprocess
@@ -9,10 +12,39 @@ import tempfile
 import time
 from pathlib import Path
 
+from durability import mutants
 from durability.load import ROOMS, Load, Told
 from durability.server import KEPT, SHORT, Failed, Server, check, exported
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+class Disk:
+    """What is in the directory of one room, as if somebody were told of it at each end."""
+
+    def __init__(self, room):
+        self.room, self.last = room, 0
+
+    def tell(self, messages, told):
+        """Notes what is there now and was not before. What is there once is so for ever."""
+        stay, first = f"disk-{self.room}", messages[0]
+        if self.last == 0:
+            epoch = first["id"].split("-")[0]
+            told.note("join", stay=stay, room=self.room, last=f"{epoch}-{first['seq'] - 1}")
+            self.last = first["seq"] - 1
+        if first["seq"] > self.last + 1:
+            told.note("told", stay=stay, from_seq=self.last + 1, lost=first["seq"] - self.last - 1)
+        for message in messages:
+            if message["seq"] > self.last:
+                told.note("told", stay=stay, id=message["id"], text=message["text"])
+        self.last = messages[-1]["seq"]
+
+    def kept(self, messages):
+        """All of it, as it is in the end: of one room the newest are kept."""
+        numbers = [message["seq"] for message in messages]
+        gone = numbers[0] - 1 if numbers and self.room == SHORT and numbers[-1] - numbers[0] >= KEPT - 1 else 0
+        kept = [{"id": message["id"], "text": message["text"]} for message in messages]
+        return json.dumps({"op": "final", "room": self.room, "gone": gone, "kept": kept})
 
 
 class Rounds:
@@ -21,47 +53,27 @@ class Rounds:
     def __init__(self, program, folder, rng):
         self.program, self.folder, self.rng = program, folder, rng
         self.told = Told()
-        self.epochs = {}
+        self.disks = [Disk(room) for room in ROOMS]
         self.number = 0
 
     def judge(self):
-        """What is wrong with what is on disk, as against what was said."""
+        """Has what is on disk held against all that was said."""
         # Nothing is there before the first start got so far.
         if not (self.folder / "data" / "history.db").exists():
             return
-        wrong = self.told.errors[:]
-        for room in ROOMS:
-            messages = exported(self.program, self.folder, room)
-            wrong += self.judge_room(room, messages)
-        if wrong:
-            raise Failed("; ".join(wrong[:5]))
-
-    def judge_room(self, room, messages):
-        numbers = [message["seq"] for message in messages]
-        known = {**self.told.shown[room], **self.told.acknowledged[room]}
-        if not messages:
-            return [f"{room}: {len(known)} messages are gone"] if known else []
-        wrong = []
-        if numbers != list(range(numbers[0], numbers[0] + len(numbers))):
-            wrong.append(f"{room}: numbers have holes")
-        if room != SHORT and numbers[0] != 1:
-            wrong.append(f"{room}: it begins with {numbers[0]}")
-        epochs = {message["id"].split("-")[0] for message in messages}
-        if epochs != {self.epochs.setdefault(room, messages[0]["id"].split("-")[0])}:
-            wrong.append(f"{room}: it has another epoch: {epochs}")
-        there = {message["id"]: message["text"] for message in messages}
-        if len(set(there.values())) != len(there):
-            wrong.append(f"{room}: a message is there twice")
-        for message_id, text in known.items():
-            number = int(message_id.split("-")[1])
-            is_kept = room != SHORT or number > numbers[-1] - KEPT
-            if is_kept and there.get(message_id) != text:
-                kind = "acknowledged" if message_id in self.told.acknowledged[room] else "shown"
-                wrong.append(f"{room} {message_id}: {text[:20]!r} was {kind}, and {there.get(message_id)!r} is there")
-        # What is there now is so for ever.
-        for message_id, text in there.items():
-            self.told.note(self.told.shown, room, message_id, text)
-        return wrong
+        finals = []
+        for disk in self.disks:
+            messages = exported(self.program, self.folder, disk.room)
+            if messages:
+                disk.tell(messages, self.told)
+            finals.append(disk.kept(messages))
+        if self.told.errors:
+            raise Failed("; ".join(self.told.errors[:5]))
+        history = self.folder / "history.ndjson"
+        history.write_text("\n".join([*self.told.lines, *finals]))
+        judged = subprocess.run([judge(self.program), history], capture_output=True, text=True, timeout=120, check=False)
+        if judged.returncode != 0:
+            raise Failed("; ".join(judged.stdout.splitlines()[:5]) or judged.stderr)
 
     def kill(self):
         """Ends a server in the middle of its work."""
@@ -97,6 +109,7 @@ class Rounds:
     def fail_sync(self):
         """Has a sync fail: nothing more is acknowledged, and the server ends by itself."""
         self.number += 1
+        self.told.refusal = "unknown"
         server = Server(self.program, self.folder, wrapper=injected("fsync,fdatasync:error=EIO", self.rng.randrange(5, 60)))
         load = Load(server.port, f"s{self.number}", self.told) if server.port else None
         code = server.wait(60)
@@ -114,8 +127,8 @@ class Rounds:
         server = Server(self.program, self.folder, wrapper=wrapper)
         load, before = Load(server.port, f"f{self.number}", self.told), self.told.refused
         self.until(lambda: self.told.refused > before, "nobody was refused")
-        known = sum(map(len, self.told.acknowledged.values()))
-        self.until(lambda: sum(map(len, self.told.acknowledged.values())) > known + 20, "it did not go on")
+        known = self.told.acknowledged
+        self.until(lambda: self.told.acknowledged > known + 20, "it did not go on")
         code = server.stop()
         load.stop()
         if code != 0:
@@ -143,17 +156,33 @@ def library(folder):
     return built
 
 
+@functools.cache
+def judge(program):
+    """The program that judges, of checker/, beside the server and built as that was."""
+    release = [] if program.parent.name == "debug" else ["--release"]
+    command = ["cargo", "build", "--quiet", "--package", "switchboard-checker", *release]
+    subprocess.run(command, check=True, cwd=ROOT, env={**os.environ, "CARGO_TARGET_DIR": str(program.parent.parent)})
+    return program.parent / "judge"
+
+
+def rounds_of(name, program, place, rng):
+    """What ends a server by that name, and all that its servers say."""
+    place.mkdir()
+    rounds = Rounds(program, place, rng)
+    if name == "power":
+        built = library(place)
+        return rounds, lambda: rounds.lose_power(built)
+    return rounds, {"kill": rounds.kill, "sync": rounds.fail_sync, "full": rounds.fill_disk}[name]
+
+
 def run(options, folder):
     rng = random.Random(options.seed)
     faults = options.faults if shutil.which("strace") else 0
-    counts = [("kill", options.kills), ("power", options.losses), ("sync", faults), ("full", faults)]
-    for name, count in counts:
+    for name, count in [("kill", options.kills), ("power", options.losses), ("sync", faults), ("full", faults)]:
+        if not count:
+            continue
         place = folder / name
-        place.mkdir()
-        rounds = Rounds(options.program, place, rng)
-        built = library(folder) if count and name == "power" else None
-        acts = {"kill": rounds.kill, "power": lambda: rounds.lose_power(built), "sync": rounds.fail_sync}
-        act = acts.get(name, rounds.fill_disk)
+        rounds, act = rounds_of(name, options.program, place, rng)
         for _ in range(count):
             try:
                 act()
@@ -161,10 +190,8 @@ def run(options, folder):
                 shutil.copytree(place, options.keep, dirs_exist_ok=True)
                 print(f"FAILED {name} {rounds.number}: {failed}\nthe directory is kept at {options.keep}", file=sys.stderr)
                 return 1
-        if count:
-            check(options.program, place)
-            said = sum(len(room) for room in rounds.told.acknowledged.values())
-            print(f"{name}: {count} ends, {said} messages acknowledged, all of them there")
+        check(options.program, place)
+        print(f"{name}: {count} ends, {rounds.told.acknowledged} messages acknowledged, all of them there")
     return 0
 
 
@@ -176,8 +203,12 @@ def main():
     parser.add_argument("--faults", type=int, default=10, help="how often a sync fails, and the disk is full, by strace [10]")
     parser.add_argument("--seed", type=int, default=random.randrange(2**32))
     parser.add_argument("--keep", type=Path, default=Path(tempfile.gettempdir()) / "switchboard-durability")
+    parser.add_argument("--mutants", action="store_true", help="spoil the server in each known way instead, and see that it is found out")
     options = parser.parse_args()
+    options.program = options.program.resolve()
     print(f"seed {options.seed}")
+    if options.mutants:
+        return mutants.run(options.seed)
     with tempfile.TemporaryDirectory(prefix="switchboard-") as folder:
         code = run(options, Path(folder))
     if code == 0:
