@@ -193,6 +193,7 @@ impl<'a> Judge<'a> {
                 Event::Final { room, gone, kept } => self.is_kept(at, room, *gone, kept),
                 Event::Quiet => stays.quiet(at, self),
                 Event::Join { stay, room, since, last } => {
+                    stays.seen(room, last);
                     stays.join(stay, Stay::new(room, since.as_ref(), last));
                 }
                 Event::Leave { stay } => stays.leave(stay),

@@ -151,8 +151,11 @@ impl<'a> Stays<'a> {
         for name in names {
             let Some(stay) = self.open.get_mut(name) else { continue };
             let Some(last) = self.last.get(stay.room) else { continue };
-            stay.skip(own_of(&self.own, name, stay.epoch.as_ref()), 0);
-            let told = stay.next.map_or(0, |next| next - 1);
+            let own = own_of(&self.own, name, stay.epoch.as_ref());
+            stay.skip(own, 0);
+            // Behind a word that all begins anew, its own may be all there is.
+            let begun = if own.contains(&last.seq) { last.seq } else { 0 };
+            let told = stay.next.map_or(begun, |next| next - 1);
             if stay.epoch.as_ref() != Some(&last.epoch) || told < last.seq {
                 judge.fault(
                     Rule::Tail,

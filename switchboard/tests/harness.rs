@@ -11,6 +11,7 @@ pub(crate) mod mote;
 #[cfg(feature = "nats")]
 pub(crate) mod nats_server;
 pub(crate) mod node;
+pub(crate) mod paced_log;
 pub(crate) mod patience;
 pub(crate) mod random;
 pub(crate) mod seat;

@@ -53,6 +53,7 @@ mod http_pages;
 mod http_pieces;
 mod http_sockets;
 mod hub_operations;
+mod judged;
 mod listeners;
 mod listening;
 mod metrics;
