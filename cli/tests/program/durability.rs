@@ -1,9 +1,12 @@
 //! Rooms that are kept in a data directory: over restarts, and where the directory cannot be served.
 
+use crate::http::sockets::Socket;
 use crate::http::{Client, asked};
-use crate::process::{End, Place, Program, command};
-use std::io::Write as _;
-use std::process::Stdio;
+use crate::process::{End, Place, Program, command, installed, until};
+use crate::rooms::datagrams::Mote;
+use crate::rooms::{Peer, ROOMS};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Command, Stdio};
 
 const HTTP: &str = "rooms=http://127.0.0.1:0";
 
@@ -58,7 +61,7 @@ fn a_server_that_was_killed_goes_on_where_it_was() {
 #[test]
 fn what_memory_does_not_have_is_read_from_the_directory() {
     let place = Place::folder("deep");
-    let program = Program::serve(&[HTTP, "--data", &place.within("data"), "--history-messages", "1000"]);
+    let program = Program::serve(&[HTTP, ROOMS, "--data", &place.within("data"), "--history-messages", "1000"]);
     let first = publish(&program, "1");
     (2..=300).for_each(|number: u32| _ = publish(&program, &number.to_string()));
     let texts = |query: &str| -> Vec<String> {
@@ -80,6 +83,13 @@ fn what_memory_does_not_have_is_read_from_the_directory() {
     assert_eq!(texts("?limit=280"), numbers(21..=300));
     assert_eq!(texts("?limit=3"), numbers(298..=300));
     assert_eq!(texts(""), numbers(45..=300));
+    // By the command as well.
+    let mut peer = Peer::enter(&program, 1);
+    peer.say("/join ops\n/history 280");
+    assert!(peer.next().starts_with("* [ops] you joined"));
+    peer.expect("* [ops] 280 messages of history");
+    let told: Vec<_> = (0..280).map(|_| peer.next()).collect();
+    assert_eq!(told, (21..=300).map(|number| format!("[ops] http: {number}")).collect::<Vec<_>>());
     // And followed: from there on, with no word of what nobody asked for.
     let mut follower = Client::connect(&program, 0);
     follower.send("GET /rooms/ops/messages?follow=1&limit=280 HTTP/1.1\r\nhost: localhost\r\n\r\n");
@@ -123,6 +133,124 @@ fn pages_of_the_past_lead_to_its_beginning() {
     // Of another incarnation there is nothing.
     let (status, told) = get(&program, 0, "/rooms/ops/messages?before=0-7&limit=3");
     assert!(status == 200 && told.lines().count() == 1 && told.contains("\"reset\""), "{told}");
+}
+
+#[test]
+fn whoever_comes_back_after_a_restart_is_told_what_it_missed_on_each_transport() {
+    let place = Place::folder("resumed");
+    let start = || Program::serve(&[HTTP, ROOMS, "rooms=udp://127.0.0.1:0", "--data", &place.within("data")]);
+    let program = start();
+    let first = publish(&program, "1");
+    (2..=4).for_each(|number: u32| _ = publish(&program, &number.to_string()));
+    program.signal(nix::sys::signal::Signal::SIGKILL);
+    program.end();
+    let program = start();
+    publish(&program, "5");
+    let is_next = |told: &str, number: u32| assert!(told.ends_with(&format!("\"text\":\"{number}\"}}")), "{told}");
+    let mut socket = Socket::open(&program, &format!("/rooms/ops/ws?since={first}"));
+    assert!(socket.next().contains("\"you-joined\""));
+    (2..=5).for_each(|number| is_next(&socket.next(), number));
+    let mut events = Client::connect(&program, 0);
+    events.send(format!("GET /rooms/ops/events HTTP/1.1\r\nhost: localhost\r\nlast-event-id: {first}\r\n\r\n"));
+    assert_eq!(events.head().status, 200);
+    let told = events.streamed("\"text\":\"5\"}");
+    let data: Vec<_> = told.lines().filter(|line| line.starts_with("data: {\"room\"")).collect();
+    assert!(data.len() == 4 && !told.contains("reset") && !told.contains("gap"), "{told}");
+    (2..=5).zip(data).for_each(|(number, line)| is_next(line, number));
+    let mut peer = Peer::enter(&program, 1);
+    peer.say(&format!("/join ops since={first}"));
+    assert!(peer.next().starts_with("* [ops] you joined"));
+    (2..=5).for_each(|number| peer.expect(&format!("[ops] http: {number}")));
+    let mote = Mote::new(&program, 2);
+    let cookie = mote.ask("/join ops");
+    assert!(mote.ask(format!("/join ops {cookie} since={first}")).starts_with("* you are guest-"));
+    assert!(mote.next().starts_with("* [ops] you joined"));
+    (2..=5).for_each(|number| assert_eq!(mote.next(), format!("[ops] http: {number}")));
+}
+
+/// Another process that has the database for itself, so that no commit succeeds.
+struct Blocked(std::process::Child);
+
+impl Blocked {
+    fn new(place: &Place) -> Option<Self> {
+        let python = installed("python3", "python3")?;
+        let text = "import sqlite3, sys\nother = sqlite3.connect(sys.argv[1], isolation_level=None)\n\
+            other.execute('BEGIN IMMEDIATE')\nprint('held', flush=True)\nsys.stdin.read()";
+        let mut command = Command::new(python);
+        command.args(["-c", text, &place.within("data/history.db")]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line, "held\n");
+        Some(Self(child))
+    }
+
+    fn end(mut self) {
+        drop(self.0.stdin.take());
+        assert!(self.0.wait().unwrap().success());
+    }
+}
+
+#[test]
+fn while_no_commit_succeeds_publishers_are_told_so_on_each_transport_and_then_it_goes_on() {
+    let place = Place::folder("blocked");
+    let urls = [HTTP, "rooms=tcp://127.0.0.1:0?room=ops", "rooms=udp://127.0.0.1:0", "admin=http://127.0.0.1:0"];
+    let program = Program::serve(&[&urls[..], &["--data", &place.within("data")]].concat());
+    let first = publish(&program, "first");
+    let mut peer = Peer::enter(&program, 1);
+    let mut socket = Socket::open(&program, "/rooms/ops/ws");
+    assert!(socket.next().contains("\"you-joined\""));
+    let mote = Mote::member(&program, 2, "ops");
+    let Some(blocked) = Blocked::new(&place) else { return };
+    let post = || asked(program.tcp(0), "POST", "/rooms/ops", &[], "lost");
+    let refused = post();
+    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")), "{}", refused.body);
+    assert!(refused.body.starts_with("{\"error\":\"unavailable\""), "{}", refused.body);
+    peer.say("lost");
+    assert!(peer.next().starts_with("! unavailable: "));
+    socket.say("lost");
+    assert!(socket.next().starts_with("{\"error\":\"unavailable\""));
+    assert!(mote.ask("/pub ops lost").starts_with("! unavailable"));
+    assert!(Mote::new(&program, 2).ask("/pub ops lost").starts_with("! unavailable"), "nobody in particular");
+    assert_eq!(get(&program, 3, "/readyz").0, 503);
+    // What was published before is read meanwhile.
+    assert!(get(&program, 0, "/rooms/ops/messages").1.ends_with("\"text\":\"first\"}\n"));
+    blocked.end();
+    until(|| post().status == 200);
+    // Nothing of what was refused has come, and nothing is missing.
+    peer.expect("[ops] http: lost");
+    assert!(socket.next().contains("\"from\":\"http\"") && mote.next() == "[ops] http: lost");
+    let (_, kept) = get(&program, 0, "/rooms/ops/messages");
+    assert!(kept.lines().count() == 2 && kept.contains(&first) && kept.contains("\"seq\":2"), "{kept}");
+}
+
+#[test]
+fn a_backup_that_is_made_while_it_runs_has_all_that_was_acknowledged_by_then() {
+    let Some(python) = installed("python3", "python3") else { return };
+    let (place, other) = (Place::folder("source"), Place::folder("backup"));
+    let program = serve(&place);
+    (0..50).for_each(|number: u32| _ = publish(&program, &number.to_string()));
+    std::fs::create_dir(other.within("data")).unwrap();
+    let text = "import sqlite3, sys\none, other = map(sqlite3.connect, sys.argv[1:])\none.backup(other, pages=1)";
+    let mut command = Command::new(python);
+    command.args(["-c", text, &place.within("data/history.db"), &other.within("data/history.db")]);
+    let mut copying = command.spawn().unwrap();
+    let mut number: u32 = 50;
+    while copying.try_wait().unwrap().is_none() {
+        publish(&program, &number.to_string());
+        number += 1;
+    }
+    assert!(copying.wait().unwrap().success());
+    assert!(data(&["check"], &other, "").output[0].starts_with("ok: 1 rooms, "));
+    assert_eq!(data(&["new-epochs"], &other, "").code, Some(0));
+    let restored = serve(&other);
+    let (_, messages) = get(&restored, 0, "/rooms/ops/messages");
+    let text = |line| serde_json::from_str::<serde_json::Value>(line).unwrap()["text"].as_str().unwrap().to_owned();
+    let texts: Vec<_> = messages.lines().map(text).collect();
+    assert!(texts.len() >= 50 && texts.len() <= number as usize, "{}", texts.len());
+    assert!(texts.iter().zip(0..).all(|(text, number)| *text == number.to_string()), "{texts:?}");
+    // And the source goes on.
+    publish(&program, "on");
 }
 
 #[test]

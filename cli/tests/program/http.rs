@@ -4,7 +4,7 @@ mod browsers;
 mod hostile;
 mod proxies;
 mod publishing;
-mod sockets;
+pub(crate) mod sockets;
 mod streams;
 
 use crate::process::{Program, until};

@@ -1,7 +1,7 @@
 //! Rooms: what peers send and are told.
 
 mod commands;
-mod datagrams;
+pub(crate) mod datagrams;
 mod failures;
 mod history;
 mod options;

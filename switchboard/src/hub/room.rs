@@ -535,6 +535,12 @@ impl Room {
         self.0.state.lock().durable.is_some()
     }
 
+    /// Whether the [log](crate::log) that keeps it, if one does, takes what is published now, as far as is known: for who cannot wait to be
+    /// told by a [`Publication`].
+    pub fn is_available(&self) -> bool {
+        !self.is_durable() || self.0.log().health().is_ok()
+    }
+
     /// The point before the last `count` messages that it keeps; [`page`](Self::page) gets them from there.
     pub fn before_last(&self, count: usize) -> MessageId {
         let mut state = self.0.state.lock();

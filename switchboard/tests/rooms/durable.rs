@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use switchboard::log::{PageLimit, Retention, RoomLog};
 use switchboard::prelude::*;
-use switchboard::{Format, HubLimits, Join, MessageId, Page, Publication, PublishError, Room};
+use switchboard::{Format, HubLimits, Join, JoinError, MessageId, Page, Publication, PublishError, Room};
 use tokio::time::{sleep, timeout};
 
 async fn node(log: &Arc<ModelLog>) -> Node {
@@ -304,4 +304,47 @@ async fn nothing_waits_any_more_once_a_hub_is_settled() {
     log.answer();
     waits.await.unwrap();
     assert_eq!(known(&last)[8], Some(Ok(9)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_will_is_shown_once_the_log_has_it_and_to_nobody_if_it_cannot() {
+    let log = Arc::new(ModelLog::default());
+    let mut node = node(&log).await;
+    let mut observer = node.member("lobby").await;
+    for is_kept in [true, false] {
+        let Member { peer, seat, me, conn } = node.member("lobby").await;
+        let will = seat.will("gone");
+        drop(will);
+        assert_eq!((observer.heard().await.len(), log.is_asked()), (0, 1), "it waits for the log");
+        if is_kept {
+            log.answer();
+            assert_eq!(observer.heard().await.len(), 1);
+            assert_eq!(log.numbers("lobby"), [1]);
+        } else {
+            log.fail_one();
+            assert_eq!((observer.heard().await.len(), log.numbers("lobby")), (0, vec![1]));
+        }
+        drop((peer, me, conn));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_that_cannot_be_told_of_gaps_goes_back_as_far_as_memory_and_no_further() {
+    let log = Arc::new(ModelLog::default());
+    let (mut node, lobby, first) = deep(&log).await;
+    let (_peer, conn) = node.connect().await;
+    let me = node.hub.enter(&conn, Format::Raw);
+    let since = |seq| Join { since: Some(MessageId { seq, ..first }), ..Join::default() };
+    for seq in [1, 289] {
+        let gone = me.join(&lobby, since(seq)).map(drop);
+        assert_eq!(gone, Err(JoinError::Gone { since: MessageId { seq, ..first } }));
+    }
+    let mut raw = node.join(&lobby, Format::Raw, since(290)).await;
+    assert_eq!(log.is_asked(), 0, "nobody has to read for it");
+    let heard = raw.heard().await;
+    assert!(heard.len() == 10 && heard[0].starts_with("291 "), "{heard:.20?}");
+    lobby.publish("bare");
+    assert!(raw.heard().await.is_empty(), "not before the log has it");
+    log.answer();
+    assert_eq!(raw.heard().await, ["bare"]);
 }

@@ -8,7 +8,9 @@ use bytes::{Buf as _, Bytes};
 use std::net::SocketAddr;
 use switchboard::grammar::{Command, ErrorCode, Failure, Input, Signed, parse};
 use switchboard::grammar::{Cookie, Reply};
-use switchboard::{Datagram, DatagramReply, Format, PeerAddr, Rights, Room, RoomName, Session, UserName, Validation};
+use switchboard::{
+    Datagram, DatagramReply, Format, PeerAddr, PublishError, Rights, Room, RoomName, Session, UserName, Validation,
+};
 
 /// What a stranger wanted.
 pub(super) enum Sought {
@@ -156,6 +158,10 @@ fn publish_now(session: &Session, room: &Room, text: &Bytes) -> Result<Sought, F
     // Nobody can be made to wait here.
     if !room.is_ready() {
         return Err(Failure::new(ErrorCode::RateLimited, "published faster than it can be delivered"));
+    }
+    // Nor told later: what cannot be kept is refused once that is known, and not before.
+    if !room.is_available() {
+        return Err(unpublished(PublishError::Unavailable));
     }
     session.publish(room, text).map_err(unpublished)?;
     Ok(Sought::Published)

@@ -8,15 +8,15 @@ use std::net::{SocketAddr, UdpSocket};
 const UDP: &str = "rooms=udp://127.0.0.1:0";
 
 /// Somebody who speaks in datagrams.
-struct Mote(UdpSocket);
+pub(crate) struct Mote(UdpSocket);
 
 impl Mote {
-    fn new(program: &Program, listener: usize) -> Self {
+    pub(crate) fn new(program: &Program, listener: usize) -> Self {
         Self(program.udp(listener))
     }
 
     /// Somebody who has joined.
-    fn member(program: &Program, listener: usize, room: &str) -> Self {
+    pub(crate) fn member(program: &Program, listener: usize, room: &str) -> Self {
         let mote = Self::new(program, listener);
         let cookie = mote.ask(format!("/join {room}"));
         let welcome = mote.ask(format!("/join {room} {cookie}"));
@@ -26,7 +26,7 @@ impl Mote {
         mote
     }
 
-    fn say(&self, payload: impl AsRef<[u8]>) {
+    pub(crate) fn say(&self, payload: impl AsRef<[u8]>) {
         self.0.send(payload.as_ref()).expect("it is sent");
     }
 
@@ -38,7 +38,7 @@ impl Mote {
     }
 
     /// The next datagram, without its line end.
-    fn next(&self) -> String {
+    pub(crate) fn next(&self) -> String {
         loop {
             let text = String::from_utf8(self.bytes()).expect("it is UTF-8");
             let line = text.strip_suffix('\n').unwrap_or(&text);
@@ -48,7 +48,7 @@ impl Mote {
         }
     }
 
-    fn ask(&self, payload: impl AsRef<[u8]>) -> String {
+    pub(crate) fn ask(&self, payload: impl AsRef<[u8]>) -> String {
         self.say(payload);
         self.next()
     }
