@@ -93,13 +93,17 @@ impl HubBuilder {
 impl Hub {
     fn restore(&self, log: &dyn RoomLog, options: &dyn Fn(&RoomName) -> RoomOptions) -> Result<(), LogError> {
         let holding = &self.0.holding;
+        // Some are left for rooms that are made at the start, or by whoever comes before an empty one is asleep.
+        let most = holding.limits.rooms - holding.limits.rooms.div_ceil(LEFT_FREE);
         let newest = |name: &RoomName| {
+            // What is asleep has nothing in memory.
+            if self.0.rooms.lock().len() >= most {
+                return PageLimit { messages: 0, bytes: 0 };
+            }
             let kept = options(name).kept(&holding.limits, true);
             let bytes = holding.room_for(0, kept.bytes);
             PageLimit { messages: if bytes < kept.bytes { 0 } else { kept.messages }, bytes }
         };
-        // Some are left for rooms that are made at the start, or by whoever comes before an empty one is asleep.
-        let most = holding.limits.rooms - holding.limits.rooms.div_ceil(LEFT_FREE);
         log.rooms(&newest, &mut |stored| {
             let name = stored.name.clone();
             let options = options(&name);
