@@ -71,6 +71,8 @@ mod shared_log;
 mod simulation;
 mod sockets;
 #[cfg(feature = "sqlite")]
+mod sqlite_figures;
+#[cfg(feature = "sqlite")]
 mod sqlite_log;
 mod tasks;
 mod testing;
