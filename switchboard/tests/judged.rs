@@ -187,7 +187,9 @@ impl World {
         let Some(mut seat) = self.seats[who].take() else { return };
         loop {
             let objects = told(&mut seat.member.peer).await;
-            objects.iter().for_each(|object| self.note(&mut seat, object));
+            for object in &objects {
+                self.note(&mut seat, object);
+            }
             let is_deep = self.log.as_ref().is_some_and(|log| log.read_all());
             self.happened.deep += u64::from(is_deep);
             if objects.is_empty() && !is_deep {

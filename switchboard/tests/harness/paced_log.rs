@@ -96,7 +96,9 @@ impl PacedLog {
     pub(crate) fn answer_one(&self) -> bool {
         let next = self.asked.lock().pop_front();
         let is_one = next.is_some();
-        next.into_iter().for_each(|asked| self.act(asked));
+        if let Some(asked) = next {
+            self.act(asked);
+        }
         is_one
     }
 
@@ -112,7 +114,9 @@ impl PacedLog {
         drop(asked);
         let reads: VecDeque<Asked> = reads;
         let is_some = !reads.is_empty();
-        reads.into_iter().for_each(|asked| self.act(asked));
+        for asked in reads {
+            self.act(asked);
+        }
         is_some
     }
 
