@@ -1,14 +1,18 @@
 //! A program of the operator's that is asked whose tokens are: what it says is so, and what it does not say clearly is neither yes nor no.
 
+use crate::http::request;
 use crate::process::{PATIENCE, Place, Program, ask, command, exchange, until};
+use crate::rooms::Peer;
 use nix::sys::signal::Signal;
+use parking_lot::Mutex;
+use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Answers each question by the token in it, and counts them.
 struct Asked {
@@ -25,13 +29,15 @@ impl Asked {
         let [count, now, most] = [(); 3].map(|()| Arc::new(AtomicUsize::new(0)));
         let asked = Self { address, count, now, most };
         let [count, now, most] = [&asked.count, &asked.now, &asked.most].map(Arc::clone);
+        let seen = Arc::new(Mutex::new(BTreeSet::new()));
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 let [count, now, most] = [&count, &now, &most].map(Arc::clone);
+                let seen = Arc::clone(&seen);
                 thread::spawn(move || {
                     count.fetch_add(1, Ordering::SeqCst);
                     most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-                    answer(stream);
+                    answer(stream, &seen);
                     now.fetch_sub(1, Ordering::SeqCst);
                 });
             }
@@ -64,7 +70,7 @@ const BOBS: &str = "sb_12345678_0000000000000000000000000000000000000000000_bob"
 const BOBS_HASH: &str = "sha256:d52076adab0f9fa2e281a87f31e92615745a01be5fc7ddf806ea811c2e3ba96f";
 
 #[expect(clippy::disallowed_methods, reason = "a server that takes its time")]
-fn answer(mut stream: TcpStream) {
+fn answer(mut stream: TcpStream, seen: &Mutex<BTreeSet<String>>) {
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
     let (mut question, mut bytes) = (String::new(), [0; 1024]);
     while !question.ends_with('}') {
@@ -84,6 +90,11 @@ fn answer(mut stream: TcpStream) {
         "ended" => http("200 OK", r#"{"name":"alice","expires":"2001-01-01T00:00:00Z"}"#),
         "bob" => http("200 OK", r#"{"name":"bob"}"#),
         "carol" => http("200 OK", r#"{"name":"carol"}"#),
+        "briefly" | "briefly-alone" if is_asked_first(token, seen) => {
+            http("200 OK", &alice_until(Duration::from_secs(4)))
+        }
+        "briefly" => http("200 OK", &alice_until(Duration::from_hours(1))),
+        "briefly-alone" => http("401 No", ""),
         "no" => http("401 No", r#"{"text":"this account is locked"}"#),
         "500" => http("500 Oh", alice),
         "204" => http("204 No Content", ""),
@@ -115,6 +126,15 @@ fn answer(mut stream: TcpStream) {
     };
     // It may be given up.
     let _ = stream.write_all(said.as_bytes());
+}
+
+fn is_asked_first(token: &str, seen: &Mutex<BTreeSet<String>>) -> bool {
+    seen.lock().insert(token.to_owned())
+}
+
+fn alice_until(left: Duration) -> String {
+    let until = humantime::format_rfc3339_millis(SystemTime::now() + left);
+    format!(r#"{{"name":"alice","groups":["staff"],"expires":"{until}"}}"#)
 }
 
 /// Whether it says from where a token came, and how.
@@ -215,6 +235,25 @@ fn whom_it_has_named_goes_once_nobody_is_asked_any_more() {
     alice.read_to_end(&mut rest).expect("it is closed");
     assert!(String::from_utf8_lossy(&rest).contains("revoked"), "{}", String::from_utf8_lossy(&rest));
     assert!(authorized(&program, "good").contains("! not-authorized"));
+}
+
+#[test]
+fn whom_it_has_named_for_a_while_goes_on_or_goes_as_it_says_then() {
+    let asked = Asked::start();
+    let (_file, program) = asked.file("callouts-again.toml");
+    let mut stays = Peer::enter(&program, 0);
+    stays.say("/auth briefly");
+    assert!(stays.next().starts_with("* authorized as alice until"));
+    let mut stream = program.tcp(1);
+    let bearer = "authorization: Bearer briefly-alone";
+    stream.write_all(request("GET", "/rooms/staff/events", &[bearer], "").as_bytes()).expect("it is read");
+    let mut told = String::new();
+    stream.read_to_string(&mut told).expect("it is closed");
+    assert!(told.starts_with("HTTP/1.1 200 ") && told.contains("revoked"), "{told}");
+    until(|| asked.count() >= 4);
+    stays.say("/whoami");
+    while !stays.next().starts_with("* you are alice, in staff, until") {}
+    assert_eq!(asked.count(), 4, "each twice");
 }
 
 #[test]

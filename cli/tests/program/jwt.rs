@@ -1,13 +1,14 @@
 //! JSON Web Tokens that other libraries sign, against the program; live connections whose token, or whose key, ends; keys at a URL.
 
-use crate::http::asked;
-use crate::process::{PATIENCE, Place, Program, command, exchange, output, python_with, run};
+use crate::http::{asked, request};
+use crate::process::{PATIENCE, Place, Program, command, exchange, joined, output, python_with, run};
 use crate::rooms::Peer;
 use nix::sys::signal::Signal;
 use parking_lot::Mutex;
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -178,6 +179,57 @@ fn a_connection_lives_as_long_as_its_token_unless_it_shows_a_fresh_one() {
     let log = program.stop().log.join("\n");
     assert!(log.contains("source=\"jwt.backend\"") && !log.contains(&fresh[..40]), "{log}");
 }
+
+#[test]
+fn a_token_ends_whoever_came_by_it_on_each_transport() {
+    let folder = Place::folder("jwt-ends");
+    let signer = Signer::new(&folder, "backend");
+    let socket = folder.within("rooms.sock");
+    let path = write(&folder, "settings.toml", &settings(&signer.public));
+    let [unix, http] = [format!("rooms=unix://{socket}"), "rooms=http://127.0.0.1:0".to_owned()];
+    let program =
+        Program::listening(command(&["serve", "rooms=tcp://127.0.0.1:0", &unix, &http, "--config", &path]), 3);
+    let token = signer.token("5s");
+    let bearer = format!("authorization: Bearer {token}");
+    let handshake = [&*bearer, "upgrade: websocket", "connection: Upgrade", "sec-websocket-version: 13", KEY];
+    let ends = |mut stream: Box<dyn ReadAndWrite>, said: String, told: &'static str, closed: &'static [u8]| {
+        stream.write_all(said.as_bytes()).expect("it is read");
+        thread::spawn(move || {
+            let mut all = Vec::new();
+            stream.read_to_end(&mut all).expect("it is closed");
+            let text = all.escape_ascii().to_string();
+            assert!(text.contains(told), "{told}: {text}");
+            assert!(all.windows(closed.len()).any(|part| part == closed), "{text}");
+        })
+    };
+    let lines = format!("/auth {token}\n/join lobby\n");
+    let unix = UnixStream::connect(&socket).expect("it listens");
+    let ended = [
+        ends(Box::new(program.tcp(0)), lines.clone(), "* your authorization ends in", b"* closed: expired\n"),
+        ends(Box::new(unix), lines, "* your authorization ends in", b"* closed: expired\n"),
+        ends(
+            Box::new(program.tcp(2)),
+            request("GET", "/ws?room=lobby", &handshake, ""),
+            "expiring",
+            // The code of a policy's violation, and the reason.
+            b"\x88\x09\x03\xf0expired",
+        ),
+        ends(
+            Box::new(program.tcp(2)),
+            request("GET", "/rooms/lobby/events", &[&bearer], ""),
+            "expiring",
+            b"{\"event\":\"closed\",\"reason\":\"expired\"}",
+        ),
+    ];
+    ended.into_iter().for_each(joined);
+}
+
+/// A stream of any transport.
+trait ReadAndWrite: Read + Write + Send {}
+
+impl<S: Read + Write + Send> ReadAndWrite for S {}
+
+const KEY: &str = "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==";
 
 #[test]
 fn a_token_opens_the_admin_service_as_far_as_its_source_may_say() {

@@ -117,6 +117,33 @@ fn a_signed_datagram_counts_once_and_nothing_else_counts() {
 }
 
 #[test]
+fn a_datagram_counts_once_though_two_workers_hear_it() {
+    let sensor = Sensor::new("signed-workers.toml");
+    let program = Program::serve(&[
+        "--config",
+        &sensor.file.to_string(),
+        "--workers",
+        "2",
+        "rooms=udp://127.0.0.1:0",
+        "rooms=tcp://127.0.0.1:0?room=sensors.boiler",
+    ]);
+    let (mut room, started) = (listener(&program), now() + 2);
+    let publish = |number: u128| sensor.sign(started + number, &format!("/pub sensors.boiler {number}"));
+    // Which worker hears one is decided by the port that it comes from.
+    let sockets: Vec<_> = (0..32).map(|_| program.udp(0)).collect();
+    for number in 0..20 {
+        let datagram = publish(number);
+        for socket in &sockets {
+            socket.send(datagram.as_bytes()).expect("it is sent");
+        }
+        assert_eq!(hear(&mut room), format!("[sensors.boiler] boiler-7: {number}\n"), "and the one before it once");
+    }
+    assert!(sockets.iter().all(is_told_nothing));
+    sockets[0].send(publish(20).as_bytes()).expect("it is sent");
+    assert_eq!(hear(&mut room), "[sensors.boiler] boiler-7: 20\n");
+}
+
+#[test]
 fn a_restart_opens_nothing_and_a_listener_may_hear_nothing_else() {
     let sensor = Sensor::new("restarted.toml");
     let program = sensor.serve("");
