@@ -1,7 +1,7 @@
 //! Whose a token is, by the file that `serve` would read: `switchboard token check`. Of one that is refused, which check failed.
 
 use super::audit::Refused;
-use super::proof::Proof;
+use super::proof::{Proof, ProofKind};
 use super::rules::{AdminRight, Direct, Grant, Rules};
 use std::fmt::Write as _;
 use switchboard::policy::Principal;
@@ -11,7 +11,8 @@ use switchboard::{Rights, UserName};
 pub(crate) fn told(rules: &Rules, principal: &Principal, admin: Option<AdminRight>) -> String {
     let mut told = String::new();
     let name = principal.name().map_or("", UserName::as_str);
-    let source = Proof::of(principal).filter(|proof| proof.is_vouched()).map(Proof::source);
+    let source =
+        Proof::of(principal).filter(|_| ProofKind::of(principal).is_some_and(ProofKind::is_vouched)).map(Proof::source);
     // A text takes whatever is written.
     let _ = match &source {
         Some(source) => writeln!(told, "{name}, by {source}"),

@@ -11,7 +11,7 @@ use super::jwt::compact::Compact;
 use super::jwt::fault::JwtFault;
 use super::jwt::keys::KeySet;
 use super::jwt::source::JwtSource;
-use super::proof::Proof;
+use super::proof::{Proof, ProofKind};
 use super::renewing::Renewals;
 use super::revocations::RevocationList;
 use super::rules::{AdminRight, Rules};
@@ -349,8 +349,8 @@ impl Policy for FilePolicy {
     }
 
     fn rights(&self, principal: &Principal, room: &RoomName) -> Rights {
-        match Proof::of(principal) {
-            Some(Proof::Open) => Rights::ALL,
+        match ProofKind::of(principal) {
+            Some(ProofKind::Open) => Rights::ALL,
             _ => self.snapshot().rights(principal, room),
         }
     }
@@ -360,7 +360,7 @@ impl Policy for FilePolicy {
     }
 
     fn may_tell(&self, principal: &Principal, to: &UserName) -> bool {
-        Proof::of(principal) == Some(Proof::Open) || self.snapshot().may_tell(principal, to)
+        ProofKind::of(principal) == Some(ProofKind::Open) || self.snapshot().may_tell(principal, to)
     }
 
     fn may_be_called(&self, principal: &Principal, name: &UserName) -> bool {
@@ -386,7 +386,7 @@ impl Policy for FilePolicy {
     }
     fn may_come_from(&self, principal: &Principal, address: &PeerAddr) -> bool {
         let snapshot = self.snapshot();
-        let record = principal.name().filter(|_| Proof::of(principal) != Some(Proof::Listener));
+        let record = principal.name().filter(|_| ProofKind::of(principal) != Some(ProofKind::Listener));
         let record = record.and_then(|name| snapshot.person(name));
         record.is_none_or(|record| record.comes_from(address))
     }

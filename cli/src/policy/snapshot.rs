@@ -10,7 +10,7 @@ use super::jwt::compact::Compact;
 use super::jwt::fault::JwtFault;
 use super::jwt::section::JwtSection;
 use super::jwt::source::{JwtSource, Verified};
-use super::proof::Proof;
+use super::proof::{Proof, ProofKind};
 use super::renewing::GRACE;
 use super::revocations::mark_of_jti;
 use super::rules::{AdminRight, Direct, Grant, RoomSection, Rules, TokenSection};
@@ -434,12 +434,12 @@ impl Snapshot {
 
 /// Whether a JWT or a callout has shown who it is, and what it may do.
 fn is_vouched(principal: &Principal) -> bool {
-    Proof::of(principal).is_some_and(Proof::is_vouched)
+    ProofKind::of(principal).is_some_and(ProofKind::is_vouched)
 }
 
 /// Whether its transport has shown who it is.
 fn is_transported(principal: &Principal) -> bool {
-    Proof::of(principal).is_some_and(Proof::is_transported)
+    ProofKind::of(principal).is_some_and(ProofKind::is_transported)
 }
 
 /// A name, and those that it is behind with a dot, the longest first.

@@ -1,7 +1,7 @@
 //! How often somebody was let in, refused and denied. Each label is a word of this program.
 
 use super::audit::Refused;
-use super::proof::Proof;
+use super::proof::ProofKind;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -42,13 +42,13 @@ fn counted<const N: usize>(
 
 /// By what somebody is known. Whoever its listener names has shown nothing.
 pub(super) fn method(principal: &Principal) -> Option<&'static str> {
-    match Proof::of(principal) {
-        Some(Proof::Token(_)) => Some("token"),
-        Some(Proof::Jwt { .. }) => Some("jwt"),
-        Some(Proof::Callout { .. }) => Some("callout"),
-        Some(Proof::Certificate(_)) => Some("certificate"),
-        Some(Proof::User(_)) => Some("unix"),
-        Some(Proof::Listener | Proof::Open) | None => None,
+    match ProofKind::of(principal)? {
+        ProofKind::Token => Some("token"),
+        ProofKind::Jwt => Some("jwt"),
+        ProofKind::Callout => Some("callout"),
+        ProofKind::Certificate => Some("certificate"),
+        ProofKind::User => Some("unix"),
+        ProofKind::Listener | ProofKind::Open => None,
     }
 }
 
