@@ -14,6 +14,9 @@ const MOST_LISTED: usize = 1000;
 /// More than any path takes.
 const MOST_PARAMETERS: usize = 16;
 
+/// The longest name of a parameter that an answer repeats.
+const MOST_REPEATED: usize = 32;
+
 /// They are taken one by one.
 pub(crate) struct Query(Vec<(String, String)>);
 
@@ -32,7 +35,8 @@ impl Query {
                 return Err(Failure::new(ErrorCode::BadArgument, "too many parameters"));
             }
             if given.iter().any(|(known, _)| *known == key) {
-                return Err(Failure::new(ErrorCode::BadArgument, format!("{key}: given twice")));
+                let name = repeatable(&key).unwrap_or("a parameter");
+                return Err(Failure::new(ErrorCode::BadArgument, format!("{name}: given twice")));
             }
             given.push((key, decoded(value)?));
         }
@@ -65,11 +69,18 @@ impl Query {
         match self.0.first() {
             None => Ok(()),
             Some((key, _)) => {
-                let text = format!("no parameter {key} here; /openapi.json lists them");
+                let name = repeatable(key).unwrap_or("of that name");
+                let text = format!("no parameter {name} here; /openapi.json lists them");
                 Err(Failure::new(ErrorCode::BadArgument, text))
             }
         }
     }
+}
+
+/// A parameter's name in an answer, if it has the signs and the length of one of ours: others are a client's own words.
+fn repeatable(key: &str) -> Option<&str> {
+    let is_plain = key.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+    (is_plain && key.len() <= MOST_REPEATED).then_some(key)
 }
 
 /// What percent-encoded text says.
@@ -108,5 +119,16 @@ mod tests {
         assert_eq!(parse(&parameters(17)), Err("too many parameters".into()));
         assert_eq!(parse("a=1&b=2&%61=3"), Err("a: given twice".into()));
         assert_eq!(parse("&&a&&"), Ok(1));
+        assert_eq!(parse("a%1b[2J=1&a%1b[2J=2"), Err("a parameter: given twice".into()));
+    }
+
+    #[test]
+    fn a_parameter_that_is_none_is_repeated_only_if_it_could_be_one() {
+        let end = |text: &str| Query::parse(Some(text)).and_then(Query::end).map_err(|failure| failure.text);
+        assert_eq!(end("forrmat=raw"), Err("no parameter forrmat here; /openapi.json lists them".into()));
+        for other in ["f%1b[2Jormat", "%e2%80%ae", "a%0d%0ab", "<b>", &"x".repeat(1000)] {
+            let told = "no parameter of that name here; /openapi.json lists them";
+            assert_eq!(end(&format!("{other}=raw")), Err(told.into()), "{other}");
+        }
     }
 }
