@@ -250,6 +250,44 @@ fn a_room_that_is_forgotten_begins_again() {
 }
 
 #[test]
+fn what_is_purged_of_a_room_is_gone_for_good_and_its_numbers_are_not_used_again() {
+    let folder = Folder::new("purge");
+    let mut log = folder.open();
+    append(&log, "a", 0, batch("a", 1, 3000)).unwrap();
+    append(&log, "other", 0, batch("other", 1, 2)).unwrap();
+    let purge = |log: &SqliteLog, upto: MessageId| {
+        let (done, told) = answer();
+        log.purge(&room("a"), upto, done);
+        told.recv_timeout(PATIENCE).unwrap().unwrap();
+    };
+    purge(&log, MessageId { epoch: Epoch::new(8), ..id(3000) });
+    purge(&log, id(2998));
+    assert_eq!(read(&log, "a", Cursor::After(id(0)), 9, usize::MAX), [2999, 3000]);
+    assert_eq!(read(&log, "a", Cursor::Before(id(3000)), 9, usize::MAX), [2999]);
+    append(&log, "a", 3000, batch("a", 3001, 3001)).unwrap();
+    purge(&log, id(9999));
+    purge(&log, id(5));
+    assert_eq!(read(&log, "a", Cursor::After(id(0)), 9, usize::MAX), Vec::<u64>::new());
+    log = folder_reopened(&folder, log);
+    assert!(append(&log, "a", 0, batch("a", 1, 1)).is_err(), "the numbers go on");
+    append(&log, "a", 3001, batch("a", 3002, 3003)).unwrap();
+    purge(&log, id(3002));
+    log = folder_reopened(&folder, log);
+    assert_eq!(read(&log, "a", Cursor::After(id(0)), 9, usize::MAX), [3003]);
+    assert_eq!(read(&log, "other", Cursor::After(id(0)), 9, usize::MAX), [1, 2]);
+    let rows = |table: &str| -> i64 {
+        folder.database().query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap()
+    };
+    until(|| (rows("rooms"), rows("messages")) == (2, 3));
+    let bytes = log.metrics().bytes;
+    assert_eq!(
+        bytes,
+        3 * 256
+            + batch("x", 1, 2).iter().chain(&batch("a", 3003, 3003)).map(|one| one.payload.len() as u64).sum::<u64>()
+    );
+}
+
+#[test]
 fn a_log_with_as_many_rooms_as_there_may_be_leaves_some_for_new_ones() {
     let folder = Folder::new("full");
     let log = folder.open();

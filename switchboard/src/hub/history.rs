@@ -42,6 +42,16 @@ impl History {
         before - self.bytes
     }
 
+    /// Drops those up to number `seq`. Says by how many bytes it has shrunk.
+    pub(super) fn purge(&mut self, seq: u64) -> usize {
+        let before = self.bytes;
+        while self.messages.front().is_some_and(|message| message.id.seq <= seq) {
+            self.drop_oldest();
+        }
+        self.messages.shrink_to_fit();
+        before - self.bytes
+    }
+
     /// Drops the older half. Says by how many bytes it has shrunk.
     pub(super) fn halve(&mut self) -> usize {
         let before = self.bytes;

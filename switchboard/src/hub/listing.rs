@@ -3,7 +3,7 @@
 use super::Hub;
 use super::names::Reached;
 use super::policy::Principal;
-use super::room::RoomInner;
+use super::room::{RoomClass, RoomFigures, RoomInner};
 use super::session::SessionInner;
 use crate::link::ConnectionId;
 use std::ops::Bound::{Excluded, Unbounded};
@@ -24,6 +24,10 @@ pub struct RoomInfo {
     pub history_messages: usize,
     /// Bytes that those take.
     pub history_bytes: usize,
+    /// Whether a [log](crate::log) keeps it.
+    pub is_durable: bool,
+    /// With which others it is counted.
+    pub class: Option<RoomClass>,
 }
 
 /// A connection that has a name.
@@ -87,7 +91,8 @@ impl SessionInner {
 
 impl RoomInner {
     fn info(&self) -> RoomInfo {
-        let (members, last, history) = self.figures();
-        RoomInfo { name: self.name.clone(), members, last, history_messages: history.0, history_bytes: history.1 }
+        let RoomFigures { members, last, history: (history_messages, history_bytes), is_durable, class } =
+            self.figures();
+        RoomInfo { name: self.name.clone(), members, last, history_messages, history_bytes, is_durable, class }
     }
 }

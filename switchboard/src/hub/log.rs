@@ -47,6 +47,15 @@ pub trait RoomLog: Send + Sync + 'static {
     /// Forgets a room: its messages and its epoch. Its next append begins another epoch. Follows the appends before it.
     fn forget(&self, room: &RoomName, done: Done<()>);
 
+    /// Forgets the messages of a room up to `upto` for good. The room keeps its epoch and its numbers: none is used again. Follows the appends before
+    /// it. Of a room that it has not, or that is in another epoch, there is nothing to forget.
+    ///
+    /// By default it cannot.
+    fn purge(&self, room: &RoomName, upto: MessageId, done: Done<()>) {
+        let _ = (room, upto);
+        done(Err(LogError::unavailable("it purges nothing")));
+    }
+
     /// Whether it takes what is appended now, as far as it knows.
     ///
     /// # Errors

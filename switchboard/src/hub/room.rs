@@ -11,6 +11,7 @@ mod past;
 
 pub(super) use past::PastRead;
 
+pub(super) use options::RoomFigures;
 pub use options::{Overflow, PresenceNotices, RoomClass, RoomOptions};
 
 use super::HubLimits;
@@ -383,12 +384,6 @@ impl RoomInner {
     pub(super) fn post_to(&self, tick: &Tick, entry: Operation) {
         let state = self.state.lock();
         state.inbox(tick).post(tick, entry);
-    }
-
-    /// How many members it has, its last message, and how many messages and bytes it keeps.
-    pub(super) fn figures(&self) -> (usize, MessageId, (usize, usize)) {
-        let state = self.state.lock();
-        (state.member_count(), state.shown.last(), (state.shown.len(), state.shown.bytes()))
     }
 
     /// How long it has had no member, if it has none.

@@ -137,6 +137,11 @@ impl Timeline {
         self.history.halve()
     }
 
+    /// Drops what it keeps up to number `seq`. Says by how many bytes that has shrunk.
+    pub(super) fn purge(&mut self, seq: u64) -> usize {
+        self.history.purge(seq)
+    }
+
     /// Drops what is older than `oldest`. Says by how many bytes that has shrunk.
     pub(super) fn forget_before(&mut self, oldest: SystemTime) -> usize {
         self.history.forget_before(oldest)
@@ -200,6 +205,19 @@ mod tests {
         assert!(log.bytes() > 0 && log.halve() > 0);
         assert_eq!(numbers(log.after(0)), [5]);
         assert_eq!(log.last().seq, 5, "what goes takes no number along");
+    }
+
+    #[test]
+    fn what_is_purged_is_gone_and_told_and_its_numbers_are_not_used_again() {
+        let mut log = log(5);
+        let since = |log: &Timeline, seq| log.missed(MessageId { epoch: Epoch::new(7), seq }, &room());
+        assert!(log.purge(3) > 0);
+        assert_eq!((numbers(log.after(0)), log.purge(3)), (vec![4, 5], 0));
+        log.purge(5);
+        assert_eq!((log.bytes(), since(&log, 5)), (0, (5, None)));
+        assert_eq!(since(&log, 2), (5, Some(Notice::Gap { room: room(), lost: 3, from_seq: 3 })));
+        let id = append(&mut log, Bytes::from_static(b"x"), SystemTime::UNIX_EPOCH, 5);
+        assert_eq!((id.seq, numbers(log.after(0))), (6, vec![6]));
     }
 
     #[test]

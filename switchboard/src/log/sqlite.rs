@@ -241,6 +241,10 @@ impl RoomLog for SqliteLog {
         self.shared.appends.push(writer::Errand::Forget(room.clone(), done));
     }
 
+    fn purge(&self, room: &RoomName, upto: MessageId, done: Done<()>) {
+        self.shared.appends.push(writer::Errand::Purge(room.clone(), upto, done));
+    }
+
     fn health(&self) -> Result<(), LogError> {
         self.shared.health()
     }

@@ -22,6 +22,7 @@ enum Asked {
     Append { room: RoomName, after: MessageId, batch: Vec<Arc<Message>>, done: Done<MessageId> },
     Read { room: RoomName, from: Cursor, limit: PageLimit, done: Done<Vec<Arc<Message>>> },
     Forget { room: RoomName, done: Done<()> },
+    Purge { room: RoomName, upto: MessageId, done: Done<()> },
 }
 
 impl ModelLog {
@@ -45,6 +46,14 @@ impl ModelLog {
                 self.kept.lock().remove(&room);
                 done(Ok(()));
             }
+            Asked::Purge { room, upto, done } => {
+                let mut kept = self.kept.lock();
+                let messages = kept.get_mut(&room).into_iter();
+                messages
+                    .for_each(|all| all.retain(|message| message.id.epoch != upto.epoch || message.id.seq > upto.seq));
+                drop(kept);
+                done(Ok(()));
+            }
         }
         Some(())
     }
@@ -56,7 +65,7 @@ impl ModelLog {
         match next {
             Asked::Append { done, .. } => done(Err(error)),
             Asked::Read { done, .. } => done(Err(error)),
-            Asked::Forget { done, .. } => done(Err(error)),
+            Asked::Forget { done, .. } | Asked::Purge { done, .. } => done(Err(error)),
         }
     }
 
@@ -150,6 +159,10 @@ impl RoomLog for ModelLog {
 
     fn forget(&self, room: &RoomName, done: Done<()>) {
         self.asked.lock().push_back(Asked::Forget { room: room.clone(), done });
+    }
+
+    fn purge(&self, room: &RoomName, upto: MessageId, done: Done<()>) {
+        self.asked.lock().push_back(Asked::Purge { room: room.clone(), upto, done });
     }
 
     fn health(&self) -> Result<(), LogError> {

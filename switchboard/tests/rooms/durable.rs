@@ -65,6 +65,32 @@ async fn what_the_log_cannot_keep_is_shown_to_nobody_and_takes_no_number() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_purged_is_gone_from_memory_and_log_unless_the_log_fails_and_what_comes_meanwhile_stays() {
+    let log = Arc::new(ModelLog::default());
+    let node = node(&log).await;
+    let lobby = node.quiet("lobby");
+    publish(&lobby, 1..=3);
+    log.answer();
+    let known = lobby.last_id();
+    let failing = lobby.purge();
+    log.fail_one();
+    assert!(failing.await.is_err());
+    assert_eq!((lobby.history(9).len(), log.numbers("lobby")), (3, vec![1, 2, 3]));
+    let purged = lobby.purge();
+    publish(&lobby, 4..=4);
+    assert_eq!(lobby.history(9).len(), 3, "not before the log has forgotten it");
+    log.answer();
+    assert_eq!(purged.await, Ok(known));
+    let left: Vec<_> = lobby.history(9).iter().map(|message| message.id.seq).collect();
+    assert_eq!((left, log.numbers("lobby")), (vec![4], vec![4]));
+    let past = lobby.past(MessageId { seq: 1, ..known }, PageLimit { messages: 9, bytes: 1 << 20 });
+    log.answer();
+    let Page { notice, messages, .. } = past.await.unwrap();
+    assert!(matches!(notice, Some(switchboard::grammar::Notice::Gap { lost: 2, from_seq: 2, .. })), "{notice:?}");
+    assert_eq!(messages.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn no_more_waits_for_the_log_than_may() {
     let log = Arc::new(ModelLog::default());
     let hub = log.hub();

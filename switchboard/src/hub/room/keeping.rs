@@ -16,6 +16,7 @@ use bytes::Bytes;
 use std::sync::Arc;
 use std::time::SystemTime;
 use switchboard_proto::MessageId;
+use tokio::sync::oneshot;
 
 impl RoomInner {
     /// Has a publication wait for the log, which is asked at once if it is not busy with this room.
@@ -47,6 +48,39 @@ impl RoomInner {
     pub(super) fn log(&self) -> &dyn RoomLog {
         let Some(log) = &self.holding.log else { unreachable!("it is kept by a log") };
         &**log
+    }
+
+    /// Forgets all that was shown so far, in the log first: what it fails to forget is not forgotten here either.
+    pub(in crate::hub) fn purge(self: &Arc<Self>) -> impl Future<Output = Result<MessageId, LogError>> + Send + use<> {
+        let (answer, answered) = oneshot::channel();
+        let (room, upto, is_durable) = {
+            let state = self.state.lock();
+            (Arc::clone(self), state.shown.last(), state.durable.is_some())
+        };
+        // No lock is held: it may be told at once.
+        let forget = move |purged: Result<(), LogError>| {
+            if purged.is_ok() {
+                room.forget_to(upto);
+            }
+            // Whoever has gone away needs no answer.
+            let _ = answer.send(purged);
+        };
+        if is_durable {
+            self.log().purge(&self.name, upto, Box::new(forget));
+        } else {
+            forget(Ok(()));
+        }
+        async move { answered.await.unwrap_or_else(|_| Err(LogError::unavailable("it has ended"))).map(|()| upto) }
+    }
+
+    /// Drops from memory what was shown up to `upto`.
+    fn forget_to(&self, upto: MessageId) {
+        let mut state = self.state.lock();
+        if state.shown.last().epoch == upto.epoch {
+            let before = state.shown.len();
+            self.holding.grow(-state.shown.purge(upto.seq).cast_signed());
+            self.holding.counts.kept(before, state.shown.len());
+        }
     }
 
     /// The last message of one that is asleep from now on, if the log has any of it.

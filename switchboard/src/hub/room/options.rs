@@ -7,7 +7,7 @@ use crate::hub::membership::JoinError;
 use crate::hub::shown::Kept;
 use crate::hub::standing::Objection;
 use std::time::{Duration, SystemTime};
-use switchboard_proto::{Bucket, Rate, RoomName};
+use switchboard_proto::{Bucket, MessageId, Rate, RoomName};
 use tokio::time::Instant;
 
 /// What happens to publications for a member whose socket takes no more, once its outbox is full.
@@ -198,6 +198,30 @@ impl RoomInner {
             self.holding.grow(-state.shown.trim(keep).cast_signed());
             self.holding.counts.kept(before, state.shown.len());
             self.forget_old(&mut state);
+        }
+    }
+}
+
+/// One at the moment of asking.
+pub(in crate::hub) struct RoomFigures {
+    pub(in crate::hub) members: usize,
+    pub(in crate::hub) last: MessageId,
+    /// Messages that it keeps, and their bytes.
+    pub(in crate::hub) history: (usize, usize),
+    pub(in crate::hub) is_durable: bool,
+    pub(in crate::hub) class: Option<RoomClass>,
+}
+
+impl RoomInner {
+    /// How it is now.
+    pub(in crate::hub) fn figures(&self) -> RoomFigures {
+        let state = self.state.lock();
+        RoomFigures {
+            members: state.member_count(),
+            last: state.shown.last(),
+            history: (state.shown.len(), state.shown.bytes()),
+            is_durable: state.durable.is_some(),
+            class: state.options.class,
         }
     }
 }

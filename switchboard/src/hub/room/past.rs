@@ -1,6 +1,6 @@
 //! A room's past as far as its log goes. What is in memory is there at once; what is older is asked of the log, a page at a time.
 
-use super::{RoomInner, RoomState};
+use super::{Room, RoomInner, RoomState};
 use crate::hub::door::{Page, Pass};
 use crate::hub::log::{BESIDE, Cursor, LogError, PageLimit};
 use std::pin::Pin;
@@ -94,5 +94,20 @@ impl RoomInner {
         let count = page.messages.iter().take_while(|message| fits(message)).count();
         page.messages.truncate(count);
         page
+    }
+}
+
+impl Room {
+    /// Forgets all messages that it has shown so far, in its [log](crate::log) too, for good: it begins at once. What is published meanwhile stays, numbers go
+    /// on, and whoever resumes from before is told of a gap. Members that are being told the past may still get some of it. Gives the last message that is gone, or the point
+    /// before the first.
+    ///
+    /// # Errors
+    /// The log cannot forget them now. Then nothing is forgotten.
+    ///
+    /// # Cancel safety
+    /// Safe: what was begun goes on.
+    pub fn purge(&self) -> impl Future<Output = Result<MessageId, LogError>> + Send + use<> {
+        self.0.purge()
     }
 }

@@ -3,6 +3,7 @@
 //! There is no timer: a commit is the time in which the next batch gathers. What is beyond retention goes along with commits, and a
 //! little at a time while nothing is queued; so does copying the write-ahead log into the database.
 
+mod forgetting;
 mod statements;
 
 use super::file::{Identity, is_damage};
@@ -45,6 +46,7 @@ pub(super) enum Errand {
     /// The retention of this room has changed.
     Keep(RoomName),
     Forget(RoomName, Done<()>),
+    Purge(RoomName, MessageId, Done<()>),
 }
 
 /// Messages of one room.
@@ -140,7 +142,7 @@ fn refuse(shared: &Shared, order: Errand, reason: &Arc<str>) {
             shared.counts.waiting.fetch_sub(append.batch.len() as u64, Ordering::Relaxed);
             (append.done)(Err(error));
         }
-        Errand::Forget(_, done) => done(Err(error)),
+        Errand::Forget(_, done) | Errand::Purge(_, _, done) => done(Err(error)),
         Errand::Keep(_) => {}
     }
 }
@@ -254,6 +256,12 @@ impl<'a> Writer<'a> {
                     }
                     answers.push(Answer::Forgotten(done));
                 }
+                Errand::Purge(room, upto, done) => {
+                    if result.is_ok() {
+                        result = self.purge(&room, upto, changed);
+                    }
+                    answers.push(Answer::Forgotten(done));
+                }
                 Errand::Keep(room) => drop(self.due.insert(room)),
             }
         }
@@ -299,21 +307,6 @@ impl<'a> Writer<'a> {
         let id = self.next_id;
         self.next_id += 1;
         self.statements.make(id, room, after)
-    }
-
-    /// Its row loses its name, and goes with the last of its messages.
-    fn forget(&mut self, room: &RoomName, changed: &mut Changed) -> rusqlite::Result<()> {
-        if let Some(shelf) = self.shelf(room, changed) {
-            self.orphan(room.clone(), &shelf, changed)?;
-        }
-        Ok(())
-    }
-
-    fn orphan(&mut self, room: RoomName, shelf: &Shelf, changed: &mut Changed) -> rusqlite::Result<()> {
-        self.statements.orphan(shelf.id)?;
-        self.has_orphans = true;
-        changed.insert(room, None);
-        Ok(())
     }
 
     /// Deletes what is beyond retention, `rows` at most.

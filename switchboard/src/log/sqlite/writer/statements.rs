@@ -85,6 +85,19 @@ impl<'a> Statements<'a> {
         self.orphan.execute([id]).map(drop)
     }
 
+    /// Bytes of the payloads of a room's messages up to number `seq`, which it has.
+    pub(in crate::log::sqlite) fn sum_at(&self, room: i64, seq: u64) -> Result<u64> {
+        let sum = "SELECT sum FROM messages WHERE room = ? AND seq = ?";
+        self.connection.query_row(sum, (room, seq.cast_signed()), |row| row.get::<_, i64>(0)).map(i64::cast_unsigned)
+    }
+
+    /// Gives another row the messages behind number `seq`, up to which there were `sum` bytes.
+    pub(in crate::log::sqlite) fn take_over(&mut self, from: i64, to: i64, seq: u64, sum: u64) -> Result<()> {
+        let behind = "UPDATE messages SET room = ? WHERE room = ? AND seq > ?";
+        self.connection.execute(behind, (to, from, seq.cast_signed()))?;
+        self.lower.execute((seq.cast_signed(), sum.cast_signed(), to)).map(drop)
+    }
+
     /// Deletes messages of rooms that are forgotten, and then these rooms, `rows` at most. Says how many.
     pub(in crate::log::sqlite) fn sweep_orphans(&mut self, rows: usize) -> Result<usize> {
         let some =
