@@ -35,7 +35,7 @@ mod unheard;
 mod waiters;
 
 pub use closed::ClosedInfo;
-pub(crate) use closed::ClosedRing;
+pub(crate) use closed::{Called, ClosedRing};
 pub(crate) use delivery::Undeliverable;
 pub(crate) use ending::{Farewell, Returned};
 pub(crate) use ends::{EndClock, TimeLeft};

@@ -231,5 +231,6 @@ async fn the_last_thousand_that_have_ended_are_remembered_with_why() {
         closed.iter().take(2).map(|ended| (u64::from(ended.id), ended.reason, ended.bytes_in)).collect();
     assert_eq!(first, [(1100, CloseReason::PeerReset, 6), (1099, CloseReason::PeerClosed, 6)]);
     assert_eq!(u64::from(closed[999].id), 101);
+    assert!(closed.iter().all(|ended| ended.name.is_none()), "they were called nothing");
     served.stop().await;
 }

@@ -15,7 +15,7 @@ use super::room::{Room, RoomInner, RoomOptions};
 use super::shown::Byline;
 use super::standing::{Objection, Seat, Settled, Standing};
 use super::{Hub, RoomError};
-use crate::link::{ConnectionId, Link, TimeLeft, Undeliverable};
+use crate::link::{Called, ConnectionId, Link, TimeLeft, Undeliverable};
 use crate::sync::Mutex;
 use bytes::Bytes;
 use std::sync::{Arc, Weak};
@@ -573,6 +573,8 @@ impl Drop for Session {
                 Encoded::Frame(frame) => Some(frame),
                 Encoded::Silent | Encoded::Panicked => None,
             });
+            let user = self.0.principal().and_then(|principal| Some(principal.name()?.as_str().into()));
+            link.tick.closed.was_called(link.id, Called { name: Some(self.0.name().as_str().into()), user });
             self.0.hub.0.forget(&self.0);
         }
     }

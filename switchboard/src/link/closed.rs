@@ -3,14 +3,24 @@
 use super::{ConnectionId, Link, ListenerSettings, PeerAddr};
 use crate::metrics::TransportTraffic;
 use parking_lot::Mutex;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use switchboard_proto::CloseReason;
 
-/// How many one worker remembers: below 256 KiB.
+/// How many one worker remembers: below 384 KiB.
 const KEPT: usize = 1000;
+
+/// Of how many that have not ended yet it is known what they were called. Of others it is not told.
+const PARTING: usize = 4096;
+
+/// What a connection was called, and whom it was shown to be.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Called {
+    pub(crate) name: Option<Box<str>>,
+    pub(crate) user: Option<Box<str>>,
+}
 
 /// A connection that has ended.
 #[derive(Debug, Clone)]
@@ -20,6 +30,7 @@ struct Ended {
     via: Option<SocketAddr>,
     transport: &'static str,
     listener: Arc<ListenerSettings>,
+    called: Called,
     reason: CloseReason,
     time: SystemTime,
     age: Duration,
@@ -42,6 +53,10 @@ pub struct ClosedInfo {
     pub transport: &'static str,
     /// The listener that it came to.
     pub listener: String,
+    /// What it was called last, if it was called anything.
+    pub name: Option<String>,
+    /// Whom it was shown to be, if it was shown to be somebody.
+    pub user: Option<String>,
     /// Why it ended.
     pub reason: CloseReason,
     /// When.
@@ -64,9 +79,21 @@ pub struct ClosedInfo {
 
 /// The last of one worker.
 #[derive(Debug, Default)]
-pub(crate) struct ClosedRing(Mutex<VecDeque<Ended>>);
+pub(crate) struct ClosedRing {
+    ended: Mutex<VecDeque<Ended>>,
+    /// What those are called that are about to end.
+    parting: Mutex<HashMap<ConnectionId, Called>>,
+}
 
 impl ClosedRing {
+    /// A connection that is about to end, or is not called so any more, was called so.
+    pub(crate) fn was_called(&self, id: ConnectionId, called: Called) {
+        let mut parting = self.parting.lock();
+        if parting.len() < PARTING || parting.contains_key(&id) {
+            parting.insert(id, called);
+        }
+    }
+
     /// Remembers one, in place of the one that ended longest ago if there are too many.
     pub(crate) fn push(&self, link: &Link, reason: CloseReason, age: Duration, unwritten: usize) {
         let ended = Ended {
@@ -75,6 +102,7 @@ impl ClosedRing {
             via: link.via(),
             transport: link.transport(),
             listener: Arc::clone(&link.listener),
+            called: self.parting.lock().remove(&link.id).unwrap_or_default(),
             reason,
             time: SystemTime::now(),
             age,
@@ -82,7 +110,7 @@ impl ClosedRing {
             lost: link.lost_count(),
             unwritten,
         };
-        let mut ring = self.0.lock();
+        let mut ring = self.ended.lock();
         let oldest = if ring.len() == KEPT { ring.pop_front() } else { None };
         ring.push_back(ended);
         drop(ring);
@@ -93,7 +121,7 @@ impl ClosedRing {
     /// At most `limit` of them, the newest first.
     pub(crate) fn newest(&self, limit: usize) -> Vec<ClosedInfo> {
         // Copied, so that who closes waits for no text to be made.
-        let ended: Vec<_> = self.0.lock().iter().rev().take(limit).cloned().collect();
+        let ended: Vec<_> = self.ended.lock().iter().rev().take(limit).cloned().collect();
         ended.into_iter().map(ClosedInfo::from).collect()
     }
 }
@@ -107,6 +135,8 @@ impl From<Ended> for ClosedInfo {
             via: ended.via,
             transport: ended.transport,
             listener: ended.listener.name.clone(),
+            name: ended.called.name.map(String::from),
+            user: ended.called.user.map(String::from),
             reason: ended.reason,
             time: ended.time,
             age: ended.age,
